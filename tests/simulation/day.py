@@ -25,7 +25,8 @@ from functions.domain.model.runbooks import Limits, Rules
 from tests.simulation.broken import Variant, applied
 from tests.simulation.checker.check import check
 from tests.simulation.checker.history import Violation
-from tests.simulation.models import Faults, Queue, Run
+from tests.simulation.models import Faults, Run
+from tests.simulation.queues import Queue, Worker
 from tests.simulation.scenario import PROFILES, Cause, Scenario, _after_restart, _sticks, _target_of
 from tests.simulation.world import BEGIN, Host, World, a_runbook
 
@@ -107,10 +108,9 @@ def _built(rng: random.Random) -> Scenario:
     for number in range(APPS):
         app = f"app{number}"
         name = f"{app}.mail"
-        world.queues[to_queue("/", name).key] = Queue(BEGIN - 1000.0, 0.0, 0.0, 3.0, (f"{app}-old",))
-        causes: dict[str, Cause] = {}
-        world.on_restart = _restarted(scenario, app, name, causes, world.on_restart)
-        world.at(BEGIN + rng.random() * 900.0, _falls_ill(scenario, app, name, causes))
+        world.queues[to_queue("/", name).key] = Queue(BEGIN - 1000.0, (Worker(f"{app}-old", rate=3.0),))
+        world.on_restart = _restarted(scenario, app, name, world.on_restart)
+        world.at(BEGIN + rng.random() * 900.0, _falls_ill(scenario, app, name))
     for hour in range(3, 24, 5):
         world.at(BEGIN + 3600.0 * hour, lambda: world.pause(on=True))
         world.at(BEGIN + 3600.0 * hour + rng.choice([60.0, 900.0]), lambda: world.pause(on=False))
@@ -118,25 +118,23 @@ def _built(rng: random.Random) -> Scenario:
     return scenario
 
 
-def _restarted(
-    scenario: Scenario, app: str, name: str, causes: dict[str, Cause], before: Callable[[World, Run], None]
-) -> Callable[[World, Run], None]:
+def _restarted(scenario: Scenario, app: str, name: str, before: Callable[[World, Run], None]) -> Callable[[World, Run], None]:
     def happens(world: World, run: Run) -> None:
         before(world, run)
         if run.target == f"target-{app}":
-            _after_restart(scenario, world, app, [name], causes, run)
+            _after_restart(scenario, app, [name], run)
 
     return happens
 
 
-def _falls_ill(scenario: Scenario, app: str, name: str, causes: dict[str, Cause]) -> Callable[[], None]:
+def _falls_ill(scenario: Scenario, app: str, name: str) -> Callable[[], None]:
     """It sticks, Grafana notices, people mend what nothing else has mended; and the same again after a while."""
     world, rng = scenario.world, scenario.world.rng
 
     def happens() -> None:
         if world.now >= world.calm_from - PEOPLE_AFTER_S:
             return
-        cause = causes[name] = Cause(app, name, world.now, rng.choice([1.0, 1.0, 1.0, 0.5, 0.0]))
+        cause = Cause(app, name, world.now, rng.choice([1.0, 1.0, 1.0, 0.5, 0.0]))
         scenario.causes.append(cause)
         _sticks(world, cause)()
         starts_at = world.now + rng.choice([70.0, 90.0, 130.0])
@@ -148,7 +146,7 @@ def _falls_ill(scenario: Scenario, app: str, name: str, causes: dict[str, Cause]
         if rng.random() < 0.2:
             world.at(starts_at + rng.choice([1000.0, 8000.0, 40000.0]), lambda: world.notify(alerts))
         world.at(world.now + PEOPLE_AFTER_S, lambda: _mended(world, app, name))
-        world.at(world.now + rng.choice(GAPS_S), _falls_ill(scenario, app, name, causes))
+        world.at(world.now + rng.choice(GAPS_S), _falls_ill(scenario, app, name))
 
     return happens
 
@@ -166,7 +164,7 @@ def _ill(world: World, name: str) -> bool:
 def _mended(world: World, app: str, name: str) -> None:
     if _ill(world, name):
         world.note(f"people mend {name}")
-        world.queues[to_queue("/", name).key].turn(world.now, slope=-5.0, ack_rate=6.0, consumers=(f"{app}-mended",))
+        world.queues[to_queue("/", name).key].turn(world.now, (Worker(f"{app}-mended-{world.now:.0f}", rate=6.0),))
 
 
 def _tells(world: World, alerts: tuple[Alert, ...], again: float) -> Callable[[], None]:

@@ -1,24 +1,18 @@
-"""Models of the systems outside, on a virtual clock: RabbitMQ, Rundeck, the store, the scheduler and the chat.
+"""Models of the systems outside, on a virtual clock: Rundeck, the store, the scheduler and the chat; queues.py has RabbitMQ.
 
 Each knows the whole truth and shows what the real one would show: late statistics, lagging histories, lost answers.
 """
 
 from __future__ import annotations
 
-import math
 import random
 from dataclasses import dataclass, field, replace
 
 from functions.application.ports import Listed, Stored
 from functions.domain.model.alerts import Target
 from functions.domain.model.messages import Card
-from functions.domain.model.observations import Execution, ExecutionHistory, QueueHistory, QueueSnapshot
+from functions.domain.model.observations import Execution, ExecutionHistory
 from functions.runtime.errors import Conflict, Denied, Unavailable
-
-MISSED = 0.1
-"""How likely a scrape is missing."""
-EXPORTER_LATE_S = 5.0
-"""How much older than its scrape a figure may be; `delay` in unstick.yaml says so."""
 
 
 @dataclass
@@ -41,116 +35,12 @@ class Faults:
     history_down: float = 0.0
     history_lag_s: float = 0.0
     broker_down: float = 0.0
+    broker_slow: float = 0.0
+    """Its page and its channels, each by itself: both have a deadline of their own."""
     chat_down: float = 0.0
     chat_lost: float = 0.0
     scrape_s: float = 0.0
     """The symptom's figures come by Prometheus, which scrapes them so seldom; 0: live ones of RabbitMQ."""
-
-
-@dataclass
-class Segment:
-    at: float
-    depth: float
-    slope: float
-    ack_rate: float
-    consumers: tuple[str, ...]
-    acks: float = 0.0
-
-
-class Queue:
-    """One queue's true course: pieces of straight lines."""
-
-    def __init__(self, at: float, depth: float, slope: float, ack_rate: float, consumers: tuple[str, ...]) -> None:
-        self.pieces = [Segment(at, depth, slope, ack_rate, consumers)]
-
-    def _piece(self, at: float) -> Segment:
-        for piece in reversed(self.pieces):
-            if piece.at <= at:
-                return piece
-        return self.pieces[0]
-
-    def depth(self, at: float) -> int:
-        piece = self._piece(at)
-        if piece.slope == 0.0 or at <= piece.at:
-            return int(max(0.0, piece.depth))
-        return int(max(0.0, piece.depth + piece.slope * (at - piece.at)))
-
-    def acks(self, at: float) -> int:
-        piece = self._piece(at)
-        if piece.ack_rate == 0.0 or at <= piece.at:
-            return int(piece.acks)
-        return int(piece.acks + piece.ack_rate * (at - piece.at))
-
-    def consumers(self, at: float) -> tuple[str, ...]:
-        return self._piece(at).consumers
-
-    def turn(self, at: float, *, slope: float, ack_rate: float, consumers: tuple[str, ...]) -> None:
-        """From now on it goes this way."""
-        self.pieces = [piece for piece in self.pieces if piece.at < at] or self.pieces[:1]
-        self.pieces.append(Segment(at, float(self.depth(at)), slope, ack_rate, consumers, float(self.acks(at))))
-
-    def leave(self, at: float, gone: tuple[str, ...]) -> None:
-        """These consumers go; all else stays as it is."""
-        piece = self._piece(at)
-        here = tuple(one for one in piece.consumers if one not in gone)
-        self.turn(at, slope=piece.slope, ack_rate=piece.ack_rate, consumers=here)
-
-    def acked_within(self, at: float, seconds: float) -> bool:
-        return self.acks(at) > self.acks(at - seconds)
-
-    def ill_within(self, begin: float, end: float, for_s: float) -> bool:
-        """Whether it was ill at some moment: over the limit and nothing acknowledged for `for_s`, page lag allowed for."""
-        at = begin
-        while at <= end:
-            if self.depth(at) > 0 and not self.acked_within(at - 10.0, for_s - 25.0):
-                return True
-            at += 1.0
-        return False
-
-    def read_queue(self, at: float, lag_s: float, *, statistics: bool, ahead_s: float = 0.0) -> QueueSnapshot:
-        """What the broker shows, its times by a clock that is ahead by so much."""
-        depth = self.depth(at)
-        late = at - lag_s
-        ids = tuple(c for c in self.consumers(at - min(lag_s, 4.6)) if c in self.consumers(at))
-        if not statistics:
-            return QueueSnapshot(at + ahead_s, depth, depth, 0, consumers=len(ids), consumer_ids=ids)
-        grid = [late - 5.0 * n for n in range(25, -1, -1)]
-        counter = tuple([(g + ahead_s, self.acks(g)) for g in grid])
-        depths = tuple([(g + ahead_s, self.depth(g)) for g in grid])
-        return QueueSnapshot(
-            at + ahead_s,
-            depth,
-            depth,
-            0,
-            consumers=len(ids),
-            consumer_ids=ids,
-            acks=self.acks(late),
-            ack_samples=counter,
-            depth_samples=depths,
-            deliveries=self.acks(late),
-            history=QueueHistory(depths, tuple([(when, 0) for when, _ in depths]), counter),
-        )
-
-    def read_scraped(
-        self, at: float, scrape_s: float, rng: random.Random, *, ahead_s: float = 0.0
-    ) -> tuple[float, QueueSnapshot]:
-        """What Prometheus shows, and when that was so: its exporter is late, and a scrape may be missing."""
-        first = self.pieces[0].at % scrape_s
-        scraped_at = first + scrape_s * math.floor((at - first) / scrape_s - (rng.random() < MISSED))
-        grid = [scraped_at - scrape_s * back for back in range(max(int(300 / scrape_s), 4), -1, -1)]
-        collected = [when - when * 0.618 % EXPORTER_LATE_S for when in grid]
-        acks = 0
-        acks_at = [acks := max(acks, self.acks(when)) for when in collected]
-        return collected[-1], QueueSnapshot(
-            at + ahead_s,
-            self.depth(collected[-1]),
-            consumers=len(self.consumers(collected[-1])),
-            acks=acks_at[-1],
-            ack_samples=tuple(zip(grid, acks_at, strict=True)),
-            depth_samples=tuple((when, self.depth(true)) for when, true in zip(grid, collected, strict=True)),
-            behind_s=at - scraped_at + EXPORTER_LATE_S,
-            zeros=True,
-        )
 
 
 @dataclass

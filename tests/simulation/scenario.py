@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +14,8 @@ from functions.domain.decisions.observing import FOLLOWED_S
 from functions.domain.model.alerts import SUSPICION, Alert, QueueRef, Target
 from functions.domain.model.codes import Mode, Phase
 from functions.domain.model.runbooks import EvidenceJob, Limits, Rules, Runbook, Verify
-from tests.simulation.models import Faults, Queue, Run
+from tests.simulation.models import Faults, Run
+from tests.simulation.queues import Broker, Queue, Worker
 from tests.simulation.troubles import freeze, troubles
 from tests.simulation.world import BEGIN, World, a_runbook
 
@@ -26,9 +28,20 @@ EVALUATED_S = 10.0
 SUSPECTED_UNTIL_S = 900.0
 SLOW = 0.04
 """Messages a second of a slow consumer: a suspicion flaps, and nothing is stuck."""
+HOW = ("all hang", "all hang", "one hangs", "one hangs", "unserved", "unattended", "goes round")
+"""What becomes of an application's consumers."""
+BUSY = ("busy", "slow", "idle", "rejects", "never consumed")
+"""What an alert may be wrong about; Prometheus does not tell the last two from queues that stand still."""
+IDLE_S, TAKES_S = 100.0, 4.0
+"""Between two messages of an idle queue, and how long each takes."""
+ABLE = 3.0
+"""Messages a second that all consumers of a queue can finish; a sixth of that comes."""
 TAKEN_EVERY = 7
 """Of the moments, ten minutes apart, at which somebody could take an escalation: about one in four is taken before its second
 reminder, and some are not at all."""
+APART_S = 2400.0
+"""Between the queues of an application, where they don't get stuck together."""
+DEAD_LETTERS = 0.1
 AGAIN_EVERY = 25
 """Of the same moments: when somebody wants a restart once more. Rarely, since much is allowed after a person's word."""
 TAKEN_UNTIL_MIN = 40
@@ -55,6 +68,7 @@ PROFILES: dict[str, Faults] = {
     "unreadable history": Faults(run_lost=0.1, history_down=0.97),
     "broker": Faults(broker_down=0.3, slow=0.1),
     "late figures": Faults(scrape_s=15.0, broker_down=0.05),
+    "slow broker": Faults(broker_slow=0.3),
     "very late figures": Faults(scrape_s=60.0, crash=0.03, stall=0.05),
     "chat": Faults(chat_down=0.5, chat_lost=0.2),
     "all": Faults(0.02, 0.03, 0.05, 0.03, 0.02, 0.05, 0.1, 0.05, 0.02, 0.1, 0.1, 0.05, 0.05, 20.0, 0.1, 0.2, 0.1),
@@ -71,6 +85,8 @@ class Cause:
     heals: float
     """Likelihood that a restart helps."""
     self_heals: float | None = None
+    how: str = "all hang"
+    """Of HOW."""
 
 
 @dataclass
@@ -92,7 +108,8 @@ def build(
     world.rundeck.ahead_s = rng.choice([0.0, -90.0, 15.0, 200.0])
     world.rundeck.honours_fence = "no_fence_in_job" not in options
     world.rundeck.one_at_a_time = "one_job" in options or rng.random() < 0.3
-    world.statistics = rng.random() < 0.8 or profile.scrape_s > 0
+    sick = "sick" in options
+    world.broker = Broker(monitoring=rng.random() < 0.8 and "no monitoring" not in options, statistics=sick or rng.random() < 0.9)
     scenario = Scenario(world)
     count = 6 if "many" in options else 13 if rng.random() < CROWD else rng.choice([1, 1, 1, 2, 2, 6])
     world.grouped = rng.choice(["", "app", "app", "all"])
@@ -144,86 +161,157 @@ def _target(scenario: Scenario, app: str, rng: random.Random) -> None:
     """An application with one or two queues that gets stuck once or twice, or is only busy."""
     world = scenario.world
     names = [f"{app}.mail"] + ([f"{app}.post"] if rng.random() < 0.3 or "two_queues" in world.options else [])
-    busy = rng.random() < 0.15 and "sick" not in world.options
+    busy = (rng.random() < 0.15 and "sick" not in world.options) or any(kind in world.options for kind in BUSY)
     also = random.Random(rng.random())
     suspected = also.random() < SUSPECTED or "suspected" in world.options
-    for name in names:
-        world.queues[to_queue("/", name).key] = Queue(BEGIN - 1000.0, 40.0 if busy else 0.0, 0.0, 3.0, (f"{app}-old",))
     if busy:
-        _only_busy(scenario, app, names, rng, slow=suspected)
+        _only_busy(scenario, app, names, rng, suspected=suspected)
         return
+    for name in names:
+        workers = tuple(_worker(world, f"{app}-old-{number}", number, 3) for number in range(also.choice([1, 3])))
+        world.queues[to_queue("/", name).key] = Queue(BEGIN - 1000.0, workers)
     begins = BEGIN + rng.random() * 200.0
     for _ in range(2 if "soon_again" in world.options else rng.choice([1, 1, 2])):
-        heals = rng.choice([1.0, 1.0, 0.5, 0.0])
+        heals = 0.0 if "never heals" in world.options else rng.choice([1.0, 1.0, 0.5, 0.0])
         own_s = begins + rng.choice([20.0, 150.0, 900.0]) if rng.random() < 0.15 else None
-        for name in names:
-            cause = Cause(app, name, begins, heals, own_s)
+        how = _draw_how(world, also)
+        for place, name in enumerate(names):
+            at = begins + place * APART_S if "apart" in world.options else begins
+            cause = Cause(app, name, at, heals, own_s, how)
             scenario.causes.append(cause)
-            world.at(begins, _sticks(world, cause))
+            world.at(at, _sticks(world, cause))
             if own_s is not None:
                 world.at(own_s, _mends(world, cause))
-            _alert(scenario, app, name, begins + rng.choice([70.0, 90.0, 130.0]), rng)
+            _alert(scenario, app, name, at + rng.choice([70.0, 90.0, 130.0]), rng)
             if suspected:
-                _suspect(scenario, app, name, begins + also.random() * EVALUATED_S)
+                _suspect(scenario, app, name, at + also.random() * EVALUATED_S)
         begins += 300.0 if "soon_again" in world.options else rng.choice([900.0, 3000.0, 6000.0])
-    heals_now = {cause.queue: cause for cause in scenario.causes}
+    unseen = "sick" in world.options or world.faults.scrape_s
+    if "dead letters" in world.options or (also.random() < DEAD_LETTERS and not unseen):
+        _dead_letters(scenario, app, also)
     before = world.on_restart
 
     def restarted(at: World, run: Run) -> None:
         before(at, run)
         if run.target == f"target-{app}":
-            _after_restart(scenario, at, app, names, heals_now, run)
+            _after_restart(scenario, app, names, run)
 
     world.on_restart = restarted
 
 
-def _only_busy(scenario: Scenario, app: str, names: list[str], rng: random.Random, *, slow: bool) -> None:
+def _draw_how(world: World, rng: random.Random) -> str:
+    """One of HOW; those that an option names, and where all must be seen to be stuck those that are always seen."""
+    named = [how for how in HOW if how in world.options]
+    seen = HOW[:-1] if world.faults.scrape_s else HOW  # Prometheus does not tell a loop from a queue that stands still
+    return rng.choice(named or (("all hang",) if "sick" in world.options else seen))
+
+
+def _worker(world: World, name: str, number: int, of: int, rate: float = ABLE) -> Worker:
+    return Worker(name, world.broker.connect(number), rate / of)
+
+
+def _dead_letters(scenario: Scenario, app: str, rng: random.Random) -> None:
+    """A queue beside the others that nobody ever consumes, and an alert for it."""
+    name = f"{app}.dead"
+    scenario.world.queues[to_queue("/", name).key] = Queue(BEGIN - 1000.0, (), publish=0.002, depth=3.0)
+    _alert(scenario, app, name, BEGIN + 100.0, rng)
+
+
+def _only_busy(scenario: Scenario, app: str, names: list[str], rng: random.Random, *, suspected: bool) -> None:
     """Nothing is stuck: an alert that is wrong, or a suspicion that comes and goes with each message of a slow consumer."""
+    world = scenario.world
+    kinds = [kind for kind in BUSY if kind in world.options] or BUSY[: 3 if world.faults.scrape_s else 5]
     for name in names:
-        if slow:
-            queue = scenario.world.queues[to_queue("/", name).key]
-            queue.turn(BEGIN - 900.0, slope=0.0, ack_rate=SLOW, consumers=(f"{app}-old",))
+        kind = "slow" if suspected and len(kinds) > 1 else rng.choice(kinds)
+        if kind == "never consumed":
+            _dead_letters(scenario, app, rng)
+            continue
+        rate = SLOW if kind == "slow" else ABLE
+        ends = "reject" if kind == "rejects" or (kind == "idle" and rng.random() < 0.5) else "ack"
+        worker = dataclasses.replace(_worker(world, f"{app}-old", 1, 1, rate), ends=ends)
+        before, comes, waits = (
+            _worker(world, f"{app}-before", 0, 1),
+            0.0 if kind == "idle" else rate,
+            0.0 if kind == "idle" else 40.0,
+        )
+        queue = world.queues[to_queue("/", name).key] = Queue(BEGIN - 1000.0, (before,), publish=comes, depth=waits)
+        queue.turn(BEGIN - 990.0, (worker,))
+        if kind == "idle":
+            _one_by_one(world, queue, BEGIN + 100.0 - rng.random() * TAKES_S)
+        if suspected:
             _suspect(scenario, app, name, BEGIN)
         else:
             _alert(scenario, app, name, BEGIN + 100.0, rng)
 
 
+def _one_by_one(world: World, queue: Queue, at: float) -> None:
+    """A message now and then, which is finished soon."""
+    for number in range(-10, 20):
+        for when, holds in ((at + IDLE_S * number, 1), (at + IDLE_S * number + TAKES_S, 0)):
+            if when > world.now:
+                world.at(when, lambda holds=holds: queue.hold(world.now, holds))
+            else:
+                queue.hold(when, holds)
+
+
 def _sticks(world: World, cause: Cause) -> Callable[[], None]:
     def happens() -> None:
         queue = world.queues[to_queue("/", cause.queue).key]
-        world.note(f"{cause.queue} gets stuck")
-        queue.turn(world.now, slope=0.5, ack_rate=0.0, consumers=queue.consumers(world.now) or (f"{cause.target}-old",))
+        world.note(f"{cause.queue} gets stuck: {cause.how}")
+        here = queue.piece(world.now).workers or (_worker(world, f"{cause.target}-late", 0, 1),)
+        queue.turn(world.now, _stuck(world, here, cause, cause.target))
 
     return happens
+
+
+def _stuck(world: World, workers: tuple[Worker, ...], cause: Cause, prefix: str) -> tuple[Worker, ...]:
+    """What the illness makes of these consumers."""
+    if cause.how == "unattended":
+        return ()
+    if cause.how == "goes round":
+        return (Worker(f"{prefix}-round-{world.now:.0f}", world.broker.connect(0), 0.5, 1, "return"),)
+    if cause.how == "unserved":
+        return tuple(dataclasses.replace(one, rate=0.0, holds=0) for one in workers)
+    hang = workers[:1] if cause.how == "one hangs" else workers
+    return tuple(dataclasses.replace(one, rate=0.0, holds=1) if one in hang else one for one in workers)
 
 
 def _mends(world: World, cause: Cause) -> Callable[[], None]:
     def happens() -> None:
         queue = world.queues[to_queue("/", cause.queue).key]
         world.note(f"{cause.queue} mends itself")
-        queue.turn(world.now, slope=-5.0, ack_rate=6.0, consumers=queue.consumers(world.now))
+        here = queue.piece(world.now).workers or (_worker(world, f"{cause.target}-mended", 0, 1),)
+        queue.turn(world.now, tuple(dataclasses.replace(one, rate=2 * ABLE / len(here)) for one in here if one.ends == "ack"))
 
     return happens
 
 
-def _after_restart(scenario: Scenario, world: World, app: str, names: list[str], causes: dict[str, Cause], run: Run) -> None:
+def _after_restart(scenario: Scenario, app: str, names: list[str], run: Run) -> None:
     """The old consumers go, some of them late; new ones come, and work, stick again or stay away."""
+    world = scenario.world
     for name in names:
+        cause = next((one for one in reversed(scenario.causes) if one.queue == name and one.began <= world.now), None)
         queue = world.queues[to_queue("/", name).key]
         purged = "purges" in world.options
-        old, stay_s = queue.consumers(world.now), world.rng.choice([0.0, 0.0, 4.0, 9.5])
-        queue.turn(world.now, slope=-1000.0 if purged else 0.5, ack_rate=0.0, consumers=old if stay_s else ())
+        old, stay_s = queue.piece(world.now).workers, world.rng.choice([0.0, 0.0, 4.0, 9.5])
+        stopped = tuple(dataclasses.replace(one, rate=0.0, holds=0 if purged else one.holds) for one in old if one.ends == "ack")
+        queue.turn(world.now, stopped if stay_s else (), publish=0.0 if purged else None, purge=purged)
         if stay_s:
             world.at(world.now + stay_s, lambda queue=queue, old=old: queue.leave(world.now, old))
-        helps = world.rng.random() < causes[name].heals and run.status == "succeeded"
+        helps = cause is None or (world.rng.random() < cause.heals and run.status == "succeeded")
         kind = world.rng.random()
 
-        def comes(queue: Queue = queue, helps: bool = helps, kind: float = kind, purged: bool = purged) -> None:
+        def comes(
+            queue: Queue = queue, cause: Cause | None = cause, helps: bool = helps, kind: float = kind, purged: bool = purged
+        ) -> None:
             if purged or (not helps and kind < 0.3):
                 return
-            slow = -0.4 if kind > 0.8 else -4.0
-            here = (*queue.consumers(world.now), f"{app}-{run.id}")
-            queue.turn(world.now, slope=slow if helps else 0.5, ack_rate=5.0 if helps else 0.0, consumers=here)
+            count = 3 if cause is not None and cause.how == "one hangs" else 1
+            rate = 0.9 if kind > 0.8 else 4.5
+            come = tuple(_worker(world, f"{app}-{run.id}-{number}", number, count, rate) for number in range(count))
+            if cause is not None and not helps:
+                come = _stuck(world, come, cause, f"{app}-{run.id}")
+            queue.turn(world.now, (*queue.piece(world.now).workers, *come))
 
         world.at(world.now + world.rng.choice([0.5, 3.0, 8.0]), comes)
 
@@ -268,7 +356,7 @@ def _flush(scenario: Scenario, alert: Alert, again: float) -> Callable[[], None]
 
     def fires(alert: Alert) -> bool:
         queue = world.queues[to_queue("/", alert.labels["queue"]).key]
-        sick = queue.depth(world.now) > 0 and not queue.acked_within(world.now, 60.0)
+        sick = queue.depth(world.now) > 0 and (not queue.acked_within(world.now, 60.0) or queue.stuck(world.now, 60.0))
         return sick or "false_alarm" in world.options or world.now < alert.starts_at + 20.0
 
     def as_now(alert: Alert) -> Alert:

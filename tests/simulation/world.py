@@ -6,6 +6,7 @@ A seed (or Hypothesis, through the same `Random` interface) gives the schedule.
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +28,8 @@ from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, ExecutionHistory, Pause, QueueSnapshot
 from functions.domain.model.runbooks import Restart, Rules, Runbook, Symptom
 from functions.runtime.errors import Denied, Unavailable
-from tests.simulation.models import Chat, Faults, Queue, Run, Rundeck, Store, lost
+from tests.simulation.models import Chat, Faults, Run, Rundeck, Store, lost
+from tests.simulation.queues import Broker, Queue
 from tests.support.worlds.memory import EveryChannel, read_each
 
 BEGIN = 1_800_000_000.0
@@ -73,7 +75,7 @@ class World:
     rundeck: Rundeck = field(default_factory=Rundeck)
     chat: Chat = field(default_factory=Chat)
     queues: dict[str, Queue] = field(default_factory=dict)
-    statistics: bool = True
+    broker: Broker = field(default_factory=Broker)
     grouped: str = ""
     """What Grafana sends together: "" an alert, "app" an application's, "all" everything."""
     login_refused: bool = False
@@ -81,6 +83,7 @@ class World:
     """Keys of queues that the broker does not have at the moment."""
     troubles: list[tuple[str, float, float]] = field(default_factory=list)
     """(kind, from, to): what people and machines did to the systems around, see troubles.py."""
+    nodes_lost: list[float] = field(default_factory=list)
     answered: list[Answered] = field(default_factory=list)
     pauses: list[tuple[float, bool]] = field(default_factory=list)
     presses: list[tuple[float, str]] = field(default_factory=list)
@@ -441,8 +444,11 @@ class Host:
             scraped = found.read_scraped(self.world.now, self.world.faults.scrape_s, self.world.rng, ahead_s=self.skew_s)
             self.world.looks.setdefault(queue.key, []).append((scraped[0], scraped[1].depth, ()))
             return scraped[1]
-        lag = 3.5 + self.world.rng.random() * 5.4
-        seen = found.read_queue(self.world.now, lag, statistics=self.world.statistics, ahead_s=self.skew_s)
+        broker, slow = self.world.broker, self.world.faults.broker_slow
+        page_slow, channels_slow = broker.page_slow or self.world.chance(slow), broker.channels_slow or self.world.chance(slow)
+        seen = found.read(
+            self.world.now, dataclasses.replace(broker, page_slow=page_slow, channels_slow=channels_slow), ahead_s=self.skew_s
+        )
         self.world.looks.setdefault(queue.key, []).append((self.world.now, seen.depth, seen.consumer_ids or ()))
         return seen
 

@@ -11,13 +11,15 @@ from functions.domain.model.events import Reply
 from functions.domain.model.incidents import AlertRef, Archive, Document, Outcome
 from tests.simulation.checker.evidence import check_evidence
 from tests.simulation.checker.guards import check_guards
-from tests.simulation.checker.history import SKEW_S, Violation, effective, incident_of, pressed
+from tests.simulation.checker.history import LOOK_AND_FENCE_S, SKEW_S, Violation, effective, incident_of, pressed, queues_of
 from tests.simulation.checker.history import records as archived
 from tests.simulation.checker.observe_only import check_observed
 from tests.simulation.checker.pace import check_pace
 from tests.simulation.checker.recoveries import check_recoveries
 from tests.simulation.checker.reminders import check_reminders
+from tests.simulation.checker.sticky import check_overlooked, check_stickiness
 from tests.simulation.models import Run
+from tests.simulation.queues import COUNTED_S
 from tests.simulation.scenario import Scenario
 from tests.simulation.world import Answered, World
 
@@ -47,6 +49,7 @@ def check(scenario: Scenario) -> list[Violation]:
     found += check_pace(world)
     found += check_reminders(world)
     found += _told_of_suspicions(world, records)
+    found += check_overlooked(world, records)
     found += [
         Violation("I2", f"{d.key} is open at the end: {d.incident.phase if d.incident else 'untold'}")
         for d in world.documents()
@@ -72,6 +75,7 @@ def _restarts(scenario: Scenario, records: list[Archive]) -> list[Violation]:
             if n > (1 if i in world.wanted else runbook.limits.attempts)
         ]
         found += _chains(world, by_incident, runs)
+        found += check_stickiness(world, by_incident, runs)
         for earlier, later in pairwise(runs):
             if later.by != "unstick":
                 continue
@@ -84,12 +88,15 @@ def _restarts(scenario: Scenario, records: list[Archive]) -> list[Violation]:
 
 
 def _spaced(world: World, records: dict[str, Archive], earlier: Run, later: Run) -> list[Violation]:
-    """Between two restarts of one cause lies a verdict: the time to recover, or a job that failed."""
+    """Between two restarts of one cause lies a verdict: time to recover, a consumer that hangs again, or a job that failed."""
     runbook = world.rules.runbooks["mail"]
     gap_s = later.started - (earlier.ends or 0.0)
     if earlier.status != "succeeded" or gap_s >= runbook.verify.patience_s - 1.0 or not _same_cause(records, earlier, later):
         return []
-    if pressed(world, later.target, later.sent_at):
+    for_s = runbook.symptom.for_s - COUNTED_S
+    hung = [one for queue in queues_of(world, later.target) for one in queue.hung(later.sent_at - LOOK_AND_FENCE_S, for_s)]
+    hung += [one for queue in queues_of(world, later.target) for one in queue.hung(later.sent_at, for_s)]
+    if pressed(world, later.target, later.sent_at) or (hung and gap_s >= for_s):
         return []
     return [Violation("I1", f"{later.id} came {gap_s:.0f} s after {earlier.id} for the same cause")]
 
@@ -237,7 +244,7 @@ def _told_of_suspicions(world: World, records: list[Archive]) -> list[Violation]
 def _was_ill(world: World, alert: Alert, until: float) -> bool:
     """Whether the alert's target had a stuck queue: then its hold was right, and only told late, after a crash."""
     for_s = world.rules.runbooks["mail"].symptom.for_s
-    queues = [queue for key, queue in world.queues.items() if key.startswith(f"rabbitmq:/:{alert.labels['app']}.")]
+    queues = queues_of(world, f"target-{alert.labels['app']}")
     return any(queue.ill_within(alert.starts_at, until, for_s) for queue in queues)
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from functions.application.serialization import decode
 from functions.domain.model.codes import Phase
 from functions.domain.model.incidents import Document
-from tests.simulation.checker.history import Violation, effective, incident_of, records
+from tests.simulation.checker.history import Violation, effective, incident_of, queues_of, records
 from tests.simulation.checker.pace import is_steady
 from tests.simulation.world import World
 
@@ -48,9 +48,9 @@ def _sent_rightly(world: World) -> list[Violation]:
         if sent["paused"]:
             found.append(Violation("I9", f"{sent['tag']} was sent though the kill switch was on"))
         app = targets.get(_incident(sent["tag"]))
-        queues = [queue for key, queue in world.queues.items() if key.startswith(f"rabbitmq:/:{app}.")]
+        queues = queues_of(world, f"target-{app}")
         ill = any(queue.ill_within(sent["at"] - 45.0, sent["at"], symptom.for_s) for queue in queues)
-        if queues and world.statistics and not ill:
+        if queues and not ill:
             found.append(Violation("I10", f"{sent['tag']} was sent though no queue was ill"))
     return found
 

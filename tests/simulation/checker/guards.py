@@ -11,7 +11,17 @@ from itertools import pairwise
 from functions.application.serialization import decode
 from functions.domain.model.codes import Mode, Phase
 from functions.domain.model.incidents import Archive, Document
-from tests.simulation.checker.history import LOOK_AND_FENCE_S, SKEW_S, Violation, effective, incident_of, known, pressed, records
+from tests.simulation.checker.history import (
+    LOOK_AND_FENCE_S,
+    SKEW_S,
+    Violation,
+    effective,
+    incident_of,
+    known,
+    pressed,
+    queues_of,
+    records,
+)
 from tests.simulation.models import Run
 from tests.simulation.troubles import BLIND, frozen
 from tests.simulation.world import World
@@ -62,12 +72,9 @@ def _held_to_the_rules(world: World) -> list[Violation]:
             found.append(Violation("I3", f"{sent['tag']} was sent without being saved as starting"))
         elif document is not None and not _wakes(world, document.key, sent["at"]):
             found.append(Violation("I3", f"{sent['tag']} was sent without a wake-up"))
-        app = sent["target"].removeprefix("target-")
-        queues = [queue for key, queue in world.queues.items() if key.startswith(f"rabbitmq:/:{app}.")]
-        # Without statistics a busy queue can't be told from a stuck one for sure; docs/guarantees.md says so.
-        if world.statistics and not any(
-            queue.ill_within(sent["at"] - 45.0 - 2 * world.faults.scrape_s, sent["at"], runbook.symptom.for_s) for queue in queues
-        ):
+        queues = queues_of(world, sent["target"])
+        begin = sent["at"] - LOOK_AND_FENCE_S - 2 * world.faults.scrape_s
+        if not any(queue.ill_within(begin, sent["at"], runbook.symptom.for_s - world.faults.scrape_s) for queue in queues):
             found.append(Violation("I3", f"{sent['tag']} was sent though no queue was ill"))
     return found
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functions.application.serialization import decode
 from functions.domain.model.incidents import Archive
 from tests.simulation.models import Run
+from tests.simulation.queues import Queue
 from tests.simulation.world import World
 
 SKEW_S = 70.0
@@ -26,6 +27,11 @@ def records(world: World) -> dict[str, Archive]:
     """What was archived, by incident."""
     found = [decode(Archive, body, path) for path, body in world.store.archived.items() if path.startswith("incidents/")]
     return {record.incident.id: record for record in found}
+
+
+def queues_of(world: World, target: str) -> list[Queue]:
+    """The queues of an application, by its target."""
+    return [queue for key, queue in world.queues.items() if key.startswith(f"rabbitmq:/:{target.removeprefix('target-')}.")]
 
 
 def effective(world: World) -> dict[str, list[Run]]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
+from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.application.serialization import decode
 from functions.domain.decisions.phases import FIRST_LOOK_S
 from functions.domain.model.incidents import Document
@@ -25,9 +26,9 @@ MORE_LOOKS, MORE_LOOKS_AFTER_FAULTS = 8, 16
 """Looks in a window beside those that are `every` apart: at changes of the phase and after conflicts; and wherever a killed
 process or a lost answer has the scheduler try again."""
 
-UNDISTURBED = frozenset({"auto", "sick", "suspected", "untroubled", "one_clock"})
-SOON_S = 0.0
-"""From the suspicion, which comes 20 s after the last movement at the earliest."""
+UNDISTURBED = frozenset({"auto", "sick", "untroubled", "one_clock"})
+SOON_S = 10.0
+"""Beyond `for`, from the alert or the suspicion."""
 
 MessageKey = tuple[str, str, str, float]
 
@@ -48,25 +49,34 @@ def is_steady(world: World) -> bool:
 
 
 def _restarted_late(world: World) -> list[Violation]:
-    """Where nothing gets in the way, what is suspected is restarted soon after it stood still for all of `for`."""
-    first: dict[str, float] = {}
-    for answer in world.answered:
-        if answer.alert.is_suspicion:
-            first.setdefault(f"target-{answer.alert.labels['app']}", answer.asked_at)
-    others = [run for run in world.rundeck.runs if run.by != "unstick"]
-    in_the_way = world.pauses or others or world.rundeck.one_at_a_time or len(first) > world.rules.storm_targets
-    if in_the_way or world.faults != Faults() or not world.options >= UNDISTURBED or not world.statistics:
+    """Where nothing gets in the way, what is stuck is restarted soon after it stood still for all of `for`."""
+    if world.faults != Faults() or not world.options >= UNDISTURBED or world.pauses or world.rundeck.one_at_a_time:
         return []
-    bound_s = world.rules.runbooks["mail"].symptom.for_s + SOON_S
-    found = []
-    for target, at in first.items():
-        app = target.removeprefix("target-")
-        stood = [queue for key, queue in world.queues.items() if key.startswith(f"rabbitmq:/:{app}.")]
-        sent_at = next((sent["at"] for sent in world.sent if sent["target"] == target and sent["at"] >= at), None)
-        still = all(not queue.acked_within(at + bound_s, bound_s - 1.0) for queue in stood)
-        if still and (sent_at is None or sent_at - at > bound_s):
-            found.append(Violation("soon", f"{target} was suspected at {at:.0f}, and restarted {sent_at}"))
+    if len({answer.alert.labels["app"] for answer in world.answered}) > world.rules.storm_targets:
+        return []
+    found, known = [], set[str]()
+    for answer in world.answered:
+        queue, target = answer.alert.labels["queue"], f"target-{answer.alert.labels['app']}"
+        if not answer.alert.firing or queue in known or _in_the_way(world, target, answer.asked_at):
+            continue
+        known.add(queue)
+        true, bound_s = world.queues[to_queue("/", queue).key], world.rules.runbooks["mail"].symptom.for_s + SOON_S
+        stood = true.stuck(answer.asked_at + bound_s, bound_s - 1.0, hanging=world.broker.monitoring)
+        sent_at = next((one["at"] for one in world.sent if one["target"] == target and one["at"] >= answer.asked_at - 1.0), None)
+        if stood and (sent_at is None or sent_at - answer.asked_at > bound_s):
+            found.append(Violation("soon", f"{queue} was told at {answer.asked_at:.0f}, and {target} restarted {sent_at}"))
     return found
+
+
+def _in_the_way(world: World, target: str, at: float) -> bool:
+    """Whether somebody restarted it, it was restarted within the cooldown or too often, or its job fails."""
+    limits = world.rules.runbooks["mail"].limits
+    runs = [run for run in world.rundeck.runs if run.target == target and run.sent_at < at - 1.0]
+    lately = sum(run.sent_at > at - 3600.0 for run in runs) >= limits.restarts[0][1]
+    return lately or any(
+        run.by != "unstick" or run.status == "failed" or run.ends is None or run.ends + limits.cooldown_s > at - 1.0
+        for run in runs
+    )
 
 
 def _key(channel: str, card: Card) -> MessageKey:

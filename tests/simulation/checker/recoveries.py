@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from functions.application.serialization import decode
 from functions.domain.model.codes import Ending, Verdict
 from functions.domain.model.incidents import Archive, Document, Incident, Outcome, QueueState
-from tests.simulation.checker.history import LOOK_AND_FENCE_S, SKEW_S, Violation, effective, records
-from tests.simulation.models import EXPORTER_LATE_S, Run
+from tests.simulation.checker.history import LOOK_AND_FENCE_S, SKEW_S, Violation, effective, incident_of, records
+from tests.simulation.models import Run
+from tests.simulation.queues import EXPORTER_LATE_S
 from tests.simulation.world import World
 
 LEAVING_S = 10.0
@@ -63,7 +64,7 @@ def _seen_well(world: World, name: str, run: Run, told_at: float) -> bool:
     for when, depth, _ in sorted(looks) if world.faults.scrape_s else looks:
         if not ended < when <= told_at:
             continue
-        well = depth == 0 and _present(world, name, run, when)
+        well = _present(world, name, run, when) and (depth == 0 or _works_again(world, name, run, when))
         first = (when if first is None else first) if well else None
         if first is None:
             continue
@@ -80,6 +81,14 @@ def _present(world: World, name: str, run: Run, when: float) -> bool:
     queue = world.queues[name]
     old = () if when >= (run.ends or 0.0) + LEAVING_S else queue.consumers(run.started)
     return any(one not in old for one in queue.consumers(when))
+
+
+def _works_again(world: World, name: str, run: Run, when: float) -> bool:
+    """Where a consumer hung: each of those that are there has done something since the restart, or came long after it."""
+    queue, ended, for_s = world.queues[name], run.ends or 0.0, world.rules.runbooks["mail"].symptom.for_s
+    sent = [one["at"] for one in world.sent if incident_of(run) and one["tag"].startswith(incident_of(run))]
+    hung = any(queue.hung(at, for_s - LOOK_AND_FENCE_S) for at in (*sent, run.sent_at))
+    return hung and not queue.hung(when, when - ended - LEAVING_S)
 
 
 def _moving(world: World, name: str, run: Run, at: float) -> bool:
@@ -102,6 +111,10 @@ def _called_stuck_too_soon(world: World) -> list[Violation]:
         if (incident.id, queue) in known or incident.id in world.wanted:
             continue
         known.add((incident.id, queue))
+        if world.queues[queue].ill_within(at - LOOK_AND_FENCE_S, at, world.rules.runbooks["mail"].symptom.for_s) and (
+            watched.after.held_again
+        ):
+            continue
         if not any(watched.joined_at + patience_s <= when <= at for when, _, _ in world.looks.get(queue, [])):
             joined_s = at - watched.joined_at
             found.append(Violation("I5", f"{incident.id}: {queue} was called stuck {joined_s:.0f} s after it joined"))

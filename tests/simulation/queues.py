@@ -1,0 +1,386 @@
+"""RabbitMQ's queues on a virtual clock: what their consumers truly do, and what the broker shows of it, and how late.
+
+docs/rabbitmq.md has the lags that were measured.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from msgspec.structs import replace as change
+
+from functions.domain.model.observations import Channel, QueueHistory, QueueSnapshot, Samples, Unknown
+
+COLLECTED_S = 5.0
+GAUGES_LATE_S = 3.7
+"""By how much at most figures that are no counters are older than the counters of the same collection."""
+SAMPLES = 26
+MISSED = 0.1
+"""How likely a scrape is missing."""
+EXPORTER_LATE_S = 5.0
+"""How much older than its scrape a figure may be; `delay` in unstick.yaml says so."""
+COUNTED_S = 6.0
+"""A stillness may look so much longer than it is: it is seen by samples, and these are late."""
+
+Counts = tuple[int, int, int]
+"""Deliveries, acknowledgements, redeliveries."""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A consumer with a channel of its own. What it holds and does not finish at any rate, it hangs with."""
+
+    id: str
+    node: str = "a"
+    """The node of its connection, with a number for each of that node's lives."""
+    rate: float = 0.0
+    """Messages a second that it can finish."""
+    holds: int = 0
+    ends: str = "ack"
+    """How it finishes them: ack, reject, or return, so that they come again."""
+    done: float = 0.0
+    again: int = 0
+    """Of its deliveries, those that had been delivered before."""
+    came: float = -math.inf
+
+    @property
+    def works(self) -> bool:
+        return self.rate > 0 and self.ends != "return"
+
+    def counts(self, more: float) -> Counts:
+        done = int(self.done + more)
+        rounds = done if self.ends == "return" else 0
+        return done + self.holds, done if self.ends == "ack" else 0, self.again + rounds
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A straight line of a queue's course."""
+
+    at: float
+    depth: float
+    publish: float
+    """Messages a second."""
+    workers: tuple[Worker, ...] = ()
+    share: float = 1.0
+    """Of its rate, what each worker has to do."""
+    slope: float = 0.0
+    published: float = 0.0
+    left: tuple[tuple[str, Counts], ...] = ()
+    """By node: what those counted that are gone."""
+    returned: int = 0
+    """Messages that were held by those, and wait to be delivered again."""
+    stale: tuple[str, ...] = ()
+    """Consumers of a lost node, which stay listed for good."""
+
+    def done_by(self, at: float, worker: Worker) -> float:
+        return worker.rate * self.share * max(0.0, at - self.at)
+
+    def depth_at(self, at: float) -> int:
+        return int(max(0.0, self.depth + self.slope * max(0.0, at - self.at)) + 1e-6)
+
+    def published_at(self, at: float) -> int:
+        return int(self.published + self.publish * max(0.0, at - self.at))
+
+    def move_to(self, at: float) -> Piece:
+        """The same line from a later moment on."""
+        workers = tuple(replace(one, done=one.done + self.done_by(at, one)) for one in self.workers)
+        passed = max(0.0, at - self.at)
+        return replace(
+            self, at=at, workers=workers, depth=self.depth + self.slope * passed, published=self.published + self.publish * passed
+        )
+
+
+@dataclass
+class Broker:
+    """What its settings and its state let Unstick see."""
+
+    monitoring: bool = True
+    """The user's tag: whether channels and nodes can be seen."""
+    statistics: bool = True
+    page_slow: bool = False
+    channels_slow: bool = False
+    silent: set[str] = field(default_factory=set)
+    """Nodes that send no statistics."""
+    nodes: dict[str, float] = field(default_factory=lambda: {"a": -1e6, "b": -1e6})
+    """Those that run: since when."""
+
+    def connect(self, place: int) -> str:
+        """The node that a new consumer gets."""
+        running = sorted(self.nodes)
+        return running[place % len(running)]
+
+
+class Queue:
+    """One queue's true course: straight lines, some of them laid out ahead."""
+
+    def __init__(self, at: float, workers: tuple[Worker, ...], *, publish: float = 0.5, depth: float = 0.0) -> None:
+        self.pieces = [Piece(at, depth, publish)]
+        self.lost: list[tuple[float, str]] = []
+        self.phase = at * 0.618 % COLLECTED_S
+        self.turn(at, workers)
+
+    def piece(self, at: float) -> Piece:
+        for piece in reversed(self.pieces):
+            if piece.at <= at:
+                return piece
+        return self.pieces[0]
+
+    # --- the truth
+
+    def depth(self, at: float) -> int:
+        return self.piece(at).depth_at(at)
+
+    def consumers(self, at: float) -> tuple[str, ...]:
+        return tuple(one.id for one in self.piece(at).workers)
+
+    def acks(self, at: float) -> int:
+        """What was finished, by rejects too."""
+        return sum(counts[1] for _, counts in self._each(at))
+
+    def acked_within(self, at: float, seconds: float) -> bool:
+        return self.acks(at) > self.acks(at - seconds)
+
+    def was_consumed(self) -> bool:
+        return any(piece.workers for piece in self.pieces)
+
+    def hung(self, at: float, seconds: float) -> list[Worker]:
+        """The consumers that have held a message for so long and done nothing."""
+        piece, before = self.piece(at), self.piece(at - seconds)
+        earlier = {one.id: (one.counts(before.done_by(at - seconds, one)), one.holds) for one in before.workers}
+        return [
+            one for one in piece.workers if one.holds and earlier.get(one.id) == (one.counts(piece.done_by(at, one)), one.holds)
+        ]
+
+    def stuck(self, at: float, seconds: float, *, hanging: bool = True) -> bool:
+        """Whether for so long a consumer has hung, or messages have waited and nobody was given any though somebody once was."""
+        if hanging and self.hung(at, seconds):
+            return True
+        waits = self.depth(at) > 0 and self.depth(at - seconds) > 0 and self.was_consumed()
+        return waits and self._moves(at) == self._moves(at - seconds)
+
+    def ill_within(self, begin: float, end: float, for_s: float) -> bool:
+        """Whether it was stuck for `for_s` at some moment, by figures that are late."""
+        return any(self.stuck(begin + step, for_s - COUNTED_S) for step in range(int(end - begin) + 1))
+
+    def _moves(self, at: float) -> int:
+        return sum(counts[0] + counts[1] for _, counts in self._each(at))
+
+    def _each(self, at: float, hidden: frozenset[str] = frozenset()) -> Iterable[tuple[str, Counts]]:
+        """What was counted up to then, by node, without what these nodes counted."""
+        piece = self.piece(at)
+        yield from ((node, counts) for node, counts in piece.left if node not in hidden)
+        yield from ((one.node, one.counts(piece.done_by(at, one))) for one in piece.workers if one.node not in hidden)
+
+    # --- what happens
+
+    def turn(self, at: float, workers: tuple[Worker, ...], *, publish: float | None = None, purge: bool = False) -> None:
+        """From now on these consumers are there; those of the same id go on counting."""
+        self.pieces = [piece for piece in self.pieces if piece.at < at] or self.pieces[:1]
+        now = self.pieces[-1].move_to(at)
+        known, stay = {one.id: one for one in now.workers}, {one.id for one in workers}
+        gone = [one for one in now.workers if one.id not in stay]
+        returned = now.returned + sum(one.holds for one in gone)
+        left = dict(now.left)
+        for one in gone:
+            left[one.node] = _sum([(one.node, one.counts(0.0)), (one.node, left.get(one.node, (0, 0, 0)))])
+        here = []
+        for worker in workers:
+            before = known.get(worker.id)
+            if before is None:
+                again = min(returned, max(worker.holds, int(worker.works)))
+                returned = 0 if worker.works else returned - again
+                here.append(replace(worker, came=at, again=again))
+            else:
+                here.append(_hold(before, worker.holds, rate=worker.rate))
+        depth = 0.0 if purge else now.depth
+        now = replace(
+            now, depth=depth, left=tuple(left.items()), returned=returned, publish=now.publish if publish is None else publish
+        )
+        self._lay(replace(now, workers=tuple(here)))
+
+    def _lay(self, piece: Piece) -> None:
+        """Append the line from here, and the one after it if the backlog comes to its end."""
+        stands = sum(one.holds for one in piece.workers if not one.works)
+        missing = max(0.0, stands - piece.depth)
+        piece = replace(piece, depth=piece.depth + missing, published=piece.published + missing)
+        able = sum(one.rate for one in piece.workers if one.works)
+        backlog = piece.depth - stands > 0.5 or piece.publish > able
+        workers = tuple(_hold(one, int(backlog)) if one.works else one for one in piece.workers)
+        share = 1.0 if backlog or not able else piece.publish / able
+        slope = piece.publish - able * share
+        self.pieces.append(replace(piece, workers=workers, share=share, slope=slope))
+        if slope < 0:
+            ends = piece.at + (piece.depth - stands) / -slope
+            self._lay(replace(self.pieces[-1].move_to(ends), depth=float(stands)))
+
+    def hold(self, at: float, holds: int) -> None:
+        """Its consumers get a message each, or finish the one that they hold."""
+        self.turn(at, tuple(replace(one, holds=holds, rate=float(not holds)) for one in self.piece(at).workers))
+
+    def leave(self, at: float, gone: tuple[Worker, ...]) -> None:
+        """These consumers go; all else stays as it is."""
+        names = {one.id for one in gone}
+        self.turn(at, tuple(one for one in self.piece(at).workers if one.id not in names))
+
+    def lose(self, at: float, node: str) -> None:
+        """A node is gone, with its consumers, their messages' deliveries and its counters of all times."""
+        gone = tuple(one.id for one in self.piece(at).workers if one.node == node)
+        self.turn(at, tuple(one for one in self.piece(at).workers if one.node != node))
+        self.lost.append((at, node))
+        self.pieces[-1:] = [replace(self.pieces[-1], stale=(*self.pieces[-1].stale, *gone))]
+
+    def come_back(self, at: float, gone: list[Worker], node: str) -> None:
+        """Consumers that were cut off connect again, unless they were restarted, and go on as before: what hung hangs again."""
+        if any(one.came >= max(when for when, _ in self.lost) for one in self.piece(at).workers):
+            return
+        here = self.piece(at).workers
+        self.turn(at, (*here, *(Worker(f"{one.id}'", node, one.rate, one.holds, one.ends) for one in gone)))
+
+    # --- what the broker shows
+
+    def read(self, at: float, broker: Broker, *, ahead_s: float = 0.0) -> QueueSnapshot:
+        """The queue as RabbitMQ shows it, its times by a clock that is ahead by so much."""
+        piece, depth = self.piece(at), self.depth(at)
+        unacked = min(depth, sum(one.holds for one in piece.workers))
+        seen = QueueSnapshot(at + ahead_s, depth, depth - unacked, unacked)
+        if not broker.statistics or broker.page_slow:
+            why = "the page is slow" if broker.statistics else "the statistics are off"
+            return change(seen, blind=Unknown(why, late=broker.statistics))
+        hidden = frozenset((*broker.silent, *(node for when, node in self.lost if when <= at)))
+        grid, stamps = self._grid(at, ahead_s)
+        gauges_at = [when - GAUGES_LATE_S * _chance(when) for when in grid]
+        taken = [_sum(self._each(when, hidden)) for when in grid]
+        deliveries, acks, redeliveries = (_series(stamps, [counts[which] for counts in taken], at) for which in range(3))
+        seen = _with_consumers(seen, at, (piece, self.piece(gauges_at[-1])), broker)
+        held = [min(self.depth(when), sum(one.holds for one in self.piece(when).workers)) for when in gauges_at]
+        depths = [self.depth(when) for when in gauges_at]
+        counted = taken[-1][0] > 0
+        published = [self.piece(when).published_at(when) for when in grid]
+        seen = change(
+            seen,
+            acks=taken[-1][1] if counted else None,
+            ack_samples=acks if counted else (),
+            depth_samples=_series(stamps, depths, at),
+            deliveries=taken[-1][0] if counted else None,
+            redeliveries=taken[-1][2] if counted else None,
+            published=published[-1],
+            history=QueueHistory(
+                _series(stamps, [all_ - some for all_, some in zip(depths, held, strict=True)], at),
+                _series(stamps, held, at),
+                deliveries if counted else (),
+                redeliveries if counted else (),
+                _series(stamps, published, at),
+            ),
+        )
+        if unacked and seen.consumers and not counted and not seen.uncounted and seen.blind is None:
+            seen = change(seen, blind=Unknown("nobody counts its deliveries", late=True))
+        return self._with_channels(seen, at, broker, (grid, stamps)) if broker.monitoring else seen
+
+    def _grid(self, at: float, ahead_s: float) -> tuple[list[float], list[float]]:
+        """When the broker collected its samples, and the times that it shows for them: rounded up to the next step."""
+        last = self.phase + COLLECTED_S * math.floor((at - 0.1 - self.phase) / COLLECTED_S)
+        grid = [last - COLLECTED_S * back for back in range(SAMPLES - 1, -1, -1)]
+        return grid, [when + ahead_s + COLLECTED_S - self.phase for when in grid]
+
+    def _with_channels(
+        self, seen: QueueSnapshot, at: float, broker: Broker, times: tuple[list[float], list[float]]
+    ) -> QueueSnapshot:
+        """With the channels of its consumers, and the cluster's nodes."""
+        nodes = tuple(sorted(broker.nodes))
+        up_s = min(at - since for since in broker.nodes.values())
+        seen = change(seen, nodes=nodes, node_down=len({node[0] for node in nodes}) < 2, nodes_up_s=up_s)
+        if broker.silent and seen.blind is None:
+            seen = change(seen, blind=Unknown("nodes send no statistics"))
+        if broker.channels_slow:
+            return change(seen, unseen=Unknown("the channels are slow", late=True))
+        listed = [one for one in self.piece(at).workers if one.node not in broker.silent and one.id in (seen.consumer_ids or ())]
+        shown = [one for one in listed if one.came + COLLECTED_S * _chance(one.came, one.id) <= at]
+        held_at = at - (at - self.phase - COLLECTED_S / 2) % COLLECTED_S
+        unseen = Unknown("channels can't be seen", late=True) if len(shown) < len(listed) else None
+        return change(seen, unseen=unseen, channels=tuple(self._channel(one, times, held_at) for one in shown))
+
+    def _channel(self, worker: Worker, times: tuple[list[float], list[float]], held_at: float) -> Channel:
+        """Its number of messages is of another moment than its counters, which are absent before its first delivery."""
+        grid, stamps = times
+        taken = [self._counts_of(worker.id, when) for when in grid]
+        held = next((one.holds for one in self.piece(held_at).workers if one.id == worker.id), 0)
+        if not held or not taken[-1][0]:
+            return Channel(worker.id, held=held)
+        work = [counts[0] + counts[1] for counts in taken]
+        if _chance(grid[-1], worker.id) < MISSED:
+            work[-3] = work[-4]
+        again = tuple(zip(stamps, [counts[2] for counts in taken], strict=True))
+        counted = taken[-1][0] - taken[-1][1]
+        return Channel(worker.id, held=held, counted=counted, work=tuple(zip(stamps, work, strict=True)), redeliveries=again)
+
+    def _counts_of(self, worker: str, at: float) -> Counts:
+        piece = self.piece(at)
+        return next((one.counts(piece.done_by(at, one)) for one in piece.workers if one.id == worker), (0, 0, 0))
+
+    def read_scraped(
+        self, at: float, scrape_s: float, rng: random.Random, *, ahead_s: float = 0.0
+    ) -> tuple[float, QueueSnapshot]:
+        """What Prometheus shows, and when that was so: its exporter is late, and a scrape may be missing."""
+        first = self.pieces[0].at % scrape_s
+        scraped_at = first + scrape_s * math.floor((at - first) / scrape_s - (rng.random() < MISSED))
+        grid = [scraped_at - scrape_s * back for back in range(max(int(300 / scrape_s), 4), -1, -1)]
+        collected = [when - when * 0.618 % EXPORTER_LATE_S for when in grid]
+        acks = 0
+        acks_at = [acks := max(acks, self.acks(when)) for when in collected]
+        return collected[-1], QueueSnapshot(
+            at + ahead_s,
+            self.depth(collected[-1]),
+            consumers=len(self.consumers(collected[-1])),
+            acks=acks_at[-1],
+            ack_samples=tuple(zip(grid, acks_at, strict=True)),
+            depth_samples=tuple((when, self.depth(true)) for when, true in zip(grid, collected, strict=True)),
+            behind_s=at - scraped_at + EXPORTER_LATE_S,
+            zeros=True,
+        )
+
+
+def _with_consumers(seen: QueueSnapshot, at: float, pieces: tuple[Piece, Piece], broker: Broker) -> QueueSnapshot:
+    """With its consumers: those that left are gone at once, new ones come late, and the count of them is later still."""
+    piece, late = pieces
+    listed = [one for one in piece.workers if one.came + 0.9 + 3.7 * _chance(one.came, one.id) <= at]
+    nameless = [f"{one} stale" for one in piece.stale] if late.workers else []
+    unnamed = [one.id for one in listed if one.node in broker.silent]
+    ids = tuple(sorted([one.id for one in listed] + nameless))
+    known = len(listed) + len(piece.stale)
+    count = len(late.workers)
+    return change(
+        seen,
+        consumers=max(count, len(ids)),
+        consumer_ids=ids,
+        uncounted=bool(nameless or unnamed),
+        consumed=known > 0,
+        blind=Unknown("consumers that the statistics don't show", late=True) if count > known else None,
+    )
+
+
+def _hold(worker: Worker, holds: int, *, rate: float | None = None) -> Worker:
+    """What it no longer holds, it has finished."""
+    done = worker.done + max(0, worker.holds - holds)
+    return replace(worker, holds=holds, done=done, rate=worker.rate if rate is None else rate)
+
+
+def _sum(each: Iterable[tuple[str, Counts]]) -> Counts:
+    deliveries = acks = redeliveries = 0
+    for _, (one, two, three) in each:
+        deliveries, acks, redeliveries = deliveries + one, acks + two, redeliveries + three
+    return deliveries, acks, redeliveries
+
+
+def _series(stamps: list[float], values: list[int], at: float) -> Samples:
+    """The samples, one of which may fall between two collections and read 0."""
+    gap = 3 + int(at) % 15 if _chance(at) < MISSED else -1
+    return tuple((stamp, 0 if place == gap else value) for place, (stamp, value) in enumerate(zip(stamps, values, strict=True)))
+
+
+def _chance(at: float, of: str = "") -> float:
+    """A number from 0 to 1 that is the same for the same moment."""
+    return (at * 0.618 + sum(map(ord, of)) * 0.137) % 1.0
