@@ -181,6 +181,7 @@ def test_many_groups_of_one_target_make_one_restart(fleet, groups):
     assert "left out; an incident takes 50 alerts" in " ".join(fleet.unstick.output().split()), "people are told of the rest"
 
 
+@pytest.mark.long  # forty targets at once need both cores for minutes
 @pytest.mark.parametrize("targets", [40, pytest.param(300, marks=pytest.mark.long)])
 @pytest.mark.parametrize("fleet", [{"storm": STORM}], indirect=True, ids=["storm of 3"])
 def test_many_targets_are_a_storm(fleet, targets):
