@@ -739,7 +739,7 @@ VARIANTS = (
         Faults(slow=0.4),
         frozenset({"auto", "sick", "quick", "two_queues", "one_clock", "no monitoring"}),
         "I5",
-        seed=85,
+        seed=19,
     ),
     Variant(
         "recovered without consumers",
