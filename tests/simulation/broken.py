@@ -817,7 +817,7 @@ VARIANTS = (
         seed=21,
     ),
     Variant(
-        "no cooldown", (_replaced_guard("cooldown", _passes),), Faults(), frozenset({"auto", "sick", "soon_again"}), "I3", seed=2
+        "no cooldown", (_replaced_guard("cooldown", _passes),), Faults(), frozenset({"auto", "sick", "soon_again"}), "I3", seed=0
     ),
     Variant(
         "no limit of restarts",
