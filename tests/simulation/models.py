@@ -121,6 +121,7 @@ class Rundeck:
     passive: bool = False
     retries: bool = False
     """The job says that a failed run is tried once more."""
+    fails: float = 0.1
     count: int = 100
     evidence: list[EvidenceRun] = field(default_factory=list)
     evidence_as_restarts: bool = False
@@ -137,7 +138,7 @@ class Rundeck:
         self.count += 1
         kind = rng.random()
         length = 0.5 if late else rng.choice([2.0, 8.0, 30.0])
-        status = "failed" if late or kind < 0.1 else "succeeded"
+        status = "failed" if late or kind < self.fails else "succeeded"
         ends = None if kind > 0.97 and not late else now + length
         run = Run(
             self.count, target.key, dict(target.options), tag, not_after, now + 0.01, ends, status, late, now + lag_s, sent_at

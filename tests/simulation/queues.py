@@ -196,7 +196,8 @@ class Queue:
                 here.append(replace(worker, came=at, again=again))
             else:
                 here.append(_hold(before, worker.holds, rate=worker.rate))
-        depth = 0.0 if purge else now.depth
+        finished = sum(max(0, known[one.id].holds - one.holds) for one in workers if one.id in known)
+        depth = 0.0 if purge else max(0.0, now.depth - finished)
         now = replace(
             now, depth=depth, left=tuple(left.items()), returned=returned, publish=now.publish if publish is None else publish
         )

@@ -107,6 +107,7 @@ def build(
     world = World(rng, profile, rules, _target_of, [] if trace else None, calm_from=BEGIN + CALM_AFTER_S, options=options)
     world.rundeck.ahead_s = rng.choice([0.0, -90.0, 15.0, 200.0])
     world.rundeck.honours_fence = "no_fence_in_job" not in options
+    world.rundeck.fails = 0.7 if "failing" in options else 0.1
     world.rundeck.one_at_a_time = "one_job" in options or rng.random() < 0.3
     sick = "sick" in options
     world.broker = Broker(monitoring=rng.random() < 0.8 and "no monitoring" not in options, statistics=sick or rng.random() < 0.9)

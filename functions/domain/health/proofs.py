@@ -164,16 +164,17 @@ def find_holding(seen: QueueSnapshot, trust: Trust) -> list[Candidate]:
 
     By their own counters: RabbitMQ renews `idle_since` every 60 s, whatever a consumer does. The number of held messages is up to
     5 s ahead of the counters, so a message counts as held only once the counters show it, too. A consumer that rejects has more
-    deliveries than acknowledgements for ever; what it holds counts from the first look on.
+    deliveries than acknowledgements for ever; what it holds counts from the first look on, while the queue never held nothing.
     """
     if not seen.unacked:
         return []
     candidates = []
+    rejecter_s = min(trust.unsure_s, lasting_s(drop_gaps(seen.history.unacked), lambda count: count > 0))
     for channel in seen.channels or ():
         if channel.held and channel.counted > 0 and channel.work and channel.work[-1][1] and not channel.shared:
             lasted_s = still_s(drop_gaps(channel.work))
             rejects = channel.counted > channel.held
-            candidates.append(Candidate(Proof.HELD, min(lasted_s, trust.unsure_s) if rejects else lasted_s, channel))
+            candidates.append(Candidate(Proof.HELD, min(lasted_s, rejecter_s) if rejects else lasted_s, channel))
     return sorted(candidates, key=lambda one: -one.lasted_s)
 
 

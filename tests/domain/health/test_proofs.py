@@ -140,6 +140,13 @@ def test_what_one_that_rejects_holds_counts_from_the_first_look_on():
     assert judge(SYMPTOM, seen, Trust(unsure_s=60.0)).health is Health.ILL
 
 
+def test_one_that_rejects_and_stood_idle_between_two_looks_does_not_hang():
+    """Each look came just after a message was given to it, before its counters showed that; it held none in between."""
+    history = replace(queue().history, unacked=flat(1, since_s=5.0))
+    seen = queue(channels=(channel(counted=40),), history=history)
+    assert judge(SYMPTOM, seen, Trust(unsure_s=200.0)).health is not Health.ILL
+
+
 def test_a_held_message_counts_whatever_the_depth_may_be():
     """`max_messages` is about what waits; one message that one consumer holds is never usual for longer than `for`."""
     backlog = replace(SYMPTOM, max_messages=100)
