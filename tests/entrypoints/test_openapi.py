@@ -123,14 +123,14 @@ TOKENS = ("forged", "a" * 2000, "%00%ff", "WyJrIiwibiIsMF0.sig")
 ENTRIES = (("webhook", "/"), ("verify", "/verify"), ("report", "/report"))
 OPEN, OLD = "/approve/open", "/approve/{token}"
 ANSWERS: list[tuple[str, str, str, str, bytes, dict[str, str], int]] = [
-    # function, path, path in the description, method, body, headers, status
-    ("webhook", "/any/path", "/", "POST", BODY, signed(BODY), 200),
-    ("webhook", "/any/path", "/", "PUT", BODY, signed(BODY), 200),
-    ("webhook", "/", "/", "POST", b"{", signed(b"{"), 400),
-    ("webhook", "/", "/", "POST", b"{}", signed(b"{}"), 400),
+    # function, path, path in the description, method, body, headers, status; what Grafana sends is signed when it is sent
+    ("webhook", "/any/path", "/", "POST", BODY, {}, 200),
+    ("webhook", "/any/path", "/", "PUT", BODY, {}, 200),
+    ("webhook", "/", "/", "POST", b"{", {}, 400),
+    ("webhook", "/", "/", "POST", b"{}", {}, 400),
     ("webhook", "/", "/", "POST", BODY, {"X-Grafana-Alerting-Signature": "0" * 64}, 401),
-    ("webhook", "/", "/", "POST", b" " * (MAX_BODY + 1), signed(b" " * (MAX_BODY + 1)), 413),
-    ("webhook", "/", "/", "POST", BODY, signed(BODY) | GZIP, 415),
+    ("webhook", "/", "/", "POST", b" " * (MAX_BODY + 1), {}, 413),
+    ("webhook", "/", "/", "POST", BODY, GZIP, 415),
     ("webhook", "/approve/", "/approve/", "GET", b"", {}, 200),
     ("webhook", "/approve/a%0Ab", OLD, "GET", b"", {}, 404),  # the framework refuses a line break
     ("webhook", "/approve/a%0Ab", OLD, "POST", b"", {}, 404),
@@ -158,6 +158,8 @@ def test_each_answer_is_as_described(
     entry: Entry, function: str, path: str, described_as: str, method: str, body: bytes, headers: dict[str, str], status: int
 ):
     """Status, headers, type and body. 405 has none, so that a redirect that turns POST into GET does not look like success."""
+    if described_as == "/":
+        headers = signed(body) | headers
     answer = entry[function].open(path, method=method, data=body, headers=headers)
     assert answer.status_code == status
     checked(answer, described_as, "post" if status == 405 else method)
