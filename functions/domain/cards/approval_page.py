@@ -36,7 +36,7 @@ LABELS: Mapping[str, Text] = {
     "about": Text("What it is about"),
     "links": Text("Where to look"),
     "reason": Text("Reason (optional)"),
-    "name": Text("Your name"),
+    "name": Text("Your name (optional)"),
     "signed_in": Text("You are signed in as {name}."),
     "opening": Text("Opening the approval page"),
     "pasting": Text(

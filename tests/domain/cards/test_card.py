@@ -139,7 +139,7 @@ def test_japanese_is_set_as_japanese():
     """No half-width comma, colon or bracket of Unstick's own, and a counter behind each count."""
     recovered, escalated = (dict(compose(EXAMPLES[name], rules("ja")).facts) for name in ("recovered", "escalated"))
     assert recovered["キュー"] == "mail.outgoing：362 → 0件、コンシューマー数 2"
-    assert escalated["実施済み"] == "1. 実行番号 1847、成功、32秒：滞留のまま"
+    assert escalated["実施済み"] == "1. 実行番号 1847、成功、32秒：滞留は解消せず"
     assert escalated["アラート"].startswith("RabbitMQQueueStuck（critical）：")
     for name in EXAMPLES:
         made = compose(EXAMPLES[name], rules("ja"))

@@ -213,7 +213,7 @@ def test_it_is_built_of_parts_that_screen_readers_know(browser: Chrome, mail: St
     asked = (Text("Restart {subject} now", subject="mail-delivery"), Text("Don't restart it"))
     assert buttons == [in_language(language, one) for one in asked]
     fields = [node["name"]["value"] for node in tree if node.get("role", {}).get("value") == "textbox"]
-    assert fields == [in_language(language, one) for one in (Text("Your name"), Text("Reason (optional)"))]
+    assert fields == [in_language(language, one) for one in (Text("Your name (optional)"), Text("Reason (optional)"))]
     levels = browser.execute_script("return [...document.querySelectorAll('h1,h2,h3')].map(e => +e.tagName[1])")
     assert levels[0] == 1
     assert levels.count(1) == 1
