@@ -66,12 +66,15 @@ class Fleet:
     ports: Iterator[int] = field(default_factory=lambda: count(50_002))
 
     def stick(self, service: str) -> None:
-        self.rabbit.queue(queue_of(service), ready=4, unacked=1)
+        self.rabbit.queue(queue_of(service), ready=4, unacked=1, consumers=(self._consumer(),))
 
     def restart(self, options: Any) -> None:
         self.answered.wait(PATIENCE_S)
         queue = self.rabbit.queue(queue_of(options["service"]))
-        queue.set(ready=0, unacked=0, acks=5, consumers=(f"127.0.0.1:{next(self.ports)} -> 127.0.0.1:5672",))
+        queue.set(ready=0, unacked=0, acks=5, consumers=(self._consumer(),))
+
+    def _consumer(self) -> str:
+        return f"127.0.0.1:{next(self.ports)} -> 127.0.0.1:5672"
 
     def restarts(self) -> Counter[str]:
         return Counter(run.options["service"] for run in self.rundeck.state.carried_out)
@@ -181,7 +184,6 @@ def test_many_groups_of_one_target_make_one_restart(fleet, groups):
     assert "left out; an incident takes 50 alerts" in " ".join(fleet.unstick.output().split()), "people are told of the rest"
 
 
-@pytest.mark.long  # forty targets at once need both cores for minutes
 @pytest.mark.parametrize("targets", [40, pytest.param(300, marks=pytest.mark.long)])
 @pytest.mark.parametrize("fleet", [{"storm": STORM}], indirect=True, ids=["storm of 3"])
 def test_many_targets_are_a_storm(fleet, targets):

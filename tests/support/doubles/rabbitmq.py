@@ -170,15 +170,17 @@ class RabbitDouble:
             return _ok(self.nodes) if may else _error(401, "not_authorised", "Not monitor user")
         if kind != "channel":
             return _ok(self._list_of_vhost(kind, segments[2], asked) if may else [])
-        listed = [one for vhost, _ in self.queues for one in self._list_of_vhost("channels", vhost, asked)]
-        mine = next((one for one in listed if may and one["name"] == segments[2]), None)
-        return _ok(mine) if mine else _error(404, "Object Not Found", "Not Found")
+        peer, vhosts = segments[2].removesuffix(" (1)"), dict.fromkeys(vhost for vhost, _ in self.queues)
+        mine = [one for vhost in vhosts if may for one in self._list_of_vhost("channels", vhost, asked, only=peer)]
+        return _ok(mine[0]) if mine else _error(404, "Object Not Found", "Not Found")
 
-    def _list_of_vhost(self, kind: str, vhost: str, query: dict[str, str]) -> list[dict[str, Any]]:
-        """Its channels or connections, which only the tag `monitoring` shows."""
+    def _list_of_vhost(self, kind: str, vhost: str, query: dict[str, str], only: str = "") -> list[dict[str, Any]]:
+        """Its channels or connections, which only the tag `monitoring` shows; or the `only` one, by its connection."""
         listed: list[dict[str, Any]] = []
         for (own, _), queue in self.queues.items():
             for place, peer in enumerate(queue.consumers if own == vhost else ()):
+                if only not in ("", peer):
+                    continue
                 holds = not queue.channels and (self.hold_all or not place)
                 figures = queue.channels.get(peer, queue if holds else Queue(consumed=False))
                 if kind == "connections":
