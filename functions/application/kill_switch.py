@@ -10,8 +10,9 @@ from functions.domain.cards.card import compose
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import clock
 from functions.domain.model.observations import Pause
+from functions.domain.texts.words import duration
 from functions.runtime.errors import Conflict, Unavailable
-from functions.runtime.text import Text, in_brackets, join
+from functions.runtime.text import Phrase, Text, in_brackets, join
 
 KEY = "pause"
 TRIES = 10
@@ -40,6 +41,9 @@ def turn(ports: Ports, wanted: Pause) -> Pause | None:
 
 def announce(ports: Ports, kind: str, switch: Pause) -> dict[str, str]:
     """Post to the channels of the top-level `notify`. Returns channel -> problem and remedy, empty if it was posted."""
-    until = Text("until {until}", until=clock(ports.rules, switch.until)) if switch.until else ""
+    until: Phrase = ""
+    if switch.until:
+        left = duration(switch.until - switch.at)
+        until = Text("until {until} (in {left})", until=clock(ports.rules, switch.until), left=left)
     detail = join((in_brackets(switch.reason, switch.by), until))
     return post_to_all(ports, ports.rules.notify, compose(CardInput(kind, switch.at, detail=detail), ports.rules))

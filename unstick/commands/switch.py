@@ -47,7 +47,7 @@ def pause(*, config_path: str, as_json: bool, reason: str, lasts: str, by: str) 
         output.print_json(said | {"was_paused": before is not None, "told": problems})
     else:
         replaced = f" It was already paused: {before.reason} ({before.by})." if before else ""
-        until = f"{output.local_time(switch.until, ports.rules)}, or " if switch.until else ""
+        until = f"{output.local_time(switch.until, ports.rules)} (in {lasts}), or " if switch.until else ""
         ends = f"nothing is restarted until {until}`unstick resume`.{replaced}"
         output.print_text(ends, output.mark("PAUSED: ", "warn"))
         output.print_posted(problems)

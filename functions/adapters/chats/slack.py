@@ -56,7 +56,7 @@ BUTTONS: Mapping[str, tuple[Text, str, Text | None]] = {
     DECLINE: (Text("Decline"), "", None),
     ACKNOWLEDGE: (Text("Acknowledge"), "primary", None),
     RESTART: (Text("Restart once more"), "danger", Text("Restart it once more, although the last restart did not help?")),
-    PAUSE: (Text("Pause 1 h"), "", Text("Nothing is restarted for an hour, whatever gets stuck.")),
+    PAUSE: (Text("Pause everything 1 h"), "", Text("Nothing is restarted for an hour, whatever gets stuck.")),
 }
 """By action: label, style, and the confirmation."""
 

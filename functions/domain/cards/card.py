@@ -14,7 +14,6 @@ from functions.domain.cards import facts, queue_facts
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import CUT, Content, clock, render, rendered, tidy
 from functions.domain.model.codes import Proof, Reason, Verdict
-from functions.domain.model.incidents import Escalation
 from functions.domain.model.messages import Card
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.evidence_lines import LINE, LINES
@@ -36,9 +35,6 @@ def compose(card_input: CardInput, rules: Rules) -> Card:
     if card_input.late_s:
         late = Text("This message is {late} late. Check the current state.", late=duration(card_input.late_s))
         content = replace(content, text=(late, *content.text))
-    incident: Phrase = card_input.detail if card_input.kind == "resolved" else ""
-    if thread := card_input.escalation or card_input.incident:
-        incident = thread.incident if isinstance(thread, Escalation) else thread.id
     card = render(rules, card_input.kind, replace(content, links=facts.links(card_input, rules)), card_input.at)
     title, lines = facts.shown_lines(card_input)
     return replace(
@@ -46,7 +42,7 @@ def compose(card_input: CardInput, rules: Rules) -> Card:
         evidence=tuple(clean(line, LINE, CUT) for line in lines[-LINES:]),
         evidence_title=rendered(rules, title) if lines else "",
         curve=queue_facts.curve(card_input),
-        incident=tidy(incident, 80),
+        incident=facts.incident_id(card_input),
     )
 
 
@@ -113,8 +109,9 @@ def _held(card_input: CardInput, rules: Rules) -> Content:
         text.append(Text("It would have run the job with: {target}.", target=tidy(card_input.target.name, 200)))
     if card_input.approve_url:
         text += _approvable(card_input, rules)
+    last = facts.tried if card_input.restarts else facts.restart
     facts_shown = facts.gathered(
-        card_input, rules, queue_facts.queues, queue_facts.holders, queue_facts.head, facts.since, facts.restart, facts.evidence
+        card_input, rules, queue_facts.queues, queue_facts.holders, queue_facts.head, facts.since, last, facts.evidence
     )
     return Content(urgency, _held_headline(card_input, urgency), text, facts_shown)
 
@@ -127,7 +124,7 @@ def _held_headline(card_input: CardInput, urgency: str) -> Phrase:
     if reason is Reason.SYMPTOM_GONE:
         return Text("{subject} is healthy; nothing was restarted", subject=subject)
     if reason is Reason.AWAITING_APPROVAL:
-        return Text("{subject} is waiting for your approval", subject=subject)
+        return _asked_headline(card_input, subject)
     if urgency == "fine" or reason is Reason.MONITORING_FAILURE or (reason is Reason.LEDGER_UNKNOWN and card_input.restarts):
         return Text("{subject}: {why}", subject=subject, why=short)
     if urgency == "watch":
@@ -137,6 +134,18 @@ def _held_headline(card_input: CardInput, urgency: str) -> Phrase:
     if card_input.approve_url:
         return Text("{subject} was not restarted, but you can approve it: {why}", subject=subject, why=short)
     return Text("{subject} was not restarted: {why}", subject=subject, why=short)
+
+
+def _asked_headline(card_input: CardInput, subject: Phrase) -> Text:
+    count = card_input.restarts
+    if not count:
+        return Text("{subject} is waiting for your approval", subject=subject)
+    text = Text(
+        "{subject} is still stuck after {count} restart: approve restart {attempt} of {attempts}?",
+        "{subject} is still stuck after {count} restarts: approve restart {attempt} of {attempts}?",
+    )
+    attempts = max(count + 1, card_input.runbook.limits.attempts if card_input.runbook else 0)
+    return text.fill(subject=subject, count=count, attempt=count + 1, attempts=attempts)
 
 
 def _approvable(card_input: CardInput, rules: Rules) -> list[Phrase]:
@@ -269,14 +278,16 @@ def _escalated_again(card_input: CardInput, rules: Rules) -> Content:
         *([Text("This is the last reminder.")] if last else []),
         to_do(REASONS[reason].todo if reason is not None else _advice(card_input)),
     ]
-    return Content("act", headline, text, facts.gathered(card_input, rules, facts.taken, facts.since))
+    facts_shown = facts.gathered(card_input, rules, queue_facts.queues, queue_facts.holders, facts.taken, facts.since)
+    return Content("act", headline, text, facts_shown)
 
 
 def _acknowledged(card_input: CardInput, rules: Rules) -> Content:
     by = tidy(card_input.escalation.taken_by if card_input.escalation else "", 120)
-    headline = Text("{by} has taken {subject}", by=by, subject=facts.subject(card_input))
+    headline = Text("{by} is working on {subject}", by=by, subject=facts.subject(card_input))
     text: list[Phrase] = [Text("Nobody is reminded any more."), HANDS_OFF]
-    return Content("watch", headline, text, facts.gathered(card_input, rules, facts.taken, facts.since))
+    facts_shown = facts.gathered(card_input, rules, facts.taken, facts.since)
+    return Content("watch", headline, text, facts_shown, words=Text("Taken"))
 
 
 def _is_same_again(card_input: CardInput) -> bool:
@@ -301,7 +312,7 @@ def _advice(card_input: CardInput) -> Text:
         )
     return Text(
         "Consumers are connected but acknowledge nothing: they probably hang on the same message or dependency again. "
-        "Check the message at the head of the queue and the application's log; move that message away or roll back."
+        "If the log names a dependency, restart once it is back; otherwise roll back, or move the first message away."
     )
 
 
@@ -360,6 +371,8 @@ def _bundle(card_input: CardInput, rules: Rules) -> Content:
         count=count,
         why=explanation.short if explanation else card_input.detail,
     )
+    if card_input.reason is Reason.TOO_MANY_TARGETS and count > 1:
+        headline = Text("{count} applications are stuck at once; nothing was restarted", count=count)
     if card_input.reason is Reason.TEST_ALERT:
         headline = Text("{count} test notification arrived", "{count} test notifications arrived", count=count)
     facts_shown = facts.gathered(card_input, rules, facts.names)
@@ -370,11 +383,9 @@ def _bundle(card_input: CardInput, rules: Rules) -> Content:
 
 
 def _paused(card_input: CardInput, rules: Rules) -> Content:
-    text = [
-        Text("Alerts are still received and reported, but nothing is restarted until Unstick is resumed."),
-        *why(card_input, None),
-    ]
-    return Content("watch", Text("Unstick is paused and restarts nothing"), text, facts.gathered(card_input, rules))
+    text = [Text("Alerts are still received and reported. `unstick resume` ends the pause at once."), *why(card_input, None)]
+    headline = Text("Unstick restarts nothing")
+    return Content("watch", headline, text, facts.gathered(card_input, rules), words=Text("PAUSED"))
 
 
 def _resumed(card_input: CardInput, rules: Rules) -> Content:

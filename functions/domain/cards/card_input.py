@@ -53,6 +53,8 @@ class CardInput(Struct, frozen=True):
 
     @property
     def queues(self) -> tuple[QueueState, ...]:
+        if self.incident is None and self.escalation is not None:
+            return self.escalation.queues
         return self.incident.queues if self.incident else ()
 
     @property

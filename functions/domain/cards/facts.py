@@ -9,7 +9,7 @@ from functions.domain.cards import queue_facts
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import Fact, clock, tidy
 from functions.domain.model.codes import Reason
-from functions.domain.model.incidents import AlertRef, Incident, PastAttempt
+from functions.domain.model.incidents import AlertRef, Escalation, Incident, PastAttempt
 from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts import words
@@ -203,8 +203,7 @@ def about(card_input: CardInput, rules: Rules) -> Iterator[Fact]:
         yield Text("Runbook"), tidy(card_input.runbook.name)
     if card_input.reason:
         yield Text("Reason code"), card_input.reason.value
-    if card_input.incident:
-        yield Text("Incident"), tidy(card_input.incident.id, 60)
+    yield Text("Incident"), incident_id(card_input)
     yield Text("Time"), clock(rules, card_input.at)
 
 
@@ -212,6 +211,13 @@ def _alert(trigger: AlertRef, card_input: CardInput) -> Phrase:
     alert = named(in_brackets(tidy(trigger.name), tidy(trigger.severity, 20)), tidy(trigger.summary, 300))
     count = len(card_input.incident.triggers) - 1 if card_input.incident else 0
     return Text("{alert} and {count} more", alert=alert, count=count) if count > 0 else alert
+
+
+def incident_id(card_input: CardInput) -> str:
+    """The id of the incident that the card is about; empty without one."""
+    if thread := card_input.escalation or card_input.incident:
+        return tidy(thread.incident if isinstance(thread, Escalation) else thread.id, 80)
+    return tidy(card_input.detail, 80) if card_input.kind == "resolved" else ""
 
 
 def names(card_input: CardInput) -> Iterator[Fact]:
@@ -249,6 +255,8 @@ def asks_to_restart(card_input: CardInput) -> bool:
     """Whether the card asks for a possible restart by hand."""
     if card_input.kind in ("not_approved", "declined"):
         return True
+    if card_input.kind == "escalated_again":
+        return card_input.reason is None or REASONS[card_input.reason].by_hand
     if card_input.kind not in ("held", "escalated"):
         return False
     if card_input.reason is None:  # it is still stuck; with consumers there is other advice
@@ -267,7 +275,8 @@ def may_run(card_input: CardInput) -> bool:
 
 def page_to_restart(card_input: CardInput) -> str:
     """The page where people start the job for this target by hand."""
-    return card_input.incident.start_page if card_input.incident else ""
+    about = card_input.incident or card_input.escalation
+    return about.start_page if about else ""
 
 
 def page_of_reason(card_input: CardInput, rules: Rules) -> str:

@@ -33,21 +33,22 @@ def rendered(rules: Rules, phrase: Phrase, limit: int = SENTENCE) -> str:
 
 
 class Content(Struct, frozen=True):
-    """A card's content. The headline comes without the words of urgency."""
+    """A card's content. The headline comes without its first words: `words`, or else those of the urgency."""
 
     urgency: str
     headline: Phrase
     text: Iterable[Phrase] = ()
     facts: Iterable[Fact] = ()
     links: Iterable[tuple[Phrase, str]] = ()
+    words: Phrase = ""
 
 
 def render(rules: Rules, kind: str, content: Content, at: float) -> Card:
-    """Render the card. Its headline begins with the words of urgency."""
+    """Render the card."""
     return Card(
         kind=kind,
         urgency=content.urgency,
-        headline=rendered(rules, named(URGENCIES[content.urgency], content.headline), HEADLINE),
+        headline=rendered(rules, named(content.words or URGENCIES[content.urgency], content.headline), HEADLINE),
         facts=tuple((rendered(rules, label), rendered(rules, value)) for label, value in content.facts),
         text=tuple(rendered(rules, phrase) for phrase in content.text),
         links=tuple((rendered(rules, label), url) for label, url in content.links),

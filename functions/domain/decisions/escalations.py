@@ -8,9 +8,11 @@ from functions.domain.cards.card_input import CardInput
 from functions.domain.decisions.messages import NO_RUNBOOK, channels_for
 from functions.domain.decisions.phases import clear_escalation_if_healthy, evaluate_guards
 from functions.domain.decisions.turn import Turn
+from functions.domain.health.looks import note_snapshot
 from functions.domain.model.codes import Phase
 from functions.domain.model.events import Acknowledged, RestartWanted
-from functions.domain.model.incidents import Approval, Document, Escalation, Incident, Outcome
+from functions.domain.model.incidents import Approval, Document, Escalation, Incident, Outcome, QueueState
+from functions.domain.model.observations import QueueSnapshot
 
 TOLD_AGAIN = 3
 """Maximum number of reminders: a fourth wouldn't help if three didn't."""
@@ -36,10 +38,17 @@ def remind(turn: Turn) -> None:
     told = escalation.told + 1
     escalation = replace(escalation, told=told, due=turn.at + again_s if told < TOLD_AGAIN else None)
     _keep(turn, escalation)
-    card_input = _card(turn, "escalated_again", escalation)
+    looked_at = tuple(_as_seen(turn, watched) for watched in escalation.queues)
+    card_input = _card(turn, "escalated_again", replace(escalation, queues=looked_at))
     if turn.context.rules.public_url and escalation.nonce:
         card_input = replace(card_input, acknowledge_url=f"{turn.context.rules.public_url}/approve/#{escalation.nonce}")
     turn.post(card_input, f"{escalation.incident}-again-{told}", _channels(turn, escalation))
+
+
+def _as_seen(turn: Turn, watched: QueueState) -> QueueState:
+    """The queue with its current figures, if they can be read."""
+    seen = turn.context.seen.queues.get(watched.queue.key)
+    return note_snapshot(watched, seen) if isinstance(seen, QueueSnapshot) else watched
 
 
 def _keep(turn: Turn, escalation: Escalation) -> None:

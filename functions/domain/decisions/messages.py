@@ -202,6 +202,7 @@ def _to_escalation(document: Document, incident: Incident, card_input: CardInput
         due=card_input.at + again_s if again_s else None,
         nonce=card_input.acknowledge_url.rpartition("#")[2],
         queues=(*own, *_left_escalated(document, incident)),
+        start_page=incident.start_page,
     )
 
 

@@ -313,6 +313,8 @@ class Escalation(Struct, frozen=True):
     taken_at: float | None = None
     queues: tuple[QueueState, ...] = ()
     """What a person's restart has to heal: which queues, by which runbooks."""
+    start_page: str = ""
+    """Where people start the job by hand."""
 
 
 class Document(Struct, frozen=True):

@@ -189,7 +189,7 @@ REASONS: Mapping[Reason, Explained] = {
         "act",
         Text("it is waiting for approval"),
         Text("The queue is stuck, and a person has to approve the restart."),
-        Text("Open the approval link, check the state, and press the button."),
+        Text("Check the figures, then approve or decline."),
     ),
     Reason.DECLINED: Explained(
         "watch",

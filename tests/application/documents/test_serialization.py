@@ -142,7 +142,7 @@ FULL = Document(
     NOW,
     {"k": Hold(Reason.PAUSED, NOW)},
     NOW,
-    Escalation("inc-0", "mail", NOW, NOW, "nonce", 1, "anna", NOW, (WATCHED,)),
+    Escalation("inc-0", "mail", NOW, NOW, "nonce", 1, "anna", NOW, (WATCHED,), "https://rundeck.example.com/job"),
     {"ops/inc-1": "thread"},
     {"m": NOW},
     {"r": NOW},

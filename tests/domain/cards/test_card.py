@@ -55,7 +55,8 @@ def test_every_reason_code_has_words_in_both_languages():
 def test_headline_begins_with_the_urgency_in_words(name: str, language: str):
     """Urgency shows without any colour."""
     made = compose(EXAMPLES[name], rules(language))
-    assert made.headline.startswith(URGENCY[made.urgency][LANGUAGES.index(language)])
+    words = {"paused": ("PAUSED: ", "一時停止中："), "acknowledged": ("Taken: ", "対応中：")}.get(name, URGENCY[made.urgency])
+    assert made.headline.startswith(words[LANGUAGES.index(language)])
     assert len(made.headline) <= 140
 
 
@@ -72,6 +73,8 @@ def test_every_kind_has_an_example():
         ("held-restart-refused", "act", "ACT NOW: mail-delivery was not restarted: Rundeck refused the restart"),
         ("held-cooldown", "watch", "No action yet: mail-delivery has not been restarted yet: it was restarted recently"),
         ("held-awaiting-approval", "act", "ACT NOW: mail-delivery is waiting for your approval"),
+        ("held-second-approval", "act", "ACT NOW: mail-delivery is still stuck after 1 restart: approve restart 2 of 2?"),
+        ("acknowledged", "watch", "Taken: h.tanaka is working on mail-delivery"),
         ("held-overrule", "act", "ACT NOW: mail-delivery was not restarted, but you can approve it: it was restarted too often"),
         (
             "held-observe-only",
@@ -87,8 +90,8 @@ def test_every_kind_has_an_example():
         ("resolved", "fine", "No action needed: The alert of mail-delivery is resolved"),
         ("not-approved", "act", "ACT NOW: mail-delivery was not restarted: nobody approved it in time"),
         ("test", "fine", "No action needed: The test notification arrived"),
-        ("bundle", "act", "ACT NOW: 26 targets or alerts were not restarted: too many targets are stuck at once"),
-        ("paused", "watch", "No action yet: Unstick is paused and restarts nothing"),
+        ("bundle", "act", "ACT NOW: 26 applications are stuck at once; nothing was restarted"),
+        ("paused", "watch", "PAUSED: Unstick restarts nothing"),
         ("resumed", "fine", "No action needed: mail-delivery can be restarted again"),
         ("unsigned", "act", "ACT NOW: Accepted alerts can't be processed: their signing key is missing"),
         ("expiring", "watch", "No action yet: Rundeck's token expires in 7 d 0 h"),
@@ -341,6 +344,28 @@ def test_compose_takes_any_story(kind: str, story: CardInput):
 def test_cards_are_a_function_of_their_story():
     """The same story gives the same card: chats rely on it to post once."""
     assert compose(EXAMPLES["escalated"], rules()) == compose(EXAMPLES["escalated"], rules())
+
+
+@pytest.mark.parametrize("name", [name for name, story in EXAMPLES.items() if story.incident or story.escalation])
+def test_every_card_of_an_incident_names_it(name: str):
+    """People say the id to each other, and `unstick incident` takes it."""
+    made = compose(EXAMPLES[name], rules())
+    assert dict(made.facts)["Incident"] == made.incident == "7f3a9c21"
+
+
+def test_the_question_for_another_restart_says_what_was_tried():
+    """It names the restart before and what came of it, and not who approved that one."""
+    shown = dict(compose(EXAMPLES["held-second-approval"], rules()).facts)
+    assert shown["Tried"] == "1. execution 1847, succeeded, 32 s"
+    assert "Approved by" not in shown
+
+
+def test_a_reminder_shows_the_queue_and_leads_to_the_restart():
+    """Who reads only the reminder sees the depth, and can restart by hand."""
+    made = compose(EXAMPLES["escalated-again"], rules())
+    assert dict(made.facts)["Queue"].startswith("mail.outgoing: ")
+    label, url = made.links[0]
+    assert (label, url.partition("?")[2]) == ("Restart by hand", "opt.service=mail-delivery")
 
 
 def test_a_resolved_card_goes_into_its_incidents_thread():

@@ -213,7 +213,7 @@ def test_who_takes_it_is_told_once_and_nobody_is_reminded():
     assert (taken.taken_by, taken.taken_at, taken.due) == ("anna", NOW + 60, None)
     assert {message.card.kind for message in made.document.to_tell} == {"acknowledged"}
     assert {message.card.incident for message in made.document.to_tell} == {found.escalation.incident}
-    assert "anna has taken" in made.document.to_tell[0].card.headline
+    assert "Taken: anna" in made.document.to_tell[0].card.headline
     second = moved(made.document, Acknowledged("bert", found.escalation.incident), seen(), NOW + 61, PUBLIC)
     assert second.document == made.document
     assert woken(posted(made.document), NOW + 2 * AGAIN_S, seen(now=NOW + 2 * AGAIN_S), with_rules=PUBLIC).document.to_tell == ()

@@ -210,7 +210,12 @@ def _escalated() -> CardInput:
     return CardInput("escalated", NOW, RUNBOOK, TARGET, incident, None, "it is still stuck")
 
 
-HANDED_OVER = Escalation("7f3a9c21", RUNBOOK.name, NOW, due=NOW + 1800)
+def _second_approval() -> CardInput:
+    incident = Course(184.0, (176.0,)).incident(Phase.ASKED, approved_by="h.tanaka", expires_at=NOW + 1800)
+    return CardInput("held", NOW, RUNBOOK, TARGET, incident, Reason.AWAITING_APPROVAL, approve_url=APPROVE)
+
+
+HANDED_OVER = Escalation("7f3a9c21", RUNBOOK.name, NOW, due=NOW + 1800, queues=(Course(1224.0).queue(),), start_page=START_PAGE)
 
 EXAMPLES: dict[str, CardInput] = {
     "started": CardInput("started", NOW, RUNBOOK, TARGET, INCIDENT),
@@ -223,6 +228,7 @@ EXAMPLES: dict[str, CardInput] = {
     ),
     "held-cooldown": held(Reason.COOLDOWN, Text("restarted {age} ago", age=duration(240)), phase=Phase.WAITING),
     "held-awaiting-approval": held(Reason.AWAITING_APPROVAL, phase=Phase.ASKED, approve_url=APPROVE),
+    "held-second-approval": _second_approval(),
     "held-overrule": held(
         Reason.TOO_MANY_RESTARTS,
         Text("restarts within {hours} h: {count}, the limit is {limit}", hours=1, count=3, limit=3),
