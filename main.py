@@ -10,7 +10,7 @@ from flask import Request
 
 gc.disable()  # the objects of a start stay: a garbage collection takes 4 ms and finds nothing
 
-from functions.entrypoints import access, report_request, startup  # noqa: E402
+from functions.entrypoints import access, report_request, startup, throttle  # noqa: E402
 from functions.entrypoints import verify as verify_request  # noqa: E402
 from functions.entrypoints import webhook as webhook_request  # noqa: E402
 from functions.entrypoints.responses import Response, json_response  # noqa: E402
@@ -39,9 +39,11 @@ def report(request: Request) -> Response:
 def _answer(entry: Callable[[Request], Response], request: Request, *, guarded: bool = False) -> Response:
     try:
         refusal = access.refuse_stranger(request) if guarded else None
-        return refusal or entry(request)
+        response = refusal or entry(request)
     except Exception as error:  # noqa: BLE001 - the last line of defence: tracebacks go to the log, not to the caller
         logs.event("ERROR", "internal error", error=error)
-        return json_response(500, error="Internal error in Unstick; see its log.")
-    finally:
-        request.stream = BytesIO()  # functions-framework reads the rest of a request into memory without a limit
+        response = json_response(500, error="Internal error in Unstick; see its log.")
+    if response[1] >= 400:
+        throttle.stop_reading(request)
+    request.stream = BytesIO()  # functions-framework reads the rest of a request into memory without a limit
+    return response

@@ -1,7 +1,8 @@
-"""Limits what a flood of strangers' requests costs: one reading thread for ten seconds, and one log line a second."""
+"""Limits what a flood of strangers' requests costs: half of the threads for seconds, and one log line a second."""
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -12,60 +13,121 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
+from functions.adapters.grafana import request as grafana
+from functions.runtime.errors import BadRequest
+
 if TYPE_CHECKING:
     from flask import Request
 
 BODY_S = 10.0
-"""Seconds for a body to arrive. 1,000 alerts (2.6 MB) take this long at 2.1 Mbit/s."""
+"""Seconds for any body to arrive. 1,000 alerts (2.6 MB) take this long at 2.1 Mbit/s."""
+
+BASE_S = 2.0
+BYTES_PER_S = 256 * 1024
+"""A shorter body gets less: this time, and its announced length at this rate."""
+
+REFUSED_S = 1.0
+"""Seconds in which the body of a refused request may arrive."""
+
+GRACE_S = 0.02
+"""Seconds that each body may take while too many are awaited: as long as a packet's way through a continent."""
 
 LOGGED_EVERY_S = 1.0
 """Further refusals are only counted: 1,000 a second would be 40 GB of log a day."""
 
-_LOOK_EVERY_S = 0.5
+_LOOK_EVERY_S = 0.005
+
+
+class _Reading(Struct, eq=False):
+    """A body that is being read: its connection, what is left to read, and monotonic times."""
+
+    connection: socket.socket
+    stream: grafana.Stream
+    began: float
+    ends: float
+    received: int = 0
+    cut: bool = False
+
+    def read(self, size: int, /) -> bytes:
+        chunk = self.stream.read(size)
+        self.received += len(chunk)
+        return chunk
+
+    def cut_off(self) -> None:
+        """Its reader still gets what has arrived, and then sees the end of the body."""
+        self.cut = True
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RD)
 
 
 @contextmanager
-def patience(request: Request) -> Iterator[None]:
-    r"""Close a connection that has not sent its body in time; its reader sees the end of the body.
+def _watched(request: Request, connection: socket.socket, allowed_s: float) -> Iterator[_Reading]:
+    now, watch = time.monotonic(), _watch()
+    reading = _Reading(connection, request.stream, now, now + allowed_s)
+    watch.add(reading)
+    try:
+        yield reading
+    finally:
+        watch.open.discard(reading)
 
-    Without it, a few senders of a byte now and then could occupy all threads of gunicorn. Other servers, as in tests, are not
-    watched.
+
+def read_body(request: Request, max_body: int) -> bytes:
+    r"""`grafana.read_body`, for strangers: at most half of gunicorn's threads wait for bodies, and none longer than its length
+    justifies. If more wait, those that come slowest are cut off.
+
+    Otherwise a few senders of a byte now and then could occupy all threads. Other servers, as in tests, are not watched. Raises
+    BadRequest, 503 for a body that was cut off: Alertmanager then sends it again.
+    """
+    connection, length = request.environ.get("gunicorn.socket"), request.content_length
+    if connection is None:
+        return grafana.read_body(request.stream, length, max_body, request.headers)
+    allowed_s = BODY_S if length is None else min(BODY_S, BASE_S + length / BYTES_PER_S)
+    with _watched(request, connection, allowed_s) as reading:
+        try:
+            return grafana.read_body(reading, length, max_body, request.headers)
+        except BadRequest:
+            if reading.cut:
+                raise BadRequest(503, "The body did not arrive in time.") from None
+            raise
+
+
+def stop_reading(request: Request) -> None:
+    r"""Throw away the body of a refused request as far as it comes soon, and no more of it.
+
+    With a part unread the connection would be reset, and the sender might not see the answer. gunicorn would wait for the rest:
+    five seconds in a thread, or two in the loop that accepts connections.
     """
     connection = request.environ.get("gunicorn.socket")
-    if connection is None:
-        yield
-        return
-    watch = _watch()
-    place = watch.add(connection, time.monotonic() + BODY_S)
-    try:
-        yield
-    finally:
-        watch.open.pop(place, None)
+    if connection is not None:
+        with _watched(request, connection, REFUSED_S) as reading, suppress(BadRequest):
+            while grafana.read_chunk(reading):
+                pass
+        reading.cut_off()
 
 
 class _Watch(Struct):
-    """The connections being read, by number, with their deadlines."""
+    """The bodies being read."""
 
-    open: dict[int, tuple[float, socket.socket]] = field(default_factory=dict)
+    open: set[_Reading] = field(default_factory=set)
     some: threading.Event = field(default_factory=threading.Event)
-    number: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
+    most: int = max(1, int(os.environ.get("THREADS", (os.cpu_count() or 1) * 4)) // 2)
+    """Half of the threads that functions-framework has gunicorn start."""
 
-    def add(self, connection: socket.socket, ends: float) -> int:
+    def add(self, reading: _Reading) -> None:
         with self.lock:
-            self.number += 1
-            self.open[self.number] = (ends, connection)
+            self.open.add(reading)
             self.some.set()
-            return self.number
 
     def run(self) -> None:
         while self.some.wait():
             time.sleep(_LOOK_EVERY_S)
-            for place, (ends, connection) in list(self.open.items()):
-                if ends < time.monotonic():
-                    self.open.pop(place, None)
-                    with suppress(OSError):
-                        connection.shutdown(socket.SHUT_RD)
+            now, awaited = time.monotonic(), [reading for reading in self.open.copy() if not reading.cut]
+            slowest_first = sorted(awaited, key=lambda reading: reading.received / (now - reading.began + _LOOK_EVERY_S))
+            for place, reading in enumerate(slowest_first):
+                too_many = len(awaited) - place > self.most and now - reading.began > GRACE_S
+                if too_many or reading.ends < now:
+                    reading.cut_off()
             with self.lock:
                 if not self.open:
                     self.some.clear()

@@ -38,8 +38,8 @@ class _Refusal(Struct, frozen=True):
     """False if the request doesn't try this method at all."""
 
 
-def authenticate(auth: Auth, headers: Headers, body: bytes, now: float) -> str:
-    r"""Authenticate the request. `now`: our clock in Unix seconds.
+def authenticate(auth: Auth, headers: Headers, body: bytes | None, now: float) -> str:
+    r"""Authenticate the request. `now`: our clock in Unix seconds. `body`: None before it is read, for what headers can tell.
 
     Returns an id of this request if it is signed with a timestamp, to tell a copy from the next notification; otherwise an empty
     string. Raises BadRequest 401 with what to fix, and Unavailable if no method matches but a secret could not be read.
@@ -75,7 +75,7 @@ def _said(refusals: list[_Refusal]) -> str:
     return " ".join(sentences).encode(errors="replace")[:SHOWN_BYTES].decode(errors="ignore")
 
 
-def _hmac(way: Hmac, headers: Headers, body: bytes, now: float) -> _Refusal | None:
+def _hmac(way: Hmac, headers: Headers, body: bytes | None, now: float) -> _Refusal | None:
     signature, stamp = header(headers, way.header), ""
     if not signature:
         return _Refusal(
@@ -87,9 +87,11 @@ def _hmac(way: Hmac, headers: Headers, body: bytes, now: float) -> _Refusal | No
         stamp = header(headers, way.timestamp_header)
         if stale := _stale(stamp, way.timestamp_header, way.tolerance_s, now):
             return _Refusal(stale)
-    elif re.match(rb"[0-9]{1,12}:", body):
+    elif body is not None and re.match(rb"[0-9]{1,12}:", body):
         # a signature over TIMESTAMP:BODY would be valid here, with the timestamp as part of the body
         return _Refusal("The body begins with a timestamp: this contact point must sign without one.")
+    if body is None:
+        return None
     signed_first = f"{stamp}:".encode() if way.timestamp_header else b""
 
     def signed(secret: bytes) -> bytes:

@@ -7,10 +7,10 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from msgspec import Struct
 
-from functions.adapters.grafana.request import read_body
 from functions.domain.cards import approval_page
 from functions.domain.cards.approval_page import Person
 from functions.domain.texts.sanitize import clean
+from functions.entrypoints.throttle import read_body
 from functions.runtime.errors import BadRequest
 from functions.runtime.text import Phrase, Text
 
@@ -41,7 +41,7 @@ def read_form(request: Request, public_url: str) -> Form:
     origin = request.headers.get("Origin")
     if origin is not None and _origin(origin) != _origin(public_url):
         raise BadRequest(403, FOREIGN)
-    body = read_body(request.stream, request.content_length, MAX_BODY, request.headers)
+    body = read_body(request, MAX_BODY)
     try:
         fields = parse_qs(body.decode(errors="replace"), max_num_fields=FIELDS)
     except ValueError:

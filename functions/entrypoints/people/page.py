@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 OPEN = "open"
 """The path that forms post to. It differs from the link's, or browsers would treat the link as an anchor of the open page."""
 OLD = "old"
+FAILED = Notice(
+    Text("Unstick can't do this right now"),
+    (Text("A system that it needs does not respond. Reload the page in a moment to see whether anything was done."),),
+)
 REFUSALS: Mapping[int | str, Notice] = {
     FOREIGN: Notice(
         Text("The button was pressed on another site's page"),
@@ -50,11 +54,8 @@ REFUSALS: Mapping[int | str, Notice] = {
         ),
     ),
     413: Notice(Text("The request was too large"), (Text("Nothing was changed."),)),
+    503: FAILED,
 }
-FAILED = Notice(
-    Text("Unstick can't do this right now"),
-    (Text("A system that it needs does not respond. Reload the page in a moment to see whether anything was done."),),
-)
 
 
 def respond(request: Request, ports: Adapters) -> Response:

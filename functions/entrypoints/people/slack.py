@@ -14,7 +14,6 @@ from msgspec import Struct, to_builtins
 
 from functions.adapters.chats import _slack_answers as answers
 from functions.adapters.chats._slack_answers import Press
-from functions.adapters.grafana.request import read_body
 from functions.config.current import current_config
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART
 from functions.entrypoints import throttle
@@ -88,8 +87,7 @@ def _read(request: Request, secrets: tuple[SecretRef, ...]) -> Press | None:
         raise BadRequest(401, "No channel of type slack has a signing_secret.")
     headers = {name: request.headers.get(name, "") for name in (answers.TIMESTAMP, answers.SIGNATURE)}
     answers.require_fresh(headers, time.time())
-    with throttle.patience(request):
-        body = read_body(request.stream, request.content_length, answers.MAX_BODY, request.headers)
+    body = throttle.read_body(request, answers.MAX_BODY)
     answers.require_signature(secrets, headers, body, time.time())
     return answers.read_press(body, time.time())
 
