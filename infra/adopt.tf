@@ -12,6 +12,10 @@ variable "adopt" {
     functions = optional(map(string), {})
     jobs      = optional(map(string), {})
     metrics   = optional(map(string), {})
+    dashboard = optional(map(string), {})
+    watched   = optional(map(string), {})
+    logged    = optional(map(string), {})
+    channels  = optional(map(string), {})
   })
   default  = {}
   nullable = false
@@ -62,5 +66,30 @@ import {
 import {
   for_each = var.adopt.metrics
   to       = module.unstick.google_logging_metric.counted[each.key]
+  id       = each.value
+}
+
+import {
+  for_each = var.adopt.dashboard
+  to       = module.unstick.google_monitoring_dashboard.overview
+  id       = each.value
+}
+
+# Only what is still wanted: an import without its resource is an error. What is left over has the label `unstick`.
+import {
+  for_each = { for key, id in var.adopt.watched : key => id if key != "costs" || var.daily_compute_limit != null }
+  to       = module.unstick.google_monitoring_alert_policy.watched[each.key]
+  id       = each.value
+}
+
+import {
+  for_each = var.adopt.logged
+  to       = module.unstick.google_monitoring_alert_policy.logged[each.key]
+  id       = each.value
+}
+
+import {
+  for_each = { for address, id in var.adopt.channels : address => id if try(contains(var.alert_emails, address), false) }
+  to       = module.unstick.google_monitoring_notification_channel.email[each.key]
   id       = each.value
 }

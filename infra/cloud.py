@@ -28,8 +28,12 @@ _TYPES = {
     "functions": "google_cloudfunctions2_function",
     "jobs": "google_cloud_scheduler_job",
     "metrics": "google_logging_metric",
+    "dashboard": "google_monitoring_dashboard",
+    "watched": "google_monitoring_alert_policy",
+    "logged": "google_monitoring_alert_policy",
+    "channels": "google_monitoring_notification_channel",
 }
-"""Kind in adopt.tf -> type of resource, for resources with a fixed name."""
+"""Kind in adopt.tf -> type of resource, for resources whose name or label doesn't depend on the configuration."""
 
 
 def prepare(place: Place, *, must_exist: bool = False) -> None:
@@ -111,11 +115,38 @@ def _find_fixed(place: Place, deployed: Deployed) -> dict[str, dict[str, str]]:
             for key in ("decisions", "outcomes", "errors")
             if f"{place.name}/{key}" in metrics
         },
-    }
+    } | _find_monitoring(place)
     return {
         kind: {key: name for key, name in of.items() if f"{_TYPES[kind]}.{key}" not in deployed.addresses}
         for kind, of in found.items()
     }
+
+
+def _find_monitoring(place: Place) -> dict[str, dict[str, str]]:
+    """Dashboard, alert policies and channels, whose names Google chooses: by the title and the labels that the module sets."""
+    project = f"--project={place.project}"
+
+    def read(listed: str | None) -> list[tuple[str, dict[str, Any]]]:
+        """(name, content) of each. With the project's id in the name: its number would be another project to Terraform."""
+        found = json.loads(listed or "[]")
+        return [(f"projects/{place.project}/{one['name'].split('/', 2)[2]}", one) for one in found]
+
+    dashboards = read(gcloud.find("monitoring", "dashboards", "list", project, "--format=json"))
+    policies = read(gcloud.find("alpha", "monitoring", "policies", "list", project, "--format=json"))
+    channels = read(gcloud.find("beta", "monitoring", "channels", "list", project, "--format=json"))
+    found: dict[str, dict[str, str]] = {"dashboard": {}, "watched": {}, "logged": {}, "channels": {}}
+    for name, one in dashboards:
+        if one["displayName"] == f"Unstick ({place.name})":
+            found["dashboard"]["overview"] = name
+    for name, one in policies:
+        of, _, label = one.get("userLabels", {}).get("unstick", "").partition("_")
+        kind, _, key = label.partition("_")
+        if of == place.name and kind in ("watched", "logged"):
+            found[kind][key] = name
+    for name, one in channels:
+        if one.get("userLabels", {}).get("unstick") == place.name:
+            found["channels"][one["labels"]["email_address"]] = name
+    return found
 
 
 def _listed(*arguments: str) -> set[str]:

@@ -115,7 +115,7 @@ resource "google_monitoring_notification_channel" "email" {
   display_name = "Unstick: ${each.key}"
   type         = "email"
   labels       = { email_address = each.key }
-  user_labels  = var.labels
+  user_labels  = merge(var.labels, { unstick = var.name }) # by which deploy.sh finds it if the state is lost
 
   # A channel can't be deleted while a policy uses it: this way the policies are updated first.
   lifecycle {
@@ -133,7 +133,7 @@ resource "google_monitoring_alert_policy" "watched" {
   combiner              = "OR"
   severity              = each.value.severity
   notification_channels = local.channels
-  user_labels           = var.labels
+  user_labels           = merge(var.labels, { unstick = "${var.name}_watched_${each.key}" }) # as with the channels
 
   conditions {
     display_name = each.value.title
@@ -162,7 +162,7 @@ resource "google_monitoring_alert_policy" "logged" {
   combiner              = "OR"
   severity              = each.value.severity
   notification_channels = local.channels
-  user_labels           = var.labels
+  user_labels           = merge(var.labels, { unstick = "${var.name}_logged_${each.key}" }) # as with the channels
 
   conditions {
     display_name = each.value.title

@@ -236,8 +236,21 @@ def test_what_destroy_left_and_secrets_made_before_are_imported(project: Project
 
 
 def test_a_lost_state_is_found_again(project: Project) -> None:
-    """All whose name is ours and fixed; what Google names anew each time does not stand in the way."""
-    path = "projects/my-project/locations/asia-northeast1"
+    """By fixed names; dashboard, policies and channels, which Google names, by title and label. Another environment's stay."""
+    path, titles = "projects/my-project/locations/asia-northeast1", ("Unstick (unstick)", "Unstick (unstick-staging)")
+    labels = ("unstick_watched_no-sweep", "unstick_logged_errors", "unstick-staging_watched_no-sweep")
+    monitored = {
+        "monitoring dashboards list": [{"displayName": title} for title in titles],
+        "alpha monitoring policies list": [{"userLabels": {"unstick": label}} for label in labels] + [{}],
+        "beta monitoring channels list": [
+            {"labels": {"email_address": "me@example.com"}, "userLabels": {"unstick": name}}
+            for name in ("unstick", "unstick-staging")
+        ] + [{"labels": {}}],
+    }  # fmt: skip
+    for call, found in monitored.items():
+        kind = call.split()[-2]
+        listed = [{"name": f"projects/555/{kind}/{number}"} | one for number, one in enumerate(found)]
+        project.change(listed={call: [json.dumps(listed)]})
     project.change(
         listed={
             "iam service-accounts list": ["unstick-verify@my-project.iam.gserviceaccount.com", "other@example.com"],
@@ -256,6 +269,12 @@ def test_a_lost_state_is_found_again(project: Project) -> None:
     assert found["jobs"] == {"sweep": f"{path}/jobs/unstick-sweep"}
     assert found["metrics"] == {"decisions": "my-project unstick/decisions"}
     assert found["source"] == {"source": "my-project/my-project-unstick-source"}
+    assert {kind: found[kind] for kind in ("dashboard", "watched", "logged", "channels")} == {
+        "dashboard": {"overview": "projects/my-project/dashboards/0"},
+        "watched": {"no-sweep": "projects/my-project/policies/0"},
+        "logged": {"errors": "projects/my-project/policies/1"},
+        "channels": {"me@example.com": "projects/my-project/channels/0"},
+    }
 
 
 def test_a_state_that_has_half_finds_the_other_half(project: Project) -> None:

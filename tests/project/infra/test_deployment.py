@@ -47,8 +47,23 @@ def test_what_is_destroyed_and_deployed_again_has_its_incidents_and_its_queue(pr
     assert ("google_cloudfunctions2_function", "unstick-webhook") in deleted
     assert project.saved_state()["resources"] == []
     project.change(buckets={"my-project-unstick-store": "555"}, queues={"unstick": "PAUSED"})
+    # A dashboard and a policy that a lost state left; and a policy and a channel that the configuration has no more.
+    labels = ("unstick_logged_errors", "unstick_watched_costs")
+    left = {
+        "monitoring dashboards list": [{"displayName": "Unstick (unstick)"}],
+        "alpha monitoring policies list": [{"userLabels": {"unstick": label}} for label in labels],
+        "beta monitoring channels list": [
+            {"labels": {"email_address": "left@example.com"}, "userLabels": {"unstick": "unstick"}}
+        ],
+    }
+    for call, found in left.items():
+        listed = [{"name": f"projects/555/these/{number}"} | one for number, one in enumerate(found)]
+        project.change(listed={call: [json.dumps(listed)]})
     project.forget_applied()
     output = deployed(project)
+    created = [kind for did, kind, _ in project.applied if did == "create"]
+    assert created.count("google_monitoring_alert_policy") == 5
+    assert "google_monitoring_dashboard" not in created
     assert "Taking over what exists already: store: my-project/my-project-unstick-store" in output
     assert not {(kind, name) for did, kind, name in project.applied if did == "create"} & set(KEPT)
     assert project.cloud["queues"] == {"unstick": "RUNNING"}

@@ -57,6 +57,9 @@ CALLED = {
     ("scheduler", "jobs", "list"): "cloudscheduler.jobs.list",
     ("scheduler", "jobs", "run"): "cloudscheduler.jobs.run",
     ("logging", "metrics", "list"): "logging.logMetrics.list",
+    ("monitoring", "dashboards", "list"): "monitoring.dashboards.list",
+    ("alpha", "monitoring", "policies", "list"): "monitoring.alertPolicies.list",
+    ("beta", "monitoring", "channels", "list"): "monitoring.notificationChannels.list",
     ("logging", "read"): "logging.logEntries.list",
 }
 """gcloud's command -> the permission that it takes."""
