@@ -38,6 +38,7 @@ PRICES = {
     "writes": Price("Cloud Storage write or list", 0.005, 1e3, 0, "https://cloud.google.com/storage/pricing-examples"),
     "reads": Price("Cloud Storage read", 0.0004, 1e3, 0, "https://cloud.google.com/storage/pricing-examples"),
     "stored": Price("Cloud Storage GB month", 0.023, 1, 0, "https://cloud.google.com/storage/pricing"),
+    "images": Price("Artifact Registry GB month", 0.10, 1, 0.5, "https://cloud.google.com/artifact-registry/pricing"),
     "logs": Price("GiB of logs", 0.50, 1, 50, "https://cloud.google.com/stackdriver/pricing"),
     "conditions": Price("condition of a metric alert", 1.50, 1, 0, "https://cloud.google.com/monitoring/alerts/cost-control"),
     "series": Price("time series read by conditions", 0.35, 1e6, 0, "https://cloud.google.com/monitoring/alerts/cost-control"),
@@ -53,6 +54,9 @@ WAKE_UPS = 8
 SUSPICION_S, SUSPICION_WRITES = 1.0, 3
 """Requests of a suspicion that is not confirmed: two notifications (firing and resolved) and one wake-up."""
 SECRETS = 5
+OVERWRITTEN_GB, IMAGES_GB = 8e-6, 1.0
+"""A document's former version, which the bucket keeps for a month; the images of three functions and of those before them. Both
+are assumptions."""
 INSTANCE_CACHE_S = 300.0
 ENTRY_KIB = 1.0
 
@@ -84,6 +88,7 @@ def usage(month: Month) -> dict[str, float]:
     webhook_s = month.alerts * WEBHOOK_S + month.forged * FORGED_S + month.suspicions * 2 * SUSPICION_S
     other_s = wake_ups * VERIFY_S + sweeps * SWEEP_S + DAYS / 7 * WEEKLY_S
     requests = month.alerts + month.forged + month.suspicions * 2 + wake_ups + sweeps + DAYS / 7 * 3
+    written = month.alerts * 12 + month.suspicions * SUSPICION_WRITES
     lifetimes = min(month.alerts + month.suspicions + sweeps, DAYS * 86400 / INSTANCE_CACHE_S * 3)
     return {
         "cpu": webhook_s + other_s,
@@ -93,9 +98,10 @@ def usage(month: Month) -> dict[str, float]:
         "jobs": 4,
         "secrets": SECRETS,
         "accesses": lifetimes * (SECRETS - 1),
-        "writes": month.alerts * 12 + month.suspicions * SUSPICION_WRITES + sweeps,
+        "writes": written + sweeps,
         "reads": (month.alerts + month.suspicions * 2 + wake_ups) * 4,
-        "stored": 0.1 + month.alerts * 20e-6 * 13,
+        "stored": 0.1 + month.alerts * 20e-6 * 13 + written * OVERWRITTEN_GB,
+        "images": IMAGES_GB,
         "logs": requests * ENTRY_KIB * 2 / 1024**2,
         "conditions": 4,
         "series": 4 * DAYS * 24 * 60,
@@ -119,7 +125,7 @@ def tables() -> str:
     lines += ["", f"| {' | '.join(columns)} |", f"| --- |{' ---: |' * (len(columns) - 1)}"]
     for name, price in PRICES.items():
         per = f" for {price.per:,.0f}" if price.per > 1 else ""
-        cells = (f"${price.dollars:g}{per}", f"{price.free:,.0f}", *(_amount(units[name]) for _, units in months))
+        cells = (f"${price.dollars:g}{per}", _amount(price.free), *(_amount(units[name]) for _, units in months))
         lines.append(f"| [{price.unit}]({price.source}) | {' | '.join(cells)} |")
     return "\n".join(lines)
 
