@@ -10,7 +10,7 @@ terraform {
   required_providers {
     google = {
       source  = "hashicorp/google"
-      version = ">= 7.26, < 8"
+      version = ">= 7.45, < 9"
     }
   }
 }
@@ -32,6 +32,7 @@ module "unstick" {
   functions             = var.functions
   network               = var.network
   public_webhook        = var.public_webhook
+  webhook_ingress       = var.webhook_ingress
   paused                = var.paused
   schedule              = var.schedule
   archive_days          = var.archive_days

@@ -50,6 +50,12 @@ variable "public_webhook" {
   default     = null
 }
 
+variable "webhook_ingress" {
+  description = "From where the webhook can be reached: all, internal, or a load balancer."
+  type        = any
+  default     = null
+}
+
 variable "paused" {
   description = "The kill switch by environment."
   type        = any

@@ -21,6 +21,9 @@ locals {
     slack        = ["webhook", "report"] # Slack signs presses, and verify takes them from webhook
   }
 
+  public_url = try(local.config.public_url, "")
+  run_app    = endswith(local.public_url, ".run.app") # the function's own address, in one of its two forms
+
   reference = "sm://([a-z0-9-]+)/([A-Za-z0-9_-]+)(?:/([A-Za-z0-9_-]+))?"
   parts = merge(local.config, {
     grafana     = try(local.config.grafana.auth, {})
@@ -61,8 +64,18 @@ resource "terraform_data" "config" {
     }
 
     precondition {
-      condition     = can(regex("^https://[^/]+$", local.config.public_url))
+      condition     = can(regex("^https://[^/]+$", local.public_url))
       error_message = "public_url in the configuration must be https://HOST: approval links and the drill go there."
+    }
+
+    precondition {
+      condition     = !local.run_app || startswith(local.public_url, "https://${var.name}-webhook-")
+      error_message = "public_url in the configuration is the address of another function than ${var.name}-webhook."
+    }
+
+    precondition {
+      condition     = !local.run_app || var.webhook_ingress != "ALLOW_INTERNAL_AND_GCLB"
+      error_message = "With webhook_ingress = ALLOW_INTERNAL_AND_GCLB, public_url in the configuration must be the load balancer's host: browsers and Grafana can't reach ${local.public_url}."
     }
 
     precondition {

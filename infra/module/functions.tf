@@ -6,7 +6,7 @@ locals {
   entries = {
     for entry, size in var.functions : entry => merge(size, {
       timeout_s = local.timeouts_s[entry]
-      ingress   = entry == "webhook" ? "ALLOW_ALL" : "ALLOW_INTERNAL_ONLY" # Cloud Tasks and Cloud Scheduler count as internal
+      ingress   = entry == "webhook" ? var.webhook_ingress : "ALLOW_INTERNAL_ONLY" # Cloud Tasks and Cloud Scheduler count as internal
     })
   }
 }

@@ -14,7 +14,7 @@ output "deployment" {
 output "grafana" {
   description = "What to enter in Grafana's contact point (docs/grafana.md)."
   value = {
-    url              = local.uris.webhook
+    url              = local.public_url
     http_method      = "POST"
     signature_header = try(local.hmac.header, "X-Grafana-Alerting-Signature")
     timestamp_header = try(local.hmac.timestamp_header, "X-Grafana-Alerting-Timestamp")
@@ -28,8 +28,8 @@ output "secrets" {
 }
 
 output "public_url" {
-  description = "The webhook's address as the configuration has it, for approval links and the drill. It must equal `url` of the output `grafana`."
-  value       = try(local.config.public_url, "")
+  description = "The webhook's address as the configuration has it: for Grafana, approval links and the drill. The function has a second one at run.app, which leads to the same."
+  value       = local.public_url
 }
 
 output "next_steps" {

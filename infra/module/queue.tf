@@ -47,8 +47,11 @@ resource "google_cloud_tasks_queue" "wakeups" {
     sampling_ratio = 1
   }
 
+  # The name of a deleted queue is blocked for a week. `infra/deploy.sh destroy` leaves it standing, paused.
+  deletion_policy = "ABANDON"
+
   lifecycle {
-    prevent_destroy = true # the name of a deleted queue is blocked for a week; `infra/deploy.sh destroy` leaves it standing, paused
+    prevent_destroy = true
 
     precondition {
       condition     = can(regex("^https://[^/]+", local.uris.verify))

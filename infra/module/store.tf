@@ -52,8 +52,11 @@ resource "google_storage_bucket" "store" {
     }
   }
 
+  # Open incidents and the archive. A plan that deletes it is refused, and it is left standing where the module's call is removed.
+  deletion_policy = "ABANDON"
+
   lifecycle {
-    prevent_destroy = true # open incidents and the archive; `infra/deploy.sh destroy` leaves it standing
+    prevent_destroy = true
   }
 
   depends_on = [google_project_service.used]

@@ -135,6 +135,18 @@ variable "public_webhook" {
   nullable    = false
 }
 
+variable "webhook_ingress" {
+  description = "From where the webhook can be reached: ALLOW_ALL, ALLOW_INTERNAL_ONLY (Grafana and browsers in the VPC) or ALLOW_INTERNAL_AND_GCLB (a load balancer of yours, whose host is public_url)."
+  type        = string
+  default     = "ALLOW_ALL"
+  nullable    = false
+
+  validation {
+    condition     = contains(["ALLOW_ALL", "ALLOW_INTERNAL_ONLY", "ALLOW_INTERNAL_AND_GCLB"], var.webhook_ingress)
+    error_message = "webhook_ingress must be ALLOW_ALL, ALLOW_INTERNAL_ONLY or ALLOW_INTERNAL_AND_GCLB."
+  }
+}
+
 variable "paused" {
   description = "The kill switch by environment: true holds every restart from the next deployment on. `unstick pause` needs no deployment."
   type        = bool
@@ -240,7 +252,7 @@ variable "kms_key_name" {
 }
 
 variable "secret_locations" {
-  description = "Regions that hold the secrets, for policies that restrict locations; empty lets Google choose. A change replaces the secrets, and their values are lost."
+  description = "Regions that hold the secrets, for policies that restrict locations; empty lets Google choose. A change leaves secrets that exist where they are."
   type        = list(string)
   default     = []
   nullable    = false

@@ -4,7 +4,7 @@ terraform {
   required_providers {
     google = {
       source  = "hashicorp/google"
-      version = ">= 7.26, < 8" # direct VPC egress of functions came with 7.26; the tests check against 7.45.0
+      version = ">= 7.45, < 9" # deletion_policy = "ABANDON" came with 7.45; tests/project/infra/terraform_schema says how 8 was compared
     }
   }
 }

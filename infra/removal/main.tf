@@ -9,7 +9,7 @@ terraform {
   required_providers {
     google = {
       source  = "hashicorp/google"
-      version = ">= 7.26, < 8"
+      version = ">= 7.45, < 9"
     }
   }
 }

@@ -7,7 +7,7 @@ terraform {
   required_providers {
     google = {
       source  = "hashicorp/google"
-      version = ">= 7.26, < 8"
+      version = ">= 7.45, < 9"
     }
   }
 }
@@ -17,7 +17,7 @@ provider "google" {
 }
 
 module "unstick" {
-  source = "../../module" # or git::https://example.com/unstick.git//infra/module?ref=TAG
+  source = "../../module" # or git::https://example.com/unstick.git//infra/module?ref=v1.0.0
 
   project      = "my-project"
   region       = "asia-northeast1"

@@ -195,13 +195,13 @@ run "what_to_paste_into_grafana" {
 
   assert {
     condition = output.grafana == {
-      url              = "https://unstick-webhook-mocked-an.a.run.app"
+      url              = "https://unstick-webhook-123456789012.asia-northeast1.run.app"
       http_method      = "POST"
       signature_header = "X-Grafana-Alerting-Signature"
       timestamp_header = "X-Grafana-Alerting-Timestamp"
       secret           = "gcloud secrets versions access latest --project=example-project --secret=unstick-grafana-hmac"
     }
-    error_message = "The output has the webhook's address, both header names, and where the secret is."
+    error_message = "The output has the address that approval links have too, both header names, and where the secret is."
   }
 
   assert {

@@ -104,8 +104,14 @@ run "paused_and_inside_a_network" {
   command = plan
 
   variables {
-    paused  = true
-    network = { network = "shared", subnetwork = "inside" }
+    paused          = true
+    network         = { network = "shared", subnetwork = "inside" }
+    webhook_ingress = "ALLOW_INTERNAL_ONLY"
+  }
+
+  assert {
+    condition     = alltrue([for function in google_cloudfunctions2_function.entry : function.service_config[0].ingress_settings == "ALLOW_INTERNAL_ONLY"])
+    error_message = "With webhook_ingress the webhook is as private as the others."
   }
 
   assert {
@@ -159,6 +165,11 @@ run "store" {
   assert {
     condition     = google_storage_bucket.store.versioning[0].enabled && !google_storage_bucket.store.force_destroy
     error_message = "What was overwritten can be had back, and a bucket with incidents in it is not deleted."
+  }
+
+  assert {
+    condition     = google_storage_bucket.store.deletion_policy == "ABANDON" && google_cloud_tasks_queue.wakeups.deletion_policy == "ABANDON"
+    error_message = "Whoever removes the module's call keeps incidents and queue."
   }
 
   assert {
@@ -231,6 +242,11 @@ run "watching" {
   assert {
     condition     = alltrue([for policy in google_monitoring_alert_policy.watched : can(regex("^[0-9]+s$", policy.conditions[0].condition_prometheus_query_language[0].duration))]) && alltrue([for policy in google_monitoring_alert_policy.logged : can(regex("^[0-9]+s$", policy.alert_strategy[0].notification_rate_limit[0].period))])
     error_message = "Durations are in seconds."
+  }
+
+  assert {
+    condition     = google_monitoring_notification_channel.email["oncall@example.com"].user_labels["unstick"] == "unstick" && google_monitoring_alert_policy.watched["no-sweep"].user_labels["unstick"] == "unstick_watched_no-sweep" && google_monitoring_alert_policy.logged["errors"].user_labels["unstick"] == "unstick_logged_errors"
+    error_message = "Without a state, deploy.sh finds them by these labels."
   }
 
   assert {

@@ -141,6 +141,30 @@ run "configuration_with_a_local_store" {
   expect_failures = [terraform_data.config]
 }
 
+run "the_address_of_another_function" {
+  command = plan
+  variables {
+    config_file = "./tests/other-url.yaml"
+  }
+  expect_failures = [terraform_data.config]
+}
+
+run "ingress_that_is_none" {
+  command = plan
+  variables {
+    webhook_ingress = "ALLOW_VPC"
+  }
+  expect_failures = [var.webhook_ingress]
+}
+
+run "a_load_balancer_whose_host_nobody_is_told" {
+  command = plan
+  variables {
+    webhook_ingress = "ALLOW_INTERNAL_AND_GCLB"
+  }
+  expect_failures = [terraform_data.config]
+}
+
 run "another_deployment_by_name_alone" {
   command = plan
   variables {

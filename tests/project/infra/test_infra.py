@@ -206,7 +206,7 @@ def test_secrets_are_read_by_those_who_use_them(module: Path) -> None:
     assert status == 0, said
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in (INFRA / "examples").iterdir()))
+@pytest.mark.parametrize("name", sorted(path.name for path in (INFRA / "examples").iterdir() if path.is_dir()))
 def test_the_examples_are_valid_roots(module: Path, name: str) -> None:
     """Other roots call the module as these do: with for_each, which a provider block inside would forbid."""
     example = module.parent / "examples" / name
@@ -238,8 +238,16 @@ def test_everything_that_takes_labels_gets_them() -> None:
             takes = [name for name in ("user_labels", "labels") if attributes.get(name, {}).get("optional")]
             if takes:
                 counted += 1
-                assert re.search(rf"^  {takes[0]} += var.labels$", body, re.MULTILINE), f"{path.name}: {kind}"
+                assert re.search(rf"^  {takes[0]} += (merge\()?var.labels\b", body, re.MULTILINE), f"{path.name}: {kind}"
     assert counted >= 8
+
+
+def test_every_root_takes_the_providers_that_the_module_takes() -> None:
+    """Terraform refuses a root whose constraint excludes the module's. The excerpt of the schema is of the lowest one."""
+    text = "".join(path.read_text(encoding="utf-8") for path in INFRA.rglob("*.tf"))
+    (taken,) = set(re.findall(r' version = "([^"]+)"', text))
+    (lowest,) = re.findall(r"^>= (\d+\.\d+), < 9$", taken)
+    assert json.loads((SCHEMA / "google-schema.json").read_text(encoding="utf-8"))["provider_version"] == f"{lowest}.0"
 
 
 def test_every_variable_and_output_is_described() -> None:
