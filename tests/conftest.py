@@ -63,6 +63,7 @@ SHARE = {
     "tests/system/test_prometheus_rules.py": "broker",
     "tests/system/test_whole_way.py": "another broker",
     "tests/system/test_alertmanager.py": "another broker",
+    "tests/system/test_delivery_limit.py": "broker",
 }
 """File -> what its tests share with another file's, and one worker has. All tests of one file run on one worker, too."""
 

@@ -13,6 +13,11 @@ def may_drop(returns: Returns) -> bool:
     return returns.left == 0 and not returns.dead_letters
 
 
+def may_lose(watched: QueueState) -> bool:
+    """Whether the restart may have cost messages, so that nothing is said of it before they can be counted."""
+    return watched.before is not None and watched.before.returns is not None
+
+
 def count_lost(before: QueueSnapshot | None, seen: QueueSnapshot) -> int:
     """How many messages are gone since the last snapshot before a restart, that were neither acknowledged nor are there.
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.domain.health.looks import note_snapshot
-from functions.domain.health.losses import count_lost
+from functions.domain.health.losses import count_lost, may_lose
 from functions.domain.health.proofs import SETTLED_S, Trust, find_holding
 from functions.domain.health.samples import drop_gaps, spacing_s, still_s
 from functions.domain.model.codes import Proof, Verdict
@@ -49,7 +49,7 @@ def judge_recovery(runbook: Runbook, seen: QueueSnapshot | Unknown, watched: Que
     after = _note_movement(watched, seen, age_s, at)
     consumers = _count_consumers(seen, watched, after, age_s)
     well = is_well(runbook.recovered, seen.depth, consumers) or _works_again(runbook, seen, watched, after, consumers, age_s)
-    well = well and not (seen.depth and _has_same_oldest(watched, seen.head_at))
+    well = well and not (seen.depth and _has_same_oldest(watched, seen.head_at)) and (age_s >= SETTLED_S or not may_lose(watched))
     well_at = (after.well_at if after.well_at is not None else at) if well else None
     held_again, same_again = (0, False) if well else find_held_again(runbook, seen, watched, age_s)
     lost = count_lost(watched.before, seen) if age_s >= SETTLED_S else after.lost_since

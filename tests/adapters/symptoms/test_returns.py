@@ -43,6 +43,17 @@ def seen(
         ({"delivery_limit": 3, "again": (2, 2, 2, 2)}, Returns(3, 2)),
         ({"delivery_limit": 3, "again": (9, 9, 9, 9)}, Returns(3, 3)),
         ({"delivery_limit": 0}, Returns(0)),
+        ({"delivery_limit": None, "type": "quorum", "arguments": {"x-delivery-limit": 4}}, Returns(4)),
+        ({"delivery_limit": None, "type": "classic", "arguments": {"x-delivery-limit": 4}}, None),
+        (
+            {
+                "delivery_limit": None,
+                "type": "quorum",
+                "arguments": {"x-delivery-limit": 4},
+                "effective_policy_definition": {"delivery-limit": 3},
+            },
+            Returns(3),
+        ),
         ({"delivery_limit": "unlimited"}, None),
         ({"delivery_limit": -1}, None),
         ({"delivery_limit": None}, None),

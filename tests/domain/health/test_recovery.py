@@ -14,7 +14,7 @@ from functions.domain.health.looks import CURVE_POINTS
 from functions.domain.health.recovery import Since, is_moving, is_well, judge_recovery, say_same_again
 from functions.domain.model.codes import Proof, Verdict
 from functions.domain.model.incidents import AfterRestart, QueueState
-from functions.domain.model.observations import Channel, QueueSnapshot, Unknown
+from functions.domain.model.observations import Channel, QueueSnapshot, Returns, Unknown
 from functions.domain.model.runbooks import Recovered, Verify
 from tests.support.worlds.scenes import MAIL, NEW, NOW, OLD, bare, runbook, sighting
 
@@ -92,6 +92,13 @@ def test_the_pages_count_of_consumers_speaks_of_the_time_after_only_from_ten_sec
 def test_within_ten_seconds_only_consumers_that_were_not_there_before_count(before, ids, verdict):
     """I5: `consumer_details` are younger than the rest of the page, but an old consumer may still be shown."""
     assert looked((3.0, sighting(0, ids=ids)), before=before).after.verdict is verdict
+
+
+@pytest.mark.parametrize(("age_s", "verdict"), [(9.9, None), (10.0, Verdict.RECOVERED)])
+def test_a_queue_that_may_have_lost_messages_is_not_recovered_before_they_can_be_counted(age_s, verdict):
+    """It was called recovered, and five messages that RabbitMQ 4.3 had dropped were never told."""
+    before = sighting(50, ids=OLD, returns=Returns(1, 1))
+    assert looked((age_s, sighting(0, ids=NEW)), before=before).after.verdict is verdict
 
 
 def test_late_acknowledgements_are_no_movement():

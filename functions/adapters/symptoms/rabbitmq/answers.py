@@ -114,7 +114,7 @@ class Page(Struct, frozen=True):
     messages_unacknowledged: int | None = None
     message_bytes_unacknowledged: int | None = None
     delivery_limit: int | str | None = None
-    """For a quorum queue, policies included (4.0 and later); a text if it is unlimited."""
+    """Of a quorum queue, policies included (4.0 and later); a text if it is unlimited."""
     arguments: dict[str, Any] | list[Any] | None = None
     effective_policy_definition: dict[str, Any] | list[Any] | None = None
     auto_delete: bool = False
@@ -124,10 +124,23 @@ class Page(Struct, frozen=True):
 
     def setting(self, name: str) -> Any:
         """What the queue's arguments or its policies say of this; None where neither does."""
-        arguments, policy = (
-            part if isinstance(part, dict) else {} for part in (self.arguments, self.effective_policy_definition)
-        )
+        arguments, policy = self._settings
         return arguments.get(f"x-{name}", policy.get(name))
+
+    @property
+    def limit_of_returns(self) -> int | str | None:
+        """The delivery limit. Before 4.0 only the arguments and the policies tell it, and the lower one holds."""
+        if self.delivery_limit is not None or self.type != "quorum":
+            return self.delivery_limit
+        arguments, policy = self._settings
+        told = [limit for limit in (arguments.get("x-delivery-limit"), policy.get("delivery-limit")) if isinstance(limit, int)]
+        return min(told, default=None)
+
+    @property
+    def _settings(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The queue's arguments, and what its policies say; the broker sends an empty list for none."""
+        arguments, policy = self.arguments, self.effective_policy_definition
+        return arguments if isinstance(arguments, dict) else {}, policy if isinstance(policy, dict) else {}
 
 
 class ChannelItem(Struct, frozen=True):

@@ -223,7 +223,7 @@ def find_losses(queue: QueueRef, page: Outcome) -> list[Finding]:
         shown = shaped(json_or_none(page), Page)
     except Unavailable:
         return []
-    what, limit = f"messages of {named(queue)} survive a restart", shown.delivery_limit
+    what, limit = f"messages of {named(queue)} survive a restart", shown.limit_of_returns
     findings = []
     if shown.auto_delete or shown.exclusive:
         kind = "auto-delete" if shown.auto_delete else "exclusive"

@@ -1,0 +1,56 @@
+"""A quorum queue drops what comes back too often: a person decides on such a restart, and what it cost is counted and told."""
+
+from __future__ import annotations
+
+import re
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
+
+import pytest
+
+from tests.support.broker import Broker
+from tests.support.doubles.rundeck import Job, Rundeck
+from tests.support.patience import wait_until
+from tests.support.unstick_process import BUDGET, ENDED_WITHIN_S, Unstick, alert, configuration, job_id, runbook
+from tests.support.workers.crew import Habit, Worker
+
+USER, PASSWORD = "unstick-delivery-limit", "only looks"
+HELD = 5
+
+
+@pytest.mark.timeout(600)
+def test_what_the_broker_dropped_is_counted_and_told(rabbitmq_server: Broker, tmp_path: Path) -> None:
+    """Five messages are held, and the next return drops them: asked in `auto` too; after the approval their loss is told."""
+    queue = "limited.delivery"
+    rabbitmq_server.add_user(USER, PASSWORD, tags="monitoring", vhosts=["/"])
+    rabbitmq_server.publish(queue, HELD, arguments={"x-queue-type": "quorum", "x-delivery-limit": 0})
+    with ExitStack() as stack:
+        hangs = stack.enter_context(Worker(rabbitmq_server.amqp_url(), queue, Habit(prefetch=HELD, hangs=True)))
+
+        def restart(_options: object) -> None:
+            hangs.kill()
+            stack.enter_context(Worker(rabbitmq_server.amqp_url(), queue, Habit()))
+
+        rundeck = stack.enter_context(Rundeck(Job(id=job_id("limited"), action=restart)))
+        file = configuration(rundeck.url, rabbitmq_server.url, [runbook("limited")], user=USER, budget=BUDGET)
+        console = {"console": {"type": "console", "approval_links": True}}
+        shown = {"public_url": "https://unstick.example.com", "channels": console}
+        unstick = Unstick(tmp_path / "unstick", file | shown, rabbitmq_password=PASSWORD)
+        stack.enter_context(unstick)
+
+        wait_until(lambda: hangs.held, what=unstick.output)
+        assert unstick.notify(alert("limited", queue))[0] == 200
+        card = unstick.until(lambda: unstick.cards("delivery limit 0"), within_s=ENDED_WITHIN_S, what="the question")[-1]
+        assert rundeck.state.carried_out == []
+        assert "a restart may make RabbitMQ drop the messages that are held" in " ".join(card.split())
+        token = re.findall(r"/approve/#(\S+)", card)[0]
+        form = urlencode({"token": token, "act": "restart", "who": "the test"}).encode()
+        with urlopen(Request(f"{unstick.url}approve/open", form, method="POST")) as page:
+            assert page.status == 200
+        outcome = unstick.until(lambda: unstick.outcomes("limited"), within_s=ENDED_WITHIN_S, what="the outcome")[-1]
+        told = " ".join(unstick.cards("service=limited")[-1].split())
+    assert f"{HELD} messages were dropped by the broker: delivery limit 0" in told
+    assert "No action needed" not in told
+    assert (outcome["restarts"], len(rundeck.state.carried_out)) == (1, 1)
