@@ -8,6 +8,7 @@ from unicodedata import east_asian_width
 
 from msgspec import Struct, field
 
+from functions.adapters.chats.slack import BUTTONS
 from functions.domain.cards.svg import plot
 from functions.domain.model.messages import Card
 from functions.domain.texts.words import CURVE, curve_words, log_title
@@ -77,13 +78,17 @@ def card_svg(card: Card, language: str) -> str:
     sheet = _Sheet()
     _headline(sheet, card, strong, soft)
     sheet.y += 12
-    for text in card.text:
+    answers = [in_language(language, BUTTONS[action][0]) for action in card.actions]
+    for place, text in enumerate(card.text):
         sheet.text(text, 14.5)
         sheet.y += 7
+        if place == 0:
+            _buttons(sheet, answers, strong)
     _facts(sheet, card)
     _depth(sheet, card, strong, language)
     _evidence(sheet, card, language)
-    _links(sheet, card, strong)
+    labels = [label for label, url in card.links if not (card.actions and card.nonce in url)]
+    _buttons(sheet, labels, strong if not answers else "")
     height = round(sheet.y + 14)
     frame = f'x=".5" y=".5" width="{WIDTH - 1}" height="{height - 1}" rx="12"'
     return (
@@ -153,16 +158,16 @@ def _evidence(sheet: _Sheet, card: Card, language: str) -> None:
     sheet.y += 4
 
 
-def _links(sheet: _Sheet, card: Card, strong: str) -> None:
-    """Buttons in rows, with labels only: a picture has no links."""
+def _buttons(sheet: _Sheet, labels: list[str], strong: str) -> None:
+    """Buttons in rows, with labels only: a picture has no links. `strong`: the colour of the first."""
     x, row_height = float(EDGE), 32
-    if card.links:
+    if labels:
         sheet.y += 8
-    for place, (label, _) in enumerate(card.links):
+    for place, label in enumerate(labels):
         width = min(measured(label) * 13 + 26, INNER)
         if x + width > WIDTH - EDGE and x > EDGE:
             x, sheet.y = float(EDGE), sheet.y + row_height + 8
-        first = place == 0
+        first = place == 0 and bool(strong)
         fill, ink = (strong, "#fff") if first else ("#fff", INK)
         shown = next(iter(wrapped(label, (width - 20) / 13)), "")
         sheet.parts.append(
@@ -171,8 +176,8 @@ def _links(sheet: _Sheet, card: Card, strong: str) -> None:
             f'fill="{ink}" text-anchor="middle">{xml(shown)}</text>'
         )
         x += width + 8
-    if card.links:
-        sheet.y += row_height
+    if labels:
+        sheet.y += row_height + 8
 
 
 def xml(text: str) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from functions.domain.cards.card import compose
-from tests.support.worlds.example_stories import EXAMPLES, rules
+from tests.support.worlds.example_stories import EXAMPLES, answerable, rules
 from tests.system.browser import chat_screens
 from tools.docs.card_picture import card_svg
 
@@ -20,7 +19,7 @@ PICTURES = {f"{name}.svg": (name, "en") for name in EXAMPLES} | {f"{name}-ja.svg
 def files() -> dict[Path, str]:
     """Each file and its content."""
     drawn = {
-        CARDS / picture: card_svg(compose(EXAMPLES[name], rules(language)), language)
+        CARDS / picture: card_svg(answerable(EXAMPLES[name], rules(language)), language)
         for picture, (name, language) in PICTURES.items()
     }
     return drawn | {chat_screens.SCREENS / f"{chat}.json": chat_screens.as_text(chat) for chat in chat_screens.CHATS}

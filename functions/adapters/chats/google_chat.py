@@ -19,14 +19,12 @@ from msgspec.structs import replace
 from functions.adapters.chats import _cards, _posting, _text_layout
 from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import Card
-from functions.domain.texts.words import ALERT, TARGET, URGENCIES, log_title
+from functions.domain.texts.words import ALERT, TARGET, log_title
 from functions.runtime.errors import Denied
 from functions.runtime.secrets import SecretRef
 from functions.runtime.text import in_language
 
 MAX_BYTES = 32_000
-LINES_OPEN = 3
-"""Number of lines from the log's end that are visible without unfolding."""
 
 REPLY = "REPLY_MESSAGE_FALLBACK_TO_NEW_THREAD"
 MENTION = re.compile(r"<users/[A-Za-z0-9._@-]{1,80}>")
@@ -67,21 +65,15 @@ def _message(card: Card, language: str) -> dict[str, Any]:
     headline = _replace_brackets(_cards.headline(card))
     paragraphs = (f"<b>{_escaped(card.headline)}</b>" if card.headline else "", _escaped("\n\n".join(card.text)))
     widgets: list[dict[str, Any]] = [{"textParagraph": {"text": text}} for text in paragraphs if text]
-    widgets += [_fact(label, text) for label, text in _cards.facts(card, language, between="\n")]
     sections: list[dict[str, Any]] = [{"widgets": widgets}] if widgets else []
-    if card.evidence:
-        parts = [part for part in (card.evidence[-LINES_OPEN:], card.evidence[:-LINES_OPEN]) if part]
-        sections.append(
-            {
-                "header": _escaped(log_title(card.evidence_title, language)),
-                "collapsible": True,
-                "uncollapsibleWidgetsCount": 1,
-                "widgets": [{"textParagraph": {"text": _escaped("\n".join(part))}} for part in parts],
-            }
-        )
     if card.links:
         buttons = [{"text": _replace_brackets(label), "onClick": {"openLink": {"url": url}}} for label, url in card.links]
         sections.append({"widgets": [{"buttonList": {"buttons": buttons}}]})
+    if shown := [_fact(label, text) for label, text in _cards.facts(card, language, between="\n")]:
+        sections.append({"widgets": shown})
+    if card.evidence:
+        log = {"textParagraph": {"text": _escaped("\n".join(card.evidence))}}
+        sections.append({"header": _escaped(log_title(card.evidence_title, language)), "widgets": [log]})
     header = _header(card, language)
     message: dict[str, Any] = {"cardsV2": [{"cardId": "incident", "card": {"header": header, "sections": sections}}]}
     if mentions := _cards.mentions(card, MENTION):
@@ -95,7 +87,7 @@ def _message(card: Card, language: str) -> dict[str, Any]:
 
 def _header(card: Card, language: str) -> dict[str, str]:
     """Title and subtitle, one line each. The headline is longer, so the body has it in full."""
-    words = in_language(language, URGENCIES[card.urgency]) if card.urgency in URGENCIES else card.headline
+    words = re.split("[:：]", card.headline, maxsplit=1)[0]
     facts = dict(card.facts)
     subject = facts.get(in_language(language, TARGET)) or facts.get(in_language(language, ALERT))
     title = {"title": _replace_brackets(_cards.headline(replace(card, headline=words)))}

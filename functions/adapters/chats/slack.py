@@ -9,16 +9,16 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from functions.adapters.chats import _cards, _posting, _text_layout
 from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART, Card
-from functions.domain.texts.words import CURVE, SHORTENED, curve_words, log_title
+from functions.domain.texts.words import CURVE, INCIDENT, SHORTENED, curve_words, log_title
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.fields import written
 from functions.runtime.secrets import SecretRef
@@ -32,6 +32,8 @@ MAX_LOG = 2900
 """Characters of a section's 3,000, so that heading and fences fit too."""
 
 FIELDS_IN_SECTION = 10
+FACTS_FIRST, LINKS_FIRST = 6, 3
+"""A phone shows this much at once. The rest is the thread's one message "Details", or follows below where there is no thread."""
 MENTION = re.compile(r"<(?:!(?:channel|here|everyone)|@[UW][A-Z0-9]+|!subteam\^S[A-Z0-9]+)>")
 FORMATTING = re.compile(r"[*_~`]|^>|:(?!\d\d?:)[\w+'-]+:")
 """Emphasis, a quotation or an emoji's name; a time such as 03:12:05 isn't one."""
@@ -50,7 +52,7 @@ REMEDIES = {
 WEBHOOK_REMEDIES = dict.fromkeys((403, 404, 410), "create a new incoming webhook in Slack and put its URL into the secret")
 
 
-BACK = Text("Back")
+BACK, DETAILS = Text("Back"), Text("Details")
 BUTTONS: Mapping[str, tuple[Text, str, Text | None]] = {
     APPROVE: (Text("Approve"), "primary", Text("Restart it now?")),
     DECLINE: (Text("Decline"), "", None),
@@ -78,21 +80,23 @@ class Slack(Struct, frozen=True):
 
     def post(self, card: Card, *, thread: str | None, language: str, timeout_s: float) -> str | None:
         """Post by webhook, or as the bot into the incident's thread."""
-        message = render(card if self.signing_secret else replace(card, actions=()), language)
+        card = card if self.signing_secret else replace(card, actions=())
         ends = time.monotonic() + timeout_s
         if self.token is None:
-            self._post_to_webhook(message, ends)
+            self._post_to_webhook(render(card, language), ends)
             return None
-        bot = _Bot(self, self.token, ends)
+        bot, message = _Bot(self, self.token, ends), render_first(card, language)
         first = _parse_handle(thread)
-        if first is not None and card.at >= first.at:
+        newest = first is None or card.at >= first.at
+        if first is not None and newest:
             first = _update_first_card(bot, first, message, card.at)
         if first is None:
             answer = _call(bot, "chat.postMessage", {"channel": self.channel, **message})
-            return _FirstCard(str(answer.get("channel") or self.channel), str(answer.get("ts", "")), card.at).handle
-        reply = {"channel": first.channel, "thread_ts": first.ts, "reply_broadcast": card.urgency == "act", **message}
-        _call(bot, "chat.postMessage", reply)
-        return first.handle
+            first = _FirstCard(str(answer.get("channel") or self.channel), str(answer.get("ts", "")), card.at)
+        else:
+            reply = {"channel": first.channel, "thread_ts": first.ts, "reply_broadcast": card.urgency == "act", **message}
+            _call(bot, "chat.postMessage", reply)
+        return (_show_details(bot, first, card, language) if newest and first.ts else first).handle
 
     def _post_to_webhook(self, message: dict[str, Any], ends: float) -> None:
         secret, url = self._webhook()
@@ -123,29 +127,70 @@ class Slack(Struct, frozen=True):
 
 
 def render(card: Card, language: str) -> dict[str, Any]:
-    """The message as JSON for incoming webhooks and chat.postMessage."""
-    return _cards.fit(card, language, _message, MAX_CHARACTERS, lambda message: len(json.dumps(message, ensure_ascii=False)))
+    """The whole message as JSON, for incoming webhooks."""
+    return _fit(card, language, lambda card, language: [*_first_blocks(card, language), *_detail_blocks(card, language)])
 
 
-def _message(card: Card, language: str) -> dict[str, Any]:
-    headline = _cards.headline(card)
-    mentions = _cards.mentions(card, MENTION)
-    blocks: list[dict[str, Any]] = [{"type": "header", "text": _plain_text(headline, MAX_HEADER, language)}]
-    if mentions:
+def render_first(card: Card, language: str) -> dict[str, Any]:
+    """The message that a person reads first."""
+    return _fit(card, language, _first_blocks)
+
+
+def render_details(card: Card, language: str) -> dict[str, Any]:
+    """The rest, for the thread's message "Details"; without blocks if there is none."""
+    message, title = _fit(replace(card, mention=()), language, _detail_blocks), in_language(language, DETAILS)
+    return {**message, "text": title, "blocks": message["blocks"] and [_section(f"*{title}*"), *message["blocks"]]}
+
+
+def _fit(card: Card, language: str, layout: Callable[[Card, str], list[dict[str, Any]]]) -> dict[str, Any]:
+    """The message with as much of the layout as Slack accepts."""
+
+    def message(card: Card, language: str) -> dict[str, Any]:
+        text = " ".join((*_cards.mentions(card, MENTION), escape(_cards.headline(card))))
+        return {"text": text, "blocks": layout(card, language), "unfurl_links": False, "unfurl_media": False}
+
+    return _cards.fit(card, language, message, MAX_CHARACTERS, lambda message: len(json.dumps(message, ensure_ascii=False)))
+
+
+def _first_blocks(card: Card, language: str) -> list[dict[str, Any]]:
+    """What a person needs first: the headline, a sentence, the buttons, the first facts and links, and the incident."""
+    blocks: list[dict[str, Any]] = [{"type": "header", "text": _plain_text(_cards.headline(card), MAX_HEADER, language)}]
+    if mentions := _cards.mentions(card, MENTION):
         blocks.append(_section(" ".join(mentions)))
-    blocks += [{"type": "section", "text": _plain_text(text, MAX_SECTION, language)} for text in card.text if text]
-    fields = [_field(label, text, language) for label, text in card.facts]
-    for start in range(0, len(fields), FIELDS_IN_SECTION):
-        blocks.append({"type": "section", "fields": fields[start : start + FIELDS_IN_SECTION]})
+    sentences = [{"type": "section", "text": _plain_text(text, MAX_SECTION, language)} for text in card.text if text]
+    blocks += sentences[:1]
+    if _has_buttons(card):
+        blocks.append({"type": "actions", "elements": [_button(action, card.token, language) for action in card.actions]})
+    blocks += [*sentences[1:], *_fields(card.facts[:FACTS_FIRST], language), *_link_sections(_links(card)[:LINKS_FIRST])]
+    if card.incident:
+        incident = f"{in_language(language, INCIDENT)} {card.incident}"
+        blocks.append({"type": "context", "elements": [_plain_text(incident, MAX_FIELD, language)]})
+    return blocks
+
+
+def _detail_blocks(card: Card, language: str) -> list[dict[str, Any]]:
+    """Everything else: the other facts, the curve, the log, and the other links."""
+    blocks = _fields(card.facts[FACTS_FIRST:], language)
     if bars := _cards.sparkline(card.curve):
         blocks.append(_section(f"*{in_language(language, CURVE)}*  `{bars}`  {escape(curve_words(card.curve, language))}"))
     if card.evidence:
         blocks.append(_section(f"*{log_title(card.evidence_title, language)}*\n```\n{_fit_log(card.evidence, language)}\n```"))
-    if card.links:
-        blocks += _link_sections(card.links)
-    if card.token and card.actions:
-        blocks.append({"type": "actions", "elements": [_button(action, card.token, language) for action in card.actions]})
-    return {"text": " ".join((*mentions, escape(headline))), "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
+    return blocks + _link_sections(_links(card)[LINKS_FIRST:])
+
+
+def _has_buttons(card: Card) -> bool:
+    return bool(card.token and card.actions)
+
+
+def _links(card: Card) -> tuple[tuple[str, str], ...]:
+    """The links, without the one that the buttons repeat."""
+    return tuple(link for link in card.links if not (_has_buttons(card) and card.token in link[1]))
+
+
+def _fields(facts: tuple[tuple[str, str], ...], language: str) -> list[dict[str, Any]]:
+    fields = [_field(label, text, language) for label, text in facts]
+    starts = range(0, len(fields), FIELDS_IN_SECTION)
+    return [{"type": "section", "fields": fields[start : start + FIELDS_IN_SECTION]} for start in starts]
 
 
 def _button(action: str, token: str, language: str) -> dict[str, Any]:
@@ -196,7 +241,7 @@ def _field(label: str, text: str, language: str) -> dict[str, Any]:
 
 def _link_sections(links: tuple[tuple[str, str], ...]) -> list[dict[str, Any]]:
     """Links as text, since buttons need an app that answers clicks. A section holds as many as its limit allows."""
-    rows = [""]
+    rows = [""] if links else []
     for label, url in links:
         link = f"<{escape(url).replace('|', '%7C')}|{escape(label)}>"
         if rows[-1] and len(rows[-1]) + len(link) > MAX_SECTION - 10:
@@ -214,11 +259,13 @@ class _FirstCard(Struct, frozen=True):
     channel: str
     ts: str
     at: float
+    details: str = ""
+    """The thread's message "Details"; empty: not posted yet."""
 
     @property
     def handle(self) -> str | None:
         """The thread as JSON, for the document."""
-        return json.dumps({"channel": self.channel, "ts": self.ts, "at": self.at}) if self.ts else None
+        return json.dumps(asdict(self)) if self.ts else None
 
 
 class _Bot(Struct, frozen=True):
@@ -232,7 +279,7 @@ class _Bot(Struct, frozen=True):
 def _parse_handle(thread: str | None) -> _FirstCard | None:
     try:
         handle = json.loads(thread or "null")
-        return _FirstCard(str(handle["channel"]), str(handle["ts"]), float(handle["at"]))
+        return _FirstCard(str(handle["channel"]), str(handle["ts"]), float(handle["at"]), str(handle.get("details", "")))
     except (ValueError, TypeError, KeyError):
         return None
 
@@ -248,6 +295,23 @@ def _update_first_card(bot: _Bot, first: _FirstCard, message: dict[str, Any], at
             return None
         raise
     return replace(first, at=at)
+
+
+def _show_details(bot: _Bot, first: _FirstCard, card: Card, language: str) -> _FirstCard:
+    """Show the rest of the newest card in the thread's message "Details". Without it the card counts as posted all the same."""
+    message = {**render_details(card, language), "channel": first.channel}
+    if not message["blocks"]:
+        return first
+    try:
+        if first.details:
+            _call(bot, "chat.update", {**message, "ts": first.details})
+            return first
+        answer = _call(bot, "chat.postMessage", {**message, "thread_ts": first.ts})
+        return replace(first, details=str(answer.get("ts", "")))
+    except Denied as error:
+        return replace(first, details="") if error.code in GONE else first
+    except Unavailable:
+        return first
 
 
 def _is_mention(block: dict[str, Any]) -> bool:

@@ -79,15 +79,15 @@ def _body(card: Card, mentions: list[str], language: str) -> list[dict[str, Any]
     if mentions:
         body.append({"type": "TextBlock", "wrap": True, "text": " ".join(f"<at>{mention}</at>" for mention in mentions)})
     body += [_runs(_run(text)) for text in card.text if text]
+    actions = [{"type": "Action.OpenUrl", "title": _literal(label), "url": url} for label, url in card.links]
+    for at in range(0, len(actions), ACTIONS_IN_SET):
+        body.append({"type": "ActionSet", "actions": actions[at : at + ACTIONS_IN_SET]})
     facts = _cards.facts(card, language)
     body += [_runs(_run(f"{label}  ", weight="bolder"), _run(text), spacing="small") for label, text in facts]
     if card.evidence:
         lines = [_runs(_run(line, fontType="monospace", size="small"), spacing="none") for line in card.evidence if line]
         title = _runs(_run(log_title(card.evidence_title, language), weight="bolder"))
         body.append({"type": "Container", "style": "emphasis", "items": [title, *lines]})
-    actions = [{"type": "Action.OpenUrl", "title": _literal(label), "url": url} for label, url in card.links]
-    for at in range(0, len(actions), ACTIONS_IN_SET):
-        body.append({"type": "ActionSet", "actions": actions[at : at + ACTIONS_IN_SET]})
     return body
 
 

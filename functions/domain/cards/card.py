@@ -111,7 +111,7 @@ def _held(card_input: CardInput, rules: Rules) -> Content:
         text += _approvable(card_input, rules)
     last = facts.tried if card_input.restarts else facts.restart
     facts_shown = facts.gathered(
-        card_input, rules, queue_facts.queues, queue_facts.holders, queue_facts.head, facts.since, last, facts.evidence
+        card_input, rules, queue_facts.queues, queue_facts.holders, last, queue_facts.head, facts.since, facts.evidence
     )
     return Content(urgency, _held_headline(card_input, urgency), text, facts_shown)
 
@@ -252,10 +252,10 @@ def _escalated(card_input: CardInput, rules: Rules) -> Content:
         rules,
         queue_facts.queues,
         queue_facts.proofs,
+        facts.tried,
         queue_facts.holders,
         queue_facts.head,
         facts.since,
-        facts.tried,
         facts.evidence,
     )
     losses = queue_facts.losses(card_input)

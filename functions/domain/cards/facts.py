@@ -203,7 +203,7 @@ def about(card_input: CardInput, rules: Rules) -> Iterator[Fact]:
         yield Text("Runbook"), tidy(card_input.runbook.name)
     if card_input.reason:
         yield Text("Reason code"), card_input.reason.value
-    yield Text("Incident"), incident_id(card_input)
+    yield words.INCIDENT, incident_id(card_input)
     yield Text("Time"), clock(rules, card_input.at)
 
 

@@ -83,15 +83,9 @@ def enqueue_message(
     document: Document, rules: Rules, card_input: CardInput, channels: tuple[str, ...], mark: str, *, bundle: str = ""
 ) -> Document:
     """Add a message for each channel, and for those of `escalate` if it is urgent, unless the document already has it."""
-    from functions.domain.cards import card, facts, rendering  # takes 1 ms, and restarts don't wait for cards
+    from functions.domain.cards import facts, rendering
 
-    link = card_input.approve_url or card_input.acknowledge_url
-    composed = card.compose(card_input, rules)
-    if link:
-        actions = TO_ASKED if card_input.approve_url else TO_ESCALATED
-        nonce_until = _link_ends(card_input)
-        composed = replace(composed, nonce=link.rpartition("#")[2], nonce_until=nonce_until, actions=actions)
-    composed, channels = call_people(rules, card_input.runbook, composed, channels)
+    composed, channels = call_people(rules, card_input.runbook, compose_with_answers(card_input, rules), channels)
     present_ids = {message.id for message in document.to_tell}
     name = rendering.rendered(rules, facts.short_name(card_input)) if bundle else ""
     link = facts.page_to_restart(card_input) if bundle else ""
@@ -104,6 +98,17 @@ def enqueue_message(
     if incident is not None and new and composed.incident in ("", incident.id):
         incident = replace(incident, told=tuple(dict.fromkeys((*incident.told, *channels))))
     return replace(document, to_tell=(*document.to_tell, *new), incident=incident)
+
+
+def compose_with_answers(card_input: CardInput, rules: Rules) -> Card:
+    """The card, with the answers that people may give to it."""
+    from functions.domain.cards import card  # takes 1 ms, and restarts don't wait for cards
+
+    link, composed = card_input.approve_url or card_input.acknowledge_url, card.compose(card_input, rules)
+    if not link:
+        return composed
+    actions = TO_ASKED if card_input.approve_url else TO_ESCALATED
+    return replace(composed, nonce=link.rpartition("#")[2], nonce_until=_link_ends(card_input), actions=actions)
 
 
 def _link_ends(card_input: CardInput) -> float:

@@ -87,6 +87,11 @@ class Platform:
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
     @property
+    def cards(self) -> list[Call]:
+        """The calls that brought a card: all but those for Slack's message of details."""
+        return [call for call in self.taken if call.body.get("text") not in DETAILS]
+
+    @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}"
 
@@ -183,10 +188,10 @@ def slack_block_problem(block: dict[str, Any]) -> str:
         return "invalid_blocks" if not 1 <= len(elements) <= 25 or any(map(slack_button_problem, elements)) else ""
     texts = [(block["text"], 150 if block["type"] == "header" else 3000)] if "text" in block else []
     fields = block.get("fields", [])
-    texts += [(field, 2000) for field in fields]
+    texts += [(field, 2000) for field in (*fields, *block.get("elements", ()))]
     wrong = (
         block["type"] not in ("header", "section", "context", "divider", "actions")
-        or len(fields) > 10
+        or max(len(fields), len(block.get("elements", ()))) > 10
         or not texts
         or (block["type"] == "header" and block["text"]["type"] != "plain_text")
         or any(not 1 <= len(text["text"]) <= limit for text, limit in texts)
@@ -215,6 +220,10 @@ class SlackWebhook(Platform):
 
     def pings(self, body: Any) -> list[str]:
         return slack_pings(body)
+
+
+DETAILS = ("Details", "詳細")
+"""What Slack's second message of a thread is called."""
 
 
 class SlackApi(Platform):

@@ -151,7 +151,7 @@ def test_hostile_text_is_accepted_and_pings_nobody(lab: Lab, language: str):
         assert time.process_time() - began < 3.0
     shown = lab.shown()
     assert lab.pings() == []
-    assert lab.platform is None or (not lab.platform.refusals and len(lab.platform.taken) == len(cards))
+    assert lab.platform is None or (not lab.platform.refusals and len(lab.platform.cards) == len(cards))
     assert "…" in "\n".join(shown)
     categories = {unicodedata.category(char) for text in shown for char in re.sub("\r?\n|@\u200b", "", text)}
     assert not categories & {"Cc", "Cf", "Cs", "Co"}
@@ -165,7 +165,7 @@ def test_a_card_that_nobody_cleaned_is_accepted_too(lab: Lab):
     lab.post(Card("odd", "odd", LONG, many, (LONG,) * 300, (LONG,) * 300, ((0.0, 1),) * 9000, urls, (), LONG, NOW))
     lab.post(Card("empty", "fine", "", curve=((float("nan"), 3), (float("inf"), -1))))
     assert lab.pings() == []
-    assert lab.platform is None or (not lab.platform.refusals and len(lab.platform.taken) == 2)
+    assert lab.platform is None or (not lab.platform.refusals and len(lab.platform.cards) == 2)
 
 
 @by_http
@@ -234,7 +234,7 @@ def test_a_429_is_honoured_within_the_time(lab: Lab):
     lab.platform.next_answers = [lab.platform.busy(0.2)]
     lab.post(compose(EXAMPLES["started"], rules()))
     assert time.monotonic() - began >= 0.2
-    assert len(lab.platform.taken) == 1
+    assert len(lab.platform.cards) == 1
     lab.platform.next_answers = [lab.platform.busy(600)]
     began = time.monotonic()
     with pytest.raises(Unavailable, match=r"asks to wait (5[5-9]\d|60[01])\D"):
@@ -287,7 +287,7 @@ def test_one_incident_one_thread(lab: Lab):
     if isinstance(lab.platform, platforms.GoogleChat):
         assert len(lab.platform.threads) == 1
     if isinstance(lab.platform, platforms.SlackApi):
-        first, update, reply, alone = lab.platform.taken
+        first, update, reply, alone = lab.platform.cards
         assert (first.path, update.path, reply.path, alone.path) == (
             "/chat.postMessage", "/chat.update", "/chat.postMessage", "/chat.postMessage",
         )  # fmt: skip

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.cards.card_input import CardInput
+from functions.domain.decisions.messages import compose_with_answers
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Mode, Phase, Proof, Reason, Verdict
 from functions.domain.model.incidents import (
@@ -21,6 +22,7 @@ from functions.domain.model.incidents import (
     QueueState,
     change,
 )
+from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, Holder, QueueSnapshot
 from functions.domain.model.runbooks import Recovered, Restart, Rules, Runbook, Symptom
 from functions.domain.texts.words import duration
@@ -28,6 +30,7 @@ from functions.runtime.text import Phrase, Text, named
 
 NOW = 1_795_457_525.0  # 2026-11-24 03:12:05 in Tokyo
 RUNNER_AHEAD_S = 2.0
+NONCE = "t0k3n"
 APPROVE = "https://unstick.example.com/approve/"
 START_PAGE = "https://rundeck.example.com/project/ops/job/show/11111111-1111-4111-8111-111111111111?opt.service=mail-delivery"
 
@@ -290,6 +293,17 @@ EXAMPLES: dict[str, CardInput] = {
     "unsigned": CardInput("unsigned", NOW),
     "expiring": CardInput("expiring", NOW),
 }
+
+
+def answerable(story: CardInput, in_rules: Rules) -> Card:
+    """Its card as it is posted: with the buttons of chats that have them."""
+    link = f"{APPROVE}#{NONCE}"
+    if story.approve_url:
+        story = replace(story, approve_url=link)
+    elif story.kind.startswith("escalated"):
+        story = replace(story, acknowledge_url=link)
+    return replace(compose_with_answers(story, in_rules), token=NONCE)
+
 
 NASTY = (
     "<!channel> @everyone @here <users/all> <at>oncall@example.com</at> <@U0123ABCD> [x](https://evil.example.com) "

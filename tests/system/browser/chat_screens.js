@@ -34,9 +34,10 @@ const slackBlock = block => {
     default: throw new Error("no drawing for a block of type " + block.type);
   }
 };
-const slack = message => node("div", "font:15px/1.46 Lato,'Noto Sans',system-ui,sans-serif;color:#1d1c1d;padding:14px;display:flex;gap:8px",
+const slackMessage = message => node("div", "font:15px/1.46 Lato,'Noto Sans',system-ui,sans-serif;color:#1d1c1d;padding:14px;display:flex;gap:8px",
   node("div", "flex:none;width:36px;height:36px;border-radius:6px;background:#4a154b;color:#fff;text-align:center;line-height:36px;font-weight:700", "U"),
   node("div", "", node("div", "font-weight:900", "Unstick"), ...message.blocks.map(slackBlock)));
+const slack = messages => node("div", "", ...messages.map(slackMessage));
 const chatText = text => {
   const made = node("div", "white-space:pre-wrap");
   made.append(...text.split(/(<b>.*?<\/b>)/).map(part => (part.startsWith("<b>") ? node("b", "", unescaped(part.slice(3, -4))) : unescaped(part))));
@@ -58,7 +59,7 @@ const google_chat = message => {
     ...(message.text ? [node("div", "margin:0 0 8px", message.text.replace(/<users\/(\w+)>/g, "@$1"))] : []),
     node("div", "border:1px solid #dadce0;border-radius:12px;padding:14px",
       node("div", "font-size:16px;font-weight:500", header.title), node("div", "color:#5f6368", header.subtitle || ""),
-      ...sections.map(section => node("div", "border-top:1px solid #e0e0e0;margin-top:10px", ...section.widgets.map(chatWidget)))));
+      ...sections.map(section => node("div", "border-top:1px solid #e0e0e0;margin-top:10px", node("div", "color:#5f6368;font-weight:500;margin-top:8px", section.header || ""), ...section.widgets.map(chatWidget)))));
 };
 // Microsoft's own renderer draws Teams' card (npm package adaptivecards).
 const teams = message => {

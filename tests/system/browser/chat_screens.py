@@ -14,24 +14,26 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from functions.domain.cards.card import compose
+from functions.adapters.chats import slack
 from functions.domain.decisions.messages import call_people
 from tests.support import debian
-from tests.support.worlds.example_stories import EXAMPLES, RUNBOOK, rules
+from tests.support.worlds.example_stories import EXAMPLES, RUNBOOK, answerable, rules
 from tests.system.browser.chromium import chromium, resize
 
 SCREENS = Path(__file__).parents[3] / "docs" / "screens"
 CHATS = ("slack", "google_chat", "teams")
 STORY = "escalated"
-WIDTH = 560
+WIDTH = 390
+PAGE = "<!doctype html><meta name=viewport content='width=device-width'><body style='margin:0;background:white'></body>"
 RENDERER = "package/dist/adaptivecards.min.js"
 
 
-def message(chat: str) -> dict[str, Any]:
-    """What this chat gets of the gallery's escalation, with the mentions of its runbook."""
-    card, _ = call_people(rules(), RUNBOOK, compose(EXAMPLES[STORY], rules()), ())
-    posted: dict[str, Any] = import_module(f"functions.adapters.chats.{chat}").render(card, "en")
-    return posted
+def message(chat: str) -> Any:
+    """What this chat gets of the gallery's escalation, with the mentions of its runbook; of Slack both messages of the thread."""
+    card, _ = call_people(rules(), RUNBOOK, answerable(EXAMPLES[STORY], rules()), ())
+    if chat == "slack":
+        return [slack.render_first(card, "en"), slack.render_details(card, "en")]
+    return import_module(f"functions.adapters.chats.{chat}").render(card, "en")
 
 
 def as_text(chat: str) -> str:
@@ -50,7 +52,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, chromium(Path(folder) / "profile", width=WIDTH) as browser:
         for chat in CHATS:
             (SCREENS / f"{chat}.json").write_text(as_text(chat), encoding="utf-8")
-            browser.get("data:text/html;charset=utf-8,<!doctype html><body style='margin:0;background:white'></body>")
+            browser.get(f"data:text/html;charset=utf-8,{PAGE}")
             browser.execute_script(f"{renderer}\n{drawing}\ndocument.body.append({chat}(arguments[0]))", message(chat))
             resize(browser, WIDTH, browser.execute_script("return document.body.firstElementChild.offsetHeight"), scale=1.5)
             browser.save_screenshot(str(SCREENS / f"{chat}.png"))
