@@ -511,7 +511,7 @@ def test_a_person_takes_an_escalation_and_nobody_is_reminded(handed_over: StuckM
     link, before = link_of(handed_over), store_of(handed_over)
     page = handed_over.show(link)
     assert page.status_code == 200
-    for said in ("Take mail-delivery?", "362 (342 ready, 20 unacknowledged)", "Escalated"):
+    for said in ("Acknowledge mail-delivery?", "362 (342 ready, 20 unacknowledged)", "Escalated"):
         assert said in words(page), said
     assert store_of(handed_over) == before
     taken = handed_over.press(link, act="acknowledge", who="h.tanaka")
@@ -560,4 +560,4 @@ def test_the_link_on_the_card_is_the_one_that_takes_it(tmp_path: Path, capsys: p
         mail.change(restarts=1, attempt=1, expires_at=1.0, due=1.0)
         reconcile.advance(ports, mail.document().key, TimerFired(), reconcile.Budget(ports, ports.monotonic() + 20))
         token = re.findall(r"Acknowledge:\s+\S+/approve/#(\S+)/", capsys.readouterr().out)[-1]
-        assert "Take mail-delivery?" in words(mail.show(f"/approve/#{token}/"))
+        assert "Acknowledge mail-delivery?" in words(mail.show(f"/approve/#{token}/"))

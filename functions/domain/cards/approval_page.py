@@ -17,8 +17,9 @@ from functions.domain.model.observations import QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.evidence_lines import LINE, LINES
 from functions.domain.texts.reasons import REASONS
-from functions.domain.texts.words import LOG_END, duration
-from functions.runtime.text import Phrase, Text
+from functions.domain.texts.sanitize import safe_url
+from functions.domain.texts.words import LOG_END, duration, messages
+from functions.runtime.text import COMMA, Phrase, Text, join, named
 
 QUEUES_SHOWN = 5
 NAME, WHY = 80, 200
@@ -85,9 +86,10 @@ class Button(Struct, frozen=True):
 
 
 class Queue(Struct, frozen=True):
-    """The live figures of one queue. `curve`: of its depth; `caption` has it in words."""
+    """The live figures of one queue; `summary` stands above the buttons. `curve`: of its depth; `caption` has it in words."""
 
     name: str
+    summary: Phrase
     problem: Phrase = ""
     facts: tuple[Fact, ...] = ()
     curve: Curve | None = None
@@ -95,7 +97,7 @@ class Queue(Struct, frozen=True):
 
 
 class Question(Struct, frozen=True):
-    """A page with buttons. Essential information is above them, background below."""
+    """A page with buttons. Above them is what fits on a phone's first screen, below them everything else."""
 
     title: Phrase
     why: tuple[Paragraph, ...]
@@ -137,7 +139,7 @@ def ask(view: View, rules: Rules) -> Question:
         buttons=(Button(RESTART, Text("Restart {subject} now", subject=subject)), Button(DECLINE, DONT, quiet=True)),
         notes=(Paragraph(_until(card_input, rules)), Paragraph(condition, "note"), Paragraph(declining, "note")),
         facts=tuple(facts.gathered(card_input, rules, facts.since, facts.restart, facts.tried)),
-        links=tuple(facts.links(card_input, rules)),
+        links=_links(card_input, rules),
         none_stuck=_none_stuck(view),
         takes_reason=True,
         log_title=log_title,
@@ -151,14 +153,14 @@ def ask_to_take(view: View, rules: Rules) -> Question:
     subject = facts.subject(card_input)
     meaning = Text("Nobody is reminded any more once somebody has taken it. It restarts nothing.")
     return Question(
-        Text("Take {subject}?", subject=subject),
+        Text("Acknowledge {subject}?", subject=subject),
         why=_why(replace(card_input, detail="")),
         queues=_queues(view),
         below_queues=_below_queues(view, rules),
-        buttons=(Button(ACKNOWLEDGE, Text("I take {subject}", subject=subject)),),
+        buttons=(Button(ACKNOWLEDGE, Text("I'm on it")),),
         notes=(Paragraph(meaning, "note"),),
         facts=tuple(facts.gathered(card_input, rules, facts.taken, facts.since)),
-        links=tuple(facts.links(card_input, rules)),
+        links=_links(card_input, rules),
     )
 
 
@@ -204,13 +206,15 @@ def _queues(view: View) -> tuple[Queue, ...]:
 def _queue(row: Row, now: float) -> Queue:
     name, seen = tidy(row.name, QUEUE_NAME), row.seen
     if isinstance(seen, Unknown):
-        return Queue(name, Text("It can't be read: {why}", why=seen.why))
+        problem = Text("It can't be read: {why}", why=seen.why)
+        return Queue(name, named(name, problem), problem)
     curve, points = plot(seen.depth_samples, CURVE_WIDTH), seen.depth_samples
     caption: Phrase = ""
     if curve is not None:
         span = duration(points[-1][0] - points[0][0])
         caption = Text("Depth over the last {span}: {first} → {last}", span=span, first=points[0][1], last=points[-1][1])
-    return Queue(name, "", tuple(_figures(seen, row.health, now)), curve, caption)
+    summary = named(name, join((HEALTH.get(row.health, ""), messages(seen.depth)), COMMA))
+    return Queue(name, summary, "", tuple(_figures(seen, row.health, now)), curve, caption)
 
 
 def _figures(seen: QueueSnapshot, health: Health, now: float) -> list[Fact]:
@@ -229,6 +233,12 @@ def _figures(seen: QueueSnapshot, health: Health, now: float) -> list[Fact]:
     if seen.head_at is not None:
         figures.append((Text("Oldest message"), Text("{age} old", age=duration(now - seen.head_at))))
     return figures
+
+
+def _links(card_input: CardInput, rules: Rules) -> tuple[tuple[Phrase, str], ...]:
+    """The card's links, with the job's page in Rundeck first."""
+    links, page = tuple(facts.links(card_input, rules)), safe_url(facts.page_to_restart(card_input))
+    return links if not page or page in (url for _, url in links) else ((Text("Job in Rundeck"), page), *links)
 
 
 def _log(card_input: CardInput) -> tuple[Phrase, tuple[str, ...]]:

@@ -32,7 +32,7 @@ def main() -> None:
         chromium(Path(folder) / "profile") as browser,
     ):
         now = time.time()
-        mail.queue.history = [(now - 3600, 230, 9000), *((now - 120 + 5 * n, 230 + 11 * n // 2, 9000) for n in range(25))]
+        mail.queue.history = [(now - 3600, 210, 20, 9000), *((now - 120 + 5 * n, 210 + 11 * n // 2, 20, 9000) for n in range(25))]
         mail.alert()
         browser.get(mail.ports.rules.public_url + mail.path())
         WebDriverWait(browser, 20).until(lambda here: here.find_elements("name", "act"))  # the link's page has posted its token

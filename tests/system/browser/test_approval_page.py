@@ -202,6 +202,16 @@ def test_it_fits_every_screen(browser: Chrome, mail: StuckMail, width: int) -> N
     assert complaints(browser) == []
 
 
+def test_the_buttons_are_on_a_phones_first_screen(browser: Chrome, mail: StuckMail) -> None:
+    """390 pixels wide, below the browser's own bars: the state of the queue and both buttons show without scrolling."""
+    resize(browser, 390, 664)
+    open_link(browser, mail)
+    shown = browser.find_element("tag name", "main").text
+    assert shown.index("mail.outgoing") < shown.index(browser.find_element("name", "act").text)
+    bottoms = [one.rect["y"] + one.rect["height"] for one in browser.find_elements("name", "act")]
+    assert (len(bottoms), max(bottoms) <= 664) == (2, True), bottoms
+
+
 def test_it_is_built_of_parts_that_screen_readers_know(browser: Chrome, mail: StuckMail, language: str) -> None:
     """One main, one h1 before all h2 and h3, the button's name says what it does, and every picture is either named or silent."""
     open_link(browser, mail)
