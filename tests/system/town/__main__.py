@@ -29,7 +29,7 @@ def main() -> int:
     parser.add_argument("--for", dest="for_s", type=float, default=60.0, help="the symptom's `for`, in seconds")
     parser.add_argument("--repeat", type=float, default=60.0, help="seconds after which an alert is sent again")
     parser.add_argument("--tags", default="monitoring", help="of the user that Unstick is")
-    parser.add_argument("--cluster", action="store_true", help="two nodes, and what happens to one of them (six minutes)")
+    parser.add_argument("--cluster", type=int, nargs="?", const=2, choices=[2, 3], help="so many nodes, and what happens to them")
     parser.add_argument("--statistics-on-one", action="store_true", help="two nodes, one of them without statistics")
     parser.add_argument("--line", nargs="*", default=[], help="more lines of rabbitmq.conf")
     parser.add_argument("--only", nargs="*", default=[], metavar="NAME")
@@ -51,8 +51,8 @@ def main() -> int:
 @contextmanager
 def open_town(given: argparse.Namespace, version: str, folder: Path, kept: Path) -> Iterator[tuple[Town, Callable[[], None]]]:
     """The town that is asked for, and what to wait with until it has been open long enough."""
-    size, bare = (2, (1,)) if given.statistics_on_one else (2, ()) if given.cluster else (1, ())
-    everybody = nodes.STATISTICS_ON_ONE if bare else nodes.PATTERNS if size > 1 else HEALTHY + STUCK + PROTOCOLS
+    size, bare = (2, (1,)) if given.statistics_on_one else (given.cluster or 1, ())
+    everybody = nodes.STATISTICS_ON_ONE if bare else {1: HEALTHY + STUCK + PROTOCOLS, 2: nodes.PATTERNS, 3: nodes.OF_THREE}[size]
     patterns = [one for one in everybody if one.name in given.only or not given.only]
     mqtt_port = 0 if size > 1 else free_ports(1)[0]
     lines = [*given.line, *(nodes.LINES if size > 1 else (listener(mqtt_port),))]

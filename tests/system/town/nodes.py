@@ -1,4 +1,4 @@
-"""What happens to a cluster of two nodes, and the applications that live through it."""
+"""What happens to a cluster of two or three nodes, and the applications that live through it."""
 
 from __future__ import annotations
 
@@ -11,24 +11,32 @@ from tests.system.town import healthy, stuck
 from tests.system.town.scene import Pattern, Scene, Truth
 
 LINES = ("cluster_partition_handling = autoheal",)
-EVENTS: tuple[tuple[float, str], ...] = (
-    (60.0, "stop"), (95.0, "start"), (140.0, "kill"), (175.0, "start"), (220.0, "part"), (255.0, "heal"),
-)  # fmt: skip
-"""After so many seconds, this happens to the second node. Unstick and the publishers know the first."""
-OPEN_S = 320.0
+Event = tuple[float, str, tuple[int, ...]]
+EVENTS: Mapping[int, tuple[Event, ...]] = {
+    2: (
+        *((60.0, "stop", (1,)), (95.0, "start", (1,)), (140.0, "kill", (1,)), (175.0, "start", (1,))),
+        *((220.0, "part", (1,)), (255.0, "heal", (1,))),
+    ),
+    3: ((120.0, "kill", (1,)), (155.0, "start", (1,)), (210.0, "kill", (1, 2)), (260.0, "start", (1, 2))),
+}
+"""By the number of nodes: after so many seconds, this happens to these. Unstick and the publishers know the first. Of three,
+the second leads most quorum queues, and without two of them no such queue has a majority."""
+QUIET_S = 65.0
 
 
 def live_through(made: Cluster, tell: Callable[[str], None]) -> None:
     """All events, one after the other, and then a quiet minute."""
-    began, other = time.monotonic(), made.nodes[1]
-    actions: Mapping[str, Callable[..., None]] = {
-        "stop": made.stop, "kill": made.kill, "start": made.start, "part": made.part, "heal": made.heal,
-    }  # fmt: skip
-    for at_s, name in EVENTS:
+    began = time.monotonic()
+    each: Mapping[str, Callable[..., None]] = {"stop": made.stop, "kill": made.kill, "part": made.part, "heal": made.heal}
+    for at_s, name, places in EVENTS[len(made.nodes)]:
         time.sleep(max(0.0, began + at_s - time.monotonic()))
-        actions[name](other)
-        tell(f"{time.monotonic() - began:.0f} s: {name} of the second node")
-    time.sleep(max(0.0, began + OPEN_S - time.monotonic()))
+        others = [made.nodes[place] for place in places]
+        if name == "start":
+            made.start(*others)
+        for other in others if name != "start" else ():
+            each[name](other)
+        tell(f"{time.monotonic() - began:.0f} s: {name} of {', '.join(other.name for other in others)}")
+    time.sleep(QUIET_S)
 
 
 def backlog(scene: Scene) -> None:
@@ -65,3 +73,26 @@ PATTERNS: tuple[Pattern, ...] = (
 
 STATISTICS_ON_ONE: tuple[Pattern, ...] = tuple(one for one in PATTERNS if one.name.startswith(("away", "here", "both", "far")))
 """Where the second node has no management plugin, nothing is known of what these do there."""
+
+OF_THREE: tuple[Pattern, ...] = (
+    _there("led-away", "a quorum queue led by the second node, workers here", backlog, 1, 0, x_queue_type="quorum"),
+    _there("led-away-slow", "the same, 25 s each", healthy.slow, 1, 0, x_queue_type="quorum"),
+    _there("led-away-steady", "the same, two a second", healthy.steady, 1, 0, x_queue_type="quorum"),
+    _there("led-and-worked-away", "the same, workers on the second node", backlog, 1, 1, x_queue_type="quorum"),
+    _there("led-here", "a quorum queue led by the first node, workers on all", backlog, 0, None, x_queue_type="quorum"),
+    _there("led-by-third", "led by the third node, 50 in hand", healthy.prefetch(50, 0.5), 2, None, x_queue_type="quorum"),
+    _there(
+        "single-quorum",
+        "single active consumer",
+        healthy.single_active,
+        1,
+        0,
+        x_queue_type="quorum",
+        x_single_active_consumer=True,
+    ),
+    _there("classic-away", "a classic queue on the second node, workers here", backlog, 1, 0),
+    _there("classic-here", "a classic queue here, workers on all", healthy.steady, 0, None),
+    _there("dead-letters-quorum", "nobody ever consumes its 3 messages", healthy.nobody(3), 1, None, x_queue_type="quorum"),
+    Pattern("held-quorum", Truth.STUCK, "hangs, its queue led by the second node", stuck.held, {"x-queue-type": "quorum"}, 1, 0),
+    Pattern("held-here", Truth.STUCK, "hangs, on this node", stuck.held, {}, 0, 0),
+)

@@ -56,10 +56,12 @@ def test_without_statistics_or_with_late_ones_no_healthy_application_is_restarte
     assert [one.pattern.name for one in lines if one.pattern.truth is Truth.HEALTHY and not one.right] == []
 
 
-def test_what_happens_to_a_node_restarts_nobody(version, tmp_path):
-    """The second of two nodes is stopped, killed and parted, and comes back each time: no healthy application is restarted."""
-    running = cluster(tmp_path / "nodes", 2, version=version, lines=nodes.LINES)
-    with running as made, town(made.nodes, nodes.PATTERNS, tmp_path / "unstick") as played:
+@pytest.mark.parametrize(("size", "patterns"), [(2, nodes.PATTERNS), (3, nodes.OF_THREE)])
+def test_what_happens_to_nodes_restarts_nobody(version, size, patterns, tmp_path):
+    """The second of two is stopped, killed and parted; of three the one that leads is killed, and later two at once. They come
+    back each time: no healthy application is restarted."""
+    running = cluster(tmp_path / "nodes", size, version=version, lines=nodes.LINES)
+    with running as made, town(made.nodes, patterns, tmp_path / "unstick") as played:
         nodes.live_through(made, print)
         assert_treated_rightly(played)
 
