@@ -49,7 +49,8 @@ class Habit:
 class Worker:
     """One connection with one channel that consumes these queues.
 
-    `urls`: where that is lost, it connects to the next of them after `back_s`, if there is such a time.
+    `urls`: where that is lost, or the queue's node takes the queue with it, it connects to the next of them after `back_s`, if
+    there is such a time.
     """
 
     def __init__(
@@ -133,9 +134,12 @@ class Worker:
             parameters.client_properties = {"connection_name": self.name} if self.name else None
             connection = self.connection = pika.BlockingConnection(parameters)
             self.channel = connection.channel()
+            cancelled = threading.Event()
+            if self.back_s is not None:
+                self.channel.add_on_cancel_callback(lambda _method: cancelled.set())
             self._consume()
             self.began.set()
-            while not self._stop.is_set():
+            while not self._stop.is_set() and not cancelled.is_set():
                 connection.process_data_events(time_limit=STEP_S)
                 self._step()
         except LOST:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from tests.support.workers.crew import Habit
 from tests.system.town.healthy import QUORUM
@@ -59,6 +60,7 @@ def filling(scene: Scene) -> None:
     scene.sleep(scene.place.stuck_after_s)
     scene.publish(1, body="hang")
     scene.until_held(workers)
+    scene.stuck(time.time() + 50 / 5)  # until it is full, a consumer that prefetches can't be told from one that works on
 
 
 def batch_forgotten(scene: Scene) -> None:
