@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from typing import Self
 
-CONNECT, PUBLISH, PUBACK, SUBSCRIBE, PING = 0x10, 0x30, 0x40, 0x82, 0xC0
+CONNECT, PUBLISH, PUBACK, SUBSCRIBE, SUBSCRIBED, PING = 0x10, 0x30, 0x40, 0x82, 0x90, 0xC0
 CLEAN, NAMED, WITH_PASSWORD = 0x02, 0x80, 0x40
 ALIVE_EVERY_S = 10.0
 
@@ -52,8 +52,6 @@ class MqttSubscriber:
             self._send(CONNECT, head + text(self.name) + text(self.user) + text(self.password))
             self._packet()
             self._send(SUBSCRIBE, struct.pack(">H", 1) + text(self.topic) + b"\x01")
-            self._packet()
-            self._began.set()
             self.line.settimeout(0.3)
             self._consume()
 
@@ -67,6 +65,8 @@ class MqttSubscriber:
                 kind, body = self._packet()
             except TimeoutError:
                 continue
+            if kind & 0xF0 == SUBSCRIBED:  # what the session held before comes ahead of it
+                self._began.set()
             if kind & 0xF0 != PUBLISH or not kind & 0x06:
                 continue
             if self.hangs or self.held:
@@ -97,7 +97,7 @@ class MqttSubscriber:
             if not digit & 0x80:
                 break
         body = self._exactly(length)
-        self.line.settimeout(0.3 if self._began.is_set() else 20)
+        self.line.settimeout(0.3)
         return kind, body
 
     def _exactly(self, count: int) -> bytes:
