@@ -7,8 +7,9 @@
     samples.py     medians, quartiles, ratios
     claims.py      what it may cost                             page.py      the second half of the page, its chart
     restart_time.py  from stuck to recovered, real servers      promises.py  the first half, its chart
+    applications.py  seventy on a real broker, healthy and stuck
     soak.py        the long run                                 town.py      its load and its faults
 
-`python -m bench` writes docs/benchmarks.md; `--only restart-time` its first half alone. `python -m bench.soak`
+`python -m bench` writes docs/benchmarks.md; `--only PART` one part alone. `python -m bench.soak`
 writes the part on the long run.
 """

@@ -13,7 +13,7 @@ from bench.claims import claims
 from bench.contenders import BARE, HASHING, REQUESTING, RULEBOOK, UNGUARDED, UNSTICK, WEBHOOK
 from bench.legs import LEGS_ALL_CPUS
 from bench.measures import UNITS
-from bench.parts import DETAILS, LONG_RUN, PAGE, READING, part_of, with_details
+from bench.parts import APPLICATIONS, DETAILS, LONG_RUN, PAGE, READING, part_of, with_details
 from bench.samples import Samples, middle, spread
 from bench.stage import ROOT
 
@@ -44,14 +44,15 @@ class Circumstances:
 
 
 def write(samples: Samples, circumstances: Circumstances) -> None:
-    """Write the page and the chart. The part that `make soak` wrote stays."""
+    """Write the page and the chart. The parts that are written by themselves stay."""
     before = PAGE.read_text(encoding="utf-8")
-    details = page(samples, circumstances, part_of(before, LONG_RUN))
+    kept = [part for part in (part_of(before, APPLICATIONS), part_of(before, LONG_RUN)) if part]
+    details = page(samples, circumstances, "\n\n".join(kept))
     PAGE.write_text(with_details(before, details), encoding="utf-8")
     CHART.write_text(chart(samples), encoding="utf-8")
 
 
-def page(samples: Samples, circumstances: Circumstances, long_run: str = "") -> str:
+def page(samples: Samples, circumstances: Circumstances, kept: str = "") -> str:
     """Markdown: the limits and the circumstances."""
     promises = [
         "| | limit | measured (quartiles) | holds |",
@@ -61,7 +62,7 @@ def page(samples: Samples, circumstances: Circumstances, long_run: str = "") -> 
     notes = NOTES.format(all_cpus=middle(samples.of(LEGS_ALL_CPUS, UNSTICK.name)))
     parts = [
         INTRODUCTION, "![Unstick beside others](benchmarks.svg)\n", *promises, "",
-        *([long_run, ""] if long_run else []), READING, notes + _this_run(samples, circumstances),
+        *([kept, ""] if kept else []), READING, notes + _this_run(samples, circumstances),
     ]  # fmt: skip
     return "\n".join(parts)
 

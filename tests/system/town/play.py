@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ class Line:
     """From when it got stuck to its restart."""
     headline: str
     """Of the last card about it."""
+    restarts: int = 0
 
     def __str__(self) -> str:
         seconds = "" if self.seconds is None else f"{self.seconds:6.1f} s"
@@ -65,7 +66,8 @@ class Town:
     def lines(self) -> list[Line]:
         """What can be said of each so far."""
         cards = read_cards(self.unstick.cards())
-        return [judge(one, cards.get(one.name, []), self.for_s, self.opened_at) for one in self.scenes]
+        judged = [judge(one, cards.get(one.name, []), self.for_s, self.opened_at) for one in self.scenes]
+        return [replace(line, restarts=len(scene.restarted)) for line, scene in zip(judged, self.scenes, strict=True)]
 
 
 @dataclass(frozen=True)
