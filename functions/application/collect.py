@@ -12,6 +12,7 @@ from functions.domain.decisions.queries import evidence_to_read
 from functions.domain.model.events import Collect, EvidenceStarted, Keep
 from functions.domain.model.incidents import Incident
 from functions.domain.model.observations import EvidenceReading
+from functions.domain.texts.masking import mask
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.text import Text
 
@@ -52,8 +53,6 @@ def read_evidence(ports: Ports, incident: Incident | None, budget: Budget) -> Ev
     job, evidence = wanted
     if evidence.missing:  # its id is in the answer to its start
         return EvidenceReading(evidence.execution)
-    from functions.domain.texts.masking import mask  # loads google-re2 (6 ms), which only evidence needs
-
     known = evidence.execution.id if evidence.execution else None
     try:
         run, output = ports.runner.read_evidence(

@@ -17,8 +17,9 @@ from functions.domain.decisions.queries import Queues, Wanted, what_to_observe
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.events import Event
 from functions.domain.model.incidents import Document
-from functions.domain.model.observations import NOT_CHECKED, Observation, Pause, QueueSnapshot, Storm, Unknown
+from functions.domain.model.observations import NOT_CHECKED, ExecutionHistory, Observation, Pause, QueueSnapshot, Storm, Unknown
 from functions.domain.model.runbooks import Runbook
+from functions.domain.texts.masking import mask
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import name_late
 from functions.runtime.text import Text
@@ -66,9 +67,17 @@ def plan_queries(
         storm, shards = _read_storm(read_shards, stored)
         seen = {key: or_unknown(snapshot) for key, snapshot in read_queues(rest).items()}
         nonce = secrets.token_urlsafe(12)
-        return Observation(or_unknown(ledger), seen, or_unknown(pause), storm, start_page, nonce), shards
+        history = _mask_tail(or_unknown(ledger), ports.rules.mask)
+        return Observation(history, seen, or_unknown(pause), storm, start_page, nonce), shards
 
     return calls, read
+
+
+def _mask_tail(ledger: Any, patterns: tuple[str, ...]) -> Any:
+    """The history, whose log lines are also masked by the patterns of unstick.yaml."""
+    if not patterns or not isinstance(ledger, ExecutionHistory) or not ledger.tail:
+        return ledger
+    return replace(ledger, tail=tuple(mask("\n".join(ledger.tail), patterns).split("\n")))
 
 
 def plan_queues(

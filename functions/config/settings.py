@@ -138,7 +138,7 @@ class File(Struct, frozen=True, rename=key):
     time_zone: Annotated[str, written("time-zone")] = ""
     """Time zone of freeze windows and messages. Default: `Asia/Tokyo` with `language: ja`, else `UTC`."""
     mask: tuple[Annotated[str, written("pattern-anywhere")], ...] = ()
-    """What else to mask in evidence, besides recognized passwords, tokens and keys."""
+    """What else to mask in the output of jobs, besides recognized passwords, tokens and keys."""
     report: Report | None = None
     """The regular report."""
 

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import name_queue
 from functions.application import intake, reconcile
+from functions.application.observe import observe
 from functions.domain.decisions import matching
 from functions.domain.model.alerts import Alert, MatchedAlert, Target
 from functions.domain.model.codes import VERSION, Action, Ending, Mode, Phase, Reason
@@ -268,6 +269,16 @@ def test_the_log_of_a_run_is_read_once_it_is_followed():
     ports.put(KEY, replace(known, incident=change(known.incident, tail=("line",))))
     woken_later(ports, 20.0)
     assert asked[-1] == ("1", False)
+
+
+def test_patterns_of_the_configuration_mask_the_log_of_a_run():
+    """`mask` in unstick.yaml: what is a secret in evidence is one there too."""
+    ports = Memory()
+    ports.rules = replace(ports.rules, mask=("customer [0-9]+",))
+    read = ports.look
+    ports.look = lambda target, **named: replace(read(target, **named), tail=("customer 4711", "waits"))
+    seen, _ = observe(ports, ESCALATED, TimerFired(), ports.budget(60.0))
+    assert seen.ledger.tail == ("***", "waits")
 
 
 @pytest.mark.parametrize(("seconds", "limit_s"), [(8.0, 4.0), (60.0, 10.0)])

@@ -192,7 +192,7 @@ class Rules(Struct, frozen=True):
     time_zone: str = "UTC"
     incident_option: str = "unstick_incident"
     mask: tuple[str, ...] = ()
-    """Patterns of RE2 for secrets in evidence, besides the built-in ones."""
+    """Patterns of RE2 for secrets in the output of jobs, besides the built-in ones."""
     token_expires_at: float | None = None
     """When Unstick's token for the runner expires, if known."""
 

@@ -304,6 +304,7 @@ def tail_of(lists: Lists, entries: Any) -> tuple[str, ...] | None:
         ([{"log": "a"}, {"log": "a"}, {"log": "b"}, {"log": "a"}], ("a", "b", "a")),
         ([{"log": ""}, {"log": None}, {}, {"log": "a"}, "odd"], ("a",)),
         ([{"log": f"{number}"} for number in range(30)], tuple(f"{number}" for number in range(10, 30))),
+        ([{"log": "PASSWORD=hunter2"}, {"log": "-----BEGIN PRIVATE KEY-----"}, {"log": "hunter2"}], ("PASSWORD=***", "***")),
         ({"log": "a"}, ()),
         (Unavailable("Rundeck", "answered 500"), None),
         (Denied("Rundeck", "may not"), None),

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from functions.adapters.runners.rundeck.settings import Settings
 from functions.domain.model.observations import Execution
+from functions.domain.texts.masking import mask
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import with_newest
@@ -44,7 +45,7 @@ class Refusal(Struct, frozen=True):
     sentence: Phrase
     remedy: Phrase
     quoted: bool = False
-    """Whether Rundeck's own text helps; it never contains the token."""
+    """Whether Rundeck's own text helps; with secrets masked."""
 
 
 _TOKEN = (
@@ -174,7 +175,7 @@ def _error(answer: http_client.Answer) -> tuple[str, str]:
 
 def _to_error(method: str, answer: http_client.Answer) -> Denied | Unavailable:
     if answer.status >= 500 or answer.status in SILENT:
-        return Unavailable(SYSTEM, named(Text("answered {status}", status=str(answer.status)), plain(_error(answer)[1])))
+        return Unavailable(SYSTEM, named(Text("answered {status}", status=str(answer.status)), quoted(_error(answer)[1])))
     if answer.status < 300 and not (_is_html(answer) and method == "GET"):
         return Unavailable(SYSTEM, Text("answered {status} without saying what it did", status=str(answer.status)))
     if answer.status < 400 or _is_html(answer):
@@ -182,7 +183,7 @@ def _to_error(method: str, answer: http_client.Answer) -> Denied | Unavailable:
         return Denied(SYSTEM, sentence, code=code, remedy=remedy, status=answer.status)
     error_code, message = _error(answer)
     refusal = find_refusal(answer.status, error_code, message)
-    detail = named(refusal.sentence, plain(message)) if refusal.quoted else refusal.sentence
+    detail = named(refusal.sentence, quoted(message)) if refusal.quoted else refusal.sentence
     return Denied(SYSTEM, detail, code=refusal.code, remedy=refusal.remedy, status=answer.status)
 
 
@@ -191,6 +192,11 @@ def find_refusal(status: int, error_code: str, message: str) -> Refusal:
     return next(
         row for row in ERRORS if row.status in (0, status) and error_code.startswith(row.error_code) and row.message in message
     )
+
+
+def quoted(text: str) -> str:
+    """What Rundeck says to people, as one line, with secrets masked."""
+    return plain(mask(text)) if text else ""
 
 
 def plain(text: str, limit: int = MAX_TEXT) -> str:
@@ -243,7 +249,7 @@ def execution_of(row: Mapping[str, Any], settings: Settings) -> Execution:
     return Execution(
         id=str(number),
         url=_page(row, str(number), settings.url.rstrip("/")),
-        status=plain(f"{status}: {custom}" if custom else status, 60),
+        status=plain(f"{status}: {quoted(str(custom))}" if custom else status, 60),
         runner_started_at=_seconds(row.get("date-started")),
         runner_ended_at=_seconds(row.get("date-ended")),
         tag=plain(options.get(settings.incident_option, ""), 100),

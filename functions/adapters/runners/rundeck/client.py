@@ -18,6 +18,7 @@ from functions.adapters.runners.rundeck import answers
 from functions.adapters.runners.rundeck.settings import Settings
 from functions.domain.model.alerts import Target
 from functions.domain.model.observations import Execution, ExecutionHistory
+from functions.domain.texts.masking import mask
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import name_late, run_parallel
 from functions.runtime.text import Text
@@ -190,14 +191,15 @@ def _follow(to: answers.Connection, execution: str, *, tail: bool) -> tuple[Exec
 
 
 def _read_tail(to: answers.Connection, execution: str) -> tuple[str, ...] | None:
-    """The last log lines; None if they can't be read, which must not fail the whole reading."""
+    """The last log lines, with secrets masked; None if they can't be read, which must not fail the whole reading."""
     try:
         answer = answers.ask(to.within(to.left_s / 2), "GET", f"execution/{execution}/output?lastlines={LINES_READ}")
         entries = answers.mapping(answer.json()).get("entries")
     except (Denied, Unavailable):
         return None
     rows = entries if isinstance(entries, list) else []
-    lines = [answers.without_noise(str(row.get("log") or "")) for row in rows if isinstance(row, dict)]
+    output = mask("\n".join(str(row.get("log") or "").replace("\n", " ") for row in rows if isinstance(row, dict)))
+    lines = [answers.without_noise(line) for line in output.split("\n")]
     return tuple(line for line, _ in groupby(filter(None, lines)))[-TAIL_LINES:]
 
 
@@ -235,7 +237,7 @@ def abort(settings: Settings, execution: str, *, timeout_s: float) -> Execution:
     to, path = answers.connect(settings, timeout_s), f"execution/{quote(execution, safe='')}"
     try:
         done = answers.mapping(answers.mapping(answers.ask(to, "POST", f"{path}/abort").json()).get("abort"))
-        reason = Text("could not abort: {reason}", reason=answers.plain(str(done.get("reason"))))
+        reason = Text("could not abort: {reason}", reason=answers.quoted(str(done.get("reason"))))
         problem = Denied(answers.SYSTEM, reason, code="refused", status=answers.HTTP_OK)
         failed = problem if done.get("status") == "failed" else None
     except Denied as denied:
