@@ -109,6 +109,9 @@ def logs_to_stderr() -> contextlib.AbstractContextManager[object]:
     return contextlib.redirect_stdout(sys.stderr)
 
 
+FAR_S = 10 * 365.25 * 86400.0
+
+
 def print_json(content: object) -> None:
     """Print JSON on stdout. Values of other types become text."""
     click.echo(json.dumps(content, ensure_ascii=False, indent=2, default=str))
@@ -203,6 +206,8 @@ def progress(label: str, length: int) -> Iterator[Callable[[], None]]:
 
 def relative(seconds: float) -> str:
     """`in 12 s`, `3 min ago`."""
+    if seconds > FAR_S:
+        return "in more than 10 years"
     return f"in {duration(seconds)}" if seconds >= 0 else f"{duration(-seconds)} ago"
 
 

@@ -103,7 +103,7 @@ def _look_all(
 ) -> list[QueueSnapshot | Unavailable | Denied]:
     symptom = ports.symptoms.get(kind)
     if symptom is None:
-        raise Denied(kind, Text("is not in the configuration"), remedy=Text("Add `{kind}` to unstick.yaml.", kind=kind))
+        raise Denied(kind, Text("is not in the configuration"), remedy=Text("Add `{kind}` to the configuration.", kind=kind))
     return symptom.look_all(queues, timeout_s=timeout_s)
 
 

@@ -37,6 +37,8 @@ def find_inconsistencies(top: Mapping[str, Any], wrong: set[Path], *, on_cloud_r
         if (first := names.setdefault(runbook.name, n)) != n:
             yield (*here, "name"), "is the name of another runbook too", f"Rename it; the first is runbooks[{first}]"
         for place, what, remedy in (*_check_symptom(raw, here, wrong), *_check_runbook(runbook, top, own, restarting)):
+            if place[1:2] == ("options",) and (*here, place[0], "allow", *place[2:]) in wrong:
+                continue  # its pattern is there, only wrong by itself
             yield (*here, *place), what, remedy
     for place in lists:
         yield from _check_channels(top, place)

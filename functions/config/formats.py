@@ -1,7 +1,7 @@
 r"""The formats of values in unstick.yaml: how each is read from its text, and how it is described to people.
 
 `read` raises ValueError: without a message if the text simply doesn't have the format, otherwise with the mistake, a predicate
-that never repeats the value.
+that never repeats the value, which might be a secret; a mistyped duration is none.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ def read_duration(text: str) -> float:
     """Read `30s`, `5m`, `1h`, `2d` or plain seconds. Returns seconds."""
     match = _DURATION.fullmatch(text)
     if not match:
-        raise ValueError("is not a duration (30s, 5m, 1h, 2d, or a number of seconds)")
+        shown = f" {text!r}," if re.fullmatch(r"[0-9][a-zA-Z0-9 .]{0,11}", text, re.ASCII) else ""
+        raise ValueError(f"is{shown} not a duration (30s, 5m, 1h, 2d, or a number of seconds)")
     return float(match[1]) * _UNITS_S[match[2]]
 
 

@@ -1,4 +1,4 @@
-"""One line an event on stdout: JSON with Cloud Logging's fields, or readable text where stdout is a terminal.
+"""One line an event on stdout: JSON with Cloud Logging's fields, or readable text on a terminal or a command's stderr.
 
     with logs.traced(request.headers.get("X-Cloud-Trace-Context")):
         logs.event("NOTICE", "restart held", reason=Reason.COOLDOWN, action=Action.HELD)
@@ -58,7 +58,7 @@ def event(severity: str, message: str, *, error: object = None, **fields: object
     entry = _entry(severity, message, error, fields)
     stream = sys.stdout
     with suppress(OSError, ValueError, AttributeError):  # stdout is closed, full or missing: logging must not fail a request
-        line = _readable(entry) if stream.isatty() else _json(entry, stream.encoding)
+        line = _readable(entry) if stream.isatty() or stream is sys.stderr else _json(entry, stream.encoding)
         with _LOCK:
             stream.write(line + "\n")
             stream.flush()
@@ -142,7 +142,7 @@ def _json(entry: Mapping[str, object], encoding: str | None) -> str:
 def _readable(entry: Mapping[str, object]) -> str:
     severity = str(entry["severity"])
     shown = f"{severity:<8}"
-    if severity in _COLOURS and "NO_COLOR" not in os.environ:
+    if severity in _COLOURS and "NO_COLOR" not in os.environ and sys.stdout.isatty():
         shown = f"\x1b[{_COLOURS[severity]}m{shown}\x1b[0m"
     left_out = {"severity", "message", "time", "stack_trace", "@type"}
     fields = {name: value for name, value in entry.items() if name not in left_out and not name.startswith("logging.")}

@@ -49,14 +49,14 @@ _FILE = re.compile(r"file://([^\x00]+)")
 _SM = re.compile(r"sm://([a-z0-9][a-z0-9.:-]{0,99})/([A-Za-z0-9_-]{1,255})(?:/([A-Za-z0-9_-]{1,63}))?")
 _REMEDIES = {
     400: Text(
-        "Check project, name and version in sm://PROJECT/NAME[/VERSION] of unstick.yaml; "
+        "Check project, name and version in sm://PROJECT/NAME[/VERSION] of the configuration; "
         "a version that is disabled or destroyed can't be read."
     ),
     401: Text("Give the service account roles/secretmanager.secretAccessor on the secret."),
     403: Text(
         "Give the service account roles/secretmanager.secretAccessor on the secret, and enable secretmanager.googleapis.com."
     ),
-    404: Text("Create the secret and a version of it, or fix its name in sm://PROJECT/NAME[/VERSION] of unstick.yaml."),
+    404: Text("Create the secret and a version of it, or fix its name in sm://PROJECT/NAME[/VERSION] of the configuration."),
 }
 
 
@@ -211,7 +211,7 @@ def _checked(reference: str, value: bytes) -> bytes:
 def _from_env(name: str) -> bytes:
     value = os.environ.get(name)
     if value is None:
-        remedy = Text("Set the environment variable {name}, or name another reference in unstick.yaml.", name=name)
+        remedy = Text("Set the environment variable {name}, or name another reference in the configuration.", name=name)
         raise Denied(SYSTEM, Text("env://{name} is not set", name=name), code="missing", remedy=remedy)
     return os.fsencode(value)
 
@@ -224,7 +224,7 @@ def _from_outside(reference: str) -> bytes:
         mounted = _mounted(Path(project, name, version))
         return _from_secret_manager(reference, project, name, version) if mounted is None else mounted
     raise Denied(
-        SYSTEM, Text("a reference is not one of {forms}", forms=FORMS), code="form", remedy=Text("Fix it in unstick.yaml.")
+        SYSTEM, Text("a reference is not one of {forms}", forms=FORMS), code="form", remedy=Text("Fix it in the configuration.")
     )
 
 
@@ -232,7 +232,7 @@ def _from_file(reference: str, path: Path) -> bytes:
     try:
         return _content(path)
     except FileNotFoundError:
-        remedy = Text("Create the file (on Cloud Run: mount the secret as a volume), or fix its path in unstick.yaml.")
+        remedy = Text("Create the file (on Cloud Run: mount the secret as a volume), or fix its path in the configuration.")
         raise Denied(SYSTEM, Text("{reference} does not exist", reference=reference), code="missing", remedy=remedy) from None
     except PermissionError:
         remedy = Text("Let the function's user read it.")

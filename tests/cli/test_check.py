@@ -243,9 +243,16 @@ def test_a_url_of_another_server_is_named_as_such(here: Line) -> None:
     """RabbitMQ's address in rundeck.url: not the token is wrong, and nobody should make a new one."""
     here.configured(rundeck={"url": here.rabbit.url, "token": "env://RUNDECK_TOKEN"})
     shown = here.run("check", "--only-wrong", code=1).stdout
-    assert "what answers there is not the Rundeck API" in shown
-    assert "Check rundeck.url" in shown
+    assert "RabbitMQ answers there, not Rundeck" in shown
+    assert "Set rundeck.url" in shown
     assert "new token" not in shown
+
+
+def test_a_matcher_with_two_signs_is_pointed_out(here: Line) -> None:
+    """`service==mail` is valid and matches nothing that anybody has."""
+    here.configured(runbook("mail-delivery", match=["service==mail"]))
+    (line,) = [one for one in here.json("check", code=0)["findings"] if one["what"] == "match"]
+    assert (line["ok"], line["detail"]) == (None, "looks for the value `=mail`")
 
 
 def test_only_lines_of_some_runbooks_name_them(here: Line) -> None:

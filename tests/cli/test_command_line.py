@@ -11,11 +11,16 @@ from pathlib import Path
 
 import click
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
 from functions import __version__
+from functions.domain.model.alerts import Target
+from functions.domain.model.codes import Phase
+from functions.domain.model.incidents import Document, Incident
+from tests.cli.line import Line
 from tests.support.unstick_process import SIGNING_KEY, configuration, runbook
-from unstick import output
+from unstick import __main__, output
 from unstick.main import command_line
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +38,50 @@ def test_help_names_every_command_in_the_order_of_a_days_work() -> None:
 def test_the_version_is_that_of_the_package() -> None:
     """`--version` says which release this is."""
     assert CliRunner().invoke(command_line, ["--version"]).stdout == f"unstick {__version__}\n"
+
+
+def test_no_summary_of_a_command_is_cut_off() -> None:
+    """On 80 columns each command has its whole first sentence."""
+    listed = CliRunner().invoke(command_line, ["--help"], terminal_width=80).stdout.partition("Commands:")[2]
+    assert [row for row in listed.splitlines() if row.strip() and not row.endswith(".")] == []
+    assert "..." not in listed
+
+
+@pytest.mark.parametrize(
+    ("typed", "begun", "offered"),
+    [
+        (["causes", "--runbook"], "mail", ["mail-delivery"]),
+        (["incident"], "", ["inc-1"]),
+        (["ack"], "service=", ["service=mail-delivery"]),
+        (["resume", "--target"], "x", []),
+    ],
+)
+def test_a_shell_completes_names_of_the_configuration_and_the_store(
+    here: Line, monkeypatch: pytest.MonkeyPatch, typed: list[str], begun: str, offered: list[str]
+) -> None:
+    """Runbooks, incidents and targets; nothing where the configuration can't be read."""
+    target = Target("t-1", here.rundeck.url, "job", {"service": "mail-delivery"})
+    here.saved(Document("t-1", target, Incident("inc-1", Phase.WAITING, 1.0, "mail-delivery", (), ())))
+    shell = ShellComplete(command_line, {}, "unstick", "_UNSTICK_COMPLETE")
+    monkeypatch.setenv("UNSTICK_CONFIG", str(here.config))
+    assert [one.value for one in shell.get_completions(typed, begun)] == offered
+    monkeypatch.setenv("UNSTICK_CONFIG", "none.yaml")
+    assert shell.get_completions(typed, begun) == []
+
+
+def test_ctrl_c_while_it_starts_leaves_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its imports take most of the first half second."""
+
+    class Interrupting:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "unstick.main":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "unstick.main")
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        __main__.main()
+    assert ended.value.code == 130
 
 
 @pytest.mark.parametrize(("typed", "completed"), [("sta", "status"), ("check --on", "--only-wrong")])

@@ -148,6 +148,9 @@ def test_a_drill_with_a_wrong_url_alarms_nobody(here: Line, httpserver: HTTPServ
         assert [(leg["name"], leg["ok"]) for leg in found["legs"]] == [("webhook", False)]
         assert found["told"] == {}
         assert "ACT NOW" not in result.stderr
+        shown = here.run("drill", "--url", url, code=1).stderr
+        assert "Nothing of Unstick's answered there, so nobody was notified." in shown
+        assert '{"severity"' not in shown
 
 
 def test_a_drill_on_another_store(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:

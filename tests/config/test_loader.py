@@ -51,6 +51,9 @@ def changed(old: str, new: str) -> str:
     return MINIMAL.replace(old, new, 1)
 
 
+SHIPPED = (ROOT / "unstick.yaml").read_text(encoding="utf-8")
+
+
 def problems(text: str, *, on_cloud_run: bool = False) -> tuple[str, ...]:
     with pytest.raises(ConfigError) as caught:
         parse_config(text, on_cloud_run=on_cloud_run)
@@ -587,6 +590,20 @@ def test_durations(text, expected):
             read_duration(text)
     else:
         assert read_duration(text) == expected
+
+
+@pytest.mark.parametrize(("text", "shown"), [("10minutes", True), ("hunter2-hunter2", False)])
+def test_a_mistyped_duration_is_shown(text: str, shown: bool):
+    """What begins with a figure is one; anything else may be a secret in the wrong place."""
+    (problem,) = problems(SHIPPED.replace("for: 60s", f"for: {text}", 1))
+    assert "not a duration" in problem
+    assert (text in problem) is shown
+
+
+def test_an_allow_with_a_wrong_pattern_is_one_mistake():
+    """The option is limited, only wrongly."""
+    (problem,) = problems(SHIPPED.replace("[a-z0-9][a-z0-9-]{0,39}", "[a-z", 1))
+    assert ".allow." in problem
 
 
 @given(st.integers(0, 10**7))

@@ -87,7 +87,7 @@ def test_the_package_has_both_folders_and_nothing_else(tmp_path: Path) -> None:
     assert {name.partition("/")[0] for name in names if ".dist-info" not in name} == {"functions", "unstick"}
     assert not {".po", ".pyc"} & {Path(name).suffix for name in names}
     assert {"functions/locale/ja/LC_MESSAGES/unstick.mo", "functions/entrypoints/people/templates/base.html"} <= set(names)
-    assert "unstick = unstick.main:run" in entry
+    assert "unstick = unstick.__main__:main" in entry
 
 
 def test_the_package_installs_what_the_function_imports() -> None:

@@ -85,7 +85,7 @@ def test_a_template_that_is_not_written_out_is_found(tmp_path: Path, monkeypatch
             "アラートは1日1時間前に発生しました",
         ),
         (Text("It can't be read: {why}", why=Text("answered {status}", status="502")), "読み取れません：応答 502"),
-        (join([named("mail.a", Text("depth {depth}", depth=3)), "Weird words: depth 3"]), "mail.a：3件；Weird words: depth 3"),
+        (join([named("mail.a", Text("depth {depth}", depth=3)), "Odd words: depth 3"]), "mail.a：滞留数3件；Odd words: depth 3"),
         (Text("nobody ever translated this {way}", way="x"), "nobody ever translated this x"),
     ],
 )

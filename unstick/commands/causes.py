@@ -15,7 +15,7 @@ from functions.domain.causes.common import Common, compare
 from functions.domain.causes.ticket import draft
 from functions.domain.causes.words import LINES_SHOWN, counted, figures, judgement, sentence
 from functions.domain.model.runbooks import Rules
-from unstick import output
+from unstick import completion, output
 
 DAY_S = 86400.0
 
@@ -23,10 +23,12 @@ DAY_S = 86400.0
 @click.command()
 @output.options
 @click.option("--days", type=click.IntRange(1, 400), default=90, show_default=True, help="How far back to compare incidents.")
-@click.option("--runbook", "only", metavar="NAME", default=None, help="Only the incidents of this runbook.")
+@click.option("--runbook", "only", metavar="NAME", help="Only the incidents of this runbook.", shell_complete=completion.runbooks)
 @click.option("--ticket", is_flag=True, help="Print a draft of the ticket as Markdown.")
 def causes(*, config_path: str, as_json: bool, days: int, only: str | None, ticket: bool) -> None:
-    """Show what incidents have in common: hours, targets, holders, figures before the restart, lines of evidence.
+    """Show what incidents have in common.
+
+    That is hours, targets, holders, figures before the restart, and lines of evidence.
 
     What at least three in four incidents share is named with its count. Incidents within three hours of each other count
     once for hours and weekdays. Fewer than five incidents say nothing. Lines are those that cards show; they are the same

@@ -20,7 +20,7 @@ from functions.domain.model.incidents import Archive, Incident, Outcome, change
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.sanitize import clean
 from functions.runtime.text import Phrase, Text, named
-from unstick import output
+from unstick import completion, output
 from unstick.documents import document_keys, load_documents
 from unstick.timeline import ENDINGS, Entry, tell
 
@@ -43,10 +43,12 @@ class Known(Struct, frozen=True):
 
 @click.command()
 @output.options
-@click.argument("incident_id", metavar="ID")
+@click.argument("incident_id", metavar="ID", shell_complete=completion.incidents)
 @click.option("--evidence", "with_evidence", is_flag=True, help="Print the whole output of the evidence job as well.")
 def incident(*, config_path: str, as_json: bool, incident_id: str, with_evidence: bool) -> None:
-    """Show everything about one incident in order: alerts, checks, decisions, evidence, restarts, verdict, outcome.
+    """Show everything about one incident, in order.
+
+    That is alerts, checks, decisions, evidence, restarts, verdict and outcome.
 
     ID is in every card, in the log and in `status`. The incident may be open or archived. Times are in the
     configuration's time zone.

@@ -34,7 +34,9 @@ ACTIONS = {
 @click.option("--against", "other_path", metavar="OTHER.yaml", help="Show what this configuration would decide differently.")
 @click.option("--listen", "address", metavar="HOST:PORT", help="First keep one notification that is posted here, as FILE.")
 def simulate(*, config_path: str, as_json: bool, files: tuple[str, ...], address: str | None, **wanted: Any) -> None:
-    """Show what would be decided about notifications, and what every guard says about each incident.
+    """Show what would be decided about notifications.
+
+    Also what every guard says about each incident.
 
     FILE is the body of a notification (JSON; examples/alert.json is one), or a recorded request with its body in
     `request.body`, `body_text` or `body_base64`; either may be gzipped. - is stdin, and a folder all its *.json and

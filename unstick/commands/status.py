@@ -65,7 +65,7 @@ class State(Struct, frozen=True):
 @click.option("--days", type=click.IntRange(1, 400), default=7, show_default=True, help="How far back to show ended incidents.")
 @click.option("--last", type=click.IntRange(0, 1000), default=20, show_default=True, help="How many of them to show.")
 def status(*, config_path: str, as_json: bool, days: int, last: int) -> None:
-    """Show open incidents with phase and due time, escalated targets, recent incidents, and the kill switch.
+    """Show open incidents, recent outcomes and the kill switch.
 
     Times are in the configuration's time zone. Documents of a newer release are named instead of shown. Exit code 1: it
     is paused, a target is escalated, a document is overdue by two minutes, or something can't be read.

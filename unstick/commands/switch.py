@@ -14,7 +14,7 @@ from functions.config.formats import read_duration
 from functions.domain.model.events import Acknowledged, Event, Resumed
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Pause
-from unstick import output
+from unstick import completion, output
 from unstick.documents import document_keys, load_documents, name_of
 
 BUDGET_S = 60.0
@@ -58,10 +58,16 @@ def pause(*, config_path: str, as_json: bool, reason: str, lasts: str, by: str) 
 @click.command()
 @output.options
 @by_option
-@click.option("--target", default="", metavar="NAME_OR_KEY", help="Release this escalated target, as `status` names it, instead.")
+@click.option(
+    "--target",
+    default="",
+    metavar="NAME_OR_KEY",
+    help="Release this escalated target, as `status` names it, instead.",
+    shell_complete=completion.targets,
+)
 @click.option("--reason", default="", metavar="TEXT", help="What was done about it.")
 def resume(*, config_path: str, as_json: bool, by: str, target: str, reason: str) -> None:
-    """Allow restarts again after `pause`; or, with --target, restarts of one escalated target.
+    """Allow restarts again: all after `pause`, or of one target.
 
     A target whose incident was escalated is not restarted until it is healthy again, 24 hours have passed, or a person
     resumes it here. The next alert is then decided as usual. An alert that was part of the escalation and still fires
@@ -79,10 +85,12 @@ def resume(*, config_path: str, as_json: bool, by: str, target: str, reason: str
 
 @click.command()
 @output.options
-@click.argument("target")
+@click.argument("target", shell_complete=completion.targets)
 @by_option
 def ack(*, config_path: str, as_json: bool, target: str, by: str) -> None:
-    """Take the escalation of TARGET (NAME or KEY, as `status` names it), so that nobody is reminded of it.
+    """Take an escalation, so that nobody is reminded of it.
+
+    TARGET is a name or a key, as `status` shows it.
 
     It restarts nothing and releases nothing: that is `resume --target`. People are notified of who has it.
 

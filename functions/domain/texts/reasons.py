@@ -35,7 +35,7 @@ REASONS: Mapping[Reason, Explained] = {
     Reason.NO_RUNBOOK: Explained(
         "plan",
         Text("no runbook matches the alert"),
-        Text("No runbook of unstick.yaml matches the alert's labels."),
+        Text("No runbook of the configuration matches the alert's labels."),
         Text("Add a runbook, mend the alert's labels, or route the alert elsewhere."),
     ),
     Reason.TEST_ALERT: Explained(

@@ -69,6 +69,13 @@ _URL = (
     Text("what answers there is not the Rundeck API"),
     Text("Check rundeck.url: scheme, port, context path, and any proxy in front."),
 )
+_RABBITMQ = (
+    "wrong_url",
+    Text("RabbitMQ answers there, not Rundeck"),
+    Text("Set rundeck.url to Rundeck's own address; its port is 4440 by default."),
+)
+RABBITMQ = (b'"Object Not Found"', b'"not_authorized"', b'"not_authorised"')
+"""In RabbitMQ's answers to paths that it doesn't know, and to those that want a login."""
 _DURATION = (
     "duration",
     Text("does not issue tokens that last so long"),
@@ -178,8 +185,9 @@ def _to_error(method: str, answer: http_client.Answer) -> Denied | Unavailable:
         return Unavailable(SYSTEM, named(Text("answered {status}", status=str(answer.status)), quoted(_error(answer)[1])))
     if answer.status < 300 and not (_is_html(answer) and method == "GET"):
         return Unavailable(SYSTEM, Text("answered {status} without saying what it did", status=str(answer.status)))
-    if answer.status < 400 or _is_html(answer):
-        code, sentence, remedy = _URL
+    is_rabbitmq = answer.status < 500 and any(mark in answer.body for mark in RABBITMQ)
+    if answer.status < 400 or _is_html(answer) or is_rabbitmq:
+        code, sentence, remedy = _RABBITMQ if is_rabbitmq else _URL
         return Denied(SYSTEM, sentence, code=code, remedy=remedy, status=answer.status)
     error_code, message = _error(answer)
     refusal = find_refusal(answer.status, error_code, message)

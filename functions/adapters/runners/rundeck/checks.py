@@ -21,6 +21,7 @@ from functions.runtime.text import Phrase
 
 MAX_SKEW_S = 30.0
 WEEK_S = 7 * 86400.0
+FAR_DAYS = 3650
 META_VERSION = 46
 """The first API version that has /job/ID/meta and /project/NAME/meta; only they show permissions without running anything."""
 MODE_VERSION = 36
@@ -211,14 +212,15 @@ def _check_token_end(settings: Settings, now: float) -> Finding:
         remedy = "write the end that Rundeck showed into rundeck.token_expires; people are then told before it comes"
         return Finding(EXPIRY, ok=None, detail="a token can't read its own end", remedy=remedy)
     left_s = ends - now
+    days = left_s / 86400
     remedy = "run infra/rundeck/rotate_token.py"
     return _finding(
         EXPIRY,
         ok=True if left_s > WEEK_S else None,
         remedy=remedy,
-        detail=f"{settings.token_expires}, in {left_s / 86400:.0f} days"
-        if left_s > 0
-        else f"expired at {settings.token_expires}",
+        detail=f"{settings.token_expires}, in {days:.0f} days"
+        if 0 < days < FAR_DAYS
+        else f"{'far away' if days > 0 else 'expired'} at {settings.token_expires}",
     )
 
 

@@ -178,7 +178,7 @@ def good(outcome: Answer | Exception) -> Answer:
         raise Denied(SYSTEM, Text("answered {status}, a redirect", status=str(status)), code="url", remedy=remedy, status=status)
     if status >= SERVER_ERROR or status in COME_AGAIN:
         raise Unavailable(SYSTEM, Text("answered {status}", status=str(status)))
-    remedy = Text("Check that `url` is the URL of a management API.")
+    remedy = Text("Check that `url` is the address of RabbitMQ's management plugin, without `/api`.")
     raise Denied(SYSTEM, Text("answered {status}", status=str(status)), code="url", remedy=remedy, status=status)
 
 
