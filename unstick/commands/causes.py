@@ -15,7 +15,8 @@ from functions.domain.causes.common import Common, compare
 from functions.domain.causes.ticket import draft
 from functions.domain.causes.words import LINES_SHOWN, counted, figures, judgement, sentence
 from functions.domain.model.runbooks import Rules
-from unstick import completion, output
+from unstick import output
+from unstick.commands import completion
 
 DAY_S = 86400.0
 

@@ -20,7 +20,8 @@ from functions.domain.model.incidents import Archive, Incident, Outcome, change
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.sanitize import clean
 from functions.runtime.text import Phrase, Text, named
-from unstick import completion, output
+from unstick import output
+from unstick.commands import completion
 from unstick.documents import document_keys, load_documents
 from unstick.timeline import ENDINGS, Entry, tell
 

@@ -14,7 +14,8 @@ from functions.config.formats import read_duration
 from functions.domain.model.events import Acknowledged, Event, Resumed
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Pause
-from unstick import completion, output
+from unstick import output
+from unstick.commands import completion
 from unstick.documents import document_keys, load_documents, name_of
 
 BUDGET_S = 60.0
