@@ -114,6 +114,7 @@ def _own_options(top: Mapping[str, Any], wrong: set[Path]) -> tuple[str, ...]:
 def _restarting_jobs(top: Mapping[str, Any]) -> set[str]:
     """The ids of all jobs that a runbook restarts with, in lower case."""
     jobs = [_at(runbook, "restart", "job") for runbook in _list(top, "runbooks")]
+    jobs += [_at(remedy, "job") for runbook in _list(top, "runbooks") for remedy in _list(runbook, "remedies")]
     return {job.lower() for job in jobs if isinstance(job, str)}
 
 
@@ -139,6 +140,7 @@ def _check_runbook(runbook: Runbook, top: Mapping[str, Any], own: tuple[str, ...
         yield ("symptom",), "can't be observed", f"Add `{symptom.kind}:` with its address at the top of the file"
     yield from _check_options("restart", runbook.restart, own)
     yield from _check_holder(runbook.restart, own)
+    yield from _check_remedies(runbook, has_links=bool(_at(top, "public_url")))
     if runbook.evidence is not None:
         yield from _check_options("evidence", runbook.evidence, own)
         if runbook.evidence.job.lower() in restarting:
@@ -150,6 +152,27 @@ def _check_runbook(runbook: Runbook, top: Mapping[str, Any], own: tuple[str, ...
     for name, value_s in (("first", verify.first_s), ("every", verify.every_s), ("patience", verify.patience_s)):
         if value_s > verify.within_s:
             yield ("verify", name), "is longer than within", "Raise `within`, or shorten it"
+
+
+def _check_remedies(runbook: Runbook, *, has_links: bool) -> Mistakes:
+    modes = list(Mode)
+    for n, remedy in enumerate(runbook.remedies):
+        here, earlier = ("remedies", n), runbook.remedies[:n]
+        if remedy.moves and remedy.mode is Mode.AUTO:
+            what = "is auto, and moving messages changes their order and may leave duplicates"
+            yield (*here, "mode"), what, "Set approve: a person decides each time"
+        elif modes.index(remedy.mode) > modes.index(runbook.mode):
+            yield (*here, "mode"), f"is above the runbook's mode, {runbook.mode.value}", f"Set {runbook.mode.value} at most"
+        elif remedy.mode is Mode.APPROVE and not has_links:
+            yield (*here, "mode"), "is approve, and approval links have no address", "Add `public_url:`"
+        if remedy.moves and runbook.symptom.kind != "rabbitmq":
+            yield (*here, "when"), "is same_message, which only the symptom rabbitmq shows", "Use the symptom rabbitmq, or stuck"
+        if remedy.name in {one.name for one in earlier}:
+            yield (*here, "name"), "is the name of an earlier remedy too", "Rename it; each remedy runs once"
+        if remedy.job.lower() in {runbook.restart.job.lower(), *(one.job.lower() for one in earlier)}:
+            yield (*here, "job"), "is a job of this runbook already", "Name another job; `limits.attempts` repeats the restart"
+        if not remedy.moves and any(one.moves for one in earlier):
+            yield (*here, "when"), "is stuck, after a remedy that moves messages", "Put it before those with same_message"
 
 
 def _check_options(key: str, job: Restart | EvidenceJob, own: tuple[str, ...]) -> Mistakes:

@@ -11,9 +11,10 @@ from msgspec.structs import replace
 
 from functions.application.observe import read_pause
 from functions.application.ports import Finding, finding_of_error
+from functions.domain.model.alerts import MOVES
 from functions.domain.model.codes import Mode
 from functions.domain.model.observations import Pause
-from functions.domain.model.runbooks import EvidenceJob, Runbook
+from functions.domain.model.runbooks import EvidenceJob, Remedy, Runbook
 from functions.entrypoints import configuration_checks
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import run_parallel
@@ -50,6 +51,11 @@ def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float) -> l
             Question(settings.runner.name, partial(_check_evidence, ports, runbook.evidence, timeout_s), runbook.name)
             for runbook in runbooks
             if runbook.evidence is not None
+        ),
+        *(
+            Question(settings.runner.name, partial(_check_remedy, ports, runbook, remedy, timeout_s), runbook.name)
+            for runbook in runbooks
+            for remedy in runbook.remedies
         ),
         *(
             Question(runbook.symptom.kind, partial(_check_queue, ports, runbook, labels, timeout_s), runbook.name)
@@ -96,6 +102,14 @@ def _unanswered(question: Question, error: Exception) -> Finding:
 
 def _check_job(ports: Adapters, runbook: Runbook, timeout_s: float) -> list[Finding]:
     return ports.runner.check(runbook.restart, auto=runbook.mode is Mode.AUTO, timeout_s=timeout_s)
+
+
+def _check_remedy(ports: Adapters, runbook: Runbook, remedy: Remedy, timeout_s: float) -> list[Finding]:
+    """The same for a remedy's job, which must always refuse a late start."""
+    moving = dict.fromkeys(MOVES, "$") if remedy.moves else {}
+    restart = replace(runbook.restart, job=remedy.job, options={**runbook.restart.options, **moving}, holder=None)
+    found = ports.runner.check(restart, auto=True, timeout_s=timeout_s)
+    return [replace(finding, what=f"{remedy.name}: {finding.what}") for finding in found]
 
 
 def _check_evidence(ports: Adapters, evidence: EvidenceJob, timeout_s: float) -> list[Finding]:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from functions.application import collect, deliver, reconcile, storm
 from functions.application.serialization import encode
-from functions.domain.decisions import endings, escalations, evidence, guards, observing, phases, queries, step
+from functions.domain.decisions import endings, escalations, evidence, guards, observing, phases, queries, remedies, step
 from functions.domain.decisions import messages as telling
 from functions.domain.decisions.guards import Decision, GuardContext, Kind
 from functions.domain.decisions.turn import Turn
@@ -518,6 +518,8 @@ def _all_escalated(_right: Any) -> Any:
 
 UNDISTURBED = frozenset({"auto", "sick", "untroubled", "one_clock"})
 
+PRESSED = frozenset({"auto", "sick", "one hangs", "remedies"})
+
 VARIANTS = (
     Variant(
         "a message given just now, counted from the last work on",
@@ -565,6 +567,36 @@ VARIANTS = (
         frozenset({"auto", "sick", "one hangs", "never heals"}),
         "same",
         seed=2,
+    ),
+    Variant(
+        "a remedy twice",
+        ((remedies, "remedies_run", lambda _: lambda incident: []),),
+        Faults(),
+        PRESSED | {"never heals"},
+        "twice",
+        seed=36,
+    ),
+    Variant(
+        "a restart after another remedy",
+        ((phases, "is_used_up", lambda _: lambda *_: False),),
+        Faults(),
+        PRESSED | {"never heals"},
+        "order",
+        seed=31,
+    ),
+    Variant(
+        "a remedy without its condition",
+        (
+            (recovery, "find_held_again", lambda _: lambda *arguments: (1, True)),
+            (remedies, "count_hanging", lambda _: lambda *arguments: 1),
+        ),
+        Faults(),
+        PRESSED,
+        "condition",
+        seed=1,
+    ),
+    Variant(
+        "a remedy that nobody pressed", (_replaced_guard("mode", _passes),), Faults(), PRESSED | {"never heals"}, "person", seed=2
     ),
     Variant(
         "an escalation that holds nothing",

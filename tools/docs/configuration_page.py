@@ -224,6 +224,8 @@ def _rows(schema: dict[str, Any], parts: Container[str] = (), prefix: str = "") 
             yield f"`{prefix}{name}`", _value(schema, name), key["description"]
         if _has_own_keys(key) and name not in parts:
             yield from _rows(key, parts, f"{prefix}{name}.")
+        if "items" in key and _has_own_keys(key["items"]) and f"{name}[]" not in parts:
+            yield from _rows(key["items"], parts, f"{prefix}{name}[].")
 
 
 def _table(rows: Iterable[tuple[str, str, str]]) -> str:
@@ -261,7 +263,7 @@ def _written(key: dict[str, Any], name: str) -> str:
     if _has_own_keys(key):
         return "mapping"
     if _has_own_keys(key.get("items", {})):
-        return f"[list](#{name})"
+        return f"[list](#{name})" if name == "runbooks" else "list"
     if "items" in key:
         return f"list of {_plural(key['items'])}"
     if isinstance(values := key.get("additionalProperties"), dict) and "format" not in key:

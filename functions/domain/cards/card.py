@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace
 
-from functions.domain.cards import facts, queue_facts
+from functions.domain.cards import facts, queue_facts, remedies
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import CUT, Content, clock, render, rendered, tidy
 from functions.domain.model.codes import Proof, Reason, Verdict
@@ -64,6 +64,8 @@ def _started(card_input: CardInput, rules: Rules) -> Content:
                 "{subject} was restarted (attempt {attempt} of {attempts})", subject=subject, attempt=attempt, attempts=attempts
             )
             text = [Text("The job has ended. Unstick checks the queue and will report the result here.")]
+    if name := remedies.running(card_input):
+        headline, text = Text("{subject}: the job {remedy} runs", subject=subject, remedy=name), remedies.say_running(card_input)
     last = facts.tried if incident is not None and incident.tries else facts.restart
     facts_shown = facts.gathered(
         card_input,
@@ -103,6 +105,8 @@ def _held(card_input: CardInput, rules: Rules) -> Content:
         urgency = "act"
     by_itself = urgency == "watch" and card_input.again and reason is not None and REASONS[reason].urgency == "act"
     text = why(card_input, reason, todo=urgency != "fine" and not by_itself)
+    if remedies.asked_for(card_input):
+        text = remedies.say_question(card_input)
     if by_itself:
         text.append(Text("Unstick tries again by itself, and calls a person if that does not help."))
     if reason is Reason.OBSERVE_ONLY and card_input.target:
@@ -227,7 +231,9 @@ def _recovered(card_input: CardInput, rules: Rules) -> Content:
     if losses:
         headline = Text("{subject} recovered, but messages were lost", subject=subject)
         text += [*losses, to_do(Text("Find out which they were, and have them sent again."))]
-    return Content("plan" if losses else "fine", headline, [*text, *_cause(card_input)], facts_shown)
+    if concluded := remedies.conclude_well(card_input):
+        text += [*concluded, to_do(Text("Look at what was moved, then bring it back with the job return, or delete it."))]
+    return Content("plan" if losses or concluded else "fine", headline, [*text, *_cause(card_input)], facts_shown)
 
 
 def _escalated(card_input: CardInput, rules: Rules) -> Content:
@@ -294,8 +300,10 @@ def _is_same_again(card_input: CardInput) -> bool:
     return any(watched.after.same_again for watched in card_input.queues)
 
 
-def _advice(card_input: CardInput) -> Text:
+def _advice(card_input: CardInput) -> Phrase:
     """The advice that fits the state of the consumers, if anything was restarted."""
+    if concluded := remedies.conclude_ill(card_input):
+        return concluded
     if _is_same_again(card_input):
         return Text("Check the message that is held and the application's log; move that message away or roll back.")
     consumers = queue_facts.fewest_consumers(card_input)

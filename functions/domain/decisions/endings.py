@@ -128,14 +128,18 @@ def end_as_not_approved(turn: Turn) -> None:
 def end_as_declined(turn: Turn, declined: Declined) -> None:
     r"""End the incident because a person declined the restart.
 
-    It is no escalation, so it blocks no other alert. Its own alerts are settled: see `Outcome.settles`.
+    It is no escalation, so it blocks no other alert. Its own alerts are settled: see `Outcome.settles`. If it was another
+    remedy, the restart has not helped: that is escalated.
     """
     turn.change(reason=Reason.DECLINED, detail=declined.why, declined_by=declined.by, nonce="")
     turn.answer(Action.HELD, Reason.DECLINED)
     card_input = turn.card("declined", Reason.DECLINED, declined.why)
     channels = (*channels_for(turn.context.rules, card_input.runbook), *turn.incident.told)
+    ending = Ending.ESCALATED if turn.incident.approval.remedy else Ending.HELD
+    if ending is Ending.ESCALATED:
+        card_input = replace(card_input, acknowledge_url=_acknowledge_url(turn))
     turn.post(card_input, f"{turn.incident.id}-declined", tuple(dict.fromkeys(channels)))
-    turn.close(Ending.HELD, card_input, tell=False)
+    turn.close(ending, card_input, tell=False)
 
 
 def end_as_held(turn: Turn, decision: Decision) -> None:

@@ -403,9 +403,10 @@ def claim_storm_slot(context: GuardContext) -> Storm | None:
 
 
 def mode(context: GuardContext) -> Decision | None:
-    if context.runbook.mode is Mode.OBSERVE:
+    remedy = next((one for one in context.runbook.remedies if one.name == context.incident.approval.remedy), context.runbook)
+    if Mode.OBSERVE in (context.runbook.mode, remedy.mode):
         return hold(Reason.OBSERVE_ONLY)
-    if context.runbook.mode is Mode.APPROVE and not context.approved:
+    if remedy.mode is Mode.APPROVE and not context.approved:
         return Decision(Kind.ASK, Reason.AWAITING_APPROVAL)
     return None
 

@@ -15,7 +15,7 @@ from functions.domain.health.proofs import Judgement
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Health, Reason
 from functions.domain.model.incidents import Evidence
-from functions.domain.model.runbooks import EvidenceJob, HolderOption, Matcher, Restart, Rules, Runbook, Symptom
+from functions.domain.model.runbooks import EvidenceJob, HolderOption, Matcher, Remedy, Restart, Rules, Runbook, Symptom
 from functions.domain.texts.patterns import full_match, pattern_mistake
 from functions.runtime.text import COMMA, Phrase, Text, join, named
 
@@ -185,13 +185,13 @@ def render_target(runbook: Runbook, runner_url: str, labels: Mapping[str, str]) 
     """The target of a runbook for an alert with these labels. Raises NotRendered."""
     restart = runbook.restart
     options = {name: _option(name, template, restart.allow.get(name), labels) for name, template in restart.options.items()}
-    return to_target(restart, runner_url, options)
+    return to_target(restart, runner_url, options, runbook.remedies)
 
 
-def to_target(restart: Restart, url: str, options: Mapping[str, str]) -> Target:
+def to_target(restart: Restart, url: str, options: Mapping[str, str], remedies: Iterable[Remedy] = ()) -> Target:
     """The target with these values of the options."""
-    holder = restart.holder.option if restart.holder else ""
-    return Target(target_key(url, restart.job, options), url, restart.job, options, holder)
+    holder, further = restart.holder.option if restart.holder else "", tuple(remedy.job for remedy in remedies)
+    return Target(target_key(url, restart.job, options), url, restart.job, options, holder, further)
 
 
 def render_evidence(job: EvidenceJob, labels: Mapping[str, str]) -> Evidence:

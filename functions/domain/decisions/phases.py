@@ -38,6 +38,7 @@ from functions.domain.decisions.guards import (
 from functions.domain.decisions.matching import find_only_host
 from functions.domain.decisions.messages import end_escalation
 from functions.domain.decisions.observing import watch_observed
+from functions.domain.decisions.remedies import count_to_move, next_remedy, options_of, remedies_run
 from functions.domain.decisions.turn import StepContext, Turn, has_unseen, is_all_resolved
 from functions.domain.health.looks import note_snapshot
 from functions.domain.health.proofs import Judgement
@@ -47,7 +48,7 @@ from functions.domain.model.codes import Action, Ending, Phase, Reason, Verdict
 from functions.domain.model.events import Claim, Start, StartResult
 from functions.domain.model.incidents import AfterRestart, Document, Incident, PastAttempt, QueueState
 from functions.domain.model.observations import NOT_CHECKED, EvidenceReading, Execution, ExecutionHistory, QueueSnapshot, Unknown
-from functions.domain.model.runbooks import Runbook
+from functions.domain.model.runbooks import Condition, Runbook
 from functions.domain.texts.words import duration, worded
 from functions.runtime.text import Phrase, Text, join, named
 
@@ -74,7 +75,23 @@ def run_phase(turn: Turn) -> None:
 
 
 def evaluate_guards(turn: Turn) -> None:
-    """Evaluate the guards, and carry out their decision."""
+    """Evaluate the guards, and carry out their decision. Before a remedy's turn its condition is checked once more."""
+    remedy, last = turn.incident.approval.remedy, last_restart(turn.incident)
+    if not remedy or last is None:
+        return _decide(turn)
+    turn.change(phase=Phase.VERIFYING, execution=last.execution, holder_host=last.holder_host)
+    turn.context = _without_followed(turn.context)
+    turn.answer(Action.HELD, None)
+    _check_recovery(turn)
+
+
+def last_restart(incident: Incident) -> PastAttempt | None:
+    """The last attempt that restarted something."""
+    done = (past for past in reversed(incident.tries) if past.execution is not None and not past.execution.refused)
+    return next(done, None)
+
+
+def _decide(turn: Turn) -> None:
     incident = turn.incident
     if is_all_resolved(incident) and incident.restarts == 0:
         return end_as_held(turn, hold(Reason.NOT_FIRING))
@@ -136,8 +153,10 @@ def _order_start(turn: Turn, ledger: ExecutionHistory, judged: tuple[Judgement, 
     within_s = turn.runbook.restart.start_within_s
     not_after = ledger.runner_now + within_s
     storm = claim_storm_slot(turn.guard_context())
-    holder = turn.runbook.restart.holder
+    remedy = next((one for one in turn.runbook.remedies if one.name == turn.incident.approval.remedy), None)
+    holder = turn.runbook.restart.holder if remedy is None else None
     host = find_only_host(holder, judged)
+    given = options_of(remedy, turn.incident) if remedy else {holder.option: host} if holder and host else {}
     if holder is not None and turn.document.target is not None:  # possibly written by an earlier release or for other runbooks
         turn.document = replace(turn.document, target=replace(turn.document.target, holder=holder.option))
     turn.change(
@@ -155,7 +174,7 @@ def _order_start(turn: Turn, ledger: ExecutionHistory, judged: tuple[Judgement, 
     )
     if storm is not None:
         turn.order(Claim(storm))
-    turn.order(Start(turn.tag, not_after, within_s, {holder.option: host} if holder and host else {}))
+    turn.order(Start(turn.tag, not_after, within_s, given, remedy.job if remedy else ""))
     turn.answer(Action.RESTARTED, None)
 
 
@@ -448,8 +467,8 @@ def _tail(incident: Incident, context: StepContext) -> tuple[str, ...] | None:
 
 
 def is_used_up(incident: Incident, runbook: Runbook) -> bool:
-    """Whether the incident has had all its restarts."""
-    return incident.restarts >= (1 if incident.approval.once else runbook.limits.attempts)
+    """Whether the incident has had all its restarts. None follows another remedy."""
+    return bool(remedies_run(incident)) or incident.restarts >= (1 if incident.approval.once else runbook.limits.attempts)
 
 
 def _handle_failed_job(turn: Turn, execution: Execution) -> None:
@@ -472,17 +491,29 @@ def _check_recovery(turn: Turn) -> None:
     if not _unproven(turn.incident, runbook):
         return end_as_recovered(turn)
     if any(queue.after.verdict is Verdict.STUCK for queue in queues):
-        if any(queue.after.same_again for queue in queues):
-            return escalate(turn, None, say_same_again(queues))
-        if is_used_up(turn.incident, runbook):
-            return escalate(turn, None, Text("it is still stuck"))
-        return _next_attempt(turn, "stuck")
+        return _after_failure(turn, queues)
+    turn.change(overruled=False)  # what a remedy was approved for has passed
     joined_s = turn.at - max(watched.joined_at for watched in queues)
     if min(age_s, joined_s) >= verify.within_s:
         return _end_of_time(turn)
     left_s = max(verify.within_s - age_s, 0.0)
     turn.change(due=turn.at + (min(verify.every_s, left_s) or verify.every_s))
     _announce_draining(turn, age_s)
+
+
+def _after_failure(turn: Turn, queues: tuple[QueueState, ...]) -> None:
+    """The restart did not help: another one, the next remedy, or people."""
+    same = any(queue.after.same_again for queue in queues)
+    if not same and not is_used_up(turn.incident, turn.runbook):
+        return _next_attempt(turn, "stuck")
+    remedy = next_remedy(turn.incident, turn.runbook, Condition.SAME_MESSAGE if same else Condition.STUCK)
+    why = say_same_again(queues) if same else Text("it is still stuck")
+    count, why_not = count_to_move(turn, remedy) if remedy is not None and remedy.moves else (0, "")
+    if remedy is None or (remedy.moves and not count):
+        return escalate(turn, None, join((why, why_not)))
+    if count != turn.incident.approval.to_move:
+        turn.change(overruled=False, to_move=count)  # a person agreed to another number
+    _next_attempt(turn, "stuck", remedy.name)
 
 
 def _age_s(incident: Incident, context: StepContext) -> float:
@@ -552,18 +583,23 @@ def _stuck_since(incident: Incident, watched: QueueState) -> bool:
     )
 
 
-def _next_attempt(turn: Turn, how: str) -> None:
-    """Decide about another restart. While a hold that ends by itself lasts, the incident keeps verifying."""
+def _next_attempt(turn: Turn, how: str, remedy: str = "") -> None:
+    """Decide about another restart, or a remedy. While a hold that ends by itself lasts, the incident keeps verifying."""
+    approval = turn.incident.approval
+    turn.change(remedy=remedy, overruled=approval.overruled and approval.remedy == remedy)  # a press is for what was asked
     incident = turn.incident
     execution = incident.execution
     tag = execution.tag or execution.id if execution else turn.tag
-    tries = (*incident.tries, PastAttempt(tag, execution, how, incident.run.holder_host))
-    guard_context = replace(turn.guard_context(), incident=replace(incident, tries=tries))
+    tries = incident.tries
+    if all(past.tag != tag for past in tries):  # otherwise a remedy was approved, and is decided again
+        tries = (*tries, PastAttempt(tag, execution, how, incident.run.holder_host))
+    guard_context = turn.guard_context(approved=incident.approval.overruled)
+    guard_context = replace(guard_context, incident=replace(incident, tries=tries))
     decision = decide(guard_context)
     if decision.kind is Kind.HOLD and (decision.again_in_s is not None or decision.reason is Reason.SYMPTOM_GONE):
         return _keep_verifying(turn, decision, update_queues(guard_context))
     turn.change(tries=tries, phase=Phase.WAITING)
-    evaluate_guards(turn)
+    _decide(turn)
 
 
 def _keep_verifying(turn: Turn, decision: Decision, looked: tuple[QueueState, ...]) -> None:

@@ -11,7 +11,7 @@ from functions.domain.cards.card_input import CardInput
 from functions.domain.decisions.guards import GuardContext
 from functions.domain.decisions.messages import channels_for, close_incident, enqueue_hold, enqueue_message
 from functions.domain.model.alerts import MatchedAlert
-from functions.domain.model.codes import Action, Ending, Reason
+from functions.domain.model.codes import Action, Ending, Phase, Reason
 from functions.domain.model.events import Act, AlertsReceived, Reply
 from functions.domain.model.incidents import Document, Incident, change
 from functions.domain.model.observations import ExecutionHistory, Observation, Unknown
@@ -76,8 +76,9 @@ class Turn:
 
     @property
     def tag(self) -> str:
-        """The tag of the incident's current attempt."""
-        return f"{self.incident.id}.{self.incident.attempt}"
+        """The tag of the incident's current attempt; a remedy's names it."""
+        starts = self.incident.phase is Phase.STARTING and self.incident.approval.remedy
+        return f"{self.incident.id}.{self.incident.attempt}{f'-{starts}' if starts else ''}"
 
     @property
     def mark(self) -> str:

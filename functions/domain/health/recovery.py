@@ -153,14 +153,24 @@ def find_held_again(runbook: Runbook, seen: QueueSnapshot, watched: QueueState, 
     """
     for_s, before = runbook.symptom.for_s, watched.before
     if seen.channels is not None:
-        holding = find_holding(seen, Trust(unsure_s=math.inf)) if age_s >= for_s else []
-        held = [one.channel for one in holding if one.channel is not None and for_s <= one.lasted_s]
+        held = find_hanging(seen, for_s) if age_s >= for_s else []
         return len(held), any(map(_was_redelivered, held))
     if before is None or None in (before.redeliveries, seen.redeliveries, before.acks, seen.acks) or not seen.unacked:
         return 0, False
     returned = (seen.redeliveries or 0) > (before.redeliveries or 0)
     same = age_s >= for_s + SETTLED_S and returned and seen.acks == before.acks
     return int(same), same
+
+
+def find_hanging(seen: QueueSnapshot, for_s: float) -> list[Channel]:
+    """The channels that have held messages for so long."""
+    holding = find_holding(seen, Trust(unsure_s=math.inf))
+    return [one.channel for one in holding if one.channel is not None and for_s <= one.lasted_s]
+
+
+def count_hanging(seen: QueueSnapshot, for_s: float) -> int | None:
+    """How many messages these hold. Without channels: all that are held."""
+    return seen.unacked if seen.channels is None else sum(one.held for one in find_hanging(seen, for_s))
 
 
 def say_same_again(queues: tuple[QueueState, ...]) -> Phrase:

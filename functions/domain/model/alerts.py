@@ -44,6 +44,10 @@ class Alert(Struct, frozen=True):
         return self.labels.get(label) == value
 
 
+MOVES = ("unstick_vhost", "unstick_queue", "unstick_messages")
+"""The options that tell a remedy's job which queue to move messages from, and how many."""
+
+
 class Target(Struct, frozen=True):
     """What Unstick restarts: the runner's URL, its job and the rendered options, without Unstick's own options."""
 
@@ -53,6 +57,8 @@ class Target(Struct, frozen=True):
     options: Mapping[str, str]
     holder: str = ""
     """The job's option that limits a restart to one host. Executions with any value of it are restarts of this target."""
+    remedies: tuple[str, ...] = ()
+    """Further jobs that act on it, with the same options and those in MOVES. Their executions count as restarts, too."""
 
     @property
     def name(self) -> str:

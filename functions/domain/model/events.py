@@ -190,6 +190,8 @@ class Start(Struct, frozen=True):
     within_s: float
     options: Mapping[str, str] = field(default_factory=dict)
     """In addition to the target's own options."""
+    job: str = ""
+    """The remedy's job; empty: the target's."""
 
 
 class Collect(Struct, frozen=True):

@@ -164,6 +164,10 @@ class Approval(Struct, frozen=True):
     """A person wanted one restart after an escalation: without success it goes back to people, whatever `attempts` says."""
     overruled: bool = False
     """A person approved, and that has not led to a restart yet."""
+    remedy: str = ""
+    """The remedy whose turn it is; empty: the restart."""
+    to_move: int = 0
+    """How many messages it would move."""
 
 
 class Run(Struct, frozen=True):

@@ -13,7 +13,13 @@ from functions.domain.model.codes import FIRST_VERSION
 from functions.runtime.text import Phrase, Text, in_brackets
 
 EVIDENCE = "evidence"
-"""INCIDENT.evidence is the tag of an incident's evidence run; a restart's tag ends in the attempt's number."""
+"""INCIDENT.evidence is the tag of an incident's evidence run; a restart's tag ends in the attempt's number, and that of another
+remedy in ATTEMPT-NAME."""
+
+
+def remedy_of(tag: str) -> str:
+    """The name of the remedy that a run's tag names; empty for a restart."""
+    return tag.rpartition(".")[2].partition("-")[2]
 
 
 class Execution(Struct, frozen=True):

@@ -6,6 +6,7 @@ docs/configuration.md and the JSON Schema contain the docstrings of the fields.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta, Struct, field
@@ -50,6 +51,36 @@ class Restart(Struct, frozen=True, rename=key):
     holder: HolderOption | None = None
     """Restarts only the host whose consumer hangs. It is sent where a single host is proved to hold the messages and matches
     `allow`; otherwise the job runs without it. The target stays the same."""
+
+
+class Condition(StrEnum):
+    """What the last verification must have found."""
+
+    STUCK = "stuck"
+    """The restarts are used up, and it is still stuck."""
+    SAME_MESSAGE = "same_message"
+    """The application hangs on the same message again."""
+
+
+class Remedy(Struct, frozen=True):
+    """What follows where the restart did not help, once per incident. Its job gets the options of `restart`."""
+
+    name: Annotated[str, written("remedy")]
+    """Names it in messages and in the tag of its run (INCIDENT.ATTEMPT-NAME)."""
+    job: str
+    """The job's ID, none that this runbook names already."""
+    when: Condition
+    """`stuck`: the restarts are used up. `same_message`: it hangs on the same message again; then the job is also told which
+    messages to move (docs/remedies.md)."""
+    mode: Mode = Mode.APPROVE
+    """As the runbook's `mode`, and at most that. `same_message` always needs a person; `observe` leaves it out."""
+    most: Annotated[int, Meta(ge=1, le=1000)] = 10
+    """Moves no more messages than this: if more are held, people decide without it."""
+
+    @property
+    def moves(self) -> bool:
+        """Whether it moves messages."""
+        return self.when is Condition.SAME_MESSAGE
 
 
 class EvidenceJob(Struct, frozen=True, rename=key):
@@ -149,6 +180,8 @@ class Runbook(Struct, frozen=True):
     """The condition for a restart."""
     evidence: EvidenceJob | None = None
     """A read-only job that runs once per incident, before the first restart."""
+    remedies: tuple[Remedy, ...] = ()
+    """What follows, in this order, where the restart did not help."""
     mode: Mode = Mode.OBSERVE
     """`observe` only reports, `approve` asks a person, `auto` restarts."""
     recovered: Recovered = field(default_factory=Recovered)

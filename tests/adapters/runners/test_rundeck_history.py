@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from dataclasses import replace as replace_job
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -217,3 +218,24 @@ def test_recorded_executions(settings: Settings, name: str, ended: bool, succeed
     assert (execution.ended, execution.succeeded, execution.status) == (ended, succeeded, status)
     assert execution.url == body["permalink"]
     assert execution.runner_started_at == body["date-started"]["unixtime"] / 1000
+
+
+def test_the_runs_of_a_targets_other_remedies_are_its_own(double: Rundeck, settings: Settings) -> None:
+    """Whatever was moved. Those of another target block nothing, since that is another job."""
+    plant, now = double.state.plant, double.state.now()
+    double.state.jobs["park"] = replace_job(double.state.jobs[JOB], id="park")
+    moving = {"unstick_vhost": "/", "unstick_queue": "mail", "unstick_messages": "1"}
+    plant("park", {"service": "mail", INCIDENT: "a.2-park", **moving}, started=now - 100, ended=now - 90)
+    plant("park", {"service": "mail"}, started=now - 30)
+    plant("park", {"service": "other", **moving}, started=now - 20)
+    plant(JOB, {"service": "mail"}, started=now - 80, ended=now - 70)
+    seen = look(settings, replace(MAIL, remedies=("park",)), follow="1")
+    assert [(row.id, row.tag, row.ended) for row in seen.executions] == [
+        ("2", "", False),
+        ("4", "", True),
+        ("1", "a.2-park", True),
+    ]
+    assert seen.others == ()
+    assert seen.followed is not None
+    assert seen.followed.tag == "a.2-park"
+    assert [row.id for row in look(settings).executions] == ["4"]

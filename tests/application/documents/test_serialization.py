@@ -107,7 +107,7 @@ INCIDENT = Incident(
     run=Run(
         NOW, unclear=Text("answered {status}", status="500"), adopted=True, tail=("a line",), draining_told="m", holder_host="h"
     ),
-    approval=Approval("n", NOW, "anna", "why", "anna", once=True, overruled=True),
+    approval=Approval("n", NOW, "anna", "why", "anna", once=True, overruled=True, remedy="park", to_move=1),
     observed=Observed(NOW, NOW),
     evidence=Evidence({"a": "b"}, NOW, NOW, RUN, ("a line",), "why", "without"),
     told=("ops",),
@@ -134,11 +134,11 @@ CARD = Card(
 OUTCOME = Outcome("inc-0", Ending.ESCALATED, Reason.FAILING, NOW, (TRIGGER,), NOW, ("ops",), 2, (WATCHED.queue,), "anna")
 FULL = Document(
     TARGET.key,
-    replace(TARGET, holder="host"),
+    replace(TARGET, holder="host", remedies=("job-park",)),
     INCIDENT,
     (OUTCOME,),
     (Message("m", "ops", CARD, "paused", "app=mail", "https://rundeck.example.com/job"),),
-    (Archive(replace(TARGET, holder="host"), INCIDENT, OUTCOME),),
+    (Archive(replace(TARGET, holder="host", remedies=("job-park",)), INCIDENT, OUTCOME),),
     NOW,
     {"k": Hold(Reason.PAUSED, NOW)},
     NOW,

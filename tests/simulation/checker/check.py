@@ -16,11 +16,12 @@ from tests.simulation.checker.history import records as archived
 from tests.simulation.checker.observe_only import check_observed
 from tests.simulation.checker.pace import check_pace
 from tests.simulation.checker.recoveries import check_recoveries
+from tests.simulation.checker.remedies import check_remedies
 from tests.simulation.checker.reminders import check_reminders
 from tests.simulation.checker.sticky import check_overlooked, check_stickiness
 from tests.simulation.models import Run
 from tests.simulation.queues import COUNTED_S
-from tests.simulation.scenario import Scenario
+from tests.simulation.scenario import PARK, Scenario
 from tests.simulation.world import Answered, World
 
 STALLED_S = 300.0
@@ -37,6 +38,7 @@ def check(scenario: Scenario) -> list[Violation]:
     records = list(archived(world).values())
     found += _restarts(scenario, records)
     found += check_guards(world)
+    found += check_remedies(world)
     found += check_evidence(world)
     found += _told(world, records)
     found += check_recoveries(world)
@@ -67,7 +69,7 @@ def _restarts(scenario: Scenario, records: list[Archive]) -> list[Violation]:
         per_incident: dict[str, int] = {}
         for run in runs:
             incident = incident_of(run)
-            if incident:
+            if incident and run.job != PARK.job:
                 per_incident[incident] = per_incident.get(incident, 0) + 1
         found += [
             Violation("I1", f"{target}: {n} restarts for {i}")
@@ -112,7 +114,7 @@ def _same_cause(records: dict[str, Archive], earlier: Run, later: Run) -> bool:
 def _chains(world: World, records: dict[str, Archive], runs: list[Run]) -> list[Violation]:
     """No alert gets more restarts than `attempts` after it began, whichever incidents they belong to."""
     attempts = world.rules.runbooks["mail"].limits.attempts
-    own = [run for run in runs if run.by == "unstick" and not pressed(world, run.target, run.sent_at)]
+    own = [run for run in runs if run.by == "unstick" and not pressed(world, run.target, run.sent_at) and run.job != PARK.job]
     for place, run in enumerate(own):
         record = records.get(incident_of(run))
         if record is None:
@@ -130,7 +132,7 @@ def _told(world: World, records: list[Archive]) -> list[Violation]:
     for record in records:
         kinds = {card.kind for _, _, card in world.chat.posts if card.incident == record.incident.id}
         wanted = {Ending.HELD: {"held", "not_approved", "declined", "bundle"}}.get(
-            record.outcome.ending, {record.outcome.ending.value, "not_approved"}
+            record.outcome.ending, {record.outcome.ending.value, "not_approved", "declined"}
         )
         app = record.target.options["app"] if record.target else ""
         # What was only observed is archived when it was followed, up to a day after the hold.

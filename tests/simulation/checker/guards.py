@@ -17,6 +17,7 @@ from tests.simulation.checker.history import (
     Violation,
     effective,
     incident_of,
+    is_tag_of,
     known,
     pressed,
     queues_of,
@@ -68,7 +69,7 @@ def _held_to_the_rules(world: World) -> list[Violation]:
             continue
         document = decode(Document, sent["document"], "sent") if sent["document"] else None
         incident = document.incident if document else None
-        if incident is None or incident.phase is not Phase.STARTING or f"{incident.id}.{incident.attempt}" != sent["tag"]:
+        if incident is None or incident.phase is not Phase.STARTING or not is_tag_of(incident, sent["tag"]):
             found.append(Violation("I3", f"{sent['tag']} was sent without being saved as starting"))
         elif document is not None and not _wakes(world, document.key, sent["at"]):
             found.append(Violation("I3", f"{sent['tag']} was sent without a wake-up"))

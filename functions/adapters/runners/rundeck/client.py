@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from functions.adapters.runners.rundeck import answers
 from functions.adapters.runners.rundeck.settings import Settings
-from functions.domain.model.alerts import Target
+from functions.domain.model.alerts import MOVES, Target
 from functions.domain.model.observations import Execution, ExecutionHistory
 from functions.domain.texts.masking import mask
 from functions.runtime.errors import Denied, Unavailable
@@ -51,15 +51,15 @@ def look(
     stays None for an execution that Rundeck no longer has.
     """
     to = answers.connect(settings, timeout_s)
-    running, history = partial(_list, to, target.job, "running"), partial(_list, to, target.job, "", since_s=since_s)
-    calls: list[Callable[[], Any]] = [running, partial(_list, to, target.job, "scheduled"), history]
-    if follow is not None:
-        calls.append(partial(_follow, to, follow, tail=tail))
-    results = _ask_all(calls, to)
-    lists, (followed, lines) = results[:3], results[3] if follow is not None else (None, None)
-    if not lists[2].at_once:
-        # On most databases running executions come last, so one that ended between the two answers would be in neither list.
-        lists += _ask_all([running, partial(history, pages=1)], to)
+    calls: list[partial[Any]] = []
+    for job in (target.job, *target.remedies):
+        calls += [partial(_list, to, job, status, since_s=since_s) for status in ("running", "scheduled", "")]
+    results = _ask_all([*calls, *([partial(_follow, to, follow, tail=tail)] if follow is not None else [])], to)
+    lists, (followed, lines) = results[: len(calls)], results[-1] if follow is not None else (None, None)
+    for place in range(2, len(calls), 3):
+        if not lists[place].at_once:
+            # On most databases running executions come last, so one that ended between the two answers would be in neither list.
+            lists += _ask_all([calls[place - 2], partial(calls[place], pages=1)], to)
     ours, others = _split_by_target([row for listed in lists for row in listed.rows], settings, target)
     newest = max(lists, key=lambda listed: (listed.runner_now, -listed.read_at))
     project = _project_of([row for listed in lists for row in listed.rows])
@@ -148,7 +148,7 @@ def _split_by_target(
     rows: list[Mapping[str, Any]], settings: Settings, target: Target
 ) -> tuple[tuple[Execution, ...], tuple[Execution, ...]]:
     """(the target's executions, unfinished ones of others), newest start first, each once, as ended if any list says so."""
-    own = {settings.incident_option, settings.not_after_option, target.holder}
+    own = {settings.incident_option, settings.not_after_option, target.holder, *(MOVES if target.remedies else ())}
     wanted = _without_empty(target.options)
     ours: dict[str, Execution] = {}
     others: dict[str, Execution] = {}
@@ -156,7 +156,9 @@ def _split_by_target(
         options = answers.options_of(row)
         execution = answers.execution_of(row, settings)
         same = options is not None and {name: value for name, value in options.items() if name not in own} == wanted
-        (ours if same else others)[execution.id] = execution
+        job = row.get("job")
+        if same or (isinstance(job, dict) and job.get("id") not in target.remedies):
+            (ours if same else others)[execution.id] = execution
     return _newest_first(ours.values()), _newest_first(execution for execution in others.values() if not execution.ended)
 
 

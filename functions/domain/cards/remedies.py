@@ -1,0 +1,94 @@
+"""What cards say about a remedy other than the restart: what it would do and may cost, and what is concluded from it."""
+
+from __future__ import annotations
+
+from functions.domain.cards.card_input import CardInput
+from functions.domain.cards.rendering import tidy
+from functions.domain.model.codes import Phase
+from functions.domain.model.incidents import QueueState
+from functions.domain.model.observations import remedy_of
+from functions.runtime.text import Phrase, Text
+
+PARKED = ".parked"
+"""What infra/rundeck/park.yaml appends to a queue's name."""
+
+
+def asked_for(card_input: CardInput) -> str:
+    """The name of the remedy that the card asks about; empty for a restart."""
+    incident = card_input.incident
+    return incident.approval.remedy if incident is not None and incident.phase is Phase.ASKED else ""
+
+
+def running(card_input: CardInput) -> str:
+    """The name of the remedy whose run the incident follows; empty for a restart."""
+    execution = card_input.incident.execution if card_input.incident else None
+    return remedy_of(execution.tag) if execution is not None else ""
+
+
+def moved(card_input: CardInput) -> int:
+    """How many messages the incident's last run moved."""
+    incident, name = card_input.incident, running(card_input)
+    return incident.approval.to_move if incident is not None and name and name == incident.approval.remedy else 0
+
+
+def _names(card_input: CardInput) -> dict[str, str]:
+    held = next((one for one in card_input.queues if one.after.same_again), None) or next(iter(card_input.queues), None)
+    queue = tidy(_name(held), 190)
+    return {"queue": queue, "parked": f"{queue}{PARKED}"}
+
+
+def _name(watched: QueueState | None) -> str:
+    return watched.queue.keys.get("queue", watched.queue.name) if watched else ""
+
+
+def say_question(card_input: CardInput) -> list[Phrase]:
+    """What a person is asked to approve."""
+    name, count = asked_for(card_input), card_input.incident.approval.to_move if card_input.incident else 0
+    if not count:
+        return [Text("The restart did not help. The next remedy is the job {remedy}; a person has to approve it.", remedy=name)]
+    moves = Text(
+        "If you approve, the job {remedy} stops the application, moves the {count} message that is held from {queue} to "
+        "{parked}, and starts the application again.",
+        "If you approve, the job {remedy} stops the application, moves the {count} messages that are held from {queue} to "
+        "{parked}, and starts the application again.",
+    )
+    return [
+        Text("The restart did not help: it hangs on the same message again."),
+        moves.fill(remedy=name, count=count, **_names(card_input)),
+        Text("What it may cost: their order, and if the broker crashes meanwhile, a duplicate. No message is lost."),
+    ]
+
+
+def say_running(card_input: CardInput) -> list[Phrase]:
+    """What the run does."""
+    count = moved(card_input)
+    if not count:
+        return [Text("The restart did not help. Unstick will report here what this changes.")]
+    moves = Text(
+        "It moves {count} message from {queue} to {parked}. Unstick will report the result here.",
+        "It moves {count} messages from {queue} to {parked}. Unstick will report the result here.",
+    )
+    return [moves.fill(count=count, **_names(card_input))]
+
+
+def conclude_well(card_input: CardInput) -> list[Phrase]:
+    """The queue flows without what was moved."""
+    count = moved(card_input)
+    if not count:
+        return []
+    flows = Text(
+        "The queue flows without the {count} message that was moved to {parked}. So that message probably hangs the worker.",
+        "The queue flows without the {count} messages that were moved to {parked}. So one of those probably hangs the worker.",
+    )
+    return [flows.fill(count=count, parked=_names(card_input)["parked"])]
+
+
+def conclude_ill(card_input: CardInput) -> Phrase:
+    """Others hang without what was moved; empty if nothing was moved, or nothing hangs."""
+    if not moved(card_input) or not any(watched.after.held_again for watched in card_input.queues):
+        return ""
+    return Text(
+        "Without the moved messages the next one hangs as well. So it is probably not the message: what they all need is down. "
+        "Bring that up, then bring the messages back from {parked} with the job return.",
+        parked=_names(card_input)["parked"],
+    )

@@ -1,0 +1,61 @@
+"""What follows where the restart did not help: which remedy's turn it is, and what it is told (docs/remedies.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from functions.domain.decisions.turn import Turn
+from functions.domain.health.recovery import count_hanging
+from functions.domain.model.alerts import MOVES
+from functions.domain.model.codes import Mode, Verdict
+from functions.domain.model.incidents import Incident, QueueState
+from functions.domain.model.observations import QueueSnapshot, remedy_of
+from functions.domain.model.runbooks import Condition, Remedy, Runbook
+from functions.runtime.text import Phrase, Text
+
+
+def remedies_run(incident: Incident) -> list[str]:
+    """The names of the remedies that ran in this incident, in their order. A start that was refused or never came is none."""
+    tags = [past.tag for past in incident.tries if past.execution is not None and not past.execution.refused]
+    tags += [incident.execution.tag] if incident.execution is not None and not incident.execution.refused else []
+    return list(dict.fromkeys(filter(None, map(remedy_of, tags))))
+
+
+def next_remedy(incident: Incident, runbook: Runbook, when: Condition) -> Remedy | None:
+    """The first remedy for this condition after those that ran: each at most once, and never back to an earlier one."""
+    names, run = [remedy.name for remedy in runbook.remedies], remedies_run(incident)
+    first = max((names.index(name) + 1 for name in run if name in names), default=0)
+    left = (one for one in runbook.remedies[first:] if one.when is when and one.name not in run)
+    return next((one for one in left if one.mode is not Mode.OBSERVE), None)
+
+
+def count_to_move(turn: Turn, remedy: Remedy) -> tuple[int, Phrase]:
+    """How many messages to move: those that are held, where one queue alone hangs on the same message. 0: none, and why."""
+    hanging = [watched for watched in turn.incident.queues if watched.after.verdict is Verdict.STUCK]
+    if len(hanging) != 1 or not hanging[0].after.same_again:
+        return 0, Text("several queues hang")
+    (watched,) = hanging
+    if 1 < watched.after.held_again >= (watched.consumers or 0):
+        return 0, ""  # not because of one message, which the escalation says
+    seen, symptom = turn.context.seen.queues.get(watched.queue.key), turn.runbook.symptom
+    count = count_hanging(seen, symptom.for_s) if isinstance(seen, QueueSnapshot) else None
+    if not count:
+        return 0, Text("it is not known how many messages are held")
+    if count > remedy.most:
+        why_not = Text("{count} messages are held, and {remedy} moves at most {most}")
+        return 0, why_not.fill(count=count, remedy=remedy.name, most=remedy.most)
+    return count, ""
+
+
+def hanging_queue(incident: Incident) -> QueueState | None:
+    """The queue whose messages a remedy moves."""
+    return next((watched for watched in incident.queues if watched.after.same_again), None)
+
+
+def options_of(remedy: Remedy, incident: Incident) -> Mapping[str, str]:
+    """What the remedy's job gets besides the target's own options."""
+    watched = hanging_queue(incident)
+    if not remedy.moves or watched is None:
+        return {}
+    keys = watched.queue.keys
+    return dict(zip(MOVES, (keys["vhost"], keys["queue"], str(incident.approval.to_move)), strict=True))

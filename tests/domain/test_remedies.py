@@ -1,0 +1,232 @@
+"""What follows where the restart did not help: the next remedy, by a person, once, in order, and only for its condition."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from functions.domain.cards.approval_page import View, ask
+from functions.domain.cards.card_input import CardInput
+from functions.domain.model.codes import Ending, Mode, Phase, Reason, Verdict
+from functions.domain.model.events import Approved, Declined, Start, StartResult, Step
+from functions.domain.model.incidents import AfterRestart, Document, change
+from functions.domain.model.observations import Channel, Execution, Holder, QueueSnapshot
+from functions.domain.model.runbooks import Condition, Limits, Remedy, Rules
+from tests.support.worlds.scenes import (
+    MAIL,
+    NEW,
+    NOW,
+    RUNNER_NOW,
+    holding,
+    ledger,
+    moved,
+    phase,
+    rules,
+    runbook,
+    seen,
+    starting,
+    verifying,
+    well,
+    woken,
+)
+
+PARK = Remedy("park", "job-park", Condition.SAME_MESSAGE)
+HARDER = Remedy("harder", "job-harder", Condition.STUCK, Mode.AUTO)
+ENDED_S = -150.0
+WORKERS = (Holder("10.0.3.7", "worker-1"), Holder("10.0.3.8", "worker-2"), Holder("10.0.3.9", "worker-3"))
+
+
+def ladder(*remedies: Remedy, attempts: int = 2, **changes: Any) -> Rules:
+    book = runbook(remedies=remedies or (PARK,), limits=Limits(attempts=attempts), **changes)
+    return rules(book, public_url="https://unstick.example.com")
+
+
+def again(at: float = NOW, hosts: int = 1, of: int = 3, *, held: int = 1, redelivered: bool = True) -> QueueSnapshot:
+    """So many consumers hold messages again, for two minutes; others are there."""
+    seen = holding(*WORKERS[:hosts], at=at)
+    grid = [at - 5.0 * n for n in range(25, -1, -1)]
+    times = tuple((when, int(redelivered)) for when in grid)
+    channels = tuple(replace(one, held=held, counted=held, redeliveries=times) for one in seen.channels or ())
+    idle = tuple(Channel(f"idle {n}") for n in range(of - hosts))
+    ids = tuple(f"{name} {n}" for name in NEW for n in range(of))
+    return replace(seen, channels=(*channels, *idle), consumers=of, consumer_ids=ids)
+
+
+def looked(mail: QueueSnapshot, found: Document | None = None, at: float = NOW, with_rules: Rules | None = None) -> Step:
+    document = found or verifying(ENDED_S)
+    run = document.incident.execution if document.incident else None
+    return woken(document, at, seen(*((run,) if run else ()), now=at, mail=mail), with_rules or ladder())
+
+
+def asked(with_rules: Rules | None = None) -> Document:
+    made = looked(again(), with_rules=with_rules)
+    assert phase(made) is Phase.ASKED
+    return made.document
+
+
+def pressed(mail: QueueSnapshot, at: float = NOW + 60.0, found: Document | None = None, *executions: Execution) -> Step:
+    document = found or asked()
+    assert document.incident is not None
+    approved = Approved(document.incident.approval.nonce, "anna")
+    runs = executions or ((document.incident.execution,) if document.incident.execution else ())
+    return moved(document, approved, seen(*runs, now=at, mail=mail), at, ladder())
+
+
+def start_of(made: Step) -> Start | None:
+    return next((act for act in made.acts if isinstance(act, Start)), None)
+
+
+def parked(mail: QueueSnapshot, *, run: str = "succeeded", at: float = NOW + 300.0) -> Step:
+    """The park was approved, ran, and its queue is looked at again."""
+    document = pressed(again(at=NOW + 60.0)).document
+    began = Execution("8", "http://rundeck/execution/8", "running", RUNNER_NOW + 61.0, tag="inc-1.2-park")
+    document = moved(document, StartResult("inc-1.2-park", began), seen(now=NOW + 61.0), NOW + 61.0, ladder()).document
+    ended = replace(began, status=run, runner_ended_at=RUNNER_NOW + 70.0)
+    document = woken(document, NOW + 100.0, seen(ended, now=NOW + 100.0, mail=mail), ladder()).document
+    if document.incident is None:
+        return Step(document)
+    history = ledger(ended, now=at)
+    made = woken(document, at, seen(now=at, mail=replace(mail, at=at), history=history), ladder())
+    if made.document.incident is None:
+        return made
+    later = at + 20.0
+    return woken(made.document, later, seen(now=later, mail=replace(mail, at=later), history=ledger(ended, now=later)), ladder())
+
+
+def text_of(document: Document) -> str:
+    return "\n".join((document.to_tell[-1].card.headline, *document.to_tell[-1].card.text))
+
+
+def test_the_same_message_again_asks_for_the_remedy_and_says_what_it_does_and_costs():
+    """Instead of an escalation: what is moved, how many, from where to where, and what that may cost."""
+    document = asked()
+    assert document.incident is not None
+    assert (document.incident.reason, document.incident.approval.to_move) == (Reason.AWAITING_APPROVAL, 1)
+    card = document.to_tell[-1].card
+    assert (card.urgency, card.actions[0]) == ("act", "approve")
+    for words in ("same message again", "1 message that is held from mail.delivery to mail.delivery.parked", "a duplicate"):
+        assert words in text_of(document)
+    page = ask(View(CardInput("held", NOW, None, None, document.incident, Reason.AWAITING_APPROVAL), ()), ladder())
+    assert "mail.delivery.parked" in str(page.why[1].text)
+    assert "park" in str(page.buttons[0].label)
+
+
+def test_approved_it_runs_its_own_job_with_its_own_tag_and_what_to_move():
+    """The fence and the guards are those of a restart."""
+    made = pressed(again(at=NOW + 60.0))
+    start = start_of(made)
+    assert start is not None
+    options = {"unstick_vhost": "/", "unstick_queue": "mail.delivery", "unstick_messages": "1"}
+    assert (start.tag, start.job, start.options) == ("inc-1.2-park", "job-park", options)
+    assert start.runner_not_after == RUNNER_NOW + 90.0
+
+
+@pytest.mark.parametrize(
+    ("mail", "why"),
+    [
+        (again(held=11), "11 messages are held, and park moves at most 10"),
+        (again(hosts=3), "each consumer hangs"),
+        (again(redelivered=False), "still stuck"),
+    ],
+    ids=["too many", "all of several", "another message"],
+)
+def test_without_its_condition_people_get_it_as_without_a_remedy(mail, why):
+    """What can't be counted or is too much is not offered."""
+    made = looked(mail, with_rules=ladder(attempts=1))
+    assert made.document.outcomes[-1].ending is Ending.ESCALATED
+    assert why in text_of(made.document)
+
+
+@pytest.mark.parametrize(
+    ("mail", "then"),
+    [
+        (again(at=NOW + 60.0, redelivered=False), Phase.STARTING),
+        (well(at=NOW + 60.0), Phase.VERIFYING),
+        (again(at=NOW + 60.0, held=2), Phase.ASKED),
+    ],
+    ids=["another message", "well", "another number"],
+)
+def test_a_press_holds_only_for_what_was_asked(mail, then):
+    """The condition is checked once more, and another number of messages is another question."""
+    made = pressed(mail, at=NOW + 60.0)
+    assert getattr(start_of(made), "job", "") == ""  # a restart by itself at most, as another attempt
+    assert made.document.incident is not None
+    assert (made.document.incident.phase, made.document.incident.approval.overruled) == (then, False)
+
+
+def test_a_no_is_an_escalation_with_its_button():
+    """The restart did not help, so it stays with people."""
+    document = asked()
+    assert document.incident is not None
+    made = moved(document, Declined(document.incident.approval.nonce, "anna"), seen(now=NOW + 9), NOW + 9, ladder())
+    assert (made.document.outcomes[-1].ending, made.document.outcomes[-1].by) == (Ending.ESCALATED, "anna")
+    assert made.document.escalated_at == NOW + 9
+
+
+def test_the_queue_that_flows_without_it_names_the_message():
+    """A conclusion from one experiment, with where the message lies."""
+    made = parked(well(at=NOW + 290.0))
+    assert made.document.outcomes[-1].ending is Ending.RECOVERED
+    assert "without the 1 message that was moved to mail.delivery.parked. So that message probably hangs" in text_of(
+        made.document
+    )
+
+
+def test_where_the_next_one_hangs_as_well_it_was_not_the_message():
+    """People bring up what is down, and bring the messages back."""
+    made = parked(again(at=NOW + 290.0, redelivered=False))
+    assert made.document.outcomes[-1].ending is Ending.ESCALATED
+    assert "the next one hangs as well" in text_of(made.document)
+    assert "with the job return" in text_of(made.document)
+
+
+@pytest.mark.parametrize("mail", [again(at=NOW + 290.0), again(at=NOW + 290.0, redelivered=False)])
+@pytest.mark.parametrize("run", ["succeeded", "failed"])
+def test_nothing_follows_a_remedy_twice_or_backwards(mail, run):
+    """Neither the same remedy again nor another restart, though `attempts` has one left."""
+    made = parked(mail, run=run)
+    assert start_of(made) is None
+    assert made.document.outcomes[-1].ending is Ending.ESCALATED
+
+
+def test_a_remedy_for_what_is_still_stuck_may_run_by_itself():
+    """When the restarts are used up; its job gets nothing but the target's options."""
+    stuck = AfterRestart(verdict=Verdict.STUCK)
+    found = verifying(-400.0)
+    assert found.incident is not None
+    found = replace(found, incident=change(found.incident, queues=(replace(found.incident.queues[0], after=stuck),)))
+    made = looked(replace(again(redelivered=False)), found, with_rules=ladder(HARDER, PARK, attempts=1))
+    start = start_of(made)
+    assert start is not None
+    assert (start.tag, start.job, start.options) == ("inc-1.2-harder", "job-harder", {})
+
+
+def test_an_unclear_start_is_decided_anew_with_its_condition():
+    """Not found a minute after its fence: the press still counts, if the same message still hangs."""
+    document = pressed(again(at=NOW + 60.0)).document
+    at = NOW + 200.0
+    run = verifying(ENDED_S).incident.execution
+    made = woken(document, at, seen(run, now=at, mail=again(at=at)), ladder())
+    assert getattr(start_of(made), "tag", "") == "inc-1.3-park"
+    healed = woken(document, at, seen(run, now=at, mail=well(at=at)), ladder())
+    assert (start_of(healed), phase(healed)) == (None, Phase.VERIFYING)
+
+
+def test_a_remedy_that_is_gone_from_the_configuration_is_not_started():
+    """What was approved then is escalated."""
+    document = asked()
+    assert document.incident is not None
+    approved = Approved(document.incident.approval.nonce, "anna")
+    made = moved(document, approved, seen(document.incident.execution, now=NOW + 60, mail=again(at=NOW + 60)), NOW + 60, rules())
+    assert start_of(made) is None
+    assert made.document.outcomes[-1].ending is Ending.ESCALATED
+
+
+def test_starting_says_the_tag_of_the_remedy_only_for_a_remedy():
+    """A restart's tag stays INCIDENT.ATTEMPT."""
+    found = starting()
+    made = moved(found, StartResult("inc-1.1", Execution("7", "u", "running", RUNNER_NOW)), seen(), NOW, ladder())
+    assert phase(made) is Phase.RUNNING
+    assert MAIL.key in made.document.incident.queues[0].queue.key

@@ -1,0 +1,48 @@
+"""Remedies after the restart: each at most once an incident, in their order, only for its condition, and only by a person."""
+
+from __future__ import annotations
+
+from functions.adapters.symptoms.rabbitmq import to_queue
+from functions.domain.model.alerts import MOVES
+from tests.simulation.checker.history import LOOK_AND_FENCE_S, Violation, effective, incident_of, pressed
+from tests.simulation.models import Run
+from tests.simulation.queues import COUNTED_S
+from tests.simulation.scenario import PARK
+from tests.simulation.world import World
+
+
+def check_remedies(world: World) -> list[Violation]:
+    """All violations of "remedy"."""
+    found = []
+    for target, runs in effective(world).items():
+        own = [run for run in runs if run.by == "unstick"]
+        for place, run in enumerate(own):
+            earlier = [one for one in own[:place] if incident_of(one) == incident_of(run)]
+            moved = [one for one in earlier if one.job == PARK.job]
+            if moved and run.job == PARK.job:
+                found.append(Violation("twice", f"{run.tag} is the second {PARK.name} of its incident"))
+            elif moved:
+                found.append(Violation("order", f"{run.tag} restarts after {moved[0].tag}"))
+            if run.job == PARK.job:
+                found += _moving(world, run, pressings=sum(key == target for _, key in world.presses))
+        parks = sum(run.job == PARK.job for run in own)
+        if parks > sum(key == target for _, key in world.presses):
+            found.append(Violation("person", f"{target}: {parks} times {PARK.name}, and fewer presses"))
+    return found
+
+
+def _moving(world: World, run: Run, *, pressings: int) -> list[Violation]:
+    """Whether exactly what was held was moved, after a restart that had not helped and a press."""
+    found = []
+    if not pressings or not pressed(world, run.target, run.sent_at):
+        found.append(Violation("person", f"{run.tag} was started though nobody pressed"))
+    vhost, name, count = (run.options[option] for option in MOVES)
+    queue, for_s = world.queues[to_queue(vhost, name).key], world.rules.runbooks["mail"].symptom.for_s - COUNTED_S
+    ended = [one.ends for one in effective(world)[run.target] if one.job != PARK.job and one.ends and one.ends < run.sent_at]
+    moments = [run.sent_at - LOOK_AND_FENCE_S + step for step in range(int(LOOK_AND_FENCE_S) + 1)]
+    hung = [[one for one in queue.hung(at, for_s) if one.again and one.came >= max(ended, default=run.sent_at)] for at in moments]
+    if not any(hung):
+        found.append(Violation("condition", f"{run.tag} was sent though nothing hung on the same message again"))
+    elif all(int(count) != sum(one.holds for one in queue.hung(at, for_s)) for at in moments):
+        found.append(Violation("condition", f"{run.tag} was to move {count} messages, which are not those that were held"))
+    return found
