@@ -2,7 +2,7 @@
 
 What 100 ms more on each call add, by 100 ms, is the number of calls in sequence, whatever the machine's own time is. Their time, by
 that of one call made by itself over such a line, shows what is done between them. Store and scheduler are the cloud's:
-google-cloud-storage against fake-gcs-server, Cloud Tasks against a stand-in. The function has one CPU, as infra/ gives it
+Cloud Storage by fake-gcs-server, Cloud Tasks against a stand-in. The function has one CPU, as infra/ gives it
 (`available_cpu`); once more it has all of this machine.
 """
 

@@ -1,21 +1,30 @@
-"""Translates errors of Google's services and client libraries to Unstick's errors."""
+"""Requests to Google's services with google-auth's tokens, and the translation of their errors to Unstick's."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
+import sys
+import time
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
+from urllib.parse import urlsplit
 
+from msgspec import Struct
+
+from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable, UnstickError
 from functions.runtime.import_lock import IMPORTING
+from functions.runtime.loopback import is_loopback
 from functions.runtime.text import Phrase, Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
-_CONNECT_TIMEOUT_S = 3.05  # same as http_client.CONNECT_TIMEOUT_S
-_TOO_MANY = 429
+_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+_LOGIN_FAILED, _TOO_MANY = 401, 429
 _PASSING = {408, 409, _TOO_MANY}
 _FILE_REMEDY = Text("Fix its permissions, or the path in GOOGLE_APPLICATION_CREDENTIALS.")
 _LOGIN_REMEDY = Text(
@@ -23,33 +32,103 @@ _LOGIN_REMEDY = Text(
 )
 
 
-def timeouts(system: str, timeout_s: float) -> tuple[float, float]:
+class Service(Struct, frozen=True):
+    r"""One of Google's services.
+
+    `address`: its base URL. `endpoint`: the environment variable by which tests name a stand-in on loopback, which is asked
+    without credentials. `remedies`: what to do, by HTTP status.
+    """
+
+    system: str
+    address: str
+    endpoint: str
+    remedies: Mapping[int, Phrase]
+
+    def ask(self, method: str, path: str, *, timeout_s: float, **content: Unpack[http_client.Content]) -> http_client.Answer:
+        """Send one request and return its answer if that is 2xx. Raises Denied or Unavailable."""
+        return self.accept(self.send(method, path, timeout_s=timeout_s, **content))
+
+    def send(self, method: str, path: str, *, timeout_s: float, **content: Unpack[http_client.Content]) -> http_client.Answer:
+        """Send one request and return its answer, whatever its status. A token that Google refuses is renewed once.
+
+        Raises Denied if there is no token to be had, Unavailable if there is no answer.
+        """
+        ends = time.monotonic() + timeout_s
+        answer = self._send(method, path, ends, content, renewed=False)
+        if answer.status == _LOGIN_FAILED:
+            answer = self._send(method, path, ends, content, renewed=True)
+        return answer
+
+    def accept(self, answer: http_client.Answer) -> http_client.Answer:
+        """Return the answer if it is 2xx. Raises Denied or Unavailable with Google's own sentence."""
+        if not 200 <= answer.status < 300:
+            explanation = sentence(answer.body, answer.headers.get("content-type", ""))
+            raise refusal(self.system, answer.status, explanation, self.remedies)
+        return answer
+
+    def _send(self, method: str, path: str, ends: float, content: http_client.Content, *, renewed: bool) -> http_client.Answer:
+        headers = dict(content.get("headers") or {})
+        url = self._base() + path
+        with translate_errors(self.system, self.remedies):
+            account, request = credentials(anonymous=bool(os.environ.get(self.endpoint)))
+
+            def fetch(*arguments: Any, **options: Any) -> Any:
+                # google-auth sends several requests with a timeout each: what is left is for all of them
+                return request(*arguments, **options | {"timeout": _timeouts(self.system, ends - time.monotonic())})
+
+            if renewed:
+                account.refresh(fetch)
+            account.before_request(fetch, method, url, headers)
+        left_s = ends - time.monotonic()
+        return http_client.request(self.system, method, url, timeout_s=left_s, **content | {"headers": headers})
+
+    def _base(self) -> str:
+        endpoint = os.environ.get(self.endpoint)
+        if not endpoint:
+            return self.address
+        parts = urlsplit(endpoint)
+        if parts.scheme != "http" or not is_loopback(parts.hostname or ""):
+            detail = Text("{endpoint} is not http on a loopback address", endpoint=self.endpoint)
+            remedy = Text("Unset {endpoint}; only tests need it.", endpoint=self.endpoint)
+            raise Denied(self.system, detail, code="endpoint", remedy=remedy)
+        return endpoint.rstrip("/")
+
+
+@lru_cache(maxsize=2)
+def credentials(*, anonymous: bool) -> tuple[Any, Any]:
+    """Google's credentials and their transport, created on first use because servers fork their workers."""
+    with IMPORTING:
+        import google.auth
+        from google.auth.credentials import AnonymousCredentials
+        from google.auth.transport.requests import Request
+
+    return AnonymousCredentials() if anonymous else google.auth.default(scopes=[_SCOPE])[0], Request()
+
+
+def _timeouts(system: str, timeout_s: float) -> tuple[float, float]:
     """(connect, read) for one request, in seconds."""
     if timeout_s <= 0:
         raise Unavailable(system, Text("deadline exceeded before sending"), late=True)
-    return min(_CONNECT_TIMEOUT_S, timeout_s), timeout_s
+    return min(http_client.CONNECT_TIMEOUT_S, timeout_s), timeout_s
 
 
 @lru_cache(maxsize=1)
-def _errors() -> Any:
-    """Returns the modules google.api_core.exceptions and google.auth.exceptions."""
+def _auth_errors() -> Any:
+    """The module google.auth.exceptions."""
     with IMPORTING:
-        from google.api_core import exceptions as api
-        from google.auth import exceptions as auth
-    return api, auth
+        from google.auth import exceptions
+    return exceptions
 
 
 @contextlib.contextmanager
 def translate_errors(system: str, remedies: Mapping[int, Phrase]) -> Iterator[None]:
-    r"""Translate the exceptions of Google's clients to Unavailable or Denied. `remedies`: what to do, by HTTP status.
+    r"""Translate the exceptions of google-auth and of Secret Manager's client to Unavailable or Denied.
 
-    Keeps only Google's own sentence of the original text; the rest is URLs.
+    `remedies`: what to do, by HTTP status. Keeps only Google's own sentence of the original text; the rest is URLs.
     """
-    api, auth = _errors()
+    auth = _auth_errors()
     try:
         yield
-    except api.GoogleAPICallError as error:
-        raise refusal(system, int(error.code or 0), _sentence(error), remedies) from None
     except auth.InvalidOperation:  # 401 with credentials that can't be renewed
         raise Denied(system, Text("answered 401"), remedy=remedies.get(401, _LOGIN_REMEDY), status=401) from None
     except (auth.DefaultCredentialsError, auth.RefreshError) as error:
@@ -66,10 +145,16 @@ def translate_errors(system: str, remedies: Mapping[int, Phrase]) -> Iterator[No
         raise _not_asked(system, error) from None
     except UnstickError:
         raise
-    except Exception as error:  # noqa: BLE001 - these clients raise all kinds of errors on a malformed answer
-        raise Unavailable(
-            system, Text("answered with something that can't be read ({error})", error=type(error).__name__)
-        ) from None
+    except Exception as error:  # noqa: BLE001 - these libraries raise all kinds of errors on a malformed answer
+        api = sys.modules.get("google.api_core.exceptions")  # only Secret Manager's client loads it, which takes 15 ms
+        if api and isinstance(error, api.GoogleAPICallError):
+            raise refusal(system, int(error.code or 0), _sentence(error), remedies) from None
+        raise unreadable(system, error) from None
+
+
+def unreadable(system: str, error: Exception) -> Unavailable:
+    """For an answer of another form than documented."""
+    return Unavailable(system, Text("answered with something that can't be read ({error})", error=type(error).__name__))
 
 
 def _not_asked(system: str, error: OSError) -> Unavailable | Denied:

@@ -264,7 +264,7 @@ def _content(path: Path) -> bytes:
 
 
 def _from_secret_manager(reference: str, project: str, secret: str, version: str) -> bytes:
-    from functions.runtime.google_cloud import translate_errors  # loads google.api_core: 15 ms
+    from functions.runtime.google_cloud import translate_errors
 
     with translate_errors(f"Secret Manager ({reference})", _REMEDIES):
         # No retry and no crc32c: the next read is the retry, and TLS protects the bytes in transit.

@@ -8,36 +8,26 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import time
 from base64 import b64encode
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Annotated, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from msgspec import Struct
 
 from functions.application.ports import Finding, Scheduler, finding_of_error
-from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.fields import written
-from functions.runtime.google_cloud import refusal, sentence, timeouts, translate_errors
-from functions.runtime.http_client import Answer
-from functions.runtime.import_lock import IMPORTING
-from functions.runtime.loopback import is_loopback
+from functions.runtime.google_cloud import Service
 
 SYSTEM = "Cloud Tasks"
 ENDPOINT = "UNSTICK_CLOUD_TASKS_ENDPOINT"
 """Environment variable of tests: the base URL, on loopback, of a server that stands in for Cloud Tasks."""
 
-_ADDRESS = "https://cloudtasks.googleapis.com"
-_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _BEHIND_S = 1.0
 """Seconds added to each time: the called instance's clock may be behind, and before `due` on that clock it does nothing."""
 
 _DISPATCH_DEADLINE_S = 600  # a step may wait a minute for a new instance's network, and deferred lists have 100 targets
-_OK, _LOGIN_FAILED = 200, 401
 _CREATE = "cloudtasks.tasks.create"
 _REMEDIES = {  # https://cloud.google.com/tasks/docs/creating-http-target-tasks#sa
     400: "Correct scheduler.cloud_tasks: queue is projects/P/locations/L/queues/Q, url the https URL of verify.",
@@ -46,6 +36,7 @@ _REMEDIES = {  # https://cloud.google.com/tasks/docs/creating-http-target-tasks#
     " service_account that the tasks use.",
     404: "There is no such queue. Correct scheduler.cloud_tasks.queue, or make the queue (a deleted name is blocked for a week).",
 }
+_SERVICE = Service(SYSTEM, "https://cloudtasks.googleapis.com", ENDPOINT, _REMEDIES)
 
 
 class CloudTasks(Struct, frozen=True):
@@ -111,57 +102,12 @@ class CloudTasks(Struct, frozen=True):
         }
 
 
-@lru_cache(maxsize=1)
-def credentials() -> tuple[Any, Any]:
-    r"""Google's credentials and their transport, created on first use because servers fork their workers.
-
-    Anonymous if ENDPOINT is set.
-    """
-    with IMPORTING:
-        import google.auth
-        from google.auth.credentials import AnonymousCredentials
-        from google.auth.transport.requests import Request
-
-    here = bool(os.environ.get(ENDPOINT))
-    return AnonymousCredentials() if here else google.auth.default(scopes=[_SCOPE])[0], Request()
-
-
 def _ask(method: str, path: str, timeout_s: float, content: Any = None) -> dict[str, Any]:
-    """Call Cloud Tasks. Returns its answer with status 200. A rejected token is renewed once, as Google's clients do."""
-    ends = time.monotonic() + timeout_s
-    answer = _answer(method, path, ends, content, renewed=False)
-    if answer.status == _LOGIN_FAILED:
-        answer = _answer(method, path, ends, content, renewed=True)
-    if answer.status != _OK:
-        explanation = sentence(answer.body, answer.headers.get("content-type", ""))
-        raise refusal(SYSTEM, answer.status, explanation, _REMEDIES)
-    content = answer.json()
-    if not isinstance(content, dict):
+    """The object that Cloud Tasks answers with."""
+    found = _SERVICE.ask(method, f"/v2/{quote(path, safe='/:')}", timeout_s=timeout_s, json=content).json()
+    if not isinstance(found, dict):
         raise Unavailable(SYSTEM, "answered 200 with something else than an object")
-    return content
-
-
-def _answer(method: str, path: str, ends: float, content: Any, *, renewed: bool) -> Answer:
-    headers: dict[str, str] = {}
-    with translate_errors(SYSTEM, _REMEDIES):
-        url = f"{_address()}/v2/{quote(path, safe='/:')}"
-        account, request = credentials()
-
-        def fetch(*arguments: Any, **options: Any) -> Any:
-            # google-auth sends several requests, each with this time-out; the remaining time is for all of them
-            return request(*arguments, **options | {"timeout": timeouts(SYSTEM, ends - time.monotonic())})
-
-        if renewed:
-            account.refresh(fetch)
-        account.before_request(fetch, method, url, headers)
-    return http_client.request(SYSTEM, method, url, timeout_s=ends - time.monotonic(), headers=headers, json=content)
-
-
-def _address() -> str:
-    endpoint = os.environ.get(ENDPOINT)
-    if endpoint and not is_loopback(urlsplit(endpoint).hostname):
-        raise Denied(SYSTEM, f"{ENDPOINT} is not on loopback", remedy=f"Unset {ENDPOINT}; it is for tests.")
-    return endpoint or _ADDRESS
+    return found
 
 
 ADAPTER: type[Scheduler] = CloudTasks

@@ -3,28 +3,34 @@
 A write that may have taken effect is never retried: if the answer to the first was lost, the second would get 412, as if
 somebody else had written (https://cloud.google.com/storage/docs/request-preconditions). 429 is retried, since nothing was
 written: one object takes one write a second (https://cloud.google.com/storage/quotas#objects).
+
+By the JSON API: https://cloud.google.com/storage/docs/json_api/v1/objects. Why without a client: docs/decisions/store.md.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
+import hashlib
+import json
 import secrets
 import time
-from functools import lru_cache
+from base64 import b64encode
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
 
 from msgspec import Struct
 
 from functions.application.ports import Finding, Listed, Store, Stored, finding_of_error
 from functions.runtime.errors import Conflict, Denied, Unavailable
-from functions.runtime.google_cloud import timeouts, translate_errors
-from functions.runtime.import_lock import IMPORTING
+from functions.runtime.google_cloud import Service, unreadable
 from functions.runtime.parallel import run_in_batches, run_parallel
 from functions.runtime.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from functions.runtime.http_client import Answer
 
 SYSTEM = "Cloud Storage"
 _DUE = "unstick-due"
@@ -39,6 +45,9 @@ _REMEDIES = {  # https://cloud.google.com/storage/docs/access-control/iam-permis
     403: Text("Give Unstick's service account roles/storage.objectUser on the bucket; replacing an object needs delete too."),
     404: Text("There is no such bucket. Correct store.cloud_storage.bucket: the name alone, without gs://."),
 }
+_SERVICE = Service(SYSTEM, "https://storage.googleapis.com", "STORAGE_EMULATOR_HOST", _REMEDIES)
+_MOST_BYTES = 32 * 1024 * 1024
+"""Of one answer: a list has up to 1,000 names, an archive record its evidence."""
 
 
 class CloudStorage(Struct, frozen=True):
@@ -49,51 +58,46 @@ class CloudStorage(Struct, frozen=True):
 
     def load(self, key: str, *, timeout_s: float) -> Stored | None:
         """The current document; None if there is none. One request: the generation is in the response headers."""
-        blob = self._blob(self._document(key))
-        body = _read_if_there(blob, timeout_s)
-        return None if body is None else Stored(body=body, generation=_generation(blob))
+        answer = self._read_if_there(self._document(key), timeout_s)
+        return None if answer is None else Stored(answer.body, _generation(answer.headers.get("x-goog-generation")))
 
     def save(self, key: str, body: bytes, *, generation: str | None, due: float | None, timeout_s: float) -> str:
         """Save if the generation is still the one given (None: if there is no document); see ports.Store."""
-        blob = self._blob(self._document(key))
-        blob.metadata = {} if due is None else {_DUE: repr(due)}
+        metadata = {} if due is None else {_DUE: repr(due)}
         try:
-            _write(blob, body, timeout_s, if_generation_match=int(generation or 0))
+            answer = self._write(self._document(key), body, timeout_s, metadata, generation=int(generation or 0))
         except Denied as error:
             deleted = error.status == _NOT_FOUND and generation is not None and not _no_bucket(error)
             if error.status == _PRECONDITION_FAILED or deleted:
                 raise Conflict(f"{key} was changed by somebody else") from None
             raise
-        return _generation(blob)
+        return _generation(_content(answer).get("generation"))
 
     def list_documents(self, *, timeout_s: float) -> list[Listed]:
         """All documents, by key. One request for each 1,000 of them, since `due` is in the objects' metadata."""
         prefix = self._document("")[: -len(".json")]
-        documents = []
-        with translate_errors(SYSTEM, _REMEDIES):
-            for blob in self._names(prefix, "", "items(name,metadata),nextPageToken", timeout_s):
-                due = (blob.metadata or {}).get(_DUE)
-                documents.append(Listed(blob.name[len(prefix) :].removesuffix(".json"), float(due) if due else None))
-        return documents
+        listed = self._list(prefix, "", "items(name,metadata),nextPageToken", timeout_s)
+        return [Listed(name[len(prefix) :].removesuffix(".json"), _due(metadata)) for name, metadata in listed]
 
     def archive(self, path: str, body: bytes, *, timeout_s: float) -> None:
         """Write an archive record. Writing the same path again replaces it."""
-        _write(self._blob(self.prefix + path), body, timeout_s)
+        self._write(self.prefix + path, body, timeout_s, {})
 
     def read_archived(self, path: str, *, timeout_s: float) -> bytes | None:
         """Read what was archived under this path; None if nothing was."""
-        return _read_if_there(self._blob(self.prefix + path), timeout_s)
+        answer = self._read_if_there(self.prefix + path, timeout_s)
+        return None if answer is None else answer.body
 
     def read_archive(self, *, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
         """The archive from DATE `since` on, by path. `timeout_s` applies to the list and to each batch of eight records."""
         folder = f"{self.prefix}incidents/"
-        names = [blob.name for blob in self._names(folder, folder + since, "items(name),nextPageToken", timeout_s)]
-        calls = [self._reader(name, timeout_s) for name in names]
+        names = [name for name, _ in self._list(folder, folder + since, "items(name),nextPageToken", timeout_s)]
+        calls = [partial(self._read, name, timeout_s) for name in names]
         bodies = run_in_batches(run_parallel, calls, timeout_s=timeout_s, at_once=_AT_ONCE)
         for name, body in zip(names, bodies, strict=True):
             if isinstance(body, Exception):
                 raise body
-            yield name.removeprefix(self.prefix), body
+            yield name.removeprefix(self.prefix), body.body
 
     def check(self, *, timeout_s: float) -> list[Finding]:
         """Check that the bucket is writable and compare-and-set compares. Uses a document of its own and removes it."""
@@ -115,91 +119,95 @@ class CloudStorage(Struct, frozen=True):
     def _document(self, key: str) -> str:
         return f"{self.prefix}documents/{key}.json"
 
-    def _blob(self, name: str) -> Any:
-        with translate_errors(SYSTEM, _REMEDIES):
-            return client().bucket(self.bucket).blob(name)
+    def _bucket(self) -> str:
+        return f"/storage/v1/b/{quote(self.bucket, safe='')}/o"
 
-    def _reader(self, name: str, timeout_s: float) -> Any:
-        return lambda: _read(self._blob(name), timeout_s)
+    def _read(self, name: str, timeout_s: float) -> Answer:
+        path = f"/download{self._bucket()}/{quote(name, safe='')}?alt=media"
+        answer = _SERVICE.ask("GET", path, timeout_s=timeout_s, max_bytes=_MOST_BYTES)
+        hashes = answer.headers.get("x-goog-hash", "")
+        if "md5=" in hashes and f"md5={_md5(answer.body)}" not in hashes:
+            raise Unavailable(SYSTEM, Text("answered with other bytes than were stored"))
+        return answer
 
-    def _names(self, prefix: str, start: str, fields: str, timeout_s: float) -> list[Any]:
-        blobs: list[Any] = []
+    def _read_if_there(self, name: str, timeout_s: float) -> Answer | None:
+        try:
+            return self._read(name, timeout_s)
+        except Denied as error:
+            if error.status == _NOT_FOUND and not _no_bucket(error):
+                return None
+            raise
+
+    def _write(
+        self, name: str, body: bytes, timeout_s: float, metadata: dict[str, str], *, generation: int | None = None
+    ) -> Answer:
+        """Metadata and content in one request: https://cloud.google.com/storage/docs/uploading-objects-from-memory."""
         ends = time.monotonic() + timeout_s
-        with translate_errors(SYSTEM, _REMEDIES):
-            pages = client().list_blobs(
-                self.bucket, prefix=prefix, start_offset=start or None, fields=fields,
-                timeout=timeouts(SYSTEM, timeout_s), retry=None,
-            ).pages  # fmt: skip
-            for page in pages:
-                blobs += page
-                if time.monotonic() > ends:
-                    raise Unavailable(SYSTEM, Text("the list was not complete in time"), late=True)
-        if not all(isinstance(blob.name, str) for blob in blobs):
+        kind = "application/json" if name.endswith(".json") else "text/plain; charset=utf-8"
+        # without cacheControl, public objects would be cached for an hour; with md5Hash, damaged content is refused
+        about = {"name": name, "cacheControl": "no-store", "contentType": kind, "metadata": metadata, "md5Hash": _md5(body)}
+        boundary = secrets.token_hex(16)
+        parts = ("application/json; charset=utf-8", json.dumps(about).encode()), (kind, body)
+        sent = b"".join(f"--{boundary}\r\ncontent-type: {kind}\r\n\r\n".encode() + part + b"\r\n" for kind, part in parts)
+        query = urlencode({"uploadType": "multipart"} | ({} if generation is None else {"ifGenerationMatch": generation}))
+        headers = {"Content-Type": f"multipart/related; boundary={boundary}"}
+        while True:
+            answer = _SERVICE.send(
+                "POST", f"/upload{self._bucket()}?{query}", timeout_s=ends - time.monotonic(), headers=headers,
+                body=sent + f"--{boundary}--".encode(),
+            )  # fmt: skip
+            if answer.status != _TOO_SOON or ends - time.monotonic() <= _PAUSE_S + _PAUSE_MORE_S:
+                return _SERVICE.accept(answer)
+            time.sleep(_PAUSE_S + _PAUSE_MORE_S * secrets.randbelow(1000) / 1000)
+
+    def _list(self, prefix: str, start: str, fields: str, timeout_s: float) -> list[tuple[str, Any]]:
+        """(name, metadata) of all objects that begin with the prefix, from `start` on, by name."""
+        ends = time.monotonic() + timeout_s
+        query = {"prefix": prefix, "fields": fields} | ({"startOffset": start} if start else {})
+        listed: list[Any] = []
+        while True:
+            path = f"{self._bucket()}?{urlencode(query)}"
+            page = _content(_SERVICE.ask("GET", path, timeout_s=ends - time.monotonic(), max_bytes=_MOST_BYTES))
+            listed += page.get("items") or []
+            if not page.get("nextPageToken"):
+                break
+            if time.monotonic() > ends:
+                raise Unavailable(SYSTEM, Text("the list was not complete in time"), late=True)
+            query["pageToken"] = str(page["nextPageToken"])
+        if not all(isinstance(one, dict) and isinstance(one.get("name"), str) for one in listed):
             raise Unavailable(SYSTEM, Text("the list has an entry without a name"))
-        return blobs
+        return [(one["name"], one.get("metadata")) for one in listed]
 
     def _delete(self, key: str, timeout_s: float) -> None:
-        with translate_errors(SYSTEM, _REMEDIES):
-            self._blob(self._document(key)).delete(timeout=timeouts(SYSTEM, timeout_s), retry=None)
+        _SERVICE.ask("DELETE", f"{self._bucket()}/{quote(self._document(key), safe='')}", timeout_s=timeout_s)
 
 
-@lru_cache(maxsize=1)
-def client() -> Any:
-    r"""Google's client, created on first use because servers fork their workers.
-
-    Without credentials if STORAGE_EMULATOR_HOST is set.
-    """
-    with IMPORTING:
-        from google.cloud.storage import Client  # 86 ms and 29 MiB on top of requests
-
-    # otherwise the client fetches the bucket's metadata in another thread, with retries, for traces that nobody collects
-    os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
-    return Client(project="unused")  # needed only to create buckets; without one the client queries the metadata server
+def _content(answer: Answer) -> dict[str, Any]:
+    content = answer.json()
+    if not isinstance(content, dict):
+        raise unreadable(SYSTEM, TypeError())
+    return content
 
 
-def _read(blob: Any, timeout_s: float) -> bytes:
-    with translate_errors(SYSTEM, _REMEDIES):
-        body: bytes = blob.download_as_bytes(timeout=timeouts(SYSTEM, timeout_s), retry=None)
-        return body
-
-
-def _read_if_there(blob: Any, timeout_s: float) -> bytes | None:
+def _generation(value: Any) -> str:
     try:
-        return _read(blob, timeout_s)
-    except Denied as error:
-        if error.status == _NOT_FOUND and not _no_bucket(error):
-            return None
-        raise
+        return str(int(value))
+    except (TypeError, ValueError) as error:
+        raise unreadable(SYSTEM, error) from None
 
 
-def _write(blob: Any, body: bytes, timeout_s: float, **precondition: int) -> None:
-    blob.cache_control = "no-store"  # without it, public objects would be cached for an hour
-    kind = "application/json" if blob.name.endswith(".json") else "text/plain; charset=utf-8"
-    ends = time.monotonic() + timeout_s
-    while not _is_written(blob, body, kind, ends, precondition):
-        time.sleep(_pause_s())
+def _due(metadata: Any) -> float | None:
+    """When the document is due, as `save` wrote it."""
+    try:
+        due = (metadata or {}).get(_DUE)
+        return float(due) if due else None
+    except (AttributeError, TypeError, ValueError) as error:
+        raise unreadable(SYSTEM, error) from None
 
 
-def _is_written(blob: Any, body: bytes, kind: str, ends: float, precondition: dict[str, int]) -> bool:
-    """False for a 429 (the object was written within the last second), if there is time for another try."""
-    left_s = ends - time.monotonic()
-    with translate_errors(SYSTEM, _REMEDIES):
-        try:
-            blob.upload_from_string(body, content_type=kind, timeout=timeouts(SYSTEM, left_s), retry=None, **precondition)
-        except Exception as error:
-            if getattr(error, "code", 0) != _TOO_SOON or ends - time.monotonic() <= _PAUSE_S + _PAUSE_MORE_S:
-                raise
-            return False
-    return True
-
-
-def _pause_s() -> float:
-    return _PAUSE_S + _PAUSE_MORE_S * secrets.randbelow(1000) / 1000
-
-
-def _generation(blob: Any) -> str:
-    with translate_errors(SYSTEM, _REMEDIES):
-        return str(int(blob.generation))
+def _md5(body: bytes) -> str:
+    """As Cloud Storage has it: a checksum of what was sent, no protection."""
+    return b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
 
 
 def _no_bucket(error: Denied) -> bool:

@@ -29,6 +29,7 @@ from google.cloud import tasks_v2
 from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksRestTransport
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
+from msgspec.structs import replace
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
@@ -724,7 +725,7 @@ def test_a_lost_answer_is_unavailable(cloud_room, double):
 def test_the_endpoint_is_for_loopback_only(monkeypatch, double):
     """A variable of tests must not send payloads elsewhere."""
     monkeypatch.setenv(cloud_tasks.ENDPOINT, "https://tasks.invalid")
-    with pytest.raises(Denied, match="not on loopback"):
+    with pytest.raises(Denied, match="not http on a loopback address"):
         cloud_tasks.CloudTasks(double.queue, "http://127.0.0.1:9/", ACCOUNT).wake(1.0, "a", timeout_s=PATIENCE_S)
     assert double.calls == []
 
@@ -837,7 +838,7 @@ def test_a_token_that_is_no_longer_taken_is_renewed_once(monkeypatch, httpserver
         return Response(json.dumps(body), 200 if taken else 401, content_type="application/json")
 
     httpserver.expect_request("/v2/projects/p/locations/l/queues/q/tasks", method="POST").respond_with_handler(answer)
-    monkeypatch.setattr(cloud_tasks, "_ADDRESS", httpserver.url_for("").rstrip("/"))
+    monkeypatch.setattr(cloud_tasks, "_SERVICE", replace(cloud_tasks._SERVICE, address=httpserver.url_for("").rstrip("/")))
     said = ""
     try:
         ELSEWHERE.wake(1.0, "a", timeout_s=PATIENCE_S)

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.storage import Client
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
@@ -67,18 +69,6 @@ def gcs() -> Iterator[str]:
 
 
 @pytest.fixture
-def no_client_kept() -> Iterator[None]:
-    yield
-    forget_client()
-
-
-def forget_client() -> None:
-    if cloud_storage.client.cache_info().currsize:
-        cloud_storage.client().close()
-    cloud_storage.client.cache_clear()
-
-
-@pytest.fixture
 def local_room(tmp_path: Path) -> Iterator[Room]:
     path = tmp_path / "unstick.db"
     held: list[sqlite3.Connection] = []
@@ -93,11 +83,10 @@ def local_room(tmp_path: Path) -> Iterator[Room]:
 
 
 @pytest.fixture
-def cloud_room(gcs: str, request, monkeypatch, no_client_kept, closed_port) -> Room:
+def cloud_room(gcs: str, request, monkeypatch, closed_port) -> Room:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs)
 
     def leave() -> None:
-        forget_client()
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{closed_port}")
 
     return Room(cloud_storage.CloudStorage("bucket-one", f"{abs(hash(request.node.nodeid))}/"), leave)
@@ -385,7 +374,7 @@ def storage_server() -> Iterator[HTTPServer]:
 
 
 @pytest.fixture
-def answering(storage_server, monkeypatch, no_client_kept):
+def answering(storage_server, monkeypatch):
     """A Cloud Storage that says one thing to all: returns how to set what, with the paths it was asked in `.asked`."""
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage_server.url_for("").rstrip("/"))
     over = threading.Event()
@@ -524,7 +513,7 @@ def test_missing_role_in_check(answering):
     assert "roles/storage.objectUser" in str(finding.remedy)
 
 
-def test_check_finds_a_server_that_does_not_compare(httpserver, monkeypatch, no_client_kept):
+def test_check_finds_a_server_that_does_not_compare(httpserver, monkeypatch):
     """A server that ignores preconditions, as one well-known emulator does, must not carry production."""
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", httpserver.url_for("").rstrip("/"))
     httpserver.expect_request(ANY, method="POST").respond_with_json({"name": "a", "generation": "1"})
@@ -535,7 +524,7 @@ def test_check_finds_a_server_that_does_not_compare(httpserver, monkeypatch, no_
     assert "second writer" in str(finding.detail)
 
 
-def test_a_read_is_one_request(httpserver, monkeypatch, no_client_kept):
+def test_a_read_is_one_request(httpserver, monkeypatch):
     """Loading takes one leg: body and generation come in one answer."""
     body, asked = b'{"a": 1}', []
 
@@ -549,7 +538,46 @@ def test_a_read_is_one_request(httpserver, monkeypatch, no_client_kept):
     assert (stored.body, stored.generation, len(asked)) == (body, "77", 1)
 
 
-def test_no_credentials_at_all(monkeypatch, no_client_kept, tmp_path):
+def test_a_damaged_answer_is_not_taken(httpserver, monkeypatch):
+    """Cloud Storage says the MD5 of what it sends; a proxy that changed the body is noticed."""
+    sent = {"X-Goog-Generation": "77", "X-Goog-Hash": "crc32c=n03x6A==, md5=XrY7u+Ae7tCTyyK7j1rNww=="}  # of "hello world"
+    httpserver.expect_request(ANY).respond_with_data("hello world!", headers=sent)
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", httpserver.url_for("").rstrip("/"))
+    with pytest.raises(Unavailable, match="other bytes than were stored"):
+        SETTINGS.load("a", timeout_s=PATIENCE_S)
+    httpserver.clear()
+    httpserver.expect_request(ANY).respond_with_data("hello world", headers=sent)
+    stored = SETTINGS.load("a", timeout_s=PATIENCE_S)
+    assert stored is not None
+    assert stored.body == b"hello world"
+
+
+def test_googles_client_reads_what_was_written_and_writes_what_is_read(cloud_room):
+    """The requests are our own, so Google's client is asked what they made; generations are compared across both."""
+    store, bucket = cloud_room.store, Client(project="p", credentials=AnonymousCredentials()).bucket("bucket-one")
+    body, name = 'ü\r\n--"'.encode() * 1000, f"{store.prefix}documents/a b+%/ü.json"
+    generation = store.save("a b+%/ü", body, generation=None, due=2.5, timeout_s=PATIENCE_S)
+    blob = bucket.get_blob(name)
+    assert blob.download_as_bytes() == body
+    assert (str(blob.generation), blob.content_type, blob.cache_control) == (generation, "application/json", "no-store")
+    assert blob.metadata == {"unstick-due": "2.5"}
+    time.sleep(1.0)  # one write a second
+    blob.upload_from_string(b"theirs", if_generation_match=int(generation))
+    stored = store.load("a b+%/ü", timeout_s=PATIENCE_S)
+    assert (stored.body, stored.generation) == (b"theirs", str(blob.generation))
+    with pytest.raises(Conflict):
+        store.save("a b+%/ü", b"", generation=generation, due=None, timeout_s=PATIENCE_S)
+
+
+@pytest.mark.parametrize("endpoint", ["https://storage.invalid", "http://10.0.0.1:4443", "nonsense"])
+def test_the_storage_endpoint_is_for_loopback_only(monkeypatch, endpoint):
+    """Documents without a token, to a server that a variable names: only a test's."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", endpoint)
+    with pytest.raises(Denied, match="not http on a loopback address"):
+        SETTINGS.load("a", timeout_s=PATIENCE_S)
+
+
+def test_no_credentials_at_all(monkeypatch, tmp_path):
     """On a machine that was never logged in, the error says how to."""
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
     with pytest.raises(Denied, match="no usable credentials") as caught:

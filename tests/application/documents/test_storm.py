@@ -112,10 +112,7 @@ class Real:
 def bucket(monkeypatch) -> Iterator[None]:
     with cloud_storage_double("bucket-one") as url:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
-        cloud_storage.client.cache_clear()
         yield
-        cloud_storage.client().close()
-        cloud_storage.client.cache_clear()
 
 
 def test_a_town_that_is_stuck_at_once_has_its_slots_within_seconds(bucket):
