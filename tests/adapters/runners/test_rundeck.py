@@ -15,28 +15,13 @@ from functions.adapters.runners.rundeck import answers, client
 from functions.adapters.runners.rundeck.settings import Settings
 from functions.runtime.errors import Denied, Unavailable
 from tests.adapters.runners.calls import JOB, MAIL, look, run
-from tests.support.doubles.rundeck import INCIDENT, NOT_AFTER, OWN, TOKEN, Option, Rundeck
+from tests.support.doubles.rundeck import INCIDENT, OWN, TOKEN, Option, Rundeck
 from tests.support.patience import MORE_TIME_S, PATIENCE_S, wait_until
 
 RECORDINGS = Path(__file__).parents[2] / "recordings" / "rundeck"
 
 
 # --- starting
-
-
-def test_run_sends_all_options_as_strings_once(double: Rundeck, settings: Settings) -> None:
-    """The target's options and the two own ones arrive as strings, in JSON, with the token in the header and no cookie."""
-    started = run(settings)
-    (sent,) = double.posts()
-    options = json.loads(sent.body)["options"]
-    assert options == {"service": "mail", INCIDENT: "inc.1", NOT_AFTER: options[NOT_AFTER]}
-    assert options[NOT_AFTER].isdigit()
-    assert sent.headers["content-type"] == sent.headers["accept"] == "application/json"
-    assert sent.headers["x-rundeck-auth-token"] == TOKEN
-    assert "cookie" not in sent.headers
-    assert (started.id, started.tag, started.status) == ("1", "inc.1", "running")
-    assert started.runner_not_after == float(options[NOT_AFTER])
-    assert started.url == f"{double.url}/project/demo/execution/show/1"
 
 
 @pytest.mark.parametrize(
@@ -71,27 +56,6 @@ def test_lost_answer_is_found_in_the_history_by_its_tag(double: Rundeck, setting
     assert [execution.tag for execution in look(settings).executions] == ["inc.7"]
 
 
-@pytest.mark.parametrize(
-    ("declared", "sent"),
-    [
-        ((Option("service"), Option("hard", default="yes"), *OWN), {"service": "mail"}),
-        ((Option("service"), Option("key", secure=True), *OWN), {"service": "mail", "key": "x"}),
-        ((Option("service"), Option(INCIDENT, secure=True), OWN[1]), {"service": "mail"}),
-    ],
-    ids=["a default nobody named", "a secure option", "a secure own option"],
-)
-def test_other_options_in_the_echo_are_a_mismatch(
-    double: Rundeck, settings: Settings, declared: Any, sent: dict[str, str]
-) -> None:
-    """What runs with other options than were sent is told with its id and link, so that it can be aborted and opened."""
-    double.state.jobs[JOB].options = declared
-    with pytest.raises(Denied) as denied:
-        run(settings, replace(MAIL, options=sent))
-    assert (denied.value.code, denied.value.detail) == ("mismatch", "1")
-    assert denied.value.link == f"{double.url}/project/demo/execution/show/1"
-    assert denied.value.remedy
-
-
 ALL_HOSTS = Option("host", default=".*", regex=r"^([0-9.]+|[.][*])$")
 HELD_ON = replace(MAIL, holder="host")
 
@@ -115,46 +79,12 @@ def test_a_start_may_be_limited_to_a_host(double: Rundeck, settings: Settings) -
         double.state.finish(taken.id)
 
 
-def test_another_host_than_was_sent_is_a_mismatch(double: Rundeck, settings: Settings) -> None:
-    """A secure option hides what really ran."""
-    double.state.jobs[JOB].options = (Option("service"), Option("host", secure=True), *OWN)
-    with pytest.raises(Denied) as denied:
-        run(settings, replace(HELD_ON, options={**MAIL.options, "host": "10.0.3.7"}))
-    assert denied.value.code == "mismatch"
-
-
-def test_restarts_of_any_host_are_restarts_of_the_target(double: Rundeck, settings: Settings) -> None:
-    """Cooldown and limits count them, whoever started them; a lost answer is found; a job that is busy with one is known."""
-    target, now = replace(HELD_ON, options={**MAIL.options, "host": "10.0.3.7"}), double.state.now()
-    double.state.plant(JOB, {"service": "mail", "host": "10.0.3.8"}, started=now - 90, ended=now - 80, user="anna")
-    double.state.plant(JOB, {"service": "mail", "host": ".*"}, started=now - 70, ended=now - 60)
-    double.state.plant(JOB, {"service": "post", "host": "10.0.3.7"}, started=now - 50)
-    double.state.jobs[JOB].limit = 0
-    double.fault("POST", "/run", "drop")
-    with pytest.raises(Unavailable):
-        run(settings, target, tag="inc.1")
-    history = look(settings, HELD_ON)
-    assert [execution.id for execution in history.executions] == ["4", "2", "1"]
-    assert history.executions[0].tag == "inc.1"
-    assert [execution.id for execution in history.others] == ["3"]
-    assert [execution.id for execution in look(settings).executions] == [], "without the option it is another target's"
-    assert "opt.host" not in history.start_page
-
-
 def test_empty_option_is_no_option(double: Rundeck, settings: Settings) -> None:
     """An empty value is neither sent nor compared, here or in the history."""
     target = replace(MAIL, options={"service": "mail", "note": ""})
     run(settings, target)
     double.state.plant(JOB, {"service": "mail", "note": ""}, ended=double.state.now())
     assert [execution.id for execution in look(settings, target).executions] == ["2", "1"]
-
-
-def test_late_start_is_known_as_refused(double: Rundeck, settings: Settings) -> None:
-    """A run that its own first step turned away is told from a failed restart by its start and its limit."""
-    run(settings, in_s=-5)
-    (execution,) = look(settings).executions
-    assert execution.refused
-    assert double.state.carried_out == []
 
 
 # --- refusals
@@ -237,13 +167,3 @@ def test_a_fast_job_has_ended_before_it_can_be_aborted(double: Rundeck, settings
         double.tokens = {TOKEN: level}
         ran = client.abort(settings, "1", timeout_s=PATIENCE_S)
         assert (ran.status, ran.ended, ran.aborted_by) == ("succeeded", True, "")
-
-
-@pytest.mark.parametrize("left", ["running", "scheduled", "queued"])
-def test_an_abort_that_failed_is_not_done(httpserver: HTTPServer, settings: Settings, left: str) -> None:
-    """Rundeck says 200 to an abort that failed: as long as the execution is not over, that is a no."""
-    body = {"abort": {"status": "failed", "reason": "no thread"}, "execution": {"id": "1", "status": left}}
-    httpserver.expect_request("/api/41/execution/1/abort").respond_with_json(body)
-    httpserver.expect_request("/api/41/execution/1").respond_with_json({"id": 1, "status": left})
-    with pytest.raises(Denied, match="no thread"):
-        client.abort(replace(settings, url=httpserver.url_for("")), "1", timeout_s=PATIENCE_S)

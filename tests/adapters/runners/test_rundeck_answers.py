@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import pkgutil
 from typing import Any
 
 import pytest
-from msgspec import Struct, ValidationError
 
-from functions.adapters.runners import rundeck
 from functions.adapters.runners.rundeck import answers
 from functions.adapters.runners.rundeck.settings import Settings
-from functions.application.decoding import convert
 from functions.domain.model.observations import Execution
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable
@@ -22,41 +17,6 @@ from functions.runtime.secrets import SecretRef
 from tests.support.patience import PATIENCE_S
 
 JSON, HTML = "application/json;charset=utf-8", "Text/HTML; charset=utf-8"
-
-
-def test_nothing_that_was_read_can_be_changed() -> None:
-    """What one thread was given another may be reading."""
-    modules = [importlib.import_module(f"{rundeck.__name__}.{one.name}") for one in pkgutil.iter_modules(rundeck.__path__)]
-    structs = [
-        kind for module in modules for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, Struct)
-    ]
-    assert [kind.__name__ for kind in structs if kind is not Struct and not kind.__struct_config__.frozen] == []
-
-
-def test_the_settings_of_a_new_user() -> None:
-    """The version of the API that every server has, and one that is too old for options."""
-    given = {"url": "http://rundeck", "token": {"reference": "env://TOKEN"}}
-    settings = convert(given, Settings)
-    assert (settings.api_version, settings.incident_option, settings.not_after_option) == (
-        41,
-        "unstick_incident",
-        "unstick_not_after",
-    )
-    assert convert(given | {"api_version": 18}, Settings).api_version == 18
-    with pytest.raises(ValidationError):
-        convert(given | {"api_version": 17}, Settings)
-
-
-@pytest.mark.parametrize(
-    ("written", "at"),
-    [
-        ("2027-01-15T08:00:00Z", 1_800_000_000.0), ("2027-01-15T10:00:00+02:00", 1_800_000_000.0),
-        ("2027-01-15T08:00:00", None), ("", None), ("soon", None),
-    ],
-)  # fmt: skip
-def test_when_the_token_ends(written: str, at: float | None) -> None:
-    """With its zone, or nobody knows."""
-    assert Settings("http://rundeck", SecretRef("env://NONE"), token_expires=written).token_expires_at == at
 
 
 class Wire:
@@ -265,18 +225,6 @@ def test_an_error_may_have_another_form(monkeypatch: pytest.MonkeyPatch, body: A
         ask(monkeypatch, Wire((400, JSON, body)))
     assert denied.value.code == code
     assert str(denied.value.detail).endswith(said)
-
-
-@pytest.mark.parametrize(
-    ("text", "limit", "shown"),
-    [
-        ("a" * 5, 5, "aaaaa"), ("a" * 6, 5, "aaaaa..."), ("a\nb\tc\u2028d", 20, "a b c d"),
-        ("\x1b[31m\u202e\x00", 20, r"\x1b[31m\u202e\x00"), ("é 密 x", 20, "é 密 x"), ("", 0, ""),
-    ],
-)  # fmt: skip
-def test_a_text_is_one_safe_line(text: str, limit: int, shown: str) -> None:
-    """Of so many characters at most, and it says where it was cut."""
-    assert answers.plain(text, limit) == shown
 
 
 @pytest.mark.parametrize("headers", [{}, {"date": "today"}, {"date": ""}])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,14 +54,6 @@ def until_ended(settings: Settings, execution: str | None) -> tuple[Execution | 
     return wait_until(lambda: read(settings, execution), lambda found: found[1] is not None)
 
 
-def test_a_run_is_started_once_with_its_tag_and_no_fence(double: Rundeck, settings: Settings):
-    """The incident's tag is the only option of Unstick's own."""
-    run = start(settings)
-    (sent,) = double.posts()
-    assert json.loads(sent.body)["options"] == {"process": "mail", INCIDENT: TAG}
-    assert run.is_evidence
-
-
 @pytest.mark.parametrize("known", [True, False], ids=["by its id", "by its tag"])
 def test_its_output_is_read_once_it_has_ended(double: Rundeck, settings: Settings, known: bool):
     """The whole output as the job wrote it, a Java stack too: nothing is taken for Rundeck's own noise."""
@@ -70,28 +61,6 @@ def test_its_output_is_read_once_it_has_ended(double: Rundeck, settings: Setting
     found, output = until_ended(settings, run.id if known else None)
     assert found is not None
     assert (found.id, found.succeeded, output) == (run.id, True, STACK)
-
-
-def test_a_run_that_goes_on_has_no_output_yet(double: Rundeck, settings: Settings):
-    """Whoever waits for it looks again."""
-    double.state.jobs[EVIDENCE] = evidence_job(action=None, duration_s=math.inf, timeout_s=None)
-    run = start(settings)
-    found, output = read(settings, None)
-    assert found is not None
-    assert (found.id, found.ended, output) == (run.id, False, None)
-
-
-@pytest.mark.parametrize(
-    ("change", "code"), [({"limit": 1, "action": None, "duration_s": math.inf}, "busy"), ({"enabled": False}, "disabled")]
-)
-def test_a_refusal_is_a_clear_no(double: Rundeck, settings: Settings, change: dict[str, Any], code: str):
-    """The restart does not wait for what will not come."""
-    double.state.jobs[EVIDENCE] = evidence_job(**change)
-    if code == "busy":
-        start(settings)
-    with pytest.raises(Denied) as refused:
-        start(settings)
-    assert refused.value.code == code
 
 
 def test_a_lost_answer_is_unknown_and_the_run_is_found(double: Rundeck, settings: Settings):

@@ -144,15 +144,6 @@ def test_the_option_that_limits_a_restart_to_a_host(
     assert check()[checks.OPTIONS].ok == (declared is None or not declared["value"]), "a default that the runbook does not name"
 
 
-def test_questions_that_older_versions_of_the_api_have_not(said: Said) -> None:
-    """They are asked with the version that has them, or with a higher one that is configured."""
-    for configured, asked in ((41, (46, 41)), (18, (46, 36)), (59, (59, 59))):
-        check(replace(SETTINGS, api_version=configured))
-        meta = {said.asked[path].get("api_version") for path in ("job/x/meta", "project/de%2Fmo/meta?meta=*")}
-        assert (*meta, said.asked["system/executions/status"]["api_version"]) == asked
-        assert {said.asked[path].get("api_version", 0) for path in ("job/x/info", "job/x/executions?max=1")} == {configured}
-
-
 def test_the_nodes_are_those_of_the_job_s_filter(said: Said) -> None:
     """Without one it runs on Rundeck's own node; what can't be known before the job runs is not asked for."""
     wanted = "project/de%2Fmo/resources?filter="
@@ -267,12 +258,6 @@ def test_a_definition_that_is_none(said: Said, body: bytes) -> None:
     said.bodies["job/x"] = body
     line = check()[checks.DEFINITION]
     assert (line.ok, str(line.detail)) == (False, "sent something other than what was asked for")
-
-
-def test_a_definition_is_the_first_of_a_list(said: Said) -> None:
-    """It was asked for alone."""
-    said.bodies["job/x"] = yaml.safe_dump([said.job, {"options": []}]).encode()
-    assert check()[checks.OPTIONS].ok is True
 
 
 @pytest.mark.parametrize(

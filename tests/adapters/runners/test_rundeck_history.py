@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from dataclasses import replace as replace_job
 from pathlib import Path
@@ -46,20 +45,6 @@ def test_look_takes_the_targets_own_runs_manual_ones_included(double: Rundeck, s
     assert [(row.id, row.scheduled) for row in seen.others] == [("6", True), ("3", False)]
 
 
-def test_scheduled_run_of_the_target_is_not_ended(double: Rundeck, settings: Settings) -> None:
-    """A run for later is there, has not ended, and says that it waits."""
-    double.state.plant(JOB, {"service": "mail"}, started=double.state.now() + 3600, scheduled=True)
-    (execution,) = look(settings).executions
-    assert (execution.scheduled, execution.ended, execution.status) == (True, False, "scheduled")
-
-
-def test_ages_are_on_rundecks_clock(double: Rundeck, settings: Settings) -> None:
-    """Rundeck's clock comes from its Date header, however far off it is."""
-    double.state.clock_ahead_s = 7200
-    began = time.time()
-    assert began + 7200 - 2 <= look(settings).runner_now <= time.time() + 7200 + 2
-
-
 @pytest.mark.parametrize(
     ("options", "query"),
     [
@@ -75,23 +60,6 @@ def test_the_page_of_the_job_has_the_options_filled_in(settings: Settings, optio
     page = client.start_page(settings, target, "de/mo")
     assert page == f"{settings.url}/project/de%2Fmo/job/show/{JOB}{query}"
     assert parse_qs(urlsplit(page).query) == {f"opt.{name}": [value] for name, value in options.items() if value}
-
-
-def test_short_history_is_one_round_of_requests(double: Rundeck, settings: Settings) -> None:
-    """Three lists and the followed execution are asked at once, and nothing after them."""
-    run(settings)
-    double.requests.clear()
-    all_four = threading.Barrier(4, timeout=PATIENCE_S)
-    arrived = double.arrived
-
-    def once_all_have(seen: Seen) -> tuple[str, float]:
-        fault = arrived(seen)
-        all_four.wait()
-        return fault
-
-    double.arrived = once_all_have  # type: ignore[method-assign]
-    look(settings, follow="1")
-    assert len(double.requests) == 4
 
 
 def test_long_history_is_paged_as_far_back_as_asked(double: Rundeck, settings: Settings) -> None:

@@ -127,13 +127,6 @@ def test_pages_are_read_as_far_back_as_anything_may_have_ended(
     assert pages(lists) == sorted(asked)
 
 
-def test_a_list_of_running_ones_is_read_to_its_end(lists: Lists) -> None:
-    """None of them is too old to count."""
-    lists.running = [row(number, ended=None) for number in range(1, 131)]
-    assert len(look().executions) == 130
-    assert pages(lists) == sorted([*ONCE, "0", "running100"])
-
-
 def test_too_long_a_history_is_unknown(lists: Lists) -> None:
     """Ten pages are read, and no more."""
     lists.rows = [row(1)] * 1001
@@ -166,13 +159,6 @@ def test_what_is_no_list_is_unknown(lists: Lists, body: Any) -> None:
     lists.said["status=running"] = body
     with pytest.raises(Unavailable, match="sent something other than"):
         look()
-
-
-def test_more_rows_than_the_list_says_are_no_hidden_ones(lists: Lists) -> None:
-    """One began while it was counted."""
-    lists.said["executions?max"] = {"paging": {"total": 1}, "executions": [row(1), row(2)]}
-    assert [one.id for one in look().executions] == ["2", "1"]
-    assert len(lists.asked) == 3
 
 
 def test_a_clear_no_is_told_before_a_missing_answer(lists: Lists) -> None:
@@ -219,23 +205,6 @@ def test_the_newest_start_comes_first(lists: Lists) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "own", "others"),
-    [
-        ({"service": "mail", "unstick_incident": "a.1", "unstick_not_after": "5"}, ["1"], []),
-        ({"service": "mail", "note": ""}, ["1"], []),
-        ({"service": "mail", "note": "x"}, [], ["1"]),
-        ({}, [], ["1"]),
-        (None, [], ["1"]),
-    ],
-)
-def test_an_execution_is_the_target_s_by_its_options(lists: Lists, options: Any, own: list[str], others: list[str]) -> None:
-    """Those of Unstick's own do not count, and an empty one is none. Others of the job are told while they go on."""
-    lists.running = [row(1, ended=None) | {"job": None if options is None else {"options": options}}]
-    seen = client.look(SETTINGS, MAIL, since_s=1, follow=None, tail=False, timeout_s=PATIENCE_S)
-    assert ([one.id for one in seen.executions], [one.id for one in seen.others]) == (own, others)
-
-
-@pytest.mark.parametrize(
     ("projects", "page"),
     [([None, "", "a"], "project/a/job"), ([5, "b/c"], "project/b%2Fc/job"), (["a", "b"], "project/a/job"), ([None], "")],
 )
@@ -255,14 +224,6 @@ def chain(lists: Lists, retries: int) -> None:
         again = {"retriedExecution": {"id": number + 1}} if number <= retries else {"retriedExecution": None}
         lists.said[f"execution/{number}"] = row(number) | again
     lists.said = dict(sorted(lists.said.items(), key=lambda one: -len(one[0])))
-
-
-@pytest.mark.parametrize("retries", [0, 1, 19])
-def test_retries_are_followed(lists: Lists, retries: int) -> None:
-    """To the last one."""
-    chain(lists, retries)
-    seen = look(follow="1")
-    assert (seen.followed and seen.followed.id, seen.tail) == (f"{retries + 1}", None)
 
 
 def test_too_many_retries_are_unknown(lists: Lists) -> None:

@@ -379,32 +379,6 @@ def test_a_label_that_may_not_be_used_holds(labels, said):
         prometheus.name_queue(symptom(allow={"queue": "[a-z]+"}), labels)
 
 
-# --- queries --------------------------------------------------------------------------------------------------------------
-
-SELECTORS = [
-    ("up", ["up"]),
-    ('sum by (job) (rate(a_total{b="}"}[5m])) / on (job) group_left (x) max(c) > bool 0', ['a_total{b="}"}', "c"]),
-    ('count(up{job="worker"} == 1) or 0 * max(redis_up)', ['up{job="worker"}', "redis_up"]),
-    ('{__name__="a", c!="d"} unless e', ['{__name__="a", c!="d"}', "e"]),
-    ("max_over_time(sum(a:b:rate)[5m:15s]) # and nothing", ["a:b:rate"]),
-    ("sum(a) without (b) + 1e3 - Inf ^ .5", ["a"]),
-    ("quantile(0.9, a) or topk(1, 'b')", ["a"]),
-    ("clamp_min(sum(a), 0) + time() + a", ["a"]),
-]
-
-
-MISTAKES = [
-    ("depth", "sum(a offset 5m)", "`offset`"),
-    ("depth", "a @ end()", "`offset` or `@`"),
-    ("depth", "vector(1)", "names no metric"),
-    ("done", 'sum({__name__=~"a|b"})', "by a pattern for their names"),
-    ("depth", "sum(a{b=${labels.c}})", "outside of quotes"),
-    ("done", "sum(a{b=`${labels.c}`})", "backticks"),
-    ("consumers", "sum(a{b='c'", "without its }"),
-    ("depth", "sum(a);", "PromQL has not"),
-]
-
-
 # --- check ----------------------------------------------------------------------------------------------------------------
 
 

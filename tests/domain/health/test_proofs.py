@@ -236,7 +236,6 @@ def test_a_queue_that_pauses_is_well_once_every_consumer_has_moved_since_the_fir
     assert judge(SYMPTOM, busy, Trust(unsure_s=61.0)).health is Health.WELL
 
 
-GROWS = QueueHistory(flat(6, since_s=30, before=5), flat(1))
 COUNTLESS = [
     pytest.param(still(ready=5, unacked=1), Health.ILL, id="flat"),
     pytest.param(

@@ -9,7 +9,6 @@ from tests.support.workers.crew import Habit
 from tests.system.town.scene import Pattern, Scene, Truth
 
 QUORUM = {"x-queue-type": "quorum"}
-RECENT = frozenset({"4.0", "4.3"})
 
 
 def steady(scene: Scene) -> None:
