@@ -11,6 +11,9 @@ import pytest
 from tests.support import broker as brokers
 from tests.support.debian import ensure
 
+EACH_VERSION = [brokers.HOST, *(pytest.param(version, marks=pytest.mark.long) for version in brokers.VERSIONS)]
+"""The host's in `make test`, the others in `make test-long`."""
+
 
 def need(*packages: str) -> None:
     """These Debian packages, installed where that needs no question. RabbitMQ may come from elsewhere."""

@@ -9,10 +9,7 @@ import pytest
 
 from tests.support import broker as brokers
 from tests.support.broker import Broker
-from tests.support.needs import need, need_broker
-
-EACH_VERSION = [brokers.HOST, *(pytest.param(version, marks=pytest.mark.long) for version in brokers.VERSIONS)]
-"""The host's in `make test`, the others in `make test-long`."""
+from tests.support.needs import EACH_VERSION, need, need_broker
 
 
 @pytest.fixture(scope="session", params=EACH_VERSION)

@@ -12,6 +12,7 @@ import pytest
 from tests.support import broker as brokers
 from tests.support.alerting import PACKAGES, alerting
 from tests.support.doubles.rundeck import Job, Rundeck
+from tests.support.needs import EACH_VERSION, need_broker
 from tests.support.unstick_process import BUDGET, ENDED_WITHIN_S, Unstick, configuration, job_id, runbook
 from tests.support.workers.stuck_application import stuck
 
@@ -23,12 +24,14 @@ TOLD_WITHIN_S = 180.0
 
 
 @pytest.mark.timeout(600)
-def test_from_the_brokers_metrics_to_resolved(needed: Callable[..., None], tmp_path: Path):
+@pytest.mark.parametrize("version", EACH_VERSION)
+def test_from_the_brokers_metrics_to_resolved(version: str, needed: Callable[..., None], tmp_path: Path):
     """A queue sticks, Alertmanager tells Unstick, it is restarted and drains, and the chat hears when the alert is resolved."""
     needed("rabbitmq-server", *PACKAGES)
+    need_broker(version)
     with ExitStack() as stack:
         # a broker of its own: RabbitMQ 3.10 escapes no label, so other tests' queue with a backslash would spoil every scrape
-        broker = stack.enter_context(brokers.broker(tmp_path / "broker"))
+        broker = stack.enter_context(brokers.broker(tmp_path / "broker", version=version))
         broker.add_user("unstick", "only looks", tags="monitoring", vhosts=["/"])
         application = stuck(broker, {"alerted": ["stuck-unacked", "healthy"]}, stack)["alerted"]
         assert application.queue == QUEUE
