@@ -92,9 +92,9 @@ def shipped_jobs() -> list[Path]:
 
 def check_shipped(settings: Settings, job: dict[str, Any], file: Path) -> dict[str, Finding]:
     """`check` as the runbook that names the job would have it."""
-    if not file.name.startswith("evidence-"):
-        return check(settings, job=job["id"])
     options = [one["name"] for one in yaml.safe_load(file.read_text())[0]["options"] if one["name"] != INCIDENT]
+    if not file.name.startswith(("evidence-", "return")):
+        return check(settings, job=job["id"], options=tuple(name for name in options if name != NOT_AFTER))
     found = checks.check_evidence(settings, job["id"], tuple(options), within_s=20.0, timeout_s=PATIENCE_S)
     return {finding.what: finding for finding in found}
 
@@ -104,6 +104,7 @@ def test_rundeck_takes_every_job_that_is_shipped(double: Rundeck, settings: Sett
     """A new user's first step: the import lists the job under `succeeded`, and `check` then has nothing against it."""
     double.tokens["admin-token"] = "admin"
     double.state.jobs.clear()
+    double.state.nodes = {**double.state.nodes, "one": ("park",)}
     answer = requests.post(
         f"{double.url}/api/41/project/demo/jobs/import?fileformat=yaml&dupeOption=update",
         data=file.read_bytes(),
@@ -155,9 +156,10 @@ def test_policy_names_the_job_and_both_contexts() -> None:
     """The policy fits the definition: same job, project and application context, run and history allowed."""
     job = yaml.safe_load(DEFINITION.read_text())[0]
     project, application = yaml.safe_load_all((DEFINITION.parent / "unstick.aclpolicy").read_text())
-    rule, _evidence = project["for"]["job"]
+    rule, *optional = project["for"]["job"]
     assert rule["equals"] == {"group": job["group"], "name": job["name"]}
     assert "run" in rule["allow"]
+    assert {"group": "ops", "name": "park"} in [one.get("equals") for one in optional]
     kinds = ("event", "node")
     assert project["for"]["resource"] == [{"equals": {"kind": kind}, "allow": ["read"]} for kind in kinds]
     assert (project["context"], application["context"]) == ({"project": "demo"}, {"application": "rundeck"})

@@ -1,0 +1,173 @@
+"""infra/rundeck/park.yaml and return.yaml: their scripts, run against brokers, with the options filled in as Rundeck does it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+import yaml
+
+from functions.domain.model.alerts import MOVES
+from tests.support.broker import HOST, PLUGINS, VERSIONS, Broker, broker, cluster, consumer
+from tests.support.needs import need_broker
+from tests.support.patience import PATIENCE_S, wait_until
+
+FOLDER = Path(__file__).parents[2] / "infra" / "rundeck"
+QUEUES = {"classic": None, "quorum": {"x-queue-type": "quorum"}}
+PARKER = ("unstick-park", "moves-what-hangs")
+
+
+def script_of(job: str) -> str:
+    steps: list[dict[str, Any]] = yaml.safe_load((FOLDER / f"{job}.yaml").read_text())[0]["sequence"]["commands"]
+    return str(steps[-1]["script"])
+
+
+def test_both_jobs_have_one_script() -> None:
+    """They differ in their first lines only, where each says its way and what it stops."""
+    park, back = (script_of(job) for job in ("park", "return"))
+    own = r"(?s)SOURCE, TARGET = .*?(?=\nSHOVEL)|^ *#[^\n]*\n"
+    assert re.sub(own, "", park.partition("import ")[2]) == re.sub(own, "", back.partition("import ")[2])
+
+
+def test_unstick_sends_what_park_declares() -> None:
+    """Names are written in two places, and Rundeck refuses an option that its job does not declare."""
+    declared = [one["name"] for one in yaml.safe_load((FOLDER / "park.yaml").read_text())[0]["options"]]
+    assert set(MOVES) <= set(declared)
+
+
+@pytest.fixture(scope="module", params=[HOST, *(pytest.param(one, marks=pytest.mark.long) for one in VERSIONS)])
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A broker with shovels, and an account that may do what park.yaml says and no more."""
+    need_broker(request.param)
+    folder = tmp_path_factory.mktemp("park")
+    with broker(folder, version=request.param, plugins=(*PLUGINS, "rabbitmq_shovel")) as running:
+        grant(running)
+        yield running
+
+
+def grant(made: Broker) -> None:
+    """The account that park.yaml names."""
+    made.add_user(*PARKER, tags="policymaker")
+    made.api("PUT", f"permissions/%2F/{PARKER[0]}", {"configure": r"\.parked$", "write": "^$", "read": "^$"})
+
+
+class Run:
+    """Runs the script of a job on one queue. The application is a process, stopped and started by commands of the test."""
+
+    def __init__(self, made: Broker, folder: Path, queue: str) -> None:
+        self.made, self.folder, self.queue = made, folder, queue
+        (folder / "park.json").write_text(json.dumps({"api": made.url, "user": PARKER[0], "password": PARKER[1]}))
+
+    def job(self, name: str, messages: str, *, stop: Sequence[str] = ("true",), limit_s: int = 60) -> CompletedProcess[str]:
+        options = {"vhost": "/", "queue": self.queue, "messages": messages}
+        script = script_of(name).replace("/etc/unstick-park.json", str(self.folder / "park.json")).replace("@job.execid@", "7")
+        for option, value in options.items():
+            script = script.replace(f"@option.unstick_{option}@", value)
+        script = script.replace("LATE_S, LIMIT_S = 6, 120", f"LATE_S, LIMIT_S = 6, {limit_s}")
+        script = re.sub(r"STOP = \[.*", f"STOP = {list(stop)!r}", script)
+        script = re.sub(r"START = \[.*", f"START = {['touch', str(self.folder / 'started')]!r}", script)
+        begun = f"open({str(self.folder / 'begun')!r}, 'w').close(); "
+        script = script.replace('wait("the shovel ends"', f'{begun}wait("the shovel ends"')
+        file = self.folder / "step.py"
+        file.write_text(script)
+        return subprocess.run([sys.executable, str(file)], capture_output=True, text=True, check=False, timeout=3 * PATIENCE_S)
+
+    @property
+    def started(self) -> bool:
+        return (self.folder / "started").exists()
+
+    def messages(self, queue: str = "") -> list[str]:
+        """All of them in their order, which stay there."""
+        found = []
+        with self.made.channel() as channel:
+            while True:
+                method, _, body = channel.basic_get(queue or self.queue)
+                if method is None:
+                    return found
+                found.append(body.decode().removeprefix("message "))
+
+    def shovels(self) -> list[Any]:
+        return list(self.made.api("GET", "parameters/shovel"))
+
+
+@pytest.fixture(params=QUEUES)
+def run(request: pytest.FixtureRequest, made: Broker, tmp_path: Path) -> Run:
+    queue = f"mail.{request.node.name}".replace("[", "-").replace("]", "")
+    made.publish(queue, 6, arguments=QUEUES[request.param])
+    return Run(made, tmp_path, queue)
+
+
+def test_what_hangs_is_moved_aside_and_brought_back(run: Run) -> None:
+    """Nothing is lost, exactly so many are moved, all others keep their order, and the way back ends at the queue's end."""
+    with consumer(run.made, run.queue, "stuck-unacked") as held:
+        page = f"queues/%2F/{run.queue}"
+        wait_until(lambda: run.made.api("GET", page).get("messages_unacknowledged") == 1)
+        done = run.job("park", "1", stop=["kill", str(held.pid)])
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert "moved 1 from" in done.stdout
+    assert (run.started, run.shovels()) == (True, [])
+    assert (run.messages(f"{run.queue}.parked"), run.messages()) == (["0"], ["1", "2", "3", "4", "5"])
+    kind = run.made.api("GET", f"queues/%2F/{run.queue}.parked")["type"]
+    assert kind == run.made.api("GET", f"queues/%2F/{run.queue}")["type"]
+    done = run.job("return", "")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert (run.messages(f"{run.queue}.parked"), run.messages()) == ([], ["1", "2", "3", "4", "5", "0"])
+
+
+def test_several_are_moved_in_their_order(run: Run) -> None:
+    """As many as were held, from the head on."""
+    assert run.job("park", "3").returncode == 0
+    assert (run.messages(f"{run.queue}.parked"), run.messages()) == (["0", "1", "2"], ["3", "4", "5"])
+
+
+def test_nothing_is_moved_while_a_consumer_is_there(run: Run) -> None:
+    """It would hold the messages that hang, and the shovel would take others. The application is started all the same."""
+    with consumer(run.made, run.queue, "stuck-unacked"):
+        done = run.job("park", "1", limit_s=2)
+    assert done.returncode != 0
+    assert re.search("waited 2 s in vain|still has a consumer", done.stderr)
+    assert (run.started, run.shovels()) == (True, [])
+    assert run.messages() == ["0", "1", "2", "3", "4", "5"]
+
+
+def test_more_than_there_are_moves_nothing(run: Run) -> None:
+    """A shovel that is asked for more waits as a consumer for ever."""
+    done = run.job("park", "7")
+    assert "has 6 messages, so 7 can't be moved" in done.stderr
+    assert (run.started, run.shovels(), run.messages()) == (True, [], ["0", "1", "2", "3", "4", "5"])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("version", [HOST, *VERSIONS])
+@pytest.mark.parametrize("kind", QUEUES)
+@pytest.mark.parametrize("after_s", [0.0, 0.3])
+def test_a_killed_broker_loses_no_message(version: str, kind: str, after_s: float, tmp_path: Path) -> None:
+    """Killed with the shovel on its way: nothing is lost, no shovel stays, the application is started, and more is told."""
+    need_broker(version)
+    with cluster(tmp_path, 1, version=version, plugins=(*PLUGINS, "rabbitmq_shovel")) as crashing:
+        (node,) = crashing.nodes
+        grant(node)
+        node.publish("mail", 6, arguments=QUEUES[kind])
+        run = Run(node, tmp_path, "mail")
+        with ThreadPoolExecutor() as pool:
+            running = pool.submit(run.job, "park", "2")
+            wait_until((tmp_path / "begun").exists)
+            time.sleep(after_s)
+            crashing.kill(node)
+            crashing.start(node)
+            done = running.result()
+        wait_until(lambda: node.api("GET", "queues/%2F/mail").get("state") == "running")
+        parked, left = run.messages("mail.parked"), run.messages()
+        assert set(parked) | set(left) == set("012345"), (parked, left, done.stderr)
+        assert (run.started, run.shovels()) == (True, [])
+        assert (done.returncode == 0) == (len(parked) == 2), (parked, left, done.stderr)
+        assert left == sorted(left)
