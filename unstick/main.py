@@ -19,7 +19,7 @@ from unstick.commands.report import report
 from unstick.commands.send import send
 from unstick.commands.simulate import simulate
 from unstick.commands.status import status
-from unstick.commands.switch import ack, pause, resume
+from unstick.commands.switch import ack, approve, pause, resume
 from unstick.output import Unusable, Wrong
 
 
@@ -55,7 +55,7 @@ def command_line(ctx: click.Context) -> None:
         ctx.color = False
 
 
-for command in (check, simulate, send, drill, status, incident, ack, pause, resume, report, causes):
+for command in (check, simulate, send, drill, status, incident, approve, ack, pause, resume, report, causes):
     command_line.add_command(command)
 
 

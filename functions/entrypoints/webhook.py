@@ -31,6 +31,10 @@ def webhook(request: Request) -> Response:
         from functions.entrypoints.people.slack import respond as respond_to_slack
 
         return respond_to_slack(request)
+    if request.path in ("/healthz", "/metrics") and current_config().scheduler.name == "local":
+        from functions.entrypoints.health import respond as respond_to_monitor
+
+        return respond_to_monitor(request)
     try:
         grafana.require_method(request.method)
         settings = current_config()

@@ -24,7 +24,7 @@ from unstick import __main__, output
 from unstick.main import command_line
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ["check", "simulate", "send", "drill", "status", "incident", "ack", "pause", "resume", "report", "causes"]
+COMMANDS = ["check", "simulate", "send", "drill", "status", "incident", "approve", "ack", "pause", "resume", "report", "causes"]
 
 
 def test_help_names_every_command_in_the_order_of_a_days_work() -> None:

@@ -353,6 +353,31 @@ def test_what_is_not_escalated_is_not_taken(here: Line) -> None:
     assert "has no escalation to take" in here.run("ack", "mail-delivery", code=2).stderr
 
 
+# --- approve -----------------------------------------------------------------------------------------------------------
+
+
+def asking() -> Document:
+    asked = change(INCIDENT, phase=Phase.ASKED, restarts=0, reason=Reason.AWAITING_APPROVAL, nonce="n0nce", expires_at=NOW + 1800)
+    return opened(incident=asked)
+
+
+def test_a_person_on_the_machine_answers_without_buttons(here: Line) -> None:
+    """By the target's name, and the chat hears who it was and why; a second answer finds nothing to answer."""
+    here.saved(asking())
+    shown = here.run("approve", "mail-delivery", "--decline", "--reason", "a deployment is under way", "--by", "anna", code=0)
+    assert "DECLINED: service=mail-delivery: ended" in shown.stdout
+    assert "anna declined it" in shown.stderr
+    assert "a deployment is under way" in shown.stderr
+    assert "asks for no approval" in here.run("approve", "mail-delivery", code=2).stderr
+
+
+def test_an_approval_on_the_machine_goes_on_to_the_restart(here: Line) -> None:
+    """As the button does: it is decided again, and no longer waits for anybody."""
+    here.saved(asking())
+    answer = here.json("approve", "mail-delivery", "--by", "anna", code=0)
+    assert (answer["done"], answer["phase"] != "asked") == (True, True)
+
+
 # --- report ------------------------------------------------------------------------------------------------------------
 
 

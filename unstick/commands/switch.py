@@ -1,4 +1,4 @@
-"""pause, resume and ack: turn the kill switch on and off, release one escalated target, or acknowledge its escalation."""
+"""pause, resume, ack and approve: the kill switch, and people's answers about one target."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from functions.application.ports import Budget
 from functions.application.reconcile import STORE_S, advance, load_document
 from functions.bootstrap import Adapters
 from functions.config.formats import read_duration
-from functions.domain.model.events import Acknowledged, Event, Resumed
+from functions.domain.model.codes import Phase
+from functions.domain.model.events import Acknowledged, Approved, Declined, Event, Resumed
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Pause
 from unstick import output
@@ -116,6 +117,37 @@ def ack(*, config_path: str, as_json: bool, target: str, by: str) -> None:
         why = f"{taken_by} has taken it" if taken_by else "it is over in the meantime; see `status`"
         output.print_text(why, output.mark("WRONG: ", "wrong"), err=True)
     if waiting or taken_by != by:
+        raise SystemExit(output.WRONG)
+
+
+@click.command()
+@output.options
+@click.argument("target", shell_complete=completion.targets)
+@click.option("--decline", is_flag=True, help="Decline the restart instead.")
+@click.option("--reason", default="", metavar="TEXT", help="Why; the card shows it.")
+@by_option
+def approve(*, config_path: str, as_json: bool, target: str, decline: bool, reason: str, by: str) -> None:
+    """Approve or decline the restart that waits for it.
+
+    TARGET is a name or a key, as `status` shows it. It does what the buttons do, for those who can't reach them.
+
+    Exit code 1: somebody was faster, or it is over.
+    """
+    ports = output.load_adapters(config_path)
+    output.require_store(ports)
+    document = _find(ports, target)
+    asked, name = document.incident, name_of(document)
+    if asked is None or asked.phase is not Phase.ASKED:
+        raise output.Unusable(f"{name} ({document.key}) asks for no approval. `status` shows what waits for one.")
+    event = (Declined if decline else Approved)(asked.approval.nonce, by or _current_user(), reason)
+    after = _after(ports, document.key, event)
+    done = after.incident is None or after.incident.id != asked.id or after.incident.phase is not Phase.ASKED
+    phase = after.incident.phase.value if after.incident else "ended"
+    if as_json:
+        output.print_json({"done": done, "target": name, "document": document.key, "phase": phase})
+    else:
+        output.print_text(f"{name}: {phase}", output.mark("DECLINED: " if decline else "APPROVED: ", "ok"))
+    if not done:
         raise SystemExit(output.WRONG)
 
 

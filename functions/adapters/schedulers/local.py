@@ -26,6 +26,7 @@ _AT_ONCE = 8  # a slow target occupies at most one of these
 _LEASE_S = 15.0  # the longest delay of a wake-up after a crash; a second delivery is harmless
 _RENEW_S = 3.0  # five renewals a lease
 _SWEEP_S = 60.0
+_SWEPT_LATE_S = 90.0  # a slow sweep delays the next one
 _MERGE_S = 1.0
 _LONGEST_BACKOFF_S = 60.0
 _OPEN_S = 60.0
@@ -59,6 +60,12 @@ class LocalScheduler(Struct, frozen=True):
         except (Denied, Unavailable) as error:
             return [finding_of_error(what, error, "Check what else uses the file, and whether the disk is full.")]
         return [Finding(what, ok=True, detail="writable")]
+
+    def is_running(self, *, timeout_s: float) -> bool:
+        """Whether some process delivers wake-ups: the sweep was not long ago."""
+        with opened(SYSTEM, self.path, timeout_s=timeout_s) as file:
+            row = file.execute("SELECT next_at FROM sweeps").fetchone()
+        return row is not None and time.time() < row[0] + _SWEPT_LATE_S
 
     def run(self, deliver: Callable[[str], None], sweep: Callable[[], None], stop: threading.Event) -> None:
         """Deliver due wake-ups until `stop` is set, and sweep every minute.
