@@ -110,6 +110,7 @@ def redis(folder: Path, *modes: str) -> Iterator[Redis]:
             made.stop()
 
 
+@pytest.mark.long  # test_alertmanager.py goes the same way by day
 def test_from_the_length_of_a_redis_list_to_recovered(needed: Callable[..., None], tmp_path: Path):
     """A worker hangs, the shipped rule suspects it, Unstick sees it by Prometheus alone, restarts it, and it recovers."""
     needed("redis-server", "prometheus-redis-exporter", *PACKAGES)
@@ -227,6 +228,7 @@ jobs_done_total{queue="mail"} 40
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("honor_labels", [True, False])
 def test_what_was_pushed_is_as_old_as_its_push(needed: Callable[..., None], tmp_path: Path, honor_labels: bool):
     """Who pushed, or wrote the textfile, has died: the samples of every second go on saying what was so then."""

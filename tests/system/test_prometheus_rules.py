@@ -132,6 +132,7 @@ def longer(part: str) -> str:
     return part.replace("offset 10s", "offset 2m").replace("[15s", "[2m")
 
 
+@pytest.mark.long  # mutation testing of the rules: promtool takes a second for each
 @pytest.mark.parametrize(
     ("part", "shown_by"),
     [*((part, early) for part, early, _ in WINDOWED), *((longer(part), late) for part, _, late in WINDOWED), *OTHERS],

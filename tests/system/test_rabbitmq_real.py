@@ -215,6 +215,7 @@ def test_an_administrator_is_warned_of(rabbitmq_server):
     assert "administrator" in found["RabbitMQ rights"].detail
 
 
+@pytest.mark.long  # a broker of its own; by day the recorded answers say the same
 def test_without_statistics_the_depth_is_live_and_consumers_are_not_known(rabbitmq_without_statistics):
     """With `management_agent.disable_metrics_collector` look goes on with what there is, and check says what to mend."""
     rabbitmq_without_statistics.publish("bare", 3)
@@ -229,6 +230,7 @@ def test_without_statistics_the_depth_is_live_and_consumers_are_not_known(rabbit
     assert found["RabbitMQ queue 'bare' in vhost '/'"].ok
 
 
+@pytest.mark.long
 def test_a_broker_leaves_no_process_behind(needed, tmp_path):
     """Neither the broker nor its epmd, nor what these started, outlives the block that ran it."""
     needed("rabbitmq-server")

@@ -239,6 +239,7 @@ def test_the_test_button_proves_the_line_to_the_chat(town):
     assert "✅" in card
 
 
+@pytest.mark.long
 def test_the_kill_switch_holds_until_it_is_off(rabbitmq_server, tmp_path):
     """Paused by environment, then by document: held and told, and nothing reaches Rundeck; off again, it restarts."""
     rabbitmq_server.add_user(USER, PASSWORD, tags="monitoring", vhosts=["/"])
