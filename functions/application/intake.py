@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -16,13 +17,20 @@ from functions.application.observe import unwrap
 from functions.application.ports import Budget, Ports
 from functions.application.reconcile import LIST_S, STORE_S, advance
 from functions.domain.decisions.step import WEEK_S
-from functions.domain.model.alerts import MatchedAlert
+from functions.domain.model.alerts import Alert, MatchedAlert
 from functions.domain.model.codes import Action, Reason
 from functions.domain.model.events import AlertsReceived, Event, Origin, Reply, TimerFired, TokenExpiring
 from functions.runtime.errors import Denied, Unavailable, UnstickError
+from functions.runtime.text import Text
 
 DIRECT = 10
 """Targets of one notification that are decided in the request; the others wait for their wake-ups."""
+
+MOST_TARGETS = 1000
+MOST_ALERTS = 10_000
+"""Limits of one notification, beyond which people are only told: ten lists, and a second to match so many alerts."""
+CROWD_KEY = "alert-crowd"
+"""The document that records what people were told about notifications beyond these limits."""
 
 HAND_OVER_S = 1.5
 """Seconds beyond the budget, if the store did not answer in time. The total stays well under 10 s."""
@@ -69,16 +77,22 @@ def make_incident_id(key: str, now: float, cases: list[MatchedAlert]) -> str:
     return time.strftime("%Y%m%d-%H%M%S-", time.gmtime(now)) + hashlib.sha256(f"{key} {now!r} {alerts}".encode()).hexdigest()[:8]
 
 
-def handle_notification(ports: Ports, cases: list[MatchedAlert], budget: Budget, origin: Origin = NO_ORIGIN) -> IntakeResult:
-    """Decide or save every alert of a notification: ten targets directly, the rest in lists of up to 100 for their wake-ups."""
-    groups = group_by_document(cases)
+def handle_notification(
+    ports: Ports, cases: list[MatchedAlert], budget: Budget, origin: Origin = NO_ORIGIN, beyond: tuple[Alert, ...] = ()
+) -> IntakeResult:
+    """Decide or save every alert of a notification: ten targets directly, the rest in lists of up to 100 for their wake-ups.
+
+    `beyond`: alerts that were not even matched. People are told how many, and how many of more targets than `MOST_TARGETS`.
+    """
+    groups = _limit_targets(ports, group_by_document(cases), beyond)
     now = ports.now()
     crowd, alone = len(groups) > DIRECT, len(groups) == 1
     events = []
     for key, matched in groups.items():
         hurries = alone and not all(case.alert.is_suspicion for case in matched)
         incident = make_incident_id(key, now, matched)
-        events.append((key, AlertsReceived(tuple(matched), incident, crowd=crowd, origin=origin, hurries=hurries)))
+        bundled = crowd and key != CROWD_KEY
+        events.append((key, AlertsReceived(tuple(matched), incident, crowd=bundled, origin=origin, hurries=hurries)))
     direct, rest = events[:DIRECT], events[DIRECT:]
     lists = _pack_lists(rest)
     calls: list[Callable[[], Any]] = [partial(_decide_or_hand_over, ports, key, event, budget) for key, event in direct]
@@ -92,6 +106,27 @@ def handle_notification(ports: Ports, cases: list[MatchedAlert], budget: Budget,
         else:
             replies += [reply for reply in unwrap(result) if reply is not None]
     return IntakeResult(tuple(replies), lost, why)
+
+
+def _limit_targets(
+    ports: Ports, groups: dict[str, list[MatchedAlert]], beyond: tuple[Alert, ...]
+) -> dict[str, list[MatchedAlert]]:
+    """The first groups, behind one that stands for all further alerts."""
+    kept = dict(islice(groups.items(), MOST_TARGETS))
+    further = [case.alert for key, matched in groups.items() if key not in kept for case in matched] + list(beyond)
+    firing = [alert for alert in further if alert.firing]
+    if not firing:
+        return kept
+    why = Text(
+        "{count} alert was left out: a notification may have {alerts} alerts of {targets} targets",
+        "{count} alerts were left out: a notification may have {alerts} alerts of {targets} targets",
+        count=len(firing),
+        alerts=MOST_ALERTS,
+        targets=MOST_TARGETS,
+    )
+    ports.log("ERROR", str(why))
+    one = replace(firing[0], fingerprint=CROWD_KEY)
+    return {CROWD_KEY: [MatchedAlert(one, reason=Reason.TOO_MANY_TARGETS, detail=why)], **kept}
 
 
 def _pack_lists(events: list[tuple[str, AlertsReceived]]) -> list[list[tuple[str, AlertsReceived]]]:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from functions.bootstrap import Adapters
 
 VERIFY_BUDGET_S = 120.0
-HANDED_OVER_S = 300.0
-"""Seconds for a list of alerts: half of a Cloud Tasks deadline. The rest becomes a new list."""
+HANDED_OVER_S = 30.0
+"""Seconds for a list of alerts. The rest becomes a new list, behind the wake-ups of incidents that are due by then."""
 AGAIN_S = 60.0
 GIVEN_UP_S = 86400.0
 """Seconds that alerts are redelivered if they can't be decided or no key fits their signature, in case somebody fixes that."""

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from functions.application.intake import IntakeResult
     from functions.domain.model.alerts import Alert
 
+SHOWN = 100
+"""Results in one answer; of the others it has the number. Nobody reads them but people who try it by hand."""
+
 
 def webhook(request: Request) -> Response:
     """Handle a notification of Grafana or Alertmanager, or a person's answer."""
@@ -65,7 +68,7 @@ def _log_refusal(error: BadRequest) -> None:
 
 
 def _handle_alerts(alerts: tuple[Alert, ...], request_id: str) -> IntakeResult:
-    from functions.application.intake import handle_notification
+    from functions.application.intake import MOST_ALERTS, handle_notification
     from functions.application.ports import Budget
     from functions.bootstrap import current_adapters
     from functions.domain.model.events import Origin
@@ -77,25 +80,29 @@ def _handle_alerts(alerts: tuple[Alert, ...], request_id: str) -> IntakeResult:
         if settings.grafana.auth.hmac
         else Origin()
     )
-    return handle_notification(adapters, settings.match_alerts(alerts), budget, origin)
+    cases = settings.match_alerts(alerts[:MOST_ALERTS])
+    return handle_notification(adapters, cases, budget, origin, beyond=alerts[MOST_ALERTS:])
 
 
 def to_response(found: IntakeResult) -> Response:
     """The answer to Grafana: the result for each target; 503 only if an alert could be neither decided nor saved."""
-    incidents = [
-        {
-            "id": reply.incident,
-            "runbook": reply.runbook or None,
-            "target": reply.target or None,
-            "action": reply.action.value,
-            "reason": reply.reason.value if reply.reason else None,
-            "execution": {"id": reply.execution.id, "url": reply.execution.url} if reply.execution else None,
-        }
-        for reply in found.replies
-    ]
+    shown: dict[str, object] = {
+        "incidents": [
+            {
+                "id": reply.incident,
+                "runbook": reply.runbook or None,
+                "target": reply.target or None,
+                "action": reply.action.value,
+                "reason": reply.reason.value if reply.reason else None,
+                "execution": {"id": reply.execution.id, "url": reply.execution.url} if reply.execution else None,
+            }
+            for reply in found.replies[:SHOWN]
+        ]
+    }
+    if len(found.replies) > SHOWN:
+        shown["more"] = len(found.replies) - SHOWN
     if not found.lost:
-        return json_response(200, incidents=incidents)
+        return json_response(200, **shown)
     logs.event("ERROR", f"{found.lost} targets could not be saved: {found.why}")
-    return json_response(
-        503, error=f"{found.lost} targets could not be saved; they come again with the next notification.", incidents=incidents
-    )
+    error = f"{found.lost} targets could not be saved; they come again with the next notification."
+    return json_response(503, error=error, **shown)

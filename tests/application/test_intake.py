@@ -122,6 +122,18 @@ def test_ten_targets_are_decided_at_once(targets, later):
     assert {bool(ports.document(f"key-{n}").to_tell) for n in range(targets - later)} == {later > 0}
 
 
+def test_a_notification_has_a_thousand_targets_at_most():
+    """Of all others people are told in one message an hour; they take no place of those that are decided."""
+    ports = Memory(mail=well)
+    beyond = (alert(fingerprint="b-1"), alert(fingerprint="b-2", firing=False), alert(fingerprint="b-3"))
+    for _ in range(2):
+        found = handle_notification(ports, [of_target(n) for n in range(1003)], ports.budget(), beyond=beyond)
+    assert (len(found.replies), found.lost) == (1001, 0)
+    assert (len(lists(ports)), sum(map(len, lists(ports)))) == (2 * 10, 2 * 991)
+    told = [channel for channel, card in ports.posts if "5 alerts were left out: a notification may have 10,000" in str(card)]
+    assert told == ["duty", "everybody"]
+
+
 @pytest.mark.parametrize(
     ("cases", "hurries"),
     [

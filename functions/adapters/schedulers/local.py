@@ -23,6 +23,7 @@ from functions.runtime.errors import Denied, Unavailable, UnstickError
 SYSTEM = "scheduler"
 _POLL_S = 0.1  # the delay until another process's wake-up is noticed; 0.4 % of a core when idle
 _AT_ONCE = 8  # a slow target occupies at most one of these
+_LISTS_AT_ONCE = 4  # lists of alerts take long, so they leave places for the wake-ups of incidents
 _LEASE_S = 15.0  # the longest delay of a wake-up after a crash; a second delivery is harmless
 _RENEW_S = 3.0  # five renewals a lease
 _SWEEP_S = 60.0
@@ -33,6 +34,7 @@ _OPEN_S = 60.0
 """Seconds that the file stays open at a time. Meanwhile SQLite keeps the descriptors of all connections that this process
 closes, for the next ones (os_unix.c, "Posix Advisory Locking")."""
 _FILE_TIMEOUT_S = 5.0
+_TIME_LENGTH = 13  # of application.signing's mark of a list
 
 
 class LocalScheduler(Struct, frozen=True):
@@ -87,6 +89,11 @@ class _Due(Struct, frozen=True):
     payload: str
     failures: int
 
+    @property
+    def is_list(self) -> bool:
+        """Whether it carries alerts; then their time is in front."""
+        return "~" in self.payload[:_TIME_LENGTH]
+
 
 class _Runner(Struct):
     """The state of one call of `run`. Its own thread claims, renews and retries settling; the delivery threads settle."""
@@ -96,7 +103,7 @@ class _Runner(Struct):
     sweep: Callable[[], None]
     stop: threading.Event
     owner: str = field(default_factory=lambda: secrets.token_hex(8))
-    under_way: set[int] = field(default_factory=set)
+    under_way: dict[int, _Due] = field(default_factory=dict)
     unsettled: dict[int, tuple[_Due, bool]] = field(default_factory=dict)
     """Finished deliveries whose result could not be written, and whether they succeeded. Their leases aren't renewed."""
     sweeping: threading.Lock = field(default_factory=threading.Lock)
@@ -118,8 +125,9 @@ class _Runner(Struct):
                 if not self.sweeping.locked() and _may_sweep(file, now):
                     self._start(self._sweep)
                 places = _AT_ONCE - len(self.under_way)
-                for due in _claim(file, self.owner, now, places) if places > 0 else []:
-                    self.under_way.add(due.id)
+                lists = _LISTS_AT_ONCE - sum(due.is_list for due in tuple(self.under_way.values()))
+                for due in _claim(file, self.owner, now, places, lists) if places > 0 else []:
+                    self.under_way[due.id] = due
                     self.unsettled.pop(due.id, None)
                     if not self._start(self._deliver, due):
                         self._finish(due, delivered=False)
@@ -152,7 +160,7 @@ class _Runner(Struct):
         finally:
             if not settled:
                 self.unsettled[due.id] = (due, delivered)
-            self.under_way.discard(due.id)
+            self.under_way.pop(due.id, None)
             self.place_free.set()
 
     def _settle(self, due: _Due, *, delivered: bool) -> None:
@@ -186,8 +194,10 @@ class _Runner(Struct):
             file.executemany("UPDATE wake_ups SET leased_until = ? WHERE id = ? AND owner = ?", rows)
 
 
-def _claim(file: sqlite3.Connection, owner: str, now: float, places: int) -> list[_Due]:
-    """Lease what is due and not leased, oldest first. Equal payloads are for one target, so only one at a time.
+def _claim(file: sqlite3.Connection, owner: str, now: float, places: int, lists: int) -> list[_Due]:
+    """Lease what is due and not leased, oldest first, and at most so many lists of alerts, after everything else.
+
+    Equal payloads are for one target, so only one at a time.
 
     A lease that ends impossibly late is ignored: the clock was set back.
     """
@@ -195,12 +205,15 @@ def _claim(file: sqlite3.Connection, owner: str, now: float, places: int) -> lis
     times = {"now": now, "longest": now + _LEASE_S + 1}
     rows = file.execute(
         f"SELECT id, payload, failures, min(at) FROM wake_ups WHERE at <= :now AND NOT {leased}"  # noqa: S608 - our own text
-        f" AND payload NOT IN (SELECT payload FROM wake_ups WHERE {leased}) GROUP BY payload ORDER BY min(at) LIMIT :places",
-        {**times, "places": places},
+        f" AND payload NOT IN (SELECT payload FROM wake_ups WHERE {leased}) GROUP BY payload"
+        " ORDER BY instr(substr(payload, 1, :time), '~'), min(at) LIMIT :places",
+        {**times, "places": places, "time": _TIME_LENGTH},
     ).fetchall()
+    found = [_Due(*row[:3]) for row in rows]
+    found = [due for due in found if not due.is_list] + [due for due in found if due.is_list][: max(lists, 0)]
     update = f"UPDATE wake_ups SET owner = :owner, leased_until = :until WHERE id = :id AND NOT {leased}"  # noqa: S608 - as above
     lease = {**times, "owner": owner, "until": now + _LEASE_S}
-    return [_Due(*row[:3]) for row in rows if file.execute(update, {**lease, "id": row[0]}).rowcount == 1]
+    return [due for due in found if file.execute(update, {**lease, "id": due.id}).rowcount == 1]
 
 
 def _may_sweep(file: sqlite3.Connection, now: float) -> bool:

@@ -359,6 +359,21 @@ def test_at_most_eight_at_once(settings, target, run):
     assert sorted(target.wait(12)) == sorted(f"{number}" for number in range(12))
 
 
+def test_lists_of_alerts_hold_up_no_incident(settings, target, run):
+    """However many lists were there first: incidents are woken before them, and beside them."""
+    target.holds = lambda payload: "~" in payload
+    for number in range(12):
+        settings.wake(1.0, f"1795852536~{number}", timeout_s=PATIENCE_S)
+    settings.wake(2.0, "first", timeout_s=PATIENCE_S)
+    run()
+    target.wait(5)
+    settings.wake(3.0, "beside", timeout_s=PATIENCE_S)
+    came = target.wait(6)
+    assert (came[0], came[5]) == ("first", "beside")
+    target.over.set()
+    assert len(target.wait(14)) == 14
+
+
 def test_many_quick_ones_are_quick(settings, target, run):
     """A backlog is worked off without a pause: one of a second after each would take longer than is waited."""
     with opened("test", settings.path, timeout_s=PATIENCE_S) as file:
