@@ -43,7 +43,7 @@ WORDS = {
     "name": "name",
     "duration": "duration",
     "size": "size",
-    "secret": "secret",
+    "secret": "secret",  # pragma: allowlist secret
     "base-url": "URL",
     "link": "URL",
     "moment": "RFC 3339 time",
