@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.project.infra.project_copy import Project
+from tests.project.infra.project_copy import INFRA, Project
 from tests.support.patience import PATIENCE_S
 
 
@@ -410,6 +410,7 @@ def test_destroy_and_apply_ask_for_project_and_environment(project: Project) -> 
         assert "Type my-project/production to go on" in found.stdout
     assert not project.calls_with("terraform", " apply ") + project.calls_with("pause")
     project.write_config(**{"mode: observe": "mode: watch"})
+    shutil.copy(INFRA / "package.py", project.repository / "infra")
     assert "mode is not one of" in project.deploy("apply", typed="my-project/production\n").stderr
     done = project.deploy("destroy", typed="my-project/production\n")
     assert done.returncode == 0, done.stderr
