@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -14,7 +12,7 @@ from functions.adapters.symptoms.rabbitmq import client, to_queue
 from functions.domain.model.observations import Holder, QueueSnapshot
 from functions.domain.model.runbooks import Symptom
 from tests.adapters.symptoms.test_rabbitmq import Password
-from tests.support.doubles.rabbitmq import BYTES, RabbitDouble
+from tests.support.doubles.rabbitmq import RabbitDouble
 from tests.support.patience import PATIENCE_S
 
 MAIL = to_queue("/", "mail.delivery")
@@ -42,27 +40,11 @@ def without_tag(rabbit: RabbitDouble) -> None:
     rabbit.users["unstick"] = replace(rabbit.users["unstick"], tags=("management",))
 
 
-def test_the_connection_that_holds_messages_is_named(rabbit: RabbitDouble) -> None:
-    """Its address, what it calls itself, how many it holds, and for how long its counters have stood still."""
-    seen = look(rabbit)
-    (holder,) = seen.holders
-    assert (holder.host, holder.name, holder.messages) == ("10.0.3.7", "mail-worker-2", 3)
-    assert holder.since == pytest.approx(seen.at - 120, abs=10), "as far as the samples reach"
-
-
 @pytest.mark.parametrize(("name", "shown"), [("", "Pika Python Client Library"), ("n" * 99, "n" * 79 + "…")])
 def test_a_connection_is_called_what_it_calls_itself(rabbit: RabbitDouble, name: str, shown: str) -> None:
     """Up to 80 characters, since anybody who may connect can choose them; else by its library's product."""
     rabbit.queue(MAIL.name).named = name
     assert look(rabbit).holders[0].name == shown
-
-
-def test_sizes_are_known_without_taking_a_message(rabbit: RabbitDouble) -> None:
-    """What is held together; the one at the head where it is the only ready one."""
-    seen = look(rabbit)
-    assert (seen.held_bytes, seen.head_bytes) == (3 * BYTES, BYTES)
-    rabbit.queue(MAIL.name).set(ready=2)
-    assert look(rabbit).head_bytes is None
 
 
 def test_without_the_tag_an_only_consumer_is_the_holder(rabbit: RabbitDouble) -> None:
@@ -71,46 +53,6 @@ def test_without_the_tag_an_only_consumer_is_the_holder(rabbit: RabbitDouble) ->
     rabbit.queue(MAIL.name).consumers = (FIRST,)
     assert look(rabbit).holders == (Holder("10.0.3.7", "", 3),)
     assert asked(rabbit, "nodes") == 0
-
-
-def test_without_the_tag_one_of_two_is_nobody(rabbit: RabbitDouble) -> None:
-    """It can't be told, so nothing is said."""
-    without_tag(rabbit)
-    assert look(rabbit).holders == ()
-
-
-def test_the_nodes_of_the_cluster_are_seen(rabbit: RabbitDouble) -> None:
-    """Which run, for how long at least, and whether one does not."""
-    rabbit.nodes = [
-        {"name": "rabbit@two", "running": True, "uptime": 5_000},
-        {"name": "rabbit@one", "running": True, "uptime": 86_400_000},
-        {"name": "rabbit@three", "running": False},
-    ]
-    seen = look(rabbit)
-    assert (seen.nodes, seen.nodes_up_s, seen.node_down) == (("rabbit@one", "rabbit@two"), 5.0, True)
-
-
-def test_a_queue_that_moves_costs_no_second_round_trip(rabbit: RabbitDouble) -> None:
-    """Where nothing is held at that moment."""
-    queue, now = rabbit.queue(MAIL.name), time.time()
-    queue.history = [(now - 3600, 1, 0, 5), *((now + 5 * at, 1, 0, 100 + at) for at in range(-10, 60))]
-    queue.unacked = 0
-    assert look(rabbit).depth == 1
-    assert asked(rabbit, "nodes") + asked(rabbit, "connections") == 0
-
-
-def test_channels_are_asked_for_beside_the_figures(rabbit: RabbitDouble) -> None:
-    """A restart waits for the look: the list, the page, the channels and whose login it is are one round trip."""
-    without_tag(rabbit)
-    all_at_once = threading.Barrier(4, timeout=PATIENCE_S)
-    answer = rabbit.answer
-
-    def once_all_are_asked(target: str, authorization: str) -> Any:
-        all_at_once.wait()
-        return answer(target, authorization)
-
-    rabbit.answer = once_all_are_asked  # type: ignore[method-assign]
-    assert look(rabbit).depth == 4
 
 
 NO_TAGS = (200, "application/json", b'{"tags": null}')

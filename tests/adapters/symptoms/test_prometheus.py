@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -89,86 +88,12 @@ def check(server: PrometheusDouble, labels: dict[str, str] | None = None, **keys
 # --- the table of docs/symptoms.md ----------------------------------------------------------------------------------------
 
 
-def test_all_figures_make_one_snapshot(server):
-    """Depth, counter and consumers are those of the newest samples; their age is known, with the exporter's own delay."""
-    began = time.time()
-    seen = look(server)
-    assert (seen.depth, seen.acks, seen.consumers, seen.consumer_ids, seen.blind) == (5, 40, 1, None, None)
-    assert 7.0 <= seen.behind_s <= 7.001 + time.time() - began
-    assert health(server)[0] is Health.ILL
-
-
-def test_instant_and_range_queries_go_out_at_once(server):
-    """A slow Prometheus costs the time of one query, not of six."""
-    all_six = threading.Barrier(6, timeout=PATIENCE_S)
-    answer = server.answer
-
-    def once_all_are_asked(path: str, query: dict[str, str], headers: dict[str, str]) -> tuple[int, Any]:
-        all_six.wait()
-        return answer(path, query, headers)
-
-    server.answer = once_all_are_asked
-    look(server)
-    assert sorted(path for path, _, _ in server.asked) == ["/api/v1/query"] * 3 + ["/api/v1/query_range"] * 3
-
-
-def test_work_within_for_is_no_stuck_queue(server):
-    """The counter rose a while ago: not stuck yet. It rises now: well."""
-    server.series["jobs_done_total"] = Series({age: 40 if age < 30 else 39 for age in every(5, 0)})
-    assert health(server) == (Health.UNSURE, "processed in the last 60 s: 1, but nothing right now")
-    server.series["jobs_done_total"] = Series({age: 40 if age < 5 else 39 for age in every(5, 0)})
-    assert health(server)[0] is Health.WELL
-
-
-def test_a_scrape_interval_of_a_minute_tells_a_busy_queue_from_a_stuck_one(server):
-    """Three samples are enough, however far apart."""
-    server.series["jobs_waiting"] = Series(every(60, 5))
-    server.series["jobs_done_total"] = Series({age: 100 - age for age in every(60, 0)})
-    assert health(server)[0] is Health.WELL
-    server.series["jobs_done_total"] = Series(every(60, 40))
-    assert health(server)[0] is Health.ILL
-
-
-@pytest.mark.parametrize("query", ["jobs_waiting", "jobs_done_total", "up"])
-def test_stale_a_figure_that_is_too_old_is_unknown(server, query):
-    """Prometheus gives a sample of minutes ago as if it were of now. It holds: an old sample is no sign of health."""
-    server.series[query] = Series(every(5, 0, newest_s=130.0))
-    with pytest.raises(Unavailable, match=r"the newest figures of `\w+` are 1[34]\d s old"):
-        look(server)
-    assert look(server, max_age_s=180.0).behind_s > 130
-
-
-def test_a_gap_makes_it_look_again(server):
-    """What happened in a gap of several scrapes nobody knows: not stuck yet. One missing scrape is no gap."""
-    server.series["jobs_waiting"] = Series({age: value for age, value in every(5, 5).items() if not 20 < age < 50})
-    assert health(server) == (Health.UNSURE, "the samples have a gap of 35 s")
-    server.series["jobs_waiting"] = Series({age: value for age, value in every(5, 5).items() if age != 22})
-    assert health(server)[0] is Health.ILL
-    server.series["jobs_waiting"] = Series({age: value for age, value in every(5, 5).items() if not 90 < age < 150})
-    assert health(server)[0] is Health.ILL, "before `for` it matters to nobody"
-
-
-def test_a_series_that_has_just_begun_makes_it_look_again(server):
-    """A new queue, or a Prometheus that was restarted."""
-    server.series["jobs_waiting"] = Series(every(5, 5, span_s=40))
-    assert health(server) == (Health.UNSURE, "the samples begin 35 s ago only")
-    server.series["jobs_waiting"] = Series(every(5, 5, span_s=10))
-    assert health(server) == (Health.UNSURE, "there are only 2 samples of the depth yet")
-
-
 def test_no_series_of_the_depth_is_unknown(server):
     """A queue that is gone, a wrong label, an exporter that is down: nobody knows which, so it holds, with a remedy."""
     server.series["jobs_waiting"] = Series(exists=False)
     with pytest.raises(Denied, match="`depth` gives no series") as denied:
         look(server)
     assert (denied.value.code, bool(denied.value.remedy)) == ("no_series", True)
-
-
-def test_a_fallback_without_a_series_is_no_depth(server):
-    """`or vector(0)` would turn an exporter that is down into an empty queue, and that into `recovered`."""
-    server.series["jobs_waiting"] = Series({2.0: 0}, exists=False)
-    with pytest.raises(Denied, match="`depth` gives no series"):
-        look(server, depth='sum(jobs_waiting{queue="${labels.queue}"}) or vector(0)')
 
 
 def test_a_failed_scrape_is_no_missing_worker(server):
@@ -210,17 +135,6 @@ def test_without_a_counter_a_busy_queue_is_not_stuck(server):
     assert health(server, done=None, consumers=WORKERS)[0] is Health.ILL
 
 
-@pytest.mark.parametrize("query", ["jobs_waiting", "jobs_done_total", "workers"])
-def test_a_pushed_figure_is_as_old_as_its_push(server, query):
-    """The Pushgateway is scraped every 5 s, and who pushes has died: its samples are young, what they say is not."""
-    server.series["workers"] = Series(every(5, 1))
-    server.series[query] = Series(every(5, 1), pushed_s=130.0)
-    with pytest.raises(Unavailable, match=r"the newest figures of `\w+` are 1[34]\d s old"):
-        look(server, consumers=WORKERS)
-    server.series[query].pushed_s = 40.0
-    assert look(server, consumers=WORKERS).behind_s >= 45.0
-
-
 def test_a_pair_that_differs_is_told_by_what_it_is(server):
     """One of two servers can't scrape the worker. Whichever answers, nothing is stuck, and the remedy says why."""
     answer, blind = server.answer, "query"
@@ -256,13 +170,6 @@ def test_down(closed_port):
         prometheus.client.look(prometheus.Prometheus(f"http://127.0.0.1:{closed_port}"), queue, for_s=60.0, timeout_s=PATIENCE_S)
 
 
-def test_slow(server):
-    """A Prometheus that takes too long is one that does not answer."""
-    server.delay_s = 2.0
-    with pytest.raises(Unavailable):
-        look(server, timeout_s=0.3)
-
-
 REFUSALS = [
     pytest.param(400, {"error": "parse error: unexpected character"}, Denied, "query", "unexpected character", id="PromQL"),
     pytest.param(422, {"error": "query processing would load too many samples"}, Denied, "query", "too many samples", id="limit"),
@@ -276,16 +183,6 @@ REFUSALS = [
     pytest.param(200, {"status": "success"}, Unavailable, "", "unknown form", id="other JSON"),
     pytest.param(200, {"data": {"result": [{"value": "x"}]}}, Unavailable, "", "unknown form", id="other result"),
 ]
-
-
-def test_one_queue_says_nothing_of_another(server):
-    """Each has its own place in the answer."""
-    server.series["gone"] = Series(exists=False)
-    other = symptom(depth="sum(gone)", done=None)
-    queues = [(prometheus.name_queue(one, LABELS), 60.0) for one in (symptom(), other)]
-    seen, unseen = prometheus.client.look_all(prometheus.Prometheus(server.url), queues, timeout_s=PATIENCE_S)
-    assert isinstance(seen, QueueSnapshot)
-    assert isinstance(unseen, Denied)
 
 
 # --- login ----------------------------------------------------------------------------------------------------------------

@@ -173,11 +173,6 @@ def test_a_depth_that_is_none(answer: Answer, error: type[Exception], said: str)
         seen(now_of={"depth": answer})
 
 
-def test_a_depth_of_nothing_is_one() -> None:
-    """And a little more than nothing is a message."""
-    assert (seen(now_of={"depth": now(0, NOW)}).depth, seen(now_of={"depth": now(0.01, NOW)}).depth) == (0, 1)
-
-
 @pytest.mark.parametrize(
     ("answer", "consumers"),
     [
@@ -198,21 +193,6 @@ def test_how_many_consumers_there_are(answer: Answer, consumers: int | None) -> 
 def of(*values: float, spacing_s: float = 10.0) -> dict[float, float]:
     """Samples up to now."""
     return {NOW - spacing_s * number: value for number, value in enumerate(reversed(values))}
-
-
-@pytest.mark.parametrize(
-    ("done", "work"),
-    [
-        (of(3, 3, 5, 5, 9), (0, 0, 2, 2, 6)),
-        (of(3, 5, 2, 2, 4), (0, 2, 4, 4, 6)),
-        (of(3, 0, 0, 0, 0), (0, 0, 0, 0, 0)),
-        (of(7, 9), (0, 0, 0, 0, 2)),
-        ({NOW - 39: 1, NOW - 20: 2, NOW - 9: 3, NOW: 4}, (0, 0, 1, 1, 3)),
-    ],
-)
-def test_work_by_a_counter(done: Values, work: tuple[int, ...]) -> None:
-    """What it rose by; where it fell it began anew. Each depth has what was known by then."""
-    assert tuple(count for _, count in seen(of(5, 5, 5, 5, 5), done).ack_samples) == work
 
 
 @pytest.mark.parametrize(
@@ -251,11 +231,6 @@ def test_a_counter_that_began_lately_tells_nothing_yet(done: Values, for_s: floa
     else:
         assert blind is not None
         assert (str(blind.why), blind.late) == (f"`done` began to count {ago_s} s ago only: its program was restarted", True)
-
-
-def test_a_counter_that_began_before_the_depth_is_none_that_began_lately() -> None:
-    """The first sample of the range is all that it shows of it."""
-    assert seen(ago([0, 30, 60]), ago([0, 70]), for_s=90.0).blind is None
 
 
 def test_a_counter_without_series_is_told_with_a_remedy() -> None:
@@ -312,12 +287,6 @@ def test_what_a_status_means(status: int, error: type[Exception], code: str) -> 
     assert isinstance(said, Unavailable) or (said.code, said.status, bool(said.remedy)) == (code, status, True)  # type: ignore[attr-defined]
     redirected = "where it redirects" in str(getattr(said, "remedy", ""))
     assert redirected is (300 <= status < 400)
-
-
-def test_an_error_in_its_place_is_raised() -> None:
-    """Whatever went wrong with the exchange."""
-    with pytest.raises(OSError, match="odd"):
-        good(OSError("odd"), "depth")
 
 
 @pytest.mark.parametrize(
@@ -395,14 +364,6 @@ def test_a_query_that_can_not_be_asked(query: str, said: str | None) -> None:
 def test_the_series_that_a_query_is_made_of(query: str, selectors: list[str]) -> None:
     """Each once, with its labels; not the words of the language, and not what stands in lists of labels."""
     assert list(promql.selectors(query)) == selectors
-
-
-@pytest.mark.parametrize(
-    ("query", "rate"), [("rate(a[5m])", True), ("sum(deriv(a[5m]))", True), ("sum(a)", False), ("a{b='rate'}", False)]
-)
-def test_a_rate_is_known_by_its_function(query: str, rate: bool) -> None:
-    """A text of that name is none."""
-    assert promql.has_rate(query) is rate
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from functions.application.ports import Finding
 from functions.domain.decisions.matching import NotRendered
 from functions.domain.model import runbooks
 from functions.domain.model.observations import QueueSnapshot
-from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.errors import Unavailable
 from functions.runtime.http_client import Answer
 from tests.support.patience import PATIENCE_S
 
@@ -125,22 +125,6 @@ def test_ranges_reach_twice_as_far_back_as_for(wire: Wire, for_s: float, start: 
     assert [list(one) for one in figures] == [["query"]] * 3
 
 
-def test_what_is_shared_is_asked_once(wire: Wire) -> None:
-    """Two queues by the same counter."""
-    queues = [(prometheus.name_queue(symptom(depth=depth), LABELS), 60.0) for depth in (DEPTH, "max(depth)")]
-    seen = client.look_all(prometheus.Prometheus("http://mimir"), queues, timeout_s=PATIENCE_S)
-    assert [one.depth for one in seen if isinstance(one, QueueSnapshot)] == [5, 5]
-    assert len(wire.asked) == 2 * (2 + 1 + 1), "two depths, one counter, one for consumers, each with its range"
-
-
-def test_the_keys_of_the_symptom_decide(wire: Wire) -> None:
-    """Its own delay is added to the age; figures that are older than its `max_age` are unknown."""
-    assert look().behind_s == 9.0
-    assert look(delay_s=0.5).behind_s == 4.5
-    with pytest.raises(Unavailable, match="are 4 s old"):
-        look(max_age_s=3.5)
-
-
 @pytest.mark.parametrize(
     ("settings", "auth", "headers"),
     [
@@ -171,15 +155,6 @@ def test_each_question_has_the_time_that_is_left(wire: Wire, monkeypatch: pytest
     wire.asked.clear()
     check()
     assert [one["timeout_s"] for one in wire.asked] == [PATIENCE_S, *[PATIENCE_S - 0.25] * 3, *[PATIENCE_S - 1.0] * 6]
-
-
-@pytest.mark.parametrize(("values", "asked"), [(("old", "new"), 12), (("old",), 6)])
-def test_a_refused_login_is_tried_again_with_another_secret_alone(wire: Wire, values: tuple[str, ...], asked: int) -> None:
-    """One of the answers is enough to say that it is refused."""
-    wire.said["count(up)"] = answered([], 401)
-    with pytest.raises(Denied, match="the login failed"):
-        look(prometheus.Prometheus("http://mimir", token=Secret(*values)))
-    assert len(wire.asked) == asked
 
 
 # --- the queue's name -----------------------------------------------------------------------------------------------------

@@ -6,11 +6,9 @@ import json
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -22,7 +20,7 @@ from functions.domain.model.observations import QueueSnapshot
 from functions.domain.model.runbooks import Symptom
 from functions.runtime.errors import Denied, Unavailable
 from tests.support.doubles.rabbitmq import Queue, RabbitDouble, User
-from tests.support.patience import MORE_TIME_S, PATIENCE_S
+from tests.support.patience import PATIENCE_S
 
 RECORDINGS = sorted((Path(__file__).parents[2] / "recordings" / "rabbitmq").glob("*.json"))
 MAIL = to_queue("/", "mail.delivery")
@@ -85,69 +83,6 @@ def check(rabbit: RabbitDouble, **changes: str) -> dict[str, Finding]:
 # --- what is seen ----------------------------------------------------------------------------------------------------
 
 
-def test_both_answers_make_one_sighting(rabbit):
-    """Depth comes from the live totals, consumers, counter, samples and head from the queue's page."""
-    began = time.time()
-    seen = look(rabbit)
-    assert (seen.depth, seen.ready, seen.unacked, seen.consumers, seen.acks, seen.head_at) == (5, 4, 1, 1, 7, 1_700_000_000.0)
-    assert seen.consumer_ids == ("127.0.0.1:50001 -> 127.0.0.1:5672 / 127.0.0.1:50001 -> 127.0.0.1:5672 (1) / ctag0",)
-    assert began <= seen.at <= time.time()
-    assert {value for _, value in seen.depth_samples} == {5}
-    assert list(seen.depth_samples) == sorted(seen.depth_samples)
-
-
-def test_many_queues_of_a_vhost_are_one_list_request(rabbit):
-    """Each is found by its exact name, and what is wrong with one says nothing of the others."""
-    names = [f"{'long.' * 10}{number}" for number in range(20)]
-    for number, name in enumerate(names):
-        rabbit.queue(name, ready=number)
-    rabbit.queue(names[3].upper(), ready=99)
-    asked = [(to_queue("/", name), 60.0) for name in (*names, "no.such", "..")]
-    snapshots = client.look_all(settings(rabbit), asked, timeout_s=PATIENCE_S)
-    assert [snapshot.depth for snapshot in snapshots[:20]] == list(range(20))
-    assert [snapshot.code for snapshot in snapshots[20:]] == ["no_queue", "name"]
-    lists = [path for path in rabbit.asked if "enable_queue_totals" in path]
-    assert (len(lists), max(map(len, lists)) < 4000) == (1, True)
-    first = [path for path in rabbit.asked if not any(more in path for more in ("/nodes", "/health", "/connections"))]
-    assert len(first) == 1 + 21 + 2, "the list, the page of each, the vhost's channels, and whose login it is"
-
-
-def test_names_that_do_not_fit_into_one_request_line_are_asked_for_in_parts(rabbit):
-    """The broker takes lines of 8,000 bytes, a proxy in front may take 4,096."""
-    names = [f"{number:02}{'キュー' * 25}" for number in range(20)]
-    for name in names:
-        rabbit.queue(name, ready=1)
-    snapshots = client.look_all(settings(rabbit), [(to_queue("/", name), 60.0) for name in names], timeout_s=PATIENCE_S)
-    assert [snapshot.depth for snapshot in snapshots] == [1] * 20
-    lists = [path for path in rabbit.asked if "enable_queue_totals" in path]
-    assert 1 < len(lists) <= 10
-    assert max(map(len, lists)) < 4000
-
-
-@pytest.mark.parametrize(
-    ("for_s", "step_s", "age_s"),
-    [
-        pytest.param(0, 5, 120, id="nothing to judge, but a picture"),
-        pytest.param(60, 5, 120, id="a minute"),
-        pytest.param(112, 5, 130, id="rounded up"),
-        pytest.param(585, 5, 600, id="all that is kept finely"),
-        pytest.param(600, 60, 660, id="beyond it"),
-        pytest.param(86_400, 60, 3600, id="more than the broker keeps"),
-    ],
-)
-def test_samples_reach_back_over_what_is_judged(rabbit, for_s, step_s, age_s):
-    """The page is asked for samples over `for_s` and a little more, in the steps that the broker keeps."""
-    samples = look(rabbit, for_s=for_s).ack_samples
-    query = parse_qs(urlsplit(next(path for path in rabbit.asked if "/api/queues/" in path and "lengths_age" in path)).query)
-    assert query == {
-        name: [str(value)]
-        for name, value in {
-            "lengths_age": age_s, "lengths_incr": step_s, "msg_rates_age": age_s, "msg_rates_incr": step_s,
-        }.items()
-    }  # fmt: skip
-    assert samples[-1][0] - samples[0][0] == age_s
-
-
 @pytest.mark.parametrize("vhost", ["/", "a/b", "%2F", "日本", "x y"])
 @pytest.mark.parametrize("name", NAMES)
 def test_any_name_is_found_and_no_other(rabbit, vhost, name):
@@ -166,78 +101,6 @@ def test_a_name_that_no_url_can_carry_is_refused_before_asking(rabbit, vhost, na
     with pytest.raises(Denied) as refused:
         look(rabbit, to_queue(vhost, name))
     assert (refused.value.code, rabbit.asked) == ("name", [])
-
-
-def test_the_url_may_have_a_path_and_a_slash_at_its_end(rabbit):
-    """A management API behind a path prefix is asked under that prefix."""
-    with pytest.raises(Denied):
-        client.look(settings(rabbit, url=f"{rabbit.url}/rabbit/"), MAIL, for_s=60, timeout_s=PATIENCE_S)
-    assert rabbit.asked
-    assert all(path.startswith("/rabbit/api/") for path in rabbit.asked)
-
-
-@pytest.mark.parametrize(
-    "broken",
-    [
-        pytest.param((500, JSON, b"{}"), id="error"),
-        pytest.param((404, JSON, b"{}"), id="not there"),
-        pytest.param((200, "text/html", b"<html>"), id="no JSON"),
-        pytest.param((200, JSON, b'{"consumer_details": 5}'), id="another form"),
-        pytest.param((200, JSON, b"[]"), id="a list"),
-    ],
-)
-def test_a_page_that_fails_leaves_the_live_depth(rabbit, broken):
-    """Whatever the page answers, the depth counts, and what only the page has is not known."""
-    rabbit.broken["page"] = broken
-    seen = look(rabbit)
-    assert (seen.depth, seen.ready, seen.unacked, seen.consumers) == (5, 4, 1, None)
-    assert seen.blind is not None
-
-
-def test_a_page_that_hangs_leaves_the_live_depth(rabbit):
-    """A page that takes too long costs the time given and nothing else."""
-    rabbit.broken["page"] = 600.0
-    began = time.monotonic()
-    for timeout_s in MORE_TIME_S:
-        with suppress(Unavailable):  # the totals came late as well
-            seen = client.look(settings(rabbit), MAIL, for_s=60, timeout_s=timeout_s)
-            break
-    assert (seen.depth, seen.consumers) == (5, None)
-    assert time.monotonic() - began < 100.0, "it hangs for ten minutes"
-
-
-def test_statistics_that_are_off_leave_consumers_unknown(rabbit):
-    """None is not 0: nobody may take an unseen consumer for a missing one."""
-    rabbit.statistics = False
-    seen = look(rabbit)
-    assert (seen.depth, seen.consumers, seen.acks, seen.ack_samples) == (5, None, None, ())
-
-
-def test_a_queue_that_never_saw_a_delivery_has_no_counters(rabbit):
-    """Absent is not 0: nobody knows whether somebody ever took a message."""
-    rabbit.queues["/", MAIL.name] = Queue(ready=1, consumed=False)
-    seen = look(rabbit)
-    assert (seen.acks, seen.deliveries, seen.history.deliveries) == (None, None, ())
-
-
-@pytest.mark.parametrize(
-    ("details", "expected"),
-    [
-        pytest.param([{"consumer_tag": "t", "channel_details": []}], (" /  / t",), id="channel gone"),
-        pytest.param(
-            [{"consumer_tag": "t", "activity_status": "suspected_down", "channel_details": {}}], (), id="its node is lost"
-        ),
-        pytest.param(
-            [{"consumer_tag": "t", "activity_status": "waiting", "channel_details": {"connection_name": "c", "name": "n"}}],
-            ("c / n / t",),
-            id="waiting single active consumer",
-        ),
-    ],
-)
-def test_consumers_as_the_broker_may_tell_them(details, expected):
-    """Only consumers that can take a message count, and an odd one never hides the others."""
-    totals = {"items": [{"name": "q", "messages": 1, "messages_ready": 1, "messages_unacknowledged": 0}]}
-    assert read_snapshot(to_queue("/", "q"), Answers(totals, {"consumer_details": details}), at=1.0).consumer_ids == expected
 
 
 def test_deliveries_without_acknowledgement_count_as_acknowledged():
@@ -262,23 +125,6 @@ def test_every_recorded_look_of_a_real_broker_is_understood(path):
 
 
 # --- what goes wrong -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("user", "code"),
-    [
-        pytest.param(User("another"), "login", id="wrong password"),
-        pytest.param(User("secret", tags=()), "not_management", id="no tag"),
-        pytest.param(User("secret", vhosts=("other",)), "vhost_permission", id="no permission"),
-    ],
-)
-def test_a_user_that_may_not_is_told_what_is_missing(rabbit, user, code):
-    """Each of the broker's three refusals has its own code and remedy, all of them 401."""
-    rabbit.users["unstick"] = user
-    with pytest.raises(Denied) as refused:
-        look(rabbit)
-    assert (refused.value.code, refused.value.status) == (code, 401)
-    assert refused.value.remedy
 
 
 @pytest.mark.parametrize(
@@ -308,39 +154,10 @@ def test_totals_that_fail_are_an_error_though_the_page_answers(rabbit, answer, e
     assert getattr(raised.value, "code", "") == code
 
 
-def test_totals_that_hang_are_late(rabbit):
-    """An answer that does not come in time says that a later look may well succeed."""
-    rabbit.broken["totals"] = 2.0
-    with pytest.raises(Unavailable) as raised:
-        client.look(settings(rabbit), MAIL, for_s=60, timeout_s=0.3)
-    assert raised.value.late
-
-
 def test_nobody_there_is_unavailable(rabbit, closed_port):
     """A refused connection is told as such, at once."""
     with pytest.raises(Unavailable, match="connection refused"):
         client.look(settings(rabbit, url=f"http://127.0.0.1:{closed_port}"), MAIL, for_s=60, timeout_s=PATIENCE_S)
-
-
-def test_a_rotated_password_is_read_again_at_once(rabbit):
-    """After a 401 the secret is distrusted, and the look goes on with the new one."""
-    password = Password(now=b"old", newer=b"secret")
-    assert look(rabbit, password=password).depth == 5
-    assert password.distrusted == 1
-
-
-def test_where_the_new_password_can_not_be_read_the_brokers_own_answer_counts(rabbit):
-    """It names the user and says what to do; that the secret can't be read says the next look."""
-
-    class Gone(Password):
-        def read(self) -> bytes:
-            if self.distrusted:
-                raise Denied("secrets", "the secret is gone", code="missing")
-            return super().read()
-
-    with pytest.raises(Denied) as caught:
-        look(rabbit, password=Gone(b"old"))
-    assert caught.value.code == "login"
 
 
 @pytest.mark.parametrize(("password", "requests"), [(Password(b"old"), 4), (Password(b"old", b"older"), 8)])
@@ -349,21 +166,6 @@ def test_a_wrong_password_is_tried_at_most_once_more(rabbit, password, requests)
     with pytest.raises(Denied):
         look(rabbit, password=password)
     assert len(rabbit.asked) == requests
-
-
-def test_other_refusals_do_not_distrust_the_secret(rabbit):
-    """A missing permission says nothing against the password."""
-    rabbit.users["unstick"] = User("secret", vhosts=())
-    password = Password()
-    with pytest.raises(Denied):
-        look(rabbit, password=password)
-    assert password.distrusted == 0
-
-
-def test_a_password_of_any_bytes_is_sent_as_it_is(rabbit):
-    """Colons, umlauts and Japanese in a password reach the broker as UTF-8."""
-    rabbit.users["unstick"] = User("pä:ss/ 密")
-    assert look(rabbit, password=Password("pä:ss/ 密".encode())).depth == 5
 
 
 def test_no_secret_stands_in_errors_logs_or_reprs(rabbit, caplog):

@@ -10,13 +10,11 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from functions.adapters.symptoms import rabbitmq
-from functions.adapters.symptoms.rabbitmq import checks, client, name_queue, to_queue
-from functions.adapters.symptoms.rabbitmq.answers import Consumer, Total, Traffic, good, json_or_none, live, login_failed, tags_of
+from functions.adapters.symptoms.rabbitmq import checks, client, to_queue
+from functions.adapters.symptoms.rabbitmq.answers import good, json_or_none, live, login_failed, tags_of
 from functions.adapters.symptoms.rabbitmq.holders import sees_all
 from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
 from functions.application.ports import Finding
-from functions.domain.decisions.matching import NotRendered
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import QueueSnapshot
 from functions.domain.model.runbooks import Symptom
@@ -45,14 +43,6 @@ def seen(page: Any = None, **more: Any) -> QueueSnapshot:
 
 
 # --- a queue --------------------------------------------------------------------------------------------------------------
-
-
-def test_what_the_broker_leaves_out_is_not_known() -> None:
-    """Absent is never 0; and a consumer acknowledges unless it says otherwise."""
-    assert (Traffic().ack, Traffic().deliver, Consumer().ack_required, Total("q").type) == (None, None, True, "classic")
-    assert seen({"consumer_details": [], "message_stats": {"ack": 3}}).acks == 3
-    assert seen({"consumer_details": [], "message_stats": {"deliver_no_ack": 3}}).acks == 3
-    assert (seen({"consumer_details": []}).acks, seen({"consumer_details": []}).deliveries) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -141,26 +131,6 @@ def test_consumers_are_counted_by_the_broker(details: Any, count: Any, consumers
     """Its count is up to 9 s late: where more are listed that can take a message, these are counted."""
     found = seen({"consumers": count, "consumer_details": details})
     assert (found.consumers, found.consumer_ids) == (consumers, ids)
-
-
-def test_samples_of_both_kinds_of_acknowledgement_are_one() -> None:
-    """Added up where they are of the same time, oldest first, in seconds."""
-
-    def samples(*pairs: tuple[int, int]) -> dict[str, Any]:
-        return {"samples": [{"sample": value, "timestamp": at} for at, value in pairs]}
-
-    traffic = {
-        "ack": 7,
-        "deliver_no_ack": 30,
-        "ack_details": samples((3500, 7), (1000, 2)),
-        "deliver_no_ack_details": samples((3500, 30), (2000, 10), (500, 1)),
-    }
-    lengths = {"messages_ready_details": samples((3000, 4), (1000, 4)), "messages_unacknowledged_details": samples((3000, 1))}
-    found = seen({"consumer_details": [], "message_stats": traffic} | lengths)
-    assert (found.acks, found.ack_samples) == (37, ((0.5, 1), (1.0, 2), (2.0, 10), (3.5, 37)))
-    assert found.depth_samples == ((1.0, 4), (3.0, 5))
-    quiet = seen({"consumer_details": []})
-    assert (quiet.acks, quiet.ack_samples, quiet.depth_samples) == (None, (), ())
 
 
 @pytest.mark.parametrize(("head", "head_at"), [(1700, 1700.0), (1700.5, 1700.5), ("", None), ("1700", None), (None, None)])
@@ -316,12 +286,6 @@ def test_a_request_has_so_many_bytes_of_names(sizes: list[int], parts: list[int]
     assert [len(part) for part in client.list_queues(queues).values()] == parts
 
 
-def test_signs_count_as_they_are_encoded() -> None:
-    """Three bytes of UTF-8 are nine in a request line, and a sign of a pattern has a backslash before it."""
-    for name, fit in (("キ" * 139, True), ("キ" * 140, False), ("." * 312, True), ("." * 313, False)):
-        assert len(client.list_queues([to_queue("/", name), to_queue("/", f"{name[:-1]}z")])) == (1 if fit else 2), name
-
-
 @pytest.mark.parametrize(
     ("for_s", "step_s", "age_s"),
     [
@@ -392,28 +356,6 @@ def test_names_that_no_url_can_carry_are_told_and_the_others_asked_for(monkeypat
 
 
 # --- the queue's name -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("value", "fits"), [("x" * 255, True), ("x" * 256, False), ("キ" * 85, True), ("キ" * 86, False)])
-@pytest.mark.parametrize("key", ["vhost", "queue"])
-def test_a_name_has_255_bytes_at_most(key: str, value: str, fits: bool) -> None:
-    """As AMQP has it; a longer one is a mistake of the alert."""
-    symptom = rabbitmq.Symptom(vhost="${labels.vhost}", queue="${labels.queue}").to_symptom()
-    labels = {"vhost": "v", "queue": "q"} | {key: value}
-    if fits:
-        assert name_queue(symptom, labels).keys == labels
-    else:
-        with pytest.raises(NotRendered, match="the limit is 255"):
-            name_queue(symptom, labels)
-
-
-def test_the_keys_of_a_runbook() -> None:
-    """A minute without work, and any message at all; what people read has the vhost unless it is the default one."""
-    assert rabbitmq.Symptom().to_symptom() == Symptom(
-        "rabbitmq", {"vhost": "${labels.vhost}", "queue": "${labels.queue}"}, 0, 60.0
-    )
-    assert [to_queue(vhost, "q").name for vhost in ("/", "v", "#", "")] == ["q", "q (vhost v)", "q (vhost #)", "q (vhost )"]
-    assert to_queue("v", "q").key == "rabbitmq:v:q"
 
 
 # --- check ----------------------------------------------------------------------------------------------------------------
