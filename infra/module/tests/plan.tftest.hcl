@@ -298,7 +298,7 @@ run "builder" {
   command = plan
 
   assert {
-    condition     = toset([for grant in google_project_iam_member.builder : grant.role]) == toset(["roles/artifactregistry.writer", "roles/logging.logWriter", "roles/storage.objectViewer"]) && strcontains(google_project_iam_member.builder["roles/storage.objectViewer"].condition[0].expression, "resource.name.startsWith(\"projects/_/buckets/example-project-unstick-source/\")")
+    condition     = toset([for grant in google_project_iam_member.builder : grant.role]) == toset(["roles/artifactregistry.writer", "roles/logging.logWriter", "roles/storage.objectViewer"]) && google_project_iam_member.builder["roles/storage.objectViewer"].condition[0].expression == "resource.name.startsWith(\"projects/_/buckets/example-project-unstick-source/\") || resource.name.startsWith(\"projects/_/buckets/gcf-v2-sources-\")"
     error_message = "The builder has the roles of a build, and does not read incidents."
   }
 }

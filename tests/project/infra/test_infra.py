@@ -55,6 +55,7 @@ def test_terraform_finds_its_files_formatted_valid_and_as_the_assertions_say(mod
 
 Edits = list[tuple[str, str, str, str]]
 PLAN: Edits = [
+    ("store.tf", '"ABANDON"', '"DELETE"', "keeps incidents and queue"),
     ("queue.tf", "max_attempts  = -1", "max_attempts  = 5", "A wake-up comes until it is taken"),
     ("functions.tf", 'available_cpu                    = "1"', 'available_cpu                    = "0.5"', "a whole CPU"),
     (
@@ -65,7 +66,7 @@ PLAN: Edits = [
     ),
     ("store.tf", 'type = "Delete"', 'type = "delete"', "The action is spelled Delete."),
     ("dashboard.tf", "place % 2 == 0 ? {} : { xPos = 24 }", "{ xPos = 24 * (place % 2) }", "dropped there"),
-    ("accounts.tf", '"!resource.name.startsWith', '"resource.name.startsWith', "does not read incidents"),
+    ("accounts.tf", "buckets/gcf-v2-sources-", "buckets/", "does not read incidents"),
 ]
 ACCESS: Edits = [
     ("accounts.tf", 'report  = "roles/storage.objectUser"', 'report  = "roles/storage.objectAdmin"', "read and write documents"),
