@@ -8,13 +8,13 @@ import pytest
 from msgspec.structs import replace
 
 from functions.application import reconcile
-from functions.domain.model.codes import Action, Mode, Phase, Reason
-from functions.domain.model.events import Approved, Reply, TimerFired
+from functions.domain.model.codes import Action, Mode, Phase
+from functions.domain.model.events import Reply, TimerFired
 from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import EvidenceJob
 from functions.runtime.errors import Denied, Unavailable
 from tests.support.worlds.memory import Memory
-from tests.support.worlds.scenes import AHEAD_S, POST, RUNNER_NOW, TARGET, alerted, case, execution, rules, runbook, well
+from tests.support.worlds.scenes import AHEAD_S, RUNNER_NOW, TARGET, alerted, case, rules, runbook
 
 KEY = TARGET.key
 WITHIN_S = 20.0
@@ -147,28 +147,6 @@ def test_nothing_that_fails_holds_the_restart(where: str):
     assert started(ports)[-1] == "run inc-1.1"
 
 
-def test_a_failed_run_says_so_and_shows_what_it_wrote():
-    """No evidence, but its lines help to repair the job."""
-    ports = outside()
-    told(ports)
-    ended(ports, "py-spy: Permission denied\n", "failed")
-    wait(ports, 3.0)
-    card = ports.posts[0][1]
-    assert ("Evidence", "no evidence: execution evidence-1 ended as failed") in card.facts
-    assert card.evidence == ("py-spy: Permission denied",)
-
-
-def test_a_queue_that_healed_meanwhile_is_not_restarted():
-    """I9: after the wait everything is looked at anew."""
-    ports = outside()
-    told(ports)
-    ended(ports)
-    ports.mail = well
-    wait(ports, 3.0)
-    assert started(ports) == [f"collect {TAG}"]
-    assert ports.posts[0][1].headline.endswith("is healthy; nothing was restarted")
-
-
 def test_the_kill_switch_counts_before_and_after():
     """I9: paused between decision and POST, no evidence is collected; paused while it is, nothing is restarted."""
     ports = outside()
@@ -183,20 +161,6 @@ def test_the_kill_switch_counts_before_and_after():
     assert started(ports) == [f"collect {TAG}"]
 
 
-def test_whoever_approves_sees_the_evidence():
-    """In mode approve evidence comes before the question, and pressing the button does not collect it again."""
-    ports = outside(mode=Mode.APPROVE)
-    told(ports)
-    ended(ports)
-    wait(ports, 3.0)
-    incident = ports.document(KEY).incident
-    assert incident is not None
-    assert incident.phase is Phase.ASKED
-    assert ports.posts[0][1].evidence[0] == "MainThread in recv"
-    reconcile.advance(ports, KEY, Approved(incident.approval.nonce, "anna"), ports.budget())
-    assert started(ports) == [f"collect {TAG}", "run inc-1.1"]
-
-
 def test_observe_collects_evidence_and_restarts_nothing():
     """The card of what would have been restarted shows it."""
     ports = outside(mode=Mode.OBSERVE)
@@ -205,22 +169,6 @@ def test_observe_collects_evidence_and_restarts_nothing():
     wait(ports, 3.0)
     assert started(ports) == [f"collect {TAG}"]
     assert ports.posts[0][1].evidence[0] == "MainThread in recv"
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"), [({"mail": well()}, Reason.SYMPTOM_GONE), ({"running": True}, Reason.ALREADY_RUNNING)]
-)
-def test_what_is_held_or_adopted_collects_none(changes: dict[str, Any], reason: Reason):
-    """Evidence is for what is restarted, and costs nobody else anything."""
-    ports = outside()
-    if "running" in changes:
-        ports.executions = [execution(ended=None)]
-    else:
-        ports.mail = well
-    reply = told(ports)
-    assert reply is not None
-    assert reply.reason is reason
-    assert started(ports) == []
 
 
 def test_an_option_that_can_not_be_filled_costs_the_evidence_only():
@@ -253,13 +201,3 @@ def test_without_an_evidence_job_there_are_as_many_round_trips_as_before():
         told(ports)
     assert without.calls == unnamed.calls
     assert not any("evidence" in name for name in without.names)
-
-
-def test_an_alert_that_joins_does_not_end_the_wait():
-    """A second queue joins while evidence is collected; the restart still waits."""
-    ports = outside()
-    told(ports)
-    other = case(POST, ports.rules.runbooks["mail"], fingerprint="fp-2")
-    reconcile.advance(ports, KEY, alerted(other, incident="inc-2"), ports.budget())
-    assert phase(ports) is Phase.COLLECTING
-    assert started(ports) == [f"collect {TAG}"]

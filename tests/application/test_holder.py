@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from msgspec.structs import replace
 
 from functions.domain.decisions.matching import HOLDER_HOST
 from functions.domain.model.codes import Action
 from functions.domain.model.observations import Holder
 from functions.domain.model.runbooks import EvidenceJob
-from tests.application.test_collect import KEY, ended, outside, started, told, wait
+from tests.application.test_collect import ended, outside, started, told, wait
 from tests.support.worlds.memory import Memory
 from tests.support.worlds.scenes import holding, sighting
 
@@ -23,13 +22,6 @@ def held_by(*holders: Holder) -> Memory:
     ports = outside(evidence=JOB)
     ports.mail = lambda at: holding(*holders, at=at) if holders else sighting(at=at)
     return ports
-
-
-def test_the_job_gets_the_host_that_holds_most() -> None:
-    """The first holder is the one with the most messages."""
-    ports = held_by(HOLDER, Holder("10.0.3.8", "mail-worker-3", 1))
-    told(ports)
-    assert ports.evidence_options == {"service": "mail", "host": "10.0.3.7"}
 
 
 @pytest.mark.parametrize(
@@ -53,12 +45,3 @@ def test_without_a_host_that_matches_the_job_runs_without_the_option(holders: tu
     assert started(ports)[-1] == "run inc-1.1"
     (shown,) = [value for label, value in ports.posts[0][1].facts if label == "Evidence"]
     assert shown.endswith(why.replace("`", ""))
-
-
-def test_a_job_that_takes_no_host_is_not_concerned() -> None:
-    plain = outside(evidence=replace(JOB, options={"service": "${labels.queue}"}, allow={"service": "[a-z]+"}))
-    told(plain)
-    incident = plain.document(KEY).incident
-    assert incident is not None
-    assert incident.evidence is not None
-    assert incident.evidence.without == ""

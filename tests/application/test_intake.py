@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from functions.application import intake
 from functions.application.intake import (
     LISTED_BYTES,
-    SWEEP_MOST,
     document_key,
     group_by_document,
     hand_over,
@@ -24,7 +23,7 @@ from functions.application.intake import (
 from functions.application.serialization import encode
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Action, Reason
-from functions.domain.model.events import AlertsReceived, Origin, Reply, TimerFired
+from functions.domain.model.events import AlertsReceived, Origin, Reply
 from functions.runtime.errors import Denied, Unavailable
 from tests.application.test_reconcile import fails
 from tests.support.worlds.memory import Memory
@@ -52,15 +51,6 @@ class Timed(Memory):
         return super().load(key, timeout_s=timeout_s)
 
 
-class Refusing(Memory):
-    """A scheduler that takes wake-ups, but no alerts."""
-
-    def wake(self, at: float, content: Mapping[str, Any], *, timeout_s: float) -> None:
-        if "deferred" in content:
-            raise Unavailable("scheduler", "takes no alerts")
-        super().wake(at, content, timeout_s=timeout_s)
-
-
 def of_target(number: int, **changes: Any) -> MatchedAlert:
     """An alert of a target of its own."""
     return MatchedAlert(alert(fingerprint=f"fp-{number}", **changes), runbook(), replace(TARGET, key=f"key-{number}"), MAIL)
@@ -84,13 +74,6 @@ def test_an_alert_without_a_target_has_a_document_of_its_own():
         TARGET.key: ["fp-1", "fp-2"],
         "key-1": ["fp-1"],
     }
-
-
-def test_alerts_of_one_rule_that_no_runbook_matches_share_a_document():
-    """So that they are told once an hour, however many queues the rule has."""
-    cases = [MatchedAlert(alert(fingerprint=f"fp-{n}"), None, reason=Reason.NO_RUNBOOK) for n in range(3)]
-    other = MatchedAlert(alert(labels={"alertname": "Other"}), None, reason=Reason.NO_RUNBOOK)
-    assert [len(group) for group in group_by_document([*cases, other]).values()] == [3, 1]
 
 
 def test_an_incidents_id_is_its_start_and_what_it_is_about():
@@ -134,26 +117,6 @@ def test_a_notification_has_a_thousand_targets_at_most():
     assert told == ["duty", "everybody"]
 
 
-@pytest.mark.parametrize(
-    ("cases", "hurries"),
-    [
-        ([case()], True),
-        ([case(), case(fingerprint="fp-2")], True),
-        ([case(labels={"unstick": "suspicion"})], False),
-        ([case(labels={"unstick": "suspicion"}), case(fingerprint="fp-2")], True),
-        ([case(), of_target(1)], False),
-    ],
-)
-def test_the_only_target_of_a_notification_hurries(cases, hurries, monkeypatch):
-    """Unless all of it is only suspected."""
-    events: list[AlertsReceived] = []
-    monkeypatch.setattr(intake, "advance", lambda ports, key, event, budget: events.append(event))
-    ports = Memory()
-    handle_notification(ports, cases, ports.budget(), Origin("r1", NOW))
-    assert {event.hurries for event in events} == {hurries}
-    assert {event.origin.id for event in events} == {"r1"}
-
-
 def test_the_store_has_a_moment_more_for_what_it_did_not_take_in_time():
     """In addition to the budget, so that an alert is saved at least: in total well under ten seconds."""
     ports = Timed()
@@ -162,19 +125,6 @@ def test_the_store_has_a_moment_more_for_what_it_did_not_take_in_time():
     assert [reply.action for reply in found.replies] == [Action.DEFERRED]
     assert ports.limits["parallel"][0] == pytest.approx(9.5)
     assert ports.limits["wake"][-1] == pytest.approx(1.5, abs=0.05)
-
-
-def test_what_nobody_took_is_counted_with_the_reason():
-    """Each target of a list that the scheduler refused; the others are answered."""
-    ports = Refusing(mail=well)
-    found = handle_notification(ports, [of_target(n) for n in range(13)], ports.budget())
-    assert (len(found.replies), found.lost) == (10, 3)
-    assert "takes no alerts" in found.why
-    ports.before = fails("load key-2", "load key-5", "wake")
-    found = handle_notification(ports, [of_target(n) for n in range(8)], ports.budget())
-    assert (len(found.replies), found.lost) == (6, 2)
-    fine = Memory(mail=well)
-    assert handle_notification(fine, [case()], fine.budget()).lost == 0
 
 
 # --- lists -------------------------------------------------------------------------------------------------------------
@@ -225,21 +175,6 @@ def test_of_one_target_as_many_alerts_are_handed_over_as_fit(sizes, kept):
     assert (len(entry["alerts"]), entry["left_out"]) == (kept, 2 + len(sizes) - kept)
 
 
-@pytest.mark.parametrize(
-    ("sizes", "packed"),
-    [
-        ([300_000, 299_996], [2]), ([300_000, 300_000], [1, 1]), ([300_000, 200_000, 200_000], [2, 1]),
-        ([700_000, 500, 500], [1, 2]), ([500, 700_000, 500], [1, 1, 1]),
-    ],
-)  # fmt: skip
-def test_lists_are_as_large_as_the_scheduler_takes(sizes, packed):
-    """In the order of the alerts; two brackets of each are counted."""
-    ports = Memory(mail=well)
-    first = [of_target(100 + n) for n in range(10)]
-    handle_notification(ports, [*first, *(sized(n, size) for n, size in enumerate(sizes))], ports.budget())
-    assert [len(entries) for entries in lists(ports)] == packed
-
-
 # --- the sweep ---------------------------------------------------------------------------------------------------------
 
 
@@ -263,20 +198,6 @@ def test_the_sweep_begins_with_what_is_overdue_longest():
     overdue(ports, {"doc-a": 60.01, "doc-b": 600.0, "doc-c": 59.0, "doc-d": None, "doc-e": 60.0, "doc-f": 90.0})
     assert sweep(ports, ports.budget(60.0)) == 3
     assert swept(ports) == ["doc-b", "doc-f", "doc-a"]
-
-
-def test_the_sweep_takes_two_hundred_at_most(monkeypatch):
-    """The others are for the next one."""
-    ports = Memory()
-    overdue(ports, {f"doc-{n}": 100.0 + n for n in range(SWEEP_MOST + 5)})
-    stepped: list[tuple[str, Any, float]] = []
-    monkeypatch.setattr(intake, "advance", lambda ports, key, event, budget: stepped.append((key, event, budget.left_s)))
-    assert sweep(ports, ports.budget(500.0)) == SWEEP_MOST == len(stepped) == 200
-    assert stepped[0] == ("doc-204", TimerFired(), 60.0)
-    assert stepped[-1][0] == "doc-5"
-    stepped.clear()
-    assert sweep(ports, ports.budget(7.0)) == SWEEP_MOST
-    assert [left_s for _, _, left_s in stepped] == [pytest.approx(7.0, abs=0.1)] * SWEEP_MOST
 
 
 def test_the_sweep_ends_with_its_budget(monkeypatch):
@@ -323,10 +244,3 @@ def test_the_sweep_asks_about_the_token_from_a_week_before_its_end(left_s, asks)
     ports = Memory(rules=replace(rules(), token_expires_at=NOW + left_s))
     assert sweep(ports, ports.budget(0.5)) == 0
     assert ("load runner-token" in ports.names) is asks
-
-
-def test_a_sweep_that_finds_nothing_leaves_nothing():
-    """Neither documents nor messages."""
-    ports = Memory()
-    assert sweep(ports, ports.budget()) == 0
-    assert (ports.bodies, ports.posts, ports.names) == ({}, [], ["list"])

@@ -117,14 +117,6 @@ def test_the_end_of_an_incident_is_a_line_with_its_outcome(before, found, mail, 
     ]
 
 
-def test_an_incident_that_ends_as_it_begins_is_a_line_too():
-    """Somebody's restart for the same alert has failed, and was the only attempt."""
-    ports = Memory(rules=rules(runbook(limits=Limits(attempts=1))))
-    ports.executions = [execution(11, started=-40, ended=-30, status="failed", user="anna")]
-    ((severity, message, fields),) = logged(ports)
-    assert (severity, message, fields["outcome"], fields["reason"]) == ("ERROR", "incident escalated", "escalated", "failing")
-
-
 def test_what_an_incident_waits_for_is_a_line_once():
     """The history of a running restart can't be read; while nothing else happens, nothing is said again."""
     ours = execution(11, started=-60, ended=None, tag="inc-1.1")
@@ -139,19 +131,6 @@ def test_what_an_incident_waits_for_is_a_line_once():
     ports.executions, ports.before = [ours], lambda name: None
     ports.clock = ports.document(KEY).due
     assert logged(ports, TimerFired()) == []
-
-
-def test_a_message_that_was_posted_is_no_line():
-    """The chat shows it."""
-    ports = Memory()
-    ports.before = fails("post")
-    logged(ports)
-    ports.before = lambda name: None
-    ports.clock += 10.0
-    quiet = replace(ports.document(KEY), due=ports.clock, incident=replace(ports.document(KEY).incident, due=NOW + 900))
-    ports.put(KEY, quiet)
-    assert logged(ports, TimerFired()) == []
-    assert [card.kind for _, card in ports.posts] == ["started"]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import string
 from collections.abc import Callable
@@ -17,10 +16,10 @@ from functions.adapters.symptoms.rabbitmq import name_queue
 from functions.application import intake, reconcile
 from functions.application.observe import observe
 from functions.domain.decisions import matching
-from functions.domain.model.alerts import Alert, MatchedAlert, Target
+from functions.domain.model.alerts import Alert, MatchedAlert
 from functions.domain.model.codes import VERSION, Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Acknowledged, AlertsReceived, Approved, Declined, RestartWanted, Resumed, TimerFired
-from functions.domain.model.incidents import AlertRef, Document, Escalation, Outcome, change
+from functions.domain.model.incidents import AlertRef, Document, Escalation, Outcome
 from functions.domain.model.messages import Card, Message
 from functions.domain.model.observations import Pause, Slot, Storm
 from functions.domain.model.runbooks import Matcher, Restart
@@ -43,10 +42,7 @@ from tests.support.worlds.scenes import (
     resolved,
     rules,
     runbook,
-    sighting,
-    starting,
     trigger,
-    verifying,
     well,
 )
 
@@ -142,30 +138,6 @@ def test_a_restart_is_written_down_before_it_is_made_and_told_after():
     assert ports.document(KEY).incident.phase is Phase.RUNNING
 
 
-def test_an_accepted_alert_reaches_the_runner_after_three_legs():
-    """See, write, act."""
-    ports = Memory()
-    notify(ports)
-    leg = next(leg for leg, name in ports.calls if name.startswith("run "))
-    assert leg - ports.calls[0][0] + 1 <= 3
-
-
-@pytest.mark.parametrize("refused", ["wake", "save storm"])
-def test_what_was_not_done_beside_costs_one_leg_more(refused):
-    """I3: a wake-up that was not answered is created before the save; after a lost slot the same request decides anew."""
-    ports = Memory()
-    error = Conflict("storm") if refused == "save storm" else DOWN
-    ports.before = fails(refused, error=error, times=1)
-    reply = advance(ports)
-    assert reply is not None
-    if refused == "wake":
-        first, second, *_ = [leg for leg, name in ports.calls if name == "wake"]
-        saved = next(leg for leg, name in ports.calls if name == f"save {KEY}")
-        assert (first < second < saved, reply.action) == (True, Action.RESTARTED)
-    else:
-        assert (reply.action, sent(ports), ports.document(KEY).incident.attempt) == (Action.RESTARTED, ["run inc-1.1"], 1)
-
-
 @pytest.mark.parametrize(
     ("cases", "wakes"),
     [
@@ -195,14 +167,6 @@ def test_a_slot_of_which_nobody_knows_is_asked_for_again_later():
     assert ports.document(KEY).due == pytest.approx(NOW + 15.0, abs=1.0)
     woken_later(ports, 15.1)
     assert sent(ports) == ["run inc-1.1"]
-
-
-def test_a_wake_up_before_its_time_costs_one_call():
-    """It looks at the document and at nothing else."""
-    ports = Memory()
-    ports.put(KEY, starting())
-    assert advance(ports, TimerFired()) is None
-    assert ports.names == [f"load {KEY}"]
 
 
 ESCALATED = document(
@@ -252,25 +216,6 @@ def test_the_world_is_looked_at_only_where_something_is_decided(found, event, lo
     assert ("load storm" in ports.names) is looks
 
 
-def test_the_log_of_a_run_is_read_once_it_is_followed():
-    """Its last lines, until they are known; before there is a run there is nothing to follow."""
-    ports, asked = Memory(), []
-    read = ports.look
-
-    def noted(target, **named):
-        asked.append((named["follow"], named["tail"]))
-        return read(target, **named)
-
-    ports.look = noted
-    advance(ports)
-    woken_later(ports, 20.0)
-    assert asked == [(None, False), ("1", True)]
-    known = ports.document(KEY)
-    ports.put(KEY, replace(known, incident=change(known.incident, tail=("line",))))
-    woken_later(ports, 20.0)
-    assert asked[-1] == ("1", False)
-
-
 def test_patterns_of_the_configuration_mask_the_log_of_a_run():
     """`mask` in unstick.yaml: what is a secret in evidence is one there too."""
     ports = Memory()
@@ -298,22 +243,6 @@ def test_a_look_may_take_half_of_the_time(seconds, limit_s):
     assert limits == [pytest.approx(limit_s, abs=0.1)] * 2
 
 
-def test_a_first_look_is_enough_where_the_document_is_new_or_over():
-    """The document is loaded beside it; where it says more, the world is looked at again by what it says."""
-    for found, looks in (
-        (None, 1),
-        (document(outcomes=ESCALATED.outcomes), 1),
-        (ESCALATED, 2),
-        (document(incident(Phase.OBSERVING, due=NOW + 100)), 2),
-        (document(RUNNING), 1),
-    ):
-        ports = Memory()
-        if found:
-            ports.put(KEY, found)
-        advance(ports, alerted(case(fingerprint="fp-7", starts_at=NOW - 5)))
-        assert ports.names.count("history") == looks
-
-
 @pytest.mark.parametrize(("left_s", "tries"), [(0.05, 2), (8.0, 3)])
 def test_a_conflict_is_tried_again_while_there_is_time(left_s, tries):
     """Another process makes progress meanwhile. Without time it is late, and left to the scheduler."""
@@ -330,25 +259,6 @@ def test_a_conflict_is_tried_again_while_there_is_time(left_s, tries):
     assert 1 <= ports.names.count(f"save {KEY}") <= tries
 
 
-@pytest.mark.parametrize(
-    ("due", "event", "posted"),
-    [
-        (NOW + 30.0, alerted(case(fingerprint="fp-2")), ["held"]),
-        (NOW - 30.0, alerted(case(fingerprint="fp-2")), ["waited", "held"]),
-        (NOW - 30.0, TimerFired(), ["waited"]),
-        (NOW + 30.0, TimerFired(), []),
-    ],
-)
-def test_whoever_moves_a_due_that_has_come_posts_what_waited_for_it(due, event, posted):
-    """Before that, another process may be posting it at this moment."""
-    ports = Memory(rules=rules(runbook(notify=("ops",), escalate=())))
-    waiting = Message("m@ops", "ops", Card("waited", "plan", "it waited"))
-    ports.put(KEY, Document(KEY, TARGET, to_tell=(waiting,), due=due))
-    ports.put("pause", Pause("x", "anna", NOW))
-    advance(ports, event)
-    assert [card.kind for _, card in ports.posts] == posted
-
-
 def test_a_wake_up_for_a_document_that_is_not_there_does_no_harm():
     """Any number of wake-ups, for anything, at any time."""
     ports = Memory()
@@ -363,50 +273,6 @@ def test_a_wake_up_names_a_target_and_when_it_is_due():
     advance(ports)
     assert [content for _, content in ports.wakes] == [{"target": KEY, "due": at} for at, _ in ports.wakes]
     assert min(at for at, _ in ports.wakes) > NOW
-
-
-@pytest.mark.parametrize(
-    ("event", "late_s", "observes"),
-    [
-        (TimerFired(NOW + 20.0), 0.1, True),
-        (TimerFired(NOW + 19.98), 0.1, False),
-        (TimerFired(NOW + 19.98), 10.1, True),
-        (TimerFired(), 0.1, True),
-    ],
-    ids=["its own", "another's", "another's, which is late", "the sweep's, or a former release's"],
-)
-def test_a_wake_up_that_another_one_has_replaced_costs_one_call(event, late_s, observes):
-    """Two processes step at once: each creates a wake-up, one saves. The other's would observe too, and create one, for ever."""
-    ports = Memory()
-    ports.put(KEY, replace(starting(), due=NOW + 20.0, incident=replace(starting().incident, due=NOW + 20.0)))
-    ports.clock = NOW + 20.0 + late_s
-    advance(ports, event, seconds=60.0)
-    assert ("history" in ports.names, ports.names == [f"load {KEY}"]) == (observes, not observes)
-
-
-def test_wake_ups_of_webhooks_that_came_together_do_not_stay_together():
-    """Each of them left one; all come at the same moment, and only one goes on."""
-    ports = Memory()
-    ports.put(KEY, starting())
-    due = ports.document(KEY).due
-    for behind_s in (0.0, 0.02, 0.04):
-        ports.clock = due + 0.5
-        advance(ports, TimerFired(due + behind_s), seconds=60.0)
-    assert ports.names.count("history") == 1
-    assert [at for at, _ in ports.wakes] == [due + 60.52, NOW + 91]  # for the message, and when that is posted for the start
-
-
-def test_a_duplicate_costs_no_save_and_no_message():
-    """The same alert of a restarted target again: answered, and a wake-up that will find nothing to do."""
-    ports = Memory()
-    advance(ports)
-    body, posts, wakes = ports.bodies[KEY], list(ports.posts), list(ports.wakes)
-    reply = advance(ports, alerted(incident="inc-2"))
-    assert reply is not None
-    assert (reply.incident, reply.action, reply.reason) == ("inc-1", Action.HELD, Reason.DUPLICATE)
-    assert reply.execution == ports.executions[0]
-    assert (ports.bodies[KEY], ports.posts, len(sent(ports))) == (body, posts, 1)
-    assert len(ports.wakes) == len(wakes) + 1
 
 
 def test_every_alert_is_answered_with_its_incident():
@@ -540,22 +406,6 @@ def test_a_409_is_looked_into_before_it_is_believed():
     assert (reply.action, reply.reason, reply.execution) == (Action.ADOPTED, Reason.ALREADY_RUNNING, ports.executions[0])
 
 
-def test_a_start_without_an_answer_is_never_repeated():
-    """I1: it ran all the same; the wake-up finds it in the history."""
-    ports = Memory()
-
-    def accepted() -> None:
-        ports.before = lambda name: None
-        ports.runner.run(TARGET, tag="inc-1.1", runner_not_after=NOW + 1000, timeout_s=1.0)
-        raise SLOW
-
-    ports.before = once("run inc-1.1", accepted)
-    advance(ports)
-    woken_later(ports, 20.0)
-    assert len(ports.executions) == 1
-    assert ports.document(KEY).incident.phase is Phase.RUNNING
-
-
 @pytest.mark.parametrize("error", [SLOW, Unavailable("Rundeck", Text("answered {status}", status="500"))])
 def test_starts_without_a_clear_answer_are_told_within_a_minute_and_left_to_people(error):
     """The history can be read and shows nothing: two tries, each followed by its wake-ups, and nothing else."""
@@ -577,36 +427,6 @@ def test_starts_without_a_clear_answer_are_told_within_a_minute_and_left_to_peop
 # --- conflicts and crashes -------------------------------------------------------------------------------------------
 
 
-def test_a_conflict_begins_again_and_joins_whoever_was_faster():
-    """I1: two replicas of Grafana at once: one start."""
-    ports = Memory()
-    ports.before = once(f"save {KEY}", lambda: ports.put(KEY, starting()))
-    reply = advance(ports, alerted(case(fingerprint="fp-2"), incident="inc-2"))
-    assert reply is not None
-    assert (reply.incident, reply.reason, sent(ports)) == ("inc-1", Reason.DUPLICATE, [])
-    assert [one.fingerprint for one in ports.document(KEY).incident.triggers] == ["fp-1", "fp-2"]
-
-
-def test_a_save_whose_answer_was_lost_counts_as_not_made():
-    """I1: nobody acts on it, though it is there; the wake-up goes on from it."""
-    ports = Memory()
-    adapters = ports.save
-
-    def lost(key, body, **named):
-        adapters(key, body, **named)
-        if key == KEY and not ports.document(KEY).incident.reason:
-            ports.save = adapters
-            raise Unavailable("store", "the answer was lost")
-
-    ports.save = lost
-    advance(ports)
-    assert sent(ports) == []
-    woken_later(ports, 20.0)
-    assert sent(ports) == []
-    woken_later(ports, 75.0)
-    assert sent(ports) == ["run inc-1.2"]
-
-
 def test_a_store_that_takes_no_save_is_not_hammered():
     """Each try asks every system again, so after two the alert goes to the scheduler."""
     ports = Memory(before=fails(f"save {KEY}"))
@@ -623,30 +443,6 @@ def test_what_falls_due_right_after_it_was_asked_is_not_decided_unseen():
     ports.now = lambda: next(clock)
     reconcile.advance(ports, KEY, TimerFired(), ports.budget(60.0))
     assert (ports.names, ports.document(KEY).outcomes) == ([f"load {KEY}"], ())
-
-
-def test_a_save_that_lands_late_and_is_not_answered_leaves_a_wake_up():
-    """Its own wake-up came before it landed, found another `due` and is gone; the second try finds itself replaced."""
-    ports = Memory()
-    ports.put(KEY, replace(verifying(ended=-19.5), due=NOW))  # `first` is half a second ahead
-    save, come = ports.save, []
-
-    def unanswered(key, body, *, due, **named):
-        ports.save = save
-        ports.clock = due + 0.1  # the store is slow
-        for at, content in ports.wakes:  # what was created ahead of the save comes, and is gone
-            come.append(at)
-            reconcile.advance(ports, KEY, TimerFired(content["due"]), ports.budget(60.0))
-        save(key, body, due=due, **named)
-        ports.clock += 3.0
-        raise Unavailable("store", "did not answer")
-
-    ports.save = unanswered
-    reconcile.advance(ports, KEY, TimerFired(NOW), ports.budget(60.0))
-    due = ports.document(KEY).due
-    assert due is not None
-    pending = [at for at, _ in ports.wakes if at not in come]
-    assert due > ports.clock or pending, "it is due, and nothing but the sweep comes for it"
 
 
 def test_an_alert_that_comes_right_before_its_incident_is_due_steps_nothing_unseen():
@@ -712,20 +508,6 @@ def test_a_slot_that_somebody_else_took_meanwhile_is_seen():
     reply = advance(ports)
     assert reply is not None
     assert (reply.action, reply.reason, sent(ports)) == (Action.HELD, Reason.TOO_MANY_TARGETS, [])
-
-
-def test_targets_that_contend_for_slots_are_restarted_within_their_requests():
-    """A slot that another target took first has the same request decide anew; Grafana hears of the restart."""
-    ports = Memory()
-
-    def contend() -> None:
-        for name in SLOTS - {"load storm"}:
-            ports.put(name.removeprefix("load "), Storm((Slot("another", NOW),)))
-
-    ports.before = once("save storm", contend)
-    reply = advance(ports)
-    assert reply is not None
-    assert (reply.action, sent(ports)) == (Action.RESTARTED, ["run inc-1.1"])
 
 
 def test_endless_conflicts_end():
@@ -811,16 +593,6 @@ def test_alerts_that_can_not_be_saved_are_handed_to_the_scheduler(down):
     assert len(sent(ports)) == 1
 
 
-def test_only_what_nobody_took_is_answered_503():
-    """Grafana sends it again, and what was saved stays valid."""
-    other = Target("other-key", "http://rundeck", "job-1", {"service": "other"})
-    ports = Memory(before=fails(f"load {KEY}", "wake"))
-    found = notify(ports, case(), MatchedAlert(alert(firing=False, fingerprint="fp-9"), runbook(), other, MAIL))
-    assert (found.lost, [reply.target for reply in found.replies]) == (1, ["service=other"])
-    body, status, _ = webhook.to_response(found)
-    assert (status, len(json.loads(body)["incidents"])) == (503, 1)
-
-
 def test_beyond_ten_targets_alerts_wait_in_lists_of_a_hundred():
     """Ten are decided at once, the rest by wake-ups that carry them; every one is answered."""
     cases = [MatchedAlert(alert(fingerprint=f"fp-{n}"), runbook(), replace(TARGET, key=f"key-{n}"), MAIL) for n in range(225)]
@@ -853,19 +625,6 @@ def test_large_alerts_wait_in_lists_that_the_scheduler_takes():
     assert all(len(payload_of({"deferred": entries})) < 1_000_000 for entries in lists)
 
 
-def test_a_look_that_takes_too_long_is_left_to_a_wake_up():
-    """`deferred`: saved and due at once; the wake-up has the time."""
-    ports = Memory(before=fails("history", error=SLOW))
-    reply = advance(ports)
-    assert reply is not None
-    assert (reply.action, reply.reason, ports.document(KEY).incident.phase) == (Action.DEFERRED, None, Phase.DEFERRED)
-    woken_later(ports, 0.1)
-    assert sent(ports) == ["run inc-1.1"]
-
-
-# --- stale work ------------------------------------------------------------------------------------------------------
-
-
 def test_a_wake_up_hours_late_looks_first_and_says_that_it_is_late():
     """It judges by now: the queue is healthy meanwhile, so nothing is restarted, and people learn why so late."""
     ports = Memory(mail=well)
@@ -874,6 +633,9 @@ def test_a_wake_up_hours_late_looks_first_and_says_that_it_is_late():
     assert sent(ports) == []
     assert [card.kind for _, card in ports.posts] == ["held"]
     assert any("late" in line for line in ports.posts[0][1].text)
+
+
+# --- stale work ------------------------------------------------------------------------------------------------------
 
 
 def test_a_document_of_a_runbook_that_is_gone_ends():
@@ -927,17 +689,6 @@ def test_a_kill_switch_that_can_not_be_read_is_on(body):
     assert (reply.reason, sent(ports)) == (Reason.PAUSED, [])
 
 
-def test_the_sweep_steps_what_is_overdue_by_a_minute():
-    """A wake-up that the scheduler lost costs minutes, not the incident; one document that fails does not hide the others."""
-    ports = Memory()
-    ports.put(KEY, document(incident(due=NOW - 61)))
-    ports.put("broken", replace(Document("broken"), version=VERSION + 1), due=NOW - 4000)
-    ports.bodies["broken"] = (ports.bodies["broken"][0], 1, NOW - 4000)
-    ports.put("fresh", replace(document(incident(due=NOW - 59)), key="fresh"))
-    assert intake.sweep(ports, ports.budget(60.0)) == 1
-    assert sent(ports) == ["run inc-1.1"]
-
-
 @pytest.mark.parametrize(("days", "told"), [(8, 0), (6, 1), (None, 0)])
 def test_the_sweep_tells_people_before_the_token_expires(days, told):
     """However often it comes, and without a document where there is nothing to tell."""
@@ -947,53 +698,6 @@ def test_the_sweep_tells_people_before_the_token_expires(days, told):
         intake.sweep(ports, ports.budget(60.0))
     assert [card.kind for _, card in ports.posts] == ["expiring"] * told
     assert ("runner-token" in ports.bodies) is bool(told)
-
-
-def test_the_holds_of_many_targets_go_out_as_one_message():
-    """Each document hands its message to the bundle, which posts all of them once."""
-    ports = Memory()
-    ports.put("storm", Storm(tuple(Slot(f"t{n}", NOW) for n in range(3))))
-    cases = [
-        MatchedAlert(alert(fingerprint=f"fp-{n}"), runbook(), replace(TARGET, key=f"key-{n}", options={"service": f"s{n}"}), MAIL)
-        for n in range(8)
-    ]
-    found = notify(ports, *cases)
-    assert ({reply.reason for reply in found.replies}, ports.posts) == ({Reason.TOO_MANY_TARGETS}, [])
-    ports.clock += 21.0
-    for n in range(8):
-        reconcile.advance(ports, f"key-{n}", TimerFired(), ports.budget(60.0))
-    assert told_kinds(ports) == {"ops": ["bundle"], "duty": ["bundle"]}
-    assert all(f"service=s{n}" in str(ports.posts[0][1].facts) for n in range(8))
-    assert not any(ports.document(f"key-{n}").open for n in range(8))
-
-
-def test_each_reason_is_bundled_by_itself():
-    """Of all documents that wait, those with the same one; what is not due any more, and what is told singly, is left alone."""
-    ports = Memory()
-    for number, code in enumerate((Reason.NO_RUNBOOK, Reason.MONITORING_FAILURE, Reason.INVALID_OPTION) * 2):
-        made = MatchedAlert(alert(fingerprint=f"fp-{number}"), None, reason=code)
-        reconcile.advance(ports, f"alert-{number}", AlertsReceived((made,), f"inc-{number}", crowd=True), ports.budget())
-    single = MatchedAlert(alert(fingerprint="fp-9"), None, reason=Reason.NO_RUNBOOK)
-    ports.before = fails("post")
-    reconcile.advance(ports, "alert-9", AlertsReceived((single,), "inc-9"), ports.budget())
-    over = ports.document("alert-3")
-    ports.put("alert-3", replace(over, due=None))
-    ports.clock, ports.before = NOW + 21.0, lambda name: None
-    reconcile.advance(ports, "alert-1", TimerFired(), ports.budget(60.0))
-    (card,) = [card for channel, card in ports.posts if channel == "everybody"]
-    assert "2 targets or alerts" in card.headline
-    assert {key: bool(ports.document(key).bundled) for key in ports.bodies if key.startswith("bundle-")} == {
-        "bundle-monitoring-failure": True
-    }
-    assert set(ports.document("bundle-monitoring-failure").bundled) == {
-        f"inc-{number}-monitoring_failure@everybody" for number in (1, 4)
-    }
-    assert ports.document("alert-1").to_tell == ()
-    assert len(ports.document("alert-4").to_tell) == 1
-    posts, lists = len(ports.posts), ports.names.count("list")
-    reconcile.advance(ports, "alert-4", TimerFired(), ports.budget(60.0))
-    assert (ports.document("alert-4").to_tell, len(ports.posts)) == ((), posts), "it was told already"
-    assert ports.names.count("list") == lists, "and nothing has to be collected for it"
 
 
 def test_a_document_whose_holds_have_several_reasons_is_in_several_bundles():
@@ -1006,20 +710,6 @@ def test_a_document_whose_holds_have_several_reasons_is_in_several_bundles():
     bundled = {key: set(ports.document(key).bundled) for key in ports.bodies if key.startswith("bundle-")}
     assert bundled == {f"bundle-{code.replace('_', '-')}": {f"m-{code}@ops"} for code in ("paused", "frozen", "stale_alert")}
     assert ports.document(KEY).to_tell == ()
-
-
-def test_with_no_time_left_nothing_is_posted():
-    """The wake-up does it; half a second is the least."""
-    for left_s, told in ((0.4, False), (0.6, True)):
-        ports = Memory()
-        ports.put("pause", Pause("x", "anna", NOW))
-
-        def slow(left_s: float = left_s, ports: Memory = ports) -> None:
-            ports.clock = NOW + 8.0 - left_s - 0.01
-
-        ports.before = once(f"save {KEY}", slow)
-        advance(ports)
-        assert (bool(ports.posts), bool(ports.document(KEY).to_tell)) == (told, not told)
 
 
 def test_a_document_that_can_not_be_read_keeps_no_bundle_back():
@@ -1107,10 +797,3 @@ def test_a_nonce_can_not_be_foretold():
         nonces.add(ports.document(KEY).incident.approval.nonce)
     assert len(nonces) == 20
     assert min(len(nonce.rsplit(".", 1)[1]) for nonce in nonces) >= 16
-
-
-def test_the_document_says_what_was_seen_at_the_start():
-    """Before and after need a before."""
-    ports = Memory()
-    advance(ports)
-    assert ports.document(KEY).incident.queues[0].before.depth == sighting().depth

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -15,13 +14,13 @@ from msgspec.structs import replace
 
 from functions.adapters.chats import slack
 from functions.application import reconcile, report
-from functions.application.serialization import decode, encode
+from functions.application.serialization import encode
 from functions.bootstrap import Adapters
 from functions.config.settings import Named, Report
 from functions.domain.costs.model import MissingData
 from functions.domain.model.codes import Ending
 from functions.domain.model.events import TimerFired
-from functions.domain.model.incidents import Archive, Document, Outcome
+from functions.domain.model.incidents import Archive, Outcome
 from functions.entrypoints import report_request
 from functions.runtime.secrets import SecretRef
 from functions.runtime.text import in_language
@@ -202,43 +201,6 @@ def test_a_channel_that_is_down_is_named(mail: StuckMail) -> None:
     assert (found.told, found.failed) == (("console",), ("down",))
     mail.ports = Adapters(none)
     assert client(mail).post("/").status_code == 503
-
-
-def test_gathering_changes_nothing(mail: StuckMail) -> None:
-    """Reading for the report saves no document and starts no job."""
-    restarted(mail)
-    before = {entry.key: mail.ports.store.load(entry.key, timeout_s=5) for entry in mail.ports.store.list_documents(timeout_s=5)}
-    posts = len(mail.rundeck.posts())
-    report.compose(mail.ports, time.time(), 7)[0]
-    assert {
-        entry.key: mail.ports.store.load(entry.key, timeout_s=5) for entry in mail.ports.store.list_documents(timeout_s=5)
-    } == before
-    assert len(mail.rundeck.posts()) == posts
-    assert decode(Document, before[mail.document().key].body, "t").incident is not None  # type: ignore[union-attr]
-
-
-@pytest.mark.parametrize("body", [b"", b"{}", b'{"what": "report"}'])
-def test_the_entry_point_answers_with_the_figures(mail: StuckMail, body: bytes) -> None:
-    """POST: the report is told, and its figures are the answer."""
-    answer = client(mail).post("/", data=body)
-    assert answer.status_code == 200
-    content = json.loads(answer.data)
-    assert content["told"] == ["console"]
-    assert [one["runbook"] for one in content["report"]["runbooks"]] == ["mail-delivery"]
-
-
-@pytest.mark.parametrize("body", [b'{"what": "restart"}', b"[]", b"{", b'{"what": 1}', b"x" * 5000, b"[" * 4000])
-def test_anything_else_is_refused(mail: StuckMail, body: bytes, capsys: pytest.CaptureFixture[str]) -> None:
-    """A body that says nothing known is 400, and nobody is told anything."""
-    capsys.readouterr()
-    assert client(mail).post("/", data=body).status_code == 400
-    assert capsys.readouterr().out == ""
-
-
-def test_other_methods_are_refused(mail: StuckMail) -> None:
-    """405 with what is allowed."""
-    answer = client(mail).get("/")
-    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
 
 
 def test_a_store_that_is_down_is_an_error_to_the_scheduler(mail: StuckMail, tmp_path: Path) -> None:

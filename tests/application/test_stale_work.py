@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from functions.application import signing
-from functions.domain.model.codes import FIRST_VERSION, VERSION
+from functions.domain.model.codes import FIRST_VERSION
 from functions.entrypoints import startup
 from functions.runtime.errors import BadRequest
 from functions.runtime.secrets import SecretRef
-from tests.support.unstick_process import job_id, runbook
+from tests.support.unstick_process import runbook
 from tests.support.worlds.one_machine import Place, handed_over, payload_of, stuck
 
 pytestmark = pytest.mark.usefixtures("patient_code")
@@ -37,29 +34,6 @@ def content_of(payload: str) -> dict[str, Any]:
 
 
 # --- hours late --------------------------------------------------------------------------------------------------------
-
-
-def test_a_wake_up_that_comes_hours_after_the_restart_says_how_it_is_now_and_how_late(place):
-    """The restart helped; its outcome is told once somebody looks, with a word on the delay."""
-    place.alerted()
-    (first, *_) = place.wake_ups()
-    place.later(HOURS_S)
-    place.until_told(lambda: place.delivered(first))
-    assert place.restarts() == 1
-    assert "recovered" in place.cards()
-    (document,) = place.documents()
-    assert [outcome.ending.value for outcome in document.outcomes] == ["recovered"]
-
-
-def test_alerts_that_waited_for_hours_at_the_scheduler_are_looked_at_before_anything_is_done(place):
-    """The queue is well by now: nothing is restarted, and people are told so, late."""
-    payload = handed_over("mail", HOURS_S)
-    place.rabbit.queue("mail.delivery").set(ready=0, unacked=0)
-    assert place.delivered(payload) == (200, "{}")
-    place.until_told(place.swept)
-    assert place.restarts() == 0
-    assert "mail is healthy; nothing was restarted" in place.cards()
-    assert "5 h" in place.cards(), "it says how late it comes"
 
 
 def test_alerts_that_waited_for_longer_than_a_day_are_for_people(place):
@@ -83,17 +57,6 @@ def test_an_incident_whose_runbook_was_renamed_goes_to_people(place, restarted):
     place.until_told(lambda: [place.delivered(payload) for payload in place.wake_ups()])
     assert "the runbook mail is no longer in the configuration" in place.cards()
     assert place.restarts() == restarted
-
-
-def test_an_incident_keeps_the_job_that_it_began_with(place):
-    """The runbook names another job meanwhile: what was started is verified to its end, and nothing else is started."""
-    place.alerted()
-    changed = runbook("mail")
-    place.configured(runbook("mail", restart=changed["restart"] | {"job": job_id("post")}))
-    place.later(600.0)
-    place.until_told(lambda: [place.delivered(payload) for payload in place.wake_ups()])
-    assert place.restarts() == 1
-    assert "recovered" in place.cards()
 
 
 def test_a_message_for_a_channel_that_is_gone_is_read_on_another(place):
@@ -183,30 +146,6 @@ def test_alerts_whose_signing_key_is_gone_are_told_and_decided_once_it_is_back(p
     assert "recovered" in place.cards()
 
 
-def test_alerts_whose_signing_key_is_gone_are_given_up_after_a_day(place):
-    """People were told all day, and the alert would be too old for a restart."""
-    payload = handed_over("mail", 25 * 3600.0)
-    place.configured(signing_keys=["env://ANOTHER_KEY"])
-    assert place.delivered(payload)[0] == 200
-    startup.deliver_here(payload)
-    said = place.cards()
-    assert "their signing key is missing" in said
-    assert "alerts were given up" in said
-    assert place.restarts() == 0
-
-
-@pytest.mark.parametrize(
-    "payload",
-    [
-        "", ".", "x.y", ".eJw.z", "W10.x", "eyJkZWZlcnJlZCI6W3siYXQiOjB9XX0.x", "é.é", "~x.y", "-1~x.y", "1e9~x.y", "٣~x.y",
-        "9" * 400 + "~x.y",
-    ],
-)  # fmt: skip
-def test_a_payload_that_says_nothing_of_alerts_is_no_news(payload):
-    """Whatever a stranger puts there, it is refused, and nobody's night is disturbed."""
-    assert signing.handed_over_since(payload) is None
-
-
 def test_a_time_that_was_changed_on_its_way_changes_nothing(place):
     """It stands outside of what is signed: a payload that a key signed is taken with any, and with none."""
     payload = handed_over("mail", 60.0).partition("~")[2]
@@ -221,38 +160,6 @@ def test_a_stranger_among_those_who_may_call_verify_disturbs_people_once_an_hour
     assert answers == {200, 401}
     assert place.restarts() == 0
     assert place.cards().count("their signing key is missing") in (1, 2), "2: the hour turned"
-
-
-def test_of_alerts_that_were_handed_over_only_what_failed_comes_again(place):
-    """One target's document is a newer release's: the other is decided once, and only the first comes again."""
-    place.configured(runbook("mail"), runbook("post"))
-    place.alerted("mail")
-    (found,) = place.documents()
-    newer = json.dumps({"key": found.key, "version": VERSION + 1})
-    with closing(sqlite3.connect(place.database)) as file, file:
-        file.execute("DELETE FROM wake_ups")
-        file.execute("UPDATE documents SET body = ? WHERE key = ?", (newer.encode(), found.key))
-    entries = [one for name in ("mail", "post") for one in content_of(handed_over(name, 60.0))["deferred"]]
-    payload = payload_of({"v": FIRST_VERSION, "deferred": entries})
-    restarts = place.restarts()
-    assert place.delivered(payload)[0] == 200
-    assert place.restarts() == restarts + 1
-    again = [content_of(payload)["deferred"] for payload in place.wake_ups() if "deferred" in content_of(payload)]
-    assert [[one["alerts"][0]["labels"]["service"] for one in entries] for entries in again] == [["mail"]]
-    (left,) = [payload for payload in place.wake_ups() if "deferred" in content_of(payload)]
-    assert place.delivered(left)[0] == 500
-    assert place.restarts() == restarts + 1
-
-
-def test_alerts_that_can_not_be_decided_are_given_up_after_a_day(place):
-    """Their document can't be read, and nobody moved it away: the log says so, and the scheduler is rid of them."""
-    place.alerted("mail")
-    (found,) = place.documents()
-    with closing(sqlite3.connect(place.database)) as file, file:
-        file.execute("UPDATE documents SET body = 'broken' WHERE key = ?", (found.key,))
-    assert place.delivered(handed_over("mail", 3600.0))[0] == 500
-    assert place.delivered(handed_over("mail", 25 * 3600.0))[0] == 200
-    assert "alerts were given up: not decided for a day" in place.cards()
 
 
 def test_alerts_that_were_handed_over_go_to_the_targets_of_now(place):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,19 +57,6 @@ def test_a_history_wiped_while_the_restart_is_verified_changes_nothing(place):
     assert "recovered" in place.cards()
 
 
-def test_a_history_wiped_while_the_restart_runs_ends_with_a_person(place):
-    """Nobody can say any more how it ended: not restarted again, and told once it would have run for too long."""
-    place.rundeck.state.jobs[job_id("mail")].duration_s = math.inf
-    place.alerted()
-    wiped(place)
-    place.later(3600.0)
-    place.until_told(lambda: all_delivered(place))
-    assert len(place.rundeck.posts()) == 1
-    assert "ACT NOW" in place.cards()
-    (document,) = place.documents()
-    assert [outcome.ending.value for outcome in document.outcomes] == ["escalated"]
-
-
 # --- two deployments on one target -------------------------------------------------------------------------------------
 
 
@@ -90,14 +76,3 @@ def test_a_second_deployment_goes_on_from_the_first_ones_restart(place):
     place.alerted()
     assert len(place.rundeck.posts()) == 1
     assert "is already being restarted" in place.cards()
-
-
-def test_a_second_deployment_restarts_nothing_that_was_just_restarted(place):
-    """The run has ended, and the queue sticks again within the cooldown: the history holds the second one, too."""
-    place.alerted()
-    place.rabbit.queue("mail.delivery").set(ready=5, unacked=1)
-    place.later(300.0)
-    deployed(place, "second")
-    place.alerted()
-    assert len(place.rundeck.posts()) == 1
-    assert "it was restarted recently" in place.cards()

@@ -12,11 +12,10 @@ from msgspec import field
 
 from functions.bootstrap import Adapters
 from functions.domain.cards.card import compose
-from functions.domain.model.codes import Mode, Phase, Reason
+from functions.domain.model.codes import Phase, Reason
 from functions.domain.model.events import StartResult, TimerFired
 from functions.domain.model.messages import Card
-from functions.domain.model.observations import Observation, Pause, Unknown
-from functions.domain.model.runbooks import Limits
+from functions.domain.model.observations import Unknown
 from tests.support.worlds import scenes
 from tests.support.worlds.example_stories import EXAMPLES, held, rules
 from tests.support.worlds.memory import EveryChannel
@@ -80,30 +79,6 @@ def test_the_first_card_says_how_many_messages_are_stuck(tmp_path: Path, mode: s
     assert dict(card.facts)["Queue"] == "mail.outgoing: 362 messages, 1 consumer"
     assert shape(card) == shape(compose(example, rules()))  # type: ignore[arg-type]
     assert ("Approve the restart" in dict(card.links)) is (mode == "approve")
-
-
-@pytest.mark.parametrize(
-    ("mode", "what", "reason"),
-    [
-        (Mode.APPROVE, seen(pause=Pause("upgrade", "anna")), Reason.PAUSED),
-        (
-            Mode.AUTO,
-            seen(*(scenes.execution(n, started=-700.0 * n, ended=-690.0 * n) for n in (1, 2, 3))),
-            Reason.TOO_MANY_RESTARTS,
-        ),
-    ],
-)
-def test_a_hold_that_ends_the_waiting_calls_somebody(mode: Mode, what: Observation, reason: Reason) -> None:
-    """What it waited for is over, and now nobody tries again by itself."""
-    rules = scenes.rules(scenes.runbook(mode=mode, limits=Limits(restarts=((86400.0, 3),))))
-    card = (
-        moved(document(incident(Phase.WAITING, reason=Reason.COOLDOWN)), TimerFired(), what, with_rules=rules)
-        .document.to_tell[0]
-        .card
-    )
-    assert dict(card.facts)["Reason code"] == reason.value
-    assert card.headline.startswith("ACT NOW: ")
-    assert not [text for text in card.text if "tries again by itself" in text]
 
 
 def test_a_restart_that_rundeck_refused_calls_somebody() -> None:

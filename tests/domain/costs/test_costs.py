@@ -82,29 +82,6 @@ def counted(found: Known, spoken: Rules | None = None) -> RunbookCost:
     return cost.cost(found, spoken or rules(), NOW).runbooks[0]
 
 
-def test_it_counts_endings_median_and_minutes_saved() -> None:
-    """Each ending once, the median from the alert on, and minutes only for recoveries by Unstick's own restarts."""
-    found = cost.cost(
-        known(
-            record(1, 1, took_s=200),
-            record(2, 2, took_s=400),
-            record(3, 3, took_s=900),
-            record(4, 4, ending=Ending.ESCALATED),
-            record(5, 5, ending=Ending.HELD),
-            record(6, 6, tag="", took_s=500),
-            record(20, 7, took_s=100),
-            record(31, 8),
-        ),
-        rules(),
-        NOW,
-    ).runbooks[0]
-    assert (found.week.by_unstick, found.week.by_hand) == (4, 1)
-    assert (found.week.recovered, found.week.escalated, found.week.held) == (4, 1, 1)
-    assert found.week.median_recovery_s == 450
-    assert found.week.saved_minutes == 3 * 8
-    assert (found.month.by_unstick, found.month.recovered, found.month.saved_minutes) == (5, 5, 4 * 8)
-
-
 def suspected(days_ago: float, number: int) -> Archive:
     """An incident that began as a suspicion and proved true."""
     made = record(days_ago, number)
@@ -145,13 +122,6 @@ def test_it_says_who_declined_a_restart_and_why() -> None:
     facts = dict(card_of(said, rules()).facts)
     assert "declined: 2 (bert: a rollout is under way; anna)" in facts["mail, 30 days"]
     assert "declined" not in facts["mail, 7 days"]
-
-
-def test_no_minutes_are_made_up() -> None:
-    """Without `manual_minutes` nothing is said to be saved, without a recovery there is no median."""
-    plain = replace(RUNBOOK, manual_minutes=0.0)
-    week = counted(known(record(1, 1, ending=Ending.ESCALATED)), rules(mail=plain)).week
-    assert (week.saved_minutes, week.median_recovery_s) == (None, None)
 
 
 OWN = execution(1, NOW - DAY_S - 100, "inc1.1")
@@ -316,29 +286,12 @@ def test_the_open_bug_is_said_louder_every_week(root_cause: str) -> None:
     assert cards[6][0].headline.endswith("!!!! mail has kept getting stuck for 6 weeks, and the bug is still open")
 
 
-@pytest.mark.parametrize(("language", "words"), [("en", "In working hours: !"), ("ja", "業務時間内に対応：!")])
-def test_no_report_makes_anybody_get_up(language: str, words: str) -> None:
-    """However old the bug is: it has waited for weeks, and the words for that are the report's own."""
-    cards = [at_week(weeks, "", language)[0] for weeks in range(1, 7)]
-    assert {card.urgency for card in cards} == {"plan"}
-    assert all(card.headline.startswith(words) for card in cards)
-
-
 def test_one_week_and_one_restart_are_no_plural() -> None:
     """People read this."""
     text = card_of(known(record(8, 1)), rules()).text[0]
     assert text == "! mail: still open after 1 week and 1 restart in the last 30 days: https://tracker.example.com/MAIL-123"
     broken = replace(known(record(1, 1)), gaps=(Gap(MissingData.ARCHIVE_BROKEN, count=1),))
     assert "1 archived incident can't be read and is not counted." in card_of(broken, rules()).text
-
-
-@pytest.mark.parametrize(
-    ("days", "weeks"), [([300, 1], 0), ([300, 25, 1], 3), ([95, 70, 45, 20, 1], 13), ([100, 69, 1], 0), ([300, 290, 280], 0)]
-)
-def test_a_month_without_an_incident_begins_the_count_anew(days: list[int], weeks: int) -> None:
-    """A bug that was mended long ago is not the one of yesterday."""
-    found = known(*(record(one, one) for one in days))
-    assert counted(found).weeks_open == weeks
 
 
 def test_a_bug_that_is_quiet_is_not_nagged_about() -> None:

@@ -54,7 +54,7 @@ def said(*records: Archive, language: str = "en", mode: Mode = Mode.OBSERVE) -> 
     """The lines of the report about observing."""
     spoken = rules(language, mail=replace(RUNBOOK, mode=mode))
     text = cost_card.card(report.cost(known(*records), spoken, NOW), spoken).text
-    return [line for line in text if line.startswith("mail observes" if language == "en" else "mailは監視のみ")]
+    return [line for line in text if line.startswith("mail observes" if language == "en" else "mail は監視のみ")]
 
 
 def test_the_report_says_how_it_would_have_gone():
@@ -98,10 +98,3 @@ def test_it_is_said_in_japanese():
     (line,) = said(observed(1, 900, 840), observed(2, None, ended_s=DAY_S), language="ja")
     assert "再起動" in line
     assert "later" not in line
-
-
-def test_a_restart_by_hand_counts_once():
-    """The record and Rundeck's history have the same execution."""
-    one = observed(1, 900, 840)
-    counted = report.cost(known(one, history=(one.incident.execution,), ahead_s=AHEAD_S), rules(), NOW).runbooks[0]
-    assert (counted.week.by_hand, counted.week.by_unstick) == (1, 0)

@@ -8,32 +8,26 @@ import pytest
 from msgspec.structs import replace
 
 from functions.domain.decisions.endings import APPROVAL_S, GRACE_S, deadline_of
-from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
-from functions.domain.model.events import Start, Step
-from functions.domain.model.incidents import AfterRestart, Document, Hold, PastAttempt, QueueState
+from functions.domain.model.codes import Action, Mode, Phase, Reason
+from functions.domain.model.events import Step
+from functions.domain.model.incidents import Document, Hold, PastAttempt
 from functions.domain.model.observations import Pause, Unknown
-from functions.domain.model.runbooks import Escalation, Limits, Verify
+from functions.domain.model.runbooks import Limits, Verify
 from tests.support.worlds.scenes import (
-    MAIL,
     NOW,
-    POST,
     RUNNER_NOW,
     TARGET,
     alerted,
     case,
-    channels,
     document,
     execution,
     incident,
-    kinds,
     ledger,
     moved,
     phase,
-    reason,
     rules,
     runbook,
     seen,
-    sighting,
     trigger,
     well,
     woken,
@@ -71,23 +65,6 @@ def test_an_incident_may_wait_for_within_and_fifteen_minutes_from_its_last_chang
     assert deadline_of(incident(**changes), runbook(verify=Verify(within_s=60.0))) == NOW + after_s + 60.0 + GRACE_S
 
 
-@pytest.mark.parametrize(("left_s", "due_s"), [(300.0, 300.0), (1.5, 1.5), (0.25, 1.0)])
-def test_nothing_is_decided_again_within_a_second(left_s, due_s):
-    """A cooldown that is nearly over."""
-    made = woken(document(incident()), NOW, seen(execution(started=-610 + left_s, ended=-600 + left_s)))
-    assert (reason(made), made.document.incident.due) == (Reason.COOLDOWN, NOW + due_s)
-
-
-@pytest.mark.parametrize(("began_s", "due_s"), [(0.0, 15.0), (WAIT_S - 20, 15.0), (WAIT_S - 10, 10.0)])
-def test_the_last_decision_comes_at_the_deadline(began_s, due_s):
-    """Not up to `every` later. Later than that it is over."""
-    found = document(incident(began_at=NOW - began_s))
-    assert woken(found, NOW, seen(mail=MISSING)).document.incident.due == NOW + due_s
-    for late_s in (0.0, 1.0, 100.0):
-        late = woken(document(incident(began_at=NOW - WAIT_S - late_s)), NOW, seen(mail=MISSING))
-        assert late.document.outcomes[-1].ending is Ending.ESCALATED
-
-
 def asked_or_held(look: dict[str, Any], **changes: Any) -> Step:
     """What becomes of an alert in a world with an address for links."""
     made_rules, found = changes.pop("with_rules", PUBLIC), changes.pop("found", EMPTY)
@@ -119,49 +96,6 @@ def test_a_person_may_overrule_a_limit(changes, asks):
         assert any("/approve/#inc-1.0." in url for _, url in made.document.to_tell[0].card.links)
 
 
-def test_what_was_approved_is_not_asked_about_again():
-    """The kill switch is no limit, and what a person overruled is not asked for twice."""
-    assert phase(asked_or_held({"pause": Pause("x")})) is None
-    approved = document(incident(overruled=True, approved_by="anna"))
-    made = woken(approved, NOW, seen(pause=Pause("x")), PUBLIC)
-    assert (made.document.incident, made.document.outcomes[-1].reason) == (None, Reason.PAUSED)
-
-
-@pytest.mark.parametrize(
-    ("crowd", "look", "bundle"),
-    [
-        (True, {"pause": Pause("x")}, "paused"),
-        (False, {"pause": Pause("x")}, ""),
-        (True, {"mail": well()}, "symptom_gone"),
-        (False, {"mail": well()}, ""),
-    ],
-)
-def test_only_what_comes_in_a_crowd_waits_for_others(crowd, look, bundle):
-    """One hold is told at once, and opens nothing."""
-    made = moved(EMPTY, alerted(crowd=crowd), seen(**look))
-    assert {message.bundle for message in made.document.to_tell} == {bundle}
-    assert (made.document.incident, made.document.outcomes, made.document.to_archive) == (None, (), ())
-
-
-def test_a_hold_of_what_was_told_before_is_an_outcome():
-    """People have seen it wait, so they see its end, and the archive has it."""
-    made = woken(document(incident(told=("elsewhere",))), NOW, seen(mail=well()))
-    (outcome,) = made.document.outcomes
-    assert (outcome.ending, outcome.reason, outcome.at) == (Ending.HELD, Reason.SYMPTOM_GONE, NOW)
-    assert (set(outcome.channels), outcome.queues, outcome.restarts) == ({"ops", "elsewhere"}, (MAIL,), 0)
-    assert [record.incident.id for record in made.document.to_archive] == ["inc-1"]
-
-
-def test_what_was_restarted_and_then_held_is_peoples():
-    """Nothing is asked and nothing waits: the restart has not helped."""
-    found = document(incident(attempt=1, restarts=1))
-    made = woken(found, NOW, seen(pause=Pause("x")), PUBLIC)
-    (outcome,) = made.document.outcomes
-    assert (outcome.ending, outcome.reason, outcome.restarts) == (Ending.ESCALATED, Reason.PAUSED, 1)
-    assert not any(isinstance(act, Start) for act in made.acts)
-    assert made.document.escalated_at == NOW
-
-
 @pytest.mark.parametrize(("public", "nonce", "link"), [(True, "r4nd", True), (True, "", False), (False, "r4nd", False)])
 def test_an_escalation_has_a_link_where_somebody_can_follow_it(public, nonce, link):
     """It takes an address and a nonce that nobody can guess."""
@@ -170,17 +104,6 @@ def test_an_escalation_has_a_link_where_somebody_can_follow_it(public, nonce, li
     urls = [url for _, url in made.document.to_tell[0].card.links if "/approve/" in url]
     assert urls == (["https://unstick.example.com/approve/#inc-1.ack.r4nd"] if link else [])
     assert made.document.escalation.nonce == ("inc-1.ack.r4nd" if link else "")
-
-
-@pytest.mark.parametrize(("again_s", "due"), [(900.0, NOW + 900), (60.0, NOW + 60), (0.0, None)])
-def test_an_escalation_knows_when_people_are_told_again(again_s, due):
-    """And which queues are to be healthy, by which runbooks."""
-    book = runbook(escalation=Escalation(again_s=again_s))
-    queues = (QueueState(MAIL, "mail", NOW - 9), QueueState(POST, "post", NOW - 9, after=AfterRestart(4)))
-    made = woken(document(incident(attempt=1, restarts=1, queues=queues)), NOW, seen(pause=Pause("x")), rules(book))
-    escalation = made.document.escalation
-    assert (escalation.due, escalation.at, escalation.incident, escalation.told) == (due, NOW, "inc-1", 0)
-    assert escalation.queues == (QueueState(MAIL, "mail", NOW), QueueState(POST, "post", NOW))
 
 
 def test_an_outcome_knows_when_its_last_restart_ended():
@@ -205,18 +128,6 @@ def test_an_outcome_keeps_of_its_alerts_what_tells_them_apart():
     assert made.document.to_archive[-1].incident.triggers[0].links == rich["links"]
 
 
-def test_nobodys_yes_is_told_where_the_runbook_says():
-    """After a restart somebody is called, with the link to take it."""
-    asked = incident(Phase.ASKED, nonce="n", expires_at=NOW, reason=Reason.AWAITING_APPROVAL)
-    look = replace(seen(), nonce="r4nd")
-    made = woken(document(asked), NOW, look, PUBLIC)
-    assert (kinds(made.document), made.document.outcomes[-1].ending) == (["not_approved"], Ending.HELD)
-    assert not any("/approve/" in url for _, url in made.document.to_tell[0].card.links)
-    again = woken(document(replace(asked, attempt=1, restarts=1)), NOW, look, PUBLIC)
-    assert (channels(again.document), again.document.outcomes[-1].ending) == ({"ops", "duty"}, Ending.ESCALATED)
-    assert any("/approve/#inc-1.ack.r4nd" in url for _, url in again.document.to_tell[0].card.links)
-
-
 def test_the_suspicions_of_a_day_are_counted_in_the_configured_time_zone():
     """NOW is 17:00 in Tokyo; eight hours later it is the next day there."""
     suspected = case(labels={"alertname": "Stuck", "queue": "mail", "unstick": "suspicion"})
@@ -226,12 +137,3 @@ def test_the_suspicions_of_a_day_are_counted_in_the_configured_time_zone():
         moment = replace(suspected, alert=replace(suspected.alert, starts_at=at - 20))
         found = moved(found, alerted(moment), seen(now=at, mail=well(at)), at, tokyo).document
     assert found.passed == {"2027-01-15": 2, "2027-01-16": 1}
-
-
-def test_an_incident_that_waits_says_so_once_and_keeps_its_place():
-    """The queue of the incident is looked at each time, and the hold is told with what it is about."""
-    made = woken(document(incident()), NOW, seen(mail=MISSING))
-    assert (phase(made), reason(made), kinds(made.document)) == (Phase.WAITING, Reason.SYMPTOM_UNKNOWN, ["held"])
-    assert [message.id for message in made.document.to_tell] == ["inc-1-0-symptom_unknown@ops"]
-    unsure = woken(document(incident()), NOW, seen(mail=replace(sighting(), depth_samples=())))
-    assert (phase(unsure), reason(unsure), unsure.document.to_tell) == (Phase.WAITING, Reason.SYMPTOM_UNKNOWN, ())

@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
-from functions.domain.model.events import Acknowledged, Approved, RestartWanted, Resumed, Start
-from functions.domain.model.incidents import Document, QueueState, change
+from functions.domain.model.events import Acknowledged, Approved, RestartWanted, Start
+from functions.domain.model.incidents import Document, QueueState
 from functions.domain.model.messages import Message
 from functions.domain.model.observations import Observation, Pause, Unknown
 from functions.domain.model.runbooks import Escalation
@@ -19,17 +19,14 @@ from tests.support.worlds.scenes import (
     case,
     channels,
     document,
-    execution,
     incident,
     kinds,
     moved,
     phase,
-    resolved,
     rules,
     runbook,
     trigger,
     verifying,
-    wakes,
     well,
     woken,
 )
@@ -88,44 +85,6 @@ def test_an_escalation_of_another_queue_keeps_the_first():
     assert {watched.queue.key for watched in both.escalation.queues} == {MAIL.key, scenes.POST.key}
 
 
-def test_the_recovery_of_another_queue_ends_no_escalation():
-    """One that heals says nothing of the other, which stays in people's hands."""
-    first = escalated()
-    other = verifying(id="inc-2", queues=(QueueState(scenes.POST, "mail", NOW - 60.0),)).incident
-    found = replace(first, incident=other)
-    for at in (NOW, NOW + 15.0):
-        what = seen(execution(started=-30.0, ended=-20.0, tag="inc-1.1"), now=at, post=well(at))
-        found = posted(woken(replace(found, due=at), at, what, with_rules=PUBLIC).document)
-    assert found.incident is None
-    assert found.outcomes[-1].ending is Ending.RECOVERED
-    assert (found.escalated_at, found.escalation) == (first.escalated_at, first.escalation)
-
-
-def test_it_is_told_again_three_times_at_most():
-    """Each fifteen minutes, to everybody who was called, with the same link; then never again."""
-    found, at, told = escalated(), NOW, []
-    for _ in range(3):
-        at += AGAIN_S
-        assert woken(found, at - 1, seen(now=at - 1), with_rules=PUBLIC).document == found
-        made = woken(found, at, seen(now=at), with_rules=PUBLIC)
-        told += [(kinds(made.document), channels(made.document), len(links(made.document.to_tell[0])))]
-        found = posted(made.document)
-    assert told == [(["escalated_again"], {"ops", "duty"}, 1)] * 3
-    assert (found.open, found.due) == (False, None)
-    later = woken(found, at + 7 * AGAIN_S, seen(now=at + 7 * AGAIN_S), with_rules=PUBLIC)
-    assert later.document.to_tell == ()
-
-
-def test_a_reminder_calls_people_and_goes_to_further_channels():
-    """It begins with ACT NOW, so it mentions; `escalate_further` hears of it from the first reminder on."""
-    further = rules(runbook(escalate_further=("boss",), mention=("<!here>",)), public_url=URL)
-    assert "boss" not in channels(escalated(further))
-    made = woken(escalated(further), NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=further)
-    assert channels(made.document) == {"ops", "duty", "boss"}
-    assert {message.card.mention for message in made.document.to_tell} == {("<!here>",)}
-    assert all(message.card.headline.startswith("ACT NOW: Nobody has taken") for message in made.document.to_tell)
-
-
 def test_a_reminder_goes_where_the_escalation_was_told():
     """Its runbook has other channels by now. Where nobody knows any more who was told, it goes to those alone."""
     found, moved_on = escalated(), rules(runbook(notify=("new",), escalate=("newer",)), public_url=URL)
@@ -133,17 +92,6 @@ def test_a_reminder_goes_where_the_escalation_was_told():
     assert channels(woken(found, NOW + AGAIN_S, look, with_rules=moved_on).document) == {"ops", "duty", "newer"}
     forgotten = woken(replace(found, outcomes=()), NOW + AGAIN_S, look, with_rules=moved_on)
     assert (kinds(forgotten.document), channels(forgotten.document)) == (["escalated_again"], {"new", "newer"})
-
-
-def test_the_further_channels_hear_of_it_from_the_first_reminder_on():
-    """Whoever takes it before that is none of their business; afterwards they hear that it was taken."""
-    further = rules(runbook(escalate_further=("boss",)), public_url=URL)
-    found = escalated(further)
-    assert found.escalation is not None
-    taking = Acknowledged("anna", found.escalation.incident)
-    assert channels(moved(found, taking, seen(), NOW + 60, further).document) == {"ops", "duty"}
-    reminded = posted(woken(found, NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=further).document)
-    assert channels(moved(reminded, taking, seen(), NOW + 960, further).document) == {"ops", "duty", "boss"}
 
 
 @pytest.mark.parametrize("told", [0, 1, 2, 3, 7])
@@ -226,25 +174,10 @@ def test_an_acknowledgement_of_another_incident_takes_nothing():
         assert moved(found, Acknowledged("anna", other), seen(), NOW + 60, PUBLIC).document == found
 
 
-@pytest.mark.parametrize("mail", [seen(now=NOW + AGAIN_S), seen(mail=Unknown("down"), now=NOW + AGAIN_S)], ids=["ill", "unseen"])
-def test_what_is_not_seen_well_is_told_again(mail):
-    """I4: what can't be seen is not well."""
-    assert "escalated_again" in kinds(woken(escalated(), NOW + AGAIN_S, mail, with_rules=PUBLIC).document)
-
-
 def test_nobody_is_reminded_of_what_is_well_again():
     """The queue is looked at first, whoever mended it."""
     made = woken(escalated(), NOW + AGAIN_S, seen(mail=well(NOW + AGAIN_S), now=NOW + AGAIN_S), with_rules=PUBLIC)
     assert (made.document.escalation, made.document.escalated_at, made.document.to_tell) == (None, None, ())
-
-
-@pytest.mark.parametrize("event", [resolved(), Resumed("anna")], ids=["resolved", "resumed"])
-def test_a_resolved_or_resumed_escalation_is_not_told_again(event):
-    """People have heard that it is over."""
-    made = moved(escalated(), event, seen(now=NOW + 60), NOW + 60, PUBLIC)
-    after = posted(made.document)
-    assert (after.escalation.due if after.escalation else None) is None
-    assert not after.open
 
 
 def test_while_an_incident_of_the_target_is_open_the_reminder_waits():
@@ -279,24 +212,6 @@ def test_zero_reminds_nobody():
     quiet = rules(runbook(escalation=Escalation(again_s=0.0)), public_url=URL)
     found = escalated(quiet)
     assert (found.open, found.due) == (False, None)
-
-
-def test_without_an_address_there_is_no_link_and_the_reminders_come():
-    """The command line takes it then."""
-    found = escalated(rules())
-    assert found.escalation is not None
-    assert found.escalation.nonce == ""
-    made = woken(found, NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=rules())
-    assert "escalated_again" in kinds(made.document)
-    assert links(made.document.to_tell[0]) == []
-    assert moved(made.document, Acknowledged("anna"), seen(), NOW + AGAIN_S + 9).document.escalation is not None
-
-
-def test_each_reminder_orders_the_wake_up_of_the_next():
-    """Where a document is open, a wake-up exists at or after its due time."""
-    made = woken(escalated(), NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=PUBLIC)
-    assert made.document.due in wakes(made)
-    assert trigger().queue == MAIL.key
 
 
 # --- once more -------------------------------------------------------------------------------------------------------
@@ -339,17 +254,6 @@ def test_once_more_overrules_nothing_that_no_approval_may(look, code):
     assert not any(isinstance(act, Start) for act in made.acts)
 
 
-def test_once_more_is_once():
-    """Without success it goes back to people, whatever `attempts` says."""
-    ours = execution(started=2, ended=None, tag="inc-1.1")
-    failed = replace(ours, status="failed", runner_ended_at=ours.runner_started_at + 10)
-    running = incident(Phase.RUNNING, attempt=1, restarts=1, execution=ours)
-    for once in (True, False):
-        made = woken(document(change(running, once=once)), NOW + 15, scenes.seen(failed, now=NOW + 15))
-        assert any(isinstance(act, Start) for act in made.acts) is not once
-        assert [one.ending for one in made.document.outcomes] == ([Ending.ESCALATED] if once else [])
-
-
 @pytest.mark.parametrize("name", ["inc-0", "inc-2"])
 def test_once_more_names_the_incident_that_escalated(name):
     """It needs what the outcome knows of it, and its runbook."""
@@ -358,22 +262,3 @@ def test_once_more_names_the_incident_that_escalated(name):
     forgotten = replace(found, outcomes=())
     assert moved(forgotten, wanted(found), seen(), NOW + 60, PUBLIC).document == forgotten
     assert moved(found, wanted(found), seen(), NOW + 60, rules(runbook(name="other"))).document == found
-
-
-def test_once_more_needs_an_escalation_without_an_open_incident():
-    """A button of an older message, or one that somebody else has pressed, does nothing."""
-    found = escalated()
-    other = RestartWanted("anna", "another", "inc-9")
-    assert moved(found, other, seen(now=NOW + 600), NOW + 600, PUBLIC).document == found
-    started = moved(found, wanted(found), seen(now=NOW + 600), NOW + 600, PUBLIC).document
-    assert moved(started, wanted(found), seen(now=NOW + 601), NOW + 601, PUBLIC).document == started
-    assert moved(document(), RestartWanted("anna", "inc-0", "inc-9"), seen(), NOW, PUBLIC).document == document()
-
-
-def test_messages_name_what_people_may_answer():
-    """For chats that have buttons of their own."""
-    asked = moved(document(), alerted(), seen(now=NOW), NOW, rules(runbook(mode=Mode.APPROVE), public_url=URL))
-    assert asked.document.to_tell[0].card.actions == ("approve", "decline", "pause")
-    called = document(incident(Phase.ASKED, restarts=1, attempt=1, nonce="n", expires_at=NOW))
-    made = woken(called, NOW, seen(now=NOW), with_rules=PUBLIC)
-    assert made.document.to_tell[0].card.actions == ("acknowledge", "restart", "pause")

@@ -6,9 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from functions.domain.decisions.evidence import is_awaited, with_reading, without_evidence_runs
-from functions.domain.model.codes import Mode, Phase, Reason
-from functions.domain.model.events import Collect, EvidenceStarted, Start, Step
-from functions.domain.model.incidents import Document, Evidence, Hold
+from functions.domain.model.codes import Mode, Phase
+from functions.domain.model.events import Collect, EvidenceStarted, Step
+from functions.domain.model.incidents import Document, Evidence
 from functions.domain.model.observations import EvidenceReading, Execution, Pause
 from functions.domain.model.runbooks import EvidenceJob
 from tests.support.worlds.scenes import (
@@ -47,46 +47,6 @@ def collecting(evidence: Evidence = COLLECTED, **changes) -> Document:
 
 def looked(found: Document, at: float, reading: EvidenceReading | None) -> Step:
     return woken(found, at, replace(seen(now=at), evidence=reading), rules(book()))
-
-
-@pytest.mark.parametrize(("within_s", "due_s"), [(20.0, 3.0), (2.0, 2.0), (3.0, 3.0)])
-@pytest.mark.parametrize("mode", [Mode.AUTO, Mode.APPROVE, Mode.OBSERVE])
-def test_evidence_is_ordered_once_and_looked_for_soon(within_s, due_s, mode):
-    """Every three seconds, and at the end of `within`. The options are those of the alert."""
-    with_rules = rules(book(within_s, mode), public_url="https://unstick.example.com")
-    made = moved(EMPTY, alerted(case(book=with_rules.runbooks["mail"])), with_rules=with_rules)
-    assert [act for act in made.acts if isinstance(act, Collect)] == [Collect(TAG, "job-evidence", {"service": "mail"}, within_s)]
-    kept = made.document.incident
-    assert (kept.phase, kept.due, kept.reason) == (Phase.COLLECTING, NOW + due_s, None)
-    assert kept.evidence == Evidence({"service": "mail"}, NOW, NOW + within_s)
-
-
-@pytest.mark.parametrize(
-    ("evidence", "changes", "orders"),
-    [
-        pytest.param(Evidence({"service": "mail"}), {}, True, id="none yet"),
-        pytest.param(None, {}, False, id="an incident of before the job was configured"),
-        pytest.param(COLLECTED, {}, False, id="asked for already"),
-        pytest.param(Evidence(missing="no label"), {}, False, id="can't be asked for"),
-        pytest.param(Evidence(), {"restarts": 1, "attempt": 1}, False, id="restarted already"),
-    ],
-)
-def test_evidence_comes_once_and_before_the_first_restart(evidence, changes, orders):
-    """After it, there is nothing left to see."""
-    made = woken(document(incident(evidence=evidence, **changes)), NOW, with_rules=rules(book()))
-    assert (phase(made) is Phase.COLLECTING) == orders
-    assert any(isinstance(act, Start) for act in made.acts) is not orders
-    without = woken(document(incident(evidence=evidence, **changes)), NOW)
-    assert phase(without) is Phase.STARTING, "the runbook names no job any more"
-
-
-@pytest.mark.parametrize(("hold", "orders"), [(None, True), (Hold(Reason.OBSERVE_ONLY, NOW - 60), False)])
-def test_what_is_only_observed_collects_where_somebody_reads_it(hold, orders):
-    """A repeat within the hour is told to nobody."""
-    with_rules = rules(book(mode=Mode.OBSERVE))
-    found = replace(EMPTY, holds={"grafana#1|fp-1": hold} if hold else {})
-    made = moved(found, alerted(case(book=with_rules.runbooks["mail"])), with_rules=with_rules)
-    assert (phase(made) is Phase.COLLECTING) == orders
 
 
 def test_what_is_held_otherwise_collects_nothing():

@@ -22,7 +22,7 @@ from functions.domain.decisions.guards import (
 from functions.domain.model.codes import Ending, Mode, Phase, Reason
 from functions.domain.model.incidents import Document, Escalation, Outcome, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, Observation, Pause, Slot, Storm, Unknown
-from functions.domain.model.runbooks import Freeze, Limits, Restart
+from functions.domain.model.runbooks import Freeze, Limits
 from functions.runtime.text import Text
 from tests.support.worlds.scenes import (
     MAIL,
@@ -174,11 +174,6 @@ def test_a_job_that_was_imported_again_has_its_cooldown_all_the_same():
         assert decision.reason is code
 
 
-def test_a_cooldown_says_when_it_is_over():
-    """The decision is made again when the restart is `cooldown` old by the runner's clock."""
-    assert decide(scene(seen(execution(started=-310, ended=-300)))).again_in_s == 300.0
-
-
 def test_the_restart_that_ended_last_counts_whichever_began_last():
     """One that began later may have ended earlier; what has not ended, was refused or is planned does not count."""
     ended_last, began_last = execution(11, started=-900, ended=-300), execution(12, started=-390, ended=-350)
@@ -199,30 +194,6 @@ def test_failures_in_a_row_are_counted_from_the_newest_end(order):
     assert "in a row: 3" in str(decide(scene(three, book=runbook(limits=Limits(failing=3)))).detail)
 
 
-@pytest.mark.parametrize(("hours", "limit", "holds"), [(3.0, 3, True), (3.0, 4, False), (2.0, 3, False), (0.5, 1, False)])
-def test_each_window_has_its_own_limit(hours, limit, holds):
-    """Text and bounds are of the first that is full."""
-    restarts = tuple(execution(n, started=-3600.0 * n, ended=-3600.0 * n + 5) for n in (1, 2, 3))
-    book = runbook(limits=Limits(restarts=((hours * 3600.0 + 1, limit),), cooldown_s=0.0))
-    decision = decide(scene(seen(*restarts), book=book))
-    assert (decision.reason is Reason.TOO_MANY_RESTARTS) == holds
-    assert not holds or str(decision.detail).endswith(f"the limit is {limit}")
-
-
-@pytest.mark.parametrize("ahead_s", [-3600.0, 0.0, 7200.0])
-def test_ages_are_by_the_runners_clock(ahead_s):
-    """A runner whose clock is hours off ours changes nothing: both ends of an age are its own."""
-    run = Execution("7", "", "succeeded", NOW + ahead_s - 310, NOW + ahead_s - 300)
-    history = replace(ledger(run), runner_now=NOW + ahead_s)
-    assert decide(scene(seen(history=history))).again_in_s == 300.0
-    running = replace(history, executions=(Execution("7", "", "running", NOW + ahead_s - 1790),))
-    assert decide(scene(seen(history=running))).kind is Kind.ADOPT
-    old = tuple(Execution(str(n), "", "succeeded", NOW + ahead_s - 3600 - n, NOW + ahead_s - 3590 - n) for n in range(3))
-    assert decide(scene(seen(history=replace(history, executions=old)))).kind is Kind.RESTART
-    recent = tuple(replace(one, runner_started_at=NOW + ahead_s - 3599) for one in old)
-    assert decide(scene(seen(history=replace(history, executions=recent)))).reason is Reason.TOO_MANY_RESTARTS
-
-
 @pytest.mark.parametrize(
     ("began", "kind"),
     [(-400.0, Kind.ADOPT), (-300.0, Kind.ADOPT), (-241.0, Kind.ADOPT), (-240.0, Kind.HOLD), (-100.0, Kind.HOLD)],
@@ -235,44 +206,12 @@ def test_an_alert_of_the_same_cause_is_verified_and_a_new_one_cools_down(began, 
     assert (decision.execution is not None) == (kind is Kind.ADOPT)
 
 
-def test_the_newest_restart_counts_and_refused_or_planned_ones_are_none():
-    """A start that the job refused as too late, and one that is planned, are no restart for any guard."""
-    late = execution(9, started=-100, ended=-99, status="failed", runner_not_after=RUNNER_NOW - 101)
-    adapters = execution(8, started=-350, ended=-340)
-    decision = decide(scene(seen(late, adapters), found=since(-330)))
-    assert decision.execution == adapters
-    assert decide(scene(seen(late, *many(2, 600)))).kind is Kind.RESTART
-
-
 def test_a_running_execution_is_adopted_whoever_started_it():
     """`already_running`: no second restart while one with the target's options runs."""
     run = execution(ended=None, user="anna")
     assert decide(scene(seen(run))) == Decision(
         Kind.ADOPT, Reason.ALREADY_RUNNING, Text("execution {id} is already running", id="7"), execution=run
     )
-
-
-def test_a_running_execution_goes_before_a_planned_one():
-    """A plan for later starts newest, and must not hide the restart that runs now."""
-    run, plan = execution(7, ended=None), execution(8, started=900, ended=None, scheduled=True)
-    assert decide(scene(seen(plan, run))).execution == run
-
-
-@pytest.mark.parametrize(("age_s", "kind"), [(1800.0, Kind.ADOPT), (1801.0, Kind.HOLD)])
-def test_a_zombie_is_what_runs_longer_than_max_run(age_s, kind):
-    """The bound is `restart.max_run`, and the decision names the execution, so that people can open and abort it."""
-    decision = decide(scene(seen(execution(ended=None, started=-age_s))))
-    assert decision.kind is kind
-    assert decision.execution is not None
-    short = runbook(restart=Restart("job-1", max_run_s=60.0))
-    assert decide(scene(seen(execution(ended=None, started=-61)), book=short)).reason is Reason.ZOMBIE_EXECUTION
-
-
-def test_the_incidents_own_unknown_execution_is_gone_on_from():
-    """I1: a start whose answer was lost shows up by its tag, and is never started again."""
-    mine = execution(started=-5, ended=None, tag="inc-1.1")
-    decision = decide(scene(seen(mine), found=document(incident(attempt=1))))
-    assert (decision.kind, decision.reason, decision.execution) == (Kind.ADOPT, None, mine)
 
 
 @pytest.mark.parametrize(
@@ -334,20 +273,6 @@ def test_after_an_attempt_a_newer_restart_by_somebody_else_is_adopted():
         assert decide(scene(seen(execution(13, started=-150, ended=-90)), found=between(tries=unproven))).kind is Kind.RESTART
 
 
-@pytest.mark.parametrize("mail", [well(), sighting(acks=1), MISSING, bare(50)], ids=["empty", "busy", "unknown", "one look"])
-def test_one_ill_queue_of_the_incident_is_enough(mail):
-    """A restart helps a target whose second queue is well or can't be seen."""
-    queues = (QueueState(MAIL, "mail", NOW), QueueState(POST, "mail", NOW))
-    assert decide(scene(seen(mail=mail, post=sighting()), found=document(incident(queues=queues)))).kind is Kind.RESTART
-
-
-def test_an_unseen_queue_holds_where_no_other_is_ill():
-    """I4: one queue is well and the other can't be seen: that is unknown, not gone."""
-    queues = (QueueState(MAIL, "mail", NOW), QueueState(POST, "mail", NOW))
-    decision = decide(scene(seen(mail=well(), post=MISSING), found=document(incident(queues=queues))))
-    assert (decision.reason, decision.remedy) == (Reason.SYMPTOM_UNKNOWN, "Start it.")
-
-
 def test_a_queue_whose_work_nobody_counts_holds_with_what_to_do():
     """What is known of the reason is said, with the remedy; the others are not named."""
     queues = (QueueState(MAIL, "mail", NOW), QueueState(POST, "mail", NOW))
@@ -360,23 +285,6 @@ def test_a_queue_whose_work_nobody_counts_holds_with_what_to_do():
     )
     unread = decide(scene(seen(mail=replace(well(), blind=None), post=MISSING), found=document(incident(queues=queues))))
     assert (unread.again_in_s, unread.tell, str(unread.detail)) == (15.0, True, "mail.post: it is down")
-
-
-def test_all_queues_are_named_where_all_are_well():
-    """Whoever reads that nothing was restarted sees why of each."""
-    queues = (QueueState(MAIL, "mail", NOW), QueueState(POST, "mail", NOW))
-    decision = decide(scene(seen(mail=well(), post=sighting(acks=2)), found=document(incident(queues=queues))))
-    assert str(decision.detail) == "mail.delivery: depth 0; mail.post: processed in the last 10 s: 2"
-
-
-def test_of_several_queues_the_one_that_can_be_told_first_is_waited_for():
-    """By its own runbook."""
-    post = runbook(name="post", symptom=replace(runbook().symptom, for_s=20.0))
-    queues = (QueueState(MAIL, "mail", NOW), QueueState(POST, "post", NOW))
-    both = seen(mail=sighting(samples_s=15.0), post=sighting(7, samples_s=15.0))
-    for order in (queues, queues[::-1]):
-        decision = decide(scene(both, found=document(incident(queues=order)), with_rules=rules(runbook(), post)))
-        assert (decision.again_in_s, str(decision.detail)) == (6.0, "mail.post: depth over 0 for less than 20 s")
 
 
 @pytest.mark.parametrize(
@@ -396,31 +304,11 @@ def test_an_escalation_blocks_its_own_queues_alone():
     assert decide(scene(found=document(escalated_at=NOW - 60, escalation=same))).reason is Reason.ESCALATED
 
 
-@pytest.mark.parametrize(("waits_from", "told"), [(0.0, True), (NOW - 600, True), (NOW - 599, False)])
-def test_a_wait_that_began_anew_has_its_time_before_people_are_told(waits_from, told):
-    """After a cooldown or an approval."""
-    down = seen(history=Unknown("it is down"), pause=None)
-    assert decide(scene(down, found=document(incident(began_at=NOW - 3600, waits_from=waits_from)))).tell == told
-    unread = seen(pause=Unknown("it is down"))
-    assert decide(scene(unread, found=document(incident(began_at=NOW - 3600, waits_from=waits_from)))).tell == told
-    assert decide(scene(unread)).again_in_s == 15.0
-
-
 def test_a_history_that_cannot_be_read_hides_no_healthy_queue():
     """Before the first restart nothing would be restarted anyway; after one, what is held says why."""
     down = seen(history=MISSING, mail=well())
     assert decide(scene(down)).reason is Reason.SYMPTOM_GONE
     assert decide(scene(down, found=between())).reason is Reason.LEDGER_UNKNOWN
-
-
-def test_a_history_that_cannot_be_read_is_told_only_after_within():
-    """`ledger_unknown` is looked at again until `within`, then told; between attempts, or with a remedy, it is told at once."""
-    down = seen(history=Unknown("it is down"))
-    young, old = scene(down), scene(down, found=document(incident(began_at=NOW - 600)))
-    assert [decide(one).tell for one in (young, old)] == [False, True]
-    assert [decide(one).again_in_s for one in (young, old)] == [15.0, 15.0]
-    assert decide(scene(down, found=between())).tell
-    assert decide(scene(seen(history=MISSING))).tell
 
 
 @pytest.mark.parametrize(
@@ -480,14 +368,6 @@ def test_a_person_overrules_limits_and_nothing_else(code):
         assert code not in OVERRULED - {Reason.AWAITING_APPROVAL}
 
 
-def test_approval_is_asked_once_all_else_agrees():
-    """Mode approve asks a person only where a restart would follow; approved, it restarts."""
-    book = runbook(mode=Mode.APPROVE)
-    assert decide(scene(book=book)) == Decision(Kind.ASK, Reason.AWAITING_APPROVAL)
-    assert decide(scene(seen(mail=well()), book=book)).reason is Reason.SYMPTOM_GONE
-    assert decide(scene(book=book, approved=True)).kind is Kind.RESTART
-
-
 @pytest.mark.parametrize("part", ["pause", "history", "mail", "storm"])
 def test_whatever_can_not_be_known_holds(part):
     """I4: each part of the look that is missing holds the restart by itself, late or refused."""
@@ -519,15 +399,15 @@ def test_a_defect_in_a_guard_is_no_unreadable_history(monkeypatch: pytest.Monkey
             evaluate_all(scene(seen(history=history)))
 
 
-# --- slots of the storm ----------------------------------------------------------------------------------------------
-
-
 def test_a_slot_is_claimed_for_each_attempt_until_the_target_restarted():
     """The slot is the target's: claimed anew it replaces its own, and old ones go."""
     storm = Storm((Slot("other", NOW - 10), Slot("old", NOW - 601), Slot("".join(TARGET.key), NOW - 100)))
     assert claim_storm_slot(scene(seen(storm=storm))) == Storm((Slot("other", NOW - 10), Slot(TARGET.key, NOW)))
     assert claim_storm_slot(scene(seen(storm=storm), found=between())) is None
     assert claim_storm_slot(scene(seen(storm=MISSING))) is None
+
+
+# --- slots of the storm ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("at", "holds"), [(NOW - 599, True), (NOW - 600, False), (NOW, True)])

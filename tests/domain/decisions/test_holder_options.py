@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.decisions.matching import find_only_host, render_target
+from functions.domain.decisions.matching import find_only_host
 from functions.domain.health.proofs import Judgement
 from functions.domain.model.codes import Health, Phase, Proof, Reason
 from functions.domain.model.events import Start, StartResult
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Channel, Holder
-from functions.domain.model.runbooks import EvidenceJob, HolderOption, Restart, Rules
+from functions.domain.model.runbooks import HolderOption, Restart, Rules
 from tests.support.worlds.scenes import (
     NEW,
     NOW,
@@ -94,12 +94,6 @@ def test_the_start_has_the_host_beside_the_target_s_options(holders, holder, opt
     assert document.target == replace(TARGET, holder="host" if holder else "")
 
 
-def test_the_key_of_a_target_does_not_depend_on_the_option():
-    """So its document, cooldown, limits and history go on when the option is added."""
-    before, after = (render_target(runbook(restart=Restart("job-1", holder=holder)), "u", {}) for holder in (None, HOLDER))
-    assert (after.key, after.name, after.options) == (before.key, before.name, before.options)
-
-
 def test_the_card_and_the_archive_say_which_host_was_restarted():
     """People read it when it starts, when it recovered, and for each attempt when it did not help."""
     document, _ = ordered(ONE)
@@ -131,16 +125,3 @@ def test_somebody_else_s_restart_is_not_said_to_be_of_one_host():
     made = woken(Document("key", TARGET, found, due=NOW), NOW, seen(running), with_rules=limited())
     assert made.document.incident is not None
     assert (made.document.incident.reason, made.document.incident.run.holder_host) == (Reason.ALREADY_RUNNING, "")
-
-
-def test_evidence_is_collected_where_it_is_proved_that_a_consumer_hangs():
-    """One that works holds messages too, often more of them."""
-    busy = Holder("10.0.3.9", "busy", 200)
-    job = EvidenceJob("look", {"host": "${holder.host}"}, {"host": ".*"})
-    book = runbook(restart=Restart("job-1", holder=HOLDER), evidence=job)
-    mail = holding(ONE, holders=(busy, ONE))
-    begun = alerted(replace(alerted().cases[0], runbook=book))
-    made = moved(Document("key"), begun, seen(mail=mail), with_rules=rules(book))
-    assert made.document.incident is not None
-    assert made.document.incident.evidence is not None
-    assert made.document.incident.evidence.options == {"host": "10.0.3.7"}

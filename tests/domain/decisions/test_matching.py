@@ -163,13 +163,6 @@ def test_what_makes_a_target():
     assert target_key("a", "b", {"c": 'd","e'}) != target_key("a", "b", {"c": "d", "e": ""})
 
 
-def test_the_first_runbook_in_the_files_order_takes_the_alert():
-    """The order decides, also where a later one fits more closely."""
-    wide = replace(RUNBOOK, name="wide", match=(Matcher("alertname", "=~", ".*"),))
-    assert case_of(LABELS, wide, RUNBOOK).runbook == wide
-    assert case_of(LABELS, RUNBOOK, wide).runbook == RUNBOOK
-
-
 def test_a_resolved_alert_has_a_target_too():
     """So that it can be told where its incident was."""
     case = case_of(LABELS, firing=False)
@@ -264,17 +257,6 @@ def test_no_label_can_hang_a_regular_expression(pattern):
     assert time.process_time() - began < 2
 
 
-def test_a_thousand_alerts_are_matched_quickly():
-    """A notification of 1,000 alerts and ten runbooks takes a small part of the budget."""
-    runbooks = {f"r{n}": replace(RUNBOOK, name=f"r{n}", match=(Matcher("service", "=~", f"other-{n}.*"),)) for n in range(9)}
-    rules = Rules({**runbooks, "mail": RUNBOOK})
-    alerts = [alert({**LABELS, "service": f"mail-{n}"}) for n in range(1000)]
-    began = time.process_time()
-    found = match_alerts(rules, URL, alerts, name_queue)
-    assert time.process_time() - began < 1
-    assert len({case.target.key for case in found if case.target}) == 1000
-
-
 @given(
     st.dictionaries(
         st.sampled_from(["service", "vhost", "queue", "alertname", "rulename"]),
@@ -352,12 +334,6 @@ def test_runbooks_that_hide_each_other(first, second, expected):
     assert found == ([] if expected is None else [Overlap("one", "two", always=expected)])
 
 
-def test_overlaps_are_listed_for_each_pair_in_the_files_order():
-    """A runbook that hides two is named with both."""
-    found = overlaps({"one": of("one", "a=x"), "two": of("two", "a=x", "b=y"), "three": of("three", "a=x")})
-    assert found == [Overlap("one", "two", always=True), Overlap("one", "three", always=True)]
-
-
 # --- evidence --------------------------------------------------------------------------------------------------------------
 
 HOSTS = EvidenceJob("j", {"level": "#1", "host": HOLDER_HOST, "node": HOLDER_HOST, "zone": "z"}, {"host": "h.*", "node": ".*"})
@@ -388,27 +364,6 @@ def test_a_host_that_may_not_be_used_is_left_out(allow, host, without):
     assert str(made.without).startswith(without)
     assert bool(made.without) == bool(without)
     assert made.options == ({} if without else {"host": host})
-
-
-@pytest.mark.parametrize(("size", "used"), [(1024, True), (1025, False)])
-def test_an_option_may_be_as_long_as_a_pattern_sees(size, used):
-    """Also where the template adds to the label."""
-    plain = Restart("j", {"service": "${labels.service}"}, {"service": "x+"})
-    runbook = replace(RUNBOOK, match=(), restart=plain)
-    made = case_of({**LABELS, "service": "x" * size}, runbook)
-    assert (made.target is not None) == used
-    longer = replace(runbook, restart=replace(plain, options={"service": "x${labels.service}"}))
-    made = case_of({**LABELS, "service": "x" * (size - 1)}, longer)
-    assert (made.target is not None) == used
-    assert used or "option service (from label service): 1,025 characters, the limit is 1,024" in str(made.detail)
-
-
-def test_an_option_that_takes_two_labels_names_both():
-    """Each once, in the template's order."""
-    options = {"service": "${labels.vhost}-${labels.service}-${labels.vhost}"}
-    runbook = replace(RUNBOOK, match=(), restart=Restart("j", options, {"service": "x"}))
-    said = 'option service (from label vhost, service): it does not match its `allow` pattern: "main-mail-1-main"'
-    assert str(case_of({**LABELS, "vhost": "main"}, runbook).detail) == said
 
 
 def test_a_fixed_option_is_used_as_it_is_unless_a_pattern_is_given():

@@ -15,14 +15,13 @@ from functions.domain.decisions.messages import (
     may_overrule,
     short_source,
     to_alert_ref,
-    was_told_recently,
 )
 from functions.domain.model.codes import Mode, Reason
 from functions.domain.model.incidents import AlertRef, Document, Hold, change
 from functions.domain.model.messages import Card
 from functions.domain.model.runbooks import Rules
 from tests.support.worlds import scenes
-from tests.support.worlds.example_stories import INCIDENT, NOW, RUNBOOK, TARGET, TRIGGER
+from tests.support.worlds.example_stories import INCIDENT, NOW, RUNBOOK, TARGET
 
 BOOK = replace(RUNBOOK, notify=("team",), escalate=("pager", "team"), mention=("<!here>", "<users/all>"))
 OTHER = replace(RUNBOOK, name="other", notify=("others",), escalate=("boss",), mention=("<@U1>",))
@@ -55,31 +54,6 @@ def test_a_message_that_begins_with_act_now_calls_people(kind: str, language: st
         assert set(posted) == expected, card_input.reason
 
 
-@pytest.mark.parametrize("reason", [Reason.AWAITING_APPROVAL, Reason.LEDGER_UNKNOWN])
-def test_approvals_and_an_unreadable_history_call_people(reason: Reason):
-    """An approval expires in half an hour, and without a history nothing is restarted."""
-    link = "https://x.example.com/#n" if reason is Reason.AWAITING_APPROVAL else ""
-    posted = _posted(CardInput("held", NOW, BOOK, TARGET, INCIDENT, reason, approve_url=link, again=not link))
-    assert set(posted) == {"team", "pager"}
-    assert {card.mention for card in posted.values()} == {BOOK.mention}
-
-
-def test_a_message_about_all_runbooks_calls_the_people_of_all():
-    """Each runbook's channels and people are called once."""
-    posted = _posted(CardInput("unsigned", NOW))
-    assert set(posted) == {"team", "pager", "boss"}
-    assert posted["boss"].mention == ("<!here>", "<users/all>", "<@U1>")
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_runbook_that_only_observes_calls_nobody(kind: str):
-    """Whatever it says: people go on as before."""
-    for card_input in (replace(one, runbook=replace(BOOK, mode=Mode.OBSERVE)) for one in MESSAGES if one.kind == kind):
-        posted = _posted(card_input)
-        assert set(posted) == {"team"}, card_input.reason
-        assert (posted["team"].urgency == "act", posted["team"].mention) == (False, ()), card_input.reason
-
-
 def test_what_concerns_all_runbooks_does_not_call_the_people_of_one_that_only_observes():
     """Nobody is called for it before it may act."""
     observing = replace(OTHER, mode=Mode.OBSERVE)
@@ -91,12 +65,6 @@ def test_what_concerns_all_runbooks_does_not_call_the_people_of_one_that_only_ob
         "m",
     )
     assert {one.channel: one.card.mention for one in document.to_tell} == dict.fromkeys(("ops", "pager", "team"), BOOK.mention)
-
-
-def test_an_alert_that_no_runbook_matches_calls_nobody():
-    """It is another team's, or a label is missing: both can wait."""
-    posted = _posted(CardInput("held", NOW, reason=Reason.NO_RUNBOOK, trigger=TRIGGER))
-    assert {channel: (card.headline[:16], card.mention) for channel, card in posted.items()} == {"team": ("In working hours", ())}
 
 
 # --- which channels ----------------------------------------------------------------------------------------------------
@@ -188,34 +156,6 @@ def _about(*triggers: AlertRef, reason: Reason | None = None) -> CardInput:
     return CardInput("held", NOW, BOOK, TARGET, replace(INCIDENT, triggers=triggers), reason)
 
 
-@pytest.mark.parametrize(
-    ("holds", "recently"),
-    [
-        pytest.param([(Reason.PAUSED, 0.0), (Reason.PAUSED, 3599.0)], True, id="both within the hour"),
-        pytest.param([(Reason.PAUSED, 0.0), (Reason.PAUSED, 3600.0)], False, id="one an hour ago"),
-        pytest.param([(Reason.PAUSED, 3600.0), (Reason.PAUSED, 0.0)], False, id="the other"),
-        pytest.param([(Reason.PAUSED, 0.0), (Reason.FROZEN, 0.0)], False, id="one for another reason"),
-        pytest.param([(Reason.SYMPTOM_GONE, 0.0), (Reason.PAUSED, 0.0)], False, id="the other for another"),
-        pytest.param([(Reason.PAUSED, 0.0)], False, id="only one of two"),
-        pytest.param([], False, id="none"),
-    ],
-)
-def test_a_hold_was_told_if_it_was_for_all_its_alerts(holds, recently):
-    """The same reason, within the hour."""
-    made = {key: Hold(code, NOW - age_s) for key, (code, age_s) in zip(KEYS, holds, strict=False)}
-    document = Document("d", holds=made)
-    assert was_told_recently(document, (FIRST, SECOND), Reason.PAUSED, NOW) is recently
-    assert not was_told_recently(document, (), Reason.PAUSED, NOW), "of no alerts nothing was told"
-    held = enqueue_hold(document, RULES, _about(FIRST, SECOND, reason=Reason.PAUSED), "m")
-    assert bool(held.to_tell) is not recently
-    assert {message.id for message in held.to_tell} <= {"m-paused@team", "m-paused@pager"}
-    if not recently:
-        assert {key: held.holds[key] for key in KEYS} == dict.fromkeys(KEYS, Hold(Reason.PAUSED, NOW))
-    else:
-        assert held.holds == made
-    assert enqueue_hold(document, RULES, _about(FIRST, SECOND, reason=Reason.PAUSED), "m", always=True).to_tell
-
-
 def test_two_holds_that_take_turns_are_each_told_once_an_hour():
     """Two Prometheus behind one address, one of which sees the queue move and the other can't say."""
     document, at = Document("d"), NOW
@@ -241,23 +181,6 @@ def test_of_many_holds_the_newest_sixty_are_remembered():
 
 
 # --- messages ----------------------------------------------------------------------------------------------------------
-
-
-def test_a_message_is_added_once_and_the_incident_knows_who_got_it():
-    """What is there already is not added again; a message about another incident is none of this one's."""
-    card_input = CardInput("started", NOW, BOOK, TARGET, INCIDENT)
-    document = Document("d", incident=replace(INCIDENT, told=("old",)))
-    once = enqueue_message(document, RULES, card_input, ("a", "b"), "m")
-    assert [message.id for message in once.to_tell] == ["m@a", "m@b"]
-    assert once.incident.told == ("old", "a", "b")
-    again = enqueue_message(once, RULES, card_input, ("b", "c"), "m")
-    assert [message.id for message in again.to_tell] == ["m@a", "m@b", "m@c"]
-    assert again.incident.told == ("old", "a", "b", "c")
-    assert enqueue_message(once, RULES, card_input, ("a", "b"), "m") == once
-    other = replace(document, incident=replace(document.incident, id="another"))
-    assert enqueue_message(other, RULES, card_input, ("a",), "m").incident == other.incident
-    about_none = CardInput("test", NOW, trigger=TRIGGER)
-    assert enqueue_message(document, RULES, about_none, ("a",), "m").incident.told == ("old", "a")
 
 
 @pytest.mark.parametrize(

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import pytest
 from msgspec.structs import replace
 
 from functions.domain.decisions.observing import FOLLOWED_S
-from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
+from functions.domain.model.codes import Ending, Mode, Phase, Reason
 from functions.domain.model.events import MessagesDelivered, Start, Step
 from functions.domain.model.incidents import Document, Incident, change
-from functions.domain.model.observations import Execution, Observation, QueueSnapshot, Unknown
-from functions.domain.model.runbooks import Recovered
+from functions.domain.model.observations import Execution, Observation, Unknown
 from tests.support.worlds.scenes import (
-    NEW,
     NOW,
     POST,
     TARGET,
@@ -26,12 +22,10 @@ from tests.support.worlds.scenes import (
     ledger,
     moved,
     phase,
-    resolved,
     rules,
     runbook,
     seen,
     sighting,
-    wakes,
     well,
     woken,
 )
@@ -67,37 +61,6 @@ def ended(made: Step) -> Incident:
     record = made.document.to_archive[-1]
     assert (record.outcome.ending, record.outcome.reason, record.outcome.restarts) == (Ending.HELD, Reason.OBSERVE_ONLY, 0)
     return record.incident
-
-
-def test_people_are_told_once_and_it_is_followed():
-    """As before there is one message; now the incident stays open, and a wake-up looks after `verify.first`."""
-    made = moved(EMPTY, alerted(), with_rules=OBSERVES)
-    assert made.reply is not None
-    assert (made.reply.action, made.reply.reason) == (Action.HELD, Reason.OBSERVE_ONLY)
-    assert (channels(made.document), wakes(made), made.document.due) == ({"ops"}, [NOW + 20], NOW + 20)
-    assert made.document.incident.observed.observed_at == NOW
-
-
-def test_a_queue_that_stays_stuck_is_followed_for_a_day_by_a_hundred_looks():
-    """The looks get rarer, half an hour apart at most; nothing is told, and in the end it is archived as not healed."""
-    found, moments = observed(), []
-    while found.incident is not None:
-        moments.append(found.due - NOW)
-        made = look(found, moments[-1])
-        found = made.document
-    incident = ended(made)
-    gaps = [later - earlier for earlier, later in pairwise(moments)]
-    assert (incident.observed.healed_at, incident.execution) == (None, None)
-    assert (moments[0], moments[-1], min(gaps), max(gaps)) == (20.0, FOLLOWED_S, pytest.approx(15), pytest.approx(1800))
-    assert 60 < len(moments) < 130
-
-
-def test_two_healthy_looks_end_it():
-    """Healed by itself: since the first of them, and no execution."""
-    first = look(observed(), 300, healthy(300))
-    assert (phase(first), first.document.due) == (Phase.OBSERVING, NOW + 315)
-    incident = ended(look(first.document, 315, healthy(315)))
-    assert (incident.observed.observed_at, incident.observed.healed_at, incident.execution) == (NOW, NOW + 300, None)
 
 
 def test_a_queue_that_is_stuck_again_has_not_healed():
@@ -157,12 +120,6 @@ def test_a_repeat_of_a_queue_that_is_well_again_tells_nothing():
     assert (made.document.to_tell, made.reply.reason) == ((), Reason.SYMPTOM_GONE)
 
 
-def test_an_alert_that_resolves_ends_nothing_by_itself():
-    """Whether the queue is well again is looked at, not believed."""
-    made = moved(observed(), resolved(), at=NOW + 10, with_rules=OBSERVES)
-    assert phase(made) is Phase.OBSERVING
-
-
 @pytest.mark.parametrize("changed", [rules(runbook(mode=Mode.AUTO)), rules(runbook(name="other", mode=Mode.AUTO))])
 def test_what_was_only_observed_is_never_acted_on(changed):
     """The runbook restarts now, or is gone: the wake-up ends the following and starts nothing; the next alert decides anew."""
@@ -170,13 +127,6 @@ def test_what_was_only_observed_is_never_acted_on(changed):
     found = moved(observed(), alerted(case(book=next(iter(changed.runbooks.values()))), incident="inc-2"), with_rules=changed)
     assert [record.incident.id for record in found.document.to_archive] == ["inc-1"]
     assert [act.tag for act in found.acts if isinstance(act, Start)] == ["inc-2.1"]
-
-
-def test_consumers_that_can_not_be_seen_do_not_keep_it_open():
-    """Without the broker's page a queue within its limit counts as healthy."""
-    blind = replace(well(NOW + 300, NEW), consumers=None, consumer_ids=None)
-    made = look(observed(), 300, replace(healthy(300), queues=dict.fromkeys(seen().queues, blind)))
-    assert made.document.incident.observed.healed_at == NOW + 300
 
 
 @pytest.mark.parametrize(
@@ -199,35 +149,6 @@ def test_only_a_restart_since_the_hold_was_by_hand(started, changes, counts):
     assert (made.document.incident.execution, made.document.incident.run.adopted) == (run if counts else None, counts)
 
 
-@pytest.mark.parametrize(
-    ("at_least", "consumers", "healed"), [(1, 1, True), (1, 2, True), (2, 1, False), (2, 2, True), (0, 0, True)]
-)
-def test_as_many_consumers_as_the_runbook_asks_for_have_to_be_there(at_least, consumers, healed):
-    """More are as good."""
-    book = rules(runbook(mode=Mode.OBSERVE, recovered=Recovered(min_consumers=at_least)))
-    ids = tuple(f"consumer {n}" for n in range(consumers))
-    look_at = replace(healthy(300), queues={key: well(NOW + 300, ids) for key in seen().queues})
-    made = woken(observed(), NOW + 300, look_at, book)
-    assert (made.document.incident.observed.healed_at is not None) == healed
-
-
-@pytest.mark.parametrize(("behind_s", "healed"), [(299.0, True), (300.0, False), (301.0, False)])
-def test_figures_have_to_be_younger_than_the_hold(behind_s, healed):
-    """Those of the hold itself are what it was held for."""
-    late = replace(healthy(300), queues={key: replace(well(NOW + 300), behind_s=behind_s) for key in seen().queues})
-    assert (look(observed(), 300, late).document.incident.observed.healed_at is not None) == healed
-
-
-@pytest.mark.parametrize(
-    "post", [sighting(9, at=NOW + 300), Unknown("it is down"), well(NOW + 300)], ids=["ill", "unseen", "well"]
-)
-def test_all_queues_have_to_heal(post):
-    """One of two is not enough."""
-    found = moved(observed(), alerted(case(POST, fingerprint="fp-2")), seen(post=sighting(9)), NOW + 5, OBSERVES).document
-    made = look(found, 300, replace(healthy(300), queues={**healthy(300).queues, POST.key: post}))
-    assert (made.document.incident.observed.healed_at == NOW + 300) == (isinstance(post, QueueSnapshot) and post.depth == 0)
-
-
 def test_an_incident_that_does_not_say_since_when_is_followed_from_its_beginning():
     """For a day."""
     found = observed()
@@ -235,16 +156,3 @@ def test_an_incident_that_does_not_say_since_when_is_followed_from_its_beginning
     assert phase(look(undated, FOLLOWED_S - 1)) is Phase.OBSERVING
     assert ended(look(undated, FOLLOWED_S)).observed.observed_at is None
     assert ended(look(undated, FOLLOWED_S + 7000)).observed.observed_at is None
-
-
-def test_a_repeat_after_a_restart_by_hand_is_answered_and_told_to_nobody():
-    """It would be verified, not restarted."""
-    run = execution(12, started=100, ended=140, user="anna")
-    made = moved(observed(), alerted(), seen(now=NOW + 200, history=ledger(run, now=NOW + 200)), NOW + 200, OBSERVES)
-    assert (made.document.to_tell, made.reply.action, made.reply.reason) == ((), Action.HELD, Reason.OBSERVE_ONLY)
-
-
-def test_holds_of_a_crowd_go_out_together():
-    """As any other hold of many targets."""
-    made = moved(EMPTY, alerted(crowd=True), with_rules=OBSERVES)
-    assert {message.bundle for message in made.document.to_tell} == {"observe_only"}

@@ -7,11 +7,11 @@ from msgspec.structs import replace
 
 from functions.domain.decisions.guards import MAX_NUMBERED
 from functions.domain.decisions.step import step
-from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason, Verdict
+from functions.domain.model.codes import Action, Ending, Phase, Reason
 from functions.domain.model.events import Start, StartResult, TimerFired
 from functions.domain.model.incidents import AfterRestart, Document, PastAttempt, QueueState, change
-from functions.domain.model.observations import Execution, Observation, Pause, Slot, Storm, Unknown
-from functions.domain.model.runbooks import Limits, Recovered, Rules
+from functions.domain.model.observations import Execution, Observation, Unknown
+from functions.domain.model.runbooks import Limits, Rules
 from functions.runtime.text import Text
 from tests.support.worlds.scenes import (
     AHEAD_S,
@@ -38,7 +38,6 @@ from tests.support.worlds.scenes import (
     starting,
     trigger,
     verifying,
-    wakes,
     well,
     woken,
 )
@@ -71,24 +70,6 @@ def through(found: Document, looks: list[tuple[float, Observation]], with_rules:
 # --- what came of the POST -------------------------------------------------------------------------------------------
 
 
-def test_an_answered_start_is_followed():
-    """The execution is kept, told and answered; the next look comes after `every`, or when it was due anyway."""
-    made = moved(starting(), StartResult("inc-1.1", OURS), at=NOW + 1)
-    assert (phase(made), kinds(made.document), made.document.due) == (Phase.RUNNING, ["started"], NOW + 16)
-    assert made.reply is not None
-    assert (made.reply.action, made.reply.reason, made.reply.execution) == (Action.RESTARTED, None, OURS)
-
-
-def test_a_start_without_a_clear_answer_is_deferred():
-    """A time-out says nothing about what happened; the history will tell. Only what Rundeck said is kept."""
-    found = starting()
-    made = moved(found, StartResult("inc-1.1", unclear=SAID), at=NOW + 10)
-    assert (made.document.to_tell, made.acts, made.document.due) == ((), (), found.due)
-    assert made.document.incident == change(found.incident, unclear=SAID)
-    assert made.reply is not None
-    assert (made.reply.action, made.reply.reason) == (Action.DEFERRED, Reason.START_UNCLEAR)
-
-
 def unclear(at: float, **changes):
     """Attempt 1 got no clear answer, and this look does not show it."""
     return woken(moved(starting(**changes), StartResult("inc-1.1", unclear=SAID), at=NOW + 10).document, at)
@@ -114,31 +95,6 @@ def test_a_start_without_a_clear_answer_is_told_though_the_history_can_not_be_re
     assert "it is down" in text
 
 
-def test_the_answer_of_a_process_that_died_is_lost():
-    """Nobody knows what Rundeck said, and people are told that."""
-    made = woken(starting(), NOW + 20)
-    assert "the answer to the start is lost" in " ".join(made.document.to_tell[0].card.text)
-
-
-def twice_unclear():
-    first = unclear(NOW + 91)
-    assert [act.tag for act in starts(first)] == ["inc-1.2"]
-    second = moved(replace(first.document, to_tell=()), StartResult("inc-1.2", unclear=SAID), at=NOW + 101)
-    return second.document
-
-
-def test_two_starts_without_a_clear_answer_are_left_to_people():
-    """No third one; and nobody is told about consumers, since nothing was restarted."""
-    made = woken(twice_unclear(), NOW + 182)
-    assert (starts(made), last(made)) == ([], (Ending.ESCALATED, Reason.START_UNCLEAR))
-    (card,) = {message.card.headline: message.card for message in made.document.to_tell}.values()
-    text = " ".join(card.text)
-    assert "Rundeck: answered 500" in text
-    assert "Consumers are connected" not in text
-    assert [value for label, value in card.facts if label == "Tried"] == ["1. inc-1.1: no clear answer to the start"]
-    assert made.document.to_archive[0].incident.restarts == 0
-
-
 def queue_shown(made) -> str:
     card = made.document.to_tell[0].card
     return next(value for label, value in card.facts if label == "Queue")
@@ -148,23 +104,6 @@ def test_a_card_about_a_start_has_the_figures_of_its_look():
     """They are not those of before the start, shown as of today."""
     made = woken(starting(), NOW + 20, seen(now=NOW + 20, mail=sighting(77, at=NOW + 20)))
     assert queue_shown(made) == "mail.delivery: 77 messages, 1 consumer"
-
-
-def test_a_card_about_a_restart_that_nobody_sees_has_the_figures_of_its_look():
-    """The history can't be read, the queue can; and what can't be read at all has its age."""
-    found = document(incident(Phase.RUNNING, attempt=1, restarts=1, execution=OURS, looked_at=NOW))
-    soon = woken(found, NOW + 41, seen(history=MISSING, mail=sighting(77, at=NOW + 41)))
-    assert queue_shown(soon) == "mail.delivery: 77 messages, 1 consumer"
-    noted = replace(soon.document, to_tell=(), holds={})
-    later = woken(noted, NOW + 82, seen(history=MISSING, mail=Unknown("it is down")))
-    assert queue_shown(later) == "mail.delivery: 77 messages, 1 consumer (41 s ago)"
-
-
-def test_a_start_that_shows_after_all_is_followed_though_it_was_given_up():
-    """I1: the history lagged for longer than anybody thought; the second try found no clear answer either."""
-    made = woken(twice_unclear(), NOW + 182, seen(OURS, now=NOW + 182))
-    assert (phase(made), starts(made)) == (Phase.RUNNING, [])
-    assert made.document.incident.execution == OURS
 
 
 def test_a_restart_of_which_the_answer_was_lost_is_told_though_it_has_ended():
@@ -221,15 +160,6 @@ def test_the_kill_switch_at_the_last_moment_holds():
     assert kinds(made.document) == ["held"]
 
 
-def test_a_start_that_came_too_late_for_its_fence_is_decided_again_at_once():
-    """Nothing was sent, so the same number is used again."""
-    made = moved(starting(), StartResult("inc-1.1", unsent=Reason.LEDGER_UNKNOWN), at=NOW + 28)
-    assert (phase(made), made.document.due) == (Phase.DEFERRED, NOW + 28)
-    assert made.reply is not None
-    assert made.reply.action is Action.DEFERRED
-    assert [act.tag for act in starts(woken(made.document, NOW + 29))] == ["inc-1.1"]
-
-
 def test_a_start_that_lost_its_storm_slot_is_decided_again_a_moment_later():
     """At once by the process that lost it; a wake-up in a second is for one that is gone by then."""
     made = moved(starting(), StartResult("inc-1.1", unsent=Reason.TOO_MANY_TARGETS), at=NOW + 1)
@@ -272,15 +202,6 @@ def test_a_kill_switch_that_could_not_be_read_before_the_start_is_read_again():
     assert [act.tag for act in starts(woken(made.document, NOW + 16))] == ["inc-1.1"]
 
 
-@pytest.mark.parametrize("attempt", [1, 2, 3])
-def test_a_start_that_was_not_sent_gives_its_number_back(attempt):
-    """The next one has the same number, and its fence is a new one."""
-    found = starting(attempt=attempt, restarts=attempt - 1)
-    made = moved(found, StartResult(f"inc-1.{attempt}", unsent=Reason.LEDGER_UNKNOWN), at=NOW + 28)
-    assert made.document.incident is not None
-    assert (made.document.incident.attempt, made.document.incident.run.runner_not_after) == (attempt - 1, None)
-
-
 @pytest.mark.parametrize("found", [document(), verifying(), document(incident(Phase.WAITING, attempt=1))])
 def test_an_answer_that_comes_when_nothing_is_being_started_changes_nothing(found):
     """Another process has gone on from the start, or the incident is over."""
@@ -313,44 +234,6 @@ def test_a_start_without_a_fence_is_given_up_at_once():
     assert [act.tag for act in starts(woken(starting(runner_not_after=None), NOW + 20))] == ["inc-1.2"]
 
 
-@pytest.mark.parametrize(("read_at", "ahead_s"), [(None, AHEAD_S), (NOW + 17, AHEAD_S + 3)])
-def test_the_runners_clock_is_compared_with_ours_at_the_time_of_its_answer(read_at, ahead_s):
-    """Its answer may be seconds old when the step is taken; without one, what was known stays."""
-    made = woken(starting(), NOW + 20, seen(now=NOW + 20, history=replace(ledger(now=NOW + 20), read_at=read_at)))
-    assert made.document.incident.runner_ahead_s == ahead_s
-    assert woken(made.document, NOW + 91, seen(history=MISSING)).document.incident.runner_ahead_s == ahead_s
-
-
-@pytest.mark.parametrize(
-    ("read", "known", "plain", "page"),
-    [
-        ("read", "known", "plain", "read"),
-        ("", "known", "plain", "known"),
-        ("", "", "plain", "plain"),
-        (None, "known", "p", "known"),
-    ],
-)
-def test_the_page_to_start_the_job_by_hand_is_the_best_that_was_ever_known(read, known, plain, page):
-    """With the options filled in, if the history could ever be read."""
-    history = MISSING if read is None else ledger(start_page=read, now=NOW + 20)
-    look = replace(seen(now=NOW + 20, history=history), start_page=plain)
-    assert woken(starting(start_page=known), NOW + 20, look).document.incident.start_page == page
-
-
-def test_before_a_start_each_queue_is_kept_as_it_was_seen():
-    """One that this look does not show keeps what was seen of it before."""
-    queues = (QueueState(MAIL, "mail", NOW), QueueState(POST, "mail", NOW, before=sighting(7)))
-    made = woken(document(incident(queues=queues)), NOW, seen(post=MISSING))
-    assert starts(made)
-    assert [watched.before.depth for watched in made.document.incident.queues] == [50, 7]
-
-
-def test_a_lost_answer_is_found_in_the_history():
-    """I1: the start that nobody heard of is gone on from, not made again."""
-    made = woken(starting(), NOW + 20, seen(OURS, now=NOW + 20))
-    assert (phase(made), starts(made), kinds(made.document)) == (Phase.RUNNING, [], ["started"])
-
-
 def test_a_start_that_is_not_found_is_waited_for_until_its_fence_is_over_by_a_minute():
     """The history may lag, and a POST can be accepted late."""
     made = woken(starting(), NOW + 20)
@@ -361,28 +244,6 @@ def test_a_start_that_is_not_found_is_waited_for_until_its_fence_is_over_by_a_mi
     assert [act.tag for act in starts(late)] == ["inc-1.2"]
     assert late.document.incident is not None
     assert (late.document.incident.attempt, late.document.incident.restarts) == (2, 0)
-
-
-def test_an_attempt_is_numbered_anew_only_if_it_is_decided_again():
-    """I3, I9: by then the queue may be well, or the kill switch on."""
-    for look, code in (({"mail": well(NOW + 91)}, Reason.SYMPTOM_GONE), ({"pause": Pause("x")}, Reason.PAUSED)):
-        assert last(woken(starting(), NOW + 91, seen(now=NOW + 91, **look))) == (Ending.HELD, code)
-
-
-def test_a_start_that_is_found_after_it_was_numbered_anew_is_gone_on_from():
-    """I1: attempt 1 turns up while attempt 2 is decided: it counts, and nothing is started."""
-    found = document(incident(Phase.WAITING, attempt=1))
-    assert starts(woken(found, NOW, seen(replace(OURS, runner_started_at=RUNNER_NOW - 5)))) == []
-
-
-def test_a_late_start_that_the_job_refused_is_no_restart():
-    """It is remembered as refused, counts for nothing, and the next attempt is decided."""
-    refused = execution(started=40, ended=41, tag="inc-1.1", status="failed", runner_not_after=RUNNER_NOW + 30)
-    made = woken(starting(), NOW + 45, seen(refused, now=NOW + 45))
-    assert [act.tag for act in starts(made)] == ["inc-1.2"]
-    assert made.document.incident is not None
-    assert made.document.incident.restarts == 0
-    assert [(one.tag, one.how) for one in made.document.incident.tries] == [("inc-1.1", "refused_late")]
 
 
 def test_a_refused_start_takes_back_one_restart_only():
@@ -423,15 +284,6 @@ def test_a_history_that_stays_unreadable_while_starting_is_told_and_then_escalat
     assert last(ended) == (Ending.ESCALATED, Reason.LEDGER_UNKNOWN)
 
 
-def test_a_history_that_can_not_be_read_is_read_again_after_every():
-    """Nobody asks Rundeck without a pause because it does not answer; the last look is at the deadline."""
-    made = woken(starting(), NOW + 20, seen(history=MISSING))
-    assert (made.document.due, wakes(made)) == (NOW + 35, [NOW + 35])
-    last_s = 30 + WITHIN_S + GRACE_S  # `not_after`, and then the time that an incident may wait
-    before = starting(due=NOW + last_s - 5)
-    assert woken(before, NOW + last_s - 5, seen(history=MISSING)).document.incident.due == NOW + last_s
-
-
 def test_a_start_after_a_long_wait_has_its_time_too():
     """An approval may come in minute 29; one look at the history that fails then is no reason to give up what may be running."""
     made = woken(starting(began_at=NOW - 1800), NOW + 20, seen(history=MISSING))
@@ -445,13 +297,6 @@ def test_a_start_that_never_leaves_in_time_is_given_up():
     assert (phase(soon), soon.document.outcomes) == (Phase.DEFERRED, ())
     late = moved(starting(began_at=NOW - WITHIN_S - GRACE_S), unsent)
     assert last(late) == (Ending.ESCALATED, Reason.LEDGER_UNKNOWN)
-
-
-def test_nothing_is_numbered_anew_for_an_alert_that_is_over():
-    """I3: the start was never seen, and Grafana has called the alert resolved meanwhile."""
-    over = starting(triggers=(trigger(resolved_at=NOW + 40),))
-    made = woken(over, NOW + 91, seen(now=NOW + 91))
-    assert (starts(made), last(made)) == ([], (Ending.HELD, Reason.NOT_FIRING))
 
 
 def test_a_kill_switch_that_can_not_be_read_for_a_moment_ends_nothing():
@@ -488,13 +333,6 @@ def test_a_restart_that_a_person_aborted_is_that_persons_decision(adopted):
 # --- waiting ---------------------------------------------------------------------------------------------------------
 
 
-def test_what_was_restarted_goes_on_though_its_alerts_are_resolved():
-    """Only an incident without a restart ends with its alerts: the queue is still stuck."""
-    over = (trigger(resolved_at=NOW),)
-    assert [act.tag for act in starts(woken(document(incident(attempt=1, restarts=1, triggers=over)), NOW))] == ["inc-1.2"]
-    assert last(woken(document(incident(attempt=1, triggers=over)), NOW)) == (Ending.HELD, Reason.NOT_FIRING)
-
-
 @pytest.mark.parametrize(("expires_at", "asks"), [(NOW + 0.5, True), (NOW, False), (NOW - 1, False), (None, False)])
 def test_a_question_is_open_until_its_link_expires(expires_at, asks):
     """A wake-up before that waits for it."""
@@ -510,16 +348,6 @@ def test_what_was_held_for_one_reason_and_is_held_for_another_is_decided_anew():
     made = moved(held, alerted(), seen(run))
     assert (phase(made), reason(made)) == (Phase.WAITING, Reason.COOLDOWN)
     assert (made.document.incident.approval.nonce, made.document.incident.approval.expires_at) == ("", None)
-
-
-def test_a_cooldown_is_told_once_and_restarts_when_it_is_over():
-    """`cooldown`: told, `waiting`, decided again at its end."""
-    run = execution(started=-310, ended=-300)
-    made = woken(document(incident()), NOW, seen(run))
-    assert (phase(made), made.document.due, kinds(made.document)) == (Phase.WAITING, NOW + 60, ["held"])
-    assert made.document.incident is not None
-    assert made.document.incident.due == NOW + 300
-    assert starts(through(replace(made.document, to_tell=()), [(300.0, seen(run, now=NOW + 300))]))
 
 
 def test_a_cooldown_of_hours_calls_nobody():
@@ -558,16 +386,6 @@ def test_what_passes_by_itself_but_does_not_pass_escalates_after_within_and_fift
     assert channels(made.document) == {"ops", "duty"}
 
 
-def test_a_waiting_hold_is_told_once_an_hour_however_often_it_is_looked_at():
-    """The same reason of the same alert says nothing new."""
-    found, told = document(incident()), 0
-    for after_s in range(0, 600, 15):
-        made = woken(found, NOW + after_s, seen(mail=MISSING))
-        told += len(made.document.to_tell)
-        found = replace(made.document, to_tell=())
-    assert told == 1
-
-
 @pytest.mark.parametrize("phase_now", [one for one in Phase if one not in (Phase.ASKED, Phase.OBSERVING)])
 def test_an_incident_whose_runbook_is_gone_ends(phase_now):
     """An old document meets a new configuration: told on the top-level channels. A restart that nobody checks goes to people."""
@@ -578,17 +396,6 @@ def test_an_incident_whose_runbook_is_gone_ends(phase_now):
     made = woken(document(incident(phase_now, told=("old-channel",), restarts=1)), NOW, with_rules=rules(runbook(name="other")))
     assert last(made) == (Ending.ESCALATED, Reason.NO_RUNBOOK)
     assert channels(made.document) == {"everybody", "old-channel", "duty"}
-
-
-def test_a_runbook_that_only_observes_escalates_nothing():
-    """What can't be known to the end is held, and the next alert is decided anew."""
-    observes = rules(runbook(mode=Mode.OBSERVE))
-    found, at = document(incident()), NOW
-    while found.incident is not None:
-        at = found.due or 0.0
-        found = woken(found, at, seen(now=at, mail=MISSING), observes).document
-    assert (found.outcomes[-1].ending, found.escalated_at) == (Ending.HELD, None)
-    assert channels(found) == {"ops"}
 
 
 OTHER = execution(9, started=-720, ended=None, user="alice")
@@ -669,13 +476,6 @@ def test_restarts_by_hand_that_were_made_for_the_same_alert_count(started, count
     assert woken(document(newer), NOW, seen(running, earlier)).document.incident.restarts == counted
 
 
-@pytest.mark.parametrize(("due", "expected"), [(NOW + 10, NOW + 10), (NOW + 30, NOW + 15), (NOW - 10, NOW + 15)])
-def test_what_is_followed_is_checked_after_every_or_when_it_was_due_anyway(due, expected):
-    """A `due` that has come is no time to check."""
-    made = moved(starting(due=due), StartResult("inc-1.1", OURS))
-    assert (made.document.incident.due, made.document.incident.looked_at) == (expected, NOW)
-
-
 @pytest.mark.parametrize(
     ("fresh", "known", "shown"),
     [(("new",), ("old",), ("new",)), ((), ("old",), ()), (None, ("old",), ("old",)), (None, None, None)],
@@ -701,18 +501,6 @@ def run_unseen(history, *, after_s: float = 60.0, mail=None, found: Document = R
     return woken(found, NOW + after_s, seen(now=NOW + after_s, history=shown, mail=mail or sighting(500)))
 
 
-def test_a_refused_token_while_it_runs_is_told_at_once_with_the_remedy():
-    """People can act on a clear no: the card has reason, remedy and link, and does not say "not restarted"."""
-    made = run_unseen(MISSING)
-    message = made.document.to_tell[-1]
-    assert channels(made.document) == {"ops", "duty"}
-    assert (phase(made), made.document.incident.reason) == (Phase.RUNNING, Reason.LEDGER_UNKNOWN)
-    assert (message.card.kind, message.card.urgency) == ("held", "act")
-    assert "not restarted" not in message.card.headline
-    assert {"it is down", "Start it."} <= {part.split("; ")[0].removeprefix("Details: ") for part in message.card.text}
-    assert OURS.url in [url for _, url in message.card.links]
-
-
 @pytest.mark.parametrize(("after_s", "told"), [(60, []), (WITHIN_S - 1, []), (WITHIN_S, ["held"]), (1900, ["held"])])
 @pytest.mark.parametrize("history", [DOWN, ledger()], ids=["no answer", "vanished"])
 def test_a_restart_that_is_not_seen_is_told_after_within(history, after_s, told):
@@ -720,35 +508,6 @@ def test_a_restart_that_is_not_seen_is_told_after_within(history, after_s, told)
     made = run_unseen(history, after_s=after_s)
     assert (phase(made), kinds(made.document), starts(made)) == (Phase.RUNNING, told, [])
     assert made.document.due == NOW + after_s + (15 if not told else min(15, 60))
-
-
-@pytest.mark.parametrize(
-    ("post", "consumers", "healthy"),
-    [(None, 1, False), (sighting(), 1, False), (MISSING, 1, False), (well(), 1, True), (well(), 2, False)],
-)
-def test_all_queues_are_well_where_the_incident_is_said_to_be(post, consumers, healthy):
-    """Each by its own runbook's measure."""
-    book = rules(runbook(), runbook(name="post", recovered=Recovered(min_consumers=consumers)))
-    queues = (QueueState(MAIL, "mail", NOW), QueueState(POST, "post", NOW))
-    found = replace(RUNNING, incident=replace(RUNNING.incident, queues=queues))
-    made = woken(found, NOW + 60, seen(history=MISSING, mail=well(), post=post), book)
-    assert ("the queue looks healthy" in str(made.document.incident.detail)) == healthy
-
-
-def test_a_restart_that_the_history_shows_running_is_seen():
-    """By its id, whatever else runs."""
-    ours, other = (execution(n, started=2, ended=None, tag=tag) for n, tag in ((77, "inc-1.1"), (78, "")))
-    found = replace(RUNNING, incident=replace(RUNNING.incident, execution=ours))
-    shown = execution(77, started=2, ended=None, tag="inc-1.1")
-    before = execution(76, started=2, ended=None)
-    for others, reason_now in (
-        ((other, shown), None),
-        ((shown, before), None),
-        ((other,), Reason.LEDGER_UNKNOWN),
-        ((before,), Reason.LEDGER_UNKNOWN),
-    ):
-        made = woken(found, NOW + 60, seen(*others, now=NOW + 60))
-        assert (phase(made), made.document.incident.reason) == (Phase.RUNNING, reason_now)
 
 
 def test_what_is_known_of_an_unseen_restart_is_said():
@@ -769,15 +528,6 @@ def test_what_is_well_meanwhile_is_said():
     """The queue looks healthy though nobody can tell how the restart ended: people sleep better with that."""
     assert "the queue looks healthy" in str(run_unseen(MISSING, mail=well(NOW + 60)).document.incident.detail)
     assert "the queue looks healthy" not in str(run_unseen(MISSING).document.incident.detail)
-
-
-@pytest.mark.parametrize("history", [MISSING, DOWN, ledger()], ids=["refused", "no answer", "vanished"])
-def test_a_restart_that_stays_unseen_is_handed_over_as_what_it_is(history):
-    """Long after `max_run` it ends, as every accepted alert does: with why Rundeck could not be read, not as a zombie."""
-    assert phase(run_unseen(history, after_s=WAIT_S + 1)) is Phase.RUNNING
-    made = run_unseen(history, after_s=WAIT_S + 2)
-    assert last(made) == (Ending.ESCALATED, Reason.LEDGER_UNKNOWN)
-    assert starts(made) == []
 
 
 def test_a_history_that_comes_back_is_believed():
@@ -817,17 +567,6 @@ def test_a_retry_of_rundecks_own_is_followed():
 
 
 FAILED = replace(ENDED, status="failed")
-
-
-def test_a_retry_of_rundecks_own_that_the_job_refused_as_too_late_is_no_refused_start():
-    """What it tried again had run and failed: that is a restart, and counts as one."""
-    book = runbook(limits=Limits(attempts=1))
-    first = replace(FAILED, runner_not_after=RUNNER_NOW + 30)
-    retry = execution(8, started=40, ended=41, tag="inc-1.1", status="failed", runner_not_after=RUNNER_NOW + 30)
-    history = replace(ledger(retry, first, now=NOW + 60), followed=retry)
-    made = woken(RUNNING, NOW + 60, seen(now=NOW + 60, history=history), rules(book))
-    assert last(made) == (Ending.ESCALATED, Reason.FAILING)
-    assert starts(made) == []
 
 
 @pytest.mark.parametrize("while_it_runs", [False, True])
@@ -914,38 +653,6 @@ def test_after_a_failed_restart_what_passes_by_itself_is_waited_for(look, code, 
     assert phase(woken(RUNNING, NOW + last_s - 1, at(last_s - 1))) is Phase.VERIFYING
 
 
-def test_an_incident_that_has_just_begun_has_its_time_though_the_restart_is_old():
-    """Somebody's restart of long ago is what it goes on from."""
-    old = replace(RUNNING, incident=replace(RUNNING.incident, began_at=NOW + 500))
-    late = NOW + 15 + WITHIN_S
-    assert phase(woken(old, late, seen(FAILED, now=late, mail=MISSING))) is Phase.VERIFYING
-
-
-def test_an_attempt_without_an_execution_is_recorded_by_its_number():
-    """Nobody ever saw the run: a document of long ago."""
-    found = verifying(execution=None, began_at=NOW - 130)
-    made = at_looks(ill, 20, 60, 140, found=found)
-    assert [(one.tag, one.execution) for one in made.document.incident.tries] == [("inc-1.1", None)]
-
-
-def test_a_failed_execution_after_the_last_attempt_escalates():
-    """`attempts` counts restarts of the incident."""
-    book = runbook(limits=Limits(attempts=1))
-    made = woken(RUNNING, NOW + 15, seen(FAILED, now=NOW + 15), rules(book))
-    assert last(made) == (Ending.ESCALATED, Reason.FAILING)
-
-
-def test_the_end_of_a_restart_begins_the_verification_anew():
-    """What was seen of the queue before counts no more."""
-    watched = QueueState(MAIL, "mail", NOW, after=AfterRestart(50, 7, NOW, NOW, Verdict.STUCK, NOW, NOW - 5))
-    found = replace(RUNNING, incident=replace(RUNNING.incident, queues=(watched,)))
-    made = woken(found, NOW + 15, seen(ENDED, now=NOW + 15, mail=well(NOW + 15)))
-    assert (phase(made), made.document.due) == (Phase.VERIFYING, NOW + 30)
-    assert made.document.incident is not None
-    kept = made.document.incident.queues[0]
-    assert kept.after == AfterRestart(sample_at=NOW - 5)
-
-
 # --- verifying -------------------------------------------------------------------------------------------------------
 
 
@@ -967,14 +674,6 @@ def unseen(at: float):
 
 def falling(at: float):
     return sighting(int(50 - (at - NOW) / 20), at=at, ids=NEW, acks=1)
-
-
-def test_nothing_is_looked_at_before_first():
-    """`first` counts from the end of the restart, on the runner's clock."""
-    found = verifying(ended=-5.0)
-    made = woken(found, NOW, seen(mail=well()))
-    assert made.document.incident is not None
-    assert (made.document.due, made.document.incident.looked_at) == (NOW + 15, None)
 
 
 def test_recovered_takes_two_looks_every_apart():
@@ -1008,54 +707,12 @@ def test_the_last_check_is_at_the_end_of_within(age_s, due_s):
     assert (phase(made), made.document.due) == (Phase.VERIFYING, NOW + due_s)
 
 
-@pytest.mark.parametrize("ahead_s", [45.0, -20.0])
-def test_two_looks_from_machines_whose_clocks_differ_are_no_further_apart_for_that(ahead_s):
-    """I5: what lies between two looks is measured on one clock, Rundeck's."""
-    one = at_looks(well, 20)
-    for after_s, proven in ((5.0, False), (15.0, True)):
-        at = NOW + after_s + ahead_s
-        due = replace(one.document, due=at, incident=replace(one.document.incident, due=at))
-        other = replace(ledger(), runner_now=RUNNER_NOW + after_s)
-        made = woken(due, at, seen(history=other, mail=well(at)))
-        assert (made.document.outcomes != ()) == proven
-
-
-@pytest.mark.parametrize(
-    "between", [lambda at: Unknown("down"), ill, lambda at: sighting(0, at=at, ids=())], ids=["unseen", "messages", "no consumer"]
-)
-def test_both_looks_must_be_well_without_a_break(between):
-    """I5: a look in between that was not well begins the count anew."""
-    found = at_looks(well, 20).document
-    found = at_looks(between, 35, found=found).document
-    third = at_looks(well, 50, found=found)
-    assert phase(third) is Phase.VERIFYING
-    assert last(at_looks(well, 65, found=third.document))[0] is Ending.RECOVERED
-
-
 def test_every_queue_of_the_incident_has_to_recover():
     """I5: one of two is not enough."""
     two = (QueueState(MAIL, "mail", NOW), QueueState(POST, "mail", NOW))
     found = verifying(queues=two)
     assert phase(at_looks(well, 20, 35, 50, found=found, post=ill)) is Phase.VERIFYING
     assert last(at_looks(well, 20, 35, found=found, post=well))[0] is Ending.RECOVERED
-
-
-def test_a_queue_that_was_well_once_is_not_proven_by_another_that_was_well_twice():
-    """I5: each queue needs two looks of its own."""
-    found = verifying(queues=(QueueState(MAIL, "mail", NOW), QueueState(POST, "mail", NOW)))
-    first = at_looks(well, 20, found=found, post=ill)
-    second = at_looks(well, 35, found=first.document, post=well)
-    assert (phase(second), second.document.to_tell) == (Phase.VERIFYING, ())
-    assert last(at_looks(well, 50, found=second.document, post=well))[0] is Ending.RECOVERED
-
-
-@pytest.mark.parametrize("after", [0, 1])
-def test_at_the_end_of_within_every_queue_has_to_move(after):
-    """I5: one that moves and one that was never well nor moved is no recovery, in whichever order they joined."""
-    found = verifying(queues=(QueueState(MAIL, "mail", NOW), QueueState(POST, "mail", NOW)))
-    mail, post = (falling, unseen) if after else (unseen, falling)
-    made = at_looks(mail, *range(20, 636, 15), found=found, post=post)
-    assert last(made) == (Ending.ESCALATED, Reason.SYMPTOM_UNKNOWN)
 
 
 def test_a_recovery_ends_the_escalation_before_it():
@@ -1080,37 +737,6 @@ def test_an_adopted_restart_is_told_once():
     assert (again.document.to_tell, reason(again)) == ((), Reason.DUPLICATE)
 
 
-def test_a_queue_that_joins_begins_its_own_count_of_looks():
-    """I5: its first look is not the incident's second."""
-    found = at_looks(well, 20).document
-    joined = moved(found, alerted(case(POST, fingerprint="fp-2")), at=NOW + 5).document
-    second = at_looks(well, 35, found=joined, post=well)
-    assert phase(second) is Phase.VERIFYING
-    assert last(at_looks(well, 50, found=second.document, post=well))[0] is Ending.RECOVERED
-
-
-def test_a_queue_without_movement_for_patience_gets_the_next_attempt():
-    """`stuck`: a second start, numbered, with the first on record."""
-    made = at_looks(ill, 20, 60, 100)
-    assert starts(made) == []
-    made = at_looks(ill, 20, 60, 120)
-    assert [act.tag for act in starts(made)] == ["inc-1.2"]
-    assert made.document.incident is not None
-    assert [one.how for one in made.document.incident.tries] == ["stuck"]
-
-
-def test_a_restart_by_somebody_else_after_the_last_attempt_has_its_time_too():
-    """It is stuck by our clock, but another restart ended just now: that one is verified before there is one more."""
-    found = at_looks(ill, 20, 60, 100).document
-    first = execution(started=-30, ended=-20, tag="inc-1.1")
-    by_hand = execution(8, started=100, ended=110, user="anna")
-    made = woken(found, NOW + 120, seen(by_hand, first, now=NOW + 120))
-    assert starts(made) == []
-    assert made.document.incident is not None
-    assert (phase(made), made.document.incident.execution, made.document.incident.run.adopted) == (Phase.VERIFYING, by_hand, True)
-    assert made.document.incident.restarts == 2, "it counts as an attempt"
-
-
 def test_what_was_followed_before_says_nothing_of_the_restart_that_is_adopted():
     """Its chain and the end of its log are another run's."""
     found = at_looks(ill, 20, 60, 100, found=verifying(tail=("ours",))).document
@@ -1119,14 +745,6 @@ def test_what_was_followed_before_says_nothing_of_the_restart_that_is_adopted():
     history = replace(ledger(by_hand, first, now=NOW + 120), followed=first, tail=("ours",))
     made = woken(found, NOW + 120, seen(now=NOW + 120, history=history))
     assert (made.document.incident.execution, made.document.incident.run.tail) == (by_hand, None)
-
-
-def test_a_restart_by_somebody_else_before_the_last_attempt_is_old_news():
-    """The last attempt was there to mend what that one did not."""
-    found = at_looks(ill, 20, 60, 100).document
-    first = execution(started=-30, ended=-20, tag="inc-1.1")
-    made = woken(found, NOW + 120, seen(first, execution(6, started=-50, ended=-40, user="anna"), now=NOW + 120))
-    assert [act.tag for act in starts(made)] == ["inc-1.2"]
 
 
 def test_a_restart_by_somebody_else_counts_though_a_start_of_ours_was_refused_after_it():
@@ -1156,53 +774,6 @@ def test_attempts_used_up_escalate_with_mention():
     assert made.document.escalated_at == NOW + 100
 
 
-@pytest.mark.parametrize(
-    ("look", "code"),
-    [
-        ({"pause": Pause("x")}, Reason.PAUSED),
-        (
-            {
-                "history": ledger(
-                    *(execution(n, started=-90.0 * n, ended=-80.0 * n, tag=f"t.{n}") for n in (1, 2, 3)), now=NOW + 100
-                )
-            },
-            Reason.TOO_MANY_RESTARTS,
-        ),
-    ],
-)
-def test_a_guard_that_holds_between_attempts_escalates(look, code):
-    """After a restart that did not help, a hold is the end, and people take over."""
-    found = at_looks(ill, 20, 60).document
-    made = woken(found, NOW + 100, seen(now=NOW + 100, **look))
-    assert last(made) == (Ending.ESCALATED, code)
-
-
-def test_neither_cooldown_nor_storm_holds_the_next_attempt():
-    """Both are between incidents; this target restarted once already."""
-    found = at_looks(ill, 20, 60).document
-    run = execution(started=-30, ended=-20, tag="inc-1.1")
-    storm = Storm(tuple(Slot(f"t{n}", NOW) for n in range(9)))
-    assert starts(woken(found, NOW + 100, seen(run, now=NOW + 100, storm=storm)))
-
-
-def test_mode_approve_asks_for_every_attempt():
-    """The second one too."""
-    made = at_looks(ill, 20, 60, 120, with_rules=rules(runbook(mode=Mode.APPROVE), public_url="https://unstick.example.com"))
-    assert (phase(made), starts(made)) == (Phase.ASKED, [])
-
-
-@pytest.mark.parametrize(
-    ("post", "told"),
-    [(falling, ["draining"]), (well, ["draining"]), (ill, []), (unseen, [])],
-    ids=["both", "the other is well", "the other has not moved", "the other is unseen"],
-)
-def test_a_slow_drain_is_told_where_every_queue_moves_or_is_well(post, told):
-    """Else it is too early to say."""
-    queues = (QueueState(MAIL, "mail", NOW + 60), QueueState(POST, "mail", NOW + 60))
-    assert kinds(at_looks(falling, 20, 60, 104, 119, found=verifying(queues=queues), post=post).document) == []
-    assert kinds(at_looks(falling, 20, 60, 105, 120, found=verifying(queues=queues), post=post).document) == told
-
-
 def test_each_restart_that_drains_slowly_is_told():
     """The mark is of the execution; one whose execution nobody knows has the attempt's."""
     made = at_looks(falling, 20, 60, 120)
@@ -1226,15 +797,6 @@ def test_at_the_end_of_within_what_moves_is_recovered():
     assert phase(made) is Phase.VERIFYING
     made = at_looks(falling, *range(20, 601, 15), 620)
     assert last(made)[0] is Ending.RECOVERED
-
-
-def test_an_alert_that_began_after_the_last_movement_is_not_carried_by_a_recovery():
-    """I2: it moved until just before the end, then an alert says stuck again: people are not told that all is well."""
-    later = verifying(triggers=(trigger(), trigger(fingerprint="fp-2", starts_at=NOW + 575.0)))
-    made = at_looks(lambda at: falling(min(at, NOW + 560.0)), *range(20, 601, 15), 620, found=later)
-    assert phase(made) is Phase.VERIFYING
-    before = verifying(triggers=(trigger(), trigger(fingerprint="fp-2", starts_at=NOW + 400.0)))
-    assert last(at_looks(lambda at: falling(min(at, NOW + 560.0)), *range(20, 601, 15), 620, found=before))[0] is Ending.RECOVERED
 
 
 @pytest.mark.parametrize(
@@ -1280,13 +842,6 @@ def test_at_the_end_of_within_what_is_not_proven_escalates(mail, code):
     assert said in str(made.document.to_archive[-1].incident.detail)
 
 
-def test_verification_goes_on_while_rundeck_is_down():
-    """The restart's end is known; its age goes on by the runner's clock as it was seen last."""
-    found = at_looks(well, 20).document
-    made = woken(found, NOW + 15, seen(history=MISSING, mail=well(NOW + 15)))
-    assert last(made)[0] is Ending.RECOVERED
-
-
 @pytest.mark.parametrize("ahead_s", [-500.0, 0.0, 500.0])
 def test_a_clock_that_disagrees_changes_no_verification(ahead_s):
     """Ages are by the runner's clock throughout."""
@@ -1297,14 +852,3 @@ def test_a_clock_that_disagrees_changes_no_verification(ahead_s):
     assert made.document.incident.looked_at == NOW
     early = replace(ledger(run), runner_now=NOW + ahead_s - 1)
     assert woken(found, NOW, seen(mail=well(), history=early)).document.due == NOW + 1
-
-
-def test_what_recovered_is_archived_with_all_that_was_seen():
-    """The record has the target, the queues with before and after, and the tries."""
-    made = at_looks(well, 20, 35, found=verifying(tries=(PastAttempt("inc-1.0", None, "stuck"),)))
-    record = made.document.to_archive[-1]
-    assert (record.target, record.outcome) == (made.document.target, made.document.outcomes[-1])
-    watched = record.incident.queues[0]
-    assert watched.before is not None
-    assert (watched.before.depth, watched.after.depth, len(record.incident.tries)) == (50, 0, 1)
-    assert (made.document.due, wakes(made)) == (NOW + 75, [NOW + 75])

@@ -7,7 +7,6 @@ from msgspec.structs import replace
 
 from functions.application.serialization import decode, encode
 from functions.domain.decisions.endings import APPROVAL_S
-from functions.domain.decisions.queries import is_replaced
 from functions.domain.decisions.step import step
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.bounds import before_restart
@@ -22,13 +21,12 @@ from functions.domain.model.events import (
     Start,
     StartResult,
     Step,
-    TimerFired,
     TokenExpiring,
     Unsigned,
     Waiting,
     Wake,
 )
-from functions.domain.model.incidents import Document, Escalation, Hold, Outcome, QueueState
+from functions.domain.model.incidents import Document, Escalation, Outcome, QueueState
 from functions.domain.model.observations import Execution, Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Matcher, Restart
 from tests.support.worlds.scenes import (
@@ -59,7 +57,6 @@ from tests.support.worlds.scenes import (
     starting,
     trigger,
     verifying,
-    wakes,
     well,
     woken,
 )
@@ -214,39 +211,6 @@ def test_modes_answer_and_tell(with_rules, action, code, channel):
     assert kinds(made.document) == ["held"]
 
 
-def test_a_hold_for_good_leaves_no_incident():
-    """An alert that was turned away opens nothing: the next one is decided anew."""
-    made = moved(EMPTY, alerted(), seen(pause=Pause("x")))
-    assert (made.document.incident, made.document.outcomes) == (None, ())
-    again = moved(replace(made.document, to_tell=(), due=None), alerted(), at=NOW + 60)
-    assert again.reply is not None
-    assert again.reply.action is Action.RESTARTED
-
-
-@pytest.mark.parametrize(
-    ("after_s", "again", "is_told"),
-    [
-        pytest.param(3599, Pause("x"), False, id="the same within the hour"),
-        pytest.param(3600, Pause("x"), True, id="the same after an hour"),
-        pytest.param(60, None, True, id="another reason"),
-    ],
-)
-def test_the_same_hold_of_the_same_alert_is_told_once_an_hour(after_s, again, is_told):
-    """... or when its reason changes."""
-    first = moved(EMPTY, alerted(), seen(pause=Pause("x")))
-    posted = replace(first.document, to_tell=(), due=None)
-    at = NOW + after_s
-    second = moved(posted, alerted(incident="inc-2"), seen(now=at, pause=again, mail=well(at)), at)
-    assert bool(second.document.to_tell) == is_told
-
-
-def test_another_alert_of_the_same_target_is_told_too():
-    """Once an hour is by alert, not by target."""
-    first = moved(EMPTY, alerted(), seen(pause=Pause("x")))
-    posted = replace(first.document, to_tell=(), due=None)
-    assert moved(posted, alerted(case(fingerprint="fp-2")), seen(pause=Pause("x")), NOW + 60).document.to_tell
-
-
 def test_test_alerts_are_told_each_time():
     """Grafana's Test button proves the whole line, as often as it is pressed."""
     found = EMPTY
@@ -265,36 +229,6 @@ def test_a_zombie_is_told_and_answered_with_its_link():
     assert made.reply.execution == run
 
 
-def test_what_was_not_seen_in_time_is_left_to_a_wake_up_at_once():
-    """`deferred`: saved as it is, due now; the wake-up has time and decides for good."""
-    made = moved(EMPTY, alerted(), seen(mail=LATE))
-    assert (phase(made), made.document.due, wakes(made)) == (Phase.DEFERRED, NOW, [NOW])
-    assert made.reply is not None
-    assert (made.reply.action, made.reply.reason) == (Action.DEFERRED, None)
-    assert phase(woken(made.document, NOW + 1)) is Phase.STARTING
-    assert reason(woken(made.document, NOW + 1, seen(now=NOW + 1, mail=LATE))) is Reason.SYMPTOM_UNKNOWN
-
-
-def test_a_fresh_restart_is_verified_for_an_alert_that_no_outcome_carries():
-    """I1: an alert that began before a minute after the newest restart's end opens in `verifying` on that restart."""
-    run = execution(started=-40, ended=-30, user="anna")
-    made = moved(EMPTY, alerted(), seen(run, mail=well()))
-    assert phase(made) is Phase.VERIFYING
-    assert made.reply is not None
-    assert (made.reply.action, made.reply.reason, made.reply.execution) == (Action.ADOPTED, None, run)
-    assert made.document.incident is not None
-    assert (made.document.incident.restarts, made.document.incident.run.adopted) == (1, True)
-
-
-def test_a_failed_restart_by_hand_counts_and_is_answered_as_what_came_of_it():
-    """A failed execution is a restart: with one attempt allowed, the incident is escalated at once and answered so."""
-    book = runbook(limits=replace(runbook().limits, attempts=1))
-    made = moved(EMPTY, alerted(), seen(execution(started=-40, ended=-30, status="failed")), with_rules=rules(book))
-    assert made.reply is not None
-    assert (made.reply.action, made.reply.reason) == (Action.HELD, Reason.FAILING)
-    assert made.document.outcomes[-1].ending is Ending.ESCALATED
-
-
 # --- joins, duplicates, resolved -------------------------------------------------------------------------------------
 
 
@@ -311,33 +245,6 @@ def test_what_a_guard_held_is_reconsidered_when_an_alert_comes():
     assert (still.reply.action, still.reply.reason) == (Action.HELD, Reason.TOO_MANY_RESTARTS)
 
 
-@pytest.mark.parametrize("phase_now", sorted(set(Phase) - {Phase.OBSERVING}))
-def test_before_due_an_alert_joins_and_nothing_moves(phase_now):
-    """It adds its queue and fingerprint; no `due` moves, no look is counted, no wake-up is made, nothing is told."""
-    asks = Reason.AWAITING_APPROVAL if phase_now is Phase.ASKED else None
-    found = document(incident(phase_now, attempt=1, due=NOW + 100.0, nonce="n", expires_at=NOW + 100.0, reason=asks))
-    made = moved(found, alerted(case(POST, fingerprint="fp-2")))
-    joined = made.document.incident
-    assert joined is not None
-    assert [watched.queue for watched in joined.queues] == [MAIL, POST]
-    assert [one.fingerprint for one in joined.triggers] == ["fp-1", "fp-2"]
-    assert (made.acts, made.document.due, made.document.to_tell) == ((), NOW + 100.0, ())
-    assert replace(joined, queues=joined.queues[:1], triggers=joined.triggers[:1]) == found.incident
-    assert made.reply is not None
-    assert (made.reply.incident, made.reply.reason) == ("inc-1", Reason.DUPLICATE)
-    assert made.reply.action is (Action.DEFERRED if phase_now is Phase.DEFERRED else Action.HELD)
-
-
-@pytest.mark.parametrize(
-    "found", [starting(due=NOW), verifying(), document(incident(Phase.RUNNING, execution=RUNNING, restarts=1))]
-)
-def test_an_alert_that_comes_when_the_incident_is_due_steps_it_and_is_answered(found):
-    """Every alert is answered with its incident, also where the step itself has nothing to say."""
-    made = moved(found, alerted())
-    assert made.reply is not None
-    assert made.reply.incident == "inc-1"
-
-
 def test_a_resolved_alert_with_a_late_look_steps_no_open_incident():
     """What could not be seen in the time given is left to the wake-up, which has more."""
     late = Unknown("no answer in the time given", late=True)
@@ -346,15 +253,6 @@ def test_a_resolved_alert_with_a_late_look_steps_no_open_incident():
     made = moved(found, resolved(), seen(history=late, mail=late, now=at), at)
     assert made.document.incident is not None
     assert (phase(made), made.document.outcomes) == (Phase.VERIFYING, ())
-
-
-def test_a_late_look_steps_no_open_incident():
-    """A webhook that could not see everything only adds its alert; the wake-up steps with time to spare."""
-    found = verifying(due=NOW - 1)
-    made = moved(found, alerted(case(POST)), seen(post=LATE))
-    assert made.document.incident is not None
-    assert made.document.incident.looked_at is None
-    assert reason(made) is Reason.DUPLICATE
 
 
 @pytest.mark.parametrize(
@@ -379,12 +277,6 @@ def test_a_duplicate_is_the_same_alert_within_a_minute_of_one_source(shift_s, so
     assert (made.document.to_tell == ()) or not duplicate
 
 
-def test_a_held_outcome_does_not_carry_its_alerts():
-    """What was turned away is decided anew when the alert comes again."""
-    made = moved(document(outcomes=(outcome(Ending.HELD),)), alerted())
-    assert phase(made) is Phase.STARTING
-
-
 def test_holds_do_not_push_out_the_outcome_that_carries_an_alert():
     """However often a target was held since, an alert of long ago that is sent again is known."""
     holds = tuple(outcome(Ending.HELD, incident=f"held-{number}", triggers=()) for number in range(19))
@@ -393,13 +285,6 @@ def test_holds_do_not_push_out_the_outcome_that_carries_an_alert():
     assert [one.ending for one in made.document.outcomes] == [Ending.RECOVERED, *[Ending.HELD] * 19]
     assert made.document.outcomes[-1].incident == "inc-1"
     assert reason(moved(replace(made.document, to_tell=(), to_archive=(), due=None), alerted(case()))) is Reason.DUPLICATE
-
-
-def test_one_alert_of_two_that_is_new_opens_an_incident_for_itself_alone():
-    """The one that an outcome carries does not come along."""
-    made = moved(document(outcomes=(outcome(),)), alerted(case(), case(POST, fingerprint="fp-2")), seen(post=sighting()))
-    assert made.document.incident is not None
-    assert [one.fingerprint for one in made.document.incident.triggers] == ["fp-2"]
 
 
 @pytest.mark.parametrize(
@@ -451,13 +336,6 @@ def test_an_alert_that_no_runbook_matches_is_told_once_an_hour_for_its_rule():
     assert told(again, NOW + 3600, queue="web").to_tell
 
 
-@pytest.mark.parametrize("crowd", [True, False])
-def test_alerts_without_a_target_in_a_crowd_go_out_together(crowd):
-    """Under their reason."""
-    made = moved(EMPTY, alerted(without_target(Reason.MONITORING_FAILURE), crowd=crowd))
-    assert {message.bundle for message in made.document.to_tell} == ({"monitoring_failure"} if crowd else {""})
-
-
 @pytest.mark.parametrize(("left_out", "said"), [(1, "1 alert was left out"), (2, "2 alerts were left out")])
 @pytest.mark.parametrize("crowd", [True, False])
 def test_alerts_that_were_left_out_are_told_once(left_out, said, crowd):
@@ -472,14 +350,6 @@ def test_alerts_that_were_left_out_are_told_once(left_out, said, crowd):
     assert {message.bundle for message in full} == {"incident_full" if crowd else ""}
 
 
-def test_several_alerts_of_one_target_make_one_incident():
-    """One notification, two queues: one start."""
-    made = moved(EMPTY, alerted(case(), case(POST, fingerprint="fp-2")), seen(post=sighting()))
-    assert sum(isinstance(act, Start) for act in made.acts) == 1
-    assert made.document.incident is not None
-    assert [watched.queue for watched in made.document.incident.queues] == [MAIL, POST]
-
-
 def test_resolved_is_told_once_all_alerts_of_the_outcome_are():
     """Said where the incident was told, once, and answered as not firing."""
     two = outcome(triggers=(trigger(), trigger(fingerprint="fp-2")))
@@ -489,29 +359,6 @@ def test_resolved_is_told_once_all_alerts_of_the_outcome_are():
     assert (kinds(second.document), channels(second.document)) == (["resolved"], {"ops"})
     posted = replace(second.document, to_tell=(), due=None)
     assert moved(posted, resolved()).document == posted
-
-
-@pytest.mark.parametrize(
-    ("changes", "ends"),
-    [
-        pytest.param({}, True, id="the same"),
-        pytest.param({"starts_at": NOW - 150}, True, id="a minute before"),
-        pytest.param({"starts_at": NOW - 151}, False, id="an earlier firing"),
-        pytest.param({"starts_at": NOW - 5}, True, id="later"),
-        pytest.param({"fingerprint": "fp-2"}, False, id="another alert"),
-        pytest.param({"source": "grafana#2"}, False, id="another source"),
-    ],
-)
-def test_what_is_resolved_is_the_alert_of_that_firing(changes, ends):
-    """An open incident notes when it ended, or when Unstick heard of it."""
-    found = document(incident(due=NOW + 100, triggers=(trigger(), trigger(fingerprint="fp-9"))))
-    ended_at = NOW - 3
-    made = moved(found, alerted(case(**{"firing": False, "ends_at": ended_at, **changes})))
-    assert [one.resolved_at for one in made.document.incident.triggers] == [ended_at if ends else None, None]
-    unsaid = moved(found, alerted(case(**{"firing": False, "ends_at": None, **changes})))
-    assert unsaid.document.incident.triggers[0].resolved_at == (NOW if ends else None)
-    twice = moved(made.document, alerted(case(**{"firing": False, "ends_at": NOW + 50, **changes})))
-    assert twice.document.incident.triggers[0].resolved_at == (ended_at if ends else None)
 
 
 @pytest.mark.parametrize(("name", "reminds"), [("inc-0", False), ("inc-1", True), ("hinc", True)])
@@ -526,17 +373,6 @@ def test_resolved_ends_the_reminders_of_its_own_escalation_only(name, reminds):
     assert made.document.outcomes[-1].triggers[0].resolved_at == NOW
 
 
-def test_a_resolved_alert_of_a_due_incident_that_still_has_one_firing_moves_nothing():
-    """Its wake-up does."""
-    found = document(incident(due=NOW, triggers=(trigger(), trigger(fingerprint="fp-2"))))
-    made = moved(found, resolved())
-    assert (phase(made), made.acts, reason(made)) == (Phase.WAITING, (), Reason.NOT_FIRING)
-    over = moved(document(incident(due=NOW)), resolved())
-    assert (over.document.incident, over.document.outcomes[-1].reason) == (None, Reason.NOT_FIRING)
-    early = moved(document(incident(due=NOW + 1)), resolved())
-    assert phase(early) is Phase.WAITING
-
-
 def test_an_alert_that_fires_again_after_its_end_counts_as_firing():
     """A later report of the same firing period."""
     found = document(
@@ -544,35 +380,6 @@ def test_an_alert_that_fires_again_after_its_end_counts_as_firing():
     )
     made = moved(found, alerted())
     assert [one.resolved_at for one in made.document.incident.triggers] == [None, NOW]
-
-
-def test_resolved_for_what_nobody_was_told_of_says_nothing():
-    """A resolved alert opens nothing."""
-    made = moved(EMPTY, resolved())
-    assert (made.document.incident, made.document.to_tell, made.acts) == (None, (), ())
-
-
-def test_a_waiting_incident_whose_alerts_are_all_resolved_ends():
-    """Nothing is restarted for an alert that is over; that it is over is its outcome, and told."""
-    found = document(incident(due=NOW + 100.0))
-    noted = moved(found, resolved())
-    assert phase(noted) is Phase.WAITING
-    made = woken(noted.document, NOW + 100)
-    assert (made.document.incident, made.document.outcomes[-1].reason) == (None, Reason.NOT_FIRING)
-    assert kinds(made.document) == ["held"]
-
-
-def test_firing_again_after_resolved_fires():
-    """A flapping alert inside one firing period goes on."""
-    noted = moved(document(incident(due=NOW + 100.0)), resolved())
-    again = moved(noted.document, alerted())
-    assert phase(woken(again.document, NOW + 100)) is Phase.STARTING
-
-
-def test_a_restart_that_was_made_is_verified_though_grafana_says_resolved():
-    """What was restarted has an outcome of its own."""
-    noted = moved(verifying(due=NOW + 5), resolved())
-    assert phase(woken(noted.document, NOW + 5)) is Phase.VERIFYING
 
 
 # --- nothing twice ---------------------------------------------------------------------------------------------------
@@ -590,66 +397,6 @@ DOCUMENTS = {
 }
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
-def test_before_due_a_wake_up_moves_nothing(name):
-    """Any number of wake-ups, at any time, does no harm."""
-    found = DOCUMENTS[name]
-    if found.due is None:
-        assert woken(found, NOW).document == found
-        return
-    made = woken(found, found.due - 0.001)
-    assert (made.document, made.acts) == (found, ())
-
-
-@pytest.mark.parametrize(
-    ("due", "woken_for", "late_s", "replaced"),
-    [
-        (NOW, NOW, 0.0, False), (NOW, None, 0.0, False), (NOW, NOW - 5, 0.0, True), (NOW, NOW + 5, 6.0, True),
-        (NOW, NOW - 5, 9.9, True), (NOW, NOW - 5, 10.0, False), (NOW, NOW - 5, 11.0, False), (None, NOW - 5, 100.0, True),
-        (None, None, 0.0, False),
-    ],
-)  # fmt: skip
-def test_a_wake_up_of_another_moment_is_left_to_the_one_that_exists(due, woken_for, late_s, replaced):
-    """Until that one is ten seconds late; one that names no moment is nobody's second."""
-    assert is_replaced(replace(EMPTY, due=due), TimerFired(woken_for), NOW + late_s) is replaced
-    found = document(incident(due=NOW))
-    stepped = step(found, TimerFired(woken_for), seen(now=NOW + late_s), NOW + late_s, rules())
-    assert due is None or (stepped.document == found) == replaced
-
-
-@pytest.mark.parametrize(
-    ("at_once", "phase_now", "decided"),
-    [(True, Phase.DEFERRED, True), (False, Phase.DEFERRED, False), (True, Phase.WAITING, False)],
-)
-def test_only_a_deferred_decision_is_made_at_once(at_once, phase_now, decided):
-    """By the process that deferred it; whatever else waits, waits until it is due."""
-    found = document(incident(phase_now, due=NOW + 100))
-    assert bool([act for act in moved(found, TimerFired(at_once=at_once)).acts if isinstance(act, Start)]) is decided
-
-
-@pytest.mark.parametrize(
-    ("wake_at", "due", "orders"),
-    [
-        (None, NOW + 20, True), (NOW + 15, NOW + 15, False), (NOW + 20, NOW + 20, False), (NOW + 21, NOW + 20, True),
-        (NOW, NOW + 20, True), (NOW - 5, NOW + 20, True),
-    ],
-)  # fmt: skip
-def test_a_wake_up_that_exists_already_is_used_if_it_comes_in_time(wake_at, due, orders):
-    """Later than that, or past, it is no help."""
-    made = step(EMPTY, alerted(), seen(), NOW, rules(), wake_at)
-    assert made.document.due == due
-    assert wakes(made) == ([due] if orders else [])
-
-
-@pytest.mark.parametrize("before", [NOW - 5, NOW])
-def test_what_waits_to_be_told_is_tried_again_a_minute_after_its_time(before):
-    """Also where something new came just then."""
-    first = moved(EMPTY, alerted(), seen(pause=Pause("x"))).document
-    late = replace(first, due=before)
-    made = moved(late, alerted(case(fingerprint="fp-2"), incident="inc-2"), seen(pause=Pause("x")))
-    assert made.document.due == NOW + 60
-
-
 def test_something_new_that_is_bundled_is_tried_sooner_than_what_waits():
     """Twenty seconds where everything is bundled; else a minute, and never later than what was there."""
     single = moved(EMPTY, alerted(), seen(pause=Pause("x"))).document
@@ -664,37 +411,6 @@ def test_something_new_that_is_bundled_is_tried_sooner_than_what_waits():
     assert sooner.document.due == NOW + 61
     less = moved(later, MessagesDelivered(frozenset({later.to_tell[0].id})), at=NOW + 1)
     assert less.document.due == NOW + 500
-
-
-def test_a_new_message_does_not_put_off_those_that_wait():
-    """A chat is down, and something new happens every minute: what waits is tried a minute after the last try all the same."""
-    first = moved(EMPTY, alerted(), seen(pause=Pause("x")))
-    assert first.document.due == NOW + 60
-    second = moved(
-        first.document, alerted(case(fingerprint="fp-2"), incident="inc-2"), seen(now=NOW + 50, pause=Pause("x")), at=NOW + 50
-    )
-    assert len(second.document.to_tell) > len(first.document.to_tell)
-    assert second.document.due == NOW + 60
-    assert not [act for act in second.acts if isinstance(act, Wake)], "the wake-up for it exists"
-
-
-@pytest.mark.parametrize("name", DOCUMENTS)
-def test_the_same_step_again_changes_nothing(name):
-    """Level-triggered: what was done is not done again."""
-    once = woken(DOCUMENTS[name], NOW)
-    twice = woken(once.document, NOW)
-    assert (twice.document, twice.acts) == (once.document, ())
-
-
-@pytest.mark.parametrize("name", DOCUMENTS)
-def test_whatever_is_open_after_a_step_has_a_wake_up(name):
-    """I2: a wake-up at or after `due` is ordered whenever `due` moves, and `due` exists while anything is open."""
-    found = DOCUMENTS[name]
-    for what in (seen(), seen(history=MISSING), seen(mail=well()), seen(mail=MISSING), seen(pause=Pause("x"))):
-        made = woken(found, NOW, what)
-        assert made.document.open == (made.document.due is not None)
-        if made.document.due is not None and made.document.due != found.due:
-            assert made.document.due in wakes(made)
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -715,15 +431,6 @@ def test_an_event_of_another_time_changes_nothing(name, event):
 
 def asking() -> Document:
     return replace(moved(EMPTY, alerted(), with_rules=APPROVE).document, to_tell=())
-
-
-def test_asking_names_a_link_that_expires():
-    """The card has the link; nothing starts; the incident waits until the link expires."""
-    made = moved(EMPTY, alerted(), with_rules=APPROVE)
-    asked = made.document.incident
-    assert asked is not None
-    assert (asked.phase, asked.approval.expires_at, asked.due) == (Phase.ASKED, NOW + APPROVAL_S, NOW + APPROVAL_S)
-    assert any(asked.approval.nonce in url for _, url in made.document.to_tell[0].card.links)
 
 
 def test_pressing_the_button_restarts_once():
@@ -771,22 +478,6 @@ def test_a_no_ends_the_incident_with_name_and_reason():
     assert not any(isinstance(act, Start) for act in made.acts)
 
 
-def test_after_a_no_the_same_alert_is_not_asked_about_again():
-    """It fires on, and Grafana repeats it: people have answered already."""
-    over = replace(declined(asking()).document, to_tell=(), to_archive=())
-    made = moved(over, alerted(), seen(now=NOW + 7200), NOW + 7200, APPROVE)
-    assert made.reply is not None
-    assert (made.reply.reason, made.document.incident, made.document.to_tell) == (Reason.DUPLICATE, None, ())
-
-
-@pytest.mark.parametrize("later", [{"starts_at": NOW + 61}, {"fingerprint": "fp-2"}])
-def test_a_no_is_about_its_own_alerts_only(later):
-    """An alert that began later, or another one of the target, is decided anew."""
-    over = replace(declined(asking()).document, to_tell=(), to_archive=())
-    made = moved(over, alerted(case(**later)), seen(now=NOW + 120), NOW + 120, APPROVE)
-    assert phase(made) is Phase.ASKED
-
-
 def test_a_no_to_a_second_attempt_is_no_escalation_either():
     """Whoever declined has it in hand: a later alert is not held as `escalated`."""
     found = document(incident(Phase.ASKED, restarts=1, attempt=1, nonce="n", expires_at=NOW + 600))
@@ -797,25 +488,6 @@ def test_a_no_to_a_second_attempt_is_no_escalation_either():
 def test_a_late_no_is_no_answer():
     """The link has expired: the incident ends as not approved."""
     assert kinds(declined(asking(), NOW + APPROVAL_S).document) == ["not_approved"]
-
-
-def test_a_yes_for_an_alert_that_is_over_restarts_nothing():
-    """I3: resolved before the button was pressed."""
-    found = asking()
-    assert found.incident is not None
-    over = replace(found, incident=replace(found.incident, triggers=(trigger(resolved_at=NOW),)))
-    made = moved(over, Approved(found.incident.approval.nonce, "anna"), seen(), NOW + 9, APPROVE)
-    assert not any(isinstance(act, Start) for act in made.acts)
-    assert made.document.outcomes[-1].reason is Reason.NOT_FIRING
-
-
-def test_a_late_yes_has_the_whole_time_to_wait():
-    """In minute 29 somebody else's run keeps the job busy: that passes, and nobody is called for it."""
-    found, at = asking(), NOW + 1740
-    assert found.incident is not None
-    busy = seen(history=ledger(others=(execution(ended=None),), now=at), now=at)
-    made = moved(found, Approved(found.incident.approval.nonce, "anna"), busy, at, APPROVE)
-    assert (phase(made), made.document.outcomes) == (Phase.WAITING, ())
 
 
 @pytest.mark.parametrize("event", ["wake-up", "late press"])
@@ -829,36 +501,8 @@ def test_expiry_is_told_as_not_approved(event):
     assert (made.document.incident, made.document.outcomes[-1].ending) == (None, Ending.HELD)
 
 
-def test_a_button_of_a_runbook_that_is_gone_restarts_nothing():
-    """The configuration changed while it was asked: the incident ends."""
-    found = asking()
-    assert found.incident is not None
-    made = moved(found, Approved(found.incident.approval.nonce, "anna"), with_rules=rules(runbook(name="other")))
-    assert made.document.outcomes[-1].ending is Ending.HELD
-
-
-def test_a_second_attempt_that_nobody_approves_goes_to_the_escalation_channels():
-    """After a restart that did not help, the outcome is an escalation."""
-    found = document(incident(Phase.ASKED, restarts=1, attempt=1, nonce="n", expires_at=NOW))
-    made = woken(found, NOW, with_rules=APPROVE)
-    assert (channels(made.document), made.document.outcomes[-1].ending) == ({"ops", "duty"}, Ending.ESCALATED)
-
-
 ESCALATED = document(outcomes=(outcome(Ending.ESCALATED),), escalated_at=NOW - 600)
 ANOTHER = case(starts_at=NOW - 5, fingerprint="fp-2")
-
-
-def test_an_escalation_holds_new_alerts():
-    """A restart that did not help the last time is not repeated."""
-    assert reason(moved(ESCALATED, alerted(ANOTHER))) is Reason.ESCALATED
-
-
-@pytest.mark.parametrize("event", [resolved(), alerted(ANOTHER)], ids=["resolved", "another alert"])
-def test_an_escalation_ends_when_the_target_is_seen_well(event):
-    """Whoever mended it: the queue is healthy, with consumers."""
-    made = moved(ESCALATED, event, seen(mail=well()))
-    assert made.document.escalated_at is None
-    assert phase(moved(replace(made.document, to_tell=(), due=None), alerted(ANOTHER), at=NOW + 9)) is Phase.STARTING
 
 
 @pytest.mark.parametrize("mail", [sighting(), sighting(0, ids=()), MISSING, bare(0)], ids=["ill", "nobody", "unseen", "bare"])
@@ -890,15 +534,6 @@ def test_the_queues_of_an_open_incident_have_to_be_well_too():
     assert woken(found, NOW, seen(mail=well(), post=well())).document.escalated_at is None
 
 
-def test_resumed_is_told_where_it_was_told_or_to_all():
-    """With who and why, once for each time."""
-    made = moved(replace(ESCALATED, outcomes=()), Resumed("anna", "mended"))
-    assert [message.id for message in made.document.to_tell] == [f"resumed-{NOW:.0f}@everybody"]
-    assert "mended (anna)" in str(made.document.to_tell[0].card)
-    earlier = outcome(Ending.HELD, incident="inc-00", channels=("elsewhere",))
-    assert channels(moved(replace(ESCALATED, outcomes=(earlier, *ESCALATED.outcomes)), Resumed("anna")).document) == {"ops"}
-
-
 def test_an_escalation_ends_by_a_person_and_by_a_day():
     """Resumed, it is told where it was told; after 24 hours it ends by itself."""
     made = moved(ESCALATED, Resumed("anna", "mended"))
@@ -909,24 +544,6 @@ def test_an_escalation_ends_by_a_person_and_by_a_day():
 
 
 # --- telling ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_message_stays_until_it_was_posted():
-    """I2, I6: told at least once; what remains keeps the document due at most a minute ahead."""
-    found = moved(
-        EMPTY, alerted(), seen(pause=Pause("x")), with_rules=rules(runbook(notify=("ops", "mail"), escalate=()))
-    ).document
-    assert (found.due, {message.id for message in found.to_tell}) == (NOW + 60, {"inc-1-paused@ops", "inc-1-paused@mail"})
-    again = woken(found, NOW + 60)
-    assert (again.document.to_tell, again.document.due, wakes(again)) == (found.to_tell, NOW + 120, [NOW + 120])
-    one = moved(again.document, MessagesDelivered(frozenset({"inc-1-paused@ops"}), {"ops/inc-1": "thread-7"}), at=NOW + 61)
-    assert (channels(one.document), one.document.due, dict(one.document.threads)) == (
-        {"mail"},
-        NOW + 120,
-        {"ops/inc-1": "thread-7"},
-    )
-    both = moved(one.document, MessagesDelivered(frozenset({"inc-1-paused@mail"})), at=NOW + 62)
-    assert (both.document.open, both.document.due) == (False, None)
 
 
 def test_a_message_does_not_wait_for_the_incident():
@@ -946,15 +563,6 @@ def test_an_ended_incident_is_let_go_only_when_it_is_in_the_archive():
     assert (kept.document.open, kept.document.due) == (True, NOW + 60)
     assert [record.incident.id for record in kept.document.to_archive] == ["inc-1"]
     assert not moved(kept.document, MessagesDelivered(frozenset(), archived=frozenset({"inc-1"})), at=NOW + 2).document.open
-
-
-def test_what_comes_over_fifty_minutes_late_says_so():
-    """It looks first and judges by now, and people learn that it is late."""
-    found = document(incident(due=NOW))
-    cards = [
-        woken(found, NOW + late, seen(now=NOW + late, mail=well(NOW + late))).document.to_tell[0].card for late in (3000, 3001)
-    ]
-    assert [any("late" in line.lower() for line in card.text) for card in cards] == [False, True]
 
 
 def test_many_targets_are_told_in_one_message():
@@ -994,41 +602,6 @@ def test_a_bundle_remembers_for_a_day_what_it_has_told(after_s, kept):
     ]
 
 
-def test_nobody_is_asked_in_a_storm():
-    """A shared cause is likelier than many sick applications, so nobody is asked to approve them one by one."""
-    storm = Storm(tuple(Slot(f"t{n}", NOW) for n in range(3)))
-    made = moved(EMPTY, alerted(), seen(storm=storm), with_rules=PUBLIC)
-    assert (phase(made), made.reply.action, kinds(made.document)) == (None, Action.HELD, ["held"])
-    assert not any("/approve/" in url for _, url in made.document.to_tell[0].card.links)
-
-
-def test_a_crowd_bundles_its_holds():
-    """Many targets in one notification: what each has to say goes out as one."""
-    made = moved(EMPTY, alerted(crowd=True), seen(pause=Pause("x")))
-    assert {message.channel: message.bundle for message in made.document.to_tell} == {"duty": "paused", "ops": "paused"}
-
-
-def test_a_document_forgets_what_is_old():
-    """Holds, outcomes and threads stay few, so that a document stays small for ever."""
-    found = replace(EMPTY, holds={f"k{n}": Hold(Reason.PAUSED, NOW - n) for n in range(80)})
-    found = replace(found, outcomes=tuple(outcome(incident=f"i{n}", triggers=()) for n in range(20)))
-    found = replace(found, incident=incident(Phase.ASKED, expires_at=NOW), due=NOW)
-    made = woken(found, NOW)
-    assert (len(made.document.outcomes), made.document.outcomes[-1].incident) == (20, "inc-1")
-    held = moved(replace(found, incident=None, due=None), alerted(), seen(pause=Pause("x")))
-    assert len(held.document.holds) == 60
-    threads = {f"ops/i{n}": "t" for n in range(30)}
-    assert len(moved(EMPTY, MessagesDelivered(frozenset(), threads)).document.threads) == 20
-
-
-@pytest.mark.parametrize("name", DOCUMENTS)
-def test_a_document_is_the_same_after_a_round_through_the_store(name):
-    """A step on what was stored and read is the step on what was in memory."""
-    found = DOCUMENTS[name]
-    again = decode(Document, encode(found), name)
-    assert woken(again, NOW).document == woken(found, NOW).document
-
-
 def test_verdicts_and_executions_survive_the_store():
     """Nested values come back as the types that the core compares by identity."""
     made = woken(verifying(), NOW, seen(mail=well()))
@@ -1041,23 +614,6 @@ def test_verdicts_and_executions_survive_the_store():
 # --- the runner's token ------------------------------------------------------------------------------------------------
 
 DAY_S = 86400.0
-
-
-@pytest.mark.parametrize(
-    ("days_before", "sent"),
-    [((8, 7.5), 0), ((6.9, 6.8, 3, 1.1), 1), ((6.9, 0.9, 0.8, 0.1), 2), ((0.5, 0.4), 1), ((-1, -2), 1)],
-    ids=["not yet", "a week before", "a week and a day before", "found late", "expired"],
-)
-def test_people_are_told_once_a_week_and_once_a_day_before_the_token_expires(days_before, sent):
-    """The sweep asks every few minutes; each message goes out once."""
-    found, cards = Document("runner-token"), []
-    with_rules = replace(rules(), token_expires_at=NOW)
-    for days in days_before:
-        made = step(found, TokenExpiring(), seen(), NOW - days * DAY_S, with_rules)
-        cards += [message.card for message in made.document.to_tell if message.channel == "everybody"]
-        found = replace(made.document, to_tell=())
-    assert len(cards) == sent
-    assert {card.urgency for card in cards[1:]} <= {"act"}
 
 
 @pytest.mark.parametrize(
