@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import time
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 
 from unstick import output
 
@@ -39,7 +40,8 @@ def keep_one(path: str, address: str) -> None:
 
 def _write(path: str, text: str) -> None:
     try:
-        Path(path).write_text(text, encoding="utf-8")
+        with open(path, "w", encoding="utf-8", opener=partial(os.open, mode=0o600)) as file:
+            file.write(text)
     except OSError as error:
         raise output.Unusable(f"{path}: can't be written ({type(error).__name__}). Name another file.") from None
 

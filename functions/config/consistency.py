@@ -16,6 +16,7 @@ from functions.config.yaml_tree import Path
 from functions.domain.decisions.matching import HOLDER_HOST, template_labels
 from functions.domain.model.codes import Mode
 from functions.domain.model.runbooks import EvidenceJob, Restart, Runbook
+from functions.domain.texts.masking import mask
 from functions.domain.texts.patterns import full_match
 
 T = TypeVar("T")
@@ -86,6 +87,15 @@ def _check_top(top: Mapping[str, Any], wrong: set[Path], *, on_cloud_run: bool) 
     auth = _at(top, "grafana", "auth")
     if isinstance(auth, dict) and not any(auth.values()) and not any(place[:2] == ("grafana", "auth") for place in wrong):
         yield ("grafana", "auth"), "names no authentication method", "Add at least one of hmac, basic and bearer"
+    for symptom in symptoms:
+        headers = _at(top, symptom, "headers")
+        for name, value in headers.items() if isinstance(headers, dict) else ():
+            if mask(line := f"{name}: {value}") != line:
+                yield (
+                    (symptom, "headers", name),
+                    "looks like a secret, and is written out",
+                    "Use `token` or `password`, or a proxy",
+                )
     for key in ("store", "scheduler"):
         if on_cloud_run and _at(top, key, "local") is not None:
             remedy = "Use cloud_storage for the store, cloud_tasks for the scheduler"

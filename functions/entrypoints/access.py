@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from functions.config.current import current_config
 from functions.entrypoints.responses import Response, json_response
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
 PLATFORM = "K_SERVICE"
 """Set by Cloud Run, which lets in only callers with a permission."""
-FORWARDED = ("X-Forwarded-For", "Forwarded")
-"""Set by a proxy on this machine: the caller is somebody else."""
+FOREIGN = ("X-Forwarded-For", "Forwarded", "Origin")
+"""Set by a proxy or a browser on this machine: the caller is somebody else. A page may also reach loopback by its own name."""
 
 
 def warn_if_unguarded(entry_point: str) -> None:
@@ -31,7 +32,8 @@ def refuse_stranger(request: Request) -> Response | None:
     """Returns 403 for a caller from another machine if no platform checks callers; None for callers that are let in."""
     if os.environ.get(PLATFORM) or current_config().open_to_network:
         return None
-    if is_loopback(request.remote_addr or "") and not any(name in request.headers for name in FORWARDED):
+    is_here = is_loopback(request.remote_addr or "") and is_loopback(urlsplit(f"//{request.host}").hostname)
+    if is_here and not any(name in request.headers for name in FOREIGN):
         return None
     logs.event("WARNING", "refused with 403: a caller from another machine; `open_to_network: true` would let it in")
     return json_response(403, error="Only callers on this machine are let in. To change that: `open_to_network` in unstick.yaml.")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,13 +16,17 @@ from functions.domain.model.alerts import MOVES
 from functions.domain.model.codes import Mode
 from functions.domain.model.observations import Pause
 from functions.domain.model.runbooks import EvidenceJob, Remedy, Runbook
+from functions.domain.texts.masking import MASK
 from functions.entrypoints import configuration_checks
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import run_parallel
+from functions.runtime.secrets import SecretRef
 
 if TYPE_CHECKING:
     from functions.bootstrap import Adapters
 
+LEAST_HIDDEN = 8
+"""Characters of a secret; a shorter one is part of other words."""
 GRACE_S = 1.0
 """Seconds beyond the time-out of each system that all together may take."""
 
@@ -68,8 +73,13 @@ def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float) -> l
     ]
 
 
-def ask_all(every: Sequence[Question], timeout_s: float, advance: Callable[[], None]) -> list[Line]:
-    """Ask all systems at the same time. A line that several runbooks share appears once."""
+def ask_all(
+    every: Sequence[Question], timeout_s: float, advance: Callable[[], None], secrets: Iterable[SecretRef] = ()
+) -> list[Line]:
+    """Ask all systems at the same time. A line that several runbooks share appears once.
+
+    `secrets`: their values are left out, since a server may echo what it was sent.
+    """
 
     def ask(question: Question) -> list[Finding]:
         try:
@@ -78,9 +88,11 @@ def ask_all(every: Sequence[Question], timeout_s: float, advance: Callable[[], N
             advance()
 
     results = run_parallel([partial(ask, question) for question in every], timeout_s=timeout_s + GRACE_S)
+    values = list(_values_of(secrets))
     runbooks: dict[tuple[str, Finding], list[str]] = {}
     for question, result in zip(every, results, strict=True):
-        for finding in [_unanswered(question, result)] if isinstance(result, Exception) else result:
+        for found in [_unanswered(question, result)] if isinstance(result, Exception) else result:
+            finding = _hide(found, values)
             runbooks.setdefault((question.system, finding), []).append(question.runbook)
     several = len({question.runbook for question in every if question.runbook}) > 1
     order = {question.system: place for place, question in reversed(list(enumerate(every)))}
@@ -89,6 +101,21 @@ def ask_all(every: Sequence[Question], timeout_s: float, advance: Callable[[], N
         for (system, finding), names in runbooks.items()
     ]
     return sorted(lines, key=lambda line: order[line.system])
+
+
+def _values_of(secrets: Iterable[SecretRef]) -> Iterator[str]:
+    for secret in secrets:
+        with suppress(Denied, Unavailable):  # that has a line of its own
+            value = secret.read().decode(errors="replace").strip()
+            if len(value) >= LEAST_HIDDEN:
+                yield value
+
+
+def _hide(finding: Finding, values: list[str]) -> Finding:
+    detail = str(finding.detail)
+    for value in values:
+        detail = detail.replace(value, MASK)
+    return finding if detail == str(finding.detail) else replace(finding, detail=detail)
 
 
 def _unanswered(question: Question, error: Exception) -> Finding:

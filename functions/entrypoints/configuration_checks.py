@@ -50,7 +50,22 @@ def check_configuration(ports: Adapters) -> list[Finding]:
         if parts.scheme == "http" and not is_loopback(parts.hostname):
             detail, remedy = "http sends everything unencrypted", "Use https, or keep the traffic inside a private network."
             findings.append(Finding(f"{place} is private", ok=None, detail=detail, remedy=remedy))
-    return findings
+    return findings + _find_shared_keys(ports)
+
+
+def _find_shared_keys(ports: Adapters) -> list[Finding]:
+    """Find signing keys that also serve something else."""
+    keys = {key.reference for key in ports.config.signing_keys}
+    return [
+        Finding(
+            f"{place} is separate",
+            ok=None,
+            detail=f"{secret.reference} is one of signing_keys: whoever has it can sign approvals and wake-ups",
+            remedy="Make another for signing_keys.",
+        )
+        for place, secret in ports.config.secrets
+        if secret.reference in keys and not place.startswith("signing_keys")
+    ]
 
 
 def check_secret(place: str, secret: SecretRef) -> list[Finding]:

@@ -78,7 +78,8 @@ def _check(ports: Adapters) -> dict[str, Any]:
     from functions.domain.cards import check_card
     from functions.entrypoints import checks
 
-    lines = checks.ask_all(checks.questions(ports, {}, CHECK_S), CHECK_S, lambda: None)
+    secrets = [secret for _, secret in ports.config.secrets]
+    lines = checks.ask_all(checks.questions(ports, {}, CHECK_S), CHECK_S, lambda: None, secrets)
     findings = [
         {
             "system": line.system,

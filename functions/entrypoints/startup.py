@@ -24,6 +24,8 @@ def start() -> None:
     functions-framework loads main.py in a parent process that serves nothing and forks the workers from it; only `--debug` serves
     from the same process.
     """
+    # By default gunicorn takes the headers SCRIPT_NAME and PATH_INFO, as from a proxy, from every process on this machine.
+    os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
     try:
         settings = current_config()
     except ConfigError as error:

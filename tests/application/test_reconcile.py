@@ -713,13 +713,13 @@ def test_a_document_whose_holds_have_several_reasons_is_in_several_bundles():
 
 
 def test_a_document_that_can_not_be_read_keeps_no_bundle_back():
-    """One of a newer release, after a rollback: the others' message goes out all the same."""
+    """One of a newer release, after a rollback: the others' message goes out all the same, with those listed behind it."""
     ports = Memory()
+    ports.put("foreign", Document("foreign", version=VERSION + 1), due=NOW)
+    ports.bodies["foreign"] = (*ports.bodies["foreign"][:2], NOW)
     for number in range(3):
         made = MatchedAlert(alert(fingerprint=f"fp-{number}"), None, None, None, Reason.NO_RUNBOOK)
         reconcile.advance(ports, f"alert-{number}", AlertsReceived((made,), f"inc-{number}", crowd=True), ports.budget())
-    ports.put("foreign", Document("foreign", version=VERSION + 1), due=NOW)
-    ports.bodies["foreign"] = (*ports.bodies["foreign"][:2], NOW)
     ports.clock += 21.0
     for number in range(3):
         reconcile.advance(ports, f"alert-{number}", TimerFired(), ports.budget(60.0))

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from functions.application.ports import Finding
 from functions.application.serialization import encode
 from functions.domain.model.observations import Pause
+from functions.entrypoints import checks
+from functions.runtime.secrets import SecretRef
 from tests.cli.line import Line
 from tests.support.doubles.rabbitmq import User
 from tests.support.patience import wait_until
@@ -199,6 +202,23 @@ def test_a_header_that_names_people_is_pointed_out(here: Line) -> None:
     line = found(here, code=0)["Configuration: identity_header"]
     assert line["ok"] is None
     assert "set X-Goog-Authenticated-User-Email and approve in any name" in line["detail"]
+
+
+def test_a_secret_with_two_tasks_is_pointed_out(here: Line) -> None:
+    """Whoever sets Grafana up could sign approvals with it."""
+    here.configured(signing_keys=["env://GRAFANA_HMAC_SECRET"])
+    line = found(here, code=0)["Configuration: grafana.auth.hmac.secrets[0] is separate"]
+    assert line["ok"] is None
+    assert "env://GRAFANA_HMAC_SECRET is one of signing_keys" in line["detail"]
+
+
+def test_a_secret_that_a_server_echoes_is_not_shown(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy may quote the request; `check` runs where others read along."""
+    secret = SecretRef("env://GRAFANA_HMAC_SECRET")
+    value = secret.read().decode()
+    question = checks.Question("x", lambda: [Finding("answers", ok=False, detail=f"no such token: {value}")])
+    (line,) = checks.ask_all([question], 5.0, lambda: None, [secret, SecretRef("env://NOT_THERE")])
+    assert line.finding.detail == "no such token: ***"
 
 
 def test_the_kill_switch_is_pointed_out(here: Line) -> None:

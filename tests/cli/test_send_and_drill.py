@@ -304,6 +304,7 @@ def test_what_grafana_posts_is_kept_and_simulated(here: Line) -> None:
     assert f"http://127.0.0.1:{port}/" in result.stderr
     assert "would restart it" in result.stdout
     assert "secret-of-the-header" not in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600, "it may hold what only its owner may know"
     assert incident_of(here.json("simulate", str(path)))["action"] == "restarted"
 
 

@@ -185,7 +185,7 @@ KINDS = {
         r"names no channel|of another runbook|no address|job that restarts something|can't be observed|that Unstick sets|"
         r"no pattern limits|its own pattern|does not set|symptom's max_messages|longer than within|"
         r"one of the target's|what is no host|moving messages changes|above the runbook's mode|only the symptom rabbitmq|"
-        r"of an earlier remedy|of this runbook already|after a remedy that moves"
+        r"of an earlier remedy|of this runbook already|after a remedy that moves|looks like a secret"
     ),
     "value": "is not (a|an|one of|between|\\{)|holds|has (a|more than)|names no days",
 }
@@ -381,6 +381,13 @@ REFUSED = [
     (MINIMAL + "    limits: {stale: 60d}", 13, f"{RB}.limits.stale", "value"),
     (MINIMAL + "    manual_minutes: long", 13, f"{RB}.manual_minutes", "value"),
     (MINIMAL + "    root_cause: MAIL-123", 13, f"{RB}.root_cause", "value"),
+    # secrets
+    (
+        MINIMAL + "prometheus: {url: http://p, headers: {X-Scope-OrgID: m, X-Api-Key: hunter2}}",
+        13,
+        "prometheus.headers.X-Api-Key",
+        "together",
+    ),
     # approvers
     (MINIMAL + "    approvers: [anna]", 13, f"{RB}.approvers[0]", "value"),
     (MINIMAL + "    approvers: ['anna@example.com\u3000']", 13, f"{RB}.approvers[0]", "value"),  # as a Japanese keyboard types it

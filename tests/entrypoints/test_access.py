@@ -31,10 +31,18 @@ def test_a_caller_from_another_machine_is_refused(place, entry):
     assert place.entry(entry).post("/").status_code == 200
 
 
-@pytest.mark.parametrize("name", ["X-Forwarded-For", "Forwarded"])
-def test_a_proxy_on_this_machine_lets_nobody_else_in(place, name):
-    """Its callers come from loopback, but not for themselves."""
-    assert place.entry("verify").post("/", headers={name: "203.0.113.7"}).status_code == 403
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("X-Forwarded-For", "203.0.113.7"), ("Forwarded", "for=203.0.113.7"), ("Origin", "https://evil.example.com"),
+        ("Host", "evil.example.com"), ("Host", "evil.example.com:8080"),
+    ],
+)  # fmt: skip
+def test_a_proxy_or_a_browser_on_this_machine_lets_nobody_else_in(place, name, value):
+    """Their callers come from loopback, but not for themselves. A page may have a name of its own for loopback."""
+    for entry in ("verify", "report"):
+        assert place.entry(entry).post("/", headers={name: value}).status_code == 403
+    assert place.entry("verify").post("/", headers={"Host": "127.0.0.1:8080"}).status_code == 200
 
 
 @pytest.mark.parametrize("way", ["key", "platform"])

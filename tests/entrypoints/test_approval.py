@@ -472,7 +472,10 @@ def test_colours_have_the_contrast_of_wcag_aa(mail: StuckMail) -> None:
             assert (light + 0.05) / (dark + 0.05) >= 4.5, (fore, back)
 
 
-@pytest.mark.parametrize(("signed_in", "may"), [("anna@example.com", True), ("h.tanaka@example.com", False), ("", False)])
+@pytest.mark.parametrize(("signed_in", "may"), [
+    ("anna@example.com", True), ("h.tanaka@example.com", False), ("", False), ("U0123ABCD", False),
+    ("anna@example.com\u200b", False),
+])  # fmt: skip
 @pytest.mark.parametrize("act", ["restart", "decline"])
 def test_approvers_are_known_by_the_proxy_alone(tmp_path: Path, signed_in: str, may: bool, act: str) -> None:
     """What somebody types is no proof, and an id of Slack's is none here."""

@@ -342,6 +342,12 @@ def test_too_many_or_too_long_headers_are_refused(door):
     assert ask(door, head(*(f"X-{number}: {'x' * 4000}" for number in range(90)), "Content-Length: 2"), b"{}") in (401, 431, 400)
 
 
+def test_no_header_moves_the_path(door):
+    """Gunicorn takes SCRIPT_NAME and PATH_INFO from a proxy on this machine; a rule in front for /approve would be passed."""
+    for field in ("SCRIPT_NAME: /other", "SCRIPT_NAME: /x", "PATH_INFO: /approve/open"):
+        assert ask(door, head(field, "Content-Length: 2", target="/x/approve/open"), b"{}") == 401
+
+
 def test_a_long_path_is_no_more_than_that(door):
     """64 KB of path: read and answered; the path is never looked at but for approvals."""
     assert ask(door, head("Content-Length: 2", target="/" + "x" * 65_536), b"{}") in (400, 401, 414)

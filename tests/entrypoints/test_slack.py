@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from slack_sdk.signature import Clock, SignatureVerifier
 
 from functions.adapters.chats import _slack_answers as answers
+from functions.application import kill_switch
 from functions.application.serialization import decode, encode
 from functions.bootstrap import current_adapters
 from functions.domain.model.codes import Ending, Phase, Reason
@@ -354,6 +355,41 @@ def test_whoever_is_no_approver_may_take_an_escalation(started: Callable[..., Te
     assert escalation.taken_by
     team.press("restart")
     assert team.place.rundeck.posts() == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"channel": {"id": "C0OTHER"}}, {"channel": None},
+        {"team": {"id": "T0OTHER"}},
+    ],
+)  # fmt: skip
+def test_only_people_of_the_workspace_press_in_the_channel(started: Callable[..., Team], changes: dict[str, Any]) -> None:
+    """The app may be in other workspaces, and a channel shared with one."""
+    team = started()
+    team.place.alerted()
+    assert team.bring(team.payload("approve", **changes)) == 403
+    assert team.place.rundeck.posts() == []
+    assert team.press("approve", team={"id": "T9TK3CUKW"}) == 200
+    assert len(team.place.rundeck.posts()) == 1
+
+
+def test_a_pause_that_is_sent_again_after_the_resume_pauses_nothing(started: Callable[..., Team]) -> None:
+    """Whoever recorded the request sends it once more within the five minutes of its signature."""
+    team = started()
+    team.place.alerted()
+    body = urlencode({"payload": json.dumps(team.payload("pause"))}).encode()
+    at, before = time.time() - 60, set(team.place.wake_ups())
+    assert team.place.entry("webhook").post("/slack", data=body, headers=signed(body, at=at)).status_code == 200
+    (wake_up,) = set(team.place.wake_ups()) - before
+    assert team.place.delivered(wake_up)[0] == 200
+    resumed = kill_switch.turn(current_adapters(), Pause(by="anna", at=time.time(), on=False))
+    assert resumed is not None
+    assert resumed.until == pytest.approx(at + 3600, abs=1), "however late it comes, it is as old as its signature"
+    assert team.place.delivered(wake_up)[0] == 200
+    switch = current_adapters().store.load("pause", timeout_s=5)
+    assert switch is not None
+    assert not decode(Pause, switch.body, "pause").on
 
 
 # --- what is no press --------------------------------------------------------------------------------------------------

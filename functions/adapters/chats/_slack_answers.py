@@ -55,10 +55,15 @@ class Press(Struct, frozen=True):
     blocks: tuple[dict[str, Any], ...] = ()
 
 
+class _Place(Struct, frozen=True):
+    id: str = ""
+
+
 class _User(Struct, frozen=True):
     id: str
     username: str = ""
     name: str = ""
+    team_id: str = ""
 
 
 class _Action(Struct, frozen=True):
@@ -78,6 +83,8 @@ class _Payload(Struct, frozen=True):
     actions: tuple[_Action, ...] = ()
     message: _Message = field(default_factory=_Message)
     response_url: str = ""
+    team: _Place | None = None
+    channel: _Place | None = None
 
 
 def require_signature(secrets: tuple[SecretRef, ...], headers: Mapping[str, str], body: bytes, now: float) -> None:
@@ -106,8 +113,13 @@ def require_fresh(headers: Mapping[str, str], now: float) -> tuple[str, str]:
     return stamp, signature
 
 
-def read_press(body: bytes, now: float) -> Press | None:
-    """The press in a signed body; None if it isn't a button of ours. Raises BadRequest 400 if it isn't an interaction."""
+def read_press(body: bytes, at: float, channels: frozenset[str] = frozenset()) -> Press | None:
+    """The press in a signed body; None if it isn't a button of ours.
+
+    `at`: when Slack signed it, so that a replay is as old as the press. `channels`: the ids of those that Unstick posts to, if
+    known. Raises BadRequest: 400 if it isn't an interaction, 403 if it comes from another channel, or from a person of another
+    workspace (the app may be installed in several, and channels be shared).
+    """
     try:
         fields = parse_qs(body.decode(), max_num_fields=8)
         payload: _Payload = decoder(_Payload).decode(fields["payload"][0])
@@ -116,10 +128,13 @@ def read_press(body: bytes, now: float) -> Press | None:
     action = payload.actions[0] if payload.actions else _Action()
     if payload.type != "block_actions" or action.action_id not in ACTIONS:
         return None
+    team, channel = payload.team or _Place(), payload.channel or _Place()
+    if (channels and channel.id not in channels) or (team.id and payload.user.team_id not in ("", team.id)):
+        raise BadRequest(403, "This was pressed in another channel, or by somebody of another workspace.")
     name = clean(payload.user.username or payload.user.name, NAME, "…")
     message = payload.message
     return Press(
-        now,
+        at,
         action.action_id,
         action.value[:1000],
         payload.user.id,
@@ -181,9 +196,10 @@ def is_approver(user: str, approvers: tuple[str, ...], slack: Slack, timeout_s: 
 
     Raises Denied if groups are named and there is no bot token to read them, or Slack refuses; Unavailable without an answer.
     """
-    if user in approvers:
+    ids = [one for one in approvers if "@" not in one]
+    if user in ids:
         return True
-    groups = [one for one in approvers if "@" not in one and one[0] in "SCG"]
+    groups = [one for one in ids if one[0] in "SCG"]
     if not groups:
         return False
     if slack.token is None:

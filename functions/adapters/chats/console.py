@@ -69,8 +69,13 @@ def _lay_out(card: Card, language: str) -> str:
         log if card.evidence else [],
         [row for label, url in card.links for row in _hang(f"{label}: ", url, 2)],
     )
-    body = "\n\n".join("\n".join(f"  {row}".rstrip() for row in block) for block in blocks if block)
+    body = "\n\n".join("\n".join(_indent(row) for row in block) for block in blocks if block)
     return f"{_cards.headline(card)}\n{body}".rstrip("\n")
+
+
+def _indent(row: str) -> str:
+    """The row as it is printed. What strangers wrote must not parse as an entry of the log, which is JSON."""
+    return f"  {'| ' if row.lstrip().startswith(('{', '[')) else ''}{row}".rstrip()
 
 
 def _hang(label: str, text: str, indent: int) -> list[str]:

@@ -70,6 +70,8 @@ class Person(Struct, frozen=True):
 
     name: str = ""
     verified: bool = False
+    address: str = ""
+    """What the proxy said, unchanged: names are shown, addresses compared."""
 
 
 class Paragraph(Struct, frozen=True):

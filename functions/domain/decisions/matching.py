@@ -244,6 +244,8 @@ def _option(name: str, template: str, allow: str | None, labels: Mapping[str, st
     if len(value) > MAX_MATCHED:
         raise NotRendered(named(what, _too_long(value)))
     refuse_control_characters(value, what)
+    if used and value.startswith("-"):
+        raise NotRendered(named(what, Text("it begins like an option of a command: {value}", value=shown(value))))
     if allow is None or not full_match(allow, value):
         raise NotRendered(named(what, Text("it does not match its `allow` pattern: {value}", value=shown(value))))
     return value

@@ -62,7 +62,7 @@ def identify(request: Request, header: str) -> Person:
     """The caller, as named by the configured proxy, otherwise by the browser's cookie."""
     signed_in = request.headers.get(header, "").removeprefix("accounts.google.com:") if header else ""
     if name := clean(signed_in, MAX_IDENTITY, "…"):
-        return Person(name, verified=True)
+        return Person(name, verified=True, address=signed_in)
     return Person(clean(unquote(request.cookies.get(NAME_COOKIE, "")), approval_page.NAME, "…"))
 
 

@@ -60,7 +60,7 @@ def respond(request: Request) -> Response:
     if request.method != "POST":
         return "", 405, {"Allow": "POST"}
     try:
-        press = _read(request, _signing_secrets(current_config()))
+        press = _read(request, current_config())
     except BadRequest as refusal:
         if (more := REFUSED.passes()) is not None:
             logs.event("WARNING", f"Slack action rejected with {refusal.status}: {refusal.sentence}{more}")
@@ -81,15 +81,16 @@ def respond(request: Request) -> Response:
     return "", 200, {}
 
 
-def _read(request: Request, secrets: tuple[SecretRef, ...]) -> Press | None:
+def _read(request: Request, config: Config) -> Press | None:
     """The press; None for another interaction. Raises BadRequest, and Unavailable or Denied if no secret can be read."""
+    secrets, channels = _signing_secrets(config), frozenset(one.channel for one in _channels(config))
     if not secrets:
         raise BadRequest(401, "No channel of type slack has a signing_secret.")
     headers = {name: request.headers.get(name, "") for name in (answers.TIMESTAMP, answers.SIGNATURE)}
-    answers.require_fresh(headers, time.time())
+    stamp, _ = answers.require_fresh(headers, time.time())
     body = throttle.read_body(request, answers.MAX_BODY)
     answers.require_signature(secrets, headers, body, time.time())
-    return answers.read_press(body, time.time())
+    return answers.read_press(body, float(stamp), frozenset() if "" in channels else channels)
 
 
 def _signing_secrets(config: Config) -> tuple[SecretRef, ...]:
@@ -242,10 +243,15 @@ def _pause(pressed: _Pressed, document: Document) -> bool:
     """Pause, but only from a current message: for another one the runbook, and so its approvers, are unknown."""
     if not _runbook_of(document, pressed.nonce):
         return False
-    from functions.application.kill_switch import announce, turn
+    from functions.application import reconcile
+    from functions.application.kill_switch import KEY, announce, turn
+    from functions.application.serialization import decode
     from functions.domain.model.observations import Pause
 
     at = pressed.press.at
+    stored = pressed.ports.store.load(KEY, timeout_s=pressed.budget.at_most(reconcile.STORE_S))
+    if stored is not None and decode(Pause, stored.body, KEY).at > at:
+        return False  # somebody turned the switch since: this is a replay
     switch = Pause(Text("pressed in Slack"), pressed.by, at, until=at + PAUSE_S)
     turn(pressed.ports, switch)
     announce(pressed.ports, "paused", switch)

@@ -391,6 +391,17 @@ def test_a_fact_that_is_too_long_goes_on_below_itself():
     ]
 
 
+def test_no_row_of_a_strangers_parses_as_an_entry_of_the_log():
+    """Cloud Logging takes a line that is JSON for an entry, with its severity and labels."""
+    forged = '{"severity": "CRITICAL", "message": "restarted"}'
+    card = replace(
+        STARTED, text=(f"x\n{forged}", forged), evidence=(forged, f"  {forged}"), links=(), curve=(), facts=((forged, forged),)
+    )
+    rows = console.render(card, "en").splitlines()
+    assert sum(forged in row for row in rows) >= 4
+    assert not any(row.lstrip().startswith("{") for row in rows)
+
+
 def test_japanese_is_wrapped_between_characters():
     """But no row begins with a full stop or a closing bracket."""
     sentence = "コンシューマーは接続していますが（ACK）がありません。" * 4

@@ -197,6 +197,7 @@ INVALID = [
     ("service", "", 'option service: the alert has no label "service"'),
     ("service", "mail-1;reboot", 'option service (from label service): it does not match its `allow` pattern: "mail-1;reboot"'),
     ("service", "mail-$(id)", "does not match"),
+    ("service", "--help", 'option service (from label service): it begins like an option of a command: "--help"'),
     ("service", "mail-${labels.queue}", "does not match"),
     ("service", "mail-1\n", 'it contains control characters: "mail-1\\n"'),
     ("service", "mail-\x1b[31m", 'it contains control characters: "mail-\\x1b[31m"'),

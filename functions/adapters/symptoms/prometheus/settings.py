@@ -40,7 +40,7 @@ class Settings(Struct, frozen=True):
     token: SecretRef | None = None
     """Bearer token, such as a Grafana service account's."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """More request headers, such as Mimir's `X-Scope-OrgID`. Don't put secrets here."""
+    """More request headers, such as Mimir's `X-Scope-OrgID`. Secrets are refused here."""
     ca: str = ""
     """Certificates to trust (PEM file or folder) for a private CA."""
 
