@@ -22,6 +22,8 @@ from tests.support.workers.relay import Relay
 QUEUE = "mail.delivery"
 RATE = 8.0
 USER = "unstick"
+PARKER = "unstick-park"
+"""The account of the job that moves messages."""
 PASSWORD = token_urlsafe(12)
 
 
@@ -192,8 +194,10 @@ def open_queues(stack: ExitStack, folder: Path, *, stand_in: bool) -> Queues:
 
 
 def _open_real(stack: ExitStack, folder: Path) -> RealQueues:
-    broker = stack.enter_context(brokers.broker(folder / "broker"))
+    broker = stack.enter_context(brokers.broker(folder / "broker", plugins=(*brokers.PLUGINS, "rabbitmq_shovel")))
     broker.add_user(USER, PASSWORD, tags="monitoring", vhosts=["/"])
+    broker.add_user(PARKER, PASSWORD, tags="policymaker")
+    broker.api("PUT", f"permissions/%2F/{PARKER}", {"configure": r"\.parked$", "write": "^$", "read": "^$"})
     with broker.channel() as channel:
         channel.queue_declare(QUEUE, durable=True)
     return RealQueues(broker, stack.enter_context(Relay(broker.amqp_port)))

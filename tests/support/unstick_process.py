@@ -25,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.error import HTTPError
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 from urllib.request import Request, urlopen
 
 import yaml
@@ -286,6 +286,12 @@ class Unstick:
 
     def send(self, body: bytes) -> tuple[int, dict[str, Any]]:
         return post(self.url, body, signed(body))
+
+    def approve(self, card: str, who: str) -> None:
+        """Press the button behind a card's link. Raises urllib's HTTPError."""
+        form = urlencode({"token": re.findall(r"/approve/#(\S+)", card)[0], "act": "restart", "who": who}).encode()
+        with urlopen(Request(f"{self.url}approve/open", form, method="POST"), timeout=PATIENCE_S) as page:
+            page.read()
 
     # --- what it says and keeps
 

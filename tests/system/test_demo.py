@@ -88,10 +88,10 @@ class Played:
     folder: Path
 
 
-def play(folder: Path, *arguments: str) -> Played:
+def play(folder: Path, *arguments: str, within_s: float = UNDER_S + PATIENCE_S) -> Played:
     began = time.monotonic()
     with demo(folder, *arguments) as started:
-        output, _ = started.communicate(timeout=UNDER_S + PATIENCE_S)
+        output, _ = started.communicate(timeout=within_s)
     return Played(started.returncode, output, time.monotonic() - began, started.pid, folder)
 
 
@@ -148,6 +148,19 @@ def test_without_rabbitmq_a_stand_in_is_named(played):
     assert "✅ No action needed: mail-delivery recovered" in seen.output
     assert_only_one_was_restarted(seen)
     assert_nothing_is_left(seen.session, seen.folder)
+
+
+@pytest.mark.long
+def test_a_mail_that_hangs_every_worker_is_moved_aside(needed, tmp_path):
+    """With a real RabbitMQ and the shipped script: restarted, asked, approved, moved, and named as the cause."""
+    needed("rabbitmq-server")
+    seen = play(tmp_path, "poison", within_s=300.0)
+    assert seen.status == 0, seen.output
+    said = " ".join(seen.output.split())
+    assert "ACT NOW: mail-delivery is still stuck after the restart: approve park?" in said
+    assert "moved 1 from mail.delivery to mail.delivery.parked; mail.delivery.parked had 0 and has 1" in said
+    assert "So that message probably hangs the worker" in said
+    assert_nothing_is_left(seen.session, tmp_path)
 
 
 @pytest.mark.long

@@ -141,6 +141,8 @@ def _held_headline(card_input: CardInput, urgency: str) -> Phrase:
 
 
 def _asked_headline(card_input: CardInput, subject: Phrase) -> Text:
+    if name := remedies.asked_for(card_input):
+        return Text("{subject} is still stuck after the restart: approve {remedy}?", subject=subject, remedy=name)
     count = card_input.restarts
     if not count:
         return Text("{subject} is waiting for your approval", subject=subject)

@@ -104,7 +104,7 @@ def test_rundeck_takes_every_job_that_is_shipped(double: Rundeck, settings: Sett
     """A new user's first step: the import lists the job under `succeeded`, and `check` then has nothing against it."""
     double.tokens["admin-token"] = "admin"
     double.state.jobs.clear()
-    double.state.nodes = {**double.state.nodes, "one": ("park",)}
+    double.state.nodes = {**double.state.nodes, "one": ("park", "kubectl")}
     answer = requests.post(
         f"{double.url}/api/41/project/demo/jobs/import?fileformat=yaml&dupeOption=update",
         data=file.read_bytes(),

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
@@ -19,7 +22,7 @@ import yaml
 from functions.domain.texts.evidence_lines import choose_lines
 from functions.domain.texts.masking import mask
 from tests.support.doubles.rundeck import INCIDENT
-from tests.support.needs import need
+from tests.support.needs import absent, need
 from tests.support.patience import PATIENCE_S, wait_until
 
 FOLDER = Path(__file__).parents[3] / "infra" / "rundeck"
@@ -173,8 +176,8 @@ def test_each_file_keeps_what_unstick_relies_on(path: Path):
 
 def test_each_has_an_id_of_its_own():
     """Rundeck has each UUID once, and none is a restart's."""
-    ids = [definition(path.name)["uuid"] for path in (*JOBS, FOLDER / "job.yaml")]
-    assert len(set(ids)) == len(ids) == 5
+    ids = [definition(path.name)["uuid"] for path in FOLDER.glob("*.yaml")]
+    assert len(set(ids)) == len(ids) == 9
 
 
 NEEDED = {
@@ -204,7 +207,7 @@ def allows(rule: str, called: str) -> bool:
     return not arguments or fnmatch.fnmatchcase(given, arguments)
 
 
-@pytest.mark.parametrize("path", JOBS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [path for path in JOBS if path.name in NEEDED], ids=lambda path: path.name)
 def test_the_rights_for_sudo_are_no_more_than_the_script_needs(path: Path):
     """A * of sudoers stands for spaces and slashes, too: `cat /proc/*` read /etc/shadow, `jstack -l *` loaded any library."""
     (step,) = definition(path.name)["sequence"]["commands"]
@@ -213,3 +216,127 @@ def test_the_rights_for_sudo_are_no_more_than_the_script_needs(path: Path):
         assert any(allows(rule, called) for rule in rules.split(", ")), called
     for called in TOO_MUCH:
         assert not any(allows(rule, called) for rule in rules.split(", ")), called
+
+
+# --- Kubernetes: the real kubectl against a stand-in for the API server ---------------------------------------------------------
+
+
+LABELS = {"app": "mail"}
+POD = {
+    "kind": "Pod", "apiVersion": "v1",
+    "metadata": {"name": "mail-1", "namespace": "prod", "uid": "u-1", "labels": LABELS},
+    "spec": {"containers": [{"name": "mail", "image": "mail"}], "nodeName": "node-1"},
+    "status": {"phase": "Running", "podIP": "10.0.3.7", "podIPs": [{"ip": "10.0.3.7"}]},
+}  # fmt: skip
+DEPLOYMENT = {
+    "kind": "Deployment", "apiVersion": "apps/v1",
+    "metadata": {"name": "mail", "namespace": "prod", "generation": 1, "resourceVersion": "1", "uid": "u-2"},
+    "spec": {
+        "replicas": 1, "selector": {"matchLabels": LABELS}, "template": {"metadata": {"labels": LABELS}, "spec": POD["spec"]},
+    },
+    "status": {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1},
+}  # fmt: skip
+
+
+class Cluster(BaseHTTPRequestHandler):
+    """One deployment with one pod. `asked` has what was changed."""
+
+    asked: ClassVar[list[tuple[str, str]]] = []
+    gone = False
+
+    def do_GET(self) -> None:
+        path, _, query = self.path.partition("?")
+        group = {"name": "apps", "versions": [{"groupVersion": "apps/v1", "version": "v1"}]}
+        pods = [] if Cluster.gone else [POD]
+        verbs = ["get", "list", "watch", "patch", "delete"]
+        kinds = {"pods": "Pod", "events": "Event"} if path == "/api/v1" else {"deployments": "Deployment"}
+        resources = [{"name": name, "namespaced": True, "kind": kind, "verbs": verbs} for name, kind in kinds.items()]
+        places: dict[str, Any] = {
+            "/api": {"kind": "APIVersions", "versions": ["v1"]},
+            "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": [group | {"preferredVersion": group["versions"][0]}]},
+            "/api/v1": {"kind": "APIResourceList", "groupVersion": "v1", "resources": resources},
+            "/apis/apps/v1": {"kind": "APIResourceList", "groupVersion": "apps/v1", "resources": resources},
+            "/apis/apps/v1/namespaces/prod/deployments/mail": DEPLOYMENT,
+            "/apis/apps/v1/namespaces/prod/deployments": {
+                "kind": "DeploymentList", "apiVersion": "apps/v1", "metadata": {"resourceVersion": "1"}, "items": [DEPLOYMENT],
+            },
+            "/api/v1/namespaces/prod/pods": {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods},
+            "/api/v1/namespaces/prod/events": {"kind": "EventList", "apiVersion": "v1", "metadata": {}, "items": []},
+        }  # fmt: skip
+        if path == "/api/v1/namespaces/prod/pods" and "labelSelector=app%3Dmail" not in query and "watch" not in query:
+            places[path] = {**places[path], "items": []}
+        if pods:
+            places["/api/v1/namespaces/prod/pods/mail-1"] = POD
+        found = places.get(path)
+        missing = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404}
+        if path.endswith("/log"):
+            self.say(200, b"it crashed before\n", "text/plain")
+        else:
+            self.say(200 if found else 404, json.dumps(found or missing).encode())
+
+    def change(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        Cluster.asked.append((self.command, self.path.partition("?")[0].rpartition("/namespaces/prod/")[2]))
+        Cluster.gone = Cluster.gone or self.command == "DELETE"
+        self.say(200, json.dumps(POD if "/pods/" in self.path else DEPLOYMENT).encode())
+
+    do_PATCH = do_DELETE = change
+
+    def say(self, status: int, body: bytes, kind: str = "application/json") -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def kubernetes(tmp_path: Path) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """Runs the last step of a job with kubectl in an empty home, its options filled in."""
+    if shutil.which("kubectl") is None:
+        absent("kubectl is not installed")
+    Cluster.asked, Cluster.gone = [], False
+    with ThreadingHTTPServer(("127.0.0.1", 0), Cluster) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        config = {
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}], "users": [{"name": "u", "user": {}}],
+        }  # fmt: skip
+        (tmp_path / "config").write_text(json.dumps(config))
+
+        def run(job: str, host: str) -> subprocess.CompletedProcess[str]:
+            (made,) = yaml.safe_load((FOLDER / job).read_text())
+            script = made["sequence"]["commands"][-1]["script"]
+            for option, value in {"namespace": "prod", "deployment": "mail", "host": host}.items():
+                script = script.replace(f"@option.{option}@", value)
+            env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "KUBECONFIG": str(tmp_path / "config")}
+            return subprocess.run(["sh"], input=script, capture_output=True, text=True, check=False, env=env, timeout=PATIENCE_S)
+
+        yield run
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("host", "asked", "status"),
+    [(".*", [("PATCH", "deployments/mail")], 0), ("10.0.3.7", [("DELETE", "pods/mail-1")], 0), ("10.0.3.8", [], 4)],
+    ids=["all", "the pod that hangs", "a pod that is gone"],
+)
+def test_a_deployment_or_its_one_pod_is_restarted(kubernetes, host: str, asked: list[tuple[str, str]], status: int) -> None:
+    """And nothing else: an IP that is none of the deployment's own pods is told."""
+    done = kubernetes("job-kubernetes.yaml", host)
+    assert (Cluster.asked, done.returncode) == (asked, status), done.stdout + done.stderr
+    assert status or "successfully rolled out" in done.stdout
+
+
+@pytest.mark.parametrize("host", ["10.0.3.7", ""])
+def test_evidence_of_a_pod_changes_nothing(kubernetes, host: str) -> None:
+    """It goes on where the image has no py-spy, which is what this stand-in says."""
+    done = kubernetes("evidence-kubernetes.yaml", host)
+    assert (done.returncode, Cluster.asked) == (0, []), done.stdout + done.stderr
+    assert ">> pod mail-1" in done.stdout
+    assert "it crashed before" in done.stdout
+    assert "Image:" in done.stdout
