@@ -9,8 +9,9 @@ from msgspec.structs import replace
 
 from functions.domain.cards.approval_page import View, ask
 from functions.domain.cards.card_input import CardInput
+from functions.domain.decisions.queries import what_to_observe
 from functions.domain.model.codes import Ending, Mode, Phase, Reason, Verdict
-from functions.domain.model.events import Approved, Declined, Start, StartResult, Step
+from functions.domain.model.events import Approved, Declined, Start, StartResult, Step, TimerFired
 from functions.domain.model.incidents import AfterRestart, Document, change
 from functions.domain.model.observations import Channel, Execution, Holder, QueueSnapshot
 from functions.domain.model.runbooks import Condition, Limits, Remedy, Rules
@@ -222,6 +223,16 @@ def test_a_remedy_that_is_gone_from_the_configuration_is_not_started():
     made = moved(document, approved, seen(document.incident.execution, now=NOW + 60, mail=again(at=NOW + 60)), NOW + 60, rules())
     assert start_of(made) is None
     assert made.document.outcomes[-1].ending is Ending.ESCALATED
+
+
+def test_the_history_of_a_remedys_job_is_read_whichever_is_older():
+    """An incident from before the configuration named the remedy must not run it unseen, nor one from after it lose it."""
+    found = verifying(ENDED_S)
+    assert found.target is not None
+    known = replace(found, target=replace(found.target, remedies=("job-former",)))
+    wanted = what_to_observe(known, TimerFired(), ladder()).target
+    assert wanted is not None
+    assert wanted.remedies == ("job-former", "job-park")
 
 
 def test_starting_says_the_tag_of_the_remedy_only_for_a_remedy():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from functions.domain.model.alerts import MatchedAlert, QueueRef, Target
 from functions.domain.model.bounds import QUEUES_KEPT
@@ -106,8 +107,12 @@ def what_to_observe(document: Document, event: Event, rules: Rules) -> Wanted:
         return Wanted(wanted.target, queues)
     for watched in incident.queues:
         queues.setdefault(watched.queue.key, (watched.queue, rules.runbooks.get(watched.runbook)))
+    target, runbook = wanted.target, rules.runbooks.get(incident.runbook)
+    if target is not None and runbook is not None:  # the incident may be older than the configuration, or the reverse
+        remedies = dict.fromkeys((*target.remedies, *(remedy.job for remedy in runbook.remedies)))
+        target = replace(target, remedies=tuple(remedies))
     follow = incident.execution.id if incident.execution and incident.phase is not Phase.OBSERVING else None
-    return Wanted(wanted.target, queues, follow, tail=follow is not None and incident.run.tail is None)
+    return Wanted(target, queues, follow, tail=follow is not None and incident.run.tail is None)
 
 
 def evidence_to_read(incident: Incident | None, rules: Rules) -> tuple[EvidenceJob, Evidence] | None:
