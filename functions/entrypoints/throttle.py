@@ -94,14 +94,20 @@ def read_body(request: Request, max_body: int) -> bytes:
 def stop_reading(request: Request) -> None:
     r"""Throw away the body of a refused request as far as it comes soon, and no more of it.
 
-    With a part unread the connection would be reset, and the sender might not see the answer. gunicorn would wait for the rest:
-    five seconds in a thread, or two in the loop that accepts connections.
+    With a part unread the connection would be reset, and the sender might not see the answer. gunicorn would wait for the rest
+    for five seconds in a thread; and where the connection ends, for the sender to close it: two seconds in the loop that accepts
+    others.
     """
     connection = request.environ.get("gunicorn.socket")
-    if connection is not None:
-        with _watched(request, connection, REFUSED_S) as reading, suppress(BadRequest):
-            while grafana.read_chunk(reading):
-                pass
+    if connection is None:
+        return
+    goes_on = "close" not in request.headers.get("Connection", "").lower() and request.environ["SERVER_PROTOCOL"] != "HTTP/1.0"
+    is_whole = False
+    with _watched(request, connection, REFUSED_S) as reading, suppress(BadRequest):
+        while grafana.read_chunk(reading):
+            pass
+        is_whole = not reading.cut
+    if not (is_whole and goes_on):
         reading.cut_off()
 
 

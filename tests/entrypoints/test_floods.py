@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -210,6 +211,30 @@ def test_a_notification_gets_through_a_crowd_of_slow_strangers(door):
         over.set()
         for stranger in strangers:
             stranger.join()
+
+
+def test_whoever_does_not_close_keeps_nobody_out(door):
+    """Answered and asked to close, they stay; the loop that accepts connections waits for none of them."""
+    with ExitStack() as stack:
+        lines = [stack.enter_context(closing(connected(door))) for _ in range(20)]
+        for line in lines:
+            line.sendall(head("Content-Length: 2").encode() + b"{}")
+        began = time.monotonic()
+        assert {status(line.recv(4096)) for line in lines} == {401}
+        assert post(door.url, b"{}", {}, timeout_s=TIMEOUT_S)[0] == 401
+        assert time.monotonic() - began < BODY_S
+
+
+def test_a_refused_sender_may_go_on_with_the_same_connection(door):
+    """Such as Grafana, whose next notification may be right."""
+    with closing(HTTPConnection("127.0.0.1", door.port, timeout=TIMEOUT_S)) as line:
+        line.connect()
+        used = line.sock
+        for _ in range(3):
+            line.request("POST", "/", b"{}")
+            with line.getresponse() as answer:
+                assert (answer.status, bool(answer.read())) == (401, True)
+        assert line.sock is used
 
 
 def test_what_headers_can_tell_is_told_before_the_body_has_come(door):
