@@ -259,6 +259,25 @@ def test_a_conflict_is_tried_again_while_there_is_time(left_s, tries):
     assert 1 <= ports.names.count(f"save {KEY}") <= tries
 
 
+@pytest.mark.parametrize(
+    ("due", "event", "posted"),
+    [
+        (NOW + 30.0, alerted(case(fingerprint="fp-2")), ["held"]),
+        (NOW - 30.0, alerted(case(fingerprint="fp-2")), ["waited", "held"]),
+        (NOW - 30.0, TimerFired(), ["waited"]),
+        (NOW + 30.0, TimerFired(), []),
+    ],
+)
+def test_whoever_moves_a_due_that_has_come_posts_what_waited_for_it(due, event, posted):
+    """Before that, another process may be posting it at this moment."""
+    ports = Memory(rules=rules(runbook(notify=("ops",), escalate=())))
+    waiting = Message("m@ops", "ops", Card("waited", "plan", "it waited"))
+    ports.put(KEY, Document(KEY, TARGET, to_tell=(waiting,), due=due))
+    ports.put("pause", Pause("x", "anna", NOW))
+    advance(ports, event)
+    assert [card.kind for _, card in ports.posts] == posted
+
+
 def test_a_wake_up_for_a_document_that_is_not_there_does_no_harm():
     """Any number of wake-ups, for anything, at any time."""
     ports = Memory()

@@ -22,12 +22,15 @@ from tests.support.worlds.scenes import (
     document,
     execution,
     incident,
+    kinds,
     ledger,
     moved,
     phase,
+    reason,
     rules,
     runbook,
     seen,
+    sighting,
     trigger,
     well,
     woken,
@@ -137,3 +140,12 @@ def test_the_suspicions_of_a_day_are_counted_in_the_configured_time_zone():
         moment = replace(suspected, alert=replace(suspected.alert, starts_at=at - 20))
         found = moved(found, alerted(moment), seen(now=at, mail=well(at)), at, tokyo).document
     assert found.passed == {"2027-01-15": 2, "2027-01-16": 1}
+
+
+def test_an_incident_that_waits_says_so_once_and_keeps_its_place():
+    """The queue of the incident is looked at each time, and the hold is told with what it is about."""
+    made = woken(document(incident()), NOW, seen(mail=MISSING))
+    assert (phase(made), reason(made), kinds(made.document)) == (Phase.WAITING, Reason.SYMPTOM_UNKNOWN, ["held"])
+    assert [message.id for message in made.document.to_tell] == ["inc-1-0-symptom_unknown@ops"]
+    unsure = woken(document(incident()), NOW, seen(mail=replace(sighting(), depth_samples=())))
+    assert (phase(unsure), reason(unsure), unsure.document.to_tell) == (Phase.WAITING, Reason.SYMPTOM_UNKNOWN, ())

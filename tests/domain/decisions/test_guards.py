@@ -22,7 +22,7 @@ from functions.domain.decisions.guards import (
 from functions.domain.model.codes import Ending, Mode, Phase, Reason
 from functions.domain.model.incidents import Document, Escalation, Outcome, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, Observation, Pause, Slot, Storm, Unknown
-from functions.domain.model.runbooks import Freeze, Limits
+from functions.domain.model.runbooks import Freeze, Limits, Restart
 from functions.runtime.text import Text
 from tests.support.worlds.scenes import (
     MAIL,
@@ -214,6 +214,22 @@ def test_a_running_execution_is_adopted_whoever_started_it():
     )
 
 
+def test_a_running_execution_goes_before_a_planned_one():
+    """A plan for later starts newest, and must not hide the restart that runs now."""
+    run, plan = execution(7, ended=None), execution(8, started=900, ended=None, scheduled=True)
+    assert decide(scene(seen(plan, run))).execution == run
+
+
+@pytest.mark.parametrize(("age_s", "kind"), [(1800.0, Kind.ADOPT), (1801.0, Kind.HOLD)])
+def test_a_zombie_is_what_runs_longer_than_max_run(age_s, kind):
+    """The bound is `restart.max_run`, and the decision names the execution, so that people can open and abort it."""
+    decision = decide(scene(seen(execution(ended=None, started=-age_s))))
+    assert decision.kind is kind
+    assert decision.execution is not None
+    short = runbook(restart=Restart("job-1", max_run_s=60.0))
+    assert decide(scene(seen(execution(ended=None, started=-61)), book=short)).reason is Reason.ZOMBIE_EXECUTION
+
+
 @pytest.mark.parametrize(
     ("mine", "adopts"),
     [
@@ -285,6 +301,16 @@ def test_a_queue_whose_work_nobody_counts_holds_with_what_to_do():
     )
     unread = decide(scene(seen(mail=replace(well(), blind=None), post=MISSING), found=document(incident(queues=queues))))
     assert (unread.again_in_s, unread.tell, str(unread.detail)) == (15.0, True, "mail.post: it is down")
+
+
+def test_of_several_queues_the_one_that_can_be_told_first_is_waited_for():
+    """By its own runbook."""
+    post = runbook(name="post", symptom=replace(runbook().symptom, for_s=20.0))
+    queues = (QueueState(MAIL, "mail", NOW), QueueState(POST, "post", NOW))
+    both = seen(mail=sighting(samples_s=15.0), post=sighting(7, samples_s=15.0))
+    for order in (queues, queues[::-1]):
+        decision = decide(scene(both, found=document(incident(queues=order)), with_rules=rules(runbook(), post)))
+        assert (decision.again_in_s, str(decision.detail)) == (6.0, "mail.post: depth over 0 for less than 20 s")
 
 
 @pytest.mark.parametrize(

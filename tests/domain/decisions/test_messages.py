@@ -21,7 +21,7 @@ from functions.domain.model.incidents import AlertRef, Document, Hold, change
 from functions.domain.model.messages import Card
 from functions.domain.model.runbooks import Rules
 from tests.support.worlds import scenes
-from tests.support.worlds.example_stories import INCIDENT, NOW, RUNBOOK, TARGET
+from tests.support.worlds.example_stories import INCIDENT, NOW, RUNBOOK, TARGET, TRIGGER
 
 BOOK = replace(RUNBOOK, notify=("team",), escalate=("pager", "team"), mention=("<!here>", "<users/all>"))
 OTHER = replace(RUNBOOK, name="other", notify=("others",), escalate=("boss",), mention=("<@U1>",))
@@ -178,6 +178,23 @@ def test_of_many_holds_the_newest_sixty_are_remembered():
     crowd = tuple(scenes.trigger(fingerprint=f"fp-{n}") for n in range(70))
     held = enqueue_hold(Document("d", holds=old), RULES, _about(*crowd), "m")
     assert set(held.holds) == {f"grafana#1|fp-{n}" for n in range(60)}
+
+
+def test_a_message_is_added_once_and_the_incident_knows_who_got_it():
+    """What is there already is not added again; a message about another incident is none of this one's."""
+    card_input = CardInput("started", NOW, BOOK, TARGET, INCIDENT)
+    document = Document("d", incident=replace(INCIDENT, told=("old",)))
+    once = enqueue_message(document, RULES, card_input, ("a", "b"), "m")
+    assert [message.id for message in once.to_tell] == ["m@a", "m@b"]
+    assert once.incident.told == ("old", "a", "b")
+    again = enqueue_message(once, RULES, card_input, ("b", "c"), "m")
+    assert [message.id for message in again.to_tell] == ["m@a", "m@b", "m@c"]
+    assert again.incident.told == ("old", "a", "b", "c")
+    assert enqueue_message(once, RULES, card_input, ("a", "b"), "m") == once
+    other = replace(document, incident=replace(document.incident, id="another"))
+    assert enqueue_message(other, RULES, card_input, ("a",), "m").incident == other.incident
+    about_none = CardInput("test", NOW, trigger=TRIGGER)
+    assert enqueue_message(document, RULES, about_none, ("a",), "m").incident.told == ("old", "a")
 
 
 # --- messages ----------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from functions.domain.decisions.guards import MAX_NUMBERED
 from functions.domain.decisions.step import step
-from functions.domain.model.codes import Action, Ending, Phase, Reason
+from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason, Verdict
 from functions.domain.model.events import Start, StartResult, TimerFired
 from functions.domain.model.incidents import AfterRestart, Document, PastAttempt, QueueState, change
 from functions.domain.model.observations import Execution, Observation, Unknown
@@ -104,6 +104,16 @@ def test_a_card_about_a_start_has_the_figures_of_its_look():
     """They are not those of before the start, shown as of today."""
     made = woken(starting(), NOW + 20, seen(now=NOW + 20, mail=sighting(77, at=NOW + 20)))
     assert queue_shown(made) == "mail.delivery: 77 messages, 1 consumer"
+
+
+def test_a_card_about_a_restart_that_nobody_sees_has_the_figures_of_its_look():
+    """The history can't be read, the queue can; and what can't be read at all has its age."""
+    found = document(incident(Phase.RUNNING, attempt=1, restarts=1, execution=OURS, looked_at=NOW))
+    soon = woken(found, NOW + 41, seen(history=MISSING, mail=sighting(77, at=NOW + 41)))
+    assert queue_shown(soon) == "mail.delivery: 77 messages, 1 consumer"
+    noted = replace(soon.document, to_tell=(), holds={})
+    later = woken(noted, NOW + 82, seen(history=MISSING, mail=Unknown("it is down")))
+    assert queue_shown(later) == "mail.delivery: 77 messages, 1 consumer (41 s ago)"
 
 
 def test_a_restart_of_which_the_answer_was_lost_is_told_though_it_has_ended():
@@ -398,6 +408,17 @@ def test_an_incident_whose_runbook_is_gone_ends(phase_now):
     assert channels(made.document) == {"everybody", "old-channel", "duty"}
 
 
+def test_a_runbook_that_only_observes_escalates_nothing():
+    """What can't be known to the end is held, and the next alert is decided anew."""
+    observes = rules(runbook(mode=Mode.OBSERVE))
+    found, at = document(incident()), NOW
+    while found.incident is not None:
+        at = found.due or 0.0
+        found = woken(found, at, seen(now=at, mail=MISSING), observes).document
+    assert (found.outcomes[-1].ending, found.escalated_at) == (Ending.HELD, None)
+    assert channels(found) == {"ops"}
+
+
 OTHER = execution(9, started=-720, ended=None, user="alice")
 
 
@@ -499,6 +520,18 @@ def run_unseen(history, *, after_s: float = 60.0, mail=None, found: Document = R
     found = woken(found, NOW, seen(history=ledger(OURS))).document
     shown = history if isinstance(history, Unknown) else replace(history, runner_now=RUNNER_NOW + after_s)
     return woken(found, NOW + after_s, seen(now=NOW + after_s, history=shown, mail=mail or sighting(500)))
+
+
+def test_a_refused_token_while_it_runs_is_told_at_once_with_the_remedy():
+    """People can act on a clear no: the card has reason, remedy and link, and does not say "not restarted"."""
+    made = run_unseen(MISSING)
+    message = made.document.to_tell[-1]
+    assert channels(made.document) == {"ops", "duty"}
+    assert (phase(made), made.document.incident.reason) == (Phase.RUNNING, Reason.LEDGER_UNKNOWN)
+    assert (message.card.kind, message.card.urgency) == ("held", "act")
+    assert "not restarted" not in message.card.headline
+    assert {"it is down", "Start it."} <= {part.split("; ")[0].removeprefix("Details: ") for part in message.card.text}
+    assert OURS.url in [url for _, url in message.card.links]
 
 
 @pytest.mark.parametrize(("after_s", "told"), [(60, []), (WITHIN_S - 1, []), (WITHIN_S, ["held"]), (1900, ["held"])])
@@ -651,6 +684,17 @@ def test_after_a_failed_restart_what_passes_by_itself_is_waited_for(look, code, 
     late = woken(RUNNING, NOW + last_s, at(last_s))
     assert last(late) == (Ending.ESCALATED, Reason(code))
     assert phase(woken(RUNNING, NOW + last_s - 1, at(last_s - 1))) is Phase.VERIFYING
+
+
+def test_the_end_of_a_restart_begins_the_verification_anew():
+    """What was seen of the queue before counts no more."""
+    watched = QueueState(MAIL, "mail", NOW, after=AfterRestart(50, 7, NOW, NOW, Verdict.STUCK, NOW, NOW - 5))
+    found = replace(RUNNING, incident=replace(RUNNING.incident, queues=(watched,)))
+    made = woken(found, NOW + 15, seen(ENDED, now=NOW + 15, mail=well(NOW + 15)))
+    assert (phase(made), made.document.due) == (Phase.VERIFYING, NOW + 30)
+    assert made.document.incident is not None
+    kept = made.document.incident.queues[0]
+    assert kept.after == AfterRestart(sample_at=NOW - 5)
 
 
 # --- verifying -------------------------------------------------------------------------------------------------------

@@ -361,6 +361,29 @@ def test_resolved_is_told_once_all_alerts_of_the_outcome_are():
     assert moved(posted, resolved()).document == posted
 
 
+@pytest.mark.parametrize(
+    ("changes", "ends"),
+    [
+        pytest.param({}, True, id="the same"),
+        pytest.param({"starts_at": NOW - 150}, True, id="a minute before"),
+        pytest.param({"starts_at": NOW - 151}, False, id="an earlier firing"),
+        pytest.param({"starts_at": NOW - 5}, True, id="later"),
+        pytest.param({"fingerprint": "fp-2"}, False, id="another alert"),
+        pytest.param({"source": "grafana#2"}, False, id="another source"),
+    ],
+)
+def test_what_is_resolved_is_the_alert_of_that_firing(changes, ends):
+    """An open incident notes when it ended, or when Unstick heard of it."""
+    found = document(incident(due=NOW + 100, triggers=(trigger(), trigger(fingerprint="fp-9"))))
+    ended_at = NOW - 3
+    made = moved(found, alerted(case(**{"firing": False, "ends_at": ended_at, **changes})))
+    assert [one.resolved_at for one in made.document.incident.triggers] == [ended_at if ends else None, None]
+    unsaid = moved(found, alerted(case(**{"firing": False, "ends_at": None, **changes})))
+    assert unsaid.document.incident.triggers[0].resolved_at == (NOW if ends else None)
+    twice = moved(made.document, alerted(case(**{"firing": False, "ends_at": NOW + 50, **changes})))
+    assert twice.document.incident.triggers[0].resolved_at == (ended_at if ends else None)
+
+
 @pytest.mark.parametrize(("name", "reminds"), [("inc-0", False), ("inc-1", True), ("hinc", True)])
 def test_resolved_ends_the_reminders_of_its_own_escalation_only(name, reminds):
     """The last outcome changes, those before it stay as they are."""
@@ -380,6 +403,16 @@ def test_an_alert_that_fires_again_after_its_end_counts_as_firing():
     )
     made = moved(found, alerted())
     assert [one.resolved_at for one in made.document.incident.triggers] == [None, NOW]
+
+
+def test_a_waiting_incident_whose_alerts_are_all_resolved_ends():
+    """Nothing is restarted for an alert that is over; that it is over is its outcome, and told."""
+    found = document(incident(due=NOW + 100.0))
+    noted = moved(found, resolved())
+    assert phase(noted) is Phase.WAITING
+    made = woken(noted.document, NOW + 100)
+    assert (made.document.incident, made.document.outcomes[-1].reason) == (None, Reason.NOT_FIRING)
+    assert kinds(made.document) == ["held"]
 
 
 # --- nothing twice ---------------------------------------------------------------------------------------------------
