@@ -14,6 +14,7 @@ from bench.contenders import RULEBOOK, UNGUARDED, UNSTICK, WEBHOOK, Contender, m
 from bench.legs import legs
 from bench.samples import Samples
 from bench.stage import BUILD, ROOT, Stage, stage
+from bench.writes import eight_at_once
 
 ROUNDS, FEW = 5, 2
 LOADED_ROUNDS = 2
@@ -29,6 +30,7 @@ def measure(stand: Stage, count: int, absent: dict[str, str]) -> Samples:
         rounds.cold(present, stand, into)
         rounds.warm(present if number % 2 else present[::-1], stand, into)
         legs(stand, into)
+        eight_at_once(stand, into)
         _say(f"round {number} of {count}")
     for _ in range(min(LOADED_ROUNDS, count)):
         for contender in _present((UNSTICK, UNGUARDED, WEBHOOK), absent):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench import measures
+from bench import measures, writes
 from bench.contenders import BARE, HASHING, REQUESTING, UNGUARDED, UNSTICK
 from bench.legs import CALLS, LEGS
 from bench.samples import Samples, middle, spread
@@ -62,6 +62,17 @@ def claims(samples: Samples) -> list[Claim]:
             samples.between((measures.RSS_AFTER, us), (measures.RSS_REST, requesting)),
             1.2,
         ),
+        *under_write_limit(samples),
         Claim("rate of forged 4 kB, by reading and hashing", ratios(measures.RATE_SMALL, us, hashing), 0.8, at_least=True),
         Claim("rate of forged 2.6 MB, by reading and hashing", ratios(measures.RATE_LARGE, us, hashing), 0.8, at_least=True),
+    ]
+
+
+def under_write_limit(samples: Samples) -> list[Claim]:
+    """Those of a store that takes one write a second to one object, as Cloud Storage does."""
+    us = UNSTICK.name
+    return [
+        Claim(f"{writes.SLOWEST}, in seconds", samples.of(writes.SLOWEST, us), 10),
+        Claim(writes.RESTARTED, samples.of(writes.RESTARTED, us), writes.TARGETS, at_least=True),
+        Claim(writes.WRITES, samples.of(writes.WRITES, us), 2),
     ]

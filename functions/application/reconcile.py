@@ -19,7 +19,7 @@ from functions.domain.decisions.phases import FIRST_LOOK_S
 from functions.domain.decisions.queries import has_firing_target, is_enough, needs_observation, of_alerts
 from functions.domain.decisions.step import step
 from functions.domain.model.bounds import MAX_BYTES, shrink
-from functions.domain.model.codes import Reason
+from functions.domain.model.codes import Phase, Reason
 from functions.domain.model.events import (
     AlertsReceived,
     Bundled,
@@ -52,6 +52,10 @@ SETTLE_S = 1.0
 
 TELL_LEAST_S = 0.5
 """Seconds. With less time left, posting is left to the wake-up."""
+
+TELL_START_S = 5.0
+"""Seconds that saving a start waits for the chat at most, so that one save has both: Cloud Storage takes one write a second to an
+object. With RUN_S and STORE_S it ends before the first check."""
 
 DATE_S = 1.0
 """Resolution of the Date header, in seconds; `not_after` depends on it."""
@@ -334,7 +338,7 @@ def _save_start_result(
     ports: Ports, loaded: LoadedDocument, start_result: StartResult | EvidenceStarted, budget: Budget
 ) -> tuple[LoadedDocument, Reply | None]:
     """Save the result of a start. If that fails, the wake-up finds out."""
-    seen = loaded.seen
+    seen, told = loaded.seen, None
     try:
         for _ in range(TRIES):
             if isinstance(start_result, StartResult) and start_result.busy:
@@ -342,6 +346,10 @@ def _save_start_result(
             change = _step(ports, loaded.document, start_result, seen, ports.now())
             if change.document == loaded.document:
                 return loaded, change.reply
+            if change.document.incident is not None and change.document.incident.phase is Phase.RUNNING:
+                told = told or _tell_start(ports, loaded, change.document, budget)
+                after = _step(ports, change.document, told, NOTHING_SEEN, ports.now())
+                change = replace(change, document=after.document, acts=(*change.acts, *after.acts))
             try:
                 generation = _write_ahead_and_save(ports, loaded, change, budget).generation
             except Conflict:
@@ -349,10 +357,18 @@ def _save_start_result(
                 loaded = _reload(ports, loaded, budget)
                 continue
             _log_step(ports, loaded.document, change)
-            return loaded.after_save(change.document, generation), change.reply
+            loaded = loaded.after_save(change.document, generation)
+            return replace(loaded, to_post=frozenset()) if told else loaded, change.reply
     except (Unavailable, Denied) as error:
         ports.log("WARNING", f"the result of the start was not saved: {error}")
     return replace(loaded, generation=None), None
+
+
+def _tell_start(ports: Ports, loaded: LoadedDocument, document: Document, budget: Budget) -> MessagesDelivered:
+    """Post once, before the save. If that fails, the wake-up finds the start in the runner's history, and posts again."""
+    to_post = loaded.after_save(document, "").to_post
+    ends = min(ports.monotonic() + TELL_START_S, budget.ends - SETTLE_S)
+    return deliver_messages(ports, document, to_post, Budget(ports, ends))
 
 
 def _message_ids(document: Document) -> frozenset[str]:

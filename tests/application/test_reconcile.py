@@ -557,6 +557,60 @@ def test_a_chat_or_archive_that_is_down_holds_nothing_up(down):
     assert list(ports.archived) == ["incidents/2027-01-15/inc-1.json"]
 
 
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize(
+    ("trouble", "saves", "posts"),
+    [
+        ("none", 2, 1),
+        ("the chat is down", 2, 0),
+        ("the chat is slow", 2, 0),
+        ("an alert joins meanwhile", 3, 1),
+        ("no time is left for the chat", 2, 0),
+        ("killed before the second save", 2, 1),
+    ],
+)
+def test_a_restarted_alert_writes_its_document_twice(trouble, saves, posts):
+    """Cloud Storage takes one write a second to one object: `starting`, and what came of it and was told. I1, I2, I6 hold."""
+    ports = InTime()
+
+    def joins() -> None:
+        found = ports.document(KEY)
+        triggers = (*found.incident.triggers, trigger(fingerprint="fp-2"))
+        ports.put(KEY, replace(found, incident=change(found.incident, triggers=triggers)))
+
+    def killed() -> None:
+        raise Killed
+
+    def late(seconds: float, error: Exception | None = None) -> None:
+        ports.clock += seconds
+        if error:
+            raise error
+
+    ports.before = {
+        "the chat is down": fails("post"),
+        "the chat is slow": once("post", partial(late, 5.0, SLOW)),
+        "an alert joins meanwhile": once("post", joins),
+        "no time is left for the chat": once("run", partial(late, 6.7)),
+        "killed before the second save": once(f"save {KEY}", killed, at=2),
+    }.get(trouble, lambda name: None)
+    try:
+        advance(ports)
+    except Killed:
+        assert ports.document(KEY).incident.phase is Phase.STARTING
+    else:
+        found = ports.document(KEY)
+        assert (found.incident.phase, bool(found.to_tell)) == (Phase.RUNNING, not posts)
+        assert len(found.incident.triggers) == (2 if "joins" in trouble else 1)
+    assert (ports.names.count(f"save {KEY}"), len(ports.posts)) == (saves, posts)
+    woken_later(ports, 20.1)
+    told = [card.kind for _, card in ports.posts]
+    assert told == ["started"] * (2 if "killed" in trouble else 1), "told at least once"
+    assert (sent(ports), ports.document(KEY).to_tell) == (["run inc-1.1"], ())
+
+
 def test_what_a_slow_chat_took_is_not_posted_again():
     """Seconds for each message, and another channel beside it: what was not posted in time is, by the wake-ups that follow."""
     ports = InTime()

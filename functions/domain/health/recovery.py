@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from functions.domain.health.looks import note_snapshot
 from functions.domain.health.losses import count_lost, may_lose
 from functions.domain.health.proofs import SETTLED_S, Trust, find_holding
-from functions.domain.health.samples import drop_gaps, spacing_s, still_s
+from functions.domain.health.samples import drop_gaps, rise_of, spacing_s, still_s, within
 from functions.domain.model.codes import Proof, Verdict
 from functions.domain.model.incidents import AfterRestart, QueueState
 from functions.domain.model.observations import Channel, QueueSnapshot, Unknown
@@ -148,8 +148,8 @@ def find_held_again(runbook: Runbook, seen: QueueSnapshot, watched: QueueState, 
     """How many consumers have held a message for all of `for` since the restart, and whether one of these messages had been
     delivered before it.
 
-    By the channel where it can be seen. Without, by the queue: redeliveries rose, and nothing was acknowledged for
-    SETTLED_S more.
+    By the channel where it can be seen. Without, by the queue: redeliveries rose, but no longer do, as they would in a loop, and
+    nothing was acknowledged for SETTLED_S more.
     """
     for_s, before = runbook.symptom.for_s, watched.before
     if seen.channels is not None:
@@ -157,7 +157,8 @@ def find_held_again(runbook: Runbook, seen: QueueSnapshot, watched: QueueState, 
         return len(held), any(map(_was_redelivered, held))
     if before is None or None in (before.redeliveries, seen.redeliveries, before.acks, seen.acks) or not seen.unacked:
         return 0, False
-    returned = (seen.redeliveries or 0) > (before.redeliveries or 0)
+    rises = rise_of(within(drop_gaps(seen.history.redeliveries), for_s - SETTLED_S))
+    returned = (seen.redeliveries or 0) > (before.redeliveries or 0) and not rises
     same = age_s >= for_s + SETTLED_S and returned and seen.acks == before.acks
     return int(same), same
 

@@ -326,6 +326,18 @@ def test_a_real_restart_that_hangs_on_the_same_message_is_told_from_a_slow_job(v
         assert (watched.after.verdict is Verdict.STUCK) == told, note
 
 
+@pytest.mark.parametrize(("rises", "same"), [(False, True), (True, False)])
+def test_a_loop_is_not_the_same_message_that_hangs_again(rises, same):
+    """Without channels: in a loop redeliveries rise all the time, and the queue has its patience."""
+    at = NOW + 75.0
+    again = tuple((at - ago, 9 + (120 - ago) * rises) for ago in range(120, -1, -5))
+    before = replace(sighting(5, acks=4), redeliveries=3)
+    seen = replace(sighting(5, at=at, acks=4), redeliveries=again[-1][1], unacked=1, ready=4)
+    seen = replace(seen, history=replace(seen.history, redeliveries=again))
+    judged = judge_recovery(BOOK, seen, replace(WATCHED, before=before), Since(75.0, at))
+    assert (judged.after.same_again, judged.after.verdict is Verdict.STUCK) == (same, same)
+
+
 GRID = range(100, -1, -5)
 
 

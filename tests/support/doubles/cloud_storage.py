@@ -10,6 +10,7 @@ import json
 import subprocess
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -24,10 +25,11 @@ ENDS_S = 5.0
 
 
 @contextmanager
-def cloud_storage(bucket: str, *, limited: bool = True) -> Iterator[str]:
+def cloud_storage(bucket: str, *, limited: bool = True, writes: Counter[str] | None = None) -> Iterator[str]:
     """The base URL of a server with this bucket, for as long as the context. Raises TimeoutError if it does not start.
 
-    `limited`: it takes one write a second to one object, as the real one does; without, only what is around it is measured.
+    `limited`: it takes one write a second to one object, as the real one does, and counts them in `writes`, by the object's name;
+    without, only what is around it is measured.
     """
     binary: Path = packaged._get_binary_path()
     ends = time.monotonic() + PATIENCE_S
@@ -38,7 +40,7 @@ def cloud_storage(bucket: str, *, limited: bool = True) -> Iterator[str]:
         try:
             if not _made(url, bucket, server, ends):
                 continue
-            with one_a_second(url) if limited else nullcontext(url) as base:
+            with one_a_second(url, Counter() if writes is None else writes) if limited else nullcontext(url) as base:
                 yield base
         finally:
             server.terminate()

@@ -10,7 +10,7 @@ import json
 import re
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
@@ -31,8 +31,8 @@ _REFUSAL = {
 
 
 @contextmanager
-def one_a_second(upstream: str) -> Iterator[str]:
-    """The base URL of a server that passes all on to `upstream`, but for writes that come too soon."""
+def one_a_second(upstream: str, writes: Counter[str]) -> Iterator[str]:
+    """The base URL of a server that passes all on to `upstream`, but for writes that come too soon. `writes` counts by object."""
     locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
     written: dict[str, float] = {}
 
@@ -50,6 +50,7 @@ def one_a_second(upstream: str) -> Iterator[str]:
                     return self.reply(429, {"Content-Type": "application/json"}, json.dumps({"error": _REFUSAL}).encode())
                 if self.pass_on(body) == http.HTTPStatus.OK:
                     written[name] = time.monotonic()
+                    writes[name] += 1
             return None
 
         do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = answer
