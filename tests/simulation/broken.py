@@ -574,7 +574,7 @@ VARIANTS = (
         Faults(),
         PRESSED | {"never heals"},
         "twice",
-        seed=36,
+        seed=184,
     ),
     Variant(
         "a restart after another remedy",
