@@ -582,7 +582,7 @@ VARIANTS = (
         Faults(),
         PRESSED | {"never heals"},
         "order",
-        seed=31,
+        seed=67,
     ),
     Variant(
         "a remedy without its condition",
