@@ -773,6 +773,24 @@ def test_the_sweep_tells_people_before_the_token_expires(days, told):
     assert ("runner-token" in ports.bodies) is bool(told)
 
 
+def test_the_holds_of_many_targets_go_out_as_one_message():
+    """Each document hands its message to the bundle, which posts all of them once."""
+    ports = Memory()
+    ports.put("storm", Storm(tuple(Slot(f"t{n}", NOW) for n in range(3))))
+    cases = [
+        MatchedAlert(alert(fingerprint=f"fp-{n}"), runbook(), replace(TARGET, key=f"key-{n}", options={"service": f"s{n}"}), MAIL)
+        for n in range(8)
+    ]
+    found = notify(ports, *cases)
+    assert ({reply.reason for reply in found.replies}, ports.posts) == ({Reason.TOO_MANY_TARGETS}, [])
+    ports.clock += 21.0
+    for n in range(8):
+        reconcile.advance(ports, f"key-{n}", TimerFired(), ports.budget(60.0))
+    assert told_kinds(ports) == {"ops": ["bundle"], "duty": ["bundle"]}
+    assert all(f"service=s{n}" in str(ports.posts[0][1].facts) for n in range(8))
+    assert not any(ports.document(f"key-{n}").open for n in range(8))
+
+
 def test_a_document_whose_holds_have_several_reasons_is_in_several_bundles():
     """Its messages of one are not taken for those of another."""
     ports = Memory(rules=rules(runbook(notify=("ops",), escalate=())))

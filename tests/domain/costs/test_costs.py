@@ -82,6 +82,29 @@ def counted(found: Known, spoken: Rules | None = None) -> RunbookCost:
     return cost.cost(found, spoken or rules(), NOW).runbooks[0]
 
 
+def test_it_counts_endings_median_and_minutes_saved() -> None:
+    """Each ending once, the median from the alert on, and minutes only for recoveries by Unstick's own restarts."""
+    found = cost.cost(
+        known(
+            record(1, 1, took_s=200),
+            record(2, 2, took_s=400),
+            record(3, 3, took_s=900),
+            record(4, 4, ending=Ending.ESCALATED),
+            record(5, 5, ending=Ending.HELD),
+            record(6, 6, tag="", took_s=500),
+            record(20, 7, took_s=100),
+            record(31, 8),
+        ),
+        rules(),
+        NOW,
+    ).runbooks[0]
+    assert (found.week.by_unstick, found.week.by_hand) == (4, 1)
+    assert (found.week.recovered, found.week.escalated, found.week.held) == (4, 1, 1)
+    assert found.week.median_recovery_s == 450
+    assert found.week.saved_minutes == 3 * 8
+    assert (found.month.by_unstick, found.month.recovered, found.month.saved_minutes) == (5, 5, 4 * 8)
+
+
 def suspected(days_ago: float, number: int) -> Archive:
     """An incident that began as a suspicion and proved true."""
     made = record(days_ago, number)

@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from functions.domain.decisions.endings import APPROVAL_S, GRACE_S, deadline_of
-from functions.domain.model.codes import Action, Mode, Phase, Reason
-from functions.domain.model.events import Step
+from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
+from functions.domain.model.events import Start, Step
 from functions.domain.model.incidents import Document, Hold, PastAttempt
 from functions.domain.model.observations import Pause, Unknown
 from functions.domain.model.runbooks import Limits, Verify
@@ -97,6 +97,16 @@ def test_a_person_may_overrule_a_limit(changes, asks):
     if asks:
         assert made.document.incident.approval.expires_at == made.document.incident.due == NOW + APPROVAL_S
         assert any("/approve/#inc-1.0." in url for _, url in made.document.to_tell[0].card.links)
+
+
+def test_what_was_restarted_and_then_held_is_peoples():
+    """Nothing is asked and nothing waits: the restart has not helped."""
+    found = document(incident(attempt=1, restarts=1))
+    made = woken(found, NOW, seen(pause=Pause("x")), PUBLIC)
+    (outcome,) = made.document.outcomes
+    assert (outcome.ending, outcome.reason, outcome.restarts) == (Ending.ESCALATED, Reason.PAUSED, 1)
+    assert not any(isinstance(act, Start) for act in made.acts)
+    assert made.document.escalated_at == NOW
 
 
 @pytest.mark.parametrize(("public", "nonce", "link"), [(True, "r4nd", True), (True, "", False), (False, "r4nd", False)])

@@ -15,6 +15,7 @@ from functions.domain.decisions.messages import (
     may_overrule,
     short_source,
     to_alert_ref,
+    was_told_recently,
 )
 from functions.domain.model.codes import Mode, Reason
 from functions.domain.model.incidents import AlertRef, Document, Hold, change
@@ -154,6 +155,34 @@ KEYS = ("grafana#1|fp-1", "grafana#1|fp-2")
 
 def _about(*triggers: AlertRef, reason: Reason | None = None) -> CardInput:
     return CardInput("held", NOW, BOOK, TARGET, replace(INCIDENT, triggers=triggers), reason)
+
+
+@pytest.mark.parametrize(
+    ("holds", "recently"),
+    [
+        pytest.param([(Reason.PAUSED, 0.0), (Reason.PAUSED, 3599.0)], True, id="both within the hour"),
+        pytest.param([(Reason.PAUSED, 0.0), (Reason.PAUSED, 3600.0)], False, id="one an hour ago"),
+        pytest.param([(Reason.PAUSED, 3600.0), (Reason.PAUSED, 0.0)], False, id="the other"),
+        pytest.param([(Reason.PAUSED, 0.0), (Reason.FROZEN, 0.0)], False, id="one for another reason"),
+        pytest.param([(Reason.SYMPTOM_GONE, 0.0), (Reason.PAUSED, 0.0)], False, id="the other for another"),
+        pytest.param([(Reason.PAUSED, 0.0)], False, id="only one of two"),
+        pytest.param([], False, id="none"),
+    ],
+)
+def test_a_hold_was_told_if_it_was_for_all_its_alerts(holds, recently):
+    """The same reason, within the hour."""
+    made = {key: Hold(code, NOW - age_s) for key, (code, age_s) in zip(KEYS, holds, strict=False)}
+    document = Document("d", holds=made)
+    assert was_told_recently(document, (FIRST, SECOND), Reason.PAUSED, NOW) is recently
+    assert not was_told_recently(document, (), Reason.PAUSED, NOW), "of no alerts nothing was told"
+    held = enqueue_hold(document, RULES, _about(FIRST, SECOND, reason=Reason.PAUSED), "m")
+    assert bool(held.to_tell) is not recently
+    assert {message.id for message in held.to_tell} <= {"m-paused@team", "m-paused@pager"}
+    if not recently:
+        assert {key: held.holds[key] for key in KEYS} == dict.fromkeys(KEYS, Hold(Reason.PAUSED, NOW))
+    else:
+        assert held.holds == made
+    assert enqueue_hold(document, RULES, _about(FIRST, SECOND, reason=Reason.PAUSED), "m", always=True).to_tell
 
 
 def test_two_holds_that_take_turns_are_each_told_once_an_hour():

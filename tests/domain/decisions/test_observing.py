@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from functions.domain.decisions.observing import FOLLOWED_S
-from functions.domain.model.codes import Ending, Mode, Phase, Reason
+from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import MessagesDelivered, Start, Step
 from functions.domain.model.incidents import Document, Incident, change
 from functions.domain.model.observations import Execution, Observation, Unknown
@@ -26,6 +26,7 @@ from tests.support.worlds.scenes import (
     runbook,
     seen,
     sighting,
+    wakes,
     well,
     woken,
 )
@@ -61,6 +62,15 @@ def ended(made: Step) -> Incident:
     record = made.document.to_archive[-1]
     assert (record.outcome.ending, record.outcome.reason, record.outcome.restarts) == (Ending.HELD, Reason.OBSERVE_ONLY, 0)
     return record.incident
+
+
+def test_people_are_told_once_and_it_is_followed():
+    """As before there is one message; now the incident stays open, and a wake-up looks after `verify.first`."""
+    made = moved(EMPTY, alerted(), with_rules=OBSERVES)
+    assert made.reply is not None
+    assert (made.reply.action, made.reply.reason) == (Action.HELD, Reason.OBSERVE_ONLY)
+    assert (channels(made.document), wakes(made), made.document.due) == ({"ops"}, [NOW + 20], NOW + 20)
+    assert made.document.incident.observed.observed_at == NOW
 
 
 def test_a_queue_that_is_stuck_again_has_not_healed():
@@ -147,6 +157,13 @@ def test_only_a_restart_since_the_hold_was_by_hand(started, changes, counts):
     older = execution(11, started=-3000, ended=-2990)
     made = look(observed(), 300, seen(now=NOW + 300, history=ledger(run, older, now=NOW + 300)))
     assert (made.document.incident.execution, made.document.incident.run.adopted) == (run if counts else None, counts)
+
+
+@pytest.mark.parametrize(("behind_s", "healed"), [(299.0, True), (300.0, False), (301.0, False)])
+def test_figures_have_to_be_younger_than_the_hold(behind_s, healed):
+    """Those of the hold itself are what it was held for."""
+    late = replace(healthy(300), queues={key: replace(well(NOW + 300), behind_s=behind_s) for key in seen().queues})
+    assert (look(observed(), 300, late).document.incident.observed.healed_at is not None) == healed
 
 
 def test_an_incident_that_does_not_say_since_when_is_followed_from_its_beginning():

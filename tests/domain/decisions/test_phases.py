@@ -38,6 +38,7 @@ from tests.support.worlds.scenes import (
     starting,
     trigger,
     verifying,
+    wakes,
     well,
     woken,
 )
@@ -292,6 +293,15 @@ def test_a_history_that_stays_unreadable_while_starting_is_told_and_then_escalat
     assert "Start it." in " ".join(told.document.to_tell[0].card.text)
     ended = through(starting(), [*unread, (fence_s + WITHIN_S + GRACE_S, seen(history=MISSING))])
     assert last(ended) == (Ending.ESCALATED, Reason.LEDGER_UNKNOWN)
+
+
+def test_a_history_that_can_not_be_read_is_read_again_after_every():
+    """Nobody asks Rundeck without a pause because it does not answer; the last look is at the deadline."""
+    made = woken(starting(), NOW + 20, seen(history=MISSING))
+    assert (made.document.due, wakes(made)) == (NOW + 35, [NOW + 35])
+    last_s = 30 + WITHIN_S + GRACE_S  # `not_after`, and then the time that an incident may wait
+    before = starting(due=NOW + last_s - 5)
+    assert woken(before, NOW + last_s - 5, seen(history=MISSING)).document.incident.due == NOW + last_s
 
 
 def test_a_start_after_a_long_wait_has_its_time_too():

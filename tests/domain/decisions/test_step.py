@@ -567,6 +567,15 @@ def test_the_queues_of_an_open_incident_have_to_be_well_too():
     assert woken(found, NOW, seen(mail=well(), post=well())).document.escalated_at is None
 
 
+def test_resumed_is_told_where_it_was_told_or_to_all():
+    """With who and why, once for each time."""
+    made = moved(replace(ESCALATED, outcomes=()), Resumed("anna", "mended"))
+    assert [message.id for message in made.document.to_tell] == [f"resumed-{NOW:.0f}@everybody"]
+    assert "mended (anna)" in str(made.document.to_tell[0].card)
+    earlier = outcome(Ending.HELD, incident="inc-00", channels=("elsewhere",))
+    assert channels(moved(replace(ESCALATED, outcomes=(earlier, *ESCALATED.outcomes)), Resumed("anna")).document) == {"ops"}
+
+
 def test_an_escalation_ends_by_a_person_and_by_a_day():
     """Resumed, it is told where it was told; after 24 hours it ends by itself."""
     made = moved(ESCALATED, Resumed("anna", "mended"))

@@ -53,6 +53,18 @@ def actions(step) -> tuple[Action, Reason | None]:
     return step.reply.action, step.reply.reason
 
 
+def test_while_it_waits_more_of_the_same_cost_nothing():
+    """The same again, or by another replica with another start, joins: no wake-up, and no more than its start is kept."""
+    made = moved(EMPTY, suspected(), seen(mail=still(20)))
+    for second in range(10, 40, 10):
+        again = moved(made.document, suspected(starts_at=NOW - 90 + second), None, NOW + second)
+        assert not again.acts
+        assert again.document.due == made.document.due
+    incident = again.document.incident
+    assert incident is not None
+    assert len(incident.triggers) == 1
+
+
 # --- waiting ---------------------------------------------------------------------------------------------------------
 
 
