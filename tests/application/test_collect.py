@@ -147,6 +147,17 @@ def test_nothing_that_fails_holds_the_restart(where: str):
     assert started(ports)[-1] == "run inc-1.1"
 
 
+def test_a_failed_run_says_so_and_shows_what_it_wrote():
+    """No evidence, but its lines help to repair the job."""
+    ports = outside()
+    told(ports)
+    ended(ports, "py-spy: Permission denied\n", "failed")
+    wait(ports, 3.0)
+    card = ports.posts[0][1]
+    assert ("Evidence", "no evidence: execution evidence-1 ended as failed") in card.facts
+    assert card.evidence == ("py-spy: Permission denied",)
+
+
 def test_the_kill_switch_counts_before_and_after():
     """I9: paused between decision and POST, no evidence is collected; paused while it is, nothing is restarted."""
     ports = outside()

@@ -76,6 +76,14 @@ def test_a_copy_speaks_of_the_held_incident_that_its_alert_came_to():
         assert answer_to_copy(found) == ("inc-1", None)
 
 
+def test_a_copy_speaks_of_the_open_incident_that_its_alert_came_to_after_one_that_was_held():
+    """It was held, and Grafana's repeat opened the incident that restarts now."""
+    held = Outcome("inc-1", Ending.HELD, Reason.PAUSED, NOW - 100, (to_alert_ref(case()),))
+    running = incident(Phase.RUNNING, id="inc-2", execution=execution(8, ended=None), due=NOW + 60)
+    found = document(running, outcomes=(held,), requests={"r1": NOW + 600})
+    assert answer_to_copy(found) == ("inc-2", running.execution)
+
+
 def test_a_copy_fires_nothing_that_is_resolved():
     """The firing notification again, after the one that called it resolved."""
     first = moved(EMPTY, replace(alerted(), origin=Origin("r1", NOW + 600)))

@@ -19,6 +19,7 @@ from tests.support.worlds.scenes import (
     case,
     channels,
     document,
+    execution,
     incident,
     kinds,
     moved,
@@ -83,6 +84,19 @@ def test_an_escalation_of_another_queue_keeps_the_first():
     assert both.escalation is not None
     assert both.escalation.incident == "inc-2"
     assert {watched.queue.key for watched in both.escalation.queues} == {MAIL.key, scenes.POST.key}
+
+
+def test_the_recovery_of_another_queue_ends_no_escalation():
+    """One that heals says nothing of the other, which stays in people's hands."""
+    first = escalated()
+    other = verifying(id="inc-2", queues=(QueueState(scenes.POST, "mail", NOW - 60.0),)).incident
+    found = replace(first, incident=other)
+    for at in (NOW, NOW + 15.0):
+        what = seen(execution(started=-30.0, ended=-20.0, tag="inc-1.1"), now=at, post=well(at))
+        found = posted(woken(replace(found, due=at), at, what, with_rules=PUBLIC).document)
+    assert found.incident is None
+    assert found.outcomes[-1].ending is Ending.RECOVERED
+    assert (found.escalated_at, found.escalation) == (first.escalated_at, first.escalation)
 
 
 def test_a_reminder_goes_where_the_escalation_was_told():
@@ -262,3 +276,13 @@ def test_once_more_names_the_incident_that_escalated(name):
     forgotten = replace(found, outcomes=())
     assert moved(forgotten, wanted(found), seen(), NOW + 60, PUBLIC).document == forgotten
     assert moved(found, wanted(found), seen(), NOW + 60, rules(runbook(name="other"))).document == found
+
+
+def test_once_more_needs_an_escalation_without_an_open_incident():
+    """A button of an older message, or one that somebody else has pressed, does nothing."""
+    found = escalated()
+    other = RestartWanted("anna", "another", "inc-9")
+    assert moved(found, other, seen(now=NOW + 600), NOW + 600, PUBLIC).document == found
+    started = moved(found, wanted(found), seen(now=NOW + 600), NOW + 600, PUBLIC).document
+    assert moved(started, wanted(found), seen(now=NOW + 601), NOW + 601, PUBLIC).document == started
+    assert moved(document(), RestartWanted("anna", "inc-0", "inc-9"), seen(), NOW, PUBLIC).document == document()

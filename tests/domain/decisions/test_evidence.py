@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from functions.domain.decisions.evidence import is_awaited, with_reading, without_evidence_runs
 from functions.domain.model.codes import Mode, Phase
-from functions.domain.model.events import Collect, EvidenceStarted, Step
+from functions.domain.model.events import Collect, EvidenceStarted, Start, Step
 from functions.domain.model.incidents import Document, Evidence
 from functions.domain.model.observations import EvidenceReading, Execution, Pause
 from functions.domain.model.runbooks import EvidenceJob
@@ -59,6 +59,25 @@ def test_evidence_is_ordered_once_and_looked_for_soon(within_s, due_s, mode):
     kept = made.document.incident
     assert (kept.phase, kept.due, kept.reason) == (Phase.COLLECTING, NOW + due_s, None)
     assert kept.evidence == Evidence({"service": "mail"}, NOW, NOW + within_s)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "changes", "orders"),
+    [
+        pytest.param(Evidence({"service": "mail"}), {}, True, id="none yet"),
+        pytest.param(None, {}, False, id="an incident of before the job was configured"),
+        pytest.param(COLLECTED, {}, False, id="asked for already"),
+        pytest.param(Evidence(missing="no label"), {}, False, id="can't be asked for"),
+        pytest.param(Evidence(), {"restarts": 1, "attempt": 1}, False, id="restarted already"),
+    ],
+)
+def test_evidence_comes_once_and_before_the_first_restart(evidence, changes, orders):
+    """After it, there is nothing left to see."""
+    made = woken(document(incident(evidence=evidence, **changes)), NOW, with_rules=rules(book()))
+    assert (phase(made) is Phase.COLLECTING) == orders
+    assert any(isinstance(act, Start) for act in made.acts) is not orders
+    without = woken(document(incident(evidence=evidence, **changes)), NOW)
+    assert phase(without) is Phase.STARTING, "the runbook names no job any more"
 
 
 def test_what_is_held_otherwise_collects_nothing():

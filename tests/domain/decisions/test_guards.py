@@ -330,6 +330,16 @@ def test_an_escalation_blocks_its_own_queues_alone():
     assert decide(scene(found=document(escalated_at=NOW - 60, escalation=same))).reason is Reason.ESCALATED
 
 
+@pytest.mark.parametrize(("waits_from", "told"), [(0.0, True), (NOW - 600, True), (NOW - 599, False)])
+def test_a_wait_that_began_anew_has_its_time_before_people_are_told(waits_from, told):
+    """After a cooldown or an approval."""
+    down = seen(history=Unknown("it is down"), pause=None)
+    assert decide(scene(down, found=document(incident(began_at=NOW - 3600, waits_from=waits_from)))).tell == told
+    unread = seen(pause=Unknown("it is down"))
+    assert decide(scene(unread, found=document(incident(began_at=NOW - 3600, waits_from=waits_from)))).tell == told
+    assert decide(scene(unread)).again_in_s == 15.0
+
+
 def test_a_history_that_cannot_be_read_hides_no_healthy_queue():
     """Before the first restart nothing would be restarted anyway; after one, what is held says why."""
     down = seen(history=MISSING, mail=well())

@@ -367,6 +367,19 @@ def test_a_host_that_may_not_be_used_is_left_out(allow, host, without):
     assert made.options == ({} if without else {"host": host})
 
 
+@pytest.mark.parametrize(("size", "used"), [(1024, True), (1025, False)])
+def test_an_option_may_be_as_long_as_a_pattern_sees(size, used):
+    """Also where the template adds to the label."""
+    plain = Restart("j", {"service": "${labels.service}"}, {"service": "x+"})
+    runbook = replace(RUNBOOK, match=(), restart=plain)
+    made = case_of({**LABELS, "service": "x" * size}, runbook)
+    assert (made.target is not None) == used
+    longer = replace(runbook, restart=replace(plain, options={"service": "x${labels.service}"}))
+    made = case_of({**LABELS, "service": "x" * (size - 1)}, longer)
+    assert (made.target is not None) == used
+    assert used or "option service (from label service): 1,025 characters, the limit is 1,024" in str(made.detail)
+
+
 def test_a_fixed_option_is_used_as_it_is_unless_a_pattern_is_given():
     """Then it has to match, too."""
     fixed = Restart("j", {"env": "prod"}, {})

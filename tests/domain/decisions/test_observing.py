@@ -173,3 +173,9 @@ def test_an_incident_that_does_not_say_since_when_is_followed_from_its_beginning
     assert phase(look(undated, FOLLOWED_S - 1)) is Phase.OBSERVING
     assert ended(look(undated, FOLLOWED_S)).observed.observed_at is None
     assert ended(look(undated, FOLLOWED_S + 7000)).observed.observed_at is None
+
+
+def test_holds_of_a_crowd_go_out_together():
+    """As any other hold of many targets."""
+    made = moved(EMPTY, alerted(crowd=True), with_rules=OBSERVES)
+    assert {message.bundle for message in made.document.to_tell} == {"observe_only"}

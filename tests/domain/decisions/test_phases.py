@@ -10,7 +10,7 @@ from functions.domain.decisions.step import step
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason, Verdict
 from functions.domain.model.events import Start, StartResult, TimerFired
 from functions.domain.model.incidents import AfterRestart, Document, PastAttempt, QueueState, change
-from functions.domain.model.observations import Execution, Observation, Unknown
+from functions.domain.model.observations import Execution, Observation, Pause, Unknown
 from functions.domain.model.runbooks import Limits, Rules
 from functions.runtime.text import Text
 from tests.support.worlds.scenes import (
@@ -350,6 +350,13 @@ def test_a_restart_that_a_person_aborted_is_that_persons_decision(adopted):
     assert (starts(again), reason(again)) == ([], Reason.ESCALATED)
 
 
+def test_what_was_restarted_goes_on_though_its_alerts_are_resolved():
+    """Only an incident without a restart ends with its alerts: the queue is still stuck."""
+    over = (trigger(resolved_at=NOW),)
+    assert [act.tag for act in starts(woken(document(incident(attempt=1, restarts=1, triggers=over)), NOW))] == ["inc-1.2"]
+    assert last(woken(document(incident(attempt=1, triggers=over)), NOW)) == (Ending.HELD, Reason.NOT_FIRING)
+
+
 # --- waiting ---------------------------------------------------------------------------------------------------------
 
 
@@ -505,6 +512,13 @@ def test_restarts_by_hand_that_were_made_for_the_same_alert_count(started, count
     assert (phase(made), made.document.incident.restarts, made.document.incident.run.adopted) == (Phase.RUNNING, counted, True)
     newer = incident(triggers=(trigger(starts_at=NOW - 5000), trigger(fingerprint="fp-2")))
     assert woken(document(newer), NOW, seen(running, earlier)).document.incident.restarts == counted
+
+
+@pytest.mark.parametrize(("due", "expected"), [(NOW + 10, NOW + 10), (NOW + 30, NOW + 15), (NOW - 10, NOW + 15)])
+def test_what_is_followed_is_checked_after_every_or_when_it_was_due_anyway(due, expected):
+    """A `due` that has come is no time to check."""
+    made = moved(starting(due=due), StartResult("inc-1.1", OURS))
+    assert (made.document.incident.due, made.document.incident.looked_at) == (expected, NOW)
 
 
 @pytest.mark.parametrize(
@@ -826,6 +840,27 @@ def test_attempts_used_up_escalate_with_mention():
     card = made.document.to_tell[0].card
     assert (card.mention, card.evidence) == (("<users/all>",), ("connection refused",))
     assert made.document.escalated_at == NOW + 100
+
+
+@pytest.mark.parametrize(
+    ("look", "code"),
+    [
+        ({"pause": Pause("x")}, Reason.PAUSED),
+        (
+            {
+                "history": ledger(
+                    *(execution(n, started=-90.0 * n, ended=-80.0 * n, tag=f"t.{n}") for n in (1, 2, 3)), now=NOW + 100
+                )
+            },
+            Reason.TOO_MANY_RESTARTS,
+        ),
+    ],
+)
+def test_a_guard_that_holds_between_attempts_escalates(look, code):
+    """After a restart that did not help, a hold is the end, and people take over."""
+    found = at_looks(ill, 20, 60).document
+    made = woken(found, NOW + 100, seen(now=NOW + 100, **look))
+    assert last(made) == (Ending.ESCALATED, code)
 
 
 def test_each_restart_that_drains_slowly_is_told():

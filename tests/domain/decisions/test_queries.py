@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.decisions.queries import evidence_to_read, is_enough, of_alerts, what_to_observe
+from functions.domain.decisions.queries import evidence_to_read, is_enough, needs_observation, of_alerts, what_to_observe
 from functions.domain.model.bounds import QUEUES_KEPT
 from functions.domain.model.codes import Ending, Phase
-from functions.domain.model.events import TimerFired
+from functions.domain.model.events import Approved, MessagesDelivered, RestartWanted, Resumed, TimerFired
 from functions.domain.model.incidents import Document, Escalation, Evidence, Outcome, QueueState
 from functions.domain.model.runbooks import EvidenceJob
 from tests.support.worlds.scenes import (
@@ -23,6 +23,7 @@ from tests.support.worlds.scenes import (
     document,
     execution,
     incident,
+    resolved,
     rules,
     runbook,
     trigger,
@@ -30,6 +31,7 @@ from tests.support.worlds.scenes import (
 
 EMPTY = Document(TARGET.key)
 LATER = document(incident(due=NOW + 10))
+DUE = document(incident(due=NOW))
 ESCALATED = replace(
     EMPTY,
     target=TARGET,
@@ -37,6 +39,40 @@ ESCALATED = replace(
     escalation=Escalation("inc-0", "mail", NOW - 60, NOW, queues=(QueueState(POST, "mail", NOW),)),
     outcomes=(Outcome("inc-0", Ending.ESCALATED, None, NOW - 60, (trigger(),), queues=(MAIL, POST)),),
 )
+AWAY = alerted(replace(case(), target=None, queue=None))
+
+
+@pytest.mark.parametrize(
+    ("found", "event", "needed"),
+    [
+        pytest.param(EMPTY, alerted(), True, id="a firing alert"),
+        pytest.param(EMPTY, resolved(), False, id="a resolved one"),
+        pytest.param(EMPTY, AWAY, False, id="one without a target"),
+        pytest.param(ESCALATED, resolved(), True, id="a resolved one ends no escalation of a queue that is stuck"),
+        pytest.param(LATER, alerted(), False, id="one that joins before the next step is due"),
+        pytest.param(DUE, alerted(), True, id="one that joins when it is due"),
+        pytest.param(document(incident(Phase.ASKED, due=NOW + 10)), alerted(), True, id="what was held may have passed"),
+        pytest.param(
+            document(incident(Phase.OBSERVING, due=NOW + 10)), alerted(), True, id="what is only observed is told again"
+        ),
+        pytest.param(LATER, TimerFired(), False, id="a wake-up that comes early"),
+        pytest.param(DUE, TimerFired(), True, id="a wake-up that is due"),
+        pytest.param(DUE, TimerFired(due=NOW - 5), False, id="a wake-up that another one has replaced"),
+        pytest.param(LATER, TimerFired(at_once=True), False, id="at once, where nothing was deferred"),
+        pytest.param(document(incident(Phase.DEFERRED, due=NOW + 10)), TimerFired(at_once=True), True, id="at once"),
+        pytest.param(EMPTY, TimerFired(), False, id="nothing is open"),
+        pytest.param(ESCALATED, TimerFired(), True, id="a reminder that is due"),
+        pytest.param(EMPTY, Approved("n", "anna"), False, id="an approval of nothing"),
+        pytest.param(LATER, Approved("n", "anna"), True, id="an approval"),
+        pytest.param(ESCALATED, RestartWanted("anna", "inc-0", "inc-1"), True, id="once more"),
+        pytest.param(EMPTY, RestartWanted("anna", "inc-0", "inc-1"), False, id="once more without an escalation"),
+        pytest.param(ESCALATED, Resumed("anna"), False, id="resume"),
+        pytest.param(DUE, MessagesDelivered(frozenset()), False, id="delivered"),
+    ],
+)
+def test_a_step_is_observed_for_only_where_it_decides_by_what_is_seen(found: Document, event: Any, needed: bool):
+    """Each observation queries every system."""
+    assert needs_observation(found, event, NOW) is needed
 
 
 def test_all_queues_are_observed_that_the_step_may_judge():

@@ -57,6 +57,7 @@ from tests.support.worlds.scenes import (
     starting,
     trigger,
     verifying,
+    wakes,
     well,
     woken,
 )
@@ -255,6 +256,15 @@ def test_a_resolved_alert_with_a_late_look_steps_no_open_incident():
     assert (phase(made), made.document.outcomes) == (Phase.VERIFYING, ())
 
 
+def test_a_late_look_steps_no_open_incident():
+    """A webhook that could not see everything only adds its alert; the wake-up steps with time to spare."""
+    found = verifying(due=NOW - 1)
+    made = moved(found, alerted(case(POST)), seen(post=LATE))
+    assert made.document.incident is not None
+    assert made.document.incident.looked_at is None
+    assert reason(made) is Reason.DUPLICATE
+
+
 @pytest.mark.parametrize(
     ("shift_s", "source", "duplicate"),
     [
@@ -396,6 +406,17 @@ def test_resolved_ends_the_reminders_of_its_own_escalation_only(name, reminds):
     assert made.document.outcomes[-1].triggers[0].resolved_at == NOW
 
 
+def test_a_resolved_alert_of_a_due_incident_that_still_has_one_firing_moves_nothing():
+    """Its wake-up does."""
+    found = document(incident(due=NOW, triggers=(trigger(), trigger(fingerprint="fp-2"))))
+    made = moved(found, resolved())
+    assert (phase(made), made.acts, reason(made)) == (Phase.WAITING, (), Reason.NOT_FIRING)
+    over = moved(document(incident(due=NOW)), resolved())
+    assert (over.document.incident, over.document.outcomes[-1].reason) == (None, Reason.NOT_FIRING)
+    early = moved(document(incident(due=NOW + 1)), resolved())
+    assert phase(early) is Phase.WAITING
+
+
 def test_an_alert_that_fires_again_after_its_end_counts_as_firing():
     """A later report of the same firing period."""
     found = document(
@@ -444,6 +465,17 @@ def test_something_new_that_is_bundled_is_tried_sooner_than_what_waits():
     assert sooner.document.due == NOW + 61
     less = moved(later, MessagesDelivered(frozenset({later.to_tell[0].id})), at=NOW + 1)
     assert less.document.due == NOW + 500
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_whatever_is_open_after_a_step_has_a_wake_up(name):
+    """I2: a wake-up at or after `due` is ordered whenever `due` moves, and `due` exists while anything is open."""
+    found = DOCUMENTS[name]
+    for what in (seen(), seen(history=MISSING), seen(mail=well()), seen(mail=MISSING), seen(pause=Pause("x"))):
+        made = woken(found, NOW, what)
+        assert made.document.open == (made.document.due is not None)
+        if made.document.due is not None and made.document.due != found.due:
+            assert made.document.due in wakes(made)
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -511,6 +543,14 @@ def test_a_no_ends_the_incident_with_name_and_reason():
     assert not any(isinstance(act, Start) for act in made.acts)
 
 
+def test_after_a_no_the_same_alert_is_not_asked_about_again():
+    """It fires on, and Grafana repeats it: people have answered already."""
+    over = replace(declined(asking()).document, to_tell=(), to_archive=())
+    made = moved(over, alerted(), seen(now=NOW + 7200), NOW + 7200, APPROVE)
+    assert made.reply is not None
+    assert (made.reply.reason, made.document.incident, made.document.to_tell) == (Reason.DUPLICATE, None, ())
+
+
 def test_a_no_to_a_second_attempt_is_no_escalation_either():
     """Whoever declined has it in hand: a later alert is not held as `escalated`."""
     found = document(incident(Phase.ASKED, restarts=1, attempt=1, nonce="n", expires_at=NOW + 600))
@@ -521,6 +561,15 @@ def test_a_no_to_a_second_attempt_is_no_escalation_either():
 def test_a_late_no_is_no_answer():
     """The link has expired: the incident ends as not approved."""
     assert kinds(declined(asking(), NOW + APPROVAL_S).document) == ["not_approved"]
+
+
+def test_a_late_yes_has_the_whole_time_to_wait():
+    """In minute 29 somebody else's run keeps the job busy: that passes, and nobody is called for it."""
+    found, at = asking(), NOW + 1740
+    assert found.incident is not None
+    busy = seen(history=ledger(others=(execution(ended=None),), now=at), now=at)
+    made = moved(found, Approved(found.incident.approval.nonce, "anna"), busy, at, APPROVE)
+    assert (phase(made), made.document.outcomes) == (Phase.WAITING, ())
 
 
 @pytest.mark.parametrize("event", ["wake-up", "late press"])
