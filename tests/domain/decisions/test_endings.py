@@ -68,6 +68,13 @@ def test_an_incident_may_wait_for_within_and_fifteen_minutes_from_its_last_chang
     assert deadline_of(incident(**changes), runbook(verify=Verify(within_s=60.0))) == NOW + after_s + 60.0 + GRACE_S
 
 
+@pytest.mark.parametrize(("left_s", "due_s"), [(300.0, 300.0), (1.5, 1.5), (0.25, 1.0)])
+def test_nothing_is_decided_again_within_a_second(left_s, due_s):
+    """A cooldown that is nearly over."""
+    made = woken(document(incident()), NOW, seen(execution(started=-610 + left_s, ended=-600 + left_s)))
+    assert (reason(made), made.document.incident.due) == (Reason.COOLDOWN, NOW + due_s)
+
+
 def asked_or_held(look: dict[str, Any], **changes: Any) -> Step:
     """What becomes of an alert in a world with an address for links."""
     made_rules, found = changes.pop("with_rules", PUBLIC), changes.pop("found", EMPTY)

@@ -99,6 +99,16 @@ def test_the_recovery_of_another_queue_ends_no_escalation():
     assert (found.escalated_at, found.escalation) == (first.escalated_at, first.escalation)
 
 
+def test_a_reminder_calls_people_and_goes_to_further_channels():
+    """It begins with ACT NOW, so it mentions; `escalate_further` hears of it from the first reminder on."""
+    further = rules(runbook(escalate_further=("boss",), mention=("<!here>",)), public_url=URL)
+    assert "boss" not in channels(escalated(further))
+    made = woken(escalated(further), NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=further)
+    assert channels(made.document) == {"ops", "duty", "boss"}
+    assert {message.card.mention for message in made.document.to_tell} == {("<!here>",)}
+    assert all(message.card.headline.startswith("ACT NOW: Nobody has taken") for message in made.document.to_tell)
+
+
 def test_a_reminder_goes_where_the_escalation_was_told():
     """Its runbook has other channels by now. Where nobody knows any more who was told, it goes to those alone."""
     found, moved_on = escalated(), rules(runbook(notify=("new",), escalate=("newer",)), public_url=URL)
@@ -106,6 +116,17 @@ def test_a_reminder_goes_where_the_escalation_was_told():
     assert channels(woken(found, NOW + AGAIN_S, look, with_rules=moved_on).document) == {"ops", "duty", "newer"}
     forgotten = woken(replace(found, outcomes=()), NOW + AGAIN_S, look, with_rules=moved_on)
     assert (kinds(forgotten.document), channels(forgotten.document)) == (["escalated_again"], {"new", "newer"})
+
+
+def test_the_further_channels_hear_of_it_from_the_first_reminder_on():
+    """Whoever takes it before that is none of their business; afterwards they hear that it was taken."""
+    further = rules(runbook(escalate_further=("boss",)), public_url=URL)
+    found = escalated(further)
+    assert found.escalation is not None
+    taking = Acknowledged("anna", found.escalation.incident)
+    assert channels(moved(found, taking, seen(), NOW + 60, further).document) == {"ops", "duty"}
+    reminded = posted(woken(found, NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=further).document)
+    assert channels(moved(reminded, taking, seen(), NOW + 960, further).document) == {"ops", "duty", "boss"}
 
 
 @pytest.mark.parametrize("told", [0, 1, 2, 3, 7])

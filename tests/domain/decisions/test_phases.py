@@ -213,6 +213,15 @@ def test_a_kill_switch_that_could_not_be_read_before_the_start_is_read_again():
     assert [act.tag for act in starts(woken(made.document, NOW + 16))] == ["inc-1.1"]
 
 
+@pytest.mark.parametrize("attempt", [1, 2, 3])
+def test_a_start_that_was_not_sent_gives_its_number_back(attempt):
+    """The next one has the same number, and its fence is a new one."""
+    found = starting(attempt=attempt, restarts=attempt - 1)
+    made = moved(found, StartResult(f"inc-1.{attempt}", unsent=Reason.LEDGER_UNKNOWN), at=NOW + 28)
+    assert made.document.incident is not None
+    assert (made.document.incident.attempt, made.document.incident.run.runner_not_after) == (attempt - 1, None)
+
+
 @pytest.mark.parametrize("found", [document(), verifying(), document(incident(Phase.WAITING, attempt=1))])
 def test_an_answer_that_comes_when_nothing_is_being_started_changes_nothing(found):
     """Another process has gone on from the start, or the incident is over."""
@@ -710,6 +719,13 @@ def test_after_a_failed_restart_what_passes_by_itself_is_waited_for(look, code, 
     assert phase(woken(RUNNING, NOW + last_s - 1, at(last_s - 1))) is Phase.VERIFYING
 
 
+def test_an_attempt_without_an_execution_is_recorded_by_its_number():
+    """Nobody ever saw the run: a document of long ago."""
+    found = verifying(execution=None, began_at=NOW - 130)
+    made = at_looks(ill, 20, 60, 140, found=found)
+    assert [(one.tag, one.execution) for one in made.document.incident.tries] == [("inc-1.1", None)]
+
+
 def test_the_end_of_a_restart_begins_the_verification_anew():
     """What was seen of the queue before counts no more."""
     watched = QueueState(MAIL, "mail", NOW, after=AfterRestart(50, 7, NOW, NOW, Verdict.STUCK, NOW, NOW - 5))
@@ -803,6 +819,16 @@ def test_an_adopted_restart_is_told_once():
     assert [message.id for message in made.document.to_tell] == ["inc-1-recovered@ops"]
     again = moved(replace(made.document, to_tell=()), alerted(incident="inc-2"), seen(over, now=NOW + 60), at=NOW + 60)
     assert (again.document.to_tell, reason(again)) == ((), Reason.DUPLICATE)
+
+
+def test_a_queue_without_movement_for_patience_gets_the_next_attempt():
+    """`stuck`: a second start, numbered, with the first on record."""
+    made = at_looks(ill, 20, 60, 100)
+    assert starts(made) == []
+    made = at_looks(ill, 20, 60, 120)
+    assert [act.tag for act in starts(made)] == ["inc-1.2"]
+    assert made.document.incident is not None
+    assert [one.how for one in made.document.incident.tries] == ["stuck"]
 
 
 def test_what_was_followed_before_says_nothing_of_the_restart_that_is_adopted():

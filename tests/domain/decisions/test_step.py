@@ -346,6 +346,13 @@ def test_an_alert_that_no_runbook_matches_is_told_once_an_hour_for_its_rule():
     assert told(again, NOW + 3600, queue="web").to_tell
 
 
+@pytest.mark.parametrize("crowd", [True, False])
+def test_alerts_without_a_target_in_a_crowd_go_out_together(crowd):
+    """Under their reason."""
+    made = moved(EMPTY, alerted(without_target(Reason.MONITORING_FAILURE), crowd=crowd))
+    assert {message.bundle for message in made.document.to_tell} == ({"monitoring_failure"} if crowd else {""})
+
+
 @pytest.mark.parametrize(("left_out", "said"), [(1, "1 alert was left out"), (2, "2 alerts were left out")])
 @pytest.mark.parametrize("crowd", [True, False])
 def test_alerts_that_were_left_out_are_told_once(left_out, said, crowd):
@@ -581,6 +588,14 @@ def test_expiry_is_told_as_not_approved(event):
     made = woken(found, at, with_rules=APPROVE) if event == "wake-up" else moved(found, pressed, seen(now=at), at, APPROVE)
     assert kinds(made.document) == ["not_approved"]
     assert (made.document.incident, made.document.outcomes[-1].ending) == (None, Ending.HELD)
+
+
+def test_a_button_of_a_runbook_that_is_gone_restarts_nothing():
+    """The configuration changed while it was asked: the incident ends."""
+    found = asking()
+    assert found.incident is not None
+    made = moved(found, Approved(found.incident.approval.nonce, "anna"), with_rules=rules(runbook(name="other")))
+    assert made.document.outcomes[-1].ending is Ending.HELD
 
 
 ESCALATED = document(outcomes=(outcome(Ending.ESCALATED),), escalated_at=NOW - 600)
