@@ -4,8 +4,6 @@
 
 Each file has looks of one situation: the time (ours), the live totals, the queue's page, and all channels of its vhost that
 consume or hold something, taken at once; `channels_seen`: how many of them the user with the tag `management` was shown.
-
-The recordings in the folder above show 3.10 alone; what made them is in the history of tests/support/recorders/rabbitmq.py.
 """
 
 from __future__ import annotations
