@@ -33,6 +33,10 @@ LATE_FOR_S = 30.0
 """Seconds after which a problem that should pass by itself is reported to people."""
 
 
+SLOW_AFTER = 3
+"""A queue that has been unsure for so many times `for`, and moved meanwhile, is a slow one."""
+
+
 class Candidate(Struct, frozen=True):
     """Becomes a proof once it has lasted for all of `for`."""
 
@@ -128,8 +132,8 @@ def _judge_unproved(symptom: Symptom, seen: QueueSnapshot, lasted_s: float, trus
     """Neither stuck nor certainly healthy: a deployment, a slow job, or the beginning of a stuck queue."""
     for_s = max(symptom.for_s, RECENT_S)
     done = rise_of(within(real(seen, seen.ack_samples), for_s))
-    moved_since = lasted_s + spacing_s(seen.ack_samples) + RECENT_S < trust.unsure_s
-    if done and moved_since and lasted_s <= for_s / 2:  # more messages may be the beginning of a stuck queue
+    # What stands still now may be the beginning of a stuck queue, and the next alert may be long in coming.
+    if done and lasted_s <= for_s / 2 and trust.unsure_s >= SLOW_AFTER * for_s:
         moved = Text("processed in the last {seconds} s: {count}, by every consumer", seconds=round(for_s), count=done)
         return Judgement(Health.WELL, moved)
     waits = lasting_s(real(seen, seen.depth_samples), lambda depth: depth > symptom.max_messages)
