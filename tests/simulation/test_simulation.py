@@ -19,7 +19,7 @@ BATCH = 20
 BATCHES, LONG_BATCHES = 10, 100
 """200 schedules always, 2,000 in `make test-long`. Batches are small, so that workers share them well."""
 
-DRAWN = 10 if settings().max_examples < 300 else 300
+DRAWN = 5 if settings().max_examples < 300 else 300
 """A schedule takes Hypothesis several times as long."""
 
 VARIANT_SEEDS = 300
