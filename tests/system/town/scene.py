@@ -27,7 +27,7 @@ class Truth(StrEnum):
     HEALTHY = "healthy"
     """It is never restarted."""
     STUCK = "stuck"
-    """It is restarted within `for` and 12 s, or people are told within a minute why not."""
+    """It is restarted within `for` and 15 s, or people are told within a minute why not."""
     ONE = "one of several"
     """One of its workers hangs: restarted within `for` and 15 s, and the others never pause for more than a second."""
     TELL = "people"
