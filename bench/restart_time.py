@@ -25,7 +25,7 @@ from urllib.request import urlopen
 import yaml
 
 from tests.support import broker as brokers
-from tests.support.alerting import PACKAGES, SHIPPED, alerting
+from tests.support.alerting import PACKAGES, alerting, rules_for
 from tests.support.broker import Broker, consumer
 from tests.support.debian import ensure
 from tests.support.doubles.rundeck import Job, Rundeck
@@ -262,7 +262,7 @@ def _ask(prometheus: str, path: str, **query: Any) -> Any:
 
 def _true_at(prometheus: str, queue: str, since: float) -> float:
     """From when on the suspicion's expression is true, to the second."""
-    groups = yaml.safe_load((SHIPPED / "rules.yml").read_text(encoding="utf-8"))["groups"]
+    groups = yaml.safe_load(rules_for(".+"))["groups"]
     (expression,) = [rule["expr"] for group in groups for rule in group["rules"] if rule["alert"] == SUSPICION]
     found = _ask(prometheus, "query_range", query=expression, start=since, end=since + 60, step=1)
     return min(at for one in found if one["metric"]["queue"] == queue for at, _ in one["values"])
