@@ -443,21 +443,21 @@ def _counted_to_the_step(right: Any) -> Any:
 
 
 def _given_is_held(right: Any) -> Any:
-    """What an idle consumer was given just now is counted from its last work on."""
+    """What an idle consumer was given just now is counted from its last work on, and that its queue held none is overlooked."""
 
     def find_holding(seen: Any, trust: Any) -> Any:
         channels = tuple(replace(one, counted=max(one.counted, one.held)) for one in seen.channels or ())
-        return right(replace(seen, channels=channels), trust)
+        return right(replace(seen, channels=channels, history=replace(seen.history, unacked=())), trust)
 
     return find_holding
 
 
 def _never_rejects(right: Any) -> Any:
-    """A consumer that rejects is taken for one that holds all that it was ever given."""
+    """A consumer that rejects is taken for one that holds all that it was ever given, whatever its queue held meanwhile."""
 
     def find_holding(seen: Any, trust: Any) -> Any:
         channels = tuple(replace(one, counted=min(one.counted, one.held)) for one in seen.channels or ())
-        return right(replace(seen, channels=channels), trust)
+        return right(replace(seen, channels=channels, history=replace(seen.history, unacked=())), trust)
 
     return find_holding
 

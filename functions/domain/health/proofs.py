@@ -168,15 +168,18 @@ def find_holding(seen: QueueSnapshot, trust: Trust) -> list[Candidate]:
 
     By their own counters: RabbitMQ renews `idle_since` every 60 s, whatever a consumer does. The number of held messages is up to
     5 s ahead of the counters, so a message counts as held only once the counters show it, too. A consumer that rejects has more
-    deliveries than acknowledgements for ever; what it holds counts from the first look on, while the queue never held nothing.
+    deliveries than acknowledgements for ever; what it holds counts from the first look on. Whoever holds a message of a queue
+    that held none a moment ago was given it just now: after a first reject the counters look like those of one that holds it.
     """
     if not seen.unacked:
         return []
     candidates = []
-    rejecter_s = min(trust.unsure_s, lasting_s(drop_gaps(seen.history.unacked), lambda count: count > 0))
+    never_empty_s = lasting_s(drop_gaps(seen.history.unacked), lambda count: count > 0)
+    rejecter_s = min(trust.unsure_s, never_empty_s)
+    known_s = never_empty_s + SETTLED_S if seen.history.unacked else math.inf
     for channel in seen.channels or ():
         if channel.held and channel.counted > 0 and channel.work and channel.work[-1][1] and not channel.shared:
-            lasted_s = still_s(drop_gaps(channel.work))
+            lasted_s = min(still_s(drop_gaps(channel.work)), known_s)
             rejects = channel.counted > channel.held
             candidates.append(Candidate(Proof.HELD, min(lasted_s, rejecter_s) if rejects else lasted_s, channel))
     return sorted(candidates, key=lambda one: -one.lasted_s)

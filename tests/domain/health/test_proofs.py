@@ -140,6 +140,16 @@ def test_what_one_that_rejects_holds_counts_from_the_first_look_on():
     assert judge(SYMPTOM, seen, Trust(unsure_s=60.0)).health is Health.ILL
 
 
+def test_what_was_given_just_now_is_not_held_for_long():
+    """Its one reject counts as a delivery without an acknowledgement: the counters of an idle consumer that was given the next
+    message look like those of one that holds it."""
+    history = replace(queue().history, unacked=flat(1, since_s=5.0))
+    given = queue(channels=(channel(held=1, counted=1),), history=history)
+    assert judge(SYMPTOM, given, Trust(unsure_s=200.0)).health is not Health.ILL
+    unsampled = replace(given, history=replace(history, unacked=()))
+    assert judge(SYMPTOM, unsampled, Trust()).health is Health.ILL, "the channel is a proof by itself"
+
+
 def test_one_that_rejects_and_stood_idle_between_two_looks_does_not_hang():
     """Each look came just after a message was given to it, before its counters showed that; it held none in between."""
     history = replace(queue().history, unacked=flat(1, since_s=5.0))

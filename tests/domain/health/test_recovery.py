@@ -351,7 +351,8 @@ def worker(name: str, *, since_s: float = 100.0, held: int = 1, again: bool = Fa
 def flowing(*channels: Channel, at: float = NOW, acks: int = 100) -> QueueSnapshot:
     """A queue that is never empty."""
     ids = tuple(one.id for one in channels)
-    return replace(sighting(3, at=at, ids=ids), unacked=2, ready=1, acks=acks, channels=channels)
+    seen = replace(sighting(3, at=at, ids=ids), unacked=2, ready=1, acks=acks, channels=channels)
+    return replace(seen, history=replace(seen.history, unacked=tuple((when, 2) for when, _ in seen.history.unacked)))
 
 
 def after_restart(*looks: tuple[float, tuple[Channel, ...]]) -> QueueState:

@@ -38,6 +38,7 @@ def check_overlooked(world: World, records: list[Archive]) -> list[Violation]:
         if record.outcome.reason is Reason.SYMPTOM_GONE
         for watched in record.incident.queues
         for worker in world.queues[watched.queue.key].hung(record.outcome.at - LOOK_S, for_s)
+        if any(worker.id == one.id for one in world.queues[watched.queue.key].hung(record.outcome.at, for_s))
         if "one_clock" in world.options and not any(kind == SILENT for kind, _, _ in world.troubles)
     ]
 
