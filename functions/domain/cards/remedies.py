@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import tidy
+from functions.domain.health.recovery import find_same_again
 from functions.domain.model.codes import Phase
 from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import remedy_of
@@ -32,7 +33,7 @@ def moved(card_input: CardInput) -> int:
 
 
 def _names(card_input: CardInput) -> dict[str, str]:
-    held = next((one for one in card_input.queues if one.after.same_again), None) or next(iter(card_input.queues), None)
+    held = find_same_again(card_input.queues) or next(iter(card_input.queues), None)
     queue = tidy(_name(held), 190)
     return {"queue": queue, "parked": f"{queue}{PARKED}"}
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from functions.domain.decisions.turn import Turn
-from functions.domain.health.recovery import count_hanging
+from functions.domain.health.recovery import count_hanging, find_same_again
 from functions.domain.model.alerts import MOVES
 from functions.domain.model.codes import Mode, Verdict
-from functions.domain.model.incidents import Incident, QueueState
+from functions.domain.model.incidents import Incident
 from functions.domain.model.observations import QueueSnapshot, remedy_of
 from functions.domain.model.runbooks import Condition, Remedy, Runbook
 from functions.runtime.text import Phrase, Text
@@ -16,9 +16,9 @@ from functions.runtime.text import Phrase, Text
 
 def remedies_run(incident: Incident) -> list[str]:
     """The names of the remedies that ran in this incident, in their order. A start that was refused or never came is none."""
-    tags = [past.tag for past in incident.tries if past.execution is not None and not past.execution.refused]
-    tags += [incident.execution.tag] if incident.execution is not None and not incident.execution.refused else []
-    return list(dict.fromkeys(filter(None, map(remedy_of, tags))))
+    executions = (*(past.execution for past in incident.tries), incident.execution)
+    names = [remedy_of(one.tag) for one in executions if one is not None and not one.refused]
+    return list(dict.fromkeys(filter(None, names)))
 
 
 def next_remedy(incident: Incident, runbook: Runbook, when: Condition) -> Remedy | None:
@@ -47,14 +47,9 @@ def count_to_move(turn: Turn, remedy: Remedy) -> tuple[int, Phrase]:
     return count, ""
 
 
-def hanging_queue(incident: Incident) -> QueueState | None:
-    """The queue whose messages a remedy moves."""
-    return next((watched for watched in incident.queues if watched.after.same_again), None)
-
-
 def options_of(remedy: Remedy, incident: Incident) -> Mapping[str, str]:
     """What the remedy's job gets besides the target's own options."""
-    watched = hanging_queue(incident)
+    watched = find_same_again(incident.queues)
     if not remedy.moves or watched is None:
         return {}
     keys = watched.queue.keys

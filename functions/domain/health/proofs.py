@@ -32,7 +32,6 @@ it looks like that one (measured)."""
 LATE_FOR_S = 30.0
 """Seconds after which a problem that should pass by itself is reported to people."""
 
-
 SLOW_AFTER = 3
 """A queue that has been unsure for so many times `for`, and moved meanwhile, is a slow one."""
 
@@ -174,7 +173,7 @@ def find_holding(seen: QueueSnapshot, trust: Trust) -> list[Candidate]:
     if not seen.unacked:
         return []
     candidates = []
-    never_empty_s = lasting_s(drop_gaps(seen.history.unacked), lambda count: count > 0)
+    never_empty_s = _held_some_s(seen)
     rejecter_s = min(trust.unsure_s, never_empty_s)
     known_s = never_empty_s + SETTLED_S if seen.history.unacked else math.inf
     for channel in seen.channels or ():
@@ -213,9 +212,9 @@ def _find_held(seen: QueueSnapshot) -> list[Candidate]:
     """Messages are held, but by whom is unknown."""
     if seen.deliveries is None or seen.unseen is not None or _shows_each_holder(seen):
         return []
-    held_s = lasting_s(drop_gaps(seen.history.unacked), lambda count: count > 0)
     shared_s = [still_s(drop_gaps(channel.work)) for channel in seen.channels or () if channel.held and channel.work]
-    return [Candidate(Proof.HELD, min(held_s, _undelivered_s(seen), _unacked_s(seen), max(shared_s, default=math.inf)))]
+    still = min(_held_some_s(seen), _undelivered_s(seen), _unacked_s(seen), max(shared_s, default=math.inf))
+    return [Candidate(Proof.HELD, still)]
 
 
 def _shows_each_holder(seen: QueueSnapshot) -> bool:
@@ -242,6 +241,10 @@ def _was_nothing_given(seen: QueueSnapshot) -> bool:
     """Whether an absent counter of deliveries means that none was made: the channel of each consumer is seen, and each lives on a
     node whose statistics would count them."""
     return bool(seen.channels) and len(seen.channels or ()) == seen.consumers and seen.unseen is None
+
+
+def _held_some_s(seen: QueueSnapshot) -> float:
+    return lasting_s(drop_gaps(seen.history.unacked), lambda count: count > 0)
 
 
 def _undelivered_s(seen: QueueSnapshot) -> float:

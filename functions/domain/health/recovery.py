@@ -174,6 +174,11 @@ def count_hanging(seen: QueueSnapshot, for_s: float) -> int | None:
     return seen.unacked if seen.channels is None else sum(one.held for one in find_hanging(seen, for_s))
 
 
+def find_same_again(queues: tuple[QueueState, ...]) -> QueueState | None:
+    """The first queue that hangs on the same message again."""
+    return next((watched for watched in queues if watched.after.same_again), None)
+
+
 def say_same_again(queues: tuple[QueueState, ...]) -> Phrase:
     """What the queue hangs on after the restart, in words."""
     worst = max(queues, key=lambda watched: watched.after.held_again)
