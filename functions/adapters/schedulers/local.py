@@ -209,11 +209,11 @@ def _claim(file: sqlite3.Connection, owner: str, now: float, places: int, lists:
         " ORDER BY instr(substr(payload, 1, :time), '~'), min(at) LIMIT :places",
         {**times, "places": places, "time": _TIME_LENGTH},
     ).fetchall()
-    found = [_Due(*row[:3]) for row in rows]
-    found = [due for due in found if not due.is_list] + [due for due in found if due.is_list][: max(lists, 0)]
+    wakes = [_Due(*row[:3]) for row in rows]
+    wakes = [due for due in wakes if not due.is_list] + [due for due in wakes if due.is_list][: max(lists, 0)]
     update = f"UPDATE wake_ups SET owner = :owner, leased_until = :until WHERE id = :id AND NOT {leased}"  # noqa: S608 - as above
     lease = {**times, "owner": owner, "until": now + _LEASE_S}
-    return [due for due in found if file.execute(update, {**lease, "id": due.id}).rowcount == 1]
+    return [due for due in wakes if file.execute(update, {**lease, "id": due.id}).rowcount == 1]
 
 
 def _may_sweep(file: sqlite3.Connection, now: float) -> bool:

@@ -403,7 +403,7 @@ def claim_storm_slot(context: GuardContext) -> Storm | None:
 
 
 def mode(context: GuardContext) -> Decision | None:
-    remedy = next((one for one in context.runbook.remedies if one.name == context.incident.approval.remedy), context.runbook)
+    remedy = context.runbook.find_remedy(context.incident.approval.remedy) or context.runbook
     if Mode.OBSERVE in (context.runbook.mode, remedy.mode):
         return hold(Reason.OBSERVE_ONLY)
     if remedy.mode is Mode.APPROVE and not context.approved:

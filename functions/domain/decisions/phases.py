@@ -153,7 +153,7 @@ def _order_start(turn: Turn, ledger: ExecutionHistory, judged: tuple[Judgement, 
     within_s = turn.runbook.restart.start_within_s
     not_after = ledger.runner_now + within_s
     storm = claim_storm_slot(turn.guard_context())
-    remedy = next((one for one in turn.runbook.remedies if one.name == turn.incident.approval.remedy), None)
+    remedy = turn.runbook.find_remedy(turn.incident.approval.remedy)
     holder = turn.runbook.restart.holder if remedy is None else None
     host = find_only_host(holder, judged)
     given = options_of(remedy, turn.incident) if remedy else {holder.option: host} if holder and host else {}

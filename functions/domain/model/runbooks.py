@@ -210,6 +210,10 @@ class Runbook(Struct, frozen=True):
     manual_minutes: Annotated[float, Meta(ge=0)] = 0.0
     """Minutes that a restart by hand takes, for the report."""
 
+    def find_remedy(self, name: str) -> Remedy | None:
+        """The remedy of this name."""
+        return next((remedy for remedy in self.remedies if remedy.name == name), None)
+
 
 class Rules(Struct, frozen=True):
     """The part of the configuration that the domain needs."""
