@@ -22,13 +22,9 @@ from functions.domain.texts.words import LOG_END, duration, messages
 from functions.runtime.text import COMMA, Phrase, Text, join, named
 
 QUEUES_SHOWN = 5
-NAME, WHY = 80, 200
-"""Maximum length of a person's name and reason."""
-CURVE_WIDTH = 264
-"""Pixels: the width between the margins on a screen of 320."""
-
-RESTART, DECLINE, ACKNOWLEDGE = "restart", "decline", "acknowledge"
-"""The values of `act` that the buttons send."""
+NAME, WHY = 80, 200  # maximum length of a person's name and reason
+CURVE_WIDTH = 264  # pixels: the width between the margins on a screen of 320
+RESTART, DECLINE, ACKNOWLEDGE = "restart", "decline", "acknowledge"  # the values of `act` that the buttons send
 DONT = Text("Don't restart it")
 NOTHING_CHANGED = Text("Opening this page has changed nothing.")
 HEALTH = {Health.ILL: Text("Stuck"), Health.WELL: Text("Not stuck"), Health.UNSURE: Text("Not yet clear whether it is stuck")}
@@ -70,8 +66,7 @@ class Person(Struct, frozen=True):
 
     name: str = ""
     verified: bool = False
-    address: str = ""
-    """What the proxy said, unchanged: names are shown, addresses compared."""
+    address: str = ""  # what the proxy said, unchanged: names are shown, addresses compared
 
 
 class Paragraph(Struct, frozen=True):

@@ -23,8 +23,7 @@ from functions.domain.texts.words import duration
 from functions.runtime.text import Phrase, Text
 
 DAY_S = 86400.0
-DRILL = "UnstickDrill"
-"""The alertname of a drill's test alerts."""
+DRILL = "UnstickDrill"  # the alertname of a drill's test alerts
 
 
 def compose(card_input: CardInput, rules: Rules) -> Card:

@@ -26,23 +26,17 @@ class CardInput(Struct, frozen=True):
     reason: Reason | None = None
     detail: Phrase = ""
     remedy: Phrase = ""
-    about: Execution | None = None
-    """The execution to open, if it is not the incident's own."""
+    about: Execution | None = None  # the execution to open, if it is not the incident's own
     trigger: AlertRef | None = None
     approve_url: str = ""
     acknowledge_url: str = ""
     escalation: Escalation | None = None
-    bundled: tuple[str, ...] = ()
-    """The names of the targets or alerts in a bundled message."""
-    bundled_links: Mapping[str, str] = field(default_factory=dict)
-    """Name -> where people restart the target by hand."""
-    is_calm: bool = False
-    """For a bundled message: none of its messages is urgent."""
+    bundled: tuple[str, ...] = ()  # the names of the targets or alerts in a bundled message
+    bundled_links: Mapping[str, str] = field(default_factory=dict)  # name -> where people restart the target by hand
+    is_calm: bool = False  # for a bundled message: none of its messages is urgent
     late_s: float = 0.0
-    moving: bool = False
-    """It counts as recovered at the end of `within` because it moves again, with messages left."""
-    again: bool = False
-    """The hold ends by itself: Unstick decides again on its own."""
+    moving: bool = False  # it counts as recovered at the end of `within` because it moves again, with messages left
+    again: bool = False  # the hold ends by itself: Unstick decides again on its own
 
     @property
     def calls_nobody(self) -> bool:

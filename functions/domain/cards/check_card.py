@@ -10,8 +10,7 @@ from functions.domain.model.messages import Card
 from functions.domain.model.runbooks import Rules
 from functions.runtime.text import COMMA, Phrase, Text, join, named
 
-MOST = 8
-"""Lines on one card; the log has all of them."""
+MOST = 8  # lines on one card; the log has all of them
 
 
 def card(failed: Sequence[tuple[str, Phrase, Phrase, Phrase]], rules: Rules, at: float) -> Card:

@@ -15,11 +15,9 @@ from functions.domain.texts.words import consumers, duration, messages, size
 from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
 
 QUEUES_SHOWN = 5
-QUEUE_NAME = 190
-"""Maximum length of a queue's name, which may include its place."""
+QUEUE_NAME = 190  # maximum length of a queue's name, which may include its place
 HOLDERS_SHOWN = 3
-FRESH_S = 15.0
-"""Seconds. Older figures are shown with their age: they may be from before a restart."""
+FRESH_S = 15.0  # seconds. Older figures are shown with their age: they may be from before a restart.
 
 
 def left(card_input: CardInput) -> int:

@@ -10,8 +10,7 @@ from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import remedy_of
 from functions.runtime.text import Phrase, Text
 
-PARKED = ".parked"
-"""What infra/rundeck/park.yaml appends to a queue's name."""
+PARKED = ".parked"  # what infra/rundeck/park.yaml appends to a queue's name
 
 
 def asked_for(card_input: CardInput) -> str:

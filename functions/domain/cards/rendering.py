@@ -18,8 +18,7 @@ Fact = tuple[Phrase, Phrase]
 NAME = 120
 SENTENCE = 700
 CUT = "…"
-HEADLINE = 140
-"""Slack's header accepts 150 characters; a phone's notification shows about 100."""
+HEADLINE = 140  # Slack's header accepts 150 characters; a phone's notification shows about 100
 
 
 def tidy(text: object, limit: int = NAME) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 CURVE_HEIGHT = 64
-BASE = CURVE_HEIGHT - 2
-"""The y coordinate of a depth of 0."""
+BASE = CURVE_HEIGHT - 2  # the y coordinate of a depth of 0
 
 
 class Curve(Struct, frozen=True):

@@ -20,23 +20,16 @@ from functions.domain.model.runbooks import Rules
 from functions.domain.texts.sanitize import clean
 from functions.runtime.text import Phrase, Text
 
-LEAST = 5
-"""With fewer incidents, common features are often chance, so nothing is reported."""
+LEAST = 5  # with fewer incidents, common features are often chance, so nothing is reported
+MOST = 0.75  # the minimum share of incidents with a pattern
 
-MOST = 0.75
-"""The minimum share of incidents with a pattern."""
-
-WIDTHS = (1, 2, 3)
-"""Hours of the day that are counted together."""
+WIDTHS = (1, 2, 3)  # hours of the day that are counted together
 
 BOUT_S = 3 * 3600.0
 """Seconds. Incidents that begin within this time of each other are one bout, which counts once for hours and weekdays."""
 
-GROWTH_S = 60.0
-"""Minimum length of a curve for measuring growth."""
-
-NAME = 60
-"""Maximum length of a holder's name."""
+GROWTH_S = 60.0  # minimum length of a curve for measuring growth
+NAME = 60  # maximum length of a holder's name
 
 _VARYING = re.compile(
     r"\d{4}-\d\d-\d\d[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)?"  # a time
@@ -93,35 +86,25 @@ class Case(Struct, frozen=True):
 
     incident: str
     target: str
-    at: float
-    """When its first alert began."""
+    at: float  # when its first alert began
     ending: str
     restarts: int
-    since_restart_s: float | None = None
-    """Since the end of the previous restart, by anybody."""
-    depth: int | None = None
-    """Of its deepest queue, before the restart."""
-    growth: float | None = None
-    """Messages a minute by which that queue grew before the restart; negative if it fell."""
-    oldest_s: float | None = None
-    """The age of its oldest ready message, if publishers set timestamps."""
+    since_restart_s: float | None = None  # since the end of the previous restart, by anybody
+    depth: int | None = None  # of its deepest queue, before the restart
+    growth: float | None = None  # messages a minute by which that queue grew before the restart; negative if it fell
+    oldest_s: float | None = None  # the age of its oldest ready message, if publishers set timestamps
     consumers: int | None = None
-    holders: tuple[Holder, ...] = ()
-    """Who held that queue's messages before the restart."""
-    lines: tuple[str, ...] = ()
-    """The lines of its evidence that its cards showed."""
+    holders: tuple[Holder, ...] = ()  # who held that queue's messages before the restart
+    lines: tuple[str, ...] = ()  # the lines of its evidence that its cards showed
 
 
 class Common(Struct, frozen=True):
     """What the incidents of one runbook have in common."""
 
     runbook: str
-    cases: tuple[Case, ...]
-    """Oldest first."""
-    hours: tuple[int, ...]
-    """Bouts by the hour of the day, from 0 to 23."""
-    weekdays: tuple[int, ...]
-    """Bouts by weekday, from Monday."""
+    cases: tuple[Case, ...]  # oldest first
+    hours: tuple[int, ...]  # bouts by the hour of the day, from 0 to 23
+    weekdays: tuple[int, ...]  # bouts by weekday, from Monday
     patterns: tuple[Pattern, ...]
     since_restart_s: Spread | None = None
     depth: Spread | None = None

@@ -15,14 +15,12 @@ from functions.domain.texts.sanitize import safe_url
 from functions.domain.texts.words import LINK_CAUSE, bars, duration
 from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
 
-SHOWN = 4
-"""Runbooks. Each has at most five facts, of the 24 that every chat shows."""
+SHOWN = 4  # runbooks. Each has at most five facts, of the 24 that every chat shows.
 GAPS_SHOWN = 5
 OFTEN_SHOWN = 3
 DECLINED_SHOWN, DECLINED = 3, 120
 WEEK = 7
-TREND = 14
-"""Days whose bars fit into one line of a phone."""
+TREND = 14  # days whose bars fit into one line of a phone
 
 
 def card(cost: Cost, rules: Rules, *, days: int = 7, in_common: Iterable[Phrase] = ()) -> Card:

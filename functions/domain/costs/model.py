@@ -12,15 +12,13 @@ from functions.domain.model.incidents import Archive
 from functions.domain.model.observations import ExecutionHistory, Unknown
 from functions.runtime.text import Phrase
 
-MAX_PROMINENCE = 5
-"""After this many weeks the bug itself is the headline."""
+MAX_PROMINENCE = 5  # after this many weeks the bug itself is the headline
 
 
 class Likely(StrEnum):
     """The likely cause, judged by the figures before the restarts."""
 
-    HELD_UNACKED = "held_unacked"
-    """A consumer was connected, held messages, and acknowledged none."""
+    HELD_UNACKED = "held_unacked"  # a consumer was connected, held messages, and acknowledged none
     NO_CONSUMER = "no_consumer"
 
 
@@ -36,14 +34,10 @@ class Became(StrEnum):
     """What became of a would-be restart of a runbook in mode `observe`."""
 
     HEALED_BY_PERSON = "healed_by_person"
-    HEALED_BY_ITSELF = "healed_by_itself"
-    """Or by something that Rundeck's history doesn't show."""
-    NOT_ILL = "not_ill"
-    """It was healthy again before a restart would have ended."""
-    STILL_ILL = "still_ill"
-    """It was unhealthy for a day."""
-    UNKNOWN = "unknown"
-    """It was not followed to its end because the runbook changed."""
+    HEALED_BY_ITSELF = "healed_by_itself"  # or by something that Rundeck's history doesn't show
+    NOT_ILL = "not_ill"  # it was healthy again before a restart would have ended
+    STILL_ILL = "still_ill"  # it was unhealthy for a day
+    UNKNOWN = "unknown"  # it was not followed to its end because the runbook changed
 
 
 class WouldBe(Struct, frozen=True):
@@ -54,8 +48,7 @@ class WouldBe(Struct, frozen=True):
     not_ill: int = 0
     still_ill: int = 0
     unknown: int = 0
-    median_after_s: float | None = None
-    """From the would-be restart to the person's."""
+    median_after_s: float | None = None  # from the would-be restart to the person's
 
     @property
     def total(self) -> int:
@@ -71,15 +64,11 @@ class Counts(Struct, frozen=True):
     recovered: int
     escalated: int
     held: int
-    median_recovery_s: float | None
-    """From the alert to the recovery."""
-    saved_minutes: float | None
-    """Recoveries by Unstick's own restarts, times `manual_minutes`; None if the runbook sets none."""
+    median_recovery_s: float | None  # from the alert to the recovery
+    saved_minutes: float | None  # recoveries by Unstick's own restarts, times `manual_minutes`; None if the runbook sets none
     suspicions: int = 0
-    passed: int = 0
-    """The suspicions whose queue moved by itself."""
-    would_be: WouldBe = WouldBe()
-    """The would-be restarts that were only observed."""
+    passed: int = 0  # the suspicions whose queue moved by itself
+    would_be: WouldBe = WouldBe()  # the would-be restarts that were only observed
 
 
 class Day(Struct, frozen=True):
@@ -98,21 +87,15 @@ class RunbookCost(Struct, frozen=True):
     manual_minutes: float
     week: Counts
     month: Counts
-    daily: tuple[Day, ...]
-    """The last 30 days, oldest first."""
-    weekly: tuple[Day, ...]
-    """The last four times seven days, oldest first."""
-    hours: tuple[int, ...]
-    """Restarts of the month by the hour of the day, from 0 to 23."""
+    daily: tuple[Day, ...]  # the last 30 days, oldest first
+    weekly: tuple[Day, ...]  # the last four times seven days, oldest first
+    hours: tuple[int, ...]  # restarts of the month by the hour of the day, from 0 to 23
     cause: Cause | None
     first_at: float | None
     """When the first incident of the current run began. A month without incidents ends a run: the bug was fixed, or went away."""
-    weeks_open: int
-    """Whole weeks since then."""
-    declined: tuple[str, ...] = ()
-    """Who declined a restart in the month, and why; newest first."""
-    unseen: bool = False
-    """Its history in Rundeck could not be read, or was not read."""
+    weeks_open: int  # whole weeks since then
+    declined: tuple[str, ...] = ()  # who declined a restart in the month, and why; newest first
+    unseen: bool = False  # its history in Rundeck could not be read, or was not read
 
     @property
     def quiet(self) -> bool:
@@ -163,8 +146,7 @@ class Gap(Struct, frozen=True):
 
 class Cost(Struct, frozen=True):
     at: float
-    runbooks: tuple[RunbookCost, ...]
-    """The most restarts first; runbooks without restarts are last."""
+    runbooks: tuple[RunbookCost, ...]  # the most restarts first; runbooks without restarts are last
     gaps: tuple[Gap, ...] = ()
 
     def partial(self, days: int) -> bool:

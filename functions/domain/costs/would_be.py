@@ -12,17 +12,10 @@ from functions.domain.model.incidents import Archive
 from functions.domain.texts.words import duration
 from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
 
-AT_ONCE_S = 60.0
-"""About the duration of a restart: a queue that is healthy by then needed none."""
-
-FOLLOWED_S = 86400.0
-"""An incident that is not healthy by then is not followed any longer."""
-
-ENOUGH = 5
-"""The minimum number of would-be restarts for advice."""
-
-RIGHT = 0.8
-"""The minimum share of needed would-be restarts for advising mode `approve`."""
+AT_ONCE_S = 60.0  # about the duration of a restart: a queue that is healthy by then needed none
+FOLLOWED_S = 86400.0  # an incident that is not healthy by then is not followed any longer
+ENOUGH = 5  # the minimum number of would-be restarts for advice
+RIGHT = 0.8  # the minimum share of needed would-be restarts for advising mode `approve`
 
 
 def what_became(record: Archive) -> Became | None:

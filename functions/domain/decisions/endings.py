@@ -18,17 +18,12 @@ from functions.domain.model.observations import Execution, Unknown
 from functions.domain.model.runbooks import Runbook
 from functions.runtime.text import Phrase, join
 
-GRACE_S = 900.0
-"""Without a restart for `within` plus this time, an incident escalates."""
+GRACE_S = 900.0  # without a restart for `within` plus this time, an incident escalates
 
 APPROVAL_S = 1800.0
-ACKNOWLEDGE = "ack"
-"""In a nonce, instead of an approval's number of the attempt."""
-PASSED = frozenset({Reason.SYMPTOM_GONE, Reason.NOT_FIRING})
-"""The reasons with which a suspicion clears: the queue moves again."""
-
-PASSED_DAYS = 32
-"""Days for which a document keeps the number of cleared suspicions: the report covers 30."""
+ACKNOWLEDGE = "ack"  # in a nonce, instead of an approval's number of the attempt
+PASSED = frozenset({Reason.SYMPTOM_GONE, Reason.NOT_FIRING})  # the reasons with which a suspicion clears: the queue moves again
+PASSED_DAYS = 32  # days for which a document keeps the number of cleared suspicions: the report covers 30
 
 
 def handle_hold(turn: Turn, decision: Decision) -> None:

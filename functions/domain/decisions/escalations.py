@@ -14,8 +14,7 @@ from functions.domain.model.events import Acknowledged, RestartWanted
 from functions.domain.model.incidents import Approval, Document, Escalation, Incident, Outcome, QueueState
 from functions.domain.model.observations import QueueSnapshot
 
-TOLD_AGAIN = 3
-"""Maximum number of reminders: a fourth wouldn't help if three didn't."""
+TOLD_AGAIN = 3  # maximum number of reminders: a fourth wouldn't help if three didn't
 
 
 def remind(turn: Turn) -> None:

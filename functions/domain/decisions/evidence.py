@@ -23,8 +23,7 @@ from functions.domain.texts.evidence_lines import choose_lines
 from functions.domain.texts.words import worded
 from functions.runtime.text import Phrase, Text, named
 
-LOOK_S = 3.0
-"""How often Unstick checks whether the run has ended."""
+LOOK_S = 3.0  # how often Unstick checks whether the run has ended
 
 
 def tag_of(incident: Incident) -> str:

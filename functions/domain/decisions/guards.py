@@ -34,35 +34,30 @@ from functions.domain.model.runbooks import Freeze, Rules, Runbook
 from functions.domain.texts.words import duration
 from functions.runtime.text import Phrase, Text, join, named
 
-SAME_CAUSE_S = 60.0
-"""An alert that began up to this long after a restart ended has the same cause as that restart."""
+SAME_CAUSE_S = 60.0  # an alert that began up to this long after a restart ended has the same cause as that restart
 
 ESCALATION_HOLDS_S = 86400.0
 MAX_NUMBERED = 6
 MAX_UNCLEAR = 2
 """Starts of an incident without a clear answer. After these people decide: what keeps Rundeck from answering may last."""
 
-UNCLEAR = "unclear"
-"""How such an attempt ended, as far as the history shows."""
+UNCLEAR = "unclear"  # how such an attempt ended, as far as the history shows
 
 
 class Kind(StrEnum):
     RESTART = "restart"
     HOLD = "hold"
     ASK = "ask"
-    ADOPT = "adopt"
-    """Continue from an execution that exists already, running or ended."""
+    ADOPT = "adopt"  # continue from an execution that exists already, running or ended
 
 
 class Decision(Struct, frozen=True):
     kind: Kind
     reason: Reason | None = None
     detail: Phrase = ""
-    again_in_s: float | None = None
-    """The hold ends by itself: decide again after this many seconds. None: it doesn't."""
+    again_in_s: float | None = None  # the hold ends by itself: decide again after this many seconds. None: it doesn't.
     remedy: Phrase = ""
-    execution: Execution | None = None
-    """The execution to adopt, or the one that causes the hold."""
+    execution: Execution | None = None  # the execution to adopt, or the one that causes the hold
     tell: bool = True
 
 
@@ -79,8 +74,7 @@ class GuardContext(Struct, frozen=True):
     incident: Incident
     seen: Observation
     now: float
-    approved: bool = False
-    """A person has read the reason for the hold and pressed the button."""
+    approved: bool = False  # a person has read the reason for the hold and pressed the button
 
     @property
     def between(self) -> bool:

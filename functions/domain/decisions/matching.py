@@ -265,8 +265,7 @@ class Overlap(Struct, frozen=True):
 
     earlier: str
     later: str
-    always: bool
-    """True: the later one never gets an alert. False: some alerts may match both, and the order decides."""
+    always: bool  # True: the later one never gets an alert. False: some alerts may match both, and the order decides.
 
 
 def overlaps(runbooks: Mapping[str, Runbook]) -> list[Overlap]:

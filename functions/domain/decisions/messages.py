@@ -21,14 +21,12 @@ TAKEN_WITHIN_S = 86400.0
 NO_RUNBOOK = runbooks.Escalation()
 TO_ASKED = (APPROVE, DECLINE, PAUSE)
 TO_ESCALATED = (ACKNOWLEDGE, RESTART, PAUSE)
-LATE_S = 3000.0
-"""Messages mention a wake-up that comes this late."""
+LATE_S = 3000.0  # messages mention a wake-up that comes this late
 
 OUTCOMES_KEPT = 20
 HOLDS_KEPT = 60
 TEXT_KEPT = 300
-LINKED_TRIGGERS = 5
-"""Number of alerts of an incident that keep their links: cards show those of the first."""
+LINKED_TRIGGERS = 5  # number of alerts of an incident that keep their links: cards show those of the first
 
 
 def to_alert_ref(case: MatchedAlert, *, linked: bool = True) -> AlertRef:

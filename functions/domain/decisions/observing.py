@@ -12,8 +12,7 @@ from functions.domain.model.incidents import Incident, QueueState
 from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot
 from functions.domain.model.runbooks import Rules, Runbook
 
-FOLLOWED_S = 86400.0
-"""Seconds to follow an incident: what hasn't healed by itself in a day won't."""
+FOLLOWED_S = 86400.0  # seconds to follow an incident: what hasn't healed by itself in a day won't
 
 SHARE, AT_MOST_S = 0.1, 1800.0
 """The next look comes after a tenth of the time so far, so a day takes about a hundred looks. At most half an hour: a look only

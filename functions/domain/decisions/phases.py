@@ -60,8 +60,7 @@ FIRST_LOOK_S = 20.0
 
 NO_ANSWER = Text("the answer to the start is lost")
 
-NUMBER_ANEW_S = 60.0
-"""How long after `not_after` Unstick gives up an attempt that it can't find: the runner's history may lag."""
+NUMBER_ANEW_S = 60.0  # how long after `not_after` Unstick gives up an attempt that it can't find: the runner's history may lag
 
 
 def run_phase(turn: Turn) -> None:

@@ -16,8 +16,7 @@ from functions.domain.model.runbooks import EvidenceJob, Rules, Runbook
 REPLACED_S = 10.0
 """Seconds after `due` from which any wake-up is accepted: the one that was created for it may be lost or failing."""
 
-Queues = dict[str, tuple[QueueRef, Runbook | None]]
-"""Queue key -> the queue, and the runbook that judges it."""
+Queues = dict[str, tuple[QueueRef, Runbook | None]]  # queue key -> the queue, and the runbook that judges it
 
 
 class Wanted(Struct, frozen=True):
@@ -25,10 +24,8 @@ class Wanted(Struct, frozen=True):
 
     target: Target | None
     queues: Queues
-    follow: str | None = None
-    """The execution to follow, by id."""
-    tail: bool = False
-    """Whether to read its last log lines."""
+    follow: str | None = None  # the execution to follow, by id
+    tail: bool = False  # whether to read its last log lines
 
 
 def has_firing_target(event: AlertsReceived) -> bool:

@@ -52,11 +52,8 @@ from functions.domain.model.runbooks import Rules
 from functions.runtime.text import Text, in_brackets
 
 WEEK_S, DAY_S = 7 * 86400.0, 86400.0
-UNTOLD_S = 60.0
-"""An unposted message keeps a document due at most this far ahead."""
-
-BUNDLE_S = 20.0
-"""How long a message waits for others to be bundled with."""
+UNTOLD_S = 60.0  # an unposted message keeps a document due at most this far ahead
+BUNDLE_S = 20.0  # how long a message waits for others to be bundled with
 
 BUNDLES_KEPT_S = 86400.0
 THREADS_KEPT = 20

@@ -27,10 +27,8 @@ class StepContext(Struct, frozen=True):
     at: float
     late_s: float = 0.0
     crowd: bool = False
-    was_saved: bool = True
-    """The incident was in the document before this step, so people expect an outcome."""
-    wake_at: float | None = None
-    """The time of the wake-up that was created during the observation, before anything was decided."""
+    was_saved: bool = True  # the incident was in the document before this step, so people expect an outcome
+    wake_at: float | None = None  # the time of the wake-up that was created during the observation, before anything was decided
 
     def due_within(self, seconds: float) -> float:
         """When to check, at most `seconds` from now: at the existing wake-up if that comes earlier."""

@@ -18,22 +18,16 @@ from functions.domain.model.runbooks import Symptom
 from functions.domain.texts.words import duration
 from functions.runtime.text import Phrase, Text, join
 
-RECENT_S = 10.0
-"""Three samples, 5 s apart. A working queue processes something in this time, or between its last three samples."""
-
-SAMPLE_LATE_S = 1.0
-"""The broker collects every 5 s, a little late at times. A check that comes too early costs another 5 s."""
+RECENT_S = 10.0  # three samples, 5 s apart. A working queue processes something in this time, or between its last three samples.
+SAMPLE_LATE_S = 1.0  # the broker collects every 5 s, a little late at times. A check that comes too early costs another 5 s.
 
 SOONEST_S = 1.0
 SETTLED_S = 10.0
 """What RabbitMQ shows of a queue is up to 9 s old: without channels, a new consumer that was given the message of the one before
 it looks like that one (measured)."""
 
-LATE_FOR_S = 30.0
-"""Seconds after which a problem that should pass by itself is reported to people."""
-
-SLOW_AFTER = 3
-"""A queue that has been unsure for so many times `for`, and moved meanwhile, is a slow one."""
+LATE_FOR_S = 30.0  # seconds after which a problem that should pass by itself is reported to people
+SLOW_AFTER = 3  # a queue that has been unsure for so many times `for`, and moved meanwhile, is a slow one
 
 
 class Candidate(Struct, frozen=True):
@@ -48,10 +42,8 @@ class Judgement(Struct, frozen=True):
     health: Health
     why: Phrase
     proof: Proof | None = None
-    held_by: tuple[Channel, ...] = ()
-    """The channels that are proved to hold messages."""
-    again_in_s: float | None = None
-    """When another check may prove it; None if only a change can."""
+    held_by: tuple[Channel, ...] = ()  # the channels that are proved to hold messages
+    again_in_s: float | None = None  # when another check may prove it; None if only a change can
 
 
 class Trust(Struct, frozen=True):
@@ -59,14 +51,10 @@ class Trust(Struct, frozen=True):
 
     steady_s: float = math.inf
     """For how long the samples can be relied on: a node that left took its samples of all times with it."""
-    same_consumers_s: float = 0.0
-    """For how long the queue is known to have had the consumers that it has."""
-    unsure_s: float = 0.0
-    """For how long the queue has been unsure."""
-    consumed: bool = False
-    """The queue is known to have had a consumer, whatever its counters say."""
-    same_oldest_s: float = 0.0
-    """Seconds for which its oldest message has certainly been the same."""
+    same_consumers_s: float = 0.0  # for how long the queue is known to have had the consumers that it has
+    unsure_s: float = 0.0  # for how long the queue has been unsure
+    consumed: bool = False  # the queue is known to have had a consumer, whatever its counters say
+    same_oldest_s: float = 0.0  # seconds for which its oldest message has certainly been the same
 
 
 def judge(symptom: Symptom, seen: QueueSnapshot, trust: Trust) -> Judgement:

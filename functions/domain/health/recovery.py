@@ -25,8 +25,7 @@ from functions.runtime.text import Phrase, Text
 class Since(Struct, frozen=True):
     """The time of a check. The runner's clock, `ahead_s` ahead of ours, is known to the second."""
 
-    age_s: float
-    """Seconds since the restart ended."""
+    age_s: float  # seconds since the restart ended
     now: float
     ahead_s: float = 0.0
 

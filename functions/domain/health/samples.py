@@ -12,8 +12,7 @@ from statistics import median
 
 from functions.domain.model.observations import Samples
 
-GAP = 2.5
-"""As a multiple of the usual sample interval: one missing sample is fine, two in a row aren't."""
+GAP = 2.5  # as a multiple of the usual sample interval: one missing sample is fine, two in a row aren't
 
 
 def spacing_s(samples: Samples) -> float:

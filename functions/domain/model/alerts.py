@@ -10,28 +10,24 @@ from functions.domain.model.codes import Reason
 from functions.domain.model.runbooks import Runbook
 from functions.runtime.text import Phrase
 
-SUSPICION = ("unstick", "suspicion")
-"""Label and value of an early alert, which fires long before the queue certainly is stuck."""
+SUSPICION = ("unstick", "suspicion")  # label and value of an early alert, which fires long before the queue certainly is stuck
 
 
 class Alert(Struct, frozen=True):
     """One entry of a notification's `alerts`, from Grafana or Alertmanager."""
 
     fingerprint: str
-    source: str
-    """The sender's external URL and organisation: fingerprints are unique only inside one source."""
+    source: str  # the sender's external URL and organisation: fingerprints are unique only inside one source
     firing: bool
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
     starts_at: float
-    ends_at: float | None = None
-    """None while the alert fires (Grafana sends year 1)."""
+    ends_at: float | None = None  # None while the alert fires (Grafana sends year 1)
     generator_url: str = ""
     silence_url: str = ""
     dashboard_url: str = ""
     panel_url: str = ""
-    test: bool = False
-    """Sent by the Test button of a contact point."""
+    test: bool = False  # sent by the Test button of a contact point
 
     @property
     def name(self) -> str:
@@ -69,12 +65,9 @@ class Target(Struct, frozen=True):
 class QueueRef(Struct, frozen=True):
     """What a symptom watches: a queue, or anything with a depth. The symptom makes it from its own keys."""
 
-    kind: str
-    """The symptom's name."""
-    key: str
-    """Unique, `KIND:PLACE:NAME`. Identifies the queue in documents, the archive and logs."""
-    name: str
-    """For people."""
+    kind: str  # the symptom's name
+    key: str  # unique, `KIND:PLACE:NAME`. Identifies the queue in documents, the archive and logs.
+    name: str  # for people
     keys: Mapping[str, str]
     """The symptom's own keys of unstick.yaml, with the alert's labels filled in: everything it needs to read the queue."""
 

@@ -11,17 +11,10 @@ from functions.domain.model.incidents import AlertRef, Archive, Document, Eviden
 from functions.domain.model.messages import Message
 from functions.domain.model.observations import QueueHistory, QueueSnapshot
 
-QUEUES_KEPT = 20
-"""Queues of an incident. Every step reads all of them."""
-
-ALERTS_KEPT = 50
-"""Alerts of an incident. Fingerprint and start identify an alert, so each is kept."""
-
-MAX_BYTES = 256_000
-"""Bytes of a document as JSON. Every step writes it, and every list of open documents reads it."""
-
-HISTORY_KEPT = 40
-"""Entries of an incident's history that are kept: the first and the last ones."""
+QUEUES_KEPT = 20  # queues of an incident. Every step reads all of them.
+ALERTS_KEPT = 50  # alerts of an incident. Fingerprint and start identify an alert, so each is kept.
+MAX_BYTES = 256_000  # bytes of a document as JSON. Every step writes it, and every list of open documents reads it.
+HISTORY_KEPT = 40  # entries of an incident's history that are kept: the first and the last ones
 
 BUNDLED_KEPT = 1000
 FEW = 5

@@ -60,8 +60,7 @@ class Phase(StrEnum):
     STARTING = "starting"
     RUNNING = "running"
     VERIFYING = "verifying"
-    OBSERVING = "observing"
-    """Held by the mode `observe`, and followed to see whether it heals without Unstick."""
+    OBSERVING = "observing"  # held by the mode `observe`, and followed to see whether it heals without Unstick
 
 
 class Action(StrEnum):
@@ -92,25 +91,17 @@ class Ending(StrEnum):
 class Health(StrEnum):
     ILL = "ill"
     WELL = "well"
-    UNSURE = "unsure"
-    """Over the limit, but Unstick must check again before it can call the queue stuck."""
+    UNSURE = "unsure"  # over the limit, but Unstick must check again before it can call the queue stuck
     UNKNOWN = "unknown"
-    NEVER_CONSUMED = "never_consumed"
-    """Messages wait and nobody takes them, and no consumer is known that ever took any."""
-    GOING_ROUND = "going_round"
-    """The same messages are delivered again and again, and none is acknowledged."""
+    NEVER_CONSUMED = "never_consumed"  # messages wait and nobody takes them, and no consumer is known that ever took any
+    GOING_ROUND = "going_round"  # the same messages are delivered again and again, and none is acknowledged
 
 
 class Proof(StrEnum):
     """The proof behind a restart."""
 
-    HELD = "held"
-    """A consumer holds messages and does nothing with them."""
-    UNSERVED = "unserved"
-    """Messages wait, and consumers that hold nothing are given none."""
-    UNATTENDED = "unattended"
-    """Messages wait, and the consumer that the queue had is gone."""
-    OLDEST = "oldest"
-    """The oldest message stays the same and is too old, whatever else moves."""
-    STILL = "still"
-    """Messages wait and no work is done; the workers can't be seen."""
+    HELD = "held"  # a consumer holds messages and does nothing with them
+    UNSERVED = "unserved"  # messages wait, and consumers that hold nothing are given none
+    UNATTENDED = "unattended"  # messages wait, and the consumer that the queue had is gone
+    OLDEST = "oldest"  # the oldest message stays the same and is too old, whatever else moves
+    STILL = "still"  # messages wait and no work is done; the workers can't be seen

@@ -24,14 +24,10 @@ class AlertsReceived(Struct, frozen=True):
     """Alerts of one target arrived, or one alert without a target."""
 
     cases: tuple[MatchedAlert, ...]
-    incident: str
-    """The id that a new incident gets."""
-    crowd: bool = False
-    """True for one of many targets in the same notification: its message is bundled."""
-    handed_over_at: float | None = None
-    """When the webhook ran out of time and handed the alerts to the scheduler."""
-    left_out: int = 0
-    """The number of further alerts that didn't fit into one task of the scheduler."""
+    incident: str  # the id that a new incident gets
+    crowd: bool = False  # one of many targets in the same notification: its message is bundled
+    handed_over_at: float | None = None  # when the webhook ran out of time and handed the alerts to the scheduler
+    left_out: int = 0  # further alerts that didn't fit into one task of the scheduler
     origin: Origin = Origin()
     hurries: bool = False
     """The only target of its notification, and more than a suspicion: worth a wake-up that may turn out to be unneeded."""
@@ -40,10 +36,8 @@ class AlertsReceived(Struct, frozen=True):
 class TimerFired(Struct, frozen=True):
     """A wake-up, from any sender, however late."""
 
-    due: float | None = None
-    """The `due` that it was created for. None: from the sweep, or from an earlier release."""
-    at_once: bool = False
-    """From the process that just deferred the decision: it decides again without waiting for `due`."""
+    due: float | None = None  # the `due` that it was created for. None: from the sweep, or from an earlier release.
+    at_once: bool = False  # from the process that just deferred the decision: it decides again without waiting for `due`
 
 
 class Approved(Struct, frozen=True):
@@ -94,10 +88,8 @@ class StartResult(Struct, frozen=True):
     remedy: Phrase = ""
     busy: bool = False
     unsent: Reason | None = None
-    unread: bool = False
-    """Nothing was sent because the kill switch could not be read, or the storm slot is uncertain."""
-    unclear: Phrase = ""
-    """What the runner said instead of an answer."""
+    unread: bool = False  # nothing was sent because the kill switch could not be read, or the storm slot is uncertain
+    unclear: Phrase = ""  # what the runner said instead of an answer
     mismatch: bool = False
     """The job ran with other options than Unstick sent. `execution` is as it was seen after the abort, and `refusal` says why
     it could not be aborted."""
@@ -126,8 +118,7 @@ class Waiting(Struct, frozen=True):
     channel: str
     name: str
     link: str = ""
-    calls: bool = True
-    """Whether it is urgent."""
+    calls: bool = True  # whether it is urgent
 
 
 class Bundled(Struct, frozen=True):
@@ -188,10 +179,8 @@ class Start(Struct, frozen=True):
     tag: str
     runner_not_after: float
     within_s: float
-    options: Mapping[str, str] = field(default_factory=dict)
-    """In addition to the target's own options."""
-    job: str = ""
-    """The remedy's job; empty: the target's."""
+    options: Mapping[str, str] = field(default_factory=dict)  # in addition to the target's own options
+    job: str = ""  # the remedy's job; empty: the target's
 
 
 class Collect(Struct, frozen=True):

@@ -10,8 +10,7 @@ from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.incidents import AlertRef, Document, Incident, Outcome
 
 SOURCE_KEPT = 200
-SAME_START_S = 60.0
-"""Grafana's replicas give the same alert slightly different start times."""
+SAME_START_S = 60.0  # Grafana's replicas give the same alert slightly different start times
 
 
 def alert_key(source: str, fingerprint: str) -> str:

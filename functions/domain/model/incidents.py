@@ -28,8 +28,7 @@ class AlertRef(Struct, frozen=True):
     name: str = ""
     summary: str = ""
     severity: str = ""
-    links: Mapping[str, str] = field(default_factory=dict)
-    """Destination (panel, dashboard, silence, alert, runbook) -> URL."""
+    links: Mapping[str, str] = field(default_factory=dict)  # destination (panel, dashboard, silence, alert, runbook) -> URL
     resolved_at: float | None = None
     suspicion: bool = False
 
@@ -37,23 +36,15 @@ class AlertRef(Struct, frozen=True):
 class Looks(Struct, frozen=True, omit_defaults=True, rename=lambda name: f"look_{name}"):
     """What an incident remembers of earlier readings of a queue, to notice discontinuities that one reading can't show."""
 
-    unsure_at: float | None = None
-    """The time of the first check in a row that was unsure whether it is stuck."""
-    unread_at: float | None = None
-    """The time of the first check in a row that could not read it."""
-    consumers: str = ""
-    """A digest of its consumers' ids,"""
-    consumers_at: float | None = None
-    """and since when it has been that."""
-    nodes: str = ""
-    """A digest of the names of the running nodes."""
-    steady_at: float | None = None
-    """Older samples are unreliable: a node was away, came or left, or a counter fell."""
+    unsure_at: float | None = None  # the time of the first check in a row that was unsure whether it is stuck
+    unread_at: float | None = None  # the time of the first check in a row that could not read it
+    consumers: str = ""  # a digest of its consumers' ids,
+    consumers_at: float | None = None  # and since when it has been that
+    nodes: str = ""  # a digest of the names of the running nodes
+    steady_at: float | None = None  # older samples are unreliable: a node was away, came or left, or a counter fell
     deliveries: int | None = None
-    consumed: bool = False
-    """Whether a consumer was ever seen."""
-    oldest_from: float | None = None
-    """Since when its oldest message has been the same."""
+    consumed: bool = False  # whether a consumer was ever seen
+    oldest_from: float | None = None  # since when its oldest message has been the same
 
 
 class AfterRestart(Struct, frozen=True):
@@ -61,23 +52,16 @@ class AfterRestart(Struct, frozen=True):
 
     depth: int | None = None
     acks: int | None = None
-    moved_at: float | None = None
-    """When it last moved."""
-    well_at: float | None = None
-    """Since when it has been healthy without interruption."""
+    moved_at: float | None = None  # when it last moved
+    well_at: float | None = None  # since when it has been healthy without interruption
     verdict: Verdict | None = None
-    looked_at: float | None = None
-    """When it was last checked."""
+    looked_at: float | None = None  # when it was last checked
     sample_at: float | None = None
     """The time of its newest sample at the last check, on the clock of who took it, if its figures are only as new as that."""
-    held_again: int = 0
-    """How many consumers have held a message for all of `for` since,"""
-    same_again: bool = False
-    """and whether one of these messages had been delivered before."""
-    came: bool = False
-    """Whether a consumer connected since, even if it is gone again."""
-    lost_since: int = 0
-    """Messages that are gone since the restart, and that nobody acknowledged."""
+    held_again: int = 0  # how many consumers have held a message for all of `for` since,
+    same_again: bool = False  # and whether one of these messages had been delivered before
+    came: bool = False  # whether a consumer connected since, even if it is gone again
+    lost_since: int = 0  # messages that are gone since the restart, and that nobody acknowledged
 
 
 class QueueState(Struct, frozen=True):
@@ -87,30 +71,20 @@ class QueueState(Struct, frozen=True):
     queue: QueueRef
     runbook: str
     joined_at: float
-    before: QueueSnapshot | None = None
-    """The last snapshot before the restart."""
-    proof: Proof | None = None
-    """The proof behind the restart,"""
-    held_by: tuple[Channel, ...] = ()
-    """and the channels that were proved to hold messages."""
+    before: QueueSnapshot | None = None  # the last snapshot before the restart
+    proof: Proof | None = None  # the proof behind the restart,
+    held_by: tuple[Channel, ...] = ()  # and the channels that were proved to hold messages
     looks: Looks = Looks()
     after: AfterRestart = AfterRestart()
-    consumers: int | None = None
-    """As many as the last check showed; after a restart, those that connected since."""
+    consumers: int | None = None  # as many as the last check showed; after a restart, those that connected since
     head_at: float | None = None
     curve: tuple[tuple[float, int], ...] = ()
-    holders: tuple[Holder, ...] = ()
-    """Who held its messages at the last check,"""
-    held_bytes: int | None = None
-    """and how large these were together."""
-    head_bytes: int | None = None
-    """The size of the oldest ready message, if known."""
-    alarm: Phrase = ""
-    """What the broker was short of at the last check."""
-    returns: Returns | None = None
-    """How often what is held may still return, at the last check."""
-    lost: int = 0
-    """Messages that earlier restarts of the incident have cost."""
+    holders: tuple[Holder, ...] = ()  # who held its messages at the last check,
+    held_bytes: int | None = None  # and how large these were together
+    head_bytes: int | None = None  # the size of the oldest ready message, if known
+    alarm: Phrase = ""  # what the broker was short of at the last check
+    returns: Returns | None = None  # how often what is held may still return, at the last check
+    lost: int = 0  # messages that earlier restarts of the incident have cost
 
 
 class PastAttempt(Struct, frozen=True):
@@ -119,8 +93,7 @@ class PastAttempt(Struct, frozen=True):
     tag: str
     execution: Execution | None
     how: str
-    holder_host: str = ""
-    """The only host that it restarted; empty: all."""
+    holder_host: str = ""  # the only host that it restarted; empty: all
 
 
 class HistoryEntry(Struct, frozen=True):
@@ -136,63 +109,46 @@ class HistoryEntry(Struct, frozen=True):
 class Evidence(Struct, frozen=True):
     """The evidence of an incident: the output of a read-only job before the first restart."""
 
-    options: Mapping[str, str] = field(default_factory=dict)
-    """Rendered from the labels of the alert that opened the incident."""
-    asked_at: float | None = None
-    """When its run was ordered, which happens once."""
-    until: float = 0.0
-    """The restart waits until then at most."""
+    options: Mapping[str, str] = field(default_factory=dict)  # rendered from the labels of the alert that opened the incident
+    asked_at: float | None = None  # when its run was ordered, which happens once
+    until: float = 0.0  # the restart waits until then at most
     execution: Execution | None = None
-    lines: tuple[str, ...] = ()
-    """The lines that cards show. The whole output is in the archive, as evidence/ID.txt."""
-    missing: Phrase = ""
-    """Why there is no evidence."""
-    without: Phrase = ""
-    """The option that was left out, and why."""
+    lines: tuple[str, ...] = ()  # the lines that cards show. The whole output is in the archive, as evidence/ID.txt.
+    missing: Phrase = ""  # why there is no evidence
+    without: Phrase = ""  # the option that was left out, and why
 
 
 class Approval(Struct, frozen=True):
     """The question to people, and their answer."""
 
-    nonce: str = ""
-    """The nonce that the approval link must name; empty if Unstick does not ask."""
+    nonce: str = ""  # the nonce that the approval link must name; empty if Unstick does not ask
     expires_at: float | None = None
     approved_by: str = ""
     approved_why: str = ""
     declined_by: str = ""
     once: bool = False
     """A person wanted one restart after an escalation: without success it goes back to people, whatever `attempts` says."""
-    overruled: bool = False
-    """A person approved, and that has not led to a restart yet."""
-    remedy: str = ""
-    """The remedy whose turn it is; empty: the restart."""
-    to_move: int = 0
-    """How many messages it would move."""
+    overruled: bool = False  # a person approved, and that has not led to a restart yet
+    remedy: str = ""  # the remedy whose turn it is; empty: the restart
+    to_move: int = 0  # how many messages it would move
 
 
 class Run(Struct, frozen=True):
     """The current attempt, from its order on."""
 
     runner_not_after: float | None = None
-    unclear: Phrase = ""
-    """The runner's answer to the start, if it was unclear."""
-    adopted: bool = False
-    """Somebody else started the execution."""
-    tail: tuple[str, ...] | None = None
-    """The last lines of its log."""
-    holder_host: str = ""
-    """The only host that it restarts, since its consumer alone is proved to hang; empty: all."""
-    draining_told: str = ""
-    """The mark of the last message about slow draining."""
+    unclear: Phrase = ""  # the runner's answer to the start, if it was unclear
+    adopted: bool = False  # somebody else started the execution
+    tail: tuple[str, ...] | None = None  # the last lines of its log
+    holder_host: str = ""  # the only host that it restarts, since its consumer alone is proved to hang; empty: all
+    draining_told: str = ""  # the mark of the last message about slow draining
 
 
 class Observed(Struct, frozen=True):
     """The course of an incident without Unstick, in mode `observe`."""
 
-    observed_at: float | None = None
-    """When a restart would have been ordered."""
-    healed_at: float | None = None
-    """Since when all its queues were healthy in every check."""
+    observed_at: float | None = None  # when a restart would have been ordered
+    healed_at: float | None = None  # since when all its queues were healthy in every check
 
 
 class Incident(Struct, frozen=True):
@@ -204,35 +160,24 @@ class Incident(Struct, frozen=True):
     runbook: str
     queues: tuple[QueueState, ...]
     triggers: tuple[AlertRef, ...]
-    due: float = 0.0
-    """When the incident's next step is due; the document's `due` may be earlier, for a message."""
-    waits_from: float = 0.0
-    """The start of its waiting time, if a cooldown or an approval moved it."""
-    attempt: int = 0
-    """The number of the current or last attempt."""
-    restarts: int = 0
-    """How many executions were restarts (refused late starts do not count)."""
+    due: float = 0.0  # when the incident's next step is due; the document's `due` may be earlier, for a message
+    waits_from: float = 0.0  # the start of its waiting time, if a cooldown or an approval moved it
+    attempt: int = 0  # the number of the current or last attempt
+    restarts: int = 0  # how many executions were restarts (refused late starts do not count)
     tries: tuple[PastAttempt, ...] = ()
-    reason: Reason | None = None
-    """The reason why it waits, asks or was last held."""
+    reason: Reason | None = None  # the reason why it waits, asks or was last held
     detail: Phrase = ""
-    execution: Execution | None = None
-    """The execution of the current attempt."""
+    execution: Execution | None = None  # the execution of the current attempt
     run: Run = Run()
-    runner_ahead_s: float = 0.0
-    """The runner's clock minus ours, at the last observation."""
+    runner_ahead_s: float = 0.0  # the runner's clock minus ours, at the last observation
     looked_at: float | None = None
     """When the last check that counted was made; while a restart runs, the last that saw it running."""
-    evidence: Evidence | None = None
-    """None: the runbook had no evidence job when the incident began."""
+    evidence: Evidence | None = None  # None: the runbook had no evidence job when the incident began
     approval: Approval = Approval()
     observed: Observed = Observed()
-    told: tuple[str, ...] = ()
-    """The channels that got a message about this incident."""
-    start_page: str = ""
-    """Where people start the job by hand."""
-    history: tuple[HistoryEntry, ...] = ()
-    """The decisions with their times, for people. No decision depends on it."""
+    told: tuple[str, ...] = ()  # the channels that got a message about this incident
+    start_page: str = ""  # where people start the job by hand
+    history: tuple[HistoryEntry, ...] = ()  # the decisions with their times, for people. No decision depends on it.
 
     @property
     def first_alert_at(self) -> float:
@@ -265,13 +210,11 @@ class Outcome(Struct, frozen=True):
     reason: Reason | None
     at: float
     triggers: tuple[AlertRef, ...]
-    runner_ended_at: float | None = None
-    """When the last restart ended, on the runner's clock."""
+    runner_ended_at: float | None = None  # when the last restart ended, on the runner's clock
     channels: tuple[str, ...] = ()
     restarts: int = 0
     queues: tuple[QueueRef, ...] = ()
-    by: str = ""
-    """The person who ended it."""
+    by: str = ""  # the person who ended it
 
     @property
     def settles(self) -> bool:
@@ -307,18 +250,13 @@ class Escalation(Struct, frozen=True):
     incident: str
     runbook: str
     at: float
-    due: float | None = None
-    """The time of the next reminder; None: no more reminders."""
-    nonce: str = ""
-    """The nonce of the link with which somebody takes it; empty if there is no address for it."""
-    told: int = 0
-    """The number of reminders sent."""
+    due: float | None = None  # the time of the next reminder; None: no more reminders
+    nonce: str = ""  # the nonce of the link with which somebody takes it; empty if there is no address for it
+    told: int = 0  # reminders sent
     taken_by: str = ""
     taken_at: float | None = None
-    queues: tuple[QueueState, ...] = ()
-    """What a person's restart has to heal: which queues, by which runbooks."""
-    start_page: str = ""
-    """Where people start the job by hand."""
+    queues: tuple[QueueState, ...] = ()  # what a person's restart has to heal: which queues, by which runbooks
+    start_page: str = ""  # where people start the job by hand
 
 
 class Document(Struct, frozen=True):
@@ -338,8 +276,7 @@ class Document(Struct, frozen=True):
     escalation: Escalation | None = None
     threads: Mapping[str, str] = field(default_factory=dict)
     """`channel/incident` -> the handle that the channel needs to reply in the incident's thread."""
-    bundled: Mapping[str, float] = field(default_factory=dict)
-    """In bundle documents only: message id -> when it was moved here."""
+    bundled: Mapping[str, float] = field(default_factory=dict)  # in bundle documents only: message id -> when it was moved here
     requests: Mapping[str, float] = field(default_factory=dict)
     """Signed request whose alerts were decided -> when copies of it stop being accepted."""
     passed: Mapping[str, int] = field(default_factory=dict)

@@ -17,24 +17,18 @@ class Card(Struct, frozen=True):
     headline: str
     facts: tuple[tuple[str, str], ...] = ()
     text: tuple[str, ...] = ()
-    evidence: tuple[str, ...] = ()
-    """Log lines, shown literally."""
+    evidence: tuple[str, ...] = ()  # log lines, shown literally
     curve: tuple[tuple[float, int], ...] = ()
     links: tuple[tuple[str, str], ...] = ()
     mention: tuple[str, ...] = ()
-    incident: str = ""
-    """The messages of one incident share a thread."""
+    incident: str = ""  # the messages of one incident share a thread
     at: float = 0.0
     nonce: str = ""
     """The nonce of the link for people's answer. Only the link that ends in it is signed, when the card is posted."""
-    nonce_until: float = 0.0
-    """When that link expires."""
-    actions: tuple[str, ...] = ()
-    """The possible answers to it."""
-    token: str = ""
-    """The signed nonce, for chats with buttons. Set when the card is posted."""
-    evidence_title: str = ""
-    """The title of the lines in `evidence`; empty: they are the end of the job's log."""
+    nonce_until: float = 0.0  # when that link expires
+    actions: tuple[str, ...] = ()  # the possible answers to it
+    token: str = ""  # the signed nonce, for chats with buttons. Set when the card is posted.
+    evidence_title: str = ""  # the title of the lines in `evidence`; empty: they are the end of the job's log
 
 
 class Message(Struct, frozen=True):
@@ -43,9 +37,6 @@ class Message(Struct, frozen=True):
     id: str
     channel: str
     card: Card
-    bundle: str = ""
-    """A reason code: messages with the same code are sent together."""
-    name: str = ""
-    """The name of the target or alert in that message."""
-    link: str = ""
-    """Where people restart it by hand."""
+    bundle: str = ""  # a reason code: messages with the same code are sent together
+    name: str = ""  # the name of the target or alert in that message
+    link: str = ""  # where people restart it by hand

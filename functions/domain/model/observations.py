@@ -30,14 +30,11 @@ class Execution(Struct, frozen=True):
     status: str
     runner_started_at: float | None = None
     runner_ended_at: float | None = None
-    tag: str = ""
-    """INCIDENT.ATTEMPT if Unstick started it, otherwise empty."""
+    tag: str = ""  # INCIDENT.ATTEMPT if Unstick started it, otherwise empty
     runner_not_after: float | None = None
     user: str = ""
-    aborted_by: str = ""
-    """The user who aborted it."""
-    scheduled: bool = False
-    """It waits for a later start, and blocks the job until then."""
+    aborted_by: str = ""  # the user who aborted it
+    scheduled: bool = False  # it waits for a later start, and blocks the job until then
     retry_of_restart: bool = False
     """The runner's own retry of an execution that began in time, so the attempt was a restart anyway."""
 
@@ -82,27 +79,19 @@ class ExecutionHistory(Struct, frozen=True):
     runner_now: float
     executions: tuple[Execution, ...] = ()
     """Executions with the target's own options: running, scheduled and ended, newest start first."""
-    others: tuple[Execution, ...] = ()
-    """Unfinished executions of the same job with other options."""
-    followed: Execution | None = None
-    """The execution that the incident follows, at the end of its chain of retries."""
-    tail: tuple[str, ...] | None = None
-    """Its last log lines, if they were requested."""
-    read_at: float | None = None
-    """The time of `runner_now` on our clock."""
-    start_page: str = ""
-    """Where people start the job by hand, with the target's options filled in."""
+    others: tuple[Execution, ...] = ()  # unfinished executions of the same job with other options
+    followed: Execution | None = None  # the execution that the incident follows, at the end of its chain of retries
+    tail: tuple[str, ...] | None = None  # its last log lines, if they were requested
+    read_at: float | None = None  # the time of `runner_now` on our clock
+    start_page: str = ""  # where people start the job by hand, with the target's options filled in
 
 
 class Holder(Struct, frozen=True):
     """A consumer's connection that holds messages without acknowledging them."""
 
-    host: str
-    """The address that it came from."""
-    name: str = ""
-    """Its own name: that of its connection, otherwise its product."""
-    messages: int | None = None
-    """How many of this queue's messages it holds; None if its channel also holds messages of others."""
+    host: str  # the address that it came from
+    name: str = ""  # its own name: that of its connection, otherwise its product
+    messages: int | None = None  # how many of this queue's messages it holds; None if its channel also holds messages of others
     since: float | None = None
     """Since when its channel has neither received nor acknowledged anything, on our clock; None if unknown."""
 
@@ -114,34 +103,24 @@ Samples = tuple[tuple[float, int], ...]
 class Channel(Struct, frozen=True, omit_defaults=True):
     """A consumer's channel, with its own counters."""
 
-    id: str
-    """Its name, which never changes."""
+    id: str  # its name, which never changes
     host: str = ""
-    name: str = ""
-    """Its connection's own name."""
-    held: int = 0
-    """How many messages it has received and not acknowledged."""
+    name: str = ""  # its connection's own name
+    held: int = 0  # how many messages it has received and not acknowledged
     counted: int = 0
     """Held messages according to its counters: deliveries less acknowledgements. More than `held` if it rejects messages."""
-    work: Samples = ()
-    """Its deliveries and acknowledgements together."""
+    work: Samples = ()  # its deliveries and acknowledgements together
     redeliveries: Samples = ()
-    """Its redeliveries."""
-    returned: int | None = None
-    """How many these are by now; None where that is not known."""
-    shared: bool = False
-    """It also consumes other queues, so the queue of its messages is unknown."""
+    returned: int | None = None  # how many redeliveries by now; None where that is not known
+    shared: bool = False  # it also consumes other queues, so the queue of its messages is unknown
 
 
 class Returns(Struct, frozen=True, omit_defaults=True):
     """How often a held message may return to its queue. A consumer that goes, for whatever reason, returns all that it holds."""
 
-    limit: int
-    """The queue's delivery limit: the return after that many drops the message."""
-    used: int = 0
-    """How often a message that is held now has returned already, at most."""
-    dead_letters: bool = False
-    """What is over the limit goes to a dead-letter exchange instead."""
+    limit: int  # the queue's delivery limit: the return after that many drops the message
+    used: int = 0  # how often a message that is held now has returned already, at most
+    dead_letters: bool = False  # what is over the limit goes to a dead-letter exchange instead
 
     @property
     def left(self) -> int:
@@ -154,62 +133,41 @@ class QueueHistory(Struct, frozen=True, omit_defaults=True):
 
     ready: Samples = ()
     unacked: Samples = ()
-    deliveries: Samples = ()
-    """With and without acknowledgement, pushed or polled."""
+    deliveries: Samples = ()  # with and without acknowledgement, pushed or polled
     redeliveries: Samples = ()
-    publishes: Samples = ()
-    """Without what came by dead-lettering, and on RabbitMQ 4.x by AMQP 1.0 and MQTT."""
+    publishes: Samples = ()  # without what came by dead-lettering, and on RabbitMQ 4.x by AMQP 1.0 and MQTT
 
 
 class EvidenceReading(Struct, frozen=True):
     """An incident's evidence run in the runner."""
 
-    execution: Execution | None = None
-    """None: not in the history, or not yet."""
-    output: str | None = None
-    """Once it has ended: its output, with secrets masked; None if it could not be read."""
-    problem: Phrase = ""
-    """Why it could not be read."""
-    awaited: bool = False
-    """The incident still waits for it, so nothing else was observed."""
+    execution: Execution | None = None  # None: not in the history, or not yet
+    output: str | None = None  # once it has ended: its output, with secrets masked; None if it could not be read
+    problem: Phrase = ""  # why it could not be read
+    awaited: bool = False  # the incident still waits for it, so nothing else was observed
 
 
 class QueueSnapshot(Struct, frozen=True):
     """One reading of a queue. None: could not be read."""
 
     at: float
-    depth: int
-    """Ready and unacknowledged."""
-    ready: int | None = None
-    """The part of the depth that nobody has taken yet."""
-    unacked: int | None = None
-    """The part of the depth that consumers hold."""
+    depth: int  # ready and unacknowledged
+    ready: int | None = None  # the part of the depth that nobody has taken yet
+    unacked: int | None = None  # the part of the depth that consumers hold
     consumers: int | None = None
     consumer_ids: tuple[str, ...] | None = None
-    acks: int | None = None
-    """A counter of the work done on this queue, such as its acknowledgements."""
-    ack_samples: tuple[tuple[float, int], ...] = ()
-    """(the system's own time, counter), oldest first."""
-    depth_samples: tuple[tuple[float, int], ...] = ()
-    """(the system's own time, depth), oldest first."""
-    head_at: float | None = None
-    """When the oldest waiting message was published, if publishers set it."""
-    head_bytes: int | None = None
-    """The size of that message; known if it is the only ready one."""
-    held_bytes: int | None = None
-    """The total size of the unacknowledged messages."""
-    holders: tuple[Holder, ...] = ()
-    """Who holds the unacknowledged messages; empty if unknown."""
-    behind_s: float = 0.0
-    """The age of the depth at `at`; 0 if it is live. Counter and consumers may be SETTLED_S older."""
-    zeros: bool = False
-    """Whether a sample of 0 is real. RabbitMQ also shows 0 for a sample between two of its collections."""
-    blind: Unknown | None = None
-    """Why missing work can't be proved; then the queue is not stuck. `late`: this passes by itself."""
-    later: int = 0
-    """Messages beyond the depth that wait for their time: dead-lettered at least once, or delayed before a retry."""
-    deliveries: int | None = None
-    """The number of deliveries; None if they aren't counted, or there was none."""
+    acks: int | None = None  # a counter of the work done on this queue, such as its acknowledgements
+    ack_samples: tuple[tuple[float, int], ...] = ()  # (the system's own time, counter), oldest first
+    depth_samples: tuple[tuple[float, int], ...] = ()  # (the system's own time, depth), oldest first
+    head_at: float | None = None  # when the oldest waiting message was published, if publishers set it
+    head_bytes: int | None = None  # the size of that message; known if it is the only ready one
+    held_bytes: int | None = None  # the total size of the unacknowledged messages
+    holders: tuple[Holder, ...] = ()  # who holds the unacknowledged messages; empty if unknown
+    behind_s: float = 0.0  # the age of the depth at `at`; 0 if it is live. Counter and consumers may be SETTLED_S older.
+    zeros: bool = False  # whether a sample of 0 is real. RabbitMQ also shows 0 for a sample between two of its collections.
+    blind: Unknown | None = None  # why missing work can't be proved; then the queue is not stuck. `late`: this passes by itself.
+    later: int = 0  # messages beyond the depth that wait for their time: dead-lettered at least once, or delayed before a retry
+    deliveries: int | None = None  # the number of deliveries; None if they aren't counted, or there was none
     redeliveries: int | None = None
     published: int | None = None
     history: QueueHistory = QueueHistory()
@@ -217,20 +175,13 @@ class QueueSnapshot(Struct, frozen=True):
     """The channels of its consumers that acknowledge messages; None if they can't be seen."""
     unseen: Unknown | None = None
     """Why the channels can't be seen although they should: one consumer of several may hang unnoticed."""
-    consumed: bool = False
-    """It has or had a consumer, whatever its counters say."""
-    uncounted: bool = False
-    """No counter covers some consumer's work, as for AMQP 1.0 and MQTT on RabbitMQ 4.x."""
-    nodes: tuple[str, ...] = ()
-    """The running nodes of the cluster; empty if they can't be seen."""
-    node_down: bool = False
-    """A node of the cluster is down; only earlier checks show since when."""
-    nodes_up_s: float | None = None
-    """The minimum time for which all of these nodes have been running."""
-    alarm: Phrase = ""
-    """The resources that the broker is short of, so that it blocks publishers."""
-    returns: Returns | None = None
-    """How often held messages may return; None where there is no limit, or it is not known."""
+    consumed: bool = False  # it has or had a consumer, whatever its counters say
+    uncounted: bool = False  # no counter covers some consumer's work, as for AMQP 1.0 and MQTT on RabbitMQ 4.x
+    nodes: tuple[str, ...] = ()  # the running nodes of the cluster; empty if they can't be seen
+    node_down: bool = False  # a node of the cluster is down; only earlier checks show since when
+    nodes_up_s: float | None = None  # the minimum time for which all of these nodes have been running
+    alarm: Phrase = ""  # the resources that the broker is short of, so that it blocks publishers
+    returns: Returns | None = None  # how often held messages may return; None where there is no limit, or it is not known
 
     @property
     def holds_unacked(self) -> bool:
@@ -247,8 +198,7 @@ class Pause(Struct, frozen=True):
     at: float = 0.0
     on: bool = True
     version: int = FIRST_VERSION
-    until: float | None = None
-    """When it turns off by itself. A former release ignores this and stays paused."""
+    until: float | None = None  # when it turns off by itself. A former release ignores this and stays paused.
 
     def holds_at(self, now: float) -> bool:
         """Whether restarts are off at this time."""
@@ -276,13 +226,9 @@ class Observation(Struct, frozen=True):
     """The state of the symptom, the runner and the kill switch at one moment."""
 
     ledger: ExecutionHistory | Unknown
-    queues: Mapping[str, QueueSnapshot | Unknown]
-    """By `QueueRef.key`."""
+    queues: Mapping[str, QueueSnapshot | Unknown]  # by `QueueRef.key`
     pause: Pause | Unknown | None
     storm: Storm | Unknown
-    start_page: str = ""
-    """Where people start the job by hand, as far as it is known without the history: without the options."""
-    nonce: str = ""
-    """Random, new for each observation: for an approval link, if one is sent."""
-    evidence: EvidenceReading | None = None
-    """None: this observation didn't read evidence."""
+    start_page: str = ""  # where people start the job by hand, as far as it is known without the history: without the options
+    nonce: str = ""  # random, new for each observation: for an approval link, if one is sent
+    evidence: EvidenceReading | None = None  # None: this observation didn't read evidence

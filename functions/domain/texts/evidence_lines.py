@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-MARK = ">> "
-"""The job's prefix for the lines that matter."""
-
-LINES, LINE = 12, 240
-"""Lines of evidence or of a job's log on a card, and characters of each."""
+MARK = ">> "  # the job's prefix for the lines that matter
+LINES, LINE = 12, 240  # lines of evidence or of a job's log on a card, and characters of each
 
 
 def choose_lines(output: str) -> tuple[str, ...]:

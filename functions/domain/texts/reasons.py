@@ -19,8 +19,7 @@ class Explained(Struct, frozen=True):
     short: Text
     why: Text
     todo: Text = NOTHING
-    by_hand: bool = False
-    """Whether people may have to start the job themselves, so that the card links to it."""
+    by_hand: bool = False  # whether people may have to start the job themselves, so that the card links to it
 
 
 REASONS: Mapping[Reason, Explained] = {
