@@ -23,8 +23,7 @@ AT_ONCE = 16
 
 class Documents(Struct, frozen=True):
     readable: tuple[Document, ...]
-    unreadable: tuple[tuple[str, Denied], ...]
-    """Documents of a newer release, or broken ones: (key, why and what to do)."""
+    unreadable: tuple[tuple[str, Denied], ...]  # documents of a newer release, or broken ones: (key, why and what to do)
 
 
 def name_of(document: Document) -> str:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from functions.bootstrap import Adapters
 from functions.domain.cards.drill_card import Leg
+from functions.domain.model.alerts import Target
+from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import HolderOption, Restart
 from functions.domain.texts.words import worded
 from functions.entrypoints.drill import wait_until
 from functions.runtime.errors import Unavailable
 from functions.runtime.text import Text, named
-
-if TYPE_CHECKING:
-    from functions.bootstrap import Adapters
-    from functions.domain.model.alerts import Target
-    from functions.domain.model.observations import Execution
 
 REFUSAL_S = 120.0
 RUNDECK_S = 10.0
@@ -26,10 +23,8 @@ LATE_BY_S = 3600.0
 
 
 def refusal(ports: Adapters, target: Target) -> Leg:
-    r"""Prove that the job refuses a start that comes an hour late, by requesting one.
-
-    Only if everything that `check` sees of the job is right, including its guard: without the guard this would be a restart.
-    """
+    """Prove that the job refuses a start that comes an hour late, by requesting one. Only if everything that `check` sees of
+    the job is right, including its guard: without the guard this would be a restart."""
     began = ports.monotonic()
     own = replace(target, options={name: value for name, value in target.options.items() if value})
     holder = HolderOption(own.holder, "") if own.holder else None

@@ -81,10 +81,8 @@ def restamped(recorded: Recorded, now: float) -> Recorded:
 
 
 def example(rules: Rules, labels: Mapping[str, str], now: float) -> Recorded:
-    r"""A firing alert with these labels, and with those that the matchers of the first fitting runbook require.
-
-    Raises Unusable if that runbook needs a label that is not given.
-    """
+    """A firing alert with these labels, and with those that the matchers of the first fitting runbook require. Raises Unusable
+    if that runbook needs a label that is not given."""
     for runbook in rules.runbooks.values():
         fixed = {matcher.label: value for matcher in runbook.match if (value := _plain(matcher)) is not None}
         if all(matches(matcher, labels) for matcher in runbook.match if matcher.label in labels):

@@ -17,12 +17,8 @@ from unstick.output import Unusable
 
 Observe = Callable[[tuple[MatchedAlert, ...], float], Observation]
 T = TypeVar("T")
-STUCK_MESSAGES = 100
-"""Messages of the made-up queue above its limit."""
-
-DONE = 1000
-"""Messages that the made-up queue's consumers acknowledged before it got stuck."""
-
+STUCK_MESSAGES = 100  # messages of the made-up queue above its limit
+DONE = 1000  # messages that the made-up queue's consumers acknowledged before it got stuck
 SAMPLE_EVERY_S = 5
 TIMES = frozenset({"at", "runner_started_at", "runner_ended_at", "runner_not_after", "head_at"})
 PARTS = {"ledger", "queues", "pause", "storm"}
@@ -62,11 +58,9 @@ def _steady(snapshot: QueueSnapshot, for_s: float) -> QueueSnapshot:
 
 
 def from_file(path: str) -> Observe:
-    """The observation in a JSON file; see `simulate --help`. Raises Unusable with the place of a mistake.
-
-    `queues`: by `rabbitmq:VHOST:NAME`, or `*` for all others. A time of 0 or less is relative to now. A queue without samples
-    has not changed for as long as the runbook requires.
-    """
+    """The observation in a JSON file; see `simulate --help`. Raises Unusable with the place of a mistake. `queues`: by
+    `rabbitmq:VHOST:NAME`, or `*` for all others. A time of 0 or less is relative to now. A queue without samples has not
+    changed for as long as the runbook requires."""
     try:
         content = json.loads(Path(path).read_bytes())
     except OSError as error:

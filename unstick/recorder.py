@@ -15,10 +15,8 @@ SOCKET_S = 30.0
 
 
 def keep_one(path: str, address: str) -> None:
-    r"""Wait for one notification at HOST:PORT, and write it to the file. Headers are left out because they contain secrets.
-
-    Raises Unusable if the address can't be listened on or the file can't be written.
-    """
+    """Wait for one notification at HOST:PORT, and write it to the file. Headers are left out because they contain secrets.
+    Raises Unusable if the address can't be listened on or the file can't be written."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
         raise output.Unusable(f"--listen {address} is not HOST:PORT. Write for example --listen 127.0.0.1:8090.")

@@ -33,18 +33,14 @@ Observe = Callable[[str, AlertsReceived, float], tuple[Document, Observation]]
 class SimulatedDecision(Struct, frozen=True):
     """What would happen to the alerts of one target."""
 
-    document: Document
-    """The document as it would be saved."""
+    document: Document  # the document as it would be saved
     cases: tuple[MatchedAlert, ...]
     reply: Reply
     detail: str
-    guards: tuple[tuple[str, Decision | None], ...]
-    """The result of each guard by itself; empty if none is evaluated."""
-    decides: str
-    """The deciding guard, if any."""
+    guards: tuple[tuple[str, Decision | None], ...]  # the result of each guard by itself; empty if none is evaluated
+    decides: str  # the deciding guard, if any
     told: tuple[str, ...]
-    again_at: float | None
-    """When the next decision would come."""
+    again_at: float | None  # when the next decision would come
     seen: Observation
 
     @property

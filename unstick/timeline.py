@@ -46,20 +46,16 @@ VERDICTS: Mapping[Verdict, Text] = {
 class Entry(Struct, frozen=True):
     """One thing that happened. `kind`: alert, check, decision, evidence, restart, verdict or outcome."""
 
-    at: float
-    """Unix seconds on our clock."""
+    at: float  # Unix seconds on our clock
     kind: str
     text: Phrase
     link: str = ""
-    lines: tuple[str, ...] = ()
-    """Log lines, shown literally."""
+    lines: tuple[str, ...] = ()  # log lines, shown literally
 
 
 def tell(incident: Incident, outcome: Outcome | None = None) -> tuple[Entry, ...]:
-    r"""The entries of an incident, oldest first; for an ended one, with its outcome.
-
-    Depths read between two other entries are one entry; the incident's curve has all of them.
-    """
+    """The entries of an incident, oldest first; for an ended one, with its outcome. Depths read between two other entries are
+    one entry; the incident's curve has all of them."""
     entries = [
         *(entry for trigger in incident.triggers for entry in _alert(trigger)),
         *(entry for watched in incident.queues for entry in _before(watched)),

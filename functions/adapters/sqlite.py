@@ -1,10 +1,9 @@
-r"""Opens SQLite files that several processes and threads share, and translates SQLite's errors.
+"""Opens SQLite files that several processes and threads share, and translates SQLite's errors.
 
 A connection is opened for each call and closed after it. So it is never shared between threads and never crosses a fork, which
-SQLite forbids. Measured on a local disk: a load takes 0.13 ms and a save 1.2 ms; 0.07 and 0.5 ms while somebody else, such as the
-local scheduler, has the file open (the last to close it moves the journal into it); 0.003 and 0.2 ms on a kept connection. That
-doesn't justify keeping connections.
-"""
+SQLite forbids. Measured on a local disk: a load takes 0.13 ms and a save 1.2 ms; 0.07 and 0.5 ms while somebody else, such as
+the local scheduler, has the file open (the last to close it moves the journal into it); 0.003 and 0.2 ms on a kept connection.
+That doesn't justify keeping connections."""
 
 from __future__ import annotations
 
@@ -13,14 +12,11 @@ import os
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.text import Text, named
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS documents (key TEXT PRIMARY KEY, body BLOB NOT NULL, generation INTEGER NOT NULL, due REAL);
@@ -42,12 +38,9 @@ _CREATING = threading.Lock()
 
 @contextlib.contextmanager
 def opened(system: str, path: str, *, timeout_s: float) -> Iterator[sqlite3.Connection]:
-    r"""A connection in autocommit mode, with all tables created, closed at the end of the `with` block.
-
-    Creates a missing file, readable by its owner only. Every statement waits at most `timeout_s` for other writers. Raises
-    Unavailable if that is not enough or the disk is full, Denied if the file can't be used at all; also for errors inside the
-    block.
-    """
+    """A connection in autocommit mode, with all tables created, closed at the end of the `with` block. Creates a missing file,
+    readable by its owner only. Every statement waits at most `timeout_s` for other writers. Raises Unavailable if that is not
+    enough or the disk is full, Denied if the file can't be used at all; also for errors inside the block."""
     if timeout_s <= 0:
         raise Unavailable(system, Text("deadline exceeded before sending"), late=True)
     connection = None
@@ -86,11 +79,9 @@ def _open(path: str, timeout_s: float) -> sqlite3.Connection:
 
 
 def _create(path: str) -> None:
-    """Create the file if it is missing, since SQLite itself would make it 0644.
-
-    Never open a file that may be in use: closing any descriptor of it drops all locks of this process on the file
-    (fcntl(2)). Another process may then believe that it is the last user, and delete a journal that is being written.
-    """
+    """Create the file if it is missing, since SQLite itself would make it 0644. Never open a file that may be in use: closing
+    any descriptor of it drops all locks of this process on the file (fcntl(2)). Another process may then believe that it is the
+    last user, and delete a journal that is being written."""
     with _CREATING:
         if not Path(path).exists():
             with contextlib.suppress(FileExistsError):

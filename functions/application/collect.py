@@ -17,10 +17,8 @@ from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.text import Text
 
 START_S = 5.0
-KEEP_S = 2.0
-"""Seconds to archive the output, in parallel with the save."""
-READ_S = 3.0
-"""Seconds for each check of the run. The last check may end this long after `within`."""
+KEEP_S = 2.0  # seconds to archive the output, in parallel with the save
+READ_S = 3.0  # seconds for each check of the run. The last check may end this long after `within`
 
 
 def evidence_path(incident: str) -> str:

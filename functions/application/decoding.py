@@ -1,9 +1,8 @@
-r"""Thread-safe typed decoding with msgspec.
+"""Thread-safe typed decoding with msgspec.
 
 msgspec (0.22) caches what it learns about a class on the class itself, before that is complete. If another thread decodes the
 class meanwhile, the process crashes with a segmentation fault, as one in five processes did whose first eight requests came at
-the same time. So a lock is held while a class is first decoded; after that no lock is needed.
-"""
+the same time. So a lock is held while a class is first decoded; after that no lock is needed."""
 
 from __future__ import annotations
 

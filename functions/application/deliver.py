@@ -22,8 +22,7 @@ from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.text import Text, in_language
 
 POST_S = 10.0
-POST_LEAST_S = 0.5
-"""Seconds. With less time left, a message waits for the wake-up: a post that times out may still arrive."""
+POST_LEAST_S = 0.5  # seconds. With less time left, a message waits for the wake-up: a post that times out may still arrive
 STORE_S = 5.0
 
 
@@ -97,11 +96,9 @@ def _post_in_order(ports: Ports, document: Document, messages: list[Message], ti
 
 
 def _sign_approval_link(ports: Ports, document: Document, card: Card) -> Card:
-    r"""Sign the card's approval link; the core has no keys. A link that came with the alert is never signed.
-
-    The token is in the fragment, which browsers don't send, so no request log has it. It ends in `/`: chats that detect links in
-    plain text leave out a trailing `_` or `-`, and tokens may end so.
-    """
+    """Sign the card's approval link; the core has no keys. A link that came with the alert is never signed. The token is in the
+    fragment, which browsers don't send, so no request log has it. It ends in `/`: chats that detect links in plain text leave
+    out a trailing `_` or `-`, and tokens may end so."""
     if not card.nonce:
         return card
     page = f"{ports.rules.public_url}/approve/#"
@@ -113,10 +110,8 @@ def _sign_approval_link(ports: Ports, document: Document, card: Card) -> Card:
 
 
 def post_to_all(ports: Ports, channels: Iterable[str], card: Card) -> dict[str, str]:
-    r"""Post one card to several channels at the same time, and to those of `escalate` if it is urgent.
-
-    Returns channel -> problem and remedy, empty if it was posted.
-    """
+    """Post one card to several channels at the same time, and to those of `escalate` if it is urgent. Returns channel ->
+    problem and remedy, empty if it was posted."""
     card, names = call_people(ports.rules, None, card, tuple(channels))
     results = ports.run_parallel([partial(post, ports, name, card, None, POST_S) for name in names], POST_S)
     return {name: _problem(result) for name, result in zip(names, results, strict=True)}

@@ -23,22 +23,14 @@ from functions.domain.model.events import AlertsReceived, Event, Origin, Reply, 
 from functions.runtime.errors import Denied, Unavailable, UnstickError
 from functions.runtime.text import Text
 
-DIRECT = 10
-"""Targets of one notification that are decided in the request; the others wait for their wake-ups."""
-
+DIRECT = 10  # targets of one notification that are decided in the request; the others wait for their wake-ups
 MOST_TARGETS = 1000
 MOST_ALERTS = 10_000
 """Limits of one notification, beyond which people are only told: ten lists, and a second to match so many alerts."""
-CROWD_KEY = "alert-crowd"
-"""The document that records what people were told about notifications beyond these limits."""
-
-HAND_OVER_S = 1.5
-"""Seconds beyond the budget, if the store did not answer in time. The total stays well under 10 s."""
-
+CROWD_KEY = "alert-crowd"  # the document that records what people were told about notifications beyond these limits
+HAND_OVER_S = 1.5  # seconds beyond the budget, if the store did not answer in time. The total stays well under 10 s
 LISTED = 100
-LISTED_BYTES = 600_000
-"""Bytes of alerts in one list: Cloud Tasks accepts 1 MB, and encoding adds less than a third."""
-
+LISTED_BYTES = 600_000  # bytes of alerts in one list: Cloud Tasks accepts 1 MB, and encoding adds less than a third
 SWEEP_AFTER_S = 60.0
 SWEEP_MOST = 200
 TOKEN_KEY = "runner-token"  # noqa: S105 - a document's name
@@ -81,9 +73,7 @@ def handle_notification(
     ports: Ports, cases: list[MatchedAlert], budget: Budget, origin: Origin = NO_ORIGIN, beyond: tuple[Alert, ...] = ()
 ) -> IntakeResult:
     """Decide or save every alert of a notification: ten targets directly, the rest in lists of up to 100 for their wake-ups.
-
-    `beyond`: alerts that were not even matched. People are told how many, and how many of more targets than `MOST_TARGETS`.
-    """
+    `beyond`: alerts that were not even matched. People are told how many, and how many of more targets than `MOST_TARGETS`."""
     groups = _limit_targets(ports, group_by_document(cases), beyond)
     now = ports.now()
     crowd, alone = len(groups) > DIRECT, len(groups) == 1

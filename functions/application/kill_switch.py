@@ -19,10 +19,8 @@ TRIES = 10
 
 
 def turn(ports: Ports, wanted: Pause) -> Pause | None:
-    """Save the new state of the switch. Returns the former state (None: off).
-
-    Raises Denied if a newer release wrote it, and Unavailable if it may not have been saved.
-    """
+    """Save the new state of the switch. Returns the former state (None: off). Raises Denied if a newer release wrote it, and
+    Unavailable if it may not have been saved."""
     body = encode(wanted)
     for _ in range(TRIES):
         stored = ports.store.load(KEY, timeout_s=STORE_S)

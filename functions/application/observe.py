@@ -24,12 +24,9 @@ from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import name_late
 from functions.runtime.text import Text
 
-LOOK_SHARE = 0.5
-"""The observation's share of the time left; the rest is for saving and acting."""
-
+LOOK_SHARE = 0.5  # the observation's share of the time left; the rest is for saving and acting
 LOOK_S = 20.0
-STORE, RUNNER = "store", "Rundeck"
-"""What a call that timed out was for."""
+STORE, RUNNER = "store", "Rundeck"  # what a call that timed out was for
 NOTHING_SEEN = Observation(NOT_CHECKED, {}, NOT_CHECKED, NOT_CHECKED)
 
 

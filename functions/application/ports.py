@@ -1,13 +1,12 @@
 """The protocols that adapters implement, and the application's view of all of them.
 
-An adapter is one module or package in runners/, symptoms/, stores/, schedulers/ or chats/: a frozen Struct, whose fields are its
-keys in unstick.yaml, with the methods of the protocol below. The line `ADAPTER: type[PROTOCOL] = CLASS` at its end lets mypy
-compare the two.
+An adapter is one module or package in runners/, symptoms/, stores/, schedulers/ or chats/: a frozen Struct, whose fields are
+its keys in unstick.yaml, with the methods of the protocol below. The line `ADAPTER: type[PROTOCOL] = CLASS` at its end lets
+mypy compare the two.
 
-Every method that calls an outside system takes `timeout_s`, the time for all of it. It raises `Unavailable` (no usable
-answer: the call may or may not have taken effect) or `Denied` (a clear refusal), and nothing else on purpose. No error contains a
-secret or a URL with a secret. Importing an adapter costs nothing: the methods import the clients that they need.
-"""
+Every method that calls an outside system takes `timeout_s`, the time for all of it. It raises `Unavailable` (no usable answer:
+the call may or may not have taken effect) or `Denied` (a clear refusal), and nothing else on purpose. No error contains a
+secret or a URL with a secret. Importing an adapter costs nothing: the methods import the clients that they need."""
 
 from __future__ import annotations
 
@@ -29,8 +28,7 @@ class Finding(Struct, frozen=True):
     """One line of `check`."""
 
     what: str
-    ok: bool | None
-    """None: unknown."""
+    ok: bool | None  # none: unknown
     detail: Phrase = ""
     remedy: Phrase = ""
 
@@ -118,8 +116,7 @@ class SymptomAdapter(Protocol):
 
 class Stored(Struct, frozen=True):
     body: bytes
-    generation: str
-    """Opaque. Every save changes it."""
+    generation: str  # opaque. Every save changes it
 
 
 class Listed(Struct, frozen=True):

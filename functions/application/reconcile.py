@@ -44,40 +44,27 @@ from functions.runtime.errors import Conflict, Denied, Unavailable
 from functions.runtime.text import Text
 
 STORE_S = 5.0
-LIST_S = 60.0
-"""Seconds to list all documents: Cloud Storage lists 1,000 with each request, one after the other."""
+LIST_S = 60.0  # seconds to list all documents: Cloud Storage lists 1,000 with each request, one after the other
 RUN_S = 10.0
-SETTLE_S = 1.0
-"""Seconds of the budget reserved for saving the result of a start."""
-
-TELL_LEAST_S = 0.5
-"""Seconds. With less time left, posting is left to the wake-up."""
-
+SETTLE_S = 1.0  # seconds of the budget reserved for saving the result of a start
+TELL_LEAST_S = 0.5  # seconds. With less time left, posting is left to the wake-up
 TELL_START_S = 5.0
 """Seconds that saving a start waits for the chat at most, so that one save has both: Cloud Storage takes one write a second to an
 object. With RUN_S and STORE_S it ends before the first check."""
 
-DATE_S = 1.0
-"""Resolution of the Date header, in seconds; `not_after` depends on it."""
-
-PAUSE_AGE_S = 1.0
-"""Seconds. The kill switch is read with the save, and again before acting if the save took longer than this."""
-
+DATE_S = 1.0  # resolution of the Date header, in seconds; `not_after` depends on it
+PAUSE_AGE_S = 1.0  # seconds. The kill switch is read with the save, and again before acting if the save took longer than this
 UNANSWERED = 2
-TRIES = 50
-"""Each conflict means that another process made progress, so this many indicate a defect. Usually the time ends first."""
+TRIES = 50  # each conflict means that another process made progress, so this many indicate a defect. Usually the time ends first
 
 
 class Saved(Struct, frozen=True):
     """A saved document, and what was read in parallel with the save."""
 
     generation: str
-    slot_error: Exception | None = None
-    """Why no storm slot was claimed; None if one was, or if none is needed."""
-    pause: Pause | Exception | None = None
-    """The kill switch, or the error of reading it; None if it is off."""
-    paused_at: float = 0.0
-    """Monotonic time of the request for the kill switch."""
+    slot_error: Exception | None = None  # why no storm slot was claimed; None if one was, or if none is needed
+    pause: Pause | Exception | None = None  # the kill switch, or the error of reading it; None if it is off
+    paused_at: float = 0.0  # monotonic time of the request for the kill switch
 
 
 class LoadedDocument(Struct, frozen=True):
@@ -86,14 +73,10 @@ class LoadedDocument(Struct, frozen=True):
     document: Document
     generation: str | None
     seen: Observation
-    shards: tuple[Shard, ...] = ()
-    """The documents of the storm slots."""
-    looked_from: float = 0.0
-    """Monotonic time at which the observation began."""
-    wake_at: float | None = None
-    """The time of a wake-up that was created during the observation."""
-    unlooked_at: float | None = None
-    """The time of the step if it needed no observation."""
+    shards: tuple[Shard, ...] = ()  # the documents of the storm slots
+    looked_from: float = 0.0  # monotonic time at which the observation began
+    wake_at: float | None = None  # the time of a wake-up that was created during the observation
+    unlooked_at: float | None = None  # the time of the step if it needed no observation
     to_post: frozenset[str] = frozenset()
     """The messages that this process posts. Another process may be posting the others at this moment."""
 
@@ -104,10 +87,8 @@ class LoadedDocument(Struct, frozen=True):
 
 
 def advance(ports: Ports, key: str, event: Event, budget: Budget) -> Reply | None:
-    """Advance one document by one event, and return the answer to Grafana.
-
-    Raises Unavailable or Denied if the document can't be loaded or saved; then a wake-up finds everything that was done.
-    """
+    """Advance one document by one event, and return the answer to Grafana. Raises Unavailable or Denied if the document can't
+    be loaded or saved; then a wake-up finds everything that was done."""
     conflicts = Unavailable("store", Text("another process kept changing the document"), late=True)
     failed, unanswered, wake_at = conflicts, 0, None
     for attempt in range(TRIES):
@@ -221,10 +202,8 @@ def _reload(ports: Ports, loaded: LoadedDocument, budget: Budget) -> LoadedDocum
 
 
 def _write_ahead_and_save(ports: Ports, loaded: LoadedDocument, change: Step, budget: Budget) -> Saved:
-    """Create the wake-up if none exists yet, then save. With the save of a start: claim its slot, read the kill switch.
-
-    With any save: archive evidence, before the step acts. A failure of that is ignored.
-    """
+    """Create the wake-up if none exists yet, then save. With the save of a start: claim its slot, read the kill switch. With
+    any save: archive evidence, before the step acts. A failure of that is ignored."""
     document, timeout_s = change.document, budget.at_most(STORE_S)
     wakes = [act for act in change.acts if isinstance(act, Wake)]
     ahead: list[Callable[[], Any]] = [
@@ -381,10 +360,8 @@ def _overdue_messages(document: Document, now: float) -> frozenset[str]:
 
 
 def _deliver_and_save(ports: Ports, loaded: LoadedDocument, budget: Budget, waited: frozenset[str]) -> None:
-    """Post and archive, and save the progress.
-
-    `waited`: ids of messages that have waited long enough for others of their kind to go out with them.
-    """
+    """Post and archive, and save the progress. `waited`: ids of messages that have waited long enough for others of their kind
+    to go out with them."""
     if budget.left_s < TELL_LEAST_S:
         return
     delivered = deliver_messages(ports, loaded.document, loaded.to_post, budget)

@@ -34,11 +34,9 @@ from functions.runtime.text import Text
 
 ARCHIVE_S = 30.0
 OLDER_S = 20.0
-OLDER_DAYS = 366
-"""How far back to search for the first incident."""
+OLDER_DAYS = 366  # how far back to search for the first incident
 HISTORY_S = 20.0
-AT_ONCE = 4
-"""Targets whose history is read at the same time; each needs three requests to Rundeck."""
+AT_ONCE = 4  # targets whose history is read at the same time; each needs three requests to Rundeck
 POST_S = 10.0
 DOCUMENTS_READ = 200
 
@@ -86,10 +84,8 @@ def read_archive(ports: Ports, since: str, timeout_s: float) -> Iterator[tuple[s
 
 
 def post_report(ports: Ports, channels: Iterable[str], days: int, now: float) -> Reported:
-    r"""Gather the data, compute the figures, and post to these channels. A channel that is down is logged and named.
-
-    Raises Unavailable or Denied if the archive of the last 30 days can't be read.
-    """
+    """Gather the data, compute the figures, and post to these channels. A channel that is down is logged and named. Raises
+    Unavailable or Denied if the archive of the last 30 days can't be read."""
     cost, card = compose(ports, now, days)
     problems = post_to_all(ports, channels, card)
     for name, problem in problems.items():
@@ -160,8 +156,7 @@ def _take_fixed(ports: Ports, gathering: _Gathering) -> None:
 
 def _take_documents(ports: Ports, gathering: _Gathering) -> list[Gap]:
     """Add what only the documents have: suspicions that came to nothing, and targets that Unstick never restarted, such as
-    those that it only observes and people restart.
-    """
+    those that it only observes and people restart."""
     try:
         keys = [entry.key for entry in ports.store.list_documents(timeout_s=ARCHIVE_S) if _names_target(entry.key)]
         keys.sort(key=lambda key: key in gathering.targets)  # if documents can't be read: the restarts of their targets

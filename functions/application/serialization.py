@@ -1,8 +1,7 @@
-r"""Encodes documents as JSON, and decodes them. Refuses documents of a newer release.
+"""Encodes documents as JSON, and decodes them. Refuses documents of a newer release.
 
-The parts of an incident and of its queues are stored flat, beside the other fields. So archive records keep their shape, and the
-former release can read what this one writes, during a rolling deployment and after a rollback.
-"""
+The parts of an incident and of its queues are stored flat, beside the other fields. So archive records keep their shape, and
+the former release can read what this one writes, during a rolling deployment and after a rollback."""
 
 from __future__ import annotations
 
@@ -21,9 +20,7 @@ from functions.runtime.text import Text
 T = TypeVar("T")
 
 
-PARTS = (*INCIDENT_PARTS, *QUEUE_PARTS)
-"""Fields of incidents and queues that are stored flat."""
-
+PARTS = (*INCIDENT_PARTS, *QUEUE_PARTS)  # fields of incidents and queues that are stored flat
 Reshape = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -64,10 +61,8 @@ def _reshape(value: Any, reshape: Reshape) -> Any:
 
 
 def decode(kind: type[T], body: bytes, name: str) -> T:
-    r"""Decode a Struct from a stored JSON text. Missing fields get their defaults, unknown ones are ignored.
-
-    Raises Denied if the text has a newer version, or isn't such a document.
-    """
+    """Decode a Struct from a stored JSON text. Missing fields get their defaults, unknown ones are ignored. Raises Denied if
+    the text has a newer version, or isn't such a document."""
     try:
         value = _decode(kind, body)
     except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:

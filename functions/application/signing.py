@@ -1,9 +1,8 @@
 """Signs the payloads of wake-ups and the tokens of approval links.
 
-Payloads are signed so that access to the scheduler alone can't make `verify` restart anything. A payload names a target,
-or contains deferred alerts or a press; everything else is read when it arrives. Payloads of alerts begin with the time of
-their hand-over, unsigned, so that people can be told of alerts whose key is gone.
-"""
+Payloads are signed so that access to the scheduler alone can't make `verify` restart anything. A payload names a target, or
+contains deferred alerts or a press; everything else is read when it arrives. Payloads of alerts begin with the time of their
+hand-over, unsigned, so that people can be told of alerts whose key is gone."""
 
 from __future__ import annotations
 
@@ -18,9 +17,7 @@ from functions.domain.model.codes import FIRST_VERSION
 from functions.runtime.errors import BadRequest, Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 
-_HANDED_OVER = re.compile(r"([0-9]{1,12})~")
-"""Unix seconds, in front of a payload of alerts. A signature contains no `~`."""
-
+_HANDED_OVER = re.compile(r"([0-9]{1,12})~")  # Unix seconds, in front of a payload of alerts. A signature contains no `~`
 CONTENTS = frozenset({"target", "deferred", "press"})
 """The kinds of content: a target to step, alerts to decide, or a button pressed in a chat."""
 
@@ -29,11 +26,9 @@ _APPROVAL = "unstick.approval"  # different salts, so that neither can be used a
 
 
 def sign(keys: tuple[SecretRef, ...], content: Mapping[str, Any]) -> str:
-    r"""Sign `{"v", "target"}`, `{"v", "deferred"}` or `{"v", "press"}` with the newest key. Equal contents give equal payloads.
-
-    The payload is compressed if that makes it shorter: Cloud Tasks accepts 1 MB. Raises Unavailable or Denied if the key can't be
-    read.
-    """
+    """Sign `{"v", "target"}`, `{"v", "deferred"}` or `{"v", "press"}` with the newest key. Equal contents give equal payloads.
+    The payload is compressed if that makes it shorter: Cloud Tasks accepts 1 MB. Raises Unavailable or Denied if the key can't
+    be read."""
     signed = _serializer(keys[0], _WAKE_UP).dumps(dict(content))
     handed_over = [entry.get("at", 0) for entry in content.get("deferred", ())]
     return f"{min(handed_over):.0f}~{signed}" if handed_over else signed

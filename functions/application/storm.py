@@ -16,20 +16,16 @@ from functions.domain.model.observations import Slot, Storm
 from functions.domain.model.runbooks import Rules
 from functions.runtime.errors import Conflict
 
-FIRST = "storm"
-"""Earlier releases keep all slots in this document."""
-
+FIRST = "storm"  # earlier releases keep all slots in this document
 MOST = 8
-TRIES = 50
-"""As in reconcile.py: each conflict means that another target took a slot."""
+TRIES = 50  # as in reconcile.py: each conflict means that another target took a slot
 
 
 class Shard(Struct, frozen=True):
     """One of the documents, as it was read."""
 
     key: str
-    room: int
-    """How many slots it may hold."""
+    room: int  # how many slots it may hold
     slots: tuple[Slot, ...] = ()
     generation: str | None = None
 
@@ -62,10 +58,8 @@ def plan_shards(ports: Ports, timeout_s: float) -> tuple[list[Callable[[], Any]]
 
 
 def claim_slot(ports: Ports, slot: Slot, shards: tuple[Shard, ...], timeout_s: float) -> None:
-    """Save this slot where there is room. If another target was faster, look for room again.
-
-    Raises Conflict if there is none any more; Unavailable or Denied if it is not known whether the slot is taken.
-    """
+    """Save this slot where there is room. If another target was faster, look for room again. Raises Conflict if there is none
+    any more; Unavailable or Denied if it is not known whether the slot is taken."""
     ends = ports.monotonic() + timeout_s
     overruled = not _with_room(shards, slot, ports.rules)  # the guard saw that too: people allow this restart
     for _ in range(TRIES):
@@ -91,10 +85,8 @@ def _current(shard: Shard, slot: Slot, rules: Rules) -> tuple[Slot, ...]:
 
 
 def _with_room(shards: tuple[Shard, ...], slot: Slot, rules: Rules) -> list[Shard]:
-    """Where the slot may go, the best first: the place that its target has; else each target begins elsewhere.
-
-    A document of an earlier release holds more than its share. What is too much takes places of the next ones.
-    """
+    """Where the slot may go, the best first: the place that its target has; else each target begins elsewhere. A document of an
+    earlier release holds more than its share. What is too much takes places of the next ones."""
     room, over = [], 0
     for shard in shards:
         current = _current(shard, slot, rules)

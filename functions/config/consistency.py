@@ -1,7 +1,6 @@
-r"""Finds mistakes of unstick.yaml that only several keys together show.
+"""Finds mistakes of unstick.yaml that only several keys together show.
 
-Places that are wrong by themselves are skipped; everything else is checked.
-"""
+Places that are wrong by themselves are skipped; everything else is checked."""
 
 from __future__ import annotations
 
@@ -20,8 +19,7 @@ from functions.domain.texts.masking import mask
 from functions.domain.texts.patterns import full_match
 
 T = TypeVar("T")
-Mistakes = Iterator[tuple[Path, str, str]]
-"""(place, what is wrong there, how to fix it)."""
+Mistakes = Iterator[tuple[Path, str, str]]  # (place, what is wrong there, how to fix it)
 
 
 def find_inconsistencies(top: Mapping[str, Any], wrong: set[Path], *, on_cloud_run: bool) -> Mistakes:
@@ -75,9 +73,6 @@ def _convert_rest(raw: Any, here: Path, wrong: set[Path], schema: Schema, kind: 
         return None
 
 
-# --- the top of the file ----------------------------------------------------------------------------------------------------
-
-
 def _check_top(top: Mapping[str, Any], wrong: set[Path], *, on_cloud_run: bool) -> Mistakes:
     runners, symptoms = registry.adapter_names("runners"), registry.adapter_names("symptoms")
     if sum(name in top for name in runners) != 1:
@@ -126,9 +121,6 @@ def _restarting_jobs(top: Mapping[str, Any]) -> set[str]:
     jobs = [_at(runbook, "restart", "job") for runbook in _list(top, "runbooks")]
     jobs += [_at(remedy, "job") for runbook in _list(top, "runbooks") for remedy in _list(runbook, "remedies")]
     return {job.lower() for job in jobs if isinstance(job, str)}
-
-
-# --- a runbook --------------------------------------------------------------------------------------------------------------
 
 
 def _check_symptom(raw: Any, here: Path, wrong: set[Path]) -> Mistakes:

@@ -1,9 +1,8 @@
-r"""Loads this process's configuration: unstick.yaml, or its prebuilt form from the archive for the cloud.
+"""Loads this process's configuration: unstick.yaml, or its prebuilt form from the archive for the cloud.
 
 Reading YAML and compiling every pattern takes as long as the rest of a cold start, so the archive contains the checked
-configuration. It lies beside unstick.yaml, holds that file's SHA-256, and is ignored beside any other file. What docs/security.md
-says about write access to unstick.yaml applies to it too.
-"""
+configuration. It lies beside unstick.yaml, holds that file's SHA-256, and is ignored beside any other file. What
+docs/security.md says about write access to unstick.yaml applies to it too."""
 
 from __future__ import annotations
 
@@ -22,10 +21,8 @@ DEFAULT_PATH = "unstick.yaml"
 
 @lru_cache(maxsize=1)
 def current_config() -> Config:
-    r"""The configuration of this process, read once: of the file that UNSTICK_CONFIG names, or prebuilt from it.
-
-    Raises ConfigError with all mistakes.
-    """
+    """The configuration of this process, read once: of the file that UNSTICK_CONFIG names, or prebuilt from it. Raises
+    ConfigError with all mistakes."""
     path = Path(os.environ.get("UNSTICK_CONFIG") or DEFAULT_PATH)
     prebuilt = load_prebuilt(path)
     if prebuilt is not None:

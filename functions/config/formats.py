@@ -1,8 +1,7 @@
-r"""The formats of values in unstick.yaml: how each is read from its text, and how it is described to people.
+"""The formats of values in unstick.yaml: how each is read from its text, and how it is described to people.
 
 `read` raises ValueError: without a message if the text simply doesn't have the format, otherwise with the mistake, a predicate
-that never repeats the value, which might be a secret; a mistyped duration is none.
-"""
+that never repeats the value, which might be a secret; a mistyped duration is none."""
 
 from __future__ import annotations
 
@@ -38,8 +37,7 @@ TEXT = MappingProxyType({"type": "string"})
 
 class Format(Struct, frozen=True):
     words: str
-    read: Callable[[Any], Any]
-    """Converts a text, or a mapping that fits its schema, to the JSON value that the types expect."""
+    read: Callable[[Any], Any]  # converts a text, or a mapping that fits its schema, to the JSON value that the types expect
     schema: Mapping[str, Any] = TEXT
 
 

@@ -1,8 +1,7 @@
-r"""Builds the JSON Schema of unstick.yaml from the types and the formats of formats.py.
+"""Builds the JSON Schema of unstick.yaml from the types and the formats of formats.py.
 
 Every scalar is a text here, as it stands in the file, and has a format. The keyword `adapters` stands for the keys of whichever
-adapter the file names there.
-"""
+adapter the file names there."""
 
 from __future__ import annotations
 
@@ -100,10 +99,8 @@ def _written(part: Schema, structs: Schema) -> dict[str, Any]:
 
 
 def expand_adapters(kind: str, named: Mapping[str, Schema] = MappingProxyType({})) -> dict[str, Any]:
-    r"""The schema of one adapter: a chat has a key `type` beside its own keys; others are a mapping with one key, the name.
-
-    `named`: the adapters whose keys are included; the others are listed by name only, and not imported.
-    """
+    """The schema of one adapter: a chat has a key `type` beside its own keys; others are a mapping with one key, the name.
+    `named`: the adapters whose keys are included; the others are listed by name only, and not imported."""
     settings = {name: named.get(name, {}) for name in registry.adapter_names(kind.rpartition("/")[2])}
     if kind != "chats":
         one = {"properties": settings, "additionalProperties": False, "minProperties": 1, "maxProperties": 1}

@@ -221,10 +221,8 @@ def _secrets_in(place: str, part: Any) -> Iterator[tuple[str, SecretRef]]:
 
 
 def to_config(data: Any) -> Config:
-    r"""Convert the JSON form to a Config. Imports the adapters that it names.
-
-    Raises msgspec.ValidationError, or KeyError for an unknown adapter.
-    """
+    """Convert the JSON form to a Config. Imports the adapters that it names. Raises msgspec.ValidationError, or KeyError for an
+    unknown adapter."""
     file = convert(data, File)
 
     rest = {name: getattr(file, name) for name in File.__struct_fields__ if name not in ("store", "scheduler", "channels")}

@@ -1,7 +1,6 @@
-r"""Finds all mistakes of a file by its schema, with place and remedy, and reads the values that are right.
+"""Finds all mistakes of a file by its schema, with place and remedy, and reads the values that are right.
 
-No mistake repeats a value.
-"""
+No mistake repeats a value."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-r"""Reads YAML as texts, lists and mappings, with the line of each.
+"""Reads YAML as texts, lists and mappings, with the line of each.
 
-A text stays as it stands in the file (YAML 1.2): `no` and 09:00 are texts. Mistakes never repeat a value, which could be a secret
-in the wrong place.
-"""
+A text stays as it stands in the file (YAML 1.2): `no` and 09:00 are texts. Mistakes never repeat a value, which could be a
+secret in the wrong place."""
 
 from __future__ import annotations
 
@@ -22,8 +21,7 @@ _QUOTED = re.compile(rf"({_SIGN})|\s*(?!{_SIGN})(['\"]).*\2")
 """Quoted parts of YAML's error messages. The group: one or two expected characters, such as ','."""
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "timestamp", "value", "merge")}
 
-Path = tuple[str | int, ...]
-"""Keys and list indexes, from the top of the file."""
+Path = tuple[str | int, ...]  # keys and list indexes, from the top of the file
 
 
 class Mistake(Struct, frozen=True):

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from flask import Request
 
 from functions.config.current import current_config
 from functions.entrypoints.responses import Response, json_response
 from functions.runtime import logs
 from functions.runtime.loopback import is_loopback
 
-if TYPE_CHECKING:
-    from flask import Request
-
-PLATFORM = "K_SERVICE"
-"""Set by Cloud Run, which lets in only callers with a permission."""
+PLATFORM = "K_SERVICE"  # set by Cloud Run, which lets in only callers with a permission
 FOREIGN = ("X-Forwarded-For", "Forwarded", "Origin")
 """Set by a proxy or a browser on this machine: the caller is somebody else. A page may also reach loopback by its own name."""
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.application.observe import read_pause
 from functions.application.ports import Finding, finding_of_error
+from functions.bootstrap import Adapters
 from functions.domain.model.alerts import MOVES
 from functions.domain.model.codes import Mode
 from functions.domain.model.observations import Pause
@@ -22,13 +22,8 @@ from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import run_parallel
 from functions.runtime.secrets import SecretRef
 
-if TYPE_CHECKING:
-    from functions.bootstrap import Adapters
-
-LEAST_HIDDEN = 8
-"""Characters of a secret; a shorter one is part of other words."""
-GRACE_S = 1.0
-"""Seconds beyond the time-out of each system that all together may take."""
+LEAST_HIDDEN = 8  # characters of a secret; a shorter one is part of other words
+GRACE_S = 1.0  # seconds beyond the time-out of each system that all together may take
 
 
 class Line(Struct, frozen=True):
@@ -76,10 +71,8 @@ def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float) -> l
 def ask_all(
     every: Sequence[Question], timeout_s: float, advance: Callable[[], None], secrets: Iterable[SecretRef] = ()
 ) -> list[Line]:
-    """Ask all systems at the same time. A line that several runbooks share appears once.
-
-    `secrets`: their values are left out, since a server may echo what it was sent.
-    """
+    """Ask all systems at the same time. A line that several runbooks share appears once. `secrets`: their values are left out,
+    since a server may echo what it was sent."""
 
     def ask(question: Question) -> list[Finding]:
         try:

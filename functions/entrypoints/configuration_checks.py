@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from functions.application.ports import Finding, finding_of_error
+from functions.bootstrap import Adapters
 from functions.domain.decisions import matching
 from functions.domain.decisions.messages import channels_for, default_channels
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.loopback import is_loopback
 from functions.runtime.secrets import SecretRef
 
-if TYPE_CHECKING:
-    from functions.bootstrap import Adapters
-
-SHORT_SECRET = 16
-"""Bytes. A shorter secret can be guessed from a signed body."""
+SHORT_SECRET = 16  # bytes. A shorter secret can be guessed from a signed body
 
 
 def check_configuration(ports: Adapters) -> list[Finding]:

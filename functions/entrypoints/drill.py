@@ -1,14 +1,13 @@
-r"""The drill sends marked test alerts through the deployed function and posts the time of each part. Nothing is restarted.
+"""The drill sends marked test alerts through the deployed function and posts the time of each part. Nothing is restarted.
 
 It needs no more rights than Grafana's secret and read access to the store. It sends one alert more than `webhook` decides
-directly, so that the last one goes through the scheduler to `verify`, as wake-ups do.
-"""
+directly, so that the last one goes through the scheduler to `verify`, as wake-ups do."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import asdict, replace
@@ -17,6 +16,7 @@ from functions.adapters.grafana import sender
 from functions.adapters.grafana.request import parse
 from functions.application.deliver import post_to_all
 from functions.application.intake import DIRECT, document_key
+from functions.bootstrap import Adapters
 from functions.domain.cards import drill_card
 from functions.domain.cards.card import DRILL
 from functions.domain.cards.drill_card import Leg
@@ -25,16 +25,12 @@ from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.text import Text
 
-if TYPE_CHECKING:
-    from functions.bootstrap import Adapters
-
 ALERTS = DIRECT + 1
 MARK = "unstick_drill"
 SOURCE = "https://drill.unstick.invalid/"
 POLL_S = 0.5
 LOAD_S = 10.0
-SCHEDULER_S = 120.0
-"""Seconds. A new instance of `verify` may need a minute to connect to a private network."""
+SCHEDULER_S = 120.0  # seconds. A new instance of `verify` may need a minute to connect to a private network
 
 
 class DrillResult(Struct, frozen=True):
@@ -61,12 +57,9 @@ def _leg_as_json(leg: Leg) -> dict[str, Any]:
 def run(
     ports: Adapters, *, url: str = "", tell: bool = True, also: Iterable[Leg] = (), on_leg: Callable[[Leg], None] = lambda _: None
 ) -> DrillResult:
-    """Send the alerts, follow them until a part fails, and post the times. `url`: where to send to, instead of `public_url`.
-
-    A failure at another `url` than the configured one isn't posted: it may be a typing error.
-
-    `also`: parts that are already done, reported with the others. Raises Denied if there is no URL or no secret.
-    """
+    """Send the alerts, follow them until a part fails, and post the times. `url`: where to send to, instead of `public_url`. A
+    failure at another `url` than the configured one isn't posted: it may be a typing error. `also`: parts that are already
+    done, reported with the others. Raises Denied if there is no URL or no secret."""
     at, legs = ports.now(), list(also)
     for leg in _follow(ports, url or ports.rules.public_url):
         legs.append(leg)
@@ -81,9 +74,6 @@ def run(
         if problem:
             ports.log("ERROR", f"the drill was not posted to {name}: {problem}", channel=name)
     return DrillResult(at, tuple(legs), problems)
-
-
-# --- the alerts and their way ------------------------------------------------------------------------------------------
 
 
 def notification(now: float) -> bytes:

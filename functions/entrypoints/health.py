@@ -14,8 +14,7 @@ from functions.entrypoints import access
 from functions.entrypoints.responses import Response, json_response
 from functions.runtime.errors import Denied, Unavailable
 
-KEPT_S = 5.0
-"""Strangers may ask as often as they like: an answer is kept this long."""
+KEPT_S = 5.0  # strangers may ask as often as they like: an answer is kept this long
 CHECK_S = 2.0
 OVERDUE_S = 120.0
 

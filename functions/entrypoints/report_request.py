@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from functions.bootstrap import Adapters
 
 MAX_BODY = 4096
-CHECK_S = 60.0
-"""Time-out of each system: a new instance may need a minute to connect to a private network."""
+CHECK_S = 60.0  # time-out of each system: a new instance may need a minute to connect to a private network
 
 
 def report(request: Request) -> Response:
@@ -28,9 +27,7 @@ def report(request: Request) -> Response:
 
 def respond(request: Request, ports: Adapters) -> Response:
     """POST {"what": "report"} (or no body): gather, post, and answer with the figures. {"what": "drill"} starts a drill.
-
-    {"check": true} checks every system with this function's network and identity, answers with all lines, and posts failures.
-    """
+    {"check": true} checks every system with this function's network and identity, answers with all lines, and posts failures."""
     from functions.application.report import post_report
 
     if request.method != "POST":

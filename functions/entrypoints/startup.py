@@ -5,25 +5,20 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from functions.config.current import DEFAULT_PATH, current_config
+from functions.config.settings import Config
 from functions.entrypoints import access
 from functions.runtime import logs
 from functions.runtime.errors import BadRequest, ConfigError, Denied, Unavailable
-
-if TYPE_CHECKING:
-    from functions.config.settings import Config
 
 LOCAL = "local"
 
 
 def start() -> None:
-    r"""Read the configuration, so that a mistake stops the process, and have each worker run the local scheduler.
-
-    functions-framework loads main.py in a parent process that serves nothing and forks the workers from it; only `--debug` serves
-    from the same process.
-    """
+    """Read the configuration, so that a mistake stops the process, and have each worker run the local scheduler.
+    functions-framework loads main.py in a parent process that serves nothing and forks the workers from it; only `--debug`
+    serves from the same process."""
     # By default gunicorn takes the headers SCRIPT_NAME and PATH_INFO, as from a proxy, from every process on this machine.
     os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
     try:
@@ -44,10 +39,8 @@ def start() -> None:
 
 
 def warn_of_unreadable_secrets(settings: Config) -> None:
-    r"""Log each secret that can't be read; otherwise the first rejected alert would be the first sign.
-
-    The process starts anyway: the value may come later. sm:// is skipped, since a start must not wait for a network.
-    """
+    """Log each secret that can't be read; otherwise the first rejected alert would be the first sign. The process starts
+    anyway: the value may come later. sm:// is skipped, since a start must not wait for a network."""
     for place, secret in settings.secrets:
         if secret.reference.startswith("sm://"):
             continue
@@ -58,10 +51,8 @@ def warn_of_unreadable_secrets(settings: Config) -> None:
 
 
 def _say_where() -> None:
-    r"""Print where functions-framework is about to listen, if its command line says so, and exit if the port is taken.
-
-    functions-framework itself prints nothing; if the port is taken it retries for seconds and ends in a traceback.
-    """
+    """Print where functions-framework is about to listen, if its command line says so, and exit if the port is taken.
+    functions-framework itself prints nothing; if the port is taken it retries for seconds and ends in a traceback."""
     if not {"--host", "--port"} <= set(sys.argv):
         return
     import socket

@@ -9,32 +9,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
+from flask import Request
 from msgspec import Struct, field
 
 from functions.adapters.grafana import request as grafana
 from functions.runtime.errors import BadRequest
 
-if TYPE_CHECKING:
-    from flask import Request
-
-BODY_S = 10.0
-"""Seconds for any body to arrive. 1,000 alerts (2.6 MB) take this long at 2.1 Mbit/s."""
-
+BODY_S = 10.0  # seconds for any body to arrive. 1,000 alerts (2.6 MB) take this long at 2.1 Mbit/s
 BASE_S = 2.0
-BYTES_PER_S = 256 * 1024
-"""A shorter body gets less: this time, and its announced length at this rate."""
-
-REFUSED_S = 1.0
-"""Seconds in which the body of a refused request may arrive."""
-
-GRACE_S = 0.02
-"""Seconds that each body may take while too many are awaited: as long as a packet's way through a continent."""
-
-LOGGED_EVERY_S = 1.0
-"""Further refusals are only counted: 1,000 a second would be 40 GB of log a day."""
-
+BYTES_PER_S = 256 * 1024  # a shorter body gets less: this time, and its announced length at this rate
+REFUSED_S = 1.0  # seconds in which the body of a refused request may arrive
+GRACE_S = 0.02  # seconds that each body may take while too many are awaited: as long as a packet's way through a continent
+LOGGED_EVERY_S = 1.0  # further refusals are only counted: 1,000 a second would be 40 GB of log a day
 _LOOK_EVERY_S = 0.005
 
 
@@ -72,12 +59,10 @@ def _watched(request: Request, connection: socket.socket, allowed_s: float) -> I
 
 
 def read_body(request: Request, max_body: int) -> bytes:
-    r"""`grafana.read_body`, for strangers: at most half of gunicorn's threads wait for bodies, and none longer than its length
-    justifies. If more wait, those that come slowest are cut off.
-
-    Otherwise a few senders of a byte now and then could occupy all threads. Other servers, as in tests, are not watched. Raises
-    BadRequest, 503 for a body that was cut off: Alertmanager then sends it again.
-    """
+    """`grafana.read_body`, for strangers: at most half of gunicorn's threads wait for bodies, and none longer than its length
+    justifies. If more wait, those that come slowest are cut off. Otherwise a few senders of a byte now and then could occupy
+    all threads. Other servers, as in tests, are not watched. Raises BadRequest, 503 for a body that was cut off: Alertmanager
+    then sends it again."""
     connection, length = request.environ.get("gunicorn.socket"), request.content_length
     if connection is None:
         return grafana.read_body(request.stream, length, max_body, request.headers)
@@ -92,12 +77,9 @@ def read_body(request: Request, max_body: int) -> bytes:
 
 
 def stop_reading(request: Request) -> None:
-    r"""Throw away the body of a refused request as far as it comes soon, and no more of it.
-
-    With a part unread the connection would be reset, and the sender might not see the answer. gunicorn would wait for the rest
-    for five seconds in a thread; and where the connection ends, for the sender to close it: two seconds in the loop that accepts
-    others.
-    """
+    """Throw away the body of a refused request as far as it comes soon, and no more of it. With a part unread the connection
+    would be reset, and the sender might not see the answer. gunicorn would wait for the rest for five seconds in a thread; and
+    where the connection ends, for the sender to close it: two seconds in the loop that accepts others."""
     connection = request.environ.get("gunicorn.socket")
     if connection is None:
         return

@@ -23,8 +23,7 @@ HANDED_OVER_S = 30.0
 AGAIN_S = 60.0
 GIVEN_UP_S = 86400.0
 """Seconds that alerts are redelivered if they can't be decided or no key fits their signature, in case somebody fixes that."""
-UNSIGNED_KEY = "unsigned"
-"""The document that records these warnings."""
+UNSIGNED_KEY = "unsigned"  # the document that records these warnings
 
 
 def verify(request: Request) -> Response:
@@ -58,10 +57,8 @@ def _read_wake_up(request: Request) -> object:
 
 
 def deliver(payload: str) -> None:
-    r"""Handle one wake-up, from any sender.
-
-    Raises BadRequest if it isn't ours, and Unavailable or Denied if it must be redelivered.
-    """
+    """Handle one wake-up, from any sender. Raises BadRequest if it isn't ours, and Unavailable or Denied if it must be
+    redelivered."""
     from functions.application import signing
     from functions.application.ports import Budget
     from functions.application.reconcile import advance

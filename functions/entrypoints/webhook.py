@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from functions.application.intake import IntakeResult
     from functions.domain.model.alerts import Alert
 
-SHOWN = 100
-"""Results in one answer; of the others it has the number. Nobody reads them but people who try it by hand."""
+SHOWN = 100  # results in one answer; of the others it has the number. Nobody reads them but people who try it by hand
 
 
 def webhook(request: Request) -> Response:

@@ -7,9 +7,9 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -19,9 +19,6 @@ from functions.runtime.errors import Denied, Unavailable, UnstickError
 from functions.runtime.import_lock import IMPORTING
 from functions.runtime.loopback import is_loopback
 from functions.runtime.text import Phrase, Text
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _LOGIN_FAILED, _TOO_MANY = 401, 429
@@ -49,10 +46,8 @@ class Service(Struct, frozen=True):
         return self.accept(self.send(method, path, timeout_s=timeout_s, **content))
 
     def send(self, method: str, path: str, *, timeout_s: float, **content: Unpack[http_client.Content]) -> http_client.Answer:
-        """Send one request and return its answer, whatever its status. A token that Google refuses is renewed once.
-
-        Raises Denied if there is no token to be had, Unavailable if there is no answer.
-        """
+        """Send one request and return its answer, whatever its status. A token that Google refuses is renewed once. Raises
+        Denied if there is no token to be had, Unavailable if there is no answer."""
         ends = time.monotonic() + timeout_s
         answer = self._send(method, path, ends, content, renewed=False)
         if answer.status == _LOGIN_FAILED:
@@ -122,10 +117,8 @@ def _auth_errors() -> Any:
 
 @contextlib.contextmanager
 def translate_errors(system: str, remedies: Mapping[int, Phrase]) -> Iterator[None]:
-    r"""Translate the exceptions of google-auth and of Secret Manager's client to Unavailable or Denied.
-
-    `remedies`: what to do, by HTTP status. Keeps only Google's own sentence of the original text; the rest is URLs.
-    """
+    """Translate the exceptions of google-auth and of Secret Manager's client to Unavailable or Denied. `remedies`: what to do,
+    by HTTP status. Keeps only Google's own sentence of the original text; the rest is URLs."""
     auth = _auth_errors()
     try:
         yield

@@ -1,8 +1,7 @@
-r"""All HTTP requests go through here: bounded in time and size, no redirects, no cookies, no secrets in errors.
+"""All HTTP requests go through here: bounded in time and size, no redirects, no cookies, no secrets in errors.
 
 Proxies and certificates come from the usual environment variables: HTTPS_PROXY, HTTP_PROXY, NO_PROXY; REQUESTS_CA_BUNDLE,
-CURL_CA_BUNDLE, SSL_CERT_FILE. A system's own `ca` takes precedence.
-"""
+CURL_CA_BUNDLE, SSL_CERT_FILE. A system's own `ca` takes precedence."""
 
 from __future__ import annotations
 
@@ -36,10 +35,8 @@ METADATA = "metadata.google.internal"
 TRUST_IT = Text("Set `ca` (or SSL_CERT_FILE) to the certificates, as PEM, of the authority that signed the server's.")
 NAME_IT = Text("Use a name or address in `url` that the certificate has.")
 RENEW_IT = Text("Renew the server's certificate.")
-CERTIFICATES = {10: RENEW_IT, 62: NAME_IT, 64: NAME_IT}
-"""By X509_V_ERR of OpenSSL: expired, another host name, another address."""
-TLS_ALERT = "\x15\x03"
-"""How Erlang's TLS answers plain HTTP (measured on RabbitMQ 3.10)."""
+CERTIFICATES = {10: RENEW_IT, 62: NAME_IT, 64: NAME_IT}  # by X509_V_ERR of OpenSSL: expired, another host name, another address
+TLS_ALERT = "\x15\x03"  # how Erlang's TLS answers plain HTTP (measured on RabbitMQ 3.10)
 
 
 class Answer(Struct, frozen=True):
@@ -64,11 +61,9 @@ class Answer(Struct, frozen=True):
 
 @lru_cache(maxsize=1)
 def adapter() -> HTTPAdapter:
-    r"""Returns the process's connection pool, created on first use because servers fork their workers.
-
-    A bare adapter instead of a Session: a Session keeps cookies, reads a redirect's body without a limit even if it doesn't
-    follow it, and replaces our Authorization header with a login from .netrc.
-    """
+    """Returns the process's connection pool, created on first use because servers fork their workers. A bare adapter instead of
+    a Session: a Session keeps cookies, reads a redirect's body without a limit even if it doesn't follow it, and replaces our
+    Authorization header with a login from .netrc."""
     requests, _ = _libraries()
     logging.getLogger("urllib3").setLevel(logging.INFO)  # at DEBUG it logs paths and queries, which are secrets of webhooks
     pool: HTTPAdapter = requests.adapters.HTTPAdapter(pool_maxsize=POOL_SIZE, max_retries=0)
@@ -100,10 +95,8 @@ class Content(TypedDict, total=False):
 
 
 def request(system: str, method: str, url: str, *, timeout_s: float, **content: Unpack[Content]) -> Answer:
-    """Send one request once. `timeout_s` bounds the whole exchange, the body included.
-
-    Raises Unavailable (`late` when the time was used up) if there is no complete answer. A redirect is returned as it is.
-    """
+    """Send one request once. `timeout_s` bounds the whole exchange, the body included. Raises Unavailable (`late` when the time
+    was used up) if there is no complete answer. A redirect is returned as it is."""
     ends = time.monotonic() + timeout_s
     requests, urllib3 = _libraries()
     left_s = ends - time.monotonic()

@@ -1,10 +1,9 @@
-r"""A lock for importing client libraries on first use, one thread at a time.
+"""A lock for importing client libraries on first use, one thread at a time.
 
 Two threads that import parts of one package can deadlock: `import requests.exceptions` locks that module and then `requests`,
 while `import requests` takes the two locks in the other order. Python resolves that with an error in one of the threads
 (importlib, `_ModuleLock`). It happened in one of 150 processes whose first alert called Cloud Storage and Secret Manager at the
-same time; the scheduler decided that alert later.
-"""
+same time; the scheduler decided that alert later."""
 
 from __future__ import annotations
 

@@ -14,16 +14,13 @@ from functions.runtime.text import Text
 MOST_THREADS = 32
 """Limit for one set of calls, however many systems an alert names: each thread costs memory here and a connection there."""
 
-TIME = "time"
-"""Placeholder for the system that did not answer, until the caller names it (`name_late`)."""
+TIME = "time"  # placeholder for the system that did not answer, until the caller names it (`name_late`)
 
 
 def run_parallel(calls: list[Callable[[], Any]], *, timeout_s: float) -> list[Any]:
-    r"""Run the calls on threads. Returns, in order, what each call returned or the exception that it raised.
-
-    A call that is not done in time yields Unavailable with `late`. Its thread ends by its own time-out, and its result is
-    dropped. A call for which no thread was free in that time is never made.
-    """
+    """Run the calls on threads. Returns, in order, what each call returned or the exception that it raised. A call that is not
+    done in time yields Unavailable with `late`. Its thread ends by its own time-out, and its result is dropped. A call for
+    which no thread was free in that time is never made."""
     if len(calls) == 1 and timeout_s > 0:
         return [_outcome(calls[0])]
     results: list[Any] = [Unavailable(TIME, Text("no answer in the time given"), late=True)] * len(calls)

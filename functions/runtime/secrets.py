@@ -38,8 +38,7 @@ DISTRUST_EVERY_S = 60.0  # strangers' wrong credentials must not cause calls to 
 FAILURE_KEPT_S = 10.0  # nor must an outage; short, for a person who is fixing a permission
 TIMEOUT_S = 4.0  # of one read; half of a webhook's whole budget
 MAX_BYTES = 65_536  # of a secret, as in Secret Manager (cloud.google.com/secret-manager/quotas)
-ENDPOINT = "UNSTICK_SECRET_MANAGER_ENDPOINT"
-"""For tests: a base URL on loopback that stands in for Secret Manager."""
+ENDPOINT = "UNSTICK_SECRET_MANAGER_ENDPOINT"  # for tests: a base URL on loopback that stands in for Secret Manager
 MOUNTED = "UNSTICK_SECRETS_DIR"
 """A folder with mounted secrets as PROJECT/NAME/VERSION. Missing or unreadable ones are fetched from Secret Manager."""
 FORMS = "env://NAME, file://PATH or sm://PROJECT/NAME[/VERSION]"
@@ -86,9 +85,7 @@ class SecretRef(Struct, frozen=True):
 
 def any_matches(references: Iterable[SecretRef], shown: bytes, expected: Callable[[bytes], bytes]) -> bool:
     """Whether `shown` equals `expected(secret)` for one of the secrets. Tries all, so that the time doesn't tell which matched.
-
-    Raises Unavailable or Denied when none matches and one could not be read.
-    """
+    Raises Unavailable or Denied when none matches and one could not be read."""
     matched, unread = False, None
     for reference in references:
         try:
@@ -104,10 +101,8 @@ def any_matches(references: Iterable[SecretRef], shown: bytes, expected: Callabl
 
 
 def with_newest(secret: SecretRef, ask: Callable[[bytes], T], is_refused: Callable[[T], bool]) -> T:
-    r"""Call `ask` with the secret; if that is refused and the secret has changed meanwhile, once more with the new one.
-
-    Raises Unavailable or Denied if the secret can't be read at all.
-    """
+    """Call `ask` with the secret; if that is refused and the secret has changed meanwhile, once more with the new one. Raises
+    Unavailable or Denied if the secret can't be read at all."""
     value = newest = secret.read()
     answer = ask(value)
     if is_refused(answer):
@@ -137,8 +132,7 @@ class _Kept:
 
 _KEPT: dict[str, _Kept] = {}
 _KEPT_LOCK = threading.Lock()
-_CLIENTS: dict[str, Any] = {}
-"""By endpoint. Created on first use: connections don't survive the fork of a server's workers."""
+_CLIENTS: dict[str, Any] = {}  # by endpoint. Created on first use: connections don't survive the fork of a server's workers
 _CLIENTS_LOCK = threading.Lock()
 
 

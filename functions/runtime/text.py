@@ -20,13 +20,10 @@ import msgspec
 
 LOCALES = Path(__file__).parent.parent / "locale"
 DOMAIN = "unstick"
-DEEPEST = 16
-"""Limit for texts inside texts. Ours have at most four levels, so a deeper one is not ours."""
-
+DEEPEST = 16  # limit for texts inside texts. Ours have at most four levels, so a deeper one is not ours
 _PLACE = re.compile(r"\{(\w+)\}")
 
-Translate = Callable[[str, str, int], str]
-"""(template, its plural or "", the count) -> the translated template."""
+Translate = Callable[[str, str, int], str]  # (template, its plural or "", the count) -> the translated template
 
 
 class _WithValues(type(msgspec.Struct)):  # type: ignore[misc]  # a Struct's __init__ can't take arbitrary keywords
@@ -57,9 +54,7 @@ class Text(msgspec.Struct, frozen=True, omit_defaults=True, metaclass=_WithValue
         return _render(self, _english, DEEPEST)
 
 
-Phrase = str | Text
-"""A text of ours, or one from elsewhere."""
-
+Phrase = str | Text  # a text of ours, or one from elsewhere
 Value = str | int | float | Text | tuple[Phrase, ...]
 
 
@@ -83,10 +78,8 @@ def in_brackets(phrase: Phrase, more: Phrase) -> Phrase:
 
 
 def in_language(language: str, phrase: Phrase) -> str:
-    r"""Translate the phrase; English if there is no catalogue or no translation.
-
-    Cards and pages are plain text, so keys lose the backticks that the command line shows. Values stay as they are.
-    """
+    """Translate the phrase; English if there is no catalogue or no translation. Cards and pages are plain text, so keys lose
+    the backticks that the command line shows. Values stay as they are."""
     if isinstance(phrase, str):
         return phrase
     translate = _translate_to(language)

@@ -26,20 +26,16 @@ from unstick.documents import document_keys, load_documents
 from unstick.timeline import ENDINGS, Entry, tell
 
 ARCHIVE_S, EVIDENCE_S = 60.0, 30.0
-FORMER_DAYS = 400
-"""How far back to search for an id that does not begin with its day."""
-DAYS_LONG = 3
-"""Days within which nearly every incident ends; its record is then found by its path, without listing the archive."""
+FORMER_DAYS = 400  # how far back to search for an id that does not begin with its day
+DAYS_LONG = 3  # days within which nearly every incident ends; its record is then found by its path, without listing the archive
 DAY_S = 86400.0
-OUTPUT = 300_000
-"""Characters of evidence; more than is ever kept."""
+OUTPUT = 300_000  # characters of evidence; more than is ever kept
 
 
 class Known(Struct, frozen=True):
     target: Target | None
     incident: Incident
-    outcome: Outcome | None
-    """None while the incident is open."""
+    outcome: Outcome | None  # none while the incident is open
 
 
 @click.command()

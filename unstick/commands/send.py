@@ -17,8 +17,7 @@ from unstick import notifications, output
 from unstick.notifications import Recorded
 
 WEBHOOK = "Write the address of the webhook, such as http://127.0.0.1:8080/."
-DECIDED_AGAIN = frozenset({"cooldown", "job_busy", "ledger_unknown", "symptom_unknown"})
-"""Reasons for a hold that ends by itself."""
+DECIDED_AGAIN = frozenset({"cooldown", "job_busy", "ledger_unknown", "symptom_unknown"})  # reasons for a hold that ends by itself
 
 
 @click.command()

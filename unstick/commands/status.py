@@ -26,9 +26,7 @@ from functions.runtime.text import named
 from unstick import output
 from unstick.documents import LOAD_S, document_keys, load_documents, name_of
 
-OVERDUE_S = 120.0
-"""Seconds after which the sweep should have advanced a document whose wake-up was lost."""
-
+OVERDUE_S = 120.0  # seconds after which the sweep should have advanced a document whose wake-up was lost
 ARCHIVE_S = 60.0
 DAY_S = 86400.0
 WEEK_S = 7 * DAY_S

@@ -14,9 +14,7 @@ from functions.domain.texts.sanitize import clean, safe_url
 from functions.domain.texts.words import CURVE, SHORTENED, bars, curve_words
 from functions.runtime.text import in_language
 
-SIGNS = {"act": "🚨", "watch": "⏳", "plan": "📅", "fine": "✅"}
-"""They are shown beside the headline's words and never replace them."""
-
+SIGNS = {"act": "🚨", "watch": "⏳", "plan": "📅", "fine": "✅"}  # beside the headline's words, never instead of them
 BARS_SHOWN = 24
 
 Rendered = TypeVar("Rendered")

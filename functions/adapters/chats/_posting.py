@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from functions.application.ports import Finding
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.loopback import is_loopback
-
-if TYPE_CHECKING:
-    from functions.runtime.secrets import SecretRef
+from functions.runtime.secrets import SecretRef
 
 MIN_WAIT_S = 0.5
-DEFAULT_WAIT_S = 1.0
-"""Seconds to wait after a 429 without a wait time."""
-
+DEFAULT_WAIT_S = 1.0  # seconds to wait after a 429 without a wait time
 MAX_WAIT_S = 86400.0
 NOT_TRIED = "a webhook can't be tried without posting"
 
@@ -42,10 +38,8 @@ def webhook_url(system: str, secret: SecretRef) -> str:
 def post(
     system: str, url: str, payload: Any, *, timeout_s: float, headers: Mapping[str, str] | None = None, ca: str = ""
 ) -> http_client.Answer:
-    """POST JSON, or bytes unchanged. After a 429, wait as long as the answer asks, and post again if there is time.
-
-    Raises Unavailable without an answer, for 3xx and 5xx, and for a 429 whose wait is longer than the time left.
-    """
+    """POST JSON, or bytes unchanged. After a 429, wait as long as the answer asks, and post again if there is time. Raises
+    Unavailable without an answer, for 3xx and 5xx, and for a 429 whose wait is longer than the time left."""
     ends = time.monotonic() + timeout_s
     content: dict[str, Any] = {"body": payload} if isinstance(payload, bytes) else {"json": payload}
     content |= {"headers": headers, "ca": ca}
@@ -76,10 +70,8 @@ def _wait_s(answer: http_client.Answer) -> float:
 def require_accepted(
     answer: http_client.Answer, secret: SecretRef, remedies: Mapping[int, str], accepted: Collection[int] = (200,)
 ) -> None:
-    r"""Raise Denied for a status that is not accepted. The error omits the body, which may repeat the secret.
-
-    A secret that may be wrong is fetched again next time.
-    """
+    """Raise Denied for a status that is not accepted. The error omits the body, which may repeat the secret. A secret that may
+    be wrong is fetched again next time."""
     if answer.status in accepted:
         return
     if answer.status in (401, 403, 404):

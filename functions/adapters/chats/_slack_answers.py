@@ -1,8 +1,7 @@
-r"""Reads button presses from Slack, and shows their results in Slack.
+"""Reads button presses from Slack, and shows their results in Slack.
 
 Slack signs each request over its timestamp and raw body (docs.slack.dev, "Verifying requests from Slack"), and wants an answer
-within three seconds. The result goes to the request's `response_url`, which accepts five answers in 30 minutes.
-"""
+within three seconds. The result goes to the request's `response_url`, which accepts five answers in 30 minutes."""
 
 from __future__ import annotations
 
@@ -30,14 +29,11 @@ if TYPE_CHECKING:
     from functions.adapters.chats.slack import Slack
 
 SIGNATURE, TIMESTAMP = "X-Slack-Signature", "X-Slack-Request-Timestamp"
-FRESH_S = 300.0
-"""Seconds that a request's timestamp may be off in either direction, as Slack advises."""
-MAX_BODY = 256 * 1024
-"""Bytes. The request contains the whole message of up to 10,000 characters, percent-encoded."""
+FRESH_S = 300.0  # seconds that a request's timestamp may be off in either direction, as Slack advises
+MAX_BODY = 256 * 1024  # bytes. The request contains the whole message of up to 10,000 characters, percent-encoded
 ACTIONS = (APPROVE, DECLINE, ACKNOWLEDGE, RESTART, PAUSE)
 NAME = 80
-PAGES = 10
-"""Pages of a channel's members, of a thousand each."""
+PAGES = 10  # pages of a channel's members, of a thousand each
 HOOKS = "hooks.slack.com"
 
 
@@ -88,10 +84,8 @@ class _Payload(Struct, frozen=True):
 
 
 def require_signature(secrets: tuple[SecretRef, ...], headers: Mapping[str, str], body: bytes, now: float) -> None:
-    r"""Raises BadRequest 401 unless Slack signed this body recently with one of the secrets.
-
-    Raises Unavailable or Denied if a secret could not be read and none matches.
-    """
+    """Raises BadRequest 401 unless Slack signed this body recently with one of the secrets. Raises Unavailable or Denied if a
+    secret could not be read and none matches."""
     stamp, signature = require_fresh(headers, now)
 
     def signed(secret: bytes) -> bytes:
@@ -114,12 +108,10 @@ def require_fresh(headers: Mapping[str, str], now: float) -> tuple[str, str]:
 
 
 def read_press(body: bytes, at: float, channels: frozenset[str] = frozenset()) -> Press | None:
-    """The press in a signed body; None if it isn't a button of ours.
-
-    `at`: when Slack signed it, so that a replay is as old as the press. `channels`: the ids of those that Unstick posts to, if
-    known. Raises BadRequest: 400 if it isn't an interaction, 403 if it comes from another channel, or from a person of another
-    workspace (the app may be installed in several, and channels be shared).
-    """
+    """The press in a signed body; None if it isn't a button of ours. `at`: when Slack signed it, so that a replay is as old as
+    the press. `channels`: the ids of those that Unstick posts to, if known. Raises BadRequest: 400 if it isn't an interaction,
+    403 if it comes from another channel, or from a person of another workspace (the app may be installed in several, and
+    channels be shared)."""
     try:
         fields = parse_qs(body.decode(), max_num_fields=8)
         payload: _Payload = decoder(_Payload).decode(fields["payload"][0])
@@ -147,10 +139,8 @@ def read_press(body: bytes, at: float, channels: frozenset[str] = frozenset()) -
 
 
 def show_answer(press: Press, note: str, slack: Slack, *, only: frozenset[str], timeout_s: float) -> None:
-    r"""Add the note to the message, and remove the buttons that it answers. `only`: these; empty: all.
-
-    Raises Denied for an address that isn't Slack's, and Unavailable without an answer.
-    """
+    """Add the note to the message, and remove the buttons that it answers. `only`: these; empty: all. Raises Denied for an
+    address that isn't Slack's, and Unavailable without an answer."""
     blocks = [block for block in (_without_buttons(block, only) for block in press.blocks) if block is not None]
     said = {"type": "context", "elements": [{"type": "plain_text", "text": note[:1900], "emoji": False}]}
     text = f"{press.text}\n{escape(note, quote=False)}".strip()
@@ -192,10 +182,8 @@ def is_slacks(url: str, base_url: str) -> bool:
 
 
 def is_approver(user: str, approvers: tuple[str, ...], slack: Slack, timeout_s: float) -> bool:
-    """Whether the user is one of the approvers, or in one of their user groups or channels.
-
-    Raises Denied if groups are named and there is no bot token to read them, or Slack refuses; Unavailable without an answer.
-    """
+    """Whether the user is one of the approvers, or in one of their user groups or channels. Raises Denied if groups are named
+    and there is no bot token to read them, or Slack refuses; Unavailable without an answer."""
     ids = [one for one in approvers if "@" not in one]
     if user in ids:
         return True

@@ -15,9 +15,7 @@ from functions.runtime.text import in_language
 if TYPE_CHECKING:
     from functions.domain.model.messages import Card
 
-MIN_PARAGRAPH = 40
-"""Characters. Less of a paragraph is useless."""
-
+MIN_PARAGRAPH = 40  # characters. Less of a paragraph is useless
 _MARKUP = re.compile(
     r"[*~`]|\|\||\]\(|://|^www\.|\\[^\w\s]"
     r"|(?<![^\W_])_|_(?![^\W_])"  # not inside a word, so that names such as mail_queue_a stay unchanged
@@ -69,10 +67,8 @@ def mention_line(card: Card, form: re.Pattern[str]) -> str:
 
 
 def lay_out_body(card: Card, language: str, limit: int, escape: Callable[[str], str]) -> str:
-    r"""The card below its headline within `limit`: text, links, facts, end of the log.
-
-    Links come where a phone shows them. The log is cut first, then facts, then text, then links from the end.
-    """
+    """The card below its headline within `limit`: text, links, facts, end of the log. Links come where a phone shows them. The
+    log is cut first, then facts, then text, then links from the end."""
     mark = in_language(language, SHORTENED).strip()
     left = limit - units(mark) - 1
     link_rows = [f"{escape(label)}: {escape_url(url)}" for label, url in card.links]

@@ -21,9 +21,7 @@ MAX_TITLE = 250
 MENTION = re.compile(r"@[\w.:-]{1,80}|<@[!&]?\d{1,20}>")
 """The forms of Mattermost, Discord and Rocket.Chat. These services show the forms of other chats as plain text."""
 
-CALLS, CALMS = ("act",), ("fine",)
-"""Urgencies that open an alert at a paging service, and those that close it."""
-
+CALLS, CALMS = ("act",), ("fine",)  # urgencies that open an alert at a paging service, and those that close it
 REMEDY = "put a valid apprise URL (such as mmosts://HOST/TOKEN) into the secret"
 
 
@@ -84,10 +82,8 @@ def render(card: Card, language: str) -> str:
 
 
 def _title_and_body(card: Card, language: str, limit: int, title_limit: int) -> tuple[str, str]:
-    r"""Title and body that together stay within `limit`, since many plugins join them into one text.
-
-    A twentieth is left for what the plugin itself adds, such as mentions in its URL.
-    """
+    """Title and body that together stay within `limit`, since many plugins join them into one text. A twentieth is left for
+    what the plugin itself adds, such as mentions in its URL."""
     card = _cards.clean_card(card, language)
     title_limit = min(title_limit or MAX_TITLE, limit * 2 // 3)
     title = _text_layout.fit_text(_cards.headline(card), title_limit, _text_layout.literal, language)
@@ -102,11 +98,9 @@ def _is_pager(service: Any) -> bool:
 
 
 def _tie_to_incident(service: Any, card: Card) -> str:
-    r"""Give an incident's messages a common key if the service supports one. Returns apprise's type of the message.
-
-    PagerDuty groups by the key and resolves on `success`; Opsgenie groups by its alias. JSON, XML and forms contain incident and
-    urgency, for receivers such as Grafana OnCall. Other services get `info`, because they show types as pictures.
-    """
+    """Give an incident's messages a common key if the service supports one. Returns apprise's type of the message. PagerDuty
+    groups by the key and resolves on `success`; Opsgenie groups by its alias. JSON, XML and forms contain incident and urgency,
+    for receivers such as Grafana OnCall. Other services get `info`, because they show types as pictures."""
     extras = getattr(service, "payload_extras", None)
     if not _is_pager(service) and extras is None:
         return "info"

@@ -1,8 +1,7 @@
-r"""Chatwork, by an account's API token: separate messages in one room.
+"""Chatwork, by an account's API token: separate messages in one room.
 
 Documented (developer.chatwork.com): forms, not JSON; 300 requests in five minutes. The maximum length of a message is not
-documented: 40,000 bytes were accepted and 80,000 refused (docs/decisions/chats.md).
-"""
+documented: 40,000 bytes were accepted and 80,000 refused (docs/decisions/chats.md)."""
 
 from __future__ import annotations
 
@@ -19,9 +18,7 @@ from functions.runtime import http_client
 from functions.runtime.fields import written
 from functions.runtime.secrets import SecretRef
 
-MAX_UNITS = 12_000
-"""Characters below the headline. Each takes at most three bytes in UTF-8, so 36,000 bytes."""
-
+MAX_UNITS = 12_000  # characters below the headline. Each takes at most three bytes in UTF-8, so 36,000 bytes
 NOTATION = re.compile(r"\[(?=\s*/?\s*[^\W\d_])")
 MENTION = re.compile(r"\[(?:toall|To:\d{1,15})\]")
 FORM = "application/x-www-form-urlencoded"

@@ -17,13 +17,10 @@ from functions.domain.texts.words import log_title
 from functions.runtime.text import Text, in_language
 
 RULE = "─" * 72
-COLUMNS = 78
-"""With the indentation, a row fits 80 columns."""
-
+COLUMNS = 78  # with the indentation, a row fits 80 columns
 COLOURS = {"act": "\x1b[1;31m", "watch": "\x1b[1;33m", "fine": "\x1b[1;32m"}
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"
-MAX_CHARACTERS = 20_000
-"""A terminal takes more; readers don't."""
+MAX_CHARACTERS = 20_000  # a terminal takes more; readers don't
 APPROVAL = "/approve/#"
 WITHHELD = Text(
     "The approval link is not printed, since this output may be a log that others read. "

@@ -1,8 +1,7 @@
-r"""Google Chat, by a space's incoming webhook: one thread per incident without stored state, and idempotent posts.
+"""Google Chat, by a space's incoming webhook: one thread per incident without stored state, and idempotent posts.
 
-Documented (developers.google.com/workspace/chat): a message with cards may have 32,000 bytes; `thread.threadKey` counts only with
-`messageReplyOption`; a repeated `requestId` returns the first message and doesn't post again.
-"""
+Documented (developers.google.com/workspace/chat): a message with cards may have 32,000 bytes; `thread.threadKey` counts only
+with `messageReplyOption`; a repeated `requestId` returns the first message and doesn't post again."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Slack, by incoming webhook (separate messages) or bot token (a thread per incident; its first card shows the current state).
 
 Limits (docs.slack.dev, Block Kit): 50 blocks, header 150 characters, section text 3,000, 10 fields of 2,000. Slack refuses a
-whole message somewhere beyond 13,000 characters (slackapi/bolt-js#2509), so messages stay under 10,000.
-"""
+whole message somewhere beyond 13,000 characters (slackapi/bolt-js#2509), so messages stay under 10,000."""
 
 from __future__ import annotations
 
@@ -28,9 +27,7 @@ MAX_CHARACTERS = 10_000
 MAX_HEADER = 150
 MAX_SECTION = 3000
 MAX_FIELD = 2000
-MAX_LOG = 2900
-"""Characters of a section's 3,000, so that heading and fences fit too."""
-
+MAX_LOG = 2900  # characters of a section's 3,000, so that heading and fences fit too
 FIELDS_IN_SECTION = 10
 FACTS_FIRST, LINKS_FIRST = 6, 3
 """A phone shows this much at once. The rest is the thread's one message "Details", or follows below where there is no thread."""
@@ -248,9 +245,6 @@ def _link_sections(links: tuple[tuple[str, str], ...]) -> list[dict[str, Any]]:
             rows.append("")
         rows[-1] += f"  ·  {link}" if rows[-1] else link
     return [_section(row) for row in rows]
-
-
-# --- posting -----------------------------------------------------------------------------------------------------------
 
 
 class _FirstCard(Struct, frozen=True):

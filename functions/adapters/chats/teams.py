@@ -1,9 +1,8 @@
 """Microsoft Teams, by a webhook of Workflows (Power Automate), as an Adaptive Card 1.4.
 
 The documented limit is 28 KB, but one library measured that only 21 KB arrive (docs/decisions/chats.md). Office 365 connectors
-are retired.
-All untrusted text goes into text runs, which don't interpret Markdown. A mention needs an entity; only configured ones get one.
-"""
+are retired. All untrusted text goes into text runs, which don't interpret Markdown. A mention needs an entity; only configured
+ones get one."""
 
 from __future__ import annotations
 
@@ -21,9 +20,7 @@ from functions.runtime.errors import Denied
 from functions.runtime.secrets import SecretRef
 
 MAX_BYTES = 21_000
-ACTIONS_IN_SET = 4
-"""Teams shows up to six actions; four fit on a phone."""
-
+ACTIONS_IN_SET = 4  # Teams shows up to six actions; four fit on a phone
 MENTION = re.compile(r"[^@\s<>]{1,64}@[A-Za-z0-9.-]{1,200}")
 COLOURS = {"act": "attention", "watch": "warning", "fine": "good"}
 NEW_FLOW = "make a new flow with the trigger 'When a Teams webhook request is received' and put its URL into the secret"

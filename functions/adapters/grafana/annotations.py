@@ -1,8 +1,7 @@
 """Optional: writes each restart and outcome as a Grafana annotation, so that dashboards show them beside the queue's depth.
 
-Annotations are written when an incident is archived, with the original times (POST /api/annotations, in milliseconds).
-Without a dashboard they belong to the organisation and are shown by a query for the tag `unstick`. Nothing depends on them.
-"""
+Annotations are written when an incident is archived, with the original times (POST /api/annotations, in milliseconds). Without
+a dashboard they belong to the organisation and are shown by a query for the tag `unstick`. Nothing depends on them."""
 
 from __future__ import annotations
 
@@ -34,10 +33,8 @@ REMEDY = "Give the token's service account the right annotations:create (the rol
 
 
 def rows(record: Archive, rules: Rules) -> list[dict[str, Any]]:
-    r"""The annotations of an ended incident: a span for each restart, and a point for its outcome. Times are on our clock.
-
-    Texts are in the configured language; tags and reason codes aren't, since people query by them.
-    """
+    """The annotations of an ended incident: a span for each restart, and a point for its outcome. Times are on our clock. Texts
+    are in the configured language; tags and reason codes aren't, since people query by them."""
     incident, outcome = record.incident, record.outcome
     target = tidy(record.target.name if record.target else "", TEXT)
     tags = [TAG, clean(incident.runbook, 60, "…")]

@@ -1,9 +1,8 @@
-r"""Authenticates requests: Grafana's by HMAC, basic or bearer, Alertmanager's by basic or bearer.
+"""Authenticates requests: Grafana's by HMAC, basic or bearer, Alertmanager's by basic or bearer.
 
 Measured with Grafana's alerting module of August 2026 and Alertmanager 0.25: Grafana signs with HMAC-SHA-256 over the raw body,
 or over `TIMESTAMP:BODY` if a timestamp header is set, in 64 lower-case hex digits, with one secret for each contact point.
-Alertmanager signs nothing.
-"""
+Alertmanager signs nothing."""
 
 from __future__ import annotations
 
@@ -20,10 +19,8 @@ from functions.config.settings import Auth, Basic, Bearer, Hmac
 from functions.runtime.errors import BadRequest, Denied, Unavailable
 from functions.runtime.secrets import SecretRef, any_matches
 
-SHOWN_BYTES = 1024
-"""Characters of an error's body that Grafana shows to its users."""
-REQUEST_ID = 16
-"""Hex digits of a signature that identify a request."""
+SHOWN_BYTES = 1024  # characters of an error's body that Grafana shows to its users
+REQUEST_ID = 16  # hex digits of a signature that identify a request
 
 
 class Headers(Protocol):
@@ -34,16 +31,13 @@ class Headers(Protocol):
 
 class _Refusal(Struct, frozen=True):
     sentence: str
-    tried: bool = True
-    """False if the request doesn't try this method at all."""
+    tried: bool = True  # false if the request doesn't try this method at all
 
 
 def authenticate(auth: Auth, headers: Headers, body: bytes | None, now: float) -> str:
-    r"""Authenticate the request. `now`: our clock in Unix seconds. `body`: None before it is read, for what headers can tell.
-
-    Returns an id of this request if it is signed with a timestamp, to tell a copy from the next notification; otherwise an empty
-    string. Raises BadRequest 401 with what to fix, and Unavailable if no method matches but a secret could not be read.
-    """
+    """Authenticate the request. `now`: our clock in Unix seconds. `body`: None before it is read, for what headers can tell.
+    Returns an id of this request if it is signed with a timestamp, to tell a copy from the next notification; otherwise an
+    empty string. Raises BadRequest 401 with what to fix, and Unavailable if no method matches but a secret could not be read."""
     checks: list[Callable[[], _Refusal | None]] = []
     if auth.hmac:
         checks.append(partial(_hmac, auth.hmac, headers, body, now))

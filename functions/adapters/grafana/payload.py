@@ -1,8 +1,7 @@
 """Parses a notification of Grafana (version "1") or Alertmanager (version "4"): JSON -> alerts.
 
-Both use the same names for the fields that are read here. Upstream adds fields often, so all others are ignored. Imported
-only for authenticated requests.
-"""
+Both use the same names for the fields that are read here. Upstream adds fields often, so all others are ignored. Imported only
+for authenticated requests."""
 
 from __future__ import annotations
 
@@ -15,8 +14,7 @@ import msgspec
 from functions.domain.model.alerts import Alert
 from functions.runtime.errors import BadRequest
 
-VERSIONS = (None, "1", "4")
-"""Missing in some custom payloads."""
+VERSIONS = (None, "1", "4")  # missing in some custom payloads
 STATUSES = ("firing", "resolved")
 TEST_KEY = re.compile(r".*-[0-9a-f]{16}-[0-9]{1,12}", re.DOTALL)
 """The group key of a Test button: `<receiver>-<fingerprint>-<Unix time>`; until Grafana 12.2 the receiver is `test`, later
@@ -54,8 +52,7 @@ class _Payload(msgspec.Struct, rename="camel", gc=False):
     group_key: str = ""
     external_url: str = msgspec.field(name="externalURL", default="")
     org_id: Count | None = None
-    truncated_alerts: Count = 0
-    """Like `receiver`, not used; checked because docs/openapi.yaml specifies it."""
+    truncated_alerts: Count = 0  # like `receiver`, not used; checked because docs/openapi.yaml specifies it
 
 
 _decoder = msgspec.json.Decoder(_Payload)

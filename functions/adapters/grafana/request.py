@@ -1,7 +1,6 @@
-r"""Receives Grafana's requests: method, size, authentication (auth.py) and content (payload.py).
+"""Receives Grafana's requests: method, size, authentication (auth.py) and content (payload.py).
 
-Unauthenticated requests are rejected before anything is parsed or imported.
-"""
+Unauthenticated requests are rejected before anything is parsed or imported."""
 
 from __future__ import annotations
 
@@ -13,8 +12,7 @@ from functions.runtime.errors import BadRequest
 
 __all__ = ["authenticate", "parse", "read_body", "read_chunk", "require_method"]
 
-READ_BYTES = 16 * 1024
-"""Small enough to show how fast a body arrives."""
+READ_BYTES = 16 * 1024  # small enough to show how fast a body arrives
 METHODS = frozenset({"POST", "PUT"})
 
 
@@ -25,19 +23,15 @@ class Stream(Protocol):
 
 
 def require_method(method: str) -> None:
-    """Raises BadRequest 405 for other methods than POST and PUT.
-
-    Grafana follows a 301 or 302 with a GET without a body, and would count any 2xx as delivered.
-    """
+    """Raises BadRequest 405 for other methods than POST and PUT. Grafana follows a 301 or 302 with a GET without a body, and
+    would count any 2xx as delivered."""
     if method not in METHODS:
         raise BadRequest(405, "")
 
 
 def read_body(stream: Stream, content_length: int | None, max_body: int, headers: Headers) -> bytes:
-    """The whole body. Reads at most `max_body` + 1 bytes, whatever Content-Length says.
-
-    Raises BadRequest: 413 over `max_body` bytes, 415 if it is compressed, 400 if it ends early.
-    """
+    """The whole body. Reads at most `max_body` + 1 bytes, whatever Content-Length says. Raises BadRequest: 413 over `max_body`
+    bytes, 415 if it is compressed, 400 if it ends early."""
     if header(headers, "Content-Encoding").strip().lower() not in ("", "identity"):
         raise BadRequest(415, "The body is compressed. Grafana never does that: send it as it is, without Content-Encoding.")
     too_large = (

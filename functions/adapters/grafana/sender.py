@@ -13,8 +13,7 @@ from typing import Any
 from functions.config.settings import Auth, Basic, Bearer, Hmac
 from functions.runtime.errors import Denied
 
-SEND_S = 30.0
-"""Grafana's own time-out, in seconds."""
+SEND_S = 30.0  # Grafana's own time-out, in seconds
 
 
 def alert(labels: Mapping[str, str], summary: str, fingerprint: str, now: float) -> dict[str, Any]:
@@ -46,10 +45,8 @@ def notification(alerts: list[dict[str, Any]], *, receiver: str, group_key: str,
 
 
 def headers(auth: Auth, body: bytes, now: float, way: str = "") -> dict[str, str]:
-    r"""The headers of a notification: by the first secret of the first configured method, or of `way` (hmac, basic or bearer).
-
-    Raises Denied if the method isn't configured or its secret can't be read, or Unavailable.
-    """
+    """The headers of a notification: by the first secret of the first configured method, or of `way` (hmac, basic or bearer).
+    Raises Denied if the method isn't configured or its secret can't be read, or Unavailable."""
     plain = {"Content-Type": "application/json", "User-Agent": "Grafana"}
     ways: dict[str, Hmac | Basic | Bearer | None] = {"hmac": auth.hmac, "basic": auth.basic, "bearer": auth.bearer}
     chosen = ways.get(way) if way else next(filter(None, ways.values()), None)

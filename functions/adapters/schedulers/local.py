@@ -1,8 +1,7 @@
 """Wake-ups in one SQLite file, for one machine. Any number of processes may add and deliver them.
 
 While a process delivers a wake-up, it holds a lease on it. The lease is short and renewed during the delivery, so a wake-up
-whose process died is delivered again after at most 15 s: at least once, never lost.
-"""
+whose process died is delivered again after at most 15 s: at least once, never lost."""
 
 from __future__ import annotations
 
@@ -70,13 +69,9 @@ class LocalScheduler(Struct, frozen=True):
         return row is not None and time.time() < row[0] + _SWEPT_LATE_S
 
     def run(self, deliver: Callable[[str], None], sweep: Callable[[], None], stop: threading.Event) -> None:
-        """Deliver due wake-ups until `stop` is set, and sweep every minute.
-
-        If `deliver` raises, the payload is delivered again later, with backoff; so is a payload whose process was killed.
-
-        Returns at most half a second after `stop`. Deliveries go on in daemon threads; if the process ends before them, they are
-        repeated.
-        """
+        """Deliver due wake-ups until `stop` is set, and sweep every minute. If `deliver` raises, the payload is delivered again
+        later, with backoff; so is a payload whose process was killed. Returns at most half a second after `stop`. Deliveries go
+        on in daemon threads; if the process ends before them, they are repeated."""
         runner = _Runner(self.path, deliver, sweep, stop)
         failures = 0
         while not stop.is_set():
@@ -173,10 +168,8 @@ class _Runner(Struct):
             self.unsettled.pop(due.id, None)
 
     def _write_result(self, file: sqlite3.Connection, due: _Due, *, delivered: bool) -> None:
-        """Delete a delivered wake-up; release one that failed, so that it is delivered again.
-
-        Matches payload and owner too: ids are reused, and a process that lost its lease must not remove another's wake-up.
-        """
+        """Delete a delivered wake-up; release one that failed, so that it is delivered again. Matches payload and owner too:
+        ids are reused, and a process that lost its lease must not remove another's wake-up."""
         mine = (due.id, due.payload, self.owner)
         if delivered:
             file.execute("DELETE FROM wake_ups WHERE id = ? AND payload = ? AND owner = ?", mine)
@@ -195,12 +188,8 @@ class _Runner(Struct):
 
 
 def _claim(file: sqlite3.Connection, owner: str, now: float, places: int, lists: int) -> list[_Due]:
-    """Lease what is due and not leased, oldest first, and at most so many lists of alerts, after everything else.
-
-    Equal payloads are for one target, so only one at a time.
-
-    A lease that ends impossibly late is ignored: the clock was set back.
-    """
+    """Lease what is due and not leased, oldest first, and at most so many lists of alerts, after everything else. Equal
+    payloads are for one target, so only one at a time. A lease that ends impossibly late is ignored: the clock was set back."""
     leased = "leased_until BETWEEN :now AND :longest"
     times = {"now": now, "longest": now + _LEASE_S + 1}
     rows = file.execute(

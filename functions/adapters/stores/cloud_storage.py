@@ -4,8 +4,7 @@ A write that may have taken effect is never retried: if the answer to the first 
 somebody else had written (https://cloud.google.com/storage/docs/request-preconditions). 429 is retried, since nothing was
 written: one object takes one write a second (https://cloud.google.com/storage/quotas#objects).
 
-By the JSON API: https://cloud.google.com/storage/docs/json_api/v1/objects. Why without a client: docs/decisions/store.md.
-"""
+By the JSON API: https://cloud.google.com/storage/docs/json_api/v1/objects. Why without a client: docs/decisions/store.md."""
 
 from __future__ import annotations
 
@@ -15,8 +14,9 @@ import json
 import secrets
 import time
 from base64 import b64encode
+from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from msgspec import Struct
@@ -24,13 +24,9 @@ from msgspec import Struct
 from functions.application.ports import Finding, Listed, Store, Stored, finding_of_error
 from functions.runtime.errors import Conflict, Denied, Unavailable
 from functions.runtime.google_cloud import Service, unreadable
+from functions.runtime.http_client import Answer
 from functions.runtime.parallel import run_in_batches, run_parallel
 from functions.runtime.text import Text
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from functions.runtime.http_client import Answer
 
 SYSTEM = "Cloud Storage"
 _DUE = "unstick-due"
@@ -46,8 +42,7 @@ _REMEDIES = {  # https://cloud.google.com/storage/docs/access-control/iam-permis
     404: Text("There is no such bucket. Correct store.cloud_storage.bucket: the name alone, without gs://."),
 }
 _SERVICE = Service(SYSTEM, "https://storage.googleapis.com", "STORAGE_EMULATOR_HOST", _REMEDIES)
-_MOST_BYTES = 32 * 1024 * 1024
-"""Of one answer: a list has up to 1,000 names, an archive record its evidence."""
+_MOST_BYTES = 32 * 1024 * 1024  # of one answer: a list has up to 1,000 names, an archive record its evidence
 
 
 class CloudStorage(Struct, frozen=True):

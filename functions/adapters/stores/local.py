@@ -1,23 +1,19 @@
 """Documents and the archive in one SQLite file, for one machine. Several processes may share it, but not on a network file
-system: SQLite's locks and shared memory don't work there (sqlite.org/wal.html).
-"""
+system: SQLite's locks and shared memory don't work there (sqlite.org/wal.html)."""
 
 from __future__ import annotations
 
 import contextlib
 import secrets
+import sqlite3
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from msgspec import Struct
 
 from functions.adapters.sqlite import opened
 from functions.application.ports import Finding, Listed, Store, Stored, finding_of_error
 from functions.runtime.errors import Conflict, Denied, Unavailable
-
-if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Iterator
 
 SYSTEM = "store"
 SHORT_LIVED, SHORT_LIVED_S = "alert-", 30 * 86400.0

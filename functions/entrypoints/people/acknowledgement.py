@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from functions.application import reconcile
 from functions.application.ports import Budget
+from functions.bootstrap import Adapters
 from functions.domain.cards import approval_page, facts
 from functions.domain.cards.approval_page import Notice, Person, View
 from functions.domain.cards.card_input import CardInput
@@ -18,9 +17,6 @@ from functions.entrypoints.people.queues import read_rows
 from functions.entrypoints.people.rendering import show_notice, show_question
 from functions.entrypoints.responses import Response
 from functions.runtime.text import Text, in_language
-
-if TYPE_CHECKING:
-    from functions.bootstrap import Adapters
 
 BUDGET_S = 20.0
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from functions.application import reconcile
 from functions.application.ports import Budget
+from functions.bootstrap import Adapters
 from functions.domain.cards import approval_page, card, facts
 from functions.domain.cards.approval_page import Notice, Person, View
 from functions.domain.cards.card_input import CardInput
@@ -25,11 +25,7 @@ from functions.entrypoints.people.rendering import show_notice, show_question
 from functions.entrypoints.responses import Response
 from functions.runtime.text import Phrase, Text, in_language, named
 
-if TYPE_CHECKING:
-    from functions.bootstrap import Adapters
-
-BUDGET_S = 20.0
-"""People wait longer than Grafana does; Cloud Run waits longer still."""
+BUDGET_S = 20.0  # people wait longer than Grafana does; Cloud Run waits longer still
 NOT_APPROVER = Notice(
     Text("Only the runbook's approvers may decide this"),
     (Text("This page knows them by the addresses with which a proxy signs people in. Answer in Slack, or restart in Rundeck."),),
@@ -49,7 +45,6 @@ ENDINGS: Mapping[Ending, Text] = {
     Ending.ESCALATED: Text("handed over to people"),
     Ending.HELD: Text("not restarted"),
 }
-# --- the page that asks ------------------------------------------------------------------------------------------------
 
 
 def show(ports: Adapters, key: str, nonce: str, token: str, person: Person) -> Response:
@@ -79,9 +74,6 @@ def _view(ports: Adapters, document: Document, incident: Incident) -> View:
     runbook = ports.rules.runbooks.get(incident.runbook)
     story = CardInput("held", now, runbook, document.target, incident, incident.reason, incident.detail)
     return View(story, rows, warnings)
-
-
-# --- the button --------------------------------------------------------------------------------------------------------
 
 
 def press(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -> Response:
@@ -147,9 +139,6 @@ def _why_not(reply: Reply, incident: Incident | None) -> tuple[Phrase, ...]:
 def _execution_link(execution: Execution | None) -> tuple[tuple[Phrase, str], ...]:
     url = safe_url(execution.url) if execution else ""
     return ((LINK_EXECUTION, url),) if url else ()
-
-
-# --- neither -----------------------------------------------------------------------------------------------------------
 
 
 def _over(rules: Rules, document: Document, nonce: str) -> Response:

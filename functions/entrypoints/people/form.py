@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+from flask import Request
 from msgspec import Struct
 
 from functions.domain.cards import approval_page
@@ -14,16 +14,12 @@ from functions.entrypoints.throttle import read_body
 from functions.runtime.errors import BadRequest
 from functions.runtime.text import Phrase, Text
 
-if TYPE_CHECKING:
-    from flask import Request
-
 MAX_TOKEN, MAX_IDENTITY = 1000, 120
 MAX_BODY = 4096
 FIELDS = 8
 FOREIGN = "foreign"
 BY_LINK = Text("whoever had the link")
-NAME_COOKIE = "unstick_name"
-"""Remembers the name that a person typed, in the browser only."""
+NAME_COOKIE = "unstick_name"  # remembers the name that a person typed, in the browser only
 NAME_KEPT_S = 365 * 86400
 
 

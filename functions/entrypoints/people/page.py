@@ -1,14 +1,15 @@
-r"""The pages behind the links for people's answers: approval and acknowledgement. Only a pressed button changes anything.
+"""The pages behind the links for people's answers: approval and acknowledgement. Only a pressed button changes anything.
 
-Chats and mail scanners fetch every link that they see, so GET looks nothing up. See docs/decisions/approval.md.
-"""
+Chats and mail scanners fetch every link that they see, so GET looks nothing up. See docs/decisions/approval.md."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+
+from flask import Request
 
 from functions.application import signing
+from functions.bootstrap import Adapters
 from functions.domain.cards import approval_page
 from functions.domain.cards.approval_page import Notice
 from functions.entrypoints.people import acknowledgement, approval
@@ -17,11 +18,6 @@ from functions.entrypoints.people.rendering import show_notice, show_opening
 from functions.entrypoints.responses import Response
 from functions.runtime.errors import BadRequest, Denied, Unavailable
 from functions.runtime.text import Text
-
-if TYPE_CHECKING:
-    from flask import Request
-
-    from functions.bootstrap import Adapters
 
 OPEN = "open"
 """The path that forms post to. It differs from the link's, or browsers would treat the link as an anchor of the open page."""
@@ -59,10 +55,8 @@ REFUSALS: Mapping[int | str, Notice] = {
 
 
 def respond(request: Request, ports: Adapters) -> Response:
-    r"""GET /approve/ -> a page that posts the link's token; POST -> the page with the button, or the result of pressing it.
-
-    No request of a stranger can make this raise.
-    """
+    """GET /approve/ -> a page that posts the link's token; POST -> the page with the button, or the result of pressing it. No
+    request of a stranger can make this raise."""
     rules = ports.rules
     if request.method not in ("GET", "POST"):
         return "", 405, {"Allow": "GET, POST"}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.application import observe
+from functions.bootstrap import Adapters
 from functions.domain.cards import approval_page
 from functions.domain.cards.approval_page import Row
 from functions.domain.health.looks import judge_health
@@ -15,19 +17,12 @@ from functions.domain.model.observations import Pause, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Rules
 from functions.runtime.text import Phrase, Text
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from functions.bootstrap import Adapters
-
 LOOK_S = 6.0
 
 
 def read_rows(ports: Adapters, watched: tuple[QueueState, ...], now: float) -> tuple[tuple[Row, ...], tuple[Phrase, ...]]:
-    r"""Read the queues and the kill switch at the same time; failures are shown as such.
-
-    Returns the queues, and what would prevent a restart.
-    """
+    """Read the queues and the kill switch at the same time; failures are shown as such. Returns the queues, and what would
+    prevent a restart."""
     rules = ports.rules
     first = watched[: approval_page.QUEUES_SHOWN]
     calls: list[Callable[[], Any]] = [partial(observe.read_pause, ports, LOOK_S)]

@@ -1,26 +1,23 @@
-r"""Renders the pages for people with Jinja2. They load nothing, have no pictures, and only the first page runs a script.
+"""Renders the pages for people with Jinja2. They load nothing, have no pictures, and only the first page runs a script.
 
-Every value is escaped. Colours meet WCAG AA in light and dark mode.
-"""
+Every value is escaped. Colours meet WCAG AA in light and dark mode."""
 
 from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from functions.domain.cards.approval_page import LABELS, NAME, WHY, Notice, Person, Question
 from functions.domain.cards.rendering import SENTENCE, tidy
 from functions.domain.model.runbooks import Rules
 from functions.entrypoints.responses import Response
 from functions.runtime.text import Phrase, in_language
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -50,8 +47,6 @@ def _render(template: str, rules: Rules, title: Phrase, **values: Any) -> str:
 @lru_cache
 def _environment(language: str) -> Environment:
     """The templates in this language. `say` formats a phrase as one clean line."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # already imported by Flask
-
     loader = FileSystemLoader(TEMPLATES)
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["say"] = lambda phrase: tidy(in_language(language, phrase), SENTENCE)

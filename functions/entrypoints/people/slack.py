@@ -1,7 +1,6 @@
-r"""Buttons in Slack's messages. `/slack` only authenticates a press and hands it to the scheduler: Slack waits three seconds.
+"""Buttons in Slack's messages. `/slack` only authenticates a press and hands it to the scheduler: Slack waits three seconds.
 
-`handle` processes the press later, in `verify`.
-"""
+`handle` processes the press later, in `verify`."""
 
 from __future__ import annotations
 
@@ -33,13 +32,10 @@ if TYPE_CHECKING:
     from functions.domain.model.incidents import Document
     from functions.runtime.secrets import SecretRef
 
-WAKE_S = 2.0
-"""Seconds for the scheduler to accept a press: Slack waits three."""
+WAKE_S = 2.0  # seconds for the scheduler to accept a press: Slack waits three
 ANSWER_S = 5.0
-LOOK_UP_S = 10.0
-"""Seconds to read the members of the approvers' groups."""
-TOO_LATE_S = 600.0
-"""Seconds after which a press is ignored: people have moved on."""
+LOOK_UP_S = 10.0  # seconds to read the members of the approvers' groups
+TOO_LATE_S = 600.0  # seconds after which a press is ignored: people have moved on
 PAUSE_S = 3600.0
 REFUSED = throttle.Sparing()
 
@@ -105,9 +101,6 @@ def _channels(config: Config) -> list[Slack]:
     return [named.adapter for named in config.channels.values() if isinstance(named.adapter, Slack)]
 
 
-# --- what it means -----------------------------------------------------------------------------------------------------
-
-
 class _Pressed(Struct, frozen=True):
     """A press, and what is needed to answer it."""
 
@@ -124,10 +117,8 @@ class _Pressed(Struct, frozen=True):
 
 
 def handle(ports: Adapters, content: Mapping[str, Any], budget: Budget) -> None:
-    r"""Process a press, if the person may and the message is still current, and show the result in the message.
-
-    Raises Unavailable or Denied if it must be redelivered.
-    """
+    """Process a press, if the person may and the message is still current, and show the result in the message. Raises
+    Unavailable or Denied if it must be redelivered."""
     from functions.application import signing
     from functions.application.decoding import convert
 
@@ -256,9 +247,6 @@ def _pause(pressed: _Pressed, document: Document) -> bool:
     turn(pressed.ports, switch)
     announce(pressed.ports, "paused", switch)
     return True
-
-
-# --- what the message shows --------------------------------------------------------------------------------------------
 
 
 def _shows_newer_state(before: Document, after: Document, message_ts: str) -> bool:

@@ -1,7 +1,6 @@
-r"""Exchanges with Rundeck: errors with their meaning for the user, and executions as types.
+"""Exchanges with Rundeck: errors with their meaning for the user, and executions as types.
 
-Measured on Rundeck 6.2 (API 59); differences of 4.x and 5.x are from their sources. See docs/rundeck.md.
-"""
+Measured on Rundeck 6.2 (API 59); differences of 4.x and 5.x are from their sources. See docs/rundeck.md."""
 
 from __future__ import annotations
 
@@ -44,8 +43,7 @@ class Refusal(Struct, frozen=True):
     code: str
     sentence: Phrase
     remedy: Phrase
-    quoted: bool = False
-    """Whether Rundeck's own text helps; with secrets masked."""
+    quoted: bool = False  # whether Rundeck's own text helps; with secrets masked
 
 
 _TOKEN = (
@@ -140,11 +138,9 @@ def connect(settings: Settings, timeout_s: float) -> Connection:
 def ask(
     to: Connection, method: str, path: str, *, json: Any = None, accept: str = JSON, expected: int = HTTP_OK
 ) -> http_client.Answer:
-    r"""One exchange; `path` follows /api/N/. Returns Rundeck's answer with the status `expected`.
-
-    Raises Denied by ERRORS, and Unavailable if the result is unclear. A rejected token is read again; if it was replaced in the
-    meantime, the request is sent once more: after a rejected token nothing ran.
-    """
+    """One exchange; `path` follows /api/N/. Returns Rundeck's answer with the status `expected`. Raises Denied by ERRORS, and
+    Unavailable if the result is unclear. A rejected token is read again; if it was replaced in the meantime, the request is
+    sent once more: after a rejected token nothing ran."""
     url = f"{to.settings.url.rstrip('/')}/api/{to.settings.api_version}/{path}"
 
     def send(token: bytes) -> http_client.Answer:

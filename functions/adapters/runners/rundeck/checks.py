@@ -24,9 +24,7 @@ WEEK_S = 7 * 86400.0
 FAR_DAYS = 3650
 META_VERSION = 46
 """The first API version that has /job/ID/meta and /project/NAME/meta; only they show permissions without running anything."""
-MODE_VERSION = 36
-"""With older API versions a passive server answers the request for its mode with 503."""
-
+MODE_VERSION = 36  # with older API versions a passive server answers the request for its mode with 503
 ANSWERS = "Rundeck answers and takes the token"
 EXPIRY = "Rundeck's token does not expire within a week"
 JOB = "Rundeck's job exists and is enabled"

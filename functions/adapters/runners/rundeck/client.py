@@ -1,8 +1,7 @@
 """Reads a job's history in Rundeck, starts the job once, and aborts executions.
 
 Rundeck has no idempotency key, and its limit of one execution doesn't stop simultaneous requests. So a start is never sent
-twice: a lost answer is Unavailable, and the history shows later what happened.
-"""
+twice: a lost answer is Unavailable, and the history shows later what happened."""
 
 from __future__ import annotations
 
@@ -29,8 +28,7 @@ LONG_RUN_S = 3600.0
 """Up to 5.x a list is ordered by start: one that started this long before the window may still have ended inside it."""
 MAX_RETRIES = 20
 TAIL_LINES = 20
-LINES_READ = 60
-"""A Java trace may follow the job's last output."""
+LINES_READ = 60  # a Java trace may follow the job's last output
 
 
 class _Listed(Struct, frozen=True):
@@ -46,10 +44,8 @@ def look(
     settings: Settings, target: Target, *, since_s: float, follow: str | None, tail: bool, timeout_s: float
 ) -> ExecutionHistory:
     """The target's history over the last `since_s` seconds, from the job's own lists: they answer 403 where others hide rows.
-
-    One round of parallel requests; a second one only if the history is longer than a page, and one for `tail`. `followed`
-    stays None for an execution that Rundeck no longer has.
-    """
+    One round of parallel requests; a second one only if the history is longer than a page, and one for `tail`. `followed` stays
+    None for an execution that Rundeck no longer has."""
     to = answers.connect(settings, timeout_s)
     calls: list[partial[Any]] = []
     for job in (target.job, *target.remedies):
@@ -74,11 +70,9 @@ def _project_of(rows: list[Mapping[str, Any]]) -> str:
 
 
 def start_page(settings: Settings, target: Target, project: str = "") -> str:
-    """The job's page, with the target's options filled in if the project is known.
-
-    Rundeck accepts them as `opt.NAME` since 2.7 (docs.rundeck.com, "Linking to Jobs and providing option values"). Without the
-    project it redirects to the page with the project, and drops them (ScheduledExecutionController.show, up to 6.x).
-    """
+    """The job's page, with the target's options filled in if the project is known. Rundeck accepts them as `opt.NAME` since 2.7
+    (docs.rundeck.com, "Linking to Jobs and providing option values"). Without the project it redirects to the page with the
+    project, and drops them (ScheduledExecutionController.show, up to 6.x)."""
     url, job = settings.url.rstrip("/"), quote(target.job, safe="")
     if not project:
         return f"{url}/job/show/{job}"
@@ -206,11 +200,8 @@ def _read_tail(to: answers.Connection, execution: str) -> tuple[str, ...] | None
 
 
 def run(settings: Settings, target: Target, *, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
-    """Start the job once.
-
-    Rundeck silently drops or replaces option values, so its echo must equal what was sent. An option that a secure one hides, or
-    a default that the runbook doesn't name, is a mismatch too: the history could never be matched.
-    """
+    """Start the job once. Rundeck silently drops or replaces option values, so its echo must equal what was sent. An option
+    that a secure one hides, or a default that the runbook doesn't name, is a mismatch too: the history could never be matched."""
     own = {settings.incident_option: tag, settings.not_after_option: str(int(runner_not_after))}
     sent = _without_empty({**target.options, **own})
     answer = answers.ask(
@@ -232,10 +223,8 @@ def run(settings: Settings, target: Target, *, tag: str, runner_not_after: float
 
 
 def abort(settings: Settings, execution: str, *, timeout_s: float) -> Execution:
-    """Abort an execution, and return it as it was seen then: it goes on until its step ends, or had ended before.
-
-    Raises Denied if it still runs and may not be aborted, or could not be.
-    """
+    """Abort an execution, and return it as it was seen then: it goes on until its step ends, or had ended before. Raises Denied
+    if it still runs and may not be aborted, or could not be."""
     to, path = answers.connect(settings, timeout_s), f"execution/{quote(execution, safe='')}"
     try:
         done = answers.mapping(answers.mapping(answers.ask(to, "POST", f"{path}/abort").json()).get("abort"))

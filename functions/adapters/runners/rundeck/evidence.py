@@ -13,8 +13,7 @@ from functions.domain.model.observations import Execution
 from functions.runtime.parallel import run_parallel
 
 OUTPUT_LINES = 3000
-RECENT = 20
-"""Number of runs in which the tag is searched. If a job runs more often in `within`, the run isn't found."""
+RECENT = 20  # number of runs in which the tag is searched. If a job runs more often in `within`, the run isn't found
 
 
 def start_evidence(settings: Settings, job: str, options: Mapping[str, str], *, tag: str, timeout_s: float) -> Execution:

@@ -10,8 +10,7 @@ from msgspec import Meta, Struct
 from functions.runtime.fields import written
 from functions.runtime.secrets import SecretRef
 
-FIRST_WITH_OPTIONS = 18
-"""Older versions of the API ignore the options of a run."""
+FIRST_WITH_OPTIONS = 18  # older versions of the API ignore the options of a run
 
 
 class Settings(Struct, frozen=True):

@@ -1,9 +1,8 @@
-r"""Reads the answers of Prometheus' HTTP API, and derives a queue's state from them.
+"""Reads the answers of Prometheus' HTTP API, and derives a queue's state from them.
 
 Each query is sent together with the timestamps of the samples behind it, so the age of its figure is known, whatever the scrape
 interval, the lookback or the clocks: `label_replace(QUERY, ...) or label_replace(min(timestamp(SELECTOR)), ...)`. A sample of a
-Pushgateway or textfile is scraped now, but shows the state when it was pushed; `PUSHED` gives that time.
-"""
+Pushgateway or textfile is scraped now, but shows the state when it was pushed; `PUSHED` gives that time."""
 
 from __future__ import annotations
 
@@ -28,29 +27,19 @@ from functions.runtime.text import Text
 
 OK, BAD, FORBIDDEN, UNPROCESSABLE, TOO_MANY, SERVER_ERROR = 200, 400, frozenset({401, 403}), 422, 429, 500
 REDIRECTS = range(300, 400)
-WHICH = "unstick"
-"""The label that distinguishes a figure from the timestamps of its samples."""
+WHICH = "unstick"  # the label that distinguishes a figure from the timestamps of its samples
 SAID_SHOWN = 300
-GAP = 2.5
-"""As a multiple of the usual sample interval: one missing scrape is fine, two in a row aren't."""
+GAP = 2.5  # as a multiple of the usual sample interval: one missing scrape is fine, two in a row aren't
 MIN_SAMPLES = 3
-STEP_S = 60.0
-"""The maximum distance between the first samples of two series that both began before the range."""
-HARMLESS = "PromQL info"
-"""Prefixes of warnings that don't mean missing data."""
-
+STEP_S = 60.0  # the maximum distance between the first samples of two series that both began before the range
+HARMLESS = "PromQL info"  # prefixes of warnings that don't mean missing data
 PUSHED = ("push_time_seconds", "node_textfile_mtime_seconds")
 """The metrics with the time of a push to a Pushgateway, and of writing a textfile of node_exporter, in Unix seconds."""
-SAME_JOB = "job, instance, exported_job, exported_instance"
-"""With and without `honor_labels`."""
-NEAR_S = 4.0
-"""Usually two steps of a range query: a series that existed then still exists now, unless it ended in between."""
-SKEWED_S = 30.0
-"""With clocks that far apart, requests are for different times and answers can't be compared."""
-
+SAME_JOB = "job, instance, exported_job, exported_instance"  # with and without `honor_labels`
+NEAR_S = 4.0  # usually two steps of a range query: a series that existed then still exists now, unless it ended in between
+SKEWED_S = 30.0  # with clocks that far apart, requests are for different times and answers can't be compared
 T = TypeVar("T")
-Points = tuple[tuple[float, float], ...]
-"""(the sample's own time, value), oldest first."""
+Points = tuple[tuple[float, float], ...]  # (the sample's own time, value), oldest first
 
 
 class Series(Struct, frozen=True):
@@ -72,12 +61,9 @@ class Envelope(Struct, frozen=True):
 class Figure(Struct, frozen=True):
     """The result of one query at one moment."""
 
-    value: float | None
-    """None: no series, or not a number."""
-    taken_at: float | None
-    """The time of its oldest sample, on Prometheus' clock; None: none of its series exists."""
-    age_s: float = 0.0
-    """The age of that sample at the end of the exchange."""
+    value: float | None  # none: no series, or not a number
+    taken_at: float | None  # the time of its oldest sample, on Prometheus' clock; None: none of its series exists
+    age_s: float = 0.0  # the age of that sample at the end of the exchange
     not_a_number: bool = False
 
 
@@ -86,10 +72,8 @@ class Asked(Struct, frozen=True):
 
     now: dict[str, Any]
     before: dict[str, Any]
-    sent_at: float
-    """Our clock, before the first request was sent."""
-    counts_scrapes: bool = False
-    """`consumers` counts `up`, which is also 0 if a scrape failed."""
+    sent_at: float  # our clock, before the first request was sent
+    counts_scrapes: bool = False  # `consumers` counts `up`, which is also 0 if a scrape failed
 
 
 def with_ages(query: str) -> str:
@@ -108,9 +92,6 @@ def _push_times(selectors: Sequence[str]) -> list[str]:
     pushed = [one for one in selectors if not one.startswith("node_")]
     times = " or ".join(PUSHED)
     return [f"min(({times}) and on ({SAME_JOB}) ({' or '.join(pushed)}))"] if pushed else []
-
-
-# --- a snapshot -----------------------------------------------------------------------------------------------------------
 
 
 def snapshot(asked: Asked, *, for_s: float, max_age_s: float, delay_s: float, at: float) -> QueueSnapshot:
@@ -291,9 +272,6 @@ def _holes(depths: Points, for_s: float) -> Unknown | None:
     if newest - depths[0][0] < for_s - usual_s:
         return Unknown(Text("the samples begin {seconds} s ago only", seconds=round(newest - depths[0][0])), late=True)
     return None
-
-
-# --- answers --------------------------------------------------------------------------------------------------------------
 
 
 def _parts(query: str, outcome: Any) -> Sequence[Series]:

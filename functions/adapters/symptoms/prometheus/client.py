@@ -1,8 +1,7 @@
-r"""Client of Prometheus' HTTP API, or of a compatible one (Mimir, Thanos, Grafana's proxy).
+"""Client of Prometheus' HTTP API, or of a compatible one (Mimir, Thanos, Grafana's proxy).
 
 All requests for a queue are sent at the same time: each query as an instant query, and depth and counter as range queries.
-docs/symptoms.md explains each unusual answer.
-"""
+docs/symptoms.md explains each unusual answer."""
 
 from __future__ import annotations
 
@@ -23,10 +22,8 @@ from functions.runtime.http_client import Answer, request
 from functions.runtime.parallel import name_late, run_parallel
 from functions.runtime.secrets import with_newest
 
-LEAST_S = 300.0
-"""Minimum range in seconds, so that a scrape interval of a minute gives enough samples and a curve."""
-STEPS = 150
-"""Step of a range query. Of more frequent samples, only every second or third is read."""
+LEAST_S = 300.0  # minimum range in seconds, so that a scrape interval of a minute gives enough samples and a curve
+STEPS = 150  # step of a range query. Of more frequent samples, only every second or third is read
 
 
 def look(settings: Settings, queue: QueueRef, *, for_s: float, timeout_s: float) -> QueueSnapshot:
@@ -40,10 +37,8 @@ def look(settings: Settings, queue: QueueRef, *, for_s: float, timeout_s: float)
 def look_all(
     settings: Settings, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float
 ) -> list[QueueSnapshot | Unavailable | Denied]:
-    r"""Read each queue's newest samples, and those of at least the last `for_s` seconds.
-
-    Without a current depth, the queue's place has Denied (`query`, `several`, `no_series`, `login`, `url`) or Unavailable.
-    """
+    """Read each queue's newest samples, and those of at least the last `for_s` seconds. Without a current depth, the queue's
+    place has Denied (`query`, `several`, `no_series`, `login`, `url`) or Unavailable."""
     sent_at = time.time()
     paths = {
         path: None
@@ -87,10 +82,8 @@ def now_path(query: str) -> str:
 
 
 def before_paths(queue: QueueRef, for_s: float, now: float) -> dict[str, str]:
-    r"""The paths of the range queries, one after each of `now_paths`: two servers that take turns answer one of each.
-
-    Different clocks don't matter: samples count by their own times.
-    """
+    """The paths of the range queries, one after each of `now_paths`: two servers that take turns answer one of each. Different
+    clocks don't matter: samples count by their own times."""
     span_s = max(LEAST_S, 2 * for_s)
     step_s = span_s / STEPS
     return {

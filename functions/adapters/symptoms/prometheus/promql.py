@@ -25,8 +25,7 @@ AGGREGATIONS = frozenset(
         *("count_values", "quantile", "limitk", "limit_ratio"),
     }
 )
-RATES = frozenset({"rate", "irate", "increase", "delta", "idelta", "deriv"})
-"""Functions whose result isn't a counter."""
+RATES = frozenset({"rate", "irate", "increase", "delta", "idelta", "deriv"})  # functions whose result isn't a counter
 CLOSING = {"(": ")", "{": "}", "[": "]"}
 
 
@@ -98,9 +97,7 @@ def has_rate(query: str) -> bool:
 
 def fill(query: str, value_of: Callable[[str], str]) -> str:
     """The query with each label inside of its strings filled in, so that a value stays a part of its string, whatever it is.
-
-    Behind `=~` and `!~` it matches itself only. Raises ValueError if a label is outside quotes that can be escaped.
-    """
+    Behind `=~` and `!~` it matches itself only. Raises ValueError if a label is outside quotes that can be escaped."""
     parts, at, place = [], 0, re.compile(_LABEL)
     for begin, end, text, is_pattern in _strings(query):
         if text.startswith("`") and place.search(text):

@@ -23,8 +23,7 @@ QUERIES = ("depth", "done", "consumers")
 MAX_BYTES = 2000
 """Of the filled-in queries of one queue, together: a document keeps them three times, and a URL carries each with its selectors
 twice. Twenty queues with so long ones make a document of twice its usual limit, which costs time and nothing else."""
-ANY_LABEL = r"[^\x00-\x1f]{1,255}"
-"""The default pattern of a label. It is escaped, so it can't change the query."""
+ANY_LABEL = r"[^\x00-\x1f]{1,255}"  # the default pattern of a label. It is escaped, so it can't change the query
 NAME_SHOWN = 120
 
 

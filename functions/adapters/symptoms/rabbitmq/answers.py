@@ -32,10 +32,8 @@ class Total(Struct, frozen=True):
     messages: int | None = None
     messages_ready: int | None = None
     messages_unacknowledged: int | None = None
-    members: list[str] | None = None
-    """For a quorum queue: the nodes that have a copy,"""
-    online: list[str] | None = None
-    """and those of them that are up."""
+    members: list[str] | None = None  # for a quorum queue: the nodes that have a copy,
+    online: list[str] | None = None  # and those of them that are up
 
 
 class Totals(Struct, frozen=True):
@@ -44,8 +42,7 @@ class Totals(Struct, frozen=True):
 
 class Sample(Struct, frozen=True):
     sample: int
-    timestamp: int
-    """Milliseconds on the broker's clock, rounded up to the next step: the newest is up to 5 s ahead (measured)."""
+    timestamp: int  # milliseconds on the broker's clock, rounded up to the next step: the newest is up to 5 s ahead (measured)
 
 
 class Samples(Struct, frozen=True):
@@ -100,12 +97,9 @@ class Page(Struct, frozen=True):
     """The queue's own page."""
 
     consumers: int | None = None
-    consumer_details: list[Consumer] | None = None
-    """None if the broker's statistics are off; then everything else is missing too."""
-    message_stats: Traffic = Traffic()
-    """Absent before the first message."""
-    messages: int | None = None
-    """Absent for some seconds after a quorum queue was declared or got another leader."""
+    consumer_details: list[Consumer] | None = None  # none if the broker's statistics are off; then everything else is missing too
+    message_stats: Traffic = Traffic()  # absent before the first message
+    messages: int | None = None  # absent for some seconds after a quorum queue was declared or got another leader
     messages_ready_details: Samples = Samples()
     messages_unacknowledged_details: Samples = Samples()
     head_message_timestamp: float | str | None = None
@@ -113,8 +107,7 @@ class Page(Struct, frozen=True):
     message_bytes_ready: int | None = None
     messages_unacknowledged: int | None = None
     message_bytes_unacknowledged: int | None = None
-    delivery_limit: int | str | None = None
-    """Of a quorum queue, policies included (4.0 and later); a text if it is unlimited."""
+    delivery_limit: int | str | None = None  # of a quorum queue, policies included (4.0 and later); a text if it is unlimited
     arguments: dict[str, Any] | list[Any] | None = None
     effective_policy_definition: dict[str, Any] | list[Any] | None = None
     auto_delete: bool = False
@@ -160,8 +153,7 @@ class ChannelItem(Struct, frozen=True):
 class User(Struct, frozen=True):
     """The user that RabbitMQ reports for these credentials."""
 
-    tags: str | list[str] = ""
-    """Before 3.9 a comma-separated text."""
+    tags: str | list[str] = ""  # before 3.9 a comma-separated text
 
 
 def good(outcome: Answer | Exception) -> Answer:
@@ -183,11 +175,9 @@ def good(outcome: Answer | Exception) -> Answer:
 
 
 def live(outcome: Answer | Exception, queue: QueueRef) -> Answer:
-    r"""The successful answer of the list with totals.
-
-    A queue that doesn't exist is missing from the list. 404 means that there is no such vhost (also if a proxy has encoded it
-    once more), on 4.3 also that the user may not see it; the body tells which (measured).
-    """
+    """The successful answer of the list with totals. A queue that doesn't exist is missing from the list. 404 means that there
+    is no such vhost (also if a proxy has encoded it once more), on 4.3 also that the user may not see it; the body tells which
+    (measured)."""
     if not isinstance(outcome, Answer) or outcome.status != NOT_FOUND:
         return good(outcome)
     if b'"not_found"' in outcome.body:

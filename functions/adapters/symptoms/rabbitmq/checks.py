@@ -27,12 +27,10 @@ AGENT, STATS = "management_agent.disable_metrics_collector = false", "management
 COLLECTION = "management_metrics_collection"
 PERMIT = f"deprecated_features.permit.{COLLECTION} = true"
 """The switches that turn statistics off; what the management API shows then is the same (measured on 3.10, 4.0 and 4.3)."""
-PROBE = "unstick-check-looks-for-no-queue"
-"""Placeholder for a queue whose name comes with the alert."""
+PROBE = "unstick-check-looks-for-no-queue"  # placeholder for a queue whose name comes with the alert
 SKEW_S = 30.0
 MORE_THAN_NEEDED = frozenset({"administrator", "policymaker"})
-MOST_ATTEMPTS = 5
-"""The most that `limits.attempts` takes."""
+MOST_ATTEMPTS = 5  # the most that `limits.attempts` takes
 UNREACHABLE = "See that the broker is up with its management plugin, and `url` right."
 
 Outcome = Answer | Exception
@@ -76,9 +74,8 @@ def findings_without_name(
     ask: Callable[[QueueRef], list[Finding]],
     read: Callable[[QueueRef], object],
 ) -> list[Finding]:
-    """What can be known of a queue that these labels don't name, as `refusal` says. `ask` and `read` ask for one queue, of which
-    none exists.
-    """
+    """What can be known of a queue that these labels don't name, as `refusal` says. `ask` and `read` ask for one queue, of
+    which none exists."""
     vhost = _vhost(symptom, labels)
     probe = to_queue(vhost or DEFAULT_VHOST, PROBE)
     known = [one for one in ask(probe) if PROBE not in f"{one.what} {one.detail}"]

@@ -1,9 +1,8 @@
 """Client of RabbitMQ's management API: reads whether queues are stuck or healthy.
 
-Sends two kinds of requests in parallel, since neither has everything (measured on 3.10.8): the paged list with totals has
-the live depth of many queues; a queue's own page has consumers, counters and samples, up to 9 s late. Needed: the
-tag `management` and permissions on the vhost that allow nothing (`^$` three times).
-"""
+Sends two kinds of requests in parallel, since neither has everything (measured on 3.10.8): the paged list with totals has the
+live depth of many queues; a queue's own page has consumers, counters and samples, up to 9 s late. Needed: the tag `management`
+and permissions on the vhost that allow nothing (`^$` three times)."""
 
 from __future__ import annotations
 
@@ -34,20 +33,15 @@ from functions.runtime.secrets import with_newest
 from functions.runtime.text import Phrase, Text, named
 
 FINE_STEP_S, FINE_REACH_S = 5, 600
-COARSE_STEP_S, COARSE_REACH_S = 60, 3600
-"""How the broker keeps samples of queues by default (`sample_retention_policies.basic`)."""
-CURVE_S = 120
-"""Samples are requested at least this far back, for the curve of the depth."""
+COARSE_STEP_S, COARSE_REACH_S = 60, 3600  # how the broker keeps samples of queues by default (`sample_retention_policies.basic`)
+CURVE_S = 120  # samples are requested at least this far back, for the curve of the depth
 SLACK_S = 3 * FINE_STEP_S
 """Requested in addition to the judged period, since the newest sample may be one collection and one step old."""
-LIST_BYTES = 2500
-"""Bytes of names in one request: the broker accepts request lines of at least 8,000 bytes, proxies of 4,096."""
+LIST_BYTES = 2500  # bytes of names in one request: the broker accepts request lines of at least 8,000 bytes, proxies of 4,096
 PAGE_SHARE = 0.8
 """Share of the whole time: a slow page or list of channels leaves time to report that, and never delays the live depth."""
-WHOAMI_S = 1.0
-"""The user behind the credentials. Without an answer nothing is requested that needs the tag."""
-UNNAMEABLE = frozenset({"", ".", ".."})
-"""`.` and `..` mean other paths to every HTTP library, however they are encoded."""
+WHOAMI_S = 1.0  # the user behind the credentials. Without an answer nothing is requested that needs the tag
+UNNAMEABLE = frozenset({"", ".", ".."})  # `.` and `..` mean other paths to every HTTP library, however they are encoded
 
 
 class Asked(Struct, frozen=True):
@@ -72,12 +66,11 @@ def look_all(
 ) -> list[QueueSnapshot | Unavailable | Denied]:
     """Each queue's current state, with samples over at least this many seconds if the broker keeps them (an hour).
 
-    The live depth doesn't need the queue's page. Without a live depth, the queue's place has Denied (`login`,
-    `not_management`, `vhost_permission`, `no_vhost`, `no_queue`, `stream`, `name`, `url`) or Unavailable.
+    The live depth doesn't need the queue's page. Without a live depth, the queue's place has Denied (`login`, `not_management`,
+    `vhost_permission`, `no_vhost`, `no_queue`, `stream`, `name`, `url`) or Unavailable.
 
     With the tag `monitoring` the list of channels shows who holds a message; their counters are requested in a second round
-    trip, for at most half of the time that is left, with their names and the cluster's nodes.
-    """
+    trip, for at most half of the time that is left, with their names and the cluster's nodes."""
     ends = time.monotonic() + timeout_s
     asked = [(queue, for_s) for queue, for_s in queues if _can_be_named(queue)]
     if not asked:
@@ -148,10 +141,8 @@ def _unknown(what: Phrase, error: Unavailable | Denied) -> Unknown:
 
 
 def check(settings: Settings, symptom: runbooks.Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
-    """Every right and setting that `look` needs, and the broker's clock and alarms. Changes nothing.
-
-    If the labels don't name the queue, checks what it can without it.
-    """
+    """Every right and setting that `look` needs, and the broker's clock and alarms. Changes nothing. If the labels don't name
+    the queue, checks what it can without it."""
     from functions.adapters.symptoms.rabbitmq import checks
 
     def ask(queue: QueueRef) -> list[Finding]:
@@ -169,10 +160,8 @@ def check(settings: Settings, symptom: runbooks.Symptom, labels: Mapping[str, st
 
 
 def list_queues(queues: list[QueueRef]) -> dict[str, list[QueueRef]]:
-    r"""The requests for live totals of these queues (all of one vhost), and the queues that each covers.
-
-    `use_regex` matches anywhere in a name and ignores case (PCRE), hence the anchors here and the comparison of the results.
-    """
+    """The requests for live totals of these queues (all of one vhost), and the queues that each covers. `use_regex` matches
+    anywhere in a name and ignores case (PCRE), hence the anchors here and the comparison of the results."""
     parts: list[list[QueueRef]] = []
     left: dict[str, int] = {}
     for queue in sorted({queue.key: queue for queue in queues}.values(), key=_vhost):

@@ -25,19 +25,16 @@ from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join
 
 WHOAMI = "/api/whoami"
 NODES = "/api/nodes?columns=name,running,uptime"
-MOST_PAGES = 32
-"""Channels to request one by one, 2 ms each; if more hold a message, one list has the samples of all."""
+MOST_PAGES = 32  # channels to request one by one, 2 ms each; if more hold a message, one list has the samples of all
 LIGHT = "name,messages_unacknowledged,consumer_count"
 WORK = (
     "message_stats.deliver,message_stats.ack,message_stats.redeliver,message_stats.deliver_details.samples,"
     "message_stats.ack_details.samples,message_stats.redeliver_details.samples"
 )
-ALARMS = "/api/health/checks/alarms"
-"""Immediate; the nodes' own `mem_alarm` is still false after 7 s (measured on 3.10)."""
+ALARMS = "/api/health/checks/alarms"  # immediate; the nodes' own `mem_alarm` is still false after 7 s (measured on 3.10)
 ALARM_STATUS = 503
 KEPT = 5
-NAME = 80
-"""Maximum length of a name or host in a document."""
+NAME = 80  # maximum length of a name or host in a document
 SEES_ALL = frozenset({"monitoring", "administrator"})
 
 Ask = Callable[[list[str]], Sequence[Answer | Exception]]
@@ -46,20 +43,17 @@ Ask = Callable[[list[str]], Sequence[Answer | Exception]]
 
 class _Connection(Struct, frozen=True):
     name: str = ""
-    client_properties: dict[str, Any] | list[Any] = field(default_factory=dict)
-    """An empty list if there are none."""
+    client_properties: dict[str, Any] | list[Any] = field(default_factory=dict)  # an empty list if there are none
 
 
 class Node(Struct, frozen=True):
     name: str
     running: bool = False
-    uptime: int | None = None
-    """Milliseconds; absent if the node is down or has no management agent."""
+    uptime: int | None = None  # milliseconds; absent if the node is down or has no management agent
 
 
 class _Alarm(Struct, frozen=True):
-    resource: str = "?"
-    """`memory` or `disk`."""
+    resource: str = "?"  # `memory` or `disk`
     node: str = "?"
 
 
@@ -80,10 +74,8 @@ def sees_all(whoami: Answer | Exception) -> bool:
 def add_details(
     snapshots: Mapping[str, QueueSnapshot], vhosts: Mapping[str, str], samples: Mapping[str, int], ask: Ask
 ) -> dict[str, QueueSnapshot]:
-    r"""Add to the snapshots (by queue key) their holding channels' counters, the holders' names and the cluster's nodes.
-
-    `vhosts`: the queues' vhosts, by the same keys. `samples`: the query for samples.
-    """
+    """Add to the snapshots (by queue key) their holding channels' counters, the holders' names and the cluster's nodes.
+    `vhosts`: the queues' vhosts, by the same keys. `samples`: the query for samples."""
     held_in = sorted({vhosts[key] for key, seen in snapshots.items() if _holding(seen)})
     paths = {NODES: NODES, ALARMS: ALARMS} | {f"names in {vhost}": _connections_path(vhost) for vhost in held_in}
     wanted = sorted({one.id for seen in snapshots.values() for one in _holding(seen)})

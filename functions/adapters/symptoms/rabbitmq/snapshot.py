@@ -30,10 +30,8 @@ from functions.runtime.text import Text
 
 GONE = frozenset({"suspected_down", "cancelled"})
 """`activity_status` of consumers that take no message; a waiting single active consumer may at any time."""
-SHOVEL = "none"
-"""The user of a shovel's consumer (measured on 4.3)."""
-NAME = 80
-"""Maximum length of a host in a document."""
+SHOVEL = "none"  # the user of a shovel's consumer (measured on 4.3)
+NAME = 80  # maximum length of a host in a document
 
 
 class Answers(Struct, frozen=True):
@@ -41,15 +39,12 @@ class Answers(Struct, frozen=True):
 
     totals: Any
     page: Any = None
-    channels: Any = None
-    """The channels of the whole vhost; also None without the tag `monitoring`."""
+    channels: Any = None  # the channels of the whole vhost; also None without the tag `monitoring`
 
 
 def read_snapshot(queue: QueueRef, answers: Answers, *, at: float) -> QueueSnapshot:
-    r"""The queue at our time `at`. Raises Denied or Unavailable if its depth is unknown.
-
-    Deliveries that need no acknowledgement count as acknowledged, as in the broker.
-    """
+    """The queue at our time `at`. Raises Denied or Unavailable if its depth is unknown. Deliveries that need no acknowledgement
+    count as acknowledged, as in the broker."""
     total = _find_total(queue, answers)
     ready, unacked = total.messages_ready, total.messages_unacknowledged
     if total.messages is None or ready is None or unacked is None:
