@@ -1,6 +1,7 @@
 """Stand-ins for Rundeck and RabbitMQ, and a configuration for them: python -m demo.stand_ins (docs/first-hour.md).
 
-A queue is stuck. Rundeck's job lets it recover, and half a minute later it is stuck again, until this is stopped.
+A queue is stuck. Rundeck's job lets it recover, and half a minute later it is stuck again, until this is stopped. With
+`--restart` the job runs a command instead, for an application and a queue of one's own.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from secrets import token_urlsafe
 import yaml
 
 from tests.support.doubles.rabbitmq import RabbitDouble, User
-from tests.support.doubles.rundeck import Job, Rundeck
+from tests.support.doubles.rundeck import Job, Rundeck, command_action
 from tests.support.unstick_process import SHORT, configuration, runbook
 
 SERVICE, QUEUE, MESSAGES = "mail-delivery", "mail.delivery", 362
@@ -83,15 +84,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m demo.stand_ins", description="Serve stand-ins for Rundeck and RabbitMQ.")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the configuration goes (default: %(default)s)")
     parser.add_argument("--rundeck-port", type=int, default=4440, help="0: any free one (default: %(default)s)")
-    parser.add_argument("--rabbitmq-port", type=int, default=15672, help="0: any free one (default: %(default)s)")
+    parser.add_argument("--rabbitmq-port", type=int, help="0: any free one (default: 15672; with --restart any free one)")
+    parser.add_argument("--restart", metavar="COMMAND", help="what Rundeck's job runs (no shell): it restarts your application")
     given = parser.parse_args()
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
     try:
-        rabbit = RabbitDouble(given.rabbitmq_port)
-        queue = StuckQueue(rabbit)
-        rundeck = Rundeck(Job(name="restart-mail-delivery", action=queue.restart), port=given.rundeck_port)
+        usual = 0 if given.restart else 15672  # a RabbitMQ of one's own may have that port
+        rabbit = RabbitDouble(usual if given.rabbitmq_port is None else given.rabbitmq_port)
+        action = command_action(given.restart) if given.restart else StuckQueue(rabbit).restart
+        rundeck = Rundeck(Job(name="restart-mail-delivery", action=action), port=given.rundeck_port)
     except OSError as error:
         print(f"a port is taken ({error.strerror}): name others with --rundeck-port and --rabbitmq-port", file=sys.stderr)
         return 2
@@ -99,8 +102,10 @@ def main() -> int:
     rabbit.users["unstick"] = User(password)
     with rabbit, rundeck:
         path = write_configuration(given.folder, rundeck, rabbit, password)
-        print(f"Rundeck's stand-in is on {rundeck.url}, RabbitMQ's on {rabbit.url}; {QUEUE} is stuck. Ctrl-C stops them.")
-        print(f"Next, in another terminal: . {path} && make run", flush=True)
+        seen = f"its job runs: {given.restart}" if given.restart else f"RabbitMQ's on {rabbit.url}; {QUEUE} is stuck"
+        print(f"Rundeck's stand-in is on {rundeck.url}, {seen}. Ctrl-C stops it.")
+        own = "a configuration of your own (docs/first-hour.md, step 7)"
+        print(f"Next, in another terminal: {own if given.restart else f'. {path} && make run'}", flush=True)
         stopped.wait()
     return 0
 

@@ -91,7 +91,7 @@ def example(rules: Rules, labels: Mapping[str, str], now: float) -> Recorded:
             break
     labels = {"alertname": "Example", **labels}
     fingerprint = hashlib.sha256(json.dumps([sorted(labels.items()), now]).encode()).hexdigest()[:16]
-    alert = sender.alert(labels, "An example, made by `send --example`", fingerprint, now)
+    alert = sender.alert(labels, "An example by unstick send", fingerprint, now)
     group_key = f'{{}}:{{example="{fingerprint}"}}'
     return Recorded("example", sender.notification([alert], receiver="unstick", group_key=group_key, source=SOURCE), now)
 

@@ -192,7 +192,8 @@ def test_a_file_that_is_not_there(here: Line) -> None:
 
 
 def test_an_alert_of_no_runbook_and_a_test(here: Line) -> None:
-    """What has no target has no guards; the reason says it all."""
+    """What has no target has no guards; the reason says it all, and the labels are what a runbook could match."""
+    assert 'alertname="' in here.run("simulate", str(RECORDINGS / "26-minimal-alert.json"), code=1).stdout
     assert incident(here, str(RECORDINGS / "26-minimal-alert.json"), code=1)["reason"] == "no_runbook"
     found = incident(here, str(RECORDINGS / "20-test-contact-point.json"), code=1)
     assert (found["reason"], found["guards"]) == ("test_alert", [])

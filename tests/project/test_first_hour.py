@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -16,13 +17,16 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from demo.stand_ins import StuckQueue
 from tests.support.broker import free_ports
+from tests.support.doubles.rabbitmq import RabbitDouble, User
 from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.unstick_process import BUDGET
 from tools.docs.pages import LEFT_OUT, ROOT, blocks
 
 PAGE = ROOT / "docs" / "first-hour.md"
 RUN_S = 150.0
+OWN = {"unstick.local.yaml", "my-alert.json"}  # what the page writes
 pytestmark = pytest.mark.timeout(600)  # a dozen programs, one after the other
 
 
@@ -32,7 +36,7 @@ class Newcomer:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         for entry in ROOT.iterdir():
-            if not entry.name.startswith(".") and entry.name not in LEFT_OUT and not entry.name.endswith(".db"):
+            if not entry.name.startswith(".") and entry.name not in LEFT_OUT | OWN and not entry.name.endswith(".db"):
                 (folder / entry.name).symlink_to(entry)
         (folder / ".venv").symlink_to(Path(sys.prefix))
         make = folder / "bin" / "make"
@@ -87,7 +91,7 @@ def post(url: str, body: bytes) -> bool:
 def test_every_block_of_the_page_works(tmp_path: Path) -> None:
     """From the stand-ins to a decision about one's own alert; nothing has to be guessed."""
     newcomer = Newcomer(tmp_path)
-    _, stand_ins, serve, send, look, simulate = [body for info, body in blocks(PAGE) if info == "sh"]
+    _, stand_ins, serve, send, look, simulate, *_ = [body for info, body in blocks(PAGE) if info == "sh"]
     with ExitStack() as terminals:
         rundeck = terminals.enter_context(newcomer.terminal(stand_ins, until="Next, in another terminal"))
         with (tmp_path / "build" / "stand-ins" / "unstick.yaml").open("a", encoding="utf-8") as file:
@@ -106,6 +110,35 @@ def test_every_block_of_the_page_works(tmp_path: Path) -> None:
             body = (ROOT / "examples" / "alert.json").read_bytes()
             wait_until(lambda: post(f"http://127.0.0.1:{newcomer.recorder}/", body))
             wait_for(shown_there, "service=mail-delivery")
+
+
+def test_an_application_of_ones_own_is_restarted(tmp_path: Path) -> None:
+    """Step 7: the notification that step 6 recorded, an own RabbitMQ and an own configuration."""
+    newcomer = Newcomer(tmp_path)
+    *_, stand_in, configure, serve, send = [body for info, body in blocks(PAGE) if info == "sh"]
+    (tmp_path / "my-alert.json").write_bytes((ROOT / "examples" / "alert.json").read_bytes())
+    stand_in = stand_in.replace("sudo systemctl restart orders", f"touch {tmp_path}/restarted")
+    with ExitStack() as terminals:
+        rabbit = terminals.enter_context(RabbitDouble())
+        StuckQueue(rabbit)
+        rabbit.users["unstick"] = User("its password")
+        log = terminals.enter_context(newcomer.terminal(stand_in, until="step 7"))
+        newcomer.run(configure)
+        rundeck = log.read_text().split(",")[0].removeprefix("Rundeck's stand-in is on ")
+        file = tmp_path / "unstick.local.yaml"
+        changed = re.sub(r"(?m)^    freeze:.*\n", "", file.read_text(encoding="utf-8"))
+        own = {"http://127.0.0.1:15672": rabbit.url, "http://127.0.0.1:4440": rundeck, "budget: 8s": f"budget: {BUDGET}"}
+        for shipped, value in {**own, "for: 60s": "for: 6s"}.items():
+            assert shipped in changed
+            changed = changed.replace(shipped, value)
+        file.write_text(changed, encoding="utf-8")
+        terminal = configure.replace("cp unstick.yaml unstick.local.yaml\n", "")
+        check, make = serve.replace("orders.outgoing", "mail.delivery").replace("orders", "mail-delivery").splitlines()
+        assert "0 failed" in newcomer.run(f"{terminal}\n{check}")
+        terminals.enter_context(newcomer.terminal(f"{terminal}\n{make}", until="listening on"))
+        wait_until(lambda: listens(newcomer.port))
+        newcomer.run(f". .venv/bin/activate\n{send}")
+        wait_until((tmp_path / "restarted").exists)
 
 
 def listens(port: int) -> bool:

@@ -125,6 +125,8 @@ def _print(decision: SimulatedDecision, at: float) -> None:
     rows = [("alerts", f"{len(decision.cases)}: {names}"), ("runbook", decision.reply.runbook or "none matches")]
     if target := decision.cases[0].target:
         rows += [("job", f"{target.job} with {target.name}"), *(("seen", line) for line in _observed(decision.seen, at))]
+    if not decision.reply.runbook:
+        rows.append(("labels", " ".join(f'{label}="{value}"' for label, value in decision.cases[0].alert.labels.items())))
     if decision.again_at is not None:
         rows.append(("again", output.relative(decision.again_at - at)))
     rows.append(("message", ", ".join(decision.told) or "nobody, now"))
