@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from msgspec.structs import replace as change
 
@@ -94,6 +95,17 @@ class Piece:
         )
 
 
+class Sample(NamedTuple):
+    """What the broker collected at one moment; the gauges are older than the counters."""
+
+    counts: Counts
+    depth: int
+    held: int
+    published: int
+    late: Piece
+    """The course at the moment of the gauges."""
+
+
 @dataclass
 class Broker:
     """What its settings and its state let Unstick see."""
@@ -121,6 +133,8 @@ class Queue:
         self.pieces = [Piece(at, depth, publish)]
         self.lost: list[tuple[float, str]] = []
         self.phase = at * 0.618 % COLLECTED_S
+        self._collected: dict[tuple[float, frozenset[str]], Sample] = {}
+        self._counts: dict[tuple[str, float], Counts] = {}
         self.turn(at, workers)
 
     def piece(self, at: float) -> Piece:
@@ -261,14 +275,13 @@ class Queue:
             return change(seen, blind=Unknown(why, late=broker.statistics))
         hidden = frozenset((*broker.silent, *(node for when, node in self.lost if when <= at)))
         grid, stamps = self._grid(at, ahead_s)
-        gauges_at = [when - GAUGES_LATE_S * _chance(when) for when in grid]
-        taken = [_sum(self._each(when, hidden)) for when in grid]
-        deliveries, acks, redeliveries = (_series(stamps, [counts[which] for counts in taken], at) for which in range(3))
-        seen = _with_consumers(seen, at, (piece, self.piece(gauges_at[-1])), broker)
-        held = [min(self.depth(when), sum(one.holds for one in self.piece(when).workers)) for when in gauges_at]
-        depths = [self.depth(when) for when in gauges_at]
+        samples = [self._collect(when, hidden) for when in grid]
+        taken = [one.counts for one in samples]
+        deliveries, acks, redeliveries = (_series(stamps, values, at) for values in zip(*taken, strict=True))
+        seen = _with_consumers(seen, at, (piece, samples[-1].late), broker)
+        held, depths = [one.held for one in samples], [one.depth for one in samples]
         counted = taken[-1][0] > 0
-        published = [self.piece(when).published_at(when) for when in grid]
+        published = [one.published for one in samples]
         seen = change(
             seen,
             acks=taken[-1][1] if counted else None,
@@ -289,10 +302,21 @@ class Queue:
             seen = change(seen, blind=Unknown("nobody counts its deliveries", late=True))
         return self._with_channels(seen, at, broker, (grid, stamps)) if broker.monitoring else seen
 
+    def _collect(self, when: float, hidden: frozenset[str]) -> Sample:
+        """What the broker collected then. The past stays as it was, and is read again and again."""
+        if (when, hidden) not in self._collected:
+            gauges_at = when - GAUGES_LATE_S * _chance(when)
+            late = self.piece(gauges_at)
+            depth = late.depth_at(gauges_at)
+            held = min(depth, sum(one.holds for one in late.workers))
+            counts, published = _sum(self._each(when, hidden)), self.piece(when).published_at(when)
+            self._collected[when, hidden] = Sample(counts, depth, held, published, late)
+        return self._collected[when, hidden]
+
     def _grid(self, at: float, ahead_s: float) -> tuple[list[float], list[float]]:
         """When the broker collected its samples, and the times that it shows for them: rounded up to the next step."""
-        last = self.phase + COLLECTED_S * math.floor((at - 0.1 - self.phase) / COLLECTED_S)
-        grid = [last - COLLECTED_S * back for back in range(SAMPLES - 1, -1, -1)]
+        last = math.floor((at - 0.1 - self.phase) / COLLECTED_S)
+        grid = [self.phase + COLLECTED_S * place for place in range(last - SAMPLES + 1, last + 1)]
         return grid, [when + ahead_s + COLLECTED_S - self.phase for when in grid]
 
     def _with_channels(
@@ -327,8 +351,11 @@ class Queue:
         return Channel(worker.id, held=held, counted=counted, work=tuple(zip(stamps, work, strict=True)), redeliveries=again)
 
     def _counts_of(self, worker: str, at: float) -> Counts:
-        piece = self.piece(at)
-        return next((one.counts(piece.done_by(at, one)) for one in piece.workers if one.id == worker), (0, 0, 0))
+        if (worker, at) not in self._counts:
+            piece = self.piece(at)
+            counts = (one.counts(piece.done_by(at, one)) for one in piece.workers if one.id == worker)
+            self._counts[worker, at] = next(counts, (0, 0, 0))
+        return self._counts[worker, at]
 
     def read_scraped(
         self, at: float, scrape_s: float, rng: random.Random, *, ahead_s: float = 0.0
@@ -384,10 +411,12 @@ def _sum(each: Iterable[tuple[str, Counts]]) -> Counts:
     return deliveries, acks, redeliveries
 
 
-def _series(stamps: list[float], values: list[int], at: float) -> Samples:
+def _series(stamps: list[float], values: Sequence[int], at: float) -> Samples:
     """The samples, one of which may fall between two collections and read 0."""
-    gap = 3 + int(at) % 15 if _chance(at) < MISSED else -1
-    return tuple((stamp, 0 if place == gap else value) for place, (stamp, value) in enumerate(zip(stamps, values, strict=True)))
+    shown = list(values)
+    if _chance(at) < MISSED:
+        shown[3 + int(at) % 15] = 0
+    return tuple(zip(stamps, shown, strict=True))
 
 
 def _chance(at: float, of: str = "") -> float:

@@ -11,13 +11,14 @@ import heapq
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import greenlet
 import msgspec
 from msgspec.structs import replace
 
-from functions.application import intake, reconcile
+from functions.application import intake, reconcile, serialization
 from functions.application.ports import Listed, Stored
 from functions.application.serialization import decode, encode
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
@@ -44,6 +45,10 @@ BUSY = 0.1
 
 BEHIND_S = 1.0
 """What schedulers/cloud_tasks.py adds to the time of a wake-up."""
+
+
+# The same bytes are read again and again, in a run and by its checker, and what comes of them can't be changed.
+serialization._decode = lru_cache(4096)(serialization._decode)  # type: ignore[assignment]
 
 
 class Crashed(BaseException):
@@ -385,7 +390,7 @@ class Host:
         self._down(self.world.faults.store_down, "store")
         made = self.world.store.save(key, body, generation, due, compare="no_compare" not in self.world.options)
         self.world.saved.append((self.world.now, key, body))
-        if not key.startswith(("pause", "storm")):
+        if self.world.trace is not None and not key.startswith(("pause", "storm")):
             self.world.note(f"{self.name}: saves {_shown(body)}")
         if self.world.chance(self.world.faults.store_lost):
             self.world.note(f"{self.name}: the answer of that save is lost")
