@@ -84,8 +84,11 @@ def taken(count: int, at: float = NOW - 10.0) -> Storm:
 
 
 def test_nothing_in_the_way_is_a_restart():
-    """I3: an alert that fires, a queue that is ill now and no objection is what a restart takes."""
+    """I3: an alert that fires, a queue that is ill now and no objection. An unreadable history hides no healthy queue."""
     assert decide(scene()) == Decision(Kind.RESTART)
+    down = seen(history=MISSING, mail=well())
+    assert decide(scene(down)).reason is Reason.SYMPTOM_GONE
+    assert decide(scene(down, found=between())).reason is Reason.LEDGER_UNKNOWN
 
 
 HOLDS = [
@@ -166,16 +169,12 @@ def test_at_its_bound_a_guard_lets_pass(passing):
     assert decide(passing).kind is Kind.RESTART
 
 
-def test_a_job_that_was_imported_again_has_its_cooldown_all_the_same():
-    """Its history is gone with the job that was deleted; the document still knows of its own last restart."""
+def test_the_cooldown_counts_from_the_restart_that_ended_last():
+    """Whichever began last; where its job was deleted with its history, the document knows of it."""
     for restarts, code in ((1, Reason.COOLDOWN), (0, None)):
         outcome = Outcome("inc-0", Ending.RECOVERED, None, NOW - 70, (), runner_ended_at=RUNNER_NOW - 77, restarts=restarts)
         decision = decide(scene(found=document(incident(), outcomes=(outcome,))))
         assert decision.reason is code
-
-
-def test_the_restart_that_ended_last_counts_whichever_began_last():
-    """One that began later may have ended earlier; what has not ended, was refused or is planned does not count."""
     ended_last, began_last = execution(11, started=-900, ended=-300), execution(12, started=-390, ended=-350)
     assert decide(scene(seen(began_last, ended_last))).again_in_s == 300.0
     assert decide(scene(seen(ended_last, began_last))).again_in_s == 300.0
@@ -207,17 +206,14 @@ def test_an_alert_of_the_same_cause_is_verified_and_a_new_one_cools_down(began, 
 
 
 def test_a_running_execution_is_adopted_whoever_started_it():
-    """`already_running`: no second restart while one with the target's options runs."""
+    """`already_running`: no second restart while one with the target's options runs, whatever is planned."""
     run = execution(ended=None, user="anna")
     assert decide(scene(seen(run))) == Decision(
         Kind.ADOPT, Reason.ALREADY_RUNNING, Text("execution {id} is already running", id="7"), execution=run
     )
-
-
-def test_a_running_execution_goes_before_a_planned_one():
-    """A plan for later starts newest, and must not hide the restart that runs now."""
     run, plan = execution(7, ended=None), execution(8, started=900, ended=None, scheduled=True)
     assert decide(scene(seen(plan, run))).execution == run
+    assert decide(scene(seen(execution(ended=None, runner_started_at=None)))).kind is Kind.ADOPT
 
 
 @pytest.mark.parametrize(("age_s", "kind"), [(1800.0, Kind.ADOPT), (1801.0, Kind.HOLD)])
@@ -271,11 +267,6 @@ def test_another_run_of_the_job_is_waited_for(changes, code, said):
     assert bool(decision.remedy) == (code is Reason.ZOMBIE_EXECUTION)
 
 
-def test_a_run_whose_start_nobody_knows_has_just_begun():
-    """The history does not say when: it is adopted, and no zombie."""
-    assert decide(scene(seen(execution(ended=None, runner_started_at=None)))).kind is Kind.ADOPT
-
-
 def test_after_an_attempt_a_newer_restart_by_somebody_else_is_adopted():
     """It is not one of ours, and it ended after the last of ours that was a restart."""
     own = execution(11, started=-110, ended=-100, tag="inc-1.1")
@@ -289,8 +280,8 @@ def test_after_an_attempt_a_newer_restart_by_somebody_else_is_adopted():
         assert decide(scene(seen(execution(13, started=-150, ended=-90)), found=between(tries=unproven))).kind is Kind.RESTART
 
 
-def test_a_queue_whose_work_nobody_counts_holds_with_what_to_do():
-    """What is known of the reason is said, with the remedy; the others are not named."""
+def test_what_is_not_known_of_a_queue_is_said():
+    """With its remedy, the others unnamed; of several the one that can be told first is waited for, by its own runbook."""
     queues = (QueueState(MAIL, "mail", NOW), QueueState(POST, "mail", NOW))
     blind = replace(sighting(), blind=Unknown("no counter", remedy="Name it."))
     decision = decide(scene(seen(mail=well(), post=blind), found=document(incident(queues=queues))))
@@ -301,10 +292,6 @@ def test_a_queue_whose_work_nobody_counts_holds_with_what_to_do():
     )
     unread = decide(scene(seen(mail=replace(well(), blind=None), post=MISSING), found=document(incident(queues=queues))))
     assert (unread.again_in_s, unread.tell, str(unread.detail)) == (15.0, True, "mail.post: it is down")
-
-
-def test_of_several_queues_the_one_that_can_be_told_first_is_waited_for():
-    """By its own runbook."""
     post = runbook(name="post", symptom=replace(runbook().symptom, for_s=20.0))
     queues = (QueueState(MAIL, "mail", NOW), QueueState(POST, "post", NOW))
     both = seen(mail=sighting(samples_s=15.0), post=sighting(7, samples_s=15.0))
@@ -338,13 +325,6 @@ def test_a_wait_that_began_anew_has_its_time_before_people_are_told(waits_from, 
     unread = seen(pause=Unknown("it is down"))
     assert decide(scene(unread, found=document(incident(began_at=NOW - 3600, waits_from=waits_from)))).tell == told
     assert decide(scene(unread)).again_in_s == 15.0
-
-
-def test_a_history_that_cannot_be_read_hides_no_healthy_queue():
-    """Before the first restart nothing would be restarted anyway; after one, what is held says why."""
-    down = seen(history=MISSING, mail=well())
-    assert decide(scene(down)).reason is Reason.SYMPTOM_GONE
-    assert decide(scene(down, found=between())).reason is Reason.LEDGER_UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -413,18 +393,14 @@ def test_whatever_can_not_be_known_holds(part):
         assert str(missing.why) in str(decision.detail)
 
 
-def test_every_guard_can_be_asked_by_itself():
-    """`simulate` shows what each guard says, also where the history can't be read."""
+def test_every_guard_can_be_asked_by_itself(monkeypatch: pytest.MonkeyPatch):
+    """`simulate` shows what each guard says, also where the history can't be read; a defect is no outage."""
     said = dict(evaluate_all(scene(seen(history=MISSING, mail=well()))))
     assert list(said) == list(GUARDS)
     assert said["symptom"] is not None
     assert said["symptom"].reason is Reason.SYMPTOM_GONE
     assert said["cooldown"] is not None
     assert said["cooldown"].reason is Reason.LEDGER_UNKNOWN
-
-
-def test_a_defect_in_a_guard_is_no_unreadable_history(monkeypatch: pytest.MonkeyPatch):
-    """`simulate` must not show an outage where the code is wrong."""
 
     def broken(context: GuardContext) -> Decision | None:
         raise TypeError("a defect")

@@ -6,7 +6,6 @@ import pytest
 from msgspec.structs import replace
 
 from functions.domain.decisions.guards import MAX_NUMBERED
-from functions.domain.decisions.step import step
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason, Verdict
 from functions.domain.model.events import Start, StartResult, TimerFired
 from functions.domain.model.incidents import AfterRestart, Document, PastAttempt, QueueState, change
@@ -77,7 +76,7 @@ def unclear(at: float, **changes):
 
 
 def test_a_start_without_a_clear_answer_is_told_at_the_first_look():
-    """`start_unclear`: within a minute, with what Rundeck said and the way to restart by hand."""
+    """`start_unclear`: within a minute, with Rundeck's words and the way to restart by hand; an unreadable history too."""
     made = unclear(NOW + 20, start_page="https://rundeck/job")
     card = made.document.to_tell[0].card
     assert (kinds(made.document), channels(made.document)) == (["held"], {"ops", "duty"})
@@ -85,10 +84,6 @@ def test_a_start_without_a_clear_answer_is_told_at_the_first_look():
     assert "Rundeck: answered 500" in " ".join(card.text)
     assert ("Restart by hand", "https://rundeck/job") in card.links
     assert "may not have been restarted" in card.headline
-
-
-def test_a_start_without_a_clear_answer_is_told_though_the_history_can_not_be_read():
-    """Both are said at once, and not after `within`."""
     found = moved(starting(), StartResult("inc-1.1", unclear=SAID), at=NOW + 10).document
     made = woken(found, NOW + 20, seen(history=MISSING))
     text = " ".join(made.document.to_tell[0].card.text)
@@ -101,14 +96,10 @@ def queue_shown(made) -> str:
     return next(value for label, value in card.facts if label == "Queue")
 
 
-def test_a_card_about_a_start_has_the_figures_of_its_look():
-    """They are not those of before the start, shown as of today."""
+def test_a_card_has_the_figures_of_its_look():
+    """Those of before the start aren't shown as of today; what can't be read now has its age."""
     made = woken(starting(), NOW + 20, seen(now=NOW + 20, mail=sighting(77, at=NOW + 20)))
     assert queue_shown(made) == "mail.delivery: 77 messages, 1 consumer"
-
-
-def test_a_card_about_a_restart_that_nobody_sees_has_the_figures_of_its_look():
-    """The history can't be read, the queue can; and what can't be read at all has its age."""
     found = document(incident(Phase.RUNNING, attempt=1, restarts=1, execution=OURS, looked_at=NOW))
     soon = woken(found, NOW + 41, seen(history=MISSING, mail=sighting(77, at=NOW + 41)))
     assert queue_shown(soon) == "mail.delivery: 77 messages, 1 consumer"
@@ -161,14 +152,19 @@ def test_a_start_that_runs_with_other_options_is_escalated_as_seen_after_the_abo
     assert "being aborted" not in text
     assert "see what it restarted before you restart anything by hand" in text
     assert "by hand now" not in text
+    assert links_of(made)[0] == ran.url
 
 
 def test_the_kill_switch_at_the_last_moment_holds():
-    """I9: turned on between the decision and the POST, nothing was sent, and people are told why."""
+    """I9: nothing is sent, and people are told why. One that can't be read is read again, and nobody is told."""
     made = moved(starting(), StartResult("inc-1.1", refusal="migration (anna)", unsent=Reason.PAUSED), at=NOW + 1)
     assert last(made) == (Ending.HELD, Reason.PAUSED)
     assert reason(made) is Reason.PAUSED
     assert kinds(made.document) == ["held"]
+    unread = StartResult("inc-1.1", refusal="no answer", unsent=Reason.PAUSED, unread=True)
+    made = moved(starting(), unread, at=NOW + 1)
+    assert (phase(made), reason(made), made.document.due, made.document.to_tell) == (Phase.WAITING, Reason.PAUSED, NOW + 16, ())
+    assert [act.tag for act in starts(woken(made.document, NOW + 16))] == ["inc-1.1"]
 
 
 def test_a_start_that_lost_its_storm_slot_is_decided_again_a_moment_later():
@@ -180,7 +176,7 @@ def test_a_start_that_lost_its_storm_slot_is_decided_again_a_moment_later():
 
 
 def test_a_409_adopts_only_an_execution_with_the_targets_own_options():
-    """`already_running` where it is ours to verify, else `job_busy`: waiting, no attempt."""
+    """`already_running` where it is ours to verify, else `job_busy`, told with the run that keeps it busy; no attempt."""
     busy = StartResult("inc-1.1", refusal="the job is already running", busy=True)
     theirs = execution(8, started=-3, ended=None, user="anna")
     adopted = moved(starting(), busy, seen(theirs), NOW + 1)
@@ -192,10 +188,6 @@ def test_a_409_adopts_only_an_execution_with_the_targets_own_options():
         assert waiting.document.incident is not None
         assert (waiting.document.incident.attempt, kinds(waiting.document)) == (0, ["held"])
         assert [act.tag for act in starts(woken(waiting.document, NOW + 16))] == ["inc-1.1"]
-
-
-def test_a_busy_job_is_told_with_the_run_that_keeps_it_busy():
-    """A planned run of the same job keeps nobody waiting now."""
     busy = StartResult("inc-1.1", refusal="the job is already running", busy=True)
     planned = execution(8, started=600, ended=None, scheduled=True)
     blocking = execution(9, started=-3, ended=None)
@@ -203,14 +195,6 @@ def test_a_busy_job_is_told_with_the_run_that_keeps_it_busy():
     assert (reason(made), links_of(made)[0]) == (Reason.JOB_BUSY, blocking.url)
     ended = moved(starting(), busy, seen(execution(8, started=-9, ended=-1)), NOW + 1)
     assert (phase(ended), reason(ended)) == (Phase.WAITING, Reason.JOB_BUSY), "what has ended keeps nothing busy"
-
-
-def test_a_kill_switch_that_could_not_be_read_before_the_start_is_read_again():
-    """Nobody is told of it: the next check may find it off. A clear no is told, and ends the incident."""
-    unread = StartResult("inc-1.1", refusal="no answer", unsent=Reason.PAUSED, unread=True)
-    made = moved(starting(), unread, at=NOW + 1)
-    assert (phase(made), reason(made), made.document.due, made.document.to_tell) == (Phase.WAITING, Reason.PAUSED, NOW + 16, ())
-    assert [act.tag for act in starts(woken(made.document, NOW + 16))] == ["inc-1.1"]
 
 
 @pytest.mark.parametrize("attempt", [1, 2, 3])
@@ -247,11 +231,6 @@ def test_a_run_of_another_attempt_is_not_the_start_that_is_looked_for(tag):
     """Only its own tag proves that it was started."""
     other = execution(12, started=-7000, ended=-6990, tag=tag)
     assert phase(woken(starting(), NOW + 20, seen(other, now=NOW + 20))) is Phase.STARTING
-
-
-def test_a_start_without_a_fence_is_given_up_at_once():
-    """A document of long ago does not say until when the runner may accept it."""
-    assert [act.tag for act in starts(woken(starting(runner_not_after=None), NOW + 20))] == ["inc-1.2"]
 
 
 def test_a_start_that_is_not_found_is_waited_for_until_its_fence_is_over_by_a_minute():
@@ -293,7 +272,7 @@ def test_a_refused_start_that_rundeck_tries_again_is_no_restart_either(attempts)
 
 
 def test_a_history_that_stays_unreadable_while_starting_is_told_and_then_escalated():
-    """Looked at again until `within` after the fence, then told; after another 15 minutes people take over."""
+    """Looked at every 15 s until `within` after the fence, then told; after another 15 minutes people take over."""
     fence_s = 30.0
     unread = [(after_s, seen(history=MISSING)) for after_s in (20.0, fence_s + WITHIN_S - 15, fence_s + WITHIN_S)]
     assert through(starting(), unread[:2]).document.to_tell == ()
@@ -302,39 +281,18 @@ def test_a_history_that_stays_unreadable_while_starting_is_told_and_then_escalat
     assert "Start it." in " ".join(told.document.to_tell[0].card.text)
     ended = through(starting(), [*unread, (fence_s + WITHIN_S + GRACE_S, seen(history=MISSING))])
     assert last(ended) == (Ending.ESCALATED, Reason.LEDGER_UNKNOWN)
-
-
-def test_a_history_that_can_not_be_read_is_read_again_after_every():
-    """Nobody asks Rundeck without a pause because it does not answer; the last look is at the deadline."""
     made = woken(starting(), NOW + 20, seen(history=MISSING))
     assert (made.document.due, wakes(made)) == (NOW + 35, [NOW + 35])
     last_s = 30 + WITHIN_S + GRACE_S  # `not_after`, and then the time that an incident may wait
     before = starting(due=NOW + last_s - 5)
     assert woken(before, NOW + last_s - 5, seen(history=MISSING)).document.incident.due == NOW + last_s
-
-
-def test_a_start_after_a_long_wait_has_its_time_too():
-    """An approval may come in minute 29; one look at the history that fails then is no reason to give up what may be running."""
     made = woken(starting(began_at=NOW - 1800), NOW + 20, seen(history=MISSING))
     assert (phase(made), made.document.outcomes) == (Phase.STARTING, ())
-
-
-def test_a_start_that_never_leaves_in_time_is_given_up():
-    """Rundeck and the store take longer than `start_within`: after `within` and 15 minutes people take over."""
     unsent = StartResult("inc-1.1", refusal="too much time had passed", unsent=Reason.LEDGER_UNKNOWN)
     soon = moved(starting(), unsent)
     assert (phase(soon), soon.document.outcomes) == (Phase.DEFERRED, ())
     late = moved(starting(began_at=NOW - WITHIN_S - GRACE_S), unsent)
     assert last(late) == (Ending.ESCALATED, Reason.LEDGER_UNKNOWN)
-
-
-def test_a_kill_switch_that_can_not_be_read_for_a_moment_ends_nothing():
-    """It holds, and is read again; it is told when that does not help, or at once where there is a remedy."""
-    unread = Unknown("it did not answer", late=True)
-    for found in (document(incident()), document(incident(Phase.WAITING, restarts=1, attempt=1))):
-        made = woken(found, NOW, seen(pause=unread))
-        assert (starts(made), made.document.outcomes) == ([], ())
-        assert made.document.due is not None
 
 
 def test_six_numbered_attempts_escalate_with_the_last_reason():
@@ -453,7 +411,7 @@ def links_of(made) -> list[str]:
 
 
 def test_a_busy_job_is_told_with_its_execution_and_its_age():
-    """Whoever reads the card opens what blocks the job, sees since when, and who started it."""
+    """Whoever reads the card opens what blocks the job, sees since when, and who started it; also when it escalates."""
     made = woken(document(incident()), NOW, seen(history=ledger(others=(OTHER,))))
     (message,) = made.document.to_tell
     shown = "\n".join((*message.card.text, *(f"{label}: {text}" for label, text in message.card.facts)))
@@ -462,6 +420,9 @@ def test_a_busy_job_is_told_with_its_execution_and_its_age():
     assert "has been running for 12 min" in shown
     assert "started by alice" in shown
     assert made.document.incident.execution is None, "it is not the incident's own"
+    made = woken(document(incident()), NOW + WITHIN_S + GRACE_S, seen(now=NOW + 1500, history=ledger(others=(OTHER,))))
+    assert last(made)[0] is Ending.ESCALATED
+    assert links_of(made)[0] == OTHER.url
 
 
 def test_a_crashed_run_that_blocks_the_job_is_told_as_such_with_the_abort():
@@ -477,34 +438,15 @@ def test_a_crashed_run_that_blocks_the_job_is_told_as_such_with_the_abort():
     assert len(starts(again)) == 1
 
 
-def test_a_busy_job_that_escalates_keeps_its_link():
-    """At the end of its time to wait people get the execution to open, not only its number."""
-    made = woken(document(incident()), NOW + WITHIN_S + GRACE_S, seen(now=NOW + 1500, history=ledger(others=(OTHER,))))
-    assert last(made)[0] is Ending.ESCALATED
-    assert links_of(made)[0] == OTHER.url
-
-
-def test_a_run_with_other_options_is_told_with_its_link():
-    """People see in Rundeck what it did until it was aborted."""
-    run = execution(77, ended=None, url="https://rundeck.example.com/77")
-    event = StartResult("inc-1.1", run, mismatch=True)
-    made = step(starting(), event, seen(), NOW, rules())
-    assert links_of(made)[0] == "https://rundeck.example.com/77"
-
-
 # --- running ---------------------------------------------------------------------------------------------------------
 
 RUNNING = document(incident(Phase.RUNNING, attempt=1, restarts=1, execution=OURS))
 
 
 def test_while_it_runs_it_is_looked_at_every_so_often():
-    """Nothing is judged before the restart's end."""
+    """Nothing is judged before its end; `zombie_execution` when it was seen running for longer than `max_run`."""
     made = woken(RUNNING, NOW + 60, seen(OURS, now=NOW + 60, mail=well(NOW + 60)))
     assert (phase(made), made.document.due, made.document.to_tell) == (Phase.RUNNING, NOW + 75, ())
-
-
-def test_running_longer_than_max_run_is_a_zombie():
-    """`zombie_execution`: escalated with the link, when it was seen running for longer than `max_run`."""
     made = woken(RUNNING, NOW + 1803, seen(now=NOW + 1803, history=ledger(OURS, now=NOW + 1803)))
     assert last(made) == (Ending.ESCALATED, Reason.ZOMBIE_EXECUTION)
     assert str(made.document.to_archive[-1].incident.detail) == "execution 7 has been running for 30 min 1 s"
@@ -577,7 +519,7 @@ def test_a_restart_that_is_not_seen_is_told_after_within(history, after_s, told)
 
 
 def test_what_is_known_of_an_unseen_restart_is_said():
-    """Why, and since when nobody has seen it; without any look, since the incident began."""
+    """Why, since when nobody has seen it (without any look: since the incident began), and whether the queue looks healthy."""
     made = run_unseen(ledger(), after_s=120.0)
     assert str(made.document.incident.detail) == (
         "execution 7 is not in Rundeck's history; the restart was last seen running 2 min ago"
@@ -588,25 +530,17 @@ def test_what_is_known_of_an_unseen_restart_is_said():
     undated = replace(found, incident=replace(found.incident, execution=replace(OURS, runner_started_at=None)))
     for after_s, ends in ((WAIT_S - 241, False), (WAIT_S - 240, True)):
         assert (woken(undated, NOW + after_s, seen(history=DOWN)).document.outcomes != ()) == ends
-
-
-def test_what_is_well_meanwhile_is_said():
-    """The queue looks healthy though nobody can tell how the restart ended: people sleep better with that."""
     assert "the queue looks healthy" in str(run_unseen(MISSING, mail=well(NOW + 60)).document.incident.detail)
     assert "the queue looks healthy" not in str(run_unseen(MISSING).document.incident.detail)
 
 
 def test_a_history_that_comes_back_is_believed():
-    """It ended while nobody could see it: it is verified by its true end, after `max_run` too, and nothing is restarted."""
+    """It is verified by its true end, after `max_run` too; a restart that is seen running again has a new silence to pass."""
     unseen = run_unseen(MISSING, after_s=1900.0).document
     made = woken(unseen, NOW + 2000, seen(now=NOW + 2000, history=ledger(ENDED, now=NOW + 2000), mail=well(NOW + 2000)))
     assert (phase(made), made.document.incident.execution.status, starts(made)) == (Phase.VERIFYING, "succeeded", [])
     made = woken(made.document, NOW + 2016, seen(now=NOW + 2016, history=ledger(ENDED, now=NOW + 2016), mail=well(NOW + 2016)))
     assert last(made) == (Ending.RECOVERED, None)
-
-
-def test_a_restart_that_is_seen_running_again_counts_anew():
-    """An earlier silence is over: the reason is gone, and the next silence has `within` to pass by itself."""
     unseen = run_unseen(DOWN, after_s=590.0).document
     made = woken(unseen, NOW + 605, seen(now=NOW + 605, history=ledger(OURS, now=NOW + 605)))
     assert (phase(made), made.document.incident.reason) == (Phase.RUNNING, None)
@@ -675,16 +609,12 @@ def test_a_retry_that_was_found_first_is_a_restart_where_the_history_shows_the_r
 
 
 def test_a_failed_execution_is_a_restart_and_the_next_attempt_is_decided():
-    """The queue is still ill: attempt 2, and the first stays on record with its status."""
+    """The queue is still ill: attempt 2, the first stays on record; people open what blocks the next one."""
     made = woken(RUNNING, NOW + 15, seen(FAILED, now=NOW + 15))
     assert [act.tag for act in starts(made)] == ["inc-1.2"]
     assert made.document.incident is not None
     assert [(one.tag, one.how) for one in made.document.incident.tries] == [("inc-1.1", "failed: failed")]
     assert made.document.incident.restarts == 1
-
-
-def test_what_blocks_the_next_attempt_is_what_people_open():
-    """The attempt before has ended: its execution is no help to whoever has to abort the other one."""
     crashed = execution(9, started=-1801, ended=None)
     late = NOW + WITHIN_S + 16
     made = woken(RUNNING, late, seen(now=late, history=ledger(FAILED, others=(crashed,), now=late)))
@@ -717,13 +647,6 @@ def test_after_a_failed_restart_what_passes_by_itself_is_waited_for(look, code, 
     late = woken(RUNNING, NOW + last_s, at(last_s))
     assert last(late) == (Ending.ESCALATED, Reason(code))
     assert phase(woken(RUNNING, NOW + last_s - 1, at(last_s - 1))) is Phase.VERIFYING
-
-
-def test_an_attempt_without_an_execution_is_recorded_by_its_number():
-    """Nobody ever saw the run: a document of long ago."""
-    found = verifying(execution=None, began_at=NOW - 130)
-    made = at_looks(ill, 20, 60, 140, found=found)
-    assert [(one.tag, one.execution) for one in made.document.incident.tries] == [("inc-1.1", None)]
 
 
 def test_the_end_of_a_restart_begins_the_verification_anew():
@@ -761,7 +684,7 @@ def falling(at: float):
 
 
 def test_recovered_takes_two_looks_every_apart():
-    """I5: one look is not enough, nor are two that are closer."""
+    """I5: one look is not enough, nor are two that are closer, nor one queue of two. It ends the escalation before it."""
     one = at_looks(well, 20)
     assert (phase(one), one.document.due, one.document.to_tell) == (Phase.VERIFYING, NOW + 15, ())
     close = replace(one.document, incident=replace(one.document.incident, due=NOW + 14), due=NOW + 14)
@@ -769,12 +692,14 @@ def test_recovered_takes_two_looks_every_apart():
     two = at_looks(well, 20, 35)
     assert (last(two), kinds(two.document), channels(two.document)) == ((Ending.RECOVERED, None), ["recovered"], {"ops"})
     assert two.document.outcomes[-1].runner_ended_at == RUNNER_NOW - 20
-
-
-def test_a_restart_whose_end_nobody_knows_is_counted_from_the_incidents_beginning():
-    """`first` and everything after it."""
-    made = woken(verifying(execution=None, began_at=NOW - 5), NOW, seen(mail=well()))
-    assert (made.document.incident.due, made.document.incident.looked_at) == (NOW + 15, None)
+    two = (QueueState(MAIL, "mail", NOW), QueueState(POST, "mail", NOW))
+    found = verifying(queues=two)
+    assert phase(at_looks(well, 20, 35, 50, found=found, post=ill)) is Phase.VERIFYING
+    assert last(at_looks(well, 20, 35, found=found, post=well))[0] is Ending.RECOVERED
+    found = replace(verifying(overruled=True), escalated_at=NOW - 300)
+    made = at_looks(well, 20, 35, found=found)
+    assert last(made)[0] is Ending.RECOVERED
+    assert made.document.escalated_at is None
 
 
 @pytest.mark.parametrize(("age_s", "due_s"), [(20.0, 15.0), (590.0, 10.0), (599.5, 0.5), (600.0, 15.0), (650.0, 15.0)])
@@ -789,22 +714,6 @@ def test_the_last_check_is_at_the_end_of_within(age_s, due_s):
     )
     made = woken(found, NOW, seen(mail=ill(NOW)))
     assert (phase(made), made.document.due) == (Phase.VERIFYING, NOW + due_s)
-
-
-def test_every_queue_of_the_incident_has_to_recover():
-    """I5: one of two is not enough."""
-    two = (QueueState(MAIL, "mail", NOW), QueueState(POST, "mail", NOW))
-    found = verifying(queues=two)
-    assert phase(at_looks(well, 20, 35, 50, found=found, post=ill)) is Phase.VERIFYING
-    assert last(at_looks(well, 20, 35, found=found, post=well))[0] is Ending.RECOVERED
-
-
-def test_a_recovery_ends_the_escalation_before_it():
-    """A person had an escalated target restarted: once it is seen to recover, the next alert restarts again."""
-    found = replace(verifying(overruled=True), escalated_at=NOW - 300)
-    made = at_looks(well, 20, 35, found=found)
-    assert last(made)[0] is Ending.RECOVERED
-    assert made.document.escalated_at is None
 
 
 def test_an_adopted_restart_is_told_once():
@@ -889,25 +798,17 @@ def test_a_guard_that_holds_between_attempts_escalates(look, code):
     assert last(made) == (Ending.ESCALATED, code)
 
 
-def test_each_restart_that_drains_slowly_is_told():
-    """The mark is of the execution; one whose execution nobody knows has the attempt's."""
+def test_a_slow_drain_is_told_once_and_waited_for():
+    """`draining` after `patience`: no restart, one message for each restart; at the end of `within` it has recovered."""
+    made = at_looks(falling, 20, 60, 100, 140)
+    assert (phase(made), kinds(made.document)) == (Phase.VERIFYING, ["draining"])
+    assert kinds(at_looks(falling, 155, found=replace(made.document, to_tell=())).document) == []
     made = at_looks(falling, 20, 60, 120)
     assert made.document.incident.run.draining_told == "inc-1-draining-7"
     again = replace(made.document, incident=change(made.document.incident, draining_told="inc-1-draining-6"), to_tell=())
     assert kinds(at_looks(falling, 135, found=again).document) == ["draining"]
     unknown = at_looks(falling, 20, 60, 120, found=verifying(execution=None, began_at=NOW - 20))
     assert unknown.document.incident.run.draining_told == "inc-1-draining-1"
-
-
-def test_a_slow_drain_is_told_once_and_waited_for():
-    """`draining` after `patience`: no restart, one message for each restart."""
-    made = at_looks(falling, 20, 60, 100, 140)
-    assert (phase(made), kinds(made.document)) == (Phase.VERIFYING, ["draining"])
-    assert kinds(at_looks(falling, 155, found=replace(made.document, to_tell=())).document) == []
-
-
-def test_at_the_end_of_within_what_moves_is_recovered():
-    """Moving again, messages left: recovered, and said as that."""
     made = at_looks(falling, *range(20, 600, 15))
     assert phase(made) is Phase.VERIFYING
     made = at_looks(falling, *range(20, 601, 15), 620)
