@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import jsonschema
 import pytest
 import yaml
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
 from functions.domain.model.codes import Action, Reason
@@ -175,69 +171,3 @@ def test_the_webhook_answers_503_as_described(entry: Entry, tmp_path: Path, monk
     answer = entry.notify(BODY)
     assert answer.status_code == 503
     checked(answer, "/", "post")
-
-
-# --- whatever is signed --------------------------------------------------------------------------------------------------------
-
-texts = st.text(st.characters(exclude_categories=()), max_size=40)
-labels = st.fixed_dictionaries(
-    {},
-    optional={
-        "alertname": st.sampled_from(["RabbitMQQueueStuck", "DatasourceNoData"]) | texts,
-        "service": st.sampled_from(["mail", "mail; id", "../mail", "MAIL"]) | texts,
-        "queue": st.just("mail.delivery") | texts,
-        "vhost": st.sampled_from(["/", "%2f", ".."]) | texts,
-        "other": texts,
-    },
-)
-scalars = st.none() | st.booleans() | st.integers() | st.floats() | texts
-values = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3), max_leaves=8
-)
-times = st.sampled_from(["2026-11-24T23:07:55Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999999-14:00", "now"]) | texts
-alerts = st.fixed_dictionaries(
-    {
-        "status": st.sampled_from(["firing", "resolved"]),
-        "labels": labels,
-        "startsAt": times,
-        "fingerprint": st.from_regex(r"\A[0-9a-f]{16}\Z") | texts,
-    },
-    optional={
-        "annotations": st.dictionaries(texts, texts, max_size=2), "endsAt": times, "generatorURL": texts, "ruleUID": values,
-    },
-)  # fmt: skip
-notifications = st.fixed_dictionaries(
-    {"alerts": st.lists(alerts, max_size=3)},
-    optional={"version": st.sampled_from(["1", "4", "2", None]), "orgId": st.integers(), "groupKey": texts, "receiver": values},
-)
-bodies = (notifications | values).map(lambda content: json.dumps(content).encode()) | st.binary(max_size=200)
-
-
-@settings(database=None, suppress_health_check=list(HealthCheck))
-@given(body=bodies)
-def test_whatever_is_signed_is_answered_as_described(entry: Entry, body: bytes):
-    """200 or 400, in the shape that is described; never 500, whatever the labels are."""
-    answer = entry.notify(body)
-    assert answer.status_code in (200, 400), answer.text
-    checked(answer, "/", "post")
-    if answer.status_code == 200:
-        assert {one["action"] for one in answer.json["incidents"]} <= {"held", "deferred"}  # nothing can be reached here
-
-
-@settings(database=None, suppress_health_check=list(HealthCheck))
-@given(token=texts, method=st.sampled_from(["GET", "POST"]))
-@example(token="\r", method="GET")
-@example(token="%6Fpen", method="GET")
-def test_whatever_is_asked_of_the_approval_page_is_a_page(entry: Entry, token: str, method: str):
-    """No token opens it but ours, and none makes an error of it."""
-    token = token.encode(errors="replace").decode()  # half a pair of UTF-16 can't be sent
-    path = "/approve/" + quote(token, safe="/")  # as it is, Werkzeug's client would leave line breaks and tabs out
-    answer = entry["webhook"].open(path, method=method)
-    if token.strip("/") in ("", "open"):
-        assert answer.status_code == (200 if method == "GET" else 403)
-        return
-    assert answer.status_code in (404, 410)
-    checked(answer, "/approve/{token}", method)
-    answer = entry["webhook"].post("/approve/open", data={"token": token, "act": "restart"})
-    assert answer.status_code in (403, 413)
-    checked(answer, "/approve/open", "post")

@@ -10,12 +10,11 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from functions.adapters.grafana.request import authenticate, parse
 from functions.config.settings import Auth, Basic, Bearer, Hmac
-from functions.domain.model.alerts import Alert
 from functions.runtime.errors import BadRequest
 from tests.support.recorded_grafana import RECORDINGS, as_wsgi, known
 
@@ -33,24 +32,8 @@ SMALL = [recording for recording in RECORDINGS.values() if len(recording.body) <
 SIGNED = [recording for recording in SMALL if recording.hmac]
 DEEP = "[" * 5000
 
-texts = st.text(st.characters(exclude_categories=()), max_size=80)
-"""With lone surrogates, control characters and everything else."""
-plausible = st.sampled_from(
-    [
-        "firing", "resolved", "2026-11-24T23:07:55Z", "0001-01-01T00:00:00Z", "8b6529b40b930461", "1", "4", "webhook", 10**400,
-        1e308,
-    ]
-)  # fmt: skip
-scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), texts, plausible)
-values = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4), max_leaves=12
-)
 passwords = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=40)
 days = st.datetimes(datetime(2, 1, 3), datetime(9999, 12, 29))  # noqa: DTZ001 - Hypothesis wants naive bounds
-names = texts | st.sampled_from([SIGNATURE, TIMESTAMP, "authorization", "AUTHORIZATION"])
-contents = st.one_of(
-    texts, st.from_regex(r"\A[0-9a-f]{64}\Z"), st.from_regex(r"\A(Basic|ApiKey|Bearer) .*\Z"), st.just("1795561678")
-)
 
 
 def refused(auth: Auth, headers: Any, body: bytes, now: float = NOW) -> None:
@@ -58,18 +41,6 @@ def refused(auth: Auth, headers: Any, body: bytes, now: float = NOW) -> None:
         authenticate(auth, headers, body, now)
     assert caught.value.status == 401
     assert len(caught.value.sentence.encode()) <= 1024
-
-
-def read_or_refused(body: bytes) -> None:
-    try:
-        said: tuple[Alert, ...] | BadRequest = parse(body)
-    except BadRequest as error:
-        said = error
-    if isinstance(said, BadRequest):
-        assert said.status == 400
-        assert len(said.sentence.encode()) <= 1024
-    else:
-        assert said
 
 
 @pytest.mark.parametrize(
@@ -138,7 +109,7 @@ def test_a_flood_of_headers_is_one_look():
 @pytest.mark.parametrize(
     "body",
     [
-        json.dumps({"alerts": [{"labels": {str(number): "x" for number in range(200_000)}}]}).encode(),
+        b'{"alerts":[{"labels":{' + b",".join(b'"%d":"x"' % number for number in range(200_000)) + b"}}]}",
         b'{"alerts":[' + b"{}," * 200_000 + b"{}]}",
         b'{"alerts":[' + b'{"labels":' * 50_000,
         b'{"alerts":' + DEEP.encode() + b"]" * 5000 + b"}",
@@ -164,59 +135,6 @@ def test_bombs_are_refused(body):
         parse(body)
     assert caught.value.status == 400
     assert len(caught.value.sentence.encode()) <= 1024
-
-
-@fuzzed
-@given(st.binary(max_size=400))
-def test_random_bytes_are_read_or_refused(body):
-    """Bytes are no notification."""
-    read_or_refused(body)
-
-
-@fuzzed
-@given(values)
-@example({"alerts": [{"status": "firing", "labels": {}, "startsAt": "9999-12-31T23:59:59-23:59", "fingerprint": "0" * 16}]})
-def test_random_json_is_read_or_refused(value):
-    """Any JSON, with NaN, lone surrogates and huge integers in it, is a notification or refused."""
-    for ascii_only in (True, False):
-        read_or_refused(json.dumps(value, ensure_ascii=ascii_only).encode(errors="surrogatepass"))
-
-
-@fuzzed
-@given(st.data())
-def test_damaged_notification_is_read_or_refused(data):
-    """A recorded notification with any value of it replaced, removed or added to is a notification or refused."""
-    payload = json.loads(data.draw(st.sampled_from(SMALL)).body)
-    for _ in range(data.draw(st.integers(1, 4))):
-        where: Any = payload
-        while isinstance(where, dict | list) and where:
-            key = data.draw(st.sampled_from(sorted(where) if isinstance(where, dict) else range(len(where))))
-            if not isinstance(where[key], dict | list) or not where[key] or data.draw(st.booleans()):
-                break
-            where = where[key]
-        if not where:
-            break
-        if data.draw(st.booleans()):
-            where[key] = data.draw(values)
-        else:
-            del where[key]
-    read_or_refused(json.dumps(payload).encode())
-
-
-@fuzzed
-@given(st.sampled_from(SMALL), st.integers(0, 10_000), st.integers(0, 40), st.binary(max_size=20))
-def test_notification_with_damaged_bytes_is_read_or_refused(recording, place, gone, put):
-    """A recorded body with some bytes replaced, removed or put in is a notification or refused."""
-    place %= len(recording.body)
-    read_or_refused(recording.body[:place] + put + recording.body[place + gone :])
-
-
-@fuzzed
-@given(st.dictionaries(names, contents, max_size=6), st.binary(max_size=100), st.floats() | st.just(NOW))
-def test_random_headers_are_refused(headers, body, now):
-    """Without a secret no headers, body and clock let anybody in, and none of them raises anything but the refusal."""
-    refused(ALL_WAYS, headers, body, now)
-    refused(UNSTAMPED, headers, body, now)
 
 
 @fuzzed

@@ -14,10 +14,9 @@ from functions.domain.health.looks import judge_health
 from functions.domain.model.codes import Health
 from functions.domain.model.incidents import QueueState
 from functions.runtime.http_client import Answer
-from tests.support.recorders.prometheus import FOLDER, queue_of
 
 FOR_S = 60.0
-RECORDINGS = sorted(FOLDER.glob("*.json"))
+RECORDINGS = sorted((Path(__file__).parents[2] / "recordings" / "prometheus").glob("*.json"))
 
 
 @pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)
@@ -25,7 +24,7 @@ def test_the_stuck_queues_are_stuck_and_no_others(path: Path) -> None:
     """Each look with what those before it remember. Where `ill` is null it is stuck before a restart, or looks so."""
     case = json.loads(path.read_text())
     symptom = prometheus.Symptom(depth="a", for_s=FOR_S).to_symptom()
-    watched, found = QueueState(queue_of(case["case"]), "mail", 0.0), []
+    watched, found = QueueState(prometheus.name_queue(symptom, {"queue": case["case"]}), "mail", 0.0), []
     for look in case["looks"]:
         seen = _seen(look["prometheus"])
         assert 5.0 <= seen.behind_s < 11.0, "scraped every 5 s, and up to 5 s old at the scrape"

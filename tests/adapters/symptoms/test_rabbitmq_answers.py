@@ -64,10 +64,11 @@ def test_what_the_page_can_not_tell_is_said(page: Any, said: str) -> None:
     assert str(found.blind.why).startswith(said)
 
 
-def test_what_waits_for_its_time_is_no_depth() -> None:
-    """Dead-lettered at least once, or delayed before a retry: neither ready nor held."""
+def test_what_is_a_depth() -> None:
+    """Dead-lettered at least once, or delayed before a retry: neither ready nor held. 0 is a figure."""
     found = seen(messages=9)
     assert (found.depth, found.later) == (5, 4)
+    assert seen(messages=0, messages_ready=0, messages_unacknowledged=0).depth == 0
 
 
 @pytest.mark.parametrize(
@@ -96,11 +97,6 @@ def test_totals_that_are_not_complete_are_unknown(lacking: str, state: str, said
     """A queue whose node is away has none."""
     with pytest.raises(Unavailable, match=rf"no current totals of 'mail' in vhost '/' \(state: {said}\)"):
         seen(**{lacking: None, "state": state})
-
-
-def test_totals_of_nothing_are_complete() -> None:
-    """0 is a figure."""
-    assert seen(messages=0, messages_ready=0, messages_unacknowledged=0).depth == 0
 
 
 @pytest.mark.parametrize("kind", ["classic", "quorum", "x-of-a-plugin"])
@@ -329,16 +325,12 @@ HELD = {
 
 
 def test_what_goes_over_the_wire(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The user's name and password, and the certificates to trust; each request has a deadline of its own."""
+    """The user's name and password, and the certificates to trust; each request has a deadline; none of `check` is cut short."""
     wire = Wire(monkeypatch, totals=total(), page=HELD, whoami={"tags": []})
     assert client.look(SETTINGS, MAIL, for_s=60.0, timeout_s=PATIENCE_S).depth == 5
     assert wire.asked == [{"system": "rabbitmq", "method": "GET", "auth": (b"unstick", b"secret"), "ca": "/ca.pem"}] * 4
     assert wire.times["whoami"] == 1.0
     assert wire.times["page"] == wire.times["channels"] == 0.8 * PATIENCE_S < wire.times["totals"] <= PATIENCE_S
-
-
-def test_check_waits_for_all_that_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """None of its questions is cut short."""
     wire = Wire(monkeypatch, totals=total(), page=HELD, whoami={"tags": []}, overview={}, alarms={})
     found = client.check(SETTINGS, Symptom("rabbitmq", dict(MAIL.keys)), {}, timeout_s=PATIENCE_S)
     assert {one.what for one in found if one.ok is False} == set()
@@ -376,7 +368,7 @@ READABLE = "RabbitMQ queue 'mail' in vhost '/'"
 
 
 def test_a_broker_as_it_should_be() -> None:
-    """Each line says what was found, and has no remedy."""
+    """Each line says what was found, and has no remedy; a login that fails is all that is told."""
     assert {(what, one.ok, str(one.detail), str(one.remedy)) for what, one in lines().items()} == {
         ("RabbitMQ answers and knows unstick", True, "version 3.13", ""),
         ("RabbitMQ channels", True, "each consumer's work is seen", ""),
@@ -386,6 +378,10 @@ def test_a_broker_as_it_should_be() -> None:
         ("RabbitMQ statistics", True, "on", ""),
         ("RabbitMQ alarms", True, "none", ""),
     }  # fmt: skip
+    assert list(lines(overview=answered({}, 401), url="http://rabbit")) == [
+        "RabbitMQ transport",
+        "RabbitMQ answers and knows unstick",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -465,14 +461,6 @@ def test_check_names_a_node_without_the_management_agent(version: str) -> None:
 def test_a_clock_that_can_not_be_seen_has_no_line(changes: dict[str, Any]) -> None:
     """Nothing depends on it."""
     assert "RabbitMQ clock" not in lines(**changes)
-
-
-def test_a_login_that_fails_is_all_that_is_told() -> None:
-    """The rest would fail with it."""
-    assert list(lines(overview=answered({}, 401), url="http://rabbit")) == [
-        "RabbitMQ transport",
-        "RabbitMQ answers and knows unstick",
-    ]
 
 
 @pytest.mark.parametrize(
@@ -557,16 +545,3 @@ def test_a_label_that_can_not_be_used_is_named(
     assert detail in str(line.detail)
     assert (line.remedy == "To check one, add: --label q=...") is (ok is None)
     assert line.remedy
-
-
-@pytest.mark.parametrize(("right", "more"), [(True, 1), (None, 1), (False, 0)])
-def test_where_something_is_wrong_the_queue_is_not_asked_for(right: bool | None, more: int) -> None:
-    """Its line would say the same again."""
-    found = checks.findings_without_name(
-        Symptom("rabbitmq", {"vhost": "/", "queue": "${labels.q}"}),
-        {},
-        "no label",
-        lambda _: [Finding("login", right)],
-        lambda _: None,
-    )
-    assert len(found) == 1 + more
