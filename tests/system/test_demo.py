@@ -158,7 +158,7 @@ def test_a_mail_that_hangs_every_worker_is_moved_aside(needed, tmp_path):
     assert seen.status == 0, seen.output
     said = " ".join(seen.output.split())
     assert "ACT NOW: mail-delivery is still stuck after the restart: approve park?" in said
-    assert "moved 1 from mail.delivery to mail.delivery.parked; mail.delivery.parked had 0 and has 1" in said
+    assert "moved 1 from mail.delivery to mail.delivery.parked" in said
     assert "So that message probably hangs the worker" in said
     assert_nothing_is_left(seen.session, tmp_path)
 

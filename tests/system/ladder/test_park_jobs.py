@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,18 +14,12 @@ import pytest
 import yaml
 
 from functions.domain.model.alerts import MOVES
-from tests.support.broker import HOST, PLUGINS, VERSIONS, Broker, broker, cluster, consumer
+from tests.support.broker import HOST, VERSIONS, Broker, broker, cluster, consumer
 from tests.support.needs import need_broker
-from tests.support.patience import PATIENCE_S, wait_until
+from tests.support.patience import wait_until
+from tests.system.ladder.jobs import FOLDER, WITH_SHOVELS, grant, run_job, script_of
 
-FOLDER = Path(__file__).parents[2] / "infra" / "rundeck"
 QUEUES = {"classic": None, "quorum": {"x-queue-type": "quorum"}}
-PARKER = ("unstick-park", "moves-what-hangs")
-
-
-def script_of(job: str) -> str:
-    steps: list[dict[str, Any]] = yaml.safe_load((FOLDER / f"{job}.yaml").read_text())[0]["sequence"]["commands"]
-    return str(steps[-1]["script"])
 
 
 def test_both_jobs_have_one_script() -> None:
@@ -49,15 +40,9 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """A broker with shovels, and an account that may do what park.yaml says and no more."""
     need_broker(request.param)
     folder = tmp_path_factory.mktemp("park")
-    with broker(folder, version=request.param, plugins=(*PLUGINS, "rabbitmq_shovel")) as running:
+    with broker(folder, version=request.param, plugins=WITH_SHOVELS) as running:
         grant(running)
         yield running
-
-
-def grant(made: Broker) -> None:
-    """The account that park.yaml names."""
-    made.add_user(*PARKER, tags="policymaker")
-    made.api("PUT", f"permissions/%2F/{PARKER[0]}", {"configure": r"\.parked$", "write": "^$", "read": "^$"})
 
 
 class Run:
@@ -65,21 +50,10 @@ class Run:
 
     def __init__(self, made: Broker, folder: Path, queue: str) -> None:
         self.made, self.folder, self.queue = made, folder, queue
-        (folder / "park.json").write_text(json.dumps({"api": made.url, "user": PARKER[0], "password": PARKER[1]}))
 
-    def job(self, name: str, messages: str, *, stop: Sequence[str] = ("true",), limit_s: int = 60) -> CompletedProcess[str]:
-        options = {"vhost": "/", "queue": self.queue, "messages": messages}
-        script = script_of(name).replace("/etc/unstick-park.json", str(self.folder / "park.json")).replace("@job.execid@", "7")
-        for option, value in options.items():
-            script = script.replace(f"@option.unstick_{option}@", value)
-        script = script.replace("LATE_S, LIMIT_S = 6, 120", f"LATE_S, LIMIT_S = 6, {limit_s}")
-        script = re.sub(r"STOP = \[.*", f"STOP = {list(stop)!r}", script)
-        script = re.sub(r"START = \[.*", f"START = {['touch', str(self.folder / 'started')]!r}", script)
-        begun = f"open({str(self.folder / 'begun')!r}, 'w').close(); "
-        script = script.replace('wait("the shovel ends"', f'{begun}wait("the shovel ends"')
-        file = self.folder / "step.py"
-        file.write_text(script)
-        return subprocess.run([sys.executable, str(file)], capture_output=True, text=True, check=False, timeout=3 * PATIENCE_S)
+    def job(self, name: str, messages: str, *, stop: Sequence[str] = ("true",), **more: Any) -> CompletedProcess[str]:
+        options, start = {"vhost": "/", "queue": self.queue, "messages": messages}, ["touch", str(self.folder / "started")]
+        return run_job(name, self.made, self.folder, options, stop=stop, start=start, **more)
 
     @property
     def started(self) -> bool:
@@ -113,7 +87,8 @@ def test_what_hangs_is_moved_aside_and_brought_back(run: Run) -> None:
         wait_until(lambda: run.made.api("GET", page).get("messages_unacknowledged") == 1)
         done = run.job("park", "1", stop=["kill", str(held.pid)])
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
-    assert "moved 1 from" in done.stdout
+    counted = f"{run.queue} had 6 and has 5, {run.queue}.parked had 0 and has 1\n"
+    assert done.stdout == f"moved 1 from {run.queue} to {run.queue}.parked\n{counted}"
     assert (run.started, run.shovels()) == (True, [])
     assert (run.messages(f"{run.queue}.parked"), run.messages()) == (["0"], ["1", "2", "3", "4", "5"])
     kind = run.made.api("GET", f"queues/%2F/{run.queue}.parked")["type"]
@@ -124,8 +99,8 @@ def test_what_hangs_is_moved_aside_and_brought_back(run: Run) -> None:
 
 
 def test_several_are_moved_in_their_order(run: Run) -> None:
-    """As many as were held, from the head on."""
-    assert run.job("park", "3").returncode == 0
+    """As many as were held, from the head on, also where the broker shows the shovel late."""
+    assert run.job("park", "3", shown_late=True).returncode == 0
     assert (run.messages(f"{run.queue}.parked"), run.messages()) == (["0", "1", "2"], ["3", "4", "5"])
 
 
@@ -146,6 +121,18 @@ def test_more_than_there_are_moves_nothing(run: Run) -> None:
     assert (run.started, run.shovels(), run.messages()) == (True, [], ["0", "1", "2", "3", "4", "5"])
 
 
+def test_a_message_that_is_missing_afterwards_is_told(run: Run) -> None:
+    """What was there is moved or still there, and the job fails where it is not: here somebody takes one meanwhile."""
+    with ThreadPoolExecutor() as pool, run.made.channel() as channel:
+        running = pool.submit(run.job, "park", "1", limit_s=10)
+        wait_until((run.folder / "begun").exists)
+        channel.basic_get(run.queue, auto_ack=True)
+        done = running.result()
+    assert done.returncode != 0
+    assert f"{run.queue} has the other 5; compare the queues, some are missing" in done.stderr
+    assert run.started
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("version", [HOST, *VERSIONS])
 @pytest.mark.parametrize("kind", QUEUES)
@@ -153,7 +140,7 @@ def test_more_than_there_are_moves_nothing(run: Run) -> None:
 def test_a_killed_broker_loses_no_message(version: str, kind: str, after_s: float, tmp_path: Path) -> None:
     """Killed with the shovel on its way: nothing is lost, no shovel stays, the application is started, and more is told."""
     need_broker(version)
-    with cluster(tmp_path, 1, version=version, plugins=(*PLUGINS, "rabbitmq_shovel")) as crashing:
+    with cluster(tmp_path, 1, version=version, plugins=WITH_SHOVELS) as crashing:
         (node,) = crashing.nodes
         grant(node)
         node.publish("mail", 6, arguments=QUEUES[kind])

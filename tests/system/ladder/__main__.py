@@ -1,0 +1,71 @@
+"""Plays the scenarios, and prints how each went.
+
+python -m tests.system.ladder [--version 3.10|4.0|4.3] [--only NAME...] [--queues classic quorum] [--at-once 4]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from tests.support.broker import HOST, Cluster, cluster, reason_against
+from tests.system.ladder.jobs import WITH_SHOVELS, grant
+from tests.system.ladder.play import HEADER, PASSWORD, SCENARIOS, USER, Play, Row, Scenario
+
+KINDS = ("classic", "quorum")
+
+
+def main() -> int:
+    """0 where all went right."""
+    parser = argparse.ArgumentParser(prog="python -m tests.system.ladder", description="From the restart to the remedy.")
+    parser.add_argument("--version", default="3.10", choices=["3.10", "4.0", "4.3"], help="3.10: the host's")
+    parser.add_argument("--only", nargs="*", default=[], metavar="NAME", help="parts of the scenarios' names")
+    parser.add_argument("--queues", nargs="*", default=KINDS, choices=KINDS)
+    parser.add_argument("--at-once", type=int, default=4)
+    parser.add_argument("--keep", type=Path, help="a folder for what each leaves behind")
+    given = parser.parse_args()
+    version = HOST if given.version == "3.10" else given.version
+    if reason := reason_against(version):
+        print(reason, file=sys.stderr)
+        return 2
+    chosen = [one for name, one in SCENARIOS.items() if not given.only or any(part in name for part in given.only)]
+    print(HEADER, flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = list(play_all(version, chosen, given.queues, given.keep or Path(folder), given.at_once))
+    return int(any(row.wrong for row in rows))
+
+
+def play_all(version: str, scenarios: Sequence[Scenario], kinds: Sequence[str], folder: Path, at_once: int) -> Iterator[Row]:
+    """So many at once. They share a broker, but where it is killed."""
+    with one_broker(folder / "broker", version) as shared, ThreadPoolExecutor(at_once) as pool:
+        cases = [(scenario, kind) for scenario in scenarios for kind in kinds]
+        for row in pool.map(lambda case: play_one(version, shared, folder, *case), cases):
+            print(row, flush=True)
+            yield row
+
+
+def play_one(version: str, shared: Cluster, folder: Path, scenario: Scenario, kind: str) -> Row:
+    own = folder / f"{kind}-{scenario.name}".replace(" ", "-").replace(",", "")
+    played = partial(Play, scenario, kind, folder=own / "play")
+    if scenario.kills != "broker":
+        return played(shared).play()
+    with one_broker(own / "broker", version) as made:
+        return played(made).play()
+
+
+@contextmanager
+def one_broker(folder: Path, version: str) -> Iterator[Cluster]:
+    with cluster(folder, 1, version=version, plugins=WITH_SHOVELS) as made:
+        grant(made.nodes[0])
+        made.nodes[0].add_user(USER, PASSWORD, tags="monitoring", vhosts=["/"])
+        yield made
+
+
+if __name__ == "__main__":
+    sys.exit(main())
