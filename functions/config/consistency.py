@@ -13,8 +13,9 @@ from functions.config.schema import Schema, adapter_schema, file_schema
 from functions.config.validation import read
 from functions.config.yaml_tree import Path
 from functions.domain.decisions.matching import HOLDER_HOST, template_labels
+from functions.domain.model.alerts import MOVES
 from functions.domain.model.codes import Mode
-from functions.domain.model.runbooks import EvidenceJob, Restart, Runbook
+from functions.domain.model.runbooks import EvidenceJob, Remedy, Restart, Runbook
 from functions.domain.texts.masking import mask
 from functions.domain.texts.patterns import full_match
 
@@ -140,11 +141,11 @@ def _check_runbook(runbook: Runbook, top: Mapping[str, Any], own: tuple[str, ...
         yield ("mode",), "is approve, and approval links have no address", "Add `public_url:`"
     if symptom.kind not in top:
         yield ("symptom",), "can't be observed", f"Add `{symptom.kind}:` with its address at the top of the file"
-    yield from _check_options("restart", runbook.restart, own)
+    yield from _check_options(("restart",), runbook.restart, own)
     yield from _check_holder(runbook.restart, own)
-    yield from _check_remedies(runbook, has_links=bool(_at(top, "public_url")))
+    yield from _check_remedies(runbook, own, has_links=bool(_at(top, "public_url")))
     if runbook.evidence is not None:
-        yield from _check_options("evidence", runbook.evidence, own)
+        yield from _check_options(("evidence",), runbook.evidence, own)
         if runbook.evidence.job.lower() in restarting:
             remedy = "Name a job that only reads (docs/evidence.md): its runs would be taken for restarts"
             yield ("evidence", "job"), "is a job that restarts something", remedy
@@ -156,7 +157,7 @@ def _check_runbook(runbook: Runbook, top: Mapping[str, Any], own: tuple[str, ...
             yield ("verify", name), "is longer than within", "Raise `within`, or shorten it"
 
 
-def _check_remedies(runbook: Runbook, *, has_links: bool) -> Mistakes:
+def _check_remedies(runbook: Runbook, own: tuple[str, ...], *, has_links: bool) -> Mistakes:
     modes = list(Mode)
     for n, remedy in enumerate(runbook.remedies):
         here, earlier = ("remedies", n), runbook.remedies[:n]
@@ -175,11 +176,14 @@ def _check_remedies(runbook: Runbook, *, has_links: bool) -> Mistakes:
             yield (*here, "job"), "is a job of this runbook already", "Name another job; `limits.attempts` repeats the restart"
         if not remedy.moves and any(one.moves for one in earlier):
             yield (*here, "when"), "is stuck, after a remedy that moves messages", "Put it before those with same_message"
+        yield from _check_options(here, remedy, (*own, *MOVES))
+        for name in remedy.options.keys() & runbook.restart.options.keys():
+            yield (*here, "options", name), "is an option of restart, too", "Remove it: the job gets those of `restart` anyway"
 
 
-def _check_options(key: str, job: Restart | EvidenceJob, own: tuple[str, ...]) -> Mistakes:
+def _check_options(place: Path, job: Restart | Remedy | EvidenceJob, own: tuple[str, ...]) -> Mistakes:
     for name, template in job.options.items():
-        here = (key, "options", name)
+        here = (*place, "options", name)
         if name in own:
             yield here, "is an option that Unstick sets by itself", "Remove it here; the job must have it"
         taken = "a host" if template == HOLDER_HOST else "a label's value" if template_labels(template) else ""
@@ -190,7 +194,7 @@ def _check_options(key: str, job: Restart | EvidenceJob, own: tuple[str, ...]) -
             yield here, "is not what its own pattern in `allow` takes", "Fix the value or the pattern"
     for name in job.allow.keys() - job.options.keys():
         options = ", ".join(job.options) or "none"
-        yield (key, "allow", name), "limits an option that this runbook does not set", f"Options: {options}"
+        yield (*place, "allow", name), "limits an option that this runbook does not set", f"Options: {options}"
 
 
 NO_HOSTS = ("--help", "-h", "-", ".*", "*", "a b", "a,b", "a;b", "$(a)")

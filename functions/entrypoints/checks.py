@@ -127,7 +127,9 @@ def _check_job(ports: Adapters, runbook: Runbook, timeout_s: float) -> list[Find
 def _check_remedy(ports: Adapters, runbook: Runbook, remedy: Remedy, timeout_s: float) -> list[Finding]:
     """The same for a remedy's job, which must always refuse a late start."""
     moving = dict.fromkeys(MOVES, "$") if remedy.moves else {}
-    restart = replace(runbook.restart, job=remedy.job, options={**runbook.restart.options, **moving}, holder=None)
+    restart = replace(
+        runbook.restart, job=remedy.job, options={**runbook.restart.options, **remedy.options, **moving}, holder=None
+    )
     found = ports.runner.check(restart, auto=True, timeout_s=timeout_s)
     return [replace(finding, what=f"{remedy.name}: {finding.what}") for finding in found]
 

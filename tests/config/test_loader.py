@@ -185,7 +185,7 @@ KINDS = {
         r"names no channel|of another runbook|no address|job that restarts something|can't be observed|that Unstick sets|"
         r"no pattern limits|its own pattern|does not set|symptom's max_messages|longer than within|"
         r"one of the target's|what is no host|moving messages changes|above the runbook's mode|only the symptom rabbitmq|"
-        r"of an earlier remedy|of this runbook already|after a remedy that moves|looks like a secret"
+        r"of an earlier remedy|of this runbook already|after a remedy that moves|option of restart, too|looks like a secret"
     ),
     "value": "is not (a|an|one of|between|\\{)|holds|has (a|more than)|names no days",
 }
@@ -428,6 +428,10 @@ REFUSED = [
             ("auto", "{name: p, job: j-2}", "[0]", "missing"),
             ("auto", "{name: P p, job: j-2, when: stuck}", "[0].name", "value"),
             ("auto", "{name: p, job: j-2, when: same_message, most: 0}", "[0].most", "value"),
+            ("auto", "{name: p, job: j-2, when: stuck, options: {a: '${labels.x}'}}", "[0].options.a", "together"),
+            ("auto", "{name: p, job: j-2, when: stuck, options: {unstick_queue: q}}", "[0].options.unstick_queue", "together"),
+            ("auto", "{name: p, job: j-2, when: stuck, allow: {a: x}}", "[0].allow.a", "together"),
+            ("auto", "{name: p, job: j-2, when: same_message, undo: j-3}", "[0].undo", "value"),
             ("auto", "{name: p, job: j-2, when: stuck, attempts: 2}", "[0].attempts", "unknown"),
         )
     ),
@@ -442,6 +446,13 @@ REFUSED = [
         + "    mode: auto\n    remedies: [{name: p, job: j, when: same_message}]",
         14,
         f"{RB}.remedies[0].when",
+        "together",
+    ),
+    (
+        changed(RESTART, "    restart: {job: j-1, options: {a: q}}")
+        + "    mode: auto\n    remedies: [{name: p, job: j, when: stuck, mode: auto, options: {a: q}}]",
+        14,
+        f"{RB}.remedies[0].options.a",
         "together",
     ),
     (

@@ -33,7 +33,8 @@ from tests.support.worlds.scenes import (
     woken,
 )
 
-PARK = Remedy("park", "job-park", Condition.SAME_MESSAGE)
+BACK = "https://rundeck.example.com/project/ops/job/show/return"
+PARK = Remedy("park", "job-park", Condition.SAME_MESSAGE, undo=BACK)
 HARDER = Remedy("harder", "job-harder", Condition.STUCK, Mode.AUTO)
 ENDED_S = -150.0
 WORKERS = (Holder("10.0.3.7", "worker-1"), Holder("10.0.3.8", "worker-2"), Holder("10.0.3.9", "worker-3"))
@@ -122,6 +123,12 @@ def test_approved_it_runs_its_own_job_with_its_own_tag_and_what_to_move():
     options = {"unstick_vhost": "/", "unstick_queue": "mail.delivery", "unstick_messages": "1"}
     assert (start.tag, start.job, start.options) == ("inc-1.2-park", "job-park", options)
     assert start.runner_not_after == RUNNER_NOW + 90.0
+    document = asked()
+    assert document.target is not None
+    found = replace(document, target=replace(document.target, own={"job-park": {"keep": "3d"}, "job-harder": {"how": "hard"}}))
+    with_own = start_of(pressed(again(at=NOW + 60.0), found=found))
+    assert with_own is not None
+    assert with_own.options == {**options, "keep": "3d"}
 
 
 @pytest.mark.parametrize(
@@ -167,8 +174,9 @@ def test_a_no_is_an_escalation_with_its_button():
 
 
 def test_the_queue_that_flows_without_it_names_the_message():
-    """A conclusion from one experiment, with where the message lies."""
+    """A conclusion from one experiment, with where the message lies, and what brings it back."""
     made = parked(well(at=NOW + 290.0))
+    assert dict(made.document.to_tell[-1].card.links)["Bring the messages back"] == BACK
     assert made.document.outcomes[-1].ending is Ending.RECOVERED
     assert "without the 1 message that was moved to mail.delivery.parked. So that message probably hangs" in text_of(
         made.document
@@ -176,8 +184,10 @@ def test_the_queue_that_flows_without_it_names_the_message():
 
 
 def test_where_the_next_one_hangs_as_well_it_was_not_the_message():
-    """People bring up what is down, and bring the messages back."""
+    """People bring up what is down, and bring the messages back: the card links to the job, which none did before."""
     made = parked(again(at=NOW + 290.0, redelivered=False))
+    assert dict(made.document.to_tell[-1].card.links)["Bring the messages back"] == BACK
+    assert BACK not in dict(asked().to_tell[-1].card.links).values()
     assert made.document.outcomes[-1].ending is Ending.ESCALATED
     assert "the next one hangs as well" in text_of(made.document)
     assert "with the job return" in text_of(made.document)

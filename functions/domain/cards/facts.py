@@ -7,6 +7,7 @@ from itertools import islice
 
 from functions.domain.cards import queue_facts
 from functions.domain.cards.card_input import CardInput
+from functions.domain.cards.remedies import page_to_undo
 from functions.domain.cards.rendering import Fact, clock, tidy
 from functions.domain.model.codes import Reason
 from functions.domain.model.incidents import AlertRef, Escalation, Incident, PastAttempt
@@ -241,6 +242,7 @@ def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
         (words.LINK_APPROVE, card_input.approve_url),
         (words.LINK_BY_HAND, page_to_restart(card_input) if asks_to_restart(card_input) else ""),
         *((named(words.LINK_BY_HAND, tidy(name, 40)), url) for name, url in bundled),
+        (words.LINK_UNDO, page_to_undo(card_input)),
         (words.LINK_ACKNOWLEDGE, card_input.acknowledge_url),
         (words.LINK_EXECUTION, execution.url if execution else ""),
         (LINK_REASON, page_of_reason(card_input, rules)),

@@ -31,6 +31,12 @@ def moved(card_input: CardInput) -> int:
     return incident.approval.to_move if incident is not None and name and name == incident.approval.remedy else 0
 
 
+def page_to_undo(card_input: CardInput) -> str:
+    """The page of the job that brings back what was moved, once the incident is over; empty if none is known."""
+    remedy = card_input.runbook.find_remedy(running(card_input)) if card_input.runbook else None
+    return remedy.undo if remedy and moved(card_input) and card_input.kind in ("recovered", "escalated") else ""
+
+
 def _names(card_input: CardInput) -> dict[str, str]:
     held = find_same_again(card_input.queues) or next(iter(card_input.queues), None)
     queue = tidy(_name(held), 190)

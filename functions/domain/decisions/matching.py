@@ -183,9 +183,13 @@ def explain_mismatch(runbooks: Mapping[str, Runbook], labels: Mapping[str, str])
 
 def render_target(runbook: Runbook, runner_url: str, labels: Mapping[str, str]) -> Target:
     """The target of a runbook for an alert with these labels. Raises NotRendered."""
-    restart = runbook.restart
-    options = {name: _option(name, template, restart.allow.get(name), labels) for name, template in restart.options.items()}
-    return to_target(restart, runner_url, options, runbook.remedies)
+    own = {remedy.job: _render(remedy.options, remedy, labels) for remedy in runbook.remedies if remedy.options}
+    options = _render(runbook.restart.options, runbook.restart, labels)
+    return replace(to_target(runbook.restart, runner_url, options, runbook.remedies), own=own)
+
+
+def _render(templates: Mapping[str, str], job: Restart | Remedy | EvidenceJob, labels: Mapping[str, str]) -> dict[str, str]:
+    return {name: _option(name, template, job.allow.get(name), labels) for name, template in templates.items()}
 
 
 def to_target(restart: Restart, url: str, options: Mapping[str, str], remedies: Iterable[Remedy] = ()) -> Target:
@@ -201,7 +205,7 @@ def render_evidence(job: EvidenceJob, labels: Mapping[str, str]) -> Evidence:
     """
     templates = {name: template for name, template in job.options.items() if template != HOLDER_HOST}
     try:
-        return Evidence({name: _option(name, template, job.allow.get(name), labels) for name, template in templates.items()})
+        return Evidence(_render(templates, job, labels))
     except NotRendered as refusal:
         return Evidence(missing=refusal.text)
 

@@ -155,7 +155,7 @@ def _order_start(turn: Turn, ledger: ExecutionHistory, judged: tuple[Judgement, 
     remedy = turn.runbook.find_remedy(turn.incident.approval.remedy)
     holder = turn.runbook.restart.holder if remedy is None else None
     host = find_only_host(holder, judged)
-    given = options_of(remedy, turn.incident) if remedy else {holder.option: host} if holder and host else {}
+    given = options_of(remedy, turn) if remedy else {holder.option: host} if holder and host else {}
     if holder is not None and turn.document.target is not None:  # possibly written by an earlier release or for other runbooks
         turn.document = replace(turn.document, target=replace(turn.document.target, holder=holder.option))
     turn.change(

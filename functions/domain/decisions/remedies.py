@@ -47,10 +47,11 @@ def count_to_move(turn: Turn, remedy: Remedy) -> tuple[int, Phrase]:
     return count, ""
 
 
-def options_of(remedy: Remedy, incident: Incident) -> Mapping[str, str]:
-    """What the remedy's job gets besides the target's own options."""
-    watched = find_same_again(incident.queues)
+def options_of(remedy: Remedy, turn: Turn) -> Mapping[str, str]:
+    """What the remedy's job gets besides the options of the restart's."""
+    incident, target = turn.incident, turn.document.target
+    own, watched = target.own.get(remedy.job, {}) if target else {}, find_same_again(incident.queues)
     if not remedy.moves or watched is None:
-        return {}
+        return own
     keys = watched.queue.keys
-    return dict(zip(MOVES, (keys["vhost"], keys["queue"], str(incident.approval.to_move)), strict=True))
+    return {**own, **dict(zip(MOVES, (keys["vhost"], keys["queue"], str(incident.approval.to_move)), strict=True))}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from functions.domain.model.codes import Reason
 from functions.domain.model.runbooks import Runbook
@@ -55,6 +55,8 @@ class Target(Struct, frozen=True):
     """The job's option that limits a restart to one host. Executions with any value of it are restarts of this target."""
     remedies: tuple[str, ...] = ()
     """Further jobs that act on it, with the same options and those in MOVES. Their executions count as restarts, too."""
+    own: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By such a job: its own options besides. Its executions with any values of them count."""
 
     @property
     def name(self) -> str:

@@ -63,7 +63,7 @@ class Condition(StrEnum):
 
 
 class Remedy(Struct, frozen=True):
-    """What follows where the restart did not help, once per incident. Its job gets the options of `restart`."""
+    """What follows where the restart did not help, once per incident."""
 
     name: Annotated[str, written("remedy")]
     """Names it in messages and in the tag of its run (INCIDENT.ATTEMPT-NAME)."""
@@ -76,6 +76,12 @@ class Remedy(Struct, frozen=True):
     """As the runbook's `mode`, and at most that. `same_message` always needs a person; `observe` leaves it out."""
     most: Annotated[int, Meta(ge=1, le=1000)] = 10
     """Moves no more messages than this: if more are held, people decide without it."""
+    options: Mapping[str, Annotated[str, written("template")]] = field(default_factory=dict)
+    """The job's options besides those of `restart`, which it always gets: its runs are found by them."""
+    allow: Mapping[str, Annotated[str, written("pattern")]] = field(default_factory=dict)
+    """By option: the pattern for its whole value. Required for options with labels."""
+    undo: Annotated[str, written("link")] = ""
+    """Link to the job that brings moved messages back. Messages show it once some were moved."""
 
     @property
     def moves(self) -> bool:

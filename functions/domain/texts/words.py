@@ -26,6 +26,7 @@ LINK_APPROVE = Text("Approve the restart")
 LINK_ACKNOWLEDGE = Text("Acknowledge")
 LINK_BY_HAND = Text("Restart by hand")
 LINK_CAUSE = Text("Root cause")
+LINK_UNDO = Text("Bring the messages back")
 LINK_EXECUTION = Text("Rundeck execution")
 LINK_EVIDENCE = Text("Evidence in Rundeck")
 BARS = "▁▂▃▄▅▆▇█"

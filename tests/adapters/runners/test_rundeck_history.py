@@ -189,15 +189,15 @@ def test_recorded_executions(settings: Settings, name: str, ended: bool, succeed
 
 
 def test_the_runs_of_a_targets_other_remedies_are_its_own(double: Rundeck, settings: Settings) -> None:
-    """Whatever was moved. Those of another target block nothing, since that is another job."""
+    """Whatever was moved, with any value of its own options. Those of another target block nothing: that is another job."""
     plant, now = double.state.plant, double.state.now()
     double.state.jobs["park"] = replace_job(double.state.jobs[JOB], id="park")
     moving = {"unstick_vhost": "/", "unstick_queue": "mail", "unstick_messages": "1"}
     plant("park", {"service": "mail", INCIDENT: "a.2-park", **moving}, started=now - 100, ended=now - 90)
-    plant("park", {"service": "mail"}, started=now - 30)
+    plant("park", {"service": "mail", "keep": "3d"}, started=now - 30)
     plant("park", {"service": "other", **moving}, started=now - 20)
     plant(JOB, {"service": "mail"}, started=now - 80, ended=now - 70)
-    seen = look(settings, replace(MAIL, remedies=("park",)), follow="1")
+    seen = look(settings, replace(MAIL, remedies=("park",), own={"park": {"keep": "1d"}}), follow="1")
     assert [(row.id, row.tag, row.ended) for row in seen.executions] == [
         ("2", "", False),
         ("4", "", True),

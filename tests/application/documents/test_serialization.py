@@ -134,11 +134,11 @@ CARD = Card(
 OUTCOME = Outcome("inc-0", Ending.ESCALATED, Reason.FAILING, NOW, (TRIGGER,), NOW, ("ops",), 2, (WATCHED.queue,), "anna")
 FULL = Document(
     TARGET.key,
-    replace(TARGET, holder="host", remedies=("job-park",)),
+    replace(TARGET, holder="host", remedies=("job-park",), own={"job-park": {"how": "hard"}}),
     INCIDENT,
     (OUTCOME,),
     (Message("m", "ops", CARD, "paused", "app=mail", "https://rundeck.example.com/job"),),
-    (Archive(replace(TARGET, holder="host", remedies=("job-park",)), INCIDENT, OUTCOME),),
+    (Archive(replace(TARGET, holder="host", remedies=("job-park",), own={"job-park": {"how": "hard"}}), INCIDENT, OUTCOME),),
     NOW,
     {"k": Hold(Reason.PAUSED, NOW)},
     NOW,

@@ -149,9 +149,10 @@ def _split_by_target(
     for row in sorted(rows, key=lambda row: "date-ended" in row):
         options = answers.options_of(row)
         execution = answers.execution_of(row, settings)
-        same = options is not None and {name: value for name, value in options.items() if name not in own} == wanted
-        job = row.get("job")
-        if same or (isinstance(job, dict) and job.get("id") not in target.remedies):
+        job = answers.mapping(row.get("job")).get("id")
+        ignored = own | target.own.get(str(job), {}).keys()
+        same = options is not None and {name: value for name, value in options.items() if name not in ignored} == wanted
+        if same or (job is not None and job not in target.remedies):
             (ours if same else others)[execution.id] = execution
     return _newest_first(ours.values()), _newest_first(execution for execution in others.values() if not execution.ended)
 
