@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export HYPOTHESIS_NO_PLUGINS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-fast test-long mutate lint format demo run prove bench town soak fuzz audit lock deploy plan check rollback destroy release docs weight clean
+.PHONY: help setup test all-tests test-fast test-long mutate lint format demo run prove bench town soak fuzz audit lock deploy plan check rollback destroy release docs weight clean
 
 help: ## list targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,7 +21,10 @@ setup: $(VENV)/.ready ## create .venv with every package that running and testin
 $(VENV)/.ready: requirements-dev.txt pyproject.toml tools/setup
 	@PYTHON="$(PYTHON)" tools/setup $(VENV)
 
-test: lint ## lint, then run the tests on all cores
+test: setup ## lint and run the tests on all cores, both at once: many tests mostly wait
+	@$(MAKE) --no-print-directory --jobs=2 lint all-tests
+
+all-tests: setup
 	$(RUN) -m pytest $(ARGS)
 
 test-fast: setup ## run the fast tests only, as pre-push does

@@ -61,36 +61,38 @@ sys.addaudithook(_stay_here)
 SHARE = {
     "tests/system/test_rabbitmq_real.py": "broker",
     "tests/system/test_prometheus_rules.py": "broker",
-    "tests/system/test_whole_way.py": "another broker",
-    "tests/system/test_alertmanager.py": "another broker",
     "tests/system/test_delivery_limit.py": "broker",
 }
 """File -> what its tests share with another file's, and one worker has. All tests of one file run on one worker, too."""
 
 APART = (
-    "tests/system/test_workers.py", "tests/system/test_prometheus_real.py", "tests/project/infra/test_deploy",
+    "tests/system/test_workers.py", "tests/project/infra/test_deploy",
     "tests/simulation/", "tests/cli/test_send_and_drill.py",
 )  # fmt: skip
 """Tests of these take long each and share nothing, so that any worker may take one."""
 
 WAITS = (
-    *("broker", "another broker", "tests/system/test_", "tests/adapters/schedulers"),
+    *("broker", "tests/system/ladder/", "tests/system/test_", "tests/adapters/schedulers"),
     *("tests/cli/test_send_and_drill.py", "tests/project/test_first_hour.py"),
 )
 """What spends most of its time waiting for servers and clocks."""
 
 FIRST = (
-    *("tests/system/test_rabbitmq_real.py", "tests/system/test_whole_way.py", "tests/system/test_demo.py"),
-    *("tests/system/test_prometheus_real.py", *WAITS),
+    *("tests/system/test_whole_way.py", "tests/system/ladder/", "tests/system/test_alertmanager.py"),
+    *("tests/system/test_rabbitmq_real.py", "tests/system/test_demo.py", *WAITS),
     *("tests/project/infra/test_deployment.py", "tests/project/infra/", "tests/system/browser/", "tests/simulation/"),
     *("tests/adapters/chats/test_chats.py", "tests/config/test_loader.py"),
 )
 """What takes long, in the order in which it begins: begun late, it would be what everybody waits for at the end."""
 
-NIGHT = ("tests/adapters/fuzz/test_targets.py", "tests/entrypoints/test_openapi_generated.py")
+NIGHT = (
+    *("tests/adapters/fuzz/test_targets.py", "tests/entrypoints/test_openapi_generated.py", "tests/simulation/test_day.py"),
+    *("tests/system/test_prometheus_real.py", "tests/system/test_delivery_limit.py", "tests/system/test_restart_time.py"),
+    *("tests/system/town/test_town.py", "tests/system/town/test_one_of_several.py"),
+)
 """All of their tests are long. By day they are not even imported: each worker would spend seconds on that."""
 
-WAITING = 3
+WAITING = 4
 """Workers beyond one for each core, and how many of them all may have of WAITS at a time: the others keep the cores busy."""
 
 

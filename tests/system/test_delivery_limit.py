@@ -17,6 +17,7 @@ USER, PASSWORD = "unstick-delivery-limit", "only looks"
 HELD = 5
 
 
+@pytest.mark.long  # by day the recorded limits, and tests/domain/health/test_losses.py
 @pytest.mark.timeout(600)
 def test_what_the_broker_dropped_is_counted_and_told(rabbitmq_server: Broker, tmp_path: Path) -> None:
     """Five messages are held, and the next return drops them: asked in `auto` too; after the approval their loss is told."""

@@ -8,8 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ UNDER_S = 60.0 if "PYTEST_XDIST_WORKER" not in os.environ else 300.0
 """A minute is promised of a machine that does nothing else; beside other tests it has to come to its end."""
 PAUSE_S = 1.0 if "PYTEST_XDIST_WORKER" not in os.environ else 30.0
 """Of the workers that do not hang; beside other tests every process pauses at times."""
-pytestmark = pytest.mark.timeout(600)  # the first test waits for three demos
+pytestmark = pytest.mark.timeout(600)
 ENVIRONMENT = dict(os.environ)
 """Read once: the demos are started by threads, while fixtures of the other tests change the process's own."""
 
@@ -95,16 +94,6 @@ def play(folder: Path, *arguments: str, within_s: float = UNDER_S + PATIENCE_S) 
     return Played(started.returncode, output, time.monotonic() - began, started.pid, folder)
 
 
-@pytest.fixture(scope="module")
-def played(needed: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Played]]:
-    """The demo to its end, with these arguments; both run at once, since most of their time is waiting."""
-    needed("rabbitmq-server")
-    kinds = ((), ("--stand-in",))
-    with ThreadPoolExecutor(len(kinds)) as pool:
-        under_way = {kind: pool.submit(play, Path(tmp_path_factory.mktemp("demo")), *kind) for kind in kinds}
-        yield lambda *kind: under_way[kind].result(timeout=2 * UNDER_S)
-
-
 def assert_only_one_was_restarted(seen: Played) -> None:
     """The last sentence has the measured figures."""
     said = " ".join(seen.output.split())
@@ -119,9 +108,10 @@ def assert_only_one_was_restarted(seen: Played) -> None:
     assert float(pause[1]) <= PAUSE_S, seen.output
 
 
-def test_it_recovers_in_under_a_minute(played):
+def test_it_recovers_in_under_a_minute(needed, tmp_path):
     """With a real RabbitMQ: every step with its time, the cards at the end, exit status 0, nothing left, no colour in a pipe."""
-    seen = played()
+    needed("rabbitmq-server")
+    seen = play(tmp_path)
     assert seen.status == 0, seen.output
     assert seen.took_s < UNDER_S
     steps = re.findall(r"^  ✔.*(?:\n    .*)*", seen.output, re.MULTILINE)  # a long one has more lines
@@ -140,9 +130,10 @@ def test_it_recovers_in_under_a_minute(played):
     assert_nothing_is_left(seen.session, seen.folder)
 
 
-def test_without_rabbitmq_a_stand_in_is_named(played):
+@pytest.mark.long
+def test_without_rabbitmq_a_stand_in_is_named(tmp_path):
     """Where no RabbitMQ can be had the story is the same, and the first step says what is not real."""
-    seen = played("--stand-in")
+    seen = play(tmp_path, "--stand-in")
     assert seen.status == 0, seen.output
     assert "a stand-in takes its place" in " ".join(seen.output.split())
     assert "✅ No action needed: mail-delivery recovered" in seen.output

@@ -41,7 +41,7 @@ SEEN_S = 15.0
 """How long back a look goes that is to show where the counter began anew."""
 SECONDS = {"interval: 10s": "interval: 1s", "offset 10s": "offset 2s", "[15s]": "[4s]"}
 """The shipped suspicion, for scrapes every second instead of every five."""
-pytestmark = pytest.mark.timeout(600)  # what each waits for may take long on a busy machine
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]  # what each waits for may take long on a busy machine
 
 
 @dataclass
@@ -110,7 +110,6 @@ def redis(folder: Path, *modes: str) -> Iterator[Redis]:
             made.stop()
 
 
-@pytest.mark.long  # test_alertmanager.py goes the same way by day
 def test_from_the_length_of_a_redis_list_to_recovered(needed: Callable[..., None], tmp_path: Path):
     """A worker hangs, the shipped rule suspects it, Unstick sees it by Prometheus alone, restarts it, and it recovers."""
     needed("redis-server", "prometheus-redis-exporter", *PACKAGES)
@@ -228,7 +227,6 @@ jobs_done_total{queue="mail"} 40
 """
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("honor_labels", [True, False])
 def test_what_was_pushed_is_as_old_as_its_push(needed: Callable[..., None], tmp_path: Path, honor_labels: bool):
     """Who pushed, or wrote the textfile, has died: the samples of every second go on saying what was so then."""

@@ -79,6 +79,7 @@ def test_a_held_message_is_unacknowledged_until_its_consumer_dies(rabbitmq_serve
     wait_until(lambda: look(rabbitmq_server, "held"), lambda seen: seen.consumer_ids == ())
 
 
+@pytest.mark.long  # the recorded answers say the same by day
 def test_ready_messages_with_a_consumer_that_takes_none(rabbitmq_server):
     """The other form of the bug: a consumer is registered, nothing is unacknowledged, nothing moves."""
     rabbitmq_server.publish("blocked", 3)
@@ -87,6 +88,7 @@ def test_ready_messages_with_a_consumer_that_takes_none(rabbitmq_server):
         assert (seen.ready, seen.unacked, seen.acks) == (3, 0, None), "absent is not zero"
 
 
+@pytest.mark.long  # the recorded answers say the same by day
 def test_a_new_consumer_has_another_id_and_its_acknowledgements_are_counted(rabbitmq_server):
     """What tells a restarted application from the old one: other consumers, and a counter that rises."""
     rabbitmq_server.publish("counted", 4)
@@ -103,6 +105,7 @@ def test_a_new_consumer_has_another_id_and_its_acknowledgements_are_counted(rabb
     assert second.ack_samples[-1][0] - second.ack_samples[0][0] == 120
 
 
+@pytest.mark.long  # the recorded answers say the same by day
 def test_deliveries_without_acknowledgement_are_counted_too(rabbitmq_server):
     """A consumer in automatic acknowledgement mode is not taken for a dead one."""
     rabbitmq_server.publish("automatic", 6)
@@ -110,6 +113,7 @@ def test_deliveries_without_acknowledgement_are_counted_too(rabbitmq_server):
         wait_until(lambda: look(rabbitmq_server, "automatic"), lambda seen: seen.acks == 6)
 
 
+@pytest.mark.long  # the recorded answers say the same by day
 def test_the_oldest_message_has_its_time(rabbitmq_server):
     """Where publishers set a timestamp, the head of the queue tells since when it waits."""
     began = int(time.time())
@@ -118,7 +122,7 @@ def test_the_oldest_message_has_its_time(rabbitmq_server):
     assert began <= seen.head_at <= time.time()
 
 
-@pytest.mark.parametrize("vhost", ["/", "mail/100%", "%2F", "日本 語"])
+@pytest.mark.parametrize("vhost", ["/", "mail/100%", *(pytest.param(one, marks=pytest.mark.long) for one in ("%2F", "日本 語"))])
 def test_every_name_is_found_in_every_vhost(rabbitmq_server, vhost):
     """Dots, slashes, percent signs, spaces, Japanese and signs of patterns: the right queue's depth and page, and no other's."""
     names = ("a.b", "axb", "A.B", "a/b", "a%2Fb", "100%", "配送 キュー", "[x](y){1,2}|z^$*?+\\", "é", "É", "a&b=c#d+e")
@@ -130,6 +134,7 @@ def test_every_name_is_found_in_every_vhost(rabbitmq_server, vhost):
     assert all(look(rabbitmq_server, name, vhost=vhost).consumer_ids == () for name in names), "the page was found too"
 
 
+@pytest.mark.long  # the recorded answers say the same by day
 @pytest.mark.parametrize("kind", ["classic", "quorum"])
 def test_types_of_queues(rabbitmq_server, kind):
     """A queue of either type with a depth of its own is told the same way; a quorum queue's only every 5 s."""
@@ -311,6 +316,7 @@ def test_the_tag_monitoring_shows_who_holds_a_message(rabbitmq_server):
         assert as_user("reader", "read").holders == ()
 
 
+@pytest.mark.long  # the recorded answers say the same by day
 def test_publishers_and_idle_consumers_hide_no_channel(rabbitmq_server):
     """In a vhost with a publisher and a consumer that never got anything, the channel that holds a message is seen."""
     rabbitmq_server.add_vhost("crowded")

@@ -506,6 +506,7 @@ local.LocalScheduler(sys.argv[1]).run(deliver, lambda: None, threading.Event())
 """
 
 
+@pytest.mark.long  # it waits for the lease; tests/system/test_workers.py kills all of Unstick by day
 def test_after_kill_minus_9_it_comes_again(settings, target, run):
     """I2: a process dies in the middle of a delivery; another delivers again when its lease has ended, without a request."""
     settings.wake(1.0, "a", timeout_s=PATIENCE_S)

@@ -71,6 +71,7 @@ def test_what_is_destroyed_and_deployed_again_has_its_incidents_and_its_queue(pr
     assert project.saved_state("staging") == before
 
 
+@pytest.mark.long
 def test_a_deployment_that_stopped_half_way_goes_on_or_is_taken_off(project: Project) -> None:
     """Where `verify` failed there is no address for the queue, and no output of it; neither stops the next command."""
     command = ("apply", "-auto-approve")
@@ -90,6 +91,7 @@ def test_a_deployment_that_stopped_half_way_goes_on_or_is_taken_off(project: Pro
     assert address == "unstick-verify.run.app"
 
 
+@pytest.mark.long
 def test_the_same_from_another_folder_changes_nothing(project: Project) -> None:
     """A colleague or CI deploys it: the archive that the functions name would be made anew under its name, and then deleted."""
     deployed(project)

@@ -87,10 +87,8 @@ BACKOFF: Edits = [("queue.tf", 'max_backoff   = "60s"', 'max_backoff   = "1m"', 
 """(file, what stands there, a wrong edit that the provider takes, of the assertion that must find it)"""
 
 
-@pytest.mark.parametrize(
-    ("asserted_in", "edits"),
-    [("access", ACCESS), *(pytest.param("plan", edits, marks=pytest.mark.long) for edits in (PLAN, BACKOFF))],
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("asserted_in", "edits"), [("access", ACCESS), ("plan", PLAN), ("plan", BACKOFF)])
 def test_wrong_edits_that_the_provider_takes_are_found_by_the_assertions(module: Path, asserted_in: str, edits: Edits) -> None:
     """The assertions are about what would fail or hurt only in the cloud, so each must be able to fail.
 

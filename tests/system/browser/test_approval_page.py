@@ -50,7 +50,7 @@ def browser(started: Chrome) -> Chrome:
     return started
 
 
-@pytest.fixture(params=["en", "ja"])
+@pytest.fixture(params=["en", pytest.param("ja", marks=pytest.mark.long)])
 def language(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -179,7 +179,7 @@ def test_without_javascript_a_person_pastes_the_link(browser: Chrome, mail: Stuc
     assert mail.rundeck.posts() == []
 
 
-@pytest.mark.parametrize("width", [320, 390, 1280])
+@pytest.mark.parametrize("width", [320, pytest.param(390, marks=pytest.mark.long), 1280])
 def test_it_fits_every_screen(browser: Chrome, mail: StuckMail, width: int) -> None:
     """No sideways scrolling from 320 px on, with long names too; nothing to press is under 44 px; the focus can be seen."""
     from msgspec.structs import replace

@@ -73,7 +73,7 @@ class Run:
         return list(self.made.api("GET", "parameters/shovel"))
 
 
-@pytest.fixture(params=QUEUES)
+@pytest.fixture(params=["classic", pytest.param("quorum", marks=pytest.mark.long)])
 def run(request: pytest.FixtureRequest, made: Broker, tmp_path: Path) -> Run:
     queue = f"mail.{request.node.name}".replace("[", "-").replace("]", "")
     made.publish(queue, 6, arguments=QUEUES[request.param])
