@@ -24,7 +24,7 @@ $(VENV)/.ready: requirements-dev.txt pyproject.toml tools/setup
 test: setup ## lint and run the tests on all cores, both at once: many tests mostly wait
 	@$(MAKE) --no-print-directory --jobs=2 lint all-tests
 
-all-tests: setup
+all-tests: setup ## run the tests without lint
 	$(RUN) -m pytest $(ARGS)
 
 test-fast: setup ## run the fast tests only, as pre-push does
