@@ -174,14 +174,15 @@ def patient_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give each call of the code a minute, whatever is left: for tests with real servers that are not about time."""
     from functions.adapters.symptoms.rabbitmq import client
     from functions.application.ports import Budget
-    from functions.entrypoints.people import queues, slack
+    from functions.entrypoints.people import queues, slack, slack_presses
 
     monkeypatch.setattr(Budget, "left_s", property(lambda _self: PATIENCE_S))
     monkeypatch.setattr(Budget, "at_most", lambda _self, _seconds: PATIENCE_S)
     monkeypatch.setattr(client, "WHOAMI_S", PATIENCE_S)
     monkeypatch.setattr(queues, "LOOK_S", PATIENCE_S)
-    for name in ("WAKE_S", "ANSWER_S", "LOOK_UP_S"):
-        monkeypatch.setattr(slack, name, PATIENCE_S)
+    monkeypatch.setattr(slack, "WAKE_S", PATIENCE_S)
+    monkeypatch.setattr(slack_presses, "ANSWER_S", PATIENCE_S)
+    monkeypatch.setattr(slack_presses, "LOOK_UP_S", PATIENCE_S)
 
 
 @pytest.fixture

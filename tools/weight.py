@@ -94,7 +94,7 @@ def is_deployed(module: str) -> bool:
     """Whether a module belongs to the deployment: not an adapter of another system, nor `report`."""
     match module.split("."):
         case ["functions", "adapters", kind, name, *_] if kind in DEPLOYMENT:
-            return (name.startswith("_") or name == DEPLOYMENT[kind]) and not module.endswith(".checks")
+            return (name.startswith("_") or name == DEPLOYMENT[kind]) and not module.endswith("checks")
     return not module.startswith(LEFT_OUT)
 
 

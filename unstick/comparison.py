@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
-from msgspec import Struct, to_builtins
+from msgspec import Struct
 
 from functions.config.settings import Config
 from unstick import notifications, output, simulation
@@ -79,11 +78,6 @@ def _fates(settings: Config, recorded: Recorded, observe: Observe) -> list[tuple
         fate = Fate(reply.action.value, reply.reason.value if reply.reason else "", reply.target, reply.runbook)
         fates |= {id(case.alert): fate for case in decision.cases}
     return [(alert.name, fates[id(alert)]) for alert in alerts]
-
-
-def as_json(result: Comparison) -> Any:
-    """The comparison as JSON values."""
-    return to_builtins(result)
 
 
 def show(result: Comparison) -> None:

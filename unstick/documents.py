@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from msgspec import Struct
 
@@ -41,9 +40,9 @@ def load_documents(ports: Adapters, keys: list[str], advance: Callable[[], objec
     """Load these documents. Raises Unavailable or Denied if the store can't be read at all."""
     readable: list[Document] = []
     unreadable: list[tuple[str, Denied]] = []
-    for key, result in zip(
-        keys, several_at_once(ports, [partial(ports.store.load, key, timeout_s=LOAD_S) for key in keys], LOAD_S), strict=True
-    ):
+    calls = [partial(ports.store.load, key, timeout_s=LOAD_S) for key in keys]
+    results = run_in_batches(ports.run_parallel, calls, timeout_s=LOAD_S, at_once=AT_ONCE)
+    for key, result in zip(keys, results, strict=True):
         stored: Stored | None = unwrap(result)
         advance()
         if stored is None:
@@ -53,8 +52,3 @@ def load_documents(ports: Adapters, keys: list[str], advance: Callable[[], objec
         except Denied as denied:
             unreadable.append((key, denied))
     return Documents(tuple(readable), tuple(unreadable))
-
-
-def several_at_once(ports: Adapters, calls: Sequence[Callable[[], Any]], timeout_s: float) -> Iterator[Any]:
-    """Run the calls in parallel. Returns their results or errors, in order."""
-    return run_in_batches(ports.run_parallel, calls, timeout_s=timeout_s, at_once=AT_ONCE)

@@ -50,7 +50,6 @@ def refusal(ports: Adapters, target: Target) -> Leg:
 
 
 def _has_ended(ports: Adapters, target: Target, executions: list[Execution]) -> bool:
-    """Whether the first execution has ended; appends each state of it that was read."""
     try:
         current = ports.runner.look(target, since_s=LATE_BY_S, follow=executions[0].id, timeout_s=RUNDECK_S, tail=False).followed
     except Unavailable:

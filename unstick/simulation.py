@@ -13,7 +13,7 @@ from functions.application.intake import DIRECT, group_by_document, make_inciden
 from functions.application.observe import NOTHING_SEEN
 from functions.application.observe import observe as observe_systems
 from functions.application.ports import Budget
-from functions.application.reconcile import STORE_S, load_document
+from functions.application.reconcile import load
 from functions.bootstrap import Adapters
 from functions.config.settings import Config
 from functions.domain.decisions.guards import Decision, GuardContext, evaluate_all
@@ -113,7 +113,7 @@ def live_observations(ports: Adapters) -> Observe:
     """Use the store's documents and the real systems. Saves, starts and sends nothing."""
 
     def observe_target(key: str, event: AlertsReceived, _now: float) -> tuple[Document, Observation]:
-        document = load_document(key, ports.store.load(key, timeout_s=STORE_S))
+        document, _ = load(ports, key)
         if event.cases[0].target is None:
             return document, NOTHING_SEEN
         observation, _ = observe_systems(ports, document, event, Budget(ports, ports.monotonic() + LOOK_BUDGET_S))

@@ -82,7 +82,6 @@ def _alert(trigger: AlertRef) -> Iterator[Entry]:
 
 
 def _looks(watched: QueueState, times: Sequence[float]) -> Iterator[Entry]:
-    """How the depth changed between these times."""
     queue, before = tidy(watched.queue.name, QUEUE_NAME), watched.before
     points = [point for point in watched.curve if before is None or point[0] != before.at]
     former: int | None = None
@@ -99,7 +98,6 @@ def _looks(watched: QueueState, times: Sequence[float]) -> Iterator[Entry]:
 
 
 def _before(watched: QueueState) -> Iterator[Entry]:
-    """Everything that was read right before the restart."""
     if watched.before is not None:
         yield Entry(watched.before.at, "check", named(tidy(watched.queue.name, QUEUE_NAME), describe(watched.before)))
 
@@ -165,7 +163,6 @@ def _restart(execution: Execution, how: Phrase, incident: Incident) -> Iterator[
 
 
 def _verdict(watched: QueueState, ahead_s: float) -> Iterator[Entry]:
-    """The result of the last check after the restart."""
     after = watched.after
     if after.verdict is None or after.looked_at is None:
         return

@@ -64,9 +64,7 @@ def _open(path: str, timeout_s: float) -> sqlite3.Connection:
         connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute(
-                "PRAGMA synchronous=FULL"
-            )  # with NORMAL, the usual setting for WAL, a power cut loses the last saves
+            connection.execute("PRAGMA synchronous=FULL")  # with NORMAL, usual for WAL, a power cut loses the last saves
             if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'heard'").fetchone():
                 connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
         except sqlite3.Error as error:
@@ -98,27 +96,19 @@ def _explained(system: str, path: str, error: sqlite3.Error) -> Unavailable | De
     if _is(error, _FORBIDDEN):
         return _unusable(system, path, str(error))
     if _is(error, _BROKEN):
+        damaged = Text("{path} is damaged or not an SQLite file ({error})", path=path, error=str(error))
         remedy = Text(
             "Stop all processes that use it, move it and its -wal and -shm files away, and start afresh or restore a copy."
         )
-        return Denied(
-            system,
-            Text("{path} is damaged or not an SQLite file ({error})", path=path, error=str(error)),
-            code="broken",
-            remedy=remedy,
-        )
+        return Denied(system, damaged, code="broken", remedy=remedy)
     return Unavailable(system, named(path, str(error)))
 
 
 def _unusable(system: str, path: str, why: str) -> Denied:
     folder = Path(path).absolute().parent
     if not folder.is_dir():
-        return Denied(
-            system,
-            named(path, Text("there is no folder {folder}", folder=str(folder))),
-            code="unusable",
-            remedy=Text("Create {folder}.", folder=str(folder)),
-        )
+        absent = named(path, Text("there is no folder {folder}", folder=str(folder)))
+        return Denied(system, absent, code="unusable", remedy=Text("Create {folder}.", folder=str(folder)))
     remedy = Text(
         "Let the user that runs Unstick read and write {path} and create files in {folder}; SQLite keeps two beside it.",
         path=path,

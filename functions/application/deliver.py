@@ -86,9 +86,8 @@ def _post_in_order(ports: Ports, document: Document, messages: list[Message], ti
             thread = done.threads.get(place) or document.threads.get(place)
             handle = post(ports, message.channel, card, thread, left_s)
         except (Unavailable, Denied) as error:
-            ports.log(
-                "ERROR", f"not posted to {message.channel}: {error}", incident=message.card.incident, channel=message.channel
-            )
+            about = {"incident": message.card.incident, "channel": message.channel}
+            ports.log("ERROR", f"not posted to {message.channel}: {error}", **about)
             break
         done.ids.add(message.id)
         if handle and place:

@@ -74,14 +74,12 @@ def handle_notification(
 ) -> IntakeResult:
     """Decide or save every alert of a notification: ten targets directly, the rest in lists of up to 100 for their wake-ups.
     `beyond`: alerts that were not even matched. People are told how many, and how many of more targets than `MOST_TARGETS`."""
-    groups = _limit_targets(ports, group_by_document(cases), beyond)
-    now = ports.now()
+    groups, now = _limit_targets(ports, group_by_document(cases), beyond), ports.now()
     crowd, alone = len(groups) > DIRECT, len(groups) == 1
     events = []
     for key, matched in groups.items():
         hurries = alone and not all(case.alert.is_suspicion for case in matched)
-        incident = make_incident_id(key, now, matched)
-        bundled = crowd and key != CROWD_KEY
+        incident, bundled = make_incident_id(key, now, matched), crowd and key != CROWD_KEY
         events.append((key, AlertsReceived(tuple(matched), incident, crowd=bundled, origin=origin, hurries=hurries)))
     direct, rest = events[:DIRECT], events[DIRECT:]
     lists = _pack_lists(rest)
@@ -120,7 +118,6 @@ def _limit_targets(
 
 
 def _pack_lists(events: list[tuple[str, AlertsReceived]]) -> list[list[tuple[str, AlertsReceived]]]:
-    """Pack the events into lists that the scheduler accepts."""
     lists: list[list[tuple[str, AlertsReceived]]] = []
     left = 0
     for event in events:
@@ -134,7 +131,6 @@ def _pack_lists(events: list[tuple[str, AlertsReceived]]) -> list[list[tuple[str
 
 
 def _cases_that_fit(cases: tuple[MatchedAlert, ...]) -> tuple[MatchedAlert, ...]:
-    """As many alerts of one target as fit into a list."""
     left = LISTED_BYTES
     for place, case in enumerate(cases):
         left -= len(msgspec.json.encode(case.alert))
@@ -168,33 +164,24 @@ def hand_over(ports: Ports, events: list[tuple[str, AlertsReceived]], budget: Bu
         ]
     }
     ports.wake(now, content, timeout_s=budget.at_most(STORE_S))
-    return [
-        Reply(
-            event.incident,
-            case.runbook.name if case.runbook else "",
-            case.target.name if case.target else "",
-            Action.DEFERRED,
-            case.reason,
-        )
-        for _, event in events
-        for case in event.cases[:1]
-    ]
+    return [_deferred(event.incident, event.cases[0]) for _, event in events if event.cases]
+
+
+def _deferred(incident: str, case: MatchedAlert) -> Reply:
+    runbook, target = case.runbook.name if case.runbook else "", case.target.name if case.target else ""
+    return Reply(incident, runbook, target, Action.DEFERRED, case.reason)
 
 
 def sweep(ports: Ports, budget: Budget) -> int:
     """Step documents that are overdue by a minute, in case the scheduler lost their wake-ups. Returns their number."""
-    before = ports.now() - SWEEP_AFTER_S
-    overdue = [
-        entry
-        for entry in ports.store.list_documents(timeout_s=budget.at_most(LIST_S))
-        if entry.due is not None and entry.due < before
-    ]
+    before, listed = ports.now() - SWEEP_AFTER_S, ports.store.list_documents(timeout_s=budget.at_most(LIST_S))
+    overdue = sorted((entry.due, entry.key) for entry in listed if entry.due is not None and entry.due < before)
     stepped = 0
-    for entry in sorted(overdue, key=lambda listed: listed.due or 0.0)[:SWEEP_MOST]:
+    for _, key in overdue[:SWEEP_MOST]:
         if budget.left_s <= 0:
             break
-        ports.log("WARNING", "wake-up missing; advanced by the sweep", document=entry.key)
-        stepped += _sweep_one(ports, entry.key, TimerFired(), budget)
+        ports.log("WARNING", "wake-up missing; advanced by the sweep", document=key)
+        stepped += _sweep_one(ports, key, TimerFired(), budget)
     expires_at = ports.rules.token_expires_at
     if expires_at is not None and ports.now() >= expires_at - WEEK_S and budget.left_s > 0:
         _sweep_one(ports, TOKEN_KEY, TokenExpiring(), budget)  # sent with each sweep; the step knows what people were told
@@ -202,7 +189,6 @@ def sweep(ports: Ports, budget: Budget) -> int:
 
 
 def _sweep_one(ports: Ports, key: str, event: Event, budget: Budget) -> bool:
-    """Step the document. Returns whether that worked."""
     try:
         advance(ports, key, event, replace(budget, ends=min(budget.ends, ports.monotonic() + WAKE_BUDGET_S)))
     except (Unavailable, Denied) as error:

@@ -48,13 +48,10 @@ def plan_queries(
     target = wanted.target
     since_s = max((_history_s(runbook) for runbook in ports.rules.runbooks.values()), default=86400.0)
     shard_calls, read_shards = plan_shards(ports, timeout_s)
-    calls: list[Callable[[], Any]] = [partial(read_pause, ports, timeout_s), *shard_calls]
-    if target is not None:
-        calls.append(
-            lambda: ports.runner.look(target, since_s=since_s, follow=wanted.follow, timeout_s=timeout_s, tail=wanted.tail)
-        )
     queue_calls, read_queues = plan_queues(ports, wanted.queues, timeout_s)
-    calls += queue_calls
+    look = partial(ports.runner.look, since_s=since_s, follow=wanted.follow, timeout_s=timeout_s, tail=wanted.tail)
+    runner_calls = [partial(look, target)] if target is not None else []
+    calls: list[Callable[[], Any]] = [partial(read_pause, ports, timeout_s), *shard_calls, *runner_calls, *queue_calls]
 
     def read(results: list[Any]) -> tuple[Observation, tuple[Shard, ...]]:
         pause, *stored = (name_late(outcome, STORE) for outcome in results[: 1 + len(shard_calls)])
@@ -63,9 +60,8 @@ def plan_queries(
         start_page = ports.runner.start_page(target) if target is not None else ""
         storm, shards = _read_storm(read_shards, stored)
         seen = {key: or_unknown(snapshot) for key, snapshot in read_queues(rest).items()}
-        nonce = secrets.token_urlsafe(12)
         history = _mask_tail(or_unknown(ledger), ports.rules.mask)
-        return Observation(history, seen, or_unknown(pause), storm, start_page, nonce), shards
+        return Observation(history, seen, or_unknown(pause), storm, start_page, nonce=secrets.token_urlsafe(12)), shards
 
     return calls, read
 
@@ -105,7 +101,6 @@ def _look_all(
 
 
 def _history_s(runbook: Runbook) -> float:
-    """How many seconds of history this runbook's guards need."""
     limits = runbook.limits
     return max([limits.cooldown_s, *(window_s for window_s, _ in limits.restarts)]) + runbook.restart.max_run_s
 
@@ -120,7 +115,6 @@ def read_pause(ports: Ports, timeout_s: float) -> Pause | None:
 
 
 def _read_storm(read: Callable[[list[Any]], tuple[Shard, ...]], results: list[Any]) -> tuple[Storm | Unknown, tuple[Shard, ...]]:
-    """All slots, and the documents that they are in."""
     try:
         shards = read(results)
     except (Unavailable, Denied) as error:

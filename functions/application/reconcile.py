@@ -18,25 +18,10 @@ from functions.application.storm import Shard, claim_slot
 from functions.domain.decisions.phases import FIRST_LOOK_S
 from functions.domain.decisions.queries import has_firing_target, is_enough, needs_observation, of_alerts
 from functions.domain.decisions.step import step
+from functions.domain.model import events
 from functions.domain.model.bounds import MAX_BYTES, shrink
 from functions.domain.model.codes import Phase, Reason
-from functions.domain.model.events import (
-    AlertsReceived,
-    Bundled,
-    Claim,
-    Collect,
-    Event,
-    EvidenceStarted,
-    Keep,
-    MessagesDelivered,
-    Reply,
-    Start,
-    StartResult,
-    Step,
-    TimerFired,
-    Waiting,
-    Wake,
-)
+from functions.domain.model.events import Claim, Collect, Event, Keep, MessagesDelivered, Reply, Start, StartResult, Step, Wake
 from functions.domain.model.incidents import Document
 from functions.domain.model.messages import Message
 from functions.domain.model.observations import Execution, Observation, Pause, Unknown
@@ -114,7 +99,7 @@ def advance(ports: Ports, key: str, event: Event, budget: Budget) -> Reply | Non
             continue
         _log_step(ports, loaded.document, change)
         overdue = _overdue_messages(loaded.document, now)
-        waited = overdue if isinstance(event, TimerFired) else frozenset()
+        waited = overdue if isinstance(event, events.TimerFired) else frozenset()
         loaded = replace(loaded, to_post=overdue).after_save(change.document, saved.generation)
         reply, loaded = _act(ports, loaded, change, budget, saved)
         if loaded.generation is not None:
@@ -128,7 +113,7 @@ def advance(ports: Ports, key: str, event: Event, budget: Budget) -> Reply | Non
 def _decide_again(ports: Ports, key: str, budget: Budget) -> Reply | None:
     """Decide again after another target took the storm slot. If that fails, the wake-up does it."""
     try:
-        return advance(ports, key, TimerFired(at_once=True), budget)
+        return advance(ports, key, events.TimerFired(at_once=True), budget)
     except (Unavailable, Denied) as error:
         ports.log("WARNING", f"storm slot taken by another target; left to the wake-up: {error}", document=key)
     return None
@@ -136,7 +121,7 @@ def _decide_again(ports: Ports, key: str, budget: Budget) -> Reply | None:
 
 def _load_and_observe(ports: Ports, key: str, event: Event, budget: Budget, *, first: bool) -> LoadedDocument:
     looked_from, woken_at = ports.monotonic(), None
-    if first and isinstance(event, AlertsReceived) and has_firing_target(event):
+    if first and isinstance(event, events.AlertsReceived) and has_firing_target(event):
         wanted = of_alerts(event.cases)
         calls, read = plan_queries(ports, wanted, budget.at_most(LOOK_S) * LOOK_SHARE)
         store_s, wake_at = budget.at_most(STORE_S), ports.now() + FIRST_LOOK_S
@@ -146,18 +131,13 @@ def _load_and_observe(ports: Ports, key: str, event: Event, budget: Budget, *, f
             ahead["wake-up"] = partial(ports.wake, wake_at, to_wake_up(key, wake_at), timeout_s=store_s)
         results = ports.run_parallel([*ahead.values(), *calls], budget.at_most(STORE_S))
         early = dict(zip(ahead, results, strict=False))
-        stored = unwrap(early["document"])
+        document, generation = _opened(key, unwrap(early["document"]))
         woken_at = wake_at if "wake-up" in early and _was_made(early["wake-up"]) else None
-        document = load_document(key, stored)
         seen, shards = read(results[len(ahead) :])
         complete, now = is_enough(wanted, document), ports.now()
         if complete or not needs_observation(document, event, now):
-            generation = stored.generation if stored else None
-            unlooked_at = None if complete else now
-            return LoadedDocument(document, generation, seen, shards, looked_from, woken_at, unlooked_at)
-    stored = ports.store.load(key, timeout_s=budget.at_most(STORE_S))
-    document = load_document(key, stored)
-    generation = stored.generation if stored else None
+            return LoadedDocument(document, generation, seen, shards, looked_from, woken_at, None if complete else now)
+    document, generation = load(ports, key, budget.at_most(STORE_S))
     now = ports.now()
     if not needs_observation(document, event, now):
         return LoadedDocument(document, generation, NOTHING_SEEN, wake_at=woken_at, unlooked_at=now)
@@ -172,13 +152,11 @@ def _was_made(result: Any) -> bool:
 
 
 def _step(ports: Ports, document: Document, event: Event, seen: Observation, now: float, wake_at: float | None = None) -> Step:
-    """Take one step. The changed document fits into the limits."""
     change = step(document, event, seen, now, ports.rules, wake_at)
     return change if change.document == document else replace(change, document=_fit(ports, change.document))
 
 
 def _fit(ports: Ports, document: Document) -> Document:
-    """Shrink the document to at most MAX_BYTES."""
     smaller = document
     for smaller in shrink(document):
         if len(encode(smaller)) <= MAX_BYTES:
@@ -189,26 +167,26 @@ def _fit(ports: Ports, document: Document) -> Document:
     return smaller
 
 
-def load_document(key: str, stored: Stored | None) -> Document:
-    """The stored document, or a new one. Raises Denied for one of a newer release."""
-    return decode(Document, stored.body, key) if stored else Document(key)
+def load(ports: Ports, key: str, timeout_s: float = STORE_S) -> tuple[Document, str | None]:
+    """The document and its generation; a new one without generation if there is none. Raises Denied for a newer release's."""
+    return _opened(key, ports.store.load(key, timeout_s=timeout_s))
+
+
+def _opened(key: str, stored: Stored | None) -> tuple[Document, str | None]:
+    return (decode(Document, stored.body, key), stored.generation) if stored else (Document(key), None)
 
 
 def _reload(ports: Ports, loaded: LoadedDocument, budget: Budget) -> LoadedDocument:
-    """The document as another process has saved it in the meantime."""
-    stored = ports.store.load(loaded.document.key, timeout_s=budget.at_most(STORE_S))
-    document = load_document(loaded.document.key, stored)
-    return replace(loaded, document=document, generation=stored.generation if stored else None)
+    document, generation = load(ports, loaded.document.key, budget.at_most(STORE_S))
+    return replace(loaded, document=document, generation=generation)
 
 
 def _write_ahead_and_save(ports: Ports, loaded: LoadedDocument, change: Step, budget: Budget) -> Saved:
     """Create the wake-up if none exists yet, then save. With the save of a start: claim its slot, read the kill switch. With
     any save: archive evidence, before the step acts. A failure of that is ignored."""
     document, timeout_s = change.document, budget.at_most(STORE_S)
-    wakes = [act for act in change.acts if isinstance(act, Wake)]
-    ahead: list[Callable[[], Any]] = [
-        partial(ports.wake, act.at, to_wake_up(document.key, act.at), timeout_s=timeout_s) for act in wakes
-    ]
+    times = [act.at for act in change.acts if isinstance(act, Wake)]
+    ahead: list[Callable[[], Any]] = [partial(ports.wake, at, to_wake_up(document.key, at), timeout_s=timeout_s) for at in times]
     for result in ports.run_parallel(ahead, timeout_s):
         unwrap(result)
     save = partial(ports.store.save, timeout_s=timeout_s)
@@ -226,8 +204,7 @@ def _write_ahead_and_save(ports: Ports, loaded: LoadedDocument, change: Step, bu
     results = dict(zip(calls, ports.run_parallel(list(calls.values()), timeout_s), strict=True))
     if document.due is not None and ports.now() >= document.due and not isinstance(results["document"], Conflict):
         _wake_again(ports, document.key, document.due, budget)
-    slot = results.get("slot")
-    slot_error = slot if isinstance(slot, Exception) else None
+    slot_error = results.get("slot")  # claiming a slot returns nothing
     return Saved(unwrap(results["document"]), slot_error, results.get("kill switch"), asked_at)
 
 
@@ -266,14 +243,9 @@ def _start_job(ports: Ports, loaded: LoadedDocument, start: Start, budget: Budge
     if ports.monotonic() - saved.paused_at > PAUSE_AGE_S:
         (pause,) = ports.run_parallel([partial(read_pause, ports, budget.at_most(STORE_S))], budget.at_most(STORE_S))
     if isinstance(pause, Exception):
-        return StartResult(
-            start.tag,
-            refusal=Text(
-                "the kill switch can't be read: {why}", why=pause.text if isinstance(pause, Unavailable | Denied) else str(pause)
-            ),
-            unsent=Reason.PAUSED,
-            unread=True,
-        )
+        why = pause.text if isinstance(pause, Unavailable | Denied) else str(pause)
+        refusal = Text("the kill switch can't be read: {why}", why=why)
+        return StartResult(start.tag, refusal=refusal, unsent=Reason.PAUSED, unread=True)
     if isinstance(pause, Pause):
         return StartResult(start.tag, refusal=pause.why, unsent=Reason.PAUSED)
     fence_s = start.within_s - (ports.monotonic() - loaded.looked_from) - DATE_S
@@ -314,7 +286,7 @@ def _without_slot(start: Start, error: Exception) -> StartResult:
 
 
 def _save_start_result(
-    ports: Ports, loaded: LoadedDocument, start_result: StartResult | EvidenceStarted, budget: Budget
+    ports: Ports, loaded: LoadedDocument, start_result: StartResult | events.EvidenceStarted, budget: Budget
 ) -> tuple[LoadedDocument, Reply | None]:
     """Save the result of a start. If that fails, the wake-up finds out."""
     seen, told = loaded.seen, None
@@ -360,8 +332,7 @@ def _overdue_messages(document: Document, now: float) -> frozenset[str]:
 
 
 def _deliver_and_save(ports: Ports, loaded: LoadedDocument, budget: Budget, waited: frozenset[str]) -> None:
-    """Post and archive, and save the progress. `waited`: ids of messages that have waited long enough for others of their kind
-    to go out with them."""
+    """Post and archive, and save the progress. `waited`: ids of messages that no longer wait for others of their kind."""
     if budget.left_s < TELL_LEAST_S:
         return
     delivered = deliver_messages(ports, loaded.document, loaded.to_post, budget)
@@ -394,33 +365,32 @@ def _hand_to_bundle(ports: Ports, messages: list[Message], budget: Budget) -> se
         own_ids = {message.id for message in messages if message.bundle == reason}
         key = f"bundle-{reason.replace('_', '-')}"
         try:
-            stored = ports.store.load(key, timeout_s=budget.at_most(STORE_S))
-            bundled = set(load_document(key, stored).bundled)
+            bundled = set(load(ports, key, budget.at_most(STORE_S))[0].bundled)
             if not own_ids <= bundled:
                 waiting = _collect_bundle(ports, reason, bundled, budget)
-                advance(ports, key, Bundled(Reason(reason), frozenset(waiting) | own_ids, waiting), budget)
+                advance(ports, key, events.Bundled(Reason(reason), frozenset(waiting) | own_ids, waiting), budget)
             ids |= own_ids
         except (Unavailable, Denied) as error:
             ports.log("WARNING", f"messages about {reason} wait for the next wake-up: {error}")
     return ids
 
 
-def _collect_bundle(ports: Ports, reason: str, bundled: set[str], budget: Budget) -> dict[str, Waiting]:
+def _collect_bundle(ports: Ports, reason: str, bundled: set[str], budget: Budget) -> dict[str, events.Waiting]:
     """Collect the messages about this reason that wait in any document and are not yet in `bundled` (by id)."""
-    waiting: dict[str, Waiting] = {}
+    waiting: dict[str, events.Waiting] = {}
     for entry in ports.store.list_documents(timeout_s=budget.at_most(LIST_S)):
         if entry.due is None or entry.key.startswith("bundle-"):
             continue
         stored = ports.store.load(entry.key, timeout_s=budget.at_most(STORE_S))
         try:
-            document = load_document(entry.key, stored)
+            document, _ = _opened(entry.key, stored)
         except Denied as denied:
             ports.log("WARNING", f"left out of a bundle: {denied}", document=entry.key)
             continue
         for message in document.to_tell:
             if message.bundle == reason and message.id not in bundled:
                 name, calls = message.name or message.card.headline, message.card.urgency == "act"
-                waiting[message.id] = Waiting(message.channel, name, message.link, calls=calls)
+                waiting[message.id] = events.Waiting(message.channel, name, message.link, calls=calls)
     return waiting
 
 

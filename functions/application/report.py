@@ -58,8 +58,6 @@ class Reported(Struct, frozen=True):
 
 
 class _Gathering(Struct):
-    """Everything read so far."""
-
     records: list[Archive] = field(default_factory=list)
     began: dict[str, list[float]] = field(default_factory=dict)
     targets: dict[str, tuple[str, Target]] = field(default_factory=dict)
@@ -119,7 +117,6 @@ def gather(ports: Ports, now: float, begin: float) -> Known:
 
 
 def _archived(ports: Ports, gathering: _Gathering, since: str, timeout_s: float) -> Iterator[Archive]:
-    """Yield the records from this day on, oldest first. Unreadable ones are counted and skipped."""
     for path, body in read_archive(ports, since, timeout_s):
         try:
             yield decode(Archive, body, path)

@@ -66,17 +66,12 @@ def decode(kind: type[T], body: bytes, name: str) -> T:
     try:
         value = _decode(kind, body)
     except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:
-        version = _version(body)
-        if version > VERSION:
+        if (version := _version(body)) > VERSION:
             raise _newer_release(name, version) from None
-        raise Denied(
-            "store",
-            Text("the document {name} can't be read: {error}", name=name, error=str(error)),
-            code="document",
-            remedy=Text("Check it, and move it away if it is broken: its target then starts afresh."),
-        ) from None
-    version = getattr(value, "version", VERSION)
-    if version > VERSION:
+        detail = Text("the document {name} can't be read: {error}", name=name, error=str(error))
+        remedy = Text("Check it, and move it away if it is broken: its target then starts afresh.")
+        raise Denied("store", detail, code="document", remedy=remedy) from None
+    if (version := getattr(value, "version", VERSION)) > VERSION:
         raise _newer_release(name, version)
     return value
 
@@ -114,14 +109,11 @@ def _version(body: bytes) -> int:
 
 
 def _newer_release(name: str, version: int) -> Denied:
-    return Denied(
-        "store",
-        Text(
-            "the document {name} was written by a newer release (version {version}; this release reads up to {known})",
-            name=name,
-            version=version,
-            known=VERSION,
-        ),
-        code="newer",
-        remedy=Text("Deploy the newer release again, or let it finish the incident first."),
+    detail = Text(
+        "the document {name} was written by a newer release (version {version}; this release reads up to {known})",
+        name=name,
+        version=version,
+        known=VERSION,
     )
+    remedy = Text("Deploy the newer release again, or let it finish the incident first.")
+    return Denied("store", detail, code="newer", remedy=remedy)

@@ -125,7 +125,6 @@ def _restarting_jobs(top: Mapping[str, Any]) -> set[str]:
 
 
 def _check_symptom(raw: Any, here: Path, wrong: set[Path]) -> Mistakes:
-    """The mistakes that the symptom itself finds in its keys of a runbook."""
     for kind, keys in _at(raw, "symptom").items():
         place = ("symptom", kind)
         kept = _convert_rest(

@@ -42,7 +42,6 @@ class Format(Struct, frozen=True):
 
 
 def _matching(pattern: str, read: Callable[[str], Any] = str) -> Callable[[str], Any]:
-    """Returns a reader of texts that match as a whole."""
 
     def read_matching(text: str) -> Any:
         if not re.fullmatch(pattern, text):
@@ -176,7 +175,6 @@ def read_days(text: str) -> frozenset[int]:
 
 
 def _read_freeze(window: Mapping[str, str]) -> dict[str, Any]:
-    """Returns the fields of Freeze."""
     start, end = _read_minute(window["from"]), _read_minute(window["to"])
     if start in (end, MIDNIGHT):
         raise ValueError("has no length; a whole day is from '00:00' to '24:00'")

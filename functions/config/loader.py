@@ -69,5 +69,4 @@ def _end(remedy: str) -> str:
 
 
 def _systems(kind: str, data: Mapping[str, Any]) -> dict[str, Any]:
-    """The adapters of this kind that the file names, with their keys."""
     return {name: data[name] for name in registry.adapter_names(kind) if name in data}

@@ -43,24 +43,16 @@ class Question(Struct, frozen=True):
 def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float) -> list[Question]:
     """All questions, in the order of the answer."""
     settings, runbooks = ports.config, ports.rules.runbooks.values()
+    jobs: list[tuple[Callable[[], list[Finding]], str]] = [
+        (partial(_check_job, ports, one, timeout_s), one.name) for one in runbooks
+    ]
+    jobs += [(partial(_check_evidence, ports, one.evidence, timeout_s), one.name) for one in runbooks if one.evidence]
+    jobs += [(partial(_check_remedy, ports, one, remedy, timeout_s), one.name) for one in runbooks for remedy in one.remedies]
     return [
         Question("Configuration", partial(configuration_checks.check_configuration, ports)),
         *(Question("Secrets", partial(configuration_checks.check_secret, place, secret)) for place, secret in settings.secrets),
-        *(Question(settings.runner.name, partial(_check_job, ports, runbook, timeout_s), runbook.name) for runbook in runbooks),
-        *(
-            Question(settings.runner.name, partial(_check_evidence, ports, runbook.evidence, timeout_s), runbook.name)
-            for runbook in runbooks
-            if runbook.evidence is not None
-        ),
-        *(
-            Question(settings.runner.name, partial(_check_remedy, ports, runbook, remedy, timeout_s), runbook.name)
-            for runbook in runbooks
-            for remedy in runbook.remedies
-        ),
-        *(
-            Question(runbook.symptom.kind, partial(_check_queue, ports, runbook, labels, timeout_s), runbook.name)
-            for runbook in runbooks
-        ),
+        *(Question(settings.runner.name, ask, name) for ask, name in jobs),
+        *(Question(one.symptom.kind, partial(_check_queue, ports, one, labels, timeout_s), one.name) for one in runbooks),
         Question("Store", partial(ports.store.check, timeout_s=timeout_s)),
         Question("Scheduler", partial(ports.scheduler.check, timeout_s=timeout_s)),
         Question("Store", partial(_check_switch, ports, timeout_s)),
@@ -153,10 +145,9 @@ def _check_switch(ports: Adapters, timeout_s: float) -> list[Finding]:
     what, unreadable = "kill switch", "it can't be read, and while it can't, nothing is restarted"
     try:
         pause = read_pause(ports, timeout_s)
-    except Denied as denied:
-        return [Finding(what, ok=False, detail=f"{unreadable}: {denied.detail}", remedy=denied.remedy)]
-    except Unavailable as error:
-        return [Finding(what, ok=False, detail=f"{unreadable}: {error.detail}", remedy="Make sure that the store is up.")]
+    except (Denied, Unavailable) as error:
+        remedy = error.remedy if isinstance(error, Denied) else "Make sure that the store is up."
+        return [Finding(what, ok=False, detail=f"{unreadable}: {error.detail}", remedy=remedy)]
     if isinstance(pause, Pause):
         detail = f"on, so nothing is restarted: {pause.reason} ({pause.by})"
         return [Finding(what, ok=None, detail=detail, remedy="To turn it off: unstick resume")]

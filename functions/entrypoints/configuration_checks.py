@@ -50,7 +50,6 @@ def check_configuration(ports: Adapters) -> list[Finding]:
 
 
 def _find_shared_keys(ports: Adapters) -> list[Finding]:
-    """Find signing keys that also serve something else."""
     keys = {key.reference for key in ports.config.signing_keys}
     return [
         Finding(

@@ -109,7 +109,6 @@ def _follow(ports: Adapters, url: str) -> Iterable[Leg]:
 
 
 def _send(url: str, body: bytes, headers: dict[str, str]) -> Leg:
-    """Post the alerts, and check that the answer names each as a test."""
     began = time.monotonic()
     try:
         response = http_client.request("webhook", "POST", url, timeout_s=sender.SEND_S, headers=headers, body=body)

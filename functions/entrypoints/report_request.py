@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from flask import Request
+
+from functions.application.deliver import post_to_all
+from functions.application.report import Reported, as_json, post_report
+from functions.bootstrap import Adapters, current_adapters
+from functions.domain.cards import check_card
+from functions.entrypoints import checks, drill
 from functions.entrypoints.responses import Response, json_response
 from functions.runtime.errors import Denied, Unavailable
-
-if TYPE_CHECKING:
-    from flask import Request
-
-    from functions.application.report import Reported
-    from functions.bootstrap import Adapters
 
 MAX_BODY = 4096
 CHECK_S = 60.0  # time-out of each system: a new instance may need a minute to connect to a private network
@@ -20,16 +21,12 @@ CHECK_S = 60.0  # time-out of each system: a new instance may need a minute to c
 
 def report(request: Request) -> Response:
     """Post what the bug costs, start the drill, or check every system from this function."""
-    from functions.bootstrap import current_adapters
-
     return respond(request, current_adapters())
 
 
 def respond(request: Request, ports: Adapters) -> Response:
     """POST {"what": "report"} (or no body): gather, post, and answer with the figures. {"what": "drill"} starts a drill.
     {"check": true} checks every system with this function's network and identity, answers with all lines, and posts failures."""
-    from functions.application.report import post_report
-
     if request.method != "POST":
         return "", 405, {"Allow": "POST"}
     what = _what(request.stream.read(MAX_BODY + 1))
@@ -37,8 +34,6 @@ def respond(request: Request, ports: Adapters) -> Response:
         if what == "report":
             return _to_response(post_report(ports, ports.config.report_channels, ports.config.report_days, ports.now()))
         if what == "drill":
-            from functions.entrypoints import drill
-
             return json_response(200, drill=drill.as_json(drill.run(ports)))
         if what == "check":
             return json_response(200, check=_check(ports))
@@ -63,18 +58,12 @@ def _what(body: bytes) -> str:
 
 def _to_response(reported: Reported) -> Response:
     """503 if no channel got the report, so that the scheduler tries again."""
-    from functions.application.report import as_json
-
     status = 503 if reported.failed and not reported.told else 200
     return json_response(status, report=as_json(reported.cost), told=reported.told, failed=reported.failed)
 
 
 def _check(ports: Adapters) -> dict[str, Any]:
     """Run all checks, and log each line for `infra/deploy.sh check`. Failures go to the report's channels, else to `notify`."""
-    from functions.application.deliver import post_to_all
-    from functions.domain.cards import check_card
-    from functions.entrypoints import checks
-
     secrets = [secret for _, secret in ports.config.secrets]
     lines = checks.ask_all(checks.questions(ports, {}, CHECK_S), CHECK_S, lambda: None, secrets)
     findings = [

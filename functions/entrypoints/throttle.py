@@ -94,8 +94,6 @@ def stop_reading(request: Request) -> None:
 
 
 class _Watch(Struct):
-    """The bodies being read."""
-
     open: set[_Reading] = field(default_factory=set)
     some: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)

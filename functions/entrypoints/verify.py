@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from flask import Request
+from msgspec import ValidationError
 
 from functions.adapters.grafana import request as grafana
+from functions.application import signing
+from functions.application.decoding import convert
+from functions.application.intake import group_by_document, make_incident_id, sweep
+from functions.application.ports import Budget
+from functions.application.reconcile import STORE_S, advance
+from functions.bootstrap import Adapters, current_adapters
 from functions.config.current import current_config
+from functions.domain.model.alerts import Alert
+from functions.domain.model.events import AlertsReceived, Origin, TimerFired, Unsigned
 from functions.entrypoints.responses import Response, error_response, json_response
 from functions.runtime import logs
 from functions.runtime.errors import BadRequest, Denied, Unavailable
-
-if TYPE_CHECKING:
-    from flask import Request
-
-    from functions.application.ports import Budget
-    from functions.bootstrap import Adapters
 
 VERIFY_BUDGET_S = 120.0
 HANDED_OVER_S = 30.0
@@ -59,12 +64,6 @@ def _read_wake_up(request: Request) -> object:
 def deliver(payload: str) -> None:
     """Handle one wake-up, from any sender. Raises BadRequest if it isn't ours, and Unavailable or Denied if it must be
     redelivered."""
-    from functions.application import signing
-    from functions.application.ports import Budget
-    from functions.application.reconcile import advance
-    from functions.bootstrap import current_adapters
-    from functions.domain.model.events import TimerFired
-
     adapters = current_adapters()
     budget = Budget(adapters, adapters.monotonic() + VERIFY_BUDGET_S)
     try:
@@ -79,16 +78,13 @@ def deliver(payload: str) -> None:
         due = content.get("due")
         advance(adapters, content["target"], TimerFired(due if isinstance(due, int | float) else None), budget)
     elif isinstance(content.get("press"), dict):
-        from functions.entrypoints.people.slack import handle
+        from functions.entrypoints.people.slack_presses import handle
 
         handle(adapters, content["press"], budget)
 
 
 def _is_given_up(adapters: Adapters, carried_since: float | None, budget: Budget) -> bool:
     """Notify people of alerts that no key signed. Whether they are over a day old and need no redelivery."""
-    from functions.application.reconcile import advance
-    from functions.domain.model.events import Unsigned
-
     if carried_since is None:
         return False  # the payload names a target; the sweep steps it
     advance(adapters, UNSIGNED_KEY, Unsigned(), budget)
@@ -100,9 +96,6 @@ def _is_given_up(adapters: Adapters, carried_since: float | None, budget: Budget
 
 def _decide_deferred(entries: list[dict[str, Any]]) -> None:
     """Decide alerts that the webhook had no time for, target by target. Undecided ones are handed over again."""
-    from functions.application.reconcile import STORE_S
-    from functions.bootstrap import current_adapters
-
     adapters, left, failed = current_adapters(), [], None
     ends = adapters.monotonic() + HANDED_OVER_S
     for entry in entries:
@@ -124,15 +117,6 @@ def _decide_deferred(entries: list[dict[str, Any]]) -> None:
 
 
 def _decide_handed_over(adapters: Adapters, entry: dict[str, Any]) -> None:
-    from msgspec import ValidationError
-
-    from functions.application.decoding import convert
-    from functions.application.intake import group_by_document, make_incident_id
-    from functions.application.ports import Budget
-    from functions.application.reconcile import advance
-    from functions.domain.model.alerts import Alert
-    from functions.domain.model.events import AlertsReceived, Origin
-
     try:
         alerts = convert(entry["alerts"], tuple[Alert, ...])
         origin = convert(entry.get("origin", {}), Origin)
@@ -149,9 +133,5 @@ def _decide_handed_over(adapters: Adapters, entry: dict[str, Any]) -> None:
 
 def sweep_overdue() -> int:
     """Step every overdue document. Returns their number. Raises Unavailable or Denied if the store can't list them."""
-    from functions.application.intake import sweep
-    from functions.application.ports import Budget
-    from functions.bootstrap import current_adapters
-
     adapters = current_adapters()
     return sweep(adapters, Budget(adapters, adapters.monotonic() + VERIFY_BUDGET_S))

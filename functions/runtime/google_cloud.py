@@ -109,7 +109,6 @@ def _timeouts(system: str, timeout_s: float) -> tuple[float, float]:
 
 @lru_cache(maxsize=1)
 def _auth_errors() -> Any:
-    """The module google.auth.exceptions."""
     with IMPORTING:
         from google.auth import exceptions
     return exceptions
@@ -131,9 +130,8 @@ def translate_errors(system: str, remedies: Mapping[int, Phrase]) -> Iterator[No
     except auth.TransportError:
         raise Unavailable(system, Text("could not reach the server that issues access tokens")) from None
     except auth.GoogleAuthError as error:
-        raise Denied(
-            system, Text("the credentials are not usable ({error})", error=type(error).__name__), remedy=_LOGIN_REMEDY
-        ) from None
+        unusable = Text("the credentials are not usable ({error})", error=type(error).__name__)
+        raise Denied(system, unusable, remedy=_LOGIN_REMEDY) from None
     except OSError as error:  # the exceptions of requests are OSErrors
         raise _not_asked(system, error) from None
     except UnstickError:
@@ -154,20 +152,15 @@ def _not_asked(system: str, error: OSError) -> Unavailable | Denied:
     if isinstance(error, PermissionError | IsADirectoryError):
         return Denied(system, Text("the credentials file can't be read"), remedy=_FILE_REMEDY)
     late = "Timeout" in type(error).__name__ or isinstance(error, TimeoutError) or "timed out" in str(error)
-    return Unavailable(
-        system,
-        Text("did not answer in time") if late else Text("connection failed ({error})", error=type(error).__name__),
-        late=late,
-    )
+    why = Text("did not answer in time") if late else Text("connection failed ({error})", error=type(error).__name__)
+    return Unavailable(system, why, late=late)
 
 
 def refusal(system: str, status: int, explanation: str, remedies: Mapping[int, Phrase]) -> Unavailable | Denied:
     """Convert an answer other than 200 to an error. `explanation`: Google's own sentence."""
-    detail = (
-        Text("answered {status}: {said}", status=str(status), said=explanation)
-        if explanation
-        else Text("answered {status}", status=str(status))
-    )
+    detail = Text("answered {status}", status=str(status))
+    if explanation:
+        detail = Text("answered {status}: {said}", status=str(status), said=explanation)
     if status in _PASSING or status >= 500 or status < 400:
         return Unavailable(system, detail)
     return Denied(system, detail, status=status, remedy=remedies.get(status, ""))
@@ -183,7 +176,5 @@ def sentence(body: bytes, content_type: str) -> str:
 
 
 def _sentence(error: Any) -> str:
-    try:
-        return sentence(error.response.content, error.response.headers.get("content-type", ""))
-    except AttributeError:  # no response attached
-        return ""
+    response = getattr(error, "response", None)  # some have none
+    return sentence(response.content, response.headers.get("content-type", "")) if response is not None else ""

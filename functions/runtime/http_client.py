@@ -54,9 +54,8 @@ class Answer(Struct, frozen=True):
             return jsonlib.loads(self.body)
         except (ValueError, RecursionError):
             kind = self.headers.get("content-type", "").split(";")[0] or Text("no content type")
-            raise Unavailable(
-                self.system, Text("answered {status} with {kind} that is not JSON", status=str(self.status), kind=kind)
-            ) from None
+            why = Text("answered {status} with {kind} that is not JSON", status=str(self.status), kind=kind)
+            raise Unavailable(self.system, why) from None
 
 
 @lru_cache(maxsize=1)
@@ -72,7 +71,6 @@ def adapter() -> HTTPAdapter:
 
 @lru_cache(maxsize=1)
 def _libraries() -> Any:
-    """Returns requests and urllib3."""
     with IMPORTING:
         import requests  # 70 ms and 10 MiB, so not before the first request
         import urllib3
@@ -128,7 +126,6 @@ class _Unfinished(Exception):
 
 
 def _prepare(content: Content) -> tuple[dict[str, str], bytes | None]:
-    """Returns headers and body."""
     requests, _ = _libraries()
     sent: dict[str, str] = {**requests.utils.default_headers(), **(content.get("headers") or {})}
     auth, json = content.get("auth"), content.get("json")

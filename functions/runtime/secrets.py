@@ -79,8 +79,7 @@ class SecretRef(Struct, frozen=True):
 
     def distrust(self) -> None:
         """Call this when a system rejects the secret: the next read fetches it again, at most once a minute."""
-        kept = _kept(self.reference)
-        kept.distrusted = True
+        _kept(self.reference).distrusted = True
 
 
 def any_matches(references: Iterable[SecretRef], shown: bytes, expected: Callable[[bytes], bytes]) -> bool:
@@ -190,23 +189,22 @@ def _fetch(reference: str, kept: _Kept, now: float, *, is_doubted: bool) -> None
 def _checked(reference: str, value: bytes) -> bytes:
     if not value:
         remedy = Text("Put the secret there: an empty one would let anybody in.")
-        raise Denied(SYSTEM, Text("{reference} is empty", reference=reference), code="empty", remedy=remedy)
+        raise _denied("empty", Text("{reference} is empty", reference=reference), remedy)
     if len(value) > MAX_BYTES:
-        remedy = Text("Name the secret, not another file.")
-        raise Denied(
-            SYSTEM,
-            Text("{reference} has more than {limit} bytes", reference=reference, limit=MAX_BYTES),
-            code="size",
-            remedy=remedy,
-        )
+        too_large = Text("{reference} has more than {limit} bytes", reference=reference, limit=MAX_BYTES)
+        raise _denied("size", too_large, Text("Name the secret, not another file."))
     return value
+
+
+def _denied(code: str, detail: Text, remedy: Text) -> Denied:
+    return Denied(SYSTEM, detail, code=code, remedy=remedy)
 
 
 def _from_env(name: str) -> bytes:
     value = os.environ.get(name)
     if value is None:
         remedy = Text("Set the environment variable {name}, or name another reference in the configuration.", name=name)
-        raise Denied(SYSTEM, Text("env://{name} is not set", name=name), code="missing", remedy=remedy)
+        raise _denied("missing", Text("env://{name} is not set", name=name), remedy)
     return os.fsencode(value)
 
 
@@ -217,9 +215,7 @@ def _from_outside(reference: str) -> bytes:
         project, name, version = match[1], match[2], match[3] or "latest"
         mounted = _mounted(Path(project, name, version))
         return _from_secret_manager(reference, project, name, version) if mounted is None else mounted
-    raise Denied(
-        SYSTEM, Text("a reference is not one of {forms}", forms=FORMS), code="form", remedy=Text("Fix it in the configuration.")
-    )
+    raise _denied("form", Text("a reference is not one of {forms}", forms=FORMS), Text("Fix it in the configuration."))
 
 
 def _from_file(reference: str, path: Path) -> bytes:
@@ -227,20 +223,15 @@ def _from_file(reference: str, path: Path) -> bytes:
         return _content(path)
     except FileNotFoundError:
         remedy = Text("Create the file (on Cloud Run: mount the secret as a volume), or fix its path in the configuration.")
-        raise Denied(SYSTEM, Text("{reference} does not exist", reference=reference), code="missing", remedy=remedy) from None
+        raise _denied("missing", Text("{reference} does not exist", reference=reference), remedy) from None
     except PermissionError:
-        remedy = Text("Let the function's user read it.")
-        raise Denied(
-            SYSTEM, Text("{reference} can't be read: permission denied", reference=reference), code="permission", remedy=remedy
-        ) from None
+        forbidden = Text("{reference} can't be read: permission denied", reference=reference)
+        raise _denied("permission", forbidden, Text("Let the function's user read it.")) from None
+    except IsADirectoryError:
+        raise _denied("missing", Text("{reference} is a folder", reference=reference), Text("Name the file in it.")) from None
     except (OSError, ValueError) as error:
-        if isinstance(error, IsADirectoryError):
-            raise Denied(
-                SYSTEM, Text("{reference} is a folder", reference=reference), code="missing", remedy=Text("Name the file in it.")
-            ) from None
-        raise Unavailable(
-            SYSTEM, Text("{reference} can't be read ({error})", reference=reference, error=type(error).__name__)
-        ) from None
+        why = Text("{reference} can't be read ({error})", reference=reference, error=type(error).__name__)
+        raise Unavailable(SYSTEM, why) from None
 
 
 def _mounted(place: Path) -> bytes | None:
@@ -288,9 +279,7 @@ def _built(endpoint: str) -> Any:
     parts = urlsplit(endpoint)
     if parts.scheme != "http" or not is_loopback(parts.hostname or ""):
         remedy = Text("Unset {endpoint}; only tests need it.", endpoint=ENDPOINT)
-        raise Denied(
-            SYSTEM, Text("{endpoint} is not http on a loopback address", endpoint=ENDPOINT), code="endpoint", remedy=remedy
-        )
+        raise _denied("endpoint", Text("{endpoint} is not http on a loopback address", endpoint=ENDPOINT), remedy)
     return SecretManagerServiceClient(
         transport=SecretManagerServiceRestTransport(host=parts.netloc, credentials=AnonymousCredentials(), url_scheme="http")
     )

@@ -18,7 +18,7 @@ from urllib.request import Request, urlopen
 import pika
 import pytest
 
-from functions.adapters.symptoms.rabbitmq import client, to_queue
+from functions.adapters.symptoms.rabbitmq import checks, client, to_queue
 from functions.application.ports import Finding
 from functions.domain.health.losses import count_lost
 from functions.domain.model.observations import QueueSnapshot, Returns
@@ -52,7 +52,7 @@ def look(broker: Broker, name: str, *, vhost: str = "/") -> QueueSnapshot:
 
 
 def check(user: client.Settings, name: str) -> dict[str, Finding]:
-    found = client.check(user, Symptom("rabbitmq", {"vhost": "/", "queue": name}), {}, timeout_s=PATIENCE_S)
+    found = checks.check(user, Symptom("rabbitmq", {"vhost": "/", "queue": name}), {}, timeout_s=PATIENCE_S)
     return {one.what: one for one in found}
 
 

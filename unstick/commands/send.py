@@ -102,7 +102,6 @@ def _parsed(body: bytes) -> object:
 
 
 def _print(answer: dict[str, object]) -> None:
-    """Print the answer, one line for each incident."""
     if answer.get("error"):
         output.print_text(answer["error"], "  ")
     incidents = answer.get("incidents")

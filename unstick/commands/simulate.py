@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import click
+import msgspec
 
 from functions.application.intake import group_by_document
 from functions.bootstrap import Adapters
@@ -102,7 +103,7 @@ def _compare(config_path: str, recordings: list[Recorded], *, as_json: bool, oth
     seen = f"what {seen_path} says" if seen_path else STUCK
     observe = simulation.made_up_observations(made_up)
     result = comparison.compare(load_config(config_path), load_config(other_path), recordings, observe, seen)
-    output.print_json(comparison.as_json(result)) if as_json else comparison.show(result)
+    output.print_json(msgspec.to_builtins(result)) if as_json else comparison.show(result)
     return bool(result.differences)
 
 
@@ -139,7 +140,6 @@ def _print(decision: SimulatedDecision, at: float) -> None:
 
 
 def _observed(seen: Observation, at: float) -> list[str]:
-    """The input of the guards, one line each."""
     lines = []
     for key, queue in seen.queues.items():
         if isinstance(queue, QueueSnapshot):

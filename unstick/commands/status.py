@@ -141,7 +141,6 @@ def _print(state: State, rules: Rules) -> None:
 
 
 def _print_takers(state: State, rules: Rules) -> None:
-    """Print who has taken which escalation."""
     free = 0
     for document in state.escalated:
         escalation = document.escalation
@@ -202,7 +201,6 @@ def _print_recent(state: State, rules: Rules) -> None:
 
 
 def _became(record: Archive) -> str:
-    """What became of a target that was only observed."""
     became, after_s = would_be.what_became(record), would_be.restarted_after_s(record)
     if became is None:
         return ""

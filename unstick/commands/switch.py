@@ -8,7 +8,7 @@ import click
 
 from functions.application.kill_switch import announce, turn
 from functions.application.ports import Budget
-from functions.application.reconcile import STORE_S, advance, load_document
+from functions.application.reconcile import advance, load
 from functions.bootstrap import Adapters
 from functions.config.formats import read_duration
 from functions.domain.model.codes import Phase
@@ -212,10 +212,9 @@ def _release(ports: Adapters, wanted: str, by: str, reason: str, *, as_json: boo
 
 
 def _after(ports: Adapters, key: str, event: Event) -> Document:
-    """The document after this event."""
     with output.logs_to_stderr():
         advance(ports, key, event, Budget(ports, ports.monotonic() + BUDGET_S))
-        return load_document(key, ports.store.load(key, timeout_s=STORE_S))
+        return load(ports, key)[0]
 
 
 def _find(ports: Adapters, wanted: str) -> Document:

@@ -1,13 +1,12 @@
-"""How chats post by HTTP: the webhook's URL, waiting after a 429, refusals as errors, and the findings of `check`."""
+"""How chats post by HTTP: the webhook's URL, waiting after a 429, and refusals as errors."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from functions.application.ports import Finding
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.loopback import is_loopback
@@ -16,7 +15,6 @@ from functions.runtime.secrets import SecretRef
 MIN_WAIT_S = 0.5
 DEFAULT_WAIT_S = 1.0  # seconds to wait after a 429 without a wait time
 MAX_WAIT_S = 86400.0
-NOT_TRIED = "a webhook can't be tried without posting"
 
 
 def webhook_url(system: str, secret: SecretRef) -> str:
@@ -78,13 +76,3 @@ def require_accepted(
         secret.distrust()
     remedy = remedies.get(answer.status, "")
     raise Denied(answer.system, f"answered {answer.status}", remedy=remedy, status=answer.status, code=f"http_{answer.status}")
-
-
-def to_findings(system: str, examine: Callable[[], str], *, ok: bool | None) -> list[Finding]:
-    """What `check` shows: the detail that `examine` returns, or the error that it raises."""
-    try:
-        return [Finding(system, ok=ok, detail=examine())]
-    except Denied as error:
-        return [Finding(system, ok=False, detail=error.detail, remedy=error.remedy)]
-    except Unavailable as error:
-        return [Finding(system, ok=None, detail=error.detail)]

@@ -123,19 +123,9 @@ def read_press(body: bytes, at: float, channels: frozenset[str] = frozenset()) -
     team, channel = payload.team or _Place(), payload.channel or _Place()
     if (channels and channel.id not in channels) or (team.id and payload.user.team_id not in ("", team.id)):
         raise BadRequest(403, "This was pressed in another channel, or by somebody of another workspace.")
-    name = clean(payload.user.username or payload.user.name, NAME, "…")
-    message = payload.message
-    return Press(
-        at,
-        action.action_id,
-        action.value[:1000],
-        payload.user.id,
-        name,
-        message.ts,
-        payload.response_url,
-        message.text,
-        message.blocks,
-    )
+    user, message, token = payload.user, payload.message, action.value[:1000]
+    name, url = clean(user.username or user.name, NAME, "…"), payload.response_url
+    return Press(at, action.action_id, token, user.id, name, message.ts, url, message.text, message.blocks)
 
 
 def show_answer(press: Press, note: str, slack: Slack, *, only: frozenset[str], timeout_s: float) -> None:
@@ -197,7 +187,6 @@ def is_approver(user: str, approvers: tuple[str, ...], slack: Slack, timeout_s: 
 
 
 def _members(group: str, slack: Slack, token: SecretRef, ends: float) -> set[str]:
-    """The ids of a user group's or channel's members."""
     if group[0] == "S":
         return set(_ask(f"usergroups.users.list?usergroup={quote(group)}", "users", slack, token, ends)[0])
     members, cursor = set[str](), ""

@@ -86,7 +86,6 @@ def lay_out_body(card: Card, language: str, limit: int, escape: Callable[[str], 
 
 
 def _size(rows: list[str]) -> int:
-    """The length of the rows, each with a line end, and a blank line after them."""
     return sum(units(row) + 1 for row in rows) + 1 if rows else 0
 
 

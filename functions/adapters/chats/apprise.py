@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from functions.adapters.chats import _cards, _posting, _text_layout
+from functions.adapters.chats import _cards, _checks, _text_layout
 from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import Card
 from functions.runtime.errors import Denied, Unavailable
@@ -71,7 +71,7 @@ class Apprise(Struct, frozen=True):
 
     def check(self, *, timeout_s: float) -> list[Finding]:
         """Check the URL's form. More can't be known without posting."""
-        return _posting.to_findings(
+        return _checks.to_findings(
             "apprise", lambda: f"{self._load_service().service_name}: can't be tried without posting", ok=None
         )
 

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from msgspec import Struct
 
-from functions.adapters.chats import _cards, _posting, _text_layout
+from functions.adapters.chats import _cards, _checks, _posting, _text_layout
 from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import Card
 from functions.runtime import http_client
@@ -54,7 +54,7 @@ class Chatwork(Struct, frozen=True):
             _posting.require_accepted(answer, self.token, REMEDIES)
             return "the token is valid, and its account is in the room"
 
-        return _posting.to_findings("chatwork", examine, ok=True)
+        return _checks.to_findings("chatwork", examine, ok=True)
 
 
 def render(card: Card, language: str) -> str:

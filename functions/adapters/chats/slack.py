@@ -48,7 +48,6 @@ REMEDIES = {
 }
 WEBHOOK_REMEDIES = dict.fromkeys((403, 404, 410), "create a new incoming webhook in Slack and put its URL into the secret")
 
-
 BACK, DETAILS = Text("Back"), Text("Details")
 BUTTONS: Mapping[str, tuple[Text, str, Text | None]] = {
     APPROVE: (Text("Approve"), "primary", Text("Restart it now?")),
@@ -109,18 +108,20 @@ class Slack(Struct, frozen=True):
 
     def check(self, *, timeout_s: float) -> list[Finding]:
         """Call auth.test for a bot. For a webhook, only the URL's form can be checked without posting."""
+        from functions.adapters.chats import _checks  # no start and no alert needs it
+
         token = self.token
 
         def examine() -> str:
             if token is None:
                 self._webhook()
-                return _posting.NOT_TRIED
+                return _checks.NOT_TRIED
             if not self.channel:
                 raise Denied("slack", "channel is not set", remedy=REMEDIES["channel_not_found"])
             _call(_Bot(self, token, time.monotonic() + timeout_s), "auth.test", {})
             return "the token is valid; the first post shows whether the bot is in the channel"
 
-        return _posting.to_findings("slack", examine, ok=None if token is None else True)
+        return _checks.to_findings("slack", examine, ok=None if token is None else True)
 
 
 def render(card: Card, language: str) -> dict[str, Any]:
@@ -140,7 +141,6 @@ def render_details(card: Card, language: str) -> dict[str, Any]:
 
 
 def _fit(card: Card, language: str, layout: Callable[[Card, str], list[dict[str, Any]]]) -> dict[str, Any]:
-    """The message with as much of the layout as Slack accepts."""
 
     def message(card: Card, language: str) -> dict[str, Any]:
         text = " ".join((*_cards.mentions(card, MENTION), escape(_cards.headline(card))))
@@ -166,7 +166,6 @@ def _first_blocks(card: Card, language: str) -> list[dict[str, Any]]:
 
 
 def _detail_blocks(card: Card, language: str) -> list[dict[str, Any]]:
-    """Everything else: the other facts, the curve, the log, and the other links."""
     blocks = _fields(card.facts[FACTS_FIRST:], language)
     if bars := _cards.sparkline(card.curve):
         blocks.append(_section(f"*{in_language(language, CURVE)}*  `{bars}`  {escape(curve_words(card.curve, language))}"))
@@ -192,16 +191,17 @@ def _fields(facts: tuple[tuple[str, str], ...], language: str) -> list[dict[str,
 
 def _button(action: str, token: str, language: str) -> dict[str, Any]:
     """A button that Slack reports to `/slack`, with the link's token as its value. Some ask for confirmation."""
+
+    def plain(phrase: Text) -> dict[str, Any]:
+        return {"type": "plain_text", "text": in_language(language, phrase), "emoji": False}
+
     label, style, question = BUTTONS[action]
-    text = {"type": "plain_text", "text": in_language(language, label), "emoji": False}
-    button: dict[str, Any] = {"type": "button", "action_id": action, "text": text, "value": token}
+    button: dict[str, Any] = {"type": "button", "action_id": action, "text": plain(label), "value": token}
     if style:
         button["style"] = style
     if question:
         words = {"title": label, "text": question, "confirm": label, "deny": BACK}
-        button["confirm"] = {
-            name: {"type": "plain_text", "text": in_language(language, phrase), "emoji": False} for name, phrase in words.items()
-        }
+        button["confirm"] = {name: plain(phrase) for name, phrase in words.items()}
     return button
 
 
@@ -211,7 +211,6 @@ def escape(text: str) -> str:
 
 
 def _plain_text(text: str, limit: int, language: str) -> dict[str, Any]:
-    """Text without markup."""
     return {"type": "plain_text", "text": _text_layout.fit_text(text, limit, escape, language), "emoji": False}
 
 
@@ -263,8 +262,6 @@ class _FirstCard(Struct, frozen=True):
 
 
 class _Bot(Struct, frozen=True):
-    """What every call of the Web API needs."""
-
     slack: Slack
     token: SecretRef
     ends: float
@@ -280,7 +277,7 @@ def _parse_handle(thread: str | None) -> _FirstCard | None:
 
 def _update_first_card(bot: _Bot, first: _FirstCard, message: dict[str, Any], at: float) -> _FirstCard | None:
     """Show the new state in the first card, before the reply: an update is idempotent. None if somebody deleted the card."""
-    blocks = [block for block in message["blocks"] if not _is_mention(block)]
+    blocks = [block for block in message["blocks"] if not MENTION.match(block.get("text", {}).get("text", ""))]
     without_mention = {**message, "text": message["text"].rsplit("> ", 1)[-1], "blocks": blocks}
     try:
         _call(bot, "chat.update", {"channel": first.channel, "ts": first.ts, **without_mention})
@@ -306,10 +303,6 @@ def _show_details(bot: _Bot, first: _FirstCard, card: Card, language: str) -> _F
         return replace(first, details="") if error.code in GONE else first
     except Unavailable:
         return first
-
-
-def _is_mention(block: dict[str, Any]) -> bool:
-    return block["type"] == "section" and MENTION.match(block.get("text", {}).get("text", "")) is not None
 
 
 def _call(bot: _Bot, method: str, body: dict[str, Any]) -> dict[str, Any]:

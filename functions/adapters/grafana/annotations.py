@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from typing import Any
-from urllib.parse import quote
 
-from functions.application.ports import Finding, finding_of_error
 from functions.config.settings import Annotations as Settings
 from functions.domain.cards.rendering import rendered, tidy
 from functions.domain.model.codes import Ending
@@ -27,8 +25,6 @@ SYSTEM = "Grafana"
 TAG = "unstick"
 ENDINGS = {Ending.RECOVERED: Text("recovered"), Ending.ESCALATED: Text("escalated"), Ending.HELD: Text("held")}
 TEXT = 300
-ORGANISATION = {"*", "annotations:*", "annotations:type:*", "annotations:type:organization"}
-"""Scopes that cover an annotation without a dashboard."""
 REMEDY = "Give the token's service account the right annotations:create (the role Editor has it), or make a new token."
 
 
@@ -59,46 +55,15 @@ def mark(settings: Settings, record: Archive, rules: Rules, *, timeout_s: float)
     return sorted({str(result) for result in results if isinstance(result, Unavailable | Denied)})
 
 
-def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
-    """Check that Grafana accepts the token, and whether the token may create annotations of the organisation."""
-    try:
-        _require_ok(settings, _ask(settings, "GET", f"/api/annotations?limit=1&tags={quote(TAG)}", timeout_s))
-        may_create = _may_create(_ask(settings, "GET", "/api/access-control/user/permissions", timeout_s))
-    except (Denied, Unavailable) as error:
-        return [finding_of_error("grafana annotations", error, "See whether Grafana is up at this URL.")]
-    if may_create is None:
-        detail = "the token is accepted; Grafana does not say whether it may create annotations"
-    else:
-        detail = f"the token {'may' if may_create else 'may not'} create annotations of the organisation"
-    return [Finding("grafana annotations", ok=may_create, detail=detail, remedy="" if may_create else REMEDY)]
-
-
-def _ask(settings: Settings, method: str, path: str, timeout_s: float, json: Any = None) -> http_client.Answer:
-    authorization = "Bearer " + settings.token.read().decode("ascii", "replace").strip()
-    url, headers = settings.url.rstrip("/") + path, {"Authorization": authorization, "Accept": "application/json"}
-    return http_client.request(SYSTEM, method, url, timeout_s=timeout_s, headers=headers, json=json, ca=settings.ca)
-
-
-def _may_create(answer: http_client.Answer) -> bool | None:
-    """From the permissions that Grafana lists for the token, each with its scopes; None if it lists none."""
-    content = answer.json() if answer.status == 200 else None
-    if not isinstance(content, dict):
-        return None
-    scopes = content.get("annotations:create")
-    return isinstance(scopes, list) and not ORGANISATION.isdisjoint(str(scope) for scope in scopes)
-
-
 def _post(settings: Settings, row: dict[str, Any], timeout_s: float) -> None:
-    _require_ok(settings, _ask(settings, "POST", "/api/annotations", timeout_s, row))
-
-
-def _require_ok(settings: Settings, answer: http_client.Answer) -> None:
-    if answer.status == 200:
-        return
+    authorization = "Bearer " + settings.token.read().decode("ascii", "replace").strip()
+    url, headers = f"{settings.url.rstrip('/')}/api/annotations", {"Authorization": authorization, "Accept": "application/json"}
+    answer = http_client.request(SYSTEM, "POST", url, timeout_s=timeout_s, headers=headers, json=row, ca=settings.ca)
     if answer.status in (401, 403):
         settings.token.distrust()
         raise Denied(SYSTEM, f"answered {answer.status}", remedy=REMEDY, status=answer.status)
-    raise Unavailable(SYSTEM, f"answered {answer.status}")
+    if answer.status != 200:
+        raise Unavailable(SYSTEM, f"answered {answer.status}")
 
 
 def _ms(at: float) -> int:

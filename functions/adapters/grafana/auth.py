@@ -104,7 +104,6 @@ def _hmac(way: Hmac, headers: Headers, body: bytes | None, now: float) -> _Refus
 
 
 def _stale(stamp: str, name: str, tolerance_s: float, now: float) -> str | None:
-    """Why a timestamp is rejected, or None."""
     if not stamp:
         return f"The header {name} is missing: set it as timestamp header in the contact point's HMAC settings (default: none)."
     if not re.fullmatch(r"[0-9]{1,12}", stamp):

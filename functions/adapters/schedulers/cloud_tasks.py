@@ -15,8 +15,8 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
-from functions.application.ports import Finding, Scheduler, finding_of_error
-from functions.runtime.errors import Denied, Unavailable
+from functions.application.ports import Finding, Scheduler
+from functions.runtime.errors import Unavailable
 from functions.runtime.fields import written
 from functions.runtime.google_cloud import Service
 
@@ -28,7 +28,6 @@ _BEHIND_S = 1.0
 """Seconds added to each time: the called instance's clock may be behind, and before `due` on that clock it does nothing."""
 
 _DISPATCH_DEADLINE_S = 600  # a step may wait a minute for a new instance's network, and deferred lists have 100 targets
-_CREATE = "cloudtasks.tasks.create"
 _REMEDIES = {  # https://cloud.google.com/tasks/docs/creating-http-target-tasks#sa
     400: "Correct scheduler.cloud_tasks: queue is projects/P/locations/L/queues/Q, url the https URL of verify.",
     401: "The access token was not taken. See which account Unstick runs with.",
@@ -53,39 +52,10 @@ class CloudTasks(Struct, frozen=True):
             raise Unavailable(SYSTEM, "answered 200 with something that is no task")
 
     def check(self, *, timeout_s: float) -> list[Finding]:
-        """Check the queue, as far as this account may see it, and whether the account may create tasks, without creating one."""
-        name = f"scheduler {self.queue}"
-        try:
-            granted = _ask("POST", f"{self.queue}:testIamPermissions", timeout_s, {"permissions": [_CREATE]})
-        except (Denied, Unavailable) as error:
-            return [finding_of_error(name, error, "Check whether cloudtasks.googleapis.com can be reached.")]
-        allowed = granted.get("permissions") == [_CREATE]  # left out if there are none
-        detail = "tasks may be put in" if allowed else f"{_CREATE} is missing"
-        return [Finding(name, ok=allowed, detail=detail, remedy="" if allowed else _REMEDIES[403]), self._queue(name, timeout_s)]
+        """See _cloud_tasks_checks.check."""
+        from functions.adapters.schedulers import _cloud_tasks_checks as checks  # no start and no alert needs it
 
-    def _queue(self, name: str, timeout_s: float) -> Finding:
-        """Check that the queue runs, and retries without end."""
-        try:
-            queue = _ask("GET", self.queue, timeout_s)
-        except Denied as error:
-            if error.status == 403:
-                remedy = (
-                    "Give it roles/cloudtasks.viewer on the queue if check should see whether the queue runs; it works without."
-                )
-                return Finding(name, ok=None, detail="its state can't be read by this account", remedy=remedy)
-            return finding_of_error(name, error)
-        except Unavailable as error:
-            return Finding(name, ok=None, detail=error.detail)
-        if queue.get("state") != "RUNNING":
-            detail = f"the queue is {str(queue.get('state'))[:40]}"
-            return Finding(name, ok=False, detail=detail, remedy=f"gcloud tasks queues resume {self.queue}")
-        retries = queue.get("retryConfig")
-        attempts = retries.get("maxAttempts") if isinstance(retries, dict) else None
-        if isinstance(attempts, int) and attempts > 0:
-            detail = f"the queue gives up after {attempts} attempts"
-            remedy = "Set max_attempts to -1 (infra/ does), else wake-ups can be lost."
-            return Finding(name, ok=False, detail=detail, remedy=remedy)
-        return Finding(name, ok=True, detail="the queue runs")
+        return checks.check(self.queue, _ask, _REMEDIES[403], timeout_s=timeout_s)
 
     def _task(self, at: float, payload: str) -> dict[str, Any]:
         due = datetime.fromtimestamp(math.ceil((at + _BEHIND_S) * 1_000_000) / 1_000_000, UTC)

@@ -8,7 +8,6 @@ By the JSON API: https://cloud.google.com/storage/docs/json_api/v1/objects. Why 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import secrets
@@ -21,7 +20,7 @@ from urllib.parse import quote, urlencode
 
 from msgspec import Struct
 
-from functions.application.ports import Finding, Listed, Store, Stored, finding_of_error
+from functions.application.ports import Finding, Listed, Store, Stored
 from functions.runtime.errors import Conflict, Denied, Unavailable
 from functions.runtime.google_cloud import Service, unreadable
 from functions.runtime.http_client import Answer
@@ -96,20 +95,16 @@ class CloudStorage(Struct, frozen=True):
 
     def check(self, *, timeout_s: float) -> list[Finding]:
         """Check that the bucket is writable and compare-and-set compares. Uses a document of its own and removes it."""
-        key = f"check-{secrets.token_hex(8)}"
-        what = f"store gs://{self.bucket}/{self.prefix}"
-        try:
-            self.save(key, b"{}", generation=None, due=None, timeout_s=timeout_s)
-            with contextlib.ExitStack() as cleanup:
-                cleanup.callback(self._delete, key, timeout_s)
-                self.list_documents(timeout_s=timeout_s)
-                with contextlib.suppress(Conflict):
-                    self.save(key, b"{}", generation=None, due=None, timeout_s=timeout_s)
-                    remedy = "Use Cloud Storage itself: this server ignores if_generation_match."
-                    return [Finding(what, ok=False, detail="it let a second writer through", remedy=remedy)]
-        except (Denied, Unavailable) as error:
-            return [finding_of_error(what, error, "Check whether storage.googleapis.com can be reached.")]
-        return [Finding(what, ok=True, detail="writable, and a second writer is turned away")]
+        from functions.adapters.stores import _checks  # no start and no alert needs it
+
+        def delete(key: str) -> None:
+            _SERVICE.ask("DELETE", f"{self._bucket()}/{quote(self._document(key), safe='')}", timeout_s=timeout_s)
+
+        remedies = {
+            "second_writer": "Use Cloud Storage itself: this server ignores if_generation_match.",
+            "unreachable": "Check whether storage.googleapis.com can be reached.",
+        }
+        return _checks.check(self, f"store gs://{self.bucket}/{self.prefix}", delete, **remedies, timeout_s=timeout_s)
 
     def _document(self, key: str) -> str:
         return f"{self.prefix}documents/{key}.json"
@@ -172,9 +167,6 @@ class CloudStorage(Struct, frozen=True):
         if not all(isinstance(one, dict) and isinstance(one.get("name"), str) for one in listed):
             raise Unavailable(SYSTEM, Text("the list has an entry without a name"))
         return [(one["name"], one.get("metadata")) for one in listed]
-
-    def _delete(self, key: str, timeout_s: float) -> None:
-        _SERVICE.ask("DELETE", f"{self._bucket()}/{quote(self._document(key), safe='')}", timeout_s=timeout_s)
 
 
 def _content(answer: Answer) -> dict[str, Any]:

@@ -4,7 +4,6 @@ system: SQLite's locks and shared memory don't work there (sqlite.org/wal.html).
 from __future__ import annotations
 
 import contextlib
-import secrets
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -12,8 +11,9 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from functions.adapters.sqlite import opened
-from functions.application.ports import Finding, Listed, Store, Stored, finding_of_error
-from functions.runtime.errors import Conflict, Denied, Unavailable
+from functions.adapters.stores import _checks
+from functions.application.ports import Finding, Listed, Store, Stored
+from functions.runtime.errors import Conflict
 
 SYSTEM = "store"
 SHORT_LIVED, SHORT_LIVED_S = "alert-", 30 * 86400.0
@@ -89,24 +89,16 @@ class LocalStore(Struct, frozen=True):
 
     def check(self, *, timeout_s: float) -> list[Finding]:
         """Check that the file is writable and compare-and-set compares. Uses a document of its own and removes it."""
-        key = f"check-{secrets.token_hex(8)}"
-        what = f"store {self.path}"
-        try:
-            with contextlib.ExitStack() as cleanup:
-                cleanup.callback(self._delete, key, timeout_s)
-                self.save(key, b"{}", generation=None, due=None, timeout_s=timeout_s)
-                with contextlib.suppress(Conflict):
-                    self.save(key, b"{}", generation=None, due=None, timeout_s=timeout_s)
-                    return [
-                        Finding(what, ok=False, detail="it let a second writer through", remedy="Use a file on a local disk.")
-                    ]
-        except (Denied, Unavailable) as error:
-            return [finding_of_error(what, error, "Check what else uses the file, and whether the disk is full.")]
-        return [Finding(what, ok=True, detail="writable, and a second writer is turned away")]
 
-    def _delete(self, key: str, timeout_s: float) -> None:
-        with self._file(timeout_s) as file:
-            file.execute("DELETE FROM documents WHERE key = ?", (key,))
+        def delete(key: str) -> None:
+            with self._file(timeout_s) as file:
+                file.execute("DELETE FROM documents WHERE key = ?", (key,))
+
+        remedies = {
+            "second_writer": "Use a file on a local disk.",
+            "unreachable": "Check what else uses the file, and whether the disk is full.",
+        }
+        return _checks.check(self, f"store {self.path}", delete, **remedies, timeout_s=timeout_s)
 
     def _file(self, timeout_s: float) -> contextlib.AbstractContextManager[sqlite3.Connection]:
         return opened(SYSTEM, self.path, timeout_s=timeout_s)

@@ -28,7 +28,7 @@ def is_asked_by(nonce: str) -> bool:
 
 def show(ports: Adapters, key: str, nonce: str, token: str, person: Person) -> Response:
     """The page with the button."""
-    document = _load(ports, key)
+    document, _ = reconcile.load(ports, key)
     escalation = _waiting(document, nonce)
     if escalation is None:
         return _over(ports, document, nonce)
@@ -41,13 +41,13 @@ def show(ports: Adapters, key: str, nonce: str, token: str, person: Person) -> R
 def press(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -> Response:
     """Record the acknowledgement, unless somebody was first."""
     rules = ports.rules
-    before = _load(ports, key)
+    before, _ = reconcile.load(ports, key)
     escalation = _waiting(before, nonce)
     if escalation is None:
         return _over(ports, before, nonce)
     by = in_language(rules.language, pressed_by(person, form.who))
     reconcile.advance(ports, key, Acknowledged(by, escalation.incident), Budget(ports, ports.monotonic() + BUDGET_S))
-    after = _load(ports, key)
+    after, _ = reconcile.load(ports, key)
     if after.escalation is None or after.escalation.taken_by != by:
         return _over(ports, after, nonce)
     ports.log("NOTICE", "acknowledged", incident=escalation.incident, by=by)
@@ -55,10 +55,6 @@ def press(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -> 
     told = Text("Unstick tells the chat, and reminds nobody any more. You can close this page.")
     content = Notice(title, (told,), recorded=Text("Recorded as acknowledged by: {by}", by=by))
     return show_notice(rules, content, headers=keep_name(rules.public_url, person, form.who))
-
-
-def _load(ports: Adapters, key: str) -> Document:
-    return reconcile.load_document(key, ports.store.load(key, timeout_s=reconcile.STORE_S))
 
 
 def _waiting(document: Document, nonce: str) -> Escalation | None:
@@ -83,7 +79,6 @@ def _story(ports: Adapters, document: Document, escalation: Escalation) -> CardI
 
 
 def _over(ports: Adapters, document: Document, nonce: str) -> Response:
-    """The page that says why the link no longer works."""
     rules, escalation = ports.rules, document.escalation
     sentence = Text("The escalation that it was for is over. Nothing was done now.")
     if escalation is not None and escalation.nonce == nonce and escalation.taken_by:

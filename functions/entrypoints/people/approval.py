@@ -57,14 +57,9 @@ def show(ports: Adapters, key: str, nonce: str, token: str, person: Person) -> R
 
 def _asking(ports: Adapters, key: str, nonce: str) -> tuple[Document, Incident | None]:
     """The document, and its incident if that still waits for an answer to this nonce."""
-    document = reconcile.load_document(key, ports.store.load(key, timeout_s=reconcile.STORE_S))
+    document, _ = reconcile.load(ports, key)
     incident = document.incident
-    asks = (
-        incident is not None
-        and incident.phase is Phase.ASKED
-        and bool(incident.approval.nonce)
-        and incident.approval.nonce == nonce
-    )
+    asks = bool(nonce) and incident is not None and incident.phase is Phase.ASKED and incident.approval.nonce == nonce
     return document, incident if asks else None
 
 

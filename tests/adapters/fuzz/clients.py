@@ -120,7 +120,6 @@ CLIENTS = {
     "teams": Client(_by_url(teams), ({},)),
     "apprise": Client(_by_url(apprise), ({},)),
     "annotations, mark": Client(lambda in_s: annotations.mark(_grafana(), RECORD, Rules({}), timeout_s=in_s), ({"id": 1},)),
-    "annotations, check": Client(lambda in_s: annotations.check(_grafana(), timeout_s=in_s), ([],)),
 }
 
 

@@ -83,10 +83,6 @@ def test_a_failure_is_only_reported(httpserver: HTTPServer, settings: Settings, 
     """Whatever Grafana answers, nothing is raised, and the token is in no text."""
     httpserver.expect_request("/api/annotations").respond_with_data("glsa_not-a-real-one", status=status)
     assert annotations.mark(settings, RECORD, rules(), timeout_s=PATIENCE_S) == [said]
-    (finding,) = annotations.check(settings, timeout_s=PATIENCE_S)
-    assert finding.ok is False
-    assert ("annotations:create" in str(finding.remedy)) is (status != 500)
-    assert "glsa" not in str(finding.detail) + finding.remedy
 
 
 def test_nobody_there_no_token_and_a_broken_record_are_only_reported(
@@ -97,31 +93,6 @@ def test_nobody_there_no_token_and_a_broken_record_are_only_reported(
     assert annotations.mark(gone, RECORD, rules(), timeout_s=PATIENCE_S) == ["Grafana: 127.0.0.1: connection refused"]
     monkeypatch.delenv("T_GRAFANA_TOKEN")
     assert "not set" in annotations.mark(settings, RECORD, rules(), timeout_s=PATIENCE_S)[0]
-
-
-@pytest.mark.parametrize(
-    ("status", "permissions", "ok"),
-    [
-        (200, {"annotations:create": "*"}, False),
-        (200, {"annotations:create": [5, "annotations:*"]}, True),
-        (200, {"annotations:create": ["annotations:type:organization"], "annotations:read": ["annotations:*"]}, True),
-        (200, {"annotations:create": ["*"]}, True),
-        (200, {"annotations:create": ["annotations:type:dashboard"]}, False),
-        (200, {"annotations:read": ["annotations:*"]}, False),
-        (200, ["annotations:create"], None),
-        (404, {"message": "not found"}, None),
-    ],
-)
-def test_check_finds_out_whether_the_token_may_create(
-    httpserver: HTTPServer, settings: Settings, status: int, permissions: object, ok: bool | None
-) -> None:
-    """A Viewer's token can list annotations, and is answered 403 at the first restart. Grafana lists what a token may do."""
-    httpserver.expect_request("/api/annotations", method="GET").respond_with_json([])
-    httpserver.expect_request("/api/access-control/user/permissions", method="GET").respond_with_json(permissions, status=status)
-    (finding,) = annotations.check(settings, timeout_s=PATIENCE_S)
-    assert (finding.ok, bool(finding.remedy)) == (ok, not ok)
-    says = {True: "the token may create", False: "the token may not create", None: "Grafana does not say"}
-    assert says[ok] in str(finding.detail)
 
 
 @pytest.mark.parametrize(("status", "again"), [(200, False), (401, True), (403, True), (404, False), (500, False)])

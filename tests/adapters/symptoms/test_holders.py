@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from functions.adapters.symptoms.rabbitmq import client, to_queue
+from functions.adapters.symptoms.rabbitmq import checks, client, to_queue
 from functions.domain.model.observations import Holder, QueueSnapshot
 from functions.domain.model.runbooks import Symptom
 from tests.adapters.symptoms.test_rabbitmq import Password
@@ -107,7 +107,7 @@ def test_check_says_what_the_tag_adds(rabbit: RabbitDouble) -> None:
 
     def finding() -> tuple[bool | None, str]:
         settings = client.Settings(rabbit.url, "unstick", Password())
-        findings = client.check(settings, Symptom("rabbitmq", MAIL.keys), {}, timeout_s=PATIENCE_S)
+        findings = checks.check(settings, Symptom("rabbitmq", MAIL.keys), {}, timeout_s=PATIENCE_S)
         (one,) = [one for one in findings if one.what == "RabbitMQ channels"]
         return one.ok, str(one.detail)
 

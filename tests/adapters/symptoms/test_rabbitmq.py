@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from functions.adapters.symptoms.rabbitmq import client, to_queue
+from functions.adapters.symptoms.rabbitmq import checks, client, to_queue
 from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
 from functions.application.ports import Finding
 from functions.domain.model.alerts import QueueRef
@@ -76,7 +76,7 @@ def look(rabbit: RabbitDouble, queue: QueueRef = MAIL, *, for_s: float = 60.0, p
 def check(rabbit: RabbitDouble, **changes: str) -> dict[str, Finding]:
     return {
         one.what: one
-        for one in client.check(settings(rabbit, **changes), Symptom("rabbitmq", MAIL.keys), {}, timeout_s=PATIENCE_S)
+        for one in checks.check(settings(rabbit, **changes), Symptom("rabbitmq", MAIL.keys), {}, timeout_s=PATIENCE_S)
     }
 
 

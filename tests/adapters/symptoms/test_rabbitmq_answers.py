@@ -332,7 +332,7 @@ def test_what_goes_over_the_wire(monkeypatch: pytest.MonkeyPatch) -> None:
     assert wire.times["whoami"] == 1.0
     assert wire.times["page"] == wire.times["channels"] == 0.8 * PATIENCE_S < wire.times["totals"] <= PATIENCE_S
     wire = Wire(monkeypatch, totals=total(), page=HELD, whoami={"tags": []}, overview={}, alarms={})
-    found = client.check(SETTINGS, Symptom("rabbitmq", dict(MAIL.keys)), {}, timeout_s=PATIENCE_S)
+    found = checks.check(SETTINGS, Symptom("rabbitmq", dict(MAIL.keys)), {}, timeout_s=PATIENCE_S)
     assert {one.what for one in found if one.ok is False} == set()
     assert set(wire.times) == {"overview", "whoami", "alarms", "totals", "page"}
     assert min(wire.times.values()) > 1.0
@@ -540,7 +540,7 @@ def test_a_label_that_can_not_be_used_is_named(
 ) -> None:
     """An alert with it would restart nothing; where another label is missing, that one is asked for first."""
     Wire(monkeypatch, totals=LATE, page=LATE, whoami={"tags": []}, overview={}, alarms={})
-    line = client.check(SETTINGS, Symptom("rabbitmq", keys), labels, timeout_s=PATIENCE_S)[-1]
+    line = checks.check(SETTINGS, Symptom("rabbitmq", keys), labels, timeout_s=PATIENCE_S)[-1]
     assert (line.what, line.ok) == ("the queue", ok)
     assert detail in str(line.detail)
     assert (line.remedy == "To check one, add: --label q=...") is (ok is None)

@@ -20,7 +20,6 @@ from functions.runtime.parallel import run_parallel
 from functions.runtime.text import Phrase
 
 MAX_SKEW_S = 30.0
-WEEK_S = 7 * 86400.0
 FAR_DAYS = 3650
 META_VERSION = 46
 """The first API version that has /job/ID/meta and /project/NAME/meta; only they show permissions without running anything."""
@@ -62,6 +61,7 @@ OTHER_PROJECT = (
     "import the job with one of its own and write it into restart.job"
 )
 HOLDER_REMEDY = "declare it as a plain option with a default that stands for all hosts, such as .* (infra/rundeck/job.yaml)"
+NODE_FIRST = "node-first"
 UNITS_S = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
@@ -176,7 +176,6 @@ def _node_filter(definition: Mapping[str, Any]) -> str:
 
 
 def _fill_defaults(definition: Mapping[str, Any]) -> str:
-    """The node filter with the options' defaults filled in."""
     node_filter = _node_filter(definition)
     for name, option in _declared(definition).items():
         if option.get("value"):
@@ -209,17 +208,11 @@ def _check_token_end(settings: Settings, now: float) -> Finding:
     if ends is None:
         remedy = "write the end that Rundeck showed into rundeck.token_expires; people are then told before it comes"
         return Finding(EXPIRY, ok=None, detail="a token can't read its own end", remedy=remedy)
-    left_s = ends - now
-    days = left_s / 86400
-    remedy = "run infra/rundeck/rotate_token.py"
-    return _finding(
-        EXPIRY,
-        ok=True if left_s > WEEK_S else None,
-        remedy=remedy,
-        detail=f"{settings.token_expires}, in {days:.0f} days"
-        if 0 < days < FAR_DAYS
-        else f"{'far away' if days > 0 else 'expired'} at {settings.token_expires}",
-    )
+    days = (ends - now) / 86400
+    detail = f"{'far away' if days > 0 else 'expired'} at {settings.token_expires}"
+    if 0 < days < FAR_DAYS:
+        detail = f"{settings.token_expires}, in {days:.0f} days"
+    return _finding(EXPIRY, ok=True if days > 7 else None, remedy="run infra/rundeck/rotate_token.py", detail=detail)
 
 
 def _check_clock(answer: Any) -> Finding:
@@ -278,9 +271,8 @@ def _mode_of(status: Any, project: Any) -> Any:
 
 
 def _check_mode(body: Any) -> list[Finding]:
-    return [
-        _finding(MODE, ok=answers.mapping(body).get("executionMode") == "active", remedy="set Rundeck's execution mode to active")
-    ]
+    is_active = answers.mapping(body).get("executionMode") == "active"
+    return [_finding(MODE, ok=is_active, remedy="set Rundeck's execution mode to active")]
 
 
 def _check_nodes(filtered: tuple[str, Any]) -> list[Finding]:
@@ -305,13 +297,11 @@ def _check_definition(settings: Settings, restart: Restart, job: Mapping[str, An
     if isinstance(job.get("nodefilters"), dict) and _strategy(job) == NODE_FIRST:
         detail = "its steps run node by node: with several nodes the last may find its time over"
         findings.append(Finding(BY_NODE, ok=None, detail=detail, remedy="set the workflow's strategy to sequential"))
-    findings.append(_check_timeout(job, restart.max_run_s, f"restart.max_run, {restart.max_run_s / 60:g} min"))
-    findings.append(_check_retry(job))
-    return findings
+    timeout = _check_timeout(job, restart.max_run_s, f"restart.max_run, {restart.max_run_s / 60:g} min")
+    return [*findings, timeout, _check_retry(job)]
 
 
 def _declared(job: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The job's options by name."""
     return {str(option.get("name")): option for option in job.get("options") or () if isinstance(option, dict)}
 
 
@@ -329,36 +319,26 @@ def _check_holder(name: str, job: Mapping[str, Any]) -> list[Finding]:
         return [Finding(HOLDER, ok=False, detail=f"{name} has no default, which stands for all hosts", remedy=HOLDER_REMEDY)]
     used = f"option.{name}" in _node_filter(job)
     detail = f"{name}, default {default}" if used else f"the job's node filter does not use {name}"
-    return [
-        _finding(
-            HOLDER, ok=True if used else None, remedy="use it in the node filter, as in infra/rundeck/job.yaml", detail=detail
-        )
-    ]
+    remedy = "use it in the node filter, as in infra/rundeck/job.yaml"
+    return [_finding(HOLDER, ok=True if used else None, remedy=remedy, detail=detail)]
 
 
 def _check_options(sent: tuple[str, ...], job: Mapping[str, Any], key: str, holder: str = "") -> Finding:
     declared = _declared(job)
-    sent_at_times = {*sent, holder}
     problems = [f"{name} is not declared" for name in sent if name not in declared]
     problems += [f"{name} is secure, so the history does not show it" for name in sent if declared.get(name, {}).get("secure")]
-    problems += [
-        f"{name} has a default" for name, option in declared.items() if option.get("value") and name not in sent_at_times
-    ]
-    problems += [
-        f"{name} is required" for name, option in declared.items() if option.get("required") and name not in sent_at_times
-    ]
+    unsent = {name: option for name, option in declared.items() if name not in {*sent, holder}}
+    problems += [f"{name} has a default" for name, option in unsent.items() if option.get("value")]
+    problems += [f"{name} is required" for name, option in unsent.items() if option.get("required")]
     remedy = f"declare plain options, and name in {key} each that has a default or is required"
     return _finding(OPTIONS, ok=not problems, remedy=remedy, detail=answers.plain("; ".join(problems)))
 
 
 def _check_values(options: Mapping[str, str], job: Mapping[str, Any]) -> list[Finding]:
     """A value that the job does not allow is refused at each start. One with labels is known only when an alert comes."""
-    enforced = {name: option.get("values") or [] for name, option in _declared(job).items() if option.get("enforced")}
-    wrong = [
-        f"{name}: {value}"
-        for name, value in options.items()
-        if name in enforced and "$" not in value and value not in enforced[name]
-    ]
+    values = {name: option.get("values") or [] for name, option in _declared(job).items() if option.get("enforced")}
+    known = {name: value for name, value in options.items() if "$" not in value}
+    wrong = [f"{name}: {value}" for name, value in known.items() if value not in values.get(name, (value,))]
     if not wrong:
         return []
     remedy = "compare restart.options with the job's allowed values"
@@ -385,9 +365,6 @@ def _check_timeout(job: Mapping[str, Any], below_s: float, key: str, what: str =
         return Finding(what, ok=None, detail=f"the timeout can't be read: {answers.plain(text, 40)}", remedy=remedy)
     seconds = int(text) if text.isdigit() else sum(int(n) * UNITS_S[unit] for n, unit in re.findall(r"(\d+)([dhms])", text))
     return _finding(what, ok=True if 0 < seconds < below_s else None, remedy=remedy, detail=f"timeout: {answers.plain(text, 40)}")
-
-
-NODE_FIRST = "node-first"
 
 
 def _strategy(job: Mapping[str, Any]) -> str:

@@ -56,17 +56,13 @@ def look(
         if not lists[place].at_once:
             # On most databases running executions come last, so one that ended between the two answers would be in neither list.
             lists += _ask_all([calls[place - 2], partial(calls[place], pages=1)], to)
-    ours, others = _split_by_target([row for listed in lists for row in listed.rows], settings, target)
+    rows = [row for listed in lists for row in listed.rows]
+    ours, others = _split_by_target(rows, settings, target)
     newest = max(lists, key=lambda listed: (listed.runner_now, -listed.read_at))
-    project = _project_of([row for listed in lists for row in listed.rows])
+    projects = (row.get("project") for row in rows)
+    project = next((one for one in projects if one and isinstance(one, str)), "")
     page = start_page(settings, target, project) if project else ""
     return ExecutionHistory(newest.runner_now, ours, others, followed, lines, newest.read_at, page)
-
-
-def _project_of(rows: list[Mapping[str, Any]]) -> str:
-    """The project of the job's executions; empty if it has none."""
-    projects = [row.get("project") for row in rows]
-    return next((project for project in projects if isinstance(project, str) and project), "")
 
 
 def start_page(settings: Settings, target: Target, project: str = "") -> str:
@@ -123,13 +119,9 @@ def _read_page(body: Any, offset: int) -> tuple[list[Mapping[str, Any]], int]:
     if not isinstance(rows, list) or not isinstance(total, int):
         raise Unavailable(answers.SYSTEM, Text("sent something other than a list of executions"))
     if len(rows) < min(PAGE, total - offset):
-        raise Denied(
-            answers.SYSTEM,
-            Text("hides executions: {shown} of {total} shown", shown=len(rows), total=total - offset),
-            code="ledger_hidden",
-            remedy=answers.EVENT_RIGHT,
-            status=answers.HTTP_OK,
-        )
+        hidden = Text("hides executions: {shown} of {total} shown", shown=len(rows), total=total - offset)
+        status, remedy = answers.HTTP_OK, answers.EVENT_RIGHT
+        raise Denied(answers.SYSTEM, hidden, code="ledger_hidden", remedy=remedy, status=status)
     return [answers.mapping(row) for row in rows], total
 
 
@@ -182,9 +174,8 @@ def _follow(to: answers.Connection, execution: str, *, tail: bool) -> tuple[Exec
             last = answers.execution_of(row, to.settings)
             return last, _read_tail(to, last.id) if tail and last.ended else None
         execution = str(retried["id"])
-    raise Unavailable(
-        answers.SYSTEM, Text("execution {id} was retried more than {count} times, or in a circle", id=chain[0], count=MAX_RETRIES)
-    )
+    retried = Text("execution {id} was retried more than {count} times, or in a circle", id=chain[0], count=MAX_RETRIES)
+    raise Unavailable(answers.SYSTEM, retried)
 
 
 def _read_tail(to: answers.Connection, execution: str) -> tuple[str, ...] | None:
@@ -205,10 +196,8 @@ def run(settings: Settings, target: Target, *, tag: str, runner_not_after: float
     that a secure one hides, or a default that the runbook doesn't name, is a mismatch too: the history could never be matched."""
     own = {settings.incident_option: tag, settings.not_after_option: str(int(runner_not_after))}
     sent = _without_empty({**target.options, **own})
-    answer = answers.ask(
-        answers.connect(settings, timeout_s), "POST", f"job/{quote(target.job, safe='')}/run", json={"options": sent}
-    )
-    row = answers.mapping(answer.json())
+    to, path = answers.connect(settings, timeout_s), f"job/{quote(target.job, safe='')}/run"
+    row = answers.mapping(answers.ask(to, "POST", path, json={"options": sent}).json())
     execution = answers.execution_of(row, settings)
     echo = answers.options_of(row) or {}
     if target.holder not in sent:

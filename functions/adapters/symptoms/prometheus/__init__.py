@@ -1,33 +1,22 @@
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import ClassVar
 
-from functions.adapters.symptoms.prometheus import client
-from functions.adapters.symptoms.prometheus.settings import Settings, Symptom, name_queue
+from functions.adapters.symptoms.prometheus import client, settings
+from functions.adapters.symptoms.prometheus.settings import Symptom, name_queue
 from functions.application.ports import Finding, SymptomAdapter, SymptomKeys
 from functions.domain.model import runbooks
-from functions.domain.model.alerts import QueueRef
-from functions.domain.model.observations import QueueSnapshot
-from functions.runtime.errors import Denied, Unavailable
 
 __all__ = ["ADAPTER", "Prometheus", "Symptom", "name_queue"]
 
 
-class Prometheus(Settings, frozen=True):
+class Prometheus(settings.Settings, frozen=True):
     """`prometheus` in unstick.yaml."""
 
     Keys: ClassVar[type[SymptomKeys]] = Symptom
-
-    def name_queue(self, symptom: runbooks.Symptom, labels: Mapping[str, str]) -> QueueRef:
-        """The queries for an alert with these labels. Raises NotRendered."""
-        return name_queue(symptom, labels)
-
-    def look_all(
-        self, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float
-    ) -> list[QueueSnapshot | Unavailable | Denied]:
-        """See client.look_all."""
-        return client.look_all(self, queues, timeout_s=timeout_s)
+    name_queue = staticmethod(settings.name_queue)
+    look_all = client.look_all
 
     def check(self, symptom: runbooks.Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
         """Check that Prometheus answers, and what each query gives for an alert with these labels."""

@@ -12,12 +12,12 @@ from itertools import pairwise
 from statistics import median
 from typing import Any, TypeVar
 
-import msgspec
 from msgspec import Struct, field
 
+from functions.adapters.symptoms import _http
+from functions.adapters.symptoms._http import FORBIDDEN, require_ok
 from functions.adapters.symptoms.prometheus import promql
 from functions.adapters.symptoms.prometheus.settings import SYSTEM
-from functions.application.decoding import convert
 from functions.domain.health.proofs import RECENT_S
 from functions.domain.health.samples import lasting_s
 from functions.domain.model.observations import QueueSnapshot, Samples, Unknown
@@ -25,8 +25,7 @@ from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
 from functions.runtime.text import Text
 
-OK, BAD, FORBIDDEN, UNPROCESSABLE, TOO_MANY, SERVER_ERROR = 200, 400, frozenset({401, 403}), 422, 429, 500
-REDIRECTS = range(300, 400)
+BAD, UNPROCESSABLE, TOO_MANY = 400, 422, 429
 WHICH = "unstick"  # the label that distinguishes a figure from the timestamps of its samples
 SAID_SHOWN = 300
 GAP = 2.5  # as a multiple of the usual sample interval: one missing scrape is fine, two in a row aren't
@@ -253,7 +252,6 @@ def falls(depths: Points) -> Points:
 
 
 def _spread(work: Points, depths: Points) -> tuple[tuple[float, int], ...]:
-    """The counter of work at the times of the depths."""
     spread = []
     for when, _ in depths:
         known = [value for at, value in work if at <= when]
@@ -303,21 +301,14 @@ def good(outcome: Any, query: str) -> Answer:
         raise outcome
     answer: Answer = outcome
     status = answer.status
-    if status == OK:
-        return answer
     if status in (BAD, UNPROCESSABLE):
         refused = Text("does not take the query `{query}`: {error}", query=query, error=_said(answer))
         raise Denied(SYSTEM, refused, code="query", remedy=Text("Try the query in Prometheus."), status=status)
     if status in FORBIDDEN:
         remedy = Text("Check user and password, or the token; behind Grafana the token may need `datasources:query`.")
         raise Denied(SYSTEM, Text("the login failed"), code="login", remedy=remedy, status=status)
-    if status in REDIRECTS:
-        remedy = Text("Set `url` to where it redirects.")
-        raise Denied(SYSTEM, Text("answered {status}, a redirect", status=str(status)), code="url", remedy=remedy, status=status)
-    if status >= SERVER_ERROR or status == TOO_MANY:
-        raise Unavailable(SYSTEM, Text("answered {status}", status=str(status)))
     remedy = Text("Check that `url` is the address of Prometheus, without `/api/v1`.")
-    raise Denied(SYSTEM, Text("answered {status}", status=str(status)), code="url", remedy=remedy, status=status)
+    return require_ok(SYSTEM, answer, passing=(TOO_MANY,), remedy=remedy)
 
 
 def login_failed(outcome: Any) -> bool:
@@ -335,7 +326,4 @@ def _said(answer: Answer) -> str:
 
 def shaped(value: Any, shape: type[T]) -> T:
     """The answer as its type; raises Unavailable if the form isn't Prometheus'."""
-    try:
-        return convert(value, shape)
-    except msgspec.ValidationError as error:
-        raise Unavailable(SYSTEM, Text("sent an unknown form of answer: {error}", error=str(error))) from None
+    return _http.shaped(SYSTEM, value, shape)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from functions.adapters.symptoms.prometheus import promql
 from functions.adapters.symptoms.prometheus.answers import Envelope, Figure, figure, good, shaped
-from functions.adapters.symptoms.prometheus.client import ask, counts_scrapes, look, now_path
+from functions.adapters.symptoms.prometheus.client import ask, counts_scrapes, look, now_paths
 from functions.adapters.symptoms.prometheus.settings import QUERIES, Settings, name_queue
 from functions.application.ports import Finding, finding_of_error
 from functions.domain.decisions.matching import NotRendered, template_labels
@@ -34,7 +34,7 @@ def findings(settings: Settings, symptom: Symptom, labels: Mapping[str, str], *,
     """One line for the server, one for each query, and one for the samples of the time before."""
     ends = time.monotonic() + timeout_s
     results = [*_settings(settings)]
-    answers = _answers(ask(settings, [CLOCK], timeout_s=timeout_s)[0])
+    answers = _answers(ask(settings, [CLOCK], timeout_s=timeout_s)[CLOCK])
     if not answers[0].ok:
         return [*results, *answers]
     results += answers
@@ -42,11 +42,11 @@ def findings(settings: Settings, symptom: Symptom, labels: Mapping[str, str], *,
         queue = name_queue(symptom, labels)
     except NotRendered as refusal:
         return [*results, _unnamed(symptom, labels) or Finding("the queries", ok=False, detail=refusal.text)]
-    given = [query for query in QUERIES if query in queue.keys]
-    outcomes = ask(settings, [now_path(queue.keys[query]) for query in given], timeout_s=ends - time.monotonic())
+    paths = now_paths(queue)
+    outcomes = ask(settings, paths.values(), timeout_s=ends - time.monotonic())
     for query in QUERIES:
-        if query in given:
-            results.append(_query(query, queue, outcomes[given.index(query)]))
+        if query in paths:
+            results.append(_query(query, queue, outcomes[paths[query]]))
         else:
             results.append(Finding(f"{query} of {queue.name}", ok=None, detail=WITHOUT[query]))
     if all(one.ok is not False for one in results):
@@ -82,7 +82,6 @@ def _answers(outcome: Any) -> list[Finding]:
 
 
 def _unnamed(symptom: Symptom, labels: Mapping[str, str]) -> Finding | None:
-    """The missing labels, if any."""
     names = dict.fromkeys(name for template in symptom.keys.values() for name in template_labels(template))
     missing = [name for name in names if not labels.get(name)]
     if not missing:
@@ -119,7 +118,6 @@ def _query(query: str, queue: QueueRef, outcome: Any) -> Finding:
 
 
 def _problem(query: str, one: Figure, max_age_s: float) -> tuple[str, str] | None:
-    """What is wrong with a figure, and what to do."""
     if one.not_a_number:
         return "is not a number (NaN)", "A division by zero, or a gauge that was never set: change the query."
     if one.taken_at is not None and one.age_s > max_age_s:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from functions.adapters.symptoms._http import ask_all, unwrap_one
 from functions.adapters.symptoms.prometheus import promql
 from functions.adapters.symptoms.prometheus.answers import Asked, login_failed, snapshot, with_ages
 from functions.adapters.symptoms.prometheus.settings import QUERIES, SYSTEM, Settings
@@ -19,7 +19,6 @@ from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import QueueSnapshot
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer, request
-from functions.runtime.parallel import name_late, run_parallel
 from functions.runtime.secrets import with_newest
 
 LEAST_S = 300.0  # minimum range in seconds, so that a scrape interval of a minute gives enough samples and a curve
@@ -28,9 +27,7 @@ STEPS = 150  # step of a range query. Of more frequent samples, only every secon
 
 def look(settings: Settings, queue: QueueRef, *, for_s: float, timeout_s: float) -> QueueSnapshot:
     """Read one queue like `look_all`. Raises its Denied or Unavailable."""
-    (seen,) = look_all(settings, [(queue, for_s)], timeout_s=timeout_s)
-    if isinstance(seen, Exception):
-        raise seen
+    seen: QueueSnapshot = unwrap_one(look_all(settings, [(queue, for_s)], timeout_s=timeout_s))
     return seen
 
 
@@ -46,7 +43,7 @@ def look_all(
         for pair in zip(now_paths(queue).values(), before_paths(queue, for_s, sent_at).values(), strict=True)
         for path in pair
     }
-    outcomes = dict(zip(paths, ask(settings, list(paths), timeout_s=timeout_s), strict=True))
+    outcomes = ask(settings, paths, timeout_s=timeout_s)
     at = time.time()
     return [_snapshot(queue, for_s, outcomes, sent_at, at) for queue, for_s in queues]
 
@@ -73,12 +70,10 @@ def counts_scrapes(queue: QueueRef) -> bool:
 
 def now_paths(queue: QueueRef) -> dict[str, str]:
     """The paths of the instant queries. They have no time: Prometheus uses its own clock, and returns the time."""
-    return {query: now_path(queue.keys[query]) for query in QUERIES if query in queue.keys}
-
-
-def now_path(query: str) -> str:
-    """One instant query."""
-    return f"/api/v1/query?{urlencode({'query': with_ages(query)}, quote_via=quote)}"
+    wanted = {
+        query: urlencode({"query": with_ages(queue.keys[query])}, quote_via=quote) for query in QUERIES if query in queue.keys
+    }
+    return {query: f"/api/v1/query?{parameters}" for query, parameters in wanted.items()}
 
 
 def before_paths(queue: QueueRef, for_s: float, now: float) -> dict[str, str]:
@@ -97,21 +92,19 @@ def _range(query: str, start: float, end: float, step_s: float) -> dict[str, str
     return {"query": with_ages(query), "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step_s:g}"}
 
 
-def ask(settings: Settings, paths: Sequence[str], *, timeout_s: float) -> list[Any]:
-    """GET all at the same time: the Answer of each, or the error in its place."""
+def ask(settings: Settings, paths: Iterable[str], *, timeout_s: float) -> dict[str, Any]:
+    """GET all paths at the same time: the Answer of each, or the error in its place."""
     ends = time.monotonic() + timeout_s
     secret = settings.password or settings.token
 
-    def ask_with(value: bytes) -> list[Any]:
-        left_s = ends - time.monotonic()
+    def ask_with(value: bytes) -> dict[str, Any]:
         auth = (settings.user.encode(), value) if settings.password else None
         bearer = {} if auth or not secret else {"Authorization": f"Bearer {value.decode(errors='replace')}"}
 
-        def get(path: str) -> Answer:
+        def get(path: str, left_s: float) -> Answer:
             url, headers = settings.url.rstrip("/") + path, {**settings.headers, **bearer}
             return request(SYSTEM, "GET", url, timeout_s=left_s, headers=headers, auth=auth, ca=settings.ca)
 
-        calls: list[Callable[[], Any]] = [partial(get, path) for path in paths]
-        return [name_late(outcome, SYSTEM) for outcome in run_parallel(calls, timeout_s=left_s)]
+        return ask_all(SYSTEM, dict.fromkeys(paths, timeout_s), ends, get)
 
-    return with_newest(secret, ask_with, lambda outcomes: any(map(login_failed, outcomes))) if secret else ask_with(b"")
+    return with_newest(secret, ask_with, lambda outcomes: any(map(login_failed, outcomes.values()))) if secret else ask_with(b"")

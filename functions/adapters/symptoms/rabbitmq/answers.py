@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-import msgspec
 from msgspec import Struct, field
 
+from functions.adapters.symptoms import _http
+from functions.adapters.symptoms._http import FORBIDDEN, require_ok
 from functions.adapters.symptoms.rabbitmq.settings import SYSTEM
-from functions.application.decoding import convert
 from functions.domain.model.alerts import QueueRef
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
 from functions.runtime.text import Text
 
-OK, FORBIDDEN, NOT_FOUND, SERVER_ERROR = 200, frozenset({401, 403}), 404, 500
-REDIRECTS = range(300, 400)
+NOT_FOUND = 404
 COME_AGAIN = frozenset({408, 429})
-GONE = frozenset({"suspected_down", "cancelled"})
-"""`activity_status` of consumers that take no message; a waiting single active consumer may at any time."""
-
 T = TypeVar("T")
 
 
@@ -151,8 +147,6 @@ class ChannelItem(Struct, frozen=True):
 
 
 class User(Struct, frozen=True):
-    """The user that RabbitMQ reports for these credentials."""
-
     tags: str | list[str] = ""  # before 3.9 a comma-separated text
 
 
@@ -160,18 +154,10 @@ def good(outcome: Answer | Exception) -> Answer:
     """The answer if it is a success; otherwise raises Denied or Unavailable."""
     if isinstance(outcome, Exception):
         raise outcome
-    status = outcome.status
-    if status == OK:
-        return outcome
-    if status in FORBIDDEN:
+    if outcome.status in FORBIDDEN:
         raise _not_allowed(outcome)
-    if status in REDIRECTS:
-        remedy = Text("Set `url` to where it redirects.")
-        raise Denied(SYSTEM, Text("answered {status}, a redirect", status=str(status)), code="url", remedy=remedy, status=status)
-    if status >= SERVER_ERROR or status in COME_AGAIN:
-        raise Unavailable(SYSTEM, Text("answered {status}", status=str(status)))
     remedy = Text("Check that `url` is the address of RabbitMQ's management plugin, without `/api`.")
-    raise Denied(SYSTEM, Text("answered {status}", status=str(status)), code="url", remedy=remedy, status=status)
+    return require_ok(SYSTEM, outcome, passing=COME_AGAIN, remedy=remedy)
 
 
 def live(outcome: Answer | Exception, queue: QueueRef) -> Answer:
@@ -194,10 +180,16 @@ def _no_permission(status: int) -> Denied:
 
 def json_or_none(outcome: Answer | Exception | None) -> Any:
     """The JSON of a successful answer; None for any other."""
-    if outcome is None:
-        return None
     try:
-        return good(outcome).json()
+        return None if outcome is None else good(outcome).json()
+    except (Denied, Unavailable):
+        return None
+
+
+def shaped_or_none(outcome: Answer | Exception, shape: type[T]) -> T | None:
+    """A successful answer as its type; None for any other."""
+    try:
+        return shaped(good(outcome).json(), shape)
     except (Denied, Unavailable):
         return None
 
@@ -215,22 +207,25 @@ def login_failed(outcome: Answer | Exception) -> bool:
 
 def _not_allowed(answer: Answer) -> Denied:
     said = answer.body[:1000].decode(errors="replace").lower()
-    code, detail = "login", Text("the login failed")
-    remedy = Text("Check user and password, and that the user may log in from here.")
-    if "not management user" in said:
-        code, detail = "not_management", Text("the user has no management tag")
-        remedy = Text("Give the user the tag `monitoring`.")
-    elif "access virtual host" in said:
+    if "access virtual host" in said:
         return _no_permission(answer.status)
+    code, detail, remedy = (
+        "login",
+        Text("the login failed"),
+        Text("Check user and password, and that the user may log in from here."),
+    )
+    if "not management user" in said:
+        code, detail, remedy = (
+            "not_management",
+            Text("the user has no management tag"),
+            Text("Give the user the tag `monitoring`."),
+        )
     return Denied(SYSTEM, detail, code=code, remedy=remedy, status=answer.status)
 
 
 def shaped(value: Any, shape: type[T]) -> T:
     """The answer as its type; raises Unavailable if the form isn't a known management API's."""
-    try:
-        return convert(value, shape)
-    except msgspec.ValidationError as error:
-        raise Unavailable(SYSTEM, Text("sent an unknown form of answer: {error}", error=str(error))) from None
+    return _http.shaped(SYSTEM, value, shape)
 
 
 def named(queue: QueueRef) -> Text:

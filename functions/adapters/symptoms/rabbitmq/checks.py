@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from functions.adapters.symptoms.rabbitmq.answers import OK, Page, good, json_or_none, live, named, shaped, tags_of
+from functions.adapters.symptoms._http import OK
+from functions.adapters.symptoms.rabbitmq import client
+from functions.adapters.symptoms.rabbitmq.answers import Page, good, json_or_none, live, named, shaped, shaped_or_none, tags_of
 from functions.adapters.symptoms.rabbitmq.holders import ALARM_STATUS, ALARMS, NODES, Node, sees_all
-from functions.adapters.symptoms.rabbitmq.settings import DEFAULT_VHOST, fill, to_queue
+from functions.adapters.symptoms.rabbitmq.settings import DEFAULT_VHOST, Settings, fill, name_queue, to_queue
 from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
 from functions.application.ports import Finding, finding_of_error
 from functions.domain.decisions.matching import NotRendered, template_labels
@@ -46,6 +49,22 @@ class Asked(Struct, frozen=True):
     features: Outcome
     totals: Outcome
     page: Outcome
+
+
+def check(settings: Settings, symptom: Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
+    """Every right and setting that looking at a queue needs, and the broker's clock and alarms. Changes nothing. If the labels
+    don't name the queue, checks what it can without it."""
+
+    def ask(queue: QueueRef) -> list[Finding]:
+        paths = [*PATHS, *client.list_queues([queue]), client.page_path(queue, client.CURVE_S)]
+        outcomes = client.ask(settings, dict.fromkeys(paths, timeout_s), timeout_s=timeout_s)
+        return findings(settings.url, settings.user, queue, Asked(*outcomes.values()))
+
+    try:
+        return ask(name_queue(symptom, labels))
+    except NotRendered as refusal:
+        read = partial(client.look, settings, for_s=symptom.for_s, timeout_s=timeout_s)
+        return findings_without_name(symptom, labels, refusal.text, ask, read)
 
 
 def findings(url: str, user: str, queue: QueueRef, asked: Asked) -> list[Finding]:
@@ -197,18 +216,16 @@ def _switches(asked: Asked) -> list[str]:
 def _nodes(nodes: Outcome) -> list[Finding]:
     """Nodes without statistics. Empty if nodes can't be listed, or no node sends statistics."""
     what = "RabbitMQ nodes"
-    try:
-        listed = shaped(good(nodes).json(), list[Node])
-    except (Denied, Unavailable):
+    listed = shaped_or_none(nodes, list[Node])
+    if listed is None:
         return []
     up = [node for node in listed if node.running]
-    if silent := [node.name for node in up if node.uptime is None]:
+    silent = [node.name for node in up if node.uptime is None]
+    if silent and len(silent) == len(up):
+        return []
+    if silent:
         remedy = "Enable rabbitmq_management_agent there: what is connected to them is not seen, so nothing can be proved."
-        return (
-            [Finding(what, ok=False, detail=f"without statistics: {', '.join(silent)}", remedy=remedy)]
-            if len(silent) < len(up)
-            else []
-        )
+        return [Finding(what, ok=False, detail=f"without statistics: {', '.join(silent)}", remedy=remedy)]
     if down := [node.name for node in listed if not node.running]:
         return [Finding(what, None, f"not running: {', '.join(down)}")]
     return [Finding(what, ok=True, detail="all send statistics")]
@@ -216,9 +233,8 @@ def _nodes(nodes: Outcome) -> list[Finding]:
 
 def find_losses(queue: QueueRef, page: Outcome) -> list[Finding]:
     """What of the queue lets a restart cost messages."""
-    try:
-        shown = shaped(json_or_none(page), Page)
-    except Unavailable:
+    shown = shaped_or_none(page, Page)
+    if shown is None:
         return []
     what, limit = f"messages of {named(queue)} survive a restart", shown.limit_of_returns
     findings = []

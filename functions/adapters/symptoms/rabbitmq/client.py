@@ -9,26 +9,22 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from functions.adapters.symptoms._http import ask_all, unwrap_one
 from functions.adapters.symptoms.rabbitmq.answers import good, json_or_none, live, login_failed
 from functions.adapters.symptoms.rabbitmq.holders import WHOAMI, add_details, channels_path, is_worth_asking, sees_all
-from functions.adapters.symptoms.rabbitmq.settings import SYSTEM, Settings, name_queue
+from functions.adapters.symptoms.rabbitmq.settings import SYSTEM, Settings
 from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
-from functions.application.ports import Finding
-from functions.domain.decisions.matching import NotRendered
-from functions.domain.model import runbooks
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import QueueSnapshot, Unknown
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer, request
-from functions.runtime.parallel import name_late, run_parallel
 from functions.runtime.secrets import with_newest
 from functions.runtime.text import Phrase, Text, named
 
@@ -55,10 +51,8 @@ class Asked(Struct, frozen=True):
 
 def look(settings: Settings, queue: QueueRef, *, for_s: float, timeout_s: float) -> QueueSnapshot:
     """Read one queue like `look_all`. Raises its Denied or Unavailable."""
-    (snapshot,) = look_all(settings, [(queue, for_s)], timeout_s=timeout_s)
-    if isinstance(snapshot, Exception):
-        raise snapshot
-    return snapshot
+    seen: QueueSnapshot = unwrap_one(look_all(settings, [(queue, for_s)], timeout_s=timeout_s))
+    return seen
 
 
 def look_all(
@@ -72,14 +66,14 @@ def look_all(
     With the tag `monitoring` the list of channels shows who holds a message; their counters are requested in a second round
     trip, for at most half of the time that is left, with their names and the cluster's nodes."""
     ends = time.monotonic() + timeout_s
-    asked = [(queue, for_s) for queue, for_s in queues if _can_be_named(queue)]
+    asked = [(queue, for_s) for queue, for_s in queues if UNNAMEABLE.isdisjoint(queue.keys.values())]
     if not asked:
         return [to_snapshot(queue, Asked(None)) for queue, _ in queues]
     lists = list_queues([queue for queue, _ in asked])
     pages = {queue.key: page_path(queue, for_s) for queue, for_s in asked}
     channels = {_vhost(queue): channels_path(_vhost(queue)) for queue, _ in asked}
     paths = {**dict.fromkeys(lists, timeout_s), **dict.fromkeys([*pages.values(), *channels.values()], timeout_s * PAGE_SHARE)}
-    outcomes = _ask(settings, {**paths, WHOAMI: WHOAMI_S}, timeout_s=timeout_s)
+    outcomes = ask(settings, {**paths, WHOAMI: WHOAMI_S}, timeout_s=timeout_s)
     totals = {queue.key: outcomes[path] for path, listed in lists.items() for queue in listed}
     may_see = sees_all(outcomes[WHOAMI])
     results: dict[str, QueueSnapshot | Unavailable | Denied] = {}
@@ -92,12 +86,12 @@ def look_all(
     if not may_see or not worth or left_s <= 0:
         return [results[queue.key] for queue, _ in queues]
 
-    def ask(more: list[str]) -> list[Answer | Exception]:
-        return list(_ask(settings, dict.fromkeys(more, left_s), timeout_s=left_s).values())
+    def ask_more(paths: list[str]) -> list[Answer | Exception]:
+        return list(ask(settings, dict.fromkeys(paths, left_s), timeout_s=left_s).values())
 
     samples = _sample_query(max(for_s for _, for_s in asked))
     vhosts = {queue.key: _vhost(queue) for queue, _ in queues}
-    results |= add_details(worth, vhosts, samples, ask)
+    results |= add_details(worth, vhosts, samples, ask_more)
     return [results[queue.key] for queue, _ in queues]
 
 
@@ -140,25 +134,6 @@ def _unknown(what: Phrase, error: Unavailable | Denied) -> Unknown:
     return Unknown(named(what, error.detail), late=late, remedy=error.remedy)
 
 
-def check(settings: Settings, symptom: runbooks.Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
-    """Every right and setting that `look` needs, and the broker's clock and alarms. Changes nothing. If the labels don't name
-    the queue, checks what it can without it."""
-    from functions.adapters.symptoms.rabbitmq import checks
-
-    def ask(queue: QueueRef) -> list[Finding]:
-        paths = [*checks.PATHS, *list_queues([queue]), page_path(queue, CURVE_S)]
-        outcomes = _ask(settings, dict.fromkeys(paths, timeout_s), timeout_s=timeout_s)
-        return checks.findings(settings.url, settings.user, queue, checks.Asked(*outcomes.values()))
-
-    def read(queue: QueueRef) -> QueueSnapshot:
-        return look(settings, queue, for_s=symptom.for_s, timeout_s=timeout_s)
-
-    try:
-        return ask(name_queue(symptom, labels))
-    except NotRendered as refusal:
-        return checks.findings_without_name(symptom, labels, refusal.text, ask, read)
-
-
 def list_queues(queues: list[QueueRef]) -> dict[str, list[QueueRef]]:
     """The requests for live totals of these queues (all of one vhost), and the queues that each covers. `use_regex` matches
     anywhere in a name and ignores case (PCRE), hence the anchors here and the comparison of the results."""
@@ -176,17 +151,13 @@ def list_queues(queues: list[QueueRef]) -> dict[str, list[QueueRef]]:
 
 def _list_path(queues: list[QueueRef]) -> str:
     query = {"disable_stats": "true", "enable_queue_totals": "true", "page": "1", "page_size": "100", "use_regex": "true"}
-    name = _pattern([queue.keys["queue"] for queue in queues])
+    names = "|".join(_escape(queue.keys["queue"]) for queue in queues)
+    name = f"^{names}$" if len(queues) == 1 else f"^(?:{names})$"
     return f"/api/queues/{_segment(_vhost(queues[0]))}?{urlencode(query | {'name': name}, quote_via=quote)}"
 
 
 def _vhost(queue: QueueRef) -> str:
     return queue.keys["vhost"]
-
-
-def _pattern(names: list[str]) -> str:
-    several = "|".join(map(_escape, names))
-    return f"^{several}$" if len(names) == 1 else f"^(?:{several})$"
 
 
 def _escape(name: str) -> str:
@@ -204,31 +175,21 @@ def _sample_query(for_s: float) -> dict[str, int]:
     return {"lengths_age": age, "lengths_incr": step, "msg_rates_age": age, "msg_rates_incr": step}
 
 
-def _can_be_named(queue: QueueRef) -> bool:
-    return UNNAMEABLE.isdisjoint(queue.keys.values())
-
-
 def _segment(name: str) -> str:
-    """One path segment."""
     if name in UNNAMEABLE:
         raise Denied(SYSTEM, Text("no URL can name a vhost or queue '{name}'", name=name), code="name", remedy=Text("Rename it."))
     return quote(name, safe="")
 
 
-def _ask(settings: Settings, limits: Mapping[str, float], *, timeout_s: float) -> dict[str, Any]:
+def ask(settings: Settings, limits: Mapping[str, float], *, timeout_s: float) -> dict[str, Any]:
     """GET all paths at the same time, each with this time-out: the Answer of each, or the error in its place."""
     ends = time.monotonic() + timeout_s
 
-    def ask_as(password: bytes) -> list[Any]:
-        left_s = ends - time.monotonic()
-
+    def ask_as(password: bytes) -> dict[str, Any]:
         def get(path: str, limit_s: float) -> Answer:
-            url = settings.url.rstrip("/") + path
             auth = (settings.user.encode(), password)
-            return request(SYSTEM, "GET", url, timeout_s=min(left_s, limit_s), auth=auth, ca=settings.ca)
+            return request(SYSTEM, "GET", settings.url.rstrip("/") + path, timeout_s=limit_s, auth=auth, ca=settings.ca)
 
-        calls: list[Callable[[], Any]] = [partial(get, path, limit_s) for path, limit_s in limits.items()]
-        return [name_late(outcome, SYSTEM) for outcome in run_parallel(calls, timeout_s=left_s)]
+        return ask_all(SYSTEM, limits, ends, get)
 
-    outcomes = with_newest(settings.password, ask_as, lambda outcomes: any(map(login_failed, outcomes)))
-    return dict(zip(limits, outcomes, strict=True))
+    return with_newest(settings.password, ask_as, lambda outcomes: any(map(login_failed, outcomes.values())))

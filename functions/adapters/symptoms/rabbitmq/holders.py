@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from functions.adapters.symptoms.rabbitmq.answers import NOT_FOUND, ChannelItem, good, shaped, tags_of
+from functions.adapters.symptoms.rabbitmq.answers import NOT_FOUND, ChannelItem, good, shaped, shaped_or_none, tags_of
 from functions.adapters.symptoms.rabbitmq.snapshot import add_work, find_fresh
 from functions.domain.health.proofs import RECENT_S
 from functions.domain.health.samples import drop_gaps, rise_of, still_s, within
@@ -58,8 +58,6 @@ class _Alarm(Struct, frozen=True):
 
 
 class _Alarms(Struct, frozen=True):
-    """The body of the health check's 503."""
-
     alarms: list[_Alarm] = field(default_factory=list)
 
 
@@ -156,16 +154,12 @@ def _with_names(seen: QueueSnapshot, names: Mapping[str, str]) -> QueueSnapshot:
         return seen
     channels = tuple(replace(one, name=names.get(_connection_of(one.id), "")) for one in seen.channels)
     holders = [
-        Holder(one.host, one.name, None if one.shared else one.held, _held_since(seen, still_s(drop_gaps(one.work))))
+        Holder(one.host, one.name, None if one.shared else one.held, seen.at - still_s(drop_gaps(one.work)))
         for one in channels
         if one.held and one.work
     ]
     holders.sort(key=lambda one: (-(one.messages or 0), one.name, one.host))
     return replace(seen, channels=channels, holders=tuple(holders[:KEPT]))
-
-
-def _held_since(seen: QueueSnapshot, still: float) -> float:
-    return seen.at - still
 
 
 def _connection_of(channel: str) -> str:
@@ -175,11 +169,7 @@ def _connection_of(channel: str) -> str:
 
 def _names(answer: Answer | Exception) -> dict[str, str]:
     """The name that each connection gives itself, or else its library's product name."""
-    try:
-        connections = shaped(good(answer).json(), list[_Connection])
-    except (Denied, Unavailable):
-        return {}
-    return {one.name: _name(one) for one in connections}
+    return {one.name: _name(one) for one in shaped_or_none(answer, list[_Connection]) or ()}
 
 
 def _name(connection: _Connection) -> str:

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from functions.adapters.symptoms.rabbitmq.answers import (
-    ChannelItem,
-    Consumer,
-    Page,
-    Sample,
-    Samples,
-    Total,
-    Totals,
-    named,
-    shaped,
-)
+from functions.adapters.symptoms.rabbitmq.answers import ChannelItem, Consumer, Page, Samples, Total, Totals, named, shaped
 from functions.adapters.symptoms.rabbitmq.settings import SYSTEM
 from functions.domain.health.proofs import SETTLED_S
 from functions.domain.health.samples import drop_gaps, rise_of
@@ -64,7 +53,6 @@ def read_snapshot(queue: QueueRef, answers: Answers, *, at: float) -> QueueSnaps
 
 
 def _find_total(queue: QueueRef, answers: Answers) -> Total:
-    """The queue in the list with totals, if its figures are reliable."""
     matching = [item for item in shaped(answers.totals, Totals).items if item.name == queue.keys["queue"]]
     if not matching and isinstance(answers.page, dict) and answers.page.get("name") == queue.keys["queue"]:
         node = str(answers.page.get("node", "?"))
@@ -188,7 +176,6 @@ def _find_mismatch(page: Page, consumers: list[Consumer], seen: QueueSnapshot) -
 
 
 def _with_channels(seen: QueueSnapshot, consumers: list[Consumer], listed: Any) -> QueueSnapshot:
-    """The snapshot with the channels of its acknowledging consumers."""
     try:
         items = {item.name: item for item in shaped(listed, list[ChannelItem])}
     except Unavailable as error:
@@ -229,10 +216,6 @@ def _sum(*counters: int | None) -> int | None:
 def _series(*parts: Samples) -> observations.Samples:
     """(seconds, value) by time, oldest first; values of the same time are added up."""
     by_time: dict[int, int] = {}
-    for one in _each(parts):
+    for one in (sample for part in parts for sample in part.samples):
         by_time[one.timestamp] = by_time.get(one.timestamp, 0) + one.sample
     return tuple((at / 1000, value) for at, value in sorted(by_time.items()))
-
-
-def _each(parts: Iterable[Samples]) -> Iterable[Sample]:
-    return (one for part in parts for one in part.samples)

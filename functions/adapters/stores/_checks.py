@@ -1,0 +1,29 @@
+"""`check` of every store: it is writable, and a second writer is turned away."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Callable
+
+from functions.application.ports import Finding, Store, finding_of_error
+from functions.runtime.errors import Conflict, Denied, Unavailable
+
+
+def check(
+    store: Store, what: str, delete: Callable[[str], None], *, second_writer: str, unreachable: str, timeout_s: float
+) -> list[Finding]:
+    """Save a document of its own, list all, save it a second time, and `delete` it. `second_writer`: the remedy if the second
+    save succeeds; `unreachable`: if there is no answer."""
+    key = f"check-{secrets.token_hex(8)}"
+    try:
+        store.save(key, b"{}", generation=None, due=None, timeout_s=timeout_s)
+        with contextlib.ExitStack() as cleanup:
+            cleanup.callback(delete, key)
+            store.list_documents(timeout_s=timeout_s)
+            with contextlib.suppress(Conflict):
+                store.save(key, b"{}", generation=None, due=None, timeout_s=timeout_s)
+                return [Finding(what, ok=False, detail="it let a second writer through", remedy=second_writer)]
+    except (Denied, Unavailable) as error:
+        return [finding_of_error(what, error, unreachable)]
+    return [Finding(what, ok=True, detail="writable, and a second writer is turned away")]

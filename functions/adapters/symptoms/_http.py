@@ -1,0 +1,57 @@
+"""What the clients of all symptoms do alike: ask several paths at once, and read the answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+import msgspec
+
+from functions.application.decoding import convert
+from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.http_client import Answer
+from functions.runtime.parallel import name_late, run_parallel
+from functions.runtime.text import Phrase, Text
+
+T = TypeVar("T")
+OK, FORBIDDEN, REDIRECTS, SERVER_ERROR = 200, frozenset({401, 403}), range(300, 400), 500
+
+
+def ask_all(system: str, limits: Mapping[str, float], ends: float, get: Callable[[str, float], Answer]) -> dict[str, Any]:
+    """`get` all paths at the same time, each for at most its limit in seconds and until `ends` (monotonic): the Answer of each,
+    or the error in its place."""
+    left_s = ends - time.monotonic()
+    calls: list[Callable[[], Any]] = [partial(get, path, min(left_s, limit_s)) for path, limit_s in limits.items()]
+    outcomes = [name_late(outcome, system) for outcome in run_parallel(calls, timeout_s=left_s)]
+    return dict(zip(limits, outcomes, strict=True))
+
+
+def require_ok(system: str, answer: Answer, *, passing: Collection[int], remedy: Phrase) -> Answer:
+    """The answer if it is a success; otherwise raises Denied with the remedy for a wrong `url`, or Unavailable for 5xx and the
+    statuses in `passing`."""
+    status, what = answer.status, Text("answered {status}", status=str(answer.status))
+    if status == OK:
+        return answer
+    if status >= SERVER_ERROR or status in passing:
+        raise Unavailable(system, what)
+    if status in REDIRECTS:
+        what, remedy = Text("answered {status}, a redirect", status=str(status)), Text("Set `url` to where it redirects.")
+    raise Denied(system, what, code="url", remedy=remedy, status=status)
+
+
+def shaped(system: str, value: Any, shape: type[T]) -> T:
+    """The answer as its type; raises Unavailable if the form isn't that of a known API."""
+    try:
+        return convert(value, shape)
+    except msgspec.ValidationError as error:
+        raise Unavailable(system, Text("sent an unknown form of answer: {error}", error=str(error))) from None
+
+
+def unwrap_one(outcomes: list[Any]) -> Any:
+    """The only outcome; raises it if it is an error."""
+    (outcome,) = outcomes
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
