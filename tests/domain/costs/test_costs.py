@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.costs import card as cost_card
 from functions.domain.costs import report as cost
-from functions.domain.costs.model import MAX_PROMINENCE, Gap, Known, Likely, MissingData, RunbookCost
+from functions.domain.costs.model import MAX_PROMINENCE, Known, Likely, RunbookCost
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Ending, Mode, Phase, Reason
 from functions.domain.model.incidents import AlertRef, Archive, Incident, Outcome, PastAttempt, QueueState, change
@@ -120,14 +120,6 @@ def test_suspicions_are_counted_with_those_that_came_to_nothing() -> None:
     assert (spent.week.suspicions, spent.week.passed) == (41, 38)
     assert (spent.month.suspicions, spent.month.passed) == (45, 42)
     assert dict(card_of(found, rules()).facts)["Suspicions, 7 days"] == "mail: 41 suspicions; the queue moved by itself in 38"
-
-
-def test_a_runbook_whose_suspicions_came_to_nothing_stays_quiet() -> None:
-    """There is no bug to be reminded of."""
-    found = replace(known(), passed={"mail": {"2026-11-25": 1}})
-    card = card_of(found, rules())
-    assert dict(card.facts) == {"Suspicions, 7 days": "mail: 1 suspicion; the queue moved by itself in 1", "Quiet": "mail"}
-    assert card.urgency == "fine"
 
 
 def test_it_says_who_declined_a_restart_and_why() -> None:
@@ -243,22 +235,6 @@ def card_of(found: Known, spoken: Rules, days: int = 7) -> Card:
     return cost_card.card(cost.cost(found, spoken, NOW), spoken, days=days)
 
 
-def test_a_runbook_whose_history_nobody_looked_at_is_not_called_quiet() -> None:
-    """No target of it is known: that is said for each runbook, and the headline claims no more than is known."""
-    spoken = rules(**{name: replace(RUNBOOK, name=name) for name in ("mail", "invoices", "letters")})
-    nothing = Known((), {}, {}, {})
-    gaps = [gap.about for gap in cost.cost(nothing, spoken, NOW).gaps if gap.lack is MissingData.HISTORY_UNASKED]
-    assert gaps == ["mail", "invoices", "letters"]
-    card = card_of(nothing, spoken)
-    assert card.headline == "No action needed: No known restarts in 7 days, but the data is incomplete"
-    assert card.facts == ()
-    unasked = "Rundeck's history was not checked for mail, invoices, letters: no alert has named a target yet."
-    assert card.text[0].startswith(unasked)
-    asked = card_of(known(), spoken)
-    assert asked.facts == (("Quiet", "mail"),)
-    assert "for invoices, letters: no alert" in asked.text[0]
-
-
 SHORT = known(record(100, 1), record(20, 2), history=(execution(3, NOW - 10 * DAY_S), execution(4, NOW - DAY_S)))
 
 
@@ -307,24 +283,6 @@ def test_the_open_bug_is_said_louder_every_week(root_cause: str) -> None:
         assert root_cause in card.text[0]
         assert ("the bug is still open" in card.headline) == (weeks >= MAX_PROMINENCE - 1)
     assert cards[6][0].headline.endswith("!!!! mail has kept getting stuck for 6 weeks, and the bug is still open")
-
-
-def test_one_week_and_one_restart_are_no_plural() -> None:
-    """People read this."""
-    text = card_of(known(record(8, 1)), rules()).text[0]
-    assert text == "! mail: still open after 1 week and 1 restart in the last 30 days: https://tracker.example.com/MAIL-123"
-    broken = replace(known(record(1, 1)), gaps=(Gap(MissingData.ARCHIVE_BROKEN, count=1),))
-    assert "1 archived incident can't be read and is not counted." in card_of(broken, rules()).text
-
-
-def test_a_bug_that_is_quiet_is_not_nagged_about() -> None:
-    """Nothing in 30 days: it is listed as quiet, and that is all."""
-    spoken = rules()
-    found = cost.cost(known(record(60, 1)), spoken, NOW)
-    card = cost_card.card(found, spoken)
-    assert card.headline == "No action needed: No restarts in 7 days"
-    assert card.facts == (("Quiet", "mail"),)
-    assert card.text == ()
 
 
 def test_the_card_has_the_figures_and_links() -> None:

@@ -76,23 +76,6 @@ def test_the_report_says_how_it_would_have_gone():
     ]
 
 
-def test_few_would_be_restarts_give_no_advice():
-    """Nor do those that were not followed."""
-    unknown = [observed(number, None, ended_s=900) for number in range(2, 8)]
-    assert said(observed(1, 900), *unknown) == [
-        (
-            "mail observes: 7 would-be restarts in 7 days: 1 healed by itself, 6 were not followed. "
-            "Stay in mode observe: fewer than 5 say nothing yet."
-        )
-    ]
-
-
-def test_the_report_says_nothing_of_a_runbook_that_restarts():
-    """It has gone on already."""
-    assert said(observed(1, 900), mode=Mode.AUTO) == []
-    assert said(record(1, 1)) == []
-
-
 def test_it_is_said_in_japanese():
     """As all of the report."""
     (line,) = said(observed(1, 900, 840), observed(2, None, ended_s=DAY_S), language="ja")

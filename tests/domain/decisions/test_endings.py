@@ -31,7 +31,6 @@ from tests.support.worlds.scenes import (
     runbook,
     seen,
     sighting,
-    trigger,
     well,
     woken,
 )
@@ -66,13 +65,6 @@ def test_an_incident_may_wait_for_within_and_fifteen_minutes_from_its_last_chang
     """What passes by itself has that long to pass, on our clock."""
     assert deadline_of(incident(**changes), runbook()) == NOW + after_s + WAIT_S
     assert deadline_of(incident(**changes), runbook(verify=Verify(within_s=60.0))) == NOW + after_s + 60.0 + GRACE_S
-
-
-@pytest.mark.parametrize(("left_s", "due_s"), [(300.0, 300.0), (1.5, 1.5), (0.25, 1.0)])
-def test_nothing_is_decided_again_within_a_second(left_s, due_s):
-    """A cooldown that is nearly over."""
-    made = woken(document(incident()), NOW, seen(execution(started=-610 + left_s, ended=-600 + left_s)))
-    assert (reason(made), made.document.incident.due) == (Reason.COOLDOWN, NOW + due_s)
 
 
 def asked_or_held(look: dict[str, Any], **changes: Any) -> Step:
@@ -135,17 +127,6 @@ def test_an_outcome_knows_when_its_last_restart_ended():
         assert made.document.outcomes[-1].runner_ended_at == RUNNER_NOW + ended
     without = woken(document(incident(attempt=3, restarts=2)), NOW, seen(pause=Pause("x")))
     assert without.document.outcomes[-1].runner_ended_at is None
-
-
-def test_an_outcome_keeps_of_its_alerts_what_tells_them_apart():
-    """The first is named on cards, so it keeps its name; links and summaries are in the archive."""
-    rich = {"name": "Stuck", "summary": "why", "severity": "page", "links": {"panel": "https://g.example.com"}}
-    found = document(incident(triggers=(trigger(**rich), trigger(fingerprint="fp-2", **rich))))
-    made = woken(found, NOW, seen(mail=well()))
-    first, second = made.document.outcomes[-1].triggers
-    assert first == trigger(**{**rich, "summary": "", "links": {}})
-    assert second == trigger(fingerprint="fp-2", name="")
-    assert made.document.to_archive[-1].incident.triggers[0].links == rich["links"]
 
 
 def test_the_suspicions_of_a_day_are_counted_in_the_configured_time_zone():

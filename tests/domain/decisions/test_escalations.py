@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
+from functions.domain.model.codes import Action, Mode, Phase, Reason
 from functions.domain.model.events import Acknowledged, Approved, RestartWanted, Start
 from functions.domain.model.incidents import Document, QueueState
 from functions.domain.model.messages import Message
@@ -19,7 +19,6 @@ from tests.support.worlds.scenes import (
     case,
     channels,
     document,
-    execution,
     incident,
     kinds,
     moved,
@@ -27,7 +26,6 @@ from tests.support.worlds.scenes import (
     rules,
     runbook,
     trigger,
-    verifying,
     well,
     woken,
 )
@@ -86,19 +84,6 @@ def test_an_escalation_of_another_queue_keeps_the_first():
     assert {watched.queue.key for watched in both.escalation.queues} == {MAIL.key, scenes.POST.key}
 
 
-def test_the_recovery_of_another_queue_ends_no_escalation():
-    """One that heals says nothing of the other, which stays in people's hands."""
-    first = escalated()
-    other = verifying(id="inc-2", queues=(QueueState(scenes.POST, "mail", NOW - 60.0),)).incident
-    found = replace(first, incident=other)
-    for at in (NOW, NOW + 15.0):
-        what = seen(execution(started=-30.0, ended=-20.0, tag="inc-1.1"), now=at, post=well(at))
-        found = posted(woken(replace(found, due=at), at, what, with_rules=PUBLIC).document)
-    assert found.incident is None
-    assert found.outcomes[-1].ending is Ending.RECOVERED
-    assert (found.escalated_at, found.escalation) == (first.escalated_at, first.escalation)
-
-
 def test_a_reminder_calls_people_and_goes_to_further_channels():
     """It begins with ACT NOW, so it mentions; `escalate_further` hears of it from the first reminder on."""
     further = rules(runbook(escalate_further=("boss",), mention=("<!here>",)), public_url=URL)
@@ -107,15 +92,6 @@ def test_a_reminder_calls_people_and_goes_to_further_channels():
     assert channels(made.document) == {"ops", "duty", "boss"}
     assert {message.card.mention for message in made.document.to_tell} == {("<!here>",)}
     assert all(message.card.headline.startswith("ACT NOW: Nobody has taken") for message in made.document.to_tell)
-
-
-def test_a_reminder_goes_where_the_escalation_was_told():
-    """Its runbook has other channels by now. Where nobody knows any more who was told, it goes to those alone."""
-    found, moved_on = escalated(), rules(runbook(notify=("new",), escalate=("newer",)), public_url=URL)
-    look = seen(now=NOW + AGAIN_S)
-    assert channels(woken(found, NOW + AGAIN_S, look, with_rules=moved_on).document) == {"ops", "duty", "newer"}
-    forgotten = woken(replace(found, outcomes=()), NOW + AGAIN_S, look, with_rules=moved_on)
-    assert (kinds(forgotten.document), channels(forgotten.document)) == (["escalated_again"], {"new", "newer"})
 
 
 def test_the_further_channels_hear_of_it_from_the_first_reminder_on():
@@ -127,16 +103,6 @@ def test_the_further_channels_hear_of_it_from_the_first_reminder_on():
     assert channels(moved(found, taking, seen(), NOW + 60, further).document) == {"ops", "duty"}
     reminded = posted(woken(found, NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=further).document)
     assert channels(moved(reminded, taking, seen(), NOW + 960, further).document) == {"ops", "duty", "boss"}
-
-
-@pytest.mark.parametrize("told", [0, 1, 2, 3, 7])
-def test_how_often_it_was_told_decides_whether_there_is_another_time(told):
-    """The third is the last, also where a document of another release has more."""
-    found = escalated()
-    again = replace(found, escalation=replace(found.escalation, told=told))
-    made = woken(again, NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=PUBLIC)
-    assert (made.document.escalation.told, made.document.escalation.due) == (told + 1, NOW + 2 * AGAIN_S if told < 2 else None)
-    assert [message.id for message in made.document.to_tell] == [f"inc-1-again-{told + 1}@{name}" for name in ("duty", "ops")]
 
 
 @pytest.mark.parametrize(("again_s", "known", "due_s"), [(60.0, True, 60.0), (0.0, True, None), (60.0, False, AGAIN_S)])
@@ -232,23 +198,6 @@ def test_while_an_incident_of_the_target_is_open_the_reminder_waits():
     assert phase(approved) is Phase.STARTING
 
 
-def test_a_recovery_ends_the_escalation():
-    """An incident after it, which a person approved and whose restart helped."""
-    at, found = NOW + 600, replace(verifying(), escalated_at=NOW - 500, escalation=escalated().escalation)
-    assert found.incident is not None
-    first = woken(replace(found, due=NOW), NOW, seen(mail=well(NOW), now=NOW)).document
-    made = woken(replace(first, due=at), at, seen(mail=well(at), now=at))
-    assert made.document.outcomes[-1].ending is Ending.RECOVERED
-    assert (made.document.escalated_at, made.document.escalation) == (None, None)
-
-
-def test_zero_reminds_nobody():
-    """PagerDuty and the like call people by themselves."""
-    quiet = rules(runbook(escalation=Escalation(again_s=0.0)), public_url=URL)
-    found = escalated(quiet)
-    assert (found.open, found.due) == (False, None)
-
-
 # --- once more -------------------------------------------------------------------------------------------------------
 
 
@@ -287,16 +236,6 @@ def test_once_more_overrules_nothing_that_no_approval_may(look, code):
     assert made.reply is not None
     assert made.reply.reason is code
     assert not any(isinstance(act, Start) for act in made.acts)
-
-
-@pytest.mark.parametrize("name", ["inc-0", "inc-2"])
-def test_once_more_names_the_incident_that_escalated(name):
-    """It needs what the outcome knows of it, and its runbook."""
-    found = escalated()
-    assert moved(found, RestartWanted("anna", name, "inc-9"), seen(), NOW + 60, PUBLIC).document == found
-    forgotten = replace(found, outcomes=())
-    assert moved(forgotten, wanted(found), seen(), NOW + 60, PUBLIC).document == forgotten
-    assert moved(found, wanted(found), seen(), NOW + 60, rules(runbook(name="other"))).document == found
 
 
 def test_once_more_needs_an_escalation_without_an_open_incident():

@@ -317,16 +317,6 @@ def test_an_escalation_blocks_its_own_queues_alone():
     assert decide(scene(found=document(escalated_at=NOW - 60, escalation=same))).reason is Reason.ESCALATED
 
 
-@pytest.mark.parametrize(("waits_from", "told"), [(0.0, True), (NOW - 600, True), (NOW - 599, False)])
-def test_a_wait_that_began_anew_has_its_time_before_people_are_told(waits_from, told):
-    """After a cooldown or an approval."""
-    down = seen(history=Unknown("it is down"), pause=None)
-    assert decide(scene(down, found=document(incident(began_at=NOW - 3600, waits_from=waits_from)))).tell == told
-    unread = seen(pause=Unknown("it is down"))
-    assert decide(scene(unread, found=document(incident(began_at=NOW - 3600, waits_from=waits_from)))).tell == told
-    assert decide(scene(unread)).again_in_s == 15.0
-
-
 @pytest.mark.parametrize(
     ("decision", "passes"),
     [
@@ -420,16 +410,6 @@ def test_a_slot_is_claimed_for_each_attempt_until_the_target_restarted():
 
 
 # --- slots of the storm ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("at", "holds"), [(NOW - 599, True), (NOW - 600, False), (NOW, True)])
-def test_a_slot_is_taken_for_ten_minutes(at, holds):
-    """How many there may be within which time is configured."""
-    assert (decide(scene(seen(storm=taken(3, at)))).reason is Reason.TOO_MANY_TARGETS) == holds
-    one = rules(storm_targets=1, storm_within_s=120.0)
-    decision = decide(scene(seen(storm=taken(1, NOW - 119)), with_rules=one))
-    assert "within 2 min: 1" in str(decision.detail)
-    assert decide(scene(seen(storm=taken(1, NOW - 120)), with_rules=one)).kind is Kind.RESTART
 
 
 # --- freeze windows --------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from functions.domain.decisions.matching import find_only_host
 from functions.domain.health.proofs import Judgement
-from functions.domain.model.codes import Health, Phase, Proof, Reason
+from functions.domain.model.codes import Health, Proof
 from functions.domain.model.events import Start, StartResult
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Channel, Holder
@@ -20,7 +20,6 @@ from tests.support.worlds.scenes import (
     alerted,
     execution,
     holding,
-    incident,
     ledger,
     moved,
     rules,
@@ -116,12 +115,3 @@ def test_the_card_and_the_archive_say_which_host_was_restarted():
     (record,) = made.document.to_archive
     assert record.incident.run.holder_host == "10.0.3.7"
     assert dict(made.document.to_tell[0].card.facts)["Restart"].endswith("only on 10.0.3.7")
-
-
-def test_somebody_else_s_restart_is_not_said_to_be_of_one_host():
-    """It was adopted, so nobody here knows what it restarted."""
-    found = incident(Phase.WAITING, holder_host="10.0.3.7")
-    running = execution(9, started=-5.0, ended=None, user="anna")
-    made = woken(Document("key", TARGET, found, due=NOW), NOW, seen(running), with_rules=limited())
-    assert made.document.incident is not None
-    assert (made.document.incident.reason, made.document.incident.run.holder_host) == (Reason.ALREADY_RUNNING, "")

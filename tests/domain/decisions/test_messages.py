@@ -13,7 +13,6 @@ from functions.domain.decisions.messages import (
     enqueue_hold,
     enqueue_message,
     may_overrule,
-    short_source,
     to_alert_ref,
     was_told_recently,
 )
@@ -133,20 +132,6 @@ def test_of_an_alert_its_texts_are_kept_as_far_as_cards_show_them(changes, kept)
     assert to_alert_ref(replace(scenes.case(**changes), queue=None)).queue == ""
 
 
-@pytest.mark.parametrize(
-    ("source", "as_it_is"),
-    [
-        ("s" * 200, True), ("s" * 201, False), ("grafana", True), ("gräfana", False), ("graf\nana", False), ("\ud800", False),
-        ("", True),
-    ],
-)  # fmt: skip
-def test_a_source_is_kept_if_it_is_short_and_plain(source, as_it_is):
-    """Otherwise its hash tells it from others as well."""
-    kept = short_source(source)
-    assert (kept == source) == as_it_is
-    assert as_it_is or (len(kept) == 64 and kept != short_source(source + "x"))
-
-
 # --- the same hold -----------------------------------------------------------------------------------------------------
 
 FIRST, SECOND = scenes.trigger(), scenes.trigger(fingerprint="fp-2")
@@ -183,30 +168,6 @@ def test_a_hold_was_told_if_it_was_for_all_its_alerts(holds, recently):
     else:
         assert held.holds == made
     assert enqueue_hold(document, RULES, _about(FIRST, SECOND, reason=Reason.PAUSED), "m", always=True).to_tell
-
-
-def test_two_holds_that_take_turns_are_each_told_once_an_hour():
-    """Two Prometheus behind one address, one of which sees the queue move and the other can't say."""
-    document, at = Document("d"), NOW
-    for _ in range(5):
-        for reason in (Reason.SYMPTOM_UNKNOWN, Reason.SYMPTOM_GONE):
-            at += 15.0
-            document = enqueue_hold(document, RULES, replace(_about(FIRST, reason=reason), at=at), f"m{at}")
-    told = [message.id for message in document.to_tell if message.id.endswith("@team")]
-    assert told == [f"m{NOW + 15}-symptom_unknown@team", f"m{NOW + 30}-symptom_gone@team"]
-    document = enqueue_hold(document, RULES, replace(_about(FIRST, reason=Reason.SYMPTOM_UNKNOWN), at=NOW + 3700), "again")
-    assert "again-symptom_unknown@team" in [message.id for message in document.to_tell]
-
-
-def test_of_many_holds_the_newest_sixty_are_remembered():
-    """Those of the last hour, for one message that was told or not."""
-    old = {f"k{n}": Hold(Reason.PAUSED, NOW - 100 * n - 1) for n in range(80)}
-    held = enqueue_hold(Document("d", holds=old), RULES, CardInput("held", NOW, BOOK, TARGET, trigger=FIRST), "m")
-    assert set(held.holds) == {KEYS[0], *(f"k{n}" for n in range(36))}
-    assert held.holds[KEYS[0]] == Hold(Reason.NO_RUNBOOK, NOW), "without a reason it is about no runbook"
-    crowd = tuple(scenes.trigger(fingerprint=f"fp-{n}") for n in range(70))
-    held = enqueue_hold(Document("d", holds=old), RULES, _about(*crowd), "m")
-    assert set(held.holds) == {f"grafana#1|fp-{n}" for n in range(60)}
 
 
 def test_a_message_is_added_once_and_the_incident_knows_who_got_it():
@@ -250,12 +211,3 @@ def test_a_card_with_a_link_says_what_people_may_answer_and_until_when(links, no
     assert (card.nonce, card.actions, card.nonce_until) == (nonce, actions, until)
     without = replace(made, incident=None)
     assert _posted(without)["team"].nonce_until == (NOW + 86400 if links else 0.0)
-
-
-@pytest.mark.parametrize(("bundle", "named"), [("paused", True), ("", False)])
-def test_only_what_is_bundled_carries_the_name_and_link_that_the_bundle_shows(bundle, named):
-    """The card of a single message has both."""
-    incident = replace(INCIDENT, start_page="https://rundeck.example.com/job/1")
-    made = CardInput("held", NOW, BOOK, TARGET, incident, Reason.PAUSED)
-    (message, *_) = enqueue_message(Document("d"), RULES, made, ("team",), "m", bundle=bundle).to_tell
-    assert (bool(message.name), message.link) == (named, "https://rundeck.example.com/job/1" if named else "")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.decisions.observing import FOLLOWED_S
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import MessagesDelivered, Start, Step
-from functions.domain.model.incidents import Document, Incident, change
+from functions.domain.model.incidents import Document, Incident
 from functions.domain.model.observations import Execution, Observation, Unknown
 from tests.support.worlds.scenes import (
     NOW,
@@ -157,25 +156,3 @@ def test_only_a_restart_since_the_hold_was_by_hand(started, changes, counts):
     older = execution(11, started=-3000, ended=-2990)
     made = look(observed(), 300, seen(now=NOW + 300, history=ledger(run, older, now=NOW + 300)))
     assert (made.document.incident.execution, made.document.incident.run.adopted) == (run if counts else None, counts)
-
-
-@pytest.mark.parametrize(("behind_s", "healed"), [(299.0, True), (300.0, False), (301.0, False)])
-def test_figures_have_to_be_younger_than_the_hold(behind_s, healed):
-    """Those of the hold itself are what it was held for."""
-    late = replace(healthy(300), queues={key: replace(well(NOW + 300), behind_s=behind_s) for key in seen().queues})
-    assert (look(observed(), 300, late).document.incident.observed.healed_at is not None) == healed
-
-
-def test_an_incident_that_does_not_say_since_when_is_followed_from_its_beginning():
-    """For a day."""
-    found = observed()
-    undated = replace(found, incident=change(found.incident, observed_at=None))
-    assert phase(look(undated, FOLLOWED_S - 1)) is Phase.OBSERVING
-    assert ended(look(undated, FOLLOWED_S)).observed.observed_at is None
-    assert ended(look(undated, FOLLOWED_S + 7000)).observed.observed_at is None
-
-
-def test_holds_of_a_crowd_go_out_together():
-    """As any other hold of many targets."""
-    made = moved(EMPTY, alerted(crowd=True), with_rules=OBSERVES)
-    assert {message.bundle for message in made.document.to_tell} == {"observe_only"}

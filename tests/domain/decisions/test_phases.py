@@ -8,12 +8,11 @@ from msgspec.structs import replace
 from functions.domain.decisions.guards import MAX_NUMBERED
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason, Verdict
 from functions.domain.model.events import Start, StartResult, TimerFired
-from functions.domain.model.incidents import AfterRestart, Document, PastAttempt, QueueState, change
-from functions.domain.model.observations import Execution, Observation, Pause, Unknown
+from functions.domain.model.incidents import AfterRestart, Document, QueueState, change
+from functions.domain.model.observations import Observation, Unknown
 from functions.domain.model.runbooks import Limits, Rules
 from functions.runtime.text import Text
 from tests.support.worlds.scenes import (
-    AHEAD_S,
     MAIL,
     NEW,
     NOW,
@@ -206,24 +205,7 @@ def test_a_start_that_was_not_sent_gives_its_number_back(attempt):
     assert (made.document.incident.attempt, made.document.incident.run.runner_not_after) == (attempt - 1, None)
 
 
-@pytest.mark.parametrize("found", [document(), verifying(), document(incident(Phase.WAITING, attempt=1))])
-def test_an_answer_that_comes_when_nothing_is_being_started_changes_nothing(found):
-    """Another process has gone on from the start, or the incident is over."""
-    assert moved(found, StartResult("inc-1.1", OURS)).document == found
-
-
 # --- starting --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("order", [1, -1])
-def test_of_two_runs_of_one_start_the_first_is_followed(order):
-    """The runner tried again by itself; where its history does not say when one started, that one is the first."""
-    first, second = OURS, execution(12, started=9, ended=None, tag="inc-1.1")
-    made = woken(starting(), NOW + 20, seen(*(first, second)[::order], now=NOW + 20))
-    assert made.document.incident.execution == first
-    undated = replace(second, runner_started_at=None)
-    made = woken(starting(), NOW + 20, seen(*(first, undated)[::order], now=NOW + 20))
-    assert made.document.incident.execution == undated
 
 
 @pytest.mark.parametrize("tag", ["inc-1.2", "inc-1.10", "inc-1.0", "inc-0.1", "inc-2.1", ""])
@@ -243,14 +225,6 @@ def test_a_start_that_is_not_found_is_waited_for_until_its_fence_is_over_by_a_mi
     assert [act.tag for act in starts(late)] == ["inc-1.2"]
     assert late.document.incident is not None
     assert (late.document.incident.attempt, late.document.incident.restarts) == (2, 0)
-
-
-def test_a_refused_start_takes_back_one_restart_only():
-    """Those before it were made."""
-    refused = execution(started=40, ended=41, tag="inc-1.4", status="failed", runner_not_after=RUNNER_NOW + 30)
-    book = rules(runbook(limits=Limits(attempts=5)))
-    made = woken(starting(attempt=4, restarts=3), NOW + 45, seen(refused, now=NOW + 45), book)
-    assert ([act.tag for act in starts(made)], made.document.incident.restarts) == (["inc-1.5"], 3)
 
 
 @pytest.mark.parametrize("attempts", [1, 2])
@@ -463,26 +437,6 @@ def test_restarts_by_hand_that_were_made_for_the_same_alert_count(started, count
     assert (phase(made), made.document.incident.restarts, made.document.incident.run.adopted) == (Phase.RUNNING, counted, True)
     newer = incident(triggers=(trigger(starts_at=NOW - 5000), trigger(fingerprint="fp-2")))
     assert woken(document(newer), NOW, seen(running, earlier)).document.incident.restarts == counted
-
-
-@pytest.mark.parametrize(("due", "expected"), [(NOW + 10, NOW + 10), (NOW + 30, NOW + 15), (NOW - 10, NOW + 15)])
-def test_what_is_followed_is_checked_after_every_or_when_it_was_due_anyway(due, expected):
-    """A `due` that has come is no time to check."""
-    made = moved(starting(due=due), StartResult("inc-1.1", OURS))
-    assert (made.document.incident.due, made.document.incident.looked_at) == (expected, NOW)
-
-
-@pytest.mark.parametrize(
-    ("fresh", "known", "shown"),
-    [(("new",), ("old",), ("new",)), ((), ("old",), ()), (None, ("old",), ("old",)), (None, None, None)],
-)
-def test_the_end_of_the_log_is_the_last_that_could_be_read(fresh, known, shown):
-    """An empty log is one, too."""
-    found = replace(RUNNING, incident=change(RUNNING.incident, tail=known))
-    made = woken(found, NOW + 15, seen(now=NOW + 15, history=replace(ledger(OURS, now=NOW + 15), tail=fresh)))
-    assert made.document.incident.run.tail == shown
-    unread = woken(found, NOW + 15, seen(now=NOW + 15, history=MISSING))
-    assert unread.document.incident.run.tail == known
 
 
 DOWN = Unknown("Rundeck: no answer")
@@ -702,20 +656,6 @@ def test_recovered_takes_two_looks_every_apart():
     assert made.document.escalated_at is None
 
 
-@pytest.mark.parametrize(("age_s", "due_s"), [(20.0, 15.0), (590.0, 10.0), (599.5, 0.5), (600.0, 15.0), (650.0, 15.0)])
-def test_the_last_check_is_at_the_end_of_within(age_s, due_s):
-    """And not up to `every` later. A queue that joined late is checked after that as often as before."""
-    found = verifying(ended=-age_s, began_at=NOW - 900)
-    found = replace(
-        found,
-        incident=replace(
-            found.incident, queues=(QueueState(MAIL, "mail", NOW - min(age_s, 599), after=AfterRestart(moved_at=RUNNER_NOW - 1)),)
-        ),
-    )
-    made = woken(found, NOW, seen(mail=ill(NOW)))
-    assert (phase(made), made.document.due) == (Phase.VERIFYING, NOW + due_s)
-
-
 def test_an_adopted_restart_is_told_once():
     """Somebody's own restart recovers the queue: one message a channel, and nothing for the alert's repeat."""
     by_hand = replace(OURS, tag="")
@@ -740,32 +680,6 @@ def test_a_queue_without_movement_for_patience_gets_the_next_attempt():
     assert [one.how for one in made.document.incident.tries] == ["stuck"]
 
 
-def test_what_was_followed_before_says_nothing_of_the_restart_that_is_adopted():
-    """Its chain and the end of its log are another run's."""
-    found = at_looks(ill, 20, 60, 100, found=verifying(tail=("ours",))).document
-    first = execution(started=-30, ended=-20, tag="inc-1.1")
-    by_hand = execution(8, started=100, ended=110, user="anna")
-    history = replace(ledger(by_hand, first, now=NOW + 120), followed=first, tail=("ours",))
-    made = woken(found, NOW + 120, seen(now=NOW + 120, history=history))
-    assert (made.document.incident.execution, made.document.incident.run.tail) == (by_hand, None)
-
-
-def test_a_restart_by_somebody_else_counts_though_a_start_of_ours_was_refused_after_it():
-    """What the job refused restarted nothing, so its end says nothing about who restarted last."""
-    first = execution(started=-30, ended=-20, tag="inc-1.1")
-    late = execution(8, started=111, ended=112, tag="inc-1.2", status="failed", runner_not_after=RUNNER_NOW + 30)
-    by_hand = execution(9, started=100, ended=111, user="anna")
-    begun = starting()
-    assert begun.incident is not None
-    tries = (PastAttempt("inc-1.1", first, "stuck"),)
-    found = replace(begun, incident=replace(begun.incident, attempt=2, restarts=1, tries=tries))
-    book = runbook(limits=Limits(attempts=3))
-    made = woken(found, NOW + 120, seen(by_hand, late, first, now=NOW + 120), rules(book))
-    assert starts(made) == []
-    assert made.document.incident is not None
-    assert (made.document.incident.execution, made.document.incident.run.adopted) == (by_hand, True)
-
-
 def test_attempts_used_up_escalate_with_mention():
     """The card goes to both kinds of channels, calls somebody, and carries what Rundeck wrote last."""
     book = runbook(limits=Limits(attempts=1), mention=("<users/all>",))
@@ -775,27 +689,6 @@ def test_attempts_used_up_escalate_with_mention():
     card = made.document.to_tell[0].card
     assert (card.mention, card.evidence) == (("<users/all>",), ("connection refused",))
     assert made.document.escalated_at == NOW + 100
-
-
-@pytest.mark.parametrize(
-    ("look", "code"),
-    [
-        ({"pause": Pause("x")}, Reason.PAUSED),
-        (
-            {
-                "history": ledger(
-                    *(execution(n, started=-90.0 * n, ended=-80.0 * n, tag=f"t.{n}") for n in (1, 2, 3)), now=NOW + 100
-                )
-            },
-            Reason.TOO_MANY_RESTARTS,
-        ),
-    ],
-)
-def test_a_guard_that_holds_between_attempts_escalates(look, code):
-    """After a restart that did not help, a hold is the end, and people take over."""
-    found = at_looks(ill, 20, 60).document
-    made = woken(found, NOW + 100, seen(now=NOW + 100, **look))
-    assert last(made) == (Ending.ESCALATED, code)
 
 
 def test_a_slow_drain_is_told_once_and_waited_for():
@@ -856,15 +749,3 @@ def test_at_the_end_of_within_what_is_not_proven_escalates(mail, code):
     assert last(made) == (Ending.ESCALATED, code)
     said = "the queue could not be read" if code else "not recovered within 10 min"
     assert said in str(made.document.to_archive[-1].incident.detail)
-
-
-@pytest.mark.parametrize("ahead_s", [-500.0, 0.0, 500.0])
-def test_a_clock_that_disagrees_changes_no_verification(ahead_s):
-    """Ages are by the runner's clock throughout."""
-    run = Execution("7", "", "succeeded", NOW + ahead_s - 30, NOW + ahead_s - 20, "inc-1.1")
-    found = document(incident(Phase.VERIFYING, restarts=1, attempt=1, execution=run, runner_ahead_s=AHEAD_S))
-    made = woken(found, NOW, seen(mail=well(), history=replace(ledger(run), runner_now=NOW + ahead_s)))
-    assert made.document.incident is not None
-    assert made.document.incident.looked_at == NOW
-    early = replace(ledger(run), runner_now=NOW + ahead_s - 1)
-    assert woken(found, NOW, seen(mail=well(), history=early)).document.due == NOW + 1

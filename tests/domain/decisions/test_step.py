@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from functions.application.serialization import decode, encode
 from functions.domain.decisions.endings import APPROVAL_S
 from functions.domain.decisions.step import step
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.bounds import before_restart
-from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason, Verdict
+from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import (
     Approved,
     Bundled,
@@ -26,8 +25,8 @@ from functions.domain.model.events import (
     Waiting,
     Wake,
 )
-from functions.domain.model.incidents import Document, Escalation, Outcome, QueueState
-from functions.domain.model.observations import Execution, Pause, Slot, Storm, Unknown
+from functions.domain.model.incidents import Document, Escalation, Outcome
+from functions.domain.model.observations import Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Matcher, Restart
 from tests.support.worlds.scenes import (
     MAIL,
@@ -174,15 +173,6 @@ def test_test_alerts_are_told_each_time():
         made = moved(found, alerted(without_target(Reason.TEST_ALERT, test=True), incident=f"test-{press}"), at=NOW + press)
         assert kinds(made.document) == ["test"]
         found = replace(made.document, to_tell=(), due=None)
-
-
-def test_a_zombie_is_told_and_answered_with_its_link():
-    """People have to open it to abort it."""
-    run = execution(ended=None, started=-1900)
-    made = moved(EMPTY, alerted(), seen(run))
-    assert run.url in [url for _, url in made.document.to_tell[0].card.links]
-    assert made.reply is not None
-    assert made.reply.execution == run
 
 
 # --- joins, duplicates, resolved -------------------------------------------------------------------------------------
@@ -397,22 +387,6 @@ DOCUMENTS = {
 }
 
 
-def test_something_new_that_is_bundled_is_tried_sooner_than_what_waits():
-    """Twenty seconds where everything is bundled; else a minute, and never later than what was there."""
-    single = moved(EMPTY, alerted(), seen(pause=Pause("x"))).document
-    crowd = moved(single, alerted(case(fingerprint="fp-2"), incident="inc-2", crowd=True), seen(pause=Pause("x")), NOW + 1)
-    assert crowd.document.due == NOW + 60
-    bundled = moved(EMPTY, alerted(crowd=True), seen(pause=Pause("x"))).document
-    assert bundled.due == NOW + 20
-    both = moved(bundled, alerted(case(fingerprint="fp-2"), incident="inc-2"), seen(pause=Pause("x")), NOW + 1)
-    assert both.document.due == NOW + 20
-    later = replace(single, due=NOW + 500)
-    sooner = moved(later, alerted(case(fingerprint="fp-2"), incident="inc-2", crowd=True), seen(pause=Pause("x")), NOW + 1)
-    assert sooner.document.due == NOW + 61
-    less = moved(later, MessagesDelivered(frozenset({later.to_tell[0].id})), at=NOW + 1)
-    assert less.document.due == NOW + 500
-
-
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_whatever_is_open_after_a_step_has_a_wake_up(name):
     """I2: a wake-up at or after `due` is ordered whenever `due` moves, and `due` exists while anything is open."""
@@ -535,17 +509,6 @@ def test_an_escalation_ends_when_all_its_queues_are_well_whatever_was_held_since
     assert (moved(found, resolved(), seen(mail=well(), post=post)).document.escalated_at is None) == ends
 
 
-def test_an_escalation_is_about_the_target():
-    """Without queues of its own it ends by those that are seen; those of an open incident have to be well, too."""
-    found = replace(ESCALATED, outcomes=(outcome(Ending.ESCALATED, queues=()),))
-    assert moved(found, resolved(), seen(mail=well())).document.escalated_at is None
-    assert moved(found, resolved(), seen(mail=well(), post=sighting())).document.escalated_at is not None
-    open_one = incident(queues=(QueueState(POST, "mail", NOW),), due=NOW)
-    found = replace(ESCALATED, incident=open_one, due=NOW)
-    assert woken(found, NOW, seen(mail=well(), post=sighting())).document.escalated_at is not None
-    assert woken(found, NOW, seen(mail=well(), post=well())).document.escalated_at is None
-
-
 def test_an_escalation_ends_by_a_person_and_by_a_day():
     """Resumed, it is told where it was told, or to all, with who and why; after 24 hours it ends by itself."""
     made = moved(ESCALATED, Resumed("anna", "mended"))
@@ -602,30 +565,6 @@ def test_many_targets_are_told_in_one_message():
     assert len(told) == 2
     assert "service=c" in str(told[1].card.facts)
     assert "service=a" not in str(told[1].card.facts), "another holder has told it"
-
-
-@pytest.mark.parametrize(("after_s", "kept"), [(86399.0, True), (86400.0, False)])
-def test_a_bundle_remembers_for_a_day_what_it_has_told(after_s, kept):
-    """So that a message that is handed over again is not told again."""
-    waiting = {"a@ops": Waiting("ops", "service=a")}
-    first = step(Document("bundle-paused"), Bundled(Reason.PAUSED, frozenset(waiting), waiting), seen(), NOW, rules()).document
-    more = {"b@ops": Waiting("ops", "service=b"), "b@duty": Waiting("duty", "service=b")}
-    made = step(first, Bundled(Reason.PAUSED, frozenset(more), more), seen(), NOW + after_s, rules()).document
-    assert ("a@ops" in made.bundled) == kept
-    assert {name: made.bundled[name] for name in more} == dict.fromkeys(more, NOW + after_s)
-    assert [message.id for message in made.to_tell] == [
-        f"bundle-paused-{NOW:.3f}@ops",
-        *(f"bundle-paused-{NOW + after_s:.3f}@{channel}" for channel in ("ops", "duty")),
-    ]
-
-
-def test_verdicts_and_executions_survive_the_store():
-    """Nested values come back as the types that the core compares by identity."""
-    made = woken(verifying(), NOW, seen(mail=well()))
-    again = decode(Document, encode(made.document), "x")
-    assert again.incident is not None
-    assert again.incident.queues[0].after.verdict is Verdict.RECOVERED
-    assert isinstance(again.incident.execution, Execution)
 
 
 # --- the runner's token ------------------------------------------------------------------------------------------------

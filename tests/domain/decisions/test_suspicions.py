@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from functions.application.observe import NOTHING_SEEN
 from functions.domain.health.proofs import SAMPLE_LATE_S
 from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.incidents import Document, QueueState
@@ -22,7 +21,6 @@ from tests.support.worlds.scenes import (
     kinds,
     moved,
     phase,
-    resolved,
     seen,
     sighting,
     wakes,
@@ -86,14 +84,6 @@ def test_a_suspicion_of_a_queue_that_moves_costs_one_check(moving):
     assert made.document == replace(EMPTY, target=TARGET, passed={"2027-01-15": 1})
     assert not made.acts
     assert actions(made) == (Action.HELD, Reason.SYMPTOM_GONE)
-
-
-def test_a_suspicion_that_resolves_is_counted_without_a_check():
-    """The rule says itself that the queue moves; the wake-up that exists finds nothing to do."""
-    waiting = moved(EMPTY, suspected(), seen(mail=still(20))).document
-    gone = moved(waiting, resolved(labels=SUSPECTED), NOTHING_SEEN, NOW + 10)
-    assert (gone.acts, gone.document) == ((), replace(EMPTY, target=TARGET, passed={"2027-01-15": 1}))
-    assert woken(gone.document, waiting.due or 0.0, NOTHING_SEEN).document == gone.document
 
 
 # --- what people are told all the same -------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
-from functions.domain.health.looks import CURVE_POINTS, judge_health, note_snapshot
+from functions.domain.health.looks import judge_health, note_snapshot
 from functions.domain.model.codes import Health, Proof
 from functions.domain.model.incidents import Looks, QueueState
 from functions.domain.model.observations import Holder, QueueSnapshot, Unknown
@@ -124,13 +124,6 @@ def test_people_are_told_why(seen, health, why):
     assert (judged.health, str(judged.why)) == (health, why)
 
 
-@pytest.mark.parametrize(("for_s", "expected"), [(5.0, Health.WELL), (30.0, Health.WELL)])
-def test_a_for_shorter_than_two_samples_looks_back_ten_seconds_all_the_same(for_s, expected):
-    """Less says nothing about a queue that works."""
-    judged, _ = judge_health(replace(SYMPTOM, for_s=for_s), sampled(STILL, [*FLAT[:24], 9, 9]), WATCHED, NOW)
-    assert judged.health is expected
-
-
 # --- the figures that people see ----------------------------------------------------------------------------------------------
 
 
@@ -147,15 +140,6 @@ def test_the_curve_begins_with_what_the_broker_kept():
     assert curve(replace(seen, depth=60), first).curve == first.curve
     assert curve(replace(seen, at=NOW + 15, depth=40), first).curve == (*first.curve, (NOW + 15, 40))
     assert curve(bare(50)).curve == ((NOW, 50),)
-
-
-def test_a_full_curve_gives_up_every_other_point_of_its_older_half():
-    """What is recent stays as it was."""
-    points = tuple((NOW + n, n) for n in range(CURVE_POINTS))
-    full = replace(WATCHED, curve=points[:-1])
-    assert curve(bare(119, NOW + 119), full).curve == points
-    over = curve(bare(120, NOW + 120), replace(WATCHED, curve=points)).curve
-    assert over == (*points[:60:2], *points[60:], (NOW + 120, 120))
 
 
 # --- the oldest message ----------------------------------------------------------------------------------------------------

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.decisions.guards import GuardContext, Kind, decide, delivery_limit
+from functions.domain.decisions.guards import GuardContext, Kind, decide
 from functions.domain.health.losses import count_lost
-from functions.domain.model.codes import Ending, Mode, Phase, Reason
+from functions.domain.model.codes import Ending, Phase, Reason
 from functions.domain.model.events import Approved, Start
 from functions.domain.model.incidents import Document, change
-from functions.domain.model.observations import Holder, QueueSnapshot, Returns, Unknown
+from functions.domain.model.observations import Holder, QueueSnapshot, Returns
 from tests.support.worlds.scenes import (
     NEW,
     NOW,
@@ -26,7 +26,6 @@ from tests.support.worlds.scenes import (
     moved,
     phase,
     rules,
-    runbook,
     seen,
     sighting,
     verifying,
@@ -125,19 +124,6 @@ def test_without_an_address_for_the_link_it_is_held() -> None:
     assert (made.reply.reason, kinds(made.document)) == (Reason.AWAITING_APPROVAL, ["held"])
 
 
-def test_an_observing_runbook_asks_nobody() -> None:
-    """It would not have restarted anything."""
-    observing = rules(runbook(mode=Mode.OBSERVE), public_url="https://unstick.example.com")
-    assert asked(USED_UP, observing).reason is Reason.OBSERVE_ONLY
-
-
-def test_a_queue_that_can_not_be_seen_costs_nothing() -> None:
-    """Another guard holds there."""
-    what = seen(mail=Unknown("no answer"))
-    found = incident()
-    assert delivery_limit(GuardContext(ASKING, runbook(), document(found), found, what, NOW)) is None
-
-
 def test_a_person_s_approval_goes_on() -> None:
     """They have read what it may cost."""
     what = seen(mail=holding(HELD, returns=USED_UP))
@@ -199,15 +185,3 @@ def test_dead_letters_are_called_that() -> None:
     """They can be found in their queue."""
     _, card = recovered(1, DEAD_LETTERED)
     assert "mail.delivery: 1 message was dead-lettered by the broker: delivery limit 1" in card.text
-
-
-def test_earlier_restarts_of_the_incident_count_too() -> None:
-    """Each is counted by its own figures."""
-    _, card = recovered(0, lost=4)
-    assert "mail.delivery: 4 messages were dropped by the broker: delivery limit 1" in card.text
-
-
-def test_where_nothing_is_missing_no_action_is_needed() -> None:
-    """As ever."""
-    _, card = recovered(0)
-    assert card.headline.startswith("No action needed: ")

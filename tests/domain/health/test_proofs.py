@@ -209,15 +209,6 @@ def test_messages_that_expire_while_others_come_are_not_unserved():
     assert judge(SYMPTOM, expiring, Trust()).health is not Health.ILL
 
 
-def test_what_left_before_it_stood_still_does_not_matter():
-    """The consumer worked until 40 s ago and is gone: at the end of `for` it is 60 s."""
-    fell = tuple((at, 5 if NOW - at <= 40 else 7) for at, _ in flat(5))
-    waits = still(ready=5, unacked=0, consumers=0, depth_samples=fell)
-    assert judge(SYMPTOM, waits, Trust()).again_in_s == 21.0
-    counted = replace(waits, at=NOW + 3.0)
-    assert judge(SYMPTOM, counted, Trust()).again_in_s == 18.0, "the newest sample is 3 s old"
-
-
 @pytest.mark.parametrize("trust", [Trust(steady_s=59.0), Trust(steady_s=0.0)])
 def test_a_node_that_left_or_came_begins_the_clock_anew(trust):
     """Its samples of all times went with it, so what is left shows no work."""
@@ -230,13 +221,6 @@ def test_a_consumer_that_may_be_new_is_waited_for_without_channels():
     first = judge(SYMPTOM, seen, Trust())
     assert (first.health, first.again_in_s) == (Health.UNSURE, 10.0)
     assert judge(SYMPTOM, seen, Trust(same_consumers_s=10.0)).health is Health.ILL
-
-
-def test_what_should_pass_within_seconds_is_told_after_half_a_minute():
-    """A page that is slow each time, say: people hear what is slow, not at the end of `verify.within`."""
-    slow = still(ready=5, unacked=0, blind=LATE)
-    assert judge(SYMPTOM, slow, Trust(unsure_s=29.0)).health is Health.UNSURE
-    assert judge(SYMPTOM, slow, Trust(unsure_s=30.0)).health is Health.UNKNOWN
 
 
 def test_a_queue_that_pauses_is_well_once_it_has_moved_for_three_times_for():
@@ -264,10 +248,3 @@ def test_consumers_whose_work_nobody_counts_are_stuck_only_where_nothing_changes
     """AMQP 1.0 and MQTT on RabbitMQ 4.x."""
     counted = replace(seen, uncounted=True, deliveries=None, acks=None, ack_samples=())
     assert judge(SYMPTOM, counted, Trust(same_consumers_s=60.0)).health is expected
-
-
-def test_an_incident_remembers_that_a_queue_had_a_consumer():
-    """After a restart of the broker its counters are gone."""
-    gone = still(ready=5, unacked=0, consumers=0, deliveries=None, history=QueueHistory(flat(5), flat(0)))
-    assert judge(SYMPTOM, gone, Trust()).health is Health.NEVER_CONSUMED
-    assert judge(SYMPTOM, gone, Trust(consumed=True)).proof is Proof.UNATTENDED

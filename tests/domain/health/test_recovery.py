@@ -149,36 +149,6 @@ def test_figures_that_are_behind_count_at_their_own_time(looks, verdict, proven)
     ) == proven
 
 
-def test_figures_that_are_behind_show_movement_between_samples_only():
-    """The same sample again is no standstill, and no movement."""
-    first, again = replace(LATE, depth=50), replace(LATE, depth=50, behind_s=27.0)
-    watched = looked((22.0, first), (37.0, again), (52.0, replace(LATE, depth=40)))
-    assert (watched.after.verdict, watched.after.moved_at) == (Verdict.DRAINING, NOW + 10.0)
-
-
-def test_the_newest_sample_tells_whether_figures_were_seen_before():
-    """Older ones stay in the answer for a while."""
-    shown = replace(sighting(0, at=NOW, ids=NEW), behind_s=5.0, depth_samples=((NOW - 60.0, 9), (NOW - 5.0, 0)))
-    first = judge_recovery(BOOK, shown, WATCHED, Since(30.0, NOW))
-    newer = replace(shown, at=NOW + 15.0, depth_samples=((NOW - 60.0, 9), (NOW - 5.0, 0), (NOW + 10.0, 0)))
-    assert judge_recovery(BOOK, newer, first, Since(45.0, NOW + 15.0)).after.looked_at == NOW + 10.0
-
-
-def test_a_sample_that_was_seen_before_is_known_by_its_time():
-    """Between two machines whose clocks differ the check looks like a new one. A stored time is equal, and another object."""
-    shown = replace(sighting(0, at=NOW, ids=NEW), behind_s=5.0, depth_samples=((NOW - 5.0, 0),))
-    first = judge_recovery(BOOK, shown, WATCHED, Since(30.0, NOW))
-    stored = replace(first, after=replace(first.after, sample_at=float(str(first.after.sample_at))))
-    assert judge_recovery(BOOK, replace(shown, at=NOW + 15.0), stored, Since(45.0, NOW + 15.0)) == stored
-
-
-def test_unacknowledged_messages_that_fall_back_to_ready_are_no_movement():
-    """The old consumer dies and its messages become ready: the depth, of both, stays."""
-    held = replace(sighting(50), ready=0, unacked=50)
-    back = replace(sighting(50, ids=NEW), ready=50, unacked=0)
-    assert looked((2.0, held), (20.0, back), (120.0, back)).after.verdict is Verdict.STUCK
-
-
 def test_without_statistics_consumers_are_inferred_from_movement_only():
     """Nobody can see them; but who takes messages after the restart's end is there."""
     assert looked((20.0, bare(0)), (35.0, bare(0))).after.verdict is None
@@ -190,22 +160,6 @@ def test_without_statistics_consumers_are_inferred_from_movement_only():
 def test_without_statistics_nothing_recovers_within_ten_seconds(age_s, verdict):
     """I5: what fell so soon may have been taken by the old consumer on its way out."""
     assert looked((4.0, bare(50)), (age_s, bare(0))).after.verdict is verdict
-
-
-def test_well_is_counted_without_interruption():
-    """`well_at` is the first of the looks that all were well; one that was not, or not seen, begins anew."""
-    good, bad = sighting(0, ids=NEW), sighting(3, ids=NEW)
-    assert looked((20.0, good), (35.0, good)).after.well_at == NOW + 20.0
-    assert looked((20.0, good), (35.0, bad), (50.0, good)).after.well_at == NOW + 50.0
-    assert looked((20.0, good), (35.0, Unknown("down")), (50.0, good)).after.well_at == NOW + 50.0
-
-
-def test_a_queue_that_joined_late_has_its_own_patience():
-    """Its looks are counted from when it joined, not from the end of the restart."""
-    watched = replace(WATCHED, joined_at=NOW + 300.0)
-    for age_s, verdict in ((320.0, None), (419.0, None), (420.0, Verdict.STUCK)):
-        watched = judge_recovery(BOOK, sighting(50, at=NOW + age_s), watched, Since(age_s, NOW + age_s))
-        assert watched.after.verdict is verdict
 
 
 def test_a_queue_that_joined_late_is_not_stuck_by_figures_of_before_its_patience_is_over():
@@ -249,13 +203,6 @@ def test_well_is_few_messages_and_enough_consumers(depth, consumers, good):
     assert is_well(Recovered(max_messages=5 if depth else 0, min_consumers=1), depth, consumers) is good
 
 
-@pytest.mark.parametrize(("at_least", "verdict"), [(0, Verdict.RECOVERED), (1, None)])
-def test_an_empty_queue_without_statistics_is_well_only_where_nobody_is_asked_for(at_least, verdict):
-    """Empty from the first look on proves no consumer; `min_consumers: 0` asks for none."""
-    book = runbook(recovered=Recovered(min_consumers=at_least))
-    assert judge_recovery(book, bare(0), WATCHED, Since(20.0, NOW)).after.verdict is verdict
-
-
 @pytest.mark.parametrize(
     ("moved", "consumers", "at_least", "counts"),
     [
@@ -276,15 +223,6 @@ def test_the_curve_stays_small_and_keeps_its_end():
     assert len(watched.curve) <= CURVE_POINTS
     assert watched.curve[-1] == (NOW + 419.0, 101)
     assert list(watched.curve) == sorted(watched.curve)
-
-
-def test_movement_is_dated_to_the_look_before_it_on_one_clock():
-    """Two machines look, the second one's clock 45 s ahead: what moved between is as old as the first look, not younger."""
-    first = judge_recovery(BOOK, sighting(50, at=NOW), WATCHED, Since(20.0, NOW))
-    ahead_at = NOW + 72.0 + 45.0
-    second = judge_recovery(BOOK, sighting(40, at=ahead_at), first, Since(92.0, ahead_at, -45.0))
-    assert second.after.moved_at == NOW
-    assert not is_moving(BOOK, second, NOW + BOOK.verify.patience_s)
 
 
 @pytest.mark.parametrize("behind_s", [0.0, 5.0])
@@ -421,13 +359,6 @@ def test_a_queue_whose_oldest_message_hung_is_well_once_another_is_the_oldest(he
     assert (first.after.verdict is Verdict.RECOVERED) is well
     moved = replace(first, after=replace(first.after, moved_at=NOW + age_s))
     assert is_moving(BOOK, moved, NOW + age_s) is (head_at != NOW - 901.0)
-
-
-def test_a_queue_whose_oldest_message_hung_is_not_well_without_its_page():
-    """Nobody knows which message is the oldest then."""
-    watched = replace(WATCHED, proof=Proof.OLDEST, before=sighting(40, head_at=NOW - 901.0))
-    blind = replace(bare(40), at=NOW + 20.0, blind=Unknown("the page"))
-    assert judge_recovery(BOOK, blind, watched, Since(20.0, NOW + 20.0)).after.verdict is None
 
 
 @pytest.mark.parametrize(
