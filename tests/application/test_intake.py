@@ -95,16 +95,6 @@ def test_an_incidents_id_is_its_start_and_what_it_is_about():
 # --- at once or later --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("targets", "later"), [(1, 0), (10, 0), (11, 1), (12, 2)])
-def test_ten_targets_are_decided_at_once(targets, later):
-    """One more makes it a crowd, whose holds go out together."""
-    ports = Memory(mail=well)
-    found = handle_notification(ports, [of_target(n) for n in range(targets)], ports.budget())
-    assert [reply.action for reply in found.replies] == [Action.HELD] * (targets - later) + [Action.DEFERRED] * later
-    assert sum(map(len, lists(ports))) == later
-    assert {bool(ports.document(f"key-{n}").to_tell) for n in range(targets - later)} == {later > 0}
-
-
 def test_a_notification_has_a_thousand_targets_at_most():
     """Of all others people are told in one message an hour; they take no place of those that are decided."""
     ports = Memory(mail=well)

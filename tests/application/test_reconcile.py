@@ -14,7 +14,6 @@ from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import name_queue
 from functions.application import intake, reconcile
-from functions.application.observe import observe
 from functions.domain.decisions import matching
 from functions.domain.model.alerts import Alert, MatchedAlert
 from functions.domain.model.codes import VERSION, Action, Ending, Mode, Phase, Reason
@@ -216,33 +215,6 @@ def test_the_world_is_looked_at_only_where_something_is_decided(found, event, lo
     assert ("load storm" in ports.names) is looks
 
 
-def test_patterns_of_the_configuration_mask_the_log_of_a_run():
-    """`mask` in unstick.yaml: what is a secret in evidence is one there too."""
-    ports = Memory()
-    ports.rules = replace(ports.rules, mask=("customer [0-9]+",))
-    read = ports.look
-    ports.look = lambda target, **named: replace(read(target, **named), tail=("customer 4711", "waits"))
-    seen, _ = observe(ports, ESCALATED, TimerFired(), ports.budget(60.0))
-    assert seen.ledger.tail == ("***", "waits")
-
-
-@pytest.mark.parametrize(("seconds", "limit_s"), [(8.0, 4.0), (60.0, 10.0)])
-def test_a_look_may_take_half_of_the_time(seconds, limit_s):
-    """And ten seconds at most, so that there is time to save and to act."""
-    ports, limits = Memory(), []
-    read = ports.look
-
-    def noted(target, **named):
-        limits.append(named["timeout_s"])
-        return read(target, **named)
-
-    ports.look = noted
-    advance(ports, seconds=seconds)
-    ports.clock += 20.0
-    advance(ports, TimerFired(), seconds=seconds)
-    assert limits == [pytest.approx(limit_s, abs=0.1)] * 2
-
-
 @pytest.mark.parametrize(("left_s", "tries"), [(0.05, 2), (8.0, 3)])
 def test_a_conflict_is_tried_again_while_there_is_time(left_s, tries):
     """Another process makes progress meanwhile. Without time it is late, and left to the scheduler."""
@@ -276,32 +248,6 @@ def test_whoever_moves_a_due_that_has_come_posts_what_waited_for_it(due, event, 
     ports.put("pause", Pause("x", "anna", NOW))
     advance(ports, event)
     assert [card.kind for _, card in ports.posts] == posted
-
-
-def test_a_wake_up_for_a_document_that_is_not_there_does_no_harm():
-    """Any number of wake-ups, for anything, at any time."""
-    ports = Memory()
-    for _ in range(3):
-        assert advance(ports, TimerFired()) is None
-    assert (ports.bodies, ports.wakes, set(ports.names)) == ({}, [], {f"load {KEY}"})
-
-
-def test_a_wake_up_names_a_target_and_when_it_is_due():
-    """Everything else is looked up when it comes."""
-    ports = Memory()
-    advance(ports)
-    assert [content for _, content in ports.wakes] == [{"target": KEY, "due": at} for at, _ in ports.wakes]
-    assert min(at for at, _ in ports.wakes) > NOW
-
-
-def test_every_alert_is_answered_with_its_incident():
-    """200 with each incident's id, action and reason, whatever the incident is doing just then."""
-    ports = Memory()
-    advance(ports)
-    for after_s in (1.0, 20.0, 15.0, 15.0, 15.0):
-        ports.clock += after_s
-        found = notify(ports, case(fingerprint=f"fp-{after_s}"))
-        assert [reply.incident for reply in found.replies] == ["inc-1"]
 
 
 # --- the moment of acting --------------------------------------------------------------------------------------------
@@ -631,15 +577,6 @@ def test_what_a_slow_chat_took_is_not_posted_again():
     )
 
 
-def test_what_belongs_to_no_incident_opens_no_thread():
-    """The second press of Test is read in the channel, not below the first."""
-    ports = Memory()
-    notify(ports, MatchedAlert(alert(), None, None, None, Reason.TEST_ALERT))
-    (key,) = (key for key in ports.bodies if key.startswith("alert-"))
-    assert [card.kind for _, card in ports.posts] == ["test"]
-    assert dict(ports.document(key).threads) == {}
-
-
 def test_messages_of_one_incident_go_into_one_thread():
     """What a channel gave for the first message comes back with the next."""
     ports = Memory()
@@ -791,18 +728,6 @@ def test_the_holds_of_many_targets_go_out_as_one_message():
     assert not any(ports.document(f"key-{n}").open for n in range(8))
 
 
-def test_a_document_whose_holds_have_several_reasons_is_in_several_bundles():
-    """Its messages of one are not taken for those of another."""
-    ports = Memory(rules=rules(runbook(notify=("ops",), escalate=())))
-    card = Card("held", "plan", "it was held")
-    waiting = tuple(Message(f"m-{code}@ops", "ops", card, code, f"of {code}") for code in ("paused", "frozen", "stale_alert"))
-    ports.put(KEY, Document(KEY, TARGET, to_tell=waiting, due=NOW))
-    advance(ports, TimerFired())
-    bundled = {key: set(ports.document(key).bundled) for key in ports.bodies if key.startswith("bundle-")}
-    assert bundled == {f"bundle-{code.replace('_', '-')}": {f"m-{code}@ops"} for code in ("paused", "frozen", "stale_alert")}
-    assert ports.document(KEY).to_tell == ()
-
-
 def test_a_document_that_can_not_be_read_keeps_no_bundle_back():
     """One of a newer release, after a rollback: the others' message goes out all the same, with those listed behind it."""
     ports = Memory()
@@ -815,22 +740,6 @@ def test_a_document_that_can_not_be_read_keeps_no_bundle_back():
     for number in range(3):
         reconcile.advance(ports, f"alert-{number}", TimerFired(), ports.budget(60.0))
     assert told_kinds(ports) == {"everybody": ["bundle"]}
-
-
-def test_a_bundle_of_runbooks_that_only_observe_calls_nobody():
-    """Whatever it is about; one of them that acts, and people are called."""
-    for mode, urgency in ((Mode.OBSERVE, "plan"), (Mode.AUTO, "act")):
-        books = [runbook(name=f"book-{n}", mode=mode if n else Mode.OBSERVE, mention=("@x",)) for n in range(2)]
-        ports = Memory(rules=rules(*books))
-        ports.put("pause", Pause("x", "anna", NOW))
-        for n, book in enumerate(books):
-            made = MatchedAlert(alert(fingerprint=f"fp-{n}"), book, replace(TARGET, key=f"key-{n}"), MAIL)
-            reconcile.advance(ports, f"key-{n}", AlertsReceived((made,), f"inc-{n}", crowd=True), ports.budget())
-        ports.clock += 21.0
-        for n in range(2):
-            reconcile.advance(ports, f"key-{n}", TimerFired(), ports.budget(60.0))
-        bundled = {channel: (card.urgency, card.mention) for channel, card in ports.posts if card.kind == "bundle"}
-        assert bundled["ops"] == (urgency, ("@x",) if urgency == "act" else ())
 
 
 def test_a_bundle_counts_alerts_of_one_rule_and_tells_them_apart():

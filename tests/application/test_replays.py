@@ -17,7 +17,7 @@ from functions.domain.model.incidents import Document, Outcome
 from functions.domain.model.observations import Pause
 from tests.support.unstick_process import alert, notification, signed
 from tests.support.worlds.one_machine import Place, stuck
-from tests.support.worlds.scenes import NOW, TARGET, alerted, case, document, execution, incident, moved, resolved, seen, trigger
+from tests.support.worlds.scenes import NOW, TARGET, alerted, case, document, execution, incident, moved, seen, trigger
 
 pytestmark = pytest.mark.usefixtures("patient_code")
 
@@ -74,23 +74,6 @@ def test_a_copy_speaks_of_the_held_incident_that_its_alert_came_to():
     for is_open in (None, running):
         found = document(is_open, outcomes=(held,), requests={"r1": NOW + 600})
         assert answer_to_copy(found) == ("inc-1", None)
-
-
-def test_a_copy_speaks_of_the_open_incident_that_its_alert_came_to_after_one_that_was_held():
-    """It was held, and Grafana's repeat opened the incident that restarts now."""
-    held = Outcome("inc-1", Ending.HELD, Reason.PAUSED, NOW - 100, (to_alert_ref(case()),))
-    running = incident(Phase.RUNNING, id="inc-2", execution=execution(8, ended=None), due=NOW + 60)
-    found = document(running, outcomes=(held,), requests={"r1": NOW + 600})
-    assert answer_to_copy(found) == ("inc-2", running.execution)
-
-
-def test_a_copy_fires_nothing_that_is_resolved():
-    """The firing notification again, after the one that called it resolved."""
-    first = moved(EMPTY, replace(alerted(), origin=Origin("r1", NOW + 600)))
-    over = moved(first.document, resolved())
-    again = moved(over.document, replace(alerted(), origin=Origin("r1", NOW + 600)))
-    assert again.document == over.document
-    assert again.document.incident.triggers[0].resolved_at is not None
 
 
 def test_what_can_be_let_in_no_longer_is_forgotten():

@@ -146,29 +146,6 @@ def test_weeks_are_counted_from_the_first_incident_of_the_present_run(mail: Stuc
     assert (spent.month.by_unstick, spent.weeks_open) == (2, 14)
 
 
-def test_a_fresh_start_claims_nothing_that_nobody_looked_at(mail: StuckMail) -> None:
-    """No alert ever came, so no target is known, and people may have restarted what they liked."""
-    mail.rundeck.run_by_hand({"service": "mail-delivery"})
-    found = post(mail.ports)
-    assert [(gap.lack, gap.about) for gap in found.cost.gaps] == [
-        (MissingData.ARCHIVE_EMPTY, ""),
-        (MissingData.HISTORY_UNASKED, "mail-delivery"),
-    ]
-    assert "nothing had to be restarted" not in found.card.headline
-
-
-def test_a_target_that_needs_no_label_is_asked_for_without_any_alert(mail: StuckMail) -> None:
-    """Its options stand in the configuration, so its history can be read at once."""
-    config = mail.ports.config
-    book = config.rules.runbooks["mail-delivery"]
-    fixed = replace(book, restart=replace(book.restart, options={"service": "mail-delivery"}, allow={}))
-    mail.ports = Adapters(replace(config, runbooks=(fixed,)))
-    mail.rundeck.run_by_hand({"service": "mail-delivery"})
-    found = report.compose(mail.ports, time.time(), 7)[0]
-    assert [(one.runbook, one.month.by_hand) for one in found.runbooks] == [("mail-delivery", 1)]
-    assert MissingData.HISTORY_UNASKED not in {gap.lack for gap in found.gaps}
-
-
 def test_what_is_broken_is_left_out_and_said(mail: StuckMail) -> None:
     """A record of garbage and one of a newer release are counted as unread; the rest stands."""
     restarted(mail)

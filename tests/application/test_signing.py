@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import string
 
 import pytest
@@ -59,14 +58,6 @@ def test_a_strange_signature_is_401():
     )  # fmt: skip
 
 
-def test_every_changed_character_is_401():
-    """One character changed, wherever it stands, and the payload counts no more."""
-    payload = signing.sign((NEW,), {"v": FIRST_VERSION, "target": "t-0123456789"})
-    for place, there in enumerate(payload[:-1]):  # the last one holds two bits that mean nothing
-        changed = payload[:place] + ("A" if there != "A" else "B") + payload[place + 1 :]
-        assert refused(lambda changed=changed: signing.verify_payload((NEW,), changed))[0] == 401
-
-
 @pytest.mark.parametrize(
     "payload", ["", ".", "..", "a", "a.b", ".a.b", "\ud800", "配送.x", "\x00" * 9, "=" * 40, "." + "A" * 4000 + ".B"]
 )
@@ -74,14 +65,6 @@ def test_hostile_payloads_are_401(payload):
     """Whatever is sent, the answer is 401 and never a crash; approval links likewise, with 403."""
     assert refused(lambda: signing.verify_payload((NEW, FORMER), payload))[0] == 401
     assert refused(lambda: signing.read_approval((NEW, FORMER), payload, NOW))[0] == 403
-
-
-def test_random_payloads_are_401():
-    """A thousand texts of chance: none crashes, none passes."""
-    chance = random.Random(7)
-    for _ in range(1000):
-        text = "".join(chance.choices(string.printable + "é.", k=chance.randrange(80)))
-        assert refused(lambda text=text: signing.verify_payload((NEW,), text))[0] == 401
 
 
 @pytest.mark.parametrize(
@@ -147,11 +130,3 @@ def test_a_former_key_that_cannot_be_read_matters_only_if_it_is_needed(monkeypat
     assert signing.verify_payload((NEW, missing), newest)["target"] == "a"
     with pytest.raises((Denied, Unavailable)):
         signing.verify_payload((NEW, missing), former)
-
-
-def test_a_hundred_deferred_targets_fit_into_a_task():
-    """A list of 100 targets with large alerts stays far below Cloud Tasks' 1 MB."""
-    labels = {f"label_{n}": "".join(random.Random(n).choices(string.ascii_letters, k=40)) for n in range(30)}
-    alerts = [{"fingerprint": f"{n:016x}", "labels": {**labels, "queue": f"q-{n}"}} for n in range(100)]
-    entries = [{"incident": f"i-{n}", "alerts": [alert]} for n, alert in enumerate(alerts)]
-    assert len(signing.sign((NEW,), {"v": FIRST_VERSION, "deferred": entries})) < 300_000

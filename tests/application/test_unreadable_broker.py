@@ -60,18 +60,6 @@ def test_a_slow_answer_decides_nothing_and_is_told_within_a_minute(
     assert f"mail.delivery: {why}" in said(place)
 
 
-@pytest.mark.long
-def test_a_page_of_twelve_seconds_in_real_time(place: Place) -> None:
-    """With the time that a wake-up really gives."""
-    place.rabbit.broken["page"] = 12.0
-    place.alerted("mail")
-    for _ in range(4):
-        place.later(15.0)
-        all_delivered(place)
-    assert place.restarts() == 0
-    assert "mail.delivery: the queue's page can't be read" in said(place)
-
-
 @pytest.mark.parametrize("readable", [True, False])
 def test_an_alarm_of_the_broker_is_named(place: Place, *, readable: bool) -> None:
     """Publishers are blocked: whoever restarts the consumers should know. Also where the queue can't be judged."""

@@ -47,23 +47,7 @@ def test_causes_as_ticket(here: Line) -> None:
     assert "- `worker * hangs in send (mailer.py:212)` – in 6 of 7 incidents" in text
 
 
-def test_few_incidents_say_nothing(here: Line) -> None:
-    assert "Can't tell from 2 incidents what they have in common." in here.run("causes", "--days", "35", code=0).stdout
-
-
 def test_nothing_to_compare(here: Line) -> None:
     """Neither an error nor an empty page; only a ticket can't be written."""
     assert here.run("causes", "--days", "1", code=0).stdout.startswith("no incident ended since 20")
     assert "no incident to write a ticket about" in here.run("causes", "--days", "1", "--ticket", code=1).stderr
-
-
-def test_an_unknown_runbook_is_named(here: Line) -> None:
-    assert "there is no runbook mial" in here.run("causes", "--runbook", "mial", code=2).stderr
-
-
-def test_the_report_says_it_in_short(here: Line) -> None:
-    began = time.time() // 86400 * 86400 - 20 * 86400 + 9.2 * 3600
-    for place, day in enumerate([1, 4, 6, 9, 17]):
-        one = record(began + day * 86400, 50 + place)
-        here.ports.store.archive(archive_path(one), encode(one), timeout_s=5)
-    assert "mail, in common: 5 of 5 began from 09:00 to 10:00" in here.run("report", code=0).stdout

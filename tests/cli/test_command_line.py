@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import click
 import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
@@ -20,31 +19,15 @@ from functions.domain.model.codes import Phase
 from functions.domain.model.incidents import Document, Incident
 from tests.cli.line import Line
 from tests.support.unstick_process import SIGNING_KEY, configuration, runbook
-from unstick import __main__, output
+from unstick import output
 from unstick.main import command_line
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ["check", "simulate", "send", "drill", "status", "incident", "approve", "ack", "pause", "resume", "report", "causes"]
-
-
-def test_help_names_every_command_in_the_order_of_a_days_work() -> None:
-    """`--help` lists the commands as one needs them, not by the alphabet."""
-    result = CliRunner().invoke(command_line, ["--help"])
-    assert result.exit_code == 0
-    listed = [row.split()[0] for row in result.stdout.partition("Commands:")[2].splitlines() if row.strip()]
-    assert listed == COMMANDS
 
 
 def test_the_version_is_that_of_the_package() -> None:
     """`--version` says which release this is."""
     assert CliRunner().invoke(command_line, ["--version"]).stdout == f"unstick {__version__}\n"
-
-
-def test_no_summary_of_a_command_is_cut_off() -> None:
-    """On 80 columns each command has its whole first sentence."""
-    listed = CliRunner().invoke(command_line, ["--help"], terminal_width=80).stdout.partition("Commands:")[2]
-    assert [row for row in listed.splitlines() if row.strip() and not row.endswith(".")] == []
-    assert "..." not in listed
 
 
 @pytest.mark.parametrize(
@@ -67,46 +50,6 @@ def test_a_shell_completes_names_of_the_configuration_and_the_store(
     assert [one.value for one in shell.get_completions(typed, begun)] == offered
     monkeypatch.setenv("UNSTICK_CONFIG", "none.yaml")
     assert shell.get_completions(typed, begun) == []
-
-
-def test_ctrl_c_while_it_starts_leaves_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its imports take most of the first half second."""
-
-    class Interrupting:
-        def find_spec(self, name: str, *_: object) -> None:
-            if name == "unstick.main":
-                raise KeyboardInterrupt
-
-    monkeypatch.delitem(sys.modules, "unstick.main")
-    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
-    with pytest.raises(SystemExit) as ended:
-        __main__.main()
-    assert ended.value.code == 130
-
-
-@pytest.mark.parametrize(("typed", "completed"), [("sta", "status"), ("check --on", "--only-wrong")])
-def test_a_shell_completes_commands_and_options(typed: str, completed: str) -> None:
-    """As bash asks for it through the installed `unstick`."""
-    words = f"unstick {typed}"
-    env = os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "_UNSTICK_COMPLETE": "bash_complete",
-        "COMP_WORDS": words,
-        "COMP_CWORD": str(len(words.split()) - 1),
-    }
-    done = subprocess.run(
-        [Path(sys.executable).with_name("unstick")], env=env, capture_output=True, text=True, check=False, timeout=60
-    )
-    assert done.stdout == f"plain,{completed}\n"
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_option_is_explained(name: str) -> None:
-    """Each command that reads the configuration has --config and --json, and no option is without a word."""
-    command = command_line.commands[name]
-    chosen = [one for one in command.params if isinstance(one, click.Option)]
-    assert {"--config", "--json"} <= {flag for one in chosen for flag in one.opts}
-    assert all(one.help for one in chosen)
 
 
 @pytest.mark.parametrize("arguments", [["no-such-command"], ["simulate"], ["pause"], ["status", "--days", "0"]])
@@ -179,18 +122,6 @@ def test_the_kill_switch_by_environment_shows_in_the_exit_code(tmp_path: Path) -
     assert "PAUSED: UNSTICK_PAUSED=1 is set" in done.stdout
 
 
-@pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
-def test_no_color_is_honoured(no_color: str, coloured: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a terminal the answer is coloured, unless NO_COLOR says no."""
-    made = configuration("http://127.0.0.1:1", "http://127.0.0.1:1", [], store={"local": {"path": str(tmp_path / "unstick.db")}})
-    (tmp_path / "unstick.yaml").write_text(json.dumps(made))
-    (tmp_path / "unstick.db").touch()
-    monkeypatch.setenv("NO_COLOR", no_color)
-    result = CliRunner().invoke(command_line, ["status", "--config", str(tmp_path / "unstick.yaml")], color=True)
-    assert result.exit_code == 0
-    assert ("\x1b[" in result.stdout) is coloured
-
-
 def test_the_name_of_before_works_for_one_release() -> None:
     """`python -m functions` runs the same commands, and says on stderr what to write instead."""
     command = [sys.executable, "-m", "functions", "--version"]
@@ -216,3 +147,25 @@ def test_a_table_fits_the_terminal(
         monkeypatch.setenv("COLUMNS", columns)
     output.print_table(("what", "when"), [("メール", "now, and for as long as it takes"), ("b[x]", ":smile:")])
     assert capsys.readouterr().out.splitlines() == lines
+
+
+MISTAKES = [
+    (["incident", "../../pause"], 1, "there is no incident"),
+    (["drill"], 1, "--url"),
+    (["pause", "--reason", "  "], 2, "reason"),
+    (["pause", "--reason", "x", "--for", "tomorrow"], 2, "--for"),
+    (["ack", "mail-delivery"], 2, "mail-delivery"),
+    (["check", "--label", "queue"], 2, "is not NAME=VALUE"),
+    (["simulate", "none.json"], 2, "none.json: there is no such file"),
+    (["simulate", ".", "--against", "unstick.yaml"], 2, "has no *.json"),
+    (["send", "--example", "service=mail-delivery", "http://127.0.0.1:1/"], 2, "Add: vhost=... queue=..."),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "said"), MISTAKES, ids=[" ".join(row[0]) for row in MISTAKES])
+def test_a_mistake_ends_with_a_sentence(here: Line, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, said: str):
+    """Code 2 where the command itself is wrong; nothing is started, saved or told."""
+    monkeypatch.chdir(here.folder)
+    here.ports.store.save("t", b"{}", generation=None, due=None, timeout_s=5)
+    assert said in here.run(*arguments, code=code).stderr
+    assert [one.key for one in here.ports.store.list_documents(timeout_s=5)] == ["t"]

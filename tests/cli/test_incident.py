@@ -53,13 +53,6 @@ def test_an_open_incident_is_told_too(here: Line) -> None:
     assert "outcome" not in shown
 
 
-def test_one_that_ended_and_is_not_archived_yet(here: Line) -> None:
-    """Its record waits in the document."""
-    record = Archive(TARGET, replace(told(), id=ID), replace(OUTCOME, incident=ID))
-    here.saved(Document("t-1", TARGET, to_archive=(record,), due=time.time() + 30))
-    assert here.json("incident", ID)["outcome"]["ending"] == "escalated"
-
-
 def test_the_evidence_is_printed_whole(here: Line) -> None:
     archived(here, evidence=EVIDENCE)
     assert EVIDENCE.strip() in here.run("incident", ID, "--evidence", code=0).stdout
@@ -79,15 +72,3 @@ def test_as_json_nothing_is_missing_but_the_nonce(here: Line) -> None:
     found = here.json("incident", ID)
     assert (found["incident"]["id"], found["incident"]["nonce"], found["outcome"]["ending"]) == (ID, "", "escalated")
     assert [entry["at"] for entry in found["timeline"]] == sorted(entry["at"] for entry in found["timeline"])
-
-
-@pytest.mark.parametrize("name", [ID, "an-id-of-another-kind"])
-def test_an_incident_that_took_weeks_is_found(here: Line, name: str) -> None:
-    """Its record is filed under the day on which it ended."""
-    archived(here, name=name, at=NOW + 20 * 86400)
-    assert here.json("incident", name)["incident"]["id"] == name
-
-
-@pytest.mark.parametrize("name", ["20261124-000000-00000000", "../../pause", "x" * 300])
-def test_one_that_does_not_exist(here: Line, name: str) -> None:
-    assert "there is no incident" in here.run("incident", name, code=1).stderr

@@ -164,19 +164,6 @@ def test_a_drill_on_another_store(here: Line, monkeypatch: pytest.MonkeyPatch) -
     assert found["told"] == {}
 
 
-def test_a_drill_without_an_address(here: Line) -> None:
-    """public_url is missing: code 1, and how to name it."""
-    assert "--url" in here.run("drill", code=1).stderr
-
-
-def test_start_is_what_the_entry_point_answers(here: Line) -> None:
-    """`drill.as_json` returns plain values that JSON knows."""
-    here.configured(public_url="http://127.0.0.1:1")
-    found = drill.as_json(drill.run(here.ports))
-    assert json.loads(json.dumps(found)) == found | {"legs": [dict(leg) for leg in found["legs"]]}
-    assert found["ok"] is False
-
-
 # --- the job refuses a late start --------------------------------------------------------------------------------------
 
 
@@ -252,12 +239,6 @@ def test_an_example_without_url_is_printed(here: Line) -> None:
     assert (incident["runbook"], incident["action"]) == ("mail-delivery", "restarted")
 
 
-def test_an_example_says_which_labels_the_runbook_needs(here: Line) -> None:
-    """Code 2 with what to add, instead of an alert that is held for its labels."""
-    shown = here.run("send", "--example", "service=mail-delivery", "http://127.0.0.1:1/", code=2).stderr
-    assert "Add: vhost=... queue=..." in shown
-
-
 def test_the_shipped_alert_is_one_for_the_shipped_configuration(here: Line) -> None:
     """examples/alert.json matches the runbook of unstick.yaml as it stands."""
     root = Path(__file__).parents[2]
@@ -266,31 +247,6 @@ def test_the_shipped_alert_is_one_for_the_shipped_configuration(here: Line) -> N
     arguments = [str(root / "examples" / "alert.json"), "--seen", str(seen), "--config", str(root / "unstick.yaml")]
     (incident,) = here.json("simulate", *arguments)[0]["incidents"]
     assert incident["runbook"] == "mail-delivery"
-
-
-def test_an_example_for_the_shipped_configuration_matches_its_runbook(here: Line) -> None:
-    """Its matcher is a pattern with an optional part."""
-    config = str(Path(__file__).parents[2] / "unstick.yaml")
-    printed = here.run("send", "--config", config, "--example", "queue=mail.delivery", "vhost=/", code=0).stdout
-    labels = json.loads(printed)["alerts"][0]["labels"]
-    assert (labels["alertname"], labels["service"]) == ("RabbitMQQueueStuck", "mail-delivery")
-
-
-@pytest.mark.parametrize(("body", "status"), [(b"<html>welcome", 200), (b"{}", 404), (b'{"ok": true}', 200)])
-def test_another_server_is_told_apart_from_unstick(here: Line, httpserver: HTTPServer, body: bytes, status: int) -> None:
-    """A page of something else is not shown as an answer: it says that the address is wrong, also where the status is 200."""
-    httpserver.expect_request("/").respond_with_data(body, status=status)
-    shown = here.run("send", FIRING, httpserver.url_for("/"), code=1).stdout
-    assert "is not the answer of Unstick's webhook" in shown
-    assert "html" not in shown
-
-
-def test_a_hold_that_passes_says_that_it_looks_again(here: Line, httpserver: HTTPServer) -> None:
-    """`held (symptom_unknown)` alone reads as if nothing more would come."""
-    httpserver.expect_request("/").respond_with_json(
-        {"incidents": [{"id": "i", "target": "t", "action": "held", "reason": "symptom_unknown"}]}
-    )
-    assert "decided again" in here.run("send", FIRING, httpserver.url_for("/"), code=0).stdout
 
 
 def test_what_grafana_posts_is_kept_and_simulated(here: Line) -> None:
@@ -337,3 +293,12 @@ def test_mistakes_with_listen(
     monkeypatch.chdir(here.folder)
     given = [word.replace("PORT", str(httpserver.port)) for word in arguments]
     assert says in here.run("simulate", *given, code=2).stderr
+
+
+@pytest.mark.parametrize(("body", "status"), [(b"<html>welcome", 200), (b"{}", 404), (b'{"ok": true}', 200)])
+def test_another_server_is_told_apart_from_unstick(here: Line, httpserver: HTTPServer, body: bytes, status: int) -> None:
+    """A page of something else is not shown as an answer: it says that the address is wrong, also where the status is 200."""
+    httpserver.expect_request("/").respond_with_data(body, status=status)
+    shown = here.run("send", FIRING, httpserver.url_for("/"), code=1).stdout
+    assert "is not the answer of Unstick's webhook" in shown
+    assert "html" not in shown

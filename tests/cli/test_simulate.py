@@ -53,13 +53,6 @@ def test_a_stuck_queue_would_be_restarted(here: Line) -> None:
     assert here.ports.store.list_documents(timeout_s=5) == []
 
 
-def test_an_evidence_job_does_not_put_off_what_is_simulated(here: Line) -> None:
-    """It comes before the restart that would follow, and is no hold."""
-    here.configured(runbook("mail-delivery", evidence={"job": job_id("evidence")}))
-    assert incident(here, FIRING, "--restamp", code=0)["action"] == "restarted"
-    assert here.rundeck.posts() == []
-
-
 def test_an_old_recording_is_stale_today(here: Line) -> None:
     """Without --restamp the alert is as old as it is: what would happen now is asked."""
     old = here.file(alert("mail-delivery", "mail.delivery", starts_at=time.time() - 30 * 86400))
@@ -73,13 +66,6 @@ def test_a_hold_is_code_1_and_says_which_guard_decides(here: Line) -> None:
     here.rabbit.queues["/", "mail.delivery"].set(ready=0, unacked=0)
     found = incident(here, FIRING, "--restamp", code=1)
     assert (found["action"], found["reason"], deciding(found)) == ("held", "symptom_gone", ["symptom"])
-
-
-def test_an_execution_that_runs_would_be_adopted(here: Line) -> None:
-    """Somebody restarts it already: that is gone on from, and is no hold."""
-    here.rundeck.state.plant(job_id("mail-delivery"), SERVICE)
-    found = incident(here, FIRING, "--restamp", code=0)
-    assert (found["action"], deciding(found)) == ("adopted", ["running"])
 
 
 def test_the_stores_document_counts(here: Line) -> None:
@@ -186,22 +172,12 @@ def test_files_that_are_no_notification(here: Line, content: bytes, said: str) -
     assert said in shown
 
 
-def test_a_file_that_is_not_there(here: Line) -> None:
-    """Code 2, with its name."""
-    assert "none.json: there is no such file" in here.run("simulate", "none.json", code=2).stderr
-
-
 def test_an_alert_of_no_runbook_and_a_test(here: Line) -> None:
     """What has no target has no guards; the reason says it all, and the labels are what a runbook could match."""
     assert 'alertname="' in here.run("simulate", str(RECORDINGS / "26-minimal-alert.json"), code=1).stdout
     assert incident(here, str(RECORDINGS / "26-minimal-alert.json"), code=1)["reason"] == "no_runbook"
     found = incident(here, str(RECORDINGS / "20-test-contact-point.json"), code=1)
     assert (found["reason"], found["guards"]) == ("test_alert", [])
-
-
-def test_a_resolved_alert_is_no_hold(here: Line) -> None:
-    """Nothing fires, so nothing is missed: code 0."""
-    assert incident(here, str(RECORDINGS / "06-resolved.json"), "--offline", code=0)["reason"] == "not_firing"
 
 
 @pytest.mark.parametrize("path", sorted(path.name for path in RECORDINGS.glob("*.json*")))
@@ -262,28 +238,3 @@ def test_what_a_changed_configuration_would_do(here: Line) -> None:
     assert "RabbitMQQueueStuck x100" in shown.stdout
     assert "101 alerts would be treated differently" in shown.stdout
     assert "left out: 10-custom-payload.json" in shown.stderr
-
-
-def test_a_comparison_takes_what_is_seen_from_a_file(here: Line) -> None:
-    """With a queue that is well, both hold."""
-    well = seen(here, {"queues": {"*": {"depth": 0}}})
-    found = here.json("simulate", folder(here, "01-hmac-firing.json"), "--against", str(here.config), "--seen", well, code=0)
-    assert found["after"] == {"held/symptom_gone": 1}
-
-
-def test_a_comparison_refuses_a_seen_file_with_a_mistake(here: Line) -> None:
-    """Code 2: an all-clear for what was not decided would be a false one."""
-    path = here.folder / "seen.json"
-    path.write_text('{"queues": {"*": {"depth": "many"}}}')
-    found = here.run("simulate", folder(here, "01-hmac-firing.json"), "--against", str(here.config), "--seen", str(path), code=2)
-    assert "queues.* is not understood" in found.stderr
-
-
-def test_a_kill_switch_that_is_off_holds_nothing(here: Line) -> None:
-    """As the store's document has it after `resume`."""
-    assert incident(here, FIRING, "--seen", seen(here, SICK | {"pause": {"on": False}}), code=0)["action"] == "restarted"
-
-
-def test_a_folder_without_recordings(here: Line) -> None:
-    """Code 2: nothing was compared."""
-    assert "has no *.json" in here.run("simulate", folder(here), "--against", str(here.config), code=2).stderr

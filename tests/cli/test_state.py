@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -18,7 +18,6 @@ from functions.application.serialization import decode, encode
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import VERSION, Ending, Phase, Reason
 from functions.domain.model.incidents import Archive, Document, Escalation, Incident, Outcome, QueueState, change
-from functions.domain.model.messages import Card, Message
 from functions.domain.model.observations import Execution, Pause
 from tests.cli.line import FIRING, Line
 from tests.support.unstick_process import job_id, runbook
@@ -78,16 +77,6 @@ def test_nothing_is_under_way(here: Line) -> None:
     assert (found["paused"], found["open"], found["recent"]) == (None, [], [])
 
 
-@pytest.mark.parametrize(("days", "said"), [(30, "expires"), (3, "rotate_token.py"), (-2, "expired")])
-def test_the_end_of_the_token_is_shown(here: Line, days: int, said: str) -> None:
-    """Within a week it comes with the command that replaces it; it is no incident, so the code stays 0."""
-    ends = datetime.fromtimestamp(int(time.time()) + days * 86400 + 60, UTC).isoformat()
-    here.configured(rundeck={"url": here.rundeck.url, "token": "env://RUNDECK_TOKEN", "token_expires": ends})
-    assert said in here.run("status", code=0).stdout
-    assert ("rotate_token.py" in here.run("status").stdout) is (days < 7)
-    assert here.json("status")["token_expires"] == datetime.fromisoformat(ends).timestamp()
-
-
 def test_an_open_incident_with_its_phase_and_due(here: Line) -> None:
     """What is under way is normal: code 0."""
     here.saved(opened())
@@ -102,14 +91,6 @@ def test_an_overdue_document_is_wrong(here: Line) -> None:
     """Nobody stepped it: the scheduler or verify does not work."""
     here.saved(opened(due=NOW - 600))
     assert "OVERDUE" in here.run("status", code=1).stdout
-
-
-def test_what_is_untold_is_open(here: Line) -> None:
-    """A message that the chat did not take stays visible."""
-    message = Message("m", "console", Card("held", "act", "nobody heard of it"))
-    here.saved(Document("alert-1", to_tell=(message,), due=NOW + 3600))
-    (one,) = here.json("status")["open"]
-    assert (one["phase"], one["to_tell"]) == ("untold", 1)
 
 
 def test_what_is_only_observed_is_listed(here: Line) -> None:
@@ -151,14 +132,6 @@ def test_documents_of_a_newer_release_are_named_not_fatal(here: Line) -> None:
     assert "newer release" in here.run("status", code=1).stdout
 
 
-def test_a_broken_archive_record_is_named(here: Line) -> None:
-    """It hides no other."""
-    archived(here, NOW - 60, "whole")
-    here.ports.store.archive(time.strftime("incidents/%Y-%m-%d/broken.json", time.gmtime(NOW)), b"{", timeout_s=5)
-    found = here.json("status", code=1)
-    assert ([one["incident"] for one in found["recent"]], len(found["archive_unreadable"])) == (["whole"], 1)
-
-
 def test_a_store_that_is_not_there_is_not_made(here: Line, tmp_path: Path) -> None:
     """A relative path from another folder must not make an empty file and call it well."""
     missing = tmp_path / "elsewhere" / "unstick.db"
@@ -185,30 +158,11 @@ def test_pause_and_resume(here: Line) -> None:
     assert here.json("status")["paused"] is None
 
 
-def test_json_of_a_pause_is_json_alone(here: Line) -> None:
-    """The console's card goes to stderr."""
-    found = here.json("pause", "--reason", "x", "--by", "me")
-    assert found == {"paused": True, "reason": "x", "by": "me", "until": None, "was_paused": False, "told": {"console": ""}}
-    assert here.json("resume", "--by", "you")["was_paused"] is True
-
-
 def test_a_second_pause_says_what_the_first_was(here: Line) -> None:
     """Nobody loses a colleague's reason unseen."""
     here.run("pause", "--reason", "first", "--by", "a", code=0)
     assert "It was already paused: first (a)" in here.run("pause", "--reason", "second", "--by", "b", code=0).stdout
     assert switch(here).reason == "second"
-
-
-def test_resume_of_what_is_not_paused_tells_nobody(here: Line) -> None:
-    """Code 0, no message."""
-    result = here.run("resume", code=0)
-    assert "not paused" in result.stdout
-    assert result.stderr == ""
-
-
-def test_a_pause_needs_a_reason(here: Line) -> None:
-    """Blank is none."""
-    assert here.run("pause", "--reason", "  ", code=2).stderr
 
 
 def test_a_chat_that_is_down_is_said_and_does_not_stop_the_pause(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,12 +216,6 @@ def test_an_escalated_target_is_freed_by_any_of_its_names(here: Line, named: str
     assert here.json("status")["escalated"] == []
 
 
-def test_an_escalation_of_yesterday_holds_nothing_any_more(here: Line) -> None:
-    """24 hours after it the guard lets go, so it is no news."""
-    here.saved(replace(escalated("t-1", "mail-delivery"), escalated_at=NOW - 90_000))
-    assert here.json("status", code=0)["escalated"] == []
-
-
 def test_a_target_that_is_not_there_or_not_escalated(here: Line) -> None:
     """Code 2 with what to do."""
     here.saved(opened())
@@ -310,13 +258,6 @@ def test_a_pause_for_a_time_ends_by_itself(here: Line) -> None:
     assert here.json("status", code=0)["paused"] is None
 
 
-@pytest.mark.parametrize("lasts", ["tomorrow", "0s"])
-def test_a_time_that_is_none_pauses_nothing(here: Line, lasts: str) -> None:
-    """Code 2, and nothing is saved."""
-    assert "--for" in here.run("pause", "--reason", "x", "--for", lasts, code=2).stderr
-    assert here.ports.store.load("pause", timeout_s=5) is None
-
-
 # --- ack ---------------------------------------------------------------------------------------------------------------
 
 
@@ -347,12 +288,6 @@ def test_an_escalation_that_somebody_has_is_not_taken_again(here: Line) -> None:
     assert "h.tanaka has taken it" in found.stderr
 
 
-def test_what_is_not_escalated_is_not_taken(here: Line) -> None:
-    """Code 2: a name that means nothing here."""
-    here.saved(opened())
-    assert "has no escalation to take" in here.run("ack", "mail-delivery", code=2).stderr
-
-
 # --- approve -----------------------------------------------------------------------------------------------------------
 
 
@@ -379,14 +314,6 @@ def test_an_approval_on_the_machine_goes_on_to_the_restart(here: Line) -> None:
 
 
 # --- report ------------------------------------------------------------------------------------------------------------
-
-
-def test_the_report_is_shown_and_told_nobody(here: Line) -> None:
-    """Without --post it is only shown."""
-    archived(here, NOW - 3600, "i-1")
-    result = here.run("report", code=0)
-    assert "mail-delivery" in result.stdout
-    assert here.json("report")["told"] == []
 
 
 def test_the_report_is_posted_where_the_configuration_says(here: Line) -> None:

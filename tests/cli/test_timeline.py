@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
 from msgspec.structs import replace
 
 from functions.domain.model.codes import Ending, Phase, Reason, Verdict
-from functions.domain.model.incidents import AfterRestart, Evidence, HistoryEntry, Incident, Outcome, PastAttempt
+from functions.domain.model.incidents import AfterRestart, Evidence, HistoryEntry, Incident, Outcome
 from functions.domain.model.observations import Execution
 from functions.runtime.text import Text
 from tests.support.worlds.example_stories import EXAMPLES, NOW
-from unstick.timeline import PHASES, Entry, tell
+from unstick.timeline import Entry, tell
 
 
 def told() -> Incident:
@@ -28,13 +27,6 @@ def told() -> Incident:
         history=history,
         queues=(replace(incident.queues[0], after=AfterRestart(615, looked_at=NOW, verdict=Verdict.STUCK)),),
     )
-
-
-@pytest.mark.parametrize("phase", Phase)
-def test_a_decision_for_any_phase_has_words(phase: Phase) -> None:
-    """The timeline of an incident never lacks an entry for a phase that it went through."""
-    decisions = [one for one in tell(replace(told(), history=(HistoryEntry(NOW, phase, attempt=1),))) if one.kind == "decision"]
-    assert [str(one.text) for one in decisions] == [str(PHASES[phase].fill(attempt=1))]
 
 
 OUTCOME = Outcome("7f3a9c21", Ending.ESCALATED, None, NOW + 1, ())
@@ -64,14 +56,6 @@ def test_what_each_entry_says() -> None:
     assert ("outcome", "a person is needed") in shown
 
 
-def test_the_depth_between_two_entries_is_one_entry() -> None:
-    """A curve has dozens of points; nobody reads them as lines."""
-    looks = [str(entry.text) for entry in tell(told(), OUTCOME) if entry.kind == "check"]
-    assert len(told().queues[0].curve) > 3 * len(looks)
-    assert looks[0].startswith("mail.outgoing: ")
-    assert " → " in looks[0]
-
-
 def test_a_restart_has_its_link_and_its_log() -> None:
     """Both runs link to Rundeck; the log's end is shown with the run that it belongs to."""
     runs = [entry for entry in tell(told(), OUTCOME) if entry.kind == "restart"]
@@ -90,9 +74,3 @@ def test_the_evidence_has_its_lines_and_its_link() -> None:
     missing = replace(evidence, execution=None, lines=(), missing="the job is already running")
     (entry,) = [one for one in tell(replace(told(), evidence=missing)) if one.kind == "evidence"]
     assert str(entry.text) == "no evidence: the job is already running"
-
-
-def test_an_attempt_without_an_execution_is_no_restart() -> None:
-    """A start that was refused ran nothing."""
-    incident = replace(told(), tries=(PastAttempt("7f3a.1", None, "failed"),), execution=None)
-    assert "restart" not in kinds(tell(incident))

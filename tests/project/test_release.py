@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import tarfile
-import tomllib
 import zipfile
 from pathlib import Path
 
@@ -88,15 +87,3 @@ def test_the_package_has_both_folders_and_nothing_else(tmp_path: Path) -> None:
     assert not {".po", ".pyc"} & {Path(name).suffix for name in names}
     assert {"functions/locale/ja/LC_MESSAGES/unstick.mo", "functions/entrypoints/people/templates/base.html"} <= set(names)
     assert "unstick = unstick.__main__:main" in entry
-
-
-def test_the_package_installs_what_the_function_imports() -> None:
-    """pyproject.toml has every package of requirements.in, and that of requirements-apprise.in as an extra."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-
-    def listed(name: str) -> set[str]:
-        lines = (line.partition("#")[0].strip() for line in (ROOT / name).read_text(encoding="utf-8").splitlines())
-        return {line for line in lines if line and not line.startswith("-")}
-
-    assert listed("requirements.in") < set(project["dependencies"])
-    assert listed("requirements-apprise.in") == set(project["optional-dependencies"]["apprise"])

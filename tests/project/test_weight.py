@@ -4,28 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tools import weight
-
-
-def test_code_lines_are_no_blanks_comments_docstrings_or_imports(tmp_path: Path) -> None:
-    """A string counts where it is a value, with each of its lines."""
-    path = tmp_path / "a.py"
-    path.write_text(
-        '"""Doc.\n\nMore."""\n\nimport os\n\n# why\nX = """a\nb"""  # so\n\n\ndef f(\n    a,\n):\n    """Doc."""\n    return a\n'
-    )
-    assert weight.code_lines(path) == 6
-
-
-@pytest.mark.parametrize(
-    ("signature", "count"), [("a, b", 2), ("self, a", 1), ("cls, *, a", 1), ("a, /, b, *c, d, **e", 5), ("", 0)]
-)
-def test_arguments_are_those_that_a_caller_sees(tmp_path: Path, signature: str, count: int) -> None:
-    """Without self and cls; * and ** are one each."""
-    (tmp_path / "main.py").write_text(f"def f({signature}):\n    pass\n")
-    ((_, function),) = weight.functions_of(tmp_path)
-    assert weight.count_arguments(function) == count
 
 
 def test_reachable_is_what_the_deployment_imports(tmp_path: Path) -> None:

@@ -58,23 +58,6 @@ def test_every_message_is_translated(po: Path):
             assert set(PLACE.findall(translation)) == set(PLACE.findall(ids[-1])), message.id
 
 
-def test_japanese_is_japanese():
-    """What has words of its own is not left in English."""
-    for message in read(LOCALES / "ja" / "LC_MESSAGES" / "unstick.po"):
-        english = message.id[-1] if isinstance(message.id, tuple) else message.id
-        japanese = message.string[0] if isinstance(message.string, tuple) else message.string
-        assert not re.search("[A-Za-z]{2}", PLACE.sub("", english)) or english in SAME or not japanese.isascii(), english
-
-
-def test_a_template_that_is_not_written_out_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """It could not be translated."""
-    (tmp_path / "functions").mkdir()
-    (tmp_path / "functions" / "odd.py").write_text("Text(f'{x} is odd')")
-    monkeypatch.setattr(catalogues, "ROOT", tmp_path)
-    with pytest.raises(SystemExit, match=r"odd\.py:1: a Text's template"):
-        list(catalogues.messages())
-
-
 @pytest.mark.parametrize(
     ("text", "japanese"),
     [

@@ -40,20 +40,6 @@ def test_a_value_is_never_a_template(hostile: str) -> None:
     assert str(text) == f"can't be read: {hostile}, said {hostile}"
 
 
-@pytest.mark.parametrize("template", ["{gone}", "{why.__class__}", "{why!r}", "{why:>9999}", "{}", "{0}", "{", "}{"])
-def test_a_template_of_a_broken_document_is_shown_as_it_is(template: str) -> None:
-    """It raises nothing, and evaluates nothing."""
-    assert str(Text(template, why="x")) == template
-
-
-def test_a_text_that_holds_itself_too_deeply_ends() -> None:
-    """A document is read by its types only, so that this may come in."""
-    text = Text("the end")
-    for _ in range(200):
-        text = Text("{inner}", inner=text)
-    assert str(text) == "…"
-
-
 def test_a_document_keeps_template_and_values() -> None:
     """And a detail that is a plain string, as the former release wrote it."""
     detail = join([Text("{name}: depth {depth}", name="mail", depth=3), Text("{count} h", "{count} hs", count=2.5)])

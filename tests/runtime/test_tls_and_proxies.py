@@ -108,13 +108,6 @@ def test_a_file_of_certificates_that_is_not_there_is_named() -> None:
         ask_rundeck("https://127.0.0.1:1", "/nowhere/ca.pem")
 
 
-def test_a_file_without_certificates_is_an_error(system: tuple[Any, Ask], tmp_path: Path) -> None:
-    double, ask = system
-    (tmp_path / "empty.pem").write_text("nothing")
-    with pytest.raises(Unavailable, match="TLS failed"):
-        ask(behind_tls(double, Authority(tmp_path).server("127.0.0.1")), str(tmp_path / "empty.pem"))
-
-
 # --- proxies ---------------------------------------------------------------------------------------------------------------
 
 
@@ -132,15 +125,6 @@ def test_a_proxy_of_the_environment_is_used(
         assert ask(url, str(ours.ca)) in ((), 7)
         assert proxy.asked
         assert all(line.startswith("CONNECT system.invalid:" if secure else "GET http://system.invalid:") for line in proxy.asked)
-
-
-def test_no_proxy_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    with Proxy() as proxy:
-        monkeypatch.setenv("http_proxy", proxy.url)
-        monkeypatch.setenv("no_proxy", ".invalid")
-        with pytest.raises(Unavailable, match="no such host"):
-            http_client.request("RabbitMQ", "GET", "http://broker.invalid/", timeout_s=PATIENCE_S)
-        assert proxy.asked == []
 
 
 def test_this_machine_and_the_metadata_server_are_never_asked_through_a_proxy(

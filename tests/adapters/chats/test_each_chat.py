@@ -18,7 +18,7 @@ from functions.domain.model.messages import Card
 from functions.domain.texts.columns import columns
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
-from tests.adapters.chats.platforms import AnyService, GoogleChat, HttpAnswer, SlackApi, SlackWebhook
+from tests.adapters.chats.platforms import AnyService, GoogleChat, HttpAnswer, SlackApi
 from tests.support.patience import PATIENCE_S
 from tests.support.worlds.example_stories import EXAMPLES, LONG, NOW, RUNBOOK, rules
 
@@ -190,18 +190,6 @@ def test_slacks_errors(bot: tuple[SlackApi, slack.Slack], error: str, kind: type
     assert kind is Unavailable or caught.value.remedy
 
 
-@pytest.mark.parametrize(
-    "body", ["", "<html>log in</html>", "[]", "null", '{"ok": false, "error": ["xoxb-S3CR3T-do-not-show"]}', "{}"]
-)
-def test_slack_answers_that_are_not_from_slack(bot: tuple[SlackApi, slack.Slack], body: str):
-    """A proxy's page or an odd error is not a success, and the error repeats nothing of it."""
-    platform, settings = bot
-    platform.next_answers = [HttpAnswer(200, body)]
-    with pytest.raises((Denied, Unavailable)) as caught:
-        post(settings, STARTED)
-    assert "S3CR3T" not in str(caught.value)
-
-
 def test_check_finds_a_wrong_slack_token(bot: tuple[SlackApi, slack.Slack], monkeypatch: pytest.MonkeyPatch):
     """auth.test costs no message."""
     platform, settings = bot
@@ -211,15 +199,6 @@ def test_check_finds_a_wrong_slack_token(bot: tuple[SlackApi, slack.Slack], monk
     finding = settings.check(timeout_s=PATIENCE_S)[0]
     assert (finding.ok, bool(finding.remedy)) == (False, True)
     assert slack.Slack().check(timeout_s=PATIENCE_S)[0].ok is False
-
-
-def test_slacks_webhook_gets_the_headline_after_a_400(monkeypatch: pytest.MonkeyPatch):
-    """As for the bot."""
-    with SlackWebhook() as platform:
-        monkeypatch.setenv("CHAT_SECRET", platform.secret())
-        platform.next_answers = [HttpAnswer(400, "invalid_blocks")]
-        assert post(slack.Slack(url=REFERENCE), ESCALATED) is None
-        assert "blocks" not in platform.taken[0].body
 
 
 def test_slack_values_with_formatting_are_shown_as_they_are():
@@ -257,20 +236,6 @@ def test_google_chat_shows_the_whole_headline(language: str):
         assert card["sections"][0]["widgets"][0] == {"textParagraph": {"text": f"<b>{composed.headline}</b>"}}
     header = google_chat.render(compose(EXAMPLES["escalated"], rules(language)), language)["cardsV2"][0]["card"]["header"]
     assert header["subtitle"] == "service=mail-delivery"
-
-
-def test_google_chat_shows_quotation_marks_as_they_are():
-    """Cards know entities for three characters only."""
-    text = json.dumps(google_chat.render(Card("x", "fine", 'it\'s "up"', (("a", "it's & <b>"),), ("it's",)), "en"))
-    assert "&#x27;" not in text
-    assert "&quot;" not in text
-    assert "it's &amp; &lt;b&gt;" in text
-
-
-def test_google_chat_draws_no_markup_beside_a_mention():
-    """A text message knows Markdown, and the headline holds the name of a queue."""
-    message = google_chat.render(Card("x", "act", "ACT NOW: *x* is stuck", mention=("<users/all>",)), "en")
-    assert message["text"] == "<users/all> 🚨 ACT NOW: `*x*` is stuck"
 
 
 def test_google_chat_posts_the_same_card_once(monkeypatch: pytest.MonkeyPatch):
@@ -373,24 +338,6 @@ def test_a_card_stays_within_its_frame(name: str, language: str):
     assert [row for row in wide if not re.fullmatch(r" +https://\S+", row)] == []
 
 
-def test_a_url_that_is_too_long_stands_alone():
-    """Whole, so that it can be clicked and copied, below what it is; one that fits stands behind that."""
-    short, long = "https://rundeck.example.com/1", f"https://rundeck.example.com/job/show/{'x' * 80}"
-    card = replace(STARTED, links=(("Rundeck", short), ("Restart by hand", long), ("Panel", short)))
-    assert console.render(card, "en").endswith(f"\n  Rundeck: {short}\n  Restart by hand:\n    {long}\n  Panel: {short}")
-
-
-def test_a_fact_that_is_too_long_goes_on_below_itself():
-    """So the column of labels stays free."""
-    summary = "nothing was acknowledged in mail.outgoing for five minutes, and nobody knows why that is so"
-    card = replace(STARTED, text=(), evidence=(), links=(), curve=(), facts=(("Queue", "mail"), ("対象", summary)))
-    assert console.render(card, "en").splitlines()[1:] == [
-        "  Queue  mail",
-        "  対象   nothing was acknowledged in mail.outgoing for five minutes, and nobody",
-        "         knows why that is so",
-    ]
-
-
 def test_no_row_of_a_strangers_parses_as_an_entry_of_the_log():
     """Cloud Logging takes a line that is JSON for an entry, with its severity and labels."""
     forged = '{"severity": "CRITICAL", "message": "restarted"}'
@@ -400,17 +347,6 @@ def test_no_row_of_a_strangers_parses_as_an_entry_of_the_log():
     rows = console.render(card, "en").splitlines()
     assert sum(forged in row for row in rows) >= 4
     assert not any(row.lstrip().startswith("{") for row in rows)
-
-
-def test_japanese_is_wrapped_between_characters():
-    """But no row begins with a full stop or a closing bracket."""
-    sentence = "コンシューマーは接続していますが（ACK）がありません。" * 4
-    card = replace(STARTED, text=(sentence,), evidence=(), links=(), curve=(), facts=())
-    rows = [row.removeprefix("  ") for row in console.render(card, "ja").splitlines()[1:]]
-    assert len(rows) == 3
-    assert "".join(rows) == sentence
-    assert all(70 < columns(row) <= 78 for row in rows[:-1])
-    assert not any(row.startswith(("。", "）", "ー")) or row.endswith("（") for row in rows)
 
 
 def test_a_closed_terminal_is_not_an_error(monkeypatch: pytest.MonkeyPatch):

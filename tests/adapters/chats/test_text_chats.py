@@ -144,19 +144,6 @@ NAMES = ["__dlq__", "||x||", "~~x~~", "**x**", "*x*", "_x_", "~x~", "```", "`x`"
 
 
 @IN_MARKDOWN
-@pytest.mark.parametrize("name", NAMES)
-def test_markup_in_names_is_shown_literally(double: Any, name: str, post_and_read: Any):
-    """Neither a queue name nor a log line is drawn bold, hidden behind a click, or opens a code block."""
-    facts = (("Queue", f"{name}: 362 messages, 1 consumer"), ("", f"and {name}"))
-    card = replace(ASKED, headline=f"ACT NOW: {name} is stuck", text=(f"Details: {name}.",), facts=facts, evidence=(name,) * 2)
-    text = post_and_read(double, card)
-    assert services.drawn(text) == []
-    if "`" not in name and "](" not in name:
-        assert text.count(name) == 6
-    assert services.linked(text)[0] == ASKED.links[0][1]
-
-
-@IN_MARKDOWN
 @pytest.mark.parametrize(
     "name", ["mail_queue_a", "mail.outgoing", "jobs:eu", "amq.gen-JzTY20BRgKO_HjmUJj0wLg", "03:06:41", "a|b", "C#"]
 )
@@ -175,15 +162,6 @@ def test_a_foreign_address_can_be_read_but_not_pressed(double: Any, post_and_rea
     text = post_and_read(double, card)
     assert [url for url in services.linked(text) if "evil" in url] == []
     assert "`https://evil.example.com/x`, `www.evil.example.com`." in text
-
-
-@IN_MARKDOWN
-def test_a_japanese_sentence_stays_one_around_a_name(double: Any, post_and_read: Any):
-    """It has no spaces, and still only the name becomes code."""
-    card = replace(ASKED, text=("根本原因は未解決です：https://t.example.com/1", "キュー_dlq_を確認してください。"))
-    text = post_and_read(double, card, "ja")
-    assert "根本原因は未解決です：`https://t.example.com/1`" in text
-    assert "キュー`_dlq_`を確認してください。" in text
 
 
 PARTS = [*"*_~`|[]()<>@#:!.,-+=\\ab1 ", "```", "**", "__", "~~", "||", "](", ":fire:", "https://e.example.com/", "www.", "日本"]

@@ -66,16 +66,6 @@ def test_a_restart_by_hand_is_called_that() -> None:
     assert first["time"] == first["timeEnd"]
 
 
-def test_dashboards_speak_the_configured_language() -> None:
-    """Texts are read by people; tags and reason codes stay as they are, since dashboards ask by them."""
-    by_hand = replace(RECORD, incident=replace(RECORD.incident, tries=(), execution=Execution("5", "", "failed", NOW - 60)))
-    (restart, outcome), (first, _) = annotations.rows(RECORD, rules("ja")), annotations.rows(by_hand, rules("ja"))
-    assert restart["text"] == "再起動：service=mail-delivery（実行 1847、成功）"
-    assert first["text"] == "手動の再起動：service=mail-delivery（実行 5、失敗）"
-    assert outcome["text"] == "エスカレーション（failing）：service=mail-delivery"
-    assert outcome["tags"] == ["unstick", "mail-delivery", "escalated"]
-
-
 @pytest.mark.parametrize(
     ("status", "said"), [(401, "Grafana: answered 401"), (403, "Grafana: answered 403"), (500, "Grafana: answered 500")]
 )
@@ -83,16 +73,6 @@ def test_a_failure_is_only_reported(httpserver: HTTPServer, settings: Settings, 
     """Whatever Grafana answers, nothing is raised, and the token is in no text."""
     httpserver.expect_request("/api/annotations").respond_with_data("glsa_not-a-real-one", status=status)
     assert annotations.mark(settings, RECORD, rules(), timeout_s=PATIENCE_S) == [said]
-
-
-def test_nobody_there_no_token_and_a_broken_record_are_only_reported(
-    settings: Settings, free_port, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Connection refused, a missing secret and a record that can't be read each become a sentence."""
-    gone = Settings(f"http://127.0.0.1:{free_port()}", settings.token)
-    assert annotations.mark(gone, RECORD, rules(), timeout_s=PATIENCE_S) == ["Grafana: 127.0.0.1: connection refused"]
-    monkeypatch.delenv("T_GRAFANA_TOKEN")
-    assert "not set" in annotations.mark(settings, RECORD, rules(), timeout_s=PATIENCE_S)[0]
 
 
 @pytest.mark.parametrize(("status", "again"), [(200, False), (401, True), (403, True), (404, False), (500, False)])

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from functions.adapters.grafana import sender
-from functions.adapters.grafana.request import authenticate, parse
+from functions.adapters.grafana.request import authenticate
 from functions.config.settings import Auth, Basic, Bearer, Hmac
 from functions.runtime.errors import Denied
 from functions.runtime.secrets import SecretRef
@@ -55,14 +53,6 @@ def test_a_notification_is_let_in(auth: Auth, way: str, names: set[str]) -> None
     authenticate(first, headers, BODY, NOW)
 
 
-def test_which_of_two_ways_was_taken() -> None:
-    """Its credentials say so."""
-    auth = Auth(HMAC, BASIC, BEARER)
-    assert sender.headers(auth, BODY, NOW, "bearer")["Authorization"] == "ApiKey token"
-    assert sender.headers(auth, BODY, NOW, "basic")["Authorization"].startswith("Basic ")
-    assert sender.headers(Auth(None, BASIC, BEARER), BODY, NOW)["Authorization"].startswith("Basic ")
-
-
 @pytest.mark.parametrize(
     ("auth", "way", "said"), [(Auth(hmac=HMAC), "basic", "no basic"), (Auth(), "", "no way in"), (Auth(), "hmac", "no hmac")]
 )
@@ -71,20 +61,3 @@ def test_a_way_that_is_not_configured(auth: Auth, way: str, said: str) -> None:
     with pytest.raises(Denied, match=f"grafana.auth has {said}") as denied:
         sender.headers(auth, BODY, NOW, way)
     assert denied.value.remedy
-
-
-def test_the_body_is_one_of_grafana_s() -> None:
-    """It can be read by people, too, and says what a notification says."""
-    one = sender.alert({"queue": "配送"}, "stuck", "f1", NOW)
-    body = sender.notification([one], receiver="ops", group_key="{}:{}", source="http://here/")
-    assert "配送" in body.decode()
-    assert body.startswith(b'{\n  "receiver": "ops",\n  "status": "firing",\n')
-    said = json.loads(body)
-    assert {name: said[name] for name in ("version", "groupKey", "truncatedAlerts", "externalURL", "orgId")} == {
-        "version": "1", "groupKey": "{}:{}", "truncatedAlerts": 0, "externalURL": "http://here/", "orgId": 1,
-    }  # fmt: skip
-    (alert,) = parse(body)
-    assert (alert.fingerprint, alert.source, alert.firing, alert.test) == ("f1", "http://here/#1", True, False)
-    assert (alert.labels, alert.annotations) == ({"queue": "配送"}, {"summary": "stuck"})
-    assert (alert.starts_at, alert.ends_at) == (1_800_000_000.0, None)
-    assert sender.SEND_S == 30.0, "as long as Grafana waits"

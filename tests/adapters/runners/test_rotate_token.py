@@ -91,14 +91,6 @@ def test_a_token_for_the_environment_is_printed_and_the_old_one_stays(rotation: 
     assert OLD not in rotation.rundeck.tokens
 
 
-def test_an_old_token_that_is_not_known_is_left_alone(rotation: Rotation) -> None:
-    """Another Unstick may use the same user: without its end, nobody knows which token is the old one."""
-    done = rotation.run(ends="2027-01-01T00:00:00Z")
-    assert done.returncode == 0, done.stderr
-    assert "--revoke ID" in done.stderr
-    assert OLD in rotation.rundeck.tokens
-
-
 @pytest.mark.parametrize(
     ("arguments", "reference", "code", "says"),
     [

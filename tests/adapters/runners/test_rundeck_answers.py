@@ -207,44 +207,12 @@ def test_no_secret_in_an_error_is_passed_on(monkeypatch: pytest.MonkeyPatch, sta
     assert "hunter2" not in str(raised.value)
 
 
-@pytest.mark.parametrize(
-    ("body", "code", "said"),
-    [
-        ({"errorCode": "api.error.job.options-invalid", "message": "no a"}, "option", "no a"),
-        ({"errorCode": "api.error.job.options-invalid", "message": None, "error": "no b"}, "option", "no b"),
-        ({"errorCode": "api.error.job.options-invalid"}, "option", "these options"),
-        ({"errorCode": None, "message": "no c"}, "refused", "refused the request"),
-        ([], "refused", "refused the request"),
-        (b"{", "refused", "refused the request"),
-        (b"[" * 100_000, "refused", "refused the request"),
-    ],
-)
-def test_an_error_may_have_another_form(monkeypatch: pytest.MonkeyPatch, body: Any, code: str, said: str) -> None:
-    """Older versions and proxies say less."""
-    with pytest.raises(Denied) as denied:
-        ask(monkeypatch, Wire((400, JSON, body)))
-    assert denied.value.code == code
-    assert str(denied.value.detail).endswith(said)
-
-
 @pytest.mark.parametrize("headers", [{}, {"date": "today"}, {"date": ""}])
 def test_a_clock_that_can_not_be_read(headers: dict[str, str]) -> None:
     """Without it no age is known."""
     with pytest.raises(Unavailable, match="no usable Date header"):
         answers.runner_now(Answer("Rundeck", 200, headers, b"", 1.0))
     assert answers.runner_now(Answer("Rundeck", 200, {"date": "Fri, 15 Jan 2027 08:00:00 GMT"}, b"", 1.0)) == 1_800_000_000.0
-
-
-@pytest.mark.parametrize(
-    ("job", "options"),
-    [
-        (None, None), ("x", None), ({}, {}), ({"options": None}, {}), ({"options": []}, {}),
-        ({"options": {"a": "x", "b": "", "c": None, "d": 0, "e": False}}, {"a": "x", "d": "0", "e": "False"}),
-    ],
-)  # fmt: skip
-def test_the_options_of_a_run(job: Any, options: dict[str, str] | None) -> None:
-    """A run of no job has none; empty values are none."""
-    assert answers.options_of({"job": job}) == options
 
 
 def read(**row: Any) -> Execution:

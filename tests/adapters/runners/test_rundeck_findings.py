@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 import yaml
-from msgspec.structs import replace
 
 from functions.adapters.runners.rundeck import answers, checks
 from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.ports import Finding
 from functions.domain.model.runbooks import HolderOption, Restart
-from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.errors import Denied
 from functions.runtime.http_client import Answer
 from functions.runtime.secrets import SecretRef
 from tests.support.patience import PATIENCE_S
@@ -144,27 +143,6 @@ def test_the_option_that_limits_a_restart_to_a_host(
     assert check()[checks.OPTIONS].ok == (declared is None or not declared["value"]), "a default that the runbook does not name"
 
 
-def test_the_nodes_are_those_of_the_job_s_filter(said: Said) -> None:
-    """Without one it runs on Rundeck's own node; what can't be known before the job runs is not asked for."""
-    wanted = "project/de%2Fmo/resources?filter="
-    check()
-    assert f"{wanted}name%3A%20rd-1" in said.asked
-    said.bodies["system/info"]["system"]["rundeck"].pop("node")
-    check()
-    assert f"{wanted}name%3A%20localhost" in said.asked
-    for filters, path in (({"filter": "tags: a/b"}, f"{wanted}tags%3A%20a%2Fb"), ({}, f"{wanted}name%3A%20localhost"), (5, "")):
-        said.job["nodefilters"] = filters
-        said.asked.clear()
-        assert checks.NODES in check()
-        assert not path or path in said.asked
-    said.job["nodefilters"] = {"filter": "name: ${option.service}"}
-    assert checks.NODES not in check()
-    said.bodies["job/x"] = Unavailable("Rundeck", "answered 500")
-    assert checks.NODES not in check()
-    said.bodies["job/x/info"] = {"name": "mail", "project": None}
-    assert not {checks.NODES, checks.PROJECT} & check().keys()
-
-
 @pytest.mark.parametrize("left_s", [8 * DAY_S, 7 * DAY_S + 1, 7 * DAY_S, 6 * DAY_S, 0, -DAY_S])
 def test_a_token_that_ends_within_a_week(said: Said, left_s: int) -> None:
     """It works until then, so nothing is wrong yet."""
@@ -175,16 +153,6 @@ def test_a_token_that_ends_within_a_week(said: Said, left_s: int) -> None:
     assert line.detail == (f"{ENDS}, in {round(left_s / DAY_S)} days" if left_s > 0 else f"expired at {ENDS}")
 
 
-def test_a_token_whose_end_nobody_wrote_down(said: Said) -> None:
-    """It can't read its own end, and far ones are counted to the day."""
-    line = check(replace(SETTINGS, token_expires=""))[checks.EXPIRY]
-    assert (line.ok, line.detail, "rundeck.token_expires" in str(line.remedy)) == (None, "a token can't read its own end", True)
-    said.at = 0.0
-    assert (
-        check(replace(SETTINGS, token_expires="2999-01-01T00:00:00Z"))[checks.EXPIRY].detail == "far away at 2999-01-01T00:00:00Z"
-    )
-
-
 @pytest.mark.parametrize(
     ("ahead_s", "ok", "said_of_it"), [(30, True, "+30 s"), (31, False, "+31 s"), (-30, True, "-30 s"), (-31, False, "-31 s")]
 )
@@ -193,13 +161,6 @@ def test_clocks_may_be_half_a_minute_apart(said: Said, ahead_s: int, ok: bool, s
     said.date = AT + ahead_s
     line = check()["Rundeck's clock is within 30 s of ours"]
     assert (line.ok, line.detail, bool(line.remedy)) == (ok, said_of_it, not ok)
-
-
-def test_a_clock_that_nobody_can_see(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The header is missing: some proxy has taken it."""
-    monkeypatch.setattr(answers, "ask", lambda *a, **k: replace(said.ask(*a, **k), headers={}))
-    line = check()["Rundeck's clock is within 30 s of ours"]
-    assert (line.ok, "no usable Date header" in str(line.detail), "Date header" in str(line.remedy)) == (False, True, True)
 
 
 ACL = Denied("Rundeck", "may not", code="acl", remedy="load the policy")
@@ -241,25 +202,6 @@ def test_a_question_that_is_refused(said: Said, path: str, error: Denied, what: 
         assert {one: line for one, line in found.items() if one not in (what, checks.NODES)} == others
 
 
-def test_a_question_without_an_answer(said: Said) -> None:
-    """Not known is wrong here: no answer is no Rundeck."""
-    said.bodies["job/x/meta"] = Unavailable("Rundeck", "answered 500")
-    said.bodies["job/x/info"] = ["what is that"]
-    found = check()
-    for what, detail in ((checks.MAY_RUN, "answered 500"), (checks.JOB, "sent something other than what was asked for")):
-        assert (found[what].ok, str(found[what].detail)) == (False, detail)
-        assert found[what].remedy == "check rundeck.url and the network in between"
-    assert found[checks.GUARD].ok
-
-
-@pytest.mark.parametrize("body", [b"a: [", b"\xff", b"- 5", b"[]", b"a: 5", b""])
-def test_a_definition_that_is_none(said: Said, body: bytes) -> None:
-    """Whatever comes there, the other lines are told."""
-    said.bodies["job/x"] = body
-    line = check()[checks.DEFINITION]
-    assert (line.ok, str(line.detail)) == (False, "sent something other than what was asked for")
-
-
 @pytest.mark.parametrize(
     ("path", "body", "what", "ok", "detail"),
     [
@@ -295,13 +237,6 @@ def test_what_an_answer_means(said: Said, path: str, body: Any, what: str, ok: b
     line = check()[what]
     assert (line.ok, str(line.detail)) == (ok, detail)
     assert line.remedy or line.ok is not False
-
-
-def test_a_mode_that_the_project_shows_is_taken_from_there(said: Said) -> None:
-    """The other question takes a right on the whole system."""
-    said.bodies["project/de%2Fmo/meta?meta=*"] = [{"name": "sysMode", "data": {"active": True}}]
-    said.bodies["system/executions/status"] = ACL
-    assert check()[checks.MODE].ok is True
 
 
 # --- the definition -------------------------------------------------------------------------------------------------------
@@ -377,28 +312,6 @@ def test_a_timeout_has_to_be_shorter_than_the_longest_run(said: Said, timeout: s
         line = check(max_run_s=max_run_s)[checks.TIMEOUT]
         assert (line.ok, line.detail) == (ok, f"timeout: {timeout}")
         assert line.remedy == ("" if ok else f"set the job's timeout below restart.max_run, {max_run_s / 60:g} min")
-
-
-@pytest.mark.parametrize(
-    ("timeout", "detail"),
-    [
-        ("", "the job has no timeout"),
-        (None, "the job has no timeout"),
-        ("0", "the job has no timeout"),
-        ("0s", "timeout: 0s"),
-        ("5m " * 20, f"timeout: {'5m ' * 13}5..."),
-        ("${option.t}", "the timeout can't be read: ${option.t}"),
-        ("5x", "the timeout can't be read: 5x"),
-        ("m", "the timeout can't be read: m"),
-        ("x" * 50, f"the timeout can't be read: {'x' * 40}..."),
-    ],
-)
-def test_a_timeout_that_ends_nothing(said: Said, timeout: str | None, detail: str) -> None:
-    """Rundeck takes none, and 0, for no limit."""
-    said.job["timeout"] = timeout
-    line = check(max_run_s=90.0)[checks.TIMEOUT]
-    assert (line.ok, line.remedy) == (None, "set the job's timeout below restart.max_run, 1.5 min")
-    assert line.detail == (detail if timeout != "0" else "timeout: 0")
 
 
 @pytest.mark.parametrize(

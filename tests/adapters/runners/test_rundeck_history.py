@@ -132,15 +132,6 @@ def test_retries_are_followed_to_the_last(double: Rundeck, settings: Settings) -
     assert [row.status for row in seen.executions] == ["succeeded", "failed-with-retry", "failed-with-retry"]
 
 
-def test_no_tail_while_it_runs(double: Rundeck, settings: Settings) -> None:
-    """The log is asked for only when the execution has ended."""
-    double.state.plant(JOB, {"service": "mail"})
-    seen = look(settings, follow="1", tail=True)
-    assert seen.followed is not None
-    assert seen.tail is None
-    assert not any("output" in request.path for request in double.requests)
-
-
 def test_rundecks_own_noise_is_cut_off_the_log(double: Rundeck, settings: Settings) -> None:
     """People see what the job said and why it failed, not Java's traces and dumps of variables."""
     names = ("output-no-matched-nodes", "output-failed")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from email.utils import formatdate
 from typing import Any
 from urllib.parse import parse_qs
@@ -192,29 +191,6 @@ def test_an_execution_in_two_lists_is_over_if_one_of_them_says_so(lists: Lists, 
     assert [(one.id, one.ended) for one in look().executions] == [("7", True)]
 
 
-def test_the_newest_start_comes_first(lists: Lists) -> None:
-    """Of two in the same moment the one with the higher number; what has no start comes last."""
-    lists.rows = [
-        row(3, ended=NOW - 10),
-        row(9, ended=NOW - 5),
-        row(10, ended=NOW - 5),
-        row(12, ended=NOW - 5) | {"date-started": None},
-        row(11, ended=NOW - 1) | {"job": {"options": {"service": "other"}}},
-    ]
-    assert [one.id for one in look().executions] == ["10", "9", "3", "12"]
-
-
-@pytest.mark.parametrize(
-    ("projects", "page"),
-    [([None, "", "a"], "project/a/job"), ([5, "b/c"], "project/b%2Fc/job"), (["a", "b"], "project/a/job"), ([None], "")],
-)
-def test_the_project_is_the_first_that_is_known(lists: Lists, projects: list[Any], page: str) -> None:
-    """All executions of a job have the same."""
-    lists.rows = [row(number + 1, project=project) for number, project in enumerate(projects)]
-    assert page in look().start_page
-    assert bool(look().start_page) is bool(page)
-
-
 # --- the followed execution -----------------------------------------------------------------------------------------------
 
 
@@ -232,15 +208,6 @@ def test_too_many_retries_are_unknown(lists: Lists) -> None:
     with pytest.raises(Unavailable, match="execution 1 was retried more than 20 times"):
         look(follow="1")
     assert sum(path.startswith("execution/") for path in lists.asked) == 20
-
-
-@pytest.mark.parametrize("again", [{}, {"id ": 2}, 2, [2]])
-def test_a_retry_without_a_number_is_none(lists: Lists, again: Any) -> None:
-    """Then this one is the last."""
-    lists.said["execution/1"] = row(1) | {"retriedExecution": again}
-    followed = look(follow="1").followed
-    assert followed is not None
-    assert followed.id == "1"
 
 
 @pytest.mark.parametrize(("code", "kept"), [("job", True), ("acl", False), ("token", False)])
@@ -274,16 +241,6 @@ def tail_of(lists: Lists, entries: Any) -> tuple[str, ...] | None:
 def test_the_last_twenty_lines_of_the_log(lists: Lists, entries: Any, tail: Any) -> None:
     """Repeated and empty ones are left out; where the log can't be had, there is none."""
     assert tail_of(lists, entries) == tail
-
-
-def test_the_log_takes_half_of_the_time_at_most(lists: Lists, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The execution itself must be told all the same. Sixty lines are read, since a trace may be the last of them."""
-    monkeypatch.setattr(time, "monotonic", lambda: 1.0)
-    lists.said = {"output": {"entries": []}, "execution/1": row(1)}
-    client.look(SETTINGS, MAIL, since_s=SINCE_S, follow="1", tail=True, timeout_s=PATIENCE_S + 1)
-    (path,) = [path for path in lists.asked if "output" in path]
-    assert path == "execution/1/output?lastlines=60"
-    assert lists.times[path] == (PATIENCE_S + 1) / 2
 
 
 # --- starting and stopping ------------------------------------------------------------------------------------------------

@@ -428,26 +428,6 @@ def test_the_sweep_comes_each_minute_and_after_a_jump_of_the_clock(settings, run
             assert len(one.sweeps) == before
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="descriptors are counted where Linux lists them")
-def test_descriptors_are_given_back(settings, run, monkeypatch):
-    """SQLite keeps those of closed connections for as long as the scheduler has its own; that is a minute at most."""
-    monkeypatch.setattr(local, "_OPEN_S", 1.0)
-    run()
-    before = wait_until(lambda: held(settings), lambda count: count >= 3)  # the file, its journal, and what both share
-    ready = threading.Barrier(20, timeout=PATIENCE_S)
-
-    def several() -> None:
-        with opened("store", settings.path, timeout_s=PATIENCE_S):
-            ready.wait()
-
-    threads = [threading.Thread(target=several) for _ in range(20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    wait_until(lambda: held(settings) <= before)
-
-
 def held(settings: local.LocalScheduler) -> int:
     """Descriptors of this process on the file and what SQLite has beside it."""
     names = []
@@ -480,18 +460,6 @@ def test_a_file_that_cannot_be_used_is_tried_again(tmp_path, target):
     settings.wake(1.0, "a", timeout_s=PATIENCE_S)
     target.wait(1)
     running.end()
-
-
-def test_a_file_that_was_replaced_is_opened_anew(settings, target, run):
-    """Whoever deletes the file under a running process loses what was in it, and not what comes after."""
-    run()
-    settings.wake(1.0, "a", timeout_s=PATIENCE_S)
-    target.wait(1)
-    wait_until(lambda: not rows(settings))
-    for path in Path(settings.path).parent.iterdir():
-        path.unlink(missing_ok=True)
-    settings.wake(1.0, "b", timeout_s=PATIENCE_S)
-    assert target.wait(2) == ["a", "b"]
 
 
 DELIVER_FOR_EVER = """
@@ -584,25 +552,6 @@ def test_a_delivery_that_could_not_be_settled_is_settled_later(settings, run, mo
     wait_until(lambda: not rows(settings))
     assert time.monotonic() - began < local._LEASE_S / 2
     assert target.payloads == ["a"] * (1 + fails)
-
-
-def test_a_wake_up_without_a_thread_waits_for_one(settings, target, run, monkeypatch):
-    """The machine gives no more threads for a moment: it is let go, and comes again."""
-    monkeypatch.setattr(local, "_backoff_s", lambda _failures: 0.2)
-    start, refused = threading.Thread.start, []
-
-    def scarce(self: threading.Thread) -> None:
-        if self.name == "unstick-wake-up" and len(refused) < 10:
-            refused.append(self)
-            raise RuntimeError("can't start new thread")
-        start(self)
-
-    monkeypatch.setattr(threading.Thread, "start", scarce)
-    for payload in "abcdefgh":
-        settings.wake(1.0, payload, timeout_s=PATIENCE_S)
-    run()
-    assert sorted(target.wait(8)) == list("abcdefgh")
-    assert len(refused) == 10
 
 
 def test_whoever_lost_its_lease_takes_no_other_wake_up_away(settings, target, run):
@@ -890,19 +839,6 @@ def test_an_answer_that_never_ends_is_late_in_time(monkeypatch, httpserver):
     assert caught.value.late
     over.set()
     assert time.monotonic() - began < PATIENCE_S, "to its end it would take ten minutes"
-
-
-@pytest.mark.parametrize(
-    ("status", "body"),
-    [(200, b"<html>sign in</html>"), (200, b"{}"), (200, b"[]"), (200, b""), (204, b""), (302, b""), (200, b'{"name": ""}')],
-)
-def test_an_answer_that_is_no_task_is_unavailable(monkeypatch, httpserver, status, body):
-    """What a proxy answers in Cloud Tasks' place must not pass for a wake-up that was taken."""
-    httpserver.expect_request(re.compile(".*")).respond_with_data(body, status=status, headers={"Location": "/elsewhere"})
-    monkeypatch.setenv(cloud_tasks.ENDPOINT, httpserver.url_for("").rstrip("/"))
-    with pytest.raises(Unavailable, match="Cloud Tasks"):
-        ELSEWHERE.wake(1.0, "a", timeout_s=PATIENCE_S)
-    assert len(httpserver.log) == 1
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -72,15 +71,6 @@ def test_whatever_goes_wrong_the_queue_is_seen(rabbit: RabbitDouble, kind: str, 
     assert (seen.blind is not None) == (kind == "nodes")
 
 
-@pytest.mark.parametrize("kind", ["connections", "nodes", "channel"])
-def test_a_slow_answer_of_the_second_round_trip_leaves_time(rabbit: RabbitDouble, kind: str) -> None:
-    """It has half of what is left: the step that the look is made for goes on after it."""
-    rabbit.broken[kind] = 600.0
-    began = time.monotonic()
-    assert look(rabbit, timeout_s=4.0).depth == 4
-    assert time.monotonic() - began < 3.5
-
-
 def test_many_holders_are_read_by_one_list(rabbit: RabbitDouble) -> None:
     """Where more channels hold messages than are worth a request each."""
     rabbit.queue(MAIL.name).consumers = tuple(f"10.0.3.{number}:50001 -> 10.0.0.1:5672" for number in range(40))
@@ -88,18 +78,6 @@ def test_many_holders_are_read_by_one_list(rabbit: RabbitDouble) -> None:
     seen = look(rabbit)
     assert len([one for one in seen.channels or () if one.work]) == 40
     assert not any("/api/channels/" in path for path in rabbit.asked)
-
-
-@pytest.mark.parametrize("kind", ["page", "channels"])
-def test_a_slow_page_or_list_of_channels_costs_no_depth(rabbit: RabbitDouble, kind: str) -> None:
-    """Each has a deadline of its own, and what is slow is named."""
-    rabbit.broken[kind] = 600.0
-    seen = look(rabbit, timeout_s=2.0)
-    assert seen.depth == 4
-    slow = seen.blind if kind == "page" else seen.unseen
-    assert slow is not None
-    assert slow.late
-    assert "did not answer within 1.6 s" in str(slow.why)
 
 
 def test_check_says_what_the_tag_adds(rabbit: RabbitDouble) -> None:

@@ -152,11 +152,6 @@ def test_figures_that_are_too_old_are_unknown(query: str, age_s: float, old: boo
         assert seen(done=STEADY, now_of=given, took_s=0.5).behind_s == 125.0
 
 
-def test_a_figure_of_no_series_has_no_age() -> None:
-    """A counter that does not exist yet makes nothing old."""
-    assert seen(done={}, now_of={"done": answered([]), "consumers": now(0, NOW)}, max_age_s=0.0).behind_s == 5.0
-
-
 @pytest.mark.parametrize(
     ("answer", "error", "said"),
     [
@@ -287,18 +282,6 @@ def test_what_a_status_means(status: int, error: type[Exception], code: str) -> 
     assert isinstance(said, Unavailable) or (said.code, said.status, bool(said.remedy)) == (code, status, True)  # type: ignore[attr-defined]
     redirected = "where it redirects" in str(getattr(said, "remedy", ""))
     assert redirected is (300 <= status < 400)
-
-
-@pytest.mark.parametrize(
-    ("body", "said"),
-    [({"error": "x" * 300}, "x" * 300), ({"error": "x" * 301}, "x" * 300), ({}, "400"), (["error"], "400"), (None, "400")],
-)
-def test_what_prometheus_says_of_a_query_is_passed_on(body: Any, said: str) -> None:
-    """In 300 characters."""
-    content = b"<html>" if body is None else json.dumps(body).encode()
-    with pytest.raises(Denied) as denied:
-        good(Answer("prometheus", 400, {}, content, AT), "depth")
-    assert str(denied.value.detail) == f"does not take the query `depth`: {said}"
 
 
 @pytest.mark.parametrize(

@@ -146,17 +146,6 @@ def test_how_it_logs_in(wire: Wire, settings: Any, auth: Any, headers: dict[str,
         assert 0 < one["timeout_s"] <= PATIENCE_S
 
 
-def test_each_question_has_the_time_that_is_left(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The look, and all that `check` asks one after the other, may take so long together."""
-    monkeypatch.setattr(time, "monotonic", lambda: 4.0 + 0.25 * len(wire.asked))
-    queue = prometheus.name_queue(symptom(), LABELS)
-    prometheus.client.look(prometheus.Prometheus("http://mimir"), queue, for_s=60.0, timeout_s=PATIENCE_S)
-    assert {one["timeout_s"] for one in wire.asked} == {PATIENCE_S}
-    wire.asked.clear()
-    check()
-    assert [one["timeout_s"] for one in wire.asked] == [PATIENCE_S, *[PATIENCE_S - 0.25] * 3, *[PATIENCE_S - 1.0] * 6]
-
-
 # --- the queue's name -----------------------------------------------------------------------------------------------------
 
 
@@ -187,20 +176,6 @@ def test_the_keys_of_a_runbook() -> None:
 def test_the_name_that_people_read(keys: dict[str, Any], labels: dict[str, str], name: str) -> None:
     """Its own, or the values of the labels, or the query; 120 characters of it."""
     assert prometheus.name_queue(symptom(**keys), labels).name == name
-
-
-@pytest.mark.parametrize(("size", "fits"), [(2000, True), (2001, False)])
-def test_the_queries_have_2000_bytes_together(size: int, fits: bool) -> None:
-    """Counted as UTF-8: a document keeps them."""
-    others = len('sum(depth{queue="mail"})') + len(CONSUMERS)
-    for sign, each in (("x", 1), ("é", 2)):
-        count, rest = divmod(size - others - len('a{b=""}'), each)
-        done = f'a{{b="{sign * count}{"y" * rest}"}}'
-        if fits:
-            assert prometheus.name_queue(symptom(done=done), LABELS).name == "mail"
-        else:
-            with pytest.raises(NotRendered, match="the queries have 2,001 bytes, the limit is 2,000"):
-                prometheus.name_queue(symptom(done=done), LABELS)
 
 
 @pytest.mark.parametrize(("value", "fits"), [("x" * 255, True), ("x" * 256, False)])
@@ -281,12 +256,6 @@ def test_a_server_that_does_not_answer_as_prometheus(wire: Wire, said: Any, deta
     assert detail in str(line.detail)
 
 
-def test_a_clock_without_a_figure(wire: Wire) -> None:
-    """It answers, and that is what counts."""
-    wire.said["vector"] = [{"metric": {}}]
-    assert check()["Prometheus clock"].detail == "+0 s against ours"
-
-
 FIGURES = [
     ("depth", (None, None), False, "gives no series"),
     ("depth", (None, 2.0), False, "gives no series"),
@@ -322,26 +291,6 @@ def test_what_check_says_of_a_figure(wire: Wire, metric: str, figure: tuple[Any,
 
 
 @pytest.mark.parametrize(
-    ("key", "detail"),
-    [
-        ("done", "not given: nobody can tell whether work is done, so only a queue without a worker is restarted"),
-        ("consumers", "not given: recovered then needs work that was seen after the restart, or `min_consumers: 0`"),
-    ],
-)
-def test_a_query_that_is_not_given(wire: Wire, key: str, detail: str) -> None:
-    """Its line says what that means."""
-    line = check(**{key: None})[f"{key} of mail"]
-    assert (line.ok, line.detail) == (None, detail)
-
-
-def test_a_rate_is_no_counter(wire: Wire) -> None:
-    """Small ones look like no work at all. Of a depth it may be one."""
-    found = check(done="sum(rate(done[5m]))", depth='sum(deriv(depth{queue="${labels.queue}"}[5m]))')
-    assert (found["done of mail"].ok, found["depth of mail"].ok) == (False, True)
-    assert "is a rate, not a counter" in str(found["done of mail"].detail)
-
-
-@pytest.mark.parametrize(
     ("ages", "max_age_s", "right", "detail"),
     [
         pytest.param([2, 62, 122, 182], 120.0, True, "one every 60 s", id="twice"),
@@ -362,23 +311,6 @@ def test_how_often_there_are_samples(wire: Wire, ages: list[float], max_age_s: f
     assert (
         right is not False or line.remedy == f"Raise `max_age` to {2 * (ages[1] - ages[0]):.0f}s or more, or scrape more often."
     )
-
-
-def test_an_only_sample_comes_at_no_interval(wire: Wire) -> None:
-    """However short `max_age` is."""
-    wire.now = dict.fromkeys(wire.now, (5, 0.5))
-    wire.before["depth"] = {0.5: 5}
-    line = check(max_age_s=1.5)["samples of mail"]
-    assert (line.ok, str(line.detail)) == (None, "there are only 1 samples of the depth yet")
-
-
-def test_samples_that_can_not_be_had(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The figures are there, and their past is not."""
-    wire.before["depth"] = {}
-    result = wire.result
-    monkeypatch.setattr(wire, "result", lambda fields: result(fields) if "start" not in fields else {"odd": 1})
-    line = check()["samples of mail"]
-    assert (line.ok, "unknown form of answer" in str(line.detail), bool(line.remedy)) == (False, True, True)
 
 
 @pytest.mark.parametrize(

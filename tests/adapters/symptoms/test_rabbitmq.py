@@ -220,10 +220,3 @@ def test_check_says_what_is_wrong_and_what_to_do(rabbit, change, what, ok, word)
     assert finding.ok is ok
     assert word in str(finding.detail)
     assert finding.remedy or ok is None
-
-
-def test_check_warns_of_a_password_in_the_clear(rabbit):
-    """Http is allowed and warned of, except on loopback."""
-    found = check(rabbit, url="http://rabbit.invalid:15672")
-    assert found["RabbitMQ transport"].ok is None
-    assert not found[LOGIN].ok

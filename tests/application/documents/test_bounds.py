@@ -23,7 +23,7 @@ from functions.runtime.errors import Unavailable
 from functions.runtime.parallel import MOST_THREADS, run_parallel
 from tests.support.patience import PATIENCE_S
 from tests.support.worlds.memory import Memory
-from tests.support.worlds.scenes import MAIL, NOW, TARGET, alert, alerted, execution, incident, moved, runbook, seen, sighting
+from tests.support.worlds.scenes import NOW, TARGET, alert, alerted, execution, incident, moved, runbook, sighting
 
 EMPTY = Document(TARGET.key)
 
@@ -54,15 +54,6 @@ def test_an_incident_takes_twenty_queues_and_says_how_many_alerts_were_left_out(
     assert len([name for name in ports.names[before:] if name.startswith("queue ")]) <= QUEUES_KEPT
 
 
-def test_only_the_first_five_alerts_keep_their_links():
-    """A card has no place for more, and links are the longest that an alert brings."""
-    ports = Memory()
-    cases = [of_queue(number, panel_url="https://grafana.example.com/d/1?viewPanel=2") for number in range(8)]
-    handle_notification(ports, cases, ports.budget())
-    kept = [bool(trigger.links) for trigger in ports.document(TARGET.key).incident.triggers]
-    assert kept == [True] * 5 + [False] * 3
-
-
 def test_what_was_left_out_is_decided_when_it_comes_again():
     """I2: the alerts of an outcome make place for the others."""
     ended = tuple(AlertRef(f"fp-{n}", "grafana#1", NOW - 90.0, f"rabbitmq:/:queue-{n}") for n in range(QUEUES_KEPT))
@@ -71,16 +62,6 @@ def test_what_was_left_out_is_decided_when_it_comes_again():
     handle_notification(ports, [of_queue(number) for number in range(30)], ports.budget())
     assert {watched.queue.name for watched in ports.document(TARGET.key).incident.queues} == {f"queue-{n}" for n in range(20, 30)}
     assert {f"queue queue-{n}" for n in range(20, 30)} <= read(ports)
-
-
-def test_alerts_that_differ_by_their_start_are_taken_in_quickly():
-    """16,000 alerts with one fingerprint took 6.7 s of the processor."""
-    cases = tuple(MatchedAlert(alert(starts_at=NOW - 90.0 - 100.0 * n), runbook(), TARGET, MAIL) for n in range(16_000))
-    began = time.process_time()
-    made = moved(EMPTY, replace(alerted(), cases=cases))
-    again = moved(made.document, replace(alerted(), cases=cases))
-    assert time.process_time() - began < 3.0
-    assert len(again.document.incident.triggers) == ALERTS_KEPT
 
 
 def test_a_joining_alert_finds_no_place_in_a_full_incident():
@@ -174,14 +155,6 @@ def test_messages_and_records_that_find_no_place_are_counted_in_the_log(dropped)
         return
     assert len(kept.to_archive) < len(records)
     assert lost == [str(len(messages) - len(kept.to_tell) + len(records) - len(kept.to_archive))]
-
-
-def test_a_broker_with_a_thousand_consumers_makes_no_large_document():
-    """Without the old consumers' names it only takes ten seconds longer to tell the new ones."""
-    many = replace(sighting(), consumer_ids=tuple(f"127.0.0.1:{n} -> 127.0.0.1:5672 (1) / ctag" for n in range(1000)))
-    made = moved(EMPTY, alerted(), seen(mail=many))
-    assert made.document.incident.queues[0].before.consumer_ids is None
-    assert made.document.incident.queues[0].before.depth_samples == ()
 
 
 def test_calls_share_a_bounded_number_of_threads():

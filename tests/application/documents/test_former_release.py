@@ -176,26 +176,6 @@ def test_messages_that_waited_are_posted_and_records_written(name: str):
     assert not memory.document(KEY).open
 
 
-def test_a_bundle_that_waited_is_posted():
-    """It speaks of all three targets, once."""
-    memory, document = world("bundle"), read("bundle")
-    reconcile.advance(memory, document.key, TimerFired(), memory.budget())
-    assert [card.kind for _, card in memory.posts] == ["bundle"]
-    assert not memory.document(document.key).open
-
-
-@pytest.mark.parametrize("name", ["held", "holds"])
-def test_a_hold_is_remembered(name: str):
-    """The same hold is not told again within the hour."""
-    memory = world(name, after_s=60.0)
-    if name == "holds":
-        memory.bodies["pause"] = (recorded("pause"), 1, None)
-    else:
-        memory.mail = well
-    reconcile.advance(memory, KEY, alerted(), memory.budget())
-    assert memory.posts == []
-
-
 def test_the_kill_switch_and_the_storm_still_count():
     """They have kept their form: a former release reads what this one writes, too."""
     pause, storm = decode(Pause, recorded("pause"), "pause"), decode(Storm, recorded("storm"), "storm")

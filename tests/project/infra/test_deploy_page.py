@@ -8,14 +8,9 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-from functions.config.loader import parse_config
-from functions.domain.model.codes import Mode
-from functions.domain.model.runbooks import Limits
 from tools.docs.pages import ROOT, blocks
 
 PAGE, SYSTEMD = ROOT / "docs" / "deploy.md", ROOT / "infra" / "systemd"
@@ -120,56 +115,3 @@ def test_the_command_runs_as_the_service_does(machine: Machine, sudo: str) -> No
     assert given[-1] == f"LOGNAME={sudo}" if sudo else given[-1] != "LOGNAME="
     (command,) = [line.removeprefix("ExecStart=").split() for line in settings if line.startswith("ExecStart=")]
     assert words[-len(command) - 2 :] == [*command[:-1], "pause", "--reason", "two  words"]
-
-
-def test_the_server_has_a_folder_for_its_socket() -> None:
-    """Without one that it can write, gunicorn logs an error at each start, which looks as if something were wrong."""
-    unit = (SYSTEMD / "unstick.service").read_text(encoding="utf-8")
-    assert re.findall(r"XDG_RUNTIME_DIR=/run/(\S+)", unit) == re.findall(r"^RuntimeDirectory=(\S+)$", unit, re.MULTILINE) != []
-    (folder,) = re.findall(r"XDG_RUNTIME_DIR=(\S+)", (ROOT / "infra/docker/Dockerfile").read_text(encoding="utf-8"))
-    assert f"--tmpfs {folder} " in block("run() {")
-
-
-def test_one_machine_begins_by_observing() -> None:
-    """Nothing is restarted until somebody wants it, then within the documented limits; and the drill has an address."""
-    found = parse_config((SYSTEMD / "unstick.yaml").read_text(encoding="utf-8"))
-    assert {(book.mode, book.limits) for book in found.rules.runbooks.values()} == {(Mode.OBSERVE, Limits())}
-    assert found.rules.public_url.startswith("https://")
-    assert found.report is not None
-
-
-def test_the_environment_file_has_a_line_for_each_secret() -> None:
-    """What the one names and the other lacks is a secret that nobody fills in."""
-    named = set(re.findall(r"env://(\w+)", (SYSTEMD / "unstick.yaml").read_text(encoding="utf-8")))
-    assert named == set(re.findall(r"^(\w+)=", (SYSTEMD / "unstick.env.example").read_text(encoding="utf-8"), re.MULTILINE))
-
-
-def test_docker_mounts_what_is_there_and_keeps_what_is_written(machine: Machine, tmp_path: Path) -> None:
-    """The files that it names are made by the block before; the store is on a volume, which a read-only container needs."""
-    folder = tmp_path / "clone"
-    folder.mkdir()
-    (folder / "infra").symlink_to(ROOT / "infra")
-    prepare = block("docker build -f infra/docker/Dockerfile")
-    machine.run(prepare, cwd=folder)
-    (folder / "unstick.env").write_text("UNSTICK_SIGNING_KEY=mine\n", encoding="utf-8")
-    machine.run(prepare, cwd=folder)
-    assert (folder / "unstick.env").read_text(encoding="utf-8") == "UNSTICK_SIGNING_KEY=mine\n"
-    called = machine.run(f"{block('run() {')}\n{block('run --detach')}", cwd=folder)
-    check, start, status = called
-    for words in (check, start):
-        _fits(words, folder)
-    assert check[check.index("unstick", check.index("--rm")) :] == ["unstick", "unstick", "check"]
-    assert start[-1] == "unstick"
-    assert "127.0.0.1:8080:8080" in start
-    assert status == ["docker", "exec", "unstick", "unstick", "status"]
-
-
-def _fits(words: list[str], folder: Path) -> None:
-    assert (folder / words[words.index("--env-file") + 1]).is_file()
-    mounted = dict(word.split(":")[:2] for place, word in enumerate(words) if words[place - 1] == "-v")
-    file = mounted.pop(str(folder / "unstick.docker.yaml"), "")
-    read = re.findall(r"UNSTICK_CONFIG=(\S+)", (ROOT / "infra/docker/Dockerfile").read_text(encoding="utf-8"))
-    assert file.endswith(read[0])
-    content: Any = yaml.safe_load((folder / "unstick.docker.yaml").read_text(encoding="utf-8"))
-    for kind in ("store", "scheduler"):
-        assert str(Path(content[kind]["local"]["path"]).parent) in mounted.values()

@@ -9,7 +9,6 @@ import os
 import pty
 import shutil
 import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,17 +64,6 @@ def test_deploy_says_what_is_missing(project: Project) -> None:
     assert "terraform is not on the PATH" in found.stderr
     assert found.returncode == 2
     assert project.called == []
-
-
-def test_the_python_that_setup_made_is_taken(project: Project) -> None:
-    """Whoever names none gets that of .venv."""
-    (project.repository / ".venv" / "bin").mkdir(parents=True)
-    taken = project.repository / ".venv" / "bin" / "python"
-    taken.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
-    taken.chmod(0o700)
-    found = project.deploy("plan", PYTHON="")
-    assert found.returncode == 0, found.stderr
-    assert project.calls_with("terraform", " plan ")
 
 
 def test_config_puts_project_number_region_and_names_into_the_example(project: Project) -> None:
@@ -142,21 +130,6 @@ def test_a_state_of_something_else_is_never_touched(project: Project, command: s
         found = project.deploy(command, "-auto-approve")
         assert (found.returncode, says in found.stderr) == (2, True), found.stderr
     assert not [call for call in project.called if " plan " in call or " apply " in call or "pause" in call or " add " in call]
-
-
-def test_a_local_state_of_another_project_is_not_taken_over(project: Project) -> None:
-    """Before there were environments a checkout had one state, whatever project was named beside it."""
-    file = project.repository / "infra" / "terraform.tfstate"
-    file.write_text(json.dumps(state_of("project-a") | {"outputs": {}}), encoding="utf-8")
-    found = project.deploy("destroy", "-auto-approve")
-    assert "infra/terraform.tfstate is of project project-a" in found.stderr
-    assert not project.calls_with("terraform")
-    assert file.exists()
-    file.write_text(json.dumps(state_of()), encoding="utf-8")
-    found = project.deploy("plan")
-    assert "Moved the state from infra/terraform.tfstate to gs://my-project-unstick-state/production" in found.stdout
-    assert project.calls_with("state push")
-    assert not file.exists()
 
 
 def test_a_bucket_of_strangers_takes_no_state(project: Project) -> None:
@@ -295,32 +268,6 @@ def test_a_state_that_has_half_finds_the_other_half(project: Project) -> None:
     assert found["source"] == {"source": "my-project/my-project-unstick-source"}
 
 
-def test_the_queue_runs_again_only_after_the_apply(project: Project) -> None:
-    """Before, there is nobody to take what it holds."""
-    project.change(queues={"unstick": "PAUSED"}, services=["cloudtasks.googleapis.com"])
-    failed = project.deploy("apply", "-auto-approve", APPLY_EXIT="1", APPLY_SAYS="Error: verify failed")
-    assert failed.returncode == 1
-    assert project.cloud["queues"] == {"unstick": "PAUSED"}
-    done = project.deploy("apply", "-auto-approve")
-    assert project.cloud["queues"] == {"unstick": "RUNNING"}
-    assert "was paused and runs again" in done.stdout
-
-
-@pytest.mark.parametrize(
-    ("before", "says"),
-    [
-        ({"bucket": "my-project-old"}, "the bucket of this deployment is my-project-old"),
-        ({"queue": "old-queue"}, "the queue of this deployment is old-queue"),
-    ],
-)
-def test_a_new_name_for_bucket_or_queue_is_explained(project: Project, before: dict[str, str], says: str) -> None:
-    """Terraform would say `Instance cannot be destroyed`."""
-    project.state.write_text(json.dumps(state_of(**before)), encoding="utf-8")
-    found = project.deploy("apply", "-auto-approve")
-    assert says in found.stderr
-    assert not project.calls_with("terraform", " plan ")
-
-
 @pytest.mark.parametrize(
     ("google", "remedy"),
     [
@@ -419,13 +366,6 @@ def test_destroy_and_apply_ask_for_project_and_environment(project: Project) -> 
     assert "Left standing: gs://my-project-unstick-store" in done.stdout
 
 
-def test_destroy_of_nothing_says_so(project: Project) -> None:
-    """A wrong ENV is not a crash, and a wrong project gets no bucket."""
-    for command in ("destroy", "rollback"):
-        assert "nothing is deployed as my-project/staging" in project.deploy(command, ENV="staging").stderr
-    assert not project.calls_with("buckets create") + project.calls_with("services enable")
-
-
 def test_destroy_without_its_state_says_what_still_runs(project: Project) -> None:
     """A lost state is no proof that nothing is there."""
     path = "projects/my-project/locations/asia-northeast1"
@@ -453,37 +393,6 @@ def test_rollback_twice_goes_back_twice(project: Project, tmp_path: Path) -> Non
 
 
 # --- the state of a run that was cut off --------------------------------------------------------------------------------------
-
-
-def test_a_stale_lock_has_a_remedy(project: Project) -> None:
-    """A run that was killed leaves its lock, and every later command ends there."""
-    says = "Error: Error acquiring the state lock. Lock Info: ID: 1700000000000000"
-    found = project.deploy("apply", "-auto-approve", APPLY_SAYS=says, APPLY_EXIT="1")
-    assert "infra/deploy.sh unlock ID" in found.stderr
-    assert "infra/deploy.sh unlock ID" in project.deploy("unlock").stderr
-    assert project.deploy("unlock", "1700000000000000").returncode == 0
-    assert project.calls_with("terraform -chdir=infra force-unlock -force 1700000000000000")
-
-
-def test_a_state_that_could_not_be_saved_is_saved_by_the_next_command(project: Project) -> None:
-    """Terraform leaves it beside its files. Without it, what was made is unknown."""
-    file = project.repository / "infra" / "errored.tfstate"
-    file.write_text(json.dumps(state_of("project-a")), encoding="utf-8")
-    assert "infra/errored.tfstate is of project project-a" in project.deploy("plan").stderr
-    file.write_text(json.dumps(state_of()), encoding="utf-8")
-    found = project.deploy("plan")
-    assert "Moved the state from infra/errored.tfstate" in found.stdout, found.stderr
-    assert project.calls_with("state push")
-    assert not file.exists()
-
-
-def test_an_old_python_is_told_so(project: Project) -> None:
-    """Its traceback names no remedy."""
-    old = project.programs / "python3.9"
-    old.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
-    old.chmod(0o700)
-    found = project.deploy("plan", PYTHON=str(old))
-    assert (found.returncode, found.stderr) == (2, f"deploy: {old} is older than Python 3.11. Set PYTHON, or run `make setup`.\n")
 
 
 def archive(folder: Path, config: bytes) -> tuple[str, Path]:
@@ -541,13 +450,3 @@ def test_a_deployment_ends_with_a_check_from_inside(project: Project) -> None:
     (read,) = project.calls_with("logging read")
     assert 'service_name="unstick-report"' in read
     assert project.deploy("check").returncode == 1
-
-
-def test_a_check_that_does_not_answer_says_where_to_look(project: Project) -> None:
-    """A function that does not start writes no line."""
-    project.cloud = project.cloud | {"logged": []}
-    found = project.deploy("check", WAIT="0")
-    assert found.returncode == 1
-    assert "no answer. See the job unstick-check in Cloud Scheduler and the log of unstick-report." in found.stderr
-    project.change(errors={"jobs run": "ERROR: NOT_FOUND: Job not found"})
-    assert "NOT_FOUND: Job not found" in project.deploy("check").stderr

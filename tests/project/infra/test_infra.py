@@ -5,7 +5,6 @@ An excerpt of the provider's schema (terraform_schema beside this file) takes th
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import stat
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.project.infra.run_terraform import DATA, SCHEMA, run
+from tests.project.infra.run_terraform import DATA, run
 
 ROOT = Path(__file__).resolve().parents[3]
 INFRA = ROOT / "infra"
@@ -222,40 +221,6 @@ def test_the_roots_are_valid(module: Path, name: str) -> None:
     for arguments in (["init", "-backend=false", "-no-color"], ["validate", "-no-color"]):
         status, said = run(module.parent / name, *arguments)
         assert status == 0, said
-
-
-def test_everything_that_takes_labels_gets_them() -> None:
-    """A cost that has no team is nobody's. What Monitoring calls `labels` of a channel is its address."""
-    schema = json.loads((SCHEMA / "google-schema.json").read_text(encoding="utf-8"))
-    resources = schema["provider_schemas"]["registry.terraform.io/hashicorp/google"]["resource_schemas"]
-    counted = 0
-    for path in MODULE.glob("*.tf"):
-        for kind, body in re.findall(
-            r'^resource "(google_\w+)" "\w+" \{\n(.*?)^\}', path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
-        ):
-            attributes = resources[kind]["block"]["attributes"]
-            takes = [name for name in ("user_labels", "labels") if attributes.get(name, {}).get("optional")]
-            if takes:
-                counted += 1
-                assert re.search(rf"^  {takes[0]} += (merge\()?var.labels\b", body, re.MULTILINE), f"{path.name}: {kind}"
-    assert counted >= 8
-
-
-def test_every_root_takes_the_providers_that_the_module_takes() -> None:
-    """Terraform refuses a root whose constraint excludes the module's. The excerpt of the schema is of the lowest one."""
-    text = "".join(path.read_text(encoding="utf-8") for path in INFRA.rglob("*.tf"))
-    (taken,) = set(re.findall(r' version = "([^"]+)"', text))
-    (lowest,) = re.findall(r"^>= (\d+\.\d+), < 9$", taken)
-    assert json.loads((SCHEMA / "google-schema.json").read_text(encoding="utf-8"))["provider_version"] == f"{lowest}.0"
-
-
-def test_every_variable_and_output_is_described() -> None:
-    """`terraform` shows descriptions to whoever is asked for a value."""
-    for name in ("variables.tf", "outputs.tf"):
-        blocks = (MODULE / name).read_text(encoding="utf-8").split("\n}\n")
-        named = [block for block in blocks if block.lstrip().startswith(("variable ", "output "))]
-        assert named
-        assert [block for block in named if "\n  description = " not in block] == []
 
 
 SECRET = r"a'b \"c\" $HOME `d` \e * é"

@@ -106,13 +106,3 @@ def test_a_faulty_configuration_is_not_built(tmp_path: Path) -> None:
         assert not to.exists()
     config.write_bytes(written.encode("utf-16"))
     assert "not UTF-8" in package("--config", str(config), "--to", str(to)).stderr
-
-
-def test_a_python_without_the_packages_is_told_which_has_them(tmp_path: Path) -> None:
-    """The archive is built by what `make setup` made; a bare Python says so."""
-    command = [sys.executable, "-I", "-S", str(INFRA / "package.py"), "--config", str(INFRA / "unstick.cloud.yaml"), "--to"]
-    done = subprocess.run([*command, str(tmp_path / "a.zip")], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "No module named 'msgspec'" in done.stderr
-    assert "make setup" in done.stderr
-    assert "Traceback" not in done.stderr

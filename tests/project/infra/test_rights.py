@@ -7,8 +7,6 @@ from pathlib import Path
 
 import yaml
 
-from tools.docs import costs_page
-
 ROOT = Path(__file__).resolve().parents[3]
 INFRA, MODULE = ROOT / "infra", ROOT / "infra" / "module"
 
@@ -93,20 +91,3 @@ def test_the_deployers_role_has_what_is_called_and_nothing_else() -> None:
     assert role == sorted(set(role))
     assert set(role) == set().union(*map(permissions, NEEDED.values())) | set(CALLED.values())
     assert "resourcemanager.projects.setIamPolicy" not in role
-
-
-def test_the_costs_are_those_of_the_list_prices() -> None:
-    """The price in the alert about costs is the page's."""
-    cpu, memory = costs_page.PRICES["cpu"], costs_page.PRICES["memory"]
-    second = cpu.dollars / cpu.per + memory.dollars / memory.per
-    assert f"* {second:.7f} >" in (MODULE / "watch.tf").read_text(encoding="utf-8")
-    variables = (MODULE / "variables.tf").read_text(encoding="utf-8")
-    assert re.findall(r'optional\(string, "(1Gi|512Mi)"\)', variables) == ["1Gi", "512Mi", "512Mi"]
-    assert (costs_page.WEBHOOK_GIB, costs_page.OTHER_GIB) == (1.0, 0.5)
-
-
-def test_a_flood_costs_what_a_calculation_by_hand_says() -> None:
-    """A million forged requests: a tenth of a second each of 1 vCPU and 1 GiB, beside a month in which nothing happens."""
-    quiet, flooded = (costs_page.usage(costs_page.Month("", forged=forged)) for forged in (0, 1e6))
-    more = costs_page.dollars(flooded, free=False) - costs_page.dollars(quiet, free=False)
-    assert abs(more - (1e5 * 26.5e-6 + 0.40 + 0.95)) < 0.01
