@@ -67,65 +67,41 @@ def test_amtool_takes_the_route_to_unstick(needed):
 READY, UNACKED = "rabbitmq_detailed_queue_messages_ready", "rabbitmq_detailed_queue_messages_unacked"
 OF_QUEUE, OF_CHANNEL = "by (job, vhost, queue)", "by (job, instance, channel)"
 WINDOWED = [
-    (
-        f"and max {OF_QUEUE} ({READY} offset 10s + {UNACKED} offset 10s) > 0",
+    (f"and max {OF_QUEUE} ({READY} offset 10s + {UNACKED} offset 10s) > 0",
         "suspected within 20 s of the first message that nobody acknowledges, stuck for people after five minutes",
-        "messages came to an idle queue less than five minutes ago",
-    ),
-    (
-        f"unless max {OF_QUEUE} (resets(({READY} + {UNACKED})[15s:5s])) > 0",
-        "a channel for each message, in no scrape, is not suspected",
-        "a channel for each message, each seen in one scrape only",
-    ),
-    (
-        f"unless sum {OF_QUEUE} (increase(rabbitmq_detailed_channel_messages_acked_total[15s])) > 0",
+        "messages came to an idle queue less than five minutes ago"),
+    (f"unless max {OF_QUEUE} (resets(({READY} + {UNACKED})[15s:5s])) > 0",
+        "a channel for each message, in no scrape, is not suspected", "a channel for each message, each seen in one scrape only"),
+    (f"unless sum {OF_QUEUE} (increase(rabbitmq_detailed_channel_messages_acked_total[15s])) > 0",
         "busy, always as deep; the broker's counter rises in steps, and one scrape sees no step",
-        "busy, never empty, always as deep",
-    ),
-    (
-        f"unless sum {OF_QUEUE} (increase(rabbitmq_detailed_channel_messages_delivered_total[15s])) > 0",
-        "works in automatic acknowledgement mode, and is not suspected",
-        "works in automatic acknowledgement mode",
-    ),
-    (
-        f"unless sum {OF_QUEUE} (increase(rabbitmq_detailed_queue_messages_acked_total[15s])) > 0",
-        *["4.x, the counters of a queue outlive its channels: a channel for each message, never shallower"] * 2,
-    ),
-    (
-        f"unless sum {OF_QUEUE} (increase(rabbitmq_detailed_queue_messages_delivered_total[15s])) > 0",
-        *["4.x, works in automatic acknowledgement mode"] * 2,
-    ),
-    (
-        f"and max {OF_CHANNEL} (rabbitmq_detailed_channel_messages_unacked offset 10s) > 0",
-        *["a channel that has held a message for less than the window"] * 2,
-    ),
-    (
-        f"unless sum {OF_CHANNEL} (increase(rabbitmq_detailed_channel_messages_acked_total[15s])) > 0",
-        *["a consumer works off what it holds, and is given nothing more"] * 2,
-    ),
-    (
-        f"unless sum {OF_CHANNEL} (increase(rabbitmq_detailed_channel_messages_delivered_ack_total[15s])) > 0",
-        *["a consumer that acknowledges ten minutes' work at once takes messages meanwhile"] * 2,
-    ),
-]
+        "busy, never empty, always as deep"),
+    (f"unless sum {OF_QUEUE} (increase(rabbitmq_detailed_channel_messages_delivered_total[15s])) > 0",
+        "works in automatic acknowledgement mode, and is not suspected", "works in automatic acknowledgement mode"),
+    (f"unless sum {OF_QUEUE} (increase(rabbitmq_detailed_queue_messages_acked_total[15s])) > 0",
+        *["4.x, the counters of a queue outlive its channels: a channel for each message, never shallower"] * 2),
+    (f"unless sum {OF_QUEUE} (increase(rabbitmq_detailed_queue_messages_delivered_total[15s])) > 0",
+        *["4.x, works in automatic acknowledgement mode"] * 2),
+    (f"and max {OF_CHANNEL} (rabbitmq_detailed_channel_messages_unacked offset 10s) > 0",
+        *["a channel that has held a message for less than the window"] * 2),
+    (f"unless sum {OF_CHANNEL} (increase(rabbitmq_detailed_channel_messages_acked_total[15s])) > 0",
+        *["a consumer works off what it holds, and is given nothing more"] * 2),
+    (f"unless sum {OF_CHANNEL} (increase(rabbitmq_detailed_channel_messages_delivered_ack_total[15s])) > 0",
+        *["a consumer that acknowledges ten minutes' work at once takes messages meanwhile"] * 2),
+]  # fmt: skip
 """(a part of the suspicion, what shows it, what shows the same part of the alert with its longer windows)."""
 
 ON_QUEUE = "on (job, vhost, queue)"
 OTHERS = [
     (f'unless {ON_QUEUE} rabbitmq_detailed_queue_info{{queue_type="rabbit_stream_queue"}}', "4.3, a stream is never empty"),
     ("and on (job) rabbitmq_detailed_queue_messages_delivered_ack_total", "nobody is there, so no channel has a series"),
-    (
-        f"unless {ON_QUEUE} rabbitmq_detailed_queue_messages_delivered_ack_total",
-        "4.x, the application is gone, its queue's counters are not",
-    ),
-    (
-        f"unless {ON_QUEUE} max_over_time(rabbitmq_detailed_queue_consumers[1h:1m]) > 0",
-        "4.x, an application without counters (AMQP 1.0, MQTT) is gone for less than an hour",
-    ),
+    (f"unless {ON_QUEUE} rabbitmq_detailed_queue_messages_delivered_ack_total",
+        "4.x, the application is gone, its queue's counters are not"),
+    (f"unless {ON_QUEUE} max_over_time(rabbitmq_detailed_queue_consumers[1h:1m]) > 0",
+        "4.x, an application without counters (AMQP 1.0, MQTT) is gone for less than an hour"),
     ('{queue=~"mail[.]delivery"}', "queues that are not named, whatever they are"),
     ("for: 3m", "is being deployed, two minutes without a consumer, then a new channel that begins at 0"),
     ("for: 5m", "no figures at all"),
-]
+]  # fmt: skip
 
 
 def longer(part: str) -> str:

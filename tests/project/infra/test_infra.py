@@ -57,31 +57,19 @@ PLAN: Edits = [
     ("store.tf", '"ABANDON"', '"DELETE"', "keeps incidents and queue"),
     ("queue.tf", "max_attempts  = -1", "max_attempts  = 5", "A wake-up comes until it is taken"),
     ("functions.tf", 'available_cpu                    = "1"', 'available_cpu                    = "0.5"', "a whole CPU"),
-    (
-        "functions.tf",
-        'mount_path = "${local.secrets_dir}/${var.project}/',
-        'mount_path = "${local.secrets_dir}/',
-        "What tells a forged request",
-    ),
+    ("functions.tf", 'mount_path = "${local.secrets_dir}/${var.project}/', 'mount_path = "${local.secrets_dir}/',
+        "What tells a forged request"),
     ("store.tf", 'type = "Delete"', 'type = "delete"', "The action is spelled Delete."),
     ("dashboard.tf", "place % 2 == 0 ? {} : { xPos = 24 }", "{ xPos = 24 * (place % 2) }", "dropped there"),
     ("accounts.tf", "buckets/gcf-v2-sources-", "buckets/", "does not read incidents"),
-]
+]  # fmt: skip
 ACCESS: Edits = [
     ("accounts.tf", 'report  = "roles/storage.objectUser"', 'report  = "roles/storage.objectAdmin"', "read and write documents"),
-    (
-        "accounts.tf",
-        'google_cloudfunctions2_function.entry["webhook"].name',
-        'google_cloudfunctions2_function.entry["verify"].name',
-        "The webhook, and it alone",
-    ),
-    (
-        "config.tf",
-        'grafana      = ["webhook", "report"]',
-        'grafana      = ["webhook", "verify", "report"]',
-        "verify never that of",
-    ),
-]
+    ("accounts.tf", 'google_cloudfunctions2_function.entry["webhook"].name',
+        'google_cloudfunctions2_function.entry["verify"].name', "The webhook, and it alone"),
+    ("config.tf", 'grafana      = ["webhook", "report"]', 'grafana      = ["webhook", "verify", "report"]',
+        "verify never that of"),
+]  # fmt: skip
 BACKOFF: Edits = [("queue.tf", 'max_backoff   = "60s"', 'max_backoff   = "1m"', "A wake-up comes until it is taken")]
 """(file, what stands there, a wrong edit that the provider takes, of the assertion that must find it)"""
 

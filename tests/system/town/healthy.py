@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
+from typing import Any
 
 from tests.support.workers.crew import Habit
 from tests.system.town.scene import Pattern, Scene, Truth
@@ -11,24 +13,22 @@ from tests.system.town.scene import Pattern, Scene, Truth
 QUORUM = {"x-queue-type": "quorum"}
 
 
-def steady(scene: Scene) -> None:
-    scene.hire(Habit(work_s=0.1), 2)
-    scene.flow(5)
+def works(habit: Habit | None = None, workers: int = 1, *, flow: float = 0.0, backlog: int = 0) -> Callable[[Scene], None]:
+    """So many workers of this habit; `backlog` messages lie there before them, and `flow` come each second."""
+
+    def play(scene: Scene) -> None:
+        if backlog:
+            scene.publish(backlog)
+        if habit:
+            scene.hire(habit, workers)
+        if flow:
+            scene.flow(flow)
+
+    return play
 
 
-def slow(scene: Scene) -> None:
-    scene.publish(100)
-    scene.hire(Habit(work_s=25.0))
-
-
-def slower(scene: Scene) -> None:
-    scene.publish(100)
-    scene.hire(Habit(work_s=45.0), 2)
-
-
-def growing(scene: Scene) -> None:
-    scene.hire(Habit(work_s=0.5))
-    scene.flow(4)
+def reject(_method: Any) -> str:
+    return "reject"
 
 
 def bursts(scene: Scene) -> None:
@@ -46,59 +46,10 @@ def lull(scene: Scene) -> None:
         scene.publish(2)
 
 
-def batches(scene: Scene) -> None:
-    scene.hire(Habit(prefetch=0, batch_s=45.0))
-    scene.flow(2)
-
-
-def full_batches(scene: Scene) -> None:
-    """The prefetch is used up long before the acknowledgement: for half a minute nothing is delivered or acknowledged."""
-    scene.hire(Habit(prefetch=40, batch_s=45.0))
-    scene.flow(3)
-
-
-def prefetch(count: int, work_s: float) -> object:
-    def play(scene: Scene) -> None:
-        scene.publish(300)
-        scene.hire(Habit(prefetch=count, work_s=work_s), 2)
-        scene.flow(1.5 / work_s)
-
-    return play
-
-
-def long_prefetched(scene: Scene) -> None:
-    """Fifty in hand, one every 20 s."""
-    scene.publish(200)
-    scene.hire(Habit(prefetch=50, work_s=20.0))
-
-
-def automatic(scene: Scene) -> None:
-    scene.hire(Habit(auto_ack=True))
-    scene.flow(3)
-
-
-def rejects(scene: Scene) -> None:
-    scene.hire(Habit(work_s=0.3, verdict=lambda _method: "reject"))
-    scene.flow(0.5)
-
-
-def rejects_behind(scene: Scene) -> None:
-    """It rejects one every five seconds, and there are always more."""
-    scene.publish(200)
-    scene.hire(Habit(work_s=5.0, verdict=lambda _method: "reject"))
-
-
 def retries(scene: Scene) -> None:
     """Each message fails at first and is put back."""
     scene.hire(Habit(work_s=0.2, verdict=lambda method: "ack" if method.redelivered else "requeue"))
     scene.flow(1)
-
-
-def nobody(count: int) -> object:
-    def play(scene: Scene) -> None:
-        scene.publish(count)
-
-    return play
 
 
 def dead_letters_come(scene: Scene) -> None:
@@ -116,10 +67,6 @@ def delay(scene: Scene) -> None:
     scene.flow(1)
 
 
-def expires(scene: Scene) -> None:
-    scene.flow(1)
-
-
 def priorities(scene: Scene) -> None:
     """Unimportant messages wait for ever behind important ones."""
     scene.publish(20, priority=0)
@@ -134,16 +81,6 @@ def preferred(scene: Scene) -> None:
     scene.hire(Habit(prefetch=10, work_s=0.1, arguments={"x-priority": 10}))
     scene.hire(Habit(prefetch=10, work_s=0.1, arguments={"x-priority": 1}))
     scene.flow(3)
-
-
-def single_active(scene: Scene) -> None:
-    scene.hire(Habit(work_s=0.2), 3)
-    scene.flow(3)
-
-
-def single_active_slow(scene: Scene) -> None:
-    scene.publish(50)
-    scene.hire(Habit(work_s=20.0), 2)
 
 
 def deployments(scene: Scene) -> None:
@@ -195,22 +132,6 @@ def deleted(scene: Scene) -> None:
         scene.delete()
         scene.sleep(5)
         scene.declare(scene.queue, scene.pattern.arguments)
-
-
-def exclusive(scene: Scene) -> None:
-    scene.hire(Habit(work_s=1.0, exclusive=True))
-    scene.flow(0.8)
-
-
-def getters(scene: Scene) -> None:
-    """It asks for messages instead of consuming them, so that the queue has no consumer."""
-    scene.hire(Habit(gets=True, work_s=0.5))
-    scene.flow(1)
-
-
-def slow_getters(scene: Scene) -> None:
-    scene.publish(50)
-    scene.hire(Habit(gets=True, work_s=15.0))
 
 
 def several_queues(scene: Scene) -> None:
@@ -269,43 +190,50 @@ def _delayed(name: str) -> dict[str, object]:
 
 
 HEALTHY: tuple[Pattern, ...] = (
-    _healthy("steady", "five a second, two workers", steady),
-    _healthy("steady-quorum", "the same on a quorum queue", steady, QUORUM),
-    _healthy("slow", "one in 25 s, a backlog of 100", slow),
-    _healthy("slow-quorum", "the same on a quorum queue", slow, QUORUM),
-    _healthy("slower", "two workers, 45 s each", slower),
-    _healthy("growing", "twice as many come as go", growing),
+    _healthy("steady", "five a second, two workers", works(Habit(work_s=0.1), 2, flow=5)),
+    _healthy("steady-quorum", "the same on a quorum queue", works(Habit(work_s=0.1), 2, flow=5), QUORUM),
+    _healthy("slow", "one in 25 s, a backlog of 100", works(Habit(work_s=25.0), backlog=100)),
+    _healthy("slow-quorum", "the same on a quorum queue", works(Habit(work_s=25.0), backlog=100), QUORUM),
+    _healthy("slower", "two workers, 45 s each", works(Habit(work_s=45.0), 2, backlog=100)),
+    _healthy("growing", "twice as many come as go", works(Habit(work_s=0.5), flow=4)),
     _healthy("bursts", "200 at once every 30 s", bursts),
     _healthy("lull", "nothing for 75 s, then two jobs of 20 s", lull),
-    _healthy("batches", "all acknowledged every 45 s", batches),
-    _healthy("batches-full", "the same with a prefetch of 40, full after 13 s", full_batches),
-    _healthy("prefetch-50", "two workers with 50 in hand each", prefetch(50, 0.5)),
-    _healthy("prefetch-200", "two workers with 200 in hand each", prefetch(200, 0.3)),
-    _healthy("prefetch-slow", "50 in hand, one in 20 s", long_prefetched),
-    _healthy("automatic", "automatic acknowledgement", automatic),
-    _healthy("rejects", "rejects one in two seconds", rejects),
-    _healthy("rejects-behind", "rejects one in five seconds, a backlog of 200", rejects_behind),
+    _healthy("batches", "all acknowledged every 45 s", works(Habit(prefetch=0, batch_s=45.0), flow=2)),
+    _healthy("batches-full", "the same with a prefetch of 40, full after 13 s", works(Habit(prefetch=40, batch_s=45.0), flow=3)),
+    _healthy("prefetch-50", "two workers with 50 in hand each", works(Habit(prefetch=50, work_s=0.5), 2, flow=3, backlog=300)),
+    _healthy("prefetch-200", "two workers with 200 in hand each", works(Habit(prefetch=200, work_s=0.3), 2, flow=5, backlog=300)),
+    _healthy("prefetch-slow", "50 in hand, one in 20 s", works(Habit(prefetch=50, work_s=20.0), backlog=200)),
+    _healthy("automatic", "automatic acknowledgement", works(Habit(auto_ack=True), flow=3)),
+    _healthy("rejects", "rejects one in two seconds", works(Habit(work_s=0.3, verdict=reject), flow=0.5)),
+    _healthy(
+        "rejects-behind", "rejects one in five seconds, a backlog of 200", works(Habit(work_s=5.0, verdict=reject), backlog=200)
+    ),
     _healthy("retries", "each message fails once", retries),
-    _healthy("dead-letters", "nobody ever consumes its 3 messages", nobody(3)),
+    _healthy("dead-letters", "nobody ever consumes its 3 messages", works(backlog=3)),
     _healthy("some-rejected", "a fifth goes to a dead-letter queue", dead_letters_come, _dead_lettered("some-rejected")),
     _healthy("delay", "holds messages for 20 s, without a consumer", delay, _delayed("delay")),
-    _healthy("expires", "messages expire after 30 s, without a consumer", expires, {"x-message-ttl": 30_000}),
+    _healthy("expires", "messages expire after 30 s, without a consumer", works(flow=1), {"x-message-ttl": 30_000}),
     _healthy("priority", "unimportant messages wait behind important ones", priorities, {"x-max-priority": 5}),
     _healthy("preferred", "a spare consumer of low priority", preferred),
-    _healthy("single-active", "single active consumer", single_active, {"x-single-active-consumer": True}),
-    _healthy("single-slow", "single active consumer, 20 s each", single_active_slow, {"x-single-active-consumer": True}),
+    _healthy("single-active", "single active consumer", works(Habit(work_s=0.2), 3, flow=3), {"x-single-active-consumer": True}),
+    _healthy(
+        "single-slow",
+        "single active consumer, 20 s each",
+        works(Habit(work_s=20.0), 2, backlog=50),
+        {"x-single-active-consumer": True},
+    ),
     _healthy("deployments", "away for 25 s, again and again", deployments),
     _healthy("rolling", "one worker after the other is replaced", rolling),
     _healthy("crashes", "dies every 20 s and comes back", crashes),
     _healthy("on-schedule", "comes every 40 s for 5 s", on_schedule),
     _healthy("deleted", "the queue is deleted and declared anew", deleted),
-    _healthy("exclusive", "an exclusive consumer", exclusive),
-    _healthy("getters", "asks with basic.get", getters),
-    _healthy("slow-getters", "asks with basic.get, 15 s each", slow_getters),
+    _healthy("exclusive", "an exclusive consumer", works(Habit(work_s=1.0, exclusive=True), flow=0.8)),
+    _healthy("getters", "asks with basic.get", works(Habit(gets=True, work_s=0.5), flow=1)),
+    _healthy("slow-getters", "asks with basic.get, 15 s each", works(Habit(gets=True, work_s=15.0), backlog=50)),
     _healthy("several-queues", "one channel, two queues", several_queues),
     _healthy("mixed-jobs", "ten workers, long and short jobs", one_of_forty_slow),
     _healthy("comes-late", "the first consumer comes after 40 s", comes_late),
     _healthy("by-people", "hangs for 40 s until people restart it", restarted_by_people),
     _healthy("warms-up", "works on nothing for its first 30 s", warms_up),
-    _healthy("stream", "an idle stream", nobody(5), {"x-queue-type": "stream"}),
+    _healthy("stream", "an idle stream", works(backlog=5), {"x-queue-type": "stream"}),
 )
