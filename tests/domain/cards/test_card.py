@@ -112,7 +112,7 @@ def test_every_hold_says_why_and_what_to_do(reason: Reason, language: str):
 
 
 def test_recovered_shows_before_and_after_time_try_and_curve():
-    """Times are from the alert and from the end of the restart, the latter on our clock."""
+    """Times are from the alert and from the end of the restart, on our clock; a second restart has figures of its own."""
     made = compose(EXAMPLES["recovered"], rules())
     facts = dict(made.facts)
     assert facts["Queue"] == "mail.outgoing: 362 → 0 messages, 2 consumers"
@@ -122,6 +122,15 @@ def test_recovered_shows_before_and_after_time_try_and_curve():
     assert facts["Time"] == "2026-11-24 03:12:05 JST"
     assert made.curve[-1][1] == 0
     assert made.text[-1] == "The bug behind it is still open: https://tracker.example.com/MAIL-123"
+    story = EXAMPLES["started"]
+    again = replace(
+        story.incident.queues[0],
+        after=AfterRestart(384),
+        before=QueueSnapshot(NOW - 120, 390, 370, 20, 1),
+        curve=((NOW - 120, 390),),
+    )
+    made = compose(replace(story, incident=replace(story.incident, queues=(again,))), rules())
+    assert dict(made.facts)["Queue"] == "mail.outgoing: 390 messages, 1 consumer (2 min ago)"
 
 
 def test_japanese_is_set_as_japanese():
@@ -136,21 +145,8 @@ def test_japanese_is_set_as_japanese():
         assert [text for text in own if re.search(r"[,:;] |\(", text)] == [], name
 
 
-def test_a_second_restart_begins_with_figures_of_its_own():
-    """What the first one left is no result of the second, which is only starting."""
-    story = EXAMPLES["started"]
-    again = replace(
-        story.incident.queues[0],
-        after=AfterRestart(384),
-        before=QueueSnapshot(NOW - 120, 390, 370, 20, 1),
-        curve=((NOW - 120, 390),),
-    )
-    made = compose(replace(story, incident=replace(story.incident, queues=(again,))), rules())
-    assert dict(made.facts)["Queue"] == "mail.outgoing: 390 messages, 1 consumer (2 min ago)"
-
-
 def test_escalation_carries_the_evidence():
-    """Job log, consumers, age of the oldest message, all tries, and what to do."""
+    """Job log, consumers, age of the oldest message, all tries, and what to do, which depends on what was seen."""
     made = compose(EXAMPLES["escalated"], rules())
     text = all_text(made)
     assert made.evidence[-1].endswith("trying again (1/∞)")
@@ -159,10 +155,6 @@ def test_escalation_carries_the_evidence():
     assert "2. execution 1851, succeeded, 32 s" in text
     assert "1 consumer" in text
     assert made.text[0].startswith("What to do: Consumers are connected but acknowledge nothing")
-
-
-def test_no_consumer_gives_other_advice():
-    """What a person should do depends on what was seen."""
     story = EXAMPLES["escalated"]
     gone = replace(story.incident, queues=(replace(story.incident.queues[0], consumers=0),))
     assert "No consumer came back" in compose(replace(story, incident=gone), rules()).text[0]
@@ -205,31 +197,23 @@ def test_what_hangs_on_the_same_message_again_is_told():
 
 @pytest.mark.parametrize("reason", Reason)
 def test_a_card_that_asks_for_a_restart_by_hand_leads_to_it_first(reason: Reason):
-    """Its first button opens the job with its options filled in; where nothing is to be done by hand, there is none."""
+    """Its first button opens the job; not where Unstick tries again, or the restart was seen running just now."""
     incident = replace(EXAMPLES["held-observe-only"].incident, start_page=START_PAGE)
     card = compose(CardInput("held", NOW, RUNBOOK, TARGET, incident, reason), rules())
     asks = any("by hand" in text and "Handle this alert" not in text for text in card.text) or reason is Reason.TOO_MANY_TARGETS
     assert (card.links[0] == ("Restart by hand", START_PAGE)) is asks
     assert asks or reason.value not in BY_HAND
     assert START_PAGE not in [url for _, url in card.links[1:]]
-
-
-def test_nobody_is_sent_to_restart_what_was_seen_running_just_now():
-    """The token was refused in mid-run: a second restart would come on top of the first."""
+    incident = replace(EXAMPLES["held-cooldown"].incident, start_page=START_PAGE)
+    for reason, leads in ((Reason.SYMPTOM_UNKNOWN, False), (Reason.LEDGER_UNKNOWN, True), (Reason.START_UNCLEAR, True)):
+        card = compose(CardInput("held", NOW, RUNBOOK, TARGET, incident, reason, again=True), rules())
+        assert (card.links[0][1] == START_PAGE) is leads
     run = Execution("7", "https://rundeck.example.com/7", "running", NOW - 3)
     incident = change(EXAMPLES["held-cooldown"].incident, start_page=START_PAGE, execution=run, restarts=1)
     card = compose(CardInput("held", NOW, RUNBOOK, TARGET, incident, Reason.LEDGER_UNKNOWN, again=True), rules())
     assert START_PAGE not in [url for _, url in card.links]
     assert "Open the execution before you restart anything by hand" in " ".join(card.text)
     assert "restart by hand if it hangs" not in " ".join(card.text)
-
-
-def test_what_passes_by_itself_invites_nobody_to_restart():
-    """Unstick tries again; only an unreadable history calls people meanwhile."""
-    incident = replace(EXAMPLES["held-cooldown"].incident, start_page=START_PAGE)
-    for reason, leads in ((Reason.SYMPTOM_UNKNOWN, False), (Reason.LEDGER_UNKNOWN, True), (Reason.START_UNCLEAR, True)):
-        card = compose(CardInput("held", NOW, RUNBOOK, TARGET, incident, reason, again=True), rules())
-        assert (card.links[0][1] == START_PAGE) is leads
 
 
 @pytest.mark.parametrize(("language", "page"), [("en", "operations.md"), ("ja", "operations.ja.md")])

@@ -166,22 +166,18 @@ def test_a_restart_counts_once(archived: Archive, history: tuple[Execution, ...]
     assert (found.by_unstick, found.by_hand) == week
 
 
-def test_a_restart_counts_for_the_runbook_of_its_incident_alone() -> None:
-    """A runbook got another name, and the target's history has what was done under both."""
-    earlier, later = record(1, 2, runbook="former"), record(2, 1)
-    history = tuple(one.incident.execution for one in (earlier, later) if one.incident.execution)
-    found = cost.cost(known(earlier, later, history=(*history, execution(9, NOW - 3600))), rules(), NOW)
-    assert {one.runbook: (one.week.by_unstick, one.week.by_hand) for one in found.runbooks} == {"mail": (1, 1), "former": (1, 0)}
-
-
 def test_days_and_hours_are_those_of_the_configured_zone() -> None:
-    """A restart at 23:30 UTC is one of the next morning in Tokyo, by our clock, whatever Rundeck's says."""
+    """Those of the configured zone by our clock, and of the incident's runbook, whatever it was called before."""
     at = datetime(2026, 11, 23, 23, 30, tzinfo=ZoneInfo("UTC")).timestamp()
     found = cost.cost(known(history=(execution(1, at + 7200),), ahead_s=7200.0), rules(), NOW).runbooks[0]
     assert [day.day for day in found.daily if day.by_hand] == ["2026-11-24"]
     assert (found.daily[0].day, found.daily[-1].day, len(found.daily)) == ("2026-10-27", "2026-11-25", 30)
     assert found.hours[8] == sum(found.hours) == 1
     assert [day.by_hand for day in found.weekly] == [0, 0, 0, 1]
+    earlier, later = record(1, 2, runbook="former"), record(2, 1)
+    history = tuple(one.incident.execution for one in (earlier, later) if one.incident.execution)
+    found = cost.cost(known(earlier, later, history=(*history, execution(9, NOW - 3600))), rules(), NOW)
+    assert {one.runbook: (one.week.by_unstick, one.week.by_hand) for one in found.runbooks} == {"mail": (1, 1), "former": (1, 0)}
 
 
 @pytest.mark.parametrize(
@@ -254,13 +250,19 @@ def test_the_headline_counts_what_is_known(found: Known, days: int, headline: st
 
 
 def test_gaps_that_do_not_fit_are_counted() -> None:
-    """Nothing that is missing is passed over in silence."""
+    """Nothing that is missing is passed over in silence; markup and length in names are shown as text."""
     targets = {f"t{n}": ("mail", replace(TARGET, key=f"t{n}", options={"service": f"s{n}"})) for n in range(9)}
     found = Known((), {"mail": (NOW - 90 * DAY_S,)}, targets, dict.fromkeys(targets, Unknown("Rundeck: answered 403")))
     assert card_of(found, rules()).text[-2:] == (
         "Rundeck's history can't be read, so restarts by hand are not counted: service=s4: Rundeck: answered 403",
         "4 more of these are in the report's JSON.",
     )
+    name = "<b>&\u202e" + "x" * 500
+    target = replace(TARGET, options={"service": name})
+    spoken = rules(mail=RUNBOOK)
+    found = cost.cost(known(record(1, 1, runbook=name, target=target), history=Unknown(name)), spoken, NOW)
+    card = cost_card.card(found, spoken)
+    assert all(len(text) < 1000 and "\u202e" not in text for text in (card.headline, *card.text, *(b for _, b in card.facts)))
 
 
 def at_week(weeks: int, root_cause: str = "", language: str = "en"):
@@ -311,13 +313,3 @@ def test_every_chat_can_show_it(language: str) -> None:
     for room in (console, google_chat, slack, teams):
         assert "mail" in str(room.render(card, language))
     ET.fromstring(card_svg(card, language))  # noqa: S314
-
-
-def test_names_of_strangers_break_nothing() -> None:
-    """Markup and length in names of runbooks and targets are shown as text."""
-    name = "<b>&\u202e" + "x" * 500
-    target = replace(TARGET, options={"service": name})
-    spoken = rules(mail=RUNBOOK)
-    found = cost.cost(known(record(1, 1, runbook=name, target=target), history=Unknown(name)), spoken, NOW)
-    card = cost_card.card(found, spoken)
-    assert all(len(text) < 1000 and "\u202e" not in text for text in (card.headline, *card.text, *(b for _, b in card.facts)))

@@ -58,7 +58,7 @@ def links(message: Message) -> list[str]:
 
 
 def test_an_escalation_stays_open_until_somebody_takes_it():
-    """The document has a due time and a wake-up for it; its message has the link that takes it, with a nonce of its own."""
+    """It has a due time, and a link with a nonce of its own; reminders call people, and `escalate_further` from the first on."""
     asked = document(incident(Phase.ASKED, restarts=1, attempt=1, nonce="n", expires_at=NOW))
     made = woken(asked, NOW, seen(now=NOW), with_rules=PUBLIC)
     found = made.document
@@ -67,6 +67,19 @@ def test_an_escalation_stays_open_until_somebody_takes_it():
     assert links(found.to_tell[0]) == [f"{URL}/approve/#{found.escalation.nonce}"]
     assert found.to_tell[0].card.nonce_until == NOW + 86400
     assert posted(found).open
+    further = rules(runbook(escalate_further=("boss",), mention=("<!here>",)), public_url=URL)
+    assert "boss" not in channels(escalated(further))
+    made = woken(escalated(further), NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=further)
+    assert channels(made.document) == {"ops", "duty", "boss"}
+    assert {message.card.mention for message in made.document.to_tell} == {("<!here>",)}
+    assert all(message.card.headline.startswith("ACT NOW: Nobody has taken") for message in made.document.to_tell)
+    further = rules(runbook(escalate_further=("boss",)), public_url=URL)
+    found = escalated(further)
+    assert found.escalation is not None
+    taking = Acknowledged("anna", found.escalation.incident)
+    assert channels(moved(found, taking, seen(), NOW + 60, further).document) == {"ops", "duty"}
+    reminded = posted(woken(found, NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=further).document)
+    assert channels(moved(reminded, taking, seen(), NOW + 960, further).document) == {"ops", "duty", "boss"}
 
 
 def about_post(found: Document) -> Document:
@@ -82,27 +95,6 @@ def test_an_escalation_of_another_queue_keeps_the_first():
     assert both.escalation is not None
     assert both.escalation.incident == "inc-2"
     assert {watched.queue.key for watched in both.escalation.queues} == {MAIL.key, scenes.POST.key}
-
-
-def test_a_reminder_calls_people_and_goes_to_further_channels():
-    """It begins with ACT NOW, so it mentions; `escalate_further` hears of it from the first reminder on."""
-    further = rules(runbook(escalate_further=("boss",), mention=("<!here>",)), public_url=URL)
-    assert "boss" not in channels(escalated(further))
-    made = woken(escalated(further), NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=further)
-    assert channels(made.document) == {"ops", "duty", "boss"}
-    assert {message.card.mention for message in made.document.to_tell} == {("<!here>",)}
-    assert all(message.card.headline.startswith("ACT NOW: Nobody has taken") for message in made.document.to_tell)
-
-
-def test_the_further_channels_hear_of_it_from_the_first_reminder_on():
-    """Whoever takes it before that is none of their business; afterwards they hear that it was taken."""
-    further = rules(runbook(escalate_further=("boss",)), public_url=URL)
-    found = escalated(further)
-    assert found.escalation is not None
-    taking = Acknowledged("anna", found.escalation.incident)
-    assert channels(moved(found, taking, seen(), NOW + 60, further).document) == {"ops", "duty"}
-    reminded = posted(woken(found, NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=further).document)
-    assert channels(moved(reminded, taking, seen(), NOW + 960, further).document) == {"ops", "duty", "boss"}
 
 
 @pytest.mark.parametrize(("again_s", "known", "due_s"), [(60.0, True, 60.0), (0.0, True, None), (60.0, False, AGAIN_S)])
@@ -153,7 +145,7 @@ def test_what_is_no_escalation_any_more_is_neither_taken_nor_restarted(changes):
 
 
 def test_who_takes_it_is_told_once_and_nobody_is_reminded():
-    """The first one has it. It goes into the thread of the incident."""
+    """The first one has it, in the incident's thread; a link of last week takes nothing; a well queue reminds nobody."""
     found = escalated()
     assert found.escalation is not None
     made = moved(found, Acknowledged("anna", found.escalation.incident), seen(), NOW + 60, PUBLIC)
@@ -166,17 +158,9 @@ def test_who_takes_it_is_told_once_and_nobody_is_reminded():
     second = moved(made.document, Acknowledged("bert", found.escalation.incident), seen(), NOW + 61, PUBLIC)
     assert second.document == made.document
     assert woken(posted(made.document), NOW + 2 * AGAIN_S, seen(now=NOW + 2 * AGAIN_S), with_rules=PUBLIC).document.to_tell == ()
-
-
-def test_an_acknowledgement_of_another_incident_takes_nothing():
-    """A link of last week does not take the escalation of today."""
     found = escalated()
     for other in ("another", "inc-0", "inc-2"):
         assert moved(found, Acknowledged("anna", other), seen(), NOW + 60, PUBLIC).document == found
-
-
-def test_nobody_is_reminded_of_what_is_well_again():
-    """The queue is looked at first, whoever mended it."""
     made = woken(escalated(), NOW + AGAIN_S, seen(mail=well(NOW + AGAIN_S), now=NOW + AGAIN_S), with_rules=PUBLIC)
     assert (made.document.escalation, made.document.escalated_at, made.document.to_tell) == (None, None, ())
 

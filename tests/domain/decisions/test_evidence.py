@@ -49,18 +49,6 @@ def looked(found: Document, at: float, reading: EvidenceReading | None) -> Step:
     return woken(found, at, replace(seen(now=at), evidence=reading), rules(book()))
 
 
-@pytest.mark.parametrize(("within_s", "due_s"), [(20.0, 3.0), (2.0, 2.0), (3.0, 3.0)])
-@pytest.mark.parametrize("mode", [Mode.AUTO, Mode.APPROVE, Mode.OBSERVE])
-def test_evidence_is_ordered_once_and_looked_for_soon(within_s, due_s, mode):
-    """Every three seconds, and at the end of `within`. The options are those of the alert."""
-    with_rules = rules(book(within_s, mode), public_url="https://unstick.example.com")
-    made = moved(EMPTY, alerted(case(book=with_rules.runbooks["mail"])), with_rules=with_rules)
-    assert [act for act in made.acts if isinstance(act, Collect)] == [Collect(TAG, "job-evidence", {"service": "mail"}, within_s)]
-    kept = made.document.incident
-    assert (kept.phase, kept.due, kept.reason) == (Phase.COLLECTING, NOW + due_s, None)
-    assert kept.evidence == Evidence({"service": "mail"}, NOW, NOW + within_s)
-
-
 @pytest.mark.parametrize(
     ("evidence", "changes", "orders"),
     [
@@ -80,10 +68,18 @@ def test_evidence_comes_once_and_before_the_first_restart(evidence, changes, ord
     assert phase(without) is Phase.STARTING, "the runbook names no job any more"
 
 
-def test_what_is_held_otherwise_collects_nothing():
-    """Evidence is of what is restarted."""
+@pytest.mark.parametrize(("within_s", "due_s"), [(20.0, 3.0), (2.0, 2.0), (3.0, 3.0)])
+@pytest.mark.parametrize("mode", [Mode.AUTO, Mode.APPROVE, Mode.OBSERVE])
+def test_what_is_held_otherwise_collects_nothing(within_s, due_s, mode):
+    """Evidence is of what is restarted: every three seconds, and at the end of `within`, with the alert's options."""
     held = moved(EMPTY, alerted(case(book=book())), seen(pause=Pause("x")), with_rules=rules(book()))
     assert (phase(held), [act for act in held.acts if isinstance(act, Collect)]) == (None, [])
+    with_rules = rules(book(within_s, mode), public_url="https://unstick.example.com")
+    made = moved(EMPTY, alerted(case(book=with_rules.runbooks["mail"])), with_rules=with_rules)
+    assert [act for act in made.acts if isinstance(act, Collect)] == [Collect(TAG, "job-evidence", {"service": "mail"}, within_s)]
+    kept = made.document.incident
+    assert (kept.phase, kept.due, kept.reason) == (Phase.COLLECTING, NOW + due_s, None)
+    assert kept.evidence == Evidence({"service": "mail"}, NOW, NOW + within_s)
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def test_matching(text, value, expected):
 
 
 def test_an_alert_becomes_a_target_and_a_queue():
-    """Options are rendered, the queue is named as it is, and the target's key follows from URL, job and options alone."""
+    """Options are rendered, the key follows from URL, job and options alone; the host comes when the run is ordered."""
     case = case_of(LABELS)
     assert (case.runbook, case.reason, case.detail) == (RUNBOOK, None, "")
     assert case.target is not None
@@ -126,6 +126,10 @@ def test_an_alert_becomes_a_target_and_a_queue():
     assert (case.target.url, case.target.job) == (URL, "job-1")
     assert case.queue == to_queue("/", "mail.送信")
     assert case.target.key == target_key(URL, "job-1", {"env": "prod", "service": "mail-1"}) == "40cebf0fd60bfa1241a3"
+    begun = render_evidence(HOSTS, LABELS)
+    assert begun == Evidence({"level": "#1", "zone": "z"})
+    named = name_holder(HOSTS, begun, ["h1", "h2"])
+    assert (named.options, named.without) == ({"level": "#1", "zone": "z", "host": "h1", "node": "h1"}, "")
 
 
 def test_what_makes_a_target():
@@ -199,19 +203,6 @@ def test_a_label_that_may_not_be_used_holds_the_restart(label, value, detail):
     assert detail in str(case.detail)
     assert len(str(case.detail)) < 300
     assert str(case.detail).isprintable()
-
-
-def test_a_value_is_allowed_as_a_whole():
-    """The pattern sees the rendered option, not only the label, and may be as wide as its author wants within the bounds."""
-    restart = Restart("j", {"target": "host-${labels.service}.${labels.vhost}"}, {"target": "host-[a-z0-9-]+\\.[a-z]+"})
-    runbook = replace(RUNBOOK, match=(), restart=restart)
-    case = case_of({**LABELS, "vhost": "main"}, runbook)
-    assert case.target is not None
-    assert case.target.options == {"target": "host-mail-1.main"}
-    assert case_of(LABELS, runbook).reason is Reason.INVALID_OPTION
-    anything = replace(runbook, restart=replace(restart, allow={"target": "(?s).*"}))
-    assert case_of({**LABELS, "vhost": "a\nb"}, anything).reason is Reason.INVALID_OPTION
-    assert case_of({**LABELS, "vhost": "x" * 1024}, anything).reason is Reason.INVALID_OPTION
 
 
 EVIL = ["(a+)+b", "(a|aa)+$", "(.*)(.*)(.*)(.*)x", "((a*)*)*b", "(x+x+)+y|a*a*a*b", "(a?){50}a{50}", "(.*a.{12})b"]
@@ -320,14 +311,6 @@ def test_runbooks_that_hide_each_other(first, second, expected):
 HOSTS = EvidenceJob("j", {"level": "#1", "host": HOLDER_HOST, "node": HOLDER_HOST, "zone": "z"}, {"host": "h.*", "node": ".*"})
 
 
-def test_the_host_is_filled_in_when_the_run_is_ordered():
-    """Everything else is known from the alert on."""
-    begun = render_evidence(HOSTS, LABELS)
-    assert begun == Evidence({"level": "#1", "zone": "z"})
-    named = name_holder(HOSTS, begun, ["h1", "h2"])
-    assert (named.options, named.without) == ({"level": "#1", "zone": "z", "host": "h1", "node": "h1"}, "")
-
-
 @pytest.mark.parametrize(
     ("allow", "host", "without"),
     [
@@ -348,8 +331,17 @@ def test_a_host_that_may_not_be_used_is_left_out(allow, host, without):
 
 
 def test_a_fixed_option_is_used_as_it_is_unless_a_pattern_is_given():
-    """Then it has to match, too."""
+    """The pattern sees the rendered option; a fixed one only has to match where a pattern is given."""
     fixed = Restart("j", {"env": "prod"}, {})
     assert case_of(LABELS, replace(RUNBOOK, restart=fixed)).target.options == {"env": "prod"}
     assert case_of(LABELS, replace(RUNBOOK, restart=replace(fixed, allow={"env": "prod|test"}))).target is not None
     assert case_of(LABELS, replace(RUNBOOK, restart=replace(fixed, allow={"env": "test"}))).reason is Reason.INVALID_OPTION
+    restart = Restart("j", {"target": "host-${labels.service}.${labels.vhost}"}, {"target": "host-[a-z0-9-]+\\.[a-z]+"})
+    runbook = replace(RUNBOOK, match=(), restart=restart)
+    case = case_of({**LABELS, "vhost": "main"}, runbook)
+    assert case.target is not None
+    assert case.target.options == {"target": "host-mail-1.main"}
+    assert case_of(LABELS, runbook).reason is Reason.INVALID_OPTION
+    anything = replace(runbook, restart=replace(restart, allow={"target": "(?s).*"}))
+    assert case_of({**LABELS, "vhost": "a\nb"}, anything).reason is Reason.INVALID_OPTION
+    assert case_of({**LABELS, "vhost": "x" * 1024}, anything).reason is Reason.INVALID_OPTION

@@ -43,7 +43,7 @@ def _posted(card_input: CardInput, language: str = "en") -> dict[str, Card]:
 @pytest.mark.parametrize("language", FIRST_WORDS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_message_that_begins_with_act_now_calls_people(kind: str, language: str):
-    """It mentions people and goes to `escalate` too; no other message does."""
+    """It mentions people and goes to `escalate` too; not for runbooks that only observe."""
     for card_input in (one for one in MESSAGES if one.kind == kind):
         posted = _posted(card_input, language)
         for card in posted.values():
@@ -52,10 +52,6 @@ def test_a_message_that_begins_with_act_now_calls_people(kind: str, language: st
         assert posted["team"].mention == (BOOK.mention if calls else ()), card_input.reason
         expected = {"team"} if not calls or kind == "bundle" else {"team", "pager"}
         assert set(posted) == expected, card_input.reason
-
-
-def test_what_concerns_all_runbooks_does_not_call_the_people_of_one_that_only_observes():
-    """Nobody is called for it before it may act."""
     observing = replace(OTHER, mode=Mode.OBSERVE)
     document = enqueue_message(
         Document("d"),

@@ -73,36 +73,24 @@ def test_people_are_told_once_and_it_is_followed():
 
 
 def test_a_queue_that_is_stuck_again_has_not_healed():
-    """The count of healthy looks begins anew."""
+    """The count of healthy looks begins anew; purged, or by older figures, it has not healed."""
     found = look(observed(), 300, healthy(300)).document
     found = look(found, 315).document
     assert (found.incident.observed.healed_at, found.due) == (None, NOW + 315 + 31.5)
-
-
-def test_an_emptied_queue_without_consumers_has_not_healed():
-    """Somebody purged it: it gets stuck again with the next message."""
     purged = replace(healthy(300), queues={key: well(NOW + 300, ()) for key in seen().queues})
     assert look(observed(), 300, purged).document.incident.observed.healed_at is None
-
-
-def test_figures_from_before_the_hold_do_not_heal():
-    """Where Prometheus missed a scrape, it shows older figures after newer ones: those of a queue that still worked."""
     late = replace(healthy(300), queues={key: replace(well(NOW + 300), behind_s=310.0) for key in seen().queues})
     assert look(observed(), 300, late).document.incident.observed.healed_at is None
 
 
 def test_a_restart_by_hand_stands_in_the_record():
-    """Unstick sees in Rundeck's history that a person restarted it, and when."""
+    """History shows that a person restarted it, and when; unread, nothing is concluded."""
     found = look(observed(), 620, seen(now=NOW + 620, history=ledger(BY_HAND))).document
     for after_s in (700, 715):
         made = look(found, after_s, healthy(after_s, BY_HAND))
         found = made.document
     incident = ended(made)
     assert (incident.execution, incident.run.adopted, incident.observed.healed_at) == (BY_HAND, True, NOW + 700)
-
-
-def test_nothing_is_concluded_while_the_history_can_not_be_read():
-    """Else a restart by hand would count as healed by itself."""
     blind = {"ledger": Unknown("it is down")}
     found = look(observed(), 300, healthy(300)).document
     found = look(found, 315, healthy(315, **blind)).document

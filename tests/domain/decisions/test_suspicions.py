@@ -51,8 +51,9 @@ def actions(step) -> tuple[Action, Reason | None]:
     return step.reply.action, step.reply.reason
 
 
-def test_while_it_waits_more_of_the_same_cost_nothing():
-    """The same again, or by another replica with another start, joins: no wake-up, and no more than its start is kept."""
+@pytest.mark.parametrize("moving", [well(), sighting(acks=3), replace(sighting(50), depth=40, ready=40)])
+def test_while_it_waits_more_of_the_same_cost_nothing(moving):
+    """The same again joins and costs nothing; one that moves costs one check, and waits anew where it stands still again."""
     made = moved(EMPTY, suspected(), seen(mail=still(20)))
     for second in range(10, 40, 10):
         again = moved(made.document, suspected(starts_at=NOW - 90 + second), None, NOW + second)
@@ -61,29 +62,20 @@ def test_while_it_waits_more_of_the_same_cost_nothing():
     incident = again.document.incident
     assert incident is not None
     assert len(incident.triggers) == 1
+    made = moved(EMPTY, suspected(), seen(mail=still(20)))
+    at = wakes(made)[0]
+    after = woken(made.document, at, seen(now=at, mail=still(30, at)))
+    assert (phase(after), wakes(after)) == (Phase.WAITING, [at + 30.0 + SAMPLE_LATE_S])
+    made = moved(EMPTY, suspected(), seen(mail=moving))
+    assert made.document == replace(EMPTY, target=TARGET, passed={"2027-01-15": 1})
+    assert not made.acts
+    assert actions(made) == (Action.HELD, Reason.SYMPTOM_GONE)
 
 
 # --- waiting ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_queue_that_moved_and_stands_still_again_is_waited_for_anew():
-    """The rule may not fire again for it, so Unstick does not let go while it stands still."""
-    made = moved(EMPTY, suspected(), seen(mail=still(20)))
-    at = wakes(made)[0]
-    after = woken(made.document, at, seen(now=at, mail=still(30, at)))
-    assert (phase(after), wakes(after)) == (Phase.WAITING, [at + 30.0 + SAMPLE_LATE_S])
-
-
 # --- coming to nothing -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("moving", [well(), sighting(acks=3), replace(sighting(50), depth=40, ready=40)])
-def test_a_suspicion_of_a_queue_that_moves_costs_one_check(moving):
-    """It is counted, and that is all: no incident, no wake-up, nothing to post, to archive or to remember."""
-    made = moved(EMPTY, suspected(), seen(mail=moving))
-    assert made.document == replace(EMPTY, target=TARGET, passed={"2027-01-15": 1})
-    assert not made.acts
-    assert actions(made) == (Action.HELD, Reason.SYMPTOM_GONE)
 
 
 # --- what people are told all the same -------------------------------------------------------------------------------

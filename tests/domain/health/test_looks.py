@@ -73,18 +73,10 @@ LOOKS = [
 
 @pytest.mark.parametrize(("looks", "expected"), LOOKS)
 def test_a_discontinuity_begins_the_clock_anew(looks, expected):
-    """I3: a proof has to last all of `for` without a gap."""
+    """I3: a proof lasts all of `for` without a gap, but for a held message's; what is late is told after half a minute."""
     assert looked(*looks) == expected
-
-
-def test_a_held_message_is_proved_whatever_the_nodes_do():
-    """A channel lives and dies with its node, and so do its counters."""
     seen = holding(Holder("10.0.3.7", "mail-worker-2", 1), at=NOW)
     assert looked((0, replace(seen, nodes=("a",), node_down=True, nodes_up_s=5.0))) == [Health.ILL]
-
-
-def test_what_is_late_is_told_after_half_a_minute():
-    """Not at the end of `verify.within`."""
     slow = replace(bare(50), blind=Unknown("the page did not answer within 4.0 s", late=True))
     assert looked((0, slow), (15, slow), (30, slow)) == [Health.UNSURE, Health.UNSURE, Health.UNKNOWN]
 

@@ -104,7 +104,7 @@ def asked(returns: Returns | None, with_rules: Any = ASKING, **changes: Any) -> 
     [(None, Kind.RESTART), (LIMIT_ONE, Kind.RESTART), (USED_UP, Kind.ASK), (Returns(0), Kind.ASK), (DEAD_LETTERED, Kind.RESTART)],
 )
 def test_a_restart_that_may_drop_messages_asks_a_person_in_auto_too(returns: Returns | None, kind: Kind) -> None:
-    """Where what is over the limit goes to a dead-letter exchange, nothing is lost."""
+    """Asked in `auto` too, held where nobody can answer; who approves has read what it may cost."""
     decision = asked(returns)
     assert decision.kind is kind
     if kind is Kind.ASK:
@@ -113,19 +113,6 @@ def test_a_restart_that_may_drop_messages_asks_a_person_in_auto_too(returns: Ret
         assert str(decision.detail) == (
             f"a restart may make RabbitMQ drop the messages that are held: mail.delivery: delivery limit {limit}"
         )
-
-
-def test_without_an_address_for_the_link_it_is_held() -> None:
-    """There is nobody to ask, and what may cost messages is not done unasked."""
-    decision = asked(USED_UP, rules())
-    assert (decision.kind, decision.reason) == (Kind.HOLD, Reason.AWAITING_APPROVAL)
-    made = moved(Document("key"), alerted(), seen(mail=holding(HELD, returns=USED_UP)))
-    assert made.reply is not None
-    assert (made.reply.reason, kinds(made.document)) == (Reason.AWAITING_APPROVAL, ["held"])
-
-
-def test_a_person_s_approval_goes_on() -> None:
-    """They have read what it may cost."""
     what = seen(mail=holding(HELD, returns=USED_UP))
     made = moved(Document("key"), alerted(), what, with_rules=ASKING)
     assert phase(made) is Phase.ASKED
@@ -135,6 +122,11 @@ def test_a_person_s_approval_goes_on() -> None:
     approved = Approved(made.document.incident.approval.nonce, "anna")
     made = moved(made.document, approved, what, with_rules=ASKING)
     assert [act for act in made.acts if isinstance(act, Start)]
+    decision = asked(USED_UP, rules())
+    assert (decision.kind, decision.reason) == (Kind.HOLD, Reason.AWAITING_APPROVAL)
+    made = moved(Document("key"), alerted(), seen(mail=holding(HELD, returns=USED_UP)))
+    assert made.reply is not None
+    assert (made.reply.reason, kinds(made.document)) == (Reason.AWAITING_APPROVAL, ["held"])
 
 
 @pytest.mark.parametrize(
@@ -174,14 +166,10 @@ def recovered(missing: int, returns: Returns = USED_UP, **changes: Any) -> Any:
 
 
 def test_what_a_restart_cost_is_told_and_kept() -> None:
-    """The outcome asks somebody to look, in working hours."""
+    """The outcome asks somebody to look, in working hours; dead letters can be found in their queue."""
     record, card = recovered(10)
     assert card.headline == "In working hours: mail recovered, but messages were lost"
     assert "mail.delivery: 10 messages were dropped by the broker: delivery limit 1" in card.text
     assert record.incident.queues[0].after.lost_since == 10
-
-
-def test_dead_letters_are_called_that() -> None:
-    """They can be found in their queue."""
     _, card = recovered(1, DEAD_LETTERED)
     assert "mail.delivery: 1 message was dead-lettered by the broker: delivery limit 1" in card.text

@@ -141,27 +141,25 @@ def test_what_one_that_rejects_holds_counts_from_the_first_look_on():
 
 
 def test_what_was_given_just_now_is_not_held_for_long():
-    """Its one reject counts as a delivery without an acknowledgement: the counters of an idle consumer that was given the next
-    message look like those of one that holds it."""
+    """Its one reject counts as a delivery without an acknowledgement; a look may come just after a message was given."""
     history = replace(queue().history, unacked=flat(1, since_s=5.0))
     given = queue(channels=(channel(held=1, counted=1),), history=history)
     assert judge(SYMPTOM, given, Trust(unsure_s=200.0)).health is not Health.ILL
     unsampled = replace(given, history=replace(history, unacked=()))
     assert judge(SYMPTOM, unsampled, Trust()).health is Health.ILL, "the channel is a proof by itself"
-
-
-def test_one_that_rejects_and_stood_idle_between_two_looks_does_not_hang():
-    """Each look came just after a message was given to it, before its counters showed that; it held none in between."""
     history = replace(queue().history, unacked=flat(1, since_s=5.0))
     seen = queue(channels=(channel(counted=40),), history=history)
     assert judge(SYMPTOM, seen, Trust(unsure_s=200.0)).health is not Health.ILL
 
 
 def test_a_held_message_counts_whatever_the_depth_may_be():
-    """`max_messages` is about what waits; one message that one consumer holds is never usual for longer than `for`."""
+    """`max_messages` is about what waits. More published than the depth grew: a time to live, or lost counters."""
     backlog = replace(SYMPTOM, max_messages=100)
     assert judge(backlog, queue(channels=(channel(),)), Trust()).health is Health.ILL
     assert judge(backlog, still(ready=50, unacked=0), Trust()).health is Health.WELL
+    seen = still(ready=5, unacked=0)
+    expiring = replace(seen, history=replace(seen.history, publishes=rising(1)))
+    assert judge(SYMPTOM, expiring, Trust()).health is not Health.ILL
 
 
 LATE = Unknown("it is slow", late=True)
@@ -200,13 +198,6 @@ def test_the_queue_as_a_whole_proves_what_lasted_all_of_for(seen, health, proof)
     """Where its channels can't tell; with everything that breaks the proof."""
     judged = judge(SYMPTOM, seen, Trust(same_consumers_s=60.0))
     assert (judged.health, judged.proof) == (health, proof), str(judged.why)
-
-
-def test_messages_that_expire_while_others_come_are_not_unserved():
-    """More was published than the depth grew, and nothing was delivered: a time to live, or a lost node's consumers."""
-    seen = still(ready=5, unacked=0)
-    expiring = replace(seen, history=replace(seen.history, publishes=rising(1)))
-    assert judge(SYMPTOM, expiring, Trust()).health is not Health.ILL
 
 
 @pytest.mark.parametrize("trust", [Trust(steady_s=59.0), Trust(steady_s=0.0)])

@@ -73,8 +73,10 @@ def test_the_verdict_is_the_first_that_holds(looks, verdict):
 
 @pytest.mark.parametrize(("age_s", "verdict"), [(9.9, None), (10.0, Verdict.RECOVERED)])
 def test_the_pages_count_of_consumers_speaks_of_the_time_after_only_from_ten_seconds_on(age_s, verdict):
-    """A page read earlier may show the consumer that the restart has just ended."""
+    """A page read earlier may show the consumer that the restart has just ended, and messages that were dropped."""
     assert looked((age_s, sighting(0, ids=OLD)), before=sighting(50, ids=OLD)).after.verdict is verdict
+    before = sighting(50, ids=OLD, returns=Returns(1, 1))
+    assert looked((age_s, sighting(0, ids=NEW)), before=before).after.verdict is verdict
 
 
 @pytest.mark.parametrize(
@@ -94,23 +96,12 @@ def test_within_ten_seconds_only_consumers_that_were_not_there_before_count(befo
     assert looked((3.0, sighting(0, ids=ids)), before=before).after.verdict is verdict
 
 
-@pytest.mark.parametrize(("age_s", "verdict"), [(9.9, None), (10.0, Verdict.RECOVERED)])
-def test_a_queue_that_may_have_lost_messages_is_not_recovered_before_they_can_be_counted(age_s, verdict):
-    """It was called recovered, and five messages that RabbitMQ 4.3 had dropped were never told."""
-    before = sighting(50, ids=OLD, returns=Returns(1, 1))
-    assert looked((age_s, sighting(0, ids=NEW)), before=before).after.verdict is verdict
-
-
 def test_late_acknowledgements_are_no_movement():
-    """I5: what the page counts within 10 s may be of the time before the restart's end, as the first of two figures too."""
+    """I5: what the page counts within 10 s may be of the time before the restart's end; later it is movement."""
     early = looked((2.0, sighting(50, acks=0)), (9.0, sighting(50, acks=7)))
     assert (early.after.moved_at, early.after.acks) == (None, None)
     assert looked((2.0, sighting(50, acks=0)), (12.0, sighting(50, acks=7))).after.moved_at is None
     assert looked((2.0, sighting(50)), (12.0, sighting(50)), (17.0, sighting(50, acks=7))).after.moved_at == NOW + 12.0
-
-
-def test_acknowledgements_count_from_ten_seconds_on():
-    """The page's counter is of the time after the end then. One that began anew is no movement."""
     assert looked((10.0, sighting(50)), (17.0, sighting(50, acks=7))).after.moved_at == NOW + 10.0
     assert looked((9.9, sighting(50)), (17.0, sighting(50, acks=7))).after.moved_at is None
     assert looked((20.0, sighting(50, acks=7)), (35.0, sighting(50))).after.moved_at is None
@@ -171,7 +162,7 @@ def test_a_queue_that_joined_late_is_not_stuck_by_figures_of_before_its_patience
 
 
 def test_a_real_restart_is_seen_to_recover():
-    """The recorded way of a stuck queue whose new consumer works: stuck before, then moving, then recovered, never stuck."""
+    """Stuck before, then moving, then recovered, never stuck; where the new consumer sticks too, nothing moves."""
     (_, before), *later = recorded("restarted")
     ended = later[0][1].at - 1.0
     watched = replace(WATCHED, joined_at=before.at, before=before)
@@ -182,10 +173,6 @@ def test_a_real_restart_is_seen_to_recover():
     assert verdicts[0] is None
     assert Verdict.STUCK not in verdicts
     assert watched.after.verdict in (Verdict.DRAINING, Verdict.RECOVERED)
-
-
-def test_a_real_restart_in_vain_is_never_taken_for_movement():
-    """The new consumer sticks too: messages change from unacknowledged to ready and back, and nothing moves."""
     (_, before), *later = recorded("restarted-in-vain")
     ended = later[0][1].at - 1.0
     book = runbook(verify=Verify(patience_s=10.0))
@@ -303,34 +290,22 @@ def after_restart(*looks: tuple[float, tuple[Channel, ...]]) -> QueueState:
 
 
 def test_one_of_several_has_recovered_when_each_consumer_has_worked_since():
-    """The queue need not be empty: two checks, `every` apart."""
+    """It need not be empty; a first delivery, or a message held since the restart, is no work; another message may be helped."""
     busy = worker("a", since_s=0.0), worker("b", since_s=5.0)
     watched = after_restart((20, busy), (35, busy), (50, busy))
     assert watched.after.verdict is Verdict.RECOVERED
     assert watched.after.well_at == NOW + 35.0, "the first look only shows the counter to compare with"
-
-
-def test_a_first_delivery_is_no_work():
-    """It came 8 s after the restart's end and hangs since: its counters begin so late that they seem to have moved."""
     looks = []
     for age_s in (95, 110, 125):
         work = tuple((NOW + age_s - ago, int(ago < age_s - 12)) for ago in range(120, -1, -5))
         hung = Channel("a (1)", "10.0.3.7", "a", 1, 1, work, tuple((at, 0) for at, _ in work))
         looks.append((age_s, (hung, worker("b", since_s=0.0, at=NOW + age_s))))
     assert after_restart(*looks).after.verdict is Verdict.STUCK
-
-
-def test_one_that_holds_a_message_since_the_restart_has_not_recovered_yet():
-    """It may be a slow job; for all of `for` it is not."""
     stuck = worker("a", since_s=30.0, again=True), worker("b", since_s=0.0)
     assert after_restart((20, stuck), (35, stuck)).after.verdict is not Verdict.RECOVERED
     stuck = worker("a", since_s=60.0, again=True), worker("b", since_s=0.0)
     later = after_restart((20, stuck), (35, stuck), (65, stuck))
     assert (later.after.verdict, later.after.held_again, later.after.same_again) == (Verdict.STUCK, 1, True)
-
-
-def test_another_message_that_is_held_again_is_stuck_and_not_the_same():
-    """A second restart may help."""
     stuck = worker("a", since_s=60.0), worker("b", since_s=0.0)
     later = after_restart((20, stuck), (65, stuck))
     assert (later.after.verdict, later.after.same_again) == (Verdict.STUCK, False)
