@@ -205,8 +205,8 @@ def test_a_card_that_asks_for_a_restart_by_hand_leads_to_it_first(reason: Reason
     assert asks or reason.value not in BY_HAND
     assert START_PAGE not in [url for _, url in card.links[1:]]
     incident = replace(EXAMPLES["held-cooldown"].incident, start_page=START_PAGE)
-    for reason, leads in ((Reason.SYMPTOM_UNKNOWN, False), (Reason.LEDGER_UNKNOWN, True), (Reason.START_UNCLEAR, True)):
-        card = compose(CardInput("held", NOW, RUNBOOK, TARGET, incident, reason, again=True), rules())
+    for code, leads in ((Reason.SYMPTOM_UNKNOWN, False), (Reason.LEDGER_UNKNOWN, True), (Reason.START_UNCLEAR, True)):
+        card = compose(CardInput("held", NOW, RUNBOOK, TARGET, incident, code, again=True), rules())
         assert (card.links[0][1] == START_PAGE) is leads
     run = Execution("7", "https://rundeck.example.com/7", "running", NOW - 3)
     incident = change(EXAMPLES["held-cooldown"].incident, start_page=START_PAGE, execution=run, restarts=1)
