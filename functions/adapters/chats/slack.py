@@ -20,6 +20,7 @@ from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE
 from functions.domain.texts.words import CURVE, INCIDENT, SHORTENED, curve_words, log_title
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.fields import written
+from functions.runtime.logs import event
 from functions.runtime.secrets import SecretRef
 from functions.runtime.text import Text, in_language
 
@@ -299,10 +300,9 @@ def _show_details(bot: _Bot, first: _FirstCard, card: Card, language: str) -> _F
             return first
         answer = _call(bot, "chat.postMessage", {**message, "thread_ts": first.ts})
         return replace(first, details=str(answer.get("ts", "")))
-    except Denied as error:
-        return replace(first, details="") if error.code in GONE else first
-    except Unavailable:
-        return first
+    except (Denied, Unavailable) as error:
+        event("WARNING", f"details are missing in Slack until the next card: {error}", incident=card.incident)
+        return replace(first, details="") if isinstance(error, Denied) and error.code in GONE else first
 
 
 def _call(bot: _Bot, method: str, body: dict[str, Any]) -> dict[str, Any]:

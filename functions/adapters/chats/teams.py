@@ -20,7 +20,7 @@ from functions.runtime.errors import Denied
 from functions.runtime.secrets import SecretRef
 
 MAX_BYTES = 21_000
-ACTIONS_IN_SET = 4  # Teams shows up to six actions; four fit on a phone
+ACTIONS_IN_SET = 2  # a phone cuts off what stands further right
 MENTION = re.compile(r"[^@\s<>]{1,64}@[A-Za-z0-9.-]{1,200}")
 COLOURS = {"act": "attention", "watch": "warning", "fine": "good"}
 NEW_FLOW = "make a new flow with the trigger 'When a Teams webhook request is received' and put its URL into the secret"

@@ -157,9 +157,9 @@ def _approvable(card_input: CardInput, rules: Rules) -> list[Phrase]:
     expires_at = card_input.incident.approval.expires_at if card_input.incident else None
     text: list[Phrase] = []
     if card_input.reason is not Reason.AWAITING_APPROVAL:
-        text.append(Text("You can still restart it with the approval link."))
+        text.append(Text("You can still approve a restart."))
     if expires_at is not None:
-        text.append(Text("The approval link works once, until {until}.", until=clock(rules, expires_at)))
+        text.append(Text("You can approve once, until {until}.", until=clock(rules, expires_at)))
     return text
 
 
@@ -350,7 +350,7 @@ def _not_approved(card_input: CardInput, rules: Rules) -> Content:
     # The reason's own sentence asks for an approval, for which it is too late.
     reason = card_input.reason if card_input.reason is not Reason.AWAITING_APPROVAL else None
     text: list[Phrase] = [
-        Text("The approval link has expired. Check the queue and restart the application by hand if it is still stuck."),
+        Text("It can no longer be approved. Check the queue, and restart the application by hand if it is still stuck."),
         *why(card_input, reason, todo=False),
         *([HANDS_OFF, *_cause(card_input)] if again else []),
     ]
@@ -381,7 +381,7 @@ def _bundle(card_input: CardInput, rules: Rules) -> Content:
         why=explanation.short if explanation else card_input.detail,
     )
     if card_input.reason is Reason.TOO_MANY_TARGETS and count > 1:
-        headline = Text("{count} applications are stuck at once; nothing was restarted", count=count)
+        headline = Text("{count} applications are stuck at once and were not restarted", count=count)
     if card_input.reason is Reason.TEST_ALERT:
         headline = Text("{count} test notification arrived", "{count} test notifications arrived", count=count)
     facts_shown = facts.gathered(card_input, rules, facts.names)
@@ -429,7 +429,7 @@ def _expiring(card_input: CardInput, rules: Rules) -> Content:
         Text("It expires at {time}. Without a valid token Unstick restarts nothing.", time=clock(rules, expires_at)),
         to_do(Text("Run `infra/rundeck/rotate_token.py`, then deploy the configuration with the new `token_expires`.")),
     ]
-    return Content("act" if left_s <= DAY_S else "watch", headline, text, facts.gathered(card_input, rules))
+    return Content("act" if left_s <= DAY_S else "plan", headline, text, facts.gathered(card_input, rules))
 
 
 def _other(card_input: CardInput, rules: Rules) -> Content:

@@ -19,7 +19,7 @@ from functions.domain.texts.sanitize import safe_url
 from functions.domain.texts.words import duration, worded
 from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
 
-BUNDLED_SHOWN = 20
+BUNDLED_SHOWN = 10
 BUNDLED_LINKS = 5
 LINK_REASON = Text("What the reason code means")
 PAGES = {"en": "operations.md", "ja": "operations.ja.md"}

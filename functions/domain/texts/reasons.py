@@ -35,7 +35,7 @@ REASONS: Mapping[Reason, Explained] = {
         "plan",
         Text("no runbook matches the alert"),
         Text("No runbook of the configuration matches the alert's labels."),
-        Text("Add a runbook, mend the alert's labels, or route the alert elsewhere."),
+        Text("Add a runbook, fix the alert's labels, or route the alert elsewhere."),
     ),
     Reason.TEST_ALERT: Explained(
         "fine", Text("a test notification"), Text("It was sent by the Test button of a contact point, or by a drill.")

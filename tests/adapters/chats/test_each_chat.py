@@ -61,11 +61,12 @@ def test_slack_shows_a_phone_what_it_needs_at_once(bot: tuple[SlackApi, slack.Sl
     assert platform.pings(details) == []
 
 
-def test_slack_has_one_message_with_details_in_a_thread(bot: tuple[SlackApi, slack.Slack]):
-    """Each newer card changes it; without it the card counts as posted all the same, and the next one brings it."""
+def test_slack_has_one_message_with_details_in_a_thread(bot: tuple[SlackApi, slack.Slack], capsys: pytest.CaptureFixture[str]):
+    """Each newer card changes it; without it the card counts as posted, the log has it, and the next one brings it."""
     platform, settings = bot
     platform.next_answers = [HttpAnswer(200, '{"ok": true, "channel": "C0123456789", "ts": "17954.000009"}'), HttpAnswer(503)]
     thread = post(settings, STARTED)
+    assert "details are missing in Slack until the next card: " in capsys.readouterr().out
     platform.messages["17954.000009"] = {}
     thread = post(settings, RECOVERED, thread)
     platform.messages.clear()

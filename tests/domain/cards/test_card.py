@@ -84,11 +84,11 @@ def test_headline_begins_with_the_urgency_in_words(name: str, language: str):
         ("resolved", "fine", "No action needed: The alert of mail-delivery is resolved"),
         ("not-approved", "act", "ACT NOW: mail-delivery was not restarted: nobody approved it in time"),
         ("test", "fine", "No action needed: The test notification arrived"),
-        ("bundle", "act", "ACT NOW: 26 applications are stuck at once; nothing was restarted"),
+        ("bundle", "act", "ACT NOW: 26 applications are stuck at once and were not restarted"),
         ("paused", "watch", "PAUSED: Unstick restarts nothing"),
         ("resumed", "fine", "No action needed: mail-delivery can be restarted again"),
         ("unsigned", "act", "ACT NOW: Accepted alerts can't be processed: their signing key is missing"),
-        ("expiring", "watch", "No action yet: Rundeck's token expires in 7 d 0 h"),
+        ("expiring", "plan", "In working hours: Rundeck's token expires in 7 d 0 h"),
     ],
 )
 def test_headlines(name: str, urgency: str, headline: str):
