@@ -5,15 +5,28 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import axe_core_python
 import pytest
+from flask import Flask
+from msgspec.structs import replace
 
+from functions.domain.cards import approval_page
+from functions.domain.cards.approval_page import Notice, Person, Question, Row, View
+from functions.domain.cards.card_input import CardInput
+from functions.domain.model.codes import Health
+from functions.domain.model.incidents import Approval, change
+from functions.domain.model.observations import Unknown
+from functions.entrypoints.people.approval import NOT_APPROVER
+from functions.entrypoints.people.page import REFUSALS
+from functions.entrypoints.people.rendering import show_notice, show_opening, show_question
 from functions.runtime.text import Text, in_language
 from tests.support.patience import PATIENCE_S, wait_until
+from tests.support.worlds import scenes
+from tests.support.worlds.example_stories import EXAMPLES, NONCE, rules
 from tests.support.worlds.stuck_mail import SECRETS, StuckMail, stuck_mail, token_of
 from tests.system.browser.chromium import chromium, complaints, resize, served
 
@@ -182,8 +195,6 @@ def test_without_javascript_a_person_pastes_the_link(browser: Chrome, mail: Stuc
 @pytest.mark.parametrize("width", [320, pytest.param(390, marks=pytest.mark.long), 1280])
 def test_it_fits_every_screen(browser: Chrome, mail: StuckMail, width: int) -> None:
     """No sideways scrolling from 320 px on, with long names too; nothing to press is under 44 px; the focus can be seen."""
-    from msgspec.structs import replace
-
     incident = mail.incident()
     mail.change(triggers=(replace(incident.triggers[0], summary="x" * 290), *incident.triggers[1:]), tail=("y" * 400,))
     resize(browser, width, 640)
@@ -237,28 +248,70 @@ def violations(browser: Chrome) -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_violation_on_any_of_its_pages(browser: Chrome, mail: StuckMail, language: str, scheme: str) -> None:
-    """The page without scripts, the question, the answer, and the link that was used; on a light screen and on a dark one."""
-    feature = {"name": "prefers-color-scheme", "value": scheme}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+def ask(name: str, **changes: object) -> Question:
+    """The question that the page of a story of the gallery asks, with each kind of row."""
+    story = answered(name, **changes)
+    rows = (Row("mail.outgoing", scenes.sighting(362), Health.ILL), Row("bounces", Unknown(Text("HTTP 503")), Health.UNSURE))
+    page = approval_page.ask_to_take if story.escalation else approval_page.ask
+    return page(View(story, rows, (Text("Unstick is paused."),)), rules())
+
+
+def answered(name: str, **changes: object) -> CardInput:
+    story = EXAMPLES[name]
+    return replace(story, incident=change(story.incident, **changes)) if changes and story.incident else story
+
+
+LINK = ((Text("Rundeck execution"), "https://rundeck.example.com/project/ops/execution/show/1847"),)
+QUESTIONS = {
+    "restart": lambda: ask("held-awaiting-approval"),
+    "second restart": lambda: ask("held-second-approval", tail=("03:09:51 WARN smtp relay timed out",)),
+    "overrule": lambda: ask("held-overrule"),
+    "remedy": lambda: ask("held-second-approval", approval=Approval(NONCE, remedy="park", to_move=20)),
+    "acknowledge": lambda: ask("escalated-again"),
+}
+NOTICES = {
+    **{str(status): refusal for status, refusal in REFUSALS.items()},
+    "not an approver": NOT_APPROVER,
+    "restarted": Notice(
+        Text("{subject} is being restarted", subject="x"), (Text("waiting"),), LINK, Text("approved by: {by}", by="x")
+    ),
+    "used": Notice(Text("This link was already used"), (Text("waiting"), Text("restarting")), LINK),
+}
+
+
+def rendered(page: str, language: str) -> str:
+    """The HTML of one state of the page."""
+    if page == "opening":
+        return str(show_opening(rules(language))[0])
+    if page in QUESTIONS:
+        return str(show_question(rules(language), QUESTIONS[page](), "token", Person("h.tanaka", verified=page == "overrule"))[0])
+    return str(show_notice(rules(language), NOTICES[page])[0])
+
+
+@pytest.mark.parametrize(("scheme", "width", "other"), [("light", 390, "ja"), ("dark", 1280, "en")])
+def test_axe_finds_no_violation_on_any_state_of_the_page(
+    browser: Chrome, free_port: Callable[[], int], scheme: str, width: int, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Contrast, names, landmarks, order; on a light phone and on a dark desk. Questions in both languages, the others in one."""
+    monkeypatch.setattr(logging.getLogger("werkzeug"), "disabled", True)
+    app, port = Flask("pages"), free_port()
+    app.add_url_rule("/<language>/<page>", view_func=rendered)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+    resize(browser, width, 844)
+    found = {}
     try:
-        address = url(mail)
-        browser.get(address.partition("#")[0])
-        assert violations(browser) == []
-        browser.get("about:blank")  # else it is the same page at another place, which loads nothing
-        open_link(browser, mail)
-        background = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
-        assert (sum(map(int, re.findall(r"\d+", background)[:3])) < 3 * 128) is (scheme == "dark")
-        assert violations(browser) == []
-        press(browser)
-        shows(browser, in_language(language, Text("{subject} is being restarted", subject="mail-delivery")))
-        assert violations(browser) == []
-        browser.get(address)
-        shows(browser, in_language(language, Text("This link was already used")))
-        assert violations(browser) == []
+        with served(app, port):
+            for page, language in [*product(QUESTIONS, ("en", "ja")), *product(("opening", *NOTICES), (other,))]:
+                browser.get(f"http://127.0.0.1:{port}/{language}/{page}")
+                title = browser.find_element("tag name", "h1").text
+                found[title, page] = violations(browser)
+                background = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+                assert (sum(map(int, re.findall(r"\d+", background)[:3])) < 3 * 128) is (scheme == "dark")
     finally:
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert {state: problems for state, problems in found.items() if problems} == {}
+    assert {("Run park for mail-delivery?", "remedy"), ("Acknowledge mail-delivery?", "acknowledge")} <= set(found)
+    assert len(found) == 2 * len(QUESTIONS) + len(NOTICES) + 1
 
 
 def test_axe_sees_what_is_wrong(browser: Chrome, mail: StuckMail) -> None:
@@ -289,8 +342,6 @@ def test_another_sites_page_can_not_press(
     browser: Chrome, mail: StuckMail, language: str, free_port: Callable[[], int], tmp_path: Path
 ) -> None:
     """A form of a stranger's page that knows the link is turned away: its Origin is not ours."""
-    from flask import Flask
-
     other, port = Flask("other"), free_port()
 
     @other.route("/")
