@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from functions.application import reconcile
-from functions.domain.model.codes import Action, Mode, Phase
+from functions.domain.model.codes import Action, Phase
 from functions.domain.model.events import Reply, TimerFired
 from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import EvidenceJob
@@ -172,16 +172,6 @@ def test_the_kill_switch_counts_before_and_after():
     assert started(ports) == [f"collect {TAG}"]
 
 
-def test_observe_collects_evidence_and_restarts_nothing():
-    """The card of what would have been restarted shows it."""
-    ports = outside(mode=Mode.OBSERVE)
-    told(ports)
-    ended(ports)
-    wait(ports, 3.0)
-    assert started(ports) == [f"collect {TAG}"]
-    assert ports.posts[0][1].evidence[0] == "MainThread in recv"
-
-
 def test_an_option_that_can_not_be_filled_costs_the_evidence_only():
     """A label that does not match its pattern: the restart is made at once, and the card says why there is no evidence."""
     ports = outside(evidence=replace(JOB, allow={"service": "post"}))
@@ -203,12 +193,3 @@ def test_an_evidence_run_is_never_a_restart():
     incident = ports.document(KEY).incident
     assert incident is not None
     assert (incident.restarts, incident.run.adopted) == (1, False)
-
-
-def test_without_an_evidence_job_there_are_as_many_round_trips_as_before():
-    """What nobody asked for costs nothing."""
-    without, unnamed = Memory(rules(runbook())), Memory(rules())
-    for ports in (without, unnamed):
-        told(ports)
-    assert without.calls == unnamed.calls
-    assert not any("evidence" in name for name in without.names)

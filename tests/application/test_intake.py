@@ -11,21 +11,12 @@ import pytest
 from msgspec.structs import replace
 
 from functions.application import intake
-from functions.application.intake import (
-    LISTED_BYTES,
-    document_key,
-    group_by_document,
-    hand_over,
-    handle_notification,
-    make_incident_id,
-    sweep,
-)
+from functions.application.intake import LISTED_BYTES, document_key, group_by_document, hand_over, handle_notification, sweep
 from functions.application.serialization import encode
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Action, Reason
 from functions.domain.model.events import AlertsReceived, Origin, Reply
 from functions.runtime.errors import Denied, Unavailable
-from tests.application.test_reconcile import fails
 from tests.support.worlds.memory import Memory
 from tests.support.worlds.scenes import MAIL, NOW, TARGET, alert, case, document, incident, rules, runbook, well
 
@@ -76,22 +67,6 @@ def test_an_alert_without_a_target_has_a_document_of_its_own():
     }
 
 
-def test_an_incidents_id_is_its_start_and_what_it_is_about():
-    """Two that begin at the same moment differ; the order of the alerts says nothing."""
-    two = [case(), case(fingerprint="fp-2")]
-    made = make_incident_id(TARGET.key, NOW + 0.25, two)
-    assert re.fullmatch("20270115-080000-[0-9a-f]{8}", made)
-    assert make_incident_id(TARGET.key, NOW + 0.25, two[::-1]) == made
-    others = {
-        make_incident_id("other", NOW + 0.25, two),
-        make_incident_id(TARGET.key, NOW + 0.5, two),
-        make_incident_id(TARGET.key, NOW + 0.25, two[:1]),
-        make_incident_id(TARGET.key, NOW + 0.25, [two[0], case(fingerprint="fp-2", starts_at=NOW)]),
-        make_incident_id(TARGET.key, NOW + 0.25, [two[0], case(fingerprint="fp-2", source="other")]),
-    }
-    assert len(others - {made}) == 5
-
-
 # --- at once or later --------------------------------------------------------------------------------------------------
 
 
@@ -105,16 +80,6 @@ def test_a_notification_has_a_thousand_targets_at_most():
     assert (len(lists(ports)), sum(map(len, lists(ports)))) == (2 * 10, 2 * 991)
     told = [channel for channel, card in ports.posts if "5 alerts were left out: a notification may have 10,000" in str(card)]
     assert told == ["duty", "everybody"]
-
-
-def test_the_store_has_a_moment_more_for_what_it_did_not_take_in_time():
-    """In addition to the budget, so that an alert is saved at least: in total well under ten seconds."""
-    ports = Timed()
-    ports.before = fails(f"load {TARGET.key}")
-    found = handle_notification(ports, [case()], ports.budget(8.0))
-    assert [reply.action for reply in found.replies] == [Action.DEFERRED]
-    assert ports.limits["parallel"][0] == pytest.approx(9.5)
-    assert ports.limits["wake"][-1] == pytest.approx(1.5, abs=0.05)
 
 
 # --- lists -------------------------------------------------------------------------------------------------------------

@@ -323,19 +323,6 @@ def test_a_start_has_the_time_that_fence_and_budget_leave(within_s, seconds, lim
     assert limits == [pytest.approx(limit_s, abs=0.1)]
 
 
-@pytest.mark.parametrize(("stall_s", "reads"), [(0.5, 2), (0.98, 2), (1.0, 3), (3.0, 3)])
-def test_the_kill_switch_is_read_again_after_a_slow_save(stall_s, reads):
-    """It is at most a second old when the job is started."""
-    ports = Memory()
-
-    def slow() -> None:
-        ports.clock += stall_s
-
-    ports.before = once(f"save {KEY}", slow)
-    advance(ports, seconds=60.0)
-    assert (ports.names.count("load pause"), len(sent(ports))) == (reads, 1)
-
-
 @pytest.mark.parametrize(
     ("error", "action", "reason"),
     [
@@ -392,24 +379,6 @@ def test_starts_without_a_clear_answer_are_told_within_a_minute_and_left_to_peop
 # --- conflicts and crashes -------------------------------------------------------------------------------------------
 
 
-def test_a_store_that_takes_no_save_is_not_hammered():
-    """Each try asks every system again, so after two the alert goes to the scheduler."""
-    ports = Memory(before=fails(f"save {KEY}"))
-    found = notify(ports)
-    assert [reply.action for reply in found.replies] == [Action.DEFERRED]
-    assert ports.names.count("history") == 2
-
-
-def test_what_falls_due_right_after_it_was_asked_is_not_decided_unseen():
-    """A wake-up that is a moment early moves nothing; it must not take what it has not looked at for unknown."""
-    ports = Memory(mail=well)
-    ports.put(KEY, replace(document(incident(due=NOW + 0.015)), due=NOW + 0.015))
-    clock = iter([NOW + 0.01, *[NOW + 0.02] * 9])
-    ports.now = lambda: next(clock)
-    reconcile.advance(ports, KEY, TimerFired(), ports.budget(60.0))
-    assert (ports.names, ports.document(KEY).outcomes) == ([f"load {KEY}"], ())
-
-
 def test_an_alert_that_comes_right_before_its_incident_is_due_steps_nothing_unseen():
     """Its look was of another question: it did not ask for the run that the incident follows."""
     ports = Memory()
@@ -459,28 +428,6 @@ def test_without_a_wake_up_nothing_is_saved_or_sent():
     ports = Memory(before=fails("wake"))
     found = notify(ports)
     assert (found.lost, sent(ports), KEY in ports.bodies) == (1, [], False)
-
-
-def test_a_slot_that_somebody_else_took_meanwhile_is_seen():
-    """The storm is claimed by compare-and-set: at most `storm.targets` targets, however many come at once."""
-    ports = Memory()
-
-    def fill() -> None:
-        for number, name in enumerate(sorted(SLOTS)):
-            ports.put(name.removeprefix("load "), Storm((Slot(f"t{number}", NOW),)))
-
-    ports.before = once("save storm", fill)
-    reply = advance(ports)
-    assert reply is not None
-    assert (reply.action, reply.reason, sent(ports)) == (Action.HELD, Reason.TOO_MANY_TARGETS, [])
-
-
-def test_endless_conflicts_end():
-    """A fault of the store must not keep a request for ever."""
-    ports = Memory(before=fails(f"save {KEY}", error=Conflict(KEY)))
-    with pytest.raises(Unavailable, match="kept changing"):
-        advance(ports, seconds=1e9)
-    assert sent(ports) == []
 
 
 @pytest.mark.parametrize("down", ["post", "archive"])
@@ -648,15 +595,6 @@ def test_a_wake_up_hours_late_looks_first_and_says_that_it_is_late():
 # --- stale work ------------------------------------------------------------------------------------------------------
 
 
-def test_a_document_of_a_runbook_that_is_gone_ends():
-    """The configuration changed under an open incident: told on the top-level channels."""
-    ports = Memory(rules=rules(runbook(name="other")))
-    ports.put(KEY, document(incident(due=NOW)))
-    woken_later(ports, 1.0)
-    assert (sent(ports), {channel for channel, _ in ports.posts}) == ([], {"everybody"})
-    assert ports.document(KEY).outcomes[-1].reason is Reason.NO_RUNBOOK
-
-
 def test_deferred_alerts_are_matched_by_the_configuration_of_now():
     """No runbook takes them any more: held as such, and told."""
     changed = rules(runbook(match=(Matcher("alertname", "=", "Other"),)))
@@ -740,30 +678,6 @@ def test_a_document_that_can_not_be_read_keeps_no_bundle_back():
     for number in range(3):
         reconcile.advance(ports, f"alert-{number}", TimerFired(), ports.budget(60.0))
     assert told_kinds(ports) == {"everybody": ["bundle"]}
-
-
-def test_a_bundle_counts_alerts_of_one_rule_and_tells_them_apart():
-    """Alerts that no runbook matches differ in their summaries only; each is counted, and what came later is told by itself."""
-    ports = Memory()
-
-    def arrives(number: int) -> None:
-        made = alert(fingerprint=f"fp-{number}", annotations={"summary": f"queue {number} is stuck"})
-        case = MatchedAlert(made, None, None, None, Reason.NO_RUNBOOK)
-        reconcile.advance(ports, f"alert-{number}", AlertsReceived((case,), f"inc-{number}", crowd=True), ports.budget())
-
-    def told() -> str:
-        ports.clock += 21.0
-        for key in [key for key in ports.bodies if key.startswith("alert-")]:
-            reconcile.advance(ports, key, TimerFired(), ports.budget(60.0))
-        return ports.posts[-1][1].headline
-
-    for number in range(12):
-        arrives(number)
-    assert told().startswith("In working hours: 12 targets or alerts were not restarted")
-    assert all(f"queue {n} is stuck" in str(ports.posts[0][1].facts) for n in range(12))
-    arrives(12)
-    assert told().startswith("In working hours: 1 target or alert was not restarted")
-    assert told_kinds(ports) == {"everybody": ["bundle"] * 2}
 
 
 def test_the_approval_link_is_signed_as_it_goes_out():

@@ -89,17 +89,6 @@ def test_a_wake_up_of_a_newer_release_is_left_for_it_and_its_target_is_swept(pla
 # --- of another key ----------------------------------------------------------------------------------------------------
 
 
-def test_a_key_that_is_still_in_the_list_counts(place):
-    """Rotation: the former key stands behind the new one."""
-    place.alerted()
-    former = place.wake_ups()
-    place.configured(signing_keys=["env://ANOTHER_KEY", "env://UNSTICK_SIGNING_KEY"])
-    place.later(HOURS_S)
-    assert {place.delivered(payload)[0] for payload in former} == {200}
-    place.until_told(lambda: [place.delivered(payload) for payload in place.wake_ups()])
-    assert "recovered" in place.cards()
-
-
 def test_a_target_whose_wake_up_was_signed_by_a_key_that_is_gone_is_swept(place):
     """401, whatever it says; the document is overdue, and the sweep ends it."""
     place.alerted()

@@ -50,13 +50,3 @@ def test_what_failed_is_posted_with_its_remedy(
     assert headline in output
     assert "RUNDECK_TOKEN" in output
     assert any(one["ok"] is False and one["remedy"] for one in answer["check"]["findings"])
-
-
-@pytest.mark.parametrize(
-    "body", [{"check": False}, {"check": 1}, {"check": "true"}, {"check": True, "what": "drill"}, {"what": "check"}]
-)
-def test_what_does_not_ask_for_a_check_starts_none(here: Line, body: object) -> None:
-    """It asks every system, so it is never begun by a guess."""
-    status, answer = asked(here, body)
-    assert status == 400
-    assert "check" in answer["error"]

@@ -217,14 +217,6 @@ def test_what_is_not_mounted_is_asked_for(manager, mounted, reference):
         secrets.read(reference, now=300.0)
 
 
-@pytest.mark.parametrize("endpoint", ["http://example.com", "https://127.0.0.1:1", "http://10.0.0.1", "127.0.0.1:80"])
-def test_the_endpoint_of_tests_must_be_loopback(monkeypatch, endpoint):
-    """Nobody can send the function elsewhere for its secrets by an environment variable."""
-    monkeypatch.setenv("UNSTICK_SECRET_MANAGER_ENDPOINT", endpoint)
-    with pytest.raises(Denied, match="loopback"):
-        SecretRef(REFERENCE).read()
-
-
 def test_threads_fetch_once(manager):
     """Twenty requests that arrive together on a fresh instance make one call."""
     start, values = threading.Barrier(20, timeout=PATIENCE_S), []

@@ -116,12 +116,6 @@ def test_rundeck_takes_every_job_that_is_shipped(double: Rundeck, settings: Sett
     assert [what for what, finding in check_shipped(settings, job, file).items() if finding.ok is not True] == []
 
 
-def test_own_definition_passes_the_check(double: Rundeck, settings: Settings) -> None:
-    """The job definition that Unstick ships is one that `check` accepts for mode auto."""
-    double.definitions[JOB] = yaml.safe_load(DEFINITION.read_text())
-    assert [what for what, finding in check(settings).items() if finding.ok is not True] == []
-
-
 def test_own_definition_can_be_limited_to_a_host(double: Rundeck, settings: Settings) -> None:
     """Its lines for `restart.holder` are right as they stand, once their marks are off."""
     text = DEFINITION.read_text().replace("    filter: 'tags: consumers'\n", "").replace("#|", "")

@@ -456,14 +456,6 @@ def test_check_names_a_node_without_the_management_agent(version: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"overview": answered({}, date=None)}, {"overview": Answer("r", 200, {"date": "x"}, b"{}", AT)}]
-)
-def test_a_clock_that_can_not_be_seen_has_no_line(changes: dict[str, Any]) -> None:
-    """Nothing depends on it."""
-    assert "RabbitMQ clock" not in lines(**changes)
-
-
-@pytest.mark.parametrize(
     ("whoami", "tags"),
     [
         (answered({"tags": "policymaker,administrator,management"}), ["administrator", "policymaker"]),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 from msgspec.structs import replace
@@ -21,7 +20,6 @@ from functions.domain.model.messages import Card, Message
 from functions.domain.model.observations import Holder
 from functions.runtime.errors import Unavailable
 from functions.runtime.parallel import MOST_THREADS, run_parallel
-from tests.support.patience import PATIENCE_S
 from tests.support.worlds.memory import Memory
 from tests.support.worlds.scenes import NOW, TARGET, alert, alerted, execution, incident, moved, runbook, sighting
 
@@ -155,20 +153,6 @@ def test_messages_and_records_that_find_no_place_are_counted_in_the_log(dropped)
         return
     assert len(kept.to_archive) < len(records)
     assert lost == [str(len(messages) - len(kept.to_tell) + len(records) - len(kept.to_archive))]
-
-
-def test_calls_share_a_bounded_number_of_threads():
-    """All are made, and in order."""
-    most = []
-
-    def call(number: int) -> int:
-        most.append(threading.active_count())
-        time.sleep(0.002)
-        return number
-
-    began = threading.active_count()
-    assert run_parallel([lambda n=n: call(n) for n in range(500)], timeout_s=PATIENCE_S) == list(range(500))
-    assert max(most) <= began + MOST_THREADS
 
 
 @pytest.mark.parametrize("timeout_s", [0.0, 0.2])

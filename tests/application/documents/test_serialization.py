@@ -225,14 +225,6 @@ PARTS = {name: part for part, kind in INCIDENT_PARTS.items() for name in kind.__
 OPTIONAL_OF_INCIDENT = [one.name for one in fields(Incident) if not one.required and one.name not in INCIDENT_PARTS] + list(PARTS)
 
 
-@pytest.mark.parametrize("name", OPTIONAL)
-def test_a_former_releases_document_lacks_fields(name):
-    """Upgrade: a field that is not there yet gets its default, the rest stays."""
-    body = json.loads(encode(FULL))
-    del body[name]
-    assert decode(Document, json.dumps(body).encode(), "k") == replace(FULL, **{name: getattr(Document("k"), name)})
-
-
 @pytest.mark.parametrize("name", OPTIONAL_OF_INCIDENT)
 def test_a_former_releases_incident_lacks_fields(name):
     """An incident goes on across an upgrade."""

@@ -268,26 +268,6 @@ def test_a_state_that_has_half_finds_the_other_half(project: Project) -> None:
     assert found["source"] == {"source": "my-project/my-project-unstick-source"}
 
 
-@pytest.mark.parametrize(
-    ("google", "remedy"),
-    [
-        (
-            "Error: googleapi: Error 400: The queue cannot be created because a queue with this name existed too recently.",
-            "seven days",
-        ),
-        ("Error: Build failed: the build service account does not have permission to write logs", "roles/logging.logWriter"),
-        ("Error 412: One or more users named in the policy do not belong to a permitted customer.", "public_webhook = false"),
-        ("googleapi: Error 409: Resource already exists", "Deploy again"),
-    ],
-)
-def test_googles_bare_errors_get_a_remedy(project: Project, google: str, remedy: str) -> None:
-    """Google's own message stays above it."""
-    found = project.deploy("apply", "-auto-approve", APPLY_SAYS=google, APPLY_EXIT="1")
-    assert found.returncode == 1
-    assert google in found.stdout
-    assert remedy in found.stderr
-
-
 # --- secrets ---------------------------------------------------------------------------------------------------------------
 
 
@@ -364,16 +344,6 @@ def test_destroy_and_apply_ask_for_project_and_environment(project: Project) -> 
     assert project.cloud["queues"] == {"unstick": "PAUSED"}
     assert project.calls_with("terraform -chdir=infra/removal apply")
     assert "Left standing: gs://my-project-unstick-store" in done.stdout
-
-
-def test_destroy_without_its_state_says_what_still_runs(project: Project) -> None:
-    """A lost state is no proof that nothing is there."""
-    path = "projects/my-project/locations/asia-northeast1"
-    project.change(buckets={"my-project-unstick-state": "555"}, listed={"functions list": [f"{path}/functions/unstick-webhook"]})
-    found = project.deploy("destroy", "-auto-approve")
-    assert found.returncode == 2
-    assert f"{path}/functions/unstick-webhook" in found.stderr
-    assert "infra/deploy.sh apply" in found.stderr
 
 
 def test_rollback_twice_goes_back_twice(project: Project, tmp_path: Path) -> None:
