@@ -19,10 +19,14 @@ from tests.support.worlds.example_stories import EXAMPLES, hostile, rules
 every_card = pytest.mark.parametrize(
     ("card", "language"),
     [
-        pytest.param((name, sort, language), language, id=f"{name}-{language}-{sort}")
-        for language in ("en", "ja")
+        pytest.param((name, sort, language), language, id=f"{name}-{language}-{sort}", marks=marks)
+        for language, sort, marks in (
+            ("en", "plain", ()),
+            ("ja", "plain", ()),
+            ("en", "hostile", ()),
+            ("ja", "hostile", pytest.mark.long),
+        )
         for name in EXAMPLES
-        for sort in ("plain", "hostile")
     ],
     indirect=["card"],
 )
