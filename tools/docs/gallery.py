@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.support.worlds.example_stories import EXAMPLES, answerable, rules
-from tests.system.browser import chat_screens
+from tools.docs import chat_screens
 from tools.docs.card_picture import card_svg
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -35,7 +35,7 @@ def problems() -> list[Path]:
 
 
 def main() -> None:
-    """Write them. `python -m tests.system.browser.chat_screens` takes the pictures of screens."""
+    """Write them. `python -m tools.docs.chat_screens` takes the pictures of screens."""
     for path, text in files().items():
         path.write_text(text, encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Takes the pictures of the chats for docs/chat.md: `python -m tests.system.browser.chat_screens FOLDER_OF_NPM_PACK`.
+"""Takes the pictures of the chats for docs/chat.md: `python -m tools.docs.chat_screens FOLDER_OF_NPM_PACK`.
 
 `npm pack adaptivecards@3.0.6` in that folder brings Microsoft's renderer of Teams' cards. Slack and Google Chat have none to run:
 chat_screens.js draws the blocks that Unstick sends. The JSON beside the pictures is what is posted (tools/docs/gallery.py).
@@ -20,7 +20,7 @@ from tests.support import debian
 from tests.support.worlds.example_stories import EXAMPLES, RUNBOOK, answerable, rules
 from tests.system.browser.chromium import chromium, resize
 
-SCREENS = Path(__file__).parents[3] / "docs" / "screens"
+SCREENS = Path(__file__).parents[2] / "docs" / "screens"
 CHATS = ("slack", "google_chat", "teams")
 STORY = "escalated"
 WIDTH = 390
@@ -37,6 +37,7 @@ def message(chat: str) -> Any:
 
 
 def as_text(chat: str) -> str:
+    """The JSON beside the picture."""
     return json.dumps(message(chat), ensure_ascii=False, indent=2) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Takes the docs' picture of the approval page: `python -m tests.system.browser.screenshot docs/approval.png [--language ja]`."""
+"""Takes the docs' picture of the approval page: `python -m tools.docs.approval_picture docs/approval.png [--language ja]`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ WIDTH = 390
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.system.browser.screenshot")
+    """Write the picture."""
+    parser = argparse.ArgumentParser(prog="python -m tools.docs.approval_picture")
     parser.add_argument("file", type=Path)
     parser.add_argument("--language", choices=("en", "ja"), default="en")
     given = parser.parse_args()
