@@ -15,8 +15,9 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct, to_builtins
 
+from functions.config.matchers import parse_matcher
 from functions.config.yaml_tree import CONTROL
-from functions.domain.decisions.matching import HOLDER_HOST, parse_matcher, template_labels
+from functions.domain.decisions.matching import HOLDER_HOST, template_labels
 from functions.domain.model.runbooks import Freeze, Matcher
 from functions.domain.texts.patterns import pattern_mistake
 from functions.runtime.secrets import FORMS, SecretRef, is_reference

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from functions.application.ports import Finding, finding_of_error
 from functions.bootstrap import Adapters
-from functions.domain.decisions import matching
+from functions.config.matchers import overlaps
 from functions.domain.decisions.messages import channels_for, default_channels
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.loopback import is_loopback
@@ -21,7 +21,7 @@ def check_configuration(ports: Adapters) -> list[Finding]:
     findings = [Finding("the file has no mistakes", ok=True, detail=f"{count} runbook{'s' * (count != 1)}")]
     if not rules.runbooks:
         findings.append(Finding("runbooks", ok=None, detail="there are none, so nothing is ever restarted", remedy="Add one."))
-    for overlap in matching.overlaps(rules.runbooks):
+    for overlap in overlaps(rules.runbooks):
         what = f"{overlap.later} gets its alerts"
         if overlap.always:
             detail = f"{overlap.earlier}, which comes before it, takes every alert that it matches"

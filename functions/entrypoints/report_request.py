@@ -10,7 +10,7 @@ from flask import Request
 from functions.application.deliver import post_to_all
 from functions.application.report import Reported, as_json, post_report
 from functions.bootstrap import Adapters, current_adapters
-from functions.domain.cards import check_card
+from functions.domain.cards import drill_card
 from functions.entrypoints import checks, drill
 from functions.entrypoints.responses import Response, json_response
 from functions.runtime.errors import Denied, Unavailable
@@ -81,7 +81,7 @@ def _check(ports: Adapters) -> dict[str, Any]:
     posted: dict[str, str] = {}
     if failed:
         rows = [(system, finding.what, finding.detail, finding.remedy) for system, finding in failed]
-        card = check_card.card(rows, ports.rules, ports.now())
+        card = drill_card.check(rows, ports.rules, ports.now())
         posted = post_to_all(ports, ports.config.report_channels, card)
         for name, problem in posted.items():
             if problem:

@@ -22,7 +22,7 @@ from functions.domain.decisions.turn import Turn
 from functions.domain.health import looks, proofs, recovery
 from functions.domain.model import firings
 from functions.domain.model.codes import Health, Reason
-from functions.domain.model.events import Start, Step, Waiting, Wake
+from functions.domain.model.events import Acknowledged, Start, Step, Waiting, Wake
 from functions.domain.model.observations import ExecutionHistory, Unknown
 from functions.runtime.errors import Unavailable
 from tests.simulation.models import Faults
@@ -296,7 +296,7 @@ def _adopts_any(right: Any) -> Any:
 def _unseen_runs_on(_right: Any) -> Any:
     """A restart that nobody can see is taken for one that still runs."""
 
-    def why_unseen(incident: Any, now: Any) -> None:
+    def why_unseen(turn: Any) -> None:
         return None
 
     return why_unseen
@@ -369,12 +369,12 @@ def _deaf(right: Any) -> Any:
 
     def on_acknowledgement(turn: Turn, event: Any) -> None:
         before = turn.document.escalation
-        right(turn, event)
+        right[Acknowledged](turn, event)
         taken = turn.document.escalation
         if taken is not None and before is not None:
             turn.document = replace(turn.document, escalation=replace(taken, due=before.due))
 
-    return on_acknowledgement
+    return {**right, Acknowledged: on_acknowledgement}
 
 
 def _silent(_right: Any) -> Any:
@@ -620,9 +620,9 @@ VARIANTS = (
     Variant("no freeze windows", (_replaced_guard("frozen", _passes),), Faults(), frozenset({"auto", "frozen"}), "I3", seed=2),
     Variant("no limit of targets", (_replaced_guard("too_many_targets", _passes),), Faults(),
         frozenset({"auto", "sick", "many"}), "I3"),
-    Variant("no limit of attempt numbers", ((phases, "MAX_NUMBERED", lambda _: 1000),), Faults(run_late=0.97),
+    Variant("no limit of attempt numbers", ((guards, "MAX_NUMBERED", lambda _: 1000),), Faults(run_late=0.97),
         frozenset({"auto", "sick"}), "I3", seed=20),
-    Variant("a start without a clear answer that is tried again and again", ((phases, "MAX_UNCLEAR", lambda _: 1000),),
+    Variant("a start without a clear answer that is tried again and again", ((guards, "MAX_UNCLEAR", lambda _: 1000),),
         Faults(run_error=0.97), frozenset({"auto", "sick"}), "unclear", seed=3),
     Variant("no check of the symptom", (_replaced_guard("symptom", _passes),), Faults(), frozenset({"auto", "false_alarm"}),
         "I3", seed=1),
@@ -641,7 +641,7 @@ VARIANTS = (
     Variant("a new message that puts off those that wait",
         ((step, "post_untold_at", lambda _: lambda before, after, context: context.due_within(step.UNTOLD_S)),),
         Faults(chat_down=0.5), frozenset({"auto", "sick", "one_clock"}), "told", seed=9),
-    Variant("checks without a pause", ((phases, "look_again", _looks_on),), Faults(run_lost=0.5, history_down=0.5),
+    Variant("checks without a pause", ((endings, "look_again", _looks_on),), Faults(run_lost=0.5, history_down=0.5),
         frozenset({"auto", "sick", "one_clock"}), "every", seed=51),
     Variant("a wake-up that another one has replaced",
         tuple((where, "is_replaced", lambda _: lambda document, event, now: False) for where in (step, queries)),
@@ -651,7 +651,7 @@ VARIANTS = (
         Faults(), frozenset({"auto", "sick"}), "I1", seed=1),
     Variant("an escalation that is told again without end", ((escalations, "TOLD_AGAIN", lambda _: 1000),), Faults(),
         frozenset({"auto", "sick"}), "again", seed=2),
-    Variant("an acknowledgement that nobody hears", ((step, "on_acknowledgement", _deaf),), Faults(),
+    Variant("an acknowledgement that nobody hears", ((step, "HANDLERS", _deaf),), Faults(),
         frozenset({"auto", "sick"}), "again", seed=1),
     Variant("an escalation that is told once", ((step, "remind", _silent),), Faults(), frozenset({"auto", "sick"}), "again",
         seed=1),

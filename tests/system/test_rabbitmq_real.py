@@ -20,7 +20,7 @@ import pytest
 
 from functions.adapters.symptoms.rabbitmq import checks, client, to_queue
 from functions.application.ports import Finding
-from functions.domain.health.losses import count_lost
+from functions.domain.health.recovery import count_lost
 from functions.domain.model.observations import QueueSnapshot, Returns
 from functions.domain.model.runbooks import Symptom
 from functions.runtime.errors import Denied, Unavailable

@@ -9,7 +9,7 @@ from unicodedata import east_asian_width
 from msgspec import Struct, field
 
 from functions.adapters.chats.slack import BUTTONS
-from functions.domain.cards.svg import plot
+from functions.domain.cards.approval_page import plot
 from functions.domain.model.messages import Card
 from functions.domain.texts.words import CURVE, curve_words, log_title
 from functions.runtime.text import in_language, named

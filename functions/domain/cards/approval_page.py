@@ -11,18 +11,18 @@ from functions.domain.cards import card, facts, remedies
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.queue_facts import QUEUE_NAME
 from functions.domain.cards.rendering import Fact, clock, tidy
-from functions.domain.cards.svg import Curve, plot
 from functions.domain.model.codes import Health, Reason
-from functions.domain.model.observations import QueueSnapshot, Unknown
+from functions.domain.model.observations import QueueSnapshot, Reading, Unknown
 from functions.domain.model.runbooks import Rules
-from functions.domain.texts.evidence_lines import LINE, LINES
 from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.sanitize import safe_url
-from functions.domain.texts.words import LOG_END, duration, messages
+from functions.domain.texts.words import LINE, LINES, LOG_END, duration, messages
 from functions.runtime.text import COMMA, Phrase, Text, join, named
 
 QUEUES_SHOWN = 5
 NAME, WHY = 80, 200  # maximum length of a person's name and reason
+CURVE_HEIGHT = 64
+BASE = CURVE_HEIGHT - 2  # the y coordinate of a depth of 0
 CURVE_WIDTH = 264  # pixels: the width between the margins on a screen of 320
 RESTART, DECLINE, ACKNOWLEDGE = "restart", "decline", "acknowledge"  # the values of `act` that the buttons send
 DONT = Text("Don't restart it")
@@ -46,10 +46,8 @@ LABELS: Mapping[str, Text] = {
 
 
 class Row(Struct, frozen=True):
-    """One queue's current state."""
-
     name: str
-    seen: QueueSnapshot | Unknown
+    seen: Reading
     health: Health
 
 
@@ -80,6 +78,17 @@ class Button(Struct, frozen=True):
     act: str
     label: Phrase
     quiet: bool = False
+
+
+class Curve(Struct, frozen=True):
+    """A curve in pixels: `x,y x,y ...`, and its end point."""
+
+    points: str
+    end_x: str
+    end_y: str
+    width: int
+    height: int = CURVE_HEIGHT
+    base: int = BASE
 
 
 class Queue(Struct, frozen=True):
@@ -127,11 +136,13 @@ def ask(view: View, rules: Rules) -> Question:
         "Nothing is restarted if the kill switch is on by then, the queue has recovered, or its figures or Rundeck can't be read."
     )
     declining = Text("If you decline, Unstick doesn't ask again for this alert. A new alert is decided anew.")
-    log_title, log = _log(card_input)
+    tail = card_input.run.tail
+    log_title, log = (LOG_END, tail) if tail else facts.shown_lines(card_input)
     title, button = Text("Restart {subject}?", subject=subject), Text("Restart {subject} now", subject=subject)
     if name := remedies.asked_for(card_input):
         title = Text("Run {remedy} for {subject}?", remedy=name, subject=subject)
         button = Text("Run {remedy} for {subject} now", remedy=name, subject=subject)
+    stuck = not view.rows or any(row.health is not Health.WELL for row in view.rows)
     return Question(
         title,
         why=(*_why(card_input), *(Paragraph(warning, "warn") for warning in view.warnings)),
@@ -141,20 +152,19 @@ def ask(view: View, rules: Rules) -> Question:
         notes=(Paragraph(_until(card_input, rules)), Paragraph(condition, "note"), Paragraph(declining, "note")),
         facts=tuple(facts.gathered(card_input, rules, facts.since, facts.restart, facts.tried)),
         links=_links(card_input, rules),
-        none_stuck=_none_stuck(view),
+        none_stuck="" if stuck else Text("No queue is stuck: the button would restart nothing."),
         takes_reason=True,
         log_title=log_title,
-        log=log,
+        log=tuple(tidy(line, LINE) for line in log[-LINES:]),
     )
 
 
 def ask_to_take(view: View, rules: Rules) -> Question:
     """The question whether to take an escalation."""
     card_input = view.story
-    subject = facts.subject(card_input)
     meaning = Text("Nobody is reminded any more once somebody has taken it. It restarts nothing.")
     return Question(
-        Text("Acknowledge {subject}?", subject=subject),
+        Text("Acknowledge {subject}?", subject=facts.subject(card_input)),
         why=_why(replace(card_input, detail="")),
         queues=_queues(view),
         below_queues=_below_queues(view, rules),
@@ -179,7 +189,7 @@ def _why(card_input: CardInput) -> tuple[Paragraph, ...]:
 
 
 def _until(card_input: CardInput, rules: Rules) -> Phrase:
-    expires_at = card_input.incident.approval.expires_at if card_input.incident else None
+    expires_at = card_input.approval.expires_at
     if expires_at is None:
         return NOTHING_CHANGED
     return Text(
@@ -188,11 +198,6 @@ def _until(card_input: CardInput, rules: Rules) -> Phrase:
         left=duration(expires_at - card_input.at),
         nothing_changed=NOTHING_CHANGED,
     )
-
-
-def _none_stuck(view: View) -> Phrase:
-    stuck = not view.rows or any(row.health is not Health.WELL for row in view.rows)
-    return "" if stuck else Text("No queue is stuck: the button would restart nothing.")
 
 
 def _below_queues(view: View, rules: Rules) -> tuple[Paragraph, ...]:
@@ -220,6 +225,18 @@ def _queue(row: Row, now: float) -> Queue:
     return Queue(name, summary, "", tuple(_figures(seen, row.health, now)), curve, caption)
 
 
+def plot(curve: tuple[tuple[float, int], ...], width: int) -> Curve | None:
+    """Plot the depth over time; None for fewer than two samples."""
+    points = [(at, max(0, depth)) for at, depth in curve]
+    if len(points) < 2:
+        return None
+    first, span = points[0][0], max(points[-1][0] - points[0][0], 1e-9)
+    top = max(depth for _, depth in points) or 1
+    placed = [f"{(at - first) / span * width:.1f},{BASE - depth / top * (CURVE_HEIGHT - 8):.1f}" for at, depth in points]
+    end_x, end_y = placed[-1].split(",")
+    return Curve(" ".join(placed), end_x, end_y, width)
+
+
 def _figures(seen: QueueSnapshot, health: Health, now: float) -> list[Fact]:
     depths: Phrase = f"{seen.depth:,}"
     if seen.ready is not None and seen.unacked is not None:
@@ -242,9 +259,3 @@ def _links(card_input: CardInput, rules: Rules) -> tuple[tuple[Phrase, str], ...
     """The card's links, with the job's page in Rundeck first."""
     links, page = tuple(facts.links(card_input, rules)), safe_url(facts.page_to_restart(card_input))
     return links if not page or page in (url for _, url in links) else ((Text("Job in Rundeck"), page), *links)
-
-
-def _log(card_input: CardInput) -> tuple[Phrase, tuple[str, ...]]:
-    incident = card_input.incident
-    title, shown = (LOG_END, incident.run.tail) if incident and incident.run.tail else facts.shown_lines(card_input)
-    return title, tuple(tidy(line, LINE) for line in shown[-LINES:])

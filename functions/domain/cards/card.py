@@ -1,8 +1,6 @@
 """Composes the card of an incident.
-
 The headline alone says how urgent it is. Rendering cleans and cuts every text; each channel escapes it. `compose` accepts any
-input: a card that can't be composed would block an incident.
-"""
+input: a card that can't be composed would block an incident."""
 
 from __future__ import annotations
 
@@ -16,10 +14,9 @@ from functions.domain.cards.rendering import CUT, Content, clock, render, render
 from functions.domain.model.codes import Proof, Reason, Verdict
 from functions.domain.model.messages import Card
 from functions.domain.model.runbooks import Rules
-from functions.domain.texts.evidence_lines import LINE, LINES
 from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.sanitize import clean
-from functions.domain.texts.words import duration
+from functions.domain.texts.words import LINE, LINES, duration
 from functions.runtime.text import Phrase, Text
 
 DAY_S = 86400.0
@@ -28,13 +25,15 @@ DRILL = "UnstickDrill"  # the alertname of a drill's test alerts
 
 def compose(card_input: CardInput, rules: Rules) -> Card:
     """Compose the card. Pure; raises for no content."""
-    content = KINDS.get(card_input.kind, _other)(card_input, rules)
+    write, parts = KINDS.get(card_input.kind, (_other, (queue_facts.queues,)))
+    content = write(card_input, rules)
     if content.urgency == "act" and card_input.calls_nobody:
         content = replace(content, urgency="plan")
     if card_input.late_s:
         late = Text("This message is {late} late. Check the current state.", late=duration(card_input.late_s))
         content = replace(content, text=(late, *content.text))
-    card = render(rules, card_input.kind, replace(content, links=facts.links(card_input, rules)), card_input.at)
+    gathered, links = facts.gathered(card_input, rules, *parts), facts.links(card_input, rules)
+    card = render(rules, card_input.kind, replace(content, facts=gathered, links=links), card_input.at)
     title, lines = facts.shown_lines(card_input)
     return replace(
         card,
@@ -45,44 +44,25 @@ def compose(card_input: CardInput, rules: Rules) -> Card:
     )
 
 
-def _started(card_input: CardInput, rules: Rules) -> Content:
-    incident, subject = card_input.incident, facts.subject(card_input)
-    text: list[Phrase]
-    if incident and incident.run.adopted:
-        headline = Text("{subject} is already being restarted; Unstick checks the result", subject=subject)
-        text = why(card_input, Reason.ALREADY_RUNNING, todo=False)
-    else:
-        attempt = max(1, card_input.restarts)
-        attempts = max(attempt, card_input.runbook.limits.attempts if card_input.runbook else 1)
-        headline = Text(
-            "Restarting {subject} (attempt {attempt} of {attempts})", subject=subject, attempt=attempt, attempts=attempts
-        )
-        text = [_why_restarted(card_input)]
-        if incident and incident.execution and incident.execution.ended:
-            headline = Text(
-                "{subject} was restarted (attempt {attempt} of {attempts})", subject=subject, attempt=attempt, attempts=attempts
-            )
-            text = [Text("The job has ended. Unstick checks the queue and will report the result here.")]
+def _started(card_input: CardInput, _: Rules) -> Content:
+    subject, attempt = facts.subject(card_input), max(1, card_input.restarts)
+    counted = {"subject": subject, "attempt": attempt, "attempts": max(attempt, card_input.attempts)}
     if name := remedies.running(card_input):
         headline, text = Text("{subject}: the job {remedy} runs", subject=subject, remedy=name), remedies.say_running(card_input)
-    last = facts.tried if incident is not None and incident.tries else facts.restart
-    facts_shown = facts.gathered(
-        card_input,
-        rules,
-        queue_facts.queues,
-        queue_facts.proofs,
-        queue_facts.holders,
-        queue_facts.head,
-        facts.since,
-        last,
-        facts.evidence,
-    )
-    return Content("watch", headline, text, facts_shown)
+    elif card_input.run.adopted:
+        headline = Text("{subject} is already being restarted; Unstick checks the result", subject=subject)
+        text = why(card_input, Reason.ALREADY_RUNNING, todo=False)
+    elif card_input.execution and card_input.execution.ended:
+        headline = Text("{subject} was restarted (attempt {attempt} of {attempts})", **counted)
+        text = [Text("The job has ended. Unstick checks the queue and will report the result here.")]
+    else:
+        headline = Text("Restarting {subject} (attempt {attempt} of {attempts})", **counted)
+        text = [_why_restarted(card_input)]
+    return Content("watch", headline, text)
 
 
 def _why_restarted(card_input: CardInput) -> Text:
-    host = card_input.incident.run.holder_host if card_input.incident else ""
-    if host:
+    if host := card_input.run.holder_host:
         return Text(
             "A consumer on {host} hangs with messages. Unstick is restarting the application there and nowhere else, "
             "and will report the result here.",
@@ -110,13 +90,11 @@ def _held(card_input: CardInput, rules: Rules) -> Content:
         text.append(Text("Unstick tries again by itself, and calls a person if that does not help."))
     if reason is Reason.OBSERVE_ONLY and card_input.target:
         text.append(Text("It would have run the job with: {target}.", target=tidy(card_input.target.name, 200)))
-    if card_input.approve_url:
-        text += _approvable(card_input, rules)
-    last = facts.tried if card_input.restarts else facts.restart
-    facts_shown = facts.gathered(
-        card_input, rules, queue_facts.queues, queue_facts.holders, last, queue_facts.head, facts.since, facts.evidence
-    )
-    return Content(urgency, _held_headline(card_input, urgency), text, facts_shown)
+    if card_input.approve_url and reason is not Reason.AWAITING_APPROVAL:
+        text.append(Text("You can still approve a restart."))
+    if card_input.approve_url and (until := card_input.approval.expires_at) is not None:
+        text.append(Text("You can approve once, until {until}.", until=clock(rules, until)))
+    return Content(urgency, _held_headline(card_input, urgency), text)
 
 
 def _held_headline(card_input: CardInput, urgency: str) -> Phrase:
@@ -149,18 +127,7 @@ def _asked_headline(card_input: CardInput, subject: Phrase) -> Text:
         "{subject} is still stuck after {count} restart: approve restart {attempt} of {attempts}?",
         "{subject} is still stuck after {count} restarts: approve restart {attempt} of {attempts}?",
     )
-    attempts = max(count + 1, card_input.runbook.limits.attempts if card_input.runbook else 0)
-    return text.fill(subject=subject, count=count, attempt=count + 1, attempts=attempts)
-
-
-def _approvable(card_input: CardInput, rules: Rules) -> list[Phrase]:
-    expires_at = card_input.incident.approval.expires_at if card_input.incident else None
-    text: list[Phrase] = []
-    if card_input.reason is not Reason.AWAITING_APPROVAL:
-        text.append(Text("You can still approve a restart."))
-    if expires_at is not None:
-        text.append(Text("You can approve once, until {until}.", until=clock(rules, expires_at)))
-    return text
+    return text.fill(subject=subject, count=count, attempt=count + 1, attempts=max(count + 1, card_input.attempts))
 
 
 def why(card_input: CardInput, reason: Reason | None, *, todo: bool = True) -> list[Phrase]:
@@ -198,12 +165,9 @@ def details(detail: Phrase) -> Text:
     return Text("Details: {detail}", detail=detail)
 
 
-def _draining(card_input: CardInput, rules: Rules) -> Content:
-    facts_shown = facts.gathered(card_input, rules, queue_facts.queues, facts.took, facts.attempt, facts.restart)
-    text: list[Phrase] = [
-        Text("The restart helped: messages are being processed. Unstick keeps watching until the queue has recovered.")
-    ]
-    return Content("watch", _moving(card_input), text, facts_shown)
+def _draining(card_input: CardInput, _: Rules) -> Content:
+    helped = Text("The restart helped: messages are being processed. Unstick keeps watching until the queue has recovered.")
+    return Content("watch", _moving(card_input), [helped])
 
 
 def _moving(card_input: CardInput) -> Text:
@@ -215,86 +179,59 @@ def _moving(card_input: CardInput) -> Text:
     )
 
 
-def _recovered(card_input: CardInput, rules: Rules) -> Content:
+def _recovered(card_input: CardInput, _: Rules) -> Content:
     subject, alert_s = facts.subject(card_input), facts.from_alert_s(card_input)
-    text: list[Phrase] = []
+    headline, text = Text("{subject} recovered", subject=subject), list[Phrase]()
     if card_input.moving:
         headline = _moving(card_input)
-        text = [Text("The queue is not empty yet, but messages are being processed. Unstick stops watching now.")]
+        text.append(Text("The queue is not empty yet, but messages are being processed. Unstick stops watching now."))
     elif alert_s is not None:
         headline = Text("{subject} recovered in {took}", subject=subject, took=duration(alert_s))
-    else:
-        headline = Text("{subject} recovered", subject=subject)
     if not card_input.moving and card_input.restarts:
-        text = [Text("Healthy in two checks after the restart.")]
-    facts_shown = facts.gathered(card_input, rules, queue_facts.queues, facts.took, facts.attempt, facts.restart, facts.evidence)
-    losses = queue_facts.losses(card_input)
-    if losses:
+        text.append(Text("Healthy in two checks after the restart."))
+    if losses := queue_facts.losses(card_input):
         headline = Text("{subject} recovered, but messages were lost", subject=subject)
         text += [*losses, to_do(Text("Find out which they were, and have them sent again."))]
     if concluded := remedies.conclude_well(card_input):
         text += [*concluded, to_do(Text("Look at what was moved, then bring it back with the job return, or delete it."))]
-    return Content("plan" if losses or concluded else "fine", headline, [*text, *_cause(card_input)], facts_shown)
+    return Content("plan" if losses or concluded else "fine", headline, [*text, *_cause(card_input)])
 
 
-def _escalated(card_input: CardInput, rules: Rules) -> Content:
-    subject, reason = facts.subject(card_input), card_input.reason
+def _escalated(card_input: CardInput, _: Rules) -> Content:
+    subject, reason, count = facts.subject(card_input), card_input.reason, card_input.restarts
     if reason is not None:
         headline = Text("{subject} needs a person: {why}", subject=subject, why=REASONS[reason].short)
         text = why(card_input, reason)
     else:
-        headline = Text(
-            "{subject} is still stuck after a restart",
-            "{subject} is still stuck after {count} restarts",
-            subject=subject,
-            count=card_input.restarts,
-        )
-        if card_input.restarts == 0:
-            headline = Text("{subject} needs a person", subject=subject)
+        stuck = Text("{subject} is still stuck after a restart", "{subject} is still stuck after {count} restarts")
+        headline = stuck.fill(subject=subject, count=count) if count else Text("{subject} needs a person", subject=subject)
         text = [to_do(_advice(card_input))]
         if _is_same_again(card_input) or all(watched.after.verdict is not Verdict.STUCK for watched in card_input.queues):
             text += why(card_input, None)  # otherwise the headline says it
-    facts_shown = facts.gathered(
-        card_input,
-        rules,
-        queue_facts.queues,
-        queue_facts.proofs,
-        facts.tried,
-        queue_facts.holders,
-        queue_facts.head,
-        facts.since,
-        facts.evidence,
-    )
-    losses = queue_facts.losses(card_input)
-    return Content("act", headline, [*text, *losses, HANDS_OFF, *_cause(card_input)], facts_shown)
+    return Content("act", headline, [*text, *queue_facts.losses(card_input), HANDS_OFF, *_cause(card_input)])
 
 
 HANDS_OFF = Text("Unstick won't restart it again until it is healthy, a person resumes it, or 24 hours have passed.")
 
 
-def _escalated_again(card_input: CardInput, rules: Rules) -> Content:
-    subject, reason = facts.subject(card_input), card_input.reason
+def _escalated_again(card_input: CardInput, _: Rules) -> Content:
+    subject, reason, escalation = facts.subject(card_input), card_input.reason, card_input.escalation
     headline = Text("Nobody has taken {subject} yet", subject=subject)
     if reason is not None:
         headline = Text("Nobody has taken {subject} yet: {why}", subject=subject, why=REASONS[reason].short)
-    escalation = card_input.escalation
-    count = escalation.told if escalation else 1
-    last = escalation is not None and escalation.due is None
+    count, last = (escalation.told, escalation.due is None) if escalation else (1, False)
     text: list[Phrase] = [
         Text("It was escalated, the queue is not healthy, and nobody has acknowledged it. Reminder {count} of 3.", count=count),
-        *([Text("This is the last reminder.")] if last else []),
+        Text("This is the last reminder.") if last else "",
         to_do(REASONS[reason].todo if reason is not None else _advice(card_input)),
     ]
-    facts_shown = facts.gathered(card_input, rules, queue_facts.queues, queue_facts.holders, facts.taken, facts.since)
-    return Content("act", headline, text, facts_shown)
+    return Content("act", headline, filter(None, text))
 
 
-def _acknowledged(card_input: CardInput, rules: Rules) -> Content:
+def _acknowledged(card_input: CardInput, _: Rules) -> Content:
     by = tidy(card_input.escalation.taken_by if card_input.escalation else "", 120)
     headline = Text("{by} is working on {subject}", by=by, subject=facts.subject(card_input))
-    text: list[Phrase] = [Text("Nobody is reminded any more."), HANDS_OFF]
-    facts_shown = facts.gathered(card_input, rules, facts.taken, facts.since)
-    return Content("watch", headline, text, facts_shown, words=Text("Taken"))
+    return Content("watch", headline, [Text("Nobody is reminded any more."), HANDS_OFF], words=Text("Taken"))
 
 
 def _is_same_again(card_input: CardInput) -> bool:
@@ -326,7 +263,6 @@ def _advice(card_input: CardInput) -> Phrase:
 
 
 def _cause(card_input: CardInput) -> list[Phrase]:
-    """The line that reminds people of the bug."""
     if card_input.runbook is None:
         return []
     if cause := tidy(card_input.runbook.root_cause, 300):
@@ -334,124 +270,108 @@ def _cause(card_input: CardInput) -> list[Phrase]:
     return [Text("The runbook has no root_cause: the bug will come back until somebody owns it.")]
 
 
-def _resolved(card_input: CardInput, rules: Rules) -> Content:
+def _resolved(card_input: CardInput, _: Rules) -> Content:
     headline = Text("The alert of {subject} is resolved", subject=facts.subject(card_input))
-    return Content(
-        "fine", headline, [Text("Grafana reports the alert as resolved.")], facts.gathered(card_input, rules, queue_facts.queues)
-    )
+    return Content("fine", headline, [Text("Grafana reports the alert as resolved.")])
 
 
-def _not_approved(card_input: CardInput, rules: Rules) -> Content:
-    subject = facts.subject(card_input)
-    again = card_input.restarts > 0
+def _not_approved(card_input: CardInput, _: Rules) -> Content:
+    subject, again = facts.subject(card_input), card_input.restarts > 0
     headline = Text("{subject} was not restarted: nobody approved it in time", subject=subject)
     if again:
         headline = Text("{subject} was not restarted again: nobody approved it in time", subject=subject)
     # The reason's own sentence asks for an approval, for which it is too late.
     reason = card_input.reason if card_input.reason is not Reason.AWAITING_APPROVAL else None
-    text: list[Phrase] = [
-        Text("It can no longer be approved. Check the queue, and restart the application by hand if it is still stuck."),
-        *why(card_input, reason, todo=False),
-        *([HANDS_OFF, *_cause(card_input)] if again else []),
-    ]
-    last = facts.tried if again else facts.restart
-    facts_shown = facts.gathered(card_input, rules, queue_facts.queues, queue_facts.holders, facts.since, last)
-    return Content("act", headline, text, facts_shown)
+    expired = Text("It can no longer be approved. Check the queue, and restart the application by hand if it is still stuck.")
+    rest = [HANDS_OFF, *_cause(card_input)] if again else []
+    return Content("act", headline, [expired, *why(card_input, reason, todo=False), *rest])
 
 
-def _declined(card_input: CardInput, rules: Rules) -> Content:
+def _declined(card_input: CardInput, _: Rules) -> Content:
     """The person's reason is shown as a fact, in their own words."""
-    by = tidy(card_input.incident.approval.declined_by if card_input.incident else "", 120)
+    by = tidy(card_input.approval.declined_by, 120)
     headline = Text("{subject} is not restarted: {by} declined it", subject=facts.subject(card_input), by=by)
-    facts_shown = facts.gathered(card_input, rules, facts.declined, queue_facts.queues, facts.since, facts.tried)
-    return Content("watch", headline, why(replace(card_input, detail=""), card_input.reason), facts_shown)
+    return Content("watch", headline, why(replace(card_input, detail=""), card_input.reason))
 
 
-def _test(card_input: CardInput, rules: Rules) -> Content:
-    text: list[Phrase] = [Text("The path from Grafana through Unstick to this chat works.")]
-    return Content("fine", Text("The test notification arrived"), text, facts.gathered(card_input, rules))
+def _test(_card: CardInput, _rules: Rules) -> Content:
+    works = Text("The path from Grafana through Unstick to this chat works.")
+    return Content("fine", Text("The test notification arrived"), [works])
 
 
-def _bundle(card_input: CardInput, rules: Rules) -> Content:
-    count, explanation = len(card_input.bundled), REASONS[card_input.reason] if card_input.reason else None
-    headline = Text(
-        "{count} target or alert was not restarted: {why}",
-        "{count} targets or alerts were not restarted: {why}",
-        count=count,
-        why=explanation.short if explanation else card_input.detail,
-    )
-    if card_input.reason is Reason.TOO_MANY_TARGETS and count > 1:
+def _bundle(card_input: CardInput, _: Rules) -> Content:
+    count, reason = len(card_input.bundled), card_input.reason
+    if reason is Reason.TEST_ALERT and all(name.startswith(DRILL) for name in card_input.bundled):
+        sent = Text("A drill sent them to try the path from the webhook to this chat. Nothing is wrong.")
+        return Content("fine", Text("The drill's {count} test alerts arrived", count=count), [sent])
+    urgency, short = (REASONS[reason].urgency, REASONS[reason].short) if reason else ("act", card_input.detail)
+    if reason is Reason.TOO_MANY_TARGETS and count > 1:
         headline = Text("{count} applications are stuck at once and were not restarted", count=count)
-    if card_input.reason is Reason.TEST_ALERT:
+    elif reason is Reason.TEST_ALERT:
         headline = Text("{count} test notification arrived", "{count} test notifications arrived", count=count)
-    facts_shown = facts.gathered(card_input, rules, facts.names)
-    if card_input.reason is Reason.TEST_ALERT and all(name.startswith(DRILL) for name in card_input.bundled):
-        text: list[Phrase] = [Text("A drill sent them to try the path from the webhook to this chat. Nothing is wrong.")]
-        return Content("fine", Text("The drill's {count} test alerts arrived", count=count), text, facts_shown)
-    return Content(explanation.urgency if explanation else "act", headline, why(card_input, card_input.reason), facts_shown)
+    else:
+        held = Text("{count} target or alert was not restarted: {why}", "{count} targets or alerts were not restarted: {why}")
+        headline = held.fill(count=count, why=short)
+    return Content(urgency, headline, why(card_input, reason))
 
 
-def _paused(card_input: CardInput, rules: Rules) -> Content:
+def _paused(card_input: CardInput, _: Rules) -> Content:
     text = [Text("Alerts are still received and reported. `unstick resume` ends the pause at once."), *why(card_input, None)]
-    headline = Text("Unstick restarts nothing")
-    return Content("watch", headline, text, facts.gathered(card_input, rules), words=Text("PAUSED"))
+    return Content("watch", Text("Unstick restarts nothing"), text, words=Text("PAUSED"))
 
 
-def _resumed(card_input: CardInput, rules: Rules) -> Content:
+def _resumed(card_input: CardInput, _: Rules) -> Content:
     headline = Text("Unstick is no longer paused")
     if card_input.target or card_input.runbook or card_input.trigger:
         headline = Text("{subject} can be restarted again", subject=facts.subject(card_input))
-    text = [Text("The next alert is handled as usual."), *why(card_input, None)]
-    return Content("fine", headline, text, facts.gathered(card_input, rules))
+    return Content("fine", headline, [Text("The next alert is handled as usual."), *why(card_input, None)])
 
 
-def _unsigned(card_input: CardInput, rules: Rules) -> Content:
+def _unsigned(_card: CardInput, _rules: Rules) -> Content:
+    waited = Text(
+        "They waited in the scheduler. Their signature fits none of the current `signing_keys`, so they restart nothing."
+    )
     todo = Text(
         "Check what is firing in Grafana. Add the former key back as the last of `signing_keys`; "
         "alerts of the last day are then processed."
     )
-    text: list[Phrase] = [
-        Text("They waited in the scheduler. Their signature fits none of the current `signing_keys`, so they restart nothing."),
-        to_do(todo),
-    ]
-    return Content(
-        "act", Text("Accepted alerts can't be processed: their signing key is missing"), text, facts.gathered(card_input, rules)
-    )
+    return Content("act", Text("Accepted alerts can't be processed: their signing key is missing"), [waited, to_do(todo)])
 
 
 def _expiring(card_input: CardInput, rules: Rules) -> Content:
     expires_at = card_input.at if rules.token_expires_at is None else rules.token_expires_at
     left_s = expires_at - card_input.at
-    headline = (
-        Text("Rundeck's token expires in {left}", left=duration(left_s)) if left_s > 0 else Text("Rundeck's token has expired")
-    )
+    left = Text("Rundeck's token expires in {left}", left=duration(left_s))
     text: list[Phrase] = [
         Text("It expires at {time}. Without a valid token Unstick restarts nothing.", time=clock(rules, expires_at)),
         to_do(Text("Run `infra/rundeck/rotate_token.py`, then deploy the configuration with the new `token_expires`.")),
     ]
-    return Content("act" if left_s <= DAY_S else "plan", headline, text, facts.gathered(card_input, rules))
+    return Content("act" if left_s <= DAY_S else "plan", left if left_s > 0 else Text("Rundeck's token has expired"), text)
 
 
-def _other(card_input: CardInput, rules: Rules) -> Content:
-    headline = Text("News about {subject}", subject=facts.subject(card_input))
-    return Content("watch", headline, why(card_input, card_input.reason), facts.gathered(card_input, rules, queue_facts.queues))
+def _other(card_input: CardInput, _: Rules) -> Content:
+    return Content("watch", Text("News about {subject}", subject=facts.subject(card_input)), why(card_input, card_input.reason))
 
 
-KINDS: Mapping[str, Callable[[CardInput, Rules], Content]] = {
-    "started": _started,
-    "held": _held,
-    "draining": _draining,
-    "recovered": _recovered,
-    "escalated": _escalated,
-    "escalated_again": _escalated_again,
-    "acknowledged": _acknowledged,
-    "resolved": _resolved,
-    "not_approved": _not_approved,
-    "declined": _declined,
-    "test": _test,
-    "bundle": _bundle,
-    "paused": _paused,
-    "resumed": _resumed,
-    "unsigned": _unsigned,
-    "expiring": _expiring,
+QUEUES, HOLDERS, HEAD, PROOFS = queue_facts.queues, queue_facts.holders, queue_facts.head, queue_facts.proofs
+RECOVERY = (QUEUES, facts.took, facts.attempt, facts.restart)
+
+KINDS: Mapping[str, tuple[Callable[[CardInput, Rules], Content], tuple[facts.Part, ...]]] = {
+    "started": (_started, (QUEUES, PROOFS, HOLDERS, HEAD, facts.since, facts.first_or_tried, facts.evidence)),
+    "held": (_held, (QUEUES, HOLDERS, facts.restart_or_tried, HEAD, facts.since, facts.evidence)),
+    "draining": (_draining, RECOVERY),
+    "recovered": (_recovered, (*RECOVERY, facts.evidence)),
+    "escalated": (_escalated, (QUEUES, PROOFS, facts.tried, HOLDERS, HEAD, facts.since, facts.evidence)),
+    "escalated_again": (_escalated_again, (QUEUES, HOLDERS, facts.taken, facts.since)),
+    "acknowledged": (_acknowledged, (facts.taken, facts.since)),
+    "resolved": (_resolved, (QUEUES,)),
+    "not_approved": (_not_approved, (QUEUES, HOLDERS, facts.since, facts.restart_or_tried)),
+    "declined": (_declined, (facts.declined, QUEUES, facts.since, facts.tried)),
+    "test": (_test, ()),
+    "bundle": (_bundle, (facts.names,)),
+    "paused": (_paused, ()),
+    "resumed": (_resumed, ()),
+    "unsigned": (_unsigned, ()),
+    "expiring": (_expiring, ()),
 }
+"""Kind -> what the card says, and the facts that it shows before those of every card."""

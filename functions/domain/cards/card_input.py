@@ -8,15 +8,14 @@ from msgspec import Struct, field
 
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Mode, Reason
-from functions.domain.model.incidents import AlertRef, Escalation, Incident, QueueState
+from functions.domain.model.incidents import AlertRef, Approval, Escalation, Evidence, Incident, QueueState, Run
 from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import Runbook
 from functions.runtime.text import Phrase
 
 
 class CardInput(Struct, frozen=True):
-    """Everything a card is made from. `kind`: started, held, draining, recovered, escalated, resolved, not_approved,
-    declined, escalated_again, acknowledged, test, bundle, paused, resumed, unsigned or expiring."""
+    """Everything a card is made from. `kind`: one of `card.KINDS`."""
 
     kind: str
     at: float
@@ -44,6 +43,26 @@ class CardInput(Struct, frozen=True):
         observes = self.runbook is not None and self.runbook.mode is Mode.OBSERVE
         suspects = self.incident is None and self.trigger is not None and self.trigger.suspicion
         return observes or suspects or self.is_calm
+
+    @property
+    def approval(self) -> Approval:
+        return self.incident.approval if self.incident else Approval()
+
+    @property
+    def run(self) -> Run:
+        return self.incident.run if self.incident else Run()
+
+    @property
+    def execution(self) -> Execution | None:
+        return self.incident.execution if self.incident else None
+
+    @property
+    def evidence(self) -> Evidence | None:
+        return self.incident.evidence if self.incident else None
+
+    @property
+    def attempts(self) -> int:
+        return self.runbook.limits.attempts if self.runbook else 0
 
     @property
     def queues(self) -> tuple[QueueState, ...]:

@@ -1,22 +1,25 @@
-"""Composes the card of a drill."""
+"""Composes the cards of a drill, and of a check from inside the deployed function."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
 from functions.domain.cards.card import to_do
-from functions.domain.cards.rendering import Content, render
+from functions.domain.cards.rendering import Content, render, tidy
 from functions.domain.model.messages import Card
 from functions.domain.model.runbooks import Rules
-from functions.runtime.text import Phrase, Text, in_brackets
+from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
 
 NAMES: Mapping[str, Text] = {
     "webhook": Text("Webhook"),
     "scheduler": Text("Wake-up delivered"),
     "refusal": Text("Job refuses a late start"),
 }
+
+
+MOST = 8  # lines on the card of a check; the log has all of them
 
 
 class Leg(Struct, frozen=True):
@@ -38,10 +41,20 @@ def card(legs: tuple[Leg, ...], rules: Rules, at: float) -> Card:
     text: list[Phrase] = [Text("Test alerts were sent as Grafana sends them. Nothing was restarted.")]
     if failed and failed.remedy:
         text.append(to_do(failed.remedy))
-    facts = [(NAMES[leg.name], _result(leg)) for leg in legs]
+    facts = []
+    for leg in legs:
+        seconds = Text("{seconds} s", seconds=f"{leg.seconds:.1f}")
+        result = seconds if leg.ok else in_brackets(Text("FAILED: {detail}", detail=leg.detail), seconds)
+        facts.append((NAMES[leg.name], result))
     return render(rules, "drill", Content("act" if failed else "fine", headline, text, facts), at)
 
 
-def _result(leg: Leg) -> Phrase:
-    seconds = Text("{seconds} s", seconds=f"{leg.seconds:.1f}")
-    return seconds if leg.ok else in_brackets(Text("FAILED: {detail}", detail=leg.detail), seconds)
+def check(failed: Sequence[tuple[str, Phrase, Phrase, Phrase]], rules: Rules, at: float) -> Card:
+    """`failed`: system, what, detail and remedy of each."""
+    systems = join(dict.fromkeys(tidy(system) for system, *_ in failed), COMMA)
+    remedies = dict.fromkeys(remedy for _, _, _, remedy in failed[:MOST] if remedy)
+    checked = Text("Unstick checked every system from where it runs. Nothing was restarted.")
+    headline = Text("The check failed at {system}. Restarts may not work", system=systems)
+    facts = [(tidy(system), named(what, detail)) for system, what, detail, _ in failed[:MOST]]
+    content = Content("act", headline, [checked, *map(to_do, remedies)], facts)
+    return render(rules, "check", content, at)

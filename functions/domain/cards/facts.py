@@ -10,7 +10,7 @@ from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.remedies import page_to_undo
 from functions.domain.cards.rendering import Fact, clock, tidy
 from functions.domain.model.codes import Reason
-from functions.domain.model.incidents import AlertRef, Escalation, Incident, PastAttempt
+from functions.domain.model.incidents import AlertRef, Escalation, Run
 from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts import words
@@ -22,8 +22,7 @@ from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
 BUNDLED_SHOWN = 10
 BUNDLED_LINKS = 5
 LINK_REASON = Text("What the reason code means")
-PAGES = {"en": "operations.md", "ja": "operations.ja.md"}
-"""Language -> the page with a section for each reason code; English by default."""
+PAGES = {"en": "operations.md", "ja": "operations.ja.md"}  # the page of the reason codes; English by default
 
 UNHELPED = (Reason.LEDGER_UNKNOWN, Reason.ZOMBIE_EXECUTION, Reason.START_UNCLEAR)
 """Reasons for which waiting doesn't help, though Unstick checks again."""
@@ -37,15 +36,17 @@ LINKS: Mapping[str, Text] = {
 }
 
 
+Part = Callable[[CardInput], Iterable[Fact]]
+
+
 def subject(card_input: CardInput) -> Phrase:
     """The subject of the headline: the target's values, otherwise runbook, alert or queue."""
-    options = sorted(card_input.target.options.items()) if card_input.target else []
-    trigger = first_trigger(card_input)
+    trigger, target = first_trigger(card_input), card_input.target
     names = (
-        " ".join(str(value) for _, value in options),
+        " ".join(str(value) for _, value in sorted(target.options.items())) if target else "",
         card_input.runbook.name if card_input.runbook else "",
         trigger.name if trigger else "",
-        card_input.target.job if card_input.target else "",
+        target.job if target else "",
     )
     tidied = (tidy(name, 60) for name in names)
     return next(filter(None, tidied), "") or Text("an unnamed target")
@@ -73,18 +74,15 @@ def from_alert_s(card_input: CardInput) -> float | None:
 
 def took(card_input: CardInput) -> Iterator[Fact]:
     """The time since the alert, and since the end of the restart (on our clock)."""
-    alert_s = from_alert_s(card_input)
-    if alert_s is None or card_input.incident is None:
+    alert_s, execution, incident = from_alert_s(card_input), card_input.execution, card_input.incident
+    if alert_s is None or incident is None:
         return
-    execution = card_input.incident.execution
     if execution is None or execution.runner_ended_at is None:
         yield Text("Took"), Text("{alert} from the alert", alert=duration(alert_s))
     else:
-        restart = duration(card_input.at - (execution.runner_ended_at - card_input.incident.runner_ahead_s))
-        yield (
-            Text("Took"),
-            Text("{alert} from the alert, {restart} from the end of the restart", alert=duration(alert_s), restart=restart),
-        )
+        restart = duration(card_input.at - (execution.runner_ended_at - incident.runner_ahead_s))
+        both = Text("{alert} from the alert, {restart} from the end of the restart", alert=duration(alert_s), restart=restart)
+        yield Text("Took"), both
 
 
 def since(card_input: CardInput) -> Iterator[Fact]:
@@ -98,19 +96,18 @@ def since(card_input: CardInput) -> Iterator[Fact]:
 
 def attempt(card_input: CardInput) -> Iterator[Fact]:
     """The number of this restart, and the maximum."""
-    restarts = card_input.restarts
-    if restarts > 0:
-        attempts = max(card_input.runbook.limits.attempts if card_input.runbook else restarts, restarts)
+    if restarts := card_input.restarts:
+        attempts = max(card_input.attempts, restarts)
         yield Text("Attempt"), Text("{attempt} of {attempts}", attempt=restarts, attempts=attempts)
 
 
 def restart(card_input: CardInput) -> Iterator[Fact]:
     """The execution that the incident follows, and who pressed the button."""
-    incident = card_input.incident
-    if incident is not None and incident.execution is not None:
-        yield Text("Restart"), _current_execution(incident, incident.execution)
-    if incident is not None and incident.approval.approved_by:
-        yield Text("Approved by"), named(tidy(incident.approval.approved_by), tidy(incident.approval.approved_why, 200))
+    approval = card_input.approval
+    if card_input.execution is not None:
+        yield Text("Restart"), _current_execution(card_input.run, card_input.execution)
+    if approval.approved_by:
+        yield Text("Approved by"), named(tidy(approval.approved_by), tidy(approval.approved_why, 200))
 
 
 def taken(card_input: CardInput) -> Iterator[Fact]:
@@ -125,20 +122,17 @@ def taken(card_input: CardInput) -> Iterator[Fact]:
 
 def declined(card_input: CardInput) -> Iterator[Fact]:
     """Who declined the restart, and why."""
-    incident = card_input.incident
-    if incident is not None and incident.approval.declined_by:
-        yield Text("Declined by"), tidy(incident.approval.declined_by)
+    if by := card_input.approval.declined_by:
+        yield Text("Declined by"), tidy(by)
         yield Text("Their reason"), tidy(str(card_input.detail), 200)
 
 
-def _current_execution(incident: Incident, execution: Execution) -> Phrase:
-    """The execution, and who started it if not Unstick."""
-    if not incident.run.adopted:
-        return join((_execution(execution), _only_host(incident.run.holder_host)), COMMA)
+def _current_execution(run: Run, execution: Execution) -> Phrase:
+    if not run.adopted:
+        return join((_execution(execution), _only_host(run.holder_host)), COMMA)
     user = tidy(execution.user, 60)
-    return join(
-        (_execution(execution), Text("started by {user}", user=user) if user else Text("started by somebody else")), COMMA
-    )
+    by = Text("started by {user}", user=user) if user else Text("started by somebody else")
+    return join((_execution(execution), by), COMMA)
 
 
 def _execution(execution: Execution) -> Phrase:
@@ -150,26 +144,35 @@ def _execution(execution: Execution) -> Phrase:
 
 def evidence(card_input: CardInput) -> Iterator[Fact]:
     """The run that collected evidence, or why there is none."""
-    collected = card_input.incident.evidence if card_input.incident else None
+    collected = card_input.evidence
     if collected is None:
         return
     run = collected.execution
-    if collected.missing and collected.lines and run is not None and not run.ended:
-        yield Text("Evidence"), Text("incomplete: {why}", why=collected.missing)
-    elif collected.missing:
-        yield Text("Evidence"), Text("no evidence: {why}", why=collected.missing)
-    elif collected.execution is not None:
-        yield Text("Evidence"), join((_execution(collected.execution), collected.without))
+    if collected.missing:
+        partly = collected.lines and run is not None and not run.ended
+        why = Text("incomplete: {why}") if partly else Text("no evidence: {why}")
+        yield Text("Evidence"), why.fill(why=collected.missing)
+    elif run is not None:
+        yield Text("Evidence"), join((_execution(run), collected.without))
 
 
 def shown_lines(card_input: CardInput) -> tuple[Phrase, tuple[str, ...]]:
     """The title of the card's lines, and the lines: the end of the restart's log if a person is needed, else the evidence."""
-    incident = card_input.incident
-    if incident is None or card_input.kind not in ("started", "held", "escalated"):
+    if card_input.incident is None or card_input.kind not in ("started", "held", "escalated"):
         return "", ()
-    if incident.run.tail and card_input.kind == "escalated":
-        return words.LOG_END, incident.run.tail
-    return words.EVIDENCE, incident.evidence.lines if incident.evidence else ()
+    if card_input.run.tail and card_input.kind == "escalated":
+        return words.LOG_END, card_input.run.tail
+    return words.EVIDENCE, card_input.evidence.lines if card_input.evidence else ()
+
+
+def first_or_tried(card_input: CardInput) -> Iterator[Fact]:
+    """The first restart, otherwise all."""
+    return tried(card_input) if card_input.incident and card_input.incident.tries else restart(card_input)
+
+
+def restart_or_tried(card_input: CardInput) -> Iterator[Fact]:
+    """All restarts if there were any, otherwise the execution that is in the way."""
+    return tried(card_input) if card_input.restarts else restart(card_input)
 
 
 def tried(card_input: CardInput) -> Iterator[Fact]:
@@ -177,17 +180,15 @@ def tried(card_input: CardInput) -> Iterator[Fact]:
     incident = card_input.incident
     if incident is None:
         return
-    lines = [_past_attempt(past) for past in incident.tries[-6:]]
+    lines = []
+    for past in incident.tries[-6:]:
+        execution = tidy(past.tag, 60) if past.execution is None else _execution(past.execution)
+        lines.append(named(join((execution, _only_host(past.holder_host)), COMMA), worded(past.how)))
     last = incident.execution
     if last is not None and all(past.execution is None or past.execution.id != last.id for past in incident.tries):
-        lines.append(_current_execution(incident, last))
+        lines.append(_current_execution(incident.run, last))
     for place, line in enumerate(lines, 1):
         yield Text("Tried") if place == 1 else "", Text("{place}. {line}", place=place, line=line)
-
-
-def _past_attempt(past: PastAttempt) -> Phrase:
-    execution = tidy(past.tag, 60) if past.execution is None else _execution(past.execution)
-    return named(join((execution, _only_host(past.holder_host)), COMMA), worded(past.how))
 
 
 def _only_host(host: str) -> Phrase:
@@ -234,9 +235,8 @@ def names(card_input: CardInput) -> Iterator[Fact]:
 def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
     """(label, URL), most urgent first. Anything but a plain web address is left out."""
     trigger = first_trigger(card_input)
-    known = trigger.links if trigger else {}
-    execution = card_input.about or (card_input.incident.execution if card_input.incident else None)
-    collected = card_input.incident.evidence if card_input.incident else None
+    known, reason, page = trigger.links if trigger else {}, card_input.reason, PAGES.get(rules.language, PAGES["en"])
+    execution, collected = card_input.about or card_input.execution, card_input.evidence
     bundled = islice(card_input.bundled_links.items(), BUNDLED_LINKS)
     wanted: list[tuple[Phrase, str]] = [
         (words.LINK_APPROVE, card_input.approve_url),
@@ -245,7 +245,7 @@ def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
         (words.LINK_UNDO, page_to_undo(card_input)),
         (words.LINK_ACKNOWLEDGE, card_input.acknowledge_url),
         (words.LINK_EXECUTION, execution.url if execution else ""),
-        (LINK_REASON, page_of_reason(card_input, rules)),
+        (LINK_REASON, f"{rules.docs_url}/{page}#{reason.value}" if reason and rules.docs_url else ""),
         (words.LINK_EVIDENCE, collected.execution.url if collected and collected.execution else ""),
         *((label, known.get(name, "")) for name, label in LINKS.items()),
         (words.LINK_CAUSE, card_input.runbook.root_cause if card_input.runbook else ""),
@@ -255,24 +255,23 @@ def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
 
 def asks_to_restart(card_input: CardInput) -> bool:
     """Whether the card asks for a possible restart by hand."""
-    if card_input.kind in ("not_approved", "declined"):
+    kind, reason = card_input.kind, card_input.reason
+    if kind in ("not_approved", "declined"):
         return True
-    if card_input.kind == "escalated_again":
-        return card_input.reason is None or REASONS[card_input.reason].by_hand
-    if card_input.kind not in ("held", "escalated"):
+    if kind == "escalated_again":
+        return reason is None or REASONS[reason].by_hand
+    if kind not in ("held", "escalated"):
         return False
-    if card_input.reason is None:  # it is still stuck; with consumers there is other advice
+    if reason is None:  # it is still stuck; with consumers there is other advice
         return not (card_input.restarts and queue_facts.fewest_consumers(card_input))
-    if card_input.reason is Reason.LEDGER_UNKNOWN and card_input.kind == "held" and may_run(card_input):
+    if reason is Reason.LEDGER_UNKNOWN and kind == "held" and may_run(card_input):
         return False
-    passes = card_input.again and card_input.reason not in UNHELPED
-    return REASONS[card_input.reason].by_hand and not passes
+    return REASONS[reason].by_hand and not (card_input.again and reason not in UNHELPED)
 
 
 def may_run(card_input: CardInput) -> bool:
     """Whether the restart that the incident follows had not ended when it was last seen."""
-    execution = card_input.incident.execution if card_input.incident else None
-    return execution is not None and not execution.ended and card_input.restarts > 0
+    return card_input.execution is not None and not card_input.execution.ended and card_input.restarts > 0
 
 
 def page_to_restart(card_input: CardInput) -> str:
@@ -281,14 +280,7 @@ def page_to_restart(card_input: CardInput) -> str:
     return about.start_page if about else ""
 
 
-def page_of_reason(card_input: CardInput, rules: Rules) -> str:
-    """The section of the operator's page about the reason code, in the reader's language."""
-    if card_input.reason is None or not rules.docs_url:
-        return ""
-    return f"{rules.docs_url}/{PAGES.get(rules.language, PAGES['en'])}#{card_input.reason.value}"
-
-
-def gathered(card_input: CardInput, rules: Rules, *parts: Callable[[CardInput], Iterable[Fact]]) -> list[Fact]:
+def gathered(card_input: CardInput, rules: Rules, *parts: Part) -> list[Fact]:
     """The facts of these kinds, in this order, then those at the end of every card."""
     facts = (*(fact for part in parts for fact in part(card_input)), *about(card_input, rules))
     return [(label, value) for label, value in facts if value]

@@ -7,7 +7,6 @@ from math import inf
 
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import Fact, tidy
-from functions.domain.health.losses import lost
 from functions.domain.model.codes import Proof
 from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import Holder, Returns
@@ -38,7 +37,8 @@ def queues(card_input: CardInput) -> list[Fact]:
         facts.append(("", Text("and {count} more queue", "and {count} more queues", count=len(watched) - QUEUES_SHOWN)))
     if not watched and card_input.trigger and card_input.trigger.queue:
         facts.append((Text("Queue"), tidy(card_input.trigger.queue.split(":", 2)[-1])))
-    return [*facts, *_alarms(watched)]
+    alarms = dict.fromkeys(str(queue.alarm) for queue in watched if queue.alarm)
+    return facts + [(Text("Alarm"), Text("{alarm}: publishers are blocked", alarm=tidy(alarm, 200))) for alarm in alarms]
 
 
 PROOFS: Mapping[Proof, Text] = {
@@ -56,11 +56,6 @@ def proofs(card_input: CardInput) -> list[Fact]:
     return [(Text("Proved"), PROOFS[proof]) for proof in proved]
 
 
-def _alarms(watched: tuple[QueueState, ...]) -> list[Fact]:
-    alarms = dict.fromkeys(str(queue.alarm) for queue in watched if queue.alarm)
-    return [(Text("Alarm"), Text("{alarm}: publishers are blocked", alarm=tidy(alarm, 200))) for alarm in alarms]
-
-
 def _queue(watched: QueueState, at: float) -> Phrase:
     connected = watched.consumers if watched.consumers is not None else watched.before.consumers if watched.before else None
     figures = join((_depth(watched), consumers(connected) if connected is not None else ""), COMMA)
@@ -74,57 +69,47 @@ def _depth(watched: QueueState) -> Phrase:
     """The depth before and after the restart; without a restart the last one, which is in every curve."""
     before, after = watched.before, watched.after.depth
     last_at, last = watched.curve[-1] if watched.curve else (inf, after)
-    if (
-        before is not None and after is not None and last is not None and last_at > before.at
-    ):  # otherwise it is the depth that an earlier restart left
-        return Text("{before} → {count} message", "{before} → {count} messages", before=before.depth, count=last)
+    if before is not None and None not in (after, last) and last_at > before.at:  # else an earlier restart left that depth
+        return Text("{before} → {count} message", "{before} → {count} messages", before=before.depth, count=last or 0)
     depth = last if last is not None else before.depth if before is not None else None
     return messages(depth) if depth is not None else ""
 
 
 def holders(card_input: CardInput) -> list[Fact]:
     """Who holds the queue's unacknowledged messages, how many, the minimum time, and how many restarts these survive."""
-    several = len(card_input.queues) > 1
-    lines = [
-        named(
-            tidy(queue.queue.name) if several else "",
-            held(holder, card_input.at, queue.held_bytes if len(queue.holders) == 1 else None),
-        )
-        for queue in card_input.queues
-        for holder in queue.holders
-    ]
+    queues = card_input.queues
+    lines = []
+    for queue in queues:
+        held_bytes = queue.held_bytes if len(queue.holders) == 1 else None
+        name = tidy(queue.queue.name) if len(queues) > 1 else ""
+        lines += [named(name, held(holder, card_input.at, held_bytes)) for holder in queue.holders]
     if len(lines) > HOLDERS_SHOWN:
         lines = [*lines[:HOLDERS_SHOWN], Text("and {count} more", count=len(lines) - HOLDERS_SHOWN)]
-    return [*([(Text("Held by"), join(lines))] if lines else []), *_returns(card_input)]
-
-
-def _returns(card_input: CardInput) -> list[Fact]:
-    left = [queue.returns for queue in card_input.queues if queue.returns is not None]
-    return [(Text("Delivery limit"), say_returns(min(left, key=lambda one: one.left)))] if left else []
+    returns = [queue.returns for queue in queues if queue.returns is not None]
+    limit = say_returns(min(returns, key=lambda one: one.left)) if returns else ""
+    return [fact for fact in ((Text("Held by"), join(lines)), (Text("Delivery limit"), limit)) if fact[1]]
 
 
 def say_returns(left: Returns) -> Text:
     """What the next restarts do to held messages."""
-    if left.left and left.dead_letters:
-        text = Text(
+    if not left.left:
+        dead_letters = Text("RabbitMQ may dead-letter the held messages at the next restart (limit {limit})")
+        drops = Text("RabbitMQ may drop the held messages at the next restart (limit {limit})")
+    else:
+        dead_letters = Text(
             "{count} more restart, then RabbitMQ dead-letters the held messages (limit {limit})",
             "{count} more restarts, then RabbitMQ dead-letters the held messages (limit {limit})",
         )
-    elif left.left:
-        text = Text(
+        drops = Text(
             "{count} more restart, then RabbitMQ drops the held messages (limit {limit})",
             "{count} more restarts, then RabbitMQ drops the held messages (limit {limit})",
         )
-    elif left.dead_letters:
-        text = Text("RabbitMQ may dead-letter the held messages at the next restart (limit {limit})")
-    else:
-        text = Text("RabbitMQ may drop the held messages at the next restart (limit {limit})")
-    return text.fill(count=left.left, limit=left.limit)
+    return (dead_letters if left.dead_letters else drops).fill(count=left.left, limit=left.limit)
 
 
 def losses(card_input: CardInput) -> list[Phrase]:
     """What the restarts have cost, by queue."""
-    return [_say_lost(queue, lost(queue)) for queue in card_input.queues if lost(queue)]
+    return [_say_lost(queue, queue.lost_in_all) for queue in card_input.queues if queue.lost_in_all]
 
 
 def _say_lost(queue: QueueState, count: int) -> Phrase:
@@ -146,7 +131,7 @@ def held(holder: Holder, at: float, held_bytes: int | None = None) -> Phrase:
     who = in_brackets(tidy(holder.name, 60), tidy(holder.host, 60))
     count = messages(holder.messages) if holder.messages is not None else ""
     span = Text("for {span}", span=duration(at - holder.since)) if holder.since is not None else ""
-    return join((who, in_brackets(count, size(held_bytes) if held_bytes is not None else ""), span), COMMA)
+    return join((who, in_brackets(count, size(held_bytes)), span), COMMA)
 
 
 def head(card_input: CardInput) -> list[Fact]:
@@ -156,7 +141,7 @@ def head(card_input: CardInput) -> list[Fact]:
         return []
     head_at, head_bytes = min(dated, key=lambda oldest: oldest[0])
     age = Text("{age} old", age=duration(card_input.at - head_at))
-    return [(Text("Oldest message"), join((age, size(head_bytes) if head_bytes is not None else ""), COMMA))]
+    return [(Text("Oldest message"), join((age, size(head_bytes)), COMMA))]
 
 
 def curve(card_input: CardInput) -> tuple[tuple[float, int], ...]:

@@ -24,10 +24,7 @@ LEAST = 5  # with fewer incidents, common features are often chance, so nothing 
 MOST = 0.75  # the minimum share of incidents with a pattern
 
 WIDTHS = (1, 2, 3)  # hours of the day that are counted together
-
-BOUT_S = 3 * 3600.0
-"""Seconds. Incidents that begin within this time of each other are one bout, which counts once for hours and weekdays."""
-
+BOUT_S = 3 * 3600.0  # incidents that begin within this time of each other count once for hours and weekdays
 GROWTH_S = 60.0  # minimum length of a curve for measuring growth
 NAME = 60  # maximum length of a holder's name
 
@@ -39,19 +36,8 @@ _VARYING = re.compile(
 )
 """Parts of a line that differ from run to run."""
 
-NO_TROUBLE = frozenset(
-    {
-        Reason.NOT_FIRING,
-        Reason.NO_RUNBOOK,
-        Reason.TEST_ALERT,
-        Reason.MONITORING_FAILURE,
-        Reason.STALE_ALERT,
-        Reason.SYMPTOM_GONE,
-        Reason.SYMPTOM_UNKNOWN,
-        Reason.DUPLICATE,
-        Reason.INVALID_OPTION,
-    }
-)
+_NO_ALERT = {Reason.NOT_FIRING, Reason.NO_RUNBOOK, Reason.TEST_ALERT, Reason.MONITORING_FAILURE, Reason.STALE_ALERT}
+NO_TROUBLE = {*_NO_ALERT, Reason.SYMPTOM_GONE, Reason.SYMPTOM_UNKNOWN, Reason.DUPLICATE, Reason.INVALID_OPTION}
 """Incidents that were only held for these reasons aren't compared: their queue may not have been stuck."""
 
 
@@ -73,8 +59,6 @@ class Pattern(Struct, frozen=True):
 
 
 class Spread(Struct, frozen=True):
-    """The range of a figure over `of` incidents."""
-
     low: float
     middle: float
     high: float
@@ -99,8 +83,6 @@ class Case(Struct, frozen=True):
 
 
 class Common(Struct, frozen=True):
-    """What the incidents of one runbook have in common."""
-
     runbook: str
     cases: tuple[Case, ...]  # oldest first
     hours: tuple[int, ...]  # bouts by the hour of the day, from 0 to 23
@@ -136,7 +118,9 @@ def compare(known: Known, rules: Rules, now: float) -> tuple[Common, ...]:
 
 
 def _compare(runbook: str, cases: list[Case], rules: Rules) -> Common:
-    began = [datetime.fromtimestamp(at, rules.zone) for at in _bouts([case.at for case in cases])]
+    later = (case.at for earlier, case in pairwise(cases) if case.at - earlier.at > BOUT_S)
+    firsts = [*(case.at for case in cases[:1]), *later]
+    began = [datetime.fromtimestamp(at, rules.zone) for at in firsts]
     hours, weekdays = Counter(one.hour for one in began), Counter(one.weekday() for one in began)
     by_hour = tuple(hours[hour] for hour in range(24))
     return Common(
@@ -152,18 +136,9 @@ def _compare(runbook: str, cases: list[Case], rules: Rules) -> Common:
     )
 
 
-def _bouts(times: Sequence[float]) -> list[float]:
-    """The first time of each bout."""
-    return [*times[:1], *(later for earlier, later in pairwise(times) if later - earlier > BOUT_S)]
-
-
 def _spread(figures: Iterable[float | None]) -> Spread | None:
-    """Of the known figures."""
     known = [figure for figure in figures if figure is not None]
     return Spread(min(known), median(known), max(known), len(known)) if known else None
-
-
-# --- what most of them have -------------------------------------------------------------------------------------------------
 
 
 def _patterns(cases: list[Case], hours: Sequence[int]) -> tuple[Pattern, ...]:
@@ -204,9 +179,6 @@ def _holders(cases: list[Case], named: Callable[[Holder], str]) -> list[set[str]
     return [names for holders in several if (names := {clean(named(one), NAME, "…") for one in holders} - {""})]
 
 
-# --- one incident -----------------------------------------------------------------------------------------------------------
-
-
 def _case(record: Archive, ends: dict[str, list[float]]) -> Case:
     incident, target = record.incident, record.target
     at = incident.first_alert_at
@@ -236,7 +208,6 @@ def _depth(watched: QueueState) -> int | None:
 
 
 def _growth(watched: QueueState) -> float | None:
-    """Messages a minute, over the part of the curve before the restart."""
     until = watched.before.at if watched.before else float("inf")
     points = [(at, depth) for at, depth in watched.curve if at <= until]
     if len(points) < 2 or points[-1][0] - points[0][0] < GROWTH_S:

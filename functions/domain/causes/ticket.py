@@ -25,7 +25,8 @@ def draft(common: Common, rules: Rules, *, root_cause: str = "") -> str:
     def say(phrase: Phrase) -> str:
         return rendered(rules, phrase)
 
-    parts = [f"# {say(_title(common))}", "", say(_how_often(common, rules))]
+    title = Text("{runbook} gets stuck until it is restarted", runbook=tidy(common.runbook, 60))
+    parts = [f"# {say(title)}", "", say(_how_often(common, rules))]
     if root_cause:
         parts += ["", say(Text("The runbook names this ticket: {cause}", cause=tidy(root_cause, 300)))]
     parts += ["", f"## {say(Text('What the incidents have in common'))}", ""]
@@ -39,19 +40,12 @@ def draft(common: Common, rules: Rules, *, root_cause: str = "") -> str:
     return "\n".join(parts) + "\n"
 
 
-def _title(common: Common) -> Phrase:
-    return Text("{runbook} gets stuck until it is restarted", runbook=tidy(common.runbook, 60))
-
-
 def _how_often(common: Common, rules: Rules) -> Phrase:
     escalated = sum(case.ending == Ending.ESCALATED for case in common.cases)
     restarts = sum(case.restarts for case in common.cases)
-    return Text(
-        "{incidents}, {restarts}, {escalated}.",
-        incidents=counted(common, rules),
-        restarts=Text("{count} restart", "{count} restarts", count=restarts),
-        escalated=Text("a person was needed {count} time", "a person was needed {count} times", count=escalated),
-    )
+    restarted = Text("{count} restart", "{count} restarts", count=restarts)
+    needed = Text("a person was needed {count} time", "a person was needed {count} times", count=escalated)
+    return Text("{incidents}, {restarts}, {escalated}.", incidents=counted(common, rules), restarts=restarted, escalated=needed)
 
 
 def _lines(common: Common, rules: Rules) -> Iterator[str]:

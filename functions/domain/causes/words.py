@@ -39,13 +39,9 @@ def in_short(common: Common) -> Phrase:
 
 def counted(common: Common, rules: Rules) -> Phrase:
     """Such as `7 incidents from 2026-10-28 to 2026-11-26`."""
-    return Text(
-        "{count} incident from {first} to {last}",
-        "{count} incidents from {first} to {last}",
-        count=len(common.cases),
-        first=date_of(rules, common.cases[0].at),
-        last=date_of(rules, common.cases[-1].at),
-    )
+    first, last = date_of(rules, common.cases[0].at), date_of(rules, common.cases[-1].at)
+    text = Text("{count} incident from {first} to {last}", "{count} incidents from {first} to {last}")
+    return text.fill(count=len(common.cases), first=first, last=last)
 
 
 def judgement(common: Common) -> Phrase:
@@ -75,8 +71,7 @@ def figures(common: Common) -> Iterator[tuple[Phrase, Phrase]]:
 
 
 def _spread(spread: Spread, shown: Callable[[float], Phrase], incidents: int) -> Phrase:
-    between = Text(
-        "{low} to {high}, median {middle}", low=shown(spread.low), high=shown(spread.high), middle=shown(spread.middle)
-    )
+    low, middle, high = shown(spread.low), shown(spread.middle), shown(spread.high)
+    between = Text("{low} to {high}, median {middle}", low=low, middle=middle, high=high)
     known = Text("known of {of} of {incidents}", of=spread.of, incidents=incidents)
     return in_brackets(between, known if spread.of < incidents else "")

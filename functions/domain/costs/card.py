@@ -7,7 +7,7 @@ from itertools import islice
 
 from functions.domain.cards.rendering import Content, Fact, date_of, render, tidy
 from functions.domain.costs import would_be
-from functions.domain.costs.model import MAX_PROMINENCE, Cause, Cost, Counts, Day, Gap, Likely, MissingData, RunbookCost
+from functions.domain.costs.model import MAX_PROMINENCE, Cause, Cost, Counts, Gap, Likely, MissingData, RunbookCost
 from functions.domain.model.codes import Mode
 from functions.domain.model.messages import Card
 from functions.domain.model.runbooks import Rules
@@ -25,38 +25,27 @@ TREND = 14  # days whose bars fit into one line of a phone
 
 def card(cost: Cost, rules: Rules, *, days: int = 7, in_common: Iterable[Phrase] = ()) -> Card:
     """Compose the report's card. Its headline covers the last 7 or 30 days. `in_common`: what incidents have in common.
-
-    An open bug gets more prominent every week: 1 is a reminder, from 2 on each week adds a mark to headline and sentence,
-    and at `MAX_PROMINENCE` the bug is the headline. The card never uses the words that make people get up.
-    """
+    An open bug gets more prominent every week: 1 is a reminder, from 2 on each week adds a mark to headline and sentence, and at
+    `MAX_PROMINENCE` the bug is the headline. The card never uses the words that make people get up."""
     active = [spent for spent in cost.runbooks if not spent.quiet]
     most_prominent = max(active, key=lambda spent: spent.prominence, default=None)
-    causes = [_open(spent) for spent in sorted(active, key=lambda spent: -spent.prominence)]
-    observed = [
-        would_be.sentence(spent, spent.month if days > WEEK else spent.week) for spent in active if _observes(spent, rules)
-    ]
-    likely = [_likely(spent.runbook, spent.cause) for spent in active if spent.cause]
+    # Advice applies while a runbook only observes.
+    observing = [spent for spent in active if (book := rules.runbooks.get(spent.runbook)) and book.mode is Mode.OBSERVE]
     links = ((tidy(spent.runbook, 40), safe_url(spent.root_cause)) for spent in active[:SHOWN])
     content = Content(
         "plan" if most_prominent and most_prominent.prominence > 1 else "fine",
         _headline(cost, most_prominent, days),
         (
-            *causes[:SHOWN],
-            *observed[:SHOWN],
+            *[_open(spent) for spent in sorted(active, key=lambda spent: -spent.prominence)][:SHOWN],
+            *[would_be.sentence(spent, spent.month if days > WEEK else spent.week) for spent in observing][:SHOWN],
             *_gaps(cost, rules),
-            *likely[:SHOWN],
+            *[_likely(spent.runbook, spent.cause) for spent in active if spent.cause][:SHOWN],
             *islice((phrase for phrase in in_common if phrase), SHOWN),
         ),
         _facts(cost, active),
         [(named(LINK_CAUSE, runbook), url) for runbook, url in links if url],
     )
     return render(rules, "report", content, cost.at)
-
-
-def _observes(spent: RunbookCost, rules: Rules) -> bool:
-    """Whether the runbook still only observes, so that advice applies."""
-    runbook = rules.runbooks.get(spent.runbook)
-    return runbook is not None and runbook.mode is Mode.OBSERVE
 
 
 def _headline(cost: Cost, most_prominent: RunbookCost | None, days: int) -> Phrase:
@@ -69,7 +58,8 @@ def _headline(cost: Cost, most_prominent: RunbookCost | None, days: int) -> Phra
             weeks=_weeks(most_prominent),
         )
     elif by_unstick + by_hand == 0:
-        headline = _quiet(cost, days)
+        none_known = Text("No known restarts in {days} days, but the data is incomplete", days=days)
+        headline = none_known if cost.partial(days) else Text("No restarts in {days} days", days=days)
     else:
         known = Text("Known restarts in {days} days: {by_unstick} by Unstick, {by_hand} by hand")
         certain = Text("Restarts in {days} days: {by_unstick} by Unstick, {by_hand} by hand")
@@ -77,15 +67,7 @@ def _headline(cost: Cost, most_prominent: RunbookCost | None, days: int) -> Phra
     return _marked(most_prominent, headline) if most_prominent else headline
 
 
-def _quiet(cost: Cost, days: int) -> Text:
-    """The sentence that there was no restart, as far as known."""
-    if cost.partial(days):
-        return Text("No known restarts in {days} days, but the data is incomplete", days=days)
-    return Text("No restarts in {days} days", days=days)
-
-
 def _marked(spent: RunbookCost, phrase: Phrase) -> Phrase:
-    """The phrase with one more mark for every week."""
     return Text("{marks} {text}", marks="!" * (spent.prominence - 1), text=phrase) if spent.prominence > 1 else phrase
 
 
@@ -94,7 +76,6 @@ def _weeks(spent: RunbookCost) -> Text:
 
 
 def _open(spent: RunbookCost) -> Phrase:
-    """The sentence that the bug is still open, as prominent as its age requires."""
     first_week, cause = spent.prominence <= 1, tidy(spent.root_cause, 300)
     if cause:
         reminder = Text("{runbook}: the bug behind it is still open: {cause}")
@@ -102,34 +83,31 @@ def _open(spent: RunbookCost) -> Phrase:
     else:
         reminder = Text("{runbook}: nobody owns the bug yet. {ticket}")
         later = Text("{runbook}: nobody owns the bug after {weeks} and {restarts} in the last 30 days. {ticket}")
-    filled = (reminder if first_week else later).fill(
-        runbook=tidy(spent.runbook, 60),
-        cause=cause,
-        weeks=_weeks(spent),
-        restarts=Text("{count} restart", "{count} restarts", count=spent.month.by_unstick + spent.month.by_hand),
-        ticket=Text("Open a ticket and put its link into the runbook as root_cause."),
-    )
+    restarts = Text("{count} restart", "{count} restarts", count=spent.month.restarts)
+    ticket = Text("Open a ticket and put its link into the runbook as root_cause.")
+    values: dict[str, Phrase] = {
+        "runbook": tidy(spent.runbook, 60),
+        "weeks": _weeks(spent),
+        "restarts": restarts,
+        "cause": cause,
+        "ticket": ticket,
+    }
+    filled = (reminder if first_week else later).fill(**values)
     return _marked(spent, filled)
 
 
 def _likely(name: str, cause: Cause) -> Text:
-    runbook = tidy(name, 60)
+    text = Text(
+        "{runbook}: the application probably loses its connection and does not reconnect: there was no consumer ({incidents} of "
+        "{of} incidents). Let it reconnect, or exit so that its supervisor starts it again."
+    )
     if cause.likely is Likely.HELD_UNACKED:
-        return Text(
+        text = Text(
             "{runbook}: a consumer probably holds messages without acknowledging them ({incidents} of {of} incidents). "
             "RabbitMQ's consumer_timeout (30 min by default; from 4.3 on for quorum queues only) would disconnect it and requeue "
-            "its messages; a shorter one would do so before people notice.",
-            runbook=runbook,
-            incidents=cause.incidents,
-            of=cause.of,
+            "its messages; a shorter one would do so before people notice."
         )
-    return Text(
-        "{runbook}: the application probably loses its connection and does not reconnect: there was no consumer ({incidents} of "
-        "{of} incidents). Let it reconnect, or exit so that its supervisor starts it again.",
-        runbook=runbook,
-        incidents=cause.incidents,
-        of=cause.of,
-    )
+    return text.fill(runbook=tidy(name, 60), incidents=cause.incidents, of=cause.of)
 
 
 def _gaps(cost: Cost, rules: Rules) -> list[Phrase]:
@@ -137,14 +115,13 @@ def _gaps(cost: Cost, rules: Rules) -> list[Phrase]:
     unasked = [tidy(gap.about, 60) for gap in cost.gaps if gap.lack is MissingData.HISTORY_UNASKED]
     gaps = [gap for gap in cost.gaps if gap.lack is not MissingData.HISTORY_UNASKED]
     shared = [Gap(MissingData.HISTORY_UNASKED, about=join(unasked, COMMA))] if unasked else []
-    lines: list[Phrase] = [_gap(gap, rules) for gap in (*shared, *gaps)]
+    lines: list[Phrase] = []
+    for gap in (*shared, *gaps):
+        date = date_of(rules, gap.at) if gap.at is not None else ""
+        lines.append(GAPS[gap.lack].fill(date=date, about=gap.about, count=gap.count))
     more = len(lines) - GAPS_SHOWN
-    if more <= 0:
-        return lines
-    return [
-        *lines[:GAPS_SHOWN],
-        Text("{count} more of these is in the report's JSON.", "{count} more of these are in the report's JSON.", count=more),
-    ]
+    in_json = Text("{count} more of these is in the report's JSON.", "{count} more of these are in the report's JSON.")
+    return [*lines[:GAPS_SHOWN], in_json.fill(count=more)] if more > 0 else lines
 
 
 GAPS: Mapping[MissingData, Text] = {
@@ -173,19 +150,13 @@ GAPS: Mapping[MissingData, Text] = {
 }
 
 
-def _gap(gap: Gap, rules: Rules) -> Text:
-    date = date_of(rules, gap.at) if gap.at is not None else ""
-    return GAPS[gap.lack].fill(date=date, about=gap.about, count=gap.count)
-
-
 def _facts(cost: Cost, active: list[RunbookCost]) -> Iterator[Fact]:
     for spent in active[:SHOWN]:
         name = tidy(spent.runbook, 60)
-        for counts in (spent.week, spent.month):
-            declined = _declined(spent) if counts is spent.month else ""
-            yield Text("{runbook}, {days} days", runbook=name, days=counts.days), join((_counted(counts), declined))
-        yield Text("Restarts per week"), " → ".join(f"{_sum(day):,}" for day in spent.weekly)
-        yield Text("Last {days} days", days=TREND), bars([_sum(day) for day in spent.daily[-TREND:]])
+        yield Text("{runbook}, {days} days", runbook=name, days=spent.week.days), _counted(spent.week)
+        yield Text("{runbook}, {days} days", runbook=name, days=spent.month.days), join((_counted(spent.month), _declined(spent)))
+        yield Text("Restarts per week"), " → ".join(f"{day.restarts:,}" for day in spent.weekly)
+        yield Text("Last {days} days", days=TREND), bars([day.restarts for day in spent.daily[-TREND:]])
         by_two = [sum(spent.hours[hour : hour + 2]) for hour in range(0, 24, 2)]
         if any(by_two):
             yield Text("Times of day"), Text("{hours} {bars}", hours=_often(spent.hours), bars=bars(by_two))
@@ -205,20 +176,11 @@ def _declined(spent: RunbookCost) -> Phrase:
     return Text("declined: {count} ({said})", count=len(spent.declined), said=said) if spent.declined else ""
 
 
-def _sum(day: Day) -> int:
-    return day.by_unstick + day.by_hand
-
-
 def _counted(counts: Counts) -> Phrase:
-    parts: list[Phrase] = [
-        Text("restarts: {by_unstick} by Unstick, {by_hand} by hand", by_unstick=counts.by_unstick, by_hand=counts.by_hand),
-        Text(
-            "incidents: {recovered} recovered, {escalated} escalated, {held} held",
-            recovered=counts.recovered,
-            escalated=counts.escalated,
-            held=counts.held,
-        ),
-    ]
+    restarts = Text("restarts: {by_unstick} by Unstick, {by_hand} by hand", by_unstick=counts.by_unstick, by_hand=counts.by_hand)
+    incidents = Text("incidents: {recovered} recovered, {escalated} escalated, {held} held")
+    ended = {"recovered": counts.recovered, "escalated": counts.escalated, "held": counts.held}
+    parts: list[Phrase] = [restarts, incidents.fill(**ended)]
     if counts.median_recovery_s is not None:
         parts.append(Text("median time to recovery {took}", took=duration(counts.median_recovery_s)))
     if counts.saved_minutes is not None:
@@ -228,15 +190,11 @@ def _counted(counts: Counts) -> Phrase:
 
 def _suspicions(spent: RunbookCost) -> Phrase:
     counted = Text(
-        "{count} suspicion; the queue moved by itself in {passed}",
-        "{count} suspicions; the queue moved by itself in {passed}",
-        count=spent.week.suspicions,
-        passed=spent.week.passed,
+        "{count} suspicion; the queue moved by itself in {passed}", "{count} suspicions; the queue moved by itself in {passed}"
     )
-    return named(tidy(spent.runbook, 60), counted)
+    return named(tidy(spent.runbook, 60), counted.fill(count=spent.week.suspicions, passed=spent.week.passed))
 
 
 def _often(hours: tuple[int, ...]) -> Phrase:
-    """The hours with the most restarts."""
     most = sorted((hour for hour in range(24) if hours[hour]), key=lambda hour: (-hours[hour], hour))[:OFTEN_SHOWN]
     return Text("mostly at {hours}", hours=join((in_brackets(f"{hour:02d}:00", f"{hours[hour]:,}") for hour in most), COMMA))

@@ -16,23 +16,17 @@ MAX_PROMINENCE = 5  # after this many weeks the bug itself is the headline
 
 
 class Likely(StrEnum):
-    """The likely cause, judged by the figures before the restarts."""
-
     HELD_UNACKED = "held_unacked"  # a consumer was connected, held messages, and acknowledged none
     NO_CONSUMER = "no_consumer"
 
 
 class Cause(Struct, frozen=True):
-    """The likely cause of `incidents` of the `of` incidents whose figures are known."""
-
     likely: Likely
     incidents: int
     of: int
 
 
 class Became(StrEnum):
-    """What became of a would-be restart of a runbook in mode `observe`."""
-
     HEALED_BY_PERSON = "healed_by_person"
     HEALED_BY_ITSELF = "healed_by_itself"  # or by something that Rundeck's history doesn't show
     NOT_ILL = "not_ill"  # it was healthy again before a restart would have ended
@@ -41,8 +35,6 @@ class Became(StrEnum):
 
 
 class WouldBe(Struct, frozen=True):
-    """The number of would-be restarts in mode `observe`, by what became of them."""
-
     healed_by_person: int = 0
     healed_by_itself: int = 0
     not_ill: int = 0
@@ -56,8 +48,6 @@ class WouldBe(Struct, frozen=True):
 
 
 class Counts(Struct, frozen=True):
-    """What happened in the last `days` days."""
-
     days: int
     by_unstick: int
     by_hand: int
@@ -70,18 +60,22 @@ class Counts(Struct, frozen=True):
     passed: int = 0  # the suspicions whose queue moved by itself
     would_be: WouldBe = WouldBe()  # the would-be restarts that were only observed
 
+    @property
+    def restarts(self) -> int:
+        return self.by_unstick + self.by_hand
+
 
 class Day(Struct, frozen=True):
-    """Restarts of a day, or of seven days beginning with it."""
-
-    day: str
+    day: str  # YYYY-MM-DD; of `weekly` the first of seven
     by_unstick: int
     by_hand: int
 
+    @property
+    def restarts(self) -> int:
+        return self.by_unstick + self.by_hand
+
 
 class RunbookCost(Struct, frozen=True):
-    """The cost of one runbook's bug."""
-
     runbook: str
     root_cause: str
     manual_minutes: float
@@ -91,17 +85,15 @@ class RunbookCost(Struct, frozen=True):
     weekly: tuple[Day, ...]  # the last four times seven days, oldest first
     hours: tuple[int, ...]  # restarts of the month by the hour of the day, from 0 to 23
     cause: Cause | None
-    first_at: float | None
-    """When the first incident of the current run began. A month without incidents ends a run: the bug was fixed, or went away."""
+    first_at: float | None  # when the first incident of the current run began; a month without incidents ends a run
     weeks_open: int  # whole weeks since then
     declined: tuple[str, ...] = ()  # who declined a restart in the month, and why; newest first
     unseen: bool = False  # its history in Rundeck could not be read, or was not read
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing happened in the month."""
         month = self.month
-        return not (month.by_unstick or month.by_hand or month.recovered or month.escalated or month.held)
+        return not (month.restarts or month.recovered or month.escalated or month.held)
 
     @property
     def prominence(self) -> int:
@@ -110,8 +102,6 @@ class RunbookCost(Struct, frozen=True):
 
 
 class MissingData(StrEnum):
-    """Why a figure may be too low."""
-
     ARCHIVE_BEGINS = "archive_begins"
     ARCHIVE_EMPTY = "archive_empty"
     ARCHIVE_BROKEN = "archive_broken"
@@ -123,15 +113,8 @@ class MissingData(StrEnum):
     TARGETS_UNREAD = "targets_unread"
 
 
-UNSEEN = frozenset(
-    {
-        MissingData.ARCHIVE_BROKEN,
-        MissingData.HISTORY_SHORT,
-        MissingData.HISTORY_UNASKED,
-        MissingData.HISTORY_UNREAD,
-        MissingData.TARGETS_UNREAD,
-    }
-)
+SHORT = {MissingData.ARCHIVE_BEGINS, MissingData.ARCHIVE_EMPTY, MissingData.HISTORY_BEGINS, MissingData.OLDER_UNREAD}
+UNSEEN = frozenset(MissingData) - SHORT
 """Gaps in which restarts may be missing. Data that merely doesn't reach back isn't one."""
 
 
@@ -164,5 +147,4 @@ class Known(Struct, frozen=True):
     targets: Mapping[str, tuple[str, Target]]
     ledgers: Mapping[str, ExecutionHistory | Unknown]
     gaps: tuple[Gap, ...] = ()
-    passed: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    """By runbook and day (YYYY-MM-DD): the number of suspicions that cleared."""
+    passed: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # runbook -> day (YYYY-MM-DD) -> cleared suspicions

@@ -1,31 +1,27 @@
 """Computes the cost of the bug from the archive and the runner's history, by runbook, over the last 7 and 30 days.
-
-Days are in the configured time zone and include today. Each restart counts once, whatever its source: Unstick's by tag (with
-the runner's own retries), a manual one by execution.
-"""
+Days are in the configured time zone and include today. Each restart counts once, whatever its source: Unstick's by tag (with the
+runner's own retries), a manual one by execution."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from statistics import median
 
 from msgspec import Struct
 
-from functions.domain.costs import gaps as cost_gaps
 from functions.domain.costs import would_be
-from functions.domain.costs.model import Cause, Cost, Counts, Day, Known, Likely, RunbookCost
+from functions.domain.costs.model import Cause, Cost, Counts, Day, Gap, Known, Likely, MissingData, RunbookCost
 from functions.domain.model.codes import Ending, Reason
 from functions.domain.model.incidents import Archive
-from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot
+from functions.domain.model.observations import NOT_CHECKED, Execution, ExecutionHistory, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Rules
 from functions.runtime.text import named
 
 WEEK, MONTH = 7, 30
 WEEK_S = 7 * 86400.0
-QUIET_S = 30 * 86400.0
-"""After this long without an incident, the next one begins a new run: the bug before it was fixed, or went away."""
+QUIET_S = 30 * 86400.0  # after this long without an incident, the next one begins a new run: the bug before it was fixed
 
 
 class _Restart(Struct, frozen=True):
@@ -41,10 +37,10 @@ def month_begin(now: float, rules: Rules) -> float:
 def cost(known: Known, rules: Rules, now: float) -> Cost:
     """Compute the cost. Runbooks that were removed from the configuration count too."""
     begin = month_begin(now, rules)
-    gaps = (*known.gaps, *cost_gaps.gaps(known, rules, begin, now))
+    gaps = (*known.gaps, *find_gaps(known, rules, begin, now))
     names = dict.fromkeys([*rules.runbooks, *(record.incident.runbook for record in known.records)])
     costs = [_spent(name, known, rules, now) for name in names if name]
-    costs.sort(key=lambda spent: (spent.quiet, -(spent.month.by_unstick + spent.month.by_hand), spent.runbook))
+    costs.sort(key=lambda spent: (spent.quiet, -spent.month.restarts, spent.runbook))
     return Cost(now, tuple(costs), gaps)
 
 
@@ -53,28 +49,31 @@ def _spent(name: str, known: Known, rules: Rules, now: float) -> RunbookCost:
     minutes = runbook.manual_minutes if runbook else 0.0
     today, begin = _day(now, rules), month_begin(now, rules)
     records = [record for record in known.records if record.incident.runbook == name]
+    recent = [record for record in records if record.outcome.at >= begin]
     restarts = [restart for restart in _restarts(name, records, known, now) if restart.at >= begin]
     days = [today - timedelta(days=back) for back in reversed(range(MONTH))]
-    daily = _daily(restarts, days, rules)
+    by_day = Counter((_day(restart.at, rules), restart.by_hand) for restart in restarts)
+    daily = tuple(Day(day.isoformat(), by_day[day, False], by_day[day, True]) for day in days)
+    by_hour = Counter(datetime.fromtimestamp(restart.at, rules.zone).hour for restart in restarts)
     first_at = _run_began(known.began.get(name, ()), now)
     return RunbookCost(
         name,
         runbook.root_cause if runbook else "",
         minutes,
-        week=_counts(records, restarts, minutes, known.passed.get(name, {}), days[-WEEK:], rules),
-        month=_counts(records, restarts, minutes, known.passed.get(name, {}), days, rules),
+        week=_counts(recent, restarts, minutes, known.passed.get(name, {}), days[-WEEK:], rules),
+        month=_counts(recent, restarts, minutes, known.passed.get(name, {}), days, rules),
         daily=daily,
         weekly=tuple(_sum(daily[-back:][:WEEK]) for back in range(4 * WEEK, 0, -WEEK)),
-        hours=_hours(restarts, rules),
-        cause=_cause(record for record in records if record.outcome.at >= begin),
+        hours=tuple(by_hour[hour] for hour in range(24)),
+        cause=_cause(recent),
         first_at=first_at,
         weeks_open=int((now - first_at) / WEEK_S) if first_at is not None else 0,
-        declined=_declined(record for record in records if record.outcome.at >= begin),
-        unseen=cost_gaps.unseen(known, name),
+        declined=_declined(recent),
+        unseen=is_unseen(known, name),
     )
 
 
-def _declined(records: Iterable[Archive]) -> tuple[str, ...]:
+def _declined(records: list[Archive]) -> tuple[str, ...]:
     """`name: reason` of each incident that a person declined, newest first."""
     declined = [record for record in records if record.outcome.reason is Reason.DECLINED]
     newest = sorted(declined, key=lambda record: -record.outcome.at)
@@ -92,14 +91,11 @@ def _run_began(began: tuple[float, ...], now: float) -> float | None:
 
 
 def _restarts(name: str, records: list[Archive], known: Known, now: float) -> list[_Restart]:
-    r"""All known restarts, each once. Times from the history take precedence: they aren't rounded by the age of an observation.
-
+    """All known restarts, each once. Times from the history take precedence: they aren't rounded by the age of an observation.
     A target's history belongs to this runbook, except for restarts of another runbook's incidents: two runbooks may share a
-    target, and one may have been renamed.
-    """
-    of_others = {
-        _mark(execution) for record in known.records if record.incident.runbook != name for execution in record.executions
-    }
+    target, and one may have been renamed."""
+    others = (record for record in known.records if record.incident.runbook != name)
+    of_others = {_mark(execution) for record in others for execution in record.executions}
     restarts: dict[str, _Restart] = {}
     for record in records:
         for execution in record.executions:
@@ -134,8 +130,9 @@ def _counts(
     ended = [record for record in records if record.outcome.at >= begin]
     endings = Counter(record.outcome.ending for record in ended)
     recovered = [record for record in ended if record.outcome.ending is Ending.RECOVERED]
-    took_s = [_took_s(record) for record in recovered]
-    own = sum(_own(record) for record in recovered)
+    took_s = [max(0.0, record.outcome.at - record.incident.first_alert_at) for record in recovered]
+    executions = ((record.incident.id, record.incident.execution) for record in recovered)
+    own = sum(one is not None and one.tag.startswith(f"{incident}.") for incident, one in executions)
     by_hand = [restart.by_hand for restart in restarts if restart.at >= begin]
     return Counts(
         len(days),
@@ -152,41 +149,14 @@ def _counts(
     )
 
 
-def _took_s(record: Archive) -> float:
-    return max(0.0, record.outcome.at - record.incident.first_alert_at)
-
-
-def _own(record: Archive) -> bool:
-    """Whether the restart that helped was Unstick's."""
-    execution = record.incident.execution
-    return execution is not None and execution.tag.startswith(f"{record.incident.id}.")
-
-
-def _daily(restarts: list[_Restart], days: list[date], rules: Rules) -> tuple[Day, ...]:
-    count = Counter((_day(restart.at, rules), restart.by_hand) for restart in restarts)
-    return tuple(Day(day.isoformat(), count[day, False], count[day, True]) for day in days)
-
-
 def _sum(days: tuple[Day, ...]) -> Day:
-    """All restarts of these days, as one Day."""
     return Day(days[0].day, sum(day.by_unstick for day in days), sum(day.by_hand for day in days))
 
 
-def _hours(restarts: list[_Restart], rules: Rules) -> tuple[int, ...]:
-    count = Counter(datetime.fromtimestamp(restart.at, rules.zone).hour for restart in restarts)
-    return tuple(count[hour] for hour in range(24))
-
-
-# --- the likely cause --------------------------------------------------------------------------------------------------
-
-
-def _cause(records: Iterable[Archive]) -> Cause | None:
+def _cause(records: list[Archive]) -> Cause | None:
     """The likely cause of at least half of the incidents whose consumers right before the restart are known."""
-    seen = [
-        [queue.before for queue in record.incident.queues if queue.before and queue.before.consumers is not None]
-        for record in records
-        if record.incident.restarts
-    ]
+    restarted = [record.incident.queues for record in records if record.incident.restarts]
+    seen = [[one.before for one in queues if one.before and one.before.consumers is not None] for queues in restarted]
     causes = [_likely(befores) for befores in seen if befores]
     for likely, incidents in Counter(causes).most_common():
         if likely is not None and 2 * incidents >= len(causes):
@@ -206,3 +176,53 @@ def _day(at: float, rules: Rules) -> date:
 
 def _midnight(day: date, rules: Rules) -> float:
     return datetime(day.year, day.month, day.day, tzinfo=rules.zone).timestamp()
+
+
+def find_gaps(known: Known, rules: Rules, begin: float, now: float) -> tuple[Gap, ...]:
+    """All gaps since `begin`, except those found while reading."""
+    first_at = min(map(min, known.began.values()), default=None)
+    archive = [Gap(MissingData.ARCHIVE_EMPTY)] if first_at is None else []
+    if first_at is not None and first_at > begin:
+        archive = [Gap(MissingData.ARCHIVE_BEGINS, first_at)]
+    unasked = (Gap(MissingData.HISTORY_UNASKED, about=name) for name in rules.runbooks if name not in _asked(known))
+    return (*archive, *unasked, *_history_gaps(known, begin, now))
+
+
+def is_unseen(known: Known, runbook: str) -> bool:
+    """Whether restarts of the runbook may be missing: it has no known target, or the history of one could not be read."""
+    names = (name for key, (name, _) in known.targets.items() if not isinstance(known.ledgers.get(key), ExecutionHistory))
+    return runbook not in _asked(known) or runbook in names
+
+
+def _asked(known: Known) -> set[str]:
+    return {name for name, _ in known.targets.values()} | set(known.began)
+
+
+def _history_gaps(known: Known, begin: float, now: float) -> list[Gap]:
+    """Histories that can't be read, lack restarts that the archive has, or begin inside the month."""
+    gaps_found = []
+    for key, (_, target) in known.targets.items():
+        ledger = known.ledgers.get(key, NOT_CHECKED)
+        if isinstance(ledger, Unknown):
+            gaps_found.append(Gap(MissingData.HISTORY_UNREAD, about=named(target.name, ledger.why)))
+            continue
+        listed_ids = {execution.id for execution in ledger.executions}
+        starts = [execution.runner_started_at for execution in ledger.executions if execution.runner_started_at]
+        begun = min(starts, default=ledger.runner_now) - (ledger.runner_now - now)
+        if _missing(known.records, key, listed_ids, begin):
+            gaps_found.append(Gap(MissingData.HISTORY_SHORT, begun, about=target.name))
+        elif starts and begun > begin:
+            gaps_found.append(Gap(MissingData.HISTORY_BEGINS, begun, about=target.name))
+    return gaps_found
+
+
+def _missing(records: tuple[Archive, ...], key: str, listed_ids: set[str], begin: float) -> bool:
+    """Whether the archive has a restart since `begin` that the target's history lacks."""
+    return any(
+        execution.ended
+        and execution.id not in listed_ids
+        and (execution.runner_started_at or 0.0) - record.incident.runner_ahead_s >= begin
+        for record in records
+        if record.target is not None and record.target.key == key
+        for execution in record.executions
+    )

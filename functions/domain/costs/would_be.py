@@ -20,28 +20,24 @@ RIGHT = 0.8  # the minimum share of needed would-be restarts for advising mode `
 
 def what_became(record: Archive) -> Became | None:
     """What became of one incident; None unless it was only observed."""
-    incident, ended_at = record.incident, record.outcome.at
-    if incident.observed.observed_at is None:
+    observed = record.incident.observed
+    if observed.observed_at is None:
         return None
-    if incident.observed.healed_at is None:
-        return Became.STILL_ILL if ended_at - incident.observed.observed_at >= FOLLOWED_S else Became.UNKNOWN
+    if observed.healed_at is None:
+        return Became.STILL_ILL if record.outcome.at - observed.observed_at >= FOLLOWED_S else Became.UNKNOWN
     if restarted_after_s(record) is not None:
         return Became.HEALED_BY_PERSON
-    return Became.NOT_ILL if incident.observed.healed_at - incident.observed.observed_at <= AT_ONCE_S else Became.HEALED_BY_ITSELF
+    return Became.NOT_ILL if observed.healed_at - observed.observed_at <= AT_ONCE_S else Became.HEALED_BY_ITSELF
 
 
 def restarted_after_s(record: Archive) -> float | None:
     """Seconds from the would-be restart to the person's restart that healed it."""
-    incident, execution = record.incident, record.incident.execution
-    if (
-        incident.observed.observed_at is None
-        or incident.observed.healed_at is None
-        or execution is None
-        or execution.runner_started_at is None
-    ):
+    observed, execution = record.incident.observed, record.incident.execution
+    runner_started_at = execution.runner_started_at if execution else None
+    if observed.observed_at is None or observed.healed_at is None or runner_started_at is None:
         return None
-    started_at = execution.runner_started_at - incident.runner_ahead_s
-    return max(0.0, started_at - incident.observed.observed_at) if started_at <= incident.observed.healed_at else None
+    started_at = runner_started_at - record.incident.runner_ahead_s
+    return max(0.0, started_at - observed.observed_at) if started_at <= observed.healed_at else None
 
 
 def count(records: Iterable[Archive]) -> WouldBe:
@@ -57,30 +53,26 @@ def sentence(spent: RunbookCost, counts: Counts) -> Phrase:
     would_be = counts.would_be
     if not would_be.total:
         return ""
-    head = Text(
+    observes = Text(
         "{runbook} observes: {count} would-be restart in {days} days",
         "{runbook} observes: {count} would-be restarts in {days} days",
-        runbook=tidy(spent.runbook, 60),
-        count=would_be.total,
-        days=counts.days,
     )
+    head = observes.fill(runbook=tidy(spent.runbook, 60), count=would_be.total, days=counts.days)
     return Text("{counted}. {advice}", counted=named(head, join(_parts(would_be), COMMA)), advice=_advice(would_be))
 
 
 def _parts(would_be: WouldBe) -> list[Phrase]:
-    after_s = would_be.median_after_s
+    took = duration(would_be.median_after_s or 0.0)
     by_person = Text("{count} healed only after a person restarted", count=would_be.healed_by_person)
-    parts = [
-        (would_be.healed_by_person, in_brackets(by_person, Text("median {took} later", took=duration(after_s or 0.0)))),
-        (would_be.still_ill, Text("{count} did not heal within a day", count=would_be.still_ill)),
-        (
-            would_be.healed_by_itself,
-            Text("{count} healed by itself", "{count} healed by themselves", count=would_be.healed_by_itself),
-        ),
-        (would_be.not_ill, Text("{count} was no longer ill", "{count} were no longer ill", count=would_be.not_ill)),
-        (would_be.unknown, Text("{count} was not followed", "{count} were not followed", count=would_be.unknown)),
-    ]
-    return [phrase for number, phrase in parts if number]
+    by_itself = Text("{count} healed by itself", "{count} healed by themselves", count=would_be.healed_by_itself)
+    parts = {
+        in_brackets(by_person, Text("median {took} later", took=took)): would_be.healed_by_person,
+        Text("{count} did not heal within a day", count=would_be.still_ill): would_be.still_ill,
+        by_itself: would_be.healed_by_itself,
+        Text("{count} was no longer ill", "{count} were no longer ill", count=would_be.not_ill): would_be.not_ill,
+        Text("{count} was not followed", "{count} were not followed", count=would_be.unknown): would_be.unknown,
+    }
+    return [phrase for phrase, number in parts.items() if number]
 
 
 def _advice(would_be: WouldBe) -> Text:

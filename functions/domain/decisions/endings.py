@@ -43,11 +43,10 @@ def handle_hold(turn: Turn, decision: Decision) -> None:
 
 def _may_ask(turn: Turn, decision: Decision) -> bool:
     """Whether to ask a person to overrule the hold: not with many targets, not again within the hour, not in mode observe."""
-    incident = turn.incident
-    if turn.runbook.mode is Mode.OBSERVE or decision.reason is Reason.TOO_MANY_TARGETS or incident.approval.overruled:
+    incident, reason = turn.incident, decision.reason
+    if turn.runbook.mode is Mode.OBSERVE or reason is Reason.TOO_MANY_TARGETS or incident.approval.overruled:
         return False
-    told_recently = was_told_recently(turn.document, incident.triggers, decision.reason, turn.at)
-    return may_overrule(decision.reason, turn.context.rules) and not told_recently
+    return may_overrule(reason, turn.rules) and not was_told_recently(turn.document, incident.triggers, reason, turn.at)
 
 
 def _wait(turn: Turn, decision: Decision) -> None:
@@ -67,21 +66,17 @@ def _wait(turn: Turn, decision: Decision) -> None:
 
 def deadline_of(incident: Incident, runbook: Runbook) -> float:
     """Until when an incident may wait for a hold that ends by itself. Each cooldown, approval and start restarts the time."""
-    ends = [
-        attempt.execution.runner_ended_at - incident.runner_ahead_s
-        for attempt in incident.tries
-        if attempt.execution and attempt.execution.runner_ended_at
-    ]
+    ran = (attempt.execution for attempt in incident.tries)
+    ends = [one.runner_ended_at - incident.runner_ahead_s for one in ran if one and one.runner_ended_at]
     if incident.phase is Phase.STARTING and incident.run.runner_not_after is not None:
         ends.append(incident.run.runner_not_after - incident.runner_ahead_s)
     return max([incident.began_at, incident.waits_from, *ends]) + runbook.verify.within_s + GRACE_S
 
 
 def look_again(turn: Turn, unseen: Unknown) -> None:
-    r"""Look for the start again later, since the history can't be read.
-
-    People are notified after `within`, or immediately if the start had no clear answer; at the deadline the incident escalates.
-    """
+    """Look for the start again later, since the history can't be read.
+    People are notified after `within`, or immediately if the start had no clear answer; at the deadline the incident
+    escalates."""
     reason, deadline = Reason.LEDGER_UNKNOWN, deadline_of(turn.incident, turn.runbook)
     if turn.at >= deadline:
         return escalate(turn, reason, unseen.why, remedy=unseen.remedy)
@@ -102,39 +97,35 @@ def tell_unclear(turn: Turn, detail: Phrase, remedy: Phrase = "") -> None:
 def request_approval(turn: Turn, decision: Decision) -> None:
     """Ask a person, with a link that works once and expires."""
     expires_at = turn.at + APPROVAL_S
-    nonce = f"{turn.tag}.{turn.context.seen.nonce}"
+    nonce = f"{turn.tag}.{turn.seen.nonce}"
     turn.change(phase=Phase.ASKED, nonce=nonce, expires_at=expires_at, due=expires_at)
-    approve_url = f"{turn.context.rules.public_url}/approve/#{nonce}"
+    approve_url = f"{turn.rules.public_url}/approve/#{nonce}"
     turn.post_hold(replace(hold_card(turn, decision), approve_url=approve_url), f"{turn.mark}-asked", always=True)
     turn.answer(Action.ASKED if decision.reason is Reason.AWAITING_APPROVAL else Action.HELD, decision.reason)
 
 
 def end_as_not_approved(turn: Turn) -> None:
     """End the incident because nobody answered in time."""
-    incident = turn.incident
-    ending = Ending.HELD if incident.restarts == 0 else Ending.ESCALATED
-    card_input = turn.card("not_approved", incident.reason, incident.detail)
-    if ending is Ending.ESCALATED:
-        card_input = replace(card_input, acknowledge_url=_acknowledge_url(turn))
-    turn.post(card_input, f"{incident.id}-not-approved")
-    turn.close(ending, card_input, tell=False)
+    card_input = turn.card("not_approved", turn.incident.reason, turn.incident.detail)
+    _end_unrestarted(turn, card_input, "not-approved", escalates=turn.incident.restarts > 0)
 
 
 def end_as_declined(turn: Turn, declined: Declined) -> None:
-    r"""End the incident because a person declined the restart.
-
-    It is no escalation, so it blocks no other alert. Its own alerts are settled: see `Outcome.settles`. If it was another
-    remedy, the restart has not helped: that is escalated.
-    """
+    """End the incident because a person declined the restart.
+    It is no escalation, so it blocks no other alert. Its own alerts are settled: see `Outcome.settles`. If it was another remedy,
+    the restart has not helped: that is escalated."""
     turn.change(reason=Reason.DECLINED, detail=declined.why, declined_by=declined.by, nonce="")
     turn.answer(Action.HELD, Reason.DECLINED)
     card_input = turn.card("declined", Reason.DECLINED, declined.why)
-    channels = (*channels_for(turn.context.rules, card_input.runbook), *turn.incident.told)
-    ending = Ending.ESCALATED if turn.incident.approval.remedy else Ending.HELD
-    if ending is Ending.ESCALATED:
+    told = (*channels_for(turn.rules, card_input.runbook), *turn.incident.told)
+    _end_unrestarted(turn, card_input, "declined", told, escalates=bool(turn.incident.approval.remedy))
+
+
+def _end_unrestarted(turn: Turn, card_input: CardInput, mark: str, channels: tuple[str, ...] = (), *, escalates: bool) -> None:
+    if escalates:
         card_input = replace(card_input, acknowledge_url=_acknowledge_url(turn))
-    turn.post(card_input, f"{turn.incident.id}-declined", tuple(dict.fromkeys(channels)))
-    turn.close(ending, card_input, tell=False)
+    turn.post(card_input, f"{turn.incident.id}-{mark}", tuple(dict.fromkeys(channels)) or None)
+    turn.close(Ending.ESCALATED if escalates else Ending.HELD, card_input, tell=False)
 
 
 def end_as_held(turn: Turn, decision: Decision) -> None:
@@ -143,22 +134,18 @@ def end_as_held(turn: Turn, decision: Decision) -> None:
         return _end_as_passed(turn, decision)
     card_input = hold_card(turn, decision)
     turn.answer(Action.HELD, decision.reason, about=card_input.incident)
-    if turn.context.was_saved:
+    if turn.was_saved:
         return turn.close(Ending.HELD, card_input)
-    crowded = turn.context.crowd or decision.reason is Reason.TOO_MANY_TARGETS
-    bundle = decision.reason.value if crowded and decision.reason else ""
-    turn.post_hold(card_input, turn.incident.id, bundle=bundle)
+    turn.post_hold(card_input, turn.incident.id, bundled=turn.crowd or decision.reason is Reason.TOO_MANY_TARGETS)
     turn.drop()
 
 
 def _end_as_passed(turn: Turn, decision: Decision) -> None:
-    r"""End a suspicion that cleared: count it, and notify nobody.
-
+    """End a suspicion that cleared: count it, and notify nobody.
     The count is in the document, which is saved anyway. Archive records of a queue that is suspected every minute would fill the
-    archive, and nobody would read them.
-    """
+    archive, and nobody would read them."""
     turn.answer(Action.HELD, decision.reason)
-    today = datetime.fromtimestamp(turn.at, turn.context.rules.zone).strftime("%Y-%m-%d")
+    today = datetime.fromtimestamp(turn.at, turn.rules.zone).strftime("%Y-%m-%d")
     counts = {**turn.document.passed, today: turn.document.passed.get(today, 0) + 1}
     turn.document = replace(turn.document, passed=dict(sorted(counts.items())[-PASSED_DAYS:]))
     turn.drop()
@@ -178,11 +165,9 @@ def _with_execution(incident: Incident, execution: Execution | None) -> Incident
 
 
 def escalate(turn: Turn, reason: Reason | None, detail: Phrase, *, remedy: Phrase = "", about: Execution | None = None) -> None:
-    r"""Hand the incident to people, with everything that is known. `about`: an execution to link that it doesn't follow.
-
-    Without a restart, if the runbook only observes or is gone, there is nothing to hand over: the card is a hold.
-    """
-    runbook = turn.context.rules.runbooks.get(turn.incident.runbook)
+    """Hand the incident to people, with everything that is known. `about`: an execution to link that it doesn't follow.
+    Without a restart, if the runbook only observes or is gone, there is nothing to hand over: the card is a hold."""
+    runbook = turn.rules.runbooks.get(turn.incident.runbook)
     if turn.incident.restarts == 0 and (runbook is None or runbook.mode is Mode.OBSERVE):
         return end_as_held(turn, hold(reason, detail, remedy=remedy, execution=about))
     turn.change(reason=reason, detail=detail)
@@ -194,10 +179,8 @@ def escalate(turn: Turn, reason: Reason | None, detail: Phrase, *, remedy: Phras
 
 def _acknowledge_url(turn: Turn) -> str:
     """The link to acknowledge the escalation. Its nonce is random, as an approval's is, so nobody can guess it."""
-    context = turn.context
-    if not context.rules.public_url or not context.seen.nonce:
-        return ""
-    return f"{context.rules.public_url}/approve/#{turn.incident.id}.{ACKNOWLEDGE}.{context.seen.nonce}"
+    url, nonce = turn.rules.public_url, turn.seen.nonce
+    return f"{url}/approve/#{turn.incident.id}.{ACKNOWLEDGE}.{nonce}" if url and nonce else ""
 
 
 def end_as_recovered(turn: Turn, *, moving: bool = False) -> None:

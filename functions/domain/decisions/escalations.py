@@ -8,46 +8,34 @@ from functions.domain.cards.card_input import CardInput
 from functions.domain.decisions.messages import NO_RUNBOOK, channels_for
 from functions.domain.decisions.phases import clear_escalation_if_healthy, evaluate_guards
 from functions.domain.decisions.turn import Turn
-from functions.domain.health.looks import note_snapshot
 from functions.domain.model.codes import Phase
 from functions.domain.model.events import Acknowledged, RestartWanted
-from functions.domain.model.incidents import Approval, Document, Escalation, Incident, Outcome, QueueState
-from functions.domain.model.observations import QueueSnapshot
+from functions.domain.model.incidents import Approval, Document, Escalation, Incident, Outcome
 
 TOLD_AGAIN = 3  # maximum number of reminders: a fourth wouldn't help if three didn't
 
 
 def remind(turn: Turn) -> None:
-    """Remind people of a due escalation, unless its target is healthy.
-
-    While an incident of the target is open, Unstick or a person is already working on it: the reminder waits.
-    """
+    """Remind people of a due escalation, unless its target is healthy. While an incident is open, somebody works on it."""
     escalation = turn.document.escalation
     if escalation is None or not turn.document.is_reminder_due(turn.at):
         return
-    runbook = turn.context.rules.runbooks.get(escalation.runbook)
+    runbook = turn.rules.runbooks.get(escalation.runbook)
     again_s = (runbook.escalation if runbook else NO_RUNBOOK).again_s
     if not again_s or turn.document.escalated_at is None:
         return _keep(turn, replace(escalation, due=None))
     if turn.document.incident is not None:
         return _keep(turn, replace(escalation, due=turn.at + again_s))
-    turn.document = clear_escalation_if_healthy(turn.document, runbook, turn.context)
+    turn.document = clear_escalation_if_healthy(turn, runbook)
     if turn.document.escalated_at is None:
         return
     told = escalation.told + 1
     escalation = replace(escalation, told=told, due=turn.at + again_s if told < TOLD_AGAIN else None)
     _keep(turn, escalation)
-    looked_at = tuple(_as_seen(turn, watched) for watched in escalation.queues)
-    card_input = _card(turn, "escalated_again", replace(escalation, queues=looked_at))
-    if turn.context.rules.public_url and escalation.nonce:
-        card_input = replace(card_input, acknowledge_url=f"{turn.context.rules.public_url}/approve/#{escalation.nonce}")
+    card_input = _card(turn, "escalated_again", replace(escalation, queues=turn.note_figures(escalation.queues)))
+    if turn.rules.public_url and escalation.nonce:
+        card_input = replace(card_input, acknowledge_url=f"{turn.rules.public_url}/approve/#{escalation.nonce}")
     turn.post(card_input, f"{escalation.incident}-again-{told}", _channels(turn, escalation))
-
-
-def _as_seen(turn: Turn, watched: QueueState) -> QueueState:
-    """The queue with its current figures, if they can be read."""
-    seen = turn.context.seen.queues.get(watched.queue.key)
-    return note_snapshot(watched, seen) if isinstance(seen, QueueSnapshot) else watched
 
 
 def _keep(turn: Turn, escalation: Escalation) -> None:
@@ -73,36 +61,22 @@ def on_restart_wanted(turn: Turn, event: RestartWanted) -> None:
     if escalation is None or turn.document.escalated_at is None or turn.document.incident is not None:
         return
     outcome = _outcome(turn.document, escalation)
-    if event.incident != escalation.incident or outcome is None or escalation.runbook not in turn.context.rules.runbooks:
+    if event.incident != escalation.incident or outcome is None or escalation.runbook not in turn.rules.runbooks:
         return
-    incident = Incident(
-        event.id,
-        Phase.WAITING,
-        turn.at,
-        escalation.runbook,
-        tuple(replace(watched, joined_at=turn.at) for watched in escalation.queues),
-        outcome.triggers,
-        due=turn.at,
-        waits_from=turn.at,
-        approval=Approval(approved_by=event.by, once=True, overruled=True),
-        told=outcome.channels,
-    )
+    queues = tuple(replace(watched, joined_at=turn.at) for watched in escalation.queues)
+    approval = Approval(approved_by=event.by, once=True, overruled=True)
+    incident = Incident(event.id, Phase.WAITING, turn.at, escalation.runbook, queues, outcome.triggers, due=turn.at)
+    incident = replace(incident, waits_from=turn.at, approval=approval, told=outcome.channels)
     turn.open(incident)
     evaluate_guards(turn)
 
 
 def _card(turn: Turn, kind: str, escalation: Escalation) -> CardInput:
     outcome = _outcome(turn.document, escalation)
-    return CardInput(
-        kind,
-        turn.at,
-        turn.context.rules.runbooks.get(escalation.runbook),
-        turn.document.target,
-        reason=outcome.reason if outcome else None,
-        trigger=outcome.triggers[0] if outcome and outcome.triggers else None,
-        late_s=turn.context.late_s,
-        escalation=escalation,
-    )
+    reason, triggers = (outcome.reason, outcome.triggers) if outcome else (None, ())
+    runbook, trigger = turn.rules.runbooks.get(escalation.runbook), triggers[0] if triggers else None
+    card_input = CardInput(kind, turn.at, runbook, turn.document.target, reason=reason, trigger=trigger)
+    return replace(card_input, late_s=turn.late_s, escalation=escalation)
 
 
 def _outcome(document: Document, escalation: Escalation) -> Outcome | None:
@@ -111,7 +85,7 @@ def _outcome(document: Document, escalation: Escalation) -> Outcome | None:
 
 def _channels(turn: Turn, escalation: Escalation) -> tuple[str, ...]:
     """The channels that got the escalation; after a reminder, those of `escalate_further` too."""
-    outcome, runbook = _outcome(turn.document, escalation), turn.context.rules.runbooks.get(escalation.runbook)
+    outcome, runbook = _outcome(turn.document, escalation), turn.rules.runbooks.get(escalation.runbook)
     further = runbook.escalate_further if runbook and escalation.told else ()
-    first = outcome.channels if outcome else channels_for(turn.context.rules, runbook)
+    first = outcome.channels if outcome else channels_for(turn.rules, runbook)
     return tuple(dict.fromkeys((*further, *first)))

@@ -1,12 +1,8 @@
 """Collects evidence once an incident, before its first restart. It never starts, holds or counts as a restart (I10).
-
 The restart waits for the end of the evidence run, but never longer than `within`. Whatever happens to the run, the incident goes
-on: at worst without evidence, and with the reason. After the wait the queues are read again.
-"""
+on: at worst without evidence, and with the reason. After the wait the queues are read again."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 from msgspec.structs import replace
 
@@ -18,9 +14,8 @@ from functions.domain.health.proofs import Judgement
 from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.events import Collect, EvidenceStarted, Keep
 from functions.domain.model.incidents import Evidence, Incident
-from functions.domain.model.observations import EVIDENCE, EvidenceReading, ExecutionHistory, Observation
-from functions.domain.texts.evidence_lines import choose_lines
-from functions.domain.texts.words import worded
+from functions.domain.model.observations import EVIDENCE, EvidenceReading, Observation, Unknown
+from functions.domain.texts.words import choose_lines, worded
 from functions.runtime.text import Phrase, Text, named
 
 LOOK_S = 3.0  # how often Unstick checks whether the run has ended
@@ -34,9 +29,7 @@ def tag_of(incident: Incident) -> str:
 def needs_evidence(turn: Turn, decision: Decision) -> bool:
     """Whether to collect evidence first: once, before the first restart, and only if nothing else holds the restart."""
     incident, evidence = turn.incident, turn.incident.evidence
-    if turn.runbook.evidence is None or evidence is None or incident.restarts:
-        return False
-    if evidence.asked_at is not None or evidence.missing:
+    if turn.runbook.evidence is None or incident.restarts or not evidence or evidence.asked_at is not None or evidence.missing:
         return False
     if decision.reason is Reason.OBSERVE_ONLY:  # nobody would read it
         return not was_told_recently(turn.document, incident.triggers, Reason.OBSERVE_ONLY, turn.at)
@@ -49,26 +42,14 @@ def order_evidence(turn: Turn, judged: tuple[Judgement, ...]) -> None:
     if job is None or evidence is None:
         raise TypeError("needs_evidence comes first")
     until = turn.at + job.within_s
-    evidence = name_holder(job, replace(evidence, asked_at=turn.at, until=until), _hosts_of_holders(turn.incident, judged))
-    turn.change(
-        phase=Phase.COLLECTING,
-        evidence=evidence,
-        due=min(turn.at + LOOK_S, until),
-        reason=None,
-        detail="",
-        nonce="",
-        expires_at=None,
-    )
+    # First those with a proof, since a working consumer also holds some.
+    proved = [channel.host for one in judged for channel in one.held_by]
+    hosts = (*proved, *(holder.host for watched in turn.incident.queues for holder in watched.holders))
+    evidence = name_holder(job, replace(evidence, asked_at=turn.at, until=until), hosts)
+    due = min(turn.at + LOOK_S, until)
+    turn.change(phase=Phase.COLLECTING, evidence=evidence, due=due, reason=None, detail="", nonce="", expires_at=None)
     turn.order(Collect(tag_of(turn.incident), job.job, evidence.options, job.within_s))
     turn.answer(Action.DEFERRED, None)
-
-
-def _hosts_of_holders(incident: Incident, judged: tuple[Judgement, ...]) -> Iterator[str]:
-    """The hosts that hold messages: first those with a proof, since a working consumer also holds some."""
-    for one in judged:
-        yield from (channel.host for channel in one.held_by)
-    for watched in incident.queues:
-        yield from (holder.host for holder in watched.holders)
 
 
 def on_evidence_started(turn: Turn, event: EvidenceStarted) -> None:
@@ -126,7 +107,7 @@ def _why_missing(evidence: Evidence, reading: EvidenceReading, now: float) -> Ph
 def without_evidence_runs(seen: Observation) -> Observation:
     """The observation without evidence runs, so that no guard counts one as a restart."""
     ledger = seen.ledger
-    if not isinstance(ledger, ExecutionHistory):
+    if isinstance(ledger, Unknown):
         return seen
     executions = tuple(execution for execution in ledger.executions if not execution.is_evidence)
     others = tuple(execution for execution in ledger.others if not execution.is_evidence)

@@ -1,7 +1,5 @@
-r"""The guards, which hold a restart. Each is a small function; the first that objects decides.
-
-A guard takes a `GuardContext` and returns None or a `Decision`. Anything unknown holds the restart.
-"""
+"""The guards, which hold a restart. Each is a small function; the first that objects decides.
+A guard takes a `GuardContext` and returns None or a `Decision`. Anything unknown holds the restart."""
 
 from __future__ import annotations
 
@@ -15,21 +13,10 @@ from itertools import takewhile
 from msgspec import Struct
 
 from functions.domain.health.looks import judge_health
-from functions.domain.health.losses import may_drop
 from functions.domain.health.proofs import LATE_FOR_S, Judgement
 from functions.domain.model.codes import Health, Mode, Reason
 from functions.domain.model.incidents import Document, Incident, QueueState
-from functions.domain.model.observations import (
-    NOT_CHECKED,
-    Execution,
-    ExecutionHistory,
-    Observation,
-    Pause,
-    QueueSnapshot,
-    Slot,
-    Storm,
-    Unknown,
-)
+from functions.domain.model.observations import NOT_CHECKED, Execution, ExecutionHistory, Observation, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Freeze, Rules, Runbook
 from functions.domain.texts.words import duration
 from functions.runtime.text import Phrase, Text, join, named
@@ -38,9 +25,7 @@ SAME_CAUSE_S = 60.0  # an alert that began up to this long after a restart ended
 
 ESCALATION_HOLDS_S = 86400.0
 MAX_NUMBERED = 6
-MAX_UNCLEAR = 2
-"""Starts of an incident without a clear answer. After these people decide: what keeps Rundeck from answering may last."""
-
+MAX_UNCLEAR = 2  # starts without a clear answer; then people decide, since what keeps Rundeck from answering may last
 UNCLEAR = "unclear"  # how such an attempt ended, as far as the history shows
 
 
@@ -66,8 +51,6 @@ class HistoryUnknown(Exception):
 
 
 class GuardContext(Struct, frozen=True):
-    """Everything that a guard may use."""
-
     rules: Rules
     runbook: Runbook
     document: Document
@@ -75,6 +58,10 @@ class GuardContext(Struct, frozen=True):
     seen: Observation
     now: float
     approved: bool = False  # a person has read the reason for the hold and pressed the button
+
+    @property
+    def every_s(self) -> float:
+        return self.runbook.verify.every_s
 
     @property
     def between(self) -> bool:
@@ -108,22 +95,11 @@ def newest_end(ledger: ExecutionHistory) -> Execution | None:
     return max(ended, key=lambda execution: execution.runner_ended_at or 0.0, default=None)
 
 
-# --- the guards, in their order --------------------------------------------------------------------------------------
-
-
 def paused(context: GuardContext) -> Decision | None:
     pause = context.seen.pause
     if isinstance(pause, Unknown):
-        return hold(
-            Reason.PAUSED,
-            Text("the kill switch can't be read: {why}", why=pause.why),
-            again_in_s=context.runbook.verify.every_s,
-            remedy=pause.remedy,
-            tell=_needs_telling(context, pause),
-        )
-    if isinstance(pause, Pause):
-        return hold(Reason.PAUSED, pause.why)
-    return None
+        return _hold_as_unread(context, Reason.PAUSED, Text("the kill switch can't be read: {why}", why=pause.why), pause)
+    return hold(Reason.PAUSED, pause.why) if pause is not None else None
 
 
 def stale_alert(context: GuardContext) -> Decision | None:
@@ -139,10 +115,8 @@ def already_escalated(context: GuardContext) -> Decision | None:
         return None
     if is_about_other_queues(context.document, context.incident):
         return None
-    return hold(
-        Reason.ESCALATED,
-        Text("the last incident was escalated {age} ago, and it has not recovered since", age=duration(context.now - at)),
-    )
+    detail = Text("the last incident was escalated {age} ago, and it has not recovered since", age=duration(context.now - at))
+    return hold(Reason.ESCALATED, detail)
 
 
 def is_about_other_queues(document: Document, incident: Incident) -> bool:
@@ -163,9 +137,8 @@ def freeze_at(windows: tuple[Freeze, ...], local: datetime) -> Freeze | None:
     minute, today = local.hour * 60 + local.minute, local.weekday()
     for window in windows:
         over_midnight = window.end_minute <= window.start_minute
-        if today in window.days and minute >= window.start_minute and (over_midnight or minute < window.end_minute):
-            return window
-        if over_midnight and (today - 1) % 7 in window.days and minute < window.end_minute:
+        today_open = today in window.days and minute >= window.start_minute and (over_midnight or minute < window.end_minute)
+        if today_open or (over_midnight and (today - 1) % 7 in window.days and minute < window.end_minute):
             return window
     return None
 
@@ -177,19 +150,14 @@ def ledger_unknown(context: GuardContext) -> Decision | None:
     well = None if context.between else symptom(context)
     if well is not None and well.reason is Reason.SYMPTOM_GONE:
         return well
-    return hold(
-        Reason.LEDGER_UNKNOWN,
-        ledger.why,
-        again_in_s=context.runbook.verify.every_s,
-        remedy=ledger.remedy,
-        tell=_needs_telling(context, ledger),
-    )
+    return _hold_as_unread(context, Reason.LEDGER_UNKNOWN, ledger.why, ledger)
 
 
-def _needs_telling(context: GuardContext, unseen: Unknown) -> bool:
-    """Whether to notify people. A problem that may pass can wait; a clear refusal (token, ACL, job) needs a remedy."""
-    since = max(context.incident.began_at, context.incident.waits_from)
-    return context.now - since >= context.runbook.verify.within_s or context.between or bool(unseen.remedy)
+def _hold_as_unread(context: GuardContext, reason: Reason, why: Phrase, unseen: Unknown, *, lasts: bool = False) -> Decision:
+    """Wait for what can't be read. A clear refusal (token, ACL, job) needs a remedy; other problems may pass before `within`."""
+    waited_s = context.now - max(context.incident.began_at, context.incident.waits_from)
+    tell = lasts or context.between or bool(unseen.remedy) or waited_s >= context.runbook.verify.within_s
+    return hold(reason, why, again_in_s=context.every_s, remedy=unseen.remedy, tell=tell)
 
 
 def own_execution(context: GuardContext) -> Decision | None:
@@ -212,9 +180,8 @@ def running(context: GuardContext) -> Decision | None:
         if age_s > context.runbook.restart.max_run_s:
             detail = Text("execution {id} has been running for {age}", id=execution.id, age=duration(age_s))
             return hold(Reason.ZOMBIE_EXECUTION, detail, execution=execution)
-        return Decision(
-            Kind.ADOPT, Reason.ALREADY_RUNNING, Text("execution {id} is already running", id=execution.id), execution=execution
-        )
+        detail = Text("execution {id} is already running", id=execution.id)
+        return Decision(Kind.ADOPT, Reason.ALREADY_RUNNING, detail, execution=execution)
     return None
 
 
@@ -225,16 +192,15 @@ def job_busy(context: GuardContext) -> Decision | None:
 
 def _hold_as_busy(context: GuardContext, execution: Execution) -> Decision:
     """Wait for another run of the job. One that can no longer end by itself is named: people have to abort it."""
-    every_s = context.runbook.verify.every_s
+    held = partial(hold, again_in_s=context.every_s, execution=execution)
     if execution.scheduled:
-        scheduled = Text("execution {id} of the same job is waiting to start", id=execution.id)
-        return hold(Reason.JOB_BUSY, scheduled, again_in_s=every_s, execution=execution)
+        return held(Reason.JOB_BUSY, Text("execution {id} of the same job is waiting to start", id=execution.id))
     age_s = max(0.0, context.ledger.runner_now - (execution.runner_started_at or context.ledger.runner_now))
     detail = Text("execution {id} of the same job has been running for {age}", id=execution.id, age=duration(age_s))
     if age_s <= context.runbook.restart.max_run_s:
-        return hold(Reason.JOB_BUSY, detail, again_in_s=every_s, execution=execution)
+        return held(Reason.JOB_BUSY, detail)
     remedy = Text("Abort the execution in Rundeck; Unstick restarts as soon as the job is free.")
-    return hold(Reason.ZOMBIE_EXECUTION, detail, again_in_s=every_s, remedy=remedy, execution=execution)
+    return held(Reason.ZOMBIE_EXECUTION, detail, remedy=remedy)
 
 
 def just_restarted(context: GuardContext) -> Decision | None:
@@ -259,22 +225,16 @@ def _adopt_newer_restart(context: GuardContext, last: Execution) -> Decision | N
     return Decision(Kind.ADOPT, detail=Text("execution {id} ended after the last attempt", id=last.id), execution=last)
 
 
-def _last_end(context: GuardContext) -> float:
-    """When the last restart ended, on the runner's clock. A job that was deleted and imported again has lost its history."""
-    last, outcomes = newest_end(context.ledger), context.document.outcomes
-    own = [outcome.runner_ended_at or 0.0 for outcome in outcomes if outcome.restarts]
-    return max([last.runner_ended_at or 0.0 if last else 0.0, *own])
-
-
 def cooldown(context: GuardContext) -> Decision | None:
     if context.between or context.approved:
         return None
-    left_s = _last_end(context) + context.runbook.limits.cooldown_s - context.ledger.runner_now
+    # A job that was deleted and imported again has lost its history, so our own outcomes count, too.
+    own = [outcome.runner_ended_at or 0.0 for outcome in context.document.outcomes if outcome.restarts]
+    last, cooldown_s = newest_end(context.ledger), context.runbook.limits.cooldown_s
+    left_s = max([last.runner_ended_at or 0.0 if last else 0.0, *own]) + cooldown_s - context.ledger.runner_now
     if left_s <= 0:
         return None
-    return hold(
-        Reason.COOLDOWN, Text("restarted {age} ago", age=duration(context.runbook.limits.cooldown_s - left_s)), again_in_s=left_s
-    )
+    return hold(Reason.COOLDOWN, Text("restarted {age} ago", age=duration(cooldown_s - left_s)), again_in_s=left_s)
 
 
 def too_many_restarts(context: GuardContext) -> Decision | None:
@@ -284,18 +244,14 @@ def too_many_restarts(context: GuardContext) -> Decision | None:
     for window_s, limit in context.runbook.limits.restarts:
         count = sum(context.ledger.runner_now - at < window_s for at in starts)
         if count >= limit:
-            return hold(
-                Reason.TOO_MANY_RESTARTS,
-                Text("restarts within {hours} h: {count}, the limit is {limit}", hours=window_s / 3600, count=count, limit=limit),
-            )
+            detail = Text("restarts within {hours} h: {count}, the limit is {limit}")
+            return hold(Reason.TOO_MANY_RESTARTS, detail.fill(hours=window_s / 3600, count=count, limit=limit))
     return None
 
 
 def failing(context: GuardContext) -> Decision | None:
-    ended = sorted(
-        (execution for execution in count_as_restarts(context.ledger) if execution.ended),
-        key=lambda execution: -(execution.runner_ended_at or 0.0),
-    )
+    ended = [execution for execution in count_as_restarts(context.ledger) if execution.ended]
+    ended.sort(key=lambda execution: -(execution.runner_ended_at or 0.0))
     failed = list(takewhile(lambda execution: not execution.succeeded, ended))
     if context.approved or len(failed) < context.runbook.limits.failing:
         return None
@@ -307,9 +263,8 @@ def symptom(context: GuardContext) -> Decision | None:
     judged = judge_queues(context)
     if any(one.health is Health.ILL for one, _ in judged):
         return None
-    for one, watched in judged:
-        if one.health is Health.UNKNOWN:
-            return _hold_as_unknown(context, one, watched)
+    if unknown := next((pair for pair in judged if pair[0].health is Health.UNKNOWN), None):
+        return _hold_as_unknown(context, *unknown)
     unsure = [(one, watched) for one, watched in judged if one.health is Health.UNSURE]
     if unsure:
         one, watched = min(unsure, key=lambda pair: pair[0].again_in_s or math.inf)
@@ -337,12 +292,10 @@ PEOPLE_DECIDE: Mapping[Health, tuple[Reason, Phrase]] = {
 
 def _hold_as_unknown(context: GuardContext, judged: Judgement, watched: QueueState) -> Decision:
     seen = context.seen.queues.get(watched.queue.key, NOT_CHECKED)
-    unseen = (seen.blind or seen.unseen or NOT_CHECKED) if isinstance(seen, QueueSnapshot) else seen
+    unseen = seen if isinstance(seen, Unknown) else seen.blind or seen.unseen or NOT_CHECKED
     since = [at for at in (watched.looks.unread_at, watched.looks.unsure_at) if at is not None]
-    lasts = bool(since) and context.now - min(since) >= LATE_FOR_S
-    tell = lasts or not context.incident.is_suspicion or _needs_telling(context, unseen)
-    why, every_s = named(watched.queue.name, judged.why), context.runbook.verify.every_s
-    return hold(Reason.SYMPTOM_UNKNOWN, why, again_in_s=every_s, remedy=unseen.remedy, tell=tell)
+    lasts = not context.incident.is_suspicion or (bool(since) and context.now - min(since) >= LATE_FOR_S)
+    return _hold_as_unread(context, Reason.SYMPTOM_UNKNOWN, named(watched.queue.name, judged.why), unseen, lasts=lasts)
 
 
 def judge_queues(context: GuardContext) -> list[tuple[Judgement, QueueState]]:
@@ -368,23 +321,15 @@ def too_many_targets(context: GuardContext) -> Decision | None:
         return None
     if isinstance(context.seen.storm, Unknown):
         why = Text("the document `storm` can't be read: {why}", why=context.seen.storm.why)
-        return hold(Reason.TOO_MANY_TARGETS, why, again_in_s=context.runbook.verify.every_s)
-    taken = _slots_of_others(context.seen.storm, context)
-    if len(taken) < context.rules.storm_targets:
+        return hold(Reason.TOO_MANY_TARGETS, why, again_in_s=context.every_s)
+    count = len(_slots_of_others(context.seen.storm, context))
+    if count < context.rules.storm_targets:
         return None
-    within_min = context.rules.storm_within_s / 60
-    return hold(
-        Reason.TOO_MANY_TARGETS,
-        Text(
-            "other targets restarted within {minutes} min: {count}, so a shared cause is more likely",
-            minutes=within_min,
-            count=len(taken),
-        ),
-    )
+    likely = Text("other targets restarted within {minutes} min: {count}, so a shared cause is more likely")
+    return hold(Reason.TOO_MANY_TARGETS, likely.fill(minutes=context.rules.storm_within_s / 60, count=count))
 
 
 def _slots_of_others(storm: Storm, context: GuardContext) -> tuple[Slot, ...]:
-    """The slots of other targets that still count."""
     current = (slot for slot in storm.slots if context.now - slot.at < context.rules.storm_within_s)
     return tuple(slot for slot in current if slot.target != context.document.key)
 
@@ -411,8 +356,8 @@ def delivery_limit(context: GuardContext) -> Decision | None:
         return None
     limits = []
     for watched in context.incident.queues:
-        seen = context.seen.queues.get(watched.queue.key)
-        if isinstance(seen, QueueSnapshot) and seen.returns is not None and may_drop(seen.returns):
+        seen = context.seen.queues.get(watched.queue.key, NOT_CHECKED)
+        if not isinstance(seen, Unknown) and seen.returns is not None and seen.returns.may_drop:
             limits.append(named(watched.queue.name, Text("delivery limit {limit}", limit=seen.returns.limit)))
     if not limits:
         return None
@@ -442,26 +387,14 @@ GUARDS: Mapping[str, Guard] = {
     "delivery_limit": delivery_limit,
 }
 
-OVERRULED = frozenset(
-    {
-        Reason.ESCALATED,
-        Reason.STALE_ALERT,
-        Reason.FROZEN,
-        Reason.COOLDOWN,
-        Reason.TOO_MANY_RESTARTS,
-        Reason.FAILING,
-        Reason.TOO_MANY_TARGETS,
-        Reason.AWAITING_APPROVAL,
-    }
-)
+LIMITS = {Reason.COOLDOWN, Reason.TOO_MANY_RESTARTS, Reason.FAILING, Reason.TOO_MANY_TARGETS}
+OVERRULED = frozenset({Reason.ESCALATED, Reason.STALE_ALERT, Reason.FROZEN, Reason.AWAITING_APPROVAL, *LIMITS})
 """Reasons that a person may overrule. Never the kill switch, a healthy queue, or anything unknown."""
 
 
 def decide(context: GuardContext) -> Decision:
-    r"""Restart, hold, ask, or adopt an execution, as decided by the first guard that objects.
-
-    A suspicion is waited for before any other guard: most of them clear, and then nobody is notified.
-    """
+    """Restart, hold, ask, or adopt an execution, as decided by the first guard that objects.
+    A suspicion is waited for before any other guard: most of them clear, and then nobody is notified."""
     guards = GUARDS.values()
     for guard in (GUARDS["symptom"], *guards) if context.incident.is_suspicion else guards:
         decision = guard(context)

@@ -8,7 +8,6 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.domain.health.proofs import Judgement
@@ -16,54 +15,16 @@ from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Health, Reason
 from functions.domain.model.incidents import Evidence
 from functions.domain.model.runbooks import EvidenceJob, HolderOption, Matcher, Remedy, Restart, Rules, Runbook, Symptom
-from functions.domain.texts.patterns import full_match, pattern_mistake
+from functions.domain.texts.patterns import full_match
 from functions.runtime.text import COMMA, Phrase, Text, join, named
 
-MAX_MATCHED = 1024
-"""The longest label value that a regular expression sees. A longer one matches nothing and can't be an option's value."""
+MAX_MATCHED = 1024  # the longest label value that a regular expression sees: a longer one matches nothing
 SHOWN = 60  # maximum length of an untrusted value in a sentence
 LABELS_SHOWN = 8
 MONITORING_FAILURES = ("DatasourceNoData", "DatasourceError")
 """Alerts that Grafana raises in place of a rule's own ("No data and error states" in its manual); `rulename` names the rule."""
 
-_NAME = r'"(?:[^"\\]|\\.)*"|[^\s{}!=~,\\"\'`]+'
-_MATCHER = rf"({_NAME})\s*(=~|!=|!~|=)\s*(.*)"  # compiled (0.5 ms) only if a matcher is read
-_ESCAPE = r"(?s)\\(.)"
 _LABEL = re.compile(r"\$\{labels\.([^${}]+)\}")
-_ESCAPED = {"n": "\n", '"': '"', "\\": "\\"}
-
-
-# --- matchers ------------------------------------------------------------------------------------------------------------
-
-
-def parse_matcher(text: str) -> Matcher:
-    r"""Read one matcher as Alertmanager does (prometheus/alertmanager, pkg/labels/parse.go): the value in double quotes or
-    bare, with `\n`, `\"` and `\\` as escapes and any other backslash literally. Raises ValueError with what is wrong.
-    """
-    parts = re.fullmatch(_MATCHER, text.strip(), re.DOTALL)
-    if not parts:
-        raise ValueError('is not a matcher such as service="mail" (operators: =, !=, =~, !~)')
-    label, op, value = parts[1], parts[2], parts[3]
-    label = _unquoted(label[1:-1]) if label.startswith('"') else label
-    if value.startswith('"'):
-        if len(value) < 2 or not value.endswith('"'):
-            raise ValueError("has a value without its closing quote, or text behind it")
-        value = value[1:-1]
-    elif "," in value or "}" in value:
-        raise ValueError("holds more than one matcher, or a value with a comma or brace that is not quoted")
-    value = _unquoted(value)
-    if op in ("=~", "!~") and (mistake := pattern_mistake(value)):
-        raise ValueError(mistake)
-    return Matcher(label, op, value)
-
-
-def _unquoted(text: str) -> str:
-    bare = re.sub(_ESCAPE, "", text)
-    if '"' in bare:
-        raise ValueError('holds a double quote that is not escaped (write \\"), or more than one matcher')
-    if bare.endswith("\\"):
-        raise ValueError("ends in a backslash that escapes nothing (write \\\\)")
-    return re.sub(_ESCAPE, lambda escape: _ESCAPED.get(escape[1], escape[0]), text)
 
 
 def matches(matcher: Matcher, labels: Mapping[str, str]) -> bool:
@@ -76,11 +37,7 @@ def matches(matcher: Matcher, labels: Mapping[str, str]) -> bool:
     return full_match(matcher.value, value) == (matcher.op == "=~")
 
 
-# --- templates -----------------------------------------------------------------------------------------------------------
-
-
-HOLDER_HOST = "${holder.host}"
-"""In an option of the evidence job: the host of the connection that holds a message. It is the whole value."""
+HOLDER_HOST = "${holder.host}"  # a whole value in the evidence job's options: the host that holds a message
 
 
 def template_labels(template: str) -> tuple[str, ...]:
@@ -132,14 +89,8 @@ def shown(value: str) -> str:
     return f'"{"".join(escaped)}"'
 
 
-# --- cases ---------------------------------------------------------------------------------------------------------------
-
-
 def match_alerts(rules: Rules, runner_url: str, alerts: Iterable[Alert], name_queue: NameQueue) -> list[MatchedAlert]:
-    r"""Match each alert, in order: its target, or the reason why it has none.
-
-    A resolved alert has a target like a firing one, so that it reaches its incident.
-    """
+    """Match each alert, in order: its target, or the reason why it has none. Resolved ones too, to reach their incidents."""
     return [_case(rules.runbooks, runner_url, alert, name_queue) for alert in alerts]
 
 
@@ -150,11 +101,11 @@ def _case(runbooks: Mapping[str, Runbook], runner_url: str, alert: Alert, name_q
         # Look up the channels by the rule's name: those of its own runbook.
         own = {**alert.labels, "alertname": alert.labels.get("rulename", "")}
         return MatchedAlert(alert, _first(runbooks, own), reason=Reason.MONITORING_FAILURE, detail=alert.name)
-    runbook = _first(runbooks, alert.labels)
+    runbook, labels = _first(runbooks, alert.labels), alert.labels
     if runbook is None:
         return MatchedAlert(alert, reason=Reason.NO_RUNBOOK)
     try:
-        target, queue = render_target(runbook, runner_url, alert.labels), name_queue(runbook.symptom, alert.labels)
+        target, queue = render_target(runbook, runner_url, labels), name_queue(runbook.symptom, labels)
     except NotRendered as refusal:
         return MatchedAlert(alert, runbook, reason=Reason.INVALID_OPTION, detail=refusal.text)
     return MatchedAlert(alert, runbook, target, queue)
@@ -173,12 +124,9 @@ def explain_mismatch(runbooks: Mapping[str, Runbook], labels: Mapping[str, str])
     closest = max(met, key=lambda name: (sum(met[name]), -len(met[name])), default="")
     if not closest or not any(met[closest]):
         return looked_at
-    missing = [
-        f'{one.label}{one.op}"{one.value}"'
-        for one, is_met in zip(runbooks[closest].match, met[closest], strict=True)
-        if not is_met
-    ]
-    return join((looked_at, Text("closest is {runbook}, which needs {matchers}", runbook=closest, matchers=join(missing, COMMA))))
+    needed = zip(runbooks[closest].match, met[closest], strict=True)
+    missing = join([f'{one.label}{one.op}"{one.value}"' for one, is_met in needed if not is_met], COMMA)
+    return join((looked_at, Text("closest is {runbook}, which needs {matchers}", runbook=closest, matchers=missing)))
 
 
 def render_target(runbook: Runbook, runner_url: str, labels: Mapping[str, str]) -> Target:
@@ -199,10 +147,7 @@ def to_target(restart: Restart, url: str, options: Mapping[str, str], remedies: 
 
 
 def render_evidence(job: EvidenceJob, labels: Mapping[str, str]) -> Evidence:
-    r"""The initial evidence of an incident: the job's options, or why none can be collected.
-
-    An option with the holder's host is filled in when the run is ordered (`name_holder`): the host is known only then.
-    """
+    """The initial evidence of an incident: the job's options, or why none can be collected. `name_holder` adds the host."""
     templates = {name: template for name, template in job.options.items() if template != HOLDER_HOST}
     try:
         return Evidence(_render(templates, job, labels))
@@ -211,10 +156,7 @@ def render_evidence(job: EvidenceJob, labels: Mapping[str, str]) -> Evidence:
 
 
 def name_holder(job: EvidenceJob, evidence: Evidence, hosts: Iterable[str]) -> Evidence:
-    r"""The evidence with the first of these hosts in the options that take it.
-
-    If no holder is known, or the host doesn't match `allow`, the job runs without the option and uses its default.
-    """
+    """The evidence with the first of these hosts in the options that take it; without an allowed host they are left out."""
     names = [name for name, template in job.options.items() if template == HOLDER_HOST]
     host, options, without = next(iter(hosts), ""), dict(evidence.options), evidence.without
     for name in names:
@@ -259,41 +201,3 @@ def target_key(url: str, job: str, options: Mapping[str, str]) -> str:
     """The key of a target's document: 20 hex digits, the same for every notification of the target."""
     canonical = json.dumps([url, job, sorted(options.items())], separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:20]
-
-
-# --- overlaps ------------------------------------------------------------------------------------------------------------
-
-
-class Overlap(Struct, frozen=True):
-    """Two runbooks; the earlier one takes alerts that the later one also matches."""
-
-    earlier: str
-    later: str
-    always: bool  # True: the later one never gets an alert. False: some alerts may match both, and the order decides.
-
-
-def overlaps(runbooks: Mapping[str, Runbook]) -> list[Overlap]:
-    r"""The overlaps that the file's order hides. A narrower runbook before a wider one is normal and not listed.
-
-    Only matchers count. If in doubt they overlap, as two regular expressions for one label do.
-    """
-    overlapping, ordered = [], list(runbooks.values())
-    for place, later in enumerate(ordered):
-        for earlier in ordered[:place]:
-            first, second = set(earlier.match), set(later.match)
-            if first <= second:
-                overlapping.append(Overlap(earlier.name, later.name, always=True))
-            elif not second <= first and not any(_apart(one, other) for one in first for other in second):
-                overlapping.append(Overlap(earlier.name, later.name, always=False))
-    return overlapping
-
-
-def _apart(one: Matcher, other: Matcher) -> bool:
-    """Whether no labels can satisfy both."""
-    if one.label != other.label:
-        return False
-    for equal, any_matcher in ((one, other), (other, one)):
-        if equal.op == "=" and not matches(any_matcher, {equal.label: equal.value}):
-            return True
-    opposite = {("=~", "!~"), ("!~", "=~"), ("=", "!="), ("!=", "=")}
-    return (one.op, other.op) in opposite and one.value == other.value

@@ -16,8 +16,7 @@ from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE
 from functions.domain.model.runbooks import Rules, Runbook
 
 SAME_HOLD_S = 3600.0
-TAKEN_WITHIN_S = 86400.0
-"""Seconds that the link for acknowledging an escalation is valid: as long as the escalation holds restarts."""
+TAKEN_WITHIN_S = 86400.0  # how long an escalation can be acknowledged: as long as it holds restarts
 NO_RUNBOOK = runbooks.Escalation()
 TO_ASKED = (APPROVE, DECLINE, PAUSE)
 TO_ESCALATED = (ACKNOWLEDGE, RESTART, PAUSE)
@@ -64,11 +63,8 @@ def channels_for(rules: Rules, runbook: Runbook | None) -> tuple[str, ...]:
 
 
 def call_people(rules: Rules, runbook: Runbook | None, card: Card, channels: tuple[str, ...]) -> tuple[Card, tuple[str, ...]]:
-    r"""The card and its channels. A card that begins with ACT NOW mentions people, and goes to `escalate` too.
-
-    A card about no single runbook mentions the people of all runbooks that don't only observe. A bundle goes to the channels of
-    its messages.
-    """
+    """The card and its channels. A card that begins with ACT NOW mentions people, and goes to `escalate` too.
+    Of no single runbook: the people of all that don't only observe. A bundle goes to the channels of its messages."""
     if card.urgency != "act":
         return card, channels
     concerned = (runbook,) if runbook else tuple(one for one in rules.runbooks.values() if one.mode is not Mode.OBSERVE)
@@ -87,11 +83,8 @@ def enqueue_message(
     present_ids = {message.id for message in document.to_tell}
     name = rendering.rendered(rules, facts.short_name(card_input)) if bundle else ""
     link = facts.page_to_restart(card_input) if bundle else ""
-    new = tuple(
-        Message(id=f"{mark}@{channel}", channel=channel, card=composed, bundle=bundle, name=name, link=link)
-        for channel in channels
-        if f"{mark}@{channel}" not in present_ids
-    )
+    all_new = (Message(f"{mark}@{channel}", channel, composed, bundle, name, link) for channel in channels)
+    new = [message for message in all_new if message.id not in present_ids]
     incident = document.incident
     if incident is not None and new and composed.incident in ("", incident.id):
         incident = replace(incident, told=tuple(dict.fromkeys((*incident.told, *channels))))
@@ -105,14 +98,10 @@ def compose_with_answers(card_input: CardInput, rules: Rules) -> Card:
     link, composed = card_input.approve_url or card_input.acknowledge_url, card.compose(card_input, rules)
     if not link:
         return composed
+    expires_at = card_input.approval.expires_at  # an escalation can be taken for a day
+    nonce_until = expires_at if card_input.approve_url and expires_at is not None else card_input.at + TAKEN_WITHIN_S
     actions = TO_ASKED if card_input.approve_url else TO_ESCALATED
-    return replace(composed, nonce=link.rpartition("#")[2], nonce_until=_link_ends(card_input), actions=actions)
-
-
-def _link_ends(card_input: CardInput) -> float:
-    """The expiry of a link: an approval expires, an escalation can be taken for a day."""
-    expires_at = card_input.incident.approval.expires_at if card_input.incident else None
-    return expires_at if card_input.approve_url and expires_at is not None else card_input.at + TAKEN_WITHIN_S
+    return replace(composed, nonce=link.rpartition("#")[2], nonce_until=nonce_until, actions=actions)
 
 
 def _keys(triggers: tuple[AlertRef, ...]) -> list[str]:
@@ -122,12 +111,9 @@ def _keys(triggers: tuple[AlertRef, ...]) -> list[str]:
 
 def was_told_recently(document: Document, triggers: tuple[AlertRef, ...], reason: Reason | None, at: float) -> bool:
     """Whether this hold of these alerts was posted within the last hour, whatever was posted since."""
-
-    def is_same(last_hold: Hold | None) -> bool:
-        return last_hold is not None and last_hold.reason is reason and at - last_hold.at < SAME_HOLD_S
-
     holds, keys = document.holds, _keys(triggers)
-    return bool(keys) and all(is_same(holds.get(key)) or is_same(holds.get(f"{key}|{reason}")) for key in keys)
+    told = {key for key, last in holds.items() if last.reason is reason and at - last.at < SAME_HOLD_S}
+    return bool(keys) and all(key in told or f"{key}|{reason}" in told for key in keys)
 
 
 def enqueue_hold(
@@ -145,11 +131,9 @@ def enqueue_hold(
     former = {key: recent[key] for key in keys if key in recent and recent[key].reason is not reason}
     before = {f"{key}|{last_hold.reason}": last_hold for key, last_hold in former.items()}
     holds = {**recent, **before, **{key: Hold(reason, card_input.at) for key in keys}}
-    newest = dict(sorted(holds.items(), key=lambda entry: -entry[1].at)[:HOLDS_KEPT])
-    document = replace(document, holds=newest)
-    return enqueue_message(
-        document, rules, card_input, channels_for(rules, card_input.runbook), f"{mark}-{reason.value}", bundle=bundle
-    )
+    document = replace(document, holds=dict(sorted(holds.items(), key=lambda entry: -entry[1].at)[:HOLDS_KEPT]))
+    channels = channels_for(rules, card_input.runbook)
+    return enqueue_message(document, rules, card_input, channels, f"{mark}-{reason.value}", bundle=bundle)
 
 
 def close_incident(
@@ -176,19 +160,18 @@ def close_incident(
         queues=tuple(watched.queue for watched in incident.queues),
         by=incident.approval.declined_by,
     )
-    record = Archive(document.target, incident, outcome)
     outcomes = (*document.outcomes, outcome)
     outcomes = drop_oldest(outcomes) if len(outcomes) > OUTCOMES_KEPT else outcomes
-    document = replace(document, outcomes=outcomes, to_archive=(*document.to_archive, record))
+    to_archive = (*document.to_archive, Archive(document.target, incident, outcome))
+    document = replace(document, outcomes=outcomes, to_archive=to_archive, incident=None)
     if ending is Ending.ESCALATED:
         document = replace(document, escalated_at=card_input.at, escalation=_to_escalation(document, incident, card_input))
     elif ending is Ending.RECOVERED and not _left_escalated(document, incident):
         document = end_escalation(document)
-    return replace(document, incident=None)
+    return document
 
 
 def _left_escalated(document: Document, incident: Incident) -> tuple[QueueState, ...]:
-    """The queues that an earlier escalation is about, and this incident is not."""
     own = {watched.queue.key for watched in incident.queues}
     earlier = document.escalation.queues if document.escalation and document.escalated_at is not None else ()
     return tuple(watched for watched in earlier if watched.queue.key not in own)
@@ -197,16 +180,10 @@ def _left_escalated(document: Document, incident: Incident) -> tuple[QueueState,
 def _to_escalation(document: Document, incident: Incident, card_input: CardInput) -> Escalation:
     """Queues that were escalated before still are: one of the same target says nothing of another."""
     own = tuple(QueueState(watched.queue, watched.runbook, card_input.at) for watched in incident.queues)
+    queues = (*own, *_left_escalated(document, incident))
     again_s = (card_input.runbook.escalation if card_input.runbook else NO_RUNBOOK).again_s
-    return Escalation(
-        incident.id,
-        incident.runbook,
-        card_input.at,
-        due=card_input.at + again_s if again_s else None,
-        nonce=card_input.acknowledge_url.rpartition("#")[2],
-        queues=(*own, *_left_escalated(document, incident)),
-        start_page=incident.start_page,
-    )
+    due, nonce = card_input.at + again_s if again_s else None, card_input.acknowledge_url.rpartition("#")[2]
+    return Escalation(incident.id, incident.runbook, card_input.at, due, nonce, queues=queues, start_page=incident.start_page)
 
 
 def end_escalation(document: Document) -> Document:

@@ -1,16 +1,14 @@
-r"""Follows what the mode `observe` held: how did it go without Unstick? Starts nothing, and posts only the hold itself.
-
-The archived incident has the result, for `status` and the report: `domain/costs/would_be.py`.
-"""
+"""Follows what the mode `observe` held: how did it go without Unstick? Starts nothing, and posts only the hold itself.
+The archived incident has the result, for `status` and the report: `domain/costs/would_be.py`."""
 
 from __future__ import annotations
 
 from functions.domain.decisions.guards import SAME_CAUSE_S, count_as_restarts, decide, judge_queues
-from functions.domain.decisions.turn import StepContext, Turn
+from functions.domain.decisions.turn import Turn
 from functions.domain.model.codes import Action, Ending, Health, Mode, Phase, Reason
 from functions.domain.model.incidents import Incident, QueueState
 from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot
-from functions.domain.model.runbooks import Rules, Runbook
+from functions.domain.model.runbooks import Rules
 
 FOLLOWED_S = 86400.0  # seconds to follow an incident: what hasn't healed by itself in a day won't
 
@@ -35,31 +33,22 @@ def observe_alerts(turn: Turn) -> None:
 
 
 def _tell(turn: Turn) -> None:
-    reason = Reason.OBSERVE_ONLY
-    turn.post_hold(turn.card("held", reason), turn.incident.id, bundle=reason.value if turn.context.crowd else "")
+    turn.post_hold(turn.card("held", Reason.OBSERVE_ONLY), turn.incident.id, bundled=turn.crowd)
 
 
 def watch_observed(turn: Turn) -> None:
     """Watch the queues and a person's restarts, until all queues were healthy twice or a day has passed."""
-    incident, context = turn.incident, turn.context
-    if is_over(incident, context.rules):
+    incident = turn.incident
+    if is_over(incident, turn.rules):
         return stop_observing(turn)
     every_s = turn.runbook.verify.every_s
     observed_at = incident.observed.observed_at if incident.observed.observed_at is not None else incident.began_at
     judged = judge_queues(turn.guard_context())
-    healthy = all(
-        one.health is Health.WELL and _is_after(context, observed_at, watched) and _has_consumers(context, turn.runbook, watched)
-        for one, watched in judged
-    )
+    healthy = all(one.health is Health.WELL and _is_healed(turn, observed_at, watched) for one, watched in judged)
     healed_at = (incident.observed.healed_at if incident.observed.healed_at is not None else turn.at) if healthy else None
-    execution = _restart_by_hand(incident, observed_at, context) or incident.execution
-    turn.change(
-        queues=tuple(watched for _, watched in judged),
-        healed_at=healed_at,
-        execution=execution,
-        adopted=execution is not None,
-        looked_at=turn.at,
-    )
+    execution = _restart_by_hand(turn, observed_at) or incident.execution
+    queues = tuple(watched for _, watched in judged)
+    turn.change(queues=queues, healed_at=healed_at, execution=execution, adopted=execution is not None, looked_at=turn.at)
     # Without the history, a person's restart can't be seen.
     proven = healed_at is not None and turn.at - healed_at >= every_s
     if turn.at >= observed_at + FOLLOWED_S or (proven and isinstance(turn.ledger, ExecutionHistory)):
@@ -79,22 +68,17 @@ def is_over(incident: Incident, rules: Rules) -> bool:
     return incident.phase is Phase.OBSERVING and (runbook is None or runbook.mode is not Mode.OBSERVE)
 
 
-def _is_after(context: StepContext, observed_at: float, watched: QueueState) -> bool:
-    """Whether the figures are newer than the hold. Older ones, which return after a missed scrape, don't count."""
-    seen = context.seen.queues.get(watched.queue.key)
-    return isinstance(seen, QueueSnapshot) and context.at - seen.behind_s > observed_at
+def _is_healed(turn: Turn, observed_at: float, watched: QueueState) -> bool:
+    """Whether the figures are newer than the hold, and show consumers where these can be seen.
+    Older figures return after a missed scrape, and an emptied queue is not a healed one."""
+    seen, needed = turn.snapshot_of(watched), turn.runbook_of(watched).recovered.min_consumers
+    if not isinstance(seen, QueueSnapshot) or turn.at - seen.behind_s <= observed_at:
+        return False
+    return seen.consumers is None or seen.consumers >= needed
 
 
-def _has_consumers(context: StepContext, runbook: Runbook, watched: QueueState) -> bool:
-    """Whether consumers are connected, as far as they can be seen: an emptied queue is not a healed one."""
-    seen = context.seen.queues.get(watched.queue.key)
-    own = context.rules.runbooks.get(watched.runbook, runbook)
-    return isinstance(seen, QueueSnapshot) and (seen.consumers is None or seen.consumers >= own.recovered.min_consumers)
-
-
-def _restart_by_hand(incident: Incident, observed_at: float, context: StepContext) -> Execution | None:
+def _restart_by_hand(turn: Turn, observed_at: float) -> Execution | None:
     """The newest restart since the hold. One that the history already had would have been followed instead."""
-    if not isinstance(context.ledger, ExecutionHistory):
-        return None
-    since = observed_at + incident.runner_ahead_s - SAME_CAUSE_S
-    return next((one for one in count_as_restarts(context.ledger) if (one.runner_started_at or 0.0) > since), None)
+    since = observed_at + turn.incident.runner_ahead_s - SAME_CAUSE_S
+    restarts = count_as_restarts(turn.history) if turn.history else ()
+    return next((one for one in restarts if (one.runner_started_at or 0.0) > since), None)

@@ -7,56 +7,27 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from functions.domain.decisions.endings import (
-    GRACE_S,
-    deadline_of,
-    end_as_held,
-    end_as_not_approved,
-    end_as_recovered,
-    escalate,
-    handle_hold,
-    hold_card,
-    look_again,
-    request_approval,
-    tell_unclear,
-)
+from functions.domain.decisions import endings, guards
 from functions.domain.decisions.evidence import needs_evidence, note_evidence, order_evidence, wait_for_evidence
-from functions.domain.decisions.guards import (
-    MAX_NUMBERED,
-    MAX_UNCLEAR,
-    SAME_CAUSE_S,
-    UNCLEAR,
-    Decision,
-    Kind,
-    claim_storm_slot,
-    count_as_restarts,
-    decide,
-    hold,
-    judge_queues,
-    update_queues,
-)
+from functions.domain.decisions.guards import Decision, Kind, decide, hold, judge_queues
 from functions.domain.decisions.matching import find_only_host
 from functions.domain.decisions.messages import end_escalation
 from functions.domain.decisions.observing import watch_observed
 from functions.domain.decisions.remedies import count_to_move, next_remedy, options_of, remedies_run
-from functions.domain.decisions.turn import StepContext, Turn, has_unseen, is_all_resolved
-from functions.domain.health.looks import note_snapshot
+from functions.domain.decisions.turn import Turn, has_unseen, is_all_resolved
 from functions.domain.health.proofs import Judgement
 from functions.domain.health.recovery import Since, is_moving, is_well, judge_recovery, say_same_again
 from functions.domain.model.bounds import before_restart
 from functions.domain.model.codes import Action, Ending, Phase, Reason, Verdict
 from functions.domain.model.events import Claim, Start, StartResult
 from functions.domain.model.incidents import AfterRestart, Document, Incident, PastAttempt, QueueState
-from functions.domain.model.observations import NOT_CHECKED, EvidenceReading, Execution, ExecutionHistory, QueueSnapshot, Unknown
+from functions.domain.model.observations import EvidenceReading, Execution, ExecutionHistory, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Condition, Runbook
 from functions.domain.texts.words import duration, worded
 from functions.runtime.text import Phrase, Text, join, named
 
-SLOT_AGAIN_S = 1.0
-"""Seconds after a lost storm slot. The process that lost it decides again immediately, so the wake-up is only for a crash."""
-
-FIRST_LOOK_S = 20.0
-"""How long after a start Unstick checks for it, if its answer was lost. `webhook` creates that wake-up before it decides."""
+SLOT_AGAIN_S = 1.0  # after a lost storm slot; for a crash only, since the process decides again immediately
+FIRST_LOOK_S = 20.0  # when to look for a start whose answer was lost; `webhook` creates that wake-up before it decides
 
 NO_ANSWER = Text("the answer to the start is lost")
 
@@ -65,11 +36,14 @@ NUMBER_ANEW_S = 60.0  # how long after `not_after` Unstick gives up an attempt t
 
 def run_phase(turn: Turn) -> None:
     """Take the next step of the incident's phase."""
-    turn.change(runner_ahead_s=_ahead_s(turn.incident, turn.context), start_page=_start_page(turn.incident, turn.context))
-    incident = turn.incident
-    if incident.runbook not in turn.context.rules.runbooks and incident.phase is not Phase.OBSERVING:
+    incident, history = turn.incident, turn.history
+    ahead_s, page = incident.runner_ahead_s, incident.start_page or turn.seen.start_page
+    if history is not None:  # its page has the options filled in
+        ahead_s, page = history.runner_now - (turn.at if history.read_at is None else history.read_at), history.start_page or page
+    turn.change(runner_ahead_s=ahead_s, start_page=page)
+    if incident.runbook not in turn.rules.runbooks and incident.phase is not Phase.OBSERVING:
         gone = Text("the runbook {runbook} is no longer in the configuration", runbook=incident.runbook)
-        return escalate(turn, Reason.NO_RUNBOOK, gone)
+        return endings.escalate(turn, Reason.NO_RUNBOOK, gone)
     PHASES[incident.phase](turn)
 
 
@@ -79,7 +53,7 @@ def evaluate_guards(turn: Turn) -> None:
     if not remedy or last is None:
         return _decide(turn)
     turn.change(phase=Phase.VERIFYING, execution=last.execution, holder_host=last.holder_host)
-    turn.context = _without_followed(turn.context)
+    turn.forget_followed()
     turn.answer(Action.HELD, None)
     _check_recovery(turn)
 
@@ -93,52 +67,53 @@ def last_restart(incident: Incident) -> PastAttempt | None:
 def _decide(turn: Turn) -> None:
     incident = turn.incident
     if is_all_resolved(incident) and incident.restarts == 0:
-        return end_as_held(turn, hold(Reason.NOT_FIRING))
-    if incident.phase is Phase.DEFERRED and not turn.context.was_saved and has_unseen(turn.context):
+        return endings.end_as_held(turn, hold(Reason.NOT_FIRING))
+    if incident.phase is Phase.DEFERRED and not turn.was_saved and has_unseen(turn.seen):
         return defer(turn)
     guard_context = turn.guard_context(approved=incident.approval.overruled)
-    judged = judge_queues(guard_context)
-    turn.change(queues=tuple(watched for _, watched in judged))
-    turn.document = clear_escalation_if_healthy(turn.document, turn.runbook, turn.context)
-    decision = decide(
-        replace(guard_context, document=turn.document)
-    )  # with the queues before this observation, so that it counts once
+    looked = judge_queues(guard_context)
+    judged = tuple(judgement for judgement, _ in looked)
+    turn.change(queues=tuple(watched for _, watched in looked))
+    turn.document = clear_escalation_if_healthy(turn, turn.runbook)
+    # With the queues before this observation, so that it counts once.
+    decision = decide(replace(guard_context, document=turn.document))
     turn.change(reason=decision.reason, detail=decision.detail)
     if needs_evidence(turn, decision):
-        return order_evidence(turn, tuple(judgement for judgement, _ in judged))
+        return order_evidence(turn, judged)
     if decision.kind is Kind.ADOPT and decision.execution is not None:
         return _adopt(turn, decision.execution, decision.reason)
     if decision.kind is Kind.ASK:
-        return request_approval(turn, decision)
+        return endings.request_approval(turn, decision)
     if decision.kind is Kind.HOLD:
-        return handle_hold(turn, decision)
-    if sum(attempt.how == UNCLEAR for attempt in incident.tries) >= MAX_UNCLEAR:
-        return escalate(turn, Reason.START_UNCLEAR, incident.run.unclear or NO_ANSWER)
-    if incident.attempt >= MAX_NUMBERED:
-        return escalate(turn, incident.reason, Text("numbered attempts: {count}", count=MAX_NUMBERED))
-    _order_start(turn, guard_context.ledger, tuple(judgement for judgement, _ in judged))
+        return endings.handle_hold(turn, decision)
+    if sum(attempt.how == guards.UNCLEAR for attempt in incident.tries) >= guards.MAX_UNCLEAR:
+        return endings.escalate(turn, Reason.START_UNCLEAR, incident.run.unclear or NO_ANSWER)
+    if incident.attempt >= guards.MAX_NUMBERED:
+        return endings.escalate(turn, incident.reason, Text("numbered attempts: {count}", count=guards.MAX_NUMBERED))
+    _order_start(turn, guard_context.ledger, judged)
 
 
 def guard_still_blocks(turn: Turn) -> bool:
     """Whether the guard that held the incident still objects."""
-    document = clear_escalation_if_healthy(turn.document, turn.runbook, turn.context)
+    document = clear_escalation_if_healthy(turn, turn.runbook)
     decision = decide(replace(turn.guard_context(), document=document))
     return decision.kind is Kind.HOLD and decision.reason is turn.incident.reason
 
 
-def clear_escalation_if_healthy(document: Document, runbook: Runbook | None, context: StepContext) -> Document:
-    """End an escalation when all its queues are healthy, whoever fixed them."""
+def clear_escalation_if_healthy(turn: Turn, runbook: Runbook | None) -> Document:
+    """The document, without an escalation whose queues are all healthy, whoever fixed them."""
+    document = turn.document
     if document.escalated_at is None or runbook is None:
         return document
     last = next((outcome for outcome in reversed(document.outcomes) if outcome.ending is Ending.ESCALATED), None)
-    queues = {queue.key for queue in last.queues} if last else set()
-    queues |= {watched.queue.key for watched in document.escalation.queues} if document.escalation else set()
-    queues |= {watched.queue.key for watched in document.incident.queues} if document.incident else set()
-    for key in queues or context.seen.queues.keys():
-        seen = context.seen.queues.get(key)
-        if not isinstance(seen, QueueSnapshot) or not is_well(runbook.recovered, seen.depth, seen.consumers):
-            return document
-    return end_escalation(document)
+    watched = (
+        *(document.escalation.queues if document.escalation else ()),
+        *(document.incident.queues if document.incident else ()),
+    )
+    queues = {queue.key for queue in (*(last.queues if last else ()), *(one.queue for one in watched))}
+    seen = [turn.seen.queues.get(key) for key in queues or turn.seen.queues.keys()]
+    well = all(isinstance(one, QueueSnapshot) and is_well(runbook.recovered, one.depth, one.consumers) for one in seen)
+    return end_escalation(document) if well else document
 
 
 def defer(turn: Turn, wait_s: float = 0.0) -> None:
@@ -148,38 +123,27 @@ def defer(turn: Turn, wait_s: float = 0.0) -> None:
 
 
 def _order_start(turn: Turn, ledger: ExecutionHistory, judged: tuple[Judgement, ...]) -> None:
-    """No guard objects: record the attempt and order the start."""
     within_s = turn.runbook.restart.start_within_s
     not_after = ledger.runner_now + within_s
-    storm = claim_storm_slot(turn.guard_context())
+    storm = guards.claim_storm_slot(turn.guard_context())
     remedy = turn.runbook.find_remedy(turn.incident.approval.remedy)
     holder = turn.runbook.restart.holder if remedy is None else None
     host = find_only_host(holder, judged)
     given = options_of(remedy, turn) if remedy else {holder.option: host} if holder and host else {}
     if holder is not None and turn.document.target is not None:  # possibly written by an earlier release or for other runbooks
         turn.document = replace(turn.document, target=replace(turn.document.target, holder=holder.option))
-    turn.change(
-        phase=Phase.STARTING,
-        attempt=turn.incident.attempt + 1,
-        runner_not_after=not_after,
-        unclear="",
-        execution=None,
-        adopted=False,
-        holder_host=host,
-        queues=tuple(map(partial(_note_proof, turn.context), turn.incident.queues, judged)),
-        due=turn.context.due_within(FIRST_LOOK_S),
-        nonce="",
-        tail=None,
-    )
+    run = replace(turn.incident.run, runner_not_after=not_after, unclear="", adopted=False, holder_host=host, tail=None)
+    queues = tuple(map(partial(_note_proof, turn), turn.incident.queues, judged))
+    turn.change(phase=Phase.STARTING, attempt=turn.incident.attempt + 1, run=run, execution=None)
+    turn.change(queues=queues, due=turn.due_within(FIRST_LOOK_S), nonce="")
     if storm is not None:
         turn.order(Claim(storm))
     turn.order(Start(turn.tag, not_after, within_s, given, remedy.job if remedy else ""))
     turn.answer(Action.RESTARTED, None)
 
 
-def _note_proof(context: StepContext, watched: QueueState, judged: Judgement) -> QueueState:
-    """Add to the queue the proof of the restart, and the figures before it."""
-    seen = context.seen.queues.get(watched.queue.key)
+def _note_proof(turn: Turn, watched: QueueState, judged: Judgement) -> QueueState:
+    seen = turn.snapshot_of(watched)
     held_by = tuple(replace(channel, work=(), redeliveries=()) for channel in judged.held_by)
     before = before_restart(seen) if isinstance(seen, QueueSnapshot) else watched.before
     lost, after = watched.lost + watched.after.lost_since, replace(watched.after, lost_since=0)
@@ -203,38 +167,30 @@ def on_start_result(turn: Turn, event: StartResult) -> None:
         _handle_busy(turn, event.refusal)
     elif event.refusal:
         _give_attempt_back(turn)
-        handle_hold(turn, hold(Reason.RESTART_REFUSED, event.refusal, remedy=event.remedy))
+        endings.handle_hold(turn, hold(Reason.RESTART_REFUSED, event.refusal, remedy=event.remedy))
     else:
         turn.change(unclear=event.unclear)
         turn.answer(Action.DEFERRED, Reason.START_UNCLEAR)
 
 
 def _give_attempt_back(turn: Turn) -> None:
-    """Nothing was started, so the attempt's number is free again."""
     turn.change(attempt=turn.incident.attempt - 1, phase=Phase.WAITING, runner_not_after=None, holder_host="")
 
 
 def _end_as_mismatch(turn: Turn, execution: Execution, event: StartResult) -> None:
-    """The job ran with other options than Unstick sent: say what was seen after the abort, and leave the rest to people."""
-    number = execution.id
+    number, status = execution.id, worded(execution.status)
     if event.refusal:
-        detail = Text(
-            "execution {id} runs with options that were not sent, and was not aborted: {why}", id=number, why=event.refusal
-        )
+        on = Text("execution {id} runs with options that were not sent, and was not aborted: {why}")
+        detail = on.fill(id=number, why=event.refusal)
     elif not execution.ended:
-        detail = Text(
-            "execution {id} runs with options that were not sent; Rundeck took the abort and shows it as running", id=number
-        )
+        on = Text("execution {id} runs with options that were not sent; Rundeck took the abort and shows it as running")
+        detail = on.fill(id=number)
     elif execution.aborted_by:
         detail = Text("execution {id} ran with options that were not sent, and was aborted", id=number)
     else:
-        status = worded(execution.status)
-        detail = Text(
-            "execution {id} ran with options that were not sent, and had ended before the abort: {status}",
-            id=number,
-            status=status,
-        )
-    escalate(turn, Reason.RESTART_REFUSED, detail, remedy=event.remedy, about=execution)
+        ended = Text("execution {id} ran with options that were not sent, and had ended before the abort: {status}")
+        detail = ended.fill(id=number, status=status)
+    endings.escalate(turn, Reason.RESTART_REFUSED, detail, remedy=event.remedy, about=execution)
 
 
 def _handle_unsent(turn: Turn, unsent: Reason, event: StartResult) -> None:
@@ -242,48 +198,32 @@ def _handle_unsent(turn: Turn, unsent: Reason, event: StartResult) -> None:
     observation was too old."""
     if unsent is Reason.PAUSED or event.unread:
         again_in_s = turn.runbook.verify.every_s if event.unread else None
-        return handle_hold(turn, hold(unsent, event.refusal, again_in_s, tell=not event.unread))
-    if turn.at >= deadline_of(turn.incident, turn.runbook):
-        return escalate(turn, unsent, event.refusal)
+        return endings.handle_hold(turn, hold(unsent, event.refusal, again_in_s, tell=not event.unread))
+    if turn.at >= endings.deadline_of(turn.incident, turn.runbook):
+        return endings.escalate(turn, unsent, event.refusal)
     turn.change(phase=Phase.DEFERRED)
     defer(turn, SLOT_AGAIN_S if unsent is Reason.TOO_MANY_TARGETS else 0.0)
 
 
 def _handle_busy(turn: Turn, detail: Phrase) -> None:
     """The runner answers that the job is busy: adopt a run of this target, otherwise wait."""
-    other = None
-    if isinstance(turn.ledger, ExecutionHistory):
-        for execution in turn.ledger.executions:
-            if not execution.ended and not execution.scheduled:
-                return _adopt(turn, execution, Reason.ALREADY_RUNNING)
-        other = next((one for one in turn.ledger.others if not one.scheduled), None)
-    handle_hold(turn, hold(Reason.JOB_BUSY, detail, again_in_s=turn.runbook.verify.every_s, execution=other))
-
-
-def _ahead_s(incident: Incident, context: StepContext) -> float:
-    """Seconds that the runner's clock is ahead of ours: as just observed, otherwise as last known."""
-    if not isinstance(context.ledger, ExecutionHistory):
-        return incident.runner_ahead_s
-    return context.ledger.runner_now - (context.ledger.read_at if context.ledger.read_at is not None else context.at)
-
-
-def _start_page(incident: Incident, context: StepContext) -> str:
-    """The page where people start the job; with the options filled in, if the history was ever readable."""
-    known = context.ledger.start_page if isinstance(context.ledger, ExecutionHistory) else ""
-    return known or incident.start_page or context.seen.start_page
+    history = turn.history or ExecutionHistory(0.0)
+    for execution in history.executions:
+        if not execution.ended and not execution.scheduled:
+            return _adopt(turn, execution, Reason.ALREADY_RUNNING)
+    other = next((one for one in history.others if not one.scheduled), None)
+    endings.handle_hold(turn, hold(Reason.JOB_BUSY, detail, again_in_s=turn.runbook.verify.every_s, execution=other))
 
 
 def _check_asked(turn: Turn) -> None:
-    """Wait for a person until the link expires."""
     expires_at = turn.incident.approval.expires_at
     if expires_at is None or turn.at >= expires_at:
-        return end_as_not_approved(turn)
+        return endings.end_as_not_approved(turn)
     turn.change(due=expires_at)
 
 
 def _check_evidence(turn: Turn) -> None:
-    """Wait for the end of the evidence run, at most `within`; then decide on the current state."""
-    reading = turn.context.seen.evidence or EvidenceReading()
+    reading = turn.seen.evidence or EvidenceReading()
     if reading.awaited:
         return wait_for_evidence(turn, reading)
     note_evidence(turn, reading)
@@ -293,9 +233,9 @@ def _check_evidence(turn: Turn) -> None:
 
 def _check_start(turn: Turn) -> None:
     """Find out from the history whether the job was started; notify people as soon as it can't be seen."""
-    turn.change(queues=_note_figures(turn))
+    turn.change(queues=turn.note_figures(turn.incident.queues))
     if isinstance(turn.ledger, Unknown):
-        return look_again(turn, turn.ledger)
+        return endings.look_again(turn, turn.ledger)
     own_executions = (execution for execution in turn.ledger.executions if execution.tag == turn.tag)
     first = min(own_executions, key=lambda execution: execution.runner_started_at or 0.0, default=None)
     if first is not None:
@@ -304,165 +244,132 @@ def _check_start(turn: Turn) -> None:
     if left_s >= 0:
         unclear = turn.incident.run.unclear or NO_ANSWER
         turn.change(reason=Reason.START_UNCLEAR, detail=unclear)
-        tell_unclear(turn, unclear)
+        endings.tell_unclear(turn, unclear)
         return defer(turn, left_s + 1)
-    tries = (*turn.incident.tries, PastAttempt(turn.tag, None, UNCLEAR))
+    tries = (*turn.incident.tries, PastAttempt(turn.tag, None, guards.UNCLEAR))
     turn.change(phase=Phase.WAITING, tries=tries)
     evaluate_guards(turn)
 
 
 def _adopt(turn: Turn, execution: Execution, reason: Reason | None) -> None:
-    incident = turn.incident
+    incident, history = turn.incident, turn.history
     own = execution.tag.startswith(f"{incident.id}.")
-    if not own and isinstance(turn.ledger, ExecutionHistory):
+    if not own and history is not None:
         began_at = max((trigger.starts_at for trigger in incident.triggers), default=incident.began_at) + incident.runner_ahead_s
-        earlier = [
-            restart
-            for restart in count_as_restarts(turn.ledger)
-            if restart.id != execution.id and (restart.runner_started_at or 0.0) >= began_at - SAME_CAUSE_S
-        ]
-        turn.change(restarts=max(incident.restarts, len(earlier)))
+        others = (restart for restart in guards.count_as_restarts(history) if restart.id != execution.id)
+        earlier = sum((restart.runner_started_at or 0.0) >= began_at - guards.SAME_CAUSE_S for restart in others)
+        turn.change(restarts=max(incident.restarts, earlier))
     turn.change(adopted=not own, holder_host=incident.run.holder_host if own else "")
     _follow(turn, execution, Action.RESTARTED if own else Action.ADOPTED, reason=reason)
 
 
 def _follow(turn: Turn, execution: Execution, action: Action, *, reason: Reason | None = None) -> None:
-    """Follow this execution from now on."""
     due, incident = turn.at + turn.runbook.verify.every_s, turn.incident
-    turn.change(
-        phase=Phase.RUNNING,
-        overruled=False,
-        execution=execution,
-        restarts=incident.restarts + 1,
-        reason=reason,
-        due=min(incident.due, due) if incident.due > turn.at else due,
-        looked_at=turn.at,
-        tail=None,
-    )
+    due = min(incident.due, due) if incident.due > turn.at else due
+    turn.change(phase=Phase.RUNNING, execution=execution, restarts=incident.restarts + 1, reason=reason, tail=None)
+    turn.change(overruled=False, due=due, looked_at=turn.at)
     turn.answer(action, reason)
-    if execution.ended and not turn.incident.run.adopted and not execution.refused:
+    if not execution.ended or not (turn.incident.run.adopted or execution.refused):
         turn.post(turn.card("started", reason), f"{incident.id}-started-{execution.id}")
     if execution.ended:
-        turn.context = _without_followed(turn.context)
-        return _check_run(turn)
-    turn.post(turn.card("started", reason), f"{incident.id}-started-{execution.id}")
-
-
-def _without_followed(context: StepContext) -> StepContext:
-    """The observation without the execution that it followed, since the incident now follows another one."""
-    if isinstance(context.ledger, Unknown):
-        return context
-    return replace(context, seen=replace(context.seen, ledger=replace(context.ledger, followed=None, tail=None)))
+        turn.forget_followed()
+        _check_run(turn)
 
 
 def _check_run(turn: Turn) -> None:
-    execution = _current(turn.incident, turn.context)
-    turn.change(execution=execution, tail=_tail(turn.incident, turn.context))
+    execution = _note_execution(turn)
     if execution is None or not execution.ended:
-        turn.change(queues=_note_figures(turn))
-        unseen = _why_unseen(turn.incident, turn.context)
+        turn.change(queues=turn.note_figures(turn.incident.queues))
+        unseen = _why_unseen(turn)
         return _watch_running(turn) if unseen is None else _wait_unseen(turn, unseen)
     if execution.aborted_by:
-        return escalate(turn, Reason.ABORTED, Text("{user} aborted execution {id}", user=execution.aborted_by, id=execution.id))
-    if execution.refused and not _has_run_before(execution, turn.context):
+        return endings.escalate(
+            turn, Reason.ABORTED, Text("{user} aborted execution {id}", user=execution.aborted_by, id=execution.id)
+        )
+    if execution.refused and not _has_run_before(execution, turn):
         tries = (*turn.incident.tries, PastAttempt(execution.tag, execution, "refused_late", turn.incident.run.holder_host))
         turn.change(phase=Phase.WAITING, execution=None, tries=tries, restarts=turn.incident.restarts - 1)
         return evaluate_guards(turn)
-    queues = tuple(
-        # Its newest sample may be from before this restart.
-        replace(watched, after=AfterRestart(sample_at=watched.after.sample_at))
-        for watched in turn.incident.queues
-    )
-    turn.change(phase=Phase.VERIFYING, queues=queues)
-    return _check_recovery(turn) if execution.succeeded else _handle_failed_job(turn, execution)
+    # The newest sample of a queue may be from before this restart.
+    queues = (replace(watched, after=AfterRestart(sample_at=watched.after.sample_at)) for watched in turn.incident.queues)
+    turn.change(phase=Phase.VERIFYING, queues=tuple(queues))
+    if execution.succeeded:
+        return _check_recovery(turn)
+    # The job failed. The queue may have recovered anyway; otherwise the next attempt is decided.
+    if is_used_up(turn.incident, turn.runbook):
+        return endings.escalate(turn, Reason.FAILING, Text("the job ended as {status}", status=worded(execution.status)))
+    _next_attempt(turn, f"failed: {execution.status}")
 
 
-def _note_figures(turn: Turn) -> tuple[QueueState, ...]:
-    """Note the queues' current figures, for people only: nothing is judged before the restart has ended."""
-    seen = turn.context.seen.queues
-    return tuple(
-        note_snapshot(watched, snapshot) if isinstance(snapshot := seen.get(watched.queue.key), QueueSnapshot) else watched
-        for watched in turn.incident.queues
-    )
-
-
-def _why_unseen(incident: Incident, context: StepContext) -> Unknown | None:
+def _why_unseen(turn: Turn) -> Unknown | None:
     """Why this observation can't show whether the execution still runs; None if it was seen running."""
-    if isinstance(context.ledger, Unknown):
-        return context.ledger
-    known = incident.execution
-    if known is not None and (context.ledger.followed or any(one.id == known.id for one in context.ledger.executions)):
+    if isinstance(turn.ledger, Unknown):
+        return turn.ledger
+    known = turn.incident.execution
+    if known is not None and (turn.ledger.followed or any(one.id == known.id for one in turn.ledger.executions)):
         return None
     return Unknown(Text("execution {id} is not in Rundeck's history", id=known.id if known else "?"))
 
 
 def _watch_running(turn: Turn) -> None:
-    """The execution is running: check again, until `max_run`."""
     incident, runbook = turn.incident, turn.runbook
     running_s = turn.at - _started_at(incident)
     if running_s > runbook.restart.max_run_s:
         execution = incident.execution.id if incident.execution else "?"
         detail = Text("execution {id} has been running for {age}", id=execution, age=duration(running_s))
-        return escalate(turn, Reason.ZOMBIE_EXECUTION, detail)
+        return endings.escalate(turn, Reason.ZOMBIE_EXECUTION, detail)
     reason = None if incident.reason is Reason.LEDGER_UNKNOWN else incident.reason
     turn.change(looked_at=turn.at, reason=reason, due=turn.at + runbook.verify.every_s)
 
 
 def _wait_unseen(turn: Turn, unseen: Unknown) -> None:
-    """It is unknown whether the execution still runs: check again, notify people, and escalate long after `max_run`."""
-    incident, runbook = turn.incident, turn.runbook
-    within_s = runbook.verify.within_s
-    deadline = _started_at(incident) + runbook.restart.max_run_s + within_s + GRACE_S
+    """It is unknown whether the execution still runs: check again, notify people, and endings.escalate long after `max_run`."""
+    incident, verify = turn.incident, turn.runbook.verify
+    deadline = _started_at(incident) + turn.runbook.restart.max_run_s + verify.within_s + endings.GRACE_S
     unseen_s = turn.at - (incident.looked_at or incident.began_at)
-    healthy = Text("the queue looks healthy") if _looks_healthy(incident, runbook, turn.context) else ""
+    healthy = Text("the queue looks healthy") if _looks_healthy(turn) else ""
     detail = join((unseen.why, Text("the restart was last seen running {age} ago", age=duration(unseen_s)), healthy))
     if turn.at >= deadline:
-        return escalate(turn, Reason.LEDGER_UNKNOWN, detail, remedy=unseen.remedy)
-    turn.change(reason=Reason.LEDGER_UNKNOWN, detail=detail, due=min(turn.at + runbook.verify.every_s, deadline))
-    if unseen_s >= within_s or unseen.remedy:
+        return endings.escalate(turn, Reason.LEDGER_UNKNOWN, detail, remedy=unseen.remedy)
+    turn.change(reason=Reason.LEDGER_UNKNOWN, detail=detail, due=min(turn.at + verify.every_s, deadline))
+    if unseen_s >= verify.within_s or unseen.remedy:
         waits = hold(Reason.LEDGER_UNKNOWN, detail, remedy=unseen.remedy)
-        turn.post_hold(replace(hold_card(turn, waits), again=True), f"{turn.mark}-unseen")
+        turn.post_hold(replace(endings.hold_card(turn, waits), again=True), f"{turn.mark}-unseen")
 
 
 def _started_at(incident: Incident) -> float:
-    """When the execution started, on our clock."""
     started_at = incident.execution.runner_started_at if incident.execution else None
     return incident.began_at if started_at is None else started_at - incident.runner_ahead_s
 
 
-def _looks_healthy(incident: Incident, runbook: Runbook, context: StepContext) -> bool:
-    """Whether every queue of the incident is healthy now. Doesn't show that the restart helped."""
-    for watched in incident.queues:
-        snapshot = context.seen.queues.get(watched.queue.key)
-        own = context.rules.runbooks.get(watched.runbook, runbook)
-        if not isinstance(snapshot, QueueSnapshot) or not is_well(own.recovered, snapshot.depth, snapshot.consumers):
-            return False
-    return bool(incident.queues)
+def _looks_healthy(turn: Turn) -> bool:
+    seen = [(turn.runbook_of(watched), turn.snapshot_of(watched)) for watched in turn.incident.queues]
+    well = (isinstance(one, QueueSnapshot) and is_well(book.recovered, one.depth, one.consumers) for book, one in seen)
+    return bool(seen) and all(well)
 
 
-def _has_run_before(execution: Execution, context: StepContext) -> bool:
+def _has_run_before(execution: Execution, turn: Turn) -> bool:
     """Whether only the runner's own retry came too late, after a failed run."""
-    if execution.retry_of_restart:
-        return True
-    known = context.ledger.executions if isinstance(context.ledger, ExecutionHistory) else ()
-    return any(other.tag == execution.tag and other.id != execution.id and other.ended and not other.refused for other in known)
+    known = turn.history.executions if turn.history else ()
+    ran = (other for other in known if other.tag == execution.tag and other.id != execution.id)
+    return execution.retry_of_restart or any(other.ended and not other.refused for other in ran)
 
 
-def _current(incident: Incident, context: StepContext) -> Execution | None:
-    """The execution as in the history now, otherwise as last known."""
-    known = incident.execution
-    if not isinstance(context.ledger, ExecutionHistory) or known is None:
+def _note_execution(turn: Turn) -> Execution | None:
+    """Note the execution and the end of its log as in the history now, otherwise as last known."""
+    known, history = turn.incident.execution, turn.history
+    if history is None:
         return known
-    listed = (execution for execution in context.ledger.executions if execution.id == known.id)
-    current = context.ledger.followed or next(listed, known)
+    if history.tail is not None:
+        turn.change(tail=history.tail)
+    if known is None:
+        return None
+    current = history.followed or next((one for one in history.executions if one.id == known.id), known)
     # The history may lag, so remember a retry instead of looking it up again.
     retried = known.retry_of_restart or (current.id != known.id and not known.late)
-    return replace(current, tag=current.tag or known.tag, retry_of_restart=retried)
-
-
-def _tail(incident: Incident, context: StepContext) -> tuple[str, ...] | None:
-    fresh = context.ledger.tail if isinstance(context.ledger, ExecutionHistory) else None
-    return fresh if fresh is not None else incident.run.tail
+    current = replace(current, tag=current.tag or known.tag, retry_of_restart=retried)
+    turn.change(execution=current)
+    return current
 
 
 def is_used_up(incident: Incident, runbook: Runbook) -> bool:
@@ -470,25 +377,18 @@ def is_used_up(incident: Incident, runbook: Runbook) -> bool:
     return bool(remedies_run(incident)) or incident.restarts >= (1 if incident.approval.once else runbook.limits.attempts)
 
 
-def _handle_failed_job(turn: Turn, execution: Execution) -> None:
-    """The job ran and failed. The queue may have recovered anyway; otherwise decide about the next attempt."""
-    if is_used_up(turn.incident, turn.runbook):
-        detail = Text("the job ended as {status}", status=worded(execution.status))
-        return escalate(turn, Reason.FAILING, detail)
-    _next_attempt(turn, f"failed: {execution.status}")
-
-
 def _check_recovery(turn: Turn) -> None:
-    """Check every queue, and judge the restart."""
-    turn.change(execution=_current(turn.incident, turn.context), tail=_tail(turn.incident, turn.context))
-    runbook, age_s = turn.runbook, _age_s(turn.incident, turn.context)
+    _note_execution(turn)
+    runbook, age_s = turn.runbook, _age_s(turn)
     verify = runbook.verify
     if age_s < verify.first_s:
         return turn.change(due=turn.at + verify.first_s - age_s)
-    queues = tuple(_look_at(watched, turn, age_s) for watched in turn.incident.queues)
+    since = Since(age_s, turn.at, turn.incident.runner_ahead_s)
+    looked = ((watched, turn.runbook_of(watched), turn.snapshot_of(watched)) for watched in turn.incident.queues)
+    queues = tuple(judge_recovery(book, seen, watched, since) for watched, book, seen in looked)
     turn.change(queues=queues, looked_at=turn.at)
     if not _unproven(turn.incident, runbook):
-        return end_as_recovered(turn)
+        return endings.end_as_recovered(turn)
     if any(queue.after.verdict is Verdict.STUCK for queue in queues):
         return _after_failure(turn, queues)
     turn.change(overruled=False)  # what a remedy was approved for has passed
@@ -509,16 +409,17 @@ def _after_failure(turn: Turn, queues: tuple[QueueState, ...]) -> None:
     why = say_same_again(queues) if same else Text("it is still stuck")
     count, why_not = count_to_move(turn, remedy) if remedy is not None and remedy.moves else (0, "")
     if remedy is None or (remedy.moves and not count):
-        return escalate(turn, None, join((why, why_not)))
+        return endings.escalate(turn, None, join((why, why_not)))
     if count != turn.incident.approval.to_move:
         turn.change(overruled=False, to_move=count)  # a person agreed to another number
     _next_attempt(turn, "stuck", remedy.name)
 
 
-def _age_s(incident: Incident, context: StepContext) -> float:
+def _age_s(turn: Turn) -> float:
     """Seconds since the restart ended, on the runner's clock."""
+    incident = turn.incident
     ended_at = incident.execution.runner_ended_at if incident.execution else None
-    return context.at + incident.runner_ahead_s - ended_at if ended_at is not None else context.at - incident.began_at
+    return turn.at + incident.runner_ahead_s - ended_at if ended_at is not None else turn.at - incident.began_at
 
 
 def _unproven(incident: Incident, runbook: Runbook) -> list[QueueState]:
@@ -530,21 +431,14 @@ def _unproven(incident: Incident, runbook: Runbook) -> list[QueueState]:
     ]
 
 
-def _look_at(watched: QueueState, turn: Turn, age_s: float) -> QueueState:
-    seen = turn.context.seen.queues.get(watched.queue.key, NOT_CHECKED)
-    own = turn.context.rules.runbooks.get(watched.runbook, turn.runbook)
-    return judge_recovery(own, seen, watched, Since(age_s, turn.at, turn.incident.runner_ahead_s))
-
-
 def _announce_draining(turn: Turn, age_s: float) -> None:
     """Report once per restart that the queue drains slowly."""
     incident = turn.incident
     verdicts = {watched.after.verdict for watched in incident.queues}
     too_early = age_s < turn.runbook.verify.patience_s
-    if too_early or Verdict.DRAINING not in verdicts or verdicts - {Verdict.DRAINING, Verdict.RECOVERED}:
-        return
     mark = f"{incident.id}-draining-{incident.execution.id if incident.execution else incident.attempt}"
-    if incident.run.draining_told != mark:
+    drains = Verdict.DRAINING in verdicts and verdicts <= {Verdict.DRAINING, Verdict.RECOVERED}
+    if drains and not too_early and incident.run.draining_told != mark:
         turn.change(draining_told=mark)
         turn.post(turn.card("draining"), mark)
 
@@ -557,20 +451,14 @@ def _end_of_time(turn: Turn) -> None:
         if any(watched.after.well_at is not None or _stuck_since(incident, watched) for watched in unproven):
             # Either it was healthy once and the second check is still to come, or it may be stuck again.
             return turn.change(due=turn.at + runbook.verify.every_s)
-        return end_as_recovered(turn, moving=True)
-    if any(watched.after.verdict is Verdict.UNKNOWN for watched in unproven):
-        return _escalate_unread(turn, unproven)
-    escalate(turn, None, Text("not recovered within {minutes} min", minutes=runbook.verify.within_s / 60))
-
-
-def _escalate_unread(turn: Turn, unproven: list[QueueState]) -> None:
-    """Escalate because nothing shows whether the restart helped."""
-    queues = turn.context.seen.queues
-    seen = [(watched.queue.name, queues.get(watched.queue.key, NOT_CHECKED)) for watched in unproven]
+        return endings.end_as_recovered(turn, moving=True)
+    if all(watched.after.verdict is not Verdict.UNKNOWN for watched in unproven):
+        return endings.escalate(turn, None, Text("not recovered within {minutes} min", minutes=runbook.verify.within_s / 60))
+    # Nothing shows whether the restart helped.
+    seen = [(watched.queue.name, turn.snapshot_of(watched)) for watched in unproven]
     unread = [(name, one) for name, one in seen if isinstance(one, Unknown)]
     detail = join((Text("the queue could not be read"), *(named(name, one.why) for name, one in unread)))
-    remedy = next((one.remedy for _, one in unread if one.remedy), "")
-    escalate(turn, Reason.SYMPTOM_UNKNOWN, detail, remedy=remedy)
+    endings.escalate(turn, Reason.SYMPTOM_UNKNOWN, detail, remedy=next((one.remedy for _, one in unread if one.remedy), ""))
 
 
 def _stuck_since(incident: Incident, watched: QueueState) -> bool:
@@ -596,7 +484,7 @@ def _next_attempt(turn: Turn, how: str, remedy: str = "") -> None:
     guard_context = replace(guard_context, incident=replace(incident, tries=tries))
     decision = decide(guard_context)
     if decision.kind is Kind.HOLD and (decision.again_in_s is not None or decision.reason is Reason.SYMPTOM_GONE):
-        return _keep_verifying(turn, decision, update_queues(guard_context))
+        return _keep_verifying(turn, decision, guards.update_queues(guard_context))
     turn.change(tries=tries, phase=Phase.WAITING)
     _decide(turn)
 
@@ -604,9 +492,9 @@ def _next_attempt(turn: Turn, how: str, remedy: str = "") -> None:
 def _keep_verifying(turn: Turn, decision: Decision, looked: tuple[QueueState, ...]) -> None:
     """Wait for a hold that ends by itself, with a limit. Keeps the first of two checks that found the queues stuck."""
     verify = turn.runbook.verify
-    time_s = verify.within_s + (GRACE_S if decision.reason is Reason.SYMPTOM_GONE else 0.0)
-    if min(_age_s(turn.incident, turn.context), turn.at - turn.incident.began_at) >= time_s:
-        return escalate(turn, decision.reason, decision.detail, remedy=decision.remedy, about=decision.execution)
+    time_s = verify.within_s + (endings.GRACE_S if decision.reason is Reason.SYMPTOM_GONE else 0.0)
+    if min(_age_s(turn), turn.at - turn.incident.began_at) >= time_s:
+        return endings.escalate(turn, decision.reason, decision.detail, remedy=decision.remedy, about=decision.execution)
     queues = zip(turn.incident.queues, looked, strict=True)
     turn.change(due=turn.at + verify.every_s, queues=tuple(replace(watched, looks=new.looks) for watched, new in queues))
 

@@ -13,8 +13,7 @@ from functions.domain.model.firings import new_alerts
 from functions.domain.model.incidents import Document, Evidence, Incident
 from functions.domain.model.runbooks import EvidenceJob, Rules, Runbook
 
-REPLACED_S = 10.0
-"""Seconds after `due` from which any wake-up is accepted: the one that was created for it may be lost or failing."""
+REPLACED_S = 10.0  # seconds after `due` from which any wake-up is accepted: its own may be lost or failing
 
 Queues = dict[str, tuple[QueueRef, Runbook | None]]  # queue key -> the queue, and the runbook that judges it
 
@@ -60,11 +59,9 @@ def is_decided_at_once(incident: Incident, event: TimerFired) -> bool:
 
 
 def is_replaced(document: Document, event: TimerFired, now: float) -> bool:
-    r"""Whether another wake-up exists for what is due now.
-
-    If several processes step a document at the same moment, each creates the next wake-up, and one of them saves. From then on
-    the others' wake-ups would come at the same time, each with an observation of its own.
-    """
+    """Whether another wake-up exists for what is due now.
+    Processes that step a document at the same moment each create the next wake-up, and one of them saves: from then on the
+    others' would come at the same time, each with an observation of its own."""
     is_due_late = document.due is not None and now >= document.due + REPLACED_S
     return event.due not in (None, document.due) and not is_due_late
 

@@ -1,9 +1,11 @@
 """The step: (document, event, observation, now) -> (document, acts).
-
 The step is level-triggered: it depends on the current state, not on which call this is. Repeating it changes nothing: before
 `due` it only takes in alerts, and the document's phase prevents anything from being ordered twice."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -22,30 +24,12 @@ from functions.domain.decisions.phases import (
     run_phase,
 )
 from functions.domain.decisions.queries import is_decided_at_once, is_replaced
-from functions.domain.decisions.turn import StepContext, Turn, has_unseen, is_all_resolved
+from functions.domain.decisions.turn import Turn, has_unseen, is_all_resolved
+from functions.domain.model import events
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.bounds import ALERTS_KEPT, QUEUES_KEPT, note_history
 from functions.domain.model.codes import Action, Phase, Reason
-from functions.domain.model.events import (
-    Acknowledged,
-    AlertsReceived,
-    Approved,
-    Bundled,
-    Declined,
-    Event,
-    EvidenceStarted,
-    MessagesDelivered,
-    RestartWanted,
-    Resumed,
-    StartResult,
-    Step,
-    TimerFired,
-    TokenExpiring,
-    Unsigned,
-    Waiting,
-    Wake,
-)
-from functions.domain.model.firings import SAME_START_S, Firings, alert_key, by_alert, new_alerts, settled_by
+from functions.domain.model.firings import SAME_START_S, Firings, alert_key, alerts_of_outcomes, by_alert, new_alerts
 from functions.domain.model.incidents import AlertRef, Document, Incident, QueueState
 from functions.domain.model.observations import Observation
 from functions.domain.model.runbooks import Rules
@@ -60,70 +44,50 @@ THREADS_KEPT = 20
 REQUESTS_KEPT = 100
 
 
-def step(document: Document, event: Event, seen: Observation, now: float, rules: Rules, wake_at: float | None = None) -> Step:
-    r"""Take one step. Raises nothing for documents that this or the former release wrote.
-
-    `wake_at`: the time of an already existing wake-up; what is due then needs no other one.
-    """
-    expected = event.handed_over_at if isinstance(event, AlertsReceived) else document.due
+def step(
+    document: Document, event: events.Event, seen: Observation, now: float, rules: Rules, wake_at: float | None = None
+) -> events.Step:
+    """Take one step. Raises nothing for documents that this or the former release wrote.
+    `wake_at`: the time of an already existing wake-up; what is due then needs no other one."""
+    expected = event.handed_over_at if isinstance(event, events.AlertsReceived) else document.due
     late_s = now - expected if expected is not None else 0.0
-    context = StepContext(rules, without_evidence_runs(seen), now, late_s=late_s if late_s > LATE_S else 0.0, wake_at=wake_at)
-    turn = Turn(document, context)
-    match event:
-        case AlertsReceived():
-            turn.context = replace(context, crowd=event.crowd, was_saved=document.incident is not None)
-            _on_request(turn, event)
-        case TimerFired():
-            _on_timer(turn, event)
-        case Approved() | Declined() | Acknowledged() | RestartWanted() | Resumed():
-            _on_person(turn, event)
-        case StartResult():
-            on_start_result(turn, event)
-        case EvidenceStarted():
-            on_evidence_started(turn, event)
-        case MessagesDelivered():
-            _on_delivered(turn, event)
-        case Bundled():
-            _on_bundle(turn, event)
-        case Unsigned():
-            _on_unsigned(turn)
-        case TokenExpiring():
-            _on_token_expiring(turn)
-    result = Step(note_history(document, turn.document, now), tuple(turn.acts), turn.reply)
-    return _set_due(document, result, context)
+    turn = Turn(document, rules, without_evidence_runs(seen), now)
+    turn.wake_at, turn.late_s = wake_at, late_s if late_s > LATE_S else 0.0
+    if isinstance(event, events.AlertsReceived):
+        turn.crowd, turn.was_saved = event.crowd, document.incident is not None
+    HANDLERS[type(event)](turn, event)
+    result = events.Step(note_history(document, turn.document, now), tuple(turn.acts), turn.reply)
+    return _set_due(document, result, turn)
 
 
-def _set_due(before: Document, result: Step, context: StepContext) -> Step:
-    """Set the document's `due`, and order a wake-up if none exists for it."""
+def _set_due(before: Document, result: events.Step, turn: Turn) -> events.Step:
     after = result.document
     if after == before:
         return result
-    dues = (after.incident.due if after.incident else None, after.escalation.due if after.escalation else None)
+    dues = (one.due for one in (after.incident, after.escalation) if one is not None)
     due = min((one for one in dues if one is not None), default=None)
     if after.to_tell or after.to_archive:
-        post_at = post_untold_at(before, after, context)
+        post_at = post_untold_at(before, after, turn)
         due = post_at if due is None else min(due, post_at)
     after = replace(after, due=due)
-    if due is None or due in (before.due, context.wake_at):
+    if due is None or due in (before.due, turn.wake_at):
         return replace(result, document=after)
-    return replace(result, document=after, acts=(Wake(due), *result.acts))
+    return replace(result, document=after, acts=(events.Wake(due), *result.acts))
 
 
-def post_untold_at(before: Document, after: Document, context: StepContext) -> float:
+def post_untold_at(before: Document, after: Document, turn: Turn) -> float:
     """When to try again to post or archive. New messages don't postpone older ones."""
     bundled = after.to_tell and all(message.bundle for message in after.to_tell)
-    post_at = context.due_within(BUNDLE_S if bundled else UNTOLD_S)
-    waited, waits = _ids(before), _ids(after)
-    if not waited or before.due is None or before.due <= context.at:
+    post_at = turn.due_within(BUNDLE_S if bundled else UNTOLD_S)
+    waited, waits = (
+        {message.id for message in one.to_tell} | {record.incident.id for record in one.to_archive} for one in (before, after)
+    )
+    if not waited or before.due is None or before.due <= turn.at:
         return post_at
     return before.due if waits <= waited else min(before.due, post_at)
 
 
-def _ids(document: Document) -> set[str]:
-    return {message.id for message in document.to_tell} | {record.incident.id for record in document.to_archive}
-
-
-def _on_timer(turn: Turn, event: TimerFired) -> None:
+def _on_timer(turn: Turn, event: events.TimerFired) -> None:
     document = turn.document
     if is_replaced(document, event, turn.at):
         return
@@ -140,7 +104,7 @@ def _on_timer(turn: Turn, event: TimerFired) -> None:
         turn.document = replace(turn.document, due=None)
 
 
-def _on_request(turn: Turn, event: AlertsReceived) -> None:
+def _on_request(turn: Turn, event: events.AlertsReceived) -> None:
     """Take in the alerts, unless the same signed request was already taken in: a copy decides nothing."""
     document, origin = turn.document, event.origin
     if document.requests.get(origin.id, 0.0) > turn.at:
@@ -151,7 +115,7 @@ def _on_request(turn: Turn, event: AlertsReceived) -> None:
         turn.document = replace(turn.document, requests=dict(list(current.items())[-REQUESTS_KEPT:]))
 
 
-def _on_alerts(turn: Turn, event: AlertsReceived) -> None:
+def _on_alerts(turn: Turn, event: events.AlertsReceived) -> None:
     first = event.cases[0]
     if first.target is None:
         return _turn_away(turn, event, next((case for case in event.cases if case.alert.firing), first))
@@ -163,7 +127,7 @@ def _on_alerts(turn: Turn, event: AlertsReceived) -> None:
     new = new_alerts(turn.document, firing)
     if not new:
         return _answer_duplicate(turn, event, firing[0])
-    if turn.document.incident is not None and is_over(turn.document.incident, turn.context.rules):
+    if turn.document.incident is not None and is_over(turn.document.incident, turn.rules):
         stop_observing(turn)
     opened = turn.document.incident is None
     incident, left_out = _with_alerts(turn.document.incident or _new_incident(event, new[0], turn.at), new, turn.at)
@@ -175,30 +139,30 @@ def _on_alerts(turn: Turn, event: AlertsReceived) -> None:
     _tell_left_out(turn, event, new[0], event.left_out + left_out)
 
 
-def _on_resolved(turn: Turn, event: AlertsReceived) -> None:
+def _on_resolved(turn: Turn, event: events.AlertsReceived) -> None:
     """All alerts of the request are resolved. If all those of the incident are, it takes its next step if that is due."""
     incident, first = turn.document.incident, event.cases[0]
-    due = incident is not None and turn.at >= incident.due and not has_unseen(turn.context)
+    due = incident is not None and turn.at >= incident.due and not has_unseen(turn.seen)
     if incident is not None and is_all_resolved(incident) and (due or incident.is_suspicion):
         run_phase(turn)
     else:
-        turn.document = clear_escalation_if_healthy(turn.document, first.runbook, turn.context)
+        turn.document = clear_escalation_if_healthy(turn, first.runbook)
     if turn.reply is None:
         turn.answer_alerts(event, first, Action.HELD, Reason.NOT_FIRING)
 
 
-def _answer_duplicate(turn: Turn, event: AlertsReceived, case: MatchedAlert) -> None:
+def _answer_duplicate(turn: Turn, event: events.AlertsReceived, case: MatchedAlert) -> None:
     """Answer with the incident of the alert: the one that settled it, otherwise the open one or the last that held it."""
     document = turn.document
     turn.answer_alerts(event, case, Action.HELD, Reason.DUPLICATE)
-    outcome = settled_by(document, case)
+    outcome = alerts_of_outcomes(document).find(case)
     if outcome is None and not (document.incident and by_alert([document.incident]).find(case)):
         outcome = by_alert(reversed(document.outcomes)).find(case)
     if outcome and turn.reply:
         turn.reply = replace(turn.reply, incident=outcome.incident, execution=None)
 
 
-def _tell_left_out(turn: Turn, event: AlertsReceived, case: MatchedAlert, count: int) -> None:
+def _tell_left_out(turn: Turn, event: events.AlertsReceived, case: MatchedAlert, count: int) -> None:
     """Report, once an hour for each source, that alerts were held because their incident is full."""
     if not count:
         return
@@ -206,16 +170,18 @@ def _tell_left_out(turn: Turn, event: AlertsReceived, case: MatchedAlert, count:
     detail = Text(
         "{count} alert was left out; an incident takes {alerts} alerts and {queues} queues",
         "{count} alerts were left out; an incident takes {alerts} alerts and {queues} queues",
-        count=count,
-        alerts=ALERTS_KEPT,
-        queues=QUEUES_KEPT,
+    ).fill(count=count, alerts=ALERTS_KEPT, queues=QUEUES_KEPT)
+    _post_held(
+        turn, event, trigger, runbook=case.runbook, target=turn.document.target, reason=Reason.INCIDENT_FULL, detail=detail
     )
-    reason, target = Reason.INCIDENT_FULL, turn.document.target
-    card_input = CardInput("held", turn.at, case.runbook, target, reason=reason, detail=detail, trigger=trigger)
-    turn.post_hold(card_input, event.incident, bundle=reason.value if turn.context.crowd else "")
 
 
-def _turn_away(turn: Turn, event: AlertsReceived, case: MatchedAlert) -> None:
+def _post_held(turn: Turn, event: events.AlertsReceived, trigger: AlertRef, kind: str = "held", **about: Any) -> None:
+    card_input = CardInput(kind, turn.at, trigger=trigger, **about)
+    turn.post_hold(card_input, event.incident, bundled=turn.crowd, always=kind == "test")
+
+
+def _turn_away(turn: Turn, event: events.AlertsReceived, case: MatchedAlert) -> None:
     """Report an alert without a target, and do nothing else. A suspicion that matches no runbook is another team's."""
     reason = case.reason or Reason.NO_RUNBOOK
     if not case.alert.firing:
@@ -223,46 +189,30 @@ def _turn_away(turn: Turn, event: AlertsReceived, case: MatchedAlert) -> None:
     elif reason is Reason.NO_RUNBOOK:
         _tell_unmatched(turn, event)
     elif turn.document.incident is None:
-        is_test = reason is Reason.TEST_ALERT
-        trigger = to_alert_ref(case)
-        kind = "test" if is_test else "held"
-        card_input = CardInput(kind, turn.at, case.runbook, reason=reason, detail=case.detail, trigger=trigger)
-        turn.post_hold(card_input, event.incident, bundle=reason.value if turn.context.crowd else "", always=is_test)
+        kind = "test" if reason is Reason.TEST_ALERT else "held"
+        _post_held(turn, event, to_alert_ref(case), kind, runbook=case.runbook, reason=reason, detail=case.detail)
     turn.answer_alerts(event, case, Action.HELD, reason)
 
 
-def _tell_unmatched(turn: Turn, event: AlertsReceived) -> None:
+def _tell_unmatched(turn: Turn, event: events.AlertsReceived) -> None:
     """Report, once an hour for all alerts of a rule, what a runbook would have to match."""
     case = next((case for case in event.cases if case.alert.firing and not case.alert.is_suspicion), None)
     if case is None or turn.document.incident is not None:
         return
-    reason = Reason.NO_RUNBOOK
-    trigger = replace(to_alert_ref(case), fingerprint=reason.value)
-    detail = explain_mismatch(turn.context.rules.runbooks, case.alert.labels)
-    card_input = CardInput("held", turn.at, reason=reason, detail=detail, trigger=trigger)
-    turn.post_hold(card_input, event.incident, bundle=reason.value if turn.context.crowd else "")
+    trigger = replace(to_alert_ref(case), fingerprint=Reason.NO_RUNBOOK.value)
+    detail = explain_mismatch(turn.rules.runbooks, case.alert.labels)
+    _post_held(turn, event, trigger, reason=Reason.NO_RUNBOOK, detail=detail)
 
 
-def _new_incident(event: AlertsReceived, case: MatchedAlert, now: float) -> Incident:
-    runbook = case.runbook
-    job = runbook.evidence if runbook else None
-    return Incident(
-        event.incident,
-        Phase.DEFERRED,
-        now,
-        runbook.name if runbook else "",
-        (),
-        (),
-        due=now,
-        evidence=render_evidence(job, case.alert.labels) if job else None,
-    )
+def _new_incident(event: events.AlertsReceived, case: MatchedAlert, now: float) -> Incident:
+    name, job = (case.runbook.name, case.runbook.evidence) if case.runbook else ("", None)
+    evidence = render_evidence(job, case.alert.labels) if job else None
+    return Incident(event.incident, Phase.DEFERRED, now, name, (), (), due=now, evidence=evidence)
 
 
 def _with_alerts(incident: Incident, cases: tuple[MatchedAlert, ...], now: float) -> tuple[Incident, int]:
-    r"""Add these alerts and their queues to the incident, and count those that don't fit.
-
-    Existing alerts stay unchanged, including earlier firings.
-    """
+    """Add these alerts and their queues to the incident, and count those that don't fit.
+    Existing alerts stay unchanged, including earlier firings."""
     triggers, queues = list(incident.triggers), {watched.queue.key: watched for watched in incident.queues}
     places = Firings[int]()
     for place, trigger in enumerate(triggers):
@@ -284,20 +234,20 @@ def _with_alerts(incident: Incident, cases: tuple[MatchedAlert, ...], now: float
     return replace(incident, triggers=tuple(triggers), queues=tuple(queues.values())), left_out
 
 
-def _join_incident(turn: Turn, event: AlertsReceived, cases: tuple[MatchedAlert, ...]) -> None:
+def _join_incident(turn: Turn, event: events.AlertsReceived, cases: tuple[MatchedAlert, ...]) -> None:
     incident = turn.incident
     if incident.phase is Phase.OBSERVING:
         return observe_alerts(turn)
-    if incident.phase is Phase.ASKED and incident.reason is not Reason.AWAITING_APPROVAL and not has_unseen(turn.context):
+    if incident.phase is Phase.ASKED and incident.reason is not Reason.AWAITING_APPROVAL and not has_unseen(turn.seen):
         return _recheck_guard(turn, event)
     turn.answer_alerts(event, cases[0], Action.DEFERRED if incident.phase is Phase.DEFERRED else Action.HELD, Reason.DUPLICATE)
-    if turn.at >= incident.due and not has_unseen(turn.context):
+    if turn.at >= incident.due and not has_unseen(turn.seen):
         run_phase(turn)
 
 
-def _recheck_guard(turn: Turn, event: AlertsReceived) -> None:
+def _recheck_guard(turn: Turn, event: events.AlertsReceived) -> None:
     """Evaluate again the guard that held the incident for a person: it may no longer object."""
-    if turn.incident.runbook not in turn.context.rules.runbooks:
+    if turn.incident.runbook not in turn.rules.runbooks:
         return run_phase(turn)
     if guard_still_blocks(turn):
         reason = turn.incident.reason or Reason.DUPLICATE
@@ -327,7 +277,6 @@ def _note_resolved(turn: Turn, cases: tuple[MatchedAlert, ...]) -> None:
 
 
 def _mark_resolved(triggers: tuple[AlertRef, ...], cases: tuple[MatchedAlert, ...], now: float) -> tuple[AlertRef, ...]:
-    """The alerts, with the end times of those that these resolve."""
     resolved = {alert_key(case.alert.source, case.alert.fingerprint): case.alert for case in cases}
 
     def marked(trigger: AlertRef) -> AlertRef:
@@ -338,58 +287,30 @@ def _mark_resolved(triggers: tuple[AlertRef, ...], cases: tuple[MatchedAlert, ..
     return tuple(marked(trigger) for trigger in triggers)
 
 
-def _on_person(turn: Turn, event: Approved | Declined | Acknowledged | RestartWanted | Resumed) -> None:
-    match event:
-        case Approved():
-            _on_approval(turn, event)
-        case Declined():
-            _on_decline(turn, event)
-        case Acknowledged():
-            on_acknowledgement(turn, event)
-        case RestartWanted():
-            on_restart_wanted(turn, event)
-        case Resumed():
-            _on_resume(turn, event)
-
-
-def _on_approval(turn: Turn, event: Approved) -> None:
+def _on_answer(turn: Turn, event: events.Approved | events.Declined) -> None:
     incident = turn.document.incident
-    if incident is None or not _asks_with(incident, event.nonce):
+    if incident is None or incident.phase is not Phase.ASKED or not event.nonce or incident.approval.nonce != event.nonce:
         return
-    if _is_expired(incident, turn.at) or incident.runbook not in turn.context.rules.runbooks:
+    expired = incident.approval.expires_at is not None and turn.at >= incident.approval.expires_at
+    if expired or (isinstance(event, events.Approved) and incident.runbook not in turn.rules.runbooks):
         return run_phase(turn)
+    if isinstance(event, events.Declined):
+        return end_as_declined(turn, event)
     turn.change(approved_by=event.by, approved_why=event.why, overruled=True, nonce="", phase=Phase.WAITING, waits_from=turn.at)
     evaluate_guards(turn)
 
 
-def _asks_with(incident: Incident, nonce: str) -> bool:
-    return incident.phase is Phase.ASKED and bool(incident.approval.nonce) and incident.approval.nonce == nonce
-
-
-def _is_expired(incident: Incident, now: float) -> bool:
-    return incident.approval.expires_at is not None and now >= incident.approval.expires_at
-
-
-def _on_decline(turn: Turn, event: Declined) -> None:
-    incident = turn.document.incident
-    if incident is None or not _asks_with(incident, event.nonce):
-        return
-    if _is_expired(incident, turn.at):
-        return run_phase(turn)
-    end_as_declined(turn, event)
-
-
-def _on_resume(turn: Turn, event: Resumed) -> None:
+def _on_resume(turn: Turn, event: events.Resumed) -> None:
     document = turn.document
     if document.escalated_at is None:
         return
     card_input = CardInput("resumed", turn.at, target=document.target, detail=in_brackets(event.reason, event.by))
-    channels = document.outcomes[-1].channels if document.outcomes else default_channels(turn.context.rules)
+    channels = document.outcomes[-1].channels if document.outcomes else default_channels(turn.rules)
     turn.document = end_escalation(document)
     turn.post(card_input, f"resumed-{turn.at:.0f}", channels)
 
 
-def _on_delivered(turn: Turn, event: MessagesDelivered) -> None:
+def _on_delivered(turn: Turn, event: events.MessagesDelivered) -> None:
     document = turn.document
     unposted = tuple(message for message in document.to_tell if message.id not in event.ids)
     unarchived = tuple(record for record in document.to_archive if record.incident.id not in event.archived)
@@ -397,7 +318,7 @@ def _on_delivered(turn: Turn, event: MessagesDelivered) -> None:
     turn.document = replace(document, to_tell=unposted, to_archive=unarchived, threads=threads)
 
 
-def _on_bundle(turn: Turn, event: Bundled) -> None:
+def _on_bundle(turn: Turn, event: events.Bundled) -> None:
     """Take over messages from several documents about one reason, each message once."""
     document = turn.document
     new = event.ids - set(document.bundled)
@@ -405,7 +326,7 @@ def _on_bundle(turn: Turn, event: Bundled) -> None:
         return
     recent = {name: at for name, at in document.bundled.items() if turn.at - at < BUNDLES_KEPT_S}
     turn.document = replace(document, bundled={**recent, **dict.fromkeys(sorted(new), turn.at)})
-    by_channel: dict[str, list[Waiting]] = {}
+    by_channel: dict[str, list[events.Waiting]] = {}
     for message, waiting in event.waiting.items():
         if message in new:  # another process may have collected the same messages
             by_channel.setdefault(waiting.channel, []).append(waiting)
@@ -416,25 +337,42 @@ def _on_bundle(turn: Turn, event: Bundled) -> None:
         turn.post(card_input, f"{document.key}-{turn.at:.3f}", (channel,))
 
 
-def _on_token_expiring(turn: Turn) -> None:
+def _on_token_expiring(turn: Turn, _: events.TokenExpiring) -> None:
     """Warn twice before the runner's token expires: a week ahead, and a day ahead."""
-    document, expires_at = turn.document, turn.context.rules.token_expires_at
+    document, expires_at = turn.document, turn.rules.token_expires_at
     if expires_at is None or turn.at < expires_at - WEEK_S:
         return
     token = f"{document.key}-{expires_at:.0f}"
-    mark = f"{token}-{'day' if turn.at >= expires_at - DAY_S else 'week'}"
-    if mark in document.bundled:
-        return
-    of_this_token = {known: at for known, at in document.bundled.items() if known.startswith(token)}
-    turn.document = replace(document, bundled={**of_this_token, mark: turn.at})
-    turn.post(CardInput("expiring", turn.at), mark)
+    _post_once(turn, "expiring", f"{token}-{'day' if turn.at >= expires_at - DAY_S else 'week'}", token)
 
 
-def _on_unsigned(turn: Turn) -> None:
+def _on_unsigned(turn: Turn, _: events.Unsigned) -> None:
     """Report, at most once an hour, that alerts wait whose key is gone."""
-    document = turn.document
-    mark = f"{document.key}-{turn.at // 3600:.0f}"
-    if mark in document.bundled:
-        return
-    turn.document = replace(document, bundled={mark: turn.at})
-    turn.post(CardInput("unsigned", turn.at), mark)
+    mark = f"{turn.document.key}-{turn.at // 3600:.0f}"
+    _post_once(turn, "unsigned", mark, mark)
+
+
+def _post_once(turn: Turn, kind: str, mark: str, keep: str) -> None:
+    """Post a message unless its mark is noted already. Marks that begin with `keep` stay noted."""
+    noted = turn.document.bundled
+    if mark not in noted:
+        kept = {known: at for known, at in noted.items() if known.startswith(keep)}
+        turn.document = replace(turn.document, bundled={**kept, mark: turn.at})
+        turn.post(CardInput(kind, turn.at), mark)
+
+
+HANDLERS: Mapping[type[events.Event], Callable[[Turn, Any], None]] = {
+    events.AlertsReceived: _on_request,
+    events.TimerFired: _on_timer,
+    events.Approved: _on_answer,
+    events.Declined: _on_answer,
+    events.Acknowledged: on_acknowledgement,
+    events.RestartWanted: on_restart_wanted,
+    events.Resumed: _on_resume,
+    events.StartResult: on_start_result,
+    events.EvidenceStarted: on_evidence_started,
+    events.MessagesDelivered: _on_delivered,
+    events.Bundled: _on_bundle,
+    events.Unsigned: _on_unsigned,
+    events.TokenExpiring: _on_token_expiring,
+}

@@ -4,31 +4,35 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.domain.cards.card_input import CardInput
 from functions.domain.decisions.guards import GuardContext
 from functions.domain.decisions.messages import channels_for, close_incident, enqueue_hold, enqueue_message
+from functions.domain.health.looks import note_snapshot
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Action, Ending, Phase, Reason
 from functions.domain.model.events import Act, AlertsReceived, Reply
-from functions.domain.model.incidents import Document, Incident, change
-from functions.domain.model.observations import ExecutionHistory, Observation, Unknown
+from functions.domain.model.incidents import Document, Incident, QueueState, change
+from functions.domain.model.observations import NOT_CHECKED, ExecutionHistory, Observation, QueueSnapshot, Reading, Unknown
 from functions.domain.model.runbooks import Rules, Runbook
 from functions.runtime.text import Phrase
 
 
-class StepContext(Struct, frozen=True):
-    """The inputs of a step, which don't change."""
+class Turn:
+    """One step in progress. It is the only mutable object in the core, and never leaves `step`."""
 
-    rules: Rules
-    seen: Observation
-    at: float
-    late_s: float = 0.0
-    crowd: bool = False
-    was_saved: bool = True  # the incident was in the document before this step, so people expect an outcome
-    wake_at: float | None = None  # the time of the wake-up that was created during the observation, before anything was decided
+    def __init__(self, document: Document, rules: Rules, seen: Observation, at: float) -> None:
+        self.document = document  # its current state
+        self.rules = rules
+        self.seen = seen
+        self.at = at
+        self.late_s = 0.0
+        self.crowd = False
+        self.was_saved = True  # the incident was in the document before this step, so people expect an outcome
+        self.wake_at: float | None = None  # of the wake-up that was created during the observation, before anything was decided
+        self.acts: list[Act] = []  # ordered so far
+        self.reply: Reply | None = None  # the answer to Grafana; the last one counts
 
     def due_within(self, seconds: float) -> float:
         """When to check, at most `seconds` from now: at the existing wake-up if that comes earlier."""
@@ -39,26 +43,10 @@ class StepContext(Struct, frozen=True):
     def ledger(self) -> ExecutionHistory | Unknown:
         return self.seen.ledger
 
-
-class Turn:
-    r"""One step in progress. It is the only mutable object in the core, and never leaves `step`.
-
-    `document`: its current state. `acts`: ordered so far. `reply`: the answer to Grafana; the last one counts.
-    """
-
-    def __init__(self, document: Document, context: StepContext) -> None:
-        self.document = document
-        self.context = context
-        self.acts: list[Act] = []
-        self.reply: Reply | None = None
-
     @property
-    def at(self) -> float:
-        return self.context.at
-
-    @property
-    def ledger(self) -> ExecutionHistory | Unknown:
-        return self.context.ledger
+    def history(self) -> ExecutionHistory | None:
+        """The runner's history; None if it could not be read."""
+        return self.ledger if isinstance(self.ledger, ExecutionHistory) else None
 
     @property
     def incident(self) -> Incident:
@@ -70,7 +58,7 @@ class Turn:
     @property
     def runbook(self) -> Runbook:
         """The incident's runbook. Raises KeyError if the configuration no longer has it: `run_phase` ends such an incident."""
-        return self.context.rules.runbooks[self.incident.runbook]
+        return self.rules.runbooks[self.incident.runbook]
 
     @property
     def tag(self) -> str:
@@ -83,11 +71,25 @@ class Turn:
         """Identifies a message that is posted once an attempt."""
         return f"{self.incident.id}-{self.incident.attempt}"
 
+    def forget_followed(self) -> None:
+        """The incident follows another execution from now on than the one that was read."""
+        if self.history is not None:
+            self.seen = replace(self.seen, ledger=replace(self.history, followed=None, tail=None))
+
+    def snapshot_of(self, watched: QueueState) -> Reading:
+        return self.seen.queues.get(watched.queue.key, NOT_CHECKED)
+
+    def note_figures(self, queues: tuple[QueueState, ...]) -> tuple[QueueState, ...]:
+        """The queues with their current figures, where these can be read. Nothing is judged by them."""
+        seen = ((watched, self.snapshot_of(watched)) for watched in queues)
+        return tuple(note_snapshot(watched, one) if isinstance(one, QueueSnapshot) else watched for watched, one in seen)
+
+    def runbook_of(self, watched: QueueState) -> Runbook:
+        """The runbook that judges the queue."""
+        return self.rules.runbooks.get(watched.runbook, self.runbook)
+
     def guard_context(self, *, approved: bool = False) -> GuardContext:
-        context = self.context
-        return GuardContext(
-            context.rules, self.runbook, self.document, self.incident, context.seen, context.at, approved=approved
-        )
+        return GuardContext(self.rules, self.runbook, self.document, self.incident, self.seen, self.at, approved=approved)
 
     def open(self, incident: Incident) -> None:
         """Make this the open incident, replacing one that is open."""
@@ -107,47 +109,42 @@ class Turn:
     def card(self, kind: str, reason: Reason | None = None, detail: Phrase = "", **more: Any) -> CardInput:
         """The card of the open incident."""
         incident = more.pop("incident", self.document.incident)
-        runbook = self.context.rules.runbooks.get(incident.runbook) if incident else None
-        target, late_s = self.document.target, self.context.late_s
+        runbook = self.rules.runbooks.get(incident.runbook) if incident else None
+        target, late_s = self.document.target, self.late_s
         return CardInput(kind, self.at, runbook, target, incident, reason, detail, late_s=late_s, **more)
 
     def post(self, card_input: CardInput, mark: str, channels: tuple[str, ...] | None = None) -> None:
         """Post a message once, to these channels or those of its runbook. `mark` identifies the message."""
         if channels is None:
-            channels = channels_for(self.context.rules, card_input.runbook)
-        self.document = enqueue_message(self.document, self.context.rules, card_input, channels, mark)
+            channels = channels_for(self.rules, card_input.runbook)
+        self.document = enqueue_message(self.document, self.rules, card_input, channels, mark)
 
-    def post_hold(self, card_input: CardInput, mark: str, *, bundle: str = "", always: bool = False) -> None:
-        """Post a hold, at most once an hour for the same alerts."""
-        self.document = enqueue_hold(self.document, self.context.rules, card_input, mark, bundle=bundle, always=always)
+    def post_hold(self, card_input: CardInput, mark: str, *, bundled: bool = False, always: bool = False) -> None:
+        """Post a hold, at most once an hour for the same alerts; `bundled`: with others for the same reason."""
+        bundle = card_input.reason.value if card_input.reason and bundled else ""
+        self.document = enqueue_hold(self.document, self.rules, card_input, mark, bundle=bundle, always=always)
 
     def close(self, ending: Ending, card_input: CardInput, *, tell: bool = True) -> None:
         """End the incident, with an outcome and a record."""
-        self.document = close_incident(self.document, self.context.rules, self.incident, ending, card_input, tell=tell)
+        self.document = close_incident(self.document, self.rules, self.incident, ending, card_input, tell=tell)
 
     def answer(self, action: Action, reason: Reason | None, about: Incident | None = None) -> None:
         """Answer Grafana. `about`: the incident as the answer shows it, by default the open one."""
         incident = about or self.incident
-        runbook = self.context.rules.runbooks.get(incident.runbook)
+        runbook = incident.runbook if incident.runbook in self.rules.runbooks else ""
         target = self.document.target.name if self.document.target else ""
-        self.reply = Reply(incident.id, runbook.name if runbook else "", target, action, reason, incident.execution)
+        self.reply = Reply(incident.id, runbook, target, action, reason, incident.execution)
 
     def answer_alerts(self, event: AlertsReceived, case: MatchedAlert, action: Action, reason: Reason) -> None:
         """Answer Grafana for alerts that changed nothing."""
-        incident = self.document.incident
-        self.reply = Reply(
-            incident.id if incident else event.incident,
-            case.runbook.name if case.runbook else "",
-            case.target.name if case.target else "",
-            action,
-            reason,
-            incident.execution if incident else None,
-        )
+        incident, runbook, target = self.document.incident, case.runbook.name if case.runbook else "", case.target
+        about, execution = (incident.id, incident.execution) if incident else (event.incident, None)
+        self.reply = Reply(about, runbook, target.name if target else "", action, reason, execution)
 
 
-def has_unseen(context: StepContext) -> bool:
+def has_unseen(seen: Observation) -> bool:
     """Whether something could not be read in time, so that a later observation may succeed."""
-    parts = (context.seen.ledger, context.seen.pause, context.seen.storm, *context.seen.queues.values())
+    parts = (seen.ledger, seen.pause, seen.storm, *seen.queues.values())
     return any(isinstance(part, Unknown) and part.late for part in parts)
 
 

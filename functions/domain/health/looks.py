@@ -10,26 +10,32 @@ from msgspec.structs import replace
 from functions.domain.health.proofs import Judgement, Trust, judge
 from functions.domain.model.codes import Health
 from functions.domain.model.incidents import Looks, QueueState
-from functions.domain.model.observations import Holder, QueueSnapshot, Unknown
+from functions.domain.model.observations import Holder, QueueSnapshot, Reading, Unknown
 from functions.domain.model.runbooks import Symptom
 
 CURVE_POINTS = 120
 
 
-def judge_health(
-    symptom: Symptom, seen: QueueSnapshot | Unknown, watched: QueueState, now: float
-) -> tuple[Judgement, QueueState]:
+def judge_health(symptom: Symptom, seen: Reading, watched: QueueState, now: float) -> tuple[Judgement, QueueState]:
     """Whether a queue is stuck, why, and its state to remember for the next check."""
+    looks = watched.looks
     if isinstance(seen, Unknown):
-        unread_at = now if watched.looks.unread_at is None else watched.looks.unread_at
-        looks = replace(watched.looks, unsure_at=None, unread_at=unread_at, oldest_from=None)
+        unread_at = now if looks.unread_at is None else looks.unread_at
+        looks = replace(looks, unsure_at=None, unread_at=unread_at, oldest_from=None)
         return Judgement(Health.UNKNOWN, seen.why), replace(watched, looks=looks)
     looks = _note_looks(watched, seen)
-    judged = judge(symptom, seen, _trust(looks, seen, now))
-    unsure_at = None
-    if judged.health in (Health.UNSURE, Health.UNKNOWN):
-        unsure_at = now if looks.unsure_at is None else looks.unsure_at
-    return judged, replace(note_snapshot(watched, seen), looks=replace(looks, unsure_at=unsure_at, unread_at=None))
+    steady_s = math.inf if looks.steady_at is None else seen.at - looks.steady_at
+    trust = Trust(
+        steady_s=min(steady_s, math.inf if seen.nodes_up_s is None else seen.nodes_up_s),
+        same_consumers_s=seen.at - (looks.consumers_at or seen.at),
+        unsure_s=0.0 if looks.unsure_at is None else now - looks.unsure_at,
+        consumed=looks.consumed,
+        same_oldest_s=seen.at - (looks.oldest_from or seen.at),
+    )
+    judged = judge(symptom, seen, trust)
+    unsure_at = now if looks.unsure_at is None else looks.unsure_at
+    looks = replace(looks, unsure_at=unsure_at if judged.health in (Health.UNSURE, Health.UNKNOWN) else None, unread_at=None)
+    return judged, replace(note_snapshot(watched, seen), looks=looks)
 
 
 def _note_looks(watched: QueueState, seen: QueueSnapshot) -> Looks:
@@ -54,17 +60,6 @@ def _digest(names: tuple[str, ...]) -> str:
     return blake2s("\n".join(names).encode(), digest_size=8).hexdigest()
 
 
-def _trust(looks: Looks, seen: QueueSnapshot, now: float) -> Trust:
-    steady_s = math.inf if looks.steady_at is None else seen.at - looks.steady_at
-    return Trust(
-        steady_s=min(steady_s, math.inf if seen.nodes_up_s is None else seen.nodes_up_s),
-        same_consumers_s=seen.at - (looks.consumers_at or seen.at),
-        unsure_s=0.0 if looks.unsure_at is None else now - looks.unsure_at,
-        consumed=looks.consumed,
-        same_oldest_s=seen.at - (looks.oldest_from or seen.at),
-    )
-
-
 def note_snapshot(watched: QueueState, seen: QueueSnapshot) -> QueueState:
     """Add the snapshot to the figures that people see."""
     if watched.curve and watched.curve[-1][0] == seen.at:
@@ -73,9 +68,12 @@ def note_snapshot(watched: QueueState, seen: QueueSnapshot) -> QueueState:
     if not watched.curve and seen.depth_samples:
         ahead = seen.at - seen.depth_samples[-1][0]
         curve = (*((at + ahead, depth) for at, depth in seen.depth_samples[-24:-1]), *curve)
+    if len(curve) > CURVE_POINTS:  # drop every other point of the older half
+        half = len(curve) // 2
+        curve = curve[:half:2] + curve[half:]
     return replace(
         watched,
-        curve=_thin_out(curve),
+        curve=curve,
         head_at=seen.head_at,
         head_bytes=seen.head_bytes,
         held_bytes=seen.held_bytes,
@@ -87,21 +85,11 @@ def note_snapshot(watched: QueueState, seen: QueueSnapshot) -> QueueState:
 
 
 def _held_on(watched: QueueState, holder: Holder, all_now: tuple[Holder, ...]) -> Holder:
-    """The holder, with since when it has held messages: samples reach back a few minutes, and earlier looks reach further.
-
-    Only if it stood still at the last look already, and no other has its host and name.
-    """
+    """The holder, with since when it has held messages: earlier looks reach further back than samples.
+    Only if it stood still at the last look already, and no other has its host and name."""
     who, last_at = (holder.host, holder.name), watched.curve[-1][0] if watched.curve else -math.inf
     same = [one for one in watched.holders if (one.host, one.name) == who]
     alone = len(same) == 1 == sum((one.host, one.name) == who for one in all_now)
     if not alone or holder.since is None or same[0].since is None or holder.since > last_at:
         return holder
     return replace(holder, since=min(holder.since, same[0].since))
-
-
-def _thin_out(curve: tuple[tuple[float, int], ...]) -> tuple[tuple[float, int], ...]:
-    """At most CURVE_POINTS points; if there are more, every other point of the older half is dropped."""
-    if len(curve) <= CURVE_POINTS:
-        return curve
-    half = len(curve) // 2
-    return curve[:half:2] + curve[half:]

@@ -1,11 +1,10 @@
 """What one snapshot of a queue proves: that it is stuck, that it moves, or neither (docs/rabbitmq.md has the table).
-
-A restart needs a proof that lasted all of the symptom's `for`. Unreadable figures never count as zero.
-"""
+A restart needs a proof that lasted all of the symptom's `for`. Unreadable figures never count as zero."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from itertools import pairwise
 
 from msgspec import Struct
@@ -16,7 +15,7 @@ from functions.domain.model.codes import Health, Proof
 from functions.domain.model.observations import Channel, QueueSnapshot, Samples, Unknown
 from functions.domain.model.runbooks import Symptom
 from functions.domain.texts.words import duration
-from functions.runtime.text import Phrase, Text, join
+from functions.runtime.text import COMMA, Phrase, Text, join
 
 RECENT_S = 10.0  # three samples, 5 s apart. A working queue processes something in this time, or between its last three samples.
 SAMPLE_LATE_S = 1.0  # the broker collects every 5 s, a little late at times. A check that comes too early costs another 5 s.
@@ -49,8 +48,7 @@ class Judgement(Struct, frozen=True):
 class Trust(Struct, frozen=True):
     """What earlier readings say about the reliability of this one."""
 
-    steady_s: float = math.inf
-    """For how long the samples can be relied on: a node that left took its samples of all times with it."""
+    steady_s: float = math.inf  # how long the samples can be relied on: a node that left took all of its own with it
     same_consumers_s: float = 0.0  # for how long the queue is known to have had the consumers that it has
     unsure_s: float = 0.0  # for how long the queue has been unsure
     consumed: bool = False  # the queue is known to have had a consumer, whatever its counters say
@@ -58,10 +56,9 @@ class Trust(Struct, frozen=True):
 
 
 def judge(symptom: Symptom, seen: QueueSnapshot, trust: Trust) -> Judgement:
-    r"""Judge the queue by the samples of one snapshot.
-
-    A channel that holds a message is a proof by itself, whatever else can't be seen: its counters exist as long as the channel.
-    """
+    """Judge the queue by the samples of one snapshot.
+    A channel that holds a message is a proof by itself, whatever else can't be seen: its counters exist as long as the
+    channel."""
     for_s = max(symptom.for_s, RECENT_S)
     holding = find_holding(seen, trust)
     held_by = tuple(one.channel for one in holding if one.channel and one.lasted_s >= for_s)
@@ -78,16 +75,17 @@ def judge(symptom: Symptom, seen: QueueSnapshot, trust: Trust) -> Judgement:
         return _judge_unseen(unseen, trust)
     still = [] if seen.blind is not None else find_still(symptom, seen, trust)
     lasting = [replace(one, lasted_s=min(one.lasted_s, trust.steady_s)) for one in still]
-    proved = next((one for one in lasting if one.lasted_s >= for_s), None)
-    if proved is not None:
-        return _judge_proved(seen, proved, trust)
+    if proved := next((one for one in lasting if one.lasted_s >= for_s), None):
+        why = _say_still(seen, proved)
+        if proved.proof is Proof.HELD and not seen.channels and trust.same_consumers_s < SETTLED_S:
+            return Judgement(Health.UNSURE, Text("{held}; its consumers may be new", held=why), again_in_s=SETTLED_S)
+        return Judgement(Health.ILL, why, proved.proof)
     return _judge_lasting(symptom, seen, trust, [*lasting, *holding, *([oldest] if oldest else [])], moving)
 
 
 def _judge_lasting(
     symptom: Symptom, seen: QueueSnapshot, trust: Trust, lasting: list[Candidate], moving: Phrase | None
 ) -> Judgement:
-    """Nothing is proved yet, but what is `lasting` may be later."""
     for_s = max(symptom.for_s, RECENT_S)
     if is_going_round(seen, for_s):
         return Judgement(Health.GOING_ROUND, _say_going_round(seen, for_s))
@@ -105,14 +103,6 @@ def _judge_unseen(unseen: Unknown, trust: Trust) -> Judgement:
     """Work, or a hanging consumer, may be hidden. A cause that should pass is reported only if it hasn't."""
     late = unseen.late and trust.unsure_s < LATE_FOR_S
     return Judgement(Health.UNSURE if late else Health.UNKNOWN, unseen.why, again_in_s=RECENT_S if late else None)
-
-
-def _judge_proved(seen: QueueSnapshot, proved: Candidate, trust: Trust) -> Judgement:
-    """The queue as a whole stood still for all of `for`."""
-    why = _say_still(seen, proved)
-    if proved.proof is Proof.HELD and not seen.channels and trust.same_consumers_s < SETTLED_S:
-        return Judgement(Health.UNSURE, Text("{held}; its consumers may be new", held=why), again_in_s=SETTLED_S)
-    return Judgement(Health.ILL, why, proved.proof)
 
 
 def _judge_unproved(symptom: Symptom, seen: QueueSnapshot, lasted_s: float, trust: Trust) -> Judgement:
@@ -147,28 +137,19 @@ def real(seen: QueueSnapshot, samples: Samples) -> Samples:
     return samples if seen.zeros else drop_gaps(samples)
 
 
-# --- candidates, in the order of the table ----------------------------------------------------------------------------------
-
-
 def find_holding(seen: QueueSnapshot, trust: Trust) -> list[Candidate]:
     """The consumers' channels that hold a message without working on it, each with the seconds; the longest first.
-
     By their own counters: RabbitMQ renews `idle_since` every 60 s, whatever a consumer does. The number of held messages is up to
-    5 s ahead of the counters, so a message counts as held only once the counters show it, too. A consumer that rejects has more
-    deliveries than acknowledgements for ever; what it holds counts from the first look on. Whoever holds a message of a queue
-    that held none a moment ago was given it just now: after a first reject the counters look like those of one that holds it.
-    """
-    if not seen.unacked:
-        return []
+    5 s ahead of the counters, so a message counts as held only once they show it. A consumer that rejects has more deliveries
+    than acknowledgements for ever: what it holds counts from the first look on. Whoever holds a message of a queue that held none
+    a moment ago was given it just now: after a first reject the counters look like those of one that holds it."""
     candidates = []
     never_empty_s = _held_some_s(seen)
-    rejecter_s = min(trust.unsure_s, never_empty_s)
     known_s = never_empty_s + SETTLED_S if seen.history.unacked else math.inf
-    for channel in seen.channels or ():
+    for channel in (seen.channels or ()) if seen.unacked else ():
         if channel.held and channel.counted > 0 and channel.work and channel.work[-1][1] and not channel.shared:
-            lasted_s = min(still_s(drop_gaps(channel.work)), known_s)
-            rejects = channel.counted > channel.held
-            candidates.append(Candidate(Proof.HELD, min(lasted_s, rejecter_s) if rejects else lasted_s, channel))
+            most_s = min(trust.unsure_s, never_empty_s) if channel.counted > channel.held else math.inf
+            candidates.append(Candidate(Proof.HELD, min(still_s(drop_gaps(channel.work)), known_s, most_s), channel))
     return sorted(candidates, key=lambda one: -one.lasted_s)
 
 
@@ -197,38 +178,25 @@ def find_still(symptom: Symptom, seen: QueueSnapshot, trust: Trust) -> list[Cand
 
 
 def _find_held(seen: QueueSnapshot) -> list[Candidate]:
-    """Messages are held, but by whom is unknown."""
-    if seen.deliveries is None or seen.unseen is not None or _shows_each_holder(seen):
+    shared = any(channel.shared for channel in seen.channels or ())
+    # Channels of its own show who holds what, so that the queue's figures add no proof.
+    if seen.deliveries is None or seen.unseen is not None or (seen.channels and not shared):
         return []
     shared_s = [still_s(drop_gaps(channel.work)) for channel in seen.channels or () if channel.held and channel.work]
     still = min(_held_some_s(seen), _undelivered_s(seen), _unacked_s(seen), max(shared_s, default=math.inf))
     return [Candidate(Proof.HELD, still)]
 
 
-def _shows_each_holder(seen: QueueSnapshot) -> bool:
-    """Whether the consumers' channels show who holds what, so that the queue's own figures add no proof."""
-    return bool(seen.channels) and not any(channel.shared for channel in seen.channels or ())
-
-
 def _find_waiting(seen: QueueSnapshot, over_s: float, trust: Trust) -> list[Candidate]:
-    """Messages wait, and nobody holds any."""
     waiting_s = min(over_s, lasting_s(drop_gaps(seen.history.unacked), lambda count: count == 0))
-    if seen.consumers is None:
+    if seen.consumers is None or not (seen.consumers or _was_consumed(seen, trust)):
         return []
-    if seen.consumers:
-        never = seen.deliveries is None and _was_nothing_given(seen)
-        given_s = math.inf if never else _undelivered_s(seen)
-        return [Candidate(Proof.UNSERVED, min(waiting_s, given_s))] if never or seen.deliveries is not None else []
-    if not _was_consumed(seen, trust):
-        return []
-    counted_s = math.inf if seen.deliveries is None else _undelivered_s(seen)
-    return [Candidate(Proof.UNATTENDED, min(waiting_s, counted_s))]
-
-
-def _was_nothing_given(seen: QueueSnapshot) -> bool:
-    """Whether an absent counter of deliveries means that none was made: the channel of each consumer is seen, and each lives on a
-    node whose statistics would count them."""
-    return bool(seen.channels) and len(seen.channels or ()) == seen.consumers and seen.unseen is None
+    proof = Proof.UNSERVED if seen.consumers else Proof.UNATTENDED
+    if seen.deliveries is not None:
+        return [Candidate(proof, min(waiting_s, _undelivered_s(seen)))]
+    # No counter: none was delivered, if the channel of each consumer is seen, and lives on a node whose statistics count.
+    counted = bool(seen.channels) and len(seen.channels or ()) == seen.consumers and seen.unseen is None
+    return [Candidate(proof, waiting_s)] if counted or not seen.consumers else []
 
 
 def _held_some_s(seen: QueueSnapshot) -> float:
@@ -245,24 +213,18 @@ def _unacked_s(seen: QueueSnapshot) -> float:
 
 def _flat_s(seen: QueueSnapshot) -> float:
     """For how long ready and unacknowledged have been exactly what they are now, and nothing came.
-
-    A consumer that finishes a message just as the next comes looks still where publishes can't be seen and nothing waits.
-    """
+    A consumer that finishes a message just as the next comes looks still where publishes can't be seen and nothing waits."""
     if seen.published is None and not seen.ready:
         return 0.0
-    ready, unacked = drop_gaps(seen.history.ready), drop_gaps(seen.history.unacked)
+    ready_s = lasting_s(drop_gaps(seen.history.ready), lambda count: count == seen.ready)
+    unacked_s = lasting_s(drop_gaps(seen.history.unacked), lambda count: count == seen.unacked)
     came_s = math.inf if seen.published is None else still_s(drop_gaps(seen.history.publishes)) if seen.history.publishes else 0.0
-    return min(
-        came_s, lasting_s(ready, lambda count: count == seen.ready), lasting_s(unacked, lambda count: count == seen.unacked)
-    )
+    return min(came_s, ready_s, unacked_s)
 
 
 def _was_consumed(seen: QueueSnapshot, trust: Trust) -> bool:
     """Whether the queue ever had a consumer: absent counters don't show that it had none."""
     return bool(trust.consumed or seen.consumed or seen.deliveries or any(count for _, count in seen.history.unacked))
-
-
-# --- movement -------------------------------------------------------------------------------------------------------------
 
 
 def find_movement(symptom: Symptom, seen: QueueSnapshot) -> Phrase | None:
@@ -279,9 +241,7 @@ def find_movement(symptom: Symptom, seen: QueueSnapshot) -> Phrase | None:
 
 def _untouched_s(seen: QueueSnapshot, lasted_s: float) -> float:
     """For how much of `lasted_s` no message left though none was delivered: expired, purged, or counted by a node that was lost.
-
-    The counter of publishes and the depth are up to two samples apart, so as much as comes in that time doesn't count.
-    """
+    The counter of publishes and the depth are up to two samples apart, so as much as comes in that time doesn't count."""
     depths = real(seen, seen.depth_samples)
     if not depths or seen.depth < depths[-1][1]:
         return 0.0
@@ -307,28 +267,27 @@ def is_going_round(seen: QueueSnapshot, for_s: float) -> bool:
     return bool(rise_of(first) and rise_of(second)) and 2 * rise_of(again) >= delivered
 
 
-# --- what people are told -----------------------------------------------------------------------------------------------------
-
-
 def _say_still(seen: QueueSnapshot, proved: Candidate) -> Phrase:
-    """The figures that stand still, in words."""
-    count, seconds = (seen.unacked if proved.proof is Proof.HELD else seen.ready) or 0, round(proved.lasted_s)
-    texts = {
-        Proof.HELD: Text(
-            "{count} message is held, and nothing was delivered or acknowledged for {seconds} s",
-            "{count} messages are held, and nothing was delivered or acknowledged for {seconds} s",
-        ),
-        Proof.UNSERVED: Text(
-            "{count} message waits, and the consumers were given nothing for {seconds} s",
-            "{count} messages wait, and the consumers were given nothing for {seconds} s",
-        ),
-        Proof.UNATTENDED: Text(
-            "{count} message has waited for {seconds} s, and the consumer is gone",
-            "{count} messages have waited for {seconds} s, and the consumer is gone",
-        ),
-    }
-    still = Text("depth {depth} and nothing processed for {seconds} s", depth=seen.depth, seconds=seconds)
-    return texts[proved.proof].fill(count=count, seconds=seconds) if proved.proof in texts else still
+    seconds, count = round(proved.lasted_s), (seen.unacked if proved.proof is Proof.HELD else seen.ready) or 0
+    if proved.proof not in STILL:
+        return Text("depth {depth} and nothing processed for {seconds} s", depth=seen.depth, seconds=seconds)
+    return STILL[proved.proof].fill(count=count, seconds=seconds)
+
+
+STILL: Mapping[Proof, Text] = {
+    Proof.HELD: Text(
+        "{count} message is held, and nothing was delivered or acknowledged for {seconds} s",
+        "{count} messages are held, and nothing was delivered or acknowledged for {seconds} s",
+    ),
+    Proof.UNSERVED: Text(
+        "{count} message waits, and the consumers were given nothing for {seconds} s",
+        "{count} messages wait, and the consumers were given nothing for {seconds} s",
+    ),
+    Proof.UNATTENDED: Text(
+        "{count} message has waited for {seconds} s, and the consumer is gone",
+        "{count} messages have waited for {seconds} s, and the consumer is gone",
+    ),
+}
 
 
 def _say_oldest(seen: QueueSnapshot) -> Phrase:
@@ -337,13 +296,9 @@ def _say_oldest(seen: QueueSnapshot) -> Phrase:
 
 def _say_held_by(seen: QueueSnapshot, held_by: tuple[Channel, ...], lasted_s: float) -> Phrase:
     names = tuple(dict.fromkeys(channel.name or channel.host or channel.id for channel in held_by))
-    held = Text(
-        "held by {names} for {seconds} s: {count} message",
-        "held by {names} for {seconds} s: {count} messages",
-        names=join(names[:3], Text(", ")),
-        seconds=round(lasted_s),
-        count=sum(channel.held for channel in held_by),
-    )
+    text = Text("held by {names} for {seconds} s: {count} message", "held by {names} for {seconds} s: {count} messages")
+    count = sum(channel.held for channel in held_by)
+    held = text.fill(names=join(names[:3], COMMA), seconds=round(lasted_s), count=count)
     idle = [one for one in seen.channels or () if one.held and still_s(drop_gaps(one.work)) >= RECENT_S]
     moves = rise_of(within(drop_gaps(seen.ack_samples), RECENT_S)) if seen.ack_samples else 0
     others = (seen.consumers or 0) - len(idle) if moves else 0
@@ -353,6 +308,5 @@ def _say_held_by(seen: QueueSnapshot, held_by: tuple[Channel, ...], lasted_s: fl
 
 def _say_going_round(seen: QueueSnapshot, for_s: float) -> Phrase:
     count = rise_of(within(drop_gaps(seen.history.deliveries), for_s))
-    return Text(
-        "the same messages come back: {count} deliveries in {seconds} s, none acknowledged", count=count, seconds=round(for_s)
-    )
+    text = Text("the same messages come back: {count} deliveries in {seconds} s, none acknowledged")
+    return text.fill(count=count, seconds=round(for_s))

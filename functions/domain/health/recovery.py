@@ -1,8 +1,6 @@
-r"""Judges a queue after a restart, using only figures from after the restart's end.
-
+"""Judges a queue after a restart, using only figures from after the restart's end.
 Live totals count immediately. The rest of RabbitMQ's figures are up to 9 s late: counters count from SETTLED_S on
-(docs/rabbitmq.md).
-"""
+(docs/rabbitmq.md)."""
 
 from __future__ import annotations
 
@@ -12,12 +10,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.domain.health.looks import note_snapshot
-from functions.domain.health.losses import count_lost, may_lose
 from functions.domain.health.proofs import SETTLED_S, Trust, find_holding
 from functions.domain.health.samples import drop_gaps, rise_of, spacing_s, still_s, within
 from functions.domain.model.codes import Proof, Verdict
 from functions.domain.model.incidents import AfterRestart, QueueState
-from functions.domain.model.observations import Channel, QueueSnapshot, Unknown
+from functions.domain.model.observations import Channel, QueueSnapshot, Reading, Unknown
 from functions.domain.model.runbooks import Recovered, Runbook
 from functions.runtime.text import Phrase, Text
 
@@ -30,12 +27,10 @@ class Since(Struct, frozen=True):
     ahead_s: float = 0.0
 
 
-def judge_recovery(runbook: Runbook, seen: QueueSnapshot | Unknown, watched: QueueState, since: Since) -> QueueState:
+def judge_recovery(runbook: Runbook, seen: Reading, watched: QueueState, since: Since) -> QueueState:
     """Check the queue after the restart ended, and return it with its new verdict.
-
     Each figure counts once: at the time of the check, however long the process took to get here; delayed figures at the time of
-    their samples. Checks are timed by the runner's clock, since two checks may run on machines whose clocks differ.
-    """
+    their samples. Checks are timed by the runner's clock, since two checks may run on machines whose clocks differ."""
     if isinstance(seen, Unknown):
         return replace(watched, after=replace(watched.after, verdict=Verdict.UNKNOWN, well_at=None))
     at = float(round(seen.at - seen.behind_s + since.ahead_s))
@@ -47,23 +42,22 @@ def judge_recovery(runbook: Runbook, seen: QueueSnapshot | Unknown, watched: Que
         return watched
     after = _note_movement(watched, seen, age_s, at)
     consumers = _count_consumers(seen, watched, after, age_s)
+    # A restart that may have cost messages is not judged before these can be counted.
+    may_lose = watched.before is not None and watched.before.returns is not None
     well = is_well(runbook.recovered, seen.depth, consumers) or _works_again(runbook, seen, watched, after, consumers, age_s)
-    well = well and not (seen.depth and _has_same_oldest(watched, seen.head_at)) and (age_s >= SETTLED_S or not may_lose(watched))
+    well = well and not (seen.depth and _has_same_oldest(watched, seen.head_at)) and (age_s >= SETTLED_S or not may_lose)
     well_at = (after.well_at if after.well_at is not None else at) if well else None
     held_again, same_again = (0, False) if well else find_held_again(runbook, seen, watched, age_s)
-    lost = count_lost(watched.before, seen) if age_s >= SETTLED_S else after.lost_since
-    after = replace(after, lost_since=lost)
     after = replace(after, well_at=well_at, looked_at=at, sample_at=sample_at, held_again=held_again, same_again=same_again)
-    after = replace(after, came=after.came or bool(consumers) or _was_given(seen, watched, age_s))
+    given = False
+    if age_s >= SETTLED_S:
+        before = watched.before.deliveries if watched.before is not None else None
+        given = before is not None and (seen.deliveries or 0) > before
+        after = replace(after, lost_since=count_lost(watched.before, seen))
+    after = replace(after, came=after.came or bool(consumers) or given)
     since_s = min(age_s, seen.at - seen.behind_s - watched.joined_at)
     after = replace(after, verdict=_verdict(runbook, after, well=well, since_s=since_s, at=at))
     return replace(note_snapshot(watched, seen), after=after, consumers=consumers)
-
-
-def _was_given(seen: QueueSnapshot, watched: QueueState, age_s: float) -> bool:
-    """Whether a consumer got messages since the restart."""
-    before = watched.before.deliveries if watched.before is not None else None
-    return age_s >= SETTLED_S and before is not None and (seen.deliveries or 0) > before
 
 
 def _note_movement(watched: QueueState, seen: QueueSnapshot, age_s: float, at: float) -> AfterRestart:
@@ -72,13 +66,8 @@ def _note_movement(watched: QueueState, seen: QueueSnapshot, age_s: float, at: f
     acks = seen.acks if age_s >= SETTLED_S else None
     fell = after.depth is not None and seen.depth < after.depth
     acked = after.acks is not None and acks is not None and acks > after.acks
-    before_at = after.looked_at if after.looked_at is not None else at
-    return replace(
-        after,
-        depth=seen.depth,
-        acks=acks if acks is not None else after.acks,
-        moved_at=before_at if fell or acked else after.moved_at,
-    )
+    moved_at = after.moved_at if not (fell or acked) else after.looked_at if after.looked_at is not None else at
+    return replace(after, depth=seen.depth, acks=acks if acks is not None else after.acks, moved_at=moved_at)
 
 
 def _verdict(runbook: Runbook, after: AfterRestart, *, well: bool, since_s: float, at: float) -> Verdict | None:
@@ -119,37 +108,23 @@ def _works_again(
     something since the restart. Where the oldest message hung: another one is the oldest."""
     if watched.proof is Proof.OLDEST:
         return seen.blind is None and age_s >= SETTLED_S and (consumers or 0) >= runbook.recovered.min_consumers
-    if (
-        not _was_one_of_several(watched)
-        or seen.channels is None
-        or seen.unseen is not None
-        or age_s < SETTLED_S
-        or after.moved_at is None
-    ):
-        return False
-    idle = any(one.held and one.work and not _has_worked(one, age_s - SETTLED_S) for one in seen.channels)
-    return not idle and (consumers or 0) >= runbook.recovered.min_consumers
-
-
-def _was_one_of_several(watched: QueueState) -> bool:
-    """Whether others worked beside the consumers that hung, so that messages flow and the queue need not be empty."""
     before = watched.before.consumers if watched.before is not None else None
-    return bool(watched.held_by) and (before or 0) > len(watched.held_by)
-
-
-def _has_worked(channel: Channel, within_s: float) -> bool:
-    """Whether a channel that holds messages has finished one, and done something lately. A first delivery is no work."""
-    acknowledged, rejected = channel.work[-1][1] > channel.counted, channel.counted > channel.held
-    return (acknowledged or rejected) and still_s(drop_gaps(channel.work)) < within_s
+    several = bool(watched.held_by) and (before or 0) > len(watched.held_by)
+    if not several or seen.channels is None or seen.unseen is not None or age_s < SETTLED_S or after.moved_at is None:
+        return False
+    for one in seen.channels:
+        # Since the restart it has finished a message, and done something lately. A first delivery is no work.
+        finished = bool(one.work) and (one.work[-1][1] > one.counted or one.counted > one.held)
+        if one.held and one.work and not (finished and still_s(drop_gaps(one.work)) < age_s - SETTLED_S):
+            return False
+    return (consumers or 0) >= runbook.recovered.min_consumers
 
 
 def find_held_again(runbook: Runbook, seen: QueueSnapshot, watched: QueueState, age_s: float) -> tuple[int, bool]:
     """How many consumers have held a message for all of `for` since the restart, and whether one of these messages had been
     delivered before it.
-
     By the channel where it can be seen. Without, by the queue: redeliveries rose, but no longer do, as they would in a loop, and
-    nothing was acknowledged for SETTLED_S more.
-    """
+    nothing was acknowledged for SETTLED_S more."""
     for_s, before = runbook.symptom.for_s, watched.before
     if seen.channels is not None:
         held = find_hanging(seen, for_s) if age_s >= for_s else []
@@ -208,3 +183,20 @@ def _count_consumers(seen: QueueSnapshot, watched: QueueState, after: AfterResta
     if seen.consumer_ids is None or watched.before is None or watched.before.consumer_ids is None:
         return None
     return len(set(seen.consumer_ids) - set(watched.before.consumer_ids))
+
+
+def count_lost(before: QueueSnapshot | None, seen: QueueSnapshot) -> int:
+    """How many messages are gone since the last snapshot before a restart, that were neither acknowledged nor are there.
+    Only for a queue whose delivery limit may be the reason, and only a number that exceeds what the counters may lag behind: what
+    is published and acknowledged in SETTLED_S."""
+    if before is None or before.returns is None or before.uncounted or seen.uncounted or seen.deliveries is None:
+        return 0
+    published, acked = (seen.published or 0) - (before.published or 0), (seen.acks or 0) - (before.acks or 0)
+    again = (seen.redeliveries or 0) - (before.redeliveries or 0)
+    if min(published, acked, again) < 0 or again < before.returns.left:
+        return 0
+    missing = before.depth + before.later + published - acked - seen.depth - seen.later
+    published_since = within(seen.history.publishes, seen.at - before.at + SETTLED_S) if seen.history.publishes else ()
+    counter = drop_gaps(published_since)  # how much came at most in SETTLED_S
+    came = max((rise_of(within(counter[: place + 1], SETTLED_S)) for place in range(len(counter))), default=0)
+    return missing if missing > came + rise_of(within(seen.ack_samples, SETTLED_S)) else 0

@@ -40,8 +40,7 @@ class Alert(Struct, frozen=True):
         return self.labels.get(label) == value
 
 
-MOVES = ("unstick_vhost", "unstick_queue", "unstick_messages")
-"""The options that tell a remedy's job which queue to move messages from, and how many."""
+MOVES = ("unstick_vhost", "unstick_queue", "unstick_messages")  # tell a remedy's job what to move, and how much
 
 
 class Target(Struct, frozen=True):
@@ -51,10 +50,8 @@ class Target(Struct, frozen=True):
     url: str
     job: str
     options: Mapping[str, str]
-    holder: str = ""
-    """The job's option that limits a restart to one host. Executions with any value of it are restarts of this target."""
-    remedies: tuple[str, ...] = ()
-    """Further jobs that act on it, with the same options and those in MOVES. Their executions count as restarts, too."""
+    holder: str = ""  # the option that limits a restart to one host. Runs with any value of it are restarts of this target.
+    remedies: tuple[str, ...] = ()  # further jobs that act on it, with these options and MOVES. Their runs count as restarts.
     own: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """By such a job: its own options besides. Its executions with any values of them count."""
 
@@ -70,8 +67,7 @@ class QueueRef(Struct, frozen=True):
     kind: str  # the symptom's name
     key: str  # unique, `KIND:PLACE:NAME`. Identifies the queue in documents, the archive and logs.
     name: str  # for people
-    keys: Mapping[str, str]
-    """The symptom's own keys of unstick.yaml, with the alert's labels filled in: everything it needs to read the queue."""
+    keys: Mapping[str, str]  # the symptom's own keys of unstick.yaml, with the alert's labels filled in
 
 
 class MatchedAlert(Struct, frozen=True):

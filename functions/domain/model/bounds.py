@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from functions.domain.model.codes import Phase, Reason
-from functions.domain.model.incidents import AlertRef, Archive, Document, Evidence, HistoryEntry, Incident, Outcome, QueueState
+from functions.domain.model.incidents import AlertRef, Archive, Document, HistoryEntry, Incident, Outcome, QueueState
 from functions.domain.model.messages import Message
 from functions.domain.model.observations import QueueHistory, QueueSnapshot
 
@@ -24,16 +23,8 @@ CONSUMERS_CHARACTERS = 2000
 def before_restart(seen: QueueSnapshot) -> QueueSnapshot:
     """The part of the last snapshot before a restart to keep: the figures, and the consumers, to recognize new ones."""
     fits = sum(map(len, seen.consumer_ids or ())) <= CONSUMERS_CHARACTERS
-    return replace(
-        seen,
-        ack_samples=(),
-        depth_samples=(),
-        history=QueueHistory(),
-        channels=None,
-        blind=None,
-        unseen=None,
-        consumer_ids=seen.consumer_ids if fits else None,
-    )
+    seen = replace(seen, ack_samples=(), depth_samples=(), history=QueueHistory(), channels=None, blind=None, unseen=None)
+    return seen if fits else replace(seen, consumer_ids=None)
 
 
 def note_history(before: Document, after: Document, now: float) -> Document:
@@ -41,46 +32,29 @@ def note_history(before: Document, after: Document, now: float) -> Document:
     incident, former = after.incident, before.incident
     if incident is None:
         return after
-    if former is not None and former.id == incident.id and _history_key(former) == _history_key(incident):
+    now_is = (incident.id, incident.phase, incident.reason, incident.attempt)
+    if former is not None and now_is == (former.id, former.phase, former.reason, former.attempt):
         return after
-    entry = HistoryEntry(now, incident.phase, incident.reason, incident.detail, incident.attempt)
-    history = (*incident.history, entry)
+    history = (*incident.history, HistoryEntry(now, incident.phase, incident.reason, incident.detail, incident.attempt))
     if len(history) > HISTORY_KEPT:
         history = (*history[: HISTORY_KEPT // 2], *history[-HISTORY_KEPT // 2 :])
     return replace(after, incident=replace(incident, history=history))
 
 
-def _history_key(incident: Incident) -> tuple[Phase, Reason | None, int]:
-    return incident.phase, incident.reason, incident.attempt
-
-
 def shrink(document: Document) -> Iterator[Document]:
     """Yield the document, then ever smaller ones: first without details for people, at last without messages and records."""
     yield document
-    newest = dict(list(document.bundled.items())[-BUNDLED_KEPT:])
-    document = replace(document, bundled=newest)
+    document = replace(document, bundled=dict(list(document.bundled.items())[-BUNDLED_KEPT:]))
     while len(document.outcomes) > 1:
         yield document
         document = replace(document, outcomes=drop_oldest(document.outcomes))
-    document = replace(
-        document, outcomes=tuple(replace(outcome, triggers=bare(outcome.triggers)) for outcome in document.outcomes)
-    )
+    outcomes = tuple(replace(outcome, triggers=bare(outcome.triggers)) for outcome in document.outcomes)
+    document = replace(document, outcomes=outcomes)
     yield document
-    document = replace(document, to_archive=tuple(_bare_record(record) for record in document.to_archive))
-    if document.incident is not None:
-        queues = _bare_queues(document.incident.queues)
-        document = replace(
-            document,
-            incident=replace(
-                document.incident,
-                queues=queues,
-                triggers=bare(document.incident.triggers),
-                history=document.incident.history[-FEW:],
-                evidence=_bare_evidence(document.incident.evidence),
-            ),
-        )
+    incident = _bare_incident(document.incident) if document.incident is not None else None
+    document = replace(document, to_archive=tuple(map(_bare_record, document.to_archive)), incident=incident)
     yield document
-    document = replace(document, to_tell=tuple(_bare_message(message) for message in document.to_tell))
+    document = replace(document, to_tell=tuple(map(_bare_message, document.to_tell)))
     yield document
     if document.incident is not None:
         document = replace(document, incident=_barest(document.incident))
@@ -101,19 +75,17 @@ def bare(triggers: tuple[AlertRef, ...]) -> tuple[AlertRef, ...]:
     return (*triggers[:1], *(replace(trigger, name="", summary="", severity="", links={}) for trigger in triggers[1:]))
 
 
-def _bare_queues(queues: tuple[QueueState, ...]) -> tuple[QueueState, ...]:
-    """The queues with what decisions need; the first one also keeps what cards show."""
-    return (*queues[:1], *map(_bare_queue, queues[1:]))
-
-
 def _bare_queue(queue: QueueState) -> QueueState:
     before = replace(queue.before, holders=()) if queue.before else None
     return replace(queue, holders=(), curve=queue.curve[-FEW:], before=before)
 
 
-def _bare_evidence(evidence: Evidence | None) -> Evidence | None:
-    """Without the lines: the archive has the whole output."""
-    return replace(evidence, lines=evidence.lines[:FEW]) if evidence else None
+def _bare_incident(incident: Incident) -> Incident:
+    """The incident with what decisions need; of its first queue also what cards show."""
+    queues = (*incident.queues[:1], *map(_bare_queue, incident.queues[1:]))
+    evidence = replace(incident.evidence, lines=incident.evidence.lines[:FEW]) if incident.evidence else None
+    triggers, history = bare(incident.triggers), incident.history[-FEW:]
+    return replace(incident, triggers=triggers, queues=queues, history=history, evidence=evidence)
 
 
 def _barest(incident: Incident) -> Incident:
@@ -124,14 +96,8 @@ def _barest(incident: Incident) -> Incident:
 
 
 def _bare_record(record: Archive) -> Archive:
-    incident, outcome = record.incident, record.outcome
-    incident = replace(
-        incident,
-        triggers=bare(incident.triggers)[:FEW],
-        queues=_bare_queues(incident.queues),
-        history=incident.history[-FEW:],
-        evidence=_bare_evidence(incident.evidence),
-    )
+    incident, outcome = _bare_incident(record.incident), record.outcome
+    incident = replace(incident, triggers=incident.triggers[:FEW])
     return replace(record, incident=incident, outcome=replace(outcome, triggers=outcome.triggers[:FEW]))
 
 

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-VERSION = 2
-"""Of documents and archive records. A release reads its own version and the one before, and leaves newer ones alone.
-From 2 on a detail is a template with its values; in 1 it was a sentence."""
-
-FIRST_VERSION = 1
-"""Of what has kept its form: wake-ups, the kill switch and the storm. A former release still reads those after a rollback."""
+VERSION = 2  # of documents and archive records. A release reads its own and the one before. In 1 a detail was a sentence.
+FIRST_VERSION = 1  # of wake-ups, the kill switch and the storm, which a former release still reads after a rollback
 
 
 class Reason(StrEnum):
@@ -81,8 +77,6 @@ class Verdict(StrEnum):
 
 
 class Ending(StrEnum):
-    """How an incident ended."""
-
     RECOVERED = "recovered"
     ESCALATED = "escalated"
     HELD = "held"
@@ -98,8 +92,6 @@ class Health(StrEnum):
 
 
 class Proof(StrEnum):
-    """The proof behind a restart."""
-
     HELD = "held"  # a consumer holds messages and does nothing with them
     UNSERVED = "unserved"  # messages wait, and consumers that hold nothing are given none
     UNATTENDED = "unattended"  # messages wait, and the consumer that the queue had is gone

@@ -21,78 +21,60 @@ class Origin(Struct, frozen=True):
 
 
 class AlertsReceived(Struct, frozen=True):
-    """Alerts of one target arrived, or one alert without a target."""
-
-    cases: tuple[MatchedAlert, ...]
+    cases: tuple[MatchedAlert, ...]  # of one target, or one alert without a target
     incident: str  # the id that a new incident gets
     crowd: bool = False  # one of many targets in the same notification: its message is bundled
     handed_over_at: float | None = None  # when the webhook ran out of time and handed the alerts to the scheduler
     left_out: int = 0  # further alerts that didn't fit into one task of the scheduler
     origin: Origin = Origin()
-    hurries: bool = False
-    """The only target of its notification, and more than a suspicion: worth a wake-up that may turn out to be unneeded."""
+    hurries: bool = False  # the only target of its notification, and no suspicion: worth a wake-up that may be unneeded
 
 
 class TimerFired(Struct, frozen=True):
-    """A wake-up, from any sender, however late."""
-
     due: float | None = None  # the `due` that it was created for. None: from the sweep, or from an earlier release.
     at_once: bool = False  # from the process that just deferred the decision: it decides again without waiting for `due`
 
 
 class Approved(Struct, frozen=True):
-    """A person approves the restart that the incident asks for."""
-
     nonce: str
     by: str
     why: str = ""
 
 
 class Declined(Struct, frozen=True):
-    """A person declines the restart that the incident asks for."""
-
     nonce: str
     by: str
     why: str = ""
 
 
 class Acknowledged(Struct, frozen=True):
-    """A person acknowledges an escalation. `incident`: the escalated one; empty: the target's last."""
-
     by: str
-    incident: str = ""
+    incident: str = ""  # the escalated one; empty: the target's last
 
 
 class RestartWanted(Struct, frozen=True):
-    """A person asks for another restart of an escalated target. `incident`: the escalated one; `id`: of the new one."""
-
     by: str
-    incident: str
-    id: str
+    incident: str  # the escalated one
+    id: str  # of the new one
 
 
 class Resumed(Struct, frozen=True):
-    """A person allows restarts of an escalated target again."""
-
     by: str
     reason: str = ""
 
 
 class StartResult(Struct, frozen=True):
-    """The result of starting the job: an execution; `refusal` (the runner refused); `unsent` (Unstick sent nothing, for this
-    reason); or `unclear` (no clear answer: the job may run or not)."""
+    """The result of starting the job: an execution, `refusal`, `unsent` or `unclear`."""
 
     tag: str
     execution: Execution | None = None
-    refusal: Phrase = ""
+    refusal: Phrase = ""  # by the runner
     remedy: Phrase = ""
     busy: bool = False
-    unsent: Reason | None = None
+    unsent: Reason | None = None  # Unstick sent nothing, for this reason
     unread: bool = False  # nothing was sent because the kill switch could not be read, or the storm slot is uncertain
-    unclear: Phrase = ""  # what the runner said instead of an answer
-    mismatch: bool = False
-    """The job ran with other options than Unstick sent. `execution` is as it was seen after the abort, and `refusal` says why
-    it could not be aborted."""
+    unclear: Phrase = ""  # no clear answer, but this: the job may run or not
+    mismatch: bool = False  # it ran with other options than were sent; `execution` is from after the abort
 
 
 class EvidenceStarted(Struct, frozen=True):
@@ -104,20 +86,17 @@ class EvidenceStarted(Struct, frozen=True):
 
 
 class MessagesDelivered(Struct, frozen=True):
-    """The messages that were posted, the threads that they opened (`channel/incident` -> handle), and the incidents that were
-    archived."""
-
-    ids: frozenset[str]
-    threads: Mapping[str, str] = field(default_factory=dict)
-    archived: frozenset[str] = frozenset()
+    ids: frozenset[str]  # of the messages that were posted
+    threads: Mapping[str, str] = field(default_factory=dict)  # those that they opened: `channel/incident` -> handle
+    archived: frozenset[str] = frozenset()  # the incidents that were archived
 
 
 class Waiting(Struct, frozen=True):
-    """A message to be sent with others: its channel, its target or alert, and where people restart that by hand."""
+    """A message to be sent with others."""
 
     channel: str
-    name: str
-    link: str = ""
+    name: str  # its target or alert
+    link: str = ""  # where people restart that by hand
     calls: bool = True  # whether it is urgent
 
 
@@ -137,33 +116,17 @@ class TokenExpiring(Struct, frozen=True):
     """The runner's token expires within a week."""
 
 
-Event = (
-    AlertsReceived
-    | TimerFired
-    | Approved
-    | Declined
-    | Acknowledged
-    | RestartWanted
-    | Resumed
-    | StartResult
-    | EvidenceStarted
-    | MessagesDelivered
-    | Bundled
-    | Unsigned
-    | TokenExpiring
-)
+Answer = Approved | Declined | Acknowledged | RestartWanted | Resumed
+Result = StartResult | EvidenceStarted | MessagesDelivered
+Event = AlertsReceived | TimerFired | Answer | Result | Bundled | Unsigned | TokenExpiring
 
 
 class Wake(Struct, frozen=True):
-    """Before the save: create a wake-up for this time."""
-
-    at: float
+    at: float  # before the save: create a wake-up for this time
 
 
 class Claim(Struct, frozen=True):
-    """With the save: take the last of these storm slots. If that fails, nothing is started."""
-
-    storm: Storm
+    storm: Storm  # with the save: take the last of its slots. If that fails, nothing is started.
 
 
 class Keep(Struct, frozen=True):
@@ -196,8 +159,6 @@ Act = Wake | Claim | Keep | Start | Collect
 
 
 class Reply(Struct, frozen=True):
-    """The part of the answer to Grafana for one target."""
-
     incident: str
     runbook: str
     target: str

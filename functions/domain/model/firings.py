@@ -65,11 +65,6 @@ def alerts_of_outcomes(document: Document) -> Firings[Outcome]:
     return by_alert(outcome for outcome in reversed(document.outcomes) if outcome.settles)
 
 
-def settled_by(document: Document, case: MatchedAlert) -> Outcome | None:
-    """The outcome that settled this alert, if any."""
-    return alerts_of_outcomes(document).find(case)
-
-
 def new_alerts(document: Document, cases: tuple[MatchedAlert, ...]) -> tuple[MatchedAlert, ...]:
     """The firing alerts that no outcome of the document contains."""
     carried = alerts_of_outcomes(document)

@@ -1,7 +1,5 @@
 """The document of a target: its open incident, its last outcomes and the messages to post.
-
-Times are Unix seconds in UTC on our clock unless a name or its docstring says `runner`.
-"""
+Times are Unix seconds in UTC on our clock unless a name or its docstring says `runner`."""
 
 from __future__ import annotations
 
@@ -19,8 +17,6 @@ from functions.runtime.text import Phrase
 
 
 class AlertRef(Struct, frozen=True):
-    """The part of an alert that a document keeps."""
-
     fingerprint: str
     source: str
     starts_at: float
@@ -56,8 +52,7 @@ class AfterRestart(Struct, frozen=True):
     well_at: float | None = None  # since when it has been healthy without interruption
     verdict: Verdict | None = None
     looked_at: float | None = None  # when it was last checked
-    sample_at: float | None = None
-    """The time of its newest sample at the last check, on the clock of who took it, if its figures are only as new as that."""
+    sample_at: float | None = None  # of its newest sample at the last check, by its own clock, if its figures are only as new
     held_again: int = 0  # how many consumers have held a message for all of `for` since,
     same_again: bool = False  # and whether one of these messages had been delivered before
     came: bool = False  # whether a consumer connected since, even if it is gone again
@@ -65,8 +60,7 @@ class AfterRestart(Struct, frozen=True):
 
 
 class QueueState(Struct, frozen=True):
-    """One queue of an incident, and what Unstick has seen of it. Stored flat: the fields of `looks` and `after` are beside the
-    others (`functions/application/serialization.py`)."""
+    """One queue of an incident. Stored flat, with the fields of `looks` and `after` beside the others (serialization.py)."""
 
     queue: QueueRef
     runbook: str
@@ -86,10 +80,12 @@ class QueueState(Struct, frozen=True):
     returns: Returns | None = None  # how often what is held may still return, at the last check
     lost: int = 0  # messages that earlier restarts of the incident have cost
 
+    @property
+    def lost_in_all(self) -> int:
+        return self.lost + self.after.lost_since
+
 
 class PastAttempt(Struct, frozen=True):
-    """One finished restart of an incident, successful or not."""
-
     tag: str
     execution: Execution | None
     how: str
@@ -97,9 +93,7 @@ class PastAttempt(Struct, frozen=True):
 
 
 class HistoryEntry(Struct, frozen=True):
-    """One entry of an incident's history: from then on it had this phase and reason."""
-
-    at: float
+    at: float  # from then on the incident had this phase and reason
     phase: Phase
     reason: Reason | None = None
     detail: Phrase = ""
@@ -107,8 +101,6 @@ class HistoryEntry(Struct, frozen=True):
 
 
 class Evidence(Struct, frozen=True):
-    """The evidence of an incident: the output of a read-only job before the first restart."""
-
     options: Mapping[str, str] = field(default_factory=dict)  # rendered from the labels of the alert that opened the incident
     asked_at: float | None = None  # when its run was ordered, which happens once
     until: float = 0.0  # the restart waits until then at most
@@ -119,23 +111,18 @@ class Evidence(Struct, frozen=True):
 
 
 class Approval(Struct, frozen=True):
-    """The question to people, and their answer."""
-
     nonce: str = ""  # the nonce that the approval link must name; empty if Unstick does not ask
     expires_at: float | None = None
     approved_by: str = ""
     approved_why: str = ""
     declined_by: str = ""
-    once: bool = False
-    """A person wanted one restart after an escalation: without success it goes back to people, whatever `attempts` says."""
+    once: bool = False  # a person wanted one restart after an escalation; without success it goes back to people
     overruled: bool = False  # a person approved, and that has not led to a restart yet
     remedy: str = ""  # the remedy whose turn it is; empty: the restart
     to_move: int = 0  # how many messages it would move
 
 
 class Run(Struct, frozen=True):
-    """The current attempt, from its order on."""
-
     runner_not_after: float | None = None
     unclear: Phrase = ""  # the runner's answer to the start, if it was unclear
     adopted: bool = False  # somebody else started the execution
@@ -170,8 +157,7 @@ class Incident(Struct, frozen=True):
     execution: Execution | None = None  # the execution of the current attempt
     run: Run = Run()
     runner_ahead_s: float = 0.0  # the runner's clock minus ours, at the last observation
-    looked_at: float | None = None
-    """When the last check that counted was made; while a restart runs, the last that saw it running."""
+    looked_at: float | None = None  # the last check that counted; while a restart runs, the last that saw it running
     evidence: Evidence | None = None  # None: the runbook had no evidence job when the incident began
     approval: Approval = Approval()
     observed: Observed = Observed()
@@ -181,7 +167,6 @@ class Incident(Struct, frozen=True):
 
     @property
     def first_alert_at(self) -> float:
-        """When its first alert began."""
         return min((trigger.starts_at for trigger in self.triggers), default=self.began_at)
 
     @property
@@ -223,8 +208,6 @@ class Outcome(Struct, frozen=True):
 
 
 class Archive(Struct, frozen=True):
-    """An ended incident, as the archive stores it."""
-
     target: Target | None
     incident: Incident
     outcome: Outcome
@@ -238,8 +221,6 @@ class Archive(Struct, frozen=True):
 
 
 class Hold(Struct, frozen=True):
-    """The last posted hold of an alert."""
-
     reason: Reason
     at: float
 
@@ -260,27 +241,21 @@ class Escalation(Struct, frozen=True):
 
 
 class Document(Struct, frozen=True):
-    """Everything that is stored about a target, or about an alert without a target."""
-
-    key: str
+    key: str  # of a target, or of an alert without one
     target: Target | None = None
     incident: Incident | None = None
     outcomes: tuple[Outcome, ...] = ()
     to_tell: tuple[Message, ...] = ()
     to_archive: tuple[Archive, ...] = ()
-    """Ended incidents that are not archived yet. They are archived only after the save, so that a stalled process can't
-    replace the true outcome with its own."""
+    """They are archived only after the save, so that a stalled process can't replace the true outcome with its own."""
     due: float | None = None
     holds: Mapping[str, Hold] = field(default_factory=dict)
     escalated_at: float | None = None
     escalation: Escalation | None = None
-    threads: Mapping[str, str] = field(default_factory=dict)
-    """`channel/incident` -> the handle that the channel needs to reply in the incident's thread."""
+    threads: Mapping[str, str] = field(default_factory=dict)  # `channel/incident` -> the channel's handle of its thread
     bundled: Mapping[str, float] = field(default_factory=dict)  # in bundle documents only: message id -> when it was moved here
-    requests: Mapping[str, float] = field(default_factory=dict)
-    """Signed request whose alerts were decided -> when copies of it stop being accepted."""
-    passed: Mapping[str, int] = field(default_factory=dict)
-    """By day (YYYY-MM-DD in the configured time zone): the number of suspicions that cleared."""
+    requests: Mapping[str, float] = field(default_factory=dict)  # decided signed request -> until when a copy would be accepted
+    passed: Mapping[str, int] = field(default_factory=dict)  # day (YYYY-MM-DD, local) -> suspicions that cleared
     version: int = VERSION
 
     @property

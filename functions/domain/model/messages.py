@@ -23,8 +23,7 @@ class Card(Struct, frozen=True):
     mention: tuple[str, ...] = ()
     incident: str = ""  # the messages of one incident share a thread
     at: float = 0.0
-    nonce: str = ""
-    """The nonce of the link for people's answer. Only the link that ends in it is signed, when the card is posted."""
+    nonce: str = ""  # of the link for people's answer, which is signed when the card is posted
     nonce_until: float = 0.0  # when that link expires
     actions: tuple[str, ...] = ()  # the possible answers to it
     token: str = ""  # the signed nonce, for chats with buttons. Set when the card is posted.

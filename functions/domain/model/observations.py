@@ -1,7 +1,5 @@
-r"""The state of the symptom, the runner and the kill switch at one moment.
-
-Times are Unix seconds in UTC on our clock. Names with `runner` are on the clock of the system that runs the job.
-"""
+"""The state of the symptom, the runner and the kill switch at one moment.
+Times are Unix seconds in UTC on our clock. Names with `runner` are on the clock of the system that runs the job."""
 
 from __future__ import annotations
 
@@ -12,9 +10,7 @@ from msgspec import Struct
 from functions.domain.model.codes import FIRST_VERSION
 from functions.runtime.text import Phrase, Text, in_brackets
 
-EVIDENCE = "evidence"
-"""INCIDENT.evidence is the tag of an incident's evidence run; a restart's tag ends in the attempt's number, and that of another
-remedy in ATTEMPT-NAME."""
+EVIDENCE = "evidence"  # INCIDENT.evidence tags an evidence run, INCIDENT.ATTEMPT a restart, INCIDENT.ATTEMPT-NAME a remedy
 
 
 def remedy_of(tag: str) -> str:
@@ -35,8 +31,7 @@ class Execution(Struct, frozen=True):
     user: str = ""
     aborted_by: str = ""  # the user who aborted it
     scheduled: bool = False  # it waits for a later start, and blocks the job until then
-    retry_of_restart: bool = False
-    """The runner's own retry of an execution that began in time, so the attempt was a restart anyway."""
+    retry_of_restart: bool = False  # the runner's own retry of an execution that began in time: the attempt was a restart
 
     @property
     def is_evidence(self) -> bool:
@@ -58,7 +53,6 @@ class Execution(Struct, frozen=True):
 
     @property
     def late(self) -> bool:
-        """Whether it was accepted after its `not_after`."""
         return self.runner_not_after is not None and (self.runner_started_at or 0.0) > self.runner_not_after
 
 
@@ -74,11 +68,8 @@ NOT_CHECKED = Unknown(Text("it was not checked"))
 
 
 class ExecutionHistory(Struct, frozen=True):
-    """The part of the runner's history that concerns one target."""
-
     runner_now: float
-    executions: tuple[Execution, ...] = ()
-    """Executions with the target's own options: running, scheduled and ended, newest start first."""
+    executions: tuple[Execution, ...] = ()  # with the target's own options: running, scheduled and ended, newest start first
     others: tuple[Execution, ...] = ()  # unfinished executions of the same job with other options
     followed: Execution | None = None  # the execution that the incident follows, at the end of its chain of retries
     tail: tuple[str, ...] | None = None  # its last log lines, if they were requested
@@ -87,13 +78,10 @@ class ExecutionHistory(Struct, frozen=True):
 
 
 class Holder(Struct, frozen=True):
-    """A consumer's connection that holds messages without acknowledging them."""
-
-    host: str  # the address that it came from
+    host: str  # the address of a consumer's connection that holds messages
     name: str = ""  # its own name: that of its connection, otherwise its product
     messages: int | None = None  # how many of this queue's messages it holds; None if its channel also holds messages of others
-    since: float | None = None
-    """Since when its channel has neither received nor acknowledged anything, on our clock; None if unknown."""
+    since: float | None = None  # since when its channel has neither received nor acknowledged anything, on our clock
 
 
 Samples = tuple[tuple[float, int], ...]
@@ -101,14 +89,11 @@ Samples = tuple[tuple[float, int], ...]
 
 
 class Channel(Struct, frozen=True, omit_defaults=True):
-    """A consumer's channel, with its own counters."""
-
     id: str  # its name, which never changes
     host: str = ""
     name: str = ""  # its connection's own name
     held: int = 0  # how many messages it has received and not acknowledged
-    counted: int = 0
-    """Held messages according to its counters: deliveries less acknowledgements. More than `held` if it rejects messages."""
+    counted: int = 0  # deliveries less acknowledgements, by its counters. More than `held` if it rejects messages.
     work: Samples = ()  # its deliveries and acknowledgements together
     redeliveries: Samples = ()
     returned: int | None = None  # how many redeliveries by now; None where that is not known
@@ -127,10 +112,13 @@ class Returns(Struct, frozen=True, omit_defaults=True):
         """How many more returns they survive, at least."""
         return max(self.limit - self.used, 0)
 
+    @property
+    def may_drop(self) -> bool:
+        """Whether the next return may drop a message that is held."""
+        return self.left == 0 and not self.dead_letters
+
 
 class QueueHistory(Struct, frozen=True, omit_defaults=True):
-    """A queue's figures over the last minutes."""
-
     ready: Samples = ()
     unacked: Samples = ()
     deliveries: Samples = ()  # with and without acknowledgement, pushed or polled
@@ -139,8 +127,6 @@ class QueueHistory(Struct, frozen=True, omit_defaults=True):
 
 
 class EvidenceReading(Struct, frozen=True):
-    """An incident's evidence run in the runner."""
-
     execution: Execution | None = None  # None: not in the history, or not yet
     output: str | None = None  # once it has ended: its output, with secrets masked; None if it could not be read
     problem: Phrase = ""  # why it could not be read
@@ -171,10 +157,8 @@ class QueueSnapshot(Struct, frozen=True):
     redeliveries: int | None = None
     published: int | None = None
     history: QueueHistory = QueueHistory()
-    channels: tuple[Channel, ...] | None = None
-    """The channels of its consumers that acknowledge messages; None if they can't be seen."""
-    unseen: Unknown | None = None
-    """Why the channels can't be seen although they should: one consumer of several may hang unnoticed."""
+    channels: tuple[Channel, ...] | None = None  # of its consumers that acknowledge messages; None if they can't be seen
+    unseen: Unknown | None = None  # why the channels can't be seen although they should: one may hang unnoticed
     consumed: bool = False  # it has or had a consumer, whatever its counters say
     uncounted: bool = False  # no counter covers some consumer's work, as for AMQP 1.0 and MQTT on RabbitMQ 4.x
     nodes: tuple[str, ...] = ()  # the running nodes of the cluster; empty if they can't be seen
@@ -190,6 +174,9 @@ class QueueSnapshot(Struct, frozen=True):
         return bool(self.unacked and self.consumers) and (not counted or max(counted) == counted[0])
 
 
+Reading = QueueSnapshot | Unknown
+
+
 class Pause(Struct, frozen=True):
     """The kill switch."""
 
@@ -201,12 +188,10 @@ class Pause(Struct, frozen=True):
     until: float | None = None  # when it turns off by itself. A former release ignores this and stays paused.
 
     def holds_at(self, now: float) -> bool:
-        """Whether restarts are off at this time."""
         return self.on and (self.until is None or now < self.until)
 
     @property
     def why(self) -> Phrase:
-        """The reason, and who turned it on."""
         return in_brackets(self.reason, self.by)
 
 
@@ -223,10 +208,8 @@ class Storm(Struct, frozen=True):
 
 
 class Observation(Struct, frozen=True):
-    """The state of the symptom, the runner and the kill switch at one moment."""
-
     ledger: ExecutionHistory | Unknown
-    queues: Mapping[str, QueueSnapshot | Unknown]  # by `QueueRef.key`
+    queues: Mapping[str, Reading]  # by `QueueRef.key`
     pause: Pause | Unknown | None
     storm: Storm | Unknown
     start_page: str = ""  # where people start the job by hand, as far as it is known without the history: without the options

@@ -1,7 +1,5 @@
-r"""Masks secrets in a job's output, and removes control characters, before the output is used.
-
-The patterns are RE2's, so the time is linear in the output, whatever it contains. They mask too much rather than too little.
-"""
+"""Masks secrets in a job's output, and removes control characters, before the output is used.
+The patterns are RE2's, so the time is linear in the output, whatever it contains. They mask too much rather than too little."""
 
 from __future__ import annotations
 
@@ -11,8 +9,7 @@ from functions.domain.texts.patterns import compiled
 from functions.domain.texts.sanitize import ANSI, clean
 
 KEPT_BYTES = 256 * 1024
-MARGIN = 16 * 1024
-"""Bytes that are read in addition and then cut off, so that no secret is cut in two: more than a private key has."""
+MARGIN = 16 * 1024  # bytes read in addition and cut off again, so that no secret is cut in two: a private key has fewer
 MASK = "***"
 _QUOTED = r"""(?:"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?|\\+"(?:[^"\\\n]|\\\\(?:\\.)?)*(?:\\+")?)"""
 """A whole quoted text, even without its end, or one whose quotes are escaped: JSON in JSON."""

@@ -1,7 +1,5 @@
-r"""Regular expressions of RE2 (google-re2): matching takes linear time, whatever the text contains.
-
-See docs/decisions/regular-expressions.md.
-"""
+"""Regular expressions of RE2 (google-re2): matching takes linear time, whatever the text contains.
+See docs/decisions/regular-expressions.md."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from msgspec import Struct
 
@@ -22,54 +23,46 @@ class Explained(Struct, frozen=True):
     by_hand: bool = False  # whether people may have to start the job themselves, so that the card links to it
 
 
+act, watch, plan, fine = (partial(Explained, urgency) for urgency in ("act", "watch", "plan", "fine"))
+act_by_hand, watch_by_hand, plan_by_hand = (partial(kind, by_hand=True) for kind in (act, watch, plan))
+
 REASONS: Mapping[Reason, Explained] = {
-    Reason.PAUSED: Explained(
-        "act",
+    Reason.PAUSED: act_by_hand(
         Text("Unstick is paused"),
         Text("The kill switch is on, or can't be read, so nothing is restarted."),
         Text("Check the queue, restart the application by hand if needed, and resume Unstick when the pause is over."),
-        by_hand=True,
     ),
-    Reason.NOT_FIRING: Explained("fine", Text("the alert is not firing"), Text("The alert is already resolved.")),
-    Reason.NO_RUNBOOK: Explained(
-        "plan",
+    Reason.NOT_FIRING: fine(Text("the alert is not firing"), Text("The alert is already resolved.")),
+    Reason.NO_RUNBOOK: plan(
         Text("no runbook matches the alert"),
         Text("No runbook of the configuration matches the alert's labels."),
         Text("Add a runbook, fix the alert's labels, or route the alert elsewhere."),
     ),
-    Reason.TEST_ALERT: Explained(
-        "fine", Text("a test notification"), Text("It was sent by the Test button of a contact point, or by a drill.")
+    Reason.TEST_ALERT: fine(
+        Text("a test notification"), Text("It was sent by the Test button of a contact point, or by a drill.")
     ),
-    Reason.MONITORING_FAILURE: Explained(
-        "watch",
+    Reason.MONITORING_FAILURE: watch(
         Text("monitoring has no data"),
         Text("Grafana reports no data or a failing data source. That says nothing about the application."),
         Text("If it lasts, fix the monitoring: until then nobody would notice a stuck queue."),
     ),
-    Reason.STALE_ALERT: Explained(
-        "act",
+    Reason.STALE_ALERT: act_by_hand(
         Text("the alert is too old"),
         Text("The alert started too long ago for an automatic restart."),
         Text("Find out why nobody fixed it, and restart by hand if it still hangs."),
-        by_hand=True,
     ),
-    Reason.FROZEN: Explained(
-        "act",
+    Reason.FROZEN: act_by_hand(
         Text("a freeze window is active"),
         Text("The runbook forbids restarts at this time."),
         Text("Decide whether it can wait until the window ends; if not, restart by hand."),
-        by_hand=True,
     ),
-    Reason.SYMPTOM_GONE: Explained("fine", Text("the queue is healthy"), Text("Messages are being processed.")),
-    Reason.SYMPTOM_UNKNOWN: Explained(
-        "act",
+    Reason.SYMPTOM_GONE: fine(Text("the queue is healthy"), Text("Messages are being processed.")),
+    Reason.SYMPTOM_UNKNOWN: act_by_hand(
         Text("the queue's state is unknown"),
         Text("The queue's figures can't be read, and Unstick does not restart on a guess."),
         Text("Look at the queue and at what shows its figures to Unstick, and restart by hand if it hangs."),
-        by_hand=True,
     ),
-    Reason.NEVER_CONSUMED: Explained(
-        "plan",
+    Reason.NEVER_CONSUMED: plan(
         Text("nobody was ever seen to consume the queue"),
         Text("Messages wait, but no consumer ever took one that Unstick knows of, so there is nothing to restart."),
         Text(
@@ -77,124 +70,97 @@ REASONS: Mapping[Reason, Explained] = {
             "consumer never came, start it."
         ),
     ),
-    Reason.GOING_ROUND: Explained(
-        "act",
+    Reason.GOING_ROUND: act(
         Text("the same messages come back again and again"),
         Text("Messages are delivered again and again and none is acknowledged. A restart does not end such a loop."),
         Text("Find out from the application's log why it returns them or crashes on them; move them aside if need be."),
     ),
-    Reason.LEDGER_UNKNOWN: Explained(
-        "act",
+    Reason.LEDGER_UNKNOWN: act_by_hand(
         Text("Rundeck's history can't be read"),
         Text("Without the history Unstick can't tell what was restarted or how that ended, so it restarts nothing."),
         Text("Check Rundeck and the token's rights, look at the queue, and restart by hand if it hangs."),
-        by_hand=True,
     ),
-    Reason.ALREADY_RUNNING: Explained(
-        "watch",
+    Reason.ALREADY_RUNNING: watch(
         Text("a restart is already running"),
         Text("Somebody started the same restart. Unstick checks its result as if it were its own."),
         Text("Wait for the result."),
     ),
-    Reason.JOB_BUSY: Explained(
-        "watch",
+    Reason.JOB_BUSY: watch(
         Text("the job is busy"),
         Text("Rundeck is running the same job for another target, or has scheduled it. Unstick tries again."),
         Text("Nothing, unless that execution hangs."),
     ),
-    Reason.ZOMBIE_EXECUTION: Explained(
-        "act",
+    Reason.ZOMBIE_EXECUTION: act(
         Text("a restart has been running for too long"),
         Text("The execution in Rundeck does not end and blocks the next restart."),
         Text("Open the execution, abort it, and check that the application came up."),
     ),
-    Reason.RESTART_REFUSED: Explained(
-        "act",
+    Reason.RESTART_REFUSED: act_by_hand(
         Text("Rundeck refused the restart"),
         Text("Something is wrong with the token, its permissions, the job or the options."),
         Text("Restart by hand now, then fix what Rundeck reports."),
-        by_hand=True,
     ),
-    Reason.START_UNCLEAR: Explained(
-        "act",
+    Reason.START_UNCLEAR: act_by_hand(
         Text("Rundeck gave no clear answer to the start"),
         Text("Unstick sent the start, but nothing shows yet that the job runs. It tries at most twice, then people decide."),
         Text("Open the job in Rundeck. If it does not run there, restart by hand: Unstick checks that restart's result."),
-        by_hand=True,
     ),
-    Reason.ABORTED: Explained(
-        "act",
+    Reason.ABORTED: act_by_hand(
         Text("a person aborted the restart"),
         Text("Somebody aborted the execution in Rundeck. That is a person's decision, so Unstick does not restart again."),
         Text("Ask whoever aborted it what the plan is; then resume the target, or restart it with the button or by hand."),
-        by_hand=True,
     ),
-    Reason.DUPLICATE: Explained(
-        "fine", Text("it is already being handled"), Text("An incident of the same target already covers this alert.")
+    Reason.DUPLICATE: fine(
+        Text("it is already being handled"), Text("An incident of the same target already covers this alert.")
     ),
-    Reason.ESCALATED: Explained(
-        "act",
+    Reason.ESCALATED: act(
         Text("it was escalated before and has not recovered since"),
         Text("A restart did not help last time, so another one would only hide the bug."),
         Text("Continue with the last escalation; resume the target when it is fixed."),
     ),
-    Reason.COOLDOWN: Explained(
-        "watch",
+    Reason.COOLDOWN: watch(
         Text("it was restarted recently"),
         Text("The cooldown is still running. Unstick decides again when it is over."),
         Text("Nothing yet. Investigate during working hours why it got stuck again so soon."),
     ),
-    Reason.TOO_MANY_RESTARTS: Explained(
-        "act",
+    Reason.TOO_MANY_RESTARTS: act_by_hand(
         Text("it was restarted too often"),
         Text("The limit of restarts is reached: restarting no longer helps, or hides the bug."),
         Text("Find the cause now; restart by hand only if you must."),
-        by_hand=True,
     ),
-    Reason.FAILING: Explained(
-        "act",
+    Reason.FAILING: act_by_hand(
         Text("the restart job keeps failing"),
         Text("The last executions of the job failed, so another one would probably fail too."),
         Text("Read the job's log, fix the job, and restart by hand."),
-        by_hand=True,
     ),
-    Reason.TOO_MANY_TARGETS: Explained(
-        "act",
+    Reason.TOO_MANY_TARGETS: act_by_hand(
         Text("too many targets are stuck at once"),
         Text("So many applications rarely fail independently: a shared cause is more likely."),
         Text("Check what they share: broker, database, network, the last rollout."),
-        by_hand=True,
     ),
-    Reason.INCIDENT_FULL: Explained(
-        "act",
+    Reason.INCIDENT_FULL: act(
         Text("too many alerts of one application"),
         Text("An incident takes a limited number of alerts and queues. Those beyond it were not checked."),
         Text("Check the application's other queues; alerts that still fire are decided when Grafana repeats them."),
     ),
-    Reason.INVALID_OPTION: Explained(
-        "act",
+    Reason.INVALID_OPTION: act(
         Text("a label's value is not allowed"),
         Text("A label that the restart needs is missing or does not match the runbook's `allow`."),
         Text("Handle this alert by hand, then fix the alert rule's labels or `allow`."),
     ),
-    Reason.OBSERVE_ONLY: Explained(
-        "plan",
+    Reason.OBSERVE_ONLY: plan_by_hand(
         Text("the runbook only observes"),
         Text("The queue is stuck, but the runbook's mode is observe: Unstick only reports what it would do."),
         Text("Restart it by hand as before; set the mode to approve or auto when you trust these messages."),
-        by_hand=True,
     ),
-    Reason.AWAITING_APPROVAL: Explained(
-        "act",
+    Reason.AWAITING_APPROVAL: act(
         Text("it is waiting for approval"),
         Text("The queue is stuck, and a person has to approve the restart."),
         Text("Check the figures, then approve or decline."),
     ),
-    Reason.DECLINED: Explained(
-        "watch",
+    Reason.DECLINED: watch_by_hand(
         Text("a person declined the restart"),
         Text("A person decided against the restart. Unstick doesn't ask again for this alert; a new alert is decided anew."),
         Text("Ask whoever declined it what the plan is; restart it by hand if it is needed after all."),
-        by_hand=True,
     ),
 }

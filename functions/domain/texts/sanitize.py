@@ -16,10 +16,8 @@ _MARKS_KEPT = 2  # the most combining accents on a letter: a stack of them cover
 
 
 def clean(text: object, limit: int, mark: str, *, lines: bool = False) -> str:
-    r"""At most `limit` characters, none of them invisible or reordering; `mark` shows that something is missing.
-
-    With `lines` newlines stay; otherwise all white space becomes single spaces. The time depends only on `limit`.
-    """
+    """At most `limit` characters, none of them invisible or reordering; `mark` shows that something is missing.
+    With `lines` newlines stay; otherwise all white space becomes single spaces. The time depends only on `limit`."""
     taken = str(text)[: limit * 4 + 64]
     kept: list[str] = []
     marks = 0

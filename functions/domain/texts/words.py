@@ -31,6 +31,9 @@ LINK_EXECUTION = Text("Rundeck execution")
 LINK_EVIDENCE = Text("Evidence in Rundeck")
 BARS = "▁▂▃▄▅▆▇█"
 
+MARK = ">> "  # the evidence job's prefix for the lines that matter
+LINES, LINE = 12, 240  # lines of evidence or of a job's log on a card, and characters of each
+
 STATUSES: Mapping[str, Text] = {
     "running": Text("running"),
     "succeeded": Text("succeeded"),
@@ -45,6 +48,13 @@ STATUSES: Mapping[str, Text] = {
 def log_title(title: str, language: str) -> str:
     """The title of a card's log lines. By default they are the end of the job's log."""
     return title or in_language(language, LOG_END)
+
+
+def choose_lines(output: str) -> tuple[str, ...]:
+    """The first 12 lines that the job marked with `>> `, without the mark; if none is marked, the last 12 that aren't blank."""
+    lines = [line.rstrip() for line in output.splitlines() if line.strip()]
+    marked = [line.removeprefix(MARK) for line in lines if line.startswith(MARK)]
+    return tuple(line[:LINE] for line in (marked[:LINES] or lines[-LINES:]))
 
 
 def curve_words(curve: tuple[tuple[float, int], ...], language: str) -> str:
@@ -82,8 +92,10 @@ def messages(count: int) -> Phrase:
     return Text("{count} message", "{count} messages", count=count)
 
 
-def size(count: int) -> Phrase:
-    """A number of bytes, rounded for people."""
+def size(count: int | None) -> Phrase:
+    """A number of bytes, rounded for people; empty if it is not known."""
+    if count is None:
+        return ""
     for unit, name in ((1_000_000, "MB"), (1_000, "kB")):
         if count >= unit:
             return Text("{size} {unit}", size=round(count / unit, 1), unit=name)

@@ -21,6 +21,7 @@ from functions.adapters.runners.rundeck import client as rundeck
 from functions.adapters.symptoms.rabbitmq import answers as rabbitmq_answers
 from functions.adapters.symptoms.rabbitmq import name_queue, to_queue
 from functions.config.loader import parse_config
+from functions.config.matchers import parse_matcher
 from functions.config.settings import Auth, Basic, Bearer, Hmac
 from functions.domain.decisions import matching
 from functions.domain.model.alerts import Alert
@@ -71,7 +72,7 @@ def matchers(content: bytes) -> None:
     """A matcher in the first line, a label's value in the rest: what is taken can be asked, quickly."""
     line, _, value = content.decode(errors="surrogateescape").partition("\n")
     try:
-        matcher = matching.parse_matcher(line)
+        matcher = parse_matcher(line)
     except ValueError:
         return
     began = time.thread_time()

@@ -9,10 +9,10 @@ import unicodedata
 import pytest
 from msgspec.structs import replace
 
+from functions.domain.cards.approval_page import plot
 from functions.domain.cards.card import KINDS, compose
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.queue_facts import PROOFS
-from functions.domain.cards.svg import plot
 from functions.domain.health.recovery import say_same_again
 from functions.domain.model.codes import Phase, Proof, Reason
 from functions.domain.model.incidents import AfterRestart, AlertRef, Incident, change

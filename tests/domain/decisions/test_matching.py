@@ -10,14 +10,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import name_queue, to_queue
+from functions.config.matchers import Overlap, overlaps, parse_matcher
 from functions.domain.decisions.matching import (
     HOLDER_HOST,
-    Overlap,
     match_alerts,
     matches,
     name_holder,
-    overlaps,
-    parse_matcher,
     render_evidence,
     shown,
     target_key,

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from functions.domain.decisions.guards import GuardContext, Kind, decide
-from functions.domain.health.losses import count_lost
+from functions.domain.health.recovery import count_lost
 from functions.domain.model.codes import Ending, Phase, Reason
 from functions.domain.model.events import Approved, Start
 from functions.domain.model.incidents import Document, change

@@ -21,8 +21,8 @@ from detect_secrets.plugins.twilio import TwilioKeyDetector
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functions.domain.texts.evidence_lines import choose_lines
 from functions.domain.texts.masking import KEPT_BYTES, mask
+from functions.domain.texts.words import choose_lines
 
 SECRETS = {
     "assignment": ("DB_PASSWORD=hunter2 host=db", "DB_PASSWORD=*** host=db"),

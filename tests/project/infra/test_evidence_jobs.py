@@ -19,8 +19,8 @@ from typing import Any, ClassVar
 import pytest
 import yaml
 
-from functions.domain.texts.evidence_lines import choose_lines
 from functions.domain.texts.masking import mask
+from functions.domain.texts.words import choose_lines
 from tests.support.doubles.rundeck import INCIDENT
 from tests.support.needs import absent, need
 from tests.support.patience import PATIENCE_S, wait_until
