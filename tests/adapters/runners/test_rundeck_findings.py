@@ -246,30 +246,78 @@ def options(*more: Mapping[str, Any]) -> dict[str, Any]:
     return {"options": [*OPTIONS, *more]}
 
 
-@pytest.mark.parametrize(
-    ("change", "ok", "detail"),
-    [
-        (
-            {"options": None},
-            False,
-            "service is not declared; unstick_incident is not declared; unstick_not_after is not declared",
-        ),
-        (options({"name": "a", "value": "x"}), False, "a has a default"),
-        (options({"name": "a", "required": True}), False, "a is required"),
-        (options({"name": "a", "value": "", "required": False}, "b"), True, ""),
-        (options({"name": "service", "value": "x", "required": True}), True, ""),
-        (options({"name": "service", "secure": True}), False, "service is secure, so the history does not show it"),
-        (options({"name": "a", "secure": True}), True, ""),
-    ],
-)
-def test_options_of_a_job(said: Said, change: dict[str, Any], ok: bool, detail: str) -> None:
-    """What is sent must be declared and shown; what is not sent must not be needed."""
+def first(step: Any = STEP, **more: Any) -> dict[str, Any]:
+    """A sequence whose first step is this script."""
+    return {"sequence": {"commands": [{"script": step}], **more}}
+
+
+NODES = {"nodefilters": {"filter": "tags: a"}}
+LATE, NO_LIMIT = "its first step", "the job has no timeout"
+DEFINITIONS = [
+    # what differs in the job, the line, whether it is right (...: there is no such line), and what it says
+    (
+        *({"options": None}, checks.OPTIONS, False),
+        "service is not declared; unstick_incident is not declared; unstick_not_after is not declared",
+    ),
+    (options({"name": "a", "value": "x"}), checks.OPTIONS, False, "a has a default"),
+    (options({"name": "a", "required": True}), checks.OPTIONS, False, "a is required"),
+    (options({"name": "a", "value": "", "required": False}, "b"), checks.OPTIONS, True, ""),
+    (options({"name": "service", "value": "x", "required": True}), checks.OPTIONS, True, ""),
+    (options({"name": "service", "secure": True}), checks.OPTIONS, False, "service is secure, so the history does not show it"),
+    (options({"name": "a", "secure": True}), checks.OPTIONS, True, ""),
+    ({"timeout": "29m"}, checks.TIMEOUT, True, "timeout: 29m"),
+    ({"timeout": "30m"}, checks.TIMEOUT, None, "timeout: 30m"),
+    ({"timeout": ""}, checks.TIMEOUT, None, NO_LIMIT),
+    ({"timeout": None}, checks.TIMEOUT, None, NO_LIMIT),
+    ({"timeout": "0"}, checks.TIMEOUT, None, "timeout: 0"),
+    ({"timeout": "${option.t}"}, checks.TIMEOUT, None, "the timeout can't be read: ${option.t}"),
+    ({"timeout": "x" * 50}, checks.TIMEOUT, None, f"the timeout can't be read: {'x' * 40}..."),
+    ({"retry": None}, checks.RETRY, True, ""),
+    ({"retry": {"retry": "0", "delay": "5m"}}, checks.RETRY, True, ""),
+    ({"retry": 2}, checks.RETRY, None, "retry: 2"),
+    ({"retry": {"retry": "${option.r}"}}, checks.RETRY, None, "retry: ${option.r}"),
+    ({"retry": "9" * 50}, checks.RETRY, None, f"retry: {'9' * 40}..."),
+    ({"multipleExecutions": True}, checks.ONCE, False, ""),
+    ({"multipleExecutions": "yes"}, checks.ONCE, False, ""),
+    ({"multipleExecutions": None}, checks.ONCE, True, ""),
+    (first(), checks.GUARD, True, ""),
+    (first(STEP.replace("@option.unstick_not_after@", "$RD_OPTION_UNSTICK_NOT_AFTER")), checks.GUARD, True, ""),
+    (first(f"# late?\n{STEP}", keepgoing=False), checks.GUARD, True, ""),
+    (first(STEP.replace("unstick_not_after", "other")), checks.GUARD, False, LATE),
+    (first(STEP.replace("date +%s", "date")), checks.GUARD, False, LATE),
+    (first(STEP.replace("exit 3", "exit 0")), checks.GUARD, False, LATE),
+    (first(f"  # {STEP}"), checks.GUARD, False, LATE),
+    ({"sequence": {"commands": ["x", {"script": STEP}]}}, checks.GUARD, False, LATE),
+    ({"sequence": {"commands": {"script": STEP}}}, checks.GUARD, False, LATE),
+    ({"sequence": {"commands": []}}, checks.GUARD, False, LATE),
+    ({"sequence": [{"script": STEP}]}, checks.GUARD, False, LATE),
+    (first(keepgoing=True), checks.GUARD, False, "keepgoing is true"),
+    (first(strategy="z" * 50), checks.GUARD, False, f"the strategy {'z' * 40}... does not wait"),
+    ({"sequence": {"commands": [{"script": STEP, "errorhandler": {}}]}}, checks.GUARD, False, "the first step has an error"),
+    (NODES | first(strategy="node-first"), checks.BY_NODE, None, "with several nodes"),
+    (NODES | first(), checks.BY_NODE, None, "with several nodes"),
+    ({"nodefilters": {}} | first(), checks.BY_NODE, None, "with several nodes"),
+    (NODES | first(strategy="sequential"), checks.BY_NODE, ..., ""),
+    ({"nodefilters": None} | first(), checks.BY_NODE, ..., ""),
+    ({"nodefilters": {"filter": "name: ${option.service}"}}, checks.NODES, ..., ""),
+]
+
+
+@pytest.mark.parametrize(("change", "what", "ok", "detail"), DEFINITIONS)
+def test_what_a_definition_comes_to(said: Said, change: dict[str, Any], what: str, ok: Any, detail: str) -> None:
+    """What is sent must be declared and shown, a late start must fail and end the run, and two restarts at once are one too many.
+
+    What ends or repeats a run otherwise is pointed out. Only `auto` needs the guard.
+    """
     said.job |= change
-    line = check()[checks.OPTIONS]
-    assert (line.ok, line.detail) == (ok, detail)
-    assert line.remedy == (
-        "" if ok else "declare plain options, and name in restart.options each that has a default or is required"
-    )
+    line = check().get(what)
+    if line is None:
+        assert ok is ...
+        return
+    assert (line.ok, bool(line.remedy)) == (ok, ok is not True)
+    assert detail in str(line.detail)
+    if what == checks.GUARD:
+        assert check(auto=False)[what].ok is (True if ok else None)
 
 
 @pytest.mark.parametrize(
@@ -312,83 +360,3 @@ def test_a_timeout_has_to_be_shorter_than_the_longest_run(said: Said, timeout: s
         line = check(max_run_s=max_run_s)[checks.TIMEOUT]
         assert (line.ok, line.detail) == (ok, f"timeout: {timeout}")
         assert line.remedy == ("" if ok else f"set the job's timeout below restart.max_run, {max_run_s / 60:g} min")
-
-
-@pytest.mark.parametrize(
-    ("retry", "detail"),
-    [
-        (None, ""), ("", ""), ("0", ""), (0, ""), ({}, ""), ({"retry": "0", "delay": "5m"}, ""),
-        ("1", "retry: 1"), (2, "retry: 2"), ({"retry": "${option.r}"}, "retry: ${option.r}"), ("9" * 50, f"retry: {'9' * 40}..."),
-    ],
-)  # fmt: skip
-def test_retries_of_rundeck_s_own(said: Said, retry: Any, detail: str) -> None:
-    """They send the same limit again, so the first step refuses most of them."""
-    said.job["retry"] = retry
-    line = check()[checks.RETRY]
-    assert (line.ok, line.detail, bool(line.remedy)) == ((None, detail, True) if detail else (True, "", False))
-
-
-@pytest.mark.parametrize(
-    ("sequence", "problem"),
-    [
-        pytest.param({"commands": [{"script": STEP}]}, "", id="node by node"),
-        pytest.param(
-            {"commands": [{"script": STEP, "description": "x"}, {"exec": "restart"}], "keepgoing": False}, "", id="two steps"
-        ),
-        pytest.param(
-            {"commands": [{"script": STEP.replace("@option.unstick_not_after@", "$RD_OPTION_UNSTICK_NOT_AFTER")}]}, "", id="RD_"
-        ),
-        pytest.param({"commands": [{"script": f"# late?\n{STEP}"}]}, "", id="with a comment"),
-        pytest.param(
-            {"commands": [{"script": STEP.replace("unstick_not_after", "other")}]}, "its first step", id="another option"
-        ),
-        pytest.param({"commands": [{"script": STEP.replace("date +%s", "date")}]}, "its first step", id="no time"),
-        pytest.param({"commands": [{"script": STEP.replace("exit 3", "exit 0")}]}, "its first step", id="no failure"),
-        pytest.param({"commands": [{"script": f"  # {STEP}"}]}, "its first step", id="commented out"),
-        pytest.param({"commands": ["x", {"script": STEP}]}, "its first step", id="something else first"),
-        pytest.param({"commands": {"script": STEP}}, "its first step", id="no list"),
-        pytest.param({"commands": []}, "its first step", id="no step"),
-        pytest.param([{"script": STEP}], "its first step", id="no sequence"),
-        pytest.param({"commands": [{"script": STEP}], "keepgoing": True}, "keepgoing is true", id="keepgoing"),
-        pytest.param({"commands": [{"script": STEP}], "strategy": "z"}, "the strategy z does not wait", id="strategy"),
-        pytest.param(
-            {"commands": [{"script": STEP}], "strategy": "z" * 50}, f"the strategy {'z' * 40}... does", id="a long strategy"
-        ),
-        pytest.param({"commands": [{"script": STEP, "errorhandler": {}}]}, "the first step has an error", id="error handler"),
-    ],
-)
-def test_what_keeps_a_late_start_from_a_restart(said: Said, sequence: Any, problem: str) -> None:
-    """The first step has to compare its limit with the time, fail, and end the run. Only `auto` needs that."""
-    said.job["sequence"] = sequence
-    line = check()[checks.GUARD]
-    assert (line.ok, bool(line.remedy)) == ((False, True) if problem else (True, False))
-    assert str(line.detail).startswith(problem)
-    assert check(auto=False)[checks.GUARD].ok is (None if problem else True)
-
-
-@pytest.mark.parametrize(
-    ("filters", "strategy", "warned"),
-    [
-        ({"filter": "tags: a"}, {"strategy": "node-first"}, True),
-        ({"filter": "tags: a"}, {}, True),
-        ({}, {}, True),
-        ({"filter": "tags: a"}, {"strategy": "sequential"}, False),
-        ({"filter": "tags: a"}, {"strategy": "custom"}, False),
-        (None, {}, False),
-    ],
-)
-def test_steps_that_run_node_by_node(said: Said, filters: Any, strategy: dict[str, str], warned: bool) -> None:
-    """With several nodes the last one may come too late."""
-    said.job |= {"nodefilters": filters, "sequence": {"commands": [{"script": STEP}], **strategy}}
-    line = check().get(checks.BY_NODE)
-    assert (line is not None) is warned
-    if line:
-        assert (line.ok, "with several nodes" in str(line.detail), "sequential" in str(line.remedy)) == (None, True, True)
-
-
-@pytest.mark.parametrize(("several", "ok"), [(True, False), ("yes", False), (False, True), (None, True)])
-def test_a_job_that_may_run_twice_at_a_time(said: Said, several: Any, ok: bool) -> None:
-    """Two restarts at once would be one too many."""
-    said.job["multipleExecutions"] = several
-    line = check()[checks.ONCE]
-    assert (line.ok, line.remedy) == (ok, "" if ok else "set multipleExecutions to false")
