@@ -156,10 +156,6 @@ def test_pause_and_resume(here: Line) -> None:
     assert "no longer paused" in resumed.stderr
     assert switch(here).on is False
     assert here.json("status")["paused"] is None
-
-
-def test_a_second_pause_says_what_the_first_was(here: Line) -> None:
-    """Nobody loses a colleague's reason unseen."""
     here.run("pause", "--reason", "first", "--by", "a", code=0)
     assert "It was already paused: first (a)" in here.run("pause", "--reason", "second", "--by", "b", code=0).stdout
     assert switch(here).reason == "second"

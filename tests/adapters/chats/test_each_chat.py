@@ -103,23 +103,6 @@ def test_slack_shows_the_end_of_a_long_log():
     assert 2500 < len(shown) <= 3000
 
 
-def render_slack_field(text: str) -> str:
-    """What goes to Slack for a fact with this text."""
-    message = slack.render(replace(compose(EXAMPLES["escalated"], rules()), facts=(("Concerned", text),)), "en")
-    ((field,),) = [block["fields"] for block in message["blocks"] if "fields" in block]
-    shown: str = field["text"]
-    return shown
-
-
-def test_slack_shows_as_much_of_a_fact_as_fits():
-    """A field takes 2,000 characters: names of a bundle are not cut long before, and no entity is cut in two."""
-    names = ", ".join(f"service=worker-{number:02}" for number in range(35))
-    assert names in render_slack_field(names)
-    longest = render_slack_field("<&>" * 300)
-    assert 1800 < len(longest) <= 2000
-    assert re.fullmatch(r"\*Concerned\*\n`?(&lt;|&amp;|&gt;)+… \(shortened\)`?", longest)
-
-
 def test_teams_gets_no_template():
     """Neither Teams' dates nor a flow's expressions, however the braces are nested."""
     sent = json.dumps(teams.render(replace(compose(EXAMPLES["escalated"], rules()), text=("{{{DATE(2026)}}} $${x}",)), "en"))

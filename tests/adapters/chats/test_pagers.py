@@ -62,15 +62,6 @@ def test_pagerduty_opens_one_incident_and_resolves_it(pager: Pager, monkeypatch:
     assert sent(pager)[0]["payload"]["severity"] == "critical"
 
 
-def test_pagerduty_keeps_a_key_of_its_url(pager: Pager, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who sets one wants one alert for everything."""
-    from apprise.plugins import pagerduty
-
-    monkeypatch.setitem(pagerduty.PAGERDUTY_API_LOOKUP, "us", f"{pager.url}/v2/enqueue")
-    post(f"pagerduty://{'k' * 32}@{'a' * 20}?dedup=all", "escalated", monkeypatch)
-    assert sent(pager)[0]["dedup_key"] == "all"
-
-
 def test_opsgenie_opens_an_alert_with_the_incident_as_its_alias(pager: Pager, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a type, the plugin would only add notes to alerts that it knows, and say that all went well."""
     from apprise.plugins import opsgenie

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions.adapters.grafana.payload import parse
 from functions.runtime.errors import BadRequest
-from tests.adapters.fuzz import targets
 from tests.adapters.fuzz.conftest import LENIENT
 from tests.adapters.fuzz.targets import TARGETS, seeds
 
@@ -49,11 +46,3 @@ def test_each_target_takes_any_bytes_and_seeds_that_were_changed(name: str):
         TARGETS[name](content)
 
     any_bytes()
-
-
-def test_a_target_can_find_something(monkeypatch: pytest.MonkeyPatch):
-    """A door that lets everybody in is found."""
-    let_in: Callable[..., None] = lambda *_: None  # noqa: E731 - a name for what it does
-    monkeypatch.setattr(targets, "authenticate", let_in)
-    with pytest.raises(AssertionError, match="let in"):
-        TARGETS["door"](b"")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac as stdlib_hmac
 import json
-from base64 import b64encode
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -73,16 +72,6 @@ def test_odd_base64_is_refused(credentials):
     authenticate(ALL_WAYS, {"Authorization": f"Basic {right}"}, b"", NOW)
     refused(ALL_WAYS, {"Authorization": f"Basic {credentials}"}, b"")
     refused(ALL_WAYS, {"Authorization": f"Basic{right}"}, b"")
-
-
-@pytest.mark.parametrize("stamp", ["1795561678", "01795561678", "001795561678"])
-def test_timestamp_counts_as_it_was_written(stamp):
-    """The signature is over the header's text, so another way to write the same second needs its own signature."""
-    body = b"{}"
-    signature = stdlib_hmac.new(b"hmac secret two", stamp.encode() + b":" + body, hashlib.sha256).hexdigest()
-    authenticate(ALL_WAYS, {SIGNATURE: signature, TIMESTAMP: stamp}, body, NOW)
-    for other in {"1795561678", "01795561678", "001795561678"} - {stamp}:
-        refused(ALL_WAYS, {SIGNATURE: signature, TIMESTAMP: other}, body)
 
 
 @pytest.mark.parametrize(
@@ -166,34 +155,6 @@ def test_signature_of_the_right_secret_passes_within_the_window(secret, body, st
     else:
         authenticate(Auth(hmac=way), as_wsgi(headers), body, stamp + late_s)
     refused(Auth(hmac=Hmac((known("other"),), timestamp_header=way.timestamp_header)), as_wsgi(headers), body, stamp)
-
-
-@fuzzed
-@given(st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters=":"), max_size=20), passwords, passwords)
-def test_any_user_and_password_pass_and_no_others(user, password, other):
-    """Passwords with colons, blanks and any script pass as Grafana sends them; another password or user does not."""
-    assume(password != other)
-    auth = Auth(basic=Basic(user, (known("x" * 50), known(password))))
-
-    def sent(who: str, word: str) -> dict[str, str]:
-        return {"Authorization": "Basic " + b64encode(f"{who}:{word}".encode()).decode()}
-
-    authenticate(auth, as_wsgi(sent(user, password)), b"", NOW)
-    refused(auth, as_wsgi(sent(user, other)), b"")
-    refused(auth, as_wsgi(sent(user + "x", password)), b"")
-
-
-@fuzzed
-@given(st.from_regex(r"\A[A-Za-z][A-Za-z-]{0,15}\Z"), passwords, passwords)
-def test_any_scheme_and_token_pass_and_no_others(scheme, token, other):
-    """Tokens in any script pass after their scheme, whose case does not count; another token or scheme does not."""
-    assume(token != other)
-    auth = Auth(bearer=Bearer((known("x" * 50), known(token)), scheme=scheme))
-    for written in (scheme, scheme.upper(), scheme.lower()):
-        authenticate(auth, as_wsgi({"Authorization": f"{written} {token}"}), b"", NOW)
-        refused(auth, as_wsgi({"Authorization": f"{written} {other}"}), b"")
-    refused(auth, as_wsgi({"Authorization": f"x{scheme} {token}"}), b"")
-    refused(auth, as_wsgi({"Authorization": token}), b"")
 
 
 @fuzzed

@@ -314,13 +314,6 @@ def test_axe_finds_no_violation_on_any_state_of_the_page(
     assert len(found) == 2 * len(QUESTIONS) + len(NOTICES) + 1
 
 
-def test_axe_sees_what_is_wrong(browser: Chrome, mail: StuckMail) -> None:
-    """A check that finds nothing anywhere would prove nothing."""
-    open_link(browser, mail)
-    browser.execute_script("document.querySelector('label').remove(); document.documentElement.removeAttribute('lang')")
-    assert {"html-has-lang", "label"} <= {name for name, _ in violations(browser)}
-
-
 def test_nothing_injected_runs(browser: Chrome, mail: StuckMail) -> None:
     """Even a script that got into the page would not run: the policy forbids it (and the browser says so)."""
     open_link(browser, mail)
