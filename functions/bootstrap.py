@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -18,7 +18,7 @@ from functions.domain.model.codes import FIRST_VERSION
 from functions.domain.model.incidents import Archive
 from functions.domain.model.runbooks import Rules
 from functions.runtime import logs
-from functions.runtime.parallel import run_parallel
+from functions.runtime.parallel import Calls, run_parallel
 
 
 @lru_cache(maxsize=1)
@@ -76,7 +76,7 @@ class Adapters(Struct, frozen=True, dict=True):
     def monotonic(self) -> float:
         return time.monotonic()
 
-    def run_parallel(self, calls: list[Callable[[], Any]], timeout_s: float) -> list[Any]:
+    def run_parallel(self, calls: Calls, timeout_s: float) -> list[Any]:
         return run_parallel(calls, timeout_s=timeout_s)
 
     def is_paused_by_environment(self) -> bool:

@@ -154,7 +154,10 @@ def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # monkeyp
     """Forget what cached builders made: the next test has its own configuration, secrets and connections."""
     yield
     if secret_store := sys.modules.get("functions.runtime.secrets"):
-        secret_store.clear()
+        secret_store._KEPT.clear()
+        for client in secret_store._CLIENTS.values():
+            client.transport.close()
+        secret_store._CLIENTS.clear()
     web = sys.modules.get("functions.runtime.http_client")
     if web and web.adapter.cache_info().currsize:
         web.adapter().close()

@@ -85,9 +85,8 @@ def show(result: Comparison) -> None:
     output.print_text(result.stated)
     names = sorted({*result.before, *result.after})
     click.echo()
-    output.print_table(
-        ("alerts that would be", "before", "after"), [(name, result.before[name], result.after[name]) for name in names]
-    )
+    counts = [(name, result.before[name], result.after[name]) for name in names]
+    output.print_table(("alerts that would be", "before", "after"), counts)
     if result.differences:
         click.echo()
         rows = [(one.file, f"{one.alert} x{one.count}", one.before, one.after) for one in result.differences]

@@ -76,13 +76,12 @@ def restamped(recorded: Recorded, now: float) -> Recorded:
     parsed(recorded)  # raises what is wrong with it
     content = json.loads(recorded.body)
     for alert in content["alerts"]:
-        alert["startsAt" if alert["status"] == "firing" else "endsAt"] = _rfc3339(now)
+        alert["startsAt" if alert["status"] == "firing" else "endsAt"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
     return Recorded(recorded.name, json.dumps(content, ensure_ascii=False).encode("utf-8", "surrogatepass"), now)
 
 
 def example(rules: Rules, labels: Mapping[str, str], now: float) -> Recorded:
-    """A firing alert with these labels, and with those that the matchers of the first fitting runbook require. Raises Unusable
-    if that runbook needs a label that is not given."""
+    """A firing alert with these labels and those of the first fitting runbook's matchers. Raises Unusable if one is missing."""
     for runbook in rules.runbooks.values():
         fixed = {matcher.label: value for matcher in runbook.match if (value := _plain(matcher)) is not None}
         if all(matches(matcher, labels) for matcher in runbook.match if matcher.label in labels):
@@ -110,10 +109,6 @@ def _require_labels(runbook: Runbook, labels: Mapping[str, str]) -> None:
     if missing := [name for name in needed if name not in labels]:
         written = " ".join(f"{name}=..." for name in missing)
         raise Unusable(f"the runbook {runbook.name} also needs the labels {', '.join(missing)}. Add: {written}")
-
-
-def _rfc3339(at: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
 
 
 def _recorded(name: str, content: bytes) -> Recorded:

@@ -40,9 +40,8 @@ def stuck(cases: tuple[MatchedAlert, ...], now: float) -> Observation:
 
 def _stuck(symptom: Symptom, now: float) -> QueueSnapshot:
     depth = symptom.max_messages + STUCK_MESSAGES
-    return _steady(
-        QueueSnapshot(now, depth, depth, 0, consumers=1, consumer_ids=("consumer",), acks=DONE, deliveries=DONE), symptom.for_s
-    )
+    seen = QueueSnapshot(now, depth, depth, 0, consumers=1, consumer_ids=("consumer",), acks=DONE, deliveries=DONE)
+    return _steady(seen, symptom.for_s)
 
 
 def _steady(snapshot: QueueSnapshot, for_s: float) -> QueueSnapshot:

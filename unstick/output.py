@@ -94,8 +94,7 @@ def load_adapters(config_path: str) -> Adapters:
 
 
 def require_store(ports: Adapters) -> None:
-    """Raises Wrong if the store is a file that doesn't exist. A relative path in another folder would create a new file, and a
-    kill switch in that stops nothing."""
+    """Raises Wrong for a file that doesn't exist: a relative path would create another, whose kill switch stops nothing."""
     path = getattr(ports.store, "path", None)
     if path is not None and not Path(path).exists():
         remedy = "Run this in the function's own folder, or write an absolute path. The function creates it at its first alert."
@@ -116,8 +115,7 @@ def print_json(content: object) -> None:
 
 
 def print_text(text: object, prefix: str = "", hanging: str | None = None, *, err: bool = False) -> None:
-    """Print a possibly untrusted paragraph within the terminal's width. `prefix` (such as a coloured mark) is ours. Further
-    lines begin with `hanging`, by default below the text."""
+    """Print untrusted text within the terminal's width. `prefix` is ours; further lines begin with `hanging`."""
     hanging = " " * columns(prefix) if hanging is None else hanging
     first, *others = wrap(printable(text, MAX_TEXT), width() - columns(hanging), width() - columns(prefix))
     click.echo("\n".join([(prefix + first).rstrip(), *(hanging + line for line in others)]), err=err)

@@ -15,8 +15,7 @@ SOCKET_S = 30.0
 
 
 def keep_one(path: str, address: str) -> None:
-    """Wait for one notification at HOST:PORT, and write it to the file. Headers are left out because they contain secrets.
-    Raises Unusable if the address can't be listened on or the file can't be written."""
+    """Write one notification posted to HOST:PORT to a file, without headers, which have secrets. Raises Unusable if it can't."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
         raise output.Unusable(f"--listen {address} is not HOST:PORT. Write for example --listen 127.0.0.1:8090.")

@@ -54,8 +54,7 @@ class Entry(Struct, frozen=True):
 
 
 def tell(incident: Incident, outcome: Outcome | None = None) -> tuple[Entry, ...]:
-    """The entries of an incident, oldest first; for an ended one, with its outcome. Depths read between two other entries are
-    one entry; the incident's curve has all of them."""
+    """The entries of an incident, oldest first. Depths read between two others are one entry; the incident's curve has all."""
     entries = [
         *(entry for trigger in incident.triggers for entry in _alert(trigger)),
         *(entry for watched in incident.queues for entry in _before(watched)),

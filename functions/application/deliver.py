@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -109,8 +109,7 @@ def _sign_approval_link(ports: Ports, document: Document, card: Card) -> Card:
 
 
 def post_to_all(ports: Ports, channels: Iterable[str], card: Card) -> dict[str, str]:
-    """Post one card to several channels at the same time, and to those of `escalate` if it is urgent. Returns channel ->
-    problem and remedy, empty if it was posted."""
+    """Post to these channels at once, and to those of `escalate` if urgent. Returns channel -> problem, empty if posted."""
     card, names = call_people(ports.rules, None, card, tuple(channels))
     results = ports.run_parallel([partial(post, ports, name, card, None, POST_S) for name in names], POST_S)
     return {name: _problem(result) for name, result in zip(names, results, strict=True)}
@@ -130,11 +129,10 @@ def deliver_messages(ports: Ports, document: Document, to_post: frozenset[str], 
     direct = [message for message in document.to_tell if message.id in to_post and not message.bundle]
     channels = list(dict.fromkeys(message.channel for message in direct))
     done, timeout_s = DeliveryProgress(), budget.at_most(POST_S)
-    calls: list[Callable[[], Any]] = [
-        partial(_post_in_order, ports, document, [m for m in direct if m.channel == name], timeout_s, done) for name in channels
-    ]
-    calls += [partial(_archive, ports, record, min(STORE_S, timeout_s), done) for record in document.to_archive]
-    for result in ports.run_parallel(calls, timeout_s):
+    by_channel = {name: [message for message in direct if message.channel == name] for name in channels}
+    posts = [partial(_post_in_order, ports, document, messages, timeout_s, done) for messages in by_channel.values()]
+    records = [partial(_archive, ports, record, min(STORE_S, timeout_s), done) for record in document.to_archive]
+    for result in ports.run_parallel([*posts, *records], timeout_s):
         if not isinstance(result, Unavailable):
             unwrap(result)
     return MessagesDelivered(frozenset(done.ids), dict(done.threads), frozenset(done.archived))

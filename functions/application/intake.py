@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
 from functools import partial
 from itertools import islice
-from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -83,9 +81,9 @@ def handle_notification(
         events.append((key, AlertsReceived(tuple(matched), incident, crowd=bundled, origin=origin, hurries=hurries)))
     direct, rest = events[:DIRECT], events[DIRECT:]
     lists = _pack_lists(rest)
-    calls: list[Callable[[], Any]] = [partial(_decide_or_hand_over, ports, key, event, budget) for key, event in direct]
-    calls += [partial(hand_over, ports, part, budget) for part in lists]
-    results = ports.run_parallel(calls, budget.left_s + HAND_OVER_S)
+    decisions = [partial(_decide_or_hand_over, ports, key, event, budget) for key, event in direct]
+    handed_over = [partial(hand_over, ports, part, budget) for part in lists]
+    results = ports.run_parallel([*decisions, *handed_over], budget.left_s + HAND_OVER_S)
     replies: list[Reply] = []
     lost, why = 0, ""
     for part, result in zip([[event] for event in direct] + lists, results, strict=True):

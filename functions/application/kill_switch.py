@@ -19,8 +19,7 @@ TRIES = 10
 
 
 def turn(ports: Ports, wanted: Pause) -> Pause | None:
-    """Save the new state of the switch. Returns the former state (None: off). Raises Denied if a newer release wrote it, and
-    Unavailable if it may not have been saved."""
+    """Save the switch, and return the former one (None: off). Raises Unavailable if it may not have been saved, or Denied."""
     body = encode(wanted)
     for _ in range(TRIES):
         stored = ports.store.load(KEY, timeout_s=STORE_S)

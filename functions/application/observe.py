@@ -21,16 +21,17 @@ from functions.domain.model.observations import NOT_CHECKED, ExecutionHistory, O
 from functions.domain.model.runbooks import Runbook
 from functions.domain.texts.masking import mask
 from functions.runtime.errors import Denied, Unavailable
-from functions.runtime.parallel import name_late
+from functions.runtime.parallel import Calls, name_late
 from functions.runtime.text import Text
 
 LOOK_SHARE = 0.5  # the observation's share of the time left; the rest is for saving and acting
 LOOK_S = 20.0
 STORE, RUNNER = "store", "Rundeck"  # what a call that timed out was for
+Seen = tuple[Observation, tuple[Shard, ...]]
 NOTHING_SEEN = Observation(NOT_CHECKED, {}, NOT_CHECKED, NOT_CHECKED)
 
 
-def observe(ports: Ports, document: Document, event: Event, budget: Budget) -> tuple[Observation, tuple[Shard, ...]]:
+def observe(ports: Ports, document: Document, event: Event, budget: Budget) -> Seen:
     """Read everything that this document names, at the same time."""
     reading = read_evidence(ports, document.incident, budget)
     if reading is not None and reading.awaited:
@@ -41,9 +42,7 @@ def observe(ports: Ports, document: Document, event: Event, budget: Budget) -> t
     return replace(seen, evidence=reading), shards
 
 
-def plan_queries(
-    ports: Ports, wanted: Wanted, timeout_s: float
-) -> tuple[list[Callable[[], Any]], Callable[[list[Any]], tuple[Observation, tuple[Shard, ...]]]]:
+def plan_queries(ports: Ports, wanted: Wanted, timeout_s: float) -> tuple[Calls, Callable[[list[Any]], Seen]]:
     """The queries of one observation, and the function that turns their results into it."""
     target = wanted.target
     since_s = max((_history_s(runbook) for runbook in ports.rules.runbooks.values()), default=86400.0)
@@ -51,9 +50,9 @@ def plan_queries(
     queue_calls, read_queues = plan_queues(ports, wanted.queues, timeout_s)
     look = partial(ports.runner.look, since_s=since_s, follow=wanted.follow, timeout_s=timeout_s, tail=wanted.tail)
     runner_calls = [partial(look, target)] if target is not None else []
-    calls: list[Callable[[], Any]] = [partial(read_pause, ports, timeout_s), *shard_calls, *runner_calls, *queue_calls]
+    calls: Calls = [partial(read_pause, ports, timeout_s), *shard_calls, *runner_calls, *queue_calls]
 
-    def read(results: list[Any]) -> tuple[Observation, tuple[Shard, ...]]:
+    def read(results: list[Any]) -> Seen:
         pause, *stored = (name_late(outcome, STORE) for outcome in results[: 1 + len(shard_calls)])
         rest = results[1 + len(shard_calls) :]
         ledger = name_late(rest.pop(0), RUNNER) if target is not None else Unknown(Text("the document has no target"))
@@ -73,9 +72,7 @@ def _mask_tail(ledger: Any, patterns: tuple[str, ...]) -> Any:
     return replace(ledger, tail=tuple(mask("\n".join(ledger.tail), patterns).split("\n")))
 
 
-def plan_queues(
-    ports: Ports, queues: Queues, timeout_s: float
-) -> tuple[list[Callable[[], Any]], Callable[[list[Any]], dict[str, Any]]]:
+def plan_queues(ports: Ports, queues: Queues, timeout_s: float) -> tuple[Calls, Callable[[list[Any]], dict[str, Any]]]:
     """The queries for these queues, one for each symptom, and the function that sorts the snapshots and errors by queue."""
     groups: dict[str, list[tuple[QueueRef, float]]] = {}
     for queue, runbook in queues.values():

@@ -10,7 +10,7 @@ secret or a URL with a secret. Importing an adapter costs nothing: the methods i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 from msgspec import Struct
@@ -21,6 +21,7 @@ from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot
 from functions.domain.model.runbooks import Restart, Rules, Symptom
 from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.parallel import Calls
 from functions.runtime.text import Phrase
 
 
@@ -35,9 +36,8 @@ class Finding(Struct, frozen=True):
 
 def finding_of_error(what: str, error: Unavailable | Denied, remedy: Phrase = "") -> Finding:
     """The line of `check` for a system that refused, with its own remedy, or that did not answer, with this one."""
-    return Finding(
-        what, ok=False, detail=error.detail, remedy=error.remedy if isinstance(error, Denied) else error.remedy or remedy
-    )
+    own = error.remedy if isinstance(error, Denied) else error.remedy or remedy
+    return Finding(what, ok=False, detail=error.detail, remedy=own)
 
 
 class Runner(Protocol):
@@ -130,8 +130,7 @@ class Store(Protocol):
     def load(self, key: str, *, timeout_s: float) -> Stored | None: ...
 
     def save(self, key: str, body: bytes, *, generation: str | None, due: float | None, timeout_s: float) -> str:
-        """Save if the generation is still the loaded one (None: if the document does not exist yet) and return the new one,
-        otherwise raise `Conflict`. `due` can be listed without reading the body; None for a closed document."""
+        """Save if the generation is still the loaded one (None: no document yet), else raise `Conflict`. `due` None: closed."""
 
     def list_documents(self, *, timeout_s: float) -> list[Listed]:
         """List all documents."""
@@ -175,7 +174,7 @@ class Ports(Protocol):
     def rules(self) -> Rules: ...
     def now(self) -> float: ...
     def monotonic(self) -> float: ...
-    def run_parallel(self, calls: list[Callable[[], Any]], timeout_s: float) -> list[Any]: ...
+    def run_parallel(self, calls: Calls, timeout_s: float) -> list[Any]: ...
     @property
     def store(self) -> Store: ...
     @property

@@ -72,8 +72,7 @@ class LoadedDocument(Struct, frozen=True):
 
 
 def advance(ports: Ports, key: str, event: Event, budget: Budget) -> Reply | None:
-    """Advance one document by one event, and return the answer to Grafana. Raises Unavailable or Denied if the document can't
-    be loaded or saved; then a wake-up finds everything that was done."""
+    """Advance one document by one event. Returns the answer to Grafana; if it raises, a wake-up finds what was done."""
     conflicts = Unavailable("store", Text("another process kept changing the document"), late=True)
     failed, unanswered, wake_at = conflicts, 0, None
     for attempt in range(TRIES):
@@ -186,7 +185,7 @@ def _write_ahead_and_save(ports: Ports, loaded: LoadedDocument, change: Step, bu
     any save: archive evidence, before the step acts. A failure of that is ignored."""
     document, timeout_s = change.document, budget.at_most(STORE_S)
     times = [act.at for act in change.acts if isinstance(act, Wake)]
-    ahead: list[Callable[[], Any]] = [partial(ports.wake, at, to_wake_up(document.key, at), timeout_s=timeout_s) for at in times]
+    ahead = [partial(ports.wake, at, to_wake_up(document.key, at), timeout_s=timeout_s) for at in times]
     for result in ports.run_parallel(ahead, timeout_s):
         unwrap(result)
     save = partial(ports.store.save, timeout_s=timeout_s)

@@ -82,8 +82,7 @@ def read_archive(ports: Ports, since: str, timeout_s: float) -> Iterator[tuple[s
 
 
 def post_report(ports: Ports, channels: Iterable[str], days: int, now: float) -> Reported:
-    """Gather the data, compute the figures, and post to these channels. A channel that is down is logged and named. Raises
-    Unavailable or Denied if the archive of the last 30 days can't be read."""
+    """Gather, compute and post. A channel that is down is logged and named. Raises if the last 30 days can't be read."""
     cost, card = compose(ports, now, days)
     problems = post_to_all(ports, channels, card)
     for name, problem in problems.items():
@@ -152,19 +151,16 @@ def _take_fixed(ports: Ports, gathering: _Gathering) -> None:
 
 
 def _take_documents(ports: Ports, gathering: _Gathering) -> list[Gap]:
-    """Add what only the documents have: suspicions that came to nothing, and targets that Unstick never restarted, such as
-    those that it only observes and people restart."""
+    """Add what only documents have: suspicions that passed, and targets that Unstick never restarted, such as observed ones."""
     try:
-        keys = [entry.key for entry in ports.store.list_documents(timeout_s=ARCHIVE_S) if _names_target(entry.key)]
+        listed = [entry.key for entry in ports.store.list_documents(timeout_s=ARCHIVE_S)]
+        others = ("alert-", "bundle-", "check-")
+        keys = [key for key in listed if key != "pause" and not is_shard(key) and not key.startswith(others)]
         keys.sort(key=lambda key: key in gathering.targets)  # if documents can't be read: the restarts of their targets
         unknown = sum(key not in gathering.targets for key in keys)
         read = keys[:DOCUMENTS_READ]
-        loaded = run_in_batches(
-            ports.run_parallel,
-            [partial(ports.store.load, key, timeout_s=POST_S) for key in read],
-            timeout_s=POST_S,
-            at_once=AT_ONCE,
-        )
+        calls = [partial(ports.store.load, key, timeout_s=POST_S) for key in read]
+        loaded = run_in_batches(ports.run_parallel, calls, timeout_s=POST_S, at_once=AT_ONCE)
         for key, stored in zip(read, loaded, strict=True):
             _take_document(ports, gathering, key, unwrap(stored))
     except (Unavailable, Denied) as error:
@@ -182,10 +178,6 @@ def _take_document(ports: Ports, gathering: _Gathering, key: str, stored: Stored
         counts.update(document.passed)
 
 
-def _names_target(key: str) -> bool:
-    return key != "pause" and not is_shard(key) and not key.startswith(("alert-", "bundle-", "check-"))
-
-
 def runbook_of(target: Target, rules: Rules) -> str:
     """The first runbook that restarts with this job and these options; a document does not store its runbook's name."""
     for runbook in rules.runbooks.values():
@@ -200,9 +192,8 @@ def runbook_of(target: Target, rules: Rules) -> str:
 def _histories(ports: Ports, gathering: _Gathering, since_s: float) -> dict[str, ExecutionHistory | Unknown]:
     """Read each target's history, or the reason why it can't be read."""
     targets = [target for _, target in gathering.targets.values()]
-    calls = [
-        partial(ports.runner.look, target, since_s=since_s, follow=None, timeout_s=HISTORY_S, tail=False) for target in targets
-    ]
+    look = partial(ports.runner.look, since_s=since_s, follow=None, timeout_s=HISTORY_S, tail=False)
+    calls = [partial(look, target) for target in targets]
     results = run_in_batches(ports.run_parallel, calls, timeout_s=HISTORY_S, at_once=AT_ONCE)
     return {target.key: or_unknown(result) for target, result in zip(targets, results, strict=True)}
 

@@ -61,8 +61,7 @@ def _reshape(value: Any, reshape: Reshape) -> Any:
 
 
 def decode(kind: type[T], body: bytes, name: str) -> T:
-    """Decode a Struct from a stored JSON text. Missing fields get their defaults, unknown ones are ignored. Raises Denied if
-    the text has a newer version, or isn't such a document."""
+    """Decode a stored Struct: defaults for missing fields, unknown ones ignored. Raises Denied for a newer or broken document."""
     try:
         value = _decode(kind, body)
     except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:

@@ -15,6 +15,7 @@ from functions.application.serialization import decode, encode
 from functions.domain.model.observations import Slot, Storm
 from functions.domain.model.runbooks import Rules
 from functions.runtime.errors import Conflict
+from functions.runtime.parallel import Calls
 
 FIRST = "storm"  # earlier releases keep all slots in this document
 MOST = 8
@@ -41,7 +42,7 @@ def _empty_shards(rules: Rules) -> list[Shard]:
     return [Shard(f"{FIRST}-{place}" if place else FIRST, share + (place < more)) for place in range(number)]
 
 
-def plan_shards(ports: Ports, timeout_s: float) -> tuple[list[Callable[[], Any]], Callable[[list[Any]], tuple[Shard, ...]]]:
+def plan_shards(ports: Ports, timeout_s: float) -> tuple[Calls, Callable[[list[Any]], tuple[Shard, ...]]]:
     """The calls that read the documents, and the function that turns their results into shards. That raises what a call did."""
     empty = _empty_shards(ports.rules)
 
@@ -58,8 +59,7 @@ def plan_shards(ports: Ports, timeout_s: float) -> tuple[list[Callable[[], Any]]
 
 
 def claim_slot(ports: Ports, slot: Slot, shards: tuple[Shard, ...], timeout_s: float) -> None:
-    """Save this slot where there is room. If another target was faster, look for room again. Raises Conflict if there is none
-    any more; Unavailable or Denied if it is not known whether the slot is taken."""
+    """Save this slot where there is room. Raises Conflict if there is none any more; Unavailable or Denied if that is unknown."""
     ends = ports.monotonic() + timeout_s
     overruled = not _with_room(shards, slot, ports.rules)  # the guard saw that too: people allow this restart
     for _ in range(TRIES):

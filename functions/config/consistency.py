@@ -87,11 +87,8 @@ def _check_top(top: Mapping[str, Any], wrong: set[Path], *, on_cloud_run: bool) 
         headers = _at(top, symptom, "headers")
         for name, value in headers.items() if isinstance(headers, dict) else ():
             if mask(line := f"{name}: {value}") != line:
-                yield (
-                    (symptom, "headers", name),
-                    "looks like a secret, and is written out",
-                    "Use `token` or `password`, or a proxy",
-                )
+                what, remedy = "looks like a secret, and is written out", "Use `token` or `password`, or a proxy"
+                yield (symptom, "headers", name), what, remedy
     for key in ("store", "scheduler"):
         if on_cloud_run and _at(top, key, "local") is not None:
             remedy = "Use cloud_storage for the store, cloud_tasks for the scheduler"

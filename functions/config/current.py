@@ -21,8 +21,7 @@ DEFAULT_PATH = "unstick.yaml"
 
 @lru_cache(maxsize=1)
 def current_config() -> Config:
-    """The configuration of this process, read once: of the file that UNSTICK_CONFIG names, or prebuilt from it. Raises
-    ConfigError with all mistakes."""
+    """The configuration of this process, read once: the file of UNSTICK_CONFIG, or its prebuilt form. Raises ConfigError."""
     path = Path(os.environ.get("UNSTICK_CONFIG") or DEFAULT_PATH)
     prebuilt = load_prebuilt(path)
     if prebuilt is not None:

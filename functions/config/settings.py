@@ -171,7 +171,6 @@ class Config(File, frozen=True, kw_only=True, dict=True):
         )
 
     def match_alerts(self, alerts: Iterable[Alert]) -> list[MatchedAlert]:
-        """Match each alert, in order, to a runbook."""
         return matching.match_alerts(self.rules, self.runner_url, alerts, self._name_queue)
 
     def _name_queue(self, symptom: Symptom, labels: Mapping[str, str]) -> QueueRef:
@@ -221,8 +220,7 @@ def _secrets_in(place: str, part: Any) -> Iterator[tuple[str, SecretRef]]:
 
 
 def to_config(data: Any) -> Config:
-    """Convert the JSON form to a Config. Imports the adapters that it names. Raises msgspec.ValidationError, or KeyError for an
-    unknown adapter."""
+    """Convert the JSON form; imports the adapters. Raises msgspec.ValidationError, or KeyError for an unknown adapter."""
     file = convert(data, File)
 
     rest = {name: getattr(file, name) for name in File.__struct_fields__ if name not in ("store", "scheduler", "channels")}

@@ -39,7 +39,6 @@ class Tree(Struct, frozen=True):
     mistakes: list[Mistake] = field(default_factory=list)
 
     def report(self, path: Path, what: str, remedy: str, line: int = 0) -> None:
-        """Note a mistake (a predicate of the place) and how to fix it."""
         known = next(path[:end] for end in range(len(path), -1, -1) if path[:end] in self.lines)
         self.mistakes.append(Mistake(line or self.lines[known], path, what, remedy))
 

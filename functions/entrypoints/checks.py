@@ -44,7 +44,7 @@ def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float) -> l
     """All questions, in the order of the answer."""
     settings, runbooks = ports.config, ports.rules.runbooks.values()
     jobs: list[tuple[Callable[[], list[Finding]], str]] = [
-        (partial(_check_job, ports, one, timeout_s), one.name) for one in runbooks
+        (partial(ports.runner.check, one.restart, auto=one.mode is Mode.AUTO, timeout_s=timeout_s), one.name) for one in runbooks
     ]
     jobs += [(partial(_check_evidence, ports, one.evidence, timeout_s), one.name) for one in runbooks if one.evidence]
     jobs += [(partial(_check_remedy, ports, one, remedy, timeout_s), one.name) for one in runbooks for remedy in one.remedies]
@@ -63,8 +63,7 @@ def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float) -> l
 def ask_all(
     every: Sequence[Question], timeout_s: float, advance: Callable[[], None], secrets: Iterable[SecretRef] = ()
 ) -> list[Line]:
-    """Ask all systems at the same time. A line that several runbooks share appears once. `secrets`: their values are left out,
-    since a server may echo what it was sent."""
+    """Ask all at once. Shared lines appear once; values of `secrets` are hidden, since a server may echo what it was sent."""
 
     def ask(question: Question) -> list[Finding]:
         try:
@@ -110,10 +109,6 @@ def _unanswered(question: Question, error: Exception) -> Finding:
         remedy = "Make sure that it is up and can be reached from here, or give --timeout more seconds."
         return finding_of_error(f"{question.system} answers", error, remedy)
     raise error
-
-
-def _check_job(ports: Adapters, runbook: Runbook, timeout_s: float) -> list[Finding]:
-    return ports.runner.check(runbook.restart, auto=runbook.mode is Mode.AUTO, timeout_s=timeout_s)
 
 
 def _check_remedy(ports: Adapters, runbook: Runbook, remedy: Remedy, timeout_s: float) -> list[Finding]:

@@ -47,11 +47,8 @@ class DrillResult(Struct, frozen=True):
 
 def as_json(result: DrillResult) -> dict[str, Any]:
     """The result as plain values."""
-    return {"ok": result.ok, "at": result.at, "legs": [_leg_as_json(leg) for leg in result.legs], "told": result.told}
-
-
-def _leg_as_json(leg: Leg) -> dict[str, Any]:
-    return asdict(leg) | {"detail": str(leg.detail), "remedy": str(leg.remedy)}
+    legs = [asdict(leg) | {"detail": str(leg.detail), "remedy": str(leg.remedy)} for leg in result.legs]
+    return {"ok": result.ok, "at": result.at, "legs": legs, "told": result.told}
 
 
 def run(
@@ -90,9 +87,7 @@ def _follow(ports: Adapters, url: str) -> Iterable[Leg]:
         remedy = Text("Set `public_url` to the webhook's URL, or give it with --url.")
         raise Denied("drill", Text("there is no URL to send to"), code="url", remedy=remedy)
     body = notification(ports.now())
-    last = document_key(
-        ports.config.match_alerts(parse(body))[-1]
-    )  # decided by a wake-up: `webhook` decides at most DIRECT itself
+    last = document_key(ports.config.match_alerts(parse(body))[-1])  # `webhook` decides at most DIRECT, so a wake-up decides it
     before = _generation(ports, last)
     headers = sender.headers(ports.config.grafana.auth, body, ports.now())
     webhook = _send(url.rstrip("/") + "/", body, headers)

@@ -62,8 +62,7 @@ def _read_wake_up(request: Request) -> object:
 
 
 def deliver(payload: str) -> None:
-    """Handle one wake-up, from any sender. Raises BadRequest if it isn't ours, and Unavailable or Denied if it must be
-    redelivered."""
+    """Handle one wake-up. Raises BadRequest if it isn't ours, Unavailable or Denied if it must be redelivered."""
     adapters = current_adapters()
     budget = Budget(adapters, adapters.monotonic() + VERIFY_BUDGET_S)
     try:

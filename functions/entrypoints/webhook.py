@@ -74,11 +74,8 @@ def _handle_alerts(alerts: tuple[Alert, ...], request_id: str) -> IntakeResult:
 
     settings, adapters = current_config(), current_adapters()
     budget = Budget(adapters, adapters.monotonic() + settings.budget_s)
-    origin = (
-        Origin(request_id, adapters.now() + 2 * settings.grafana.auth.hmac.tolerance_s)
-        if settings.grafana.auth.hmac
-        else Origin()
-    )
+    hmac = settings.grafana.auth.hmac
+    origin = Origin(request_id, adapters.now() + 2 * hmac.tolerance_s) if hmac else Origin()
     cases = settings.match_alerts(alerts[:MOST_ALERTS])
     return handle_notification(adapters, cases, budget, origin, beyond=alerts[MOST_ALERTS:])
 

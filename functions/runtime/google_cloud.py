@@ -42,12 +42,10 @@ class Service(Struct, frozen=True):
     remedies: Mapping[int, Phrase]
 
     def ask(self, method: str, path: str, *, timeout_s: float, **content: Unpack[http_client.Content]) -> http_client.Answer:
-        """Send one request and return its answer if that is 2xx. Raises Denied or Unavailable."""
         return self.accept(self.send(method, path, timeout_s=timeout_s, **content))
 
     def send(self, method: str, path: str, *, timeout_s: float, **content: Unpack[http_client.Content]) -> http_client.Answer:
-        """Send one request and return its answer, whatever its status. A token that Google refuses is renewed once. Raises
-        Denied if there is no token to be had, Unavailable if there is no answer."""
+        """Return the answer, whatever its status; a refused token is renewed once. Raises Denied or Unavailable."""
         ends = time.monotonic() + timeout_s
         answer = self._send(method, path, ends, content, renewed=False)
         if answer.status == _LOGIN_FAILED:
@@ -55,7 +53,6 @@ class Service(Struct, frozen=True):
         return answer
 
     def accept(self, answer: http_client.Answer) -> http_client.Answer:
-        """Return the answer if it is 2xx. Raises Denied or Unavailable with Google's own sentence."""
         if not 200 <= answer.status < 300:
             explanation = sentence(answer.body, answer.headers.get("content-type", ""))
             raise refusal(self.system, answer.status, explanation, self.remedies)

@@ -17,7 +17,10 @@ MOST_THREADS = 32
 TIME = "time"  # placeholder for the system that did not answer, until the caller names it (`name_late`)
 
 
-def run_parallel(calls: list[Callable[[], Any]], *, timeout_s: float) -> list[Any]:
+Calls = Sequence[Callable[[], Any]]
+
+
+def run_parallel(calls: Calls, *, timeout_s: float) -> list[Any]:
     """Run the calls on threads. Returns, in order, what each call returned or the exception that it raised. A call that is not
     done in time yields Unavailable with `late`. Its thread ends by its own time-out, and its result is dropped. A call for
     which no thread was free in that time is never made."""
@@ -58,9 +61,7 @@ def name_late(outcome: Any, system: str) -> Any:
     return outcome
 
 
-def run_in_batches(
-    run: Callable[..., list[Any]], calls: Sequence[Callable[[], Any]], *, timeout_s: float, at_once: int
-) -> Iterator[Any]:
+def run_in_batches(run: Callable[..., list[Any]], calls: Calls, *, timeout_s: float, at_once: int) -> Iterator[Any]:
     """Yield the results in order, as `run` (a `run_parallel`) returns them. Each batch of `at_once` calls has `timeout_s`."""
     for start in range(0, len(calls), at_once):
         yield from run([*calls[start : start + at_once]], timeout_s=timeout_s)

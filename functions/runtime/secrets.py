@@ -100,8 +100,7 @@ def any_matches(references: Iterable[SecretRef], shown: bytes, expected: Callabl
 
 
 def with_newest(secret: SecretRef, ask: Callable[[bytes], T], is_refused: Callable[[T], bool]) -> T:
-    """Call `ask` with the secret; if that is refused and the secret has changed meanwhile, once more with the new one. Raises
-    Unavailable or Denied if the secret can't be read at all."""
+    """Call `ask` with the secret; once more if that was refused and the secret has changed. Raises if none can be read."""
     value = newest = secret.read()
     answer = ask(value)
     if is_refused(answer):
@@ -138,16 +137,6 @@ _CLIENTS_LOCK = threading.Lock()
 def _kept(reference: str) -> _Kept:
     with _KEPT_LOCK:
         return _KEPT.setdefault(reference, _Kept())
-
-
-def clear() -> None:
-    """Forget all cached secrets and the client. For tests."""
-    with _KEPT_LOCK:
-        _KEPT.clear()
-    with _CLIENTS_LOCK:
-        for client in _CLIENTS.values():
-            client.transport.close()
-        _CLIENTS.clear()
 
 
 def read(reference: str, *, now: float) -> bytes:
@@ -280,6 +269,5 @@ def _built(endpoint: str) -> Any:
     if parts.scheme != "http" or not is_loopback(parts.hostname or ""):
         remedy = Text("Unset {endpoint}; only tests need it.", endpoint=ENDPOINT)
         raise _denied("endpoint", Text("{endpoint} is not http on a loopback address", endpoint=ENDPOINT), remedy)
-    return SecretManagerServiceClient(
-        transport=SecretManagerServiceRestTransport(host=parts.netloc, credentials=AnonymousCredentials(), url_scheme="http")
-    )
+    transport = SecretManagerServiceRestTransport(host=parts.netloc, credentials=AnonymousCredentials(), url_scheme="http")
+    return SecretManagerServiceClient(transport=transport)

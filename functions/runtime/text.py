@@ -44,7 +44,6 @@ class Text(msgspec.Struct, frozen=True, omit_defaults=True, metaclass=_WithValue
         def __init__(self, template: str, plural: str = "", /, **values: Value) -> None: ...
 
     def fill(self, **values: Value) -> Text:
-        """The same template with these values."""
         return Text(self.template, self.plural, **values)
 
     def __hash__(self) -> int:

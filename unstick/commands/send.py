@@ -44,7 +44,10 @@ def send(*, config_path: str, arguments: tuple[str, ...], example: bool, restamp
     """
     source, url = _split(arguments, example=example)
     settings = load_config(config_path)
-    recorded = _notification(settings, source, example=example)
+    if example:
+        recorded = notifications.example(settings.rules, output.named_values("--example", source), time.time())
+    else:
+        recorded = notifications.read(source[0])
     if not url:
         click.echo(recorded.body.decode())
         return
@@ -86,12 +89,6 @@ def _split(arguments: tuple[str, ...], *, example: bool) -> tuple[tuple[str, ...
     except ValueError as mistake:
         raise output.Unusable(f"URL {mistake}. {WEBHOOK}") from None
     return arguments[:-1], url
-
-
-def _notification(settings: Config, source: tuple[str, ...], *, example: bool) -> Recorded:
-    if example:
-        return notifications.example(settings.rules, output.named_values("--example", source), time.time())
-    return notifications.read(source[0])
 
 
 def _parsed(body: bytes) -> object:

@@ -49,7 +49,6 @@ class State(Struct, frozen=True):
     archive_unreadable: tuple[str, ...]
 
     def overdue(self, document: Document) -> bool:
-        """Whether its `due` has passed without a step."""
         return document.due is not None and self.at - document.due > OVERDUE_S
 
     @property
@@ -150,9 +149,8 @@ def _print_takers(state: State, rules: Rules) -> None:
         else:
             free += 1
     if free:
-        output.print_text(
-            "nobody has taken it: unstick ack NAME" if free == 1 else f"nobody has taken {free} of them: unstick ack NAME", "  → "
-        )
+        which = "it" if free == 1 else f"{free} of them"
+        output.print_text(f"nobody has taken {which}: unstick ack NAME", "  → ")
     output.print_text("when it is fixed: unstick resume --target NAME", "  → ")
 
 

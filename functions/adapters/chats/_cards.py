@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 
 from functions.domain.model.messages import Card
-from functions.domain.texts.sanitize import clean, safe_url
+from functions.domain.texts.sanitize import clean, safe_url, shorten
 from functions.domain.texts.words import CURVE, SHORTENED, bars, curve_words
 from functions.runtime.text import in_language
 
@@ -97,3 +97,29 @@ def sparkline(curve: tuple[tuple[float, int], ...]) -> str:
 def json_bytes(message: dict[str, Any]) -> int:
     """The size of the message in bytes, as it is sent."""
     return len(json.dumps(message, ensure_ascii=False).encode())
+
+
+def units(text: str) -> int:
+    """The length in UTF-16 units. Some platforms count these; for the others the figure is never too small."""
+    return len(text.encode("utf-16-le", errors="surrogatepass")) // 2
+
+
+def fit_text(text: str, limit: int, escape: Callable[[str], str], language: str) -> str:
+    """The escaped text within `limit`. It is cut before escaping, so that no markup stays open and no entity is cut in two."""
+    length, mark = min(len(text), limit), in_language(language, SHORTENED)
+    while units(escaped := escape(shorten(text, length, mark))) > limit and length > 0:
+        length -= 1 + (units(escaped) - limit) // 5  # escaping turns a character into five at most
+    return escaped if length > 0 else ""
+
+
+def size(rows: list[str]) -> int:
+    """The length of the rows, each with a line end, and a blank line after them."""
+    return sum(units(row) + 1 for row in rows) + 1 if rows else 0
+
+
+def take_rows(rows: list[str], limit: int) -> list[str]:
+    """As many of the first rows as fit."""
+    count = len(rows)
+    while count and size(rows[:count]) > limit:
+        count -= 1
+    return rows[:count]

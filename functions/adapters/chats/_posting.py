@@ -68,8 +68,7 @@ def _wait_s(answer: http_client.Answer) -> float:
 def require_accepted(
     answer: http_client.Answer, secret: SecretRef, remedies: Mapping[int, str], accepted: Collection[int] = (200,)
 ) -> None:
-    """Raise Denied for a status that is not accepted. The error omits the body, which may repeat the secret. A secret that may
-    be wrong is fetched again next time."""
+    """Raises Denied for a status that is not accepted, without the body: it may repeat the secret, which is then distrusted."""
     if answer.status in accepted:
         return
     if answer.status in (401, 403, 404):

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from functions.adapters.chats import _cards
-from functions.domain.texts.sanitize import shorten
+from functions.adapters.chats._cards import fit_text, size, take_rows, units
+from functions.domain.model.messages import Card
 from functions.domain.texts.words import SHORTENED, log_title
 from functions.runtime.text import in_language
-
-if TYPE_CHECKING:
-    from functions.domain.model.messages import Card
 
 MIN_PARAGRAPH = 40  # characters. Less of a paragraph is useless
 _MARKUP = re.compile(
@@ -24,11 +21,6 @@ _MARKUP = re.compile(
 )
 _WORD = r"[!-~‹›\u200b]+"  # ASCII only, so that a name in a Japanese sentence counts as a word
 _REPLACED = {"<": "‹", ">": "›", "@": "@\u200b"}
-
-
-def units(text: str) -> int:
-    """The length in UTF-16 units. Some platforms count these; for the others the figure is never too small."""
-    return len(text.encode("utf-16-le", errors="surrogatepass")) // 2
 
 
 def literal(text: str) -> str:
@@ -52,14 +44,6 @@ def escape_url(url: str) -> str:
     return url[:start] + quote(url[start:], safe="/?#&=%,:;+!").replace("~", "%7E").replace("__", "_%5F")
 
 
-def fit_text(text: str, limit: int, escape: Callable[[str], str], language: str) -> str:
-    """The escaped text within `limit`. It is cut before escaping, so that no markup stays open and no entity is cut in two."""
-    length, mark = min(len(text), limit), in_language(language, SHORTENED)
-    while units(escaped := escape(shorten(text, length, mark))) > limit and length > 0:
-        length -= 1 + (units(escaped) - limit) // 5  # escaping turns a character into five at most
-    return escaped if length > 0 else ""
-
-
 def mention_line(card: Card, form: re.Pattern[str]) -> str:
     """The mentions in this platform's form, as a line of their own."""
     mentions = _cards.mentions(card, form)
@@ -73,11 +57,11 @@ def lay_out_body(card: Card, language: str, limit: int, escape: Callable[[str], 
     left = limit - units(mark) - 1
     link_rows = [f"{escape(label)}: {escape_url(url)}" for label, url in card.links]
     links = take_rows(link_rows, left * 3 // 4) or take_rows(link_rows[:1], left)  # leaves a quarter for the advice
-    text, complete = _fit_paragraphs(card.text, left - _size(links), escape, language)
-    left = left - _size(links) - _size(text) if complete else 0
+    text, complete = _fit_paragraphs(card.text, left - size(links), escape, language)
+    left = left - size(links) - size(text) if complete else 0
     fact_rows = [escape(f"{label}: {value}" if label else value) for label, value in _cards.facts(card, language)]
     facts = take_rows(fact_rows, left)
-    left = left - _size(facts) if len(facts) == len(fact_rows) else 0
+    left = left - size(facts) if len(facts) == len(fact_rows) else 0
     title = escape(f"{log_title(card.evidence_title, language)}:")
     log = take_rows([f"│ {escape(line)}" for line in reversed(card.evidence)], left - units(title) - 2)[::-1]
     complete = complete and len(links) + len(facts) + len(log) == len(link_rows) + len(fact_rows) + len(card.evidence)
@@ -85,23 +69,11 @@ def lay_out_body(card: Card, language: str, limit: int, escape: Callable[[str], 
     return "\n\n".join("\n".join(block) for block in blocks if block)[: max(0, limit)]
 
 
-def _size(rows: list[str]) -> int:
-    return sum(units(row) + 1 for row in rows) + 1 if rows else 0
-
-
-def take_rows(rows: list[str], limit: int) -> list[str]:
-    """As many of the first rows as fit."""
-    count = len(rows)
-    while count and _size(rows[:count]) > limit:
-        count -= 1
-    return rows[:count]
-
-
 def _fit_paragraphs(text: tuple[str, ...], limit: int, escape: Callable[[str], str], language: str) -> tuple[list[str], bool]:
     """The paragraphs that fit, the last one shortened if needed, and whether they are complete."""
     rows: list[str] = []
     for paragraph in text:
-        left = limit - _size(rows) - 2
+        left = limit - size(rows) - 2
         row = escape(paragraph)
         if units(row) <= left:
             rows.append(row)

@@ -70,7 +70,6 @@ class Apprise(Struct, frozen=True):
         return service
 
     def check(self, *, timeout_s: float) -> list[Finding]:
-        """Check the URL's form. More can't be known without posting."""
         return _checks.to_findings(
             "apprise", lambda: f"{self._load_service().service_name}: can't be tried without posting", ok=None
         )
@@ -86,9 +85,9 @@ def _title_and_body(card: Card, language: str, limit: int, title_limit: int) -> 
     what the plugin itself adds, such as mentions in its URL."""
     card = _cards.clean_card(card, language)
     title_limit = min(title_limit or MAX_TITLE, limit * 2 // 3)
-    title = _text_layout.fit_text(_cards.headline(card), title_limit, _text_layout.literal, language)
+    title = _cards.fit_text(_cards.headline(card), title_limit, _text_layout.literal, language)
     mention = _text_layout.mention_line(card, MENTION)
-    left = limit - limit // 20 - _text_layout.units(title) - 2 - _text_layout.units(mention)
+    left = limit - limit // 20 - _cards.units(title) - 2 - _cards.units(mention)
     return title, mention + _text_layout.lay_out_body(card, language, left, _text_layout.literal)
 
 

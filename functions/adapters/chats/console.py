@@ -37,7 +37,7 @@ class Console(Struct, frozen=True):
     def post(self, card: Card, *, thread: str | None, language: str, timeout_s: float) -> None:
         """Print the card. A terminal that is closed or can't show a character is not an error."""
         text = render(card if self.approval_links or _is_terminal() else _withhold_link(card, language), language)
-        if _has_colour():
+        if _is_terminal() and not os.environ.get("NO_COLOR"):  # https://no-color.org
             head, _, rest = text.partition("\n")
             text = f"{DIM}{RULE}{PLAIN}\n{COLOURS.get(card.urgency, '')}{head}{PLAIN}\n{rest}\n"
         else:
@@ -47,7 +47,6 @@ class Console(Struct, frozen=True):
             print(text.encode(encoding, errors="replace").decode(encoding), flush=True)
 
     def check(self, *, timeout_s: float) -> list[Finding]:
-        """Standard output needs nothing."""
         return [Finding("console", ok=True)]
 
 
@@ -84,20 +83,15 @@ def _hang(label: str, text: str, indent: int) -> list[str]:
 def _withhold_link(card: Card, language: str) -> Card:
     """The card without its approval link, unless on a terminal: others may read a log, and the link approves."""
     links = tuple(link for link in card.links if APPROVAL not in link[1])
-    return (
-        card if len(links) == len(card.links) else replace(card, links=links, text=(*card.text, in_language(language, WITHHELD)))
-    )
+    if len(links) == len(card.links):
+        return card
+    return replace(card, links=links, text=(*card.text, in_language(language, WITHHELD)))
 
 
 def _is_terminal() -> bool:
     with contextlib.suppress(OSError, ValueError, AttributeError):
         return sys.stdout.isatty()
     return False
-
-
-def _has_colour() -> bool:
-    """Only on a terminal, and never with NO_COLOR (https://no-color.org)."""
-    return _is_terminal() and not os.environ.get("NO_COLOR")
 
 
 ADAPTER: type[Chat] = Console

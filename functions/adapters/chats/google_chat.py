@@ -44,8 +44,6 @@ class GoogleChat(Struct, frozen=True):
         _posting.require_accepted(answer, self.url, REMEDIES)
 
     def check(self, *, timeout_s: float) -> list[Finding]:
-        """Check the URL's form. More can't be known without posting."""
-
         def examine() -> str:
             query = dict(parse_qsl(urlsplit(_posting.webhook_url("google_chat", self.url)).query))
             if not {"key", "token"} <= query.keys():

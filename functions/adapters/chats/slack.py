@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
-from functions.adapters.chats import _cards, _posting, _text_layout
+from functions.adapters.chats import _cards, _posting
 from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART, Card
 from functions.domain.texts.words import CURVE, INCIDENT, SHORTENED, curve_words, log_title
@@ -76,7 +76,6 @@ class Slack(Struct, frozen=True):
     """Certificates to trust (PEM file or folder) for a private CA."""
 
     def post(self, card: Card, *, thread: str | None, language: str, timeout_s: float) -> str | None:
-        """Post by webhook, or as the bot into the incident's thread."""
         card = card if self.signing_secret else replace(card, actions=())
         ends = time.monotonic() + timeout_s
         if self.token is None:
@@ -212,13 +211,13 @@ def escape(text: str) -> str:
 
 
 def _plain_text(text: str, limit: int, language: str) -> dict[str, Any]:
-    return {"type": "plain_text", "text": _text_layout.fit_text(text, limit, escape, language), "emoji": False}
+    return {"type": "plain_text", "text": _cards.fit_text(text, limit, escape, language), "emoji": False}
 
 
 def _fit_log(lines: tuple[str, ...], language: str) -> str:
     """As many of the log's last lines as fit: the end shows what went wrong."""
     rows = [escape(line).replace("```", "'''") for line in reversed(lines)]
-    last_rows = _text_layout.take_rows(rows, MAX_LOG)
+    last_rows = _cards.take_rows(rows, MAX_LOG)
     mark = [in_language(language, SHORTENED).strip()] if len(last_rows) < len(rows) else []
     return "\n".join([*mark, *reversed(last_rows)])
 
@@ -232,7 +231,7 @@ def _field(label: str, text: str, language: str) -> dict[str, Any]:
     is_code = FORMATTING.search(text) is not None
     heading = f"*{escape(label)}*\n" if label else ""
     left = MAX_FIELD - len(heading) - 2
-    value = _text_layout.fit_text(text.replace("`", "'") if is_code else text, left, escape, language)
+    value = _cards.fit_text(text.replace("`", "'") if is_code else text, left, escape, language)
     return {"type": "mrkdwn", "text": heading + (f"`{value}`" if is_code else value), "verbatim": True}
 
 
@@ -258,7 +257,6 @@ class _FirstCard(Struct, frozen=True):
 
     @property
     def handle(self) -> str | None:
-        """The thread as JSON, for the document."""
         return json.dumps(asdict(self)) if self.ts else None
 
 

@@ -39,8 +39,6 @@ class Teams(Struct, frozen=True):
         _posting.require_accepted(answer, self.url, REMEDIES, accepted=(200, 202))
 
     def check(self, *, timeout_s: float) -> list[Finding]:
-        """Check the URL's form. More can't be known without posting."""
-
         def examine() -> str:
             host = urlsplit(_posting.webhook_url("teams", self.url)).hostname or ""
             if host.endswith((".webhook.office.com", "outlook.office.com")):
@@ -57,13 +55,14 @@ def render(card: Card, language: str) -> dict[str, Any]:
 
 def _message(card: Card, language: str) -> dict[str, Any]:
     mentions = _cards.mentions(card, MENTION)
+    entities = [{"type": "mention", "text": f"<at>{one}</at>", "mentioned": {"id": one, "name": one}} for one in mentions]
     content: dict[str, Any] = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
         "version": "1.4",
         "fallbackText": _literal(card.headline),
         "body": _body(card, mentions, language),
-        "msteams": {"width": "Full", "entities": [_entity(mention) for mention in mentions]},
+        "msteams": {"width": "Full", "entities": entities},
     }
     attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None, "content": content}
     return {"type": "message", "attachments": [attachment]}
@@ -99,10 +98,6 @@ def _run(text: str, **style: str) -> dict[str, Any]:
 def _literal(text: str) -> str:
     """Break up what Teams, or a template engine before it, interprets: `<at>`, `{{DATE(...)}}`, `${...}`."""
     return re.sub(r"(?<=[{$])(?={)", " ", text.replace("<", "‹").replace(">", "›"))
-
-
-def _entity(mention: str) -> dict[str, Any]:
-    return {"type": "mention", "text": f"<at>{mention}</at>", "mentioned": {"id": mention, "name": mention}}
 
 
 ADAPTER: type[Chat] = Teams

@@ -5,7 +5,6 @@ a dashboard they belong to the organisation and are shown by a query for the tag
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -50,7 +49,7 @@ def rows(record: Archive, rules: Rules) -> list[dict[str, Any]]:
 
 def mark(settings: Settings, record: Archive, rules: Rules, *, timeout_s: float) -> list[str]:
     """Post all rows at the same time. Returns failures, for the log; raises nothing on purpose."""
-    calls: list[Callable[[], Any]] = [partial(_post, settings, row, timeout_s) for row in rows(record, rules)]
+    calls = [partial(_post, settings, row, timeout_s) for row in rows(record, rules)]
     results = run_parallel(calls, timeout_s=timeout_s)
     return sorted({str(result) for result in results if isinstance(result, Unavailable | Denied)})
 

@@ -119,26 +119,15 @@ def _stale(stamp: str, name: str, tolerance_s: float, now: float) -> str | None:
 
 def _basic(way: Basic, headers: Headers) -> _Refusal | None:
     user = way.user.encode(errors="replace") + b":"
+    missing = "set user and password in the contact point (without a password Grafana sends no header at all)."
+    wrong = "User or password is wrong: are they the same on both sides?"
     # compared as sent: the same value has several base64 encodings
-    return _authorization(
-        "Basic",
-        way.passwords,
-        headers,
-        lambda password: b64encode(user + password),
-        "set user and password in the contact point (without a password Grafana sends no header at all).",
-        "User or password is wrong: are they the same on both sides?",
-    )
+    return _authorization("Basic", way.passwords, headers, lambda password: b64encode(user + password), missing, wrong)
 
 
 def _bearer(way: Bearer, headers: Headers) -> _Refusal | None:
-    return _authorization(
-        way.scheme,
-        way.tokens,
-        headers,
-        lambda token: token,
-        "set scheme and credentials in the contact point.",
-        "The token is wrong: is it the same on both sides?",
-    )
+    missing, wrong = "set scheme and credentials in the contact point.", "The token is wrong: is it the same on both sides?"
+    return _authorization(way.scheme, way.tokens, headers, lambda token: token, missing, wrong)
 
 
 def _authorization(

@@ -23,8 +23,7 @@ class Stream(Protocol):
 
 
 def require_method(method: str) -> None:
-    """Raises BadRequest 405 for other methods than POST and PUT. Grafana follows a 301 or 302 with a GET without a body, and
-    would count any 2xx as delivered."""
+    """Raises BadRequest 405 if it isn't POST or PUT: after a 301 or 302 Grafana sends a GET, and counts any 2xx as delivered."""
     if method not in METHODS:
         raise BadRequest(405, "")
 

@@ -52,7 +52,6 @@ class CloudTasks(Struct, frozen=True):
             raise Unavailable(SYSTEM, "answered 200 with something that is no task")
 
     def check(self, *, timeout_s: float) -> list[Finding]:
-        """See _cloud_tasks_checks.check."""
         from functions.adapters.schedulers import _cloud_tasks_checks as checks  # no start and no alert needs it
 
         return checks.check(self.queue, _ask, _REMEDIES[403], timeout_s=timeout_s)

@@ -51,7 +51,6 @@ class LocalScheduler(Struct, frozen=True):
             )
 
     def check(self, *, timeout_s: float) -> list[Finding]:
-        """Check that the file is writable; leaves nothing behind."""
         what = f"scheduler {self.path}"
         try:
             with opened(SYSTEM, self.path, timeout_s=timeout_s) as file:

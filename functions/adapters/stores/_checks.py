@@ -13,8 +13,7 @@ from functions.runtime.errors import Conflict, Denied, Unavailable
 def check(
     store: Store, what: str, delete: Callable[[str], None], *, second_writer: str, unreachable: str, timeout_s: float
 ) -> list[Finding]:
-    """Save a document of its own, list all, save it a second time, and `delete` it. `second_writer`: the remedy if the second
-    save succeeds; `unreachable`: if there is no answer."""
+    """Save a document of its own twice, list all, delete it. Two remedies: if the second save succeeds, if nothing answers."""
     key = f"check-{secrets.token_hex(8)}"
     try:
         store.save(key, b"{}", generation=None, due=None, timeout_s=timeout_s)

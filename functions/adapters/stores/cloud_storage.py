@@ -56,7 +56,6 @@ class CloudStorage(Struct, frozen=True):
         return None if answer is None else Stored(answer.body, _generation(answer.headers.get("x-goog-generation")))
 
     def save(self, key: str, body: bytes, *, generation: str | None, due: float | None, timeout_s: float) -> str:
-        """Save if the generation is still the one given (None: if there is no document); see ports.Store."""
         metadata = {} if due is None else {_DUE: repr(due)}
         try:
             answer = self._write(self._document(key), body, timeout_s, metadata, generation=int(generation or 0))
@@ -74,11 +73,9 @@ class CloudStorage(Struct, frozen=True):
         return [Listed(name[len(prefix) :].removesuffix(".json"), _due(metadata)) for name, metadata in listed]
 
     def archive(self, path: str, body: bytes, *, timeout_s: float) -> None:
-        """Write an archive record. Writing the same path again replaces it."""
         self._write(self.prefix + path, body, timeout_s, {})
 
     def read_archived(self, path: str, *, timeout_s: float) -> bytes | None:
-        """Read what was archived under this path; None if nothing was."""
         answer = self._read_if_there(self.prefix + path, timeout_s)
         return None if answer is None else answer.body
 
@@ -94,7 +91,6 @@ class CloudStorage(Struct, frozen=True):
             yield name.removeprefix(self.prefix), body.body
 
     def check(self, *, timeout_s: float) -> list[Finding]:
-        """Check that the bucket is writable and compare-and-set compares. Uses a document of its own and removes it."""
         from functions.adapters.stores import _checks  # no start and no alert needs it
 
         def delete(key: str) -> None:

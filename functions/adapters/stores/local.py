@@ -28,13 +28,11 @@ class LocalStore(Struct, frozen=True):
     path: str
 
     def load(self, key: str, *, timeout_s: float) -> Stored | None:
-        """The current document; None if there is none."""
         with self._file(timeout_s) as file:
             row = file.execute("SELECT body, generation FROM documents WHERE key = ?", (key,)).fetchone()
         return Stored(body=row[0], generation=str(row[1])) if row else None
 
     def save(self, key: str, body: bytes, *, generation: str | None, due: float | None, timeout_s: float) -> str:
-        """Save if the generation is still the one given (None: if there is no document); see ports.Store."""
         with self._file(timeout_s) as file:
             if generation is None:
                 new_generation = 1
@@ -55,12 +53,10 @@ class LocalStore(Struct, frozen=True):
         return str(new_generation)
 
     def list_documents(self, *, timeout_s: float) -> list[Listed]:
-        """All documents, by key."""
         with self._file(timeout_s) as file:
             return [Listed(key, due) for key, due in file.execute("SELECT key, due FROM documents ORDER BY key")]
 
     def archive(self, path: str, body: bytes, *, timeout_s: float) -> None:
-        """Write an archive record. Writing the same path again replaces it."""
         with self._file(timeout_s) as file:
             file.execute(
                 "INSERT INTO archive (path, body) VALUES (?, ?) ON CONFLICT (path) DO UPDATE SET body = excluded.body",
@@ -68,7 +64,6 @@ class LocalStore(Struct, frozen=True):
             )
 
     def read_archived(self, path: str, *, timeout_s: float) -> bytes | None:
-        """Read what was archived under this path; None if nothing was."""
         with self._file(timeout_s) as file:
             row = file.execute("SELECT body FROM archive WHERE path = ?", (path,)).fetchone()
         return row[0] if row else None
@@ -88,8 +83,6 @@ class LocalStore(Struct, frozen=True):
             after = page[-1][0]
 
     def check(self, *, timeout_s: float) -> list[Finding]:
-        """Check that the file is writable and compare-and-set compares. Uses a document of its own and removes it."""
-
         def delete(key: str) -> None:
             with self._file(timeout_s) as file:
                 file.execute("DELETE FROM documents WHERE key = ?", (key,))

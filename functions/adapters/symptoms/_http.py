@@ -20,17 +20,15 @@ OK, FORBIDDEN, REDIRECTS, SERVER_ERROR = 200, frozenset({401, 403}), range(300, 
 
 
 def ask_all(system: str, limits: Mapping[str, float], ends: float, get: Callable[[str, float], Answer]) -> dict[str, Any]:
-    """`get` all paths at the same time, each for at most its limit in seconds and until `ends` (monotonic): the Answer of each,
-    or the error in its place."""
+    """Get all paths at once, each within its limit (s) and until `ends` (monotonic): the Answer, or error, of each."""
     left_s = ends - time.monotonic()
-    calls: list[Callable[[], Any]] = [partial(get, path, min(left_s, limit_s)) for path, limit_s in limits.items()]
+    calls = [partial(get, path, min(left_s, limit_s)) for path, limit_s in limits.items()]
     outcomes = [name_late(outcome, system) for outcome in run_parallel(calls, timeout_s=left_s)]
     return dict(zip(limits, outcomes, strict=True))
 
 
 def require_ok(system: str, answer: Answer, *, passing: Collection[int], remedy: Phrase) -> Answer:
-    """The answer if it is a success; otherwise raises Denied with the remedy for a wrong `url`, or Unavailable for 5xx and the
-    statuses in `passing`."""
+    """A success; else raises Unavailable for 5xx and what is `passing`, Denied with the remedy for a wrong `url` otherwise."""
     status, what = answer.status, Text("answered {status}", status=str(answer.status))
     if status == OK:
         return answer

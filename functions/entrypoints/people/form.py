@@ -48,7 +48,7 @@ def read_form(request: Request, public_url: str) -> Form:
     return Form(token, act, clean(who, approval_page.NAME, "…"), clean(why, approval_page.WHY, "…"))
 
 
-def require_button(form: Form, *buttons: str) -> None:
+def require_button(form: Form, buttons: set[str]) -> None:
     """Raises BadRequest for a button that the page of this link doesn't have."""
     if form.act and form.act not in buttons:
         raise BadRequest(403, "This is no button of ours.")

@@ -21,24 +21,18 @@ from functions.runtime.text import Text
 
 OPEN = "open"
 """The path that forms post to. It differs from the link's, or browsers would treat the link as an anchor of the open page."""
-OLD = "old"
 FAILED = Notice(
     Text("Unstick can't do this right now"),
     (Text("A system that it needs does not respond. Reload the page in a moment to see whether anything was done."),),
+)
+OLD = Notice(
+    Text("This kind of link is no longer used"),
+    (Text("Open the newest message of the incident in the chat. If it has no other link, restart the job in Rundeck yourself."),),
 )
 REFUSALS: Mapping[int | str, Notice] = {
     FOREIGN: Notice(
         Text("The button was pressed on another site's page"),
         (Text("Open the link from the message and press the button there. Nothing was changed."),),
-    ),
-    OLD: Notice(
-        Text("This kind of link is no longer used"),
-        (
-            Text(
-                "Open the newest message of the incident in the chat. "
-                "If it has no other link, restart the job in Rundeck yourself."
-            ),
-        ),
     ),
     403: Notice(Text("This link is not valid"), (Text("Open the link exactly as it is in the message. Nothing was changed."),)),
     410: Notice(
@@ -55,36 +49,26 @@ REFUSALS: Mapping[int | str, Notice] = {
 
 
 def respond(request: Request, ports: Adapters) -> Response:
-    """GET /approve/ -> a page that posts the link's token; POST -> the page with the button, or the result of pressing it. No
-    request of a stranger can make this raise."""
+    """GET /approve/ -> a page that posts the link's token; POST -> the page with the button, or its result. Never raises."""
     rules = ports.rules
     if request.method not in ("GET", "POST"):
         return "", 405, {"Allow": "GET, POST"}
+    if request.path.removeprefix("/approve").strip("/") not in ("", OPEN):  # older releases had the token in the path
+        return show_notice(rules, OLD, 410)
     try:
-        _require_current_link(request.path)
         if request.method == "GET":
             return show_opening(rules)
         form = read_form(request, rules.public_url)
         key, nonce = signing.read_approval(ports.config.signing_keys, form.token, ports.now())
         person = identify(request, ports.config.identity_header)
+        press, show, buttons = approval.press, approval.show, {approval_page.RESTART, approval_page.DECLINE}
         if acknowledgement.is_asked_by(nonce):
-            require_button(form, approval_page.ACKNOWLEDGE)
-            if form.act:
-                return acknowledgement.press(ports, key, nonce, person, form)
-            return acknowledgement.show(ports, key, nonce, form.token, person)
-        require_button(form, approval_page.RESTART, approval_page.DECLINE)
-        if form.act:
-            return approval.press(ports, key, nonce, person, form)
-        return approval.show(ports, key, nonce, form.token, person)
+            press, show, buttons = acknowledgement.press, acknowledgement.show, {approval_page.ACKNOWLEDGE}
+        require_button(form, buttons)
+        return press(ports, key, nonce, person, form) if form.act else show(ports, key, nonce, form.token, person)
     except BadRequest as refusal:
         content = REFUSALS.get(refusal.sentence) or REFUSALS.get(refusal.status, REFUSALS[403])
         return show_notice(rules, content, refusal.status)
     except (Unavailable, Denied) as error:
         ports.log("ERROR", f"approval page unavailable: {error}")
         return show_notice(rules, FAILED, 503, {"Retry-After": "5"})
-
-
-def _require_current_link(path: str) -> None:
-    """Raises BadRequest for a link of an older release, which has its token in the path."""
-    if path.removeprefix("/approve").strip("/") not in ("", OPEN):
-        raise BadRequest(410, OLD)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from functions.application import observe
 from functions.bootstrap import Adapters
@@ -21,14 +19,12 @@ LOOK_S = 6.0
 
 
 def read_rows(ports: Adapters, watched: tuple[QueueState, ...], now: float) -> tuple[tuple[Row, ...], tuple[Phrase, ...]]:
-    """Read the queues and the kill switch at the same time; failures are shown as such. Returns the queues, and what would
-    prevent a restart."""
+    """The queues and what would prevent a restart, read at once with the kill switch; failures are shown as such."""
     rules = ports.rules
     first = watched[: approval_page.QUEUES_SHOWN]
-    calls: list[Callable[[], Any]] = [partial(observe.read_pause, ports, LOOK_S)]
     queues = {one.queue.key: (one.queue, rules.runbooks.get(one.runbook)) for one in first}
     queue_calls, read_queues = observe.plan_queues(ports, queues, LOOK_S)
-    pause, *results = ports.run_parallel([*calls, *queue_calls], LOOK_S)
+    pause, *results = ports.run_parallel([partial(observe.read_pause, ports, LOOK_S), *queue_calls], LOOK_S)
     snapshots = read_queues(results)
     rows = [_row(rules, one, snapshots[one.queue.key], now) for one in first]
     rows += [Row(one.queue.name, Unknown(""), Health.UNKNOWN) for one in watched[len(first) :]]

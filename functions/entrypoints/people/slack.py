@@ -18,7 +18,6 @@ from functions.entrypoints import throttle
 from functions.entrypoints.responses import Response, error_response, json_response
 from functions.runtime import logs
 from functions.runtime.errors import BadRequest, Denied, Unavailable
-from functions.runtime.secrets import SecretRef
 
 if TYPE_CHECKING:
     from functions.adapters.chats.slack import Slack
@@ -55,7 +54,9 @@ def respond(request: Request) -> Response:
 
 def _read(request: Request, config: Config) -> Press | None:
     """The press; None for another interaction. Raises BadRequest, and Unavailable or Denied if no secret can be read."""
-    secrets, channels = _signing_secrets(config), frozenset(one.channel for one in channels_of(config))
+    every = channels_of(config)
+    secrets = tuple(dict.fromkeys(one.signing_secret for one in every if one.signing_secret is not None))
+    channels = frozenset(one.channel for one in every)
     if not secrets:
         raise BadRequest(401, "No channel of type slack has a signing_secret.")
     headers = {name: request.headers.get(name, "") for name in (answers.TIMESTAMP, answers.SIGNATURE)}
@@ -63,11 +64,6 @@ def _read(request: Request, config: Config) -> Press | None:
     body = throttle.read_body(request, answers.MAX_BODY)
     answers.require_signature(secrets, headers, body, time.time())
     return answers.read_press(body, float(stamp), frozenset() if "" in channels else channels)
-
-
-def _signing_secrets(config: Config) -> tuple[SecretRef, ...]:
-    secrets = [one.signing_secret for one in channels_of(config)]
-    return tuple(dict.fromkeys(secret for secret in secrets if secret is not None))
 
 
 def channels_of(config: Config) -> list[Slack]:

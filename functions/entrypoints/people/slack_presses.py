@@ -56,8 +56,7 @@ class _Pressed(Struct, frozen=True):
 
 
 def handle(ports: Adapters, content: Mapping[str, Any], budget: Budget) -> None:
-    """Process a press, if the person may and the message is still current, and show the result in the message. Raises
-    Unavailable or Denied if it must be redelivered."""
+    """Do what was pressed, and show the result in the message. Raises Unavailable or Denied if it must be redelivered."""
     press = convert(dict(content), Press)
     if not channels_of(ports.config):
         ports.log("WARNING", "Slack action dropped: no channel of type slack is configured")
@@ -111,9 +110,8 @@ def _may(pressed: _Pressed, approvers: tuple[str, ...]) -> bool:
             return True
     except (Unavailable, Denied) as error:
         ports.log("ERROR", f"Slack approvers unavailable: {error}")
-        _refuse(
-            ports, press, Text("Nothing was done: Unstick can't check whether you may. Use the link in the message, or Rundeck.")
-        )
+        unknown = Text("Nothing was done: Unstick can't check whether you may. Use the link in the message, or Rundeck.")
+        _refuse(ports, press, unknown)
         return False
     ports.log("WARNING", f"Slack action rejected: not an approver ({press.action})", by=pressed.by, document=pressed.key)
     who = join(approvers, Text(", "))
@@ -164,11 +162,8 @@ def _pause(pressed: _Pressed, document: Document) -> bool:
 
 def _shows_newer_state(before: Document, after: Document, message_ts: str) -> bool:
     """Whether the message starts the incident's thread and was just updated, so that it already shows more than the answer."""
-    return any(
-        f'"ts": "{message_ts}"' in handle and handle != before.threads.get(place)
-        for place, handle in after.threads.items()
-        if message_ts
-    )
+    changed = [handle for place, handle in after.threads.items() if handle != before.threads.get(place)]
+    return bool(message_ts) and any(f'"ts": "{message_ts}"' in handle for handle in changed)
 
 
 def _show(pressed: _Pressed) -> None:

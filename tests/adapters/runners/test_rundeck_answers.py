@@ -176,7 +176,6 @@ REFUSALS = [
     (400, "api.error.job.options-invalid", "", "option"),
     (400, "api.error.execution.failed", "server in PASSIVE mode", "passive"),
     (400, "api.error.execution.failed", "odd", "refused"),
-    (400, "api.error.invalid.request", "Duration exceeds 30d", "duration"),
     (400, "api.error.invalid.request", "odd", "refused"),
     (409, "api.error.execution.conflict", "", "busy"),
     (415, "", "", "api_version"),

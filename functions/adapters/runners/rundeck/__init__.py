@@ -19,13 +19,11 @@ class Rundeck(Settings, frozen=True):
     read_evidence = evidence.read_evidence
 
     def check(self, restart: Restart, *, auto: bool, timeout_s: float) -> list[Finding]:
-        """See checks.check."""
         from functions.adapters.runners.rundeck import checks  # no start and no alert needs it
 
         return checks.check(self, restart, auto=auto, timeout_s=timeout_s)
 
     def check_evidence(self, job: str, options: tuple[str, ...], *, within_s: float, timeout_s: float) -> list[Finding]:
-        """See checks.check_evidence."""
         from functions.adapters.runners.rundeck import checks  # no start and no alert needs it
 
         return checks.check_evidence(self, job, options, within_s=within_s, timeout_s=timeout_s)

@@ -24,7 +24,6 @@ from functions.runtime.text import Phrase, Text, named
 
 SYSTEM = "Rundeck"
 JSON = "application/json"
-YAML = "application/yaml"
 MAX_TEXT = 300
 JAVA_TRACE = re.compile(r"\s+at [\w.$/<>]+\(|\s*\.\.\. \d+ (more|common frames omitted)")
 JAVA_CLASS = re.compile(r"(Exception: class )?\b(com\.dtolabs|org\.rundeck|java|groovy|grails)\.[\w.$]*(Exception|Error): ")
@@ -74,11 +73,6 @@ _RABBITMQ = (
 )
 RABBITMQ = (b'"Object Not Found"', b'"not_authorized"', b'"not_authorised"')
 """In RabbitMQ's answers to paths that it doesn't know, and to those that want a login."""
-_DURATION = (
-    "duration",
-    Text("does not issue tokens that last so long"),
-    Text("Ask for 30d, or raise rundeck.api.tokens.duration.max in rundeck-config.properties."),
-)
 _BUSY = ("busy", Text("the job is already running"), "")
 _OPTION = (
     "option",
@@ -103,7 +97,6 @@ ERRORS = (
     Refusal(400, "api.error.job.options-invalid", "", *_OPTION, quoted=True),
     Refusal(400, "api.error.execution.failed", "PASSIVE", *_PASSIVE),
     Refusal(400, "api.error.execution.failed", "", *_REFUSED, quoted=True),
-    Refusal(400, "api.error.invalid.request", "Duration exceeds", *_DURATION),
     Refusal(409, "", "", *_BUSY),
     Refusal(415, "", "", *_VERSION),
     Refusal(0, "", "", *_REFUSED),
@@ -124,10 +117,6 @@ class Connection(Struct, frozen=True):
     def within(self, seconds: float) -> Connection:
         """The same with at most this much time."""
         return replace(self, ends=min(self.ends, time.monotonic() + seconds))
-
-    def at_least(self, api_version: int) -> Connection:
-        """The same with this version of the API or a newer one."""
-        return replace(self, settings=replace(self.settings, api_version=max(api_version, self.settings.api_version)))
 
 
 def connect(settings: Settings, timeout_s: float) -> Connection:

@@ -143,14 +143,15 @@ def _check_evidence_definition(
 
 
 def _get(to: answers.Connection, path: str, at_least: int = 0) -> Any:
-    return answers.ask(to.at_least(at_least), "GET", path).json()
+    newer = replace(to.settings, api_version=max(at_least, to.settings.api_version))
+    return answers.ask(replace(to, settings=newer), "GET", path).json()
 
 
 def _get_definition(to: answers.Connection, path: str) -> Mapping[str, Any]:
     """As YAML, which every version can return; JSON needs API 44."""
     import yaml
 
-    answer = answers.ask(to, "GET", path, accept=answers.YAML)
+    answer = answers.ask(to, "GET", path, accept="application/yaml")
     try:
         jobs = yaml.safe_load(answer.body)
     except (yaml.YAMLError, UnicodeDecodeError):

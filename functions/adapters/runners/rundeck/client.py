@@ -5,7 +5,7 @@ twice: a lost answer is Unavailable, and the history shows later what happened."
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -19,7 +19,7 @@ from functions.domain.model.alerts import MOVES, Target
 from functions.domain.model.observations import Execution, ExecutionHistory
 from functions.domain.texts.masking import mask
 from functions.runtime.errors import Denied, Unavailable
-from functions.runtime.parallel import name_late, run_parallel
+from functions.runtime.parallel import Calls, name_late, run_parallel
 from functions.runtime.text import Text
 
 PAGE = 100
@@ -72,14 +72,13 @@ def start_page(settings: Settings, target: Target, project: str = "") -> str:
     url, job = settings.url.rstrip("/"), quote(target.job, safe="")
     if not project:
         return f"{url}/job/show/{job}"
-    options = "&".join(
-        f"opt.{quote(name, safe='')}={quote(value, safe='')}" for name, value in sorted(target.options.items()) if value
-    )
+    given = [(name, value) for name, value in sorted(target.options.items()) if value]
+    options = "&".join(f"opt.{quote(name, safe='')}={quote(value, safe='')}" for name, value in given)
     page = f"{url}/project/{quote(project, safe='')}/job/show/{job}"
     return f"{page}?{options}" if options else page
 
 
-def _ask_all(calls: list[Callable[[], Any]], to: answers.Connection) -> list[Any]:
+def _ask_all(calls: Calls, to: answers.Connection) -> list[Any]:
     """The results of the calls. Raises a clear refusal rather than a missing answer, since a refusal has a remedy."""
     results = [name_late(outcome, answers.SYSTEM) for outcome in run_parallel(calls, timeout_s=to.left_s)]
     for kind in (Denied, Exception):
@@ -104,13 +103,9 @@ def _list(to: answers.Connection, job: str, status: str, *, since_s: float = 0.0
             return _Listed(tuple(rows), now, answer.at, at_once=whole and number == 0)
         if not status and all(_is_ended_before(row, now - since_s - LONG_RUN_S) for row in page):
             return _Listed(tuple(rows), now, answer.at, at_once=False)
-    raise Unavailable(
-        answers.SYSTEM,
-        Text(
-            "has over {count} executions of this job, too many to search; give each target a job of its own",
-            count=PAGE * MAX_PAGES,
-        ),
-    )
+    count = PAGE * MAX_PAGES
+    why = Text("has over {count} executions of this job, too many to search; give each target a job of its own", count=count)
+    raise Unavailable(answers.SYSTEM, why)
 
 
 def _read_page(body: Any, offset: int) -> tuple[list[Mapping[str, Any]], int]:
@@ -213,8 +208,7 @@ def run(settings: Settings, target: Target, *, tag: str, runner_not_after: float
 
 
 def abort(settings: Settings, execution: str, *, timeout_s: float) -> Execution:
-    """Abort an execution, and return it as it was seen then: it goes on until its step ends, or had ended before. Raises Denied
-    if it still runs and may not be aborted, or could not be."""
+    """Abort an execution, and return it as seen then: it goes on until its step ends. Raises Denied if it can't be aborted."""
     to, path = answers.connect(settings, timeout_s), f"execution/{quote(execution, safe='')}"
     try:
         done = answers.mapping(answers.mapping(answers.ask(to, "POST", f"{path}/abort").json()).get("abort"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -40,9 +40,7 @@ def read_evidence(
 def _find(to: answers.Connection, job: str, tag: str) -> Execution | None:
     """On most databases running executions come last in the list of all, so both lists are read."""
     path = f"job/{quote(job, safe='')}/executions"
-    calls: list[Callable[[], Any]] = [
-        partial(answers.ask, to, "GET", f"{path}?{which}max={RECENT}") for which in ("status=running&", "")
-    ]
+    calls = [partial(answers.ask, to, "GET", f"{path}?{which}max={RECENT}") for which in ("status=running&", "")]
     for result in run_parallel(calls, timeout_s=to.left_s):
         if isinstance(result, Exception):
             raise result
@@ -60,7 +58,9 @@ def _read_output(to: answers.Connection, execution: str) -> str | None:
     entries = body.get("entries")
     if body.get("pending") or not isinstance(entries, list):
         return None
-    return "\n".join(_line(entry) for entry in entries if isinstance(entry, dict) and not _is_noise(entry))
+    # what only Rundeck wrote is left out if nothing remains of it; a Java trace may be evidence if the job wrote it
+    written = [entry for entry in entries if isinstance(entry, dict) and (_is_of_job(entry) or _line(entry))]
+    return "\n".join(map(_line, written))
 
 
 def _line(entry: dict[str, Any]) -> str:
@@ -71,8 +71,3 @@ def _line(entry: dict[str, Any]) -> str:
 def _is_of_job(entry: dict[str, Any]) -> bool:
     """Whether a step wrote it. Rundeck's own messages about a run have a level but no step."""
     return "stepctx" in entry or "level" not in entry
-
-
-def _is_noise(entry: dict[str, Any]) -> bool:
-    """Whether it is only Rundeck's own: a Java trace may be evidence if the job wrote it."""
-    return not _is_of_job(entry) and not _line(entry)

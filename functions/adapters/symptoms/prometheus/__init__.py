@@ -19,7 +19,6 @@ class Prometheus(settings.Settings, frozen=True):
     look_all = client.look_all
 
     def check(self, symptom: runbooks.Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
-        """Check that Prometheus answers, and what each query gives for an alert with these labels."""
         from functions.adapters.symptoms.prometheus import checks  # needed only for `check`
 
         return checks.findings(self, symptom, labels, timeout_s=timeout_s)

@@ -154,11 +154,9 @@ def _since_unattended(depths: Points, consumers: Points) -> Points:
 
 def _unproved(*, given: bool, counts_scrapes: bool) -> Unknown:
     """Work isn't counted, and somebody may be doing it."""
-    why = (
-        Text("`done` gives no series, so nobody can tell whether work is done")
-        if given
-        else Text("`done` isn't given, so nobody can tell whether work is done")
-    )
+    why = Text("`done` isn't given, so nobody can tell whether work is done")
+    if given:
+        why = Text("`done` gives no series, so nobody can tell whether work is done")
     remedy = Text("Count work in `done`, by a counter that exists before the first job is done.")
     if counts_scrapes:
         remedy = Text("`up` is 0 after a failed scrape too: count workers by a series that says 0 when they are gone.")

@@ -16,7 +16,6 @@ from functions.adapters.symptoms.prometheus.settings import QUERIES, Settings, n
 from functions.application.ports import Finding, finding_of_error
 from functions.domain.decisions.matching import NotRendered, template_labels
 from functions.domain.model.alerts import QueueRef
-from functions.domain.model.observations import QueueSnapshot
 from functions.domain.model.runbooks import Symptom
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.loopback import is_loopback
@@ -138,7 +137,8 @@ def _history(settings: Settings, queue: QueueRef, symptom: Symptom, *, timeout_s
         seen = look(settings, queue, for_s=symptom.for_s, timeout_s=timeout_s)
     except (Denied, Unavailable) as error:
         return finding_of_error(what, error, UNREACHABLE)
-    every_s = _every_s(seen)
+    steps = [later - earlier for (earlier, _), (later, _) in pairwise(seen.depth_samples)]
+    every_s = median(steps) if steps else 0.0
     if every_s and max_age_s < 2 * every_s:
         remedy = f"Raise `max_age` to {2 * every_s:.0f}s or more, or scrape more often."
         detail = f"one every {every_s:.0f} s, and after {max_age_s:g} s they count as unknown"
@@ -146,11 +146,3 @@ def _history(settings: Settings, queue: QueueRef, symptom: Symptom, *, timeout_s
     if seen.blind is not None:
         return Finding(what, ok=None, detail=seen.blind.why, remedy=seen.blind.remedy)
     return Finding(what, ok=True, detail=f"one every {every_s:.0f} s")
-
-
-def _every_s(seen: QueueSnapshot) -> float:
-    return (
-        median(later - earlier for (earlier, _), (later, _) in pairwise(seen.depth_samples))
-        if len(seen.depth_samples) > 1
-        else 0.0
-    )

@@ -80,16 +80,9 @@ def before_paths(queue: QueueRef, for_s: float, now: float) -> dict[str, str]:
     """The paths of the range queries, one after each of `now_paths`: two servers that take turns answer one of each. Different
     clocks don't matter: samples count by their own times."""
     span_s = max(LEAST_S, 2 * for_s)
-    step_s = span_s / STEPS
-    return {
-        query: f"/api/v1/query_range?{urlencode(_range(queue.keys[query], now - span_s, now, step_s), quote_via=quote)}"
-        for query in QUERIES
-        if query in queue.keys
-    }
-
-
-def _range(query: str, start: float, end: float, step_s: float) -> dict[str, str]:
-    return {"query": with_ages(query), "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step_s:g}"}
+    times = {"start": f"{now - span_s:.3f}", "end": f"{now:.3f}", "step": f"{span_s / STEPS:g}"}
+    wanted = {query: {"query": with_ages(queue.keys[query])} | times for query in QUERIES if query in queue.keys}
+    return {query: f"/api/v1/query_range?{urlencode(asked, quote_via=quote)}" for query, asked in wanted.items()}
 
 
 def ask(settings: Settings, paths: Iterable[str], *, timeout_s: float) -> dict[str, Any]:

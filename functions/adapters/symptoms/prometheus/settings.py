@@ -67,7 +67,6 @@ class Symptom(Struct, frozen=True, rename=key):
     """Added to the age of a figure, for exporters that cache."""
 
     def to_symptom(self) -> runbooks.Symptom:
-        """Convert to the domain's Symptom."""
         own = {query: template for query in (*QUERIES, "name") if (template := getattr(self, query)) is not None}
         times = {"max_age": f"{self.max_age_s:g}", "delay": f"{self.delay_s:g}"}
         return runbooks.Symptom(SYSTEM, own | times, self.max_messages, self.for_s, self.allow)

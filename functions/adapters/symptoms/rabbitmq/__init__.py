@@ -19,7 +19,6 @@ class RabbitMQ(settings.Settings, frozen=True):
     look_all = client.look_all
 
     def check(self, symptom: runbooks.Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
-        """See checks.check."""
         from functions.adapters.symptoms.rabbitmq import checks  # no start and no alert needs it
 
         return checks.check(self, symptom, labels, timeout_s=timeout_s)

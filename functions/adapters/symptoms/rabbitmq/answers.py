@@ -209,17 +209,11 @@ def _not_allowed(answer: Answer) -> Denied:
     said = answer.body[:1000].decode(errors="replace").lower()
     if "access virtual host" in said:
         return _no_permission(answer.status)
-    code, detail, remedy = (
-        "login",
-        Text("the login failed"),
-        Text("Check user and password, and that the user may log in from here."),
-    )
+    code, detail = "login", Text("the login failed")
+    remedy = Text("Check user and password, and that the user may log in from here.")
     if "not management user" in said:
-        code, detail, remedy = (
-            "not_management",
-            Text("the user has no management tag"),
-            Text("Give the user the tag `monitoring`."),
-        )
+        code, detail = "not_management", Text("the user has no management tag")
+        remedy = Text("Give the user the tag `monitoring`.")
     return Denied(SYSTEM, detail, code=code, remedy=remedy, status=answer.status)
 
 

@@ -52,8 +52,7 @@ class Asked(Struct, frozen=True):
 
 
 def check(settings: Settings, symptom: Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
-    """Every right and setting that looking at a queue needs, and the broker's clock and alarms. Changes nothing. If the labels
-    don't name the queue, checks what it can without it."""
+    """Every right and setting that is needed, the broker's clock and alarms; without the queue if the labels don't name it."""
 
     def ask(queue: QueueRef) -> list[Finding]:
         paths = [*PATHS, *client.list_queues([queue]), client.page_path(queue, client.CURVE_S)]
@@ -93,8 +92,7 @@ def findings_without_name(
     ask: Callable[[QueueRef], list[Finding]],
     read: Callable[[QueueRef], object],
 ) -> list[Finding]:
-    """What can be known of a queue that these labels don't name, as `refusal` says. `ask` and `read` ask for one queue, of
-    which none exists."""
+    """What can be known if the labels name no queue, as `refusal` says. `ask` and `read` ask for a queue that doesn't exist."""
     vhost = _vhost(symptom, labels)
     probe = to_queue(vhost or DEFAULT_VHOST, PROBE)
     known = [one for one in ask(probe) if PROBE not in f"{one.what} {one.detail}"]

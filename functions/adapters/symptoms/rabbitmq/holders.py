@@ -24,6 +24,7 @@ from functions.runtime.http_client import Answer
 from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join
 
 WHOAMI = "/api/whoami"
+CONNECTIONS = urlencode({"columns": "name,client_properties.connection_name,client_properties.product"})
 NODES = "/api/nodes?columns=name,running,uptime"
 MOST_PAGES = 32  # channels to request one by one, 2 ms each; if more hold a message, one list has the samples of all
 LIGHT = "name,messages_unacknowledged,consumer_count"
@@ -75,7 +76,9 @@ def add_details(
     """Add to the snapshots (by queue key) their holding channels' counters, the holders' names and the cluster's nodes.
     `vhosts`: the queues' vhosts, by the same keys. `samples`: the query for samples."""
     held_in = sorted({vhosts[key] for key, seen in snapshots.items() if _holding(seen)})
-    paths = {NODES: NODES, ALARMS: ALARMS} | {f"names in {vhost}": _connections_path(vhost) for vhost in held_in}
+    paths = {NODES: NODES, ALARMS: ALARMS} | {
+        f"names in {vhost}": f"/api/vhosts/{quote(vhost, safe='')}/connections?{CONNECTIONS}" for vhost in held_in
+    }
     wanted = sorted({one.id for seen in snapshots.values() for one in _holding(seen)})
     if len(wanted) <= MOST_PAGES:
         paths |= {f"channel {name}": f"/api/channels/{quote(name, safe='')}?{urlencode(samples)}" for name in wanted}
@@ -143,16 +146,12 @@ def _with_work(seen: QueueSnapshot, items: dict[str, ChannelItem] | Unknown) -> 
     return replace(seen, channels=tuple(add_work(one, items[one.id]) if one.id in items else one for one in seen.channels))
 
 
-def _connections_path(vhost: str) -> str:
-    columns = {"columns": "name,client_properties.connection_name,client_properties.product"}
-    return f"/api/vhosts/{quote(vhost, safe='')}/connections?{urlencode(columns)}"
-
-
 def _with_names(seen: QueueSnapshot, names: Mapping[str, str]) -> QueueSnapshot:
     """The snapshot with its channels' names, and the channels that hold messages, largest number first."""
     if seen.channels is None:
         return seen
-    channels = tuple(replace(one, name=names.get(_connection_of(one.id), "")) for one in seen.channels)
+    # a channel's name is its connection's and a number: `10.0.0.1:5000 -> 10.0.0.2:5672 (1)`
+    channels = tuple(replace(one, name=names.get(one.id.rpartition(" (")[0], "")) for one in seen.channels)
     holders = [
         Holder(one.host, one.name, None if one.shared else one.held, seen.at - still_s(drop_gaps(one.work)))
         for one in channels
@@ -160,11 +159,6 @@ def _with_names(seen: QueueSnapshot, names: Mapping[str, str]) -> QueueSnapshot:
     ]
     holders.sort(key=lambda one: (-(one.messages or 0), one.name, one.host))
     return replace(seen, channels=channels, holders=tuple(holders[:KEPT]))
-
-
-def _connection_of(channel: str) -> str:
-    """The connection's name: the channel's without the number at its end, as in `10.0.0.1:5000 -> 10.0.0.2:5672 (1)`."""
-    return channel.rpartition(" (")[0]
 
 
 def _names(answer: Answer | Exception) -> dict[str, str]:

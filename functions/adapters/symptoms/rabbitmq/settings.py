@@ -48,7 +48,6 @@ class Symptom(Struct, frozen=True, rename=key):
     timestamps, and the queue be a classic one."""
 
     def to_symptom(self) -> runbooks.Symptom:
-        """Convert to the domain's Symptom."""
         keys = {"vhost": self.vhost, "queue": self.queue}
         return runbooks.Symptom(SYSTEM, keys, self.max_messages, self.for_s, oldest_s=self.oldest_s)
 

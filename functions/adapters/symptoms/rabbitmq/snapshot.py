@@ -116,8 +116,7 @@ def _with_page(seen: QueueSnapshot, page: Page, channels: Any) -> QueueSnapshot:
 
 
 def _find_returns(seen: QueueSnapshot, page: Page) -> Returns | None:
-    """How often held messages may return. What a message has behind it is on no page, so it is counted too high rather than
-    too low: as all redeliveries of the queue since it was last seen empty."""
+    """How often held messages may return. No page has their past: all redeliveries since the queue was last seen empty count."""
     limit = page.limit_of_returns
     if not isinstance(limit, int) or limit < 0 or not seen.unacked:
         return None
