@@ -17,7 +17,7 @@ from typing import Any
 from msgspec import Struct
 
 from functions.adapters.grafana import sender
-from functions.adapters.grafana.request import parse
+from functions.adapters.grafana.payload import parse
 from functions.domain.decisions.matching import matches, template_labels
 from functions.domain.model.alerts import Alert
 from functions.domain.model.runbooks import Matcher, Rules, Runbook

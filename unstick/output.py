@@ -93,12 +93,15 @@ def load_adapters(config_path: str) -> Adapters:
     return Adapters(load_config(config_path))
 
 
-def require_store(ports: Adapters) -> None:
-    """Raises Wrong for a file that doesn't exist: a relative path would create another, whose kill switch stops nothing."""
+def load_with_store(config_path: str) -> Adapters:
+    """The same, for what reads the store. Raises Wrong for a file that doesn't exist: a relative path would create another one,
+    whose kill switch stops nothing."""
+    ports = load_adapters(config_path)
     path = getattr(ports.store, "path", None)
     if path is not None and not Path(path).exists():
         remedy = "Run this in the function's own folder, or write an absolute path. The function creates it at its first alert."
         raise Wrong(f"the store {Path(path).absolute()} does not exist. {remedy}")
+    return ports
 
 
 def logs_to_stderr() -> contextlib.AbstractContextManager[object]:

@@ -6,7 +6,7 @@ import re
 
 from msgspec import Struct
 
-from functions.adapters.chats import _cards, _posting, _text_layout
+from functions.adapters.chats import _cards, _checks, _posting, _text_layout
 from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import Card
 from functions.runtime.secrets import SecretRef
@@ -36,9 +36,9 @@ class Mattermost(Struct, frozen=True):
 
         def examine() -> str:
             _posting.webhook_url(SYSTEM, self.url)
-            return _posting.NOT_TRIED
+            return _checks.NOT_TRIED
 
-        return _posting.to_findings(SYSTEM, examine, ok=None)
+        return _checks.to_findings(SYSTEM, examine, ok=None)
 
 
 def render(card: Card, language: str) -> dict[str, str]:

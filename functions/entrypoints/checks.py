@@ -1,10 +1,11 @@
-"""The questions of `check`: which system answers each, and the lines of the answer."""
+"""The questions of `check`: which system answers each, and the lines of the answer; and those about the configuration itself."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -12,17 +13,20 @@ from msgspec.structs import replace
 from functions.application.observe import read_pause
 from functions.application.ports import Finding, finding_of_error
 from functions.bootstrap import Adapters
+from functions.config.matchers import overlaps
+from functions.domain.decisions.messages import channels_for, default_channels
 from functions.domain.model.alerts import MOVES
 from functions.domain.model.codes import Mode
 from functions.domain.model.observations import Pause
 from functions.domain.model.runbooks import EvidenceJob, Remedy, Runbook
 from functions.domain.texts.masking import MASK
-from functions.entrypoints import configuration_checks
 from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.loopback import is_loopback
 from functions.runtime.parallel import run_parallel
 from functions.runtime.secrets import SecretRef
 
 LEAST_HIDDEN = 8  # characters of a secret; a shorter one is part of other words
+SHORT_SECRET = 16  # bytes. A shorter secret can be guessed from a signed body
 GRACE_S = 1.0  # seconds beyond the time-out of each system that all together may take
 
 
@@ -49,8 +53,8 @@ def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float) -> l
     jobs += [(partial(_check_evidence, ports, one.evidence, timeout_s), one.name) for one in runbooks if one.evidence]
     jobs += [(partial(_check_remedy, ports, one, remedy, timeout_s), one.name) for one in runbooks for remedy in one.remedies]
     return [
-        Question("Configuration", partial(configuration_checks.check_configuration, ports)),
-        *(Question("Secrets", partial(configuration_checks.check_secret, place, secret)) for place, secret in settings.secrets),
+        Question("Configuration", lambda: list(_check_configuration(ports))),
+        *(Question("Secrets", partial(_check_secret, place, secret)) for place, secret in settings.secrets),
         *(Question(settings.runner.name, ask, name) for ask, name in jobs),
         *(Question(one.symptom.kind, partial(_check_queue, ports, one, labels, timeout_s), one.name) for one in runbooks),
         Question("Store", partial(ports.store.check, timeout_s=timeout_s)),
@@ -109,6 +113,69 @@ def _unanswered(question: Question, error: Exception) -> Finding:
         remedy = "Make sure that it is up and can be reached from here, or give --timeout more seconds."
         return finding_of_error(f"{question.system} answers", error, remedy)
     raise error
+
+
+def _check_configuration(ports: Adapters) -> Iterator[Finding]:
+    """What is no mistake in the file, but may not be intended."""
+    rules, count = ports.rules, len(ports.rules.runbooks)
+    yield Finding("the file has no mistakes", True, f"{count} runbook{'s' * (count != 1)}")
+    if not rules.runbooks:
+        yield Finding("runbooks", None, "there are none, so nothing is ever restarted", "Add one.")
+    for one in overlaps(rules.runbooks):
+        detail = f"an alert may match {one.earlier} too, which comes before it"
+        finding = Finding(f"{one.later} gets its alerts", None, detail, "Add a matcher that keeps the two apart.")
+        if one.always:
+            detail = f"{one.earlier}, which comes before it, takes every alert that it matches"
+            finding = Finding(finding.what, False, detail, f"Move it before {one.earlier}, or remove it.")
+        yield finding
+    for runbook in rules.runbooks.values():
+        if not channels_for(rules, runbook):
+            remedy = "Add `notify:` to the runbook or at the top."
+            yield Finding(f"people hear of {runbook.name}", False, "no channel is named", remedy)
+    if not default_channels(rules):
+        detail, remedy = "nobody hears of alerts without a runbook", "Add `notify:` at the top."
+        yield Finding("people hear of everything else", None, detail, remedy)
+    if ports.config.identity_header:
+        detail = f"whoever reaches this function past the proxy can set {ports.config.identity_header} and approve in any name"
+        yield Finding("identity_header", None, detail, "Set it only if nothing gets here past that proxy, Grafana included.")
+    yield from _check_secrecy(ports)
+
+
+def _check_secrecy(ports: Adapters) -> Iterator[Finding]:
+    """What others may read or sign."""
+    for place, url in ((f"{ports.config.runner.name}.url", ports.config.runner_url), ("public_url", ports.rules.public_url)):
+        parts = urlsplit(url)
+        if parts.scheme == "http" and not is_loopback(parts.hostname):
+            detail, remedy = "http sends everything unencrypted", "Use https, or keep the traffic inside a private network."
+            yield Finding(f"{place} is private", None, detail, remedy)
+    keys = {key.reference for key in ports.config.signing_keys}
+    for place, secret in ports.config.secrets:
+        if secret.reference in keys and not place.startswith("signing_keys"):
+            detail = f"{secret.reference} is one of signing_keys: whoever has it can sign approvals and wake-ups"
+            yield Finding(f"{place} is separate", None, detail, "Make another for signing_keys.")
+
+
+def _check_secret(place: str, secret: SecretRef) -> list[Finding]:
+    """Check whether the secret can be read; its value is never shown."""
+    try:
+        value = secret.read()
+    except (Denied, Unavailable) as error:
+        return [finding_of_error(place, error, "Make sure that it can be read from here.")]
+    if around := _around(value):
+        remedy = "If that is not part of it, set it again as docs/deploy.md says."
+        return [Finding(place, None, f"{secret.reference} has a {around}", remedy)]
+    if len(value) < SHORT_SECRET and place.startswith(("grafana.auth", "signing_keys")):
+        remedy = "Use a long random one: openssl rand -hex 32"
+        return [Finding(place, None, f"{secret.reference} is shorter than {SHORT_SECRET} bytes", remedy)]
+    return [Finding(place, True, f"{secret.reference} can be read")]
+
+
+def _around(value: bytes) -> str:
+    """What surrounds a secret that was pasted or typed carelessly."""
+    if value != value.strip():
+        return "blank or line break at an end"
+    quoted = len(value) > 1 and value[:1] == value[-1:] and value[:1] in (b'"', b"'")
+    return "pair of quotes around it" if quoted else ""
 
 
 def _check_remedy(ports: Adapters, runbook: Runbook, remedy: Remedy, timeout_s: float) -> list[Finding]:

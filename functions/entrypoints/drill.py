@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from functions.adapters.grafana import sender
-from functions.adapters.grafana.request import parse
+from functions.adapters.grafana.payload import parse
 from functions.application.deliver import post_to_all
 from functions.application.intake import DIRECT, document_key
 from functions.bootstrap import Adapters

@@ -44,7 +44,9 @@ def webhook(request: Request) -> Response:
         grafana.authenticate(settings.grafana.auth, headers, None, time.time())
         body = throttle.read_body(request, settings.grafana.max_body)
         request_id = grafana.authenticate(settings.grafana.auth, headers, body, time.time())
-        alerts = grafana.parse(body)
+        from functions.adapters.grafana.payload import parse  # imported only for authenticated requests
+
+        alerts = parse(body)
     except BadRequest as error:
         _log_refusal(error)
         return error_response(error)

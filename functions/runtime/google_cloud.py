@@ -30,11 +30,8 @@ _LOGIN_REMEDY = Text(
 
 
 class Service(Struct, frozen=True):
-    r"""One of Google's services.
-
-    `address`: its base URL. `endpoint`: the environment variable by which tests name a stand-in on loopback, which is asked
-    without credentials. `remedies`: what to do, by HTTP status.
-    """
+    """One of Google's services. `endpoint`: the environment variable by which tests name a stand-in on loopback, which is asked
+    without credentials. `remedies`: what to do, by HTTP status."""
 
     system: str
     address: str

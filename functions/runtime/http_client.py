@@ -78,11 +78,8 @@ def _libraries() -> Any:
 
 
 class Content(TypedDict, total=False):
-    r"""The optional parts of a request.
-
-    `auth`: user and password. `max_bytes`: the largest answer. `ca`: a file or folder of PEM certificates to trust instead of the
-    usual ones.
-    """
+    """The optional parts of a request. `auth`: user and password. `max_bytes`: the largest answer. `ca`: a file or folder of PEM
+    certificates to trust instead of the usual ones."""
 
     headers: Mapping[str, str]
     json: Any

@@ -111,10 +111,8 @@ def with_newest(secret: SecretRef, ask: Callable[[bytes], T], is_refused: Callab
 
 
 class _Kept:
-    """A cached secret, or the failure to read it. Times are monotonic. The lock lets one thread fetch while the others wait.
-
-    Not a Struct, which has more ways to show its fields than `repr`.
-    """
+    """A cached secret, or the failure to read it. Times are monotonic. The lock lets one thread fetch while the others wait. Not
+    a Struct, which has more ways to show its fields than `repr`."""
 
     __slots__ = ("distrusted", "error", "lock", "trusted_until", "until", "value")
 

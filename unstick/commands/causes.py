@@ -35,8 +35,7 @@ def causes(*, config_path: str, as_json: bool, days: int, only: str | None, tick
     once for hours and weekdays. Fewer than five incidents say nothing. Lines are those that cards show; they are the same
     if only numbers, times or ids differ.
     """
-    ports = output.load_adapters(config_path)
-    output.require_store(ports)
+    ports = output.load_with_store(config_path)
     if only is not None and only not in ports.rules.runbooks:
         raise output.Unusable(f"there is no runbook {only}. The configuration has: {', '.join(ports.rules.runbooks)}.")
     with output.logs_to_stderr():

@@ -52,8 +52,7 @@ def incident(*, config_path: str, as_json: bool, incident_id: str, with_evidence
 
     Exit code 1: there is no such incident, or --evidence and none was kept.
     """
-    ports = output.load_adapters(config_path)
-    output.require_store(ports)
+    ports = output.load_with_store(config_path)
     with output.logs_to_stderr():
         record = _find(ports, incident_id)
         body = ports.store.read_archived(evidence_path(record.incident.id), timeout_s=EVIDENCE_S) if with_evidence else None

@@ -67,8 +67,7 @@ def status(*, config_path: str, as_json: bool, days: int, last: int) -> None:
     Times are in the configuration's time zone. Documents of a newer release are named instead of shown. Exit code 1: it
     is paused, a target is escalated, a document is overdue by two minutes, or something can't be read.
     """
-    ports = output.load_adapters(config_path)
-    output.require_store(ports)
+    ports = output.load_with_store(config_path)
     state = _read(ports, days, last)
     if as_json:
         output.print_json(_as_json(state) | {"token_expires": ports.rules.token_expires_at})

@@ -38,8 +38,7 @@ def pause(*, config_path: str, as_json: bool, reason: str, lasts: str, by: str) 
     """
     if not reason.strip():
         raise click.BadParameter("it is empty. Say why, for those who read it at night.", param_hint="--reason")
-    ports = output.load_adapters(config_path)
-    output.require_store(ports)
+    ports = output.load_with_store(config_path)
     switch = Pause(reason, by or _current_user(), ports.now(), until=_ends(lasts, ports.now()))
     with output.logs_to_stderr():
         before = turn(ports, switch)
@@ -77,8 +76,7 @@ def resume(*, config_path: str, as_json: bool, by: str, target: str, reason: str
 
     If nothing was paused, nothing is changed: exit code 0. Exit code 1: it was not done, or a channel could not be notified.
     """
-    ports = output.load_adapters(config_path)
-    output.require_store(ports)
+    ports = output.load_with_store(config_path)
     if target:
         _release(ports, target, by or _current_user(), reason, as_json=as_json)
     else:
@@ -98,8 +96,7 @@ def ack(*, config_path: str, as_json: bool, target: str, by: str) -> None:
 
     Exit code 1: somebody else has taken it, or a channel could not be notified.
     """
-    ports = output.load_adapters(config_path)
-    output.require_store(ports)
+    ports = output.load_with_store(config_path)
     document = _find(ports, target)
     name, by = name_of(document), by or _current_user()
     if document.escalated_at is None or document.escalation is None:
@@ -133,8 +130,7 @@ def approve(*, config_path: str, as_json: bool, target: str, decline: bool, reas
 
     Exit code 1: somebody was faster, or it is over.
     """
-    ports = output.load_adapters(config_path)
-    output.require_store(ports)
+    ports = output.load_with_store(config_path)
     document = _find(ports, target)
     asked, name = document.incident, name_of(document)
     if asked is None or asked.phase is not Phase.ASKED:

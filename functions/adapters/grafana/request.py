@@ -1,4 +1,4 @@
-"""Receives Grafana's requests: method, size, authentication (auth.py) and content (payload.py).
+"""Receives Grafana's requests: method, size and authentication (auth.py).
 
 Unauthenticated requests are rejected before anything is parsed or imported."""
 
@@ -7,10 +7,9 @@ from __future__ import annotations
 from typing import Protocol
 
 from functions.adapters.grafana.auth import Headers, authenticate, header
-from functions.domain.model.alerts import Alert
 from functions.runtime.errors import BadRequest
 
-__all__ = ["authenticate", "parse", "read_body", "read_chunk", "require_method"]
+__all__ = ["authenticate", "read_body", "read_chunk", "require_method"]
 
 READ_BYTES = 16 * 1024  # small enough to show how fast a body arrives
 METHODS = frozenset({"POST", "PUT"})
@@ -60,10 +59,3 @@ def read_chunk(stream: Stream, most: int = READ_BYTES) -> bytes:
         return stream.read(min(READ_BYTES, most))
     except (OSError, ValueError, HTTPException, ParseException):
         raise BadRequest(400, "The body could not be read to its end.") from None
-
-
-def parse(body: bytes) -> tuple[Alert, ...]:
-    """Parse an authenticated body. Raises BadRequest 400 with what to fix."""
-    from functions.adapters.grafana.payload import parse as parse_payload  # imported only for authenticated requests
-
-    return parse_payload(body)

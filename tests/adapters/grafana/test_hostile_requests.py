@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from functions.adapters.grafana.request import authenticate, parse
+from functions.adapters.grafana.payload import parse
+from functions.adapters.grafana.request import authenticate
 from functions.config.settings import Auth, Basic, Bearer, Hmac
 from functions.runtime.errors import BadRequest
 from tests.support.recorded_grafana import RECORDINGS, as_wsgi, known

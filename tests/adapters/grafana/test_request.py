@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from functions.adapters.grafana.request import authenticate, parse, read_body, require_method
+from functions.adapters.grafana.payload import parse
+from functions.adapters.grafana.request import authenticate, read_body, require_method
 from functions.config.settings import Auth, Basic, Bearer, Hmac
 from functions.domain.model.alerts import Alert
-from functions.runtime import secrets as secret_store
 from functions.runtime.errors import BadRequest, Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 from tests.support.recorded_grafana import RECORDINGS, Recording, as_wsgi, known, unreadable
@@ -224,7 +224,6 @@ def test_secrets_come_from_references(monkeypatch):
     monkeypatch.setenv("GRAFANA_OLD", "another")
     monkeypatch.setenv("GRAFANA_NEW", str(recording.secrets["hmac_secret"]))
     authenticate(auth, as_wsgi(recording.headers), recording.body, recording.at)
-    secret_store.clear()
     monkeypatch.delenv("GRAFANA_NEW")
     with pytest.raises(Unavailable):
         authenticate(auth, as_wsgi(recording.headers), recording.body, recording.at)

@@ -77,7 +77,7 @@ def test_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
         "system": "Rundeck", "method": "POST", "url": "http://rundeck/prefix/api/41/job/x/run",
         "headers": {"X-Rundeck-Auth-Token": "t\xf6ken", "Accept": "application/json"}, "json": {"a": 1}, "ca": "/ca.pem",
     }  # fmt: skip
-    ask(monkeypatch, wire, accept=answers.YAML, at_least=46, within_s=2.0)
+    ask(monkeypatch, wire, accept="application/yaml", at_least=46, within_s=2.0)
     assert wire.sent[1]["url"] == "http://rundeck/prefix/api/46/job/x/run"
     assert 0 < wire.sent[1]["timeout_s"] <= 2.0
     assert wire.sent[1]["headers"]["Accept"] == "application/yaml"
@@ -176,6 +176,7 @@ REFUSALS = [
     (400, "api.error.job.options-invalid", "", "option"),
     (400, "api.error.execution.failed", "server in PASSIVE mode", "passive"),
     (400, "api.error.execution.failed", "odd", "refused"),
+    (400, "api.error.invalid.request", "Duration exceeds 30d", "duration"),
     (400, "api.error.invalid.request", "odd", "refused"),
     (409, "api.error.execution.conflict", "", "busy"),
     (415, "", "", "api_version"),

@@ -73,6 +73,11 @@ _RABBITMQ = (
 )
 RABBITMQ = (b'"Object Not Found"', b'"not_authorized"', b'"not_authorised"')
 """In RabbitMQ's answers to paths that it doesn't know, and to those that want a login."""
+_DURATION = (  # of infra/rundeck/rotate_token.py
+    "duration",
+    Text("does not issue tokens that last so long"),
+    Text("Ask for 30d, or raise rundeck.api.tokens.duration.max in rundeck-config.properties."),
+)
 _BUSY = ("busy", Text("the job is already running"), "")
 _OPTION = (
     "option",
@@ -97,6 +102,7 @@ ERRORS = (
     Refusal(400, "api.error.job.options-invalid", "", *_OPTION, quoted=True),
     Refusal(400, "api.error.execution.failed", "PASSIVE", *_PASSIVE),
     Refusal(400, "api.error.execution.failed", "", *_REFUSED, quoted=True),
+    Refusal(400, "api.error.invalid.request", "Duration exceeds", *_DURATION),
     Refusal(409, "", "", *_BUSY),
     Refusal(415, "", "", *_VERSION),
     Refusal(0, "", "", *_REFUSED),
@@ -117,6 +123,10 @@ class Connection(Struct, frozen=True):
     def within(self, seconds: float) -> Connection:
         """The same with at most this much time."""
         return replace(self, ends=min(self.ends, time.monotonic() + seconds))
+
+    def at_least(self, api_version: int) -> Connection:
+        """The same with this version of the API or a newer one."""
+        return replace(self, settings=replace(self.settings, api_version=max(api_version, self.settings.api_version)))
 
 
 def connect(settings: Settings, timeout_s: float) -> Connection:

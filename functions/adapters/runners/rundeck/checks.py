@@ -143,8 +143,7 @@ def _check_evidence_definition(
 
 
 def _get(to: answers.Connection, path: str, at_least: int = 0) -> Any:
-    newer = replace(to.settings, api_version=max(at_least, to.settings.api_version))
-    return answers.ask(replace(to, settings=newer), "GET", path).json()
+    return answers.ask(to.at_least(at_least), "GET", path).json()
 
 
 def _get_definition(to: answers.Connection, path: str) -> Mapping[str, Any]:
