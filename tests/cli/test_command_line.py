@@ -34,6 +34,7 @@ def test_the_version_is_that_of_the_package() -> None:
     ("typed", "begun", "offered"),
     [
         (["causes", "--runbook"], "mail", ["mail-delivery"]),
+        (["drill", "--refusal"], "", ["mail-delivery"]),
         (["incident"], "", ["inc-1"]),
         (["ack"], "service=", ["service=mail-delivery"]),
         (["resume", "--target"], "x", []),

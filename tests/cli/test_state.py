@@ -21,7 +21,7 @@ from functions.domain.model.incidents import Archive, Document, Escalation, Inci
 from functions.domain.model.observations import Execution, Pause
 from tests.cli.line import FIRING, Line
 from tests.support.unstick_process import job_id, runbook
-from unstick.output import columns
+from unstick.output import columns, local_time
 
 NOW = time.time()
 TARGET = Target("t-1", "http://127.0.0.1:1", job_id("mail-delivery"), {"service": "mail-delivery"})
@@ -244,6 +244,8 @@ def test_a_pause_for_a_time_ends_by_itself(here: Line) -> None:
     kept = switch(here)
     assert kept.until == pytest.approx(time.time() + 3600, abs=60)
     assert here.json("status", code=1)["paused"]["reason"] == "broker upgrade"
+    ends = local_time(kept.until or 0.0, here.ports.rules)
+    assert f"PAUSED until {ends} (in " in here.run("status", code=1).stdout
     here.ports.store.save(
         "pause",
         encode(replace(kept, until=time.time() - 1)),

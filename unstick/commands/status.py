@@ -113,7 +113,9 @@ def _phase(document: Document) -> str:
 def _print(state: State, rules: Rules) -> None:
     if isinstance(state.pause, Pause):
         since = f", {output.relative(state.pause.at - state.at)}" if state.pause.at else ""
-        output.print_text(f"{state.pause.why}{since}", output.mark("PAUSED: ", "wrong"))
+        ends = state.pause.until
+        until = f" until {output.local_time(ends, rules)} ({output.relative(ends - state.at)})" if ends is not None else ""
+        output.print_text(f"{state.pause.why}{since}", output.mark(f"PAUSED{until}: ", "wrong"))
         output.print_text("to allow restarts again: unstick resume", "  → ")
     elif isinstance(state.pause, Unknown):
         output.print_text(f"so nothing is restarted: {state.pause.why}", output.mark("KILL SWITCH UNREADABLE, ", "wrong"))

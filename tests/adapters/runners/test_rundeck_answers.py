@@ -17,6 +17,7 @@ from functions.runtime.secrets import SecretRef
 from tests.support.patience import PATIENCE_S
 
 JSON, HTML = "application/json;charset=utf-8", "Text/HTML; charset=utf-8"
+RABBITMQ = "none, as RabbitMQ answers what it cannot negotiate"
 
 
 class Wire:
@@ -30,7 +31,8 @@ class Wire:
         self.sent.append({"system": system, "method": method, "url": url} | more)
         status, kind, body = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return Answer(system, status, {"content-type": kind} if kind else {}, content, 1.0)
+        headers = {"server": "Cowboy"} if kind == RABBITMQ else {"content-type": kind} if kind else {}
+        return Answer(system, status, headers, content, 1.0)
 
 
 class Token:
@@ -129,6 +131,7 @@ ANSWERS = [
     ("POST", 400, JSON, {"errorCode": "api.error.job.disabled"}, 200, Denied, "disabled"),
     ("POST", 400, HTML, {"errorCode": "api.error.job.disabled"}, 200, Denied, "wrong_url"),
     ("POST", 403, HTML, b"<html>", 200, Denied, "wrong_url"),
+    ("GET", 406, RABBITMQ, b"", 200, Denied, "wrong_url"),
     ("POST", 407, "", b"", 200, Denied, "refused"),
     ("POST", 408, JSON, {}, 200, Unavailable, "answered 408"),
     ("POST", 409, JSON, {}, 200, Denied, "busy"),

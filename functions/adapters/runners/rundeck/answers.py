@@ -180,7 +180,7 @@ def _to_error(method: str, answer: http_client.Answer) -> Denied | Unavailable:
         return Unavailable(SYSTEM, named(Text("answered {status}", status=str(answer.status)), quoted(_error(answer)[1])))
     if answer.status < 300 and not (_is_html(answer) and method == "GET"):
         return Unavailable(SYSTEM, Text("answered {status} without saying what it did", status=str(answer.status)))
-    is_rabbitmq = answer.status < 500 and any(mark in answer.body for mark in RABBITMQ)
+    is_rabbitmq = answer.headers.get("server") == "Cowboy" or any(mark in answer.body for mark in RABBITMQ)
     if answer.status < 400 or _is_html(answer) or is_rabbitmq:
         code, sentence, remedy = _RABBITMQ if is_rabbitmq else _URL
         return Denied(SYSTEM, sentence, code=code, remedy=remedy, status=answer.status)
