@@ -28,7 +28,7 @@ NOTES = """
 - *To Rundeck* ends when Rundeck has received the request. A forged request has a wrong signature of the right form.
 - Of five cold starts the lowest counts. Unstick's imports the configured adapters and reads the configuration.
 - Google's services are stand-ins on the same machine. adnanh/webhook and ansible-rulebook answer before they act.
-- Calls in sequence are counted with 50 and 150 ms added to each. With all CPUs of this machine, they took {all_cpus:.2f} such calls.
+- Calls in sequence are counted with 50 and 150 ms added to each. On all CPUs of this machine the count was {all_cpus:.2f}.
 """
 
 

@@ -37,7 +37,7 @@ A queue gets stuck while Prometheus, Alertmanager and Unstick run with [the ship
 
 """
 HOW = """
-- `for` counts from the last movement, so the alert's own time costs nothing if it is shorter. RabbitMQ's samples add up to 10 s.
+- `for` counts from the last movement, so the time until the alert fires adds nothing if it is shorter. RabbitMQ's samples add up to 10 s.
 - A message gets stuck every {apart:g} s, at another time of the scrape for each.
 - *Recovered* takes two checks: {first} after the restart, and {every} later.
 

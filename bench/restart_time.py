@@ -106,7 +106,7 @@ class Pattern:
     mode: str
     per_second: float
     publish: tuple[int, float]
-    """So many messages, again after so many seconds."""
+    """`messages`, again after this many seconds."""
     first: int = 0
     """Messages that wait from the beginning."""
 
@@ -151,7 +151,7 @@ class Publisher:
 
 
 def measure(trials: int = TRIALS) -> Measured:
-    """Once, with so many applications for each `symptom.for`. Raises RuntimeError where the programs can't be had."""
+    """Once, with this many applications for each `symptom.for`. Raises RuntimeError where the programs can't be had."""
     if not ensure("rabbitmq-server", *PACKAGES):
         raise RuntimeError("rabbitmq-server, prometheus and prometheus-alertmanager can't be had here (apt-get install)")
     with tempfile.TemporaryDirectory() as made, ExitStack() as stack:

@@ -91,7 +91,7 @@ def at_once(port: int, messages: Sequence[bytes]) -> list[Exchange]:
 
 
 def rate(port: int, sent: bytes, *, status: int, for_s: float, connections: int) -> float:
-    """Answers a second of the same message, sent over and over by so many senders. RuntimeError if one has another status."""
+    """Answers a second of the same message, sent over and over by this many senders. RuntimeError if one has another status."""
     ends = time.monotonic() + for_s
 
     def send(_place: int) -> int:

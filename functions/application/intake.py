@@ -24,7 +24,7 @@ from functions.runtime.text import Text
 DIRECT = 10  # targets of one notification that are decided in the request; the others wait for their wake-ups
 MOST_TARGETS = 1000
 MOST_ALERTS = 10_000
-"""Limits of one notification, beyond which people are only told: ten lists, and a second to match so many alerts."""
+"""Limits of one notification, beyond which people are only told: ten lists, and a second to match this many alerts."""
 CROWD_KEY = "alert-crowd"  # the document that records what people were told about notifications beyond these limits
 HAND_OVER_S = 1.5  # seconds beyond the budget, if the store did not answer in time. The total stays well under 10 s
 LISTED = 100

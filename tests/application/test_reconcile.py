@@ -409,7 +409,7 @@ def test_a_wake_up_that_was_faster_than_the_save_comes_again():
 
 
 def test_an_alert_that_joins_during_the_post_is_kept():
-    """What came of the start is saved on top of it."""
+    """The result of the start is saved over it."""
     ports = Memory()
 
     def joins() -> None:
@@ -466,7 +466,7 @@ class Killed(BaseException):
     ],
 )
 def test_a_restarted_alert_writes_its_document_twice(trouble, saves, posts):
-    """Cloud Storage takes one write a second to one object: `starting`, and what came of it and was told. I1, I2, I6 hold."""
+    """Cloud Storage takes one write a second to one object: `starting`, and its result once reported. I1, I2, I6 hold."""
     ports = InTime()
 
     def joins() -> None:

@@ -47,7 +47,7 @@ def all_delivered(place: Place) -> None:
 def test_a_slow_answer_decides_nothing_and_is_told_within_a_minute(
     place: Place, monkeypatch: pytest.MonkeyPatch, slow: str, why: str
 ) -> None:
-    """Twelve seconds for one of the answers: neither is the stuck queue restarted by chance, nor the healthy one."""
+    """Twelve seconds for one of the answers: neither the stuck queue nor the healthy one is restarted by chance."""
     monkeypatch.setattr(observe, "LOOK_S", 3.0)
     place.rabbit.broken[slow] = 12.0
     healthy = place.rabbit.queue("post.delivery")

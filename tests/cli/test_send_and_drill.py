@@ -178,7 +178,7 @@ def test_the_job_proves_that_it_refuses(here: Line) -> None:
 
 
 def test_a_job_without_the_guard_is_not_asked(here: Line) -> None:
-    """It would restart: nothing is posted, and the remedy is told."""
+    """It would restart: nothing is posted, and the remedy is shown."""
     next(iter(here.rundeck.state.jobs.values())).guard = False
     target = Target("k", here.rundeck.url, job_id("mail-delivery"), SERVICE)
     leg = late_start.refusal(here.ports, target)

@@ -145,7 +145,7 @@ def test_a_store_that_is_not_there_is_not_made(here: Line, tmp_path: Path) -> No
 
 
 def test_pause_and_resume(here: Line) -> None:
-    """The switch is in the store with reason and name, is told, shows in the status, and can be taken back."""
+    """The switch is in the store with reason and name, is announced, shows in the status, and can be taken back."""
     paused = here.run("pause", "--reason", "broker upgrade", "--by", "h.tanaka", code=0)
     assert "sent to console" in paused.stdout
     assert "restarts nothing" in paused.stderr
@@ -203,7 +203,7 @@ def test_a_switch_of_a_newer_release_is_left_alone(here: Line) -> None:
 
 @pytest.mark.parametrize("named", ["service=mail-delivery", "t-1", "mail-delivery"])
 def test_an_escalated_target_is_freed_by_any_of_its_names(here: Line, named: str) -> None:
-    """By key, name or option value; it is told, and the next alert is decided as usual."""
+    """By key, name or option value; it is announced, and the next alert is decided as usual."""
     here.saved(escalated("t-1", "mail-delivery"))
     assert here.json("status", code=1)["escalated"][0]["target"] == "service=mail-delivery"
     result = here.run("resume", "--target", named, "--by", "h.tanaka", "--reason", "rolled back", code=0)

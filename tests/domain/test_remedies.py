@@ -165,7 +165,7 @@ def test_a_press_holds_only_for_what_was_asked(mail, then):
 
 
 def test_a_no_is_an_escalation_with_its_button():
-    """The restart did not help, so it stays with people."""
+    """The restart did not help, so people take over."""
     document = asked()
     assert document.incident is not None
     made = moved(document, Declined(document.incident.approval.nonce, "anna"), seen(now=NOW + 9), NOW + 9, ladder())

@@ -467,7 +467,7 @@ def test_what_slack_sdk_signs_is_let_in_and_nothing_else(monkeypatch: pytest.Mon
     ],
 )
 def test_hostile_headers_are_refused(headers: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """401, never an error of ours."""
+    """401, never an internal error."""
     assert verdict(headers, b"", monkeypatch, SIGNING_SECRET) is False
 
 

@@ -207,7 +207,7 @@ threads = [threading.Thread(target=write, args=(f"{sys.argv[1]}-{place}",)) for 
 
 @pytest.mark.parametrize(("processes", "longest", "unbuffered"), [(3, 3_700, ""), (1, 10_000, "1")])
 def test_lines_of_parallel_threads_and_processes_stay_whole(processes, longest, unbuffered):
-    """Workers share one stdout: every line of theirs is parsed, and none is lost."""
+    """Workers share one stdout: each line can be parsed, and none is lost."""
     reading, writing = os.pipe()
     writers = [
         subprocess.Popen(

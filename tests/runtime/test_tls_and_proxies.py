@@ -115,7 +115,7 @@ def test_a_file_of_certificates_that_is_not_there_is_named() -> None:
 def test_a_proxy_of_the_environment_is_used(
     system: tuple[Any, Ask], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, scheme: str
 ) -> None:
-    """What it hides is reached by CONNECT, and plain HTTP by its forwarding."""
+    """HTTPS goes through it by CONNECT, and plain HTTP by forwarding."""
     double, ask = system
     ours = Authority(tmp_path)
     secure = behind_tls(double, ours.server("system.invalid"), "system.invalid") if scheme == "https" else ""

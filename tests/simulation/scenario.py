@@ -46,7 +46,7 @@ AGAIN_EVERY = 25
 """Of the same moments: when somebody wants a restart once more. Rarely, since much is allowed after a person's word."""
 TAKEN_UNTIL_MIN = 40
 DECLINED_EVERY = 4
-"""One press in so many is a no."""
+"""One press in this many is a no."""
 EVIDENCE = 0.3
 """How likely a schedule's runbook has an evidence job."""
 

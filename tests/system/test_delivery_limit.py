@@ -20,7 +20,7 @@ HELD = 5
 @pytest.mark.long  # by day the recorded limits, and tests/domain/health/test_losses.py
 @pytest.mark.timeout(600)
 def test_what_the_broker_dropped_is_counted_and_told(rabbitmq_server: Broker, tmp_path: Path) -> None:
-    """Five messages are held, and the next return drops them: asked in `auto` too; after the approval their loss is told."""
+    """Five messages are held, and the next return drops them: asked in `auto` too; after the approval the loss is reported."""
     queue = "limited.delivery"
     rabbitmq_server.add_user(USER, PASSWORD, tags="monitoring", vhosts=["/"])
     rabbitmq_server.publish(queue, HELD, arguments={"x-queue-type": "quorum", "x-delivery-limit": 0})

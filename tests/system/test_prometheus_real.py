@@ -36,7 +36,7 @@ USER, PASSWORD = "alertmanager", "from-alertmanager-to-us"
 DEPTH = 'sum(redis_key_size{key="${labels.queue}"})'
 QUERIES = {"depth": DEPTH, "done": 'sum(jobs_done_total{queue="${labels.queue}"})', "consumers": 'count(up{job="worker"} == 1)'}
 BUSY, BETWEEN_SAMPLES = 50, 10
-"""So many jobs are ten seconds' work; of so many no two samples could tell."""
+"""This many jobs are ten seconds' work; with the larger number no two samples could tell."""
 SEEN_S = 15.0
 """How long back a look goes that is to show where the counter began anew."""
 SECONDS = {"interval: 10s": "interval: 1s", "offset 10s": "offset 2s", "[15s]": "[4s]"}

@@ -57,7 +57,7 @@ def check(user: client.Settings, name: str) -> dict[str, Finding]:
 
 
 def test_the_depth_is_live(rabbitmq_server):
-    """Each publish and each purge is seen by the very next look, long before the queue's page has it."""
+    """Each publish and each purge is seen by the very next check, long before the queue's page has it."""
     for depth in (1, 3, 8):
         rabbitmq_server.publish("live", depth - (look(rabbitmq_server, "live").depth if depth > 1 else 0))
         assert look(rabbitmq_server, "live").depth == depth
@@ -137,7 +137,7 @@ def test_every_name_is_found_in_every_vhost(rabbitmq_server, vhost):
 @pytest.mark.long  # the recorded answers say the same by day
 @pytest.mark.parametrize("kind", ["classic", "quorum"])
 def test_types_of_queues(rabbitmq_server, kind):
-    """A queue of either type with a depth of its own is told the same way; a quorum queue's only every 5 s."""
+    """A queue of either type with a depth of its own is reported the same way; a quorum queue's only every 5 s."""
     rabbitmq_server.publish(f"type-{kind}", 3, arguments={"x-queue-type": kind})
 
     def look_at_new() -> QueueSnapshot | None:

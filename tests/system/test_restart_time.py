@@ -26,7 +26,7 @@ def test_restarts_and_news_come_as_soon_as_promised(needed: Callable[..., None])
 
 @pytest.mark.long  # by day tests/application/documents/test_storm.py has eight targets on such a store
 def test_eight_targets_are_restarted_though_an_object_takes_one_write_a_second():
-    """The store sees two writes of each document on an alert's way: `starting`, and what came of it and was told."""
+    """The store sees two writes of each document on an alert's way: `starting`, and its result once reported."""
     samples = Samples()
     with stage() as stand:
         eight_at_once(stand, samples)

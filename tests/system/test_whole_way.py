@@ -134,7 +134,7 @@ def began(incidents: dict[str, Future[dict[str, Any]]]) -> Callable[[str], dict[
 
 @pytest.mark.parametrize("service", ["unacked", "ready"])
 def test_a_stuck_queue_is_restarted_and_seen_to_recover(town, began, service, capsys):
-    """Held as unacknowledged or left as ready: one restart, and `recovered` is told soon after the consumer is back."""
+    """Held as unacknowledged or left as ready: one restart, and `recovered` is reported soon after the consumer is back."""
     answer = began(service)
     assert is_restarted(answer), answer
     assert answer["runbook"] == service

@@ -60,7 +60,7 @@ class Fleet:
     rundeck: Rundeck
     rabbit: RabbitDouble
     answered: threading.Event = field(default_factory=threading.Event)
-    """Restarts take until a flood is over: what comes after the outcome is told as an incident of its own."""
+    """Restarts take until a flood is over: what comes after the outcome is reported as an incident of its own."""
     took_s: float = 0.0
     """For the last flood."""
     ports: Iterator[int] = field(default_factory=lambda: count(50_002))
@@ -187,7 +187,7 @@ def test_many_groups_of_one_target_make_one_restart(fleet, groups):
 @pytest.mark.parametrize("targets", [15, pytest.param(300, marks=pytest.mark.long)])
 @pytest.mark.parametrize("fleet", [{"storm": STORM}], indirect=True, ids=["storm of 3"])
 def test_many_targets_are_a_storm(fleet, targets):
-    """A shared cause is likelier than 300 sick applications: at most three restarts, and the rest is told in one message."""
+    """A shared cause is likelier than 300 sick applications: at most three restarts, and the rest is reported in one message."""
     services = [f"mail-{number}" for number in range(1, targets + 1)]
     for service in services:
         fleet.stick(service)

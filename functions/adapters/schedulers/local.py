@@ -187,7 +187,7 @@ class _Runner(Struct):
 
 
 def _claim(file: sqlite3.Connection, owner: str, now: float, places: int, lists: int) -> list[_Due]:
-    """Lease what is due and not leased, oldest first, and at most so many lists of alerts, after everything else. Equal
+    """Lease what is due and not leased, oldest first, and at most this many lists of alerts, after everything else. Equal
     payloads are for one target, so only one at a time. A lease that ends impossibly late is ignored: the clock was set back."""
     leased = "leased_until BETWEEN :now AND :longest"
     times = {"now": now, "longest": now + _LEASE_S + 1}

@@ -31,7 +31,7 @@ def what_became(record: Archive) -> Became | None:
 
 
 def restarted_after_s(record: Archive) -> float | None:
-    """Seconds from the would-be restart to the person's restart that healed it."""
+    """Seconds from the would-be restart to the person's restart that helped."""
     observed, execution = record.incident.observed, record.incident.execution
     runner_started_at = execution.runner_started_at if execution else None
     if observed.observed_at is None or observed.healed_at is None or runner_started_at is None:

@@ -70,7 +70,7 @@ def is_over(incident: Incident, rules: Rules) -> bool:
 
 def _is_healed(turn: Turn, observed_at: float, watched: QueueState) -> bool:
     """Whether the figures are newer than the hold, and show consumers where these can be seen.
-    Older figures return after a missed scrape, and an emptied queue is not a healed one."""
+    Older figures return after a missed scrape, and an emptied queue is not a sign of recovery."""
     seen, needed = turn.snapshot_of(watched), turn.runbook_of(watched).recovered.min_consumers
     if not isinstance(seen, QueueSnapshot) or turn.at - seen.behind_s <= observed_at:
         return False

@@ -38,7 +38,7 @@ def drawn(text: str) -> list[str]:
 
 
 def linked(text: str) -> list[str]:
-    """The addresses that a reader can press. An autolinker ends at these characters and ignores code."""
+    """The links that a reader can open. An autolinker ends at these characters and ignores code."""
     return re.findall(r"https?://[^\s<>()\[\]*~|]+", re.sub(r"`[^`\n]+`", "", text))
 
 

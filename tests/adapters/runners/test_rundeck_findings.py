@@ -193,7 +193,7 @@ UNCLEAR = Denied("Rundeck", "says no", remedy="see its log")
     ],
 )
 def test_a_question_that_is_refused(said: Said, path: str, error: Denied, what: str, ok: bool | None, remedy: str) -> None:
-    """What `check` alone needs to know is unknown then; what a restart needs is wrong. Everything else is told as it is."""
+    """What `check` alone needs to know is unknown then; what a restart needs is wrong. Everything else is reported as it is."""
     others = {one: line for one, line in check().items() if one not in (what, checks.NODES)}
     said.bodies[path] = error
     found = check()

@@ -402,7 +402,7 @@ def test_a_clear_no_is_denied_with_the_remedy(answering, call, status, text, rem
 
 
 def test_401_is_about_credentials(answering):
-    """A token that is not taken is neither a missing role nor a passing trouble."""
+    """A rejected token is neither a missing role nor a temporary failure."""
     answering(401, "Invalid Credentials")
     with pytest.raises(Denied) as caught:
         CALLS["update"](PATIENCE_S)

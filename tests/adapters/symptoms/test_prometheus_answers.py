@@ -200,7 +200,7 @@ def test_work_by_a_depth_that_falls(depth: Values, work: tuple[int, ...]) -> Non
 
 
 def fell(ago_s: float) -> dict[float, float]:
-    """A counter that began anew so many seconds ago."""
+    """A counter that began anew this many seconds ago."""
     return {at: 1.0 if at >= NOW - ago_s else 2.0 for at in {*STEADY, NOW - ago_s}}
 
 

@@ -249,7 +249,7 @@ def test_a_clock_that_is_off_is_pointed_out(wire: Wire, ahead_s: float, right: b
     ],
 )
 def test_a_server_that_does_not_answer_as_prometheus(wire: Wire, said: Any, detail: str) -> None:
-    """That is all that is told."""
+    """That is all that is reported."""
     wire.said["vector"] = said
     ((what, line),) = check().items()
     assert (what, line.ok, bool(line.remedy)) == ("Prometheus answers", False, True)

@@ -155,7 +155,7 @@ def test_totals_that_fail_are_an_error_though_the_page_answers(rabbit, answer, e
 
 
 def test_nobody_there_is_unavailable(rabbit, closed_port):
-    """A refused connection is told as such, at once."""
+    """A refused connection is reported as such, at once."""
     with pytest.raises(Unavailable, match="connection refused"):
         client.look(settings(rabbit, url=f"http://127.0.0.1:{closed_port}"), MAIL, for_s=60, timeout_s=PATIENCE_S)
 

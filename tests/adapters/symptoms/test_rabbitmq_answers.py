@@ -368,7 +368,7 @@ READABLE = "RabbitMQ queue 'mail' in vhost '/'"
 
 
 def test_a_broker_as_it_should_be() -> None:
-    """Each line says what was found, and has no remedy; a login that fails is all that is told."""
+    """Each line says what was found, and has no remedy; a login that fails is all that is reported."""
     assert {(what, one.ok, str(one.detail), str(one.remedy)) for what, one in lines().items()} == {
         ("RabbitMQ answers and knows unstick", True, "version 3.13", ""),
         ("RabbitMQ channels", True, "each consumer's work is seen", ""),

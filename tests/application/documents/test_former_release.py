@@ -30,7 +30,7 @@ ARCHIVED = [name for name in NAMES if name.startswith("archive-")]
 DOCUMENTS = [name for name in NAMES if name not in ARCHIVED]
 KEY = TARGET.key
 GONE = {"version", "ill_since", "ill_depth", "ill_head_at", "ill_acks"}
-"""The former release judged a queue without statistics by two looks at its depth; this one begins its own."""
+"""The former release judged a queue without statistics by two checks at its depth; this one begins its own."""
 
 
 def recorded(name: str) -> bytes:

@@ -266,7 +266,7 @@ def test_gaps_that_do_not_fit_are_counted() -> None:
 
 
 def at_week(weeks: int, root_cause: str = "", language: str = "en"):
-    """The card when the first incident is so many weeks old, and one happens each week."""
+    """The card when the first incident is this many weeks old, and one happens each week."""
     spoken = rules(language, mail=replace(RUNBOOK, root_cause=root_cause))
     found = cost.cost(known(*(record(7 * n + 1, n) for n in range(weeks + 1))), spoken, NOW)
     return cost_card.card(found, spoken), found.runbooks[0]

@@ -46,7 +46,7 @@ def observed(number: int, healed_s: float | None, restarted_s: float | None = No
     ],
 )  # fmt: skip
 def test_each_incident_went_one_way(one: Archive, became: Became | None):
-    """A restart that somebody made counts only if the target healed after it."""
+    """A restart that somebody made counts only if the target recovered after it."""
     assert would_be.what_became(one) is became
 
 

@@ -141,7 +141,7 @@ def test_the_suspicions_of_a_day_are_counted_in_the_configured_time_zone():
 
 
 def test_an_incident_that_waits_says_so_once_and_keeps_its_place():
-    """The queue of the incident is looked at each time, and the hold is told with what it is about."""
+    """The queue of the incident is looked at each time, and the hold is reported with what it is about."""
     made = woken(document(incident()), NOW, seen(mail=MISSING))
     assert (phase(made), reason(made), kinds(made.document)) == (Phase.WAITING, Reason.SYMPTOM_UNKNOWN, ["held"])
     assert [message.id for message in made.document.to_tell] == ["inc-1-0-symptom_unknown@ops"]

@@ -48,7 +48,7 @@ def escalated(with_rules=PUBLIC) -> Document:
 
 
 def posted(found: Document) -> Document:
-    """Everything is told and archived; what is due stays due."""
+    """Everything is reported and archived; what is due stays due."""
     due = found.escalation.due if found.escalation else None
     return replace(found, to_tell=(), to_archive=(), due=due)
 

@@ -64,7 +64,7 @@ def between(**changes) -> Document:
 
 
 def since(began: float, **changes) -> Document:
-    """The alert began so many seconds from NOW."""
+    """The alert began this many seconds from NOW."""
     return document(incident(triggers=(trigger(starts_at=NOW + began),)), **changes)
 
 

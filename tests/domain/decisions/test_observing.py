@@ -73,7 +73,7 @@ def test_people_are_told_once_and_it_is_followed():
 
 
 def test_a_queue_that_is_stuck_again_has_not_healed():
-    """The count of healthy looks begins anew; purged, or by older figures, it has not healed."""
+    """The count of healthy checks begins anew; purged, or by older figures, it has not recovered."""
     found = look(observed(), 300, healthy(300)).document
     found = look(found, 315).document
     assert (found.incident.observed.healed_at, found.due) == (None, NOW + 315 + 31.5)

@@ -489,7 +489,7 @@ def test_what_is_known_of_an_unseen_restart_is_said():
 
 
 def test_a_history_that_comes_back_is_believed():
-    """It is verified by its true end, after `max_run` too; a restart that is seen running again has a new silence to pass."""
+    """The restart's real end counts, after `max_run` too; a restart that is seen running again has a new silence to pass."""
     unseen = run_unseen(MISSING, after_s=1900.0).document
     made = woken(unseen, NOW + 2000, seen(now=NOW + 2000, history=ledger(ENDED, now=NOW + 2000), mail=well(NOW + 2000)))
     assert (phase(made), made.document.incident.execution.status, starts(made)) == (Phase.VERIFYING, "succeeded", [])

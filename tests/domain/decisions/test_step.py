@@ -130,7 +130,7 @@ FROM_ALERT = [
 
 @pytest.mark.parametrize(("code", "is_told", "look", "event", "found"), FROM_ALERT)
 def test_what_is_answered_and_told_of_each_reason(code, is_told, look, event, found):
-    """I4: a held alert is answered with its reason code, starts nothing, and is told where people should act."""
+    """I4: a held alert is answered with its reason code, starts nothing, and is reported where people should act."""
     made = moved(found, event, seen(**look))
     assert made.reply is not None
     action = Action.ADOPTED if code == "already_running" else Action.HELD
@@ -460,7 +460,7 @@ def declined(found: Document, at: float = NOW + 60) -> Step:
 
 
 def test_a_no_ends_the_incident_with_name_and_reason():
-    """It is told once and archived, is no escalation, and isn't asked about again. A late no is no answer."""
+    """It is reported once and archived, is no escalation, and isn't asked about again. A late no is no answer."""
     made = declined(asking())
     assert (made.document.incident, made.document.escalated_at, kinds(made.document)) == (None, None, ["declined"])
     ended = made.document.outcomes[-1]
@@ -510,7 +510,7 @@ def test_an_escalation_ends_when_all_its_queues_are_well_whatever_was_held_since
 
 
 def test_an_escalation_ends_by_a_person_and_by_a_day():
-    """Resumed, it is told where it was told, or to all, with who and why; after 24 hours it ends by itself."""
+    """Resumed, it is reported where it was reported before, or to all, with who and why; after 24 hours it ends by itself."""
     made = moved(ESCALATED, Resumed("anna", "mended"))
     assert (made.document.escalated_at, kinds(made.document)) == (None, ["resumed"])
     assert moved(made.document, Resumed("anna")).document == made.document

@@ -40,7 +40,7 @@ def suspected(**changes):
 
 
 def still(seconds: int, at: float = NOW) -> QueueSnapshot:
-    """A stuck queue whose last acknowledgement shows in the sample of so many seconds ago."""
+    """A stuck queue whose last acknowledgement shows in the sample of this many seconds ago."""
     made = sighting(50, at=at)
     counted = tuple((when, 1000 if at - when > seconds else 1004) for when, _ in made.ack_samples)
     return replace(made, ack_samples=counted, history=replace(made.history, deliveries=counted))
@@ -97,7 +97,7 @@ def test_no_guard_speaks_before_the_suspicion_proves_true():
     [Unknown("it is down"), Unknown("no answer", late=True), replace(bare(50), blind=Unknown("the page is slow", late=True))],
 )
 def test_a_broker_that_can_not_be_read_is_told_when_it_lasts(unread):
-    """I4: a suspicion that can't be checked is told within a minute, so a hiccup is not; a refusal with a remedy at once."""
+    """I4: a suspicion that can't be checked is reported within a minute, so a hiccup is not; a refusal with a remedy at once."""
 
     def look(at):
         return seen(now=at, mail=replace(unread, at=at) if isinstance(unread, QueueSnapshot) else unread)

@@ -73,7 +73,7 @@ LOOKS = [
 
 @pytest.mark.parametrize(("looks", "expected"), LOOKS)
 def test_a_discontinuity_begins_the_clock_anew(looks, expected):
-    """I3: a proof lasts all of `for` without a gap, but for a held message's; what is late is told after half a minute."""
+    """I3: a proof lasts all of `for` without a gap, but for a held message's; what is late is reported after half a minute."""
     assert looked(*looks) == expected
     seen = holding(Holder("10.0.3.7", "mail-worker-2", 1), at=NOW)
     assert looked((0, replace(seen, nodes=("a",), node_down=True, nodes_up_s=5.0))) == [Health.ILL]

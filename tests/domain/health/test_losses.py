@@ -149,7 +149,7 @@ def test_the_card_says_how_many_restarts_the_held_messages_survive(returns: Retu
 
 
 def recovered(missing: int, returns: Returns = USED_UP, **changes: Any) -> Any:
-    """The restart has ended, and the queue was healthy in two looks, with so many messages neither there nor acknowledged."""
+    """The restart has ended, and the queue was healthy in two checks, with this many messages neither there nor acknowledged."""
     found = verifying(-30.0)
     assert found.incident is not None
     (watched,) = found.incident.queues

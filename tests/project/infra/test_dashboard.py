@@ -101,7 +101,7 @@ def marks(url: str, name: str, begin: int) -> list[float]:
 
 
 def test_every_panel_shows_the_queue(prometheus: str, begin: int) -> None:
-    """A query that finds nothing shows an empty panel, and no mistake."""
+    """A query that finds nothing shows an empty panel, not an error."""
     targets = [target for panel in dashboard()["panels"] for target in panel["targets"]]
     assert len(targets) >= 5
     for target in targets:

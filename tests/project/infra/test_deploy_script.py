@@ -144,7 +144,7 @@ def test_a_bucket_of_strangers_takes_no_state(project: Project) -> None:
 
 
 def test_the_first_call_enables_apis_and_makes_the_bucket_without_a_question(project: Project) -> None:
-    """Gcloud asks whether to enable an API; asked where nobody sees it, it waits for ever."""
+    """Gcloud asks whether to enable an API; where nobody sees the question, it waits forever."""
     done = project.deploy("apply", "-auto-approve")
     assert done.returncode == 0, done.stderr
     assert {"cloudresourcemanager.googleapis.com", "cloudtasks.googleapis.com"} <= set(project.cloud["services"])

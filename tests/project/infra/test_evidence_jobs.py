@@ -320,7 +320,7 @@ def kubernetes(tmp_path: Path) -> Iterator[Callable[..., subprocess.CompletedPro
     ids=["all", "the pod that hangs", "a pod that is gone"],
 )
 def test_a_deployment_or_its_one_pod_is_restarted(kubernetes, host: str, asked: list[tuple[str, str]], status: int) -> None:
-    """And nothing else: an IP that is none of the deployment's own pods is told."""
+    """And nothing else: an IP that is none of the deployment's own pods is reported."""
     done = kubernetes("job-kubernetes.yaml", host)
     assert (Cluster.asked, done.returncode) == (asked, status), done.stdout + done.stderr
     assert status or "successfully rolled out" in done.stdout

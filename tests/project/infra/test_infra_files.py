@@ -44,7 +44,7 @@ each_rule = pytest.mark.parametrize("rule", [SUSPICION, ALERT], ids=lambda rule:
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=str)
 def test_unstick_takes_the_configurations_that_are_given_as_examples(file: Path) -> None:
-    """A newcomer's first start must not end in a mistake of ours."""
+    """A newcomer's first start must not fail because of us."""
     found = parse_config(file.read_text(encoding="utf-8"), name=file.name, on_cloud_run="cloud" in file.name)
     assert list(found.rules.runbooks) == ["mail-delivery"]
 

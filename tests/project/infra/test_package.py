@@ -84,7 +84,7 @@ def test_an_archive_without_a_configuration_is_not_built(tmp_path: Path) -> None
 
 
 def test_a_faulty_configuration_is_not_built(tmp_path: Path) -> None:
-    """All its mistakes are told in seconds, not by a deployment that fails after minutes; a local store is one, too."""
+    """All its mistakes are reported in seconds, not by a deployment that fails after minutes; a local store is one, too."""
     config, to = tmp_path / "mine.yaml", tmp_path / "a.zip"
     written = (INFRA / "unstick.cloud.yaml").read_text(encoding="utf-8")
     for wrong, says in (

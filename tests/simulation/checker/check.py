@@ -28,7 +28,7 @@ STALLED_S = 300.0
 """By how much a process may have stalled between its look and what it makes of it."""
 
 SAME_HOLD_S = 3700.0
-"""The same hold of the same alert is told once an hour."""
+"""The same hold of the same alert is reported once an hour."""
 
 
 def check(scenario: Scenario) -> list[Violation]:
@@ -181,7 +181,7 @@ def _bundled(world: World, app: str, since: float, until: float) -> bool:
 
 
 def _told_lately(world: World, app: str, since: float, until: float) -> bool:
-    """The same hold of the same alert is told once an hour."""
+    """The same hold of the same alert is reported once an hour."""
     since, until = since - SAME_HOLD_S, until + SAME_HOLD_S
     return any(card.kind == "held" and app in card.headline and since <= at <= until for at, _, card in world.chat.posts)
 

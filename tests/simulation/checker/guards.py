@@ -124,7 +124,7 @@ def _windows(world: World, runs: list[Run], run: Run) -> list[Violation]:
 
 
 def _failing(world: World, run: Run) -> list[Violation]:
-    """`limits.failing`: nothing is started after so many that failed, one after the other."""
+    """`limits.failing`: nothing is started after this many that failed, one after the other."""
     limit = world.rules.runbooks["mail"].limits.failing
     ended = [
         one

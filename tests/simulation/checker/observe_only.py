@@ -22,7 +22,7 @@ def check_observed(world: World) -> list[Violation]:
 
 
 def _healed(world: World, record: Archive) -> list[Violation]:
-    """What is recorded as healed was not stuck all the time of the looks; what is not was followed for a day."""
+    """What is recorded as recovered was not stuck during all checks; what is not was followed for a day."""
     incident, ended_at = record.incident, record.outcome.at
     if incident.observed.healed_at is None:
         followed_s = ended_at - (incident.observed.observed_at or 0.0)

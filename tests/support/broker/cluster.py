@@ -49,7 +49,7 @@ def cluster(
     lines: Sequence[str] = (),
     bare: Sequence[int] = (),
 ) -> Iterator[Cluster]:
-    """Run so many nodes that find each other; all are ready when it is yielded. Each has a folder below `folder`.
+    """Run this many nodes that find each other; all are ready when it is yielded. Each has a folder below `folder`.
 
     `bare`: the numbers of nodes without the management plugin, so that nothing is known of what they do.
     """

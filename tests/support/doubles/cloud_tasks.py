@@ -51,7 +51,7 @@ class CloudTasks:
     """How often each task is delivered."""
     late_s: float = 0.0
     gather: int = 0
-    """Deliver out of order: wait once until so many deliveries are due, then make them, the newest first."""
+    """Deliver out of order: wait once until this many deliveries are due, then make them, the newest first."""
     refuse: int | None = None
     """Answer every call with this status."""
     hang: threading.Event | None = None

@@ -226,7 +226,7 @@ def drop(connection: Any) -> None:
 
 
 class Publisher:
-    """Puts messages into queues, so many a second each, on one connection for all of them."""
+    """Puts messages into queues, this many a second each, on one connection for all of them."""
 
     def __init__(self, urls: str | Iterable[str], exchange: str = "") -> None:
         self.urls, self.exchange = [urls] if isinstance(urls, str) else list(urls), exchange

@@ -62,7 +62,7 @@ class Application:
 
 
 def stuck(broker: Broker, modes: Mapping[str, list[str]], stack: ExitStack, *, messages: int = 5) -> dict[str, Application]:
-    """Applications by their service's name, each in its first mode with so many messages in its queue."""
+    """Applications by their service's name, each in its first mode with this many messages in its queue."""
     made = {service: Application(broker, service, row) for service, row in modes.items()}
     for application in made.values():
         broker.publish(application.queue, messages)

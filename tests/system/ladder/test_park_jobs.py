@@ -81,7 +81,7 @@ def run(request: pytest.FixtureRequest, made: Broker, tmp_path: Path) -> Run:
 
 
 def test_what_hangs_is_moved_aside_and_brought_back(run: Run) -> None:
-    """Nothing is lost, exactly so many are moved, all others keep their order, and the way back ends at the queue's end."""
+    """Nothing is lost, exactly this many are moved, all others keep their order, and the way back ends at the queue's end."""
     with consumer(run.made, run.queue, "stuck-unacked") as held:
         page = f"queues/%2F/{run.queue}"
         wait_until(lambda: run.made.api("GET", page).get("messages_unacknowledged") == 1)
@@ -138,7 +138,7 @@ def test_a_message_that_is_missing_afterwards_is_told(run: Run) -> None:
 @pytest.mark.parametrize("kind", QUEUES)
 @pytest.mark.parametrize("after_s", [0.0, 0.3])
 def test_a_killed_broker_loses_no_message(version: str, kind: str, after_s: float, tmp_path: Path) -> None:
-    """Killed with the shovel on its way: nothing is lost, no shovel stays, the application is started, and more is told."""
+    """Killed with the shovel on its way: nothing is lost, no shovel stays, the application is started, and more is reported."""
     need_broker(version)
     with cluster(tmp_path, 1, version=version, plugins=WITH_SHOVELS) as crashing:
         (node,) = crashing.nodes

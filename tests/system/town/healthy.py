@@ -14,7 +14,7 @@ QUORUM = {"x-queue-type": "quorum"}
 
 
 def works(habit: Habit | None = None, workers: int = 1, *, flow: float = 0.0, backlog: int = 0) -> Callable[[Scene], None]:
-    """So many workers of this habit; `backlog` messages lie there before them, and `flow` come each second."""
+    """Let `workers` with this habit work; `backlog` messages wait from the start, and `flow` arrive each second."""
 
     def play(scene: Scene) -> None:
         if backlog:
@@ -94,7 +94,7 @@ def deployments(scene: Scene) -> None:
 
 
 def rolling(scene: Scene) -> None:
-    """One after the other of three workers is replaced."""
+    """Three workers are replaced one after the other."""
     scene.flow(4)
     workers = scene.hire(Habit(work_s=0.3), 3)
     while True:

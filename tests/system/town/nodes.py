@@ -19,7 +19,7 @@ EVENTS: Mapping[int, tuple[Event, ...]] = {
     ),
     3: ((120.0, "kill", (1,)), (155.0, "start", (1,)), (210.0, "kill", (1, 2)), (260.0, "start", (1, 2))),
 }
-"""By the number of nodes: after so many seconds, this happens to these. Unstick and the publishers know the first. Of three,
+"""By the number of nodes: after this many seconds, this happens to these. Unstick and the publishers know the first. Of three,
 the second leads most quorum queues, and without two of them no such queue has a majority."""
 QUIET_S = 65.0
 

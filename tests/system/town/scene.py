@@ -143,7 +143,7 @@ class Scene:
         self._ask(put)
 
     def flow(self, rate: float | Callable[[float], float], queue: str = "") -> None:
-        """From now on so many messages a second."""
+        """From now on this many messages a second."""
         self.place.publisher.rates[queue or self.queue] = rate if callable(rate) else lambda _since: rate
 
     def _ask(self, do: Callable[[Any], Any]) -> None:

@@ -184,7 +184,7 @@ class Once:
 
 
 def one_of(count: int, rate: float, work_s: float, prefetch: int = 1) -> object:
-    """One of so many hangs; the others have time for all that comes."""
+    """One of this many hangs; the others have time for all that comes."""
 
     def play(scene: Scene) -> None:
         number = NUMBERS.index(scene.name) + 1

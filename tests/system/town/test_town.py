@@ -45,7 +45,7 @@ def test_the_healthy_are_left_alone_and_the_stuck_are_restarted(version, tmp_pat
 
 @pytest.mark.parametrize("line", ["management_agent.disable_metrics_collector = true", "collect_statistics_interval = 30000"])
 def test_without_statistics_or_with_late_ones_no_healthy_application_is_restarted(version, line, tmp_path):
-    """Where nothing or nothing recent is known, the stuck ones are told of, and the healthy ones left alone."""
+    """Where nothing or nothing recent is known, the stuck ones are reported, and the healthy ones left alone."""
     with (
         broker(tmp_path / "broker", version=version, lines=(line,)) as made,
         town([made], HEALTHY + STUCK, tmp_path / "unstick") as played,
