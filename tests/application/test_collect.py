@@ -76,7 +76,7 @@ def test_evidence_is_collected_before_the_restart_and_shown_with_it():
 
 
 def test_a_run_that_hangs_costs_no_more_than_within():
-    """When the time is up, the restart is made, and the card says why there is no evidence."""
+    """When the time is up, the restart is made, and the card says why there is no evidence, or what there was so far."""
     ports = outside()
     told(ports)
     begun = ports.clock
@@ -85,10 +85,6 @@ def test_a_run_that_hangs_costs_no_more_than_within():
     assert started(ports)[-1] == "run inc-1.1"
     assert ports.clock - begun < WITHIN_S + 1.0
     assert ("Evidence", "no evidence: execution evidence-1 had not ended after 20 s") in ports.posts[0][1].facts
-
-
-def test_what_a_run_that_hangs_wrote_so_far_is_shown():
-    """Once nobody waits any longer, that is all there will be."""
     ports = outside()
     told(ports)
     ports.so_far = OUTPUT
@@ -123,7 +119,7 @@ def _raise(error: Exception) -> None:
 
 
 def test_a_lost_answer_is_looked_for_by_its_tag():
-    """The run was started all the same: it is found, and its evidence counts."""
+    """The run was started all the same: its evidence counts; of one that failed its lines help to repair the job."""
     ports = outside()
     ports.before = lambda name: _raise(Unavailable("Rundeck", "is silent")) if name.startswith("collect") else None
     told(ports)
@@ -132,6 +128,13 @@ def test_a_lost_answer_is_looked_for_by_its_tag():
     wait(ports, 3.0)
     assert "evidence None" in ports.names
     assert ports.posts[0][1].evidence == ("MainThread in recv", "read_reply (smtp.py:41)")
+    ports = outside()
+    told(ports)
+    ended(ports, "py-spy: Permission denied\n", "failed")
+    wait(ports, 3.0)
+    card = ports.posts[0][1]
+    assert ("Evidence", "no evidence: execution evidence-1 ended as failed") in card.facts
+    assert card.evidence == ("py-spy: Permission denied",)
 
 
 @pytest.mark.parametrize("where", ["start", "read", "archive"])
@@ -145,17 +148,6 @@ def test_nothing_that_fails_holds_the_restart(where: str):
         ended(ports)
     wait(ports, WITHIN_S)
     assert started(ports)[-1] == "run inc-1.1"
-
-
-def test_a_failed_run_says_so_and_shows_what_it_wrote():
-    """No evidence, but its lines help to repair the job."""
-    ports = outside()
-    told(ports)
-    ended(ports, "py-spy: Permission denied\n", "failed")
-    wait(ports, 3.0)
-    card = ports.posts[0][1]
-    assert ("Evidence", "no evidence: execution evidence-1 ended as failed") in card.facts
-    assert card.evidence == ("py-spy: Permission denied",)
 
 
 def test_the_kill_switch_counts_before_and_after():

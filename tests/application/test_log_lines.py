@@ -51,27 +51,19 @@ def holding(found: Document, **world: Any) -> Memory:
     return ports
 
 
-def test_a_restart_is_two_lines():
-    """That it begins, answered to Grafana as a restart, and that it runs."""
+def test_a_decision_is_a_line():
+    """A restart begins and runs; what was turned away and a suspicion that came to nothing open no incident."""
     answered = {**NAMED, "incident": "inc-1", "action": "restarted"}
     assert logged(Memory()) == [
         ("NOTICE", "incident is starting", {**answered, "phase": "starting"}),
         ("NOTICE", "incident is running", {**answered, "phase": "running"}),
     ]
-
-
-def test_what_was_turned_away_is_a_line_with_its_reason():
-    """It opens no incident, so its line is of what was answered."""
     lines = logged(Memory(mail=well))
     assert lines == [("INFO", "held: symptom_gone", {**NAMED, "incident": "inc-1", "action": "held", "reason": "symptom_gone"})]
     ports = Memory()
     logged(ports)
     joined = logged(ports, alerted(case(fingerprint="fp-2"), incident="inc-2"))
     assert joined == [("INFO", "held: duplicate", {**NAMED, "incident": "inc-1", "action": "held", "reason": "duplicate"})]
-
-
-def test_a_suspicion_that_came_to_nothing_is_a_line_of_its_own():
-    """It is neither a hold nor an incident."""
     suspected = case(labels={"alertname": "Stuck", "queue": "mail", "unstick": "suspicion"})
     ((severity, message, fields),) = logged(Memory(mail=well), alerted(suspected))
     assert (severity, message, fields["outcome"]) == ("INFO", "suspicion cleared; nobody was told", "passed")

@@ -156,18 +156,6 @@ def test_what_starts_nothing_leaves_at_most_one_wake_up(cases, wakes):
     assert len(ports.wakes) - len(before) == wakes
 
 
-def test_a_slot_of_which_nobody_knows_is_asked_for_again_later():
-    """I3: the answer of the claim was lost; nothing is sent, and the next check comes `every` later, not at once."""
-    ports = Memory()
-    ports.before = fails("save storm", times=1)
-    reply = advance(ports)
-    assert reply is not None
-    assert (reply.action, reply.reason, sent(ports)) == (Action.HELD, Reason.TOO_MANY_TARGETS, [])
-    assert ports.document(KEY).due == pytest.approx(NOW + 15.0, abs=1.0)
-    woken_later(ports, 15.1)
-    assert sent(ports) == ["run inc-1.1"]
-
-
 ESCALATED = document(
     outcomes=(Outcome("inc-0", Ending.ESCALATED, None, NOW - 60, (trigger(),), queues=(MAIL,)),),
     escalated_at=NOW - 60,
@@ -277,14 +265,6 @@ def test_nothing_is_sent_when_the_kill_switch_turns_on_between_decision_and_post
     else:
         assert told_kinds(ports) == {"ops": ["held"], "duty": ["held"]}
         assert ports.document(KEY).incident is None
-
-
-def test_the_environment_is_a_kill_switch_too():
-    """`UNSTICK_PAUSED=1`: no document is needed."""
-    ports = Memory(by_environment=True)
-    reply = advance(ports)
-    assert reply is not None
-    assert (reply.reason, sent(ports)) == (Reason.PAUSED, [])
 
 
 @pytest.mark.parametrize(("stall_s", "is_sent"), [(3.0, True), (27.9, True), (28.0, False), (28.5, False), (600.0, False)])
@@ -424,10 +404,18 @@ def test_an_alert_that_joins_during_the_post_is_kept():
 
 
 def test_without_a_wake_up_nothing_is_saved_or_sent():
-    """I3: the wake-up is created first; a scheduler that takes none leaves everything as it was."""
+    """I3: the wake-up is created first, and a claim whose answer was lost sends nothing."""
     ports = Memory(before=fails("wake"))
     found = notify(ports)
     assert (found.lost, sent(ports), KEY in ports.bodies) == (1, [], False)
+    ports = Memory()
+    ports.before = fails("save storm", times=1)
+    reply = advance(ports)
+    assert reply is not None
+    assert (reply.action, reply.reason, sent(ports)) == (Action.HELD, Reason.TOO_MANY_TARGETS, [])
+    assert ports.document(KEY).due == pytest.approx(NOW + 15.0, abs=1.0)
+    woken_later(ports, 15.1)
+    assert sent(ports) == ["run inc-1.1"]
 
 
 @pytest.mark.parametrize("down", ["post", "archive"])
@@ -583,20 +571,24 @@ def test_large_alerts_wait_in_lists_that_the_scheduler_takes():
 
 
 def test_a_wake_up_hours_late_looks_first_and_says_that_it_is_late():
-    """It judges by now: the queue is healthy meanwhile, so nothing is restarted, and people learn why so late."""
+    """It judges by now, and people learn why so late; `UNSTICK_PAUSED=1` holds without a document."""
     ports = Memory(mail=well)
     ports.put(KEY, document(incident(due=NOW)))
     woken_later(ports, 4 * 3600.0)
     assert sent(ports) == []
     assert [card.kind for _, card in ports.posts] == ["held"]
     assert any("late" in line for line in ports.posts[0][1].text)
+    ports = Memory(by_environment=True)
+    reply = advance(ports)
+    assert reply is not None
+    assert (reply.reason, sent(ports)) == (Reason.PAUSED, [])
 
 
 # --- stale work ------------------------------------------------------------------------------------------------------
 
 
 def test_deferred_alerts_are_matched_by_the_configuration_of_now():
-    """No runbook takes them any more: held as such, and told."""
+    """By the configuration of now; those of a newer release's target are answered 503, and Grafana keeps them."""
     changed = rules(runbook(match=(Matcher("alertname", "=", "Other"),)))
     cases = matching.match_alerts(changed, "http://rundeck", [alert()], name_queue)
     ports = Memory(rules=changed)
@@ -604,6 +596,11 @@ def test_deferred_alerts_are_matched_by_the_configuration_of_now():
     assert reply is not None
     assert (reply.action, reply.reason) == (Action.HELD, Reason.NO_RUNBOOK)
     assert {channel for channel, _ in ports.posts} == {"everybody"}
+    ports = Memory()
+    ports.put(KEY, replace(Document(KEY), version=VERSION + 1))
+    found = notify(ports)
+    assert (found.lost, webhook.to_response(found)[1]) == (1, 503)
+    assert "newer release" in str(found.why)
 
 
 @pytest.mark.parametrize("event", [alerted(), resolved(), TimerFired()], ids=["alert", "resolved", "wake-up"])
@@ -616,15 +613,6 @@ def test_a_document_of_a_newer_release_is_left_alone(event):
         advance(ports, event)
     assert (denied.value.code, ports.bodies[KEY], sent(ports)) == ("newer", before, [])
     assert denied.value.remedy
-
-
-def test_alerts_of_a_newer_releases_target_are_answered_503():
-    """Neither decided nor saved: Grafana keeps them until the newer release is back."""
-    ports = Memory()
-    ports.put(KEY, replace(Document(KEY), version=VERSION + 1))
-    found = notify(ports)
-    assert (found.lost, webhook.to_response(found)[1]) == (1, 503)
-    assert "newer release" in str(found.why)
 
 
 @pytest.mark.parametrize("body", [b"not json", b'{"key": "pause", "version": 99}'])
@@ -681,7 +669,7 @@ def test_a_document_that_can_not_be_read_keeps_no_bundle_back():
 
 
 def test_the_approval_link_is_signed_as_it_goes_out():
-    """The core has no keys; the document holds only the nonce."""
+    """The document holds only the nonce, which nobody can foretell; no label that looks like a link is signed."""
     ports = Memory(rules=rules(runbook(mode=Mode.APPROVE), public_url="https://unstick.example.com"))
     reply = advance(ports)
     assert reply is not None
@@ -689,10 +677,6 @@ def test_the_approval_link_is_signed_as_it_goes_out():
     urls = [url for _, card in ports.posts for _, url in card.links]
     nonce = ports.document(KEY).incident.approval.nonce
     assert f"https://unstick.example.com/approve/#{KEY}~{nonce}~{NOW + 1800:.0f}/" in urls
-
-
-def test_only_the_links_of_the_core_are_signed():
-    """A label that looks like an approval link had it signed for its sender."""
     ports = Memory(rules=rules(runbook(mode=Mode.APPROVE), public_url="https://unstick.example.com"))
     tricks = [f"https://unstick.example.com/approve/{sign}inc-1.0.{NOW:.0f}" for sign in ("", "#")]
     handed = alerted(case(panel_url=tricks[0], dashboard_url=tricks[1], generator_url="https://unstick.example.com/approve/#"))
@@ -700,10 +684,6 @@ def test_only_the_links_of_the_core_are_signed():
     urls = [url for _, card in ports.posts for _, url in card.links]
     assert {*tricks, "https://unstick.example.com/approve/#"} <= set(urls)
     assert len({url for url in urls if "~" in url}) == 1
-
-
-def test_a_nonce_can_not_be_foretold():
-    """It was made of the incident's id and the time, which everybody in the chat can read."""
     nonces = set()
     for _ in range(20):
         ports = Memory(rules=rules(runbook(mode=Mode.APPROVE), public_url="https://unstick.example.com"))

@@ -37,11 +37,23 @@ def kinds(entries: tuple[Entry, ...]) -> list[str]:
 
 
 def test_the_entries_are_in_the_order_of_time() -> None:
-    """Whatever clock they were noted by: alert, decisions, the restarts, and the outcome last."""
+    """Whatever clock they were noted by; both runs link to Rundeck with the log's end, and evidence comes between."""
     entries = tell(told(), OUTCOME)
     assert [entry.at for entry in entries] == sorted(entry.at for entry in entries)
     assert (kinds(entries)[0], entries[-1].kind) == ("alert", "outcome")
     assert [kind for kind in kinds(entries) if kind == "restart"] == ["restart"] * 4
+    runs = [entry for entry in tell(told(), OUTCOME) if entry.kind == "restart"]
+    assert all(entry.link.startswith("https://rundeck.example.com/") for entry in runs)
+    assert [bool(entry.lines) for entry in runs].count(True) == 1
+    run = Execution("1846", "https://rundeck.example.com/execution/show/1846", "succeeded", NOW - 125, NOW - 123)
+    evidence = Evidence(asked_at=NOW - 126, execution=run, lines=('File "/app/mailer.py", line 212',))
+    (entry,) = [one for one in tell(replace(told(), runner_ahead_s=0.0, evidence=evidence)) if one.kind == "evidence"]
+    assert (str(entry.text), entry.at, entry.link, entry.lines) == (
+        "execution 1846: succeeded", NOW - 123, run.url, evidence.lines,
+    )  # fmt: skip
+    missing = replace(evidence, execution=None, lines=(), missing="the job is already running")
+    (entry,) = [one for one in tell(replace(told(), evidence=missing)) if one.kind == "evidence"]
+    assert str(entry.text) == "no evidence: the job is already running"
 
 
 def test_what_each_entry_says() -> None:
@@ -54,23 +66,3 @@ def test_what_each_entry_says() -> None:
     assert any("20 unacknowledged (41 kB)" in text and "held by mail-worker-2 (10.0.3.7)" in text for text in looks)
     assert any(kind == "verdict" and "still stuck (615 messages, 1 consumer)" in text for kind, text in shown)
     assert ("outcome", "a person is needed") in shown
-
-
-def test_a_restart_has_its_link_and_its_log() -> None:
-    """Both runs link to Rundeck; the log's end is shown with the run that it belongs to."""
-    runs = [entry for entry in tell(told(), OUTCOME) if entry.kind == "restart"]
-    assert all(entry.link.startswith("https://rundeck.example.com/") for entry in runs)
-    assert [bool(entry.lines) for entry in runs].count(True) == 1
-
-
-def test_the_evidence_has_its_lines_and_its_link() -> None:
-    """Between the decision and the restart; or why there is none."""
-    run = Execution("1846", "https://rundeck.example.com/execution/show/1846", "succeeded", NOW - 125, NOW - 123)
-    evidence = Evidence(asked_at=NOW - 126, execution=run, lines=('File "/app/mailer.py", line 212',))
-    (entry,) = [one for one in tell(replace(told(), runner_ahead_s=0.0, evidence=evidence)) if one.kind == "evidence"]
-    assert (str(entry.text), entry.at, entry.link, entry.lines) == (
-        "execution 1846: succeeded", NOW - 123, run.url, evidence.lines,
-    )  # fmt: skip
-    missing = replace(evidence, execution=None, lines=(), missing="the job is already running")
-    (entry,) = [one for one in tell(replace(told(), evidence=missing)) if one.kind == "evidence"]
-    assert str(entry.text) == "no evidence: the job is already running"

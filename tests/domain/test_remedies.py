@@ -174,17 +174,13 @@ def test_a_no_is_an_escalation_with_its_button():
 
 
 def test_the_queue_that_flows_without_it_names_the_message():
-    """A conclusion from one experiment, with where the message lies, and what brings it back."""
+    """A conclusion from one experiment, with where the message lies; where the next one hangs, it was not that."""
     made = parked(well(at=NOW + 290.0))
     assert dict(made.document.to_tell[-1].card.links)["Bring the messages back"] == BACK
     assert made.document.outcomes[-1].ending is Ending.RECOVERED
     assert "without the 1 message that was moved to mail.delivery.parked. So that message probably hangs" in text_of(
         made.document
     )
-
-
-def test_where_the_next_one_hangs_as_well_it_was_not_the_message():
-    """People bring up what is down, and bring the messages back: the card links to the job, which none did before."""
     made = parked(again(at=NOW + 290.0, redelivered=False))
     assert dict(made.document.to_tell[-1].card.links)["Bring the messages back"] == BACK
     assert BACK not in dict(asked().to_tell[-1].card.links).values()
@@ -226,13 +222,17 @@ def test_an_unclear_start_is_decided_anew_with_its_condition():
 
 
 def test_a_remedy_that_is_gone_from_the_configuration_is_not_started():
-    """What was approved then is escalated."""
+    """What was approved then is escalated; a restart's tag stays INCIDENT.ATTEMPT."""
     document = asked()
     assert document.incident is not None
     approved = Approved(document.incident.approval.nonce, "anna")
     made = moved(document, approved, seen(document.incident.execution, now=NOW + 60, mail=again(at=NOW + 60)), NOW + 60, rules())
     assert start_of(made) is None
     assert made.document.outcomes[-1].ending is Ending.ESCALATED
+    found = starting()
+    made = moved(found, StartResult("inc-1.1", Execution("7", "u", "running", RUNNER_NOW)), seen(), NOW, ladder())
+    assert phase(made) is Phase.RUNNING
+    assert MAIL.key in made.document.incident.queues[0].queue.key
 
 
 def test_the_history_of_a_remedys_job_is_read_whichever_is_older():
@@ -243,11 +243,3 @@ def test_the_history_of_a_remedys_job_is_read_whichever_is_older():
     wanted = what_to_observe(known, TimerFired(), ladder()).target
     assert wanted is not None
     assert wanted.remedies == ("job-former", "job-park")
-
-
-def test_starting_says_the_tag_of_the_remedy_only_for_a_remedy():
-    """A restart's tag stays INCIDENT.ATTEMPT."""
-    found = starting()
-    made = moved(found, StartResult("inc-1.1", Execution("7", "u", "running", RUNNER_NOW)), seen(), NOW, ladder())
-    assert phase(made) is Phase.RUNNING
-    assert MAIL.key in made.document.incident.queues[0].queue.key

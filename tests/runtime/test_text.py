@@ -41,24 +41,16 @@ def test_a_value_is_never_a_template(hostile: str) -> None:
 
 
 def test_a_document_keeps_template_and_values() -> None:
-    """And a detail that is a plain string, as the former release wrote it."""
+    """And a plain string of the former release; errors' own text is English; cards show keys without backticks."""
     detail = join([Text("{name}: depth {depth}", name="mail", depth=3), Text("{count} h", "{count} hs", count=2.5)])
     for kept in (detail, "depth 3"):
         document = Document("k", incident=Incident("i", Phase.WAITING, 0.0, "r", (), (), detail=kept))
         assert msgspec.json.decode(msgspec.json.encode(document), type=Document) == document
     assert b'{"template":"{name}: depth {depth}","values":{"name":"mail","depth":3}}' in msgspec.json.encode(detail)
-
-
-def test_errors_keep_what_they_say() -> None:
-    """So that whoever shows them can translate it; their own text is English."""
     late = Unavailable("Rundeck", Text("answered {status}", status="502"))
     denied = Denied("Rundeck", Text("is not JSON"), remedy=Text("Check the URL."))
     assert (str(late), late.detail) == ("Rundeck: answered 502", Text("answered {status}", status="502"))
     assert (str(denied), denied.remedy) == ("Rundeck: is not JSON", Text("Check the URL."))
-
-
-def test_people_read_keys_without_backticks():
-    """A card is plain text. The command line and the log keep them, and so does a name that has some."""
     phrase = Text("Set `room` to the number of {name}.", name="`ops`")
     assert str(phrase) == "Set `room` to the number of `ops`."
     assert in_language("en", phrase) == "Set room to the number of `ops`."

@@ -104,11 +104,13 @@ def test_slack_shows_the_end_of_a_long_log():
 
 
 def test_teams_gets_no_template():
-    """Neither Teams' dates nor a flow's expressions, however the braces are nested."""
+    """Neither Teams' dates nor a flow's expressions; and a queue may be called `_dead_`."""
     sent = json.dumps(teams.render(replace(compose(EXAMPLES["escalated"], rules()), text=("{{{DATE(2026)}}} $${x}",)), "en"))
     assert "DATE(2026)" in sent
     assert "{{" not in sent.replace('": {', "").replace("[{", "")
     assert "${" not in sent
+    message = slack.render(Card("x", "fine", "h", (("Queue", "_dead_ *x* `y`"), ("", "a & <b>"))), "en")
+    assert [field["text"] for field in message["blocks"][1]["fields"]] == ["*Queue*\n`_dead_ *x* 'y'`", "a &amp; &lt;b&gt;"]
 
 
 def test_a_deleted_first_card_is_replaced(bot: tuple[SlackApi, slack.Slack]):
@@ -183,12 +185,6 @@ def test_check_finds_a_wrong_slack_token(bot: tuple[SlackApi, slack.Slack], monk
     finding = settings.check(timeout_s=PATIENCE_S)[0]
     assert (finding.ok, bool(finding.remedy)) == (False, True)
     assert slack.Slack().check(timeout_s=PATIENCE_S)[0].ok is False
-
-
-def test_slack_values_with_formatting_are_shown_as_they_are():
-    """A queue may be called `_dead_`."""
-    message = slack.render(Card("x", "fine", "h", (("Queue", "_dead_ *x* `y`"), ("", "a & <b>"))), "en")
-    assert [field["text"] for field in message["blocks"][1]["fields"]] == ["*Queue*\n`_dead_ *x* 'y'`", "a &amp; &lt;b&gt;"]
 
 
 @pytest.mark.parametrize(

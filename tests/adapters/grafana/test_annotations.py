@@ -59,11 +59,20 @@ def test_each_restart_is_a_span_and_the_outcome_a_point(httpserver: HTTPServer, 
 
 
 def test_a_restart_by_hand_is_called_that() -> None:
-    """An adopted execution without a tag of ours."""
+    """An adopted execution without a tag of ours; a start for later, or one that the job refused, is none."""
     by_hand = replace(RECORD, incident=replace(RECORD.incident, tries=(), execution=Execution("5", "", "succeeded", NOW - 60)))
     first, _ = annotations.rows(by_hand, rules())
     assert first["text"] == "restart by hand: service=mail-delivery (execution 5, succeeded)"
     assert first["time"] == first["timeEnd"]
+    waiting = Execution("5", "", "scheduled", scheduled=True)
+    tries = (PastAttempt("7f3a.0", LATE, "refused_late"), PastAttempt("7f3a.1", waiting, "failed"))
+    found = annotations.rows(replace(RECORD, incident=replace(RECORD.incident, tries=tries)), rules())
+    assert [row["text"] for row in found] == [
+        "restart: service=mail-delivery (execution 1847, succeeded)",
+        "escalated (failing): service=mail-delivery",
+    ]
+    none = annotations.rows(replace(RECORD, incident=replace(RECORD.incident, tries=(), execution=waiting)), rules())
+    assert [row["text"] for row in none] == ["escalated (failing): service=mail-delivery"]
 
 
 @pytest.mark.parametrize(
@@ -85,19 +94,6 @@ def test_a_refused_token_is_read_again(
     httpserver.expect_request("/api/annotations").respond_with_data("", status=status)
     annotations.mark(settings, replace(RECORD, incident=replace(INCIDENT, execution=None)), rules(), timeout_s=PATIENCE_S)
     assert distrusted == (["env://T_GRAFANA_TOKEN"] if again else [])
-
-
-def test_what_never_began_is_no_restart() -> None:
-    """A start for later, or one that the job refused, before one that ran."""
-    waiting = Execution("5", "", "scheduled", scheduled=True)
-    tries = (PastAttempt("7f3a.0", LATE, "refused_late"), PastAttempt("7f3a.1", waiting, "failed"))
-    found = annotations.rows(replace(RECORD, incident=replace(RECORD.incident, tries=tries)), rules())
-    assert [row["text"] for row in found] == [
-        "restart: service=mail-delivery (execution 1847, succeeded)",
-        "escalated (failing): service=mail-delivery",
-    ]
-    none = annotations.rows(replace(RECORD, incident=replace(RECORD.incident, tries=(), execution=waiting)), rules())
-    assert [row["text"] for row in none] == ["escalated (failing): service=mail-delivery"]
 
 
 def test_long_names_are_cut() -> None:

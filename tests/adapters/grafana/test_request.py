@@ -196,25 +196,21 @@ def test_unstamped_request_does_not_pass_with_a_timestamp_configured(name):
 
 
 def test_headers_of_other_names_count_for_nothing():
-    """Only the configured header names are looked at."""
+    """Only the configured header names are looked at, and each secret of the list."""
     auth = Auth(hmac=Hmac((known("key"),), header="X-Sig", timestamp_header="X-When"))
     headers = signed("key", b"{}", 1000)
     assert "X-Sig is missing" in refusal(auth, headers, b"{}", 1000)
     renamed = {"X-Sig": headers["X-Grafana-Alerting-Signature"], "X-When": headers["X-Grafana-Alerting-Timestamp"]}
     authenticate(auth, as_wsgi(renamed), b"{}", 1000)
-
-
-# --- secrets ---------------------------------------------------------------------------------------------------------
-
-
-def test_two_integrations_with_different_secrets_pass_during_rotation():
-    """With old and new secret in the list both integrations of one contact point pass; with one of them, only its own."""
     first, second = RECORDINGS["29-two-integrations.a"], RECORDINGS["29-two-integrations.b"]
     keys = [known(first.secrets["hmac_secret"]), known(second.secrets["hmac_secret"])]
     for secrets in (tuple(keys), tuple(reversed(keys))):
         for recording in (first, second):
             authenticate(Auth(hmac=Hmac(secrets)), as_wsgi(recording.headers), recording.body, recording.at)
     refusal(Auth(hmac=Hmac((keys[1],))), dict(first.headers), first.body, first.at)
+
+
+# --- secrets ---------------------------------------------------------------------------------------------------------
 
 
 def test_secrets_come_from_references(monkeypatch):
@@ -468,20 +464,19 @@ def test_notification_of_grafana_in_full():
 
 
 def test_status_is_each_alerts_own():
-    """A group's status lies when it is truncated, and speaks for all of a mixed group: only the alerts' own counts."""
+    """Not the group's status, which lies when it is truncated; labels may be any text, but private ones are left out."""
     mixed = parse(RECORDINGS["07-group-2-firing-1-resolved"].body)
     assert sorted(alert.firing for alert in mixed) == [False, True, True]
     truncated = parse(RECORDINGS["32-truncated-says-resolved"].body)
     assert [alert.firing for alert in truncated] == [False]
-
-
-def test_private_names_of_an_imported_alertmanager_are_left_out():
-    """An Alertmanager configuration imported into Grafana sends its private labels and annotations too."""
     body = RECORDINGS["27-imported-am-basic"].body
     assert b"__alert_rule_uid__" in body
     (alert,) = parse(body)
     assert set(alert.labels) == {"alertname", "grafana_folder", "instance", "queue", "service", "severity", "vhost"}
     assert set(alert.annotations) == {"description", "runbook_url", "summary"}
+    assert parse(notification(alert_endsAt="2020-01-01T00:00:00Z"))[0].firing
+    labels = {"alertname": "X", "service.name": "a\u0000b", "キュー": "\u202e</script>", "": "empty", "status": "x", "__a": "y"}
+    assert parse(notification(alert_labels={**labels, "__hidden__": "z"}))[0].labels == labels
 
 
 NOT_ONE = "The body is JSON, but not a notification: "
@@ -628,11 +623,6 @@ def test_what_is_not_needed_is_passed_over(body):
     assert (alert.fingerprint, alert.firing, alert.starts_at, alert.name) == ("8b6529b40b930461", True, 1795561675.0, "X")
 
 
-def test_alert_that_ended_in_the_past_but_fires_is_firing():
-    """The sender's status counts, not what could be concluded from the times."""
-    assert parse(notification(alert_endsAt="2020-01-01T00:00:00Z"))[0].firing
-
-
 @pytest.mark.parametrize(
     ("external_url", "org", "source"),
     [
@@ -683,9 +673,3 @@ def test_links_that_nobody_should_follow_are_dropped(url):
     fields = {f"alert_{name}URL": url for name in ("generator", "silence", "dashboard", "panel")}
     (alert,) = parse(notification(**fields))
     assert (alert.generator_url, alert.silence_url, alert.dashboard_url, alert.panel_url) == ("", "", "", "")
-
-
-def test_labels_are_kept_as_they_are():
-    """Names and values may be any text; what they may be used for is decided where they are used."""
-    labels = {"alertname": "X", "service.name": "a\u0000b", "キュー": "\u202e</script>", "": "empty", "status": "x", "__a": "y"}
-    assert parse(notification(alert_labels={**labels, "__hidden__": "z"}))[0].labels == labels

@@ -127,11 +127,16 @@ def test_pages_are_read_as_far_back_as_anything_may_have_ended(
 
 
 def test_too_long_a_history_is_unknown(lists: Lists) -> None:
-    """Ten pages are read, and no more."""
+    """Ten pages are read, and twenty executions of a chain, and no more."""
     lists.rows = [row(1)] * 1001
     with pytest.raises(Unavailable, match="over 1,000 executions"):
         look()
     assert len(lists.asked) == 12
+    lists.rows, lists.asked = [], []
+    chain(lists, 20)
+    with pytest.raises(Unavailable, match="execution 1 was retried more than 20 times"):
+        look(follow="1")
+    assert sum(path.startswith("execution/") for path in lists.asked) == 20
 
 
 @pytest.mark.parametrize(
@@ -200,14 +205,6 @@ def chain(lists: Lists, retries: int) -> None:
         again = {"retriedExecution": {"id": number + 1}} if number <= retries else {"retriedExecution": None}
         lists.said[f"execution/{number}"] = row(number) | again
     lists.said = dict(sorted(lists.said.items(), key=lambda one: -len(one[0])))
-
-
-def test_too_many_retries_are_unknown(lists: Lists) -> None:
-    """Twenty executions are asked for, and no more."""
-    chain(lists, 20)
-    with pytest.raises(Unavailable, match="execution 1 was retried more than 20 times"):
-        look(follow="1")
-    assert sum(path.startswith("execution/") for path in lists.asked) == 20
 
 
 @pytest.mark.parametrize(("code", "kept"), [("job", True), ("acl", False), ("token", False)])

@@ -130,7 +130,7 @@ def test_samples_count_once_and_at_their_own_times() -> None:
 
 
 def test_all_that_is_seen() -> None:
-    """Depths and work are rounded up and consumers down, so that nothing looks well that is not."""
+    """Depths and work are rounded up and consumers down, so nothing looks well that is not; a missing counter has a remedy."""
     depth = dict.fromkeys(STEADY, 4.2)
     done = {at: 40.0 + (at > NOW - 30) * 0.5 for at in STEADY}
     found = seen(depth, done, now_of={"consumers": now(2.9, NOW - 7)}, took_s=0.25)
@@ -138,6 +138,9 @@ def test_all_that_is_seen() -> None:
     assert (found.zeros, found.blind, found.ready, found.consumer_ids) == (True, None, None, None)
     assert found.depth_samples == tuple((at, 5) for at in sorted(STEADY))
     assert found.ack_samples == tuple((at, int(at > NOW - 30)) for at in sorted(STEADY))
+    blind = seen(STEADY, {}, now_of={"done": answered([])}).blind
+    assert blind is not None
+    assert (blind.late, "`done` gives no series" in str(blind.why), bool(blind.remedy)) == (False, True, True)
 
 
 @pytest.mark.parametrize(("age_s", "old"), [(119.5, False), (120.0, True), (300.0, True)])
@@ -226,13 +229,6 @@ def test_a_counter_that_began_lately_tells_nothing_yet(done: Values, for_s: floa
     else:
         assert blind is not None
         assert (str(blind.why), blind.late) == (f"`done` began to count {ago_s} s ago only: its program was restarted", True)
-
-
-def test_a_counter_without_series_is_told_with_a_remedy() -> None:
-    """It does not pass by itself, so it comes with a remedy."""
-    blind = seen(STEADY, {}, now_of={"done": answered([])}).blind
-    assert blind is not None
-    assert (blind.late, "`done` gives no series" in str(blind.why), bool(blind.remedy)) == (False, True, True)
 
 
 @pytest.mark.parametrize(

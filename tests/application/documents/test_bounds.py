@@ -53,17 +53,13 @@ def test_an_incident_takes_twenty_queues_and_says_how_many_alerts_were_left_out(
 
 
 def test_what_was_left_out_is_decided_when_it_comes_again():
-    """I2: the alerts of an outcome make place for the others."""
+    """I2: the alerts of an outcome make place for the others; in a full incident nothing is looked at, and people are told."""
     ended = tuple(AlertRef(f"fp-{n}", "grafana#1", NOW - 90.0, f"rabbitmq:/:queue-{n}") for n in range(QUEUES_KEPT))
     ports = Memory()
     ports.put(TARGET.key, replace(EMPTY, target=TARGET, outcomes=(Outcome("inc-0", Ending.RECOVERED, None, NOW, ended),)))
     handle_notification(ports, [of_queue(number) for number in range(30)], ports.budget())
     assert {watched.queue.name for watched in ports.document(TARGET.key).incident.queues} == {f"queue-{n}" for n in range(20, 30)}
     assert {f"queue queue-{n}" for n in range(20, 30)} <= read(ports)
-
-
-def test_a_joining_alert_finds_no_place_in_a_full_incident():
-    """Its queue is not looked at, and people are told so."""
     full = moved(EMPTY, replace(alerted(), cases=tuple(of_queue(n) for n in range(QUEUES_KEPT)))).document
     joined = moved(full, replace(alerted(), cases=(of_queue(99),)))
     assert len(joined.document.incident.queues) == QUEUES_KEPT

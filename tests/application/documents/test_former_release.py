@@ -91,12 +91,24 @@ def is_kept(old: Any, new: Any) -> bool:
 
 
 def test_a_detail_is_shown_as_it_was_written():
-    """In the former release's words, also where people read Japanese."""
+    """I1: in the former release's words, also in Japanese; what it ended is not begun anew; one report has both."""
     memory = world("asked-after-failures")
     memory.rules = replace(memory.rules, language="ja")
     memory.mail = lambda at: sighting(at=at)
     advance(memory)
     assert any("executions that failed in a row: 2" in text for _, card in memory.posts for text in card.text)
+    for name in ("recovered", "escalated"):
+        memory = world(name, after_s=300.0)
+        reply = reconcile.advance(memory, KEY, alerted(), memory.budget())
+        assert reply.reason is Reason.DUPLICATE, name
+    reply = reconcile.advance(memory, KEY, alerted(case(fingerprint="another", starts_at=NOW + 250.0)), memory.budget())
+    assert reply.reason is Reason.ESCALATED
+    records = tuple(decode(Archive, recorded(name), name) for name in ARCHIVED)
+    assert {record.outcome.ending for record in records} == set(Ending)
+    known = Known(records, {"mail": (NOW,)}, {}, {})
+    cost = costs.cost(known, rules(), NOW + 3600.0)
+    assert as_json(cost)["runbooks"][0]["week"]["recovered"] == 1
+    assert cost_card.card(cost, rules()).headline
 
 
 @pytest.mark.parametrize("name", ["deferred", "waiting-for-history", "waiting-for-cooldown"])
@@ -143,16 +155,6 @@ def test_a_restart_under_way_ends_as_recovered(name: str):
     assert [decode(Archive, body, path).version for path, body in memory.archived.items()] == [VERSION]
 
 
-def test_an_alert_of_an_outcome_is_a_duplicate():
-    """I1: what the former release recovered or escalated is not begun anew; and an escalation still holds the next alert."""
-    for name in ("recovered", "escalated"):
-        memory = world(name, after_s=300.0)
-        reply = reconcile.advance(memory, KEY, alerted(), memory.budget())
-        assert reply.reason is Reason.DUPLICATE, name
-    reply = reconcile.advance(memory, KEY, alerted(case(fingerprint="another", starts_at=NOW + 250.0)), memory.budget())
-    assert reply.reason is Reason.ESCALATED
-
-
 @pytest.mark.parametrize("name", ["to-tell", "to-archive"])
 def test_messages_that_waited_are_posted_and_records_written(name: str):
     """I2: as the former release worded them."""
@@ -163,16 +165,6 @@ def test_messages_that_waited_are_posted_and_records_written(name: str):
         archived.incident for archived in document.to_archive
     ]
     assert not memory.document(KEY).open
-
-
-def test_the_archive_is_reported():
-    """Records of both releases make one report."""
-    records = tuple(decode(Archive, recorded(name), name) for name in ARCHIVED)
-    assert {record.outcome.ending for record in records} == set(Ending)
-    known = Known(records, {"mail": (NOW,)}, {}, {})
-    cost = costs.cost(known, rules(), NOW + 3600.0)
-    assert as_json(cost)["runbooks"][0]["week"]["recovered"] == 1
-    assert cost_card.card(cost, rules()).headline
 
 
 @pytest.mark.parametrize(("name", "field"), [("target", "target"), ("alerts", "deferred")])

@@ -58,22 +58,16 @@ def test_whoever_looked_before_others_claimed_takes_no_slot_too_many(targets):
     assert (len(slots_of(ports)), lost) == (targets, 5)
 
 
-def test_a_target_has_one_slot_however_often_it_claims():
+def test_slots():
+    """A target has one however often it claims, old ones make room, and people may restart one more."""
     ports = Memory()
     for later in range(5):
         claim_slot(ports, Slot("t", NOW + later), shards_of(ports), 5.0)
     assert slots_of(ports) == ["t"]
-
-
-def test_old_slots_make_room():
     ports = Memory()
     for number in range(9):
         claim_slot(ports, Slot(f"t{number}", NOW + 600.0 * (number // 3)), shards_of(ports), 5.0)
     assert slots_of(ports) == ["t6", "t7", "t8"]
-
-
-def test_people_may_restart_one_more():
-    """The guard let it pass although all slots were taken."""
     ports = Memory()
     for number in range(4):
         claim_slot(ports, Slot(f"t{number}", NOW), shards_of(ports), 5.0)

@@ -81,14 +81,10 @@ def test_the_first_card_says_how_many_messages_are_stuck(tmp_path: Path, mode: s
     assert ("Approve the restart" in dict(card.links)) is (mode == "approve")
 
 
-def test_a_restart_that_rundeck_refused_calls_somebody() -> None:
-    """Nothing was restarted, and nothing will be."""
+def test_a_card_calls_people_where_they_can_act() -> None:
+    """Not where RabbitMQ can't be read and is looked at again."""
     made = moved(scenes.starting(), StartResult("inc-1.1", refusal="no such job", remedy="name the job"))
     assert made.document.to_tell[0].card.headline == "ACT NOW: mail was not restarted: Rundeck refused the restart"
-
-
-def test_what_passes_by_itself_calls_nobody_yet() -> None:
-    """RabbitMQ can't be read: it is looked at again."""
     made = moved(document(incident(Phase.WAITING)), TimerFired(), seen(mail=Unknown("RabbitMQ: answered 502")))
     card = made.document.to_tell[0].card
     assert card.urgency == "watch"

@@ -147,24 +147,20 @@ def test_where_nothing_can_be_said_it_says_so(records: list[Archive], sentence: 
     assert in_short(common) == ""
 
 
-def test_the_weekly_report_has_it_in_one_sentence() -> None:
-    """With the most frequent line of all."""
+def test_what_was_never_stuck_does_not_count() -> None:
+    """A queue that was well is no incident of the bug, one that was only observed is; the report has the most frequent line."""
+    gone = record(NOW, 1, reason=Reason.SYMPTOM_GONE, restarts=0)
+    observed = record(NOW, 2, reason=Reason.OBSERVE_ONLY, restarts=0)
+    assert [case.incident for case in compared(gone, observed).cases] == ["inc2"]
+    assert compare(Known((gone,), {}, {}, {}), RULES, NOW) == ()
     records = [
         replace(one, incident=replace(one.incident, evidence=Evidence(lines=(CODE, "b")))) for one in on([0, 3, 9, 11, 19])
     ]
     assert str(in_short(compared(*records))) == ("mail, in common: 5 of 5 began from 12:00 to 13:00; in 5 of 5 incidents: b")
 
 
-def test_what_was_never_stuck_does_not_count() -> None:
-    """A queue that was well when Unstick looked is no incident of the bug; one that it only observed is."""
-    gone = record(NOW, 1, reason=Reason.SYMPTOM_GONE, restarts=0)
-    observed = record(NOW, 2, reason=Reason.OBSERVE_ONLY, restarts=0)
-    assert [case.incident for case in compared(gone, observed).cases] == ["inc2"]
-    assert compare(Known((gone,), {}, {}, {}), RULES, NOW) == ()
-
-
 def test_the_ticket_has_figures_lines_and_incidents() -> None:
-    """Markdown that a tracker shows: other people's words are code, or are escaped."""
+    """Markdown that a tracker shows: other people's words are code that no backtick or line break ends."""
     records = [
         replace(one, incident=replace(one.incident, evidence=Evidence(lines=(CODE,)))) for one in on([0, 2, 5, 9, 20], 9.4)
     ]
@@ -176,10 +172,6 @@ def test_the_ticket_has_figures_lines_and_incidents() -> None:
     assert f"- `{CODE}` – in 5 of 5 incidents\n" in text
     assert "| 2026-10-25 09:24 | inc20 | 300 |" in text
     assert "`unstick incident ID --evidence`" in text
-
-
-def test_a_hostile_line_stays_inside_its_code() -> None:
-    """A backtick in evidence ends no code, and no line breaks out."""
     hostile = Pattern(Kind.LINE, "x` [click](http://evil.example)\n# heading", 6, 7)
     text = draft(replace(compared(*on([0, 2, 5, 9, 13])), patterns=(hostile,)), RULES)
     (row,) = [row for row in text.splitlines() if "click" in row]

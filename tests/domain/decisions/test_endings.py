@@ -99,13 +99,18 @@ def test_a_person_may_overrule_a_limit(changes, asks):
 
 
 def test_what_was_restarted_and_then_held_is_peoples():
-    """Nothing is asked and nothing waits: the restart has not helped."""
+    """Nothing is asked, since the restart has not helped; one that waits is told once, with what it is about."""
     found = document(incident(attempt=1, restarts=1))
     made = woken(found, NOW, seen(pause=Pause("x")), PUBLIC)
     (outcome,) = made.document.outcomes
     assert (outcome.ending, outcome.reason, outcome.restarts) == (Ending.ESCALATED, Reason.PAUSED, 1)
     assert not any(isinstance(act, Start) for act in made.acts)
     assert made.document.escalated_at == NOW
+    made = woken(document(incident()), NOW, seen(mail=MISSING))
+    assert (phase(made), reason(made), kinds(made.document)) == (Phase.WAITING, Reason.SYMPTOM_UNKNOWN, ["held"])
+    assert [message.id for message in made.document.to_tell] == ["inc-1-0-symptom_unknown@ops"]
+    unsure = woken(document(incident()), NOW, seen(mail=replace(sighting(), depth_samples=())))
+    assert (phase(unsure), reason(unsure), unsure.document.to_tell) == (Phase.WAITING, Reason.SYMPTOM_UNKNOWN, ())
 
 
 @pytest.mark.parametrize(("public", "nonce", "link"), [(True, "r4nd", True), (True, "", False), (False, "r4nd", False)])
@@ -119,7 +124,7 @@ def test_an_escalation_has_a_link_where_somebody_can_follow_it(public, nonce, li
 
 
 def test_an_outcome_knows_when_its_last_restart_ended():
-    """Of the execution that it follows, else of its newest attempt that had one."""
+    """Of the execution that it follows, else of its newest attempt; days are counted in the configured zone."""
     tries = tuple(PastAttempt(f"inc-1.{n}", execution(n, ended=-100.0 * n) if n < 3 else None, "stuck") for n in (2, 1, 3))
     for current, ended in ((execution(9, ended=-5.0), -5.0), (None, -100.0)):
         found = document(incident(attempt=3, restarts=2, tries=tries, execution=current))
@@ -127,10 +132,6 @@ def test_an_outcome_knows_when_its_last_restart_ended():
         assert made.document.outcomes[-1].runner_ended_at == RUNNER_NOW + ended
     without = woken(document(incident(attempt=3, restarts=2)), NOW, seen(pause=Pause("x")))
     assert without.document.outcomes[-1].runner_ended_at is None
-
-
-def test_the_suspicions_of_a_day_are_counted_in_the_configured_time_zone():
-    """NOW is 17:00 in Tokyo; eight hours later it is the next day there."""
     suspected = case(labels={"alertname": "Stuck", "queue": "mail", "unstick": "suspicion"})
     tokyo, found = rules(time_zone="Asia/Tokyo"), EMPTY
     for hours in (0, 1, 8):
@@ -138,12 +139,3 @@ def test_the_suspicions_of_a_day_are_counted_in_the_configured_time_zone():
         moment = replace(suspected, alert=replace(suspected.alert, starts_at=at - 20))
         found = moved(found, alerted(moment), seen(now=at, mail=well(at)), at, tokyo).document
     assert found.passed == {"2027-01-15": 2, "2027-01-16": 1}
-
-
-def test_an_incident_that_waits_says_so_once_and_keeps_its_place():
-    """The queue of the incident is looked at each time, and the hold is reported with what it is about."""
-    made = woken(document(incident()), NOW, seen(mail=MISSING))
-    assert (phase(made), reason(made), kinds(made.document)) == (Phase.WAITING, Reason.SYMPTOM_UNKNOWN, ["held"])
-    assert [message.id for message in made.document.to_tell] == ["inc-1-0-symptom_unknown@ops"]
-    unsure = woken(document(incident()), NOW, seen(mail=replace(sighting(), depth_samples=())))
-    assert (phase(unsure), reason(unsure), unsure.document.to_tell) == (Phase.WAITING, Reason.SYMPTOM_UNKNOWN, ())

@@ -191,7 +191,7 @@ def wanted(found: Document) -> RestartWanted:
 
 
 def test_a_person_has_an_escalated_target_restarted_once_more():
-    """A new incident with the same alerts and queues; the escalation does not hold it, since a person has read it."""
+    """A new incident with the same alerts and queues, which the escalation does not hold; an older button does nothing."""
     found = escalated()
     made = moved(found, wanted(found), seen(now=NOW + 600), NOW + 600, PUBLIC)
     assert phase(made) is Phase.STARTING
@@ -202,6 +202,12 @@ def test_a_person_has_an_escalated_target_restarted_once_more():
     assert [watched.queue for watched in again.queues] == list(found.outcomes[-1].queues)
     assert made.reply is not None
     assert made.reply.action is Action.RESTARTED
+    found = escalated()
+    other = RestartWanted("anna", "another", "inc-9")
+    assert moved(found, other, seen(now=NOW + 600), NOW + 600, PUBLIC).document == found
+    started = moved(found, wanted(found), seen(now=NOW + 600), NOW + 600, PUBLIC).document
+    assert moved(started, wanted(found), seen(now=NOW + 601), NOW + 601, PUBLIC).document == started
+    assert moved(document(), RestartWanted("anna", "inc-0", "inc-9"), seen(), NOW, PUBLIC).document == document()
 
 
 @pytest.mark.parametrize(
@@ -220,13 +226,3 @@ def test_once_more_overrules_nothing_that_no_approval_may(look, code):
     assert made.reply is not None
     assert made.reply.reason is code
     assert not any(isinstance(act, Start) for act in made.acts)
-
-
-def test_once_more_needs_an_escalation_without_an_open_incident():
-    """A button of an older message, or one that somebody else has pressed, does nothing."""
-    found = escalated()
-    other = RestartWanted("anna", "another", "inc-9")
-    assert moved(found, other, seen(now=NOW + 600), NOW + 600, PUBLIC).document == found
-    started = moved(found, wanted(found), seen(now=NOW + 600), NOW + 600, PUBLIC).document
-    assert moved(started, wanted(found), seen(now=NOW + 601), NOW + 601, PUBLIC).document == started
-    assert moved(document(), RestartWanted("anna", "inc-0", "inc-9"), seen(), NOW, PUBLIC).document == document()

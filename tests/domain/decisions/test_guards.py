@@ -310,11 +310,15 @@ def test_what_a_restart_does_not_help_is_held_and_told_with_what_to_do(mail, rea
 
 
 def test_an_escalation_blocks_its_own_queues_alone():
-    """Another queue of the same target may be restarted for, within the limits."""
+    """Another queue of the same target may be restarted for; the slot is the target's, and old ones go."""
     about = Escalation("inc-0", "mail", NOW - 60, queues=(QueueState(POST, "mail", NOW),))
     assert decide(scene(found=document(escalated_at=NOW - 60, escalation=about))).kind is Kind.RESTART
     same = replace(about, queues=(QueueState(MAIL, "mail", NOW),))
     assert decide(scene(found=document(escalated_at=NOW - 60, escalation=same))).reason is Reason.ESCALATED
+    storm = Storm((Slot("other", NOW - 10), Slot("old", NOW - 601), Slot("".join(TARGET.key), NOW - 100)))
+    assert claim_storm_slot(scene(seen(storm=storm))) == Storm((Slot("other", NOW - 10), Slot(TARGET.key, NOW)))
+    assert claim_storm_slot(scene(seen(storm=storm), found=between())) is None
+    assert claim_storm_slot(scene(seen(storm=MISSING))) is None
 
 
 @pytest.mark.parametrize(
@@ -399,14 +403,6 @@ def test_every_guard_can_be_asked_by_itself(monkeypatch: pytest.MonkeyPatch):
     for history in (MISSING, ledger()):
         with pytest.raises(TypeError, match="a defect"):
             evaluate_all(scene(seen(history=history)))
-
-
-def test_a_slot_is_claimed_for_each_attempt_until_the_target_restarted():
-    """The slot is the target's: claimed anew it replaces its own, and old ones go."""
-    storm = Storm((Slot("other", NOW - 10), Slot("old", NOW - 601), Slot("".join(TARGET.key), NOW - 100)))
-    assert claim_storm_slot(scene(seen(storm=storm))) == Storm((Slot("other", NOW - 10), Slot(TARGET.key, NOW)))
-    assert claim_storm_slot(scene(seen(storm=storm), found=between())) is None
-    assert claim_storm_slot(scene(seen(storm=MISSING))) is None
 
 
 # --- slots of the storm ----------------------------------------------------------------------------------------------

@@ -108,11 +108,15 @@ def test_a_card_has_the_figures_of_its_look():
 
 
 def test_a_restart_of_which_the_answer_was_lost_is_told_though_it_has_ended():
-    """People hear of it before it recovers."""
+    """People hear of it before it recovers; the incident goes by the execution at the end of a chain of retries."""
     done = execution(started=2, ended=10, tag="inc-1.1")
     made = woken(starting(), NOW + 20, seen(done, now=NOW + 20))
     assert (phase(made), kinds(made.document)) == (Phase.VERIFYING, ["started"])
     assert made.document.to_tell[0].card.headline.endswith("mail was restarted (attempt 1 of 2)")
+    retry = replace(OURS, id="8", tag="")
+    made = woken(RUNNING, NOW + 15, seen(history=replace(ledger(OURS, now=NOW + 15), followed=retry)))
+    assert made.document.incident is not None
+    assert made.document.incident.execution == replace(retry, tag="inc-1.1", retry_of_restart=True)
 
 
 def test_a_refused_restart_is_told_at_once_with_the_remedy():
@@ -167,11 +171,19 @@ def test_the_kill_switch_at_the_last_moment_holds():
 
 
 def test_a_start_that_lost_its_storm_slot_is_decided_again_a_moment_later():
-    """At once by the process that lost it; a wake-up in a second is for one that is gone by then."""
+    """At once by the process that lost it; the history may lag, so a start is waited for until a minute after its fence."""
     made = moved(starting(), StartResult("inc-1.1", unsent=Reason.TOO_MANY_TARGETS), at=NOW + 1)
     assert (phase(made), made.document.due) == (Phase.DEFERRED, NOW + 2)
     assert not starts(moved(made.document, TimerFired(), at=NOW + 1))
     assert [act.tag for act in starts(moved(made.document, TimerFired(at_once=True), at=NOW + 1))] == ["inc-1.1"]
+    made = woken(starting(), NOW + 20)
+    assert (phase(made), made.document.incident.due) == (Phase.STARTING, NOW + 91)
+    early = woken(replace(made.document, due=NOW + 90, incident=replace(made.document.incident, due=NOW + 90)), NOW + 90)
+    assert (phase(early), starts(early)) == (Phase.STARTING, [])
+    late = woken(made.document, NOW + 91)
+    assert [act.tag for act in starts(late)] == ["inc-1.2"]
+    assert late.document.incident is not None
+    assert (late.document.incident.attempt, late.document.incident.restarts) == (2, 0)
 
 
 def test_a_409_adopts_only_an_execution_with_the_targets_own_options():
@@ -213,18 +225,6 @@ def test_a_run_of_another_attempt_is_not_the_start_that_is_looked_for(tag):
     """Only its own tag proves that it was started."""
     other = execution(12, started=-7000, ended=-6990, tag=tag)
     assert phase(woken(starting(), NOW + 20, seen(other, now=NOW + 20))) is Phase.STARTING
-
-
-def test_a_start_that_is_not_found_is_waited_for_until_its_fence_is_over_by_a_minute():
-    """The history may lag, and a POST can be accepted late."""
-    made = woken(starting(), NOW + 20)
-    assert (phase(made), made.document.incident.due) == (Phase.STARTING, NOW + 91)
-    early = woken(replace(made.document, due=NOW + 90, incident=replace(made.document.incident, due=NOW + 90)), NOW + 90)
-    assert (phase(early), starts(early)) == (Phase.STARTING, [])
-    late = woken(made.document, NOW + 91)
-    assert [act.tag for act in starts(late)] == ["inc-1.2"]
-    assert late.document.incident is not None
-    assert (late.document.incident.attempt, late.document.incident.restarts) == (2, 0)
 
 
 @pytest.mark.parametrize("attempts", [1, 2])
@@ -270,11 +270,14 @@ def test_a_history_that_stays_unreadable_while_starting_is_told_and_then_escalat
 
 
 def test_six_numbered_attempts_escalate_with_the_last_reason():
-    """Starts that all come too late are nothing that a seventh will mend."""
+    """A seventh start mends nothing; only an incident without a restart ends with its alerts."""
     found = document(incident(Phase.WAITING, attempt=MAX_NUMBERED, reason=Reason.LEDGER_UNKNOWN))
     made = woken(found, NOW)
     assert (starts(made), last(made)) == ([], (Ending.ESCALATED, Reason.LEDGER_UNKNOWN))
     assert starts(woken(document(incident(Phase.WAITING, attempt=MAX_NUMBERED - 1)), NOW))
+    over = (trigger(resolved_at=NOW),)
+    assert [act.tag for act in starts(woken(document(incident(attempt=1, restarts=1, triggers=over)), NOW))] == ["inc-1.2"]
+    assert last(woken(document(incident(attempt=1, triggers=over)), NOW)) == (Ending.HELD, Reason.NOT_FIRING)
 
 
 @pytest.mark.parametrize("adopted", [False, True])
@@ -291,13 +294,6 @@ def test_a_restart_that_a_person_aborted_is_that_persons_decision(adopted):
     assert (starts(again), reason(again)) == ([], Reason.ESCALATED)
 
 
-def test_what_was_restarted_goes_on_though_its_alerts_are_resolved():
-    """Only an incident without a restart ends with its alerts: the queue is still stuck."""
-    over = (trigger(resolved_at=NOW),)
-    assert [act.tag for act in starts(woken(document(incident(attempt=1, restarts=1, triggers=over)), NOW))] == ["inc-1.2"]
-    assert last(woken(document(incident(attempt=1, triggers=over)), NOW)) == (Ending.HELD, Reason.NOT_FIRING)
-
-
 # --- waiting ---------------------------------------------------------------------------------------------------------
 
 
@@ -310,16 +306,12 @@ def test_a_question_is_open_until_its_link_expires(expires_at, asks):
 
 
 def test_what_was_held_for_one_reason_and_is_held_for_another_is_decided_anew():
-    """The new reason passes by itself, so the link is gone and the incident waits."""
+    """The new reason passes by itself, so the link is gone; a cooldown ends at a time that is known and calls nobody."""
     held = document(incident(Phase.ASKED, nonce="n", due=NOW + 99, expires_at=NOW + 99, reason=Reason.TOO_MANY_RESTARTS))
     run = execution(started=-310, ended=-300)
     made = moved(held, alerted(), seen(run))
     assert (phase(made), reason(made)) == (Phase.WAITING, Reason.COOLDOWN)
     assert (made.document.incident.approval.nonce, made.document.incident.approval.expires_at) == ("", None)
-
-
-def test_a_cooldown_of_hours_calls_nobody():
-    """It ends at a time that is known. What is waited for after it has its whole time from then on."""
     book = rules(runbook(limits=Limits(cooldown_s=4 * 3600.0)))
     run = execution(started=-310, ended=-300)
     made = woken(document(incident()), NOW, seen(run), book)
@@ -512,14 +504,6 @@ def test_other_runs_of_the_target_say_nothing_of_the_one_that_is_followed(order)
     assert lagging.document.incident.execution == OURS
 
 
-def test_a_retry_of_rundecks_own_is_followed():
-    """The incident goes by the execution at the end of the chain."""
-    retry = replace(OURS, id="8", tag="")
-    made = woken(RUNNING, NOW + 15, seen(history=replace(ledger(OURS, now=NOW + 15), followed=retry)))
-    assert made.document.incident is not None
-    assert made.document.incident.execution == replace(retry, tag="inc-1.1", retry_of_restart=True)
-
-
 FAILED = replace(ENDED, status="failed")
 
 
@@ -604,7 +588,7 @@ def test_after_a_failed_restart_what_passes_by_itself_is_waited_for(look, code, 
 
 
 def test_the_end_of_a_restart_begins_the_verification_anew():
-    """What was seen of the queue before counts no more."""
+    """What was seen before counts no more; the check that proves it may be one interval after the end of `within`."""
     watched = QueueState(MAIL, "mail", NOW, after=AfterRestart(50, 7, NOW, NOW, Verdict.STUCK, NOW, NOW - 5))
     found = replace(RUNNING, incident=replace(RUNNING.incident, queues=(watched,)))
     made = woken(found, NOW + 15, seen(ENDED, now=NOW + 15, mail=well(NOW + 15)))
@@ -612,6 +596,9 @@ def test_the_end_of_a_restart_begins_the_verification_anew():
     assert made.document.incident is not None
     kept = made.document.incident.queues[0]
     assert kept.after == AfterRestart(sample_at=NOW - 5)
+    made = at_looks(lambda at: well(at) if at >= NOW + 595 else ill_slowly(at), *range(20, 601, 15), 615)
+    assert (phase(made), made.document.due) == (Phase.VERIFYING, NOW + 610)
+    assert last(woken(made.document, NOW + 610, seen(now=NOW + 610, mail=well(NOW + 610))))[0] is Ending.RECOVERED
 
 
 # --- verifying -------------------------------------------------------------------------------------------------------
@@ -671,17 +658,13 @@ def test_an_adopted_restart_is_told_once():
 
 
 def test_a_queue_without_movement_for_patience_gets_the_next_attempt():
-    """`stuck`: a second start, numbered, with the first on record."""
+    """`stuck`: a second start, numbered; then people are called, with what Rundeck wrote last."""
     made = at_looks(ill, 20, 60, 100)
     assert starts(made) == []
     made = at_looks(ill, 20, 60, 120)
     assert [act.tag for act in starts(made)] == ["inc-1.2"]
     assert made.document.incident is not None
     assert [one.how for one in made.document.incident.tries] == ["stuck"]
-
-
-def test_attempts_used_up_escalate_with_mention():
-    """The card goes to both kinds of channels, calls somebody, and carries what Rundeck wrote last."""
     book = runbook(limits=Limits(attempts=1), mention=("<users/all>",))
     found = verifying(tail=("connection refused",))
     made = at_looks(ill, 20, 120, found=found, with_rules=rules(book))
@@ -724,13 +707,6 @@ def test_only_an_open_alert_of_the_queue_says_that_it_is_stuck_again(changes, wa
     made = at_looks(lambda at: falling(min(at, NOW + 560.0)), *range(20, 601, 15), 620, found=found)
     assert (phase(made) is Phase.VERIFYING) == waits
     assert made.document.due == NOW + 615 if waits else last(made)[0] is Ending.RECOVERED
-
-
-def test_what_was_well_once_at_the_end_of_within_is_checked_once_more():
-    """The check that proves it is one interval away."""
-    made = at_looks(lambda at: well(at) if at >= NOW + 595 else ill_slowly(at), *range(20, 601, 15), 615)
-    assert (phase(made), made.document.due) == (Phase.VERIFYING, NOW + 610)
-    assert last(woken(made.document, NOW + 610, seen(now=NOW + 610, mail=well(NOW + 610))))[0] is Ending.RECOVERED
 
 
 def ill_slowly(at: float):

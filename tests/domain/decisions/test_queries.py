@@ -76,13 +76,18 @@ def test_a_step_is_observed_for_only_where_it_decides_by_what_is_seen(found: Doc
 
 
 def test_all_queues_are_observed_that_the_step_may_judge():
-    """Those of the alerts, of the open incident, and of the escalation that has to be healthy."""
+    """Those of the alerts, the open incident and the escalation; enough for a document without an incident."""
     joined = what_to_observe(document(incident()), alerted(case(POST)), rules())
     assert (set(joined.queues), joined.target) == ({MAIL.key, POST.key}, TARGET)
     assert set(what_to_observe(ESCALATED, TimerFired(), rules()).queues) == {MAIL.key, POST.key}
     settled = replace(ESCALATED, outcomes=(replace(ESCALATED.outcomes[0], ending=Ending.RECOVERED),))
     known = what_to_observe(settled, alerted(case(), case(POST, fingerprint="fp-2")), rules())
     assert set(known.queues) == {POST.key}, "the alert of the other queue is settled"
+    few, many = of_alerts((case(),)), of_alerts(tuple(case(replace(MAIL, key=f"k{n}")) for n in range(QUEUES_KEPT + 5)))
+    assert len(many.queues) == QUEUES_KEPT
+    ended = replace(EMPTY, outcomes=ESCALATED.outcomes)
+    assert [is_enough(few, one) for one in (EMPTY, ended, LATER, ESCALATED)] == [True, True, False, False]
+    assert [is_enough(many, one) for one in (EMPTY, ended)] == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -99,15 +104,6 @@ def test_the_execution_is_followed_and_its_log_read_once(changes: dict[str, Any]
     """Of the current attempt."""
     wanted = what_to_observe(document(incident(**changes)), TimerFired(), rules())
     assert (wanted.follow, wanted.tail) == (follow, tail)
-
-
-def test_what_was_observed_for_the_alerts_may_be_enough():
-    """For a document without an incident or escalation, unless an outcome may have settled some of many queues."""
-    few, many = of_alerts((case(),)), of_alerts(tuple(case(replace(MAIL, key=f"k{n}")) for n in range(QUEUES_KEPT + 5)))
-    assert len(many.queues) == QUEUES_KEPT
-    ended = replace(EMPTY, outcomes=ESCALATED.outcomes)
-    assert [is_enough(few, one) for one in (EMPTY, ended, LATER, ESCALATED)] == [True, True, False, False]
-    assert [is_enough(many, one) for one in (EMPTY, ended)] == [True, False]
 
 
 def test_evidence_is_read_while_it_is_collected():

@@ -128,13 +128,9 @@ def test_a_channel_proves_what_it_holds_by_its_own_counters(channels, expected):
 
 
 def test_people_are_told_who_holds_what_and_who_works():
-    """The sentence that the card begins with."""
+    """The sentence that the card begins with; one that rejects counts from the first look on."""
     judged = judge(SYMPTOM, queue(channels=(channel(), WORKING, replace(WORKING, id="c3 (1)"))), Trust())
     assert str(judged.why) == "held by mail-worker-2 for 120 s: 1 message; 2 other consumers work"
-
-
-def test_what_one_that_rejects_holds_counts_from_the_first_look_on():
-    """Its deliveries are more than its acknowledgements for ever, so its counters alone prove nothing."""
     seen = queue(channels=(channel(counted=40),))
     assert judge(SYMPTOM, seen, Trust(unsure_s=59.0)).health is Health.UNSURE
     assert judge(SYMPTOM, seen, Trust(unsure_s=60.0)).health is Health.ILL
@@ -207,16 +203,11 @@ def test_a_node_that_left_or_came_begins_the_clock_anew(trust):
 
 
 def test_a_consumer_that_may_be_new_is_waited_for_without_channels():
-    """It was given the message of the one before it, and RabbitMQ shows that 9 s later."""
+    """It was given the message of the one before it; a job of 25 s is never surely at work, so it has three times `for`."""
     seen = still(ready=4, unacked=1)
     first = judge(SYMPTOM, seen, Trust())
     assert (first.health, first.again_in_s) == (Health.UNSURE, 10.0)
     assert judge(SYMPTOM, seen, Trust(same_consumers_s=10.0)).health is Health.ILL
-
-
-def test_a_queue_that_pauses_is_well_once_it_has_moved_for_three_times_for():
-    """A job of 25 s is never surely at work. Dismissed after one `for`, a consumer that had just begun to hang waited for the
-    next alert, and was restarted after 94 s."""
     busy = queue(channels=(channel(work=flat(201, since_s=20, before=200)),), ack_samples=flat(9, since_s=20, before=8))
     assert judge(SYMPTOM, busy, Trust()).health is Health.UNSURE
     assert judge(SYMPTOM, busy, Trust(unsure_s=179.0)).health is Health.UNSURE

@@ -116,14 +116,13 @@ def test_what_is_no_secret_stays():
 
 
 def test_patterns_of_the_configuration_are_masked_too():
-    """`mask` in unstick.yaml, whatever each one matches."""
+    """`mask`, whatever each pattern matches; colours and reordering marks go; no secret is cut into two."""
     assert mask("customer 4711 of 0815", ("customer [0-9]+", "0815")) == "*** of ***"
-
-
-def test_nothing_invisible_or_reordering_is_kept():
-    """Colours, bells and marks that turn the order of letters are dropped; lines and indents stay."""
     assert mask("\x1b[31mred\x1b[0m\x07\n  in\x00dent\tx") == "red\n  indent    x"
     assert mask("日本\u202e\u200b語\n\x1b[1m太字\x1b[0m") == "日本語\n太字"
+    secret = "h" * 900
+    output = "password=" + secret + "\n" + "x" * (KEPT_BYTES - 500)
+    assert "hhh" not in mask(output)
 
 
 @pytest.mark.parametrize("line", ["x" * 99 + "\n", "日本" * 30 + "\n"], ids=["ascii", "unicode"])
@@ -134,21 +133,10 @@ def test_the_end_of_a_long_output_is_kept(line: str):
     assert kept.endswith("password=***\nthe end")
 
 
-def test_a_secret_at_the_cut_is_masked():
-    """The word that says that it is a secret may stand before what is kept."""
-    secret = "h" * 900
-    output = "password=" + secret + "\n" + "x" * (KEPT_BYTES - 500)
-    assert "hhh" not in mask(output)
-
-
 def test_marked_lines_are_shown():
-    """The job says which lines matter, in its order; 12 at most."""
+    """The job says which lines matter, 12 at most; without marks the last lines, as of any log."""
     assert choose_lines("noise\n>> one\nnoise\n>>   two\n") == ("one", "  two")
     assert choose_lines("".join(f">> {n}\n" for n in range(99))) == tuple(str(n) for n in range(12))
-
-
-def test_without_marks_the_last_lines_are_shown():
-    """As of any log; blank lines don't count, and a long line is cut."""
     assert choose_lines("".join(f"{n}\n\n" for n in range(99))) == tuple(str(n) for n in range(87, 99))
     assert choose_lines("x" * 999) == ("x" * 240,)
     assert choose_lines("") == ()
