@@ -48,7 +48,7 @@ def run_job(
     """
     config = folder / "park.json"
     config.write_text(json.dumps({"api": made.url, "user": PARKER[0], "password": PARKER[1]}))
-    script = script_of(job).replace("/etc/unstick-park.json", str(config)).replace("@job.execid@", folder.name)
+    script = script_of(job).replace("/etc/unstick-park.json", str(config)).replace("@job.execid@", options["queue"])
     for option, value in options.items():
         script = script.replace(f"@option.unstick_{option}@", value)
     script = script.replace("LATE_S, LIMIT_S = 6, 120", f"LATE_S, LIMIT_S = 6, {limit_s}")

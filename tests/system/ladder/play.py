@@ -19,7 +19,7 @@ from typing import Any
 import pika
 from pika.exceptions import AMQPError
 
-from functions.domain.model.alerts import MOVES
+from functions.domain.model.alerts import MOVES, SUSPICION
 from tests.support.broker import Broker, Cluster
 from tests.support.doubles.rundeck import OWN, Job, Option, Rundeck
 from tests.support.patience import PATIENCE_S, wait_until
@@ -37,8 +37,9 @@ MESSAGES = 60
 STICKY = 5
 """The number of the message that hangs the worker."""
 TIMES = ("restart", "question", "parked", "flows", "ended")
-FIRST_S, AGAIN_S = 12.0, 15.0
+FIRST_S, AGAIN_S = 3.0, 15.0
 """When the alert fires after it hung, and after which it is sent again."""
+SUSPECTS = dict([SUSPICION])
 ENDED_WITHIN_S = 240.0
 
 
@@ -301,7 +302,7 @@ class Play:
             if time.time() - sent_at > AGAIN_S:
                 sent_at = time.time()
                 with suppress(OSError):
-                    self.unstick.notify(alert(self.service, self.queue, starts_at=hung_at))
+                    self.unstick.notify(alert(self.service, self.queue, starts_at=hung_at, **SUSPECTS))
                 self._reach(BEFORE)
             self._press(hung_at)
             if any(run.job == PARK and run.ended for run in self.rundeck.state.carried_out):

@@ -88,7 +88,7 @@ def test_what_hangs_is_moved_aside_and_brought_back(run: Run) -> None:
         done = run.job("park", "1", stop=["kill", str(held.pid)])
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     counted = f"{run.queue} had 6 and has 5, {run.queue}.parked had 0 and has 1\n"
-    assert done.stdout == f"moved 1 from {run.queue} to {run.queue}.parked\n{counted}"
+    assert done.stdout == f"{counted}moved 1 from {run.queue} to {run.queue}.parked\n"
     assert (run.started, run.shovels()) == (True, [])
     assert (run.messages(f"{run.queue}.parked"), run.messages()) == (["0"], ["1", "2", "3", "4", "5"])
     kind = run.made.api("GET", f"queues/%2F/{run.queue}.parked")["type"]

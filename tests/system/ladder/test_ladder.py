@@ -1,0 +1,34 @@
+"""The ladder: by day two scenarios on the host's broker, at night all of them on each version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.broker import HOST, VERSIONS
+from tests.support.needs import need_broker
+from tests.system.ladder.__main__ import KINDS, play_all
+from tests.system.ladder.play import HEADER, SCENARIOS
+
+AT_ONCE = 6
+
+
+def assert_all_right(version: str, names: list[str], kinds: tuple[str, ...], folder: Path) -> None:
+    need_broker(version)
+    print(HEADER)  # and a line for each, which pytest shows where one is wrong
+    rows = list(play_all(version, [SCENARIOS[name] for name in names], kinds, folder, AT_ONCE))
+    assert [row for row in rows if row.wrong] == []
+
+
+@pytest.mark.timeout(300)
+def test_what_hangs_is_moved_aside_by_a_press_and_nothing_is_lost(tmp_path: Path) -> None:
+    """One restart, one question, one run of the shipped script: the queue flows without the message, or nothing does."""
+    assert_all_right(HOST, ["sticky", "dependency"], ("quorum",), tmp_path)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("version", [HOST, *VERSIONS])
+def test_whatever_dies_on_the_way_nothing_is_lost_and_no_remedy_runs_twice(version: str, tmp_path: Path) -> None:
+    assert_all_right(version, list(SCENARIOS), KINDS, tmp_path)
