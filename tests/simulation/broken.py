@@ -537,6 +537,8 @@ VARIANTS = (
         "twice", seed=184),
     Variant("a restart after another remedy", ((phases, "is_used_up", lambda _: lambda *_: False),), Faults(),
         PRESSED | {"never heals"}, "order", seed=67),
+    Variant("a remedy with restarts left", ((phases, "is_used_up", lambda _: lambda *_: True),), Faults(),
+        PRESSED | {"never heals"}, "condition"),
     Variant("a remedy without its condition", ((recovery, "find_held_again", lambda _: lambda *arguments: (1, True)), (remedies,
         "count_hanging", lambda _: lambda *arguments: 1)), Faults(), PRESSED, "condition", seed=1),
     Variant("a remedy that nobody pressed", (_replaced_guard("mode", _passes),), Faults(), PRESSED | {"never heals"}, "person",

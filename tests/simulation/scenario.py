@@ -51,6 +51,8 @@ EVIDENCE = 0.3
 """How likely a schedule's runbook has an evidence job."""
 
 PARK = Remedy("park", "park", Condition.SAME_MESSAGE)
+HARDER = Remedy("harder", "harder", Condition.STUCK, Mode.AUTO)
+REMEDIES = (HARDER.job, PARK.job)
 """What some schedules' runbooks have besides the restart."""
 
 CROWD = 0.01
@@ -111,7 +113,8 @@ def build(
     runbook = _runbook(rng, options)
     public = "https://unstick.example.com" if "remedies" in options or runbook.mode is Mode.APPROVE or rng.random() < 0.2 else ""
     if public and runbook.mode is not Mode.OBSERVE and (not options or "remedies" in options):
-        runbook = replace(runbook, remedies=(PARK,))
+        harder = runbook.mode is Mode.AUTO and runbook.limits.attempts != 2
+        runbook = replace(runbook, remedies=(HARDER, PARK) if harder else (PARK,))
     rules = Rules({"mail": runbook}, ("ops",), public_url=public)
     world = World(rng, profile, rules, _target_of, [] if trace else None, calm_from=BEGIN + CALM_AFTER_S, options=options)
     world.rundeck.ahead_s = rng.choice([0.0, -90.0, 15.0, 200.0])
@@ -165,7 +168,7 @@ def _runbook(rng: random.Random, options: frozenset[str]) -> Runbook:
 def _target_of(alert: Alert) -> tuple[Target, QueueRef]:
     app = alert.labels["app"]
     queue = to_queue("/", alert.labels["queue"])
-    return Target(f"target-{app}", "http://rundeck", "job", {"app": app}, remedies=(PARK.job,)), queue
+    return Target(f"target-{app}", "http://rundeck", "job", {"app": app}, remedies=REMEDIES), queue
 
 
 def _target(scenario: Scenario, app: str, rng: random.Random) -> None:

@@ -21,7 +21,7 @@ from tests.simulation.checker.reminders import check_reminders
 from tests.simulation.checker.sticky import check_overlooked, check_stickiness
 from tests.simulation.models import Run
 from tests.simulation.queues import COUNTED_S
-from tests.simulation.scenario import PARK, Scenario
+from tests.simulation.scenario import REMEDIES, Scenario
 from tests.simulation.world import Answered, World
 
 STALLED_S = 300.0
@@ -69,7 +69,7 @@ def _restarts(scenario: Scenario, records: list[Archive]) -> list[Violation]:
         per_incident: dict[str, int] = {}
         for run in runs:
             incident = incident_of(run)
-            if incident and run.job != PARK.job:
+            if incident and run.job not in REMEDIES:
                 per_incident[incident] = per_incident.get(incident, 0) + 1
         found += [
             Violation("I1", f"{target}: {n} restarts for {i}")
@@ -114,7 +114,8 @@ def _same_cause(records: dict[str, Archive], earlier: Run, later: Run) -> bool:
 def _chains(world: World, records: dict[str, Archive], runs: list[Run]) -> list[Violation]:
     """No alert gets more restarts than `attempts` after it began, whichever incidents they belong to."""
     attempts = world.rules.runbooks["mail"].limits.attempts
-    own = [run for run in runs if run.by == "unstick" and not pressed(world, run.target, run.sent_at) and run.job != PARK.job]
+    own = [run for run in runs if run.by == "unstick" and not pressed(world, run.target, run.sent_at)]
+    own = [run for run in own if run.job not in REMEDIES]
     for place, run in enumerate(own):
         record = records.get(incident_of(run))
         if record is None:

@@ -7,7 +7,7 @@ from functions.domain.model.alerts import MOVES
 from tests.simulation.checker.history import LOOK_AND_FENCE_S, Violation, effective, incident_of, pressed
 from tests.simulation.models import Run
 from tests.simulation.queues import COUNTED_S
-from tests.simulation.scenario import PARK
+from tests.simulation.scenario import HARDER, PARK, REMEDIES
 from tests.simulation.world import World
 
 
@@ -18,17 +18,26 @@ def check_remedies(world: World) -> list[Violation]:
         own = [run for run in runs if run.by == "unstick"]
         for place, run in enumerate(own):
             earlier = [one for one in own[:place] if incident_of(one) == incident_of(run)]
-            moved = [one for one in earlier if one.job == PARK.job]
-            if moved and run.job == PARK.job:
-                found.append(Violation("twice", f"{run.tag} is the second {PARK.name} of its incident"))
-            elif moved:
-                found.append(Violation("order", f"{run.tag} restarts after {moved[0].tag}"))
+            last = max((REMEDIES.index(one.job) for one in earlier if one.job in REMEDIES), default=-1)
+            if run.job in {one.job for one in earlier} & {*REMEDIES}:
+                found.append(Violation("twice", f"{run.tag} is the second {run.job} of its incident"))
+            elif last >= 0 and (run.job not in REMEDIES or REMEDIES.index(run.job) < last):
+                found.append(Violation("order", f"{run.tag} came after {REMEDIES[last]}"))
+            if run.job == HARDER.job and _has_left(world, run, runs):
+                found.append(Violation("condition", f"{run.tag} was sent though restarts were left"))
             if run.job == PARK.job:
                 found += _moving(world, run, pressings=sum(key == target for _, key in world.presses))
         parks = sum(run.job == PARK.job for run in own)
         if parks > sum(key == target for _, key in world.presses):
             found.append(Violation("person", f"{target}: {parks} times {PARK.name}, and fewer presses"))
     return found
+
+
+def _has_left(world: World, run: Run, runs: list[Run]) -> bool:
+    """Whether its incident had not had all its restarts. Somebody's may have been adopted."""
+    before = [one for one in runs if one.sent_at < run.sent_at and one.job not in REMEDIES]
+    count = sum(one.by != "unstick" or incident_of(one) == incident_of(run) for one in before)
+    return count < (1 if incident_of(run) in world.wanted else world.rules.runbooks["mail"].limits.attempts)
 
 
 def _moving(world: World, run: Run, *, pressings: int) -> list[Violation]:
