@@ -64,10 +64,11 @@ class Scenario:
 
 
 def _killed(victim: str, step: str) -> Scenario:
-    in_job = victim == "rundeck" and step in (RESTARTING, PARKING)  # its run then stays `running`, until somebody aborts it
-    parks = 0 if in_job and step == RESTARTING else 1
-    ending, says = ("escalated", "aborted") if in_job else ("recovered", "")
-    return Scenario(f"kill {victim} {step}", kills=victim, at=step, ending=ending, parks=parks, moved=parks, says=says)
+    """A run whose Rundeck dies stays `running`, until somebody aborts it; park.yaml can't be sure of what it moved meanwhile."""
+    says = {("rundeck", RESTARTING): "aborted", ("rundeck", PARKING): "aborted", ("broker", PARKING): "there may be duplicates"}
+    said, parks = says.get((victim, step), ""), int((victim, step) != ("rundeck", RESTARTING))
+    ending = "escalated" if said else "recovered"
+    return Scenario(f"kill {victim} {step}", kills=victim, at=step, ending=ending, parks=parks, moved=parks, says=said)
 
 
 QUIET = (
@@ -233,7 +234,6 @@ class Play:
             done.set()
         if run.returncode:
             raise RuntimeError(f"{run.stdout}{run.stderr}".strip())
-        self.row.moved += int(given["messages"])
         return run.stdout.strip()
 
     # --- what dies
@@ -333,7 +333,6 @@ class Play:
         self.row.restarts, self.row.parks = len(restarts), len(parks)
         self._expect("restarts", len(restarts), 1)
         self._expect("runs of park", len(parks), self.scenario.parks)
-        self._expect("moved", self.row.moved, self.scenario.moved)
         for former, later in pairwise(runs):
             if former.ended is None or later.started < former.ended:
                 self.row.wrong.append("two runs at once")
@@ -354,7 +353,9 @@ class Play:
         """Nothing consumes any more: what was published is done, in the queue, or parked. What stayed was done in its order."""
         self.application.kill()
         self.publisher.stop()
-        lying = [body for queue in (self.queue, f"{self.queue}.parked") for body in self._messages(queue)]
+        parked = self._messages(f"{self.queue}.parked")
+        self.row.moved, lying = len(parked), [*self._messages(self.queue), *parked]
+        self._expect("moved", self.row.moved, self.scenario.moved)
         done = [body for _, body in self.application.events("did")]
         sent, places = set(self.publisher.sent), Counter([*lying, *done])
         self.row.lost = len(sent - set(places))

@@ -156,5 +156,5 @@ def test_a_killed_broker_loses_no_message(version: str, kind: str, after_s: floa
         parked, left = run.messages("mail.parked"), run.messages()
         assert set(parked) | set(left) == set("012345"), (parked, left, done.stderr)
         assert (run.started, run.shovels()) == (True, [])
-        assert (done.returncode == 0) == (len(parked) == 2), (parked, left, done.stderr)
+        assert (done.returncode, "there may be duplicates" in done.stderr) == (1, True), (parked, left, done.stderr)
         assert left == sorted(left)
