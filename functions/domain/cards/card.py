@@ -171,12 +171,9 @@ def _draining(card_input: CardInput, _: Rules) -> Content:
 
 
 def _moving(card_input: CardInput) -> Text:
-    return Text(
-        "{subject} is processing again, {count} message left",
-        "{subject} is processing again, {count} messages left",
-        subject=facts.subject(card_input),
-        count=queue_facts.left(card_input),
-    )
+    text = Text("{subject} is processing again, {count} message left", "{subject} is processing again, {count} messages left")
+    left = sum(watched.after.depth or 0 for watched in card_input.queues)
+    return text.fill(subject=facts.subject(card_input), count=left)
 
 
 def _recovered(card_input: CardInput, _: Rules) -> Content:

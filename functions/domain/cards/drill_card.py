@@ -23,9 +23,7 @@ MOST = 8  # lines on the card of a check; the log has all of them
 
 
 class Leg(Struct, frozen=True):
-    """One part of the drill: webhook, scheduler, or refusal."""
-
-    name: str
+    name: str  # one of NAMES
     ok: bool
     seconds: float = 0.0
     detail: Phrase = ""

@@ -19,11 +19,6 @@ HOLDERS_SHOWN = 3
 FRESH_S = 15.0  # seconds. Older figures are shown with their age: they may be from before a restart.
 
 
-def left(card_input: CardInput) -> int:
-    """Messages left in all queues of the incident at the last check."""
-    return sum(watched.after.depth or 0 for watched in card_input.queues)
-
-
 def fewest_consumers(card_input: CardInput) -> int | None:
     """The lowest number of consumers of the incident's queues at the last check; None if none is known."""
     return min((watched.consumers for watched in card_input.queues if watched.consumers is not None), default=None)

@@ -48,7 +48,7 @@ def order_evidence(turn: Turn, judged: tuple[Judgement, ...]) -> None:
     evidence = name_holder(job, replace(evidence, asked_at=turn.at, until=until), hosts)
     due = min(turn.at + LOOK_S, until)
     turn.change(phase=Phase.COLLECTING, evidence=evidence, due=due, reason=None, detail="", nonce="", expires_at=None)
-    turn.order(Collect(tag_of(turn.incident), job.job, evidence.options, job.within_s))
+    turn.acts.append(Collect(tag_of(turn.incident), job.job, evidence.options, job.within_s))
     turn.answer(Action.DEFERRED, None)
 
 
@@ -79,7 +79,7 @@ def note_evidence(turn: Turn, reading: EvidenceReading) -> None:
     """Note what was collected, or why nothing was, and archive the output."""
     turn.change(evidence=with_reading(turn.incident.evidence or Evidence(), reading, turn.at))
     if reading.output:
-        turn.order(Keep(turn.incident.id, reading.output))
+        turn.acts.append(Keep(turn.incident.id, reading.output))
 
 
 def with_reading(evidence: Evidence, reading: EvidenceReading, now: float) -> Evidence:

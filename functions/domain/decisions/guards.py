@@ -395,12 +395,8 @@ OVERRULED = frozenset({Reason.ESCALATED, Reason.STALE_ALERT, Reason.FROZEN, Reas
 def decide(context: GuardContext) -> Decision:
     """Restart, hold, ask, or adopt an execution, as decided by the first guard that objects.
     A suspicion is waited for before any other guard: most of them clear, and then nobody is notified."""
-    guards = GUARDS.values()
-    for guard in (GUARDS["symptom"], *guards) if context.incident.is_suspicion else guards:
-        decision = guard(context)
-        if decision is not None:
-            return decision
-    return Decision(Kind.RESTART)
+    guards = (GUARDS["symptom"], *GUARDS.values()) if context.incident.is_suspicion else GUARDS.values()
+    return next(filter(None, (guard(context) for guard in guards)), Decision(Kind.RESTART))
 
 
 def evaluate_all(context: GuardContext) -> list[tuple[str, Decision | None]]:

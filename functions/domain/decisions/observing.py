@@ -7,7 +7,7 @@ from functions.domain.decisions.guards import SAME_CAUSE_S, count_as_restarts, d
 from functions.domain.decisions.turn import Turn
 from functions.domain.model.codes import Action, Ending, Health, Mode, Phase, Reason
 from functions.domain.model.incidents import Incident, QueueState
-from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot
+from functions.domain.model.observations import Execution, QueueSnapshot
 from functions.domain.model.runbooks import Rules
 
 FOLLOWED_S = 86400.0  # seconds to follow an incident: what hasn't healed by itself in a day won't
@@ -51,7 +51,7 @@ def watch_observed(turn: Turn) -> None:
     turn.change(queues=queues, healed_at=healed_at, execution=execution, adopted=execution is not None, looked_at=turn.at)
     # Without the history, a person's restart can't be seen.
     proven = healed_at is not None and turn.at - healed_at >= every_s
-    if turn.at >= observed_at + FOLLOWED_S or (proven and isinstance(turn.ledger, ExecutionHistory)):
+    if turn.at >= observed_at + FOLLOWED_S or (proven and turn.history):
         return stop_observing(turn)
     wait_s = every_s if healed_at is not None else max(every_s, min((turn.at - observed_at) * SHARE, AT_MOST_S))
     turn.change(due=min(turn.at + wait_s, observed_at + FOLLOWED_S))

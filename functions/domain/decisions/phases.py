@@ -106,11 +106,8 @@ def clear_escalation_if_healthy(turn: Turn, runbook: Runbook | None) -> Document
     if document.escalated_at is None or runbook is None:
         return document
     last = next((outcome for outcome in reversed(document.outcomes) if outcome.ending is Ending.ESCALATED), None)
-    watched = (
-        *(document.escalation.queues if document.escalation else ()),
-        *(document.incident.queues if document.incident else ()),
-    )
-    queues = {queue.key for queue in (*(last.queues if last else ()), *(one.queue for one in watched))}
+    parts = [part.queues for part in (document.escalation, document.incident) if part is not None]
+    queues = {watched.queue.key for part in parts for watched in part} | {queue.key for queue in (last.queues if last else ())}
     seen = [turn.seen.queues.get(key) for key in queues or turn.seen.queues.keys()]
     well = all(isinstance(one, QueueSnapshot) and is_well(runbook.recovered, one.depth, one.consumers) for one in seen)
     return end_escalation(document) if well else document
@@ -137,8 +134,8 @@ def _order_start(turn: Turn, ledger: ExecutionHistory, judged: tuple[Judgement, 
     turn.change(phase=Phase.STARTING, attempt=turn.incident.attempt + 1, run=run, execution=None)
     turn.change(queues=queues, due=turn.due_within(FIRST_LOOK_S), nonce="")
     if storm is not None:
-        turn.order(Claim(storm))
-    turn.order(Start(turn.tag, not_after, within_s, given, remedy.job if remedy else ""))
+        turn.acts.append(Claim(storm))
+    turn.acts.append(Start(turn.tag, not_after, within_s, given, remedy.job if remedy else ""))
     turn.answer(Action.RESTARTED, None)
 
 
@@ -234,13 +231,14 @@ def _check_evidence(turn: Turn) -> None:
 def _check_start(turn: Turn) -> None:
     """Find out from the history whether the job was started; notify people as soon as it can't be seen."""
     turn.change(queues=turn.note_figures(turn.incident.queues))
-    if isinstance(turn.ledger, Unknown):
-        return endings.look_again(turn, turn.ledger)
-    own_executions = (execution for execution in turn.ledger.executions if execution.tag == turn.tag)
+    ledger = turn.seen.ledger
+    if isinstance(ledger, Unknown):
+        return endings.look_again(turn, ledger)
+    own_executions = (execution for execution in ledger.executions if execution.tag == turn.tag)
     first = min(own_executions, key=lambda execution: execution.runner_started_at or 0.0, default=None)
     if first is not None:
         return _follow(turn, first, Action.RESTARTED)
-    left_s = (turn.incident.run.runner_not_after or 0.0) + NUMBER_ANEW_S - turn.ledger.runner_now
+    left_s = (turn.incident.run.runner_not_after or 0.0) + NUMBER_ANEW_S - ledger.runner_now
     if left_s >= 0:
         unclear = turn.incident.run.unclear or NO_ANSWER
         turn.change(reason=Reason.START_UNCLEAR, detail=unclear)
@@ -303,10 +301,10 @@ def _check_run(turn: Turn) -> None:
 
 def _why_unseen(turn: Turn) -> Unknown | None:
     """Why this observation can't show whether the execution still runs; None if it was seen running."""
-    if isinstance(turn.ledger, Unknown):
-        return turn.ledger
-    known = turn.incident.execution
-    if known is not None and (turn.ledger.followed or any(one.id == known.id for one in turn.ledger.executions)):
+    ledger, known = turn.seen.ledger, turn.incident.execution
+    if isinstance(ledger, Unknown):
+        return ledger
+    if known is not None and (ledger.followed or any(one.id == known.id for one in ledger.executions)):
         return None
     return Unknown(Text("execution {id} is not in Rundeck's history", id=known.id if known else "?"))
 

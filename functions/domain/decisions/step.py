@@ -10,19 +10,13 @@ from typing import Any
 from msgspec.structs import replace
 
 from functions.domain.cards.card_input import CardInput
+from functions.domain.decisions import phases
 from functions.domain.decisions.endings import end_as_declined
 from functions.domain.decisions.escalations import on_acknowledgement, on_restart_wanted, remind
 from functions.domain.decisions.evidence import on_evidence_started, without_evidence_runs
 from functions.domain.decisions.matching import explain_mismatch, render_evidence
 from functions.domain.decisions.messages import LATE_S, LINKED_TRIGGERS, default_channels, end_escalation, to_alert_ref
 from functions.domain.decisions.observing import is_over, observe_alerts, stop_observing
-from functions.domain.decisions.phases import (
-    clear_escalation_if_healthy,
-    evaluate_guards,
-    guard_still_blocks,
-    on_start_result,
-    run_phase,
-)
 from functions.domain.decisions.queries import is_decided_at_once, is_replaced
 from functions.domain.decisions.turn import Turn, has_unseen, is_all_resolved
 from functions.domain.model import events
@@ -93,12 +87,12 @@ def _on_timer(turn: Turn, event: events.TimerFired) -> None:
         return
     incident = document.incident
     if incident is not None and is_decided_at_once(incident, event):
-        return run_phase(turn)
+        return phases.run_phase(turn)
     if document.due is not None and turn.at < document.due:
         return
     remind(turn)
     if incident is not None and turn.at >= incident.due:
-        run_phase(turn)
+        phases.run_phase(turn)
     elif turn.document.to_tell or turn.document.to_archive or incident is None:
         # Changing `due` makes one process post: the one whose save succeeds.
         turn.document = replace(turn.document, due=None)
@@ -133,7 +127,7 @@ def _on_alerts(turn: Turn, event: events.AlertsReceived) -> None:
     incident, left_out = _with_alerts(turn.document.incident or _new_incident(event, new[0], turn.at), new, turn.at)
     turn.open(incident)
     if opened:
-        run_phase(turn)
+        phases.run_phase(turn)
     else:
         _join_incident(turn, event, new)
     _tell_left_out(turn, event, new[0], event.left_out + left_out)
@@ -144,9 +138,9 @@ def _on_resolved(turn: Turn, event: events.AlertsReceived) -> None:
     incident, first = turn.document.incident, event.cases[0]
     due = incident is not None and turn.at >= incident.due and not has_unseen(turn.seen)
     if incident is not None and is_all_resolved(incident) and (due or incident.is_suspicion):
-        run_phase(turn)
+        phases.run_phase(turn)
     else:
-        turn.document = clear_escalation_if_healthy(turn, first.runbook)
+        turn.document = phases.clear_escalation_if_healthy(turn, first.runbook)
     if turn.reply is None:
         turn.answer_alerts(event, first, Action.HELD, Reason.NOT_FIRING)
 
@@ -242,18 +236,18 @@ def _join_incident(turn: Turn, event: events.AlertsReceived, cases: tuple[Matche
         return _recheck_guard(turn, event)
     turn.answer_alerts(event, cases[0], Action.DEFERRED if incident.phase is Phase.DEFERRED else Action.HELD, Reason.DUPLICATE)
     if turn.at >= incident.due and not has_unseen(turn.seen):
-        run_phase(turn)
+        phases.run_phase(turn)
 
 
 def _recheck_guard(turn: Turn, event: events.AlertsReceived) -> None:
     """Evaluate again the guard that held the incident for a person: it may no longer object."""
     if turn.incident.runbook not in turn.rules.runbooks:
-        return run_phase(turn)
-    if guard_still_blocks(turn):
+        return phases.run_phase(turn)
+    if phases.guard_still_blocks(turn):
         reason = turn.incident.reason or Reason.DUPLICATE
         return turn.answer_alerts(event, event.cases[0], Action.HELD, reason)
     turn.change(phase=Phase.WAITING, nonce="", expires_at=None, waits_from=turn.at)
-    evaluate_guards(turn)
+    phases.evaluate_guards(turn)
 
 
 def _note_resolved(turn: Turn, cases: tuple[MatchedAlert, ...]) -> None:
@@ -293,11 +287,11 @@ def _on_answer(turn: Turn, event: events.Approved | events.Declined) -> None:
         return
     expired = incident.approval.expires_at is not None and turn.at >= incident.approval.expires_at
     if expired or (isinstance(event, events.Approved) and incident.runbook not in turn.rules.runbooks):
-        return run_phase(turn)
+        return phases.run_phase(turn)
     if isinstance(event, events.Declined):
         return end_as_declined(turn, event)
     turn.change(approved_by=event.by, approved_why=event.why, overruled=True, nonce="", phase=Phase.WAITING, waits_from=turn.at)
-    evaluate_guards(turn)
+    phases.evaluate_guards(turn)
 
 
 def _on_resume(turn: Turn, event: events.Resumed) -> None:
@@ -369,7 +363,7 @@ HANDLERS: Mapping[type[events.Event], Callable[[Turn, Any], None]] = {
     events.Acknowledged: on_acknowledgement,
     events.RestartWanted: on_restart_wanted,
     events.Resumed: _on_resume,
-    events.StartResult: on_start_result,
+    events.StartResult: phases.on_start_result,
     events.EvidenceStarted: on_evidence_started,
     events.MessagesDelivered: _on_delivered,
     events.Bundled: _on_bundle,

@@ -40,13 +40,9 @@ class Turn:
         return self.wake_at if self.wake_at is not None and self.at < self.wake_at <= latest else latest
 
     @property
-    def ledger(self) -> ExecutionHistory | Unknown:
-        return self.seen.ledger
-
-    @property
     def history(self) -> ExecutionHistory | None:
         """The runner's history; None if it could not be read."""
-        return self.ledger if isinstance(self.ledger, ExecutionHistory) else None
+        return self.seen.ledger if isinstance(self.seen.ledger, ExecutionHistory) else None
 
     @property
     def incident(self) -> Incident:
@@ -102,9 +98,6 @@ class Turn:
     def drop(self) -> None:
         """Discard the incident without an outcome or a record."""
         self.document = replace(self.document, incident=None)
-
-    def order(self, act: Act) -> None:
-        self.acts.append(act)
 
     def card(self, kind: str, reason: Reason | None = None, detail: Phrase = "", **more: Any) -> CardInput:
         """The card of the open incident."""

@@ -92,8 +92,6 @@ class MessagesDelivered(Struct, frozen=True):
 
 
 class Waiting(Struct, frozen=True):
-    """A message to be sent with others."""
-
     channel: str
     name: str  # its target or alert
     link: str = ""  # where people restart that by hand
