@@ -196,6 +196,7 @@ def test_nothing_follows_a_remedy_twice_or_backwards(mail, run):
     made = parked(mail, run=run)
     assert start_of(made) is None
     assert made.document.outcomes[-1].ending is Ending.ESCALATED
+    assert ("Details: park: the job ended as failed" in text_of(made.document)) == (run == "failed")
 
 
 def test_a_remedy_for_what_is_still_stuck_may_run_by_itself():

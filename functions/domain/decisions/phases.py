@@ -21,7 +21,7 @@ from functions.domain.model.bounds import before_restart
 from functions.domain.model.codes import Action, Ending, Phase, Reason, Verdict
 from functions.domain.model.events import Claim, Start, StartResult
 from functions.domain.model.incidents import AfterRestart, Document, Incident, PastAttempt, QueueState
-from functions.domain.model.observations import EvidenceReading, Execution, ExecutionHistory, QueueSnapshot, Unknown
+from functions.domain.model.observations import EvidenceReading, Execution, ExecutionHistory, QueueSnapshot, Unknown, remedy_of
 from functions.domain.model.runbooks import Condition, Runbook
 from functions.domain.texts.words import duration, worded
 from functions.runtime.text import Phrase, Text, join, named
@@ -295,7 +295,8 @@ def _check_run(turn: Turn) -> None:
         return _check_recovery(turn)
     # The job failed. The queue may have recovered anyway; otherwise the next attempt is decided.
     if is_used_up(turn.incident, turn.runbook):
-        return endings.escalate(turn, Reason.FAILING, Text("the job ended as {status}", status=worded(execution.status)))
+        ended, remedy = Text("the job ended as {status}", status=worded(execution.status)), remedy_of(execution.tag)
+        return endings.escalate(turn, Reason.FAILING, named(remedy, ended) if remedy else ended)
     _next_attempt(turn, f"failed: {execution.status}")
 
 
