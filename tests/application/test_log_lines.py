@@ -9,9 +9,10 @@ from msgspec.structs import replace
 
 from functions.application import reconcile
 from functions.domain.model.codes import Ending, Phase, Reason
-from functions.domain.model.events import Event, TimerFired
+from functions.domain.model.events import AlertsReceived, Event, TimerFired
 from functions.domain.model.incidents import AfterRestart, Document, Outcome
 from functions.domain.model.observations import Pause
+from functions.domain.model.runbooks import Limits
 from functions.runtime.errors import Conflict, Denied, Unavailable
 from tests.application.test_reconcile import fails
 from tests.support.worlds.memory import Memory
@@ -24,6 +25,8 @@ from tests.support.worlds.scenes import (
     document,
     execution,
     incident,
+    rules,
+    runbook,
     sighting,
     trigger,
     verifying,
@@ -179,3 +182,38 @@ def test_messages_that_were_posted_but_not_saved_are_a_line(error):
     assert (ports.document(KEY).to_tell == ()) == conflict
     said = [message for severity, message, _ in lines if severity == "WARNING"]
     assert [message.partition(";")[0] for message in said] == ([] if conflict else ["posted messages not saved"])
+
+
+def test_a_bundle_that_could_not_be_made_is_a_line_and_waits():
+    """Its messages go out with the next wake-up."""
+    made = AlertsReceived((case(),), "inc-1", crowd=True)
+    ports = Memory(rules=rules(runbook(limits=Limits())))
+    ports.put("pause", Pause("x", "anna", NOW))
+    assert logged(ports, made)[-1][1] == "held: paused"
+    for error in (DOWN, Denied("store", "no right")):
+        ports.clock = ports.document(KEY).due
+        ports.before = fails("list", error=error)
+        lines = logged(ports, TimerFired())
+        assert [message.partition(":")[0] for _, message, _ in lines] == ["messages about paused wait for the next wake-up"]
+        assert (ports.posts, len(ports.document(KEY).to_tell)) == ([], 2)
+    ports.clock, ports.before = ports.document(KEY).due, lambda name: None
+    assert logged(ports, TimerFired()) == []
+    assert {card.kind for _, card in ports.posts} == {"bundle"}
+
+
+@pytest.mark.parametrize("error", [DOWN, Denied("store", "no right")])
+def test_a_lost_slot_is_left_to_the_wake_up_where_it_can_not_be_decided_again(error):
+    """Grafana has its answer, and the incident waits."""
+    ports, loads = Memory(), [0]
+    lost = fails("save storm", error=Conflict("storm"))
+
+    def unread_then(name: str) -> None:
+        loads[0] += name == f"load {KEY}"
+        if name == f"load {KEY}" and loads[0] > 1:
+            raise error
+        lost(name)
+
+    ports.before = unread_then
+    lines = [message.partition(":")[0] for severity, message, _ in logged(ports) if severity == "WARNING"]
+    assert (lines, ports.executions) == (["storm slot taken by another target; left to the wake-up"], [])
+    assert ports.document(KEY).incident.phase is Phase.DEFERRED

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import name_queue
 from functions.application import intake, reconcile
+from functions.application.observe import observe
 from functions.domain.decisions import matching
 from functions.domain.model.alerts import Alert, MatchedAlert
 from functions.domain.model.codes import VERSION, Action, Ending, Mode, Phase, Reason
@@ -691,3 +692,37 @@ def test_the_approval_link_is_signed_as_it_goes_out():
         nonces.add(ports.document(KEY).incident.approval.nonce)
     assert len(nonces) == 20
     assert min(len(nonce.rsplit(".", 1)[1]) for nonce in nonces) >= 16
+
+
+def test_patterns_of_the_configuration_mask_the_log_of_a_run():
+    """`mask` in unstick.yaml: what is a secret in evidence is one there too."""
+    ports = Memory()
+    ports.rules = replace(ports.rules, mask=("customer [0-9]+",))
+    read = ports.look
+    ports.look = lambda target, **named: replace(read(target, **named), tail=("customer 4711", "waits"))
+    seen, _ = observe(ports, ESCALATED, TimerFired(), ports.budget(60.0))
+    assert seen.ledger.tail == ("***", "waits")
+
+
+def test_a_slot_that_somebody_else_took_meanwhile_is_seen():
+    """The storm is claimed by compare-and-set: at most `storm.targets` targets, however many come at once."""
+    ports = Memory()
+
+    def fill() -> None:
+        for number, name in enumerate(sorted(SLOTS)):
+            ports.put(name.removeprefix("load "), Storm((Slot(f"t{number}", NOW),)))
+
+    ports.before = once("save storm", fill)
+    reply = advance(ports)
+    assert reply is not None
+    assert (reply.action, reply.reason, sent(ports)) == (Action.HELD, Reason.TOO_MANY_TARGETS, [])
+
+
+def test_every_alert_is_answered_with_its_incident():
+    """200 with each incident's id, action and reason, whatever the incident is doing just then."""
+    ports = Memory()
+    advance(ports)
+    for after_s in (1.0, 20.0, 15.0, 15.0, 15.0):
+        ports.clock += after_s
+        found = notify(ports, case(fingerprint=f"fp-{after_s}"))
+        assert [reply.incident for reply in found.replies] == ["inc-1"]

@@ -186,3 +186,15 @@ def test_a_store_that_is_down_is_an_error_to_the_scheduler(mail: StuckMail, tmp_
     config = mail.ports.config
     mail.ports = Adapters(replace(config, store=replace(config.store, adapter=broken)))
     assert client(mail).post("/").status_code == 503
+
+
+def test_a_target_that_needs_no_label_is_asked_for_without_any_alert(mail: StuckMail) -> None:
+    """Its options stand in the configuration, so its history can be read at once."""
+    config = mail.ports.config
+    book = config.rules.runbooks["mail-delivery"]
+    fixed = replace(book, restart=replace(book.restart, options={"service": "mail-delivery"}, allow={}))
+    mail.ports = Adapters(replace(config, runbooks=(fixed,)))
+    mail.rundeck.run_by_hand({"service": "mail-delivery"})
+    found = report.compose(mail.ports, time.time(), 7)[0]
+    assert [(one.runbook, one.month.by_hand) for one in found.runbooks] == [("mail-delivery", 1)]
+    assert MissingData.HISTORY_UNASKED not in {gap.lack for gap in found.gaps}

@@ -487,3 +487,16 @@ def test_the_link_on_the_card_is_the_one_that_takes_it(tmp_path: Path, capsys: p
         reconcile.advance(ports, mail.document().key, TimerFired(), reconcile.Budget(ports, ports.monotonic() + 20))
         token = re.findall(r"Acknowledge:\s+\S+/approve/#(\S+)/", capsys.readouterr().out)[-1]
         assert "Acknowledge mail-delivery?" in words(mail.show(f"/approve/#{token}/"))
+
+
+def test_a_person_who_is_signed_in_types_no_name(tmp_path: Path) -> None:
+    """The page says as whom."""
+    with stuck_mail(tmp_path, more=f"identity_header: {SIGNED_IN}") as mail:
+        mail.alert()
+        page = mail.client().post(
+            "/approve/open",
+            data={"token": token_of(mail.path())},
+            headers={SIGNED_IN: "accounts.google.com:h.tanaka@example.com"},
+        )
+    assert "You are signed in as h.tanaka@example.com." in words(page)
+    assert 'name="who"' not in page.text

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -359,3 +360,15 @@ def test_a_flood_of_forged_requests_grows_neither_memory_nor_log_nor_threads(doo
     assert grown <= took + 2
     threads = [len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in door.workers()]
     assert max(threads) <= THREADS + 4  # main, the local scheduler, the flood's watch, and one to spare
+
+
+def test_a_refused_sender_may_go_on_with_the_same_connection(door):
+    """Such as Grafana, whose next notification may be right."""
+    with closing(HTTPConnection("127.0.0.1", door.port, timeout=TIMEOUT_S)) as line:
+        line.connect()
+        used = line.sock
+        for _ in range(3):
+            line.request("POST", "/", b"{}")
+            with line.getresponse() as answer:
+                assert (answer.status, bool(answer.read())) == (401, True)
+        assert line.sock is used

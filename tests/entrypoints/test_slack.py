@@ -483,3 +483,48 @@ def test_what_slack_did_not_sign_changes_nothing(started: Callable[..., Team]) -
     team.place.configured()
     assert team.send(payload) == 401
     assert team.place.wake_ups() == before
+
+
+def test_a_message_that_is_over_pauses_nothing(started: Callable[..., Team]) -> None:
+    """Nobody knows any more whose approvers count."""
+    team = started(approvers=["U0OTHER00"])
+    team.place.alerted()
+    message = team.message()
+    payload = team.payload("pause", message=message)
+    payload["user"]["id"] = "U0OTHER00"
+    decline = team.payload("decline", "U0OTHER00", message)
+    for sent in (decline, payload):
+        assert team.bring(sent) == 200
+    assert current_adapters().store.load("pause", timeout_s=5) is None
+    assert "no longer current" in team.slack.answers[-1]["text"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"payload=", b"payload=[]", b"payload=%7B%7D", b"\xff\xfe", b"payload=" + b"%5B" * 20_000, b"a=1&" * 50,
+        b'payload={"type":1}',
+    ],
+)  # fmt: skip
+def test_a_signed_body_that_is_no_interaction_is_400(started: Callable[..., Team], body: bytes) -> None:
+    """Slack would not send it."""
+    team = started()
+    answer = team.place.entry("webhook").post("/slack", data=body, headers=signed_bytes(body))
+    assert answer.status_code == 400
+
+
+def test_interactions_that_are_none_of_ours_are_answered_and_dropped(started: Callable[..., Team]) -> None:
+    """Another app's button in the same workspace, or a dialog."""
+    team = started()
+    team.place.alerted()
+    before = team.place.wake_ups()
+    for changes in ({"type": "view_submission"}, {"actions": [{"action_id": "open", "value": "x"}]}, {"actions": []}):
+        assert team.send(team.payload("approve", **changes)) == 200
+    assert team.place.wake_ups() == before
+
+
+def signed_bytes(body: bytes) -> dict[str, str]:
+    """The same for what is no text, which slack_sdk does not sign."""
+    stamp = str(int(time.time()))
+    made = hmac.new(SIGNING_SECRET.encode(), f"v0:{stamp}:".encode() + body, "sha256").hexdigest()
+    return {"X-Slack-Request-Timestamp": stamp, "X-Slack-Signature": f"v0={made}"}

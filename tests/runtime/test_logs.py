@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -224,3 +225,37 @@ def test_lines_of_parallel_threads_and_processes_stay_whole(processes, longest, 
 
     assert [writer.wait(PATIENCE_S) for writer in writers] == [0] * processes
     assert len({(entry["incident"], entry["number"]) for entry in entries}) == len(entries) == processes * 4 * 200
+
+
+def test_a_huge_error_keeps_its_end(written):
+    """What went wrong stands at the end of a traceback, so the front is cut."""
+
+    def deeper(rest: int) -> None:
+        if not rest:
+            raise ValueError("x" * 1_000_000)
+        (deeper if rest % 2 else deeper_too)(rest - 1)
+
+    def deeper_too(rest: int) -> None:
+        deeper(rest - 1) if rest else None
+
+    try:
+        deeper(151)
+    except ValueError as error:
+        logs.event("ERROR", "failed", error=error)
+
+    (entry,) = written()
+    assert len(entry["stack_trace"]) <= logs.MAX_FIELD_BYTES + 100
+    assert entry["stack_trace"].startswith("Traceback (most recent call last):\n")
+    assert "ValueError: xxx" in entry["stack_trace"]
+    assert len(entry["error"].encode()) <= logs.MAX_FIELD_BYTES
+
+
+def test_on_a_terminal_it_is_readable_text(monkeypatch):
+    """People see time, severity, message and fields, without what only machines want."""
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "shop")
+    monkeypatch.setenv("NO_COLOR", "1")
+    terminal = Terminal()
+    with redirect_stdout(terminal), logs.traced(TRACE_ID):
+        logs.event("WARNING", "restart held", incident="a1b2", detail="two words", count=3, empty="")
+
+    assert terminal.getvalue()[8:] == ' WARNING  restart held incident=a1b2 detail="two words" count=3 empty=""\n'

@@ -259,3 +259,11 @@ def test_a_start_warns_of_secrets_that_are_not_there(manager, monkeypatch, capsy
     ]
     assert "Set the environment variable KEY" in lines[1]["remedy"]
     assert manager.asked == []
+
+
+@pytest.mark.parametrize("endpoint", ["http://example.com", "https://127.0.0.1:1", "http://10.0.0.1", "127.0.0.1:80"])
+def test_the_endpoint_of_tests_must_be_loopback(monkeypatch, endpoint):
+    """Nobody can send the function elsewhere for its secrets by an environment variable."""
+    monkeypatch.setenv("UNSTICK_SECRET_MANAGER_ENDPOINT", endpoint)
+    with pytest.raises(Denied, match="loopback"):
+        SecretRef(REFERENCE).read()

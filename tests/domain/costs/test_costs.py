@@ -313,3 +313,13 @@ def test_every_chat_can_show_it(language: str) -> None:
     for room in (console, google_chat, slack, teams):
         assert "mail" in str(room.render(card, language))
     ET.fromstring(card_svg(card, language))  # noqa: S314
+
+
+def test_a_bug_that_is_quiet_is_not_nagged_about() -> None:
+    """Nothing in 30 days: it is listed as quiet, and that is all."""
+    spoken = rules()
+    found = cost.cost(known(record(60, 1)), spoken, NOW)
+    card = cost_card.card(found, spoken)
+    assert card.headline == "No action needed: No restarts in 7 days"
+    assert card.facts == (("Quiet", "mail"),)
+    assert card.text == ()
