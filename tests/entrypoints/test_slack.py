@@ -6,6 +6,7 @@ this machine takes the answers for `response_url`.
 
 from __future__ import annotations
 
+import hmac
 import json
 import re
 import time
