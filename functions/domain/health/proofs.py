@@ -183,8 +183,8 @@ def _find_held(seen: QueueSnapshot) -> list[Candidate]:
     if seen.deliveries is None or seen.unseen is not None or (seen.channels and not shared):
         return []
     shared_s = [still_s(drop_gaps(channel.work)) for channel in seen.channels or () if channel.held and channel.work]
-    still = min(_held_some_s(seen), _undelivered_s(seen), _unacked_s(seen), max(shared_s, default=math.inf))
-    return [Candidate(Proof.HELD, still)]
+    delivered_s, acked_s = still_s(drop_gaps(seen.history.deliveries)), still_s(drop_gaps(seen.ack_samples))
+    return [Candidate(Proof.HELD, min(_held_some_s(seen), delivered_s, acked_s, max(shared_s, default=math.inf)))]
 
 
 def _find_waiting(seen: QueueSnapshot, over_s: float, trust: Trust) -> list[Candidate]:
@@ -193,7 +193,7 @@ def _find_waiting(seen: QueueSnapshot, over_s: float, trust: Trust) -> list[Cand
         return []
     proof = Proof.UNSERVED if seen.consumers else Proof.UNATTENDED
     if seen.deliveries is not None:
-        return [Candidate(proof, min(waiting_s, _undelivered_s(seen)))]
+        return [Candidate(proof, min(waiting_s, still_s(drop_gaps(seen.history.deliveries))))]
     # No counter: none was delivered, if the channel of each consumer is seen, and lives on a node whose statistics count.
     counted = bool(seen.channels) and len(seen.channels or ()) == seen.consumers and seen.unseen is None
     return [Candidate(proof, waiting_s)] if counted or not seen.consumers else []
@@ -203,14 +203,6 @@ def _held_some_s(seen: QueueSnapshot) -> float:
     return lasting_s(drop_gaps(seen.history.unacked), lambda count: count > 0)
 
 
-def _undelivered_s(seen: QueueSnapshot) -> float:
-    return still_s(drop_gaps(seen.history.deliveries)) if seen.history.deliveries else 0.0
-
-
-def _unacked_s(seen: QueueSnapshot) -> float:
-    return still_s(drop_gaps(seen.ack_samples)) if seen.ack_samples else 0.0
-
-
 def _flat_s(seen: QueueSnapshot) -> float:
     """For how long ready and unacknowledged have been exactly what they are now, and nothing came.
     A consumer that finishes a message just as the next comes looks still where publishes can't be seen and nothing waits."""
@@ -218,7 +210,7 @@ def _flat_s(seen: QueueSnapshot) -> float:
         return 0.0
     ready_s = lasting_s(drop_gaps(seen.history.ready), lambda count: count == seen.ready)
     unacked_s = lasting_s(drop_gaps(seen.history.unacked), lambda count: count == seen.unacked)
-    came_s = math.inf if seen.published is None else still_s(drop_gaps(seen.history.publishes)) if seen.history.publishes else 0.0
+    came_s = math.inf if seen.published is None else still_s(drop_gaps(seen.history.publishes))
     return min(came_s, ready_s, unacked_s)
 
 
@@ -230,10 +222,10 @@ def _was_consumed(seen: QueueSnapshot, trust: Trust) -> bool:
 def find_movement(symptom: Symptom, seen: QueueSnapshot) -> Phrase | None:
     """What was processed just now, if anything."""
     recent_s = max(RECENT_S, 2 * spacing_s(seen.ack_samples))
-    count = rise_of(within(real(seen, seen.ack_samples), recent_s)) if seen.ack_samples else 0
+    count = rise_of(within(real(seen, seen.ack_samples), recent_s))
     if count:
         return Text("processed in the last {seconds} s: {count}", seconds=round(recent_s), count=count)
-    lately = [depth for _, depth in within(real(seen, seen.depth_samples), symptom.for_s)] if seen.depth_samples else []
+    lately = [depth for _, depth in within(real(seen, seen.depth_samples), symptom.for_s)]
     if lately and seen.depth < min(lately):
         return Text("the depth is falling: {before} before, {now} now", before=min(lately), now=seen.depth)
     return None
@@ -247,8 +239,7 @@ def _untouched_s(seen: QueueSnapshot, lasted_s: float) -> float:
         return 0.0
     fell_at = [at for (_, before), (at, after) in pairwise(depths) if after < before]
     untouched_s = min(lasted_s, depths[-1][0] - fell_at[-1]) if fell_at else lasted_s
-    depths, published = within(depths, untouched_s), drop_gaps(seen.history.publishes)
-    published = within(published, untouched_s) if published else ()
+    depths, published = within(depths, untouched_s), within(drop_gaps(seen.history.publishes), untouched_s)
     steps = [after - before for (_, before), (_, after) in pairwise(published)]
     gone = rise_of(published) - (depths[-1][1] - depths[0][1])
     return untouched_s if gone <= 2 * max(steps, default=0) else 0.0
@@ -259,7 +250,7 @@ def is_going_round(seen: QueueSnapshot, for_s: float) -> bool:
     history = seen.history
     if not (history.deliveries and history.redeliveries and seen.ack_samples):
         return False
-    if min(_unacked_s(seen), lasting_s(drop_gaps(seen.depth_samples), bool)) < for_s:
+    if min(still_s(drop_gaps(seen.ack_samples)), lasting_s(drop_gaps(seen.depth_samples), bool)) < for_s:
         return False
     again = within(drop_gaps(history.redeliveries), for_s)
     delivered = rise_of(within(drop_gaps(history.deliveries), for_s))
@@ -300,7 +291,7 @@ def _say_held_by(seen: QueueSnapshot, held_by: tuple[Channel, ...], lasted_s: fl
     count = sum(channel.held for channel in held_by)
     held = text.fill(names=join(names[:3], COMMA), seconds=round(lasted_s), count=count)
     idle = [one for one in seen.channels or () if one.held and still_s(drop_gaps(one.work)) >= RECENT_S]
-    moves = rise_of(within(drop_gaps(seen.ack_samples), RECENT_S)) if seen.ack_samples else 0
+    moves = rise_of(within(drop_gaps(seen.ack_samples), RECENT_S))
     others = (seen.consumers or 0) - len(idle) if moves else 0
     work = Text("{count} other consumer works", "{count} other consumers work", count=others) if others > 0 else ""
     return join((held, work))

@@ -196,7 +196,6 @@ def count_lost(before: QueueSnapshot | None, seen: QueueSnapshot) -> int:
     if min(published, acked, again) < 0 or again < before.returns.left:
         return 0
     missing = before.depth + before.later + published - acked - seen.depth - seen.later
-    published_since = within(seen.history.publishes, seen.at - before.at + SETTLED_S) if seen.history.publishes else ()
-    counter = drop_gaps(published_since)  # how much came at most in SETTLED_S
+    counter = drop_gaps(within(seen.history.publishes, seen.at - before.at + SETTLED_S))  # how much came at most in SETTLED_S
     came = max((rise_of(within(counter[: place + 1], SETTLED_S)) for place in range(len(counter))), default=0)
     return missing if missing > came + rise_of(within(seen.ack_samples, SETTLED_S)) else 0
