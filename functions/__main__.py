@@ -1,7 +1,5 @@
 """`python -m functions`, the command line's name before 1.0. Runs `unstick`; to be removed in the next release."""
 
-from __future__ import annotations
-
 import runpy
 import sys
 

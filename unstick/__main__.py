@@ -1,7 +1,5 @@
 """`python -m unstick`, and the command `unstick`."""
 
-from __future__ import annotations
-
 import sys
 
 

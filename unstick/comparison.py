@@ -1,7 +1,5 @@
 """Compares what two configurations decide about the same recordings: `simulate --against`."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Loads the store's documents for the command line: several at the same time, with a sentence for each unreadable one."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Proves that a job refuses a start that comes too late, by requesting one."""
 
-from __future__ import annotations
-
 import math
 from functools import partial
 

@@ -1,7 +1,5 @@
 """All commands, in the order of the help, and how errors are shown to the user."""
 
-from __future__ import annotations
-
 import io
 import os
 import sys

@@ -1,7 +1,5 @@
 """Reads notifications from files (Grafana's body or a recorded request; gzipped or not; `-` is stdin), or makes an example."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Made-up observations: nothing, a stuck queue with an empty history, or the content of a file."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Output of the commands: common options, text that fits the terminal, tables, JSON, progress, and exit codes."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json

@@ -1,7 +1,5 @@
 """Saves one notification that Grafana posts to a file, for `simulate` and `send`."""
 
-from __future__ import annotations
-
 import json
 import os
 import time

@@ -1,7 +1,5 @@
 """Simulates the decision about a notification: the core's own step, on documents and observations from any source."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any
 

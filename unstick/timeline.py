@@ -1,7 +1,5 @@
 """Everything that is known about one incident, in chronological order."""
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby

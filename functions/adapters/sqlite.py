@@ -5,8 +5,6 @@ SQLite forbids. Measured on a local disk: a load takes 0.13 ms and a save 1.2 ms
 the local scheduler, has the file open (the last to close it moves the journal into it); 0.003 and 0.2 ms on a kept connection.
 That doesn't justify keeping connections."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sqlite3

@@ -1,7 +1,5 @@
 """Starts, reads and archives evidence. A restart waits for it at most its time-out: failures become data or a log line."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from msgspec.structs import replace

@@ -4,8 +4,6 @@ msgspec (0.22) caches what it learns about a class on the class itself, before t
 class meanwhile, the process crashes with a segmentation fault, as one in five processes did whose first eight requests came at
 the same time. So a lock is held while a class is first decoded; after that no lock is needed."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Hashable
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Posts a document's messages, and archives its ended incidents."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable
 from functools import partial

@@ -1,7 +1,5 @@
 """Decides or saves the targets of a notification, and sweeps overdue documents."""
 
-from __future__ import annotations
-
 import hashlib
 import time
 from functools import partial

@@ -1,7 +1,5 @@
 """Turns the kill switch on or off, and notifies people."""
 
-from __future__ import annotations
-
 from functions.application.deliver import post_to_all
 from functions.application.ports import Ports
 from functions.application.reconcile import STORE_S

@@ -1,7 +1,5 @@
 """Reads everything that one step needs, all systems at the same time."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Callable
 from functools import partial

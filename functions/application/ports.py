@@ -8,8 +8,6 @@ Every method that calls an outside system takes `timeout_s`, the time for all of
 the call may or may not have taken effect) or `Denied` (a clear refusal), and nothing else on purpose. No error contains a
 secret or a URL with a secret. Importing an adapter costs nothing: the methods import the clients that they need."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 

@@ -1,7 +1,5 @@
 """Gathers the cost of the bug and posts it, for the entry point `report` and for the command line."""
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator

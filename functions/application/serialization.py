@@ -3,8 +3,6 @@
 The parts of an incident and of its queues are stored flat, beside the other fields. So archive records keep their shape, and
 the former release can read what this one writes, during a rolling deployment and after a rollback."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, TypeVar
 

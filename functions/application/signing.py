@@ -4,8 +4,6 @@ Payloads are signed so that access to the scheduler alone can't make `verify` re
 contains deferred alerts or a press; everything else is read when it arrives. Payloads of alerts begin with the time of their
 hand-over, unsigned, so that people can be told of alerts whose key is gone."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Mapping

@@ -1,8 +1,6 @@
 """The storm slots, in up to eight documents: Cloud Storage takes one write a second to one object, and many targets may restart
 at the same moment. Each document has its share of `storm.targets`, so all of them together never hold more."""
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Callable
 from functools import partial

@@ -2,8 +2,6 @@
 
 Places that are wrong by themselves are skipped; everything else is checked."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 

@@ -4,8 +4,6 @@ Reading YAML and compiling every pattern takes as long as the rest of a cold sta
 configuration. It lies beside unstick.yaml, holds that file's SHA-256, and is ignored beside any other file. What
 docs/security.md says about write access to unstick.yaml applies to it too."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from functools import lru_cache

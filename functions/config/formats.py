@@ -3,8 +3,6 @@
 `read` raises ValueError: without a message if the text simply doesn't have the format, otherwise with the mistake, a predicate
 that never repeats the value, which might be a secret; a mistyped duration is none."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime

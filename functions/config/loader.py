@@ -1,7 +1,5 @@
 """unstick.yaml to a Config. All mistakes are reported at once, each with its place, line and remedy."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Reads matchers of alerts, such as service="mail", and finds runbooks whose matchers overlap."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 

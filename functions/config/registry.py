@@ -1,7 +1,5 @@
 """Finds adapters by file name, and imports each only when it is needed."""
 
-from __future__ import annotations
-
 import os
 from functools import lru_cache
 from importlib import import_module

@@ -3,8 +3,6 @@
 Every scalar is a text here, as it stands in the file, and has a format. The keyword `adapters` stands for the keys of whichever
 adapter the file names there."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType

@@ -1,7 +1,5 @@
 """The types of the configuration: the file as written, and the checked form that Unstick uses."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Generic, Literal, TypeVar

@@ -2,8 +2,6 @@
 
 No mistake repeats a value."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any

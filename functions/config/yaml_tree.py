@@ -3,8 +3,6 @@
 A text stays as it stands in the file (YAML 1.2): `no` and 09:00 are texts. Mistakes never repeat a value, which could be a
 secret in the wrong place."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Decides who may call `verify` and `report`: callers that the platform in front lets in, or only this machine."""
 
-from __future__ import annotations
-
 import os
 from urllib.parse import urlsplit
 

@@ -1,7 +1,5 @@
 """The questions of `check`: which system answers each, and the lines of the answer; and those about the configuration itself."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial

@@ -3,8 +3,6 @@
 It needs no more rights than Grafana's secret and read access to the store. It sends one alert more than `webhook` decides
 directly, so that the last one goes through the scheduler to `verify`, as wake-ups do."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable
 from typing import Any

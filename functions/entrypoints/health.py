@@ -1,7 +1,5 @@
 """Whether Unstick itself works, on one machine: `/healthz` for anybody, `/metrics` for Prometheus on this machine."""
 
-from __future__ import annotations
-
 import time
 from functools import lru_cache
 

@@ -1,7 +1,5 @@
 """The entry point for the weekly report, the drill and the check from inside. Cloud Scheduler calls it."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The responses of the entry points."""
 
-from __future__ import annotations
-
 import json
 
 from functions.runtime.errors import BadRequest

@@ -1,7 +1,5 @@
 """The start of a process."""
 
-from __future__ import annotations
-
 import gc
 import os
 import sys

@@ -1,7 +1,5 @@
 """Limits what a flood of strangers' requests costs: half of the threads for seconds, and one log line a second."""
 
-from __future__ import annotations
-
 import os
 import socket
 import threading

@@ -1,7 +1,5 @@
 """The entry point for the scheduler: one wake-up, or a sweep."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

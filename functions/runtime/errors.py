@@ -1,7 +1,5 @@
 """Unstick's exceptions, one class for each way of handling a failure."""
 
-from __future__ import annotations
-
 from functions.runtime.text import Phrase, named
 
 

@@ -1,7 +1,5 @@
 """Markers for fields of the configuration types: how a field is written in unstick.yaml. See functions/config/formats.py."""
 
-from __future__ import annotations
-
 from msgspec import Meta
 
 MONTH_S = 30 * 86400.0  # the furthest ahead that Cloud Tasks accepts a task

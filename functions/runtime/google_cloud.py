@@ -1,7 +1,5 @@
 """Requests to Google's services with google-auth's tokens, and the translation of their errors to Unstick's."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

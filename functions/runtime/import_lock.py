@@ -5,8 +5,6 @@ while `import requests` takes the two locks in the other order. Python resolves 
 (importlib, `_ModuleLock`). It happened in one of 150 processes whose first alert called Cloud Storage and Secret Manager at the
 same time; the scheduler decided that alert later."""
 
-from __future__ import annotations
-
 import threading
 
 IMPORTING = threading.RLock()

@@ -6,8 +6,6 @@
 Never raises. Prints only plain values; anything else is shown as its type, so that no repr leaks a secret.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Tells loopback addresses from others: plain http is fine there, and no proxy is used."""
 
-from __future__ import annotations
-
 import ipaddress
 
 

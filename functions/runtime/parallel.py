@@ -1,7 +1,5 @@
 """Calls several systems at the same time."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import deque

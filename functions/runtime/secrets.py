@@ -11,8 +11,6 @@ that authenticate requests, because loading Google's client takes as long as the
 One trailing newline of a file or a Secret Manager value is removed.
 """
 
-from __future__ import annotations
-
 import hmac
 import os
 import re

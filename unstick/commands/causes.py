@@ -1,7 +1,5 @@
 """causes: shows what the incidents have in common, to help find the bug."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

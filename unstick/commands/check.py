@@ -1,7 +1,5 @@
 """check: checks configuration, secrets, and every system with the permissions that Unstick needs there. Changes nothing."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

@@ -1,7 +1,5 @@
 """What a shell completes from the configuration and the store: runbooks, incidents, targets."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable
 

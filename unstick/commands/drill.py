@@ -1,7 +1,5 @@
 """drill: sends marked alerts through the deployed system."""
 
-from __future__ import annotations
-
 import click
 
 from functions.bootstrap import Adapters

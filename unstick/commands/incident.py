@@ -1,7 +1,5 @@
 """incident: shows everything that is known about one, in order."""
 
-from __future__ import annotations
-
 import re
 import time
 from calendar import timegm

@@ -1,7 +1,5 @@
 """report: shows what the bug costs."""
 
-from __future__ import annotations
-
 import click
 
 from functions.adapters.chats import console

@@ -1,7 +1,5 @@
 """send: posts a notification like Grafana, signed with the configuration's secret."""
 
-from __future__ import annotations
-
 import json
 import time
 from typing import Any

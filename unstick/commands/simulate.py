@@ -1,7 +1,5 @@
 """simulate: shows what would be decided about a notification, with the result of every guard. Changes nothing."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

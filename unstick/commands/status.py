@@ -1,7 +1,5 @@
 """status: shows what is going on, what happened lately, and whether anything is paused."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

@@ -1,7 +1,5 @@
 """pause, resume, ack and approve: the kill switch, and people's answers about one target."""
 
-from __future__ import annotations
-
 import getpass
 
 import click

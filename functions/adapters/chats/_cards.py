@@ -1,7 +1,5 @@
 """What every chat does with a card before laying it out: clean it, fit it into a limit, and draw its curve as text."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """What `check` shows of every chat."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from functions.application.ports import Finding

@@ -1,7 +1,5 @@
 """How chats post by HTTP: the webhook's URL, waiting after a 429, and refusals as errors."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Collection, Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """For text-only chats: lays a card out within a number of characters, and shows other people's text literally."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from urllib.parse import quote, urlsplit

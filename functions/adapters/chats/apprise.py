@@ -1,7 +1,5 @@
 """All other services (Mattermost, Discord, Rocket.Chat, e-mail, ...), by the URLs of the library apprise."""
 
-from __future__ import annotations
-
 import logging
 import re
 import time

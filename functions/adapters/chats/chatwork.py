@@ -3,8 +3,6 @@
 Documented (developer.chatwork.com): forms, not JSON; 300 requests in five minutes. The maximum length of a message is not
 documented: 40,000 bytes were accepted and 80,000 refused (docs/decisions/chats.md)."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated
 from urllib.parse import urlencode

@@ -1,7 +1,5 @@
 """Cards on standard output, for terminals, logs and `make demo`."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

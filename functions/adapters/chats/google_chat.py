@@ -3,8 +3,6 @@
 Documented (developers.google.com/workspace/chat): a message with cards may have 32,000 bytes; `thread.threadKey` counts only
 with `messageReplyOption`; a repeated `requestId` returns the first message and doesn't post again."""
 
-from __future__ import annotations
-
 import json
 import re
 import uuid

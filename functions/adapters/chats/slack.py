@@ -3,8 +3,6 @@
 Limits (docs.slack.dev, Block Kit): 50 blocks, header 150 characters, section text 3,000, 10 fields of 2,000. Slack refuses a
 whole message somewhere beyond 13,000 characters (slackapi/bolt-js#2509), so messages stay under 10,000."""
 
-from __future__ import annotations
-
 import json
 import re
 import time

@@ -4,8 +4,6 @@ The documented limit is 28 KB, but one library measured that only 21 KB arrive (
 are retired. All untrusted text goes into text runs, which don't interpret Markdown. A mention needs an entity; only configured
 ones get one."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 from urllib.parse import urlsplit

@@ -3,8 +3,6 @@
 Annotations are written when an incident is archived, with the original times (POST /api/annotations, in milliseconds). Without
 a dashboard they belong to the organisation and are shown by a query for the tag `unstick`. Nothing depends on them."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

@@ -4,8 +4,6 @@ Measured with Grafana's alerting module of August 2026 and Alertmanager 0.25: Gr
 or over `TIMESTAMP:BODY` if a timestamp header is set, in 64 lower-case hex digits, with one secret for each contact point.
 Alertmanager signs nothing."""
 
-from __future__ import annotations
-
 import hmac
 import re
 from base64 import b64encode

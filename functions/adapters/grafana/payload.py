@@ -3,8 +3,6 @@
 Both use the same names for the fields that are read here. Upstream adds fields often, so all others are ignored. Imported only
 for authenticated requests."""
 
-from __future__ import annotations
-
 import re
 from datetime import datetime
 from typing import Annotated

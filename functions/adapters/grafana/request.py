@@ -2,8 +2,6 @@
 
 Unauthenticated requests are rejected before anything is parsed or imported."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 from functions.adapters.grafana.auth import Headers, authenticate, header

@@ -1,7 +1,5 @@
 """Grafana's side of the webhook, for `send` and the drill: makes notifications, and signs them like a contact point."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import json

@@ -1,7 +1,5 @@
 """`check` of Cloud Tasks: the queue as far as this account may see it, and its right to create tasks. Creates none."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -4,8 +4,6 @@ Tasks get no names: a name stays reserved for up to a day after its task ran, an
 Why google-cloud-tasks isn't used: docs/decisions/cloud-tasks.md.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from base64 import b64encode

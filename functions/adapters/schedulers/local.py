@@ -3,8 +3,6 @@
 While a process delivers a wake-up, it holds a lease on it. The lease is short and renewed during the delivery, so a wake-up
 whose process died is delivered again after at most 15 s: at least once, never lost."""
 
-from __future__ import annotations
-
 import secrets
 import sqlite3
 import threading

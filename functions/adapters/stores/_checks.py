@@ -1,7 +1,5 @@
 """`check` of every store: it is writable, and a second writer is turned away."""
 
-from __future__ import annotations
-
 import contextlib
 import secrets
 from collections.abc import Callable

@@ -6,8 +6,6 @@ written: one object takes one write a second (https://cloud.google.com/storage/q
 
 By the JSON API: https://cloud.google.com/storage/docs/json_api/v1/objects. Why without a client: docs/decisions/store.md."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import secrets

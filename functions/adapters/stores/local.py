@@ -1,8 +1,6 @@
 """Documents and the archive in one SQLite file, for one machine. Several processes may share it, but not on a network file
 system: SQLite's locks and shared memory don't work there (sqlite.org/wal.html)."""
 
-from __future__ import annotations
-
 import contextlib
 import sqlite3
 import time

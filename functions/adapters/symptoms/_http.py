@@ -1,7 +1,5 @@
 """What the clients of all symptoms do alike: ask several paths at once, and read the answers."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Collection, Mapping
 from functools import partial

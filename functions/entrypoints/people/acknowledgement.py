@@ -1,7 +1,5 @@
 """The page where a person acknowledges an escalation."""
 
-from __future__ import annotations
-
 from functions.application import reconcile
 from functions.application.ports import Budget
 from functions.bootstrap import Adapters

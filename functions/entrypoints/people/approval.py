@@ -1,7 +1,5 @@
 """The approval page: asks whether to restart, and shows the result."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from functions.application import reconcile

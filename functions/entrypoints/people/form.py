@@ -1,7 +1,5 @@
 """Reads the forms of our pages, and identifies who posts them."""
 
-from __future__ import annotations
-
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from flask import Request

@@ -2,8 +2,6 @@
 
 Chats and mail scanners fetch every link that they see, so GET looks nothing up. See docs/decisions/approval.md."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from flask import Request

@@ -1,7 +1,5 @@
 """Reads the current state of the queues, for a person who decides."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from functions.application import observe

@@ -2,8 +2,6 @@
 
 Every value is escaped. Colours meet WCAG AA in light and dark mode."""
 
-from __future__ import annotations
-
 import hashlib
 from base64 import b64encode
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Handles a press of a button in Slack's messages, in `verify`: if the person may and the message is still current."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any

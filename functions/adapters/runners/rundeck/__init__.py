@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from functions.adapters.runners.rundeck import client, evidence
 from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.ports import Finding, Runner

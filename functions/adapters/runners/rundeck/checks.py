@@ -1,7 +1,5 @@
 """`check` for Rundeck: token, permissions, project and the job's definition. Changes nothing."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Mapping

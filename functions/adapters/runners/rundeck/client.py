@@ -3,8 +3,6 @@
 Rundeck has no idempotency key, and its limit of one execution doesn't stop simultaneous requests. So a start is never sent
 twice: a lost answer is Unavailable, and the history shows later what happened."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import partial
 from itertools import groupby

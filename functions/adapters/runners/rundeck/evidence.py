@@ -1,7 +1,5 @@
 """Starts evidence jobs, finds their runs, and reads their output. Never used for restarts."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import partial
 from typing import Any

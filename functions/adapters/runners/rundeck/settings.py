@@ -1,7 +1,5 @@
 """The settings of Rundeck."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Annotated
 

@@ -4,8 +4,6 @@ Each query is sent together with the timestamps of the samples behind it, so the
 interval, the lookback or the clocks: `label_replace(QUERY, ...) or label_replace(min(timestamp(SELECTOR)), ...)`. A sample of a
 Pushgateway or textfile is scraped now, but shows the state when it was pushed; `PUSHED` gives that time."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """`check` for Prometheus: whether it answers, and what each query of a runbook gives."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator, Mapping
 from itertools import pairwise

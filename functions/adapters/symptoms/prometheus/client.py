@@ -3,8 +3,6 @@
 All requests for a queue are sent at the same time: each query as an instant query, and depth and counter as range queries.
 docs/symptoms.md explains each unusual answer."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The part of PromQL that is needed to put labels into a query, and to find the series that it uses."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial

@@ -1,7 +1,5 @@
 """Prometheus' keys in unstick.yaml, at the top and in a runbook, and the queries built from them for an alert."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """The answers of RabbitMQ's management API: only the fields that are used, and the meaning of its refusals."""
 
-from __future__ import annotations
-
 from typing import Any, TypeVar
 
 from msgspec import Struct, field

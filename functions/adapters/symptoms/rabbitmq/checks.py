@@ -1,7 +1,5 @@
 """`check` for RabbitMQ, from the answers that it gave."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from functools import partial

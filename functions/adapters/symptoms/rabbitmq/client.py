@@ -4,8 +4,6 @@ Sends two kinds of requests in parallel, since neither has everything (measured 
 live depth of many queues; a queue's own page has consumers, counters and samples, up to 9 s late. Needed: the tag `management`
 and permissions on the vhost that allow nothing (`^$` three times)."""
 
-from __future__ import annotations
-
 import math
 import re
 import time

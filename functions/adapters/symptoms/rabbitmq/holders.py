@@ -4,8 +4,6 @@ Requested after everything else, and only for queues in which something is held 
 has held a message is read from its channel's counters: `idle_since` is renewed every 60 s (measured on 3.10, 4.0 and 4.3).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode

@@ -1,7 +1,5 @@
 """RabbitMQ's keys in unstick.yaml, at the top and in a runbook, and the queue built from them for an alert."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Annotated
 

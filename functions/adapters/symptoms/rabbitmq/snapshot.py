@@ -1,7 +1,5 @@
 """Derives one queue's state from RabbitMQ's answers, and what they can't show (docs/rabbitmq.md has each case, by version)."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from msgspec import Struct
