@@ -1,7 +1,5 @@
 """The content of the pages behind links for people's answers, as data. `entrypoints/people` renders it as HTML."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from msgspec import Struct

@@ -2,8 +2,6 @@
 The headline alone says how urgent it is. Rendering cleans and cuts every text; each channel escapes it. `compose` accepts any
 input: a card that can't be composed would block an incident."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace

@@ -1,7 +1,5 @@
 """The input of a card, as data."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from msgspec import Struct, field

@@ -1,7 +1,5 @@
 """Composes the cards of a drill, and of a check from inside the deployed function."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct

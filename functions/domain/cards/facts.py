@@ -1,7 +1,5 @@
 """The facts of a card, except its queues: times, attempts, alert and links."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 

@@ -1,7 +1,5 @@
 """The facts of a card's queues: messages before and after, consumers, the oldest message, the curve."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from math import inf
 

@@ -1,7 +1,5 @@
 """What cards say about a remedy other than the restart: what it would do and may cost, and what is concluded from it."""
 
-from __future__ import annotations
-
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import tidy
 from functions.domain.health.recovery import find_same_again

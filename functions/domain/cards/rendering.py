@@ -1,7 +1,5 @@
 """Renders phrases as a card's texts: translated, clean and within their limits."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from datetime import datetime
 

@@ -1,7 +1,5 @@
 """Counts what the incidents of each runbook have in common: hours, targets, holders of messages, and lines of evidence."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence

@@ -1,7 +1,5 @@
 """Drafts a ticket for fixing the bug, as Markdown: only figures and quotes, from templates."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Puts what incidents have in common into words, for the report's card, the command line and the ticket."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 
 from functions.domain.cards.rendering import date_of, tidy

@@ -1,7 +1,5 @@
 """Turns the cost of the bug into a card. The longer a bug stays open, the more prominent it is."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 

@@ -1,7 +1,5 @@
 """The types of the report, the source of its JSON, card and chart."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from enum import StrEnum
 

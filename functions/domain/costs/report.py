@@ -2,8 +2,6 @@
 Days are in the configured time zone and include today. Each restart counts once, whatever its source: Unstick's by tag (with the
 runner's own retries), a manual one by execution."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta

@@ -1,7 +1,5 @@
 """Follows up would-be restarts of runbooks in mode `observe`: would they have been right?"""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable
 from statistics import median

@@ -1,7 +1,5 @@
 """Ends an incident, or lets it wait or ask for approval."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from msgspec.structs import replace

@@ -1,7 +1,5 @@
 """Escalations that people handle: reminders until somebody takes them or their target is healthy."""
 
-from __future__ import annotations
-
 from msgspec.structs import replace
 
 from functions.domain.cards.card_input import CardInput

@@ -2,8 +2,6 @@
 The restart waits for the end of the evidence run, but never longer than `within`. Whatever happens to the run, the incident goes
 on: at worst without evidence, and with the reason. After the wait the queues are read again."""
 
-from __future__ import annotations
-
 from msgspec.structs import replace
 
 from functions.domain.decisions.guards import Decision, Kind

@@ -1,8 +1,6 @@
 """The guards, which hold a restart. Each is a small function; the first that objects decides.
 A guard takes a `GuardContext` and returns None or a `Decision`. Anything unknown holds the restart."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from datetime import datetime

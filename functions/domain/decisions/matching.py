@@ -1,7 +1,5 @@
 """Finds the runbook of an alert and renders its target."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -1,7 +1,5 @@
 """Adds messages to a document's `to_tell`, and closes incidents."""
 
-from __future__ import annotations
-
 from msgspec.structs import replace
 
 from functions.domain.cards.card_input import CardInput

@@ -1,8 +1,6 @@
 """Follows what the mode `observe` held: how did it go without Unstick? Starts nothing, and posts only the hold itself.
 The archived incident has the result, for `status` and the report: `domain/costs/would_be.py`."""
 
-from __future__ import annotations
-
 from functions.domain.decisions.guards import SAME_CAUSE_S, count_as_restarts, decide, judge_queues
 from functions.domain.decisions.turn import Turn
 from functions.domain.model.codes import Action, Ending, Health, Mode, Phase, Reason

@@ -1,7 +1,5 @@
 """The phases of an incident. Each looks at the current state and decides what comes next."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Decides what to observe before a step."""
 
-from __future__ import annotations
-
 from msgspec import Struct
 from msgspec.structs import replace
 

@@ -1,7 +1,5 @@
 """What follows where the restart did not help: which remedy's turn it is, and what it is told (docs/remedies.md)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from functions.domain.decisions.turn import Turn

@@ -2,8 +2,6 @@
 The step is level-triggered: it depends on the current state, not on which call this is. Repeating it changes nothing: before
 `due` it only takes in alerts, and the document's phase prevents anything from being ordered twice."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """One step in progress: its fixed inputs, and its changes so far."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from msgspec.structs import replace

@@ -1,7 +1,5 @@
 """Judges a queue before a restart: by one snapshot (`proofs`), and by what the incident remembers of earlier readings."""
 
-from __future__ import annotations
-
 import math
 from hashlib import blake2s
 

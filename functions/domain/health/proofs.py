@@ -1,8 +1,6 @@
 """What one snapshot of a queue proves: that it is stuck, that it moves, or neither (docs/rabbitmq.md has the table).
 A restart needs a proof that lasted all of the symptom's `for`. Unreadable figures never count as zero."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from itertools import pairwise

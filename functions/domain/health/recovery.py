@@ -2,8 +2,6 @@
 Live totals count immediately. The rest of RabbitMQ's figures are up to 9 s late: counters count from SETTLED_S on
 (docs/rabbitmq.md)."""
 
-from __future__ import annotations
-
 import math
 
 from msgspec import Struct

@@ -2,8 +2,6 @@
 RabbitMQ rounds a sample's time up to the next step, so the newest is up to one step ahead, and reports 0 for a sample between two
 of its collections (measured on 3.10, 4.0 and 4.3: docs/rabbitmq.md)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from itertools import pairwise
 from statistics import median

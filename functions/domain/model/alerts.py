@@ -1,7 +1,5 @@
 """Alerts, and the targets and queues that they name. Times are Unix seconds in UTC."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from msgspec import Struct, field

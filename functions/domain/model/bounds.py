@@ -1,7 +1,5 @@
 """Limits the size of a target's document, whatever alerts name. Alerts beyond the limits are counted, reported and held."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from msgspec.structs import replace

@@ -1,7 +1,5 @@
 """The codes in answers, logs, metrics and docs. Their values never change."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 VERSION = 2  # of documents and archive records. A release reads its own and the one before. In 1 a detail was a sentence.

@@ -1,7 +1,5 @@
 """The events that move a document, and the acts that a step orders."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from msgspec import Struct, field

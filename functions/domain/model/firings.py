@@ -1,7 +1,5 @@
 """Finds the incident or outcome in a document that covers the same firing of an alert."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable
 from typing import Generic, TypeVar

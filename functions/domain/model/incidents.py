@@ -1,8 +1,6 @@
 """The document of a target: its open incident, its last outcomes and the messages to post.
 Times are Unix seconds in UTC on our clock unless a name or its docstring says `runner`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Cards and messages for people."""
 
-from __future__ import annotations
-
 from msgspec import Struct
 
 APPROVE, DECLINE, ACKNOWLEDGE, RESTART, PAUSE = "approve", "decline", "acknowledge", "restart", "pause"

@@ -1,8 +1,6 @@
 """The state of the symptom, the runner and the kill switch at one moment.
 Times are Unix seconds in UTC on our clock. Names with `runner` are on the clock of the system that runs the job."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from msgspec import Struct

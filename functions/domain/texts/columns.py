@@ -1,7 +1,5 @@
 """Measures text in terminal columns: East Asian wide characters take two."""
 
-from __future__ import annotations
-
 import re
 from unicodedata import east_asian_width
 

@@ -1,8 +1,6 @@
 """Masks secrets in a job's output, and removes control characters, before the output is used.
 The patterns are RE2's, so the time is linear in the output, whatever it contains. They mask too much rather than too little."""
 
-from __future__ import annotations
-
 import re
 
 from functions.domain.texts.patterns import compiled

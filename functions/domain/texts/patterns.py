@@ -1,8 +1,6 @@
 """Regular expressions of RE2 (google-re2): matching takes linear time, whatever the text contains.
 See docs/decisions/regular-expressions.md."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The texts of each reason code: urgency, why nothing was restarted, and what to do."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Cleans untrusted texts and links for display. Each channel escapes its own markup."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from urllib.parse import urlsplit

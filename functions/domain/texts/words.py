@@ -1,7 +1,5 @@
 """Words that several cards and chats share."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from functions.domain.texts.sanitize import clean
