@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import subprocess
 import sys
@@ -12,18 +11,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.request import Request, urlopen
 
 import pytest
 import yaml
 
 from functions.adapters.symptoms import prometheus
 from functions.domain.health.looks import judge_health
-from functions.domain.model.alerts import QueueRef
 from functions.domain.model.codes import Health
 from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import QueueSnapshot
-from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.errors import Denied
 from tests.support.alerting import PACKAGES, SHIPPED, program, programs
 from tests.support.broker import free_ports
 from tests.support.doubles.rundeck import Job, Rundeck
@@ -218,58 +215,6 @@ def test_what_a_real_prometheus_answers(needed: Callable[..., None], tmp_path: P
                 "consumers of mail": None, "samples of mail": None,
             }.__eq__,
         )  # fmt: skip
-
-
-PUSHED = """# TYPE jobs_waiting gauge
-jobs_waiting{queue="mail"} 5
-# TYPE jobs_done_total counter
-jobs_done_total{queue="mail"} 40
-"""
-
-
-@pytest.mark.parametrize("honor_labels", [True, False])
-def test_what_was_pushed_is_as_old_as_its_push(needed: Callable[..., None], tmp_path: Path, honor_labels: bool):
-    """Who pushed, or wrote the textfile, has died: the samples of every second go on saying what was so then."""
-    needed("prometheus", "prometheus-pushgateway", "prometheus-node-exporter")
-    gateway, node, port = free_ports(3)
-    texts = tmp_path / "texts"
-    texts.mkdir()
-    file = {
-        "global": {"scrape_interval": "1s"},
-        "scrape_configs": [
-            _scrape("pushgateway", gateway, honor_labels=honor_labels), _scrape("node", node, honor_labels=honor_labels),
-        ],
-    }  # fmt: skip
-    exporter = ["prometheus-node-exporter", "--collector.disable-defaults", "--collector.textfile"]
-    with (
-        program(["prometheus-pushgateway", f"--web.listen-address=127.0.0.1:{gateway}"], tmp_path, f"tcp://127.0.0.1:{gateway}"),
-        program(
-            [*exporter, f"--collector.textfile.directory={texts}", f"--web.listen-address=127.0.0.1:{node}"],
-            tmp_path,
-            f"tcp://127.0.0.1:{node}",
-        ),
-        served(tmp_path / "p", file, port) as url,
-    ):
-        (texts / "jobs.prom").write_text(PUSHED.replace("jobs_", "written_"), encoding="utf-8")
-        address = f"http://127.0.0.1:{gateway}/metrics/job/batch/instance/one"
-        urlopen(Request(address, PUSHED.encode(), method="PUT"), timeout=PATIENCE_S).close()
-        for metric in ("jobs", "written"):
-            queries = {"depth": f"sum({metric}_waiting)", "done": f"sum({metric}_done_total)"}
-            symptom = prometheus.Symptom(**queries, for_s=5.0, max_age_s=10.0, delay_s=0.0).to_symptom()  # type: ignore[arg-type]
-            queue = prometheus.name_queue(symptom, {"queue": QUEUE})
-
-            def look(queue: QueueRef = queue) -> str:
-                try:
-                    seen = prometheus.client.look(prometheus.Prometheus(url), queue, for_s=5.0, timeout_s=PATIENCE_S)
-                except (Denied, Unavailable) as error:
-                    return str(error.text)
-                return f"{seen.depth} messages, {_health(seen)}"
-
-            wait_until(look, lambda said: re.search(r"newest figures of `\w+` are 1\d s old", said))
-
-
-def _scrape(job: str, port: int, *, honor_labels: bool) -> dict[str, Any]:
-    return {"job_name": job, "honor_labels": honor_labels, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from functions.adapters.runners.rundeck import checks
 from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.ports import Finding
 from functions.domain.model.runbooks import HolderOption, Restart
-from tests.support.doubles.rundeck import INCIDENT, NOT_AFTER, OWN, TOKEN, Job, Option, Rundeck
+from tests.support.doubles.rundeck import INCIDENT, NOT_AFTER, TOKEN, Job, Rundeck
 from tests.support.patience import PATIENCE_S
 
 DEFINITION = Path(__file__).parents[3] / "infra" / "rundeck" / "job.yaml"
@@ -52,29 +52,18 @@ def test_wrong_token_ends_the_check(double: Rundeck, settings: Settings) -> None
     assert finding.remedy
 
 
-WELL = (Option("service"), *OWN)
-
-
-def test_missing_right_on_events_is_named(double: Rundeck, settings: Settings) -> None:
-    """Without it every alert is held as `ledger_unknown`, and the policy has the line that is missing."""
+def test_what_the_policy_lacks_is_named(double: Rundeck, settings: Settings) -> None:
+    """Each alert is held without events, each run ends with "No matched nodes", and the UUID may be another project's."""
     double.tokens = {TOKEN: "no-events"}
     finding = check(settings)["the job's history can be read"]
     assert finding.ok is False
     assert "events" in str(finding.detail)
     assert "`read` on the resource kind event" in str(finding.remedy)
-
-
-def test_nodes_that_the_policy_does_not_name_are_found(double: Rundeck, settings: Settings) -> None:
-    """The filter matches, but the token's role has no right on the node: each run ends with "No matched nodes"."""
     double.state.jobs[JOB].nodes, double.state.hidden_nodes = "tags: consumers", {"mail-1"}
     finding = check(settings)["the job's node filter matches nodes"]
     assert finding.ok is False
     assert "tags: consumers" in str(finding.detail)
     assert "policy" in str(finding.remedy)
-
-
-def test_job_of_another_project_is_named(double: Rundeck, settings: Settings) -> None:
-    """The shipped UUID can be another project's, which the policy does not cover."""
     double.tokens = {TOKEN: "none"}
     finding = check(settings)["Rundeck's job exists and is enabled"]
     assert finding.ok is False

@@ -94,15 +94,11 @@ def test_a_time_of_a_runbook_has_bounds(name: str, keys: dict[str, Any], key: st
 
 
 def test_its_keys_become_a_symptom_of_its_name(lab: Lab):
-    """The core finds the adapter by it, and has templates for all that a label fills in."""
+    """The core finds the adapter by its name; the same labels give the same key, others another, in the store, too."""
     assert lab.symptom.kind == lab.name
     assert any("${labels.queue}" in template for template in lab.symptom.keys.values())
     assert all(isinstance(template, str) for template in lab.symptom.keys.values())
     assert lab.symptom.for_s > 0
-
-
-def test_a_queue_has_a_name_and_a_key(lab: Lab):
-    """The same labels give the same key, others another; what stands behind the second colon is shown to people."""
     queue = lab.queue()
     assert queue == lab.queue()
     assert queue.kind == lab.name
@@ -110,19 +106,15 @@ def test_a_queue_has_a_name_and_a_key(lab: Lab):
     assert "mail" in queue.key.split(":", 2)[2]
     assert "mail" in queue.name
     assert lab.queue("other").key != queue.key
+    watched = QueueState(lab.queue(), "mail", 0.0)
+    stored = encode(watched)
+    assert decode(QueueState, stored, "mail") == watched
+    assert len(encode(lab.queue("a" * 120))) < MAX_REF_BYTES
 
 
 def test_its_settings_survive_the_archive(lab: Lab):
     """A function in the cloud starts with settings that were read when its archive was built."""
     assert convert(json.loads(msgspec.json.encode(lab.adapter)), type(lab.adapter)) == lab.adapter
-
-
-def test_a_queue_survives_the_store(lab: Lab):
-    """A wake-up looks at the queue of the document, long after its alert came."""
-    watched = QueueState(lab.queue(), "mail", 0.0)
-    stored = encode(watched)
-    assert decode(QueueState, stored, "mail") == watched
-    assert len(encode(lab.queue("a" * 120))) < MAX_REF_BYTES
 
 
 HOSTILE = ["", "a\nb", "a\x00b", "a\x1b[31m", "a\u2028b", "x" * 2000, "\ud800"]
