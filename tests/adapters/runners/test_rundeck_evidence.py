@@ -12,7 +12,7 @@ import pytest
 from functions.adapters.runners.rundeck import answers, evidence
 from functions.adapters.runners.rundeck.settings import Settings
 from functions.domain.model.observations import Execution
-from functions.runtime.errors import Unavailable
+from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
 from functions.runtime.secrets import SecretRef
 from tests.support.doubles.rundeck import INCIDENT, TOKEN, Job, Option, Rundeck
@@ -156,3 +156,12 @@ def test_a_run_is_found_in_either_list(said: dict[str, Any], running: Any, every
     run, output = evidence.read_evidence(NOBODY, "j/1", tag=TAG, execution=None, partial=False, timeout_s=PATIENCE_S)
     assert ((run and run.id), output) == (found, None)
     assert sorted(said["asked"]) == ["job/j%2F1/executions?max=20", "job/j%2F1/executions?status=running&max=20"]
+
+
+@pytest.mark.parametrize("error", [Denied("Rundeck", "no"), Unavailable("Rundeck", "late")])
+@pytest.mark.parametrize("place", ["executions?status=running&max=20", "executions?max=20"])
+def test_a_list_that_can_not_be_read_is_told(said: dict[str, Any], place: str, error: Exception) -> None:
+    """The run may be in it."""
+    said |= {"executions?status=running&max=20": {}, "executions?max=20": {}} | {place: error}
+    with pytest.raises(type(error)):
+        read(NOBODY, None)

@@ -94,3 +94,15 @@ def test_check_says_what_the_tag_adds(rabbit: RabbitDouble) -> None:
     ok, detail = finding()
     assert ok is None
     assert detail.startswith("one consumer of several that hangs is not seen")
+
+
+@pytest.mark.parametrize("kind", ["page", "channels"])
+def test_a_slow_page_or_list_of_channels_costs_no_depth(rabbit: RabbitDouble, kind: str) -> None:
+    """Each has a deadline of its own, and what is slow is named."""
+    rabbit.broken[kind] = 600.0
+    seen = look(rabbit, timeout_s=2.0)
+    assert seen.depth == 4
+    slow = seen.blind if kind == "page" else seen.unseen
+    assert slow is not None
+    assert slow.late
+    assert "did not answer within 1.6 s" in str(slow.why)

@@ -358,3 +358,33 @@ def test_settings_that_do_not_fit(wire: Wire, url: str, settings: Any, what: str
     assert [(one.what, one.ok, bool(one.remedy)) for one in more] == ([(what, right, True)] if what else [])
     assert ("samples of mail" in found) is (right is not False)
     assert len(found) == 6 + len(more) - (right is False)
+
+
+@pytest.mark.parametrize(("size", "fits"), [(2000, True), (2001, False)])
+def test_the_queries_have_2000_bytes_together(size: int, fits: bool) -> None:
+    """Counted as UTF-8: a document keeps them."""
+    others = len('sum(depth{queue="mail"})') + len(CONSUMERS)
+    for sign, each in (("x", 1), ("é", 2)):
+        count, rest = divmod(size - others - len('a{b=""}'), each)
+        done = f'a{{b="{sign * count}{"y" * rest}"}}'
+        if fits:
+            assert prometheus.name_queue(symptom(done=done), LABELS).name == "mail"
+        else:
+            with pytest.raises(NotRendered, match="the queries have 2,001 bytes, the limit is 2,000"):
+                prometheus.name_queue(symptom(done=done), LABELS)
+
+
+def test_a_rate_is_no_counter(wire: Wire) -> None:
+    """Small ones look like no work at all. Of a depth it may be one."""
+    found = check(done="sum(rate(done[5m]))", depth='sum(deriv(depth{queue="${labels.queue}"}[5m]))')
+    assert (found["done of mail"].ok, found["depth of mail"].ok) == (False, True)
+    assert "is a rate, not a counter" in str(found["done of mail"].detail)
+
+
+def test_samples_that_can_not_be_had(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figures are there, and their past is not."""
+    wire.before["depth"] = {}
+    result = wire.result
+    monkeypatch.setattr(wire, "result", lambda fields: result(fields) if "start" not in fields else {"odd": 1})
+    line = check()["samples of mail"]
+    assert (line.ok, "unknown form of answer" in str(line.detail), bool(line.remedy)) == (False, True, True)

@@ -537,3 +537,11 @@ def test_a_label_that_can_not_be_used_is_named(
     assert detail in str(line.detail)
     assert (line.remedy == "To check one, add: --label q=...") is (ok is None)
     assert line.remedy
+
+
+@pytest.mark.parametrize(
+    "changes", [{"overview": answered({}, date=None)}, {"overview": Answer("r", 200, {"date": "x"}, b"{}", AT)}]
+)
+def test_a_clock_that_can_not_be_seen_has_no_line(changes: dict[str, Any]) -> None:
+    """Nothing depends on it."""
+    assert "RabbitMQ clock" not in lines(**changes)
