@@ -148,7 +148,7 @@ def test_a_mail_that_hangs_every_worker_is_moved_aside(needed, tmp_path):
     seen = play(tmp_path, "poison", within_s=300.0)
     assert seen.status == 0, seen.output
     said = " ".join(seen.output.split())
-    assert "ACT NOW: mail-delivery is still stuck after the restart: approve park?" in said
+    assert "ACT NOW: mail-delivery is still stuck after the restart: move 1 message aside?" in said
     assert "moved 1 from mail.delivery to mail.delivery.parked" in said
     assert "So that message probably hangs the worker" in said
     assert_nothing_is_left(seen.session, tmp_path)

@@ -47,8 +47,9 @@ def simulate(*, config_path: str, as_json: bool, files: tuple[str, ...], address
 
     \b
       {"queues": {"*": {"depth": 362, "consumers": 1}},
-       "ledger": {"executions": [{"id": "1", "url": "", "status": "succeeded",
-                                  "runner_started_at": -50, "runner_ended_at": -40}]},
+       "ledger": {"executions": [
+         {"id": "1", "url": "", "status": "succeeded",
+          "runner_started_at": -500, "runner_ended_at": -400}]},
        "pause": null}
 
     Times of 0 or less count from now. {"why": "..."} in place of any part says that it could not be read.

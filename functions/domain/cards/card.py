@@ -117,7 +117,13 @@ def _held_headline(card_input: CardInput, urgency: str) -> Phrase:
 
 def _asked_headline(card_input: CardInput, subject: Phrase) -> Text:
     if name := remedies.asked_for(card_input):
-        return Text("{subject} is still stuck after the restart: approve {remedy}?", subject=subject, remedy=name)
+        moves = Text(
+            "{subject} is still stuck after the restart: move {count} message aside?",
+            "{subject} is still stuck after the restart: move {count} messages aside?",
+        )
+        runs = Text("{subject} is still stuck after the restart: run {remedy}?", subject=subject, remedy=name)
+        count = remedies.to_move(card_input)
+        return moves.fill(subject=subject, count=count) if count else runs
     count = card_input.restarts
     if not count:
         return Text("{subject} is waiting for your approval", subject=subject)

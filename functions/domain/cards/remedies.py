@@ -45,9 +45,14 @@ def _name(watched: QueueState | None) -> str:
     return watched.queue.keys.get("queue", watched.queue.name) if watched else ""
 
 
+def to_move(card_input: CardInput) -> int:
+    """How many messages the remedy that the card asks about would move."""
+    return card_input.incident.approval.to_move if card_input.incident else 0
+
+
 def say_question(card_input: CardInput) -> list[Phrase]:
     """What a person is asked to approve."""
-    name, count = asked_for(card_input), card_input.incident.approval.to_move if card_input.incident else 0
+    name, count = asked_for(card_input), to_move(card_input)
     if not count:
         return [Text("The restart did not help. The next remedy is the job {remedy}; a person has to approve it.", remedy=name)]
     moves = Text(
@@ -59,7 +64,7 @@ def say_question(card_input: CardInput) -> list[Phrase]:
     return [
         Text("The restart did not help: it hangs on the same message again."),
         moves.fill(remedy=name, count=count, **_names(card_input)),
-        Text("What it may cost: their order, and if the broker crashes meanwhile, a duplicate. No message is lost."),
+        Text("What it may cost: the order of messages, and if the broker crashes meanwhile, a duplicate. No message is lost."),
     ]
 
 
