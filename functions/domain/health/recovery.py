@@ -160,15 +160,15 @@ def say_same_again(queues: tuple[QueueState, ...]) -> Phrase:
 
 
 def _was_redelivered(channel: Channel) -> bool:
-    """Whether the newest messages that the channel received may be redeliveries: it got some at last, and hasn't finished as many
-    since (a message moves `work` twice), however full it was before.
+    """Whether the newest messages that the channel received may be redeliveries. A new channel gets them first, so it holds none
+    once it has finished as many (a message moves `work` twice); one that worked before may have finished others before it.
     """
     again, work = drop_gaps(channel.redeliveries), drop_gaps(channel.work)
     if not again or not work or not again[-1][1] or still_s(again) > still_s(work) + spacing_s(again):
         return False
-    at, earlier = next((sample for sample in reversed(again) if sample[1] != again[-1][1]), (-math.inf, 0))
-    moved = work[-1][1] - next((count for when, count in reversed(work) if when <= at), work[0][1])
-    return moved < 2 * (channel.held + again[-1][1] - earlier)
+    at = next((at for at, count in reversed(again) if count != again[-1][1]), -math.inf)
+    begun = next((count for when, count in reversed(work) if when <= at), work[0][1])
+    return begun > 0 or work[-1][1] < 2 * (channel.held + again[-1][1])
 
 
 def _count_consumers(seen: QueueSnapshot, watched: QueueState, after: AfterRestart, age_s: float) -> int | None:
