@@ -33,6 +33,7 @@ TOKEN_KEY = "runner-token"  # noqa: S105 - a document's name
 """The document that records what people were told about the runner's token."""
 WAKE_BUDGET_S = 60.0
 NO_ORIGIN = Origin()
+Groups = dict[str, list[MatchedAlert]]  # by the key of their document
 
 
 class IntakeResult(Struct, frozen=True):
@@ -51,9 +52,9 @@ def document_key(case: MatchedAlert) -> str:
     return "alert-" + hashlib.sha256(f"{case.alert.source}|{own}".encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
 
-def group_by_document(cases: list[MatchedAlert]) -> dict[str, list[MatchedAlert]]:
+def group_by_document(cases: list[MatchedAlert]) -> Groups:
     """Group the alerts by document."""
-    groups: dict[str, list[MatchedAlert]] = {}
+    groups: Groups = {}
     for case in cases:
         groups.setdefault(document_key(case), []).append(case)
     return groups
@@ -92,9 +93,7 @@ def handle_notification(
     return IntakeResult(tuple(replies), lost, why)
 
 
-def _limit_targets(
-    ports: Ports, groups: dict[str, list[MatchedAlert]], beyond: tuple[Alert, ...]
-) -> dict[str, list[MatchedAlert]]:
+def _limit_targets(ports: Ports, groups: Groups, beyond: tuple[Alert, ...]) -> Groups:
     """The first groups, behind one that stands for all further alerts."""
     kept = dict(islice(groups.items(), MOST_TARGETS))
     further = [case.alert for key, matched in groups.items() if key not in kept for case in matched] + list(beyond)

@@ -8,14 +8,14 @@ from typing import Any
 from msgspec.structs import replace
 
 from functions.application.collect import read_evidence
-from functions.application.ports import Budget, Ports
+from functions.application.ports import Budget, Ports, QueueOutcome
 from functions.application.serialization import decode
 from functions.application.storm import Shard, plan_shards
 from functions.domain.decisions.queries import Queues, Wanted, what_to_observe
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.events import Event
 from functions.domain.model.incidents import Document
-from functions.domain.model.observations import NOT_CHECKED, ExecutionHistory, Observation, Pause, QueueSnapshot, Storm, Unknown
+from functions.domain.model.observations import NOT_CHECKED, ExecutionHistory, Observation, Pause, Storm, Unknown
 from functions.domain.model.runbooks import Runbook
 from functions.domain.texts.masking import mask
 from functions.runtime.errors import Denied, Unavailable
@@ -86,9 +86,7 @@ def plan_queues(ports: Ports, queues: Queues, timeout_s: float) -> tuple[Calls, 
     return [partial(_look_all, ports, kind, group, timeout_s) for kind, group in groups.items()], read
 
 
-def _look_all(
-    ports: Ports, kind: str, queues: list[tuple[QueueRef, float]], timeout_s: float
-) -> list[QueueSnapshot | Unavailable | Denied]:
+def _look_all(ports: Ports, kind: str, queues: list[tuple[QueueRef, float]], timeout_s: float) -> list[QueueOutcome]:
     symptom = ports.symptoms.get(kind)
     if symptom is None:
         raise Denied(kind, Text("is not in the configuration"), remedy=Text("Add `{kind}` to the configuration.", kind=kind))

@@ -22,6 +22,9 @@ from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import Calls
 from functions.runtime.text import Phrase
 
+QueueOutcome = QueueSnapshot | Unavailable | Denied
+EvidenceRun = tuple[Execution | None, str | None]  # the run, and its output
+
 
 class Finding(Struct, frozen=True):
     """One line of `check`."""
@@ -74,9 +77,7 @@ class Runner(Protocol):
     def start_evidence(self, job: str, options: Mapping[str, str], *, tag: str, timeout_s: float) -> Execution:
         """Start an evidence job once. It changes nothing, so it gets no `not_after`."""
 
-    def read_evidence(
-        self, job: str, *, tag: str, execution: str | None, partial: bool, timeout_s: float
-    ) -> tuple[Execution | None, str | None]:
+    def read_evidence(self, job: str, *, tag: str, execution: str | None, partial: bool, timeout_s: float) -> EvidenceRun:
         """Read the run (found by its tag if `execution` is None), and its output once it has ended, or so far if `partial`."""
 
     def check_evidence(self, job: str, options: tuple[str, ...], *, within_s: float, timeout_s: float) -> list[Finding]: ...
@@ -103,9 +104,7 @@ class SymptomAdapter(Protocol):
     def name_queue(self, symptom: Symptom, labels: Mapping[str, str]) -> QueueRef:
         """The queue to watch for an alert with these labels. Calls nothing. Raises NotRendered."""
 
-    def look_all(
-        self, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float
-    ) -> list[QueueSnapshot | Unavailable | Denied]:
+    def look_all(self, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float) -> list[QueueOutcome]:
         """Read each queue, with samples over at least this many seconds, or return the error that prevents it."""
 
     def check(self, symptom: Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:

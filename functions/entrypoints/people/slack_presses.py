@@ -59,31 +59,39 @@ def handle(ports: Adapters, content: Mapping[str, Any], budget: Budget) -> None:
     if not channels_of(ports.config):
         ports.log("WARNING", "Slack action dropped: no channel of type slack is configured")
         return
+    refusal = _act(ports, press, budget)
+    try:
+        if refusal:
+            told = in_language(ports.rules.language, refusal)
+            answers.show_refusal(press, told, channels_of(ports.config)[0], timeout_s=ANSWER_S)
+    except (Unavailable, Denied) as error:
+        ports.log("WARNING", f"Slack refusal not shown: {error}")
+
+
+def _act(ports: Adapters, press: Press, budget: Budget) -> Phrase:
+    """Do what was pressed and show it. Returns why not, for the person who pressed."""
     if ports.now() - press.at > TOO_LATE_S:
-        _refuse(ports, press, OLD)
-        return
+        return OLD
     try:
         key, nonce = signing.read_approval(ports.config.signing_keys, press.token, ports.now())
     except BadRequest:
-        _refuse(ports, press, NO_LONGER)
-        return
+        return NO_LONGER
     pressed = _Pressed(ports, press, key, nonce, budget)
     document = _load(pressed)
     name = _runbook_of(document, nonce)
     runbook = ports.rules.runbooks.get(name)
-    if name and runbook is None and press.action != ACKNOWLEDGE:
-        _refuse(ports, press, GONE)
-        return
-    approvers = runbook.approvers if runbook else ()
-    if press.action != ACKNOWLEDGE and approvers and not _may(pressed, approvers):
-        return
+    if press.action != ACKNOWLEDGE:
+        if name and runbook is None:
+            return GONE
+        if runbook and runbook.approvers and (refusal := _find_refusal(pressed, runbook.approvers)):
+            return refusal
     did = {APPROVE: _answer, DECLINE: _answer, ACKNOWLEDGE: _take, RESTART: _restart, PAUSE: _pause}
     if not did[press.action](pressed, document):
-        _refuse(ports, press, NO_LONGER)
-        return
+        return NO_LONGER
     ports.log("NOTICE", f"Slack action accepted: {press.action}", by=pressed.by, document=key)
     if not _shows_newer_state(document, _load(pressed), press.message_ts):
         _show(pressed)
+    return ""
 
 
 def _load(pressed: _Pressed) -> Document:
@@ -98,23 +106,19 @@ def _runbook_of(document: Document, nonce: str) -> str:
     return ""
 
 
-def _may(pressed: _Pressed, approvers: tuple[str, ...]) -> bool:
-    """Whether the person is an approver. If not, tells only them why."""
+def _find_refusal(pressed: _Pressed, approvers: tuple[str, ...]) -> Phrase:
+    """Why the person may not do this; empty for an approver."""
     ports, press = pressed.ports, pressed.press
     channels = channels_of(ports.config)
     bot = next((one for one in channels if one.token is not None), channels[0])
     try:
         if answers.is_approver(press.user, approvers, bot, LOOK_UP_S):
-            return True
+            return ""
     except (Unavailable, Denied) as error:
         ports.log("ERROR", f"Slack approvers unavailable: {error}")
-        unknown = Text("Nothing was done: Unstick can't check whether you may. Use the link in the message, or Rundeck.")
-        _refuse(ports, press, unknown)
-        return False
+        return Text("Nothing was done: Unstick can't check whether you may. Use the link in the message, or Rundeck.")
     ports.log("WARNING", f"Slack action rejected: not an approver ({press.action})", by=pressed.by, document=pressed.key)
-    who = join(approvers, Text(", "))
-    _refuse(ports, press, Text("Nothing was done: only the runbook's approvers may do this ({who}).", who=who))
-    return False
+    return Text("Nothing was done: only the runbook's approvers may do this ({who}).", who=join(approvers, Text(", ")))
 
 
 def _answer(pressed: _Pressed, document: Document) -> bool:
@@ -173,11 +177,3 @@ def _show(pressed: _Pressed) -> None:
         answers.show_answer(press, note, channels_of(ports.config)[0], only=only, timeout_s=ANSWER_S)
     except (Unavailable, Denied) as error:
         ports.log("WARNING", f"Slack message not updated: {error}")
-
-
-def _refuse(ports: Adapters, press: Press, sentence: Phrase) -> None:
-    try:
-        told = in_language(ports.rules.language, sentence)
-        answers.show_refusal(press, told, channels_of(ports.config)[0], timeout_s=ANSWER_S)
-    except (Unavailable, Denied) as error:
-        ports.log("WARNING", f"Slack refusal not shown: {error}")

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from functions.adapters.runners.rundeck import answers
 from functions.adapters.runners.rundeck.settings import Settings
+from functions.application.ports import EvidenceRun
 from functions.domain.model.observations import Execution
 from functions.runtime.parallel import run_parallel
 
@@ -24,7 +25,7 @@ def start_evidence(settings: Settings, job: str, options: Mapping[str, str], *, 
 
 def read_evidence(
     settings: Settings, job: str, *, tag: str, execution: str | None, partial: bool, timeout_s: float
-) -> tuple[Execution | None, str | None]:
+) -> EvidenceRun:
     """The run, and its output once it has ended. Without `execution`, the run is found by its tag."""
     to = answers.connect(settings, timeout_s)
     if execution is None:

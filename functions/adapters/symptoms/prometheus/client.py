@@ -13,6 +13,7 @@ from functions.adapters.symptoms._http import ask_all, unwrap_one
 from functions.adapters.symptoms.prometheus import promql
 from functions.adapters.symptoms.prometheus.answers import Asked, login_failed, snapshot, with_ages
 from functions.adapters.symptoms.prometheus.settings import QUERIES, SYSTEM, Settings
+from functions.application.ports import QueueOutcome
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import QueueSnapshot
 from functions.runtime.errors import Denied, Unavailable
@@ -29,9 +30,7 @@ def look(settings: Settings, queue: QueueRef, *, for_s: float, timeout_s: float)
     return seen
 
 
-def look_all(
-    settings: Settings, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float
-) -> list[QueueSnapshot | Unavailable | Denied]:
+def look_all(settings: Settings, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float) -> list[QueueOutcome]:
     """Read each queue's newest samples, and those of at least the last `for_s` seconds. Without a current depth, the queue's
     place has Denied (`query`, `several`, `no_series`, `login`, `url`) or Unavailable."""
     sent_at = time.time()
@@ -46,9 +45,7 @@ def look_all(
     return [_snapshot(queue, for_s, outcomes, sent_at, at) for queue, for_s in queues]
 
 
-def _snapshot(
-    queue: QueueRef, for_s: float, outcomes: Mapping[str, Any], sent_at: float, at: float
-) -> QueueSnapshot | Unavailable | Denied:
+def _snapshot(queue: QueueRef, for_s: float, outcomes: Mapping[str, Any], sent_at: float, at: float) -> QueueOutcome:
     now = {query: outcomes[path] for query, path in now_paths(queue).items()}
     before = {query: outcomes[path] for query, path in before_paths(queue, for_s, sent_at).items()}
     max_age_s, delay_s = float(queue.keys["max_age"]), float(queue.keys["delay"])

@@ -19,6 +19,7 @@ from functions.adapters.symptoms.rabbitmq.answers import good, json_or_none, liv
 from functions.adapters.symptoms.rabbitmq.holders import WHOAMI, add_details, channels_path, is_worth_asking, sees_all
 from functions.adapters.symptoms.rabbitmq.settings import SYSTEM, Settings
 from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
+from functions.application.ports import QueueOutcome
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import QueueSnapshot, Unknown
 from functions.runtime.errors import Denied, Unavailable
@@ -53,9 +54,7 @@ def look(settings: Settings, queue: QueueRef, *, for_s: float, timeout_s: float)
     return seen
 
 
-def look_all(
-    settings: Settings, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float
-) -> list[QueueSnapshot | Unavailable | Denied]:
+def look_all(settings: Settings, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float) -> list[QueueOutcome]:
     """Each queue's current state, with samples over at least this many seconds if the broker keeps them (an hour).
 
     The live depth doesn't need the queue's page. Without a live depth, the queue's place has Denied (`login`, `not_management`,
@@ -74,7 +73,7 @@ def look_all(
     outcomes = ask(settings, {**paths, WHOAMI: WHOAMI_S}, timeout_s=timeout_s)
     totals = {queue.key: outcomes[path] for path, listed in lists.items() for queue in listed}
     may_see = sees_all(outcomes[WHOAMI])
-    results: dict[str, QueueSnapshot | Unavailable | Denied] = {}
+    results: dict[str, QueueOutcome] = {}
     for queue, _ in queues:
         page, listed = outcomes.get(pages.get(queue.key, "")), outcomes.get(channels.get(_vhost(queue), "")) if may_see else None
         results[queue.key] = to_snapshot(queue, Asked(totals.get(queue.key), page, listed, outcomes[WHOAMI]))
@@ -93,7 +92,7 @@ def look_all(
     return [results[queue.key] for queue, _ in queues]
 
 
-def to_snapshot(queue: QueueRef, asked: Asked) -> QueueSnapshot | Unavailable | Denied:
+def to_snapshot(queue: QueueRef, asked: Asked) -> QueueOutcome:
     """The queue according to the answers. Without any answer: no URL can name it."""
     try:
         if asked.totals is None:
