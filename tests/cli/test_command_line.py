@@ -19,7 +19,7 @@ from functions.domain.model.codes import Phase
 from functions.domain.model.incidents import Document, Incident
 from tests.cli.line import Line
 from tests.support.unstick_process import SIGNING_KEY, configuration, runbook
-from unstick import output
+from unstick import __main__, output
 from unstick.main import command_line
 
 ROOT = Path(__file__).parents[2]
@@ -170,3 +170,29 @@ def test_a_mistake_ends_with_a_sentence(here: Line, monkeypatch: pytest.MonkeyPa
     here.ports.store.save("t", b"{}", generation=None, due=None, timeout_s=5)
     assert said in here.run(*arguments, code=code).stderr
     assert [one.key for one in here.ports.store.list_documents(timeout_s=5)] == ["t"]
+
+
+COMMANDS = ["check", "simulate", "send", "drill", "status", "incident", "approve", "ack", "pause", "resume", "report", "causes"]
+
+
+def test_help_names_every_command_in_the_order_of_a_days_work() -> None:
+    """`--help` lists the commands as one needs them, not by the alphabet."""
+    result = CliRunner().invoke(command_line, ["--help"])
+    assert result.exit_code == 0
+    listed = [row.split()[0] for row in result.stdout.partition("Commands:")[2].splitlines() if row.strip()]
+    assert listed == COMMANDS
+
+
+def test_ctrl_c_while_it_starts_leaves_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its imports take most of the first half second."""
+
+    class Interrupting:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "unstick.main":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "unstick.main")
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        __main__.main()
+    assert ended.value.code == 130

@@ -72,3 +72,17 @@ def test_as_json_nothing_is_missing_but_the_nonce(here: Line) -> None:
     found = here.json("incident", ID)
     assert (found["incident"]["id"], found["incident"]["nonce"], found["outcome"]["ending"]) == (ID, "", "escalated")
     assert [entry["at"] for entry in found["timeline"]] == sorted(entry["at"] for entry in found["timeline"])
+
+
+def test_one_that_ended_and_is_not_archived_yet(here: Line) -> None:
+    """Its record waits in the document."""
+    record = Archive(TARGET, replace(told(), id=ID), replace(OUTCOME, incident=ID))
+    here.saved(Document("t-1", TARGET, to_archive=(record,), due=time.time() + 30))
+    assert here.json("incident", ID)["outcome"]["ending"] == "escalated"
+
+
+@pytest.mark.parametrize("name", [ID, "an-id-of-another-kind"])
+def test_an_incident_that_took_weeks_is_found(here: Line, name: str) -> None:
+    """Its record is filed under the day on which it ended."""
+    archived(here, name=name, at=NOW + 20 * 86400)
+    assert here.json("incident", name)["incident"]["id"] == name

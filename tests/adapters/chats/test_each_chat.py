@@ -327,3 +327,15 @@ def test_a_terminal_gets_no_sequence_from_a_stranger(monkeypatch: pytest.MonkeyP
     terminal = Terminal()
     print_card(terminal, monkeypatch, Card("x", "act", LONG, ((LONG, LONG),), (LONG,), (LONG,)))
     assert "\x1b" not in terminal.shown()
+
+
+@pytest.mark.parametrize(
+    "body", ["", "<html>log in</html>", "[]", "null", '{"ok": false, "error": ["xoxb-S3CR3T-do-not-show"]}', "{}"]
+)
+def test_slack_answers_that_are_not_from_slack(bot: tuple[SlackApi, slack.Slack], body: str):
+    """A proxy's page or an odd error is not a success, and the error repeats nothing of it."""
+    platform, settings = bot
+    platform.next_answers = [HttpAnswer(200, body)]
+    with pytest.raises((Denied, Unavailable)) as caught:
+        post(settings, STARTED)
+    assert "S3CR3T" not in str(caught.value)

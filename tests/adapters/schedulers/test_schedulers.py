@@ -854,3 +854,43 @@ def test_check_of_cloud_tasks(cloud_room, double, knobs, oks, words):
     assert [finding.ok for finding in findings] == oks
     assert any(words in f"{finding.detail} {finding.remedy}" for finding in findings)
     assert all(finding.remedy for finding in findings if finding.ok is False)
+
+
+def test_a_wake_up_without_a_thread_waits_for_one(settings, target, run, monkeypatch):
+    """The machine gives no more threads for a moment: it is let go, and comes again."""
+    monkeypatch.setattr(local, "_backoff_s", lambda _failures: 0.2)
+    start, refused = threading.Thread.start, []
+
+    def scarce(self: threading.Thread) -> None:
+        if self.name == "unstick-wake-up" and len(refused) < 10:
+            refused.append(self)
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", scarce)
+    for payload in "abcdefgh":
+        settings.wake(1.0, payload, timeout_s=PATIENCE_S)
+    run()
+    assert sorted(target.wait(8)) == list("abcdefgh")
+    assert len(refused) == 10
+
+
+def test_an_unreadable_file_of_credentials(monkeypatch, tmp_path):
+    """It is no failure that passes, and the error says where to look."""
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path))
+    with pytest.raises(Denied, match="the credentials file can't be read") as caught:
+        ELSEWHERE.wake(1.0, "a", timeout_s=PATIENCE_S)
+    assert "GOOGLE_APPLICATION_CREDENTIALS" in str(caught.value.remedy)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(200, b"<html>sign in</html>"), (200, b"{}"), (200, b"[]"), (200, b""), (204, b""), (302, b""), (200, b'{"name": ""}')],
+)
+def test_an_answer_that_is_no_task_is_unavailable(monkeypatch, httpserver, status, body):
+    """What a proxy answers in Cloud Tasks' place must not pass for a wake-up that was taken."""
+    httpserver.expect_request(re.compile(".*")).respond_with_data(body, status=status, headers={"Location": "/elsewhere"})
+    monkeypatch.setenv(cloud_tasks.ENDPOINT, httpserver.url_for("").rstrip("/"))
+    with pytest.raises(Unavailable, match="Cloud Tasks"):
+        ELSEWHERE.wake(1.0, "a", timeout_s=PATIENCE_S)
+    assert len(httpserver.log) == 1
