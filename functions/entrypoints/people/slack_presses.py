@@ -22,7 +22,7 @@ from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE
 from functions.domain.model.observations import Pause
 from functions.entrypoints.people.slack import channels_of
 from functions.runtime.errors import BadRequest, Denied, Unavailable
-from functions.runtime.text import Phrase, Text, in_language, join
+from functions.runtime.text import COMMA, Phrase, Text, in_language, join
 
 ANSWER_S = 5.0
 LOOK_UP_S = 10.0  # seconds to read the members of the approvers' groups
@@ -118,7 +118,7 @@ def _find_refusal(pressed: _Pressed, approvers: tuple[str, ...]) -> Phrase:
         ports.log("ERROR", f"Slack approvers unavailable: {error}")
         return Text("Nothing was done: Unstick can't check whether you may. Use the link in the message, or Rundeck.")
     ports.log("WARNING", f"Slack action rejected: not an approver ({press.action})", by=pressed.by, document=pressed.key)
-    return Text("Nothing was done: only the runbook's approvers may do this ({who}).", who=join(approvers, Text(", ")))
+    return Text("Nothing was done: only the runbook's approvers may do this ({who}).", who=join(approvers, COMMA))
 
 
 def _answer(pressed: _Pressed, document: Document) -> bool:
