@@ -42,9 +42,10 @@ def _verify(request: Request) -> Response:
 
 
 def _report(request: Request) -> Response:
-    from functions.entrypoints.report_request import report as handle
+    from functions.bootstrap import current_adapters
+    from functions.entrypoints.report_request import respond
 
-    return handle(request)
+    return respond(request, current_adapters())
 
 
 def _answer(entry: Callable[[Request], Response], request: Request, *, guarded: bool = False) -> Response:

@@ -106,11 +106,16 @@ def _sign_approval_link(ports: Ports, document: Document, card: Card) -> Card:
     return replace(card, links=links, token=token)
 
 
-def post_to_all(ports: Ports, channels: Iterable[str], card: Card) -> dict[str, str]:
-    """Post to these channels at once, and to those of `escalate` if urgent. Returns channel -> problem, empty if posted."""
+def post_to_all(ports: Ports, channels: Iterable[str], card: Card, what: str = "") -> dict[str, str]:
+    """Post to these channels at once, and to those of `escalate` if urgent. Returns channel -> problem, empty if posted. `what`:
+    for the log, which gets the problems then."""
     card, names = call_people(ports.rules, None, card, tuple(channels))
     results = ports.run_parallel([partial(post, ports, name, card, None, POST_S) for name in names], POST_S)
-    return {name: _problem(result) for name, result in zip(names, results, strict=True)}
+    problems = {name: _problem(result) for name, result in zip(names, results, strict=True)}
+    for name, problem in problems.items():
+        if what and problem:
+            ports.log("ERROR", f"{what} not posted to {name}: {problem}", channel=name)
+    return problems
 
 
 def _problem(result: Any) -> str:

@@ -64,11 +64,8 @@ def run(
     mistyped = url.rstrip("/") not in ("", ports.rules.public_url) and any(leg.name == "webhook" and not leg.ok for leg in legs)
     if mistyped or not tell:
         return DrillResult(at, tuple(legs), {})
-    problems = post_to_all(ports, ports.config.report_channels, drill_card.card(tuple(legs), ports.rules, at))
-    for name, problem in problems.items():
-        if problem:
-            ports.log("ERROR", f"the drill was not posted to {name}: {problem}", channel=name)
-    return DrillResult(at, tuple(legs), problems)
+    card = drill_card.card(tuple(legs), ports.rules, at)
+    return DrillResult(at, tuple(legs), post_to_all(ports, ports.config.report_channels, card, "the drill was"))
 
 
 def notification(now: float) -> bytes:

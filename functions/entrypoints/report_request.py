@@ -7,7 +7,7 @@ from flask import Request
 
 from functions.application.deliver import post_to_all
 from functions.application.report import Reported, as_json, post_report
-from functions.bootstrap import Adapters, current_adapters
+from functions.bootstrap import Adapters
 from functions.domain.cards import drill_card
 from functions.entrypoints import checks, drill
 from functions.entrypoints.responses import Response, json_response
@@ -15,11 +15,6 @@ from functions.runtime.errors import Denied, Unavailable
 
 MAX_BODY = 4096
 CHECK_S = 60.0  # time-out of each system: a new instance may need a minute to connect to a private network
-
-
-def report(request: Request) -> Response:
-    """Post what the bug costs, start the drill, or check every system from this function."""
-    return respond(request, current_adapters())
 
 
 def respond(request: Request, ports: Adapters) -> Response:
@@ -80,10 +75,7 @@ def _check(ports: Adapters) -> dict[str, Any]:
     if failed:
         rows = [(system, finding.what, finding.detail, finding.remedy) for system, finding in failed]
         card = drill_card.check(rows, ports.rules, ports.now())
-        posted = post_to_all(ports, ports.config.report_channels, card)
-        for name, problem in posted.items():
-            if problem:
-                ports.log("ERROR", f"the check was not posted to {name}: {problem}", channel=name)
+        posted = post_to_all(ports, ports.config.report_channels, card, "the check was")
         ports.log("WARNING", "check from inside: problems found", findings=findings)
     else:
         ports.log("INFO", "check from inside: no problems", findings=findings)

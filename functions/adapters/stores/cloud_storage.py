@@ -94,11 +94,9 @@ class CloudStorage(Struct, frozen=True):
         def delete(key: str) -> None:
             _SERVICE.ask("DELETE", f"{self._bucket()}/{quote(self._document(key), safe='')}", timeout_s=timeout_s)
 
-        remedies = {
-            "second_writer": "Use Cloud Storage itself: this server ignores if_generation_match.",
-            "unreachable": "Check whether storage.googleapis.com can be reached.",
-        }
-        return _checks.check(self, f"store gs://{self.bucket}/{self.prefix}", delete, **remedies, timeout_s=timeout_s)
+        ignored = "Use Cloud Storage itself: this server ignores if_generation_match."
+        unreachable = "Check whether storage.googleapis.com can be reached."
+        return _checks.check(self, f"store gs://{self.bucket}/{self.prefix}", delete, (ignored, unreachable), timeout_s)
 
     def _document(self, key: str) -> str:
         return f"{self.prefix}documents/{key}.json"

@@ -85,11 +85,8 @@ class LocalStore(Struct, frozen=True):
             with self._file(timeout_s) as file:
                 file.execute("DELETE FROM documents WHERE key = ?", (key,))
 
-        remedies = {
-            "second_writer": "Use a file on a local disk.",
-            "unreachable": "Check what else uses the file, and whether the disk is full.",
-        }
-        return _checks.check(self, f"store {self.path}", delete, **remedies, timeout_s=timeout_s)
+        remedies = "Use a file on a local disk.", "Check what else uses the file, and whether the disk is full."
+        return _checks.check(self, f"store {self.path}", delete, remedies, timeout_s)
 
     def _file(self, timeout_s: float) -> contextlib.AbstractContextManager[sqlite3.Connection]:
         return opened(SYSTEM, self.path, timeout_s=timeout_s)
