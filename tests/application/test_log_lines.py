@@ -83,21 +83,10 @@ LAST_TRY = document(incident(Phase.VERIFYING, attempt=2, restarts=2, execution=F
     [
         pytest.param(document(incident()), well, "NOTICE", "held", "symptom_gone", id="held"),
         pytest.param(LAST_TRY, lambda at: sighting(at=at), "ERROR", "escalated", "", id="escalated"),
-        pytest.param(
-            verifying(
-                queues=tuple(
-                    replace(one, after=AfterRestart(well_at=RUNNER_NOW - 100), joined_at=NOW - 99)
-                    for one in verifying().incident.queues
-                )
-            ),
-            well,
-            "NOTICE",
-            "recovered",
-            "",
-            id="recovered",
-        ),
+        pytest.param(verifying(queues=tuple(replace(one, after=AfterRestart(well_at=RUNNER_NOW - 100),
+            joined_at=NOW - 99) for one in verifying().incident.queues)), well, "NOTICE", "recovered", "", id="recovered"),
     ],
-)
+)  # fmt: skip
 def test_the_end_of_an_incident_is_a_line_with_its_outcome(before, found, mail, severity, outcome, code):
     """An escalation is an error, and so found by whoever watches those; however many outcomes a document has already."""
     ports = holding(replace(found, outcomes=OLD[:before]), mail=mail)

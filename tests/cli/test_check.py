@@ -125,19 +125,15 @@ CONFIGURED = [
     (looks_at(vhost="/"), {}, [], "rabbitmq: queues in vhost /", True, ""),
     (looks_at(vhost="mial"), {}, [], "rabbitmq: queues in vhost mial", False, ""),
     ([WIDE, BOOK], {}, [], "Configuration: mail-delivery gets its alerts", False, "before wide"),
-    (
-        *([runbook("mail-delivery", notify=[], escalate=[])], {"notify": []}, []),
-        *("Configuration: people hear of mail-delivery", False, ""),
-    ),
+    (*([runbook("mail-delivery", notify=[], escalate=[])], {"notify": []}, []),
+        *("Configuration: people hear of mail-delivery", False, "")),
     ([runbook("mail-delivery", match=["service==mail"])], {}, [], ": match", None, "looks for the value `=mail`"),
     ([], {"public_url": "http://unstick.example.com"}, [], "Configuration: public_url is private", None, ""),
     ([], {"identity_header": HEADER}, [], "Configuration: identity_header", None, f"set {HEADER} and approve in any name"),
-    (
-        *([], {"signing_keys": ["env://GRAFANA_HMAC_SECRET"]}, []),
-        *("Configuration: grafana.auth.hmac.secrets[0] is separate", None, "is one of signing_keys"),
-    ),
+    (*([], {"signing_keys": ["env://GRAFANA_HMAC_SECRET"]}, []),
+        *("Configuration: grafana.auth.hmac.secrets[0] is separate", None, "is one of signing_keys")),
     ([], {"grafana": ANNOTATED}, [], "Secrets: grafana.annotations.token", False, "ANNOTATOR"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("books", "keys", "labels", "line", "right", "said"), CONFIGURED, ids=[row[3] for row in CONFIGURED])

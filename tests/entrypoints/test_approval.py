@@ -194,19 +194,13 @@ def test_a_button_that_is_not_ours_does_nothing(mail: StuckMail) -> None:
         (lambda mail: "", 403, "This link is not valid"),
         (lambda mail: "x" * 2_000, 403, "This link is not valid"),
         (lambda mail: "キュー", 403, "This link is not valid"),
-        (
-            lambda mail: mail.ports.sign_approval(mail.document().key, mail.incident().approval.nonce, 1.0),
-            410,
-            "This link has expired",
-        ),
+        (lambda mail: mail.ports.sign_approval(mail.document().key, mail.incident().approval.nonce, 1.0), 410,
+            "This link has expired"),
         (lambda mail: mail.ports.sign_approval("nothing-here", "id.0.1", 9e9), 410, "This link is no longer needed"),
-        (
-            lambda mail: mail.ports.sign_approval(mail.document().key, mail.incident().id + ".0.1", 9e9),
-            409,
-            "A newer link has been sent",
-        ),
+        (lambda mail: mail.ports.sign_approval(mail.document().key, mail.incident().id + ".0.1", 9e9), 409,
+            "A newer link has been sent"),
     ],
-)
+)  # fmt: skip
 @pytest.mark.parametrize("call", ["show", "press"])
 def test_a_link_that_does_not_count_says_so_and_does_nothing(mail: StuckMail, prepare, status: int, said: str, call: str) -> None:
     """Forged, expired, superseded and forgotten links each have their page; nothing is restarted or saved."""
@@ -243,15 +237,12 @@ PAUSED = "The kill switch is on: the button would restart nothing. broker upgrad
     ("happens", "shown", "reason"),
     [
         (lambda mail: mail.pause("broker upgrade until 05:00"), PAUSED, Reason.PAUSED),
-        (
-            lambda mail: mail.queue.set(ready=0, unacked=0, acks=9400),
-            "No queue is stuck: the button would restart nothing.",
-            Reason.SYMPTOM_GONE,
-        ),
+        (lambda mail: mail.queue.set(ready=0, unacked=0, acks=9400), "No queue is stuck: the button would restart nothing.",
+            Reason.SYMPTOM_GONE),
         (breaks, "It can't be read", Reason.SYMPTOM_UNKNOWN),
     ],
     ids=["paused", "well (I3)", "unreadable (I4)"],
-)
+)  # fmt: skip
 def test_what_no_person_may_overrule(mail: StuckMail, happens: Callable[[StuckMail], None], shown: str, reason: Reason) -> None:
     """The page warns, and the button restarts nothing and says why."""
     mail.alert()

@@ -560,15 +560,11 @@ def test_broken_times_are_refused(text):
         (notification(alert_startsAt=1795561675), NOT_ONE + "Expected `str`, got `int`"),
         (notification(alert_startsAt="0001-01-01T00:00:00Z"), "`$.alerts[0].startsAt` has no year."),
         (notification(alert_status="pending"), '`$.alerts[0].status` is neither "firing" nor "resolved".'),
-        (
-            notification(alert_fingerprint="8b65 9b40b930461"),
-            "`$.alerts[0].fingerprint` is not 1 to 64 visible ASCII characters.",
-        ),
+        (notification(alert_fingerprint="8b65 9b40b930461"),
+            "`$.alerts[0].fingerprint` is not 1 to 64 visible ASCII characters."),
         (notification(alert_fingerprint="f" * 65), "`$.alerts[0].fingerprint` is not 1 to 64 visible ASCII characters."),
-        (
-            notification(alert_fingerprint="8b6529b40b930461\n"),
-            "`$.alerts[0].fingerprint` is not 1 to 64 visible ASCII characters.",
-        ),
+        (notification(alert_fingerprint="8b6529b40b930461\n"),
+            "`$.alerts[0].fingerprint` is not 1 to 64 visible ASCII characters."),
         (notification(version="3"), '`$.version` is neither "1" (Grafana) nor "4" (Alertmanager).'),
         (notification(version=1), NOT_ONE + "Expected `str | null`, got `int` - at `$.version`."),
         (notification(truncatedAlerts=-1), NOT_ONE + "Expected `int` >= 0 - at `$.truncatedAlerts`."),
@@ -582,7 +578,7 @@ def test_broken_times_are_refused(text):
         (b'{"x":' * 200_000, "The body is nested too deeply."),
         (b'{"x":' + b"[" * 1_000_000 + b"]" * 1_000_000 + b"}", "The body is nested too deeply."),
     ],
-)
+)  # fmt: skip
 def test_what_is_no_notification_is_refused_with_the_remedy(body, said):
     """Whoever knows the secret but sends something else gets 400 and is told what to do about it."""
     with pytest.raises(BadRequest) as caught:

@@ -317,16 +317,11 @@ def test_how_often_there_are_samples(wire: Wire, ages: list[float], max_age_s: f
     ("labels", "keys", "right", "detail", "remedy"),
     [
         ({}, {}, None, "their labels come with the alert; missing here: queue", "To check them, add: --label queue=..."),
-        (
-            {"queue": ""},
-            {"done": "a{b='${labels.b}', c='${labels.queue}'}"},
-            None,
-            "their labels come with the alert; missing here: queue and b",
-            "To check them, add: --label queue=... --label b=...",
-        ),
+        ({"queue": ""}, {"done": "a{b='${labels.b}', c='${labels.queue}'}"}, None,
+            "their labels come with the alert; missing here: queue and b", "To check them, add: --label queue=... --label b=..."),
         ({"queue": "x" * 256}, {}, False, "does not match its `allow` pattern", ""),
     ],
-)
+)  # fmt: skip
 def test_queries_that_can_not_be_filled_in(
     wire: Wire, labels: dict[str, str], keys: dict[str, Any], right: bool | None, detail: str, remedy: str
 ) -> None:

@@ -77,13 +77,10 @@ def test_what_is_a_depth() -> None:
         ({"type": "quorum", "members": ["a", "b", "c"], "online": ["a"]}, None, "1 of 3 nodes are online"),
         ({"type": "quorum", "state": "minority"}, None, "has lost its majority"),
         ({"name": "another"}, {"name": "mail", "node": "rabbit@two"}, "its node rabbit@two is down"),
-        (
-            {"type": "quorum", "messages": 0, "messages_ready": 0, "messages_unacknowledged": 0},
-            {"messages": 5, "consumer_details": []},
-            "may have changed its leader just now",
-        ),
+        ({"type": "quorum", "messages": 0, "messages_ready": 0, "messages_unacknowledged": 0},
+            {"messages": 5, "consumer_details": []}, "may have changed its leader just now"),
     ],
-)
+)  # fmt: skip
 def test_a_depth_that_can_not_be_trusted_is_none(more: dict[str, Any], page: Any, said: str) -> None:
     """A lost majority, a node that is down, the seconds after a leader changed."""
     with pytest.raises(Unavailable) as raised:

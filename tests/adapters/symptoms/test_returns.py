@@ -45,15 +45,8 @@ def seen(
         ({"delivery_limit": 0}, Returns(0)),
         ({"delivery_limit": None, "type": "quorum", "arguments": {"x-delivery-limit": 4}}, Returns(4)),
         ({"delivery_limit": None, "type": "classic", "arguments": {"x-delivery-limit": 4}}, None),
-        (
-            {
-                "delivery_limit": None,
-                "type": "quorum",
-                "arguments": {"x-delivery-limit": 4},
-                "effective_policy_definition": {"delivery-limit": 3},
-            },
-            Returns(3),
-        ),
+        ({"delivery_limit": None, "type": "quorum", "arguments": {"x-delivery-limit": 4},
+            "effective_policy_definition": {"delivery-limit": 3}}, Returns(3)),
         ({"delivery_limit": "unlimited"}, None),
         ({"delivery_limit": -1}, None),
         ({"delivery_limit": None}, None),
@@ -67,7 +60,7 @@ def seen(
         ({"depths": (2, 2, 0, 0, 2, 2), "again": (8, 7, 7, 7, 7, 6)}, Returns(20, 1)),
         ({"depths": (2, 2, 0, 2, 2, 2), "again": (7, 7, 7, 7, 7, 6)}, Returns(20, 7)),
     ],
-)
+)  # fmt: skip
 def test_returns_are_counted_too_high_rather_than_too_low(changes: dict[str, Any], returns: Returns | None) -> None:
     """A single sample of 0 is a gap, and no empty queue."""
     assert seen(**changes).returns == returns
@@ -126,18 +119,14 @@ LETTERS = {"arguments": {"x-dead-letter-exchange": "dlx"}}
         (QUORUM, ["after 20 returns RabbitMQ drops a message; every consumer that ends returns what it holds"]),
         (QUORUM | {"delivery_limit": "unlimited"}, []),
         (QUORUM | LETTERS | {"delivery_limit": 6}, []),
-        (
-            QUORUM | LETTERS | {"delivery_limit": 5},
-            ["its delivery limit is 5, as few as the restarts of one incident may be (limits.attempts)"],
-        ),
-        (
-            {"type": "classic", "auto_delete": True},
-            ["the queue is auto-delete: it goes with its consumer, and all messages with it"],
-        ),
+        (QUORUM | LETTERS | {"delivery_limit": 5},
+            ["its delivery limit is 5, as few as the restarts of one incident may be (limits.attempts)"]),
+        ({"type": "classic", "auto_delete": True},
+            ["the queue is auto-delete: it goes with its consumer, and all messages with it"]),
         ({"type": "classic", "exclusive": True}, ["the queue is exclusive: it goes with its consumer, and all messages with it"]),
         ([], []),
     ],
-)
+)  # fmt: skip
 def test_check_warns_of_what_a_restart_may_cost(page: Any, details: list[str]) -> None:
     """It is a warning: the owner of the queue decides."""
     found = checks.find_losses(MAIL, Answer("rabbitmq", 200, {}, json.dumps(page).encode(), 0.0))

@@ -70,11 +70,8 @@ def test_headline_begins_with_the_urgency_in_words(name: str, language: str):
         ("held-second-approval", "act", "ACT NOW: mail-delivery is still stuck after 1 restart: approve restart 2 of 2?"),
         ("acknowledged", "watch", "Taken: h.tanaka is working on mail-delivery"),
         ("held-overrule", "act", "ACT NOW: mail-delivery was not restarted, but you can approve it: it was restarted too often"),
-        (
-            "held-observe-only",
-            "plan",
-            "In working hours: Unstick would have restarted mail-delivery, but the runbook only observes",
-        ),
+        ("held-observe-only", "plan",
+            "In working hours: Unstick would have restarted mail-delivery, but the runbook only observes"),
         ("held-symptom-gone", "fine", "No action needed: mail-delivery is healthy; nothing was restarted"),
         ("held-no-runbook", "plan", "In working hours: RabbitMQQueueStuck was not restarted: no runbook matches the alert"),
         ("draining", "watch", "No action yet: mail-delivery is processing again, 212 messages left"),
@@ -90,7 +87,7 @@ def test_headline_begins_with_the_urgency_in_words(name: str, language: str):
         ("unsigned", "act", "ACT NOW: Accepted alerts can't be processed: their signing key is missing"),
         ("expiring", "plan", "In working hours: Rundeck's token expires in 7 d 0 h"),
     ],
-)
+)  # fmt: skip
 def test_headlines(name: str, urgency: str, headline: str):
     """What people read on a locked phone at 3 a.m."""
     made = compose(EXAMPLES[name], rules())

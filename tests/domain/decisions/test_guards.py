@@ -97,39 +97,30 @@ HOLDS = [
     pytest.param(scene(found=since(-86401)), Reason.STALE_ALERT, "1 d 0 h ago", id="stale_alert"),
     pytest.param(scene(book=runbook(freeze=(NOON,))), Reason.FROZEN, "all day", id="frozen"),
     pytest.param(scene(seen(mail=well())), Reason.SYMPTOM_GONE, "mail.delivery: depth 0", id="symptom_gone-empty"),
-    pytest.param(
-        scene(seen(mail=sighting(acks=3))), Reason.SYMPTOM_GONE, "processed in the last 10 s: 3", id="symptom_gone-busy"
-    ),
+    pytest.param(scene(seen(mail=sighting(acks=3))), Reason.SYMPTOM_GONE, "processed in the last 10 s: 3",
+        id="symptom_gone-busy"),
     pytest.param(scene(seen(mail=MISSING)), Reason.SYMPTOM_UNKNOWN, "it is down", id="symptom_unknown"),
     pytest.param(scene(seen(mail=bare(50))), Reason.SYMPTOM_UNKNOWN, "the page can't be read", id="symptom_unknown-no-page"),
     pytest.param(scene(replace(seen(), queues={})), Reason.SYMPTOM_UNKNOWN, "not checked", id="symptom_unknown-unseen"),
     pytest.param(scene(seen(history=MISSING)), Reason.LEDGER_UNKNOWN, "it is down", id="ledger_unknown"),
     pytest.param(scene(seen(execution(ended=None, started=-1801))), Reason.ZOMBIE_EXECUTION, "30 min", id="zombie_execution"),
-    pytest.param(
-        scene(seen(history=ledger(others=(execution(ended=None),)))), Reason.JOB_BUSY, "execution 7", id="job_busy-running"
-    ),
-    pytest.param(
-        scene(seen(history=ledger(others=(execution(ended=None, started=600, scheduled=True),)))),
-        Reason.JOB_BUSY,
-        "waiting to start",
-        id="job_busy-scheduled",
-    ),
-    pytest.param(
-        scene(seen(execution(ended=None, started=600, scheduled=True))), Reason.JOB_BUSY, "waiting", id="job_busy-own-scheduled"
-    ),
-    pytest.param(
-        scene(found=document(incident(), escalated_at=NOW - 86399)), Reason.ESCALATED, "23 h 59 min ago", id="escalated"
-    ),
+    pytest.param(scene(seen(history=ledger(others=(execution(ended=None),)))), Reason.JOB_BUSY, "execution 7",
+        id="job_busy-running"),
+    pytest.param(scene(seen(history=ledger(others=(execution(ended=None, started=600, scheduled=True),)))), Reason.JOB_BUSY,
+        "waiting to start", id="job_busy-scheduled"),
+    pytest.param(scene(seen(execution(ended=None, started=600, scheduled=True))), Reason.JOB_BUSY, "waiting",
+        id="job_busy-own-scheduled"),
+    pytest.param(scene(found=document(incident(), escalated_at=NOW - 86399)), Reason.ESCALATED, "23 h 59 min ago",
+        id="escalated"),
     pytest.param(scene(seen(execution(started=-310, ended=-300))), Reason.COOLDOWN, "5 min ago", id="cooldown"),
     pytest.param(scene(seen(*many(3, 600))), Reason.TOO_MANY_RESTARTS, "restarts within 1 h: 3", id="too_many_restarts-hour"),
-    pytest.param(
-        scene(seen(*many(7, 9000, -80000))), Reason.TOO_MANY_RESTARTS, "restarts within 24 h: 7", id="too_many_restarts-day"
-    ),
+    pytest.param(scene(seen(*many(7, 9000, -80000))), Reason.TOO_MANY_RESTARTS, "restarts within 24 h: 7",
+        id="too_many_restarts-day"),
     pytest.param(scene(seen(failed(2, -4000), failed(1, -9000))), Reason.FAILING, "in a row: 2", id="failing"),
     pytest.param(scene(seen(storm=taken(3))), Reason.TOO_MANY_TARGETS, "within 10 min: 3", id="too_many_targets"),
     pytest.param(scene(seen(storm=MISSING)), Reason.TOO_MANY_TARGETS, "can't be read", id="too_many_targets-unread"),
     pytest.param(scene(book=runbook(mode=Mode.OBSERVE)), Reason.OBSERVE_ONLY, "", id="observe_only"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("held", "reason", "detail"), HOLDS)

@@ -192,14 +192,10 @@ def test_a_message_is_added_once_and_the_incident_knows_who_got_it():
         ({}, "", (), 0.0),
         ({"approve_url": "https://x/approve/#n"}, "n", ("approve", "decline", "pause"), NOW + 77),
         ({"acknowledge_url": "https://x/approve/#a"}, "a", ("acknowledge", "restart", "pause"), NOW + 86400),
-        (
-            {"approve_url": "https://x/approve/#n", "acknowledge_url": "https://x/approve/#a"},
-            "n",
-            ("approve", "decline", "pause"),
-            NOW + 77,
-        ),
+        ({"approve_url": "https://x/approve/#n", "acknowledge_url": "https://x/approve/#a"}, "n",
+            ("approve", "decline", "pause"), NOW + 77),
     ],
-)
+)  # fmt: skip
 def test_a_card_with_a_link_says_what_people_may_answer_and_until_when(links, nonce, actions, until):
     """An approval expires with its incident, an escalation is to be taken for a day."""
     made = CardInput("held", NOW, BOOK, TARGET, change(INCIDENT, expires_at=NOW + 77), Reason.COOLDOWN, **links)

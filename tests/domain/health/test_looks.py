@@ -56,19 +56,13 @@ LOOKS = [
     pytest.param([(0, UNREAD), (15, sighting())], [Health.UNKNOWN, Health.ILL], id="unreadable, then seen"),
     pytest.param([(0, bare(50)), (15, bare(50))], [Health.UNKNOWN, Health.UNKNOWN], id="live totals alone prove nothing"),
     pytest.param([(0, sighting(nodes=("a",))), (15, sighting(nodes=("a",)))], [Health.ILL, Health.ILL], id="the same nodes"),
-    pytest.param(
-        [(0, sighting(0, nodes=("a", "b"))), (15, sighting(nodes=("a",), node_down=True))],
-        [Health.WELL, Health.UNSURE],
-        id="a node left",
-    ),
-    pytest.param(
-        [(0, sighting(nodes=("a",), node_down=True)), (60, sighting(nodes=("a",), node_down=True))],
-        [Health.UNSURE, Health.ILL],
-        id="a node has been down, since when is not known",
-    ),
+    pytest.param([(0, sighting(0, nodes=("a", "b"))), (15, sighting(nodes=("a",), node_down=True))],
+        [Health.WELL, Health.UNSURE], id="a node left"),
+    pytest.param([(0, sighting(nodes=("a",), node_down=True)), (60, sighting(nodes=("a",), node_down=True))],
+        [Health.UNSURE, Health.ILL], id="a node has been down, since when is not known"),
     pytest.param([(0, sighting(nodes=("a",), nodes_up_s=59.0))], [Health.UNSURE], id="a node came"),
     pytest.param([(0, sighting(0)), (15, sighting(deliveries=3))], [Health.WELL, Health.UNSURE], id="a counter fell"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("looks", "expected"), LOOKS)

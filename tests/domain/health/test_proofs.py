@@ -165,18 +165,10 @@ QUEUES = [
     pytest.param(still(ready=5, unacked=0, consumers=0), Health.ILL, Proof.UNATTENDED, id="unattended"),
     pytest.param(still(ready=4, unacked=1), Health.ILL, Proof.HELD, id="held, by the queue"),
     pytest.param(still(ready=5, unacked=0, deliveries=None), Health.UNSURE, None, id="absent is not zero: unserved"),
-    pytest.param(
-        still(ready=5, unacked=0, deliveries=None, consumers=1, channels=(channel(held=0, work=()),)),
-        Health.ILL,
-        Proof.UNSERVED,
-        id="its only consumer was never given anything",
-    ),
-    pytest.param(
-        still(ready=5, unacked=0, deliveries=None, consumers=1, channels=(channel(shared=True),)),
-        Health.ILL,
-        Proof.UNSERVED,
-        id="its only consumer is full with another queue's messages",
-    ),
+    pytest.param(still(ready=5, unacked=0, deliveries=None, consumers=1, channels=(channel(held=0, work=()),)), Health.ILL,
+        Proof.UNSERVED, id="its only consumer was never given anything"),
+    pytest.param(still(ready=5, unacked=0, deliveries=None, consumers=1, channels=(channel(shared=True),)), Health.ILL,
+        Proof.UNSERVED, id="its only consumer is full with another queue's messages"),
     pytest.param(still(ready=4, unacked=1, deliveries=None), Health.UNSURE, None, id="absent is not zero: held"),
     pytest.param(still(ready=5, unacked=0, consumers=None), Health.UNSURE, None, id="consumers not known"),
     pytest.param(still(ready=5, unacked=0, blind=MISSING), Health.UNKNOWN, None, id="something does not fit together"),
@@ -186,7 +178,7 @@ QUEUES = [
     pytest.param(still(ready=5, unacked=0, depth=4), Health.WELL, None, id="one has just gone"),
     pytest.param(still(ready=5, unacked=0, depth_samples=(*flat(6)[:-3], *flat(5)[-3:])), Health.UNSURE, None, id="one expired"),
     pytest.param(queue(depth=0, ready=0, unacked=0, blind=MISSING), Health.WELL, None, id="empty"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("seen", "health", "proof"), QUEUES)

@@ -119,18 +119,14 @@ LATE = replace(sighting(0, ids=None, consumers=1), behind_s=12.0, zeros=True)
         pytest.param([(22.0, LATE)], Verdict.RECOVERED, False, id="of ten seconds after"),
         pytest.param([(22.0, LATE), (37.0, replace(LATE, behind_s=27.0))], Verdict.RECOVERED, False, id="the same sample twice"),
         pytest.param([(22.0, LATE), (37.0, replace(LATE, behind_s=40.0))], Verdict.RECOVERED, False, id="an older sample"),
-        pytest.param(
-            [(42.0, LATE), (57.0, replace(LATE, behind_s=30.0, depth=9))],
-            Verdict.RECOVERED,
-            False,
-            id="an older one after the end",
-        ),
+        pytest.param([(42.0, LATE), (57.0, replace(LATE, behind_s=30.0, depth=9))], Verdict.RECOVERED, False,
+            id="an older one after the end"),
         pytest.param([(22.0, LATE), (42.0, replace(LATE, behind_s=18.0))], Verdict.RECOVERED, False, id="14 s younger"),
         pytest.param([(22.0, LATE), (37.0, LATE)], Verdict.RECOVERED, True, id="15 s younger"),
         pytest.param([(131.0, replace(LATE, depth=9))], None, False, id="patience is not over in the figures"),
         pytest.param([(132.0, replace(LATE, depth=9))], Verdict.STUCK, False, id="patience is over in the figures"),
     ],
-)
+)  # fmt: skip
 def test_figures_that_are_behind_count_at_their_own_time(looks, verdict, proven):
     """I5: what was so before the end says nothing, one sample is one check, and `every` and `patience` are of the figures."""
     watched = looked(*looks)

@@ -163,13 +163,10 @@ BEFORE = STARTS.snapshot(NOW)
 RUNNING, ENDED = STARTS.execution(0), RECOVERS.execution(0)
 ADOPTED = change(INCIDENT, adopted=True, execution=replace(RUNNING, user="h.tanaka", tag=""))
 TAIL = (
-    "03:09:29 stopping mail-delivery.service",
-    "03:09:40 stopped",
-    "03:09:40 starting mail-delivery.service",
-    "03:09:46 connected to rabbitmq-1:5671 as mail",
-    "03:09:46 consuming mail.outgoing, prefetch 20",
+    "03:09:29 stopping mail-delivery.service", "03:09:40 stopped", "03:09:40 starting mail-delivery.service",
+    "03:09:46 connected to rabbitmq-1:5671 as mail", "03:09:46 consuming mail.outgoing, prefetch 20",
     "03:09:51 WARN smtp relay-2.example.com:25 timed out, trying again (1/∞)",
-)
+)  # fmt: skip
 
 
 EVIDENCE = Evidence(

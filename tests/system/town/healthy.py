@@ -205,9 +205,8 @@ HEALTHY: tuple[Pattern, ...] = (
     _healthy("prefetch-slow", "50 in hand, one in 20 s", works(Habit(prefetch=50, work_s=20.0), backlog=200)),
     _healthy("automatic", "automatic acknowledgement", works(Habit(auto_ack=True), flow=3)),
     _healthy("rejects", "rejects one in two seconds", works(Habit(work_s=0.3, verdict=reject), flow=0.5)),
-    _healthy(
-        "rejects-behind", "rejects one in five seconds, a backlog of 200", works(Habit(work_s=5.0, verdict=reject), backlog=200)
-    ),
+    _healthy("rejects-behind", "rejects one in five seconds, a backlog of 200",
+        works(Habit(work_s=5.0, verdict=reject), backlog=200)),
     _healthy("retries", "each message fails once", retries),
     _healthy("dead-letters", "nobody ever consumes its 3 messages", works(backlog=3)),
     _healthy("some-rejected", "a fifth goes to a dead-letter queue", dead_letters_come, _dead_lettered("some-rejected")),
@@ -216,12 +215,8 @@ HEALTHY: tuple[Pattern, ...] = (
     _healthy("priority", "unimportant messages wait behind important ones", priorities, {"x-max-priority": 5}),
     _healthy("preferred", "a spare consumer of low priority", preferred),
     _healthy("single-active", "single active consumer", works(Habit(work_s=0.2), 3, flow=3), {"x-single-active-consumer": True}),
-    _healthy(
-        "single-slow",
-        "single active consumer, 20 s each",
-        works(Habit(work_s=20.0), 2, backlog=50),
-        {"x-single-active-consumer": True},
-    ),
+    _healthy("single-slow", "single active consumer, 20 s each", works(Habit(work_s=20.0), 2, backlog=50),
+        {"x-single-active-consumer": True}),
     _healthy("deployments", "away for 25 s, again and again", deployments),
     _healthy("rolling", "one worker after the other is replaced", rolling),
     _healthy("crashes", "dies every 20 s and comes back", crashes),
@@ -236,4 +231,4 @@ HEALTHY: tuple[Pattern, ...] = (
     _healthy("by-people", "hangs for 40 s until people restart it", restarted_by_people),
     _healthy("warms-up", "works on nothing for its first 30 s", warms_up),
     _healthy("stream", "an idle stream", works(backlog=5), {"x-queue-type": "stream"}),
-)
+)  # fmt: skip

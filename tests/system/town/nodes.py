@@ -81,18 +81,11 @@ OF_THREE: tuple[Pattern, ...] = (
     _there("led-and-worked-away", "the same, workers on the second node", backlog, 1, 1, x_queue_type="quorum"),
     _there("led-here", "a quorum queue led by the first node, workers on all", backlog, 0, None, x_queue_type="quorum"),
     _there("led-by-third", "led by the third node, 50 in hand", healthy.prefetch(50, 0.5), 2, None, x_queue_type="quorum"),
-    _there(
-        "single-quorum",
-        "single active consumer",
-        healthy.single_active,
-        1,
-        0,
-        x_queue_type="quorum",
-        x_single_active_consumer=True,
-    ),
+    _there("single-quorum", "single active consumer", healthy.single_active, 1, 0, x_queue_type="quorum",
+        x_single_active_consumer=True),
     _there("classic-away", "a classic queue on the second node, workers here", backlog, 1, 0),
     _there("classic-here", "a classic queue here, workers on all", healthy.steady, 0, None),
     _there("dead-letters-quorum", "nobody ever consumes its 3 messages", healthy.nobody(3), 1, None, x_queue_type="quorum"),
     Pattern("held-quorum", Truth.STUCK, "hangs, its queue led by the second node", stuck.held, {"x-queue-type": "quorum"}, 1, 0),
     Pattern("held-here", Truth.STUCK, "hangs, on this node", stuck.held, {}, 0, 0),
-)
+)  # fmt: skip
