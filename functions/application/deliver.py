@@ -106,15 +106,15 @@ def _sign_approval_link(ports: Ports, document: Document, card: Card) -> Card:
     return replace(card, links=links, token=token)
 
 
-def post_to_all(ports: Ports, channels: Iterable[str], card: Card, what: str = "") -> dict[str, str]:
-    """Post to these channels at once, and to those of `escalate` if urgent. Returns channel -> problem, empty if posted. `what`:
-    for the log, which gets the problems then."""
+def post_to_all(ports: Ports, channels: Iterable[str], card: Card, failure: str = "") -> dict[str, str]:
+    """Post to these channels at once, and to those of `escalate` if urgent. Returns channel -> problem, empty if posted.
+    `failure`: how the log line about a problem begins; empty: there is none."""
     card, names = call_people(ports.rules, None, card, tuple(channels))
     results = ports.run_parallel([partial(post, ports, name, card, None, POST_S) for name in names], POST_S)
     problems = {name: _problem(result) for name, result in zip(names, results, strict=True)}
     for name, problem in problems.items():
-        if what and problem:
-            ports.log("ERROR", f"{what} not posted to {name}: {problem}", channel=name)
+        if failure and problem:
+            ports.log("ERROR", f"{failure}{name}: {problem}", channel=name)
     return problems
 
 

@@ -82,7 +82,7 @@ def read_archive(ports: Ports, since: str, timeout_s: float) -> Iterator[tuple[s
 def post_report(ports: Ports, channels: Iterable[str], days: int, now: float) -> Reported:
     """Gather, compute and post. A channel that is down is logged and named. Raises if the last 30 days can't be read."""
     cost, card = compose(ports, now, days)
-    return Reported(cost, card, post_to_all(ports, channels, card, "report"))
+    return Reported(cost, card, post_to_all(ports, channels, card, "report not posted to "))
 
 
 def compose(ports: Ports, now: float, days: int) -> tuple[Cost, Card]:

@@ -65,7 +65,8 @@ def run(
     if mistyped or not tell:
         return DrillResult(at, tuple(legs), {})
     card = drill_card.card(tuple(legs), ports.rules, at)
-    return DrillResult(at, tuple(legs), post_to_all(ports, ports.config.report_channels, card, "the drill was"))
+    problems = post_to_all(ports, ports.config.report_channels, card, "the drill was not posted to ")
+    return DrillResult(at, tuple(legs), problems)
 
 
 def notification(now: float) -> bytes:

@@ -75,7 +75,7 @@ def _check(ports: Adapters) -> dict[str, Any]:
     if failed:
         rows = [(system, finding.what, finding.detail, finding.remedy) for system, finding in failed]
         card = drill_card.check(rows, ports.rules, ports.now())
-        posted = post_to_all(ports, ports.config.report_channels, card, "the check was")
+        posted = post_to_all(ports, ports.config.report_channels, card, "the check was not posted to ")
         ports.log("WARNING", "check from inside: problems found", findings=findings)
     else:
         ports.log("INFO", "check from inside: no problems", findings=findings)
