@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export HYPOTHESIS_NO_PLUGINS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test all-tests test-fast test-long mutate lint format demo run prove bench town soak fuzz audit lock deploy plan check rollback destroy release docs weight clean
+.PHONY: help setup test all-tests test-fast test-long mutate lint format demo run prove bench ladder town soak fuzz audit lock deploy plan check rollback destroy release docs weight clean
 
 help: ## list targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ prove: setup ## simulate 100,000 schedules of crashes, stalls and races (SEED=n 
 
 bench: setup ## run the benchmarks and write docs/benchmarks.md and its details
 	$(RUN) -m bench $(ARGS)
+
+ladder: setup ## from the restart to the remedy on a real RabbitMQ, and what may die on the way (ARGS="--version 4.3")
+	$(RUN) -m tests.system.ladder $(ARGS)
 
 town: setup ## seventy applications on a real RabbitMQ, healthy and stuck: what Unstick does to each (ARGS="--version 4.3 --minutes 30")
 	$(RUN) -m tests.system.town $(ARGS)
