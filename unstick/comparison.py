@@ -16,8 +16,6 @@ STATED = "Each recording is decided by itself on its own clock, with {seen}, and
 
 
 class Fate(Struct, frozen=True, omit_defaults=True):
-    """What would happen to an alert."""
-
     action: str
     reason: str = ""
     target: str = ""

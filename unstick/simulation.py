@@ -29,8 +29,6 @@ Observe = Callable[[str, AlertsReceived, float], tuple[Document, Observation]]
 
 
 class SimulatedDecision(Struct, frozen=True):
-    """What would happen to the alerts of one target."""
-
     document: Document  # the document as it would be saved
     cases: tuple[MatchedAlert, ...]
     reply: Reply

@@ -27,8 +27,6 @@ EvidenceRun = tuple[Execution | None, str | None]  # the run, and its output
 
 
 class Finding(Struct, frozen=True):
-    """One line of `check`."""
-
     what: str
     ok: bool | None  # none: unknown
     detail: Phrase = ""

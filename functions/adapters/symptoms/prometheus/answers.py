@@ -56,8 +56,6 @@ class Envelope(Struct, frozen=True):
 
 
 class Figure(Struct, frozen=True):
-    """The result of one query at one moment."""
-
     value: float | None  # none: no series, or not a number
     taken_at: float | None  # the time of its oldest sample, on Prometheus' clock; None: none of its series exists
     age_s: float = 0.0  # the age of that sample at the end of the exchange

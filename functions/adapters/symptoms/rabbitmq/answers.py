@@ -18,8 +18,6 @@ T = TypeVar("T")
 
 
 class Total(Struct, frozen=True):
-    """One queue in the list with totals."""
-
     name: str
     type: str = "classic"
     state: str = ""
@@ -88,8 +86,6 @@ class Consumer(Struct, frozen=True):
 
 
 class Page(Struct, frozen=True):
-    """The queue's own page."""
-
     consumers: int | None = None
     consumer_details: list[Consumer] | None = None  # none if the broker's statistics are off; then everything else is missing too
     message_stats: Traffic = Traffic()  # absent before the first message
@@ -131,8 +127,6 @@ class Page(Struct, frozen=True):
 
 
 class ChannelItem(Struct, frozen=True):
-    """One channel in the list of a vhost's channels."""
-
     name: str
     messages_unacknowledged: int = 0
     consumer_count: int = 0

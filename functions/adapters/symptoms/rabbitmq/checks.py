@@ -38,8 +38,6 @@ Outcome = Answer | Exception
 
 
 class Asked(Struct, frozen=True):
-    """The result of each request."""
-
     overview: Outcome
     whoami: Outcome
     alarms: Outcome
