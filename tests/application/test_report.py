@@ -147,7 +147,7 @@ def test_weeks_are_counted_from_the_first_incident_of_the_present_run(mail: Stuc
 
 
 def test_what_is_broken_is_left_out_and_said(mail: StuckMail) -> None:
-    """A record of garbage and one of a newer release are counted as unread; the rest stands."""
+    """A garbled record and one of a newer release are counted as unread; the rest is shown."""
     restarted(mail)
     day = time.strftime("%Y-%m-%d", time.gmtime())
     mail.ports.store.archive(f"incidents/{day}/x.json", b"garbage", timeout_s=5)
@@ -189,7 +189,7 @@ def test_a_store_that_is_down_is_an_error_to_the_scheduler(mail: StuckMail, tmp_
 
 
 def test_a_target_that_needs_no_label_is_asked_for_without_any_alert(mail: StuckMail) -> None:
-    """Its options stand in the configuration, so its history can be read at once."""
+    """Its options are in the configuration, so its history can be read at once."""
     config = mail.ports.config
     book = config.rules.runbooks["mail-delivery"]
     fixed = replace(book, restart=replace(book.restart, options={"service": "mail-delivery"}, allow={}))

@@ -174,7 +174,7 @@ def test_a_chat_that_is_down_is_said_and_does_not_stop_the_pause(here: Line, mon
 
 
 def test_pausing_at_once_loses_no_switch(here: Line) -> None:
-    """Eight people press at once: all succeed, by compare-and-set with retries, and it is on."""
+    """Eight people press at once: all succeed, by compare-and-set with retries, and the switch is on."""
     ports, failed = here.ports, []
 
     def press(number: int) -> None:
@@ -239,7 +239,7 @@ def test_a_freed_target_that_could_not_be_told(here: Line, monkeypatch: pytest.M
 
 
 def test_a_pause_for_a_time_ends_by_itself(here: Line) -> None:
-    """Until then it holds as any other; afterwards nothing is paused, and nobody has to resume."""
+    """Until then it works like any other pause; then it ends, and nobody has to resume."""
     here.run("pause", "--reason", "broker upgrade", "--for", "1h", "--by", "anna", code=0)
     kept = switch(here)
     assert kept.until == pytest.approx(time.time() + 3600, abs=60)

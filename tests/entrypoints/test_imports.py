@@ -24,7 +24,7 @@ PATHS = (
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Lists:
-    """The lists as they are now, by path."""
+    """The current lists, by path."""
     return imported(Path(tmp_path_factory.mktemp("imports")))
 
 

@@ -40,7 +40,7 @@ def test_each_adapter_names_its_class_with_its_contract(kind: str, path: Path):
 
 
 def test_mypy_refuses_broken_adapters_and_no_others(tmp_path: Path):
-    """As `make lint` does, with copies in the places of some. All at once, since each run of mypy takes seconds."""
+    """As `make lint` does, with copies in place of some. All at once, since each run of mypy takes seconds."""
     shadows: list[str] = []
     for number, (name, (text, broken)) in enumerate(BROKEN.items()):
         path = ROOT / "functions" / "adapters" / name

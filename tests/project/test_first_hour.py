@@ -31,7 +31,7 @@ pytestmark = pytest.mark.timeout(600)  # a dozen programs, one after the other
 
 
 class Newcomer:
-    """Somebody with a fresh clone, in a folder that has all of the repository."""
+    """Somebody with a fresh clone, in a folder with everything in the repository."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

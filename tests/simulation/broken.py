@@ -321,7 +321,7 @@ def _first_alone(right: Any) -> Any:
 
 
 def _acts_on_lost_save(right: Any) -> Any:
-    """A save that was not answered, made or not, is taken for one that was."""
+    """A save without an answer counts as saved, whether it was or not."""
 
     def save(self: Host, key: str, body: bytes, *, generation: str | None, due: float | None, timeout_s: float) -> str:
         try:

@@ -128,7 +128,7 @@ def _restarted(scenario: Scenario, app: str, name: str, before: Callable[[World,
 
 
 def _falls_ill(scenario: Scenario, app: str, name: str) -> Callable[[], None]:
-    """It sticks, Grafana notices, people mend what nothing else has mended; and the same again after a while."""
+    """It gets stuck, Grafana notices, people fix what nothing else fixed; and again after a while."""
     world, rng = scenario.world, scenario.world.rng
 
     def happens() -> None:

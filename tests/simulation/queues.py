@@ -87,7 +87,7 @@ class Piece:
         return int(self.published + self.publish * max(0.0, at - self.at))
 
     def move_to(self, at: float) -> Piece:
-        """The same line from a later moment on."""
+        """The same line from a later time on."""
         workers = tuple(replace(one, done=one.done + self.done_by(at, one)) for one in self.workers)
         passed = max(0.0, at - self.at)
         return replace(

@@ -1,4 +1,4 @@
-"""What a test can't be run without. On a CI machine it fails where that can't be had; elsewhere it is skipped, and says so."""
+"""What a test needs to run. On a CI machine it fails where that can't be had; elsewhere it is skipped, and says so."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ FOLDER = Path(__file__).parents[1] / "recordings" / "grafana"
 
 @dataclass(frozen=True)
 class Known:
-    """A secret as a room sees it, without a store behind it."""
+    """A secret as an adapter sees it, without a store behind it."""
 
     secret: bytes
 

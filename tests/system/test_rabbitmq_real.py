@@ -66,7 +66,7 @@ def test_the_depth_is_live(rabbitmq_server):
 
 
 def test_a_held_message_is_unacknowledged_until_its_consumer_dies(rabbitmq_server):
-    """The mission's bug: one held, the others ready; after the kill all are ready again and the consumer is gone."""
+    """The original bug: one held, the others ready; after the kill all are ready again and the consumer is gone."""
     rabbitmq_server.publish("held", 5)
     with consumer(rabbitmq_server, "held", "stuck-unacked"):
         live = wait_until(lambda: look(rabbitmq_server, "held"), lambda seen: seen.unacked == 1)

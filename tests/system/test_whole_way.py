@@ -231,7 +231,7 @@ def test_no_consumer_after_the_restart_is_no_recovery(town, began):
 
 
 def test_the_test_button_proves_the_line_to_the_chat(town):
-    """Grafana's Test button: answered 200, told as a test, and nothing is restarted."""
+    """Grafana's Test button: answered 200, reported as a test, and nothing is restarted."""
     status, answer = town.unstick.send(RECORDINGS["20-test-contact-point"].body)
     assert status == 200
     assert {(one["action"], one["reason"]) for one in answer["incidents"]} == {("held", "test_alert")}

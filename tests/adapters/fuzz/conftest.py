@@ -1,4 +1,4 @@
-"""What clients of others leave behind must not fail the tests, nor be found by the next ones."""
+"""Leftovers of other clients must neither fail a test nor reach the next one."""
 
 from __future__ import annotations
 

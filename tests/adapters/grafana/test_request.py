@@ -417,7 +417,7 @@ TEST_BUTTON = {
 
 @pytest.mark.parametrize("name", [name for name in RECORDINGS if name != "10-custom-payload"])
 def test_recorded_notification_is_read(name):
-    """Each recorded body says what was counted in it by other means."""
+    """Each recorded body is compared with counts that were made by other means."""
     recording = RECORDINGS[name]
     alerts, expect = parse(recording.body), recording.expect
     assert [alert.fingerprint for alert in alerts] == expect["fingerprints"]

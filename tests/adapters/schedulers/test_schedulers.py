@@ -69,7 +69,7 @@ class Target:
         return [payload for _, payload in self.came]
 
     def wait_for_next(self) -> tuple[float, str]:
-        """The first that came since the call before."""
+        """The first that arrived since the previous call."""
         self.seen += 1
         self.wait(self.seen)
         return self.came[self.seen - 1]
@@ -236,7 +236,7 @@ def test_a_later_one_does_not_hold_up_an_earlier_one(scheduler):
 
 
 def test_what_fails_comes_again(scheduler):
-    """A delivery that went wrong is tried again until it goes well, and then no more."""
+    """A failed delivery is retried until it succeeds, and then no more."""
     scheduler.target.fail = 1
     scheduler.wake(time.time(), "a")
     assert scheduler.target.wait(2) == ["a", "a"]

@@ -53,7 +53,7 @@ def symptom(**keys: Any) -> runbooks.Symptom:
 
 
 def every(spacing_s: float, value: float, *, span_s: float = 320.0, newest_s: float = 2.0) -> dict[float, float]:
-    """Samples of a series that stays as it is."""
+    """Samples of a series that doesn't change."""
     return {newest_s + spacing_s * number: value for number in range(int(span_s / spacing_s))}
 
 

@@ -198,7 +198,7 @@ def of(*values: float, spacing_s: float = 10.0) -> dict[float, float]:
     [(of(5, 3, 4, 1, 1), (0, 2, 2, 5, 5)), (of(5, 5, 9, 9.5, 9.25), (0, 0, 0, 0, 1)), (of(5, 5.5, 5, 6, 5), (0, 0, 1, 1, 2))],
 )
 def test_work_by_a_depth_that_falls(depth: Values, work: tuple[int, ...]) -> None:
-    """What was certainly taken out."""
+    """What was certainly taken from the queue."""
     assert tuple(count for _, count in seen(depth).ack_samples) == work
 
 

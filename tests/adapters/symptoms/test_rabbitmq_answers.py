@@ -215,7 +215,7 @@ def test_what_is_no_answer() -> None:
     ],
 )
 def test_why_a_login_was_refused(body: bytes, code: str) -> None:
-    """By the broker's own words, which stand at the beginning. Only for a login another password could help."""
+    """By the broker's own words, which stand at the beginning. Only a failed login suggests another password."""
     with pytest.raises(Denied) as denied:
         good(answered(body, 401))
     assert (denied.value.code, denied.value.status, bool(denied.value.remedy)) == (code, 401, True)

@@ -38,7 +38,7 @@ def _ask(nodes: Answer, channels: Answer | None, paths: list[str]) -> list[Answe
 
 
 def judged(path: Path) -> list[tuple[str, Judgement]]:
-    """(note, what it comes to) of each look, each queue with what its earlier looks remember."""
+    """(note, verdict) of each check, each queue with what earlier checks recorded."""
     watched: dict[str, QueueState] = {}
     found = []
     for look in json.loads(path.read_text())["looks"]:

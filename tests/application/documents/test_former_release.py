@@ -91,7 +91,7 @@ def is_kept(old: Any, new: Any) -> bool:
 
 
 def test_a_detail_is_shown_as_it_was_written():
-    """I1: in the former release's words, also in Japanese; what it ended is not begun anew; one report has both."""
+    """I1: in the former release's words, also in Japanese; what it ended isn't started again; one report has both."""
     memory = world("asked-after-failures")
     memory.rules = replace(memory.rules, language="ja")
     memory.mail = lambda at: sighting(at=at)

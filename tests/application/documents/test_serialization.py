@@ -219,7 +219,7 @@ OPTIONAL_OF_INCIDENT = [one.name for one in fields(Incident) if not one.required
 
 @pytest.mark.parametrize("name", OPTIONAL_OF_INCIDENT)
 def test_a_former_releases_incident_lacks_fields(name):
-    """An incident goes on across an upgrade."""
+    """An incident continues across an upgrade."""
     body = json.loads(encode(FULL))
     del body["incident"][name]
     unset = Incident("i", Phase.ASKED, 0.0, "r", (), ())

@@ -44,7 +44,7 @@ def observed() -> Document:
 
 
 def look(found: Document, after_s: float, what: Observation | None = None) -> Step:
-    """A look so long after the hold; without `what` the queue is as stuck as ever."""
+    """A check this long after the hold; without `what` the queue is as stuck as before."""
     return woken(found, NOW + after_s, what or seen(now=NOW + after_s), OBSERVES)
 
 
@@ -84,7 +84,7 @@ def test_a_queue_that_is_stuck_again_has_not_healed():
 
 
 def test_a_restart_by_hand_stands_in_the_record():
-    """History shows that a person restarted it, and when; unread, nothing is concluded."""
+    """History shows that a person restarted it, and when; if it can't be read, nothing is concluded."""
     found = look(observed(), 620, seen(now=NOW + 620, history=ledger(BY_HAND))).document
     for after_s in (700, 715):
         made = look(found, after_s, healthy(after_s, BY_HAND))

@@ -503,7 +503,7 @@ def test_an_escalation_does_not_end_by_what_is_not_well(mail):
 
 @pytest.mark.parametrize(("post", "ends"), [(None, False), (sighting(), False), (MISSING, False), (well(), True)])
 def test_an_escalation_ends_when_all_its_queues_are_well_whatever_was_held_since(post, ends):
-    """The outcome that escalated says which queues those are, also one that this look does not show."""
+    """The outcome that escalated names these queues, even one that this check doesn't show."""
     held = outcome(Ending.HELD, incident="inc-9", triggers=(), queues=())
     found = replace(ESCALATED, outcomes=(outcome(Ending.ESCALATED, queues=(MAIL, POST)), held))
     assert (moved(found, resolved(), seen(mail=well(), post=post)).document.escalated_at is None) == ends

@@ -67,7 +67,7 @@ VERDICTS = [
 
 @pytest.mark.parametrize(("looks", "verdict"), VERDICTS)
 def test_the_verdict_is_the_first_that_holds(looks, verdict):
-    """I5: unknown, recovered, draining, stuck, in this order; None is to look again."""
+    """I5: unknown, recovered, draining, stuck, in this order; None means to check again."""
     assert looked(*looks).after.verdict is verdict
 
 

@@ -45,7 +45,7 @@ class Anything:
             request_queue_size = 50
 
             def handle_error(self, request: Any, client_address: Any) -> None:
-                """A client that hangs up first is its own affair."""
+                """A client may hang up first."""
 
         self._lock, self._over = threading.Lock(), threading.Event()
         self._server = Server(("127.0.0.1", 0), Handler)

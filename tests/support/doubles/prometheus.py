@@ -132,6 +132,6 @@ def _handler(double: PrometheusDouble) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def log_message(self, *_: Any) -> None:
-            """Not onto the test's output."""
+            """Keep it out of the test's output."""
 
     return Handler

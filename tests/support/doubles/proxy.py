@@ -1,4 +1,4 @@
-"""A forward proxy on loopback, for plain HTTP and CONNECT. It knows every host as 127.0.0.1."""
+"""A forward proxy on loopback, for plain HTTP and CONNECT. It resolves every host to 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Proxy:
             daemon_threads, allow_reuse_address = True, True
 
             def handle_error(self, request: Any, client_address: Any) -> None:
-                """A client that hangs up first is its own affair."""
+                """A client may hang up first."""
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)

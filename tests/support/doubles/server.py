@@ -13,6 +13,6 @@ class Server(ThreadingHTTPServer):
     """With the usual five, connections are dropped while a busy machine keeps the server from taking them."""
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up first is its own affair."""
+        """A client may hang up first."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)

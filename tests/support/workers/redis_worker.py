@@ -42,7 +42,7 @@ class Metrics(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Not onto the test's output."""
+        """Keep it out of the test's output."""
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from tests.support.worlds.scenes import AHEAD_S, NOW, rules, sighting
 def read_each(
     read_queue: Callable[[QueueRef, float, float], QueueSnapshot], queues: Sequence[tuple[QueueRef, float]], timeout_s: float
 ) -> list[QueueSnapshot | Unavailable | Denied]:
-    """One queue after the other; an error stands in the place of its queue."""
+    """One queue after the other; an error takes the place of its queue."""
     snapshots: list[QueueSnapshot | Unavailable | Denied] = []
     for queue, for_s in queues:
         try:

@@ -1,4 +1,4 @@
-"""Plays a town on a running broker, with Unstick beside it, and says of each application whether it was treated rightly."""
+"""Plays a town on a running broker, with Unstick beside it, and reports for each application whether it was treated correctly."""
 
 from __future__ import annotations
 
