@@ -131,22 +131,22 @@ def ask(view: View, rules: Rules) -> Question:
     card_input = view.story
     subject = facts.subject(card_input)
     condition = Text(
-        "Nothing is restarted if the kill switch is on by then, the queue has recovered, or its figures or Rundeck can't be read."
+        "Nothing is done if the kill switch is on by then, the queue has recovered, or its figures or Rundeck can't be read."
     )
     declining = Text("If you decline, Unstick doesn't ask again for this alert. A new alert is decided anew.")
     tail = card_input.run.tail
     log_title, log = (LOG_END, tail) if tail else facts.shown_lines(card_input)
-    title, button = Text("Restart {subject}?", subject=subject), Text("Restart {subject} now", subject=subject)
+    title, button, dont = Text("Restart {subject}?", subject=subject), Text("Restart {subject} now", subject=subject), DONT
     if name := remedies.asked_for(card_input):
         title = Text("Run {remedy} for {subject}?", remedy=name, subject=subject)
-        button = Text("Run {remedy} for {subject} now", remedy=name, subject=subject)
+        button, dont = Text("Run {remedy} for {subject} now", remedy=name, subject=subject), Text("Don't run it")
     stuck = not view.rows or any(row.health is not Health.WELL for row in view.rows)
     return Question(
         title,
         why=(*_why(card_input), *(Paragraph(warning, "warn") for warning in view.warnings)),
         queues=_queues(view),
         below_queues=_below_queues(view, rules),
-        buttons=(Button(RESTART, button), Button(DECLINE, DONT, quiet=True)),
+        buttons=(Button(RESTART, button), Button(DECLINE, dont, quiet=True)),
         notes=(Paragraph(_until(card_input, rules)), Paragraph(condition, "note"), Paragraph(declining, "note")),
         facts=tuple(facts.gathered(card_input, rules, facts.since, facts.restart, facts.tried)),
         links=_links(card_input, rules),
