@@ -23,21 +23,17 @@ def report(*, config_path: str, as_json: bool, days: str | None, post: bool) -> 
     if post and days:
         raise click.UsageError("--days changes what is shown here; what is posted follows report.every in the configuration.")
     ports = output.load_adapters(config_path)
-    problems: dict[str, str] = {}
     with output.logs_to_stderr():
         if post:
             reported = reporting.post_report(ports, ports.config.report_channels, ports.config.report_days, ports.now())
-            cost, card, problems = reported.cost, reported.card, reported.problems
         else:
-            every = ports.config.report.every if ports.config.report else "week"
-            cost, card = reporting.compose(ports, ports.now(), int(days or ("30" if every == "month" else "7")))
-    failed = [name for name, problem in problems.items() if problem]
+            covered = int(days or ports.config.report_days)
+            reported = reporting.Reported(*reporting.compose(ports, ports.now(), covered), {})
     if as_json:
-        told = [name for name, problem in problems.items() if not problem]
-        output.print_json({"report": reporting.as_json(cost), "told": told, "failed": failed})
+        output.print_json({"report": reporting.as_json(reported.cost), "told": reported.told, "failed": reported.failed})
     else:
-        output.print_lines(console.render(card, ports.rules.language))
+        output.print_lines(console.render(reported.card, ports.rules.language))
         if post:
-            output.print_posted(problems)
-    if failed:
+            output.print_posted(reported.problems)
+    if reported.failed:
         raise SystemExit(output.WRONG)
