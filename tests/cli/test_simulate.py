@@ -7,6 +7,7 @@ import json
 import shutil
 import time
 from base64 import b64encode
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -51,6 +52,21 @@ def test_a_stuck_queue_would_be_restarted(here: Line) -> None:
     assert found["seen"]["queues"]["rabbitmq:/:mail.delivery"]["depth"] == 362
     assert here.rundeck.posts() == []
     assert here.ports.store.list_documents(timeout_s=5) == []
+
+
+def test_a_time_range_takes_what_came_in_it(here: Line) -> None:
+    """From `since` on and before `until`, in the configuration's time zone (UTC if none is set)."""
+    folder = here.folder / "recordings"
+    folder.mkdir()
+    for day in (1, 2, 3):
+        at = datetime(2026, 11, day, tzinfo=UTC).timestamp()
+        body = notification(alert("mail-delivery", "mail.delivery", starts_at=at))
+        request = {"request": {"body": body.decode()}, "recorded_at_unix": at}
+        (folder / f"{day}.json").write_text(json.dumps(request))
+    arguments = ("--offline", "--since", "2026-11-02", "--until", "2026-11-03T00:00")
+    assert [one["file"] for one in here.json("simulate", str(folder), *arguments, code=1)] == [str(folder / "2.json")]
+    outside = here.run("simulate", str(folder), "--since", "2026-11-04", code=2)
+    assert "the first came at 2026-11-01 00:00:00, the last at 2026-11-03 00:00:00" in " ".join(outside.stderr.split())
 
 
 def test_an_old_recording_is_stale_today(here: Line) -> None:

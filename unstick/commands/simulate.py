@@ -1,6 +1,7 @@
 """simulate: shows what would be decided about a notification, with the result of every guard. Changes nothing."""
 
 import time
+from datetime import datetime
 from typing import Any
 
 import click
@@ -14,6 +15,7 @@ from unstick import comparison, notifications, observations, output, recorder, s
 from unstick.notifications import Recorded
 from unstick.simulation import Observe, SimulatedDecision
 
+MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M"])
 STUCK = "every queue stuck, nothing restarted before, the kill switch off"
 ACTIONS = {
     "restarted": ("would restart it", "ok"),
@@ -31,6 +33,8 @@ ACTIONS = {
 @click.option("--seen", "seen_path", metavar="FILE", help="Read the observation from this JSON file, not from the systems.")
 @click.option("--restamp", is_flag=True, help="Treat the alerts as if they had begun just now.")
 @click.option("--against", "other_path", metavar="OTHER.yaml", help="Show what this configuration would decide differently.")
+@click.option("--since", type=MOMENT, metavar="TIME", help="Only notifications from then on, as 2026-11-28 or 2026-11-28T03:00.")
+@click.option("--until", type=MOMENT, metavar="TIME", help="Only notifications that came before this time.")
 @click.option("--listen", "address", metavar="HOST:PORT", help="First keep one notification that is posted here, as FILE.")
 def simulate(*, config_path: str, as_json: bool, files: tuple[str, ...], address: str | None, **wanted: Any) -> None:
     """Show what would be decided about notifications.
@@ -63,11 +67,26 @@ def simulate(*, config_path: str, as_json: bool, files: tuple[str, ...], address
             raise click.UsageError("--listen takes one FILE, which it writes.")
         recorder.keep_one(files[0], address)
     recordings = [recorded for path in files for recorded in notifications.read_all(path)]
+    recordings = _between(config_path, recordings, wanted.pop("since"), wanted.pop("until"))
     if wanted["restamp"]:
         recordings = [notifications.restamped(recorded, time.time()) for recorded in recordings]
     run = _compare if wanted["other_path"] else _simulate
     if run(config_path, recordings, as_json=as_json, **wanted):
         raise SystemExit(output.WRONG)
+
+
+def _between(config_path: str, recordings: list[Recorded], since: datetime | None, until: datetime | None) -> list[Recorded]:
+    """The recordings of that time. Raises Unusable if there are none."""
+    if since is None and until is None:
+        return recordings
+    rules = load_config(config_path).rules
+    first, end = (at.replace(tzinfo=rules.zone).timestamp() if at else None for at in (since, until))
+    times = [simulation.recorded_at(one.at, notifications.parsed(one)) for one in recordings]
+    found = [one for one, at in zip(recordings, times, strict=True) if (first or at) <= at and (end is None or at < end)]
+    if not found:
+        first_at, last_at = (output.local_time(at, rules) for at in (min(times), max(times)))
+        raise output.Unusable(f"no notification came in that time: the first came at {first_at}, the last at {last_at}.")
+    return found
 
 
 def _simulate(config_path: str, recordings: list[Recorded], *, as_json: bool, restamp: bool, **wanted: Any) -> bool:
