@@ -1,4 +1,4 @@
-"""The report from the store's archive and Rundeck's history to the chat, with the real rooms."""
+"""The report from the store's archive and Rundeck's history to the chat, with the real adapters."""
 
 from __future__ import annotations
 

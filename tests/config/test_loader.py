@@ -122,7 +122,7 @@ def test_the_ways_in(written, auth):
 
 
 def test_rooms_of_google_cloud_and_chats_are_read_from_their_own_settings():
-    """What config.py knows of a room is its name; the keys are those of its Settings."""
+    """What config.py knows of an adapter is its name; the keys are those of its Settings."""
     text = changed("store: {local: {path: unstick.db}}", "store: {cloud_storage: {bucket: b, prefix: u/}}")
     text = text.replace(
         "scheduler: {local: {path: unstick.db}}",
@@ -257,7 +257,7 @@ REFUSED = [
         "value"),
     (changed("grafana: {", "grafana: {max_body: 8MB, "), 1, "grafana.max_body", "value"),
     (changed("grafana: {", "grafana: {max_body: 64MiB, "), 1, "grafana.max_body", "value"),
-    # rooms
+    # adapters
     (changed("store: {local:", "store: {lokal:"), 4, "store.lokal", "unknown"),
     (changed("store: {local: {path: unstick.db}}", "store: local"), 4, "store", "value"),
     (changed("{path: unstick.db}}\nscheduler", "{path: a}, cloud_storage: {bucket: b}}\nscheduler"), 4, "store", "value"),

@@ -1,4 +1,4 @@
-"""What a new process imports for its start, and for the first request of each kind; with the real rooms against stand-ins."""
+"""What a new process imports for its start, and for the first request of each kind; with the real adapters against stand-ins."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def _in_the_cloud(folder: Path, made: dict[str, Any]) -> Lists:
         storage.expect_request(re.compile(".*"), method="GET").respond_with_data("No such object", status=404)
         storage.expect_request(re.compile(".*"), method="POST").respond_with_json({"name": "x", "generation": "1"})
         queue = {"queue": QUEUE, "url": "http://127.0.0.1:9/verify", "service_account": "verify@example.com"}
-        rooms = {"store": {"cloud_storage": {"bucket": "bucket-one"}}, "scheduler": {"cloud_tasks": queue}}
+        cloud = {"store": {"cloud_storage": {"bucket": "bucket-one"}}, "scheduler": {"cloud_tasks": queue}}
         made["grafana"]["auth"]["hmac"]["secrets"] = ["sm://p-1/grafana"]
         made["signing_keys"] = ["sm://p-1/signing"]
         slack = {"type": "slack", "url": "env://SLACK_URL", "signing_secret": "sm://p-1/slack"}
@@ -140,7 +140,7 @@ def _in_the_cloud(folder: Path, made: dict[str, Any]) -> Lists:
         for secret in ("p-1/grafana", "p-1/signing", "p-1/slack"):
             places |= mounted(folder / "secrets", secret)
         body = notification(alert("mail", "mail.delivery"))
-        unstick = Unstick(folder, made | rooms, **places)
+        unstick = Unstick(folder, made | cloud, **places)
         check_ahead(folder / "unstick.yaml")
         forged = _request(body, signed(body) | {"X-Grafana-Alerting-Signature": "0" * 64})
         (start, refused, restarted), _ = _asked(unstick, forged, _request(body, signed(body)))
@@ -150,9 +150,9 @@ def _in_the_cloud(folder: Path, made: dict[str, Any]) -> Lists:
     return {
         "a forged approval link, with a key that is mounted": forged_link,
         "a forged press in Slack": forged_press,
-        "start, with the cloud's rooms": start,
+        "start, with the cloud's adapters": start,
         "a forged request, with a secret of Secret Manager that is mounted": refused,
-        "an alert, with the cloud's rooms": restarted,
+        "an alert, with the cloud's adapters": restarted,
     }
 
 

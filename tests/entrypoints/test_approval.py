@@ -303,7 +303,7 @@ def test_only_our_own_page_may_press(mail: StuckMail, origin: str | None, status
 
 @pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE", "OPTIONS"])
 def test_other_methods_are_refused(mail: StuckMail, method: str) -> None:
-    """405 with what is allowed; link previews by HEAD learn nothing."""
+    """405 with the allowed methods; link previews by HEAD get nothing."""
     mail.alert()
     page = mail.client().open("/approve/", method=method)
     assert (page.status_code, page.headers["Allow"], page.data) == (405, "GET, POST", b"")

@@ -18,7 +18,7 @@ FORGED_LINK = "a forged approval link, with a key that is mounted"
 PATHS = (
     FORGED_LINK, FORGED_PRESS,
     "start", "a forged request", "an alert", "a wake-up", "a sweep", "a report", "the page of an approval",
-    "the button of an approval", "start, with the cloud's rooms", MOUNTED, "an alert, with the cloud's rooms",
+    "the button of an approval", "start, with the cloud's adapters", MOUNTED, "an alert, with the cloud's adapters",
 )  # fmt: skip
 
 
@@ -46,7 +46,7 @@ def test_a_forged_press_in_slack_loads_no_client(seen):
 
 @pytest.mark.parametrize("path", PATHS)
 def test_nobody_pays_for_what_his_configuration_does_not_name(seen, path):
-    """Google's clients belong to the cloud's rooms, and no path needs the command line or apprise."""
+    """Google's clients belong to the cloud's adapters, and no path needs the command line or apprise."""
     clouds = (
         ()
         if "cloud" in path
@@ -64,7 +64,7 @@ def test_the_collector_runs_again_after_the_start():
 
 def test_a_start_and_an_alert_need_neither_approval_nor_report(seen):
     """What is for people stays out of the way of an alert."""
-    for path in ("start", "an alert", "start, with the cloud's rooms", "an alert, with the cloud's rooms"):
+    for path in ("start", "an alert", "start, with the cloud's adapters", "an alert, with the cloud's adapters"):
         assert not {
             name
             for name in seen[path]
@@ -72,11 +72,11 @@ def test_a_start_and_an_alert_need_neither_approval_nor_report(seen):
         }
 
 
-@pytest.mark.parametrize("room", ["stores.cloud_storage", "schedulers.cloud_tasks", "chats.apprise"])
-def test_importing_a_room_imports_no_client(room):
-    """A room's settings are read at the start, so importing it costs next to nothing; its client comes with the first call."""
+@pytest.mark.parametrize("adapter", ["stores.cloud_storage", "schedulers.cloud_tasks", "chats.apprise"])
+def test_importing_an_adapter_imports_no_client(adapter):
+    """An adapter's settings are read at the start, so importing it costs next to nothing; its client comes with the first call."""
     code = (
-        f"import sys, functions.adapters.{room}; "
+        f"import sys, functions.adapters.{adapter}; "
         "print(sorted(m for m in sys.modules if m.split('.')[0] in ('requests', 'apprise', 'grpc')"
         " or m.startswith(('google.auth', 'google.api_core', 'google.cloud.'))))"
     )

@@ -34,7 +34,7 @@ def test_no_answer_is_read_beyond_its_limit(head: str) -> None:
 
 
 def test_a_body_that_stalls_is_left_when_the_time_is_over() -> None:
-    """The time that the head took counts, and what is late may well come another time."""
+    """The time for the headers counts too; a late answer is temporary, so a retry may help."""
     with Anything() as server:
         server.answers, server.pause_s = [b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n[1"], 600.0
         for timeout_s in MORE_TIME_S:

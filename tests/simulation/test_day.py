@@ -30,6 +30,6 @@ def test_a_day_of_illnesses_leaves_small_documents_and_none_open(seed: int) -> N
     ("module", "limit", "seed"), [(telling, "OUTCOMES_KEPT", 7), (telling, "HOLDS_KEPT", 18), (step, "THREADS_KEPT", 7)]
 )
 def test_a_document_that_grows_is_found(module: object, limit: str, seed: int) -> None:
-    """Without one of the limits, the day is not called good. The seeds are of days that reach it."""
+    """Without one of the limits, the day is not called good. The seeds are those of days that get there."""
     with applied(Variant("without end", ((module, limit, lambda _: 100_000),), Faults(), frozenset())):
         assert {violation.invariant for violation in day(seed).violations} == {"size"}

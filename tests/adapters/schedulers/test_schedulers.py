@@ -228,7 +228,7 @@ def test_payloads_come_as_they_were(scheduler):
 
 
 def test_a_later_one_does_not_hold_up_an_earlier_one(scheduler):
-    """The order of delivery is that of the times, not that of the calls."""
+    """Deliveries follow the order of their times, not of the calls."""
     now = time.time()
     for payload, ahead_s in (("later", 3600), ("sooner", 0.3)):
         scheduler.wake(now + ahead_s, payload)

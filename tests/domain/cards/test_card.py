@@ -232,7 +232,7 @@ def test_a_reason_code_leads_to_its_section(language: str, page: str):
     ],
 )  # fmt: skip
 def test_other_links_are_left_out(url: object):
-    """Only http and https, without a user part, a space or anything with a meaning to a chat."""
+    """Only http and https, without a user part, a space or anything that a chat interprets."""
     assert safe_url(url) == ""
 
 

@@ -220,7 +220,7 @@ def test_a_person_has_an_escalated_target_restarted_once_more():
     ],
 )
 def test_once_more_overrules_nothing_that_no_approval_may(look, code):
-    """The kill switch, a healthy queue, and what can't be known."""
+    """The kill switch, a healthy queue, and unknown states."""
     found = escalated()
     made = moved(found, wanted(found), seen(now=NOW + 600, **look), NOW + 600, PUBLIC)
     assert made.reply is not None

@@ -102,7 +102,7 @@ def test_wrong_edits_that_the_provider_takes_are_found_by_the_assertions(module:
     ],
 )
 def test_what_needs_something_comes_after_it(module: Path, later: str, earlier: str) -> None:
-    """Cloud Run refuses a function whose account may not read what it mounts; mistakes are told before anybody types a secret."""
+    """Cloud Run refuses a function whose account may not read what it mounts; mistakes show before anybody types a secret."""
     status, said = run(module, "graph")
     assert status == 0, said
     arrows = {(one, other) for one, other in re.findall(r'"([^"]+)" -> "([^"]+)"', said)}
