@@ -74,7 +74,7 @@ def test_a_start_and_an_alert_need_neither_approval_nor_report(seen):
 
 @pytest.mark.parametrize("adapter", ["stores.cloud_storage", "schedulers.cloud_tasks", "chats.apprise"])
 def test_importing_an_adapter_imports_no_client(adapter):
-    """An adapter's settings are read at the start, so importing it costs next to nothing; its client comes with the first call."""
+    """Its settings are read at the start, so importing it costs next to nothing; its client comes with the first call."""
     code = (
         f"import sys, functions.adapters.{adapter}; "
         "print(sorted(m for m in sys.modules if m.split('.')[0] in ('requests', 'apprise', 'grpc')"
