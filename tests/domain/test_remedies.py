@@ -211,6 +211,18 @@ def test_a_remedy_for_what_is_still_stuck_may_run_by_itself():
     assert (start.tag, start.job, start.options) == ("inc-1.2-harder", "job-harder", {})
 
 
+def test_a_run_that_rundeck_itself_tried_again_is_verified_once():
+    """Both have the tag of the attempt. The second was adopted again and again, and no remedy ever came."""
+    at = NOW + 900.0
+    ran = [
+        Execution(str(n), "u", status, RUNNER_NOW + n, RUNNER_NOW + 9 + n, "inc-1.1")
+        for n, status in enumerate(("failed", "succeeded"))
+    ]
+    with_rules = ladder(replace(HARDER, mode=Mode.AUTO), attempts=2)
+    made = woken(starting(), at, seen(*ran, now=at, mail=again(at=at, redelivered=False)), with_rules)
+    assert getattr(start_of(made), "tag", "") == "inc-1.2-harder"
+
+
 def test_an_unclear_start_is_decided_anew_with_its_condition():
     """Not found a minute after its fence: the press still counts, if the same message still hangs."""
     document = pressed(again(at=NOW + 60.0)).document

@@ -475,7 +475,8 @@ def _next_attempt(turn: Turn, how: str, remedy: str = "") -> None:
     execution = incident.execution
     tag = execution.tag or execution.id if execution else turn.tag
     tries = incident.tries
-    if all(past.tag != tag for past in tries):  # otherwise a remedy was approved, and is decided again
+    known = {(past.tag, past.execution.id if past.execution else "") for past in tries}  # Rundeck's own retry has the same tag
+    if (tag, execution.id if execution else "") not in known:  # otherwise a remedy was approved, and is decided again
         tries = (*tries, PastAttempt(tag, execution, how, incident.run.holder_host))
     guard_context = turn.guard_context(approved=incident.approval.overruled)
     guard_context = replace(guard_context, incident=replace(incident, tries=tries))

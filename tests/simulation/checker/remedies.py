@@ -34,9 +34,8 @@ def check_remedies(world: World) -> list[Violation]:
 
 
 def _has_left(world: World, run: Run, runs: list[Run]) -> bool:
-    """Whether its incident had not had all its restarts. Somebody's may have been adopted."""
-    before = [one for one in runs if one.sent_at < run.sent_at and one.job not in REMEDIES]
-    count = sum(one.by != "unstick" or incident_of(one) == incident_of(run) for one in before)
+    """Whether restarts were left. Somebody's may have been adopted, or an earlier incident's for the same cause."""
+    count = sum(one.sent_at < run.sent_at and one.job not in REMEDIES for one in runs)
     return count < (1 if incident_of(run) in world.wanted else world.rules.runbooks["mail"].limits.attempts)
 
 
