@@ -39,6 +39,7 @@ def test_each_adapter_names_its_class_with_its_contract(kind: str, path: Path):
     assert re.search(rf"^ADAPTER: type\[{CONTRACTS[kind]}\] = \w+$", path.read_text(encoding="utf-8"), re.MULTILINE)
 
 
+@pytest.mark.long  # mypy without its cache takes ten seconds of a processor; by day `make lint` runs it on the adapters
 def test_mypy_refuses_broken_adapters_and_no_others(tmp_path: Path):
     """As `make lint` does, with copies in place of some. All at once, since each run of mypy takes seconds."""
     shadows: list[str] = []

@@ -37,9 +37,9 @@ def promtool(*arguments: str, folder: Path = FOLDER) -> subprocess.CompletedProc
         ("check", "config", "prometheus.yml"),
         ("test", "rules", "rules_test.yml"),
         ("check", "rules", "redis.rules.yml"),
-        ("test", "rules", "redis.rules_test.yml"),
+        pytest.param(("test", "rules", "redis.rules_test.yml"), marks=pytest.mark.long),
         ("check", "rules", "jobs.rules.yml"),
-        ("test", "rules", "jobs.rules_test.yml"),
+        pytest.param(("test", "rules", "jobs.rules_test.yml"), marks=pytest.mark.long),
     ],
     ids=" ".join,
 )

@@ -136,7 +136,7 @@ def hostile_cards(language: str) -> list[Card]:
 
 
 @every
-@pytest.mark.parametrize("language", ["en", "ja"])
+@pytest.mark.parametrize("language", ["en", pytest.param("ja", marks=pytest.mark.long)])
 def test_hostile_text_is_accepted_and_pings_nobody(lab: Lab, language: str):
     """I8: 100 kB of markup and mentions in every label fit the limits, ping nobody, hide nothing, and are marked as cut."""
     cards = hostile_cards(language)
