@@ -164,6 +164,15 @@ def test_a_press_holds_only_for_what_was_asked(mail, then):
     assert (made.document.incident.phase, made.document.incident.approval.overruled) == (then, False)
 
 
+def test_a_restart_by_hand_since_the_question_gets_its_time_to_help():
+    """It may have healed what was asked about: nothing is moved before it is verified."""
+    ours, at = verifying(ENDED_S).incident.execution, NOW + 60.0
+    theirs = Execution("9", "u", "succeeded", RUNNER_NOW + 50.0, RUNNER_NOW + 55.0, user="bert")
+    made = pressed(again(at=at), at, None, theirs, ours)
+    assert (start_of(made), phase(made)) == (None, Phase.VERIFYING)
+    assert made.document.incident.execution.id == "9"
+
+
 def test_a_no_is_an_escalation_with_its_button():
     """The restart did not help, so people take over."""
     document = asked()

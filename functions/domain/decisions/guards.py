@@ -204,7 +204,7 @@ def _hold_as_busy(context: GuardContext, execution: Execution) -> Decision:
 def just_restarted(context: GuardContext) -> Decision | None:
     """Verify a restart that was not yet verified for this alert, instead of restarting again."""
     last = newest_end(context.ledger)
-    if context.approved or last is None:
+    if last is None or (context.approved and not context.incident.approval.remedy):
         return None
     if context.between:
         return _adopt_newer_restart(context, last)

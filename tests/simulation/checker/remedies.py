@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.model.alerts import MOVES
-from tests.simulation.checker.history import LOOK_AND_FENCE_S, Violation, effective, incident_of, pressed
+from tests.simulation.checker.history import LOOK_AND_FENCE_S, Violation, effective, incident_of, known, pressed
 from tests.simulation.models import Run
 from tests.simulation.queues import COUNTED_S
 from tests.simulation.scenario import HARDER, PARK, REMEDIES
@@ -46,7 +46,8 @@ def _moving(world: World, run: Run, *, pressings: int) -> list[Violation]:
         found.append(Violation("person", f"{run.tag} was started though nobody pressed"))
     vhost, name, count = (run.options[option] for option in MOVES)
     queue, for_s = world.queues[to_queue(vhost, name).key], world.rules.runbooks["mail"].symptom.for_s - COUNTED_S
-    ended = [one.ends for one in effective(world)[run.target] if one.job != PARK.job and one.ends and one.ends < run.sent_at]
+    earlier = [one for one in effective(world)[run.target] if one.job != PARK.job and known(one, run.sent_at)]
+    ended = [one.ends for one in earlier if one.ends and one.ends < run.sent_at]
     moments = [run.sent_at - LOOK_AND_FENCE_S + step for step in range(int(LOOK_AND_FENCE_S) + 1)]
     hung = [[one for one in queue.hung(at, for_s) if one.again and one.came >= max(ended, default=run.sent_at)] for at in moments]
     if not any(hung):
