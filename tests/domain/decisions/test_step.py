@@ -304,6 +304,13 @@ def test_alerts_that_were_left_out_are_told_once(left_out, said, crowd):
     assert {message.bundle for message in full} == {"incident_full" if crowd else ""}
 
 
+def test_those_that_webhook_and_incident_left_out_are_counted_together():
+    """The incident takes 50 alerts."""
+    cases = (case(fingerprint=f"fp-{number}") for number in range(51))
+    made = moved(EMPTY, replace(alerted(*cases), left_out=1))
+    assert any("2 alerts were left out" in str(message.card) for message in made.document.to_tell)
+
+
 def test_resolved_is_told_once_all_alerts_of_the_outcome_are():
     """Said where the incident was told, once, and answered as not firing."""
     two = outcome(triggers=(trigger(), trigger(fingerprint="fp-2")))
