@@ -204,6 +204,16 @@ def test_the_world_is_looked_at_only_where_something_is_decided(found, event, lo
     assert ("load storm" in ports.names) is looks
 
 
+def test_patterns_of_the_configuration_mask_the_log_of_a_run():
+    """`mask` in unstick.yaml: what is a secret in evidence is one there too."""
+    ports = Memory()
+    ports.rules = replace(ports.rules, mask=("customer [0-9]+",))
+    read = ports.look
+    ports.look = lambda target, **named: replace(read(target, **named), tail=("customer 4711", "waits"))
+    seen, _ = observe(ports, ESCALATED, TimerFired(), ports.budget(60.0))
+    assert seen.ledger.tail == ("***", "waits")
+
+
 @pytest.mark.parametrize(("left_s", "tries"), [(0.05, 2), (8.0, 3)])
 def test_a_conflict_is_tried_again_while_there_is_time(left_s, tries):
     """Another process makes progress meanwhile. Without time it is late, and left to the scheduler."""
@@ -417,6 +427,20 @@ def test_without_a_wake_up_nothing_is_saved_or_sent():
     assert ports.document(KEY).due == pytest.approx(NOW + 15.0, abs=1.0)
     woken_later(ports, 15.1)
     assert sent(ports) == ["run inc-1.1"]
+
+
+def test_a_slot_that_somebody_else_took_meanwhile_is_seen():
+    """The storm is claimed by compare-and-set: at most `storm.targets` targets, however many come at once."""
+    ports = Memory()
+
+    def fill() -> None:
+        for number, name in enumerate(sorted(SLOTS)):
+            ports.put(name.removeprefix("load "), Storm((Slot(f"t{number}", NOW),)))
+
+    ports.before = once("save storm", fill)
+    reply = advance(ports)
+    assert reply is not None
+    assert (reply.action, reply.reason, sent(ports)) == (Action.HELD, Reason.TOO_MANY_TARGETS, [])
 
 
 @pytest.mark.parametrize("down", ["post", "archive"])
@@ -692,30 +716,6 @@ def test_the_approval_link_is_signed_as_it_goes_out():
         nonces.add(ports.document(KEY).incident.approval.nonce)
     assert len(nonces) == 20
     assert min(len(nonce.rsplit(".", 1)[1]) for nonce in nonces) >= 16
-
-
-def test_patterns_of_the_configuration_mask_the_log_of_a_run():
-    """`mask` in unstick.yaml: what is a secret in evidence is one there too."""
-    ports = Memory()
-    ports.rules = replace(ports.rules, mask=("customer [0-9]+",))
-    read = ports.look
-    ports.look = lambda target, **named: replace(read(target, **named), tail=("customer 4711", "waits"))
-    seen, _ = observe(ports, ESCALATED, TimerFired(), ports.budget(60.0))
-    assert seen.ledger.tail == ("***", "waits")
-
-
-def test_a_slot_that_somebody_else_took_meanwhile_is_seen():
-    """The storm is claimed by compare-and-set: at most `storm.targets` targets, however many come at once."""
-    ports = Memory()
-
-    def fill() -> None:
-        for number, name in enumerate(sorted(SLOTS)):
-            ports.put(name.removeprefix("load "), Storm((Slot(f"t{number}", NOW),)))
-
-    ports.before = once("save storm", fill)
-    reply = advance(ports)
-    assert reply is not None
-    assert (reply.action, reply.reason, sent(ports)) == (Action.HELD, Reason.TOO_MANY_TARGETS, [])
 
 
 def test_every_alert_is_answered_with_its_incident():

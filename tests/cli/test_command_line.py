@@ -25,9 +25,20 @@ from unstick.main import command_line
 ROOT = Path(__file__).parents[2]
 
 
+COMMANDS = ["check", "simulate", "send", "drill", "status", "incident", "approve", "ack", "pause", "resume", "report", "causes"]
+
+
 def test_the_version_is_that_of_the_package() -> None:
     """`--version` says which release this is."""
     assert CliRunner().invoke(command_line, ["--version"]).stdout == f"unstick {__version__}\n"
+
+
+def test_help_names_every_command_in_the_order_of_a_days_work() -> None:
+    """`--help` lists the commands as one needs them, not by the alphabet."""
+    result = CliRunner().invoke(command_line, ["--help"])
+    assert result.exit_code == 0
+    listed = [row.split()[0] for row in result.stdout.partition("Commands:")[2].splitlines() if row.strip()]
+    assert listed == COMMANDS
 
 
 @pytest.mark.parametrize(
@@ -170,17 +181,6 @@ def test_a_mistake_ends_with_a_sentence(here: Line, monkeypatch: pytest.MonkeyPa
     here.ports.store.save("t", b"{}", generation=None, due=None, timeout_s=5)
     assert said in here.run(*arguments, code=code).stderr
     assert [one.key for one in here.ports.store.list_documents(timeout_s=5)] == ["t"]
-
-
-COMMANDS = ["check", "simulate", "send", "drill", "status", "incident", "approve", "ack", "pause", "resume", "report", "causes"]
-
-
-def test_help_names_every_command_in_the_order_of_a_days_work() -> None:
-    """`--help` lists the commands as one needs them, not by the alphabet."""
-    result = CliRunner().invoke(command_line, ["--help"])
-    assert result.exit_code == 0
-    listed = [row.split()[0] for row in result.stdout.partition("Commands:")[2].splitlines() if row.strip()]
-    assert listed == COMMANDS
 
 
 def test_ctrl_c_while_it_starts_leaves_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,6 +132,14 @@ def test_documents_of_a_newer_release_are_named_not_fatal(here: Line) -> None:
     assert "newer release" in here.run("status", code=1).stdout
 
 
+def test_a_broken_archive_record_is_named(here: Line) -> None:
+    """It hides no other."""
+    archived(here, NOW - 60, "whole")
+    here.ports.store.archive(time.strftime("incidents/%Y-%m-%d/broken.json", time.gmtime(NOW)), b"{", timeout_s=5)
+    found = here.json("status", code=1)
+    assert ([one["incident"] for one in found["recent"]], len(found["archive_unreadable"])) == (["whole"], 1)
+
+
 def test_a_store_that_is_not_there_is_not_made(here: Line, tmp_path: Path) -> None:
     """A relative path from another folder must not make an empty file and call it well."""
     missing = tmp_path / "elsewhere" / "unstick.db"
@@ -159,6 +167,16 @@ def test_pause_and_resume(here: Line) -> None:
     here.run("pause", "--reason", "first", "--by", "a", code=0)
     assert "It was already paused: first (a)" in here.run("pause", "--reason", "second", "--by", "b", code=0).stdout
     assert switch(here).reason == "second"
+
+
+def test_resume_of_what_is_not_paused_tells_nobody(here: Line) -> None:
+    """Code 0, no message. The console's card goes to stderr, so that JSON is JSON alone."""
+    result = here.run("resume", code=0)
+    assert "not paused" in result.stdout
+    assert result.stderr == ""
+    found = here.json("pause", "--reason", "x", "--by", "me")
+    assert found == {"paused": True, "reason": "x", "by": "me", "until": None, "was_paused": False, "told": {"console": ""}}
+    assert here.json("resume", "--by", "you")["was_paused"] is True
 
 
 def test_a_chat_that_is_down_is_said_and_does_not_stop_the_pause(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -348,24 +366,6 @@ def test_a_terminal_of_80_columns_is_enough(here: Line, monkeypatch: pytest.Monk
     archived(here, NOW - 60, "20261126-120000-0123abcd")
     lines = here.run(*arguments).stdout.splitlines()
     assert [line for line in lines if columns(line) > 80 and len(line.split()) > 1] == []
-
-
-def test_a_broken_archive_record_is_named(here: Line) -> None:
-    """It hides no other."""
-    archived(here, NOW - 60, "whole")
-    here.ports.store.archive(time.strftime("incidents/%Y-%m-%d/broken.json", time.gmtime(NOW)), b"{", timeout_s=5)
-    found = here.json("status", code=1)
-    assert ([one["incident"] for one in found["recent"]], len(found["archive_unreadable"])) == (["whole"], 1)
-
-
-def test_resume_of_what_is_not_paused_tells_nobody(here: Line) -> None:
-    """Code 0, no message. The console's card goes to stderr, so that JSON is JSON alone."""
-    result = here.run("resume", code=0)
-    assert "not paused" in result.stdout
-    assert result.stderr == ""
-    found = here.json("pause", "--reason", "x", "--by", "me")
-    assert found == {"paused": True, "reason": "x", "by": "me", "until": None, "was_paused": False, "told": {"console": ""}}
-    assert here.json("resume", "--by", "you")["was_paused"] is True
 
 
 def test_what_is_not_escalated_is_not_taken(here: Line) -> None:

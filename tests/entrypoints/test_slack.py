@@ -129,6 +129,13 @@ def signed(body: bytes, at: float | None = None, secret: str = SIGNING_SECRET) -
     return {"X-Slack-Request-Timestamp": stamp, "X-Slack-Signature": str(made)}
 
 
+def signed_bytes(body: bytes) -> dict[str, str]:
+    """The same for what is no text, which slack_sdk does not sign."""
+    stamp = str(int(time.time()))
+    made = hmac.new(SIGNING_SECRET.encode(), f"v0:{stamp}:".encode() + body, "sha256").hexdigest()
+    return {"X-Slack-Request-Timestamp": stamp, "X-Slack-Signature": f"v0={made}"}
+
+
 def buttons(body: dict[str, Any]) -> list[dict[str, Any]]:
     return [one for block in body.get("blocks", ()) if block["type"] == "actions" for one in block["elements"]]
 
@@ -236,6 +243,20 @@ def test_a_person_has_it_restarted_once_more(started: Callable[..., Team]) -> No
     assert incident is not None
     assert (incident.approval.once, incident.approval.approved_by) == (True, "h.tanaka (Slack U0123ABCD)")
     assert len(team.place.rundeck.posts()) == 1
+
+
+def test_a_message_that_is_over_pauses_nothing(started: Callable[..., Team]) -> None:
+    """Nobody knows any more whose approvers count."""
+    team = started(approvers=["U0OTHER00"])
+    team.place.alerted()
+    message = team.message()
+    payload = team.payload("pause", message=message)
+    payload["user"]["id"] = "U0OTHER00"
+    decline = team.payload("decline", "U0OTHER00", message)
+    for sent in (decline, payload):
+        assert team.bring(sent) == 200
+    assert current_adapters().store.load("pause", timeout_s=5) is None
+    assert "no longer current" in team.slack.answers[-1]["text"]
 
 
 @pytest.mark.parametrize("action", ["approve", "decline", "pause"])
@@ -472,34 +493,6 @@ def test_hostile_headers_are_refused(headers: dict[str, str], monkeypatch: pytes
     assert verdict(headers, b"", monkeypatch, SIGNING_SECRET) is False
 
 
-def test_what_slack_did_not_sign_changes_nothing(started: Callable[..., Team]) -> None:
-    """401, and the scheduler gets nothing. So it is where no channel has a signing secret."""
-    team = started()
-    team.place.alerted()
-    before = team.place.wake_ups()
-    payload = team.payload("approve")
-    assert team.send(payload, **{"X-Slack-Signature": "v0=" + "0" * 64}) == 401
-    assert team.place.entry("webhook").post("/slack", data=b"x" * 300_000, headers=signed(b"x" * 300_000)).status_code == 413
-    assert team.place.entry("webhook").get("/slack").status_code == 405
-    team.place.configured()
-    assert team.send(payload) == 401
-    assert team.place.wake_ups() == before
-
-
-def test_a_message_that_is_over_pauses_nothing(started: Callable[..., Team]) -> None:
-    """Nobody knows any more whose approvers count."""
-    team = started(approvers=["U0OTHER00"])
-    team.place.alerted()
-    message = team.message()
-    payload = team.payload("pause", message=message)
-    payload["user"]["id"] = "U0OTHER00"
-    decline = team.payload("decline", "U0OTHER00", message)
-    for sent in (decline, payload):
-        assert team.bring(sent) == 200
-    assert current_adapters().store.load("pause", timeout_s=5) is None
-    assert "no longer current" in team.slack.answers[-1]["text"]
-
-
 @pytest.mark.parametrize(
     "body",
     [
@@ -524,8 +517,15 @@ def test_interactions_that_are_none_of_ours_are_answered_and_dropped(started: Ca
     assert team.place.wake_ups() == before
 
 
-def signed_bytes(body: bytes) -> dict[str, str]:
-    """The same for what is no text, which slack_sdk does not sign."""
-    stamp = str(int(time.time()))
-    made = hmac.new(SIGNING_SECRET.encode(), f"v0:{stamp}:".encode() + body, "sha256").hexdigest()
-    return {"X-Slack-Request-Timestamp": stamp, "X-Slack-Signature": f"v0={made}"}
+def test_what_slack_did_not_sign_changes_nothing(started: Callable[..., Team]) -> None:
+    """401, and the scheduler gets nothing. So it is where no channel has a signing secret."""
+    team = started()
+    team.place.alerted()
+    before = team.place.wake_ups()
+    payload = team.payload("approve")
+    assert team.send(payload, **{"X-Slack-Signature": "v0=" + "0" * 64}) == 401
+    assert team.place.entry("webhook").post("/slack", data=b"x" * 300_000, headers=signed(b"x" * 300_000)).status_code == 413
+    assert team.place.entry("webhook").get("/slack").status_code == 405
+    team.place.configured()
+    assert team.send(payload) == 401
+    assert team.place.wake_ups() == before

@@ -102,6 +102,29 @@ def test_an_error_brings_its_traceback_for_error_reporting(written):
     assert "@type" not in again
 
 
+def test_a_huge_error_keeps_its_end(written):
+    """What went wrong stands at the end of a traceback, so the front is cut."""
+
+    def deeper(rest: int) -> None:
+        if not rest:
+            raise ValueError("x" * 1_000_000)
+        (deeper if rest % 2 else deeper_too)(rest - 1)
+
+    def deeper_too(rest: int) -> None:
+        deeper(rest - 1) if rest else None
+
+    try:
+        deeper(151)
+    except ValueError as error:
+        logs.event("ERROR", "failed", error=error)
+
+    (entry,) = written()
+    assert len(entry["stack_trace"]) <= logs.MAX_FIELD_BYTES + 100
+    assert entry["stack_trace"].startswith("Traceback (most recent call last):\n")
+    assert "ValueError: xxx" in entry["stack_trace"]
+    assert len(entry["error"].encode()) <= logs.MAX_FIELD_BYTES
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
@@ -225,29 +248,6 @@ def test_lines_of_parallel_threads_and_processes_stay_whole(processes, longest, 
 
     assert [writer.wait(PATIENCE_S) for writer in writers] == [0] * processes
     assert len({(entry["incident"], entry["number"]) for entry in entries}) == len(entries) == processes * 4 * 200
-
-
-def test_a_huge_error_keeps_its_end(written):
-    """What went wrong stands at the end of a traceback, so the front is cut."""
-
-    def deeper(rest: int) -> None:
-        if not rest:
-            raise ValueError("x" * 1_000_000)
-        (deeper if rest % 2 else deeper_too)(rest - 1)
-
-    def deeper_too(rest: int) -> None:
-        deeper(rest - 1) if rest else None
-
-    try:
-        deeper(151)
-    except ValueError as error:
-        logs.event("ERROR", "failed", error=error)
-
-    (entry,) = written()
-    assert len(entry["stack_trace"]) <= logs.MAX_FIELD_BYTES + 100
-    assert entry["stack_trace"].startswith("Traceback (most recent call last):\n")
-    assert "ValueError: xxx" in entry["stack_trace"]
-    assert len(entry["error"].encode()) <= logs.MAX_FIELD_BYTES
 
 
 def test_on_a_terminal_it_is_readable_text(monkeypatch):

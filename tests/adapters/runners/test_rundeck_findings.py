@@ -154,6 +154,19 @@ def test_a_token_that_ends_within_a_week(said: Said, left_s: int) -> None:
     assert line.detail == (f"{ENDS}, in {round(left_s / DAY_S)} days" if left_s > 0 else f"expired at {ENDS}")
 
 
+def test_a_token_whose_end_nobody_wrote_down(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It can't read its own end, and far ones are counted to the day; without a Date header some proxy has taken the clock."""
+    line = check(replace(SETTINGS, token_expires=""))[checks.EXPIRY]
+    assert (line.ok, line.detail, "rundeck.token_expires" in str(line.remedy)) == (None, "a token can't read its own end", True)
+    said.at = 0.0
+    assert (
+        check(replace(SETTINGS, token_expires="2999-01-01T00:00:00Z"))[checks.EXPIRY].detail == "far away at 2999-01-01T00:00:00Z"
+    )
+    monkeypatch.setattr(answers, "ask", lambda *a, **k: replace(said.ask(*a, **k), headers={}))
+    line = check()["Rundeck's clock is within 30 s of ours"]
+    assert (line.ok, "no usable Date header" in str(line.detail), "Date header" in str(line.remedy)) == (False, True, True)
+
+
 @pytest.mark.parametrize(
     ("ahead_s", "ok", "said_of_it"), [(30, True, "+30 s"), (31, False, "+31 s"), (-30, True, "-30 s"), (-31, False, "-31 s")]
 )
@@ -201,6 +214,25 @@ def test_a_question_that_is_refused(said: Said, path: str, error: Denied, what: 
     assert (found[what].ok, found[what].detail, found[what].remedy) == (ok, error.detail, remedy)
     if what not in (checks.ANSWERS, checks.JOB, checks.DEFINITION):
         assert {one: line for one, line in found.items() if one not in (what, checks.NODES)} == others
+
+
+def test_a_question_without_an_answer(said: Said) -> None:
+    """Not known is wrong here: no answer is no Rundeck."""
+    said.bodies["job/x/meta"] = Unavailable("Rundeck", "answered 500")
+    said.bodies["job/x/info"] = ["what is that"]
+    found = check()
+    for what, detail in ((checks.MAY_RUN, "answered 500"), (checks.JOB, "sent something other than what was asked for")):
+        assert (found[what].ok, str(found[what].detail)) == (False, detail)
+        assert found[what].remedy == "check rundeck.url and the network in between"
+    assert found[checks.GUARD].ok
+
+
+@pytest.mark.parametrize("body", [b"a: [", b"\xff", b"- 5", b"[]", b"a: 5", b""])
+def test_a_definition_that_is_none(said: Said, body: bytes) -> None:
+    """Whatever comes there, the other lines are told."""
+    said.bodies["job/x"] = body
+    line = check()[checks.DEFINITION]
+    assert (line.ok, str(line.detail)) == (False, "sent something other than what was asked for")
 
 
 @pytest.mark.parametrize(
@@ -361,35 +393,3 @@ def test_a_timeout_has_to_be_shorter_than_the_longest_run(said: Said, timeout: s
         line = check(max_run_s=max_run_s)[checks.TIMEOUT]
         assert (line.ok, line.detail) == (ok, f"timeout: {timeout}")
         assert line.remedy == ("" if ok else f"set the job's timeout below restart.max_run, {max_run_s / 60:g} min")
-
-
-def test_a_token_whose_end_nobody_wrote_down(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It can't read its own end, and far ones are counted to the day; without a Date header some proxy has taken the clock."""
-    line = check(replace(SETTINGS, token_expires=""))[checks.EXPIRY]
-    assert (line.ok, line.detail, "rundeck.token_expires" in str(line.remedy)) == (None, "a token can't read its own end", True)
-    said.at = 0.0
-    assert (
-        check(replace(SETTINGS, token_expires="2999-01-01T00:00:00Z"))[checks.EXPIRY].detail == "far away at 2999-01-01T00:00:00Z"
-    )
-    monkeypatch.setattr(answers, "ask", lambda *a, **k: replace(said.ask(*a, **k), headers={}))
-    line = check()["Rundeck's clock is within 30 s of ours"]
-    assert (line.ok, "no usable Date header" in str(line.detail), "Date header" in str(line.remedy)) == (False, True, True)
-
-
-def test_a_question_without_an_answer(said: Said) -> None:
-    """Not known is wrong here: no answer is no Rundeck."""
-    said.bodies["job/x/meta"] = Unavailable("Rundeck", "answered 500")
-    said.bodies["job/x/info"] = ["what is that"]
-    found = check()
-    for what, detail in ((checks.MAY_RUN, "answered 500"), (checks.JOB, "sent something other than what was asked for")):
-        assert (found[what].ok, str(found[what].detail)) == (False, detail)
-        assert found[what].remedy == "check rundeck.url and the network in between"
-    assert found[checks.GUARD].ok
-
-
-@pytest.mark.parametrize("body", [b"a: [", b"\xff", b"- 5", b"[]", b"a: 5", b""])
-def test_a_definition_that_is_none(said: Said, body: bytes) -> None:
-    """Whatever comes there, the other lines are told."""
-    said.bodies["job/x"] = body
-    line = check()[checks.DEFINITION]
-    assert (line.ok, str(line.detail)) == (False, "sent something other than what was asked for")

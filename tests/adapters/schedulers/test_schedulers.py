@@ -554,6 +554,25 @@ def test_a_delivery_that_could_not_be_settled_is_settled_later(settings, run, mo
     assert target.payloads == ["a"] * (1 + fails)
 
 
+def test_a_wake_up_without_a_thread_waits_for_one(settings, target, run, monkeypatch):
+    """The machine gives no more threads for a moment: it is let go, and comes again."""
+    monkeypatch.setattr(local, "_backoff_s", lambda _failures: 0.2)
+    start, refused = threading.Thread.start, []
+
+    def scarce(self: threading.Thread) -> None:
+        if self.name == "unstick-wake-up" and len(refused) < 10:
+            refused.append(self)
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", scarce)
+    for payload in "abcdefgh":
+        settings.wake(1.0, payload, timeout_s=PATIENCE_S)
+    run()
+    assert sorted(target.wait(8)) == list("abcdefgh")
+    assert len(refused) == 10
+
+
 def test_whoever_lost_its_lease_takes_no_other_wake_up_away(settings, target, run):
     """The machine slept through a lease and somebody else delivered; the number is that of another wake-up since."""
     target.holds = lambda _payload: True
@@ -671,6 +690,14 @@ def test_no_credentials_at_all(monkeypatch, tmp_path):
     with pytest.raises(Denied, match="no usable credentials") as caught:
         ELSEWHERE.wake(1.0, "a", timeout_s=PATIENCE_S)
     assert "gcloud auth application-default login" in str(caught.value.remedy)
+
+
+def test_an_unreadable_file_of_credentials(monkeypatch, tmp_path):
+    """It is no failure that passes, and the error says where to look."""
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path))
+    with pytest.raises(Denied, match="the credentials file can't be read") as caught:
+        ELSEWHERE.wake(1.0, "a", timeout_s=PATIENCE_S)
+    assert "GOOGLE_APPLICATION_CREDENTIALS" in str(caught.value.remedy)
 
 
 @pytest.fixture
@@ -854,33 +881,6 @@ def test_check_of_cloud_tasks(cloud_room, double, knobs, oks, words):
     assert [finding.ok for finding in findings] == oks
     assert any(words in f"{finding.detail} {finding.remedy}" for finding in findings)
     assert all(finding.remedy for finding in findings if finding.ok is False)
-
-
-def test_a_wake_up_without_a_thread_waits_for_one(settings, target, run, monkeypatch):
-    """The machine gives no more threads for a moment: it is let go, and comes again."""
-    monkeypatch.setattr(local, "_backoff_s", lambda _failures: 0.2)
-    start, refused = threading.Thread.start, []
-
-    def scarce(self: threading.Thread) -> None:
-        if self.name == "unstick-wake-up" and len(refused) < 10:
-            refused.append(self)
-            raise RuntimeError("can't start new thread")
-        start(self)
-
-    monkeypatch.setattr(threading.Thread, "start", scarce)
-    for payload in "abcdefgh":
-        settings.wake(1.0, payload, timeout_s=PATIENCE_S)
-    run()
-    assert sorted(target.wait(8)) == list("abcdefgh")
-    assert len(refused) == 10
-
-
-def test_an_unreadable_file_of_credentials(monkeypatch, tmp_path):
-    """It is no failure that passes, and the error says where to look."""
-    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path))
-    with pytest.raises(Denied, match="the credentials file can't be read") as caught:
-        ELSEWHERE.wake(1.0, "a", timeout_s=PATIENCE_S)
-    assert "GOOGLE_APPLICATION_CREDENTIALS" in str(caught.value.remedy)
 
 
 @pytest.mark.parametrize(

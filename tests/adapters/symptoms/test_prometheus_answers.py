@@ -281,6 +281,18 @@ def test_what_a_status_means(status: int, error: type[Exception], code: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("body", "said"),
+    [({"error": "x" * 300}, "x" * 300), ({"error": "x" * 301}, "x" * 300), ({}, "400"), (["error"], "400"), (None, "400")],
+)
+def test_what_prometheus_says_of_a_query_is_passed_on(body: Any, said: str) -> None:
+    """In 300 characters."""
+    content = b"<html>" if body is None else json.dumps(body).encode()
+    with pytest.raises(Denied) as denied:
+        good(Answer("prometheus", 400, {}, content, AT), "depth")
+    assert str(denied.value.detail) == f"does not take the query `depth`: {said}"
+
+
+@pytest.mark.parametrize(
     ("warnings", "said"),
     [
         ([], ""),
@@ -362,15 +374,3 @@ def test_the_series_that_a_query_is_made_of(query: str, selectors: list[str]) ->
 def test_how_a_value_stands_in_its_string(query: str, filled: str) -> None:
     """Escaped for its own quote, and behind =~ and !~ as a pattern that matches it alone. The rest stays as it is."""
     assert promql.fill(query, lambda label: {"x": "i\"t's\n.*\\"}[label]) == filled
-
-
-@pytest.mark.parametrize(
-    ("body", "said"),
-    [({"error": "x" * 300}, "x" * 300), ({"error": "x" * 301}, "x" * 300), ({}, "400"), (["error"], "400"), (None, "400")],
-)
-def test_what_prometheus_says_of_a_query_is_passed_on(body: Any, said: str) -> None:
-    """In 300 characters."""
-    content = b"<html>" if body is None else json.dumps(body).encode()
-    with pytest.raises(Denied) as denied:
-        good(Answer("prometheus", 400, {}, content, AT), "depth")
-    assert str(denied.value.detail) == f"does not take the query `depth`: {said}"

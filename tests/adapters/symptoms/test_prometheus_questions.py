@@ -178,6 +178,20 @@ def test_the_name_that_people_read(keys: dict[str, Any], labels: dict[str, str],
     assert prometheus.name_queue(symptom(**keys), labels).name == name
 
 
+@pytest.mark.parametrize(("size", "fits"), [(2000, True), (2001, False)])
+def test_the_queries_have_2000_bytes_together(size: int, fits: bool) -> None:
+    """Counted as UTF-8: a document keeps them."""
+    others = len('sum(depth{queue="mail"})') + len(CONSUMERS)
+    for sign, each in (("x", 1), ("é", 2)):
+        count, rest = divmod(size - others - len('a{b=""}'), each)
+        done = f'a{{b="{sign * count}{"y" * rest}"}}'
+        if fits:
+            assert prometheus.name_queue(symptom(done=done), LABELS).name == "mail"
+        else:
+            with pytest.raises(NotRendered, match="the queries have 2,001 bytes, the limit is 2,000"):
+                prometheus.name_queue(symptom(done=done), LABELS)
+
+
 @pytest.mark.parametrize(("value", "fits"), [("x" * 255, True), ("x" * 256, False)])
 def test_a_label_has_255_characters_at_most(value: str, fits: bool) -> None:
     """Unless `allow` says otherwise."""
@@ -353,20 +367,6 @@ def test_settings_that_do_not_fit(wire: Wire, url: str, settings: Any, what: str
     assert [(one.what, one.ok, bool(one.remedy)) for one in more] == ([(what, right, True)] if what else [])
     assert ("samples of mail" in found) is (right is not False)
     assert len(found) == 6 + len(more) - (right is False)
-
-
-@pytest.mark.parametrize(("size", "fits"), [(2000, True), (2001, False)])
-def test_the_queries_have_2000_bytes_together(size: int, fits: bool) -> None:
-    """Counted as UTF-8: a document keeps them."""
-    others = len('sum(depth{queue="mail"})') + len(CONSUMERS)
-    for sign, each in (("x", 1), ("é", 2)):
-        count, rest = divmod(size - others - len('a{b=""}'), each)
-        done = f'a{{b="{sign * count}{"y" * rest}"}}'
-        if fits:
-            assert prometheus.name_queue(symptom(done=done), LABELS).name == "mail"
-        else:
-            with pytest.raises(NotRendered, match="the queries have 2,001 bytes, the limit is 2,000"):
-                prometheus.name_queue(symptom(done=done), LABELS)
 
 
 def test_a_rate_is_no_counter(wire: Wire) -> None:

@@ -453,6 +453,14 @@ def test_check_names_a_node_without_the_management_agent(version: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "changes", [{"overview": answered({}, date=None)}, {"overview": Answer("r", 200, {"date": "x"}, b"{}", AT)}]
+)
+def test_a_clock_that_can_not_be_seen_has_no_line(changes: dict[str, Any]) -> None:
+    """Nothing depends on it."""
+    assert "RabbitMQ clock" not in lines(**changes)
+
+
+@pytest.mark.parametrize(
     ("whoami", "tags"),
     [
         (answered({"tags": "policymaker,administrator,management"}), ["administrator", "policymaker"]),
@@ -534,11 +542,3 @@ def test_a_label_that_can_not_be_used_is_named(
     assert detail in str(line.detail)
     assert (line.remedy == "To check one, add: --label q=...") is (ok is None)
     assert line.remedy
-
-
-@pytest.mark.parametrize(
-    "changes", [{"overview": answered({}, date=None)}, {"overview": Answer("r", 200, {"date": "x"}, b"{}", AT)}]
-)
-def test_a_clock_that_can_not_be_seen_has_no_line(changes: dict[str, Any]) -> None:
-    """Nothing depends on it."""
-    assert "RabbitMQ clock" not in lines(**changes)

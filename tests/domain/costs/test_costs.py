@@ -287,6 +287,16 @@ def test_the_open_bug_is_said_louder_every_week(root_cause: str) -> None:
     assert cards[6][0].headline.endswith("!!!! mail has kept getting stuck for 6 weeks, and the bug is still open")
 
 
+def test_a_bug_that_is_quiet_is_not_nagged_about() -> None:
+    """Nothing in 30 days: it is listed as quiet, and that is all."""
+    spoken = rules()
+    found = cost.cost(known(record(60, 1)), spoken, NOW)
+    card = cost_card.card(found, spoken)
+    assert card.headline == "No action needed: No restarts in 7 days"
+    assert card.facts == (("Quiet", "mail"),)
+    assert card.text == ()
+
+
 def test_the_card_has_the_figures_and_links() -> None:
     """Counts of week and month, trend, hours, likely cause and the link to the root cause; no mention, and nothing as `depth`."""
     card, _ = at_week(1, "https://tracker.example.com/MAIL-123")
@@ -313,13 +323,3 @@ def test_every_chat_can_show_it(language: str) -> None:
     for room in (console, google_chat, slack, teams):
         assert "mail" in str(room.render(card, language))
     ET.fromstring(card_svg(card, language))  # noqa: S314
-
-
-def test_a_bug_that_is_quiet_is_not_nagged_about() -> None:
-    """Nothing in 30 days: it is listed as quiet, and that is all."""
-    spoken = rules()
-    found = cost.cost(known(record(60, 1)), spoken, NOW)
-    card = cost_card.card(found, spoken)
-    assert card.headline == "No action needed: No restarts in 7 days"
-    assert card.facts == (("Quiet", "mail"),)
-    assert card.text == ()
