@@ -24,9 +24,10 @@ from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
 
 ROOT = Path(__file__).resolve().parents[1]
+REMEDIES = "tests/domain/test_remedies.py"
 TESTS = {
-    "functions/domain/decisions": ("tests/domain/decisions", "tests/application", "tests/domain/cards"),
-    "functions/domain/health": ("tests/domain/health", "tests/domain/decisions", "tests/adapters/symptoms"),
+    "functions/domain/decisions": ("tests/domain/decisions", REMEDIES, "tests/application", "tests/domain/cards"),
+    "functions/domain/health": ("tests/domain/health", REMEDIES, "tests/domain/decisions", "tests/adapters/symptoms"),
     "functions/domain/model/firings.py": ("tests/domain/decisions", "tests/application"),
     "functions/application/reconcile.py": ("tests/application", "tests/domain/decisions"),
     "functions/application/intake.py": ("tests/application", "tests/domain/decisions"),

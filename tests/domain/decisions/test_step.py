@@ -564,7 +564,9 @@ def test_many_targets_are_told_in_one_message():
     assert links["Restart by hand: service=a"] == "https://r.example.com/a"
     assert step(bundle.document, event, seen(), NOW + 9, rules()).document == bundle.document
     more = replace(event, ids=event.ids | {"c@ops"}, waiting={**waiting, "c@ops": Waiting("ops", "service=c")})
-    told = step(bundle.document, more, seen(), NOW + 9, rules()).document.to_tell
+    later = step(bundle.document, more, seen(), NOW + 9, rules()).document
+    assert step(later, event, seen(), NOW + 10, rules()).document == later
+    told = later.to_tell
     assert len(told) == 2
     assert "service=c" in str(told[1].card.facts)
     assert "service=a" not in str(told[1].card.facts), "another holder has told it"

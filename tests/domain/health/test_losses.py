@@ -11,7 +11,7 @@ from functions.domain.decisions.guards import GuardContext, Kind, decide
 from functions.domain.health.recovery import count_lost
 from functions.domain.model.codes import Ending, Phase, Reason
 from functions.domain.model.events import Approved, Start
-from functions.domain.model.incidents import Document, change
+from functions.domain.model.incidents import AfterRestart, Document, change
 from functions.domain.model.observations import Holder, QueueSnapshot, Returns
 from tests.support.worlds.scenes import (
     NEW,
@@ -173,3 +173,14 @@ def test_what_a_restart_cost_is_told_and_kept() -> None:
     assert record.incident.queues[0].after.lost_since == 10
     _, card = recovered(1, DEAD_LETTERED)
     assert "mail.delivery: 1 message was dead-lettered by the broker: delivery limit 1" in card.text
+
+
+def test_what_each_restart_cost_is_added() -> None:
+    """A start takes the figures of the restart before it."""
+    found = incident()
+    (watched,) = found.queues
+    watched = replace(watched, lost=3, after=AfterRestart(lost_since=3))
+    made = woken(document(change(found, queues=(watched,))), NOW, seen())
+    assert made.document.incident is not None
+    (after,) = made.document.incident.queues
+    assert (made.document.incident.phase, after.lost, after.after.lost_since) == (Phase.STARTING, 6, 0)

@@ -307,6 +307,22 @@ def test_one_of_several_has_recovered_when_each_consumer_has_worked_since():
     assert (later.after.verdict, later.after.same_again) == (Verdict.STUCK, False)
 
 
+@pytest.mark.parametrize(("age_s", "same"), [(59.0, False), (60.0, True)])
+def test_a_message_hangs_again_after_all_of_for(age_s, same):
+    """`for` is a minute, counted from the restart's end."""
+    stuck = worker("a", since_s=100.0, again=True), worker("b", since_s=0.0)
+    assert after_restart((20, stuck), (age_s, stuck)).after.same_again is same
+
+
+def test_what_a_consumer_was_given_after_the_returned_one_is_another_message():
+    """It was given the returned one 90 s ago, finished it, and has held the next for a minute."""
+    one = worker("a")
+    given = tuple((at, int(at >= NOW - 90.0)) for at, _ in one.work)
+    work = tuple((at, 8 if at >= NOW - 60.0 else 7) for at, _ in one.work)
+    stuck = replace(one, work=work, redeliveries=given)
+    assert not after_restart((20, (stuck, worker("b"))), (65, (stuck, worker("b", since_s=0.0)))).after.same_again
+
+
 @pytest.mark.parametrize(("before", "finished", "same"), [(0, 0, True), (0, 9, True), (0, 39, False), (500, 39, True)])
 def test_messages_that_follow_the_returned_ones_in_a_burst_are_not_the_same(before, finished, same):
     """Ten came back and are finished with 29 others between two samples; then the consumer hangs with ten that follow them. One
