@@ -405,6 +405,7 @@ def test_every_guard_can_be_asked_by_itself(monkeypatch: pytest.MonkeyPatch):
 # --- freeze windows --------------------------------------------------------------------------------------------------
 
 MORNING = Freeze(frozenset(range(5)), 9 * 60, 10 * 60, "mon-fri 09:00-10:00")
+FOUR_PAST = Freeze(frozenset({4}), 9 * 60 + 4, 10 * 60, "fri 09:04-10:00")
 NIGHT = Freeze(frozenset({4}), 22 * 60, 6 * 60, "fri 22:00-06:00")
 WHOLE = Freeze(frozenset({6}), 0, 0, "sun")
 SUNDAY = Freeze(frozenset({6}), 22 * 60, 6 * 60, "sun 22:00-06:00")
@@ -419,6 +420,8 @@ MONDAY = Freeze(frozenset({0}), 22 * 60, 6 * 60, "mon 22:00-06:00")
         (MORNING, "2027-01-15 09:59", True),
         (MORNING, "2027-01-15 10:00", False),
         (MORNING, "2027-01-16 09:30", False),
+        (FOUR_PAST, "2027-01-15 09:03", False),
+        (FOUR_PAST, "2027-01-15 09:04", True),
         (NIGHT, "2027-01-15 21:59", False),
         (NIGHT, "2027-01-15 22:00", True),
         (NIGHT, "2027-01-16 05:59", True),

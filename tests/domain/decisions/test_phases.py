@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.decisions.guards import MAX_NUMBERED
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason, Verdict
 from functions.domain.model.events import Start, StartResult, TimerFired
 from functions.domain.model.incidents import AfterRestart, Document, QueueState, change
@@ -271,10 +270,10 @@ def test_a_history_that_stays_unreadable_while_starting_is_told_and_then_escalat
 
 def test_six_numbered_attempts_escalate_with_the_last_reason():
     """A seventh start mends nothing; only an incident without a restart ends with its alerts."""
-    found = document(incident(Phase.WAITING, attempt=MAX_NUMBERED, reason=Reason.LEDGER_UNKNOWN))
+    found = document(incident(Phase.WAITING, attempt=6, reason=Reason.LEDGER_UNKNOWN))
     made = woken(found, NOW)
     assert (starts(made), last(made)) == ([], (Ending.ESCALATED, Reason.LEDGER_UNKNOWN))
-    assert starts(woken(document(incident(Phase.WAITING, attempt=MAX_NUMBERED - 1)), NOW))
+    assert starts(woken(document(incident(Phase.WAITING, attempt=5)), NOW))
     over = (trigger(resolved_at=NOW),)
     assert [act.tag for act in starts(woken(document(incident(attempt=1, restarts=1, triggers=over)), NOW))] == ["inc-1.2"]
     assert last(woken(document(incident(attempt=1, triggers=over)), NOW)) == (Ending.HELD, Reason.NOT_FIRING)
