@@ -20,6 +20,7 @@ from tests.support.worlds.scenes import (
     NEW,
     NOW,
     RUNNER_NOW,
+    execution,
     holding,
     ledger,
     moved,
@@ -171,6 +172,16 @@ def test_a_restart_by_hand_since_the_question_gets_its_time_to_help():
     made = pressed(again(at=at), at, None, theirs, ours)
     assert (start_of(made), phase(made)) == (None, Phase.VERIFYING)
     assert made.document.incident.execution.id == "9"
+
+
+def test_nothing_follows_a_remedy_whose_own_retry_came_too_late():
+    """The job refused Rundeck's retry, but its first run may have done anything."""
+    times = {"started": -140.0, "ended": ENDED_S + 20.0, "runner_not_after": RUNNER_NOW - 145.0}
+    retry = execution(9, status="failed", tag="inc-1.2-park", retry_of_restart=True, **times)
+    found = verifying(ENDED_S, execution=retry, attempt=2, restarts=2)
+    made = looked(again(redelivered=False), found, with_rules=ladder(attempts=3))
+    assert start_of(made) is None
+    assert made.document.outcomes[-1].ending is Ending.ESCALATED
 
 
 def test_a_no_is_an_escalation_with_its_button():

@@ -15,7 +15,7 @@ from functions.runtime.text import Phrase, Text
 def remedies_run(incident: Incident) -> list[str]:
     """The names of the remedies that ran in this incident, in their order. A start that was refused or never came is none."""
     executions = (*(past.execution for past in incident.tries), incident.execution)
-    names = [remedy_of(one.tag) for one in executions if one is not None and not one.refused]
+    names = [remedy_of(one.tag) for one in executions if one is not None and (one.retry_of_restart or not one.refused)]
     return list(dict.fromkeys(filter(None, names)))
 
 
