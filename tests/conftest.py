@@ -62,7 +62,7 @@ sys.addaudithook(_stay_here)
 SHARE = {
     "tests/system/test_rabbitmq_real.py": "broker",
     "tests/system/test_prometheus_rules.py": "broker",
-    "tests/system/test_delivery_limit.py": "broker",
+    "tests/system/town/test_delivery_limit.py": "broker",
 }
 """File -> what its tests share with another file's, and one worker has. All tests of one file run on one worker, too."""
 
@@ -88,7 +88,7 @@ FIRST = (
 
 NIGHT = (
     *("tests/adapters/fuzz/test_targets.py", "tests/entrypoints/test_openapi_generated.py", "tests/simulation/test_day.py"),
-    *("tests/system/test_prometheus_real.py", "tests/system/test_delivery_limit.py", "tests/system/test_restart_time.py"),
+    *("tests/system/test_prometheus_real.py", "tests/system/town/test_delivery_limit.py", "tests/system/test_restart_time.py"),
     *("tests/system/town/test_town.py", "tests/system/town/test_one_of_several.py"),
 )
 """All of their tests are long. By day they are not even imported: each worker would spend seconds on that."""

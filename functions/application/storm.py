@@ -24,7 +24,7 @@ class Shard(Struct, frozen=True):
     """One of the documents, as it was read."""
 
     key: str
-    room: int  # how many slots it may hold
+    capacity: int  # how many slots it may hold
     slots: tuple[Slot, ...] = ()
     generation: str | None = None
 
@@ -50,18 +50,18 @@ def plan_shards(ports: Ports, timeout_s: float) -> tuple[Calls, Callable[[list[A
             if isinstance(result, BaseException):
                 raise result
             slots = decode(Storm, result.body, shard.key).slots if result else ()
-            shards.append(Shard(shard.key, shard.room, slots, result.generation if result else None))
+            shards.append(Shard(shard.key, shard.capacity, slots, result.generation if result else None))
         return tuple(shards)
 
     return [partial(ports.store.load, shard.key, timeout_s=timeout_s) for shard in empty], read
 
 
 def claim_slot(ports: Ports, slot: Slot, shards: tuple[Shard, ...], timeout_s: float) -> None:
-    """Save this slot where there is room. Raises Conflict if there is none any more; Unavailable or Denied if that is unknown."""
+    """Save this slot where one is free. Raises Conflict if there is none any more; Unavailable or Denied if that is unknown."""
     ends = ports.monotonic() + timeout_s
-    overruled = not _with_room(shards, slot, ports.rules)  # the guard saw that too: people allow this restart
+    overruled = not _shards_for(shards, slot, ports.rules)  # the guard saw that too: people allow this restart
     for _ in range(TRIES):
-        places = _with_room(shards, slot, ports.rules)
+        places = _shards_for(shards, slot, ports.rules)
         if not places and not overruled:
             break
         shard = places[0] if places else shards[0]
@@ -82,17 +82,17 @@ def _current(shard: Shard, slot: Slot, rules: Rules) -> tuple[Slot, ...]:
     return tuple(other for other in shard.slots if slot.at - other.at < rules.storm_within_s)
 
 
-def _with_room(shards: tuple[Shard, ...], slot: Slot, rules: Rules) -> list[Shard]:
+def _shards_for(shards: tuple[Shard, ...], slot: Slot, rules: Rules) -> list[Shard]:
     """Where the slot may go, the best first: the place that its target has; else each target begins elsewhere. A document of an
     earlier release holds more than its share. What is too much takes places of the next ones."""
-    room, over = [], 0
+    free, over = [], 0
     for shard in shards:
         current = _current(shard, slot, rules)
         if any(other.target == slot.target for other in current):
             return [shard]
-        over += len(current) - shard.room
+        over += len(current) - shard.capacity
         if over < 0:
-            room.append(shard)
+            free.append(shard)
             over = 0
-    begin = zlib.crc32(slot.target.encode()) % max(len(room), 1)
-    return room[begin:] + room[:begin]
+    begin = zlib.crc32(slot.target.encode()) % max(len(free), 1)
+    return free[begin:] + free[:begin]

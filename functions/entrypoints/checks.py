@@ -182,8 +182,8 @@ def _check_remedy(ports: Adapters, runbook: Runbook, remedy: Remedy, timeout_s: 
     restart = replace(
         runbook.restart, job=remedy.job, options={**runbook.restart.options, **remedy.options, **moving}, holder=None
     )
-    found = ports.runner.check(restart, auto=True, timeout_s=timeout_s)
-    return [replace(finding, what=f"{remedy.name}: {finding.what}") for finding in found]
+    findings = ports.runner.check(restart, auto=True, timeout_s=timeout_s)
+    return [replace(finding, what=f"{remedy.name}: {finding.what}") for finding in findings]
 
 
 def _check_evidence(ports: Adapters, evidence: EvidenceJob, timeout_s: float) -> list[Finding]:

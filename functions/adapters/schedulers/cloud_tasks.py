@@ -71,10 +71,10 @@ class CloudTasks(Struct, frozen=True):
 
 def _ask(method: str, path: str, timeout_s: float, content: Any = None) -> dict[str, Any]:
     """The object that Cloud Tasks answers with."""
-    found = _SERVICE.ask(method, f"/v2/{quote(path, safe='/:')}", timeout_s=timeout_s, json=content).json()
-    if not isinstance(found, dict):
+    answer = _SERVICE.ask(method, f"/v2/{quote(path, safe='/:')}", timeout_s=timeout_s, json=content).json()
+    if not isinstance(answer, dict):
         raise Unavailable(SYSTEM, "answered 200 with something else than an object")
-    return found
+    return answer
 
 
 ADAPTER: type[Scheduler] = CloudTasks

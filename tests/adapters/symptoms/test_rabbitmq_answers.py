@@ -344,9 +344,6 @@ def test_names_that_no_url_can_carry_are_told_and_the_others_asked_for(monkeypat
     assert [getattr(one, "code", "") for one in (first, third, gone)] == ["name", "name", "no_queue"]
 
 
-# --- the queue's name -----------------------------------------------------------------------------------------------------
-
-
 # --- check ----------------------------------------------------------------------------------------------------------------
 
 

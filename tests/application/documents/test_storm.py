@@ -41,7 +41,7 @@ def slots_of(ports: Memory) -> list[str]:
 @pytest.mark.parametrize("targets", [1, 3, 8, 20, 1000])
 def test_there_are_as_many_slots_as_targets(targets):
     ports = Memory(rules=rules(storm_targets=targets))
-    assert sum(shard.room for shard in shards_of(ports)) == targets
+    assert sum(shard.capacity for shard in shards_of(ports)) == targets
     assert len(ports.calls) <= 8, "each restart reads all of them"
 
 

@@ -399,9 +399,6 @@ def test_every_guard_can_be_asked_by_itself(monkeypatch: pytest.MonkeyPatch):
             evaluate_all(scene(seen(history=history)))
 
 
-# --- slots of the storm ----------------------------------------------------------------------------------------------
-
-
 # --- freeze windows --------------------------------------------------------------------------------------------------
 
 MORNING = Freeze(frozenset(range(5)), 9 * 60, 10 * 60, "mon-fri 09:00-10:00")

@@ -8,10 +8,10 @@ with cluster(folder, 3, version="4.0") as made: made.kill(made.nodes[0])
 from tests.support.broker.cluster import PLUGINS, Cluster, broker, cluster
 from tests.support.broker.node import ADMIN, Broker, consumer
 from tests.support.broker.ports import free_ports
-from tests.support.broker.versions import HOST, VERSIONS, available, program, reason_against
+from tests.support.broker.versions import HOST, VERSIONS, add_version, available, program, reason_against
 
 __all__ = [
     "ADMIN", "HOST",
-    "PLUGINS", "VERSIONS", "Broker", "Cluster", "available", "broker", "cluster", "consumer", "free_ports", "program",
-    "reason_against",
+    "PLUGINS", "VERSIONS", "Broker", "Cluster", "add_version", "available", "broker", "cluster", "consumer", "free_ports",
+    "program", "reason_against",
 ]  # fmt: skip

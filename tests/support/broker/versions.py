@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from argparse import ArgumentParser, ArgumentTypeError
 from functools import cache
 from pathlib import Path
 
@@ -41,6 +42,20 @@ def program() -> Path | None:
 
 def available() -> bool:
     return program() is not None and shutil.which("epmd") is not None
+
+
+def add_version(parser: ArgumentParser) -> None:
+    """Add the option `--version`. One that can't be run here ends the program with 2, and says why."""
+    parser.add_argument("--version", default=HOST, type=_runnable, metavar="3.10|4.0|4.3", help="3.10: the host's")
+
+
+def _runnable(name: str) -> str:
+    version = HOST if name == "3.10" else name
+    if version not in (HOST, *VERSIONS):
+        raise ArgumentTypeError(f"there is no {name}")
+    if reason := reason_against(version):
+        raise ArgumentTypeError(reason)
+    return version
 
 
 @cache

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from tests.support.broker import HOST, Cluster, cluster, reason_against
+from tests.support.broker import Cluster, add_version, cluster
 from tests.system.ladder.jobs import WITH_SHOVELS, grant
 from tests.system.ladder.play import HEADER, PASSWORD, SCENARIOS, USER, Play, Row, Scenario
 
@@ -24,20 +24,16 @@ KINDS = ("classic", "quorum")
 def main() -> int:
     """0 where all went right."""
     parser = argparse.ArgumentParser(prog="python -m tests.system.ladder", description="From the restart to the remedy.")
-    parser.add_argument("--version", default="3.10", choices=["3.10", "4.0", "4.3"], help="3.10: the host's")
+    add_version(parser)
     parser.add_argument("--only", nargs="*", default=[], metavar="NAME", help="parts of the scenarios' names")
     parser.add_argument("--queues", nargs="*", default=KINDS, choices=KINDS)
     parser.add_argument("--at-once", type=int, default=4)
     parser.add_argument("--keep", type=Path, help="a folder for what each leaves behind")
     given = parser.parse_args()
-    version = HOST if given.version == "3.10" else given.version
-    if reason := reason_against(version):
-        print(reason, file=sys.stderr)
-        return 2
     chosen = [one for name, one in SCENARIOS.items() if not given.only or any(part in name for part in given.only)]
     print(HEADER, flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        rows = list(play_all(version, chosen, given.queues, given.keep or Path(folder), given.at_once))
+        rows = list(play_all(given.version, chosen, given.queues, given.keep or Path(folder), given.at_once))
     return int(any(row.wrong for row in rows))
 
 

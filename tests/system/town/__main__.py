@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.broker import HOST, PLUGINS, cluster, free_ports, reason_against
+from tests.support.broker import PLUGINS, add_version, cluster, free_ports
 from tests.system.town import nodes
 from tests.system.town.healthy import HEALTHY
 from tests.system.town.play import Town, town
@@ -24,7 +24,7 @@ from tests.system.town.stuck import STUCK
 def main() -> int:
     """0 where all were treated rightly."""
     parser = argparse.ArgumentParser(prog="python -m tests.system.town", description="Forty applications on a real broker.")
-    parser.add_argument("--version", default="3.10", choices=["3.10", "4.0", "4.3"], help="3.10: the host's")
+    add_version(parser)
     parser.add_argument("--minutes", type=float, default=4.0)
     parser.add_argument("--for", dest="for_s", type=float, default=60.0, help="the symptom's `for`, in seconds")
     parser.add_argument("--repeat", type=float, default=60.0, help="seconds after which an alert is sent again")
@@ -35,13 +35,9 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", default=[], metavar="NAME")
     parser.add_argument("--keep", type=Path, help="a folder for Unstick's log and database")
     given = parser.parse_args()
-    version = HOST if given.version == "3.10" else given.version
-    if reason := reason_against(version):
-        print(reason, file=sys.stderr)
-        return 2
     with tempfile.TemporaryDirectory() as folder:
         kept = given.keep or Path(folder) / "unstick"
-        with open_town(given, version, Path(folder) / "broker", kept) as (played, wait):
+        with open_town(given, Path(folder) / "broker", kept) as (played, wait):
             wait()
             lines = played.lines()
     print(*lines, *played.alerts.mistakes[:10], sep="\n")
@@ -49,7 +45,7 @@ def main() -> int:
 
 
 @contextmanager
-def open_town(given: argparse.Namespace, version: str, folder: Path, kept: Path) -> Iterator[tuple[Town, Callable[[], None]]]:
+def open_town(given: argparse.Namespace, folder: Path, kept: Path) -> Iterator[tuple[Town, Callable[[], None]]]:
     """The town that is asked for, and what to wait with until it has been open long enough."""
     size, bare = (2, (1,)) if given.statistics_on_one else (given.cluster or 1, ())
     everybody = nodes.STATISTICS_ON_ONE if bare else {1: HEALTHY + STUCK + PROTOCOLS, 2: nodes.PATTERNS, 3: nodes.OF_THREE}[size]
@@ -59,7 +55,7 @@ def open_town(given: argparse.Namespace, version: str, folder: Path, kept: Path)
     plugins = (*PLUGINS, *(() if size > 1 else SPOKEN))
     settings = {"for_s": given.for_s, "repeat_s": given.repeat, "tags": given.tags, "mqtt_port": mqtt_port}
     with (
-        cluster(folder, size, version=version, plugins=plugins, lines=lines, bare=bare) as made,
+        cluster(folder, size, version=given.version, plugins=plugins, lines=lines, bare=bare) as made,
         town(made.nodes, patterns, kept, **settings) as played,
     ):
 
