@@ -42,7 +42,8 @@ def run_job(
     limit_s: int = 60,
     shown_late: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """Its last step. `options`: vhost, queue and messages. The file `begun` is there once the shovel is.
+    """Its last step. `options`: vhost, queue and messages. The file `begun` is there once the shovel is. While there is a file
+    `hold`, the step waits at that place.
 
     `shown_late`: the broker does not show the new shovel at once: 4.3 did not in 8 of 150.
     """
@@ -55,6 +56,7 @@ def run_job(
     script = re.sub(r"STOP = \[.*", f"STOP = {list(stop)!r}", script)
     script = re.sub(r"START = \[.*", f"START = {list(start)!r}", script)
     begun = f"open({str(folder / 'begun')!r}, 'w').close(); "
+    begun += f"[time.sleep(0.05) for _ in iter(lambda: __import__('os').path.exists({str(folder / 'hold')!r}), False)]; "
     script = script.replace('wait("the shovel', f'{begun}wait("the shovel', 1)
     if shown_late:
         late = "    if not asked:\n        return asked.append(1) or True\n"

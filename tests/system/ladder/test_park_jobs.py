@@ -124,9 +124,11 @@ def test_more_than_there_are_moves_nothing(run: Run) -> None:
 def test_a_message_that_is_missing_afterwards_is_told(run: Run) -> None:
     """What was there is moved or still there, and the job fails where it is not: here somebody takes one meanwhile."""
     with ThreadPoolExecutor() as pool, run.made.channel() as channel:
+        (run.folder / "hold").touch()
         running = pool.submit(run.job, "park", "1", limit_s=10)
         wait_until((run.folder / "begun").exists)
         channel.basic_get(run.queue, auto_ack=True)
+        (run.folder / "hold").unlink()
         done = running.result()
     assert done.returncode != 0
     assert f"{run.queue} has the other 5; compare the queues, some are missing" in done.stderr
