@@ -9,9 +9,9 @@ from pathlib import Path
 from statistics import median
 
 from bench.parts import APPLICATIONS, write_part
-from tests.support import broker as brokers
-from tests.support.broker import PLUGINS, free_ports
-from tests.support.debian import ensure
+from testbed import broker as brokers
+from testbed.broker import PLUGINS, free_ports
+from testbed.debian import ensure
 from tests.system.town.healthy import HEALTHY
 from tests.system.town.play import LIMIT_S, Line, town
 from tests.system.town.protocols import PROTOCOLS, SPOKEN, listener

@@ -20,9 +20,9 @@ import yaml
 from bench import wire
 from bench.stage import BUILD, CLOUD, JOB, PROJECT, ROOT, Stage, environment, in_secret_manager, in_the_cloud, signature
 from bench.tree import Tree, started
-from tests.support.broker import free_ports
-from tests.support.debian import ensure
-from tests.support.unstick_process import HMAC_SECRET, RUNNER_TOKEN, check_ahead, mounted
+from testbed.broker import free_ports
+from testbed.debian import ensure
+from testbed.unstick_process import HMAC_SECRET, RUNNER_TOKEN, check_ahead, mounted
 
 PLAIN = ROOT / "bench" / "plain"
 RULEBOOK_PACKAGES = ("ansible-rulebook==1.3.2", "ansible-core==2.19.14")

@@ -20,7 +20,7 @@ from bench.contenders import UNSTICK, Form, Running, start, write_configuration
 from bench.delay import Delayed
 from bench.samples import Samples
 from bench.stage import BUILD, CLOUD, JOB, Stage, in_the_cloud, one
-from tests.support.unstick_process import RUNNER_TOKEN
+from testbed.unstick_process import RUNNER_TOKEN
 
 LEG_S, LONG_LEG_S = 0.05, 0.15
 ALERTS, WARMING = 6, 3

@@ -24,13 +24,13 @@ from urllib.request import urlopen
 
 import yaml
 
-from tests.support import broker as brokers
-from tests.support.alerting import PACKAGES, alerting, rules_for
-from tests.support.broker import Broker, consumer
-from tests.support.debian import ensure
-from tests.support.doubles.rundeck import Job, Rundeck
-from tests.support.unstick_process import Unstick, configuration, job_id, runbook
-from tests.support.workers.stuck_application import Application
+from testbed import broker as brokers
+from testbed.alerting import PACKAGES, alerting, rules_for
+from testbed.broker import Broker, consumer
+from testbed.debian import ensure
+from testbed.doubles.rundeck import Job, Rundeck
+from testbed.unstick_process import Unstick, configuration, job_id, runbook
+from testbed.workers.stuck_application import Application
 
 LIMITS_S = {30: 50.0, 60: 80.0}
 """By `symptom.for`: how long after the message got stuck the restart may come at the latest."""

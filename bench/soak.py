@@ -22,12 +22,12 @@ from bench.soak_page import GROWTH, WARM_SHARE, Promise, section
 from bench.stage import BUILD, JOB, QUEUE
 from bench.town import SERVICES, Town, clean, load, queue_of, recover, restart, rss_mib
 from functions.runtime.http_client import POOL_SIZE
+from testbed.doubles.rabbitmq import PASSWORD, RabbitDouble
+from testbed.doubles.rundeck import Job, Rundeck
+from testbed.unstick_process import Unstick, configuration, runbook
 from tests.simulation.day import APPS, MOST_BYTES, day
 from tests.simulation.run import several
 from tests.simulation.scenario import END_AFTER_S
-from tests.support.doubles.rabbitmq import PASSWORD, RabbitDouble
-from tests.support.doubles.rundeck import Job, Rundeck
-from tests.support.unstick_process import Unstick, configuration, runbook
 
 SCHEDULES, DAYS, PART = 500, 20, 50
 QUIET_S = 70.0

@@ -14,22 +14,13 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tests.support.doubles.cloud_storage import cloud_storage
-from tests.support.doubles.cloud_tasks import QUEUE as TASKS_QUEUE
-from tests.support.doubles.cloud_tasks import CloudTasks
-from tests.support.doubles.rabbitmq import PASSWORD, RabbitDouble
-from tests.support.doubles.rundeck import Job, Rundeck
-from tests.support.doubles.secret_manager import secret_manager
-from tests.support.unstick_process import (
-    HMAC_SECRET,
-    RUNNER_TOKEN,
-    SIGNING_KEY,
-    alert,
-    configuration,
-    job_id,
-    notification,
-    runbook,
-)
+from testbed.doubles.cloud_storage import cloud_storage
+from testbed.doubles.cloud_tasks import QUEUE as TASKS_QUEUE
+from testbed.doubles.cloud_tasks import CloudTasks
+from testbed.doubles.rabbitmq import PASSWORD, RabbitDouble
+from testbed.doubles.rundeck import Job, Rundeck
+from testbed.doubles.secret_manager import secret_manager
+from testbed.unstick_process import HMAC_SECRET, RUNNER_TOKEN, SIGNING_KEY, alert, configuration, job_id, notification, runbook
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "bench"

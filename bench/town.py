@@ -15,9 +15,9 @@ from bench import wire
 from bench.contenders import UNSTICK
 from bench.stage import MANY, many
 from bench.tree import Tree
-from tests.support.doubles.rabbitmq import Queue, RabbitDouble
-from tests.support.doubles.rundeck import INCIDENT, Fault, Rundeck
-from tests.support.unstick_process import Unstick, alert, notification
+from testbed.doubles.rabbitmq import Queue, RabbitDouble
+from testbed.doubles.rundeck import INCIDENT, Fault, Rundeck
+from testbed.unstick_process import Unstick, alert, notification
 
 SERVICES = 40
 PAUSE_S = 0.05

@@ -8,7 +8,7 @@ from bench import wire
 from bench.contenders import UNSTICK, Form, start
 from bench.samples import Samples
 from bench.stage import BUCKET, Stage, one
-from tests.support.doubles.cloud_storage import cloud_storage
+from testbed.doubles.cloud_storage import cloud_storage
 
 TARGETS = 8
 SLOWEST = "8 alerts at once, and a store that takes one write a second to an object: time to the slowest answer"

@@ -32,10 +32,10 @@ from functions.domain.model.codes import Health
 from functions.domain.model.incidents import QueueState
 from functions.domain.model.runbooks import Symptom
 from functions.runtime.text import in_language
-from tests.support.doubles.rundeck import Rundeck
-from tests.support.patience import PATIENCE_S
-from tests.support.recorded_grafana import RECORDINGS, known
-from tests.support.unstick_process import ENDED_WITHIN_S, Unstick, rfc3339
+from testbed.doubles.rundeck import Rundeck
+from testbed.patience import PATIENCE_S
+from testbed.recorded_grafana import RECORDINGS, known
+from testbed.unstick_process import ENDED_WITHIN_S, Unstick, rfc3339
 
 RECORDING = "02-hmac-timestamp-firing"
 POLL_S = 0.1

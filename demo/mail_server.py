@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tests.support.patience import PATIENCE_S
+from testbed.patience import PATIENCE_S
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,12 @@ from pathlib import Path
 from secrets import token_urlsafe
 from typing import Protocol
 
-from tests.support import broker as brokers
-from tests.support import debian
-from tests.support.broker import Broker
-from tests.support.doubles.rabbitmq import Queue, RabbitDouble, User
-from tests.support.workers.crew import Publisher
-from tests.support.workers.relay import Relay
+from testbed import broker as brokers
+from testbed import debian
+from testbed.broker import Broker
+from testbed.doubles.rabbitmq import Queue, RabbitDouble, User
+from testbed.workers.crew import Publisher
+from testbed.workers.relay import Relay
 
 QUEUE = "mail.delivery"
 RATE = 8.0

@@ -23,9 +23,9 @@ import yaml
 from demo.mail_server import MailServer
 from demo.queues import PARKER, PASSWORD, USER, WORKERS, Queues, Worker
 from functions.domain.model.alerts import MOVES
-from tests.support.doubles.rundeck import INCIDENT, OWN, Job, Option, Rundeck
-from tests.support.patience import PATIENCE_S
-from tests.support.unstick_process import BUDGET, HELPED, ROOT, SHORT, Unstick, configuration, job_id, runbook
+from testbed.doubles.rundeck import INCIDENT, OWN, Job, Option, Rundeck
+from testbed.patience import PATIENCE_S
+from testbed.unstick_process import BUDGET, HELPED, ROOT, SHORT, Unstick, configuration, job_id, runbook
 
 SERVICE = "mail-delivery"
 PROGRAM = str(ROOT / "demo" / "mail_worker.py")

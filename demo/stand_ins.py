@@ -18,9 +18,9 @@ from secrets import token_urlsafe
 
 import yaml
 
-from tests.support.doubles.rabbitmq import RabbitDouble, User
-from tests.support.doubles.rundeck import Job, Rundeck, command_action
-from tests.support.unstick_process import SHORT, configuration, runbook
+from testbed.doubles.rabbitmq import RabbitDouble, User
+from testbed.doubles.rundeck import Job, Rundeck, command_action
+from testbed.unstick_process import SHORT, configuration, runbook
 
 SERVICE, QUEUE, MESSAGES = "mail-delivery", "mail.delivery", 362
 STUCK_AGAIN_S = 30.0

@@ -15,8 +15,8 @@ from typing import Any
 import hypothesis
 import pytest
 
-from tests.support.broker import free_ports
-from tests.support.patience import PATIENCE_S
+from testbed.broker import free_ports
+from testbed.patience import PATIENCE_S
 
 hypothesis.settings.register_profile("unstick", deadline=None, print_blob=True, max_examples=30)  # a busy machine is no failure
 hypothesis.settings.register_profile("long", hypothesis.settings.get_profile("unstick"), max_examples=300)  # `make test-long`

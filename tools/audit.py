@@ -126,11 +126,12 @@ def unwanted_licences(listed: list[dict[str, str]]) -> list[str]:
 
 
 def secrets(paths: list[Path]) -> list[str]:
-    """Possible secrets, except in tests (which have made-up ones) and requirements files (which have hashes)."""
+    """Possible secrets, except in tests/ and testbed/ (which have made-up ones) and requirements files (which have hashes)."""
     from detect_secrets.core.secrets_collection import SecretsCollection
     from detect_secrets.settings import default_settings
 
-    searched = [path for path in paths if "tests" not in path.relative_to(ROOT).parts and path not in requirement_files()]
+    made_up = {"tests", "testbed"}
+    searched = [path for path in paths if made_up.isdisjoint(path.relative_to(ROOT).parts) and path not in requirement_files()]
     found = SecretsCollection()
     with default_settings():
         for path in searched:

@@ -127,7 +127,7 @@ def unknown_tests() -> list[str]:
 def crowded_folders() -> list[str]:
     """Folders with too many entries to take in at a glance. Recordings don't count: only tests read them."""
     entries: dict[Path, set[str]] = {}
-    for path in [path for top in ("functions", "unstick", "tests") for path in (ROOT / top).rglob("*")]:
+    for path in [path for top in ("functions", "unstick", "testbed", "tests") for path in (ROOT / top).rglob("*")]:
         inside = path.relative_to(ROOT)
         left_out = {"__pycache__", "recordings"} & set(inside.parts) or path.name in ("__init__.py", "conftest.py")
         if path.is_file() and not left_out:

@@ -164,6 +164,7 @@ def rows(root: Path) -> list[Row]:
         ("packages in requirements.txt", len(pins), "40"),
         ("words of docs/", words, "32,000"),
         ("lines of tests/", count_lines(python_files(root, "tests")), "36,000"),
+        ("lines of testbed/, which was in tests/", count_lines(python_files(root, "testbed")), ""),
         (f"functions over {MOST_LINES} lines", len(too_long(root)), "0"),
         (f"functions with more than {MOST_ARGUMENTS} arguments", len(too_wide(root)), "0"),
     ]

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from functions.adapters.sqlite import opened
-from tests.support.patience import PATIENCE_S
+from testbed.patience import PATIENCE_S
 
 ANOTHER = "import sqlite3, sys; file = sqlite3.connect(sys.argv[1]); file.execute('DELETE FROM sweeps'); file.close()"
 

@@ -15,7 +15,7 @@ from functions.domain.model.codes import Ending, Phase, Reason
 from functions.domain.model.events import Origin, Start
 from functions.domain.model.incidents import Document, Outcome
 from functions.domain.model.observations import Pause
-from tests.support.unstick_process import alert, notification, signed
+from testbed.unstick_process import alert, notification, signed
 from tests.support.worlds.one_machine import Place, stuck
 from tests.support.worlds.scenes import NOW, TARGET, alerted, case, document, execution, incident, moved, seen, trigger
 

@@ -24,7 +24,7 @@ from functions.domain.model.incidents import Archive, Outcome
 from functions.entrypoints import report_request
 from functions.runtime.secrets import SecretRef
 from functions.runtime.text import in_language
-from tests.support.patience import wait_until
+from testbed.patience import wait_until
 from tests.support.worlds.stuck_mail import SECRETS, StuckMail, stuck_mail
 
 pytestmark = pytest.mark.usefixtures("patient_code")

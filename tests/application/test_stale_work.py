@@ -14,7 +14,7 @@ from functions.domain.model.codes import FIRST_VERSION
 from functions.entrypoints import startup
 from functions.runtime.errors import BadRequest
 from functions.runtime.secrets import SecretRef
-from tests.support.unstick_process import runbook
+from testbed.unstick_process import runbook
 from tests.support.worlds.one_machine import Place, handed_over, payload_of, stuck
 
 pytestmark = pytest.mark.usefixtures("patient_code")

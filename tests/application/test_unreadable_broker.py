@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from functions.application import observe
-from tests.support.unstick_process import runbook
+from testbed.unstick_process import runbook
 from tests.support.worlds.one_machine import Place, stuck
 
 MINUTE = {"rabbitmq": {"vhost": "${labels.vhost}", "queue": "${labels.queue}", "for": "60s"}}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.unstick_process import job_id
+from testbed.unstick_process import job_id
 from tests.support.worlds.one_machine import Place, stuck
 
 pytestmark = pytest.mark.usefixtures("patient_code")

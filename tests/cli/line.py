@@ -18,9 +18,9 @@ from functions.application.serialization import encode
 from functions.bootstrap import Adapters
 from functions.config.loader import load_config
 from functions.domain.model.incidents import Document
-from tests.support.doubles.rabbitmq import RabbitDouble
-from tests.support.doubles.rundeck import TOKEN, Job, Rundeck
-from tests.support.unstick_process import HMAC_SECRET, SIGNING_KEY, configuration, job_id, notification, runbook
+from testbed.doubles.rabbitmq import RabbitDouble
+from testbed.doubles.rundeck import TOKEN, Job, Rundeck
+from testbed.unstick_process import HMAC_SECRET, SIGNING_KEY, configuration, job_id, notification, runbook
 from unstick.main import command_line
 
 RECORDINGS = Path(__file__).parents[1] / "recordings" / "grafana"

@@ -11,9 +11,9 @@ from functions.application.serialization import encode
 from functions.domain.model.observations import Pause
 from functions.entrypoints import checks
 from functions.runtime.secrets import SecretRef
+from testbed.patience import wait_until
+from testbed.unstick_process import HMAC_SECRET, SIGNING_KEY, runbook
 from tests.cli.line import Line
-from tests.support.patience import wait_until
-from tests.support.unstick_process import HMAC_SECRET, SIGNING_KEY, runbook
 
 NEVER_S = 600.0
 MAIL = ("--label", "queue=mail.delivery", "--label", "vhost=/")

@@ -17,8 +17,8 @@ from functions import __version__
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Phase
 from functions.domain.model.incidents import Document, Incident
+from testbed.unstick_process import SIGNING_KEY, configuration, runbook
 from tests.cli.line import Line
-from tests.support.unstick_process import SIGNING_KEY, configuration, runbook
 from unstick import __main__, output
 from unstick.main import command_line
 

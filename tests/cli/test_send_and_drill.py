@@ -27,10 +27,10 @@ from functions.entrypoints import drill
 from functions.runtime.errors import BadRequest
 from functions.runtime.secrets import SecretRef
 from functions.runtime.text import in_language
+from testbed.broker import free_ports
+from testbed.patience import PATIENCE_S, wait_until
+from testbed.unstick_process import BUDGET, Unstick, alert, configuration, job_id, notification, runbook
 from tests.cli.line import FIRING, Line
-from tests.support.broker import free_ports
-from tests.support.patience import PATIENCE_S, wait_until
-from tests.support.unstick_process import BUDGET, Unstick, alert, configuration, job_id, notification, runbook
 from unstick import late_start
 
 SERVICE = {"service": "mail-delivery"}

@@ -16,8 +16,8 @@ from functions.domain.decisions.guards import GUARDS
 from functions.domain.decisions.matching import target_key
 from functions.domain.model.codes import Ending
 from functions.domain.model.incidents import Document, Outcome
+from testbed.unstick_process import alert, job_id, notification, runbook
 from tests.cli.line import FIRING, RECORDINGS, Line
-from tests.support.unstick_process import alert, job_id, notification, runbook
 
 SERVICE = {"service": "mail-delivery"}
 SICK = {"queues": {"*": {"depth": 362, "consumers": 1}}}

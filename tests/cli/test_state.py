@@ -19,8 +19,8 @@ from functions.domain.model.alerts import Target
 from functions.domain.model.codes import VERSION, Ending, Phase, Reason
 from functions.domain.model.incidents import Archive, Document, Escalation, Incident, Outcome, QueueState, change
 from functions.domain.model.observations import Execution, Pause
+from testbed.unstick_process import job_id, runbook
 from tests.cli.line import FIRING, Line
-from tests.support.unstick_process import job_id, runbook
 from unstick.output import columns, local_time
 
 NOW = time.time()

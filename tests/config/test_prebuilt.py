@@ -17,7 +17,7 @@ from functions.config.current import current_config, load_prebuilt, prebuilt_pat
 from functions.config.loader import load_config, parse_config
 from functions.config.settings import Config
 from functions.runtime.errors import ConfigError
-from tests.support.unstick_process import check_ahead
+from testbed.unstick_process import check_ahead
 
 ROOT = Path(__file__).parents[2]
 CLOUD = ROOT / "infra" / "unstick.cloud.yaml"

@@ -15,11 +15,11 @@ from typing import Any
 
 from pytest_httpserver import HTTPServer
 
-from tests.support.doubles.cloud_tasks import QUEUE, CloudTasks
-from tests.support.doubles.rabbitmq import RabbitDouble
-from tests.support.doubles.rundeck import Job, Rundeck
-from tests.support.patience import PATIENCE_S
-from tests.support.unstick_process import (
+from testbed.doubles.cloud_tasks import QUEUE, CloudTasks
+from testbed.doubles.rabbitmq import RabbitDouble
+from testbed.doubles.rundeck import Job, Rundeck
+from testbed.patience import PATIENCE_S
+from testbed.unstick_process import (
     BUDGET,
     ROOT,
     Unstick,

@@ -19,7 +19,7 @@ from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.events import Resumed, TimerFired
 from functions.domain.model.incidents import Evidence
 from functions.domain.texts.reasons import REASONS
-from tests.support.doubles.rundeck import Job
+from testbed.doubles.rundeck import Job
 from tests.support.worlds.stuck_mail import PUBLIC_URL, SECRETS, StuckMail, stuck_mail, token_of
 
 pytestmark = pytest.mark.usefixtures("patient_code")

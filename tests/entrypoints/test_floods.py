@@ -22,10 +22,10 @@ from typing import Any, TypeVar
 import pytest
 
 from functions.entrypoints.throttle import BODY_S
-from tests.support.doubles.rabbitmq import RabbitDouble
-from tests.support.doubles.rundeck import Job, Rundeck
-from tests.support.patience import PATIENCE_S
-from tests.support.unstick_process import Unstick, alert, configuration, job_id, notification, post, runbook, signed
+from testbed.doubles.rabbitmq import RabbitDouble
+from testbed.doubles.rundeck import Job, Rundeck
+from testbed.patience import PATIENCE_S
+from testbed.unstick_process import Unstick, alert, configuration, job_id, notification, post, runbook, signed
 
 THREADS = 4
 T = TypeVar("T")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from testbed.patience import PATIENCE_S
+from testbed.unstick_process import ROOT
 from tests.entrypoints.first_requests import Lists, imported
-from tests.support.patience import PATIENCE_S
-from tests.support.unstick_process import ROOT
 
 MOUNTED = "a forged request, with a secret of Secret Manager that is mounted"
 FORGED_PRESS = "a forged press in Slack"

@@ -13,9 +13,9 @@ import yaml
 from werkzeug.test import TestResponse
 
 from functions.domain.model.codes import Action, Reason
-from tests.support.broker import free_ports
+from testbed.broker import free_ports
+from testbed.unstick_process import ROOT, alert, configuration, notification, runbook, signed
 from tests.support.entry_points import Entry, configured
-from tests.support.unstick_process import ROOT, alert, configuration, notification, runbook, signed
 
 pytestmark = pytest.mark.usefixtures("patient_code")
 

@@ -31,11 +31,11 @@ from functions.application.serialization import decode
 from functions.application.signing import sign
 from functions.domain.model.codes import FIRST_VERSION, Phase
 from functions.domain.model.incidents import Document
-from tests.support.broker import free_ports
-from tests.support.doubles.rabbitmq import RabbitDouble
-from tests.support.doubles.rundeck import Job, Rundeck
+from testbed.broker import free_ports
+from testbed.doubles.rabbitmq import RabbitDouble
+from testbed.doubles.rundeck import Job, Rundeck
+from testbed.unstick_process import ROOT, alert, configuration, job_id, notification, runbook, signed
 from tests.support.entry_points import Entry, configured
-from tests.support.unstick_process import ROOT, alert, configuration, job_id, notification, runbook, signed
 
 pytestmark = [pytest.mark.long, pytest.mark.usefixtures("patient_code")]
 

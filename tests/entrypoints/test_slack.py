@@ -30,8 +30,8 @@ from functions.domain.model.incidents import Document, change
 from functions.domain.model.observations import Pause
 from functions.runtime.errors import BadRequest
 from functions.runtime.secrets import SecretRef
+from testbed.unstick_process import runbook
 from tests.adapters.chats.platforms import Call, HttpAnswer, SlackApi
-from tests.support.unstick_process import runbook
 from tests.support.worlds.one_machine import Place, stuck
 
 pytestmark = pytest.mark.usefixtures("patient_code")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("functions", "tests", "pyproject.toml", "main.py")
+COPIED = ("functions", "testbed", "tests", "pyproject.toml", "main.py")
 EXAMPLES = {
     "jobs_table": ("functions/adapters/symptoms/jobs_table.py", "tests/adapters/symptoms/systems.py"),
     "mattermost": ("functions/adapters/chats/mattermost.py", "tests/adapters/chats/services.py"),

@@ -18,10 +18,10 @@ from urllib.request import Request, urlopen
 import pytest
 
 from demo.stand_ins import StuckQueue
-from tests.support.broker import free_ports
-from tests.support.doubles.rabbitmq import RabbitDouble, User
-from tests.support.patience import PATIENCE_S, wait_until
-from tests.support.unstick_process import BUDGET
+from testbed.broker import free_ports
+from testbed.doubles.rabbitmq import RabbitDouble, User
+from testbed.patience import PATIENCE_S, wait_until
+from testbed.unstick_process import BUDGET
 from tools.docs.pages import LEFT_OUT, ROOT, blocks
 
 PAGE = ROOT / "docs" / "first-hour.md"

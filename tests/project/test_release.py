@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from functions import __version__
+from testbed.patience import PATIENCE_S
 from tests.project.infra.test_package import INFRA, ROOT, package
-from tests.support.patience import PATIENCE_S
 from tools import release
 
 

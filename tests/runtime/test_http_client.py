@@ -13,9 +13,9 @@ from pytest_httpserver import HTTPServer
 
 from functions.runtime import http_client
 from functions.runtime.errors import Unavailable
-from tests.support.doubles.anything import Anything
-from tests.support.doubles.server import Server
-from tests.support.patience import MORE_TIME_S, PATIENCE_S
+from testbed.doubles.anything import Anything
+from testbed.doubles.server import Server
+from testbed.patience import MORE_TIME_S, PATIENCE_S
 
 
 def ask(server: Anything, timeout_s: float = PATIENCE_S) -> http_client.Answer:

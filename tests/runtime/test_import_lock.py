@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 from functions.runtime import secrets
-from tests.support.patience import PATIENCE_S
-from tests.support.unstick_process import ROOT
+from testbed.patience import PATIENCE_S
+from testbed.unstick_process import ROOT
 
 MEETING = """
 import _frozen_importlib, sys, threading, time

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from functions.domain.model.codes import Reason
 from functions.runtime import logs
-from tests.support.patience import PATIENCE_S
+from testbed.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 TRACE_ID = "105445aa7843bc8bf206b12000100000"

@@ -17,8 +17,8 @@ from functions.entrypoints.startup import warn_of_unreadable_secrets
 from functions.runtime import secrets
 from functions.runtime.errors import ConfigError, Denied, Unavailable
 from functions.runtime.secrets import SecretRef
-from tests.support.patience import PATIENCE_S
-from tests.support.unstick_process import configuration
+from testbed.patience import PATIENCE_S
+from testbed.unstick_process import configuration
 
 SECRET = b"correct-horse"
 PATH = "/v1/projects/p-1/secrets/token/versions/latest:access"

@@ -16,11 +16,11 @@ from functions.domain.model.alerts import Target
 from functions.runtime import http_client
 from functions.runtime.errors import Unavailable
 from functions.runtime.secrets import SecretRef
-from tests.support.doubles.certificates import Authority
-from tests.support.doubles.proxy import Proxy
-from tests.support.doubles.rabbitmq import PASSWORD, Queue, RabbitDouble
-from tests.support.doubles.rundeck import TOKEN, Rundeck
-from tests.support.patience import PATIENCE_S
+from testbed.doubles.certificates import Authority
+from testbed.doubles.proxy import Proxy
+from testbed.doubles.rabbitmq import PASSWORD, Queue, RabbitDouble
+from testbed.doubles.rundeck import TOKEN, Rundeck
+from testbed.patience import PATIENCE_S
 
 QUEUE = to_queue("/", "mail")
 Ask = Callable[[str, str], Any]

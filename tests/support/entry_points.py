@@ -10,7 +10,7 @@ import pytest
 import yaml
 from werkzeug.test import Client, TestResponse
 
-from tests.support.unstick_process import HMAC_SECRET, ROOT, RUNNER_TOKEN, SIGNING_KEY, signed
+from testbed.unstick_process import HMAC_SECRET, ROOT, RUNNER_TOKEN, SIGNING_KEY, signed
 
 
 class Entry:

@@ -8,8 +8,8 @@ from typing import NoReturn
 
 import pytest
 
-from tests.support import broker as brokers
-from tests.support.debian import ensure
+from testbed import broker as brokers
+from testbed.debian import ensure
 
 EACH_VERSION = [brokers.HOST, *(pytest.param(version, marks=pytest.mark.long) for version in brokers.VERSIONS)]
 """The host's in `make test`, the others in `make test-long`."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import broker as brokers
-from tests.support.broker import Broker
+from testbed import broker as brokers
+from testbed.broker import Broker
 from tests.support.needs import EACH_VERSION, need, need_broker
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import broker as brokers
-from tests.support.alerting import PACKAGES, alerting
-from tests.support.doubles.rundeck import Job, Rundeck
+from testbed import broker as brokers
+from testbed.alerting import PACKAGES, alerting
+from testbed.doubles.rundeck import Job, Rundeck
+from testbed.unstick_process import BUDGET, ENDED_WITHIN_S, Unstick, configuration, job_id, runbook
+from testbed.workers.stuck_application import stuck
 from tests.support.needs import EACH_VERSION, need_broker
-from tests.support.unstick_process import BUDGET, ENDED_WITHIN_S, Unstick, configuration, job_id, runbook
-from tests.support.workers.stuck_application import stuck
 
 SERVICE, QUEUE = "alerted-delivery", "alerted.delivery"
 """The rule makes the one of the other."""

@@ -17,8 +17,8 @@ import pytest
 
 from demo import queues, stage
 from demo.mail_server import MailServer
-from tests.support.doubles.rabbitmq import RabbitDouble
-from tests.support.patience import PATIENCE_S, wait_until
+from testbed.doubles.rabbitmq import RabbitDouble
+from testbed.patience import PATIENCE_S, wait_until
 
 ROOT = Path(__file__).parents[2]
 UNDER_S = 60.0 if "PYTEST_XDIST_WORKER" not in os.environ else 300.0

@@ -21,12 +21,12 @@ from functions.domain.model.codes import Health
 from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import QueueSnapshot
 from functions.runtime.errors import Denied
-from tests.support.alerting import PACKAGES, SHIPPED, program, programs
-from tests.support.broker import free_ports
-from tests.support.doubles.rundeck import Job, Rundeck
-from tests.support.patience import PATIENCE_S, wait_until
-from tests.support.unstick_process import BUDGET, ENDED_WITHIN_S, HELPED, Unstick, configuration, job_id, runbook
-from tests.support.workers import redis_worker
+from testbed.alerting import PACKAGES, SHIPPED, program, programs
+from testbed.broker import free_ports
+from testbed.doubles.rundeck import Job, Rundeck
+from testbed.patience import PATIENCE_S, wait_until
+from testbed.unstick_process import BUDGET, ENDED_WITHIN_S, HELPED, Unstick, configuration, job_id, runbook
+from testbed.workers import redis_worker
 
 SERVICE, QUEUE = "mail-worker", "mail"
 USER, PASSWORD = "alertmanager", "from-alertmanager-to-us"

@@ -17,9 +17,9 @@ from urllib.request import urlopen
 import pytest
 import yaml
 
-from tests.support.alerting import program, rules_for
-from tests.support.broker import HOST, Broker, consumer, free_ports
-from tests.support.patience import PATIENCE_S, wait_until
+from testbed.alerting import program, rules_for
+from testbed.broker import HOST, Broker, consumer, free_ports
+from testbed.patience import PATIENCE_S, wait_until
 
 FOLDER = Path(__file__).parents[2] / "infra" / "prometheus"
 

@@ -24,10 +24,10 @@ from functions.domain.health.recovery import count_lost
 from functions.domain.model.observations import QueueSnapshot, Returns
 from functions.domain.model.runbooks import Symptom
 from functions.runtime.errors import Denied, Unavailable
-from tests.support.broker import ADMIN, Broker, consumer
-from tests.support.broker import broker as run_broker
-from tests.support.patience import PATIENCE_S, wait_until
-from tests.support.workers.crew import Habit, Publisher, Worker
+from testbed.broker import ADMIN, Broker, consumer
+from testbed.broker import broker as run_broker
+from testbed.patience import PATIENCE_S, wait_until
+from testbed.workers.crew import Habit, Publisher, Worker
 
 INFRA = Path(__file__).parents[2] / "infra"
 

@@ -11,7 +11,7 @@ from bench.claims import under_write_limit
 from bench.samples import Samples
 from bench.stage import stage
 from bench.writes import eight_at_once
-from tests.support.alerting import PACKAGES
+from testbed.alerting import PACKAGES
 
 
 @pytest.mark.long

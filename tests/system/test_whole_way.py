@@ -23,23 +23,12 @@ from functions.adapters.stores import local
 from functions.adapters.symptoms.rabbitmq.client import WHOAMI_S
 from functions.application.serialization import encode
 from functions.domain.model.observations import Pause
-from tests.support.broker import Broker
-from tests.support.doubles.rundeck import Rundeck
-from tests.support.patience import PATIENCE_S
-from tests.support.recorded_grafana import RECORDINGS
-from tests.support.unstick_process import (
-    BUDGET,
-    ENDED_WITHIN_S,
-    HELPED,
-    ROOT,
-    SHORT,
-    Unstick,
-    alert,
-    configuration,
-    job_id,
-    runbook,
-)
-from tests.support.workers.stuck_application import Application, jobs, stuck
+from testbed.broker import Broker
+from testbed.doubles.rundeck import Rundeck
+from testbed.patience import PATIENCE_S
+from testbed.recorded_grafana import RECORDINGS
+from testbed.unstick_process import BUDGET, ENDED_WITHIN_S, HELPED, ROOT, SHORT, Unstick, alert, configuration, job_id, runbook
+from testbed.workers.stuck_application import Application, jobs, stuck
 
 EVERY_S, MESSAGES = 2.0, 12
 SLACK_S = 5.0

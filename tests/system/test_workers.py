@@ -24,10 +24,10 @@ import pytest
 
 from functions.domain.decisions.step import BUNDLE_S
 from functions.domain.model.bounds import ALERTS_KEPT
-from tests.support.doubles.rabbitmq import RabbitDouble
-from tests.support.doubles.rundeck import Job, Rundeck
-from tests.support.patience import PATIENCE_S, wait_until
-from tests.support.unstick_process import (
+from testbed.doubles.rabbitmq import RabbitDouble
+from testbed.doubles.rundeck import Job, Rundeck
+from testbed.patience import PATIENCE_S, wait_until
+from testbed.unstick_process import (
     BUDGET,
     ENDED_WITHIN_S,
     HELPED,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.support.broker import free_ports
+from testbed.broker import free_ports
 from tests.support.worlds.stuck_mail import SECRETS, stuck_mail
 from tests.system.browser.chromium import chromium, resize, served
 

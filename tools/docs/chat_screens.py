@@ -16,7 +16,7 @@ from typing import Any
 
 from functions.adapters.chats import slack
 from functions.domain.decisions.messages import call_people
-from tests.support import debian
+from testbed import debian
 from tests.support.worlds.example_stories import EXAMPLES, RUNBOOK, answerable, rules
 from tests.system.browser.chromium import chromium, resize
 

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 import pytest
 
 from functions.runtime.secrets import SecretRef
-from tests.support.doubles.server import Server
+from testbed.doubles.server import Server
 
 SECRET = "S3CR3T-do-not-show"
 

@@ -30,10 +30,10 @@ from functions.domain.texts.words import SHORTENED
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 from functions.runtime.text import in_language
+from testbed.patience import PATIENCE_S
 from tests.adapters.chats import platforms
 from tests.adapters.chats.platforms import SECRET, HttpAnswer, Platform, strings
 from tests.adapters.chats.services import DOUBLES
-from tests.support.patience import PATIENCE_S
 from tests.support.worlds.example_stories import EXAMPLES, LONG, NOW, hostile, rules
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # apprise on Python 3.11

@@ -18,8 +18,8 @@ from functions.domain.model.messages import Card
 from functions.domain.texts.columns import columns
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
+from testbed.patience import PATIENCE_S
 from tests.adapters.chats.platforms import AnyService, GoogleChat, HttpAnswer, SlackApi
-from tests.support.patience import PATIENCE_S
 from tests.support.worlds.example_stories import EXAMPLES, LONG, NOW, RUNBOOK, rules
 
 REFERENCE = SecretRef("env://CHAT_SECRET")

@@ -13,8 +13,8 @@ from functions.adapters.chats import apprise
 from functions.domain.cards.card import compose
 from functions.domain.model.messages import Card
 from functions.runtime.secrets import SecretRef
+from testbed.patience import PATIENCE_S
 from tests.adapters.chats.platforms import Call, HttpAnswer, Platform
-from tests.support.patience import PATIENCE_S
 from tests.support.worlds.example_stories import EXAMPLES, rules
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # apprise on Python 3.11

@@ -20,8 +20,8 @@ from functions.domain.model.messages import Card
 from functions.domain.texts.words import SHORTENED
 from functions.runtime.secrets import SecretRef
 from functions.runtime.text import in_language
+from testbed.patience import PATIENCE_S
 from tests.adapters.chats.platforms import AnyService
-from tests.support.patience import PATIENCE_S
 from tests.support.worlds.example_stories import EXAMPLES, LONG, rules
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # apprise on Python 3.11

@@ -26,7 +26,7 @@ from functions.domain.model.runbooks import Rules
 from functions.runtime import secrets
 from functions.runtime.errors import Conflict, Denied, Unavailable
 from functions.runtime.secrets import SecretRef
-from tests.support.doubles.anything import Anything
+from testbed.doubles.anything import Anything
 
 SECRET = "S3CR3T-of-fuzz-do-not-show"
 ENCODED = base64.b64encode(SECRET.encode()).decode()

@@ -31,8 +31,8 @@ from functions.domain.texts import patterns
 from functions.runtime.errors import BadRequest, ConfigError, Denied, Unavailable
 from functions.runtime.http_client import Answer
 from functions.runtime.secrets import SecretRef
+from testbed.recorded_grafana import RECORDINGS as GRAFANA
 from tests.adapters.fuzz.clients import CLIENTS, as_json, heard
-from tests.support.recorded_grafana import RECORDINGS as GRAFANA
 
 ROOT = Path(__file__).parents[3]
 RECORDINGS = ROOT / "tests" / "recordings"

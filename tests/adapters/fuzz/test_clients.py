@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from functions.runtime import secrets
 from functions.runtime.errors import Unavailable
+from testbed.patience import PATIENCE_S
 from tests.adapters.fuzz.clients import CLIENTS, ENCODED, OBJECT, SECRET, answer, as_json, heard
 from tests.adapters.fuzz.conftest import LENIENT
-from tests.support.patience import PATIENCE_S
 
 pytestmark = LENIENT
 REFUSAL = {

@@ -15,7 +15,7 @@ from functions.domain.model.codes import Ending, Reason
 from functions.domain.model.incidents import Archive, Outcome, PastAttempt
 from functions.domain.model.observations import Execution
 from functions.runtime.secrets import SecretRef
-from tests.support.patience import PATIENCE_S
+from testbed.patience import PATIENCE_S
 from tests.support.worlds.example_stories import ENDED, INCIDENT, NOW, RUNNER_AHEAD_S, TARGET, rules
 
 LATE = replace(ENDED, id="9", tag="7f3a.0", runner_not_after=(ENDED.runner_started_at or 0) - 5, status="failed")

@@ -16,7 +16,7 @@ from functions.adapters.grafana.payload import parse
 from functions.adapters.grafana.request import authenticate
 from functions.config.settings import Auth, Basic, Bearer, Hmac
 from functions.runtime.errors import BadRequest
-from tests.support.recorded_grafana import RECORDINGS, as_wsgi, known
+from testbed.recorded_grafana import RECORDINGS, as_wsgi, known
 
 fuzzed = settings(database=None, suppress_health_check=[HealthCheck.too_slow])
 

@@ -18,7 +18,7 @@ from functions.config.settings import Auth, Basic, Bearer, Hmac
 from functions.domain.model.alerts import Alert
 from functions.runtime.errors import BadRequest, Denied, Unavailable
 from functions.runtime.secrets import SecretRef
-from tests.support.recorded_grafana import RECORDINGS, Recording, as_wsgi, known, unreadable
+from testbed.recorded_grafana import RECORDINGS, Recording, as_wsgi, known, unreadable
 
 WITHOUT_CREDENTIALS = ("30-basic-user-without-password", "41-url-query-token")
 SIGNED = [name for name, recording in RECORDINGS.items() if recording.hmac]

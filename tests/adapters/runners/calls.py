@@ -8,8 +8,8 @@ from functions.adapters.runners.rundeck import client
 from functions.adapters.runners.rundeck.settings import Settings
 from functions.domain.model.alerts import Target
 from functions.domain.model.observations import Execution, ExecutionHistory
-from tests.support.doubles.rundeck import Job
-from tests.support.patience import PATIENCE_S
+from testbed.doubles.rundeck import Job
+from testbed.patience import PATIENCE_S
 
 JOB = Job().id
 MAIL = Target("t", "http://rundeck", JOB, {"service": "mail"})

@@ -9,7 +9,7 @@ import pytest
 
 from functions.adapters.runners.rundeck.settings import Settings
 from functions.runtime.secrets import SecretRef
-from tests.support.doubles.rundeck import TOKEN, Rundeck
+from testbed.doubles.rundeck import TOKEN, Rundeck
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.doubles.rundeck import Job, Rundeck
-from tests.support.doubles.rundeck.state import Token
-from tests.support.patience import PATIENCE_S
-from tests.support.unstick_process import ROOT, configuration, job_id, runbook
+from testbed.doubles.rundeck import Job, Rundeck
+from testbed.doubles.rundeck.state import Token
+from testbed.patience import PATIENCE_S
+from testbed.unstick_process import ROOT, configuration, job_id, runbook
 
 OLD, ADMIN = "old-token", "admin-token"
 ENDS = "2026-12-01T10:00:00Z"

@@ -14,9 +14,9 @@ from pytest_httpserver import HTTPServer
 from functions.adapters.runners.rundeck import answers, client
 from functions.adapters.runners.rundeck.settings import Settings
 from functions.runtime.errors import Denied, Unavailable
+from testbed.doubles.rundeck import INCIDENT, OWN, TOKEN, Option, Rundeck
+from testbed.patience import MORE_TIME_S, PATIENCE_S, wait_until
 from tests.adapters.runners.calls import JOB, MAIL, look, run
-from tests.support.doubles.rundeck import INCIDENT, OWN, TOKEN, Option, Rundeck
-from tests.support.patience import MORE_TIME_S, PATIENCE_S, wait_until
 
 RECORDINGS = Path(__file__).parents[2] / "recordings" / "rundeck"
 

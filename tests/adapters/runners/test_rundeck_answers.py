@@ -14,7 +14,7 @@ from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
 from functions.runtime.secrets import SecretRef
-from tests.support.patience import PATIENCE_S
+from testbed.patience import PATIENCE_S
 
 JSON, HTML = "application/json;charset=utf-8", "Text/HTML; charset=utf-8"
 RABBITMQ = "none, as RabbitMQ answers what it cannot negotiate"

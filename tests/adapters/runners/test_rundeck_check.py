@@ -17,8 +17,8 @@ from functions.adapters.runners.rundeck import checks
 from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.ports import Finding
 from functions.domain.model.runbooks import HolderOption, Restart
-from tests.support.doubles.rundeck import INCIDENT, NOT_AFTER, TOKEN, Job, Rundeck
-from tests.support.patience import PATIENCE_S
+from testbed.doubles.rundeck import INCIDENT, NOT_AFTER, TOKEN, Job, Rundeck
+from testbed.patience import PATIENCE_S
 
 DEFINITION = Path(__file__).parents[3] / "infra" / "rundeck" / "job.yaml"
 JOB = Job().id

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from tests.support.doubles.rundeck import OWN, Job, Option, Rundeck
-from tests.support.doubles.rundeck.state import Token
-from tests.support.patience import PATIENCE_S, wait_until
+from testbed.doubles.rundeck import OWN, Job, Option, Rundeck
+from testbed.doubles.rundeck.state import Token
+from testbed.patience import PATIENCE_S, wait_until
 
 RECORDINGS = Path(__file__).parents[2] / "recordings" / "rundeck"
 NOW = 1795562320.0

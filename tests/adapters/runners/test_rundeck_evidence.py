@@ -15,8 +15,8 @@ from functions.domain.model.observations import Execution
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
 from functions.runtime.secrets import SecretRef
-from tests.support.doubles.rundeck import INCIDENT, TOKEN, Job, Option, Rundeck
-from tests.support.patience import PATIENCE_S, wait_until
+from testbed.doubles.rundeck import INCIDENT, TOKEN, Job, Option, Rundeck
+from testbed.patience import PATIENCE_S, wait_until
 
 RECORDINGS = Path(__file__).parents[2] / "recordings" / "rundeck"
 EVIDENCE = "22222222-2222-4222-8222-222222222222"

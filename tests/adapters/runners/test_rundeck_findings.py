@@ -18,7 +18,7 @@ from functions.domain.model.runbooks import HolderOption, Restart
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
 from functions.runtime.secrets import SecretRef
-from tests.support.patience import PATIENCE_S
+from testbed.patience import PATIENCE_S
 
 AT = 1_800_000_000.0
 DAY_S = 86400

@@ -16,9 +16,9 @@ from functions.adapters.runners.rundeck import answers, client
 from functions.adapters.runners.rundeck.settings import Settings
 from functions.runtime.errors import Unavailable
 from functions.runtime.secrets import SecretRef
+from testbed.doubles.rundeck import INCIDENT, NOT_AFTER, TOKEN, Rundeck, Seen
+from testbed.patience import PATIENCE_S
 from tests.adapters.runners.calls import DAY, JOB, MAIL, look, run
-from tests.support.doubles.rundeck import INCIDENT, NOT_AFTER, TOKEN, Rundeck, Seen
-from tests.support.patience import PATIENCE_S
 
 RECORDINGS = Path(__file__).parents[2] / "recordings" / "rundeck"
 

@@ -17,7 +17,7 @@ from functions.domain.model.observations import ExecutionHistory
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
 from functions.runtime.secrets import SecretRef
-from tests.support.patience import PATIENCE_S
+from testbed.patience import PATIENCE_S
 
 NOW = 1_800_000_000.0
 SINCE_S = 600.5

@@ -32,8 +32,8 @@ from werkzeug import Request, Response
 from functions.adapters.schedulers import cloud_tasks, local
 from functions.adapters.sqlite import opened
 from functions.runtime.errors import Denied, Unavailable
-from tests.support.doubles.cloud_tasks import CloudTasks
-from tests.support.patience import MORE_TIME_S, PATIENCE_S, wait_until
+from testbed.doubles.cloud_tasks import CloudTasks
+from testbed.patience import MORE_TIME_S, PATIENCE_S, wait_until
 
 ROOT = Path(__file__).parents[3]
 ACCOUNT = "unstick-tasks@p.iam.gserviceaccount.com"

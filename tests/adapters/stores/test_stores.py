@@ -24,8 +24,8 @@ from werkzeug import Request, Response
 from functions.adapters.stores import cloud_storage, local
 from functions.application.ports import Listed
 from functions.runtime.errors import Conflict, Denied, Unavailable
-from tests.support.doubles.cloud_storage import cloud_storage as cloud_storage_double
-from tests.support.patience import MORE_TIME_S, PATIENCE_S, wait_until
+from testbed.doubles.cloud_storage import cloud_storage as cloud_storage_double
+from testbed.patience import MORE_TIME_S, PATIENCE_S, wait_until
 
 ROOT = Path(__file__).parents[3]
 BODY = '{"配送": "止まった 🐇"}'.encode()

@@ -11,8 +11,8 @@ from typing import Any, Protocol, Self
 from functions.adapters.symptoms import prometheus, rabbitmq
 from functions.application.ports import SymptomAdapter
 from functions.runtime.secrets import SecretRef
-from tests.support.doubles.prometheus import PrometheusDouble, Series
-from tests.support.doubles.rabbitmq import PASSWORD, RabbitDouble
+from testbed.doubles.prometheus import PrometheusDouble, Series
+from testbed.doubles.rabbitmq import PASSWORD, RabbitDouble
 
 SECRET = SecretRef("env://SYMPTOM_SECRET")
 """Whoever needs a secret gets it by this reference; the test sets it to `secret` of the system."""

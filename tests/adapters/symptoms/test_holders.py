@@ -10,9 +10,9 @@ import pytest
 from functions.adapters.symptoms.rabbitmq import checks, client, to_queue
 from functions.domain.model.observations import Holder, QueueSnapshot
 from functions.domain.model.runbooks import Symptom
+from testbed.doubles.rabbitmq import RabbitDouble
+from testbed.patience import PATIENCE_S
 from tests.adapters.symptoms.test_rabbitmq import Password
-from tests.support.doubles.rabbitmq import RabbitDouble
-from tests.support.patience import PATIENCE_S
 
 MAIL = to_queue("/", "mail.delivery")
 FIRST, SECOND = "10.0.3.7:50001 -> 10.0.0.1:5672", "10.0.3.8:50002 -> 10.0.0.1:5672"

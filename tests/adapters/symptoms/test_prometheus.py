@@ -21,8 +21,8 @@ from functions.domain.model.codes import Health
 from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import QueueSnapshot
 from functions.runtime.errors import Denied, Unavailable
-from tests.support.doubles.prometheus import PrometheusDouble, Series
-from tests.support.patience import PATIENCE_S
+from testbed.doubles.prometheus import PrometheusDouble, Series
+from testbed.patience import PATIENCE_S
 
 DEPTH, DONE, CONSUMERS = 'sum(jobs_waiting{queue="${labels.queue}"})', "sum(jobs_done_total)", "count(up == 1)"
 LABELS = {"queue": "mail"}

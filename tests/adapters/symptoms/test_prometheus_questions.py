@@ -18,7 +18,7 @@ from functions.domain.model import runbooks
 from functions.domain.model.observations import QueueSnapshot
 from functions.runtime.errors import Unavailable
 from functions.runtime.http_client import Answer
-from tests.support.patience import PATIENCE_S
+from testbed.patience import PATIENCE_S
 
 AT = 301.0
 DEPTH, DONE, CONSUMERS = 'sum(depth{queue="${labels.queue}"})', "sum(done)", "count(up)"

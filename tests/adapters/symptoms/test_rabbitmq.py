@@ -19,8 +19,8 @@ from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import QueueSnapshot
 from functions.domain.model.runbooks import Symptom
 from functions.runtime.errors import Denied, Unavailable
-from tests.support.doubles.rabbitmq import Queue, RabbitDouble, User
-from tests.support.patience import PATIENCE_S
+from testbed.doubles.rabbitmq import Queue, RabbitDouble, User
+from testbed.patience import PATIENCE_S
 
 RECORDINGS = sorted((Path(__file__).parents[2] / "recordings" / "rabbitmq").glob("*.json"))
 MAIL = to_queue("/", "mail.delivery")

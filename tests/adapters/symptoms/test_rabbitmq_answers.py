@@ -20,8 +20,8 @@ from functions.domain.model.observations import QueueSnapshot
 from functions.domain.model.runbooks import Symptom
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
+from testbed.patience import PATIENCE_S
 from tests.adapters.symptoms.test_rabbitmq import Password
-from tests.support.patience import PATIENCE_S
 
 AT = 1_800_000_000.0
 MAIL = to_queue("/", "mail")

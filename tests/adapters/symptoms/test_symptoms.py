@@ -24,8 +24,8 @@ from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import QueueSnapshot
 from functions.domain.model.runbooks import Symptom
 from functions.runtime.errors import Denied, Unavailable
+from testbed.patience import PATIENCE_S
 from tests.adapters.symptoms.systems import SYSTEMS, System
-from tests.support.patience import PATIENCE_S
 
 SYMPTOMS = registry.adapter_names("symptoms")
 MAX_REF_BYTES = 4000

@@ -11,7 +11,7 @@ import pytest
 
 from functions.application.decoding import convert
 from functions.domain.model.alerts import Alert
-from tests.support.patience import PATIENCE_S
+from testbed.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
 ROUNDS = """

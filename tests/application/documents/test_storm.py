@@ -23,8 +23,8 @@ from functions.domain.model.observations import Slot, Storm
 from functions.domain.model.runbooks import Rules
 from functions.runtime.errors import Conflict
 from functions.runtime.parallel import run_parallel
-from tests.support.doubles.cloud_storage import cloud_storage as cloud_storage_double
-from tests.support.patience import PATIENCE_S
+from testbed.doubles.cloud_storage import cloud_storage as cloud_storage_double
+from testbed.patience import PATIENCE_S
 from tests.support.worlds.memory import Memory
 from tests.support.worlds.scenes import MAIL, NOW, TARGET, alert, rules, runbook
 

@@ -14,9 +14,9 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.support.broker import free_ports
+from testbed.broker import free_ports
+from testbed.patience import PATIENCE_S, wait_until
 from tests.support.needs import need
-from tests.support.patience import PATIENCE_S, wait_until
 
 DASHBOARD = Path(__file__).resolve().parents[3] / "infra" / "grafana" / "dashboards" / "unstick.json"
 STEP_S, MINUTES = 15, 30

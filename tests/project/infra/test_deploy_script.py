@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
+from testbed.patience import PATIENCE_S
 from tests.project.infra.project_copy import INFRA, Project
-from tests.support.patience import PATIENCE_S
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ import yaml
 
 from functions.domain.texts.masking import mask
 from functions.domain.texts.words import choose_lines
-from tests.support.doubles.rundeck import INCIDENT
+from testbed.doubles.rundeck import INCIDENT
+from testbed.patience import PATIENCE_S, wait_until
 from tests.support.needs import absent, need
-from tests.support.patience import PATIENCE_S, wait_until
 
 FOLDER = Path(__file__).parents[3] / "infra" / "rundeck"
 JOBS = sorted(FOLDER.glob("evidence-*.yaml"))

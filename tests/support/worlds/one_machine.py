@@ -32,9 +32,9 @@ from functions.domain.model.codes import FIRST_VERSION
 from functions.domain.model.incidents import Document
 from functions.runtime.errors import BadRequest
 from functions.runtime.secrets import SecretRef
-from tests.support.doubles.rabbitmq import RabbitDouble
-from tests.support.doubles.rundeck import Job, Rundeck
-from tests.support.unstick_process import (
+from testbed.doubles.rabbitmq import RabbitDouble
+from testbed.doubles.rundeck import Job, Rundeck
+from testbed.unstick_process import (
     BUDGET,
     HMAC_SECRET,
     ROOT,

@@ -21,8 +21,8 @@ from functions.domain.model.events import Reply
 from functions.domain.model.incidents import Document, Incident, change
 from functions.domain.model.observations import Pause
 from functions.entrypoints.people import page
-from tests.support.doubles.rabbitmq import Queue, RabbitDouble
-from tests.support.doubles.rundeck import TOKEN, Job, Rundeck
+from testbed.doubles.rabbitmq import Queue, RabbitDouble
+from testbed.doubles.rundeck import TOKEN, Job, Rundeck
 
 YAML = """
 grafana: {{auth: {{basic: {{user: grafana, passwords: [env://T_GRAFANA]}}}}}}

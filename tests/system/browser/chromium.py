@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from flask import Flask
 from werkzeug.serving import make_server
 
+from testbed.patience import PATIENCE_S
 from tests.support.needs import need
-from tests.support.patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome

@@ -24,7 +24,7 @@ from functions.entrypoints.people.approval import NOT_APPROVER
 from functions.entrypoints.people.page import REFUSALS
 from functions.entrypoints.people.rendering import show_notice, show_opening, show_question
 from functions.runtime.text import Text, in_language
-from tests.support.patience import PATIENCE_S, wait_until
+from testbed.patience import PATIENCE_S, wait_until
 from tests.support.worlds import scenes
 from tests.support.worlds.example_stories import EXAMPLES, NONCE, rules
 from tests.support.worlds.stuck_mail import SECRETS, StuckMail, stuck_mail, token_of

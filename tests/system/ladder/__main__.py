@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from tests.support.broker import Cluster, add_version, cluster
+from testbed.broker import Cluster, add_version, cluster
 from tests.system.ladder.jobs import WITH_SHOVELS, grant
 from tests.system.ladder.play import HEADER, PASSWORD, SCENARIOS, USER, Play, Row, Scenario
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from tests.support.broker import PLUGINS, Broker
-from tests.support.patience import PATIENCE_S
+from testbed.broker import PLUGINS, Broker
+from testbed.patience import PATIENCE_S
 
 FOLDER = Path(__file__).parents[3] / "infra" / "rundeck"
 PARKER = ("unstick-park", "moves-what-hangs")

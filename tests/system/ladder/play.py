@@ -20,10 +20,10 @@ import pika
 from pika.exceptions import AMQPError
 
 from functions.domain.model.alerts import MOVES, SUSPICION
-from tests.support.broker import Broker, Cluster
-from tests.support.doubles.rundeck import OWN, Job, Option, Rundeck
-from tests.support.patience import PATIENCE_S, wait_until
-from tests.support.unstick_process import Unstick, alert, configuration, job_id, runbook
+from testbed.broker import Broker, Cluster
+from testbed.doubles.rundeck import OWN, Job, Option, Rundeck
+from testbed.patience import PATIENCE_S, wait_until
+from testbed.unstick_process import Unstick, alert, configuration, job_id, runbook
 from tests.system.ladder.jobs import run_job
 
 USER, PASSWORD = "unstick-of-the-ladder", "only looks"

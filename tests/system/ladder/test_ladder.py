@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.broker import HOST, VERSIONS
+from testbed.broker import HOST, VERSIONS
 from tests.support.needs import need_broker
 from tests.system.ladder.__main__ import KINDS, play_all
 from tests.system.ladder.play import HEADER, SCENARIOS

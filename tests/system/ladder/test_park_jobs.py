@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from functions.domain.model.alerts import MOVES
-from tests.support.broker import HOST, VERSIONS, Broker, broker, cluster, consumer
+from testbed.broker import HOST, VERSIONS, Broker, broker, cluster, consumer
+from testbed.patience import wait_until
 from tests.support.needs import need_broker
-from tests.support.patience import wait_until
 from tests.system.ladder.jobs import FOLDER, WITH_SHOVELS, grant, run_job, script_of
 
 QUEUES = {"classic": None, "quorum": {"x-queue-type": "quorum"}}

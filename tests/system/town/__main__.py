@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.broker import PLUGINS, add_version, cluster, free_ports
+from testbed.broker import PLUGINS, add_version, cluster, free_ports
 from tests.system.town import nodes
 from tests.system.town.healthy import HEALTHY
 from tests.system.town.play import Town, town

@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from tests.support.broker import Broker
-from tests.support.unstick_process import Unstick, alert
+from testbed.broker import Broker
+from testbed.unstick_process import Unstick, alert
 
 LIST = "queues/%2F?disable_stats=true&enable_queue_totals=true"
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.support.workers.crew import Habit
+from testbed.workers.crew import Habit
 from tests.system.town.scene import Pattern, Scene, Truth
 
 QUORUM = {"x-queue-type": "quorum"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from tests.support.broker import Cluster
-from tests.support.workers.crew import Habit
+from testbed.broker import Cluster
+from testbed.workers.crew import Habit
 from tests.system.town.healthy import HEALTHY, works
 from tests.system.town.scene import Pattern, Truth
 from tests.system.town.stuck import STUCK

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from functions.domain.model import runbooks
-from tests.support.broker import Broker
-from tests.support.doubles.rundeck import Job, Rundeck
-from tests.support.unstick_process import Unstick, configuration, job_id, runbook
-from tests.support.workers.crew import Publisher
-from tests.support.workers.relay import Relay
+from testbed.broker import Broker
+from testbed.doubles.rundeck import Job, Rundeck
+from testbed.unstick_process import Unstick, configuration, job_id, runbook
+from testbed.workers.crew import Publisher
+from testbed.workers.relay import Relay
 from tests.system.town.alerts import DirectAlerts
 from tests.system.town.scene import Pattern, Place, Scene, Truth
 

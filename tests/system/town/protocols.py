@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from tests.support.broker import ADMIN
-from tests.support.workers.amqp10 import Amqp10Consumer
-from tests.support.workers.mqtt import MqttSubscriber
+from testbed.broker import ADMIN
+from testbed.workers.amqp10 import Amqp10Consumer
+from testbed.workers.mqtt import MqttSubscriber
 from tests.system.town.scene import Pattern, Scene, Truth
 
 

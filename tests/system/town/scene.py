@@ -14,8 +14,8 @@ from typing import Any
 import pika
 from pika.exceptions import AMQPError
 
-from tests.support.workers.crew import Habit, Publisher, Worker
-from tests.support.workers.relay import Relay
+from testbed.workers.crew import Habit, Publisher, Worker
+from testbed.workers.relay import Relay
 
 Other = Callable[[], AbstractContextManager[Any]]
 """Makes a consumer that speaks something else than AMQP 0.9.1."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from tests.support.workers.crew import Habit
+from testbed.workers.crew import Habit
 from tests.system.town.healthy import QUORUM
 from tests.system.town.scene import Pattern, Scene, Truth
 

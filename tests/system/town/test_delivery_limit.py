@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.broker import Broker
-from tests.support.doubles.rundeck import Job, Rundeck
-from tests.support.patience import wait_until
-from tests.support.unstick_process import BUDGET, ENDED_WITHIN_S, Unstick, alert, configuration, job_id, runbook
-from tests.support.workers.crew import Habit, Worker
+from testbed.broker import Broker
+from testbed.doubles.rundeck import Job, Rundeck
+from testbed.patience import wait_until
+from testbed.unstick_process import BUDGET, ENDED_WITHIN_S, Unstick, alert, configuration, job_id, runbook
+from testbed.workers.crew import Habit, Worker
 
 USER, PASSWORD = "unstick-delivery-limit", "only looks"
 HELD = 5

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.broker import Broker
-from tests.support.patience import wait_until
+from testbed.broker import Broker
+from testbed.patience import wait_until
 from tests.system.town.play import PAUSE_S, town
 from tests.system.town.stuck import STUCK
 

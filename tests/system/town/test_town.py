@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.support.broker import HOST, PLUGINS, VERSIONS, broker, cluster, free_ports
+from testbed.broker import HOST, PLUGINS, VERSIONS, broker, cluster, free_ports
 from tests.support.needs import need_broker
 from tests.system.town import nodes
 from tests.system.town.healthy import HEALTHY

@@ -9,13 +9,13 @@ from argparse import ArgumentParser, ArgumentTypeError
 from functools import cache
 from pathlib import Path
 
-from tests.support.patience import PATIENCE_S
+from testbed.patience import PATIENCE_S
 
 HOST = "host"
 VERSIONS = ("4.0", "4.3")
 """Beside the host's (3.10 on Debian 12)."""
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 FOLDERS = Path(os.environ.get("BROKERS_FOLDER") or ROOT / "build" / "brokers")
 """Kept between runs; CI keeps it in a cache."""
 

@@ -18,10 +18,10 @@ from urllib.request import urlopen
 
 import yaml
 
-from tests.support.broker import Broker, free_ports
-from tests.support.patience import wait_until
+from testbed.broker import Broker, free_ports
+from testbed.patience import wait_until
 
-SHIPPED = Path(__file__).parents[2] / "infra" / "prometheus"
+SHIPPED = Path(__file__).parents[1] / "infra" / "prometheus"
 NAMED = 4
 """Times that the shipped rules name the queues."""
 PACKAGES = ("prometheus", "prometheus-alertmanager")

@@ -10,7 +10,7 @@ import threading
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from tests.support.patience import PATIENCE_S
+from testbed.patience import PATIENCE_S
 
 
 class Proxy:

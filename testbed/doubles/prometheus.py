@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs
 
-from tests.support.doubles.server import Server
+from testbed.doubles.server import Server
 
 Samples = dict[float, float]
 """By the time of the sample, in seconds before now: its value."""

@@ -5,10 +5,10 @@ with broker(folder, version="4.3") as made: ...             # of a folder that t
 with cluster(folder, 3, version="4.0") as made: made.kill(made.nodes[0])
 """
 
-from tests.support.broker.cluster import PLUGINS, Cluster, broker, cluster
-from tests.support.broker.node import ADMIN, Broker, consumer
-from tests.support.broker.ports import free_ports
-from tests.support.broker.versions import HOST, VERSIONS, add_version, available, program, reason_against
+from testbed.broker.cluster import PLUGINS, Cluster, broker, cluster
+from testbed.broker.node import ADMIN, Broker, consumer
+from testbed.broker.ports import free_ports
+from testbed.broker.versions import HOST, VERSIONS, add_version, available, program, reason_against
 
 __all__ = [
     "ADMIN", "HOST",

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote
 
-from tests.support.doubles.server import Server
+from testbed.doubles.server import Server
 
 HOUR_S = 3600
 BYTES = 2048

@@ -1,4 +1,4 @@
-"""`python -m tests.support.doubles.rundeck`: the stand-in by itself."""
+"""`python -m testbed.doubles.rundeck`: the stand-in by itself."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import argparse
 import signal
 import threading
 
-from tests.support.doubles.rundeck import TOKEN, Rundeck, command_action
-from tests.support.doubles.rundeck.state import OWN, Job, Option
+from testbed.doubles.rundeck import TOKEN, Rundeck, command_action
+from testbed.doubles.rundeck.state import OWN, Job, Option
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m tests.support.doubles.rundeck", description="Serve a stand-in for Rundeck on loopback."
+        prog="python -m testbed.doubles.rundeck", description="Serve a stand-in for Rundeck on loopback."
     )
     parser.add_argument("--port", type=int, default=4440, help="0: any free one (default 4440)")
     parser.add_argument("--token", default=TOKEN, help="the token that may run the job")

@@ -1,6 +1,6 @@
 """A worker of a Redis list with the bug: it takes a job and hangs. Its metrics say how many it has done.
 
-    python tests/support/workers/redis_worker.py --redis 6379 --queue mail --metrics 9100 --mode hangs
+    python testbed/workers/redis_worker.py --redis 6379 --queue mail --metrics 9100 --mode hangs
 
 It writes `working` once it serves its metrics, and ends on SIGTERM.
 """

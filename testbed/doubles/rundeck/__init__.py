@@ -7,7 +7,7 @@
         rundeck.state.carried_out                  # what really was restarted
 
 tests/adapters/runners/test_rundeck_double.py holds it against the recordings. By itself:
-`python -m tests.support.doubles.rundeck --help`.
+`python -m testbed.doubles.rundeck --help`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from tests.support.doubles.rundeck.calls import Seen
-from tests.support.doubles.rundeck.http_server import Server
-from tests.support.doubles.rundeck.state import INCIDENT, NOT_AFTER, OWN, Job, Option, Run, State
+from testbed.doubles.rundeck.calls import Seen
+from testbed.doubles.rundeck.http_server import Server
+from testbed.doubles.rundeck.state import INCIDENT, NOT_AFTER, OWN, Job, Option, Run, State
 
 __all__ = ["INCIDENT", "NOT_AFTER", "OWN", "TOKEN", "Job", "Option", "Run", "Rundeck", "Seen"]
 

@@ -1,6 +1,6 @@
 """The bug that Unstick is for, as a small program: it takes a message and neither acknowledges it nor dies.
 
-    python tests/support/workers/stuck_consumer.py --url amqp://... --queue mail.delivery --mode stuck-unacked
+    python testbed/workers/stuck_consumer.py --url amqp://... --queue mail.delivery --mode stuck-unacked
 
 It writes `consuming` once it is there, answers the broker's heartbeats, and ends on SIGTERM.
 """

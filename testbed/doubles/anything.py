@@ -7,7 +7,7 @@ import socketserver
 import threading
 from typing import Any, Self
 
-from tests.support.patience import PATIENCE_S
+from testbed.patience import PATIENCE_S
 
 LENGTH = re.compile(rb"(?im)^content-length:\s*(\d+)")
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tests.support.doubles.rundeck import pages
-from tests.support.doubles.rundeck.state import Job, Option, Refused, Token
+from testbed.doubles.rundeck import pages
+from testbed.doubles.rundeck.state import Job, Option, Refused, Token
 
 if TYPE_CHECKING:
-    from tests.support.doubles.rundeck.calls import Call
+    from testbed.doubles.rundeck.calls import Call
 
 MAX_TOKEN_S = 2_592_000
 """`rundeck.api.tokens.duration.max` as it is shipped: 30 days."""

@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
 
-from tests.support.doubles.rundeck import admin, pages
-from tests.support.doubles.rundeck.state import Refused, Run
+from testbed.doubles.rundeck import admin, pages
+from testbed.doubles.rundeck.state import Refused, Run
 
 if TYPE_CHECKING:
-    from tests.support.doubles.rundeck import Rundeck
+    from testbed.doubles.rundeck import Rundeck
 
 ALL = {
     "toggle_execution", "run", "update", "toggle_schedule", "create", "read", "delete", "view", "kill", "events", "system",

@@ -14,7 +14,7 @@ from werkzeug.datastructures import EnvironHeaders
 from functions.config.settings import Auth, Basic, Bearer, Hmac
 from functions.runtime.errors import Denied, Unavailable
 
-FOLDER = Path(__file__).parents[1] / "recordings" / "grafana"
+FOLDER = Path(__file__).parents[1] / "tests" / "recordings" / "grafana"
 
 
 @dataclass(frozen=True)

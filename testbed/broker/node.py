@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
-from tests.support.broker.versions import command
-from tests.support.patience import PATIENCE_S
+from testbed.broker.versions import command
+from testbed.patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from pika.adapters.blocking_connection import BlockingChannel

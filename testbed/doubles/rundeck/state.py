@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.support.patience import PATIENCE_S
+from testbed.patience import PATIENCE_S
 
 NOT_AFTER = "unstick_not_after"
 INCIDENT = "unstick_incident"

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
-from tests.support.doubles.rundeck.state import NOT_AFTER, Job, Run, State
+from testbed.doubles.rundeck.state import NOT_AFTER, Job, Run, State
 
 NEWEST = 59
 OLDEST = 14

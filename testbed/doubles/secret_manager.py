@@ -9,7 +9,7 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 
-from tests.support.doubles.server import Server
+from testbed.doubles.server import Server
 
 
 @contextmanager

@@ -32,10 +32,10 @@ import yaml
 
 from functions.config.current import encode_prebuilt, prebuilt_path
 from functions.config.loader import load_config
-from tests.support.broker import free_ports
-from tests.support.patience import PATIENCE_S, wait_until
+from testbed.broker import free_ports
+from testbed.patience import PATIENCE_S, wait_until
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 HMAC_SECRET = "between-grafana-and-us"
 RUNNER_TOKEN = "runner-token-of-the-stand-in"
 SIGNING_KEY = "a-signing-key-of-tests-with-32-characters"

@@ -12,11 +12,11 @@ from functions.domain.health.looks import judge_health
 from functions.domain.model.codes import Health
 from functions.domain.model.incidents import QueueState
 from functions.domain.model.runbooks import Symptom
-from tests.support.broker import ADMIN, Broker, consumer
-from tests.support.doubles.rundeck import Job
-from tests.support.patience import PATIENCE_S, wait_until
-from tests.support.recorded_grafana import known
-from tests.support.unstick_process import job_id
+from testbed.broker import ADMIN, Broker, consumer
+from testbed.doubles.rundeck import Job
+from testbed.patience import PATIENCE_S, wait_until
+from testbed.recorded_grafana import known
+from testbed.unstick_process import job_id
 
 
 @dataclass
