@@ -42,8 +42,13 @@ SIMULATION = tuple(f"tests/simulation/test_simulation.py::test_no_schedule_viola
 TIMEOUT_S = 300
 """Seconds. A change that makes the tests run longer counts as noticed."""
 
-LEFT_OUT = ("ReplaceBinaryOperator_BitOr_", "Variable")
-"""Skipped: in this code `|` joins types, and a changed annotation has no effect; two operators need arguments."""
+LEFT_OUT = (
+    *("ReplaceBinaryOperator_BitOr_", "Variable"),
+    *("ReplaceComparisonOperator_Is_Eq", "ReplaceComparisonOperator_IsNot_NotEq"),
+)
+"""Skipped: in this code `|` joins types, and a changed annotation has no effect; two operators need arguments. `is` compares with
+a member of an enum, which equals no other value of its type, and cosmic-ray itself skips None: `==` and `!=` say the same. Their
+opposites stay: equal strings and numbers need not be one object."""
 
 NO_TEST = 5
 """pytest's exit status if no test was collected."""

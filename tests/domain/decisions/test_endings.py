@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from functions.domain.decisions.endings import APPROVAL_S, GRACE_S, deadline_of
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
-from functions.domain.model.events import Start, Step
-from functions.domain.model.incidents import Document, Hold, PastAttempt
+from functions.domain.model.events import Start, StartResult, Step, TimerFired
+from functions.domain.model.incidents import Document, Hold, PastAttempt, change
 from functions.domain.model.observations import Pause, Unknown
 from functions.domain.model.runbooks import Limits, Verify
 from tests.support.worlds.scenes import (
@@ -31,6 +31,7 @@ from tests.support.worlds.scenes import (
     runbook,
     seen,
     sighting,
+    trigger,
     well,
     woken,
 )
@@ -111,6 +112,30 @@ def test_what_was_restarted_and_then_held_is_peoples():
     assert [message.id for message in made.document.to_tell] == ["inc-1-0-symptom_unknown@ops"]
     unsure = woken(document(incident()), NOW, seen(mail=replace(sighting(), depth_samples=())))
     assert (phase(unsure), reason(unsure), unsure.document.to_tell) == (Phase.WAITING, Reason.SYMPTOM_UNKNOWN, ())
+
+
+UNSURE = replace(sighting(), depth_samples=())
+PAUSE_UNREAD = StartResult("inc-1.1", refusal="no answer", unsent=Reason.PAUSED, unread=True)
+
+
+@pytest.mark.parametrize(
+    ("suspicion", "event", "mail", "ending", "passed"),
+    [
+        pytest.param(True, TimerFired(), UNSURE, None, 1, id="a suspicion of a queue that moves now and then"),
+        pytest.param(True, TimerFired(), MISSING, (Ending.ESCALATED, Reason.SYMPTOM_UNKNOWN), 0, id="of one that can't be read"),
+        pytest.param(False, TimerFired(), UNSURE, (Ending.ESCALATED, Reason.SYMPTOM_UNKNOWN), 0, id="an alert"),
+        pytest.param(True, PAUSE_UNREAD, UNSURE, (Ending.ESCALATED, Reason.PAUSED), 0, id="a suspicion that was proved"),
+    ],
+)
+def test_only_a_suspicion_that_was_never_proved_ends_without_a_word(suspicion, event, mail, ending, passed):
+    """When its time is over. One that was proved, and could not be restarted, is people's."""
+    made = incident(triggers=(trigger(suspicion=suspicion),), began_at=NOW - WAIT_S)
+    if isinstance(event, StartResult):
+        made = change(made, phase=Phase.STARTING, attempt=1, runner_not_after=RUNNER_NOW - 30)
+    made = moved(document(made), event, seen(mail=mail)).document
+    assert made.incident is None
+    assert [(one.ending, one.reason) for one in made.outcomes] == ([ending] if ending else [])
+    assert sum(made.passed.values()) == passed
 
 
 @pytest.mark.parametrize(("public", "nonce", "link"), [(True, "r4nd", True), (True, "", False), (False, "r4nd", False)])

@@ -713,6 +713,17 @@ def ill_slowly(at: float):
     return sighting(50 - int((at - NOW) / 100), at=at, ids=NEW)
 
 
+@pytest.mark.parametrize(("moved_s", "recovers"), [(115, True), (120, False), (130, False)])
+def test_at_the_end_of_within_only_what_moved_lately_has_recovered(moved_s, recovers):
+    """Within `patience` by one clock, wherever the runner's stands; what moved before that is people's."""
+    watched = replace(verifying().incident.queues[0], joined_at=NOW - 700, consumers=1)
+    watched = replace(watched, after=AfterRestart(50, 1000, moved_at=RUNNER_NOW - moved_s, looked_at=RUNNER_NOW - 15))
+    found = verifying(ended=-600.0, queues=(watched,), triggers=(trigger(starts_at=NOW - 700),))
+    made = woken(found, NOW, seen(mail=sighting(50, ids=NEW)))
+    assert last(made)[0] is (Ending.RECOVERED if recovers else Ending.ESCALATED)
+    assert "not recovered within 10 min" in str(made.document.to_archive[-1].incident.detail) or recovers
+
+
 @pytest.mark.parametrize(
     ("mail", "code"),
     [(lambda at: Unknown("down"), Reason.SYMPTOM_UNKNOWN), (lambda at: replace(falling(at), consumers=0, consumer_ids=()), None)],

@@ -16,6 +16,7 @@ from functions.domain.model.events import (
     Claim,
     Declined,
     MessagesDelivered,
+    Origin,
     Resumed,
     Start,
     StartResult,
@@ -281,6 +282,28 @@ def test_an_alert_that_no_runbook_matches_is_told_once_an_hour_for_its_rule():
     again = told(replace(first, to_tell=()), NOW + 3599, queue="other")
     assert again.to_tell == ()
     assert told(again, NOW + 3600, queue="web").to_tell
+
+
+@pytest.mark.parametrize(
+    ("found", "firing", "code"),
+    [
+        pytest.param(document(incident(due=NOW + 100.0)), True, Reason.DUPLICATE, id="it joins the incident"),
+        pytest.param(document(incident(due=NOW + 100.0)), False, Reason.NOT_FIRING, id="it is resolved"),
+        pytest.param(document(requests={"r": NOW + 1.0}), True, Reason.DUPLICATE, id="a copy of a request"),
+        pytest.param(
+            document(incident(Phase.ASKED, due=NOW + 9.0, reason=Reason.PAUSED)), True, Reason.PAUSED, id="it is still held"
+        ),
+    ],
+)
+def test_the_answer_names_the_runbook_of_the_first_alert(found, firing, code):
+    """Of several in one notification."""
+    books = runbook(), runbook(name="post")
+    first, second = (case(book=book, fingerprint=f"fp-{book.name}", firing=firing) for book in books)
+    for cases, name in (((first, second), "mail"), ((second, first), "post")):
+        event = replace(alerted(*cases), origin=Origin("r", NOW + 1.0))
+        made = moved(found, event, seen(pause=Pause("x")), with_rules=rules(*books))
+        assert made.reply is not None
+        assert (made.reply.runbook, made.reply.reason) == (name, code)
 
 
 @pytest.mark.parametrize("crowd", [True, False])

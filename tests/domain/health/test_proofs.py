@@ -188,6 +188,45 @@ def test_the_queue_as_a_whole_proves_what_lasted_all_of_for(seen, health, proof)
     assert (judged.health, judged.proof) == (health, proof), str(judged.why)
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        pytest.param({}, Health.GOING_ROUND, id="each delivery is one"),
+        pytest.param({"deliveries": rising(20)}, Health.GOING_ROUND, id="each second one"),
+        pytest.param({"deliveries": rising(21)}, Health.UNSURE, id="fewer: it mostly delivers new ones"),
+        pytest.param({"deliveries": ()}, Health.UNSURE, id="deliveries are not counted"),
+        pytest.param({"redeliveries": ()}, Health.UNSURE, id="redeliveries are not counted"),
+        pytest.param({"redeliveries": flat(50, since_s=25.0)}, Health.UNSURE, id="only in the second half of `for`"),
+        pytest.param({"redeliveries": flat(50, since_s=30.0)}, Health.UNSURE, id="only in the first half of `for`"),
+    ],
+)
+def test_messages_go_round_while_at_least_half_of_what_is_delivered_had_been_before(changes, expected):
+    """For all of `for`, in both of its halves, and none is acknowledged."""
+    history = replace(QueueHistory(flat(0), flat(1), rising(), rising()), **changes)
+    seen = queue(depth=1, ready=0, unacked=1, depth_samples=flat(1), ack_samples=flat(6), history=history)
+    assert judge(SYMPTOM, seen, Trust()).health is expected
+
+
+@pytest.mark.parametrize(
+    ("behind_s", "sampled_s", "again_s"),
+    [
+        pytest.param(0.0, 0.0, 60.0 - 30.0 + 1.0, id="sampled just now"),
+        pytest.param(0.0, 4.0, 60.0 - 30.0 - 4.0 + 1.0, id="4 s ago"),
+        pytest.param(30.0, 34.0, 60.0 - 30.0 - 4.0 + 1.0, id="the figures are of 4 s after the sample"),
+        pytest.param(0.0, 5.0, 60.0 - 30.0 - 5.0 + 1.0, id="a sample is due"),
+        pytest.param(0.0, 5.5, 60.0 - 30.0 + 1.0, id="clocks differ"),
+        pytest.param(0.0, -0.5, 60.0 - 30.0 + 1.0, id="the other clock is ahead"),
+    ],
+)
+def test_the_next_check_comes_with_a_sample(behind_s, sampled_s, again_s):
+    """A second after the sample with which `for` is over, counted from the newest sample."""
+    seen = still(ready=5, unacked=0)
+    counted = flat(7, since_s=30.0, before=6)
+    seen = replace(seen, ack_samples=counted, history=replace(seen.history, deliveries=counted))
+    seen = replace(seen, at=NOW + sampled_s, behind_s=behind_s)
+    assert judge(SYMPTOM, seen, Trust()).again_in_s == again_s
+
+
 @pytest.mark.parametrize("trust", [Trust(steady_s=59.0), Trust(steady_s=0.0)])
 def test_a_node_that_left_or_came_begins_the_clock_anew(trust):
     """Its samples of all times went with it, so what is left shows no work."""

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
-from functions.domain.health.looks import CURVE_POINTS
+from functions.domain.health.looks import CURVE_POINTS, note_snapshot
 from functions.domain.health.recovery import Since, is_moving, is_well, judge_recovery, say_same_again
 from functions.domain.model.codes import Proof, Verdict
 from functions.domain.model.incidents import AfterRestart, QueueState
@@ -149,12 +149,17 @@ def test_without_statistics_nothing_recovers_within_ten_seconds(age_s, verdict):
     assert looked((4.0, bare(50)), (age_s, bare(0))).after.verdict is verdict
 
 
-def test_a_queue_that_joined_late_is_not_stuck_by_figures_of_before_its_patience_is_over():
-    """However long the process took to get from the figures to the step: judged at once, the same figures say nothing yet."""
-    watched = replace(WATCHED, joined_at=NOW + 300.0)
-    figures = sighting(50, at=NOW + 400.0)
-    for late_s in (0.0, 25.0):
-        assert judge_recovery(BOOK, figures, watched, Since(400.0 + late_s, NOW + 400.0 + late_s)).after.verdict is None
+@pytest.mark.parametrize(
+    ("at_s", "behind_s", "late_s", "verdict"),
+    [
+        (400.0, 0.0, 0.0, None), (400.0, 0.0, 25.0, None), (419.0, 0.0, 0.0, None), (420.0, 0.0, 0.0, Verdict.STUCK),
+        (431.0, 12.0, 25.0, None), (432.0, 12.0, 0.0, Verdict.STUCK),
+    ],
+)  # fmt: skip
+def test_a_queue_that_joined_late_is_not_stuck_by_figures_of_before_its_patience_is_over(at_s, behind_s, late_s, verdict):
+    """It joined after 300 s and has 120 s, by the figures' own time; however long the process took from them to the step."""
+    watched, seen = replace(WATCHED, joined_at=NOW + 300.0), replace(sighting(50, at=NOW + at_s), behind_s=behind_s)
+    assert judge_recovery(BOOK, seen, watched, Since(at_s + late_s, NOW + at_s + late_s)).after.verdict is verdict
 
 
 def test_a_real_restart_is_seen_to_recover():
@@ -206,6 +211,10 @@ def test_the_curve_stays_small_and_keeps_its_end():
     assert len(watched.curve) <= CURVE_POINTS
     assert watched.curve[-1] == (NOW + 419.0, 101)
     assert list(watched.curve) == sorted(watched.curve)
+    # Of the older half every other point stays.
+    full = replace(WATCHED, curve=tuple((NOW + n, n) for n in range(CURVE_POINTS)))
+    drawn = note_snapshot(full, sighting(7, at=NOW + 500.0)).curve
+    assert [depth for _, depth in drawn] == [*range(0, 60, 2), *range(60, CURVE_POINTS), 7]
 
 
 @pytest.mark.parametrize("behind_s", [0.0, 5.0])
@@ -247,15 +256,28 @@ def test_a_real_restart_that_hangs_on_the_same_message_is_told_from_a_slow_job(v
         assert (watched.after.verdict is Verdict.STUCK) == told, note
 
 
-@pytest.mark.parametrize(("rises", "same"), [(False, True), (True, False)])
-def test_a_loop_is_not_the_same_message_that_hangs_again(rises, same):
+@pytest.mark.parametrize(
+    ("changes", "age_s", "rose_s", "same"),
+    [
+        pytest.param({}, 70.0, 120, True, id="for all of `for` and ten seconds"),
+        pytest.param({}, 69.9, 120, False, id="not so long"),
+        pytest.param({}, 75.0, 50, True, id="it was delivered 50 s ago, and no more"),
+        pytest.param({}, 75.0, 45, False, id="it was delivered 45 s ago"),
+        pytest.param({"acks": 1005}, 75.0, 120, False, id="another message was acknowledged"),
+        pytest.param({"redeliveries": 3}, 75.0, 120, False, id="nothing came back"),
+        pytest.param({"redeliveries": None}, 75.0, 120, False, id="redeliveries are not counted"),
+        pytest.param({"acks": None}, 75.0, 120, False, id="acknowledgements are not counted"),
+        pytest.param({"unacked": 0, "ready": 5}, 75.0, 120, False, id="nobody holds it"),
+    ],
+)
+def test_a_loop_is_not_the_same_message_that_hangs_again(changes, age_s, rose_s, same):
     """Without channels: in a loop redeliveries rise all the time, and the queue has its patience."""
-    at = NOW + 75.0
-    again = tuple((at - ago, 9 + (120 - ago) * rises) for ago in range(120, -1, -5))
+    at = NOW + age_s
+    again = tuple((at - ago, 9 if ago <= rose_s else 8) for ago in range(120, -1, -5))
     before = replace(sighting(5, acks=4), redeliveries=3)
-    seen = replace(sighting(5, at=at, acks=4), redeliveries=again[-1][1], unacked=1, ready=4)
-    seen = replace(seen, history=replace(seen.history, redeliveries=again))
-    judged = judge_recovery(BOOK, seen, replace(WATCHED, before=before), Since(75.0, at))
+    seen = replace(sighting(5, at=at, acks=4), redeliveries=9, unacked=1, ready=4)
+    seen = replace(seen, history=replace(seen.history, redeliveries=again), **changes)
+    judged = judge_recovery(BOOK, seen, replace(WATCHED, before=before), Since(age_s, at))
     assert (judged.after.same_again, judged.after.verdict is Verdict.STUCK) == (same, same)
 
 
@@ -305,6 +327,25 @@ def test_one_of_several_has_recovered_when_each_consumer_has_worked_since():
     stuck = worker("a", since_s=60.0), worker("b", since_s=0.0)
     later = after_restart((20, stuck), (65, stuck))
     assert (later.after.verdict, later.after.same_again) == (Verdict.STUCK, False)
+
+
+@pytest.mark.parametrize(
+    ("counter", "changes", "since_s", "works"),
+    [
+        pytest.param(3, {"counted": 1}, 20.0, True, id="it acknowledged one, and has another"),
+        pytest.param(3, {"counted": 1}, 25.0, False, id="it did nothing since the restart, whose figures are 10 s late"),
+        pytest.param(1, {"counted": 1}, 20.0, False, id="a first delivery"),
+        pytest.param(2, {"counted": 2}, 20.0, True, id="it rejected one, and has another"),
+        pytest.param(2, {"counted": 2, "held": 2}, 20.0, False, id="two first deliveries"),
+        pytest.param(1, {"counted": 1, "held": 0}, 100.0, True, id="it holds nothing"),
+        pytest.param(None, {"counted": 1}, 20.0, True, id="it has no counter yet"),
+    ],
+)
+def test_each_consumer_that_holds_a_message_has_finished_another_since_the_restart(counter, changes, since_s, works):
+    """Where one of several hung; looked at 35 s after the restart's end."""
+    work = tuple((NOW - age, counter if age <= since_s else counter - 1) for age in GRID) if counter is not None else ()
+    channels = replace(worker("a"), work=work, **changes), worker("b", since_s=0.0)
+    assert (after_restart((20, channels), (35, channels)).after.verdict is Verdict.RECOVERED) is works
 
 
 @pytest.mark.parametrize(("age_s", "same"), [(59.0, False), (60.0, True)])
