@@ -108,19 +108,29 @@ def stale_alert(context: GuardContext) -> Decision | None:
 
 
 def already_escalated(context: GuardContext) -> Decision | None:
-    at = context.document.escalated_at
-    if context.approved or context.between or at is None or context.now - at >= ESCALATION_HOLDS_S:
+    if context.approved or context.between or is_about_other_queues(context.document, context.incident):
         return None
-    if is_about_other_queues(context.document, context.incident):
+    return hold_escalated(context.document, context.now)
+
+
+def hold_escalated(document: Document, now: float) -> Decision | None:
+    """The hold of a target that people were called for within the last day, and that has not recovered."""
+    at = document.escalated_at
+    if at is None or now - at >= ESCALATION_HOLDS_S:
         return None
-    detail = Text("the last incident was escalated {age} ago, and it has not recovered since", age=duration(context.now - at))
+    detail = Text("the last incident was escalated {age} ago, and it has not recovered since", age=duration(now - at))
     return hold(Reason.ESCALATED, detail)
 
 
 def is_about_other_queues(document: Document, incident: Incident) -> bool:
     """Whether the escalation is only about other queues than the incident's: it blocks its queues, not their whole target."""
-    escalated = {watched.queue.key for watched in document.escalation.queues} if document.escalation else set()
+    escalated = escalated_queues(document)
     return bool(escalated) and escalated.isdisjoint(watched.queue.key for watched in incident.queues)
+
+
+def escalated_queues(document: Document) -> set[str]:
+    """The keys of the queues that people were called for."""
+    return {watched.queue.key for watched in document.escalation.queues} if document.escalation else set()
 
 
 def frozen(context: GuardContext) -> Decision | None:

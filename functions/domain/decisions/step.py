@@ -12,6 +12,7 @@ from functions.domain.decisions import phases
 from functions.domain.decisions.endings import end_as_declined
 from functions.domain.decisions.escalations import on_acknowledgement, on_restart_wanted, remind
 from functions.domain.decisions.evidence import on_evidence_started, without_evidence_runs
+from functions.domain.decisions.guards import escalated_queues, hold_escalated, is_about_other_queues
 from functions.domain.decisions.matching import explain_mismatch, render_evidence
 from functions.domain.decisions.messages import LATE_S, LINKED_TRIGGERS, default_channels, end_escalation, to_alert_ref
 from functions.domain.decisions.observing import is_over, observe_alerts, stop_observing
@@ -123,7 +124,7 @@ def _on_alerts(turn: Turn, event: events.AlertsReceived) -> None:
         stop_observing(turn)
     opened = turn.document.incident is None
     incident, left_out = _with_alerts(turn.document.incident or _new_incident(event, new[0], turn.at), new, turn.at)
-    turn.open(incident)
+    turn.open(_leave_out_escalated(turn, event, incident))
     if opened:
         phases.run_phase(turn)
     else:
@@ -224,6 +225,26 @@ def _with_alerts(incident: Incident, cases: tuple[MatchedAlert, ...], now: float
         if new_queue is not None and case.runbook is not None:
             queues[new_queue.key] = QueueState(new_queue, case.runbook.name, now)
     return replace(incident, triggers=tuple(triggers), queues=tuple(queues.values())), left_out
+
+
+def _leave_out_escalated(turn: Turn, event: events.AlertsReceived, incident: Incident) -> Incident:
+    """The incident without the queues that people were called for, if it is about others too: those must not wait for people.
+    What is left out is held, as it would be alone. A restart that people approved for such a queue keeps it."""
+    escalated, held, before = escalated_queues(turn.document), hold_escalated(turn.document, turn.at), turn.document.incident
+    queues = tuple(watched for watched in incident.queues if watched.queue.key not in escalated)
+    is_asked = before is not None and before.phase is Phase.ASKED and before.reason is Reason.ESCALATED
+    is_approved = before is not None and not is_asked and not is_about_other_queues(turn.document, before)
+    if held is None or not queues or queues == incident.queues or is_approved:
+        return incident
+    out = replace(
+        incident,
+        id=event.incident,
+        queues=tuple(watched for watched in incident.queues if watched.queue.key in escalated),
+        triggers=tuple(trigger for trigger in incident.triggers if trigger.queue in escalated),
+    )
+    turn.post_hold(turn.card("held", held.reason, held.detail, incident=out), f"{event.incident}-out", bundled=turn.crowd)
+    triggers = tuple(trigger for trigger in incident.triggers if trigger.queue not in escalated)
+    return replace(incident, queues=queues, triggers=triggers, runbook=queues[0].runbook)
 
 
 def _join_incident(turn: Turn, event: events.AlertsReceived, cases: tuple[MatchedAlert, ...]) -> None:

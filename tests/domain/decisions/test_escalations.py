@@ -97,6 +97,55 @@ def test_an_escalation_of_another_queue_keeps_the_first():
     assert {watched.queue.key for watched in both.escalation.queues} == {MAIL.key, scenes.POST.key}
 
 
+MAIL_AGAIN = case(starts_at=NOW + 300, fingerprint="fp-2")
+POST_TOO = case(scenes.POST, starts_at=NOW + 300, fingerprint="fp-3")
+
+
+def of_both(at: float) -> Observation:
+    """Both queues hang."""
+    return seen(now=at, post=scenes.sighting(at=at))
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one group", "while a person is asked"])
+def test_an_escalated_queue_keeps_no_other_from_its_restart(together):
+    """Its alert is held as it would be alone, and the restart is for the other queue. Nobody can approve it any more."""
+    found, at = escalated(), NOW + 400
+    if not together:
+        asked = moved(found, alerted(MAIL_AGAIN), seen(now=at), at, PUBLIC)
+        assert (phase(asked), asked.document.incident.reason) == (Phase.ASKED, Reason.ESCALATED)
+        found = posted(asked.document)
+    made = moved(found, alerted(*([MAIL_AGAIN, POST_TOO] if together else [POST_TOO])), of_both(at), at, PUBLIC)
+    opened = made.document.incident
+    assert phase(made) is Phase.STARTING
+    assert opened is not None
+    assert [watched.queue.key for watched in opened.queues] == [scenes.POST.key]
+    assert [one.fingerprint for one in opened.triggers] == ["fp-3"]
+    assert opened.approval.nonce == ""
+    held = [message.card for message in made.document.to_tell if message.card.kind == "held"]
+    assert bool(held) == together, "the question has told it already"
+    assert all("escalated before" in card.headline for card in held)
+
+
+def test_an_escalated_queue_does_not_join_a_restart_that_goes_on():
+    """Otherwise the next attempt would be for a queue that people work on."""
+    at = NOW + 400
+    started = moved(escalated(), alerted(POST_TOO), of_both(at), at, PUBLIC)
+    assert phase(started) is Phase.STARTING
+    joined = moved(posted(started.document), alerted(MAIL_AGAIN), of_both(at + 5), at + 5, PUBLIC)
+    assert [watched.queue.key for watched in joined.document.incident.queues] == [scenes.POST.key]
+    assert kinds(joined.document) == ["held"]
+
+
+def test_a_restart_that_a_person_approved_keeps_its_escalated_queue():
+    """Another queue's alert joins it."""
+    at = NOW + 400
+    asked = moved(escalated(), alerted(MAIL_AGAIN), seen(now=at), at, PUBLIC)
+    pressed = Approved(asked.document.incident.approval.nonce, "anna")
+    started = moved(posted(asked.document), pressed, seen(now=at + 5), at + 5, PUBLIC)
+    joined = moved(posted(started.document), alerted(POST_TOO), of_both(at + 9), at + 9, PUBLIC)
+    assert [watched.queue.key for watched in joined.document.incident.queues] == [MAIL.key, scenes.POST.key]
+
+
 @pytest.mark.parametrize(("again_s", "known", "due_s"), [(60.0, True, 60.0), (0.0, True, None), (60.0, False, AGAIN_S)])
 def test_the_pause_between_reminders_is_the_runbooks(again_s, known, due_s):
     """As it is now; without the runbook it is fifteen minutes. None where it was set to zero meanwhile."""
