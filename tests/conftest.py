@@ -167,6 +167,9 @@ def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # monkeyp
     yield
     if secret_store := sys.modules.get("functions.runtime.secrets"):
         secret_store._KEPT.clear()
+        for client in secret_store._CLIENTS.values():
+            client.transport.close()
+        secret_store._CLIENTS.clear()
     web = sys.modules.get("functions.runtime.http_client")
     if web and web.adapter.cache_info().currsize:
         web.adapter().close()

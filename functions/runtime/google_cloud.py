@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -13,6 +14,7 @@ from msgspec import Struct
 
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable, UnstickError
+from functions.runtime.import_lock import IMPORTING
 from functions.runtime.loopback import is_loopback
 from functions.runtime.text import Phrase, Text
 
@@ -46,18 +48,15 @@ class Service(Struct, frozen=True):
         return answer
 
     def accept(self, answer: http_client.Answer) -> http_client.Answer:
-        if 200 <= answer.status < 300:
-            return answer
-        status, said = str(answer.status), _said(answer)
-        detail = Text("answered {status}: {said}", status=status, said=said) if said else Text("answered {status}", status=status)
-        if answer.status in _PASSING or answer.status >= 500 or answer.status < 400:
-            raise Unavailable(self.system, detail)
-        raise Denied(self.system, detail, status=answer.status, remedy=self.remedies.get(answer.status, ""))
+        if not 200 <= answer.status < 300:
+            explanation = sentence(answer.body, answer.headers.get("content-type", ""))
+            raise refusal(self.system, answer.status, explanation, self.remedies)
+        return answer
 
     def _send(self, method: str, path: str, ends: float, content: http_client.Content, *, renewed: bool) -> http_client.Answer:
         headers = dict(content.get("headers") or {})
         url = self._base() + path
-        with _translate_errors(self.system, self.remedies):
+        with translate_errors(self.system, self.remedies):
             account, request = credentials(anonymous=bool(os.environ.get(self.endpoint)))
 
             def fetch(*arguments: Any, **options: Any) -> Any:
@@ -85,9 +84,10 @@ class Service(Struct, frozen=True):
 @lru_cache(maxsize=2)
 def credentials(*, anonymous: bool) -> tuple[Any, Any]:
     """Google's credentials and their transport, created on first use because servers fork their workers."""
-    import google.auth
-    from google.auth.credentials import AnonymousCredentials
-    from google.auth.transport.requests import Request
+    with IMPORTING:
+        import google.auth
+        from google.auth.credentials import AnonymousCredentials
+        from google.auth.transport.requests import Request
 
     return AnonymousCredentials() if anonymous else google.auth.default(scopes=[_SCOPE])[0], Request()
 
@@ -99,11 +99,18 @@ def _timeouts(system: str, timeout_s: float) -> tuple[float, float]:
     return min(http_client.CONNECT_TIMEOUT_S, timeout_s), timeout_s
 
 
-@contextlib.contextmanager
-def _translate_errors(system: str, remedies: Mapping[int, Phrase]) -> Iterator[None]:
-    """Translate the exceptions of google-auth to Unavailable or Denied, without their texts: these have URLs."""
-    from google.auth import exceptions as auth
+@lru_cache(maxsize=1)
+def _auth_errors() -> Any:
+    with IMPORTING:
+        from google.auth import exceptions
+    return exceptions
 
+
+@contextlib.contextmanager
+def translate_errors(system: str, remedies: Mapping[int, Phrase]) -> Iterator[None]:
+    """Translate the exceptions of google-auth and of Secret Manager's client to Unavailable or Denied. `remedies`: what to do,
+    by HTTP status. Keeps only Google's own sentence of the original text; the rest is URLs."""
+    auth = _auth_errors()
     try:
         yield
     except auth.InvalidOperation:  # 401 with credentials that can't be renewed
@@ -121,7 +128,10 @@ def _translate_errors(system: str, remedies: Mapping[int, Phrase]) -> Iterator[N
         raise _not_asked(system, error) from None
     except UnstickError:
         raise
-    except Exception as error:  # noqa: BLE001 - google-auth raises all kinds of errors on a malformed answer
+    except Exception as error:  # noqa: BLE001 - these libraries raise all kinds of errors on a malformed answer
+        api = sys.modules.get("google.api_core.exceptions")  # only Secret Manager's client loads it, which takes 15 ms
+        if api and isinstance(error, api.GoogleAPICallError):
+            raise refusal(system, int(error.code or 0), _sentence(error), remedies) from None
         raise unreadable(system, error) from None
 
 
@@ -138,11 +148,25 @@ def _not_asked(system: str, error: OSError) -> Unavailable | Denied:
     return Unavailable(system, why, late=late)
 
 
-def _said(answer: http_client.Answer) -> str:
-    """Google's own sentence: `error.message` of a JSON answer, or the whole of a plain-text one (as for downloads)."""
+def refusal(system: str, status: int, explanation: str, remedies: Mapping[int, Phrase]) -> Unavailable | Denied:
+    """Convert an answer other than 200 to an error. `explanation`: Google's own sentence."""
+    detail = Text("answered {status}", status=str(status))
+    if explanation:
+        detail = Text("answered {status}: {said}", status=str(status), said=explanation)
+    if status in _PASSING or status >= 500 or status < 400:
+        return Unavailable(system, detail)
+    return Denied(system, detail, status=status, remedy=remedies.get(status, ""))
+
+
+def sentence(body: bytes, content_type: str) -> str:
+    """Extract Google's own sentence: `error.message` of a JSON answer, or the whole of a plain-text one (as for downloads)."""
     try:
-        message = json.loads(answer.body)["error"]["message"]
+        message = json.loads(body)["error"]["message"]
     except (ValueError, LookupError, TypeError, RecursionError):
-        is_text = answer.headers.get("content-type", "").startswith("text/plain")
-        message = answer.body.decode(errors="replace") if is_text else ""
+        message = body.decode(errors="replace") if content_type.startswith("text/plain") else ""
     return " ".join(str(message).split())[:300]
+
+
+def _sentence(error: Any) -> str:
+    response = getattr(error, "response", None)  # some have none
+    return sentence(response.content, response.headers.get("content-type", "")) if response is not None else ""

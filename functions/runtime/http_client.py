@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from functions.runtime.errors import Unavailable
+from functions.runtime.import_lock import IMPORTING
 from functions.runtime.loopback import is_loopback
 from functions.runtime.text import Phrase, Text, named
 
@@ -70,9 +71,9 @@ def adapter() -> HTTPAdapter:
 
 @lru_cache(maxsize=1)
 def _libraries() -> Any:
-    import requests  # 70 ms and 10 MiB, so not before the first request
-    import urllib3
-
+    with IMPORTING:
+        import requests  # 70 ms and 10 MiB, so not before the first request
+        import urllib3
     return requests, urllib3
 
 

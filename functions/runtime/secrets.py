@@ -6,7 +6,7 @@ sm://PROJECT/NAME[/VERSION]        Secret Manager; the version defaults to `late
 
 If the folder UNSTICK_SECRETS_DIR contains PROJECT/NAME/VERSION, that file is read: Cloud Run mounts secrets as files, and
 fetches them from Secret Manager on each read (cloud.google.com/run/docs/configuring/services/secrets). infra/ mounts the secrets
-that authenticate requests, because loading what asks Secret Manager takes as long as the rest of a start.
+that authenticate requests, because loading Google's client takes as long as the rest of a start.
 
 One trailing newline of a file or a Secret Manager value is removed.
 """
@@ -19,13 +19,14 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
-import msgspec
 from msgspec import Struct
 
 from functions.runtime.errors import ConfigError, Denied, Unavailable
-from functions.runtime.google_cloud import Service, unreadable
+from functions.runtime.import_lock import IMPORTING
+from functions.runtime.loopback import is_loopback
 from functions.runtime.text import Text
 
 T = TypeVar("T")
@@ -35,7 +36,6 @@ DISTRUST_EVERY_S = 60.0  # strangers' wrong credentials must not cause calls to 
 FAILURE_KEPT_S = 10.0  # nor must an outage; short, for a person who is fixing a permission
 TIMEOUT_S = 4.0  # of one read; half of a webhook's whole budget
 MAX_BYTES = 65_536  # of a secret, as in Secret Manager (cloud.google.com/secret-manager/quotas)
-ADDRESS = "https://secretmanager.googleapis.com"
 ENDPOINT = "UNSTICK_SECRET_MANAGER_ENDPOINT"  # for tests: a base URL on loopback that stands in for Secret Manager
 MOUNTED = "UNSTICK_SECRETS_DIR"
 """A folder with mounted secrets as PROJECT/NAME/VERSION. Missing or unreadable ones are fetched from Secret Manager."""
@@ -126,6 +126,8 @@ class _Kept:
 
 _KEPT: dict[str, _Kept] = {}
 _KEPT_LOCK = threading.Lock()
+_CLIENTS: dict[str, Any] = {}  # by endpoint. Created on first use: connections don't survive the fork of a server's workers
+_CLIENTS_LOCK = threading.Lock()
 
 
 def _kept(reference: str) -> _Kept:
@@ -197,8 +199,7 @@ def _from_outside(reference: str) -> bytes:
     if match := _SM.fullmatch(reference):
         project, name, version = match[1], match[2], match[3] or "latest"
         mounted = _mounted(Path(project, name, version))
-        path = f"projects/{project}/secrets/{name}/versions/{version}"
-        return _from_secret_manager(reference, path) if mounted is None else mounted
+        return _from_secret_manager(reference, project, name, version) if mounted is None else mounted
     raise _denied("form", Text("a reference is not one of {forms}", forms=FORMS), Text("Fix it in the configuration."))
 
 
@@ -219,7 +220,7 @@ def _from_file(reference: str, path: Path) -> bytes:
 
 
 def _mounted(place: Path) -> bytes | None:
-    """Read the mounted file. None if it is missing or unreadable: Secret Manager's error says more and has a remedy."""
+    """Read the mounted file. None if it is missing or unreadable: the client's error says more and has a remedy."""
     folder = os.environ.get(MOUNTED)
     try:
         return _content(Path(folder, place)) if folder else None
@@ -232,20 +233,37 @@ def _content(path: Path) -> bytes:
         return file.read(MAX_BYTES + 2).removesuffix(b"\n")
 
 
-class _Payload(Struct):
-    data: bytes  # base64 in the answer
+def _from_secret_manager(reference: str, project: str, secret: str, version: str) -> bytes:
+    from functions.runtime.google_cloud import translate_errors
+
+    with translate_errors(f"Secret Manager ({reference})", _REMEDIES):
+        # No retry and no crc32c: the next read is the retry, and TLS protects the bytes in transit.
+        name = f"projects/{project}/secrets/{secret}/versions/{version}"
+        answer = secret_manager_client().access_secret_version(name=name, timeout=TIMEOUT_S, retry=None)
+        return bytes(answer.payload.data).removesuffix(b"\n")
 
 
-class _Version(Struct):
-    payload: _Payload
+def secret_manager_client() -> Any:
+    """Google's client, created once."""
+    endpoint = os.environ.get(ENDPOINT, "")
+    with _CLIENTS_LOCK:
+        if endpoint not in _CLIENTS:
+            _CLIENTS[endpoint] = _built(endpoint)
+        return _CLIENTS[endpoint]
 
 
-def _from_secret_manager(reference: str, path: str) -> bytes:
-    """By the REST API: https://cloud.google.com/secret-manager/docs/reference/rest/v1/projects.secrets.versions/access. No retry
-    and no crc32c: the next read is the retry, and TLS protects the bytes in transit."""
-    system = f"Secret Manager ({reference})"
-    answer = Service(system, ADDRESS, ENDPOINT, _REMEDIES).ask("GET", f"/v1/{path}:access", timeout_s=TIMEOUT_S)
-    try:
-        return msgspec.json.decode(answer.body, type=_Version).payload.data.removesuffix(b"\n")
-    except (ValueError, RecursionError) as error:
-        raise unreadable(system, error) from None
+def _built(endpoint: str) -> Any:
+    """Google's REST client; without credentials if the endpoint is a test's."""
+    with IMPORTING:
+        from google.auth.credentials import AnonymousCredentials
+        from google.cloud.secretmanager_v1 import SecretManagerServiceClient  # 94 ms and 27 MiB
+        from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceRestTransport
+
+    if not endpoint:
+        return SecretManagerServiceClient(transport="rest")
+    parts = urlsplit(endpoint)
+    if parts.scheme != "http" or not is_loopback(parts.hostname or ""):
+        remedy = Text("Unset {endpoint}; only tests need it.", endpoint=ENDPOINT)
+        raise _denied("endpoint", Text("{endpoint} is not http on a loopback address", endpoint=ENDPOINT), remedy)
+    transport = SecretManagerServiceRestTransport(host=parts.netloc, credentials=AnonymousCredentials(), url_scheme="http")
+    return SecretManagerServiceClient(transport=transport)

@@ -128,7 +128,7 @@ def test_what_is_no_reference_is_refused_without_being_repeated(text):
 @pytest.mark.parametrize(
     ("reference", "path"), [("sm://p-1/token", PATH), ("sm://p-1/token/7", "/v1/projects/p-1/secrets/token/versions/7:access")]
 )
-def test_secret_manager_is_asked_for_a_version(manager, reference, path):
+def test_secret_manager_is_asked_by_googles_client(manager, reference, path):
     """sm:// asks for the newest version, or for the one that is named, once in five minutes and without credentials of ours."""
     assert secrets.read(reference, now=0.0) == SECRET
     assert secrets.read(reference, now=299.0) == SECRET
@@ -136,20 +136,6 @@ def test_secret_manager_is_asked_for_a_version(manager, reference, path):
     assert manager.authorization == [None]
     assert secrets.read(reference, now=300.0) == SECRET
     assert len(manager.asked) == 2
-
-
-def test_it_asks_what_googles_own_client_asks(manager, httpserver):
-    """The same path, and both read the same value from the answer."""
-    from google.auth.credentials import AnonymousCredentials
-    from google.cloud.secretmanager_v1 import SecretManagerServiceClient
-    from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceRestTransport
-
-    host = f"{httpserver.host}:{httpserver.port}"
-    transport = SecretManagerServiceRestTransport(host=host, url_scheme="http", credentials=AnonymousCredentials())
-    with SecretManagerServiceClient(transport=transport) as client:
-        theirs = client.access_secret_version(name="projects/p-1/secrets/token/versions/latest")
-    assert secrets.read(REFERENCE, now=0.0) == theirs.payload.data == SECRET
-    assert manager.asked == [PATH, PATH]
 
 
 def test_a_secret_that_is_said_to_be_wrong_is_read_again_once_a_minute(manager):
@@ -209,7 +195,7 @@ def mounted(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("reference", "version"), [(REFERENCE, "latest"), ("sm://p-1/token/7", "7")])
 def test_what_is_mounted_is_read_there(manager, mounted, reference, version):
-    """The same reference works in a function and on a workstation; in the function nobody waits for Secret Manager."""
+    """The same reference works in a function and on a workstation; in the function nobody waits for Google's client."""
     (mounted / version).write_bytes(b"mounted\n")
     assert secrets.read(reference, now=0.0) == b"mounted"
     (mounted / version).write_bytes(b"rotated")

@@ -11,6 +11,7 @@ from functions.adapters.chats import _cards, _checks, _text_layout
 from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import Card
 from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.import_lock import IMPORTING
 from functions.runtime.secrets import SecretRef
 
 MAX_CHARACTERS = 20_000
@@ -51,7 +52,8 @@ class Apprise(Struct, frozen=True):
 
     def _load_service(self) -> Any:
         """The plugin for the URL. Apprise's log is disabled because it contains URLs, some with secrets."""
-        import apprise  # 0.6 s and 28 MiB with its plugins: only if a channel of this type is configured
+        with IMPORTING:
+            import apprise  # 0.6 s and 28 MiB with its plugins: only if a channel of this type is configured
 
         logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
         logging.getLogger("urllib3").setLevel(logging.INFO)  # at DEBUG it logs the path, which is a webhook's secret
