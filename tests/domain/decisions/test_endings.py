@@ -105,6 +105,7 @@ def test_what_was_restarted_and_then_held_is_peoples():
     made = woken(found, NOW, seen(pause=Pause("x")), PUBLIC)
     (outcome,) = made.document.outcomes
     assert (outcome.ending, outcome.reason, outcome.restarts) == (Ending.ESCALATED, Reason.PAUSED, 1)
+    assert outcome.channels == ("ops", "duty")
     assert not any(isinstance(act, Start) for act in made.acts)
     assert made.document.escalated_at == NOW
     made = woken(document(incident()), NOW, seen(mail=MISSING))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 from msgspec.structs import replace
 
@@ -109,6 +111,10 @@ def test_a_person_is_asked_for_what_they_may_overrule_and_where_they_can_answer(
         ({"labels": {"alertname": "n" * 301}}, {"name": "n" * 300}),
         ({"labels": {"severity": "p" * 65}}, {"severity": "p" * 64, "name": ""}),
         ({"labels": {"unstick": "suspicion"}}, {"suspicion": True}),
+        ({"source": "g" * 200}, {"source": "g" * 200}),
+        ({"source": "g" * 201}, {"source": hashlib.sha256(b"g" * 201).hexdigest()}),
+        ({"source": "\u00fc"}, {"source": hashlib.sha256(b"\xc3\xbc").hexdigest()}),
+        ({"source": "\x07"}, {"source": hashlib.sha256(b"\x07").hexdigest()}),
         ({"firing": True, "ends_at": NOW}, {"resolved_at": None}),
         ({"firing": False, "ends_at": NOW}, {"resolved_at": NOW}),
         ({"panel_url": "https://g/1", "generator_url": ""}, {"links": {"panel": "https://g/1"}}),
@@ -161,6 +167,8 @@ def test_a_hold_was_told_if_it_was_for_all_its_alerts(holds, recently):
     assert {message.id for message in held.to_tell} <= {"m-paused@team", "m-paused@pager"}
     if not recently:
         assert {key: held.holds[key] for key in KEYS} == dict.fromkeys(KEYS, Hold(Reason.PAUSED, NOW))
+        kept = {f"{key}|{one.reason}": one for key, one in made.items() if one.reason is not Reason.PAUSED}
+        assert held.holds == {**dict.fromkeys(KEYS, Hold(Reason.PAUSED, NOW)), **kept}, "and the one before for another reason"
     else:
         assert held.holds == made
     assert enqueue_hold(document, RULES, _about(FIRST, SECOND, reason=Reason.PAUSED), "m", always=True).to_tell

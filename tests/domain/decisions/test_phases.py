@@ -528,6 +528,7 @@ def test_a_refused_retry_is_no_refused_start_where_the_history_lags(while_it_run
         pytest.param(FAILED, True, id="ran and failed"),
         pytest.param(None, False, id="not in the history"),
         pytest.param(execution(6, started=-7000, ended=-6990, tag="inc-0.1", status="failed"), False, id="of another incident"),
+        pytest.param(execution(6, started=-7000, ended=-6990, tag="inc-2.1", status="failed"), False, id="of a later one"),
         pytest.param(replace(FAILED, runner_not_after=RUNNER_NOW), False, id="refused as well"),
     ],
 )

@@ -328,9 +328,10 @@ def test_alerts_that_were_left_out_are_told_once(left_out, said, crowd):
 
 
 def test_those_that_webhook_and_incident_left_out_are_counted_together():
-    """The incident takes 50 alerts."""
-    cases = (case(fingerprint=f"fp-{number}") for number in range(51))
+    """The incident takes 50 alerts, the first five with their links."""
+    cases = (case(fingerprint=f"fp-{number}", panel_url="https://g/1") for number in range(51))
     made = moved(EMPTY, replace(alerted(*cases), left_out=1))
+    assert [bool(one.links) for one in made.document.incident.triggers] == [True] * 5 + [False] * 45
     assert any("2 alerts were left out" in str(message.card) for message in made.document.to_tell)
 
 

@@ -43,14 +43,8 @@ def grid(*values: int, at: float = NOW) -> tuple[tuple[float, int], ...]:
 
 def figures(depth: int, published: int | None, acks: int | None, again: int | None = 0, **more: Any) -> QueueSnapshot:
     """What the counters of a queue say at one moment."""
-    counters: dict[str, Any] = {
-        "published": published,
-        "acks": acks,
-        "redeliveries": again,
-        "ack_samples": (),
-        "returns": USED_UP,
-    }
-    return sighting(depth, **(counters | more))
+    counters = {"published": published, "redeliveries": again, "ack_samples": (), "returns": USED_UP}
+    return replace(sighting(depth, **{**counters, **more}), acks=acks)
 
 
 def publishing(*values: int) -> QueueSnapshot:

@@ -131,6 +131,8 @@ def test_people_are_told_who_holds_what_and_who_works():
     """The sentence that the card begins with; one that rejects counts from the first look on."""
     judged = judge(SYMPTOM, queue(channels=(channel(), WORKING, replace(WORKING, id="c3 (1)"))), Trust())
     assert str(judged.why) == "held by mail-worker-2 for 120 s: 1 message; 2 other consumers work"
+    judged = judge(SYMPTOM, queue(channels=(channel(),), consumers=1), Trust())
+    assert str(judged.why) == "held by mail-worker-2 for 120 s: 1 message", "no other works, whatever was acknowledged"
     seen = queue(channels=(channel(counted=40),))
     assert judge(SYMPTOM, seen, Trust(unsure_s=59.0)).health is Health.UNSURE
     assert judge(SYMPTOM, seen, Trust(unsure_s=60.0)).health is Health.ILL
@@ -160,6 +162,7 @@ def test_a_held_message_counts_whatever_the_depth_may_be():
 
 LATE = Unknown("it is slow", late=True)
 MISSING = Unknown("a node sends none")
+COMING = QueueHistory(rising(), flat(0), flat(7), flat(0), rising())
 QUEUES = [
     pytest.param(still(ready=5, unacked=0), Health.ILL, Proof.UNSERVED, id="unserved"),
     pytest.param(still(ready=5, unacked=0, consumers=0), Health.ILL, Proof.UNATTENDED, id="unattended"),
@@ -170,12 +173,19 @@ QUEUES = [
     pytest.param(still(ready=5, unacked=0, deliveries=None, consumers=1, channels=(channel(shared=True),)), Health.ILL,
         Proof.UNSERVED, id="its only consumer is full with another queue's messages"),
     pytest.param(still(ready=4, unacked=1, deliveries=None), Health.UNSURE, None, id="absent is not zero: held"),
+    pytest.param(still(ready=5, unacked=0, deliveries=None, consumers=2, channels=(channel(shared=True),)), Health.UNSURE,
+        None, id="one of its two consumers is not seen"),
     pytest.param(still(ready=5, unacked=0, consumers=None), Health.UNSURE, None, id="consumers not known"),
     pytest.param(still(ready=5, unacked=0, blind=MISSING), Health.UNKNOWN, None, id="something does not fit together"),
     pytest.param(still(ready=5, unacked=0, blind=LATE), Health.UNSURE, None, id="it does not fit together yet"),
     pytest.param(queue(unseen=MISSING), Health.UNKNOWN, None, id="it flows, but one of several may hang unseen"),
     pytest.param(queue(blind=MISSING), Health.WELL, None, id="it flows"),
     pytest.param(still(ready=5, unacked=0, depth=4), Health.WELL, None, id="one has just gone"),
+    pytest.param(still(ready=5, unacked=0, depth_samples=(*flat(5)[:-1], (NOW, 6))), Health.UNSURE, None, id="the last has gone"),
+    pytest.param(still(ready=1000, unacked=0, depth_samples=rising(), history=COMING), Health.ILL, Proof.UNSERVED,
+        id="more and more come"),
+    pytest.param(still(ready=1000, unacked=0, depth_samples=rising(7), history=COMING), Health.UNSURE, None,
+        id="of what comes, some expires"),
     pytest.param(still(ready=5, unacked=0, depth_samples=(*flat(6)[:-3], *flat(5)[-3:])), Health.UNSURE, None, id="one expired"),
     pytest.param(queue(depth=0, ready=0, unacked=0, blind=MISSING), Health.WELL, None, id="empty"),
 ]  # fmt: skip
@@ -225,6 +235,8 @@ def test_the_next_check_comes_with_a_sample(behind_s, sampled_s, again_s):
     seen = replace(seen, ack_samples=counted, history=replace(seen.history, deliveries=counted))
     seen = replace(seen, at=NOW + sampled_s, behind_s=behind_s)
     assert judge(SYMPTOM, seen, Trust()).again_in_s == again_s
+    unknown = judge(SYMPTOM, replace(seen, consumers=None), Trust())
+    assert (unknown.again_in_s, str(unknown.why)) == (again_s + 30.0, "processed in the last 60 s: 1, but nothing right now")
 
 
 @pytest.mark.parametrize("trust", [Trust(steady_s=59.0), Trust(steady_s=0.0)])

@@ -212,9 +212,9 @@ def test_the_curve_stays_small_and_keeps_its_end():
     assert watched.curve[-1] == (NOW + 419.0, 101)
     assert list(watched.curve) == sorted(watched.curve)
     # Of the older half every other point stays.
-    full = replace(WATCHED, curve=tuple((NOW + n, n) for n in range(CURVE_POINTS)))
-    drawn = note_snapshot(full, sighting(7, at=NOW + 500.0)).curve
-    assert [depth for _, depth in drawn] == [*range(0, 60, 2), *range(60, CURVE_POINTS), 7]
+    for points, kept in ((119, [*range(119)]), (120, [*range(0, 60, 2), *range(60, 120)])):
+        full = replace(WATCHED, curve=tuple((NOW + n, n) for n in range(points)))
+        assert [depth for _, depth in note_snapshot(full, sighting(7, at=NOW + 500.0)).curve] == [*kept, 7]
 
 
 @pytest.mark.parametrize("behind_s", [0.0, 5.0])
@@ -332,20 +332,40 @@ def test_one_of_several_has_recovered_when_each_consumer_has_worked_since():
 @pytest.mark.parametrize(
     ("counter", "changes", "since_s", "works"),
     [
-        pytest.param(3, {"counted": 1}, 20.0, True, id="it acknowledged one, and has another"),
-        pytest.param(3, {"counted": 1}, 25.0, False, id="it did nothing since the restart, whose figures are 10 s late"),
-        pytest.param(1, {"counted": 1}, 20.0, False, id="a first delivery"),
-        pytest.param(2, {"counted": 2}, 20.0, True, id="it rejected one, and has another"),
-        pytest.param(2, {"counted": 2, "held": 2}, 20.0, False, id="two first deliveries"),
-        pytest.param(1, {"counted": 1, "held": 0}, 100.0, True, id="it holds nothing"),
-        pytest.param(None, {"counted": 1}, 20.0, True, id="it has no counter yet"),
+        pytest.param((1, 3), {"counted": 1}, 20.0, True, id="it acknowledged one, and has another"),
+        pytest.param((1, 3), {"counted": 1}, 25.0, False, id="it did nothing since the restart, whose figures are 10 s late"),
+        pytest.param((0, 1), {"counted": 1}, 20.0, False, id="a first delivery"),
+        pytest.param((1, 2), {"counted": 2}, 20.0, True, id="it rejected one, and has another"),
+        pytest.param((1, 2), {"counted": 2, "held": 2}, 20.0, False, id="two first deliveries"),
+        pytest.param((0, 1), {"counted": 1, "held": 0}, 100.0, True, id="it holds nothing"),
+        pytest.param((), {"counted": 1}, 20.0, True, id="it has no counter yet"),
     ],
 )
 def test_each_consumer_that_holds_a_message_has_finished_another_since_the_restart(counter, changes, since_s, works):
     """Where one of several hung; looked at 35 s after the restart's end."""
-    work = tuple((NOW - age, counter if age <= since_s else counter - 1) for age in GRID) if counter is not None else ()
+    work = tuple((NOW - age, counter[age <= since_s]) for age in GRID) if counter else ()
     channels = replace(worker("a"), work=work, **changes), worker("b", since_s=0.0)
     assert (after_restart((20, channels), (35, channels)).after.verdict is Verdict.RECOVERED) is works
+
+
+@pytest.mark.parametrize(
+    ("before", "needed", "works"),
+    [
+        pytest.param(2, 1, True, id="one of two hung"),
+        pytest.param(2, 2, True, id="both are needed, and there"),
+        pytest.param(2, 3, False, id="a third is needed"),
+        pytest.param(1, 1, False, id="the only one hung"),
+        pytest.param(None, 1, False, id="nobody knows how many there were"),
+    ],
+)
+def test_a_queue_that_need_not_be_empty_needs_its_consumers(before, needed, works):
+    """Where one of several hung, and the others work."""
+    channels = worker("a", since_s=0.0), worker("b", since_s=5.0)
+    watched = replace(WATCHED, before=replace(sighting(3), consumers=before), held_by=(worker("old"),))
+    for age_s in (20, 35):
+        seen = flowing(*channels, at=NOW + age_s, acks=100 + age_s)
+        watched = judge_recovery(runbook(recovered=Recovered(min_consumers=needed)), seen, watched, Since(age_s, seen.at))
+    assert (watched.after.verdict is Verdict.RECOVERED) is works
 
 
 @pytest.mark.parametrize(("age_s", "same"), [(59.0, False), (60.0, True)])
@@ -388,16 +408,19 @@ def test_people_are_told_what_it_hangs_on(channels, said):
 
 
 @pytest.mark.parametrize(
-    ("head_at", "age_s", "well"),
-    [(NOW - 901.0, 20.0, False), (NOW - 30.0, 20.0, True), (None, 20.0, True), (NOW - 30.0, 9.9, False)],
-)
-def test_a_queue_whose_oldest_message_hung_is_well_once_another_is_the_oldest(head_at, age_s, well):
+    ("head_at", "age_s", "ids", "well"),
+    [
+        (NOW - 901.0, 20.0, NEW, False), (NOW - 30.0, 20.0, NEW, True), (None, 20.0, NEW, True), (NOW - 30.0, 10.0, NEW, True),
+        (NOW - 30.0, 9.9, NEW, False), (NOW - 30.0, 20.0, (), False), (NOW - 30.0, 20.0, None, False),
+    ],
+)  # fmt: skip
+def test_a_queue_whose_oldest_message_hung_is_well_once_another_is_the_oldest(head_at, age_s, ids, well):
     """It need not be empty; while it has the same oldest message, that it moves proves nothing."""
     watched = replace(WATCHED, proof=Proof.OLDEST, before=sighting(40, acks=9, unacked=4, head_at=NOW - 901.0))
-    first = judge_recovery(BOOK, sighting(40, at=NOW + age_s, ids=NEW, head_at=head_at), watched, Since(age_s, NOW + age_s))
+    first = judge_recovery(BOOK, sighting(40, at=NOW + age_s, ids=ids, head_at=head_at), watched, Since(age_s, NOW + age_s))
     assert (first.after.verdict is Verdict.RECOVERED) is well
     moved = replace(first, after=replace(first.after, moved_at=NOW + age_s))
-    assert is_moving(BOOK, moved, NOW + age_s) is (head_at != NOW - 901.0)
+    assert is_moving(BOOK, moved, NOW + age_s) is (head_at != NOW - 901.0 and bool(ids))
 
 
 @pytest.mark.parametrize(
