@@ -33,6 +33,7 @@ from functions.domain.model.incidents import QueueState
 from functions.domain.model.runbooks import Symptom
 from functions.runtime.text import in_language
 from testbed.doubles.rundeck import Rundeck
+from testbed.looks import look_once
 from testbed.patience import PATIENCE_S
 from testbed.recorded_grafana import RECORDINGS, known
 from testbed.unstick_process import ENDED_WITHIN_S, Unstick, rfc3339
@@ -208,7 +209,7 @@ def _until_stuck(play: Play) -> tuple[Handover, str]:
 
     def prove() -> str:
         nonlocal watched
-        seen = client.look(settings, queue, for_s=stage.FOR_S, timeout_s=PATIENCE_S)
+        seen = look_once(client.look_all, settings, queue, for_s=stage.FOR_S)
         judged, watched = judge_health(symptom, seen, watched, time.time())
         return in_language("en", judged.why) if judged.health is Health.ILL else ""
 

@@ -159,7 +159,7 @@ class Chat(Protocol):
         """Post, and return the handle with which a later post of the incident joins the thread (None: no thread)."""
 
     def check(self, *, timeout_s: float) -> list[Finding]:
-        """Check the chat as far as possible without posting."""
+        """Check the chat as far as possible without posting. What it raises is shown, too."""
 
 
 class Ports(Protocol):

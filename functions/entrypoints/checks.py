@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.application.observe import read_pause
-from functions.application.ports import Finding, finding_of_error
+from functions.application.ports import Chat, Finding, finding_of_error
 from functions.bootstrap import Adapters
 from functions.config.matchers import overlaps
 from functions.domain.decisions.messages import channels_for, default_channels
@@ -58,7 +58,10 @@ def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float) -> l
         Question("Store", partial(ports.store.check, timeout_s=timeout_s)),
         Question("Scheduler", partial(ports.scheduler.check, timeout_s=timeout_s)),
         Question("Store", partial(_check_switch, ports, timeout_s)),
-        *(Question("Chats", partial(_check_channel, ports, name, timeout_s)) for name in settings.channels),
+        *(
+            Question("Chats", partial(check_chat, f"{name} ({one.name})", one.adapter, timeout_s))
+            for name, one in settings.channels.items()
+        ),
     ]
 
 
@@ -141,7 +144,11 @@ def _check_configuration(ports: Adapters) -> Iterator[Finding]:
 
 def _check_secrecy(ports: Adapters) -> Iterator[Finding]:
     """What others may read or sign."""
-    for place, url in ((f"{ports.config.runner.name}.url", ports.config.runner_url), ("public_url", ports.rules.public_url)):
+    urls = {f"{ports.config.runner.name}.url": ports.config.runner_url, "public_url": ports.rules.public_url}
+    for name, symptom in ports.symptoms.items():
+        if any(place.startswith(f"{name}.") for place, _ in ports.config.secrets):
+            urls[f"{name}.url"] = getattr(symptom, "url", "")
+    for place, url in urls.items():
         parts = urlsplit(url)
         if parts.scheme == "http" and not is_loopback(parts.hostname):
             detail, remedy = "http sends everything unencrypted", "Use https, or keep the traffic inside a private network."
@@ -196,9 +203,12 @@ def _check_queue(ports: Adapters, runbook: Runbook, labels: Mapping[str, str], t
     return ports.symptoms[runbook.symptom.kind].check(runbook.symptom, {**fixed, **labels}, timeout_s=timeout_s)
 
 
-def _check_channel(ports: Adapters, name: str, timeout_s: float) -> list[Finding]:
-    channel = ports.config.channels[name]
-    return [replace(finding, what=f"{name} ({channel.name})") for finding in channel.adapter.check(timeout_s=timeout_s)]
+def check_chat(what: str, chat: Chat, timeout_s: float) -> list[Finding]:
+    """The findings of the chat, or the error that it raises."""
+    try:
+        return [replace(finding, what=what) for finding in chat.check(timeout_s=timeout_s)]
+    except (Denied, Unavailable) as error:
+        return [finding_of_error(what, error)]
 
 
 def _check_switch(ports: Adapters, timeout_s: float) -> list[Finding]:

@@ -14,7 +14,8 @@ from functions.domain.model.incidents import QueueState
 from functions.domain.model.runbooks import Symptom
 from testbed.broker import ADMIN, Broker, consumer
 from testbed.doubles.rundeck import Job
-from testbed.patience import PATIENCE_S, wait_until
+from testbed.looks import look_once
+from testbed.patience import wait_until
 from testbed.recorded_grafana import known
 from testbed.unstick_process import job_id
 
@@ -52,7 +53,7 @@ class Application:
 
         def ill() -> bool:
             time.sleep(0.3)
-            seen = client.look(settings, queue, for_s=6, timeout_s=PATIENCE_S)
+            seen = look_once(client.look_all, settings, queue, for_s=6)
             return (
                 judge_health(Symptom("rabbitmq", for_s=6.0), seen, QueueState(queue, "", 0.0), time.time())[0].health
                 is Health.ILL

@@ -20,6 +20,7 @@ from testbed.doubles.certificates import Authority
 from testbed.doubles.proxy import Proxy
 from testbed.doubles.rabbitmq import PASSWORD, Queue, RabbitDouble
 from testbed.doubles.rundeck import TOKEN, Rundeck
+from testbed.looks import look_once
 from testbed.patience import PATIENCE_S
 
 QUEUE = to_queue("/", "mail")
@@ -35,7 +36,7 @@ def ask_rundeck(url: str, ca: str) -> Any:
 
 def ask_rabbitmq(url: str, ca: str) -> Any:
     settings = rabbitmq.RabbitMQ(url, "unstick", SecretRef("env://RABBITMQ_PASSWORD"), ca=ca)
-    return rabbitmq.client.look(settings, QUEUE, for_s=60, timeout_s=PATIENCE_S).depth
+    return look_once(rabbitmq.client.look_all, settings, QUEUE).depth
 
 
 @pytest.fixture(autouse=True)

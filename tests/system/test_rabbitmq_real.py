@@ -26,6 +26,7 @@ from functions.domain.model.runbooks import Symptom
 from functions.runtime.errors import Denied, Unavailable
 from testbed.broker import ADMIN, Broker, consumer
 from testbed.broker import broker as run_broker
+from testbed.looks import look_once
 from testbed.patience import PATIENCE_S, wait_until
 from testbed.workers.crew import Habit, Publisher, Worker
 
@@ -48,7 +49,7 @@ def settings(broker: Broker, user: str = ADMIN[0], password: str = ADMIN[1]) -> 
 
 
 def look(broker: Broker, name: str, *, vhost: str = "/") -> QueueSnapshot:
-    return client.look(settings(broker), to_queue(vhost, name), for_s=60, timeout_s=PATIENCE_S)
+    return look_once(client.look_all, settings(broker), to_queue(vhost, name))
 
 
 def check(user: client.Settings, name: str) -> dict[str, Finding]:
@@ -177,7 +178,7 @@ def test_refusals_are_told_apart(rabbitmq_server, user, password, queue, code):
     rabbitmq_server.add_user("untagged", "right", tags="", vhosts=["/"])
     rabbitmq_server.add_user("outsider", "right", tags="monitoring")
     with pytest.raises(Denied) as refused:
-        client.look(settings(rabbitmq_server, user, password), queue, for_s=60, timeout_s=PATIENCE_S)
+        look_once(client.look_all, settings(rabbitmq_server, user, password), queue)
     assert refused.value.code == code
     assert refused.value.remedy
 
@@ -189,7 +190,7 @@ def test_the_least_privileged_user_sees_all_and_touches_nothing(rabbitmq_server)
     user = settings(rabbitmq_server, "unstick", "a long password")
     queue = to_queue("/", "watched")
     with consumer(rabbitmq_server, "watched", "stuck-unacked"):
-        wait_until(lambda: client.look(user, queue, for_s=60, timeout_s=PATIENCE_S), lambda seen: seen.consumer_ids)
+        wait_until(lambda: look_once(client.look_all, user, queue), lambda seen: seen.consumer_ids)
     assert {what: one.ok for what, one in check(user, "watched").items()} == dict.fromkeys(
         (
             "RabbitMQ answers and knows unstick", "RabbitMQ channels", "RabbitMQ clock", "RabbitMQ queue 'watched' in vhost '/'",
@@ -295,7 +296,9 @@ def test_the_tag_monitoring_shows_who_holds_a_message(rabbitmq_server):
     named.heartbeat = 0  # nobody would answer the broker's while the figures are waited for
 
     def as_user(name: str, password: str) -> QueueSnapshot:
-        return client.look(settings(rabbitmq_server, name, password), to_queue("/", "kept"), for_s=60, timeout_s=PATIENCE_S)
+        return look_once(
+            client.look_all, settings(rabbitmq_server, name, password), to_queue("/", "kept"), for_s=60, timeout_s=PATIENCE_S
+        )
 
     began = time.time()
     with closing(pika.BlockingConnection(named)) as holding, closing(pika.BlockingConnection(named)) as idle:
@@ -327,7 +330,7 @@ def test_publishers_and_idle_consumers_hide_no_channel(rabbitmq_server):
         publisher.rates["elsewhere"] = lambda _since: 5.0
 
         def look_at_both() -> QueueSnapshot:
-            return client.look(user, to_queue("crowded", "kept"), for_s=60, timeout_s=PATIENCE_S)
+            return look_once(client.look_all, user, to_queue("crowded", "kept"))
 
         time.sleep(6)  # until the publisher's channel has been counted
         seen = wait_until(look_at_both, lambda seen: seen.channels and len(seen.channels) == 2)

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from functions.application.ports import Finding
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.loopback import is_loopback
@@ -13,6 +14,7 @@ from functions.runtime.secrets import SecretRef
 MIN_WAIT_S = 0.5
 DEFAULT_WAIT_S = 1.0  # seconds to wait after a 429 without a wait time
 MAX_WAIT_S = 86400.0
+NOT_TRIED = Finding("webhook", ok=None, detail="a webhook can't be tried without posting")
 
 
 def webhook_url(system: str, secret: SecretRef) -> str:

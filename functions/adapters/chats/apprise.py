@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from functions.adapters.chats import _cards, _checks, _text_layout
+from functions.adapters.chats import _cards, _text_layout
 from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import Card
 from functions.runtime.errors import Denied, Unavailable
@@ -68,9 +68,7 @@ class Apprise(Struct, frozen=True):
         return service
 
     def check(self, *, timeout_s: float) -> list[Finding]:
-        return _checks.to_findings(
-            "apprise", lambda: f"{self._load_service().service_name}: can't be tried without posting", ok=None
-        )
+        return [Finding("apprise", ok=None, detail=f"{self._load_service().service_name}: can't be tried without posting")]
 
 
 def render(card: Card, language: str) -> str:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from msgspec import Struct
 
-from functions.adapters.chats import _cards, _checks, _posting, _text_layout
+from functions.adapters.chats import _cards, _posting, _text_layout
 from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import Card
 from functions.runtime import http_client
@@ -46,13 +46,9 @@ class Chatwork(Struct, frozen=True):
 
     def check(self, *, timeout_s: float) -> list[Finding]:
         """Read the room, which needs a valid token of one of its members."""
-
-        def examine() -> str:
-            answer = http_client.request("chatwork", "GET", self._room_url(), timeout_s=timeout_s, headers=self._token_header())
-            _posting.require_accepted(answer, self.token, REMEDIES)
-            return "the token is valid, and its account is in the room"
-
-        return _checks.to_findings("chatwork", examine, ok=True)
+        answer = http_client.request("chatwork", "GET", self._room_url(), timeout_s=timeout_s, headers=self._token_header())
+        _posting.require_accepted(answer, self.token, REMEDIES)
+        return [Finding("chatwork", ok=True, detail="the token is valid, and its account is in the room")]
 
 
 def render(card: Card, language: str) -> str:

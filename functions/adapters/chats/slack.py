@@ -106,20 +106,13 @@ class Slack(Struct, frozen=True):
 
     def check(self, *, timeout_s: float) -> list[Finding]:
         """Call auth.test for a bot. For a webhook, only the URL's form can be checked without posting."""
-        from functions.adapters.chats import _checks  # no start and no alert needs it
-
-        token = self.token
-
-        def examine() -> str:
-            if token is None:
-                self._webhook()
-                return _checks.NOT_TRIED
-            if not self.channel:
-                raise Denied("slack", "channel is not set", remedy=REMEDIES["channel_not_found"])
-            _call(_Bot(self, token, time.monotonic() + timeout_s), "auth.test", {})
-            return "the token is valid; the first post shows whether the bot is in the channel"
-
-        return _checks.to_findings("slack", examine, ok=None if token is None else True)
+        if self.token is None:
+            self._webhook()
+            return [_posting.NOT_TRIED]
+        if not self.channel:
+            raise Denied("slack", "channel is not set", remedy=REMEDIES["channel_not_found"])
+        _call(_Bot(self, self.token, time.monotonic() + timeout_s), "auth.test", {})
+        return [Finding("slack", True, "the token is valid; the first post shows whether the bot is in the channel")]
 
 
 def render(card: Card, language: str) -> dict[str, Any]:

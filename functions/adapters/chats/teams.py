@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from functions.adapters.chats import _cards, _checks, _posting
+from functions.adapters.chats import _cards, _posting
 from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import Card
 from functions.domain.texts.words import log_title
@@ -37,13 +37,10 @@ class Teams(Struct, frozen=True):
         _posting.require_accepted(answer, self.url, REMEDIES, accepted=(200, 202))
 
     def check(self, *, timeout_s: float) -> list[Finding]:
-        def examine() -> str:
-            host = urlsplit(_posting.webhook_url("teams", self.url)).hostname or ""
-            if host.endswith((".webhook.office.com", "outlook.office.com")):
-                raise Denied("teams", "the URL belongs to a retired Office 365 connector", remedy=NEW_FLOW)
-            return _checks.NOT_TRIED
-
-        return _checks.to_findings("teams", examine, ok=None)
+        host = urlsplit(_posting.webhook_url("teams", self.url)).hostname or ""
+        if host.endswith((".webhook.office.com", "outlook.office.com")):
+            raise Denied("teams", "the URL belongs to a retired Office 365 connector", remedy=NEW_FLOW)
+        return [_posting.NOT_TRIED]
 
 
 def render(card: Card, language: str) -> dict[str, Any]:

@@ -43,11 +43,3 @@ def shaped(system: str, value: Any, shape: type[T]) -> T:
         return convert(value, shape)
     except msgspec.ValidationError as error:
         raise Unavailable(system, Text("sent an unknown form of answer: {error}", error=str(error))) from None
-
-
-def unwrap_one(outcomes: list[Any]) -> Any:
-    """The only outcome; raises it if it is an error."""
-    (outcome,) = outcomes
-    if isinstance(outcome, Exception):
-        raise outcome
-    return outcome

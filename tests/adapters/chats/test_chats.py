@@ -27,6 +27,7 @@ from functions.config import registry
 from functions.domain.cards.card import compose
 from functions.domain.model.messages import Card
 from functions.domain.texts.words import SHORTENED
+from functions.entrypoints.checks import check_chat
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 from functions.runtime.text import in_language
@@ -258,14 +259,14 @@ def test_a_secret_that_is_not_a_url_is_denied_with_a_remedy(lab: Lab, secret: st
     with pytest.raises((Denied, Unavailable)) as caught:
         lab.post(compose(EXAMPLES["started"], rules()))
     assert not secret or secret not in str(caught.value)
-    findings = lab.chat.check(timeout_s=PATIENCE_S)
+    findings = check_chat("team", lab.chat, PATIENCE_S)
     assert [finding.ok for finding in findings] != [True]
 
 
 @every
 def test_check_posts_nothing(lab: Lab):
     """What only a post would show stays unknown, and nobody sees anything."""
-    findings = lab.chat.check(timeout_s=PATIENCE_S)
+    findings = check_chat("team", lab.chat, PATIENCE_S)
     assert findings
     assert all(finding.ok is not False for finding in findings)
     assert SECRET not in repr(findings)

@@ -13,9 +13,11 @@ import pytest
 from msgspec.structs import replace
 
 from functions.adapters.chats import apprise, console, google_chat, slack, teams
+from functions.application.ports import Chat, Finding
 from functions.domain.cards.card import compose
 from functions.domain.model.messages import Card
 from functions.domain.texts.columns import columns
+from functions.entrypoints.checks import check_chat
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 from testbed.patience import PATIENCE_S
@@ -176,15 +178,20 @@ def test_slacks_errors(bot: tuple[SlackApi, slack.Slack], error: str, kind: type
     assert kind is Unavailable or caught.value.remedy
 
 
+def check(chat: Chat) -> Finding:
+    (finding,) = check_chat("team", chat, PATIENCE_S)
+    return finding
+
+
 def test_check_finds_a_wrong_slack_token(bot: tuple[SlackApi, slack.Slack], monkeypatch: pytest.MonkeyPatch):
     """auth.test costs no message."""
     platform, settings = bot
-    assert settings.check(timeout_s=PATIENCE_S)[0].ok is True
-    assert replace(settings, channel="").check(timeout_s=PATIENCE_S)[0].ok is False
+    assert check(settings).ok is True
+    assert check(replace(settings, channel="")).ok is False
     platform.next_answers = [HttpAnswer(200, '{"ok": false, "error": "invalid_auth"}')]
-    finding = settings.check(timeout_s=PATIENCE_S)[0]
+    finding = check(settings)
     assert (finding.ok, bool(finding.remedy)) == (False, True)
-    assert slack.Slack().check(timeout_s=PATIENCE_S)[0].ok is False
+    assert check(slack.Slack()).ok is False
 
 
 @pytest.mark.parametrize(
@@ -244,7 +251,7 @@ def test_google_chat_posts_the_same_card_once(monkeypatch: pytest.MonkeyPatch):
 def test_check_knows_a_wrong_url(chat: Any, url: str, ok: bool | None, monkeypatch: pytest.MonkeyPatch):
     """`check` finds retired connectors and incomplete URLs."""
     monkeypatch.setenv("CHAT_SECRET", url)
-    finding = chat.ADAPTER(url=REFERENCE).check(timeout_s=PATIENCE_S)[0]
+    finding = check(chat.ADAPTER(url=REFERENCE))
     assert finding.ok is (False if url == "" and finding.ok is False else ok)
     assert finding.ok is not False or finding.remedy
     assert not url or url not in repr(finding)

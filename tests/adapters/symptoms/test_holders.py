@@ -11,6 +11,7 @@ from functions.adapters.symptoms.rabbitmq import checks, client, to_queue
 from functions.domain.model.observations import Holder, QueueSnapshot
 from functions.domain.model.runbooks import Symptom
 from testbed.doubles.rabbitmq import RabbitDouble
+from testbed.looks import look_once
 from testbed.patience import PATIENCE_S
 from tests.adapters.symptoms.test_rabbitmq import Password
 
@@ -28,7 +29,7 @@ def rabbit(monkeypatch: pytest.MonkeyPatch) -> Iterator[RabbitDouble]:
 
 
 def look(rabbit: RabbitDouble, timeout_s: float = PATIENCE_S) -> QueueSnapshot:
-    return client.look(client.Settings(rabbit.url, "unstick", Password()), MAIL, for_s=60, timeout_s=timeout_s)
+    return look_once(client.look_all, client.Settings(rabbit.url, "unstick", Password()), MAIL, timeout_s=timeout_s)
 
 
 def asked(rabbit: RabbitDouble, what: str) -> int:

@@ -20,6 +20,7 @@ from functions.domain.model.observations import QueueSnapshot
 from functions.domain.model.runbooks import Symptom
 from functions.runtime.errors import Denied, Unavailable
 from testbed.doubles.rabbitmq import Queue, RabbitDouble, User
+from testbed.looks import look_once
 from testbed.patience import PATIENCE_S
 
 RECORDINGS = sorted((Path(__file__).parents[2] / "recordings" / "rabbitmq").glob("*.json"))
@@ -70,7 +71,7 @@ def settings(rabbit: RabbitDouble, password: Password | None = None, **changes: 
 
 
 def look(rabbit: RabbitDouble, queue: QueueRef = MAIL, *, for_s: float = 60.0, password: Password | None = None) -> QueueSnapshot:
-    return client.look(settings(rabbit, password), queue, for_s=for_s, timeout_s=PATIENCE_S)
+    return look_once(client.look_all, settings(rabbit, password), queue, for_s=for_s)
 
 
 def check(rabbit: RabbitDouble, **changes: str) -> dict[str, Finding]:
@@ -157,7 +158,7 @@ def test_totals_that_fail_are_an_error_though_the_page_answers(rabbit, answer, e
 def test_nobody_there_is_unavailable(rabbit, closed_port):
     """A refused connection is reported as such, at once."""
     with pytest.raises(Unavailable, match="connection refused"):
-        client.look(settings(rabbit, url=f"http://127.0.0.1:{closed_port}"), MAIL, for_s=60, timeout_s=PATIENCE_S)
+        look_once(client.look_all, settings(rabbit, url=f"http://127.0.0.1:{closed_port}"), MAIL)
 
 
 @pytest.mark.parametrize(("password", "requests"), [(Password(b"old"), 4), (Password(b"old", b"older"), 8)])

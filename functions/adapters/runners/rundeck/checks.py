@@ -21,7 +21,6 @@ MAX_SKEW_S = 30.0
 FAR_DAYS = 3650
 META_VERSION = 46
 """The first API version that has /job/ID/meta and /project/NAME/meta; only they show permissions without running anything."""
-MODE_VERSION = 36  # with older API versions a passive server answers the request for its mode with 503
 ANSWERS = "Rundeck answers and takes the token"
 EXPIRY = "Rundeck's token does not expire within a week"
 JOB = "Rundeck's job exists and is enabled"
@@ -36,16 +35,11 @@ HOLDER = "the job can be limited to the host that hangs"
 VALUES = "the job allows the values that are sent"
 ONCE = "the job runs once at a time"
 GUARD = "the job refuses a late start"
-BY_NODE = "the job refuses a late start on all nodes before it restarts one"
 TIMEOUT = "Rundeck ends a run before Unstick reports it as hung"
 EVIDENCE_TIMEOUT = "Rundeck ends a run that hangs"
-RETRY = "only Unstick tries a restart again"
-
-ABORTS = "whether it may abort a run with wrong options (`kill`), Rundeck shows nowhere"
 
 OPTIONAL: Mapping[str, tuple[str, ...]] = {
     MAY_RUN: ("acl", "api_version", "wrong_url"),
-    MODE: ("acl", "api_version"),
     PROJECT: ("acl", "api_version", "wrong_url"),
     NODES: ("acl",),
 }
@@ -59,7 +53,6 @@ OTHER_PROJECT = (
     "import the job with one of its own and write it into restart.job"
 )
 HOLDER_REMEDY = "declare it as a plain option with a default that stands for all hosts, such as .* (infra/rundeck/job.yaml)"
-NODE_FIRST = "node-first"
 UNITS_S = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
@@ -74,52 +67,40 @@ def check(settings: Settings, restart: Restart, *, auto: bool, timeout_s: float)
     version, newest = answers.plain(str(server.get("version"))), answers.plain(str(server.get("apiversion")))
     detail = f"Rundeck {version}, API {settings.api_version} of {newest}"
     findings = [Finding(ANSWERS, ok=True, detail=detail), _check_token_end(settings, answer.at), _check_clock(answer)]
-    path = f"job/{quote(restart.job, safe='')}"
-    info, meta, history, mode, definition = run_parallel(
-        [
-            partial(_get, to, f"{path}/info"),
-            partial(_get, to, f"{path}/meta", META_VERSION),
-            partial(_get, to, f"{path}/executions?max=1"),
-            partial(_get, to, "system/executions/status", MODE_VERSION),
-            partial(_get_definition, to, path),
-        ],
-        timeout_s=to.left_s,
-    )
-    project, nodes = _ask_of_project(to, info, definition, str(server.get("node") or "localhost"))
-    judged = _judge(
-        (JOB, info, _check_job),
-        (MAY_RUN, meta, partial(_check_run_permission, unseen=ABORTS)),
-        (HISTORY, history, _check_history),
-        (PROJECT, project, _check_project),
-        (MODE, _mode_of(mode, project), _check_mode),
-        (DEFINITION, definition, partial(_check_definition, settings, restart, auto=auto)),
-        (NODES, nodes, _check_nodes),
-    )
-    return findings + judged
+    check_definition = partial(_check_definition, settings, restart, auto=auto)
+    return findings + _check_job(to, restart.job, str(server.get("node") or "localhost"), check_definition)
 
 
 def check_evidence(settings: Settings, job: str, options: tuple[str, ...], *, within_s: float, timeout_s: float) -> list[Finding]:
     """The same for an evidence job: it needs no guard against a late start, but a time-out."""
     to = answers.connect(settings, timeout_s)
+    check_definition = partial(_check_evidence_definition, settings, options, within_s=within_s)
+    findings = _check_job(to, job, "localhost", check_definition)
+    return [replace(finding, what=f"evidence: {finding.what}") for finding in findings]
+
+
+def _check_job(to: answers.Connection, job: str, server: str, check_definition: Callable[[Any], list[Finding]]) -> list[Finding]:
+    """The findings about a job, its project and its nodes. `server`: the node of a job without a node filter."""
     path = f"job/{quote(job, safe='')}"
-    info, meta, definition = run_parallel(
-        [partial(_get, to, f"{path}/info"), partial(_get, to, f"{path}/meta", META_VERSION), partial(_get_definition, to, path)],
+    info, meta, history, definition = run_parallel(
+        [
+            partial(_get, to, f"{path}/info"),
+            partial(_get, to, f"{path}/meta", META_VERSION),
+            partial(_get, to, f"{path}/executions?max=1"),
+            partial(_get_definition, to, path),
+        ],
         timeout_s=to.left_s,
     )
-    _, nodes = _ask_of_project(to, info, definition, "localhost")
-    judged = _judge(
-        (JOB, info, _check_job),
-        (MAY_RUN, meta, _check_run_permission),
-        (DEFINITION, definition, partial(_check_evidence_definition, settings, options, within_s=within_s)),
-        (NODES, nodes, _check_nodes),
-    )
-    return [replace(finding, what=f"evidence: {finding.what}") for finding in judged]
-
-
-def _judge(*judged: tuple[str, Any, Callable[[Any], list[Finding]]]) -> list[Finding]:
-    """The findings of each judge about its answer, or why there is none."""
+    project, nodes = _ask_of_project(to, info, definition, server)
     findings: list[Finding] = []
-    for what, result, judge in judged:
+    for what, result, judge in (
+        (JOB, info, _check_info),
+        (MAY_RUN, meta, _check_run_permission),
+        (HISTORY, history, _check_history),
+        (PROJECT, project, _check_project),
+        (DEFINITION, definition, check_definition),
+        (NODES, nodes, _check_nodes),
+    ):
         if result is None:
             continue
         try:
@@ -227,7 +208,7 @@ def _finding(what: str, *, ok: bool | None, remedy: Phrase, detail: str = "") ->
     return Finding(what, ok=ok, detail=detail, remedy="" if ok else remedy)
 
 
-def _check_job(body: Any) -> list[Finding]:
+def _check_info(body: Any) -> list[Finding]:
     info = answers.mapping(body)
     name = answers.plain(f"{info.get('group') or ''}/{info.get('name')} in {info.get('project')}".lstrip("/"))
     return [_finding(JOB, ok=info.get("enabled") is True, remedy="enable the job's execution", detail=name)]
@@ -244,10 +225,10 @@ def _bool(value: Any) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
-def _check_run_permission(body: Any, unseen: str = "") -> list[Finding]:
+def _check_run_permission(body: Any) -> list[Finding]:
     allowed = _bool(_meta(body, "authz").get("run"))
     remedy = "allow `run` on the job (infra/rundeck/unstick.aclpolicy)" if allowed is False else ""
-    return [_finding(MAY_RUN, ok=allowed, remedy=remedy, detail=unseen)]
+    return [_finding(MAY_RUN, ok=allowed, remedy=remedy)]
 
 
 def _check_history(body: Any) -> list[Finding]:
@@ -257,20 +238,12 @@ def _check_history(body: Any) -> list[Finding]:
 
 
 def _check_project(body: Any) -> list[Finding]:
-    enabled = _bool(_meta(body, "config").get("executionsEnabled"))
+    enabled, active = _bool(_meta(body, "config").get("executionsEnabled")), _bool(_meta(body, "sysMode").get("active"))
     remedy = "enable executions of the project in Rundeck (Project Settings > Edit Configuration > Execution Mode)"
-    return [_finding(PROJECT, ok=enabled, remedy=remedy, detail="executions are disabled" if enabled is False else "")]
-
-
-def _mode_of(status: Any, project: Any) -> Any:
-    """The mode as the project shows it; otherwise from the system's information, which needs a right on the whole system."""
-    active = _meta(project, "sysMode").get("active")
-    return {"executionMode": "active" if active else "passive"} if isinstance(active, bool) else status
-
-
-def _check_mode(body: Any) -> list[Finding]:
-    is_active = answers.mapping(body).get("executionMode") == "active"
-    return [_finding(MODE, ok=is_active, remedy="set Rundeck's execution mode to active")]
+    return [
+        _finding(PROJECT, ok=enabled, remedy=remedy, detail="executions are disabled" if enabled is False else ""),
+        _finding(MODE, ok=active, remedy="set Rundeck's execution mode to active"),
+    ]
 
 
 def _check_nodes(filtered: tuple[str, Any]) -> list[Finding]:
@@ -285,18 +258,14 @@ def _check_definition(settings: Settings, restart: Restart, job: Mapping[str, An
     holder = restart.holder.option if restart.holder else ""
     sent = (*restart.options, settings.incident_option, settings.not_after_option)
     problem, remedy = guard_problem(job, settings.not_after_option)
-    findings = [
+    return [
         _check_options(sent, job, "restart.options", holder),
         *_check_values(restart.options, job),
         *_check_holder(holder, job),
         _finding(ONCE, ok=not job.get("multipleExecutions"), remedy="set multipleExecutions to false"),
         Finding(GUARD, ok=False if problem and auto else None if problem else True, detail=problem, remedy=remedy),
+        _check_timeout(job, restart.max_run_s, f"restart.max_run, {restart.max_run_s / 60:g} min"),
     ]
-    if isinstance(job.get("nodefilters"), dict) and _strategy(job) == NODE_FIRST:
-        detail = "its steps run node by node: with several nodes the last may find its time over"
-        findings.append(Finding(BY_NODE, ok=None, detail=detail, remedy="set the workflow's strategy to sequential"))
-    timeout = _check_timeout(job, restart.max_run_s, f"restart.max_run, {restart.max_run_s / 60:g} min")
-    return [*findings, timeout, _check_retry(job)]
 
 
 def _declared(job: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -343,16 +312,6 @@ def _check_values(options: Mapping[str, str], job: Mapping[str, Any]) -> list[Fi
     return [Finding(VALUES, ok=False, detail=answers.plain("; ".join(wrong)), remedy=remedy)]
 
 
-def _check_retry(job: Mapping[str, Any]) -> Finding:
-    """Rundeck's own retries send the same `unstick_not_after` again, so the first step refuses most of them."""
-    retry = job.get("retry")
-    count = str((retry.get("retry") if isinstance(retry, dict) else retry) or "0")
-    if count == "0":
-        return Finding(RETRY, ok=True)
-    remedy = "remove `retry` from the job: its first step refuses late retries, and `limits.attempts` is how often Unstick tries"
-    return Finding(RETRY, ok=None, detail=f"retry: {answers.plain(count, 40)}", remedy=remedy)
-
-
 def _check_timeout(job: Mapping[str, Any], below_s: float, key: str, what: str = TIMEOUT) -> Finding:
     """Unknown, not wrong: a hanging run is reported anyway, but it blocks the job until somebody aborts it."""
     remedy = f"set the job's timeout below {key}"
@@ -363,11 +322,6 @@ def _check_timeout(job: Mapping[str, Any], below_s: float, key: str, what: str =
         return Finding(what, ok=None, detail=f"the timeout can't be read: {answers.plain(text, 40)}", remedy=remedy)
     seconds = int(text) if text.isdigit() else sum(int(n) * UNITS_S[unit] for n, unit in re.findall(r"(\d+)([dhms])", text))
     return _finding(what, ok=True if 0 < seconds < below_s else None, remedy=remedy, detail=f"timeout: {answers.plain(text, 40)}")
-
-
-def _strategy(job: Mapping[str, Any]) -> str:
-    sequence = job.get("sequence")
-    return str(sequence.get("strategy", NODE_FIRST)) if isinstance(sequence, dict) else NODE_FIRST
 
 
 def guard_problem(job: Mapping[str, Any], not_after_option: str) -> tuple[str, str]:
@@ -384,8 +338,9 @@ def guard_problem(job: Mapping[str, Any], not_after_option: str) -> tuple[str, s
         return f"its first step does not compare {not_after_option} with the time and fail", remedy
     if sequence.get("keepgoing"):
         return "keepgoing is true: the restart follows even if the first step fails", "set the workflow's keepgoing to false"
-    if _strategy(job) not in (NODE_FIRST, "sequential"):
-        problem = f"the strategy {answers.plain(_strategy(job), 40)} does not wait for the first step"
+    strategy = str(sequence.get("strategy", "node-first"))
+    if strategy not in ("node-first", "sequential"):
+        problem = f"the strategy {answers.plain(strategy, 40)} does not wait for the first step"
         return problem, "set the workflow's strategy to sequential"
     if "errorhandler" in first:
         return "the first step has an error handler: its failure need not end the run", "remove the first step's error handler"

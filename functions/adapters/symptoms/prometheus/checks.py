@@ -5,21 +5,18 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from statistics import median
 from typing import Any
-from urllib.parse import urlsplit
 
 from functions.adapters.symptoms.prometheus import promql
 from functions.adapters.symptoms.prometheus.answers import Envelope, Figure, figure, good, shaped
-from functions.adapters.symptoms.prometheus.client import ask, counts_scrapes, look, now_paths
+from functions.adapters.symptoms.prometheus.client import ask, look_all, now_paths
 from functions.adapters.symptoms.prometheus.settings import QUERIES, Settings, name_queue
 from functions.application.ports import Finding, finding_of_error
 from functions.domain.decisions.matching import NotRendered, template_labels
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.runbooks import Symptom
 from functions.runtime.errors import Denied, Unavailable
-from functions.runtime.loopback import is_loopback
 
-CLOCK = "/api/v1/query?query=vector(time())"
-SKEW_S = 30.0
+ANY = "/api/v1/query?query=vector(1)"
 UNREACHABLE = "See that it is up and can be reached from here, and `url` right."
 WITHOUT = {
     "done": "not given: nobody can tell whether work is done, so only a queue without a worker is restarted",
@@ -30,11 +27,9 @@ WITHOUT = {
 def findings(settings: Settings, symptom: Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
     """One line for the server, one for each query, and one for the samples of the time before."""
     ends = time.monotonic() + timeout_s
-    results = [*_settings(settings)]
-    answers = _answers(ask(settings, [CLOCK], timeout_s=timeout_s)[CLOCK])
-    if not answers[0].ok:
-        return [*results, *answers]
-    results += answers
+    results = [*_settings(settings), _answers(ask(settings, [ANY], timeout_s=timeout_s)[ANY])]
+    if not results[-1].ok:
+        return results
     try:
         queue = name_queue(symptom, labels)
     except NotRendered as refusal:
@@ -52,30 +47,20 @@ def findings(settings: Settings, symptom: Symptom, labels: Mapping[str, str], *,
 
 
 def _settings(settings: Settings) -> Iterator[Finding]:
-    parts = urlsplit(settings.url)
-    has_secret = settings.password is not None or settings.token is not None
-    if has_secret and parts.scheme != "https" and not is_loopback(parts.hostname):
-        remedy = "Use https, or keep the way to Prometheus inside a private network."
-        yield Finding("Prometheus transport", None, "the secret goes over http in the clear", remedy)
     if (settings.password is None) != (not settings.user):
         yield Finding("Prometheus login", ok=False, detail="`user` and `password` need each other", remedy="Add the other one.")
     if settings.password is not None and settings.token is not None:
         yield Finding("Prometheus login", ok=False, detail="has a password and a token", remedy="Keep one of them.")
 
 
-def _answers(outcome: Any) -> list[Finding]:
-    """Whether it answers, and how far its clock is from ours. That misleads only people: ages are measured by its own clock."""
+def _answers(outcome: Any) -> Finding:
     what = "Prometheus answers"
     try:
-        (series,) = shaped(good(outcome, "vector(time())").json(), Envelope).data.result
-        ahead_s = float(series.value[1]) - outcome.at if series.value else 0.0
+        if not shaped(good(outcome, "vector(1)").json(), Envelope).data.result:
+            return Finding(what, ok=False, detail="what answers there is not Prometheus", remedy="Check `url`.")
     except (Denied, Unavailable) as error:
-        return [finding_of_error(what, error, UNREACHABLE)]
-    except ValueError:
-        return [Finding(what, ok=False, detail="what answers there is not Prometheus", remedy="Check `url`.")]
-    right = True if abs(ahead_s) <= SKEW_S else None
-    remedy = "" if right else "Set both clocks by NTP."
-    return [Finding(what, ok=True), Finding("Prometheus clock", right, f"{ahead_s:+z.0f} s against ours", remedy)]
+        return finding_of_error(what, error, UNREACHABLE)
+    return Finding(what, ok=True)
 
 
 def _unnamed(symptom: Symptom, labels: Mapping[str, str]) -> Finding | None:
@@ -97,15 +82,6 @@ def _query(query: str, queue: QueueRef, outcome: Any) -> Finding:
     if query == "done" and promql.has_rate(queue.keys[query]):
         remedy = "Give the counter itself, such as sum(jobs_done_total)."
         return Finding(what, ok=False, detail="is a rate, not a counter: small ones look like no work", remedy=remedy)
-    if (
-        query == "consumers"
-        and counts_scrapes(queue)
-        and (one.value or 0) < 1
-        and not one.not_a_number
-        and one.age_s <= max_age_s
-    ):
-        remedy = "Count workers by a series that says 0 when they are gone, and look at the worker's /metrics."
-        return Finding(what, ok=None, detail="none was scraped: it is gone, or its scrape fails", remedy=remedy)
     problem = _problem(query, one, max_age_s)
     if problem:
         right = None if query == "done" and one.taken_at is None else False
@@ -131,10 +107,9 @@ def _problem(query: str, one: Figure, max_age_s: float) -> tuple[str, str] | Non
 def _history(settings: Settings, queue: QueueRef, symptom: Symptom, *, timeout_s: float) -> Finding:
     """How often there are samples, and whether they are enough to judge the queue."""
     what, max_age_s = f"samples of {queue.name}", float(queue.keys["max_age"])
-    try:
-        seen = look(settings, queue, for_s=symptom.for_s, timeout_s=timeout_s)
-    except (Denied, Unavailable) as error:
-        return finding_of_error(what, error, UNREACHABLE)
+    (seen,) = look_all(settings, [(queue, symptom.for_s)], timeout_s=timeout_s)
+    if isinstance(seen, Denied | Unavailable):
+        return finding_of_error(what, seen, UNREACHABLE)
     steps = [later - earlier for (earlier, _), (later, _) in pairwise(seen.depth_samples)]
     every_s = median(steps) if steps else 0.0
     if every_s and max_age_s < 2 * every_s:

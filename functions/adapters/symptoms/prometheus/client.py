@@ -9,25 +9,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from functions.adapters.symptoms._http import ask_all, unwrap_one
+from functions.adapters.symptoms._http import ask_all
 from functions.adapters.symptoms.prometheus import promql
 from functions.adapters.symptoms.prometheus.answers import Asked, login_failed, snapshot, with_ages
 from functions.adapters.symptoms.prometheus.settings import QUERIES, SYSTEM, Settings
 from functions.application.ports import QueueOutcome
 from functions.domain.model.alerts import QueueRef
-from functions.domain.model.observations import QueueSnapshot
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer, request
 from functions.runtime.secrets import with_newest
 
 LEAST_S = 300.0  # minimum range in seconds, so that a scrape interval of a minute gives enough samples and a curve
 STEPS = 150  # step of a range query. Of more frequent samples, only every second or third is read
-
-
-def look(settings: Settings, queue: QueueRef, *, for_s: float, timeout_s: float) -> QueueSnapshot:
-    """Read one queue like `look_all`. Raises its Denied or Unavailable."""
-    seen: QueueSnapshot = unwrap_one(look_all(settings, [(queue, for_s)], timeout_s=timeout_s))
-    return seen
 
 
 def look_all(settings: Settings, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float) -> list[QueueOutcome]:

@@ -1,10 +1,8 @@
 """`check` for RabbitMQ, from the answers that it gave."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -20,13 +18,13 @@ from functions.domain.model.alerts import QueueRef
 from functions.domain.model.runbooks import Symptom
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
-from functions.runtime.loopback import is_loopback
 from functions.runtime.text import Phrase
 
-PATHS = ("/api/overview", "/api/whoami", ALARMS, NODES, "/api/deprecated-features")
-AGENT, STATS = "management_agent.disable_metrics_collector = false", "management.disable_stats = false"
-COLLECTION = "management_metrics_collection"
-PERMIT = f"deprecated_features.permit.{COLLECTION} = true"
+PATHS = ("/api/overview", "/api/whoami", ALARMS, NODES)
+SWITCHES = (
+    "management_agent.disable_metrics_collector = false, management.disable_stats = false, and from 4.0 on "
+    "deprecated_features.permit.management_metrics_collection = true"
+)
 """The switches that turn statistics off; what the management API shows then is the same (measured on 3.10, 4.0 and 4.3)."""
 PROBE = "unstick-check-looks-for-no-queue"  # placeholder for a queue whose name comes with the alert
 SKEW_S = 30.0
@@ -42,98 +40,68 @@ class Asked(Struct, frozen=True):
     whoami: Outcome
     alarms: Outcome
     nodes: Outcome
-    features: Outcome
     totals: Outcome
     page: Outcome
 
 
 def check(settings: Settings, symptom: Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
     """Every right and setting that is needed, the broker's clock and alarms; without the queue if the labels don't name it."""
-
-    def ask(queue: QueueRef) -> list[Finding]:
-        paths = [*PATHS, *client.list_queues([queue]), client.page_path(queue, client.CURVE_S)]
-        outcomes = client.ask(settings, dict.fromkeys(paths, timeout_s), timeout_s=timeout_s)
-        return findings(settings.url, settings.user, queue, Asked(*outcomes.values()))
-
+    unnamed: Finding | None = None
     try:
-        return ask(name_queue(symptom, labels))
+        queue = name_queue(symptom, labels)
     except NotRendered as refusal:
-        read = partial(client.look, settings, for_s=symptom.for_s, timeout_s=timeout_s)
-        return findings_without_name(symptom, labels, refusal.text, ask, read)
+        queue, unnamed = _find_missing(symptom, labels, refusal.text)
+    paths = [*PATHS, *client.list_queues([queue]), client.page_path(queue, client.CURVE_S)]
+    outcomes = client.ask(settings, dict.fromkeys(paths, timeout_s), timeout_s=timeout_s)
+    return findings(settings.user, queue, Asked(*outcomes.values()), unnamed)
 
 
-def findings(url: str, user: str, queue: QueueRef, asked: Asked) -> list[Finding]:
-    """One line for each thing that `look` needs, and for what else would mislead it."""
+def findings(user: str, queue: QueueRef, asked: Asked, unnamed: Finding | None = None) -> list[Finding]:
+    """One line for each thing that `look` needs, and for what else would mislead it. `unnamed`: why there is no queue to see."""
     login = _login(user, asked.overview)
     if not login.ok:
-        return [*_transport(url), login]
+        return [login]
+    seen = [_readable(queue, asked.totals, asked.page), _statistics(queue, asked.page), *find_losses(queue, asked.page)]
+    if queue.keys["queue"] == PROBE:
+        seen = [unnamed or _vhost_readable(queue, asked.totals)]
     return [
-        *_transport(url),
         login,
         *_rights(asked.whoami),
         _channels(asked.whoami),
         *_clock(asked.overview),
-        _readable(queue, asked.totals, asked.page),
-        _statistics(queue, asked),
         *_nodes(asked.nodes),
-        *find_losses(queue, asked.page),
         _alarms(asked.alarms),
+        *seen,
     ]
 
 
-def findings_without_name(
-    symptom: Symptom,
-    labels: Mapping[str, str],
-    refusal: Phrase,
-    ask: Callable[[QueueRef], list[Finding]],
-    read: Callable[[QueueRef], object],
-) -> list[Finding]:
-    """What can be known if the labels name no queue, as `refusal` says. `ask` and `read` ask for a queue that doesn't exist."""
-    vhost = _vhost(symptom, labels)
+def _find_missing(symptom: Symptom, labels: Mapping[str, str], refusal: Phrase) -> tuple[QueueRef, Finding | None]:
+    """If the labels name no queue, as `refusal` says: a queue that doesn't exist, in its vhost, and what is missing or wrong;
+    None if the vhost can be checked."""
+    try:
+        vhost = fill("vhost", symptom, labels)
+    except NotRendered:
+        vhost = ""
     probe = to_queue(vhost or DEFAULT_VHOST, PROBE)
-    known = [one for one in ask(probe) if PROBE not in f"{one.what} {one.detail}"]
-    if any(one.ok is False for one in known):
-        return known
     names = dict.fromkeys(name for template in symptom.keys.values() for name in template_labels(template))
     missing = [name for name in names if not labels.get(name)]
     if not missing:
         remedy = "An alert with these labels restarts nothing: fix the label in the alert, or `symptom` in the runbook."
-        return [*known, Finding("the queue", ok=False, detail=refusal, remedy=remedy)]
-    return [*known, _vhost_readable(probe, read) if vhost else _unnamed(missing)]
-
-
-def _vhost(symptom: Symptom, labels: Mapping[str, str]) -> str:
-    """The vhost for an alert with these labels; empty if they don't name one."""
-    try:
-        return fill("vhost", symptom, labels)
-    except NotRendered:
-        return ""
-
-
-def _vhost_readable(probe: QueueRef, read: Callable[[QueueRef], object]) -> Finding:
-    """Whether queues of this vhost can be seen: the probe's absence must be the only error."""
-    what = f"queues in vhost {probe.keys['vhost']}"
-    try:
-        read(probe)
-    except (Denied, Unavailable) as error:
-        if not isinstance(error, Denied) or error.code != "no_queue":
-            return finding_of_error(what, error, "Make sure that the broker is up and `url` is right.")
-    return Finding(what, ok=True, detail="can be seen; the queue's name comes with the alert")
-
-
-def _unnamed(missing: list[str]) -> Finding:
-    """Vhost and queue are unknown before an alert comes, or labels that name them are missing."""
+        return probe, Finding("the queue", ok=False, detail=refusal, remedy=remedy)
+    if vhost:
+        return probe, None
     detail = f"its name comes with the alert; missing here: the label{'s' * (len(missing) > 1)} {' and '.join(missing)}"
     remedy = "To check one, add: " + " ".join(f"--label {name}=..." for name in missing)
-    return Finding("the queue", ok=None, detail=detail, remedy=remedy)
+    return probe, Finding("the queue", ok=None, detail=detail, remedy=remedy)
 
 
-def _transport(url: str) -> list[Finding]:
-    parts = urlsplit(url)
-    if parts.scheme == "https" or is_loopback(parts.hostname):
-        return []
-    remedy = "Use https, or keep the way to the broker inside a private network."
-    return [Finding("RabbitMQ transport", None, "the password goes over http in the clear", remedy)]
+def _vhost_readable(probe: QueueRef, totals: Outcome) -> Finding:
+    what = f"queues in vhost {probe.keys['vhost']}"
+    try:
+        live(totals, probe)
+    except (Denied, Unavailable) as error:
+        return finding_of_error(what, error, UNREACHABLE)
+    return Finding(what, ok=True, detail="can be seen; the queue's name comes with the alert")
 
 
 def _login(user: str, overview: Outcome) -> Finding:
@@ -184,27 +152,16 @@ def _readable(queue: QueueRef, totals: Outcome, page: Outcome) -> Finding:
     return Finding(what, ok=True, detail=f"{seen.ready} ready, {seen.unacked} unacknowledged, consumers: {present}")
 
 
-def _statistics(queue: QueueRef, asked: Asked) -> Finding:
+def _statistics(queue: QueueRef, page: Outcome) -> Finding:
     what = "RabbitMQ statistics"
     try:
-        on = shaped(good(asked.page).json(), Page).consumer_details is not None
+        on = shaped(good(page).json(), Page).consumer_details is not None
     except (Denied, Unavailable) as error:
         return Finding(what, None, f"the page of {named(queue)} can't be read: {error.detail}")
     if on:
         return Finding(what, ok=True, detail="on")
-    switches = _switches(asked)
-    several = "one of these is not so: " if len(switches) > 1 else ""
-    remedy = f"Without them nothing can be proved. In the nodes' configuration, {several}{', '.join(switches)}."
+    remedy = f"Without them nothing can be proved. In the nodes' configuration, one of these is not so: {SWITCHES}."
     return Finding(what, ok=False, detail="off", remedy=remedy)
-
-
-def _switches(asked: Asked) -> list[str]:
-    """The switches that may have turned off statistics. 4.3 reports the state of one, 4.0 doesn't; before 4.0 there is none."""
-    features = json_or_none(asked.features)
-    if not isinstance(features, list):
-        return [AGENT, STATS]
-    state = next((one.get("state") for one in features if isinstance(one, dict) and one.get("name") == COLLECTION), "permitted")
-    return [PERMIT] if state == "denied" else [AGENT, STATS] if state == "permitted" else [AGENT, STATS, PERMIT]
 
 
 def _nodes(nodes: Outcome) -> list[Finding]:

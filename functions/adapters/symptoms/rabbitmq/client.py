@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 from msgspec import Struct
 from msgspec.structs import replace
 
-from functions.adapters.symptoms._http import ask_all, unwrap_one
+from functions.adapters.symptoms._http import ask_all
 from functions.adapters.symptoms.rabbitmq.answers import good, json_or_none, live, login_failed
 from functions.adapters.symptoms.rabbitmq.holders import WHOAMI, add_details, channels_path, is_worth_asking, sees_all
 from functions.adapters.symptoms.rabbitmq.settings import SYSTEM, Settings
@@ -46,12 +46,6 @@ class Asked(Struct, frozen=True):
     page: Any = None
     channels: Any = None
     whoami: Any = None
-
-
-def look(settings: Settings, queue: QueueRef, *, for_s: float, timeout_s: float) -> QueueSnapshot:
-    """Read one queue like `look_all`. Raises its Denied or Unavailable."""
-    seen: QueueSnapshot = unwrap_one(look_all(settings, [(queue, for_s)], timeout_s=timeout_s))
-    return seen
 
 
 def look_all(settings: Settings, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float) -> list[QueueOutcome]:
