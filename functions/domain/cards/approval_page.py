@@ -23,7 +23,6 @@ CURVE_HEIGHT = 64
 BASE = CURVE_HEIGHT - 2  # the y coordinate of a depth of 0
 CURVE_WIDTH = 264  # pixels: the width between the margins on a screen of 320
 RESTART, DECLINE, ACKNOWLEDGE = "restart", "decline", "acknowledge"  # the values of `act` that the buttons send
-DONT = Text("Don't restart it")
 NOTHING_CHANGED = Text("Opening this page has changed nothing.")
 HEALTH = {Health.ILL: Text("Stuck"), Health.WELL: Text("Not stuck"), Health.UNSURE: Text("Not yet clear whether it is stuck")}
 LABELS: Mapping[str, Text] = {
@@ -134,9 +133,10 @@ def ask(view: View, rules: Rules) -> Question:
         "Nothing is done if the kill switch is on by then, the queue has recovered, or its figures or Rundeck can't be read."
     )
     declining = Text("If you decline, Unstick doesn't ask again for this alert. A new alert is decided anew.")
-    tail = card_input.run.tail
+    tail = card_input.shown.run.tail
     log_title, log = (LOG_END, tail) if tail else facts.shown_lines(card_input)
-    title, button, dont = Text("Restart {subject}?", subject=subject), Text("Restart {subject} now", subject=subject), DONT
+    title, button = Text("Restart {subject}?", subject=subject), Text("Restart {subject} now", subject=subject)
+    dont = Text("Don't restart it")
     if name := remedies.asked_for(card_input):
         title = Text("Run {remedy} for {subject}?", remedy=name, subject=subject)
         button, dont = Text("Run {remedy} for {subject} now", remedy=name, subject=subject), Text("Don't run it")
@@ -187,7 +187,7 @@ def _why(card_input: CardInput) -> tuple[Paragraph, ...]:
 
 
 def _until(card_input: CardInput, rules: Rules) -> Phrase:
-    expires_at = card_input.approval.expires_at
+    expires_at = card_input.shown.approval.expires_at
     if expires_at is None:
         return NOTHING_CHANGED
     return Text(

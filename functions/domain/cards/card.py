@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from functions.domain.cards import facts, queue_facts, remedies
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import CUT, Content, clock, render, rendered, tidy
+from functions.domain.health.recovery import find_same_again
 from functions.domain.model.codes import Proof, Reason, Verdict
 from functions.domain.model.messages import Card
 from functions.domain.model.runbooks import Rules
@@ -43,14 +44,14 @@ def compose(card_input: CardInput, rules: Rules) -> Card:
 
 
 def _started(card_input: CardInput, _: Rules) -> Content:
-    subject, attempt = facts.subject(card_input), max(1, card_input.restarts)
+    subject, attempt = facts.subject(card_input), max(1, card_input.shown.restarts)
     counted = {"subject": subject, "attempt": attempt, "attempts": max(attempt, card_input.attempts)}
     if name := remedies.running(card_input):
         headline, text = Text("{subject}: the job {remedy} runs", subject=subject, remedy=name), remedies.say_running(card_input)
-    elif card_input.run.adopted:
+    elif card_input.shown.run.adopted:
         headline = Text("{subject} is already being restarted; Unstick checks the result", subject=subject)
         text = why(card_input, Reason.ALREADY_RUNNING, todo=False)
-    elif card_input.execution and card_input.execution.ended:
+    elif card_input.shown.execution and card_input.shown.execution.ended:
         headline = Text("{subject} was restarted (attempt {attempt} of {attempts})", **counted)
         text = [Text("The job has ended. Unstick checks the queue and will report the result here.")]
     else:
@@ -60,7 +61,7 @@ def _started(card_input: CardInput, _: Rules) -> Content:
 
 
 def _why_restarted(card_input: CardInput) -> Text:
-    if host := card_input.run.holder_host:
+    if host := card_input.shown.run.holder_host:
         return Text(
             "A consumer on {host} hangs with messages. Unstick is restarting the application there and nowhere else, "
             "and will report the result here.",
@@ -90,13 +91,13 @@ def _held(card_input: CardInput, rules: Rules) -> Content:
         text.append(Text("It would have run the job with: {target}.", target=tidy(card_input.target.name, 200)))
     if card_input.approve_url and reason is not Reason.AWAITING_APPROVAL:
         text.append(Text("You can still approve a restart."))
-    if card_input.approve_url and (until := card_input.approval.expires_at) is not None:
+    if card_input.approve_url and (until := card_input.shown.approval.expires_at) is not None:
         text.append(Text("You can approve once, until {until}.", until=clock(rules, until)))
     return Content(urgency, _held_headline(card_input, urgency), text)
 
 
 def _held_headline(card_input: CardInput, urgency: str) -> Phrase:
-    reason, subject = card_input.reason, facts.subject(card_input)
+    reason, subject, restarts = card_input.reason, facts.subject(card_input), card_input.shown.restarts
     short: Phrase = REASONS[reason].short if reason else card_input.detail
     if reason is Reason.OBSERVE_ONLY:
         return Text("Unstick would have restarted {subject}, but the runbook only observes", subject=subject)
@@ -104,7 +105,7 @@ def _held_headline(card_input: CardInput, urgency: str) -> Phrase:
         return Text("{subject} is healthy; nothing was restarted", subject=subject)
     if reason is Reason.AWAITING_APPROVAL:
         return _asked_headline(card_input, subject)
-    if urgency == "fine" or reason is Reason.MONITORING_FAILURE or (reason is Reason.LEDGER_UNKNOWN and card_input.restarts):
+    if urgency == "fine" or reason is Reason.MONITORING_FAILURE or (reason is Reason.LEDGER_UNKNOWN and restarts):
         return Text("{subject}: {why}", subject=subject, why=short)
     if urgency == "watch":
         return Text("{subject} has not been restarted yet: {why}", subject=subject, why=short)
@@ -122,9 +123,9 @@ def _asked_headline(card_input: CardInput, subject: Phrase) -> Text:
             "{subject} is still stuck after the restart: move {count} messages aside?",
         )
         runs = Text("{subject} is still stuck after the restart: run {remedy}?", subject=subject, remedy=name)
-        count = remedies.to_move(card_input)
+        count = card_input.shown.approval.to_move
         return moves.fill(subject=subject, count=count) if count else runs
-    count = card_input.restarts
+    count = card_input.shown.restarts
     if not count:
         return Text("{subject} is waiting for your approval", subject=subject)
     text = Text(
@@ -188,7 +189,7 @@ def _recovered(card_input: CardInput, _: Rules) -> Content:
         text.append(Text("The queue is not empty yet, but messages are being processed. Unstick stops watching now."))
     elif alert_s is not None:
         headline = Text("{subject} recovered in {took}", subject=subject, took=duration(alert_s))
-    if not card_input.moving and card_input.restarts:
+    if not card_input.moving and card_input.shown.restarts:
         text.append(Text("Healthy in two checks after the restart."))
     if losses := queue_facts.losses(card_input):
         headline = Text("{subject} recovered, but messages were lost", subject=subject)
@@ -199,7 +200,7 @@ def _recovered(card_input: CardInput, _: Rules) -> Content:
 
 
 def _escalated(card_input: CardInput, _: Rules) -> Content:
-    subject, reason, count = facts.subject(card_input), card_input.reason, card_input.restarts
+    subject, reason, count = facts.subject(card_input), card_input.reason, card_input.shown.restarts
     if reason is not None:
         headline = Text("{subject} needs a person: {why}", subject=subject, why=REASONS[reason].short)
         text = why(card_input, reason)
@@ -207,7 +208,7 @@ def _escalated(card_input: CardInput, _: Rules) -> Content:
         stuck = Text("{subject} is still stuck after a restart", "{subject} is still stuck after {count} restarts")
         headline = stuck.fill(subject=subject, count=count) if count else Text("{subject} needs a person", subject=subject)
         text = [to_do(_advice(card_input))]
-        if _is_same_again(card_input) or all(watched.after.verdict is not Verdict.STUCK for watched in card_input.queues):
+        if find_same_again(card_input.queues) or all(watched.after.verdict is not Verdict.STUCK for watched in card_input.queues):
             text += why(card_input, None)  # otherwise the headline says it
     return Content("act", headline, [*text, *queue_facts.losses(card_input), HANDS_OFF, *_cause(card_input)])
 
@@ -235,18 +236,14 @@ def _acknowledged(card_input: CardInput, _: Rules) -> Content:
     return Content("watch", headline, [Text("Nobody is reminded any more."), HANDS_OFF], words=Text("Taken"))
 
 
-def _is_same_again(card_input: CardInput) -> bool:
-    return any(watched.after.same_again for watched in card_input.queues)
-
-
 def _advice(card_input: CardInput) -> Phrase:
     """The advice that fits the state of the consumers, if anything was restarted."""
     if concluded := remedies.conclude_ill(card_input):
         return concluded
-    if _is_same_again(card_input):
+    if find_same_again(card_input.queues):
         return Text("Check the message that is held and the application's log; move that message away or roll back.")
     consumers = queue_facts.fewest_consumers(card_input)
-    if consumers is None or not card_input.restarts:
+    if consumers is None or not card_input.shown.restarts:
         return Text("Check the queue and the application's log, and restart it by hand if it hangs.")
     if consumers == 0 and any(watched.after.came for watched in card_input.queues):
         return Text(
@@ -277,7 +274,7 @@ def _resolved(card_input: CardInput, _: Rules) -> Content:
 
 
 def _not_approved(card_input: CardInput, _: Rules) -> Content:
-    subject, again = facts.subject(card_input), card_input.restarts > 0
+    subject, again = facts.subject(card_input), card_input.shown.restarts > 0
     headline = Text("{subject} was not restarted: nobody approved it in time", subject=subject)
     if again:
         headline = Text("{subject} was not restarted again: nobody approved it in time", subject=subject)
@@ -290,7 +287,7 @@ def _not_approved(card_input: CardInput, _: Rules) -> Content:
 
 def _declined(card_input: CardInput, _: Rules) -> Content:
     """The person's reason is shown as a fact, in their own words."""
-    by = tidy(card_input.approval.declined_by, 120)
+    by = tidy(card_input.shown.approval.declined_by, 120)
     headline = Text("{subject} is not restarted: {by} declined it", subject=facts.subject(card_input), by=by)
     return Content("watch", headline, why(replace(card_input, detail=""), card_input.reason))
 

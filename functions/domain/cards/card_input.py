@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from msgspec import Struct, field
 
 from functions.domain.model.alerts import Target
-from functions.domain.model.codes import Mode, Reason
-from functions.domain.model.incidents import AlertRef, Approval, Escalation, Evidence, Incident, QueueState, Run
+from functions.domain.model.codes import Mode, Phase, Reason
+from functions.domain.model.incidents import AlertRef, Escalation, Incident, QueueState
 from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import Runbook
 from functions.runtime.text import Phrase
+
+NO_INCIDENT = Incident("", Phase.DEFERRED, 0.0, "", (), ())
 
 
 class CardInput(Struct, frozen=True):
@@ -43,20 +45,9 @@ class CardInput(Struct, frozen=True):
         return observes or suspects or self.is_calm
 
     @property
-    def approval(self) -> Approval:
-        return self.incident.approval if self.incident else Approval()
-
-    @property
-    def run(self) -> Run:
-        return self.incident.run if self.incident else Run()
-
-    @property
-    def execution(self) -> Execution | None:
-        return self.incident.execution if self.incident else None
-
-    @property
-    def evidence(self) -> Evidence | None:
-        return self.incident.evidence if self.incident else None
+    def shown(self) -> Incident:
+        """The incident, or an empty one."""
+        return self.incident or NO_INCIDENT
 
     @property
     def attempts(self) -> int:
@@ -64,10 +55,4 @@ class CardInput(Struct, frozen=True):
 
     @property
     def queues(self) -> tuple[QueueState, ...]:
-        if self.incident is None and self.escalation is not None:
-            return self.escalation.queues
-        return self.incident.queues if self.incident else ()
-
-    @property
-    def restarts(self) -> int:
-        return self.incident.restarts if self.incident else 0
+        return self.escalation.queues if self.escalation and not self.incident else self.shown.queues

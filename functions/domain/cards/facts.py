@@ -52,17 +52,15 @@ def subject(card_input: CardInput) -> Phrase:
 
 def short_name(card_input: CardInput) -> Phrase:
     """The name in a bundled message: the target, otherwise the alert with its summary, which tells alerts of one rule apart."""
+    if card_input.target:
+        return tidy(card_input.target.name)
     trigger = first_trigger(card_input)
-    if card_input.target is not None or trigger is None:
-        return tidy(card_input.target.name) if card_input.target else subject(card_input)
-    return named(tidy(trigger.name), tidy(trigger.summary))
+    return named(tidy(trigger.name), tidy(trigger.summary)) if trigger else subject(card_input)
 
 
 def first_trigger(card_input: CardInput) -> AlertRef | None:
     """The alert that the card is about."""
-    if card_input.trigger is not None:
-        return card_input.trigger
-    return card_input.incident.triggers[0] if card_input.incident and card_input.incident.triggers else None
+    return card_input.trigger or next(iter(card_input.shown.triggers), None)
 
 
 def from_alert_s(card_input: CardInput) -> float | None:
@@ -72,13 +70,13 @@ def from_alert_s(card_input: CardInput) -> float | None:
 
 def took(card_input: CardInput) -> Iterator[Fact]:
     """The time since the alert, and since the end of the restart (on our clock)."""
-    alert_s, execution, incident = from_alert_s(card_input), card_input.execution, card_input.incident
-    if alert_s is None or incident is None:
+    alert_s, execution = from_alert_s(card_input), card_input.shown.execution
+    if alert_s is None:
         return
     if execution is None or execution.runner_ended_at is None:
         yield Text("Took"), Text("{alert} from the alert", alert=duration(alert_s))
     else:
-        restart = duration(card_input.at - (execution.runner_ended_at - incident.runner_ahead_s))
+        restart = duration(card_input.at - (execution.runner_ended_at - card_input.shown.runner_ahead_s))
         both = Text("{alert} from the alert, {restart} from the end of the restart", alert=duration(alert_s), restart=restart)
         yield Text("Took"), both
 
@@ -94,16 +92,16 @@ def since(card_input: CardInput) -> Iterator[Fact]:
 
 def attempt(card_input: CardInput) -> Iterator[Fact]:
     """The number of this restart, and the maximum."""
-    if restarts := card_input.restarts:
+    if restarts := card_input.shown.restarts:
         attempts = max(card_input.attempts, restarts)
         yield Text("Attempt"), Text("{attempt} of {attempts}", attempt=restarts, attempts=attempts)
 
 
 def restart(card_input: CardInput) -> Iterator[Fact]:
     """The execution that the incident follows, and who pressed the button."""
-    approval = card_input.approval
-    if card_input.execution is not None:
-        yield Text("Restart"), _current_execution(card_input.run, card_input.execution)
+    approval, execution = card_input.shown.approval, card_input.shown.execution
+    if execution is not None:
+        yield Text("Restart"), _current_execution(card_input.shown.run, execution)
     if approval.approved_by:
         yield Text("Approved by"), named(tidy(approval.approved_by), tidy(approval.approved_why, 200))
 
@@ -120,7 +118,7 @@ def taken(card_input: CardInput) -> Iterator[Fact]:
 
 def declined(card_input: CardInput) -> Iterator[Fact]:
     """Who declined the restart, and why."""
-    if by := card_input.approval.declined_by:
+    if by := card_input.shown.approval.declined_by:
         yield Text("Declined by"), tidy(by)
         yield Text("Their reason"), tidy(str(card_input.detail), 200)
 
@@ -142,7 +140,7 @@ def _execution(execution: Execution) -> Phrase:
 
 def evidence(card_input: CardInput) -> Iterator[Fact]:
     """The run that collected evidence, or why there is none."""
-    collected = card_input.evidence
+    collected = card_input.shown.evidence
     if collected is None:
         return
     run = collected.execution
@@ -158,27 +156,24 @@ def shown_lines(card_input: CardInput) -> tuple[Phrase, tuple[str, ...]]:
     """The title of the card's lines, and the lines: the end of the restart's log if a person is needed, else the evidence."""
     if card_input.incident is None or card_input.kind not in ("started", "held", "escalated"):
         return "", ()
-    if card_input.run.tail and card_input.kind == "escalated":
-        return words.LOG_END, card_input.run.tail
-    return words.EVIDENCE, card_input.evidence.lines if card_input.evidence else ()
+    if card_input.shown.run.tail and card_input.kind == "escalated":
+        return words.LOG_END, card_input.shown.run.tail
+    return words.EVIDENCE, card_input.shown.evidence.lines if card_input.shown.evidence else ()
 
 
 def first_or_tried(card_input: CardInput) -> Iterator[Fact]:
     """The first restart, otherwise all."""
-    return tried(card_input) if card_input.incident and card_input.incident.tries else restart(card_input)
+    return tried(card_input) if card_input.shown.tries else restart(card_input)
 
 
 def restart_or_tried(card_input: CardInput) -> Iterator[Fact]:
     """All restarts if there were any, otherwise the execution that is in the way."""
-    return tried(card_input) if card_input.restarts else restart(card_input)
+    return tried(card_input) if card_input.shown.restarts else restart(card_input)
 
 
 def tried(card_input: CardInput) -> Iterator[Fact]:
     """Every attempt of this incident, one line each, including the last restart."""
-    incident = card_input.incident
-    if incident is None:
-        return
-    lines = []
+    incident, lines = card_input.shown, []
     for past in incident.tries[-6:]:
         execution = tidy(past.tag, 60) if past.execution is None else _execution(past.execution)
         lines.append(named(join((execution, _only_host(past.holder_host)), COMMA), worded(past.how)))
@@ -209,7 +204,7 @@ def about(card_input: CardInput, rules: Rules) -> Iterator[Fact]:
 
 def _alert(trigger: AlertRef, card_input: CardInput) -> Phrase:
     alert = named(in_brackets(tidy(trigger.name), tidy(trigger.severity, 20)), tidy(trigger.summary, 300))
-    count = len(card_input.incident.triggers) - 1 if card_input.incident else 0
+    count = len(card_input.shown.triggers) - 1
     return Text("{alert} and {count} more", alert=alert, count=count) if count > 0 else alert
 
 
@@ -226,15 +221,14 @@ def names(card_input: CardInput) -> Iterator[Fact]:
     listed: list[Phrase] = [tidy(name, 80) for name in distinct[:BUNDLED_SHOWN]]
     if len(distinct) > BUNDLED_SHOWN:
         listed.append(Text("and {count} more", count=len(distinct) - BUNDLED_SHOWN))
-    if listed:
-        yield Text("Affected"), join(listed, COMMA)
+    yield Text("Affected"), join(listed, COMMA)
 
 
 def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
     """(label, URL), most urgent first. Anything but a plain web address is left out."""
     trigger = first_trigger(card_input)
     known, reason, page = trigger.links if trigger else {}, card_input.reason, PAGES.get(rules.language, PAGES["en"])
-    execution, collected = card_input.about or card_input.execution, card_input.evidence
+    execution, collected = card_input.about or card_input.shown.execution, card_input.shown.evidence
     bundled = islice(card_input.bundled_links.items(), BUNDLED_LINKS)
     wanted: list[tuple[Phrase, str]] = [
         (words.LINK_APPROVE, card_input.approve_url),
@@ -261,7 +255,7 @@ def asks_to_restart(card_input: CardInput) -> bool:
     if kind not in ("held", "escalated"):
         return False
     if reason is None:  # it is still stuck; with consumers there is other advice
-        return not (card_input.restarts and queue_facts.fewest_consumers(card_input))
+        return not (card_input.shown.restarts and queue_facts.fewest_consumers(card_input))
     if reason is Reason.LEDGER_UNKNOWN and kind == "held" and may_run(card_input):
         return False
     return REASONS[reason].by_hand and not (card_input.again and reason not in UNHELPED)
@@ -269,7 +263,7 @@ def asks_to_restart(card_input: CardInput) -> bool:
 
 def may_run(card_input: CardInput) -> bool:
     """Whether the restart that the incident follows had not ended when it was last seen."""
-    return card_input.execution is not None and not card_input.execution.ended and card_input.restarts > 0
+    return card_input.shown.execution is not None and not card_input.shown.execution.ended and card_input.shown.restarts > 0
 
 
 def page_to_restart(card_input: CardInput) -> str:

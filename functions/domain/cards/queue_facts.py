@@ -80,7 +80,7 @@ def holders(card_input: CardInput) -> list[Fact]:
         lines = [*lines[:HOLDERS_SHOWN], Text("and {count} more", count=len(lines) - HOLDERS_SHOWN)]
     returns = [queue.returns for queue in queues if queue.returns is not None]
     limit = say_returns(min(returns, key=lambda one: one.left)) if returns else ""
-    return [fact for fact in ((Text("Held by"), join(lines)), (Text("Delivery limit"), limit)) if fact[1]]
+    return [(Text("Held by"), join(lines)), (Text("Delivery limit"), limit)]
 
 
 def say_returns(left: Returns) -> Text:

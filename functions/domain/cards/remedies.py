@@ -4,7 +4,6 @@ from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import tidy
 from functions.domain.health.recovery import find_same_again
 from functions.domain.model.codes import Phase
-from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import remedy_of
 from functions.runtime.text import Phrase, Text
 
@@ -13,20 +12,19 @@ PARKED = ".parked"  # what infra/rundeck/park.yaml appends to a queue's name
 
 def asked_for(card_input: CardInput) -> str:
     """The name of the remedy that the card asks about; empty for a restart."""
-    incident = card_input.incident
-    return incident.approval.remedy if incident is not None and incident.phase is Phase.ASKED else ""
+    return card_input.shown.approval.remedy if card_input.shown.phase is Phase.ASKED else ""
 
 
 def running(card_input: CardInput) -> str:
     """The name of the remedy whose run the incident follows; empty for a restart."""
-    execution = card_input.incident.execution if card_input.incident else None
-    return remedy_of(execution.tag) if execution is not None else ""
+    execution = card_input.shown.execution
+    return remedy_of(execution.tag) if execution else ""
 
 
 def moved(card_input: CardInput) -> int:
     """How many messages the incident's last run moved."""
-    incident, name = card_input.incident, running(card_input)
-    return incident.approval.to_move if incident is not None and name and name == incident.approval.remedy else 0
+    approval, name = card_input.shown.approval, running(card_input)
+    return approval.to_move if name and name == approval.remedy else 0
 
 
 def page_to_undo(card_input: CardInput) -> str:
@@ -37,22 +35,13 @@ def page_to_undo(card_input: CardInput) -> str:
 
 def _names(card_input: CardInput) -> dict[str, str]:
     held = find_same_again(card_input.queues) or next(iter(card_input.queues), None)
-    queue = tidy(_name(held), 190)
+    queue = tidy(held.queue.keys.get("queue", held.queue.name) if held else "", 190)
     return {"queue": queue, "parked": f"{queue}{PARKED}"}
-
-
-def _name(watched: QueueState | None) -> str:
-    return watched.queue.keys.get("queue", watched.queue.name) if watched else ""
-
-
-def to_move(card_input: CardInput) -> int:
-    """How many messages the remedy that the card asks about would move."""
-    return card_input.incident.approval.to_move if card_input.incident else 0
 
 
 def say_question(card_input: CardInput) -> list[Phrase]:
     """What a person is asked to approve."""
-    name, count = asked_for(card_input), to_move(card_input)
+    name, count = asked_for(card_input), card_input.shown.approval.to_move
     if not count:
         return [Text("The restart did not help. The next remedy is the job {remedy}; a person has to approve it.", remedy=name)]
     moves = Text(

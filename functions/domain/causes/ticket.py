@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 
 from functions.domain.cards.rendering import rendered, tidy
 from functions.domain.causes.common import Case, Common
@@ -19,10 +20,7 @@ COMMAND = "unstick incident"
 
 def draft(common: Common, rules: Rules, *, root_cause: str = "") -> str:
     """The ticket for one runbook's bug. `root_cause`: the link to it, if it exists."""
-
-    def say(phrase: Phrase) -> str:
-        return rendered(rules, phrase)
-
+    say = partial(rendered, rules)
     title = Text("{runbook} gets stuck until it is restarted", runbook=tidy(common.runbook, 60))
     parts = [f"# {say(title)}", "", say(_how_often(common, rules))]
     if root_cause:

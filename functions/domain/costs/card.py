@@ -83,15 +83,8 @@ def _open(spent: RunbookCost) -> Phrase:
         later = Text("{runbook}: nobody owns the bug after {weeks} and {restarts} in the last 30 days. {ticket}")
     restarts = Text("{count} restart", "{count} restarts", count=spent.month.restarts)
     ticket = Text("Open a ticket and put its link into the runbook as root_cause.")
-    values: dict[str, Phrase] = {
-        "runbook": tidy(spent.runbook, 60),
-        "weeks": _weeks(spent),
-        "restarts": restarts,
-        "cause": cause,
-        "ticket": ticket,
-    }
-    filled = (reminder if first_week else later).fill(**values)
-    return _marked(spent, filled)
+    text, runbook = reminder if first_week else later, tidy(spent.runbook, 60)
+    return _marked(spent, text.fill(runbook=runbook, weeks=_weeks(spent), restarts=restarts, cause=cause, ticket=ticket))
 
 
 def _likely(name: str, cause: Cause) -> Text:

@@ -96,7 +96,7 @@ def compose_with_answers(card_input: CardInput, rules: Rules) -> Card:
     link, composed = card_input.approve_url or card_input.acknowledge_url, card.compose(card_input, rules)
     if not link:
         return composed
-    expires_at = card_input.approval.expires_at  # an escalation can be taken for a day
+    expires_at = card_input.shown.approval.expires_at  # an escalation can be taken for a day
     nonce_until = expires_at if card_input.approve_url and expires_at is not None else card_input.at + TAKEN_WITHIN_S
     actions = TO_ASKED if card_input.approve_url else TO_ESCALATED
     return replace(composed, nonce=link.rpartition("#")[2], nonce_until=nonce_until, actions=actions)
