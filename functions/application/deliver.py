@@ -130,10 +130,10 @@ def _problem(result: Any) -> str:
 def deliver_messages(ports: Ports, document: Document, to_post: frozenset[str], budget: Budget) -> MessagesDelivered:
     """Post the messages that are not bundled, all channels at the same time, and archive. Failures are left to the wake-up."""
     direct = [message for message in document.to_tell if message.id in to_post and not message.bundle]
-    channels = list(dict.fromkeys(message.channel for message in direct))
     done, timeout_s = DeliveryProgress(), budget.at_most(POST_S)
-    by_channel = {name: [message for message in direct if message.channel == name] for name in channels}
-    posts = [partial(_post_in_order, ports, document, messages, timeout_s, done) for messages in by_channel.values()]
+    channels = dict.fromkeys(message.channel for message in direct)
+    by_channel = ([message for message in direct if message.channel == name] for name in channels)
+    posts = [partial(_post_in_order, ports, document, messages, timeout_s, done) for messages in by_channel]
     records = [partial(_archive, ports, record, min(STORE_S, timeout_s), done) for record in document.to_archive]
     for result in ports.run_parallel([*posts, *records], timeout_s):
         if not isinstance(result, Unavailable):

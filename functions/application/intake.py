@@ -3,7 +3,7 @@
 import hashlib
 import time
 from functools import partial
-from itertools import islice
+from itertools import accumulate, islice
 
 import msgspec
 from msgspec import Struct
@@ -126,12 +126,8 @@ def _pack_lists(events: list[tuple[str, AlertsReceived]]) -> list[list[tuple[str
 
 
 def _cases_that_fit(cases: tuple[MatchedAlert, ...]) -> tuple[MatchedAlert, ...]:
-    left = LISTED_BYTES
-    for place, case in enumerate(cases):
-        left -= len(msgspec.json.encode(case.alert))
-        if left < 0:
-            return cases[: max(place, 1)]
-    return cases
+    sizes = accumulate(len(msgspec.json.encode(case.alert)) for case in cases)
+    return cases[: max(sum(size <= LISTED_BYTES for size in sizes), 1)]
 
 
 def _decide_or_hand_over(ports: Ports, key: str, event: AlertsReceived, budget: Budget) -> list[Reply | None]:

@@ -55,7 +55,12 @@ def plan_queries(ports: Ports, wanted: Wanted, timeout_s: float) -> tuple[Calls,
         rest = results[1 + len(shard_calls) :]
         ledger = name_late(rest.pop(0), RUNNER) if target is not None else Unknown(Text("the document has no target"))
         start_page = ports.runner.start_page(target) if target is not None else ""
-        storm, shards = _read_storm(read_shards, stored)
+        storm: Storm | Unknown
+        try:
+            shards = read_shards(stored)
+            storm = Storm(tuple(slot for shard in shards for slot in shard.slots))
+        except (Unavailable, Denied) as error:
+            storm, shards = or_unknown(error), ()
         seen = {key: or_unknown(snapshot) for key, snapshot in read_queues(rest).items()}
         history = _mask_tail(or_unknown(ledger), ports.rules.mask)
         return Observation(history, seen, or_unknown(pause), storm, start_page, nonce=secrets.token_urlsafe(12)), shards
@@ -105,14 +110,6 @@ def read_pause(ports: Ports, timeout_s: float) -> Pause | None:
     stored = ports.store.load("pause", timeout_s=timeout_s)
     pause = decode(Pause, stored.body, "pause") if stored else None
     return pause if pause and pause.holds_at(ports.now()) else None
-
-
-def _read_storm(read: Callable[[list[Any]], tuple[Shard, ...]], results: list[Any]) -> tuple[Storm | Unknown, tuple[Shard, ...]]:
-    try:
-        shards = read(results)
-    except (Unavailable, Denied) as error:
-        return or_unknown(error), ()
-    return Storm(tuple(slot for shard in shards for slot in shard.slots)), shards
 
 
 def or_unknown(result: Any) -> Any:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from functions.application.deliver import post_to_all
 from functions.application.observe import or_unknown, unwrap
-from functions.application.ports import Ports, Stored
+from functions.application.ports import Ports
 from functions.application.serialization import decode
 from functions.application.storm import is_shard
 from functions.domain.causes.common import compare
@@ -155,21 +155,16 @@ def _take_documents(ports: Ports, gathering: _Gathering) -> list[Gap]:
         read = keys[:DOCUMENTS_READ]
         calls = [partial(ports.store.load, key, timeout_s=POST_S) for key in read]
         loaded = run_in_batches(ports.run_parallel, calls, timeout_s=POST_S, at_once=AT_ONCE)
-        for key, stored in zip(read, loaded, strict=True):
-            _take_document(ports, gathering, key, unwrap(stored))
+        for key, result in zip(read, loaded, strict=True):
+            stored = unwrap(result)
+            document = decode(Document, stored.body, key) if stored else Document(key)
+            if document.target is not None and (runbook := runbook_of(document.target, ports.rules)):
+                gathering.targets.setdefault(key, (runbook, document.target))
+                gathering.passed.setdefault(runbook, Counter()).update(document.passed)
     except (Unavailable, Denied) as error:
         ports.log("WARNING", f"documents unreadable for the report: {error}")
         return [Gap(MissingData.TARGETS_UNREAD)]
     return [Gap(MissingData.TARGETS_UNREAD)] if unknown > DOCUMENTS_READ else []
-
-
-def _take_document(ports: Ports, gathering: _Gathering, key: str, stored: Stored | None) -> None:
-    document = decode(Document, stored.body, key) if stored else Document(key)
-    runbook = runbook_of(document.target, ports.rules) if document.target else ""
-    if document.target is not None and runbook:
-        gathering.targets.setdefault(key, (runbook, document.target))
-        counts = gathering.passed.setdefault(runbook, Counter())
-        counts.update(document.passed)
 
 
 def runbook_of(target: Target, rules: Rules) -> str:

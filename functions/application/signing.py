@@ -34,11 +34,12 @@ def sign(keys: tuple[SecretRef, ...], content: Mapping[str, Any]) -> str:
 
 def verify_payload(keys: tuple[SecretRef, ...], payload: str) -> dict[str, Any]:
     """The content of a payload signed with one of the keys. Raises BadRequest, and Unavailable if a key can't be read."""
-    content, problem = _opened(keys, _WAKE_UP, _HANDED_OVER.sub("", payload, count=1))
-    if problem:
+    try:
+        content = _opened(keys, _WAKE_UP, _HANDED_OVER.sub("", payload, count=1))
+    except BadData:
         for key in keys:
             key.distrust()  # another instance may have signed with a newer key than the cached ones
-        raise BadRequest(401, "This wake-up is not signed with any of signing_keys.")
+        raise BadRequest(401, "This wake-up is not signed with any of signing_keys.") from None
     if not isinstance(content, dict) or type(content.get("v")) is not int or len(CONTENTS & content.keys()) != 1:
         raise BadRequest(400, "This is signed, but it is no wake-up.")
     if (version := content["v"]) > FIRST_VERSION:
@@ -59,30 +60,26 @@ def sign_approval(keys: tuple[SecretRef, ...], key: str, nonce: str, expires_at:
 
 def read_approval(keys: tuple[SecretRef, ...], token: str, now: float) -> tuple[str, str]:
     """(document key, nonce) of an approval token. Raises BadRequest: 403 if it isn't valid, 410 if it has expired."""
-    content, problem = _opened(keys, _APPROVAL, token)
-    if problem:
-        raise BadRequest(403, "This link is not valid. Open it as it stands in the message.")
-    key, nonce, expires_at = content
+    try:
+        key, nonce, expires_at = _opened(keys, _APPROVAL, token)
+    except BadData:
+        raise BadRequest(403, "This link is not valid. Open it as it stands in the message.") from None
     if now >= expires_at:
         raise BadRequest(410, "This link has expired. Nothing was done now; if the alert still fires, a new one is sent.")
     return key, nonce
 
 
-def _opened(keys: tuple[SecretRef, ...], salt: str, text: str) -> tuple[Any, bool]:
-    """(content, False), or (None, True) if none of the keys signed it. An unreadable older key only matters then."""
-    if not text.isascii():
-        return None, True
-    unread: Unavailable | Denied | None = None
-    for key in keys:
+def _opened(keys: tuple[SecretRef, ...], salt: str, text: str) -> Any:
+    """The content. Raises BadData if none of the keys signed it. An unreadable older key only matters then."""
+    failure: Exception = BadData("not signed with any of the keys")
+    for key in keys if text.isascii() else ():
         try:
-            return _serializer(key, salt).loads(text), False
+            return _serializer(key, salt).loads(text)
         except BadData:
             continue
         except (Unavailable, Denied) as error:
-            unread = error
-    if unread:
-        raise unread
-    return None, True
+            failure = error
+    raise failure
 
 
 def _serializer(key: SecretRef, salt: str) -> URLSafeSerializer:

@@ -34,15 +34,11 @@ def is_shard(key: str) -> bool:
     return key == FIRST or key.startswith(f"{FIRST}-")
 
 
-def _empty_shards(rules: Rules) -> list[Shard]:
-    number = min(rules.storm_targets, MOST)
-    share, more = divmod(rules.storm_targets, number)
-    return [Shard(f"{FIRST}-{place}" if place else FIRST, share + (place < more)) for place in range(number)]
-
-
 def plan_shards(ports: Ports, timeout_s: float) -> tuple[Calls, Callable[[list[Any]], tuple[Shard, ...]]]:
     """The calls that read the documents, and the function that turns their results into shards. That raises what a call did."""
-    empty = _empty_shards(ports.rules)
+    number = min(ports.rules.storm_targets, MOST)
+    share, more = divmod(ports.rules.storm_targets, number)
+    empty = [Shard(f"{FIRST}-{place}" if place else FIRST, share + (place < more)) for place in range(number)]
 
     def read(results: list[Any]) -> tuple[Shard, ...]:
         shards = []
