@@ -21,7 +21,7 @@ from functions.domain.model.alerts import Alert, MatchedAlert
 from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.events import AlertsReceived, Claim, Reply
 from functions.domain.model.incidents import Document, Incident, QueueState
-from functions.domain.model.observations import Observation, Storm
+from functions.domain.model.observations import Observation, Slot, Storm
 
 LOOK_BUDGET_S = 40.0
 Observe = Callable[[str, AlertsReceived, float], tuple[Document, Observation]]
@@ -60,7 +60,8 @@ def decide_notification(
         if storm is not None:
             observation = replace(observation, storm=storm)
         decision, claim = _decide_target(settings, document, event, observation, now)
-        storm = claim or storm
+        if claim is not None and isinstance(observation.storm, Storm):
+            storm = Storm((*observation.storm.slots, claim))
         decisions.append(decision)
         advance()
     return decisions
@@ -68,11 +69,11 @@ def decide_notification(
 
 def _decide_target(
     settings: Config, document: Document, event: AlertsReceived, seen: Observation, now: float
-) -> tuple[SimulatedDecision, Storm | None]:
+) -> tuple[SimulatedDecision, Slot | None]:
     result = step(document, event, seen, now, settings.rules)
     if result.reply is None:
         raise TypeError("a step on alerts has a reply")
-    claim = next((act.storm for act in result.acts if isinstance(act, Claim)), None)
+    claim = next((Slot(result.document.key, act.at) for act in result.acts if isinstance(act, Claim)), None)
     guards = _guards(settings, document, event, seen, now)
     is_duplicate = result.reply.reason is Reason.DUPLICATE
     decides, deciding = next(((name, one) for name, one in guards if one is not None and not is_duplicate), ("", None))

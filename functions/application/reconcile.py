@@ -24,7 +24,7 @@ from functions.domain.model.codes import Phase, Reason
 from functions.domain.model.events import Claim, Collect, Event, Keep, MessagesDelivered, Reply, Start, StartResult, Step, Wake
 from functions.domain.model.incidents import Document
 from functions.domain.model.messages import Message
-from functions.domain.model.observations import Execution, Observation, Pause, Unknown
+from functions.domain.model.observations import Execution, Observation, Pause, Slot, Unknown
 from functions.runtime.errors import Conflict, Denied, Unavailable
 from functions.runtime.text import Text
 
@@ -97,7 +97,8 @@ def advance(ports: Ports, key: str, event: Event, budget: Budget) -> Reply | Non
             failed = unavailable
             continue
         _log_step(ports, loaded.document, change)
-        overdue = _overdue_messages(loaded.document, now)
+        due = loaded.document.due  # the process that moves it posts the messages that waited for it
+        overdue = _message_ids(loaded.document) if due is not None and now >= due else frozenset()
         waited = overdue if isinstance(event, events.TimerFired) else frozenset()
         loaded = replace(loaded, to_post=overdue).after_save(change.document, saved.generation)
         reply, loaded = _act(ports, loaded, change, budget, saved)
@@ -196,7 +197,7 @@ def _write_ahead_and_save(ports: Ports, loaded: LoadedDocument, change: Step, bu
         if isinstance(act, Start | Collect):
             calls["kill switch"] = partial(read_pause, ports, timeout_s)
         elif isinstance(act, Claim):
-            calls["slot"] = partial(claim_slot, ports, act.storm.slots[-1], loaded.shards, timeout_s)
+            calls["slot"] = partial(claim_slot, ports, Slot(document.key, act.at), loaded.shards, timeout_s)
         elif isinstance(act, Keep):
             calls[f"evidence of {act.incident}"] = partial(keep_evidence, ports, act, timeout_s)
     asked_at = ports.monotonic()
@@ -323,11 +324,6 @@ def _tell_start(ports: Ports, loaded: LoadedDocument, document: Document, budget
 
 def _message_ids(document: Document) -> frozenset[str]:
     return frozenset(message.id for message in document.to_tell)
-
-
-def _overdue_messages(document: Document, now: float) -> frozenset[str]:
-    """The messages that waited for a `due` that has now come: the process that moves `due` posts them."""
-    return _message_ids(document) if document.due is not None and now >= document.due else frozenset()
 
 
 def _deliver_and_save(ports: Ports, loaded: LoadedDocument, budget: Budget, waited: frozenset[str]) -> None:

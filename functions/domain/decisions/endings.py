@@ -58,7 +58,7 @@ def _wait(turn: Turn, decision: Decision) -> None:
         return escalate(turn, decision.reason, decision.detail, remedy=decision.remedy, about=decision.execution)
     turn.change(phase=Phase.WAITING, due=min(again, deadline))
     if decision.tell:
-        turn.post_hold(replace(hold_card(turn, decision), again=True), turn.mark)
+        tell_wait(turn, decision)
     turn.answer(Action.HELD, decision.reason)
 
 
@@ -80,16 +80,15 @@ def look_again(turn: Turn, unseen: Unknown) -> None:
         return escalate(turn, reason, unseen.why, remedy=unseen.remedy)
     turn.change(reason=reason, detail=unseen.why, due=min(turn.at + turn.runbook.verify.every_s, deadline))
     if turn.incident.run.unclear:
-        tell_unclear(turn, join((turn.incident.run.unclear, unseen.why)), unseen.remedy)
+        tell_wait(turn, hold(Reason.START_UNCLEAR, join((turn.incident.run.unclear, unseen.why)), remedy=unseen.remedy))
     if turn.at >= deadline - GRACE_S:
         turn.post_hold(hold_card(turn, hold(reason, unseen.why, remedy=unseen.remedy)), turn.mark)
     turn.answer(Action.DEFERRED, reason)
 
 
-def tell_unclear(turn: Turn, detail: Phrase, remedy: Phrase = "") -> None:
-    """Report, once an attempt, that the start may or may not have arrived."""
-    unclear = hold(Reason.START_UNCLEAR, detail, remedy=remedy)
-    turn.post_hold(replace(hold_card(turn, unclear), again=True), turn.mark)
+def tell_wait(turn: Turn, decision: Decision, about: str = "") -> None:
+    """Report, once an attempt, a hold that Unstick waits out. `about`: what tells it from others of the same reason."""
+    turn.post_hold(replace(hold_card(turn, decision), again=True), f"{turn.mark}{about}")
 
 
 def request_approval(turn: Turn, decision: Decision) -> None:
@@ -135,7 +134,7 @@ def end_as_held(turn: Turn, decision: Decision) -> None:
     if turn.was_saved:
         return turn.close(Ending.HELD, card_input)
     turn.post_hold(card_input, turn.incident.id, bundled=turn.crowd or decision.reason is Reason.TOO_MANY_TARGETS)
-    turn.drop()
+    turn.document = replace(turn.document, incident=None)
 
 
 def _end_as_passed(turn: Turn, decision: Decision) -> None:
@@ -145,8 +144,7 @@ def _end_as_passed(turn: Turn, decision: Decision) -> None:
     turn.answer(Action.HELD, decision.reason)
     today = datetime.fromtimestamp(turn.at, turn.rules.zone).strftime("%Y-%m-%d")
     counts = {**turn.document.passed, today: turn.document.passed.get(today, 0) + 1}
-    turn.document = replace(turn.document, passed=dict(sorted(counts.items())[-PASSED_DAYS:]))
-    turn.drop()
+    turn.document = replace(turn.document, passed=dict(sorted(counts.items())[-PASSED_DAYS:]), incident=None)
 
 
 def hold_card(turn: Turn, decision: Decision) -> CardInput:
@@ -179,8 +177,3 @@ def _acknowledge_url(turn: Turn) -> str:
     """The link to acknowledge the escalation. Its nonce is random, as an approval's is, so nobody can guess it."""
     url, nonce = turn.rules.public_url, turn.seen.nonce
     return f"{url}/approve/#{turn.incident.id}.{ACKNOWLEDGE}.{nonce}" if url and nonce else ""
-
-
-def end_as_recovered(turn: Turn, *, moving: bool = False) -> None:
-    """End the incident as recovered. `moving`: the queue moves again, but messages are left."""
-    turn.close(Ending.RECOVERED, turn.card("recovered", moving=moving))

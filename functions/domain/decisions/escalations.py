@@ -30,10 +30,9 @@ def remind(turn: Turn) -> None:
     told = escalation.told + 1
     escalation = replace(escalation, told=told, due=turn.at + again_s if told < TOLD_AGAIN else None)
     _keep(turn, escalation)
-    card_input = _card(turn, "escalated_again", replace(escalation, queues=turn.note_figures(escalation.queues)))
-    if turn.rules.public_url and escalation.nonce:
-        card_input = replace(card_input, acknowledge_url=f"{turn.rules.public_url}/approve/#{escalation.nonce}")
-    turn.post(card_input, f"{escalation.incident}-again-{told}", _channels(turn, escalation))
+    shown, public_url = replace(escalation, queues=turn.note_figures(escalation.queues)), turn.rules.public_url
+    url = f"{public_url}/approve/#{escalation.nonce}" if public_url and escalation.nonce else ""
+    _post(turn, "escalated_again", shown, f"again-{told}", url)
 
 
 def _keep(turn: Turn, escalation: Escalation) -> None:
@@ -49,8 +48,7 @@ def on_acknowledgement(turn: Turn, event: Acknowledged) -> None:
         return
     escalation = replace(escalation, taken_by=event.by, taken_at=turn.at, due=None)
     _keep(turn, escalation)
-    card_input = _card(turn, "acknowledged", escalation)
-    turn.post(card_input, f"{escalation.incident}-acknowledged", _channels(turn, escalation))
+    _post(turn, "acknowledged", escalation, "acknowledged")
 
 
 def on_restart_wanted(turn: Turn, event: RestartWanted) -> None:
@@ -69,21 +67,16 @@ def on_restart_wanted(turn: Turn, event: RestartWanted) -> None:
     evaluate_guards(turn)
 
 
-def _card(turn: Turn, kind: str, escalation: Escalation) -> CardInput:
-    outcome = _outcome(turn.document, escalation)
-    reason, triggers = (outcome.reason, outcome.triggers) if outcome else (None, ())
-    runbook, trigger = turn.rules.runbooks.get(escalation.runbook), triggers[0] if triggers else None
-    card_input = CardInput(kind, turn.at, runbook, turn.document.target, reason=reason, trigger=trigger)
-    return replace(card_input, late_s=turn.late_s, escalation=escalation)
+def _post(turn: Turn, kind: str, escalation: Escalation, mark: str, url: str = "") -> None:
+    """Post to the channels that got the escalation; after a reminder, also to those of `escalate_further`."""
+    outcome, runbook = _outcome(turn.document, escalation), turn.rules.runbooks.get(escalation.runbook)
+    reason, trigger = (outcome.reason, next(iter(outcome.triggers), None)) if outcome else (None, None)
+    card_input = CardInput(kind, turn.at, runbook, turn.document.target, reason=reason, trigger=trigger, acknowledge_url=url)
+    further = runbook.escalate_further if runbook and escalation.told else ()
+    first = outcome.channels if outcome else channels_for(turn.rules, runbook)
+    card_input = replace(card_input, late_s=turn.late_s, escalation=escalation)
+    turn.post(card_input, f"{escalation.incident}-{mark}", tuple(dict.fromkeys((*further, *first))))
 
 
 def _outcome(document: Document, escalation: Escalation) -> Outcome | None:
     return next((one for one in reversed(document.outcomes) if one.incident == escalation.incident), None)
-
-
-def _channels(turn: Turn, escalation: Escalation) -> tuple[str, ...]:
-    """The channels that got the escalation; after a reminder, those of `escalate_further` too."""
-    outcome, runbook = _outcome(turn.document, escalation), turn.rules.runbooks.get(escalation.runbook)
-    further = runbook.escalate_further if runbook and escalation.told else ()
-    first = outcome.channels if outcome else channels_for(turn.rules, runbook)
-    return tuple(dict.fromkeys((*further, *first)))

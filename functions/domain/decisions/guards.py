@@ -14,7 +14,7 @@ from functions.domain.health.looks import judge_health
 from functions.domain.health.proofs import LATE_FOR_S, Judgement
 from functions.domain.model.codes import Health, Mode, Reason
 from functions.domain.model.incidents import Document, Incident, QueueState
-from functions.domain.model.observations import NOT_CHECKED, Execution, ExecutionHistory, Observation, Slot, Storm, Unknown
+from functions.domain.model.observations import NOT_CHECKED, Execution, ExecutionHistory, Observation, Unknown
 from functions.domain.model.runbooks import Freeze, Rules, Runbook
 from functions.domain.texts.words import duration
 from functions.runtime.text import Phrase, Text, join, named
@@ -315,11 +315,6 @@ def judge_queues(context: GuardContext) -> list[tuple[Judgement, QueueState]]:
     ]
 
 
-def update_queues(context: GuardContext) -> tuple[QueueState, ...]:
-    """The incident's queues including this observation."""
-    return tuple(watched for _, watched in judge_queues(context))
-
-
 def _runbook_of(context: GuardContext, watched: QueueState) -> Runbook:
     return context.rules.runbooks.get(watched.runbook, context.runbook)
 
@@ -330,23 +325,12 @@ def too_many_targets(context: GuardContext) -> Decision | None:
     if isinstance(context.seen.storm, Unknown):
         why = Text("the document `storm` can't be read: {why}", why=context.seen.storm.why)
         return hold(Reason.TOO_MANY_TARGETS, why, again_in_s=context.every_s)
-    count = len(_slots_of_others(context.seen.storm, context))
+    slots = (slot for slot in context.seen.storm.slots if slot.target != context.document.key)
+    count = sum(context.now - slot.at < context.rules.storm_within_s for slot in slots)
     if count < context.rules.storm_targets:
         return None
     likely = Text("other targets restarted within {minutes} min: {count}, so a shared cause is more likely")
     return hold(Reason.TOO_MANY_TARGETS, likely.fill(minutes=context.rules.storm_within_s / 60, count=count))
-
-
-def _slots_of_others(storm: Storm, context: GuardContext) -> tuple[Slot, ...]:
-    current = (slot for slot in storm.slots if context.now - slot.at < context.rules.storm_within_s)
-    return tuple(slot for slot in current if slot.target != context.document.key)
-
-
-def claim_storm_slot(context: GuardContext) -> Storm | None:
-    """The storm document with this target's slot added; None if the target needs no slot."""
-    if context.between or isinstance(context.seen.storm, Unknown):
-        return None
-    return Storm((*_slots_of_others(context.seen.storm, context), Slot(context.document.key, context.now)))
 
 
 def mode(context: GuardContext) -> Decision | None:

@@ -47,19 +47,14 @@ def run_phase(turn: Turn) -> None:
 
 def evaluate_guards(turn: Turn) -> None:
     """Evaluate the guards, and carry out their decision. Before a remedy's turn its condition is checked once more."""
-    remedy, last = turn.incident.approval.remedy, last_restart(turn.incident)
+    done = (past for past in reversed(turn.incident.tries) if past.execution is not None and not past.execution.refused)
+    remedy, last = turn.incident.approval.remedy, next(done, None)
     if not remedy or last is None:
         return _decide(turn)
     turn.change(phase=Phase.VERIFYING, execution=last.execution, holder_host=last.holder_host)
     turn.forget_followed()
     turn.answer(Action.HELD, None)
     _check_recovery(turn)
-
-
-def last_restart(incident: Incident) -> PastAttempt | None:
-    """The last attempt that restarted something."""
-    done = (past for past in reversed(incident.tries) if past.execution is not None and not past.execution.refused)
-    return next(done, None)
 
 
 def _decide(turn: Turn) -> None:
@@ -120,7 +115,6 @@ def defer(turn: Turn, wait_s: float = 0.0) -> None:
 def _order_start(turn: Turn, ledger: ExecutionHistory, judged: tuple[Judgement, ...]) -> None:
     within_s = turn.runbook.restart.start_within_s
     not_after = ledger.runner_now + within_s
-    storm = guards.claim_storm_slot(turn.guard_context())
     remedy = turn.runbook.find_remedy(turn.incident.approval.remedy)
     holder = turn.runbook.restart.holder if remedy is None else None
     host = find_only_host(holder, judged)
@@ -131,8 +125,8 @@ def _order_start(turn: Turn, ledger: ExecutionHistory, judged: tuple[Judgement, 
     queues = tuple(map(partial(_note_proof, turn), turn.incident.queues, judged))
     turn.change(phase=Phase.STARTING, attempt=turn.incident.attempt + 1, run=run, execution=None)
     turn.change(queues=queues, due=turn.due_within(FIRST_LOOK_S), nonce="")
-    if storm is not None:
-        turn.acts.append(Claim(storm))
+    if turn.incident.restarts == 0 and not isinstance(turn.seen.storm, Unknown):
+        turn.acts.append(Claim(turn.at))
     turn.acts.append(Start(turn.tag, not_after, within_s, given, remedy.job if remedy else ""))
     turn.answer(Action.RESTARTED, None)
 
@@ -150,26 +144,20 @@ def on_start_result(turn: Turn, event: StartResult) -> None:
     incident = turn.document.incident
     if incident is None or incident.phase is not Phase.STARTING or event.tag != turn.tag:
         return
-    if event.mismatch and event.execution is not None:
-        _end_as_mismatch(turn, event.execution, event)
-    elif event.execution is not None:
-        _follow(turn, event.execution, Action.RESTARTED)
-    elif event.unsent is not None:
-        _give_attempt_back(turn)
+    if event.execution is not None and event.mismatch:
+        return _end_as_mismatch(turn, event.execution, event)
+    if event.execution is not None:
+        return _follow(turn, event.execution, Action.RESTARTED)
+    if event.unsent is None and not event.busy and not event.refusal:
+        turn.change(unclear=event.unclear)
+        return turn.answer(Action.DEFERRED, Reason.START_UNCLEAR)
+    turn.change(attempt=incident.attempt - 1, phase=Phase.WAITING, runner_not_after=None, holder_host="")
+    if event.unsent is not None:
         _handle_unsent(turn, event.unsent, event)
     elif event.busy:
-        _give_attempt_back(turn)
         _handle_busy(turn, event.refusal)
-    elif event.refusal:
-        _give_attempt_back(turn)
-        endings.handle_hold(turn, hold(Reason.RESTART_REFUSED, event.refusal, remedy=event.remedy))
     else:
-        turn.change(unclear=event.unclear)
-        turn.answer(Action.DEFERRED, Reason.START_UNCLEAR)
-
-
-def _give_attempt_back(turn: Turn) -> None:
-    turn.change(attempt=turn.incident.attempt - 1, phase=Phase.WAITING, runner_not_after=None, holder_host="")
+        endings.handle_hold(turn, hold(Reason.RESTART_REFUSED, event.refusal, remedy=event.remedy))
 
 
 def _end_as_mismatch(turn: Turn, execution: Execution, event: StartResult) -> None:
@@ -240,7 +228,7 @@ def _check_start(turn: Turn) -> None:
     if left_s >= 0:
         unclear = turn.incident.run.unclear or NO_ANSWER
         turn.change(reason=Reason.START_UNCLEAR, detail=unclear)
-        endings.tell_unclear(turn, unclear)
+        endings.tell_wait(turn, hold(Reason.START_UNCLEAR, unclear))
         return defer(turn, left_s + 1)
     tries = (*turn.incident.tries, PastAttempt(turn.tag, None, guards.UNCLEAR))
     turn.change(phase=Phase.WAITING, tries=tries)
@@ -278,10 +266,8 @@ def _check_run(turn: Turn) -> None:
         turn.change(queues=turn.note_figures(turn.incident.queues))
         unseen = _why_unseen(turn)
         return _watch_running(turn) if unseen is None else _wait_unseen(turn, unseen)
-    if execution.aborted_by:
-        return endings.escalate(
-            turn, Reason.ABORTED, Text("{user} aborted execution {id}", user=execution.aborted_by, id=execution.id)
-        )
+    if user := execution.aborted_by:
+        return endings.escalate(turn, Reason.ABORTED, Text("{user} aborted execution {id}", user=user, id=execution.id))
     if execution.refused and not _has_run_before(execution, turn):
         tries = (*turn.incident.tries, PastAttempt(execution.tag, execution, "refused_late", turn.incident.run.holder_host))
         turn.change(phase=Phase.WAITING, execution=None, tries=tries, restarts=turn.incident.restarts - 1)
@@ -330,8 +316,7 @@ def _wait_unseen(turn: Turn, unseen: Unknown) -> None:
         return endings.escalate(turn, Reason.LEDGER_UNKNOWN, detail, remedy=unseen.remedy)
     turn.change(reason=Reason.LEDGER_UNKNOWN, detail=detail, due=min(turn.at + verify.every_s, deadline))
     if unseen_s >= verify.within_s or unseen.remedy:
-        waits = hold(Reason.LEDGER_UNKNOWN, detail, remedy=unseen.remedy)
-        turn.post_hold(replace(endings.hold_card(turn, waits), again=True), f"{turn.mark}-unseen")
+        endings.tell_wait(turn, hold(Reason.LEDGER_UNKNOWN, detail, remedy=unseen.remedy), "-unseen")
 
 
 def _started_at(incident: Incident) -> float:
@@ -385,7 +370,7 @@ def _check_recovery(turn: Turn) -> None:
     queues = tuple(judge_recovery(book, seen, watched, since) for watched, book, seen in looked)
     turn.change(queues=queues, looked_at=turn.at)
     if not _unproven(turn.incident, runbook):
-        return endings.end_as_recovered(turn)
+        return turn.close(Ending.RECOVERED, turn.card("recovered"))
     if any(queue.after.verdict is Verdict.STUCK for queue in queues):
         return _after_failure(turn, queues)
     turn.change(overruled=False)  # what a remedy was approved for has passed
@@ -432,10 +417,9 @@ def _announce_draining(turn: Turn, age_s: float) -> None:
     """Report once per restart that the queue drains slowly."""
     incident = turn.incident
     verdicts = {watched.after.verdict for watched in incident.queues}
-    too_early = age_s < turn.runbook.verify.patience_s
     mark = f"{incident.id}-draining-{incident.execution.id if incident.execution else incident.attempt}"
     drains = Verdict.DRAINING in verdicts and verdicts <= {Verdict.DRAINING, Verdict.RECOVERED}
-    if drains and not too_early and incident.run.draining_told != mark:
+    if drains and age_s >= turn.runbook.verify.patience_s and incident.run.draining_told != mark:
         turn.change(draining_told=mark)
         turn.post(turn.card("draining"), mark)
 
@@ -448,7 +432,7 @@ def _end_of_time(turn: Turn) -> None:
         if any(watched.after.well_at is not None or _stuck_since(incident, watched) for watched in unproven):
             # Either it was healthy once and the second check is still to come, or it may be stuck again.
             return turn.change(due=turn.at + runbook.verify.every_s)
-        return endings.end_as_recovered(turn, moving=True)
+        return turn.close(Ending.RECOVERED, turn.card("recovered", moving=True))
     if all(watched.after.verdict is not Verdict.UNKNOWN for watched in unproven):
         return endings.escalate(turn, None, Text("not recovered within {minutes} min", minutes=runbook.verify.within_s / 60))
     # Nothing shows whether the restart helped.
@@ -482,7 +466,7 @@ def _next_attempt(turn: Turn, how: str, remedy: str = "") -> None:
     guard_context = replace(guard_context, incident=replace(incident, tries=tries))
     decision = decide(guard_context)
     if decision.kind is Kind.HOLD and (decision.again_in_s is not None or decision.reason is Reason.SYMPTOM_GONE):
-        return _keep_verifying(turn, decision, guards.update_queues(guard_context))
+        return _keep_verifying(turn, decision, tuple(watched for _, watched in judge_queues(guard_context)))
     turn.change(tries=tries, phase=Phase.WAITING)
     _decide(turn)
 

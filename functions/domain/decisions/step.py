@@ -57,11 +57,10 @@ def _set_due(before: Document, result: events.Step, turn: Turn) -> events.Step:
     after = result.document
     if after == before:
         return result
-    dues = (one.due for one in (after.incident, after.escalation) if one is not None)
-    due = min((one for one in dues if one is not None), default=None)
+    dues = [one.due for one in (after.incident, after.escalation) if one is not None and one.due is not None]
     if after.to_tell or after.to_archive:
-        post_at = post_untold_at(before, after, turn)
-        due = post_at if due is None else min(due, post_at)
+        dues.append(post_untold_at(before, after, turn))
+    due = min(dues, default=None)
     after = replace(after, due=due)
     if due is None or due in (before.due, turn.wake_at):
         return replace(result, document=after)

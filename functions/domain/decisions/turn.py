@@ -93,10 +93,6 @@ class Turn:
         """Change these fields of the open incident."""
         self.open(change(self.incident, **changes))
 
-    def drop(self) -> None:
-        """Discard the incident without an outcome or a record."""
-        self.document = replace(self.document, incident=None)
-
     def card(self, kind: str, reason: Reason | None = None, detail: Phrase = "", **more: Any) -> CardInput:
         """The card of the open incident."""
         incident = more.pop("incident", self.document.incident)

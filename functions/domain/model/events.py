@@ -7,7 +7,7 @@ from msgspec import Struct, field
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Action, Reason
 from functions.domain.model.incidents import Document
-from functions.domain.model.observations import Execution, Storm
+from functions.domain.model.observations import Execution
 from functions.runtime.text import Phrase
 
 
@@ -122,7 +122,7 @@ class Wake(Struct, frozen=True):
 
 
 class Claim(Struct, frozen=True):
-    storm: Storm  # with the save: take the last of its slots. If that fails, nothing is started.
+    at: float  # with the save: take a storm slot as of this time. If that fails, nothing is started.
 
 
 class Keep(Struct, frozen=True):

@@ -8,17 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.decisions.guards import (
-    GUARDS,
-    OVERRULED,
-    Decision,
-    GuardContext,
-    Kind,
-    claim_storm_slot,
-    decide,
-    evaluate_all,
-    freeze_at,
-)
+from functions.domain.decisions.guards import GUARDS, OVERRULED, Decision, GuardContext, Kind, decide, evaluate_all, freeze_at
 from functions.domain.model.codes import Ending, Mode, Phase, Reason
 from functions.domain.model.incidents import Document, Escalation, Outcome, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, ExecutionHistory, Observation, Pause, Slot, Storm, Unknown
@@ -304,15 +294,11 @@ def test_what_a_restart_does_not_help_is_held_and_told_with_what_to_do(mail, rea
 
 
 def test_an_escalation_blocks_its_own_queues_alone():
-    """Another queue of the same target may be restarted for; the slot is the target's, and old ones go."""
+    """Another queue of the same target may be restarted for."""
     about = Escalation("inc-0", "mail", NOW - 60, queues=(QueueState(POST, "mail", NOW),))
     assert decide(scene(found=document(escalated_at=NOW - 60, escalation=about))).kind is Kind.RESTART
     same = replace(about, queues=(QueueState(MAIL, "mail", NOW),))
     assert decide(scene(found=document(escalated_at=NOW - 60, escalation=same))).reason is Reason.ESCALATED
-    storm = Storm((Slot("other", NOW - 10), Slot("old", NOW - 601), Slot("".join(TARGET.key), NOW - 100)))
-    assert claim_storm_slot(scene(seen(storm=storm))) == Storm((Slot("other", NOW - 10), Slot(TARGET.key, NOW)))
-    assert claim_storm_slot(scene(seen(storm=storm), found=between())) is None
-    assert claim_storm_slot(scene(seen(storm=MISSING))) is None
 
 
 @pytest.mark.parametrize(
