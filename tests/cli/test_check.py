@@ -127,6 +127,7 @@ CONFIGURED = [
     ([WIDE, BOOK], {}, [], "Configuration: mail-delivery gets its alerts", False, "before wide"),
     (*([runbook("mail-delivery", notify=[], escalate=[])], {"notify": []}, []),
         *("Configuration: people hear of mail-delivery", False, "")),
+    ([runbook("mail-delivery", match=["service==mail"])], {}, [], ": match", None, "looks for the value `=mail`"),
     ([], {"public_url": "http://unstick.example.com"}, [], "Configuration: public_url is private", None, ""),
     ([], {"identity_header": HEADER}, [], "Configuration: identity_header", None, f"set {HEADER} and approve in any name"),
     (*([], {"signing_keys": ["env://GRAFANA_HMAC_SECRET"]}, []),

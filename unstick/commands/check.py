@@ -7,6 +7,7 @@ from msgspec.structs import asdict
 
 from functions.application.ports import Finding
 from functions.config.yaml_tree import parse_yaml
+from functions.domain.model.runbooks import Rules
 from functions.entrypoints import checks
 from functions.entrypoints.checks import Line
 from unstick import output
@@ -32,7 +33,7 @@ def check(*, config_path: str, as_json: bool, timeout_s: float, labels: tuple[st
     questions = checks.questions(ports, output.named_values("--label", labels), timeout_s)
     with output.progress("asking every system", len(questions)) as advance, output.logs_to_stderr():
         asked = checks.ask_all(questions, timeout_s, advance, [secret for _, secret in ports.config.secrets])
-        lines = _find_new_defaults(config_path) + asked
+        lines = _find_new_defaults(config_path) + _find_double_signs(ports.rules) + asked
     failed = sum(line.finding.ok is False for line in lines)
     if as_json:
         findings = [{"system": line.system, "runbooks": line.runbooks, **asdict(line.finding)} for line in lines]
@@ -56,6 +57,16 @@ def _find_new_defaults(config_path: str) -> list[Line]:
     if "time_zone" not in top and top.get("language", "en") == "en":
         changed.append(("time_zone", "is left out, so it is UTC (before: Asia/Tokyo)"))
     return [Line("Configuration", Finding(key, ok=None, detail=what, remedy="Write the key out.")) for key, what in changed]
+
+
+def _find_double_signs(rules: Rules) -> list[Line]:
+    """Matchers such as `service==mail`, which look for a value that begins with the sign."""
+    return [
+        Line(name, Finding("match", ok=None, detail=f"looks for the value `{value}`", remedy="Write one `=`."), (name,))
+        for name, runbook in rules.runbooks.items()
+        for value in (matcher.value for matcher in runbook.match)
+        if value.startswith("=")
+    ]
 
 
 def _print(lines: list[Line], *, only_wrong: bool) -> None:

@@ -98,7 +98,7 @@ def test_a_job_as_it_should_be(said: Said) -> None:
         (checks.EXPIRY, True, f"{ENDS}, in 45 days", ""),
         ("Rundeck's clock is within 30 s of ours", True, "+0 s", ""),
         (checks.JOB, True, "ops/mail in de/mo", ""),
-        (checks.MAY_RUN, True, "", ""),
+        (checks.MAY_RUN, True, checks.ABORTS, ""),
         (checks.HISTORY, True, "7 executions", ""),
         (checks.PROJECT, True, "", ""),
         (checks.MODE, True, "", ""),
@@ -106,11 +106,12 @@ def test_a_job_as_it_should_be(said: Said) -> None:
         (checks.ONCE, True, "", ""),
         (checks.GUARD, True, "", ""),
         (checks.TIMEOUT, True, "timeout: 10m", ""),
+        (checks.RETRY, True, "", ""),
         (checks.NODES, True, "name: rd-1: 2", ""),
     }
     assert {(what, one.ok, str(one.detail), str(one.remedy)) for what, one in evidence().items()} == {
         (checks.JOB, True, "ops/mail in de/mo", ""),
-        (checks.MAY_RUN, True, "", ""),
+        (checks.MAY_RUN, True, checks.ABORTS, ""),
         (checks.HISTORY, True, "7 executions", ""),
         (checks.PROJECT, True, "", ""),
         (checks.MODE, True, "", ""),
@@ -242,11 +243,11 @@ def test_a_definition_that_is_none(said: Said, body: bytes) -> None:
     [
         ("job/x/info", {"name": "mail", "project": "p"}, checks.JOB, False, "mail in p"),
         ("job/x/info", {"name": "m", "group": "a/b", "project": "p", "enabled": 1}, checks.JOB, False, "a/b/m in p"),
-        ("job/x/meta", [{"name": "authz", "data": {"run": False}}], checks.MAY_RUN, False, ""),
-        ("job/x/meta", [{"name": "authz", "data": {"run": "yes"}}], checks.MAY_RUN, None, ""),
-        ("job/x/meta", [{"name": "authz", "data": []}], checks.MAY_RUN, None, ""),
-        ("job/x/meta", [5, {"name": "authz", "data": {"run": True}}], checks.MAY_RUN, True, ""),
-        ("job/x/meta", {"name": "authz"}, checks.MAY_RUN, None, ""),
+        ("job/x/meta", [{"name": "authz", "data": {"run": False}}], checks.MAY_RUN, False, checks.ABORTS),
+        ("job/x/meta", [{"name": "authz", "data": {"run": "yes"}}], checks.MAY_RUN, None, checks.ABORTS),
+        ("job/x/meta", [{"name": "authz", "data": []}], checks.MAY_RUN, None, checks.ABORTS),
+        ("job/x/meta", [5, {"name": "authz", "data": {"run": True}}], checks.MAY_RUN, True, checks.ABORTS),
+        ("job/x/meta", {"name": "authz"}, checks.MAY_RUN, None, checks.ABORTS),
         ("job/x/executions?max=1", {"paging": {"total": 1}, "executions": []}, checks.HISTORY, False, "1 executions"),
         ("job/x/executions?max=1", {"paging": {"total": 0}, "executions": []}, checks.HISTORY, True, "0 executions"),
         ("job/x/executions?max=1", {"paging": {"total": 0}, "executions": [{}]}, checks.HISTORY, True, "0 executions"),
@@ -304,6 +305,11 @@ DEFINITIONS = [
     ({"timeout": "0"}, checks.TIMEOUT, None, "timeout: 0"),
     ({"timeout": "${option.t}"}, checks.TIMEOUT, None, "the timeout can't be read: ${option.t}"),
     ({"timeout": "x" * 50}, checks.TIMEOUT, None, f"the timeout can't be read: {'x' * 40}..."),
+    ({"retry": None}, checks.RETRY, True, ""),
+    ({"retry": {"retry": "0", "delay": "5m"}}, checks.RETRY, True, ""),
+    ({"retry": 2}, checks.RETRY, None, "retry: 2"),
+    ({"retry": {"retry": "${option.r}"}}, checks.RETRY, None, "retry: ${option.r}"),
+    ({"retry": "9" * 50}, checks.RETRY, None, f"retry: {'9' * 40}..."),
     ({"multipleExecutions": True}, checks.ONCE, False, ""),
     ({"multipleExecutions": "yes"}, checks.ONCE, False, ""),
     ({"multipleExecutions": None}, checks.ONCE, True, ""),
@@ -329,7 +335,7 @@ DEFINITIONS = [
 def test_what_a_definition_comes_to(said: Said, change: dict[str, Any], what: str, ok: Any, detail: str) -> None:
     """What is sent must be declared and shown, a late start must fail and end the run, and two restarts at once are one too many.
 
-    What ends a run otherwise is pointed out. Only `auto` needs the guard.
+    What ends or repeats a run otherwise is pointed out. Only `auto` needs the guard.
     """
     said.job |= change
     line = check().get(what)

@@ -351,7 +351,7 @@ def test_names_that_no_url_can_carry_are_told_and_the_others_asked_for(monkeypat
 def lines(queue: QueueRef = MAIL, **changes: Any) -> dict[str, Finding]:
     said = {
         "overview": answered({"rabbitmq_version": "3.13"}), "whoami": answered({"tags": ["monitoring"]}),
-        "alarms": answered({}), "nodes": answered([{"name": "a", "running": True, "uptime": 1}]),
+        "alarms": answered({}), "nodes": answered([{"name": "a", "running": True, "uptime": 1}]), "features": answered({}, 404),
         "totals": answered(total()), "page": answered(HELD),
     }  # fmt: skip
     found = checks.findings("unstick", queue, checks.Asked(**(said | changes)))
@@ -407,20 +407,27 @@ def test_what_check_says_of_an_answer(changes: dict[str, Any], what: str, ok: bo
     assert bool(line.remedy) is (ok is False or what == "RabbitMQ channels")
 
 
+AGENT, STATS, PERMIT = "disable_metrics_collector = false", "disable_stats = false", "management_metrics_collection = true"
+
+
 @pytest.mark.parametrize(
-    "recording",
-    ["3.10/agent-off", "3.10/stats-off", "4.0/agent-off", "4.0/collection-denied", "4.3/agent-off", "4.3/collection-denied"],
-)
-def test_check_names_the_switches_that_may_have_turned_statistics_off(recording: str) -> None:
-    """The answers don't tell which one it was."""
+    ("recording", "named"),
+    [
+        ("3.10/agent-off", [AGENT, STATS]), ("3.10/stats-off", [AGENT, STATS]), ("4.0/agent-off", [AGENT, STATS, PERMIT]),
+        ("4.0/collection-denied", [AGENT, STATS, PERMIT]), ("4.3/agent-off", [AGENT, STATS]), ("4.3/collection-denied", [PERMIT]),
+    ],
+)  # fmt: skip
+def test_check_names_the_switches_that_may_have_turned_statistics_off(recording: str, named: list[str]) -> None:
+    """As far as the broker tells: only 4.3 says whether it was the deprecated feature."""
     folder = Path(__file__).parents[2] / "recordings" / "rabbitmq" / "answers"
     said = json.loads((folder / f"{recording}.json").read_text())["looks"][0]["answers"]
     recorded = {name: answered(said[name]["body"], said[name]["status"]) for name in ("overview", "page", "nodes")}
-    line = lines(**recorded)["RabbitMQ statistics"]
+    deprecated = said.get("deprecated")
+    features = answered(deprecated["body"], deprecated["status"]) if deprecated else answered({}, 404)
+    line = lines(**recorded, features=features)["RabbitMQ statistics"]
     assert (line.ok, str(line.detail)) == (False, "off")
-    for switch in ("disable_metrics_collector = false", "disable_stats = false", "management_metrics_collection = true"):
-        assert switch in str(line.remedy)
-    assert "RabbitMQ nodes" not in lines(**recorded)
+    assert [switch for switch in (AGENT, STATS, PERMIT) if switch in str(line.remedy)] == named
+    assert "RabbitMQ nodes" not in lines(**recorded, features=features)
 
 
 @pytest.mark.parametrize("version", ["4.0", "4.3"])

@@ -37,6 +37,8 @@ ONCE = "the job runs once at a time"
 GUARD = "the job refuses a late start"
 TIMEOUT = "Rundeck ends a run before Unstick reports it as hung"
 EVIDENCE_TIMEOUT = "Rundeck ends a run that hangs"
+RETRY = "only Unstick tries a restart again"
+ABORTS = "whether it may abort a run with wrong options (`kill`), Rundeck shows nowhere"
 
 OPTIONAL: Mapping[str, tuple[str, ...]] = {
     MAY_RUN: ("acl", "api_version", "wrong_url"),
@@ -228,7 +230,7 @@ def _bool(value: Any) -> bool | None:
 def _check_run_permission(body: Any) -> list[Finding]:
     allowed = _bool(_meta(body, "authz").get("run"))
     remedy = "allow `run` on the job (infra/rundeck/unstick.aclpolicy)" if allowed is False else ""
-    return [_finding(MAY_RUN, ok=allowed, remedy=remedy)]
+    return [_finding(MAY_RUN, ok=allowed, remedy=remedy, detail=ABORTS)]
 
 
 def _check_history(body: Any) -> list[Finding]:
@@ -265,6 +267,7 @@ def _check_definition(settings: Settings, restart: Restart, job: Mapping[str, An
         _finding(ONCE, ok=not job.get("multipleExecutions"), remedy="set multipleExecutions to false"),
         Finding(GUARD, ok=False if problem and auto else None if problem else True, detail=problem, remedy=remedy),
         _check_timeout(job, restart.max_run_s, f"restart.max_run, {restart.max_run_s / 60:g} min"),
+        _check_retry(job),
     ]
 
 
@@ -310,6 +313,16 @@ def _check_values(options: Mapping[str, str], job: Mapping[str, Any]) -> list[Fi
         return []
     remedy = "compare restart.options with the job's allowed values"
     return [Finding(VALUES, ok=False, detail=answers.plain("; ".join(wrong)), remedy=remedy)]
+
+
+def _check_retry(job: Mapping[str, Any]) -> Finding:
+    """Rundeck's own retries send the same `unstick_not_after` again, so the first step refuses most of them."""
+    retry = job.get("retry")
+    count = str((retry.get("retry") if isinstance(retry, dict) else retry) or "0")
+    if count == "0":
+        return Finding(RETRY, ok=True)
+    remedy = "remove `retry` from the job: its first step refuses late retries, and `limits.attempts` is how often Unstick tries"
+    return Finding(RETRY, ok=None, detail=f"retry: {answers.plain(count, 40)}", remedy=remedy)
 
 
 def _check_timeout(job: Mapping[str, Any], below_s: float, key: str, what: str = TIMEOUT) -> Finding:

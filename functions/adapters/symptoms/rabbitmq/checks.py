@@ -20,11 +20,10 @@ from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
 from functions.runtime.text import Phrase
 
-PATHS = ("/api/overview", "/api/whoami", ALARMS, NODES)
-SWITCHES = (
-    "management_agent.disable_metrics_collector = false, management.disable_stats = false, and from 4.0 on "
-    "deprecated_features.permit.management_metrics_collection = true"
-)
+PATHS = ("/api/overview", "/api/whoami", ALARMS, NODES, "/api/deprecated-features")
+AGENT, STATS = "management_agent.disable_metrics_collector = false", "management.disable_stats = false"
+COLLECTION = "management_metrics_collection"
+PERMIT = f"deprecated_features.permit.{COLLECTION} = true"
 """The switches that turn statistics off; what the management API shows then is the same (measured on 3.10, 4.0 and 4.3)."""
 PROBE = "unstick-check-looks-for-no-queue"  # placeholder for a queue whose name comes with the alert
 SKEW_S = 30.0
@@ -40,6 +39,7 @@ class Asked(Struct, frozen=True):
     whoami: Outcome
     alarms: Outcome
     nodes: Outcome
+    features: Outcome
     totals: Outcome
     page: Outcome
 
@@ -61,7 +61,7 @@ def findings(user: str, queue: QueueRef, asked: Asked, unnamed: Finding | None =
     login = _login(user, asked.overview)
     if not login.ok:
         return [login]
-    seen = [_readable(queue, asked.totals, asked.page), _statistics(queue, asked.page), *find_losses(queue, asked.page)]
+    seen = [_readable(queue, asked.totals, asked.page), _statistics(queue, asked), *find_losses(queue, asked.page)]
     if queue.keys["queue"] == PROBE:
         seen = [unnamed or _vhost_readable(queue, asked.totals)]
     return [
@@ -152,16 +152,27 @@ def _readable(queue: QueueRef, totals: Outcome, page: Outcome) -> Finding:
     return Finding(what, ok=True, detail=f"{seen.ready} ready, {seen.unacked} unacknowledged, consumers: {present}")
 
 
-def _statistics(queue: QueueRef, page: Outcome) -> Finding:
+def _statistics(queue: QueueRef, asked: Asked) -> Finding:
     what = "RabbitMQ statistics"
     try:
-        on = shaped(good(page).json(), Page).consumer_details is not None
+        on = shaped(good(asked.page).json(), Page).consumer_details is not None
     except (Denied, Unavailable) as error:
         return Finding(what, None, f"the page of {named(queue)} can't be read: {error.detail}")
     if on:
         return Finding(what, ok=True, detail="on")
-    remedy = f"Without them nothing can be proved. In the nodes' configuration, one of these is not so: {SWITCHES}."
+    switches = _switches(asked)
+    several = "one of these is not so: " if len(switches) > 1 else ""
+    remedy = f"Without them nothing can be proved. In the nodes' configuration, {several}{', '.join(switches)}."
     return Finding(what, ok=False, detail="off", remedy=remedy)
+
+
+def _switches(asked: Asked) -> list[str]:
+    """The switches that may have turned off statistics. 4.3 reports the state of one, 4.0 doesn't; before 4.0 there is none."""
+    features = json_or_none(asked.features)
+    if not isinstance(features, list):
+        return [AGENT, STATS]
+    state = next((one.get("state") for one in features if isinstance(one, dict) and one.get("name") == COLLECTION), "permitted")
+    return [PERMIT] if state == "denied" else [AGENT, STATS] if state == "permitted" else [AGENT, STATS, PERMIT]
 
 
 def _nodes(nodes: Outcome) -> list[Finding]:
