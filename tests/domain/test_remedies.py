@@ -13,12 +13,13 @@ from functions.domain.decisions.queries import what_to_observe
 from functions.domain.model.codes import Ending, Mode, Phase, Reason, Verdict
 from functions.domain.model.events import Approved, Declined, Start, StartResult, Step, TimerFired
 from functions.domain.model.incidents import AfterRestart, Document, change
-from functions.domain.model.observations import Channel, Execution, Holder, QueueSnapshot
+from functions.domain.model.observations import Channel, Execution, Holder, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Condition, Limits, Remedy, Rules
 from tests.support.worlds.scenes import (
     MAIL,
     NEW,
     NOW,
+    POST,
     RUNNER_NOW,
     execution,
     holding,
@@ -124,6 +125,7 @@ def test_approved_it_runs_its_own_job_with_its_own_tag_and_what_to_move():
     options = {"unstick_vhost": "/", "unstick_queue": "mail.delivery", "unstick_messages": "1"}
     assert (start.tag, start.job, start.options) == ("inc-1.2-park", "job-park", options)
     assert start.runner_not_after == RUNNER_NOW + 90.0
+    assert [past.tag for past in made.document.incident.tries] == ["inc-1.1"], "once, though it was decided twice"
     document = asked()
     assert document.target is not None
     found = replace(document, target=replace(document.target, own={"job-park": {"keep": "3d"}, "job-harder": {"how": "hard"}}))
@@ -146,6 +148,22 @@ def test_without_its_condition_people_get_it_as_without_a_remedy(mail, why):
     made = looked(mail, with_rules=ladder(attempts=1))
     assert made.document.outcomes[-1].ending is Ending.ESCALATED
     assert why in text_of(made.document)
+
+
+@pytest.mark.parametrize(
+    ("other", "then"), [(again(), Phase.VERIFYING), (Unknown("down"), Phase.ASKED), (well(), Phase.ASKED)],
+    ids=["hangs too", "can't be read", "is well"],
+)  # fmt: skip
+def test_messages_are_moved_where_one_queue_alone_hangs(other, then):
+    """Of two."""
+    found = verifying(ENDED_S)
+    queues = (*found.incident.queues, replace(found.incident.queues[0], queue=POST))
+    found = replace(found, incident=replace(found.incident, queues=queues))
+    for order in (1, -1):
+        both = replace(found, incident=replace(found.incident, queues=queues[::order]))
+        made = woken(both, NOW, seen(found.incident.execution, mail=again(), post=other), ladder(attempts=1))
+        assert phase(made) is (then if then is Phase.ASKED else None)
+        assert ("several queues hang" in text_of(made.document)) is (then is not Phase.ASKED)
 
 
 @pytest.mark.parametrize(

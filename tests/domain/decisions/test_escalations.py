@@ -82,6 +82,17 @@ def test_an_escalation_stays_open_until_somebody_takes_it():
     assert channels(moved(reminded, taking, seen(), NOW + 960, further).document) == {"ops", "duty", "boss"}
 
 
+def test_people_are_reminded_three_times():
+    """A fourth would not help if three did not."""
+    found, ids = escalated(), []
+    for number in range(1, 5):
+        made = woken(found, NOW + number * AGAIN_S, seen(now=NOW + number * AGAIN_S), with_rules=PUBLIC)
+        ids += [message.id for message in made.document.to_tell if message.channel == "ops"]
+        found = posted(made.document)
+    assert ids == [f"inc-1-again-{number}@ops" for number in (1, 2, 3)]
+    assert (found.escalation.told, found.due, found.escalated_at) == (3, None, NOW)
+
+
 def about_post(found: Document) -> Document:
     """The same target's other queue has an incident now, which nobody approved."""
     queue = QueueState(scenes.POST, "mail", NOW)
@@ -252,8 +263,9 @@ def test_a_person_has_an_escalated_target_restarted_once_more():
     assert made.reply is not None
     assert made.reply.action is Action.RESTARTED
     found = escalated()
-    other = RestartWanted("anna", "another", "inc-9")
-    assert moved(found, other, seen(now=NOW + 600), NOW + 600, PUBLIC).document == found
+    for other in ("another", "inc-2"):
+        event = RestartWanted("anna", other, "inc-9")
+        assert moved(found, event, seen(now=NOW + 600), NOW + 600, PUBLIC).document == found
     started = moved(found, wanted(found), seen(now=NOW + 600), NOW + 600, PUBLIC).document
     assert moved(started, wanted(found), seen(now=NOW + 601), NOW + 601, PUBLIC).document == started
     assert moved(document(), RestartWanted("anna", "inc-0", "inc-9"), seen(), NOW, PUBLIC).document == document()

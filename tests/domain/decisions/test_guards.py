@@ -104,6 +104,7 @@ HOLDS = [
         id="escalated"),
     pytest.param(scene(seen(execution(started=-310, ended=-300))), Reason.COOLDOWN, "5 min ago", id="cooldown"),
     pytest.param(scene(seen(*many(3, 600))), Reason.TOO_MANY_RESTARTS, "restarts within 1 h: 3", id="too_many_restarts-hour"),
+    pytest.param(scene(seen(*many(4, 600, -3300.0))), Reason.TOO_MANY_RESTARTS, "restarts within 1 h: 4", id="too_many_restarts"),
     pytest.param(scene(seen(*many(7, 9000, -80000))), Reason.TOO_MANY_RESTARTS, "restarts within 24 h: 7",
         id="too_many_restarts-day"),
     pytest.param(scene(seen(failed(2, -4000), failed(1, -9000))), Reason.FAILING, "in a row: 2", id="failing"),
@@ -124,6 +125,7 @@ def test_each_guard_holds_with_its_reason_code(held, reason, detail):
 PASSES = [
     pytest.param(scene(found=since(-86400)), id="as old as `stale` allows"),
     pytest.param(scene(found=document(incident(), escalated_at=NOW - 86400)), id="24 hours after the escalation"),
+    pytest.param(scene(found=document(incident(), escalated_at=NOW - 90000)), id="25 hours after it"),
     pytest.param(scene(seen(execution(started=-610, ended=-600))), id="cooldown is over"),
     pytest.param(scene(seen(*many(2, 600))), id="a window with room"),
     pytest.param(scene(seen(*many(3, 100, -3700.0 - 300))), id="older than the window"),
@@ -365,6 +367,24 @@ def test_whatever_can_not_be_known_holds(part):
         decision = decide(scene(seen(**{part: missing})))
         assert decision.kind is Kind.HOLD
         assert str(missing.why) in str(decision.detail)
+
+
+@pytest.mark.parametrize(
+    ("changes", "unread", "told"),
+    [
+        ({"began_at": NOW - 599}, Unknown("no answer"), False),
+        ({"began_at": NOW - 600}, Unknown("no answer"), True),
+        ({"began_at": NOW - 601}, Unknown("no answer"), True),
+        ({"began_at": NOW - 9000, "waits_from": NOW - 599}, Unknown("no answer"), False),
+        ({"began_at": NOW}, MISSING, True),
+        ({"began_at": NOW, "restarts": 1, "attempt": 1}, Unknown("no answer"), True),
+    ],
+)
+@pytest.mark.parametrize("part", ["pause", "history"])
+def test_what_can_not_be_read_is_told_after_within_or_where_people_can_mend_it(part, changes, unread, told):
+    """Or between two restarts; until then it may pass."""
+    decision = decide(scene(seen(**{part: unread}), found=document(incident(**changes))))
+    assert (decision.kind, decision.again_in_s, decision.tell) == (Kind.HOLD, 15.0, told)
 
 
 def test_every_guard_can_be_asked_by_itself(monkeypatch: pytest.MonkeyPatch):

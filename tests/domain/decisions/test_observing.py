@@ -40,7 +40,8 @@ def observed() -> Document:
     made = moved(EMPTY, alerted(), with_rules=OBSERVES)
     assert (phase(made), kinds(made.document)) == (Phase.OBSERVING, ["held"])
     posted = MessagesDelivered(frozenset(message.id for message in made.document.to_tell))
-    return moved(made.document, posted, with_rules=OBSERVES).document
+    found = moved(made.document, posted, with_rules=OBSERVES).document
+    return replace(found, incident=replace(found.incident, began_at=NOW - 500))
 
 
 def look(found: Document, after_s: float, what: Observation | None = None) -> Step:
@@ -81,6 +82,18 @@ def test_a_queue_that_is_stuck_again_has_not_healed():
     assert look(observed(), 300, purged).document.incident.observed.healed_at is None
     late = replace(healthy(300), queues={key: replace(well(NOW + 300), behind_s=310.0) for key in seen().queues})
     assert look(observed(), 300, late).document.incident.observed.healed_at is None
+
+
+def test_what_has_not_healed_in_a_day_is_archived_as_it_is():
+    """Looked at every half an hour at last; nobody is told."""
+    found, day_s = observed(), 86400
+    assert look(found, 120).document.due == NOW + 135
+    assert look(found, 160).document.due == NOW + 176
+    assert look(found, 18001).document.due == NOW + 19801
+    last = look(found, day_s - 1)
+    assert (phase(last), last.document.due) == (Phase.OBSERVING, NOW + day_s)
+    assert ended(look(last.document, day_s)).observed.healed_at is None
+    assert ended(look(found, day_s + 1)).observed.healed_at is None
 
 
 def test_a_restart_by_hand_stands_in_the_record():

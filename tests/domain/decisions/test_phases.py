@@ -207,6 +207,24 @@ def test_a_409_adopts_only_an_execution_with_the_targets_own_options():
     assert (phase(ended), reason(ended)) == (Phase.WAITING, Reason.JOB_BUSY), "what has ended keeps nothing busy"
 
 
+@pytest.mark.parametrize(("due_s", "looked_s"), [(9.0, 9.0), (20.0, 16.0), (1.0, 16.0), (-5.0, 16.0)])
+def test_a_run_is_looked_at_by_the_wake_up_that_exists_or_after_every(due_s, looked_s):
+    """Whichever comes first; it was started at once."""
+    made = moved(starting(due=NOW + due_s), StartResult("inc-1.1", OURS), at=NOW + 1)
+    assert (phase(made), made.document.due) == (Phase.RUNNING, NOW + looked_s)
+
+
+def test_an_ended_restart_by_somebody_else_is_judged_by_its_own_end():
+    """The history that was read follows our own, which has ended long ago."""
+    found = verifying(ended=-300.0, queues=(QueueState(MAIL, "mail", NOW - 400),))
+    ours = found.incident.execution
+    theirs = execution(13, started=-40, ended=-30, user="anna")
+    history = replace(ledger(theirs, ours), followed=ours)
+    made = woken(found, NOW, seen(history=history, mail=sighting(50, ids=NEW)))
+    assert (phase(made), made.document.incident.execution, made.document.incident.restarts) == (Phase.VERIFYING, theirs, 2)
+    assert [one.execution for one in made.document.incident.tries] == [ours]
+
+
 @pytest.mark.parametrize("attempt", [1, 2, 3])
 def test_a_start_that_was_not_sent_gives_its_number_back(attempt):
     """The next one has the same number, and its fence is a new one."""

@@ -270,7 +270,8 @@ def test_a_suspicion_without_a_target_calls_nobody():
 def test_an_alert_that_no_runbook_matches_is_told_once_an_hour_for_its_rule():
     """With the labels that the runbooks look at, and the runbook that comes closest."""
     matchers = (Matcher("alertname", "=", "Stuck"), Matcher("service", "=~", "mail-.*"), Matcher("env", "!=", "test"))
-    books = rules(runbook(match=matchers), runbook(name="other", match=(Matcher("team", "=", "x"),)))
+    long = (*matchers, Matcher("team", "=", "x"))
+    books = rules(runbook(name="long", match=long), runbook(match=matchers), runbook(name="other", match=long[3:]))
 
     def told(found: Document, at: float, **labels: str) -> Document:
         one = MatchedAlert(alert(fingerprint=f"fp-{at}", labels={"alertname": "Stuck", **labels}), None)
@@ -282,6 +283,9 @@ def test_an_alert_that_no_runbook_matches_is_told_once_an_hour_for_its_rule():
         'Details: the runbooks look at alertname="Stuck", service="web", no env, no team; '
         'closest is mail, which needs service=~"mail-.*"'
     ) in message.card.text
+    far = alerted(MatchedAlert(alert(labels={"alertname": "Other", "env": "test"}), None))
+    (message,) = moved(EMPTY, far, with_rules=books).document.to_tell
+    assert 'Details: the runbooks look at alertname="Other", no service, env="test", no team' in message.card.text
     again = told(replace(first, to_tell=()), NOW + 3599, queue="other")
     assert again.to_tell == ()
     assert told(again, NOW + 3600, queue="web").to_tell
@@ -307,6 +311,26 @@ def test_the_answer_names_the_runbook_of_the_first_alert(found, firing, code):
         made = moved(found, event, seen(pause=Pause("x")), with_rules=rules(*books))
         assert made.reply is not None
         assert (made.reply.runbook, made.reply.reason) == (name, code)
+
+
+@pytest.mark.parametrize(
+    ("cases", "noted"),
+    [
+        pytest.param((case(),), True, id="a new alert"),
+        pytest.param((resolved().cases[0],), False, id="a resolved one"),
+        pytest.param((without_target(Reason.NO_RUNBOOK),), False, id="no runbook"),
+        pytest.param((without_target(Reason.INVALID_OPTION),), True, id="another reason"),
+    ],
+)
+def test_a_request_is_known_as_long_as_a_copy_would_be_accepted(cases, noted):
+    """The last hundred of those that decided something."""
+    known = {"over": NOW, **{f"r{number}": NOW + 1.0 + number for number in range(100)}}
+    event = replace(alerted(*cases), origin=Origin("new", NOW + 300.0))
+    left = {name: until for name, until in known.items() if name not in ("over", "r0")}
+    assert moved(document(requests=known), event).document.requests == ({**left, "new": NOW + 300.0} if noted else known)
+    assert reason(moved(document(requests={"new": NOW + 0.1}), event)) is Reason.DUPLICATE
+    assert moved(EMPTY, alerted(*cases)).document.requests == {}
+    assert reason(moved(document(requests={"new": NOW}), event)) is not Reason.DUPLICATE
 
 
 @pytest.mark.parametrize("crowd", [True, False])
@@ -336,6 +360,11 @@ def test_those_that_webhook_and_incident_left_out_are_counted_together():
     made = moved(EMPTY, replace(alerted(*cases), left_out=1))
     assert [bool(one.links) for one in made.document.incident.triggers] == [True] * 5 + [False] * 45
     assert any("2 alerts were left out" in str(message.card) for message in made.document.to_tell)
+    queues = [replace(MAIL, key=f"queue-{number}") for number in range(21)]
+    cases = [case(queue, fingerprint=f"fp-{queue.key}") for queue in queues]
+    made = moved(EMPTY, alerted(*cases, case(queues[0], fingerprint="fp-more")))
+    assert [one.fingerprint for one in made.document.incident.triggers][19:] == ["fp-queue-19", "fp-more"]
+    assert any("1 alert was left out" in str(message.card) for message in made.document.to_tell)
 
 
 def test_resolved_is_told_once_all_alerts_of_the_outcome_are():
@@ -514,10 +543,11 @@ def test_a_no_ends_the_incident_with_name_and_reason():
     assert kinds(declined(asking(), NOW + APPROVAL_S).document) == ["not_approved"]
 
 
+@pytest.mark.parametrize("late_s", [0.0, 1.0])
 @pytest.mark.parametrize("event", ["wake-up", "late press"])
-def test_expiry_is_told_as_not_approved(event):
+def test_expiry_is_told_as_not_approved(event, late_s):
     """Nobody pressed in time: nothing is restarted, it ends held, and people are told once."""
-    found, at = asking(), NOW + APPROVAL_S
+    found, at = asking(), NOW + APPROVAL_S + late_s
     assert found.incident is not None
     pressed = Approved(found.incident.approval.nonce, "anna")
     made = woken(found, at, with_rules=APPROVE) if event == "wake-up" else moved(found, pressed, seen(now=at), at, APPROVE)

@@ -60,6 +60,8 @@ LOOKS = [
         [Health.WELL, Health.UNSURE], id="a node left"),
     pytest.param([(0, sighting(nodes=("a",), node_down=True)), (60, sighting(nodes=("a",), node_down=True))],
         [Health.UNSURE, Health.ILL], id="a node has been down, since when is not known"),
+    pytest.param([(0, sighting(nodes=("a",))), (15, sighting(nodes=("b",)))], [Health.ILL, Health.UNSURE], id="another node"),
+    pytest.param([(0, sighting(nodes=("b",))), (15, sighting(nodes=("a",)))], [Health.ILL, Health.UNSURE], id="the first again"),
     pytest.param([(0, sighting(nodes=("a",), nodes_up_s=59.0))], [Health.UNSURE], id="a node came"),
     pytest.param([(0, sighting(0)), (15, sighting(deliveries=3))], [Health.WELL, Health.UNSURE], id="a counter fell"),
 ]  # fmt: skip

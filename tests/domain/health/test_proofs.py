@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
-from functions.domain.health.proofs import Trust, judge
+from functions.domain.health.proofs import SAMPLE_LATE_S, Trust, judge
 from functions.domain.model.codes import Health, Proof
 from functions.domain.model.observations import Channel, QueueHistory, QueueSnapshot, Samples, Unknown
 from functions.domain.model.runbooks import Symptom
@@ -133,6 +133,9 @@ def test_people_are_told_who_holds_what_and_who_works():
     assert str(judged.why) == "held by mail-worker-2 for 120 s: 1 message; 2 other consumers work"
     judged = judge(SYMPTOM, queue(channels=(channel(),), consumers=1), Trust())
     assert str(judged.why) == "held by mail-worker-2 for 120 s: 1 message", "no other works, whatever was acknowledged"
+    idle = [channel(name=f"w-{n}", id=f"w {n}", work=flat(9, since_s=10.0 + 50 * n, before=8)) for n in range(5)]
+    judged = judge(SYMPTOM, queue(channels=tuple(idle), consumers=6), Trust())
+    assert str(judged.why) == "held by w-3, w-4, w-2 for 120 s: 4 messages; 1 other consumer works"
     seen = queue(channels=(channel(counted=40),))
     assert judge(SYMPTOM, seen, Trust(unsure_s=59.0)).health is Health.UNSURE
     assert judge(SYMPTOM, seen, Trust(unsure_s=60.0)).health is Health.ILL
@@ -186,7 +189,9 @@ QUEUES = [
         id="more and more come"),
     pytest.param(still(ready=1000, unacked=0, depth_samples=rising(7), history=COMING), Health.UNSURE, None,
         id="of what comes, some expires"),
-    pytest.param(still(ready=5, unacked=0, depth_samples=(*flat(6)[:-3], *flat(5)[-3:])), Health.UNSURE, None, id="one expired"),
+    pytest.param(still(ready=5, unacked=0, depth_samples=flat(5, since_s=10, before=6)), Health.UNSURE, None, id="one expired"),
+    pytest.param(still(ready=5, unacked=0, depth_samples=flat(5, since_s=60, before=6)), Health.ILL, Proof.UNSERVED,
+        id="one expired a minute ago"),
     pytest.param(queue(depth=0, ready=0, unacked=0, blind=MISSING), Health.WELL, None, id="empty"),
 ]  # fmt: skip
 
@@ -196,6 +201,29 @@ def test_the_queue_as_a_whole_proves_what_lasted_all_of_for(seen, health, proof)
     """Where its channels can't tell; with everything that breaks the proof."""
     judged = judge(SYMPTOM, seen, Trust(same_consumers_s=60.0))
     assert (judged.health, judged.proof) == (health, proof), str(judged.why)
+    assert (judged.again_in_s or 0.0) <= SYMPTOM.for_s + SAMPLE_LATE_S, "no later than a proof that begins now"
+
+
+@pytest.mark.parametrize(
+    ("seen", "said"),
+    [
+        (still(ready=4, unacked=1), "1 message is held, and nothing was delivered or acknowledged for 120 s"),
+        (still(ready=5, unacked=0), "5 messages wait, and the consumers were given nothing for 120 s"),
+        (still(ready=5, unacked=0, consumers=0), "5 messages have waited for 120 s, and the consumer is gone"),
+    ],
+)
+def test_people_are_told_how_many_messages_stand_still(seen, said):
+    """Of those that are held or wait."""
+    assert str(judge(SYMPTOM, seen, Trust(same_consumers_s=60.0)).why) == said
+
+
+def test_the_oldest_message_is_a_proof_of_its_own_where_nothing_waits_beyond_the_limit():
+    """The queue's figures prove nothing there."""
+    symptom = replace(SYMPTOM, max_messages=4, oldest_s=900.0)
+    seen, trust = still(ready=0, unacked=4, head_at=NOW - 901.0), Trust(same_consumers_s=60.0, same_oldest_s=59.0)
+    assert (judge(symptom, seen, trust).health, judge(symptom, seen, trust).again_in_s) == (Health.UNSURE, 1.0)
+    assert judge(symptom, seen, replace(trust, same_oldest_s=60.0)).proof is Proof.OLDEST
+    assert judge(replace(symptom, max_messages=3), seen, trust).proof is Proof.HELD
 
 
 @pytest.mark.parametrize(
@@ -251,10 +279,10 @@ def test_a_consumer_that_may_be_new_is_waited_for_without_channels():
     first = judge(SYMPTOM, seen, Trust())
     assert (first.health, first.again_in_s) == (Health.UNSURE, 10.0)
     assert judge(SYMPTOM, seen, Trust(same_consumers_s=10.0)).health is Health.ILL
-    busy = queue(channels=(channel(work=flat(201, since_s=20, before=200)),), ack_samples=flat(9, since_s=20, before=8))
-    assert judge(SYMPTOM, busy, Trust()).health is Health.UNSURE
-    assert judge(SYMPTOM, busy, Trust(unsure_s=179.0)).health is Health.UNSURE
-    assert judge(SYMPTOM, busy, Trust(unsure_s=180.0)).health is Health.WELL
+    for since_s, unsure_s, health in ((30, 180.0, Health.WELL), (30, 179.0, Health.UNSURE), (35, 180.0, Health.UNSURE)):
+        work = flat(201, since_s=since_s, before=200)
+        busy = queue(channels=(channel(work=work),), ack_samples=flat(9, since_s=20, before=8))
+        assert judge(SYMPTOM, busy, Trust(unsure_s=unsure_s)).health is health
 
 
 COUNTLESS = [
@@ -264,8 +292,11 @@ COUNTLESS = [
     ),
     pytest.param(still(ready=5, unacked=0), Health.UNSURE, id="nothing is held"),
     pytest.param(still(ready=0, unacked=1, published=None), Health.UNSURE, id="it may finish as the next one comes"),
-    pytest.param(still(ready=5, unacked=1, published=None), Health.ILL, id="flat, and publishes can't be seen"),
-]
+    pytest.param(still(ready=5, unacked=1, published=None, history=QueueHistory(flat(5), flat(1))), Health.ILL,
+        id="flat, and publishes can't be seen"),
+    pytest.param(still(ready=5, unacked=1, history=QueueHistory(flat(5), flat(1), publishes=rising())), Health.UNSURE,
+        id="as many go as come"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("seen", "expected"), COUNTLESS)

@@ -68,7 +68,8 @@ VERDICTS = [
 @pytest.mark.parametrize(("looks", "verdict"), VERDICTS)
 def test_the_verdict_is_the_first_that_holds(looks, verdict):
     """I5: unknown, recovered, draining, stuck, in this order; None means to check again."""
-    assert looked(*looks).after.verdict is verdict
+    after = looked(*looks).after
+    assert (after.verdict, after.sample_at, after.held_again) == (verdict, None, 0)
 
 
 @pytest.mark.parametrize(("age_s", "verdict"), [(9.9, None), (10.0, Verdict.RECOVERED)])
@@ -184,7 +185,7 @@ def test_a_real_restart_is_seen_to_recover():
 
 
 @pytest.mark.parametrize(
-    ("depth", "consumers", "good"), [(0, 1, True), (5, 2, True), (6, 2, False), (0, 0, False), (0, None, False)]
+    ("depth", "consumers", "good"), [(0, 1, True), (1, 1, True), (5, 2, True), (6, 2, False), (0, 0, False), (0, None, False)]
 )
 def test_well_is_few_messages_and_enough_consumers(depth, consumers, good):
     """Consumers that can't be seen don't count."""
@@ -194,7 +195,8 @@ def test_well_is_few_messages_and_enough_consumers(depth, consumers, good):
 @pytest.mark.parametrize(
     ("moved", "consumers", "at_least", "counts"),
     [
-        (-1.0, 1, 1, True), (-119.0, 1, 1, True), (-120.0, 1, 1, False), (-1.0, 0, 1, False), (None, 1, 1, False),
+        (-1.0, 1, 1, True), (-119.0, 1, 1, True), (-120.0, 1, 1, False), (-121.0, 1, 1, False), (-1.0, 0, 1, False),
+        (None, 1, 1, False),
         (-1.0, None, 1, False), (-1.0, None, 0, True), (-1.0, 0, 0, True), (-1.0, 2, 2, True), (-1.0, 3, 2, True),
         (-1.0, 1, 2, False),
     ],
@@ -264,6 +266,7 @@ def test_a_real_restart_that_hangs_on_the_same_message_is_told_from_a_slow_job(v
         pytest.param({}, 75.0, 50, True, id="it was delivered 50 s ago, and no more"),
         pytest.param({}, 75.0, 45, False, id="it was delivered 45 s ago"),
         pytest.param({"acks": 1005}, 75.0, 120, False, id="another message was acknowledged"),
+        pytest.param({"acks": 3}, 75.0, 120, False, id="its counter began anew"),
         pytest.param({"redeliveries": 3}, 75.0, 120, False, id="nothing came back"),
         pytest.param({"redeliveries": None}, 75.0, 120, False, id="redeliveries are not counted"),
         pytest.param({"acks": None}, 75.0, 120, False, id="acknowledgements are not counted"),
