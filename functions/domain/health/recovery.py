@@ -39,7 +39,7 @@ def judge_recovery(runbook: Runbook, seen: Reading, watched: QueueState, since: 
     if age_s <= 0 or (seen.behind_s and known):
         return watched
     after = _note_movement(watched, seen, age_s, at)
-    consumers = _count_consumers(seen, watched, after, age_s)
+    consumers = _count_consumers(seen, watched.before, after, age_s)
     # A restart that may have cost messages is not judged before these can be counted.
     may_lose = watched.before is not None and watched.before.returns is not None
     well = is_well(runbook.recovered, seen.depth, consumers) or _works_again(runbook, seen, watched, after, consumers, age_s)
@@ -111,10 +111,11 @@ def _works_again(
     if not several or seen.channels is None or seen.unseen is not None or age_s < SETTLED_S or after.moved_at is None:
         return False
     for one in seen.channels:
-        # Since the restart it has finished a message, and done something lately. A first delivery is no work.
-        finished = bool(one.work) and (one.work[-1][1] > one.counted or one.counted > one.held)
-        if one.held and one.work and not (finished and still_s(drop_gaps(one.work)) < age_s - SETTLED_S):
-            return False
+        if one.held and one.work:
+            # Since the restart it has finished a message, and done something lately. A first delivery is no work.
+            finished = one.work[-1][1] > one.counted or one.counted > one.held
+            if not finished or still_s(drop_gaps(one.work)) >= age_s - SETTLED_S:
+                return False
     return (consumers or 0) >= runbook.recovered.min_consumers
 
 
@@ -171,16 +172,15 @@ def _was_redelivered(channel: Channel) -> bool:
     return begun > 0 or work[-1][1] < 2 * (channel.held + again[-1][1])
 
 
-def _count_consumers(seen: QueueSnapshot, watched: QueueState, after: AfterRestart, age_s: float) -> int | None:
+def _count_consumers(seen: QueueSnapshot, before: QueueSnapshot | None, after: AfterRestart, age_s: float) -> int | None:
     """The number of consumers that certainly exist after the restart: soon after it, those that connected since."""
     if age_s >= SETTLED_S:
         present = len(seen.consumer_ids) if seen.consumer_ids is not None else seen.consumers
-        took = watched.after.depth is not None and seen.depth < watched.after.depth
         # Consumers can't be seen, but somebody took messages after the restart ended.
-        return 1 if present is None and (took or after.moved_at is not None) else present
-    if seen.consumer_ids is None or watched.before is None or watched.before.consumer_ids is None:
+        return 1 if present is None and after.moved_at is not None else present
+    if seen.consumer_ids is None or before is None or before.consumer_ids is None:
         return None
-    return len(set(seen.consumer_ids) - set(watched.before.consumer_ids))
+    return len(set(seen.consumer_ids) - set(before.consumer_ids))
 
 
 def count_lost(before: QueueSnapshot | None, seen: QueueSnapshot) -> int:
