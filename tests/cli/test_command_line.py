@@ -10,13 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
 from functions import __version__
-from functions.domain.model.alerts import Target
-from functions.domain.model.codes import Phase
-from functions.domain.model.incidents import Document, Incident
 from testbed.unstick_process import SIGNING_KEY, configuration, runbook
 from tests.cli.line import Line
 from unstick import __main__, output
@@ -39,29 +35,6 @@ def test_help_names_every_command_in_the_order_of_a_days_work() -> None:
     assert result.exit_code == 0
     listed = [row.split()[0] for row in result.stdout.partition("Commands:")[2].splitlines() if row.strip()]
     assert listed == COMMANDS
-
-
-@pytest.mark.parametrize(
-    ("typed", "begun", "offered"),
-    [
-        (["causes", "--runbook"], "mail", ["mail-delivery"]),
-        (["drill", "--refusal"], "", ["mail-delivery"]),
-        (["incident"], "", ["inc-1"]),
-        (["ack"], "service=", ["service=mail-delivery"]),
-        (["resume", "--target"], "x", []),
-    ],
-)
-def test_a_shell_completes_names_of_the_configuration_and_the_store(
-    here: Line, monkeypatch: pytest.MonkeyPatch, typed: list[str], begun: str, offered: list[str]
-) -> None:
-    """Runbooks, incidents and targets; nothing where the configuration can't be read."""
-    target = Target("t-1", here.rundeck.url, "job", {"service": "mail-delivery"})
-    here.saved(Document("t-1", target, Incident("inc-1", Phase.WAITING, 1.0, "mail-delivery", (), ())))
-    shell = ShellComplete(command_line, {}, "unstick", "_UNSTICK_COMPLETE")
-    monkeypatch.setenv("UNSTICK_CONFIG", str(here.config))
-    assert [one.value for one in shell.get_completions(typed, begun)] == offered
-    monkeypatch.setenv("UNSTICK_CONFIG", "none.yaml")
-    assert shell.get_completions(typed, begun) == []
 
 
 @pytest.mark.parametrize("arguments", [["no-such-command"], ["simulate"], ["pause"], ["status", "--days", "0"]])
@@ -145,19 +118,17 @@ def test_the_name_of_before_works_for_one_release() -> None:
 @pytest.mark.parametrize(
     ("columns", "lines"),
     [
-        pytest.param(None, ["what    when", "メール  now, and for as long as it takes", "b[x]    :smile:"], id="a pipe"),
-        pytest.param(
-            "24", ["what    when", "メール  now, and for as", "        long as it takes", "b[x]    :smile:"], id="narrow"
-        ),
+        pytest.param(None, ["  メール now, and for as long as it takes"], id="a pipe"),
+        pytest.param("24", ["  メール now, and for as", "  long as it takes"], id="narrow"),
     ],
 )
-def test_a_table_fits_the_terminal(
+def test_a_text_fits_the_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: str | None, lines: list[str]
 ) -> None:
-    """East Asian characters take two columns; nothing of a cell is markup; in a pipe nothing is wrapped or coloured."""
+    """East Asian characters take two columns; in a pipe nothing is wrapped or coloured."""
     if columns:
         monkeypatch.setenv("COLUMNS", columns)
-    output.print_table(("what", "when"), [("メール", "now, and for as long as it takes"), ("b[x]", ":smile:")])
+    output.print_text("メール now, and for as long as it takes", "  ")
     assert capsys.readouterr().out.splitlines() == lines
 
 
@@ -169,7 +140,7 @@ MISTAKES = [
     (["ack", "mail-delivery"], 2, "mail-delivery"),
     (["check", "--label", "queue"], 2, "is not NAME=VALUE"),
     (["simulate", "none.json"], 2, "none.json: there is no such file"),
-    (["simulate", ".", "--against", "unstick.yaml"], 2, "has no *.json"),
+    (["simulate", "."], 2, "has no *.json"),
     (["send", "--example", "service=mail-delivery", "http://127.0.0.1:1/"], 2, "Add: vhost=... queue=..."),
 ]
 

@@ -14,7 +14,6 @@ from functions.domain.causes.ticket import draft
 from functions.domain.causes.words import LINES_SHOWN, counted, figures, judgement, sentence
 from functions.domain.model.runbooks import Rules
 from unstick import output
-from unstick.commands import completion
 
 DAY_S = 86400.0
 
@@ -22,7 +21,7 @@ DAY_S = 86400.0
 @click.command()
 @output.options
 @click.option("--days", type=click.IntRange(1, 400), default=90, show_default=True, help="How far back to compare incidents.")
-@click.option("--runbook", "only", metavar="NAME", help="Only the incidents of this runbook.", shell_complete=completion.runbooks)
+@click.option("--runbook", "only", metavar="NAME", help="Only the incidents of this runbook.")
 @click.option("--ticket", is_flag=True, help="Print a draft of the ticket as Markdown.")
 def causes(*, config_path: str, as_json: bool, days: int, only: str | None, ticket: bool) -> None:
     """Show what incidents have in common.

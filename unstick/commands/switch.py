@@ -1,6 +1,7 @@
 """pause, resume, ack and approve: the kill switch, and people's answers about one target."""
 
 import getpass
+from typing import Any
 
 import click
 
@@ -14,7 +15,6 @@ from functions.domain.model.events import Acknowledged, Approved, Declined, Even
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Pause
 from unstick import output
-from unstick.commands import completion
 from unstick.documents import document_keys, load_documents, name_of
 
 BUDGET_S = 60.0
@@ -57,13 +57,7 @@ def pause(*, config_path: str, as_json: bool, reason: str, lasts: str, by: str) 
 @click.command()
 @output.options
 @by_option
-@click.option(
-    "--target",
-    default="",
-    metavar="NAME_OR_KEY",
-    help="Release this escalated target, as `status` names it, instead.",
-    shell_complete=completion.targets,
-)
+@click.option("--target", default="", metavar="NAME_OR_KEY", help="Release this escalated target, as `status` names it, instead.")
 @click.option("--reason", default="", metavar="TEXT", help="What was done about it.")
 def resume(*, config_path: str, as_json: bool, by: str, target: str, reason: str) -> None:
     """Allow restarts again: all after `pause`, or of one target.
@@ -83,7 +77,7 @@ def resume(*, config_path: str, as_json: bool, by: str, target: str, reason: str
 
 @click.command()
 @output.options
-@click.argument("target", shell_complete=completion.targets)
+@click.argument("target")
 @by_option
 def ack(*, config_path: str, as_json: bool, target: str, by: str) -> None:
     """Take an escalation, so that nobody is reminded of it.
@@ -101,23 +95,15 @@ def ack(*, config_path: str, as_json: bool, target: str, by: str) -> None:
         raise output.Unusable(f"{name} ({document.key}) has no escalation to take. `status` shows the targets that have.")
     after = _after(ports, document.key, Acknowledged(by, document.escalation.incident))
     taken_by = after.escalation.taken_by if after.escalation else ""
-    waiting = sorted({message.channel for message in after.to_tell})
-    if as_json:
-        output.print_json({"taken_by": taken_by, "target": name, "document": document.key, "untold": waiting})
-    elif taken_by == by:
-        output.print_text(f"{name} is yours; nobody is reminded of it", output.mark("ACKNOWLEDGED: ", "ok"))
-    if waiting:
-        output.print_text(f"not sent yet to {', '.join(waiting)}; the next wake-up tries again", err=True)
-    if taken_by != by:
-        why = f"{taken_by} has taken it" if taken_by else "it is over in the meantime; see `status`"
-        output.print_text(why, output.mark("WRONG: ", "wrong"), err=True)
-    if waiting or taken_by != by:
-        raise SystemExit(output.WRONG)
+    answer = {"taken_by": taken_by, "target": name, "document": document.key, "untold": _untold(after)}
+    done = ("ACKNOWLEDGED: ", f"{name} is yours; nobody is reminded of it") if taken_by == by else None
+    why_not = f"{taken_by} has taken it" if taken_by else "it is over in the meantime; see `status`"
+    _conclude(answer, done, why_not, as_json=as_json)
 
 
 @click.command()
 @output.options
-@click.argument("target", shell_complete=completion.targets)
+@click.argument("target")
 @click.option("--decline", is_flag=True, help="Decline the restart instead.")
 @click.option("--reason", default="", metavar="TEXT", help="Why; the card shows it.")
 @by_option
@@ -137,12 +123,9 @@ def approve(*, config_path: str, as_json: bool, target: str, decline: bool, reas
     after = _after(ports, document.key, event)
     done = after.incident is None or after.incident.id != asked.id or after.incident.phase is not Phase.ASKED
     phase = after.incident.phase.value if after.incident else "ended"
-    if as_json:
-        output.print_json({"done": done, "target": name, "document": document.key, "phase": phase})
-    else:
-        output.print_text(f"{name}: {phase}", output.mark("DECLINED: " if decline else "APPROVED: ", "ok"))
-    if not done:
-        raise SystemExit(output.WRONG)
+    answer = {"done": done, "target": name, "document": document.key, "phase": phase}
+    text = f"{name}: {phase}"
+    _conclude(answer, ("DECLINED: " if decline else "APPROVED: ", text) if done else None, text, as_json=as_json)
 
 
 def _ends(lasts: str, now: float) -> float | None:
@@ -191,17 +174,28 @@ def _release(ports: Adapters, wanted: str, by: str, reason: str, *, as_json: boo
     if document.escalated_at is None:
         raise output.Unusable(f"{name} ({document.key}) is not escalated. `status` shows the targets that are.")
     after = _after(ports, document.key, Resumed(by, reason))
-    waiting = sorted({message.channel for message in after.to_tell})
     released = after.escalated_at is None
+    answer = {"resumed": released, "target": name, "document": document.key, "by": by, "untold": _untold(after)}
+    done = ("RESUMED: ", f"{name} can be restarted again") if released else None
+    _conclude(answer, done, "it was escalated again in the meantime; see `status`", as_json=as_json)
+
+
+def _untold(after: Document) -> list[str]:
+    return sorted({message.channel for message in after.to_tell})
+
+
+def _conclude(answer: dict[str, Any], done: tuple[str, str] | None, why_not: str, *, as_json: bool) -> None:
+    """Print the answer. `done`: a word and a sentence; None if it was not done. Exits if it was not, or was not sent to all."""
     if as_json:
-        output.print_json({"resumed": released, "target": name, "document": document.key, "by": by, "untold": waiting})
-    elif released:
-        output.print_text(f"{name} can be restarted again", output.mark("RESUMED: ", "ok"))
-    if waiting:
-        output.print_text(f"not sent yet to {', '.join(waiting)}; the next wake-up tries again", err=True)
-    if not released:
-        output.print_text("it was escalated again in the meantime; see `status`", output.mark("WRONG: ", "wrong"), err=True)
-    if waiting or not released:
+        output.print_json(answer)
+    elif done:
+        output.print_text(done[1], output.mark(done[0], "ok"))
+    untold = answer.get("untold")
+    if untold:
+        output.print_text(f"not sent yet to {', '.join(untold)}; the next wake-up tries again", err=True)
+    if not done:
+        output.print_text(why_not, output.mark("WRONG: ", "wrong"), err=True)
+    if untold or not done:
         raise SystemExit(output.WRONG)
 
 
@@ -215,9 +209,7 @@ def _find(ports: Adapters, wanted: str) -> Document:
     """The document of this key, target or option value. Raises output.Unusable if there are none or several."""
     with output.logs_to_stderr():
         keys = document_keys(ports)
-        keys = [wanted] if wanted in keys else keys
-        with output.progress("searching", len(keys)) as advance:
-            documents = load_documents(ports, keys, advance)
+        documents = load_documents(ports, [wanted] if wanted in keys else keys)
     for key, denied in documents.unreadable:
         if key == wanted:
             raise denied
