@@ -59,29 +59,21 @@ def _stay_here(event: str, arguments: tuple[Any, ...]) -> None:
 sys.addaudithook(_stay_here)
 
 
-SHARE = {
-    "tests/system/test_rabbitmq_real.py": "broker",
-    "tests/system/test_prometheus_rules.py": "broker",
-    "tests/system/town/test_delivery_limit.py": "broker",
-}
-"""File -> what its tests share with another file's, and one worker has. All tests of one file run on one worker, too."""
-
 APART = (
     "tests/system/test_workers.py", "tests/project/infra/test_deploy",
     "tests/simulation/", "tests/cli/test_send_and_drill.py",
 )  # fmt: skip
-"""Tests of these take long each and share nothing, so that any worker may take one."""
+"""Tests of these take long each and share nothing, so that any worker may take one. Else a worker takes a whole file."""
 
 WAITS = (
-    *("broker", "tests/system/ladder/", "tests/system/test_", "tests/adapters/schedulers"),
+    *("tests/system/ladder/test_ladder.py", "tests/system/test_whole_way.py", "tests/system/test_alertmanager.py"),
+    *("tests/system/ladder/", "tests/system/test_rabbitmq_real.py", "tests/system/test_", "tests/adapters/schedulers"),
     *("tests/cli/test_send_and_drill.py", "tests/project/test_first_hour.py"),
 )
-"""What spends most of its time waiting for servers and clocks."""
+"""What spends most of its time waiting for servers and clocks, the longest first."""
 
 FIRST = (
-    *("tests/system/test_whole_way.py", "tests/system/ladder/", "tests/system/test_alertmanager.py"),
-    *("tests/system/test_rabbitmq_real.py", "tests/system/test_demo.py", *WAITS),
-    *("tests/project/infra/test_deployment.py", "tests/project/infra/", "tests/system/browser/", "tests/simulation/"),
+    *(*WAITS, "tests/project/infra/test_deployment.py", "tests/project/infra/", "tests/system/browser/", "tests/simulation/"),
     *("tests/adapters/chats/test_chats.py", "tests/config/test_loader.py"),
 )
 """What takes long, in the order in which it begins: begun late, it would be what everybody waits for at the end."""
@@ -123,13 +115,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Hands out a file at a time, or what SHARE and APART say, and no more of WAITS at a time than WAITING."""
+    """Hands out a file at a time, or a test of APART, and no more of WAITS at a time than WAITING."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduler(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.partition("::")[0]
-            return nodeid if nodeid.startswith(APART) else SHARE.get(file, file)
+            return nodeid if nodeid.startswith(APART) else nodeid.partition("::")[0]
 
         def _assign_work_unit(self, node: Any) -> None:
             others = [work for other, work in self.assigned_work.items() if other is not node]

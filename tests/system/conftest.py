@@ -9,14 +9,17 @@ import pytest
 
 from testbed import broker as brokers
 from testbed.broker import Broker
+from testbed.broker.shared import shared
 from tests.support.needs import EACH_VERSION, need, need_broker
 
 
 @pytest.fixture(scope="session", params=EACH_VERSION)
 def rabbitmq_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """One broker of a version for all tests of a run; each test has queues of its own name."""
+    """One broker of a version for all tests of a run, on whatever worker; each test has queues of its own name."""
     need_broker(request.param)
-    with brokers.broker(Path(tmp_path_factory.mktemp("broker")), version=request.param) as made:
+    run = tmp_path_factory.getbasetemp()
+    run = run.parent if hasattr(request.config, "workerinput") else run
+    with shared(run / f"broker-{request.param}", request.param) as made:
         yield made
 
 

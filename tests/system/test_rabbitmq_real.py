@@ -13,6 +13,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 import pika
@@ -133,6 +134,8 @@ def test_every_name_is_found_in_every_vhost(rabbitmq_server, vhost):
         rabbitmq_server.publish(name, depth, vhost=vhost)
     assert [look(rabbitmq_server, name, vhost=vhost).depth for name in names] == list(range(1, len(names) + 1))
     assert all(look(rabbitmq_server, name, vhost=vhost).consumer_ids == () for name in names), "the page was found too"
+    for name in names:  # RabbitMQ 3.10 escapes no label: the one with a backslash spoils every scrape of other tests
+        rabbitmq_server.api("DELETE", f"queues/{quote(vhost, safe='')}/{quote(name, safe='')}")
 
 
 @pytest.mark.long  # the recorded answers say the same by day

@@ -10,12 +10,12 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
-from testbed.broker import Cluster, add_version, cluster
-from tests.system.ladder.jobs import WITH_SHOVELS, grant
+from testbed.broker import WITH_SHOVELS, Broker, Cluster, add_version, cluster
+from tests.system.ladder.jobs import grant
 from tests.system.ladder.play import HEADER, PASSWORD, SCENARIOS, USER, Play, Row, Scenario
 
 KINDS = ("classic", "quorum")
@@ -33,34 +33,40 @@ def main() -> int:
     chosen = [one for name, one in SCENARIOS.items() if not given.only or any(part in name for part in given.only)]
     print(HEADER, flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        rows = list(play_all(given.version, chosen, given.queues, given.keep or Path(folder), given.at_once))
+        kept = given.keep or Path(folder)
+        with one_broker(kept / "broker", given.version) as made:
+            rows = list(play_all(made.nodes[0], chosen, given.queues, kept, given.at_once))
     return int(any(row.wrong for row in rows))
 
 
-def play_all(version: str, scenarios: Sequence[Scenario], kinds: Sequence[str], folder: Path, at_once: int) -> Iterator[Row]:
+def play_all(made: Broker, scenarios: Sequence[Scenario], kinds: Sequence[str], folder: Path, at_once: int) -> Iterator[Row]:
     """So many at once. They share a broker, but where it is killed."""
-    with one_broker(folder / "broker", version) as shared, ThreadPoolExecutor(at_once) as pool:
+    admit(made)
+    with ThreadPoolExecutor(at_once) as pool:
         cases = [(scenario, kind) for scenario in scenarios for kind in kinds]
-        for row in pool.map(lambda case: play_one(version, shared, folder, *case), cases):
+        for row in pool.map(lambda case: play_one(made, folder, *case), cases):
             print(row, flush=True)
             yield row
 
 
-def play_one(version: str, shared: Cluster, folder: Path, scenario: Scenario, kind: str) -> Row:
+def play_one(made: Broker, folder: Path, scenario: Scenario, kind: str) -> Row:
     own = folder / f"{kind}-{scenario.name}".replace(" ", "-").replace(",", "")
     played = partial(Play, scenario, kind, folder=own / "play")
     if scenario.kills != "broker":
-        return played(shared).play()
-    with one_broker(own / "broker", version) as made:
-        return played(made).play()
+        return played(Cluster([made])).play()
+    with one_broker(own / "broker", made.version) as dying:
+        admit(dying.nodes[0])
+        return played(dying).play()
 
 
-@contextmanager
-def one_broker(folder: Path, version: str) -> Iterator[Cluster]:
-    with cluster(folder, 1, version=version, plugins=WITH_SHOVELS) as made:
-        grant(made.nodes[0])
-        made.nodes[0].add_user(USER, PASSWORD, tags="monitoring", vhosts=["/"])
-        yield made
+def one_broker(folder: Path, version: str) -> AbstractContextManager[Cluster]:
+    return cluster(folder, 1, version=version, plugins=WITH_SHOVELS)
+
+
+def admit(made: Broker) -> None:
+    """The accounts of the job and of Unstick."""
+    grant(made)
+    made.add_user(USER, PASSWORD, tags="monitoring", vhosts=["/"])
 
 
 if __name__ == "__main__":

@@ -12,12 +12,11 @@ from typing import Any
 
 import yaml
 
-from testbed.broker import PLUGINS, Broker
+from testbed.broker import Broker
 from testbed.patience import PATIENCE_S
 
 FOLDER = Path(__file__).parents[3] / "infra" / "rundeck"
 PARKER = ("unstick-park", "moves-what-hangs")
-WITH_SHOVELS = (*PLUGINS, "rabbitmq_shovel")
 
 
 def grant(made: Broker) -> None:

@@ -6,29 +6,26 @@ from pathlib import Path
 
 import pytest
 
-from testbed.broker import HOST, VERSIONS
-from tests.support.needs import need_broker
+from testbed.broker import Broker
 from tests.system.ladder.__main__ import KINDS, play_all
 from tests.system.ladder.play import HEADER, SCENARIOS
 
 AT_ONCE = 6
 
 
-def assert_all_right(version: str, names: list[str], kinds: tuple[str, ...], folder: Path) -> None:
-    need_broker(version)
+def assert_all_right(made: Broker, names: list[str], kinds: tuple[str, ...], folder: Path) -> None:
     print(HEADER)  # and a line for each, which pytest shows where one is wrong
-    rows = list(play_all(version, [SCENARIOS[name] for name in names], kinds, folder, AT_ONCE))
+    rows = list(play_all(made, [SCENARIOS[name] for name in names], kinds, folder, AT_ONCE))
     assert [row for row in rows if row.wrong] == []
 
 
 @pytest.mark.timeout(300)
-def test_what_hangs_is_moved_aside_by_a_press_and_nothing_is_lost(tmp_path: Path) -> None:
+def test_what_hangs_is_moved_aside_by_a_press_and_nothing_is_lost(rabbitmq_server: Broker, tmp_path: Path) -> None:
     """One restart, one question, one run of the shipped script: the queue flows without the message, or nothing does."""
-    assert_all_right(HOST, ["sticky", "dependency"], ("quorum",), tmp_path)
+    assert_all_right(rabbitmq_server, ["sticky", "dependency"], ("quorum",), tmp_path)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("version", [HOST, *VERSIONS])
-def test_whatever_dies_on_the_way_nothing_is_lost_and_no_remedy_runs_twice(version: str, tmp_path: Path) -> None:
-    assert_all_right(version, list(SCENARIOS), KINDS, tmp_path)
+def test_whatever_dies_on_the_way_nothing_is_lost_and_no_remedy_runs_twice(rabbitmq_server: Broker, tmp_path: Path) -> None:
+    assert_all_right(rabbitmq_server, list(SCENARIOS), KINDS, tmp_path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 from functions.domain.model.alerts import MOVES
-from testbed.broker import HOST, VERSIONS, Broker, broker, cluster, consumer
+from testbed.broker import HOST, VERSIONS, WITH_SHOVELS, Broker, cluster, consumer
 from testbed.patience import wait_until
 from tests.support.needs import need_broker
-from tests.system.ladder.jobs import FOLDER, WITH_SHOVELS, grant, run_job, script_of
+from tests.system.ladder.jobs import FOLDER, grant, run_job, script_of
 
 QUEUES = {"classic": None, "quorum": {"x-queue-type": "quorum"}}
 
@@ -33,16 +33,6 @@ def test_unstick_sends_what_park_declares() -> None:
     """Names are written in two places, and Rundeck refuses an option that its job does not declare."""
     declared = [one["name"] for one in yaml.safe_load((FOLDER / "park.yaml").read_text())[0]["options"]]
     assert set(MOVES) <= set(declared)
-
-
-@pytest.fixture(scope="module", params=[HOST, *(pytest.param(one, marks=pytest.mark.long) for one in VERSIONS)])
-def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """A broker with shovels, and an account that may do what park.yaml says and no more."""
-    need_broker(request.param)
-    folder = tmp_path_factory.mktemp("park")
-    with broker(folder, version=request.param, plugins=WITH_SHOVELS) as running:
-        grant(running)
-        yield running
 
 
 class Run:
@@ -70,14 +60,16 @@ class Run:
                 found.append(body.decode().removeprefix("message "))
 
     def shovels(self) -> list[Any]:
-        return list(self.made.api("GET", "parameters/shovel"))
+        return [one for one in self.made.api("GET", "parameters/shovel") if one["name"] == f"unstick-{self.queue}"]
 
 
 @pytest.fixture(params=["classic", pytest.param("quorum", marks=pytest.mark.long)])
-def run(request: pytest.FixtureRequest, made: Broker, tmp_path: Path) -> Run:
+def run(request: pytest.FixtureRequest, rabbitmq_server: Broker, tmp_path: Path) -> Run:
+    """With the account that park.yaml names."""
+    grant(rabbitmq_server)
     queue = f"mail.{request.node.name}".replace("[", "-").replace("]", "")
-    made.publish(queue, 6, arguments=QUEUES[request.param])
-    return Run(made, tmp_path, queue)
+    rabbitmq_server.publish(queue, 6, arguments=QUEUES[request.param])
+    return Run(rabbitmq_server, tmp_path, queue)
 
 
 def test_what_hangs_is_moved_aside_and_brought_back(run: Run) -> None:
