@@ -18,6 +18,8 @@ def spacing_s(samples: Samples) -> float:
 
 def drop_gaps(samples: Samples) -> Samples:
     """Drop single zeros between other values: they are gaps in the collection, not an empty queue."""
+    if all(value != 0 for _, value in samples):
+        return samples
     without_gaps = []
     for place, (at, value) in enumerate(samples):
         is_gap = value == 0 and all(samples[near][1] > 0 for near in (place - 1, place + 1) if 0 <= near < len(samples))
@@ -28,12 +30,14 @@ def drop_gaps(samples: Samples) -> Samples:
 
 def lasting_s(samples: Samples, holds: Callable[[int], bool]) -> float:
     """Seconds, up to the newest sample, for which each sample was like this; 0 if even the newest isn't. A gap ends the time."""
-    widest_s, since = GAP * spacing_s(samples), None
+    if not samples or not holds(samples[-1][1]):
+        return 0.0
+    widest_s, since = GAP * spacing_s(samples), samples[-1][0]
     for at, value in reversed(samples):
-        if not holds(value) or (since is not None and since - at > widest_s):
+        if not holds(value) or since - at > widest_s:
             break
         since = at
-    return samples[-1][0] - since if since is not None else 0.0
+    return samples[-1][0] - since
 
 
 def still_s(samples: Samples) -> float:

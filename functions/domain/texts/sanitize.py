@@ -17,18 +17,22 @@ def clean(text: object, limit: int, mark: str, *, lines: bool = False) -> str:
     """At most `limit` characters, none of them invisible or reordering; `mark` shows that something is missing.
     With `lines` newlines stay; otherwise all white space becomes single spaces. The time depends only on `limit`."""
     taken = str(text)[: limit * 4 + 64]
+    joined = taken if taken.isascii() and taken.isprintable() else _keep_visible(taken, lines=lines)
+    joined = "\n".join(line.rstrip() for line in joined.split("\n")).strip("\n") if lines else " ".join(joined.split())
+    return shorten(joined, limit, mark, more=len(str(text)) > len(taken))
+
+
+def _keep_visible(text: str, *, lines: bool) -> str:
     kept: list[str] = []
     marks = 0
-    for char in re.sub(ANSI, "", taken):
+    for char in re.sub(ANSI, "", text):
         category = unicodedata.category(char)
         marks = marks + 1 if category in ("Mn", "Me") else 0
         if char in "\n\t\r" or category in ("Zl", "Zp"):
             kept.append("\n" if lines and char == "\n" else " ")
         elif category not in _DROPPED and marks <= _MARKS_KEPT:
             kept.append(char)
-    joined = "".join(kept)
-    joined = "\n".join(line.rstrip() for line in joined.split("\n")).strip("\n") if lines else " ".join(joined.split())
-    return shorten(joined, limit, mark, more=len(str(text)) > len(taken))
+    return "".join(kept)
 
 
 def shorten(text: str, limit: int, mark: str, *, more: bool = False) -> str:
