@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -106,6 +106,17 @@ class Sample(NamedTuple):
     """The course at the moment of the gauges."""
 
 
+class Collection(NamedTuple):
+    """All that the broker has kept at one moment: of each figure its samples, and the newest as a whole."""
+
+    counts: tuple[list[int], list[int], list[int]]
+    depths: list[int]
+    held: list[int]
+    ready: list[int]
+    published: list[int]
+    newest: Sample
+
+
 @dataclass
 class Broker:
     """What its settings and its state let Unstick see."""
@@ -134,7 +145,8 @@ class Queue:
         self.lost: list[tuple[float, str]] = []
         self.phase = at * 0.618 % COLLECTED_S
         self._collected: dict[tuple[float, frozenset[str]], Sample] = {}
-        self._counts: dict[tuple[str, float], Counts] = {}
+        self._kept: dict[tuple[float, frozenset[str]], Collection] = {}
+        self._courses: dict[tuple[str, float], list[Counts]] = {}
         self.turn(at, workers)
 
     def piece(self, at: float) -> Piece:
@@ -153,7 +165,7 @@ class Queue:
 
     def acks(self, at: float) -> int:
         """What was finished, by rejects too."""
-        return sum(counts[1] for _, counts in self._each(at))
+        return self._count(at)[1]
 
     def acked_within(self, at: float, seconds: float) -> bool:
         return self.acks(at) > self.acks(at - seconds)
@@ -181,13 +193,15 @@ class Queue:
         return any(self.stuck(begin + step, for_s - COUNTED_S) for step in range(int(end - begin) + 1))
 
     def _moves(self, at: float) -> int:
-        return sum(counts[0] + counts[1] for _, counts in self._each(at))
+        deliveries, acks, _ = self._count(at)
+        return deliveries + acks
 
-    def _each(self, at: float, hidden: frozenset[str] = frozenset()) -> Iterable[tuple[str, Counts]]:
-        """What was counted up to then, by node, without what these nodes counted."""
+    def _count(self, at: float, hidden: frozenset[str] = frozenset()) -> Counts:
+        """What was counted up to then, without what these nodes counted."""
         piece = self.piece(at)
-        yield from ((node, counts) for node, counts in piece.left if node not in hidden)
-        yield from ((one.node, one.counts(piece.done_by(at, one))) for one in piece.workers if one.node not in hidden)
+        each = [counts for node, counts in piece.left if node not in hidden]
+        each += [one.counts(piece.done_by(at, one)) for one in piece.workers if one.node not in hidden]
+        return each[0] if len(each) == 1 else _sum(each)
 
     # --- what happens
 
@@ -200,7 +214,7 @@ class Queue:
         returned = now.returned + sum(one.holds for one in gone)
         left = dict(now.left)
         for one in gone:
-            left[one.node] = _sum([(one.node, one.counts(0.0)), (one.node, left.get(one.node, (0, 0, 0)))])
+            left[one.node] = _sum([one.counts(0.0), left.get(one.node, (0, 0, 0))])
         here = []
         for worker in workers:
             before = known.get(worker.id)
@@ -245,7 +259,7 @@ class Queue:
         """Somebody takes the first messages away; nobody else consumes now. So many others have been delivered before, too."""
         piece = self.pieces[-1].move_to(at)
         node, counts = next(iter(piece.left), ("a", (0, 0, 0)))
-        left = {**dict(piece.left), node: _sum([(node, counts), (node, (count, count, count))])}
+        left = {**dict(piece.left), node: _sum([counts, (count, count, count)])}
         returned = max(0, piece.returned - count) + again
         self._lay(replace(piece, left=tuple(left.items()), returned=returned, depth=max(0.0, piece.depth - count)))
 
@@ -267,7 +281,8 @@ class Queue:
 
     def read(self, at: float, broker: Broker, *, ahead_s: float = 0.0) -> QueueSnapshot:
         """The queue as RabbitMQ shows it, its times by a clock that is ahead by so much."""
-        piece, depth = self.piece(at), self.depth(at)
+        piece = self.piece(at)
+        depth = piece.depth_at(at)
         unacked = min(depth, sum(one.holds for one in piece.workers))
         seen = QueueSnapshot(at + ahead_s, depth, depth - unacked, unacked)
         if not broker.statistics or broker.page_slow:
@@ -275,32 +290,42 @@ class Queue:
             return change(seen, blind=Unknown(why, late=broker.statistics))
         hidden = frozenset((*broker.silent, *(node for when, node in self.lost if when <= at)))
         grid, stamps = self._grid(at, ahead_s)
-        samples = [self._collect(when, hidden) for when in grid]
-        taken = [one.counts for one in samples]
-        deliveries, acks, redeliveries = (_series(stamps, values, at) for values in zip(*taken, strict=True))
-        seen = _with_consumers(seen, at, (piece, samples[-1].late), broker)
-        held, depths = [one.held for one in samples], [one.depth for one in samples]
-        counted = taken[-1][0] > 0
-        published = [one.published for one in samples]
+        kept, gap = self._keep(grid, hidden), _gap(at)
+        newest = kept.newest
+        deliveries, acks, redeliveries = (_series(stamps, values, gap) for values in kept.counts)
+        seen = _with_consumers(seen, at, (piece, newest.late), broker)
+        counted = newest.counts[0] > 0
         seen = change(
             seen,
-            acks=taken[-1][1] if counted else None,
+            acks=newest.counts[1] if counted else None,
             ack_samples=acks if counted else (),
-            depth_samples=_series(stamps, depths, at),
-            deliveries=taken[-1][0] if counted else None,
-            redeliveries=taken[-1][2] if counted else None,
-            published=published[-1],
+            depth_samples=_series(stamps, kept.depths, gap),
+            deliveries=newest.counts[0] if counted else None,
+            redeliveries=newest.counts[2] if counted else None,
+            published=newest.published,
             history=QueueHistory(
-                _series(stamps, [all_ - some for all_, some in zip(depths, held, strict=True)], at),
-                _series(stamps, held, at),
+                _series(stamps, kept.ready, gap),
+                _series(stamps, kept.held, gap),
                 deliveries if counted else (),
                 redeliveries if counted else (),
-                _series(stamps, published, at),
+                _series(stamps, kept.published, gap),
             ),
         )
         if unacked and seen.consumers and not counted and not seen.uncounted and seen.blind is None:
             seen = change(seen, blind=Unknown("nobody counts its deliveries", late=True))
         return self._with_channels(seen, at, broker, (grid, stamps)) if broker.monitoring else seen
+
+    def _keep(self, grid: list[float], hidden: frozenset[str]) -> Collection:
+        """What the broker collected at these moments, which are the same until it collects again."""
+        if (grid[-1], hidden) not in self._kept:
+            samples = [self._collect(when, hidden) for when in grid]
+            deliveries, acks, redeliveries = map(list, zip(*(one.counts for one in samples), strict=True))
+            depths, held = [one.depth for one in samples], [one.held for one in samples]
+            ready = [one.depth - one.held for one in samples]
+            published = [one.published for one in samples]
+            counts = (deliveries, acks, redeliveries)
+            self._kept[grid[-1], hidden] = Collection(counts, depths, held, ready, published, samples[-1])
+        return self._kept[grid[-1], hidden]
 
     def _collect(self, when: float, hidden: frozenset[str]) -> Sample:
         """What the broker collected then. The past stays as it was, and is read again and again."""
@@ -309,7 +334,7 @@ class Queue:
             late = self.piece(gauges_at)
             depth = late.depth_at(gauges_at)
             held = min(depth, sum(one.holds for one in late.workers))
-            counts, published = _sum(self._each(when, hidden)), self.piece(when).published_at(when)
+            counts, published = self._count(when, hidden), self.piece(when).published_at(when)
             self._collected[when, hidden] = Sample(counts, depth, held, published, late)
         return self._collected[when, hidden]
 
@@ -339,9 +364,8 @@ class Queue:
     def _channel(self, worker: Worker, times: tuple[list[float], list[float]], held_at: float) -> Channel:
         """Its number of messages is of another moment than its counters, which are absent before its first delivery."""
         grid, stamps = times
-        taken = [self._counts_of(worker.id, when) for when in grid]
         held = next((one.holds for one in self.piece(held_at).workers if one.id == worker.id), 0)
-        if not held or not taken[-1][0]:
+        if not held or not (taken := self._course_of(worker.id, grid))[-1][0]:
             return Channel(worker.id, held=held)
         work = [counts[0] + counts[1] for counts in taken]
         if _chance(grid[-1], worker.id) < MISSED:
@@ -350,12 +374,15 @@ class Queue:
         counted = taken[-1][0] - taken[-1][1]
         return Channel(worker.id, held=held, counted=counted, work=tuple(zip(stamps, work, strict=True)), redeliveries=again)
 
+    def _course_of(self, worker: str, grid: list[float]) -> list[Counts]:
+        """What its channel had counted at these moments."""
+        if (worker, grid[-1]) not in self._courses:
+            self._courses[worker, grid[-1]] = [self._counts_of(worker, when) for when in grid]
+        return self._courses[worker, grid[-1]]
+
     def _counts_of(self, worker: str, at: float) -> Counts:
-        if (worker, at) not in self._counts:
-            piece = self.piece(at)
-            counts = (one.counts(piece.done_by(at, one)) for one in piece.workers if one.id == worker)
-            self._counts[worker, at] = next(counts, (0, 0, 0))
-        return self._counts[worker, at]
+        piece = self.piece(at)
+        return next((one.counts(piece.done_by(at, one)) for one in piece.workers if one.id == worker), (0, 0, 0))
 
     def read_scraped(
         self, at: float, scrape_s: float, rng: random.Random, *, ahead_s: float = 0.0
@@ -404,19 +431,22 @@ def _hold(worker: Worker, holds: int, *, rate: float | None = None) -> Worker:
     return replace(worker, holds=holds, done=done, rate=worker.rate if rate is None else rate)
 
 
-def _sum(each: Iterable[tuple[str, Counts]]) -> Counts:
+def _sum(each: Iterable[Counts]) -> Counts:
     deliveries = acks = redeliveries = 0
-    for _, (one, two, three) in each:
+    for one, two, three in each:
         deliveries, acks, redeliveries = deliveries + one, acks + two, redeliveries + three
     return deliveries, acks, redeliveries
 
 
-def _series(stamps: list[float], values: Sequence[int], at: float) -> Samples:
-    """The samples, one of which may fall between two collections and read 0."""
-    shown = list(values)
-    if _chance(at) < MISSED:
-        shown[3 + int(at) % 15] = 0
-    return tuple(zip(stamps, shown, strict=True))
+def _gap(at: float) -> int | None:
+    """Which sample falls between two collections, and is shown as 0; mostly none."""
+    return 3 + int(at) % 15 if _chance(at) < MISSED else None
+
+
+def _series(stamps: list[float], values: list[int], gap: int | None) -> Samples:
+    if gap is not None:
+        values = [*values[:gap], 0, *values[gap + 1 :]]
+    return tuple(zip(stamps, values, strict=True))
 
 
 def _chance(at: float, of: str = "") -> float:

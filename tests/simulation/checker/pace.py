@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
@@ -139,12 +140,12 @@ def _looked_at_too_often(world: World) -> list[Violation]:
     found = []
     for target, asked in world.asked.items():
         looks = [at for at, by in asked if by.startswith("wake-up")]
-        others = [at for at, by in asked if by.startswith("webhook")] + slots
+        others = sorted([at for at, by in asked if by.startswith("webhook")] + slots)
         first = 0
         for number, at in enumerate(looks):
             while looks[first] <= at - WINDOW_S:
                 first += 1
-            most = paced + sum(at - WINDOW_S - FIRST_LOOK_S <= other <= at for other in others)
+            most = paced + bisect_right(others, at) - bisect_left(others, at - WINDOW_S - FIRST_LOOK_S)
             if number - first + 1 > most:
                 found.append(Violation("every", f"{target} was looked at {number - first + 1} times within {WINDOW_S:.0f} s"))
                 break
