@@ -58,10 +58,6 @@ class GuardContext(Struct, frozen=True):
     approved: bool = False  # a person has read the reason for the hold and pressed the button
 
     @property
-    def every_s(self) -> float:
-        return self.runbook.verify.every_s
-
-    @property
     def between(self) -> bool:
         """Whether the incident has already had a restart."""
         return self.incident.restarts > 0
@@ -165,7 +161,7 @@ def _hold_as_unread(context: GuardContext, reason: Reason, why: Phrase, unseen: 
     """Wait for what can't be read. A clear refusal (token, ACL, job) needs a remedy; other problems may pass before `within`."""
     waited_s = context.now - max(context.incident.began_at, context.incident.waits_from)
     tell = lasts or context.between or bool(unseen.remedy) or waited_s >= context.runbook.verify.within_s
-    return hold(reason, why, again_in_s=context.every_s, remedy=unseen.remedy, tell=tell)
+    return hold(reason, why, again_in_s=context.runbook.verify.every_s, remedy=unseen.remedy, tell=tell)
 
 
 def own_execution(context: GuardContext) -> Decision | None:
@@ -200,7 +196,7 @@ def job_busy(context: GuardContext) -> Decision | None:
 
 def _hold_as_busy(context: GuardContext, execution: Execution) -> Decision:
     """Wait for another run of the job. One that can no longer end by itself is named: people have to abort it."""
-    held = partial(hold, again_in_s=context.every_s, execution=execution)
+    held = partial(hold, again_in_s=context.runbook.verify.every_s, execution=execution)
     if execution.scheduled:
         return held(Reason.JOB_BUSY, Text("execution {id} of the same job is waiting to start", id=execution.id))
     age_s = max(0.0, context.ledger.runner_now - (execution.runner_started_at or context.ledger.runner_now))
@@ -324,7 +320,7 @@ def too_many_targets(context: GuardContext) -> Decision | None:
         return None
     if isinstance(context.seen.storm, Unknown):
         why = Text("the document `storm` can't be read: {why}", why=context.seen.storm.why)
-        return hold(Reason.TOO_MANY_TARGETS, why, again_in_s=context.every_s)
+        return hold(Reason.TOO_MANY_TARGETS, why, again_in_s=context.runbook.verify.every_s)
     slots = (slot for slot in context.seen.storm.slots if slot.target != context.document.key)
     count = sum(context.now - slot.at < context.rules.storm_within_s for slot in slots)
     if count < context.rules.storm_targets:

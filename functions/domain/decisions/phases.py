@@ -86,13 +86,6 @@ def _decide(turn: Turn) -> None:
     _order_start(turn, guard_context.ledger, judged)
 
 
-def guard_still_blocks(turn: Turn) -> bool:
-    """Whether the guard that held the incident still objects."""
-    document = clear_escalation_if_healthy(turn, turn.runbook)
-    decision = decide(replace(turn.guard_context(), document=document))
-    return decision.kind is Kind.HOLD and decision.reason is turn.incident.reason
-
-
 def clear_escalation_if_healthy(turn: Turn, runbook: Runbook | None) -> Document:
     """The document, without an escalation whose queues are all healthy, whoever fixed them."""
     document = turn.document

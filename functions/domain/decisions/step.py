@@ -12,7 +12,7 @@ from functions.domain.decisions import phases
 from functions.domain.decisions.endings import end_as_declined
 from functions.domain.decisions.escalations import on_acknowledgement, on_restart_wanted, remind
 from functions.domain.decisions.evidence import on_evidence_started, without_evidence_runs
-from functions.domain.decisions.guards import escalated_queues, hold_escalated, is_about_other_queues
+from functions.domain.decisions.guards import Kind, decide, escalated_queues, hold_escalated, is_about_other_queues
 from functions.domain.decisions.matching import explain_mismatch, render_evidence
 from functions.domain.decisions.messages import LATE_S, LINKED_TRIGGERS, default_channels, end_escalation, to_alert_ref
 from functions.domain.decisions.observing import is_over, observe_alerts, stop_observing
@@ -261,9 +261,10 @@ def _recheck_guard(turn: Turn, event: events.AlertsReceived) -> None:
     """Evaluate again the guard that held the incident for a person: it may no longer object."""
     if turn.incident.runbook not in turn.rules.runbooks:
         return phases.run_phase(turn)
-    if phases.guard_still_blocks(turn):
-        reason = turn.incident.reason or Reason.DUPLICATE
-        return turn.answer_alerts(event, event.cases[0], Action.HELD, reason)
+    document = phases.clear_escalation_if_healthy(turn, turn.runbook)
+    decision = decide(replace(turn.guard_context(), document=document))
+    if decision.kind is Kind.HOLD and decision.reason is turn.incident.reason:
+        return turn.answer_alerts(event, event.cases[0], Action.HELD, decision.reason or Reason.DUPLICATE)
     turn.change(phase=Phase.WAITING, nonce="", expires_at=None, waits_from=turn.at)
     phases.evaluate_guards(turn)
 
