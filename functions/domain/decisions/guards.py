@@ -69,11 +69,6 @@ class GuardContext(Struct, frozen=True):
             raise HistoryUnknown(self.seen.ledger.why)
         return self.seen.ledger
 
-    @property
-    def began_at(self) -> float:
-        """When the newest alert of the incident began."""
-        return max((trigger.starts_at for trigger in self.incident.triggers), default=self.incident.began_at)
-
 
 hold = partial(Decision, Kind.HOLD)
 
@@ -97,7 +92,7 @@ def paused(context: GuardContext) -> Decision | None:
 
 
 def stale_alert(context: GuardContext) -> Decision | None:
-    age_s = context.now - context.began_at
+    age_s = context.now - context.incident.newest_alert_at
     if context.approved or context.between or age_s <= context.runbook.limits.stale_s:
         return None
     return hold(Reason.STALE_ALERT, Text("the alert started {age} ago", age=duration(age_s)))
@@ -215,7 +210,7 @@ def just_restarted(context: GuardContext) -> Decision | None:
     if context.between:
         return _adopt_newer_restart(context, last)
     ended_at = (last.runner_ended_at or 0.0) - context.ledger.runner_now + context.now  # on our clock
-    if context.began_at < ended_at + SAME_CAUSE_S:
+    if context.incident.newest_alert_at < ended_at + SAME_CAUSE_S:
         return Decision(Kind.ADOPT, detail=Text("execution {id} ended after the alert started", id=last.id), execution=last)
     return None
 

@@ -232,7 +232,7 @@ def _adopt(turn: Turn, execution: Execution, reason: Reason | None) -> None:
     incident, history = turn.incident, turn.history
     own = execution.tag.startswith(f"{incident.id}.")
     if not own and history is not None:
-        began_at = max((trigger.starts_at for trigger in incident.triggers), default=incident.began_at) + incident.runner_ahead_s
+        began_at = incident.newest_alert_at + incident.runner_ahead_s
         others = (restart for restart in guards.count_as_restarts(history) if restart.id != execution.id)
         earlier = sum((restart.runner_started_at or 0.0) >= began_at - guards.SAME_CAUSE_S for restart in others)
         turn.change(restarts=max(incident.restarts, earlier))

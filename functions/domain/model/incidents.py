@@ -168,6 +168,10 @@ class Incident(Struct, frozen=True):
         return min((trigger.starts_at for trigger in self.triggers), default=self.began_at)
 
     @property
+    def newest_alert_at(self) -> float:
+        return max((trigger.starts_at for trigger in self.triggers), default=self.began_at)
+
+    @property
     def is_suspicion(self) -> bool:
         """Whether it is still only suspected: no other alert joined, nothing was started, nobody was notified."""
         suspected = bool(self.triggers) and all(trigger.suspicion for trigger in self.triggers)
