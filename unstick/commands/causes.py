@@ -10,12 +10,13 @@ from msgspec.structs import replace
 from functions.application import report as reporting
 from functions.domain.cards.rendering import rendered
 from functions.domain.causes.common import Common, compare
-from functions.domain.causes.ticket import draft
-from functions.domain.causes.words import LINES_SHOWN, counted, figures, judgement, sentence
+from functions.domain.causes.words import sentence
 from functions.domain.model.runbooks import Rules
 from unstick import output
+from unstick.ticket import counted, draft, figures, judgement
 
 DAY_S = 86400.0
+LINES_SHOWN = 8
 
 
 @click.command()

@@ -11,14 +11,14 @@ from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.causes.common import Common, Kind, Pattern, compare
-from functions.domain.causes.ticket import draft
-from functions.domain.causes.words import figures, in_short, judgement, sentence
+from functions.domain.causes.words import in_short, sentence
 from functions.domain.costs.model import Known
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Ending, Phase, Reason
 from functions.domain.model.incidents import AlertRef, Archive, Evidence, Incident, Outcome, QueueState
 from functions.domain.model.observations import Execution, ExecutionHistory, Holder, QueueSnapshot
 from functions.domain.model.runbooks import Rules
+from unstick.ticket import draft, figures, judgement
 
 TOKYO = ZoneInfo("Asia/Tokyo")
 MONDAY = datetime(2026, 10, 5, tzinfo=TOKYO)

@@ -1,17 +1,17 @@
-"""Drafts a ticket for fixing the bug, as Markdown: only figures and quotes, from templates."""
+"""Puts the figures of incidents into words, and drafts a ticket for fixing the bug as Markdown: only figures and quotes."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
 
-from functions.domain.cards.rendering import rendered, tidy
-from functions.domain.causes.common import Case, Common
-from functions.domain.causes.words import counted, figures, judgement, sentence
+from functions.domain.cards.rendering import date_of, rendered, tidy
+from functions.domain.causes.common import Case, Common, Spread
+from functions.domain.causes.words import sentence
 from functions.domain.model.codes import Ending
 from functions.domain.model.runbooks import Rules
-from functions.domain.texts.words import duration
-from functions.runtime.text import Phrase, Text
+from functions.domain.texts.words import bars, duration
+from functions.runtime.text import Phrase, Text, in_brackets
 
 INCIDENTS_SHOWN = 20
 LINES_SHOWN = 12
@@ -83,3 +83,43 @@ def _cell(text: str) -> str:
 def _code(text: str) -> str:
     """Text from elsewhere, such as a host's name, as code, so that it can't be markup."""
     return re.sub(r"([\\*_<>\[\]])", r"\\\1", text)
+
+
+def counted(common: Common, rules: Rules) -> Phrase:
+    """Such as `7 incidents from 2026-10-28 to 2026-11-26`."""
+    first, last = date_of(rules, common.cases[0].at), date_of(rules, common.cases[-1].at)
+    text = Text("{count} incident from {first} to {last}", "{count} incidents from {first} to {last}")
+    return text.fill(count=len(common.cases), first=first, last=last)
+
+
+def judgement(common: Common) -> Phrase:
+    """The sentence that there are too few incidents, or that they have nothing in common."""
+    if common.too_few:
+        return Text(
+            "Can't tell from {count} incident what they have in common.",
+            "Can't tell from {count} incidents what they have in common.",
+            count=len(common.cases),
+        )
+    return "" if common.patterns else Text("Nothing is common to three in four of them.")
+
+
+def figures(common: Common) -> Iterator[tuple[Phrase, Phrase]]:
+    """(label, figures): when the incidents began, and what was measured before the restart."""
+    rows: tuple[tuple[Phrase, Spread | None, Callable[[float], Phrase]], ...] = (
+        (Text("Messages"), common.depth, lambda figure: f"{figure:,.0f}"),
+        (Text("Growth per minute"), common.growth, lambda figure: f"{figure:+,.1f}"),
+        (Text("Oldest message"), common.oldest_s, duration),
+        (Text("Since the restart before"), common.since_restart_s, duration),
+    )
+    yield Text("Times of day, from 00:00 to 23:00"), bars(list(common.hours))
+    yield Text("Weekdays, from Monday to Sunday"), bars(list(common.weekdays))
+    for label, spread, shown in rows:
+        if spread is not None:
+            yield label, _spread(spread, shown, len(common.cases))
+
+
+def _spread(spread: Spread, shown: Callable[[float], Phrase], incidents: int) -> Phrase:
+    low, middle, high = shown(spread.low), shown(spread.middle), shown(spread.high)
+    between = Text("{low} to {high}, median {middle}", low=low, middle=middle, high=high)
+    known = Text("known of {of} of {incidents}", of=spread.of, incidents=incidents)
+    return in_brackets(between, known if spread.of < incidents else "")
