@@ -135,7 +135,7 @@ def enqueue_hold(
 
 
 def close_incident(
-    document: Document, rules: Rules, incident: Incident, ending: Ending, card_input: CardInput, *, tell: bool = True
+    document: Document, rules: Rules, incident: Incident, ending: Ending, card_input: CardInput, *, tell: bool
 ) -> Document:
     """Remove the incident from the document: keep its outcome, post it, and archive the incident."""
     channels = tuple(dict.fromkeys((*channels_for(rules, card_input.runbook), *incident.told)))

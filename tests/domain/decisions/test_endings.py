@@ -38,6 +38,7 @@ from tests.support.worlds.scenes import (
 
 EMPTY = Document(TARGET.key)
 PUBLIC = rules(public_url="https://unstick.example.com")
+APPROVE = rules(runbook(mode=Mode.APPROVE), public_url="https://unstick.example.com")
 WAIT_S = 600.0 + GRACE_S
 MISSING = Unknown("it is down")
 LIMITED = runbook(limits=Limits(restarts=((86400.0, 1),), cooldown_s=0.0))
@@ -94,6 +95,8 @@ def test_a_person_may_overrule_a_limit(changes, asks):
     given = {"with_rules": rules(LIMITED, public_url="https://unstick.example.com"), **changes}
     made = asked_or_held({"history": ledger(RESTARTED)}, **given)
     assert (phase(made) is Phase.ASKED, made.reply.action, made.reply.reason) == (asks, Action.HELD, Reason.TOO_MANY_RESTARTS)
+    again = woken(document(incident(), holds={"grafana#1|fp-1": Hold(Reason.AWAITING_APPROVAL, NOW - 60)}), NOW, seen(), APPROVE)
+    assert (phase(again), kinds(again.document)) == (Phase.ASKED, ["held"]), "each question is told"
     if asks:
         assert made.document.incident.approval.expires_at == made.document.incident.due == NOW + APPROVAL_S
         assert any("/approve/#inc-1.0." in url for _, url in made.document.to_tell[0].card.links)
@@ -165,3 +168,6 @@ def test_an_outcome_knows_when_its_last_restart_ended():
         moment = replace(suspected, alert=replace(suspected.alert, starts_at=at - 20))
         found = moved(found, alerted(moment), seen(now=at, mail=well(at)), at, tokyo).document
     assert found.passed == {"2027-01-15": 2, "2027-01-16": 1}
+    month = {f"2026-12-{day:02}": day for day in range(1, 32)}
+    counted = moved(replace(EMPTY, passed={"2026-11-30": 1, **month}), alerted(suspected), seen(mail=well()), NOW).document
+    assert counted.passed == {**month, "2027-01-15": 1}, "32 days"

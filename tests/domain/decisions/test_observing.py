@@ -16,7 +16,9 @@ from tests.support.worlds.scenes import (
     alerted,
     case,
     channels,
+    document,
     execution,
+    incident,
     kinds,
     ledger,
     moved,
@@ -71,6 +73,8 @@ def test_people_are_told_once_and_it_is_followed():
     assert (made.reply.action, made.reply.reason) == (Action.HELD, Reason.OBSERVE_ONLY)
     assert (channels(made.document), wakes(made), made.document.due) == ({"ops"}, [NOW + 20], NOW + 20)
     assert made.document.incident.observed.observed_at == NOW
+    deferred = woken(document(incident(Phase.DEFERRED)), NOW, with_rules=OBSERVES).document
+    assert (deferred.incident.phase, [one.bundle for one in deferred.to_tell]) == (Phase.OBSERVING, [""])
 
 
 def test_a_queue_that_is_stuck_again_has_not_healed():

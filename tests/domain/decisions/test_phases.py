@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason, Verdict
 from functions.domain.model.events import Start, StartResult, TimerFired
 from functions.domain.model.incidents import AfterRestart, Document, QueueState, change
-from functions.domain.model.observations import Observation, Unknown
+from functions.domain.model.observations import Observation, Pause, Unknown
 from functions.domain.model.runbooks import Limits, Rules
 from functions.runtime.text import Text
 from tests.support.worlds.scenes import (
@@ -690,6 +690,19 @@ def test_a_queue_without_movement_for_patience_gets_the_next_attempt():
     card = made.document.to_tell[0].card
     assert (card.mention, card.evidence) == (("<users/all>",), ("connection refused",))
     assert made.document.escalated_at == NOW + 100
+
+
+def test_after_a_restart_that_did_not_help_the_kill_switch_calls_people():
+    """It does not pass by itself."""
+    made = at_looks(ill, 20, 60)
+    made = woken(made.document, NOW + 100, seen(now=NOW + 100, mail=ill(NOW + 100), pause=Pause("x")))
+    assert (starts(made), last(made)) == ([], (Ending.ESCALATED, Reason.PAUSED))
+
+
+def test_a_queue_that_joined_after_within_is_looked_at_as_often_as_any():
+    """It has its own time."""
+    found = verifying(ended=-700.0, queues=(QueueState(MAIL, "mail", NOW - 100),))
+    assert woken(found, NOW, seen(mail=ill(NOW))).document.due == NOW + 15
 
 
 def test_a_slow_drain_is_told_once_and_waited_for():

@@ -163,6 +163,13 @@ def test_a_held_message_counts_whatever_the_depth_may_be():
     assert judge(SYMPTOM, expiring, Trust()).health is not Health.ILL
 
 
+def unserved(since_s: int) -> QueueSnapshot:
+    """A queue that no consumer was ever seen at, over its limit since then."""
+    history = QueueHistory(flat(5), flat(0))
+    seen = still(ready=5, unacked=0, consumers=0, deliveries=None, history=history)
+    return replace(seen, depth_samples=flat(5, since_s=since_s))
+
+
 LATE = Unknown("it is slow", late=True)
 MISSING = Unknown("a node sends none")
 COMING = QueueHistory(rising(), flat(0), flat(7), flat(0), rising())
@@ -179,6 +186,8 @@ QUEUES = [
     pytest.param(still(ready=5, unacked=0, deliveries=None, consumers=2, channels=(channel(shared=True),)), Health.UNSURE,
         None, id="one of its two consumers is not seen"),
     pytest.param(still(ready=5, unacked=0, consumers=None), Health.UNSURE, None, id="consumers not known"),
+    pytest.param(unserved(60), Health.NEVER_CONSUMED, None, id="nobody ever took any"),
+    pytest.param(unserved(55), Health.UNSURE, None, id="not for so long"),
     pytest.param(still(ready=5, unacked=0, blind=MISSING), Health.UNKNOWN, None, id="something does not fit together"),
     pytest.param(still(ready=5, unacked=0, blind=LATE), Health.UNSURE, None, id="it does not fit together yet"),
     pytest.param(queue(unseen=MISSING), Health.UNKNOWN, None, id="it flows, but one of several may hang unseen"),
@@ -230,6 +239,9 @@ def test_the_oldest_message_is_a_proof_of_its_own_where_nothing_waits_beyond_the
     ("changes", "expected"),
     [
         pytest.param({}, Health.GOING_ROUND, id="each delivery is one"),
+        pytest.param({"acks": flat(6, since_s=60), "depth": flat(1, since_s=60)}, Health.GOING_ROUND, id="for exactly `for`"),
+        pytest.param({"acks": flat(6, since_s=55)}, Health.UNSURE, id="one was acknowledged 55 s ago"),
+        pytest.param({"depth": flat(1, since_s=55)}, Health.UNSURE, id="it was empty 55 s ago"),
         pytest.param({"deliveries": rising(20)}, Health.GOING_ROUND, id="each second one"),
         pytest.param({"deliveries": rising(21)}, Health.UNSURE, id="fewer: it mostly delivers new ones"),
         pytest.param({"deliveries": ()}, Health.UNSURE, id="deliveries are not counted"),
@@ -240,8 +252,9 @@ def test_the_oldest_message_is_a_proof_of_its_own_where_nothing_waits_beyond_the
 )
 def test_messages_go_round_while_at_least_half_of_what_is_delivered_had_been_before(changes, expected):
     """For all of `for`, in both of its halves, and none is acknowledged."""
-    history = replace(QueueHistory(flat(0), flat(1), rising(), rising()), **changes)
-    seen = queue(depth=1, ready=0, unacked=1, depth_samples=flat(1), ack_samples=flat(6), history=history)
+    samples = {"depth": flat(1), "acks": flat(6), "deliveries": rising(), "redeliveries": rising(), **changes}
+    history = QueueHistory(flat(0), flat(1), samples["deliveries"], samples["redeliveries"])
+    seen = queue(depth=1, ready=0, unacked=1, depth_samples=samples["depth"], ack_samples=samples["acks"], history=history)
     assert judge(SYMPTOM, seen, Trust()).health is expected
 
 

@@ -438,3 +438,5 @@ def test_a_queue_whose_oldest_message_hung_is_well_once_another_is_the_oldest(he
 def test_a_consumer_that_came_and_is_gone_is_remembered(looks, came):
     """Cut off or crashed: another advice than for one that never came."""
     assert looked(*looks, before=sighting(50, ids=OLD)).after.came is came
+    nothing = [(20, sighting(50, ids=(), deliveries=None))]
+    assert not looked(*nothing, before=sighting(50, ids=OLD, deliveries=0)).after.came, "no counter is no delivery"
