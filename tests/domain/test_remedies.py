@@ -247,6 +247,7 @@ def test_a_remedy_for_what_is_still_stuck_may_run_by_itself():
     start = start_of(made)
     assert start is not None
     assert (start.tag, start.job, start.options) == ("inc-1.2-harder", "job-harder", {})
+    assert made.document.incident.approval.to_move == 0
 
 
 def test_a_run_that_rundeck_itself_tried_again_is_verified_once():

@@ -321,7 +321,7 @@ HOSTS = EvidenceJob("j", {"level": "#1", "host": HOLDER_HOST, "node": HOLDER_HOS
 )
 def test_a_host_that_may_not_be_used_is_left_out(allow, host, without):
     """I8: the job runs on its own default, and people read why."""
-    job = EvidenceJob("j", {"host": HOLDER_HOST}, allow)
+    job = EvidenceJob("j", {"host": "".join(HOLDER_HOST)}, allow)
     made = name_holder(job, Evidence(), [host] if host else [])
     assert str(made.without).startswith(without)
     assert bool(made.without) == bool(without)

@@ -84,7 +84,7 @@ def test_a_queue_that_is_stuck_again_has_not_healed():
     assert (found.incident.observed.healed_at, found.due) == (None, NOW + 315 + 31.5)
     purged = replace(healthy(300), queues={key: well(NOW + 300, ()) for key in seen().queues})
     assert look(observed(), 300, purged).document.incident.observed.healed_at is None
-    late = replace(healthy(300), queues={key: replace(well(NOW + 300), behind_s=310.0) for key in seen().queues})
+    late = replace(healthy(300), queues={key: replace(well(NOW + 300), behind_s=300.0) for key in seen().queues})
     assert look(observed(), 300, late).document.incident.observed.healed_at is None
 
 

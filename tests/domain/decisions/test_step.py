@@ -224,7 +224,8 @@ def test_a_late_look_steps_no_open_incident():
 @pytest.mark.parametrize("ending", [Ending.RECOVERED, Ending.ESCALATED])
 def test_a_duplicate_is_the_same_alert_within_a_minute_of_one_source(shift_s, source, duplicate, ending, began):
     """I1: an outcome that carries the alert has it for good; it is not told, and answered with that incident's id."""
-    found = document(outcomes=(outcome(ending, triggers=(trigger(starts_at=began),)),))
+    carrying = outcome(ending, triggers=(trigger(starts_at=began),))
+    found = document(outcomes=(carrying, replace(carrying, incident="held", ending=Ending.HELD)))
     made = moved(found, alerted(case(starts_at=began + shift_s, source=source)))
     assert made.reply is not None
     assert (made.reply.reason is Reason.DUPLICATE) == duplicate
@@ -465,13 +466,15 @@ def test_whatever_is_open_after_a_step_has_a_wake_up(name):
 @pytest.mark.parametrize(
     "event",
     [
-        Approved("forged", "x"), Declined("forged", "x"), Approved("z", "x"), Declined("z", "x"), StartResult("inc-9.1"),
-        MessagesDelivered(frozenset({"nothing"})),
+        Approved("forged", "x"), Declined("forged", "x"), Approved("z", "x"), Declined("z", "x"),
+        StartResult("inc-9.1", refusal="no"), StartResult("inc-0.1", refusal="no"), MessagesDelivered(frozenset({"nothing"})),
     ],
 )  # fmt: skip
 def test_an_event_of_another_time_changes_nothing(name, event):
-    """A wrong nonce, the answer to another attempt, a message that is gone."""
+    """A wrong nonce, the answer to another attempt or to one that is known to run, a message that is gone."""
     assert moved(DOCUMENTS[name], event).document == DOCUMENTS[name]
+    if name in ("running", "verifying"):
+        assert moved(DOCUMENTS[name], StartResult("inc-1.1", refusal="no")).document == DOCUMENTS[name]
 
 
 # --- people ----------------------------------------------------------------------------------------------------------
@@ -623,6 +626,10 @@ def test_many_targets_are_told_in_one_message():
     more = replace(event, ids=event.ids | {"c@ops"}, waiting={**waiting, "c@ops": Waiting("ops", "service=c")})
     later = step(bundle.document, more, seen(), NOW + 9, rules()).document
     assert step(later, event, seen(), NOW + 10, rules()).document == later
+    for after_s, kept in ((86399, 4), (86400, 2)):
+        another = replace(event, ids=frozenset({"d@ops"}), waiting={"d@ops": Waiting("ops", "service=d")})
+        made = step(later, another, seen(), NOW + 9 + after_s, rules())
+        assert len(made.document.bundled) == kept, "for a day"
     told = later.to_tell
     assert len(told) == 2
     assert "service=c" in str(told[1].card.facts)

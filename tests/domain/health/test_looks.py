@@ -176,6 +176,8 @@ def test_the_oldest_message_is_stuck_whatever_else_moves(looks, health):
         ([Holder("h", "w", 1, NOW - 400)] * 2, [Holder("h", "w", 1, NOW - 120)], NOW - 120),
         ([Holder("h", "w", 1, NOW - 400)], [Holder("h", "w", 1, NOW - 120)] * 2, NOW - 120),
         ([Holder("h", "w", 1, None)], [Holder("h", "w", 1, NOW - 120)], NOW - 120),
+        ([Holder("h", "w", 1, NOW - 400), Holder("a", "w"), Holder("z", "w")], [Holder("h", "w", 1, NOW - 120)], NOW - 400),
+        ([Holder("h", "w", 1, NOW - 400)], [Holder("h", "w", 1, NOW - 120), Holder("a", "w"), Holder("z", "w")], NOW - 400),
         ([Holder("h", "w", 1, NOW - 400)], [Holder("h", "w", 1, None)], None),
         ([], [Holder("h", "w", 1, NOW - 120)], NOW - 120),
     ],

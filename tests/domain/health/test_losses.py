@@ -74,6 +74,7 @@ def publishing(*values: int) -> QueueSnapshot:
         (figures(30, 100, 70, returns=None), figures(0, 100, 90), 0),
         (figures(30, 100, 70, returns=Returns(20)), figures(0, 100, 90, 19), 0),
         (figures(30, 100, 70, returns=Returns(20)), figures(0, 100, 90, 20), 10),
+        (figures(30, 100, 70, returns=LIMIT_ONE), figures(0, 100, 90, None), 0),
         # counters that fell or don't exist tell nothing
         (figures(30, 100, 70), figures(0, 5, 3), 0),
         (figures(30, 100, 70, 3), figures(0, 100, 90, 0), 0),

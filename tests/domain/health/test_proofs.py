@@ -133,6 +133,8 @@ def test_people_are_told_who_holds_what_and_who_works():
     assert str(judged.why) == "held by mail-worker-2 for 120 s: 1 message; 2 other consumers work"
     judged = judge(SYMPTOM, queue(channels=(channel(),), consumers=1), Trust())
     assert str(judged.why) == "held by mail-worker-2 for 120 s: 1 message", "no other works, whatever was acknowledged"
+    judged = judge(SYMPTOM, still(ready=4, unacked=1, channels=(channel(),)), Trust())
+    assert str(judged.why) == "held by mail-worker-2 for 120 s: 1 message", "nothing moves"
     idle = [channel(name=f"w-{n}", id=f"w {n}", work=flat(9, since_s=10.0 + 50 * n, before=8)) for n in range(5)]
     judged = judge(SYMPTOM, queue(channels=tuple(idle), consumers=6), Trust())
     assert str(judged.why) == "held by w-3, w-4, w-2 for 120 s: 4 messages; 1 other consumer works"
@@ -172,6 +174,13 @@ def unserved(since_s: int) -> QueueSnapshot:
 
 LATE = Unknown("it is slow", late=True)
 MISSING = Unknown("a node sends none")
+
+
+def at_least(depth: int) -> Samples:
+    """A depth that rises from 760 to 1000, by ten with each sample, once it is over this."""
+    return tuple((at, max(value, depth)) for at, value in rising())
+
+
 COMING = QueueHistory(rising(), flat(0), flat(7), flat(0), rising())
 QUEUES = [
     pytest.param(still(ready=5, unacked=0), Health.ILL, Proof.UNSERVED, id="unserved"),
@@ -196,7 +205,9 @@ QUEUES = [
     pytest.param(still(ready=5, unacked=0, depth_samples=(*flat(5)[:-1], (NOW, 6))), Health.UNSURE, None, id="the last has gone"),
     pytest.param(still(ready=1000, unacked=0, depth_samples=rising(), history=COMING), Health.ILL, Proof.UNSERVED,
         id="more and more come"),
-    pytest.param(still(ready=1000, unacked=0, depth_samples=rising(7), history=COMING), Health.UNSURE, None,
+    pytest.param(still(ready=1000, unacked=0, depth_samples=at_least(780), history=COMING), Health.ILL, Proof.UNSERVED,
+        id="the depth is two samples behind"),
+    pytest.param(still(ready=1000, unacked=0, depth_samples=at_least(790), history=COMING), Health.UNSURE, None,
         id="of what comes, some expires"),
     pytest.param(still(ready=5, unacked=0, depth_samples=flat(5, since_s=10, before=6)), Health.UNSURE, None, id="one expired"),
     pytest.param(still(ready=5, unacked=0, depth_samples=flat(5, since_s=60, before=6)), Health.ILL, Proof.UNSERVED,
@@ -228,11 +239,12 @@ def test_people_are_told_how_many_messages_stand_still(seen, said):
 
 def test_the_oldest_message_is_a_proof_of_its_own_where_nothing_waits_beyond_the_limit():
     """The queue's figures prove nothing there."""
-    symptom = replace(SYMPTOM, max_messages=4, oldest_s=900.0)
     seen, trust = still(ready=0, unacked=4, head_at=NOW - 901.0), Trust(same_consumers_s=60.0, same_oldest_s=59.0)
-    assert (judge(symptom, seen, trust).health, judge(symptom, seen, trust).again_in_s) == (Health.UNSURE, 1.0)
-    assert judge(symptom, seen, replace(trust, same_oldest_s=60.0)).proof is Proof.OLDEST
-    assert judge(replace(symptom, max_messages=3), seen, trust).proof is Proof.HELD
+    for limit, proof in ((3, Proof.HELD), (4, None), (5, None)):
+        symptom = replace(SYMPTOM, max_messages=limit, oldest_s=900.0)
+        judged = judge(symptom, seen, trust)
+        assert (judged.proof, judged.again_in_s) == (proof, None if proof else 1.0)
+        assert judge(symptom, seen, replace(trust, same_oldest_s=60.0)).proof is Proof.OLDEST
 
 
 @pytest.mark.parametrize(
@@ -246,8 +258,8 @@ def test_the_oldest_message_is_a_proof_of_its_own_where_nothing_waits_beyond_the
         pytest.param({"deliveries": rising(21)}, Health.UNSURE, id="fewer: it mostly delivers new ones"),
         pytest.param({"deliveries": ()}, Health.UNSURE, id="deliveries are not counted"),
         pytest.param({"redeliveries": ()}, Health.UNSURE, id="redeliveries are not counted"),
-        pytest.param({"redeliveries": flat(50, since_s=25.0)}, Health.UNSURE, id="only in the second half of `for`"),
-        pytest.param({"redeliveries": flat(50, since_s=30.0)}, Health.UNSURE, id="only in the first half of `for`"),
+        pytest.param({"redeliveries": flat(500, since_s=25.0)}, Health.UNSURE, id="only in the second half of `for`"),
+        pytest.param({"redeliveries": flat(500, since_s=30.0)}, Health.UNSURE, id="only in the first half of `for`"),
     ],
 )
 def test_messages_go_round_while_at_least_half_of_what_is_delivered_had_been_before(changes, expected):

@@ -234,6 +234,9 @@ def test_a_sample_that_is_shown_again_is_no_second_check_whatever_the_clocks_say
     first = judge_recovery(BOOK, shown, WATCHED, Since(30.0, NOW))
     assert first.after.well_at is not None
     assert judge_recovery(BOOK, replace(shown, at=NOW + 45.0), first, Since(75.0, NOW + 45.0)) == first
+    unsampled = replace(shown, depth_samples=())
+    once = judge_recovery(BOOK, unsampled, WATCHED, Since(30.0, NOW))
+    assert judge_recovery(BOOK, replace(unsampled, depth=9), once, Since(30.0, NOW)) == once, "nor are figures of the same time"
     newer = replace(shown, at=NOW + 60.0, depth_samples=((NOW + 15.0, 0),))
     assert judge_recovery(BOOK, newer, first, Since(90.0, NOW + 60.0)).after.looked_at != first.after.looked_at
 
