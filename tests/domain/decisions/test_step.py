@@ -628,7 +628,7 @@ def test_many_targets_are_told_in_one_message():
     assert step(later, event, seen(), NOW + 10, rules()).document == later
     for after_s, kept in ((86399, 4), (86400, 2)):
         another = replace(event, ids=frozenset({"d@ops"}), waiting={"d@ops": Waiting("ops", "service=d")})
-        made = step(later, another, seen(), NOW + 9 + after_s, rules())
+        made = step(later, another, seen(), NOW + after_s, rules())
         assert len(made.document.bundled) == kept, "for a day"
     told = later.to_tell
     assert len(told) == 2

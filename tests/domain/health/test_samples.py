@@ -28,9 +28,8 @@ def test_a_stillness_lasts_over_one_missing_sample(missing, lasted_s):
 @pytest.mark.parametrize(("gap_s", "lasted_s"), [(12.5, 32.5), (12.6, 15.0)])
 def test_a_gap_is_longer_than_two_and_a_half_samples(gap_s, lasted_s):
     """Collections come a little late at times."""
-    assert still_s(tuple((at + gap_s * (at > 5), 7) for at in (0.0, 5.0, 5.0 + 1e-9, 10.0, 15.0, 20.0))) == pytest.approx(
-        lasted_s
-    )
+    times = (0.0, 5.0, *(5.0 + gap_s + 5.0 * number for number in range(4)))
+    assert still_s(tuple((at, 7) for at in times)) == lasted_s
 
 
 @pytest.mark.parametrize(
