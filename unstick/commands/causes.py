@@ -13,6 +13,7 @@ from functions.domain.causes.common import Common, compare
 from functions.domain.causes.words import sentence
 from functions.domain.model.runbooks import Rules
 from unstick import output
+from unstick.commands import completion
 from unstick.ticket import counted, draft, figures, judgement
 
 DAY_S = 86400.0
@@ -22,7 +23,7 @@ LINES_SHOWN = 8
 @click.command()
 @output.options
 @click.option("--days", type=click.IntRange(1, 400), default=90, show_default=True, help="How far back to compare incidents.")
-@click.option("--runbook", "only", metavar="NAME", help="Only the incidents of this runbook.")
+@click.option("--runbook", "only", metavar="NAME", help="Only the incidents of this runbook.", shell_complete=completion.runbooks)
 @click.option("--ticket", is_flag=True, help="Print a draft of the ticket as Markdown.")
 def causes(*, config_path: str, as_json: bool, days: int, only: str | None, ticket: bool) -> None:
     """Show what incidents have in common.

@@ -9,6 +9,7 @@ from functions.domain.model.alerts import Target
 from functions.domain.model.runbooks import Runbook
 from functions.entrypoints import drill as drilling
 from unstick import late_start, output
+from unstick.commands import completion
 
 LEGS = 2
 
@@ -17,7 +18,14 @@ LEGS = 2
 @output.options
 @click.option("--url", default="", metavar="URL", help="The webhook's address; else public_url of the configuration.")
 @click.option("--no-post", is_flag=True, help="Show the times only here. The alerts are still reported as tests.")
-@click.option("--refusal", "job", default="", metavar="RUNBOOK", help="Also prove that its job refuses a late start.")
+@click.option(
+    "--refusal",
+    "job",
+    default="",
+    metavar="RUNBOOK",
+    help="Also prove that its job refuses a late start.",
+    shell_complete=completion.runbooks,
+)
 @click.option("--option", "given", multiple=True, metavar="NAME=VALUE", help="With --refusal: an option that labels give.")
 def drill(*, config_path: str, as_json: bool, url: str, no_post: bool, job: str, given: tuple[str, ...]) -> None:
     """Send marked test alerts through the deployed system.

@@ -18,6 +18,7 @@ from functions.domain.model.runbooks import Rules
 from functions.domain.texts.sanitize import clean
 from functions.runtime.text import Phrase, Text, named
 from unstick import output
+from unstick.commands import completion
 from unstick.documents import document_keys, load_documents
 from unstick.timeline import ENDINGS, Entry, tell
 
@@ -35,7 +36,7 @@ class Known(Struct, frozen=True):
 
 @click.command()
 @output.options
-@click.argument("incident_id", metavar="ID")
+@click.argument("incident_id", metavar="ID", shell_complete=completion.incidents)
 @click.option("--evidence", "with_evidence", is_flag=True, help="Print the whole output of the evidence job as well.")
 def incident(*, config_path: str, as_json: bool, incident_id: str, with_evidence: bool) -> None:
     """Show everything about one incident, in order.

@@ -15,6 +15,7 @@ from functions.domain.model.events import Acknowledged, Approved, Declined, Even
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Pause
 from unstick import output
+from unstick.commands import completion
 from unstick.documents import document_keys, load_documents, name_of
 
 BUDGET_S = 60.0
@@ -57,7 +58,13 @@ def pause(*, config_path: str, as_json: bool, reason: str, lasts: str, by: str) 
 @click.command()
 @output.options
 @by_option
-@click.option("--target", default="", metavar="NAME_OR_KEY", help="Release this escalated target, as `status` names it, instead.")
+@click.option(
+    "--target",
+    default="",
+    metavar="NAME_OR_KEY",
+    help="Release this escalated target, as `status` names it, instead.",
+    shell_complete=completion.targets,
+)
 @click.option("--reason", default="", metavar="TEXT", help="What was done about it.")
 def resume(*, config_path: str, as_json: bool, by: str, target: str, reason: str) -> None:
     """Allow restarts again: all after `pause`, or of one target.
@@ -77,7 +84,7 @@ def resume(*, config_path: str, as_json: bool, by: str, target: str, reason: str
 
 @click.command()
 @output.options
-@click.argument("target")
+@click.argument("target", shell_complete=completion.targets)
 @by_option
 def ack(*, config_path: str, as_json: bool, target: str, by: str) -> None:
     """Take an escalation, so that nobody is reminded of it.
@@ -103,7 +110,7 @@ def ack(*, config_path: str, as_json: bool, target: str, by: str) -> None:
 
 @click.command()
 @output.options
-@click.argument("target")
+@click.argument("target", shell_complete=completion.targets)
 @click.option("--decline", is_flag=True, help="Decline the restart instead.")
 @click.option("--reason", default="", metavar="TEXT", help="Why; the card shows it.")
 @by_option
