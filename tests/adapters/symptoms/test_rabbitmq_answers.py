@@ -367,7 +367,6 @@ def test_a_broker_as_it_should_be() -> None:
     assert {(what, one.ok, str(one.detail), str(one.remedy)) for what, one in lines().items()} == {
         ("RabbitMQ answers and knows unstick", True, "version 3.13", ""),
         ("RabbitMQ channels", True, "each consumer's work is seen", ""),
-        ("RabbitMQ clock", True, "+0 s against ours", ""),
         (READABLE, True, "4 ready, 1 unacknowledged, consumers: 1", ""),
         ("RabbitMQ nodes", True, "all send statistics", ""),
         ("RabbitMQ statistics", True, "on", ""),
@@ -382,10 +381,6 @@ def test_a_broker_as_it_should_be() -> None:
         ({"overview": answered({})}, "RabbitMQ answers and knows unstick", True, "version not told"),
         ({"overview": answered([])}, "RabbitMQ answers and knows unstick", False, "sent an unknown form of answer"),
         ({"overview": LATE}, "RabbitMQ answers and knows unstick", False, "no answer in the time given"),
-        ({"overview": answered({}, date=AT + 30)}, "RabbitMQ clock", True, "+30 s against ours"),
-        ({"overview": answered({}, date=AT + 31)}, "RabbitMQ clock", False, "+31 s against ours"),
-        ({"overview": answered({}, date=AT - 30)}, "RabbitMQ clock", True, "-30 s against ours"),
-        ({"overview": answered({}, date=AT - 31)}, "RabbitMQ clock", False, "-31 s against ours"),
         ({"totals": answered({"items": []})}, READABLE, False, "there is no queue 'mail' in vhost '/'"),
         ({"totals": LATE}, READABLE, False, "no answer in the time given"),
         ({"page": LATE}, READABLE, True, "4 ready, 1 unacknowledged, consumers: not known"),
@@ -441,14 +436,6 @@ def test_check_names_a_node_without_the_management_agent(version: str) -> None:
     stopped = lines(nodes=answered([nodes[0], {"name": "b", "running": False}]))["RabbitMQ nodes"]
     assert (stopped.ok, str(stopped.detail)) == (None, "not running: b")
     assert "RabbitMQ nodes" not in lines(nodes=answered({}, 401))
-
-
-@pytest.mark.parametrize(
-    "changes", [{"overview": answered({}, date=None)}, {"overview": Answer("r", 200, {"date": "x"}, b"{}", AT)}]
-)
-def test_a_clock_that_can_not_be_seen_has_no_line(changes: dict[str, Any]) -> None:
-    """Nothing depends on it."""
-    assert "RabbitMQ clock" not in lines(**changes)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """`check` for RabbitMQ, from the answers that it gave."""
 
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from msgspec import Struct
@@ -26,7 +25,6 @@ COLLECTION = "management_metrics_collection"
 PERMIT = f"deprecated_features.permit.{COLLECTION} = true"
 """The switches that turn statistics off; what the management API shows then is the same (measured on 3.10, 4.0 and 4.3)."""
 PROBE = "unstick-check-looks-for-no-queue"  # placeholder for a queue whose name comes with the alert
-SKEW_S = 30.0
 MORE_THAN_NEEDED = frozenset({"administrator", "policymaker"})
 MOST_ATTEMPTS = 5  # the most that `limits.attempts` takes
 UNREACHABLE = "See that the broker is up with its management plugin, and `url` right."
@@ -45,7 +43,7 @@ class Asked(Struct, frozen=True):
 
 
 def check(settings: Settings, symptom: Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
-    """Every right and setting that is needed, the broker's clock and alarms; without the queue if the labels don't name it."""
+    """Every right and setting that is needed, and the broker's alarms; without the queue if the labels don't name it."""
     unnamed: Finding | None = None
     try:
         queue = name_queue(symptom, labels)
@@ -64,15 +62,7 @@ def findings(user: str, queue: QueueRef, asked: Asked, unnamed: Finding | None =
     seen = [_readable(queue, asked.totals, asked.page), _statistics(queue, asked), *find_losses(queue, asked.page)]
     if queue.keys["queue"] == PROBE:
         seen = [unnamed or _vhost_readable(queue, asked.totals)]
-    return [
-        login,
-        *_rights(asked.whoami),
-        _channels(asked.whoami),
-        *_clock(asked.overview),
-        *_nodes(asked.nodes),
-        _alarms(asked.alarms),
-        *seen,
-    ]
+    return [login, *_rights(asked.whoami), _channels(asked.whoami), *_nodes(asked.nodes), _alarms(asked.alarms), *seen]
 
 
 def _find_missing(symptom: Symptom, labels: Mapping[str, str], refusal: Phrase) -> tuple[QueueRef, Finding | None]:
@@ -130,16 +120,6 @@ def _channels(whoami: Outcome) -> Finding:
         return Finding(what, ok=True, detail="each consumer's work is seen")
     detail = "one consumer of several that hangs is not seen, and a stuck queue is told 10 s later"
     return Finding(what, None, detail, "Give the user the tag `monitoring`, as infra/rabbitmq does.")
-
-
-def _clock(overview: Outcome) -> list[Finding]:
-    try:
-        answer = good(overview)
-        ahead_s = parsedate_to_datetime(answer.headers["date"]).timestamp() - answer.at
-    except (Denied, Unavailable, KeyError, ValueError):
-        return []
-    right = abs(ahead_s) <= SKEW_S
-    return [Finding("RabbitMQ clock", right, f"{ahead_s:+z.0f} s against ours", "" if right else "Set both clocks by NTP.")]
 
 
 def _readable(queue: QueueRef, totals: Outcome, page: Outcome) -> Finding:
