@@ -328,14 +328,11 @@ class Unstick:
         query = "SELECT path, body FROM archive WHERE path GLOB 'incidents/*' ORDER BY path"
         return [json.loads(body) for _, body in self._rows(query)]
 
-    def outcomes(self, service: str) -> list[dict[str, Any]]:
-        """How the incidents of this service ended, oldest first."""
-        records = [one for one in self.archive() if one["incident"]["runbook"] == service]
+    def outcomes(self, book: str, service: str = "") -> list[dict[str, Any]]:
+        """How the incidents of this runbook ended, oldest first; of its targets only that of `service`, where it is given."""
+        records = [one for one in self.archive() if one["incident"]["runbook"] == book]
+        records = [one for one in records if service in ("", one["target"]["options"]["service"])]
         return [one["outcome"] for one in sorted(records, key=lambda one: one["outcome"]["at"])]
-
-    def wakeups(self) -> int:
-        """How many wake-ups wait."""
-        return int(self._rows("SELECT count(*) FROM wake_ups")[0][0])
 
     def _rows(self, query: str) -> list[tuple[Any, ...]]:
         if not self.database.exists():

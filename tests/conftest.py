@@ -60,8 +60,7 @@ sys.addaudithook(_stay_here)
 
 
 APART = (
-    "tests/system/test_workers.py", "tests/project/infra/test_deploy",
-    "tests/simulation/", "tests/cli/test_send_and_drill.py",
+    "tests/project/infra/test_deploy_script.py", "tests/simulation/", "tests/cli/test_send_and_drill.py",
 )  # fmt: skip
 """Tests of these take long each and share nothing, so that any worker may take one. Else a worker takes a whole file."""
 
@@ -73,7 +72,7 @@ WAITS = (
 """What spends most of its time waiting for servers and clocks, the longest first."""
 
 FIRST = (
-    *(*WAITS, "tests/project/infra/test_deployment.py", "tests/project/infra/", "tests/system/browser/", "tests/simulation/"),
+    *(*WAITS, "tests/project/infra/", "tests/system/browser/", "tests/simulation/"),
     *("tests/adapters/chats/test_chats.py", "tests/config/test_loader.py"),
 )
 """What takes long, in the order in which it begins: begun late, it would be what everybody waits for at the end."""
@@ -81,7 +80,7 @@ FIRST = (
 NIGHT = (
     *("tests/adapters/fuzz/test_targets.py", "tests/entrypoints/test_openapi_generated.py", "tests/simulation/test_day.py"),
     *("tests/system/test_prometheus_real.py", "tests/system/town/test_delivery_limit.py", "tests/system/test_restart_time.py"),
-    *("tests/system/town/test_town.py", "tests/system/town/test_one_of_several.py"),
+    *("tests/system/town/test_town.py", "tests/system/town/test_one_of_several.py", "tests/project/infra/test_deployment.py"),
 )
 """All of their tests are long. By day they are not even imported: each worker would spend seconds on that."""
 
@@ -189,6 +188,15 @@ def patient_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slack, "WAKE_S", PATIENCE_S)
     monkeypatch.setattr(slack_presses, "ANSWER_S", PATIENCE_S)
     monkeypatch.setattr(slack_presses, "LOOK_UP_S", PATIENCE_S)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
+    """Unstick on one machine, with a stuck queue and a scheduler that delivers when the test says so."""
+    from tests.support.worlds.one_machine import stuck
+
+    with stuck(tmp_path, monkeypatch, capsys) as made:
+        yield made
 
 
 @pytest.fixture

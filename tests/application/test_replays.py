@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -16,18 +14,11 @@ from functions.domain.model.events import Origin, Start
 from functions.domain.model.incidents import Document, Outcome
 from functions.domain.model.observations import Pause
 from testbed.unstick_process import alert, notification, signed
-from tests.support.worlds.one_machine import Place, stuck
 from tests.support.worlds.scenes import NOW, TARGET, alerted, case, document, execution, incident, moved, seen, trigger
 
 pytestmark = pytest.mark.usefixtures("patient_code")
 
 EMPTY = Document(TARGET.key)
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Place]:
-    with stuck(tmp_path, monkeypatch, capsys) as made:
-        yield made
 
 
 def starts(made) -> bool:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,17 +13,11 @@ from functions.entrypoints import startup
 from functions.runtime.errors import BadRequest
 from functions.runtime.secrets import SecretRef
 from testbed.unstick_process import runbook
-from tests.support.worlds.one_machine import Place, handed_over, payload_of, stuck
+from tests.support.worlds.one_machine import handed_over, payload_of
 
 pytestmark = pytest.mark.usefixtures("patient_code")
 
 HOURS_S = 5 * 3600.0
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Place]:
-    with stuck(tmp_path, monkeypatch, capsys) as made:
-        yield made
 
 
 def content_of(payload: str) -> dict[str, Any]:

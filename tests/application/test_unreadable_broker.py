@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from functions.application import observe
 from testbed.unstick_process import runbook
-from tests.support.worlds.one_machine import Place, stuck
+from tests.support.worlds.one_machine import Place
 
 MINUTE = {"rabbitmq": {"vhost": "${labels.vhost}", "queue": "${labels.queue}", "for": "60s"}}
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Place]:
-    with stuck(tmp_path, monkeypatch, capsys) as made:
-        made.configured(runbook("mail", symptom=MINUTE), runbook("post", symptom=MINUTE))
-        yield made
+def place(place: Place) -> Place:
+    place.configured(runbook("mail", symptom=MINUTE), runbook("post", symptom=MINUTE))
+    return place
 
 
 def said(place: Place) -> str:
     """What people have read, on one line."""
     return " ".join(place.cards().split())
-
-
-def suspected(place: Place, *services: str) -> None:
-    place.alerted(*services, unstick="suspicion")
 
 
 def all_delivered(place: Place) -> None:

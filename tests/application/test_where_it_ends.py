@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from testbed.unstick_process import job_id
-from tests.support.worlds.one_machine import Place, stuck
+from tests.support.worlds.one_machine import Place
 
 pytestmark = pytest.mark.usefixtures("patient_code")
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Place]:
-    with stuck(tmp_path, monkeypatch, capsys) as made:
-        yield made
 
 
 def wiped(place: Place) -> None:

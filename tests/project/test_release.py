@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from functions import __version__
 from testbed.patience import PATIENCE_S
-from tests.project.infra.test_package import INFRA, ROOT, package
+from tests.project.infra.test_package import ROOT
 from tools import release
 
 
@@ -65,14 +64,6 @@ def test_what_is_missing_for_a_release_is_said_all_at_once(repository: Path) -> 
         "This commit has no tag v1.2.3: git tag --sign v1.2.3",
     ]
     assert "is not MAJOR.MINOR.PATCH" in release.problems(repository, "1.2")[0]
-
-
-def test_the_archive_for_the_cloud_says_its_version(tmp_path: Path) -> None:
-    """So a rollback can say what it goes back to."""
-    done = package("--config", str(INFRA / "unstick.cloud.yaml"), "--to", str(tmp_path / "a.zip"))
-    assert f"Unstick {__version__}" in done.stdout
-    with zipfile.ZipFile(tmp_path / "a.zip") as file:
-        assert f'__version__ = "{__version__}"' in file.read("functions/__init__.py").decode()
 
 
 def test_the_package_has_both_folders_and_nothing_else(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -86,6 +85,10 @@ class Fleet:
             found.setdefault(record["target"]["options"]["service"], []).append(record["outcome"]["ending"])
         return found
 
+    def outcome(self, service: str) -> tuple[int, list[str]]:
+        """How often it was restarted, and how its incidents ended."""
+        return self.restarts()[service], self.endings().get(service, [])
+
     def flood(self, bodies: list[bytes]) -> Answers:
         """Send all at once, each on a connection of its own as Grafana does; an answer that never came is status 0."""
         ready = threading.Barrier(len(bodies))
@@ -124,9 +127,11 @@ def queue_of(service: str) -> str:
     return f"{service}.delivery"
 
 
-@pytest.fixture
-def fleet(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Fleet]:
-    """By a parameter: how many targets make a storm, or within how long a start is not too late."""
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Fleet]:
+    """By a parameter: how many targets make a storm, or within how long a start is not too late. Each test without one has a
+    service of its own name.
+    """
     given = getattr(request, "param", {})
     with ExitStack() as stack:
         rabbit = stack.enter_context(RabbitDouble())
@@ -136,7 +141,7 @@ def fleet(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Fleet]:
         many["restart"] = many["restart"] | {"job": JOB, "start_within": given.get("start_within", "60s")}
         storm = {"targets": given.get("storm", 20), "within": "10m"}
         file = configuration(rundeck.url, rabbit.url, [many], storm=storm, budget=BUDGET)
-        unstick = Unstick(tmp_path, file, WORKERS="2")
+        unstick = Unstick(tmp_path_factory.mktemp("fleet"), file, WORKERS="2")
         made = Fleet(unstick, rundeck, rabbit)
         job.action = made.restart
         yield stack.enter_context(unstick) and made
@@ -144,43 +149,44 @@ def fleet(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Fleet]:
 
 def test_fifty_copies_of_one_notification_make_one_restart(fleet):
     """I1: the very same bytes, fifty times at once to two workers: one restart, one outcome, every copy answered 200."""
-    fleet.stick("mail-1")
-    answers = fleet.flood([notification(alert("mail-1", queue_of("mail-1")))] * 50)
+    fleet.stick("mail-50")
+    answers = fleet.flood([notification(alert("mail-50", queue_of("mail-50")))] * 50)
     assert {status for status, _ in answers} == {200}
     decided = fleet.decided(answers)
     actions = Counter(one["action"] for one in decided)
     assert actions["restarted"] == 1, actions
     assert len({one["id"] for one in decided}) == 1, "all speak of one incident"
     fleet.until_all_is_done()
-    assert (fleet.restarts(), fleet.endings()) == ({"mail-1": 1}, {"mail-1": ["recovered"]})
-    assert len(fleet.unstick.cards("mail-1 recovered")) == 1
+    assert fleet.outcome("mail-50") == (1, ["recovered"])
+    assert len(fleet.unstick.cards("service=mail-50")) == 2, "it begins, and has recovered"
 
 
 def test_two_replicas_of_grafana_make_one_restart(fleet):
     """I1: replicas tell the same alert with start times a second apart, at once and after the outcome: still one cause."""
-    fleet.stick("mail-1")
+    fleet.stick("mail-2")
     began = time.time()
-    bodies = [notification(alert("mail-1", queue_of("mail-1"), starts_at=began - behind)) for behind in (0.0, 1.0)]
+    bodies = [notification(alert("mail-2", queue_of("mail-2"), starts_at=began - behind)) for behind in (0.0, 1.0)]
     answers = fleet.flood(bodies)
     told = Counter(one["action"] if one["reason"] is None else one["reason"] for one in fleet.decided(answers))
     assert told in ({"restarted": 1, "duplicate": 1}, {"restarted": 1}), "held, or deferred while the other one is looked into"
     fleet.until_all_is_done()
     late = fleet.flood(bodies)
     assert {(one["action"], one["reason"]) for one in fleet.decided(late)} <= {("held", "duplicate")}
-    assert (fleet.restarts(), fleet.endings()) == ({"mail-1": 1}, {"mail-1": ["recovered"]})
+    assert fleet.outcome("mail-2") == (1, ["recovered"])
 
 
 @pytest.mark.parametrize("groups", [60, pytest.param(300, marks=pytest.mark.long)])
 def test_many_groups_of_one_target_make_one_restart(fleet, groups):
     """Grafana flushes 300 groups within 0.1 s; all of one target: one restart. It carries 50 alerts, the rest is held."""
-    fleet.stick("mail-1")
-    alerts = [alert("mail-1", queue_of("mail-1"), instance=f"rabbit{number}") for number in range(groups)]
+    service = f"mail-{groups}"
+    fleet.stick(service)
+    alerts = [alert(service, queue_of(service), instance=f"rabbit{number}") for number in range(groups)]
     answers = fleet.flood([notification(one) for one in alerts])
     assert [answer for status, answer in answers if status != 200] == []
     fleet.until_all_is_done()
-    assert (fleet.restarts(), fleet.endings()) == ({"mail-1": 1}, {"mail-1": ["recovered"]})
-    told = {trigger["fingerprint"] for trigger in fleet.unstick.archive()[0]["outcome"]["triggers"]}
-    assert len(told) == ALERTS_KEPT
+    assert fleet.outcome(service) == (1, ["recovered"])
+    (outcome,) = fleet.unstick.outcomes("many", service)
+    assert len({trigger["fingerprint"] for trigger in outcome["triggers"]}) == ALERTS_KEPT
     assert "left out; an incident takes 50 alerts" in " ".join(fleet.unstick.output().split()), "people are told of the rest"
 
 

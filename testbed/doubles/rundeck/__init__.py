@@ -6,8 +6,7 @@
         rundeck.state.passive = True               # knobs: see State
         rundeck.state.carried_out                  # what really was restarted
 
-tests/adapters/runners/test_rundeck_double.py holds it against the recordings. By itself:
-`python -m testbed.doubles.rundeck --help`.
+tests/adapters/runners/test_rundeck_double.py holds it against the recordings.
 """
 
 from __future__ import annotations

@@ -8,18 +8,19 @@ import pytest
 from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
-from functions.application.intake import LISTED_BYTES, hand_over, handle_notification
+from functions.application.intake import handle_notification
 from functions.application.reconcile import advance
 from functions.application.serialization import encode
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.bounds import ALERTS_KEPT, HISTORY_KEPT, MAX_BYTES, QUEUES_KEPT, before_restart, shrink
 from functions.domain.model.codes import Ending, Phase
-from functions.domain.model.events import AlertsReceived, TimerFired
+from functions.domain.model.events import TimerFired
 from functions.domain.model.incidents import AlertRef, Archive, Document, Escalation, Evidence, HistoryEntry, Outcome, QueueState
 from functions.domain.model.messages import Card, Message
 from functions.domain.model.observations import Holder
 from functions.runtime.errors import Unavailable
 from functions.runtime.parallel import MOST_THREADS, run_parallel
+from tests.application.test_reconcile import fails
 from tests.support.worlds.memory import Memory
 from tests.support.worlds.scenes import NOW, TARGET, alert, alerted, execution, incident, moved, runbook, sighting
 
@@ -66,16 +67,6 @@ def test_what_was_left_out_is_decided_when_it_comes_again():
     assert [message.id for message in joined.document.to_tell if "incident_full" in message.id]
 
 
-def test_what_one_task_of_the_scheduler_can_not_hold_is_counted():
-    """Cloud Tasks takes 1 MB; the first alerts are handed over, and the others counted."""
-    ports = Memory()
-    cases = tuple(of_queue(n, annotations={"description": "x" * 10_000}) for n in range(200))
-    hand_over(ports, [(TARGET.key, AlertsReceived(cases, "inc-1"))], ports.budget())
-    (entry,) = ports.wakes[0][1]["deferred"]
-    assert len(encode(entry["alerts"])) <= LISTED_BYTES + 1000
-    assert len(entry["alerts"]) + entry["left_out"] == 200
-
-
 HOSTILE = "\U0001f4a5" * 300
 
 
@@ -120,12 +111,6 @@ def test_a_document_stays_under_256_kb_whatever_comes():
     smallest = list(shrink(large()))[-1]
     assert len(encode(smallest)) < MAX_BYTES
     assert (len(smallest.incident.triggers), len(smallest.incident.queues), len(smallest.outcomes)) == (50, 20, 1)
-    ports = Memory()
-    ports.before = lambda name: (_ for _ in ()).throw(Unavailable("chat", "is down")) if name.startswith("post") else None
-    ports.put(TARGET.key, replace(large(), due=NOW - 1, incident=replace(large().incident, due=NOW - 1)))
-    advance(ports, TARGET.key, TimerFired(), ports.budget(60.0))
-    assert len(ports.bodies[TARGET.key][0]) < MAX_BYTES
-    assert ports.document(TARGET.key).incident or len(ports.document(TARGET.key).outcomes) == 1
 
 
 @pytest.mark.parametrize("dropped", [True, False])
@@ -134,14 +119,12 @@ def test_messages_and_records_that_find_no_place_are_counted_in_the_log(dropped)
     messages, records = large().to_tell, large().to_archive
     waiting = replace(large(), incident=None, due=NOW - 1)
     waiting = waiting if dropped else replace(waiting, to_tell=messages[:5], to_archive=())
-    ports, logged = Memory(), []
-    ports.before = lambda name: (
-        (_ for _ in ()).throw(Unavailable("chat", "is down")) if name.startswith(("post", "arch")) else None
-    )
+    ports, logged = Memory(before=fails("post", "arch", error=Unavailable("chat", "is down"))), []
     ports.log = lambda severity, message, **_: logged.append((severity, message))
     ports.put(TARGET.key, waiting)
     advance(ports, TARGET.key, TimerFired(), ports.budget(60.0))
     kept = ports.document(TARGET.key)
+    assert len(ports.bodies[TARGET.key][0]) < MAX_BYTES
     lost = [message.rpartition(": ")[2] for severity, message in logged if severity == "ERROR" and "dropped" in message]
     assert not [message for _, message in logged if message.startswith("incident ")], "no incident ended"
     if not dropped:

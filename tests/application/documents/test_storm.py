@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -20,7 +19,6 @@ from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Action, Phase
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Slot, Storm
-from functions.domain.model.runbooks import Rules
 from functions.runtime.errors import Conflict
 from functions.runtime.parallel import run_parallel
 from testbed.doubles.cloud_storage import cloud_storage as cloud_storage_double
@@ -89,40 +87,11 @@ def test_slots_of_an_earlier_release_count(taken):
     assert decode(Storm, encode(Storm((Slot("t", NOW),))), "storm").slots == (Slot("t", NOW),)
 
 
-class Real:
-    """The store behind its limit of one write a second, and real clocks."""
-
-    def __init__(self, allowed: Rules) -> None:
-        self.rules, self.store = allowed, cloud_storage.CloudStorage("bucket-one")
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def run_parallel(self, calls, timeout_s):
-        return run_parallel(calls, timeout_s=timeout_s)
-
-
 @pytest.fixture
 def bucket(monkeypatch) -> Iterator[None]:
     with cloud_storage_double("bucket-one") as url:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
         yield
-
-
-def test_a_town_that_is_stuck_at_once_has_its_slots_within_seconds(bucket):
-    """Twenty targets on a store that takes one write a second to one object; in one document they took 20 s and more."""
-    ports = Real(rules(storm_targets=20))
-    seen = shards_of(ports, PATIENCE_S)  # type: ignore[arg-type]
-
-    def claim(number: int) -> float:
-        began = time.monotonic()
-        claim_slot(ports, Slot(f"t{number}", NOW), seen, PATIENCE_S)  # type: ignore[arg-type]
-        return time.monotonic() - began
-
-    with ThreadPoolExecutor(20) as pool:
-        took = list(pool.map(claim, range(20)))
-    assert Counter(slots_of(ports)) == Counter(f"t{number}" for number in range(20))  # type: ignore[arg-type]
-    assert max(took) < 10.0, sorted(took)
 
 
 class OnTheRealStore(Memory):

@@ -58,8 +58,11 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def test_one_machine_gets_what_the_units_name(machine: Machine) -> None:
-    """After the first block there are units, program, command and both files; the secrets are their owner's alone."""
-    machine.run(block("mkdir -p /opt/unstick"))
+    """After the first block there are units, program, command and both files; the secrets are their owner's alone. The same block
+    again is an upgrade: configuration and secrets stay, a file of the program that the new release has no more is gone.
+    """
+    install = block("mkdir -p /opt/unstick")
+    machine.run(install)
     there = machine.folder
     assert (there / "opt/unstick/main.py").exists()
     assert (there / "opt/unstick/functions/entrypoints/webhook.py").exists()
@@ -73,16 +76,10 @@ def test_one_machine_gets_what_the_units_name(machine: Machine) -> None:
     assert (there / "usr/local/bin/unstick").stat().st_mode & 0o777 == 0o755
     assert (there / "etc/unstick/unstick.env").stat().st_mode & 0o777 == 0o600
     assert (there / "etc/unstick/unstick.yaml").read_bytes() == (SYSTEMD / "unstick.yaml").read_bytes()
-
-
-def test_the_same_block_again_is_an_upgrade_that_keeps_what_was_filled_in(machine: Machine) -> None:
-    """Configuration and secrets stay; a file of the program that the new release has no more is gone."""
-    install = block("mkdir -p /opt/unstick")
-    machine.run(install)
-    kept = [machine.folder / "etc/unstick" / name for name in ("unstick.env", "unstick.yaml")]
+    kept = [there / "etc/unstick" / name for name in ("unstick.env", "unstick.yaml")]
     for path in kept:
         path.write_text("mine", encoding="utf-8")
-    gone = machine.folder / "opt/unstick/functions/adapters/chats/gone.py"
+    gone = there / "opt/unstick/functions/adapters/chats/gone.py"
     gone.touch()
     machine.run(install)
     assert [path.read_text(encoding="utf-8") for path in kept] == ["mine", "mine"]

@@ -14,7 +14,8 @@ from tests.project.infra.project_copy import INFRA, Project
 from tests.project.infra.run_terraform import attached
 
 VERIFY = "google_cloudfunctions2_function:unstick-verify"
-pytestmark = pytest.mark.timeout(600)  # Terraform starts twenty times and more
+# Terraform starts twenty times and more. By day test_deploy_script.py has the same commands, and `terraform test` the module.
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 KEPT = [("google_storage_bucket", "my-project-unstick-store"), ("google_cloud_tasks_queue", "unstick")]
 
 
@@ -71,7 +72,6 @@ def test_what_is_destroyed_and_deployed_again_has_its_incidents_and_its_queue(pr
     assert project.saved_state("staging") == before
 
 
-@pytest.mark.long
 def test_a_deployment_that_stopped_half_way_goes_on_or_is_taken_off(project: Project) -> None:
     """Where `verify` failed there is no address for the queue, and no output of it; neither stops the next command."""
     command = ("apply", "-auto-approve")
@@ -91,7 +91,6 @@ def test_a_deployment_that_stopped_half_way_goes_on_or_is_taken_off(project: Pro
     assert address == "unstick-verify.run.app"
 
 
-@pytest.mark.long
 def test_the_same_from_another_folder_changes_nothing(project: Project) -> None:
     """A colleague or CI deploys it: the archive that the functions name would be made anew under its name, and then deleted."""
     deployed(project)
@@ -110,7 +109,6 @@ def test_the_same_from_another_folder_changes_nothing(project: Project) -> None:
     assert project.applied == []
 
 
-@pytest.mark.long
 def test_an_address_of_the_alerts_can_be_changed(project: Project) -> None:
     """Monitoring refuses to delete a channel that a policy uses, so the policies come first."""
     variables = project.repository / "unstick.production.tfvars"
@@ -125,7 +123,6 @@ def test_an_address_of_the_alerts_can_be_changed(project: Project) -> None:
     assert did[1:deleted] == [("update", "google_monitoring_alert_policy")] * 6
 
 
-@pytest.mark.long
 def test_a_state_of_the_released_version_is_moved_and_nothing_is_made_anew(project: Project) -> None:
     """There the resources stood at the top, and the state was a file beside them."""
     deployed(project)

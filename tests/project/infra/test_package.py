@@ -8,6 +8,10 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
+from functions import __version__
+
 ROOT = Path(__file__).resolve().parents[3]
 INFRA = ROOT / "infra"
 
@@ -16,21 +20,27 @@ def package(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, str(INFRA / "package.py"), *arguments], capture_output=True, text=True, check=False)
 
 
-def test_the_archive_has_the_same_bytes_each_time_and_only_what_the_function_needs(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That of the example."""
+    to = tmp_path_factory.mktemp("package") / "a.zip"
+    done = package("--config", str(INFRA / "unstick.cloud.yaml"), "--to", str(to))
+    assert done.returncode == 0, done.stderr
+    assert f"Unstick {__version__}" in done.stdout, "so a rollback can say what it goes back to"
+    return to
+
+
+def test_the_archive_has_the_same_bytes_each_time_and_only_what_the_function_needs(archive: Path, tmp_path: Path) -> None:
     """A plan without a change of the program is empty; tests and infrastructure are not deployed."""
-    config = tmp_path / "mine.yaml"
+    config, to = tmp_path / "mine.yaml", tmp_path / "a.zip"
     config.write_bytes((INFRA / "unstick.cloud.yaml").read_bytes())
-    made = []
-    for number in (1, 2):
-        os.utime(config, (number * 1e9, number * 1e9))
-        to = tmp_path / f"{number}.zip"
-        done = package("--config", str(config), "--to", str(to))
-        assert done.returncode == 0, done.stderr
-        made.append(to.read_bytes())
-    assert made[0] == made[1]
-    with zipfile.ZipFile(tmp_path / "1.zip") as archive:
-        names = archive.namelist()
-        assert archive.read("unstick.yaml") == config.read_bytes()
+    os.utime(config, (1e9, 1e9))
+    assert package("--config", str(config), "--to", str(to)).returncode == 0
+    assert to.read_bytes() == archive.read_bytes()
+    with zipfile.ZipFile(to) as file:
+        names = file.namelist()
+        assert file.read("unstick.yaml") == config.read_bytes()
+        assert f'__version__ = "{__version__}"' in file.read("functions/__init__.py").decode()
     assert {
         "main.py", "requirements.txt", "functions/domain/model/alerts.py", "functions/adapters/stores/cloud_storage.py",
     } <= set(names)  # fmt: skip
@@ -43,14 +53,11 @@ def test_the_archive_has_the_same_bytes_each_time_and_only_what_the_function_nee
     )
 
 
-def test_what_is_in_the_archive_serves(tmp_path: Path) -> None:
+def test_what_is_in_the_archive_serves(archive: Path, tmp_path: Path) -> None:
     """Nothing that a request can reach is missing: every module in it can be imported, without what reads unstick.yaml."""
-    to = tmp_path / "a.zip"
-    done = package("--config", str(INFRA / "unstick.cloud.yaml"), "--to", str(to))
-    assert done.returncode == 0, done.stderr
-    with zipfile.ZipFile(to) as archive:
-        archive.extractall(tmp_path / "app")
-        names = [name.removesuffix(".py").replace("/", ".") for name in archive.namelist() if name.endswith(".py")]
+    with zipfile.ZipFile(archive) as file:
+        file.extractall(tmp_path / "app")
+        names = [name.removesuffix(".py").replace("/", ".") for name in file.namelist() if name.endswith(".py")]
     code = (
         "import importlib, sys; sys.modules['jsonschema'] = sys.modules['apprise'] = None\n"
         f"for name in {[name.removesuffix('.__init__') for name in names]}: importlib.import_module(name)\n"
@@ -64,15 +71,15 @@ def test_what_is_in_the_archive_serves(tmp_path: Path) -> None:
     assert (run.returncode, run.stdout) == (0, "rundeck\n200\n"), run.stderr
 
 
-def test_apprise_is_installed_only_where_a_chat_needs_it(tmp_path: Path) -> None:
+def test_apprise_is_installed_only_where_a_chat_needs_it(archive: Path, tmp_path: Path) -> None:
     """The archive's requirements.txt has the pins of this configuration's chats."""
     config, to = tmp_path / "mine.yaml", tmp_path / "a.zip"
-    written = (INFRA / "unstick.cloud.yaml").read_text(encoding="utf-8")
-    for chat, expected in (("", False), ("  mattermost: {type: apprise, url: env://MATTERMOST}\n", True)):
-        config.write_text(written.replace("channels:\n", f"channels:\n{chat}"), encoding="utf-8")
-        assert package("--config", str(config), "--to", str(to)).returncode == 0
-        with zipfile.ZipFile(to) as archive:
-            assert (b"\napprise==" in archive.read("requirements.txt")) is expected
+    chat = "channels:\n  mattermost: {type: apprise, url: env://MATTERMOST}\n"
+    config.write_text((INFRA / "unstick.cloud.yaml").read_text(encoding="utf-8").replace("channels:\n", chat), encoding="utf-8")
+    assert package("--config", str(config), "--to", str(to)).returncode == 0
+    for path, expected in ((archive, False), (to, True)):
+        with zipfile.ZipFile(path) as file:
+            assert (b"\napprise==" in file.read("requirements.txt")) is expected
 
 
 def test_an_archive_without_a_configuration_is_not_built(tmp_path: Path) -> None:

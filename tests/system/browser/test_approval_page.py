@@ -288,7 +288,9 @@ def rendered(page: str, language: str) -> str:
     return str(show_notice(rules(language), NOTICES[page])[0])
 
 
-@pytest.mark.parametrize(("scheme", "width", "other"), [("light", 390, "ja"), ("dark", 1280, "en")])
+@pytest.mark.parametrize(
+    ("scheme", "width", "other"), [("light", 390, "ja"), pytest.param("dark", 1280, "en", marks=pytest.mark.long)]
+)
 def test_axe_finds_no_violation_on_any_state_of_the_page(
     browser: Chrome, free_port: Callable[[], int], scheme: str, width: int, other: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
