@@ -116,9 +116,7 @@ def assert_only_one_was_restarted(seen: Played) -> None:
     ],
 )
 def test_it_recovers_in_under_a_minute(needed, tmp_path, arguments, said):
-    """Every step with its time, the first says what is not real; the cards at the end, exit status 0, nothing left, no colour in a
-    pipe.
-    """
+    """Every step with its time, the first says what is not real; the cards at the end, nothing left, no colour in a pipe."""
     if not arguments:
         needed("rabbitmq-server")
     seen = play(tmp_path, *arguments)
