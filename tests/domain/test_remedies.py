@@ -139,9 +139,10 @@ def test_approved_it_runs_its_own_job_with_its_own_tag_and_what_to_move():
     [
         (again(held=11), "11 messages are held, and park moves at most 10"),
         (again(hosts=3), "each consumer hangs"),
+        (again(hosts=2, of=2), "each consumer hangs"),
         (again(redelivered=False), "still stuck"),
     ],
-    ids=["too many", "all of several", "another message"],
+    ids=["too many", "all of several", "both", "another message"],
 )
 def test_without_its_condition_people_get_it_as_without_a_remedy(mail, why):
     """What can't be counted or is too much is not offered."""

@@ -23,7 +23,7 @@ def next_remedy(incident: Incident, runbook: Runbook, when: Condition) -> Remedy
     """The first remedy for this condition after those that ran: each at most once, and never back to an earlier one."""
     names, run = [remedy.name for remedy in runbook.remedies], remedies_run(incident)
     first = max((names.index(name) + 1 for name in run if name in names), default=0)
-    left = (one for one in runbook.remedies[first:] if one.when is when and one.name not in run)
+    left = (one for one in runbook.remedies[first:] if one.when is when)
     return next((one for one in left if one.mode is not Mode.OBSERVE), None)
 
 

@@ -141,7 +141,7 @@ def test_an_escalated_queue_does_not_join_a_restart_that_goes_on():
     """Otherwise the next attempt would be for a queue that people work on."""
     at = NOW + 400
     started = moved(escalated(), alerted(POST_TOO), of_both(at), at, PUBLIC)
-    assert phase(started) is Phase.STARTING
+    assert (phase(started), kinds(started.document)) == (Phase.STARTING, [])
     joined = moved(posted(started.document), alerted(MAIL_AGAIN), of_both(at + 5), at + 5, PUBLIC)
     assert [watched.queue.key for watched in joined.document.incident.queues] == [scenes.POST.key]
     assert kinds(joined.document) == ["held"]

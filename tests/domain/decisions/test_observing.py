@@ -82,6 +82,8 @@ def test_a_queue_that_is_stuck_again_has_not_healed():
     found = look(observed(), 300, healthy(300)).document
     found = look(found, 315).document
     assert (found.incident.observed.healed_at, found.due) == (None, NOW + 315 + 31.5)
+    more = replace(healthy(300), queues={key: replace(well(NOW + 300), consumers=2) for key in seen().queues})
+    assert look(observed(), 300, more).document.incident.observed.healed_at == NOW + 300
     purged = replace(healthy(300), queues={key: well(NOW + 300, ()) for key in seen().queues})
     assert look(observed(), 300, purged).document.incident.observed.healed_at is None
     late = replace(healthy(300), queues={key: replace(well(NOW + 300), behind_s=300.0) for key in seen().queues})

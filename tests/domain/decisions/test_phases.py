@@ -281,7 +281,7 @@ def test_a_history_that_stays_unreadable_while_starting_is_told_and_then_escalat
     assert (phase(made), made.document.outcomes) == (Phase.STARTING, ())
     unsent = StartResult("inc-1.1", refusal="too much time had passed", unsent=Reason.LEDGER_UNKNOWN)
     soon = moved(starting(), unsent)
-    assert (phase(soon), soon.document.outcomes) == (Phase.DEFERRED, ())
+    assert (phase(soon), soon.document.incident.due, soon.document.outcomes) == (Phase.DEFERRED, NOW, ())
     late = moved(starting(began_at=NOW - WITHIN_S - GRACE_S), unsent)
     assert last(late) == (Ending.ESCALATED, Reason.LEDGER_UNKNOWN)
 

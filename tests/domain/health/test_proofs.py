@@ -86,6 +86,11 @@ def rising(step: int = 10) -> Samples:
     return tuple((NOW - age, 1000 - step * (age // 5)) for age in range(120, -1, -5))
 
 
+def twice(*since_s: int) -> Samples:
+    """A counter that rose by 500 at each of these times."""
+    return tuple((NOW - age, 7 + 500 * sum(age <= one for one in since_s)) for age in range(120, -1, -5))
+
+
 def channel(**changes) -> Channel:
     """One that has held one message for two minutes."""
     return replace(Channel("c1 (1)", "10.0.3.7", "mail-worker-2", 1, 1, flat(201)), **changes)
@@ -117,6 +122,7 @@ CHANNELS = [
     pytest.param([channel(work=flat(0))], Health.WELL, id="its counters are not there yet"),
     pytest.param([channel(counted=0)], Health.WELL, id="it was idle, and was given a message just now"),
     pytest.param([channel(counted=40)], Health.WELL, id="it rejects, and was given a message just now"),
+    pytest.param([channel(counted=-1)], Health.WELL, id="its counters do not fit together"),
     pytest.param([channel(shared=True)], Health.WELL, id="whose message it holds is not known"),
 ]
 
@@ -194,6 +200,8 @@ QUEUES = [
     pytest.param(still(ready=4, unacked=1, deliveries=None), Health.UNSURE, None, id="absent is not zero: held"),
     pytest.param(still(ready=5, unacked=0, deliveries=None, consumers=2, channels=(channel(shared=True),)), Health.UNSURE,
         None, id="one of its two consumers is not seen"),
+    pytest.param(still(ready=5, unacked=0, deliveries=None, consumers=1, channels=(channel(shared=True),) * 2), Health.UNSURE,
+        None, id="more channels than consumers"),
     pytest.param(still(ready=5, unacked=0, consumers=None), Health.UNSURE, None, id="consumers not known"),
     pytest.param(unserved(60), Health.NEVER_CONSUMED, None, id="nobody ever took any"),
     pytest.param(unserved(55), Health.UNSURE, None, id="not for so long"),
@@ -255,6 +263,9 @@ def test_the_oldest_message_is_a_proof_of_its_own_where_nothing_waits_beyond_the
         pytest.param({"acks": flat(6, since_s=55)}, Health.UNSURE, id="one was acknowledged 55 s ago"),
         pytest.param({"depth": flat(1, since_s=55)}, Health.UNSURE, id="it was empty 55 s ago"),
         pytest.param({"deliveries": rising(20)}, Health.GOING_ROUND, id="each second one"),
+        pytest.param(
+            {"redeliveries": twice(30, 5), "deliveries": twice(30, 5)}, Health.GOING_ROUND, id="once in each half of `for`"
+        ),
         pytest.param({"deliveries": rising(21)}, Health.UNSURE, id="fewer: it mostly delivers new ones"),
         pytest.param({"deliveries": ()}, Health.UNSURE, id="deliveries are not counted"),
         pytest.param({"redeliveries": ()}, Health.UNSURE, id="redeliveries are not counted"),

@@ -190,6 +190,7 @@ def test_a_real_restart_is_seen_to_recover():
 def test_well_is_few_messages_and_enough_consumers(depth, consumers, good):
     """Consumers that can't be seen don't count."""
     assert is_well(Recovered(max_messages=5 if depth else 0, min_consumers=1), depth, consumers) is good
+    assert is_well(Recovered(min_consumers=0), 0, None), "where none is needed"
 
 
 @pytest.mark.parametrize(
@@ -355,21 +356,23 @@ def test_each_consumer_that_holds_a_message_has_finished_another_since_the_resta
 
 
 @pytest.mark.parametrize(
-    ("before", "needed", "works"),
+    ("before", "needed", "changes", "works"),
     [
-        pytest.param(2, 1, True, id="one of two hung"),
-        pytest.param(2, 2, True, id="both are needed, and there"),
-        pytest.param(2, 3, False, id="a third is needed"),
-        pytest.param(1, 1, False, id="the only one hung"),
-        pytest.param(None, 1, False, id="nobody knows how many there were"),
+        pytest.param(2, 1, {}, True, id="one of two hung"),
+        pytest.param(2, 2, {}, True, id="both are needed, and there"),
+        pytest.param(2, 3, {}, False, id="a third is needed"),
+        pytest.param(1, 1, {}, False, id="the only one hung"),
+        pytest.param(None, 1, {}, False, id="nobody knows how many there were"),
+        pytest.param(2, 1, {"channels": None}, False, id="nobody may see what they do"),
+        pytest.param(2, 1, {"unseen": Unknown("a node sends none")}, False, id="one may not be seen"),
     ],
 )
-def test_a_queue_that_need_not_be_empty_needs_its_consumers(before, needed, works):
+def test_a_queue_that_need_not_be_empty_needs_its_consumers(before, needed, changes, works):
     """Where one of several hung, and the others work."""
     channels = worker("a", since_s=0.0), worker("b", since_s=5.0)
     watched = replace(WATCHED, before=replace(sighting(3), consumers=before), held_by=(worker("old"),))
     for age_s in (20, 35):
-        seen = flowing(*channels, at=NOW + age_s, acks=100 + age_s)
+        seen = replace(flowing(*channels, at=NOW + age_s, acks=100 + age_s), **changes)
         watched = judge_recovery(runbook(recovered=Recovered(min_consumers=needed)), seen, watched, Since(age_s, seen.at))
     assert (watched.after.verdict is Verdict.RECOVERED) is works
 
@@ -406,6 +409,7 @@ def test_messages_that_follow_the_returned_ones_in_a_burst_are_not_the_same(befo
     [
         ((worker("a", since_s=60.0, again=True), worker("b", since_s=0.0)), "it hangs on the same message again"),
         ((worker("a", since_s=60.0, again=True), worker("b", since_s=60.0)), "each consumer hangs on a message again"),
+        ((worker("a", since_s=60.0, again=True),), "it hangs on the same message again"),
     ],
 )
 def test_people_are_told_what_it_hangs_on(channels, said):
@@ -425,6 +429,11 @@ def test_a_queue_whose_oldest_message_hung_is_well_once_another_is_the_oldest(he
     watched = replace(WATCHED, proof=Proof.OLDEST, before=sighting(40, acks=9, unacked=4, head_at=NOW - 901.0))
     first = judge_recovery(BOOK, sighting(40, at=NOW + age_s, ids=ids, head_at=head_at), watched, Since(age_s, NOW + age_s))
     assert (first.after.verdict is Verdict.RECOVERED) is well
+    other = judge_recovery(
+        runbook(recovered=Recovered(max_messages=40)), sighting(40, at=NOW + 20, ids=NEW, head_at=NOW - 901.0),
+        replace(watched, proof=Proof.HELD), Since(20.0, NOW + 20),
+    )  # fmt: skip
+    assert other.after.verdict is Verdict.RECOVERED, "only where it was the proof"
     moved = replace(first, after=replace(first.after, moved_at=NOW + age_s))
     assert is_moving(BOOK, moved, NOW + age_s) is (head_at != NOW - 901.0 and bool(ids))
 
@@ -435,6 +444,9 @@ def test_a_queue_whose_oldest_message_hung_is_well_once_another_is_the_oldest(he
         pytest.param([(20, sighting(50, ids=NEW)), (35, sighting(50, ids=()))], True, id="seen once"),
         pytest.param([(20, sighting(50, ids=())), (35, sighting(50, ids=()))], False, id="never"),
         pytest.param([(20, sighting(50, ids=(), deliveries=1001))], True, id="it was given a message"),
+        pytest.param([(10, sighting(50, ids=(), deliveries=1001))], True, id="ten seconds after the end"),
+        pytest.param([(9, sighting(50, ids=(), deliveries=1001))], False, id="maybe the one of before"),
+        pytest.param([(20, sighting(50, ids=(), deliveries=999))], False, id="the counter began anew"),
         pytest.param([(9, sighting(50, ids=OLD)), (35, sighting(50, ids=()))], False, id="the one of before"),
     ],
 )
