@@ -29,14 +29,13 @@ class Series:
 
     samples: Samples = field(default_factory=dict)
     exists: bool = True
-    copies: int = 1
-    """How many series the query gives."""
-    pushed_s: float | None = None
-    """How long ago somebody pushed what it shows; None: nobody pushes it."""
 
 
 class PrometheusDouble:
     """`with PrometheusDouble() as prometheus:` serves on `prometheus.url` until the block ends."""
+
+    authorization = ""
+    """The header that it wants; empty: none."""
 
     def __init__(self) -> None:
         self.series: dict[str, Series] = {}
@@ -45,14 +44,8 @@ class PrometheusDouble:
         """What the ages of samples count from. Its clock stands still, so that they are exact however busy the machine is."""
         self.ahead_s = 0.0
         """How far its clock is ahead of ours."""
-        self.warnings: list[str] = []
         self.refuses: tuple[int, Any] | None = None
         """Status and JSON of every answer instead."""
-        self.delay_s = 0.0
-        self.asked: list[tuple[str, dict[str, str], dict[str, str]]] = []
-        """(path, query, headers)."""
-        self.secret = ""
-        """The Authorization header that it wants; empty: none."""
         self._server = Server(("127.0.0.1", 0), _handler(self))
 
     @property
@@ -72,21 +65,19 @@ class PrometheusDouble:
         self._server.server_close()
 
     def answer(self, path: str, query: dict[str, str], headers: dict[str, str]) -> tuple[int, Any]:
-        self.asked.append((path, query, headers))
-        time.sleep(self.delay_s)
         if self.refuses:
             return self.refuses
-        if self.secret and headers.get("authorization") != self.secret:
+        if self.authorization and headers.get("authorization") != self.authorization:
             return 401, {"message": "Unauthorized"}
         expression = query["query"]
         if expression == "vector(1)":
-            return 200, _success([{"metric": {}, "value": [self.now, str(self.now)]}], [])
+            return 200, _success([{"metric": {}, "value": [self.now, str(self.now)]}])
         found = next((one for name, one in self.series.items() if re.search(rf"\b{name}\b", expression)), Series(exists=False))
         if path.endswith("/query_range"):
             start, end, step = (float(query[name]) for name in ("start", "end", "step"))
             times = [start + step * number for number in range(int((end - start) / step) + 1)]
-            return 200, _success(_parts(found, times, self.began_at + self.ahead_s, ranged=True), self.warnings)
-        return 200, _success(_parts(found, [self.now], self.began_at + self.ahead_s, ranged=False), self.warnings)
+            return 200, _success(_parts(found, times, self.began_at + self.ahead_s, ranged=True))
+        return 200, _success(_parts(found, [self.now], self.began_at + self.ahead_s, ranged=False))
 
 
 def _parts(found: Series, times: list[float], began_at: float, *, ranged: bool) -> list[dict[str, Any]]:
@@ -97,26 +88,20 @@ def _parts(found: Series, times: list[float], began_at: float, *, ranged: bool) 
         known = [(taken_at, value) for taken_at, value in taken.items() if at - STALE_S <= taken_at <= at]
         if known:
             taken_at, value = max(known)
-            figures.append([at, f"{value:g}" if value == value else "NaN"])  # noqa: PLR0124 - NaN
+            figures.append([at, f"{value:g}"])
             ages.append([at, repr(taken_at)])
     if not found.exists and found.samples:
         ages = []
     if found.exists and not found.samples:  # a filter that leaves nothing of series that exist
         ages = [[at, repr(at)] for at in times]
-    rows = [({"unstick": "0"} | ({"copy": str(n)} if n else {}), figures) for n in range(found.copies)] + [
-        ({"unstick": "1"}, ages)
-    ]
-    if found.pushed_s is not None:
-        rows.append(({"unstick": "2"}, [[at, repr(began_at - found.pushed_s)] for at in times]))
+    rows = [({"unstick": "0"}, figures), ({"unstick": "1"}, ages)]
     if ranged:
         return [{"metric": metric, "values": values} for metric, values in rows if values]
     return [{"metric": metric, "value": values[-1]} for metric, values in rows if values]
 
 
-def _success(result: list[dict[str, Any]], warnings: list[str]) -> dict[str, Any]:
-    return {"status": "success", "data": {"resultType": "vector", "result": result}} | (
-        {"warnings": warnings} if warnings else {}
-    )
+def _success(result: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"status": "success", "data": {"resultType": "vector", "result": result}}
 
 
 def _handler(double: PrometheusDouble) -> type[BaseHTTPRequestHandler]:

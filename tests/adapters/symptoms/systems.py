@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 from functions.adapters.symptoms import prometheus, rabbitmq
 from functions.application.ports import SymptomAdapter
@@ -37,56 +36,36 @@ class System(Protocol):
         """From now on nothing can be read."""
 
 
-class RabbitMQ:
+class RabbitMQ(RabbitDouble):
     keys: Mapping[str, Any] = {"vhost": "/", "queue": "${labels.queue}"}
     secret = PASSWORD
 
-    def __init__(self) -> None:
-        self.double = RabbitDouble()
-
     @property
     def adapter(self) -> SymptomAdapter:
-        return rabbitmq.RabbitMQ(self.double.url, "unstick", SECRET)
+        return rabbitmq.RabbitMQ(self.url, "unstick", SECRET)
 
     def fill(self, depth: int) -> None:
-        self.double.queues.clear()
-        self.double.queue("mail", ready=depth)
+        self.queues.clear()
+        self.queue("mail", ready=depth)
 
     def close(self) -> None:
-        self.double.broken = dict.fromkeys(("overview", "totals", "page", "whoami", "alarms"), (503, "text/plain", b"down"))
-
-    def __enter__(self) -> Self:
-        self.double.__enter__()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.double.__exit__(kind, error, trace)
+        self.broken = dict.fromkeys(("overview", "totals", "page", "whoami", "alarms"), (503, "text/plain", b"down"))
 
 
-class Prometheus:
+class Prometheus(PrometheusDouble):
     keys: Mapping[str, Any] = {"depth": 'sum(jobs_waiting{queue="${labels.queue}"})'}
     secret = "glsa_token"
-
-    def __init__(self) -> None:
-        self.double = PrometheusDouble()
-        self.double.secret = f"Bearer {self.secret}"
+    authorization = f"Bearer {secret}"
 
     @property
     def adapter(self) -> SymptomAdapter:
-        return prometheus.Prometheus(self.double.url, token=SECRET)
+        return prometheus.Prometheus(self.url, token=SECRET)
 
     def fill(self, depth: int) -> None:
-        self.double.series = {"mail": Series({2.0 + 5.0 * number: depth for number in range(64)})}
+        self.series = {"mail": Series({2.0 + 5.0 * number: depth for number in range(64)})}
 
     def close(self) -> None:
-        self.double.refuses = (503, {"error": "down"})
-
-    def __enter__(self) -> Self:
-        self.double.__enter__()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.double.__exit__(kind, error, trace)
+        self.refuses = (503, {"error": "down"})
 
 
 SYSTEMS: dict[str, Callable[[Path], AbstractContextManager[System]]] = {

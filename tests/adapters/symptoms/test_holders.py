@@ -7,13 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from functions.adapters.symptoms.rabbitmq import checks, client, to_queue
+from functions.adapters.symptoms.rabbitmq import client, to_queue
 from functions.domain.model.observations import Holder, QueueSnapshot
-from functions.domain.model.runbooks import Symptom
 from testbed.doubles.rabbitmq import RabbitDouble
 from testbed.looks import look_once
 from testbed.patience import PATIENCE_S
-from tests.adapters.symptoms.test_rabbitmq import Password
+from tests.adapters.secret import Secret
 
 MAIL = to_queue("/", "mail.delivery")
 FIRST, SECOND = "10.0.3.7:50001 -> 10.0.0.1:5672", "10.0.3.8:50002 -> 10.0.0.1:5672"
@@ -29,7 +28,7 @@ def rabbit(monkeypatch: pytest.MonkeyPatch) -> Iterator[RabbitDouble]:
 
 
 def look(rabbit: RabbitDouble, timeout_s: float = PATIENCE_S) -> QueueSnapshot:
-    return look_once(client.look_all, client.Settings(rabbit.url, "unstick", Password()), MAIL, timeout_s=timeout_s)
+    return look_once(client.look_all, client.Settings(rabbit.url, "unstick", Secret(b"secret")), MAIL, timeout_s=timeout_s)
 
 
 def asked(rabbit: RabbitDouble, what: str) -> int:
@@ -79,22 +78,6 @@ def test_many_holders_are_read_by_one_list(rabbit: RabbitDouble) -> None:
     seen = look(rabbit)
     assert len([one for one in seen.channels or () if one.work]) == 40
     assert not any("/api/channels/" in path for path in rabbit.asked)
-
-
-def test_check_says_what_the_tag_adds(rabbit: RabbitDouble) -> None:
-    """Without it, one consumer of several that hangs is not seen."""
-
-    def finding() -> tuple[bool | None, str]:
-        settings = client.Settings(rabbit.url, "unstick", Password())
-        findings = checks.check(settings, Symptom("rabbitmq", MAIL.keys), {}, timeout_s=PATIENCE_S)
-        (one,) = [one for one in findings if one.what == "RabbitMQ channels"]
-        return one.ok, str(one.detail)
-
-    assert finding() == (True, "each consumer's work is seen")
-    without_tag(rabbit)
-    ok, detail = finding()
-    assert ok is None
-    assert detail.startswith("one consumer of several that hangs is not seen")
 
 
 @pytest.mark.parametrize("kind", ["page", "channels"])

@@ -22,7 +22,7 @@ from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
 from testbed.looks import look_once
 from testbed.patience import PATIENCE_S
-from tests.adapters.symptoms.test_rabbitmq import Password
+from tests.adapters.secret import Secret
 
 AT = 1_800_000_000.0
 MAIL = to_queue("/", "mail")
@@ -315,7 +315,7 @@ class Wire:
         return body if isinstance(body, Answer) else answered(body)
 
 
-SETTINGS = client.Settings("http://rabbit/x/", "unstick", Password(), ca="/ca.pem")  # type: ignore[arg-type]
+SETTINGS = client.Settings("http://rabbit/x/", "unstick", Secret(b"secret"), ca="/ca.pem")  # type: ignore[arg-type]
 HELD = {
     "consumers": 1,
     "consumer_details": [{"consumer_tag": "t", "channel_details": {"name": "n", "connection_name": "c", "peer_host": "h"}}],
