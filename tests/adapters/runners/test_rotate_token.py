@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
+import runpy
 import stat
-import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from testbed.doubles.rundeck import Job, Rundeck
 from testbed.doubles.rundeck.state import Token
-from testbed.patience import PATIENCE_S
 from testbed.unstick_process import ROOT, configuration, job_id, runbook
 
+SCRIPT = str(ROOT / "infra" / "rundeck" / "rotate_token.py")
 OLD, ADMIN = "old-token", "admin-token"
 ENDS = "2026-12-01T10:00:00Z"
 GCLOUD = """#!/bin/sh
@@ -26,55 +28,68 @@ cat >"$STORED"
 """
 
 
+@dataclass
 class Rotation:
     """The script beside a Rundeck in which the administrator once created the user's token."""
 
-    def __init__(self, folder: Path, rundeck: Rundeck) -> None:
-        self.folder, self.rundeck, self.place = folder, rundeck, folder / "token"
-        rundeck.tokens = {OLD: "runner", ADMIN: "admin"}
-        rundeck.state.tokens["old-id"] = Token("old-id", OLD, "unstick", ("unstick",), datetime.fromisoformat(ENDS).timestamp())
-        other = datetime(2026, 12, 9, tzinfo=UTC).timestamp()
-        rundeck.state.tokens["other-id"] = Token("other-id", "others", "somebody", ("view",), other)
+    folder: Path
+    rundeck: Rundeck
+    capfd: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch
+
+    def __post_init__(self) -> None:
+        self.place = self.folder / "token"
+        self.rundeck.tokens = {OLD: "runner", ADMIN: "admin"}
+        tokens, other = self.rundeck.state.tokens, datetime(2026, 12, 9, tzinfo=UTC).timestamp()
+        tokens["old-id"] = Token("old-id", OLD, "unstick", ("unstick",), datetime.fromisoformat(ENDS).timestamp())
+        tokens["other-id"] = Token("other-id", "others", "somebody", ("view",), other)
         self.place.write_text(f"{OLD}\n")
         self.place.chmod(0o640)
-
-    def run(self, *arguments: str, reference: str = "", ends: str = ENDS) -> subprocess.CompletedProcess[str]:
-        settings = {"url": self.rundeck.url, "token": reference or f"file://{self.place}", "token_expires": ends}
-        made = configuration(self.rundeck.url, "http://127.0.0.1:1", [runbook("mail-delivery")], rundeck=settings)
-        (self.folder / "unstick.yaml").write_text(yaml.safe_dump(made))
-        gcloud = self.folder / "bin" / "gcloud"
-        gcloud.parent.mkdir(exist_ok=True)
+        gcloud = self.folder / "gcloud"
         gcloud.write_text(GCLOUD)
         gcloud.chmod(0o755)
-        known = os.environ | {"RUNDECK_ADMIN_TOKEN": ADMIN, "PATH": f"{gcloud.parent}{os.pathsep}{os.environ['PATH']}"}
-        known |= {"CALLS": str(self.folder / "calls"), "STORED": str(self.folder / "stored")}
-        command = [sys.executable, ROOT / "infra" / "rundeck" / "rotate_token.py", *arguments]
-        return subprocess.run(
-            command, cwd=self.folder, env=known, capture_output=True, text=True, timeout=PATIENCE_S, check=False
-        )
+        known = {
+            "RUNDECK_ADMIN_TOKEN": ADMIN,
+            "UNSTICK_NEW_RUNDECK_TOKEN": "",
+            "PATH": f"{self.folder}{os.pathsep}{os.environ['PATH']}",
+        }
+        for name, value in (known | {name: str(self.folder / name.lower()) for name in ("CALLS", "STORED")}).items():
+            self.monkeypatch.setenv(name, value)
+        self.monkeypatch.chdir(self.folder)
+
+    def run(self, *arguments: str, reference: str = "") -> tuple[Any, str, str]:
+        """Its exit code, and what it wrote to stdout and stderr."""
+        settings = {"url": self.rundeck.url, "token": reference or f"file://{self.place}", "token_expires": ENDS}
+        written = configuration(self.rundeck.url, "http://127.0.0.1:1", [runbook("mail-delivery")], rundeck=settings)
+        (self.folder / "unstick.yaml").write_text(yaml.safe_dump(written))
+        self.monkeypatch.setattr(sys, "argv", [SCRIPT, *arguments])
+        self.monkeypatch.setattr(sys, "path", [*sys.path])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(SCRIPT, run_name="__main__")
+        return ended.value.code or 0, *self.capfd.readouterr()
 
 
 @pytest.fixture
-def rotation(tmp_path: Path) -> Iterator[Rotation]:
+def rotation(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Rotation]:
     with Rundeck(Job(id=job_id("mail-delivery")), clock=datetime(2026, 11, 26, tzinfo=UTC).timestamp) as rundeck:
-        yield Rotation(tmp_path, rundeck)
+        yield Rotation(tmp_path, rundeck, capfd, monkeypatch)
 
 
 def test_rotation_replaces_the_file_and_revokes_the_old_token(rotation: Rotation) -> None:
     """The reference has a token that works, with the file's mode; the old one works no more; no token is shown."""
-    done = rotation.run()
-    assert done.returncode == 0, done.stderr
+    code, out, err = rotation.run()
+    assert code == 0, err
     new = rotation.place.read_text().strip()
     assert rotation.rundeck.tokens == {new: "runner", ADMIN: "admin"}
     assert stat.S_IMODE(rotation.place.stat().st_mode) == 0o640
-    assert "token_expires: '2026-12-26T00:00:00Z'" in done.stderr
-    assert not [secret for secret in (new, OLD, ADMIN) if secret in done.stdout + done.stderr]
+    assert "token_expires: '2026-12-26T00:00:00Z'" in err
+    assert not [secret for secret in (new, OLD, ADMIN) if secret in out + err]
 
 
 def test_secret_manager_gets_a_new_version(rotation: Rotation) -> None:
     """By gcloud, with the token on stdin, where no list of processes shows it."""
-    done = rotation.run(reference="sm://shop/rundeck")
-    assert done.returncode == 0, done.stderr
+    code, _, err = rotation.run(reference="sm://shop/rundeck")
+    assert code == 0, err
     assert (rotation.folder / "calls").read_text() == "secrets versions add rundeck --project=shop --data-file=-\n"
     assert (rotation.folder / "stored").read_text() in rotation.rundeck.tokens
     assert OLD not in rotation.rundeck.tokens
@@ -82,12 +97,12 @@ def test_secret_manager_gets_a_new_version(rotation: Rotation) -> None:
 
 def test_a_token_for_the_environment_is_printed_and_the_old_one_stays(rotation: Rotation) -> None:
     """Stdout has the token alone, so that it can be piped; the old one goes by its id, once the new one is in use."""
-    done = rotation.run(reference="env://RUNDECK_TOKEN")
-    assert rotation.rundeck.tokens[done.stdout.strip()] == "runner"
-    assert "old-id" in done.stderr
-    assert "other-id" not in done.stderr
+    _, out, err = rotation.run(reference="env://RUNDECK_TOKEN")
+    assert rotation.rundeck.tokens[out.strip()] == "runner"
+    assert "old-id" in err
+    assert "other-id" not in err
     assert OLD in rotation.rundeck.tokens
-    assert rotation.run("--revoke", "old-id").returncode == 0
+    assert rotation.run("--revoke", "old-id")[0] == 0
     assert OLD not in rotation.rundeck.tokens
 
 
@@ -103,9 +118,8 @@ def test_a_token_for_the_environment_is_printed_and_the_old_one_stays(rotation: 
 )
 def test_what_goes_wrong_changes_nothing(rotation: Rotation, arguments: list[str], reference: str, code: int, says: str) -> None:
     """The reason is said, and no new token is left over."""
-    done = rotation.run(*arguments, reference=reference)
-    assert done.returncode == code
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
+    ended, _, err = rotation.run(*arguments, reference=reference)
+    assert ended == code
+    assert says in err
     assert set(rotation.rundeck.tokens) == {OLD, ADMIN}
     assert rotation.place.read_text().strip() == OLD

@@ -17,7 +17,7 @@ from functions.adapters.runners.rundeck import checks
 from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.ports import Finding
 from functions.domain.model.runbooks import HolderOption, Restart
-from testbed.doubles.rundeck import INCIDENT, NOT_AFTER, TOKEN, Job, Rundeck
+from testbed.doubles.rundeck import INCIDENT, NOT_AFTER, Job, Rundeck
 from testbed.patience import PATIENCE_S
 
 DEFINITION = Path(__file__).parents[3] / "infra" / "rundeck" / "job.yaml"
@@ -42,32 +42,6 @@ def test_all_is_well(double: Rundeck, settings: Settings) -> None:
     """With the least permissions everything can be found out, and nothing is changed."""
     assert [(what, finding.ok) for what, finding in check(settings).items() if finding.ok is not True] == []
     assert {request.method for request in double.requests} == {"GET"}
-
-
-def test_wrong_token_ends_the_check(double: Rundeck, settings: Settings) -> None:
-    """Nothing else is asked with a token that Rundeck does not take."""
-    double.tokens = {}
-    ((_, finding),) = check(settings).items()
-    assert finding.ok is False
-    assert finding.remedy
-
-
-def test_what_the_policy_lacks_is_named(double: Rundeck, settings: Settings) -> None:
-    """Each alert is held without events, each run ends with "No matched nodes", and the UUID may be another project's."""
-    double.tokens = {TOKEN: "no-events"}
-    finding = check(settings)["the job's history can be read"]
-    assert finding.ok is False
-    assert "events" in str(finding.detail)
-    assert "`read` on the resource kind event" in str(finding.remedy)
-    double.state.jobs[JOB].nodes, double.state.hidden_nodes = "tags: consumers", {"mail-1"}
-    finding = check(settings)["the job's node filter matches nodes"]
-    assert finding.ok is False
-    assert "tags: consumers" in str(finding.detail)
-    assert "policy" in str(finding.remedy)
-    double.tokens = {TOKEN: "none"}
-    finding = check(settings)["Rundeck's job exists and is enabled"]
-    assert finding.ok is False
-    assert "another project has this UUID" in str(finding.remedy)
 
 
 # --- infra/rundeck

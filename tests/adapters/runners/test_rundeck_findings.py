@@ -215,7 +215,9 @@ def test_a_question_that_is_refused(said: Said, path: str, error: Denied, what: 
     said.bodies[path] = error
     found = check()
     assert (found[what].ok, found[what].detail, found[what].remedy) == (ok, error.detail, remedy)
-    if what not in (checks.ANSWERS, checks.JOB, checks.DEFINITION):
+    if what == checks.ANSWERS:
+        assert list(found) == [checks.ANSWERS], "nothing else is asked with a token that Rundeck does not take"
+    elif what not in (checks.JOB, checks.DEFINITION):
         assert {one: line for one, line in found.items() if one not in left_out} == others
 
 

@@ -27,15 +27,15 @@ RECORDINGS = Path(__file__).parents[2] / "recordings" / "rundeck"
 
 
 def test_look_takes_the_targets_own_runs_manual_ones_included(double: Rundeck, settings: Settings) -> None:
-    """Rows count by the equality of their options without Unstick's own; unfinished ones of others are listed apart."""
+    """Rows count by their options without Unstick's own and empty ones; unfinished ones of others are listed apart."""
     plant, now = double.state.plant, double.state.now()
     plant(JOB, {"service": "mail", INCIDENT: "a.1", NOT_AFTER: "junk"}, started=now - 100, ended=now - 90)
     plant(JOB, {"service": "mail"}, started=now - 80, ended=now - 70, user="alice", result="failed")
     plant(JOB, {"service": "mail", "dry_run": "yes"}, started=now - 60)
     plant(JOB, {"service": "mailer"}, started=now - 50, ended=now - 40)
-    plant(JOB, {"service": "mail"}, started=now - 30)
+    plant(JOB, {"service": "mail", "note": ""}, started=now - 30)
     plant(JOB, {"service": "other"}, started=now + 3600, scheduled=True)
-    seen = look(settings)
+    seen = look(settings, replace(MAIL, options={"service": "mail", "empty": ""}))
     assert [(row.id, row.tag, row.user, row.ended, row.succeeded) for row in seen.executions] == [
         ("5", "", "admin", False, False),
         ("2", "", "alice", True, False),
