@@ -21,7 +21,7 @@ from functions.entrypoints.checks import check_chat
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 from testbed.patience import PATIENCE_S
-from tests.adapters.chats.platforms import AnyService, GoogleChat, HttpAnswer, SlackApi
+from tests.adapters.chats.platforms import GoogleChat, HttpAnswer, SlackApi
 from tests.support.worlds.example_stories import EXAMPLES, LONG, NOW, RUNBOOK, rules
 
 REFERENCE = SecretRef("env://CHAT_SECRET")
@@ -257,40 +257,13 @@ def test_check_knows_a_wrong_url(chat: Any, url: str, ok: bool | None, monkeypat
     assert not url or url not in repr(finding)
 
 
-def test_apprise_cuts_to_the_services_limit_with_a_mark(monkeypatch: pytest.MonkeyPatch):
-    """Apprise itself would cut without saying so."""
-    from apprise.plugins.custom_json import NotifyJSON
-
-    monkeypatch.setattr(NotifyJSON, "body_maxlen", 300)
-    monkeypatch.setattr(NotifyJSON, "title_maxlen", 40)
-    with AnyService() as platform:
-        monkeypatch.setenv("CHAT_SECRET", platform.secret())
-        apprise.Apprise(url=REFERENCE).post(ESCALATED, thread=None, language="en", timeout_s=PATIENCE_S)
-        body = platform.taken[0].body
-    assert len(body["message"]) <= 300
-    assert body["message"].rstrip().endswith("… (shortened)")
-    assert body["title"].endswith("… (shortened)")
-
-
 # --- the terminal ------------------------------------------------------------------------------------------------------
 
 
-class Terminal(io.TextIOWrapper):
-    def __init__(self, encoding: str = "utf-8", *, tty: bool = False, broken: bool = False) -> None:
-        super().__init__(io.BytesIO(), encoding=encoding, newline="\n")
-        self.tty, self.broken = tty, broken
-
-    def isatty(self) -> bool:
-        return self.tty
-
-    def write(self, text: str) -> int:
-        if self.broken:
-            raise BrokenPipeError
-        return super().write(text)
-
-    def shown(self) -> str:
-        self.flush()
-        return self.buffer.getvalue().decode(self.encoding)
+class Terminal(io.StringIO):
+    def __init__(self, *, tty: bool = False) -> None:
+        super().__init__()
+        self.isatty = lambda: tty  # type: ignore[method-assign]
 
 
 def print_card(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, card: Card = ESCALATED) -> None:
@@ -304,8 +277,8 @@ def test_colour_on_a_terminal_only(tty: bool, no_color: str, coloured: bool, mon
     monkeypatch.setenv("NO_COLOR", no_color)
     terminal = Terminal(tty=tty)
     print_card(terminal, monkeypatch)
-    assert ("\x1b[1;31m" in terminal.shown()) is coloured
-    assert "ACT NOW: mail-delivery is still stuck" in terminal.shown()
+    assert ("\x1b[1;31m" in terminal.getvalue()) is coloured
+    assert "ACT NOW: mail-delivery is still stuck" in terminal.getvalue()
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
@@ -333,7 +306,7 @@ def test_a_terminal_gets_no_sequence_from_a_stranger(monkeypatch: pytest.MonkeyP
     """A label can't move the cursor, set the title or paint the screen."""
     terminal = Terminal()
     print_card(terminal, monkeypatch, Card("x", "act", LONG, ((LONG, LONG),), (LONG,), (LONG,)))
-    assert "\x1b" not in terminal.shown()
+    assert "\x1b" not in terminal.getvalue()
 
 
 @pytest.mark.parametrize(

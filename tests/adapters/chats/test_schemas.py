@@ -22,7 +22,7 @@ every_card = pytest.mark.parametrize(
         pytest.param((name, sort, language), language, id=f"{name}-{language}-{sort}", marks=marks)
         for language, sort, marks in (
             ("en", "plain", ()),
-            ("ja", "plain", ()),
+            ("ja", "plain", pytest.mark.long),
             ("en", "hostile", ()),
             ("ja", "hostile", pytest.mark.long),
         )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote
 
@@ -43,24 +41,16 @@ EVERY = pytest.mark.parametrize(
 def post_and_read(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Posts a card and returns the text that people read."""
 
-    @contextmanager
-    def running(double: Any) -> Iterator[Any]:
+    def post(double: Any, card: Card, language: str = "en") -> str:
         with double() as platform:
             platform.installed(monkeypatch)
             monkeypatch.setenv("CHAT_SECRET", platform.secret())
-            yield platform
-
-    def post(double: Any, card: Card, language: str = "en") -> str:
-        with running(double) as platform:
-            if double is services.Chatwork:
-                settings = chatwork.Chatwork(token=REFERENCE, room=services.ROOM, base_url=f"{platform.url}/v2")
-                settings.post(card, thread=None, language=language, timeout_s=PATIENCE_S)
-            else:
-                apprise.Apprise(url=REFERENCE).post(card, thread=None, language=language, timeout_s=PATIENCE_S)
+            chat = platform.chat(chatwork.Chatwork if double is services.Chatwork else apprise.Apprise, REFERENCE)
+            chat.post(card, thread=None, language=language, timeout_s=PATIENCE_S)
             (call,) = platform.taken
         if double is AnyService:
             return f"{call.body['title']}\n{call.body['message']}"
-        return platform.text(call.body).replace("\r\n", "\n")
+        return str(platform.text(call.body).replace("\r\n", "\n"))
 
     return post
 
@@ -96,9 +86,11 @@ def test_evidence_is_cut_first_then_facts_then_text(
     from apprise.plugins.custom_json import NotifyJSON
 
     monkeypatch.setattr(NotifyJSON, "body_maxlen", limit)
+    monkeypatch.setattr(NotifyJSON, "title_maxlen", 40)
     evidence = tuple(f"03:07:{n:02} WARN smtp relay-{n}.example.com:25 timed out" for n in range(20))
     text = post_and_read(AnyService, replace(ESCALATED, evidence=evidence))
-    body = text.partition("\n")[2]
+    title, _, body = text.partition("\n")
+    assert title.endswith("… (shortened)")
     assert len(body) <= limit
     assert [part for part in kept if part not in body] == []
     assert [part for part in cut if part in body] == []
@@ -138,9 +130,6 @@ def test_a_link_still_leads_to_its_page(double: Any, url: str, post_and_read: An
     assert unquote(shown) == unquote(url)
     assert not re.search(r"[@()*~]|__|[^\x21-\x7e]", shown)
     assert "[::1]" in url or services.linked(shown) == [shown]
-
-
-NAMES = ["__dlq__", "||x||", "~~x~~", "**x**", "*x*", "_x_", "~x~", "```", "`x`", "jobs:100:fire:eu", "a__b__c", "[x](y)", "# x"]
 
 
 @IN_MARKDOWN
