@@ -112,7 +112,7 @@ def test_a_restart_of_which_the_answer_was_lost_is_told_though_it_has_ended():
     made = woken(starting(), NOW + 20, seen(done, now=NOW + 20))
     assert (phase(made), kinds(made.document)) == (Phase.VERIFYING, ["started"])
     assert made.document.to_tell[0].card.headline.endswith("mail was restarted (attempt 1 of 2)")
-    retry = replace(OURS, id="8", tag="")
+    retry = replace(OURS, id="10", tag="")
     made = woken(RUNNING, NOW + 15, seen(history=replace(ledger(OURS, now=NOW + 15), followed=retry)))
     assert made.document.incident is not None
     assert made.document.incident.execution == replace(retry, tag="inc-1.1", retry_of_restart=True)
@@ -690,6 +690,7 @@ def test_a_queue_without_movement_for_patience_gets_the_next_attempt():
     card = made.document.to_tell[0].card
     assert (card.mention, card.evidence) == (("<users/all>",), ("connection refused",))
     assert made.document.escalated_at == NOW + 100
+    assert last(at_looks(ill, 20, 120, found=verifying(once=True))) == (Ending.ESCALATED, None), "a person wanted one"
 
 
 def test_after_a_restart_that_did_not_help_the_kill_switch_calls_people():

@@ -80,6 +80,8 @@ def test_all_queues_are_observed_that_the_step_may_judge():
     joined = what_to_observe(document(incident()), alerted(case(POST)), rules())
     assert (set(joined.queues), joined.target) == ({MAIL.key, POST.key}, TARGET)
     assert set(what_to_observe(ESCALATED, TimerFired(), rules()).queues) == {MAIL.key, POST.key}
+    left = what_to_observe(replace(ESCALATED, escalation=None), alerted(), rules())
+    assert left.queues[POST.key] == (POST, runbook()), "judged by the alert's runbook"
     settled = replace(ESCALATED, outcomes=(replace(ESCALATED.outcomes[0], ending=Ending.RECOVERED),))
     known = what_to_observe(settled, alerted(case(), case(POST, fingerprint="fp-2")), rules())
     assert set(known.queues) == {POST.key}, "the alert of the other queue is settled"
@@ -115,6 +117,7 @@ def test_evidence_is_read_while_it_is_collected():
     for one, under in (
         (None, with_job),
         (incident(evidence=known), with_job),
+        (incident(Phase.ASKED, evidence=known), with_job),
         (replace(collecting, evidence=None), with_job),
         (collecting, without),
     ):

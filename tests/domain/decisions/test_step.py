@@ -140,6 +140,7 @@ def test_what_is_answered_and_told_of_each_reason(code, is_told, look, event, fo
     action = Action.ADOPTED if code == "already_running" else Action.HELD
     assert (made.reply.action, made.reply.reason) == (action, Reason(code))
     assert bool(made.document.to_tell) == is_told
+    assert {message.bundle for message in made.document.to_tell} <= {code if code == "too_many_targets" else ""}
     assert not any(isinstance(act, Start) for act in made.acts)
     assert made.reply.runbook == ("" if code in ("no_runbook", "test_alert") else "mail")
     assert (made.document.incident is None) or made.document.due is not None
@@ -284,6 +285,9 @@ def test_an_alert_that_no_runbook_matches_is_told_once_an_hour_for_its_rule():
         'Details: the runbooks look at alertname="Stuck", service="web", no env, no team; '
         'closest is mail, which needs service=~"mail-.*"'
     ) in message.card.text
+    many = rules(runbook(match=tuple(Matcher(f"l{number}", "=", "x") for number in range(9))))
+    (message,) = moved(EMPTY, alerted(MatchedAlert(alert(), None)), with_rules=many).document.to_tell
+    assert message.card.text[-1].endswith("no l6, no l7"), "the first eight"
     far = alerted(MatchedAlert(alert(labels={"alertname": "Other", "env": "test"}), None))
     (message,) = moved(EMPTY, far, with_rules=books).document.to_tell
     assert 'Details: the runbooks look at alertname="Other", no service, env="test", no team' in message.card.text

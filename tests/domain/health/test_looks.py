@@ -53,6 +53,8 @@ LOOKS = [
     pytest.param([(0, HELD), (10, HELD)], [Health.UNSURE, Health.ILL], id="the same consumers for ten seconds"),
     pytest.param([(0, HELD), (9, HELD)], [Health.UNSURE, Health.UNSURE], id="not so long"),
     pytest.param([(0, HELD), (10, replace(HELD, consumer_ids=NEW))], [Health.UNSURE, Health.UNSURE], id="others"),
+    pytest.param([(0, sighting(deliveries=None)), (15, sighting(deliveries=None, ids=()))], [Health.UNSURE, Health.ILL],
+        id="its consumer, of whom nothing was counted, is gone"),
     pytest.param([(0, UNREAD), (15, sighting())], [Health.UNKNOWN, Health.ILL], id="unreadable, then seen"),
     pytest.param([(0, bare(50)), (15, bare(50))], [Health.UNKNOWN, Health.UNKNOWN], id="live totals alone prove nothing"),
     pytest.param([(0, sighting(nodes=("a",))), (15, sighting(nodes=("a",)))], [Health.ILL, Health.ILL], id="the same nodes"),

@@ -62,6 +62,7 @@ def publishing(*values: int) -> QueueSnapshot:
         (figures(30, 100, 70), figures(0, 100, 101), 0),
         (figures(30, 100, 70, later=2), figures(0, 100, 90, later=5), 7),
         (figures(30, None, None), figures(0, None, 20), 10),
+        (figures(30, 100, 70), figures(0, 104, 94, 3), 10),
         # what comes in 10 s may be counted on one side only
         (figures(30, 90, 70), publishing(100, 100, 100, 100), 30),
         (figures(30, 90, 70), publishing(70, 80, 90, 100), 30),
