@@ -1,5 +1,6 @@
 """Loads the store's documents for the command line: several at the same time, with a sentence for each unreadable one."""
 
+from collections.abc import Callable
 from functools import partial
 
 from msgspec import Struct
@@ -33,7 +34,7 @@ def document_keys(ports: Adapters) -> list[str]:
     return [key for key in keys if key != "pause" and not is_shard(key) and not key.startswith("check-")]
 
 
-def load_documents(ports: Adapters, keys: list[str]) -> Documents:
+def load_documents(ports: Adapters, keys: list[str], advance: Callable[[], object] = bool) -> Documents:
     """Load these documents. Raises Unavailable or Denied if the store can't be read at all."""
     readable: list[Document] = []
     unreadable: list[tuple[str, Denied]] = []
@@ -41,6 +42,7 @@ def load_documents(ports: Adapters, keys: list[str]) -> Documents:
     results = run_in_batches(ports.run_parallel, calls, timeout_s=LOAD_S, at_once=AT_ONCE)
     for key, result in zip(keys, results, strict=True):
         stored: Stored | None = unwrap(result)
+        advance()
         if stored is None:
             continue
         try:

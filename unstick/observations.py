@@ -1,4 +1,4 @@
-"""Made-up observations: nothing, or the content of a file."""
+"""Made-up observations: nothing, a stuck queue with an empty history, or the content of a file."""
 
 import json
 from collections.abc import Callable
@@ -10,10 +10,12 @@ from msgspec.structs import replace
 
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.observations import ExecutionHistory, Observation, Pause, QueueHistory, QueueSnapshot, Storm, Unknown
+from functions.domain.model.runbooks import Symptom
 from unstick.output import Unusable
 
 Observe = Callable[[tuple[MatchedAlert, ...], float], Observation]
 T = TypeVar("T")
+STUCK_MESSAGES = 100  # messages of the made-up queue above its limit
 DONE = 1000  # messages that the made-up queue's consumers acknowledged before it got stuck
 SAMPLE_EVERY_S = 5
 TIMES = frozenset({"at", "runner_started_at", "runner_ended_at", "runner_not_after", "head_at"})
@@ -26,6 +28,18 @@ def unobserved(cases: tuple[MatchedAlert, ...], _now: float) -> Observation:
     """An observation in which nothing was read."""
     unknown = Unknown("it was not checked (--offline)")
     return Observation(unknown, {case.queue.key: unknown for case in cases if case.queue}, unknown, unknown)
+
+
+def stuck(cases: tuple[MatchedAlert, ...], now: float) -> Observation:
+    """Every queue is stuck with one consumer, there were no restarts, and the kill switch is off."""
+    queues = {case.queue.key: _stuck(case.runbook.symptom, now) for case in cases if case.queue and case.runbook}
+    return Observation(ExecutionHistory(now), queues, None, Storm())
+
+
+def _stuck(symptom: Symptom, now: float) -> QueueSnapshot:
+    depth = symptom.max_messages + STUCK_MESSAGES
+    seen = QueueSnapshot(now, depth, depth, 0, consumers=1, consumer_ids=("consumer",), acks=DONE, deliveries=DONE)
+    return _steady(seen, symptom.for_s)
 
 
 def _steady(snapshot: QueueSnapshot, for_s: float) -> QueueSnapshot:

@@ -1,6 +1,7 @@
-"""Output of the commands: common options, text that fits the terminal, JSON, progress, and exit codes."""
+"""Output of the commands: common options, text that fits the terminal, tables, JSON, progress, and exit codes."""
 
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -25,6 +26,8 @@ from functions.domain.texts.words import duration
 WRONG, UNUSABLE = 1, 2
 MAX_CELL, MAX_TEXT = 400, 1000
 COLOURS = {"ok": "green", "wrong": "red", "warn": "yellow"}
+GAP = "  "
+WIDEST = 10_000
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -153,6 +156,25 @@ def width() -> int:
     if sys.stdout.isatty() or "COLUMNS" in os.environ:
         return shutil.get_terminal_size().columns
     return sys.maxsize
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print columns as wide as needed; they wrap on a narrow terminal. Prints nothing for no rows."""
+    from rich.console import Console  # takes 30 ms; needed only for tables
+    from rich.table import Table
+
+    if not rows:
+        return
+    table = Table(*head, box=None, pad_edge=False, padding=(0, len(GAP), 0, 0))
+    for row in rows:
+        table.add_row(*map(printable, row))
+    console = Console(
+        file=io.StringIO(), color_system=None, width=min(width(), WIDEST), markup=False, emoji=False, highlight=False
+    )
+    with console.capture() as shown:
+        console.print(table)
+    heading, *others = (line.rstrip() for line in shown.get().splitlines())
+    click.echo("\n".join([click.style(heading, bold=True), *others]))
 
 
 def padded(text: str, columns_at_least: int) -> str:

@@ -1,8 +1,12 @@
-"""Reads matchers of alerts, such as service="mail"."""
+"""Reads matchers of alerts, such as service="mail", and finds runbooks whose matchers overlap."""
 
 import re
+from collections.abc import Mapping
 
-from functions.domain.model.runbooks import Matcher
+from msgspec import Struct
+
+from functions.domain.decisions.matching import matches
+from functions.domain.model.runbooks import Matcher, Runbook
 from functions.domain.texts.patterns import pattern_mistake
 
 _NAME = r'"(?:[^"\\]|\\.)*"|[^\s{}!=~,\\"\'`]+'
@@ -39,3 +43,35 @@ def _unquoted(text: str) -> str:
     if bare.endswith("\\"):
         raise ValueError("ends in a backslash that escapes nothing (write \\\\)")
     return re.sub(_ESCAPE, lambda escape: _ESCAPED.get(escape[1], escape[0]), text)
+
+
+class Overlap(Struct, frozen=True):
+    """Two runbooks; the earlier one takes all alerts that the later one matches (`always`), or some."""
+
+    earlier: str
+    later: str
+    always: bool
+
+
+def overlaps(runbooks: Mapping[str, Runbook]) -> list[Overlap]:
+    """The overlaps that the file's order hides; if in doubt they overlap. A narrower runbook before a wider one is normal."""
+    overlapping, ordered = [], list(runbooks.values())
+    for place, later in enumerate(ordered):
+        for earlier in ordered[:place]:
+            first, second = set(earlier.match), set(later.match)
+            if first <= second:
+                overlapping.append(Overlap(earlier.name, later.name, always=True))
+            elif not second <= first and not any(_apart(one, other) for one in first for other in second):
+                overlapping.append(Overlap(earlier.name, later.name, always=False))
+    return overlapping
+
+
+def _apart(one: Matcher, other: Matcher) -> bool:
+    """Whether no labels can satisfy both."""
+    if one.label != other.label:
+        return False
+    pairs = ((one, other), (other, one))
+    if any(equal.op == "=" and not matches(any_matcher, {equal.label: equal.value}) for equal, any_matcher in pairs):
+        return True
+    opposite = {("=~", "!~"), ("!~", "=~"), ("=", "!="), ("!=", "=")}
+    return (one.op, other.op) in opposite and one.value == other.value

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import combinations
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -12,6 +11,7 @@ from msgspec.structs import replace
 from functions.application.observe import read_pause
 from functions.application.ports import Chat, Finding, finding_of_error
 from functions.bootstrap import Adapters
+from functions.config.matchers import overlaps
 from functions.domain.decisions.messages import channels_for, default_channels
 from functions.domain.model.alerts import MOVES
 from functions.domain.model.codes import Mode
@@ -122,10 +122,13 @@ def _check_configuration(ports: Adapters) -> Iterator[Finding]:
     yield Finding("the file has no mistakes", True, f"{count} runbook{'s' * (count != 1)}")
     if not rules.runbooks:
         yield Finding("runbooks", None, "there are none, so nothing is ever restarted", "Add one.")
-    for earlier, later in combinations(rules.runbooks.values(), 2):
-        if set(earlier.match) <= set(later.match):
-            detail = f"{earlier.name}, which comes before it, takes every alert that it matches"
-            yield Finding(f"{later.name} gets its alerts", False, detail, f"Move it before {earlier.name}, or remove it.")
+    for one in overlaps(rules.runbooks):
+        detail = f"an alert may match {one.earlier} too, which comes before it"
+        finding = Finding(f"{one.later} gets its alerts", None, detail, "Add a matcher that keeps the two apart.")
+        if one.always:
+            detail = f"{one.earlier}, which comes before it, takes every alert that it matches"
+            finding = Finding(finding.what, False, detail, f"Move it before {one.earlier}, or remove it.")
+        yield finding
     for runbook in rules.runbooks.values():
         if not channels_for(rules, runbook):
             remedy = "Add `notify:` to the runbook or at the top."

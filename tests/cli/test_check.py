@@ -125,7 +125,6 @@ CONFIGURED = [
     (looks_at(vhost="/"), {}, [], "rabbitmq: queues in vhost /", True, ""),
     (looks_at(vhost="mial"), {}, [], "rabbitmq: queues in vhost mial", False, ""),
     ([WIDE, BOOK], {}, [], "Configuration: mail-delivery gets its alerts", False, "before wide"),
-    ([BOOK, WIDE], {}, [], "Configuration: the file has no mistakes", True, "2 runbooks"),
     (*([runbook("mail-delivery", notify=[], escalate=[])], {"notify": []}, []),
         *("Configuration: people hear of mail-delivery", False, "")),
     ([runbook("mail-delivery", match=["service==mail"])], {}, [], ": match", None, "looks for the value `=mail`"),

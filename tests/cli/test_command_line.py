@@ -145,17 +145,19 @@ def test_the_name_of_before_works_for_one_release() -> None:
 @pytest.mark.parametrize(
     ("columns", "lines"),
     [
-        pytest.param(None, ["  メール now, and for as long as it takes"], id="a pipe"),
-        pytest.param("24", ["  メール now, and for as", "  long as it takes"], id="narrow"),
+        pytest.param(None, ["what    when", "メール  now, and for as long as it takes", "b[x]    :smile:"], id="a pipe"),
+        pytest.param(
+            "24", ["what    when", "メール  now, and for as", "        long as it takes", "b[x]    :smile:"], id="narrow"
+        ),
     ],
 )
-def test_a_text_fits_the_terminal(
+def test_a_table_fits_the_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: str | None, lines: list[str]
 ) -> None:
-    """East Asian characters take two columns; in a pipe nothing is wrapped or coloured."""
+    """East Asian characters take two columns; nothing of a cell is markup; in a pipe nothing is wrapped or coloured."""
     if columns:
         monkeypatch.setenv("COLUMNS", columns)
-    output.print_text("メール now, and for as long as it takes", "  ")
+    output.print_table(("what", "when"), [("メール", "now, and for as long as it takes"), ("b[x]", ":smile:")])
     assert capsys.readouterr().out.splitlines() == lines
 
 
@@ -167,7 +169,7 @@ MISTAKES = [
     (["ack", "mail-delivery"], 2, "mail-delivery"),
     (["check", "--label", "queue"], 2, "is not NAME=VALUE"),
     (["simulate", "none.json"], 2, "none.json: there is no such file"),
-    (["simulate", "."], 2, "has no *.json"),
+    (["simulate", ".", "--against", "unstick.yaml"], 2, "has no *.json"),
     (["send", "--example", "service=mail-delivery", "http://127.0.0.1:1/"], 2, "Add: vhost=... queue=..."),
 ]
 

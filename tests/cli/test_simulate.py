@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import time
 from base64 import b64encode
 from datetime import UTC, datetime
@@ -216,3 +217,40 @@ def test_hostile_labels_do_a_terminal_no_harm(here: Line) -> None:
     path = here.file(alert("mail-delivery", "mail.\x1b]0;owned\x07\x1b[31m\u202edelivery", alertname="RabbitMQQueueStuck"))
     shown = here.run("simulate", path, "--offline").output
     assert not {"\x1b", "\x07", "\u202e"} & set(shown)
+
+
+# --- against another configuration ------------------------------------------------------------
+
+
+def folder(here: Line, *names: str) -> str:
+    made = here.folder / "recordings"
+    made.mkdir()
+    for name in names:
+        shutil.copy(RECORDINGS / name, made)
+    return str(made)
+
+
+def test_the_same_configuration_twice_differs_in_nothing(here: Line) -> None:
+    """Code 0, and the assumptions are stated."""
+    found = here.json("simulate", folder(here, "01-hmac-firing.json"), "--against", str(here.config), code=0)
+    assert (found["differences"], found["recordings"]) == ([], 1)
+    assert found["before"] == {"restarted": 1}
+    assert "every queue stuck" in found["stated"]
+
+
+def test_what_a_changed_configuration_would_do(here: Line) -> None:
+    """Each alert that is treated otherwise, those alike in one line; code 1 as of a diff."""
+    other = here.configured(runbook("mail-delivery", mode="observe"), name="other.yaml")
+    place = folder(here, "01-hmac-firing.json", "06-resolved.json", "08-group-100.json.gz", "10-custom-payload.json")
+    found = here.json("simulate", place, "--against", str(other), code=1)
+    assert {(one["file"], one["count"]) for one in found["differences"]} == {
+        ("01-hmac-firing.json", 1),
+        ("08-group-100.json.gz", 100),
+    }
+    for one in found["differences"]:
+        assert (one["before"]["action"], one["after"]["reason"]) == ("restarted", "observe_only")
+    assert list(found["left_out"]) == ["10-custom-payload.json"]
+    shown = here.run("simulate", place, "--against", str(other), code=1)
+    assert "RabbitMQQueueStuck x100" in shown.stdout
+    assert "101 alerts would be treated differently" in shown.stdout
+    assert "left out: 10-custom-payload.json" in shown.stderr

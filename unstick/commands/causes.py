@@ -14,7 +14,7 @@ from functions.domain.causes.words import sentence
 from functions.domain.model.runbooks import Rules
 from unstick import output
 from unstick.commands import completion
-from unstick.ticket import counted, draft, figures, judgement
+from unstick.commands.ticket import counted, draft, figures, judgement
 
 DAY_S = 86400.0
 LINES_SHOWN = 8

@@ -2,6 +2,7 @@
 
 import re
 import time
+from calendar import timegm
 
 import click
 import msgspec
@@ -24,6 +25,7 @@ from unstick.timeline import ENDINGS, Entry, tell
 
 ARCHIVE_S, EVIDENCE_S = 60.0, 30.0
 FORMER_DAYS = 400  # how far back to search for an id that does not begin with its day
+DAYS_LONG = 3  # days within which nearly every incident ends; its record is then found by its path, without listing the archive
 DAY_S = 86400.0
 OUTPUT = 300_000  # characters of evidence; more than is ever kept
 
@@ -66,7 +68,10 @@ def incident(*, config_path: str, as_json: bool, incident_id: str, with_evidence
 
 
 def _find(ports: Adapters, incident_id: str) -> Known:
-    """The open or archived incident. Raises Wrong if there is none."""
+    """The archived or open incident. Raises Wrong if there is none."""
+    record = _archived(ports, incident_id)
+    if record is not None:
+        return Known(record.target, record.incident, record.outcome)
     documents = load_documents(ports, document_keys(ports))
     for document in documents.readable:
         if document.incident is not None and document.incident.id == incident_id:
@@ -74,17 +79,24 @@ def _find(ports: Adapters, incident_id: str) -> Known:
         for waiting in document.to_archive:
             if waiting.incident.id == incident_id:
                 return Known(waiting.target, waiting.incident, waiting.outcome)
-    record = _archived(ports, incident_id)
-    if record is not None:
-        return Known(record.target, record.incident, record.outcome)
     unreadable = f" {len(documents.unreadable)} documents can't be read; `status` says why." if documents.unreadable else ""
     raise output.Wrong(f"there is no incident {incident_id}.{unreadable} `status --days 30 --last 100` lists the ended ones.")
 
 
 def _archived(ports: Adapters, incident_id: str) -> Archive | None:
+    """The record: by its path on one of the days after the incident began, else by a search from that day on."""
     begun = re.match(r"(\d{4})(\d\d)(\d\d)-\d{6}-", incident_id)
-    former = time.strftime("%Y-%m-%d", time.gmtime(ports.now() - FORMER_DAYS * DAY_S))
-    for path, body in read_archive(ports, "-".join(begun.groups()) if begun else former, ARCHIVE_S):
+    try:
+        first_at = timegm(time.strptime("".join(begun.groups()), "%Y%m%d")) if begun else ports.now() - FORMER_DAYS * DAY_S
+    except ValueError:
+        first_at = ports.now() - FORMER_DAYS * DAY_S
+    days = [time.strftime("%Y-%m-%d", time.gmtime(first_at + day * DAY_S)) for day in range(DAYS_LONG + 1)]
+    for day in days if begun else ():
+        path = f"incidents/{day}/{incident_id}.json"
+        body = ports.store.read_archived(path, timeout_s=ARCHIVE_S)
+        if body is not None:
+            return decode(Archive, body, path)
+    for path, body in read_archive(ports, days[0], ARCHIVE_S):
         if path.endswith(f"/{incident_id}.json"):
             return decode(Archive, body, path)
     return None

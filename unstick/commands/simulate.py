@@ -5,16 +5,18 @@ from datetime import datetime
 from typing import Any
 
 import click
+import msgspec
 
 from functions.application.intake import group_by_document
 from functions.bootstrap import Adapters
 from functions.config.loader import load_config
 from functions.domain.model.observations import ExecutionHistory, Observation, Pause, QueueSnapshot, Storm
-from unstick import notifications, observations, output, recorder, simulation
+from unstick import comparison, notifications, observations, output, recorder, simulation
 from unstick.notifications import Recorded
 from unstick.simulation import Observe, SimulatedDecision
 
 MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M"])
+STUCK = "every queue stuck, nothing restarted before, the kill switch off"
 ACTIONS = {
     "restarted": ("would restart it", "ok"),
     "adopted": ("would follow the execution that already runs", "ok"),
@@ -30,6 +32,7 @@ ACTIONS = {
 @click.option("--offline", is_flag=True, help="Read no system: shows what is held when nothing can be known.")
 @click.option("--seen", "seen_path", metavar="FILE", help="Read the observation from this JSON file, not from the systems.")
 @click.option("--restamp", is_flag=True, help="Treat the alerts as if they had begun just now.")
+@click.option("--against", "other_path", metavar="OTHER.yaml", help="Show what this configuration would decide differently.")
 @click.option("--since", type=MOMENT, metavar="TIME", help="Only notifications from then on, as 2026-11-28 or 2026-11-28T03:00.")
 @click.option("--until", type=MOMENT, metavar="TIME", help="Only notifications that came before this time.")
 @click.option("--listen", "address", metavar="HOST:PORT", help="First keep one notification that is posted here, as FILE.")
@@ -55,9 +58,9 @@ def simulate(*, config_path: str, as_json: bool, files: tuple[str, ...], address
 
     Times of 0 or less count from now. {"why": "..."} in place of any part says that it could not be read.
 
-    To see what another configuration would decide, run it with each, --json and --seen, and compare the two by diff.
+    --against reads no system either: every queue is stuck and no history holds a restart, unless --seen says otherwise.
 
-    Exit code 1: something would be held.
+    Exit code 1: something would be held, or decided differently.
     """  # noqa: D301 - click's own mark for a block that keeps its lines is a real backspace
     if address:
         if len(files) != 1 or files[0] == "-":
@@ -67,7 +70,8 @@ def simulate(*, config_path: str, as_json: bool, files: tuple[str, ...], address
     recordings = _between(config_path, recordings, wanted.pop("since"), wanted.pop("until"))
     if wanted["restamp"]:
         recordings = [notifications.restamped(recorded, time.time()) for recorded in recordings]
-    if _simulate(config_path, recordings, as_json=as_json, **wanted):
+    run = _compare if wanted["other_path"] else _simulate
+    if run(config_path, recordings, as_json=as_json, **wanted):
         raise SystemExit(output.WRONG)
 
 
@@ -85,10 +89,9 @@ def _between(config_path: str, recordings: list[Recorded], since: datetime | Non
     return found
 
 
-def _simulate(
-    config_path: str, recordings: list[Recorded], *, as_json: bool, restamp: bool, offline: bool, seen_path: str | None
-) -> bool:
+def _simulate(config_path: str, recordings: list[Recorded], *, as_json: bool, restamp: bool, **wanted: Any) -> bool:
     """Returns whether something would be held."""
+    offline, seen_path = wanted["offline"], wanted["seen_path"]
     if offline and seen_path:
         raise click.UsageError("--offline and --seen exclude each other: use one of them.")
     ports = output.load_adapters(config_path)
@@ -109,6 +112,17 @@ def _simulate(
             for decision in decisions:
                 _print(decision, at)
     return any(decision.held for _, _, decisions in results for decision in decisions)
+
+
+def _compare(config_path: str, recordings: list[Recorded], *, as_json: bool, other_path: str, **wanted: Any) -> bool:
+    """Returns whether the two configurations decide something differently."""
+    seen_path = wanted["seen_path"]
+    made_up = observations.from_file(seen_path) if seen_path else observations.stuck
+    seen = f"what {seen_path} says" if seen_path else STUCK
+    observe = simulation.made_up_observations(made_up)
+    result = comparison.compare(load_config(config_path), load_config(other_path), recordings, observe, seen)
+    output.print_json(msgspec.to_builtins(result)) if as_json else comparison.show(result)
+    return bool(result.differences)
 
 
 def _decide(ports: Adapters, recorded: Recorded, observe: Observe, *, real_time: bool) -> tuple[float, list[SimulatedDecision]]:

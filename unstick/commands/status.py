@@ -81,7 +81,9 @@ def _read(ports: Adapters, days: int, last: int) -> State:
     records, archive_unreadable = [], []
     with output.logs_to_stderr():
         pause = or_unknown(ports.run_parallel([lambda: read_pause(ports, LOAD_S)], LOAD_S)[0])
-        documents = load_documents(ports, document_keys(ports))
+        keys = document_keys(ports)
+        with output.progress("reading documents", len(keys)) as advance:
+            documents = load_documents(ports, keys, advance)
         for path, body in read_archive(ports, time.strftime("%Y-%m-%d", time.gmtime(since)), ARCHIVE_S):
             try:
                 records.append(decode(Archive, body, path))
@@ -123,10 +125,9 @@ def _print(state: State, rules: Rules) -> None:
         _print_expiry(rules.token_expires_at, state.at, rules)
     _print_open(state)
     if state.escalated:
-        click.echo("\n" + click.style("escalated, held until healthy or resumed", bold=True))
-        for one in state.escalated:
-            when = output.relative((one.escalated_at or 0.0) - state.at)
-            output.print_text(f"{name_of(one)}, document {one.key}, {when}", "  ")
+        rows = [(name_of(one), one.key, output.relative((one.escalated_at or 0.0) - state.at)) for one in state.escalated]
+        click.echo()
+        output.print_table(("escalated, held until healthy or resumed", "document", "when"), rows)
         _print_takers(state, rules)
     wrong = [(f"document {key}: {denied.detail}", denied.remedy) for key, denied in state.unreadable]
     for problem, remedy in wrong + [(f"archive: {problem}", "") for problem in state.archive_unreadable]:

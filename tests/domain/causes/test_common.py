@@ -18,7 +18,7 @@ from functions.domain.model.codes import Ending, Phase, Reason
 from functions.domain.model.incidents import AlertRef, Archive, Evidence, Incident, Outcome, QueueState
 from functions.domain.model.observations import Execution, ExecutionHistory, Holder, QueueSnapshot
 from functions.domain.model.runbooks import Rules
-from unstick.ticket import draft, figures, judgement
+from unstick.commands.ticket import draft, figures, judgement
 
 TOKYO = ZoneInfo("Asia/Tokyo")
 MONDAY = datetime(2026, 10, 5, tzinfo=TOKYO)

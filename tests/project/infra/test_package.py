@@ -59,7 +59,7 @@ def test_what_is_in_the_archive_serves(archive: Path, tmp_path: Path) -> None:
         file.extractall(tmp_path / "app")
         names = [name.removesuffix(".py").replace("/", ".") for name in file.namelist() if name.endswith(".py")]
     code = (
-        "import importlib, sys; sys.modules['jsonschema'] = sys.modules['apprise'] = None\n"
+        "import importlib, sys; sys.modules['jsonschema'] = sys.modules['rich'] = sys.modules['apprise'] = None\n"
         f"for name in {[name.removesuffix('.__init__') for name in names]}: importlib.import_module(name)\n"
         "from functions.config.current import current_config; print(current_config().runner.name)\n"
         "from functions.entrypoints.people.rendering import show_opening; print(show_opening(current_config().rules)[1])"
