@@ -7,11 +7,10 @@ import re
 import sys
 import time
 import zlib
-from base64 import b64decode
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from functions.adapters.grafana import sender
@@ -109,27 +108,25 @@ def _require_labels(runbook: Runbook, labels: Mapping[str, str]) -> None:
         raise Unusable(f"the runbook {runbook.name} also needs the labels {', '.join(missing)}. Add: {written}")
 
 
+class _Request(Struct, frozen=True):
+    body: str | None = None
+    body_text: str | None = None
+    body_base64: bytes | None = None
+
+
+class _Recording(_Request, frozen=True):
+    request: _Request | None = None
+    recorded_at_unix: float | None = None
+
+
 def _recorded(name: str, content: bytes) -> Recorded:
     try:
-        recording = json.loads(content)
-    except (ValueError, RecursionError):
+        recording = msgspec.json.decode(content, type=_Recording)
+    except (ValueError, RecursionError) as error:
+        if "base64" in str(error):
+            raise Unusable(f"{name}: {error}. Record it anew.") from None
         return Recorded(name, content, None)  # the parser reports what is wrong
-    request = recording.get("request", recording) if isinstance(recording, dict) else None
-    body = _body(name, request) if isinstance(request, dict) else None
-    if body is None:
-        return Recorded(name, content, None)
-    at = recording.get("recorded_at_unix")
-    return Recorded(name, body, float(at) if isinstance(at, int | float) else None)
-
-
-def _body(name: str, request: dict[str, Any]) -> bytes | None:
-    """The body of a recorded request; None if this isn't one."""
-    for key in ("body", "body_text"):
-        if isinstance(request.get(key), str):
-            return str(request[key]).encode("utf-8", "surrogatepass")
-    if not isinstance(request.get("body_base64"), str):
-        return None
-    try:
-        return b64decode(request["body_base64"], validate=True)
-    except ValueError:
-        raise Unusable(f"{name}: body_base64 is not base64. Record it anew.") from None
+    request = recording.request or recording
+    text = request.body if request.body is not None else request.body_text
+    body = text.encode() if text is not None else request.body_base64
+    return Recorded(name, content, None) if body is None else Recorded(name, body, recording.recorded_at_unix)

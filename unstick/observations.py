@@ -1,6 +1,5 @@
 """Made-up observations: nothing, a stuck queue with an empty history, or the content of a file."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,9 +18,15 @@ STUCK_MESSAGES = 100  # messages of the made-up queue above its limit
 DONE = 1000  # messages that the made-up queue's consumers acknowledged before it got stuck
 SAMPLE_EVERY_S = 5
 TIMES = frozenset({"at", "runner_started_at", "runner_ended_at", "runner_not_after", "head_at"})
-PARTS = {"ledger", "queues", "pause", "storm"}
 ANY = "*"
 EXAMPLE = '{"queues": {"*": {"depth": 362, "consumers": 1}}, "ledger": {"executions": []}, "pause": null}'
+
+
+class _Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    queues: dict[str, dict[str, Any]] = {}
+    ledger: dict[str, Any] = {}
+    pause: dict[str, Any] | None = None
+    storm: dict[str, Any] = {}
 
 
 def unobserved(cases: tuple[MatchedAlert, ...], _now: float) -> Observation:
@@ -59,28 +64,23 @@ def from_file(path: str) -> Observe:
     `rabbitmq:VHOST:NAME`, or `*` for all others. A time of 0 or less is relative to now. A queue without samples has not
     changed for as long as the runbook requires."""
     try:
-        content = json.loads(Path(path).read_bytes())
+        seen = msgspec.json.decode(Path(path).read_bytes(), type=_Seen)
     except OSError as error:
         raise Unusable(f"{path}: can't be read ({type(error).__name__}). Name a JSON file such as {EXAMPLE}") from None
+    except msgspec.ValidationError as error:
+        raise _not_understood(path, error) from None
     except (ValueError, RecursionError):
         raise Unusable(f"{path}: is not JSON. Write for example {EXAMPLE}") from None
-    if not isinstance(content, dict) or not content.keys() <= PARTS:
-        raise Unusable(f"{path}: its keys are not {', '.join(sorted(PARTS))}. Write for example {EXAMPLE}")
-    for place, part in content.items():
-        if not isinstance(part, dict) and not (place == "pause" and part is None):
-            raise Unusable(f"{path}: {place} is not a mapping. Write for example {EXAMPLE}")
-
-    queues = content.get("queues", {})
-    for name in queues:
-        _snapshot(path, queues, name, 0.0)  # so that a mistake is reported for this file, not for a recording
+    for name in seen.queues:
+        _snapshot(path, seen.queues, name, 0.0)  # so that a mistake is reported for this file, not for a recording
 
     def observe(cases: tuple[MatchedAlert, ...], now: float) -> Observation:
-        ledger = _part(path, "ledger", {"runner_now": now, **(content.get("ledger") or {})}, ExecutionHistory, now)
-        switch = _part(path, "pause", content["pause"], Pause, now) if content.get("pause") else None
+        ledger = _part(f"{path}: ledger", {"runner_now": now, **seen.ledger}, ExecutionHistory, now)
+        switch = _part(f"{path}: pause", seen.pause, Pause, now) if seen.pause else None
         pause = None if isinstance(switch, Pause) and not switch.on else switch
-        storm = _part(path, "storm", content.get("storm") or {}, Storm, now)
+        storm = _part(f"{path}: storm", seen.storm, Storm, now)
         snapshots = {
-            case.queue.key: _queue(path, queues, case.queue.key, case.runbook.symptom.for_s, now)
+            case.queue.key: _queue(path, seen.queues, case.queue.key, case.runbook.symptom.for_s, now)
             for case in cases
             if case.queue and case.runbook
         }
@@ -100,20 +100,22 @@ def _queue(path: str, queues: dict[str, Any], key: str, for_s: float, now: float
 
 def _snapshot(path: str, queues: dict[str, Any], name: str, now: float) -> QueueSnapshot | Unknown:
     given = queues[name]
-    if not isinstance(given, dict):
-        raise Unusable(f"{path}: queues.{name} is not a mapping. Write for example {EXAMPLE}")
     filled = {"at": now, "ready": given.get("depth", 0), "unacked": 0, "acks": DONE, "deliveries": DONE, **given}
-    return _part(path, f"queues.{name}", given if "why" in given else filled, QueueSnapshot, now)
+    return _part(f"{path}: queues.{name}", given if "why" in given else filled, QueueSnapshot, now)
 
 
-def _part(path: str, place: str, given: Any, kind: type[T], now: float) -> T | Unknown:
+def _part(place: str, given: dict[str, Any], kind: type[T], now: float) -> T | Unknown:
     """One part, converted to its type; with `why`, the reason why it could not be read."""
+    if "why" in given:
+        return Unknown(str(given["why"]), remedy=str(given.get("remedy", "")))
     try:
-        if isinstance(given, dict) and "why" in given:
-            return Unknown(str(given["why"]), remedy=str(given.get("remedy", "")))
         return msgspec.convert(_absolute(given, now), kind)
     except msgspec.ValidationError as error:
-        raise Unusable(f"{path}: {place} is not understood: {error}. Write for example {EXAMPLE}") from None
+        raise _not_understood(place, error) from None
+
+
+def _not_understood(place: str, error: msgspec.ValidationError) -> Unusable:
+    return Unusable(f"{place} is not understood: {error}. Write for example {EXAMPLE}")
 
 
 def _absolute(content: Any, now: float) -> Any:

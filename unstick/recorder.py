@@ -8,7 +8,6 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 from unstick import output
 
-MAX_BODY = 8 * 2**20
 SOCKET_S = 30.0
 
 
@@ -50,11 +49,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = SOCKET_S
 
     def do_POST(self) -> None:
-        length = self.headers.get("Content-Length", "")
-        if not length.isdecimal() or int(length) > MAX_BODY:
-            self.send_error(413 if length.isdecimal() else 411)
-            return
-        self.server.body = self.rfile.read(int(length)).decode(errors="replace")
+        self.server.body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode(errors="replace")
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()

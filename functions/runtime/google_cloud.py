@@ -55,7 +55,7 @@ class Service(Struct, frozen=True):
 
     def _send(self, method: str, path: str, ends: float, content: http_client.Content, *, renewed: bool) -> http_client.Answer:
         headers = dict(content.get("headers") or {})
-        url = self._base() + path
+        url = (stand_in(self.system, self.endpoint) or self.address) + path
         with translate_errors(self.system, self.remedies):
             account, request = credentials(anonymous=bool(os.environ.get(self.endpoint)))
 
@@ -69,16 +69,16 @@ class Service(Struct, frozen=True):
         left_s = ends - time.monotonic()
         return http_client.request(self.system, method, url, timeout_s=left_s, **content | {"headers": headers})
 
-    def _base(self) -> str:
-        endpoint = os.environ.get(self.endpoint)
-        if not endpoint:
-            return self.address
-        parts = urlsplit(endpoint)
-        if parts.scheme != "http" or not is_loopback(parts.hostname or ""):
-            detail = Text("{endpoint} is not http on a loopback address", endpoint=self.endpoint)
-            remedy = Text("Unset {endpoint}; only tests need it.", endpoint=self.endpoint)
-            raise Denied(self.system, detail, code="endpoint", remedy=remedy)
-        return endpoint.rstrip("/")
+
+def stand_in(system: str, variable: str) -> str:
+    """The base URL, on loopback, of a test's server in a service's place, from the environment; empty if there is none."""
+    url = os.environ.get(variable, "")
+    parts = urlsplit(url)
+    if url and (parts.scheme != "http" or not is_loopback(parts.hostname or "")):
+        detail = Text("{endpoint} is not http on a loopback address", endpoint=variable)
+        remedy = Text("Unset {endpoint}; only tests need it.", endpoint=variable)
+        raise Denied(system, detail, code="endpoint", remedy=remedy)
+    return url.rstrip("/")
 
 
 @lru_cache(maxsize=2)

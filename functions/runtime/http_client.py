@@ -57,6 +57,13 @@ class Answer(Struct, frozen=True):
             why = Text("answered {status} with {kind} that is not JSON", status=str(self.status), kind=kind)
             raise Unavailable(self.system, why) from None
 
+    def object(self) -> dict[str, Any]:
+        """Decode the body. Raises Unavailable if it isn't a JSON object."""
+        content = self.json()
+        if not isinstance(content, dict):
+            raise Unavailable(self.system, Text("sent something other than what was asked for"))
+        return content
+
 
 @lru_cache(maxsize=1)
 def adapter() -> HTTPAdapter:

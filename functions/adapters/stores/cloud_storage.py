@@ -62,7 +62,7 @@ class CloudStorage(Struct, frozen=True):
             if error.status == _PRECONDITION_FAILED or deleted:
                 raise Conflict(f"{key} was changed by somebody else") from None
             raise
-        return _generation(_content(answer).get("generation"))
+        return _generation(answer.object().get("generation"))
 
     def list_documents(self, *, timeout_s: float) -> list[Listed]:
         """All documents, by key. One request for each 1,000 of them, since `due` is in the objects' metadata."""
@@ -149,7 +149,7 @@ class CloudStorage(Struct, frozen=True):
         listed: list[Any] = []
         while True:
             path = f"{self._bucket()}?{urlencode(query)}"
-            page = _content(_SERVICE.ask("GET", path, timeout_s=ends - time.monotonic(), max_bytes=_MOST_BYTES))
+            page = _SERVICE.ask("GET", path, timeout_s=ends - time.monotonic(), max_bytes=_MOST_BYTES).object()
             listed += page.get("items") or []
             if not page.get("nextPageToken"):
                 break
@@ -159,13 +159,6 @@ class CloudStorage(Struct, frozen=True):
         if not all(isinstance(one, dict) and isinstance(one.get("name"), str) for one in listed):
             raise Unavailable(SYSTEM, Text("the list has an entry without a name"))
         return [(one["name"], one.get("metadata")) for one in listed]
-
-
-def _content(answer: Answer) -> dict[str, Any]:
-    content = answer.json()
-    if not isinstance(content, dict):
-        raise unreadable(SYSTEM, TypeError())
-    return content
 
 
 def _generation(value: Any) -> str:
