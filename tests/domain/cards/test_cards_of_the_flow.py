@@ -12,14 +12,10 @@ from msgspec import field
 
 from functions.bootstrap import Adapters
 from functions.domain.cards.card import compose
-from functions.domain.model.codes import Phase, Reason
-from functions.domain.model.events import StartResult, TimerFired
+from functions.domain.model.codes import Reason
 from functions.domain.model.messages import Card
-from functions.domain.model.observations import Unknown
-from tests.support.worlds import scenes
 from tests.support.worlds.example_stories import EXAMPLES, held, rules
 from tests.support.worlds.memory import EveryChannel
-from tests.support.worlds.scenes import document, incident, moved, seen
 from tests.support.worlds.stuck_mail import SECRETS, StuckMail, stuck_mail
 
 pytestmark = pytest.mark.usefixtures("patient_code")
@@ -79,13 +75,3 @@ def test_the_first_card_says_how_many_messages_are_stuck(tmp_path: Path, mode: s
     assert dict(card.facts)["Queue"] == "mail.outgoing: 362 messages, 1 consumer"
     assert shape(card) == shape(compose(example, rules()))  # type: ignore[arg-type]
     assert ("Approve the restart" in dict(card.links)) is (mode == "approve")
-
-
-def test_a_card_calls_people_where_they_can_act() -> None:
-    """Not where RabbitMQ can't be read and is looked at again."""
-    made = moved(scenes.starting(), StartResult("inc-1.1", refusal="no such job", remedy="name the job"))
-    assert made.document.to_tell[0].card.headline == "ACT NOW: mail was not restarted: Rundeck refused the restart"
-    made = moved(document(incident(Phase.WAITING)), TimerFired(), seen(mail=Unknown("RabbitMQ: answered 502")))
-    card = made.document.to_tell[0].card
-    assert card.urgency == "watch"
-    assert any("tries again by itself" in text for text in card.text)

@@ -114,6 +114,9 @@ def test_what_was_restarted_and_then_held_is_peoples():
     made = woken(document(incident()), NOW, seen(mail=MISSING))
     assert (phase(made), reason(made), kinds(made.document)) == (Phase.WAITING, Reason.SYMPTOM_UNKNOWN, ["held"])
     assert [message.id for message in made.document.to_tell] == ["inc-1-0-symptom_unknown@ops"]
+    card = made.document.to_tell[0].card
+    assert card.urgency == "watch"
+    assert any("tries again by itself" in text for text in card.text)
     unsure = woken(document(incident()), NOW, seen(mail=replace(sighting(), depth_samples=())))
     assert (phase(unsure), reason(unsure), unsure.document.to_tell) == (Phase.WAITING, Reason.SYMPTOM_UNKNOWN, ())
 

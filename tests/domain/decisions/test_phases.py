@@ -393,32 +393,26 @@ def links_of(made) -> list[str]:
     return [url for _, url in made.document.to_tell[0].card.links]
 
 
-def test_a_busy_job_is_told_with_its_execution_and_its_age():
-    """Whoever reads the card opens what blocks the job, sees since when, and who started it; also when it escalates."""
-    made = woken(document(incident()), NOW, seen(history=ledger(others=(OTHER,))))
-    (message,) = made.document.to_tell
+@pytest.mark.parametrize(
+    ("started", "code", "called", "said"),
+    [
+        (-720, Reason.JOB_BUSY, {"ops"}, {"has been running for 12 min", "started by alice"}),
+        (-1801, Reason.ZOMBIE_EXECUTION, {"ops", "duty"}, {"has been running for 30 min", "Abort the execution in Rundeck"}),
+    ],
+)
+def test_what_blocks_the_job_is_told_with_its_age(started, code, called, said):
+    """Whoever reads the card opens it, also when it escalates. One that crashed never ends: people are called to abort it."""
+    other = execution(9, started=started, ended=None, user="alice")
+    made = woken(document(incident()), NOW, seen(history=ledger(others=(other,))))
+    (*_, message) = made.document.to_tell
     shown = "\n".join((*message.card.text, *(f"{label}: {text}" for label, text in message.card.facts)))
-    assert (phase(made), reason(made)) == (Phase.WAITING, Reason.JOB_BUSY)
-    assert links_of(made)[0] == OTHER.url
-    assert "has been running for 12 min" in shown
-    assert "started by alice" in shown
+    assert (phase(made), reason(made), channels(made.document)) == (Phase.WAITING, code, called)
+    assert [one for one in said if one not in shown] == []
+    assert links_of(made)[0] == other.url
     assert made.document.incident.execution is None, "it is not the incident's own"
-    made = woken(document(incident()), NOW + WITHIN_S + GRACE_S, seen(now=NOW + 1500, history=ledger(others=(OTHER,))))
-    assert last(made)[0] is Ending.ESCALATED
-    assert links_of(made)[0] == OTHER.url
-
-
-def test_a_crashed_run_that_blocks_the_job_is_told_as_such_with_the_abort():
-    """It never ends by itself: people are called at once, and when they abort it the waiting target restarts."""
-    crashed = execution(9, started=-1801, ended=None)
-    made = woken(document(incident()), NOW, seen(history=ledger(others=(crashed,))))
-    message = made.document.to_tell[-1]
-    assert channels(made.document) == {"ops", "duty"}
-    assert (phase(made), reason(made), message.card.urgency) == (Phase.WAITING, Reason.ZOMBIE_EXECUTION, "act")
-    assert any("Abort the execution in Rundeck" in text for text in message.card.text)
-    assert links_of(made)[0] == crashed.url
-    again = woken(replace(made.document, to_tell=()), NOW + 16, seen(now=NOW + 16))
-    assert len(starts(again)) == 1
+    late = woken(document(incident()), NOW + WITHIN_S + GRACE_S, seen(now=NOW + 1500, history=ledger(others=(other,))))
+    assert (last(late), links_of(late)[0]) == ((Ending.ESCALATED, code), other.url)
+    assert len(starts(woken(replace(made.document, to_tell=()), NOW + 16, seen(now=NOW + 16)))) == 1
 
 
 # --- running ---------------------------------------------------------------------------------------------------------
@@ -460,25 +454,20 @@ def run_unseen(history, *, after_s: float = 60.0, mail=None, found: Document = R
     return woken(found, NOW + after_s, seen(now=NOW + after_s, history=shown, mail=mail or sighting(500)))
 
 
-def test_a_refused_token_while_it_runs_is_told_at_once_with_the_remedy():
-    """People can act on a clear no: the card has reason, remedy and link, and does not say "not restarted"."""
-    made = run_unseen(MISSING)
-    message = made.document.to_tell[-1]
-    assert channels(made.document) == {"ops", "duty"}
-    assert (phase(made), made.document.incident.reason) == (Phase.RUNNING, Reason.LEDGER_UNKNOWN)
-    assert (message.card.kind, message.card.urgency) == ("held", "act")
-    assert "not restarted" not in message.card.headline
-    assert {"it is down", "Start it."} <= {part.split("; ")[0].removeprefix("Details: ") for part in message.card.text}
-    assert OURS.url in [url for _, url in message.card.links]
-
-
 @pytest.mark.parametrize(("after_s", "told"), [(60, []), (WITHIN_S - 1, []), (WITHIN_S, ["held"]), (1900, ["held"])])
-@pytest.mark.parametrize("history", [DOWN, ledger()], ids=["no answer", "vanished"])
+@pytest.mark.parametrize("history", [DOWN, ledger(), MISSING], ids=["no answer", "vanished", "refused"])
 def test_a_restart_that_is_not_seen_is_told_after_within(history, after_s, told):
-    """A hiccup of Rundeck is nobody's business; after `within` without a sight of the execution it is, and it is no zombie."""
+    """A hiccup of Rundeck is nobody's business; after `within` without a sight of the execution it is, and it is no zombie. What
+    people can mend is told at once; the card does not say "not restarted"."""
+    told = ["held"] if history is MISSING else told
     made = run_unseen(history, after_s=after_s)
     assert (phase(made), kinds(made.document), starts(made)) == (Phase.RUNNING, told, [])
-    assert made.document.due == NOW + after_s + (15 if not told else min(15, 60))
+    assert (made.document.due, made.document.incident.reason) == (NOW + after_s + 15, Reason.LEDGER_UNKNOWN)
+    for card in (message.card for message in made.document.to_tell):
+        assert (channels(made.document), card.urgency) == ({"ops", "duty"}, "act")
+        assert "not restarted" not in card.headline
+        assert OURS.url in links_of(made)
+        assert history is not MISSING or "Start it." in card.text
 
 
 def test_what_is_known_of_an_unseen_restart_is_said():

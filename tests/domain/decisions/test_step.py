@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from functions.domain.decisions.endings import APPROVAL_S
 from functions.domain.decisions.step import step
 from functions.domain.model.alerts import MatchedAlert
-from functions.domain.model.bounds import before_restart
+from functions.domain.model.bounds import HISTORY_KEPT, before_restart, note_history
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import (
     Approved,
@@ -677,3 +677,15 @@ def test_a_new_token_is_told_of_anew():
             assert channels(made.document) == ({"everybody"} if days > 1 else {"everybody", "duty"})
             found = replace(made.document, to_tell=())
     assert len(found.bundled) == 2
+
+
+def test_the_history_is_bounded():
+    """A hold that comes and goes for days keeps the first and the last entries."""
+    found = document(incident())
+    for number in range(200):
+        reason = (Reason.COOLDOWN, Reason.JOB_BUSY)[number % 2]
+        after = replace(found, incident=replace(found.incident, reason=reason))
+        found = note_history(found, after, NOW + number)
+    history = found.incident.history if found.incident else ()
+    assert len(history) == HISTORY_KEPT
+    assert (history[0].at, history[-1].at) == (NOW, NOW + 199)

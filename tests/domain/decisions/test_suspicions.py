@@ -72,25 +72,6 @@ def test_while_it_waits_more_of_the_same_cost_nothing(moving):
     assert actions(made) == (Action.HELD, Reason.SYMPTOM_GONE)
 
 
-@pytest.mark.parametrize(
-    ("mail", "told", "passed"),
-    [(still(20), [], 1), (Unknown("it is down"), ["held", "escalated"], 0)],
-    ids=["it moves now and then", "it can't be read"],
-)
-def test_what_is_never_proved_ends_with_the_time(mail, told, passed):
-    """One that kept moving, though rarely, came to nothing; one that could not be checked is people's."""
-    document, at, said = EMPTY, NOW, []
-    made = moved(document, suspected(), seen(mail=mail))
-    while made.document.incident is not None:
-        said += kinds(made.document)
-        at = made.document.due or at
-        assert at < NOW + 7200
-        look = still(20, at) if isinstance(mail, QueueSnapshot) else mail
-        made = woken(replace(made.document, to_tell=()), at, seen(now=at, mail=look))
-    said += kinds(made.document)
-    assert (list(dict.fromkeys(said)), sum(made.document.passed.values())) == (told, passed)
-
-
 # --- what people are told all the same -------------------------------------------------------------------------------
 
 

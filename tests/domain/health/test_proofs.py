@@ -304,12 +304,6 @@ def test_the_next_check_comes_with_a_sample(behind_s, sampled_s, again_s):
     assert (unknown.again_in_s, str(unknown.why)) == (again_s + 30.0, "processed in the last 60 s: 1, but nothing right now")
 
 
-@pytest.mark.parametrize("trust", [Trust(steady_s=59.0), Trust(steady_s=0.0)])
-def test_a_node_that_left_or_came_begins_the_clock_anew(trust):
-    """Its samples of all times went with it, so what is left shows no work."""
-    assert judge(SYMPTOM, still(ready=5, unacked=0), trust).health is Health.UNSURE
-
-
 def test_a_consumer_that_may_be_new_is_waited_for_without_channels():
     """It was given the message of the one before it; a job of 25 s is never surely at work, so it has three times `for`."""
     seen = still(ready=4, unacked=1)
