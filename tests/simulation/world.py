@@ -51,6 +51,22 @@ BEHIND_S = 1.0
 serialization._decode = lru_cache(4096)(serialization._decode)  # type: ignore[assignment]
 
 
+def _remember_last(encode: Callable[[object], bytes]) -> Callable[[object], bytes]:
+    """A document is encoded to see whether it is too large, and again to be saved."""
+    last: tuple[object, bytes] = (None, b"")
+
+    def encode_or_repeat(document: object) -> bytes:
+        nonlocal last
+        if last[0] is not document:
+            last = (document, encode(document))
+        return last[1]
+
+    return encode_or_repeat
+
+
+reconcile.encode = _remember_last(encode)
+
+
 class Crashed(BaseException):
     """The process of an invocation was killed."""
 
@@ -120,6 +136,8 @@ class World:
     _events: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
     _count: int = 0
     _until: float = BEGIN
+    _idle: list[greenlet.greenlet] = field(default_factory=list)
+    """Those that wait for an invocation."""
 
     def at(self, when: float, what: Callable[[], None]) -> None:
         self._count += 1
@@ -167,8 +185,19 @@ class World:
                 self.defects.append(f"{name}: {type(error).__name__}: {error}")
             ended(ok)
 
-        host.let = greenlet.greenlet(body)
-        self.at(self.now, host.let.switch)
+        def begin() -> None:
+            host.let = self._idle.pop() if self._idle else greenlet.greenlet(self._serve)
+            host.let.switch(body)
+
+        self.at(self.now, begin)
+
+    def _serve(self, body: Callable[[], None]) -> None:
+        """Run one invocation after the other: to set up a greenlet takes as long as a short one."""
+        let = greenlet.getcurrent()
+        while True:
+            body()
+            self._idle.append(let)
+            body = let.parent.switch()
 
     # --- the scheduler
 
@@ -463,9 +492,9 @@ class Host:
             return scraped[1]
         broker, slow = self.world.broker, self.world.faults.broker_slow
         page_slow, channels_slow = broker.page_slow or self.world.chance(slow), broker.channels_slow or self.world.chance(slow)
-        seen = found.read(
-            self.world.now, dataclasses.replace(broker, page_slow=page_slow, channels_slow=channels_slow), ahead_s=self.skew_s
-        )
+        if page_slow or channels_slow:
+            broker = dataclasses.replace(broker, page_slow=page_slow, channels_slow=channels_slow)
+        seen = found.read(self.world.now, broker, ahead_s=self.skew_s)
         self.world.looks.setdefault(queue.key, []).append((self.world.now, seen.depth, seen.consumer_ids or ()))
         return seen
 
