@@ -14,10 +14,9 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler
 from typing import Any, Self
 
-from testbed.doubles.server import Server
+from testbed.doubles.server import Handler, Server
 from testbed.patience import PATIENCE_S
 
 QUEUE = "projects/p/locations/l/queues/wake-ups"
@@ -81,10 +80,10 @@ class CloudTasks:
     def __enter__(self) -> Self:
         double = self
 
-        class Handler(_Handler):
+        class Bound(_Handler):
             cloud_tasks = double
 
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = Server(("127.0.0.1", 0), Bound)
         for work in (lambda: self._server.serve_forever(poll_interval=0.02), self._dispatch):
             self._threads.append(threading.Thread(target=work, daemon=True))
             self._threads[-1].start()
@@ -154,24 +153,13 @@ class CloudTasks:
             self._changed.notify_all()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     cloud_tasks: CloudTasks
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1
-    disable_nagle_algorithm = True  # else an answer's body waits 40 ms for the acknowledgement of its head
     timeout = PATIENCE_S
 
-    def do_GET(self) -> None:
-        self._answer()
-
-    def do_POST(self) -> None:
-        self._answer()
-
-    def log_message(self, *_: object) -> None: ...
-
-    def _answer(self) -> None:
+    def answer(self) -> None:
         double = self.cloud_tasks
-        sent = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or "{}")
+        sent = json.loads(self.sent() or "{}")
         path = self.path.partition("?")[0]
         double.calls.append((path, sent))
         if double.hang:
@@ -180,12 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
         if double.lose_answers:
             self.close_connection = True
             return
-        answer = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json; charset=UTF-8")
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
+        self.reply(status, body)
 
     def _routed(self, path: str, sent: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         double = self.cloud_tasks

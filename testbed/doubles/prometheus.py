@@ -6,17 +6,13 @@ real one.
 
 from __future__ import annotations
 
-import json
 import re
-import threading
 import time
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs
 
-from testbed.doubles.server import Server
+from testbed.doubles import server
 
 Samples = dict[float, float]
 """By the time of the sample, in seconds before now: its value."""
@@ -31,7 +27,7 @@ class Series:
     exists: bool = True
 
 
-class PrometheusDouble:
+class PrometheusDouble(server.Serving):
     """`with PrometheusDouble() as prometheus:` serves on `prometheus.url` until the block ends."""
 
     authorization = ""
@@ -46,23 +42,11 @@ class PrometheusDouble:
         """How far its clock is ahead of ours."""
         self.refuses: tuple[int, Any] | None = None
         """Status and JSON of every answer instead."""
-        self._server = Server(("127.0.0.1", 0), _handler(self))
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        super().__init__(_handler(self))
 
     @property
     def now(self) -> float:
         return self.began_at + self.ahead_s
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
     def answer(self, path: str, query: dict[str, str], headers: dict[str, str]) -> tuple[int, Any]:
         if self.refuses:
@@ -104,19 +88,11 @@ def _success(result: list[dict[str, Any]]) -> dict[str, Any]:
     return {"status": "success", "data": {"resultType": "vector", "result": result}}
 
 
-def _handler(double: PrometheusDouble) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+def _handler(double: PrometheusDouble) -> type[server.Handler]:
+    class Handler(server.Handler):
+        def answer(self) -> None:
             path, _, query = self.path.partition("?")
             fields = {name: values[0] for name, values in parse_qs(query).items()}
-            status, content = double.answer(path, fields, {name.lower(): value for name, value in self.headers.items()})
-            body = content if isinstance(content, bytes) else json.dumps(content).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            """Keep it out of the test's output."""
+            self.reply(*double.answer(path, fields, {name.lower(): value for name, value in self.headers.items()}))
 
     return Handler

@@ -11,14 +11,11 @@ import threading
 import time
 from base64 import b64decode
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, unquote
 
-from testbed.doubles.server import Server
+from testbed.doubles import server
 
 HOUR_S = 3600
 BYTES = 2048
@@ -93,7 +90,7 @@ class Queue:
         return {"rate": 0.0, "samples": [{"sample": value, "timestamp": at * 1000} for at, value in pairs]}
 
 
-class RabbitDouble:
+class RabbitDouble(server.Serving):
     """`with RabbitDouble() as rabbit:` serves on `rabbit.url` until the block ends."""
 
     def __init__(self, port: int = 0) -> None:
@@ -110,23 +107,14 @@ class RabbitDouble:
         self._over = threading.Event()
         self.asked: list[str] = []
         """Paths and queries as they came over the wire."""
-        self._server = Server(("127.0.0.1", port), _handler(self))
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        super().__init__(_handler(self), port)
 
     def queue(self, name: str, vhost: str = "/", **state: Any) -> Queue:
         return self.queues.setdefault((vhost, name), Queue(**state))
 
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self._over.set()
-        self._server.shutdown()
-        self._server.server_close()
+        super().__exit__(*error)
 
     def answer(self, target: str, authorization: str) -> Reply:
         self.asked.append(target)
@@ -262,29 +250,11 @@ def _error(status: int, error: str, reason: str) -> Reply:
     return status, "application/json", json.dumps({"error": error, "reason": reason}).encode()
 
 
-def _handler(double: RabbitDouble) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = -1
-        disable_nagle_algorithm = True  # else an answer's body waits 40 ms for the acknowledgement of its head
-
-        def do_GET(self) -> None:
-            answer = double.answer(self.path, self.headers.get("Authorization", ""))
-            with suppress(ConnectionError):  # whoever asked may have given up
-                self._send(*answer)
-
-        def _send(self, status: int, kind: str, body: bytes) -> None:
-            self.send_response_only(status)
-            self.send_header("Date", double.date or self.date_time_string())
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            if 300 <= status < 400:
-                self.send_header("Location", body.decode())
-            self.end_headers()
-            self.wfile.write(body)
-            self.wfile.flush()
-
-        def log_message(self, *_arguments: Any) -> None:
-            """Silent."""
+def _handler(double: RabbitDouble) -> type[server.Handler]:
+    class Handler(server.Handler):
+        def answer(self) -> None:
+            status, kind, body = double.answer(self.path, self.headers.get("Authorization", ""))
+            dated = {"Date": double.date} if double.date else {}
+            self.reply(status, body, kind, dated | {"Location": body.decode() if 300 <= status < 400 else None})
 
     return Handler

@@ -6,10 +6,10 @@ import socket
 import sys
 import time
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from testbed.doubles import server
 from testbed.doubles.rundeck.calls import Reply, Seen, answer
 
 if TYPE_CHECKING:
@@ -24,10 +24,8 @@ INSTEAD = {
 """Faults that answer without doing anything."""
 
 
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
+class Server(server.Server):
     block_on_close = False
-    request_queue_size = 128
 
     def __init__(self, address: tuple[str, int], double: Rundeck) -> None:
         self.double = double
@@ -49,21 +47,15 @@ class Server(ThreadingHTTPServer):
             self.double.mistakes.append(repr(error))
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server_version = "Jetty"
-    sys_version = ""
-    wbufsize = -1
-    disable_nagle_algorithm = True
+class Handler(server.Handler):
     timeout = 60
     server: Server
 
-    def do_GET(self) -> None:
+    def answer(self) -> None:
         double = self.server.double
         parts = urlsplit(self.path)
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        seen = Seen(self.command, parts.path, parts.query, headers, body, time.time())
+        seen = Seen(self.command, parts.path, parts.query, headers, self.sent(), time.time())
         kind, seconds = double.arrived(seen)
         if kind == "refuse":
             self._hang_up()
@@ -80,26 +72,10 @@ class Handler(BaseHTTPRequestHandler):
             reply = Reply(reply.status, reply.body[: len(reply.body) // 2], reply.kind)
         elif kind == "late":
             double.over.wait(seconds)
-        self._send(reply, dated=kind != "no_date")
-
-    do_POST = do_PUT = do_DELETE = do_GET
-
-    def _send(self, reply: Reply, *, dated: bool) -> None:
-        self.send_response_only(reply.status)
-        if dated:
-            self.send_header("Date", formatdate(self.server.double.state.now(), usegmt=True))
-        if reply.session:
-            self.send_header("Set-Cookie", "JSESSIONID=stand-in; Path=/; HttpOnly; SameSite=Lax")
-        self.send_header("Content-Type", reply.kind)
-        self.send_header("Content-Length", str(len(reply.body)))
-        for name, value in reply.headers:
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(reply.body)
+        dated = None if kind == "no_date" else formatdate(double.state.now(), usegmt=True)
+        session = "JSESSIONID=stand-in; Path=/; HttpOnly; SameSite=Lax" if reply.session else None
+        self.reply(reply.status, reply.body, reply.kind, {"Date": dated, "Set-Cookie": session, **dict(reply.headers)})
 
     def _hang_up(self) -> None:
         self.close_connection = True
         self.connection.shutdown(socket.SHUT_RDWR)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the base's
-        """Quiet: `requests` has it all."""

@@ -10,9 +10,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,6 +19,7 @@ import yaml
 
 from functions.domain.texts.masking import mask
 from functions.domain.texts.words import choose_lines
+from testbed.doubles import server
 from testbed.doubles.rundeck import INCIDENT
 from testbed.patience import PATIENCE_S, wait_until
 from tests.support.needs import absent, need
@@ -55,8 +54,8 @@ def silent_relay(free_port) -> Iterator[int]:
     """A server that accepts and never says a word."""
     import socket
 
-    with socket.create_server(("127.0.0.1", free_port())) as server:
-        yield server.getsockname()[1]
+    with socket.create_server(("127.0.0.1", free_port())) as silent:
+        yield silent.getsockname()[1]
 
 
 @pytest.fixture
@@ -232,13 +231,17 @@ DEPLOYMENT = {
 }  # fmt: skip
 
 
-class Cluster(BaseHTTPRequestHandler):
+class Cluster(server.Handler):
     """One deployment with one pod. `asked` has what was changed."""
 
     asked: ClassVar[list[tuple[str, str]]] = []
     gone = False
 
-    def do_GET(self) -> None:
+    def answer(self) -> None:
+        if self.command == "POST":  # to run py-spy in the pod, whose image has none
+            return self.reply(501)
+        if self.command != "GET":
+            return self.change()
         path, _, query = self.path.partition("?")
         group = {"name": "apps", "versions": [{"groupVersion": "apps/v1", "version": "v1"}]}
         pods = [] if Cluster.gone else [POD]
@@ -264,27 +267,14 @@ class Cluster(BaseHTTPRequestHandler):
         found = places.get(path)
         missing = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404}
         if path.endswith("/log"):
-            self.say(200, b"it crashed before\n", "text/plain")
-        else:
-            self.say(200 if found else 404, json.dumps(found or missing).encode())
+            return self.reply(200, b"it crashed before\n", "text/plain")
+        return self.reply(200 if found else 404, found or missing)
 
     def change(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.sent()
         Cluster.asked.append((self.command, self.path.partition("?")[0].rpartition("/namespaces/prod/")[2]))
         Cluster.gone = Cluster.gone or self.command == "DELETE"
-        self.say(200, json.dumps(POD if "/pods/" in self.path else DEPLOYMENT).encode())
-
-    do_PATCH = do_DELETE = change
-
-    def say(self, status: int, body: bytes, kind: str = "application/json") -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        self.reply(200, POD if "/pods/" in self.path else DEPLOYMENT)
 
 
 @pytest.fixture
@@ -293,11 +283,10 @@ def kubernetes(tmp_path: Path) -> Iterator[Callable[..., subprocess.CompletedPro
     if shutil.which("kubectl") is None:
         absent("kubectl is not installed")
     Cluster.asked, Cluster.gone = [], False
-    with ThreadingHTTPServer(("127.0.0.1", 0), Cluster) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with server.Serving(Cluster) as serving:
         config = {
             "apiVersion": "v1", "kind": "Config", "current-context": "c",
-            "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}],
+            "clusters": [{"name": "c", "cluster": {"server": serving.url}}],
             "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}], "users": [{"name": "u", "user": {}}],
         }  # fmt: skip
         (tmp_path / "config").write_text(json.dumps(config))
@@ -311,7 +300,6 @@ def kubernetes(tmp_path: Path) -> Iterator[Callable[..., subprocess.CompletedPro
             return subprocess.run(["sh"], input=script, capture_output=True, text=True, check=False, env=env, timeout=PATIENCE_S)
 
         yield run
-        server.shutdown()
 
 
 @pytest.mark.parametrize(

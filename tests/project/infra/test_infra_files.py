@@ -6,19 +6,17 @@ systemd, and the compose file by Docker's own plugin where it is installed.
 
 from __future__ import annotations
 
-import http.server
 import json
 import re
 import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from pytest_httpserver import HTTPServer
 
 from functions.config.loader import parse_config
 from functions.domain.decisions.matching import matches
@@ -208,37 +206,13 @@ def test_docker_itself_takes_the_compose_file(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-class Answering(http.server.BaseHTTPRequestHandler):
-    status = 405
-
-    def do_GET(self) -> None:
-        self.send_response(self.status)
-        self.end_headers()
-
-    def log_message(self, *_arguments: object) -> None:
-        pass
-
-
-@pytest.fixture
-def answering() -> Iterator[tuple[type[Answering], int]]:
-    kind = type("Answers", (Answering,), {})
-    server = http.server.HTTPServer(("127.0.0.1", 0), kind)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield kind, server.server_port
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
 @pytest.mark.parametrize(("status", "exit_status"), [(405, 0), (500, 1), (200, 1)])
-def test_the_health_check_takes_the_answer_to_get_for_life(answering: Any, status: int, exit_status: int) -> None:
+def test_the_health_check_takes_the_answer_to_get_for_life(httpserver: HTTPServer, status: int, exit_status: int) -> None:
     """GET is answered 405 by a webhook that takes requests; any other answer comes from something else."""
-    kind, port = answering
-    kind.status = status
+    httpserver.expect_request("/").respond_with_data(status=status)
     line = re.search(r"^HEALTHCHECK .*? CMD (\[.*\])$", (DOCKER / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
     assert line
-    code = json.loads(line[1])[2].replace("8080", str(port)).replace("timeout=4", "timeout=60")
+    code = json.loads(line[1])[2].replace("8080", str(httpserver.port)).replace("timeout=4", "timeout=60")
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == exit_status
 
 

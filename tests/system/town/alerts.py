@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 from testbed.broker import Broker
 from testbed.unstick_process import Unstick, alert
@@ -25,16 +25,6 @@ def service_of(queue: str) -> str:
     return service if dot else ""
 
 
-@dataclass(frozen=True)
-class Said:
-    """What Unstick answered to an alert."""
-
-    at: float
-    queue: str
-    action: str
-    reason: str
-
-
 @dataclass
 class DirectAlerts:
     """On a thread of its own. `repeat_s`: after which an alert of the same queue is sent again."""
@@ -42,8 +32,6 @@ class DirectAlerts:
     brokers: list[Broker]
     unstick: Unstick
     repeat_s: float = 60.0
-    said: dict[str, list[Said]] = field(default_factory=dict)
-    """By service: a queue's name up to the first dot."""
     mistakes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -91,9 +79,3 @@ class DirectAlerts:
             return
         if status != 200:
             self.mistakes.append(f"{queue}: {status} {answer}")
-        for one in answer.get("incidents", []):
-            self._keep(service, queue, one)
-
-    def _keep(self, service: str, queue: str, one: dict[str, Any]) -> None:
-        said = Said(time.time(), queue, str(one.get("action")), str(one.get("reason") or ""))
-        self.said.setdefault(service, []).append(said)
