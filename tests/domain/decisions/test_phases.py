@@ -79,6 +79,7 @@ def test_a_start_without_a_clear_answer_is_told_at_the_first_look():
     card = made.document.to_tell[0].card
     assert (kinds(made.document), channels(made.document)) == (["held"], {"ops", "duty"})
     assert (card.urgency, made.document.incident.reason) == ("act", Reason.START_UNCLEAR)
+    assert made.document.to_tell[0].link == "", "only messages that go out together need one"
     assert "Rundeck: answered 500" in " ".join(card.text)
     assert ("Restart by hand", "https://rundeck/job") in card.links
     assert "may not have been restarted" in card.headline
@@ -272,6 +273,8 @@ def test_a_history_that_stays_unreadable_while_starting_is_told_and_then_escalat
     assert "Start it." in " ".join(told.document.to_tell[0].card.text)
     ended = through(starting(), [*unread, (fence_s + WITHIN_S + GRACE_S, seen(history=MISSING))])
     assert last(ended) == (Ending.ESCALATED, Reason.LEDGER_UNKNOWN)
+    late_s = fence_s + WITHIN_S + GRACE_S + 5
+    assert last(woken(starting(), NOW + late_s, seen(history=MISSING))) == (Ending.ESCALATED, Reason.LEDGER_UNKNOWN)
     made = woken(starting(), NOW + 20, seen(history=MISSING))
     assert (made.document.due, wakes(made)) == (NOW + 35, [NOW + 35])
     last_s = 30 + WITHIN_S + GRACE_S  # `not_after`, and then the time that an incident may wait

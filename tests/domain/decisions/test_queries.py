@@ -99,8 +99,9 @@ def test_all_queues_are_observed_that_the_step_may_judge():
         ({"execution": execution(7)}, "7", True),
         ({"execution": execution(7), "tail": ("line",)}, "7", False),
         ({"execution": execution(7), "phase": Phase.OBSERVING}, None, False),
+        ({"execution": execution(7), "phase": Phase.ASKED}, "7", True),
     ],
-    ids=["none", "followed", "its log is known", "a person's, while it is only observed"],
+    ids=["none", "followed", "its log is known", "a person's, while it is only observed", "while a person is asked"],
 )
 def test_the_execution_is_followed_and_its_log_read_once(changes: dict[str, Any], follow: str | None, tail: bool):
     """Of the current attempt."""

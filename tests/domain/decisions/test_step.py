@@ -101,6 +101,13 @@ def test_a_stuck_queue_is_written_down_and_started():
     assert Start("inc-1.1", RUNNER_NOW + 90.0, 90.0) in made.acts
 
 
+@pytest.mark.parametrize(("wake_s", "due_s"), [(None, 20), (0, 20), (1, 1), (20, 20), (21, 20)])
+def test_a_wake_up_that_exists_is_used(wake_s, due_s):
+    """If it comes in time; `webhook` creates it while it observes."""
+    made = step(EMPTY, alerted(), seen(), NOW, rules(), None if wake_s is None else NOW + wake_s)
+    assert (made.document.due, wakes(made)) == (NOW + due_s, [] if wake_s == due_s else [NOW + due_s])
+
+
 RUNNING = execution(ended=None)
 FAILED = [execution(n, started=-7000 - n, ended=-6999 - n, status="failed") for n in (1, 2)]
 FROM_ALERT = [
@@ -599,6 +606,9 @@ def test_an_escalation_ends_by_a_person_and_by_a_day():
 
 def test_a_message_does_not_wait_for_the_incident():
     """I2: a message is tried each minute, whatever is due later; a record stays until it was written."""
+    known = {f"ops/inc-{number}": "t" for number in range(20)}
+    heard = moved(document(threads=known), MessagesDelivered(frozenset(), threads={"ops/new": "t"})).document
+    assert list(heard.threads) == [*list(known)[1:], "ops/new"], "the last twenty threads"
     asked = document(incident(Phase.ASKED, nonce="n", expires_at=NOW + 1800, due=NOW + 1800), escalated_at=NOW - 60)
     new = moved(asked, Resumed("anna"), at=NOW)
     assert (kinds(new.document), new.document.due) == (["resumed"], NOW + 60)
