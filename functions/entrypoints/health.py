@@ -9,7 +9,7 @@ from functions.adapters.schedulers.local import LocalScheduler
 from functions.application.observe import read_pause
 from functions.bootstrap import current_adapters
 from functions.entrypoints import access
-from functions.entrypoints.responses import Response, json_response
+from functions.entrypoints.responses import Response, json_response, not_allowed
 from functions.runtime.errors import Denied, Unavailable
 
 KEPT_S = 5.0  # strangers may ask as often as they like: an answer is kept this long
@@ -20,7 +20,7 @@ OVERDUE_S = 120.0
 def respond(request: Request) -> Response:
     """200 if the store can be written and wake-ups are delivered, otherwise 503 with what is wrong."""
     if request.method not in ("GET", "HEAD"):
-        return "", 405, {"Allow": "GET, HEAD"}
+        return not_allowed("GET, HEAD")
     wrong = _find_wrong(time.monotonic() // KEPT_S)
     if request.path == "/healthz":
         return json_response(503 if wrong else 200, healthy=not wrong, wrong=wrong)

@@ -10,7 +10,7 @@ from functions.application.report import Reported, as_json, post_report
 from functions.bootstrap import Adapters
 from functions.domain.cards import drill_card
 from functions.entrypoints import checks, drill
-from functions.entrypoints.responses import Response, json_response
+from functions.entrypoints.responses import Response, json_response, not_allowed
 from functions.runtime.errors import Denied, Unavailable
 
 MAX_BODY = 4096
@@ -21,7 +21,7 @@ def respond(request: Request, ports: Adapters) -> Response:
     """POST {"what": "report"} (or no body): gather, post, and answer with the figures. {"what": "drill"} starts a drill.
     {"check": true} checks every system with this function's network and identity, answers with all lines, and posts failures."""
     if request.method != "POST":
-        return "", 405, {"Allow": "POST"}
+        return not_allowed("POST")
     what = _what(request.stream.read(MAX_BODY + 1))
     try:
         if what == "report":

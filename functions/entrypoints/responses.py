@@ -13,8 +13,11 @@ def json_response(status: int, **content: object) -> Response:
     return json.dumps(content, ensure_ascii=False), status, JSON
 
 
-def error_response(error: BadRequest, allow: str = "POST, PUT") -> Response:
-    """The response to a bad request. 405 has no body, so that a redirect in front of us doesn't look like success."""
-    if error.status == 405:
-        return "", 405, {"Allow": allow}
+def not_allowed(methods: str) -> Response:
+    """The response to another method. No body, so that a redirect that turned POST into GET doesn't look like success."""
+    return "", 405, {"Allow": methods}
+
+
+def error_response(error: BadRequest) -> Response:
+    """The response to a bad request."""
     return json_response(error.status, error=error.sentence)

@@ -16,7 +16,7 @@ from functions.bootstrap import Adapters, current_adapters
 from functions.config.current import current_config
 from functions.domain.model.alerts import Alert
 from functions.domain.model.events import AlertsReceived, Origin, TimerFired, Unsigned
-from functions.entrypoints.responses import Response, error_response, json_response
+from functions.entrypoints.responses import Response, error_response, json_response, not_allowed
 from functions.runtime import logs
 from functions.runtime.errors import BadRequest, Denied, Unavailable
 
@@ -32,7 +32,7 @@ UNSIGNED_KEY = "unsigned"  # the document that records these warnings
 def verify(request: Request) -> Response:
     """Handle a wake-up of the scheduler, or sweep if the body names none."""
     if request.method != "POST":
-        return error_response(BadRequest(405, ""), allow="POST")
+        return not_allowed("POST")
     with logs.traced(request.headers.get("X-Cloud-Trace-Context")):
         try:
             payload = _read_wake_up(request)

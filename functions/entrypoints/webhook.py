@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from functions.adapters.grafana import request as grafana
 from functions.config.current import current_config
 from functions.entrypoints import throttle
-from functions.entrypoints.responses import Response, error_response, json_response
+from functions.entrypoints.responses import Response, error_response, json_response, not_allowed
 from functions.runtime import logs
 from functions.runtime.errors import BadRequest, Denied, Unavailable
 
@@ -37,8 +37,9 @@ def webhook(request: Request) -> Response:
         from functions.entrypoints.health import respond as respond_to_monitor
 
         return respond_to_monitor(request)
+    if request.method not in ("POST", "PUT"):  # after a 301 or 302 Grafana sends a GET, and counts any 2xx as delivered
+        return not_allowed("POST, PUT")
     try:
-        grafana.require_method(request.method)
         settings = current_config()
         headers = dict(request.headers.items())  # each lookup in Flask's own takes 10 microseconds
         grafana.authenticate(settings.grafana.auth, headers, None, time.time())
@@ -63,8 +64,8 @@ def _refusals(_status: int) -> throttle.Sparing:
 
 
 def _log_refusal(error: BadRequest) -> None:
-    """Limits lines by status, so that strangers' 401 don't hide Grafana's own 400. GETs aren't logged."""
-    if error.status != 405 and (more := _refusals(error.status).passes()) is not None:
+    """Limits lines by status, so that strangers' 401 don't hide Grafana's own 400."""
+    if (more := _refusals(error.status).passes()) is not None:
         logs.event("WARNING", f"refused with {error.status}: {error.sentence}{more}")
 
 

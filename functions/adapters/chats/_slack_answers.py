@@ -3,37 +3,30 @@
 Slack signs each request over its timestamp and raw body (docs.slack.dev, "Verifying requests from Slack"), and wants an answer
 within three seconds. The result goes to the request's `response_url`, which accepts five answers in 30 minutes."""
 
-from __future__ import annotations
-
 import hmac
 import re
-import time
 from collections.abc import Mapping
 from html import escape
-from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, quote, urlsplit
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 from msgspec import Struct, field
 
 from functions.adapters.chats import _posting
+from functions.adapters.chats.slack import Slack
 from functions.application.decoding import decoder
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART
 from functions.domain.texts.sanitize import clean
-from functions.runtime import http_client
-from functions.runtime.errors import BadRequest, Denied, Unavailable
+from functions.runtime.errors import BadRequest, Denied
 from functions.runtime.loopback import is_loopback
 from functions.runtime.secrets import SecretRef, any_matches
-
-if TYPE_CHECKING:
-    from functions.adapters.chats.slack import Slack
 
 SIGNATURE, TIMESTAMP = "X-Slack-Signature", "X-Slack-Request-Timestamp"
 FRESH_S = 300.0  # seconds that a request's timestamp may be off in either direction, as Slack advises
 MAX_BODY = 256 * 1024  # bytes. The request contains the whole message of up to 10,000 characters, percent-encoded
 ACTIONS = (APPROVE, DECLINE, ACKNOWLEDGE, RESTART, PAUSE)
 NAME = 80
-PAGES = 10  # pages of a channel's members, of a thousand each
 HOOKS = "hooks.slack.com"
 
 
@@ -169,49 +162,3 @@ def is_slacks(url: str, base_url: str) -> bool:
     if parts.scheme == "https" and parts.netloc == HOOKS and port is None:
         return url.isascii() and url.isprintable() and " " not in url
     return parts.scheme == "http" and is_loopback(parts.hostname) and is_loopback(api.hostname) and "@" not in parts.netloc
-
-
-def is_approver(user: str, approvers: tuple[str, ...], slack: Slack, timeout_s: float) -> bool:
-    """Whether the user is one of the approvers, or in one of their user groups or channels. Raises Denied if groups are named
-    and there is no bot token to read them, or Slack refuses; Unavailable without an answer."""
-    ids = [one for one in approvers if "@" not in one]
-    if user in ids:
-        return True
-    groups = [one for one in ids if one[0] in "SCG"]
-    if not groups:
-        return False
-    if slack.token is None:
-        raise Denied("slack", "approvers names groups or channels, and no channel of type slack has a bot's token")
-    ends = time.monotonic() + timeout_s
-    return any(user in _members(group, slack, slack.token, ends) for group in groups)
-
-
-def _members(group: str, slack: Slack, token: SecretRef, ends: float) -> set[str]:
-    if group[0] == "S":
-        return set(_ask(f"usergroups.users.list?usergroup={quote(group)}", "users", slack, token, ends)[0])
-    members, cursor = set[str](), ""
-    for _ in range(PAGES):
-        query = f"conversations.members?channel={quote(group)}&limit=1000&cursor={quote(cursor)}"
-        page, cursor = _ask(query, "members", slack, token, ends)
-        members |= set(page)
-        if not cursor:
-            break
-    return members
-
-
-def _ask(query: str, key: str, slack: Slack, token: SecretRef, ends: float) -> tuple[list[str], str]:
-    """(ids under `key`, cursor of the next page) from one reading call of the Web API. These calls take forms, not JSON."""
-    headers = {"Authorization": f"Bearer {token.read().decode(errors='replace').strip()}"}
-    url, left_s = f"{slack.base_url.rstrip('/')}/{query}", ends - time.monotonic()
-    answer = http_client.request("slack", "GET", url, headers=headers, timeout_s=left_s, ca=slack.ca)
-    if answer.status != 200:
-        raise Unavailable("slack", f"answered {answer.status}")
-    result = answer.json()
-    if not isinstance(result, dict) or result.get("ok") is not True:
-        code = str(result.get("error")) if isinstance(result, dict) else ""
-        code = code if re.fullmatch(r"[a-z0-9_]{1,80}", code) else "unknown_error"
-        raise Denied("slack", f"{query.partition('?')[0]} answered {code}", code=code)
-    ids = result.get(key)
-    more = result.get("response_metadata")
-    cursor = more.get("next_cursor") if isinstance(more, dict) else ""
-    return [str(one) for one in ids] if isinstance(ids, list) else [], cursor if isinstance(cursor, str) else ""

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from msgspec import Struct
 from msgspec.structs import asdict, replace
@@ -16,6 +17,7 @@ from functions.adapters.chats import _cards, _posting
 from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART, Card
 from functions.domain.texts.words import CURVE, INCIDENT, SHORTENED, curve_words, log_title
+from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.fields import written
 from functions.runtime.logs import event
@@ -46,6 +48,8 @@ REMEDIES = {
     **dict.fromkeys(WRONG_TOKEN, "put a valid bot token (Bot User OAuth Token) into the secret"),
 }
 WEBHOOK_REMEDIES = dict.fromkeys((403, 404, 410), "create a new incoming webhook in Slack and put its URL into the secret")
+
+PAGES = 10  # pages of a channel's members, of a thousand each
 
 BACK, DETAILS = Text("Back"), Text("Details")
 BUTTONS: Mapping[str, tuple[Text, str, Text | None]] = {
@@ -296,24 +300,74 @@ def _show_details(bot: _Bot, first: _FirstCard, card: Card, language: str) -> _F
 
 def _call(bot: _Bot, method: str, body: dict[str, Any]) -> dict[str, Any]:
     """Call one method of the Web API. If Slack finds the message too large, send only its headline."""
-    headers = {"Authorization": f"Bearer {bot.token.read().decode(errors='replace').strip()}"}
-    url = f"{bot.slack.base_url.rstrip('/')}/{method}"
+    url, headers = _address(bot, method)
     answer = _posting.post("slack", url, body, timeout_s=bot.ends - time.monotonic(), headers=headers, ca=bot.slack.ca)
+    try:
+        return _result(bot, method, answer)
+    except Denied as error:
+        if error.code in TOO_LARGE and "blocks" in body:
+            return _call(bot, method, {name: value for name, value in body.items() if name != "blocks"})
+        raise
+
+
+def _ask(bot: _Bot, method: str, **query: str) -> dict[str, Any]:
+    """Call a method that reads: these take forms, not JSON."""
+    url, headers = _address(bot, f"{method}?{urlencode(query)}")
+    left_s = bot.ends - time.monotonic()
+    return _result(bot, method, http_client.request("slack", "GET", url, timeout_s=left_s, headers=headers, ca=bot.slack.ca))
+
+
+def _address(bot: _Bot, path: str) -> tuple[str, dict[str, str]]:
+    authorization = f"Bearer {bot.token.read().decode(errors='replace').strip()}"
+    return f"{bot.slack.base_url.rstrip('/')}/{path}", {"Authorization": authorization}
+
+
+def _result(bot: _Bot, method: str, answer: http_client.Answer) -> dict[str, Any]:
     _posting.require_accepted(answer, bot.token, {})
-    result = answer.json()
-    if not isinstance(result, dict):
-        raise Unavailable("slack", "answered JSON that is not an object")
+    result = answer.object()
     error = str(result.get("error"))
     if result.get("ok") is True:
         return result
-    if error in TOO_LARGE and "blocks" in body:
-        return _call(bot, method, {name: value for name, value in body.items() if name != "blocks"})
     if error in LATER:
         raise Unavailable("slack", f"{method} answered {error}")
     if error in WRONG_TOKEN:
         bot.token.distrust()
     code = error if re.fullmatch(r"[a-z0-9_]{1,80}", error) else "unknown_error"
     raise Denied("slack", f"{method} answered {code}", code=code, remedy=REMEDIES.get(code, ""), status=answer.status)
+
+
+def is_approver(user: str, approvers: tuple[str, ...], slack: Slack, timeout_s: float) -> bool:
+    """Whether the user is one of the approvers, or in one of their user groups or channels. Raises Denied if groups are named
+    and there is no bot token to read them, or Slack refuses; Unavailable without an answer."""
+    ids = [one for one in approvers if "@" not in one]
+    if user in ids:
+        return True
+    groups = [one for one in ids if one[0] in "SCG"]
+    if not groups:
+        return False
+    if slack.token is None:
+        raise Denied("slack", "approvers names groups or channels, and no channel of type slack has a bot's token")
+    bot = _Bot(slack, slack.token, time.monotonic() + timeout_s)
+    return any(user in _members(group, bot) for group in groups)
+
+
+def _members(group: str, bot: _Bot) -> set[str]:
+    if group[0] == "S":
+        return _ids(_ask(bot, "usergroups.users.list", usergroup=group), "users")
+    members, cursor = set[str](), ""
+    for _ in range(PAGES):
+        page = _ask(bot, "conversations.members", channel=group, limit="1000", cursor=cursor)
+        members |= _ids(page, "members")
+        more = page.get("response_metadata")
+        cursor = str(more.get("next_cursor") or "") if isinstance(more, dict) else ""
+        if not cursor:
+            break
+    return members
+
+
+def _ids(page: dict[str, Any], key: str) -> set[str]:
+    ids = page.get(key)
+    return set(map(str, ids)) if isinstance(ids, list) else set()
 
 
 ADAPTER: type[Chat] = Slack

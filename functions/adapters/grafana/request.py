@@ -1,4 +1,4 @@
-"""Receives Grafana's requests: method, size and authentication (auth.py).
+"""Receives Grafana's requests: size and authentication (auth.py).
 
 Unauthenticated requests are rejected before anything is parsed or imported."""
 
@@ -7,22 +7,15 @@ from typing import Protocol
 from functions.adapters.grafana.auth import Headers, authenticate, header
 from functions.runtime.errors import BadRequest
 
-__all__ = ["authenticate", "read_body", "read_chunk", "require_method"]
+__all__ = ["authenticate", "read_body", "read_chunk"]
 
 READ_BYTES = 16 * 1024  # small enough to show how fast a body arrives
-METHODS = frozenset({"POST", "PUT"})
 
 
 class Stream(Protocol):
     """A request's body, which ends by itself, such as Flask's `request.stream`."""
 
     def read(self, size: int, /) -> bytes: ...
-
-
-def require_method(method: str) -> None:
-    """Raises BadRequest 405 if it isn't POST or PUT: after a 301 or 302 Grafana sends a GET, and counts any 2xx as delivered."""
-    if method not in METHODS:
-        raise BadRequest(405, "")
 
 
 def read_body(stream: Stream, content_length: int | None, max_body: int, headers: Headers) -> bytes:

@@ -13,7 +13,7 @@ from functions.domain.cards.approval_page import Notice
 from functions.entrypoints.people import acknowledgement, approval
 from functions.entrypoints.people.form import FOREIGN, identify, read_form, require_button
 from functions.entrypoints.people.rendering import show_notice, show_opening
-from functions.entrypoints.responses import Response
+from functions.entrypoints.responses import Response, not_allowed
 from functions.runtime.errors import BadRequest, Denied, Unavailable
 from functions.runtime.text import Text
 
@@ -50,7 +50,7 @@ def respond(request: Request, ports: Adapters) -> Response:
     """GET /approve/ -> a page that posts the link's token; POST -> the page with the button, or its result. Never raises."""
     rules = ports.rules
     if request.method not in ("GET", "POST"):
-        return "", 405, {"Allow": "GET, POST"}
+        return not_allowed("GET, POST")
     if request.path.removeprefix("/approve").strip("/") not in ("", OPEN):  # older releases had the token in the path
         return show_notice(rules, OLD, 410)
     try:

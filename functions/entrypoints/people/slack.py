@@ -2,25 +2,20 @@
 
 `verify` handles the press later (slack_presses.py)."""
 
-from __future__ import annotations
-
 import time
-from typing import TYPE_CHECKING
 
 from flask import Request
 from msgspec import to_builtins
 
 from functions.adapters.chats import _slack_answers as answers
 from functions.adapters.chats._slack_answers import Press
+from functions.adapters.chats.slack import Slack
 from functions.config.current import current_config
 from functions.config.settings import Config
 from functions.entrypoints import throttle
-from functions.entrypoints.responses import Response, error_response, json_response
+from functions.entrypoints.responses import Response, error_response, json_response, not_allowed
 from functions.runtime import logs
 from functions.runtime.errors import BadRequest, Denied, Unavailable
-
-if TYPE_CHECKING:
-    from functions.adapters.chats.slack import Slack
 
 WAKE_S = 2.0  # seconds for the scheduler to accept a press: Slack waits three
 REFUSED = throttle.Sparing()
@@ -29,7 +24,7 @@ REFUSED = throttle.Sparing()
 def respond(request: Request) -> Response:
     """POST /slack: 200 once the scheduler has the press, 401 if Slack didn't sign it. Nothing is parsed before."""
     if request.method != "POST":
-        return "", 405, {"Allow": "POST"}
+        return not_allowed("POST")
     try:
         press = _read(request, current_config())
     except BadRequest as refusal:
@@ -68,6 +63,4 @@ def _read(request: Request, config: Config) -> Press | None:
 
 def channels_of(config: Config) -> list[Slack]:
     """All channels of type slack."""
-    from functions.adapters.chats.slack import Slack
-
     return [named.adapter for named in config.channels.values() if isinstance(named.adapter, Slack)]

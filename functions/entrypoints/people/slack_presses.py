@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from functions.adapters.chats import _slack_answers as answers
 from functions.adapters.chats._slack_answers import Press
+from functions.adapters.chats.slack import is_approver
 from functions.application import signing
 from functions.application.decoding import convert
 from functions.application.intake import make_incident_id
@@ -112,7 +113,7 @@ def _find_refusal(pressed: _Pressed, approvers: tuple[str, ...]) -> Phrase:
     channels = channels_of(ports.config)
     bot = next((one for one in channels if one.token is not None), channels[0])
     try:
-        if answers.is_approver(press.user, approvers, bot, LOOK_UP_S):
+        if is_approver(press.user, approvers, bot, LOOK_UP_S):
             return ""
     except (Unavailable, Denied) as error:
         ports.log("ERROR", f"Slack approvers unavailable: {error}")

@@ -152,6 +152,11 @@ def ask(
     return answer
 
 
+def start(to: Connection, job: str, options: Mapping[str, str]) -> dict[str, Any]:
+    """Start the job, and return the execution as Rundeck describes it. Raises as `ask` does."""
+    return ask(to, "POST", f"job/{quote(job, safe='')}/run", json={"options": options}).object()
+
+
 def _is_html(answer: http_client.Answer) -> bool:
     return answer.headers.get("content-type", "").lower().startswith("text/html")
 

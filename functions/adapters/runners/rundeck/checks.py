@@ -63,7 +63,7 @@ def check(settings: Settings, restart: Restart, *, auto: bool, timeout_s: float)
     to = answers.connect(settings, timeout_s)
     try:
         answer = answers.ask(to, "GET", "system/info")
-        server = answers.mapping(answers.mapping(answers.mapping(answer.json()).get("system")).get("rundeck"))
+        server = answers.mapping(answers.mapping(answer.object().get("system")).get("rundeck"))
     except (Denied, Unavailable) as error:
         return [_failed(ANSWERS, error)]
     version, newest = answers.plain(str(server.get("version"))), answers.plain(str(server.get("apiversion")))

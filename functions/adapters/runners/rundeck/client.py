@@ -157,7 +157,7 @@ def _follow(to: answers.Connection, execution: str, *, tail: bool) -> tuple[Exec
     while execution not in chain and len(chain) < MAX_RETRIES:
         chain.append(execution)
         try:
-            row = answers.mapping(answers.ask(to, "GET", f"execution/{quote(execution, safe='')}").json())
+            row = answers.ask(to, "GET", f"execution/{quote(execution, safe='')}").object()
         except Denied as denied:
             if denied.code == "job":
                 return None, None
@@ -175,7 +175,7 @@ def _read_tail(to: answers.Connection, execution: str) -> tuple[str, ...] | None
     """The last log lines, with secrets masked; None if they can't be read, which must not fail the whole reading."""
     try:
         answer = answers.ask(to.within(to.left_s / 2), "GET", f"execution/{execution}/output?lastlines={LINES_READ}")
-        entries = answers.mapping(answer.json()).get("entries")
+        entries = answer.object().get("entries")
     except (Denied, Unavailable):
         return None
     rows = entries if isinstance(entries, list) else []
@@ -189,8 +189,7 @@ def run(settings: Settings, target: Target, *, tag: str, runner_not_after: float
     that a secure one hides, or a default that the runbook doesn't name, is a mismatch too: the history could never be matched."""
     own = {settings.incident_option: tag, settings.not_after_option: str(int(runner_not_after))}
     sent = _without_empty({**target.options, **own})
-    to, path = answers.connect(settings, timeout_s), f"job/{quote(target.job, safe='')}/run"
-    row = answers.mapping(answers.ask(to, "POST", path, json={"options": sent}).json())
+    row = answers.start(answers.connect(settings, timeout_s), target.job, sent)
     execution = answers.execution_of(row, settings)
     echo = answers.options_of(row) or {}
     if target.holder not in sent:
@@ -209,13 +208,13 @@ def abort(settings: Settings, execution: str, *, timeout_s: float) -> Execution:
     """Abort an execution, and return it as seen then: it goes on until its step ends. Raises Denied if it can't be aborted."""
     to, path = answers.connect(settings, timeout_s), f"execution/{quote(execution, safe='')}"
     try:
-        done = answers.mapping(answers.mapping(answers.ask(to, "POST", f"{path}/abort").json()).get("abort"))
+        done = answers.mapping(answers.ask(to, "POST", f"{path}/abort").object().get("abort"))
         reason = Text("could not abort: {reason}", reason=answers.quoted(str(done.get("reason"))))
         problem = Denied(answers.SYSTEM, reason, code="refused", status=answers.HTTP_OK)
         failed = problem if done.get("status") == "failed" else None
     except Denied as denied:
         failed = denied
-    seen = answers.execution_of(answers.mapping(answers.ask(to, "GET", path).json()), settings)
+    seen = answers.execution_of(answers.ask(to, "GET", path).object(), settings)
     if failed is not None and not seen.ended:
         raise failed
     return seen

@@ -19,8 +19,7 @@ def start_evidence(settings: Settings, job: str, options: Mapping[str, str], *, 
     """Start the job once. Rundeck keeps options that the job doesn't declare, so the tag is always sent."""
     to = answers.connect(settings, timeout_s)
     sent = {**{name: value for name, value in options.items() if value != ""}, settings.incident_option: tag}
-    answer = answers.ask(to, "POST", f"job/{quote(job, safe='')}/run", json={"options": sent})
-    return answers.execution_of(answers.mapping(answer.json()), settings)
+    return answers.execution_of(answers.start(to, job, sent), settings)
 
 
 def read_evidence(
@@ -31,8 +30,7 @@ def read_evidence(
     if execution is None:
         run = _find(to, job, tag)
     else:
-        row = answers.ask(to, "GET", f"execution/{quote(execution, safe='')}").json()
-        run = answers.execution_of(answers.mapping(row), settings)
+        run = answers.execution_of(answers.ask(to, "GET", f"execution/{quote(execution, safe='')}").object(), settings)
     return run, _read_output(to, run.id) if run is not None and (run.ended or partial) else None
 
 
@@ -43,7 +41,7 @@ def _find(to: answers.Connection, job: str, tag: str) -> Execution | None:
     for result in run_parallel(calls, timeout_s=to.left_s):
         if isinstance(result, Exception):
             raise result
-        rows: Any = answers.mapping(result.json()).get("executions")
+        rows: Any = result.object().get("executions")
         for row in rows if isinstance(rows, list) else ():
             run = answers.execution_of(answers.mapping(row), to.settings)
             if run.tag == tag:
@@ -53,7 +51,7 @@ def _find(to: answers.Connection, job: str, tag: str) -> Execution | None:
 
 def _read_output(to: answers.Connection, execution: str) -> str | None:
     """The last lines of the job's output, unchanged; None while Rundeck doesn't have all of them yet."""
-    body = answers.mapping(answers.ask(to, "GET", f"execution/{execution}/output?lastlines={OUTPUT_LINES}").json())
+    body = answers.ask(to, "GET", f"execution/{execution}/output?lastlines={OUTPUT_LINES}").object()
     entries = body.get("entries")
     if body.get("pending") or not isinstance(entries, list):
         return None
