@@ -1,7 +1,7 @@
 """Cloud Tasks' REST API over HTTP as far as Unstick uses it: it takes tasks and delivers them to their URL.
 
-It is as unpleasant as the real one may be: a task can come twice, late, out of order, or not be taken at all, and one that is
-not answered 2xx comes again. What it holds tasks against is written in the reference of `projects.locations.queues.tasks`.
+A task may not be taken at all, and one that is not answered 2xx comes again. What it holds tasks against is written in the
+reference of `projects.locations.queues.tasks`.
 """
 
 from __future__ import annotations
@@ -46,11 +46,6 @@ class CloudTasks:
     """Use it in a `with` block. The knobs may be turned at any time."""
 
     queue: str = QUEUE
-    copies: int = 1
-    """How often each task is delivered."""
-    late_s: float = 0.0
-    gather: int = 0
-    """Deliver out of order: wait once until this many deliveries are due, then make them, the newest first."""
     refuse: int | None = None
     """Answer every call with this status."""
     hang: threading.Event | None = None
@@ -114,9 +109,8 @@ class CloudTasks:
             name = f"{self.queue}/tasks/{len(self.calls):019d}"
             token = _token(request["oidcToken"]["serviceAccountEmail"], request["oidcToken"].get("audience", request["url"]))
             headers = {**request.get("headers", {}), "Authorization": f"Bearer {token}", "User-Agent": "Google-Cloud-Tasks"}
-            for _ in range(self.copies):
-                deadline_s = float(task.get("dispatchDeadline", "600s").rstrip("s"))
-                self.waiting.append(Task(name, request["url"], base64.b64decode(request["body"]), due, headers, deadline_s))
+            deadline_s = float(task.get("dispatchDeadline", "600s").rstrip("s"))
+            self.waiting.append(Task(name, request["url"], base64.b64decode(request["body"]), due, headers, deadline_s))
             self._changed.notify_all()
         return 200, {"name": name, "scheduleTime": datetime.fromtimestamp(due, UTC).isoformat(), **task}
 
@@ -126,13 +120,11 @@ class CloudTasks:
                 if self._stopped:
                     return
                 now = time.time()
-                due = [task for task in self.waiting if task.due + self.late_s <= now]
-                if not due or len(due) < self.gather:
-                    ahead = [task.due + self.late_s - now for task in self.waiting if task not in due]
-                    self._changed.wait(min([*ahead, 0.05 if self.waiting else 60]))
+                due = [task for task in self.waiting if task.due <= now]
+                if not due:
+                    self._changed.wait(min([task.due - now for task in self.waiting], default=60))
                     continue
-                newest_first, self.gather = bool(self.gather), 0
-            for task in sorted(due, key=lambda task: task.due, reverse=newest_first):
+            for task in sorted(due, key=lambda task: task.due):
                 self._deliver(task)
 
     def _deliver(self, task: Task) -> None:

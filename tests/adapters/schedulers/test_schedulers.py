@@ -204,8 +204,10 @@ def rows(settings: local.LocalScheduler) -> list[tuple[Any, ...]]:
 def test_delivered_at_or_after_its_time(scheduler, ahead_s):
     """A wake-up comes at its time or a little later, never before; a past time means now.
 
-    A little is a second more where the clocks of those who are called may differ. A busy machine may need several tries.
+    A little is 0.3 s, and a second more where the clocks of those who are called may differ, also where another process put it in
+    (nothing in this one says so). A busy machine may need several tries.
     """
+    precision_s = 0.3 if isinstance(scheduler.scheduler, local.LocalScheduler) else 2.0
 
     def late_s() -> float:
         asked = time.time()
@@ -216,7 +218,7 @@ def test_delivered_at_or_after_its_time(scheduler, ahead_s):
         assert came_at >= at
         return came_at - max(at, asked)
 
-    wait_until(late_s, lambda late: late < 2.0)
+    wait_until(late_s, lambda late: late < precision_s)
 
 
 def test_payloads_come_as_they_were(scheduler):
@@ -280,27 +282,6 @@ def test_check_says_what_is_wrong(scheduler):
 
 
 # --- the local one's own troubles ----------------------------------------------------------------------------------
-
-
-def test_precision_when_idle(settings, target, run):
-    """Delivered within 0.3 s of its time, also when another process put it in (nothing in this one says so).
-
-    On a busy machine it may take several tries to see that.
-    """
-    run()
-
-    def late_s() -> list[float]:
-        late = []
-        for ahead_s in (0.0, 0.35, 0.7):
-            at = time.time() + ahead_s
-            settings.wake(at, f"{at}", timeout_s=PATIENCE_S)
-            came_at, payload = target.wait_for_next()
-            assert payload == f"{at}"
-            late.append(came_at - at)
-        assert min(late) >= 0
-        return late
-
-    wait_until(late_s, lambda late: max(late) < 0.3)
 
 
 def test_equal_pending_ones_are_merged(settings):
@@ -426,15 +407,6 @@ def test_the_sweep_comes_each_minute_and_after_a_jump_of_the_clock(settings, run
         else:
             time.sleep(0.3)
             assert len(one.sweeps) == before
-
-
-def held(settings: local.LocalScheduler) -> int:
-    """Descriptors of this process on the file and what SQLite has beside it."""
-    names = []
-    for descriptor in Path("/proc/self/fd").iterdir():
-        with suppress(OSError):
-            names.append(str(descriptor.readlink()))
-    return sum(name.startswith(settings.path) for name in names)
 
 
 def test_stop_is_obeyed_at_once(settings, run):
@@ -610,25 +582,6 @@ def test_the_task_is_as_documented(cloud_room, double):
 
 
 @pytest.mark.parametrize(
-    "knobs", [{"copies": 2}, {"late_s": 0.4}, {"gather": 3}, {"copies": 3, "late_s": 0.2, "gather": 9}],
-    ids=["twice", "late", "out of order", "all of it"],
-)  # fmt: skip
-def test_whatever_cloud_tasks_does_all_come(cloud_room, double, knobs):
-    """The double is as unpleasant as it says, and each wake-up comes at least once."""
-    for name, value in knobs.items():
-        setattr(double, name, value)
-    now = time.time()
-    for number in range(3):
-        cloud_room.wake(now + number * 0.05, f"{number}")
-    came = cloud_room.target.wait(3 * double.copies)
-    assert set(came) == {"0", "1", "2"}
-    assert len(came) == 3 * double.copies
-    assert cloud_room.target.came[0][0] >= now + double.late_s
-    if "gather" in knobs:
-        assert came == sorted(came, reverse=True)
-
-
-@pytest.mark.parametrize(
     ("status", "remedy"),
     [
         (400, "projects/P/locations/L/queues/Q"), (401, "which account"), (403, "roles/cloudtasks.enqueuer"),
@@ -684,20 +637,19 @@ def test_the_endpoint_is_for_loopback_only(monkeypatch, double):
     assert double.calls == []
 
 
-def test_no_credentials_at_all(monkeypatch, tmp_path):
-    """On a machine that was never logged in, the error says how to."""
-    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
-    with pytest.raises(Denied, match="no usable credentials") as caught:
+@pytest.mark.parametrize(
+    ("place", "said", "remedy"),
+    [
+        ("none.json", "no usable credentials", "gcloud auth application-default login"),
+        (".", "the credentials file can't be read", "GOOGLE_APPLICATION_CREDENTIALS"),
+    ],
+)
+def test_without_credentials_the_error_says_how_to_get_some(monkeypatch, tmp_path, place, said, remedy):
+    """A machine that was never logged in, and a file that can't be read: neither passes by itself."""
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / place))
+    with pytest.raises(Denied, match=said) as caught:
         ELSEWHERE.wake(1.0, "a", timeout_s=PATIENCE_S)
-    assert "gcloud auth application-default login" in str(caught.value.remedy)
-
-
-def test_an_unreadable_file_of_credentials(monkeypatch, tmp_path):
-    """It is no failure that passes, and the error says where to look."""
-    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path))
-    with pytest.raises(Denied, match="the credentials file can't be read") as caught:
-        ELSEWHERE.wake(1.0, "a", timeout_s=PATIENCE_S)
-    assert "GOOGLE_APPLICATION_CREDENTIALS" in str(caught.value.remedy)
+    assert remedy in str(caught.value.remedy)
 
 
 @pytest.fixture
