@@ -61,7 +61,7 @@ Lists = dict[str, list[str]]
 
 
 def imported(folder: Path) -> Lists:
-    """By path, each request being the first one of its process, apart from the forged one, which an alert follows.
+    """By path. What a forged request imports is what it needs first of all; the others follow in the same process.
 
     A process that stands still for longer than it has, as on a busy machine, does not get to its restart: then all comes again.
     """
@@ -78,24 +78,25 @@ def _imported(folder: Path) -> Lists:
         ways = {_on_one_machine: "auto", _with_approval: "approve", _in_the_cloud: "auto"}
         for restarts, (way, mode) in enumerate(ways.items(), 1):
             book = runbook("mail", mode=mode, verify=PATIENT)
-            found |= way(
-                folder / way.__name__, configuration(rundeck.url, rabbitmq.url, [book], public_url=PUBLIC_URL, budget=BUDGET)
-            )
+            settings = configuration(rundeck.url, rabbitmq.url, [book], public_url=PUBLIC_URL, budget=BUDGET)
+            found |= way(folder / way.__name__, settings)
             assert len(rundeck.posts()) == restarts
             rundeck.state.runs.clear()
     return found
 
 
-def _on_one_machine(folder: Path, made: dict[str, Any]) -> Lists:
-    unstick, body = Unstick(folder, made), notification(alert("mail", "mail.delivery"))
-    forged = _request(body, signed(body) | {"X-Grafana-Alerting-Signature": "0" * 64})
-    (start, refused, restarted), _ = _asked(unstick, forged, _request(body, signed(body)))
-    with closing(sqlite3.connect(unstick.database)) as file:
+def _on_one_machine(folder: Path, settings: dict[str, Any]) -> Lists:
+    unstick = Unstick(folder, settings)
+    (start, refused, restarted), _ = _asked(unstick, FORGED, ALERT)
+    with closing(sqlite3.connect(unstick.database)) as file, file:
         ((payload,),) = file.execute("SELECT payload FROM wake_ups LIMIT 1").fetchall()
-    _long_due(unstick)
-    (_, woken), _ = _asked(unstick, _request(json.dumps({"wake": payload}).encode()), function="verify")
-    _long_due(unstick)
-    (_, swept), printed = _asked(unstick, _request(b"{}"), function="verify")
+        for key, text, due in file.execute("SELECT key, body, due FROM documents WHERE due IS NOT NULL").fetchall():
+            document = json.loads(text)  # what is due, was due five minutes ago
+            document["due"] = document["incident"]["due"] = due - 300.0
+            changed = (json.dumps(document).encode(), due - 300.0, key)
+            file.execute("UPDATE documents SET body = ?, due = ? WHERE key = ?", changed)
+    wake_up = _request(json.dumps({"wake": payload}).encode())
+    (_, swept, woken), printed = _asked(unstick, _request(b"{}"), wake_up, function="verify")
     assert '\\"swept\\": 1' in printed
     (_, reported), _ = _asked(unstick, _request(), function="report")
     return {
@@ -104,60 +105,46 @@ def _on_one_machine(folder: Path, made: dict[str, Any]) -> Lists:
     }  # fmt: skip
 
 
-def _long_due(unstick: Unstick) -> None:
-    """What is due, was due five minutes ago."""
-    with closing(sqlite3.connect(unstick.database)) as file, file:
-        for key, text, due in file.execute("SELECT key, body, due FROM documents WHERE due IS NOT NULL").fetchall():
-            document = json.loads(text)
-            document["due"] = document["incident"]["due"] = due - 300.0
-            changed = (json.dumps(document).encode(), due - 300.0, key)
-            file.execute("UPDATE documents SET body = ?, due = ? WHERE key = ?", changed)
-
-
-def _with_approval(folder: Path, made: dict[str, Any]) -> Lists:
-    made["channels"] = {"console": {"type": "console", "approval_links": True}}
-    unstick, body = Unstick(folder, made), notification(alert("mail", "mail.delivery"))
-    _, printed = _asked(unstick, _request(body, signed(body)))
+def _with_approval(folder: Path, settings: dict[str, Any]) -> Lists:
+    settings["channels"] = {"console": {"type": "console", "approval_links": True}}
+    unstick = Unstick(folder, settings)
+    _, printed = _asked(unstick, ALERT)
     link = re.search(rf"{PUBLIC_URL}/approve/#(\S+)/", printed)
     assert link, printed
     form, headers = f"token={link[1]}", {"Origin": PUBLIC_URL, "Content-Type": "application/x-www-form-urlencoded"}
-    (_, shown), _ = _asked(unstick, _request(form.encode(), headers, path="/approve/open"))
-    (_, pressed), _ = _asked(unstick, _request(f"{form}&act=restart".encode(), headers, path="/approve/open"))
+    page, press = (_request(f"{form}{act}".encode(), headers, path="/approve/open") for act in ("", "&act=restart"))
+    (_, shown, pressed), _ = _asked(unstick, page, press)
     return {"the page of an approval": shown, "the button of an approval": pressed}
 
 
-def _in_the_cloud(folder: Path, made: dict[str, Any]) -> Lists:
+def _in_the_cloud(folder: Path, settings: dict[str, Any]) -> Lists:
     with CloudTasks() as tasks, HTTPServer(host="127.0.0.1", port=0) as storage:
         storage.expect_request(re.compile(".*"), method="GET").respond_with_data("No such object", status=404)
         storage.expect_request(re.compile(".*"), method="POST").respond_with_json({"name": "x", "generation": "1"})
         queue = {"queue": QUEUE, "url": "http://127.0.0.1:9/verify", "service_account": "verify@example.com"}
         cloud = {"store": {"cloud_storage": {"bucket": "bucket-one"}}, "scheduler": {"cloud_tasks": queue}}
-        made["grafana"]["auth"]["hmac"]["secrets"] = ["sm://p-1/grafana"]
-        made["signing_keys"] = ["sm://p-1/signing"]
-        slack = {"type": "slack", "url": "env://SLACK_URL", "signing_secret": "sm://p-1/slack"}
-        made["channels"] = {**made["channels"], "slack": slack}
+        settings["grafana"]["auth"]["hmac"]["secrets"] = ["sm://p-1/grafana"]
+        settings["signing_keys"] = ["sm://p-1/signing"]
+        settings["channels"]["slack"] = {"type": "slack", "url": "env://SLACK_URL", "signing_secret": "sm://p-1/slack"}
         places = {"STORAGE_EMULATOR_HOST": storage.url_for("").rstrip("/"), "UNSTICK_CLOUD_TASKS_ENDPOINT": tasks.endpoint}
         for secret in ("p-1/grafana", "p-1/signing", "p-1/slack"):
             places |= mounted(folder / "secrets", secret)
-        body = notification(alert("mail", "mail.delivery"))
-        unstick = Unstick(folder, made | cloud, **places)
+        unstick = Unstick(folder, settings | cloud, **places)
         check_ahead(folder / "unstick.yaml")
-        forged = _request(body, signed(body) | {"X-Grafana-Alerting-Signature": "0" * 64})
-        (start, refused, restarted), _ = _asked(unstick, forged, _request(body, signed(body)))
-        (_, forged_link), _ = _asked(unstick, _request(b"token=forged", path="/approve/open"))
         stamped = {"X-Slack-Request-Timestamp": str(int(time.time())), "X-Slack-Signature": "v0=" + "0" * 64}
-        (_, forged_press), _ = _asked(unstick, _request(b"payload=%7B%7D", stamped, path="/slack"))
-    return {
-        "a forged approval link, with a key that is mounted": forged_link,
-        "a forged press in Slack": forged_press,
-        "start, with the cloud's adapters": start,
-        "a forged request, with a secret of Secret Manager that is mounted": refused,
-        "an alert, with the cloud's adapters": restarted,
-    }
+        press = _request(b"payload=%7B%7D", stamped, path="/slack")
+        seen, _ = _asked(unstick, FORGED, press, _request(b"token=forged", path="/approve/open"), ALERT)
+    names = ("start", "a forged request", "a forged press in Slack", "a forged approval link", "an alert")
+    return {f"{name}, with the cloud's adapters": modules for name, modules in zip(names, seen, strict=True)}
 
 
 def _request(body: bytes = b"", headers: Mapping[str, str] | None = None, *, method: str = "POST", path: str = "/") -> Request:
     return {"body": body.decode(), "headers": dict(headers or {}), "method": method, "path": path}
+
+
+BODY = notification(alert("mail", "mail.delivery"))
+ALERT = _request(BODY, signed(BODY))
+FORGED = _request(BODY, signed(BODY) | {"X-Grafana-Alerting-Signature": "0" * 64})
 
 
 def _asked(unstick: Unstick, *requests: Request, function: str = "webhook") -> tuple[list[list[str]], str]:

@@ -253,10 +253,10 @@ def test_an_endless_chunked_body_is_cut_at_the_limit(door):
     """Without a length: read up to the limit and one byte, never more, and the next one finds the memory free again."""
     piece = b"10000\r\n" + b"x" * 65536 + b"\r\n"
     seen = []
-    for _ in range(8):
-        assert ask(door, head("Transfer-Encoding: chunked", *forged()), *[piece] * (2 * MAX_BODY // 65536)) in (413, 0)
+    for _ in range(5):
+        assert ask(door, head("Transfer-Encoding: chunked", *forged()), *[piece] * (MAX_BODY // 65536 + 16)) in (413, 0)
         seen.append(rss_mib(door))
-    assert max(seen[4:]) - min(seen[:4]) < GROWTH_MIB
+    assert max(seen[2:]) - min(seen[:2]) < GROWTH_MIB
 
 
 def test_length_and_chunks_at_once_are_refused(door):
@@ -270,7 +270,7 @@ def test_length_and_chunks_at_once_are_refused(door):
 
 def test_compressed_bodies_are_never_unpacked(door):
     """A bomb of 1 GiB in 1 MB: 415, signed or not, and memory stays as it is."""
-    bomb = gzip.compress(b"\0" * 2**28, 9) * 4
+    bomb = gzip.compress(b"\0" * 2**24, 9) * 64
     before = rss_mib(door)
     for refused, headers in ((401, {}), (415, signed(bomb))):
         lines = {**headers, "Content-Encoding": "gzip", "Content-Length": str(len(bomb))}
@@ -280,33 +280,19 @@ def test_compressed_bodies_are_never_unpacked(door):
     assert rss_mib(door) - before < GROWTH_MIB
 
 
-def million_keys() -> bytes:
-    keys = ",".join(f'"k{number}":""' for number in range(500_000))
-    return f'{{"alerts":[],{keys}}}'.encode()
-
-
-HOSTILE: dict[str, bytes | Callable[[], bytes]] = {
-    "deep lists": b"[" * 1_000_000,
-    "deep objects": b'{"a":' * 500_000,
-    "deep where it is skipped": b'{"x":' + b"[" * 1_000_000 + b"]" * 1_000_000 + b"}",
-    "500,000 keys": million_keys,  # made only where it is sent
-    "a big integer": b'{"orgId":' + b"9" * 1_000_000 + b"}",
-    "a big exponent": b'{"orgId":1e999999999}',
-    "not a number": b'{"alerts":[],"orgId":NaN}',
-    "infinity": b'{"alerts":[],"truncatedAlerts":Infinity}',
-    "duplicate keys": b'{"alerts":[],"alerts":[]}',
-    "a long string": b'{"version":"' + b"x" * 5_000_000 + b'"}',
-    "no UTF-8": b'{"version":"\xff\xfe"}',
-    "a lone surrogate": b'{"version":"\\ud800"}',
-    "NUL": b"\0" * 100_000,
+HOSTILE: dict[str, Callable[[], bytes]] = {  # made only where it is sent
+    "deep where it is skipped": lambda: b'{"x":' + b"[" * 1_000_000 + b"]" * 1_000_000 + b"}",
+    "500,000 keys": lambda: b'{"alerts":[]' + b"".join(b',"k%d":""' % number for number in range(500_000)) + b"}",
+    "a long string": lambda: b'{"version":"' + b"x" * 5_000_000 + b'"}',
+    "no UTF-8": lambda: b'{"version":"\xff\xfe"}',
+    "not a number": lambda: b'{"alerts":[],"orgId":NaN}',
 }
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_json_is_400_when_it_is_signed_and_never_parsed_when_not(door, kind):
     """Somebody with the secret gets a sentence within a second; a stranger gets 401 whatever is in it."""
-    content = HOSTILE[kind]
-    body = content if isinstance(content, bytes) else content()
+    body = HOSTILE[kind]()
     assert told(door, body, {})[0] == 401
     before = worked_s(door)
     answered, said = told(door, body, signed(body))

@@ -1,0 +1,137 @@
+"""One machine's Unstick over HTTP: who may call what without a platform in front, what monitors ask it, the Test button."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from functions.config.current import current_config
+from functions.entrypoints import health
+from functions.entrypoints.access import warn_if_unguarded
+from testbed.unstick_process import alert, notification, signed
+
+pytestmark = pytest.mark.usefixtures("patient_code")
+
+ELSEWHERE = {"environ_overrides": {"REMOTE_ADDR": "10.0.0.7"}}
+
+
+@pytest.fixture(autouse=True)
+def _asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "KEPT_S", 1e-9)
+
+
+@pytest.mark.parametrize("entry", ["verify", "report"])
+def test_a_caller_from_another_machine_is_refused(place, entry):
+    """Neither a sweep nor a report; from this machine both work."""
+    answer = place.entry(entry).post("/", **ELSEWHERE)
+    assert (answer.status_code, "open_to_network" in answer.json["error"]) == (403, True)
+    assert place.entry(entry).post("/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("X-Forwarded-For", "203.0.113.7"), ("Forwarded", "for=203.0.113.7"), ("Origin", "https://evil.example.com"),
+        ("Host", "evil.example.com"), ("Host", "evil.example.com:8080"),
+    ],
+)  # fmt: skip
+def test_a_proxy_or_a_browser_on_this_machine_lets_nobody_else_in(place, name, value):
+    """Their callers come from loopback, but not for themselves. A page may have a name of its own for loopback."""
+    for entry in ("verify", "report"):
+        assert place.entry(entry).post("/", headers={name: value}).status_code == 403
+    assert place.entry("verify").post("/", headers={"Host": "127.0.0.1:8080"}).status_code == 200
+
+
+@pytest.mark.parametrize("way", ["key", "platform"])
+def test_a_platform_or_a_key_lets_them_in(place, monkeypatch, way):
+    """Cloud Run has checked the caller's permission; on a network of one's own a key says that this is wanted."""
+    if way == "platform":
+        current_config()  # which would refuse a local store there
+        monkeypatch.setenv("K_SERVICE", "unstick-verify")
+    else:
+        place.configured(open_to_network=True)
+    assert place.entry("verify").post("/", **ELSEWHERE).status_code == 200
+
+
+def test_the_webhook_takes_everybody(place):
+    """It authenticates by itself."""
+    assert place.entry("webhook").post("/", **ELSEWHERE).status_code == 401
+
+
+@pytest.mark.parametrize(("entry", "open_to_network", "said"), [
+    ("verify", False, "callers on this machine only"),
+    ("report", True, "anybody who can reach this port"),
+    ("webhook", True, ""),
+])  # fmt: skip
+def test_the_start_says_who_is_let_in(place, entry, open_to_network, said):
+    """A warning for the operator, since nothing in front checks who calls."""
+    place.configured(open_to_network=open_to_network)
+    place.capsys.readouterr()
+    warn_if_unguarded(entry)
+    shown = place.capsys.readouterr()
+    assert said in shown.out + shown.err
+    assert bool(shown.out + shown.err) == bool(said)
+
+
+# --- health ---------------------------------------------------------------------------------------------------------------
+
+
+def swept(folder: Path, ago_s: float) -> None:
+    """The last sweep was this long ago."""
+    with sqlite3.connect(folder / "unstick.db") as file:
+        file.execute("INSERT INTO sweeps (one, next_at) VALUES (1, ?)", (time.time() - ago_s + 60.0,))
+    file.close()
+
+
+def test_it_is_healthy_while_wake_ups_are_delivered_and_the_store_is_writable(place, tmp_path):
+    """Anybody may ask, through the proxy too; figures are for this machine alone."""
+    webhook = place.entry("webhook")
+    assert webhook.get("/healthz").json == {"healthy": False, "wrong": ["no process delivers wake-ups"]}
+    swept(tmp_path, 5.0)
+    elsewhere = {"environ_overrides": {"REMOTE_ADDR": "10.0.0.7"}}
+    answer = webhook.get("/healthz", **elsewhere)
+    assert (answer.status_code, answer.json) == (200, {"healthy": True, "wrong": []})
+    assert webhook.get("/metrics", **elsewhere).status_code == 403
+    assert webhook.get("/metrics", headers={"X-Forwarded-For": "10.0.0.7"}).status_code == 403
+    lines = webhook.get("/metrics").text.splitlines()
+    assert {"unstick_healthy 1", "unstick_paused 0", "unstick_documents_open 0", "unstick_documents_overdue 0"} <= set(lines)
+    assert webhook.post("/healthz").status_code == 405
+
+
+def test_a_loop_that_stands_still_and_a_store_that_is_locked_are_ill(place, tmp_path):
+    """503, so that any monitor of addresses notices."""
+    webhook = place.entry("webhook")
+    webhook.get("/healthz")
+    swept(tmp_path, 300.0)
+    assert webhook.get("/healthz").status_code == 503
+    other = sqlite3.connect(tmp_path / "unstick.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    answer = webhook.get("/healthz")
+    other.close()
+    assert (answer.status_code, "locked" in answer.json["wrong"][0]) == (503, True)
+    assert "unstick_healthy 0" in webhook.get("/metrics").text
+
+
+# --- the Test button ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("receiver", "key"),
+    [
+        ("webhook", "webhook-57c6d9296de2ad39-1795561723"),
+        ("test", "test-57c6d9296de2ad39-1795561723"),
+        ("unstick", "a form of a later release"),
+    ],
+)
+def test_a_test_with_the_labels_of_a_runbook_restarts_nothing(place, receiver, key):
+    """I3: the queue that it names is stuck, and all guards would let it through."""
+    content = json.loads(notification({**alert("mail", "mail.delivery"), "generatorURL": ""}))
+    body = json.dumps(content | {"receiver": receiver, "groupKey": key}).encode()
+    (answer,) = place.entry("webhook").post("/", data=body, headers=signed(body)).json["incidents"]
+    assert (answer["action"], answer["reason"]) == ("held", "test_alert")
+    assert place.rundeck.posts() == []
+    assert "ACT NOW" not in place.cards()
