@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import jsonschema
@@ -588,6 +589,12 @@ def test_every_key_of_the_file_is_explained():
     assert list(silent(configuration_page.documented(registry.load_adapter("symptoms", "rabbitmq").Keys), "")) == []
 
 
+@cache
+def checker_of_the_schema() -> jsonschema.Draft202012Validator:
+    """Of the file that editors read; that it is current is tested with the documentation."""
+    return jsonschema.Draft202012Validator(json.loads(configuration_page.SCHEMA.read_text(encoding="utf-8")))
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -599,7 +606,7 @@ def test_every_key_of_the_file_is_explained():
 )
 def test_the_schema_takes_what_is_read(text):
     """An editor shows no mistake where there is none."""
-    checker = jsonschema.Draft202012Validator(json.loads(configuration_page.SCHEMA.read_text(encoding="utf-8")))
+    checker = checker_of_the_schema()
     checker.check_schema(checker.schema)
     assert list(checker.iter_errors(yaml.safe_load(text))) == []
     assert isinstance(parse_config(text), Config)
@@ -614,5 +621,4 @@ def test_the_schema_takes_what_is_read(text):
 )  # fmt: skip
 def test_the_schema_shows_mistakes(mistake):
     """An editor shows what stands in one place."""
-    checker = jsonschema.Draft202012Validator(configuration_page.schema())
-    assert list(checker.iter_errors({**yaml.safe_load(MINIMAL), **yaml.safe_load(mistake)}))
+    assert list(checker_of_the_schema().iter_errors({**yaml.safe_load(MINIMAL), **yaml.safe_load(mistake)}))

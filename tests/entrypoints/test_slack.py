@@ -78,6 +78,13 @@ class Team:
         (one,) = [document for document in self.place.documents() if document.target]
         return one
 
+    def replace(self, document: Document) -> None:
+        """Change it behind Unstick's back."""
+        store = current_adapters().store
+        stored = store.load(document.key, timeout_s=5)
+        assert stored is not None
+        store.save(document.key, encode(document), generation=stored.generation, due=document.due, timeout_s=5)
+
     def message(self) -> dict[str, Any]:
         """The newest message in the channel that has buttons."""
         return next(call.body for call in reversed(self.slack.taken) if buttons(call.body))
@@ -162,14 +169,10 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 def escalated(team: Team) -> None:
     """The restart did not help, and nobody approved a second one."""
     team.place.alerted()
-    ports, document = current_adapters(), team.document()
-    stored = ports.store.load(document.key, timeout_s=5)
-    assert stored is not None
+    document = team.document()
     assert document.incident is not None
     asked = change(document.incident, restarts=1, attempt=1, expires_at=1.0, due=1.0)
-    ports.store.save(
-        document.key, encode(replace(document, incident=asked, due=1.0)), generation=stored.generation, due=1.0, timeout_s=5
-    )
+    team.replace(replace(document, incident=asked, due=1.0))
     team.place.swept()
     assert team.document().outcomes[-1].ending is Ending.ESCALATED
 
@@ -259,21 +262,17 @@ def test_a_message_that_is_over_pauses_nothing(started: Callable[..., Team]) -> 
     assert "no longer current" in team.slack.answers[-1]["text"]
 
 
-@pytest.mark.parametrize("action", ["approve", "decline", "pause"])
-def test_of_a_runbook_that_is_gone_nobody_knows_who_may(started: Callable[..., Team], action: str) -> None:
+def test_of_a_runbook_that_is_gone_nobody_knows_who_may(started: Callable[..., Team]) -> None:
     """Its approvers went with it, so the press does nothing, and the person is told why."""
     team = started(approvers=["U0OTHER00"])
     team.place.alerted()
-    (key,) = [document.key for document in team.place.documents() if document.target]
-    ports = current_adapters()
-    stored = ports.store.load(key, timeout_s=5)
-    assert stored is not None
-    document = decode(Document, stored.body, key)
+    document = team.document()
     assert document.incident is not None
-    gone = replace(document, incident=replace(document.incident, runbook="gone"))
-    ports.store.save(key, encode(gone), generation=stored.generation, due=gone.due, timeout_s=5)
-    team.press(action)
-    assert "the runbook was removed" in team.slack.answers[-1]["text"]
+    team.replace(replace(document, incident=replace(document.incident, runbook="gone")))
+    for number, action in enumerate(("approve", "decline", "pause"), 1):
+        team.press(action)
+        assert len(team.slack.answers) == number
+        assert "the runbook was removed" in team.slack.answers[-1]["text"]
     assert (current_adapters().store.load("pause", timeout_s=5), team.place.rundeck.posts()) == (None, [])
 
 
@@ -336,18 +335,13 @@ def test_only_approvers_approve_and_others_are_told_why_not(
         assert "Nothing was done" in refusal["text"]
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"channel": {"id": "C0OTHER"}}, {"channel": None},
-        {"team": {"id": "T0OTHER"}},
-    ],
-)  # fmt: skip
-def test_only_people_of_the_workspace_press_in_the_channel(started: Callable[..., Team], changes: dict[str, Any]) -> None:
+def test_only_people_of_the_workspace_press_in_the_channel(started: Callable[..., Team]) -> None:
     """The app may be in other workspaces, and a channel shared with one."""
     team = started()
     team.place.alerted()
-    assert team.bring(team.payload("approve", **changes)) == 403
+    elsewhere: tuple[dict[str, Any], ...] = ({"channel": {"id": "C0OTHER"}}, {"channel": None}, {"team": {"id": "T0OTHER"}})
+    for changes in elsewhere:
+        assert team.bring(team.payload("approve", **changes)) == 403
     assert team.place.rundeck.posts() == []
     assert team.press("approve", team={"id": "T9TK3CUKW"}) == 200
     assert len(team.place.rundeck.posts()) == 1
@@ -401,14 +395,11 @@ def test_a_value_that_unstick_did_not_sign_does_nothing(started: Callable[..., T
     assert team.slack.answers[-1]["response_type"] == "ephemeral"
 
 
-@pytest.mark.parametrize(
-    "url", ["https://evil.example.com/a", "https://hooks.slack.com.evil.example.com/", "http://169.254.169.254/", ""]
-)
-def test_answers_go_to_slack_alone(started: Callable[..., Team], url: str) -> None:
+def test_answers_go_to_slack_alone(started: Callable[..., Team]) -> None:
     """The press counts; no other address is called."""
     team = started()
     team.place.alerted()
-    payload = team.payload("decline", response_url=url)
+    payload = team.payload("decline", response_url="http://169.254.169.254/")
     payload["message"]["ts"] = "1.000001"
     assert team.bring(payload) == 200
     assert team.document().outcomes[-1].reason is Reason.DECLINED
@@ -428,6 +419,8 @@ def test_answers_go_to_slack_alone(started: Callable[..., Team], url: str) -> No
         ("http://127.0.0.1:8080/x", "http://127.0.0.1:9", True),
         ("http://u@127.0.0.1:8080/x", "http://127.0.0.1:9", False),
         ("https://[", "https://slack.com/api", False),
+        ("https://hooks.slack.com.evil.example.com/", "https://slack.com/api", False),
+        ("", "https://slack.com/api", False),
         ("https://hooks.slack.com:x/", "https://slack.com/api", False),
     ],
 )
@@ -493,18 +486,15 @@ def test_hostile_headers_are_refused(headers: dict[str, str], monkeypatch: pytes
     assert verdict(headers, b"", monkeypatch, SIGNING_SECRET) is False
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"", b"payload=", b"payload=[]", b"payload=%7B%7D", b"\xff\xfe", b"payload=" + b"%5B" * 20_000, b"a=1&" * 50,
-        b'payload={"type":1}',
-    ],
-)  # fmt: skip
-def test_a_signed_body_that_is_no_interaction_is_400(started: Callable[..., Team], body: bytes) -> None:
+def test_a_signed_body_that_is_no_interaction_is_400(started: Callable[..., Team]) -> None:
     """Slack would not send it."""
     team = started()
-    answer = team.place.entry("webhook").post("/slack", data=body, headers=signed_bytes(body))
-    assert answer.status_code == 400
+    for body in (
+        *(b"", b"payload=", b"payload=[]", b"payload=%7B%7D", b"\xff\xfe", b"payload=" + b"%5B" * 20_000, b"a=1&" * 50),
+        b'payload={"type":1}',
+    ):
+        answer = team.place.entry("webhook").post("/slack", data=body, headers=signed_bytes(body))
+        assert answer.status_code == 400, body
 
 
 def test_interactions_that_are_none_of_ours_are_answered_and_dropped(started: Callable[..., Team]) -> None:

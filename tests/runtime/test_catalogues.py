@@ -16,8 +16,6 @@ from tools import catalogues
 
 FILES = sorted(LOCALES.glob("*/LC_MESSAGES/unstick.po"))
 PLACE = re.compile(r"\{\w+\}")
-SAME = {"Webhook", "Runbook", "by Unstick"}
-"""Words that Japanese operators write as they are."""
 
 
 def by_language(path: Path) -> str:
