@@ -1,13 +1,13 @@
 """`python -m bench.soak`: the long run. Many simulated hours first, then real minutes of mixed load with faults on two workers.
 
-BENCH_MINUTES (30) is how long the real part takes. What came of it goes into docs/benchmarks.md, which also says what is
+What came of it goes into docs/benchmarks.md, which also says what is
 promised; it fails where one of the promises does not hold.
 """
 
 from __future__ import annotations
 
+import argparse
 import gc
-import os
 import random
 import shutil
 import sys
@@ -167,7 +167,9 @@ def _steps(values: list[float]) -> list[float]:
 
 def main() -> int:
     """Simulated, then real."""
-    minutes = float(os.environ.get("BENCH_MINUTES", "30"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=30.0, help="of the real part")
+    minutes: float = parser.parse_args().minutes
     promises = simulated()
     print(*(promise.row() for promise in promises), sep="\n", flush=True)
     more, told = adapters(minutes, seed=int(time.time()))
