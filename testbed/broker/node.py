@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
@@ -78,7 +79,11 @@ class Broker:
 
     def add_user(self, name: str, password: str, *, tags: str, vhosts: Sequence[str] = ()) -> None:
         """A user with these tags who may see, but not touch, what is in these vhosts."""
-        self.api("PUT", f"users/{quote(name, safe='')}", {"password": password, "tags": tags})
+        user = f"users/{quote(name, safe='')}", {"password": password, "tags": tags}
+        try:
+            self.api("PUT", *user)
+        except HTTPError:  # where two processes add the same one at once, one of them is refused
+            self.api("PUT", *user)
         nothing = {"configure": "^$", "write": "^$", "read": "^$"}
         for vhost in vhosts:
             self.api("PUT", f"permissions/{quote(vhost, safe='')}/{quote(name, safe='')}", nothing)

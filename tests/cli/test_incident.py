@@ -1,22 +1,26 @@
-"""`incident`: everything about one, open or archived, as text and JSON."""
+"""`incident`: everything about one, open or archived, from the first alert to its outcome, as text and JSON."""
 
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from functions.application.deliver import archive_path
 from functions.application.serialization import encode
-from functions.domain.model.incidents import Archive, Document, change
+from functions.domain.model.codes import Ending, Phase, Reason, Verdict
+from functions.domain.model.incidents import AfterRestart, Archive, Document, Evidence, HistoryEntry, Incident, Outcome, change
+from functions.domain.model.observations import Execution
+from functions.runtime.text import Text
 from tests.cli.line import Line
-from tests.cli.test_timeline import OUTCOME, told
-from tests.support.worlds.example_stories import NOW, TARGET
+from tests.support.worlds.example_stories import EXAMPLES, NOW, TARGET
 from unstick.output import columns
 
 ID = time.strftime("%Y%m%d-%H%M%S-7f3a9c21", time.gmtime(NOW - 300))
 EVIDENCE = 'Thread 0x7f: "MainThread"\n  File "/app/mailer.py", line 212, in send\n'
+OUTCOME = Outcome("7f3a9c21", Ending.ESCALATED, None, NOW + 1, ())
 
 
 @pytest.fixture
@@ -25,12 +29,26 @@ def here(here: Line) -> Line:
     return here
 
 
-def archived(here: Line, *, evidence: str = "", name: str = ID, at: float = NOW + 1) -> None:
-    incident = change(told(), id=name, nonce="never-shown")
+def told() -> Incident:
+    """The gallery's escalated incident, with a history: it waited for a cooldown, and both restarts did not help."""
+    incident = EXAMPLES["escalated"].incident
+    assert incident is not None
+    history = (
+        HistoryEntry(NOW - 280, Phase.WAITING, Reason.COOLDOWN, Text("restarted {age} ago", age="4 min")),
+        HistoryEntry(NOW - 121, Phase.STARTING, attempt=1),
+        HistoryEntry(NOW - 118, Phase.RUNNING, attempt=1),
+        HistoryEntry(NOW - 86, Phase.VERIFYING, attempt=1),
+    )
+    after = AfterRestart(615, looked_at=NOW, verdict=Verdict.STUCK)
+    return replace(incident, history=history, queues=(replace(incident.queues[0], after=after),))
+
+
+def archived(here: Line, *, output: str = "", name: str = ID, at: float = NOW + 1, **changes: Any) -> None:
+    incident = change(told(), id=name, nonce="never-shown", **changes)
     record = Archive(TARGET, incident, replace(OUTCOME, incident=name, at=at))
     here.ports.store.archive(archive_path(record), encode(record), timeout_s=5)
-    if evidence:
-        here.ports.store.archive(f"evidence/{name}.txt", evidence.encode(), timeout_s=5)
+    if output:
+        here.ports.store.archive(f"evidence/{name}.txt", output.encode(), timeout_s=5)
 
 
 def test_an_archived_incident_is_told_in_order(here: Line) -> None:
@@ -40,7 +58,12 @@ def test_an_archived_incident_is_told_in_order(here: Line) -> None:
     kinds = [row.split()[1] for row in shown.splitlines() if len(row) > 8 and row[4:5] == ":" and row[7:8] == ":"]
     assert (kinds[0], kinds[-1]) == ("alert", "outcome")
     assert {"check", "decision", "restart", "verdict"} <= set(kinds)
-    assert "held by mail-worker-2 (10.0.3.7)" in " ".join(shown.split())
+    words = " ".join(shown.split())
+    for said in (
+        *("held by mail-worker-2 (10.0.3.7)", "20 unacknowledged (41 kB)", "(restarted 4 min ago)", "restarts: attempt 1"),
+        *("still stuck (615 messages, 1 consumer)", "a person is needed"),
+    ):
+        assert said in words
     too_long = [row for row in shown.splitlines() if columns(row) > 80 and "http" not in row]
     assert too_long == []
 
@@ -54,7 +77,7 @@ def test_an_open_incident_is_told_too(here: Line) -> None:
 
 
 def test_the_evidence_is_printed_whole(here: Line) -> None:
-    archived(here, evidence=EVIDENCE)
+    archived(here, output=EVIDENCE)
     assert EVIDENCE.strip() in here.run("incident", ID, "--evidence", code=0).stdout
     assert here.json("incident", ID, "--evidence")["evidence"] == EVIDENCE
 
@@ -68,10 +91,34 @@ def test_without_evidence_the_rest_is_told_all_the_same(here: Line) -> None:
 
 
 def test_as_json_nothing_is_missing_but_the_nonce(here: Line) -> None:
+    """The entries are in the order of time, whatever clock they were noted by; runs have their links."""
     archived(here)
     found = here.json("incident", ID)
     assert (found["incident"]["id"], found["incident"]["nonce"], found["outcome"]["ending"]) == (ID, "", "escalated")
-    assert [entry["at"] for entry in found["timeline"]] == sorted(entry["at"] for entry in found["timeline"])
+    entries = found["timeline"]
+    assert [entry["at"] for entry in entries] == sorted(entry["at"] for entry in entries)
+    runs = [entry for entry in entries if entry["kind"] == "restart"]
+    assert len(runs) == 4
+    assert all(entry["link"].startswith("https://rundeck.example.com/") for entry in runs)
+    assert [bool(entry["lines"]) for entry in runs].count(True) == 1
+
+
+RUN = Execution("1846", "https://rundeck.example.com/execution/show/1846", "succeeded", NOW - 125, NOW - 123)
+COLLECTED = Evidence(asked_at=NOW - 126, execution=RUN, lines=('File "/app/mailer.py", line 212',))
+
+
+@pytest.mark.parametrize(
+    ("evidence", "shown"),
+    [
+        (COLLECTED, ("execution 1846: succeeded", RUN.url, list(COLLECTED.lines))),
+        (Evidence(asked_at=NOW - 126, missing="the job is already running"), ("no evidence: the job is already running", "", [])),
+    ],
+)
+def test_the_run_that_collected_evidence_is_an_entry(here: Line, evidence: Evidence, shown: tuple[str, str, list[str]]) -> None:
+    """With its link and its lines, or why there are none."""
+    archived(here, evidence=evidence, runner_ahead_s=0.0)
+    (entry,) = [one for one in here.json("incident", ID)["timeline"] if one["kind"] == "evidence"]
+    assert (entry["text"], entry["link"], entry["lines"]) == shown
 
 
 def test_one_that_ended_and_is_not_archived_yet(here: Line) -> None:

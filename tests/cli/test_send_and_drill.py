@@ -17,15 +17,11 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from functions.adapters.grafana.auth import authenticate
-from functions.adapters.grafana.sender import headers
-from functions.config.settings import Auth, Basic, Bearer, Hmac
 from functions.domain.cards import drill_card
 from functions.domain.decisions.matching import target_key
 from functions.domain.model.alerts import Target
 from functions.domain.model.runbooks import Rules
 from functions.entrypoints import drill
-from functions.runtime.errors import BadRequest
-from functions.runtime.secrets import SecretRef
 from functions.runtime.text import in_language
 from testbed.broker import free_ports
 from testbed.patience import PATIENCE_S, wait_until
@@ -48,27 +44,6 @@ def deployed(here: Line) -> Iterator[Unstick]:
     here.config.write_text(yaml.safe_dump(made))
     with unstick:
         yield unstick
-
-
-def secret(monkeypatch: pytest.MonkeyPatch, name: str) -> tuple[SecretRef, ...]:
-    monkeypatch.setenv(name, f"value of {name}")
-    return (SecretRef(f"env://{name}"),)
-
-
-@pytest.mark.parametrize("way", ["hmac", "hmac without timestamp", "basic", "bearer"])
-def test_what_is_signed_is_let_in(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each way in lets in what is signed for it, and nothing that was changed after that."""
-    stamp = None if "without" in way else "X-Grafana-Alerting-Timestamp"
-    auth = Auth(
-        hmac=Hmac(secret(monkeypatch, "A"), timestamp_header=stamp) if way.startswith("hmac") else None,
-        basic=Basic("grafana", secret(monkeypatch, "B")) if way == "basic" else None,
-        bearer=Bearer(secret(monkeypatch, "C")) if way == "bearer" else None,
-    )
-    made = headers(auth, b"{}", 1_795_561_675.0)
-    authenticate(auth, made, b"{}", 1_795_561_675.0)
-    if way.startswith("hmac"):
-        with pytest.raises(BadRequest):
-            authenticate(auth, made, b"{ }", 1_795_561_675.0)
 
 
 def test_send_posts_what_grafana_would(here: Line, httpserver: HTTPServer) -> None:

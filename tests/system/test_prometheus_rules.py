@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from urllib.parse import urlencode
 from urllib.request import urlopen
 
 import pytest
 import yaml
 
-from testbed.alerting import program, rules_for
-from testbed.broker import HOST, Broker, consumer, free_ports
+from testbed.broker import HOST, Broker, consumer
 from testbed.patience import PATIENCE_S, wait_until
 
 FOLDER = Path(__file__).parents[2] / "infra" / "prometheus"
@@ -163,81 +156,3 @@ def _scraped(made: Broker) -> str:
     with urlopen(f"http://127.0.0.1:{made.metrics_port}{scrape['metrics_path']}?{query}", timeout=PATIENCE_S) as answer:
         text: str = answer.read().decode()
     return text
-
-
-@contextmanager
-def prometheus_of(made: Broker, folder: Path, queues: str) -> Iterator[str]:
-    """A Prometheus with the example's scrape, and the rules for these queues."""
-    file = yaml.safe_load((FOLDER / "prometheus.yml").read_text(encoding="utf-8"))
-    file["scrape_configs"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{made.metrics_port}"]
-    del file["alerting"]
-    folder.mkdir()
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(file), encoding="utf-8")
-    (folder / "rules.yml").write_text(rules_for(queues), encoding="utf-8")
-    (port,) = free_ports(1)
-    url = f"http://127.0.0.1:{port}"
-    command = ["prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data", f"--web.listen-address=127.0.0.1:{port}"]
-    with program(command, folder, f"{url}/-/ready"):
-        yield url
-
-
-SUSPECTED = 'count by (queue, service) (last_over_time(ALERTS{alertname="RabbitMQQueueMaybeStuck"}[10m]))'
-WATCHED_S = 40.0
-
-
-@pytest.mark.long  # 80 s, and a machine with other work makes the busy ones stand still
-@pytest.mark.timeout(300)
-def test_one_of_three_consumers_hangs_on_a_real_broker(needed, rabbitmq_server, tmp_path):
-    """It is suspected while the two others work; a busy queue, a dead-letter queue and a stream beside it never are."""
-    needed("prometheus")
-    tells = rabbitmq_server.version != HOST
-    queues = "one[.].+" if tells else "one[.](delivery|busy)"
-    with ExitStack() as stack:
-        _declare(rabbitmq_server, {"one.dead": "classic", "one.archive": "stream"})
-        rabbitmq_server.publish("one.delivery", 1)
-        stack.enter_context(consumer(rabbitmq_server, "one.delivery", "stuck-unacked"))
-        for queue in ("one.delivery", "one.delivery", "one.busy", "one.busy", "one.busy"):
-            stack.enter_context(flowing(rabbitmq_server, queue))
-            stack.enter_context(consumer(rabbitmq_server, queue, "slow", per_second=2.0))
-        wait_until(lambda: _scraped(rabbitmq_server), lambda text: "delivered_ack_total{channel" in text)
-        url = stack.enter_context(prometheus_of(rabbitmq_server, tmp_path / "prometheus", queues))
-        began = time.monotonic()
-        wait_until(lambda: _asked(url, SUSPECTED), [{"queue": "one.delivery", "service": "one-delivery"}].__eq__)
-        print(f"suspected {time.monotonic() - began:.1f} s after Prometheus began")
-        time.sleep(WATCHED_S)
-        assert _asked(url, SUSPECTED) == [{"queue": "one.delivery", "service": "one-delivery"}]
-        held = 'ALERTS{alertname="RabbitMQQueueMaybeStuck",queue="one.delivery"}'
-        assert _asked(url, held), "it still is"
-
-
-def _declare(made: Broker, types: dict[str, str]) -> None:
-    with made.channel() as channel:
-        for queue, kind in types.items():
-            channel.queue_declare(queue, durable=True, arguments={"x-queue-type": kind})
-            for _ in range(3):
-                channel.basic_publish("", queue, b"stays")
-
-
-@contextmanager
-def flowing(made: Broker, queue: str) -> Iterator[None]:
-    """Two messages a second, until the block ends."""
-    ended = threading.Event()
-
-    def publish() -> None:
-        with made.channel() as channel:
-            channel.queue_declare(queue, durable=True)
-            while not ended.wait(0.5):
-                channel.basic_publish("", queue, b"flows")
-
-    publisher = threading.Thread(target=publish)
-    publisher.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        publisher.join()
-
-
-def _asked(prometheus: str, query: str) -> list[dict[str, str]]:
-    with urlopen(f"{prometheus}/api/v1/query?{urlencode({'query': query})}", timeout=PATIENCE_S) as answer:
-        return [one["metric"] for one in json.load(answer)["data"]["result"]]

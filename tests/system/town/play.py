@@ -166,7 +166,8 @@ def judge(scene: Scene, cards: Sequence[Card], for_s: float, opened_at: float) -
     right, verdict, seconds = treat(scene, told, began_at, for_s)
     if scene.pattern.truth is Truth.ONE:
         pause_s = scene.longest_pause_s(began_at, min(time.time(), began_at + for_s + 30))
-        right, verdict = right and pause_s <= PAUSE_S, f"{verdict}, pause {pause_s:.1f} s"
+        right = right and pause_s <= PAUSE_S and all(host for _, host in scene.restarted)
+        verdict = f"{verdict}, pause {pause_s:.1f} s"
     return Line(scene.pattern, right, verdict, seconds, headline)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import replace
 
 from testbed.workers.crew import Habit
 from tests.system.town.healthy import QUORUM
@@ -12,54 +14,42 @@ from tests.system.town.scene import Pattern, Scene, Truth
 WORKS = Habit(work_s=0.2)
 HANGS = Habit(hangs=True)
 """With the first message that it gets."""
+SINGLE = {"x-single-active-consumer": True}
 
 
-def held(scene: Scene) -> None:
-    """Healthy for a while, then a message comes on which it hangs."""
-    scene.then(WORKS)
-    workers = scene.hire(Habit(work_s=0.2, hangs=lambda body: body == b"hang"))
-    scene.flow(2)
-    scene.sleep(scene.place.stuck_after_s)
-    scene.publish(1, body="hang")
-    scene.until_held(workers)
+def hangs(body: bytes) -> bool:
+    return body == b"hang"
 
 
-def held_only(scene: Scene) -> None:
-    """One message, and nothing else ever comes."""
-    scene.then(WORKS)
-    workers = scene.hire(HANGS)
-    scene.sleep(scene.place.stuck_after_s)
-    scene.publish(1)
-    scene.until_held(workers)
+def held(
+    habit: Habit = WORKS,
+    workers: int = 1,
+    *,
+    flow: float = 0.0,
+    then: Habit | None = None,
+    behind: int = 0,
+    priority: int | None = None,
+) -> Callable[[Scene], None]:
+    """Healthy for a while, then a message comes on which one hangs, with `behind` after it. `then`: what the job starts, if it is
+    not the same without the hanging.
+    """
 
+    def play(scene: Scene) -> None:
+        scene.then(then or habit, workers)
+        hired = scene.hire(replace(habit, hangs=hangs), workers)
+        if flow:
+            scene.flow(flow)
+        scene.sleep(scene.place.stuck_after_s)
+        scene.publish(1, body="hang", priority=priority)
+        scene.publish(behind)
+        scene.until_held(hired)
 
-def held_fast(scene: Scene) -> None:
-    scene.then(Habit(prefetch=50))
-    workers = scene.hire(Habit(hangs=lambda body: body == b"hang"))
-    scene.flow(20)
-    scene.sleep(scene.place.stuck_after_s)
-    scene.publish(1, body="hang")
-    scene.until_held(workers)
-
-
-def prefetched(scene: Scene) -> None:
-    """It hangs with fifty in hand."""
-    scene.then(Habit(prefetch=50, work_s=0.05))
-    workers = scene.hire(Habit(prefetch=50, work_s=0.05, hangs=lambda body: body == b"hang"))
-    scene.sleep(scene.place.stuck_after_s)
-    scene.publish(1, body="hang")
-    scene.publish(60)
-    scene.until_held(workers)
+    return play
 
 
 def filling(scene: Scene) -> None:
     """It hangs, and for a while goes on taking messages until its prefetch of 50 is full."""
-    scene.then(Habit(prefetch=50, work_s=0.1))
-    workers = scene.hire(Habit(prefetch=50, work_s=0.1, hangs=lambda body: body == b"hang"))
-    scene.flow(5)
-    scene.sleep(scene.place.stuck_after_s)
-    scene.publish(1, body="hang")
-    scene.until_held(workers)
+    held(Habit(prefetch=50, work_s=0.1), flow=5)(scene)
     scene.stuck(time.time() + 50 / 5)  # until it is full, a consumer that prefetches can't be told from one that works on
 
 
@@ -73,7 +63,7 @@ def batch_forgotten(scene: Scene) -> None:
 
 def all_three(scene: Scene) -> None:
     scene.then(WORKS, 3)
-    workers = scene.hire(Habit(work_s=0.2, hangs=lambda body: body == b"hang"), 3)
+    workers = scene.hire(Habit(work_s=0.2, hangs=hangs), 3)
     scene.flow(3)
     scene.sleep(scene.place.stuck_after_s)
     scene.publish(20, body="hang")
@@ -103,30 +93,12 @@ def unserved(scene: Scene) -> None:
     scene.stuck()
 
 
-def single_active(scene: Scene) -> None:
-    scene.then(WORKS, 2)
-    workers = scene.hire(Habit(work_s=0.2, hangs=lambda body: body == b"hang"), 2)
-    scene.flow(2)
-    scene.sleep(scene.place.stuck_after_s)
-    scene.publish(1, body="hang")
-    scene.until_held(workers)
-
-
-def priority(scene: Scene) -> None:
-    scene.then(WORKS)
-    workers = scene.hire(Habit(work_s=0.2, hangs=lambda body: body == b"hang"))
-    scene.flow(1)
-    scene.sleep(scene.place.stuck_after_s)
-    scene.publish(1, body="hang", priority=5)
-    scene.until_held(workers)
-
-
 def several_queues(scene: Scene) -> None:
     """One channel of two queues hangs with a message of the first; the prefetch holds for each queue."""
     other = f"{scene.name}.other"
     scene.declare(other, {})
     scene.then(WORKS, queues=(scene.queue, other))
-    workers = scene.hire(Habit(work_s=0.1, hangs=lambda body: body == b"hang"), queues=(scene.queue, other))
+    workers = scene.hire(Habit(work_s=0.1, hangs=hangs), queues=(scene.queue, other))
     scene.flow(1)
     scene.flow(1, other)
     scene.sleep(scene.place.stuck_after_s)
@@ -143,26 +115,6 @@ def after_deployment(scene: Scene) -> None:
     scene.leave(workers)
     scene.sleep(10)
     scene.until_held(scene.hire(HANGS))
-
-
-def exclusive(scene: Scene) -> None:
-    scene.then(Habit(work_s=0.2, exclusive=True))
-    workers = scene.hire(Habit(work_s=0.2, exclusive=True, hangs=lambda body: body == b"hang"))
-    scene.flow(1)
-    scene.sleep(scene.place.stuck_after_s)
-    scene.publish(1, body="hang")
-    scene.until_held(workers)
-
-
-def sticky(scene: Scene) -> None:
-    """The message hangs every worker that gets it: one restart is right, a second is not."""
-    habit = Habit(work_s=0.2, hangs=lambda body: body == b"hang")
-    scene.then(habit)
-    workers = scene.hire(habit)
-    scene.flow(1)
-    scene.sleep(scene.place.stuck_after_s)
-    scene.publish(1, body="hang")
-    scene.until_held(workers)
 
 
 def before_us(scene: Scene) -> None:
@@ -233,20 +185,20 @@ def _stuck(name: str, truth: Truth, says: str, play: object, arguments: dict[str
 
 
 STUCK: tuple[Pattern, ...] = (
-    _stuck("held", Truth.STUCK, "hangs with one, two a second come", held),
-    _stuck("held-quorum", Truth.STUCK, "the same on a quorum queue", held, QUORUM),
-    _stuck("held-only", Truth.STUCK, "hangs with the only one", held_only),
-    _stuck("held-fast", Truth.STUCK, "hangs while 20 a second come", held_fast),
-    _stuck("held-prefetched", Truth.STUCK, "hangs with 50 in hand", prefetched),
+    _stuck("held", Truth.STUCK, "hangs with one, two a second come", held(flow=2)),
+    _stuck("held-quorum", Truth.STUCK, "the same on a quorum queue", held(flow=2), QUORUM),
+    _stuck("held-only", Truth.STUCK, "hangs with the only one", held()),
+    _stuck("held-fast", Truth.STUCK, "hangs while 20 a second come", held(Habit(), flow=20, then=Habit(prefetch=50))),
+    _stuck("held-prefetched", Truth.STUCK, "hangs with 50 in hand", held(Habit(prefetch=50, work_s=0.05), behind=60)),
     _stuck("held-filling", Truth.STUCK, "hangs, and its prefetch of 50 fills up for 10 s", filling),
     _stuck("held-batch", Truth.STUCK, "takes 20 and acknowledges none", batch_forgotten),
     _stuck("held-all", Truth.STUCK, "three workers, all hang", all_three),
-    _stuck("held-priority", Truth.STUCK, "hangs with an important one", priority, {"x-max-priority": 5}),
-    _stuck("held-exclusive", Truth.STUCK, "an exclusive consumer hangs", exclusive),
+    _stuck("held-priority", Truth.STUCK, "hangs with an important one", held(flow=1, priority=5), {"x-max-priority": 5}),
+    _stuck("held-exclusive", Truth.STUCK, "an exclusive consumer hangs", held(Habit(work_s=0.2, exclusive=True), flow=1)),
     _stuck("held-of-two", Truth.STUCK, "one channel of two queues hangs", several_queues),
-    _stuck("held-single", Truth.STUCK, "the single active consumer hangs", single_active, {"x-single-active-consumer": True}),
+    _stuck("held-single", Truth.STUCK, "the single active consumer hangs", held(workers=2, flow=2), SINGLE),
     _stuck("held-deployed", Truth.STUCK, "the new release hangs at its first message", after_deployment),
-    _stuck("held-sticky", Truth.STUCK, "one message hangs every worker", sticky),
+    _stuck("held-sticky", Truth.STUCK, "one message hangs every worker", held(flow=1, then=replace(WORKS, hangs=hangs))),
     _stuck("held-before", Truth.STUCK, "hung before anybody looked", before_us),
     _stuck("unattended", Truth.STUCK, "the workers died", unattended),
     _stuck("unattended-quorum", Truth.STUCK, "the same on a quorum queue", unattended, QUORUM),
