@@ -124,14 +124,12 @@ class _Kept:
 
 
 _KEPT: dict[str, _Kept] = {}
-_KEPT_LOCK = threading.Lock()
 _CLIENTS: dict[str, Any] = {}  # by endpoint. Created on first use: connections don't survive the fork of a server's workers
 _CLIENTS_LOCK = threading.Lock()
 
 
 def _kept(reference: str) -> _Kept:
-    with _KEPT_LOCK:
-        return _KEPT.setdefault(reference, _Kept())
+    return _KEPT.setdefault(reference, _Kept())
 
 
 def read(reference: str, *, now: float) -> bytes:

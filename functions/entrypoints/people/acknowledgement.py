@@ -7,7 +7,6 @@ from functions.domain.cards import approval_page, facts
 from functions.domain.cards.approval_page import Notice, Person, View
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import clock, tidy
-from functions.domain.decisions.endings import ACKNOWLEDGE
 from functions.domain.model.events import Acknowledged
 from functions.domain.model.incidents import Document, Escalation
 from functions.entrypoints.people.form import Form, keep_name, pressed_by
@@ -17,11 +16,6 @@ from functions.entrypoints.responses import Response
 from functions.runtime.text import Text, in_language
 
 BUDGET_S = 20.0
-
-
-def is_asked_by(nonce: str) -> bool:
-    """Whether a link with this nonce belongs to an escalation rather than an approval."""
-    return nonce.split(".")[1:2] == [ACKNOWLEDGE]
 
 
 def show(ports: Adapters, key: str, nonce: str, token: str, person: Person) -> Response:

@@ -46,12 +46,6 @@ def read_form(request: Request, public_url: str) -> Form:
     return Form(token, act, clean(who, approval_page.NAME, "…"), clean(why, approval_page.WHY, "…"))
 
 
-def require_button(form: Form, buttons: set[str]) -> None:
-    """Raises BadRequest for a button that the page of this link doesn't have."""
-    if form.act and form.act not in buttons:
-        raise BadRequest(403, "This is no button of ours.")
-
-
 def identify(request: Request, header: str) -> Person:
     """The caller, as named by the configured proxy, otherwise by the browser's cookie."""
     signed_in = request.headers.get(header, "").removeprefix("accounts.google.com:") if header else ""

@@ -10,8 +10,9 @@ from functions.application import signing
 from functions.bootstrap import Adapters
 from functions.domain.cards import approval_page
 from functions.domain.cards.approval_page import Notice
+from functions.domain.decisions.endings import ACKNOWLEDGE
 from functions.entrypoints.people import acknowledgement, approval
-from functions.entrypoints.people.form import FOREIGN, identify, read_form, require_button
+from functions.entrypoints.people.form import FOREIGN, identify, read_form
 from functions.entrypoints.people.rendering import show_notice, show_opening
 from functions.entrypoints.responses import Response, not_allowed
 from functions.runtime.errors import BadRequest, Denied, Unavailable
@@ -60,9 +61,10 @@ def respond(request: Request, ports: Adapters) -> Response:
         key, nonce = signing.read_approval(ports.config.signing_keys, form.token, ports.now())
         person = identify(request, ports.config.identity_header)
         press, show, buttons = approval.press, approval.show, {approval_page.RESTART, approval_page.DECLINE}
-        if acknowledgement.is_asked_by(nonce):
+        if nonce.split(".")[1:2] == [ACKNOWLEDGE]:  # of an escalation
             press, show, buttons = acknowledgement.press, acknowledgement.show, {approval_page.ACKNOWLEDGE}
-        require_button(form, buttons)
+        if form.act and form.act not in buttons:
+            return show_notice(rules, REFUSALS[403], 403)
         return press(ports, key, nonce, person, form) if form.act else show(ports, key, nonce, form.token, person)
     except BadRequest as refusal:
         content = REFUSALS.get(refusal.sentence) or REFUSALS.get(refusal.status, REFUSALS[403])

@@ -48,12 +48,12 @@ def look(
     calls: list[partial[Any]] = []
     for job in (target.job, *target.remedies):
         calls += [partial(_list, to, job, status, since_s=since_s) for status in ("running", "scheduled", "")]
-    results = _ask_all([*calls, *([partial(_follow, to, follow, tail=tail)] if follow is not None else [])], to)
+    results = ask_all([*calls, *([partial(_follow, to, follow, tail=tail)] if follow is not None else [])], to)
     lists, (followed, lines) = results[: len(calls)], results[-1] if follow is not None else (None, None)
     for place in range(2, len(calls), 3):
         if not lists[place].at_once:
             # On most databases running executions come last, so one that ended between the two answers would be in neither list.
-            lists += _ask_all([calls[place - 2], partial(calls[place], pages=1)], to)
+            lists += ask_all([calls[place - 2], partial(calls[place], pages=1)], to)
     rows = [row for listed in lists for row in listed.rows]
     ours, others = _split_by_target(rows, settings, target)
     newest = max(lists, key=lambda listed: (listed.runner_now, -listed.read_at))
@@ -76,7 +76,7 @@ def start_page(settings: Settings, target: Target, project: str = "") -> str:
     return f"{page}?{options}" if options else page
 
 
-def _ask_all(calls: Calls, to: answers.Connection) -> list[Any]:
+def ask_all(calls: Calls, to: answers.Connection) -> list[Any]:
     """The results of the calls. Raises a clear refusal rather than a missing answer, since a refusal has a remedy."""
     results = [name_late(outcome, answers.SYSTEM) for outcome in run_parallel(calls, timeout_s=to.left_s)]
     for kind in (Denied, Exception):

@@ -6,10 +6,10 @@ from typing import Any
 from urllib.parse import quote
 
 from functions.adapters.runners.rundeck import answers
+from functions.adapters.runners.rundeck.client import ask_all
 from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.ports import EvidenceRun
 from functions.domain.model.observations import Execution
-from functions.runtime.parallel import run_parallel
 
 OUTPUT_LINES = 3000
 RECENT = 20  # number of runs in which the tag is searched. If a job runs more often in `within`, the run isn't found
@@ -38,9 +38,7 @@ def _find(to: answers.Connection, job: str, tag: str) -> Execution | None:
     """On most databases running executions come last in the list of all, so both lists are read."""
     path = f"job/{quote(job, safe='')}/executions"
     calls = [partial(answers.ask, to, "GET", f"{path}?{which}max={RECENT}") for which in ("status=running&", "")]
-    for result in run_parallel(calls, timeout_s=to.left_s):
-        if isinstance(result, Exception):
-            raise result
+    for result in ask_all(calls, to):
         rows: Any = result.object().get("executions")
         for row in rows if isinstance(rows, list) else ():
             run = answers.execution_of(answers.mapping(row), to.settings)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Annotated
 
 from msgspec import Struct, field
@@ -85,7 +86,11 @@ class Symptom(Struct, frozen=True, rename=key):
 
 def name_queue(symptom: runbooks.Symptom, labels: Mapping[str, str]) -> QueueRef:
     """The queries for an alert with these labels. Raises NotRendered."""
-    keys = {query: _fill(query, symptom, labels) for query in QUERIES if query in symptom.keys}
+    keys = {
+        query: promql.fill(symptom.keys[query], partial(_value, query=query, symptom=symptom, labels=labels))
+        for query in QUERIES
+        if query in symptom.keys
+    }
     size = sum(len(query.encode()) for query in keys.values())
     if size > MAX_BYTES:
         raise NotRendered(Text("the queries have {count} bytes, the limit is {limit}", count=size, limit=MAX_BYTES))
@@ -93,10 +98,6 @@ def name_queue(symptom: runbooks.Symptom, labels: Mapping[str, str]) -> QueueRef
     made_of = hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()[:12]
     times = {one: symptom.keys[one] for one in ("max_age", "delay")}
     return QueueRef(SYSTEM, f"{SYSTEM}:{made_of}:{name}", name, keys | times)
-
-
-def _fill(query: str, symptom: runbooks.Symptom, labels: Mapping[str, str]) -> str:
-    return promql.fill(symptom.keys[query], lambda label: _value(label, query, symptom, labels))
 
 
 def _value(label: str, query: str, symptom: runbooks.Symptom, labels: Mapping[str, str]) -> str:

@@ -25,7 +25,7 @@ from functions.domain.model.observations import QueueSnapshot, Unknown
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer, request
 from functions.runtime.secrets import with_newest
-from functions.runtime.text import Phrase, Text, named
+from functions.runtime.text import Text, named
 
 FINE_STEP_S, FINE_REACH_S = 5, 600
 COARSE_STEP_S, COARSE_REACH_S = 60, 3600  # how the broker keeps samples of queues by default (`sample_retention_policies.basic`)
@@ -87,27 +87,24 @@ def look_all(settings: Settings, queues: Sequence[tuple[QueueRef, float]], *, ti
 
 
 def to_snapshot(queue: QueueRef, asked: Asked) -> QueueOutcome:
-    """The queue according to the answers. Without any answer: no URL can name it."""
+    """The queue according to the answers, with the reason why its page or channels can't be read; a slow answer may be
+    temporary. Without any answer: no URL can name it."""
     try:
         if asked.totals is None:
             page_path(queue, 0.0)
-        page = json_or_none(asked.page)
         answer = live(asked.totals, queue)
-        seen = read_snapshot(queue, Answers(answer.json(), page, json_or_none(asked.channels)), at=answer.at)
+        answers = Answers(answer.json(), json_or_none(asked.page), json_or_none(asked.channels))
+        seen = read_snapshot(queue, answers, at=answer.at)
     except (Unavailable, Denied) as error:
         return error
-    return _say_what_is_missing(seen, asked)
-
-
-def _say_what_is_missing(seen: QueueSnapshot, asked: Asked) -> QueueSnapshot:
-    """The snapshot, with the reason why its page or channels can't be read. A slow answer may be temporary."""
-    page, channels, whoami = _error_of(asked.page), _error_of(asked.channels), _error_of(asked.whoami)
-    if page is not None:
-        seen = replace(seen, blind=_unknown(Text("the queue's page can't be read"), page))
-    if whoami is not None:
-        seen = replace(seen, unseen=_unknown(Text("the user's tags can't be read"), whoami))
-    if channels is not None:
-        seen = replace(seen, unseen=_unknown(Text("the consumers' channels can't be read"), channels))
+    for field, what, outcome in (
+        ("blind", Text("the queue's page can't be read"), asked.page),
+        ("unseen", Text("the user's tags can't be read"), asked.whoami),
+        ("unseen", Text("the consumers' channels can't be read"), asked.channels),
+    ):
+        if (unread := _error_of(outcome)) is not None:
+            late = isinstance(unread, Unavailable) and unread.late
+            seen = replace(seen, **{field: Unknown(named(what, unread.detail), late=late, remedy=unread.remedy)})
     return seen
 
 
@@ -118,11 +115,6 @@ def _error_of(outcome: Answer | Exception | None) -> Unavailable | Denied | None
     except (Unavailable, Denied) as error:
         return error
     return None
-
-
-def _unknown(what: Phrase, error: Unavailable | Denied) -> Unknown:
-    late = isinstance(error, Unavailable) and error.late
-    return Unknown(named(what, error.detail), late=late, remedy=error.remedy)
 
 
 def list_queues(queues: list[QueueRef]) -> dict[str, list[QueueRef]]:
