@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -51,24 +51,31 @@ def programs(
     folder: Path, file: Any, rules: str, unstick_url: str, *, basic_auth: tuple[str, str], port: int | None = None
 ) -> Iterator[str]:
     """The same with another configuration of Prometheus, whose addresses of Alertmanager are replaced, and other rules."""
-    alertmanager, prometheus = (f"127.0.0.1:{one}" for one in (free_ports(1)[0], port or free_ports(1)[0]))
+    alertmanager = f"127.0.0.1:{free_ports(1)[0]}"
     folder.mkdir(parents=True, exist_ok=True)
     _write_alertmanager(folder, unstick_url, basic_auth)
     alerting_to = {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]}
     (folder / "rules.yml").write_text(rules, encoding="utf-8")
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(file | {"alerting": alerting_to}), encoding="utf-8")
-    with ExitStack() as stack:
-        command = [
-            "prometheus-alertmanager", "--config.file=alertmanager.yml", f"--web.listen-address={alertmanager}",
-            "--storage.path=alertmanager", "--cluster.listen-address=", "--log.level=warn",
-        ]  # fmt: skip
-        stack.enter_context(program(command, folder, f"http://{alertmanager}/-/ready"))
-        command = [
-            "prometheus", "--config.file=prometheus.yml", f"--web.listen-address={prometheus}",
-            "--storage.tsdb.path=prometheus", "--log.level=warn",
-        ]  # fmt: skip
-        stack.enter_context(program(command, folder, f"http://{prometheus}/-/ready"))
-        yield f"http://{prometheus}"
+    command = [
+        "prometheus-alertmanager", "--config.file=alertmanager.yml", f"--web.listen-address={alertmanager}",
+        "--storage.path=alertmanager", "--cluster.listen-address=", "--log.level=warn",
+    ]  # fmt: skip
+    with (
+        program(command, folder, f"http://{alertmanager}/-/ready"),
+        prometheus(folder, file | {"alerting": alerting_to}, port) as url,
+    ):
+        yield url
+
+
+@contextmanager
+def prometheus(folder: Path, file: Any, port: int | None = None) -> Iterator[str]:
+    """Prometheus alone, with its base URL. Its data are in the folder `data` of this one."""
+    address = f"127.0.0.1:{port or free_ports(1)[0]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(file), encoding="utf-8")
+    command = ["prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data", f"--web.listen-address={address}"]
+    with program([*command, "--log.level=warn"], folder, f"http://{address}/-/ready"):
+        yield f"http://{address}"
 
 
 def _write_alertmanager(folder: Path, unstick_url: str, basic_auth: tuple[str, str]) -> None:

@@ -172,16 +172,3 @@ def test_an_option_that_can_not_be_filled_costs_the_evidence_only():
     assert reply.action is Action.RESTARTED
     facts = dict(ports.posts[0][1].facts)
     assert facts["Evidence"].startswith("no evidence: option service (from label queue)")
-
-
-def test_an_evidence_run_is_never_a_restart():
-    """Even if the same job collected the evidence: no guard sees its runs."""
-    ports = outside()
-    told(ports)
-    assert ports.evidence is not None
-    ports.executions = [replace(ports.evidence, id="3")]
-    wait(ports, WITHIN_S)
-    assert started(ports)[-1] == "run inc-1.1"
-    incident = ports.document(KEY).incident
-    assert incident is not None
-    assert (incident.restarts, incident.run.adopted) == (1, False)

@@ -17,7 +17,7 @@ from functions import __version__
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Phase
 from functions.domain.model.incidents import Document, Incident
-from testbed.unstick_process import SIGNING_KEY, configuration, runbook
+from testbed.unstick_process import configuration, runbook
 from tests.cli.line import Line
 from unstick import __main__, output
 from unstick.main import command_line
@@ -98,19 +98,12 @@ def test_a_literal_secret_is_refused_and_not_repeated(tmp_path: Path) -> None:
     assert "hunter2" not in result.output
 
 
-def _status(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    made = configuration("http://127.0.0.1:1", "http://127.0.0.1:1", [runbook("mail")])
-    (folder / "unstick.yaml").write_text(json.dumps(made))
-    (folder / "unstick.db").touch()
-    known = {name: value for name, value in os.environ.items() if not name.startswith("UNSTICK_")}
-    known |= {"PYTHONPATH": str(ROOT), "UNSTICK_SIGNING_KEY": SIGNING_KEY, "PYTHONUTF8": "1"}
-    command = [sys.executable, "-m", "unstick", "status"]
-    return subprocess.run(command, cwd=folder, env=known | environment, capture_output=True, text=True, check=False, timeout=60)
-
-
-def test_it_runs_as_a_process_by_the_variable_that_the_function_has(tmp_path: Path) -> None:
+def test_it_runs_as_a_process(here: Line) -> None:
     """`unstick status` reads ./unstick.yaml, says what is there, has no colours in a pipe, and ends with 0."""
-    done = _status(tmp_path)
+    here.saved(Document("closed"))
+    env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
+    command = [sys.executable, "-m", "unstick", "status"]
+    done = subprocess.run(command, cwd=here.folder, env=env, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert "no open incidents" in done.stdout
     assert "\x1b" not in done.stdout
@@ -127,11 +120,11 @@ def test_without_its_packages_it_says_how_to_get_them() -> None:
     )
 
 
-def test_the_kill_switch_by_environment_shows_in_the_exit_code(tmp_path: Path) -> None:
+def test_the_kill_switch_by_environment_shows_in_the_exit_code(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """UNSTICK_PAUSED=1 in the environment is a pause like any other."""
-    done = _status(tmp_path, UNSTICK_PAUSED="1")
-    assert done.returncode == 1
-    assert "PAUSED: UNSTICK_PAUSED=1 is set" in done.stdout
+    here.saved(Document("closed"))
+    monkeypatch.setenv("UNSTICK_PAUSED", "1")
+    assert "PAUSED: UNSTICK_PAUSED=1 is set" in here.run("status", code=1).stdout
 
 
 def test_the_name_of_before_works_for_one_release() -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from functions.adapters.symptoms import prometheus
 from functions.domain.health.looks import judge_health
@@ -21,7 +20,8 @@ from functions.domain.model.codes import Health
 from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import QueueSnapshot
 from functions.runtime.errors import Denied
-from testbed.alerting import PACKAGES, SHIPPED, program, programs
+from testbed import alerting
+from testbed.alerting import PACKAGES, SHIPPED, program
 from testbed.broker import free_ports
 from testbed.doubles.rundeck import Job, Rundeck
 from testbed.looks import look_once
@@ -81,7 +81,6 @@ class Redis:
         """prometheus.yml for both, every second."""
         return {
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-            "rule_files": ["rules.yml"],
             "scrape_configs": [
                 {"job_name": "redis", "static_configs": [{"targets": [f"127.0.0.1:{self.exporter}"]}]},
                 {"job_name": "worker", "static_configs": [{"targets": [f"127.0.0.1:{self.worker}"]}]},
@@ -132,7 +131,16 @@ def test_from_the_length_of_a_redis_list_to_recovered(needed: Callable[..., None
         for slow, fast in SECONDS.items():
             rules = rules.replace(slow, fast)
         began = time.monotonic()
-        stack.enter_context(programs(tmp_path / "p", jobs.scrapes, rules, unstick.url, basic_auth=(USER, PASSWORD), port=port))
+        stack.enter_context(
+            alerting.programs(
+                tmp_path / "p",
+                jobs.scrapes | {"rule_files": ["rules.yml"]},
+                rules,
+                unstick.url,
+                basic_auth=(USER, PASSWORD),
+                port=port,
+            )
+        )
 
         unstick.until(rundeck.posts, within_s=ENDED_WITHIN_S, what="the restart")
         print(f"restarted after {time.monotonic() - began:.1f} s")
@@ -147,8 +155,7 @@ def test_from_the_length_of_a_redis_list_to_recovered(needed: Callable[..., None
 def test_what_a_real_prometheus_answers(needed: Callable[..., None], tmp_path: Path):
     """The double answers as a real one: series that come and go, several, none, a counter that begins anew, refusals."""
     needed("redis-server", "prometheus-redis-exporter", "prometheus")
-    (port,) = free_ports(1)
-    with redis(tmp_path / "redis", "healthy") as jobs, server(tmp_path / "p", jobs, port) as url:
+    with redis(tmp_path / "redis", "healthy") as jobs, alerting.prometheus(tmp_path / "p", jobs.scrapes) as url:
         settings = prometheus.Prometheus(url)
 
         def look(queue: str = QUEUE, for_s: float = 5.0, **keys: Any) -> QueueSnapshot:
@@ -220,26 +227,6 @@ def test_what_a_real_prometheus_answers(needed: Callable[..., None], tmp_path: P
                 "samples of mail": None,
             }.__eq__,
         )  # fmt: skip
-
-
-@contextmanager
-def server(folder: Path, jobs: Redis, port: int) -> Iterator[str]:
-    """Prometheus alone."""
-    with served(folder, {name: part for name, part in jobs.scrapes.items() if name != "rule_files"}, port) as url:
-        yield url
-
-
-@contextmanager
-def served(folder: Path, file: dict[str, Any], port: int) -> Iterator[str]:
-    """Prometheus with this configuration."""
-    folder.mkdir()
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(file), encoding="utf-8")
-    command = [
-        "prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data", f"--web.listen-address=127.0.0.1:{port}",
-        "--log.level=warn",
-    ]  # fmt: skip
-    with program(command, folder, f"http://127.0.0.1:{port}/-/ready"):
-        yield f"http://127.0.0.1:{port}"
 
 
 def _seen(look: Callable[[], QueueSnapshot]) -> QueueSnapshot | None:

@@ -19,13 +19,9 @@ from typing import Any
 
 import pytest
 
-from functions.adapters.stores import local
 from functions.adapters.symptoms.rabbitmq.client import WHOAMI_S
-from functions.application.serialization import encode
-from functions.domain.model.observations import Pause
 from testbed.broker import Broker
 from testbed.doubles.rundeck import Rundeck
-from testbed.patience import PATIENCE_S
 from testbed.recorded_grafana import RECORDINGS
 from testbed.unstick_process import BUDGET, ENDED_WITHIN_S, HELPED, ROOT, SHORT, Unstick, alert, configuration, job_id, runbook
 from testbed.workers.stuck_application import Application, jobs, stuck
@@ -226,43 +222,3 @@ def test_the_test_button_proves_the_line_to_the_chat(town):
     assert {(one["action"], one["reason"]) for one in answer["incidents"]} == {("held", "test_alert")}
     card = town.card("Test")
     assert "✅" in card
-
-
-@pytest.mark.long
-def test_the_kill_switch_holds_until_it_is_off(rabbitmq_server, tmp_path):
-    """Paused by environment, then by document: held and told, and nothing reaches Rundeck; off again, it restarts."""
-    rabbitmq_server.add_user(USER, PASSWORD, tags="monitoring", vhosts=["/"])
-    with ExitStack() as stack:
-        applications = stuck(rabbitmq_server, {"switch": ["stuck-unacked", "healthy"]}, stack)
-        rundeck = stack.enter_context(Rundeck(*jobs(applications)))
-        file = configuration(rundeck.url, rabbitmq_server.url, [runbook("switch")], user=USER, budget=BUDGET)
-        unstick = Unstick(tmp_path, file, rabbitmq_password=PASSWORD, UNSTICK_PAUSED="1")
-        stack.enter_context(unstick)
-        town = Town(unstick, rundeck, applications)
-        applications["switch"].until_stuck()
-        began_at = time.time()
-
-        held = town.answer("switch", starts_at=began_at)
-        assert (held["action"], held["reason"]) == ("held", "paused")
-        assert "UNSTICK_PAUSED=1" in town.card("switch")
-
-        unstick.stop()
-        del unstick.environment["UNSTICK_PAUSED"]
-        unstick.start()
-        _save_pause(unstick, Pause("deploying the broker", "alice", time.time()))
-        held = town.answer("switch", starts_at=began_at, severity="error")  # the same body within a second is a copy
-        assert (held["action"], held["reason"]) == ("held", "paused")
-        assert rundeck.posts() == []
-
-        _save_pause(unstick, Pause(on=False, by="alice", at=time.time()))
-        # Another body than before: the same one, signed within the same second, would be a copy and start nothing.
-        assert is_restarted(town.answer("switch", starts_at=began_at + 1))
-        assert town.outcome("switch")["ending"] == "recovered"
-        assert len(rundeck.posts()) == 1
-
-
-def _save_pause(unstick: Unstick, pause: Pause) -> None:
-    settings = local.LocalStore(str(unstick.database))
-    stored = settings.load("pause", timeout_s=PATIENCE_S)
-    generation = stored.generation if stored else None
-    settings.save("pause", encode(pause), generation=generation, due=None, timeout_s=PATIENCE_S)

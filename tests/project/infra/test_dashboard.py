@@ -6,7 +6,6 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -14,8 +13,8 @@ from urllib.request import urlopen
 
 import pytest
 
-from testbed.broker import free_ports
-from testbed.patience import PATIENCE_S, wait_until
+from testbed import alerting
+from testbed.patience import PATIENCE_S
 from tests.support.needs import need
 
 DASHBOARD = Path(__file__).resolve().parents[3] / "infra" / "grafana" / "dashboards" / "unstick.json"
@@ -54,25 +53,11 @@ def prometheus(begin: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     need("prometheus")
     folder = tmp_path_factory.mktemp("prometheus")
     (folder / "figures").write_text(figures(begin), encoding="utf-8")
-    (folder / "prometheus.yml").write_text("global: {}\n", encoding="utf-8")
     subprocess.run(
         ["promtool", "tsdb", "create-blocks-from", "openmetrics", "figures", "data"], cwd=folder, check=True, capture_output=True
     )
-    (port,) = free_ports(1)
-    command = ["prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data", f"--web.listen-address=127.0.0.1:{port}"]
-    with (folder / "log").open("wb") as log, subprocess.Popen(command, cwd=folder, stdout=log, stderr=log) as server:
-        try:
-            url = f"http://127.0.0.1:{port}"
-            wait_until(lambda: _is_ready(url))
-            yield url
-        finally:
-            server.terminate()
-
-
-def _is_ready(url: str) -> bool:
-    with suppress(OSError), urlopen(f"{url}/-/ready", timeout=PATIENCE_S):
-        return True
-    return False
+    with alerting.prometheus(folder, {"global": {}}) as url:
+        yield url
 
 
 def ask(url: str, path: str, **query: Any) -> Any:

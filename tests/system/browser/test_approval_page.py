@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator
-from itertools import pairwise, product
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,18 +150,6 @@ def test_a_name_is_typed_once_and_enter_in_its_field_restarts_nothing(browser: C
     assert complaints(browser) == []
 
 
-def test_a_link_that_was_used_says_so(browser: Chrome, mail: StuckMail, language: str) -> None:
-    """Going back and pressing again restarts nothing."""
-    address = url(mail)
-    open_link(browser, mail)
-    press(browser)
-    shows(browser, in_language(language, Text("{subject} is being restarted", subject="mail-delivery")))
-    browser.get(address)
-    shows(browser, in_language(language, Text("This link was already used")))
-    assert browser.find_elements("tag name", "button") == []
-    assert len(mail.rundeck.posts()) == 1
-
-
 def test_no_log_of_requests_has_the_token(
     browser: Chrome, mail: StuckMail, language: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -221,24 +209,6 @@ def test_the_buttons_are_on_a_phones_first_screen(browser: Chrome, mail: StuckMa
     assert shown.index("mail.outgoing") < shown.index(browser.find_element("name", "act").text)
     bottoms = [one.rect["y"] + one.rect["height"] for one in browser.find_elements("name", "act")]
     assert (len(bottoms), max(bottoms) <= 664) == (2, True), bottoms
-
-
-def test_it_is_built_of_parts_that_screen_readers_know(browser: Chrome, mail: StuckMail, language: str) -> None:
-    """One main, one h1 before all h2 and h3, the button's name says what it does, and every picture is either named or silent."""
-    open_link(browser, mail)
-    tree: list[dict[str, Any]] = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
-    roles = [node["role"]["value"] for node in tree if not node.get("ignored")]
-    assert roles.count("main") == 1
-    assert "image" not in roles
-    buttons = [node["name"]["value"] for node in tree if node.get("role", {}).get("value") == "button"]
-    asked = (Text("Restart {subject} now", subject="mail-delivery"), Text("Don't restart it"))
-    assert buttons == [in_language(language, one) for one in asked]
-    fields = [node["name"]["value"] for node in tree if node.get("role", {}).get("value") == "textbox"]
-    assert fields == [in_language(language, one) for one in (Text("Your name (optional)"), Text("Reason (optional)"))]
-    levels = browser.execute_script("return [...document.querySelectorAll('h1,h2,h3')].map(e => +e.tagName[1])")
-    assert levels[0] == 1
-    assert levels.count(1) == 1
-    assert all(after - before <= 1 for before, after in pairwise(levels))
 
 
 def violations(browser: Chrome) -> list[Any]:
