@@ -79,6 +79,7 @@ def test_nothing_in_the_way_is_a_restart():
     down = seen(history=MISSING, mail=well())
     assert decide(scene(down)).reason is Reason.SYMPTOM_GONE
     assert decide(scene(down, found=between())).reason is Reason.LEDGER_UNKNOWN
+    assert decide(scene(seen(history=MISSING, mail=going_round()))).reason is Reason.LEDGER_UNKNOWN
 
 
 HOLDS = [

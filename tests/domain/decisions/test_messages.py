@@ -174,6 +174,13 @@ def test_a_hold_was_told_if_it_was_for_all_its_alerts(holds, recently):
     assert enqueue_hold(document, RULES, _about(FIRST, SECOND, reason=Reason.PAUSED), "m", always=True).to_tell
 
 
+def test_the_last_sixty_holds_of_an_hour_are_kept():
+    """What is older is told again."""
+    known = {f"key {age}": Hold(Reason.PAUSED, NOW - 10.0 * age) for age in range(60)}
+    held = enqueue_hold(Document("d", holds={**known, "old": Hold(Reason.PAUSED, NOW - 3600)}), RULES, _about(FIRST), "m").holds
+    assert set(held) == {*known, KEYS[0]} - {"key 59"}
+
+
 def test_a_message_is_added_once_and_the_incident_knows_who_got_it():
     """What is there already is not added again; a message about another incident is none of this one's."""
     card_input = CardInput("started", NOW, BOOK, TARGET, INCIDENT)

@@ -9,6 +9,7 @@ from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import MessagesDelivered, Start, Step
 from functions.domain.model.incidents import Document, Incident
 from functions.domain.model.observations import Execution, Observation, Unknown
+from functions.domain.model.runbooks import Freeze
 from tests.support.worlds.scenes import (
     NOW,
     POST,
@@ -134,6 +135,9 @@ def test_a_repeat_of_a_queue_that_is_well_again_tells_nothing():
     """Grafana is late; the look knows better."""
     made = moved(observed(), alerted(), healthy(3700), NOW + 3700, OBSERVES)
     assert (made.document.to_tell, made.reply.reason) == ((), Reason.SYMPTOM_GONE)
+    frozen = rules(runbook(mode=Mode.OBSERVE, freeze=(Freeze(frozenset(range(7)), 0, 0, "always"),)))
+    made = moved(observed(), alerted(), seen(now=NOW + 3700), NOW + 3700, frozen)
+    assert (made.document.to_tell, made.reply.reason) == ((), Reason.FROZEN), "it would not have been restarted"
 
 
 @pytest.mark.parametrize("changed", [rules(runbook(mode=Mode.AUTO)), rules(runbook(name="other", mode=Mode.AUTO))])

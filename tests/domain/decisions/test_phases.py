@@ -483,7 +483,7 @@ def test_what_is_known_of_an_unseen_restart_is_said():
     never = woken(found, NOW + 60, seen(history=DOWN))
     assert str(never.document.incident.detail).endswith("last seen running 5 min ago")
     undated = replace(found, incident=replace(found.incident, execution=replace(OURS, runner_started_at=None)))
-    for after_s, ends in ((WAIT_S - 241, False), (WAIT_S - 240, True)):
+    for after_s, ends in ((WAIT_S - 241, False), (WAIT_S - 240, True), (WAIT_S - 200, True)):
         assert (woken(undated, NOW + after_s, seen(history=DOWN)).document.outcomes != ()) == ends
     assert "the queue looks healthy" in str(run_unseen(MISSING, mail=well(NOW + 60)).document.incident.detail)
     assert "the queue looks healthy" not in str(run_unseen(MISSING).document.incident.detail)
@@ -536,6 +536,7 @@ def test_a_refused_retry_is_no_refused_start_where_the_history_lags(while_it_run
     ("other", "counts"),
     [
         pytest.param(FAILED, True, id="ran and failed"),
+        pytest.param(replace(FAILED, id="9"), True, id="whatever its number"),
         pytest.param(None, False, id="not in the history"),
         pytest.param(execution(6, started=-7000, ended=-6990, tag="inc-0.1", status="failed"), False, id="of another incident"),
         pytest.param(execution(6, started=-7000, ended=-6990, tag="inc-2.1", status="failed"), False, id="of a later one"),
@@ -693,7 +694,9 @@ def test_after_a_restart_that_did_not_help_the_kill_switch_calls_people():
 
 
 def test_a_queue_that_joined_after_within_is_looked_at_as_often_as_any():
-    """It has its own time."""
+    """It has its own time. Without an execution, the time is the incident's."""
+    early = woken(verifying(execution=None, began_at=NOW - 5), NOW, seen(mail=ill(NOW))).document
+    assert (early.due, early.incident.looked_at) == (NOW + 15, None)
     found = verifying(ended=-700.0, queues=(QueueState(MAIL, "mail", NOW - 100),))
     assert woken(found, NOW, seen(mail=ill(NOW))).document.due == NOW + 15
 

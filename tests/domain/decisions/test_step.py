@@ -609,6 +609,12 @@ def test_a_message_does_not_wait_for_the_incident():
     known = {f"ops/inc-{number}": "t" for number in range(20)}
     heard = moved(document(threads=known), MessagesDelivered(frozenset(), threads={"ops/new": "t"})).document
     assert list(heard.threads) == [*list(known)[1:], "ops/new"], "the last twenty threads"
+    held = moved(EMPTY, alerted(), seen(pause=Pause("x"))).document
+    assert (held.due, len(held.to_tell)) == (NOW + 60, 2)
+    for fingerprint, due_s in (("fp-1", 60), ("fp-2", 25)):
+        event = alerted(case(fingerprint=fingerprint), incident=f"inc-{fingerprint}")
+        more = step(held, event, seen(pause=Pause("y")), NOW + 5, rules(), NOW + 25)
+        assert more.document.due == NOW + due_s, "a new message with the wake-up that comes next"
     asked = document(incident(Phase.ASKED, nonce="n", expires_at=NOW + 1800, due=NOW + 1800), escalated_at=NOW - 60)
     new = moved(asked, Resumed("anna"), at=NOW)
     assert (kinds(new.document), new.document.due) == (["resumed"], NOW + 60)
@@ -640,7 +646,9 @@ def test_many_targets_are_told_in_one_message():
     more = replace(event, ids=event.ids | {"c@ops"}, waiting={**waiting, "c@ops": Waiting("ops", "service=c")})
     later = step(bundle.document, more, seen(), NOW + 9, rules()).document
     assert step(later, event, seen(), NOW + 10, rules()).document == later
-    for after_s, kept in ((86399, 4), (86400, 2)):
+    saved = woken(document(incident()), NOW, seen(storm=storm)).document
+    assert {message.bundle for message in saved.to_tell} == {"too_many_targets"}
+    for after_s, kept in ((86399, 4), (86400, 2), (90000, 1)):
         another = replace(event, ids=frozenset({"d@ops"}), waiting={"d@ops": Waiting("ops", "service=d")})
         made = step(later, another, seen(), NOW + after_s, rules())
         assert len(made.document.bundled) == kept, "for a day"
@@ -648,6 +656,14 @@ def test_many_targets_are_told_in_one_message():
     assert len(told) == 2
     assert "service=c" in str(told[1].card.facts)
     assert "service=a" not in str(told[1].card.facts), "another holder has told it"
+
+
+@pytest.mark.parametrize(("late_s", "said"), [(3000.0, False), (3001.0, True)])
+def test_a_wake_up_that_comes_fifty_minutes_late_is_told(late_s, said):
+    """Whoever reads the message knows that it is old."""
+    found = document(incident(Phase.ASKED, expires_at=NOW))
+    card = woken(found, NOW + late_s).document.to_tell[0].card
+    assert card.text[0].startswith("This message is 50 min") is said
 
 
 # --- the runner's token ------------------------------------------------------------------------------------------------

@@ -78,6 +78,7 @@ def publishing(*values: int) -> QueueSnapshot:
         (figures(30, 100, 70, returns=LIMIT_ONE), figures(0, 100, 90, None), 0),
         # counters that fell or don't exist tell nothing
         (figures(30, 100, 70), figures(0, 5, 3), 0),
+        (figures(30, 100, 70), figures(0, 99, 70), 0),
         (figures(30, 100, 70, 3), figures(0, 100, 90, 0), 0),
         (figures(30, 100, 70), figures(0, 100, 90, uncounted=True), 0),
         (figures(30, 100, 70), figures(0, 100, 90, deliveries=None), 0),

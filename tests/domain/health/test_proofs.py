@@ -203,6 +203,8 @@ QUEUES = [
     pytest.param(still(ready=5, unacked=0, deliveries=None, consumers=1, channels=(channel(shared=True),) * 2), Health.UNSURE,
         None, id="more channels than consumers"),
     pytest.param(still(ready=5, unacked=0, consumers=None), Health.UNSURE, None, id="consumers not known"),
+    pytest.param(still(ready=5, unacked=0, history=QueueHistory(flat(5), flat(0, since_s=55, before=1), flat(7))), Health.UNSURE,
+        None, id="one was held until 55 s ago"),
     pytest.param(unserved(60), Health.NEVER_CONSUMED, None, id="nobody ever took any"),
     pytest.param(unserved(55), Health.UNSURE, None, id="not for so long"),
     pytest.param(still(ready=5, unacked=0, blind=MISSING), Health.UNKNOWN, None, id="something does not fit together"),
@@ -237,6 +239,7 @@ def test_the_queue_as_a_whole_proves_what_lasted_all_of_for(seen, health, proof)
     [
         (still(ready=4, unacked=1), "1 message is held, and nothing was delivered or acknowledged for 120 s"),
         (still(ready=5, unacked=0, consumers=None), "depth 5, still for 0 s"),
+        (still(ready=5, unacked=0, consumers=None, depth_samples=flat(5, since_s=60)), "depth 5, still for 0 s"),
         (still(ready=5, unacked=0), "5 messages wait, and the consumers were given nothing for 120 s"),
         (still(ready=5, unacked=0, consumers=0), "5 messages have waited for 120 s, and the consumer is gone"),
     ],
@@ -318,8 +321,14 @@ def test_a_consumer_that_may_be_new_is_waited_for_without_channels():
 
 COUNTLESS = [
     pytest.param(still(ready=5, unacked=1), Health.ILL, id="flat"),
-    pytest.param(
-        still(ready=6, unacked=1, history=QueueHistory(flat(6, since_s=30, before=5), flat(1))), Health.UNSURE, id="grows"
+    *(
+        pytest.param(still(ready=6, unacked=2, history=QueueHistory(*both, publishes=flat(9))), Health.UNSURE, id=what)
+        for what, both in {
+            "grows": (flat(6, since_s=30, before=5), flat(2)),
+            "shrinks": (flat(6, since_s=30, before=7), flat(2)),
+            "one more is held": (flat(6), flat(2, since_s=30, before=1)),
+            "one less is held": (flat(6), flat(2, since_s=30, before=3)),
+        }.items()
     ),
     pytest.param(still(ready=5, unacked=0), Health.UNSURE, id="nothing is held"),
     pytest.param(still(ready=0, unacked=1, published=None), Health.UNSURE, id="it may finish as the next one comes"),

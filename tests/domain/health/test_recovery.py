@@ -364,6 +364,7 @@ def test_each_consumer_that_holds_a_message_has_finished_another_since_the_resta
         pytest.param(2, 3, {}, False, id="a third is needed"),
         pytest.param(1, 1, {}, False, id="the only one hung"),
         pytest.param(None, 1, {}, False, id="nobody knows how many there were"),
+        pytest.param(2, 1, {"consumer_ids": ()}, False, id="none is there"),
         pytest.param(2, 1, {"channels": None}, False, id="nobody may see what they do"),
         pytest.param(2, 1, {"unseen": Unknown("a node sends none")}, False, id="one may not be seen"),
     ],
