@@ -52,7 +52,7 @@ def section(lines: list[Line], version: str) -> str:
         [
             APPLICATIONS,
             "",
-            f"{len(lines)} applications at once on a real RabbitMQ {version}, each alerted while its queue isn't empty, in `mode: auto` with"
+            f"{len(lines)} applications at once on a real RabbitMQ {version}, with an alert for each queue that isn't empty, in `mode: auto` with"
             f" `for: {FOR_S:g}s`, for {MINUTES:g} minutes (`make town` lists them). Times count from when the application got stuck.",
             "",
             "| applications | number | restarted | median | slowest | promised |",

@@ -21,12 +21,12 @@ CHART = ROOT / "docs" / "benchmarks.svg"
 COLUMNS = (UNSTICK, WEBHOOK, RULEBOOK, UNGUARDED, HASHING, REQUESTING, BARE)
 INTRODUCTION = f"""{DETAILS}
 
-Every contender starts, answers forged requests, and lets the same Rundeck stand-in restart something: Unstick, [adnanh/webhook](https://github.com/adnanh/webhook) and ansible-rulebook, which check nothing first, a function that makes Unstick's calls and
-decides nothing, and functions that do next to nothing. Figures are medians of rounds; ratios are computed within a round.
+Each program starts, answers forged requests, and has the same Rundeck stand-in restart something: Unstick, [adnanh/webhook](https://github.com/adnanh/webhook) and ansible-rulebook, which check nothing first, a function that makes Unstick's calls and
+decides nothing, and almost empty functions. Figures are medians of rounds; ratios are computed within a round.
 """
 NOTES = """
 - *To Rundeck* ends when Rundeck has received the request. A forged request has a wrong signature of the right form.
-- Of five cold starts the lowest counts. Unstick's imports the configured adapters and reads the configuration.
+- The fastest of five cold starts counts.
 - Google's services are stand-ins on the same machine. adnanh/webhook and ansible-rulebook answer before they act.
 - Calls in sequence are counted with 50 and 150 ms added to each. On all CPUs of this machine the count was {all_cpus:.2f}.
 """
@@ -75,8 +75,7 @@ def _this_run(samples: Samples, circumstances: Circumstances) -> str:
     machine = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     load = f"load {circumstances.load_before:.1f} before and {circumstances.load_after:.1f} after"
     lines = [
-        f"- This run: {time.strftime('%Y-%m-%d', time.gmtime())}, {took}, {machine}, {load}. Quartiles of a bare request's CPU time, always the same work, are"
-        f" {noise:.0f} % apart.",
+        f"- This run: {time.strftime('%Y-%m-%d', time.gmtime())}, {took}, {machine}, {load}. Quartiles of a bare request's CPU time are {noise:.0f} % apart.",
         *(f"- {name} is missing: {why}." for name, why in circumstances.missing.items()),
     ]
     return "\n".join(lines) + "\n"

@@ -12,7 +12,7 @@ from statistics import median
 from xml.sax.saxutils import escape
 
 from bench.parts import PAGE, with_promises
-from bench.restart_time import APART_S, KNOWN_LIMIT_S, LIMITS_S, VERIFY, Measured, Trial
+from bench.restart_time import KNOWN_LIMIT_S, LIMITS_S, VERIFY, Measured, Trial
 from bench.soak_page import Promise
 from bench.stage import ROOT
 from tools.docs.costs_page import DAYS, Month, dollars, usage
@@ -33,12 +33,12 @@ Times are the slowest of {trials}, on real servers. Costs are computed from [lis
 
 ## Time to restart
 
-A queue gets stuck while Prometheus, Alertmanager and Unstick run with [the shipped rules](../infra/prometheus/README.md) and the default times. A stand-in for Rundeck restarts the consumer, which takes {back:.1f} s. Grafana wasn't part of this. Median and slowest, in seconds:
+A queue gets stuck while Prometheus, Alertmanager (not Grafana) and Unstick run with [the shipped rules](../infra/prometheus/README.md) and the default times. A stand-in for Rundeck restarts the consumer. Median and slowest, in seconds:
 
 """
 HOW = """
 - `for` counts from the last movement, so the time until the alert fires adds nothing if it is shorter. RabbitMQ's samples add up to 10 s.
-- A message gets stuck every {apart:g} s, at another time of the scrape for each.
+- Each message gets stuck at another moment between two scrapes.
 - *Recovered* takes two checks: {first} after the restart, and {every} later.
 
 **No healthy application is restarted.** These ran beside the stuck ones, in `mode: auto`:
@@ -99,14 +99,14 @@ def page(measured: Measured) -> str:
         TOP + "| | promised | measured | holds |",
         "| --- | ---: | ---: | :---: |",
         *(promise.row() for promise in promises(measured)),
-        NOTES.format(trials=trials, back=median(one.back_at - one.restarted_at for one in measured.trials)) + _head(waits),
+        NOTES.format(trials=trials) + _head(waits),
         f"| --- |{' ---: |' * len(waits)}",
     ]
     for name, leg in {**LEGS, **TOTALS}.items():
         cells = ([leg(one) for one in _of(measured, for_s)] for for_s in waits)
         lines.append(f"| {name} | " + " | ".join(f"{median(values):.1f} ({max(values):.1f})" for values in cells) + " |")
     lines += [
-        HOW.format(apart=APART_S, first=VERIFY["first"], every=VERIFY["every"])
+        HOW.format(first=VERIFY["first"], every=VERIFY["every"])
         + "| application | `for` | suspicions that came to nothing | restarts |",
         "| --- | ---: | ---: | ---: |",
         *(f"| {one.what} | {one.for_s}s | {one.suspicions} | {one.restarts} |" for one in measured.healthy),
