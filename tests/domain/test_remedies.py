@@ -251,6 +251,9 @@ def test_a_remedy_for_what_is_still_stuck_may_run_by_itself():
     assert start is not None
     assert (start.tag, start.job, start.options) == ("inc-1.2-harder", "job-harder", {})
     assert made.document.incident.approval.to_move == 0
+    approved = replace(found, incident=change(found.incident, overruled=True))
+    asks = ladder(replace(HARDER, mode=Mode.APPROVE), attempts=1)
+    assert phase(looked(again(redelivered=False), approved, with_rules=asks)) is Phase.ASKED, "a restart was approved"
 
 
 def test_a_run_that_rundeck_itself_tried_again_is_verified_once():

@@ -64,6 +64,7 @@ def test_an_escalation_stays_open_until_somebody_takes_it():
     found = made.document
     assert found.escalation is not None
     assert (found.open, found.escalation.due) == (True, NOW + AGAIN_S)
+    assert [message.id for message in found.to_tell] == ["inc-1-not-approved@duty", "inc-1-not-approved@ops"]
     assert links(found.to_tell[0]) == [f"{URL}/approve/#{found.escalation.nonce}"]
     assert found.to_tell[0].card.nonce_until == NOW + 86400
     assert posted(found).open

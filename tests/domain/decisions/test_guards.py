@@ -104,6 +104,7 @@ HOLDS = [
     pytest.param(scene(found=document(incident(), escalated_at=NOW - 86399)), Reason.ESCALATED, "23 h 59 min ago",
         id="escalated"),
     pytest.param(scene(seen(execution(started=-310, ended=-300))), Reason.COOLDOWN, "5 min ago", id="cooldown"),
+    pytest.param(scene(seen(execution(started=-610, ended=-599))), Reason.COOLDOWN, "9 min 59 s ago", id="cooldown-last-second"),
     pytest.param(scene(seen(*many(3, 600))), Reason.TOO_MANY_RESTARTS, "restarts within 1 h: 3", id="too_many_restarts-hour"),
     pytest.param(scene(seen(*many(4, 600, -3300.0))), Reason.TOO_MANY_RESTARTS, "restarts within 1 h: 4", id="too_many_restarts"),
     pytest.param(scene(seen(*many(7, 9000, -80000))), Reason.TOO_MANY_RESTARTS, "restarts within 24 h: 7",

@@ -101,7 +101,7 @@ def test_a_stuck_queue_is_written_down_and_started():
     assert Start("inc-1.1", RUNNER_NOW + 90.0, 90.0) in made.acts
 
 
-@pytest.mark.parametrize(("wake_s", "due_s"), [(None, 20), (0, 20), (1, 1), (20, 20), (21, 20)])
+@pytest.mark.parametrize(("wake_s", "due_s"), [(None, 20), (-5, 20), (0, 20), (1, 1), (20, 20), (21, 20)])
 def test_a_wake_up_that_exists_is_used(wake_s, due_s):
     """If it comes in time; `webhook` creates it while it observes."""
     made = step(EMPTY, alerted(), seen(), NOW, rules(), None if wake_s is None else NOW + wake_s)

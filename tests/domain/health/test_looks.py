@@ -77,7 +77,7 @@ def test_a_discontinuity_begins_the_clock_anew(looks, expected):
     seen = holding(Holder("10.0.3.7", "mail-worker-2", 1), at=NOW)
     assert looked((0, replace(seen, nodes=("a",), node_down=True, nodes_up_s=5.0))) == [Health.ILL]
     slow = replace(bare(50), blind=Unknown("the page did not answer within 4.0 s", late=True))
-    assert looked((0, slow), (15, slow), (30, slow)) == [Health.UNSURE, Health.UNSURE, Health.UNKNOWN]
+    assert looked((0, slow), (29.5, slow), (30, slow)) == [Health.UNSURE, Health.UNSURE, Health.UNKNOWN]
 
 
 # --- a symptom that can't tell who holds what, such as Prometheus ----------------------------------------------------------

@@ -222,6 +222,8 @@ QUEUES = [
     pytest.param(still(ready=5, unacked=0, depth_samples=flat(5, since_s=10, before=6)), Health.UNSURE, None, id="one expired"),
     pytest.param(still(ready=5, unacked=0, depth_samples=flat(5, since_s=60, before=6)), Health.ILL, Proof.UNSERVED,
         id="one expired a minute ago"),
+    pytest.param(still(ready=5, unacked=0, depth_samples=(*flat(7)[:4], *flat(6)[4:12], *flat(5)[12:])), Health.ILL,
+        Proof.UNSERVED, id="and one before"),
     pytest.param(queue(depth=0, ready=0, unacked=0, blind=MISSING), Health.WELL, None, id="empty"),
 ]  # fmt: skip
 

@@ -343,6 +343,7 @@ def test_one_of_several_has_recovered_when_each_consumer_has_worked_since():
         pytest.param((1, 3), {"counted": 1}, 0.0, True, id="just now"),
         pytest.param((1, 3), {"counted": 1}, 25.0, False, id="it did nothing since the restart, whose figures are 10 s late"),
         pytest.param((0, 1), {"counted": 1}, 20.0, False, id="a first delivery"),
+        pytest.param((0, 1), {"counted": 1, "held": 2}, 20.0, False, id="its second is not counted yet"),
         pytest.param((1, 2), {"counted": 2}, 20.0, True, id="it rejected one, and has another"),
         pytest.param((1, 2), {"counted": 2, "held": 2}, 20.0, False, id="two first deliveries"),
         pytest.param((0, 1), {"counted": 1, "held": 0}, 100.0, True, id="it holds nothing"),
