@@ -1,7 +1,5 @@
 """Programs that tests and the demo run and PyPI doesn't have: found on the PATH, else installed from Debian's packages."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import shutil

@@ -4,8 +4,6 @@ assert wait_until(lambda: double.asked) == ["/api/overview"]
 seen = wait_until(look, lambda one: one.depth == 3)
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """The recorded requests of Grafana and Alertmanager, as the door's tests need them."""
 
-from __future__ import annotations
-
 import gzip
 import json
 from collections.abc import Mapping

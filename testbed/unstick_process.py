@@ -7,8 +7,6 @@ with unstick:
     print(unstick.output())                    # its log, and the console channel's cards
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import json

@@ -3,8 +3,6 @@
 with shared(folder, version) as made: ...
 """
 
-from __future__ import annotations
-
 import fcntl
 import pickle
 import subprocess

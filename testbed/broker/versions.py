@@ -1,7 +1,5 @@
 """Which RabbitMQ: the host's package, or 4.0 and 4.3 in folders that tools/brokers makes once."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """A server that answers with any bytes at all, whatever it is asked, and hangs up after each answer."""
 
-from __future__ import annotations
-
 import re
 import socketserver
 import threading

@@ -1,7 +1,5 @@
 """A certificate authority of one's own, as a company has it."""
 
-from __future__ import annotations
-
 import ipaddress
 import ssl
 from datetime import UTC, datetime, timedelta

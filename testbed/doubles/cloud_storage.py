@@ -4,8 +4,6 @@ Not by FakeGCSServer.start(): that reads nothing of what the server says, so it 
 requests; and it puts each object on the disk, which takes longer than all else that an upload does.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import time

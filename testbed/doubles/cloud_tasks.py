@@ -4,8 +4,6 @@ A task may not be taken at all, and one that is not answered 2xx comes again. Wh
 reference of `projects.locations.queues.tasks`.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import threading

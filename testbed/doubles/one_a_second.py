@@ -3,8 +3,6 @@
 https://cloud.google.com/storage/quotas#objects
 """
 
-from __future__ import annotations
-
 import http.client
 import re
 import threading

@@ -4,8 +4,6 @@ It computes no PromQL: a test says which series a query selects and what it give
 real one.
 """
 
-from __future__ import annotations
-
 import re
 import time
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """A forward proxy on loopback, for plain HTTP and CONNECT. It resolves every host to 127.0.0.1."""
 
-from __future__ import annotations
-
 import contextlib
 import select
 import socket

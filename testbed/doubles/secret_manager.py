@@ -1,7 +1,5 @@
 """Secret Manager's REST API over HTTP, as far as Unstick uses it: the newest version of secrets, and new versions."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Iterator, MutableMapping

@@ -1,7 +1,5 @@
 """The HTTP server of the stand-ins."""
 
-from __future__ import annotations
-
 import json
 import sys
 import threading

@@ -3,8 +3,6 @@
 Only as much of the protocol as that takes: no library of PyPI that speaks it comes without a compiler.
 """
 
-from __future__ import annotations
-
 import socket
 import struct
 import threading

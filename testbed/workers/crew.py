@@ -5,8 +5,6 @@ with Worker(amqp_url, "mail.delivery", Habit(hangs=True)) as worker:
     worker.kill()                # the connection is gone, as after kill -9
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Iterable

@@ -1,7 +1,5 @@
 """A subscriber that speaks MQTT 3.1.1 (OASIS, 2014) in a lasting session: it confirms each message, or hangs with the first."""
 
-from __future__ import annotations
-
 import socket
 import struct
 import threading

@@ -5,8 +5,6 @@
 It writes `working` once it serves its metrics, and ends on SIGTERM.
 """
 
-from __future__ import annotations
-
 import argparse
 import signal
 import socket

@@ -1,7 +1,5 @@
 """Hosts of their own for workers on one machine: 127.0.1.2 and so on, as which the broker sees their connections."""
 
-from __future__ import annotations
-
 import selectors
 import socket
 import threading

@@ -1,7 +1,5 @@
 """An application with the bug: a real consumer of a real queue, and the job that really restarts it."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack

@@ -5,8 +5,6 @@
 It writes `consuming` once it is there, answers the broker's heartbeats, and ends on SIGTERM.
 """
 
-from __future__ import annotations
-
 import argparse
 import signal
 import sys

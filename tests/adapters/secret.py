@@ -1,7 +1,5 @@
 """A secret that may have been replaced."""
 
-from __future__ import annotations
-
 
 class Secret:
     """What is read first, and what after each `distrust`, the last again and again. An error is raised."""

@@ -1,7 +1,5 @@
 """unstick.yaml: what it comes to, every mistake with its place and remedy, and the files made from its types."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """The configuration that the archive holds ready-made: the same one, as long as it stands beside the file that it was made of."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """What a new process imports for its start, and for the first request of each kind; with the real adapters against stand-ins."""
 
-from __future__ import annotations
-
 import json
 import re
 import sqlite3

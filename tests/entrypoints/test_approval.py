@@ -1,7 +1,5 @@
 """The approval page over HTTP, against the real flow, a local store and stand-ins of Rundeck and RabbitMQ."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from base64 import b64encode

@@ -1,7 +1,5 @@
 """`report` with {"check": true}: every system is asked from where the function runs, and people hear of what failed."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -3,8 +3,6 @@
 docs/security.md has the limits that are tried here and what answers each.
 """
 
-from __future__ import annotations
-
 import gzip
 import itertools
 import json

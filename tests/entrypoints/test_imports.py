@@ -1,7 +1,5 @@
 """What each path imports. A process that starts cold pays for clients only when it calls one."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """One machine's Unstick over HTTP: who may call what without a platform in front, what monitors ask it, the Test button."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 import time

@@ -1,7 +1,5 @@
 """docs/openapi.yaml is a sound description, and what the three entry points answer is what it says."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path

@@ -5,8 +5,6 @@ loopback, the only address that tests/conftest.py lets anything connect to, so a
 docs/decisions/openapi.md says why Schemathesis, and why not by its pytest plugin.
 """
 
-from __future__ import annotations
-
 import functools
 from collections import Counter
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ Signatures are made by slack_sdk's own code, payloads are shaped as docs.slack.d
 this machine takes the answers for `response_url`.
 """
 
-from __future__ import annotations
-
 import hmac
 import json
 import re

@@ -1,7 +1,5 @@
 """The catalogues: nothing that is said lacks a translation, none is left over, and what is read is what was written."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The door to other systems' HTTP: whatever comes back, and however much, the caller's time and memory are bounded."""
 
-from __future__ import annotations
-
 import socketserver
 import time
 from http.server import BaseHTTPRequestHandler

@@ -1,7 +1,5 @@
 """Clients that many threads need at once, each for the first time."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """What an operator finds in Cloud Logging, and reads on a terminal."""
 
-from __future__ import annotations
-
 import io
 import json
 import os

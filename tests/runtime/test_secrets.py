@@ -1,7 +1,5 @@
 """References to secrets: what they yield, how long it is kept, and that nothing of it shows."""
 
-from __future__ import annotations
-
 import base64
 import json
 import logging

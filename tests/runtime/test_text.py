@@ -1,7 +1,5 @@
 """What is said as data: English by itself, other languages by their catalogue, and nothing of a value is ever a template."""
 
-from __future__ import annotations
-
 import msgspec
 import pytest
 

@@ -1,7 +1,5 @@
 """A CA of one's own and proxies: what a company's network has between Unstick and the systems that it asks."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path

@@ -9,8 +9,6 @@
 tests/adapters/runners/test_rundeck_double.py holds it against the recordings.
 """
 
-from __future__ import annotations
-
 import os
 import shlex
 import subprocess

@@ -1,7 +1,5 @@
 """What the Rundeck stand-in answers: JSON of the recorded shapes, and YAML of a job's definition."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any

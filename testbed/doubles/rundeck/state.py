@@ -1,7 +1,5 @@
 """What the Rundeck stand-in knows: jobs, executions, and the rules by which a run is taken or refused."""
 
-from __future__ import annotations
-
 import math
 import re
 import threading

@@ -3,8 +3,6 @@
 Limits are those of each platform's documentation, written down in docs/decisions/chats.md, not those of the adapters under test.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import threading

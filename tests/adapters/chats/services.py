@@ -4,8 +4,6 @@ A new chat needs a stand-in here or in platforms.py, and its line in DOUBLES; te
 Limits and their sources: docs/decisions/chats.md.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re

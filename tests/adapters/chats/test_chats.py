@@ -1,7 +1,5 @@
 """What every chat must do. A new chat is tested automatically, and fails here until it has a stand-in."""
 
-from __future__ import annotations
-
 import functools
 import html
 import inspect

@@ -1,7 +1,5 @@
 """What only one chat does: Slack's threads, Google's request ids, Teams' retired URLs, apprise's limits, the terminal."""
 
-from __future__ import annotations
-
 import io
 import json
 import re

@@ -1,7 +1,5 @@
 """Services behind apprise that call people: one alert for an incident, closed when it is over; nothing for what needs nobody."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """The JSON of each native chat against what the platform publishes: a schema, protocol buffers, or its client library."""
 
-from __future__ import annotations
-
 import functools
 import json
 from importlib import resources

@@ -1,7 +1,5 @@
 """Chats that take text only: the approval link arrives complete and first, and other people's markup shows literally."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 from urllib.parse import unquote

@@ -5,8 +5,6 @@ It says how many inputs each target has survived. What breaks one is kept in bui
 target gets a process of its own for, since libFuzzer ends the one that it runs in.
 """
 
-from __future__ import annotations
-
 import argparse
 import re
 import subprocess

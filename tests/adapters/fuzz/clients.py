@@ -1,7 +1,5 @@
 """Every client's reading of answers: told anything at all, it says so in the project's errors, with no secret in them."""
 
-from __future__ import annotations
-
 import atexit
 import base64
 import json

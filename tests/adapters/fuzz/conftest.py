@@ -1,7 +1,5 @@
 """Leftovers of other clients must neither fail a test nor reach the next one."""
 
-from __future__ import annotations
-
 import gc
 from collections.abc import Iterator
 

@@ -3,8 +3,6 @@
 The errors that a function promises are its answer; anything else, and a promise that does not hold, is found.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import time

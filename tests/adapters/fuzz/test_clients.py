@@ -1,7 +1,5 @@
 """What other systems answer, hostile or broken, never becomes more than an error of the project's."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The targets of `make fuzz`, without its fuzzer: they take real input and any other, and can find something."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """Strangers at Grafana's door: whatever they send ends in BadRequest, and nothing but a known secret lets them in."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac as stdlib_hmac
 import json

@@ -1,7 +1,5 @@
 """Grafana's door on recorded requests: who is let in, and what a notification says."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac as stdlib_hmac
 import io
@@ -310,14 +308,28 @@ class Endless(io.RawIOBase):
         return b"x" * size
 
 
-@pytest.mark.parametrize(("content_length", "taken"), [(None, 1001), (10**18, 0), (1001, 0)])
-def test_endless_body_is_cut(content_length, taken):
-    """Over the limit the answer is 413, after at most one byte more than the limit and with the remedy."""
+ENCODINGS = ("gzip", "GZIP", "br", "deflate, gzip", "identity, gzip", "\xff", "x" * 9000)
+
+
+@pytest.mark.parametrize(
+    ("content_length", "encoding", "taken", "status", "said"),
+    [
+        (None, "identity", 1001, 413, "Max Alerts"),
+        (10**18, "identity", 0, 413, "Max Alerts"),
+        (1001, "identity", 0, 413, "Max Alerts"),
+        *((10, encoding, 0, 415, "") for encoding in ENCODINGS),
+    ],
+)
+def test_endless_body_is_cut_and_a_compressed_one_refused_unread(content_length, encoding, taken, status, said):
+    """Over the limit the answer is 413, after at most one byte more than the limit and with the remedy. Grafana never compresses,
+    so nobody needs a decompressor here; the header's text is not repeated.
+    """
     stream = Endless()
     with pytest.raises(BadRequest) as caught:
-        read_body(stream, content_length, 1000, {})
-    assert caught.value.status == 413
-    assert "Max Alerts" in caught.value.sentence
+        read_body(stream, content_length, 1000, {"content-encoding": encoding})
+    assert caught.value.status == status
+    assert said in caught.value.sentence
+    assert len(caught.value.sentence) < 200 or status == 413
     assert stream.taken == taken
 
 
@@ -362,17 +374,6 @@ def test_body_that_ends_early_is_refused(stream):
     with pytest.raises(BadRequest) as caught:
         read_body(stream, 10, 1000, {})
     assert caught.value.status == 400
-
-
-@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "br", "deflate, gzip", "identity, gzip", "\xff", "x" * 9000])
-def test_compressed_body_is_refused_unread(encoding):
-    """Grafana never compresses, so nobody needs a decompressor here; the header's text is not repeated."""
-    stream = Endless()
-    with pytest.raises(BadRequest) as caught:
-        read_body(stream, 10, 1000, {"content-encoding": encoding})
-    assert caught.value.status == 415
-    assert len(caught.value.sentence) < 200
-    assert stream.taken == 0
 
 
 # --- what a notification says ----------------------------------------------------------------------------------------

@@ -1,7 +1,5 @@
 """The notifications that `send` and the drill make are let in as Grafana's are, by each way and by the first secret of it."""
 
-from __future__ import annotations
-
 import pytest
 
 from functions.adapters.grafana import sender

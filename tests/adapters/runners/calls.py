@@ -1,7 +1,5 @@
 """The adapter's calls as most tests make them: for one target, looking back a day."""
 
-from __future__ import annotations
-
 import time
 
 from functions.adapters.runners.rundeck import client

@@ -1,7 +1,5 @@
 """Rundeck's stand-in, and settings that reach it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

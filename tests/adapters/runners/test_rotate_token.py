@@ -1,7 +1,5 @@
 """infra/rundeck/rotate_token.py: tried before it is stored, stored before the old one goes, and shown only where it must be."""
 
-from __future__ import annotations
-
 import os
 import runpy
 import stat

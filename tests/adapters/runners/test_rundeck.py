@@ -1,7 +1,5 @@
 """The Rundeck room: starting the job once, refusals, and stopping."""
 
-from __future__ import annotations
-
 import json
 import math
 from pathlib import Path

@@ -1,7 +1,5 @@
 """One exchange with Rundeck: what is sent, what each answer means, and how an execution is read."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What `check` finds out about Rundeck, and the files in infra/rundeck."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import time

@@ -1,7 +1,5 @@
 """Holds the Rundeck stand-in against recorded exchanges: same status, same shape, same errors."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import math

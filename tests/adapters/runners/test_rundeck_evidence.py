@@ -1,9 +1,8 @@
 """The Rundeck room: evidence jobs, and the files of infra/rundeck that are such jobs."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from functions.domain.model.observations import Execution
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
 from functions.runtime.secrets import SecretRef
-from testbed.doubles.rundeck import INCIDENT, TOKEN, Job, Option, Rundeck
+from testbed.doubles.rundeck import INCIDENT, Job, Option, Rundeck
 from testbed.patience import PATIENCE_S, wait_until
 
 RECORDINGS = Path(__file__).parents[2] / "recordings" / "rundeck"
@@ -36,12 +35,6 @@ def double() -> Iterator[Rundeck]:
         yield served
 
 
-@pytest.fixture
-def settings(double: Rundeck, tmp_path) -> Settings:
-    (tmp_path / "token").write_text(TOKEN)
-    return Settings(double.url, SecretRef(f"file://{tmp_path}/token"))
-
-
 def start(settings: Settings, timeout_s: float = PATIENCE_S) -> Execution:
     return evidence.start_evidence(settings, EVIDENCE, {"process": "mail"}, tag=TAG, timeout_s=timeout_s)
 
@@ -50,28 +43,20 @@ def read(settings: Settings, execution: str | None) -> tuple[Execution | None, s
     return evidence.read_evidence(settings, EVIDENCE, tag=TAG, execution=execution, partial=False, timeout_s=PATIENCE_S)
 
 
-def until_ended(settings: Settings, execution: str | None) -> tuple[Execution | None, str | None]:
-    return wait_until(lambda: read(settings, execution), lambda found: found[1] is not None)
+@pytest.mark.parametrize("lost", [False, True], ids=["by its id", "by its tag"])
+def test_its_output_is_read_once_it_has_ended(double: Rundeck, settings: Settings, lost: bool):
+    """The whole output as the job wrote it, a Java stack too: nothing is taken for Rundeck's own noise.
 
-
-@pytest.mark.parametrize("known", [True, False], ids=["by its id", "by its tag"])
-def test_its_output_is_read_once_it_has_ended(double: Rundeck, settings: Settings, known: bool):
-    """The whole output as the job wrote it, a Java stack too: nothing is taken for Rundeck's own noise."""
-    run = start(settings)
-    found, output = until_ended(settings, run.id if known else None)
-    assert found is not None
-    assert (found.id, found.succeeded, output) == (run.id, True, STACK)
-
-
-def test_a_lost_answer_is_unknown_and_the_run_is_found(double: Rundeck, settings: Settings):
-    """It is not sent again; its tag finds it."""
-    double.fault("POST", "/run", "drop")
-    with pytest.raises(Unavailable):
-        start(settings)
+    A start without an answer is unknown and not sent again; its tag finds it.
+    """
+    if lost:
+        double.fault("POST", "/run", "drop")
+    with pytest.raises(Unavailable) if lost else nullcontext():
+        started = start(settings)
     assert len(double.posts()) == 1
-    found, output = until_ended(settings, None)
+    found, output = wait_until(lambda: read(settings, None if lost else started.id), lambda found: found[1] is not None)
     assert found is not None
-    assert output == STACK
+    assert (found.succeeded, output) == (True, STACK)
 
 
 @pytest.fixture

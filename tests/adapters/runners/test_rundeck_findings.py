@@ -1,7 +1,5 @@
 """What `check` makes of each answer that Rundeck may give, to the second and to the word."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from email.utils import formatdate

@@ -1,12 +1,9 @@
 """The Rundeck room: the history of a target, and the execution that is followed."""
 
-from __future__ import annotations
-
 import json
 import time
 from dataclasses import replace as replace_job
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -14,11 +11,9 @@ from msgspec.structs import replace
 
 from functions.adapters.runners.rundeck import answers, client
 from functions.adapters.runners.rundeck.settings import Settings
-from functions.runtime.errors import Unavailable
 from functions.runtime.secrets import SecretRef
 from testbed.doubles.rundeck import INCIDENT, NOT_AFTER, TOKEN, Rundeck, Seen
-from testbed.patience import PATIENCE_S
-from tests.adapters.runners.calls import DAY, JOB, MAIL, look, run
+from tests.adapters.runners.calls import JOB, MAIL, look, run
 
 RECORDINGS = Path(__file__).parents[2] / "recordings" / "rundeck"
 
@@ -62,21 +57,6 @@ def test_the_page_of_the_job_has_the_options_filled_in(settings: Settings, optio
     assert parse_qs(urlsplit(page).query) == {f"opt.{name}": [value] for name, value in options.items() if value}
 
 
-def test_long_history_is_paged_as_far_back_as_asked(double: Rundeck, settings: Settings) -> None:
-    """Pages are read until a page ended before the window, running ones sort last and are found all the same."""
-    now = double.state.now()
-    for number in range(450):
-        double.state.plant(JOB, {"service": "mail"}, started=now - 60 * number - 30, ended=now - 60 * number - 10)
-    double.state.plant(JOB, {"service": "mail"}, started=now - 5)
-    seen = look(settings, since_s=3600)
-    assert not seen.executions[0].ended
-    assert (
-        sum(row.ended and row.runner_ended_at is not None and row.runner_ended_at > now - 3600 for row in seen.executions) == 60
-    )
-    asked = [seen.query for seen in double.requests if "status=" not in seen.query]
-    assert not any("offset=300" in query for query in asked)
-
-
 class Ending(Rundeck):
     """One whose first execution ends a moment after a list was asked for and before that list is answered."""
 
@@ -105,15 +85,6 @@ def test_execution_that_ends_between_the_lists_is_not_lost(tmp_path: Path, last:
             double.state.plant(JOB, {"service": "mail"}, started=now - 9999, ended=now - 5000 - number)
         (newest, *_) = look(Settings(double.url, SecretRef(f"file://{tmp_path}/token"))).executions
         assert (newest.id, newest.ended) == ("1", True)
-
-
-@pytest.mark.parametrize("fault", ["500", "drop", "garbage", "late"])
-def test_history_without_an_answer_is_unknown(double: Rundeck, settings: Settings, fault: Any) -> None:
-    """I4: one list that fails makes the whole look fail."""
-    double.fault("GET", "status=scheduled", fault, seconds=600.0)
-    timeout_s = 0.7 if fault == "late" else PATIENCE_S
-    with pytest.raises(Unavailable):
-        client.look(settings, MAIL, since_s=DAY, follow=None, tail=False, timeout_s=timeout_s)
 
 
 # --- the followed execution

@@ -1,7 +1,5 @@
 """How far back the lists are read, what they come to together, and how a chain of retries and its log are followed."""
 
-from __future__ import annotations
-
 import json
 from email.utils import formatdate
 from typing import Any

@@ -1,7 +1,5 @@
 """Both schedulers keep one contract; then what each does with its own troubles."""
 
-from __future__ import annotations
-
 import base64
 import json
 import os

@@ -1,7 +1,5 @@
 """Both stores keep one contract; then what each does with its own troubles."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import re

@@ -1,7 +1,5 @@
 """Stand-ins for what symptoms look at. A new symptom needs one here, and its name in SYSTEMS; test_symptoms.py does the rest."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Who holds a queue's messages, and what the tag `monitoring` shows besides: by name, and never at any cost."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 

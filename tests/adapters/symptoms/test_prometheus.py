@@ -1,7 +1,5 @@
 """The Prometheus symptom: what each odd answer means, and that no label can change a query. docs/symptoms.md has the table."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """What Prometheus' answers come to, to the second and to the sample."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """What Prometheus is asked, and each line of `check`."""
 
-from __future__ import annotations
-
 import json
 import re
 import time

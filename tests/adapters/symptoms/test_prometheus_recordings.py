@@ -1,7 +1,5 @@
 """RabbitMQ's queues as a real Prometheus showed them: the stuck ones are called stuck, the healthy ones never."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The RabbitMQ room against a stand-in of the management API, for what a real broker does not show on demand."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Iterator

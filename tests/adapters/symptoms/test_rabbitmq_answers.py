@@ -1,7 +1,5 @@
 """What RabbitMQ's answers come to: each field and status, what is asked for, and each line of `check`."""
 
-from __future__ import annotations
-
 import json
 from email.utils import formatdate
 from pathlib import Path

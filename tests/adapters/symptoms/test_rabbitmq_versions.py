@@ -1,7 +1,5 @@
 """What each version of RabbitMQ answers where versions differ or figures are missing, and what that comes to."""
 
-from __future__ import annotations
-
 import json
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """How often a held message may return to its queue, from the queue's page and its consumers' channels."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

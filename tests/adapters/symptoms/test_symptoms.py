@@ -1,7 +1,5 @@
 """What every symptom must do. A new symptom is tested automatically, and fails here until it has a stand-in in systems.py."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Iterator
