@@ -19,9 +19,9 @@ from functions.domain.decisions import matching
 from functions.domain.model.alerts import Alert, MatchedAlert
 from functions.domain.model.codes import VERSION, Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Acknowledged, AlertsReceived, Approved, Declined, RestartWanted, Resumed, TimerFired
-from functions.domain.model.incidents import AlertRef, Document, Escalation, Outcome, change
+from functions.domain.model.incidents import Document, Escalation, Outcome, change
 from functions.domain.model.messages import Card, Message
-from functions.domain.model.observations import Pause, Slot, Storm
+from functions.domain.model.observations import Pause
 from functions.domain.model.runbooks import Matcher, Restart
 from functions.entrypoints import webhook
 from functions.runtime.errors import Conflict, Denied, Unavailable
@@ -31,7 +31,6 @@ from tests.support.worlds.one_machine import payload_of
 from tests.support.worlds.scenes import (
     MAIL,
     NOW,
-    POST,
     TARGET,
     alert,
     alerted,
@@ -399,21 +398,6 @@ def test_a_wake_up_that_was_faster_than_the_save_comes_again():
     assert {"target": KEY, "due": ports.document(KEY).due} in [content for at, content in ports.wakes[2:] if at >= landed[0]]
 
 
-def test_an_alert_that_joins_during_the_post_is_kept():
-    """The result of the start is saved over it."""
-    ports = Memory()
-
-    def joins() -> None:
-        found = ports.document(KEY)
-        more = (*found.incident.triggers, AlertRef("fp-2", "grafana#1", NOW, POST.key))
-        ports.put(KEY, replace(found, incident=replace(found.incident, triggers=more)))
-
-    ports.before = once("run inc-1.1", joins)
-    advance(ports)
-    found = ports.document(KEY).incident
-    assert (found.phase, [one.fingerprint for one in found.triggers]) == (Phase.RUNNING, ["fp-1", "fp-2"])
-
-
 def test_without_a_wake_up_nothing_is_saved_or_sent():
     """I3: the wake-up is created first, and a claim whose answer was lost sends nothing."""
     ports = Memory(before=fails("wake"))
@@ -427,20 +411,6 @@ def test_without_a_wake_up_nothing_is_saved_or_sent():
     assert ports.document(KEY).due == pytest.approx(NOW + 15.0, abs=1.0)
     woken_later(ports, 15.1)
     assert sent(ports) == ["run inc-1.1"]
-
-
-def test_a_slot_that_somebody_else_took_meanwhile_is_seen():
-    """The storm is claimed by compare-and-set: at most `storm.targets` targets, however many come at once."""
-    ports = Memory()
-
-    def fill() -> None:
-        for number, name in enumerate(sorted(SLOTS)):
-            ports.put(name.removeprefix("load "), Storm((Slot(f"t{number}", NOW),)))
-
-    ports.before = once("save storm", fill)
-    reply = advance(ports)
-    assert reply is not None
-    assert (reply.action, reply.reason, sent(ports)) == (Action.HELD, Reason.TOO_MANY_TARGETS, [])
 
 
 @pytest.mark.parametrize("down", ["post", "archive"])
@@ -563,19 +533,6 @@ def test_alerts_that_can_not_be_saved_are_handed_to_the_scheduler(down):
     assert len(sent(ports)) == 1
 
 
-def test_beyond_ten_targets_alerts_wait_in_lists_of_a_hundred():
-    """Ten are decided at once, the rest by wake-ups that carry them; every one is answered."""
-    cases = [MatchedAlert(alert(fingerprint=f"fp-{n}"), runbook(), replace(TARGET, key=f"key-{n}"), MAIL) for n in range(225)]
-    ports = Memory()
-    found = notify(ports, *cases)
-    lists = [content["deferred"] for _, content in ports.wakes if "deferred" in content]
-    assert [len(entries) for entries in lists] == [100, 100, 15]
-    assert all(entry["crowd"] for entries in lists for entry in entries)
-    assert len(found.replies) == 225
-    assert sum(reply.action is Action.DEFERRED for reply in found.replies) == 215
-    assert len(sent(ports)) <= 3
-
-
 def test_large_alerts_wait_in_lists_that_the_scheduler_takes():
     """Cloud Tasks takes 1 MB."""
     noise = random.Random(7)
@@ -648,35 +605,6 @@ def test_a_kill_switch_that_can_not_be_read_is_on(body):
     reply = advance(ports)
     assert reply is not None
     assert (reply.reason, sent(ports)) == (Reason.PAUSED, [])
-
-
-@pytest.mark.parametrize(("days", "told"), [(8, 0), (6, 1), (None, 0)])
-def test_the_sweep_tells_people_before_the_token_expires(days, told):
-    """However often it comes, and without a document where there is nothing to tell."""
-    ends = None if days is None else NOW + days * 86400.0
-    ports = Memory(rules=replace(rules(), token_expires_at=ends))
-    for _ in range(3):
-        intake.sweep(ports, ports.budget(60.0))
-    assert [card.kind for _, card in ports.posts] == ["expiring"] * told
-    assert ("runner-token" in ports.bodies) is bool(told)
-
-
-def test_the_holds_of_many_targets_go_out_as_one_message():
-    """Each document hands its message to the bundle, which posts all of them once."""
-    ports = Memory()
-    ports.put("storm", Storm(tuple(Slot(f"t{n}", NOW) for n in range(3))))
-    cases = [
-        MatchedAlert(alert(fingerprint=f"fp-{n}"), runbook(), replace(TARGET, key=f"key-{n}", options={"service": f"s{n}"}), MAIL)
-        for n in range(8)
-    ]
-    found = notify(ports, *cases)
-    assert ({reply.reason for reply in found.replies}, ports.posts) == ({Reason.TOO_MANY_TARGETS}, [])
-    ports.clock += 21.0
-    for n in range(8):
-        reconcile.advance(ports, f"key-{n}", TimerFired(), ports.budget(60.0))
-    assert told_kinds(ports) == {"ops": ["bundle"], "duty": ["bundle"]}
-    assert all(f"service=s{n}" in str(ports.posts[0][1].facts) for n in range(8))
-    assert not any(ports.document(f"key-{n}").open for n in range(8))
 
 
 def test_a_document_that_can_not_be_read_keeps_no_bundle_back():
