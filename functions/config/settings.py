@@ -57,7 +57,7 @@ class Bearer(Struct, frozen=True):
 
 
 class Auth(Struct, frozen=True):
-    """The ways in. One that matches lets the request in."""
+    """The accepted methods of authentication. One that matches is enough."""
 
     hmac: Hmac | None = None
     """Grafana's HMAC signature."""
@@ -68,7 +68,7 @@ class Auth(Struct, frozen=True):
 
 
 class Annotations(Struct, frozen=True):
-    """Where each restart and outcome becomes an annotation."""
+    """The Grafana that shows restarts and outcomes as annotations."""
 
     url: Annotated[str, written("base-url")]
     """Grafana's address."""

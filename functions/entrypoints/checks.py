@@ -117,7 +117,7 @@ def _unanswered(question: Question, error: Exception) -> Finding:
 
 
 def _check_configuration(ports: Adapters) -> Iterator[Finding]:
-    """What is no mistake in the file, but may not be intended."""
+    """Settings that are valid, but may not be intended."""
     rules, count = ports.rules, len(ports.rules.runbooks)
     yield Finding("the file has no mistakes", True, f"{count} runbook{'s' * (count != 1)}")
     if not rules.runbooks:
@@ -143,7 +143,7 @@ def _check_configuration(ports: Adapters) -> Iterator[Finding]:
 
 
 def _check_secrecy(ports: Adapters) -> Iterator[Finding]:
-    """What others may read or sign."""
+    """Settings that let others read traffic or sign in our name."""
     urls = {f"{ports.config.runner.name}.url": ports.config.runner_url, "public_url": ports.rules.public_url}
     for name, symptom in ports.symptoms.items():
         if any(place.startswith(f"{name}.") for place, _ in ports.config.secrets):

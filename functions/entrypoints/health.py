@@ -39,7 +39,7 @@ def _find_wrong(_moment: float) -> list[str]:
 
 
 def _metrics(*, healthy: bool) -> str:
-    """What the documents' list tells. Without a readable store only that Unstick isn't healthy."""
+    """Metrics from the list of documents; if the store can't be read, only that Unstick isn't healthy."""
     figures: dict[str, float] = {"healthy": healthy}
     adapters = current_adapters()
     try:

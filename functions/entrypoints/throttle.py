@@ -58,9 +58,9 @@ def _watched(request: Request, connection: socket.socket, allowed_s: float) -> I
 
 def read_body(request: Request, max_body: int) -> bytes:
     """`grafana.read_body`, for strangers: at most half of gunicorn's threads wait for bodies, and none longer than its length
-    justifies. If more wait, those that come slowest are cut off. Otherwise a few senders of a byte now and then could occupy
-    all threads. Other servers, as in tests, are not watched. Raises BadRequest, 503 for a body that was cut off: Alertmanager
-    then sends it again."""
+    justifies. If more wait, the slowest are cut off; otherwise a few senders of single bytes could occupy all threads. Other
+    servers, as in tests, are not watched. Raises BadRequest, 503 for a body that was cut off: Alertmanager then sends it
+    again."""
     connection, length = request.environ.get("gunicorn.socket"), request.content_length
     if connection is None:
         return grafana.read_body(request.stream, length, max_body, request.headers)
@@ -75,9 +75,9 @@ def read_body(request: Request, max_body: int) -> bytes:
 
 
 def stop_reading(request: Request) -> None:
-    """Throw away the body of a refused request as far as it comes soon, and no more of it. With a part unread the connection
-    would be reset, and the sender might not see the answer. gunicorn would wait for the rest for five seconds in a thread; and
-    where the connection ends, for the sender to close it: two seconds in the loop that accepts others."""
+    """Discard what arrives of a refused request's body within REFUSED_S. With a part unread the connection would be reset, and
+    the sender might not see the answer. gunicorn would wait five seconds for the rest, in a thread; at the connection's end it
+    would wait two seconds for the sender to close it, in the loop that accepts others."""
     connection = request.environ.get("gunicorn.socket")
     if connection is None:
         return

@@ -81,7 +81,7 @@ def deliver(payload: str) -> None:
 
 
 def _is_given_up(adapters: Adapters, carried_since: float | None, budget: Budget) -> bool:
-    """Notify people of alerts that no key signed. Whether they are over a day old and need no redelivery."""
+    """Notify people of alerts that no key signed. Returns whether they are over a day old and need no redelivery."""
     if carried_since is None:
         return False  # the payload names a target; the sweep steps it
     advance(adapters, UNSIGNED_KEY, Unsigned(), budget)

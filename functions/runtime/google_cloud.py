@@ -71,7 +71,7 @@ class Service(Struct, frozen=True):
 
 
 def stand_in(system: str, variable: str) -> str:
-    """The base URL, on loopback, of a test's server in a service's place, from the environment; empty if there is none."""
+    """The base URL of a test's server that replaces the service, from the environment and only on loopback; else empty."""
     url = os.environ.get(variable, "")
     parts = urlsplit(url)
     if url and (parts.scheme != "http" or not is_loopback(parts.hostname or "")):
@@ -136,7 +136,7 @@ def translate_errors(system: str, remedies: Mapping[int, Phrase]) -> Iterator[No
 
 
 def unreadable(system: str, error: Exception) -> Unavailable:
-    """For an answer of another form than documented."""
+    """The error for an answer whose form differs from the documentation."""
     return Unavailable(system, Text("answered with something that can't be read ({error})", error=type(error).__name__))
 
 

@@ -178,7 +178,7 @@ def _due(metadata: Any) -> float | None:
 
 
 def _md5(body: bytes) -> str:
-    """As Cloud Storage has it: a checksum of what was sent, no protection."""
+    """The checksum that Cloud Storage expects. It detects damage, not tampering."""
     return b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
 
 

@@ -26,7 +26,8 @@ def ask_all(system: str, limits: Mapping[str, float], ends: float, get: Callable
 
 
 def require_ok(system: str, answer: Answer, *, passing: Collection[int], remedy: Phrase) -> Answer:
-    """A success; else raises Unavailable for 5xx and what is `passing`, Denied with the remedy for a wrong `url` otherwise."""
+    """Return a success. Raises Unavailable for 5xx and the statuses in `passing`, otherwise Denied, with the remedy for a wrong
+    `url`."""
     status, what = answer.status, Text("answered {status}", status=str(answer.status))
     if status == OK:
         return answer

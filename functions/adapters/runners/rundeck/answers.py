@@ -203,7 +203,7 @@ def find_refusal(status: int, error_code: str, message: str) -> Refusal:
 
 
 def quoted(text: str) -> str:
-    """What Rundeck says to people, as one line, with secrets masked."""
+    """A text of Rundeck's as one line, with secrets masked."""
     return plain(mask(text)) if text else ""
 
 

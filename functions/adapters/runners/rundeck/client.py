@@ -205,7 +205,7 @@ def run(settings: Settings, target: Target, *, tag: str, runner_not_after: float
 
 
 def abort(settings: Settings, execution: str, *, timeout_s: float) -> Execution:
-    """Abort an execution, and return it as seen then: it goes on until its step ends. Raises Denied if it can't be aborted."""
+    """Abort an execution, and return it as it is then: it runs until its step ends. Raises Denied if it can't be aborted."""
     to, path = answers.connect(settings, timeout_s), f"execution/{quote(execution, safe='')}"
     try:
         done = answers.mapping(answers.ask(to, "POST", f"{path}/abort").object().get("abort"))

@@ -141,7 +141,7 @@ def _consumers(one: Figure | None, *, counts_scrapes: bool) -> int | None:
 
 
 def _since_unattended(depths: Points, consumers: Points) -> Points:
-    """The depths since there has been no consumer: without a counter of work, they are what stands still."""
+    """The depths since the last consumer left. Without a counter of finished jobs, only they can stand still."""
     if not consumers:
         return depths[-1:]
     since = consumers[-1][0] - lasting_s(_whole(consumers), lambda count: count < 1)
@@ -149,7 +149,7 @@ def _since_unattended(depths: Points, consumers: Points) -> Points:
 
 
 def _unproved(*, given: bool, counts_scrapes: bool) -> Unknown:
-    """Work isn't counted, and somebody may be doing it."""
+    """Why nothing is proved: finished jobs aren't counted, and a worker may be finishing some."""
     why = Text("`done` isn't given, so nobody can tell whether work is done")
     if given:
         why = Text("`done` gives no series, so nobody can tell whether work is done")
@@ -184,7 +184,7 @@ def _whole(figures: Points) -> Samples:
 
 
 def figure(query: str, outcome: Any, took_s: float) -> Figure:
-    """The figure of an instant query. Raises what it came to instead, and Denied for several series."""
+    """The figure of an instant query. Raises the query's error, and Denied for several series."""
     value, taken_at, asked_at, not_a_number = None, None, 0.0, False
     for series in _parts(query, outcome):
         if series.value is None:
@@ -237,7 +237,7 @@ def _begun(counter: Points, depths: Points, for_s: float) -> Unknown | None:
 
 
 def falls(depths: Points) -> Points:
-    """What was certainly taken out of the queue, as a counter."""
+    """A counter of the jobs that certainly left the queue."""
     total, fallen = 0.0, []
     for (_, before), (when, after) in pairwise(depths):
         total += max(before - after, 0.0)

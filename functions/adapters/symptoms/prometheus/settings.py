@@ -20,8 +20,8 @@ from functions.runtime.text import Text, named
 SYSTEM = "prometheus"
 QUERIES = ("depth", "done", "consumers")
 MAX_BYTES = 2000
-"""Of the filled-in queries of one queue, together: a document keeps them three times, and a URL carries each with its selectors
-twice. Twenty queues with so long ones make a document of twice its usual limit, which costs time and nothing else."""
+"""Limit for the filled-in queries of one queue together. A document stores them three times, and a URL contains each twice, with
+its selectors. With twenty queues of this length a document is twice as large as its limit, which only costs time."""
 ANY_LABEL = r"[^\x00-\x1f]{1,255}"  # the default pattern of a label. It is escaped, so it can't change the query
 NAME_SHOWN = 120
 
@@ -71,7 +71,7 @@ class Symptom(Struct, frozen=True, rename=key):
         return runbooks.Symptom(SYSTEM, own | times, self.max_messages, self.for_s, self.allow)
 
     def find_mistakes(self) -> Iterator[tuple[str, str, str]]:
-        """(key, what is wrong with it, how to fix it) of what no type can say."""
+        """(key, what is wrong with it, how to fix it) of each mistake that the types can't express."""
         symptom = self.to_symptom()
         for query in QUERIES:
             try:

@@ -106,13 +106,13 @@ class Page(Struct, frozen=True):
     node: str = ""
 
     def setting(self, name: str) -> Any:
-        """What the queue's arguments or its policies say of this; None where neither does."""
+        """The setting's value in the queue's arguments or its policies; None if neither has it."""
         arguments, policy = self._settings
         return arguments.get(f"x-{name}", policy.get(name))
 
     @property
     def limit_of_returns(self) -> int | str | None:
-        """The delivery limit. Before 4.0 only the arguments and the policies tell it, and the lower one holds."""
+        """The delivery limit. Before 4.0 only arguments and policies show it, and the lower one applies."""
         if self.delivery_limit is not None or self.type != "quorum":
             return self.delivery_limit
         arguments, policy = self._settings
@@ -121,7 +121,7 @@ class Page(Struct, frozen=True):
 
     @property
     def _settings(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The queue's arguments, and what its policies say; the broker sends an empty list for none."""
+        """The queue's arguments and its effective policy; the broker sends an empty list for none."""
         arguments, policy = self.arguments, self.effective_policy_definition
         return arguments if isinstance(arguments, dict) else {}, policy if isinstance(policy, dict) else {}
 

@@ -55,7 +55,7 @@ def check(settings: Settings, symptom: Symptom, labels: Mapping[str, str], *, ti
 
 
 def findings(user: str, queue: QueueRef, asked: Asked, unnamed: Finding | None = None) -> list[Finding]:
-    """One line for each thing that `look` needs, and for what else would mislead it. `unnamed`: why there is no queue to see."""
+    """One line for each thing that `look_all` needs, and for what could mislead it. `unnamed`: why there is no queue to see."""
     login = _login(user, asked.overview)
     if not login.ok:
         return [login]
@@ -174,7 +174,7 @@ def _nodes(nodes: Outcome) -> list[Finding]:
 
 
 def find_losses(queue: QueueRef, page: Outcome) -> list[Finding]:
-    """What of the queue lets a restart cost messages."""
+    """The properties of the queue because of which a restart can lose messages."""
     shown = shaped_or_none(page, Page)
     if shown is None:
         return []

@@ -114,7 +114,7 @@ def _with_page(seen: QueueSnapshot, page: Page, channels: Any) -> QueueSnapshot:
 
 
 def _find_returns(seen: QueueSnapshot, page: Page) -> Returns | None:
-    """How often held messages may return. No page has their past: all redeliveries since the queue was last seen empty count."""
+    """How often held messages may return. How often they have is unknown, so all redeliveries since the queue was empty count."""
     limit = page.limit_of_returns
     if not isinstance(limit, int) or limit < 0 or not seen.unacked:
         return None
@@ -123,7 +123,7 @@ def _find_returns(seen: QueueSnapshot, page: Page) -> Returns | None:
 
 
 def find_fresh(seen: QueueSnapshot) -> QueueSnapshot:
-    """The same, where each channel that holds messages was never given one that had been delivered before."""
+    """The snapshot without returns so far, if no channel that holds messages ever got a redelivered one."""
     held_by = [one for one in seen.channels or () if one.held]
     if seen.returns is None or not held_by or seen.unseen or seen.uncounted or any(one.returned != 0 for one in held_by):
         return seen
