@@ -3,14 +3,15 @@
 import re
 import socketserver
 import threading
-from typing import Any, Self
+from typing import Any
 
+from testbed.doubles.server import Serving
 from testbed.patience import PATIENCE_S
 
 LENGTH = re.compile(rb"(?im)^content-length:\s*(\d+)")
 
 
-class Anything:
+class Anything(Serving):
     """Use it in a `with` block. Each request takes the next of `answers`, and the last one is given again."""
 
     def __init__(self) -> None:
@@ -38,35 +39,12 @@ class Anything:
                     if double._over.wait(double.pause_s):
                         return
 
-        class Server(socketserver.ThreadingTCPServer):
-            daemon_threads, allow_reuse_address = True, True
-            request_queue_size = 50
-
-            def handle_error(self, request: Any, client_address: Any) -> None:
-                """A client may hang up first."""
-
         self._lock, self._over = threading.Lock(), threading.Event()
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        super().__init__(Handler)
 
-    @property
-    def port(self) -> int:
-        port: int = self._server.server_address[1]
-        return port
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
         self._over.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__exit__(*error)
 
 
 def _read(line: Any) -> bool:

@@ -4,14 +4,13 @@ import contextlib
 import select
 import socket
 import socketserver
-import threading
-from typing import Any, Self
 from urllib.parse import urlsplit
 
+from testbed.doubles.server import Serving
 from testbed.patience import PATIENCE_S
 
 
-class Proxy:
+class Proxy(Serving):
     """Use it in a `with` block. `asked` has the first line of each request."""
 
     def __init__(self) -> None:
@@ -39,26 +38,7 @@ class Proxy:
                         server.sendall(f"{method} {path} {version}\r\n".encode() + rest)
                     _join(self.request, server)
 
-        class Server(socketserver.ThreadingTCPServer):
-            daemon_threads, allow_reuse_address = True, True
-
-            def handle_error(self, request: Any, client_address: Any) -> None:
-                """A client may hang up first."""
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(Handler)
 
 
 def _join(one: socket.socket, other: socket.socket) -> None:

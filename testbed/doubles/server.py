@@ -1,6 +1,7 @@
 """The HTTP server of the stand-ins."""
 
 import json
+import socketserver
 import sys
 import threading
 from collections.abc import Mapping
@@ -56,15 +57,19 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Serving:
-    """A server of loopback that is there from the beginning, and answers until the `with` block ends."""
+    """A server of loopback that is there from the beginning, and answers until the `with` block ends. Of any protocol of TCP."""
 
-    def __init__(self, handler: type[BaseHTTPRequestHandler], port: int = 0) -> None:
+    def __init__(self, handler: type[socketserver.BaseRequestHandler], port: int = 0) -> None:
         self._server = Server(("127.0.0.1", port), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
     @property
+    def port(self) -> int:
+        return self._server.server_port
+
+    @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -585,18 +585,6 @@ def test_deferred_alerts_are_matched_by_the_configuration_of_now():
     assert "newer release" in str(found.why)
 
 
-@pytest.mark.parametrize("event", [alerted(), resolved(), TimerFired()], ids=["alert", "resolved", "wake-up"])
-def test_a_document_of_a_newer_release_is_left_alone(event):
-    """It is not read as if it were ours, nothing is restarted, and the error says what to do."""
-    ports = Memory()
-    ports.put(KEY, replace(Document(KEY), version=VERSION + 1))
-    before = ports.bodies[KEY]
-    with pytest.raises(Denied, match="newer release") as denied:
-        advance(ports, event)
-    assert (denied.value.code, ports.bodies[KEY], sent(ports)) == ("newer", before, [])
-    assert denied.value.remedy
-
-
 @pytest.mark.parametrize("body", [b"not json", b'{"key": "pause", "version": 99}'])
 def test_a_kill_switch_that_can_not_be_read_is_on(body):
     """I4, I9: a broken document `pause`, or one of a newer release, holds."""

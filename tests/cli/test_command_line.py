@@ -18,7 +18,7 @@ from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Phase
 from functions.domain.model.incidents import Document, Incident
 from testbed.unstick_process import configuration, runbook
-from tests.cli.line import Line
+from tests.cli.line import FIRING, Line
 from unstick import __main__, output
 from unstick.main import command_line
 
@@ -163,16 +163,29 @@ MISTAKES = [
     (["check", "--label", "queue"], 2, "is not NAME=VALUE"),
     (["simulate", "none.json"], 2, "none.json: there is no such file"),
     (["simulate", ".", "--against", "unstick.yaml"], 2, "has no *.json"),
+    (["simulate", "--listen", "127.0.0.1:PORT", "r.json"], 2, "Address already in use"),
+    (["simulate", "--listen", "8090", "r.json"], 2, "is not HOST:PORT"),
+    (["simulate", "--listen", "127.0.0.1:0", "nowhere/r.json"], 2, "can't be written"),
+    (["simulate", "--listen", "127.0.0.1:0", "-"], 2, "takes one FILE"),
+    (["send", FIRING, "ftp://x/"], 2, "not an http or https URL"),
+    (["send", FIRING, "http://127.0.0.1:1/"], 1, "connection refused"),
+    (["send", FIRING, "http://127.0.0.1:1/", "--as", "bearer"], 1, "has no bearer"),
+    (["send", "none.json", "http://127.0.0.1:1/"], 2, "no such file"),
+    (["drill", "--refusal", "nobody"], 2, "there is no such runbook"),
+    (["drill", "--refusal", "mail-delivery"], 2, "takes service from labels"),
+    (["drill", "--refusal", "mail-delivery", "--option", "colour=red"], 2, "has no such option"),
     (["send", "--example", "service=mail-delivery", "http://127.0.0.1:1/"], 2, "Add: vhost=... queue=..."),
 ]
 
 
-@pytest.mark.parametrize(("arguments", "code", "said"), MISTAKES, ids=[" ".join(row[0]) for row in MISTAKES])
+@pytest.mark.parametrize(("arguments", "code", "said"), MISTAKES, ids=[row[2] for row in MISTAKES])
 def test_a_mistake_ends_with_a_sentence(here: Line, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, said: str):
     """Code 2 where the command itself is wrong; nothing is started, saved or told."""
     monkeypatch.chdir(here.folder)
     here.ports.store.save("t", b"{}", generation=None, due=None, timeout_s=5)
-    assert said in here.run(*arguments, code=code).stderr
+    taken = here.rabbit.url.rpartition(":")[2]
+    assert said in here.run(*(word.replace("PORT", taken) for word in arguments), code=code).stderr
+    assert here.rundeck.posts() == []
     assert [one.key for one in here.ports.store.list_documents(timeout_s=5)] == ["t"]
 
 

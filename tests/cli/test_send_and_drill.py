@@ -62,20 +62,6 @@ def test_send_posts_what_grafana_would(here: Line, httpserver: HTTPServer) -> No
     authenticate(here.ports.config.grafana.auth, dict(taken[0].headers), body, here.ports.now())
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "said"),
-    [
-        ((FIRING, "ftp://x/"), 2, "not an http or https URL"),
-        ((FIRING, "http://127.0.0.1:1/"), 1, "connection refused"),
-        ((FIRING, "http://127.0.0.1:1/", "--as", "bearer"), 1, "has no bearer"),
-        (("none.json", "http://127.0.0.1:1/"), 2, "no such file"),
-    ],
-)
-def test_what_can_go_wrong_with_send(here: Line, arguments: tuple[str, ...], code: int, said: str) -> None:
-    """Each mistake with its own sentence and code."""
-    assert said in here.run("send", *arguments, code=code).stderr
-
-
 @pytest.mark.parametrize("arguments", [("send", FIRING, "http://127.0.0.1:1/"), ("drill", "--url", "http://127.0.0.1:1/")])
 def test_a_secret_that_is_missing_is_code_1(here: Line, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> None:
     """As for `check`: the file is right, and something outside of it is not."""
@@ -171,20 +157,6 @@ def test_a_guard_that_does_not_work_is_found_out(here: Line) -> None:
     assert "not refused" in str(leg.detail)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("--refusal", "nobody"), "there is no such runbook"),
-        (("--refusal", "mail-delivery"), "takes service from labels"),
-        (("--refusal", "mail-delivery", "--option", "colour=red"), "has no such option"),
-    ],
-)
-def test_mistakes_in_naming_the_job(here: Line, arguments: tuple[str, ...], said: str) -> None:
-    """Code 2 with what to write; nothing is started."""
-    assert said in here.run("drill", *arguments, code=2).stderr
-    assert here.rundeck.posts() == []
-
-
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_the_drills_card(language: str) -> None:
     """A leg that failed calls for somebody, with what to do; else nobody need get up."""
@@ -250,24 +222,6 @@ def _posted(port: int, body: bytes) -> bool:
             return answer.status == 200
     except OSError:
         return False
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (("--listen", "127.0.0.1:PORT", "r.json"), "Address already in use"),
-        (("--listen", "8090", "r.json"), "is not HOST:PORT"),
-        (("--listen", "127.0.0.1:0", "nowhere/r.json"), "can't be written"),
-        (("--listen", "127.0.0.1:0", "-"), "takes one FILE"),
-    ],
-)
-def test_mistakes_with_listen(
-    here: Line, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], says: str
-) -> None:
-    """Code 2 and one sentence, before anybody waits."""
-    monkeypatch.chdir(here.folder)
-    given = [word.replace("PORT", str(httpserver.port)) for word in arguments]
-    assert says in here.run("simulate", *given, code=2).stderr
 
 
 @pytest.mark.parametrize(("body", "status"), [(b"<html>welcome", 200), (b"{}", 404), (b'{"ok": true}', 200)])

@@ -8,10 +8,10 @@ import socketserver
 import stat
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
+from testbed.doubles.server import Serving
 from tests.project.infra.run_terraform import PROVIDER, QUICK, terraform
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -75,7 +75,7 @@ class Refused(Exception):
     """What gcloud says on stderr, and ends with 1."""
 
 
-class Gcloud:
+class Gcloud(Serving):
     """Answers the program GCLOUD for as long as the block takes."""
 
     def __init__(self, cloud: Path, calls: Path) -> None:
@@ -92,16 +92,7 @@ class Gcloud:
                     answer = ("1", "", f"{refused}\n")
                 self.wfile.write("".join(f"{part}\0" for part in answer).encode())
 
-        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
-        self.port = int(self._server.server_address[1])
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(Handler)
 
     def answer(self, words: list[str], typed: str, *, asks: bool) -> str:
         """What it prints. Raises Refused."""
