@@ -38,33 +38,39 @@ def claims(samples: Samples) -> list[Claim]:
     requesting, unguarded = REQUESTING.name, UNGUARDED.name
     ratios = samples.ratios
     return [
-        Claim("forged request: CPU by that of a bare function", ratios(measures.FORGED_CPU, us, bare), 1.3),
-        Claim("forged request: time by that of a bare function", ratios(measures.FORGED, us, bare), 1.3),
-        Claim("forged 2.6 MB: time by that of reading and hashing", ratios(measures.FORGED_LARGE, us, hashing), 1.5),
+        Claim("CPU of a forged request, relative to a bare function", ratios(measures.FORGED_CPU, us, bare), 1.3),
+        Claim("time of a forged request, relative to a bare function", ratios(measures.FORGED, us, bare), 1.3),
+        Claim("time of a forged 2.6 MB, relative to reading and hashing", ratios(measures.FORGED_LARGE, us, hashing), 1.5),
         Claim(
-            "first forged request: CPU from process start, by a bare function's", ratios(measures.COLD_FORGED_CPU, us, bare), 1.15
+            "CPU from process start to the first forged request, relative to a bare function",
+            ratios(measures.COLD_FORGED_CPU, us, bare),
+            1.15,
         ),
         Claim("the same as time", ratios(measures.COLD_FORGED, us, bare), 1.15),
         Claim(
-            "first alert to Rundeck: time from process start, by the same calls without guards",
+            "time from process start to the first alert at Rundeck, relative to the same calls without guards",
             ratios(measures.COLD_ALERT, us, unguarded),
             1.15,
         ),
         Claim("outbound calls in sequence from an alert to Rundeck's run", samples.of(CALLS, us), 3.0 + 0.1),
-        Claim("the same as time, with 50 ms on each call, by one such call", samples.of(LEGS, us), 3.3),
+        Claim("the same as time, with 50 ms added to each call, relative to one call", samples.of(LEGS, us), 3.3),
         Claim(
-            "1,000 alerts (2.6 MB) by one: time to the answer",
+            "time to the answer for 1,000 alerts (2.6 MB), relative to one",
             samples.between((measures.ANSWER_MANY, us), (measures.ANSWER, us)),
             30,
         ),
         Claim(
-            "memory of the worker after 1,000 notifications, by a function that imports requests",
+            "memory of the worker after 1,000 notifications, relative to a function that imports requests",
             samples.between((measures.RSS_AFTER, us), (measures.RSS_REST, requesting)),
             1.2,
         ),
         *under_write_limit(samples),
-        Claim("rate of forged 4 kB, by reading and hashing", ratios(measures.RATE_SMALL, us, hashing), 0.8, at_least=True),
-        Claim("rate of forged 2.6 MB, by reading and hashing", ratios(measures.RATE_LARGE, us, hashing), 0.8, at_least=True),
+        Claim(
+            "rate of forged 4 kB, relative to reading and hashing", ratios(measures.RATE_SMALL, us, hashing), 0.8, at_least=True
+        ),
+        Claim(
+            "rate of forged 2.6 MB, relative to reading and hashing", ratios(measures.RATE_LARGE, us, hashing), 0.8, at_least=True
+        ),
     ]
 
 
