@@ -64,7 +64,7 @@ def imported(folder: Path) -> Lists:
     A process that stands still for longer than it has, as on a busy machine, does not get to its restart: then all comes again.
     """
     for number in range(TRIES - 1):
-        with suppress(AssertionError):
+        with suppress(AssertionError, sqlite3.OperationalError):  # there is no table before the first wake-up
             return _imported(folder / f"{number}")
     return _imported(folder / "last")
 

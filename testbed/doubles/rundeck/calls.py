@@ -221,11 +221,7 @@ class Call:
         job = self.job(number)
         if "read" not in self.may:
             raise bare(403, "api.error.item.unauthorized", f'Not authorized for action "read" for Job {number}')
-        body = pages.info(self.state, job, self.double.url, version=self.version)
-        if "json" not in self.seen.headers.get("accept", ""):
-            versioned = (("X-Rundeck-API-Version", str(pages.NEWEST)),)
-            return Reply(200, pages.as_xml(body).encode(), "application/xml;charset=utf-8", versioned)
-        return as_json(200, body)
+        return as_json(200, pages.info(self.state, job, self.double.url, version=self.version))
 
     def meta(self, number: str) -> Reply:
         self.needs(46)
@@ -253,13 +249,6 @@ class Call:
         ]
         return as_json(200, {name: pages.node(name, self.state.nodes[name]) for name in readable})
 
-    def project_setting(self, project: str, key: str) -> Reply:
-        self._administer("configure", "Project", project)
-        value = str(self._json().get("value"))
-        if key == "project.disable.executions":
-            (self.state.disabled_projects.add if value == "true" else self.state.disabled_projects.discard)(project)
-        return as_json(200, {"key": key, "value": value})
-
     def import_jobs(self, project: str) -> Reply:
         return as_json(200, admin.import_jobs(self, project))
 
@@ -273,21 +262,12 @@ class Call:
         known = self.state.tokens.values() if "runAs" in self.may else ()
         return as_json(200, [admin.shown_token(self, token) for token in known])
 
-    def tokens_by(self, creator: str) -> Reply:
-        """Those that this user created, whoever's they are."""
-        known = self.state.tokens.values() if "runAs" in self.may else ()
-        return as_json(200, [admin.shown_token(self, token) for token in known if token.creator == creator])
-
     def token(self, number: str) -> Reply:
         return as_json(200, admin.shown_token(self, admin.find_token(self, number)))
 
     def revoke_token(self, number: str) -> Reply:
         admin.revoke_token(self, number)
         return Reply(204, b"", "text/plain")
-
-    def _administer(self, action: str, kind: str, name: str) -> None:
-        if "runAs" not in self.may:
-            raise denied(action, kind, name)
 
     def system(self) -> Reply:
         return as_json(200, pages.system(self.double.url, self.state, full="system" in self.may))
@@ -298,11 +278,6 @@ class Call:
             raise bare(403, "api.error.item.unauthorized", 'Not authorized for action "read" for System resource')
         busy = self.state.passive and (self.version < 36 or self.query.get("passiveAs503") == "true")
         return as_json(503 if busy else 200, {"executionMode": "passive" if self.state.passive else "active"})
-
-    def switch(self, turn: str) -> Reply:
-        self._administer("admin", "System", "resource")
-        self.state.passive = turn == "disable"
-        return as_json(200, {"executionMode": "passive" if self.state.passive else "active"})
 
 
 ROUTES: tuple[tuple[str, str, Any], ...] = (
@@ -316,11 +291,9 @@ ROUTES: tuple[tuple[str, str, Any], ...] = (
     ("GET", r"project/([^/]+)/executions", Call.project_list),
     ("GET", r"project/([^/]+)/meta", Call.project_meta),
     ("GET", r"project/([^/]+)/resources", Call.nodes),
-    ("PUT", r"project/([^/]+)/config/([^/]+)", Call.project_setting),
     ("POST", r"project/([^/]+)/jobs/import", Call.import_jobs),
     ("POST", r"tokens/([^/]+)", Call.create_token),
     ("GET", r"tokens", Call.tokens),
-    ("GET", r"tokens/([^/]+)", Call.tokens_by),
     ("GET", r"token/([^/]+)", Call.token),
     ("DELETE", r"token/([^/]+)", Call.revoke_token),
     ("GET", r"execution/([^/]+)", Call.execution),
@@ -328,7 +301,6 @@ ROUTES: tuple[tuple[str, str, Any], ...] = (
     ("GET POST", r"execution/([^/]+)/abort", Call.abort),
     ("GET", r"system/info", Call.system),
     ("GET", r"system/executions/status", Call.mode),
-    ("POST", r"system/executions/(enable|disable)", Call.switch),
 )
 
 
@@ -350,9 +322,6 @@ def answer(double: Rundeck, seen: Seen) -> Reply:
     """What Rundeck says: the version first, then the token, then the rest."""
     match = re.fullmatch(r"/api/([^/]*)/(.*)", seen.path)
     if not match:
-        if seen.path in ("/health", "/monitoring/health"):
-            said = Reply(200, b"ok", "text/html;charset=utf-8") if seen.path == "/health" else as_json(200, {"status": "UP"})
-            return replace(said, session=False)
         return Reply(302, b"", "text/html", (("Location", f"{double.url}/user/login"),))
     version, rest = match.groups()
     try:

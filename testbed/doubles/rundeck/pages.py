@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
-from xml.sax.saxutils import escape, quoteattr
 
 from testbed.doubles.rundeck.state import NOT_AFTER, Job, Run, State
 
@@ -120,17 +119,6 @@ def info(state: State, job: Job, base: str, *, version: int) -> dict[str, Any]:
     if (average := _average_ms(state, job)) is not None:
         body["averageDuration"] = average
     return body
-
-
-def as_xml(body: dict[str, Any]) -> str:
-    """The job's info as whoever does not ask for JSON gets it."""
-    texts = ("name", "group", "project", "description", "created", "createdBy", "lastModified", "lastModifiedBy")
-    attributes = "".join(f" {name}={quoteattr(_plain(value))}" for name, value in body.items() if name not in texts)
-    return f"<job{attributes}>" + "".join(f"<{name}>{escape(body[name])}</{name}>" for name in texts if name in body) + "</job>"
-
-
-def _plain(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def node(name: str, tags: tuple[str, ...]) -> dict[str, Any]:
