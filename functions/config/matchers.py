@@ -54,7 +54,7 @@ class Overlap(Struct, frozen=True):
 
 
 def overlaps(runbooks: Mapping[str, Runbook]) -> list[Overlap]:
-    """The overlaps that the file's order hides; if in doubt they overlap. A narrower runbook before a wider one is normal."""
+    """Overlaps by which the file's order hides a runbook, doubtful ones too. A narrower runbook before a wider one is normal."""
     overlapping, ordered = [], list(runbooks.values())
     for place, later in enumerate(ordered):
         for earlier in ordered[:place]:

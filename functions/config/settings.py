@@ -48,7 +48,7 @@ class Basic(Struct, frozen=True):
 
 
 class Bearer(Struct, frozen=True):
-    """A token in the Authorization header, after a scheme that may have any name."""
+    """A token in the Authorization header, after a configurable scheme."""
 
     tokens: Annotated[tuple[SecretRef, ...], Meta(min_length=1)]
     """Accepted tokens. List two during a rotation."""

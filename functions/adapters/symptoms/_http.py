@@ -1,4 +1,4 @@
-"""What the clients of all symptoms do alike: ask several paths at once, and read the answers."""
+"""Shared by the clients of all symptoms: asks several paths at once, and reads the answers."""
 
 import time
 from collections.abc import Callable, Collection, Mapping
