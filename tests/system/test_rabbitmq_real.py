@@ -24,7 +24,6 @@ from functions.domain.model.observations import QueueSnapshot, Returns
 from functions.domain.model.runbooks import Symptom
 from functions.runtime.errors import Denied, Unavailable
 from testbed.broker import ADMIN, Broker, consumer
-from testbed.broker import broker as run_broker
 from testbed.looks import look_once
 from testbed.patience import PATIENCE_S, wait_until
 from testbed.workers.crew import Habit, Publisher, Worker
@@ -224,26 +223,6 @@ def test_without_statistics_the_depth_is_live_and_consumers_are_not_known(rabbit
     assert found["RabbitMQ statistics"].ok is False
     assert "management_agent.disable_metrics_collector" in found["RabbitMQ statistics"].remedy
     assert found["RabbitMQ queue 'bare' in vhost '/'"].ok
-
-
-@pytest.mark.long
-def test_a_broker_leaves_no_process_behind(needed, tmp_path):
-    """Neither the broker nor its epmd, nor what these started, outlives the block that ran it."""
-    needed("rabbitmq-server")
-    folder = tmp_path / "broker"
-    with run_broker(folder):
-        assert len(_processes_of(folder)) >= 2
-    wait_until(lambda: _processes_of(folder), lambda left: not left)
-
-
-def _processes_of(folder: Path) -> list[str]:
-    """The running processes whose environment names the folder."""
-    found = []
-    for environment in Path("/proc").glob("[0-9]*/environ"):
-        with suppress(OSError):
-            if str(folder).encode() in environment.read_bytes():
-                found.append(environment.parent.name)
-    return found
 
 
 def _definitions(password: str) -> Any:

@@ -82,9 +82,8 @@ def definition(name: str) -> dict[str, Any]:
 
 
 def run(name: str, path: str | None = None, **options: str) -> subprocess.CompletedProcess[str]:
-    """The job's script, as Rundeck would run it."""
-    (step,) = definition(name)["sequence"]["commands"]
-    script = step["script"]
+    """The script of the job's last step, as Rundeck would run it."""
+    script = definition(name)["sequence"]["commands"][-1]["script"]
     for option, value in options.items():
         script = script.replace(f"@option.{option}@", value)
     assert "@option." not in script
@@ -278,7 +277,7 @@ class Cluster(server.Handler):
 
 
 @pytest.fixture
-def kubernetes(tmp_path: Path) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+def kubernetes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
     """Runs the last step of a job with kubectl in an empty home, its options filled in."""
     if shutil.which("kubectl") is None:
         absent("kubectl is not installed")
@@ -291,15 +290,9 @@ def kubernetes(tmp_path: Path) -> Iterator[Callable[..., subprocess.CompletedPro
         }  # fmt: skip
         (tmp_path / "config").write_text(json.dumps(config))
 
-        def run(job: str, host: str) -> subprocess.CompletedProcess[str]:
-            (made,) = yaml.safe_load((FOLDER / job).read_text())
-            script = made["sequence"]["commands"][-1]["script"]
-            for option, value in {"namespace": "prod", "deployment": "mail", "host": host}.items():
-                script = script.replace(f"@option.{option}@", value)
-            env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "KUBECONFIG": str(tmp_path / "config")}
-            return subprocess.run(["sh"], input=script, capture_output=True, text=True, check=False, env=env, timeout=PATIENCE_S)
-
-        yield run
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+        yield lambda job, host: run(job, namespace="prod", deployment="mail", host=host)
 
 
 @pytest.mark.parametrize(

@@ -27,36 +27,29 @@ def main() -> int:
     add_version(parser)
     parser.add_argument("--minutes", type=float, default=4.0)
     parser.add_argument("--for", dest="for_s", type=float, default=60.0, help="the symptom's `for`, in seconds")
-    parser.add_argument("--repeat", type=float, default=60.0, help="seconds after which an alert is sent again")
-    parser.add_argument("--tags", default="monitoring", help="of the user that Unstick is")
     parser.add_argument("--cluster", type=int, nargs="?", const=2, choices=[2, 3], help="so many nodes, and what happens to them")
     parser.add_argument("--statistics-on-one", action="store_true", help="two nodes, one of them without statistics")
-    parser.add_argument("--line", nargs="*", default=[], help="more lines of rabbitmq.conf")
     parser.add_argument("--only", nargs="*", default=[], metavar="NAME")
-    parser.add_argument("--keep", type=Path, help="a folder for Unstick's log and database")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        kept = given.keep or Path(folder) / "unstick"
-        with open_town(given, Path(folder) / "broker", kept) as (played, wait):
-            wait()
-            lines = played.lines()
+    with tempfile.TemporaryDirectory() as folder, open_town(given, Path(folder)) as (played, wait):
+        wait()
+        lines = played.lines()
     print(*lines, *played.alerts.mistakes[:10], sep="\n")
     return int(not all(line.right for line in lines))
 
 
 @contextmanager
-def open_town(given: argparse.Namespace, folder: Path, kept: Path) -> Iterator[tuple[Town, Callable[[], None]]]:
+def open_town(given: argparse.Namespace, folder: Path) -> Iterator[tuple[Town, Callable[[], None]]]:
     """The town that is asked for, and what to wait with until it has been open long enough."""
     size, bare = (2, (1,)) if given.statistics_on_one else (given.cluster or 1, ())
     everybody = nodes.STATISTICS_ON_ONE if bare else {1: HEALTHY + STUCK + PROTOCOLS, 2: nodes.PATTERNS, 3: nodes.OF_THREE}[size]
     patterns = [one for one in everybody if one.name in given.only or not given.only]
     mqtt_port = 0 if size > 1 else free_ports(1)[0]
-    lines = [*given.line, *(nodes.LINES if size > 1 else (listener(mqtt_port),))]
+    lines = nodes.LINES if size > 1 else (listener(mqtt_port),)
     plugins = (*PLUGINS, *(() if size > 1 else SPOKEN))
-    settings = {"for_s": given.for_s, "repeat_s": given.repeat, "tags": given.tags, "mqtt_port": mqtt_port}
     with (
-        cluster(folder, size, version=given.version, plugins=plugins, lines=lines, bare=bare) as made,
-        town(made.nodes, patterns, kept, **settings) as played,
+        cluster(folder / "broker", size, version=given.version, plugins=plugins, lines=lines, bare=bare) as made,
+        town(made.nodes, patterns, folder / "unstick", for_s=given.for_s, mqtt_port=mqtt_port) as played,
     ):
 
         def wait() -> None:

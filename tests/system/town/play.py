@@ -93,18 +93,10 @@ def read_cards(texts: Sequence[str]) -> dict[str, list[Card]]:
 
 @contextmanager
 def town(
-    nodes: Sequence[Broker],
-    patterns: Sequence[Pattern],
-    folder: Path,
-    *,
-    for_s: float = 60.0,
-    repeat_s: float = 60.0,
-    tags: str = "monitoring",
-    mqtt_port: int = 0,
-    stuck_after_s: float = 30.0,
+    nodes: Sequence[Broker], patterns: Sequence[Pattern], folder: Path, *, for_s: float = 60.0, mqtt_port: int = 0
 ) -> Iterator[Town]:
     """These applications on a broker, with Unstick and the alerts; all is open when it is yielded."""
-    nodes[0].add_user(USER, PASSWORD, tags=tags, vhosts=["/"])
+    nodes[0].add_user(USER, PASSWORD, tags="monitoring", vhosts=["/"])
     urls = [node.amqp_url() for node in nodes]
     with ExitStack() as stack:
         place = Place(
@@ -115,7 +107,6 @@ def town(
             nodes[0].amqp_port,
             nodes[0].api("GET", "overview")["rabbitmq_version"],
             mqtt_port,
-            stuck_after_s=stuck_after_s,
         )
         scenes = [Scene(one, place) for one in patterns]
         rundeck = stack.enter_context(Rundeck(*map(_job, scenes)))
@@ -127,7 +118,7 @@ def town(
         stack.callback(_close, place, threads)
         for thread in threads:
             thread.start()
-        alerts = stack.enter_context(DirectAlerts(list(nodes), unstick, repeat_s))
+        alerts = stack.enter_context(DirectAlerts(list(nodes), unstick))
         yield Town(scenes, unstick, alerts, for_s, time.time())
 
 
