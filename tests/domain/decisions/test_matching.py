@@ -340,6 +340,9 @@ def test_a_fixed_option_is_used_as_it_is_unless_a_pattern_is_given():
     assert case.target is not None
     assert case.target.options == {"target": "host-mail-1.main"}
     assert case_of(LABELS, runbook).reason is Reason.INVALID_OPTION
+    of_label = replace(runbook, restart=Restart("j", {"target": "${labels.long}"}, {"target": "x*"}))
+    for length, reason in ((1024, None), (1025, Reason.INVALID_OPTION)):
+        assert case_of({**LABELS, "long": "x" * length}, of_label).reason is reason
     anything = replace(runbook, restart=replace(restart, allow={"target": "(?s).*"}))
     assert case_of({**LABELS, "vhost": "a\nb"}, anything).reason is Reason.INVALID_OPTION
     assert case_of({**LABELS, "vhost": "x" * 1024}, anything).reason is Reason.INVALID_OPTION

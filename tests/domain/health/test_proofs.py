@@ -139,6 +139,8 @@ def test_people_are_told_who_holds_what_and_who_works():
     assert str(judged.why) == "held by mail-worker-2 for 120 s: 1 message; 2 other consumers work"
     judged = judge(SYMPTOM, queue(channels=(channel(),), consumers=1), Trust())
     assert str(judged.why) == "held by mail-worker-2 for 120 s: 1 message", "no other works, whatever was acknowledged"
+    nameless = (channel(name=""), channel(name="", host="", id="c9 (1)"))
+    assert str(judge(SYMPTOM, queue(channels=nameless), Trust()).why).startswith("held by 10.0.3.7, c9 (1) for")
     judged = judge(SYMPTOM, still(ready=4, unacked=1, channels=(channel(),)), Trust())
     assert str(judged.why) == "held by mail-worker-2 for 120 s: 1 message", "nothing moves"
     idle = [channel(name=f"w-{n}", id=f"w {n}", work=flat(9, since_s=10.0 + 50 * n, before=8)) for n in range(5)]
