@@ -78,7 +78,7 @@ FIRST = (
 """What takes long, in the order in which it begins: begun late, it would be what everybody waits for at the end."""
 
 NIGHT = (
-    *("tests/adapters/fuzz/test_targets.py", "tests/entrypoints/test_openapi_generated.py", "tests/simulation/test_day.py"),
+    *("tests/entrypoints/test_openapi_generated.py", "tests/simulation/test_day.py"),
     *("tests/system/test_prometheus_real.py", "tests/system/town/test_delivery_limit.py", "tests/system/test_restart_time.py"),
     *("tests/system/town/test_town.py", "tests/project/infra/test_deployment.py"),
 )

@@ -16,8 +16,10 @@ from functions.adapters.grafana.auth import authenticate
 from functions.adapters.grafana.payload import parse
 from functions.adapters.runners.rundeck import answers as rundeck_answers
 from functions.adapters.runners.rundeck import client as rundeck
+from functions.adapters.runners.rundeck.settings import Settings
 from functions.adapters.symptoms.rabbitmq import answers as rabbitmq_answers
 from functions.adapters.symptoms.rabbitmq import name_queue, to_queue
+from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
 from functions.config.loader import parse_config
 from functions.config.matchers import parse_matcher
 from functions.config.settings import Auth, Basic, Bearer, Hmac
@@ -109,7 +111,7 @@ def configuration(content: bytes) -> None:
 def rundeck_says(content: bytes) -> None:
     """An answer of Rundeck's, or of whatever is in its place: executions, an error with a remedy, or nothing usable."""
     answer = _answer("Rundeck", content)
-    settings = rundeck.Rundeck("https://rundeck.example.com", SecretRef("env://RUNDECK_TOKEN"))
+    settings = Settings("https://rundeck.example.com", SecretRef("env://RUNDECK_TOKEN"))
     with suppress(Denied, Unavailable):
         rundeck_answers.runner_now(answer)
     error = rundeck_answers._to_error("POST", answer)
@@ -127,7 +129,7 @@ def rabbitmq_says(content: bytes) -> None:
     totals, page = _answer("rabbitmq", first), _answer("rabbitmq", second)
     with suppress(Denied, Unavailable):
         rabbitmq_answers.good(totals)
-        seen = rabbitmq_answers.sighting(QUEUE, totals.json(), rabbitmq_answers.json_or_none(page), at=NOW)
+        seen = read_snapshot(QUEUE, Answers(totals.json(), rabbitmq_answers.json_or_none(page)), at=NOW)
         assert isinstance(seen.depth, int)
 
 
