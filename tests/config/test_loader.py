@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 import time
 from functools import cache
 from pathlib import Path
@@ -102,22 +100,17 @@ def test_the_repositorys_example_is_read_whole():
     assert (runbook.root_cause, runbook.manual_minutes) == ("https://tracker.example.com/MAIL-123", 8.0)
 
 
-@pytest.mark.parametrize(
-    ("written", "auth"),
-    [
-        ("{hmac: {secrets: [env://A, env://B]}}", Auth(hmac=Hmac((SecretRef("env://A"), SecretRef("env://B"))))),
-        (
-            "{hmac: {secrets: [env://A], timestamp_header: null, tolerance: 90}}",
-            Auth(hmac=Hmac((SecretRef("env://A"),), timestamp_header=None, tolerance_s=90.0)),
-        ),
-        ("{hmac: {secrets: [env://A], header: X-Mine}}", Auth(hmac=Hmac((SecretRef("env://A"),), header="X-Mine"))),
-        ("{basic: {user: no, passwords: ['file:///run/p']}}", Auth(basic=Basic("no", (SecretRef("file:///run/p"),)))),
-        ("{bearer: {tokens: [sm://p/t/3], scheme: ApiKey}}", Auth(bearer=Bearer((SecretRef("sm://p/t/3"),), "ApiKey"))),
-    ],
-)
-def test_the_ways_in(written, auth):
+def test_the_ways_in():
     """Hmac without a timestamp by null, other schemes by name, and YAML's own idea of `no` stays out."""
-    assert parse_config(changed("{bearer: {tokens: [env://TOKEN]}}", written)).grafana.auth == auth
+    written = (
+        "{hmac: {secrets: [env://A, env://B], header: X-Mine, timestamp_header: null, tolerance: 90},"
+        " basic: {user: no, passwords: ['file:///run/p']}, bearer: {tokens: [sm://p/t/3], scheme: ApiKey}}"
+    )
+    assert parse_config(changed("{bearer: {tokens: [env://TOKEN]}}", written)).grafana.auth == Auth(
+        Hmac((SecretRef("env://A"), SecretRef("env://B")), header="X-Mine", timestamp_header=None, tolerance_s=90.0),
+        Basic("no", (SecretRef("file:///run/p"),)),
+        Bearer((SecretRef("sm://p/t/3"),), "ApiKey"),
+    )
 
 
 def test_rooms_of_google_cloud_and_chats_are_read_from_their_own_settings():
@@ -191,8 +184,6 @@ REFUSED = [
     ("", 1, "the file", "empty"),
     ("just text", 1, "the file", "value"),
     ("a: [1", 2, "the file", "form of the file"),
-    ("a: {hmac: {secrets: [env://A]}", 2, "the file", "form of the file"),
-    ("a: [x", 2, "the file", "form of the file"),
     ("a: 'x", 1, "the file", "form of the file"),
     ("a: *nowhere", 1, "the file", "form of the file"),
     ("a: 1\n---\nb: 2", 2, "the file", "form of the file"),
@@ -200,7 +191,6 @@ REFUSED = [
     ("a: " + "[" * 3000, 1, "the file", "form of the file"),
     ("a: &x [*x]", 1, "a[0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0]", "form of the file"),
     ("a: !!python/object:os.system x", 1, "a", "form of the file"),
-    ("a: !secret x", 1, "a", "form of the file"),
     ("<<: {a: 1}", 1, "<<", "form of the file"),
     ("? [a]\n: 1", 1, "?", "form of the file"),
     ("#" + "x" * (1024 * 1024), 1, "the file", "form of the file"),
@@ -210,9 +200,7 @@ REFUSED = [
     (changed("scheduler:", "schedular:"), 1, "the file", "missing"),
     (changed("user: unstick", "usr: unstick"), 3, "rabbitmq.usr", "unknown"),
     (changed("job: j-1", "job: j-1, opions: {}"), 11, f"{RB}.restart.opions", "unknown"),
-    (changed("job: j-1", "job: j-1, zzzz: {}"), 11, f"{RB}.restart.zzzz", "unknown"),
     (changed("    match: [service=mail]\n", ""), 9, RB, "missing"),
-    (changed(RESTART, "    restart: {}"), 11, f"{RB}.restart", "missing"),
     (changed("rundeck:", "rundek:"), 1, "the file", "missing"),
     (changed("rundeck:", "rundek:"), 2, "rundek", "unknown"),
     (changed("rabbitmq: {url", "x: {url"), 1, "the file", "missing"),
@@ -228,7 +216,6 @@ REFUSED = [
     (changed("job: j-1", "job: '${JOB}'"), 11, f"{RB}.restart.job", "value"),
     (changed("job: j-1", "job: j, options: [a]"), 11, f"{RB}.restart.options", "value"),
     (changed("token: env", "api_version: x, token: env"), 2, "rundeck.api_version", "value"),
-    (changed("token: env", "api_version: 17, token: env"), 2, "rundeck.api_version", "value"),
     (changed("token: env", "token_expires: 2026-12-26, token: env"), 2, "rundeck.token_expires", "value"),
     (changed("token: env", "token_expires: soon, token: env"), 2, "rundeck.token_expires", "value"),
     (changed("http://127.0.0.1:4440", "ftp://h"), 2, "rundeck.url", "value"),
@@ -241,13 +228,11 @@ REFUSED = [
     (MINIMAL + "time_zone: Mars/Olympus", 13, "time_zone", "value"),
     (MINIMAL + "time_zone: ../../etc/passwd", 13, "time_zone", "value"),
     (MINIMAL + "budget: 40s", 13, "budget", "value"),
-    (MINIMAL + "budget: soon", 13, "budget", "value"),
     (MINIMAL + "storm: {targets: 0}", 13, "storm.targets", "value"),
     (MINIMAL + "storm: {within: -5m}", 13, "storm.within", "value"),
     (MINIMAL + "report: {every: year, channels: [console]}", 13, "report.every", "value"),
     (MINIMAL + "report: {every: week}", 13, "report", "missing"),
     # grafana
-    (changed("{bearer: {tokens: [env://TOKEN]}}", "{}"), 1, "grafana.auth", "empty"),
     (changed("{bearer: {tokens: [env://TOKEN]}}", "{bearer: null}"), 1, "grafana.auth", "empty"),
     (changed("tokens: [env://TOKEN]", "tokens: []"), 1, "grafana.auth.bearer.tokens", "empty"),
     (changed("bearer: {tokens: [env://TOKEN]}", "hmac: {secrets: [env://A], header: 'a b'}"), 1, "grafana.auth.hmac.header",
@@ -267,17 +252,14 @@ REFUSED = [
     (changed("channels: {console: {type: console}}", "channels: {}"), 7, "channels", "empty"),
     (changed("channels: {console: {type: console}}", "channels: {console: console}"), 7, "channels.console", "value"),
     (changed("{type: console}", "{type: }"), 7, "channels.console.type", "empty"),
-    (changed("{type: console}", "{type: [console]}"), 7, "channels.console.type", "unknown"),
     (changed(SYMPTOM, "    symptom: {kafka: {}}"), 12, f"{RB}.symptom.kafka", "unknown"),
     (changed(SYMPTOM, "    symptom: {}"), 12, f"{RB}.symptom", "value"),
     # channels that don't exist
     (MINIMAL + "notify: [ops]", 13, "notify[0]", "together"),
     (MINIMAL + "report: {channels: [console, ops]}", 13, "report.channels[1]", "together"),
-    (MINIMAL + "    notify: [ops]", 13, f"{RB}.notify[0]", "together"),
     (MINIMAL + "    escalate: [console, ops]", 13, f"{RB}.escalate[1]", "together"),
     # matchers and patterns
     (changed("[service=mail]", "[]"), 10, f"{RB}.match", "empty"),
-    (changed("[service=mail]", "service=mail"), 10, f"{RB}.match", "value"),
     (changed("[service=mail]", "[service]"), 10, f"{RB}.match[0]", "value"),
     (changed("[service=mail]", "['a=\"b']"), 10, f"{RB}.match[0]", "value"),
     (changed("[service=mail]", "['a=~\"(\"']"), 10, f"{RB}.match[0]", "value"),
@@ -297,7 +279,6 @@ REFUSED = [
     # the host that hangs
     (changed(RESTART, "    restart: {job: j, holder: host}"), 11, f"{RB}.restart.holder", "value"),
     (changed(RESTART, "    restart: {job: j, holder: {option: host}}"), 11, f"{RB}.restart.holder", "missing"),
-    (changed(RESTART, "    restart: {job: j, holder: {allow: 'h.'}}"), 11, f"{RB}.restart.holder", "missing"),
     (changed(RESTART, "    restart: {job: j, holder: {option: '', allow: 'h.'}}"), 11, f"{RB}.restart.holder.option", "empty"),
     (changed(RESTART, "    restart: {job: j, holder: {option: h, allow: 'h.', all: '.*'}}"), 11, f"{RB}.restart.holder.all",
         "unknown"),
@@ -323,10 +304,8 @@ REFUSED = [
     (MINIMAL + "    verify: {first: 20m}", 13, f"{RB}.verify.first", "together"),
     (MINIMAL + "    verify: {patience: 5m, within: 4m}", 13, f"{RB}.verify.patience", "together"),
     (MINIMAL + "    limits: {attempts: 6}", 13, f"{RB}.limits.attempts", "value"),
-    (MINIMAL + "    limits: {attempts: 0}", 13, f"{RB}.limits.attempts", "value"),
     (MINIMAL + "    limits: {attempts: 1.5}", 13, f"{RB}.limits.attempts", "value"),
     (MINIMAL + "    limits: {restarts: {}}", 13, f"{RB}.limits.restarts", "empty"),
-    (MINIMAL + "    limits: {restarts: {soon: 1}}", 13, f"{RB}.limits.restarts", "value"),
     (MINIMAL + "    limits: {restarts: {1h: 1, 60m: 2}}", 13, f"{RB}.limits.restarts", "value"),
     (MINIMAL + "    limits: {restarts: {1h: 0}}", 13, f"{RB}.limits.restarts.1h", "value"),
     (MINIMAL + "    limits: {stale: 60d}", 13, f"{RB}.limits.stale", "value"),
@@ -340,7 +319,6 @@ REFUSED = [
     (MINIMAL + "    approvers: ['anna@example.com\u3000']", 13, f"{RB}.approvers[0]", "value"),  # as a Japanese keyboard types it
     # freeze
     (MINIMAL + "    freeze: {days: daily}", 13, f"{RB}.freeze", "value"),
-    (MINIMAL + "    freeze: [daily]", 13, f"{RB}.freeze[0]", "value"),
     (MINIMAL + "    freeze: [{days: daily, from: '09:00'}]", 13, f"{RB}.freeze[0]", "missing"),
     (MINIMAL + "    freeze: [{days: weekdays, from: '09:00', to: '10:00'}]", 13, f"{RB}.freeze[0].days", "value"),
     (MINIMAL + "    freeze: [{days: daily, from: '9:00', to: '10:00'}]", 13, f"{RB}.freeze[0].from", "value"),
@@ -349,8 +327,6 @@ REFUSED = [
     (MINIMAL + "    freeze: [{days: daily, from: '09:00', to: '10:00', zone: x}]", 13, f"{RB}.freeze[0].zone", "unknown"),
     # names and modes
     (MINIMAL + "    mode: automatic", 13, f"{RB}.mode", "value"),
-    (MINIMAL + "    mode: [auto]", 13, f"{RB}.mode", "value"),
-    (MINIMAL + "    mode:", 13, f"{RB}.mode", "empty"),
     (MINIMAL + "    mode: approve", 13, f"{RB}.mode", "together"),
     (MINIMAL + "    evidence: {job: J-1}", 13, f"{RB}.evidence.job", "together"),
     (MINIMAL + "    evidence: {job: e, options: {a: '${labels.x}'}}", 13, f"{RB}.evidence.options.a", "together"),
@@ -436,6 +412,10 @@ SECRETS = [
     MINIMAL + f"    mode: {SECRET}",
     MINIMAL + f"    notify: [{SECRET}]",
     MINIMAL + f"    freeze: [{SECRET}]",
+    # a secret's file, which UNSTICK_CONFIG may name by mistake
+    *(f"{SECRET}", f"PASSWORD={SECRET}\nTOKEN={SECRET}\n", f"password: {SECRET}\n{SECRET}: x\n"),
+    *(f'{{"private_key": "{SECRET}", "{SECRET}": 1}}', f"-----BEGIN KEY-----\n{SECRET}\n-----END KEY-----\n", f"a: [{SECRET}"),
+    *(f"a:\n\t{SECRET}: 1\n", f"[section]\npassword = {SECRET}\n"),
 ]
 
 
@@ -443,21 +423,6 @@ SECRETS = [
 def test_a_literal_secret_is_refused_and_never_repeated(text):
     """Wherever somebody wrote a secret, the mistake does not say it: mistakes end in logs (I8)."""
     assert SECRET not in "\n".join(problems(text))
-
-
-ANOTHER_FILE = [
-    f"{SECRET}", f"PASSWORD={SECRET}\nTOKEN={SECRET}\n", f"password: {SECRET}\n{SECRET}: x\n",
-    f'{{"private_key": "{SECRET}", "{SECRET}": 1}}', f"-----BEGIN KEY-----\n{SECRET}\n-----END KEY-----\n", f"a: [{SECRET}",
-    f"a:\n\t{SECRET}: 1\n", f"[section]\npassword = {SECRET}\n",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("text", ANOTHER_FILE)
-def test_a_file_that_is_no_configuration_is_not_repeated(text):
-    """UNSTICK_CONFIG may name a secret's file by mistake."""
-    reported = problems(text)
-    assert len(reported) == 1
-    assert SECRET not in reported[0]
 
 
 def test_a_tab_is_named():
@@ -542,17 +507,6 @@ def test_a_room_is_found_by_its_file():
             registry.load_adapter("chats", name)
     with pytest.raises(ValueError, match="no kind of adapter"):
         registry.adapter_names("cli")
-
-
-def test_reading_a_file_loads_no_client():
-    """Neither HTTP, nor a server, nor a client of Google's; RE2 where a file has a regular expression only."""
-    code = (
-        "import sys\nfrom functions.config.loader import parse_config\n"
-        "parse_config(sys.stdin.read())\n"
-        "print([name for name in ('requests', 'flask', 're2', 'google.auth', 'google.api_core') if name in sys.modules])\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], input=MINIMAL, capture_output=True, text=True, check=True, cwd=ROOT)
-    assert done.stdout.splitlines() == ["[]"]
 
 
 def test_keys_of_several_systems():
