@@ -5,11 +5,10 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from msgspec import Struct
 
 from functions.config.current import current_config, load_prebuilt, prebuilt_path
 from functions.config.loader import load_config, parse_config
@@ -118,15 +117,6 @@ def test_it_is_what_the_file_is_read_as(tmp_path, text):
     read, found = parse_config(text), load_prebuilt(kept(tmp_path, text))
     assert found == read
     assert list(found.rules.runbooks) == list(read.rules.runbooks)
-
-
-def structs(part: object) -> Iterator[Struct]:
-    """Every Struct in it."""
-    if isinstance(part, Struct):
-        yield part
-        part = [getattr(part, name) for name in part.__struct_fields__]
-    for one in part.values() if isinstance(part, Mapping) else part if isinstance(part, list | tuple) else ():
-        yield from structs(one)
 
 
 def test_beside_another_file_it_counts_for_nothing(started, tmp_path):

@@ -1,14 +1,180 @@
-"""What each path imports. A process that starts cold pays for clients only when it calls one."""
+"""What each path imports, with the real adapters against stand-ins: a cold process pays for a client only when it calls one."""
 
+import json
+import re
+import sqlite3
 import subprocess
 import sys
+import time
+from collections.abc import Mapping
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pytest_httpserver import HTTPServer
 
+from testbed.doubles.cloud_tasks import QUEUE, CloudTasks
+from testbed.doubles.rabbitmq import RabbitDouble
+from testbed.doubles.rundeck import Job, Rundeck
 from testbed.patience import PATIENCE_S
-from testbed.unstick_process import ROOT
-from tests.entrypoints.first_requests import Lists, imported
+from testbed.unstick_process import (
+    BUDGET,
+    ROOT,
+    Unstick,
+    alert,
+    check_ahead,
+    configuration,
+    job_id,
+    mounted,
+    notification,
+    runbook,
+    signed,
+)
+
+PUBLIC_URL = "https://unstick.example.com"
+PATIENT = {"first": "1s", "every": "2s", "patience": "20m", "within": "40m"}
+TRIES = 4
+OPTIONAL = {"chardet", "socks", "simplejson", "brotli", "zstandard", "backports", "OpenSSL"}
+"""Clients take these where a tool of the tests has brought them."""
+
+COMPILED = re.compile(r"_cython_|cython_runtime|_sysconfigdata|.*__mypyc$")
+"""Parts of packages, and what the standard library has made for this machine."""
+
+CHILD = """
+import json, sys
+import flask.testing, click.testing, functions_framework, functions_framework._http.gunicorn
+asked = json.load(sys.stdin)
+before = set(sys.modules)
+app = functions_framework.create_app(asked["function"], sys.argv[1]).test_client()
+seen = [{"modules": sorted(set(sys.modules) - before)}]
+for one in asked["requests"]:
+    before = set(sys.modules)
+    answer = app.open(one["path"], method=one["method"], data=one["body"].encode(), headers=one["headers"])
+    seen.append({"modules": sorted(set(sys.modules) - before), "status": answer.status_code, "said": answer.text})
+print("SEEN" + json.dumps(seen))
+"""
+
+Request = dict[str, Any]
+Lists = dict[str, list[str]]
+
+
+def imported(folder: Path) -> Lists:
+    """By path. What a forged request imports is what it needs first of all; the others follow in the same process.
+
+    A process that stands still for longer than it has, as on a busy machine, does not get to its restart: then all comes again.
+    """
+    for number in range(TRIES - 1):
+        with suppress(AssertionError, sqlite3.OperationalError):  # there is no table before the first wake-up
+            return _imported(folder / f"{number}")
+    return _imported(folder / "last")
+
+
+def _imported(folder: Path) -> Lists:
+    found: Lists = {}
+    with Rundeck(Job(id=job_id("mail"))) as rundeck, RabbitDouble() as rabbitmq:
+        rabbitmq.queue("mail.delivery", ready=5, consumers=())
+        ways = {_on_one_machine: "auto", _with_approval: "approve", _in_the_cloud: "auto"}
+        for restarts, (way, mode) in enumerate(ways.items(), 1):
+            book = runbook("mail", mode=mode, verify=PATIENT)
+            settings = configuration(rundeck.url, rabbitmq.url, [book], public_url=PUBLIC_URL, budget=BUDGET)
+            found |= way(folder / way.__name__, settings)
+            assert len(rundeck.posts()) == restarts
+            rundeck.state.runs.clear()
+    return found
+
+
+def _on_one_machine(folder: Path, settings: dict[str, Any]) -> Lists:
+    unstick = Unstick(folder, settings)
+    (start, refused, restarted), _ = _asked(unstick, FORGED, ALERT)
+    with closing(sqlite3.connect(unstick.database)) as file, file:
+        ((payload,),) = file.execute("SELECT payload FROM wake_ups LIMIT 1").fetchall()
+        for key, text, due in file.execute("SELECT key, body, due FROM documents WHERE due IS NOT NULL").fetchall():
+            document = json.loads(text)  # what is due, was due five minutes ago
+            document["due"] = document["incident"]["due"] = due - 300.0
+            changed = (json.dumps(document).encode(), due - 300.0, key)
+            file.execute("UPDATE documents SET body = ?, due = ? WHERE key = ?", changed)
+    wake_up = _request(json.dumps({"wake": payload}).encode())
+    (_, swept, woken), printed = _asked(unstick, _request(b"{}"), wake_up, function="verify")
+    assert '\\"swept\\": 1' in printed
+    (_, reported), _ = _asked(unstick, _request(), function="report")
+    return {
+        "start": start, "a forged request": refused, "an alert": restarted, "a wake-up": woken, "a sweep": swept,
+        "a report": reported,
+    }  # fmt: skip
+
+
+def _with_approval(folder: Path, settings: dict[str, Any]) -> Lists:
+    settings["channels"] = {"console": {"type": "console", "approval_links": True}}
+    unstick = Unstick(folder, settings)
+    _, printed = _asked(unstick, ALERT)
+    link = re.search(rf"{PUBLIC_URL}/approve/#(\S+)/", printed)
+    assert link, printed
+    form, headers = f"token={link[1]}", {"Origin": PUBLIC_URL, "Content-Type": "application/x-www-form-urlencoded"}
+    page, press = (_request(f"{form}{act}".encode(), headers, path="/approve/open") for act in ("", "&act=restart"))
+    (_, shown, pressed), _ = _asked(unstick, page, press)
+    return {"the page of an approval": shown, "the button of an approval": pressed}
+
+
+def _in_the_cloud(folder: Path, settings: dict[str, Any]) -> Lists:
+    with CloudTasks() as tasks, HTTPServer(host="127.0.0.1", port=0) as storage:
+        storage.expect_request(re.compile(".*"), method="GET").respond_with_data("No such object", status=404)
+        storage.expect_request(re.compile(".*"), method="POST").respond_with_json({"name": "x", "generation": "1"})
+        queue = {"queue": QUEUE, "url": "http://127.0.0.1:9/verify", "service_account": "verify@example.com"}
+        cloud = {"store": {"cloud_storage": {"bucket": "bucket-one"}}, "scheduler": {"cloud_tasks": queue}}
+        settings["grafana"]["auth"]["hmac"]["secrets"] = ["sm://p-1/grafana"]
+        settings["signing_keys"] = ["sm://p-1/signing"]
+        settings["channels"]["slack"] = {"type": "slack", "url": "env://SLACK_URL", "signing_secret": "sm://p-1/slack"}
+        places = {"STORAGE_EMULATOR_HOST": storage.url_for("").rstrip("/"), "UNSTICK_CLOUD_TASKS_ENDPOINT": tasks.endpoint}
+        for secret in ("p-1/grafana", "p-1/signing", "p-1/slack"):
+            places |= mounted(folder / "secrets", secret)
+        unstick = Unstick(folder, settings | cloud, **places)
+        check_ahead(folder / "unstick.yaml")
+        stamped = {"X-Slack-Request-Timestamp": str(int(time.time())), "X-Slack-Signature": "v0=" + "0" * 64}
+        press = _request(b"payload=%7B%7D", stamped, path="/slack")
+        seen, _ = _asked(unstick, FORGED, press, _request(b"token=forged", path="/approve/open"), ALERT)
+    names = ("start", "a forged request", "a forged press in Slack", "a forged approval link", "an alert")
+    return {f"{name}, with the cloud's adapters": modules for name, modules in zip(names, seen, strict=True)}
+
+
+def _request(body: bytes = b"", headers: Mapping[str, str] | None = None, *, method: str = "POST", path: str = "/") -> Request:
+    return {"body": body.decode(), "headers": dict(headers or {}), "method": method, "path": path}
+
+
+BODY = notification(alert("mail", "mail.delivery"))
+ALERT = _request(BODY, signed(BODY))
+FORGED = _request(BODY, signed(BODY) | {"X-Grafana-Alerting-Signature": "0" * 64})
+
+
+def _asked(unstick: Unstick, *requests: Request, function: str = "webhook") -> tuple[list[list[str]], str]:
+    """What a new process imports for its start and for each of these, which it answers or refuses; and what it printed."""
+    ran = subprocess.run(
+        [sys.executable, "-c", CHILD, str(ROOT / "main.py")],
+        cwd=unstick.folder,
+        env=unstick.environment | {"FUNCTION_TARGET": function},
+        input=json.dumps({"function": function, "requests": requests}),
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE_S,
+        check=False,
+    )
+    found = [line for line in ran.stdout.splitlines() if line.startswith("SEEN")]
+    assert found, ran.stdout + ran.stderr
+    seen = json.loads(found[0].removeprefix("SEEN"))
+    for one in seen[1:]:
+        assert one["status"] in (200, 401, 403), one["said"]
+    return [_listed(one["modules"]) for one in seen], ran.stdout
+
+
+def _listed(modules: list[str]) -> list[str]:
+    """Ours by their full names, then packages that are neither ours nor the standard library's; SQLite costs as much as one."""
+    tops = {name.split(".")[0] for name in modules}
+    ours = sorted(name for name in modules if name.split(".")[0] == "functions")
+    others = tops - set(sys.stdlib_module_names) - OPTIONAL - {"functions", "main"} | tops & {"sqlite3"}
+    return ours + sorted(f"+ {top}" for top in others if not COMPILED.match(top))
+
+
+# --- what is asserted -----------------------------------------------------------------------------------------------------
 
 CLOUD = ", with the cloud's adapters"
 

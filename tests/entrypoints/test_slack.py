@@ -467,21 +467,16 @@ def test_what_slack_sdk_signs_is_let_in_and_nothing_else(monkeypatch: pytest.Mon
     assert verdict(signed(body, secret="second"), body, monkeypatch, SIGNING_SECRET, "second")
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {},
-        {"X-Slack-Signature": "v0=" + "0" * 64},
-        {"X-Slack-Signature": "v0=" + "0" * 63 + "é", "X-Slack-Request-Timestamp": "1"},
-        {"X-Slack-Signature": "v0=" + "0" * 64, "X-Slack-Request-Timestamp": "１７９５７０００００"},
-        {"X-Slack-Signature": "v0=" + "0" * 64, "X-Slack-Request-Timestamp": "1e9"},
-        {"X-Slack-Signature": "v0=" + "0" * 64, "X-Slack-Request-Timestamp": "9" * 40},
-        {"X-Slack-Signature": "x" * 10_000, "X-Slack-Request-Timestamp": "1795700000"},
-    ],
-)
-def test_hostile_headers_are_refused(headers: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hostile_headers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """401, never an internal error."""
-    assert verdict(headers, b"", monkeypatch, SIGNING_SECRET) is False
+    signature = "v0=" + "0" * 64
+    pairs = (
+        *((signature, stamp) for stamp in (None, "１７９５７０００００", "1e9", "9" * 40)),
+        *((None, None), ("v0=" + "0" * 63 + "é", "1"), ("x" * 10_000, "1795700000")),
+    )
+    for pair in pairs:
+        named = zip(("X-Slack-Signature", "X-Slack-Request-Timestamp"), pair, strict=True)
+        assert verdict({name: value for name, value in named if value}, b"", monkeypatch, SIGNING_SECRET) is False
 
 
 def test_a_signed_body_that_is_no_interaction_is_400(started: Callable[..., Team]) -> None:

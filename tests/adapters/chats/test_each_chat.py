@@ -1,4 +1,7 @@
-"""What only one chat does: Slack's threads, Google's request ids, Teams' retired URLs, apprise's limits, the terminal."""
+"""What only one chat does: Slack's threads, Google's request ids, Teams' retired URLs, the terminal, services that call people.
+
+Those have one alert for an incident, closed when it is over, and nothing for what needs nobody.
+"""
 
 import io
 import json
@@ -19,8 +22,8 @@ from functions.entrypoints.checks import check_chat
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 from testbed.patience import PATIENCE_S
-from tests.adapters.chats.platforms import GoogleChat, HttpAnswer, SlackApi
-from tests.support.worlds.example_stories import EXAMPLES, LONG, NOW, RUNBOOK, rules
+from tests.adapters.chats.platforms import Call, GoogleChat, HttpAnswer, Platform, SlackApi
+from tests.support.worlds.example_stories import EXAMPLES, NOW, RUNBOOK, rules
 
 REFERENCE = SecretRef("env://CHAT_SECRET")
 STARTED, RECOVERED, ESCALATED = (compose(EXAMPLES[name], rules()) for name in ("started", "recovered", "escalated"))
@@ -258,23 +261,13 @@ def test_check_knows_a_wrong_url(chat: Any, url: str, ok: bool | None, monkeypat
 # --- the terminal ------------------------------------------------------------------------------------------------------
 
 
-class Terminal(io.StringIO):
-    def __init__(self, *, tty: bool = False) -> None:
-        super().__init__()
-        self.isatty = lambda: tty  # type: ignore[method-assign]
-
-
-def print_card(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, card: Card = ESCALATED) -> None:
-    monkeypatch.setattr(sys, "stdout", terminal)
-    console.Console().post(card, thread=None, language="en", timeout_s=PATIENCE_S)
-
-
 @pytest.mark.parametrize(("tty", "no_color", "coloured"), [(True, "", True), (True, "1", False), (False, "", False)])
 def test_colour_on_a_terminal_only(tty: bool, no_color: str, coloured: bool, monkeypatch: pytest.MonkeyPatch):
     """A file, a log and NO_COLOR get plain text."""
     monkeypatch.setenv("NO_COLOR", no_color)
-    terminal = Terminal(tty=tty)
-    print_card(terminal, monkeypatch)
+    monkeypatch.setattr(sys, "stdout", terminal := io.StringIO())
+    monkeypatch.setattr(terminal, "isatty", lambda: tty)
+    console.Console().post(ESCALATED, thread=None, language="en", timeout_s=PATIENCE_S)
     assert ("\x1b[1;31m" in terminal.getvalue()) is coloured
     assert "ACT NOW: mail-delivery is still stuck" in terminal.getvalue()
 
@@ -300,13 +293,6 @@ def test_no_row_of_a_strangers_parses_as_an_entry_of_the_log():
     assert not any(row.lstrip().startswith("{") for row in rows)
 
 
-def test_a_terminal_gets_no_sequence_from_a_stranger(monkeypatch: pytest.MonkeyPatch):
-    """A label can't move the cursor, set the title or paint the screen."""
-    terminal = Terminal()
-    print_card(terminal, monkeypatch, Card("x", "act", LONG, ((LONG, LONG),), (LONG,), (LONG,)))
-    assert "\x1b" not in terminal.getvalue()
-
-
 @pytest.mark.parametrize(
     "body", ["", "<html>log in</html>", "[]", "null", '{"ok": false, "error": ["xoxb-S3CR3T-do-not-show"]}', "{}"]
 )
@@ -317,3 +303,71 @@ def test_slack_answers_that_are_not_from_slack(bot: tuple[SlackApi, slack.Slack]
     with pytest.raises((Denied, Unavailable)) as caught:
         post(settings, STARTED)
     assert "S3CR3T" not in str(caught.value)
+
+
+# --- services behind apprise that call people ---------------------------------------------------------------------------
+
+INCIDENT = "20261126-031207-7f3a9c21"
+
+
+class Pager(Platform):
+    """Takes whatever is posted."""
+
+    def handle(self, call: Call) -> HttpAnswer:
+        self.taken.append(call)
+        return HttpAnswer(202, json.dumps({"result": "ok", "requestId": "r-1"}))
+
+
+@pytest.fixture
+def pager() -> Iterator[Pager]:
+    with Pager() as platform:
+        yield platform
+
+
+def page(url: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHAT_SECRET", url)
+    card = replace(compose(EXAMPLES[name], rules()), incident=INCIDENT)
+    apprise.Apprise(url=REFERENCE).post(card, thread=None, language="en", timeout_s=PATIENCE_S)
+
+
+def sent(pager: Pager) -> list[dict[str, Any]]:
+    return [call.body for call in pager.taken]
+
+
+def test_pagerduty_opens_one_incident_and_resolves_it(pager: Pager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the incident's id: what calls people triggers, a reminder joins, a recovery resolves; what needs nobody is not sent."""
+    from apprise.plugins import pagerduty
+
+    monkeypatch.setitem(pagerduty.PAGERDUTY_API_LOOKUP, "us", f"{pager.url}/v2/enqueue")
+    url = f"pagerduty://{'k' * 32}@{'a' * 20}"
+    for name in ("escalated", "escalated-again", "acknowledged", "started", "recovered"):
+        page(url, name, monkeypatch)
+    assert [(one["event_action"], one["dedup_key"]) for one in sent(pager)] == [
+        ("trigger", INCIDENT),
+        ("trigger", INCIDENT),
+        ("resolve", INCIDENT),
+    ]
+    assert sent(pager)[0]["payload"]["severity"] == "critical"
+
+
+def test_opsgenie_opens_an_alert_with_the_incident_as_its_alias(pager: Pager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a type, the plugin would only add notes to alerts that it knows, and say that all went well."""
+    from apprise.plugins import opsgenie
+
+    monkeypatch.setitem(opsgenie.OPSGENIE_API_LOOKUP, "us", f"{pager.url}/v2/alerts")
+    for name in ("escalated", "started"):
+        page("opsgenie://12345678-1234-1234-1234-123456789012", name, monkeypatch)
+    (one,) = sent(pager)
+    assert one["alias"] == INCIDENT
+    assert one["message"].startswith("🚨 ACT NOW")
+
+
+def test_json_carries_what_a_receiver_groups_and_resolves_by(pager: Pager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For Grafana OnCall's webhook integration, and receivers of one's own."""
+    for name in ("escalated", "started", "recovered"):
+        page(pager.url.replace("http://", "json://"), name, monkeypatch)
+    assert [(one["incident"], one["urgency"], one["type"]) for one in sent(pager)] == [
+        (INCIDENT, "act", "failure"),
+        (INCIDENT, "watch", "warning"),
+        (INCIDENT, "fine", "success"),
+    ]
