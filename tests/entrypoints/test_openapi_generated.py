@@ -7,9 +7,7 @@ docs/decisions/openapi.md says why Schemathesis, and why not by its pytest plugi
 
 import functools
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,15 +23,10 @@ from werkzeug import Response
 from werkzeug.test import Client, TestResponse
 
 from functions import bootstrap
-from functions.application.serialization import decode
 from functions.application.signing import sign
 from functions.domain.model.codes import FIRST_VERSION, Phase
-from functions.domain.model.incidents import Document
-from testbed.broker import free_ports
-from testbed.doubles.rabbitmq import RabbitDouble
-from testbed.doubles.rundeck import Job, Rundeck
-from testbed.unstick_process import ROOT, alert, configuration, job_id, notification, runbook, signed
-from tests.support.entry_points import Entry, configured
+from testbed.unstick_process import ROOT, alert, runbook, signed
+from tests.support.worlds.one_machine import Place
 
 pytestmark = [pytest.mark.long, pytest.mark.usefixtures("patient_code")]
 
@@ -74,40 +67,25 @@ OPERATIONS = {
 }
 
 
-@dataclass
+@dataclass(frozen=True)
 class World:
-    """The functions, and a Rundeck. `asking`: the document of the incident that asks; `approval`: its link's token."""
+    """Where the functions run. `asking`: the document of the incident that asks; `approval`: its link's token."""
 
-    entry: Entry
-    rundeck: Rundeck
+    place: Place
     asking: str
     approval: str
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """Two stuck queues: `mail` is restarted by itself; `invoices` asks, and has asked."""
-    nobody = f"http://127.0.0.1:{free_ports(1)[0]}"
-    jobs = [Job(id=job_id(name), name=name) for name in ("mail", "invoices")]
-    with RabbitDouble() as rabbit, Rundeck(*jobs) as rundeck:
-        for queue in ("mail.delivery", "invoices.delivery"):
-            rabbit.queue(queue, ready=342, unacked=20, acks=9000)
-        books = [runbook("mail"), runbook("invoices", mode="approve")]
-        more = {"public_url": nobody, "report": {"every": "week", "channels": ["console"]}}
-        entry = configured(configuration(rundeck.url, rabbit.url, books, **{"budget": "25s"} | more), tmp_path, monkeypatch)
-        assert entry.notify(notification(alert("invoices", "invoices.delivery"))).status_code == 200
-        yield World(entry, rundeck, *asking())
-
-
-def asking() -> tuple[str, str]:
-    """(document's key, token of the link) of the one incident that asks."""
-    ports = bootstrap.current_adapters()
-    for listed in ports.store.list_documents(timeout_s=5.0):
-        stored = ports.store.load(listed.key, timeout_s=5.0)
-        incident = decode(Document, stored.body, listed.key).incident if stored else None
-        if incident and incident.phase is Phase.ASKED:
-            return listed.key, str(ports.sign_approval(listed.key, incident.approval.nonce, incident.approval.expires_at or 0.0))
-    raise AssertionError("nothing asks")
+def world(place: Place) -> World:
+    """Two stuck queues: `mail` is restarted by itself; `post` asks, and has asked."""
+    more = {"public_url": "http://127.0.0.1:9", "report": {"every": "week", "channels": ["console"]}}
+    place.configured(runbook("mail"), runbook("post", mode="approve"), **more)
+    place.alerted("post")
+    (asked,) = [one for one in place.documents() if one.incident and one.incident.phase is Phase.ASKED]
+    approval = asked.incident.approval
+    token = bootstrap.current_adapters().sign_approval(asked.key, approval.nonce, approval.expires_at or 0.0)
+    return World(place, asked.key, str(token))
 
 
 @functools.cache
@@ -153,7 +131,7 @@ def statuses(world: World, name: str, mode: GenerationMode, *, proven: bool, exa
     """Ask, hold every answer against the description, and count."""
     asked, counted = OPERATIONS[name], Counter[int]()
     described = operations(credentials=not proven)[name]
-    client = world.entry[asked.function]
+    client = world.place.entry(asked.function)
 
     @settings(
         max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck), report_multiple_bugs=False
@@ -194,7 +172,7 @@ def test_a_stranger_is_let_in_by_no_request(world: World, name: str, mode: Gener
 def test_a_proven_notification_starts_one_run(world: World):
     """The requests reach as far as they can, and the same alert again and again starts nothing more."""
     statuses(world, "notify", GenerationMode.POSITIVE, proven=True, examples=15)
-    assert len(world.rundeck.posts()) == 1
+    assert len(world.place.rundeck.posts()) == 1
 
 
 WRONG = {
