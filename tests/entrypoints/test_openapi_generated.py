@@ -186,10 +186,10 @@ WRONG = {
 
 
 @pytest.mark.parametrize("said", WRONG)
-def test_a_wrong_answer_is_caught(world: World, said: str):
+def test_a_wrong_answer_is_caught(world: World, monkeypatch: pytest.MonkeyPatch, said: str):
     """A webhook that gives it fails the test above."""
     body, status, kind = WRONG[said]
-    world.entry.clients["webhook"] = Client(Response(body, status, content_type=kind))
+    monkeypatch.setattr(world.place, "entry", lambda _: Client(Response(body, status, content_type=kind)))
     with pytest.raises(FailureGroup) as caught:
         statuses(world, "notify", GenerationMode.POSITIVE, proven=True, examples=1)
     assert said in {failure.title for failure in caught.value.exceptions}

@@ -97,6 +97,7 @@ def test_every_chat_keeps_the_contract_and_has_a_stand_in(name: str):
     assert issubclass(chat, msgspec.Struct)
     assert chat.__struct_config__.frozen
     assert list(inspect.signature(render_of(chat)).parameters) == ["card", "language"]
+    assert isinstance(render_of(chat)(compose(EXAMPLES["escalated"], rules()), "en"), str | dict)
     assert all(field.type for field in fields(chat))
 
 

@@ -155,6 +155,13 @@ def test_no_secret_in_an_error_is_passed_on(monkeypatch: pytest.MonkeyPatch, sta
     assert "\x1b" not in str(raised.value)
 
 
+@pytest.mark.parametrize("headers", [{}, {"date": "today"}, {"date": ""}])
+def test_a_clock_that_can_not_be_read(headers: dict[str, str]) -> None:
+    """Without it no age is known."""
+    with pytest.raises(Unavailable, match="no usable Date header"):
+        answers.runner_now(Answer("Rundeck", 200, headers, b"", 1.0))
+
+
 def read(**row: Any) -> Execution:
     settings = Settings("http://rundeck/", SecretRef("env://NONE"))
     return answers.execution_of({"id": 5, "status": "running", "project": "a/b"} | row, settings)
