@@ -262,7 +262,7 @@ def asks_to_restart(card_input: CardInput) -> bool:
 
 
 def may_run(card_input: CardInput) -> bool:
-    """Whether the restart that the incident follows had not ended when it was last seen."""
+    """Whether the restart that the incident follows was still running at the last look."""
     return card_input.shown.execution is not None and not card_input.shown.execution.ended and card_input.shown.restarts > 0
 
 

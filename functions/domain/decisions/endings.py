@@ -109,8 +109,8 @@ def end_as_not_approved(turn: Turn) -> None:
 
 def end_as_declined(turn: Turn, declined: Declined) -> None:
     """End the incident because a person declined the restart.
-    It is no escalation, so it blocks no other alert. Its own alerts are settled: see `Outcome.settles`. If it was another remedy,
-    the restart has not helped: that is escalated."""
+    This isn't an escalation, so it blocks no other alert. Its own alerts are settled: see `Outcome.settles`. But a declined
+    remedy escalates, since the restart before it did not help."""
     turn.change(reason=Reason.DECLINED, detail=declined.why, declined_by=declined.by, nonce="")
     turn.answer(Action.HELD, Reason.DECLINED)
     card_input = turn.card("declined", Reason.DECLINED, declined.why)

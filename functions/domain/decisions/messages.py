@@ -176,7 +176,7 @@ def _left_escalated(document: Document, incident: Incident) -> tuple[QueueState,
 
 
 def _to_escalation(document: Document, incident: Incident, card_input: CardInput) -> Escalation:
-    """Queues that were escalated before still are: one of the same target says nothing of another."""
+    """Queues that were escalated before stay so: the state of one queue says nothing about the target's others."""
     own = tuple(QueueState(watched.queue, watched.runbook, card_input.at) for watched in incident.queues)
     queues = (*own, *_left_escalated(document, incident))
     again_s = (card_input.runbook.escalation if card_input.runbook else NO_RUNBOOK).again_s

@@ -299,7 +299,7 @@ def _watch_running(turn: Turn) -> None:
 
 
 def _wait_unseen(turn: Turn, unseen: Unknown) -> None:
-    """It is unknown whether the execution still runs: check again, notify people, and endings.escalate long after `max_run`."""
+    """It is unknown whether the execution still runs: check again, notify people, and escalate long after `max_run`."""
     incident, verify = turn.incident, turn.runbook.verify
     deadline = _started_at(incident) + turn.runbook.restart.max_run_s + verify.within_s + endings.GRACE_S
     unseen_s = turn.at - (incident.looked_at or incident.began_at)

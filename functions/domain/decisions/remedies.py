@@ -1,4 +1,4 @@
-"""What follows where the restart did not help: which remedy's turn it is, and what it is told (docs/remedies.md)."""
+"""What follows if the restart did not help: the next remedy, and the options of its job (docs/remedies.md)."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ from functions.runtime.text import Phrase, Text
 
 
 def remedies_run(incident: Incident) -> list[str]:
-    """The names of the remedies that ran in this incident, in their order. A start that was refused or never came is none."""
+    """The names of the remedies that ran in this incident, in their order. Starts that were refused or never came don't count."""
     executions = (*(past.execution for past in incident.tries), incident.execution)
     names = [remedy_of(one.tag) for one in executions if one is not None and (one.retry_of_restart or not one.refused)]
     return list(dict.fromkeys(filter(None, names)))
@@ -46,7 +46,7 @@ def count_to_move(turn: Turn, remedy: Remedy) -> tuple[int, Phrase]:
 
 
 def options_of(remedy: Remedy, turn: Turn) -> Mapping[str, str]:
-    """What the remedy's job gets besides the options of the restart's."""
+    """The options of the remedy's job besides those of the restart's."""
     incident, target = turn.incident, turn.document.target
     own, watched = target.own.get(remedy.job, {}) if target else {}, find_same_again(incident.queues)
     if not remedy.moves or watched is None:

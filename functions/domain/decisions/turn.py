@@ -66,7 +66,7 @@ class Turn:
         return f"{self.incident.id}-{self.incident.attempt}"
 
     def forget_followed(self) -> None:
-        """The incident follows another execution from now on than the one that was read."""
+        """Forget the execution that was read, since the incident follows another one from now on."""
         if self.history is not None:
             self.seen = replace(self.seen, ledger=replace(self.history, followed=None, tail=None))
 

@@ -122,8 +122,8 @@ def _works_again(
 def find_held_again(runbook: Runbook, seen: QueueSnapshot, watched: QueueState, age_s: float) -> tuple[int, bool]:
     """How many consumers have held a message for all of `for` since the restart, and whether one of these messages had been
     delivered before it.
-    By the channel where it can be seen. Without, by the queue: redeliveries rose, but no longer do, as they would in a loop, and
-    nothing was acknowledged for SETTLED_S more."""
+    Judged by channels where they can be seen, otherwise by the queue: redeliveries rose, but no longer do, as they would in a
+    loop, and nothing was acknowledged for SETTLED_S more."""
     for_s, before = runbook.symptom.for_s, watched.before
     if seen.channels is not None:
         held = find_hanging(seen, for_s) if age_s >= for_s else []
@@ -184,7 +184,7 @@ def _count_consumers(seen: QueueSnapshot, before: QueueSnapshot | None, after: A
 
 
 def count_lost(before: QueueSnapshot | None, seen: QueueSnapshot) -> int:
-    """How many messages are gone since the last snapshot before a restart, that were neither acknowledged nor are there.
+    """How many messages have disappeared since the last snapshot before a restart without being acknowledged.
     Only for a queue whose delivery limit may be the reason, and only a number that exceeds what the counters may lag behind: what
     is published and acknowledged in SETTLED_S."""
     if before is None or before.returns is None or before.uncounted or seen.uncounted or seen.deliveries is None:

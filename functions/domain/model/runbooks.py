@@ -63,21 +63,21 @@ class Condition(StrEnum):
 
 
 class Remedy(Struct, frozen=True):
-    """What follows where the restart did not help, once per incident."""
+    """A job that runs if the restart did not help, at most once per incident."""
 
     name: Annotated[str, written("remedy")]
-    """Names it in messages and in the tag of its run (INCIDENT.ATTEMPT-NAME)."""
+    """Its name in messages and in the tag of its run (INCIDENT.ATTEMPT-NAME)."""
     job: str
-    """The job's ID, none that this runbook names already."""
+    """The job's ID. The runbook must not name this job elsewhere."""
     when: Condition
-    """`stuck`: the restarts are used up. `same_message`: it hangs on the same message again; then the job is also told which
+    """`stuck`: the restarts are used up. `same_message`: it hangs on the same message again; then the job also learns which
     messages to move (docs/remedies.md)."""
     mode: Mode = Mode.APPROVE
-    """As the runbook's `mode`, and at most that. `same_message` always needs a person; `observe` leaves it out."""
+    """Like the runbook's `mode`, and no more than that. `same_message` always needs a person; `observe` skips the remedy."""
     most: Annotated[int, Meta(ge=1, le=1000)] = 10
-    """Moves no more messages than this: if more are held, people decide without it."""
+    """The most messages to move. If more are held, Unstick escalates instead."""
     options: Mapping[str, Annotated[str, written("template")]] = field(default_factory=dict)
-    """The job's options besides those of `restart`, which it always gets: its runs are found by them."""
+    """The job's options besides those of `restart`, which it always gets, since its runs are found by them."""
     allow: Mapping[str, Annotated[str, written("pattern")]] = field(default_factory=dict)
     """By option: the pattern for its whole value. Required for options with labels."""
     undo: Annotated[str, written("link")] = ""
@@ -187,7 +187,7 @@ class Runbook(Struct, frozen=True):
     evidence: EvidenceJob | None = None
     """A read-only job that runs once per incident, before the first restart."""
     remedies: tuple[Remedy, ...] = ()
-    """What follows, in this order, where the restart did not help."""
+    """What to try next, in this order, if the restart did not help."""
     mode: Mode = Mode.OBSERVE
     """`observe` only reports, `approve` asks a person, `auto` restarts."""
     recovered: Recovered = field(default_factory=Recovered)
