@@ -13,6 +13,7 @@ from functions.domain.model.events import Reply, TimerFired
 from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import EvidenceJob
 from functions.runtime.errors import Denied, Unavailable
+from tests.application.test_reconcile import fails
 from tests.support.worlds.memory import Memory
 from tests.support.worlds.scenes import AHEAD_S, RUNNER_NOW, TARGET, alerted, case, rules, runbook
 
@@ -106,7 +107,7 @@ def test_a_run_that_hangs_costs_no_more_than_within():
 def test_a_refused_run_costs_nothing(error: Denied, why: str):
     """409 and 4xx: the next wake-up, which is due at once, decides without evidence."""
     ports = outside()
-    ports.before = lambda name: _raise(error) if name.startswith("collect") else None
+    ports.before = fails("collect", error=error)
     told(ports)
     assert (ports.document(KEY).due or 0.0) <= ports.clock
     wait(ports, 0.0)
@@ -114,14 +115,10 @@ def test_a_refused_run_costs_nothing(error: Denied, why: str):
     assert ("Evidence", f"no evidence: {why}") in ports.posts[0][1].facts
 
 
-def _raise(error: Exception) -> None:
-    raise error
-
-
 def test_a_lost_answer_is_looked_for_by_its_tag():
     """The run was started all the same: its evidence counts; of one that failed its lines help to repair the job."""
     ports = outside()
-    ports.before = lambda name: _raise(Unavailable("Rundeck", "is silent")) if name.startswith("collect") else None
+    ports.before = fails("collect", error=Unavailable("Rundeck", "is silent"))
     told(ports)
     ports.evidence = Execution("9", "http://rundeck/9", "succeeded", RUNNER_NOW, RUNNER_NOW + 1, TAG)
     ports.output = OUTPUT
@@ -142,7 +139,7 @@ def test_nothing_that_fails_holds_the_restart(where: str):
     """Whatever can't be reached, at the latest after `within` the restart is made."""
     ports = outside()
     names = {"start": "collect", "read": "evidence", "archive": "archive"}[where]
-    ports.before = lambda name: _raise(Unavailable("x", "is down")) if name.startswith(names) else None
+    ports.before = fails(names)
     told(ports)
     if where == "archive":
         ended(ports)

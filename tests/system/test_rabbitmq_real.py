@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.error
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,17 @@ from urllib.parse import quote
 
 import pika
 import pytest
+from pika.exceptions import ChannelClosedByBroker
 
 from functions.adapters.symptoms.rabbitmq import checks, client, to_queue
 from functions.application.ports import Finding
-from functions.domain.health.recovery import count_lost
-from functions.domain.model.observations import QueueSnapshot, Returns
+from functions.domain.model.observations import QueueSnapshot
 from functions.domain.model.runbooks import Symptom
 from functions.runtime.errors import Denied, Unavailable
 from testbed.broker import ADMIN, Broker, consumer
 from testbed.looks import look_once
 from testbed.patience import PATIENCE_S, wait_until
-from testbed.workers.crew import Habit, Publisher, Worker
+from testbed.workers.crew import Habit, Worker
 
 INFRA = Path(__file__).parents[2] / "infra"
 
@@ -191,8 +191,10 @@ def test_the_least_privileged_user_sees_all_and_touches_nothing(rabbitmq_server)
     for method, path in touching:
         with pytest.raises(urllib.error.HTTPError, match="401"):
             rabbitmq_server.api(method, path, {} if method == "PUT" else None, user=("unstick", "a long password"))
-    with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="ACCESS_REFUSED"):
-        _consume_as_unstick(rabbitmq_server)
+    login = pika.URLParameters(rabbitmq_server.amqp_url())
+    login.credentials = pika.PlainCredentials("unstick", "a long password")
+    with closing(pika.BlockingConnection(login)) as line, pytest.raises(ChannelClosedByBroker, match="ACCESS_REFUSED"):
+        line.channel().basic_get("watched")
     assert look(rabbitmq_server, "watched").depth == 2
 
 
@@ -236,25 +238,12 @@ def _definitions(password: str) -> Any:
     return json.loads(text.replace("REPLACE_WITH_PASSWORD_HASH", made.stdout.strip()))
 
 
-def _consume_as_unstick(broker: Broker) -> None:
-    credentials = pika.PlainCredentials("unstick", "a long password")
-    parameters = pika.URLParameters(broker.amqp_url())
-    parameters.credentials = credentials
-    connection = pika.BlockingConnection(parameters)
-    try:
-        connection.channel().basic_get("watched")
-    finally:
-        connection.close()
-
-
 def test_the_tag_monitoring_shows_who_holds_a_message(rabbitmq_server):
     """Of two consumers of a real broker the one that holds it, by name; with the tag `management` alone neither."""
     rabbitmq_server.add_user("watcher", "watched", tags="monitoring", vhosts=["/"])
     rabbitmq_server.add_user("reader", "read", tags="management", vhosts=["/"])
     rabbitmq_server.publish("kept", 1)
-    named = pika.URLParameters(rabbitmq_server.amqp_url())
-    named.client_properties = {"connection_name": "mail-worker-2"}
-    named.heartbeat = 0  # nobody would answer the broker's while the figures are waited for
+    url = rabbitmq_server.amqp_url()
 
     def as_user(name: str, password: str) -> QueueSnapshot:
         return look_once(
@@ -262,69 +251,16 @@ def test_the_tag_monitoring_shows_who_holds_a_message(rabbitmq_server):
         )
 
     began = time.time()
-    with closing(pika.BlockingConnection(named)) as holding, closing(pika.BlockingConnection(named)) as idle:
-        held: list[bytes] = []
-        channel = holding.channel()
-        channel.basic_consume("kept", lambda _channel, _method, _properties, body: held.append(body))
-        while not held:
-            holding.process_data_events(time_limit=1)
-        idle.channel().basic_consume("kept", print)
+    with ExitStack() as stack:
+        holding = stack.enter_context(Worker(url, "kept", Habit(hangs=True), name="mail-worker-2"))
+        wait_until(lambda: holding.held)
+        stack.enter_context(Worker(url, "kept", Habit(), name="mail-worker-3"))
         seen = wait_until(
             lambda: as_user("watcher", "watched"), lambda seen: seen.holders and seen.consumers == 2 and seen.held_bytes
         )
         (holder,) = seen.holders
         assert (holder.host, holder.name, holder.messages) == ("127.0.0.1", "mail-worker-2", 1)
-        assert seen.held_bytes == len(held[0])
+        assert seen.held_bytes == len("message 0")
         shown = wait_until(lambda: as_user("watcher", "watched"), lambda seen: seen.holders and seen.holders[0].since)
         assert began - 1 <= shown.holders[0].since <= time.time()
         assert as_user("reader", "read").holders == ()
-
-
-@pytest.mark.long  # the recorded answers say the same by day
-def test_publishers_and_idle_consumers_hide_no_channel(rabbitmq_server):
-    """In a vhost with a publisher and a consumer that never got anything, the channel that holds a message is seen."""
-    rabbitmq_server.add_vhost("crowded")
-    rabbitmq_server.add_user("crowd-watcher", "watched", tags="monitoring", vhosts=["crowded"])
-    rabbitmq_server.publish("kept", 1, vhost="crowded")
-    url, user = rabbitmq_server.amqp_url("crowded"), settings(rabbitmq_server, "crowd-watcher", "watched")
-    with Worker(url, "kept", Habit(hangs=True)), Worker(url, "kept", Habit()), Publisher(url) as publisher:
-        publisher.rates["elsewhere"] = lambda _since: 5.0
-
-        def look_at_both() -> QueueSnapshot:
-            return look_once(client.look_all, user, to_queue("crowded", "kept"))
-
-        time.sleep(6)  # until the publisher's channel has been counted
-        seen = wait_until(look_at_both, lambda seen: seen.channels and len(seen.channels) == 2)
-    assert (sorted(one.held for one in seen.channels), seen.unseen) == ([0, 1], None)
-
-
-@pytest.mark.long
-@pytest.mark.timeout(300)
-def test_messages_that_returned_too_often_are_counted(rabbitmq_server):
-    """Thirty messages, ten in hand, one of them sticky, and a delivery limit of 1: the second end of the consumer drops ten."""
-    if rabbitmq_server.api("GET", "overview")["rabbitmq_version"].startswith("3"):
-        pytest.skip("the page of 3.10 shows no delivery limit")
-    rabbitmq_server.publish("limited", 30, arguments={"x-queue-type": "quorum", "x-delivery-limit": 1})
-    url, sticky = rabbitmq_server.amqp_url(), Habit(prefetch=10, hangs=True)
-
-    def settled(unacked: int, redelivered: int, acks: int) -> QueueSnapshot:
-        """So as soon as it is so: its counters are up to 9 s late, and for its first seconds it has none."""
-        wait_until(lambda: shows(unacked, redelivered, acks))
-        time.sleep(10)
-        return look(rabbitmq_server, "limited")
-
-    def shows(*figures: int) -> bool:
-        with suppress(Unavailable):
-            seen = look(rabbitmq_server, "limited")
-            return (seen.unacked, seen.redeliveries or 0, seen.acks or 0) == figures
-        return False
-
-    with Worker(url, "limited", sticky):
-        first = settled(10, 0, 0)
-    with Worker(url, "limited", sticky):
-        second = settled(10, 10, 0)
-    assert (first.returns, second.returns) == (Returns(1), Returns(1, 1))
-    assert count_lost(first, second) == 0
-    with Worker(url, "limited", Habit()):
-        after = settled(0, 10, 20)
-    assert (after.depth, count_lost(second, after)) == (0, 10)

@@ -190,7 +190,7 @@ def test_many_groups_of_one_target_make_one_restart(fleet, groups):
     assert "left out; an incident takes 50 alerts" in " ".join(fleet.unstick.output().split()), "people are told of the rest"
 
 
-@pytest.mark.parametrize("targets", [15, pytest.param(300, marks=pytest.mark.long)])
+@pytest.mark.parametrize("targets", [8, pytest.param(300, marks=pytest.mark.long)])
 @pytest.mark.parametrize("fleet", [{"storm": STORM}], indirect=True, ids=["storm of 3"])
 def test_many_targets_are_a_storm(fleet, targets):
     """A shared cause is likelier than 300 sick applications: at most three restarts, and the rest is reported in one message."""

@@ -1,6 +1,6 @@
 """Plays the scenarios, and prints how each went.
 
-python -m tests.system.ladder [--version 3.10|4.0|4.3] [--only NAME...] [--queues classic quorum] [--at-once 4]
+python -m tests.system.ladder [--version 3.10|4.0|4.3] [--only NAME...]
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tests.system.ladder.jobs import grant
 from tests.system.ladder.play import HEADER, PASSWORD, SCENARIOS, USER, Play, Row, Scenario
 
 KINDS = ("classic", "quorum")
+AT_ONCE = 6
 
 
 def main() -> int:
@@ -26,23 +27,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.system.ladder", description="From the restart to the remedy.")
     add_version(parser)
     parser.add_argument("--only", nargs="*", default=[], metavar="NAME", help="parts of the scenarios' names")
-    parser.add_argument("--queues", nargs="*", default=KINDS, choices=KINDS)
-    parser.add_argument("--at-once", type=int, default=4)
-    parser.add_argument("--keep", type=Path, help="a folder for what each leaves behind")
     given = parser.parse_args()
     chosen = [one for name, one in SCENARIOS.items() if not given.only or any(part in name for part in given.only)]
     print(HEADER, flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        kept = given.keep or Path(folder)
-        with one_broker(kept / "broker", given.version) as made:
-            rows = list(play_all(made.nodes[0], chosen, given.queues, kept, given.at_once))
+    with tempfile.TemporaryDirectory() as folder, one_broker(Path(folder) / "broker", given.version) as made:
+        rows = list(play_all(made.nodes[0], chosen, KINDS, Path(folder)))
     return int(any(row.wrong for row in rows))
 
 
-def play_all(made: Broker, scenarios: Sequence[Scenario], kinds: Sequence[str], folder: Path, at_once: int) -> Iterator[Row]:
+def play_all(made: Broker, scenarios: Sequence[Scenario], kinds: Sequence[str], folder: Path) -> Iterator[Row]:
     """So many at once. They share a broker, but where it is killed."""
     admit(made)
-    with ThreadPoolExecutor(at_once) as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         cases = [(scenario, kind) for scenario in scenarios for kind in kinds]
         for row in pool.map(lambda case: play_one(made, folder, *case), cases):
             print(row, flush=True)

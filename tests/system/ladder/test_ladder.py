@@ -10,12 +10,10 @@ from testbed.broker import Broker
 from tests.system.ladder.__main__ import KINDS, play_all
 from tests.system.ladder.play import HEADER, SCENARIOS
 
-AT_ONCE = 6
-
 
 def assert_all_right(made: Broker, names: list[str], kinds: tuple[str, ...], folder: Path) -> None:
     print(HEADER)  # and a line for each, which pytest shows where one is wrong
-    rows = list(play_all(made, [SCENARIOS[name] for name in names], kinds, folder, AT_ONCE))
+    rows = list(play_all(made, [SCENARIOS[name] for name in names], kinds, folder))
     assert [row for row in rows if row.wrong] == []
 
 
