@@ -25,15 +25,9 @@ from functions.entrypoints import report_request
 from functions.runtime.secrets import SecretRef
 from functions.runtime.text import in_language
 from testbed.patience import wait_until
-from tests.support.worlds.stuck_mail import SECRETS, StuckMail, stuck_mail
+from tests.support.worlds.stuck_mail import StuckMail, stuck_mail
 
 pytestmark = pytest.mark.usefixtures("patient_code")
-
-
-@pytest.fixture(autouse=True)
-def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, secret in SECRETS.items():
-        monkeypatch.setenv(name, secret)
 
 
 @pytest.fixture

@@ -18,15 +18,9 @@ from functions.domain.model.events import Resumed, TimerFired
 from functions.domain.model.incidents import Evidence
 from functions.domain.texts.reasons import REASONS
 from testbed.doubles.rundeck import Job
-from tests.support.worlds.stuck_mail import PUBLIC_URL, SECRETS, StuckMail, stuck_mail, token_of
+from tests.support.worlds.stuck_mail import PUBLIC_URL, StuckMail, stuck_mail, token_of
 
 pytestmark = pytest.mark.usefixtures("patient_code")
-
-
-@pytest.fixture(autouse=True)
-def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, secret in SECRETS.items():
-        monkeypatch.setenv(name, secret)
 
 
 @pytest.fixture

@@ -5,15 +5,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import functions_framework
 import jsonschema
 import pytest
 import yaml
-from werkzeug.test import TestResponse
+from werkzeug.test import Client, TestResponse
 
 from functions.domain.model.codes import Action, Reason
 from testbed.broker import free_ports
 from testbed.unstick_process import ROOT, alert, configuration, notification, runbook, signed
-from tests.support.entry_points import Entry, configured
+from tests.support.worlds.one_machine import SECRETS
 
 pytestmark = pytest.mark.usefixtures("patient_code")
 
@@ -101,13 +102,32 @@ def test_the_enumerations_are_the_programs():
 # --- what is answered ----------------------------------------------------------------------------------------------------------
 
 
+class Entry:
+    """`entry["webhook"]` is a client of that function's; each is made on first use, after the settings are there."""
+
+    def __init__(self) -> None:
+        self.clients: dict[str, Client] = {}
+
+    def __getitem__(self, target: str) -> Client:
+        if target not in self.clients:
+            self.clients[target] = functions_framework.create_app(target, str(ROOT / "main.py")).test_client()
+        return self.clients[target]
+
+    def notify(self, body: bytes, **headers: str) -> TestResponse:
+        return self["webhook"].post("/", data=body, headers=signed(body) | headers)
+
+
 @pytest.fixture
 def entry(tmp_path, monkeypatch) -> Entry:
     """One that can reach nothing outside, with a store of its own."""
     nobody = f"http://127.0.0.1:{free_ports(1)[0]}"
+    for name, value in (SECRETS | {"UNSTICK_CONFIG": "unstick.yaml"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
     written = configuration(nobody, nobody, [runbook("mail")], report={"every": "week", "channels": ["console"]})
     written["grafana"]["max_body"] = MAX_BODY
-    return configured(written, tmp_path, monkeypatch)
+    (tmp_path / "unstick.yaml").write_text(yaml.safe_dump(written), encoding="utf-8")
+    return Entry()
 
 
 BODY = notification(alert("mail", "mail.delivery"), alert("unknown", "any"))

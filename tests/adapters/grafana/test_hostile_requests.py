@@ -1,7 +1,5 @@
 """Strangers at Grafana's door: whatever they send ends in BadRequest, and nothing but a known secret lets them in."""
 
-import hashlib
-import hmac as stdlib_hmac
 import json
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -15,6 +13,7 @@ from functions.adapters.grafana.request import authenticate
 from functions.config.settings import Auth, Basic, Bearer, Hmac
 from functions.runtime.errors import BadRequest
 from testbed.recorded_grafana import as_wsgi, known
+from tests.adapters.grafana.test_request import signed
 
 fuzzed = settings(database=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -76,9 +75,8 @@ def test_odd_base64_is_refused(credentials):
 )
 def test_timestamp_in_other_writing_is_refused_even_if_signed(stamp):
     """What Python would read as a number, but Grafana would never write, is no timestamp."""
-    signature = stdlib_hmac.new(b"hmac secret two", stamp.encode() + b":{}", hashlib.sha256).hexdigest()
     with pytest.raises(BadRequest, match="must be Unix seconds"):
-        authenticate(ALL_WAYS, {SIGNATURE: signature, TIMESTAMP: stamp}, b"{}", NOW)
+        authenticate(ALL_WAYS, signed("hmac secret two", b"{}", stamp), b"{}", NOW)
 
 
 @pytest.mark.parametrize("now", [0.0, -1e300, 1e300, float("inf"), float("-inf"), float("nan")])
@@ -124,8 +122,7 @@ def test_signature_of_the_right_secret_passes_within_the_window(secret, body, st
     """For any secret and body the door agrees with the rule: digest of body, or of timestamp, colon and body, when fresh."""
     assume(stamped or not body[:13].split(b":")[0].isdigit())
     way = Hmac((known("other"), known(secret)), timestamp_header=TIMESTAMP if stamped else None)
-    first = f"{stamp}:".encode() if stamped else b""
-    headers = {SIGNATURE: stdlib_hmac.new(secret.encode(), first + body, hashlib.sha256).hexdigest(), TIMESTAMP: str(stamp)}
+    headers = signed(secret, body, stamp if stamped else None) | {TIMESTAMP: str(stamp)}
     if stamped and abs(late_s) > 300:
         refused(Auth(hmac=way), as_wsgi(headers), body, stamp + late_s)
     else:

@@ -1,9 +1,12 @@
-"""The Rundeck room: starting the job once, refusals, and stopping."""
+"""The Rundeck room: starting the job once, refusals, stopping, the history of a target, and the execution that is followed."""
 
 import json
 import math
+import time
+from dataclasses import replace as replace_job
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from msgspec.structs import replace
@@ -11,12 +14,27 @@ from pytest_httpserver import HTTPServer
 
 from functions.adapters.runners.rundeck import answers, client
 from functions.adapters.runners.rundeck.settings import Settings
+from functions.domain.model.alerts import Target
+from functions.domain.model.observations import Execution, ExecutionHistory
 from functions.runtime.errors import Denied, Unavailable
-from testbed.doubles.rundeck import INCIDENT, OWN, TOKEN, Option, Rundeck
+from functions.runtime.secrets import SecretRef
+from testbed.doubles.rundeck import INCIDENT, NOT_AFTER, OWN, TOKEN, Job, Option, Rundeck, Seen
 from testbed.patience import MORE_TIME_S, PATIENCE_S, wait_until
-from tests.adapters.runners.calls import JOB, MAIL, look, run
 
 RECORDINGS = Path(__file__).parents[2] / "recordings" / "rundeck"
+JOB = Job().id
+MAIL = Target("t", "http://rundeck", JOB, {"service": "mail"})
+
+
+def look(settings: Settings, target: Target = MAIL, *, follow: str | None = None, tail: bool = False) -> ExecutionHistory:
+    """A day back."""
+    return client.look(settings, target, since_s=86400.0, follow=follow, tail=tail, timeout_s=PATIENCE_S)
+
+
+def run(
+    settings: Settings, target: Target = MAIL, *, tag: str = "inc.1", in_s: float = 60, timeout_s: float = PATIENCE_S
+) -> Execution:
+    return client.run(settings, target, tag=tag, runner_not_after=time.time() + in_s, timeout_s=timeout_s)
 
 
 # --- starting
@@ -143,3 +161,156 @@ def test_a_fast_job_has_ended_before_it_can_be_aborted(double: Rundeck, settings
         double.tokens = {TOKEN: level}
         ran = client.abort(settings, "1", timeout_s=PATIENCE_S)
         assert (ran.status, ran.ended, ran.aborted_by) == ("succeeded", True, "")
+
+
+# --- the history
+
+
+def test_look_takes_the_targets_own_runs_manual_ones_included(double: Rundeck, settings: Settings) -> None:
+    """Rows count by their options without Unstick's own and empty ones; unfinished ones of others are listed apart."""
+    plant, now = double.state.plant, double.state.now()
+    plant(JOB, {"service": "mail", INCIDENT: "a.1", NOT_AFTER: "junk"}, started=now - 100, ended=now - 90)
+    plant(JOB, {"service": "mail"}, started=now - 80, ended=now - 70, user="alice", result="failed")
+    plant(JOB, {"service": "mail", "dry_run": "yes"}, started=now - 60)
+    plant(JOB, {"service": "mailer"}, started=now - 50, ended=now - 40)
+    plant(JOB, {"service": "mail", "note": ""}, started=now - 30)
+    plant(JOB, {"service": "other"}, started=now + 3600, scheduled=True)
+    seen = look(settings, replace(MAIL, options={"service": "mail", "empty": ""}))
+    assert [(row.id, row.tag, row.user, row.ended, row.succeeded) for row in seen.executions] == [
+        ("5", "", "admin", False, False),
+        ("2", "", "alice", True, False),
+        ("1", "a.1", "admin", True, True),
+    ]
+    assert seen.executions[2].runner_not_after is None
+    assert [(row.id, row.scheduled) for row in seen.others] == [("6", True), ("3", False)]
+
+
+@pytest.mark.parametrize(
+    ("options", "query"),
+    [
+        ({"service": "mail"}, "?opt.service=mail"),
+        ({"b": "x", "a": "1", "empty": ""}, "?opt.a=1&opt.b=x"),
+        ({"o&p=": "a b&c=d#e/%?+é"}, "?opt.o%26p%3D=a%20b%26c%3Dd%23e%2F%25%3F%2B%C3%A9"),
+        ({}, ""),
+    ],
+)
+def test_the_page_of_the_job_has_the_options_filled_in(settings: Settings, options: dict[str, str], query: str) -> None:
+    """Names and values are percent-encoded, so that none of them can add an option of its own."""
+    target = replace(MAIL, options=options)
+    page = client.start_page(settings, target, "de/mo")
+    assert page == f"{settings.url}/project/de%2Fmo/job/show/{JOB}{query}"
+    assert parse_qs(urlsplit(page).query) == {f"opt.{name}": [value] for name, value in options.items() if value}
+
+
+class Ending(Rundeck):
+    """One whose first execution ends a moment after a list was asked for and before that list is answered."""
+
+    def __init__(self, last: str) -> None:
+        super().__init__()
+        self.last = last
+
+    def arrived(self, seen: Seen) -> tuple[str, float]:
+        fault = super().arrived(seen)
+        if f"{self.last}max=" in f"{seen.path}?{seen.query}" and not self.state.runs[1].ended:
+            time.sleep(0.3)
+            self.state.finish(1)
+        return fault
+
+
+@pytest.mark.parametrize(
+    ("last", "older"), [("executions?", 3), ("status=running&", 150)], ids=["the history last", "the running ones last"]
+)
+def test_execution_that_ends_between_the_lists_is_not_lost(tmp_path: Path, last: str, older: int) -> None:
+    """I1: lists that disagree are put together, and where a long history was cut before the running ones, it is asked again."""
+    (tmp_path / "token").write_text(TOKEN)
+    with Ending(last) as double:
+        now = double.state.now()
+        double.state.plant(JOB, {"service": "mail"}, started=now - 5)
+        for number in range(older):
+            double.state.plant(JOB, {"service": "mail"}, started=now - 9999, ended=now - 5000 - number)
+        (newest, *_) = look(Settings(double.url, SecretRef(f"file://{tmp_path}/token"))).executions
+        assert (newest.id, newest.ended) == ("1", True)
+
+
+# --- the followed execution
+
+
+def test_retries_are_followed_to_the_last(double: Rundeck, settings: Settings) -> None:
+    """The followed execution is the one at the end of the chain of retries, with its log once it has ended."""
+    double.state.jobs[JOB].retries, double.state.jobs[JOB].results = 2, ["failed", "failed"]
+    run(settings)
+    for _ in range(3):
+        look(settings)
+    seen = look(settings, follow="1", tail=True)
+    assert seen.followed is not None
+    assert (seen.followed.id, seen.followed.succeeded, seen.followed.tag) == ("3", True, "inc.1")
+    assert seen.tail == ("restarting mail inc.1 " + str(int(seen.followed.runner_not_after or 0)),)
+    assert [row.status for row in seen.executions] == ["succeeded", "failed-with-retry", "failed-with-retry"]
+
+
+def test_rundecks_own_noise_is_cut_off_the_log(double: Rundeck, settings: Settings) -> None:
+    """People see what the job said and why it failed, not Java's traces and dumps of variables."""
+    names = ("output-no-matched-nodes", "output-failed")
+    no_nodes, failed = (json.loads((RECORDINGS / f"{name}.json").read_text())["body"]["entries"] for name in names)
+    trace = [f"\tat org.rundeck.app.Step{n}.run(Step.java:{n})" for n in range(30)] + ["\t... 12 more"]
+    said = ["restarting mail", *(row["log"] for row in no_nodes), *trace, *(row["log"] for row in failed)]
+    now = double.state.now()
+    log = [(now - 8, "ERROR", line) for line in said]
+    double.state.plant(JOB, {"service": "mail"}, started=now - 9, ended=now - 8, result="failed", log=log)
+    assert look(settings, follow="1", tail=True).tail == (
+        "restarting mail",
+        "No matched nodes: NodeSet{includes={tags=nosuchtag, dominant=false, }}",
+        "about to fail",
+        "Result: 1",
+        "Failed: NonZeroResultCode: Result code was 1",
+        (
+            "Execution failed: 18 in project demo: [Workflow result: , step failures: "
+            "{2=Dispatch failed on 1 nodes: [localhost: NonZeroResultCode: Result code was 1"
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "ended", "succeeded", "status"),
+    [
+        ("execution-running", False, False, "running"),
+        ("execution-succeeded", True, True, "succeeded"),
+        ("execution-failed", True, False, "failed"),
+        ("execution-aborted", True, False, "aborted"),
+        ("execution-timedout", True, False, "timedout"),
+        ("execution-failed-with-retry", True, False, "failed-with-retry"),
+        ("execution-scheduled", False, False, "scheduled"),
+        ("execution-other-incomplete", True, False, "other: incomplete"),
+        ("execution-other-custom-status", True, False, "other: needs-human"),
+        ("execution-v5x-shape", True, True, "succeeded"),
+        ("execution-zombie-after-crash", False, False, "running"),
+    ],
+)
+def test_recorded_executions(settings: Settings, name: str, ended: bool, succeeded: bool, status: str) -> None:
+    """Each recorded state is read as what it is; the end tells whether it ended."""
+    body = json.loads((RECORDINGS / f"{name}.json").read_text())["body"]
+    execution = answers.execution_of(body, replace(settings, url="http://127.0.0.1:4440/"))
+    assert (execution.ended, execution.succeeded, execution.status) == (ended, succeeded, status)
+    assert execution.url == body["permalink"]
+    assert execution.runner_started_at == body["date-started"]["unixtime"] / 1000
+
+
+def test_the_runs_of_a_targets_other_remedies_are_its_own(double: Rundeck, settings: Settings) -> None:
+    """Whatever was moved, with any value of its own options. Those of another target block nothing: that is another job."""
+    plant, now = double.state.plant, double.state.now()
+    double.state.jobs["park"] = replace_job(double.state.jobs[JOB], id="park")
+    moving = {"unstick_vhost": "/", "unstick_queue": "mail", "unstick_messages": "1"}
+    plant("park", {"service": "mail", INCIDENT: "a.2-park", **moving}, started=now - 100, ended=now - 90)
+    plant("park", {"service": "mail", "keep": "3d"}, started=now - 30)
+    plant("park", {"service": "other", **moving}, started=now - 20)
+    plant(JOB, {"service": "mail"}, started=now - 80, ended=now - 70)
+    seen = look(settings, replace(MAIL, remedies=("park",), own={"park": {"keep": "1d"}}), follow="1")
+    assert [(row.id, row.tag, row.ended) for row in seen.executions] == [
+        ("2", "", False),
+        ("4", "", True),
+        ("1", "a.2-park", True),
+    ]
+    assert seen.others == ()
+    assert seen.followed is not None
+    assert seen.followed.tag == "a.2-park"
+    assert [row.id for row in look(settings).executions] == ["4"]

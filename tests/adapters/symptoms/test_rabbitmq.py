@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from functions.adapters.symptoms.rabbitmq import checks, client, to_queue
 from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
 from functions.application.ports import Finding
 from functions.domain.model.alerts import QueueRef
-from functions.domain.model.observations import QueueSnapshot
+from functions.domain.model.observations import Holder, QueueSnapshot
 from functions.domain.model.runbooks import Symptom
 from functions.runtime.errors import Denied, Unavailable
 from testbed.doubles.rabbitmq import Queue, RabbitDouble, User
@@ -51,8 +52,8 @@ def settings(rabbit: RabbitDouble, *passwords: bytes) -> client.Settings:
     return client.Settings(rabbit.url, "unstick", Secret(*passwords or (b"secret",)))  # type: ignore[arg-type]
 
 
-def look(rabbit: RabbitDouble, queue: QueueRef = MAIL, *passwords: bytes) -> QueueSnapshot:
-    return look_once(client.look_all, settings(rabbit, *passwords), queue)
+def look(rabbit: RabbitDouble, queue: QueueRef = MAIL, *passwords: bytes, timeout_s: float = PATIENCE_S) -> QueueSnapshot:
+    return look_once(client.look_all, settings(rabbit, *passwords), queue, timeout_s=timeout_s)
 
 
 def check(rabbit: RabbitDouble) -> dict[str, Finding]:
@@ -176,3 +177,78 @@ def test_check_says_what_is_wrong_and_what_to_do(rabbit, change, what, ok, word)
     assert finding.ok is ok
     assert word in str(finding.detail)
     assert finding.remedy or ok is None
+
+
+# --- who holds a queue's messages, and what the tag `monitoring` shows besides ---------------------------------------------
+
+FIRST, SECOND = "10.0.3.7:50001 -> 10.0.0.1:5672", "10.0.3.8:50002 -> 10.0.0.1:5672"
+
+
+@pytest.fixture
+def held(rabbit: RabbitDouble, monkeypatch: pytest.MonkeyPatch) -> RabbitDouble:
+    """A queue with two consumers, of which the first one has held three messages for an hour."""
+    monkeypatch.setattr(client, "WHOAMI_S", PATIENCE_S)  # else a busy machine has no holders
+    rabbit.queues.clear()
+    rabbit.queue(MAIL.name, ready=1, unacked=3, acks=7, consumers=(FIRST, SECOND), named="mail-worker-2")
+    return rabbit
+
+
+def asked(held: RabbitDouble, what: str) -> int:
+    return sum(f"/{what}?" in path for path in held.asked)
+
+
+def without_tag(held: RabbitDouble) -> None:
+    held.users["unstick"] = replace(held.users["unstick"], tags=("management",))
+
+
+@pytest.mark.parametrize(("name", "shown"), [("", "Pika Python Client Library"), ("n" * 99, "n" * 79 + "…")])
+def test_a_connection_is_called_what_it_calls_itself(held: RabbitDouble, name: str, shown: str) -> None:
+    """Up to 80 characters, since anybody who may connect can choose them; else by its library's product."""
+    held.queue(MAIL.name).named = name
+    assert look(held).holders[0].name == shown
+
+
+def test_without_the_tag_an_only_consumer_is_the_holder(held: RabbitDouble) -> None:
+    """The queue's page says where it connected from. Nodes, which the broker would log as denied, are not asked for."""
+    without_tag(held)
+    held.queue(MAIL.name).consumers = (FIRST,)
+    assert look(held).holders == (Holder("10.0.3.7", "", 3),)
+    assert asked(held, "nodes") == 0
+
+
+NO_TAGS = (200, "application/json", b'{"tags": null}')
+BROKEN = [(500, "text/plain", b"oops"), (200, "text/html", b"<html>"), NO_TAGS]
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+@pytest.mark.parametrize("kind", ["whoami", "channels", "channel", "connections", "nodes"])
+def test_whatever_goes_wrong_the_queue_is_seen(held: RabbitDouble, kind: str, broken: tuple[int, str, bytes]) -> None:
+    """What can't be read is said, and never taken for an answer."""
+    held.broken[kind] = broken
+    seen = look(held)
+    assert (seen.depth, seen.unacked, seen.consumers) == (4, 3, 2)
+    assert (seen.channels is None) == (kind in ("whoami", "channels"))
+    known = kind == "whoami" and broken == NO_TAGS
+    assert (seen.unseen is not None) == (kind in ("channels", "channel", "whoami") and not known)
+    assert (seen.blind is not None) == (kind == "nodes")
+
+
+def test_many_holders_are_read_by_one_list(held: RabbitDouble) -> None:
+    """Where more channels hold messages than are worth a request each."""
+    held.queue(MAIL.name).consumers = tuple(f"10.0.3.{number}:50001 -> 10.0.0.1:5672" for number in range(40))
+    held.hold_all = True
+    seen = look(held)
+    assert len([one for one in seen.channels or () if one.work]) == 40
+    assert not any("/api/channels/" in path for path in held.asked)
+
+
+@pytest.mark.parametrize("kind", ["page", "channels"])
+def test_a_slow_page_or_list_of_channels_costs_no_depth(held: RabbitDouble, kind: str) -> None:
+    """Each has a deadline of its own, and what is slow is named."""
+    held.broken[kind] = 600.0
+    seen = look(held, timeout_s=2.0)
+    assert seen.depth == 4
+    slow = seen.blind if kind == "page" else seen.unseen
+    assert slow is not None
+    assert slow.late
+    assert "did not answer within 1.6 s" in str(slow.why)

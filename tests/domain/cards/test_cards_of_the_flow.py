@@ -16,7 +16,7 @@ from functions.domain.model.codes import Reason
 from functions.domain.model.messages import Card
 from tests.support.worlds.example_stories import EXAMPLES, held, rules
 from tests.support.worlds.memory import EveryChannel
-from tests.support.worlds.stuck_mail import SECRETS, StuckMail, stuck_mail
+from tests.support.worlds.stuck_mail import StuckMail, stuck_mail
 
 pytestmark = pytest.mark.usefixtures("patient_code")
 
@@ -41,12 +41,6 @@ def overheard(folder: Path, mode: str) -> Iterator[tuple[StuckMail, list[Card]]]
         ports = Overheard(mail.ports.config)
         mail.ports = ports
         yield mail, ports.cards
-
-
-@pytest.fixture(autouse=True)
-def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, secret in SECRETS.items():
-        monkeypatch.setenv(name, secret)
 
 
 def shape(card: Card) -> dict[str, object]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from flask import Flask, Response, request
 from msgspec.structs import replace
 from werkzeug.test import Client, TestResponse
@@ -155,8 +156,10 @@ def stuck_mail(
     more: str = "",
     approvers: str = "[]",
 ) -> Iterator[StuckMail]:
-    """Everything up and stuck; SECRETS must be in the environment. `more`: lines for the top of the configuration."""
-    with RabbitDouble() as rabbit, Rundeck(job or Job()) as rundeck:
+    """Everything up and stuck. `more`: lines for the top of the configuration."""
+    with pytest.MonkeyPatch.context() as environment, RabbitDouble() as rabbit, Rundeck(job or Job()) as rundeck:
+        for name, secret in SECRETS.items():
+            environment.setenv(name, secret)
         queue = rabbit.queue("mail.outgoing", ready=342, unacked=20, acks=9000, head_at=int(time.time()) - 1560)
         text = YAML.format(
             rundeck=rundeck.url,
