@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,21 +25,13 @@ DAY_S = 86400.0
 
 @dataclass
 class Timed(Memory):
-    """Remembers how long each call might have taken."""
+    """Remembers how long each wake-up might have taken to create."""
 
-    limits: dict[str, list[float]] = field(default_factory=dict)
-
-    def run_parallel(self, calls: list[Callable[[], Any]], timeout_s: float) -> list[Any]:
-        self.limits.setdefault("parallel", []).append(timeout_s)
-        return super().run_parallel(calls, timeout_s)
+    limits: list[float] = field(default_factory=list)
 
     def wake(self, at: float, content: Mapping[str, Any], *, timeout_s: float) -> None:
-        self.limits.setdefault("wake", []).append(timeout_s)
+        self.limits.append(timeout_s)
         super().wake(at, content, timeout_s=timeout_s)
-
-    def load(self, key: str, *, timeout_s: float) -> Any:
-        self.limits.setdefault("load", []).append(timeout_s)
-        return super().load(key, timeout_s=timeout_s)
 
 
 def of_target(number: int, **changes: Any) -> MatchedAlert:
@@ -103,7 +95,7 @@ def test_what_is_handed_over_is_whole():
         {"id": "r1", "until": NOW + 9},
     )
     assert (other["incident"], other["crowd"], other["left_out"], len(other["alerts"])) == ("inc-2", False, 0, 1)
-    assert ports.limits["wake"] == [pytest.approx(5.0)]
+    assert ports.limits == [pytest.approx(5.0)]
 
 
 def sized(number: int, size: int) -> MatchedAlert:

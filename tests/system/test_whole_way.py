@@ -22,7 +22,6 @@ import pytest
 from functions.adapters.symptoms.rabbitmq.client import WHOAMI_S
 from testbed.broker import Broker
 from testbed.doubles.rundeck import Rundeck
-from testbed.recorded_grafana import RECORDINGS
 from testbed.unstick_process import BUDGET, ENDED_WITHIN_S, HELPED, ROOT, SHORT, Unstick, alert, configuration, job_id, runbook
 from testbed.workers.stuck_application import Application, jobs, stuck
 
@@ -162,28 +161,6 @@ def test_the_incident_is_told_in_order_with_who_held_the_message(town, began):
         assert -1 < before["at"] - holder["since"] < 600, "the broker tells its clock to the second"
 
 
-def test_the_same_alert_again_restarts_nothing_and_its_end_is_told(town, began):
-    """Grafana repeats what fires: held as a duplicate, without another message. When it says resolved, people hear it once."""
-    answer = began("unacked")
-    ended = town.outcome("unacked")
-    started = ended["triggers"][0]["starts_at"]
-    again = town.answer("unacked", starts_at=started)
-    assert (again["action"], again["reason"]) == ("held", "duplicate")
-    for _ in range(2):
-        over = town.answer("unacked", starts_at=started, firing=False)
-        assert (over["action"], over["reason"]) == ("held", "not_firing")
-    town.card("The alert of unacked is resolved")
-    town.unstick.until(lambda: not town.unstick.documents()[_key(town, "unacked")]["to_tell"])
-    assert len(town.unstick.cards("The alert of unacked is resolved")) == 1
-    assert [answer["id"]] == [one["incident"] for one in town.unstick.outcomes("unacked")]
-    assert town.restarts("unacked") == 1
-
-
-def _key(town: Town, service: str) -> str:
-    documents = town.unstick.documents()
-    return next(key for key, one in documents.items() if (one.get("target") or {}).get("options", {}).get("service") == service)
-
-
 def test_a_queue_that_drains_slowly_is_left_to_drain(town, began):
     """One message a second is movement: no second restart, people hear that it moves, then that it has recovered."""
     assert is_restarted(began("slow"))
@@ -213,12 +190,3 @@ def test_no_consumer_after_the_restart_is_no_recovery(town, began):
     assert (outcome["ending"], outcome["restarts"]) == ("escalated", 1)
     assert not any("recovered" in card.splitlines()[0] for card in town.unstick.cards("service=absent"))
     assert "No consumer came back" in town.card("🚨 ACT NOW: absent")
-
-
-def test_the_test_button_proves_the_line_to_the_chat(town):
-    """Grafana's Test button: answered 200, reported as a test, and nothing is restarted."""
-    status, answer = town.unstick.send(RECORDINGS["20-test-contact-point"].body)
-    assert status == 200
-    assert {(one["action"], one["reason"]) for one in answer["incidents"]} == {("held", "test_alert")}
-    card = town.card("Test")
-    assert "✅" in card
