@@ -61,7 +61,8 @@ def judge_recovery(runbook: Runbook, seen: Reading, watched: QueueState, since: 
 def _note_movement(watched: QueueState, seen: QueueSnapshot, age_s: float, at: float) -> AfterRestart:
     """Record movement between the previous check and this one, dated at the previous check."""
     after = watched.after
-    acks = seen.acks if age_s >= SETTLED_S else None
+    # A node that sends no statistics takes its counts out of the sum. They come back with it, and nobody has acknowledged them.
+    acks = seen.acks if age_s >= SETTLED_S and seen.blind is None else None
     fell = after.depth is not None and seen.depth < after.depth
     acked = after.acks is not None and acks is not None and acks > after.acks
     moved_at = after.moved_at if not (fell or acked) else after.looked_at if after.looked_at is not None else at

@@ -48,6 +48,7 @@ def looked(*looks: tuple[float, QueueSnapshot | Unknown], before: QueueSnapshot 
     return watched
 
 
+COUNTED, SILENT = replace(sighting(50), acks=594), Unknown("nodes send no statistics")
 VERDICTS = [
     pytest.param([(20, Unknown("down"))], Verdict.UNKNOWN, id="unreadable"),
     pytest.param([(20, sighting(0, ids=NEW))], Verdict.RECOVERED, id="empty with a consumer"),
@@ -55,6 +56,7 @@ VERDICTS = [
     pytest.param([(20, sighting(50, ids=NEW))], None, id="first look"),
     pytest.param([(20, sighting(50, ids=NEW)), (35, sighting(49, ids=NEW))], Verdict.DRAINING, id="depth fell"),
     pytest.param([(20, sighting(50)), (35, sighting(50, acks=1))], Verdict.DRAINING, id="acknowledged"),
+    pytest.param([(20, COUNTED), (35, replace(COUNTED, acks=396, blind=SILENT)), (50, COUNTED)], None, id="a node was silent"),
     pytest.param([(20, sighting(50)), (35, sighting(55))], None, id="rises"),
     pytest.param([(20, sighting(50)), (119, sighting(50))], None, id="before patience"),
     pytest.param([(20, sighting(50)), (120, sighting(50))], Verdict.STUCK, id="no movement for patience"),

@@ -59,7 +59,9 @@ def _for_the_same_message(world: World, records: dict[str, Archive], runs: list[
             continue
         for_s = world.rules.runbooks["mail"].symptom.for_s + 2 * COUNTED_S
         queues = {watched.queue.key for watched in record.incident.queues}
-        again = [worker for key in queues for worker in world.queues[key].hung(later.sent_at, for_s) if worker.again]
+        again = [
+            worker for key in queues for worker in world.queues[key].hung(later.sent_at, for_s) if worker.again > worker.done
+        ]
         if any(worker.came > earlier.sent_at for worker in again):
             found.append(Violation("same", f"{later.id} was started though {again[0].id} hung on the same message again"))
     return found
