@@ -31,6 +31,13 @@ def free_ports(count: int) -> list[int]:
     return found
 
 
+def is_taken(port: int) -> bool:
+    """Whether somebody of this machine listens there; nothing is sent."""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
 def _keep(port: int) -> None:
     """Take a name that no other process can have while this one lives. Raises OSError where the port was given away before."""
     if port in GIVEN:

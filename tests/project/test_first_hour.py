@@ -19,6 +19,7 @@ import pytest
 
 from demo.stand_ins import StuckQueue
 from testbed.broker import free_ports
+from testbed.broker.ports import is_taken
 from testbed.doubles.rabbitmq import RabbitDouble, User
 from testbed.patience import PATIENCE_S, wait_until
 from testbed.unstick_process import BUDGET
@@ -98,7 +99,7 @@ def test_every_block_of_the_page_works(tmp_path: Path) -> None:
             file.write(f"budget: {BUDGET}\n")
         serving = newcomer.terminal(serve, until=f"listening on http://127.0.0.1:{newcomer.port}/")
         unstick = terminals.enter_context(serving)
-        wait_until(lambda: listens(newcomer.port))
+        wait_until(lambda: is_taken(newcomer.port))
         shown = newcomer.run(send)
         assert "0 failed" in shown
         # Where a stand-in stands still for seconds, the look is made again by itself.
@@ -136,16 +137,9 @@ def test_an_application_of_ones_own_is_restarted(tmp_path: Path) -> None:
         check, make = serve.replace("orders.outgoing", "mail.delivery").replace("orders", "mail-delivery").splitlines()
         assert "0 failed" in newcomer.run(f"{terminal}\n{check}")
         terminals.enter_context(newcomer.terminal(f"{terminal}\n{make}", until="listening on"))
-        wait_until(lambda: listens(newcomer.port))
+        wait_until(lambda: is_taken(newcomer.port))
         newcomer.run(f". .venv/bin/activate\n{send}")
         wait_until((tmp_path / "restarted").exists)
-
-
-def listens(port: int) -> bool:
-    """A person takes longer to type than the server to listen; a test does not."""
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), PATIENCE_S):
-        return True
-    return False
 
 
 def test_a_port_that_is_taken_is_said_in_one_sentence(tmp_path: Path) -> None:

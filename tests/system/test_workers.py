@@ -23,6 +23,7 @@ import pytest
 
 from functions.domain.decisions.step import BUNDLE_S
 from functions.domain.model.bounds import ALERTS_KEPT
+from testbed.broker.ports import is_taken
 from testbed.doubles.rabbitmq import RabbitDouble
 from testbed.doubles.rundeck import Job, Rundeck
 from testbed.patience import PATIENCE_S, wait_until
@@ -255,15 +256,6 @@ def _kill(unstick: Unstick, chance: random.Random) -> None:
             os.kill(chance.choice(workers), signal.SIGKILL)
         return
     unstick.kill()
-    wait_until(lambda: not _listens(unstick), what=unstick.output)  # a worker that is still dying has the port, too
+    wait_until(lambda: not is_taken(unstick.port), what=unstick.output)  # a worker that is still dying has the port, too
     unstick.start(wait=False)
-    wait_until(lambda: _listens(unstick), what=unstick.output)
-
-
-def _listens(unstick: Unstick) -> bool:
-    """Whether the port is taken again; nothing is sent."""
-    import socket
-
-    with suppress(OSError), socket.create_connection(("127.0.0.1", unstick.port), timeout=1):
-        return True
-    return False
+    wait_until(lambda: is_taken(unstick.port), what=unstick.output)

@@ -313,6 +313,8 @@ def test_a_plan_that_deletes_a_secret_with_values_is_refused(project: Project, c
     assert project.deploy(command, "-auto-approve").returncode == 0
 
 
+BUCKET, CURRENT = "gs://my-project-unstick-source", f"unstick-{'c' * 64}.zip"
+
 # --- destroy and rollback ---------------------------------------------------------------------------------------------------
 
 
@@ -336,47 +338,37 @@ def test_destroy_and_apply_ask_for_project_and_environment(project: Project) -> 
     assert "Left standing: gs://my-project-unstick-store" in done.stdout
 
 
-def test_rollback_twice_goes_back_twice(project: Project, tmp_path: Path) -> None:
-    """Not forward to the archive that the first one left: it was bad."""
-    digest, path = archive(tmp_path, project.write_config().read_bytes())
-    bucket, current, bad = "gs://my-project-unstick-source", f"unstick-{'c' * 64}.zip", f"unstick-{'b' * 64}.zip"
+@pytest.fixture
+def former(project: Project, tmp_path: Path) -> tuple[str, Path]:
+    """Digest and path of an archive from before CURRENT, which the state has."""
+    path = tmp_path / "former.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("unstick.yaml", project.write_config().read_bytes())
+        file.writestr("functions/__init__.py", '__version__ = "0.0.9"\n')
     project.change(buckets={"my-project-unstick-state": "555"})
-    project.state.write_text(json.dumps(state_of(archive=current)), encoding="utf-8")
-    listed = {f"{bucket}/{current}#400": path, f"{bucket}/{bad}#300": path, f"{bucket}/{current}#200": path}
-    project.change(objects={url: str(file) for url, file in listed.items()})
+    project.state.write_text(json.dumps(state_of(archive=CURRENT)), encoding="utf-8")
+    return hashlib.sha256(path.read_bytes()).hexdigest(), path
+
+
+def test_rollback_twice_goes_back_twice(project: Project, former: tuple[str, Path]) -> None:
+    """Not forward to the archive that the first one left: it was bad."""
+    digest, path = former
+    names = (f"{CURRENT}#400", f"unstick-{'b' * 64}.zip#300", f"{CURRENT}#200")
+    project.change(objects={f"{BUCKET}/{name}": str(path) for name in names})
     alone = project.deploy("rollback", "-auto-approve")
     assert "has no archive from before" in alone.stderr
     assert f"TO={'b' * 12}" in alone.stderr
-    project.change(objects={f"{bucket}/unstick-{digest}.zip#100": str(path)})
+    project.change(objects={f"{BUCKET}/unstick-{digest}.zip#100": str(path)})
     done = project.deploy("rollback", "-auto-approve")
     assert f"Going back to unstick-{digest}.zip" in done.stdout, done.stderr
 
 
-# --- the state of a run that was cut off --------------------------------------------------------------------------------------
-
-
-def archive(folder: Path, config: bytes) -> tuple[str, Path]:
-    path = folder / "former.zip"
-    with zipfile.ZipFile(path, "w") as file:
-        file.writestr("unstick.yaml", config)
-        file.writestr("functions/__init__.py", '__version__ = "0.0.9"\n')
-    return hashlib.sha256(path.read_bytes()).hexdigest(), path
-
-
-def test_rollback_deploys_the_former_archive_with_its_configuration(project: Project, tmp_path: Path) -> None:
+def test_rollback_deploys_the_former_archive_with_its_configuration(project: Project, former: tuple[str, Path]) -> None:
     """In one command, without the sources of then: from the bucket, and only if it is what its name says."""
-    digest, path = archive(tmp_path, project.write_config().read_bytes())
+    digest, path = former
     project.write_config(**{"mode: observe": "mode: auto"})
-    project.change(buckets={"my-project-unstick-state": "555"})
-    bucket = "gs://my-project-unstick-source"
-    current = f"unstick-{'c' * 64}.zip"
-    project.state.write_text(json.dumps(state_of(archive=current)), encoding="utf-8")
-    objects = {
-        f"{bucket}/{current}#300": path,
-        f"{bucket}/unstick-{digest}.zip#200": path,
-        f"{bucket}/unstick-{'a' * 64}.zip#100": path,
-    }
-    project.change(objects={url: str(file) for url, file in objects.items()})
+    names = (f"{CURRENT}#300", f"unstick-{digest}.zip#200", f"unstick-{'a' * 64}.zip#100")
+    project.change(objects={f"{BUCKET}/{name}": str(path) for name in names})
     done = project.deploy("rollback", typed="my-project/production\n")
     assert done.returncode == 0, done.stderr
     assert f"Going back to unstick-{digest}.zip, Unstick 0.0.9, with the configuration of then." in done.stdout
