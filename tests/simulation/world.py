@@ -117,8 +117,8 @@ class World:
     """(when it was saved, of which incident) somebody took an escalation."""
     looks: dict[str, list[tuple[float, int, tuple[str, ...]]]] = field(default_factory=dict)
     """By queue: (when, depth, consumers that the broker showed), each time that it was asked."""
-    kept: set[tuple[str, float]] = field(default_factory=set)
-    """Queue and time of the looks after which their invocation saved. Nobody else can know of the rest."""
+    kept: dict[tuple[str, str, float], bytes] = field(default_factory=dict)
+    """(document's key, queue, time of a look) -> what its invocation saved next. Nobody else can know of the other looks."""
     asked: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
     """By target: (when, by which invocation) its history was asked for, answered or not."""
     unread: list[float] = field(default_factory=list)
@@ -361,7 +361,8 @@ class Host:
     skew_s: float = 0.0
     let: Any = None
     clock_s: float = 0.0
-    looked: list[tuple[str, float]] = field(default_factory=list)
+    looked: dict[str, float] = field(default_factory=dict)
+    """Queue -> when it was last looked at: what was looked at before was incomplete."""
 
     @property
     def rules(self) -> Rules:
@@ -434,7 +435,8 @@ class Host:
         self._down(self.world.faults.store_down, "store")
         made = self.world.store.save(key, body, generation, due, compare="no_compare" not in self.world.options)
         self.world.saved.append((self.world.now, key, body))
-        self.world.kept.update(self.looked)
+        for queue, at in self.looked.items():
+            self.world.kept.setdefault((key, queue, at), body)
         if self.world.trace is not None and not key.startswith(("pause", "storm")):
             self.world.note(f"{self.name}: saves {_shown(body)}")
         if self.world.chance(self.world.faults.store_lost):
@@ -493,7 +495,7 @@ class Host:
         if self.world.faults.scrape_s:
             scraped = found.read_scraped(self.world.now, self.world.faults.scrape_s, self.world.rng, ahead_s=self.skew_s)
             self.world.looks.setdefault(queue.key, []).append((scraped[0], scraped[1].depth, ()))
-            self.looked.append((queue.key, scraped[0]))
+            self.looked[queue.key] = scraped[0]
             return scraped[1]
         broker, slow = self.world.broker, self.world.faults.broker_slow
         page_slow, channels_slow = broker.page_slow or self.world.chance(slow), broker.channels_slow or self.world.chance(slow)
@@ -501,7 +503,7 @@ class Host:
             broker = dataclasses.replace(broker, page_slow=page_slow, channels_slow=channels_slow)
         seen = found.read(self.world.now, broker, ahead_s=self.skew_s)
         self.world.looks.setdefault(queue.key, []).append((self.world.now, seen.depth, seen.consumer_ids or ()))
-        self.looked.append((queue.key, self.world.now))
+        self.looked[queue.key] = self.world.now
         return seen
 
     def run(self, target: Target, *, tag: str, runner_not_after: float, timeout_s: float) -> Execution:

@@ -21,6 +21,8 @@ LEAVING_S = 10.0
 MOVED_S = 20.0
 LOOK_S = 10.0
 """Its parts are asked at once, and answer when they do."""
+STALLED_S = 300.0
+"""For so long the offset to Rundeck's clock may be that of another look."""
 KNOWN_S = 2.0
 """Rundeck's Date has whole seconds, and a queue's answer may come up to half a second from it, at both looks."""
 
@@ -52,11 +54,11 @@ def _proven(world: World, record: Archive | None, at: float, key: str, outcome: 
     return [
         Violation("I5", f"{outcome.incident}: {name} was not well when it was called recovered")
         for name in {trigger.queue for trigger in outcome.triggers}
-        if not _seen_well(world, name, runs[0], at) and not _moving(world, name, runs[0], at)
+        if not _seen_well(world, key, name, runs[0], at) and not _moving(world, name, runs[0], at)
     ]
 
 
-def _seen_well(world: World, name: str, run: Run, told_at: float) -> bool:
+def _seen_well(world: World, key: str, name: str, run: Run, told_at: float) -> bool:
     """Twice, `every` apart, with all looks between well as well, if anybody knows of them."""
     ended = run.ends or 0.0
     verify = world.rules.runbooks["mail"].verify
@@ -67,7 +69,7 @@ def _seen_well(world: World, name: str, run: Run, told_at: float) -> bool:
         if not ended < when <= told_at:
             continue
         well = _present(world, name, run, when) and (depth == 0 or _works_again(world, name, run, when))
-        if not well and (name, when) not in world.kept:
+        if not well and not _was_judged(world, key, name, when):
             continue
         first = (when if first is None else first) if well else None
         if first is None:
@@ -78,6 +80,17 @@ def _seen_well(world: World, name: str, run: Run, told_at: float) -> bool:
         if when - first >= (0.1 if unread else every_s):
             return True
     return False
+
+
+def _was_judged(world: World, key: str, name: str, when: float) -> bool:
+    """Whether the look was saved with its verdict, as far as that can be told. Alerts that come before the next look is due
+    are saved without."""
+    body = world.kept.get((key, name, when))
+    incident = decode(Document, body, key).incident if body is not None else None
+    if incident is None or any(when - STALLED_S <= at <= when + LOOK_S for at in world.unread):
+        return body is not None
+    judged = [watched.after.looked_at for watched in incident.queues if watched.queue.key == name]
+    return any(at is not None and abs(at - when - world.rundeck.ahead_s) <= KNOWN_S for at in judged)
 
 
 def _present(world: World, name: str, run: Run, when: float) -> bool:
