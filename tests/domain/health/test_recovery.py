@@ -383,7 +383,7 @@ def test_messages_that_follow_the_returned_ones_in_a_burst_are_not_the_same(befo
     that worked before the restart may have finished the others before it got what came back.
     """
     changed = [(at, at >= NOW - 60.0) for at, _ in worker("a").work]
-    work = tuple((at, before + (10 + 2 * finished) * late) for at, late in changed)
+    work = tuple((at, before * (at >= NOW - 90.0) + (10 + 2 * finished) * late) for at, late in changed)
     stuck = replace(worker("a", held=10), work=work, redeliveries=tuple((at, 10 * late) for at, late in changed))
     assert after_restart((20, (stuck, worker("b"))), (65, (stuck, worker("b", since_s=0.0)))).after.same_again is same
 
