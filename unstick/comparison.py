@@ -57,8 +57,8 @@ def compare(before: Config, after: Config, recordings: Sequence[Recorded], obser
                 continue
             finally:
                 advance()
-            for count, made in zip((result.before, result.after), fates, strict=True):
-                count.update("/".join(filter(None, (fate.action, fate.reason))) for _, fate in made)
+            for count, decided in zip((result.before, result.after), fates, strict=True):
+                count.update("/".join(filter(None, (fate.action, fate.reason))) for _, fate in decided)
             changed = Counter((name, old, new) for (name, old), (_, new) in zip(*fates, strict=True) if old != new)
             file = Path(recorded.name).name
             result.differences.extend(Difference(file, name, count, old, new) for (name, old, new), count in changed.items())

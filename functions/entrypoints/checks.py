@@ -80,8 +80,8 @@ def ask_all(
     values = list(_values_of(secrets))
     runbooks: dict[tuple[str, Finding], list[str]] = {}
     for question, result in zip(every, results, strict=True):
-        for found in [_unanswered(question, result)] if isinstance(result, Exception) else result:
-            finding = _hide(found, values)
+        for one in [_unanswered(question, result)] if isinstance(result, Exception) else result:
+            finding = _hide(one, values)
             runbooks.setdefault((question.system, finding), []).append(question.runbook)
     several = len({question.runbook for question in every if question.runbook}) > 1
     order = {question.system: place for place, question in reversed(list(enumerate(every)))}

@@ -83,7 +83,7 @@ def _handle_alerts(alerts: tuple[Alert, ...], request_id: str) -> IntakeResult:
     return handle_notification(adapters, cases, budget, origin, beyond=alerts[MOST_ALERTS:])
 
 
-def to_response(found: IntakeResult) -> Response:
+def to_response(result: IntakeResult) -> Response:
     """The answer to Grafana: the result for each target; 503 only if an alert could be neither decided nor saved."""
     shown: dict[str, object] = {
         "incidents": [
@@ -95,13 +95,13 @@ def to_response(found: IntakeResult) -> Response:
                 "reason": reply.reason.value if reply.reason else None,
                 "execution": {"id": reply.execution.id, "url": reply.execution.url} if reply.execution else None,
             }
-            for reply in found.replies[:SHOWN]
+            for reply in result.replies[:SHOWN]
         ]
     }
-    if len(found.replies) > SHOWN:
-        shown["more"] = len(found.replies) - SHOWN
-    if not found.lost:
+    if len(result.replies) > SHOWN:
+        shown["more"] = len(result.replies) - SHOWN
+    if not result.lost:
         return json_response(200, **shown)
-    logs.event("ERROR", f"{found.lost} targets could not be saved: {found.why}")
-    error = f"{found.lost} targets could not be saved; they come again with the next notification."
+    logs.event("ERROR", f"{result.lost} targets could not be saved: {result.why}")
+    error = f"{result.lost} targets could not be saved; they come again with the next notification."
     return json_response(503, error=error, **shown)

@@ -82,11 +82,11 @@ def _between(config_path: str, recordings: list[Recorded], since: datetime | Non
     rules = load_config(config_path).rules
     first, end = (at.replace(tzinfo=rules.zone).timestamp() if at else None for at in (since, until))
     times = [simulation.recorded_at(one.at, notifications.parsed(one)) for one in recordings]
-    found = [one for one, at in zip(recordings, times, strict=True) if (first or at) <= at and (end is None or at < end)]
-    if not found:
+    between = [one for one, at in zip(recordings, times, strict=True) if (first or at) <= at and (end is None or at < end)]
+    if not between:
         first_at, last_at = (output.local_time(at, rules) for at in (min(times), max(times)))
         raise output.Unusable(f"no notification came in that time: the first came at {first_at}, the last at {last_at}.")
-    return found
+    return between
 
 
 def _simulate(config_path: str, recordings: list[Recorded], *, as_json: bool, restamp: bool, **wanted: Any) -> bool:

@@ -26,7 +26,7 @@ def check(queue: str, ask: Ask, forbidden: str, *, timeout_s: float) -> list[Fin
 
 def _check_queue(name: str, queue: str, ask: Ask, timeout_s: float) -> Finding:
     try:
-        found = ask("GET", queue, timeout_s)
+        state = ask("GET", queue, timeout_s)
     except Denied as error:
         if error.status != 403:
             return finding_of_error(name, error)
@@ -34,9 +34,9 @@ def _check_queue(name: str, queue: str, ask: Ask, timeout_s: float) -> Finding:
         return Finding(name, None, "its state can't be read by this account", remedy)
     except Unavailable as error:
         return Finding(name, None, error.detail)
-    if found.get("state") != "RUNNING":
-        return Finding(name, False, f"the queue is {str(found.get('state'))[:40]}", f"gcloud tasks queues resume {queue}")
-    retries = found.get("retryConfig")
+    if state.get("state") != "RUNNING":
+        return Finding(name, False, f"the queue is {str(state.get('state'))[:40]}", f"gcloud tasks queues resume {queue}")
+    retries = state.get("retryConfig")
     attempts = retries.get("maxAttempts") if isinstance(retries, dict) else None
     if isinstance(attempts, int) and attempts > 0:
         remedy = "Set max_attempts to -1 (infra/ does), else wake-ups can be lost."

@@ -29,8 +29,8 @@ def read_rows(ports: Adapters, watched: tuple[QueueState, ...], now: float) -> t
     return tuple(rows), _warnings(pause)
 
 
-def _row(rules: Rules, watched: QueueState, found: object, now: float) -> Row:
-    seen: QueueSnapshot | Unknown = observe.or_unknown(found)
+def _row(rules: Rules, watched: QueueState, answer: object, now: float) -> Row:
+    seen: QueueSnapshot | Unknown = observe.or_unknown(answer)
     runbook = rules.runbooks.get(watched.runbook)
     health = judge_health(runbook.symptom, seen, watched, now)[0].health if runbook else Health.UNKNOWN
     return Row(watched.queue.name, seen, health)

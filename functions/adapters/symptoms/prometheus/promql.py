@@ -36,7 +36,7 @@ class Token(Struct, frozen=True):
 @lru_cache(maxsize=256)
 def tokens(query: str) -> tuple[Token, ...]:
     """The query's tokens without space and comments. Raises ValueError for anything else."""
-    found, at = [], 0
+    listed, at = [], 0
     pattern = re.compile(_PARTS)
     while at < len(query):
         match = pattern.match(query, at)
@@ -44,15 +44,15 @@ def tokens(query: str) -> tuple[Token, ...]:
             what = "a label outside of quotes" if query.startswith("${", at) else "a sign that PromQL has not"
             raise ValueError(f"has {what} at character {at + 1}")
         if match.lastgroup != "space":
-            found.append(Token(match.lastgroup or "", match[0], at))
+            listed.append(Token(match.lastgroup or "", match[0], at))
         at = match.end()
-    return tuple(found)
+    return tuple(listed)
 
 
 @lru_cache(maxsize=256)
 def selectors(query: str) -> tuple[str, ...]:
     """The series in the query, each as `name{labels}`. Raises ValueError if the query isn't about current figures."""
-    found, listed = dict[str, None](), tokens(query)
+    selectors, listed = dict[str, None](), tokens(query)
     at = 0
     while at < len(listed):
         token = listed[at]
@@ -67,16 +67,16 @@ def selectors(query: str) -> tuple[str, ...]:
         elif token.text == "{" or (word and following == "{"):
             last = _closing(listed, at if token.text == "{" else at + 1)
             end = listed[last]
-            found[query[token.begin : end.begin + len(end.text)]] = None
+            selectors[query[token.begin : end.begin + len(end.text)]] = None
             at = last
         elif word and following != "(" and word not in WORDS | LABEL_LISTS | AGGREGATIONS:
-            found[token.text] = None
+            selectors[token.text] = None
         at += 1
-    if not found:
+    if not selectors:
         raise ValueError("names no metric")
-    if any(re.search(r"__name__\s*[=!]~", selector) for selector in found):
+    if any(re.search(r"__name__\s*[=!]~", selector) for selector in selectors):
         raise ValueError("selects metrics by a pattern for their names: name each, with + between them")
-    return tuple(found)
+    return tuple(selectors)
 
 
 def _closing(listed: tuple[Token, ...], opening: int) -> int:
