@@ -2,9 +2,7 @@
 
 import socketserver
 import time
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from pytest_httpserver import HTTPServer
@@ -12,7 +10,7 @@ from pytest_httpserver import HTTPServer
 from functions.runtime import http_client
 from functions.runtime.errors import Unavailable
 from testbed.doubles.anything import Anything
-from testbed.doubles.server import Server
+from testbed.doubles.server import Handler, Serving
 from testbed.patience import MORE_TIME_S, PATIENCE_S
 
 
@@ -62,28 +60,19 @@ def test_one_connection_serves_many_requests() -> None:
     """A connection anew for each of a start's calls would double their legs; a body of any kind leaves it usable."""
     connections = set()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
+    class Each(Handler):
+        def answer(self) -> None:
             connections.add(self.client_address)
-            self.send_response({"/empty": 204, "/moved": 302}.get(self.path, 200))
-            chunked = self.path == "/chunked"
-            self.send_header(
-                *(("Transfer-Encoding", "chunked") if chunked else ("Content-Length", "0" if "e" in self.path else "5"))
-            )
-            self.end_headers()
-            self.wfile.write(b"5\r\nhello\r\n0\r\n\r\n" if chunked else b"" if "e" in self.path else b"hello")
+            empty = {"/empty": 204, "/moved": 302}.get(self.path)
+            if self.path == "/chunked":
+                self.reply(200, b"5\r\nhello\r\n0\r\n\r\n", headers={"Transfer-Encoding": "chunked", "Content-Length": None})
+            else:
+                self.reply(empty or 200, b"" if empty else b"hello")
 
-        def log_message(self, *_: object) -> None: ...
-
-    server = Server(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    for path in ("plain", "chunked", "moved", "empty", "plain"):
-        made = http_client.request("Rundeck", "GET", f"http://127.0.0.1:{server.server_port}/{path}", timeout_s=PATIENCE_S)
-        assert made.body in (b"hello", b"")
-    server.shutdown()
-    server.server_close()
+    with Serving(Each) as server:
+        for path in ("plain", "chunked", "moved", "empty", "plain"):
+            made = http_client.request("Rundeck", "GET", f"{server.url}/{path}", timeout_s=PATIENCE_S)
+            assert made.body in (b"hello", b"")
     assert len(connections) == 1
 
 
@@ -134,8 +123,5 @@ def test_a_server_that_speaks_no_tls_is_told_from_one_that_is_not_trusted() -> N
             self.request.recv(65536)
             self.request.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Plain) as server:
-        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        with pytest.raises(Unavailable, match=r"127\.0\.0\.1: TLS failed \(WRONG_VERSION_NUMBER\)"):
-            http_client.request("Rundeck", "GET", f"https://127.0.0.1:{server.server_address[1]}/", timeout_s=PATIENCE_S)
-        server.shutdown()
+    with Serving(Plain) as server, pytest.raises(Unavailable, match=r"127\.0\.0\.1: TLS failed \(WRONG_VERSION_NUMBER\)"):
+        http_client.request("Rundeck", "GET", f"https://127.0.0.1:{server.port}/", timeout_s=PATIENCE_S)

@@ -5,11 +5,9 @@ Limits are those of each platform's documentation, written down in docs/decision
 
 import json
 import re
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
@@ -17,7 +15,7 @@ from slack_sdk.errors import SlackObjectFormationError
 from slack_sdk.models.blocks import Block
 
 from functions.runtime.secrets import SecretRef
-from testbed.doubles.server import Server
+from testbed.doubles.server import Handler, Serving
 
 SECRET = "S3CR3T-do-not-show"
 
@@ -39,7 +37,7 @@ class HttpAnswer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-class Platform:
+class Platform(Serving):
     """Use it in a `with` block. It gives `next_answers` first, whatever is sent."""
 
     mention = "@here"
@@ -54,59 +52,30 @@ class Platform:
         self.next_answers: list[HttpAnswer] = []
         platform = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                raw = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        class PlatformHandler(Handler):
+            def answer(self) -> None:
+                raw, parts = self.sent(), urlsplit(self.path)
                 form = self.headers.get("Content-Type", "").startswith("application/x-www-form-urlencoded")
-                self.answer(dict(parse_qsl(raw.decode())) if form else json.loads(raw), len(raw))
-
-            def do_GET(self) -> None:
-                self.answer({}, 0)
-
-            def answer(self, body: Any, size: int) -> None:
-                parts = urlsplit(self.path)
+                body = dict(parse_qsl(raw.decode())) if form else json.loads(raw or "{}")
                 query = {name: values[0] for name, values in parse_qs(parts.query).items()}
                 token = self.headers.get("Authorization", "").removeprefix("Bearer ") or self.headers.get("X-ChatWorkToken", "")
                 platform.calls += 1
-                answer = platform.next_answers.pop(0) if platform.next_answers else None
-                if answer is None:
-                    answer = platform.handle(Call(parts.path, query, token, body, size, self.command))
-                out = answer.body.encode()
-                self.send_response(answer.status)
-                for name, value in {"Content-Length": str(len(out)), **answer.headers}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(out)
+                if platform.next_answers:
+                    said = platform.next_answers.pop(0)
+                else:
+                    said = platform.handle(Call(parts.path, query, token, body, len(raw), self.command))
+                self.reply(said.status, said.body.encode(), headers={"Content-Type": None, **said.headers})
 
-            def log_message(self, *arguments: object) -> None:
-                """Stay quiet."""
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        super().__init__(PlatformHandler)
 
     @property
     def cards(self) -> list[Call]:
         """The calls that brought a card: all but those for Slack's message of details."""
         return [call for call in self.taken if call.body.get("text") not in DETAILS]
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def close(self) -> None:
         """From now on the port is closed."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self.__exit__()
 
     def handle(self, call: Call) -> HttpAnswer:
         if problem := self.problem(call):
