@@ -1,6 +1,6 @@
 """docs/openapi.yaml is a sound description, and what the three entry points answer is what it says."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from tests.support.worlds.one_machine import SECRETS
 
 pytestmark = pytest.mark.usefixtures("patient_code")
 
+Served = Callable[[str], Client]
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 MAX_BODY = 200_000
 
@@ -102,23 +103,8 @@ def test_the_enumerations_are_the_programs():
 # --- what is answered ----------------------------------------------------------------------------------------------------------
 
 
-class Entry:
-    """`entry["webhook"]` is a client of that function's; each is made on first use, after the settings are there."""
-
-    def __init__(self) -> None:
-        self.clients: dict[str, Client] = {}
-
-    def __getitem__(self, target: str) -> Client:
-        if target not in self.clients:
-            self.clients[target] = functions_framework.create_app(target, str(ROOT / "main.py")).test_client()
-        return self.clients[target]
-
-    def notify(self, body: bytes, **headers: str) -> TestResponse:
-        return self["webhook"].post("/", data=body, headers=signed(body) | headers)
-
-
 @pytest.fixture
-def entry(tmp_path, monkeypatch) -> Entry:
+def entry(tmp_path, monkeypatch) -> Served:
     """One that can reach nothing outside, with a store of its own."""
     nobody = f"http://127.0.0.1:{free_ports(1)[0]}"
     for name, value in (SECRETS | {"UNSTICK_CONFIG": "unstick.yaml"}).items():
@@ -127,7 +113,7 @@ def entry(tmp_path, monkeypatch) -> Entry:
     written = configuration(nobody, nobody, [runbook("mail")], report={"every": "week", "channels": ["console"]})
     written["grafana"]["max_body"] = MAX_BODY
     (tmp_path / "unstick.yaml").write_text(yaml.safe_dump(written), encoding="utf-8")
-    return Entry()
+    return cache(lambda function: functions_framework.create_app(function, str(ROOT / "main.py")).test_client())
 
 
 BODY = notification(alert("mail", "mail.delivery"), alert("unknown", "any"))
@@ -169,23 +155,30 @@ ANSWERS: list[tuple[str, str, str, str, bytes, dict[str, str], int]] = [
     ids=[f"{row[3]} {row[2]} {row[-1]}" for row in ANSWERS],
 )
 def test_each_answer_is_as_described(
-    entry: Entry, function: str, path: str, described_as: str, method: str, body: bytes, headers: dict[str, str], status: int
+    entry: Callable[[str], Client],
+    function: str,
+    path: str,
+    described_as: str,
+    method: str,
+    body: bytes,
+    headers: dict[str, str],
+    status: int,
 ):
     """Status, headers, type and body. 405 has none, so that a redirect that turns POST into GET does not look like success."""
     if described_as == "/":
         headers = signed(body) | headers
-    answer = entry[function].open(path, method=method, data=body, headers=headers)
+    answer = entry(function).open(path, method=method, data=body, headers=headers)
     assert answer.status_code == status
     checked(answer, described_as, "post" if status == 405 else method)
 
 
 @pytest.mark.parametrize("missing", ["a store", "the secret"])
-def test_the_webhook_answers_503_as_described(entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str):
+def test_the_webhook_answers_503_as_described(entry: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str):
     """Neither store nor scheduler can be written; or nobody can be told from a stranger."""
     if missing == "a store":
         (tmp_path / "unstick.db").mkdir()
     else:
         monkeypatch.delenv("GRAFANA_HMAC_SECRET")
-    answer = entry.notify(BODY)
+    answer = entry("webhook").post("/", data=BODY, headers=signed(BODY))
     assert answer.status_code == 503
     checked(answer, "/", "post")

@@ -30,15 +30,22 @@ STARTED, RECOVERED, ESCALATED = (compose(EXAMPLES[name], rules()) for name in ("
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # apprise on Python 3.11
 
 
+class Bot(SlackApi):
+    """Slack's Web API, and the channel that posts there."""
+
+    def post(self, card: Card, thread: str | None = None, **changes: Any) -> str | None:
+        return replace(self.settings, **changes).post(card, thread=thread, language="en", timeout_s=PATIENCE_S)
+
+    @property
+    def settings(self) -> slack.Slack:
+        return slack.Slack(token=REFERENCE, channel="C0123456789", base_url=f"{self.url}/")
+
+
 @pytest.fixture
-def bot(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[SlackApi, slack.Slack]]:
-    with SlackApi() as platform:
+def bot(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bot]:
+    with Bot() as platform:
         monkeypatch.setenv("CHAT_SECRET", platform.secret())
-        yield platform, slack.Slack(token=REFERENCE, channel="C0123456789", base_url=f"{platform.url}/")
-
-
-def post(settings: slack.Slack, card: Card, thread: str | None = None) -> str | None:
-    return settings.post(card, thread=thread, language="en", timeout_s=PATIENCE_S)
+        yield platform
 
 
 ANSWERABLE = replace(
@@ -47,11 +54,10 @@ ANSWERABLE = replace(
 )  # fmt: skip
 
 
-def test_slack_shows_a_phone_what_it_needs_at_once(bot: tuple[SlackApi, slack.Slack]):
+def test_slack_shows_a_phone_what_it_needs_at_once(bot: Bot):
     """Headline, whom it calls, one sentence, the buttons; then at most six facts and three links, none of which is a button's."""
-    platform, settings = bot
-    post(replace(settings, signing_secret=REFERENCE), ANSWERABLE)
-    card, details = (call.body for call in platform.taken)
+    bot.post(ANSWERABLE, signing_secret=REFERENCE)
+    card, details = (call.body for call in bot.taken)
     kinds = [block["type"] for block in card["blocks"]]
     assert kinds[:4] == ["header", "section", "section", "actions"]
     assert sum(len(block.get("fields", ())) for block in card["blocks"]) == 6
@@ -61,38 +67,31 @@ def test_slack_shows_a_phone_what_it_needs_at_once(bot: tuple[SlackApi, slack.Sl
     shown = str(card) + str(details)
     assert all(f"*{label}*\\n" in shown for label, _ in ESCALATED.facts if label)
     assert all(slack.escape(line) in shown for line in ESCALATED.evidence)
-    assert platform.pings(details) == []
+    assert bot.pings(details) == []
 
 
-def test_slack_has_one_message_with_details_in_a_thread(bot: tuple[SlackApi, slack.Slack], capsys: pytest.CaptureFixture[str]):
+def test_slack_has_one_message_with_details_in_a_thread(bot: Bot, capsys: pytest.CaptureFixture[str]):
     """Each newer card changes it; without it the card counts as posted, the log has it, and the next one brings it."""
-    platform, settings = bot
-    platform.next_answers = [HttpAnswer(200, '{"ok": true, "channel": "C0123456789", "ts": "17954.000009"}'), HttpAnswer(503)]
-    thread = post(settings, STARTED)
+    bot.next_answers = [HttpAnswer(200, '{"ok": true, "channel": "C0123456789", "ts": "17954.000009"}'), HttpAnswer(503)]
+    thread = bot.post(STARTED)
     assert "details are missing in Slack until the next card: " in capsys.readouterr().out
-    platform.messages["17954.000009"] = {}
-    thread = post(settings, RECOVERED, thread)
-    platform.messages.clear()
-    platform.messages.update({"17954.000009": {}, json.loads(thread)["details"]: {}})
-    thread = post(settings, ESCALATED, thread)
-    told = [call for call in platform.taken if call not in platform.cards]
+    bot.messages["17954.000009"] = {}
+    thread = bot.post(RECOVERED, thread)
+    bot.messages.clear()
+    bot.messages.update({"17954.000009": {}, json.loads(thread)["details"]: {}})
+    thread = bot.post(ESCALATED, thread)
+    told = [call for call in bot.taken if call not in bot.cards]
     assert [call.path for call in told] == ["/chat.postMessage", "/chat.update"]
     assert "relay-2.example.com" in str(told[-1].body)
 
 
-def test_slacks_first_card_shows_the_newest_state(bot: tuple[SlackApi, slack.Slack]):
+def test_slacks_first_card_shows_the_newest_state(bot: Bot):
     """Whatever the order of posts, an older card only becomes a reply."""
-    platform, settings = bot
-    thread = post(settings, replace(STARTED, at=NOW))
-    thread = post(settings, replace(RECOVERED, at=NOW + 60), thread)
-    post(settings, replace(STARTED, at=NOW + 30), thread)
-    assert [call.path for call in platform.cards] == [
-        "/chat.postMessage",
-        "/chat.update",
-        "/chat.postMessage",
-        "/chat.postMessage",
-    ]
-    assert "recovered" in platform.messages[json.loads(thread)["ts"]]["text"]
+    thread = bot.post(replace(STARTED, at=NOW))
+    thread = bot.post(replace(RECOVERED, at=NOW + 60), thread)
+    bot.post(replace(STARTED, at=NOW + 30), thread)
+    assert [call.path for call in bot.cards] == ["/chat.postMessage", "/chat.update", "/chat.postMessage", "/chat.postMessage"]
+    assert "recovered" in bot.messages[json.loads(thread)["ts"]]["text"]
 
 
 def test_slack_shows_the_end_of_a_long_log():
@@ -116,50 +115,46 @@ def test_teams_gets_no_template():
     assert [field["text"] for field in message["blocks"][1]["fields"]] == ["*Queue*\n`_dead_ *x* 'y'`", "a &amp; &lt;b&gt;"]
 
 
-def test_a_deleted_first_card_is_replaced(bot: tuple[SlackApi, slack.Slack]):
+def test_a_deleted_first_card_is_replaced(bot: Bot):
     """Somebody tidied up the channel, and the message must not get lost for that."""
-    platform, settings = bot
-    thread = post(settings, STARTED)
-    platform.messages.clear()
-    again = post(settings, RECOVERED, thread)
-    card, details = platform.taken[-2:]
+    thread = bot.post(STARTED)
+    bot.messages.clear()
+    again = bot.post(RECOVERED, thread)
+    card, details = bot.taken[-2:]
     assert card.path == "/chat.postMessage"
     assert "thread_ts" not in card.body
     assert details.body["thread_ts"] == json.loads(again)["ts"]
-    assert json.loads(again)["ts"] in platform.messages
+    assert json.loads(again)["ts"] in bot.messages
 
 
-def test_what_needs_somebody_leaves_the_thread(bot: tuple[SlackApi, slack.Slack]):
+def test_what_needs_somebody_leaves_the_thread(bot: Bot):
     """An escalation also shows in the channel, and mentions once: not in the update."""
-    platform, settings = bot
-    thread = post(settings, STARTED)
-    post(settings, replace(ESCALATED, mention=RUNBOOK.mention), thread)
-    _, update, reply = platform.cards
+    thread = bot.post(STARTED)
+    bot.post(replace(ESCALATED, mention=RUNBOOK.mention), thread)
+    _, update, reply = bot.cards
     assert reply.body["reply_broadcast"] is True
-    assert platform.pings(reply.body)
-    assert platform.pings(update.body) == []
+    assert bot.pings(reply.body)
+    assert bot.pings(update.body) == []
     assert update.body["text"] == "🚨 ACT NOW: mail-delivery is still stuck after 2 restarts"
 
 
-def test_an_update_that_fails_leaves_the_reply_for_the_next_time(bot: tuple[SlackApi, slack.Slack]):
+def test_an_update_that_fails_leaves_the_reply_for_the_next_time(bot: Bot):
     """The message stays in `to_tell`, and nothing is posted twice."""
-    platform, settings = bot
-    thread = post(settings, STARTED)
-    platform.next_answers = [HttpAnswer(503)]
+    thread = bot.post(STARTED)
+    bot.next_answers = [HttpAnswer(503)]
     with pytest.raises(Unavailable):
-        post(settings, RECOVERED, thread)
-    post(settings, RECOVERED, thread)
-    assert [call.path for call in platform.cards] == ["/chat.postMessage", "/chat.update", "/chat.postMessage"]
+        bot.post(RECOVERED, thread)
+    bot.post(RECOVERED, thread)
+    assert [call.path for call in bot.cards] == ["/chat.postMessage", "/chat.update", "/chat.postMessage"]
 
 
 @pytest.mark.parametrize("error", ["invalid_blocks", "msg_blocks_too_long", "msg_too_long"])
-def test_the_headline_goes_out_where_slack_finds_the_card_too_much(bot: tuple[SlackApi, slack.Slack], error: str):
+def test_the_headline_goes_out_where_slack_finds_the_card_too_much(bot: Bot, error: str):
     """Better the headline than nothing."""
-    platform, settings = bot
-    platform.next_answers = [HttpAnswer(200, json.dumps({"ok": False, "error": error}))]
-    assert post(settings, ESCALATED)
-    assert "blocks" not in platform.taken[0].body
-    assert "ACT NOW" in platform.taken[0].body["text"]
+    bot.next_answers = [HttpAnswer(200, json.dumps({"ok": False, "error": error}))]
+    assert bot.post(ESCALATED)
+    assert "blocks" not in bot.taken[0].body
+    assert "ACT NOW" in bot.taken[0].body["text"]
 
 
 @pytest.mark.parametrize(
@@ -170,12 +165,11 @@ def test_the_headline_goes_out_where_slack_finds_the_card_too_much(bot: tuple[Sl
         ("service_unavailable", Unavailable),
     ],
 )  # fmt: skip
-def test_slacks_errors(bot: tuple[SlackApi, slack.Slack], error: str, kind: type[Exception]):
+def test_slacks_errors(bot: Bot, error: str, kind: type[Exception]):
     """A refusal comes with its remedy; an outage is retried later."""
-    platform, settings = bot
-    platform.next_answers = [HttpAnswer(200, json.dumps({"ok": False, "error": error}))]
+    bot.next_answers = [HttpAnswer(200, json.dumps({"ok": False, "error": error}))]
     with pytest.raises(kind, match=error) as caught:
-        post(settings, STARTED)
+        bot.post(STARTED)
     assert kind is Unavailable or caught.value.remedy
 
 
@@ -184,13 +178,12 @@ def check(chat: Chat) -> Finding:
     return finding
 
 
-def test_check_finds_a_wrong_slack_token(bot: tuple[SlackApi, slack.Slack], monkeypatch: pytest.MonkeyPatch):
+def test_check_finds_a_wrong_slack_token(bot: Bot, monkeypatch: pytest.MonkeyPatch):
     """auth.test costs no message."""
-    platform, settings = bot
-    assert check(settings).ok is True
-    assert check(replace(settings, channel="")).ok is False
-    platform.next_answers = [HttpAnswer(200, '{"ok": false, "error": "invalid_auth"}')]
-    finding = check(settings)
+    assert check(bot.settings).ok is True
+    assert check(replace(bot.settings, channel="")).ok is False
+    bot.next_answers = [HttpAnswer(200, '{"ok": false, "error": "invalid_auth"}')]
+    finding = check(bot.settings)
     assert (finding.ok, bool(finding.remedy)) == (False, True)
     assert check(slack.Slack()).ok is False
 
@@ -296,12 +289,11 @@ def test_no_row_of_a_strangers_parses_as_an_entry_of_the_log():
 @pytest.mark.parametrize(
     "body", ["", "<html>log in</html>", "[]", "null", '{"ok": false, "error": ["xoxb-S3CR3T-do-not-show"]}', "{}"]
 )
-def test_slack_answers_that_are_not_from_slack(bot: tuple[SlackApi, slack.Slack], body: str):
+def test_slack_answers_that_are_not_from_slack(bot: Bot, body: str):
     """A proxy's page or an odd error is not a success, and the error repeats nothing of it."""
-    platform, settings = bot
-    platform.next_answers = [HttpAnswer(200, body)]
+    bot.next_answers = [HttpAnswer(200, body)]
     with pytest.raises((Denied, Unavailable)) as caught:
-        post(settings, STARTED)
+        bot.post(STARTED)
     assert "S3CR3T" not in str(caught.value)
 
 

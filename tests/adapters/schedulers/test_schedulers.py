@@ -43,7 +43,6 @@ class Target:
     """What `verify` is in production: takes payloads, and can be told to fail or to take its time."""
 
     came: list[tuple[float, str]] = field(default_factory=list)
-    seen: int = 0
     fail: int = 0
     takes_s: dict[str, float] = field(default_factory=dict)
     holds: Callable[[str], bool] = lambda _payload: False
@@ -65,12 +64,6 @@ class Target:
     @property
     def payloads(self) -> list[str]:
         return [payload for _, payload in self.came]
-
-    def wait_for_next(self) -> tuple[float, str]:
-        """The first that arrived since the previous call."""
-        self.seen += 1
-        self.wait(self.seen)
-        return self.came[self.seen - 1]
 
     def wait(self, count: int, within_s: float = PATIENCE_S) -> list[str]:
         with self.changed:
@@ -208,10 +201,11 @@ def test_delivered_at_or_after_its_time(scheduler, ahead_s):
     precision_s = 0.3 if isinstance(scheduler.scheduler, local.LocalScheduler) else 2.0
 
     def late_s() -> float:
-        asked = time.time()
+        asked, before = time.time(), len(scheduler.target.came)
         at = asked + ahead_s
         scheduler.wake(at, f"{asked}")
-        came_at, payload = scheduler.target.wait_for_next()
+        scheduler.target.wait(before + 1)
+        came_at, payload = scheduler.target.came[before]
         assert payload == f"{asked}"
         assert came_at >= at
         return came_at - max(at, asked)
