@@ -25,7 +25,9 @@ pytestmark = pytest.mark.usefixtures("patient_code")
 
 @pytest.fixture
 def mail(tmp_path: Path) -> Iterator[StuckMail]:
+    """It asks for approval."""
     with stuck_mail(tmp_path) as made:
+        assert made.alert().action is Action.ASKED
         yield made
 
 
@@ -58,7 +60,6 @@ def hash_of(content: str) -> str:
 
 def test_the_page_shows_what_why_and_live_figures_and_changes_nothing(mail: StuckMail) -> None:
     """GET, however often, shows the question with everything needed to judge and leaves store and Rundeck as they were."""
-    assert mail.alert().action is Action.ASKED
     path, before = mail.path(), store_of(mail)
     mail.queue.set(ready=400, unacked=21)
     for _ in range(3):
@@ -89,7 +90,6 @@ def test_the_page_shows_what_why_and_live_figures_and_changes_nothing(mail: Stuc
 
 def test_the_button_restarts_once_and_the_link_is_used_up(mail: StuckMail) -> None:
     """POST restarts; a second POST and a later GET say by whom it was approved, and restart nothing."""
-    mail.alert()
     path = mail.path()
     pressed = mail.press(path, headers={"Origin": PUBLIC_URL})
     assert pressed.status_code == 200
@@ -131,14 +131,12 @@ def test_the_name_comes_from_the_proxy_that_is_configured(tmp_path: Path, sent: 
 
 def test_no_header_is_believed_unless_it_is_configured(mail: StuckMail) -> None:
     """Whoever reaches the function may send any of them."""
-    mail.alert()
     mail.press(headers=dict.fromkeys((SIGNED_IN, "X-Forwarded-Email", "X-Forwarded-User"), "boss@example.com"))
     assert mail.incident().approval.approved_by == "whoever had the link"
 
 
 def test_the_name_that_was_typed_is_kept_in_the_browser_alone(mail: StuckMail) -> None:
     """It fills the field the next time. The cookie reaches no other path, no script and no other site."""
-    mail.alert()
     link = mail.path()
     page = mail.press(link, who="田中 <b>")
     cookie = page.headers["Set-Cookie"]
@@ -156,7 +154,6 @@ def test_the_name_that_was_typed_is_kept_in_the_browser_alone(mail: StuckMail) -
 
 def test_a_person_declines_with_a_reason_and_the_alert_is_not_asked_about_again(mail: StuckMail) -> None:
     """The incident ends as declined, people are told who and why, and the same alert firing on starts nothing."""
-    mail.alert()
     link = mail.path()
     page = mail.press(link, act="decline", who="h.tanaka", why="a deployment is under way")
     assert (page.status_code, "mail-delivery is not restarted" in words(page)) == (200, True)
@@ -178,7 +175,6 @@ def test_a_person_declines_with_a_reason_and_the_alert_is_not_asked_about_again(
 
 def test_a_button_that_is_not_ours_does_nothing(mail: StuckMail) -> None:
     """Only the two buttons of the page have a meaning."""
-    mail.alert()
     for act in ("delete", "acknowledge"):
         assert mail.press(act=act).status_code == 403
         assert mail.incident().phase is Phase.ASKED
@@ -201,7 +197,6 @@ def test_a_button_that_is_not_ours_does_nothing(mail: StuckMail) -> None:
 )  # fmt: skip
 def test_a_link_that_does_not_count_says_so_and_does_nothing(mail: StuckMail, prepare, status: int, said: str) -> None:
     """Forged, expired, superseded and forgotten links each have their page; nothing is restarted or saved."""
-    mail.alert()
     link, before = f"/approve/#{prepare(mail)}/", store_of(mail)
     for page in (mail.show(link), mail.press(link)):
         assert page.status_code == status
@@ -213,7 +208,6 @@ def test_a_link_that_does_not_count_says_so_and_does_nothing(mail: StuckMail, pr
 
 def test_an_incident_that_ended_meanwhile_says_how(mail: StuckMail) -> None:
     """A link whose incident is over tells the outcome: 410."""
-    mail.alert()
     path = mail.path()
     mail.change(expires_at=1.0, due=1.0)
     pressed = mail.press(path)
@@ -242,7 +236,6 @@ PAUSED = "The kill switch is on: the button would restart nothing. broker upgrad
 )  # fmt: skip
 def test_what_no_person_may_overrule(mail: StuckMail, happens: Callable[[StuckMail], None], shown: str, reason: Reason) -> None:
     """The page warns, and the button restarts nothing and says why."""
-    mail.alert()
     path = mail.path()
     happens(mail)
     page = mail.show(path)
@@ -274,7 +267,6 @@ def test_a_guard_that_a_person_may_overrule_is_overruled(tmp_path: Path) -> None
 
 def test_a_start_without_an_answer_is_not_called_a_restart(mail: StuckMail) -> None:
     """Rundeck hangs up after the POST: the page says that it is not known yet, and a second press starts nothing."""
-    mail.alert()
     path = mail.path()
     mail.rundeck.fault("POST", "/run", "drop")
     page = mail.press(path)
@@ -292,7 +284,6 @@ FOREIGN = (
 @pytest.mark.parametrize("ours", [None, PUBLIC_URL, f"{PUBLIC_URL}:443"])
 def test_only_our_own_page_may_press(mail: StuckMail, ours: str | None) -> None:
     """An Origin that is not public_url's is refused before anything is looked up."""
-    mail.alert()
     assert {mail.press(headers={"Origin": origin}).status_code for origin in FOREIGN} == {403}
     assert mail.rundeck.posts() == []
     assert mail.press(headers={} if ours is None else {"Origin": ours}).status_code == 200
@@ -308,7 +299,6 @@ def test_other_methods_are_refused(mail: StuckMail) -> None:
 
 def test_a_store_that_is_down_is_a_page_too(mail: StuckMail, tmp_path: Path) -> None:
     """503 with what to do, and the story only in the log."""
-    mail.alert()
     path = mail.path()
     (tmp_path / "unstick.db").rename(tmp_path / "gone.db")
     (tmp_path / "unstick.db").mkdir()
@@ -345,7 +335,6 @@ def test_the_headers_let_nothing_run_and_nothing_be_kept(tmp_path: Path, languag
 
 def test_the_link_opens_a_page_that_posts_what_stands_behind_the_hash(mail: StuckMail) -> None:
     """No log of requests has the token; the page asks nobody, and a person without JavaScript pastes the link."""
-    mail.alert()
     before = store_of(mail)
     page = mail.client().get("/approve/")
     assert page.status_code == 200
@@ -361,7 +350,6 @@ def test_the_link_opens_a_page_that_posts_what_stands_behind_the_hash(mail: Stuc
 
 def test_whoever_approves_sees_the_evidence(mail: StuckMail) -> None:
     """What the job showed stands on the page, as text."""
-    mail.alert()
     mail.change(evidence=Evidence(asked_at=1.0, lines=("read_reply (smtp.py:41)", "<b>deliver</b>")))
     seen = mail.show().text
     assert "Evidence before the restart" in seen
@@ -370,7 +358,6 @@ def test_whoever_approves_sees_the_evidence(mail: StuckMail) -> None:
 
 def test_untrusted_text_is_escaped_everywhere(mail: StuckMail) -> None:
     """Alerts, names and log lines with markup are shown as text."""
-    mail.alert()
     hostile = {"panel": "javascript:alert(1)", "alert": 'https://x.example.com/?a="><b>'}
     evil = "</p><img src=x onerror=alert(1)>\"'"
     incident = mail.incident()

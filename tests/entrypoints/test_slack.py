@@ -164,6 +164,14 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         yield start
 
 
+@pytest.fixture
+def team(started: Callable[..., Team]) -> Team:
+    """Slack has a message that asks for approval."""
+    team = started()
+    team.place.alerted()
+    return team
+
+
 def escalated(team: Team) -> None:
     """The restart did not help, and nobody approved a second one."""
     team.place.alerted()
@@ -178,10 +186,8 @@ def escalated(team: Team) -> None:
 # --- pressing ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_person_approves_in_the_message(started: Callable[..., Team]) -> None:
+def test_a_person_approves_in_the_message(team: Team) -> None:
     """It restarts once, by name; the first message of the thread shows what happens now, without buttons."""
-    team = started()
-    team.place.alerted()
     assert [one["action_id"] for one in buttons(team.message())] == ["approve", "decline", "pause"]
     assert team.press("approve") == 200
     incident = team.document().incident
@@ -212,10 +218,8 @@ def test_a_second_press_is_told_that_it_came_too_late(started: Callable[..., Tea
     assert len(team.place.rundeck.posts()) == posts
 
 
-def test_a_person_declines_in_the_message(started: Callable[..., Team]) -> None:
+def test_a_person_declines_in_the_message(team: Team) -> None:
     """The incident ends as declined, by name."""
-    team = started()
-    team.place.alerted()
     team.press("decline")
     assert (team.document().outcomes[-1].reason, team.document().outcomes[-1].by) == (
         Reason.DECLINED,
@@ -274,10 +278,8 @@ def test_of_a_runbook_that_is_gone_nobody_knows_who_may(started: Callable[..., T
     assert (current_adapters().store.load("pause", timeout_s=5), team.place.rundeck.posts()) == (None, [])
 
 
-def test_a_person_pauses_for_an_hour(started: Callable[..., Team]) -> None:
+def test_a_person_pauses_for_an_hour(team: Team) -> None:
     """The kill switch is on until then; the other buttons stay in the message, which says who paused."""
-    team = started()
-    team.place.alerted()
     team.press("pause")
     stored = current_adapters().store.load("pause", timeout_s=5)
     assert stored is not None
@@ -292,10 +294,8 @@ def test_a_person_pauses_for_an_hour(started: Callable[..., Team]) -> None:
     assert team.place.rundeck.posts() == []
 
 
-def test_a_message_that_starts_no_thread_says_who_approved(started: Callable[..., Team]) -> None:
+def test_a_message_that_starts_no_thread_says_who_approved(team: Team) -> None:
     """By incoming webhook, or in the thread: the message itself is updated by Slack's address for answers."""
-    team = started()
-    team.place.alerted()
     message = team.message()
     payload = team.payload("approve", message=message)
     payload["message"]["ts"] = payload["container"]["message_ts"] = "1.000001"
@@ -333,10 +333,8 @@ def test_only_approvers_approve_and_others_are_told_why_not(
         assert "Nothing was done" in refusal["text"]
 
 
-def test_only_people_of_the_workspace_press_in_the_channel(started: Callable[..., Team]) -> None:
+def test_only_people_of_the_workspace_press_in_the_channel(team: Team) -> None:
     """The app may be in other workspaces, and a channel shared with one."""
-    team = started()
-    team.place.alerted()
     elsewhere: tuple[dict[str, Any], ...] = ({"channel": {"id": "C0OTHER"}}, {"channel": None}, {"team": {"id": "T0OTHER"}})
     for changes in elsewhere:
         assert team.bring(team.payload("approve", **changes)) == 403
@@ -345,10 +343,8 @@ def test_only_people_of_the_workspace_press_in_the_channel(started: Callable[...
     assert len(team.place.rundeck.posts()) == 1
 
 
-def test_a_pause_that_is_sent_again_after_the_resume_pauses_nothing(started: Callable[..., Team]) -> None:
+def test_a_pause_that_is_sent_again_after_the_resume_pauses_nothing(team: Team) -> None:
     """Whoever recorded the request sends it once more within the five minutes of its signature."""
-    team = started()
-    team.place.alerted()
     body = urlencode({"payload": json.dumps(team.payload("pause"))}).encode()
     at, before = time.time() - 60, set(team.place.wake_ups())
     assert team.place.entry("webhook").post("/slack", data=body, headers=signed(body, at=at)).status_code == 200
@@ -366,10 +362,8 @@ def test_a_pause_that_is_sent_again_after_the_resume_pauses_nothing(started: Cal
 # --- what is no press --------------------------------------------------------------------------------------------------
 
 
-def test_a_press_that_came_hours_late_does_nothing(started: Callable[..., Team]) -> None:
+def test_a_press_that_came_hours_late_does_nothing(team: Team) -> None:
     """The scheduler was down: people have gone on."""
-    team = started()
-    team.place.alerted()
     payload = team.payload("pause")
     body = urlencode({"payload": json.dumps(payload)}).encode()
     press = answers.read_press(body, time.time() - 3600)
@@ -382,10 +376,8 @@ def test_a_press_that_came_hours_late_does_nothing(started: Callable[..., Team])
     assert "took too long" in team.slack.answers[-1]["text"]
 
 
-def test_a_value_that_unstick_did_not_sign_does_nothing(started: Callable[..., Team]) -> None:
+def test_a_value_that_unstick_did_not_sign_does_nothing(team: Team) -> None:
     """Another message of the same app could have such a button."""
-    team = started()
-    team.place.alerted()
     payload = team.payload("approve")
     payload["actions"][0]["value"] = "forged"
     assert team.bring(payload) == 200
@@ -393,10 +385,8 @@ def test_a_value_that_unstick_did_not_sign_does_nothing(started: Callable[..., T
     assert team.slack.answers[-1]["response_type"] == "ephemeral"
 
 
-def test_answers_go_to_slack_alone(started: Callable[..., Team]) -> None:
+def test_answers_go_to_slack_alone(team: Team) -> None:
     """The press counts; no other address is called."""
-    team = started()
-    team.place.alerted()
     payload = team.payload("decline", response_url="http://169.254.169.254/")
     payload["message"]["ts"] = "1.000001"
     assert team.bring(payload) == 200
@@ -490,20 +480,16 @@ def test_a_signed_body_that_is_no_interaction_is_400(started: Callable[..., Team
         assert answer.status_code == 400, body
 
 
-def test_interactions_that_are_none_of_ours_are_answered_and_dropped(started: Callable[..., Team]) -> None:
+def test_interactions_that_are_none_of_ours_are_answered_and_dropped(team: Team) -> None:
     """Another app's button in the same workspace, or a dialog."""
-    team = started()
-    team.place.alerted()
     before = team.place.wake_ups()
     for changes in ({"type": "view_submission"}, {"actions": [{"action_id": "open", "value": "x"}]}, {"actions": []}):
         assert team.send(team.payload("approve", **changes)) == 200
     assert team.place.wake_ups() == before
 
 
-def test_what_slack_did_not_sign_changes_nothing(started: Callable[..., Team]) -> None:
+def test_what_slack_did_not_sign_changes_nothing(team: Team) -> None:
     """401, and the scheduler gets nothing. So it is where no channel has a signing secret."""
-    team = started()
-    team.place.alerted()
     before = team.place.wake_ups()
     payload = team.payload("approve")
     assert team.send(payload, **{"X-Slack-Signature": "v0=" + "0" * 64}) == 401

@@ -239,13 +239,18 @@ def test_what_fails_comes_again(scheduler):
 
 
 def test_cut_off_is_unavailable(scheduler):
-    """A wake-up that was not taken for sure is an error, in the time given, so that nothing is saved without one."""
+    """A wake-up that was not taken for sure is an error, in the time given, so that nothing is saved without one.
+
+    To `check` it is a finding with a remedy, not an exception.
+    """
     scheduler.wake(time.time() + 3600, "before")
     scheduler.cut_off()
     began = time.monotonic()
     with pytest.raises(Unavailable):
         scheduler.wake(time.time(), "a", timeout_s=0.3)
     assert time.monotonic() - began < PATIENCE_S / 2
+    finding = scheduler.scheduler.check(timeout_s=0.3)[0]
+    assert (finding.ok, bool(finding.remedy)) == (False, True)
 
 
 def test_no_time_left_is_late(scheduler):
@@ -262,15 +267,6 @@ def test_check_passes_and_leaves_nothing(scheduler):
     assert {finding.ok for finding in findings} == {True}
     time.sleep(0.3)
     assert scheduler.target.came == []
-
-
-def test_check_says_what_is_wrong(scheduler):
-    """A scheduler that can't be used is a finding with a remedy, not an exception."""
-    scheduler.wake(time.time() + 3600, "before")
-    scheduler.cut_off()
-    finding = scheduler.scheduler.check(timeout_s=0.3)[0]
-    assert finding.ok is False
-    assert finding.remedy
 
 
 # --- the local one's own troubles ----------------------------------------------------------------------------------
@@ -600,8 +596,8 @@ def test_a_server_in_trouble_is_unavailable_and_asked_once(cloud_room, double, s
     assert len(double.calls) == 1
 
 
-def test_no_answer_in_time_is_late(cloud_room, double):
-    """A task whose answer does not come may have been taken, so it is Unavailable, and late."""
+def test_no_answer_in_time_is_late_and_a_lost_one_unavailable(cloud_room, double):
+    """A task whose answer does not come, or is lost, may have been taken: Unavailable, and the wake-up comes all the same."""
     double.hang = threading.Event()
     for timeout_s in MORE_TIME_S:
         with pytest.raises(Unavailable) as caught:
@@ -611,14 +607,10 @@ def test_no_answer_in_time_is_late(cloud_room, double):
             break
     double.hang.set()
     assert set(cloud_room.target.wait(1)) == {"a"}
-
-
-def test_a_lost_answer_is_unavailable(cloud_room, double):
-    """The task was taken and the connection broke: the caller can't know, and the wake-up comes all the same."""
     double.lose_answers = True
     with pytest.raises(Unavailable):
-        cloud_room.wake(time.time(), "a")
-    assert cloud_room.target.wait(1) == ["a"]
+        cloud_room.wake(time.time(), "lost")
+    wait_until(lambda: "lost" in cloud_room.target.payloads)
 
 
 def test_the_endpoint_is_for_loopback_only(monkeypatch, double):

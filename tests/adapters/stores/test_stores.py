@@ -192,13 +192,15 @@ def test_archive_is_read_by_date_or_path_and_replaced(store):
 
 
 def test_cut_off_is_unavailable(store):
-    """Without a usable answer it is Unavailable, within the time given."""
+    """Without a usable answer it is Unavailable, within the time given. To `check` it is a finding with a remedy."""
     generation = store.save("a", b"before")
     store.cut_off()
     began = time.monotonic()
     with pytest.raises(Unavailable):
         store.save("a", b"after", generation=generation, timeout_s=0.3)
     assert time.monotonic() - began < PATIENCE_S / 2
+    (finding,) = store.store.check(timeout_s=0.3)
+    assert (finding.ok, bool(finding.detail), bool(finding.remedy)) == (False, True, True)
 
 
 @pytest.mark.parametrize("timeout_s", [0, -1])
@@ -216,16 +218,6 @@ def test_check_passes_and_leaves_nothing(store):
     findings = store.store.check(timeout_s=PATIENCE_S)
     assert [finding.ok for finding in findings] == [True]
     assert store.list_documents() == []
-
-
-def test_check_says_what_is_wrong(store):
-    """A store that can't be written is a finding with a remedy, not an exception."""
-    store.save("a")
-    store.cut_off()
-    (finding,) = store.store.check(timeout_s=0.3)
-    assert finding.ok is False
-    assert finding.detail
-    assert finding.remedy
 
 
 # --- the local one's own troubles ----------------------------------------------------------------------------------
