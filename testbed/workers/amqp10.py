@@ -34,14 +34,11 @@ def described(code: int, *fields: bytes) -> bytes:
 
 
 class Amqp10Consumer:
-    """On a thread of its own. `credit`: how many messages it may have in hand."""
+    """On a thread of its own, with one message in hand."""
 
-    def __init__(
-        self, port: int, user: str, password: str, address: str, *, hangs: bool = False, work_s: float = 0.0, credit: int = 1
-    ) -> None:
+    def __init__(self, port: int, user: str, password: str, address: str, *, hangs: bool = False, work_s: float = 0.0) -> None:
         self.port, self.login, self.address = port, f"\0{user}\0{password}".encode(), address
-        self.hangs, self.work_s, self.credit = hangs, work_s, credit
-        self.acked: list[float] = []
+        self.hangs, self.work_s = hangs, work_s
         self.held: list[float] = []
         self._began, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name=f"AMQP 1.0 consumer of {address}")
@@ -105,12 +102,11 @@ class Amqp10Consumer:
                 self.held.append(time.time())
             elif not self._stop.wait(self.work_s):
                 self._send(DISPOSITION, b"\x41", uint(number(fields_of(frame)[1])), NULL, b"\x41", described(ACCEPTED))
-                self.acked.append(time.time())
                 self._give_credit(received)
 
     def _give_credit(self, received: int) -> None:
         next_frame, delivery = (first + received & 0xFFFFFFFF for first in (self._first_frame_id, self._first_delivery))
-        self._send(FLOW, uint(next_frame), uint(2048), uint(0), uint(2048), uint(0), uint(delivery), uint(self.credit))
+        self._send(FLOW, uint(next_frame), uint(2048), uint(0), uint(2048), uint(0), uint(delivery), uint(1))
 
     def _send(self, code: int, *fields: bytes, kind: int = 0) -> None:
         body = described(code, *fields)

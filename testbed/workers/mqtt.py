@@ -24,7 +24,6 @@ class MqttSubscriber:
     ) -> None:
         self.port, self.user, self.password, self.name, self.topic = port, user, password, name, topic
         self.hangs, self.work_s = hangs, work_s
-        self.acked: list[float] = []
         self.held: list[float] = []
         self._began, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name=f"MQTT subscriber of {topic}")
@@ -72,7 +71,6 @@ class MqttSubscriber:
             elif not self._stop.wait(self.work_s):
                 (topic_bytes,) = struct.unpack(">H", body[:2])
                 self._send(PUBACK, body[2 + topic_bytes : 4 + topic_bytes])
-                self.acked.append(time.time())
 
     def _send(self, kind: int, body: bytes) -> None:
         left, length = len(body), b""
