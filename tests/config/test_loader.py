@@ -306,6 +306,7 @@ REFUSED = [
     (MINIMAL + "    limits: {attempts: 6}", 13, f"{RB}.limits.attempts", "value"),
     (MINIMAL + "    limits: {attempts: 1.5}", 13, f"{RB}.limits.attempts", "value"),
     (MINIMAL + "    limits: {restarts: {}}", 13, f"{RB}.limits.restarts", "empty"),
+    (MINIMAL + "    limits: {restarts: {soon: 1}}", 13, f"{RB}.limits.restarts", "value"),
     (MINIMAL + "    limits: {restarts: {1h: 1, 60m: 2}}", 13, f"{RB}.limits.restarts", "value"),
     (MINIMAL + "    limits: {restarts: {1h: 0}}", 13, f"{RB}.limits.restarts.1h", "value"),
     (MINIMAL + "    limits: {stale: 60d}", 13, f"{RB}.limits.stale", "value"),
