@@ -8,7 +8,17 @@ from zoneinfo import ZoneInfo
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.decisions.guards import GUARDS, OVERRULED, Decision, GuardContext, Kind, decide, evaluate_all, freeze_at
+from functions.domain.decisions.guards import (
+    GUARDS,
+    OVERRULED,
+    UNCLEAR,
+    Decision,
+    GuardContext,
+    Kind,
+    decide,
+    evaluate_all,
+    freeze_at,
+)
 from functions.domain.model.codes import Ending, Mode, Phase, Reason
 from functions.domain.model.incidents import Document, Escalation, Outcome, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, ExecutionHistory, Observation, Pause, Slot, Storm, Unknown
@@ -218,6 +228,7 @@ def test_a_running_execution_is_adopted_whoever_started_it():
     ("mine", "adopts"),
     [
         pytest.param({"tag": "inc-1.2"}, True, id="another number"),
+        pytest.param({"tag": "inc-1.3"}, True, id="one whose answer was lost"),
         pytest.param({"tag": "inc-1.1"}, False, id="known"),
         pytest.param({"tag": "inc-1."}, False, id="no number"),
         pytest.param({"tag": "inc-1"}, False, id="no tag of ours"),
@@ -229,7 +240,8 @@ def test_a_running_execution_is_adopted_whoever_started_it():
 def test_only_a_start_of_this_incident_that_is_not_known_is_its_own(mine, adopts):
     """Whatever else the history shows is judged by the other guards."""
     run = execution(12, started=-5000, ended=-4990, **mine)
-    found = document(incident(attempt=2, tries=(PastAttempt("inc-1.1", None, "stuck"),)))
+    tries = PastAttempt("inc-1.1", None, "stuck"), PastAttempt("inc-1.3", None, "".join(UNCLEAR))
+    found = document(incident(attempt=3, tries=tries))
     decision = decide(scene(seen(run), found=found))
     assert (decision.kind is Kind.ADOPT) == adopts
     assert decision.execution == (run if adopts else None)
