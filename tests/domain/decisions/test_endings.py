@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from msgspec.structs import replace
 
 from functions.domain.decisions.endings import APPROVAL_S, GRACE_S, deadline_of
 from functions.domain.health.proofs import SAMPLE_LATE_S
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
-from functions.domain.model.events import Start, StartResult, Step, TimerFired
+from functions.domain.model.events import Start, StartResult, TimerFired
 from functions.domain.model.incidents import Document, Hold, PastAttempt, change
 from functions.domain.model.observations import Pause, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Limits, Verify
@@ -72,12 +70,6 @@ def test_an_incident_may_wait_for_within_and_fifteen_minutes_from_its_last_chang
     assert deadline_of(incident(**changes), runbook(verify=Verify(within_s=60.0))) == NOW + after_s + 60.0 + GRACE_S
 
 
-def asked_or_held(look: dict[str, Any], **changes: Any) -> Step:
-    """What becomes of an alert in a world with an address for links."""
-    made_rules, found = changes.pop("with_rules", PUBLIC), changes.pop("found", EMPTY)
-    return moved(found, alerted(), seen(**look), with_rules=made_rules)
-
-
 @pytest.mark.parametrize(
     ("changes", "asks"),
     [
@@ -95,8 +87,8 @@ def asked_or_held(look: dict[str, Any], **changes: Any) -> Step:
 )
 def test_a_person_may_overrule_a_limit(changes, asks):
     """People are asked where they can answer, and once an hour."""
-    given = {"with_rules": rules(LIMITED, public_url="https://unstick.example.com"), **changes}
-    made = asked_or_held({"history": ledger(RESTARTED)}, **given)
+    with_rules = changes.get("with_rules", rules(LIMITED, public_url="https://unstick.example.com"))
+    made = moved(changes.get("found", EMPTY), alerted(), seen(history=ledger(RESTARTED)), with_rules=with_rules)
     assert (phase(made) is Phase.ASKED, made.reply.action, made.reply.reason) == (asks, Action.HELD, Reason.TOO_MANY_RESTARTS)
     again = woken(document(incident(), holds={"grafana#1|fp-1": Hold(Reason.AWAITING_APPROVAL, NOW - 60)}), NOW, seen(), APPROVE)
     assert (phase(again), kinds(again.document)) == (Phase.ASKED, ["held"]), "each question is told"
