@@ -268,7 +268,8 @@ def test_another_run_of_the_job_is_waited_for(changes, code, said):
 
 
 def test_after_an_attempt_a_newer_restart_by_somebody_else_is_adopted():
-    """It is not one of ours, and it ended after the last of ours that was a restart."""
+    """It is not one of ours, it ended after the last of ours that was a restart, and it did not fail: then there is nothing to
+    wait for, and what was seen since still counts."""
     own = execution(11, started=-110, ended=-100, tag="inc-1.1")
     refused = execution(12, started=-40, ended=-39, tag="inc-1.2", status="failed", runner_not_after=RUNNER_NOW - 41)
     tries = (PastAttempt("inc-1.1", own, "stuck"), PastAttempt("inc-1.2", refused, "refused_late"))
@@ -276,6 +277,8 @@ def test_after_an_attempt_a_newer_restart_by_somebody_else_is_adopted():
         other = execution(13, started=-150, ended=ended, user="anna")
         decision = decide(scene(seen(refused, other, own), found=between(tries=tries)))
         assert (decision.kind, decision.execution) == ((Kind.ADOPT, other) if adopts else (Kind.RESTART, None))
+    failed = execution(13, started=-150, ended=-90, user="anna", status="failed")
+    assert decide(scene(seen(refused, failed, own), found=between(tries=tries))).kind is Kind.RESTART
     for unproven in ((), tries[1:], (PastAttempt("inc-1.1", None, "stuck"),)):
         assert decide(scene(seen(execution(13, started=-150, ended=-90)), found=between(tries=unproven))).kind is Kind.RESTART
 

@@ -58,7 +58,7 @@ def _for_the_same_message(world: World, records: dict[str, Archive], runs: list[
         ):
             continue
         for_s = world.rules.runbooks["mail"].symptom.for_s + 2 * COUNTED_S
-        queues = {watched.queue.key for watched in record.incident.queues}
+        queues = _queues_when_sent(world, later)
         again = [
             worker for key in queues for worker in world.queues[key].hung(later.sent_at, for_s) if worker.again > worker.done
         ]
