@@ -66,6 +66,7 @@ LOOKS = [
     pytest.param([(0, sighting(nodes=("b",))), (15, sighting(nodes=("a",)))], [Health.ILL, Health.UNSURE], id="the first again"),
     pytest.param([(0, sighting(nodes=("a",), nodes_up_s=59.0))], [Health.UNSURE], id="a node came"),
     pytest.param([(0, sighting(0, deliveries=990)), (15, sighting())], [Health.WELL, Health.ILL], id="a counter rose"),
+    pytest.param([(0, sighting(0, deliveries=1)), (15, sighting(deliveries=0))], [Health.WELL, Health.UNSURE], id="to zero"),
     pytest.param([(0, sighting(0)), (15, sighting(deliveries=3))], [Health.WELL, Health.UNSURE], id="a counter fell"),
 ]  # fmt: skip
 
