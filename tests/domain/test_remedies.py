@@ -107,6 +107,7 @@ def test_the_same_message_again_asks_for_the_remedy_and_says_what_it_does_and_co
     """Instead of an escalation: what is moved, how many, from where to where, and what that may cost."""
     assert phase(looked(again(), verifying(ENDED_S, overruled=True))) is Phase.ASKED, "a restart was approved, no remedy"
     assert phase(looked(again(of=1))) is Phase.ASKED, "its only consumer"
+    assert looked(again(hosts=2)).document.incident.approval.to_move == 2, "two of three consumers"
     document = asked()
     assert document.incident is not None
     assert (document.incident.reason, document.incident.approval.to_move) == (Reason.AWAITING_APPROVAL, 1)

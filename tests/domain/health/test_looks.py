@@ -53,6 +53,7 @@ LOOKS = [
     pytest.param([(0, HELD), (10, HELD)], [Health.UNSURE, Health.ILL], id="the same consumers for ten seconds"),
     pytest.param([(0, HELD), (9, HELD)], [Health.UNSURE, Health.UNSURE], id="not so long"),
     pytest.param([(0, HELD), (10, replace(HELD, consumer_ids=NEW))], [Health.UNSURE, Health.UNSURE], id="others"),
+    pytest.param([(0, replace(HELD, consumer_ids=NEW)), (10, HELD)], [Health.UNSURE, Health.UNSURE], id="the others first"),
     pytest.param([(0, sighting(deliveries=None)), (15, sighting(deliveries=None, ids=()))], [Health.UNSURE, Health.ILL],
         id="its consumer, of whom nothing was counted, is gone"),
     pytest.param([(0, UNREAD), (15, sighting())], [Health.UNKNOWN, Health.ILL], id="unreadable, then seen"),
@@ -78,7 +79,8 @@ def test_a_discontinuity_begins_the_clock_anew(looks, expected):
     seen = holding(Holder("10.0.3.7", "mail-worker-2", 1), at=NOW)
     assert looked((0, replace(seen, nodes=("a",), node_down=True, nodes_up_s=5.0))) == [Health.ILL]
     slow = replace(bare(50), blind=Unknown("the page did not answer within 4.0 s", late=True))
-    assert looked((0, slow), (29.5, slow), (30, slow)) == [Health.UNSURE, Health.UNSURE, Health.UNKNOWN]
+    told = looked((0, slow), (29.5, slow), (30, slow), (45, slow))
+    assert told == [Health.UNSURE, Health.UNSURE, Health.UNKNOWN, Health.UNKNOWN]
 
 
 # --- a symptom that can't tell who holds what, such as Prometheus ----------------------------------------------------------

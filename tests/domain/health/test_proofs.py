@@ -284,6 +284,9 @@ def test_messages_go_round_while_at_least_half_of_what_is_delivered_had_been_bef
     history = QueueHistory(flat(0), flat(1), samples["deliveries"], samples["redeliveries"])
     seen = queue(depth=1, ready=0, unacked=1, depth_samples=samples["depth"], ack_samples=samples["acks"], history=history)
     assert judge(SYMPTOM, seen, Trust()).health is expected
+    twice_again = QueueHistory(flat(0), flat(1), twice(35, 5), twice(35, 5))
+    seen = queue(depth=1, ready=0, unacked=1, depth_samples=flat(1), ack_samples=flat(6), history=twice_again)
+    assert judge(replace(SYMPTOM, for_s=70.0), seen, Trust()).health is Health.GOING_ROUND, "halves of 70 s overlap, too"
 
 
 @pytest.mark.parametrize(
