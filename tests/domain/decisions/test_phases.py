@@ -253,7 +253,7 @@ def test_a_refused_start_that_rundeck_tries_again_is_no_restart_either(attempts)
     retry = execution(8, started=42, ended=None, tag="inc-1.1", runner_not_after=RUNNER_NOW + 30)
     during = woken(starting(), NOW + 45, seen(refused, retry, now=NOW + 45), book)
     assert during.document.outcomes == ()
-    assert (phase(during), starts(during)) == (Phase.RUNNING, [])
+    assert (phase(during), during.document.incident.restarts, starts(during)) == (Phase.RUNNING, 1, [])
     ended = replace(retry, status="failed", runner_ended_at=RUNNER_NOW + 46)
     history = replace(ledger(refused, ended, now=NOW + 60), followed=ended)
     after = woken(during.document, NOW + 60, seen(now=NOW + 60, history=history), book)
@@ -443,6 +443,8 @@ def test_restarts_by_hand_that_were_made_for_the_same_alert_count(started, count
     assert (phase(made), made.document.incident.restarts, made.document.incident.run.adopted) == (Phase.RUNNING, counted, True)
     newer = incident(triggers=(trigger(starts_at=NOW - 5000), trigger(fingerprint="fp-2")))
     assert woken(document(newer), NOW, seen(running, earlier)).document.incident.restarts == counted
+    other = replace(earlier, id="13")
+    assert woken(document(incident()), NOW, seen(running, other)).document.incident.restarts == counted, "whatever its number"
 
 
 DOWN = Unknown("Rundeck: no answer")

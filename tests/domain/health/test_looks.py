@@ -149,6 +149,7 @@ POOL = sighting(40, acks=9, unacked=4, head_at=NOW - 901.0)
         pytest.param([(0, POOL), (60, POOL)], Health.ILL, id="the same for all of `for`"),
         pytest.param([(0, POOL), (59, POOL)], Health.UNSURE, id="not so long"),
         pytest.param([(0, POOL)], Health.UNSURE, id="one look"),
+        pytest.param([(0, replace(POOL, head_at=NOW - 900.0))], Health.WELL, id="as old as it may be"),
         pytest.param([(0, POOL), (60, replace(POOL, head_at=NOW - 890.0))], Health.UNSURE, id="another one now"),
         pytest.param(
             [(0, replace(POOL, head_at=NOW - 800.0)), (60, replace(POOL, head_at=NOW - 800.0))], Health.WELL, id="younger"
