@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.decisions.endings import APPROVAL_S, GRACE_S, deadline_of
+from functions.domain.decisions.endings import GRACE_S, deadline_of
 from functions.domain.health.proofs import SAMPLE_LATE_S
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Start, StartResult, TimerFired
@@ -93,7 +93,7 @@ def test_a_person_may_overrule_a_limit(changes, asks):
     again = woken(document(incident(), holds={"grafana#1|fp-1": Hold(Reason.AWAITING_APPROVAL, NOW - 60)}), NOW, seen(), APPROVE)
     assert (phase(again), kinds(again.document)) == (Phase.ASKED, ["held"]), "each question is told"
     if asks:
-        assert made.document.incident.approval.expires_at == made.document.incident.due == NOW + APPROVAL_S
+        assert made.document.incident.approval.expires_at == made.document.incident.due == NOW + 1800
         assert any("/approve/#inc-1.0." in url for _, url in made.document.to_tell[0].card.links)
 
 

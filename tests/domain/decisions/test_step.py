@@ -205,6 +205,7 @@ def test_what_a_guard_held_is_reconsidered_when_an_alert_comes():
 
 def test_a_late_look_steps_no_open_incident():
     """A webhook that could not see everything only adds its alert; the wake-up steps with time to spare."""
+    assert phase(moved(document(incident(due=NOW - 1)), alerted(case(POST)), seen(post=well()))) is Phase.STARTING
     found = verifying(due=NOW - 1)
     made = moved(found, alerted(case(POST)), seen(post=LATE))
     assert made.document.incident is not None
@@ -381,11 +382,12 @@ def test_those_that_webhook_and_incident_left_out_are_counted_together():
 
 def test_resolved_is_told_once_all_alerts_of_the_outcome_are():
     """Said where the incident was told, once, and answered as not firing."""
-    two = outcome(triggers=(trigger(), trigger(fingerprint="fp-2")))
+    two = outcome(triggers=(trigger(name="First"), trigger(fingerprint="fp-2", name="Second")))
     first = moved(document(outcomes=(two,)), resolved())
     assert (first.document.to_tell, reason(first)) == ((), Reason.NOT_FIRING)
     second = moved(first.document, resolved(fingerprint="fp-2"))
     assert (kinds(second.document), channels(second.document)) == (["resolved"], {"ops"})
+    assert "First" in str(second.document.to_tell[0].card)
     posted = replace(second.document, to_tell=(), due=None)
     assert moved(posted, resolved()).document == posted
 
@@ -648,6 +650,8 @@ def test_many_targets_are_told_in_one_message():
     assert step(later, event, seen(), NOW + 10, rules()).document == later
     saved = woken(document(incident()), NOW, seen(storm=storm)).document
     assert {message.bundle for message in saved.to_tell} == {"too_many_targets"}
+    paused = woken(document(incident()), NOW, seen(pause=Pause("x"))).document
+    assert {message.bundle for message in paused.to_tell} == {""}
     for after_s, kept in ((86399, 4), (86400, 2), (90000, 1)):
         another = replace(event, ids=frozenset({"d@ops"}), waiting={"d@ops": Waiting("ops", "service=d")})
         made = step(later, another, seen(), NOW + after_s, rules())

@@ -232,6 +232,8 @@ def test_the_queue_as_a_whole_proves_what_lasted_all_of_for(seen, health, proof)
     """Where its channels can't tell; with everything that breaks the proof."""
     judged = judge(SYMPTOM, seen, Trust(same_consumers_s=60.0))
     assert (judged.health, judged.proof) == (health, proof), str(judged.why)
+    over = replace(unserved(60), depth_samples=flat(5, since_s=55, before=3))
+    assert judge(replace(SYMPTOM, max_messages=4), over, Trust()).health is Health.UNSURE, "over its limit for 55 s"
     assert (judged.again_in_s or 0.0) <= SYMPTOM.for_s + SAMPLE_LATE_S, "no later than a proof that begins now"
 
 

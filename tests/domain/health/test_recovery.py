@@ -377,7 +377,9 @@ def test_what_came_back_is_held_if_it_was_given_with_what_is_held(ago_s, same):
     assert after_restart((20, stuck), (65, stuck)).after.same_again is same
 
 
-@pytest.mark.parametrize(("before", "finished", "same"), [(0, 0, True), (0, 9, True), (0, 39, False), (500, 39, True)])
+@pytest.mark.parametrize(
+    ("before", "finished", "same"), [(0, 0, True), (0, 9, True), (0, 39, False), (1, 39, True), (500, 39, True)]
+)
 def test_messages_that_follow_the_returned_ones_in_a_burst_are_not_the_same(before, finished, same):
     """Ten came back and are finished with 29 others between two samples; then the consumer hangs with ten that follow them. One
     that worked before the restart may have finished the others before it got what came back.
