@@ -216,12 +216,13 @@ def just_restarted(context: GuardContext) -> Decision | None:
 
 
 def _adopt_newer_restart(context: GuardContext, last: Execution) -> Decision | None:
-    """Adopt a restart by somebody else after our last attempt, unless it failed: it also gets its time to help."""
+    """Adopt a restart by somebody else after our last attempt: it also gets its time to help.
+    Not one that failed while a message hangs again: its failure would end that verdict."""
     own = [attempt.execution for attempt in context.incident.tries if attempt.execution and attempt.how != "refused_late"]
     ended_at = max((execution.runner_ended_at or 0.0 for execution in own), default=0.0)
     if not own or last.id in {execution.id for execution in own} or (last.runner_ended_at or 0.0) <= ended_at:
         return None
-    if not last.succeeded:
+    if not last.succeeded and any(watched.after.same_again for watched in context.incident.queues):
         return None
     return Decision(Kind.ADOPT, detail=Text("execution {id} ended after the last attempt", id=last.id), execution=last)
 

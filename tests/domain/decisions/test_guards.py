@@ -20,7 +20,7 @@ from functions.domain.decisions.guards import (
     freeze_at,
 )
 from functions.domain.model.codes import Ending, Mode, Phase, Reason
-from functions.domain.model.incidents import Document, Escalation, Looks, Outcome, PastAttempt, QueueState
+from functions.domain.model.incidents import AfterRestart, Document, Escalation, Looks, Outcome, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, ExecutionHistory, Observation, Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Freeze, Limits, Restart
 from functions.runtime.text import Text
@@ -268,8 +268,8 @@ def test_another_run_of_the_job_is_waited_for(changes, code, said):
 
 
 def test_after_an_attempt_a_newer_restart_by_somebody_else_is_adopted():
-    """It is not one of ours, it ended after the last of ours that was a restart, and it did not fail: then there is nothing to
-    wait for, and what was seen since still counts."""
+    """It is not one of ours, and it ended after the last of ours that was a restart. One that failed is not while a message hangs
+    again: that verdict stays."""
     own = execution(11, started=-110, ended=-100, tag="inc-1.1")
     refused = execution(12, started=-40, ended=-39, tag="inc-1.2", status="failed", runner_not_after=RUNNER_NOW - 41)
     tries = (PastAttempt("inc-1.1", own, "stuck"), PastAttempt("inc-1.2", refused, "refused_late"))
@@ -278,7 +278,9 @@ def test_after_an_attempt_a_newer_restart_by_somebody_else_is_adopted():
         decision = decide(scene(seen(refused, other, own), found=between(tries=tries)))
         assert (decision.kind, decision.execution) == ((Kind.ADOPT, other) if adopts else (Kind.RESTART, None))
     failed = execution(13, started=-150, ended=-90, user="anna", status="failed")
-    assert decide(scene(seen(refused, failed, own), found=between(tries=tries))).kind is Kind.RESTART
+    for same_again, kind in ((False, Kind.ADOPT), (True, Kind.RESTART)):
+        queues = (QueueState(MAIL, "mail", NOW, after=AfterRestart(same_again=same_again)),)
+        assert decide(scene(seen(refused, failed, own), found=between(tries=tries, queues=queues))).kind is kind
     for unproven in ((), tries[1:], (PastAttempt("inc-1.1", None, "stuck"),)):
         assert decide(scene(seen(execution(13, started=-150, ended=-90)), found=between(tries=unproven))).kind is Kind.RESTART
 

@@ -29,6 +29,10 @@ def check_evidence(world: World) -> list[Violation]:
     return found
 
 
+LOOK_S = 75.0
+"""A process may freeze between the parts of a look, after it has read the queue. Evidence changes nothing."""
+
+
 def _incident(tag: str) -> str:
     return tag.rpartition(".")[0]
 
@@ -49,7 +53,7 @@ def _sent_rightly(world: World) -> list[Violation]:
             found.append(Violation("I9", f"{sent['tag']} was sent though the kill switch was on"))
         app = targets.get(_incident(sent["tag"]))
         queues = queues_of(world, f"target-{app}")
-        ill = any(queue.ill_within(sent["at"] - 45.0, sent["at"], symptom.for_s) for queue in queues)
+        ill = any(queue.ill_within(sent["at"] - LOOK_S, sent["at"], symptom.for_s) for queue in queues)
         if queues and not ill:
             found.append(Violation("I10", f"{sent['tag']} was sent though no queue was ill"))
     return found

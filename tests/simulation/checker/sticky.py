@@ -58,10 +58,10 @@ def _for_the_same_message(world: World, records: dict[str, Archive], runs: list[
         ):
             continue
         for_s = world.rules.runbooks["mail"].symptom.for_s + 2 * COUNTED_S
-        queues = _queues_when_sent(world, later)
-        again = [
-            worker for key in queues for worker in world.queues[key].hung(later.sent_at, for_s) if worker.again > worker.done
-        ]
+        # A busy job may delay what was decided.
+        at = min((sent["at"] for sent in world.sent if sent["tag"] == later.tag), default=later.sent_at)
+        hung = [worker for key in _queues_when_sent(world, later) for worker in world.queues[key].hung(at, for_s)]
+        again = [worker for worker in hung if worker.again > worker.done]
         if any(worker.came > earlier.sent_at for worker in again):
             found.append(Violation("same", f"{later.id} was started though {again[0].id} hung on the same message again"))
     return found
