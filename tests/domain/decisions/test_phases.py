@@ -689,10 +689,13 @@ def test_a_queue_without_movement_for_patience_gets_the_next_attempt():
 
 
 def test_after_a_restart_that_did_not_help_the_kill_switch_calls_people():
-    """It does not pass by itself."""
-    made = at_looks(ill, 20, 60)
-    made = woken(made.document, NOW + 100, seen(now=NOW + 100, mail=ill(NOW + 100), pause=Pause("x")))
+    """It does not pass by itself, nor does a limit."""
+    waits, at = at_looks(ill, 20, 60).document, NOW + 100
+    made = woken(waits, at, seen(now=at, mail=ill(at), pause=Pause("x")))
     assert (starts(made), last(made)) == ([], (Ending.ESCALATED, Reason.PAUSED))
+    many = [execution(number, started=-900.0 * number, ended=-900.0 * number + 9) for number in (1, 2, 3)]
+    made = woken(waits, at, seen(*many, now=at, mail=ill(at)))
+    assert (starts(made), last(made)) == ([], (Ending.ESCALATED, Reason.TOO_MANY_RESTARTS))
 
 
 def test_a_queue_that_joined_after_within_is_looked_at_as_often_as_any():
