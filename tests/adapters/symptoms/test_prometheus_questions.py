@@ -259,8 +259,8 @@ FIGURES = [
     ("done", (5, None), True, "5"),
     ("done", ("NaN", None), None, "is not a number (NaN)"),
     ("done", (5, 121.0), False, "its newest figures are 121 s old, so they count as unknown"),
-    ("up", (None, None), False, "gives no series"),
-    ("up", (0, 2.0), True, "0, 2 s old"),
+    ("up", (None, None), None, "none was scraped: it is gone, or its scrape fails"),
+    ("up", (0, 2.0), None, "none was scraped: it is gone, or its scrape fails"),
     ("up", (0, 121.0), False, "its newest figures are 121 s old, so they count as unknown"),
     ("up", (5, None), True, "5"),
 ]

@@ -8,7 +8,7 @@ from typing import Any
 
 from functions.adapters.symptoms.prometheus import promql
 from functions.adapters.symptoms.prometheus.answers import Envelope, Figure, figure, good, shaped
-from functions.adapters.symptoms.prometheus.client import ask, look_all, now_paths
+from functions.adapters.symptoms.prometheus.client import ask, counts_scrapes, look_all, now_paths
 from functions.adapters.symptoms.prometheus.settings import QUERIES, Settings, name_queue
 from functions.application.ports import Finding, finding_of_error
 from functions.domain.decisions.matching import NotRendered, template_labels
@@ -82,6 +82,10 @@ def _query(query: str, queue: QueueRef, outcome: Any) -> Finding:
     if query == "done" and promql.has_rate(queue.keys[query]):
         remedy = "Give the counter itself, such as sum(jobs_done_total)."
         return Finding(what, ok=False, detail="is a rate, not a counter: small ones look like no work", remedy=remedy)
+    is_fresh = not one.not_a_number and one.age_s <= max_age_s
+    if query == "consumers" and counts_scrapes(queue) and (one.value or 0) < 1 and is_fresh:
+        remedy = "Count workers by a series that says 0 when they are gone, and look at the worker's /metrics."
+        return Finding(what, ok=None, detail="none was scraped: it is gone, or its scrape fails", remedy=remedy)
     problem = _problem(query, one, max_age_s)
     if problem:
         right = None if query == "done" and one.taken_at is None else False
