@@ -18,6 +18,8 @@ from tests.simulation.world import World
 LEAVING_S = 10.0
 """A consumer of before may take so long to leave; one that is there still is one that stays."""
 
+SLOW_S = 5.0
+"""A consumer may take so long for one message."""
 MOVED_S = 20.0
 LOOK_S = 10.0
 """Its parts are asked at once, and answer when they do."""
@@ -105,7 +107,7 @@ def _works_again(world: World, name: str, run: Run, when: float) -> bool:
     queue, ended, for_s = world.queues[name], run.ends or 0.0, world.rules.runbooks["mail"].symptom.for_s
     sent = [one["at"] for one in world.sent if incident_of(run) and one["tag"].startswith(incident_of(run))]
     hung = any(queue.hung(at, for_s - LOOK_AND_FENCE_S) for at in (*sent, run.sent_at))
-    return hung and not queue.hung(when, when - ended - LEAVING_S)
+    return hung and not queue.hung(when, max(when - ended - LEAVING_S, SLOW_S))
 
 
 def _moving(world: World, name: str, run: Run, at: float) -> bool:
