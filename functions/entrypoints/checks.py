@@ -204,11 +204,13 @@ def _check_queue(ports: Adapters, runbook: Runbook, labels: Mapping[str, str], t
 
 
 def check_chat(what: str, chat: Chat, timeout_s: float) -> list[Finding]:
-    """The findings of the chat, or the error that it raises."""
+    """The findings of the chat, or the error that it raises. One that doesn't answer now must not fail a deployment."""
     try:
         return [replace(finding, what=what) for finding in chat.check(timeout_s=timeout_s)]
-    except (Denied, Unavailable) as error:
+    except Denied as error:
         return [finding_of_error(what, error)]
+    except Unavailable as error:
+        return [Finding(what, ok=None, detail=error.detail, remedy=error.remedy)]
 
 
 def _check_switch(ports: Adapters, timeout_s: float) -> list[Finding]:
