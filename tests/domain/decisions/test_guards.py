@@ -120,6 +120,9 @@ HOLDS = [
     pytest.param(scene(seen(*many(7, 9000, -80000))), Reason.TOO_MANY_RESTARTS, "restarts within 24 h: 7",
         id="too_many_restarts-day"),
     pytest.param(scene(seen(failed(2, -4000), failed(1, -9000))), Reason.FAILING, "in a row: 2", id="failing"),
+    pytest.param(
+        scene(seen(failed(3, -4000), failed(2, -9000), failed(1, -14000))), Reason.FAILING, "in a row: 3", id="failing on"
+    ),
     pytest.param(scene(seen(storm=taken(3))), Reason.TOO_MANY_TARGETS, "within 10 min: 3", id="too_many_targets"),
     pytest.param(scene(seen(storm=MISSING)), Reason.TOO_MANY_TARGETS, "can't be read", id="too_many_targets-unread"),
     pytest.param(scene(book=runbook(mode=Mode.OBSERVE)), Reason.OBSERVE_ONLY, "", id="observe_only"),
@@ -260,7 +263,7 @@ def test_only_a_start_of_this_incident_that_is_not_known_is_its_own(mine, adopts
 def test_another_run_of_the_job_is_waited_for(changes, code, said):
     """However long it takes; one that can't end any more is people's to abort."""
     other = execution(12, ended=None, **changes)
-    decision = decide(scene(seen(history=ledger(others=(other,)))))
+    decision = decide(scene(seen(history=ledger(others=(other, execution(13, ended=None))))))
     assert (decision.kind, decision.reason, decision.execution) == (Kind.HOLD, code, other)
     assert said in str(decision.detail)
     assert decision.again_in_s == 15.0
