@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from functions.domain.health.looks import judge_health
 from functions.domain.health.proofs import LATE_FOR_S, Judgement
+from functions.domain.health.recovery import find_same_again
 from functions.domain.model.codes import Health, Mode, Reason
 from functions.domain.model.incidents import Document, Incident, QueueState
 from functions.domain.model.observations import NOT_CHECKED, Execution, ExecutionHistory, Observation, Unknown
@@ -222,7 +223,7 @@ def _adopt_newer_restart(context: GuardContext, last: Execution) -> Decision | N
     ended_at = max((execution.runner_ended_at or 0.0 for execution in own), default=0.0)
     if not own or last.id in {execution.id for execution in own} or (last.runner_ended_at or 0.0) <= ended_at:
         return None
-    if not last.succeeded and any(watched.after.same_again for watched in context.incident.queues):
+    if not last.succeeded and find_same_again(context.incident.queues):
         return None
     return Decision(Kind.ADOPT, detail=Text("execution {id} ended after the last attempt", id=last.id), execution=last)
 

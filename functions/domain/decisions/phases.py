@@ -14,7 +14,7 @@ from functions.domain.decisions.observing import watch_observed
 from functions.domain.decisions.remedies import count_to_move, next_remedy, options_of, remedies_run
 from functions.domain.decisions.turn import Turn, has_unseen, is_all_resolved
 from functions.domain.health.proofs import Judgement
-from functions.domain.health.recovery import Since, is_moving, is_well, judge_recovery, say_same_again
+from functions.domain.health.recovery import Since, find_same_again, is_moving, is_well, judge_recovery, say_same_again
 from functions.domain.model.bounds import before_restart
 from functions.domain.model.codes import Action, Ending, Phase, Reason, Verdict
 from functions.domain.model.events import Claim, Start, StartResult
@@ -377,7 +377,7 @@ def _check_recovery(turn: Turn) -> None:
 
 def _after_failure(turn: Turn, queues: tuple[QueueState, ...]) -> None:
     """The restart did not help: another one, the next remedy, or people."""
-    same = any(queue.after.same_again for queue in queues)
+    same = find_same_again(queues) is not None
     if not same and not is_used_up(turn.incident, turn.runbook):
         return _next_attempt(turn, "stuck")
     remedy = next_remedy(turn.incident, turn.runbook, Condition.SAME_MESSAGE if same else Condition.STUCK)
