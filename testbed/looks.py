@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from functions.application.ports import QueueOutcome
+from functions.application.ports import Query, QueueOutcome
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import QueueSnapshot
 from testbed.patience import PATIENCE_S
@@ -18,7 +18,7 @@ def look_once(
     timeout_s: float = PATIENCE_S,
 ) -> QueueSnapshot:
     """The queue as `look_all` of a symptom's client reads it. Raises its error."""
-    (seen,) = look_all(settings, [(queue, for_s)], timeout_s=timeout_s)
+    (seen,) = look_all(settings, [Query(queue, for_s)], timeout_s=timeout_s)
     if isinstance(seen, Exception):
         raise seen
     return seen

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Struct
 
-from functions.application.ports import Finding, SymptomAdapter, SymptomKeys, finding_of_error
+from functions.application.ports import Finding, Query, SymptomAdapter, SymptomKeys, finding_of_error
 from functions.domain.decisions.matching import NotRendered, fill_template, refuse_control_characters
 from functions.domain.model import runbooks
 from functions.domain.model.alerts import QueueRef
@@ -56,12 +56,10 @@ class JobsTable(Struct, frozen=True):
         refuse_control_characters(queue, "queue")
         return QueueRef(SYSTEM, f"{SYSTEM}::{queue}", queue, {"queue": queue})
 
-    def look_all(
-        self, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float
-    ) -> list[QueueSnapshot | Unavailable | Denied]:
+    def look_all(self, queries: Sequence[Query], *, timeout_s: float) -> list[QueueSnapshot | Unavailable | Denied]:
         """Each queue as it is now, or why it can't be read."""
         ends = time.monotonic() + timeout_s
-        return [self._look(queue.keys["queue"], ends) for queue, _ in queues]
+        return [self._look(query.queue.keys["queue"], ends) for query in queries]
 
     def _look(self, queue: str, ends: float) -> QueueSnapshot | Unavailable | Denied:
         left_s = ends - time.monotonic()
@@ -86,7 +84,7 @@ class JobsTable(Struct, frozen=True):
         except NotRendered as refusal:
             return [Finding("the queue", None, f"its name comes with the alert: {refusal.text}", "Add --label queue=...")]
         what = f"jobs of the queue {queue.name}"
-        (seen,) = self.look_all([(queue, symptom.for_s)], timeout_s=timeout_s)
+        (seen,) = self.look_all([Query(queue, symptom.for_s)], timeout_s=timeout_s)
         if isinstance(seen, Exception):
             return [finding_of_error(what, seen, "Check `path`, and that this user may read the file.")]
         return [Finding(what, ok=True, detail=f"{seen.depth} not done, {seen.acks} done")]

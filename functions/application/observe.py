@@ -1,18 +1,18 @@
 """Reads everything that one step needs, all systems at the same time."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
 
 from functions.application.collect import read_evidence
-from functions.application.ports import Budget, Ports, QueueOutcome
+from functions.application.ports import Budget, Ports, Query, QueueOutcome
 from functions.application.serialization import decode
 from functions.application.storm import Shard, plan_shards
 from functions.domain.decisions.queries import Queues, Wanted, what_to_observe
-from functions.domain.model.alerts import QueueRef
+from functions.domain.health.proofs import reach_s
 from functions.domain.model.events import Event
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import NOT_CHECKED, ExecutionHistory, Observation, Pause, Storm, Unknown
@@ -45,7 +45,7 @@ def plan_queries(ports: Ports, wanted: Wanted, timeout_s: float) -> tuple[Calls,
     target = wanted.target
     since_s = max((_history_s(runbook) for runbook in ports.rules.runbooks.values()), default=86400.0)
     shard_calls, read_shards = plan_shards(ports, timeout_s)
-    queue_calls, read_queues = plan_queues(ports, wanted.queues, timeout_s)
+    queue_calls, read_queues = plan_queues(ports, wanted.queues, timeout_s, wanted.channels)
     look = partial(ports.runner.look, since_s=since_s, follow=wanted.follow, timeout_s=timeout_s, tail=wanted.tail)
     runner_calls = [partial(look, target)] if target is not None else []
     calls: Calls = [partial(read_pause, ports, timeout_s), *shard_calls, *runner_calls, *queue_calls]
@@ -75,27 +75,31 @@ def _mask_tail(ledger: Any, patterns: tuple[str, ...]) -> Any:
     return replace(ledger, tail=tuple(mask("\n".join(ledger.tail), patterns).split("\n")))
 
 
-def plan_queues(ports: Ports, queues: Queues, timeout_s: float) -> tuple[Calls, Callable[[list[Any]], dict[str, Any]]]:
-    """The queries for these queues, one for each symptom, and the function that sorts the snapshots and errors by queue."""
-    groups: dict[str, list[tuple[QueueRef, float]]] = {}
-    for queue, runbook in queues.values():
-        groups.setdefault(queue.kind, []).append((queue, runbook.symptom.for_s if runbook else 60.0))
+def plan_queues(
+    ports: Ports, queues: Queues, timeout_s: float, channels: Mapping[str, tuple[str, ...]] | None = None
+) -> tuple[Calls, Callable[[list[Any]], dict[str, Any]]]:
+    """The queries for these queues, one for each symptom, and the function that sorts the snapshots and errors by queue.
+    `channels`: those to read first, by the queue's key."""
+    groups: dict[str, list[Query]] = {}
+    for key, (queue, runbook) in queues.items():
+        query = Query(queue, reach_s(runbook.symptom) if runbook else 60.0, (channels or {}).get(key, ()))
+        groups.setdefault(queue.kind, []).append(query)
 
     def read(results: list[Any]) -> dict[str, Any]:
         snapshots: dict[str, Any] = {}
         for group, result in zip(groups.values(), results, strict=True):
-            each = [name_late(result, group[0][0].kind)] * len(group) if isinstance(result, BaseException) else result
-            snapshots |= {queue.key: snapshot for (queue, _), snapshot in zip(group, each, strict=True)}
+            each = [name_late(result, group[0].queue.kind)] * len(group) if isinstance(result, BaseException) else result
+            snapshots |= {query.queue.key: snapshot for query, snapshot in zip(group, each, strict=True)}
         return snapshots
 
     return [partial(_look_all, ports, kind, group, timeout_s) for kind, group in groups.items()], read
 
 
-def _look_all(ports: Ports, kind: str, queues: list[tuple[QueueRef, float]], timeout_s: float) -> list[QueueOutcome]:
+def _look_all(ports: Ports, kind: str, queries: list[Query], timeout_s: float) -> list[QueueOutcome]:
     symptom = ports.symptoms.get(kind)
     if symptom is None:
         raise Denied(kind, Text("is not in the configuration"), remedy=Text("Add `{kind}` to the configuration.", kind=kind))
-    return symptom.look_all(queues, timeout_s=timeout_s)
+    return symptom.look_all(queries, timeout_s=timeout_s)
 
 
 def _history_s(runbook: Runbook) -> float:

@@ -84,6 +84,14 @@ class Runner(Protocol):
         """Check that the job can be run as the runbook wants it. `auto`: without anybody who looks at it."""
 
 
+class Query(Struct, frozen=True):
+    """What to read of one queue."""
+
+    queue: QueueRef
+    for_s: float  # samples over at least this many seconds
+    first: tuple[str, ...] = ()  # the ids of channels to read before others, where not all can be: an incident proved them
+
+
 class SymptomKeys(Protocol):
     """A symptom's keys in a runbook: a frozen Struct."""
 
@@ -102,8 +110,8 @@ class SymptomAdapter(Protocol):
     def name_queue(self, symptom: Symptom, labels: Mapping[str, str]) -> QueueRef:
         """The queue to watch for an alert with these labels. Calls nothing. Raises NotRendered."""
 
-    def look_all(self, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float) -> list[QueueOutcome]:
-        """Read each queue, with samples over at least this many seconds, or return the error that prevents it."""
+    def look_all(self, queries: Sequence[Query], *, timeout_s: float) -> list[QueueOutcome]:
+        """Read each queue, or return the error that prevents it."""
 
     def check(self, symptom: Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
         """Check what `look_all` needs, for an alert with these labels, which may lack some that the symptom's keys name."""

@@ -19,7 +19,7 @@ import msgspec
 from msgspec.structs import replace
 
 from functions.application import intake, reconcile, serialization
-from functions.application.ports import Listed, Stored
+from functions.application.ports import Listed, Query, Stored
 from functions.application.serialization import decode, encode
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Mode
@@ -479,10 +479,8 @@ class Host:
     def symptoms(self) -> Mapping[str, Host]:
         return dict.fromkeys(("rabbitmq", "prometheus"), self)
 
-    def look_all(
-        self, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float
-    ) -> list[QueueSnapshot | Unavailable | Denied]:
-        return read_each(self.read_queue, queues, timeout_s)
+    def look_all(self, queries: Sequence[Query], *, timeout_s: float) -> list[QueueSnapshot | Unavailable | Denied]:
+        return read_each(self.read_queue, queries, timeout_s)
 
     def read_queue(self, queue: QueueRef, for_s: float, timeout_s: float) -> QueueSnapshot:
         self._leg("queue")

@@ -1,6 +1,8 @@
 """Decides what to observe before a step."""
 
-from msgspec import Struct
+from collections.abc import Mapping
+
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from functions.domain.model.alerts import MatchedAlert, QueueRef, Target
@@ -23,6 +25,8 @@ class Wanted(Struct, frozen=True):
     queues: Queues
     follow: str | None = None  # the execution to follow, by id
     tail: bool = False  # whether to read its last log lines
+    channels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By the queue's key: the channels that were proved to hold messages, to be read before others."""
 
 
 def has_firing_target(event: AlertsReceived) -> bool:
@@ -104,7 +108,8 @@ def what_to_observe(document: Document, event: Event, rules: Rules) -> Wanted:
         remedies = dict.fromkeys((*target.remedies, *(remedy.job for remedy in runbook.remedies)))
         target = replace(target, remedies=tuple(remedies))
     follow = incident.execution.id if incident.execution and incident.phase is not Phase.OBSERVING else None
-    return Wanted(target, queues, follow, tail=follow is not None and incident.run.tail is None)
+    channels = {one.queue.key: tuple(held.id for held in one.held_by) for one in incident.queues if one.held_by}
+    return Wanted(target, queues, follow, tail=follow is not None and incident.run.tail is None, channels=channels)
 
 
 def evidence_to_read(incident: Incident | None, rules: Rules) -> tuple[EvidenceJob, Evidence] | None:

@@ -27,6 +27,12 @@ LATE_FOR_S = 30.0  # seconds after which a problem that should pass by itself is
 SLOW_AFTER = 3  # a queue that has been unsure for so many times `for`, and moved meanwhile, is a slow one
 
 
+def reach_s(symptom: Symptom) -> float:
+    """How far back, in seconds, the samples of a queue must go to judge it."""
+    kept_s = symptom.keeps_s if symptom.keeps_s is not None and symptom.keeps_s < math.inf else 0.0
+    return max(symptom.for_s, kept_s)
+
+
 class Candidate(Struct, frozen=True):
     """Becomes a proof once it has lasted for all of `for`."""
 

@@ -96,6 +96,9 @@ class Channel(Struct, frozen=True, omit_defaults=True):
     redeliveries: Samples = ()
     returned: int | None = None  # how many redeliveries by now; None where that is not known
     shared: bool = False  # it also consumes other queues, so the queue of its messages is unknown
+    user: str = ""  # the RabbitMQ user of its connection
+    window: int | None = None  # how many messages it may hold, of all its consumers together; 0: any number, None: not known
+    connected_at: float | None = None  # when its connection began, on the broker's clock: with `id` this identifies it for good
 
 
 class Returns(Struct, frozen=True, omit_defaults=True):
@@ -151,13 +154,16 @@ class QueueSnapshot(Struct, frozen=True):
     zeros: bool = False  # whether a sample of 0 is real. RabbitMQ also shows 0 for a sample between two of its collections.
     blind: Unknown | None = None  # why missing work can't be proved; then the queue is not stuck. `late`: this passes by itself.
     later: int = 0  # messages beyond the depth that wait for their time: dead-lettered at least once, or delayed before a retry
-    deliveries: int | None = None  # the number of deliveries; None if they aren't counted, or there was none
+    deliveries: int | None = None  # how many were delivered or taken; None if they aren't counted, or there was none
     redeliveries: int | None = None
     published: int | None = None
     history: QueueHistory = QueueHistory()
     channels: tuple[Channel, ...] | None = None  # of its consumers that acknowledge messages; None if they can't be seen
     unseen: Unknown | None = None  # why the channels can't be seen although they should: one may hang unnoticed
     consumed: bool = False  # it has or had a consumer, whatever its counters say
+    active: int | None = None  # how many consumers would be given a message now; None if unknown
+    users: tuple[str, ...] = ()  # the RabbitMQ users of its consumers, each once
+    polled: bool = False  # messages were taken by basic.get, and none was delivered to a consumer
     uncounted: bool = False  # no counter covers some consumer's work, as for AMQP 1.0 and MQTT on RabbitMQ 4.x
     nodes: tuple[str, ...] = ()  # the running nodes of the cluster; empty if they can't be seen
     node_down: bool = False  # a node of the cluster is down; only earlier checks show since when

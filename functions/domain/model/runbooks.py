@@ -103,6 +103,9 @@ class EvidenceJob(Struct, frozen=True, rename=key):
     """How long the restart waits for the run, at most."""
 
 
+NEVER_KEEPS, ALWAYS_KEEPS = 0.0, float("inf")
+
+
 class Symptom(Struct, frozen=True):
     """When a queue is stuck (functions/domain/health/proofs.py)."""
 
@@ -116,6 +119,12 @@ class Symptom(Struct, frozen=True):
     """Label -> the pattern for its whole value."""
     oldest_s: float | None = None
     """The maximum age of the oldest message; None: its age doesn't count."""
+    keeps_s: float | None = None
+    """For how long a consumer may keep a message on purpose: NEVER_KEEPS, a time, ALWAYS_KEEPS; None: not known."""
+    window: int | None = None
+    """How many messages a consumer's channel may hold at most; None: as the system shows it."""
+    users: tuple[str, ...] = ()
+    """The application's users of the system; empty: not known."""
 
 
 class Recovered(Struct, frozen=True):

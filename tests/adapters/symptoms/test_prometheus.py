@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from functions.adapters.symptoms import prometheus
 from functions.adapters.symptoms.prometheus import promql
 from functions.adapters.symptoms.prometheus.answers import Asked, snapshot
+from functions.application.ports import Query
 from functions.domain.decisions.matching import NotRendered
 from functions.domain.health.looks import judge_health
 from functions.domain.model import runbooks
@@ -138,7 +139,7 @@ def test_no_error_shows_a_secret(server):
     settings = prometheus.Prometheus(server.url, token=Secret(b"glsa_secret"))
     for refusal in ((401, b"glsa_secret"), (500, b""), (404, b"glsa_secret")):
         server.refuses = refusal
-        (error,) = prometheus.client.look_all(settings, [(queue, 60.0)], timeout_s=PATIENCE_S)
+        (error,) = prometheus.client.look_all(settings, [Query(queue, 60.0)], timeout_s=PATIENCE_S)
         assert "glsa_secret" not in f"{error!r}{error} {getattr(error, 'remedy', '')}"
 
 

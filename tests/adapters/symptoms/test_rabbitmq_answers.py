@@ -12,7 +12,7 @@ from functions.adapters.symptoms.rabbitmq import checks, client, to_queue
 from functions.adapters.symptoms.rabbitmq.answers import good, json_or_none, live, login_failed, tags_of
 from functions.adapters.symptoms.rabbitmq.holders import sees_all
 from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
-from functions.application.ports import Finding
+from functions.application.ports import Finding, Query
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import QueueSnapshot
 from functions.domain.model.runbooks import Symptom
@@ -326,8 +326,9 @@ def test_what_goes_over_the_wire(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_names_that_no_url_can_carry_are_told_and_the_others_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each has its own place."""
     Wire(monkeypatch, totals=total(), page=LATE, whoami=LATE)
-    queues = [(to_queue("/", ".."), 60.0), (MAIL, 60.0), (to_queue("", "mail"), 60.0), (to_queue("/", "gone"), 60.0)]
-    first, mail, third, gone = client.look_all(SETTINGS, queues, timeout_s=PATIENCE_S)
+    queues = (to_queue("/", ".."), MAIL, to_queue("", "mail"), to_queue("/", "gone"))
+    queries = [Query(queue, 60.0) for queue in queues]
+    first, mail, third, gone = client.look_all(SETTINGS, queries, timeout_s=PATIENCE_S)
     assert (mail.depth, mail.blind is not None) == (5, True)  # type: ignore[union-attr]
     assert [getattr(one, "code", "") for one in (first, third, gone)] == ["name", "name", "no_queue"]
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from functions.application.decoding import convert
-from functions.application.ports import Finding, SymptomAdapter
+from functions.application.ports import Finding, Query, SymptomAdapter
 from functions.application.serialization import decode, encode
 from functions.config import registry
 from functions.domain.decisions.matching import NotRendered
@@ -47,7 +47,7 @@ class Lab:
         return self.adapter.name_queue(self.symptom, {"queue": name})
 
     def look(self, *names: str, timeout_s: float = PATIENCE_S) -> list[Any]:
-        return self.adapter.look_all([(self.queue(name), self.symptom.for_s) for name in names], timeout_s=timeout_s)
+        return self.adapter.look_all([Query(self.queue(name), self.symptom.for_s) for name in names], timeout_s=timeout_s)
 
     def check(self, **labels: str) -> list[Finding]:
         return self.adapter.check(self.symptom, labels, timeout_s=PATIENCE_S)

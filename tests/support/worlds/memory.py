@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from functions.application.ports import Budget, Listed, Stored
+from functions.application.ports import Budget, Listed, Query, Stored
 from functions.application.serialization import decode, to_stored
 from functions.domain.model.alerts import QueueRef, Target
 from functions.domain.model.incidents import Archive, Document
@@ -20,13 +20,13 @@ from tests.support.worlds.scenes import AHEAD_S, NOW, rules, sighting
 
 
 def read_each(
-    read_queue: Callable[[QueueRef, float, float], QueueSnapshot], queues: Sequence[tuple[QueueRef, float]], timeout_s: float
+    read_queue: Callable[[QueueRef, float, float], QueueSnapshot], queries: Sequence[Query], timeout_s: float
 ) -> list[QueueSnapshot | Unavailable | Denied]:
     """One queue after the other; an error takes the place of its queue."""
     snapshots: list[QueueSnapshot | Unavailable | Denied] = []
-    for queue, for_s in queues:
+    for query in queries:
         try:
-            snapshots.append(read_queue(queue, for_s, timeout_s))
+            snapshots.append(read_queue(query.queue, query.for_s, timeout_s))
         except (Unavailable, Denied) as error:
             snapshots.append(error)
     return snapshots
@@ -177,10 +177,8 @@ class Memory:
     def symptoms(self) -> Mapping[str, Memory]:
         return dict.fromkeys(("rabbitmq", "prometheus"), self)
 
-    def look_all(
-        self, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float
-    ) -> list[QueueSnapshot | Unavailable | Denied]:
-        return read_each(self.read_queue, queues, timeout_s)
+    def look_all(self, queries: Sequence[Query], *, timeout_s: float) -> list[QueueSnapshot | Unavailable | Denied]:
+        return read_each(self.read_queue, queries, timeout_s)
 
     def read_queue(self, queue: QueueRef, for_s: float, timeout_s: float) -> QueueSnapshot:
         self._call(f"queue {queue.name}")

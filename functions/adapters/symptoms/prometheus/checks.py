@@ -10,7 +10,7 @@ from functions.adapters.symptoms.prometheus import promql
 from functions.adapters.symptoms.prometheus.answers import Envelope, Figure, figure, good, shaped
 from functions.adapters.symptoms.prometheus.client import ask, counts_scrapes, look_all, now_paths
 from functions.adapters.symptoms.prometheus.settings import QUERIES, Settings, name_queue
-from functions.application.ports import Finding, finding_of_error
+from functions.application.ports import Finding, Query, finding_of_error
 from functions.domain.decisions.matching import NotRendered, template_labels
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.runbooks import Symptom
@@ -111,7 +111,7 @@ def _problem(query: str, one: Figure, max_age_s: float) -> tuple[str, str] | Non
 def _history(settings: Settings, queue: QueueRef, symptom: Symptom, *, timeout_s: float) -> Finding:
     """How often there are samples, and whether they are enough to judge the queue."""
     what, max_age_s = f"samples of {queue.name}", float(queue.keys["max_age"])
-    (seen,) = look_all(settings, [(queue, symptom.for_s)], timeout_s=timeout_s)
+    (seen,) = look_all(settings, [Query(queue, symptom.for_s)], timeout_s=timeout_s)
     if isinstance(seen, Denied | Unavailable):
         return finding_of_error(what, seen, UNREACHABLE)
     steps = [later - earlier for (earlier, _), (later, _) in pairwise(seen.depth_samples)]

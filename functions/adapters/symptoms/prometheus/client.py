@@ -13,7 +13,7 @@ from functions.adapters.symptoms._http import ask_all
 from functions.adapters.symptoms.prometheus import promql
 from functions.adapters.symptoms.prometheus.answers import Asked, login_failed, snapshot, with_ages
 from functions.adapters.symptoms.prometheus.settings import QUERIES, SYSTEM, Settings
-from functions.application.ports import QueueOutcome
+from functions.application.ports import Query, QueueOutcome
 from functions.domain.model.alerts import QueueRef
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer, request
@@ -23,19 +23,19 @@ LEAST_S = 300.0  # minimum range in seconds, so that a scrape interval of a minu
 STEPS = 150  # step of a range query. Of more frequent samples, only every second or third is read
 
 
-def look_all(settings: Settings, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float) -> list[QueueOutcome]:
+def look_all(settings: Settings, queries: Sequence[Query], *, timeout_s: float) -> list[QueueOutcome]:
     """Read each queue's newest samples, and those of at least the last `for_s` seconds. Without a current depth, the queue's
     place has Denied (`query`, `several`, `no_series`, `login`, `url`) or Unavailable."""
     sent_at = time.time()
     paths = {
         path: None
-        for queue, for_s in queues
-        for pair in zip(now_paths(queue).values(), before_paths(queue, for_s, sent_at).values(), strict=True)
+        for query in queries
+        for pair in zip(now_paths(query.queue).values(), before_paths(query.queue, query.for_s, sent_at).values(), strict=True)
         for path in pair
     }
     outcomes = ask(settings, paths, timeout_s=timeout_s)
     at = time.time()
-    return [_snapshot(queue, for_s, outcomes, sent_at, at) for queue, for_s in queues]
+    return [_snapshot(query.queue, query.for_s, outcomes, sent_at, at) for query in queries]
 
 
 def _snapshot(queue: QueueRef, for_s: float, outcomes: Mapping[str, Any], sent_at: float, at: float) -> QueueOutcome:

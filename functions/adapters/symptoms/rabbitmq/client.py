@@ -19,7 +19,7 @@ from functions.adapters.symptoms.rabbitmq.answers import good, json_or_none, liv
 from functions.adapters.symptoms.rabbitmq.holders import WHOAMI, add_details, channels_path, is_worth_asking, sees_all
 from functions.adapters.symptoms.rabbitmq.settings import SYSTEM, Settings
 from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
-from functions.application.ports import QueueOutcome
+from functions.application.ports import Query, QueueOutcome
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import QueueSnapshot, Unknown
 from functions.runtime.errors import Denied, Unavailable
@@ -48,7 +48,7 @@ class Asked(Struct, frozen=True):
     whoami: Any = None
 
 
-def look_all(settings: Settings, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float) -> list[QueueOutcome]:
+def look_all(settings: Settings, queries: Sequence[Query], *, timeout_s: float) -> list[QueueOutcome]:
     """Each queue's current state, with samples over at least this many seconds if the broker keeps them (an hour).
 
     The live depth doesn't need the queue's page. Without a live depth, the queue's place has Denied (`login`, `not_management`,
@@ -57,6 +57,7 @@ def look_all(settings: Settings, queues: Sequence[tuple[QueueRef, float]], *, ti
     With the tag `monitoring` the list of channels shows who holds a message; their counters are requested in a second round
     trip, for at most half of the time that is left, with their names and the cluster's nodes."""
     ends = time.monotonic() + timeout_s
+    queues = [(query.queue, query.for_s) for query in queries]
     asked = [(queue, for_s) for queue, for_s in queues if UNNAMEABLE.isdisjoint(queue.keys.values())]
     if not asked:
         return [to_snapshot(queue, Asked(None)) for queue, _ in queues]
