@@ -58,7 +58,8 @@ def read_evidence(ports: Ports, incident: Incident | None, budget: Budget) -> Ev
             partial=ports.now() >= evidence.until,  # nobody waits for the rest
             timeout_s=budget.at_most(READ_S),
         )
-        reading = EvidenceReading(run, None if output is None else mask(output, ports.rules.mask))
+        masked = output and tuple(replace(one, text=mask(one.text, ports.rules.mask)) for one in output)
+        reading = EvidenceReading(run, masked)
     except (Denied, Unavailable) as error:
         reading = EvidenceReading(evidence.execution, problem=error.text)
     return replace(reading, awaited=is_awaited(evidence, reading, ports.now()))

@@ -16,14 +16,14 @@ from msgspec import Struct
 from functions.domain.model.alerts import QueueRef, Target
 from functions.domain.model.incidents import Archive
 from functions.domain.model.messages import Card
-from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot
+from functions.domain.model.observations import Execution, ExecutionHistory, NodeOutput, QueueSnapshot
 from functions.domain.model.runbooks import Restart, Rules, Symptom
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import Calls
 from functions.runtime.text import Phrase
 
 QueueOutcome = QueueSnapshot | Unavailable | Denied
-EvidenceRun = tuple[Execution | None, str | None]  # the run, and its output
+EvidenceRun = tuple[Execution | None, tuple[NodeOutput, ...] | None]  # the run, and its output by node
 
 
 class Finding(Struct, frozen=True):

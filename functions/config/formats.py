@@ -16,13 +16,13 @@ from msgspec import Struct, to_builtins
 from functions.config.matchers import parse_matcher
 from functions.config.yaml_tree import CONTROL
 from functions.domain.decisions.matching import HOLDER_HOST, template_labels
-from functions.domain.model.runbooks import Freeze, Matcher
 from functions.domain.texts.patterns import pattern_mistake
-from functions.runtime.secrets import FORMS, SecretRef, is_reference
+from functions.runtime.secrets import FORMS, is_reference
 from functions.runtime.text import languages
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MIDNIGHT = 24 * 60
+KEPT_MOST_S = 3600.0
 MAX_TEXT = 1024  # characters of a matcher, pattern or template
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s?(s|m|h|d)?", re.ASCII)
 _UNITS_S = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -65,6 +65,15 @@ def show_duration(value_s: float) -> str:
         if value_s >= unit_s and value_s % unit_s == 0 and (unit != "d" or value_s > unit_s):
             return f"{value_s / unit_s:.0f}{unit}"
     return f"{value_s:.6f}".rstrip("0").rstrip(".") + "s"
+
+
+def _read_keeps(text: str) -> dict[str, float | None]:
+    most_s = {"never": 0.0, "always": None}.get(text, -1.0)
+    if most_s == -1.0:
+        most_s = read_duration(text)
+        if not 0 < most_s <= KEPT_MOST_S:
+            raise ValueError("is not a time up to 1h, as far back as RabbitMQ keeps samples")
+    return {"most_s": most_s}
 
 
 def _read_size(text: str) -> int:
@@ -202,6 +211,7 @@ FORMATS: Mapping[str, Format] = {
     "name": Format("a name of 1 to 80 characters", _read_name),
     "remedy": Format("a name of up to 20 letters, digits and hyphens, such as park", _matching("[a-z][a-z0-9-]{0,19}")),
     "duration": Format("a duration (30s, 5m, 2h)", read_duration),
+    "keeps": Format("never, always, or a duration up to 1h", _read_keeps),
     "size": Format("a size such as 8MiB", _read_size),
     "secret": Format(f"a secret: {FORMS}", _read_secret),
     "base-url": Format("a base URL such as https://host:port/path", read_url),
@@ -236,5 +246,5 @@ FORMATS: Mapping[str, Format] = {
         {"type": "object", "additionalProperties": _COUNT, "minProperties": 1},
     ),
 }
-STRUCTS = {struct.__name__: form for form, struct in (("secret", SecretRef), ("matcher", Matcher), ("freeze", Freeze))}
+STRUCTS = {"SecretRef": "secret", "Matcher": "matcher", "Freeze": "freeze", "Keeps": "keeps"}
 """Structs that have a format of their own."""

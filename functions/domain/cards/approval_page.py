@@ -7,9 +7,9 @@ from msgspec.structs import replace
 
 from functions.domain.cards import card, facts, remedies
 from functions.domain.cards.card_input import CardInput
-from functions.domain.cards.queue_facts import QUEUE_NAME
+from functions.domain.cards.queue_facts import QUEUE_NAME, holders, proofs
 from functions.domain.cards.rendering import Fact, clock, tidy
-from functions.domain.model.codes import Health, Reason
+from functions.domain.model.codes import ASKED, Health
 from functions.domain.model.observations import QueueSnapshot, Reading, Unknown
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.reasons import REASONS
@@ -23,8 +23,14 @@ CURVE_HEIGHT = 64
 BASE = CURVE_HEIGHT - 2  # the y coordinate of a depth of 0
 CURVE_WIDTH = 264  # pixels: the width between the margins on a screen of 320
 RESTART, DECLINE, ACKNOWLEDGE = "restart", "decline", "acknowledge"  # the values of `act` that the buttons send
+RESTS_ON = (proofs, holders)
 NOTHING_CHANGED = Text("Opening this page has changed nothing.")
-HEALTH = {Health.ILL: Text("Stuck"), Health.WELL: Text("Not stuck"), Health.UNSURE: Text("Not yet clear whether it is stuck")}
+HEALTH = {
+    Health.ILL: Text("Stuck"),
+    Health.LIKELY: Text("Likely stuck"),
+    Health.WELL: Text("Not stuck"),
+    Health.UNSURE: Text("Not yet clear whether it is stuck"),
+}
 LABELS: Mapping[str, Text] = {
     "state": Text("Current state"),
     "about": Text("What it is about"),
@@ -148,7 +154,7 @@ def ask(view: View, rules: Rules) -> Question:
         below_queues=_below_queues(view, rules),
         buttons=(Button(RESTART, button), Button(DECLINE, dont, quiet=True)),
         notes=(Paragraph(_until(card_input, rules)), Paragraph(condition, "note"), Paragraph(declining, "note")),
-        facts=tuple(facts.gathered(card_input, rules, facts.since, facts.restart, facts.tried)),
+        facts=tuple(facts.gathered(card_input, rules, *RESTS_ON, facts.since, facts.restart, facts.tried)),
         links=_links(card_input, rules),
         none_stuck="" if stuck else Text("No queue is stuck: the button would restart nothing."),
         takes_reason=True,
@@ -179,7 +185,7 @@ def _why(card_input: CardInput) -> tuple[Paragraph, ...]:
     if remedies.asked_for(card_input):
         return tuple(map(Paragraph, remedies.say_question(card_input)))
     parts = [Paragraph(REASONS[card_input.reason].why)]
-    if card_input.reason is not Reason.AWAITING_APPROVAL and card_input.escalation is None:
+    if card_input.reason not in ASKED and card_input.escalation is None:
         parts.append(Paragraph(Text("Approving overrules Unstick, which does not restart this by itself."), "warn"))
     if card_input.detail:
         parts.append(Paragraph(card.details(card_input.detail)))

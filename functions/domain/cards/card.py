@@ -9,8 +9,8 @@ from msgspec.structs import replace
 from functions.domain.cards import facts, queue_facts, remedies
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import CUT, Content, clock, render, rendered, tidy
-from functions.domain.health.recovery import find_same_again
-from functions.domain.model.codes import Proof, Reason, Verdict
+from functions.domain.health.recovery import find_same_again, find_survivor, say_survivor
+from functions.domain.model.codes import ASKED, Proof, Reason, Verdict
 from functions.domain.model.messages import Card
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.reasons import REASONS
@@ -67,6 +67,8 @@ def _why_restarted(card_input: CardInput) -> Text:
             "and will report the result here.",
             host=tidy(host, 60),
         )
+    if _is_likely(card_input):
+        return Text("A person says that it hangs. Unstick is restarting the application and will report the result here.")
     if any(watched.held_by for watched in card_input.queues):
         return Text("A consumer hangs with messages. Unstick is restarting the application and will report the result here.")
     if any(watched.proof is Proof.OLDEST for watched in card_input.queues):  # the others are processed
@@ -79,7 +81,7 @@ def _held(card_input: CardInput, rules: Rules) -> Content:
     urgency = REASONS[reason].urgency if reason else "act"
     if card_input.again and reason not in facts.UNHELPED:
         urgency = "watch"
-    if card_input.approve_url and urgency != "fine":
+    if card_input.approve_url and urgency != "fine" and reason is not Reason.LIKELY_STUCK:
         urgency = "act"
     by_itself = urgency == "watch" and card_input.again and reason is not None and REASONS[reason].urgency == "act"
     text = why(card_input, reason, todo=urgency != "fine" and not by_itself)
@@ -88,8 +90,11 @@ def _held(card_input: CardInput, rules: Rules) -> Content:
     if by_itself:
         text.append(Text("Unstick tries again by itself, and calls a person if that does not help."))
     if reason is Reason.OBSERVE_ONLY and card_input.target:
-        text.append(Text("It would have run the job with: {target}.", target=tidy(card_input.target.name, 200)))
-    if card_input.approve_url and reason is not Reason.AWAITING_APPROVAL:
+        would = Text("It would have run the job with: {target}.")
+        if _is_likely(card_input):
+            would = Text("It would have asked a person whether to run the job with: {target}.")
+        text.append(would.fill(target=tidy(card_input.target.name, 200)))
+    if card_input.approve_url and reason not in ASKED:
         text.append(Text("You can still approve a restart."))
     if card_input.approve_url and (until := card_input.shown.approval.expires_at) is not None:
         text.append(Text("You can approve once, until {until}.", until=clock(rules, until)))
@@ -99,12 +104,8 @@ def _held(card_input: CardInput, rules: Rules) -> Content:
 def _held_headline(card_input: CardInput, urgency: str) -> Phrase:
     reason, subject, restarts = card_input.reason, facts.subject(card_input), card_input.shown.restarts
     short: Phrase = REASONS[reason].short if reason else card_input.detail
-    if reason is Reason.OBSERVE_ONLY:
-        return Text("Unstick would have restarted {subject}, but the runbook only observes", subject=subject)
-    if reason is Reason.SYMPTOM_GONE:
-        return Text("{subject} is healthy; nothing was restarted", subject=subject)
-    if reason is Reason.AWAITING_APPROVAL:
-        return _asked_headline(card_input, subject)
+    if reason in HELD_HEADLINES:
+        return HELD_HEADLINES[reason](card_input, subject)
     if urgency == "fine" or reason is Reason.MONITORING_FAILURE or (reason is Reason.LEDGER_UNKNOWN and restarts):
         return Text("{subject}: {why}", subject=subject, why=short)
     if urgency == "watch":
@@ -114,6 +115,26 @@ def _held_headline(card_input: CardInput, urgency: str) -> Phrase:
     if card_input.approve_url:
         return Text("{subject} was not restarted, but you can approve it: {why}", subject=subject, why=short)
     return Text("{subject} was not restarted: {why}", subject=subject, why=short)
+
+
+def _is_likely(card_input: CardInput) -> bool:
+    """Whether what it rests on is likely only."""
+    judged = [watched for watched in card_input.queues if watched.proof is not None]
+    return bool(judged) and all(watched.is_likely for watched in judged)
+
+
+def _likely_headline(card_input: CardInput, subject: Phrase) -> Text:
+    if card_input.shown.restarts:
+        return Text("{subject} holds messages again after the restart, and may be healthy", subject=subject)
+    if card_input.approve_url:
+        return Text("{subject} may hang: restart it?", subject=subject)
+    return Text("{subject} may hang, and nobody can be asked", subject=subject)
+
+
+def _observed_headline(card_input: CardInput, subject: Phrase) -> Text:
+    if _is_likely(card_input):
+        return Text("Unstick would have asked whether {subject} hangs, but the runbook only observes", subject=subject)
+    return Text("Unstick would have restarted {subject}, but the runbook only observes", subject=subject)
 
 
 def _asked_headline(card_input: CardInput, subject: Phrase) -> Text:
@@ -135,11 +156,20 @@ def _asked_headline(card_input: CardInput, subject: Phrase) -> Text:
     return text.fill(subject=subject, count=count, attempt=count + 1, attempts=max(count + 1, card_input.attempts))
 
 
+HELD_HEADLINES: Mapping[Reason | None, Callable[[CardInput, Phrase], Text]] = {
+    Reason.OBSERVE_ONLY: _observed_headline,
+    Reason.LIKELY_STUCK: _likely_headline,
+    Reason.SYMPTOM_GONE: lambda _, subject: Text("{subject} is healthy; nothing was restarted", subject=subject),
+    Reason.AWAITING_APPROVAL: _asked_headline,
+}
+"""Reasons whose headline is a sentence of its own."""
+
+
 def why(card_input: CardInput, reason: Reason | None, *, todo: bool = True) -> list[Phrase]:
     """The reason in a sentence, what to do, the refusing system's remedy, and the exact detail."""
     text: list[Phrase] = []
     if reason is not None:
-        text.append(REASONS[reason].why)
+        text.append(_because(card_input, reason))
         if todo:
             text.append(to_do(_todo(card_input, reason)))
     if card_input.remedy:
@@ -149,8 +179,18 @@ def why(card_input: CardInput, reason: Reason | None, *, todo: bool = True) -> l
     return text
 
 
+def _because(card_input: CardInput, reason: Reason) -> Text:
+    """Why nothing was restarted."""
+    opinion = card_input.shown.evidence.opinion if card_input.shown.evidence else None
+    if reason is Reason.SYMPTOM_GONE and opinion is not None and opinion.healthy:
+        return Text("It looks stuck, but the evidence job asked the application itself, and it is healthy.")
+    return REASONS[reason].why
+
+
 def _todo(card_input: CardInput, reason: Reason) -> Text:
     """What to do. What may run or have run is opened before anybody restarts it once more."""
+    if reason is Reason.LIKELY_STUCK and not card_input.approve_url and not card_input.shown.restarts:
+        return Text("See what speaks against it, and restart it by hand if it hangs. Set `public_url`, so that Unstick can ask.")
     if reason is Reason.RESTART_REFUSED and card_input.about is not None:
         return LOOK_FIRST
     return RUNS_ON if reason is Reason.LEDGER_UNKNOWN and facts.may_run(card_input) else REASONS[reason].todo
@@ -240,6 +280,8 @@ def _advice(card_input: CardInput) -> Phrase:
     """The advice that fits the state of the consumers, if anything was restarted."""
     if concluded := remedies.conclude_ill(card_input):
         return concluded
+    if survivor := find_survivor(card_input.queues):
+        return say_survivor(survivor)
     if find_same_again(card_input.queues):
         return Text("Check the message that is held and the application's log; move that message away or roll back.")
     consumers = queue_facts.fewest_consumers(card_input)
@@ -275,6 +317,10 @@ def _resolved(card_input: CardInput, _: Rules) -> Content:
 
 def _not_approved(card_input: CardInput, _: Rules) -> Content:
     subject, again = facts.subject(card_input), card_input.shown.restarts > 0
+    if card_input.reason is Reason.LIKELY_STUCK:
+        calm = Text("Nobody answered; that changes nothing. Unstick restarts it once it is proved, and asks again after a day.")
+        headline = Text("{subject} was not restarted: nobody said whether it hangs", subject=subject)
+        return Content("plan", headline, [calm, *why(card_input, None)])
     headline = Text("{subject} was not restarted: nobody approved it in time", subject=subject)
     if again:
         headline = Text("{subject} was not restarted again: nobody approved it in time", subject=subject)
@@ -356,14 +402,14 @@ RECOVERY = (QUEUES, facts.took, facts.attempt, facts.restart)
 
 KINDS: Mapping[str, tuple[Callable[[CardInput, Rules], Content], tuple[facts.Part, ...]]] = {
     "started": (_started, (QUEUES, PROOFS, HOLDERS, HEAD, facts.since, facts.first_or_tried, facts.evidence)),
-    "held": (_held, (QUEUES, HOLDERS, facts.restart_or_tried, HEAD, facts.since, facts.evidence)),
+    "held": (_held, (QUEUES, PROOFS, HOLDERS, facts.restart_or_tried, HEAD, facts.since, facts.evidence)),
     "draining": (_draining, RECOVERY),
     "recovered": (_recovered, (*RECOVERY, facts.evidence)),
     "escalated": (_escalated, (QUEUES, PROOFS, facts.tried, HOLDERS, HEAD, facts.since, facts.evidence)),
     "escalated_again": (_escalated_again, (QUEUES, HOLDERS, facts.taken, facts.since)),
     "acknowledged": (_acknowledged, (facts.taken, facts.since)),
     "resolved": (_resolved, (QUEUES,)),
-    "not_approved": (_not_approved, (QUEUES, HOLDERS, facts.since, facts.restart_or_tried)),
+    "not_approved": (_not_approved, (QUEUES, PROOFS, HOLDERS, facts.since, facts.restart_or_tried)),
     "declined": (_declined, (facts.declined, QUEUES, facts.since, facts.tried)),
     "test": (_test, ()),
     "bundle": (_bundle, (facts.names,)),

@@ -5,7 +5,7 @@ from math import inf
 
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import Fact, tidy
-from functions.domain.model.codes import Proof
+from functions.domain.model.codes import Proof, Reason
 from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import Holder, Returns
 from functions.domain.texts.words import consumers, duration, messages, size
@@ -18,8 +18,10 @@ FRESH_S = 15.0  # seconds. Older figures are shown with their age: they may be f
 
 
 def fewest_consumers(card_input: CardInput) -> int | None:
-    """The lowest number of consumers of the incident's queues at the last check; None if none is known."""
-    return min((watched.consumers for watched in card_input.queues if watched.consumers is not None), default=None)
+    """The lowest number of consumers of the incident's queues at the last check; None if none is known. A queue from which the
+    application takes by basic.get has none."""
+    counts = (watched.consumers for watched in card_input.queues if not watched.looks.polled)
+    return min((count for count in counts if count is not None), default=None)
 
 
 def queues(card_input: CardInput) -> list[Fact]:
@@ -35,18 +37,35 @@ def queues(card_input: CardInput) -> list[Fact]:
 
 
 PROOFS: Mapping[Proof, Text] = {
-    Proof.HELD: Text("a consumer holds messages and does nothing with them"),
+    Proof.LOCK: Text("a consumer holds messages and does nothing with them"),
+    Proof.HELD: Text("a consumer holds as many messages as it may, and does nothing with them"),
+    Proof.WORK_WAITS: Text("a consumer holds messages and does nothing with them, and others wait"),
+    Proof.KEPT: Text("a consumer holds messages and does nothing with them"),
+    Proof.HELD_BY_GET: Text("messages were taken by basic.get or a cancelled consumer, and nothing is done with them"),
+    Proof.HELD_UNSEEN: Text("messages are held, and nothing is done with them"),
+    Proof.SWALLOWED: Text("a consumer takes more and more messages, and acknowledges none"),
     Proof.UNSERVED: Text("consumers are connected, but the broker serves nobody"),
     Proof.UNATTENDED: Text("messages wait, and the consumer is gone"),
+    Proof.PERHAPS_UNATTENDED: Text("messages wait, and there is no consumer"),
     Proof.OLDEST: Text("the oldest message stays, whatever else moves"),
     Proof.STILL: Text("messages wait, and nothing is processed"),
 }
 
 
 def proofs(card_input: CardInput) -> list[Fact]:
-    """What the restart rests on."""
-    proved = dict.fromkeys(queue.proof for queue in card_input.queues if queue.proof is not None)
-    return [(Text("Proved"), PROOFS[proof]) for proof in proved]
+    """What the restart or the question rests on, how strong it is, what speaks against it, and what settles it."""
+    if card_input.reason in UNPROVED:
+        return []
+    judged = card_input.queues
+    facts: list[Fact] = []
+    for proof, likely in dict.fromkeys((queue.proof, queue.is_likely) for queue in judged):
+        if proof is not None:
+            facts.append((Text("Likely") if likely else Text("Proved"), PROOFS[proof]))
+    facts += [(Text("Against it"), against) for against in dict.fromkeys(queue.doubt.against for queue in judged) if against]
+    return facts + [(Text("What settles it"), line) for line in dict.fromkeys(queue.doubt.settle for queue in judged) if line]
+
+
+UNPROVED = {Reason.SYMPTOM_GONE, Reason.SYMPTOM_UNKNOWN, Reason.NEVER_CONSUMED, Reason.GOING_ROUND, Reason.NOT_FIRING}
 
 
 def _queue(watched: QueueState, at: float) -> Phrase:

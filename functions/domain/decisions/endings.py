@@ -5,11 +5,11 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from functions.domain.cards.card_input import CardInput
-from functions.domain.decisions.guards import Decision, hold
+from functions.domain.decisions.guards import QUESTION_S, Decision, hold, question_key
 from functions.domain.decisions.messages import channels_for, may_overrule, was_told_recently
 from functions.domain.decisions.observing import observe_hold
 from functions.domain.decisions.turn import Turn
-from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
+from functions.domain.model.codes import ASKED, Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Declined
 from functions.domain.model.incidents import Incident, change
 from functions.domain.model.observations import Execution, Unknown
@@ -29,6 +29,9 @@ def handle_hold(turn: Turn, decision: Decision) -> None:
     turn.change(reason=decision.reason, detail=decision.detail)
     if decision.again_in_s is not None:
         _wait(turn, decision)
+    elif decision.reason is Reason.LIKELY_STUCK:  # people were asked, or can't be
+        _note_question(turn, decision)
+        end_as_held(turn, decision)
     elif turn.incident.restarts > 0:
         escalate(turn, decision.reason, decision.detail, remedy=decision.remedy)
     elif decision.reason is Reason.OBSERVE_ONLY:
@@ -49,7 +52,7 @@ def _may_ask(turn: Turn, decision: Decision) -> bool:
 
 def _wait(turn: Turn, decision: Decision) -> None:
     again = turn.at + max(decision.again_in_s or 0.0, 1.0)
-    if decision.reason is Reason.COOLDOWN:  # its end is known, so don't escalate
+    if decision.reason is Reason.COOLDOWN or decision.patient:  # its end is known, so don't escalate
         turn.change(waits_from=again)
     deadline = deadline_of(turn.incident, turn.runbook)
     if turn.at >= deadline:
@@ -93,18 +96,29 @@ def tell_wait(turn: Turn, decision: Decision, about: str = "") -> None:
 
 def request_approval(turn: Turn, decision: Decision) -> None:
     """Ask a person, with a link that works once and expires."""
-    expires_at = turn.at + APPROVAL_S
+    _note_question(turn, decision)
+    expires_at, looks = turn.at + APPROVAL_S, decision.reason is Reason.LIKELY_STUCK
     nonce = f"{turn.tag}.{turn.seen.nonce}"
-    turn.change(phase=Phase.ASKED, nonce=nonce, expires_at=expires_at, due=expires_at)
+    turn.change(phase=Phase.ASKED, nonce=nonce, expires_at=expires_at)
+    turn.change(due=turn.at + turn.runbook.verify.every_s if looks else expires_at)
     approve_url = f"{turn.rules.public_url}/approve/#{nonce}"
     turn.post_hold(replace(hold_card(turn, decision), approve_url=approve_url), f"{turn.mark}-asked", always=True)
-    turn.answer(Action.ASKED if decision.reason is Reason.AWAITING_APPROVAL else Action.HELD, decision.reason)
+    turn.answer(Action.ASKED if decision.reason in ASKED else Action.HELD, decision.reason)
+
+
+def _note_question(turn: Turn, decision: Decision) -> None:
+    """Remember what people were asked, or told, about a verdict that is likely only."""
+    if decision.reason is Reason.LIKELY_STUCK:
+        recent = {key: at for key, at in turn.document.questions.items() if turn.at - at < QUESTION_S}
+        asked = {question_key(watched, watched.proof): turn.at for watched in turn.incident.queues if watched.is_likely}
+        turn.document = replace(turn.document, questions=asked | recent)
 
 
 def end_as_not_approved(turn: Turn) -> None:
     """End the incident because nobody answered in time."""
     card_input = turn.card("not_approved", turn.incident.reason, turn.incident.detail)
-    _end_unrestarted(turn, card_input, "not-approved", escalates=turn.incident.restarts > 0)
+    calm = turn.incident.reason is Reason.LIKELY_STUCK
+    _end_unrestarted(turn, card_input, "not-approved", escalates=turn.incident.restarts > 0 and not calm)
 
 
 def end_as_declined(turn: Turn, declined: Declined) -> None:
@@ -127,13 +141,14 @@ def _end_unrestarted(turn: Turn, card_input: CardInput, mark: str, channels: tup
 
 def end_as_held(turn: Turn, decision: Decision) -> None:
     """End the incident as held. Only a stored incident leaves an outcome."""
-    if turn.incident.is_suspicion and decision.reason in PASSED:
+    if turn.incident.is_suspicion and (decision.reason in PASSED or not decision.tell):
         return _end_as_passed(turn, decision)
     card_input = hold_card(turn, decision)
     turn.answer(Action.HELD, decision.reason, about=card_input.incident)
     if turn.was_saved:
-        return turn.close(Ending.HELD, card_input)
-    turn.post_hold(card_input, turn.incident.id, bundled=turn.crowd or decision.reason is Reason.TOO_MANY_TARGETS)
+        return turn.close(Ending.HELD, card_input, tell=decision.tell)
+    if decision.tell:
+        turn.post_hold(card_input, turn.incident.id, bundled=turn.crowd or decision.reason is Reason.TOO_MANY_TARGETS)
     turn.document = replace(turn.document, incident=None)
 
 

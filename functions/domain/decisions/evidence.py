@@ -4,6 +4,7 @@ on: at worst without evidence, and with the reason. After the wait the queues ar
 
 from msgspec.structs import replace
 
+from functions.domain.decisions import opinions
 from functions.domain.decisions.guards import Decision, Kind
 from functions.domain.decisions.matching import name_holder
 from functions.domain.decisions.messages import was_told_recently
@@ -31,7 +32,7 @@ def needs_evidence(turn: Turn, decision: Decision) -> bool:
         return False
     if decision.reason is Reason.OBSERVE_ONLY:  # nobody would read it
         return not was_told_recently(turn.document, incident.triggers, Reason.OBSERVE_ONLY, turn.at)
-    return decision.kind in (Kind.RESTART, Kind.ASK)
+    return decision.kind in (Kind.RESTART, Kind.ASK) or (decision.reason is Reason.LIKELY_STUCK and decision.tell)
 
 
 def order_evidence(turn: Turn, judged: tuple[Judgement, ...]) -> None:
@@ -76,14 +77,17 @@ def wait_for_evidence(turn: Turn, reading: EvidenceReading) -> None:
 def note_evidence(turn: Turn, reading: EvidenceReading) -> None:
     """Note what was collected, or why nothing was, and archive the output."""
     turn.change(evidence=with_reading(turn.incident.evidence or Evidence(), reading, turn.at))
-    if reading.output:
-        turn.acts.append(Keep(turn.incident.id, reading.output))
+    if whole := opinions.join_nodes(reading.output or ()):
+        turn.acts.append(Keep(turn.incident.id, whole))
 
 
 def with_reading(evidence: Evidence, reading: EvidenceReading, now: float) -> Evidence:
     """Add what was collected, or why nothing was."""
-    evidence = replace(evidence, execution=reading.execution or evidence.execution, lines=choose_lines(reading.output or ""))
-    return replace(evidence, missing=evidence.missing or _why_missing(evidence, reading, now))
+    output = opinions.put_first(reading.output or (), evidence.host)
+    lines = choose_lines(opinions.join_nodes(output))
+    evidence = replace(evidence, execution=reading.execution or evidence.execution, lines=lines)
+    evidence = replace(evidence, missing=evidence.missing or _why_missing(evidence, reading, now))
+    return evidence if evidence.missing else replace(evidence, opinion=opinions.read_opinion(output, evidence.host))
 
 
 def _why_missing(evidence: Evidence, reading: EvidenceReading, now: float) -> Phrase:
@@ -99,7 +103,7 @@ def _why_missing(evidence: Evidence, reading: EvidenceReading, now: float) -> Ph
         return Text("execution {id} ended as {status}", id=execution.id, status=worded(execution.status))
     if reading.output is None:
         return Text("the output of execution {id} could not be read", id=execution.id)
-    return "" if reading.output else Text("execution {id} wrote nothing", id=execution.id)
+    return "" if opinions.join_nodes(reading.output) else Text("execution {id} wrote nothing", id=execution.id)
 
 
 def without_evidence_runs(seen: Observation) -> Observation:

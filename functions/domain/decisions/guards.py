@@ -9,11 +9,13 @@ from functools import partial
 from itertools import takewhile
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from functions.domain.health.looks import judge_health
 from functions.domain.health.proofs import LATE_FOR_S, Judgement
 from functions.domain.health.recovery import find_same_again
-from functions.domain.model.codes import Health, Mode, Reason
+from functions.domain.health.rows import terms_of
+from functions.domain.model.codes import ASKED, Health, Mode, Proof, Reason
 from functions.domain.model.incidents import Document, Incident, QueueState
 from functions.domain.model.observations import NOT_CHECKED, Execution, ExecutionHistory, Observation, Unknown
 from functions.domain.model.runbooks import Freeze, Rules, Runbook
@@ -23,6 +25,7 @@ from functions.runtime.text import Phrase, Text, join, named
 SAME_CAUSE_S = 60.0  # an alert that began up to this long after a restart ended has the same cause as that restart
 
 ESCALATION_HOLDS_S = 86400.0
+QUESTION_S = 86400.0
 MAX_NUMBERED = 6
 MAX_UNCLEAR = 2  # starts without a clear answer; then people decide, since what keeps Rundeck from answering may last
 UNCLEAR = "unclear"  # how such an attempt ended, as far as the history shows
@@ -43,6 +46,7 @@ class Decision(Struct, frozen=True):
     remedy: Phrase = ""
     execution: Execution | None = None  # the execution to adopt, or the one that causes the hold
     tell: bool = True
+    patient: bool = False  # its end is known, so that waiting for it escalates nothing
 
 
 class HistoryUnknown(Exception):
@@ -264,7 +268,7 @@ def failing(context: GuardContext) -> Decision | None:
 def symptom(context: GuardContext) -> Decision | None:
     """Holds for `symptom_gone`, `symptom_unknown`, `going_round`, `never_consumed`. One stuck queue is enough to restart."""
     judged = judge_queues(context)
-    if any(one.health is Health.ILL for one, _ in judged):
+    if any(one.health in (Health.ILL, Health.LIKELY) for one, _ in judged):
         return None
     if unknown := next((pair for pair in judged if pair[0].health is Health.UNKNOWN), None):
         return _hold_as_unknown(context, *unknown)
@@ -272,7 +276,8 @@ def symptom(context: GuardContext) -> Decision | None:
     if unsure:
         one, watched = min(unsure, key=lambda pair: pair[0].again_in_s or math.inf)
         again_s = one.again_in_s or _runbook_of(context, watched).verify.every_s
-        return hold(Reason.SYMPTOM_UNKNOWN, named(watched.queue.name, one.why), again_in_s=again_s, tell=False)
+        held = partial(hold, Reason.SYMPTOM_UNKNOWN, named(watched.queue.name, one.why), again_in_s=again_s, tell=False)
+        return held(patient=any(one.kept for one, _ in unsure))
     for health, (reason, remedy) in PEOPLE_DECIDE.items():
         concerned = [(one, watched) for one, watched in judged if one.health is health]
         if concerned:
@@ -303,11 +308,24 @@ def _hold_as_unknown(context: GuardContext, judged: Judgement, watched: QueueSta
 
 def judge_queues(context: GuardContext) -> list[tuple[Judgement, QueueState]]:
     """The current health of each queue of the incident, and its state including this observation."""
-    queues = context.seen.queues
-    return [
-        judge_health(_runbook_of(context, watched).symptom, queues.get(watched.queue.key, NOT_CHECKED), watched, context.now)
-        for watched in context.incident.queues
-    ]
+    return [_judge_queue(context, watched) for watched in context.incident.queues]
+
+
+def _judge_queue(context: GuardContext, watched: QueueState) -> tuple[Judgement, QueueState]:
+    runbook, seen = _runbook_of(context, watched), context.seen.queues.get(watched.queue.key, NOT_CHECKED)
+    judged, state = judge_health(runbook.symptom, seen, watched, context.now, terms_of(runbook))
+    return ask_opinion(context.incident, judged), state
+
+
+def ask_opinion(incident: Incident, judged: Judgement) -> Judgement:
+    """The judgement after the opinion of the evidence job, if it has one on the host that holds the messages."""
+    opinion = incident.evidence.opinion if incident.evidence else None
+    if opinion is None or not judged.held_by or any(channel.host != opinion.host for channel in judged.held_by):
+        return judged
+    says = Text("the evidence job says of {host}: {reason}", host=opinion.host, reason=opinion.reason)
+    if opinion.healthy:
+        return Judgement(Health.WELL, join((judged.why, says)))
+    return replace(judged, health=Health.ILL, why=join((judged.why, says)), against="", settle="")
 
 
 def _runbook_of(context: GuardContext, watched: QueueState) -> Runbook:
@@ -326,6 +344,28 @@ def too_many_targets(context: GuardContext) -> Decision | None:
         return None
     likely = Text("other targets restarted within {minutes} min: {count}, so a shared cause is more likely")
     return hold(Reason.TOO_MANY_TARGETS, likely.fill(minutes=context.rules.storm_within_s / 60, count=count))
+
+
+def likely_stuck(context: GuardContext) -> Decision | None:
+    """What is likely, and not proved, asks a person: once in a day for each queue and verdict."""
+    judged = judge_queues(context)
+    if context.approved or context.runbook.mode is Mode.OBSERVE or any(one.health is Health.ILL for one, _ in judged):
+        return None
+    likely = [(one, watched) for one, watched in judged if one.health is Health.LIKELY]
+    detail = join(named(watched.queue.name, one.why) for one, watched in likely)
+    if all(was_asked(context.document, watched, one, context.now) for one, watched in likely):
+        return hold(Reason.LIKELY_STUCK, detail, tell=context.between)
+    return Decision(Kind.ASK, Reason.LIKELY_STUCK, detail) if context.rules.can_ask else hold(Reason.LIKELY_STUCK, detail)
+
+
+def was_asked(document: Document, watched: QueueState, judged: Judgement, now: float) -> bool:
+    """Whether people were asked about this queue and verdict within a day."""
+    return now - document.questions.get(question_key(watched, judged.proof), -math.inf) < QUESTION_S
+
+
+def question_key(watched: QueueState, proof: Proof | None) -> str:
+    """What a question is about."""
+    return f"{watched.queue.key}|{proof.value if proof else ''}"
 
 
 def mode(context: GuardContext) -> Decision | None:
@@ -370,12 +410,13 @@ GUARDS: Mapping[str, Guard] = {
     "too_many_restarts": too_many_restarts,
     "failing": failing,
     "too_many_targets": too_many_targets,
+    "likely_stuck": likely_stuck,
     "mode": mode,
     "delivery_limit": delivery_limit,
 }
 
 LIMITS = {Reason.COOLDOWN, Reason.TOO_MANY_RESTARTS, Reason.FAILING, Reason.TOO_MANY_TARGETS}
-OVERRULED = frozenset({Reason.ESCALATED, Reason.STALE_ALERT, Reason.FROZEN, Reason.AWAITING_APPROVAL, *LIMITS})
+OVERRULED = frozenset({Reason.ESCALATED, Reason.STALE_ALERT, Reason.FROZEN, *ASKED, *LIMITS})
 """Reasons that a person may overrule. Never the kill switch, a healthy queue, or anything unknown."""
 
 

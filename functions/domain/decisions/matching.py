@@ -156,7 +156,7 @@ def render_evidence(job: EvidenceJob, labels: Mapping[str, str]) -> Evidence:
 def name_holder(job: EvidenceJob, evidence: Evidence, hosts: Iterable[str]) -> Evidence:
     """The evidence with the first of these hosts in the options that take it; without an allowed host they are left out."""
     names = [name for name, template in job.options.items() if template == HOLDER_HOST]
-    host, options, without = next(iter(hosts), ""), dict(evidence.options), evidence.without
+    host, options, without, only = next(iter(hosts), ""), dict(evidence.options), evidence.without, ""
     for name in names:
         pattern = job.allow.get(name)
         if not host:
@@ -164,13 +164,13 @@ def name_holder(job: EvidenceJob, evidence: Evidence, hosts: Iterable[str]) -> E
         elif pattern is None or len(host) > MAX_MATCHED or not full_match(pattern, host):
             without = Text("without the option {name}: `allow` does not match {host}", name=name, host=shown(host))
         else:
-            options[name] = host
-    return replace(evidence, options=options, without=without)
+            options[name], only = host, host
+    return replace(evidence, options=options, without=without, host=only)
 
 
 def find_only_host(holder: HolderOption | None, judged: Iterable[Judgement]) -> str:
     """The only host that needs a restart; empty if there are several, or if it is unknown or not allowed."""
-    stuck = [one for one in judged if one.health is Health.ILL]
+    stuck = [one for one in judged if one.health in (Health.ILL, Health.LIKELY)]
     hosts = {channel.host for one in stuck for channel in one.held_by}
     if holder is None or len(hosts) != 1 or not all(one.held_by for one in stuck):
         return ""

@@ -14,11 +14,20 @@ from functions.domain.decisions.observing import watch_observed
 from functions.domain.decisions.remedies import count_to_move, next_remedy, options_of, remedies_run
 from functions.domain.decisions.turn import Turn, has_unseen, is_all_resolved
 from functions.domain.health.proofs import Judgement
-from functions.domain.health.recovery import Since, find_same_again, is_moving, is_well, judge_recovery, say_same_again
+from functions.domain.health.recovery import (
+    Since,
+    find_same_again,
+    find_survivor,
+    is_moving,
+    judge_recovery,
+    looks_well,
+    say_same_again,
+    say_survivor,
+)
 from functions.domain.model.bounds import before_restart
 from functions.domain.model.codes import Action, Ending, Phase, Reason, Verdict
 from functions.domain.model.events import Claim, Start, StartResult
-from functions.domain.model.incidents import AfterRestart, Document, Incident, PastAttempt, QueueState
+from functions.domain.model.incidents import AfterRestart, Document, Doubt, Incident, PastAttempt, QueueState
 from functions.domain.model.observations import EvidenceReading, Execution, ExecutionHistory, QueueSnapshot, Unknown, remedy_of
 from functions.domain.model.runbooks import Condition, Runbook
 from functions.domain.texts.words import duration, worded
@@ -66,7 +75,10 @@ def _decide(turn: Turn) -> None:
     guard_context = turn.guard_context(approved=incident.approval.overruled)
     looked = judge_queues(guard_context)
     judged = tuple(judgement for judgement, _ in looked)
-    turn.change(queues=tuple(watched for _, watched in looked))
+    queues = tuple(_note_verdict(watched, judgement) for judgement, watched in looked)
+    if incident.restarts:  # what was held before the restart is compared with what is held after it
+        queues = tuple(replace(one, held_by=before.held_by) for one, before in zip(queues, incident.queues, strict=True))
+    turn.change(queues=queues)
     turn.document = clear_escalation_if_healthy(turn, turn.runbook)
     # With the queues before this observation, so that it counts once.
     decision = decide(replace(guard_context, document=turn.document))
@@ -95,7 +107,7 @@ def clear_escalation_if_healthy(turn: Turn, runbook: Runbook | None) -> Document
     parts = [part.queues for part in (document.escalation, document.incident) if part is not None]
     queues = {watched.queue.key for part in parts for watched in part} | {queue.key for queue in (last.queues if last else ())}
     seen = [turn.seen.queues.get(key) for key in queues or turn.seen.queues.keys()]
-    well = all(isinstance(one, QueueSnapshot) and is_well(runbook.recovered, one.depth, one.consumers) for one in seen)
+    well = all(looks_well(runbook.recovered, one) for one in seen)
     return end_escalation(document) if well else document
 
 
@@ -124,12 +136,20 @@ def _order_start(turn: Turn, ledger: ExecutionHistory, judged: tuple[Judgement, 
     turn.answer(Action.RESTARTED, None)
 
 
+def _note_verdict(watched: QueueState, judged: Judgement) -> QueueState:
+    """The queue with what the restart, or the question, rests on."""
+    if judged.proof is None:
+        return watched
+    held_by = tuple(replace(channel, work=(), redeliveries=()) for channel in judged.held_by)
+    return replace(watched, proof=judged.proof, held_by=held_by, doubt=Doubt(judged.against, judged.settle))
+
+
 def _note_proof(turn: Turn, watched: QueueState, judged: Judgement) -> QueueState:
     seen = turn.snapshot_of(watched)
-    held_by = tuple(replace(channel, work=(), redeliveries=()) for channel in judged.held_by)
     before = before_restart(seen) if isinstance(seen, QueueSnapshot) else watched.before
     lost, after = watched.lost + watched.after.lost_since, replace(watched.after, lost_since=0)
-    return replace(watched, before=before, proof=judged.proof, held_by=held_by, lost=lost, after=after)
+    watched = watched if judged.proof else replace(watched, proof=None, held_by=(), doubt=Doubt())
+    return replace(_note_verdict(watched, judged), before=before, lost=lost, after=after)
 
 
 def on_start_result(turn: Turn, event: StartResult) -> None:
@@ -195,7 +215,14 @@ def _check_asked(turn: Turn) -> None:
     expires_at = turn.incident.approval.expires_at
     if expires_at is None or turn.at >= expires_at:
         return endings.end_as_not_approved(turn)
-    turn.change(due=expires_at)
+    if turn.incident.reason is not Reason.LIKELY_STUCK:
+        return turn.change(due=expires_at)
+    # It may be proved by now, or have passed.
+    decision = decide(turn.guard_context())
+    if decision.reason in (Reason.LIKELY_STUCK, Reason.SYMPTOM_UNKNOWN, Reason.LEDGER_UNKNOWN, Reason.PAUSED):
+        return turn.change(due=min(turn.at + turn.runbook.verify.every_s, expires_at))
+    turn.change(phase=Phase.WAITING, nonce="", expires_at=None, waits_from=turn.at)
+    evaluate_guards(turn)
 
 
 def _check_evidence(turn: Turn) -> None:
@@ -319,7 +346,7 @@ def _started_at(incident: Incident) -> float:
 
 def _looks_healthy(turn: Turn) -> bool:
     seen = [(turn.runbook_of(watched), turn.snapshot_of(watched)) for watched in turn.incident.queues]
-    well = (isinstance(one, QueueSnapshot) and is_well(book.recovered, one.depth, one.consumers) for book, one in seen)
+    well = (looks_well(book.recovered, one) for book, one in seen)
     return bool(seen) and all(well)
 
 
@@ -358,7 +385,7 @@ def _check_recovery(turn: Turn) -> None:
     verify = runbook.verify
     if age_s < verify.first_s:
         return turn.change(due=turn.at + verify.first_s - age_s)
-    since = Since(age_s, turn.at, turn.incident.runner_ahead_s)
+    since = Since(age_s, turn.at, turn.incident.runner_ahead_s, confirmed=turn.is_confirmed)
     looked = ((watched, turn.runbook_of(watched), turn.snapshot_of(watched)) for watched in turn.incident.queues)
     queues = tuple(judge_recovery(book, seen, watched, since) for watched, book, seen in looked)
     turn.change(queues=queues, looked_at=turn.at)
@@ -377,6 +404,8 @@ def _check_recovery(turn: Turn) -> None:
 
 def _after_failure(turn: Turn, queues: tuple[QueueState, ...]) -> None:
     """The restart did not help: another one, the next remedy, or people."""
+    if survivor := find_survivor(queues):
+        return endings.escalate(turn, None, say_survivor(survivor))
     same = find_same_again(queues) is not None
     if not same and not is_used_up(turn.incident, turn.runbook):
         return _next_attempt(turn, "stuck")

@@ -36,7 +36,7 @@ def count_to_move(turn: Turn, remedy: Remedy) -> tuple[int, Phrase]:
     if 1 < watched.after.held_again >= (watched.consumers or 0):
         return 0, ""  # not because of one message, which the escalation says
     seen, symptom = turn.snapshot_of(watched), turn.runbook.symptom
-    count = count_hanging(seen, symptom.for_s) if isinstance(seen, QueueSnapshot) else None
+    count = count_hanging(symptom, seen, confirmed=turn.is_confirmed) if isinstance(seen, QueueSnapshot) else None
     if not count:
         return 0, Text("it is not known how many messages are held")
     if count > remedy.most:

@@ -18,6 +18,7 @@ from functions.domain.decisions.messages import LATE_S, LINKED_TRIGGERS, default
 from functions.domain.decisions.observing import is_over, observe_alerts, stop_observing
 from functions.domain.decisions.queries import is_decided_at_once, is_replaced
 from functions.domain.decisions.turn import Turn, has_unseen, is_all_resolved
+from functions.domain.health.looks import remember_history
 from functions.domain.model import events
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.bounds import ALERTS_KEPT, QUEUES_KEPT, note_history
@@ -223,6 +224,8 @@ def _with_alerts(incident: Incident, cases: tuple[MatchedAlert, ...], now: float
             triggers[known] = replace(triggers[known], resolved_at=None)
         if new_queue is not None and case.runbook is not None:
             queues[new_queue.key] = QueueState(new_queue, case.runbook.name, now)
+        if case.queue is not None and case.queue.key in queues:
+            queues[case.queue.key] = remember_history(queues[case.queue.key], case.alert)
     return replace(incident, triggers=tuple(triggers), queues=tuple(queues.values())), left_out
 
 

@@ -55,6 +55,11 @@ class Turn:
         return self.rules.runbooks[self.incident.runbook]
 
     @property
+    def is_confirmed(self) -> bool:
+        """Whether a person approved the incident's restart, so that what it holds is not kept on purpose."""
+        return bool(self.incident.approval.approved_by)
+
+    @property
     def tag(self) -> str:
         """The tag of the incident's current attempt; a remedy's names it."""
         starts = self.incident.phase is Phase.STARTING and self.incident.approval.remedy

@@ -5,7 +5,9 @@ from hashlib import blake2s
 
 from msgspec.structs import replace
 
-from functions.domain.health.proofs import Judgement, Trust, judge
+from functions.domain.health.proofs import NO_TERMS, Judgement, judge
+from functions.domain.health.rows import Terms, Trust
+from functions.domain.model.alerts import ACKED_1D, CONSUMERS_1D, Alert
 from functions.domain.model.codes import Health
 from functions.domain.model.incidents import Looks, QueueState
 from functions.domain.model.observations import Holder, QueueSnapshot, Reading, Unknown
@@ -14,7 +16,9 @@ from functions.domain.model.runbooks import Symptom
 CURVE_POINTS = 120
 
 
-def judge_health(symptom: Symptom, seen: Reading, watched: QueueState, now: float) -> tuple[Judgement, QueueState]:
+def judge_health(
+    symptom: Symptom, seen: Reading, watched: QueueState, now: float, terms: Terms = NO_TERMS
+) -> tuple[Judgement, QueueState]:
     """Whether a queue is stuck, why, and its state to remember for the next check."""
     looks = watched.looks
     if isinstance(seen, Unknown):
@@ -28,12 +32,27 @@ def judge_health(symptom: Symptom, seen: Reading, watched: QueueState, now: floa
         same_consumers_s=seen.at - (looks.consumers_at or seen.at),
         unsure_s=0.0 if looks.unsure_at is None else now - looks.unsure_at,
         consumed=looks.consumed,
+        acked=looks.acked,
+        unconsumed=looks.unconsumed and not seen.consumers,
         same_oldest_s=seen.at - (looks.oldest_from or seen.at),
     )
-    judged = judge(symptom, seen, trust)
+    judged = judge(symptom, seen, trust, terms)
     unsure_at = now if looks.unsure_at is None else looks.unsure_at
-    looks = replace(looks, unsure_at=unsure_at if judged.health in (Health.UNSURE, Health.UNKNOWN) else None, unread_at=None)
+    open_end = judged.health in (Health.UNSURE, Health.UNKNOWN, Health.LIKELY)
+    looks = replace(looks, unsure_at=unsure_at if open_end else None, unread_at=None)
     return judged, replace(note_snapshot(watched, seen), looks=looks)
+
+
+def remember_history(watched: QueueState, alert: Alert) -> QueueState:
+    """Add what the alert's annotations say of the last day: the broker's own counters end with it."""
+    consumers, acked = alert.history_of(CONSUMERS_1D), alert.history_of(ACKED_1D)
+    looks = replace(
+        watched.looks,
+        consumed=watched.looks.consumed or bool(consumers),
+        acked=watched.looks.acked or bool(acked),
+        unconsumed=watched.looks.unconsumed if consumers is None else consumers == 0,
+    )
+    return replace(watched, looks=looks)
 
 
 def _note_looks(watched: QueueState, seen: QueueSnapshot) -> Looks:
@@ -50,6 +69,8 @@ def _note_looks(watched: QueueState, seen: QueueSnapshot) -> Looks:
         steady_at=seen.at if unsteady else looks.steady_at,
         deliveries=seen.deliveries,
         consumed=looks.consumed or bool(seen.consumers),
+        acked=looks.acked or bool(seen.acks),
+        polled=looks.polled or seen.polled,
         oldest_from=looks.oldest_from if looks.oldest_from and seen.head_at == watched.head_at else seen.at,
     )
 

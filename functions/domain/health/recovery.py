@@ -7,13 +7,14 @@ import math
 from msgspec import Struct
 from msgspec.structs import replace
 
+from functions.domain.health.held import find_held
 from functions.domain.health.looks import note_snapshot
-from functions.domain.health.proofs import SETTLED_S, Trust, find_holding
+from functions.domain.health.rows import RECENT_S, SETTLED_S, Terms, Trust
 from functions.domain.health.samples import drop_gaps, rise_of, spacing_s, still_s, within
 from functions.domain.model.codes import Proof, Verdict
 from functions.domain.model.incidents import AfterRestart, QueueState
 from functions.domain.model.observations import Channel, QueueSnapshot, Reading, Unknown
-from functions.domain.model.runbooks import Recovered, Runbook
+from functions.domain.model.runbooks import Recovered, Runbook, Symptom
 from functions.runtime.text import Phrase, Text
 
 
@@ -23,6 +24,7 @@ class Since(Struct, frozen=True):
     age_s: float  # seconds since the restart ended
     now: float
     ahead_s: float = 0.0
+    confirmed: bool = False  # a person approved the restart: what is held the same way again is not kept on purpose
 
 
 def judge_recovery(runbook: Runbook, seen: Reading, watched: QueueState, since: Since) -> QueueState:
@@ -42,11 +44,13 @@ def judge_recovery(runbook: Runbook, seen: Reading, watched: QueueState, since: 
     consumers = _count_consumers(seen, watched.before, after, age_s)
     # A restart that may have cost messages is not judged before these can be counted.
     may_lose = watched.before is not None and watched.before.returns is not None
-    well = is_well(runbook.recovered, seen.depth, consumers) or _works_again(runbook, seen, watched, after, consumers, age_s)
+    well = is_well(runbook.recovered, seen.depth, consumers, polled=watched.looks.polled)
+    well = well or _works_again(runbook, seen, watched, after, consumers, age_s)
     well = well and not (seen.depth and _has_same_oldest(watched, seen.head_at)) and (age_s >= SETTLED_S or not may_lose)
     well_at = (after.well_at if after.well_at is not None else at) if well else None
-    held_again, same_again = (0, False) if well else find_held_again(runbook, seen, watched, age_s)
-    after = replace(after, well_at=well_at, looked_at=at, sample_at=sample_at, held_again=held_again, same_again=same_again)
+    after = replace(after, well_at=well_at, looked_at=at, sample_at=sample_at, survivor=_find_survivor(watched, seen, age_s))
+    held_again, same_again = (0, False) if well else find_held_again(runbook, seen, replace(watched, after=after), since, age_s)
+    after = replace(after, held_again=held_again, same_again=same_again)
     given = False
     if age_s >= SETTLED_S:
         before = watched.before.deliveries if watched.before is not None else None
@@ -72,7 +76,7 @@ def _note_movement(watched: QueueState, seen: QueueSnapshot, age_s: float, at: f
 def _verdict(runbook: Runbook, after: AfterRestart, *, well: bool, since_s: float, at: float) -> Verdict | None:
     if well:
         return Verdict.RECOVERED
-    if after.held_again:
+    if after.held_again or (after.survivor and since_s >= runbook.verify.patience_s):
         return Verdict.STUCK
     # It moved between the check at `moved_at` and the next, one interval later.
     quiet_s = since_s if after.moved_at is None else min(since_s, at - after.moved_at - runbook.verify.every_s)
@@ -81,14 +85,26 @@ def _verdict(runbook: Runbook, after: AfterRestart, *, well: bool, since_s: floa
     return Verdict.DRAINING if after.moved_at is not None else None
 
 
-def is_well(recovered: Recovered, depth: int, consumers: int | None) -> bool:
+def is_well(recovered: Recovered, depth: int, consumers: int | None, *, polled: bool = False) -> bool:
     """Whether these figures show a working queue. Invisible consumers don't count."""
-    return depth <= recovered.max_messages and (consumers or 0) >= recovered.min_consumers
+    return depth <= recovered.max_messages and are_enough(recovered, consumers, polled=polled)
+
+
+def looks_well(recovered: Recovered, seen: Reading | None) -> bool:
+    """Whether this reading, by itself, shows a working queue."""
+    if not isinstance(seen, QueueSnapshot):
+        return False
+    return is_well(recovered, seen.depth, seen.consumers, polled=seen.polled)
+
+
+def are_enough(recovered: Recovered, consumers: int | None, *, polled: bool) -> bool:
+    """Whether there are as many consumers as there should be: none of a queue from which the application takes by basic.get."""
+    return (consumers or 0) >= (0 if polled else recovered.min_consumers)
 
 
 def is_moving(runbook: Runbook, watched: QueueState, at: float) -> bool:
     """Whether it moved recently, with consumers present. `at` is on the runner's clock."""
-    present = (watched.consumers or 0) >= runbook.recovered.min_consumers
+    present = are_enough(runbook.recovered, watched.consumers, polled=watched.looks.polled)
     moved_at = watched.after.moved_at
     moves = moved_at is not None and at - moved_at < runbook.verify.patience_s
     return present and moves and not _has_same_oldest(watched, watched.head_at)
@@ -106,7 +122,8 @@ def _works_again(
     """Where one consumer of several hung, so that the queue need not be empty: it is gone or moves, and each consumer has done
     something since the restart. Where the oldest message hung: another one is the oldest."""
     if watched.proof is Proof.OLDEST:
-        return seen.blind is None and age_s >= SETTLED_S and (consumers or 0) >= runbook.recovered.min_consumers
+        enough = are_enough(runbook.recovered, consumers, polled=watched.looks.polled)
+        return seen.blind is None and age_s >= SETTLED_S and enough
     before = watched.before.consumers if watched.before is not None else None
     several = bool(watched.held_by) and (before or 0) > len(watched.held_by)
     if not several or seen.channels is None or seen.unseen is not None or age_s < SETTLED_S or after.moved_at is None:
@@ -120,14 +137,15 @@ def _works_again(
     return (consumers or 0) >= runbook.recovered.min_consumers
 
 
-def find_held_again(runbook: Runbook, seen: QueueSnapshot, watched: QueueState, age_s: float) -> tuple[int, bool]:
+def find_held_again(runbook: Runbook, seen: QueueSnapshot, watched: QueueState, since: Since, age_s: float) -> tuple[int, bool]:
     """How many consumers have held a message for all of `for` since the restart, and whether one of these messages had been
     delivered before it.
     Judged by channels where they can be seen, otherwise by the queue: redeliveries rose, but no longer do, as they would in a
     loop, and nothing was acknowledged for SETTLED_S more."""
     for_s, before = runbook.symptom.for_s, watched.before
     if seen.channels is not None:
-        held = find_hanging(seen, for_s) if age_s >= for_s else []
+        hanging = find_hanging(runbook.symptom, seen, confirmed=since.confirmed) if age_s >= for_s else []
+        held = [channel for channel in hanging if channel.id != watched.after.survivor]
         return len(held), any(map(_was_redelivered, held))
     if before is None or None in (before.redeliveries, seen.redeliveries, before.acks, seen.acks) or not seen.unacked:
         return 0, False
@@ -137,15 +155,52 @@ def find_held_again(runbook: Runbook, seen: QueueSnapshot, watched: QueueState, 
     return int(same), same
 
 
-def find_hanging(seen: QueueSnapshot, for_s: float) -> list[Channel]:
-    """The channels that have held messages for so long."""
-    holding = find_holding(seen, Trust(unsure_s=math.inf))
-    return [one.channel for one in holding if one.channel is not None and for_s <= one.lasted_s]
+def find_hanging(symptom: Symptom, seen: QueueSnapshot, *, confirmed: bool) -> list[Channel]:
+    """The channels that are proved to hang with messages. `confirmed`: also those that are only likely to."""
+    rows = find_held(symptom, seen, Trust(unsure_s=math.inf, acked=True), Terms())
+    proved = (row for row in rows if row.lasted_s >= row.needs_s and not row.against)
+    hold = (row for row in rows if row.lasted_s >= symptom.for_s) if confirmed else proved
+    return list({channel.id: channel for row in hold for channel in row.channels}.values())
 
 
-def count_hanging(seen: QueueSnapshot, for_s: float) -> int | None:
+def count_hanging(symptom: Symptom, seen: QueueSnapshot, *, confirmed: bool) -> int | None:
     """How many messages these hold. Without channels: all that are held."""
-    return seen.unacked if seen.channels is None else sum(one.held for one in find_hanging(seen, for_s))
+    if seen.channels is None:
+        return seen.unacked
+    return sum(one.held for one in find_hanging(symptom, seen, confirmed=confirmed))
+
+
+def _find_survivor(watched: QueueState, seen: QueueSnapshot, age_s: float) -> str:
+    """A channel that held messages before the restart and has done nothing since: the broker still has its connection."""
+    if age_s < SETTLED_S:
+        return ""
+    known = {one.id: one.connected_at for one in watched.held_by}
+    for channel in seen.channels or ():
+        if channel.id not in known or not channel.held:
+            continue
+        before, now = known[channel.id], channel.connected_at
+        if before != now and None not in (before, now):
+            continue  # another connection of the same name
+        # Samples may not go back to the restart, but an earlier check did.
+        flat_s = still_s(drop_gaps(channel.work))
+        if flat_s >= age_s - SETTLED_S or (channel.id == watched.after.survivor and flat_s >= RECENT_S):
+            return channel.id
+    return ""
+
+
+def say_survivor(watched: QueueState) -> Phrase:
+    """That the broker still has the connection, and how to close it."""
+    connection = watched.after.survivor.rpartition(" (")[0]
+    text = Text(
+        "the restart did not end the connection {connection}: RabbitMQ still has it, and keeps its messages for it; find its pid "
+        "with `rabbitmqctl list_connections pid name`, and close it with `rabbitmqctl close_connection PID hung`"
+    )
+    return text.fill(connection=connection or watched.after.survivor)
+
+
+def find_survivor(queues: tuple[QueueState, ...]) -> QueueState | None:
+    """The first queue whose messages are still held by a connection from before the restart."""
+    return next((watched for watched in queues if watched.after.survivor), None)
 
 
 def find_same_again(queues: tuple[QueueState, ...]) -> QueueState | None:

@@ -8,6 +8,10 @@ from functions.domain.model.codes import Reason
 from functions.domain.model.runbooks import Runbook
 from functions.runtime.text import Phrase
 
+CONSUMERS_1D, ACKED_1D = "unstick_consumers_1d", "unstick_acked_1d"
+"""Annotations of the shipped rules, as integers: the most consumers that the queue had in the last day, and how many messages
+they acknowledged. They outlive a restart of the broker, which begins its counters anew."""
+
 SUSPICION = ("unstick", "suspicion")  # label and value of an early alert, which fires long before the queue certainly is stuck
 
 
@@ -36,6 +40,14 @@ class Alert(Struct, frozen=True):
         """Whether the rule only suspects: Unstick waits for `symptom.for`, and notifies nobody if the suspicion clears."""
         label, value = SUSPICION
         return self.labels.get(label) == value
+
+    def history_of(self, annotation: str) -> int | None:
+        """The count in this annotation; None if it is missing, or no number."""
+        try:
+            count = float(self.annotations.get(annotation, "")[:20])
+            return int(count) if count >= 0 else None
+        except (ValueError, OverflowError):  # not a number, or an infinite one
+            return None
 
 
 MOVES = ("unstick_vhost", "unstick_queue", "unstick_messages")  # tell a remedy's job what to move, and how much

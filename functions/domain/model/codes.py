@@ -36,8 +36,13 @@ class Reason(StrEnum):
     INCIDENT_FULL = "incident_full"
     INVALID_OPTION = "invalid_option"
     OBSERVE_ONLY = "observe_only"
+    LIKELY_STUCK = "likely_stuck"
     AWAITING_APPROVAL = "awaiting_approval"
     DECLINED = "declined"
+
+
+ASKED = frozenset({Reason.AWAITING_APPROVAL, Reason.LIKELY_STUCK})
+"""Reasons with which people are asked as a matter of course, not to overrule Unstick."""
 
 
 class Mode(StrEnum):
@@ -81,7 +86,8 @@ class Ending(StrEnum):
 
 
 class Health(StrEnum):
-    ILL = "ill"
+    ILL = "ill"  # stuck: proved
+    LIKELY = "likely"  # it may be stuck, and some healthy applications look the same
     WELL = "well"
     UNSURE = "unsure"  # over the limit, but Unstick must check again before it can call the queue stuck
     UNKNOWN = "unknown"
@@ -90,8 +96,15 @@ class Health(StrEnum):
 
 
 class Proof(StrEnum):
-    HELD = "held"  # a consumer holds messages and does nothing with them
+    LOCK = "lock"  # messages are held, and the queue is not known to have had one acknowledged, ever
+    HELD = "held"  # blocked: a channel holds as many messages as it may, and does nothing with them
+    WORK_WAITS = "work_waits"  # blocked too: a channel holds messages and does nothing, others wait, and none is delivered
+    KEPT = "kept"  # a channel holds messages and does nothing with them, but could take more, or nothing waits
+    HELD_BY_GET = "held_by_get"  # messages are held, and the queue has no consumer
+    HELD_UNSEEN = "held_unseen"  # messages are held, and it can't be seen by whom
+    SWALLOWED = "swallowed"  # more and more messages are delivered without a limit, and none is acknowledged
     UNSERVED = "unserved"  # messages wait, and consumers that hold nothing are given none
     UNATTENDED = "unattended"  # messages wait, and the consumer that the queue had is gone
+    PERHAPS_UNATTENDED = "perhaps_unattended"  # messages wait, nobody consumes, and the counters are too young to tell who did
     OLDEST = "oldest"  # the oldest message stays the same and is too old, whatever else moves
     STILL = "still"  # messages wait and no work is done; the workers can't be seen

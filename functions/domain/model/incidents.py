@@ -37,8 +37,18 @@ class Looks(Struct, frozen=True, omit_defaults=True, rename=lambda name: f"look_
     nodes: str = ""  # a digest of the names of the running nodes
     steady_at: float | None = None  # older samples are unreliable: a node was away, came or left, or a counter fell
     deliveries: int | None = None
-    consumed: bool = False  # whether a consumer was ever seen
+    consumed: bool = False  # whether a consumer was ever seen, or the alert's history has one
+    acked: bool = False  # whether a message was ever acknowledged, by its counter or the alert's history
+    unconsumed: bool = False  # the alert's history says that nobody consumed it in the last day
+    polled: bool = False  # whether its messages are taken by basic.get, without any consumer
     oldest_from: float | None = None  # since when its oldest message has been the same
+
+
+class Doubt(Struct, frozen=True, omit_defaults=True, rename=lambda name: f"doubt_{name}"):
+    """Why a verdict is likely and not proved; empty where it is proved."""
+
+    against: Phrase = ""  # what speaks against it
+    settle: str = ""  # the line of configuration that settles it for good
 
 
 class AfterRestart(Struct, frozen=True):
@@ -55,6 +65,7 @@ class AfterRestart(Struct, frozen=True):
     same_again: bool = False  # and whether one of these messages had been delivered before
     came: bool = False  # whether a consumer connected since, even if it is gone again
     lost_since: int = 0  # messages that are gone since the restart, and that nobody acknowledged
+    survivor: str = ""  # a channel that held messages before the restart and still does: the broker still has its connection
 
 
 class QueueState(Struct, frozen=True):
@@ -64,8 +75,9 @@ class QueueState(Struct, frozen=True):
     runbook: str
     joined_at: float
     before: QueueSnapshot | None = None  # the last snapshot before the restart
-    proof: Proof | None = None  # the proof behind the restart,
-    held_by: tuple[Channel, ...] = ()  # and the channels that were proved to hold messages
+    proof: Proof | None = None  # the verdict behind the restart or the question,
+    held_by: tuple[Channel, ...] = ()  # and the channels that hold the messages
+    doubt: Doubt = Doubt()
     looks: Looks = Looks()
     after: AfterRestart = AfterRestart()
     consumers: int | None = None  # as many as the last check showed; after a restart, those that connected since
@@ -81,6 +93,11 @@ class QueueState(Struct, frozen=True):
     @property
     def lost_in_all(self) -> int:
         return self.lost + self.after.lost_since
+
+    @property
+    def is_likely(self) -> bool:
+        """Whether its verdict is likely only."""
+        return bool(self.doubt.against)
 
 
 class PastAttempt(Struct, frozen=True):
@@ -98,6 +115,14 @@ class HistoryEntry(Struct, frozen=True):
     attempt: int = 0
 
 
+class Opinion(Struct, frozen=True):
+    """What an evidence job says of the application on one host."""
+
+    host: str  # as the connections of that host show it
+    healthy: bool
+    reason: str
+
+
 class Evidence(Struct, frozen=True):
     options: Mapping[str, str] = field(default_factory=dict)  # rendered from the labels of the alert that opened the incident
     asked_at: float | None = None  # when its run was ordered, which happens once
@@ -106,6 +131,8 @@ class Evidence(Struct, frozen=True):
     lines: tuple[str, ...] = ()  # the lines that cards show. The whole output is in the archive, as evidence/ID.txt.
     missing: Phrase = ""  # why there is no evidence
     without: Phrase = ""  # the option that was left out, and why
+    host: str = ""  # the host that holds a message, if the run was limited to it
+    opinion: Opinion | None = None  # its opinion on that host
 
 
 class Approval(Struct, frozen=True):
@@ -179,7 +206,7 @@ class Incident(Struct, frozen=True):
 
 
 INCIDENT_PARTS = {"approval": Approval, "run": Run, "observed": Observed}
-QUEUE_PARTS = {"looks": Looks, "after": AfterRestart}
+QUEUE_PARTS = {"looks": Looks, "after": AfterRestart, "doubt": Doubt}
 _PART_OF = {name: part for part, kind in INCIDENT_PARTS.items() for name in kind.__struct_fields__}
 
 
@@ -257,6 +284,7 @@ class Document(Struct, frozen=True):
     threads: Mapping[str, str] = field(default_factory=dict)  # `channel/incident` -> the channel's handle of its thread
     bundled: Mapping[str, float] = field(default_factory=dict)  # in bundle documents only: message id -> when it was moved here
     requests: Mapping[str, float] = field(default_factory=dict)  # decided signed request -> until when a copy would be accepted
+    questions: Mapping[str, float] = field(default_factory=dict)  # `QUEUE|VERDICT` -> when people were asked whether it hangs
     passed: Mapping[str, int] = field(default_factory=dict)  # day (YYYY-MM-DD, local) -> suspicions that cleared
     version: int = VERSION
 

@@ -127,9 +127,16 @@ class QueueHistory(Struct, frozen=True, omit_defaults=True):
     publishes: Samples = ()  # without what came by dead-lettering, and on RabbitMQ 4.x by AMQP 1.0 and MQTT
 
 
+class NodeOutput(Struct, frozen=True):
+    """What a job wrote on one node."""
+
+    node: str  # as the runner names it; empty if it doesn't tell nodes apart
+    text: str
+
+
 class EvidenceReading(Struct, frozen=True):
     execution: Execution | None = None  # None: not in the history, or not yet
-    output: str | None = None  # once it has ended: its output, with secrets masked; None if it could not be read
+    output: tuple[NodeOutput, ...] | None = None  # once it has ended, with secrets masked; None if it could not be read
     problem: Phrase = ""  # why it could not be read
     awaited: bool = False  # the incident still waits for it, so nothing else was observed
 

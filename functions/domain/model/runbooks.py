@@ -103,7 +103,11 @@ class EvidenceJob(Struct, frozen=True, rename=key):
     """How long the restart waits for the run, at most."""
 
 
-NEVER_KEEPS, ALWAYS_KEEPS = 0.0, float("inf")
+class Keeps(Struct, frozen=True):
+    """How long a consumer may keep a message on purpose."""
+
+    most_s: float | None
+    """At most; 0: no time at all, None: any time."""
 
 
 class Symptom(Struct, frozen=True):
@@ -119,8 +123,8 @@ class Symptom(Struct, frozen=True):
     """Label -> the pattern for its whole value."""
     oldest_s: float | None = None
     """The maximum age of the oldest message; None: its age doesn't count."""
-    keeps_s: float | None = None
-    """For how long a consumer may keep a message on purpose: NEVER_KEEPS, a time, ALWAYS_KEEPS; None: not known."""
+    keeps: Keeps | None = None
+    """None: it is not known whether consumers keep messages on purpose."""
     window: int | None = None
     """How many messages a consumer's channel may hold at most; None: as the system shows it."""
     users: tuple[str, ...] = ()
@@ -247,6 +251,11 @@ class Rules(Struct, frozen=True):
     """Patterns of RE2 for secrets in the output of jobs, besides the built-in ones."""
     token_expires_at: float | None = None
     """When Unstick's token for the runner expires, if known."""
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether people can answer: a link needs an address."""
+        return bool(self.public_url)
 
     @property
     def zone(self) -> ZoneInfo:

@@ -151,6 +151,11 @@ REASONS: Mapping[Reason, Explained] = {
         Text("The queue is stuck, but the runbook's mode is observe: Unstick only reports what it would do."),
         Text("Restart it by hand as before; set the mode to approve or auto when you trust these messages."),
     ),
+    Reason.LIKELY_STUCK: plan_by_hand(
+        Text("it may hang, and it may be healthy"),
+        Text("It looks stuck, but some healthy applications look the same, so Unstick does not restart it by itself."),
+        Text("See what speaks against it. If it hangs, restart it. The line that settles it keeps Unstick from asking again."),
+    ),
     Reason.AWAITING_APPROVAL: act(
         Text("it is waiting for approval"),
         Text("The queue is stuck, and a person has to approve the restart."),

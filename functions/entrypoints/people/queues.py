@@ -7,6 +7,7 @@ from functions.bootstrap import Adapters
 from functions.domain.cards import approval_page
 from functions.domain.cards.approval_page import Row
 from functions.domain.health.looks import judge_health
+from functions.domain.health.rows import terms_of
 from functions.domain.model.codes import Health
 from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import Pause, QueueSnapshot, Unknown
@@ -32,7 +33,7 @@ def read_rows(ports: Adapters, watched: tuple[QueueState, ...], now: float) -> t
 def _row(rules: Rules, watched: QueueState, answer: object, now: float) -> Row:
     seen: QueueSnapshot | Unknown = observe.or_unknown(answer)
     runbook = rules.runbooks.get(watched.runbook)
-    health = judge_health(runbook.symptom, seen, watched, now)[0].health if runbook else Health.UNKNOWN
+    health = judge_health(runbook.symptom, seen, watched, now, terms_of(runbook))[0].health if runbook else Health.UNKNOWN
     return Row(watched.queue.name, seen, health)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from functions.adapters.runners.rundeck import answers, evidence
 from functions.adapters.runners.rundeck.settings import Settings
+from functions.application.ports import EvidenceRun
 from functions.domain.model.observations import Execution
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
@@ -39,7 +40,7 @@ def start(settings: Settings, timeout_s: float = PATIENCE_S) -> Execution:
     return evidence.start_evidence(settings, EVIDENCE, {"process": "mail"}, tag=TAG, timeout_s=timeout_s)
 
 
-def read(settings: Settings, execution: str | None) -> tuple[Execution | None, str | None]:
+def read(settings: Settings, execution: str | None) -> EvidenceRun:
     return evidence.read_evidence(settings, EVIDENCE, tag=TAG, execution=execution, partial=False, timeout_s=PATIENCE_S)
 
 
@@ -56,7 +57,7 @@ def test_its_output_is_read_once_it_has_ended(double: Rundeck, settings: Setting
     assert len(double.posts()) == 1
     found, output = wait_until(lambda: read(settings, None if lost else started.id), lambda found: found[1] is not None)
     assert found is not None
-    assert (found.succeeded, output) == (True, STACK)
+    assert (found.succeeded, [one.text for one in output or ()]) == (True, [STACK])
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ def test_the_output_is_taken_as_it_is(said: dict[str, Any], log: Any, output: st
     said |= {"execution/e%2F1": {"id": 7, "status": "failed", "date-ended": {"unixtime": 1}}, "lastlines=3000": log}
     run, found = read(NOBODY, "e/1")
     assert run is not None
-    assert (run.id, found) == ("7", output)
+    assert (run.id, found if found is None else "".join(one.text for one in found)) == ("7", output)
     assert said["asked"] == ["execution/e%2F1", "execution/7/output?lastlines=3000"]
 
 
@@ -103,7 +104,7 @@ def test_what_a_run_that_hangs_wrote_so_far_is_read_once_nobody_waits(said: dict
     said |= {"execution/7": {"id": 7, "status": "running"}, "lastlines=3000": {"entries": [{"log": ">> a"}]}}
     for partial, output in ((False, None), (True, ">> a")):
         run, found = evidence.read_evidence(NOBODY, "j", tag=TAG, execution="7", partial=partial, timeout_s=PATIENCE_S)
-        assert (run and run.ended, found) == (False, output)
+        assert (run and run.ended, found and found[0].text) == (False, output)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +118,7 @@ def test_what_rundeck_itself_says_of_a_failed_run_is_no_java(said: dict[str, Any
     """A trace that the job wrote is evidence; Rundeck's own, with its variables, is none."""
     exchange = json.loads((RECORDINGS / f"{recording}.json").read_text())
     said |= {"execution/7": {"id": 7, "status": "failed", "date-ended": {"unixtime": 1}}, "lastlines=3000": exchange["body"]}
-    lines = (read(NOBODY, "7")[1] or "").splitlines()
+    lines = "\n".join(one.text for one in read(NOBODY, "7")[1] or ()).splitlines()
     assert lines[: len(output)] == output
     assert not any("dataContext" in line or "com.dtolabs" in line or line.startswith("\tat ") for line in lines)
 

@@ -14,7 +14,7 @@ from functions.domain.cards.card import KINDS, compose
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.queue_facts import PROOFS
 from functions.domain.health.recovery import say_same_again
-from functions.domain.model.codes import Phase, Proof, Reason
+from functions.domain.model.codes import ASKED, Phase, Proof, Reason
 from functions.domain.model.incidents import AfterRestart, AlertRef, Incident, change
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, QueueSnapshot
@@ -23,7 +23,7 @@ from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.sanitize import clean, safe_url
 from functions.domain.texts.words import duration
 from functions.runtime.text import Text, in_language
-from tests.support.worlds.example_stories import EXAMPLES, INCIDENT, NOW, RUNBOOK, TARGET, held, hostile, rules
+from tests.support.worlds.example_stories import APPROVE, EXAMPLES, INCIDENT, NOW, RUNBOOK, TARGET, held, hostile, rules
 
 LANGUAGES = ("en", "ja")
 START_PAGE = "https://rundeck.example.com/project/ops/job/show/1?opt.service=mail-delivery"
@@ -98,7 +98,9 @@ def test_headlines(name: str, urgency: str, headline: str):
 @pytest.mark.parametrize("reason", Reason)
 def test_every_hold_says_why_and_what_to_do(reason: Reason, language: str):
     """The reason in plain words, what to do, what the system said and its remedy."""
-    made = compose(held(reason, "the exact detail", "the remedy"), rules(language))
+    made = compose(
+        held(reason, "the exact detail", "the remedy", approve_url=APPROVE if reason in ASKED else ""), rules(language)
+    )
     explained = REASONS[reason]
     assert in_language(language, explained.why) in made.text
     assert "the remedy" in made.text
@@ -178,7 +180,8 @@ def test_links_lead_where_they_say():
 
 
 BY_HAND = ["restart_refused", "observe_only", "ledger_unknown", "too_many_targets", "declined", "failing", "frozen"]
-BY_HAND += ["start_unclear", "aborted"]
+BY_HAND += ["start_unclear", "aborted", "likely_stuck"]
+RESTART_IT = (Reason.TOO_MANY_TARGETS, Reason.LIKELY_STUCK)
 
 
 def test_what_hangs_on_the_same_message_again_is_told():
@@ -197,7 +200,7 @@ def test_a_card_that_asks_for_a_restart_by_hand_leads_to_it_first(reason: Reason
     """Its first button opens the job; not where Unstick tries again, or the restart was seen running just now."""
     incident = replace(EXAMPLES["held-observe-only"].incident, start_page=START_PAGE)
     card = compose(CardInput("held", NOW, RUNBOOK, TARGET, incident, reason), rules())
-    asks = any("by hand" in text and "Handle this alert" not in text for text in card.text) or reason is Reason.TOO_MANY_TARGETS
+    asks = any("by hand" in text and "Handle this alert" not in text for text in card.text) or reason in RESTART_IT
     assert (card.links[0] == ("Restart by hand", START_PAGE)) is asks
     assert asks or reason.value not in BY_HAND
     assert START_PAGE not in [url for _, url in card.links[1:]]

@@ -9,7 +9,7 @@ from functions.domain.decisions.evidence import is_awaited, with_reading, withou
 from functions.domain.model.codes import Mode, Phase
 from functions.domain.model.events import Collect, EvidenceStarted, Start, Step
 from functions.domain.model.incidents import Document, Evidence
-from functions.domain.model.observations import EvidenceReading, Execution, Pause
+from functions.domain.model.observations import EvidenceReading, Execution, NodeOutput, Pause
 from functions.domain.model.runbooks import EvidenceJob
 from tests.support.worlds.scenes import (
     NOW,
@@ -43,6 +43,10 @@ def book(within_s: float = 20.0, mode: Mode = Mode.AUTO):
 
 def collecting(evidence: Evidence = COLLECTED, **changes) -> Document:
     return document(incident(Phase.COLLECTING, evidence=evidence, **changes))
+
+
+def written(text: str | None) -> tuple[NodeOutput, ...] | None:
+    return None if text is None else (NodeOutput("worker-1", text),)
 
 
 def looked(found: Document, at: float, reading: EvidenceReading | None) -> Step:
@@ -126,7 +130,7 @@ def test_a_late_answer_changes_nothing(found):
 )
 def test_the_restart_waits_for_the_output_and_no_longer_than_within(evidence, output, after_s, awaited):
     """What was refused is not waited for."""
-    assert is_awaited(evidence, EvidenceReading(RUN, output), NOW + after_s) is awaited
+    assert is_awaited(evidence, EvidenceReading(RUN, written(output)), NOW + after_s) is awaited
 
 
 @pytest.mark.parametrize(("after_s", "due_s"), [(3.0, 6.0), (18.0, 20.0), (25.0, 25.0)])
@@ -164,9 +168,10 @@ def noted(evidence: Evidence, reading: EvidenceReading, after_s: float = 20.0) -
 )
 def test_what_is_missing_is_said(run: Execution | None, output, problem, said):
     """For people to mend it; what was said before stays."""
+    output = written(output)
     made = noted(COLLECTED, EvidenceReading(run, output, problem))
     assert (str(made.missing), made.execution) == (said, run)
-    assert made.lines == (("text",) if output else ())
+    assert made.lines == (("text",) if output and output[0].text else ())
     before = noted(replace(COLLECTED, missing="it was refused"), EvidenceReading(run, output, problem))
     assert before.missing == "it was refused"
     known = noted(replace(COLLECTED, execution=ENDED), EvidenceReading(None, output, problem))

@@ -19,7 +19,7 @@ from functions.domain.decisions.guards import (
     evaluate_all,
     freeze_at,
 )
-from functions.domain.model.codes import Ending, Mode, Phase, Reason
+from functions.domain.model.codes import ASKED, Ending, Mode, Phase, Reason
 from functions.domain.model.incidents import AfterRestart, Document, Escalation, Looks, Outcome, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, ExecutionHistory, Observation, Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Freeze, Limits, Restart
@@ -361,7 +361,7 @@ def test_a_person_overrules_limits_and_nothing_else(code):
         decision = decide(replace(one, approved=True))
         assert (decision.kind is Kind.RESTART) == (code in OVERRULED)
     if not held:
-        assert code not in OVERRULED - {Reason.AWAITING_APPROVAL}
+        assert code not in OVERRULED - ASKED
 
 
 @pytest.mark.parametrize(

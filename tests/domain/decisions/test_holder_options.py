@@ -10,8 +10,8 @@ from functions.domain.health.proofs import Judgement
 from functions.domain.model.codes import Health, Proof
 from functions.domain.model.events import Start, StartResult
 from functions.domain.model.incidents import Document
-from functions.domain.model.observations import Channel, Holder
-from functions.domain.model.runbooks import HolderOption, Restart, Rules
+from functions.domain.model.observations import Channel, Holder, QueueSnapshot
+from functions.domain.model.runbooks import HolderOption, Restart, Rules, Symptom
 from tests.support.worlds.scenes import (
     NEW,
     NOW,
@@ -29,17 +29,24 @@ from tests.support.worlds.scenes import (
     woken,
 )
 
+QUEUE = {"vhost": "/", "queue": "mail"}
 HOLDER = HolderOption("host", r"10\.0\.3\.[0-9]{1,3}")
 ONE, OTHER, FOREIGN = Holder("10.0.3.7", "worker-1"), Holder("10.0.3.8", "worker-2"), Holder("192.168.0.1", "worker-3")
 
 
 def limited(holder: HolderOption | None = HOLDER) -> Rules:
-    return rules(runbook(restart=Restart("job-1", holder=holder)))
+    """With the application's users, since a restart that is limited to a host needs them."""
+    return rules(runbook(restart=Restart("job-1", holder=holder), symptom=Symptom("rabbitmq", QUEUE, users=("app",))))
+
+
+def own(mail: QueueSnapshot) -> QueueSnapshot:
+    """Held by channels of the application's user."""
+    return replace(mail, channels=tuple(replace(one, user="app") for one in mail.channels or ()))
 
 
 def ordered(*holders: Holder, holder: HolderOption | None = HOLDER) -> tuple[Document, Start]:
     """The order to start for one queue whose messages these hold; without any, messages wait that nobody takes."""
-    mail = holding(*holders) if holders else sighting()
+    mail = own(holding(*holders)) if holders else sighting()
     made = moved(Document("key"), alerted(), seen(mail=mail), with_rules=limited(holder))
     (start,) = (act for act in made.acts if isinstance(act, Start))
     return made.document, start
@@ -97,7 +104,7 @@ def test_the_card_and_the_archive_say_which_host_was_restarted():
     """People read it when it starts, when it recovered, and for each attempt when it did not help."""
     document, _ = ordered(ONE)
     running = execution(9, started=1.0, ended=None, tag="inc-1.1")
-    started = moved(document, StartResult("inc-1.1", running), seen(mail=holding(ONE)), with_rules=limited())
+    started = moved(document, StartResult("inc-1.1", running), seen(mail=own(holding(ONE))), with_rules=limited())
     (card,) = (message.card for message in started.document.to_tell if message.channel == "ops")
     assert "A consumer on 10.0.3.7 hangs" in card.text[0]
     assert dict(card.facts)["Restart"].endswith("only on 10.0.3.7")

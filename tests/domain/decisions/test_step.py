@@ -156,7 +156,7 @@ def test_what_is_answered_and_told_of_each_reason(code, is_told, look, event, fo
 def test_every_reason_code_is_answered_somewhere():
     """The closed list of reason codes: the rest come from modes, freezes and Rundeck's refusal, in tests of their own."""
     answered = {row[0] for row in FROM_ALERT}
-    elsewhere = {"frozen", "observe_only", "awaiting_approval", "declined", "incident_full"}
+    elsewhere = {"frozen", "observe_only", "likely_stuck", "awaiting_approval", "declined", "incident_full"}
     elsewhere |= {"restart_refused", "start_unclear", "aborted"}
     assert answered | elsewhere == {code.value for code in Reason}
 

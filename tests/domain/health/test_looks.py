@@ -41,7 +41,7 @@ def test_what_a_real_broker_shows_is_judged_right(path):
     queue = to_queue(case["vhost"], case["case"])
     for one in case["looks"]:
         seen = read_snapshot(queue, Answers(one["totals"], one["page"]), at=one["at"])
-        known = replace(WATCHED, looks=Looks(consumers_at=1.0))
+        known = replace(WATCHED, looks=Looks(consumers_at=1.0, acked=True))
         judged, watched = judge_health(SYMPTOM, seen, known, seen.at)
         judged, _ = judge_health(SYMPTOM, replace(seen, at=seen.at + 10.0), watched, seen.at + 10.0)
         if case["ill"] is not None:
@@ -50,7 +50,7 @@ def test_what_a_real_broker_shows_is_judged_right(path):
 
 UNREAD = Unknown("401 from RabbitMQ")
 LOOKS = [
-    pytest.param([(0, HELD), (10, HELD)], [Health.UNSURE, Health.ILL], id="the same consumers for ten seconds"),
+    pytest.param([(0, HELD), (10, HELD)], [Health.UNSURE, Health.LIKELY], id="the same consumers for ten seconds"),
     pytest.param([(0, HELD), (9, HELD)], [Health.UNSURE, Health.UNSURE], id="not so long"),
     pytest.param([(0, HELD), (10, replace(HELD, consumer_ids=NEW))], [Health.UNSURE, Health.UNSURE], id="others"),
     pytest.param([(0, replace(HELD, consumer_ids=NEW)), (10, HELD)], [Health.UNSURE, Health.UNSURE], id="the others first"),

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
-from functions.domain.health.proofs import SAMPLE_LATE_S, Trust, judge
+from functions.domain.health.proofs import SAMPLE_LATE_S, judge
+from functions.domain.health.rows import Trust
 from functions.domain.model.codes import Health, Proof
 from functions.domain.model.observations import Channel, QueueHistory, QueueSnapshot, Samples, Unknown
 from functions.domain.model.runbooks import Symptom
@@ -92,8 +93,8 @@ def twice(*since_s: int) -> Samples:
 
 
 def channel(**changes) -> Channel:
-    """One that has held one message for two minutes."""
-    return replace(Channel("c1 (1)", "10.0.3.7", "mail-worker-2", 1, 1, flat(201)), **changes)
+    """One that has held one message for two minutes, and may hold no more."""
+    return replace(Channel("c1 (1)", "10.0.3.7", "mail-worker-2", 1, 1, flat(201), window=1), **changes)
 
 
 def queue(**changes) -> QueueSnapshot:
@@ -112,6 +113,7 @@ def still(*, ready: int, unacked: int, **changes) -> QueueSnapshot:
 
 
 WORKING = channel(id="c2 (1)", work=rising(), counted=1)
+BUSY = [channel(id=f"c{n} (1)", held=1, work=rising(), counted=1) for n in (3, 4, 5)]
 CHANNELS = [
     pytest.param([channel(), WORKING], Health.ILL, id="one hangs, another works"),
     pytest.param([channel(work=flat(201, since_s=60))], Health.ILL, id="for exactly `for`"),
@@ -123,7 +125,8 @@ CHANNELS = [
     pytest.param([channel(counted=0)], Health.WELL, id="it was idle, and was given a message just now"),
     pytest.param([channel(counted=40)], Health.WELL, id="it rejects, and was given a message just now"),
     pytest.param([channel(counted=-1)], Health.WELL, id="its counters do not fit together"),
-    pytest.param([channel(shared=True)], Health.WELL, id="whose message it holds is not known"),
+    pytest.param([channel(shared=True)], Health.ILL, id="no other channel can hold all that the queue has"),
+    pytest.param([channel(shared=True), *BUSY], Health.WELL, id="it holds another queue's message"),
 ]
 
 
@@ -190,11 +193,12 @@ COMING = QueueHistory(rising(), flat(0), flat(7), flat(0), rising())
 QUEUES = [
     pytest.param(still(ready=5, unacked=0), Health.ILL, Proof.UNSERVED, id="unserved"),
     pytest.param(still(ready=5, unacked=0, consumers=0), Health.ILL, Proof.UNATTENDED, id="unattended"),
-    pytest.param(still(ready=4, unacked=1), Health.ILL, Proof.HELD, id="held, by the queue"),
+    pytest.param(still(ready=4, unacked=1), Health.ILL, Proof.HELD_UNSEEN, id="held, by the queue"),
+    pytest.param(still(ready=0, unacked=1), Health.LIKELY, Proof.HELD_UNSEEN, id="held, by the queue, and nothing waits"),
     pytest.param(still(ready=5, unacked=0, deliveries=None), Health.UNSURE, None, id="absent is not zero: unserved"),
     pytest.param(still(ready=5, unacked=0, deliveries=None, consumers=1, channels=(channel(held=0, work=()),)), Health.ILL,
         Proof.UNSERVED, id="its only consumer was never given anything"),
-    pytest.param(still(ready=5, unacked=0, deliveries=None, consumers=1, channels=(channel(shared=True),)), Health.ILL,
+    pytest.param(still(ready=5, unacked=0, deliveries=None, consumers=1, channels=(channel(shared=True),)), Health.LIKELY,
         Proof.UNSERVED, id="its only consumer is full with another queue's messages"),
     pytest.param(still(ready=4, unacked=1, deliveries=None), Health.UNSURE, None, id="absent is not zero: held"),
     pytest.param(still(ready=5, unacked=0, deliveries=None, consumers=2, channels=(channel(shared=True),)), Health.UNSURE,
@@ -255,7 +259,7 @@ def test_people_are_told_how_many_messages_stand_still(seen, said):
 def test_the_oldest_message_is_a_proof_of_its_own_where_nothing_waits_beyond_the_limit():
     """The queue's figures prove nothing there."""
     seen, trust = still(ready=0, unacked=4, head_at=NOW - 901.0), Trust(same_consumers_s=60.0, same_oldest_s=59.0)
-    for limit, proof in ((3, Proof.HELD), (4, None), (5, None)):
+    for limit, proof in ((3, Proof.HELD_UNSEEN), (4, None), (5, None)):
         symptom = replace(SYMPTOM, max_messages=limit, oldest_s=900.0)
         judged = judge(symptom, seen, trust)
         assert (judged.proof, judged.again_in_s) == (proof, None if proof else 1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -10,11 +11,13 @@ from msgspec.structs import replace
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.cards.card_input import CardInput
 from functions.domain.decisions.messages import compose_with_answers
+from functions.domain.health.doubts import KEEPS, say_open_window
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Mode, Phase, Proof, Reason, Verdict
 from functions.domain.model.incidents import (
     AfterRestart,
     AlertRef,
+    Doubt,
     Escalation,
     Evidence,
     Incident,
@@ -23,7 +26,7 @@ from functions.domain.model.incidents import (
     change,
 )
 from functions.domain.model.messages import Card
-from functions.domain.model.observations import Execution, Holder, QueueSnapshot
+from functions.domain.model.observations import Channel, Execution, Holder, QueueSnapshot
 from functions.domain.model.runbooks import Recovered, Restart, Rules, Runbook, Symptom
 from functions.domain.texts.words import duration
 from functions.runtime.text import Phrase, Text, named
@@ -119,7 +122,7 @@ class Course(Struct, frozen=True):
             "mail-delivery",
             self.alerted_at,
             self.snapshot(NOW - self.started_s[-1]) if restarted else None,
-            Proof.HELD if restarted else None,
+            Proof.HELD,
             after=AfterRestart(self.depth(NOW), verdict=None if moves else Verdict.STUCK) if checked else AfterRestart(),
             consumers=self.one_of + 1 if moves and self.one_of == 1 else self.one_of,
             curve=curve,
@@ -210,6 +213,14 @@ def _escalated() -> CardInput:
     return CardInput("escalated", NOW, RUNBOOK, TARGET, incident, None, "it is still stuck")
 
 
+def _likely(reason: Reason = Reason.LIKELY_STUCK, **changes: Any) -> CardInput:
+    course = Course(one_of=3)
+    doubt = Doubt(say_open_window(Symptom("rabbitmq"), Channel("c (1)", held=1, window=8)), KEEPS)
+    queue = replace(course.queue(), proof=Proof.KEPT, doubt=doubt)
+    incident = course.incident(Phase.ASKED, reason=reason, queues=(queue,), expires_at=NOW + 1800)
+    return replace(CardInput("held", NOW, RUNBOOK, TARGET, incident, reason, approve_url=APPROVE), **changes)
+
+
 def _second_approval() -> CardInput:
     incident = Course(184.0, (176.0,)).incident(Phase.ASKED, approved_by="h.tanaka", expires_at=NOW + 1800)
     return CardInput("held", NOW, RUNBOOK, TARGET, incident, Reason.AWAITING_APPROVAL, approve_url=APPROVE)
@@ -229,6 +240,8 @@ EXAMPLES: dict[str, CardInput] = {
     "held-cooldown": held(Reason.COOLDOWN, Text("restarted {age} ago", age=duration(240)), phase=Phase.WAITING),
     "held-awaiting-approval": held(Reason.AWAITING_APPROVAL, phase=Phase.ASKED, approve_url=APPROVE),
     "held-second-approval": _second_approval(),
+    "held-likely": _likely(),
+    "not-answered": _likely(kind="not_approved", at=NOW + 1800, approve_url=""),
     "held-overrule": held(
         Reason.TOO_MANY_RESTARTS,
         Text("restarts within {hours} h: {count}, the limit is {limit}", hours=1, count=3, limit=3),

@@ -13,7 +13,7 @@ from functions.application.serialization import decode, to_stored
 from functions.domain.model.alerts import QueueRef, Target
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.messages import Card
-from functions.domain.model.observations import Execution, ExecutionHistory, Pause, QueueSnapshot
+from functions.domain.model.observations import Execution, ExecutionHistory, NodeOutput, Pause, QueueSnapshot
 from functions.domain.model.runbooks import Rules
 from functions.runtime.errors import Conflict, Denied, Unavailable
 from tests.support.worlds.scenes import AHEAD_S, NOW, rules, sighting
@@ -208,9 +208,10 @@ class Memory:
 
     def read_evidence(
         self, job: str, *, tag: str, execution: str | None, partial: bool, timeout_s: float
-    ) -> tuple[Execution | None, str | None]:
+    ) -> tuple[Execution | None, tuple[NodeOutput, ...] | None]:
         self._call(f"evidence {execution}")
-        return self.evidence, self.so_far if partial and self.output is None else self.output
+        output = self.so_far if partial and self.output is None else self.output
+        return self.evidence, None if output is None else (NodeOutput("worker-1", output),)
 
     def post(self, channel: str, card: Card, thread: str | None, timeout_s: float) -> str | None:
         self._call(f"post {channel}")

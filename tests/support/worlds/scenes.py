@@ -92,10 +92,10 @@ def sighting(
 
 
 def holding(*holders: Holder, at: float = NOW, **more: Any) -> QueueSnapshot:
-    """A queue of which each of these consumers holds one message and has done nothing with it for two minutes."""
+    """A queue of which each of these consumers holds all that it may, one message, and has done nothing for two minutes."""
     grid = [at - 5.0 * n for n in range(25, -1, -1)]
     still = tuple((when, 7) for when in grid)
-    channels = tuple(Channel(f"{one.host} (1)", one.host, one.name, 1, 1, still) for one in holders)
+    channels = tuple(Channel(f"{one.host} (1)", one.host, one.name, 1, 1, still, window=1) for one in holders)
     unacked = max(len(holders), 1)
     seen = sighting(unacked, at=at, ready=0, unacked=unacked, channels=channels or None, holders=holders)
     history = replace(seen.history, ready=tuple((when, 0) for when in grid), unacked=tuple((when, unacked) for when in grid))

@@ -9,7 +9,7 @@ from functions.adapters.runners.rundeck import answers
 from functions.adapters.runners.rundeck.client import ask_all
 from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.ports import EvidenceRun
-from functions.domain.model.observations import Execution
+from functions.domain.model.observations import Execution, NodeOutput
 
 OUTPUT_LINES = 3000
 RECENT = 20  # number of runs in which the tag is searched. If a job runs more often in `within`, the run isn't found
@@ -47,15 +47,18 @@ def _find(to: answers.Connection, job: str, tag: str) -> Execution | None:
     return None
 
 
-def _read_output(to: answers.Connection, execution: str) -> str | None:
-    """The last lines of the job's output, unchanged; None while Rundeck doesn't have all of them yet."""
+def _read_output(to: answers.Connection, execution: str) -> tuple[NodeOutput, ...] | None:
+    """The last lines of the job's output by node, unchanged; None while Rundeck doesn't have all of them yet."""
     body = answers.ask(to, "GET", f"execution/{execution}/output?lastlines={OUTPUT_LINES}").object()
     entries = body.get("entries")
     if body.get("pending") or not isinstance(entries, list):
         return None
     # what only Rundeck wrote is left out if nothing remains of it; a Java trace may be evidence if the job wrote it
     written = [entry for entry in entries if isinstance(entry, dict) and (_is_of_job(entry) or _line(entry))]
-    return "\n".join(map(_line, written))
+    lines: dict[str, list[str]] = {}
+    for entry in written:
+        lines.setdefault(str(entry.get("node") or ""), []).append(_line(entry))
+    return tuple(NodeOutput(node, "\n".join(texts)) for node, texts in lines.items())
 
 
 def _line(entry: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from functions.adapters.symptoms import _http
 from functions.adapters.symptoms._http import FORBIDDEN, require_ok
 from functions.adapters.symptoms.prometheus import promql
 from functions.adapters.symptoms.prometheus.settings import SYSTEM
-from functions.domain.health.proofs import RECENT_S
+from functions.domain.health.rows import RECENT_S
 from functions.domain.health.samples import lasting_s
 from functions.domain.model.observations import QueueSnapshot, Samples, Unknown
 from functions.runtime.errors import Denied, Unavailable

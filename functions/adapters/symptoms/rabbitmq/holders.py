@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq.answers import NOT_FOUND, ChannelItem, good, shaped, shaped_or_none, tags_of
 from functions.adapters.symptoms.rabbitmq.snapshot import add_work, find_fresh
-from functions.domain.health.proofs import RECENT_S
+from functions.domain.health.rows import RECENT_S
 from functions.domain.health.samples import drop_gaps, rise_of, still_s, within
 from functions.domain.model.observations import Channel, Holder, QueueSnapshot, Unknown
 from functions.domain.texts.sanitize import clean

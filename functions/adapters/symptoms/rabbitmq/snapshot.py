@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq.answers import ChannelItem, Consumer, Page, Samples, Total, Totals, named, shaped
 from functions.adapters.symptoms.rabbitmq.settings import SYSTEM
-from functions.domain.health.proofs import SETTLED_S
+from functions.domain.health.rows import SETTLED_S
 from functions.domain.health.samples import drop_gaps, rise_of
 from functions.domain.model import observations
 from functions.domain.model.alerts import QueueRef
