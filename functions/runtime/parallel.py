@@ -18,10 +18,10 @@ TIME = "time"  # placeholder for the system that did not answer, until the calle
 Calls = Sequence[Callable[[], Any]]
 
 
-def run_parallel(calls: Calls, *, timeout_s: float) -> list[Any]:
-    """Run the calls on threads. Returns, in order, what each call returned or the exception that it raised. A call that is not
-    done in time yields Unavailable with `late`. Its thread ends by its own time-out, and its result is dropped. A call for
-    which no thread was free in that time is never made."""
+def run_parallel(calls: Calls, *, timeout_s: float, at_once: int = MOST_THREADS) -> list[Any]:
+    """Run the calls on threads, `at_once` of them. Returns, in order, what each call returned or the exception that it raised. A
+    call that is not done in time yields Unavailable with `late`. Its thread ends by its own time-out, and its result is dropped.
+    A call for which no thread was free in that time is never made."""
     if len(calls) == 1 and timeout_s > 0:
         return [_outcome(calls[0])]
     results: list[Any] = [Unavailable(TIME, Text("no answer in the time given"), late=True)] * len(calls)
@@ -39,7 +39,7 @@ def run_parallel(calls: Calls, *, timeout_s: float) -> list[Any]:
             done[place].set()
 
     started = 0
-    for number in range(min(len(calls), MOST_THREADS)):
+    for number in range(min(len(calls), at_once)):
         try:
             threading.Thread(target=work, daemon=True, name=f"parallel-{number}").start()
         except RuntimeError:  # no more threads for this process now; maybe later

@@ -1,6 +1,7 @@
 """A stand-in for RabbitMQ's management API where no broker can be had: a real HTTP server with queues that are set, not used.
 
-It answers what was measured on RabbitMQ 3.10.8; tests/system/test_rabbitmq_real.py asks a real one the same.
+It answers what was measured on RabbitMQ 3.10.8; tests/system/test_rabbitmq_real.py asks a real one the same. It refuses lists of
+channels and connections, which cost a real one the memory that it needs.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ Reply = tuple[int, str, bytes]
 
 
 PASSWORD = "secret"
+CONNECTED_S = 7200
+"""How long ago every connection began."""
 
 
 @dataclass
@@ -48,6 +51,8 @@ class Queue:
     consumed: bool = True
     """Whether a consumer ever took a message."""
     head_at: int | None = None
+    prefetch: int = 1
+    """The limit of each consumer."""
     type: str = "classic"
     durable: bool = True
     history: list[tuple[float, int, int, int]] = field(default_factory=list)
@@ -98,8 +103,11 @@ class RabbitDouble(server.Serving):
         self.queues: dict[tuple[str, str], Queue] = {}
         self.statistics = True
         self.broken: dict[str, Reply | float] = {}
-        """By `totals`, `page`, `channels`, `connections`, `nodes`, `overview`, `whoami`, `alarms`: what is answered instead, or
+        """By `totals`, `page`, `channel`, `connection`, `nodes`, `overview`, `whoami`, `alarms`: what is answered instead, or
         after how many seconds."""
+        self.closed: set[str] = set()
+        """Connections that end just now: their consumers are listed, and their channels are gone."""
+        self.began_at = time.time() - CONNECTED_S
         self.nodes = [{"name": "rabbit@one", "running": True, "uptime": 86_400_000}]
         self.hold_all = False
         """Each consumer holds what is unacknowledged, not only the first."""
@@ -122,10 +130,8 @@ class RabbitDouble(server.Serving):
         segments = [unquote(segment) for segment in path.split("/")[1:]]
         whole = {"overview": "overview", "whoami": "whoami", "health": "alarms", "nodes": "nodes"}
         kind = whole.get(segments[1] if len(segments) > 1 else "", "")
-        if segments[1:2] == ["vhosts"]:
-            kind = segments[-1]
-        if segments[1:2] == ["channels"]:
-            kind = "channel"
+        if segments[1:2] in (["channels"], ["connections"]) and len(segments) == 3:
+            kind = segments[1].removesuffix("s")
         kind = kind or {3: "totals", 4: "page"}.get(len(segments), "")
         broken = self.broken.get(kind)
         if isinstance(broken, tuple):
@@ -144,43 +150,40 @@ class RabbitDouble(server.Serving):
         }
         if kind in fixed:
             return _ok(fixed[kind])
-        if kind in ("nodes", "channel", "channels", "connections"):
+        if kind in ("nodes", "channel", "connection"):
             return self._monitored(user, kind, segments, query)
         if segments[:2] != ["api", "queues"] or not kind:
             return _error(404, "Object Not Found", "Not Found")
         return self._queues(user, segments[2:], {name: values[0] for name, values in parse_qs(query).items()})
 
     def _monitored(self, user: User, kind: str, segments: list[str], query: str) -> Reply:
-        """What the tag `monitoring` shows; lists are empty without it."""
-        may = "monitoring" in user.tags
-        asked = {name: values[0] for name, values in parse_qs(query).items()}
+        """What only the tag `monitoring` shows."""
+        if "monitoring" not in user.tags:
+            return _error(401, "not_authorised", "Not monitor user")
         if kind == "nodes":
-            return _ok(self.nodes) if may else _error(401, "not_authorised", "Not monitor user")
-        if kind != "channel":
-            return _ok(self._list_of_vhost(kind, segments[2], asked) if may else [])
-        peer, vhosts = segments[2].removesuffix(" (1)"), dict.fromkeys(vhost for vhost, _ in self.queues)
-        mine = [one for vhost in vhosts if may for one in self._list_of_vhost("channels", vhost, asked, only=peer)]
-        return _ok(mine[0]) if mine else _error(404, "Object Not Found", "Not Found")
-
-    def _list_of_vhost(self, kind: str, vhost: str, query: dict[str, str], only: str = "") -> list[dict[str, Any]]:
-        """Its channels or connections, which only the tag `monitoring` shows; or the `only` one, by its connection."""
-        listed: list[dict[str, Any]] = []
-        for (own, _), queue in self.queues.items():
-            for place, peer in enumerate(queue.consumers if own == vhost else ()):
-                if only not in ("", peer):
-                    continue
-                holds = not queue.channels and (self.hold_all or not place)
-                figures = queue.channels.get(peer, queue if holds else Queue(consumed=False))
-                if kind == "connections":
-                    name = {"connection_name": figures.named} if figures.named else {}
-                    listed.append({"name": peer, "client_properties": {"product": "Pika Python Client Library"} | name})
-                    continue
-                traffic = (
-                    figures.traffic(int(query["msg_rates_age"]), int(query["msg_rates_incr"])) if "msg_rates_age" in query else {}
-                )
-                channel = {"name": f"{peer} (1)", "consumer_count": 1, "messages_unacknowledged": figures.unacked}
-                listed.append(channel | {"message_stats": traffic or []})
-        return listed
+            return _ok(self.nodes)
+        peer = segments[2].removesuffix(" (1)")
+        found = [
+            (vhost, name, queue, place)
+            for (vhost, name), queue in self.queues.items()
+            for place, one in enumerate(queue.consumers)
+            if one == peer and one not in self.closed
+        ]
+        if not found:
+            return _error(404, "Object Not Found", "Not Found")
+        _, _, queue, place = found[0]
+        holds = not queue.channels and (self.hold_all or not place)
+        figures = queue.channels.get(peer, queue if holds else Queue(consumed=False))
+        if kind == "connection":
+            own = {"connection_name": figures.named} if figures.named else {}
+            properties = {"product": "Pika Python Client Library"} | own
+            return _ok({"name": peer, "client_properties": properties, "connected_at": round(1000 * self.began_at)})
+        asked = {one: int(values[0]) for one, values in parse_qs(query).items()}
+        details = [_consumer(vhost, name, queue, place, peer) for vhost, name, queue, place in found]
+        traffic = figures.traffic(asked["msg_rates_age"], asked["msg_rates_incr"])
+        channel = {"name": f"{peer} (1)", "user": "mail", "global_prefetch_count": 0, "consumer_details": details}
+        held = {"consumer_count": len(details), "messages_unacknowledged": figures.unacked}
+        return _ok(channel | held | ({"message_stats": traffic} if traffic else {}))
 
     def _user(self, authorization: str) -> User | None:
         name, _, password = b64decode(authorization.removeprefix("Basic ")).decode().partition(":")
@@ -208,14 +211,7 @@ class RabbitDouble(server.Serving):
         if not self.statistics:
             return bare
         age_s, step_s = int(query["lengths_age"]), int(query["lengths_incr"])
-        channels = [
-            {"connection_name": peer, "name": f"{peer} (1)", "peer_host": peer.partition(" -> ")[0].rpartition(":")[0]}
-            for peer in queue.consumers
-        ]
-        details = [
-            {"consumer_tag": f"ctag{place}", "activity_status": "up", "ack_required": True, "channel_details": channel}
-            for place, channel in enumerate(channels)
-        ]
+        details = [_consumer(vhost, name, queue, place, peer) for place, peer in enumerate(queue.consumers)]
         traffic = queue.traffic(int(query["msg_rates_age"]), int(query["msg_rates_incr"]))
         return (
             bare
@@ -239,6 +235,15 @@ def _total(vhost: str, name: str, queue: Queue) -> dict[str, Any]:
     return {
         "name": name, "vhost": vhost, "type": queue.type, "state": "running", "durable": queue.durable, "arguments": {},
         "messages": queue.ready + queue.unacked, "messages_ready": queue.ready, "messages_unacknowledged": queue.unacked,
+    }  # fmt: skip
+
+
+def _consumer(vhost: str, name: str, queue: Queue, place: int, peer: str) -> dict[str, Any]:
+    host = peer.partition(" -> ")[0].rpartition(":")[0]
+    channel = {"connection_name": peer, "name": f"{peer} (1)", "peer_host": host, "user": "mail"}
+    return {
+        "consumer_tag": f"ctag{place}", "activity_status": "up", "active": True, "ack_required": True,
+        "prefetch_count": queue.prefetch, "queue": {"name": name, "vhost": vhost}, "channel_details": channel,
     }  # fmt: skip
 
 

@@ -10,18 +10,20 @@ import msgspec
 from functions.application.decoding import convert
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
-from functions.runtime.parallel import name_late, run_parallel
+from functions.runtime.parallel import MOST_THREADS, name_late, run_parallel
 from functions.runtime.text import Phrase, Text
 
 T = TypeVar("T")
 OK, FORBIDDEN, REDIRECTS, SERVER_ERROR = 200, frozenset({401, 403}), range(300, 400), 500
 
 
-def ask_all(system: str, limits: Mapping[str, float], ends: float, get: Callable[[str, float], Answer]) -> dict[str, Any]:
-    """Get all paths at once, each within its limit (s) and until `ends` (monotonic): the Answer, or error, of each."""
+def ask_all(
+    system: str, limits: Mapping[str, float], ends: float, get: Callable[[str, float], Answer], *, at_once: int = MOST_THREADS
+) -> dict[str, Any]:
+    """Get all paths, so many at once, each within its limit (s) and until `ends` (monotonic): the Answer, or error, of each."""
     left_s = ends - time.monotonic()
     calls = [partial(get, path, min(left_s, limit_s)) for path, limit_s in limits.items()]
-    outcomes = [name_late(outcome, system) for outcome in run_parallel(calls, timeout_s=left_s)]
+    outcomes = [name_late(outcome, system) for outcome in run_parallel(calls, timeout_s=left_s, at_once=at_once)]
     return dict(zip(limits, outcomes, strict=True))
 
 

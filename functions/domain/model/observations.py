@@ -79,7 +79,8 @@ class Holder(Struct, frozen=True):
     host: str  # the address of a consumer's connection that holds messages
     name: str = ""  # its own name: that of its connection, otherwise its product
     messages: int | None = None  # how many of this queue's messages it holds; None if its channel also holds messages of others
-    since: float | None = None  # since when its channel has neither received nor acknowledged anything, on our clock
+    since: float | None = None  # since when at least its channel has neither received nor acknowledged anything, on our clock
+    proved: bool = False  # that it has done so for all of `for`: it hangs
 
 
 Samples = tuple[tuple[float, int], ...]
@@ -156,7 +157,8 @@ class QueueSnapshot(Struct, frozen=True):
     head_at: float | None = None  # when the oldest waiting message was published, if publishers set it
     head_bytes: int | None = None  # the size of that message; known if it is the only ready one
     held_bytes: int | None = None  # the total size of the unacknowledged messages
-    holders: tuple[Holder, ...] = ()  # who holds the unacknowledged messages; empty if unknown
+    holders: tuple[Holder, ...] = ()  # who is proved to hold unacknowledged messages; without channels, the only consumer
+    holding: int | None = None  # how many of the channels that were read hold messages; None if none can be
     behind_s: float = 0.0  # the age of the depth at `at`; 0 if it is live. Counter and consumers may be SETTLED_S older.
     zeros: bool = False  # whether a sample of 0 is real. RabbitMQ also shows 0 for a sample between two of its collections.
     blind: Unknown | None = None  # why missing work can't be proved; then the queue is not stuck. `late`: this passes by itself.

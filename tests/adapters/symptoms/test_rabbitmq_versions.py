@@ -1,6 +1,7 @@
 """What each version of RabbitMQ answers where versions differ or figures are missing, and what that comes to."""
 
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,10 @@ from urllib.parse import quote
 import pytest
 
 from functions.adapters.symptoms.rabbitmq import client, to_queue
+from functions.adapters.symptoms.rabbitmq.answers import Page, shaped_or_none
+from functions.adapters.symptoms.rabbitmq.channels import Look, own_channels
 from functions.adapters.symptoms.rabbitmq.holders import add_details
+from functions.application.ports import Query
 from functions.domain.health.looks import judge_health
 from functions.domain.health.proofs import Judgement
 from functions.domain.model.codes import Health
@@ -25,14 +29,12 @@ def answer(recorded: dict[str, Any], at: float) -> Answer:
     return Answer("rabbitmq", recorded["status"], {}, json.dumps(recorded["body"]).encode(), at)
 
 
-def _ask(nodes: Answer, channels: Answer | None, paths: list[str]) -> list[Answer]:
-    """The second round trip: the nodes, no names, and each channel as the recorded list has it."""
-    listed = channels.json() if channels is not None and channels.status == 200 else []
-    by_name = {quote(one["name"], safe=""): one for one in listed}
-    pages = {path: by_name.get(path.removeprefix("/api/channels/").partition("?")[0]) for path in paths}
-    found = {path: answer({"status": 200 if page else 404, "body": page}, nodes.at) for path, page in pages.items()}
-    names = answer({"status": 200, "body": []}, nodes.at)
-    return [nodes if "/nodes" in path else names if "/connections" in path else found[path] for path in paths]
+def _ask(nodes: Answer, channels: Answer | None, paths: Sequence[str]) -> dict[str, Answer | Exception]:
+    """What is asked in the second and third round trip: the nodes, and the channels' pages as recorded."""
+    pages = {quote(one["name"], safe=""): one for one in (channels.json() if channels is not None else [])}
+    found = {path: pages.get(path.removeprefix("/api/channels/").partition("?")[0]) for path in paths}
+    answers = {path: answer({"status": 200 if page else 404, "body": page}, nodes.at) for path, page in found.items()}
+    return {path: nodes if "/nodes" in path else one for path, one in answers.items()}
 
 
 def judged(path: Path) -> list[tuple[str, Judgement]]:
@@ -43,13 +45,14 @@ def judged(path: Path) -> list[tuple[str, Judgement]]:
         queue, answers, at = to_queue(look["vhost"], look["queue"]), look["answers"], look["at"]
         given = {name: answer(recorded, at) for name, recorded in answers.items()}
         totals, page, channels, nodes = (given.get(name) for name in ("totals", "page", "channels", "nodes"))
-        seen = client.to_snapshot(queue, client.Asked(totals, page, channels))
+        seen = client.to_snapshot(queue, client.Asked(totals, page))
         if isinstance(seen, QueueSnapshot) and nodes is not None:
-            ask = partial(_ask, nodes, channels)
-            seen = add_details({"q": seen}, {"q": look["vhost"]}, {}, ask)["q"]
+            shown = shaped_or_none(page, Page) if page is not None else None
+            own = own_channels(shown) if shown is not None else {}
+            seen = add_details({"q": Look(seen, Query(queue, 60.0), own, {})}, partial(_ask, nodes, channels))["q"]
         known = watched.get(queue.key) or QueueState(queue, "", at)
-        shown = seen if isinstance(seen, QueueSnapshot) else Unknown(seen.text)
-        judgement, watched[queue.key] = judge_health(Symptom("rabbitmq"), shown, known, at)
+        reading = seen if isinstance(seen, QueueSnapshot) else Unknown(seen.text)
+        judgement, watched[queue.key] = judge_health(Symptom("rabbitmq"), reading, known, at)
         found.append((look["note"], judgement))
     return found
 

@@ -14,6 +14,8 @@ from functions.runtime.text import Text
 
 NOT_FOUND = 404
 COME_AGAIN = frozenset({408, 429})
+GONE = frozenset({"suspected_down", "cancelled"})
+"""`activity_status` of consumers that take no message; a waiting single active consumer may at any time."""
 T = TypeVar("T")
 
 
@@ -71,6 +73,7 @@ class ChannelDetails(Struct, frozen=True):
 class Consumer(Struct, frozen=True):
     consumer_tag: str = ""
     activity_status: str = "up"
+    active: bool = True  # false for one that waits until a single active consumer ends
     ack_required: bool = True
     channel_details: ChannelDetails | list[Any] = ChannelDetails()
     """An empty list once the channel is gone; without a name if the consumer speaks AMQP 1.0 or MQTT (4.x)."""
@@ -86,9 +89,12 @@ class Consumer(Struct, frozen=True):
 
 
 class Page(Struct, frozen=True):
+    """A queue's own page. Its fields are also the `columns` that are requested of it (`columns_of`)."""
+
+    name: str = ""
     consumers: int | None = None
     consumer_details: list[Consumer] | None = None  # none if the broker's statistics are off; then everything else is missing too
-    message_stats: Traffic = Traffic()  # absent before the first message
+    message_stats: Traffic | list[Any] = Traffic()  # absent before the first message; an empty list if no counter is a column
     messages: int | None = None  # absent for some seconds after a quorum queue was declared or got another leader
     messages_ready_details: Samples = Samples()
     messages_unacknowledged_details: Samples = Samples()
@@ -104,6 +110,16 @@ class Page(Struct, frozen=True):
     exclusive: bool | None = None
     type: str = ""
     node: str = ""
+
+    @property
+    def traffic(self) -> Traffic:
+        return self.message_stats if isinstance(self.message_stats, Traffic) else Traffic()
+
+    @property
+    def present(self) -> list[Consumer]:
+        """The consumers that may take a message. One whose node was lost stays listed forever, without its channel's name."""
+        here = [one for one in self.consumer_details or () if one.activity_status not in GONE]
+        return [one for one in here if one.channel.name] if self.consumers == 0 else here
 
     def setting(self, name: str) -> Any:
         """The setting's value in the queue's arguments or its policies; None if neither has it."""
@@ -126,16 +142,55 @@ class Page(Struct, frozen=True):
         return arguments if isinstance(arguments, dict) else {}, policy if isinstance(policy, dict) else {}
 
 
-class ChannelItem(Struct, frozen=True):
+NESTED: dict[str, type[Struct]] = {"message_stats": Traffic, "consumer_details": Consumer, "channel_details": ChannelDetails}
+
+
+def columns_of(shape: type[Struct]) -> list[str]:
+    """The columns to request of a page with these fields."""
+    columns: list[str] = []
+    for name in shape.__struct_fields__:
+        part = NESTED.get(name, Samples if name.endswith("_details") else None)
+        columns += [name] if part is None else [f"{name}.{column}" for column in columns_of(part)]
+    return columns
+
+
+class QueueName(Struct, frozen=True):
+    name: str = ""
+
+
+class OwnConsumer(Struct, frozen=True):
+    """A consumer, as its channel's page lists it."""
+
+    queue: QueueName = QueueName()
+    ack_required: bool = True
+    prefetch_count: int | None = None  # 0: unlimited
+
+
+class ChannelPage(Struct, frozen=True):
+    """A channel's own page. `prefetch_count` is not used: it is the limit of consumers to come (measured)."""
+
     name: str
+    user: str = ""
     messages_unacknowledged: int = 0
-    consumer_count: int = 0
+    global_prefetch_count: int | None = None  # 4.x doesn't show it, but still enforces it (measured)
+    consumer_details: list[OwnConsumer] = field(default_factory=list)
     message_stats: Traffic | list[Any] = Traffic()
-    """Absent before the first message; an empty list if it has none of the requested counters (a publisher's channel)."""
+    """Absent before the first message; an empty list if it has none of the requested counters."""
 
     @property
     def traffic(self) -> Traffic:
         return self.message_stats if isinstance(self.message_stats, Traffic) else Traffic()
+
+    @property
+    def window(self) -> int | None:
+        """How many messages it may hold, by its consumers' limits and its own; 0: any number, None: not known."""
+        limits = [one.prefetch_count for one in self.consumer_details if one.ack_required]
+        if not limits or None in limits:
+            return self.global_prefetch_count or None
+        of_consumers = sum(limit or 0 for limit in limits) if all(limits) else 0
+        if not of_consumers and self.global_prefetch_count is None:
+            return None
+        return min((limit for limit in (of_consumers, self.global_prefetch_count) if limit), default=0)
 
 
 class User(Struct, frozen=True):

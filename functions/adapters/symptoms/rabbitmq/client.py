@@ -6,6 +6,7 @@ and permissions on the vhost that allow nothing (`^$` three times)."""
 
 import math
 import re
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,15 +16,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.adapters.symptoms._http import ask_all
-from functions.adapters.symptoms.rabbitmq.answers import good, json_or_none, live, login_failed
-from functions.adapters.symptoms.rabbitmq.holders import WHOAMI, add_details, channels_path, is_worth_asking, sees_all
+from functions.adapters.symptoms.rabbitmq.answers import Page, columns_of, good, json_or_none, live, login_failed, shaped_or_none
+from functions.adapters.symptoms.rabbitmq.channels import Look, own_channels
+from functions.adapters.symptoms.rabbitmq.holders import WHOAMI, add_details, is_worth_asking, sees_all
 from functions.adapters.symptoms.rabbitmq.settings import SYSTEM, Settings
 from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
 from functions.application.ports import Query, QueueOutcome
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import QueueSnapshot, Unknown
 from functions.runtime.errors import Denied, Unavailable
-from functions.runtime.http_client import Answer, request
+from functions.runtime.http_client import MAX_ANSWER_BYTES, Answer, request
 from functions.runtime.secrets import with_newest
 from functions.runtime.text import Text, named
 
@@ -34,8 +36,13 @@ SLACK_S = 3 * FINE_STEP_S
 """Requested in addition to the judged period, since the newest sample may be one collection and one step old."""
 LIST_BYTES = 2500  # bytes of names in one request: the broker accepts request lines of at least 8,000 bytes, proxies of 4,096
 PAGE_SHARE = 0.8
-"""Share of the whole time: a slow page or list of channels leaves time to report that, and never delays the live depth."""
+"""Share of the whole time: a slow page leaves time to report that, and never delays the live depth."""
+COLUMNS = ",".join(columns_of(Page))
+"""Without them a queue's page has kilobytes for each consumer."""
+PAGES_AT_ONCE = 4  # more gain nothing (measured)
+PAGE_BYTES = 256 * 1024  # of a channel's or connection's page, which has 14 kB
 WHOAMI_S = 1.0  # the user behind the credentials. Without an answer nothing is requested that needs the tag
+PAGES = threading.BoundedSemaphore(PAGES_AT_ONCE)  # of all looks in this process: many alerts may come at once
 UNNAMEABLE = frozenset({"", ".", ".."})  # `.` and `..` mean other paths to every HTTP library, however they are encoded
 
 
@@ -44,7 +51,6 @@ class Asked(Struct, frozen=True):
 
     totals: Any
     page: Any = None
-    channels: Any = None
     whoami: Any = None
 
 
@@ -54,54 +60,61 @@ def look_all(settings: Settings, queries: Sequence[Query], *, timeout_s: float) 
     The live depth doesn't need the queue's page. Without a live depth, the queue's place has Denied (`login`, `not_management`,
     `vhost_permission`, `no_vhost`, `no_queue`, `stream`, `name`, `url`) or Unavailable.
 
-    With the tag `monitoring` the list of channels shows who holds a message; their counters are requested in a second round
-    trip, for at most half of the time that is left, with their names and the cluster's nodes."""
+    With the tag `monitoring` the consumers' channels are read in a second round trip, one by one and as many as the bounds allow,
+    and in a third the connections of those that hang; each has at most half of the time that is left."""
     ends = time.monotonic() + timeout_s
-    queues = [(query.queue, query.for_s) for query in queries]
-    asked = [(queue, for_s) for queue, for_s in queues if UNNAMEABLE.isdisjoint(queue.keys.values())]
+    asked = [query for query in queries if UNNAMEABLE.isdisjoint(query.queue.keys.values())]
     if not asked:
-        return [to_snapshot(queue, Asked(None)) for queue, _ in queues]
-    lists = list_queues([queue for queue, _ in asked])
-    pages = {queue.key: page_path(queue, for_s) for queue, for_s in asked}
-    channels = {_vhost(queue): channels_path(_vhost(queue)) for queue, _ in asked}
-    paths = {**dict.fromkeys(lists, timeout_s), **dict.fromkeys([*pages.values(), *channels.values()], timeout_s * PAGE_SHARE)}
+        return [to_snapshot(query.queue, Asked(None)) for query in queries]
+    lists = list_queues([query.queue for query in asked])
+    pages = {query.queue.key: page_path(query.queue, query.for_s) for query in asked}
+    paths = {**dict.fromkeys(lists, timeout_s), **dict.fromkeys(pages.values(), timeout_s * PAGE_SHARE)}
     outcomes = ask(settings, {**paths, WHOAMI: WHOAMI_S}, timeout_s=timeout_s)
     totals = {queue.key: outcomes[path] for path, listed in lists.items() for queue in listed}
-    may_see = sees_all(outcomes[WHOAMI])
     results: dict[str, QueueOutcome] = {}
-    for queue, _ in queues:
-        page, listed = outcomes.get(pages.get(queue.key, "")), outcomes.get(channels.get(_vhost(queue), "")) if may_see else None
-        results[queue.key] = to_snapshot(queue, Asked(totals.get(queue.key), page, listed, outcomes[WHOAMI]))
-    seen = {key: one for key, one in results.items() if isinstance(one, QueueSnapshot)}
-    left_s = (ends - time.monotonic()) / 2
-    worth = {key: one for key, one in seen.items() if is_worth_asking(one)}
-    if not may_see or not worth or left_s <= 0:
-        return [results[queue.key] for queue, _ in queues]
+    for query in queries:
+        key = query.queue.key
+        results[key] = to_snapshot(query.queue, Asked(totals.get(key), outcomes.get(pages.get(key, "")), outcomes[WHOAMI]))
+    looks = (
+        _find_looks(asked, results, {key: outcomes[path] for key, path in pages.items()}) if sees_all(outcomes[WHOAMI]) else {}
+    )
+    results |= {key: look.seen for key, look in looks.items()}
+    worth = {key: look for key, look in looks.items() if is_worth_asking(look.seen)}
 
-    def ask_more(paths: list[str]) -> list[Answer | Exception]:
-        return list(ask(settings, dict.fromkeys(paths, left_s), timeout_s=left_s).values())
+    def ask_more(paths: Sequence[str]) -> dict[str, Answer | Exception]:
+        left_s = (ends - time.monotonic()) / 2
+        return ask(settings, dict.fromkeys(paths, left_s), timeout_s=left_s, pages=True)
 
-    samples = _sample_query(max(for_s for _, for_s in asked))
-    vhosts = {queue.key: _vhost(queue) for queue, _ in queues}
-    results |= add_details(worth, vhosts, samples, ask_more)
-    return [results[queue.key] for queue, _ in queues]
+    results |= add_details(worth, ask_more) if worth else {}
+    return [results[query.queue.key] for query in queries]
+
+
+def _find_looks(asked: Sequence[Query], results: Mapping[str, QueueOutcome], pages: Mapping[str, Any]) -> dict[str, Look]:
+    """The queues that were seen, with the channels of their consumers: none if the page can't be read."""
+    looks = {}
+    for query in asked:
+        seen, page = results[query.queue.key], shaped_or_none(pages[query.queue.key], Page)
+        if isinstance(seen, QueueSnapshot):
+            known = page is not None and page.consumer_details is not None
+            seen = replace(seen, channels=()) if known else seen
+            own = own_channels(page) if page is not None else {}
+            looks[query.queue.key] = Look(seen, query, own, sample_query(query.for_s))
+    return looks
 
 
 def to_snapshot(queue: QueueRef, asked: Asked) -> QueueOutcome:
-    """The queue according to the answers, with the reason why its page or channels can't be read; a slow answer may be
+    """The queue according to the answers, with the reason why its page or the user's tags can't be read; a slow answer may be
     temporary. Without any answer: no URL can name it."""
     try:
         if asked.totals is None:
             page_path(queue, 0.0)
         answer = live(asked.totals, queue)
-        answers = Answers(answer.json(), json_or_none(asked.page), json_or_none(asked.channels))
-        seen = read_snapshot(queue, answers, at=answer.at)
+        seen = read_snapshot(queue, Answers(answer.json(), json_or_none(asked.page)), at=answer.at)
     except (Unavailable, Denied) as error:
         return error
     for field, what, outcome in (
         ("blind", Text("the queue's page can't be read"), asked.page),
         ("unseen", Text("the user's tags can't be read"), asked.whoami),
-        ("unseen", Text("the consumers' channels can't be read"), asked.channels),
     ):
         if (unread := _error_of(outcome)) is not None:
             late = isinstance(unread, Unavailable) and unread.late
@@ -149,14 +162,22 @@ def _escape(name: str) -> str:
 
 
 def page_path(queue: QueueRef, for_s: float) -> str:
-    """The queue's page with samples of its figures over `for_s` and a little more."""
-    return f"/api/queues/{_segment(_vhost(queue))}/{_segment(queue.keys['queue'])}?{urlencode(_sample_query(for_s))}"
+    """The queue's page with samples of its figures over `for_s` and more."""
+    query = urlencode({**_lengths(for_s), **sample_query(for_s), "columns": COLUMNS}, safe=",")
+    return f"/api/queues/{_segment(_vhost(queue))}/{_segment(queue.keys['queue'])}?{query}"
 
 
-def _sample_query(for_s: float) -> dict[str, int]:
-    step, reach = (FINE_STEP_S, FINE_REACH_S) if for_s + SLACK_S <= FINE_REACH_S else (COARSE_STEP_S, COARSE_REACH_S)
-    age = min(reach, step * math.ceil(max(for_s + SLACK_S, CURVE_S) / step))
-    return {"lengths_age": age, "lengths_incr": step, "msg_rates_age": age, "msg_rates_incr": step}
+def sample_query(for_s: float) -> dict[str, int]:
+    """The query for samples of counters: over three times `for_s`, if the broker keeps that many at the fine step."""
+    fine = for_s + SLACK_S <= FINE_REACH_S
+    step, reach, wanted = (FINE_STEP_S, FINE_REACH_S, 3 * for_s) if fine else (COARSE_STEP_S, COARSE_REACH_S, for_s)
+    age = min(reach, step * math.ceil(max(wanted + SLACK_S, CURVE_S) / step))
+    return {"msg_rates_age": age, "msg_rates_incr": step}
+
+
+def _lengths(for_s: float) -> dict[str, int]:
+    """The query for samples of depths."""
+    return {name.replace("msg_rates", "lengths"): value for name, value in sample_query(for_s).items()}
 
 
 def _segment(name: str) -> str:
@@ -165,15 +186,27 @@ def _segment(name: str) -> str:
     return quote(name, safe="")
 
 
-def ask(settings: Settings, limits: Mapping[str, float], *, timeout_s: float) -> dict[str, Any]:
-    """GET all paths at the same time, each with this time-out: the Answer of each, or the error in its place."""
+def ask(settings: Settings, limits: Mapping[str, float], *, timeout_s: float, pages: bool = False) -> dict[str, Any]:
+    """GET all paths at the same time, each with this time-out: the Answer of each, or the error in its place. `pages`: of
+    channels and connections, of which this process requests only PAGES_AT_ONCE at a time."""
     ends = time.monotonic() + timeout_s
 
     def ask_as(password: bytes) -> dict[str, Any]:
         def get(path: str, limit_s: float) -> Answer:
-            auth = (settings.user.encode(), password)
-            return request(SYSTEM, "GET", settings.url.rstrip("/") + path, timeout_s=limit_s, auth=auth, ca=settings.ca)
+            auth, max_bytes = (settings.user.encode(), password), PAGE_BYTES if pages else MAX_ANSWER_BYTES
+            url = settings.url.rstrip("/") + path
+            return request(SYSTEM, "GET", url, timeout_s=limit_s, auth=auth, ca=settings.ca, max_bytes=max_bytes)
 
+        def get_in_turn(path: str, _limit_s: float) -> Answer:
+            if not PAGES.acquire(timeout=max(ends - time.monotonic(), 0.0)):
+                raise Unavailable(SYSTEM, Text("other checks were reading channels all the time"), late=True)
+            try:
+                return get(path, ends - time.monotonic())
+            finally:
+                PAGES.release()
+
+        if pages:
+            return ask_all(SYSTEM, limits, ends, get_in_turn, at_once=PAGES_AT_ONCE)
         return ask_all(SYSTEM, limits, ends, get)
 
     return with_newest(settings.password, ask_as, lambda outcomes: any(map(login_failed, outcomes.values())))

@@ -1,18 +1,19 @@
-r"""Reads what needs the tag `monitoring`: the counters and names of channels that hold messages, and the cluster's nodes.
+"""Reads what needs the tag `monitoring`: the channels of a queue's consumers, the cluster's nodes, and the names of who hangs.
 
-Requested after everything else, and only for queues in which something is held or nothing was done recently. How long a consumer
-has held a message is read from its channel's counters: `idle_since` is renewed every 60 s (measured on 3.10, 4.0 and 4.3).
+Requested after everything else, and only for queues in which something is held or nothing was delivered recently. How long a
+consumer has held a message is read from its channel's counters: `idle_since` is renewed every 60 s (measured on 3.10, 4.0, 4.3).
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from functions.adapters.symptoms.rabbitmq.answers import NOT_FOUND, ChannelItem, good, shaped, shaped_or_none, tags_of
-from functions.adapters.symptoms.rabbitmq.snapshot import add_work, find_fresh
+from functions.adapters.symptoms.rabbitmq.answers import good, shaped, shaped_or_none, tags_of
+from functions.adapters.symptoms.rabbitmq.channels import NAME, Look, choose_channels, read_channels
+from functions.adapters.symptoms.rabbitmq.snapshot import find_fresh
 from functions.domain.health.rows import RECENT_S
 from functions.domain.health.samples import drop_gaps, rise_of, still_s, within
 from functions.domain.model.observations import Channel, Holder, QueueSnapshot, Unknown
@@ -22,27 +23,20 @@ from functions.runtime.http_client import Answer
 from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join
 
 WHOAMI = "/api/whoami"
-CONNECTIONS = urlencode({"columns": "name,client_properties.connection_name,client_properties.product"})
 NODES = "/api/nodes?columns=name,running,uptime"
-MOST_PAGES = 32  # channels to request one by one, 2 ms each; if more hold a message, one list has the samples of all
-LIGHT = "name,messages_unacknowledged,consumer_count"
-WORK = (
-    "message_stats.deliver,message_stats.ack,message_stats.redeliver,message_stats.deliver_details.samples,"
-    "message_stats.ack_details.samples,message_stats.redeliver_details.samples"
-)
 ALARMS = "/api/health/checks/alarms"  # immediate; the nodes' own `mem_alarm` is still false after 7 s (measured on 3.10)
 ALARM_STATUS = 503
 KEPT = 5
-NAME = 80  # maximum length of a name or host in a document
+MOST_CONNECTIONS = 32  # pages of connections in a look
 SEES_ALL = frozenset({"monitoring", "administrator"})
 
-Ask = Callable[[list[str]], Sequence[Answer | Exception]]
-"""Sends GETs for these paths in parallel: the Answer of each, or the error in its place."""
+Ask = Callable[[Sequence[str]], Mapping[str, Answer | Exception]]
+"""Sends GETs for these paths: the Answer of each, or the error in its place."""
 
 
 class _Connection(Struct, frozen=True):
-    name: str = ""
     client_properties: dict[str, Any] | list[Any] = field(default_factory=dict)  # an empty list if there are none
+    connected_at: int | None = None  # milliseconds
 
 
 class Node(Struct, frozen=True):
@@ -68,28 +62,19 @@ def sees_all(whoami: Answer | Exception) -> bool:
         return False
 
 
-def add_details(
-    snapshots: Mapping[str, QueueSnapshot], vhosts: Mapping[str, str], samples: Mapping[str, int], ask: Ask
-) -> dict[str, QueueSnapshot]:
-    """Add to the snapshots (by queue key) their holding channels' counters, the holders' names and the cluster's nodes.
-    `vhosts`: the queues' vhosts, by the same keys. `samples`: the query for samples."""
-    held_in = sorted({vhosts[key] for key, seen in snapshots.items() if _holding(seen)})
-    paths = {NODES: NODES, ALARMS: ALARMS} | {
-        f"names in {vhost}": f"/api/vhosts/{quote(vhost, safe='')}/connections?{CONNECTIONS}" for vhost in held_in
-    }
-    wanted = sorted({one.id for seen in snapshots.values() for one in _holding(seen)})
-    if len(wanted) <= MOST_PAGES:
-        paths |= {f"channel {name}": f"/api/channels/{quote(name, safe='')}?{urlencode(samples)}" for name in wanted}
-    else:
-        paths |= {f"channels of {vhost}": channels_path(vhost, samples) for vhost in held_in}
-    answers = dict(zip(paths, ask(list(paths.values())), strict=True))
-    items = _read_channels(answers)
-    details = {}
-    for key, seen in snapshots.items():
-        names = _names(answers[f"names in {vhosts[key]}"]) if vhosts[key] in held_in else {}
-        details[key] = _with_nodes(_with_names(find_fresh(_with_work(seen, items)), names), answers[NODES])
+def add_details(looks: Mapping[str, Look], ask: Ask) -> dict[str, QueueSnapshot]:
+    """The snapshots (by queue key) with their consumers' channels, the cluster's nodes, and the names of who hangs."""
+    chosen = dict(zip(looks, choose_channels(list(looks.values())), strict=True))
+    answers = ask([NODES, ALARMS, *dict.fromkeys(look.path(name) for look in chosen.values() for name in look.channels)])
     alarm = _read_alarm(answers[ALARMS])
-    return {key: replace(seen, alarm=alarm) for key, seen in details.items()}
+    details = {}
+    for key, look in chosen.items():
+        seen = find_fresh(read_channels(look, answers)) if look.own else look.seen
+        details[key] = _with_nodes(replace(seen, alarm=alarm), answers[NODES])
+    hung = {key: find_hung(seen, looks[key].query.for_s) for key, seen in details.items()}
+    paths = dict.fromkeys(_connection_path(one) for channels in hung.values() for one in channels)
+    connections = ask(list(paths)[:MOST_CONNECTIONS]) if paths else {}
+    return {key: _with_names(seen, hung[key], connections) for key, seen in details.items()}
 
 
 def _read_alarm(answer: Answer | Exception) -> Phrase:
@@ -104,72 +89,54 @@ def _read_alarm(answer: Answer | Exception) -> Phrase:
 
 
 def is_worth_asking(seen: QueueSnapshot) -> bool:
-    """Whether it is worth another round trip."""
-    worked = seen.ack_samples and rise_of(within(drop_gaps(seen.ack_samples), RECENT_S))
-    return bool(seen.depth and (_holding(seen) or not worked))
+    """Whether it is worth another round trip: a message is held, or messages wait and none was delivered recently."""
+    deliveries = seen.history.deliveries
+    delivered = deliveries and rise_of(within(drop_gaps(deliveries), RECENT_S))
+    return bool(seen.unacked or (seen.ready and not delivered))
 
 
-def _holding(seen: QueueSnapshot) -> list[Channel]:
-    return [one for one in seen.channels or () if one.held]
-
-
-def channels_path(vhost: str, samples: Mapping[str, int] | None = None) -> str:
-    """The channels of a vhost. Samples of 1,000 take the broker half a second, without them 0.1 s (measured on 3.10 and 4.3)."""
-    query = {**(samples or {}), "columns": LIGHT if samples is None else f"{LIGHT},{WORK}"}
-    return f"/api/vhosts/{quote(vhost, safe='')}/channels?{urlencode(query)}"
-
-
-def _read_channels(answers: Mapping[str, Answer | Exception]) -> dict[str, ChannelItem] | Unknown:
-    """The channels by name, or why some could not be read. A closed channel holds nothing."""
-    items: dict[str, ChannelItem] = {}
-    for what, answer in answers.items():
-        if isinstance(answer, Answer) and answer.status == NOT_FOUND and what.startswith("channel "):
-            continue
-        try:
-            if what.startswith("channel "):
-                one = shaped(good(answer).json(), ChannelItem)
-                items[one.name] = one
-            elif what.startswith("channels "):
-                items |= {one.name: one for one in shaped(good(answer).json(), list[ChannelItem])}
-        except (Denied, Unavailable) as error:
-            return Unknown(Text("the consumers' channels can't be read: {error}", error=error.detail), late=True)
-    return items
-
-
-def _with_work(seen: QueueSnapshot, items: dict[str, ChannelItem] | Unknown) -> QueueSnapshot:
-    if isinstance(items, Unknown):
-        return replace(seen, unseen=items) if _holding(seen) else seen
-    if seen.channels is None:
-        return seen
-    return replace(seen, channels=tuple(add_work(one, items[one.id]) if one.id in items else one for one in seen.channels))
-
-
-def _with_names(seen: QueueSnapshot, names: Mapping[str, str]) -> QueueSnapshot:
-    """The snapshot with its channels' names, and the channels that hold messages, largest number first."""
-    if seen.channels is None:
-        return seen
-    # a channel's name is its connection's and a number: `10.0.0.1:5000 -> 10.0.0.2:5672 (1)`
-    channels = tuple(replace(one, name=names.get(one.id.rpartition(" (")[0], "")) for one in seen.channels)
-    holders = [
-        Holder(one.host, one.name, None if one.shared else one.held, seen.at - still_s(drop_gaps(one.work)))
-        for one in channels
-        if one.held and one.work
+def find_hung(seen: QueueSnapshot, for_s: float) -> list[Channel]:
+    """The channels that hold a message and have done nothing for `for_s`. The number of held messages is up to 5 s ahead of the
+    counters, so a message counts once they show it. The one that holds most comes first."""
+    hung = [
+        one
+        for one in seen.channels or ()
+        if one.held and one.counted > 0 and one.work and one.work[-1][1] and _flat_s(one) >= max(for_s, RECENT_S)
     ]
-    holders.sort(key=lambda one: (-(one.messages or 0), one.name, one.host))
-    return replace(seen, channels=channels, holders=tuple(holders[:KEPT]))
+    return sorted(hung, key=lambda one: (-one.held, one.id))
 
 
-def _names(answer: Answer | Exception) -> dict[str, str]:
-    """The name that each connection gives itself, or else its library's product name."""
-    return {one.name: _name(one) for one in shaped_or_none(answer, list[_Connection]) or ()}
+def _flat_s(channel: Channel) -> float:
+    return still_s(drop_gaps(channel.work))
 
 
-def _name(connection: _Connection) -> str:
-    properties = connection.client_properties
-    if not isinstance(properties, Mapping):
-        return ""
+def _connection_path(channel: Channel) -> str:
+    # a channel's name is its connection's and a number: `10.0.0.1:5000 -> 10.0.0.2:5672 (1)`
+    return f"/api/connections/{quote(channel.id.rpartition(' (')[0], safe='')}"
+
+
+def _with_names(seen: QueueSnapshot, hung: Sequence[Channel], answers: Mapping[str, Answer | Exception]) -> QueueSnapshot:
+    """The snapshot with the names of the channels that hang, and with these as its holders."""
+    if not seen.channels:
+        return seen
+    named = {one.id: _with_connection(one, answers.get(_connection_path(one))) for one in hung}
+    holders = tuple(
+        Holder(one.host, one.name, None if one.shared else one.held, seen.at - _flat_s(one), proved=True)
+        for one in tuple(named.values())[:KEPT]
+    )
+    return replace(seen, channels=tuple(named.get(one.id, one) for one in seen.channels), holders=holders)
+
+
+def _with_connection(channel: Channel, answer: Answer | Exception | None) -> Channel:
+    """The channel with the name that its connection gives itself, or else its library's product name."""
+    connection = shaped_or_none(answer, _Connection) if answer is not None else None
+    if connection is None:
+        return channel
+    properties = connection.client_properties if isinstance(connection.client_properties, dict) else {}
     names = (properties.get(key) for key in ("connection_name", "product"))
-    return clean(next((name for name in names if isinstance(name, str) and name), ""), NAME, "…")
+    name = clean(next((name for name in names if isinstance(name, str) and name), ""), NAME, "…")
+    connected_at = connection.connected_at / 1000 if connection.connected_at is not None else None
+    return replace(channel, name=name, connected_at=connected_at)
 
 
 def _with_nodes(seen: QueueSnapshot, answer: Answer | Exception) -> QueueSnapshot:

@@ -1,24 +1,23 @@
 """Derives one queue's state from RabbitMQ's answers, and what they can't show (docs/rabbitmq.md has each case, by version)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from functions.adapters.symptoms.rabbitmq.answers import ChannelItem, Consumer, Page, Samples, Total, Totals, named, shaped
+from functions.adapters.symptoms.rabbitmq.answers import ChannelPage, Consumer, Page, Total, Totals, named, shaped
+from functions.adapters.symptoms.rabbitmq.channels import NAME, add_channels, own_channels, to_series
 from functions.adapters.symptoms.rabbitmq.settings import SYSTEM
 from functions.domain.health.rows import SETTLED_S
 from functions.domain.health.samples import drop_gaps, rise_of
-from functions.domain.model import observations
 from functions.domain.model.alerts import QueueRef
-from functions.domain.model.observations import Channel, Holder, QueueHistory, QueueSnapshot, Returns, Unknown
+from functions.domain.model.observations import Holder, QueueHistory, QueueSnapshot, Returns, Unknown
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.text import Text
 
-GONE = frozenset({"suspected_down", "cancelled"})
-"""`activity_status` of consumers that take no message; a waiting single active consumer may at any time."""
+WAITING = "waiting"  # `activity_status` of one that takes messages only once the single active consumer ends
 SHOVEL = "none"  # the user of a shovel's consumer (measured on 4.3)
-NAME = 80  # maximum length of a host in a document
 
 
 class Answers(Struct, frozen=True):
@@ -26,7 +25,7 @@ class Answers(Struct, frozen=True):
 
     totals: Any
     page: Any = None
-    channels: Any = None  # the channels of the whole vhost; also None without the tag `monitoring`
+    channels: Sequence[Any] | None = None  # the pages of its consumers' channels; also None without the tag `monitoring`
 
 
 def read_snapshot(queue: QueueRef, answers: Answers, *, at: float) -> QueueSnapshot:
@@ -47,7 +46,10 @@ def read_snapshot(queue: QueueRef, answers: Answers, *, at: float) -> QueueSnaps
     if total.type == "quorum" and seen.depth == 0 and page.messages != 0:
         # For 5 s after a leader change the list of 4.0 says 0, and the page has no figures (measured).
         raise Unavailable(SYSTEM, Text("{queue} may have changed its leader just now", queue=named(queue)), late=True)
-    return _with_page(seen, page, answers.channels)
+    seen = _with_page(seen, page)
+    if answers.channels is not None and page.consumer_details is not None:
+        seen = add_channels(seen, queue, own_channels(page), shaped(answers.channels, list[ChannelPage]))
+    return replace(seen, returns=_find_returns(seen, page))
 
 
 def _find_total(queue: QueueRef, answers: Answers) -> Total:
@@ -78,39 +80,40 @@ def _find_total(queue: QueueRef, answers: Answers) -> Total:
     return total
 
 
-def _with_page(seen: QueueSnapshot, page: Page, channels: Any) -> QueueSnapshot:
+def _with_page(seen: QueueSnapshot, page: Page) -> QueueSnapshot:
     if page.consumer_details is None:
         remedy = Text("Turn the statistics on; `check` names the switch that turns them off.")
         return replace(seen, blind=Unknown(Text("the broker's statistics are off"), remedy=remedy))
-    consumers = _present(page, page.consumer_details)
-    traffic, head = page.message_stats, page.head_message_timestamp
-    seen = replace(
+    consumers, traffic, head = page.present, page.traffic, page.head_message_timestamp
+    delivered, taken = _sum(traffic.deliver, traffic.deliver_no_ack), _sum(traffic.get, traffic.get_no_ack)
+    return replace(
         seen,
         consumers=len(consumers) if page.consumers is None else max(page.consumers, len(consumers)),
         consumer_ids=tuple(sorted(one.id for one in consumers)),
         acks=_sum(traffic.ack, traffic.deliver_no_ack, traffic.get_no_ack),
-        ack_samples=_series(traffic.ack_details, traffic.deliver_no_ack_details, traffic.get_no_ack_details),
-        depth_samples=_series(page.messages_ready_details, page.messages_unacknowledged_details),
+        ack_samples=to_series(traffic.ack_details, traffic.deliver_no_ack_details, traffic.get_no_ack_details),
+        depth_samples=to_series(page.messages_ready_details, page.messages_unacknowledged_details),
         head_at=float(head) if isinstance(head, float | int) else None,
         head_bytes=page.message_bytes_ready if page.messages_ready == seen.ready == 1 else None,
         held_bytes=page.message_bytes_unacknowledged if page.messages_unacknowledged == seen.unacked and seen.unacked else None,
-        deliveries=_sum(traffic.deliver, traffic.deliver_no_ack),
+        deliveries=_sum(delivered, taken),
         redeliveries=traffic.redeliver,
         published=traffic.publish,
         history=QueueHistory(
-            _series(page.messages_ready_details),
-            _series(page.messages_unacknowledged_details),
-            _series(traffic.deliver_details, traffic.deliver_no_ack_details, traffic.get_details, traffic.get_no_ack_details),
-            _series(traffic.redeliver_details),
-            _series(traffic.publish_details),
+            to_series(page.messages_ready_details),
+            to_series(page.messages_unacknowledged_details),
+            to_series(traffic.deliver_details, traffic.deliver_no_ack_details, traffic.get_details, traffic.get_no_ack_details),
+            to_series(traffic.redeliver_details),
+            to_series(traffic.publish_details),
         ),
         holders=_only_holder(consumers, seen),
         uncounted=any(not one.channel.name for one in consumers),
         consumed=bool(page.consumer_details),
+        active=sum(one.active and one.activity_status != WAITING for one in consumers),
+        users=tuple(sorted({one.channel.user for one in consumers} - {"", SHOVEL})),
+        polled=bool(taken and not delivered and not consumers),
         blind=_find_mismatch(page, consumers, seen),
     )
-    seen = seen if channels is None else _with_channels(seen, consumers, channels)
-    return replace(seen, returns=_find_returns(seen, page))
 
 
 def _find_returns(seen: QueueSnapshot, page: Page) -> Returns | None:
@@ -138,12 +141,6 @@ def _count_since_empty(seen: QueueSnapshot) -> int:
     return rise_of(tuple((at, count) for at, count in drop_gaps(seen.history.redeliveries) if at >= empty_at - SETTLED_S))
 
 
-def _present(page: Page, listed: list[Consumer]) -> list[Consumer]:
-    """The consumers that may take a message. One whose node was lost stays listed forever, without its channel's name."""
-    here = [one for one in listed if one.activity_status not in GONE]
-    return [one for one in here if one.channel.name] if page.consumers == 0 else here
-
-
 def _only_holder(consumers: list[Consumer], seen: QueueSnapshot) -> tuple[Holder, ...]:
     """If a queue has one consumer, that is its holder, even for users who can't see channels."""
     channels = {one.channel.name: one.channel for one in consumers if one.ack_required and one.channel.name}
@@ -167,52 +164,11 @@ def _find_mismatch(page: Page, consumers: list[Consumer], seen: QueueSnapshot) -
         return Unknown(Text("only a shovel takes messages from it"), remedy=Text("See the shovel's state in RabbitMQ."))
     if not page.messages_ready_details.samples:
         return Unknown(Text("the broker has no samples of its depth"), late=True)
-    if seen.unacked and consumers and page.message_stats.deliver is None and all(one.channel.name for one in consumers):
+    if seen.unacked and consumers and page.traffic.deliver is None and all(one.channel.name for one in consumers):
         return Unknown(Text("messages are held, but nobody counts its deliveries"), late=True)
     return None
-
-
-def _with_channels(seen: QueueSnapshot, consumers: list[Consumer], listed: Any) -> QueueSnapshot:
-    try:
-        items = {item.name: item for item in shaped(listed, list[ChannelItem])}
-    except Unavailable as error:
-        return replace(seen, unseen=Unknown(error.text))
-    wanted = {one.channel.name: one for one in consumers if one.ack_required and one.channel.name}
-    own = [one.channel.name for one in consumers]
-    channels = tuple(_to_channel(one, items[name], own.count(name)) for name, one in wanted.items() if name in items)
-    missing = len(wanted) - len(channels)
-    # A channel shows up to 5 s after its consumer (measured).
-    unseen = Unknown(Text("{count} of its consumers' channels can't be seen", count=missing), late=True) if missing else None
-    return replace(seen, channels=channels, unseen=unseen)
-
-
-def _to_channel(consumer: Consumer, item: ChannelItem, own: int) -> Channel:
-    shared = item.consumer_count > own
-    channel = Channel(item.name, consumer.channel.peer_host[:NAME], held=item.messages_unacknowledged, shared=shared)
-    return add_work(channel, item)
-
-
-def add_work(channel: Channel, item: ChannelItem) -> Channel:
-    """The channel with its counters, as far as this answer contains them."""
-    traffic = item.traffic
-    return replace(
-        channel,
-        held=item.messages_unacknowledged,
-        counted=(traffic.deliver or 0) - (traffic.ack or 0),
-        work=_series(traffic.deliver_details, traffic.ack_details),
-        redeliveries=_series(traffic.redeliver_details),
-        returned=traffic.redeliver if traffic.redeliver is not None or traffic.deliver is None else 0,
-    )
 
 
 def _sum(*counters: int | None) -> int | None:
     known = [counter for counter in counters if counter is not None]
     return sum(known) if known else None
-
-
-def _series(*parts: Samples) -> observations.Samples:
-    """(seconds, value) by time, oldest first; values of the same time are added up."""
-    by_time: dict[int, int] = {}
-    for one in (sample for part in parts for sample in part.samples):
-        by_time[one.timestamp] = by_time.get(one.timestamp, 0) + one.sample
-    return tuple((at / 1000, value) for at, value in sorted(by_time.items()))
