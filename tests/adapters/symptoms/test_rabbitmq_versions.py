@@ -62,7 +62,7 @@ def test_no_situation_of_a_cluster_is_taken_for_a_stuck_queue(path):
     """I3: nodes that leave and come, lost majorities, changed leaders, missing statistics. One hung for 70 s, by AMQP 1.0."""
     for note, judgement in judged(path):
         counted = (path.parent.name, path.stem, note) == ("3.10", "amqp10", "it hangs with the first")  # as any channel's
-        assert (judgement.health is Health.ILL) is counted, f"{note}: {judgement.why}"
+        assert (judgement.health in (Health.ILL, Health.LIKELY)) is counted, f"{note}: {judgement.why}"
 
 
 SAID = [

@@ -168,7 +168,7 @@ def stuck(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
         with Rundeck(*(Job(id=job_id(name), name=name, action=restart) for name in ("mail", "post"))) as rundeck:
             for name in ("mail", "post"):
-                rabbit.queue(f"{name}.delivery", ready=5, unacked=1)
+                rabbit.queue(f"{name}.delivery", ready=5, unacked=1, acks=9)
             made = Place(folder, rundeck, rabbit, capsys)
             made.configured()
             yield made

@@ -1,0 +1,257 @@
+"""What is likely and not proved: one calm question for each queue and verdict in a day, and what becomes of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from functions.domain.cards.approval_page import View, ask
+from functions.domain.cards.card_input import CardInput
+from functions.domain.model.alerts import ACKED_1D, CONSUMERS_1D
+from functions.domain.model.codes import Action, Ending, Mode, Phase, Proof, Reason
+from functions.domain.model.events import Approved, Collect, Declined, Start, Step
+from functions.domain.model.incidents import Document
+from functions.domain.model.observations import EvidenceReading, Execution, Holder, NodeOutput, QueueSnapshot
+from functions.domain.model.runbooks import EvidenceJob, Keeps, Recovered, Rules, Symptom
+from tests.support.worlds.scenes import (
+    NOW,
+    RUNNER_NOW,
+    alerted,
+    bare,
+    case,
+    channels,
+    holding,
+    kinds,
+    moved,
+    phase,
+    reason,
+    rules,
+    runbook,
+    seen,
+    sighting,
+    well,
+    woken,
+)
+
+DAY_S = 86400.0
+EMPTY = Document("mail-key")
+ONE = Holder("10.0.3.7", "worker-1", 1)
+QUEUE = {"vhost": "/", "queue": "mail"}
+EVIDENCE = EvidenceJob("job-e", {"host": "${holder.host}"}, {"host": r"10\.0\.3\.[0-9]+"})
+
+
+def asking(*, url: str = "https://unstick.example.com", **changes: Any) -> Rules:
+    return rules(runbook(**changes), public_url=url)
+
+
+def kept(at: float = NOW, **changes: Any) -> QueueSnapshot:
+    """One message has been held for two minutes, by a channel that could take seven more."""
+    one = holding(ONE, at=at)
+    return replace(one, channels=tuple(replace(channel, window=8, user="app") for channel in one.channels or ()), **changes)
+
+
+def full(at: float = NOW) -> QueueSnapshot:
+    return holding(ONE, at=at)
+
+
+def asked(with_rules: Rules | None = None, **changes: Any) -> Step:
+    return moved(EMPTY, alerted(case(**changes)), seen(mail=kept()), with_rules=with_rules or asking())
+
+
+def looked(step: Step, at: float, mail: QueueSnapshot, with_rules: Rules | None = None) -> Step:
+    return woken(step.document, at, seen(now=at, mail=mail), with_rules or asking())
+
+
+def start_of(step: Step) -> Start | None:
+    return next((act for act in step.acts if isinstance(act, Start)), None)
+
+
+def test_in_auto_a_person_is_asked_calmly_with_what_speaks_against_it():
+    """I13. No mention, no `escalate`; the card and the page say what speaks for a hang, what against, and what settles it."""
+    made = asked()
+    assert (phase(made), reason(made), start_of(made)) == (Phase.ASKED, Reason.LIKELY_STUCK, None)
+    assert made.reply is not None
+    assert made.reply.action is Action.ASKED
+    assert channels(made.document) == {"ops"}
+    (message,) = made.document.to_tell
+    card = message.card
+    assert (card.urgency, card.mention, card.actions[:2]) == ("plan", (), ("approve", "decline"))
+    facts = dict(card.facts)
+    assert facts["Likely"] == "a consumer holds messages and does nothing with them"
+    assert facts["Against it"] == "it holds 1 of 8, and could take more; Celery's countdowns, batches and delays look like this"
+    assert facts["What settles it"] == "symptom: {rabbitmq: {keeps: never}}"
+    assert "Proved" not in facts
+    incident = made.document.incident
+    page = ask(View(CardInput("held", NOW, runbook(), None, incident, Reason.LIKELY_STUCK), ()), asking())
+    assert {str(label) for label, _ in page.facts} >= {"Likely", "Against it", "What settles it"}
+    assert not any("overrules" in str(paragraph.text) for paragraph in page.why)
+
+
+def test_the_modes_ask_or_say_that_they_would_have_asked():
+    """`approve` asks as `auto` does; `observe` only says so."""
+    assert reason(asked(asking(mode=Mode.APPROVE))) is Reason.LIKELY_STUCK
+    made = asked(asking(mode=Mode.OBSERVE))
+    assert reason(made) is Reason.OBSERVE_ONLY
+    assert "would have asked whether mail hangs" in made.document.to_tell[0].card.headline
+
+
+def test_where_nobody_can_be_asked_it_is_a_hold_that_says_so():
+    """Once a day, too."""
+    alone = asking(url="")
+    made = asked(alone)
+    assert (phase(made), reason(made), kinds(made.document)) == (None, Reason.LIKELY_STUCK, ["held"])
+    assert "Set public_url" in " ".join(made.document.to_tell[0].card.text)
+    later = replace(made.document, to_tell=())
+    at = NOW + 7200.0
+    again = moved(later, alerted(case(starts_at=at), incident="inc-2"), seen(now=at, mail=kept(at)), at, alone)
+    assert (reason(again), kinds(again.document)) == (Reason.LIKELY_STUCK, [])
+
+
+def test_a_question_that_nobody_answers_ends_calmly_and_blocks_nothing():
+    """No ACT NOW; the same verdict is not asked about again for a day, and another one is."""
+    made = asked()
+    ended = looked(made, NOW + 1800.0, kept(NOW + 1800.0))
+    assert ended.document.incident is None
+    assert (ended.document.outcomes[-1].ending, ended.document.escalated_at) == (Ending.HELD, None)
+    last = ended.document.to_tell[-1]
+    assert (last.card.kind, last.card.urgency, last.channel) == ("not_approved", "plan", "ops")
+    quiet = replace(ended.document, to_tell=())
+    for after_s, expected in ((7200.0, None), (DAY_S - 1.0, None), (DAY_S, Phase.ASKED)):
+        at = NOW + after_s
+        event = alerted(case(starts_at=at - 90.0), incident="inc-2")
+        again = moved(quiet, event, seen(now=at, mail=kept(at)), at, asking())
+        assert (phase(again), reason(again)) == (expected, Reason.LIKELY_STUCK), after_s
+    at = NOW + 7200.0
+    event = alerted(case(starts_at=at - 90.0), incident="inc-2")
+    proved = moved(quiet, event, seen(now=at, mail=full(at)), at, asking())
+    assert start_of(proved) is not None, "what is proved is restarted"
+    never_acked = Symptom("rabbitmq", QUEUE, keeps=Keeps(None))
+    always = moved(quiet, event, seen(now=at, mail=full(at)), at, asking(symptom=never_acked))
+    assert phase(always) is Phase.ASKED, "another verdict is another question"
+
+
+def test_a_question_is_settled_by_what_comes_to_be_proved_or_passes():
+    """While it is open Unstick goes on looking: proved it restarts, moving again it ends."""
+    made = asked()
+    assert made.document.incident is not None
+    assert made.document.incident.due == NOW + 15.0
+    still = looked(made, NOW + 15.0, kept(NOW + 15.0))
+    assert (phase(still), still.document.incident.due) == (Phase.ASKED, NOW + 30.0)
+    unread = looked(made, NOW + 15.0, bare(1, NOW + 15.0))
+    assert phase(unread) is Phase.ASKED, "what can't be read for a moment changes nothing"
+    proved = looked(still, NOW + 30.0, full(NOW + 30.0))
+    assert start_of(proved) is not None
+    passed = looked(still, NOW + 30.0, well(NOW + 30.0))
+    assert passed.document.incident is None
+    assert passed.document.to_tell[-1].card.urgency == "fine"
+    to_approve = asking(mode=Mode.APPROVE)
+    anew = looked(asked(to_approve), NOW + 15.0, full(NOW + 15.0), to_approve)
+    assert (phase(anew), anew.document.incident.reason) == (Phase.ASKED, Reason.AWAITING_APPROVAL), "asked anew, as proved"
+
+
+def test_a_person_who_says_that_it_hangs_has_it_restarted_and_judged_by_that():
+    """What is held the same way again is then the same message; without a person it would be likely again."""
+    made = asked()
+    nonce = made.document.incident.approval.nonce
+    started = moved(made.document, Approved(nonce, "anna"), seen(now=NOW + 5.0, mail=kept(NOW + 5.0)), NOW + 5.0, asking())
+    assert start_of(started) is not None
+    declined = moved(made.document, Declined(nonce, "anna"), seen(now=NOW + 5.0, mail=kept(NOW + 5.0)), NOW + 5.0, asking())
+    assert (declined.document.outcomes[-1].reason, declined.document.escalated_at) == (Reason.DECLINED, None)
+
+
+def test_keeps_waits_quietly_and_never_restarts_before_its_time():
+    """Within the time no question and no message; then as strong as it is."""
+    patient = asking(symptom=Symptom("rabbitmq", QUEUE, keeps=Keeps(600.0)))
+    made = moved(EMPTY, alerted(), seen(mail=full()), with_rules=patient)
+    assert (phase(made), reason(made), kinds(made.document)) == (Phase.WAITING, Reason.SYMPTOM_UNKNOWN, [])
+    for n in range(1, 40):
+        at = NOW + 60.0 * n
+        made = looked(made, at, full(at), patient)
+        assert kinds(made.document) == [], "it escalates nothing"
+    never = asking(symptom=Symptom("rabbitmq", QUEUE, keeps=Keeps(0.0)))
+    assert start_of(moved(EMPTY, alerted(), seen(mail=kept()), with_rules=never)) is not None
+
+
+@pytest.mark.parametrize(
+    ("annotations", "up_s", "expected"),
+    [
+        ({}, DAY_S, (None, Reason.NEVER_CONSUMED)),
+        ({}, 600.0, (Phase.ASKED, Reason.LIKELY_STUCK)),
+        ({CONSUMERS_1D: "3"}, 600.0, (Phase.STARTING, None)),
+        ({CONSUMERS_1D: "3"}, DAY_S, (Phase.STARTING, None)),
+        ({CONSUMERS_1D: "0"}, 600.0, (None, Reason.NEVER_CONSUMED)),
+        ({CONSUMERS_1D: "many"}, 600.0, (Phase.ASKED, Reason.LIKELY_STUCK)),
+    ],
+)
+def test_after_the_broker_s_restart_the_alert_remembers_who_consumed(annotations, up_s, expected):
+    """Its counters began anew, and the application did not come back: the most ordinary incident of all."""
+    new = sighting(ids=(), acks=None, deliveries=None, ack_samples=(), nodes=("a",), nodes_up_s=up_s)
+    made = moved(EMPTY, alerted(case(annotations=annotations)), seen(mail=replace(new, acks=None)), with_rules=asking())
+    assert (phase(made), reason(made)) == expected
+    zero = asking(recovered=Recovered(min_consumers=0))
+    if expected[0] is Phase.STARTING:
+        made = moved(EMPTY, alerted(case(annotations=annotations)), seen(mail=replace(new, acks=None)), with_rules=zero)
+        assert (phase(made), made.document.incident.queues[0].proof) == (Phase.ASKED, Proof.UNATTENDED), "scaled to zero"
+
+
+def test_the_alert_remembers_that_messages_were_acknowledged():
+    """A lock never has one; the counter of a broker that was restarted says nothing."""
+    fresh = replace(full(), acks=None, ack_samples=())
+    assert reason(moved(EMPTY, alerted(), seen(mail=fresh), with_rules=asking())) is Reason.LIKELY_STUCK
+    made = moved(EMPTY, alerted(case(annotations={ACKED_1D: "812"})), seen(mail=fresh), with_rules=asking())
+    assert start_of(made) is not None
+
+
+# --- the second opinion -------------------------------------------------------------------------------------------------------
+
+
+def with_opinion(mail: QueueSnapshot, *output: NodeOutput, status: str = "succeeded") -> Step:
+    """The evidence job ran on the holder's host, and wrote this."""
+    with_rules = asking(evidence=EVIDENCE)
+    event = alerted(case(book=with_rules.runbooks["mail"]))
+    made = moved(EMPTY, event, seen(mail=mail), with_rules=with_rules)
+    (collect,) = (act for act in made.acts if isinstance(act, Collect))
+    assert collect.options == {"host": "10.0.3.7"}
+    run = Execution("12", "http://rundeck/12", status, RUNNER_NOW, RUNNER_NOW + 2.0, "inc-1.evidence")
+    at = NOW + 5.0
+    what = replace(seen(now=at, mail=replace(mail, at=at)), evidence=EvidenceReading(run, output))
+    return woken(made.document, at, what, with_rules)
+
+
+HEALTHY = "state\nunstick: healthy 3 countdowns until 08:00"
+STUCK = "state\nunstick: stuck send_mail has run for 40 min"
+
+
+def test_the_application_itself_holds_a_restart_or_confirms_it():
+    """Healthy holds what was proved, and the card says who said so; stuck makes likely proved."""
+    held = with_opinion(full(), NodeOutput("worker-1", HEALTHY))
+    assert (held.document.incident, reason(held)) == (None, Reason.SYMPTOM_GONE)
+    text = " ".join(held.document.to_tell[-1].card.text)
+    assert "asked the application itself" in text
+    assert "10.0.3.7: 3 countdowns until 08:00" in text
+    assert start_of(with_opinion(kept(), NodeOutput("worker-1", STUCK))) is not None
+
+
+@pytest.mark.parametrize(
+    ("output", "status"),
+    [
+        pytest.param([NodeOutput("worker-1", "state")], "succeeded", id="silence"),
+        pytest.param([NodeOutput("worker-1", HEALTHY)], "failed", id="a run that failed"),
+        pytest.param([NodeOutput("worker-1", f"{STUCK}\n{HEALTHY}")], "succeeded", id="both"),
+        pytest.param([NodeOutput("worker-1", f"{HEALTHY}\nmore")], "succeeded", id="not the last line"),
+        pytest.param([NodeOutput("worker-1", HEALTHY), NodeOutput("worker-2", HEALTHY)], "succeeded", id="another node, too"),
+        pytest.param([NodeOutput("worker-1", "unstick: healthyish")], "succeeded", id="another word"),
+    ],
+)
+def test_whatever_else_the_evidence_says_changes_nothing(output, status):
+    """I10: proved is restarted, likely is asked about."""
+    assert start_of(with_opinion(full(), *output, status=status)) is not None
+    assert phase(with_opinion(kept(), *output, status=status)) is Phase.ASKED
+
+
+def test_the_opinion_on_one_host_says_nothing_of_another():
+    """Only the node of the proved holder counts."""
+    two = holding(ONE, Holder("10.0.3.8", "worker-2", 1))
+    assert start_of(with_opinion(two, NodeOutput("worker-1", HEALTHY))) is not None
