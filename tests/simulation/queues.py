@@ -372,7 +372,8 @@ class Queue:
             work[-3] = work[-4]
         again = tuple(zip(stamps, [counts[2] for counts in taken], strict=True))
         counted = taken[-1][0] - taken[-1][1]
-        return Channel(worker.id, held=held, counted=counted, work=tuple(zip(stamps, work, strict=True)), redeliveries=again)
+        work_samples = tuple(zip(stamps, work, strict=True))
+        return Channel(worker.id, held=held, counted=counted, work=work_samples, redeliveries=again, window=max(held, 1))
 
     def _course_of(self, worker: str, grid: list[float]) -> list[Counts]:
         """What its channel had counted at these moments."""

@@ -26,7 +26,7 @@ from functions.domain.model.codes import Mode
 from functions.domain.model.events import Acknowledged, AlertsReceived, Approved, Declined, Reply, RestartWanted, TimerFired
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.messages import Card
-from functions.domain.model.observations import Execution, ExecutionHistory, Pause, QueueSnapshot
+from functions.domain.model.observations import Execution, ExecutionHistory, NodeOutput, Pause, QueueSnapshot
 from functions.domain.model.runbooks import Restart, Rules, Runbook, Symptom
 from functions.runtime.errors import Denied, Unavailable
 from tests.simulation.models import Chat, Faults, Run, Rundeck, Store, lost
@@ -583,7 +583,7 @@ class Host:
 
     def read_evidence(
         self, job: str, *, tag: str, execution: str | None, partial: bool, timeout_s: float
-    ) -> tuple[Execution | None, str | None]:
+    ) -> tuple[Execution | None, tuple[NodeOutput, ...] | None]:
         world = self.world
         self._leg("the evidence run")
         self._down(world.faults.history_down, "rundeck")
@@ -594,7 +594,8 @@ class Host:
         if run is None:
             return None, None
         state = run.state(world.now, world.rundeck.ahead_s)
-        return state, f"stack of {tag}\n>> in recv (mail.py:41)\n" if state.ended else None
+        output = NodeOutput("worker-1", f"stack of {tag}\n>> in recv (mail.py:41)\n")
+        return state, (output,) if state.ended else None
 
     # --- people
 
