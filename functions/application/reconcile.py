@@ -282,7 +282,7 @@ def _without_slot(start: Start, error: Exception) -> StartResult:
     if isinstance(error, Conflict):
         return StartResult(start.tag, refusal=Text("another target took a slot first"), unsent=Reason.TOO_MANY_TARGETS)
     why = Text("the document `storm` can't be saved: {why}", why=or_unknown(error).why)
-    return StartResult(start.tag, refusal=why, unsent=Reason.TOO_MANY_TARGETS, unread=True)
+    return StartResult(start.tag, refusal=why, unsent=Reason.STORM_UNKNOWN, unread=True)
 
 
 def _save_start_result(

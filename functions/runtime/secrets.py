@@ -32,7 +32,8 @@ T = TypeVar("T")
 SYSTEM = "secrets"
 KEPT_S = 300.0  # a rotated secret takes effect within five minutes
 DISTRUST_EVERY_S = 60.0  # strangers' wrong credentials must not cause calls to Secret Manager
-FAILURE_KEPT_S = 10.0  # nor must an outage; short, for a person who is fixing a permission
+FAILURE_KEPT_S = 10.0  # nor must an outage, during which the former value goes on
+FIRST_FAILURE_KEPT_S = 1.0  # without a value everything is refused meanwhile, so one refusal must not last
 TIMEOUT_S = 4.0  # of one read; half of a webhook's whole budget
 MAX_BYTES = 65_536  # of a secret, as in Secret Manager (cloud.google.com/secret-manager/quotas)
 ENDPOINT = "UNSTICK_SECRET_MANAGER_ENDPOINT"  # for tests: a base URL on loopback that stands in for Secret Manager
@@ -162,10 +163,10 @@ def _fetch(reference: str, kept: _Kept, now: float, *, is_doubted: bool) -> None
     try:
         kept.value, kept.error, kept.until = _checked(reference, _from_outside(reference)), None, now + KEPT_S
     except Denied as error:
-        kept.value, kept.error, kept.until = None, error, now + FAILURE_KEPT_S
+        kept.value, kept.error, kept.until = None, error, now + FIRST_FAILURE_KEPT_S
     except Unavailable as error:
         # While Secret Manager is down, an old secret is better than none.
-        kept.error, kept.until = error, now + FAILURE_KEPT_S
+        kept.error, kept.until = error, now + (FIRST_FAILURE_KEPT_S if kept.value is None else FAILURE_KEPT_S)
 
 
 def _checked(reference: str, value: bytes) -> bytes:

@@ -333,11 +333,12 @@ def _runbook_of(context: GuardContext, watched: QueueState) -> Runbook:
 
 
 def too_many_targets(context: GuardContext) -> Decision | None:
+    """Holds for `too_many_targets`, and for `storm_unknown`, which passes by itself and isn't posted at once."""
     if context.approved or context.between:
         return None
     if isinstance(context.seen.storm, Unknown):
         why = Text("the document `storm` can't be read: {why}", why=context.seen.storm.why)
-        return hold(Reason.TOO_MANY_TARGETS, why, again_in_s=context.runbook.verify.every_s)
+        return _hold_as_unread(context, Reason.STORM_UNKNOWN, why, context.seen.storm)
     slots = (slot for slot in context.seen.storm.slots if slot.target != context.document.key)
     count = sum(context.now - slot.at < context.rules.storm_within_s for slot in slots)
     if count < context.rules.storm_targets:

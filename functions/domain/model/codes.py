@@ -33,6 +33,7 @@ class Reason(StrEnum):
     TOO_MANY_RESTARTS = "too_many_restarts"
     FAILING = "failing"
     TOO_MANY_TARGETS = "too_many_targets"
+    STORM_UNKNOWN = "storm_unknown"
     INCIDENT_FULL = "incident_full"
     INVALID_OPTION = "invalid_option"
     OBSERVE_ONLY = "observe_only"

@@ -136,6 +136,11 @@ REASONS: Mapping[Reason, Explained] = {
         Text("So many applications rarely fail independently: a shared cause is more likely."),
         Text("Check what they share: broker, database, network, the last rollout."),
     ),
+    Reason.STORM_UNKNOWN: act_by_hand(
+        Text("it is unknown how many targets are stuck"),
+        Text("What the store says about other targets' restarts can't be read, so the limit `storm` can't be checked."),
+        Text("Find out with `unstick check` why the store can't be read, and restart by hand if the queue still hangs."),
+    ),
     Reason.INCIDENT_FULL: act(
         Text("too many alerts of one application"),
         Text("An incident takes a limited number of alerts and queues. Those beyond it were not checked."),

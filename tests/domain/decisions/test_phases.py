@@ -349,7 +349,7 @@ def test_what_was_held_for_one_reason_and_is_held_for_another_is_decided_anew():
 HOLDS = [
     pytest.param({"mail": MISSING}, Reason.SYMPTOM_UNKNOWN, id="symptom_unknown"),
     pytest.param({"history": MISSING}, Reason.LEDGER_UNKNOWN, id="ledger_unknown"),
-    pytest.param({"storm": MISSING}, Reason.TOO_MANY_TARGETS, id="storm unread"),
+    pytest.param({"storm": MISSING}, Reason.STORM_UNKNOWN, id="storm_unknown"),
     pytest.param({"history": ledger(others=(execution(ended=None),))}, Reason.JOB_BUSY, id="job_busy"),
 ]
 

@@ -134,6 +134,7 @@ FROM_ALERT = [
     ),
     ("failing", True, {"history": ledger(*FAILED)}, alerted(), EMPTY),
     ("too_many_targets", True, {"storm": Storm(tuple(Slot(f"t{n}", NOW) for n in range(3)))}, alerted(), EMPTY),
+    ("storm_unknown", False, {"storm": MISSING}, alerted(), EMPTY),
     ("never_consumed", True, {"mail": sighting(ids=(), deliveries=None)}, alerted(), EMPTY),
     ("going_round", True, {"mail": going_round()}, alerted(), EMPTY),
 ]
