@@ -42,8 +42,8 @@ class Question(Struct, frozen=True):
     runbook: str = ""
 
 
-def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float) -> list[Question]:
-    """All questions, in the order of the answer."""
+def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float, *, creates: bool = True) -> list[Question]:
+    """All questions, in the order of the answer. `creates`: whether this account is to create wake-ups."""
     settings, runbooks = ports.config, ports.rules.runbooks.values()
     jobs: list[tuple[Callable[[], list[Finding]], str]] = [
         (partial(ports.runner.check, one.restart, auto=one.mode is Mode.AUTO, timeout_s=timeout_s), one.name) for one in runbooks
@@ -56,7 +56,7 @@ def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float) -> l
         *(Question(settings.runner.name, ask, name) for ask, name in jobs),
         *(Question(one.symptom.kind, partial(_check_queue, ports, one, labels, timeout_s), one.name) for one in runbooks),
         Question("Store", partial(ports.store.check, timeout_s=timeout_s)),
-        Question("Scheduler", partial(ports.scheduler.check, timeout_s=timeout_s)),
+        Question("Scheduler", partial(ports.scheduler.check, creates=creates, timeout_s=timeout_s)),
         Question("Store", partial(_check_switch, ports, timeout_s)),
         *(
             Question("Chats", partial(check_chat, f"{name} ({one.name})", one.adapter, timeout_s))

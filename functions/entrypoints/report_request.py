@@ -1,10 +1,12 @@
 """The entry point for the weekly report, the drill and the check from inside. Cloud Scheduler calls it."""
 
 import json
+import os
 from typing import Any
 
 from flask import Request
 
+from functions import __version__
 from functions.application.deliver import post_to_all
 from functions.application.report import Reported, as_json, post_report
 from functions.bootstrap import Adapters
@@ -14,12 +16,15 @@ from functions.entrypoints.responses import Response, json_response, not_allowed
 from functions.runtime.errors import Denied, Unavailable
 
 MAX_BODY = 4096
+STORE_S = 5.0
+FAILED_ONCE = b"problems were found once"
 CHECK_S = 60.0  # time-out of each system: a new instance may need a minute to connect to a private network
 
 
 def respond(request: Request, ports: Adapters) -> Response:
     """POST {"what": "report"} (or no body): gather, post, and answer with the figures. {"what": "drill"} starts a drill.
-    {"check": true} checks every system with this function's network and identity, answers with all lines, and posts failures."""
+    {"check": true} checks every system with this function's network and identity, answers with all lines, and posts failures.
+    {"check": "deployment"} does that once for each deployed revision, and posts its success too."""
     if request.method != "POST":
         return not_allowed("POST")
     what = _what(request.stream.read(MAX_BODY + 1))
@@ -30,6 +35,8 @@ def respond(request: Request, ports: Adapters) -> Response:
             return json_response(200, drill=drill.as_json(drill.run(ports)))
         if what == "check":
             return json_response(200, check=_check(ports))
+        if what == "deployment":
+            return json_response(200, check=_check_deployment(ports))
     except (Unavailable, Denied) as error:
         ports.log("ERROR", f"{what} failed: {error}")
         return json_response(503, error=str(error))
@@ -44,7 +51,8 @@ def _what(body: bytes) -> str:
     except (ValueError, RecursionError):
         return ""
     if isinstance(content, dict) and "check" in content:
-        return "check" if content["check"] is True and len(content) == 1 else ""
+        asked = "deployment" if content["check"] == "deployment" else "check" if content["check"] is True else ""
+        return asked if len(content) == 1 else ""
     what = content.get("what", "report") if isinstance(content, dict) else ""
     return what if what in ("report", "drill") else ""
 
@@ -56,10 +64,50 @@ def _to_response(reported: Reported) -> Response:
 
 
 def _check(ports: Adapters) -> dict[str, Any]:
-    """Run all checks, and log each line for `infra/deploy.sh check`. Failures go to the report's channels, else to `notify`."""
+    """Run all checks, and log their lines. Failures go to the report's channels, else to `notify`."""
+    return _publish(ports, _ask(ports))
+
+
+def _check_deployment(ports: Adapters) -> dict[str, Any] | None:
+    """Check each revision once. Problems are posted if the next call finds them too: a grant takes a minute to act."""
+    path = f"evidence/check-{os.environ.get('K_REVISION') or __version__}.txt"
+    before = ports.store.read_archived(path, timeout_s=STORE_S)
+    if before not in (None, FAILED_ONCE):
+        return None
+    lines = _ask(ports)
+    if before is None and _failed(lines):
+        ports.store.archive(path, FAILED_ONCE, timeout_s=STORE_S)
+        ports.log("INFO", "check of a deployment: problems found; asked again in five minutes", findings=_as_json(lines))
+        return None
+    # Saved first: a check whose post fails is logged, and not posted again every five minutes.
+    ports.store.archive(path, json.dumps(_as_json(lines)).encode(), timeout_s=STORE_S)
+    return _publish(ports, lines, deployed=True)
+
+
+def _ask(ports: Adapters) -> list[checks.Line]:
     secrets = [secret for _, secret in ports.config.secrets]
-    lines = checks.ask_all(checks.questions(ports, {}, CHECK_S), CHECK_S, lambda: None, secrets)
-    findings = [
+    return checks.ask_all(checks.questions(ports, {}, CHECK_S, creates=False), CHECK_S, lambda: None, secrets)
+
+
+def _publish(ports: Adapters, lines: list[checks.Line], *, deployed: bool = False) -> dict[str, Any]:
+    findings, failed, card = _as_json(lines), _failed(lines), None
+    if failed:
+        rows = [(line.system, line.finding.what, line.finding.detail, line.finding.remedy) for line in failed]
+        card = drill_card.check(rows, ports.rules, ports.now())
+        ports.log("WARNING", "check from inside: problems found", findings=findings)
+    else:
+        ports.log("INFO", "check from inside: no problems", findings=findings)
+        card = drill_card.deployed(__version__, ports.rules, ports.now()) if deployed else None
+    posted = post_to_all(ports, ports.config.report_channels, card, "the check was not posted to ") if card else {}
+    return {"ok": not failed, "findings": findings, "posted": posted}
+
+
+def _failed(lines: list[checks.Line]) -> list[checks.Line]:
+    return [line for line in lines if line.finding.ok is False]
+
+
+def _as_json(lines: list[checks.Line]) -> list[dict[str, Any]]:
+    return [
         {
             "system": line.system,
             "runbooks": line.runbooks,
@@ -70,13 +118,3 @@ def _check(ports: Adapters) -> dict[str, Any]:
         }
         for line in lines
     ]
-    failed = [(line.system, line.finding) for line in lines if line.finding.ok is False]
-    posted: dict[str, str] = {}
-    if failed:
-        rows = [(system, finding.what, finding.detail, finding.remedy) for system, finding in failed]
-        card = drill_card.check(rows, ports.rules, ports.now())
-        posted = post_to_all(ports, ports.config.report_channels, card, "the check was not posted to ")
-        ports.log("WARNING", "check from inside: problems found", findings=findings)
-    else:
-        ports.log("INFO", "check from inside: no problems", findings=findings)
-    return {"ok": not failed, "findings": findings, "posted": posted}

@@ -12,9 +12,12 @@ CREATE = "cloudtasks.tasks.create"
 Ask = Callable[..., dict[str, Any]]
 
 
-def check(queue: str, ask: Ask, forbidden: str, *, timeout_s: float) -> list[Finding]:
-    """Whether tasks may be created, and whether the queue delivers them. `forbidden`: the remedy if they may not."""
+def check(queue: str, ask: Ask, forbidden: str | None, *, timeout_s: float) -> list[Finding]:
+    """Whether tasks may be created, and whether the queue delivers them. `forbidden`: the remedy if they may not; None: this
+    account creates none."""
     name = f"scheduler {queue}"
+    if forbidden is None:
+        return [_check_queue(name, queue, ask, timeout_s)]
     try:
         granted = ask("POST", f"{queue}:testIamPermissions", timeout_s, {"permissions": [CREATE]})
     except (Denied, Unavailable) as error:

@@ -49,10 +49,10 @@ class CloudTasks(Struct, frozen=True):
         if not task.get("name"):  # such as from a proxy that answers 200 to everything
             raise Unavailable(SYSTEM, "answered 200 with something that is no task")
 
-    def check(self, *, timeout_s: float) -> list[Finding]:
+    def check(self, *, creates: bool = True, timeout_s: float) -> list[Finding]:
         from functions.adapters.schedulers import _cloud_tasks_checks as checks  # no start and no alert needs it
 
-        return checks.check(self.queue, _ask, _REMEDIES[403], timeout_s=timeout_s)
+        return checks.check(self.queue, _ask, _REMEDIES[403] if creates else None, timeout_s=timeout_s)
 
     def _task(self, at: float, payload: str) -> dict[str, Any]:
         due = datetime.fromtimestamp(math.ceil((at + _BEHIND_S) * 1_000_000) / 1_000_000, UTC)

@@ -16,7 +16,7 @@ NAMES: Mapping[str, Text] = {
     "refusal": Text("Job refuses a late start"),
 }
 
-
+CHECKED = Text("Unstick checked every system from where it runs. Nothing was restarted.")
 MOST = 8  # lines on the card of a check; the log has all of them
 
 
@@ -45,12 +45,17 @@ def card(legs: tuple[Leg, ...], rules: Rules, at: float) -> Card:
     return render(rules, "drill", Content("act" if failed else "fine", headline, text, facts), at)
 
 
+def deployed(version: str, rules: Rules, at: float) -> Card:
+    """The check of a new deployment found no problems."""
+    headline = Text("Unstick {version} was deployed, and its check found no problems", version=version)
+    return render(rules, "check", Content("fine", headline, [CHECKED]), at)
+
+
 def check(failed: Sequence[tuple[str, Phrase, Phrase, Phrase]], rules: Rules, at: float) -> Card:
     """`failed`: system, what, detail and remedy of each."""
     systems = join(dict.fromkeys(tidy(system) for system, *_ in failed), COMMA)
     remedies = dict.fromkeys(remedy for _, _, _, remedy in failed[:MOST] if remedy)
-    checked = Text("Unstick checked every system from where it runs. Nothing was restarted.")
     headline = Text("The check failed at {system}. Restarts may not work", system=systems)
     facts = [(tidy(system), named(what, detail)) for system, what, detail, _ in failed[:MOST]]
-    content = Content("act", headline, [checked, *map(to_do, remedies)], facts)
+    content = Content("act", headline, [CHECKED, *map(to_do, remedies)], facts)
     return render(rules, "check", content, at)

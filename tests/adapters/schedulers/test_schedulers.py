@@ -789,6 +789,13 @@ def test_check_of_cloud_tasks(cloud_room, double, knobs, oks, words):
     assert all(finding.remedy for finding in findings if finding.ok is False)
 
 
+def test_an_account_that_creates_no_wake_ups_is_not_asked_whether_it_may(cloud_room, double):
+    """Of `report`, whose answer says nothing about `webhook` and `verify`."""
+    double.permissions = ()
+    findings = cloud_room.scheduler.check(creates=False, timeout_s=PATIENCE_S)
+    assert [(finding.ok, finding.detail) for finding in findings] == [(True, "the queue runs")]
+
+
 @pytest.mark.parametrize(
     ("status", "body"),
     [(200, b"<html>sign in</html>"), (200, b"{}"), (200, b"[]"), (200, b""), (204, b""), (302, b""), (200, b'{"name": ""}')],
