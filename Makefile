@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export HYPOTHESIS_NO_PLUGINS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test all-tests test-fast test-long mutate lint format demo run prove bench ladder town soak fuzz audit lock deploy plan check rollback destroy release docs weight clean
+.PHONY: help setup test all-tests test-fast test-long mutate lint format demo run prove bench ladder town soak fuzz audit lock release docs weight clean
 
 help: ## list targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,21 +72,6 @@ audit: setup ## check vulnerabilities, licences and secrets, and write the SBOM 
 
 lock: setup ## pin requirements*.in again (ARGS=--upgrade takes the newest versions)
 	VENV=$(VENV) tools/lock $(ARGS)
-
-deploy: setup ## deploy to Google Cloud: make deploy PROJECT=my-project ENV=staging (more in infra/deploy.sh)
-	PYTHON=$(VENV)/bin/python infra/deploy.sh apply $(ARGS)
-
-plan: setup ## show what deploy would change
-	PYTHON=$(VENV)/bin/python infra/deploy.sh plan $(ARGS)
-
-check: setup ## check every system from inside the deployed function: make check PROJECT=my-project ENV=staging
-	PYTHON=$(VENV)/bin/python infra/deploy.sh check
-
-rollback: setup ## deploy the previous archive again
-	PYTHON=$(VENV)/bin/python infra/deploy.sh rollback $(ARGS)
-
-destroy: setup ## remove it from Google Cloud: make destroy PROJECT=my-project ENV=staging
-	PYTHON=$(VENV)/bin/python infra/deploy.sh destroy $(ARGS)
 
 release: setup ## build the archive, SBOM and checksums of a release in build/release
 	$(RUN) -m tools.release

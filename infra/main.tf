@@ -1,10 +1,9 @@
-# The place to run the module from: `infra/deploy.sh` gives it project, environment and configuration. Other roots call the module
-# itself (infra/module/README.md).
+# Unstick in one project and environment. docs/google-cloud.md has the steps: `init` gets the state's bucket and the environment's
+# prefix, `-var-file` the environment's variables. Other roots call the module themselves (infra/module/README.md).
 
 terraform {
   required_version = ">= 1.11"
 
-  # Bucket and prefix are given at `init`, one pair for each project and environment: nobody's state can be reached by mistake.
   backend "gcs" {}
 
   required_providers {
@@ -26,8 +25,8 @@ module "unstick" {
   project               = var.project
   region                = var.region
   name                  = var.name
-  config_file           = var.config_file
-  source_zip            = var.source_zip
+  config_file           = "${path.module}/../build/${var.name}.yaml" # both are written by infra/package.py
+  source_zip            = "${path.module}/../build/${var.name}.zip"
   runtime               = var.runtime
   functions             = var.functions
   network               = var.network
@@ -43,5 +42,4 @@ module "unstick" {
   build_account         = var.build_account
   labels                = var.labels
   kms_key_name          = var.kms_key_name
-  secret_locations      = var.secret_locations
 }

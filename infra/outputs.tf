@@ -1,5 +1,5 @@
 output "deployment" {
-  description = "What this state describes. `infra/deploy.sh` compares it before it changes anything."
+  description = "What this state describes, and which archive runs."
   value       = module.unstick.deployment
 }
 

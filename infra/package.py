@@ -3,7 +3,8 @@ r"""Build the source archive of the functions, reproducibly: the same sources an
 python infra/package.py --config unstick.production.yaml --to build/unstick.zip
 
 The configuration is checked first and goes in twice: as the file, and in its checked form (functions/config/current.py), so that
-a cold start need not check it again. Needs the packages of requirements-tool.txt.
+a cold start need not check it again. Beside the archive lies what it holds as unstick.yaml, which Terraform reads: so names and
+program can't come from different files. Needs the packages of requirements-tool.txt.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def imported(path: Path) -> Iterator[str]:
 
 
 def build(root: Path, config: Path, to: Path) -> str:
-    """Write the archive and return its SHA-256. Raises like `contents`, and then leaves nothing behind."""
+    """Write the archive and its configuration, and return its SHA-256. Raises like `contents`, and then leaves nothing behind."""
     made = contents(root, config)
     to.parent.mkdir(parents=True, exist_ok=True)
     # Stored, not deflated: the output of deflate differs between versions of zlib, and it is only a few hundred KB.
@@ -88,6 +89,7 @@ def build(root: Path, config: Path, to: Path) -> str:
             entry.create_system = 3  # Unix, on Windows too
             entry.external_attr = READABLE_FILE
             archive.writestr(entry, made[name])
+    to.with_suffix(".yaml").write_bytes(made["unstick.yaml"])
     return hashlib.sha256(to.read_bytes()).hexdigest()
 
 
@@ -106,7 +108,7 @@ def main() -> int:
         print(f"package: {sys.executable} can't read the configuration ({error}). {remedy}", file=sys.stderr)
         return 1
     except FileNotFoundError as error:
-        remedy = "`infra/deploy.sh config` writes a configuration; all else is in the repository."
+        remedy = "Begin with a copy of infra/unstick.cloud.yaml; all else is in the repository."
         print(f"package: {error.filename} is missing. {remedy}", file=sys.stderr)
         return 1
     except OSError as error:

@@ -11,19 +11,9 @@ variable "region" {
 }
 
 variable "name" {
-  description = "Prefix of every name; `infra/deploy.sh` uses unstick for production, else unstick-ENV."
+  description = "Prefix of every name, and name of the archive in build/. Each environment needs its own."
   type        = string
-  default     = null
-}
-
-variable "config_file" {
-  description = "The configuration that the source archive holds as unstick.yaml."
-  type        = string
-}
-
-variable "source_zip" {
-  description = "The source archive that `infra/package.py` makes."
-  type        = string
+  default     = "unstick"
 }
 
 variable "runtime" {
@@ -112,12 +102,6 @@ variable "labels" {
 
 variable "kms_key_name" {
   description = "A key of Cloud KMS instead of Google's keys."
-  type        = any
-  default     = null
-}
-
-variable "secret_locations" {
-  description = "Regions that hold the secrets."
   type        = any
   default     = null
 }

@@ -57,16 +57,13 @@ def code(page: Path) -> str:
 
 
 def unknown_targets() -> list[str]:
-    """Unknown `make x` and `infra/deploy.sh x`, and Makefile targets without a description."""
+    """Unknown `make x`, and Makefile targets without a description."""
     makefile = text_of(ROOT / "Makefile")
     targets = set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE))
-    deploys = set(re.findall(r"infra/deploy\.sh ([a-z]+) ", text_of(ROOT / "infra" / "deploy.sh")))
     found = [f"Makefile: {name} has no help" for name in set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE)) - targets]
     for page in PAGES:
         typed = code(page)
         found += [f"{named(page)}: make {name}" for name in re.findall(r"\bmake ([a-z-]+)\b", typed) if name not in targets]
-        said = re.findall(r"infra/deploy\.sh ([a-z]+)", typed)
-        found += [f"{named(page)}: infra/deploy.sh {name}" for name in said if name not in deploys]
     return found
 
 

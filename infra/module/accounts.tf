@@ -10,29 +10,6 @@ locals {
     builder   = "Unstick: builds the functions"
   }
   emails = { for role in keys(local.accounts) : role => "${var.name}-${role}@${var.project}.iam.gserviceaccount.com" }
-
-  services = toset([
-    "artifactregistry.googleapis.com",
-    "cloudbuild.googleapis.com",
-    "cloudfunctions.googleapis.com",
-    "cloudresourcemanager.googleapis.com",
-    "cloudscheduler.googleapis.com",
-    "cloudtasks.googleapis.com",
-    "iam.googleapis.com",
-    "logging.googleapis.com",
-    "monitoring.googleapis.com",
-    "run.googleapis.com",
-    "secretmanager.googleapis.com",
-    "storage.googleapis.com",
-  ])
-}
-
-resource "google_project_service" "used" {
-  for_each = local.services
-
-  project            = var.project
-  service            = each.key
-  disable_on_destroy = false # others in the project may use it
 }
 
 resource "google_service_account" "role" {
@@ -41,8 +18,6 @@ resource "google_service_account" "role" {
   project      = var.project
   account_id   = "${var.name}-${each.key}"
   display_name = each.value
-
-  depends_on = [google_project_service.used]
 }
 
 # --- who builds ---
@@ -59,15 +34,20 @@ resource "google_project_iam_member" "builder" {
   role    = each.key
   member  = google_service_account.role["builder"].member
 
-  # Its own sources, and the bucket into which Cloud Functions copies them; no store, and no other environment's.
+  # The archives of this deployment, and the copies of them that Cloud Functions builds from; no store, and nobody else's functions.
   dynamic "condition" {
-    for_each = each.key == "roles/storage.objectViewer" ? [google_storage_bucket.source.name] : []
+    for_each = each.key == "roles/storage.objectViewer" ? [local.builds_from] : []
     content {
       title       = "${var.name}-builder-sources-only"
-      description = "Sources, but no incidents"
-      expression  = "resource.name.startsWith(\"projects/_/buckets/${condition.value}/\") || resource.name.startsWith(\"projects/_/buckets/gcf-v2-sources-\")"
+      description = "Sources of ${var.name}, but no incidents"
+      expression  = condition.value
     }
   }
+}
+
+locals {
+  copies      = join(" || ", [for entry in keys(local.entries) : "resource.name.endsWith(\"/objects/${var.name}-${entry}/function-source.zip\")"])
+  builds_from = "resource.name.startsWith(\"projects/_/buckets/${google_storage_bucket.source.name}/objects/\") || (resource.name.startsWith(\"projects/_/buckets/gcf-v2-sources-\") && (${local.copies}))"
 }
 
 # Functions with a key of their own need a repository with that key.
@@ -81,41 +61,30 @@ resource "google_artifact_registry_repository" "images" {
   description   = "Unstick: images of the functions"
   labels        = var.labels
   kms_key_name  = var.kms_key_name
-
-  depends_on = [google_project_service.used]
 }
 
 # --- who calls what ---
 
-# Grafana has no Google identity. What comes in here is authenticated by the function, before anything is parsed.
-resource "google_cloud_run_v2_service_iam_member" "public" {
-  count = var.public_webhook ? 1 : 0
+# All callers of each function, so a caller that somebody added by hand shows in the plan. Grafana has no Google identity: what comes
+# to the webhook is authenticated by the function, before anything is parsed.
+resource "google_cloud_run_v2_service_iam_binding" "invoker" {
+  for_each = toset(concat(["verify", "report"], var.public_webhook ? ["webhook"] : []))
 
   project  = var.project
   location = var.region
-  name     = google_cloudfunctions2_function.entry["webhook"].name
+  name     = google_cloudfunctions2_function.entry[each.key].name
   role     = "roles/run.invoker"
-  member   = "allUsers"
+  members  = each.key == "webhook" ? ["allUsers"] : [for caller in local.callers[each.key] : google_service_account.role[caller].member]
 }
 
-resource "google_cloud_run_v2_service_iam_member" "invoker" {
-  for_each = {
-    "tasks/verify"     = { caller = "tasks", entry = "verify" }
-    "scheduler/verify" = { caller = "scheduler", entry = "verify" }
-    "scheduler/report" = { caller = "scheduler", entry = "report" }
-  }
-
-  project  = var.project
-  location = var.region
-  name     = google_cloudfunctions2_function.entry[each.value.entry].name
-  role     = "roles/run.invoker"
-  member   = google_service_account.role[each.value.caller].member
+locals {
+  callers = { verify = ["tasks", "scheduler"], report = ["scheduler"] }
 }
 
 # --- who makes wake-ups ---
 
 resource "google_cloud_tasks_queue_iam_member" "enqueuer" {
-  for_each = toset(["webhook", "verify", "report"]) # report puts none in: its check asks whether it might
+  for_each = toset(["webhook", "verify"])
 
   project  = var.project
   location = google_cloud_tasks_queue.wakeups.location
@@ -148,7 +117,7 @@ resource "google_storage_bucket_iam_member" "store" {
   for_each = {
     webhook = "roles/storage.objectUser"
     verify  = "roles/storage.objectUser"
-    report  = "roles/storage.objectUser" # its check writes a document of its own, and deletes it
+    report  = "roles/storage.objectUser" # its check writes and deletes a document, and keeps which deployment was checked
   }
 
   bucket = google_storage_bucket.store.name
@@ -162,7 +131,7 @@ resource "google_secret_manager_secret_iam_member" "accessor" {
   for_each = local.accessors
 
   project   = var.project
-  secret_id = google_secret_manager_secret.named[each.value.secret].secret_id
+  secret_id = each.value.secret
   role      = "roles/secretmanager.secretAccessor"
   member    = google_service_account.role[each.value.reader].member
 }

@@ -1,4 +1,4 @@
-# The configuration file is the one place that names bucket, queue and secrets; what it names is made here.
+# The configuration file is the one place that names bucket, queue and secrets.
 
 locals {
   config     = yamldecode(file(var.config_file))
@@ -33,6 +33,10 @@ locals {
   })
   named   = { for part in keys(local.readers) : part => regexall(local.reference, jsonencode(try(local.parts[part], {}))) }
   secrets = toset(flatten([for found in values(local.named) : [for pair in found : pair[1]]]))
+  # NAME or NAME/VERSION -> what Secret Manager is asked for; the newest where none is named
+  versions = merge(flatten([for found in values(local.named) : [
+    for pair in found : { (pair[2] == null || pair[2] == "latest" ? pair[1] : "${pair[1]}/${pair[2]}") = { secret = pair[1], version = pair[2] == "latest" ? null : pair[2] } }
+  ]])...)
   accessors = merge(flatten([
     for part, found in local.named : [
       for pair in found : { for reader in local.readers[part] : "${pair[1]}/${reader}" => { secret = pair[1], reader = reader } }

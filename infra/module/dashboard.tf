@@ -58,6 +58,4 @@ resource "google_monitoring_dashboard" "overview" {
     displayName  = "Unstick (${var.name})"
     mosaicLayout = { columns = 48, tiles = concat(local.tiles, [local.log_tile]) }
   })
-
-  depends_on = [google_project_service.used]
 }

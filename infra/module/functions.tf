@@ -64,7 +64,7 @@ resource "google_cloudfunctions2_function" "entry" {
       content {
         mount_path = "${local.secrets_dir}/${var.project}/${secret_volumes.key}"
         project_id = var.project
-        secret     = google_secret_manager_secret.named[secret_volumes.key].secret_id
+        secret     = secret_volumes.key
 
         versions {
           version = secret_volumes.value
@@ -85,9 +85,9 @@ resource "google_cloudfunctions2_function" "entry" {
 
   # Cloud Run refuses a revision whose account may not read what is mounted; a build fails whose account may not write its image.
   depends_on = [
-    google_project_service.used,
     google_project_iam_member.builder,
     google_secret_manager_secret_iam_member.accessor,
+    data.google_secret_manager_secret_version.named,
     terraform_data.config,
   ]
 }

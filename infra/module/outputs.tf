@@ -1,5 +1,5 @@
 output "deployment" {
-  description = "What this state describes: project, region, name, bucket, queue, and the archive that runs. `infra/deploy.sh` compares it before it changes anything."
+  description = "What this state describes: project, region, name, bucket, queue, and the archive that runs."
   value = {
     project       = var.project
     region        = var.region
@@ -35,20 +35,20 @@ output "public_url" {
 output "next_steps" {
   description = "What to do after the first deployment."
   value = [
-    "See what is still wrong, from inside: infra/deploy.sh check",
-    "Enter URL, headers and secret in Grafana: infra/deploy.sh output grafana",
+    "Wait for the result of the check from inside: it is posted within ten minutes.",
+    "Enter URL, headers and secret in Grafana: terraform output grafana",
     "Send a first drill: gcloud scheduler jobs run ${google_cloud_scheduler_job.job["drill"].name} --project=${var.project} --location=${var.region}",
     "See what became of it: https://console.cloud.google.com/monitoring/dashboards?project=${var.project}",
   ]
 }
 
 output "bucket" {
-  description = "The store's bucket. `deploy.sh destroy` leaves it."
+  description = "The store's bucket, which no plan deletes."
   value       = google_storage_bucket.store.name
 }
 
 output "queue" {
-  description = "The queue of wake-ups. `deploy.sh destroy` leaves it, paused."
+  description = "The queue of wake-ups, which no plan deletes."
   value       = local.queue_path
 }
 

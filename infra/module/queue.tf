@@ -47,7 +47,8 @@ resource "google_cloud_tasks_queue" "wakeups" {
     sampling_ratio = 1
   }
 
-  # The name of a deleted queue is blocked for a week. `infra/deploy.sh destroy` leaves it standing, paused.
+  # The name of a deleted queue is blocked for a week, and its wake-ups are gone. So a plan that deletes it is refused, and it is left
+  # standing where the module's call is removed. docs/google-cloud.md#remove-it has the way for whoever wants it gone.
   deletion_policy = "ABANDON"
 
   lifecycle {
@@ -58,6 +59,4 @@ resource "google_cloud_tasks_queue" "wakeups" {
       error_message = "The function ${var.name}-verify has no address, so its build or its start failed. See its log, then deploy again."
     }
   }
-
-  depends_on = [google_project_service.used]
 }

@@ -3,7 +3,9 @@ locals {
     sweep  = { entry = "verify", cron = "*/5 * * * *", body = {}, retries = 0, description = "Steps incidents whose wake-up was lost" }
     report = { entry = "report", cron = var.schedule.report, body = { what = "report" }, retries = 2, description = "What the bug costs" }
     check  = { entry = "report", cron = var.schedule.check, body = { check = true }, retries = 0, description = "Asks every system from inside" }
-    drill  = { entry = "report", cron = var.schedule.drill, body = { what = "drill" }, retries = 1, description = "A marked alert through the whole line" }
+    # report checks each deployment once, and answers at once where it did
+    after-deployment = { entry = "report", cron = "*/5 * * * *", body = { check = "deployment" }, retries = 0, description = "Checks a new deployment from inside" }
+    drill            = { entry = "report", cron = var.schedule.drill, body = { what = "drill" }, retries = 1, description = "A marked alert through the whole line" }
   }
 }
 
@@ -16,6 +18,7 @@ resource "google_cloud_scheduler_job" "job" {
   description      = each.value.description
   schedule         = each.value.cron
   time_zone        = local.time_zone
+  paused           = false # one that was paused by hand shows in the plan
   attempt_deadline = "${local.timeouts_s[each.value.entry]}s"
 
   dynamic "retry_config" {
@@ -37,4 +40,6 @@ resource "google_cloud_scheduler_job" "job" {
       audience              = local.uris[each.value.entry]
     }
   }
+
+  depends_on = [google_cloud_run_v2_service_iam_binding.invoker] # else its first call is refused, and reported as an error
 }

@@ -58,8 +58,6 @@ resource "google_storage_bucket" "store" {
   lifecycle {
     prevent_destroy = true
   }
-
-  depends_on = [google_project_service.used]
 }
 
 # Apart from the store: an account that may write documents must not be able to write the program.
@@ -79,7 +77,7 @@ resource "google_storage_bucket" "source" {
     }
   }
 
-  # Former archives stay for `rollback`: each is deleted from the plan when the next one replaces it, but not from the bucket.
+  # Former archives stay for a rollback: each is deleted from the plan when the next one replaces it, but not from the bucket.
   versioning {
     enabled = true
   }
@@ -93,8 +91,6 @@ resource "google_storage_bucket" "source" {
       with_state                 = "ARCHIVED"
     }
   }
-
-  depends_on = [google_project_service.used]
 }
 
 resource "google_storage_bucket_object" "source" {

@@ -39,7 +39,7 @@ variable "config_file" {
 
   validation {
     condition     = can(yamldecode(file(var.config_file)))
-    error_message = "config_file must be a readable YAML file. `infra/deploy.sh config` writes one to begin with."
+    error_message = "config_file must be a readable YAML file. `infra/package.py` writes it beside the archive."
   }
 }
 
@@ -50,7 +50,7 @@ variable "source_zip" {
 
   validation {
     condition     = fileexists(var.source_zip)
-    error_message = "source_zip does not exist. `infra/deploy.sh` builds it before it calls Terraform."
+    error_message = "source_zip does not exist. Build it first: infra/package.py --config unstick.production.yaml."
   }
 }
 
@@ -129,7 +129,7 @@ variable "network" {
 }
 
 variable "public_webhook" {
-  description = "Let everybody reach the webhook, which authenticates requests itself. false where a policy of the organisation forbids allUsers: see infra/README.md."
+  description = "Let everybody reach the webhook, which authenticates requests itself. false where a policy of the organisation forbids allUsers: see docs/google-cloud.md."
   type        = bool
   default     = true
   nullable    = false
@@ -241,7 +241,7 @@ variable "labels" {
 }
 
 variable "kms_key_name" {
-  description = "A key of Cloud KMS in the same region that encrypts buckets, secrets, sources and images: projects/P/locations/REGION/keyRings/R/cryptoKeys/K. null takes Google's keys. Needs secret_locations."
+  description = "A key of Cloud KMS in the same region that encrypts buckets, sources and images: projects/P/locations/REGION/keyRings/R/cryptoKeys/K. null takes Google's keys. Secrets get theirs from whoever makes them."
   type        = string
   default     = null
 
@@ -251,25 +251,8 @@ variable "kms_key_name" {
   }
 }
 
-variable "secret_locations" {
-  description = "Regions that hold the secrets, for policies that restrict locations; empty lets Google choose. A change leaves secrets that exist where they are."
-  type        = list(string)
-  default     = []
-  nullable    = false
-
-  validation {
-    condition     = alltrue([for location in var.secret_locations : can(regex("^[a-z]+-[a-z]+[0-9]+$", location))])
-    error_message = "secret_locations must be regions such as asia-northeast1."
-  }
-
-  validation {
-    condition     = var.kms_key_name == null || join(",", var.secret_locations) == var.region
-    error_message = "With kms_key_name, secret_locations must be [\"${var.region}\"]: a key encrypts only what is in its own region."
-  }
-}
-
 variable "rollback_days" {
-  description = "How long former archives stay in the source's bucket, for `infra/deploy.sh rollback`."
+  description = "How long former archives stay in the source's bucket, for a rollback."
   type        = number
   default     = 90
   nullable    = false

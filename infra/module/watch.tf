@@ -104,8 +104,6 @@ resource "google_logging_metric" "counted" {
       }
     }
   }
-
-  depends_on = [google_project_service.used]
 }
 
 resource "google_monitoring_notification_channel" "email" {
@@ -115,14 +113,12 @@ resource "google_monitoring_notification_channel" "email" {
   display_name = "Unstick: ${each.key}"
   type         = "email"
   labels       = { email_address = each.key }
-  user_labels  = merge(var.labels, { unstick = var.name }) # by which deploy.sh finds it if the state is lost
+  user_labels  = merge(var.labels, { unstick = var.name })
 
   # A channel can't be deleted while a policy uses it: this way the policies are updated first.
   lifecycle {
     create_before_destroy = true
   }
-
-  depends_on = [google_project_service.used]
 }
 
 resource "google_monitoring_alert_policy" "watched" {
@@ -133,7 +129,7 @@ resource "google_monitoring_alert_policy" "watched" {
   combiner              = "OR"
   severity              = each.value.severity
   notification_channels = local.channels
-  user_labels           = merge(var.labels, { unstick = "${var.name}_watched_${each.key}" }) # as with the channels
+  user_labels           = merge(var.labels, { unstick = "${var.name}_watched_${each.key}" })
 
   conditions {
     display_name = each.value.title
@@ -150,8 +146,6 @@ resource "google_monitoring_alert_policy" "watched" {
     content   = each.value.text
     mime_type = "text/markdown"
   }
-
-  depends_on = [google_project_service.used]
 }
 
 resource "google_monitoring_alert_policy" "logged" {
@@ -162,7 +156,7 @@ resource "google_monitoring_alert_policy" "logged" {
   combiner              = "OR"
   severity              = each.value.severity
   notification_channels = local.channels
-  user_labels           = merge(var.labels, { unstick = "${var.name}_logged_${each.key}" }) # as with the channels
+  user_labels           = merge(var.labels, { unstick = "${var.name}_logged_${each.key}" })
 
   conditions {
     display_name = each.value.title
@@ -184,6 +178,4 @@ resource "google_monitoring_alert_policy" "logged" {
     content   = each.value.text
     mime_type = "text/markdown"
   }
-
-  depends_on = [google_project_service.used]
 }

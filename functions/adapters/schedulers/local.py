@@ -48,7 +48,7 @@ class LocalScheduler(Struct, frozen=True):
                 {"at": at, "payload": payload, "merge": _MERGE_S},
             )
 
-    def check(self, *, creates: bool = True, timeout_s: float) -> list[Finding]:
+    def check(self, *, creates: bool = True, timeout_s: float) -> list[Finding]:  # noqa: ARG002 - whoever has the file may
         what = f"scheduler {self.path}"
         try:
             with opened(SYSTEM, self.path, timeout_s=timeout_s) as file:

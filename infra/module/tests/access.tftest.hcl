@@ -86,17 +86,12 @@ run "callers" {
   command = plan
 
   assert {
-    condition     = google_cloud_run_v2_service_iam_member.public[0].name == "unstick-webhook" && google_cloud_run_v2_service_iam_member.public[0].member == "allUsers" && google_cloud_run_v2_service_iam_member.public[0].role == "roles/run.invoker"
-    error_message = "The webhook, and it alone, can be called by everybody."
-  }
-
-  assert {
-    condition = toset([for grant in google_cloud_run_v2_service_iam_member.invoker : "${grant.member} ${grant.role} ${grant.name}"]) == toset([
-      "serviceAccount:unstick-tasks@example-project.iam.gserviceaccount.com roles/run.invoker unstick-verify",
-      "serviceAccount:unstick-scheduler@example-project.iam.gserviceaccount.com roles/run.invoker unstick-verify",
-      "serviceAccount:unstick-scheduler@example-project.iam.gserviceaccount.com roles/run.invoker unstick-report",
-    ])
-    error_message = "verify is called by Cloud Tasks and Cloud Scheduler, report by Cloud Scheduler, neither by anybody else."
+    condition = { for entry, grant in google_cloud_run_v2_service_iam_binding.invoker : entry => "${join(" ", sort(grant.members))} ${grant.role} ${grant.name}" } == {
+      webhook = "allUsers roles/run.invoker unstick-webhook"
+      verify  = "serviceAccount:unstick-scheduler@example-project.iam.gserviceaccount.com serviceAccount:unstick-tasks@example-project.iam.gserviceaccount.com roles/run.invoker unstick-verify"
+      report  = "serviceAccount:unstick-scheduler@example-project.iam.gserviceaccount.com roles/run.invoker unstick-report"
+    }
+    error_message = "The webhook, and it alone, can be called by everybody; verify by Cloud Tasks and Cloud Scheduler, report by Cloud Scheduler, neither by anybody else."
   }
 
   assert {
@@ -120,9 +115,9 @@ run "wake_ups" {
 
   assert {
     condition = toset([for grant in google_cloud_tasks_queue_iam_member.enqueuer : "${grant.member} ${grant.role} ${grant.name}"]) == toset([
-      for entry in ["webhook", "verify", "report"] : "serviceAccount:unstick-${entry}@example-project.iam.gserviceaccount.com roles/cloudtasks.enqueuer unstick"
+      for entry in ["webhook", "verify"] : "serviceAccount:unstick-${entry}@example-project.iam.gserviceaccount.com roles/cloudtasks.enqueuer unstick"
     ])
-    error_message = "webhook and verify make wake-ups, report checks whether it might, and nobody else."
+    error_message = "webhook and verify make wake-ups, and nobody else."
   }
 
   assert {
@@ -133,8 +128,8 @@ run "wake_ups" {
   }
 
   assert {
-    condition     = { for name, job in google_cloud_scheduler_job.job : name => job.http_target[0].uri } == { sweep = "https://unstick-verify-mocked-an.a.run.app", report = "https://unstick-report-mocked-an.a.run.app", check = "https://unstick-report-mocked-an.a.run.app", drill = "https://unstick-report-mocked-an.a.run.app" }
-    error_message = "The sweep calls verify; report, check and drill call report."
+    condition     = { for name, job in google_cloud_scheduler_job.job : name => job.http_target[0].uri } == { sweep = "https://unstick-verify-mocked-an.a.run.app", after-deployment = "https://unstick-report-mocked-an.a.run.app", report = "https://unstick-report-mocked-an.a.run.app", check = "https://unstick-report-mocked-an.a.run.app", drill = "https://unstick-report-mocked-an.a.run.app" }
+    error_message = "The sweep calls verify; the others call report."
   }
 
   assert {
@@ -160,8 +155,13 @@ run "secrets" {
   command = plan
 
   assert {
-    condition     = toset(keys(google_secret_manager_secret.named)) == toset(["unstick-grafana-hmac", "unstick-rundeck-token", "unstick-rabbitmq-password", "unstick-signing-key", "unstick-chat-ops"])
-    error_message = "There is a secret for each reference in the configuration, and no other."
+    condition     = toset(keys(data.google_secret_manager_secret_version.named)) == toset(["unstick-grafana-hmac", "unstick-rundeck-token", "unstick-rabbitmq-password", "unstick-signing-key", "unstick-chat-ops"])
+    error_message = "Each secret that the configuration names is looked for, and no other."
+  }
+
+  assert {
+    condition     = alltrue([for version in data.google_secret_manager_secret_version.named : version.fetch_secret_data == false && version.project == "example-project"])
+    error_message = "A value that Terraform reads is a value in its state."
   }
 
   assert {
@@ -205,7 +205,20 @@ run "what_to_paste_into_grafana" {
   }
 
   assert {
-    condition     = toset(regexall(" add ([^ ]+) --project=example-project ", output.secrets)[*][0]) == toset(keys(google_secret_manager_secret.named))
+    condition     = toset(regexall(" add ([^ ]+) --project=example-project ", output.secrets)[*][0]) == local.secrets
     error_message = "There is a command for each secret."
+  }
+}
+
+run "nobody_but_callers_of_ones_own" {
+  command = plan
+
+  variables {
+    public_webhook = false
+  }
+
+  assert {
+    condition     = toset(keys(google_cloud_run_v2_service_iam_binding.invoker)) == toset(["verify", "report"])
+    error_message = "Where a policy forbids allUsers, the module says nothing about who reaches the webhook."
   }
 }

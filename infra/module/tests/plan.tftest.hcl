@@ -100,6 +100,24 @@ run "while_a_secret_is_rotated" {
   }
 }
 
+run "versions_of_a_secret" {
+  command = plan
+
+  variables {
+    config_file = "./tests/rotation.yaml"
+  }
+
+  assert {
+    condition = { for key, version in data.google_secret_manager_secret_version.named : key => version.secret } == {
+      "unstick-grafana-hmac-2" = "unstick-grafana-hmac-2"
+      "unstick-grafana-hmac/3" = "unstick-grafana-hmac"
+      "unstick-grafana-hmac"   = "unstick-grafana-hmac"
+      "unstick-signing-key"    = "unstick-signing-key"
+    } && data.google_secret_manager_secret_version.named["unstick-grafana-hmac/3"].version == "3"
+    error_message = "Each version that the configuration names must be there, else the plan fails."
+  }
+}
+
 run "paused_and_inside_a_network" {
   command = plan
 
@@ -202,13 +220,22 @@ run "schedule" {
   }
 
   assert {
-    condition     = { for name in ["report", "drill"] : name => jsondecode(base64decode(google_cloud_scheduler_job.job[name].http_target[0].body)).what } == { report = "report", drill = "drill" } && jsondecode(base64decode(google_cloud_scheduler_job.job["check"].http_target[0].body)) == { check = true }
-    error_message = "Report, drill and check say which they are."
+    condition     = { for name in ["report", "drill"] : name => jsondecode(base64decode(google_cloud_scheduler_job.job[name].http_target[0].body)).what } == { report = "report", drill = "drill" } && jsondecode(base64decode(google_cloud_scheduler_job.job["check"].http_target[0].body)) == { check = true } && jsondecode(base64decode(google_cloud_scheduler_job.job["after-deployment"].http_target[0].body)) == { check = "deployment" }
+    error_message = "Report, drill and the two checks say which they are."
   }
 
   assert {
     condition     = alltrue([for job in google_cloud_scheduler_job.job : can(regex("^([0-9*,/-]+ ){4}[0-9*,/-]+$", job.schedule)) && job.attempt_deadline == "600s" && job.time_zone == "Asia/Tokyo" && job.http_target[0].http_method == "POST"])
     error_message = "Jobs have five cron fields in the configuration's time zone, and wait in seconds for as long as the function may run."
+  }
+}
+
+run "schedule_by_hand" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for job in google_cloud_scheduler_job.job : job.paused == false])
+    error_message = "A job that somebody paused by hand shows in the plan."
   }
 }
 
@@ -246,7 +273,7 @@ run "watching" {
 
   assert {
     condition     = google_monitoring_notification_channel.email["oncall@example.com"].user_labels["unstick"] == "unstick" && google_monitoring_alert_policy.watched["no-sweep"].user_labels["unstick"] == "unstick_watched_no-sweep" && google_monitoring_alert_policy.logged["errors"].user_labels["unstick"] == "unstick_logged_errors"
-    error_message = "Without a state, deploy.sh finds them by these labels."
+    error_message = "People find what Terraform made by these labels."
   }
 
   assert {
@@ -260,27 +287,12 @@ run "watching" {
   }
 }
 
-run "services" {
-  command = plan
-
-  assert {
-    condition     = alltrue([for service in google_project_service.used : service.disable_on_destroy == false])
-    error_message = "Destroying this must not turn a service off for others in the project."
-  }
-}
-
-run "labels_locations_and_a_key" {
+run "labels_and_a_key" {
   command = plan
 
   variables {
-    labels           = { team = "sre" }
-    kms_key_name     = "projects/example-project/locations/asia-northeast1/keyRings/ring/cryptoKeys/key"
-    secret_locations = ["asia-northeast1"]
-  }
-
-  assert {
-    condition     = alltrue([for secret in google_secret_manager_secret.named : length(secret.replication[0].auto) == 0 && secret.replication[0].user_managed[0].replicas[0].location == "asia-northeast1" && secret.replication[0].user_managed[0].replicas[0].customer_managed_encryption[0].kms_key_name == var.kms_key_name && secret.labels["team"] == "sre"])
-    error_message = "Secrets are in the given region only, under the given key, with the labels."
+    labels       = { team = "sre" }
+    kms_key_name = "projects/example-project/locations/asia-northeast1/keyRings/ring/cryptoKeys/key"
   }
 
   assert {
@@ -298,8 +310,8 @@ run "builder" {
   command = plan
 
   assert {
-    condition     = toset([for grant in google_project_iam_member.builder : grant.role]) == toset(["roles/artifactregistry.writer", "roles/logging.logWriter", "roles/storage.objectViewer"]) && google_project_iam_member.builder["roles/storage.objectViewer"].condition[0].expression == "resource.name.startsWith(\"projects/_/buckets/example-project-unstick-source/\") || resource.name.startsWith(\"projects/_/buckets/gcf-v2-sources-\")"
-    error_message = "The builder has the roles of a build, and does not read incidents."
+    condition     = toset([for grant in google_project_iam_member.builder : grant.role]) == toset(["roles/artifactregistry.writer", "roles/logging.logWriter", "roles/storage.objectViewer"]) && google_project_iam_member.builder["roles/storage.objectViewer"].condition[0].expression == "resource.name.startsWith(\"projects/_/buckets/example-project-unstick-source/objects/\") || (resource.name.startsWith(\"projects/_/buckets/gcf-v2-sources-\") && (resource.name.endsWith(\"/objects/unstick-report/function-source.zip\") || resource.name.endsWith(\"/objects/unstick-verify/function-source.zip\") || resource.name.endsWith(\"/objects/unstick-webhook/function-source.zip\")))"
+    error_message = "The builder has the roles of a build, and reads the sources of this deployment alone: no incidents, nobody else's functions."
   }
 }
 

@@ -200,16 +200,18 @@ run "labels_in_capitals" {
 run "a_key_of_another_region" {
   command = plan
   variables {
-    kms_key_name     = "projects/example-project/locations/europe-west4/keyRings/ring/cryptoKeys/key"
-    secret_locations = ["asia-northeast1"]
+    kms_key_name = "projects/example-project/locations/europe-west4/keyRings/ring/cryptoKeys/key"
   }
   expect_failures = [var.kms_key_name]
 }
 
-run "a_key_for_secrets_that_are_anywhere" {
+run "a_version_of_a_secret_that_was_destroyed" {
   command = plan
-  variables {
-    kms_key_name = "projects/example-project/locations/asia-northeast1/keyRings/ring/cryptoKeys/key"
+
+  override_data {
+    target = data.google_secret_manager_secret_version.named["unstick-rundeck-token"]
+    values = { destroy_time = "2026-11-30T00:00:00Z" }
   }
-  expect_failures = [var.secret_locations]
+
+  expect_failures = [data.google_secret_manager_secret_version.named["unstick-rundeck-token"]]
 }

@@ -53,11 +53,11 @@ def _shared_provider() -> str:
     return stack.enter_context(attached())
 
 
-def run(infra: Path, *arguments: str, timeout_s: float = 150.0) -> tuple[int, str]:
+def run(infra: Path, *arguments: str, timeout_s: float = 150.0, provider: str = "") -> tuple[int, str]:
     """Run Terraform in `infra` and return its exit status and all that it said."""
     command = [*terraform(), f"-chdir={infra}", *arguments]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
     clean |= {"TF_DATA_DIR": str(infra / DATA), "TF_IN_AUTOMATION": "1", "TF_INPUT": "0"} | QUICK
-    clean |= {"TF_REATTACH_PROVIDERS": _shared_provider()}
+    clean |= {"TF_REATTACH_PROVIDERS": provider or _shared_provider()}
     done = subprocess.run(command, env=clean, capture_output=True, text=True, timeout=timeout_s, check=False)
     return done.returncode, done.stdout + done.stderr

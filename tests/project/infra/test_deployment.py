@@ -1,141 +1,288 @@
-"""deploy.sh with Terraform itself, which plans and applies against the provider's schema: what happens, and in which order."""
+"""docs/google-cloud.md from the first deployment to the last, by Terraform itself: what happens to whose things."""
 
 from __future__ import annotations
 
 import json
 import re
 import shutil
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.project.infra.project_copy import INFRA, Project
-from tests.project.infra.run_terraform import attached
+from tests.project.infra.page_as_typed import NAMES, ROOT, Project, block, project_in, standing
 
-VERIFY = "google_cloudfunctions2_function:unstick-verify"
-# Terraform starts twenty times and more. By day test_deploy_script.py has the same commands, and `terraform test` the module.
-pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
-KEPT = [("google_storage_bucket", "my-project-unstick-store"), ("google_cloud_tasks_queue", "unstick")]
+RECORDED = ROOT / "tests" / "recordings" / "terraform" / "state-before.json"
+KEPT = {("google_storage_bucket", "my-project-unstick-store"), ("google_cloud_tasks_queue", "unstick")}
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
-    with attached(UNSTICK_FAKE_CLOUD=str(tmp_path / "applied")) as provider, Project(tmp_path, provider=provider) as found:
-        found.give_all_secrets_a_value()
+    with project_in(tmp_path) as found:
+        found.prepare()
         yield found
 
 
-def deployed(project: Project, command: str = "apply", **variables: str) -> str:
-    done = project.deploy(command, "-auto-approve", **variables)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+@pytest.fixture
+def deployed(project: Project) -> Project:
+    status, said = project.deploy()
+    assert status == 0, said
+    return project
 
 
-def test_what_is_destroyed_and_deployed_again_has_its_incidents_and_its_queue(project: Project) -> None:
-    """All goes but those two, which the next deployment takes up; the other environment is not touched by any of it."""
-    shutil.copy(INFRA / "package.py", project.repository / "infra")
-    deployed(project)
-    secrets = project.deploy("output", "-raw", "secrets").stdout
-    assert secrets.count("gcloud secrets versions add unstick-") == 5
-    states = project.folder / "states" / "my-project-unstick-state"
-    shutil.copy(states / "production.tfstate", states / "staging.tfstate")
-    assert "is of name unstick, and name unstick-staging was asked for" in project.deploy("destroy", ENV="staging").stderr
-    before = project.saved_state("staging")
-    project.forget_applied()
-    deployed(project, "destroy")
-    deleted = {(kind, name) for did, kind, name in project.applied if did == "delete"}
-    assert not deleted & set(KEPT)
-    assert ("google_cloudfunctions2_function", "unstick-webhook") in deleted
-    assert project.saved_state()["resources"] == []
-    project.change(buckets={"my-project-unstick-store": "555"}, queues={"unstick": "PAUSED"})
-    # A dashboard and a policy that a lost state left; and a policy and a channel that the configuration has no more.
-    labels = ("unstick_logged_errors", "unstick_watched_costs")
-    left = {
-        "monitoring dashboards list": [{"displayName": "Unstick (unstick)"}],
-        "alpha monitoring policies list": [{"userLabels": {"unstick": label}} for label in labels],
-        "beta monitoring channels list": [
-            {"labels": {"email_address": "left@example.com"}, "userLabels": {"unstick": "unstick"}}
-        ],
+def test_the_steps_deploy(deployed: Project) -> None:
+    """As they stand on the page. The state has no value of a secret, and the same again changes nothing."""
+    assert set(deployed.called) >= {
+        f"secrets create unstick-{name} --project=my-project --replication-policy=automatic" for name in NAMES
     }
-    for call, found in left.items():
-        listed = [{"name": f"projects/555/these/{number}"} | one for number, one in enumerate(found)]
-        project.change(listed={call: [json.dumps(listed)]})
-    project.forget_applied()
-    output = deployed(project)
-    created = [kind for did, kind, _ in project.applied if did == "create"]
-    assert created.count("google_monitoring_alert_policy") == 5
-    assert "google_monitoring_dashboard" not in created
-    assert "Taking over what exists already: store: my-project/my-project-unstick-store" in output
-    assert not {(kind, name) for did, kind, name in project.applied if did == "create"} & set(KEPT)
-    assert project.cloud["queues"] == {"unstick": "RUNNING"}
-    assert project.saved_state("staging") == before
+    assert [(deployed.cloud / "made" / f"unstick-{name}").read_text() for name in NAMES] == [f"value-of-{name}" for name in NAMES]
+    assert "value-of" not in json.dumps(deployed.state())
+    assert standing(deployed.applied) > KEPT
+    assert not [kind for kind, _ in standing(deployed.applied) if kind.startswith("google_secret_manager_secret_version")]
+    before = deployed.applied
+    assert "No changes" in deployed.deploy()[1]
+    assert deployed.applied == before
 
 
-def test_a_deployment_that_stopped_half_way_goes_on_or_is_taken_off(project: Project) -> None:
-    """Where `verify` failed there is no address for the queue, and no output of it; neither stops the next command."""
-    command = ("apply", "-auto-approve")
-    broken = {"UNSTICK_FAKE_FAILS": VERIFY, "UNSTICK_FAKE_ERROR": "Build failed"}
-    failed = project.deploy(*command, **broken)
-    assert failed.returncode == 1
-    assert "roles/logging.logWriter" in failed.stderr
-    assert "google_cloud_tasks_queue" not in {kind for did, kind, _ in project.applied if did == "create"}
-    state = project.folder / "states" / "my-project-unstick-state" / "production.tfstate"
-    half = state.read_bytes()
-    deployed(project, "destroy")
-    assert project.saved_state()["resources"] == []
-    state.write_bytes(half)
-    deployed(project)
-    queue = next(one for one in project.saved_state()["resources"] if one["type"] == "google_cloud_tasks_queue")
-    address = queue["instances"][0]["attributes"]["http_target"][0]["uri_override"][0]["host"]
-    assert address == "unstick-verify.run.app"
+def test_secrets_are_asked_for_again_only_where_somebody_types_one(project: Project) -> None:
+    """Return leaves a value as it is: the block is run again for each new secret."""
+    done = len(project.called)
+    project.type(block("for name in $(grep"), typed="\n\n\nrotated\n\n")
+    changes = [call for call in project.called[done:] if not call.startswith("secrets describe")]
+    assert changes == ["secrets versions add unstick-rundeck-token --project=my-project --data-file=-"]
+    assert (project.cloud / "made" / "unstick-rundeck-token").read_text() == "rotated"
 
 
-def test_the_same_from_another_folder_changes_nothing(project: Project) -> None:
-    """A colleague or CI deploys it: the archive that the functions name would be made anew under its name, and then deleted."""
-    deployed(project)
-    state = project.saved_state()
-    (archive,) = [one for one in state["resources"] if one["type"] == "google_storage_bucket_object"]
-    archive["instances"][0]["attributes"]["source"] = "/home/colleague/unstick/build/unstick.zip"
-    (secret,) = [one for one in state["resources"] if one["type"] == "google_secret_manager_secret"]
-    for instance in secret["instances"]:  # made by hand, in regions of one's own
-        instance["attributes"]["replication"] = [
-            {"auto": [], "user_managed": [{"replicas": [{"location": "europe-west4", "customer_managed_encryption": []}]}]}
-        ]
-    file = project.folder / "states" / "my-project-unstick-state" / "production.tfstate"
-    file.write_text(json.dumps(state | {"serial": state["serial"] + 1}), encoding="utf-8")
-    project.forget_applied()
-    deployed(project)
+def test_a_secret_that_is_not_there_fails_the_plan(project: Project) -> None:
+    """Before anything is made, with the name: Cloud Run would refuse the function after minutes."""
+    (project.cloud / "secrets").write_text("unstick-rundeck-token\n", encoding="utf-8")
+    status, said = project.deploy()
+    assert status != 0
+    assert "Secret [projects/555/secrets/unstick-signing-key] not found or has no versions" in said
     assert project.applied == []
 
 
-def test_an_address_of_the_alerts_can_be_changed(project: Project) -> None:
+def lines(beginning: str, *which: int, environment: str = "production") -> str:
+    """Some lines of a block, for this environment."""
+    every = block(beginning).replace("unstick.production", f"unstick.{environment}").splitlines()
+    return "\n".join(every[one] for one in which or range(len(every)))
+
+
+def test_two_environments_in_one_project_share_nothing(deployed: Project) -> None:
+    """With production's names in the copied file, staging took over its running bucket and queue, and blocked its incidents."""
+    before, state = deployed.applied, deployed.state()
+    deployed.type(block("{ cat unstick.production.tfvars"))
+    right = (deployed.folder / "unstick.staging.yaml").read_text(encoding="utf-8")
+    assert right.count("unstick-staging") == 9
+    deployed.type(block("for name in $(grep").replace("production", "staging"), typed="value\n" * len(NAMES))
+    copied = right.replace("unstick-staging-store", "unstick-store").replace("queues/unstick-staging", "queues/unstick")
+    (deployed.folder / "unstick.staging.yaml").write_text(copied, encoding="utf-8")
+    status, said = deployed.deploy("staging")
+    assert status != 0
+    for kind, name in KEPT:
+        assert f"Error 409: {kind} {name} already exists" in said
+    made = deployed.applied[len(before) :]
+    assert {did for did, _, _ in made} == {"create"}
+    assert not KEPT & {(kind, name) for _, kind, name in made}
+    (deployed.folder / "unstick.staging.yaml").write_text(right, encoding="utf-8")
+    status, said = deployed.deploy("staging")
+    assert status == 0, said
+    deployed.type(lines("terraform -chdir=infra destroy", 1, 2, environment="staging"))
+    assert {what for what in standing(before) if "unstick" in what[1]} <= standing(deployed.applied)
+    assert deployed.state() == state
+    assert not [call for call in deployed.called if "delete" in call]
+
+
+def test_the_variables_of_one_with_the_state_of_the_other_are_refused(deployed: Project) -> None:
+    """Whoever forgets `init` before staging would rename production, and lose its bucket and queue."""
+    before = deployed.applied
+    deployed.type(block("{ cat unstick.production.tfvars"))
+    deployed.type(block("for name in $(grep").replace("production", "staging"), typed="value\n" * len(NAMES))
+    status, said = deployed.try_typing(lines("-backend-config=prefix=staging", 0, 2))
+    assert status != 0
+    assert said.count("Instance cannot be destroyed") == 2
+    deployed.type(lines("-backend-config=prefix=staging", 0).replace("unstick-staging", "unstick"))
+    status, said = deployed.try_typing(lines("-backend-config=prefix=production", 2))
+    assert status != 0, "the other's archive in this one's place"
+    assert "must be unstick-tasks@my-project.iam.gserviceaccount.com" in said
+    assert deployed.applied == before
+
+
+def test_what_is_removed_leaves_incidents_queue_and_secrets_and_comes_back(deployed: Project) -> None:
+    """`destroy` alone is refused; by the page's lines all goes but those; the next deployment imports them."""
+    before = deployed.applied
+    status, said = deployed.try_typing(lines("terraform -chdir=infra destroy", 2))
+    assert (status != 0, said.count("Instance cannot be destroyed")) == (True, 2)
+    assert deployed.applied == before
+    deployed.type(block("terraform -chdir=infra destroy"))
+    assert "tasks queues pause unstick --project=my-project --location=asia-northeast1" in deployed.called
+    assert deployed.state()["resources"] == []
+    assert {what for what in standing(deployed.applied) if "google_monitoring" not in what[0]} == KEPT
+    assert len((deployed.cloud / "secrets").read_text().splitlines()) == len(NAMES)
+    assert "already exists" in deployed.deploy()[1]
+    deployed.type(block("terraform -chdir=infra import"))
+    status, said = deployed.deploy()
+    assert status == 0, said
+    assert not [one for one in deployed.applied if one[1:] in KEPT and one[0] == "delete"]
+
+
+@pytest.mark.long
+def test_a_secret_less_or_more_deletes_none(deployed: Project) -> None:
+    """A rollback was refused where the bad release had added a secret, and a removed channel's value was deleted."""
+    channel = "  extra: {type: google_chat, url: sm://my-project/unstick-chat-extra}\n"
+    deployed.change("unstick.production.yaml", "channels:\n  ops:", f"channels:\n{channel}  ops:")
+    status, said = deployed.deploy()
+    assert (status != 0, "secrets/unstick-chat-extra] not found" in said) == (True, True)
+    deployed.type(block("for name in $(grep"), typed="extra\n\n\n\n\n\n")
+    assert deployed.deploy()[0] == 0
+    deployed.change("unstick.production.yaml", channel, "")
+    assert deployed.deploy()[0] == 0
+    gone = [(kind, name) for did, kind, name in deployed.applied if did == "delete"]
+    assert {kind for kind, _ in gone} == {"google_secret_manager_secret_iam_member", "google_storage_bucket_object"}
+    assert (deployed.cloud / "made" / "unstick-chat-extra").read_text() == "extra"
+
+
+def test_a_former_archive_is_deployed_with_its_configuration(deployed: Project) -> None:
+    """By the page's two lines: program and configuration of then, whatever lies in the repository now."""
+    former = deployed.state()["outputs"]["deployment"]["value"]["archive"]
+    shutil.copy(deployed.folder / "build" / "unstick.zip", deployed.cloud / "former.zip")
+    deployed.change("unstick.production.yaml", "mode: observe", "mode: auto")
+    assert deployed.deploy()[0] == 0
+    assert deployed.state()["outputs"]["deployment"]["value"]["archive"] != former
+    deployed.type(block("gcloud storage cp"))
+    assert deployed.state()["outputs"]["deployment"]["value"]["archive"] == former
+    with zipfile.ZipFile(deployed.folder / "build" / "unstick.zip") as archive:
+        assert archive.read("unstick.yaml") == (deployed.folder / "build" / "unstick.yaml").read_bytes()
+    assert "mode: observe" in (deployed.folder / "build" / "unstick.yaml").read_text(encoding="utf-8")
+
+
+@pytest.mark.long
+def test_a_deployment_that_stopped_half_way_goes_on_or_is_removed(project: Project) -> None:
+    """Where `verify` failed there is no address for the queue; neither the next apply nor the removal stops at that."""
+    fails = project.cloud / "fails"
+    fails.write_text("google_cloudfunctions2_function:unstick-verify\n", encoding="utf-8")
+    status, said = project.deploy()
+    assert (status != 0, "Build failed" in said) == (True, True)
+    assert ("google_cloud_tasks_queue", "unstick") not in standing(project.applied)
+    fails.unlink()
+    half = project.state()
+    done = len(project.applied)
+    status, said = project.deploy()
+    assert status == 0, said
+    queue = next(one for one in project.state()["resources"] if one["type"] == "google_cloud_tasks_queue")
+    assert queue["instances"][0]["attributes"]["http_target"][0]["uri_override"][0]["host"] == "unstick-verify.run.app"
+    assert {did for did, _, _ in project.applied[done:]} <= {"create", "update"}
+    project.save_state(half | {"serial": project.state()["serial"]})
+    project.type(block("terraform -chdir=infra destroy"))
+    assert project.state()["resources"] == []
+
+
+def test_what_was_changed_by_hand_shows_in_the_plan(deployed: Project) -> None:
+    """A public caller of `verify`, and a paused sweep: Terraform asks Google for both before it plans."""
+    state = deployed.state()
+    for resource in state["resources"]:
+        for instance in resource["instances"]:
+            if (resource["type"], instance.get("index_key")) == ("google_cloud_run_v2_service_iam_binding", "verify"):
+                instance["attributes"]["members"].append("allUsers")
+            if (resource["type"], instance.get("index_key")) == ("google_cloud_scheduler_job", "sweep"):
+                instance["attributes"]["paused"] = True
+    deployed.save_state(state)
+    said = deployed.type(lines("-backend-config=prefix=production", 2).replace(" apply ", " plan "))
+    assert '- "allUsers"' in said
+    assert "paused = true -> false" in said
+    assert "Plan: 0 to add, 2 to change, 0 to destroy." in said
+
+
+@pytest.mark.long
+def test_an_address_of_the_alerts_can_be_changed(deployed: Project) -> None:
     """Monitoring refuses to delete a channel that a policy uses, so the policies come first."""
-    variables = project.repository / "unstick.production.tfvars"
-    variables.write_text('alert_emails = ["before@example.com"]\n', encoding="utf-8")
-    deployed(project)
-    project.forget_applied()
-    variables.write_text('alert_emails = ["after@example.com"]\n', encoding="utf-8")
-    deployed(project)
-    did = [(what, kind) for what, kind, _ in project.applied if kind.startswith("google_monitoring")]
-    deleted = did.index(("delete", "google_monitoring_notification_channel"))
+    done = len(deployed.applied)
+    deployed.change("unstick.production.tfvars", "oncall@example.com", "other@example.com")
+    assert deployed.deploy()[0] == 0
+    did = [(what, kind) for what, kind, _ in deployed.applied[done:]]
     assert did[0] == ("create", "google_monitoring_notification_channel")
-    assert did[1:deleted] == [("update", "google_monitoring_alert_policy")] * 6
+    assert did[1:] == [("update", "google_monitoring_alert_policy")] * 6 + [("delete", "google_monitoring_notification_channel")]
 
 
-def test_a_state_of_the_released_version_is_moved_and_nothing_is_made_anew(project: Project) -> None:
-    """There the resources stood at the top, and the state was a file beside them."""
-    deployed(project)
-    state = project.saved_state()
-    moved = re.findall(r"from = (\S+)", (INFRA / "moved.tf").read_text(encoding="utf-8"))
-    state["resources"] = [
-        {name: part for name, part in resource.items() if name != "module"}
-        for resource in state["resources"]
-        if f"{resource['type']}.{resource['name']}" in moved
-    ]
-    (project.folder / "states" / "my-project-unstick-state" / "production.tfstate").unlink()
-    (project.repository / "infra" / "terraform.tfstate").write_text(json.dumps(state | {"outputs": {}}), encoding="utf-8")
-    project.forget_applied()
-    assert "Moved the state" in deployed(project)
-    new = {"google_project_iam_member", "google_cloud_tasks_queue_iam_member"}  # the builder's rights, and the check's
-    assert {(did, kind) for did, kind, _ in project.applied} == {("create", kind) for kind in new}
+@pytest.mark.long
+def test_the_same_from_another_folder_changes_nothing(deployed: Project) -> None:
+    """A colleague or CI deploys it: the archive that the functions name would be made anew under its name, and then deleted."""
+    state, before = deployed.state(), deployed.applied
+    (archive,) = [one for one in state["resources"] if one["type"] == "google_storage_bucket_object"]
+    archive["instances"][0]["attributes"]["source"] = "/home/colleague/unstick/build/unstick.zip"
+    deployed.save_state(state)
+    assert "No changes" in deployed.deploy()[1]
+    assert deployed.applied == before
+
+
+def test_the_check_shows_the_answer_that_came_after_it(project: Project) -> None:
+    """By the entry's own id: on a machine whose clock is behind, the former check's "ok" was shown."""
+    assert project.type(block("answer()")) == "the findings of the new entry"
+    first, run, *_ = project.called[-4:]
+    assert (first.startswith("logging read "), run.startswith("scheduler jobs run unstick-check ")) == (True, True)
+
+
+# --- who has a state of the builds that had an engine of their own ----------------------------------------------------------
+
+
+@pytest.fixture
+def former(project: Project) -> Project:
+    """A project with the recorded state of such a build."""
+    shutil.copy(RECORDED, project.cloud / "production.tfstate")
+    return project
+
+
+def test_a_state_of_a_build_before_loses_nothing(former: Project) -> None:
+    """Secrets and APIs are forgotten, callers too, since they are in one place now; all else stays what it is."""
+    status, said = former.deploy()
+    assert status == 0, said
+    assert "google_secret_manager_secret.named" in said
+    changed = {(did, kind) for did, kind, _ in former.applied}
+    assert changed == {
+        ("create", "google_cloud_run_v2_service_iam_binding"),
+        ("create", "google_cloud_scheduler_job"),
+        ("create", "google_project_iam_member"),  # the builder's, with another condition
+        ("create", "google_storage_bucket_object"),
+        ("delete", "google_cloud_tasks_queue_iam_member"),  # of `report`
+        ("delete", "google_project_iam_member"),
+        ("delete", "google_storage_bucket_object"),
+        ("update", "google_cloudfunctions2_function"),
+        ("update", "google_monitoring_alert_policy"),  # of failed jobs: there is one more
+    }
+    left = {resource["type"] for resource in former.state()["resources"] if resource["mode"] == "managed"}
+    assert not left & {"google_secret_manager_secret", "google_project_service", "google_cloud_run_v2_service_iam_member"}
+    assert "No changes" in former.deploy()[1]
+
+
+@pytest.mark.long
+def test_the_removal_of_a_build_before_loses_no_secret(former: Project) -> None:
+    """Even where nobody applied this one before: `destroy` does not look at `removed` blocks, so the page's line does it."""
+    former.type(lines("-backend-config=prefix=production", 0, 1))
+    former.type(lines("terraform -chdir=infra destroy", 1, 2))
+    gone = {kind for did, kind, _ in former.applied if did == "delete"}
+    assert "google_cloudfunctions2_function" in gone
+    assert not gone & {"google_secret_manager_secret", "google_cloud_tasks_queue"}
+    assert ("delete", "google_storage_bucket", "my-project-unstick-store") not in former.applied
+
+
+@pytest.mark.long
+def test_a_state_from_before_the_module_is_moved_by_one_line(former: Project) -> None:
+    """Its addresses begin with no module. Whoever forgets the line loses neither secrets nor bucket nor queue."""
+    state = former.state()
+    for resource in state["resources"]:
+        del resource["module"]
+    former.save_state(state)
+    former.type(lines("-backend-config=prefix=production", 0, 1))
+    plan = lines("-backend-config=prefix=production", 2).replace(" apply ", " plan ")
+    said = former.type(plan)
+    for kept in ("secret_manager_secret.named", "storage_bucket.store", "cloud_tasks_queue.wakeups"):
+        assert f"# google_{kept}" in said
+        assert not re.search(rf"# google_{kept}\S* will be destroyed", said)
+    (line,) = re.findall(r"`(terraform state list .*?; done)`", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
+    former.type(f"cd infra && {line}")
+    assert {resource.get("module") for resource in former.state()["resources"]} == {"module.unstick"}
+    status, said = former.deploy()
+    assert status == 0, said
+    assert not {("delete", *kept) for kept in KEPT} & set(former.applied)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.project.infra.run_terraform import DATA, run
+from tests.project.infra.run_terraform import DATA, attached, run
 
 ROOT = Path(__file__).resolve().parents[3]
 INFRA = ROOT / "infra"
@@ -60,12 +60,14 @@ PLAN: Edits = [
         "What tells a forged request"),
     ("store.tf", 'type = "Delete"', 'type = "delete"', "The action is spelled Delete."),
     ("dashboard.tf", "place % 2 == 0 ? {} : { xPos = 24 }", "{ xPos = 24 * (place % 2) }", "dropped there"),
-    ("accounts.tf", "buckets/gcf-v2-sources-", "buckets/", "does not read incidents"),
+    ("accounts.tf", "buckets/gcf-v2-sources-", "buckets/", "no incidents, nobody else's functions"),
+    ("schedule.tf", "paused           = false", "paused           = true", "paused by hand shows"),
 ]  # fmt: skip
 ACCESS: Edits = [
     ("accounts.tf", 'report  = "roles/storage.objectUser"', 'report  = "roles/storage.objectAdmin"', "read and write documents"),
-    ("accounts.tf", 'google_cloudfunctions2_function.entry["webhook"].name',
-        'google_cloudfunctions2_function.entry["verify"].name', "The webhook, and it alone"),
+    ("accounts.tf", 'each.key == "webhook" ? ["allUsers"]', 'each.key != "report" ? ["allUsers"]', "The webhook, and it alone"),
+    ("accounts.tf", 'for_each = toset(["webhook", "verify"])', 'for_each = toset(["webhook", "report"])', "and nobody else"),
+    ("secrets.tf", "fetch_secret_data = false", "fetch_secret_data = true", "a value in its state"),
     ("config.tf", 'grafana      = ["webhook", "report"]', 'grafana      = ["webhook", "verify", "report"]',
         "verify never that of"),
 ]  # fmt: skip
@@ -93,13 +95,13 @@ def test_wrong_edits_that_the_provider_takes_are_found_by_the_assertions(module:
 
 
 def test_what_needs_something_comes_after_it(module: Path) -> None:
-    """Cloud Run refuses a function whose account may not read what it mounts; mistakes show before anybody types a secret."""
+    """Cloud Run refuses a function whose account may not read what it mounts; a job that is refused raises an alarm."""
     status, said = run(module, "graph")
     assert status == 0, said
     arrows = set(re.findall(r'"([^"]+)" -> "([^"]+)"', said))
     for later, *earlier in (
         ("google_cloudfunctions2_function.entry", "google_secret_manager_secret_iam_member.accessor"),
-        ("google_secret_manager_secret.named", "terraform_data.config", "google_project_service.used"),
+        ("google_cloud_scheduler_job.job", "google_cloud_run_v2_service_iam_binding.invoker"),
     ):
         reached = {later}
         for _ in arrows:
@@ -187,17 +189,28 @@ def test_secrets_are_read_by_those_who_use_them(module: Path) -> None:
     assert status == 0, said
 
 
-@pytest.mark.parametrize("name", ["", "removal", *(path.parent.relative_to(INFRA) for path in INFRA.glob("examples/*/main.tf"))])
-def test_the_roots_are_valid(module: Path, name: str | Path) -> None:
-    """The one that deploys, the one that takes off, and the examples, which call the module as other roots do: with for_each,
-    which a provider block inside would forbid.
-    """
-    root = module.parent / name
-    for file in ("unstick.yaml", "unstick.zip"):
-        shutil.copy(INFRA / "unstick.cloud.yaml", root / file)
+def test_the_root_is_valid(module: Path) -> None:
+    """The one that docs/google-cloud.md deploys with; test_deployment.py plans and applies it."""
     for arguments in (["init", "-backend=false", "-no-color"], ["validate", "-no-color"]):
-        status, said = run(root, *arguments)
+        status, said = run(module.parent, *arguments)
         assert status == 0, said
+
+
+@pytest.mark.parametrize("name", [path.parent.name for path in INFRA.glob("examples/*/main.tf")])
+def test_the_examples_plan(module: Path, tmp_path: Path, name: str) -> None:
+    """They call the module as other roots do: with for_each, which a provider block inside would forbid."""
+    root, secrets = module.parent / "examples" / name, tmp_path / "secrets"
+    config = (INFRA / "unstick.cloud.yaml").read_text(encoding="utf-8").replace("example-project", "my-project")
+    for file, prefix in (("unstick", "unstick"), ("unstick.production", "unstick"), ("unstick.staging", "unstick-staging")):
+        own = re.sub(r"unstick(?=-(?:store|tasks|webhook)|\n)", prefix, config)
+        (root / f"{file}.yaml").write_text(own, encoding="utf-8")
+        (root / f"{file}.zip").write_text(own, encoding="utf-8")
+    secrets.write_text("\n".join(re.findall(r"sm://my-project/([\w-]+)", config)), encoding="utf-8")
+    with attached(UNSTICK_FAKE_SECRETS=str(secrets)) as provider:
+        for arguments in (["init", "-no-color"], ["plan", "-no-color"]):
+            status, said = run(root, *arguments, provider=provider)
+            assert status == 0, said
+    assert " 0 to change, 0 to destroy." in said
 
 
 SECRET = r"a'b \"c\" $HOME `d` \e * é"

@@ -1,4 +1,4 @@
-"""What deployer and prices are said to be is what the module has."""
+"""What the deployer is said to need is what the module and the page take."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
-INFRA, MODULE = ROOT / "infra", ROOT / "infra" / "module"
+INFRA, MODULE, PAGE = ROOT / "infra", ROOT / "infra" / "module", ROOT / "docs" / "google-cloud.md"
 
 NEEDED = {
     "google_artifact_registry_repository": "artifactregistry.repositories.{create,delete,get,update}",
-    "google_cloud_run_v2_service_iam_member": "run.services.{get,getIamPolicy,setIamPolicy}",
+    "google_cloud_run_v2_service_iam_binding": "run.services.{get,getIamPolicy,setIamPolicy}",
     "google_cloud_scheduler_job": "cloudscheduler.jobs.{create,delete,enable,get,update} iam.serviceAccounts.actAs",
     "google_cloud_tasks_queue": "cloudtasks.queues.{create,get,update} iam.serviceAccounts.actAs",
     "google_cloud_tasks_queue_iam_member": "cloudtasks.queues.{getIamPolicy,setIamPolicy}",
@@ -23,8 +23,7 @@ NEEDED = {
     "google_monitoring_dashboard": "monitoring.dashboards.{create,delete,get,update}",
     "google_monitoring_notification_channel": "monitoring.notificationChannels.{create,delete,get,update}",
     "google_project_iam_member": "",  # only without build_account: the page says what it takes then
-    "google_project_service": "serviceusage.services.{enable,get,list} resourcemanager.projects.get",
-    "google_secret_manager_secret": "secretmanager.secrets.{create,delete,get,update}",
+    "google_secret_manager_secret_version": "secretmanager.versions.get",
     "google_secret_manager_secret_iam_member": "secretmanager.secrets.{getIamPolicy,setIamPolicy}",
     "google_service_account": "iam.serviceAccounts.{create,delete,get,update}",
     "google_service_account_iam_member": "iam.serviceAccounts.{getIamPolicy,setIamPolicy}",
@@ -35,32 +34,24 @@ NEEDED = {
 """Resource of the module -> permissions of whoever applies it."""
 
 CALLED = {
-    ("projects", "describe"): "resourcemanager.projects.get",
-    ("services", "list"): "serviceusage.services.list",
-    ("services", "enable"): "serviceusage.services.enable",
-    ("storage", "buckets", "describe"): "storage.buckets.get",
-    ("storage", "buckets", "create"): "storage.buckets.create",
-    ("storage", "buckets", "update"): "storage.buckets.update",
-    ("storage", "ls"): "storage.objects.list",
+    ("logging", "read"): "logging.logEntries.list",
+    ("scheduler", "jobs", "run"): "cloudscheduler.jobs.run",
     ("storage", "cp"): "storage.objects.get",
-    ("tasks", "queues", "describe"): "cloudtasks.queues.get",
+    ("storage", "ls"): "storage.objects.list",
     ("tasks", "queues", "pause"): "cloudtasks.queues.pause",
     ("tasks", "queues", "resume"): "cloudtasks.queues.resume",
-    ("secrets", "list"): "secretmanager.secrets.list",
-    ("secrets", "create"): "secretmanager.secrets.create",
-    ("secrets", "versions", "list"): "secretmanager.versions.list",
-    ("secrets", "versions", "add"): "secretmanager.versions.add",
-    ("iam", "service-accounts", "list"): "iam.serviceAccounts.list",
-    ("functions", "list"): "cloudfunctions.functions.list",
-    ("scheduler", "jobs", "list"): "cloudscheduler.jobs.list",
-    ("scheduler", "jobs", "run"): "cloudscheduler.jobs.run",
-    ("logging", "metrics", "list"): "logging.logMetrics.list",
-    ("monitoring", "dashboards", "list"): "monitoring.dashboards.list",
-    ("alpha", "monitoring", "policies", "list"): "monitoring.alertPolicies.list",
-    ("beta", "monitoring", "channels", "list"): "monitoring.notificationChannels.list",
-    ("logging", "read"): "logging.logEntries.list",
 }
-"""gcloud's command -> the permission that it takes."""
+"""gcloud's command -> the permission that it takes, of whoever deploys."""
+
+ONCE = {
+    *(("services", "enable"), ("storage", "buckets", "create"), ("storage", "buckets", "update"), ("projects", "describe")),
+    *(("secrets", "describe"), ("secrets", "create"), ("secrets", "versions", "add")),
+    *(("iam", "roles", "create"), ("iam", "service-accounts", "create"), ("projects", "add-iam-policy-binding")),
+}
+"""What somebody with more rights does: project, secrets, and the deployer's role."""
+
+BY_HAND = {("storage", "rm"), ("tasks", "queues", "delete"), ("run", "services", "update")}
+"""What the page offers beside, without the role for it."""
 
 
 def permissions(text: str) -> set[str]:
@@ -73,21 +64,30 @@ def permissions(text: str) -> set[str]:
 
 def resources() -> set[str]:
     text = "".join(path.read_text(encoding="utf-8") for path in MODULE.glob("*.tf"))
-    return set(re.findall(r'^resource "(google_\w+)"', text, re.MULTILINE))
+    return set(re.findall(r'^(?:resource|data) "(google_\w+)"', text, re.MULTILINE))
 
 
 def commands() -> set[tuple[str, ...]]:
-    """The commands of gcloud that deploy.sh calls, as far as they are words."""
-    text = "".join(path.read_text(encoding="utf-8") for path in INFRA.glob("*.py"))
-    calls = re.findall(r"(?:gcloud\.(?:run|find)|_listed)\(\s*((?:\"[a-z][a-z-]*\",?\s*)+)", text)
-    return {tuple(re.findall(r'"([a-z-]+)"', call)) for call in calls}
+    """The commands of gcloud on the page, as far as they are words. Those of networks are for whoever has the network."""
+    found = re.findall(r"gcloud ((?:[a-z][a-z-]* )+)", PAGE.read_text(encoding="utf-8"))
+    known = {*CALLED, *ONCE, *BY_HAND}
+    every = {tuple(one.split()) for one in found if not one.startswith(("compute ", "auth "))}
+    return {next((one for one in known if words[: len(one)] == one), words) for words in every}
 
 
 def test_the_deployers_role_has_what_is_called_and_nothing_else() -> None:
-    """Instead of Owner: each permission is there for a resource of the module or a command of deploy.sh."""
+    """Instead of Owner: each permission is there for a resource of the module or a command of the page."""
     assert set(NEEDED) == resources()
-    assert set(CALLED) == commands()
+    assert {*CALLED, *ONCE, *BY_HAND} == commands()
     role = yaml.safe_load((INFRA / "deployer-role.yaml").read_text(encoding="utf-8"))["includedPermissions"]
     assert role == sorted(set(role))
     assert set(role) == set().union(*map(permissions, NEEDED.values())) | set(CALLED.values())
-    assert "resourcemanager.projects.setIamPolicy" not in role
+    assert not [one for one in role if one.startswith("resourcemanager.")]
+
+
+def test_the_page_enables_each_api() -> None:
+    """Terraform doesn't: it needs them to read the project, and to find the secrets while it plans."""
+    enabled = re.search(r"gcloud services enable \{([a-z,]+)\}\.googleapis\.com", PAGE.read_text(encoding="utf-8"))
+    assert enabled
+    apis = {permission.split(".")[0] for permission in set().union(*map(permissions, NEEDED.values()))} - {"compute"}
+    assert set(enabled[1].split(",")) == apis | {"cloudbuild", "cloudresourcemanager"}

@@ -13,3 +13,10 @@ mock_resource "google_monitoring_notification_channel" {
     name = "projects/example-project/notificationChannels/1"
   }
 }
+
+mock_data "google_secret_manager_secret_version" {
+  defaults = {
+    destroy_time = ""
+    secret_data  = ""
+  }
+}

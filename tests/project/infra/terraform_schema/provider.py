@@ -55,7 +55,7 @@ class Provider:
             "ValidateEphemeralResourceConfig": self.validate("ephemeral_resource_schemas"),
             "Configure": lambda _request, _context: b"",
             "Stop": lambda _request, _context: b"",
-            **Lifecycle(self.schema["resource_schemas"]).calls(),
+            **Lifecycle(self.schema["resource_schemas"], self.schema["data_source_schemas"]).calls(),
         }
 
     def start(self, socket: Path) -> grpc.Server:
