@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
-from testbed.unstick_process import job_id
+from functions.adapters.schedulers.cloud_tasks import ENDPOINT
+from testbed.doubles.cloud_storage import cloud_storage
+from testbed.doubles.cloud_tasks import CloudTasks
+from testbed.patience import wait_until
+from testbed.unstick_process import ENDED_WITHIN_S, job_id
 from tests.support.worlds.one_machine import Place
 
 pytestmark = pytest.mark.usefixtures("patient_code")
@@ -68,3 +76,44 @@ def test_a_second_deployment_goes_on_from_the_first_ones_restart(place):
     place.alerted()
     assert len(place.rundeck.posts()) == 1
     assert "is already being restarted" in place.cards()
+
+
+# --- from one machine to Google Cloud ----------------------------------------------------------------------------------
+
+
+def moved_to_google_cloud(place: Place, tasks: CloudTasks) -> Callable[[], None]:
+    """Turn to a deployment there, which has nothing of the machine's file; and what delivers its wake-ups."""
+    queue = {"queue": tasks.queue, "url": "http://127.0.0.1:9/", "service_account": "tasks@p.iam.gserviceaccount.com"}
+    place.configured(store={"cloud_storage": {"bucket": "bucket-one"}}, scheduler={"cloud_tasks": queue})
+
+    delivered: set[str] = set()
+
+    def deliver() -> None:
+        now = datetime.now(UTC).isoformat()
+        for task in [sent["task"] for _, sent in tasks.calls if sent["task"]["scheduleTime"] <= now]:
+            body = task["httpRequest"]["body"]
+            if body not in delivered:
+                delivered.add(body)
+                assert place.delivered(json.loads(base64.b64decode(body))["wake"])[0] == 200
+
+    return deliver
+
+
+@pytest.mark.long
+def test_an_incident_that_is_open_on_the_machine_ends_there_and_is_restarted_once(place, monkeypatch):
+    """Grafana is turned to Google Cloud while the restart runs: that deployment adopts it from Rundeck's history, the machine
+    goes on to its end, and both say that the queue recovered.
+    """
+    place.rundeck.state.jobs[job_id("mail")].duration_s = 1.5
+    place.alerted()
+    with cloud_storage("bucket-one") as url, CloudTasks() as tasks:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        monkeypatch.setenv(ENDPOINT, tasks.endpoint)
+        deliver = moved_to_google_cloud(place, tasks)
+        place.alerted()
+        assert "is already being restarted" in place.cards()
+        wait_until(lambda: deliver() or place.cards().count("mail recovered") == 1, within_s=ENDED_WITHIN_S)
+        place.configured()
+        place.until_told(lambda: all_delivered(place))
+    assert len(place.rundeck.posts()) == 1
+    assert place.cards().count("mail recovered") == 2
