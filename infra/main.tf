@@ -25,7 +25,7 @@ module "unstick" {
   project               = var.project
   region                = var.region
   name                  = var.name
-  config_file           = "${path.module}/../build/${var.name}.yaml" # both are written by infra/package.py
+  config_file           = "${path.module}/../build/${var.name}.zip.yaml" # both are written by infra/package.py
   source_zip            = "${path.module}/../build/${var.name}.zip"
   runtime               = var.runtime
   functions             = var.functions

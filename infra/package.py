@@ -3,8 +3,8 @@ r"""Build the source archive of the functions, reproducibly: the same sources an
 python infra/package.py --config unstick.production.yaml --to build/unstick.zip
 
 The configuration is checked first and goes in twice: as the file, and in its checked form (functions/config/current.py), so that
-a cold start need not check it again. Beside the archive lies what it holds as unstick.yaml, which Terraform reads: so names and
-program can't come from different files. Needs the packages of requirements-tool.txt.
+a cold start need not check it again. The file also lies beside the archive, as unstick.zip.yaml. Terraform reads that one, so
+names and program can't come from different files. Needs the packages of requirements-tool.txt.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def build(root: Path, config: Path, to: Path) -> str:
             entry.create_system = 3  # Unix, on Windows too
             entry.external_attr = READABLE_FILE
             archive.writestr(entry, made[name])
-    to.with_suffix(".yaml").write_bytes(made["unstick.yaml"])
+    to.with_name(f"{to.name}.yaml").write_bytes(made["unstick.yaml"])
     return hashlib.sha256(to.read_bytes()).hexdigest()
 
 

@@ -6,6 +6,7 @@ Terraform is Terraform itself, with a provider that changes only its state; gclo
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import stat
 import subprocess
@@ -81,8 +82,9 @@ class Project:
         self.program(self.folder / ".venv" / "bin" / "python", f'#!/bin/sh\nexec {sys.executable} -X utf8 "$@"\n')
         (self.cloud / "entry").write_text("old\n", encoding="utf-8")
         (self.cloud / "calls").touch()
-        # What step 1 gives for a trial, since there is no bucket here.
-        self.type("printf 'terraform {\\n  backend \"local\" {}\\n}\\n' >infra/backend_override.tf")
+        # What step 1 has for a trial, since there is no bucket here.
+        (trial,) = re.findall(r"`(printf '.*backend_override\.tf)`", PAGE.read_text(encoding="utf-8"))
+        self.type(trial)
 
     def program(self, path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")

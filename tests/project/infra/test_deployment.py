@@ -154,8 +154,8 @@ def test_a_former_archive_is_deployed_with_its_configuration(deployed: Project) 
     deployed.type(block("gcloud storage cp"))
     assert deployed.state()["outputs"]["deployment"]["value"]["archive"] == former
     with zipfile.ZipFile(deployed.folder / "build" / "unstick.zip") as archive:
-        assert archive.read("unstick.yaml") == (deployed.folder / "build" / "unstick.yaml").read_bytes()
-    assert "mode: observe" in (deployed.folder / "build" / "unstick.yaml").read_text(encoding="utf-8")
+        assert archive.read("unstick.yaml") == (deployed.folder / "build" / "unstick.zip.yaml").read_bytes()
+    assert "mode: observe" in (deployed.folder / "build" / "unstick.zip.yaml").read_text(encoding="utf-8")
 
 
 @pytest.mark.long

@@ -39,7 +39,7 @@ def test_the_archive_has_the_same_bytes_each_time_and_only_what_the_function_nee
     assert to.read_bytes() == archive.read_bytes()
     with zipfile.ZipFile(to) as file:
         names = file.namelist()
-        assert file.read("unstick.yaml") == config.read_bytes()
+        assert file.read("unstick.yaml") == config.read_bytes() == (tmp_path / "a.zip.yaml").read_bytes()
         assert f'__version__ = "{__version__}"' in file.read("functions/__init__.py").decode()
     assert {
         "main.py", "requirements.txt", "functions/domain/model/alerts.py", "functions/adapters/stores/cloud_storage.py",
@@ -111,5 +111,6 @@ def test_a_faulty_configuration_is_not_built(tmp_path: Path) -> None:
         assert "\nmine.yaml:" in done.stderr
         assert "Traceback" not in done.stderr
         assert not to.exists()
+        assert not to.with_name("a.zip.yaml").exists()
     config.write_bytes(written.encode("utf-16"))
     assert "not UTF-8" in package("--config", str(config), "--to", str(to)).stderr
