@@ -8,8 +8,9 @@
     claims.py      what it may cost                             page.py      the second half of the page, its chart
     restart_time.py  from stuck to recovered, real servers      promises.py  the first half, its chart
     applications.py  seventy on a real broker, healthy and stuck
+    look.py        what a check costs RabbitMQ
     soak.py        the long run                                 town.py      its load and its faults
 
 `python -m bench` writes docs/benchmarks.md; `--only PART` one part alone. `python -m bench.soak`
-writes the part on the long run.
+writes the part on the long run, `python -m bench.look` the one on RabbitMQ.
 """

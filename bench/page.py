@@ -13,7 +13,7 @@ from bench.claims import claims
 from bench.contenders import BARE, HASHING, REQUESTING, RULEBOOK, UNGUARDED, UNSTICK, WEBHOOK
 from bench.legs import LEGS_ALL_CPUS
 from bench.measures import UNITS
-from bench.parts import APPLICATIONS, DETAILS, LONG_RUN, PAGE, READING, part_of, with_details
+from bench.parts import APPLICATIONS, DETAILS, LONG_RUN, LOOK, PAGE, READING, part_of, with_details
 from bench.samples import Samples, middle, spread
 from bench.stage import ROOT
 
@@ -46,7 +46,7 @@ class Circumstances:
 def write(samples: Samples, circumstances: Circumstances) -> None:
     """Write the page and the chart. The parts that are written by themselves stay."""
     before = PAGE.read_text(encoding="utf-8")
-    kept = [part for part in (part_of(before, APPLICATIONS), part_of(before, LONG_RUN)) if part]
+    kept = [part for heading in (APPLICATIONS, LOOK, LONG_RUN) if (part := part_of(before, heading))]
     details = page(samples, circumstances, "\n\n".join(kept))
     PAGE.write_text(with_details(before, details), encoding="utf-8")
     CHART.write_text(chart(samples), encoding="utf-8")

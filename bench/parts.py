@@ -9,7 +9,7 @@ from bench.stage import ROOT
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 DETAILS, LONG_RUN, READING = "## Beside others", "## A long run", "## How to read them"
-APPLICATIONS = "## Applications, healthy and stuck"
+APPLICATIONS, LOOK = "## Applications, healthy and stuck", "## What a check costs RabbitMQ"
 
 
 def part_of(page: str, heading: str) -> str:

@@ -197,6 +197,18 @@ def test_pages_that_are_slow_are_told_and_the_rest_of_the_time_is_kept(rabbit: R
     assert len(asked(rabbit, "channels")) <= 4
 
 
+def test_a_page_that_fails_is_not_asked_for_again(rabbit: RabbitDouble) -> None:
+    """Not before the next check, and the next check asks for no more."""
+    crowd(rabbit, 70)
+    rabbit.broken["channel"] = (500, "text/plain", b"oops")
+    seen = look(rabbit)
+    assert seen.unseen is not None
+    assert str(seen.unseen.why) == "64 of its consumers' channels can't be read: answered 500"
+    assert len(asked(rabbit, "channels")) == len(set(asked(rabbit, "channels"))) == 64
+    look(rabbit)
+    assert len(asked(rabbit, "channels")) == 128
+
+
 def test_a_page_has_at_most_256_kb(rabbit: RabbitDouble) -> None:
     """A channel with a thousand consumers is not read."""
     for number in range(1200):

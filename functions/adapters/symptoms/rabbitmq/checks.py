@@ -8,6 +8,7 @@ from msgspec import Struct
 from functions.adapters.symptoms._http import OK
 from functions.adapters.symptoms.rabbitmq import client
 from functions.adapters.symptoms.rabbitmq.answers import Page, good, json_or_none, live, named, shaped, shaped_or_none, tags_of
+from functions.adapters.symptoms.rabbitmq.channels import MOST_OF_QUEUE, own_channels
 from functions.adapters.symptoms.rabbitmq.holders import ALARM_STATUS, ALARMS, NODES, Node, sees_all
 from functions.adapters.symptoms.rabbitmq.settings import DEFAULT_VHOST, Settings, fill, name_queue, to_queue
 from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
@@ -62,7 +63,14 @@ def findings(user: str, queue: QueueRef, asked: Asked, unnamed: Finding | None =
     seen = [_readable(queue, asked.totals, asked.page), _statistics(queue, asked), *find_losses(queue, asked.page)]
     if queue.keys["queue"] == PROBE:
         seen = [unnamed or _vhost_readable(queue, asked.totals)]
-    return [login, *_rights(asked.whoami), _channels(asked.whoami), *_nodes(asked.nodes), _alarms(asked.alarms), *seen]
+    return [
+        login,
+        *_rights(asked.whoami),
+        _channels(asked.whoami, asked.page),
+        *_nodes(asked.nodes),
+        _alarms(asked.alarms),
+        *seen,
+    ]
 
 
 def _find_missing(symptom: Symptom, labels: Mapping[str, str], refusal: Phrase) -> tuple[QueueRef, Finding | None]:
@@ -113,9 +121,14 @@ def _rights(whoami: Outcome) -> list[Finding]:
     return [Finding("RabbitMQ rights", None, f"the user is {tag}: more than it needs", remedy) for tag in more]
 
 
-def _channels(whoami: Outcome) -> Finding:
-    """What the tag `monitoring` adds."""
-    what = "RabbitMQ channels"
+def _channels(whoami: Outcome, page: Outcome) -> Finding:
+    """What the tag `monitoring` adds, and whether one check reads all channels."""
+    what, shown = "RabbitMQ channels", shaped_or_none(page, Page)
+    count = len(own_channels(shown)) if shown is not None else 0
+    if sees_all(whoami) and count > MOST_OF_QUEUE:
+        detail = f"{count} consumers, of which one check reads {MOST_OF_QUEUE}: one of several that hangs is seen later"
+        remedy = "Add `oldest` to the symptom, which needs no channels, or spread the consumers over more queues."
+        return Finding(what, None, detail, remedy)
     if sees_all(whoami):
         return Finding(what, ok=True, detail="each consumer's work is seen")
     detail = "one consumer of several that hangs is not seen, and a stuck queue is told 10 s later"

@@ -1,8 +1,8 @@
 """Client of RabbitMQ's management API: reads whether queues are stuck or healthy.
 
 Sends two kinds of requests in parallel, since neither has everything (measured on 3.10.8): the paged list with totals has the
-live depth of many queues; a queue's own page has consumers, counters and samples, up to 9 s late. Needed: the tag `management`
-and permissions on the vhost that allow nothing (`^$` three times)."""
+depth of many queues, live for classic queues and up to 5 s late for quorum queues; a queue's own page has consumers, counters and
+samples, up to 9 s late. Needed: the tag `management` and permissions on the vhost that allow nothing (`^$` three times)."""
 
 import math
 import re

@@ -1,0 +1,172 @@
+"""What a check costs RabbitMQ: its requests, bytes and seconds, and the memory of the broker, and writes the part about it.
+
+`python -m bench.look` runs all versions that can be had, in a quarter of an hour each. The broker's watermark is 800 MB.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from statistics import median
+from threading import Event, Thread
+from typing import Any
+
+import pika
+
+from bench.parts import LOOK, write_part
+from functions.adapters.symptoms.rabbitmq import client, to_queue
+from functions.application.ports import Query
+from functions.domain.model.alerts import QueueRef
+from functions.runtime.secrets import SecretRef
+from testbed import broker as brokers
+from testbed.broker import ADMIN, HOST, VERSIONS, Broker
+
+SIZES = (100, 1_000, 5_000, 10_000)
+CONSUMERS = (3, 60, 500)
+TARGETS, EACH = 20, 60
+CHANNELS_EACH = 1_000
+FOR_S, TIMES, TIMEOUT_S, WATERMARK_MB = 60.0, 3, 20.0, 800
+PROVED_S = FOR_S + 15.0  # after this, every consumer is proved to hang, so that the look asks for connections too
+Figures = tuple[int, float, float, float]
+"""Requests, kB, seconds, MB of the broker more than before."""
+
+
+class Crowd:
+    """Consumers, a thousand on a connection; each holds a message and does nothing."""
+
+    def __init__(self, made: Broker) -> None:
+        self.made, self.size = made, 0
+        self.queues: set[str] = set()
+        self.lines: list[pika.BlockingConnection] = []
+
+    def hang(self, queue: str, count: int) -> None:
+        """So many more consumers of this queue."""
+        self.queues.add(queue)
+        self.made.publish(queue, 2 * count)
+        for _ in range(count):
+            if self.size % CHANNELS_EACH == 0:
+                self.lines.append(pika.BlockingConnection(pika.URLParameters(self.made.amqp_url() + "&heartbeat=0")))
+            channel = self.lines[-1].channel()
+            channel.basic_qos(prefetch_count=1)
+            channel.basic_consume(queue, lambda *_: None)
+            self.size += 1
+
+
+class Meter:
+    """Counts what goes through the client, and sees how much memory the broker takes meanwhile."""
+
+    def __init__(self, made: Broker) -> None:
+        self.made, self.requests, self.bytes = made, 0, 0
+        pid = re.search(r"\d+", made.evaluate("os:getpid()."))
+        self.status = Path(f"/proc/{pid[0] if pid else 0}/statm")
+
+    def memory_mb(self) -> float:
+        return int(self.status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    @contextmanager
+    def peak(self) -> Iterator[Callable[[], float]]:
+        """How many MB it has had more than at the beginning, at most."""
+        begun, peaks, over = self.memory_mb(), [0.0], Event()
+
+        def watch() -> None:
+            while not over.wait(0.02):
+                peaks.append(self.memory_mb() - begun)
+
+        watching = Thread(target=watch)
+        watching.start()
+        try:
+            yield lambda: max(peaks)
+        finally:
+            over.set()
+            watching.join()
+
+    def look(self, queues: list[QueueRef]) -> Figures:
+        """A check of each of these queues by itself, all at the same time."""
+        os.environ["UNSTICK_BENCH_PASSWORD"] = ADMIN[1]
+        settings = client.Settings(self.made.url, ADMIN[0], SecretRef("env://UNSTICK_BENCH_PASSWORD"))
+        sent = client.request
+
+        def count(*arguments: Any, **more: Any) -> Any:
+            answer = sent(*arguments, **more)
+            self.requests, self.bytes = self.requests + 1, self.bytes + len(answer.body)
+            return answer
+
+        def check(queue: QueueRef) -> None:
+            client.look_all(settings, [Query(queue, FOR_S)], timeout_s=TIMEOUT_S)
+
+        self.requests = self.bytes = 0
+        client.request = count  # type: ignore[attr-defined]
+        began = time.monotonic()
+        with self.peak() as more_mb:
+            checks = [Thread(target=check, args=(queue,)) for queue in queues]
+            for one in checks:
+                one.start()
+            for one in checks:
+                one.join()
+            took_s = time.monotonic() - began
+            time.sleep(1.0)  # what the broker computed may still be there
+        client.request = sent  # type: ignore[attr-defined]
+        return self.requests, self.bytes / 1000, took_s, more_mb()
+
+
+def measure(version: str) -> dict[tuple[int, int], Figures]:
+    """By channels in all and consumers of the queue; 0 consumers: the targets at once."""
+    found: dict[tuple[int, int], Figures] = {}
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        limit = f"vm_memory_high_watermark.absolute = {WATERMARK_MB}MB"
+        made = stack.enter_context(brokers.broker(Path(folder), version=version, lines=[limit]))
+        crowd, meter = Crowd(made), Meter(made)
+        storm = [to_queue("/", f"target-{number}") for number in range(TARGETS)]
+        for size in SIZES:
+            for count in CONSUMERS:
+                if count < size and f"mail-{count}" not in crowd.queues:
+                    crowd.hang(f"mail-{count}", count)
+            if size > TARGETS * EACH and storm[0].name not in crowd.queues:
+                for queue in storm:
+                    crowd.hang(queue.name, EACH)
+            crowd.hang("another", size - crowd.size)
+            time.sleep(PROVED_S)
+            asked = {count: [to_queue("/", f"mail-{count}")] for count in CONSUMERS} | {0: storm}
+            for count, queues in asked.items():
+                if queues[0].name in crowd.queues:
+                    rounds = [meter.look(queues) for _ in range(TIMES)]
+                    found[size, count] = (*rounds[-1][:2], median(one[2] for one in rounds), max(one[3] for one in rounds))
+                    print(version, size, count, *(f"{value:.2f}" for value in found[size, count]), flush=True)
+            alarms = made.api("GET", "health/checks/alarms")
+            print(version, size, f"{meter.memory_mb():.0f} MB", alarms, flush=True)
+    return found
+
+
+def section(measured: dict[str, dict[tuple[int, int], Figures]]) -> str:
+    """The part of the page, with its heading. Requests and bytes are the last version's; they differ little."""
+    rows = []
+    for size in SIZES:
+        for count in (*CONSUMERS, 0):
+            each = [one[size, count] for one in measured.values() if (size, count) in one]
+            if each:
+                who = f"{count}" if count else f"{TARGETS} targets of {EACH}"
+                seconds, memory = (" / ".join(f"{one[place]:.{digits}f}" for one in each) for place, digits in ((2, 2), (3, 0)))
+                rows.append(f"| {size:,} | {who} | {each[-1][0]} | {each[-1][1]:,.0f} kB | {seconds} | {memory} |")
+    names = " / ".join("3.10" if one == HOST else one for one in measured)
+    return "\n".join(
+        [
+            LOOK, "",
+            f"One check of a queue whose consumers each hold a message and hang, on real brokers ({names}) with so many channels in all. Seconds are medians of {TIMES};"
+            f" memory is what the broker's process had more at its peak, with a watermark of {WATERMARK_MB} MB that was never reached.", "",
+            "| channels | consumers | requests | answers | seconds | memory, MB |",
+            "| ---: | ---: | ---: | ---: | ---: | ---: |",
+            *rows, "",
+            f"Measured on {time.strftime('%Y-%m-%d', time.gmtime())}, {os.cpu_count()} cores.", "",
+        ]
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    wanted = sys.argv[1:] or [HOST, *VERSIONS]
+    write_part(LOOK, section({version: measure(version) for version in wanted if not brokers.reason_against(version)}))
