@@ -124,12 +124,12 @@ def rundeck_says(content: bytes) -> None:
 
 
 def rabbitmq_says(content: bytes) -> None:
-    """Totals, a line, and a queue's page: a sighting with a depth that can be, or nothing usable."""
-    first, _, second = content.partition(b"\n\n")
-    totals, page = _answer("rabbitmq", first), _answer("rabbitmq", second)
+    """Totals, a queue's page, its channels' pages, a line between each: a sighting whose depth can be, or nothing usable."""
+    totals, page, channels = (_answer("rabbitmq", part) for part in (content + b"\n\n\n\n").split(b"\n\n")[:3])
     with suppress(Denied, Unavailable):
         rabbitmq_answers.good(totals)
-        seen = read_snapshot(QUEUE, Answers(totals.json(), rabbitmq_answers.json_or_none(page)), at=NOW)
+        known = (rabbitmq_answers.json_or_none(one) for one in (page, channels))
+        seen = read_snapshot(QUEUE, Answers(totals.json(), *known), at=NOW)
         assert isinstance(seen.depth, int)
 
 
