@@ -64,7 +64,7 @@ def choose_channels(looks: Sequence[Look]) -> list[Look]:
 
 
 def _in_order(look: Look) -> list[str]:
-    first = [name for name in look.query.first if name in look.own]
+    first = [name for name in dict.fromkeys(look.query.first) if name in look.own]
     rest = sorted(look.own.keys() - set(first))
     start = int(look.seen.at * TURN % 1 * len(rest))
     return [*first, *rest[start:], *rest[:start]]
