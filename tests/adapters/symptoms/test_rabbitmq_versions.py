@@ -13,6 +13,7 @@ from functions.adapters.symptoms.rabbitmq import client, to_queue
 from functions.adapters.symptoms.rabbitmq.answers import Page, shaped_or_none
 from functions.adapters.symptoms.rabbitmq.channels import Look, own_channels
 from functions.adapters.symptoms.rabbitmq.holders import add_details
+from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
 from functions.application.ports import Query
 from functions.domain.health.looks import judge_health
 from functions.domain.health.proofs import Judgement
@@ -89,3 +90,26 @@ def test_what_is_missing_is_named(path, beginning, health, said):
     judgement = next(judgement for note, judgement in looks if note.startswith(beginning))
     assert judgement.health is health, judgement.why
     assert said in str(judgement.why)
+
+
+CHANNELS = [
+    ("one-of-three-hung", {1}, 3, False),
+    ("prefetch-50", {50}, 2, False),
+    ("single-active", {1}, 1, False),
+    ("several-queues-held", {2}, 1, True),
+    ("batches", {0}, 1, False),
+    ("getters", set(), 0, False),
+]
+
+
+@pytest.mark.parametrize(("case", "windows", "active", "shared"), CHANNELS)
+@pytest.mark.parametrize("version", ["3.10", "4.0", "4.3"])
+def test_what_real_channels_may_hold(version: str, case: str, windows: set[int], active: int, shared: bool) -> None:
+    """Where consumers have no limit, only 3.10 tells whether their channel has one. Of two, one is the active one."""
+    recorded = json.loads((RECORDINGS[0].parents[2] / "channels" / version / f"{case}.json").read_text())
+    look = recorded["looks"][-1]
+    answers = Answers(look["totals"], look["page"], look["channels"])
+    seen = read_snapshot(to_queue(recorded["vhost"], recorded["queue"]), answers, at=look["at"])
+    expected = windows if version == "3.10" or windows != {0} else {None}
+    assert ({one.window for one in seen.channels or ()}, seen.active) == (expected, active)
+    assert (any(one.shared for one in seen.channels or ()), seen.polled) == (shared, case == "getters")
