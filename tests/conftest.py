@@ -80,6 +80,7 @@ FIRST = (
 NIGHT = (
     *("tests/entrypoints/test_openapi_generated.py", "tests/simulation/test_day.py"),
     *("tests/system/test_prometheus_real.py", "tests/system/town/test_delivery_limit.py", "tests/system/test_restart_time.py"),
+    *("tests/system/test_history_real.py",),
     *("tests/system/town/test_town.py", "tests/project/infra/test_deployment.py"),
 )
 """All of their tests are long. By day they are not even imported: each worker would spend seconds on that."""

@@ -29,6 +29,7 @@ def promtool(*arguments: str, folder: Path = FOLDER) -> subprocess.CompletedProc
         ("check", "rules", "rules.yml"),
         ("check", "config", "prometheus.yml"),
         ("test", "rules", "rules_test.yml"),
+        ("test", "rules", "history_test.yml"),
         ("check", "rules", "redis.rules.yml"),
         pytest.param(("test", "rules", "redis.rules_test.yml"), marks=pytest.mark.long),
         ("check", "rules", "jobs.rules.yml"),

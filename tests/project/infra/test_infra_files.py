@@ -6,6 +6,7 @@ systemd, and the compose file by Docker's own plugin where it is installed.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shutil
@@ -162,6 +163,33 @@ def test_the_rules_query_tells_stuck_from_busy_and_from_missing(rule: Any, tmp_p
         encoding="utf-8",
     )
     assert "SUCCESS" in promtool("test", "rules", str(file))
+
+
+def test_what_grafana_says_of_the_day_before_is_what_prometheus_says(tmp_path: Path) -> None:
+    """Grafana's two queries find in the unit tests of Prometheus' rules what these expect of the annotations."""
+    queries = {query["refId"]: query["model"]["expr"] for query in SUSPICION["data"] if query["refId"] in ("consumers", "acked")}
+    tests, found = [], 0
+    for test in read(INFRA / "prometheus" / "history_test.yml")["tests"]:
+        asked = []
+        for expected, (name, query) in itertools.product(test["alert_rule_test"], queries.items()):
+            (alert,) = expected["exp_alerts"]
+            labels = {label: alert["exp_labels"][label] for label in ("job", "vhost", "queue")}
+            text = ", ".join(f'{label}="{value}"' for label, value in labels.items())
+            said = alert["exp_annotations"][f"unstick_{name}_1d"]
+            samples = [{"labels": f"{{{text}}}", "value": int(said)}] if said else []
+            found += len(samples)
+            own = f"({query}) and on (job, vhost, queue) rabbitmq_detailed_queue_messages_ready"
+            asked.append({"expr": own, "eval_time": expected["eval_time"], "exp_samples": samples})
+        tests.append({"interval": test["interval"], "input_series": test["input_series"], "promql_expr_test": asked})
+    assert found > 2
+    (tmp_path / "history.yml").write_text(yaml.safe_dump({"tests": tests}), encoding="utf-8")
+    assert "SUCCESS" in promtool("test", "rules", str(tmp_path / "history.yml"))
+
+
+def test_grafana_finds_no_variable_of_its_environment_in_the_rules() -> None:
+    """Its provisioning puts the environment's variables in place of `$NAME`: `$values` would be gone."""
+    for rule in (SUSPICION, ALERT):
+        assert [text for text in rule["annotations"].values() if "$" in text] == []
 
 
 # --- Docker ------------------------------------------------------------------------------------------------------------
