@@ -66,6 +66,8 @@ class Worker:
         self.heartbeat_s, self.back_s = heartbeat_s, back_s
         self.acked: list[float] = []
         """When each message was through."""
+        self.done: list[str] = []
+        """What was in each of them."""
         self.held: list[float] = []
         """When it began to hang."""
         self.began = threading.Event()
@@ -110,7 +112,7 @@ class Worker:
 
     def _forget(self) -> None:
         self._waiting: list[tuple[Any, bytes]] = []
-        self._through: list[int] = []
+        self._through: list[tuple[int, bytes]] = []
         self._busy = self._hung = False
         self._batch_at = time.monotonic() + self.habit.batch_s
 
@@ -172,8 +174,9 @@ class Worker:
             if method:
                 self._take(self.channel, method, None, body)
         if self.habit.batch_s and self._through and time.monotonic() > self._batch_at:
-            self.channel.basic_ack(max(self._through), multiple=True)
-            self.acked += [time.time()] * len(self._through)
+            self.channel.basic_ack(max(tag for tag, _ in self._through), multiple=True)
+            for _, body in self._through:
+                self._count(body)
             self._through.clear()
             self._batch_at = time.monotonic() + self.habit.batch_s
 
@@ -193,25 +196,29 @@ class Worker:
         work_s = self.habit.work_s() if callable(self.habit.work_s) else self.habit.work_s
         if work_s:
             self._busy = True
-            self.connection.call_later(work_s, partial(self._end, method))
+            self.connection.call_later(work_s, partial(self._end, method, body))
         else:
-            self._end(method)
+            self._end(method, body)
 
-    def _end(self, method: Any) -> None:
+    def _end(self, method: Any, body: bytes) -> None:
         self._busy = False
         said = "none" if self.habit.auto_ack else self.habit.verdict(method)
         if said == "crash":
             raise AssertionError("the worker dies of this message")
         if self.habit.batch_s:
-            self._through.append(method.delivery_tag)
+            self._through.append((method.delivery_tag, body))
         elif said in {"reject", "requeue"}:
             self.channel.basic_reject(method.delivery_tag, requeue=said == "requeue")
         elif said == "ack":
             self.channel.basic_ack(method.delivery_tag)
         if said in {"ack", "none"} and not self.habit.batch_s:
-            self.acked.append(time.time())
+            self._count(body)
         if self._waiting:
             self.connection.call_later(0, self._next)
+
+    def _count(self, body: bytes) -> None:
+        self.acked.append(time.time())
+        self.done.append(body.decode())
 
 
 def drop(connection: Any) -> None:
@@ -230,7 +237,8 @@ class Publisher:
         self.urls, self.exchange = [urls] if isinstance(urls, str) else list(urls), exchange
         self.rates: dict[str, Callable[[float], float]] = {}
         """Queue -> messages a second, by the seconds since the publisher began."""
-        self.properties: dict[str, Callable[[], pika.BasicProperties]] = {}
+        self.messages: dict[str, Callable[[str], tuple[bytes, pika.BasicProperties]]] = {}
+        """Queue -> what a message with this content is, where that is more than the content."""
         self.sent: dict[str, int] = {}
         self._stop = threading.Event()
         self._owed: dict[str, float] = {}
@@ -265,10 +273,10 @@ class Publisher:
             while self._owed[queue] >= 1:
                 self._owed[queue] -= 1
                 self.sent[queue] = self.sent.get(queue, 0) + 1
-                made = self.properties.get(queue, _stamped)()
-                channel.basic_publish(self.exchange, queue, f"{queue} {self.sent[queue]}".encode(), made)
+                body, made = self.messages.get(queue, _stamped)(f"{queue} {self.sent[queue]}")
+                channel.basic_publish(self.exchange, queue, body, made)
         return now
 
 
-def _stamped() -> pika.BasicProperties:
-    return pika.BasicProperties(timestamp=int(time.time()), delivery_mode=2)
+def _stamped(content: str) -> tuple[bytes, pika.BasicProperties]:
+    return content.encode(), pika.BasicProperties(timestamp=int(time.time()), delivery_mode=2)

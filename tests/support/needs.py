@@ -29,6 +29,14 @@ def need_broker(version: str) -> None:
         absent(reason)
 
 
+def need_libraries() -> None:
+    """The environment of testbed/libraries, made where it is missing and that is possible."""
+    from testbed.libraries import reason_against
+
+    if reason := reason_against():
+        absent(reason)
+
+
 def absent(sentence: str) -> NoReturn:
     """Skip the test, or with CI=true fail it."""
     if os.environ.get("CI") == "true":

@@ -14,9 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from testbed.broker import PLUGINS, add_version, cluster, free_ports
+from testbed.libraries import reason_against
 from tests.system.town import nodes
 from tests.system.town.healthy import HEALTHY
-from tests.system.town.play import Town, town
+from tests.system.town.libraries import LIBRARIES
+from tests.system.town.play import Town, summary, town
 from tests.system.town.protocols import PROTOCOLS, SPOKEN, listener
 from tests.system.town.stuck import STUCK
 
@@ -31,10 +33,13 @@ def main() -> int:
     parser.add_argument("--statistics-on-one", action="store_true", help="two nodes, one of them without statistics")
     parser.add_argument("--only", nargs="*", default=[], metavar="NAME")
     given = parser.parse_args()
+    if reason := reason_against():
+        parser.error(reason)
     with tempfile.TemporaryDirectory() as folder, open_town(given, Path(folder)) as (played, wait):
         wait()
+        played.close()
         lines = played.lines()
-    print(*lines, *played.alerts.mistakes[:10], sep="\n")
+    print(*lines, "", *summary(lines), *played.alerts.mistakes[:10], sep="\n")
     return int(not all(line.right for line in lines))
 
 
@@ -42,7 +47,11 @@ def main() -> int:
 def open_town(given: argparse.Namespace, folder: Path) -> Iterator[tuple[Town, Callable[[], None]]]:
     """The town that is asked for, and what to wait with until it has been open long enough."""
     size, bare = (2, (1,)) if given.statistics_on_one else (given.cluster or 1, ())
-    everybody = nodes.STATISTICS_ON_ONE if bare else {1: HEALTHY + STUCK + PROTOCOLS, 2: nodes.PATTERNS, 3: nodes.OF_THREE}[size]
+    everybody = (
+        nodes.STATISTICS_ON_ONE
+        if bare
+        else {1: HEALTHY + STUCK + PROTOCOLS + LIBRARIES, 2: nodes.PATTERNS, 3: nodes.OF_THREE}[size]
+    )
     patterns = [one for one in everybody if one.name in given.only or not given.only]
     mqtt_port = 0 if size > 1 else free_ports(1)[0]
     lines = nodes.LINES if size > 1 else (listener(mqtt_port),)

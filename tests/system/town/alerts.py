@@ -9,11 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Self
+from urllib.parse import quote
 
 from testbed.broker import Broker
 from testbed.unstick_process import Unstick, alert
 
-LIST = "queues/%2F?disable_stats=true&enable_queue_totals=true"
+LIST = "queues/{}?disable_stats=true&enable_queue_totals=true"
 
 
 def service_of(queue: str) -> str:
@@ -31,12 +32,14 @@ class DirectAlerts:
 
     brokers: list[Broker]
     unstick: Unstick
+    services: frozenset[str]
+    vhosts: tuple[str, ...]
     repeat_s: float = 60.0
     mistakes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._since: dict[str, float] = {}
-        self._sent: dict[str, float] = {}
+        self._since: dict[tuple[str, str], float] = {}
+        self._sent: dict[tuple[str, str], float] = {}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="alerts")
 
@@ -51,29 +54,30 @@ class DirectAlerts:
     def _run(self) -> None:
         with ThreadPoolExecutor(8) as pool:
             while not self._over.wait(1.0):
-                for queue in self._due():
-                    pool.submit(self._send, queue)
+                for where in self._due():
+                    pool.submit(self._send, *where)
 
-    def _due(self) -> list[str]:
-        depths: dict[str, int] = {}
+    def _due(self) -> list[tuple[str, str]]:
+        depths: dict[tuple[str, str], int] = {}
         for broker in self.brokers:
             with suppress(OSError):
-                depths = {one["name"]: one.get("messages", 0) for one in broker.api("GET", LIST)}
+                lists = {vhost: broker.api("GET", LIST.format(quote(vhost, safe=""))) for vhost in self.vhosts}
+                depths = {(vhost, one["name"]): one.get("messages", 0) for vhost, found in lists.items() for one in found}
                 break
         now, due = time.time(), []
         for queue, depth in depths.items():
             if not depth:
                 self._since.pop(queue, None)
-            elif service_of(queue) and now - self._sent.get(queue, 0.0) >= self.repeat_s:
+            elif service_of(queue[1]) in self.services and now - self._sent.get(queue, 0.0) >= self.repeat_s:
                 self._since.setdefault(queue, now)
                 self._sent[queue] = now
                 due.append(queue)
         return due
 
-    def _send(self, queue: str) -> None:
-        service = service_of(queue)
+    def _send(self, vhost: str, queue: str) -> None:
+        firing = alert(service_of(queue), queue, starts_at=self._since.get((vhost, queue)), vhost=vhost, unstick="suspicion")
         try:
-            status, answer = self.unstick.notify(alert(service, queue, starts_at=self._since.get(queue)))
+            status, answer = self.unstick.notify(firing)
         except OSError as error:
             self.mistakes.append(f"{queue}: {error!r}")
             return

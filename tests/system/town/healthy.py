@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from testbed.workers.crew import Habit
@@ -189,7 +190,10 @@ def _delayed(name: str) -> dict[str, object]:
     return {"x-message-ttl": 20_000, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": f"{name}.target"}
 
 
-HEALTHY: tuple[Pattern, ...] = (
+LOSSY = frozenset({"rejects", "rejects-behind", "expires", "deleted", "automatic", "stream"})
+"""They throw messages away on purpose, or nobody can count what is left of them."""
+
+_EACH: tuple[Pattern, ...] = (
     _healthy("steady", "five a second, two workers", works(Habit(work_s=0.1), 2, flow=5)),
     _healthy("steady-quorum", "the same on a quorum queue", works(Habit(work_s=0.1), 2, flow=5), QUORUM),
     _healthy("slow", "one in 25 s, a backlog of 100", works(Habit(work_s=25.0), backlog=100)),
@@ -232,3 +236,9 @@ HEALTHY: tuple[Pattern, ...] = (
     _healthy("warms-up", "works on nothing for its first 30 s", warms_up),
     _healthy("stream", "an idle stream", works(backlog=5), {"x-queue-type": "stream"}),
 )  # fmt: skip
+
+HEALTHY = tuple(
+    replace(pattern, counted=pattern.name not in LOSSY, vhost="prod" if number % 2 else "/")
+    for number, pattern in enumerate(_EACH)
+)
+"""Half of them in a vhost of their own."""

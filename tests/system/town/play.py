@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from functions.domain.model import runbooks
-from testbed.broker import Broker
+from testbed.broker import ADMIN, Broker
 from testbed.doubles.rundeck import Job, Rundeck
 from testbed.unstick_process import Unstick, configuration, job_id, runbook
 from testbed.workers.crew import Publisher
@@ -22,17 +21,21 @@ from tests.system.town.alerts import DirectAlerts
 from tests.system.town.scene import Pattern, Place, Scene, Truth
 
 USER, PASSWORD = "unstick-of-the-town", "only looks"
-LIMIT_S = {Truth.STUCK: 15.0, Truth.ONE: 15.0, Truth.TELL: 60.0}
+LIMIT_S = {Truth.STUCK: 15.0, Truth.ONE: 15.0, Truth.LIKELY: 35.0, Truth.TELL: 60.0}
 """On top of `for`, from when it got stuck: its last work is in a sample up to 10 s later, and the sample that ends `for` is shown
 up to 5 s later. By the moment at which all applications hung, their restarts came after 64 to 74 s."""
-TOLD_WITHIN_S = 60.0
 PAUSE_S = 1.0
 SAMPLE_S = 5.0
 """A broker's counters come so often, and what happened in between may have been at its end."""
+SETTLES_S = 1.5
+"""Until what was sent has arrived, and what was held is back in its queue."""
 VERIFY = {"first": "20s", "every": "15s", "patience": "2m", "within": "10m"}
 """As shipped."""
 QUIET = ("No action needed", "No action yet: Restarting")
 """Beginnings of headlines that tell nobody that something is wrong with a queue."""
+QUESTION = "/approve/#"
+"""What a card has only where it asks for something."""
+VHOSTS = ("/", "prod")
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,15 @@ class Line:
     headline: str
     """Of the last card about it."""
     restarts: int = 0
+    asked: int = 0
+    lost: int = 0
+    """Messages, by their content."""
 
     def __str__(self) -> str:
         seconds = "" if self.seconds is None else f"{self.seconds:6.1f} s"
         mark = "ok   " if self.right else "WRONG"
-        return f"{mark} {self.pattern.name:20} {self.pattern.truth:15} {self.verdict:44} {seconds:>9}  {self.headline}"
+        lost = f", {self.lost} messages lost" if self.lost else ""
+        return f"{mark} {self.pattern.name:24} {self.pattern.truth:15} {self.verdict + lost:44} {seconds:>9}  {self.headline}"
 
 
 @dataclass
@@ -63,12 +70,52 @@ class Town:
     alerts: DirectAlerts
     for_s: float
     opened_at: float
+    place: Place
+    threads: list[threading.Thread]
 
     def lines(self) -> list[Line]:
-        """What can be said of each so far."""
+        """What can be said of each so far; once it is closed, of its messages too."""
         cards = read_cards(self.unstick.cards())
-        judged = [judge(one, cards.get(one.name, []), self.for_s, self.opened_at) for one in self.scenes]
-        return [replace(line, restarts=len(scene.restarted)) for line, scene in zip(judged, self.scenes, strict=True)]
+        return [self._line(one, cards.get(one.name, [])) for one in self.scenes]
+
+    def _line(self, scene: Scene, cards: Sequence[Card]) -> Line:
+        line = judge(scene, cards, self.for_s, self.opened_at)
+        lost, asked = len(scene.lost), sum(card.asks for card in cards)
+        kept = not lost or scene.pattern.loses
+        return replace(line, right=line.right and kept, restarts=len(scene.restarted), asked=asked, lost=lost)
+
+    def close(self) -> None:
+        """End all applications, and count their messages by content."""
+        self.alerts.__exit__()
+        for publisher in self.place.publishers.values():
+            publisher.rates.clear()
+        time.sleep(SETTLES_S)
+        _close(self.place, self.threads)
+        time.sleep(SETTLES_S)
+        for scene in self.scenes:
+            if scene.pattern.counted and len(self.place.nodes) == 1:
+                scene.count()
+
+
+def summary(lines: Sequence[Line]) -> list[str]:
+    """Who was restarted, and who was asked about, of the healthy and of the stuck ones, each by name."""
+    healthy = [line for line in lines if line.pattern.truth is Truth.HEALTHY]
+    stuck = [line for line in lines if line.pattern.truth in (Truth.STUCK, Truth.ONE, Truth.LIKELY)]
+    asked = {"healthy": healthy, "stuck": [line for line in stuck if not line.restarts]}
+    after = [f"{line.pattern.name} {line.seconds:.1f} s" for line in stuck if line.restarts and line.seconds is not None]
+    rows = {
+        "healthy, restarted": [f"{line.pattern.name} ({line.restarts} times)" for line in healthy if line.restarts],
+        "healthy, asked about": [_asked(line) for line in asked["healthy"] if line.asked],
+        "stuck, restarted": after,
+        "stuck, asked about": [_asked(line) for line in asked["stuck"] if line.asked],
+        "stuck, neither": [line.pattern.name for line in stuck if not line.restarts and not line.asked],
+        "messages lost": [f"{line.pattern.name} {line.lost}" for line in lines if line.lost],
+    }
+    return [f"{what}: {len(found)}{': ' if found else ''}{', '.join(found)}" for what, found in rows.items()]
+
+
+def _asked(line: Line) -> str:
+    return line.pattern.name if line.asked == 1 else f"{line.pattern.name} ({line.asked} questions)"
 
 
 @dataclass(frozen=True)
@@ -77,6 +124,12 @@ class Card:
 
     at: float
     headline: str
+    asks: bool = False
+
+    @property
+    def wakes(self) -> bool:
+        """Whether it tells of something wrong, and asks for nothing."""
+        return not self.asks and not any(quiet in self.headline for quiet in QUIET)
 
 
 def read_cards(texts: Sequence[str]) -> dict[str, list[Card]]:
@@ -87,39 +140,59 @@ def read_cards(texts: Sequence[str]) -> dict[str, list[Card]]:
         at = re.search(r"^ +Time +(\S+ \S+) UTC", text, re.MULTILINE)
         if service and at:
             seconds = calendar.timegm(time.strptime(at[1], "%Y-%m-%d %H:%M:%S"))
-            found.setdefault(service[1], []).append(Card(seconds + 1.0, text.partition("\n")[0].strip()))
+            found.setdefault(service[1], []).append(Card(seconds + 1.0, text.partition("\n")[0].strip(), QUESTION in text))
     return found
 
 
 @contextmanager
 def town(
-    nodes: Sequence[Broker], patterns: Sequence[Pattern], folder: Path, *, for_s: float = 60.0, mqtt_port: int = 0
+    nodes: Sequence[Broker],
+    patterns: Sequence[Pattern],
+    folder: Path,
+    *,
+    for_s: float = 60.0,
+    mqtt_port: int = 0,
+    stuck_after_s: float = 30.0,
 ) -> Iterator[Town]:
     """These applications on a broker, with Unstick and the alerts; all is open when it is yielded."""
-    nodes[0].add_user(USER, PASSWORD, tags="monitoring", vhosts=["/"])
-    urls = [node.amqp_url() for node in nodes]
+    for vhost in VHOSTS[1:]:
+        nodes[0].add_vhost(vhost)
+    nodes[0].add_user(USER, PASSWORD, tags="monitoring", vhosts=VHOSTS)
+    urls = {vhost: [node.amqp_url(vhost) for node in nodes] for vhost in VHOSTS}
     with ExitStack() as stack:
         place = Place(
-            urls,
-            stack.enter_context(Publisher(urls)),
-            stack.enter_context(Publisher(urls, "amq.topic")),
+            nodes,
+            {vhost: stack.enter_context(Publisher(urls[vhost])) for vhost in VHOSTS},
+            stack.enter_context(Publisher(urls["/"], "amq.topic")),
             stack.enter_context(Relay(nodes[0].amqp_port)),
-            nodes[0].amqp_port,
             nodes[0].api("GET", "overview")["rabbitmq_version"],
             mqtt_port,
+            stuck_after_s=stuck_after_s,
         )
         scenes = [Scene(one, place) for one in patterns]
         rundeck = stack.enter_context(Rundeck(*map(_job, scenes)))
-        file = configuration(rundeck.url, nodes[0].url, [_runbook(one.name, for_s) for one in scenes], user=USER)
-        file["storm"] = {"targets": 1000, "within": "10m"}
+        file = configuration(rundeck.url, nodes[0].url, [_runbook(one.pattern, for_s) for one in scenes], user=USER)
+        file |= _guarded(patterns)
         unstick = Unstick(folder, file, rabbitmq_password=PASSWORD).start()
         stack.callback(unstick.stop)
         threads = [threading.Thread(target=one.run, daemon=True, name=one.name) for one in scenes]
         stack.callback(_close, place, threads)
         for thread in threads:
             thread.start()
-        alerts = stack.enter_context(DirectAlerts(list(nodes), unstick))
-        yield Town(scenes, unstick, alerts, for_s, time.time())
+        names = frozenset(pattern.name for pattern in patterns)
+        alerts = stack.enter_context(DirectAlerts(list(nodes), unstick, names, VHOSTS))
+        yield Town(scenes, unstick, alerts, for_s, time.time(), place, threads)
+
+
+def _guarded(patterns: Sequence[Pattern]) -> dict[str, Any]:
+    """The storm guard stops what goes beyond those that must be restarted, and a person can be asked."""
+    stuck = sum(pattern.truth in (Truth.STUCK, Truth.ONE, Truth.LIKELY) for pattern in patterns)
+    console = {"console": {"type": "console", "approval_links": True}}
+    return {
+        "storm": {"targets": max(3, stuck + 1), "within": "10m"},
+        "public_url": "https://unstick.example.com",
+        "channels": console,
+    }
 
 
 def _close(place: Place, threads: list[threading.Thread]) -> None:
@@ -132,11 +205,10 @@ def _job(scene: Scene) -> Job:
     return Job(id=job_id(scene.name), name=f"restart-{scene.name}", action=scene.restart)
 
 
-def _runbook(service: str, for_s: float) -> dict[str, Any]:
-    symptom = {"rabbitmq": {"vhost": "${labels.vhost}", "queue": "${labels.queue}", "max_messages": 0, "for": f"{for_s:g}s"}}
-    made = runbook(service, symptom=symptom, verify=VERIFY)
-    if "holder" in runbooks.Restart.__struct_fields__:
-        made["restart"]["holder"] = {"option": "host", "allow": r"127\.0\.[1-9][0-9]{0,2}\.[0-9]{1,3}"}
+def _runbook(pattern: Pattern, for_s: float) -> dict[str, Any]:
+    known = {"vhost": "${labels.vhost}", "queue": "${labels.queue}", "max_messages": 0, "for": f"{for_s:g}s", "users": [ADMIN[0]]}
+    made = runbook(pattern.name, symptom={"rabbitmq": known | pattern.symptom}, verify=VERIFY)
+    made["restart"]["holder"] = {"option": "host", "allow": r"127\.0\.[1-9][0-9]{0,2}\.[0-9]{1,3}"}
     return made
 
 
@@ -147,12 +219,11 @@ def judge(scene: Scene, cards: Sequence[Card], for_s: float, opened_at: float) -
     began_at = None if scene.began_at is None else max(scene.began_at, opened_at)
     headline = cards[-1].headline if cards else ""
     if scene.pattern.truth is Truth.HEALTHY:
-        times = len(scene.restarted)
-        return Line(scene.pattern, not times, f"restarted {times} times" if times else "left alone", None, headline)
+        return Line(scene.pattern, *_treat_healthy(scene, cards), None, headline)
     if began_at is None:
         early = "restarted before it got stuck" if scene.restarted else "has not got stuck yet"
         return Line(scene.pattern, False, early, None, headline)
-    told = next((one for one in cards if one.at >= began_at and not any(quiet in one.headline for quiet in QUIET)), None)
+    told = next((one for one in cards if one.at >= began_at and (one.asks or one.wakes)), None)
     treat = _treat_told if scene.pattern.truth is Truth.TELL else _treat_stuck
     right, verdict, seconds = treat(scene, told, began_at, for_s)
     if scene.pattern.truth is Truth.ONE:
@@ -160,6 +231,16 @@ def judge(scene: Scene, cards: Sequence[Card], for_s: float, opened_at: float) -
         right = right and pause_s <= PAUSE_S and all(host for _, host in scene.restarted)
         verdict = f"{verdict}, pause {pause_s:.1f} s"
     return Line(scene.pattern, right, verdict, seconds, headline)
+
+
+def _treat_healthy(scene: Scene, cards: Sequence[Card]) -> tuple[bool, str]:
+    """A question about one is allowed, and counted; a card that says that something is wrong is not."""
+    if scene.restarted:
+        return False, f"restarted {len(scene.restarted)} times"
+    if woken := [card for card in cards if card.wakes]:
+        return False, f"told of {len(woken)} times: {woken[0].headline}"[:80]
+    questions = sum(card.asks for card in cards)
+    return True, f"asked about {questions} times" if questions else "left alone"
 
 
 def _treat_stuck(scene: Scene, told: Card | None, began_at: float, for_s: float) -> tuple[bool, str, float | None]:
@@ -172,8 +253,11 @@ def _treat_stuck(scene: Scene, told: Card | None, began_at: float, for_s: float)
         in_time = seconds <= for_s + LIMIT_S[scene.pattern.truth] + scene.pattern.late_s and not early
         return in_time and len(scene.restarted) == 1, times, seconds
     if told:
-        return told.at - began_at <= TOLD_WITHIN_S, "told", told.at - began_at
-    return False, "neither restarted nor told", None
+        seconds = told.at - began_at
+        in_time = seconds <= for_s + LIMIT_S[Truth.LIKELY] + scene.pattern.late_s
+        right = told.asks and scene.pattern.truth is Truth.LIKELY and in_time
+        return right, "asked about" if told.asks else "told, not restarted", seconds
+    return False, "neither restarted nor asked about", None
 
 
 def _treat_told(scene: Scene, told: Card | None, began_at: float, for_s: float) -> tuple[bool, str, float | None]:

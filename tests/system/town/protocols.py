@@ -56,17 +56,17 @@ UNCOUNTED_S = 10.0
 
 
 def _speaks(name: str, truth: Truth, says: str, play: object) -> Pattern:
-    return Pattern(name, truth, says, play, late_s=UNCOUNTED_S)  # type: ignore[arg-type]
+    return Pattern(name, truth, says, play, late_s=UNCOUNTED_S, counted=False)  # type: ignore[arg-type]
 
 
 PROTOCOLS: tuple[Pattern, ...] = (
     _speaks("amqp10", Truth.HEALTHY, "AMQP 1.0, two a second", amqp10(2, 0.1)),
     _speaks("amqp10-growing", Truth.HEALTHY, "AMQP 1.0, more come than go", amqp10(2, 1.0)),
     _speaks("amqp10-slow", Truth.HEALTHY, "AMQP 1.0, 25 s each", amqp10(0.2, 25.0)),
-    _speaks("amqp10-held", Truth.STUCK, "AMQP 1.0, hangs", amqp10_held),
+    _speaks("amqp10-held", Truth.LIKELY, "AMQP 1.0, hangs", amqp10_held),
     _speaks("mqtt", Truth.HEALTHY, "MQTT, two a second", mqtt(2, 0.1)),
     _speaks("mqtt-growing", Truth.HEALTHY, "MQTT, more come than go", mqtt(2, 1.0)),
-    _speaks("mqtt-held", Truth.STUCK, "MQTT, hangs", mqtt_held),
+    _speaks("mqtt-held", Truth.LIKELY, "MQTT, hangs", mqtt_held),
 )
 SPOKEN = ("rabbitmq_mqtt", "rabbitmq_amqp1_0")
 """The plugins that they need."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,11 +15,14 @@ from typing import Any
 import pika
 from pika.exceptions import AMQPError
 
+from testbed.broker import Broker
 from testbed.workers.crew import Habit, Publisher, Worker
 from testbed.workers.relay import Relay
 
+Make = Callable[[str], tuple[bytes, pika.BasicProperties]]
+"""Makes a message of its content, as the application's library does it."""
 Other = Callable[[], AbstractContextManager[Any]]
-"""Makes a consumer that speaks something else than AMQP 0.9.1."""
+"""Makes a consumer that speaks something else than AMQP 0.9.1, or a process that uses another library."""
 
 
 class Truth(StrEnum):
@@ -27,9 +31,11 @@ class Truth(StrEnum):
     HEALTHY = "healthy"
     """It is never restarted."""
     STUCK = "stuck"
-    """It is restarted within `for` and 15 s, or people are told within a minute why not."""
+    """It is restarted within `for` and 15 s."""
     ONE = "one of several"
     """One of its workers hangs: restarted within `for` and 15 s, and the others never pause for more than a second."""
+    LIKELY = "likely"
+    """It hangs, and some healthy applications look the same: it is restarted, or a person is asked, within `for` and 35 s."""
     TELL = "people"
     """A restart would not help, or there can be no proof: people are told, and nothing is restarted."""
 
@@ -49,19 +55,25 @@ class Pattern:
     """The node to which its workers connect first; in turn to all, where it is not given."""
     late_s: float = 0.0
     """How much later a restart may come, since the broker shows less of the protocol."""
+    vhost: str = "/"
+    symptom: Mapping[str, Any] = field(default_factory=dict)
+    """What its owner has added to the symptom, as docs/libraries.md says."""
+    counted: bool = True
+    """Whether each message is worked on at least once, or still there at the end: none may be lost."""
+    loses: bool = False
+    """What it holds when it is restarted is lost, as it acknowledged that before: this is counted, and no fault."""
 
 
 @dataclass
 class Place:
     """What all applications of a town share."""
 
-    urls: list[str]
-    """Of the broker's nodes, the first of them first."""
-    publisher: Publisher
+    nodes: Sequence[Broker]
+    publishers: Mapping[str, Publisher]
+    """By vhost."""
     topics: Publisher
     """Into the exchange of MQTT's topics."""
     relay: Relay
-    amqp_port: int
     version: str
     """Of the broker, as it says itself."""
     mqtt_port: int
@@ -69,6 +81,10 @@ class Place:
     over: threading.Event = field(default_factory=threading.Event)
     stuck_after_s: float = 30.0
     """When those that get stuck do: until then they are healthy, as what gets stuck has been."""
+
+    @property
+    def amqp_port(self) -> int:
+        return self.nodes[0].amqp_port
 
 
 class Over(Exception):
@@ -89,13 +105,23 @@ class Scene:
     former: list[Worker] = field(default_factory=list)
     broken: str = ""
     """What went wrong with the play itself."""
+    lost: list[str] = field(default_factory=list)
+    """Messages that nobody was through with, and that are nowhere at the end."""
+    twice: int = 0
+    """How many messages somebody was through with more than once."""
 
     def __post_init__(self) -> None:
         self._after: list[tuple[Habit, int, tuple[str, ...]]] = []
         self._hired: list[tuple[Habit, int, tuple[str, ...]]] = []
-        self._others: list[tuple[Other, ExitStack]] = []
+        self._others: list[tuple[Other, ExitStack, str]] = []
+        self._declared: set[str] = set()
+        self._sent: set[str] = set()
+        self._processes: list[Any] = []
+        """Processes of other libraries that were there, with what they were through with."""
         self.other_after: Other | None = None
         """What the job starts anew instead of workers."""
+        self.others_after: dict[str, Other] = {}
+        """The same by host, where one of several is restarted alone."""
         self._lock = threading.RLock()
 
     @property
@@ -127,24 +153,31 @@ class Scene:
     # --- the queue
 
     def declare(self, queue: str, arguments: Mapping[str, Any], *, auto_delete: bool = False) -> None:
+        self._declared.add(queue)
         self._ask(lambda channel: channel.queue_declare(queue, durable=True, auto_delete=auto_delete, arguments=dict(arguments)))
 
     def delete(self) -> None:
         self._ask(lambda channel: channel.queue_delete(self.queue))
 
-    def publish(self, count: int, queue: str = "", body: str = "", **properties: Any) -> None:
-        """So many messages at once."""
+    def publish(self, count: int, queue: str = "", body: str = "", make: Make | None = None, **properties: Any) -> None:
+        """So many messages at once, each with a content of its own that begins with `body`."""
+        bodies = [f"{body or self.name} {len(self._sent) + number} of {self.name}" for number in range(count)]
+        self._sent |= set(bodies)
 
         def put(channel: Any) -> None:
-            for number in range(count):
-                made = pika.BasicProperties(timestamp=int(time.time()), delivery_mode=2, **properties)
-                channel.basic_publish("", queue or self.queue, (body or f"{self.name} batch {number}").encode(), made)
+            for content in bodies:
+                stamped = pika.BasicProperties(timestamp=int(time.time()), delivery_mode=2, **properties)
+                written, made = make(content) if make else (content.encode(), stamped)
+                channel.basic_publish("", queue or self.queue, written, made)
 
         self._ask(put)
 
-    def flow(self, rate: float | Callable[[float], float], queue: str = "") -> None:
+    def flow(self, rate: float | Callable[[float], float], queue: str = "", make: Make | None = None) -> None:
         """From now on this many messages a second."""
-        self.place.publisher.rates[queue or self.queue] = rate if callable(rate) else lambda _since: rate
+        to = self.place.publishers[self.pattern.vhost]
+        if make:
+            to.messages[queue or self.queue] = make
+        to.rates[queue or self.queue] = rate if callable(rate) else lambda _since: rate
 
     def _ask(self, do: Callable[[Any], Any]) -> None:
         for url in self._urls_from(self.pattern.home) * 20:
@@ -161,8 +194,9 @@ class Scene:
 
     def _urls_from(self, node: int) -> list[str]:
         """Those of all nodes, beginning with this one."""
-        first = node % len(self.place.urls)
-        return self.place.urls[first:] + self.place.urls[:first]
+        urls = [one.amqp_url(self.pattern.vhost) for one in self.place.nodes]
+        first = node % len(urls)
+        return urls[first:] + urls[:first]
 
     # --- the workers
 
@@ -182,18 +216,30 @@ class Scene:
     def _worker(self, habit: Habit, number: int, queues: tuple[str, ...], host: str) -> Worker:
         urls = self._urls_from(number if self.pattern.works_on is None else self.pattern.works_on)
         if host:
-            port = urls[0].partition("@")[2].partition("/")[0]
-            urls = [urls[0].replace(port, f"127.0.0.1:{self.place.relay.port_as(host)}")]
+            urls = [self.url_as(host)]
         made = Worker(urls, queues or self.queue, habit, name=f"{self.name}-{number}", back_s=16.0 if len(urls) > 1 else None)
         self.workers.append(made)
         return made
 
-    def enter(self, other: Other) -> Any:
-        """A consumer of another protocol."""
+    @property
+    def url(self) -> str:
+        return self._urls_from(0)[0]
+
+    def url_as(self, host: str) -> str:
+        """The broker's URL for who is to be seen as this host."""
+        (url, *_) = self._urls_from(0)
+        port = url.partition("@")[2].partition("/")[0]
+        return url.replace(port, f"127.0.0.1:{self.place.relay.port_as(host)}")
+
+    def enter(self, other: Other, host: str = "") -> Any:
+        """A consumer of another protocol, or a process of another library."""
         with self._lock:
+            if self.place.over.is_set():
+                raise Over
             living = ExitStack()
             made = living.enter_context(other())
-            self._others.append((other, living))
+            self._others.append((other, living, host))
+            self._processes.append(made)
             return made
 
     def then(self, habit: Habit, count: int = 1, *, queues: tuple[str, ...] = ()) -> None:
@@ -204,9 +250,7 @@ class Scene:
         """These workers, or all of them, are killed."""
         with self._lock:
             if workers is None:
-                for _, living in self._others:
-                    living.close()
-                self._others.clear()
+                self._leave_others()
             leaving = list(self.workers if workers is None else workers)
             for one in leaving:
                 one.end()
@@ -214,6 +258,11 @@ class Scene:
                 one.kill()
             self.former += leaving
             self.workers = [one for one in self.workers if one not in leaving]
+
+    def _leave_others(self, host: str = "") -> None:
+        for one in [one for one in self._others if host in ("", one[2])]:
+            one[1].close()
+            self._others.remove(one)
 
     def stuck(self, at: float | None = None) -> None:
         """It got stuck just now."""
@@ -235,15 +284,21 @@ class Scene:
             if host:
                 self._restart_only(host)
                 return
-            other = self.other_after or next((one for one, _ in self._others), None)
+            other = self.other_after or next((one for one, *_ in self._others), None)
             self.leave()
             if other:
-                self.enter(other)
+                with suppress(Over):
+                    self.enter(other)
             for habit, count, queues in self._after or self._hired[-1:]:
                 with suppress(Over):
                     self.hire(habit, count, queues=queues)
 
     def _restart_only(self, host: str) -> None:
+        if self.others_after:
+            self._leave_others(host)
+            with suppress(Over):
+                self.enter(self.others_after[host], host)
+            return
         ports = {str(self.place.relay.port_as(host))}
         there = [one for one in self.workers if any(port in one.urls[0] for port in ports)]
         self.leave(there)
@@ -253,8 +308,41 @@ class Scene:
 
     # --- what was seen
 
+    @property
+    def finished(self) -> list[tuple[float, str]]:
+        """When somebody of this application was through with which message."""
+        workers = [pair for one in (*self.workers, *self.former) for pair in zip(one.acked, one.done, strict=False)]
+        return workers + [pair for one in self._processes for pair in getattr(one, "done", ())]
+
+    def count(self) -> None:
+        """Take what is left out of the queues, and compare by content what was sent with what somebody was through with.
+
+        Nobody publishes or consumes any more.
+        """
+        left: set[str] = set()
+
+        def take(channel: Any) -> None:
+            for queue in sorted(self._declared):
+                while (found := channel.basic_get(queue, auto_ack=True))[0]:
+                    left.add(content_of(found[2]))
+
+        self._ask(take)
+        done = [body for _, body in self.finished]
+        sent = self.place.publishers[self.pattern.vhost].sent
+        flowed = {f"{queue} {number}" for queue in self._declared for number in range(1, sent.get(queue, 0) + 1)}
+        self.lost = sorted((self._sent | flowed) - set(done) - left)
+        self.twice = len(done) - len(set(done))
+
     def longest_pause_s(self, since: float, until: float) -> float:
         """The longest time in which nobody of this application acknowledged anything."""
-        acked = sorted(at for one in (*self.workers, *self.former) for at in one.acked if since <= at <= until)
+        acked = sorted(at for at, _ in self.finished if since <= at <= until)
         moments = [since, *acked, until]
         return max(later - earlier for earlier, later in pairwise(moments))
+
+
+def content_of(body: bytes) -> str:
+    """What a message says, whoever wrote it."""
+    if not body.startswith((b"{", b"[")):
+        return body.decode()
+    made = json.loads(body)
+    return str((made["args"] if isinstance(made, dict) else made[0])[0])

@@ -18,7 +18,7 @@ SINGLE = {"x-single-active-consumer": True}
 
 
 def hangs(body: bytes) -> bool:
-    return body == b"hang"
+    return body.startswith(b"hang")
 
 
 def held(
@@ -27,16 +27,18 @@ def held(
     *,
     flow: float = 0.0,
     then: Habit | None = None,
+    before: int = 3,
     behind: int = 0,
     priority: int | None = None,
 ) -> Callable[[Scene], None]:
-    """Healthy for a while, then a message comes on which one hangs, with `behind` after it. `then`: what the job starts, if it is
-    not the same without the hanging.
+    """Healthy for a while, with `before` messages, then one comes on which it hangs, with `behind` after it. `then`: what the job
+    starts, if it is not the same without the hanging.
     """
 
     def play(scene: Scene) -> None:
         scene.then(then or habit, workers)
         hired = scene.hire(replace(habit, hangs=hangs), workers)
+        scene.publish(before)
         if flow:
             scene.flow(flow)
         scene.sleep(scene.place.stuck_after_s)
@@ -56,7 +58,10 @@ def filling(scene: Scene) -> None:
 def batch_forgotten(scene: Scene) -> None:
     """It takes twenty and never acknowledges them."""
     scene.then(Habit(prefetch=20, work_s=0.1))
+    workers = scene.hire(Habit(prefetch=20, work_s=0.1))
+    scene.publish(3)
     scene.sleep(scene.place.stuck_after_s)
+    scene.leave(workers)
     scene.publish(30)
     scene.until_held(scene.hire(Habit(prefetch=20, hangs=True)))
 
@@ -125,14 +130,13 @@ def before_us(scene: Scene) -> None:
 
 
 class Once:
-    """Hangs the first worker that gets this message, and no other that gets it after that."""
+    """Hangs the first worker that gets such a message, and no other that gets it after that."""
 
-    def __init__(self, body: bytes) -> None:
-        self._body = body
+    def __init__(self) -> None:
         self._free = threading.Semaphore()
 
     def __call__(self, body: bytes) -> bool:
-        return body == self._body and self._free.acquire(blocking=False)
+        return hangs(body) and self._free.acquire(blocking=False)
 
 
 def one_of(count: int, rate: float, work_s: float, prefetch: int = 1) -> object:
@@ -142,7 +146,7 @@ def one_of(count: int, rate: float, work_s: float, prefetch: int = 1) -> object:
         number = NUMBERS.index(scene.name) + 1
         hosts = [f"127.0.{number}.{worker}" for worker in range(2, count + 2)]
         scene.then(Habit(prefetch=prefetch, work_s=work_s))
-        workers = scene.hire(Habit(prefetch=prefetch, work_s=work_s, hangs=Once(b"hang")), count, hosts=hosts)
+        workers = scene.hire(Habit(prefetch=prefetch, work_s=work_s, hangs=Once()), count, hosts=hosts)
         scene.flow(rate)
         scene.sleep(scene.place.stuck_after_s)
         scene.publish(1, body="hang")
@@ -184,10 +188,11 @@ def _stuck(name: str, truth: Truth, says: str, play: object, arguments: dict[str
     return Pattern(name, truth, says, play, arguments or {})  # type: ignore[arg-type]
 
 
-STUCK: tuple[Pattern, ...] = (
+_EACH: tuple[Pattern, ...] = (
     _stuck("held", Truth.STUCK, "hangs with one, two a second come", held(flow=2)),
     _stuck("held-quorum", Truth.STUCK, "the same on a quorum queue", held(flow=2), QUORUM),
     _stuck("held-only", Truth.STUCK, "hangs with the only one", held()),
+    _stuck("held-first", Truth.LIKELY, "hangs with the first one ever", held(before=0)),
     _stuck("held-fast", Truth.STUCK, "hangs while 20 a second come", held(Habit(), flow=20, then=Habit(prefetch=50))),
     _stuck("held-prefetched", Truth.STUCK, "hangs with 50 in hand", held(Habit(prefetch=50, work_s=0.05), behind=60)),
     _stuck("held-filling", Truth.STUCK, "hangs, and its prefetch of 50 fills up for 10 s", filling),
@@ -199,18 +204,20 @@ STUCK: tuple[Pattern, ...] = (
     _stuck("held-single", Truth.STUCK, "the single active consumer hangs", held(workers=2, flow=2), SINGLE),
     _stuck("held-deployed", Truth.STUCK, "the new release hangs at its first message", after_deployment),
     _stuck("held-sticky", Truth.STUCK, "one message hangs every worker", held(flow=1, then=replace(WORKS, hangs=hangs))),
-    _stuck("held-before", Truth.STUCK, "hung before anybody looked", before_us),
+    _stuck("held-before", Truth.LIKELY, "hung before anybody looked", before_us),
     _stuck("unattended", Truth.STUCK, "the workers died", unattended),
     _stuck("unattended-quorum", Truth.STUCK, "the same on a quorum queue", unattended, QUORUM),
-    _stuck("unserved", Truth.STUCK, "a consumer takes nothing", unserved),
+    _stuck("unserved", Truth.LIKELY, "a consumer takes nothing", unserved),
     _stuck("one-of-three", Truth.ONE, "one of three hangs", one_of(3, 5, 0.1)),
     _stuck("one-of-three-quorum", Truth.ONE, "the same on a quorum queue", one_of(3, 5, 0.1), QUORUM),
     _stuck("one-of-two-prefetch", Truth.ONE, "one of two hangs with 10 in hand", one_of(2, 5, 0.05, 10)),
     _stuck("one-of-forty", Truth.ONE, "one of forty hangs", one_of(40, 8, 0.5)),
     _stuck("goes-round", Truth.TELL, "each message is put back", goes_round),
     _stuck("crash-loop", Truth.TELL, "the first message kills each worker", crash_loop),
-    _stuck("getter-hung", Truth.STUCK, "holds what it asked for with basic.get", getter_hung),
+    _stuck("getter-hung", Truth.LIKELY, "holds what it asked for with basic.get", getter_hung),
 )
 
+STUCK = tuple(replace(pattern, vhost="prod" if number % 2 else "/") for number, pattern in enumerate(_EACH))
+"""Half of them in a vhost of their own."""
 NUMBERS = [one.name for one in STUCK]
 """Each has a network of its own: 127.0.NUMBER.0."""

@@ -1,0 +1,54 @@
+"""An application that consumes by aio-pika, in one of its forms. How to run it: celery_app.py."""
+
+import asyncio
+from typing import Any
+
+import aio_pika
+from forms import Form, hang, parse, say
+
+FORMS = {
+    "batch": Form("collects 500 messages, or as many as come in five minutes", {"prefetch": 500}),
+    "blocked": Form("a call blocks its event loop", {"prefetch": 10}),
+}
+BATCH, WITHIN_S = 500, 300.0
+
+
+async def collect(messages: "asyncio.Queue[Any]") -> None:
+    """Acknowledge them together."""
+    while True:
+        batch = [await messages.get()]
+        ends = asyncio.get_running_loop().time() + WITHIN_S
+        while len(batch) < BATCH and (left := ends - asyncio.get_running_loop().time()) > 0:
+            try:
+                batch.append(await asyncio.wait_for(messages.get(), left))
+            except TimeoutError:
+                break
+        for one in batch:
+            await one.ack()
+            say(f"done {one.body.decode()}")
+
+
+async def main() -> None:
+    given = parse(FORMS)
+    connection = await aio_pika.connect_robust(given.url)
+    channel = await connection.channel()
+    await channel.set_qos(prefetch_count=FORMS[given.form].settings["prefetch"])
+    queue = await channel.get_queue(given.queue)
+    messages: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def take(message: Any) -> None:
+        if given.form == "batch":
+            messages.put_nowait(message)
+            return
+        if not given.healthy and message.body.startswith(b"hang"):
+            hang()
+        await message.ack()
+        say(f"done {message.body.decode()}")
+
+    await queue.consume(take)
+    say("consuming")
+    await collect(messages)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
