@@ -34,7 +34,7 @@ class DirectAlerts:
     unstick: Unstick
     services: frozenset[str]
     vhosts: tuple[str, ...]
-    repeat_s: float = 60.0
+    repeat_s: float = 20.0
     mistakes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
