@@ -6,6 +6,7 @@ python -m tests.system.town [--version 3.10|4.0|4.3] [--minutes 4] [--only NAME.
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 import time
@@ -31,6 +32,7 @@ def main() -> int:
     parser.add_argument("--for", dest="for_s", type=float, default=60.0, help="the symptom's `for`, in seconds")
     parser.add_argument("--cluster", type=int, nargs="?", const=2, choices=[2, 3], help="so many nodes, and what happens to them")
     parser.add_argument("--statistics-on-one", action="store_true", help="two nodes, one of them without statistics")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where Unstick's log stays")
     parser.add_argument("--only", nargs="*", default=[], metavar="NAME")
     given = parser.parse_args()
     if reason := reason_against():
@@ -39,6 +41,9 @@ def main() -> int:
         wait()
         played.close()
         lines = played.lines()
+        if given.keep:
+            given.keep.mkdir(parents=True, exist_ok=True)
+            shutil.copy(played.unstick.log, given.keep)
     print(*lines, "", *summary(lines), *played.alerts.mistakes[:10], sep="\n")
     return int(not all(line.right for line in lines))
 
