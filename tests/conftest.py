@@ -66,7 +66,13 @@ APART = (
 
 WAITS = (
     *("tests/system/ladder/test_ladder.py", "tests/system/test_whole_way.py", "tests/system/test_alertmanager.py"),
-    *("tests/system/ladder/", "tests/system/test_rabbitmq_real.py", "tests/system/test_", "tests/adapters/schedulers"),
+    *(
+        "tests/system/ladder/",
+        "tests/system/libraries/",
+        "tests/system/test_rabbitmq_real.py",
+        "tests/system/test_",
+        "tests/adapters/schedulers",
+    ),
     *("tests/cli/test_send_and_drill.py", "tests/project/test_first_hour.py"),
 )
 """What spends most of its time waiting for servers and clocks, the longest first."""
@@ -79,8 +85,12 @@ FIRST = (
 
 NIGHT = (
     *("tests/entrypoints/test_openapi_generated.py", "tests/simulation/test_day.py"),
-    *("tests/system/test_prometheus_real.py", "tests/system/town/test_delivery_limit.py", "tests/system/test_restart_time.py"),
-    *("tests/system/test_history_real.py",),
+    *(
+        "tests/system/prometheus/test_prometheus_real.py",
+        "tests/system/town/test_delivery_limit.py",
+        "tests/system/test_restart_time.py",
+    ),
+    *("tests/system/prometheus/test_history_real.py",),
     *("tests/system/town/test_town.py", "tests/project/infra/test_deployment.py"),
 )
 """All of their tests are long. By day they are not even imported: each worker would spend seconds on that."""
