@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from io import BytesIO
 
 from flask import Request
 
@@ -55,7 +54,5 @@ def _answer(entry: Callable[[Request], Response], request: Request, *, guarded: 
     except Exception as error:  # noqa: BLE001 - the last line of defence: tracebacks go to the log, not to the caller
         logs.event("ERROR", "internal error", error=error)
         response = json_response(500, error="Internal error in Unstick; see its log.")
-    if response[1] >= 400:
-        throttle.stop_reading(request)
-    request.stream = BytesIO()  # functions-framework reads the rest of a request into memory without a limit
+    throttle.stop_reading(request)
     return response

@@ -20,7 +20,17 @@ from testbed.doubles.cloud_tasks import CloudTasks
 from testbed.doubles.rabbitmq import PASSWORD, RabbitDouble
 from testbed.doubles.rundeck import Job, Rundeck
 from testbed.doubles.secret_manager import secret_manager
-from testbed.unstick_process import HMAC_SECRET, RUNNER_TOKEN, SIGNING_KEY, alert, configuration, job_id, notification, runbook
+from testbed.unstick_process import (
+    HMAC_SECRET,
+    MACHINE_TOKEN,
+    RUNNER_TOKEN,
+    SIGNING_KEY,
+    alert,
+    configuration,
+    job_id,
+    notification,
+    runbook,
+)
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "bench"
@@ -39,6 +49,7 @@ SECRETS = {
     "RUNDECK_TOKEN": RUNNER_TOKEN,
     "RABBITMQ_PASSWORD": PASSWORD,
     "UNSTICK_SIGNING_KEY": SIGNING_KEY,
+    "UNSTICK_MACHINE_TOKEN": MACHINE_TOKEN,
 }
 PROJECT = "bench"
 SMALL_BYTES = 4096

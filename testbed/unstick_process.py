@@ -36,6 +36,7 @@ from testbed.patience import PATIENCE_S, wait_until
 ROOT = Path(__file__).parents[1]
 HMAC_SECRET = "between-grafana-and-us"
 RUNNER_TOKEN = "runner-token-of-the-stand-in"
+MACHINE_TOKEN = "a-token-of-this-machine-for-tests-32"
 SIGNING_KEY = "a-signing-key-of-tests-with-32-characters"
 STOP_TIMEOUT_S = 5.0
 Found = TypeVar("Found")
@@ -94,6 +95,7 @@ def configuration(
         "store": {"local": {"path": "unstick.db"}},
         "scheduler": {"local": {"path": "unstick.db"}},
         "signing_keys": ["env://UNSTICK_SIGNING_KEY"],
+        "machine_tokens": ["env://UNSTICK_MACHINE_TOKEN"],
         "storm": {"targets": 20, "within": "10m"},
         "channels": {"console": {"type": "console"}},
         "notify": ["console"],
@@ -200,6 +202,7 @@ class Unstick:
                 "RUNDECK_TOKEN": RUNNER_TOKEN,
                 "RABBITMQ_PASSWORD": rabbitmq_password,
                 "UNSTICK_SIGNING_KEY": SIGNING_KEY,
+                "UNSTICK_MACHINE_TOKEN": MACHINE_TOKEN,
                 "XDG_RUNTIME_DIR": str(folder),  # else gunicorn makes a socket in the home folder
                 "PYTHONUTF8": "1",
                 "PYTHONUNBUFFERED": "1",

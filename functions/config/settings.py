@@ -127,8 +127,10 @@ class File(Struct, frozen=True, rename=key):
     """Holds restarts when many targets need one at once."""
     budget_s: Annotated[float, duration(1, 25)] = 8.0  # Grafana gives up after 30 s
     """Time the webhook may take before it leaves the rest to wake-ups."""
+    machine_tokens: tuple[SecretRef, ...] = ()
+    """Bearer tokens for `verify`, `report` and `/metrics`, newest first. Not needed on Cloud Run, which checks callers itself."""
     open_to_network: bool = False
-    """Whether `verify` and `report` answer other machines. Not needed on Cloud Run, which checks callers itself."""
+    """Whether these answer everybody who reaches their port, without a token."""
     notify: tuple[str, ...] = ()
     """Default channels, also for alerts without a runbook."""
     language: Annotated[str, written("language")] = "en"

@@ -1,34 +1,48 @@
-"""Decides who may call `verify` and `report`: callers that the platform in front lets in, or only this machine."""
+"""Decides who may call `verify`, `report` and `/metrics`: callers that the platform in front lets in, or who know a secret of
+this machine. What a request says about its way is no proof: behind nginx with its defaults a stranger's looks local."""
 
 import os
-from urllib.parse import urlsplit
 
 from flask import Request
 
 from functions.config.current import current_config
+from functions.entrypoints import throttle
 from functions.entrypoints.responses import Response, json_response
 from functions.runtime import logs
-from functions.runtime.loopback import is_loopback
+from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.secrets import any_matches
 
 PLATFORM = "K_SERVICE"  # set by Cloud Run, which lets in only callers with a permission
-FOREIGN = ("X-Forwarded-For", "Forwarded", "Origin")
-"""Set by a proxy or a browser on this machine: the caller is somebody else. A page may also reach loopback by its own name."""
+BEARER = "Bearer "
 
 
 def warn_if_unguarded(entry_point: str) -> None:
-    """Log at the start if `verify` or `report` answers whoever reaches its port."""
+    """Log at the start whom `verify` or `report` answers, if no platform in front checks callers."""
     if entry_point not in ("verify", "report") or os.environ.get(PLATFORM):
         return
-    who = "anybody who can reach this port" if current_config().open_to_network else "callers on this machine only"
+    config = current_config()
+    known = "callers with one of machine_tokens" if config.machine_tokens else "nobody: machine_tokens is not set"
+    who = "anybody who can reach this port" if config.open_to_network else known
     logs.event("WARNING", f"{entry_point} is served without a platform in front that checks its callers: it answers {who}")
 
 
 def refuse_stranger(request: Request) -> Response | None:
-    """Returns 403 for a caller from another machine if no platform checks callers; None for callers that are let in."""
-    if os.environ.get(PLATFORM) or current_config().open_to_network:
+    """Returns 403 for a caller without a token of this machine if no platform checks callers, 503 if the tokens can't be read;
+    None for callers that are let in."""
+    config = current_config()
+    if os.environ.get(PLATFORM) or config.open_to_network:
         return None
-    is_here = is_loopback(request.remote_addr or "") and is_loopback(urlsplit(f"//{request.host}").hostname)
-    if is_here and not any(name in request.headers for name in FOREIGN):
-        return None
-    logs.event("WARNING", "refused with 403: a caller from another machine; `open_to_network: true` would let it in")
-    return json_response(403, error="Only callers on this machine are let in. To change that: `open_to_network` in unstick.yaml.")
+    shown = request.headers.get("Authorization", "")
+    try:
+        if shown.startswith(BEARER):
+            token = shown.removeprefix(BEARER).encode(errors="replace")
+            if any_matches(config.machine_tokens, token, lambda secret: secret):
+                return None
+    except (Unavailable, Denied) as error:
+        throttle.log_refusal(503, f"machine_tokens can't be read: {error}")
+        return json_response(503, error="Unstick can't read its own secrets; its log says why.")
+    if config.machine_tokens:
+        throttle.log_refusal(403, "a caller without one of machine_tokens")
+        return json_response(403, error="Send the header Authorization: Bearer, with one of `machine_tokens` in unstick.yaml.")
+    throttle.log_refusal(403, "nobody is let in, since machine_tokens is not set")
+    return json_response(403, error="Nobody is let in: set `machine_tokens` in unstick.yaml (docs/deploy.md).")

@@ -1,4 +1,6 @@
-"""Whether Unstick itself works, on one machine: `/healthz` for anybody, `/metrics` for Prometheus on this machine."""
+"""Whether Unstick itself works, on one machine: `/healthz` for anybody, `/metrics` for those who know this machine's token.
+
+Strangers see which part is ill; the log has the details, such as the store's path."""
 
 import time
 from functools import lru_cache
@@ -10,6 +12,7 @@ from functions.application.observe import read_pause
 from functions.bootstrap import current_adapters
 from functions.entrypoints import access
 from functions.entrypoints.responses import Response, json_response, not_allowed
+from functions.runtime import logs
 from functions.runtime.errors import Denied, Unavailable
 
 KEPT_S = 5.0  # strangers may ask as often as they like: an answer is kept this long
@@ -31,11 +34,16 @@ def respond(request: Request) -> Response:
 @lru_cache(maxsize=1)
 def _find_wrong(_moment: float) -> list[str]:
     adapters = current_adapters()
-    findings = (*adapters.store.check(timeout_s=CHECK_S), *adapters.scheduler.check(timeout_s=CHECK_S))
-    wrong = [str(finding.detail) for finding in findings if finding.ok is not True]
+    parts = {
+        "the store can't be written": adapters.store.check(timeout_s=CHECK_S),
+        "wake-ups can't be written": adapters.scheduler.check(timeout_s=CHECK_S),
+    }
+    wrong = {part: str(finding.detail) for part, findings in parts.items() for finding in findings if finding.ok is not True}
+    for part, detail in wrong.items():
+        logs.event("ERROR", f"unhealthy: {part}: {detail}")
     if not wrong and isinstance(adapters.scheduler, LocalScheduler) and not adapters.scheduler.is_running(timeout_s=CHECK_S):
-        wrong = ["no process delivers wake-ups"]
-    return wrong
+        return ["no process delivers wake-ups"]
+    return list(wrong)
 
 
 def _metrics(*, healthy: bool) -> str:

@@ -6,7 +6,7 @@ import sys
 
 from functions.config.current import DEFAULT_PATH, current_config
 from functions.config.settings import Config
-from functions.entrypoints import access
+from functions.entrypoints import access, throttle
 from functions.runtime import logs
 from functions.runtime.errors import BadRequest, ConfigError, Denied, Unavailable
 
@@ -25,6 +25,7 @@ def start() -> None:
         for problem in error.problems:
             sys.stderr.write(f"{problem}\n")
         raise SystemExit(2) from None
+    throttle.guard_server()
     warn_of_unreadable_secrets(settings)
     access.warn_if_unguarded(os.environ.get("FUNCTION_TARGET", ""))
     # The garbage collector writes to the objects that it visits; frozen ones stay shared by all workers.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from functions.adapters.grafana import request as grafana
@@ -49,24 +48,13 @@ def webhook(request: Request) -> Response:
 
         alerts = parse(body)
     except BadRequest as error:
-        _log_refusal(error)
+        throttle.log_refusal(error.status, error.sentence)
         return error_response(error)
     except (Unavailable, Denied) as error:
         logs.event("ERROR", f"authentication is unavailable: {error}")
         return json_response(503, error="Unstick can't read its own secrets; its log says why.")
     with logs.traced(request.headers.get("X-Cloud-Trace-Context")):
         return to_response(_handle_alerts(alerts, request_id))
-
-
-@lru_cache(maxsize=16)
-def _refusals(_status: int) -> throttle.Sparing:
-    return throttle.Sparing()
-
-
-def _log_refusal(error: BadRequest) -> None:
-    """Limits lines by status, so that strangers' 401 don't hide Grafana's own 400."""
-    if (more := _refusals(error.status).passes()) is not None:
-        logs.event("WARNING", f"refused with {error.status}: {error.sentence}{more}")
 
 
 def _handle_alerts(alerts: tuple[Alert, ...], request_id: str) -> IntakeResult:

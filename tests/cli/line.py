@@ -20,7 +20,7 @@ from functions.config.loader import load_config
 from functions.domain.model.incidents import Document
 from testbed.doubles.rabbitmq import RabbitDouble
 from testbed.doubles.rundeck import TOKEN, Job, Rundeck
-from testbed.unstick_process import HMAC_SECRET, SIGNING_KEY, configuration, job_id, notification, runbook
+from testbed.unstick_process import HMAC_SECRET, MACHINE_TOKEN, SIGNING_KEY, configuration, job_id, notification, runbook
 from unstick.main import command_line
 
 RECORDINGS = Path(__file__).parents[1] / "recordings" / "grafana"
@@ -30,6 +30,7 @@ SECRETS = {
     "RUNDECK_TOKEN": TOKEN,
     "RABBITMQ_PASSWORD": "secret",
     "UNSTICK_SIGNING_KEY": SIGNING_KEY,
+    "UNSTICK_MACHINE_TOKEN": MACHINE_TOKEN,
 }
 
 

@@ -42,11 +42,13 @@ COMPILED = re.compile(r"_cython_|cython_runtime|_sysconfigdata|.*__mypyc$")
 """Parts of packages, and what the standard library has made for this machine."""
 
 CHILD = """
-import json, sys
+import json, os, sys
 import flask.testing, click.testing, functions_framework, functions_framework._http.gunicorn
 asked = json.load(sys.stdin)
 before = set(sys.modules)
 app = functions_framework.create_app(asked["function"], sys.argv[1]).test_client()
+if asked["function"] != "webhook":
+    app.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {os.environ['UNSTICK_MACHINE_TOKEN']}"
 seen = [{"modules": sorted(set(sys.modules) - before)}]
 for one in asked["requests"]:
     before = set(sys.modules)

@@ -10,11 +10,9 @@ import pytest
 from functions.config.current import current_config
 from functions.entrypoints import health
 from functions.entrypoints.access import warn_if_unguarded
-from testbed.unstick_process import alert, notification, signed
+from testbed.unstick_process import MACHINE_TOKEN, alert, notification, signed
 
 pytestmark = pytest.mark.usefixtures("patient_code")
-
-ELSEWHERE = {"environ_overrides": {"REMOTE_ADDR": "10.0.0.7"}}
 
 
 @pytest.fixture(autouse=True)
@@ -23,25 +21,38 @@ def _asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("entry", ["verify", "report"])
-def test_a_caller_from_another_machine_is_refused(place, entry):
-    """Neither a sweep nor a report; from this machine both work."""
-    answer = place.entry(entry).post("/", **ELSEWHERE)
-    assert (answer.status_code, "open_to_network" in answer.json["error"]) == (403, True)
-    assert place.entry(entry).post("/").status_code == 200
+def test_whoever_does_not_know_this_machines_token_is_refused(place, entry):
+    """Neither a sweep nor a report, wherever the request seems to come from; with the token both work."""
+    for token in ("", "another", MACHINE_TOKEN[:-1], f"{MACHINE_TOKEN} "):
+        answer = place.entry(entry, token).post("/", headers={"Host": "127.0.0.1:8080"})
+        assert (answer.status_code, "machine_tokens" in answer.json["error"]) == (403, True)
+    assert place.entry(entry).post("/", headers={"X-Forwarded-For": "203.0.113.7"}).status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("X-Forwarded-For", "203.0.113.7"), ("Forwarded", "for=203.0.113.7"), ("Origin", "https://evil.example.com"),
-        ("Host", "evil.example.com"), ("Host", "evil.example.com:8080"),
-    ],
-)  # fmt: skip
-def test_a_proxy_or_a_browser_on_this_machine_lets_nobody_else_in(place, name, value):
-    """Their callers come from loopback, but not for themselves. A page may have a name of its own for loopback."""
-    for entry in ("verify", "report"):
-        assert place.entry(entry).post("/", headers={name: value}).status_code == 403
-    assert place.entry("verify").post("/", headers={"Host": "127.0.0.1:8080"}).status_code == 200
+@pytest.mark.parametrize("entry", ["verify", "report"])
+def test_without_a_token_in_the_configuration_nobody_is_let_in(place, entry):
+    """Not even this machine: behind a proxy everybody looks like it. The answer says what to set."""
+    place.configured(machine_tokens=[])
+    for token in ("", "another"):
+        answer = place.entry(entry, token).post("/")
+        assert (answer.status_code, "set `machine_tokens`" in answer.json["error"]) == (403, True)
+
+
+def test_a_token_that_can_not_be_read_lets_nobody_in(place, monkeypatch):
+    """503, as for Grafana's own secrets."""
+    monkeypatch.delenv("UNSTICK_MACHINE_TOKEN")
+    assert place.entry("verify").post("/").status_code == 503
+
+
+def test_refused_callers_are_logged_once_a_second(place):
+    """A flood of them must not fill the log."""
+    verify = place.entry("verify", "")
+    place.capsys.readouterr()
+    began = time.monotonic()
+    for _ in range(200):
+        assert verify.post("/").status_code == 403
+    lines = place.capsys.readouterr().out.splitlines()
+    assert sum("refused with 403" in line for line in lines) <= time.monotonic() - began + 2
 
 
 @pytest.mark.parametrize("way", ["key", "platform"])
@@ -52,16 +63,16 @@ def test_a_platform_or_a_key_lets_them_in(place, monkeypatch, way):
         monkeypatch.setenv("K_SERVICE", "unstick-verify")
     else:
         place.configured(open_to_network=True)
-    assert place.entry("verify").post("/", **ELSEWHERE).status_code == 200
+    assert place.entry("verify", "").post("/").status_code == 200
 
 
 def test_the_webhook_takes_everybody(place):
     """It authenticates by itself."""
-    assert place.entry("webhook").post("/", **ELSEWHERE).status_code == 401
+    assert place.entry("webhook", "").post("/").status_code == 401
 
 
 @pytest.mark.parametrize(("entry", "open_to_network", "said"), [
-    ("verify", False, "callers on this machine only"),
+    ("verify", False, "callers with one of machine_tokens"),
     ("report", True, "anybody who can reach this port"),
     ("webhook", True, ""),
 ])  # fmt: skip
@@ -86,22 +97,21 @@ def swept(folder: Path, ago_s: float) -> None:
 
 
 def test_it_is_healthy_while_wake_ups_are_delivered_and_the_store_is_writable(place, tmp_path):
-    """Anybody may ask, through the proxy too; figures are for this machine alone."""
+    """Anybody may ask, through the proxy too; figures are for those who know this machine's token."""
     webhook = place.entry("webhook")
     assert webhook.get("/healthz").json == {"healthy": False, "wrong": ["no process delivers wake-ups"]}
     swept(tmp_path, 5.0)
-    elsewhere = {"environ_overrides": {"REMOTE_ADDR": "10.0.0.7"}}
-    answer = webhook.get("/healthz", **elsewhere)
+    stranger = place.entry("webhook", "")
+    answer = stranger.get("/healthz")
     assert (answer.status_code, answer.json) == (200, {"healthy": True, "wrong": []})
-    assert webhook.get("/metrics", **elsewhere).status_code == 403
-    assert webhook.get("/metrics", headers={"X-Forwarded-For": "10.0.0.7"}).status_code == 403
+    assert stranger.get("/metrics", headers={"Host": "127.0.0.1"}).status_code == 403
     lines = webhook.get("/metrics").text.splitlines()
     assert {"unstick_healthy 1", "unstick_paused 0", "unstick_documents_open 0", "unstick_documents_overdue 0"} <= set(lines)
     assert webhook.post("/healthz").status_code == 405
 
 
 def test_a_loop_that_stands_still_and_a_store_that_is_locked_are_ill(place, tmp_path):
-    """503, so that any monitor of addresses notices."""
+    """503, so that any monitor of addresses notices. Strangers learn which part it is, and only the log has the file's path."""
     webhook = place.entry("webhook")
     webhook.get("/healthz")
     swept(tmp_path, 300.0)
@@ -110,7 +120,10 @@ def test_a_loop_that_stands_still_and_a_store_that_is_locked_are_ill(place, tmp_
     other.execute("BEGIN IMMEDIATE")
     answer = webhook.get("/healthz")
     other.close()
-    assert (answer.status_code, "locked" in answer.json["wrong"][0]) == (503, True)
+    assert (answer.status_code, answer.json["wrong"]) == (503, ["the store can't be written", "wake-ups can't be written"])
+    said = place.capsys.readouterr().out
+    assert "unhealthy: the store can't be written: " in said
+    assert "locked" in said
     assert "unstick_healthy 0" in webhook.get("/metrics").text
 
 

@@ -13,7 +13,7 @@ from werkzeug.test import Client, TestResponse
 
 from functions.domain.model.codes import Action, Reason
 from testbed.broker import free_ports
-from testbed.unstick_process import ROOT, alert, configuration, notification, runbook, signed
+from testbed.unstick_process import MACHINE_TOKEN, ROOT, alert, configuration, notification, runbook, signed
 from tests.support.worlds.one_machine import SECRETS
 
 pytestmark = pytest.mark.usefixtures("patient_code")
@@ -113,7 +113,14 @@ def entry(tmp_path, monkeypatch) -> Served:
     written = configuration(nobody, nobody, [runbook("mail")], report={"every": "week", "channels": ["console"]})
     written["grafana"]["max_body"] = MAX_BODY
     (tmp_path / "unstick.yaml").write_text(yaml.safe_dump(written), encoding="utf-8")
-    return cache(lambda function: functions_framework.create_app(function, str(ROOT / "main.py")).test_client())
+
+    def client(function: str) -> Client:
+        made = functions_framework.create_app(function, str(ROOT / "main.py")).test_client()
+        if function != "webhook":
+            made.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {MACHINE_TOKEN}"
+        return made
+
+    return cache(client)
 
 
 BODY = notification(alert("mail", "mail.delivery"), alert("unknown", "any"))

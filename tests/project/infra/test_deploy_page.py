@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
@@ -112,3 +113,29 @@ def test_the_command_runs_as_the_service_does(machine: Machine, sudo: str) -> No
     assert given[-1] == f"LOGNAME={sudo}" if sudo else given[-1] != "LOGNAME="
     (command,) = [line.removeprefix("ExecStart=").split() for line in settings if line.startswith("ExecStart=")]
     assert words[-len(command) - 2 :] == [*command[:-1], "pause", "--reason", "two  words"]
+
+
+def test_the_installation_makes_this_machines_token(machine: Machine) -> None:
+    """Of its own, long and random; an upgrade keeps it."""
+    install, env = block("mkdir -p /opt/unstick"), machine.folder / "etc/unstick/unstick.env"
+    machine.run(install)
+    (token,) = re.findall(r"^UNSTICK_MACHINE_TOKEN=([0-9a-f]{64})$", env.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(set(token)) > 1
+    machine.run(install)
+    assert f"UNSTICK_MACHINE_TOKEN={token}\n" in env.read_text(encoding="utf-8")
+
+
+def test_the_address_that_hears_of_failures_is_in_no_arguments(machine: Machine) -> None:
+    """Everybody on the machine can read a process's arguments, and the address holds the chat's secret."""
+    machine.program("curl", CALLED + 'cat >"$CALLS.stdin"\n')
+    unit = (SYSTEMD / "unstick-failed@.service").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^ExecStart=(.*)$", unit, re.MULTILINE)
+    words = [quoted.encode().decode("unicode_escape") or plain for quoted, plain in re.findall(r"'([^']*)'|(\S+)", line)]
+    said = [word.replace("$$", "$").replace("%%", "%").replace("%i", "unstick.service").replace("%H", "here") for word in words]
+    script = said[2].replace("/usr/bin/curl", "curl")
+    url = "https://chat.example.com/hook?key=abc"
+    ((name, *arguments),) = machine.run('sh -c "$1" "$2"', script, said[3], ALERT_URL=url)
+    assert (name, [one for one in arguments if "abc" in one]) == ("curl", [])
+    assert json.loads(arguments[-1])["text"].startswith("ACT NOW: unstick.service failed on here.")
+    assert (machine.folder / "calls.stdin").read_text(encoding="utf-8") == f'url = "{url}"\n'
+    assert "$" not in line.replace("$$", ""), "systemd would put the value into the arguments"

@@ -37,6 +37,7 @@ from testbed.doubles.rundeck import Job, Rundeck
 from testbed.unstick_process import (
     BUDGET,
     HMAC_SECRET,
+    MACHINE_TOKEN,
     ROOT,
     RUNNER_TOKEN,
     SIGNING_KEY,
@@ -51,7 +52,7 @@ from testbed.unstick_process import (
 ANOTHER_KEY = "another-signing-key-of-tests-32-characters"
 SECRETS = {
     "GRAFANA_HMAC_SECRET": HMAC_SECRET, "RUNDECK_TOKEN": RUNNER_TOKEN, "RABBITMQ_PASSWORD": "secret",
-    "UNSTICK_SIGNING_KEY": SIGNING_KEY, "ANOTHER_KEY": ANOTHER_KEY,
+    "UNSTICK_SIGNING_KEY": SIGNING_KEY, "ANOTHER_KEY": ANOTHER_KEY, "UNSTICK_MACHINE_TOKEN": MACHINE_TOKEN,
 }  # fmt: skip
 
 
@@ -80,8 +81,12 @@ class Place:
         current_config.cache_clear()
         bootstrap.current_adapters.cache_clear()
 
-    def entry(self, target: str) -> FlaskClient:
-        return functions_framework.create_app(target, str(ROOT / "main.py")).test_client()
+    def entry(self, target: str, token: str = MACHINE_TOKEN) -> FlaskClient:
+        """The entry point, for a caller with this machine's token. `token`: another, or none if it is empty."""
+        client = functions_framework.create_app(target, str(ROOT / "main.py")).test_client()
+        if token:
+            client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token}"
+        return client
 
     def alerted(self, *services: str, starts_at: float | None = None, **labels: str) -> None:
         """Grafana notifies; the answer is 200."""
