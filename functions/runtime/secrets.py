@@ -24,7 +24,6 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from functions.runtime.errors import ConfigError, Denied, Unavailable
-from functions.runtime.google_cloud import stand_in, translate_errors
 from functions.runtime.import_lock import IMPORTING
 from functions.runtime.text import Text
 
@@ -232,6 +231,8 @@ def _content(path: Path) -> bytes:
 
 
 def _from_secret_manager(reference: str, project: str, secret: str, version: str) -> bytes:
+    from functions.runtime.google_cloud import translate_errors
+
     with translate_errors(f"Secret Manager ({reference})", _REMEDIES):
         # No retry and no crc32c: the next read is the retry, and TLS protects the bytes in transit.
         name = f"projects/{project}/secrets/{secret}/versions/{version}"
@@ -241,6 +242,8 @@ def _from_secret_manager(reference: str, project: str, secret: str, version: str
 
 def secret_manager_client() -> Any:
     """Google's client, created once."""
+    from functions.runtime.google_cloud import stand_in
+
     endpoint = stand_in(SYSTEM, ENDPOINT)
     with _CLIENTS_LOCK:
         if endpoint not in _CLIENTS:

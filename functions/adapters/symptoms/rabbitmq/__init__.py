@@ -1,10 +1,14 @@
-from collections.abc import Mapping
+"""RabbitMQ. A forged request needs its settings only, so what calls it is imported when it is first called."""
+
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from functions.adapters.symptoms.rabbitmq import client, settings
+from functions.adapters.symptoms.rabbitmq import settings
 from functions.adapters.symptoms.rabbitmq.settings import Symptom, name_queue, to_queue
-from functions.application.ports import Finding, SymptomAdapter, SymptomKeys
+from functions.application.ports import Finding, QueueOutcome, SymptomAdapter, SymptomKeys
 from functions.domain.model import runbooks
+from functions.domain.model.alerts import QueueRef
+from functions.runtime.import_lock import IMPORTING
 
 __all__ = ["ADAPTER", "RabbitMQ", "Symptom", "name_queue", "to_queue"]
 
@@ -14,7 +18,12 @@ class RabbitMQ(settings.Settings, frozen=True):
 
     Keys: ClassVar[type[SymptomKeys]] = Symptom
     name_queue = staticmethod(settings.name_queue)
-    look_all = client.look_all
+
+    def look_all(self, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float) -> list[QueueOutcome]:
+        with IMPORTING:
+            from functions.adapters.symptoms.rabbitmq import client
+
+        return client.look_all(self, queues, timeout_s=timeout_s)
 
     def check(self, symptom: runbooks.Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
         from functions.adapters.symptoms.rabbitmq import checks  # no start and no alert needs it
