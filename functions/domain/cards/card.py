@@ -38,7 +38,7 @@ def compose(card_input: CardInput, rules: Rules) -> Card:
         card,
         evidence=tuple(clean(line, LINE, CUT) for line in lines[-LINES:]),
         evidence_title=rendered(rules, title) if lines else "",
-        curve=queue_facts.curve(card_input),
+        curve=queue_facts.curve(card_input) if card_input.has_ages else (),
         incident=facts.incident_id(card_input),
     )
 

@@ -50,6 +50,11 @@ class CardInput(Struct, frozen=True):
         return self.incident or NO_INCIDENT
 
     @property
+    def has_ages(self) -> bool:
+        """Whether its times can be compared: no step came so late that the clock may have been set forward."""
+        return not (self.late_s or self.shown.late_s)
+
+    @property
     def attempts(self) -> int:
         return self.runbook.limits.attempts if self.runbook else 0
 

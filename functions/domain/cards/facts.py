@@ -19,6 +19,7 @@ from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
 
 BUNDLED_SHOWN = 10
 BUNDLED_LINKS = 5
+CLOCKS_DIFFER_S = 60.0  # an alert that began later than this after the card shows that our clock was set back
 LINK_REASON = Text("What the reason code means")
 PAGES = {"en": "operations.md", "ja": "operations.ja.md"}  # the page of the reason codes; English by default
 
@@ -64,8 +65,11 @@ def first_trigger(card_input: CardInput) -> AlertRef | None:
 
 
 def from_alert_s(card_input: CardInput) -> float | None:
-    """Seconds from the alert to the card."""
-    return max(0.0, card_input.at - card_input.incident.first_alert_at) if card_input.incident else None
+    """Seconds from the alert to the card; None if a clock's step may have made them."""
+    if card_input.incident is None or not card_input.has_ages:
+        return None
+    age_s = card_input.at - card_input.incident.first_alert_at
+    return max(0.0, age_s) if age_s > -CLOCKS_DIFFER_S else None
 
 
 def took(card_input: CardInput) -> Iterator[Fact]:
@@ -84,7 +88,7 @@ def took(card_input: CardInput) -> Iterator[Fact]:
 def since(card_input: CardInput) -> Iterator[Fact]:
     """How long the alert has been firing."""
     alert_s = from_alert_s(card_input)
-    if alert_s is None and card_input.trigger is not None:
+    if alert_s is None and card_input.trigger is not None and card_input.has_ages:
         alert_s = max(0.0, card_input.at - card_input.trigger.starts_at)
     if alert_s is not None:
         yield Text("Firing for"), duration(alert_s)

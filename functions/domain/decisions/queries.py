@@ -1,18 +1,24 @@
-"""Decides what to observe before a step."""
+"""Decides what to observe before a step, and what is due."""
+
+from collections.abc import Mapping
 
 from collections.abc import Mapping
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from functions.domain.decisions.endings import APPROVAL_S
+from functions.domain.decisions.messages import NO_RUNBOOK
+from functions.domain.decisions.observing import AT_MOST_S
 from functions.domain.model.alerts import MatchedAlert, QueueRef, Target
 from functions.domain.model.bounds import QUEUES_KEPT
 from functions.domain.model.codes import Ending, Phase
 from functions.domain.model.events import AlertsReceived, Approved, Event, RestartWanted, TimerFired
 from functions.domain.model.firings import new_alerts
-from functions.domain.model.incidents import Document, Evidence, Incident
+from functions.domain.model.incidents import Document, Evidence, Hold, Incident, change
 from functions.domain.model.runbooks import EvidenceJob, Rules, Runbook
 
+AHEAD_S = 120.0  # seconds that `due` may be further ahead than the longest wait before it counts as a clock's step
 REPLACED_S = 10.0  # seconds after `due` from which any wake-up is accepted: its own may be lost or failing
 
 Queues = dict[str, tuple[QueueRef, Runbook | None]]  # queue key -> the queue, and the runbook that judges it
@@ -32,6 +38,67 @@ class Wanted(Struct, frozen=True):
 def has_firing_target(event: AlertsReceived) -> bool:
     """Whether these alerts may lead to a restart."""
     return event.cases[0].target is not None and any(case.alert.firing for case in event.cases)
+
+
+def undo_set_back(document: Document, rules: Rules, now: float) -> Document:
+    """The document as if our clock had never been ahead, if something in it is due later than any wait can be: else an incident
+    would stand still until the clock has caught up. What is due then is decided now, and no age is negative."""
+    incident, escalation, due = document.incident, document.escalation, document.due
+    if incident is not None and incident.due > now + longest_wait_s(incident, rules):
+        document, due = replace(document, incident=_clamp(incident, now), holds=_past(document.holds, now)), now
+    if escalation is not None and escalation.due is not None:
+        runbook = rules.runbooks.get(escalation.runbook)
+        if escalation.due > now + (runbook.escalation if runbook else NO_RUNBOOK).again_s + AHEAD_S:
+            document, due = replace(document, escalation=replace(escalation, due=now)), now
+    if (document.to_tell or document.to_archive) and document.due is not None and document.due > now + AHEAD_S:
+        due = now  # unposted messages are tried again every minute
+    return document if due == document.due else replace(document, due=due)
+
+
+def longest_wait_s(incident: Incident, rules: Rules) -> float:
+    """How far ahead the incident's next step can be due."""
+    runbook = rules.runbooks.get(incident.runbook)
+    if runbook is None:
+        return AHEAD_S
+    look_s = max(runbook.verify.first_s, runbook.verify.every_s)
+    match incident.phase:
+        case Phase.ASKED:
+            return APPROVAL_S + AHEAD_S
+        case Phase.WAITING:
+            return max(look_s, runbook.limits.cooldown_s + runbook.verify.within_s) + AHEAD_S
+        case Phase.OBSERVING:
+            return max(look_s, AT_MOST_S) + AHEAD_S
+    return look_s + AHEAD_S
+
+
+def _clamp(incident: Incident, now: float) -> Incident:
+    """No moment that was noted by our clock lies ahead. The runner's clock is its own."""
+
+    def past(at: float | None) -> float | None:
+        return at if at is None else min(at, now)
+
+    queues = []
+    for watched in incident.queues:
+        looks = watched.looks
+        times = {name: past(getattr(looks, name)) for name in ("unsure_at", "unread_at", "consumers_at", "steady_at")}
+        queues.append(replace(watched, joined_at=min(watched.joined_at, now), looks=replace(looks, **times)))
+    expires_at = incident.approval.expires_at
+    return change(
+        incident,
+        due=now,
+        began_at=min(incident.began_at, now),
+        waits_from=min(incident.waits_from, now),
+        looked_at=past(incident.looked_at),
+        observed_at=past(incident.observed.observed_at),
+        healed_at=past(incident.observed.healed_at),
+        expires_at=expires_at if expires_at is None else min(expires_at, now + APPROVAL_S),
+        queues=tuple(queues),
+    )
+
+
+def _past(holds: Mapping[str, Hold], now: float) -> dict[str, Hold]:
+    """Without holds that were told later than now: they would be kept back for more than their hour."""
+    return {key: one for key, one in holds.items() if one.at <= now}
 
 
 def needs_observation(document: Document, event: Event, now: float) -> bool:

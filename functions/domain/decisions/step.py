@@ -50,6 +50,8 @@ def step(
     if isinstance(event, events.AlertsReceived):
         turn.crowd, turn.was_saved = event.crowd, document.incident is not None
     HANDLERS[type(event)](turn, event)
+    if turn.late_s and document.incident is not None and turn.document.incident is not None and turn.document != document:
+        turn.change(late_s=document.incident.late_s + turn.late_s)
     result = events.Step(note_history(document, turn.document, now), tuple(turn.acts), turn.reply)
     return _set_due(document, result, turn)
 

@@ -188,6 +188,7 @@ class Incident(Struct, frozen=True):
     observed: Observed = Observed()
     told: tuple[str, ...] = ()  # the channels that got a message about this incident
     start_page: str = ""  # where people start the job by hand
+    late_s: float = 0.0  # how late its steps came, if over 50 minutes: a clock's step, or Unstick was off. No age is then known.
     history: tuple[HistoryEntry, ...] = ()  # the decisions with their times, for people. No decision depends on it.
 
     @property
