@@ -12,6 +12,7 @@ from functions.domain.model.incidents import Incident
 from functions.domain.model.observations import EvidenceReading
 from functions.domain.texts.masking import mask
 from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.redaction import redact
 from functions.runtime.text import Text
 
 START_S = 5.0
@@ -58,7 +59,7 @@ def read_evidence(ports: Ports, incident: Incident | None, budget: Budget) -> Ev
             partial=ports.now() >= evidence.until,  # nobody waits for the rest
             timeout_s=budget.at_most(READ_S),
         )
-        masked = output and tuple(replace(one, text=mask(one.text, ports.rules.mask)) for one in output)
+        masked = output and tuple(replace(one, text=mask(redact(one.text), ports.rules.mask)) for one in output)
         reading = EvidenceReading(run, masked)
     except (Denied, Unavailable) as error:
         reading = EvidenceReading(evidence.execution, problem=error.text)

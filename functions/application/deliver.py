@@ -17,6 +17,7 @@ from functions.domain.model.events import MessagesDelivered
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.messages import Card, Message
 from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.redaction import redact
 from functions.runtime.text import Text, in_language
 
 POST_S = 10.0
@@ -49,11 +50,24 @@ def _archive(ports: Ports, record: Archive, timeout_s: float, done: DeliveryProg
 
 def post(ports: Ports, channel: str, card: Card, thread: str | None, timeout_s: float) -> str | None:
     """Post to the channel of this name. Returns the handle of its thread."""
-    chat = ports.chats.get(channel)
+    chat, card = ports.chats.get(channel), redact_card(card, ports.rules.public_url)
     if chat is None:
         _post_instead(ports, channel, card, timeout_s)
         return None
     return chat.post(card, thread=thread, language=ports.rules.language, timeout_s=timeout_s)
+
+
+def redact_card(card: Card, public_url: str) -> Card:
+    """The card without the configured secrets, which a job, a label or an error may have brought. Our own links stay."""
+    ours = (public_url,) if public_url else ()
+    return replace(
+        card,
+        headline=redact(card.headline),
+        facts=tuple((redact(name), redact(value)) for name, value in card.facts),
+        text=tuple(map(redact, card.text)),
+        evidence=tuple(map(redact, card.evidence)),
+        links=tuple((redact(label), url if url.startswith(ours) else redact(url)) for label, url in card.links),
+    )
 
 
 def _post_instead(ports: Ports, gone: str, card: Card, timeout_s: float) -> None:

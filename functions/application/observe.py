@@ -20,6 +20,7 @@ from functions.domain.model.runbooks import Runbook
 from functions.domain.texts.masking import mask
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import Calls, name_late
+from functions.runtime.redaction import redact
 from functions.runtime.text import Text
 
 LOOK_SHARE = 0.5  # the observation's share of the time left; the rest is for saving and acting
@@ -69,10 +70,11 @@ def plan_queries(ports: Ports, wanted: Wanted, timeout_s: float) -> tuple[Calls,
 
 
 def _mask_tail(ledger: Any, patterns: tuple[str, ...]) -> Any:
-    """The history, whose log lines are also masked by the patterns of unstick.yaml."""
-    if not patterns or not isinstance(ledger, ExecutionHistory) or not ledger.tail:
+    """The history, whose log lines are also masked by the patterns of unstick.yaml and the values of its secrets."""
+    if not isinstance(ledger, ExecutionHistory) or not ledger.tail:
         return ledger
-    return replace(ledger, tail=tuple(mask("\n".join(ledger.tail), patterns).split("\n")))
+    tail = redact("\n".join(ledger.tail))
+    return replace(ledger, tail=tuple((mask(tail, patterns) if patterns else tail).split("\n")))
 
 
 def plan_queues(

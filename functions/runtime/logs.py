@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 
+from functions.runtime.redaction import redact
 from functions.runtime.text import Text
 
 LABELS = ("incident", "target", "runbook", "reason", "action", "outcome")
@@ -111,7 +112,7 @@ def _plain(value: object, depth: int = 0) -> object:
 
 def _text(value: str) -> str:
     # Cut long texts before the pattern runs over them; a character has at least one byte.
-    cut = value[: MAX_FIELD_BYTES + 1]
+    cut = redact(value[: MAX_FIELD_BYTES + 1])
     cleaned = cut if cut.isprintable() else re.sub(_UNPRINTABLE, " ", cut)  # compiling it takes 0.3 ms; most starts don't need it
     if len(cleaned.encode()) <= MAX_FIELD_BYTES:
         return cleaned
@@ -121,7 +122,7 @@ def _text(value: str) -> str:
 def _traceback(error: BaseException) -> str:
     """The traceback with its line breaks, cut at the front: the cause is at the end."""
     rows = [row[:MAX_ROW] for row in traceback.format_exception(error)]
-    text = re.sub(_UNPRINTABLE_BUT_NEWLINE, " ", "".join(rows))
+    text = redact(re.sub(_UNPRINTABLE_BUT_NEWLINE, " ", "".join(rows)))
     if len(text.encode()) <= MAX_FIELD_BYTES:
         return text
     tail = text.encode()[-MAX_FIELD_BYTES:].decode(errors="ignore").partition("\n")[2]

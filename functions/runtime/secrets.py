@@ -56,6 +56,10 @@ _REMEDIES = {
 }
 
 
+_KNOWN: set[str] = set()
+"""The references of this process's configuration."""
+
+
 def is_reference(text: str) -> bool:
     """Whether the text has one of the three forms."""
     return any(form.fullmatch(text) for form in (_ENV, _FILE, _SM))
@@ -69,6 +73,7 @@ class SecretRef(Struct, frozen=True):
     def __post_init__(self) -> None:
         if not is_reference(self.reference):
             raise ConfigError((f"a secret is not one of {FORMS}",))
+        _KNOWN.add(self.reference)
 
     def read(self) -> bytes:
         """Returns the secret, at most five minutes old. Raises Denied (with a remedy) or Unavailable."""
@@ -130,6 +135,19 @@ _CLIENTS_LOCK = threading.Lock()
 
 def _kept(reference: str) -> _Kept:
     return _KEPT.setdefault(reference, _Kept())
+
+
+def known_values() -> frozenset[bytes]:
+    """The values of all references, as far as they are here: nothing is fetched for this."""
+    values = set()
+    for reference in tuple(_KNOWN):
+        kept = _KEPT.get(reference)
+        if kept is not None and kept.value:
+            values.add(kept.value)
+        elif not reference.startswith("sm://"):
+            with suppress(Denied, Unavailable):
+                values.add(read(reference, now=time.monotonic()))
+    return frozenset(values)
 
 
 def read(reference: str, *, now: float) -> bytes:

@@ -20,6 +20,7 @@ _NAMES = (
     "(?:pass(?:word|wd|phrase)|pwd|secret|token|(?:api|access|account|private|signing|encryption|master)[_-]?key|credentials?|"
     "session[_-]?id|cookie)"
 )
+_OPTION = rf"(?:[A-Za-z0-9]+[-_.])*(?:{_NAMES}|pass|pw)"
 _IS = r"""\\*["']?\]?\s*(?:=>|:=|[=:])\s*"""
 FORMS = (
     r"()(?s:-----? ?BEGIN [A-Z0-9 ]*PRIVATE KEY.*?(?:END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)? ?----[-]?|\z))()",
@@ -31,6 +32,8 @@ FORMS = (
     r"()(?:\bgl(?:agent|cbt|dt|ft|imt|oas|pat|ptt|rt|soat)-|\bGR1348941|\bnpm_|[rs]k_(?:live|test)_|\bsk-)[\w-]{15,}()",
     r"()\b1//[\w-]{20,}()",  # Google's refresh tokens
     r"()\b(?:\d{8,10}:[\w-]{35}|(?:AC|SK)[a-z0-9]{32}|[a-z0-9]{32}-us\d{1,2}|[MNO][\w-]{23,25}\.[\w-]{6}\.[\w-]{27})()",
+    r"(/bot\d+:)[\w-]+()",  # Telegram
+    r"(/approve/#)[\w.~%-]+()",  # our own links
     r"((?:\bhooks\.slack\.com|webhook\.office\.com|/(?:hooks|webhooks))/)[\w@/-]{9,}()",  # addresses of chats
 )
 """Tokens that are recognized by their form. Both groups of a pattern stay; the part between them is masked."""
@@ -38,13 +41,20 @@ KEYS = (
     # the whole line: parts of such a header can have any name
     r"(?i)(\bcookie[\"']?\s*:\s*)[^\n]+()",
     r"(?i)(authorization[\"']?\s*[=:]\s*[\"']?(?:[a-z]+ +)?)[^\n]+()",
+    r"(?i)(authorization\\*[\"']\s*,\s*b?\\*[\"'](?:[a-z]+ +)?)[^\n\"']+()",  # in a list of pairs
+    r"(\b[Bb]asic +)[A-Za-z+/]*[0-9=+/][A-Za-z0-9+/]{5,}=*()",
+    r"(?i)(\bAUTH +(?:PLAIN|LOGIN|CRAM-MD5|XOAUTH2|OAUTHBEARER) +)[A-Za-z0-9+/=]+()",  # SMTP and IMAP, as clients log them
+    r"(?i)(\b334[^\n]*\n(?:[^\n]*\b334[^\n]*\n)*send: *b?[\"'])[^\"'\n]+()",  # and what follows the server's question
+    rf"(?i)((?:credentials|auth|login)\(\s*(?:\w+ *= *)?b?{_QUOTED}\s*,\s*(?:\w+ *= *)?b?){_QUOTED}()",
+    r"(?i)(netloc\\*[\"']?\s*[=:]\s*\\*[\"'][^:\"'@\s]*:)[^\"'\s]+(@)",
+    rf"(?im)(key-data{_IS}){_SPACED}()",  # kubeconfig
     # an assignment, a JSON member, an XML element, a pair of name and value, or an option whose name suggests a secret
     rf"(?im)({_NAMES}[A-Za-z0-9_.-]*{_IS}(?:basic |bearer )?){_SPACED}()",
-    rf"(?im)((?:\b|_)pass{_IS}){_SPACED}()",
+    rf"(?im)((?:\b|_)(?:pass|pw){_IS}){_SPACED}()",
     rf"(?m)([A-Z0-9]_KEY{_IS}){_SPACED}()",
     rf"(?i)(<[A-Za-z0-9_.:-]*{_NAMES}[^>\n]*>)[^<\n]+()",
     rf"""(?im)({_NAMES}[A-Za-z0-9_.-]*\\*["']?\s*,?\s*\\*["']?value{_IS}){_SPACED}()""",
-    rf"(?i)(--?{_NAMES}[A-Za-z0-9_-]*\s+){_VALUE}()",
+    rf"(?i)((?:^|\s|[\"'])--?{_OPTION}[A-Za-z0-9_-]*\\*[\"']?,?\s+\\*){_VALUE}()",
     r"""(?im)((?:^|\s)(?:-u|--(?:proxy-)?user)[ =]*)(?:"[^":\n]+:[^"\n]*"?|'[^':\n]+:[^'\n]*'?|[^\s:"']+:\S+)()""",
     r"(?i)(\bbearer\s+)[A-Za-z0-9._~+/=-]{8,}()",
     r"(://[^\s:/@\"']*:)[^\s\"']+(@)",  # the password in a URL, which may contain / and @
@@ -58,11 +68,31 @@ def mask(output: str, patterns: tuple[str, ...] = ()) -> str:
     text = _printable(output[-KEPT_BYTES - MARGIN :]).encode("utf-8", "replace")
     for pattern in (*FORMS, *KEYS):
         text = compiled(pattern).sub(rb"\1" + MASK.encode() + rb"\2", text)
+    text = _mask_tokens(text)  # after the others, which know better where a secret ends
     for pattern in patterns:
         text = compiled(pattern).sub(MASK.encode(), text)
     if len(output) > KEPT_BYTES + MARGIN:  # cut again: otherwise colours and masks could leave half a secret at the cut
         text = text[MARGIN:]
     return text[-KEPT_BYTES:].decode("utf-8", "ignore")
+
+
+def _mask_tokens(text: bytes) -> bytes:
+    """Mask what one of the kept rules recognizes. Few rules run: each needs a word that its tokens or their names contain."""
+    from functions.domain.texts.token_rules import RULES
+
+    lowered = text.lower()
+    for words, pattern, group in RULES:
+        if words and not any(word.encode() in lowered for word in words):
+            continue
+        done, parts = 0, []
+        for found in compiled(pattern).finditer(text):
+            spans = (found.span(number) for number in range(group, found.re.groups + 1))  # of its alternatives, one was found
+            begins, ends = next((span for span in spans if span[0] >= 0), found.span())
+            if begins >= done:
+                parts += [text[done:begins], MASK.encode()]
+                done = ends
+        text = b"".join((*parts, text[done:]))
+    return text
 
 
 def _printable(text: str) -> str:

@@ -19,6 +19,7 @@ from functions.domain.model.observations import Execution
 from functions.domain.texts.masking import mask
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.redaction import redact
 from functions.runtime.secrets import with_newest
 from functions.runtime.text import Phrase, Text, named
 
@@ -204,7 +205,7 @@ def find_refusal(status: int, error_code: str, message: str) -> Refusal:
 
 def quoted(text: str) -> str:
     """A text of Rundeck's as one line, with secrets masked."""
-    return plain(mask(text)) if text else ""
+    return plain(mask(redact(text))) if text else ""
 
 
 def plain(text: str, limit: int = MAX_TEXT) -> str:

@@ -18,6 +18,7 @@ from functions.domain.model.observations import Execution, ExecutionHistory
 from functions.domain.texts.masking import mask
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import Calls, name_late, run_parallel
+from functions.runtime.redaction import redact
 from functions.runtime.text import Text
 
 PAGE = 100
@@ -179,7 +180,7 @@ def _read_tail(to: answers.Connection, execution: str) -> tuple[str, ...] | None
     except (Denied, Unavailable):
         return None
     rows = entries if isinstance(entries, list) else []
-    output = mask("\n".join(str(row.get("log") or "").replace("\n", " ") for row in rows if isinstance(row, dict)))
+    output = mask(redact("\n".join(str(row.get("log") or "").replace("\n", " ") for row in rows if isinstance(row, dict))))
     lines = [answers.without_noise(line) for line in output.split("\n")]
     return tuple(line for line, _ in groupby(filter(None, lines)))[-TAIL_LINES:]
 

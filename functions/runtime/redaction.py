@@ -1,0 +1,59 @@
+"""Masks the configured secrets by their values, wherever text goes out: what a job prints, cards, log lines.
+
+Patterns can't know every form of a password; the values of our own are known. Their plain, JSON-, URL- and base64-encoded forms
+are masked, also where base64 encodes something around them, such as `user:password`."""
+
+import json
+from base64 import b64encode
+from functools import lru_cache
+from math import ceil
+from urllib.parse import quote, quote_plus
+
+from functions.runtime import secrets
+
+MASK = "***"
+SHORTEST = 8  # characters; a shorter secret could be a word of any text
+
+
+def redact(text: str) -> str:
+    """The text without the secrets that this process has the references of, as far as their values are here."""
+    for form in _forms(secrets.known_values()):
+        if form in text:
+            text = text.replace(form, MASK)
+    return text
+
+
+@lru_cache(maxsize=1)
+def _forms(values: frozenset[bytes]) -> tuple[str, ...]:
+    """How the values may be written, the longest first: a shorter one may be a part of it."""
+    found = {form for value in values for form in (*_plain_forms(value), *_base64_forms(value)) if len(form) >= SHORTEST}
+    return tuple(sorted(found, key=lambda form: (-len(form), form)))
+
+
+def _plain_forms(value: bytes) -> set[str]:
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return set()
+    if len(text) < SHORTEST:
+        return set()
+    encoded = {quote(text, safe=""), quote(text), quote_plus(text)}
+    lower = {"".join(part if n % 2 == 0 else f"%{part}" for n, part in enumerate(_split(form))) for form in encoded}
+    return {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], *encoded, *lower}
+
+
+def _split(encoded: str) -> list[str]:
+    """The text and its escapes in turn, the latter in lower case, as some languages write them."""
+    first, *rest = encoded.split("%")
+    return [first, *(piece for part in rest for piece in (part[:2].lower(), part[2:]))]
+
+
+def _base64_forms(value: bytes) -> set[str]:
+    """The characters that depend on the value alone, for each of the three places that it can have among others' bytes."""
+    if len(value) < SHORTEST:
+        return set()
+    found = set()
+    for before in range(3):
+        whole = b64encode(b"\0" * before + value).decode()
+        found.add(whole[ceil(before * 8 / 6) : (before + len(value)) * 8 // 6])
+    return found | {form.replace("+", "-").replace("/", "_") for form in found}

@@ -1,0 +1,80 @@
+"""Writes functions/domain/texts/token_rules.py from the rules of gitleaks: `python -m tools.token_rules [gitleaks.toml]`.
+
+Without a file, Go's module proxy gives the pinned version, and Go checks its hash. See docs/decisions/masking.md."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import re2
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "functions" / "domain" / "texts" / "token_rules.py"
+MODULE, VERSION = "github.com/zricethezav/gitleaks/v8", "v8.30.1"
+SUM = "h1:PmEvCfVI7ti9dV3s5aMZUY7sS2GxRvG3yzih7E+cS3w="
+LEFT_OUT = {
+    "generic-api-key": "any name with any value; it needs gitleaks' entropy, and masking.py has such names",
+    "curl-auth-header": "masking.py masks whole headers",
+    "curl-auth-user": "masking.py has curl's options",
+    "kubernetes-secret-yaml": "the whole manifest; masking.py has its keys",
+    "private-key": "masking.py masks half a key too",
+    "jwt": "masking.py has them",
+    "jwt-base64": "a word that begins like one is enough",
+}
+"""Rules that aren't taken, and why."""
+
+EXTRA_WORDS = {"atlassian-api-token": ("atatt3",)}
+"""Words that a rule's tokens contain and that it lacks."""
+
+HEAD = '''"""How the tokens of many services look: the rules of gitleaks {version} (config/gitleaks.toml), as data.
+
+Written by tools/token_rules.py; don't edit. See docs/decisions/masking.md.
+
+MIT License. {copyright}
+{permission}"""
+
+RULES: tuple[tuple[tuple[str, ...], str, int], ...] = (
+'''
+
+
+def _download() -> Path:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "go.mod").write_text("module rules\ngo 1.22\n", encoding="utf-8")
+        command = ["go", "mod", "download", "-json", f"{MODULE}@{VERSION}"]
+        done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=300)
+    found: dict[str, Any] = json.loads(done.stdout)
+    if found["Sum"] != SUM:
+        raise SystemExit(f"{MODULE} {VERSION} has the hash {found['Sum']}, expected {SUM}: check the release, then change SUM.")
+    return Path(found["Dir"]) / "config" / "gitleaks.toml"
+
+
+def read_rules(text: str) -> list[tuple[tuple[str, ...], str, int]]:
+    """(keywords, of which one must be in the text in lower case; pattern; group that is the secret) of each rule."""
+    rules = []
+    for rule in tomllib.loads(text)["rules"]:
+        if "regex" not in rule or rule["id"] in LEFT_OUT or "path" in rule:
+            continue
+        pattern = rule["regex"]
+        groups = re2.compile(pattern).groups
+        group = rule.get("secretGroup", 1 if groups else 0)
+        rules.append(((*(word.lower() for word in rule.get("keywords", ())), *EXTRA_WORDS.get(rule["id"], ())), pattern, group))
+    return sorted(rules)
+
+
+def write(file: Path) -> None:
+    """Write the page from a gitleaks.toml, beside whose folder the licence lies."""
+    licence = (file.parents[1] / "LICENSE").read_text(encoding="utf-8").split("\n\n")
+    permission = "\n".join(part.strip() for part in licence[2:])
+    head = HEAD.format(version=VERSION, copyright=licence[1].strip(), permission=permission.strip() + "\n")
+    rows = [f"    {rule!r},\n" for rule in read_rules(file.read_text(encoding="utf-8"))]
+    PAGE.write_text(head + "".join(rows) + ")\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]) if len(sys.argv) > 1 else _download())
