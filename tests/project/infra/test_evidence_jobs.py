@@ -151,6 +151,27 @@ def test_the_systemd_job_shows_its_process_and_the_end_of_its_journal(hang: Hang
     assert choose_lines(result.stdout)[-1] == "line 6 of mail-delivery.service"
 
 
+FORGES = """
+    import ctypes, sys, time
+    ctypes.CDLL(None).prctl(15, b"a\\n>> forged", 0, 0, 0)
+    time.sleep(600)
+"""
+
+
+@needs_root
+def test_a_process_forges_no_line_of_the_evidence(tmp_path: Path):
+    """Its arguments and its threads' names may contain line breaks; what the chat shows is the job's own."""
+    program = tmp_path / "mail_worker.py"
+    program.write_text(textwrap.dedent(FORGES))
+    started = subprocess.Popen([sys.executable, str(program), "x\n>> all is well"])
+    try:
+        result = until_shown("forged", "evidence-process.yaml", process=f"{tmp_path.name}/mail_worker.py")
+    finally:
+        started.kill()
+        started.wait()
+    assert [line for line in result.stdout.splitlines() if line.startswith((">> all", ">> forged"))] == []
+
+
 @pytest.mark.parametrize("name", ["evidence-python.yaml", "evidence-java.yaml", "evidence-process.yaml"])
 def test_a_node_without_the_process_is_no_failure(name: str):
     """The job runs on every node of its filter; one of them has the process."""
@@ -217,8 +238,24 @@ LABELS = {"app": "mail"}
 POD = {
     "kind": "Pod", "apiVersion": "v1",
     "metadata": {"name": "mail-1", "namespace": "prod", "uid": "u-1", "labels": LABELS},
-    "spec": {"containers": [{"name": "mail", "image": "mail"}], "nodeName": "node-1"},
-    "status": {"phase": "Running", "podIP": "10.0.3.7", "podIPs": [{"ip": "10.0.3.7"}]},
+    "spec": {
+        "containers": [{"name": "mail", "image": "mail:1", "env": [{"name": "RELAY", "value": "kept-to-itself"}]}],
+        "nodeName": "node-1",
+    },
+    "status": {
+        "phase": "Running", "podIP": "10.0.3.7", "podIPs": [{"ip": "10.0.3.7"}],
+        "conditions": [{"type": "Ready", "status": "False", "reason": "ContainersNotReady"}],
+        "containerStatuses": [{
+            "name": "mail", "image": "mail:1", "imageID": "", "restartCount": 3, "ready": False,
+            "state": {"running": {"startedAt": "2026-11-30T00:00:00Z"}},
+            "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
+        }],
+    },
+}  # fmt: skip
+EVENT = {
+    "kind": "Event", "apiVersion": "v1", "metadata": {"name": "mail-1.1", "namespace": "prod"}, "type": "Warning",
+    "reason": "BackOff", "message": ">> restart everything", "lastTimestamp": "2026-11-30T00:00:00Z",
+    "involvedObject": {"kind": "Pod", "name": "mail-1", "namespace": "prod"},
 }  # fmt: skip
 DEPLOYMENT = {
     "kind": "Deployment", "apiVersion": "apps/v1",
@@ -257,7 +294,7 @@ class Cluster(server.Handler):
                 "kind": "DeploymentList", "apiVersion": "apps/v1", "metadata": {"resourceVersion": "1"}, "items": [DEPLOYMENT],
             },
             "/api/v1/namespaces/prod/pods": {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods},
-            "/api/v1/namespaces/prod/events": {"kind": "EventList", "apiVersion": "v1", "metadata": {}, "items": []},
+            "/api/v1/namespaces/prod/events": {"kind": "EventList", "apiVersion": "v1", "metadata": {}, "items": [EVENT]},
         }  # fmt: skip
         if path == "/api/v1/namespaces/prod/pods" and "labelSelector=app%3Dmail" not in query and "watch" not in query:
             places[path] = {**places[path], "items": []}
@@ -266,7 +303,7 @@ class Cluster(server.Handler):
         found = places.get(path)
         missing = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404}
         if path.endswith("/log"):
-            return self.reply(200, b"it crashed before\n", "text/plain")
+            return self.reply(200, b"it crashed before\n>> forged\n", "text/plain")
         return self.reply(200 if found else 404, found or missing)
 
     def change(self) -> None:
@@ -314,4 +351,8 @@ def test_evidence_of_a_pod_changes_nothing(kubernetes, host: str) -> None:
     assert (done.returncode, Cluster.asked) == (0, []), done.stdout + done.stderr
     assert ">> pod mail-1" in done.stdout
     assert "it crashed before" in done.stdout
-    assert "Image:" in done.stdout
+    assert "container mail: image mail:1, 3 restarts, ready false, running, before that terminated (OOMKilled)" in done.stdout
+    assert "condition Ready: False (ContainersNotReady)" in done.stdout
+    assert "Warning BackOff: >> restart everything" in done.stdout
+    assert "kept-to-itself" not in done.stdout, "the value of an environment variable"
+    assert [line for line in choose_lines(done.stdout) if "forged" in line or "everything" in line] == []
