@@ -111,8 +111,14 @@ FAR_S = 10 * 365.25 * 86400.0
 
 
 def print_json(content: object) -> None:
-    """Print JSON on stdout. Values of other types become text."""
-    click.echo(json.dumps(content, ensure_ascii=False, indent=2, default=str))
+    """Print JSON on stdout. Values of other types become text, and what a terminal would obey or hide is escaped."""
+    click.echo("".join(map(_escape_invisible, json.dumps(content, ensure_ascii=False, indent=2, default=str))))
+
+
+def _escape_invisible(char: str) -> str:
+    if char.isprintable() or char == "\n":
+        return char
+    return json.dumps(char)[1:-1]
 
 
 def print_text(text: object, prefix: str = "", hanging: str | None = None, *, err: bool = False) -> None:

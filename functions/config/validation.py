@@ -2,6 +2,7 @@
 
 No mistake repeats a value."""
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -13,7 +14,7 @@ from functions.application.decoding import convert
 from functions.config import registry
 from functions.config.formats import FORMATS
 from functions.config.schema import Schema, adapter_schema, describe, expand_adapters
-from functions.config.yaml_tree import Path
+from functions.config.yaml_tree import Path, Unshown
 
 
 def find_mistakes(value: Any, schema: Schema) -> Iterator[tuple[Path, str, str]]:
@@ -55,7 +56,7 @@ def _explain(path: Path, error: ValidationError) -> Iterator[tuple[Path, str, st
         case "additionalProperties":
             instance: Any = error.instance
             for name in instance.keys() - schema["properties"].keys():
-                yield (*path, name), *_unknown(name, schema["properties"])
+                yield (*path, _shown(name, schema["properties"])), *_unknown(name, schema["properties"])
         case "enum" if path[-1] == "type":  # of a chat: names its adapter; other adapters are named by their key
             yield path, *_unknown(str(error.instance), schema["enum"])
         case "required":
@@ -69,6 +70,12 @@ def _explain(path: Path, error: ValidationError) -> Iterator[tuple[Path, str, st
             yield path, "is not a list" if "items" in schema else "is not a mapping", f"Write {describe(schema)}"
         case _:
             yield path, f"is not {describe(schema)}", "Name exactly one" if "maxProperties" in schema else "Write one that is"
+
+
+def _shown(name: str, known: Collection[str]) -> str:
+    """An unknown key as it may be shown: somebody may have written a secret in its place, and mistakes end in logs."""
+    is_word = re.fullmatch("[a-z_]{1,24}", name) is not None
+    return name if is_word or get_close_matches(name, list(known), n=1, cutoff=0.6) else Unshown(name)
 
 
 def _unknown(name: str, known: Collection[str]) -> tuple[str, str]:

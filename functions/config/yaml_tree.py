@@ -108,10 +108,16 @@ class _Reader:
         return mapping
 
 
+class Unshown(str):
+    """A key that may be a secret: it leads to its line, and isn't shown."""
+
+    __slots__ = ()
+
+
 def show_path(path: Path) -> str:
     """Format a place for people. Leaves out a key that doesn't look like one: the file may be another one."""
     shown = ""
     for part in path:
-        key = part if isinstance(part, int) or _KEY.fullmatch(part) else "?"
+        key = part if isinstance(part, int) or (_KEY.fullmatch(part) and not isinstance(part, Unshown)) else "?"
         shown += f"[{key}]" if isinstance(part, int) else f".{key}"
     return shown.removeprefix(".") or "the file"

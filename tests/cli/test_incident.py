@@ -90,6 +90,15 @@ def test_without_evidence_the_rest_is_told_all_the_same(here: Line) -> None:
     assert "no evidence was kept" in result.stderr
 
 
+def test_as_json_nothing_reaches_the_terminal_that_it_would_obey(here: Line) -> None:
+    """What is invisible or moves the cursor is escaped, and is still there for a program."""
+    hidden = "a\u009b31mb\u202ec\u200bd\u2066e\U000e0041f"
+    archived(here, start_page=hidden)
+    shown = here.run("incident", ID, "--json", code=0).stdout
+    assert [char for char in shown if not char.isprintable() and char != "\n"] == []
+    assert here.json("incident", ID)["incident"]["start_page"] == hidden
+
+
 def test_as_json_nothing_is_missing_but_the_nonce(here: Line) -> None:
     """The entries are in the order of time, whatever clock they were noted by; runs have their links."""
     archived(here)

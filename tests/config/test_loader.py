@@ -413,6 +413,12 @@ SECRETS = [
     MINIMAL + f"    mode: {SECRET}",
     MINIMAL + f"    notify: [{SECRET}]",
     MINIMAL + f"    freeze: [{SECRET}]",
+    # as a key
+    changed("token: env://RUNDECK_TOKEN", f"{SECRET}: x"),
+    changed("token: env://RUNDECK_TOKEN", f"token: {{{SECRET}: x}}"),
+    MINIMAL + f"{SECRET}: x",
+    MINIMAL + f"    {SECRET}: x",
+    MINIMAL + f"    verify: {{{SECRET}: 1s}}",
     # a secret's file, which UNSTICK_CONFIG may name by mistake
     *(f"{SECRET}", f"PASSWORD={SECRET}\nTOKEN={SECRET}\n", f"password: {SECRET}\n{SECRET}: x\n"),
     *(f'{{"private_key": "{SECRET}", "{SECRET}": 1}}', f"-----BEGIN KEY-----\n{SECRET}\n-----END KEY-----\n", f"a: [{SECRET}"),

@@ -12,13 +12,14 @@ from functions.runtime.text import in_language
 
 MIN_PARAGRAPH = 40  # characters. Less of a paragraph is useless
 _MARKUP = re.compile(
-    r"[*~`]|\|\||\]\(|://|^www\.|\\[^\w\s]"
+    r"[*~`]|\|\||://|^www\.|\\[^\w\s]"
     r"|(?<![^\W_])_|_(?![^\W_])"  # not inside a word, so that names such as mail_queue_a stay unchanged
     r"|:(?!\d\d?:)[a-z0-9_+-]+:",  # the name of an emoji; a time such as 03:12:05 is not one
     re.IGNORECASE,
 )
-_WORD = r"[!-~‹›\u200b]+"  # ASCII only, so that a name in a Japanese sentence counts as a word
-_REPLACED = {"<": "‹", ">": "›", "@": "@\u200b"}
+_WORD = r"[!-~‹›［］\u200b]+"  # ASCII only, so that a name in a Japanese sentence counts as a word
+_REPLACED = {"<": "‹", ">": "›", "[": "［", "]": "］", "@": "@\u200b"}  # noqa: RUF001 - meant to look alike
+"""Whatever a word is escaped to: the brackets of a link may stand in different words."""
 
 
 def literal(text: str) -> str:

@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from msgspec import Struct
 from msgspec.structs import asdict, replace
@@ -49,6 +49,10 @@ REMEDIES = {
 }
 WEBHOOK_REMEDIES = dict.fromkeys((403, 404, 410), "create a new incoming webhook in Slack and put its URL into the secret")
 
+NOT_SLACK = (
+    "use type: apprise, with a URL such as mmosts://HOST/TOKEN (Mattermost) or rockets://TOKEN_A/TOKEN_B@HOST (Rocket.Chat)"
+)
+
 PAGES = 10  # pages of a channel's members, of a thousand each
 
 BACK, DETAILS = Text("Back"), Text("Details")
@@ -66,7 +70,8 @@ class Slack(Struct, frozen=True):
     """Either `url` (incoming webhook) or `token` with `channel` (bot with the scope chat:write)."""
 
     url: SecretRef | None = None
-    """The incoming webhook; that of Mattermost has the same form."""
+    """The incoming webhook. For Mattermost and Rocket.Chat use `apprise`: of Slack's messages they show one line, and mentions
+    in it call people."""
     token: SecretRef | None = None
     """The bot's token."""
     channel: str = ""
@@ -106,7 +111,10 @@ class Slack(Struct, frozen=True):
     def _webhook(self) -> tuple[SecretRef, str]:
         if self.url is None:
             raise Denied("slack", "neither url nor token is set", remedy="set `url` (incoming webhook), or `token` and `channel`")
-        return self.url, _posting.webhook_url("slack", self.url)
+        url = _posting.webhook_url("slack", self.url)
+        if urlsplit(url).path.startswith("/hooks/"):
+            raise Denied("slack", "the URL is a webhook of Mattermost or Rocket.Chat, which show no blocks", remedy=NOT_SLACK)
+        return self.url, url
 
     def check(self, *, timeout_s: float) -> list[Finding]:
         """Call auth.test for a bot. For a webhook, only the URL's form can be checked without posting."""

@@ -365,3 +365,14 @@ def test_json_carries_what_a_receiver_groups_and_resolves_by(pager: Pager, monke
         (INCIDENT, "watch", "warning"),
         (INCIDENT, "fine", "success"),
     ]
+
+
+@pytest.mark.parametrize("url", ["https://mattermost.example.com/hooks/hunter2hunter2", "https://rocket.example.com/hooks/a/b"])
+def test_slack_is_not_mattermost(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """Their webhooks take a Slack message and show one line of it, with whatever mentions stand there: refused, with what to use."""
+    monkeypatch.setenv("CHAT_URL", url)
+    channel = slack.Slack(url=SecretRef("env://CHAT_URL"))
+    with pytest.raises(Denied, match="Mattermost") as denied:
+        channel.check(timeout_s=1.0)
+    assert "mmosts://" in str(denied.value.remedy)
+    assert "hunter2" not in f"{denied.value}{denied.value.remedy}"

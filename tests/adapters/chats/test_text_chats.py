@@ -185,6 +185,16 @@ def test_apprise_mentions_what_its_services_write(mention: str, post_and_read: A
     assert text.split("\n")[1] == mention
 
 
+@pytest.mark.parametrize(
+    "text", ["[Approve](https://evil.example)", "[Approve the restart](https://evil.example)", "[a] [b]: https://evil"]
+)
+def test_no_words_become_a_link(text: str):
+    """Whatever stands between the brackets: they are escaped, not only the word that ends the link."""
+    shown = _text_layout.literal(text)
+    assert not {"[", "]"} & set(shown)
+    assert "Approve" in shown or "a" in shown
+
+
 def test_chatwork_notation_in_names_is_shown_literally(post_and_read: Any):
     """No spelling makes a mention or a box. Figures in brackets, as in logs, stay as they are."""
     names = (
