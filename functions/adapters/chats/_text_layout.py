@@ -18,7 +18,7 @@ _MARKUP = re.compile(
     re.IGNORECASE,
 )
 _WORD = r"[!-~‹›［］\u200b]+"  # ASCII only, so that a name in a Japanese sentence counts as a word
-_REPLACED = {"<": "‹", ">": "›", "[": "［", "]": "］", "@": "@\u200b"}  # noqa: RUF001 - meant to look alike
+_REPLACED = {"<": "‹", ">": "›", "[": "［", "]": "］", "@": "@\u200b"}
 """Whatever a word is escaped to: the brackets of a link may stand in different words."""
 
 
