@@ -38,12 +38,24 @@ def refusal(ports: Adapters, target: Target) -> Leg:
     wait_until(ports, partial(_has_ended, ports, own, executions), REFUSAL_S)
     seconds, last = ports.monotonic() - began, executions[-1]
     if last.refused:
-        return Leg("refusal", ok=True, seconds=seconds)
+        return _prove(ports, last, seconds)
     if not last.ended:
         remedy = Text("Check in Rundeck whether a node is missing or the server is busy.")
         return Leg("refusal", ok=False, seconds=seconds, detail=Text("execution {id} has not ended", id=last.id), remedy=remedy)
     remedy = Text("It did restart. Put the first step of infra/rundeck/job.yaml before the restart, and check the nodes' clocks.")
     detail = Text("execution {id} ended as {status}, not refused", id=last.id, status=worded(last.status))
+    return Leg("refusal", ok=False, seconds=seconds, detail=detail, remedy=remedy)
+
+
+def _prove(ports: Adapters, refused: Execution, seconds: float) -> Leg:
+    """A late run that failed was refused by the guard, or could not run at all: then no restart can either."""
+    doubt = ports.runner.doubt_refusal(refused.id, timeout_s=RUNDECK_S)
+    if not doubt:
+        return Leg("refusal", ok=True, seconds=seconds)
+    remedy = Text(
+        "No restart can run like that. Check the job's node filter, the policy's rule `node`, and the way to the nodes."
+    )
+    detail = Text("execution {id} failed before the job could refuse it: {why}", id=refused.id, why=doubt)
     return Leg("refusal", ok=False, seconds=seconds, detail=detail, remedy=remedy)
 
 

@@ -69,6 +69,9 @@ class Runner(Protocol):
     def abort(self, execution: str, *, timeout_s: float) -> Execution:
         """Abort it, and return it as it was seen then. `Denied`: it runs on."""
 
+    def doubt_refusal(self, execution: str, *, timeout_s: float) -> Phrase:
+        """Why the end of this late start doesn't prove that the job's own guard refused it; empty if it does."""
+
     def start_page(self, target: Target) -> str:
         """The page where people start the job by hand, as far as it is known without a call."""
 

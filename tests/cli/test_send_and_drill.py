@@ -157,6 +157,26 @@ def test_a_guard_that_does_not_work_is_found_out(here: Line) -> None:
     assert "not refused" in str(leg.detail)
 
 
+@pytest.mark.parametrize(("nodes", "unreachable", "why"), [
+    ("tags: nobody", set(), "No matched nodes"),
+    ("tags: consumers", {"mail-1"}, "Unable to connect to mail-1"),
+])  # fmt: skip
+def test_a_job_that_can_never_run_proves_nothing(here: Line, nodes: str, unreachable: set[str], why: str) -> None:
+    """It fails as late as a refusal does, and so would every restart: what Rundeck says of it is shown."""
+    job = next(iter(here.rundeck.state.jobs.values()))
+    here.rundeck.state.unreachable = unreachable
+    target = Target("k", here.rundeck.url, job_id("mail-delivery"), SERVICE)
+    assert late_start.refusal(here.ports, target).ok
+    job.nodes = nodes
+    hides = pytest.MonkeyPatch()
+    hides.setattr(type(here.ports.runner), "check", lambda *_, **__: [])  # which finds the first of them by itself
+    leg = late_start.refusal(here.ports, target)
+    hides.undo()
+    assert not leg.ok
+    assert why in str(leg.detail)
+    assert "node filter" in str(leg.remedy)
+
+
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_the_drills_card(language: str) -> None:
     """A leg that failed calls for somebody, with what to do; else nobody need get up."""

@@ -317,10 +317,10 @@ def _why_unseen(turn: Turn) -> Unknown | None:
 def _watch_running(turn: Turn) -> None:
     incident, runbook = turn.incident, turn.runbook
     running_s = turn.at - _started_at(incident)
-    if running_s > runbook.restart.max_run_s:
-        execution = incident.execution.id if incident.execution else "?"
-        detail = Text("execution {id} has been running for {age}", id=execution, age=duration(running_s))
-        return endings.escalate(turn, Reason.ZOMBIE_EXECUTION, detail)
+    if running_s > runbook.restart.max_run_s or (incident.execution is not None and incident.execution.abandoned):
+        detail = guards.describe_zombie(incident.execution, running_s)
+        healthy = Text("the queue looks healthy") if _looks_healthy(turn) else ""
+        return endings.escalate(turn, Reason.ZOMBIE_EXECUTION, join((detail, healthy)))
     reason = None if incident.reason is Reason.LEDGER_UNKNOWN else incident.reason
     turn.change(looked_at=turn.at, reason=reason, due=turn.at + runbook.verify.every_s)
 

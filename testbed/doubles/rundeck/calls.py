@@ -270,7 +270,7 @@ class Call:
         return Reply(204, b"", "text/plain")
 
     def system(self) -> Reply:
-        return as_json(200, pages.system(self.double.url, self.state, full="system" in self.may))
+        return as_json(200, pages.system(self.double.url, self.state, full="system" in self.may and self.state.shows_system))
 
     def mode(self) -> Reply:
         self.needs(32)

@@ -199,7 +199,9 @@ def _option(option: Any) -> dict[str, Any]:
 
 def output(run: Run, *, last: int | None, first: int | None, now: float, version: int) -> dict[str, Any]:
     """The log of an execution. Numbers that are texts here are texts in Rundeck too."""
-    entries = [_entry(at, level, line, str(place + 1), version) for place, (at, level, line) in enumerate(run.log)]
+    first_step = run.ended is not None and not run.carried_out
+    steps = ["1" if first_step else str(place + 1) for place in range(len(run.log))]
+    entries = [_entry(at, level, line, step, version) for step, (at, level, line) in zip(steps, run.log, strict=True)]
     shown = entries[-last:] if last else entries[:first] if first else entries
     whole = sum(len(line) for _, _, line in run.log)
     return {
@@ -245,9 +247,17 @@ def system(base: str, state: State, *, full: bool) -> dict[str, Any]:
     body: dict[str, Any] = dict.fromkeys(parts)
     body["rundeck"] = {
         "apiversion": str(NEWEST), "base": "/var/lib/rundeck", "build": None, "buildGit": None, "node": "localhost",
-        "serverUUID": "a48a0190-132d-444f-842b-c917e170ead2", "version": "stand-in",
+        "serverUUID": state.server, "version": "stand-in",
     }  # fmt: skip
     if full:
+        since = {"datetime": moment(state.up_since)["date"], "epoch": int(state.up_since * 1000), "unit": "ms"}
+        body["stats"] = {
+            "cpu": {"loadAverage": {"average": 0, "unit": "percent"}, "processors": 2},
+            "memory": {"free": 576020480, "max": 3221225472, "total": 1090519040, "unit": "byte"},
+            "scheduler": {"running": 0, "threadPoolSize": 10},
+            "threads": {"active": 40},
+            "uptime": {"duration": int((state.now() - state.up_since) * 1000), "since": since, "unit": "ms"},
+        }
         body["executions"] = {"active": str(not state.passive).lower(), "executionMode": "passive" if state.passive else "active"}
         body["timestamp"] = {"datetime": moment(state.now())["date"], "epoch": int(state.now() * 1000), "unit": "ms"}
         body["ping"] = {"contentType": "text/plain", "href": f"{base}/api/{NEWEST}/metrics/ping"}

@@ -9,6 +9,7 @@ from typing import Any
 
 from testbed.patience import PATIENCE_S
 
+SERVER = "a48a0190-132d-444f-842b-c917e170ead2"
 NOT_AFTER = "unstick_not_after"
 INCIDENT = "unstick_incident"
 
@@ -130,6 +131,12 @@ class State:
         """Name -> the attribute `hostname`; as its name where there is none."""
         self.hidden_nodes: set[str] = set()
         """Those that the token's role may neither read nor run on."""
+        self.unreachable: set[str] = set()
+        """Nodes that no step can be sent to."""
+        self.server = SERVER
+        """The UUID of the server that answers; all runs are of SERVER."""
+        self.shows_system = True
+        self.up_since = clock() - 86400.0
         self.hides_rows = False
         self.lag_s = 0.0
         self.output_after_s = 0.1
@@ -178,6 +185,7 @@ class State:
         with self.lock:
             for run in self.unfinished(None):
                 run.zombie, run.ends_at = True, math.inf
+            self.up_since = self.now() + 2.0  # it takes a while
 
     def unfinished(self, job: str | None) -> list[Run]:
         return [run for run in self.runs.values() if run.ended is None and (job is None or run.job == job)]
@@ -247,6 +255,11 @@ class State:
             run.log += [
                 (run.started, "ERROR", line) for line in (f"{kind}: {said}", at, f"Exception: class {kind}: {said}", said)
             ]
+            return
+        if gone := set(self.matched(nodes)) & self.unreachable:
+            run.result, run.ends_at = "failed", run.started
+            said = f"Failed: ConnectionFailure: Unable to connect to {min(gone)}: Connection refused"
+            run.log.append((run.started, "ERROR", said))
             return
         not_after = run.options.get(NOT_AFTER, "")
         node_now = int(self.now() + self.node_ahead_s)

@@ -369,7 +369,7 @@ def test_json_carries_what_a_receiver_groups_and_resolves_by(pager: Pager, monke
 
 @pytest.mark.parametrize("url", ["https://mattermost.example.com/hooks/hunter2hunter2", "https://rocket.example.com/hooks/a/b"])
 def test_slack_is_not_mattermost(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    """Their webhooks take a Slack message and show one line of it, with whatever mentions stand there: refused, with what to use."""
+    """Their webhooks take a Slack message and show one line of it: refused, with what to use."""
     monkeypatch.setenv("CHAT_URL", url)
     channel = slack.Slack(url=SecretRef("env://CHAT_URL"))
     with pytest.raises(Denied, match="Mattermost") as denied:

@@ -46,6 +46,7 @@ class Lists:
         self.asked: list[str] = []
         self.times: dict[str, float] = {}
         self.sent: Any = None
+        self.system: dict[str, Any] = {}
 
     def ask(self, to: answers.Connection, method: str, path: str, *, json: Any = None, **_: Any) -> Answer:
         self.asked.append(path)
@@ -56,6 +57,8 @@ class Lists:
             raise said
         if said is not None:
             return answered(said)
+        if path == "system/info":
+            return answered({"system": self.system})
         query = {name: values[0] for name, values in parse_qs(path.partition("?")[2]).items()}
         status = query.get("status", "")
         rows = {"running": self.running, "scheduled": []}.get(status, self.rows)

@@ -434,6 +434,17 @@ def test_while_it_runs_it_is_looked_at_every_so_often():
     assert phase(woken(RUNNING, NOW + 1802, seen(history=ledger(OURS, now=NOW + 1802)))) is Phase.RUNNING
 
 
+@pytest.mark.parametrize(("mail", "healthy"), [(well(NOW + 30), "; the queue looks healthy"), (sighting(500), "")])
+def test_a_run_that_rundeck_lost_is_told_at_the_next_look(mail, healthy):
+    """Rundeck was killed in it and started anew: it stays `running` for ever, and nobody waits for `max_run` to hear it."""
+    lost = replace(OURS, abandoned=True)
+    made = woken(RUNNING, NOW + 30, seen(now=NOW + 30, history=ledger(lost, now=NOW + 30), mail=mail))
+    assert last(made) == (Ending.ESCALATED, Reason.ZOMBIE_EXECUTION)
+    said = str(made.document.to_archive[-1].incident.detail)
+    assert said == f"Rundeck was started anew during execution 7, so nothing runs it any more{healthy}"
+    assert OURS.url in [url for _, url in made.document.to_tell[0].card.links]
+
+
 @pytest.mark.parametrize(("started", "counted"), [(-30.0, 2), (-150.0, 2), (-151.0, 1)])
 def test_restarts_by_hand_that_were_made_for_the_same_alert_count(started, counted):
     """Who was faster than Unstick has used up attempts; what began over a minute before the alert is about something else."""

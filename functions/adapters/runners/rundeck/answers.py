@@ -238,6 +238,12 @@ def mapping(value: Any) -> Mapping[str, Any]:
     raise Unavailable(SYSTEM, Text("sent something other than what was asked for"))
 
 
+def part(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """This part of an object; empty if it has none."""
+    found = value.get(name)
+    return found if isinstance(found, dict) else {}
+
+
 def options_of(row: Mapping[str, Any]) -> dict[str, str] | None:
     """The options that a run was started with; None for a run without a job. Empty values are left out."""
     job = row.get("job")
@@ -265,6 +271,7 @@ def execution_of(row: Mapping[str, Any], settings: Settings) -> Execution:
         runner_not_after=_not_after(options.get(settings.not_after_option, "")),
         user=plain(str(row.get("user") or ""), 100),
         aborted_by=plain(str(row.get("abortedby") or ""), 100),
+        server=plain(str(row.get("serverUUID") or ""), 100),
         scheduled=status in ("scheduled", "queued") and row.get("date-ended") is None,
     )
 

@@ -15,7 +15,7 @@ from functions.application.ports import Finding
 from functions.domain.model.runbooks import Restart
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import run_parallel
-from functions.runtime.text import Phrase
+from functions.runtime.text import Phrase, Text
 
 MAX_SKEW_S = 30.0
 FAR_DAYS = 3650
@@ -55,6 +55,8 @@ OTHER_PROJECT = (
     "import the job with one of its own and write it into restart.job"
 )
 HOLDER_REMEDY = "declare it as a plain option with a default that stands for all hosts, such as .* (infra/rundeck/job.yaml)"
+LOG_LINES = 100
+GUARD_LINE = re.compile(r"^too late by \d+ s: ")  # of infra/rundeck/job.yaml
 UNITS_S = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
@@ -335,6 +337,22 @@ def _check_timeout(job: Mapping[str, Any], below_s: float, key: str, what: str =
         return Finding(what, ok=None, detail=f"the timeout can't be read: {answers.plain(text, 40)}", remedy=remedy)
     seconds = int(text) if text.isdigit() else sum(int(n) * UNITS_S[unit] for n, unit in re.findall(r"(\d+)([dhms])", text))
     return _finding(what, ok=True if 0 < seconds < below_s else None, remedy=remedy, detail=f"timeout: {answers.plain(text, 40)}")
+
+
+def doubt_refusal(settings: Settings, execution: str, *, timeout_s: float) -> Phrase:
+    """Why the log of a late start doesn't prove that the guard refused it; empty if it does: its first step said so, or failed on
+    a node. A run without nodes, or on one that can't be reached, ends in the same way, and so would every restart."""
+    to = answers.connect(settings, timeout_s)
+    entries = (
+        answers.ask(to, "GET", f"execution/{quote(execution, safe='')}/output?lastlines={LOG_LINES}").object().get("entries")
+    )
+    rows = [row for row in entries if isinstance(row, dict)] if isinstance(entries, list) else []
+    first_step = [str(row.get("log") or "") for row in rows if str(row.get("stepctx") or "").partition("@")[0] == "1"]
+    if any(GUARD_LINE.search(line) or "NonZeroResultCode" in line for line in first_step):
+        return ""
+    errors = [answers.without_noise(str(row.get("log") or "")) for row in rows if row.get("level") == "ERROR"]
+    said = next((line for line in reversed(errors) if line), "")
+    return answers.quoted(said) or Text("its log has no line of the first step")
 
 
 def guard_problem(job: Mapping[str, Any], not_after_option: str) -> tuple[str, str]:
