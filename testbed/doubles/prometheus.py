@@ -1,7 +1,7 @@
 """A stand-in for Prometheus' HTTP API with a scrape history that is written, not scraped.
 
-It computes no PromQL: a test says which series a query selects and what it gives. tests/system/prometheus/test_prometheus_real.py asks the
-real one.
+It computes no PromQL: a test says which series a query selects and what it gives.
+tests/system/prometheus/test_prometheus_real.py asks the real one.
 """
 
 import re

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-from collections.abc import Mapping
-
 from msgspec import Struct, field
 from msgspec.structs import replace
 

@@ -5,9 +5,8 @@ from typing import ClassVar
 
 from functions.adapters.symptoms.rabbitmq import settings
 from functions.adapters.symptoms.rabbitmq.settings import Symptom, name_queue, to_queue
-from functions.application.ports import Finding, QueueOutcome, SymptomAdapter, SymptomKeys
+from functions.application.ports import Finding, Query, QueueOutcome, SymptomAdapter, SymptomKeys
 from functions.domain.model import runbooks
-from functions.domain.model.alerts import QueueRef
 from functions.runtime.import_lock import IMPORTING
 
 __all__ = ["ADAPTER", "RabbitMQ", "Symptom", "name_queue", "to_queue"]
@@ -19,11 +18,11 @@ class RabbitMQ(settings.Settings, frozen=True):
     Keys: ClassVar[type[SymptomKeys]] = Symptom
     name_queue = staticmethod(settings.name_queue)
 
-    def look_all(self, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float) -> list[QueueOutcome]:
+    def look_all(self, queries: Sequence[Query], *, timeout_s: float) -> list[QueueOutcome]:
         with IMPORTING:
             from functions.adapters.symptoms.rabbitmq import client
 
-        return client.look_all(self, queues, timeout_s=timeout_s)
+        return client.look_all(self, queries, timeout_s=timeout_s)
 
     def check(self, symptom: runbooks.Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
         from functions.adapters.symptoms.rabbitmq import checks  # no start and no alert needs it
