@@ -16,7 +16,7 @@ from functions.domain.decisions.messages import channels_for, default_channels
 from functions.domain.model.alerts import MOVES
 from functions.domain.model.codes import Mode
 from functions.domain.model.observations import Pause
-from functions.domain.model.runbooks import EvidenceJob, Remedy, Runbook
+from functions.domain.model.runbooks import EvidenceJob, Remedy, Rules, Runbook
 from functions.domain.texts.masking import MASK
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.loopback import is_loopback
@@ -133,6 +133,7 @@ def _check_configuration(ports: Adapters) -> Iterator[Finding]:
         if not channels_for(rules, runbook):
             remedy = "Add `notify:` to the runbook or at the top."
             yield Finding(f"people hear of {runbook.name}", False, "no channel is named", remedy)
+        yield from _check_likely(rules, runbook)
     if not default_channels(rules):
         detail, remedy = "nobody hears of alerts without a runbook", "Add `notify:` at the top."
         yield Finding("people hear of everything else", None, detail, remedy)
@@ -140,6 +141,18 @@ def _check_configuration(ports: Adapters) -> Iterator[Finding]:
         detail = f"whoever reaches this function past the proxy can set {ports.config.identity_header} and approve in any name"
         yield Finding("identity_header", None, detail, "Set it only if nothing gets here past that proxy, Grafana included.")
     yield from _check_secrecy(ports)
+
+
+def _check_likely(rules: Rules, runbook: Runbook) -> Iterator[Finding]:
+    """What becomes of a queue that is only likely to hang."""
+    symptom = runbook.symptom
+    if runbook.mode is Mode.AUTO and not rules.can_ask:
+        detail = "nobody can be asked about what is only likely to hang, so that is held"
+        yield Finding(f"{runbook.name}: people can be asked", None, detail, "Set `public_url`.")
+    if runbook.restart.holder and not symptom.users:
+        detail = "whoever may consume the queue decides which host is restarted, so such a restart asks a person"
+        remedy = "Add the application's RabbitMQ users to the symptom: `users: [...]`. With --label queue=... this names them."
+        yield Finding(f"{runbook.name}: restart.holder", None, detail, remedy)
 
 
 def _check_secrecy(ports: Adapters) -> Iterator[Finding]:

@@ -87,6 +87,8 @@ def _held(card_input: CardInput, rules: Rules) -> Content:
     text = why(card_input, reason, todo=urgency != "fine" and not by_itself)
     if remedies.asked_for(card_input):
         text = remedies.say_question(card_input)
+    if reason is Reason.SYMPTOM_GONE and (losses := queue_facts.losses(card_input)):
+        urgency, text = "plan", [*text, *losses, to_do(FIND_LOST)]
     if by_itself:
         text.append(Text("Unstick tries again by itself, and calls a person if that does not help."))
     if reason is Reason.OBSERVE_ONLY and card_input.target:
@@ -233,7 +235,9 @@ def _recovered(card_input: CardInput, _: Rules) -> Content:
         text.append(Text("Healthy in two checks after the restart."))
     if losses := queue_facts.losses(card_input):
         headline = Text("{subject} recovered, but messages were lost", subject=subject)
-        text += [*losses, to_do(Text("Find out which they were, and have them sent again."))]
+        if not any(watched.lost_in_all for watched in card_input.queues):
+            headline = Text("{subject} recovered, but messages may be lost", subject=subject)
+        text += [*losses, to_do(FIND_LOST)]
     if concluded := remedies.conclude_well(card_input):
         text += [*concluded, to_do(Text("Look at what was moved, then bring it back with the job return, or delete it."))]
     return Content("plan" if losses or concluded else "fine", headline, [*text, *_cause(card_input)])
@@ -311,8 +315,15 @@ def _cause(card_input: CardInput) -> list[Phrase]:
 
 
 def _resolved(card_input: CardInput, _: Rules) -> Content:
-    headline = Text("The alert of {subject} is resolved", subject=facts.subject(card_input))
-    return Content("fine", headline, [Text("Grafana reports the alert as resolved.")])
+    headline, said = Text("The alert of {subject} is resolved", subject=facts.subject(card_input)), [RESOLVED]
+    if not card_input.risked:
+        return Content("fine", headline, said)
+    lost = Text("At most {count} of the messages that were held at their delivery limit may be gone.")
+    return Content("plan", headline, [*said, lost.fill(count=card_input.risked), to_do(FIND_LOST)])
+
+
+RESOLVED = Text("Grafana reports the alert as resolved.")
+FIND_LOST = Text("Find out which they were, and have them sent again.")
 
 
 def _not_approved(card_input: CardInput, _: Rules) -> Content:

@@ -97,6 +97,9 @@ def holders(card_input: CardInput) -> list[Fact]:
         lines += [named(name, held(holder, card_input.at, held_bytes)) for holder in queue.holders]
     if len(lines) > HOLDERS_SHOWN:
         lines = [*lines[:HOLDERS_SHOWN], Text("and {count} more", count=len(lines) - HOLDERS_SHOWN)]
+    others = sum(max((queue.holding or 0) - len(queue.holders), 0) for queue in queues)
+    if lines and others:
+        lines.append(Text("{count} other consumer works", "{count} other consumers work", count=others))
     returns = [queue.returns for queue in queues if queue.returns is not None]
     limit = say_returns(min(returns, key=lambda one: one.left)) if returns else ""
     return [(Text("Held by"), join(lines)), (Text("Delivery limit"), limit)]
@@ -121,11 +124,26 @@ def say_returns(left: Returns) -> Text:
 
 def losses(card_input: CardInput) -> list[Phrase]:
     """What the restarts have cost, by queue."""
-    return [_say_lost(queue, queue.lost_in_all) for queue in card_input.queues if queue.lost_in_all]
+    return [_say_lost(queue, queue.lost_in_all, queue.risked_in_all) for queue in card_input.queues if queue.risked_in_all]
 
 
-def _say_lost(queue: QueueState, count: int) -> Phrase:
-    before = queue.before.returns if queue.before else None
+def _say_may_be_lost(before: Returns | None, least: int, most: int) -> Phrase:
+    """What traffic hides: at least and at most."""
+    dead_letters = before is not None and before.dead_letters
+    if least:
+        dropped = Text("at least {least} and at most {most} messages were dropped by the broker: delivery limit {limit}")
+        moved = Text("at least {least} and at most {most} messages were dead-lettered by the broker: delivery limit {limit}")
+    else:
+        dropped = Text("at most {most} of the held messages may have been dropped by the broker: delivery limit {limit}")
+        moved = Text("at most {most} of the held messages may have been dead-lettered by the broker: delivery limit {limit}")
+    return (moved if dead_letters else dropped).fill(least=least, most=most, limit=before.limit if before else "?")
+
+
+def _say_lost(queue: QueueState, count: int, most: int) -> Phrase:
+    before = queue.before.returns if queue.before else queue.returns
+    name, limit = tidy(queue.queue.name, QUEUE_NAME), before.limit if before else "?"
+    if most > count:
+        return named(name, _say_may_be_lost(before, count, most))
     dropped = Text(
         "{count} message was dropped by the broker: delivery limit {limit}",
         "{count} messages were dropped by the broker: delivery limit {limit}",
@@ -135,14 +153,14 @@ def _say_lost(queue: QueueState, count: int) -> Phrase:
             "{count} message was dead-lettered by the broker: delivery limit {limit}",
             "{count} messages were dead-lettered by the broker: delivery limit {limit}",
         )
-    return named(tidy(queue.queue.name, QUEUE_NAME), dropped.fill(count=count, limit=before.limit if before else "?"))
+    return named(name, dropped.fill(count=count, limit=limit))
 
 
 def held(holder: Holder, at: float, held_bytes: int | None = None) -> Phrase:
     """The holder, its number of messages, and the minimum time that it has held them. `held_bytes`: their size."""
     who = in_brackets(tidy(holder.name, 60), tidy(holder.host, 60))
     count = messages(holder.messages) if holder.messages is not None else ""
-    span = Text("for {span}", span=duration(at - holder.since)) if holder.since is not None else ""
+    span = Text("for at least {span}", span=duration(at - holder.since)) if holder.since is not None else ""
     return join((who, in_brackets(count, size(held_bytes)), span), COMMA)
 
 

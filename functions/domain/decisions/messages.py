@@ -157,6 +157,7 @@ def close_incident(
         restarts=incident.restarts,
         queues=tuple(watched.queue for watched in incident.queues),
         by=incident.approval.declined_by,
+        risked=sum(watched.risked_in_all for watched in incident.queues),
     )
     outcomes = (*document.outcomes, outcome)
     outcomes = drop_oldest(outcomes) if len(outcomes) > OUTCOMES_KEPT else outcomes

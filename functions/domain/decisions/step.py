@@ -290,7 +290,9 @@ def _note_resolved(turn: Turn, cases: tuple[MatchedAlert, ...]) -> None:
         return
     if document.escalation is not None and document.escalation.incident == last.incident:
         turn.document = replace(turn.document, escalation=replace(document.escalation, due=None))
-    card_input = CardInput("resolved", turn.at, target=document.target, trigger=triggers[0], detail=last.incident)
+    card_input = CardInput(
+        "resolved", turn.at, target=document.target, trigger=triggers[0], detail=last.incident, risked=last.risked
+    )
     turn.post(card_input, f"{last.incident}-resolved", last.channels)
 
 

@@ -68,11 +68,19 @@ def _note_looks(watched: QueueState, seen: QueueSnapshot) -> Looks:
         nodes=nodes,
         steady_at=seen.at if unsteady else looks.steady_at,
         deliveries=seen.deliveries,
+        redeliveries=seen.redeliveries,
+        at_risk=max(looks.at_risk, _count_at_risk(looks, seen)),
         consumed=looks.consumed or bool(seen.consumers),
         acked=looks.acked or bool(seen.acks),
         polled=looks.polled or seen.polled,
         oldest_from=looks.oldest_from if looks.oldest_from and seen.head_at == watched.head_at else seen.at,
     )
+
+
+def _count_at_risk(looks: Looks, seen: QueueSnapshot) -> int:
+    """How many messages are held without a return left, if some returned since the last check: a crash loop drops them."""
+    returned = None not in (looks.redeliveries, seen.redeliveries) and (seen.redeliveries or 0) > (looks.redeliveries or 0)
+    return (seen.unacked or 0) if returned and seen.returns is not None and seen.returns.left == 0 else 0
 
 
 def _digest(names: tuple[str, ...]) -> str:
@@ -96,6 +104,7 @@ def note_snapshot(watched: QueueState, seen: QueueSnapshot) -> QueueState:
         head_at=seen.head_at,
         head_bytes=seen.head_bytes,
         held_bytes=seen.held_bytes,
+        holding=seen.holding,
         consumers=seen.consumers,
         holders=tuple(_held_on(watched, holder, seen.holders) for holder in seen.holders),
         returns=seen.returns,

@@ -55,7 +55,8 @@ def judge_recovery(runbook: Runbook, seen: Reading, watched: QueueState, since: 
     if age_s >= SETTLED_S:
         before = watched.before.deliveries if watched.before is not None else None
         given = before is not None and (seen.deliveries or 0) > before
-        after = replace(after, lost_since=count_lost(watched.before, seen))
+        least = count_lost(watched.before, seen)
+        after = replace(after, lost_since=least, at_risk=count_at_risk(watched.before, seen, least))
     after = replace(after, came=after.came or bool(consumers) or given)
     since_s = min(age_s, seen.at - seen.behind_s - watched.joined_at)
     after = replace(after, verdict=_verdict(runbook, after, well=well, since_s=since_s, at=at))
@@ -250,6 +251,22 @@ def count_lost(before: QueueSnapshot | None, seen: QueueSnapshot) -> int:
     if min(published, acked, again) < 0 or again < before.returns.left:
         return 0
     missing = before.depth + before.later + published - acked - seen.depth - seen.later
-    counter = drop_gaps(within(seen.history.publishes, seen.at - before.at + SETTLED_S))  # how much came at most in SETTLED_S
+    return missing if missing > _in_transit(before, seen) else 0
+
+
+def _in_transit(before: QueueSnapshot, seen: QueueSnapshot) -> int:
+    """By how much the counters may be apart: what came, and what was acknowledged, at most in SETTLED_S."""
+    counter = drop_gaps(within(seen.history.publishes, seen.at - before.at + SETTLED_S))
     came = max((rise_of(within(counter[: place + 1], SETTLED_S)) for place in range(len(counter))), default=0)
-    return missing if missing > came + rise_of(within(seen.ack_samples, SETTLED_S)) else 0
+    return came + rise_of(within(seen.ack_samples, SETTLED_S))
+
+
+def count_at_risk(before: QueueSnapshot | None, seen: QueueSnapshot, least: int) -> int:
+    """How many messages may be gone at most: all that were held without a return left, unless the counters show otherwise.
+    They do where nothing comes or goes; under traffic their difference hides a few messages."""
+    if before is None or before.returns is None or before.returns.left != 0:
+        return least
+    counted = not (before.uncounted or seen.uncounted) and None not in (seen.deliveries, seen.acks)
+    if counted and not _in_transit(before, seen):
+        return least
+    return max(least, before.unacked or 0)

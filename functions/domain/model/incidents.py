@@ -41,6 +41,8 @@ class Looks(Struct, frozen=True, omit_defaults=True, rename=lambda name: f"look_
     acked: bool = False  # whether a message was ever acknowledged, by its counter or the alert's history
     unconsumed: bool = False  # the alert's history says that nobody consumed it in the last day
     polled: bool = False  # whether its messages are taken by basic.get, without any consumer
+    redeliveries: int | None = None
+    at_risk: int = 0  # the most messages that were held without a return left, while others returned: some may be gone
     oldest_from: float | None = None  # since when its oldest message has been the same
 
 
@@ -64,7 +66,8 @@ class AfterRestart(Struct, frozen=True):
     held_again: int = 0  # how many consumers have held a message for all of `for` since,
     same_again: bool = False  # and whether one of these messages had been delivered before
     came: bool = False  # whether a consumer connected since, even if it is gone again
-    lost_since: int = 0  # messages that are gone since the restart, and that nobody acknowledged
+    lost_since: int = 0  # messages that are gone since the restart, and that nobody acknowledged: at least,
+    at_risk: int = 0  # and at most, since they were held without a return left
     survivor: str = ""  # a channel that held messages before the restart and still does: the broker still has its connection
 
 
@@ -85,14 +88,21 @@ class QueueState(Struct, frozen=True):
     curve: tuple[tuple[float, int], ...] = ()
     holders: tuple[Holder, ...] = ()  # who held its messages at the last check,
     held_bytes: int | None = None  # and how large these were together
+    holding: int | None = None  # how many channels held messages then, whether they hang or work
     head_bytes: int | None = None  # the size of the oldest ready message, if known
     alarm: Phrase = ""  # what the broker was short of at the last check
     returns: Returns | None = None  # how often what is held may still return, at the last check
-    lost: int = 0  # messages that earlier restarts of the incident have cost
+    lost: int = 0  # messages that earlier restarts of the incident have cost: at least,
+    risked: int = 0  # and at most
 
     @property
     def lost_in_all(self) -> int:
         return self.lost + self.after.lost_since
+
+    @property
+    def risked_in_all(self) -> int:
+        """How many messages may be gone, at most: traffic can hide that some are."""
+        return max(self.lost_in_all, self.risked + self.after.at_risk, self.looks.at_risk)
 
     @property
     def is_likely(self) -> bool:
@@ -230,6 +240,7 @@ class Outcome(Struct, frozen=True):
     restarts: int = 0
     queues: tuple[QueueRef, ...] = ()
     by: str = ""  # the person who ended it
+    risked: int = 0  # messages that the broker may have dropped meanwhile, at most
 
     @property
     def settles(self) -> bool:

@@ -8,7 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from functions.domain.decisions.guards import GuardContext, Kind, decide
-from functions.domain.health.recovery import count_lost
+from functions.domain.health.looks import judge_health
+from functions.domain.health.recovery import count_at_risk, count_lost
 from functions.domain.model.codes import Ending, Phase, Reason
 from functions.domain.model.events import Approved, Start
 from functions.domain.model.incidents import AfterRestart, Document, change
@@ -25,6 +26,7 @@ from tests.support.worlds.scenes import (
     ledger,
     moved,
     phase,
+    resolved,
     rules,
     seen,
     sighting,
@@ -181,3 +183,66 @@ def test_what_each_restart_cost_is_added() -> None:
     assert made.document.incident is not None
     (after,) = made.document.incident.queues
     assert (made.document.incident.phase, after.lost, after.after.lost_since) == (Phase.STARTING, 6, 0)
+
+
+def busy(*acks: int, depth: int = 3, **more: Any) -> QueueSnapshot:
+    """What comes is acknowledged at once, eight messages a second."""
+    made = figures(depth, acks[-1] + depth, acks[-1], unacked=depth, ready=0, ack_samples=grid(*acks), **more)
+    return replace(made, history=replace(made.history, publishes=grid(*acks)))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "most"),
+    [
+        pytest.param(busy(900, 940, 980, depth=52), busy(1300, 1340, 1380), 52, id="traffic hides what was dropped"),
+        pytest.param(busy(900, 940, 980, depth=52, returns=Returns(3, 1)), busy(1300, 1340, 1380), 0, id="two returns are left"),
+        pytest.param(busy(900, 940, 980, depth=52, returns=None), busy(1300, 1340, 1380), 0, id="no limit"),
+        pytest.param(figures(30, 100, 70, unacked=30), figures(0, 100, 100), 0, id="at rest the counters tell: all acknowledged"),
+        pytest.param(figures(30, 100, 70, unacked=30), figures(0, 100, 90), 10, id="at rest the counters tell: ten are gone"),
+        pytest.param(figures(30, 100, 70, unacked=30), figures(0, 100, 100, uncounted=True), 30, id="nobody counts"),
+        pytest.param(None, busy(1300, 1340, 1380), 0, id="no restart"),
+    ],
+)
+def test_what_was_held_without_a_return_left_may_be_gone_whatever_the_traffic(
+    before: QueueSnapshot | None, after: QueueSnapshot, most: int
+) -> None:
+    """By the limit and the returns, and not by a difference of counters that traffic hides."""
+    assert count_at_risk(before, after, count_lost(before, after)) == most
+
+
+def test_nothing_that_may_be_dropped_is_called_no_action_needed() -> None:
+    """The card of the recovery, of the hold after a crash loop, and of the resolved alert say how many at most."""
+    found = verifying(-30.0)
+    assert found.incident is not None
+    (watched,) = found.incident.queues
+    watched = replace(watched, before=busy(900, 940, 980, depth=52))
+    made = replace(found, incident=change(found.incident, queues=(watched,)))
+    for after_s in (0.0, 16.0):
+        at = NOW + after_s
+        mail = replace(busy(1300, 1340, 1380, at=at, ids=NEW, returns=None), depth=0, unacked=0)
+        history = ledger(found.incident.execution, now=at)
+        made = woken(made, at, seen(found.incident.execution, now=at, mail=mail, history=history)).document
+    card = next(message.card for message in made.to_tell if message.channel == "ops")
+    assert card.headline == "In working hours: mail recovered, but messages may be lost"
+    assert "mail.delivery: at most 52 of the held messages may have been dropped by the broker: delivery limit 1" in card.text
+    told = moved(replace(made, to_tell=()), resolved(), at=NOW + 60.0).document
+    (message,) = (one for one in told.to_tell if one.channel == "ops")
+    assert (
+        message.card.urgency,
+        "At most 52 of the messages that were held at their delivery limit may be gone" in " ".join(message.card.text),
+    ) == ("plan", True)
+
+
+def test_a_crash_loop_that_drops_messages_is_remembered() -> None:
+    """Messages return and are held again without a return left, while nobody restarted anything."""
+    (watched,) = incident().queues
+    symptom = rules().runbooks["mail"].symptom
+    for number in (5, 6, 6):
+        looping = replace(holding(HELD, returns=USED_UP), redeliveries=number)
+        _, watched = judge_health(symptom, looping, watched, NOW)
+    assert watched.risked_in_all == 1
+    gone = seen(mail=sighting(0))
+    made = woken(document(change(incident(), queues=(watched,))), NOW, gone)
+    (message,) = (one for one in made.document.to_tell if one.channel == "ops")
+    assert (message.card.urgency, message.card.kind) == ("plan", "held")
+    assert "at most 1 of the held messages may have been dropped" in " ".join(message.card.text)

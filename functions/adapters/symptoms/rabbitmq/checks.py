@@ -52,7 +52,8 @@ def check(settings: Settings, symptom: Symptom, labels: Mapping[str, str], *, ti
         queue, unnamed = _find_missing(symptom, labels, refusal.text)
     paths = [*PATHS, *client.list_queues([queue]), client.page_path(queue, client.CURVE_S)]
     outcomes = client.ask(settings, dict.fromkeys(paths, timeout_s), timeout_s=timeout_s)
-    return findings(settings.user, queue, Asked(*outcomes.values()), unnamed)
+    asked = Asked(*outcomes.values())
+    return [*findings(settings.user, queue, asked, unnamed), *find_users(queue, asked.page, symptom.users), *_say_keeps(symptom)]
 
 
 def findings(user: str, queue: QueueRef, asked: Asked, unnamed: Finding | None = None) -> list[Finding]:
@@ -133,6 +134,30 @@ def _channels(whoami: Outcome, page: Outcome) -> Finding:
         return Finding(what, ok=True, detail="each consumer's work is seen")
     detail = "one consumer of several that hangs is not seen, and a stuck queue is told 10 s later"
     return Finding(what, None, detail, "Give the user the tag `monitoring`, as infra/rabbitmq does.")
+
+
+def _say_keeps(symptom: Symptom) -> list[Finding]:
+    """What `keeps` would change."""
+    detail = (
+        "`keeps` is not set: a person is asked about a consumer that holds a message and could take more. `never` restarts it "
+        "after `for`, a time such as `30m` waits that long first, and `always` asks about any message that is held"
+    )
+    return [Finding("messages that consumers keep", ok=True, detail=detail)] if symptom.keeps is None else []
+
+
+def find_users(queue: QueueRef, page: Outcome, users: tuple[str, ...]) -> list[Finding]:
+    """Who consumes the queue, compared with `users` of the symptom; nothing if nobody does, or it can't be read."""
+    shown = shaped_or_none(page, Page)
+    consuming = sorted({one.channel.user for one in shown.present if one.channel.user}) if shown is not None else []
+    what = f"users of {named(queue)}"
+    if not consuming:
+        return []
+    if others := [user for user in consuming if users and user not in users]:
+        detail = f"{', '.join(others)} consumes it too: what such a channel holds proves nothing"
+        return [Finding(what, None, detail, "If it belongs to the application, add it to `users` of the symptom.")]
+    return [
+        Finding(what, ok=True, detail=", ".join(consuming) + ("" if users else f"; `users: [{', '.join(consuming)}]` names them"))
+    ]
 
 
 def _readable(queue: QueueRef, totals: Outcome, page: Outcome) -> Finding:
