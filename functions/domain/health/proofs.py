@@ -138,7 +138,9 @@ def _say(seen: QueueSnapshot, row: Candidate) -> Phrase:
     if row.proof not in STILL:
         return Text("depth {depth} and nothing processed for {seconds} s", depth=seen.depth, seconds=seconds)
     waiting = row.proof in (Proof.UNSERVED, Proof.UNATTENDED, Proof.PERHAPS_UNATTENDED)
-    return STILL[row.proof].fill(count=(seen.ready if waiting else seen.unacked) or 0, seconds=seconds)
+    said = STILL[row.proof].fill(count=(seen.ready if waiting else seen.unacked) or 0, seconds=seconds)
+    uncounted = row.proof is Proof.HELD_UNSEEN and seen.uncounted
+    return join((said, Text("RabbitMQ counts no work of AMQP 1.0 and MQTT consumers") if uncounted else ""))
 
 
 HELD_STILL = Text(
