@@ -154,7 +154,9 @@ def test_check_finds_all_right(rabbit):
     assert {one.ok for one in found.values()} == {True}
     assert "4 ready, 1 unacknowledged, consumers: 1" in found[READABLE].detail
     kinds = ("channels", "statistics", "nodes", "alarms")
-    assert set(found) == {LOGIN, READABLE, *(f"RabbitMQ {kind}" for kind in kinds)}
+    told = {"messages that consumers keep", "users of 'mail.delivery' in vhost '/'"}
+    assert set(found) == {LOGIN, READABLE, *told, *(f"RabbitMQ {kind}" for kind in kinds)}
+    assert "users: [mail]" in found["users of 'mail.delivery' in vhost '/'"].detail
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def check(settings: Settings, symptom: Symptom, labels: Mapping[str, str], *, ti
     paths = [*PATHS, *client.list_queues([queue]), client.page_path(queue, client.CURVE_S)]
     outcomes = client.ask(settings, dict.fromkeys(paths, timeout_s), timeout_s=timeout_s)
     asked = Asked(*outcomes.values())
-    return [*findings(settings.user, queue, asked, unnamed), *find_users(queue, asked.page, symptom.users), *_say_keeps(symptom)]
+    return [*_say_keeps(symptom), *findings(settings.user, queue, asked, unnamed), *find_users(queue, asked.page, symptom.users)]
 
 
 def findings(user: str, queue: QueueRef, asked: Asked, unnamed: Finding | None = None) -> list[Finding]:
