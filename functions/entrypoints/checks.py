@@ -1,5 +1,6 @@
 """The questions of `check`: which system answers each, and the lines of the answer; and those about the configuration itself."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -12,12 +13,14 @@ from functions.application.observe import read_pause
 from functions.application.ports import Chat, Finding, finding_of_error
 from functions.bootstrap import Adapters
 from functions.config.matchers import overlaps
+from functions.domain.decisions.matching import NotRendered
 from functions.domain.decisions.messages import channels_for, default_channels
 from functions.domain.model.alerts import MOVES
 from functions.domain.model.codes import Mode
-from functions.domain.model.observations import Pause
+from functions.domain.model.observations import Pause, QueueSnapshot
 from functions.domain.model.runbooks import EvidenceJob, Remedy, Rules, Runbook
 from functions.domain.texts.masking import MASK
+from functions.domain.texts.patterns import full_match
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.loopback import is_loopback
 from functions.runtime.parallel import run_parallel
@@ -26,6 +29,10 @@ from functions.runtime.secrets import SecretRef
 LEAST_HIDDEN = 8  # characters of a secret; a shorter one is part of other words
 SHORT_SECRET = 16  # bytes. A shorter secret can be guessed from a signed body
 GRACE_S = 1.0  # seconds beyond the time-out of each system that all together may take
+
+
+HOLDER_HOSTS = "the consumers' hosts are nodes of the job"
+COMPARED_WITH_QUEUE = "To compare them with a queue's consumers, add: --label vhost=... --label queue=..."
 
 
 class Line(Struct, frozen=True):
@@ -48,6 +55,7 @@ def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float, *, c
     jobs: list[tuple[Callable[[], list[Finding]], str]] = [
         (partial(ports.runner.check, one.restart, auto=one.mode is Mode.AUTO, timeout_s=timeout_s), one.name) for one in runbooks
     ]
+    jobs += [(partial(_check_holder, ports, one, labels, timeout_s), one.name) for one in runbooks if one.restart.holder]
     jobs += [(partial(_check_evidence, ports, one.evidence, timeout_s), one.name) for one in runbooks if one.evidence]
     jobs += [(partial(_check_remedy, ports, one, remedy, timeout_s), one.name) for one in runbooks for remedy in one.remedies]
     return [
@@ -214,6 +222,39 @@ def _check_queue(ports: Adapters, runbook: Runbook, labels: Mapping[str, str], t
     """Check the runbook's symptom, for an alert with these labels and those that its matchers require."""
     fixed = {matcher.label: matcher.value for matcher in runbook.match if matcher.op == "="}
     return ports.symptoms[runbook.symptom.kind].check(runbook.symptom, {**fixed, **labels}, timeout_s=timeout_s)
+
+
+def _check_holder(ports: Adapters, runbook: Runbook, labels: Mapping[str, str], timeout_s: float) -> list[Finding]:
+    """Compare the consumers' hosts, as `restart.holder` sends one, with the hosts of the runner's nodes and with `allow`: a
+    start for a host that is no node's goes nowhere."""
+    holder = runbook.restart.holder
+    if holder is None:
+        return []
+    fixed = {matcher.label: matcher.value for matcher in runbook.match if matcher.op == "="}
+    hosts = ports.runner.list_hosts(runbook.restart, timeout_s=timeout_s)
+    try:
+        adapter = ports.symptoms[runbook.symptom.kind]
+        queue = adapter.name_queue(runbook.symptom, {**fixed, **labels})
+        (seen,) = adapter.look_all([(queue, 0.0)], timeout_s=timeout_s)
+    except NotRendered:
+        seen = None  # the queue comes with the alert
+    consumers = _hosts_of(seen) if isinstance(seen, QueueSnapshot) else ()
+    nodes = f"the nodes' `hostname` is {', '.join(sorted(hosts)) or 'not there'}"
+    remedy = "Give each node the address that RabbitMQ sees as its `hostname`, or leave `holder` out (docs/rundeck.md)."
+    if lost := sorted(set(consumers) - set(hosts)):
+        return [Finding(HOLDER_HOSTS, False, f"consumers come from {', '.join(lost)}, {nodes}", remedy)]
+    allowed = [host for host in consumers or hosts if full_match(holder.allow, host)]
+    if not allowed:
+        return [Finding(HOLDER_HOSTS, False, f"none matches restart.holder.allow: {nodes}", remedy)]
+    detail = f"{len(allowed)} of {len(consumers or hosts)} match restart.holder.allow"
+    return [Finding(HOLDER_HOSTS, True if consumers else None, detail, "" if consumers else COMPARED_WITH_QUEUE)]
+
+
+def _hosts_of(seen: QueueSnapshot) -> tuple[str, ...]:
+    """The hosts that the queue's consumers come from, by their channels or else by the names of these."""
+    names = {one.host for one in seen.channels or () if one.host}
+    found = (re.match(r"\[?([^\s\]]+?)\]?:\d+ -> ", one) for one in seen.consumer_ids or ())
+    return tuple(sorted(names or {one[1] for one in found if one}))
 
 
 def check_chat(what: str, chat: Chat, timeout_s: float) -> list[Finding]:

@@ -11,6 +11,7 @@ from functions.application.serialization import encode
 from functions.domain.model.observations import Pause
 from functions.entrypoints import checks
 from functions.runtime.secrets import SecretRef
+from testbed.doubles.rundeck.state import Option
 from testbed.patience import wait_until
 from testbed.unstick_process import HMAC_SECRET, SIGNING_KEY, runbook
 from tests.cli.line import Line
@@ -206,3 +207,36 @@ def test_a_url_of_another_server_is_named_as_such(here: Line) -> None:
     assert "RabbitMQ answers there, not Rundeck" in shown
     assert "Set rundeck.url" in shown
     assert "new token" not in shown
+
+
+HOLDER = {"option": "host", "allow": r"10\.0\.3\.[0-9]{1,3}"}
+
+
+def with_holder(here: Line, hostname: str) -> None:
+    """Two nodes of consumers, of which one has this attribute, and a job that can be limited to one of them."""
+    book = runbook("mail-delivery")
+    book["restart"]["holder"] = HOLDER
+    here.configured(book)
+    (job,) = [one for one in here.rundeck.state.jobs.values() if one.id == book["restart"]["job"]]
+    job.options = (*job.options, Option("host", default=".*"))
+    job.nodes = "tags: consumers hostname: ${option.host}"
+    here.rundeck.state.hostnames = {"mail-1": hostname}
+    here.rabbit.queue("mail.delivery").set(consumers=("10.0.3.7:50001 -> 10.0.0.2:5672",))
+
+
+def test_hosts_of_consumers_that_are_no_nodes_are_found(here: Line) -> None:
+    """Nodes are named by DNS, RabbitMQ sees addresses: a restart of one host would go nowhere, and so would the next."""
+    with_holder(here, "mail-1.example.com")
+    line = found(here, *MAIL, code=1)[f"rundeck: {checks.HOLDER_HOSTS}"]
+    assert line["detail"] == "consumers come from 10.0.3.7, the nodes' `hostname` is mail-1.example.com"
+    assert "`hostname`" in line["remedy"]
+
+
+def test_hosts_of_consumers_that_are_nodes_are_well(here: Line) -> None:
+    """With the labels of a queue; without them only what `allow` says of the nodes is known."""
+    with_holder(here, "10.0.3.7")
+    assert found(here, *MAIL, code=0)[f"rundeck: {checks.HOLDER_HOSTS}"]["ok"] is True
+    assert found(here, code=0)[f"rundeck: {checks.HOLDER_HOSTS}"]["ok"] is None
+    with_holder(here, "mail-1.example.com")
+    line = found(here, code=1)[f"rundeck: {checks.HOLDER_HOSTS}"]
+    assert "none matches restart.holder.allow" in line["detail"]

@@ -123,6 +123,8 @@ def _order_start(turn: Turn, ledger: ExecutionHistory, judged: tuple[Judgement, 
     remedy = turn.runbook.find_remedy(turn.incident.approval.remedy)
     holder = turn.runbook.restart.holder if remedy is None else None
     host = find_only_host(holder, judged)
+    if any(past.holder_host == host and past.execution is not None and past.execution.failed for past in turn.incident.tries):
+        host = ""  # the job could not be limited to it; without the option all hosts are restarted
     given = options_of(remedy, turn) if remedy else {holder.option: host} if holder and host else {}
     if holder is not None and turn.document.target is not None:  # possibly written by an earlier release or for other runbooks
         turn.document = replace(turn.document, target=replace(turn.document.target, holder=holder.option))

@@ -47,6 +47,10 @@ class Execution(Struct, frozen=True):
         return self.ended and self.status == "succeeded"
 
     @property
+    def failed(self) -> bool:
+        return self.ended and not self.succeeded and not self.refused
+
+    @property
     def refused(self) -> bool:
         """Whether the job's own guard refused it because it came too late. Then it was no restart."""
         return self.late and self.ended and not self.succeeded

@@ -247,7 +247,8 @@ class Call:
         readable = [
             name for name in self.state.matched(self.query.get("filter", "name: .*")) if name not in self.state.hidden_nodes
         ]
-        return as_json(200, {name: pages.node(name, self.state.nodes[name]) for name in readable})
+        hosts = self.state.hostnames
+        return as_json(200, {name: pages.node(name, self.state.nodes[name], hosts.get(name, name)) for name in readable})
 
     def import_jobs(self, project: str) -> Reply:
         return as_json(200, admin.import_jobs(self, project))

@@ -121,9 +121,9 @@ def info(state: State, job: Job, base: str, *, version: int) -> dict[str, Any]:
     return body
 
 
-def node(name: str, tags: tuple[str, ...]) -> dict[str, Any]:
+def node(name: str, tags: tuple[str, ...], hostname: str) -> dict[str, Any]:
     """A node of the project's resources. The server itself has a description."""
-    executors = {"hostname": "localhost", "osFamily": "unix", "node-executor": "local", "file-copier": "local"}
+    executors = {"hostname": hostname, "osFamily": "unix", "node-executor": "local", "file-copier": "local"}
     described = {"description": "Rundeck server node"} if name == "localhost" else {}
     return {"nodename": name, **executors, **described, "tags": ", ".join(tags)}
 

@@ -327,7 +327,8 @@ DEFINITIONS = [
     (first(keepgoing=True), checks.GUARD, False, "keepgoing is true"),
     (first(strategy="z" * 50), checks.GUARD, False, f"the strategy {'z' * 40}... does not wait"),
     ({"sequence": {"commands": [{"script": STEP, "errorhandler": {}}]}}, checks.GUARD, False, "the first step has an error"),
-    ({"nodefilters": {"filter": "name: ${option.service}"}}, checks.NODES, ..., ""),
+    ({"nodefilters": {"filter": "name: ${option.elsewhere}"}}, checks.NODES, ..., ""),
+    ({"nodefilters": {"filter": "name: ${option.service}"}}, checks.NODES, True, "name: y: 2"),
 ]
 
 

@@ -122,3 +122,23 @@ def test_the_card_and_the_archive_say_which_host_was_restarted():
     (record,) = made.document.to_archive
     assert record.incident.run.holder_host == "10.0.3.7"
     assert dict(made.document.to_tell[0].card.facts)["Restart"].endswith("only on 10.0.3.7")
+
+
+def test_the_second_attempt_goes_to_all_hosts_if_the_first_failed():
+    """An address that is no node's hostname matches no node: the same again would fail again, and the application stay stuck."""
+    document, start = ordered(ONE)
+    assert start.options == {"host": "10.0.3.7"}
+    running = execution(9, started=1.0, ended=None, tag="inc-1.1")
+    document = moved(document, StartResult("inc-1.1", running), seen(mail=holding(ONE)), with_rules=limited()).document
+    failed = replace(running, status="failed", runner_ended_at=RUNNER_NOW + 2.0)
+    starts: list[Start] = []
+    for after_s in range(20, 400, 20):
+        history = replace(ledger(failed, now=NOW + after_s), followed=failed)
+        what = seen(now=NOW + after_s, mail=holding(ONE, at=NOW + after_s), history=history)
+        made = woken(replace(document, to_tell=()), NOW + after_s, what, with_rules=limited())
+        document, starts = made.document, [act for act in made.acts if isinstance(act, Start)]
+        if starts or document.incident is None:
+            break
+    assert [one.options for one in starts] == [{}]
+    assert document.incident is not None
+    assert document.incident.run.holder_host == ""

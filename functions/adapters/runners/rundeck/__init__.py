@@ -34,6 +34,11 @@ class Rundeck(Settings, frozen=True):
 
         return client.abort(self, execution, timeout_s=timeout_s)
 
+    def list_hosts(self, restart: Restart, *, timeout_s: float) -> tuple[str, ...]:
+        from functions.adapters.runners.rundeck import checks  # only `check` asks
+
+        return checks.list_hosts(self, restart, timeout_s=timeout_s)
+
     def doubt_refusal(self, execution: str, *, timeout_s: float) -> Phrase:
         from functions.adapters.runners.rundeck import checks  # only the drill asks
 

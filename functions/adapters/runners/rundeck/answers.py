@@ -239,7 +239,7 @@ def mapping(value: Any) -> Mapping[str, Any]:
 
 
 def part(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return the part of an object; empty if it has none."""
+    """The part of an object; empty if it has none."""
     found = value.get(name)
     return found if isinstance(found, dict) else {}
 

@@ -72,18 +72,20 @@ def check(settings: Settings, restart: Restart, *, auto: bool, timeout_s: float)
     detail = f"Rundeck {version}, API {settings.api_version} of {newest}"
     findings = [Finding(ANSWERS, ok=True, detail=detail), _check_token_end(settings, answer.at), _check_clock(answer)]
     check_definition = partial(_check_definition, settings, restart, auto=auto)
-    return findings + _check_job(to, restart.job, str(server.get("node") or "localhost"), check_definition)
+    return findings + _check_job(to, restart.job, str(server.get("node") or "localhost"), restart.options, check_definition)
 
 
 def check_evidence(settings: Settings, job: str, options: tuple[str, ...], *, within_s: float, timeout_s: float) -> list[Finding]:
     """The same for an evidence job: it needs no guard against a late start, but a time-out."""
     to = answers.connect(settings, timeout_s)
     check_definition = partial(_check_evidence_definition, settings, options, within_s=within_s)
-    findings = _check_job(to, job, "localhost", check_definition)
+    findings = _check_job(to, job, "localhost", {}, check_definition)
     return [replace(finding, what=f"evidence: {finding.what}") for finding in findings]
 
 
-def _check_job(to: answers.Connection, job: str, server: str, check_definition: Callable[[Any], list[Finding]]) -> list[Finding]:
+def _check_job(
+    to: answers.Connection, job: str, server: str, options: Mapping[str, str], check_definition: Callable[[Any], list[Finding]]
+) -> list[Finding]:
     """The findings about a job, its project and its nodes. `server`: the node of a job without a node filter."""
     path = f"job/{quote(job, safe='')}"
     info, meta, history, definition = run_parallel(
@@ -95,7 +97,7 @@ def _check_job(to: answers.Connection, job: str, server: str, check_definition: 
         ],
         timeout_s=to.left_s,
     )
-    project, nodes = _ask_of_project(to, info, definition, server)
+    project, nodes = _ask_of_project(to, info, definition, server, options)
     findings: list[Finding] = []
     for what, result, judge in (
         (JOB, info, _check_info),
@@ -141,7 +143,7 @@ def _get_definition(to: answers.Connection, path: str) -> Mapping[str, Any]:
     return answers.mapping(jobs[0] if isinstance(jobs, list) and jobs else None)
 
 
-def _ask_of_project(to: answers.Connection, info: Any, definition: Any, server: str) -> list[Any]:
+def _ask_of_project(to: answers.Connection, info: Any, definition: Any, server: str, options: Mapping[str, str]) -> list[Any]:
     """The project's meta and the nodes of the job's filter; None for unavailable ones, because the job was not found."""
     name = info.get("project") if isinstance(info, dict) else None
     if not isinstance(name, str):
@@ -149,7 +151,7 @@ def _ask_of_project(to: answers.Connection, info: Any, definition: Any, server: 
     path = f"project/{quote(name, safe='')}"
     calls: list[Callable[[], Any]] = [partial(_get, to, f"{path}/meta?meta=*", META_VERSION)]
     if isinstance(definition, dict):
-        calls.append(partial(_get_nodes, to, path, _fill_defaults(definition) or f"name: {server}"))
+        calls.append(partial(_get_nodes, to, path, _fill_in(definition, options) or f"name: {server}"))
     return [*run_parallel(calls, timeout_s=to.left_s), None][:2]
 
 
@@ -158,11 +160,12 @@ def _node_filter(definition: Mapping[str, Any]) -> str:
     return str(filters.get("filter") or "") if isinstance(filters, dict) else ""
 
 
-def _fill_defaults(definition: Mapping[str, Any]) -> str:
+def _fill_in(definition: Mapping[str, Any], options: Mapping[str, str]) -> str:
+    """The node filter with the options that are sent, as far as they are known before an alert, and the others' defaults."""
     node_filter = _node_filter(definition)
-    for name, option in _declared(definition).items():
-        if option.get("value"):
-            node_filter = node_filter.replace(f"${{option.{name}}}", str(option["value"]))
+    defaults = {name: str(option["value"]) for name, option in _declared(definition).items() if option.get("value")}
+    for name, value in (defaults | {name: value for name, value in options.items() if "$" not in value}).items():
+        node_filter = node_filter.replace(f"${{option.{name}}}", value)
     return node_filter
 
 
@@ -337,6 +340,17 @@ def _check_timeout(job: Mapping[str, Any], below_s: float, key: str, what: str =
         return Finding(what, ok=None, detail=f"the timeout can't be read: {answers.plain(text, 40)}", remedy=remedy)
     seconds = int(text) if text.isdigit() else sum(int(n) * UNITS_S[unit] for n, unit in re.findall(r"(\d+)([dhms])", text))
     return _finding(what, ok=True if 0 < seconds < below_s else None, remedy=remedy, detail=f"timeout: {answers.plain(text, 40)}")
+
+
+def list_hosts(settings: Settings, restart: Restart, *, timeout_s: float) -> tuple[str, ...]:
+    """The attribute `hostname` of each node of the job's filter: what `hostname: ${option.NAME}` compares, as a whole."""
+    to = answers.connect(settings, timeout_s)
+    path = f"job/{quote(restart.job, safe='')}"
+    project = answers.mapping(_get(to, f"{path}/info")).get("project")
+    node_filter = _fill_in(_get_definition(to, path), restart.options)
+    found = _get_nodes(to, f"project/{quote(str(project), safe='')}", node_filter)
+    nodes = answers.mapping(found[1]).values() if found else ()
+    return tuple(answers.plain(str(node.get("hostname") or ""), 100) for node in nodes if isinstance(node, dict))
 
 
 def doubt_refusal(settings: Settings, execution: str, *, timeout_s: float) -> Phrase:
