@@ -262,7 +262,8 @@ def _start_job(ports: Ports, loaded: LoadedDocument, start: Start, budget: Budge
     except Denied as denied:
         if denied.code == "mismatch":
             return _abort(ports, start.tag, denied, min(RUN_S, budget.left_s - SETTLE_S))
-        return StartResult(start.tag, refusal=denied.detail, remedy=denied.remedy, busy=denied.code == "busy")
+        busy, passive = denied.code == "busy", denied.code == "passive"
+        return StartResult(start.tag, refusal=denied.detail, remedy=denied.remedy, busy=busy, passive=passive)
     except Unavailable as unavailable:
         ports.log("WARNING", f"no response to the start request; it may have started: {unavailable}", target=target.name)
         return StartResult(start.tag, unclear=unavailable.text)

@@ -84,7 +84,7 @@ def _held(card_input: CardInput, rules: Rules) -> Content:
     if card_input.approve_url and urgency != "fine" and reason is not Reason.LIKELY_STUCK:
         urgency = "act"
     by_itself = urgency == "watch" and card_input.again and reason is not None and REASONS[reason].urgency == "act"
-    text = why(card_input, reason, todo=urgency != "fine" and not by_itself)
+    text = why(card_input, reason, todo=urgency != "fine" and (not by_itself or bool(card_input.remedy)))
     if remedies.asked_for(card_input):
         text = remedies.say_question(card_input)
     if reason is Reason.SYMPTOM_GONE and (losses := queue_facts.losses(card_input)):

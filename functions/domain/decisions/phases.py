@@ -173,7 +173,8 @@ def on_start_result(turn: Turn, event: StartResult) -> None:
     elif event.busy:
         _handle_busy(turn, event.refusal)
     else:
-        endings.handle_hold(turn, hold(Reason.RESTART_REFUSED, event.refusal, remedy=event.remedy))
+        again_in_s = turn.runbook.verify.every_s if event.passive else None
+        endings.handle_hold(turn, hold(Reason.RESTART_REFUSED, event.refusal, again_in_s, remedy=event.remedy))
 
 
 def _end_as_mismatch(turn: Turn, execution: Execution, event: StartResult) -> None:
@@ -314,7 +315,7 @@ def _why_unseen(turn: Turn) -> Unknown | None:
         return ledger
     if known is not None and (ledger.followed or any(one.id == known.id for one in ledger.executions)):
         return None
-    return Unknown(Text("execution {id} is not in Rundeck's history", id=known.id if known else "?"))
+    return Unknown(Text("execution {id} is no longer in Rundeck: it was deleted, or its job", id=known.id if known else "?"))
 
 
 def _watch_running(turn: Turn) -> None:

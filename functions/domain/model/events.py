@@ -69,6 +69,7 @@ class StartResult(Struct, frozen=True):
     refusal: Phrase = ""  # by the runner
     remedy: Phrase = ""
     busy: bool = False
+    passive: bool = False  # the runner starts nothing at all now, for nobody: it is worth another try
     unsent: Reason | None = None  # Unstick sent nothing, for this reason
     unread: bool = False  # nothing was sent because the kill switch could not be read, or the storm slot is uncertain
     unclear: Phrase = ""  # no clear answer, but this: the job may run or not

@@ -74,7 +74,7 @@ REASONS: Mapping[Reason, Explained] = {
         Text("Find out from the application's log why it returns them or crashes on them; move them aside if need be."),
     ),
     Reason.LEDGER_UNKNOWN: act_by_hand(
-        Text("Rundeck's history can't be read"),
+        Text("Rundeck does not show what was restarted"),
         Text("Without the history Unstick can't tell what was restarted or how that ended, so it restarts nothing."),
         Text("Check Rundeck and the token's rights, look at the queue, and restart by hand if it hangs."),
     ),
@@ -95,7 +95,7 @@ REASONS: Mapping[Reason, Explained] = {
     ),
     Reason.RESTART_REFUSED: act_by_hand(
         Text("Rundeck refused the restart"),
-        Text("Something is wrong with the token, its permissions, the job or the options."),
+        Text("Rundeck answers that it does not start the job. Nothing was restarted."),
         Text("Restart by hand now, then fix what Rundeck reports."),
     ),
     Reason.START_UNCLEAR: act_by_hand(

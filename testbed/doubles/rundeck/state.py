@@ -125,6 +125,8 @@ class State:
         self.next_id = 1
         self.passive = False
         self.disabled_projects: set[str] = set()
+        self.deleted_projects: set[str] = set()
+        """Those that are being deleted: nothing of them can be run."""
         self.nodes: dict[str, tuple[str, ...]] = {"localhost": (), "mail-1": ("consumers",)}
         """Name -> tags, in every project."""
         self.hostnames: dict[str, str] = {}
@@ -209,6 +211,9 @@ class State:
 
     def _startable(self, job_id: str, run_at: float | str | None) -> Job:
         job = self.jobs[job_id]
+        if job.project in self.deleted_projects:
+            said = f"Project {job.project} is disabled or being deleted"
+            raise Refused(404, "api.error.project.disabled", said, job.project)
         if job.project in self.disabled_projects and run_at is None:
             raise Refused(400, "api.error.job.disabled", "Project execution is disabled")
         if not job.enabled:

@@ -101,7 +101,7 @@ EXPECTED = {
     "run-400-list": "option", "run-400-json": "option", "run-400-job-execution-disabled": "disabled",
     "run-400-project": "disabled", "run-400-passive": "passive", "run-refused-passive": "passive",
     "run-400-runAtTime": "refused",
-    "job-definition-json-415": "api_version", "project-404-disabled": "disabled", "project-executions-404": "job",
+    "job-definition-json-415": "api_version", "project-404-disabled": "project", "project-executions-404": "project",
     "project-executions-400": "refused", "job-executions-404": "job", "execution-404": "job", "execution-deleted": "job",
     "output-404": "job", "abort-404": "job", "state-404-no": "job", "state-404": "job", "executions-of-job-no-event": "acl",
     "executions-of-job-token-revoked": "token", "import-not-yaml": "refused", "project-meta-41": "api_version",

@@ -490,7 +490,7 @@ def test_what_is_known_of_an_unseen_restart_is_said():
     """Why, since when nobody has seen it (without any look: since the incident began), and whether the queue looks healthy."""
     made = run_unseen(ledger(), after_s=120.0)
     assert str(made.document.incident.detail) == (
-        "execution 7 is not in Rundeck's history; the restart was last seen running 2 min ago"
+        "execution 7 is no longer in Rundeck: it was deleted, or its job; the restart was last seen running 2 min ago"
     )
     found = replace(RUNNING, incident=replace(RUNNING.incident, began_at=NOW - 240, looked_at=None))
     never = woken(found, NOW + 60, seen(history=DOWN))

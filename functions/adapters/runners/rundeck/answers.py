@@ -56,7 +56,16 @@ _EVENTS = ("acl", Text("the token's role may not read the project's events, whic
 _ACL = ("acl", Text("the token's role lacks a permission"), Text("Load infra/rundeck/unstick.aclpolicy for the token's role."))
 _JOB = ("job", Text("there is no such job or execution"), Text("Compare restart.job with the UUID on the job's page in Rundeck."))
 _OFF = ("disabled", Text("executions are disabled"), Text("Enable executions of the job and of its project in Rundeck."))
-_PASSIVE = ("passive", Text("is in passive mode and starts nothing"), Text("Set Rundeck's execution mode to active."))
+_PASSIVE = (
+    "passive",
+    Text("is in passive mode and starts nothing"),
+    Text("Set Rundeck's execution mode to active. Until then its web interface starts nothing either."),
+)
+_PROJECT = (
+    "project",
+    Text("the job's project is missing, disabled or being deleted"),
+    Text("Check in Rundeck whether the project is still there. If it was replaced, import the job and write its UUID into restart.job."),
+)
 _VERSION = (
     "api_version",
     Text("does not support this API version"),
@@ -93,7 +102,7 @@ ERRORS = (
     Refusal(403, "", "for Events in ", *_EVENTS),
     Refusal(403, "api.error.item.unauthorized", "", *_ACL, quoted=True),
     Refusal(403, "", "", *_ACL),
-    Refusal(404, "api.error.project.disabled", "", *_OFF),
+    Refusal(404, "api.error.project.", "", *_PROJECT),
     Refusal(404, "api.error.invalid.request", "", *_URL),
     Refusal(404, "api.error.", "", *_JOB),
     Refusal(404, "", "", *_URL),
