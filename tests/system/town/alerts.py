@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -32,7 +33,8 @@ class DirectAlerts:
 
     brokers: list[Broker]
     unstick: Unstick
-    services: frozenset[str]
+    remembered: Mapping[str, Mapping[str, str]]
+    """Service -> annotations of its alerts. Of no other services there are any."""
     vhosts: tuple[str, ...]
     repeat_s: float = 20.0
     mistakes: list[str] = field(default_factory=list)
@@ -68,14 +70,16 @@ class DirectAlerts:
         for queue, depth in depths.items():
             if not depth:
                 self._since.pop(queue, None)
-            elif service_of(queue[1]) in self.services and now - self._sent.get(queue, 0.0) >= self.repeat_s:
+            elif service_of(queue[1]) in self.remembered and now - self._sent.get(queue, 0.0) >= self.repeat_s:
                 self._since.setdefault(queue, now)
                 self._sent[queue] = now
                 due.append(queue)
         return due
 
     def _send(self, vhost: str, queue: str) -> None:
-        firing = alert(service_of(queue), queue, starts_at=self._since.get((vhost, queue)), vhost=vhost, unstick="suspicion")
+        service = service_of(queue)
+        firing = alert(service, queue, starts_at=self._since.get((vhost, queue)), vhost=vhost, unstick="suspicion")
+        firing["annotations"] |= self.remembered[service]
         try:
             status, answer = self.unstick.notify(firing)
         except OSError as error:

@@ -179,8 +179,8 @@ def town(
         stack.callback(_close, place, threads)
         for thread in threads:
             thread.start()
-        names = frozenset(pattern.name for pattern in patterns)
-        alerts = stack.enter_context(DirectAlerts(list(nodes), unstick, names, VHOSTS))
+        remembered = {pattern.name: pattern.remembers for pattern in patterns}
+        alerts = stack.enter_context(DirectAlerts(list(nodes), unstick, remembered, VHOSTS))
         yield Town(scenes, unstick, alerts, for_s, time.time(), place, threads)
 
 

@@ -58,6 +58,8 @@ class Pattern:
     vhost: str = "/"
     symptom: Mapping[str, Any] = field(default_factory=dict)
     """What its owner has added to the symptom, as docs/libraries.md says."""
+    remembers: Mapping[str, str] = field(default_factory=dict)
+    """Annotations of its alerts, by which Prometheus remembers what was before the broker's restart."""
     counted: bool = True
     """Whether each message is worked on at least once, or still there at the end: none may be lost."""
     loses: bool = False
