@@ -58,7 +58,7 @@ bench: setup ## run the benchmarks and write docs/benchmarks.md and its details
 ladder: setup ## from the restart to the remedy on a real RabbitMQ, and what may die on the way (ARGS="--version 4.3")
 	$(RUN) -m tests.system.ladder $(ARGS)
 
-town: setup ## seventy applications on a real RabbitMQ, healthy and stuck: what Unstick does to each (ARGS="--version 4.3 --minutes 30")
+town: setup ## ninety applications on a real RabbitMQ, some with real client libraries, healthy and stuck: what Unstick does to each (ARGS="--version 4.3 --minutes 30")
 	$(RUN) -m tests.system.town $(ARGS)
 
 soak: setup ## run mixed load with faults for half an hour

@@ -24,6 +24,7 @@ KINDS = {
     Truth.HEALTHY: "healthy: slow, in bursts, in batches, being deployed, with long jobs, dead-letter queues",
     Truth.STUCK: "stuck: held, given nothing, consumer gone",
     Truth.ONE: "one worker of several hangs",
+    Truth.LIKELY: "stuck, but some healthy applications look the same: restarted, or a person is asked",
     Truth.TELL: "stuck, but a restart would not help",
 }
 

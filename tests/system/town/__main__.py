@@ -26,7 +26,7 @@ from tests.system.town.stuck import STUCK
 
 def main() -> int:
     """0 where all were treated rightly."""
-    parser = argparse.ArgumentParser(prog="python -m tests.system.town", description="Forty applications on a real broker.")
+    parser = argparse.ArgumentParser(prog="python -m tests.system.town", description="Some ninety applications on a real broker.")
     add_version(parser)
     parser.add_argument("--minutes", type=float, default=4.0)
     parser.add_argument("--for", dest="for_s", type=float, default=60.0, help="the symptom's `for`, in seconds")
