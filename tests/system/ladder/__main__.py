@@ -14,9 +14,9 @@ from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
-from testbed.broker import WITH_SHOVELS, Broker, Cluster, add_version, cluster
-from tests.system.ladder.jobs import grant
+from testbed.broker import Broker, Cluster, add_version, cluster
 from tests.system.ladder.play import HEADER, PASSWORD, SCENARIOS, USER, Play, Row, Scenario
+from tests.system.moves.place import VHOST, grant
 
 KINDS = ("classic", "quorum")
 AT_ONCE = 6
@@ -56,13 +56,13 @@ def play_one(made: Broker, folder: Path, scenario: Scenario, kind: str) -> Row:
 
 
 def one_broker(folder: Path, version: str) -> AbstractContextManager[Cluster]:
-    return cluster(folder, 1, version=version, plugins=WITH_SHOVELS)
+    return cluster(folder, 1, version=version)
 
 
 def admit(made: Broker) -> None:
     """The accounts of the job and of Unstick."""
-    grant(made)
-    made.add_user(USER, PASSWORD, tags="monitoring", vhosts=["/"])
+    grant(made, configure=r"\.work\.parked$", read=r"\.work(\.parked)?$")
+    made.add_user(USER, PASSWORD, tags="monitoring", vhosts=[VHOST])
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from testbed.broker import Broker, Cluster
 from testbed.doubles.rundeck import OWN, Job, Option, Rundeck
 from testbed.patience import PATIENCE_S, wait_until
 from testbed.unstick_process import Unstick, alert, configuration, job_id, runbook
-from tests.system.ladder.jobs import run_job
+from tests.system.moves.place import VHOST, configure, step_of
 
 USER, PASSWORD = "unstick-of-the-ladder", "only looks"
 PARK = job_id("park")
@@ -33,6 +33,8 @@ VERIFY = {"first": "1s", "every": "2s", "patience": "25s", "within": "2m"}
 BEFORE, RESTARTING, ASKED, PARKING, VERIFYING = STEPS = ("before", "restarting", "asked", "parking", "verifying")
 VICTIMS = ("broker", "rundeck", "unstick")
 DOWN_S = 4.0
+PARKING_S = 1.5
+"""After STOP: the program has seen that nobody consumes, and moves."""
 MESSAGES = 60
 STICKY = 5
 """The number of the message that hangs the worker."""
@@ -64,8 +66,8 @@ class Scenario:
 
 
 def _killed(victim: str, step: str) -> Scenario:
-    """A run whose Rundeck dies stays `running`, until somebody aborts it; park.yaml can't be sure of what it moved meanwhile."""
-    says = {("rundeck", RESTARTING): "aborted", ("rundeck", PARKING): "aborted", ("broker", PARKING): "there may be duplicates"}
+    """A run whose Rundeck dies stays `running`, until somebody aborts it."""
+    says = {("rundeck", RESTARTING): "aborted", ("rundeck", PARKING): "aborted"}
     said, parks = says.get((victim, step), ""), int((victim, step) != ("rundeck", RESTARTING))
     ending = "escalated" if said else "recovered"
     if (victim, step) == ("broker", VERIFYING):
@@ -87,7 +89,7 @@ QUIET = (
     ),
     Scenario("dependency", "dependency", ending="escalated", says="the next one hangs as well"),
     Scenario("healed", "once", parks=0, moved=0),
-    Scenario("does not stop", survives=True, ending="escalated", moved=0, says="in vain"),
+    Scenario("does not stop", survives=True, ending="escalated", moved=0, says="still has a consumer"),
 )
 KILLS = tuple(_killed(victim, step) for victim in VICTIMS for step in STEPS)
 SCENARIOS = {one.name: one for one in (*QUIET, *KILLS)}
@@ -124,10 +126,10 @@ class Application:
     def __init__(self, scenario: Scenario, made: Broker, folder: Path, queue: str) -> None:
         self.folder, self.pids = folder, folder / "pids"
         self.stop_command, self.start_command = (["sh", str(folder / name)] for name in ("stop", "start"))
-        arguments = f"'{made.amqp_url()}' {queue} {scenario.prefetch} {folder} {scenario.habit}"
+        arguments = f"'{made.amqp_url(VHOST)}' {queue} {scenario.prefetch} {folder} {scenario.habit}"
         command = f"setsid {sys.executable} {Path(__file__).with_name('worker.py')} {arguments}"
         start = f"{command} </dev/null >>{folder}/log 2>&1 & echo $! >>{self.pids}\n" * scenario.workers
-        stop = f"xargs -r kill -9 <{self.pids}; rm {self.pids}; true\n"
+        stop = f"xargs -r kill -9 <{self.pids}; rm {self.pids}; touch {folder}/stopped; true\n"
         Path(self.start_command[1]).write_text(f"[ -e {self.pids} ] && exit\n{start}")
         Path(self.stop_command[1]).write_text(stop)
 
@@ -164,7 +166,7 @@ class Publisher:
 
     def _run(self) -> None:
         while not self.over.is_set():
-            with suppress(AMQPError, OSError), self.made.channel() as channel:
+            with suppress(AMQPError, OSError), self.made.channel(VHOST) as channel:
                 channel.queue_declare(self.queue, durable=True, arguments=dict(self.arguments or {}))
                 channel.confirm_delivery()
                 while not self.over.is_set():
@@ -201,7 +203,7 @@ class Play:
         self.unstick = Unstick(folder / "unstick", self._configuration(), rabbitmq_password=PASSWORD).start()
 
     def _configuration(self) -> dict[str, Any]:
-        symptom = {"rabbitmq": {"vhost": "/", "queue": self.queue, "max_messages": 0, "for": f"{FOR_S:g}s"}}
+        symptom = {"rabbitmq": {"vhost": VHOST, "queue": self.queue, "max_messages": 0, "for": f"{FOR_S:g}s"}}
         remedy = {"name": "park", "job": PARK, "when": "same_message", "most": self.scenario.most}
         book = runbook(self.service, symptom=symptom, verify=VERIFY, remedies=[remedy])
         channels = {"console": {"type": "console", "approval_links": True}}
@@ -216,24 +218,28 @@ class Play:
         self.application.start()
 
     def _park(self, options: Mapping[str, str]) -> str:
-        given = {name.removeprefix("unstick_"): options[name] for name in MOVES}
-        stop = ["true"] if self.scenario.survives else self.application.stop_command
-        limit_s, done = 10 if self.scenario.survives else 60, threading.Event()
-        begun = self.folder / "begun"
+        """The job's own script, as a Rundeck fills it in."""
+        stop, done = ["true"] if self.scenario.survives else self.application.stop_command, threading.Event()
+        stopped = self.folder / "stopped"
+        stopped.unlink(missing_ok=True)
 
         def watch() -> None:
             while not done.wait(0.02):
-                if begun.exists():
+                if stopped.exists():
+                    time.sleep(PARKING_S)
                     self._reach(PARKING)
                     break
 
         threading.Thread(target=watch, daemon=True).start()
         try:
-            run = run_job(
-                "park", self.broker, self.folder, given, limit_s=limit_s, stop=stop, start=self.application.start_command
-            )
+            return self._run_job("park", options, stop=stop, start=self.application.start_command)
         finally:
             done.set()
+
+    def _run_job(self, job: str, options: Mapping[str, str], **commands: list[str]) -> str:
+        file = configure(self.broker, self.folder, wait_s=10 if self.scenario.survives else 60, **commands)
+        script = step_of(job, file, options)
+        run = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, timeout=5 * PATIENCE_S)
         if run.returncode:
             raise RuntimeError(f"{run.stdout}{run.stderr}".strip())
         return run.stdout.strip()
@@ -371,7 +377,7 @@ class Play:
     def _messages(self, queue: str) -> list[str]:
         """All of them, which stay there."""
         found: list[str] = []
-        with suppress(pika.exceptions.ChannelClosedByBroker), self.broker.channel() as channel:  # there is none
+        with suppress(pika.exceptions.ChannelClosedByBroker), self.broker.channel(VHOST) as channel:  # there is none
             while (got := channel.basic_get(queue))[0] is not None:
                 found.append(got[2].decode())
         return found
@@ -382,6 +388,5 @@ class Play:
         self.application.start()
         if self._messages(f"{self.queue}.parked"):
             time.sleep(1)
-            run = run_job("return", self.broker, self.folder, {"vhost": "/", "queue": self.queue, "messages": ""})
-            self._expect("return", (run.returncode, run.stderr), (0, ""))
+            self._run_job("return", {"unstick_vhost": VHOST, "unstick_queue": self.queue})
         wait_until(lambda: set(self.publisher.sent) <= {body for _, body in self.application.events("did")})

@@ -1,0 +1,114 @@
+"""Kills move.py, or the broker, at chance moments of a move, and counts by content what is left.
+
+python -m tests.system.moves [--version 3.10|4.0|4.3] [--runs N] [--seed N]
+
+One line for each kind of queue and victim; exit status 1 where a message was lost, an innocent one moved, or one is in two places
+without the mark `copy`. After a killed program it is run again, as a person would do it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from testbed.broker import Cluster, add_version, cluster
+from testbed.patience import wait_until
+from tests.system.moves.place import VHOST, Place
+
+VICTIMS = ("SIGKILL", "SIGTERM", "broker")
+KINDS = ("classic", "quorum")
+MESSAGES = [f"message {number}" for number in range(8)]
+HUNG = MESSAGES[:2]
+
+
+def main() -> int:
+    """0 where nothing was lost, doubled or wrong."""
+    parser = argparse.ArgumentParser(prog="python -m tests.system.moves", description="Who dies in a move.")
+    add_version(parser)
+    parser.add_argument("--runs", type=int, default=20, help="by kind and victim")
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    chance, bad = random.Random(given.seed), 0
+    with tempfile.TemporaryDirectory() as folder, cluster(Path(folder), 1, version=given.version) as made:
+        for kind in KINDS:
+            for victim in VICTIMS:
+                counts: Counter[str] = Counter()
+                for number in range(given.runs):
+                    counts.update(play(made, Path(folder), kind, victim, f"{kind}-{victim}-{number}", chance))
+                bad += sum(counts[what] for what in ("lost", "doubled", "wrong", "left stopped"))
+                exits = ", ".join(f"{count} x {name}" for name, count in sorted(counts.items()) if name.startswith("exit"))
+                rest = ", ".join(
+                    f"{name} {counts[name]}" for name in ("lost", "doubled", "wrong", "left stopped", "copies", "moved order")
+                )
+                print(f"{given.version:5} {kind:8} {victim:8} {given.runs} runs: {rest}; {exits}", flush=True)
+    return int(bad > 0)
+
+
+def play(nodes: Cluster, folder: Path, kind: str, victim: str, name: str, chance: random.Random) -> Counter[str]:
+    """One move of two messages, with a kill at some moment of the 8 s that it takes."""
+    (node,) = nodes.nodes
+    own = folder / name
+    own.mkdir()
+    place = Place(node, own, kind, f"mail.{name}")
+    place.publish(*MESSAGES)
+    place.hang(len(HUNG))
+    counts: Counter[str] = Counter()
+    running = subprocess.Popen(
+        place.command("park", str(len(HUNG))), env=place.environment(wait_s=60), stdout=subprocess.PIPE, text=True
+    )
+    wait_until(place.stopped.exists)
+    time.sleep(chance.uniform(0.0, 4.0) if victim == "broker" else chance.uniform(0.0, 3.0))
+    if victim == "broker":
+        nodes.kill(node)
+        nodes.start(node)
+    else:
+        running.send_signal(getattr(signal, victim))
+    said, _ = running.communicate(timeout=300)
+    counts[f"exit {running.returncode}"] += 1
+    if victim != "SIGKILL" and not place.started.exists():
+        counts["left stopped"] += 1
+    if victim != "broker":
+        counts.update(after_a_kill(place))
+    counts.update(judge(place, said))
+    return counts
+
+
+def after_a_kill(place: Place) -> Counter[str]:
+    """A person runs it again, for what is left of what hung."""
+    place.until_returned()
+    left = [body for body in HUNG if body in place.bodies()]
+    if left:
+        status, _, _ = place.run("park", str(len(left)), wait_s=60)
+        return Counter({f"exit again {status}": 1})
+    return Counter()
+
+
+def judge(place: Place, said: str) -> Counter[str]:
+    wait_until(lambda: place.made.api("GET", f"queues/{VHOST}/{place.queue}").get("state") == "running")
+    parked, left = place.messages(place.parked), place.bodies()
+    marked = [body.decode() for _, properties, body in parked if properties.headers["x-unstick"].get("copy")]
+    unmarked = [body.decode() for _, properties, body in parked if not properties.headers["x-unstick"].get("copy")]
+    places = Counter([*left, *unmarked])
+    found = Counter(
+        {
+            "lost": len(set(MESSAGES) - set(places) - set(marked)),
+            "doubled": sum(count > 1 for count in places.values()),
+            "wrong": len({*marked, *unmarked} - set(HUNG)),
+            "copies": len(marked),
+            "moved order": int(left != [body for body in MESSAGES if body in left]),
+        }
+    )
+    if found["lost"] or found["doubled"] or found["wrong"]:
+        print(f"{place.queue}: left {left}, parked {unmarked}, copies {marked}: {said}", flush=True)
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
