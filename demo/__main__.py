@@ -169,7 +169,9 @@ def _play(screen: Screen, stack: ExitStack, folder: Path, given: argparse.Namesp
     if ending["ending"] != "recovered":
         raise NotAsPlanned(f"the incident was {ending['ending']}, as the last card says.")
     if given.act:
-        screen.text(f"\nRecovered: the mail lies in {QUEUE}.parked, and the queue flows without it.")
+        screen.text(
+            f"\nRecovered: the mail lies in {QUEUE}.parked, and the queue flows without it. The last card says which it was."
+        )
         return 0
     delivered = sum(play.server.count(one.name, hung.at, restarts[0].at) for one in _others(hung))
     stuck = f"Recovered: {hung.worker} was stuck for {restarts[0].at - hung.at:.0f} s."
@@ -276,7 +278,7 @@ def _move_aside(play: Play) -> None:
 
         def parked() -> str:
             logs = [run.log for run in play.rundeck.state.runs.values() if run.job == stage.PARK_JOB and run.log]
-            return next((line for _, _, line in (logs[0] if logs else ()) if line.startswith("moved ")), "")
+            return next((line for _, _, line in (logs[0] if logs else ()) if line.startswith("exit ")), "").partition(": ")[2]
 
         line.text = f"Rundeck's job park, its script really run: {play.until(parked, 'the job park did not end', ENDED_WITHIN_S)}"
 

@@ -44,6 +44,8 @@ class Queues(Protocol):
     @property
     def url(self) -> str: ...
     @property
+    def amqp(self) -> str: ...
+    @property
     def description(self) -> str: ...
     def flow(self, stack: ExitStack) -> None:
         """Mails come in from now on."""
@@ -63,6 +65,10 @@ class RealQueues:
     @property
     def url(self) -> str:
         return self.broker.url
+
+    @property
+    def amqp(self) -> str:
+        return f"127.0.0.1:{self.broker.amqp_port}"
 
     @property
     def description(self) -> str:
@@ -110,6 +116,11 @@ class StandInQueues:
     @property
     def url(self) -> str:
         return self.double.url
+
+    @property
+    def amqp(self) -> str:
+        """Nobody speaks AMQP to it."""
+        return ""
 
     @property
     def description(self) -> str:
@@ -194,10 +205,12 @@ def open_queues(stack: ExitStack, folder: Path, *, stand_in: bool) -> Queues:
 
 
 def _open_real(stack: ExitStack, folder: Path) -> RealQueues:
-    broker = stack.enter_context(brokers.broker(folder / "broker", plugins=(*brokers.PLUGINS, "rabbitmq_shovel")))
+    broker = stack.enter_context(brokers.broker(folder / "broker"))
     broker.add_user(USER, PASSWORD, tags="monitoring", vhosts=["/"])
-    broker.add_user(PARKER, PASSWORD, tags="policymaker")
-    broker.api("PUT", f"permissions/%2F/{PARKER}", {"configure": r"\.parked$", "write": "^$", "read": "^$"})
+    broker.add_user(PARKER, PASSWORD, tags="management")
+    name = QUEUE.replace(".", r"\.")
+    rights = {"configure": rf"^{name}\.parked$", "write": r"^amq\.default$", "read": rf"^{name}(\.parked)?$"}
+    broker.api("PUT", f"permissions/%2F/{PARKER}", rights)
     with broker.channel() as channel:
         channel.queue_declare(QUEUE, durable=True)
     return RealQueues(broker, stack.enter_context(Relay(broker.amqp_port)))

@@ -22,7 +22,7 @@ import yaml
 
 from demo.mail_server import MailServer
 from demo.queues import PARKER, PASSWORD, USER, WORKERS, Queues, Worker
-from functions.domain.model.alerts import MOVES
+from functions.domain.model.alerts import MOVES, RETURNS
 from testbed.doubles.rundeck import INCIDENT, OWN, Job, Option, Rundeck
 from testbed.patience import PATIENCE_S
 from testbed.unstick_process import BUDGET, HELPED, ROOT, SHORT, Unstick, configuration, job_id, runbook
@@ -34,6 +34,7 @@ FOR_S = 10.0
 """Unstick takes no less."""
 EVIDENCE_FILE = ROOT / "infra" / "rundeck" / "evidence-python.yaml"
 PARK_FILE = ROOT / "infra" / "rundeck" / "park.yaml"
+MOVER = PARK_FILE.with_name("move.py")
 PARK_JOB = "44444444-4444-4444-8444-444444444441"
 EVIDENCE_JOB = "22222222-2222-4222-8222-222222222223"
 
@@ -98,20 +99,19 @@ class Application:
         return True
 
     def park(self, options: Mapping[str, str]) -> str:
-        """What infra/rundeck/park.yaml does, its script really run: all workers are stopped, and started again in any case."""
+        """What infra/rundeck/park.yaml does, its program really run: all workers are stopped, and started again in any case."""
         (job,) = yaml.safe_load(PARK_FILE.read_text(encoding="utf-8"))
         with tempfile.TemporaryDirectory() as name, self.lock:
-            config = Path(name) / "park.json"
-            config.write_text(json.dumps({"api": self.queues.url, "user": PARKER, "password": PASSWORD}))
-            script = job["sequence"]["commands"][-1]["script"].replace("/etc/unstick-park.json", str(config))
-            script = re.sub(r"(?m)^(STOP|START) = .*", r"\1 = None", script).replace("@job.execid@", "demo")
-            for option in MOVES:
-                script = script.replace(f"@option.{option}@", options[option])
+            config, account = Path(name) / "park.json", {"user": PARKER, "password": PASSWORD}
+            config.write_text(json.dumps({"api": self.queues.url, "amqp": self.queues.amqp, **account, "stop": [], "start": []}))
+            script = job["sequence"]["commands"][-1]["script"].replace("/usr/local/bin/unstick-move", f"{sys.executable} {MOVER}")
+            script = re.sub(r"UNSTICK_MOVE_CONFIG='[^']*'", f"UNSTICK_MOVE_CONFIG='{config}'", script)
+            script = re.sub(r"@option\.([a-z_]+)@", lambda found: options.get(found[1], found[0]), script)
             try:
                 for worker in WORKERS:
                     self.stop(worker)
-                command = [sys.executable, "-"]
-                run = subprocess.run(command, input=script, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+                command = ["sh", "-c", script]
+                run = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE_S, check=False)
             finally:
                 self.start(*WORKERS)
         if run.returncode:
@@ -164,7 +164,7 @@ def start_rundeck(stack: ExitStack, application: Application) -> Rundeck:
     park = Job(
         id=PARK_JOB,
         name="park",
-        options=(Option("service", required=True), *(Option(name, required=True) for name in MOVES), *OWN),
+        options=(Option("service", required=True), *(Option(name, required=True) for name in MOVES), Option(RETURNS), *OWN),
         nodes="tags: consumers",
         action=application.park,
     )

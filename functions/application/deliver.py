@@ -18,7 +18,7 @@ from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.messages import Card, Message
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.redaction import redact
-from functions.runtime.text import Text, in_language
+from functions.runtime.text import Text
 
 POST_S = 10.0
 POST_LEAST_S = 0.5  # seconds. With less time left, a message waits for the wake-up: a post that times out may still arrive
@@ -72,15 +72,12 @@ def redact_card(card: Card, public_url: str) -> Card:
 
 def _post_instead(ports: Ports, gone: str, card: Card, timeout_s: float) -> None:
     """Post to other channels, without the approval link: the configuration lost the channel while the message waited."""
-    from functions.domain.texts.words import LINK_ACKNOWLEDGE, LINK_APPROVE
-
     instead = next((name for name in default_channels(ports.rules) if name in ports.chats), None)
     if instead is None:
         detail = Text("the channel {channel} is not in the configuration", channel=gone)
         raise Denied("chat", detail, remedy=Text("Add `{channel}` to `channels`.", channel=gone))
     ports.log("WARNING", f"posted to {instead}, since the configuration no longer has the channel {gone}")
-    answers = {in_language(ports.rules.language, label) for label in (LINK_APPROVE, LINK_ACKNOWLEDGE)}
-    links = tuple(link for link in card.links if link[0] not in answers)
+    links = tuple(link for link in card.links if not link[1].startswith(f"{ports.rules.public_url}/approve/#"))
     post(ports, instead, replace(card, links=links), None, timeout_s)
 
 

@@ -11,7 +11,7 @@ from functions.config.schema import Schema, adapter_schema, file_schema
 from functions.config.validation import read
 from functions.config.yaml_tree import Path
 from functions.domain.decisions.matching import HOLDER_HOST, template_labels
-from functions.domain.model.alerts import MOVES
+from functions.domain.model.alerts import MOVES, RETURNS
 from functions.domain.model.codes import Mode
 from functions.domain.model.runbooks import EvidenceJob, Remedy, Restart, Runbook
 from functions.domain.texts.masking import mask
@@ -170,7 +170,7 @@ def _check_remedies(runbook: Runbook, own: tuple[str, ...], *, has_links: bool) 
             yield (*here, "job"), "is a job of this runbook already", "Name another job; `limits.attempts` repeats the restart"
         if not remedy.moves and any(one.moves for one in earlier):
             yield (*here, "when"), "is stuck, after a remedy that moves messages", "Put it before those with same_message"
-        yield from _check_options(here, remedy, (*own, *MOVES))
+        yield from _check_options(here, remedy, (*own, *MOVES, RETURNS))
         for name in remedy.options.keys() & runbook.restart.options.keys():
             yield (*here, "options", name), "is an option of restart, too", "Remove it: the job gets those of `restart` anyway"
 

@@ -10,12 +10,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.application.observe import read_pause
-from functions.application.ports import Chat, Finding, finding_of_error
+from functions.application.ports import Chat, Finding, Query, finding_of_error
 from functions.bootstrap import Adapters
 from functions.config.matchers import overlaps
 from functions.domain.decisions.matching import NotRendered
 from functions.domain.decisions.messages import channels_for, default_channels
-from functions.domain.model.alerts import MOVES
+from functions.domain.model.alerts import MOVES, RETURNS
 from functions.domain.model.codes import Mode
 from functions.domain.model.observations import Pause, QueueSnapshot
 from functions.domain.model.runbooks import EvidenceJob, Remedy, Rules, Runbook
@@ -206,7 +206,7 @@ def _around(value: bytes) -> str:
 
 def _check_remedy(ports: Adapters, runbook: Runbook, remedy: Remedy, timeout_s: float) -> list[Finding]:
     """The same for a remedy's job, which must always refuse a late start."""
-    moving = dict.fromkeys(MOVES, "$") if remedy.moves else {}
+    moving = dict.fromkeys((*MOVES, RETURNS), "$") if remedy.moves else {}
     restart = replace(
         runbook.restart, job=remedy.job, options={**runbook.restart.options, **remedy.options, **moving}, holder=None
     )
@@ -235,7 +235,7 @@ def _check_holder(ports: Adapters, runbook: Runbook, labels: Mapping[str, str], 
     try:
         adapter = ports.symptoms[runbook.symptom.kind]
         queue = adapter.name_queue(runbook.symptom, {**fixed, **labels})
-        (seen,) = adapter.look_all([(queue, 0.0)], timeout_s=timeout_s)
+        (seen,) = adapter.look_all([Query(queue, 0.0)], timeout_s=timeout_s)
     except NotRendered:
         seen = None  # the queue comes with the alert
     consumers = _hosts_of(seen) if isinstance(seen, QueueSnapshot) else ()

@@ -24,7 +24,6 @@ START_TIMEOUT_S = 2 * PATIENCE_S
 
 STATISTICS_OFF = "management_agent.disable_metrics_collector = true"
 PLUGINS = ("rabbitmq_management", "rabbitmq_prometheus")
-WITH_SHOVELS = (*PLUGINS, "rabbitmq_shovel")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from testbed.broker.cluster import START_TIMEOUT_S, WITH_SHOVELS, broker
+from testbed.broker.cluster import START_TIMEOUT_S, broker
 from testbed.broker.node import Broker
 from testbed.broker.versions import ROOT
 from testbed.patience import wait_until
@@ -39,7 +39,7 @@ def shared(folder: Path, version: str) -> Iterator[Broker]:
 def main(folder: Path, version: str) -> None:
     """Run the broker until the last user's lock is gone, however that user ended."""
     own = Path(tempfile.mkdtemp(dir=folder))
-    with (folder / "users").open("w") as users, broker(own, version=version, plugins=WITH_SHOVELS) as made:
+    with (folder / "users").open("w") as users, broker(own, version=version) as made:
         (folder / "written").write_bytes(pickle.dumps(made))
         (folder / "written").rename(folder / "running")
         fcntl.flock(users, fcntl.LOCK_EX)

@@ -13,7 +13,8 @@ from functions.domain.decisions.queries import what_to_observe
 from functions.domain.model.codes import Ending, Mode, Phase, Reason, Verdict
 from functions.domain.model.events import Approved, Declined, Start, StartResult, Step, TimerFired
 from functions.domain.model.incidents import AfterRestart, Document, change
-from functions.domain.model.observations import Channel, Execution, Holder, QueueSnapshot, Unknown
+from functions.domain.model.moves import read_moved
+from functions.domain.model.observations import Channel, Execution, Holder, QueueSnapshot, Returns, Unknown
 from functions.domain.model.runbooks import Condition, Limits, Remedy, Rules
 from tests.support.worlds.scenes import (
     MAIL,
@@ -82,13 +83,16 @@ def start_of(made: Step) -> Start | None:
     return next((act for act in made.acts if isinstance(act, Start)), None)
 
 
-def parked(mail: QueueSnapshot, *, run: str = "succeeded", at: float = NOW + 300.0) -> Step:
+def parked(
+    mail: QueueSnapshot, *, run: str = "succeeded", at: float = NOW + 300.0, log: tuple[str, ...] | None = None, by: str = ""
+) -> Step:
     """The park was approved, ran, and its queue is looked at again."""
     document = pressed(again(at=NOW + 60.0)).document
     began = Execution("8", "http://rundeck/execution/8", "running", RUNNER_NOW + 61.0, tag="inc-1.2-park")
     document = moved(document, StartResult("inc-1.2-park", began), seen(now=NOW + 61.0), NOW + 61.0, ladder()).document
-    ended = replace(began, status=run, runner_ended_at=RUNNER_NOW + 70.0)
-    document = woken(document, NOW + 100.0, seen(ended, now=NOW + 100.0, mail=mail), ladder()).document
+    ended = replace(began, status=run, runner_ended_at=RUNNER_NOW + 70.0, aborted_by=by)
+    history = ledger(ended, now=NOW + 100.0, tail=log)
+    document = woken(document, NOW + 100.0, seen(now=NOW + 100.0, mail=mail, history=history), ladder()).document
     if document.incident is None:
         return Step(document)
     history = ledger(ended, now=at)
@@ -213,6 +217,81 @@ def test_a_no_is_an_escalation_with_its_button():
     made = moved(document, Declined(document.incident.approval.nonce, "anna"), seen(now=NOW + 9), NOW + 9, ladder())
     assert (made.document.outcomes[-1].ending, made.document.outcomes[-1].by) == (Ending.ESCALATED, "anna")
     assert made.document.escalated_at == NOW + 9
+
+
+UNTOUCHED = "refused, the application was not touched: mail.parked has a consumer"
+ENDS = [
+    ("exit 2: " + UNTOUCHED, "", Reason.REMEDY_REFUSED, "the remedy was refused, and the application was not touched"),
+    ("exit 4: nothing moved: STOP failed", "", Reason.NOTHING_MOVED, "nothing was moved aside"),
+    ("exit 5: 1 of 2 moved", "", Reason.PARTLY_MOVED, "one may be in both queues"),
+    ("exit 6: moved 1 from a to b, and START failed", "", Reason.NOT_STARTED, "the application is stopped"),
+    ("exit 143: stopped: everything goes back", "anna", Reason.REMEDY_STOPPED, "the remedy was aborted"),
+    ("exit 6: stopped, and START failed", "anna", Reason.NOT_STARTED, "the application is stopped"),
+    ("exit 1: outcome unknown", "", Reason.REMEDY_UNCLEAR, "the application may be stopped"),
+    ("Killed", "", Reason.REMEDY_UNCLEAR, "the application may be stopped"),
+    ("Killed", "anna", Reason.REMEDY_STOPPED, "the remedy was aborted"),
+]
+
+
+@pytest.mark.parametrize(("last", "by", "reason", "headline"), ENDS)
+def test_each_way_a_remedy_fails_has_a_sentence_of_its_own(last: str, by: str, reason: Reason, headline: str):
+    """Not "the restart job keeps failing", nor "a person aborted the restart"; the job's own sentence is quoted."""
+    made = parked(again(at=NOW + 100.0), run="aborted" if by else "failed", log=("stop: done", last, "Result: 1"), by=by)
+    outcome, card = made.document.outcomes[-1], made.document.to_tell[-1].card
+    assert (outcome.ending, outcome.reason) == (Ending.ESCALATED, reason)
+    assert headline in card.headline
+    quoted = last.partition(": ")[2]
+    assert quoted in text_of(made.document)
+    assert by in text_of(made.document)
+    assert "restart job" not in text_of(made.document)
+
+
+MOVED = (
+    'message 1 of 1: {"sha256": "1a2b3c4d5e6f", "size": 1234, "age_s": 7200, "returns": 2, "exchange": "orders", '
+    '"routing_key": "mail.eu", "message_id": "*4711*", "type": "order", "headers": "trace, tenant"}'
+)
+
+
+def test_the_card_says_which_message_it_was():
+    """By what its publisher wrote, cleaned, and never by its body."""
+    made = parked(well(at=NOW + 300.0), log=(MOVED, "exit 0: moved 1 from mail to mail.parked"))
+    card = made.document.to_tell[-1].card
+    assert card.kind == "recovered"
+    said = (
+        "message id *4711*, type order, exchange orders, routing key mail.eu, 1,234 bytes, 2 h 0 min old, returned 2 times, "
+        "headers trace, tenant, SHA-256 1a2b3c4d5e6f"
+    )
+    assert dict(card.facts)["Moved aside"] == said
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        (MOVED, {"*4711*"}),
+        ('message 1 of 1: {"message_id": "password=*** "size": 3}', {"password=*** "}),
+        ('message 1 of 1: {"message_id": "a\\" \\u0000", "size": 3}', {'a" \\x00'}),
+        ('stop: message 1 of 1: {"message_id": "forged"}', set()),
+        ('message 1 of 1: {"size": "large"}', set()),
+        ("exit 0: moved 1", set()),
+    ],
+)
+def test_a_line_of_a_moved_message_is_read_whatever_is_in_it(line: str, names: set[str]):
+    """Masking may cut it; what another command printed is none."""
+    assert {message.message_id.encode("unicode_escape").decode() for message in read_moved((line,))} == names
+
+
+def test_the_link_says_which_job_it_approves():
+    """It is not the restart."""
+    card = asked().to_tell[-1].card
+    assert card.links[0][0] == "Approve the job park"
+
+
+def test_the_job_learns_how_often_what_is_held_may_return():
+    """Only where the queue has a limit, and it is known."""
+    made = pressed(replace(again(at=NOW + 60.0), returns=Returns(20, 3)))
+    start = start_of(made)
+    assert start is not None
+    assert start.options["unstick_returns"] == "17"
 
 
 def test_the_queue_that_flows_without_it_names_the_message():

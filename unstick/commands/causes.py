@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from functions.application import report as reporting
 from functions.domain.cards.rendering import rendered
 from functions.domain.causes.common import Common, compare
-from functions.domain.causes.words import sentence
+from functions.domain.causes.words import say_moved, sentence
 from functions.domain.model.runbooks import Rules
 from unstick import output
 from unstick.commands import completion
@@ -58,6 +58,8 @@ def _print(compared: Sequence[Common], rules: Rules, since: str) -> None:
         output.print_text(rendered(rules, counted(common, rules)), click.style(f"{common.runbook}: ", bold=True), "  ")
         if judged := judgement(common):
             output.print_text(rendered(rules, judged), "  ")
+        for message in common.moved[:LINES_SHOWN]:
+            output.print_text(rendered(rules, say_moved(message)), output.mark("  * ", "warn"))
         for pattern in common.besides_lines:
             output.print_text(rendered(rules, sentence(pattern)), output.mark("  * ", "warn"))
         for label, value in figures(common):

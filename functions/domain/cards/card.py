@@ -409,14 +409,14 @@ def _other(card_input: CardInput, _: Rules) -> Content:
 
 
 QUEUES, HOLDERS, HEAD, PROOFS = queue_facts.queues, queue_facts.holders, queue_facts.head, queue_facts.proofs
-RECOVERY = (QUEUES, facts.took, facts.attempt, facts.restart)
+RECOVERY = (QUEUES, remedies.moved_messages, facts.took, facts.attempt, facts.restart)
 
 KINDS: Mapping[str, tuple[Callable[[CardInput, Rules], Content], tuple[facts.Part, ...]]] = {
     "started": (_started, (QUEUES, PROOFS, HOLDERS, HEAD, facts.since, facts.first_or_tried, facts.evidence)),
     "held": (_held, (QUEUES, PROOFS, HOLDERS, facts.restart_or_tried, HEAD, facts.since, facts.evidence)),
     "draining": (_draining, RECOVERY),
     "recovered": (_recovered, (*RECOVERY, facts.evidence)),
-    "escalated": (_escalated, (QUEUES, PROOFS, facts.tried, HOLDERS, HEAD, facts.since, facts.evidence)),
+    "escalated": (_escalated, (QUEUES, remedies.moved_messages, PROOFS, facts.tried, HOLDERS, HEAD, facts.since, facts.evidence)),
     "escalated_again": (_escalated_again, (QUEUES, HOLDERS, facts.taken, facts.since)),
     "acknowledged": (_acknowledged, (facts.taken, facts.since)),
     "resolved": (_resolved, (QUEUES,)),

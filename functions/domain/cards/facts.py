@@ -5,7 +5,7 @@ from itertools import islice
 
 from functions.domain.cards import queue_facts
 from functions.domain.cards.card_input import CardInput
-from functions.domain.cards.remedies import page_to_undo
+from functions.domain.cards.remedies import asked_for, page_to_undo
 from functions.domain.cards.rendering import Fact, clock, tidy
 from functions.domain.model.codes import Reason
 from functions.domain.model.incidents import AlertRef, Escalation, Run
@@ -235,7 +235,7 @@ def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
     execution, collected = card_input.about or card_input.shown.execution, card_input.shown.evidence
     bundled = islice(card_input.bundled_links.items(), BUNDLED_LINKS)
     wanted: list[tuple[Phrase, str]] = [
-        (words.LINK_APPROVE, card_input.approve_url),
+        (_say_approve(card_input), card_input.approve_url),
         (words.LINK_BY_HAND, page_to_restart(card_input) if asks_to_restart(card_input) else ""),
         *((named(words.LINK_BY_HAND, tidy(name, 40)), url) for name, url in bundled),
         (words.LINK_UNDO, page_to_undo(card_input)),
@@ -247,6 +247,12 @@ def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
         (words.LINK_CAUSE, card_input.runbook.root_cause if card_input.runbook else ""),
     ]
     return ((label, safe) for label, url in wanted if (safe := safe_url(url)))
+
+
+def _say_approve(card_input: CardInput) -> Phrase:
+    """Which job the link approves."""
+    remedy = asked_for(card_input)
+    return Text("Approve the job {remedy}", remedy=remedy) if remedy else words.LINK_APPROVE
 
 
 def asks_to_restart(card_input: CardInput) -> bool:

@@ -1,12 +1,17 @@
 """What cards say about a remedy other than the restart: what it would do and may cost, and what is concluded from it."""
 
+from collections.abc import Iterator
+
 from functions.domain.cards.card_input import CardInput
-from functions.domain.cards.rendering import tidy
+from functions.domain.cards.identity import name_message
+from functions.domain.cards.rendering import Fact, tidy
 from functions.domain.health.recovery import find_same_again
 from functions.domain.model.codes import Phase
+from functions.domain.model.moves import read_moved
 from functions.domain.model.observations import remedy_of
 from functions.runtime.text import Phrase, Text
 
+SHOWN = 3  # moved messages on a card; the job's log has more
 PARKED = ".parked"  # what infra/rundeck/park.yaml appends to a queue's name
 
 
@@ -86,7 +91,16 @@ def conclude_ill(card_input: CardInput) -> Phrase:
     if not moved(card_input) or not any(watched.after.held_again for watched in card_input.queues):
         return ""
     return Text(
-        "Without the moved messages the next one hangs as well. So it is probably not the message: what they all need is down. "
-        "Bring that up, then bring the messages back from {parked} with the job return.",
+        "Without the moved messages the next one hangs as well. Either something that they all need is down, or the next one is "
+        "of the same kind: compare it with what was moved. Then bring the messages back from {parked} with the job return.",
         parked=_names(card_input)["parked"],
     )
+
+
+def moved_messages(card_input: CardInput) -> Iterator[Fact]:
+    """Which messages the run moved, once it has ended."""
+    found = read_moved(card_input.shown.run.tail) if running(card_input) else ()
+    for place, message in enumerate(found[:SHOWN], 1):
+        yield Text("Moved aside") if place == 1 else "", name_message(message)
+    if len(found) > SHOWN:
+        yield "", Text("and {count} more", count=len(found) - SHOWN)

@@ -11,9 +11,10 @@ from statistics import median
 from msgspec import Struct
 
 from functions.domain.costs.model import Known
-from functions.domain.model.codes import Reason
+from functions.domain.model.codes import Ending, Reason
 from functions.domain.model.incidents import Archive, QueueState
-from functions.domain.model.observations import ExecutionHistory, Holder
+from functions.domain.model.moves import Moved, read_moved
+from functions.domain.model.observations import ExecutionHistory, Holder, remedy_of
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.sanitize import clean
 from functions.runtime.text import Phrase, Text
@@ -45,6 +46,7 @@ class Kind(StrEnum):
     HOLDER = "holder"
     HOST = "host"
     LINE = "line"
+    MESSAGE = "message"
 
 
 class Pattern(Struct, frozen=True):
@@ -78,6 +80,7 @@ class Case(Struct, frozen=True):
     consumers: int | None = None
     holders: tuple[Holder, ...] = ()  # who held that queue's messages before the restart
     lines: tuple[str, ...] = ()  # the lines of its evidence that its cards showed
+    moved: tuple[Moved, ...] = ()  # the messages that were moved aside, after which it recovered
 
 
 class Common(Struct, frozen=True):
@@ -90,6 +93,11 @@ class Common(Struct, frozen=True):
     depth: Spread | None = None
     growth: Spread | None = None
     oldest_s: Spread | None = None
+
+    @property
+    def moved(self) -> tuple[Moved, ...]:
+        """The messages that hung an application, the newest first."""
+        return tuple(message for case in reversed(self.cases) for message in case.moved)
 
     @property
     def lines(self) -> tuple[Pattern, ...]:
@@ -148,7 +156,14 @@ def _patterns(cases: list[Case], hours: Sequence[int]) -> tuple[Pattern, ...]:
         *_shared(Kind.HOLDER, _holders(cases, lambda holder: holder.name)),
         *_shared(Kind.HOST, _holders(cases, lambda holder: holder.host)),
         *_shared(Kind.LINE, lines),
+        *_shared(Kind.MESSAGE, [set().union(*map(_traits, case.moved)) for case in cases if case.moved]),
     )
+
+
+def _traits(message: Moved) -> set[str]:
+    """What messages of one kind have in common."""
+    named = {"type": message.type, "app id": message.app_id, "exchange": message.exchange, "routing key": message.routing_key}
+    return {f"{name} {clean(value, NAME, '…')}" for name, value in named.items() if value}
 
 
 def _shared(kind: Kind, having: Sequence[set[str]]) -> list[Pattern]:
@@ -196,7 +211,14 @@ def _case(record: Archive, ends: dict[str, list[float]]) -> Case:
         consumers=before.consumers if before else None,
         holders=before.holders if before else deepest.holders if deepest else (),
         lines=incident.evidence.lines if incident.evidence else (),
+        moved=_moved(record),
     )
+
+
+def _moved(record: Archive) -> tuple[Moved, ...]:
+    execution = record.incident.execution
+    well = record.outcome.ending is Ending.RECOVERED and execution is not None and remedy_of(execution.tag)
+    return read_moved(record.incident.run.tail) if well else ()
 
 
 def _depth(watched: QueueState) -> int | None:

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 
+from functions.domain.cards.identity import name_message
 from functions.domain.cards.rendering import tidy
 from functions.domain.causes.common import Common, Kind, Pattern
+from functions.domain.model.moves import Moved
 from functions.runtime.text import Phrase, Text, join
 
 LINE = 160
@@ -14,6 +16,7 @@ SENTENCES: Mapping[Kind, Text] = {
     Kind.TARGET: Text("{count} of {of} were of {what}"),
     Kind.HOST: Text("in {count} of {of} the messages were held by {what}"),
     Kind.HOLDER: Text("in {count} of {of} the messages were held by {what}"),
+    Kind.MESSAGE: Text("in {count} of {of} the message that hung it had {what}"),
     Kind.LINE: Text("in {count} of {of} incidents: {what}"),
 }
 
@@ -24,9 +27,15 @@ def sentence(pattern: Pattern) -> Phrase:
     return SENTENCES[pattern.kind].fill(count=pattern.count, of=pattern.of, what=what)
 
 
+def say_moved(message: Moved) -> Phrase:
+    """Which message hung the application: it flowed once that one was moved aside."""
+    return Text("it hung on the message with {message}", message=name_message(message))
+
+
 def in_short(common: Common) -> Phrase:
     """For the weekly report: what most incidents share, and their most frequent line; empty if there is nothing."""
-    shown = (*common.besides_lines[:IN_REPORT], *common.lines[:1])
+    shown = [*map(sentence, common.besides_lines[:IN_REPORT]), *map(sentence, common.lines[:1])]
+    shown = [*(say_moved(message) for message in common.moved[:IN_REPORT]), *shown]
     if not shown:
         return ""
-    return Text("{runbook}, in common: {patterns}", runbook=tidy(common.runbook, 60), patterns=join(map(sentence, shown)))
+    return Text("{runbook}, in common: {patterns}", runbook=tidy(common.runbook, 60), patterns=join(shown))

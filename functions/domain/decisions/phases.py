@@ -11,7 +11,7 @@ from functions.domain.decisions.guards import Decision, Kind, decide, hold, judg
 from functions.domain.decisions.matching import find_only_host
 from functions.domain.decisions.messages import end_escalation
 from functions.domain.decisions.observing import watch_observed
-from functions.domain.decisions.remedies import count_to_move, next_remedy, options_of, remedies_run
+from functions.domain.decisions.remedies import count_to_move, explain_failure, next_remedy, options_of, remedies_run
 from functions.domain.decisions.turn import Turn, has_unseen, is_all_resolved
 from functions.domain.health.proofs import Judgement
 from functions.domain.health.recovery import (
@@ -28,7 +28,7 @@ from functions.domain.model.bounds import before_restart
 from functions.domain.model.codes import Action, Ending, Phase, Reason, Verdict
 from functions.domain.model.events import Claim, Start, StartResult
 from functions.domain.model.incidents import AfterRestart, Document, Doubt, Incident, PastAttempt, QueueState
-from functions.domain.model.observations import EvidenceReading, Execution, ExecutionHistory, QueueSnapshot, Unknown, remedy_of
+from functions.domain.model.observations import EvidenceReading, Execution, ExecutionHistory, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Condition, Runbook
 from functions.domain.texts.words import duration, worded
 from functions.runtime.text import Phrase, Text, join, named
@@ -290,8 +290,8 @@ def _check_run(turn: Turn) -> None:
         turn.change(queues=turn.note_figures(turn.incident.queues))
         unseen = _why_unseen(turn)
         return _watch_running(turn) if unseen is None else _wait_unseen(turn, unseen)
-    if user := execution.aborted_by:
-        return endings.escalate(turn, Reason.ABORTED, Text("{user} aborted execution {id}", user=user, id=execution.id))
+    if execution.aborted_by:
+        return endings.escalate(turn, *explain_failure(execution, turn.incident.run.tail))
     if execution.refused and not _has_run_before(execution, turn):
         tries = (*turn.incident.tries, PastAttempt(execution.tag, execution, "refused_late", turn.incident.run.holder_host))
         turn.change(phase=Phase.WAITING, execution=None, tries=tries, restarts=turn.incident.restarts - 1)
@@ -303,8 +303,7 @@ def _check_run(turn: Turn) -> None:
         return _check_recovery(turn)
     # The job failed. The queue may have recovered anyway; otherwise the next attempt is decided.
     if is_used_up(turn.incident, turn.runbook):
-        ended, remedy = Text("the job ended as {status}", status=worded(execution.status)), remedy_of(execution.tag)
-        return endings.escalate(turn, Reason.FAILING, named(remedy, ended) if remedy else ended)
+        return endings.escalate(turn, *explain_failure(execution, turn.incident.run.tail))
     _next_attempt(turn, f"failed: {execution.status}")
 
 

@@ -1,15 +1,26 @@
 """What follows if the restart did not help: the next remedy, and the options of its job (docs/remedies.md)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from functions.domain.decisions.turn import Turn
 from functions.domain.health.recovery import count_hanging, find_same_again
-from functions.domain.model.alerts import MOVES
-from functions.domain.model.codes import Mode, Verdict
+from functions.domain.model.alerts import MOVES, RETURNS
+from functions.domain.model.codes import Mode, Reason, Verdict
 from functions.domain.model.incidents import Incident
-from functions.domain.model.observations import QueueSnapshot, remedy_of
+from functions.domain.model.moves import read_end
+from functions.domain.model.observations import Execution, QueueSnapshot, remedy_of
 from functions.domain.model.runbooks import Condition, Remedy, Runbook
-from functions.runtime.text import Phrase, Text
+from functions.domain.texts.words import worded
+from functions.runtime.text import Phrase, Text, join, named
+
+ENDS: Mapping[int, Reason] = {
+    2: Reason.REMEDY_REFUSED,
+    4: Reason.NOTHING_MOVED,
+    5: Reason.PARTLY_MOVED,
+    6: Reason.NOT_STARTED,
+    143: Reason.REMEDY_STOPPED,
+}
+"""What the exit statuses of infra/rundeck/move.py mean. 3 is a start that came too late; any other says nothing."""
 
 
 def remedies_run(incident: Incident) -> list[str]:
@@ -51,5 +62,20 @@ def options_of(remedy: Remedy, turn: Turn) -> Mapping[str, str]:
     own, watched = target.own.get(remedy.job, {}) if target else {}, find_same_again(incident.queues)
     if not remedy.moves or watched is None:
         return own
-    keys = watched.queue.keys
-    return {**own, **dict(zip(MOVES, (keys["vhost"], keys["queue"], str(incident.approval.to_move)), strict=True))}
+    keys, left = watched.queue.keys, watched.returns.left if watched.returns else None
+    moves = dict(zip(MOVES, (keys["vhost"], keys["queue"], str(incident.approval.to_move)), strict=True))
+    return {**own, **moves, **({} if left is None else {RETURNS: str(left)})}
+
+
+def explain_failure(execution: Execution, tail: Sequence[str] | None) -> tuple[Reason, Phrase]:
+    """Why an execution that failed or was aborted is handed to people, and the details. A remedy says itself how it ended."""
+    remedy = remedy_of(execution.tag)
+    ended = Text("the job ended as {status}", status=worded(execution.status))
+    if execution.aborted_by:
+        ended = Text("{user} aborted execution {id}", user=execution.aborted_by, id=execution.id)
+    if not remedy:
+        return (Reason.ABORTED if execution.aborted_by else Reason.FAILING), ended
+    end, unsaid = read_end(tail), Reason.REMEDY_STOPPED if execution.aborted_by else Reason.REMEDY_UNCLEAR
+    if end is None:
+        return unsaid, named(remedy, ended)
+    return ENDS.get(end.status, unsaid), join((named(remedy, ended), end.sentence))

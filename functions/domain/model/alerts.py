@@ -51,6 +51,7 @@ class Alert(Struct, frozen=True):
 
 
 MOVES = ("unstick_vhost", "unstick_queue", "unstick_messages")  # tell a remedy's job what to move, and how much
+RETURNS = "unstick_returns"  # tells it how often what is held may still return to its queue, where that is known and limited
 
 
 class Target(Struct, frozen=True):

@@ -19,7 +19,7 @@ from typing import Any
 import pika
 from pika.exceptions import AMQPError
 
-from functions.domain.model.alerts import MOVES, SUSPICION
+from functions.domain.model.alerts import MOVES, RETURNS, SUSPICION
 from testbed.broker import Broker, Cluster
 from testbed.doubles.rundeck import OWN, Job, Option, Rundeck
 from testbed.patience import PATIENCE_S, wait_until
@@ -197,7 +197,12 @@ class Play:
         self.killed = threading.Event()
         self.jobs = (
             Job(id=job_id(self.service), name="restart", action=self._restart),
-            Job(id=PARK, name="park", options=(Option("service", required=True), *map(Option, MOVES), *OWN), action=self._park),
+            Job(
+                id=PARK,
+                name="park",
+                options=(Option("service", required=True), *map(Option, (*MOVES, RETURNS)), *OWN),
+                action=self._park,
+            ),
         )
         self.rundeck = Rundeck(*self.jobs).start()
         self.unstick = Unstick(folder / "unstick", self._configuration(), rabbitmq_password=PASSWORD).start()

@@ -16,6 +16,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from testbed.broker import Cluster, add_version, cluster
@@ -26,13 +29,15 @@ VICTIMS = ("SIGKILL", "SIGTERM", "broker")
 KINDS = ("classic", "quorum")
 MESSAGES = [f"message {number}" for number in range(8)]
 HUNG = MESSAGES[:2]
+AT_ONCE = 6
+BAD = ("lost", "doubled", "wrong", "left stopped")
 
 
 def main() -> int:
     """0 where nothing was lost, doubled or wrong."""
     parser = argparse.ArgumentParser(prog="python -m tests.system.moves", description="Who dies in a move.")
     add_version(parser)
-    parser.add_argument("--runs", type=int, default=20, help="by kind and victim")
+    parser.add_argument("--runs", type=int, default=18, help="by kind and victim")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     chance, bad = random.Random(given.seed), 0
@@ -40,40 +45,57 @@ def main() -> int:
         for kind in KINDS:
             for victim in VICTIMS:
                 counts: Counter[str] = Counter()
-                for number in range(given.runs):
-                    counts.update(play(made, Path(folder), kind, victim, f"{kind}-{victim}-{number}", chance))
-                bad += sum(counts[what] for what in ("lost", "doubled", "wrong", "left stopped"))
+                for first in range(0, given.runs, AT_ONCE):
+                    names = [f"{kind}-{victim}-{number}" for number in range(first, min(first + AT_ONCE, given.runs))]
+                    counts.update(play_together(made, Path(folder), kind, victim, names, chance))
+                bad += sum(counts[what] for what in BAD)
                 exits = ", ".join(f"{count} x {name}" for name, count in sorted(counts.items()) if name.startswith("exit"))
-                rest = ", ".join(
-                    f"{name} {counts[name]}" for name in ("lost", "doubled", "wrong", "left stopped", "copies", "moved order")
-                )
+                rest = ", ".join(f"{name} {counts[name]}" for name in (*BAD, "copies", "out of order"))
                 print(f"{given.version:5} {kind:8} {victim:8} {given.runs} runs: {rest}; {exits}", flush=True)
     return int(bad > 0)
 
 
-def play(nodes: Cluster, folder: Path, kind: str, victim: str, name: str, chance: random.Random) -> Counter[str]:
-    """One move of two messages, with a kill at some moment of the 8 s that it takes."""
+def play_together(
+    nodes: Cluster, folder: Path, kind: str, victim: str, names: Sequence[str], chance: random.Random
+) -> Counter[str]:
+    """Moves of two messages each, on queues of their own, with a kill at chance moments; of the broker, one for all."""
     (node,) = nodes.nodes
-    own = folder / name
-    own.mkdir()
-    place = Place(node, own, kind, f"mail.{name}")
-    place.publish(*MESSAGES)
-    place.hang(len(HUNG))
+    places = []
+    for name in names:
+        (folder / name).mkdir()
+        place = Place(node, folder / name, kind, f"mail.{name}")
+        place.publish(*MESSAGES)
+        place.hang(len(HUNG))
+        places.append(place)
+    waits = [chance.uniform(0.0, 3.0) for _ in places]
     counts: Counter[str] = Counter()
-    running = subprocess.Popen(
-        place.command("park", str(len(HUNG))), env=place.environment(wait_s=60), stdout=subprocess.PIPE, text=True
-    )
+    with ThreadPoolExecutor(len(places)) as pool:
+        moves = list(pool.map(partial(begin, victim), places, waits))
+        if victim == "broker":
+            time.sleep(chance.uniform(0.0, 4.0))
+            nodes.kill(node)
+            nodes.start(node)
+        for found in pool.map(partial(finish, victim), places, moves):
+            counts.update(found)
+    return counts
+
+
+def begin(victim: str, place: Place, wait_s: float) -> subprocess.Popen[str]:
+    """A move, killed after so long where the program is the victim."""
+    command, environment = place.command("park", str(len(HUNG))), place.environment(wait_s=60)
+    running = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     wait_until(place.stopped.exists)
-    time.sleep(chance.uniform(0.0, 4.0) if victim == "broker" else chance.uniform(0.0, 3.0))
-    if victim == "broker":
-        nodes.kill(node)
-        nodes.start(node)
-    else:
+    if victim != "broker":
+        time.sleep(wait_s)
         running.send_signal(getattr(signal, victim))
+    return running
+
+
+def finish(victim: str, place: Place, running: subprocess.Popen[str]) -> Counter[str]:
+    """What came of it."""
     said, _ = running.communicate(timeout=300)
-    counts[f"exit {running.returncode}"] += 1
-    if victim != "SIGKILL" and not place.started.exists():
-        counts["left stopped"] += 1
+    counts = Counter({f"exit {running.returncode}": 1})
+    counts["left stopped"] = int(victim != "SIGKILL" and not place.started.exists())
     if victim != "broker":
         counts.update(after_a_kill(place))
     counts.update(judge(place, said))
@@ -102,7 +124,7 @@ def judge(place: Place, said: str) -> Counter[str]:
             "doubled": sum(count > 1 for count in places.values()),
             "wrong": len({*marked, *unmarked} - set(HUNG)),
             "copies": len(marked),
-            "moved order": int(left != [body for body in MESSAGES if body in left]),
+            "out of order": int(left != [body for body in MESSAGES if body in left]),
         }
     )
     if found["lost"] or found["doubled"] or found["wrong"]:

@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.adapters.runners.rundeck.settings import Settings
+from functions.domain.model.moves import LONGEST, MESSAGE
 from functions.domain.model.observations import Execution
 from functions.domain.texts.masking import mask
 from functions.runtime import http_client
@@ -64,7 +65,10 @@ _PASSIVE = (
 _PROJECT = (
     "project",
     Text("the job's project is missing, disabled or being deleted"),
-    Text("Check in Rundeck whether the project is still there. If it was replaced, import the job and write its UUID into restart.job."),
+    Text(
+        "Check in Rundeck whether the project is still there. If it was replaced, import the job and write its UUID into "
+        "restart.job."
+    ),
 )
 _VERSION = (
     "api_version",
@@ -229,6 +233,8 @@ def without_noise(line: str) -> str:
     """The line without what only Rundeck's developers read: Java's traces and class names, and dumps of its variables."""
     if JAVA_TRACE.match(line):
         return ""
+    if MESSAGE.match(line):
+        return plain(line, LONGEST)
     return plain(VARIABLES.sub("", JAVA_CLASS.sub("", line)))
 
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from functions.adapters.runners.rundeck import answers
 from functions.adapters.runners.rundeck.settings import Settings
-from functions.domain.model.alerts import MOVES, Target
+from functions.domain.model.alerts import MOVES, RETURNS, Target
 from functions.domain.model.observations import Execution, ExecutionHistory
 from functions.domain.texts.masking import mask
 from functions.runtime.errors import Denied, Unavailable
@@ -162,7 +162,7 @@ def _split_by_target(
     rows: list[Mapping[str, Any]], settings: Settings, target: Target
 ) -> tuple[tuple[Execution, ...], tuple[Execution, ...]]:
     """(the target's executions, unfinished ones of others), newest start first, each once, as ended if any list says so."""
-    own = {settings.incident_option, settings.not_after_option, target.holder, *(MOVES if target.remedies else ())}
+    own = {settings.incident_option, settings.not_after_option, target.holder, *((*MOVES, RETURNS) if target.remedies else ())}
     wanted = _without_empty(target.options)
     ours: dict[str, Execution] = {}
     others: dict[str, Execution] = {}

@@ -1,0 +1,48 @@
+"""What is left where move.py dies at one of its steps, and is run again as a person would."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from testbed.broker import Broker
+from tests.system.moves.place import Place
+
+MESSAGES = [f"message {number}" for number in range(6)]
+STEPS = (
+    "stopping", "stopped", "taken", "published-1", "acknowledged-1", "published-2", "acknowledged-2", "moved", "starting",
+)  # fmt: skip
+
+
+@pytest.mark.long
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("kind", ["classic", "quorum"])
+@pytest.mark.parametrize("signal", ["SIGKILL", "SIGTERM"])
+@pytest.mark.parametrize("step", STEPS)
+def test_whenever_it_dies_nothing_is_lost(rabbitmq_server: Broker, tmp_path: Path, step: str, signal: str, kind: str) -> None:
+    """Run again, both lie aside, all others in their places. Two copies of one have a mark; only SIGKILL leaves it stopped."""
+    place = Place(rabbitmq_server, tmp_path, kind, f"mail.{kind}-{signal}-{step}")
+    place.publish(*MESSAGES)
+    place.hang(2)
+    command = [sys.executable, "-m", "tests.system.moves.dying", step, signal, *place.command("park", "2")[2:]]
+    root = Path(__file__).parents[3]
+    done = subprocess.run(command, cwd=root, env=place.environment(), capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    killed = signal == "SIGKILL"
+    assert done.returncode in ((-9,) if killed else (0, 143)), done.stdout
+    assert place.started.exists() is not killed
+    place.until_returned()
+    left = [body for body in MESSAGES[:2] if body in place.bodies()]
+    said = ""
+    if left:
+        status, _, said = place.run("park", str(len(left)))
+        assert status == 0, said
+    parked = place.messages(place.parked)
+    marked = [body.decode() for _, properties, body in parked if properties.headers["x-unstick"].get("copy")]
+    unmarked = [body.decode() for _, properties, body in parked if not properties.headers["x-unstick"].get("copy")]
+    assert (sorted(unmarked), place.bodies()) == (MESSAGES[:2], MESSAGES[2:]), f"{done.stdout}{said}"
+    assert Counter(marked) == Counter([f"message {int(step[-1]) - 1}"] if killed and step.startswith("published") else [])
