@@ -137,8 +137,8 @@ REASONS: Mapping[Reason, Explained] = {
         Text("the remedy failed, and the application may be stopped"),
         Text("The job ended without saying what it had done."),
         Text(
-            "Look whether the application runs, and start it by hand if it doesn't. Then open the execution; if it moves messages, "
-            "compare the queues."
+            "Look whether the application runs, and start it by hand if it doesn't. Then open the execution; if it moves "
+            "messages, compare the queues."
         ),
     ),
     Reason.DUPLICATE: fine(
