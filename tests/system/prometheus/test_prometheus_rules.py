@@ -14,7 +14,7 @@ import yaml
 from testbed.broker import HOST, Broker, consumer
 from testbed.patience import PATIENCE_S, wait_until
 
-FOLDER = Path(__file__).parents[2] / "infra" / "prometheus"
+FOLDER = Path(__file__).parents[3] / "infra" / "prometheus"
 
 
 def promtool(*arguments: str, folder: Path = FOLDER) -> subprocess.CompletedProcess[str]:
