@@ -48,7 +48,7 @@ def judge_recovery(runbook: Runbook, seen: Reading, watched: QueueState, since: 
     well = well or _works_again(runbook, seen, watched, after, consumers, age_s)
     well = well and not (seen.depth and _has_same_oldest(watched, seen.head_at)) and (age_s >= SETTLED_S or not may_lose)
     well_at = (after.well_at if after.well_at is not None else at) if well else None
-    after = replace(after, well_at=well_at, looked_at=at, sample_at=sample_at, survivor=_find_survivor(watched, seen, age_s))
+    after = replace(after, well_at=well_at, looked_at=at, sample_at=sample_at, survivor=_find_survivor(watched, seen, age_s, at))
     held_again, same_again = (0, False) if well else find_held_again(runbook, seen, replace(watched, after=after), since, age_s)
     after = replace(after, held_again=held_again, same_again=same_again)
     given = False
@@ -171,7 +171,7 @@ def count_hanging(symptom: Symptom, seen: QueueSnapshot, *, confirmed: bool) -> 
     return sum(one.held for one in find_hanging(symptom, seen, confirmed=confirmed))
 
 
-def _find_survivor(watched: QueueState, seen: QueueSnapshot, age_s: float) -> str:
+def _find_survivor(watched: QueueState, seen: QueueSnapshot, age_s: float, at: float) -> str:
     """A channel that held messages before the restart and has done nothing since: the broker still has its connection."""
     if age_s < SETTLED_S:
         return ""
@@ -183,8 +183,8 @@ def _find_survivor(watched: QueueState, seen: QueueSnapshot, age_s: float) -> st
         if before != now and None not in (before, now):
             continue  # another connection of the same name
         # Samples may not go back to the restart, but an earlier check did.
-        flat_s = still_s(drop_gaps(channel.work))
-        if flat_s >= age_s - SETTLED_S or (channel.id == watched.after.survivor and flat_s >= RECENT_S):
+        last_s = at - (watched.after.looked_at or 0.0) if channel.id == watched.after.survivor else age_s
+        if still_s(drop_gaps(channel.work)) >= max(min(last_s, age_s) - SETTLED_S, RECENT_S):
             return channel.id
     return ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -11,12 +12,13 @@ from msgspec.structs import replace
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
 from functions.domain.health.looks import CURVE_POINTS, note_snapshot
-from functions.domain.health.recovery import Since, is_moving, is_well, judge_recovery, say_same_again
-from functions.domain.model.codes import Proof, Verdict
-from functions.domain.model.incidents import AfterRestart, QueueState
-from functions.domain.model.observations import Channel, QueueSnapshot, Returns, Unknown
+from functions.domain.health.recovery import Since, is_moving, is_well, judge_recovery, say_same_again, say_survivor
+from functions.domain.model.codes import Ending, Proof, Verdict
+from functions.domain.model.incidents import AfterRestart, Looks, QueueState
+from functions.domain.model.observations import Channel, Holder, QueueSnapshot, Returns, Unknown
 from functions.domain.model.runbooks import Recovered, Verify
-from tests.support.worlds.scenes import MAIL, NEW, NOW, OLD, bare, runbook, sighting
+from tests.support.worlds.scenes import MAIL, NEW, NOW, OLD, bare, holding, runbook, sighting, verifying, woken
+from tests.support.worlds.scenes import seen as observed
 
 RECORDINGS = Path(__file__).parents[2] / "recordings" / "rabbitmq"
 BOOK = runbook()
@@ -443,3 +445,59 @@ def test_a_consumer_that_came_and_is_gone_is_remembered(looks, came):
     assert looked(*looks, before=sighting(50, ids=OLD)).after.came is came
     nothing = [(20, sighting(50, ids=(), deliveries=None))]
     assert not looked(*nothing, before=sighting(50, ids=OLD, deliveries=0)).after.came, "no counter is no delivery"
+
+
+def survivor(at: float, *, flat_s: float = 120.0, connected_at: float | None = 5.0, **changes: Any) -> Channel:
+    """The channel that held a message before the restart, and has done nothing for so long."""
+    work = tuple((at - age, 7 if age <= flat_s else 6) for age in range(120, -1, -5))
+    return Channel("old (1)", "10.0.3.7", "old", 1, 1, work, window=1, connected_at=connected_at, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "survives"),
+    [
+        pytest.param({}, True, id="the same channel of the same connection"),
+        pytest.param({"connected_at": None}, True, id="since when it is connected is not known"),
+        pytest.param({"connected_at": 900.0}, False, id="another connection of the same name"),
+        pytest.param({"flat_s": 30.0}, False, id="it has worked since the restart"),
+        pytest.param({"held": 0}, False, id="it holds nothing any more"),
+    ],
+)
+def test_a_connection_that_the_restart_did_not_end_is_named_with_the_command_that_closes_it(changes, survives):
+    """A black hole, or a heartbeat of 0: the broker still has it, with its messages. Nothing is concluded from what it holds."""
+    watched = replace(WATCHED, before=sighting(3, ids=("old",)), held_by=(survivor(NOW),))
+    for age_s in (20.0, 65.0, 125.0, 185.0):
+        at = NOW + age_s
+        own = {name: value for name, value in changes.items() if name != "held"}
+        channel = replace(survivor(at, **own), held=changes.get("held", 1))
+        seen = replace(holding(Holder("10.0.3.7", "old", 1), at=at), channels=(channel,))
+        watched = judge_recovery(BOOK, seen, watched, Since(age_s, at))
+    assert (watched.after.survivor == "old (1)", watched.after.same_again) == (survives, False)
+    if survives:
+        assert watched.after.verdict is Verdict.STUCK
+        said = str(say_survivor(watched))
+        assert "rabbitmqctl list_connections pid name" in said
+        assert "rabbitmqctl close_connection PID" in said
+
+
+def test_it_is_not_restarted_again_for_a_connection_that_the_restart_did_not_end():
+    """The incident goes to people, with the command."""
+    found = verifying(-125.0, queues=(replace(WATCHED, before=sighting(3), held_by=(survivor(NOW),)),))
+    mail = replace(holding(Holder("10.0.3.7", "old", 1)), channels=(survivor(NOW),))
+    made = woken(found, NOW, observed(found.incident.execution, mail=mail))
+    assert made.document.incident is None
+    assert made.document.outcomes[-1].ending is Ending.ESCALATED
+    card = made.document.to_tell[0].card
+    assert "close_connection" in " ".join(card.text)
+
+
+def test_a_queue_without_consumers_that_is_polled_recovers_without_any():
+    """Its application takes messages by basic.get: nobody is missing."""
+    watched = replace(WATCHED, before=sighting(3, ids=()), looks=Looks(polled=True))
+    for age_s in (20.0, 40.0):
+        at = NOW + age_s
+        watched = judge_recovery(BOOK, sighting(0, at=at, ids=(), polled=True), watched, Since(age_s, at))
+    assert (watched.after.verdict, watched.after.well_at) == (Verdict.RECOVERED, NOW + 20.0)
+    consumed = replace(watched, looks=Looks(), after=AfterRestart())
+    consumed = judge_recovery(BOOK, sighting(0, at=NOW + 60.0, ids=()), consumed, Since(60.0, NOW + 60.0))
+    assert consumed.after.verdict is not Verdict.RECOVERED
