@@ -30,7 +30,6 @@ def test_each_stand_in_of_the_page_belongs_to_an_example():
     assert [name for name, _ in blocks()] == [stand_ins for _, stand_ins in EXAMPLES.values()]
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_passes_the_conformance_tests(tmp_path: Path, example: str):
     """One file, and a stand-in: the tests take it in by themselves."""
