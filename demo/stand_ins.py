@@ -68,6 +68,7 @@ def write_configuration(folder: Path, rundeck: Rundeck, rabbit: RabbitDouble, pa
         "RUNDECK_TOKEN": rundeck.token,
         "RABBITMQ_PASSWORD": password,
         "UNSTICK_SIGNING_KEY": token_urlsafe(24),
+        "UNSTICK_MACHINE_TOKEN": token_urlsafe(24),
     }
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in values.items()]
     (folder / "env").write_text("".join(lines), encoding="utf-8")

@@ -106,7 +106,12 @@ def rotate(to: answers.Connection, reference: str, jobs: Sequence[str], expires:
         with suppress(Denied, Unavailable):  # it expires by itself, and the first error says more
             revoke_token(to, str(new["id"]))
         raise
-    say(f"The new token works. Write into the configuration, and deploy it: token_expires: '{new['expiration']}'")
+    ends = new.get("expiration")
+    say(
+        f"The new token works. Write into the configuration, and deploy it: token_expires: '{ends}'"
+        if ends
+        else "The new token works. Rundeck named no end: see it on the user's page, and write it into rundeck.token_expires."
+    )
     old = [token for token in before if token.get("expiration") == expires]
     if len(old) == 1 and not reference.startswith("env://"):
         revoke_token(to, str(old[0]["id"]))
@@ -114,6 +119,15 @@ def rotate(to: answers.Connection, reference: str, jobs: Sequence[str], expires:
     else:
         listed = ", ".join(f"{token['id']} (expires {token['expiration']})" for token in before) or "none"
         say(f"Revoke the old token by --revoke ID, once the new one is in use. {wanted.user}'s other tokens: {listed}.")
+
+
+def explain(error: Denied, revoked: str) -> str:
+    """What went wrong, for the token that asked: the administrator's, unless the new one was tried."""
+    if error.code == "token":
+        return f"Rundeck does not accept the token in {ADMIN}. Put one there that is valid; Unstick's own is not the cause."
+    if error.code == "job" and revoked:
+        return f"There is no token {revoked}: it was revoked, or has expired. Nothing is left to do."
+    return f"{error}. {error.remedy}"
 
 
 def say(text: str) -> None:
@@ -137,6 +151,9 @@ def main() -> int:
         if reference.startswith("sm://") and not SECRET.fullmatch(reference):
             say(f"{reference} names one version. Write sm://PROJECT/NAME, so that new versions are read.")
             return 2
+        if not os.environ.get(ADMIN):
+            say(f"{ADMIN} is not set. Put the token of somebody there who may create tokens for {wanted.user}.")
+            return 2
         to = answers.connect(replace(settings, token=SecretRef(f"env://{ADMIN}")), TIMEOUT_S)
         if wanted.revoke:
             revoke_token(to, wanted.revoke)
@@ -148,7 +165,7 @@ def main() -> int:
         say("\n".join(error.problems))
         return 2
     except Denied as error:
-        say(f"{error}. {error.remedy}")
+        say(explain(error, wanted.revoke or ""))
         return 1
     except (Unavailable, OSError) as error:
         say(f"{error}. The old token still works.")

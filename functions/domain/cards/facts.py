@@ -129,7 +129,8 @@ def declined(card_input: CardInput) -> Iterator[Fact]:
 
 def _current_execution(run: Run, execution: Execution) -> Phrase:
     if not run.adopted:
-        return join((_execution(execution), _only_host(run.holder_host)), COMMA)
+        beside = Text("at the same time as {other}", other=run.beside) if run.beside else ""
+        return join((_execution(execution), _only_host(run.holder_host), beside), COMMA)
     user = tidy(execution.user, 60)
     by = Text("started by {user}", user=user) if user else Text("started by somebody else")
     return join((_execution(execution), by), COMMA)

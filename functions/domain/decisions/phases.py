@@ -373,8 +373,21 @@ def _note_execution(turn: Turn) -> Execution | None:
     # The history may lag, so remember a retry instead of looking it up again.
     retried = known.retry_of_restart or (current.id != known.id and not known.late)
     current = replace(current, tag=current.tag or known.tag, retry_of_restart=retried)
-    turn.change(execution=current)
+    turn.change(execution=current, beside=_find_beside(history, current) or turn.incident.run.beside)
     return current
+
+
+def _find_beside(history: ExecutionHistory, ours: Execution) -> Phrase:
+    """Another run of the same restart that was running together with ours; empty if there was none."""
+    began, ended = ours.runner_started_at, ours.runner_ended_at or history.runner_now
+    for one in guards.count_as_restarts(history):
+        own = one.id == ours.id or bool(one.tag and one.tag == ours.tag)  # Rundeck's own retry has the same tag
+        started = one.runner_started_at
+        if own or one.is_evidence or began is None or started is None or started > ended:
+            continue
+        if (one.runner_ended_at or history.runner_now) >= began:
+            return Text("execution {id} by {user}", id=one.id, user=one.user or "?")
+    return ""
 
 
 def is_used_up(incident: Incident, runbook: Runbook) -> bool:

@@ -163,6 +163,9 @@ class Run(Struct, frozen=True):
     adopted: bool = False  # somebody else started the execution
     tail: tuple[str, ...] | None = None  # the last lines of its log
     holder_host: str = ""  # the only host that it restarts, since its consumer alone is proved to hang; empty: all
+    beside: Phrase = (
+        ""  # another run of the same restart at the same time: Rundeck starts both if a person is as quick as Unstick
+    )
     draining_told: str = ""  # the mark of the last message about slow draining
 
 

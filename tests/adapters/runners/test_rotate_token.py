@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from testbed.doubles.rundeck import Job, Rundeck
+from testbed.doubles.rundeck import Job, Rundeck, admin
 from testbed.doubles.rundeck.state import Token
 from testbed.unstick_process import ROOT, configuration, job_id, runbook
 
@@ -121,3 +121,40 @@ def test_what_goes_wrong_changes_nothing(rotation: Rotation, arguments: list[str
     assert says in err
     assert set(rotation.rundeck.tokens) == {OLD, ADMIN}
     assert rotation.place.read_text().strip() == OLD
+
+
+def test_a_wrong_administrators_token_is_named(rotation: Rotation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not Unstick's own that has to be replaced."""
+    monkeypatch.setenv("RUNDECK_ADMIN_TOKEN", "of-nobody")
+    code, _, err = rotation.run()
+    assert code == 1
+    assert "does not accept the token in RUNDECK_ADMIN_TOKEN" in err
+    assert "rundeck.token points" not in err
+    monkeypatch.delenv("RUNDECK_ADMIN_TOKEN")
+    code, _, err = rotation.run()
+    assert (code, "RUNDECK_ADMIN_TOKEN is not set" in err) == (2, True)
+
+
+def test_a_token_that_may_not_create_others_is_told_so(rotation: Rotation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the right that it lacks."""
+    monkeypatch.setenv("RUNDECK_ADMIN_TOKEN", OLD)
+    code, _, err = rotation.run()
+    assert code == 1
+    assert "does not let this token create tokens for others. Use the token of an administrator." in err
+
+
+def test_what_is_revoked_already_is_no_job(rotation: Rotation) -> None:
+    """Nothing is left to do, and restart.job has nothing to do with it."""
+    code, _, err = rotation.run("--revoke", "gone-id")
+    assert code == 1
+    assert "There is no token gone-id: it was revoked, or has expired." in err
+    assert "job" not in err
+
+
+def test_a_token_without_an_end_is_rotated_all_the_same(rotation: Rotation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some versions don't name it."""
+    created = admin.create_token
+    monkeypatch.setattr(admin, "create_token", lambda *asked: created(*asked) | {"expiration": None})
+    code, _, err = rotation.run()
+    assert (code, "Rundeck named no end" in err) == (0, True)
+    assert "None" not in err

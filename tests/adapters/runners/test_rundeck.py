@@ -106,7 +106,7 @@ EXPECTED = {
     "output-404": "job", "abort-404": "job", "state-404-no": "job", "state-404": "job", "executions-of-job-no-event": "acl",
     "executions-of-job-token-revoked": "token", "import-not-yaml": "refused", "project-meta-41": "api_version",
     "run-project-executions-disabled": "disabled", "token-duration-too-long": "duration",
-    "tokens-create-without-right": "refused",
+    "tokens-create-without-right": "may_create",
     "token-info-by-itself": "job", "run-500": "",
 }  # fmt: skip
 

@@ -243,7 +243,7 @@ def test_a_definition_that_is_none(said: Said, body: bytes) -> None:
     [
         ("job/x/info", {"name": "mail", "project": "p"}, checks.JOB, False, "mail in p"),
         ("job/x/info", {"name": "m", "group": "a/b", "project": "p", "enabled": 1}, checks.JOB, False, "a/b/m in p"),
-        ("job/x/meta", [{"name": "authz", "data": {"run": False}}], checks.MAY_RUN, False, checks.ABORTS),
+        ("job/x/meta", [{"name": "authz", "data": {"run": False}}], checks.MAY_RUN, False, "its role lacks `run` on the job"),
         ("job/x/meta", [{"name": "authz", "data": {"run": "yes"}}], checks.MAY_RUN, None, checks.ABORTS),
         ("job/x/meta", [{"name": "authz", "data": []}], checks.MAY_RUN, None, checks.ABORTS),
         ("job/x/meta", [5, {"name": "authz", "data": {"run": True}}], checks.MAY_RUN, True, checks.ABORTS),

@@ -129,12 +129,12 @@ def test_the_second_attempt_goes_to_all_hosts_if_the_first_failed():
     document, start = ordered(ONE)
     assert start.options == {"host": "10.0.3.7"}
     running = execution(9, started=1.0, ended=None, tag="inc-1.1")
-    document = moved(document, StartResult("inc-1.1", running), seen(mail=holding(ONE)), with_rules=limited()).document
+    document = moved(document, StartResult("inc-1.1", running), seen(mail=own(holding(ONE))), with_rules=limited()).document
     failed = replace(running, status="failed", runner_ended_at=RUNNER_NOW + 2.0)
     starts: list[Start] = []
     for after_s in range(20, 400, 20):
         history = replace(ledger(failed, now=NOW + after_s), followed=failed)
-        what = seen(now=NOW + after_s, mail=holding(ONE, at=NOW + after_s), history=history)
+        what = seen(now=NOW + after_s, mail=own(holding(ONE, at=NOW + after_s)), history=history)
         made = woken(replace(document, to_tell=()), NOW + after_s, what, with_rules=limited())
         document, starts = made.document, [act for act in made.acts if isinstance(act, Start)]
         if starts or document.incident is None:

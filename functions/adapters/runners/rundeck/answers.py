@@ -66,8 +66,7 @@ _PROJECT = (
     "project",
     Text("the job's project is missing, disabled or being deleted"),
     Text(
-        "Check in Rundeck whether the project is still there. If it was replaced, import the job and write its UUID into "
-        "restart.job."
+        "Check in Rundeck whether the project is there. If it was replaced, import the job and write its UUID into restart.job."
     ),
 )
 _VERSION = (
@@ -91,6 +90,11 @@ _DURATION = (  # of infra/rundeck/rotate_token.py
     "duration",
     Text("does not issue tokens that last so long"),
     Text("Ask for 30d, or raise rundeck.api.tokens.duration.max in rundeck-config.properties."),
+)
+_MAY_CREATE = (  # likewise
+    "may_create",
+    Text("does not let this token create tokens for others"),
+    Text("Use the token of an administrator."),
 )
 _BUSY = ("busy", Text("the job is already running"), "")
 _OPTION = (
@@ -117,6 +121,7 @@ ERRORS = (
     Refusal(400, "api.error.execution.failed", "PASSIVE", *_PASSIVE),
     Refusal(400, "api.error.execution.failed", "", *_REFUSED, quoted=True),
     Refusal(400, "api.error.invalid.request", "Duration exceeds", *_DURATION),
+    Refusal(400, "api.error.invalid.request", "Unauthorized: generate", *_MAY_CREATE),
     Refusal(409, "", "", *_BUSY),
     Refusal(415, "", "", *_VERSION),
     Refusal(0, "", "", *_REFUSED),

@@ -235,7 +235,8 @@ def _bool(value: Any) -> bool | None:
 def _check_run_permission(body: Any) -> list[Finding]:
     allowed = _bool(_meta(body, "authz").get("run"))
     remedy = "allow `run` on the job (infra/rundeck/unstick.aclpolicy)" if allowed is False else ""
-    return [_finding(MAY_RUN, ok=allowed, remedy=remedy, detail=ABORTS)]
+    detail = "its role lacks `run` on the job" if allowed is False else ABORTS
+    return [_finding(MAY_RUN, ok=allowed, remedy=remedy, detail=detail)]
 
 
 def _check_history(body: Any) -> list[Finding]:
