@@ -19,7 +19,7 @@ from secrets import token_urlsafe
 import yaml
 
 from testbed.doubles.rabbitmq import RabbitDouble, User
-from testbed.doubles.rundeck import Job, Rundeck, command_action
+from testbed.doubles.rundeck import CommandAction, Job, Rundeck
 from testbed.unstick_process import SHORT, configuration, runbook
 
 SERVICE, QUEUE, MESSAGES = "mail-delivery", "mail.delivery", 362
@@ -94,7 +94,7 @@ def main() -> int:
     try:
         usual = 0 if given.restart else 15672  # a RabbitMQ of one's own may have that port
         rabbit = RabbitDouble(usual if given.rabbitmq_port is None else given.rabbitmq_port)
-        action = command_action(given.restart) if given.restart else StuckQueue(rabbit).restart
+        action = CommandAction(given.restart) if given.restart else StuckQueue(rabbit).restart
         rundeck = Rundeck(Job(name="restart-mail-delivery", action=action), port=given.rundeck_port)
     except OSError as error:
         print(f"a port is taken ({error.strerror}): name others with --rundeck-port and --rabbitmq-port", file=sys.stderr)

@@ -10,6 +10,7 @@ tests/adapters/runners/test_rundeck_double.py holds it against the recordings.
 """
 
 import os
+import select
 import shlex
 import subprocess
 import threading
@@ -102,15 +103,43 @@ class Rundeck:
         return self.state.start(job or next(iter(self.state.jobs)), options, user)
 
 
-def command_action(command: str) -> Callable[[Mapping[str, str]], bool]:
-    """An action that runs a command, with the options as RD_OPTION_NAME in its environment and ${option.NAME} filled in."""
-    words = shlex.split(command)
+class CommandAction:
+    """An action that runs a command, with the options as RD_OPTION_NAME in its environment and ${option.NAME} filled in.
 
-    def act(options: Mapping[str, str]) -> bool:
-        filled = list(words)
+    When Rundeck dies, the command lives on; who reads its output is gone, so whatever prints then dies by SIGPIPE.
+    """
+
+    def __init__(self, command: str) -> None:
+        self.words = shlex.split(command)
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def __call__(self, options: Mapping[str, str]) -> bool | str:
+        filled = list(self.words)
         for name, value in options.items():
             filled = [word.replace(f"${{option.{name}}}", value) for word in filled]
         surroundings = os.environ | {f"RD_OPTION_{name.upper()}": value for name, value in options.items()}
-        return subprocess.run(filled, env=surroundings, check=False, stdin=subprocess.DEVNULL).returncode == 0
+        process = subprocess.Popen(
+            filled, env=surroundings, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        self.started.append(process)
+        said = b""
+        with process:
+            output = process.stdout.fileno() if process.stdout is not None else -1
+            while chunk := self._read(output):
+                said += chunk
+        return (said.decode(errors="replace") or True) if process.returncode == 0 else False
 
-    return act
+    @staticmethod
+    def _read(output: int) -> bytes:
+        """What comes next, none at the end. A read that waits would keep the pipe open after a crash."""
+        while not select.select([output], [], [], 0.05)[0]:
+            continue
+        return os.read(output, 65536)
+
+    def crash(self) -> None:
+        """Rundeck dies: nobody reads any more."""
+        for process in self.started:
+            if process.poll() is None and process.stdout is not None:
+                reader = os.open(os.devnull, os.O_RDONLY)
+                os.dup2(reader, process.stdout.fileno())  # the pipe's only reader is closed, and whoever reads sees its end
+                os.close(reader)

@@ -221,7 +221,11 @@ class Call:
         job = self.job(number)
         if "read" not in self.may:
             raise bare(403, "api.error.item.unauthorized", f'Not authorized for action "read" for Job {number}')
-        return as_json(200, pages.info(self.state, job, self.double.url, version=self.version))
+        page = pages.info(self.state, job, self.double.url, version=self.version)
+        if "json" in self.seen.headers.get("accept", "*/*"):
+            return as_json(200, page)
+        version = ("X-Rundeck-API-Version", str(pages.NEWEST))
+        return Reply(200, pages.info_xml(page).encode(), "application/xml;charset=utf-8", (version,))
 
     def meta(self, number: str) -> Reply:
         self.needs(46)
@@ -263,6 +267,26 @@ class Call:
         known = self.state.tokens.values() if "runAs" in self.may else ()
         return as_json(200, [admin.shown_token(self, token) for token in known])
 
+    def tokens_of(self, user: str) -> Reply:
+        """Those that this user created, for whomever: not the user's own."""
+        created = [token for token in self.state.tokens.values() if token.creator == user]
+        return as_json(200, [admin.shown_token(self, token) for token in created])
+
+    def toggle(self, how: str) -> Reply:
+        if "toggle_execution" not in self.may:
+            raise bare(403, "api.error.item.unauthorized", f'Not authorized for action "{how}_executions" for System resource')
+        self.state.passive = how == "disable"
+        return as_json(200, {"executionMode": "passive" if self.state.passive else "active"})
+
+    def configure(self, project: str, key: str) -> Reply:
+        if "runAs" not in self.may:
+            raise denied("configure", "Project", project)
+        body = self._json()
+        if key == "project.disable.executions":
+            switched_off = str(body.get("value")).lower() == "true"
+            (self.state.disabled_projects.add if switched_off else self.state.disabled_projects.discard)(project)
+        return as_json(200, {"key": key, "value": str(body.get("value"))})
+
     def token(self, number: str) -> Reply:
         return as_json(200, admin.shown_token(self, admin.find_token(self, number)))
 
@@ -295,6 +319,9 @@ ROUTES: tuple[tuple[str, str, Any], ...] = (
     ("POST", r"project/([^/]+)/jobs/import", Call.import_jobs),
     ("POST", r"tokens/([^/]+)", Call.create_token),
     ("GET", r"tokens", Call.tokens),
+    ("GET", r"tokens/([^/]+)", Call.tokens_of),
+    ("PUT", r"project/([^/]+)/config/([^/]+)", Call.configure),
+    ("POST", r"system/executions/(disable|enable)", Call.toggle),
     ("GET", r"token/([^/]+)", Call.token),
     ("DELETE", r"token/([^/]+)", Call.revoke_token),
     ("GET", r"execution/([^/]+)", Call.execution),

@@ -1,8 +1,10 @@
 """What the Rundeck stand-in answers: JSON of the recorded shapes, and YAML of a job's definition."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
+from xml.sax.saxutils import escape, quoteattr
 
 from testbed.doubles.rundeck.state import NOT_AFTER, Job, Run, State
 
@@ -119,6 +121,18 @@ def info(state: State, job: Job, base: str, *, version: int) -> dict[str, Any]:
     if (average := _average_ms(state, job)) is not None:
         body["averageDuration"] = average
     return body
+
+
+def info_xml(page: Mapping[str, Any]) -> str:
+    """The same for those who don't ask for JSON."""
+    inner = ("name", "group", "project", "description", "created", "createdBy", "lastModified", "lastModifiedBy")
+    given = " ".join(f"{name}={quoteattr(_worded(value))}" for name, value in page.items() if name not in inner)
+    parts = "".join(f"\n  <{name}>{escape(_worded(page[name]))}</{name}>" for name in inner if name in page)
+    return f"<job {given}>{parts}\n</job>"
+
+
+def _worded(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def node(name: str, tags: tuple[str, ...], hostname: str) -> dict[str, Any]:

@@ -40,11 +40,7 @@ UNSUPPORTED = {
     "run-500-execution-error": "derived; the stand-in's 500 is the servlet's",
     "output-pending": "derived, from remote log storage",
     "output-not-started": "derived",
-    **dict.fromkeys(("executions-enable", "executions-disable", "project-executions-disable"), "set in the stand-in's state"),
-    **dict.fromkeys(("job-info-xml", "health-", "monitoring-"), "not asked by Unstick"),
-    **dict.fromkeys(
-        ("token-list", "tokens-of-creator", "tokens-of-owner", "tokens-of-the-user"), "lists by creator, not by user"
-    ),
+    **dict.fromkeys(("health-", "monitoring-"), "not asked by Unstick"),
     "execution-v5x-shape": "derived from 5.x; the stand-in is 6.x",
     "run-409-conflict-v5x": "derived from 5.x; the stand-in is 6.x",
 }
@@ -175,7 +171,8 @@ SETUPS: list[tuple[list[Callable[[Rundeck], Any]], str]] = [
         "executions-of-job-no-event-right project-meta-no-event-right"),
     ([lambda double: double.tokens.pop("<unstick-token>")], "executions-of-job-token-revoked"),
     ([changed(tokens={"t": Token("t", "secret", "unstick", ("unstick",), NOW + 86400)})],  # which admin created
-        "tokens-of-all"),
+        "tokens-of-all tokens-of-creator tokens-of-owner-empty"),
+    ([changed(tokens={name: Token(name, name, "admin", ("admin",), NOW + 86400) for name in "ab"})], "token-list"),
     ([as_on_61], "job-import-without-right-200-failed job-import-same-uuid-other-project job-definition-json-200"),
     ([as_on_61], "job-definition-yaml-200 project-resources-200 run-200-for-late run-200-to-be-aborted"),
     ([as_on_61, planted(RESTART, MAIL_61, id=189, started=NOW - 5)], "run-409-conflict-61"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
@@ -10,8 +11,8 @@ from functions.adapters.runners.rundeck import Rundeck as Adapter
 from functions.domain.model.alerts import Target
 from functions.domain.model.observations import Execution
 from functions.runtime.secrets import SecretRef
-from testbed.doubles.rundeck import TOKEN, Job, Rundeck
-from testbed.patience import PATIENCE_S
+from testbed.doubles.rundeck import TOKEN, CommandAction, Job, Rundeck
+from testbed.patience import PATIENCE_S, wait_until
 
 OPTIONS = {"service": "mail"}
 
@@ -70,3 +71,17 @@ def test_a_run_that_ended_is_not_abandoned() -> None:
         rundeck.state.finish_work()
         rundeck.state.up_since = rundeck.state.now() + 60.0
         assert not followed(adapter, target, started).abandoned
+
+
+def test_the_stand_ins_script_outlives_it_without_a_reader(tmp_path: Path) -> None:
+    """As measured with a killed Rundeck: the script goes on, and what it prints then ends it."""
+    (tmp_path / "job.sh").write_text(
+        f"echo begun >{tmp_path}/begun; sleep 1; echo quiet >{tmp_path}/quiet; sleep 1; echo loud; echo on >{tmp_path}/on\n"
+    )
+    with Rundeck(Job(action=CommandAction(f"bash {tmp_path}/job.sh"), timeout_s=None)) as rundeck:
+        running(rundeck)
+        wait_until((tmp_path / "begun").exists)
+        rundeck.state.crash()
+        rundeck.state.finish_work()
+        assert (tmp_path / "quiet").exists()
+        assert not (tmp_path / "on").exists()
