@@ -31,7 +31,7 @@ class StuckQueue:
     """The queue of an application with a bug, as RabbitMQ shows it."""
 
     def __init__(self, rabbit: RabbitDouble) -> None:
-        self.queue = rabbit.queue(QUEUE)
+        self.queue = rabbit.queue(QUEUE, acks=9_000)  # a queue that never had one acknowledged may be a lock
         self.restarts = 0
         self.stick()
 

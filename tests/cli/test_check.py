@@ -29,6 +29,7 @@ def found(here: Line, *arguments: str, code: int) -> dict[str, dict[str, Any]]:
 
 def test_all_is_well(here: Line) -> None:
     """Where everything is right every line is, and the exit code is 0. No job is started, and the store is as it was."""
+    here.configured(public_url="https://unstick.example.com")
     lines = found(here, *MAIL, code=0)
     assert {line["ok"] for line in lines.values()} == {True}
     for part in (
@@ -240,3 +241,19 @@ def test_hosts_of_consumers_that_are_nodes_are_well(here: Line) -> None:
     with_holder(here, "mail-1.example.com")
     line = found(here, code=1)[f"rundeck: {checks.HOLDER_HOSTS}"]
     assert "none matches restart.holder.allow" in line["detail"]
+
+
+def test_what_is_only_likely_to_hang_is_told_ahead(here: Line) -> None:
+    """Where nobody can be asked, who could choose the host, and what `keeps` would change."""
+    lines = found(here, *MAIL, code=0)
+    (nobody,) = (line for name, line in lines.items() if name.endswith("mail-delivery: people can be asked"))
+    assert (nobody["ok"], nobody["remedy"]) == (None, "Set `public_url`.")
+    (keeps,) = (line for name, line in lines.items() if name.endswith("messages that consumers keep"))
+    assert "`never` restarts it after `for`" in keeps["detail"]
+    book = runbook("mail-delivery")
+    book["restart"]["holder"] = {"option": "host", "allow": "10[.]0[.]3[.][0-9]+"}
+    here.configured(book)
+    lines = found(here, *MAIL, code=1)
+    (holder,) = (line for name, line in lines.items() if name.endswith("mail-delivery: restart.holder"))
+    assert "decides which host is restarted" in holder["detail"]
+    assert any("`users: [mail]` names them" in line["detail"] for line in lines.values())
