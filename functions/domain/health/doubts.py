@@ -24,11 +24,11 @@ def say_open_window(symptom: Symptom, channel: Channel) -> Phrase:
     """That the application could take more."""
     window = symptom.window if symptom.window is not None else channel.window
     if window is None:
-        holds = Text("it holds {held}, and how many it may hold is not known", held=channel.held)
+        holds = Text("it holds {held}, and how many it may hold is not known", held=channel.sure)
     elif window == 0:
-        holds = Text("it holds {held}, and could take any number", held=channel.held)
+        holds = Text("it holds {held}, and could take any number", held=channel.sure)
     else:
-        holds = Text("it holds {held} of {window}, and could take more", held=channel.held, window=window)
+        holds = Text("it holds {held} of {window}, and could take more", held=channel.sure, window=window)
     return join((holds, Text("Celery's countdowns, batches and delays look like this")))
 
 

@@ -45,9 +45,9 @@ def find_flat(seen: QueueSnapshot, trust: Trust) -> Flat:
 
 
 def is_full(symptom: Symptom, channel: Channel) -> bool:
-    """Whether the channel holds as many messages as it may."""
+    """Whether the channel holds as many messages as it may, by its counters too: `flat` is since their last change."""
     window = symptom.window if symptom.window is not None else channel.window
-    return bool(window) and channel.held >= (window or 0)
+    return bool(window) and channel.sure >= (window or 0)
 
 
 def _find_by_channel(symptom: Symptom, seen: QueueSnapshot, trust: Trust) -> list[Candidate]:

@@ -107,6 +107,11 @@ class Channel(Struct, frozen=True, omit_defaults=True):
     window: int | None = None  # how many messages it may hold, of all its consumers together; 0: any number, None: not known
     connected_at: float | None = None  # when its connection began, on the broker's clock: with `id` this identifies it for good
 
+    @property
+    def sure(self) -> int:
+        """How many messages it holds by its counters, too. These are up to 5 s behind `held`."""
+        return min(self.held, self.counted)
+
 
 class Returns(Struct, frozen=True, omit_defaults=True):
     """How often a held message may return to its queue. A consumer that goes, for whatever reason, returns all that it holds."""

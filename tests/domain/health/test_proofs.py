@@ -169,6 +169,18 @@ def test_what_was_given_just_now_is_not_held_for_long():
     assert judge(SYMPTOM, seen, Trust(unsure_s=200.0)).health is not Health.ILL
 
 
+def test_a_window_that_was_filled_just_now_has_not_been_full_for_long():
+    """What a channel holds is up to 5 s ahead of its counters: until these show the last delivery, it could take more."""
+    filled = channel(held=2, counted=1, window=2)
+    judged = judge(SYMPTOM, queue(channels=(filled,)), Trust())
+    assert (judged.health, judged.proof) == (Health.LIKELY, Proof.KEPT)
+    assert str(judged.against).startswith("it holds 1 of 2, and could take more")
+    shown = replace(filled, counted=2, work=flat(202, since_s=5, before=201))
+    assert judge(SYMPTOM, queue(channels=(shown,)), Trust()).health is not Health.ILL
+    since = replace(shown, work=flat(202, since_s=60, before=201))
+    assert judge(SYMPTOM, queue(channels=(since,)), Trust()).proof is Proof.HELD
+
+
 def test_a_held_message_counts_whatever_the_depth_may_be():
     """`max_messages` is about what waits."""
     backlog = replace(SYMPTOM, max_messages=100)
