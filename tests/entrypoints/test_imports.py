@@ -229,3 +229,11 @@ def test_importing_an_adapter_imports_no_client(adapter):
     )
     shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+def test_no_start_loads_what_calls_rundeck_or_rabbitmq(seen):
+    """Each forged request of a new process would pay for it; an adapter's settings are enough until an alert is let in."""
+    calls = {f"functions.adapters.{name}" for name in ("runners.rundeck.client", "symptoms.rabbitmq.client")}
+    for path in ("start", "a forged request"):
+        assert calls & {*seen[path], *seen[f"{path}{CLOUD}"]} == set()
+    assert calls <= {*seen["an alert"]}

@@ -1,20 +1,25 @@
 """Finds the runbook of an alert and renders its target."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from functions.domain.health.proofs import Judgement
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Health, Reason
 from functions.domain.model.incidents import Evidence
 from functions.domain.model.runbooks import EvidenceJob, HolderOption, Matcher, Remedy, Restart, Rules, Runbook, Symptom
 from functions.domain.texts.patterns import full_match
 from functions.runtime.text import COMMA, Phrase, Text, join, named
+
+if TYPE_CHECKING:
+    from functions.domain.health.proofs import Judgement  # each start would pay for it
 
 MAX_MATCHED = 1024  # the longest label value that a regular expression sees: a longer one matches nothing
 SHOWN = 60  # maximum length of an untrusted value in a sentence
