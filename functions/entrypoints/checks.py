@@ -30,6 +30,10 @@ LEAST_HIDDEN = 8  # characters of a secret; a shorter one is part of other words
 SHORT_SECRET = 16  # bytes. A shorter secret can be guessed from a signed body
 GRACE_S = 1.0  # seconds beyond the time-out of each system that all together may take
 
+MOVER = "whether the job could move a message"
+MOVER_SAYS = "only its node can tell, with the job's own account"
+MOVER_CHECK = "Ask there, without a stop: unstick-move check VHOST QUEUE 1 check (docs/remedies.md)."
+
 
 HOLDER_HOSTS = "the consumers' hosts are nodes of the job"
 COMPARED_WITH_QUEUE = "To compare them with a queue's consumers, add: --label vhost=... --label queue=..."
@@ -211,7 +215,8 @@ def _check_remedy(ports: Adapters, runbook: Runbook, remedy: Remedy, timeout_s: 
         runbook.restart, job=remedy.job, options={**runbook.restart.options, **remedy.options, **moving}, holder=None
     )
     findings = ports.runner.check(restart, auto=True, timeout_s=timeout_s)
-    return [replace(finding, what=f"{remedy.name}: {finding.what}") for finding in findings]
+    own = [Finding(MOVER, ok=None, detail=MOVER_SAYS, remedy=MOVER_CHECK)] if remedy.moves else []
+    return [replace(finding, what=f"{remedy.name}: {finding.what}") for finding in (*findings, *own)]
 
 
 def _check_evidence(ports: Adapters, evidence: EvidenceJob, timeout_s: float) -> list[Finding]:

@@ -43,6 +43,7 @@ IDLE_S = 10  # nothing came for so long
 ALARM_S = 10
 STAY_S = 5  # a killed broker forgot acknowledgements of its last 1.8 s
 COMMAND_S = 150
+EXPIRES_MS = 600_000  # a queue that lives shorter without a consumer may not survive the stop
 LOOK = 100  # so many messages are looked at, where others may lie before those that the application held
 ATTEMPTS = 5  # after a lost connection
 BATCH = 100  # so many are on the way back at once
@@ -329,7 +330,7 @@ class Move:
         if not self.page.get("durable"):
             raise refuse(f"{self.source} is not durable")
         rules, alone = limits_of(self.page), arguments.get("x-single-active-consumer")
-        if (rules.get("expires") or COMMAND_S * 4000) < COMMAND_S * 4000:
+        if (rules.get("expires") or EXPIRES_MS) < EXPIRES_MS:
             raise refuse(f"{self.source} expires after {rules['expires']} ms without a consumer: a stop may delete it")
         self.exclusive, self.deep = kind == "classic" and not alone, kind == "classic" and "x-max-priority" in arguments
         limit = self.delivery_limit(self.page) if self.parks else None
@@ -550,7 +551,7 @@ class Move:
                 if self.connection is None or not self.connection.is_open:
                     self.connect()
                 self.move_batch()
-                self.attempts = 0
+                self.attempts, lost_at = 0, None
                 if self.moved >= self.number:
                     return
                 self.batch = []
@@ -620,24 +621,17 @@ class Move:
         return End(5, f"{done} of {self.number} moved, and one may be in both queues: compare them: {reason}")
 
     def on_signal(self, *_: object) -> None:
-        self.stopped = True
-        if not self.busy:
+        first, self.stopped = not self.stopped, True
+        if first and not self.busy:
             raise Stopped
 
     def __call__(self) -> End:
         """STOP, move, START. The application is started whatever happened, and no signal ends that."""
         try:
-            if self.parks:
-                self.stop()
-            self.move()
-            more = f", and {self.again} more before the broker was away: some of them are copies" if self.again else ""
-            end = End(0, f"moved {self.number} from {self.source} to {self.target}{more}")
-        except End as error:
-            end = error
+            end = self.stop_and_move()
+            self.busy = True  # from here on a signal changes nothing
         except Stopped:
             end = self.partly("stopped")
-        except Exception as error:  # noqa: BLE001 - whatever it was, the application is started
-            end = End(1, f"outcome unknown: compare the queues, and look whether the application runs: {error!r}")
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         self.disconnect()
@@ -648,6 +642,19 @@ class Move:
         if problem:
             end = End(6, f"{end.sentence}, and START failed: start it by hand: {problem}")
         return end
+
+    def stop_and_move(self) -> End:
+        """How it ended."""
+        try:
+            if self.parks:
+                self.stop()
+            self.move()
+            more = f", and {self.again} more before the broker was away: some of them are copies" if self.again else ""
+            return End(0, f"moved {self.number} from {self.source} to {self.target}{more}")
+        except End as end:
+            return end
+        except Exception as error:  # noqa: BLE001 - whatever it was, the application is started
+            return End(1, f"outcome unknown: compare the queues, and look whether the application runs: {error!r}")
 
 
 def limits_of(page: Any) -> dict[str, Any]:
