@@ -7,7 +7,7 @@ from functools import partial
 
 from functions.domain.cards.rendering import date_of, rendered, tidy
 from functions.domain.causes.common import Case, Common, Spread
-from functions.domain.causes.words import sentence
+from functions.domain.causes.words import say_moved, sentence
 from functions.domain.model.codes import Ending
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.words import bars, duration
@@ -28,6 +28,7 @@ def draft(common: Common, rules: Rules, *, root_cause: str = "") -> str:
     parts += ["", f"## {say(Text('What the incidents have in common'))}", ""]
     if judged := judgement(common):
         parts += [say(judged), ""]
+    parts += [f"- {_code(say(say_moved(message)))}" for message in common.moved[:LINES_SHOWN]]
     parts += [f"- {_code(say(sentence(one)))}" for one in common.besides_lines]
     parts += [f"- {say(label)}: {say(value)}" for label, value in figures(common)]
     parts += list(_lines(common, rules))

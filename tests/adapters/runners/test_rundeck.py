@@ -270,6 +270,16 @@ def test_rundecks_own_noise_is_cut_off_the_log(double: Rundeck, settings: Settin
     )
 
 
+def test_the_line_of_a_moved_message_is_kept_whole(double: Rundeck, settings: Settings) -> None:
+    """It is longer than other lines, which are cut."""
+    message = 'message 1 of 1: {"message_id": "' + "m" * 500 + '"}'
+    now = double.state.now()
+    log = [(now - 8, "NORMAL", line) for line in (message, "x" * 500)]
+    double.state.plant(JOB, {"service": "mail"}, started=now - 9, ended=now - 8, result="succeeded", log=log)
+    kept, cut = look(settings, follow="1", tail=True).tail or ()
+    assert (kept, len(cut)) == (message, 303)
+
+
 @pytest.mark.parametrize(
     ("name", "ended", "succeeded", "status"),
     [

@@ -11,11 +11,11 @@ from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.causes.common import Common, Kind, Pattern, compare
-from functions.domain.causes.words import in_short, sentence
+from functions.domain.causes.words import in_short, say_moved, sentence
 from functions.domain.costs.model import Known
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Ending, Phase, Reason
-from functions.domain.model.incidents import AlertRef, Archive, Evidence, Incident, Outcome, QueueState
+from functions.domain.model.incidents import AlertRef, Archive, Evidence, Incident, Outcome, QueueState, change
 from functions.domain.model.observations import Execution, ExecutionHistory, Holder, QueueSnapshot
 from functions.domain.model.runbooks import Rules
 from unstick.commands.ticket import draft, figures, judgement
@@ -157,6 +157,34 @@ def test_what_was_never_stuck_does_not_count() -> None:
         replace(one, incident=replace(one.incident, evidence=Evidence(lines=(CODE, "b")))) for one in on([0, 3, 9, 11, 19])
     ]
     assert str(in_short(compared(*records))) == ("mail, in common: 5 of 5 began from 12:00 to 13:00; in 5 of 5 incidents: b")
+
+
+def parked(one: Archive, message: str, *, ending: Ending = Ending.RECOVERED, name: str = "-park") -> Archive:
+    """After the restart this message was moved aside."""
+    execution = one.incident.execution
+    assert execution is not None
+    ran, log = replace(execution, tag=f"{execution.tag}{name}"), (f"message 1 of 1: {message}", "exit 0: moved 1")
+    incident = change(replace(one.incident, execution=ran), tail=log)
+    return replace(one, incident=incident, outcome=replace(one.outcome, ending=ending))
+
+
+def test_the_message_that_hung_the_application_is_named_first() -> None:
+    """In `causes`, in the report's line and in the ticket; what such messages share is counted."""
+    named = [f'{{"message_id": "`m{place}`", "type": "order", "routing_key": "mail.{place % 2}"}}' for place in range(5)]
+    common = compared(*(parked(one, message) for one, message in zip(daily(5), named, strict=True)))
+    assert [str(say_moved(message)) for message in common.moved[:1]] == [
+        "it hung on the message with message id `m0`, type order, routing key mail.0"
+    ]
+    assert said(common) == ["in 5 of 5 the message that hung it had type order"]
+    assert str(in_short(common)).startswith("mail, in common: it hung on the message with message id `m0`, type order")
+    assert "- it hung on the message with message id" in draft(common, RULES).replace("`", "")
+
+
+def test_a_message_after_which_it_still_hung_is_not_named() -> None:
+    """It was probably not that one; and what a restart's log says is nobody's message."""
+    message = '{"message_id": "m"}'
+    assert compared(parked(daily(1)[0], message, ending=Ending.ESCALATED)).moved == ()
+    assert compared(parked(daily(1)[0], message, name="")).moved == ()
 
 
 def test_the_ticket_has_figures_lines_and_incidents() -> None:
