@@ -17,7 +17,7 @@ from functions.domain.health.recovery import find_same_again
 from functions.domain.health.rows import terms_of
 from functions.domain.model.codes import ASKED, Health, Mode, Proof, Reason
 from functions.domain.model.incidents import Document, Incident, QueueState
-from functions.domain.model.observations import NOT_CHECKED, Execution, ExecutionHistory, Observation, Unknown
+from functions.domain.model.observations import NOT_CHECKED, Execution, ExecutionHistory, Observation, Unknown, remedy_of
 from functions.domain.model.runbooks import Freeze, Rules, Runbook
 from functions.domain.texts.words import duration
 from functions.runtime.text import Phrase, Text, join, named
@@ -264,7 +264,8 @@ def too_many_restarts(context: GuardContext) -> Decision | None:
 
 
 def failing(context: GuardContext) -> Decision | None:
-    ended = [execution for execution in count_as_restarts(context.ledger) if execution.ended]
+    ran = count_as_restarts(context.ledger)  # a remedy that failed says nothing about the restart's job
+    ended = [execution for execution in ran if execution.ended and not remedy_of(execution.tag)]
     ended.sort(key=lambda execution: -(execution.runner_ended_at or 0.0))
     failed = list(takewhile(lambda execution: not execution.succeeded, ended))
     if context.approved or len(failed) < context.runbook.limits.failing:

@@ -151,6 +151,10 @@ PASSES = [
     pytest.param(scene(seen(failed(2, -4000), execution(1, started=-9000, ended=-8990))), id="one failed, one did not"),
     pytest.param(scene(seen(execution(2, started=-4000, ended=-3990), failed(1, -9000), failed(3, -9500))), id="newest is well"),
     pytest.param(scene(seen(failed(2, -4000)), book=runbook(limits=Limits(failing=2))), id="fewer than `failing`"),
+    pytest.param(
+        scene(seen(failed(2, -4000), replace(failed(1, -9000), tag="inc-0.2-park")), book=runbook(limits=Limits(failing=2))),
+        id="a remedy that failed",
+    ),
     pytest.param(scene(seen(storm=taken(2))), id="a slot is free"),
     pytest.param(scene(seen(storm=taken(3, NOW - 600))), id="old slots"),
     pytest.param(scene(seen(storm=Storm((*taken(2).slots, Slot("".join(TARGET.key), NOW - 60))))), id="the slot is its own"),

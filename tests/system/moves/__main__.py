@@ -9,6 +9,7 @@ without the mark `copy`. After a killed program it is run again, as a person wou
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import signal
 import subprocess
@@ -25,7 +26,8 @@ from testbed.broker import Cluster, add_version, cluster
 from testbed.patience import wait_until
 from tests.system.moves.place import VHOST, Place
 
-VICTIMS = ("SIGKILL", "SIGTERM", "broker")
+VICTIMS = ("SIGKILL", "SIGTERM", "broker", "frozen")
+FROZEN_S = 40.0
 KINDS = ("classic", "quorum")
 MESSAGES = [f"message {number}" for number in range(8)]
 HUNG = MESSAGES[:2]
@@ -38,12 +40,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.system.moves", description="Who dies in a move.")
     add_version(parser)
     parser.add_argument("--runs", type=int, default=18, help="by kind and victim")
+    parser.add_argument("--victims", nargs="*", default=VICTIMS, choices=VICTIMS)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     chance, bad = random.Random(given.seed), 0
     with tempfile.TemporaryDirectory() as folder, cluster(Path(folder), 1, version=given.version) as made:
         for kind in KINDS:
-            for victim in VICTIMS:
+            for victim in given.victims:
                 counts: Counter[str] = Counter()
                 for first in range(0, given.runs, AT_ONCE):
                     names = [f"{kind}-{victim}-{number}" for number in range(first, min(first + AT_ONCE, given.runs))]
@@ -71,13 +74,25 @@ def play_together(
     counts: Counter[str] = Counter()
     with ThreadPoolExecutor(len(places)) as pool:
         moves = list(pool.map(partial(begin, victim), places, waits))
-        if victim == "broker":
+        if victim in ("broker", "frozen"):
             time.sleep(chance.uniform(0.0, 4.0))
-            nodes.kill(node)
-            nodes.start(node)
+            hurt(nodes, victim)
         for found in pool.map(partial(finish, victim), places, moves):
             counts.update(found)
     return counts
+
+
+def hurt(nodes: Cluster, victim: str) -> None:
+    """Kill -9, or no answer for a while."""
+    (node,) = nodes.nodes
+    if victim == "broker":
+        nodes.kill(node)
+        nodes.start(node)
+        return
+    group = nodes.servers[node.name].pid
+    os.killpg(group, signal.SIGSTOP)
+    time.sleep(FROZEN_S)
+    os.killpg(group, signal.SIGCONT)
 
 
 def begin(victim: str, place: Place, wait_s: float) -> subprocess.Popen[str]:
@@ -85,7 +100,7 @@ def begin(victim: str, place: Place, wait_s: float) -> subprocess.Popen[str]:
     command, environment = place.command("park", str(len(HUNG))), place.environment(wait_s=60)
     running = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     wait_until(place.stopped.exists)
-    if victim != "broker":
+    if victim.startswith("SIG"):
         time.sleep(wait_s)
         running.send_signal(getattr(signal, victim))
     return running
@@ -96,7 +111,7 @@ def finish(victim: str, place: Place, running: subprocess.Popen[str]) -> Counter
     said, _ = running.communicate(timeout=300)
     counts = Counter({f"exit {running.returncode}": 1})
     counts["left stopped"] = int(victim != "SIGKILL" and not place.started.exists())
-    if victim != "broker":
+    if victim.startswith("SIG"):
         counts.update(after_a_kill(place))
     counts.update(judge(place, said))
     return counts

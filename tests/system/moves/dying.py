@@ -1,4 +1,4 @@
-"""move.py, with a signal to itself at one step: dying.py STEP SIGNAL, and then its own arguments.
+"""move.py, with a signal to itself at one step, or its connection cut: dying.py STEP SIGNAL|CUT, and then its own arguments.
 
 STEP: stopping, stopped, taken, published-N, acknowledged-N, moved or starting, where N is the first or second message.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -21,12 +22,16 @@ STEPS = (
     "stopping", "stopped", "taken", "published-1", "acknowledged-1", "published-2", "acknowledged-2", "moved", "starting",
 )  # fmt: skip
 seen: dict[str, int] = {}
+connections: list[Any] = []
 
 
 def reach(step: str) -> None:
     seen[step] = seen.get(step, 0) + 1
     if STEP in (step, f"{step}-{seen[step]}"):
-        os.kill(os.getpid(), getattr(signal, SIGNAL))
+        if SIGNAL == "CUT":
+            connections[-1]._impl._transport._sock.shutdown(socket.SHUT_RDWR)
+        else:
+            os.kill(os.getpid(), getattr(signal, SIGNAL))
 
 
 def around(name: str, *, before: str = "", after: str = "") -> None:
@@ -51,6 +56,7 @@ def watch_commands(self: Any, name: str, former: Callable[..., Any] = move.Move.
 def watch_channels(self: Any, former: Callable[..., Any] = move.Move.connect) -> None:
     """A confirm and an acknowledgement are calls of pika's channels."""
     former(self)
+    connections.append(self.connection)
     publish, acknowledge = self.out.basic_publish, self.channel.basic_ack
 
     def publish_and_reach(exchange: str, key: str, *rest: Any, **named: Any) -> None:

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pika
 import pytest
+import yaml
 
+from functions.domain.model.alerts import MOVES, RETURNS
 from testbed.broker import Broker
 from testbed.patience import wait_until
-from tests.system.moves.place import KINDS, VHOST, Place, configure, step_of
+from tests.system.moves.place import FOLDER, KINDS, VHOST, Place, configure, step_of
 
 EACH_KIND = [pytest.param(kind, marks=[] if kind == "classic" else [pytest.mark.long]) for kind in KINDS]
 HUNG = [f"message {number}" for number in range(6)]
@@ -242,6 +244,24 @@ def test_the_output_says_which_message_it_was_and_never_its_body(rabbitmq_server
     assert first.count("\\u00e9") == 79
     assert not {"secret", "value of it"} & set(said.split())
     assert last.startswith("exit 0: ")
+
+
+def test_unstick_sends_what_park_declares() -> None:
+    """Names are written in two places, and Rundeck keeps an option that its job does not declare, unseen."""
+    declared = [one["name"] for one in yaml.safe_load((FOLDER / "park.yaml").read_text())[0]["options"]]
+    assert {*MOVES, RETURNS} <= set(declared)
+
+
+@pytest.mark.parametrize(("status", "starts"), [("2", False), ("", True), ("137", True), ("4", True)])
+def test_the_error_handler_starts_what_a_killed_program_left_stopped(tmp_path: Path, status: str, starts: bool) -> None:
+    """Not where the application was not touched. Rundeck fills in the step's exit status, if it knows one."""
+    (step,) = [
+        one for one in yaml.safe_load((FOLDER / "park.yaml").read_text())[0]["sequence"]["commands"] if "errorhandler" in one
+    ]
+    script = step["errorhandler"]["script"].replace("@result.resultCode@", status)
+    script = script.replace("sudo -n /usr/bin/systemctl start", f"touch {tmp_path}/started; echo")
+    subprocess.run(["sh", "-c", script], check=True, capture_output=True)
+    assert ((tmp_path / "started").exists(), step["errorhandler"]["keepgoingOnSuccess"]) == (starts, False)
 
 
 @pytest.mark.long
