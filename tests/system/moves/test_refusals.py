@@ -26,6 +26,11 @@ def refused(place: Place, way: str = "park", **more: Any) -> str:
     return sentence.removeprefix(begin)
 
 
+def by_day(chosen: bool) -> list[pytest.MarkDecorator]:
+    """Each waits until the broker shows a new queue's policies, for up to 7 s: the others are left to the night."""
+    return [] if chosen else [pytest.mark.long]
+
+
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> str:
     return "mail." + re.sub(r"[^a-z0-9]+", "-", request.node.name)[-60:].strip("-")
@@ -52,7 +57,9 @@ POLICIES: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("definition", "said"), [case[1:] for case in POLICIES], ids=[case[0] for case in POLICIES])
+@pytest.mark.parametrize(
+    ("definition", "said"), [pytest.param(*case[1:], id=case[0], marks=by_day(case is POLICIES[0])) for case in POLICIES]
+)
 def test_a_policy_that_would_lose_what_is_parked_refuses(place: Place, definition: dict[str, Any], said: str) -> None:
     place.policy(f"^{re.escape(place.parked)}$", definition)
     if said:
@@ -61,6 +68,7 @@ def test_a_policy_that_would_lose_what_is_parked_refuses(place: Place, definitio
         assert place.run("check")[0] == 0
 
 
+@pytest.mark.long
 def test_an_operator_s_policy_counts_as_well(place: Place) -> None:
     place.policy(f"^{re.escape(place.parked)}$", {"message-ttl": 60_000}, kind="operator-policies")
     assert "message-ttl 60000" in refused(place)
@@ -74,7 +82,10 @@ def test_a_delivery_limit_of_the_parking_queue_refuses(rabbitmq_server: Broker, 
     assert "delivery-limit 5" in refused(place)
 
 
-@pytest.mark.parametrize(("limit", "returns", "fine"), [(1, "0", False), (5, "", False), (5, "1", False), (5, "2", True)])
+@pytest.mark.parametrize(
+    ("limit", "returns", "fine"),
+    [(5, "1", False), *(pytest.param(*case, marks=by_day(False)) for case in ((1, "0", False), (5, "", False), (5, "2", True)))],
+)
 def test_what_a_stop_could_drop_is_not_touched(
     rabbitmq_server: Broker, tmp_path: Path, name: str, limit: int, returns: str, fine: bool
 ) -> None:
@@ -86,6 +97,7 @@ def test_what_a_stop_could_drop_is_not_touched(
         assert f"drops a message after {limit} returns" in refused(place, returns=returns)
 
 
+@pytest.mark.long
 def test_unlimited_returns_need_no_count(rabbitmq_server: Broker, tmp_path: Path, name: str) -> None:
     """-1 is unlimited since 4.0; before, it drops at the first return."""
     place = Place(rabbitmq_server, tmp_path, "quorum", name, **{"x-delivery-limit": -1})
@@ -103,6 +115,7 @@ QUEUES: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", QUEUES)
 def test_a_queue_that_a_stop_endangers_is_not_touched(rabbitmq_server: Broker, tmp_path: Path, name: str, kind: str) -> None:
     declared, said = QUEUES[kind]
@@ -123,6 +136,7 @@ PARKED: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", PARKED)
 def test_a_parking_queue_that_does_not_last_refuses(rabbitmq_server: Broker, tmp_path: Path, name: str, kind: str) -> None:
     place = Place(rabbitmq_server, tmp_path, "classic", name)
@@ -132,6 +146,7 @@ def test_a_parking_queue_that_does_not_last_refuses(rabbitmq_server: Broker, tmp
     assert said in refused(place)
 
 
+@pytest.mark.long
 def test_a_consumer_of_the_parking_queue_refuses(rabbitmq_server: Broker, tmp_path: Path, name: str) -> None:
     place = Place(rabbitmq_server, tmp_path, "classic", name)
     place.run("check")
@@ -148,7 +163,7 @@ RIGHTS: dict[str, tuple[dict[str, str], str]] = {
 }
 
 
-@pytest.mark.parametrize("right", RIGHTS)
+@pytest.mark.parametrize("right", [pytest.param(right, marks=by_day(right == "write")) for right in RIGHTS])
 def test_each_missing_right_is_found(place: Place, right: str) -> None:
     lacks, said = RIGHTS[right]
     user = (f"{OTHER[0]}-{place.queue}", OTHER[1])
@@ -166,6 +181,7 @@ def test_a_login_that_is_wrong_is_told(place: Place) -> None:
     assert "it needs the tag management" in refused(place, user=user[0], password=user[1])
 
 
+@pytest.mark.long
 def test_what_is_not_there_is_told(place: Place) -> None:
     place.queue, former = f"{place.queue}.nowhere", place.queue
     assert f"{former}.nowhere in the vhost prod is not found" in refused(place)
@@ -174,6 +190,7 @@ def test_what_is_not_there_is_told(place: Place) -> None:
     assert "nowhere" in reason or "401" in reason
 
 
+@pytest.mark.long
 def test_more_than_lie_there_is_not_brought_back(place: Place) -> None:
     assert "is not found" in refused(place, "return")
     place.run("check")
