@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 
 from testbed.broker import Broker, Cluster, add_version, cluster
+from tests.system.ladder.moves.place import VHOST, grant
 from tests.system.ladder.play import HEADER, PASSWORD, SCENARIOS, USER, Play, Row, Scenario
-from tests.system.moves.place import VHOST, grant
 
 KINDS = ("classic", "quorum")
 AT_ONCE = 6

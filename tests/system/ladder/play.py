@@ -24,7 +24,7 @@ from testbed.broker import Broker, Cluster
 from testbed.doubles.rundeck import OWN, Job, Option, Rundeck
 from testbed.patience import PATIENCE_S, wait_until
 from testbed.unstick_process import Unstick, alert, configuration, job_id, runbook
-from tests.system.moves.place import VHOST, configure, step_of
+from tests.system.ladder.moves.place import VHOST, configure, step_of
 
 USER, PASSWORD = "unstick-of-the-ladder", "only looks"
 PARK = job_id("park")

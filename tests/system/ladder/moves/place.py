@@ -20,7 +20,7 @@ import yaml
 from testbed.broker import Broker
 from testbed.patience import PATIENCE_S, wait_until
 
-FOLDER = Path(__file__).parents[3] / "infra" / "rundeck"
+FOLDER = Path(__file__).parents[4] / "infra" / "rundeck"
 PROGRAM = FOLDER / "move.py"
 MOVER = ("unstick-park", "moves-what-hangs")
 VHOST = "prod"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from testbed.broker import Broker
-from tests.system.moves.place import Place
+from tests.system.ladder.moves.place import Place
 
 MESSAGES = [f"message {number}" for number in range(6)]
 STEPS = (
@@ -28,8 +28,8 @@ def test_whenever_it_dies_nothing_is_lost(rabbitmq_server: Broker, tmp_path: Pat
     place = Place(rabbitmq_server, tmp_path, kind, f"mail.{kind}-{signal}-{step}")
     place.publish(*MESSAGES)
     place.hang(2)
-    command = [sys.executable, "-m", "tests.system.moves.dying", step, signal, *place.command("park", "2")[2:]]
-    root = Path(__file__).parents[3]
+    command = [sys.executable, "-m", "tests.system.ladder.moves.dying", step, signal, *place.command("park", "2")[2:]]
+    root = Path(__file__).parents[4]
     done = subprocess.run(command, cwd=root, env=place.environment(), capture_output=True, text=True, check=False)
     assert done.stderr == ""
     killed = signal == "SIGKILL"

@@ -1,6 +1,6 @@
 """Kills move.py, or the broker, at chance moments of a move, and counts by content what is left.
 
-python -m tests.system.moves [--version 3.10|4.0|4.3] [--runs N] [--seed N]
+python -m tests.system.ladder.moves [--version 3.10|4.0|4.3] [--runs N] [--seed N]
 
 One line for each kind of queue and victim; exit status 1 where a message was lost, an innocent one moved, or one is in two places
 without the mark `copy`. After a killed program it is run again, as a person would do it.
@@ -24,7 +24,7 @@ from pathlib import Path
 
 from testbed.broker import Cluster, add_version, cluster
 from testbed.patience import wait_until
-from tests.system.moves.place import VHOST, Place
+from tests.system.ladder.moves.place import VHOST, Place
 
 VICTIMS = ("SIGKILL", "SIGTERM", "broker", "frozen")
 FROZEN_S = 40.0
@@ -37,7 +37,7 @@ BAD = ("lost", "doubled", "wrong", "left stopped")
 
 def main() -> int:
     """0 where nothing was lost, doubled or wrong."""
-    parser = argparse.ArgumentParser(prog="python -m tests.system.moves", description="Who dies in a move.")
+    parser = argparse.ArgumentParser(prog="python -m tests.system.ladder.moves", description="Who dies in a move.")
     add_version(parser)
     parser.add_argument("--runs", type=int, default=18, help="by kind and victim")
     parser.add_argument("--victims", nargs="*", default=VICTIMS, choices=VICTIMS)

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from tests.system.moves.place import FOLDER
+from tests.system.ladder.moves.place import FOLDER
 
 sys.path.insert(0, str(FOLDER))
 import move  # type: ignore[import-not-found]

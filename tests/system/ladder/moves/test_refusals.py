@@ -12,7 +12,7 @@ import pytest
 
 from testbed.broker import Broker
 from testbed.patience import wait_until
-from tests.system.moves.place import KINDS, PROGRAM, VHOST, Place, grant
+from tests.system.ladder.moves.place import KINDS, PROGRAM, VHOST, Place, grant
 
 OTHER = ("unstick-of-refusals", "also moves")
 

@@ -17,7 +17,7 @@ import yaml
 from functions.domain.model.alerts import MOVES, RETURNS
 from testbed.broker import Broker
 from testbed.patience import wait_until
-from tests.system.moves.place import FOLDER, KINDS, VHOST, Place, configure, step_of
+from tests.system.ladder.moves.place import FOLDER, KINDS, VHOST, Place, configure, step_of
 
 EACH_KIND = [pytest.param(kind, marks=[] if kind == "classic" else [pytest.mark.long]) for kind in KINDS]
 HUNG = [f"message {number}" for number in range(6)]
@@ -199,10 +199,10 @@ def test_there_and_back_a_message_stays_as_it_was(place: Place) -> None:
     """A large body, a hundred headers of every type, and texts that are no UTF-8: byte for byte."""
     with place.made.channel(VHOST) as channel:
         channel.queue_purge(place.queue)
-    folder = str(Path(__file__).parents[3] / "infra" / "rundeck")
+    folder = str(Path(__file__).parents[4] / "infra" / "rundeck")
     script = f"""
 import sys; sys.path.insert(0, {folder!r}); import move, pika, hashlib
-from tests.system.moves.test_move import raw_headers
+from tests.system.ladder.moves.test_move import raw_headers
 connection = pika.BlockingConnection(pika.URLParameters({place.made.amqp_url(VHOST)!r})); channel = connection.channel()
 if sys.argv[1] == "send":
     table = move.Table(); table.raw = raw_headers(100)
@@ -215,7 +215,7 @@ else:
     print(*same, properties.priority, properties.reply_to, body == bytes(range(256)) * 40_000)
 connection.close()
 """
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[4]
     subprocess.run([sys.executable, "-c", script, "send"], cwd=root, check=True)
     place.hang(1)
     status, _, said = place.run("park")
