@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export HYPOTHESIS_NO_PLUGINS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test all-tests test-fast test-long mutate lint format demo run prove bench ladder town soak fuzz audit lock release docs weight clean
+.PHONY: help setup test all-tests test-fast test-long mutate lint format demo run prove bench ladder moves town soak fuzz audit lock release docs weight clean
 
 help: ## list targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench: setup ## run the benchmarks and write docs/benchmarks.md and its details
 
 ladder: setup ## from the restart to the remedy on a real RabbitMQ, and what may die on the way (ARGS="--version 4.3")
 	$(RUN) -m tests.system.ladder $(ARGS)
+
+moves: setup ## what is left where move.py or the broker dies in a move (ARGS="--version 4.3 --runs 18")
+	$(RUN) -m tests.system.ladder.moves $(ARGS)
 
 town: setup ## ninety applications on a real RabbitMQ, some with real client libraries, healthy and stuck: what Unstick does to each (ARGS="--version 4.3 --minutes 30")
 	$(RUN) -m tests.system.town $(ARGS)
