@@ -27,6 +27,7 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -237,8 +238,11 @@ class Move:
         request = Request(  # noqa: S310 - the address is of the configuration
             f"{self.config['api'].rstrip('/')}/api/{path}", headers={"Authorization": "Basic " + login}
         )
-        with urlopen(request, timeout=10) as answer:  # noqa: S310
-            return json.load(answer)
+        try:
+            with urlopen(request, timeout=10) as answer:  # noqa: S310
+                return json.load(answer)
+        except HTTPException as error:  # it died in the middle of its answer
+            raise ConnectionError(repr(error)) from None
 
     def read_page(self, queue: str) -> Any:
         try:
