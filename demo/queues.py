@@ -22,6 +22,8 @@ from testbed.workers.relay import Relay
 QUEUE = "mail.delivery"
 RATE = 8.0
 USER = "unstick"
+MAIL_USER = "mail"
+"""The stand-in's user of the workers; on a real broker they are its administrator."""
 PARKER = "unstick-park"
 """The account of the job that moves messages."""
 PASSWORD = token_urlsafe(12)

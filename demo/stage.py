@@ -21,8 +21,9 @@ from typing import Any
 import yaml
 
 from demo.mail_server import MailServer
-from demo.queues import PARKER, PASSWORD, USER, WORKERS, Queues, Worker
+from demo.queues import MAIL_USER, PARKER, PASSWORD, USER, WORKERS, Queues, Worker
 from functions.domain.model.alerts import MOVES, RETURNS
+from testbed.broker import ADMIN
 from testbed.doubles.rundeck import INCIDENT, OWN, Job, Option, Rundeck
 from testbed.patience import PATIENCE_S
 from testbed.unstick_process import BUDGET, HELPED, ROOT, SHORT, Unstick, configuration, job_id, runbook
@@ -181,7 +182,7 @@ def start_unstick(
     mail = runbook(
         SERVICE, verify=HELPED if helps else SHORT, root_cause="https://tracker.example.com/MAIL-123", manual_minutes=8
     )
-    mail["symptom"]["rabbitmq"]["for"] = f"{FOR_S:g}s"
+    mail["symptom"]["rabbitmq"] |= {"for": f"{FOR_S:g}s", "users": [ADMIN[0], MAIL_USER]}
     mail["restart"]["holder"] = {"option": "host", "allow": HOSTS}
     options = {"process": Path(PROGRAM).name, "host": "${holder.host}"}
     mail["evidence"] = {"job": EVIDENCE_JOB, "options": options, "allow": {"host": HOSTS}, "within": "1m"}
