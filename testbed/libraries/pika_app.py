@@ -9,7 +9,7 @@ FORMS = {
     "lock": Form("leader election: holds the only message for as long as it lives", {"prefetch": 1}),
     "quiet-hours": Form("keeps the messages that are for tomorrow", {"prefetch": 100}),
     "busy": Form("does one message after the other", {"prefetch": 10}),
-    "hung": Form("hangs with the first message that says so, one at a time", {"prefetch": 1}),
+    "hung": Form("hangs with a message that says so when it comes for the first time, one at a time", {"prefetch": 1}),
     "gone": Form("ends its work, and lives on, when the broker closes its connection", {"prefetch": 10}),
 }
 
@@ -26,7 +26,7 @@ def main() -> None:
         if given.form == "lock" or (given.form == "quiet-hours" and body.startswith(b"tomorrow")):
             say("keeps")
             return
-        if given.form == "hung" and not given.healthy and body.startswith(b"hang"):
+        if given.form == "hung" and not given.healthy and not method.redelivered and body.startswith(b"hang"):
             hang()
         channel.basic_ack(method.delivery_tag)
         say(f"done {body.decode()}")

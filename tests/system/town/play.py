@@ -244,7 +244,8 @@ def _treat_healthy(scene: Scene, cards: Sequence[Card]) -> tuple[bool, str]:
 
 
 def _treat_stuck(scene: Scene, told: Card | None, began_at: float, for_s: float) -> tuple[bool, str, float | None]:
-    if scene.restarted:
+    likely = scene.pattern.truth is Truth.LIKELY
+    if scene.restarted and not (likely and told and told.asks and told.at < scene.restarted[0][0]):
         seconds = scene.restarted[0][0] - began_at
         times = "restarted" if len(scene.restarted) == 1 else f"restarted {len(scene.restarted)} times"
         early = scene.restarted[0][0] - (scene.began_at or began_at) < for_s - SAMPLE_S
@@ -255,8 +256,7 @@ def _treat_stuck(scene: Scene, told: Card | None, began_at: float, for_s: float)
     if told:
         seconds = told.at - began_at
         in_time = seconds <= for_s + LIMIT_S[Truth.LIKELY] + scene.pattern.late_s
-        right = told.asks and scene.pattern.truth is Truth.LIKELY and in_time
-        return right, "asked about" if told.asks else "told, not restarted", seconds
+        return told.asks and likely and in_time, "asked about" if told.asks else "told, not restarted", seconds
     return False, "neither restarted nor asked about", None
 
 

@@ -280,9 +280,9 @@ class Scene:
         """The job: kills all workers, or those of `host`, and starts new ones."""
         host = options.get("host", "")
         with self._lock:
-            self.restarted.append((time.time(), host))
             if self.place.over.is_set():
                 return
+            self.restarted.append((time.time(), host))
             if host:
                 self._restart_only(host)
                 return
