@@ -66,13 +66,8 @@ APART = (
 
 WAITS = (
     *("tests/system/ladder/test_ladder.py", "tests/system/test_whole_way.py", "tests/system/test_alertmanager.py"),
-    *(
-        "tests/system/ladder/",
-        "tests/system/libraries/",
-        "tests/system/test_rabbitmq_real.py",
-        "tests/system/test_",
-        "tests/adapters/schedulers",
-    ),
+    *("tests/system/ladder/", "tests/system/libraries/", "tests/system/prometheus/", "tests/system/test_rabbitmq_real.py"),
+    *("tests/system/test_", "tests/adapters/schedulers"),
     *("tests/cli/test_send_and_drill.py", "tests/project/test_first_hour.py"),
 )
 """What spends most of its time waiting for servers and clocks, the longest first."""
