@@ -35,7 +35,7 @@ class Truth(StrEnum):
     ONE = "one of several"
     """One of its workers hangs: restarted within `for` and 15 s, and the others never pause for more than a second."""
     LIKELY = "likely"
-    """It hangs, and some healthy applications look the same: it is restarted, or a person is asked, within `for` and 35 s."""
+    """It hangs, and some healthy applications look the same: it is restarted, or a person is asked, within `for` and 45 s."""
     TELL = "people"
     """A restart would not help, or there can be no proof: people are told, and nothing is restarted."""
 
