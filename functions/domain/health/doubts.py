@@ -7,7 +7,7 @@ from functions.domain.model.runbooks import Symptom
 from functions.domain.texts.words import duration
 from functions.runtime.text import COMMA, Phrase, Text, join
 
-KEEPS = "symptom: {rabbitmq: {keeps: never}}"  # or the longest time that one consumer keeps a message
+KEEPS = "symptom: {rabbitmq: {keeps: never}} # or the longest time that one keeps a message, such as 30m"
 MIN_CONSUMERS = "recovered: {min_consumers: 1}"
 HISTORY = "unstick_consumers_1d"
 

@@ -89,7 +89,7 @@ def test_only_what_no_rule_can_tell_from_a_hang_is_proved_of_healthy_application
 def test_what_is_only_likely_says_why_and_how_to_settle_it(form):
     """And the line that it names settles it."""
     judged = judge(SYMPTOM, snapshot(form), Trust())
-    assert (str(judged.against) != "", judged.settle) == (True, "symptom: {rabbitmq: {keeps: never}}")
+    assert (str(judged.against) != "", judged.settle.partition(" #")[0]) == (True, "symptom: {rabbitmq: {keeps: never}}")
     assert judge(replace(SYMPTOM, keeps=Keeps(0.0)), snapshot(form), Trust()).health is Health.ILL
 
 

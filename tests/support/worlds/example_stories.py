@@ -215,7 +215,7 @@ def _escalated() -> CardInput:
 
 def _likely(reason: Reason = Reason.LIKELY_STUCK, **changes: Any) -> CardInput:
     course = Course(one_of=3)
-    doubt = Doubt(say_open_window(Symptom("rabbitmq"), Channel("c (1)", held=1, window=8)), KEEPS)
+    doubt = Doubt(say_open_window(Symptom("rabbitmq"), Channel("c (1)", held=1, counted=1, window=8)), KEEPS)
     queue = replace(course.queue(), proof=Proof.KEPT, doubt=doubt)
     incident = course.incident(Phase.ASKED, reason=reason, queues=(queue,), expires_at=NOW + 1800)
     return replace(CardInput("held", NOW, RUNBOOK, TARGET, incident, reason, approve_url=APPROVE), **changes)
