@@ -46,24 +46,23 @@ class Application:
         self.start()
 
     def until_stuck(self) -> None:
-        """Wait until the broker's own figures show what the runbook calls ill."""
+        """Wait until the broker's own figures show what the runbook calls stuck, or likely to be."""
         settings, queue = client.Settings(self.broker.url, ADMIN[0], known(ADMIN[1])), to_queue("/", self.queue)
 
         def ill() -> bool:
             time.sleep(0.3)
             seen = look_once(client.look_all, settings, queue, for_s=6)
-            return (
-                judge_health(Symptom("rabbitmq", for_s=6.0), seen, QueueState(queue, "", 0.0), time.time())[0].health
-                is Health.ILL
-            )
+            judged, _ = judge_health(Symptom("rabbitmq", for_s=6.0), seen, QueueState(queue, "", 0.0), time.time())
+            return judged.health in (Health.ILL, Health.LIKELY)
 
         wait_until(ill, what=lambda: f"{self.queue} is stuck")
 
 
 def stuck(broker: Broker, modes: Mapping[str, list[str]], stack: ExitStack, *, messages: int = 5) -> dict[str, Application]:
-    """Applications by their service's name, each in its first mode with this many messages in its queue."""
+    """Applications by their service's name, each in its first mode with so many messages in its queue, which worked before."""
     made = {service: Application(broker, service, row) for service, row in modes.items()}
     for application in made.values():
+        broker.work_off(application.queue)
         broker.publish(application.queue, messages)
         application.start()
         stack.callback(application.stop)
