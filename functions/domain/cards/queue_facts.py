@@ -92,7 +92,7 @@ def holders(card_input: CardInput) -> list[Fact]:
     queues = card_input.queues
     lines = []
     for queue in queues:
-        held_bytes = queue.held_bytes if len(queue.holders) == 1 else None
+        held_bytes = queue.held_bytes if len(queue.holders) == 1 and queue.holding in (None, 1) else None
         name = tidy(queue.queue.name) if len(queues) > 1 else ""
         lines += [named(name, held(holder, card_input.at, held_bytes)) for holder in queue.holders]
     if len(lines) > HOLDERS_SHOWN:

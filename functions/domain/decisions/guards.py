@@ -373,7 +373,8 @@ def was_asked(document: Document, watched: QueueState, judged: Judgement, now: f
 
 
 def question_key(watched: QueueState, proof: Proof | None) -> str:
-    """What a question is about."""
+    """What a question is about. What is kept may be seen by channel or not: that is one question."""
+    proof = Proof.KEPT if proof is Proof.HELD_UNSEEN else proof
     return f"{watched.queue.key}|{proof.value if proof else ''}"
 
 

@@ -33,6 +33,7 @@ def judge_health(
         unsure_s=0.0 if looks.unsure_at is None else now - looks.unsure_at,
         consumed=looks.consumed,
         acked=looks.acked,
+        gone_s=math.inf if looks.left_at is None else seen.at - looks.left_at,
         unconsumed=looks.unconsumed and not seen.consumers,
         same_oldest_s=seen.at - (looks.oldest_from or seen.at),
     )
@@ -67,6 +68,7 @@ def _note_looks(watched: QueueState, seen: QueueSnapshot) -> Looks:
         consumers_at=looks.consumers_at if looks.consumers_at and consumers == looks.consumers else seen.at,
         nodes=nodes,
         steady_at=seen.at if unsteady else looks.steady_at,
+        left_at=_left_at(watched, seen),
         deliveries=seen.deliveries,
         redeliveries=seen.redeliveries,
         at_risk=max(looks.at_risk, _count_at_risk(looks, seen)),
@@ -75,6 +77,13 @@ def _note_looks(watched: QueueState, seen: QueueSnapshot) -> Looks:
         polled=looks.polled or seen.polled,
         oldest_from=looks.oldest_from if looks.oldest_from and seen.head_at == watched.head_at else seen.at,
     )
+
+
+def _left_at(watched: QueueState, seen: QueueSnapshot) -> float | None:
+    """Since when its consumers are gone: idle ones leave no other trace in the samples."""
+    if seen.consumers != 0:
+        return None
+    return seen.at if watched.consumers else watched.looks.left_at
 
 
 def _count_at_risk(looks: Looks, seen: QueueSnapshot) -> int:

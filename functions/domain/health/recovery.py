@@ -264,7 +264,8 @@ def _in_transit(before: QueueSnapshot, seen: QueueSnapshot) -> int:
 def count_at_risk(before: QueueSnapshot | None, seen: QueueSnapshot, least: int) -> int:
     """How many messages may be gone at most: all that were held without a return left, unless the counters show otherwise.
     They do where nothing comes or goes; under traffic their difference hides a few messages."""
-    if before is None or before.returns is None or before.returns.left != 0:
+    # Workers that stop one after the other hand on what they held, so a message may return as often as there are workers.
+    if before is None or before.returns is None or before.returns.left >= max(before.consumers or 1, 1):
         return least
     counted = not (before.uncounted or seen.uncounted) and None not in (seen.deliveries, seen.acks)
     if counted and not _in_transit(before, seen):

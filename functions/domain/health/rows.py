@@ -37,6 +37,7 @@ class Trust(Struct, frozen=True):
     unsure_s: float = 0.0  # for how long the queue has been unsure
     consumed: bool = False  # the queue is known to have had a consumer, whatever its counters say
     acked: bool = False  # a message of the queue is known to have been acknowledged, whatever its counters say
+    gone_s: float = math.inf  # for how long no consumer has been there, if an earlier check saw one
     unconsumed: bool = False  # the queue is known to have had no consumer for a day
     same_oldest_s: float = 0.0  # seconds for which its oldest message has certainly been the same
 

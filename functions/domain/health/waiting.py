@@ -57,7 +57,7 @@ def _find_unserved(row: Candidate, seen: QueueSnapshot) -> list[Candidate]:
 
 def _find_unattended(row: Candidate, seen: QueueSnapshot, trust: Trust, terms: Terms) -> list[Candidate]:
     if was_consumed(seen, trust):
-        row = replace(row, proof=Proof.UNATTENDED)
+        row = replace(row, proof=Proof.UNATTENDED, lasted_s=min(row.lasted_s, trust.gone_s))
         return [row if terms.min_consumers else replace(row, against=doubts.SCALED, settle=doubts.MIN_CONSUMERS)]
     if not is_young(seen) or trust.unconsumed:
         return []

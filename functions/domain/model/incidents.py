@@ -41,6 +41,7 @@ class Looks(Struct, frozen=True, omit_defaults=True, rename=lambda name: f"look_
     acked: bool = False  # whether a message was ever acknowledged, by its counter or the alert's history
     unconsumed: bool = False  # the alert's history says that nobody consumed it in the last day
     polled: bool = False  # whether its messages are taken by basic.get, without any consumer
+    left_at: float | None = None  # since when it has been without the consumers that an earlier check saw
     redeliveries: int | None = None
     at_risk: int = 0  # the most messages that were held without a return left, while others returned: some may be gone
     oldest_from: float | None = None  # since when its oldest message has been the same

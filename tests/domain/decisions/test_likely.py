@@ -132,6 +132,19 @@ def test_a_question_that_nobody_answers_ends_calmly_and_blocks_nothing():
     assert phase(always) is Phase.ASKED, "another verdict is another question"
 
 
+def test_a_channel_that_can_not_be_read_for_once_is_no_other_question():
+    """Kept by a channel, and held by whom can't be seen, is one verdict for people."""
+    made = asked()
+    ended = looked(made, NOW + 1800.0, kept(NOW + 1800.0))
+    at = NOW + 3600.0
+    unseen = replace(kept(at), channels=None, consumer_ids=("a",))
+    event = alerted(case(starts_at=at - 90.0), incident="inc-2")
+    first = moved(replace(ended.document, to_tell=()), event, seen(now=at, mail=unseen), at, asking())
+    assert phase(first) is Phase.WAITING, "its consumers may be new"
+    again = looked(first, at + 10.0, replace(unseen, at=at + 10.0))
+    assert (reason(again), kinds(again.document), phase(again)) == (Reason.LIKELY_STUCK, [], None)
+
+
 def test_a_question_is_settled_by_what_comes_to_be_proved_or_passes():
     """While it is open Unstick goes on looking: proved it restarts, moving again it ends."""
     made = asked()

@@ -48,14 +48,17 @@ def test_what_a_real_broker_shows_is_judged_right(path):
             assert (judged.health is Health.ILL) == case["ill"], f"{one['note']}: {judged.why}"
 
 
+GONE = sighting(deliveries=None, ids=())
 UNREAD = Unknown("401 from RabbitMQ")
 LOOKS = [
     pytest.param([(0, HELD), (10, HELD)], [Health.UNSURE, Health.LIKELY], id="the same consumers for ten seconds"),
     pytest.param([(0, HELD), (9, HELD)], [Health.UNSURE, Health.UNSURE], id="not so long"),
     pytest.param([(0, HELD), (10, replace(HELD, consumer_ids=NEW))], [Health.UNSURE, Health.UNSURE], id="others"),
     pytest.param([(0, replace(HELD, consumer_ids=NEW)), (10, HELD)], [Health.UNSURE, Health.UNSURE], id="the others first"),
-    pytest.param([(0, sighting(deliveries=None)), (15, sighting(deliveries=None, ids=()))], [Health.UNSURE, Health.ILL],
-        id="its consumer, of whom nothing was counted, is gone"),
+    pytest.param([(0, sighting(deliveries=None)), (15, GONE), (74, GONE), (75, GONE)],
+        [Health.UNSURE, Health.UNSURE, Health.UNSURE, Health.ILL], id="its consumer, of whom nothing was counted, is gone"),
+    pytest.param([(0, sighting()), (15, sighting(ids=())), (75, sighting(ids=()))], [Health.ILL, Health.UNSURE, Health.ILL],
+        id="consumers that were given nothing are stopped"),
     pytest.param([(0, UNREAD), (15, sighting())], [Health.UNKNOWN, Health.ILL], id="unreadable, then seen"),
     pytest.param([(0, bare(50)), (15, bare(50))], [Health.UNKNOWN, Health.UNKNOWN], id="live totals alone prove nothing"),
     pytest.param([(0, sighting(nodes=("a",))), (15, sighting(nodes=("a",)))], [Health.ILL, Health.ILL], id="the same nodes"),
