@@ -19,9 +19,9 @@ from functions.domain.decisions import endings, escalations, evidence, guards, o
 from functions.domain.decisions import messages as telling
 from functions.domain.decisions.guards import Decision, GuardContext, Kind
 from functions.domain.decisions.turn import Turn
-from functions.domain.health import looks, proofs, recovery
+from functions.domain.health import doubts, held, looks, proofs, recovery, waiting
 from functions.domain.model import firings
-from functions.domain.model.codes import Health, Reason
+from functions.domain.model.codes import Health, Phase, Reason
 from functions.domain.model.events import Acknowledged, Start, Step, Waiting, Wake
 from functions.domain.model.observations import ExecutionHistory, Unknown
 from functions.runtime.errors import Unavailable
@@ -312,12 +312,12 @@ def _carries_nothing(right: Any) -> Any:
 def _first_alone(right: Any) -> Any:
     """The message about many names one of them, and is taken for all."""
 
-    def waiting(*arguments: Any) -> Any:
+    def waiting_for(*arguments: Any) -> Any:
         found = right(*arguments)
         first = next(iter(found.values()), Waiting("", ""))
         return {message: replace(one, name=first.name) for message, one in found.items()}
 
-    return waiting
+    return waiting_for
 
 
 def _acts_on_lost_save(right: Any) -> Any:
@@ -445,21 +445,21 @@ def _counted_to_the_step(right: Any) -> Any:
 def _given_is_held(right: Any) -> Any:
     """What an idle consumer was given just now is counted from its last work on, and that its queue held none is overlooked."""
 
-    def find_holding(seen: Any, trust: Any) -> Any:
+    def find_flat(seen: Any, trust: Any) -> Any:
         channels = tuple(replace(one, counted=max(one.counted, one.held)) for one in seen.channels or ())
         return right(replace(seen, channels=channels, history=replace(seen.history, unacked=())), trust)
 
-    return find_holding
+    return find_flat
 
 
 def _never_rejects(right: Any) -> Any:
     """A consumer that rejects is taken for one that holds all that it was ever given, whatever its queue held meanwhile."""
 
-    def find_holding(seen: Any, trust: Any) -> Any:
+    def find_flat(seen: Any, trust: Any) -> Any:
         channels = tuple(replace(one, counted=min(one.counted, one.held)) for one in seen.channels or ())
         return right(replace(seen, channels=channels, history=replace(seen.history, unacked=())), trust)
 
-    return find_holding
+    return find_flat
 
 
 def _absent_is_zero(right: Any) -> Any:
@@ -483,8 +483,8 @@ def _absent_is_zero(right: Any) -> Any:
 def _unseen_is_nothing(right: Any) -> Any:
     """Channels that can't be seen are taken for none that hold anything."""
 
-    def judge(symptom: Any, seen: Any, trust: Any) -> Any:
-        return right(symptom, replace(seen, unseen=None), trust)
+    def judge(symptom: Any, seen: Any, *rest: Any) -> Any:
+        return right(symptom, replace(seen, unseen=None), *rest)
 
     return judge
 
@@ -516,14 +516,77 @@ def _all_escalated(_right: Any) -> Any:
     return is_about_other_queues
 
 
+def _ignores_users(right: Any) -> Any:
+    """Whoever holds messages is the application."""
+
+    def find_held(symptom: Any, *rest: Any) -> Any:
+        return right(replace(symptom, users=()), *rest)
+
+    return find_held
+
+
+def _ever_acked(right: Any) -> Any:
+    """A queue of which no message was ever acknowledged is as good as any."""
+
+    def weaken(row: Any, symptom: Any, seen: Any, trust: Any, terms: Any) -> Any:
+        return right(row, symptom, seen, replace(trust, acked=True), terms)
+
+    return weaken
+
+
+def _needs_consumers(right: Any) -> Any:
+    """A queue that may be without consumers is taken for one that may not."""
+
+    def find_unattended(row: Any, seen: Any, trust: Any, terms: Any) -> Any:
+        return right(row, seen, trust, replace(terms, min_consumers=1))
+
+    return find_unattended
+
+
+def _any_host(right: Any) -> Any:
+    """An opinion counts, whichever host it is about."""
+
+    def ask_opinion(incident: Any, judged: Any) -> Any:
+        opinion = incident.evidence.opinion if incident.evidence else None
+        if opinion is not None:
+            judged = replace(judged, held_by=tuple(replace(one, host=opinion.host) for one in judged.held_by))
+        return right(incident, judged)
+
+    return ask_opinion
+
+
+def _not_looked_at(right: Any) -> Any:
+    """While people are asked nobody looks."""
+
+    def check(turn: Turn) -> None:
+        expires_at = turn.incident.approval.expires_at or turn.at
+        if turn.at < expires_at:
+            turn.change(due=expires_at)
+        else:
+            right[Phase.ASKED](turn)
+
+    return {**right, Phase.ASKED: check}
+
+
+def _calls_people(_right: Any) -> Any:
+    """A question that nobody answers is handed to people."""
+
+    def end_as_not_approved(turn: Turn) -> None:
+        endings.escalate(turn, turn.incident.reason, turn.incident.detail)
+
+    return end_as_not_approved
+
+
 UNDISTURBED = frozenset({"auto", "sick", "untroubled", "one_clock"})
+
+ALONE = frozenset({"auto", "untroubled", "one_clock", "nobody answers"})
 
 PRESSED = frozenset({"auto", "sick", "one hangs", "remedies"})
 
 VARIANTS = (
-    Variant("a message given just now, counted from the last work on", ((proofs, "find_holding", _given_is_held),), Faults(),
+    Variant("a message given just now, counted from the last work on", ((held, "find_flat", _given_is_held),), Faults(),
         frozenset({"auto", "idle"}), "I3", seed=1),
-    Variant("a consumer that rejects, taken for one that hangs", ((proofs, "find_holding", _never_rejects),), Faults(),
+    Variant("a consumer that rejects, taken for one that hangs", ((held, "find_flat", _never_rejects),), Faults(),
         frozenset({"auto", "idle"}), "I3", seed=39),
     Variant("absent counters taken for zeros", ((Host, "read_queue", _absent_is_zero),), Faults(),
         frozenset({"auto", "busy", "dead letters", "the statistics are off"}), "I3"),
@@ -540,14 +603,14 @@ VARIANTS = (
     Variant("a remedy with restarts left", ((phases, "is_used_up", lambda _: lambda *_: True),), Faults(),
         PRESSED | {"never heals"}, "condition", seed=4),
     Variant("a remedy without its condition", ((recovery, "find_held_again", lambda _: lambda *arguments: (1, True)), (remedies,
-        "count_hanging", lambda _: lambda *arguments: 1)), Faults(), PRESSED, "condition", seed=1),
+        "count_hanging", lambda _: lambda *arguments, **named: 1)), Faults(), PRESSED, "condition", seed=1),
     Variant("a remedy that nobody pressed", (_replaced_guard("mode", _passes),), Faults(), PRESSED | {"never heals"}, "person",
         seed=8),
     Variant("an escalation that holds nothing", (_replaced_guard("escalated", _passes),), Faults(),
         frozenset({"auto", "sick", "one hangs", "never heals", "soon_again"}), "I3", seed=0),
     Variant("an escalation that holds the whole target", ((guards, "is_about_other_queues", _all_escalated),), Faults(),
         UNDISTURBED | {"two_queues", "apart", "never heals"}, "soon", seed=3),
-    Variant("one of several that nobody sees", ((proofs, "find_holding", lambda _: lambda *_: []),), Faults(),
+    Variant("one of several that nobody sees", ((held, "find_flat", lambda _: lambda *_: []),), Faults(),
         UNDISTURBED | {"one hangs"}, "soon", seed=6),
     Variant("a save without compare", ((Host, "save", _without_compare),), Faults(stall=0.1), frozenset({"auto", "sick"}), "I1",
         seed=21),
@@ -626,9 +689,10 @@ VARIANTS = (
         frozenset({"auto", "sick"}), "I3", seed=20),
     Variant("a start without a clear answer that is tried again and again", ((guards, "MAX_UNCLEAR", lambda _: 1000),),
         Faults(run_error=0.97), frozenset({"auto", "sick"}), "unclear", seed=0),
-    Variant("no check of the symptom", (_replaced_guard("symptom", _passes),), Faults(), frozenset({"auto", "false_alarm"}),
-        "I3", seed=6),
-    Variant("a suspicion that is believed", (_replaced_guard("symptom", _believes_suspicions),), Faults(),
+    Variant("no check of the symptom", (_replaced_guard("symptom", _passes), _replaced_guard("likely_stuck", _passes)), Faults(),
+        frozenset({"auto", "false_alarm"}), "I3", seed=6),
+    Variant("a suspicion that is believed",
+        (_replaced_guard("symptom", _believes_suspicions), _replaced_guard("likely_stuck", _passes)), Faults(),
         frozenset({"auto", "suspected"}), "I3", seed=0),
     Variant("a suspicion that is let go while the queue stands still", (_replaced_guard("symptom", _lets_go),), Faults(),
         frozenset({"auto", "sick", "suspected", "untroubled", "one_clock"}), "soon", seed=7),
@@ -668,4 +732,37 @@ VARIANTS = (
         frozenset({"auto", "sick", "evidence"}), "I10", seed=0),
     Variant("evidence counted as a restart", ((step, "without_evidence_runs", _all_runs),), Faults(),
         frozenset({"auto", "sick", "evidence", "same_job"}), "I10"),
+    Variant("any message that is held, taken for a full window", ((held, "is_full", lambda _: lambda *_: True),), Faults(),
+        ALONE | {"keeps"}, "I13", seed=1),
+    Variant("a window that was filled just now, taken for one that was full all the time",
+        ((held, "is_full", lambda _: lambda symptom, channel: 0 < (channel.window or 0) <= channel.held),), Faults(),
+        ALONE | {"one of two"}, "I13", seed=26),
+    Variant("work that waits now, taken for work that waited all the time", ((held, "waiting_s", lambda _: lambda seen: 1e9),),
+        Faults(), ALONE | {"fills"}, "I13"),
+    Variant("what is kept, taken for what hangs", ((doubts, "say_open_window", lambda _: lambda *_: ""),), Faults(),
+        ALONE | {"keeps"}, "I13", seed=1),
+    Variant("a question that comes before its proof", ((held, "KEPT_MORE_S", lambda _: 0.0),), Faults(), ALONE | {"fills"},
+        "I13"),
+    Variant("a lock that is broken", ((held, "_weaken", _ever_acked),), Faults(), ALONE | {"locks"}, "I13"),
+    Variant("`keeps` that nobody reads", ((held, "_apply_keeps", lambda _: lambda row, symptom: row),), Faults(),
+        ALONE | {"keeps", "keeps a while"}, "I13", seed=1),
+    Variant("another user's messages", ((proofs, "find_held", _ignores_users),), Faults(), ALONE | {"another user"}, "I13"),
+    Variant("a worker that was scaled to zero", ((waiting, "_find_unattended", _needs_consumers),), Faults(),
+        ALONE | {"scaled to zero"}, "I13"),
+    Variant("dead letters, taken for work whose consumer is gone", ((waiting, "was_consumed", lambda _: lambda *_: True),),
+        Faults(), ALONE | {"dead letters after the broker's restart"}, "I13"),
+    Variant("an alert's history that nobody reads", ((step, "remember_history", lambda _: lambda watched, alert: watched),),
+        Faults(), ALONE | {"gone after the broker's restart"}, "I13", seed=3),
+    Variant("a question that is repeated", ((guards, "was_asked", lambda _: lambda *_: False),), Faults(), ALONE | {"locks"},
+        "I13"),
+    Variant("a question that calls people", ((endings, "end_as_not_approved", _calls_people),), Faults(), ALONE | {"locks"},
+        "I13"),
+    Variant("a question during which nobody looks", ((phases, "PHASES", _not_looked_at),), Faults(),
+        ALONE | {"a window of the runbook"}, "I13", seed=27),
+    Variant("what is likely, restarted like what is proved", (_replaced_guard("likely_stuck", _passes),), Faults(),
+        ALONE | {"keeps"}, "I13", seed=1),
+    Variant("an opinion of another host", ((guards, "ask_opinion", _any_host),), Faults(), ALONE | {"one of two", "opinions"},
+        "seen"),
+    Variant("a connection that the restart did not end, restarted again", ((phases, "find_survivor", lambda _: lambda *_: None),),
+        Faults(), ALONE | {"survives"}, "I13", seed=1),
 )  # fmt: skip

@@ -95,6 +95,8 @@ class EvidenceRun:
     status: str
     seen_from: float
     sent_at: float
+    host: str = ""
+    """The one that it was limited to."""
 
     def running(self, at: float) -> bool:
         return self.started <= at and (self.ends is None or self.ends > at)

@@ -19,6 +19,8 @@ COLLECTED_S = 5.0
 GAUGES_LATE_S = 3.7
 """By how much at most figures that are no counters are older than the counters of the same collection."""
 SAMPLES = 26
+BOOTS_S = 12.0
+"""What a broker that was restarted takes until its page answers."""
 MISSED = 0.1
 """How likely a scrape is missing."""
 EXPORTER_LATE_S = 5.0
@@ -46,6 +48,14 @@ class Worker:
     again: int = 0
     """Of its deliveries, those that had been delivered before."""
     came: float = -math.inf
+    window: int | None = 1
+    """How many messages it may hold, as its channel shows it; 0: any number, None: not shown."""
+    host: str = ""
+    user: str = ""
+    on_purpose: bool = False
+    """It keeps what it holds: a countdown, a lock. Otherwise it hangs."""
+    polls: bool = False
+    """It takes messages by basic.get, so the broker lists no consumer."""
 
     @property
     def works(self) -> bool:
@@ -76,6 +86,12 @@ class Piece:
     """Messages that were held by those, and wait to be delivered again."""
     stale: tuple[str, ...] = ()
     """Consumers of a lost node, which stay listed for good."""
+    forgotten: Counts = (0, 0, 0)
+    """What was counted before the broker was restarted."""
+
+    @property
+    def consumers(self) -> tuple[Worker, ...]:
+        return tuple(one for one in self.workers if not one.polls)
 
     def done_by(self, at: float, worker: Worker) -> float:
         return worker.rate * self.share * max(0.0, at - self.at)
@@ -144,6 +160,8 @@ class Queue:
         self.pieces = [Piece(at, depth, publish)]
         self.lost: list[tuple[float, str]] = []
         self.phase = at * 0.618 % COLLECTED_S
+        self.up_since = -math.inf
+        """When its broker was restarted, if it was."""
         self._collected: dict[tuple[float, frozenset[str]], Sample] = {}
         self._kept: dict[tuple[float, frozenset[str]], Collection] = {}
         self._courses: dict[tuple[str, float], list[Counts]] = {}
@@ -160,12 +178,19 @@ class Queue:
     def depth(self, at: float) -> int:
         return self.piece(at).depth_at(at)
 
+    def ready(self, at: float) -> int:
+        return max(0, self.depth(at) - sum(one.holds for one in self.piece(at).workers))
+
     def consumers(self, at: float) -> tuple[str, ...]:
         return tuple(one.id for one in self.piece(at).workers)
 
     def acks(self, at: float) -> int:
         """What was finished, by rejects too."""
-        return self._count(at)[1]
+        return self._count(at)[1] + self.piece(at).forgotten[1]
+
+    def counted(self, at: float) -> Counts:
+        """What the broker counted, as far as it remembers."""
+        return self._count(at)
 
     def acked_within(self, at: float, seconds: float) -> bool:
         return self.acks(at) > self.acks(at - seconds)
@@ -173,12 +198,16 @@ class Queue:
     def was_consumed(self) -> bool:
         return any(piece.workers for piece in self.pieces)
 
-    def hung(self, at: float, seconds: float) -> list[Worker]:
-        """The consumers that have held a message for so long and done nothing."""
+    def hung(self, at: float, seconds: float, *, kept: bool = False) -> list[Worker]:
+        """The consumers that have held a message for so long and done nothing. `kept`: also those that do so on purpose."""
         piece, before = self.piece(at), self.piece(at - seconds)
         earlier = {one.id: (one.counts(before.done_by(at - seconds, one)), one.holds) for one in before.workers}
         return [
-            one for one in piece.workers if one.holds and earlier.get(one.id) == (one.counts(piece.done_by(at, one)), one.holds)
+            one
+            for one in piece.workers
+            if one.holds
+            and (kept or not one.on_purpose)
+            and earlier.get(one.id) == (one.counts(piece.done_by(at, one)), one.holds)
         ]
 
     def stuck(self, at: float, seconds: float, *, hanging: bool = True) -> bool:
@@ -186,15 +215,16 @@ class Queue:
         if hanging and self.hung(at, seconds):
             return True
         waits = self.depth(at) > 0 and self.depth(at - seconds) > 0 and self.was_consumed()
-        return waits and self._moves(at) == self._moves(at - seconds)
+        return waits and self.moves(at) == self.moves(at - seconds)
 
     def ill_within(self, begin: float, end: float, for_s: float) -> bool:
         """Whether it was stuck for `for_s` at some moment, by figures that are late."""
         return any(self.stuck(begin + step, for_s - COUNTED_S) for step in range(int(end - begin) + 1))
 
-    def _moves(self, at: float) -> int:
-        deliveries, acks, _ = self._count(at)
-        return deliveries + acks
+    def moves(self, at: float) -> int:
+        """What was delivered and finished."""
+        (deliveries, acks, _), before = self._count(at), self.piece(at).forgotten
+        return deliveries + acks + before[0] + before[1]
 
     def _count(self, at: float, hidden: frozenset[str] = frozenset()) -> Counts:
         """What was counted up to then, without what these nodes counted."""
@@ -202,6 +232,12 @@ class Queue:
         each = [counts for node, counts in piece.left if node not in hidden]
         each += [one.counts(piece.done_by(at, one)) for one in piece.workers if one.node not in hidden]
         return each[0] if len(each) == 1 else _sum(each)
+
+    def is_polled(self, at: float) -> bool:
+        """Whether all that was ever delivered was taken by basic.get."""
+        return any(one.polls for piece in self.pieces for one in piece.workers if piece.at <= at) and not any(
+            piece.consumers for piece in self.pieces if piece.at <= at
+        )
 
     # --- what happens
 
@@ -223,7 +259,7 @@ class Queue:
                 returned = 0 if worker.works else returned - again
                 here.append(replace(worker, came=at, again=again))
             else:
-                here.append(_hold(before, worker.holds, rate=worker.rate))
+                here.append(replace(_hold(before, worker.holds, rate=worker.rate), on_purpose=worker.on_purpose))
         finished = sum(max(0, known[one.id].holds - one.holds) for one in workers if one.id in known)
         depth = 0.0 if purge else max(0.0, now.depth - finished)
         now = replace(
@@ -270,6 +306,14 @@ class Queue:
         self.lost.append((at, node))
         self.pieces[-1:] = [replace(self.pieces[-1], stale=(*self.pieces[-1].stale, *gone))]
 
+    def restart_broker(self, at: float) -> None:
+        """All connections end, and all that was counted is forgotten."""
+        self.turn(at, ())
+        last = self.pieces[-1]
+        forgotten = _sum([last.forgotten, *(counts for _, counts in last.left)])
+        self.pieces[-1:] = [replace(last, left=(), published=0.0, forgotten=forgotten)]
+        self.up_since = at
+
     def come_back(self, at: float, gone: list[Worker], node: str) -> None:
         """Consumers that were cut off connect again, unless they were restarted, and go on as before: what hung hangs again."""
         if any(one.came >= max(when for when, _ in self.lost) for one in self.piece(at).workers):
@@ -297,6 +341,7 @@ class Queue:
         counted = newest.counts[0] > 0
         seen = change(
             seen,
+            polled=counted and self.is_polled(at),
             acks=newest.counts[1] if counted else None,
             ack_samples=acks if counted else (),
             depth_samples=_series(stamps, kept.depths, gap),
@@ -342,6 +387,7 @@ class Queue:
         """When the broker collected its samples, and the times that it shows for them: rounded up to the next step."""
         last = math.floor((at - 0.1 - self.phase) / COLLECTED_S)
         grid = [self.phase + COLLECTED_S * place for place in range(last - SAMPLES + 1, last + 1)]
+        grid = [when for when in grid if when >= self.up_since]
         return grid, [when + ahead_s + COLLECTED_S - self.phase for when in grid]
 
     def _with_channels(
@@ -349,13 +395,15 @@ class Queue:
     ) -> QueueSnapshot:
         """With the channels of its consumers, and the cluster's nodes."""
         nodes = tuple(sorted(broker.nodes))
-        up_s = min(at - since for since in broker.nodes.values())
+        up_s = min(at - since for since in (*broker.nodes.values(), self.up_since))
         seen = change(seen, nodes=nodes, node_down=len({node[0] for node in nodes}) < 2, nodes_up_s=up_s)
         if broker.silent and seen.blind is None:
             seen = change(seen, blind=Unknown("nodes send no statistics"))
         if broker.channels_slow:
             return change(seen, unseen=Unknown("the channels are slow", late=True))
-        listed = [one for one in self.piece(at).workers if one.node not in broker.silent and one.id in (seen.consumer_ids or ())]
+        listed = [
+            one for one in self.piece(at).consumers if one.node not in broker.silent and one.id in (seen.consumer_ids or ())
+        ]
         shown = [one for one in listed if one.came + COLLECTED_S * _chance(one.came, one.id) <= at]
         held_at = at - (at - self.phase - COLLECTED_S / 2) % COLLECTED_S
         unseen = Unknown("channels can't be seen", late=True) if len(shown) < len(listed) else None
@@ -366,14 +414,17 @@ class Queue:
         grid, stamps = times
         held = next((one.holds for one in self.piece(held_at).workers if one.id == worker.id), 0)
         if not held or not (taken := self._course_of(worker.id, grid))[-1][0]:
-            return Channel(worker.id, held=held)
+            return Channel(worker.id, worker.host, held=held, user=worker.user, window=worker.window)
         work = [counts[0] + counts[1] for counts in taken]
-        if _chance(grid[-1], worker.id) < MISSED:
+        if _chance(grid[-1], worker.id) < MISSED and len(work) > 3:
             work[-3] = work[-4]
         again = tuple(zip(stamps, [counts[2] for counts in taken], strict=True))
         counted = taken[-1][0] - taken[-1][1]
         work_samples = tuple(zip(stamps, work, strict=True))
-        return Channel(worker.id, held=held, counted=counted, work=work_samples, redeliveries=again, window=max(held, 1))
+        return Channel(
+            worker.id, worker.host, held=held, counted=counted, work=work_samples, redeliveries=again, user=worker.user,
+            window=worker.window, connected_at=worker.came if worker.host else None,
+        )  # fmt: skip
 
     def _course_of(self, worker: str, grid: list[float]) -> list[Counts]:
         """What its channel had counted at these moments."""
@@ -410,14 +461,15 @@ class Queue:
 def _with_consumers(seen: QueueSnapshot, at: float, pieces: tuple[Piece, Piece], broker: Broker) -> QueueSnapshot:
     """With its consumers: those that left are gone at once, new ones come late, and the count of them is later still."""
     piece, late = pieces
-    listed = [one for one in piece.workers if one.came + 0.9 + 3.7 * _chance(one.came, one.id) <= at]
-    nameless = [f"{one} stale" for one in piece.stale] if late.workers else []
+    listed = [one for one in piece.consumers if one.came + 0.9 + 3.7 * _chance(one.came, one.id) <= at]
+    nameless = [f"{one} stale" for one in piece.stale] if late.consumers else []
     unnamed = [one.id for one in listed if one.node in broker.silent]
     ids = tuple(sorted([one.id for one in listed] + nameless))
     known = len(listed) + len(piece.stale)
-    count = len(late.workers)
+    count = len(late.consumers)
     return change(
         seen,
+        users=tuple(sorted({one.user for one in listed if one.user})),
         consumers=max(count, len(ids)),
         consumer_ids=ids,
         uncounted=bool(nameless or unnamed),
@@ -445,7 +497,7 @@ def _gap(at: float) -> int | None:
 
 
 def _series(stamps: list[float], values: list[int], gap: int | None) -> Samples:
-    if gap is not None:
+    if gap is not None and gap < len(values) - 1:
         values = [*values[:gap], 0, *values[gap + 1 :]]
     return tuple(zip(stamps, values, strict=True))
 

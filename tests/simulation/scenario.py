@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -14,9 +15,10 @@ from functions.domain.decisions.observing import FOLLOWED_S
 from functions.domain.model.alerts import MOVES, SUSPICION, Alert, QueueRef, Target
 from functions.domain.model.codes import Mode, Phase
 from functions.domain.model.runbooks import Condition, EvidenceJob, Limits, Remedy, Rules, Runbook, Verify
+from tests.simulation.courses.held import APP, RUNBOOK, SHARE, Held, add, named
+from tests.simulation.courses.troubles import freeze, troubles
 from tests.simulation.models import Faults, Run
 from tests.simulation.queues import Broker, Queue, Worker
-from tests.simulation.troubles import freeze, troubles
 from tests.simulation.world import BEGIN, World, a_runbook
 
 CALM_AFTER_S = 7200.0
@@ -103,6 +105,9 @@ class Scenario:
     world: World
     causes: list[Cause] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
+    held: Held | None = None
+    drawn: float = 0.0
+    """What else is drawn comes from here, so that the rest stays as it was."""
 
 
 def build(
@@ -132,9 +137,17 @@ def build(
     if "untroubled" not in options:
         troubles(world, rng)
     _evidence(world, rng)
+    _hold(scenario, named(options) or not options)
     if "no_sweep" not in options:
         world.sweep_every(300.0, end_of(scenario))
     return scenario
+
+
+def _hold(scenario: Scenario, may: bool) -> None:
+    """In some schedules there is an application that holds messages, on purpose or not."""
+    rng = random.Random(scenario.drawn + 1.0)
+    if may and (rng.random() < SHARE or named(scenario.world.options)):
+        scenario.held = add(scenario.world, rng, partial(_alert, scenario, APP, rng=rng, runbook=RUNBOOK))
 
 
 def end_of(scenario: Scenario) -> float:
@@ -176,7 +189,8 @@ def _target(scenario: Scenario, app: str, rng: random.Random) -> None:
     world = scenario.world
     names = [f"{app}.mail"] + ([f"{app}.post"] if rng.random() < 0.3 or "two_queues" in world.options else [])
     busy = (rng.random() < 0.15 and "sick" not in world.options) or any(kind in world.options for kind in BUSY)
-    also = random.Random(rng.random())
+    scenario.drawn = rng.random()
+    also = random.Random(scenario.drawn)
     suspected = also.random() < SUSPECTED or "suspected" in world.options
     if busy:
         _only_busy(scenario, app, names, rng, suspected=suspected)
@@ -246,7 +260,7 @@ def _only_busy(scenario: Scenario, app: str, names: list[str], rng: random.Rando
         before, comes, waits = (
             _worker(world, f"{app}-before", 0, 1),
             0.0 if kind == "idle" else rate,
-            0.0 if kind == "idle" else 40.0,
+            3.0 if kind == "idle" else 40.0,
         )
         queue = world.queues[to_queue("/", name).key] = Queue(BEGIN - 1000.0, (before,), publish=comes, depth=waits)
         queue.turn(BEGIN - 990.0, (worker,))
@@ -345,10 +359,14 @@ def _move_away(world: World, cause: Cause | None, queue: Queue, run: Run) -> Non
         cause.moved = True
 
 
-def _alert(scenario: Scenario, app: str, queue: str, starts_at: float, rng: random.Random) -> None:
+def _alert(
+    scenario: Scenario, app: str, queue: str, starts_at: float, rng: random.Random, runbook: str = "mail",
+    annotations: Mapping[str, str] = {},
+) -> None:  # fmt: skip
     """Grafana notices, tells, repeats, from one or two replicas, and says resolved when the queue is healthy."""
     world = scenario.world
-    alert = Alert(f"fp-{queue}", "grafana#1", True, {"alertname": "Stuck", "app": app, "queue": queue}, {}, starts_at)
+    labels = {"alertname": "Stuck", "app": app, "queue": queue, "runbook": runbook}
+    alert = Alert(f"fp-{queue}", "grafana#1", True, labels, annotations, starts_at)
     scenario.alerts.append(alert)
     again = rng.choice([300.0, 900.0, 14400.0])
     for replica in range(rng.choice([1, 1, 2])):
@@ -385,7 +403,8 @@ def _flush(scenario: Scenario, alert: Alert, again: float) -> Callable[[], None]
 
     def fires(alert: Alert) -> bool:
         queue = world.queues[to_queue("/", alert.labels["queue"]).key]
-        sick = queue.depth(world.now) > 0 and (not queue.acked_within(world.now, 60.0) or queue.stuck(world.now, 60.0))
+        quiet = not queue.acked_within(world.now, 60.0) or queue.stuck(world.now, 60.0) or alert.labels["runbook"] == RUNBOOK
+        sick = queue.depth(world.now) > 0 and quiet
         return sick or "false_alarm" in world.options or world.now < alert.starts_at + 20.0
 
     def as_now(alert: Alert) -> Alert:

@@ -29,8 +29,8 @@ from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, ExecutionHistory, NodeOutput, Pause, QueueSnapshot
 from functions.domain.model.runbooks import Restart, Rules, Runbook, Symptom
 from functions.runtime.errors import Denied, Unavailable
-from tests.simulation.models import Chat, Faults, Run, Rundeck, Store, lost
-from tests.simulation.queues import Broker, Queue
+from tests.simulation.models import Chat, EvidenceRun, Faults, Run, Rundeck, Store, lost
+from tests.simulation.queues import BOOTS_S, Broker, Queue
 from tests.support.worlds.memory import EveryChannel, read_each
 
 BEGIN = 1_800_000_000.0
@@ -42,6 +42,9 @@ SKEWS_S = (0.0, 0.0, -0.6, -20.0, 3.0, 45.0)
 
 BUSY = 0.1
 """How likely Rundeck answers that the evidence job is busy."""
+
+MOST_INVOCATIONS, MOST_LEGS = 30_000, 1500
+"""Of a schedule, and outbound calls of an invocation: what has more goes in circles."""
 
 BEHIND_S = 1.0
 """What schedulers/cloud_tasks.py adds to the time of a wake-up."""
@@ -71,6 +74,10 @@ class Crashed(BaseException):
     """The process of an invocation was killed."""
 
 
+class Endless(BaseException):
+    """An invocation goes in circles."""
+
+
 @dataclass
 class Answered:
     """An alert that was answered 2xx."""
@@ -80,6 +87,16 @@ class Answered:
     at: float
     """When the answer was there: a holder may have stalled for minutes between the two."""
     replies: tuple[Reply, ...]
+
+
+@dataclass(frozen=True)
+class Said:
+    """An opinion that the evidence job wrote."""
+
+    incident: str
+    host: str
+    stuck: bool
+    at: float
 
 
 @dataclass
@@ -132,6 +149,11 @@ class World:
     lost_lists: set[str] = field(default_factory=set)
     """Ids of alerts that were handed to the scheduler, which lost them: nobody else knows of them."""
     defects: list[str] = field(default_factory=list)
+    annotations: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    """By queue: what its alerts say of the last day."""
+    opinions: list[Said] = field(default_factory=list)
+    """What the evidence job said of the application on a host."""
+    spawned: int = 0
     on_restart: Callable[[World, Run], None] = lambda world, run: None
     calm_from: float = BEGIN + 7200.0
     options: frozenset[str] = frozenset()
@@ -171,6 +193,11 @@ class World:
 
     def spawn(self, name: str, work: Callable[[Host], None], ended: Callable[[bool], None] = lambda ok: None) -> None:
         """Run an invocation; `ended` learns whether it came to its end."""
+        self.spawned += 1
+        if self.spawned == MOST_INVOCATIONS:
+            self.defects.append(f"{name}: invocation {MOST_INVOCATIONS}")
+        if self.spawned >= MOST_INVOCATIONS:
+            return
         skew_s = 0.0 if "one_clock" in self.options else self.rng.choice(SKEWS_S)
         host = Host(self, name, skew_s=skew_s)
 
@@ -181,6 +208,8 @@ class World:
                 ok = True
             except Crashed:
                 self.note(f"{name}: killed")
+            except Endless:
+                self.defects.append(f"{name}: more than {MOST_LEGS} outbound calls")
             except (Unavailable, Denied) as error:
                 self.note(f"{name}: failed: {error}")
             except Exception as error:  # noqa: BLE001 - a defect of the code under test, kept as a finding
@@ -321,6 +350,20 @@ class World:
             ended,
         )
 
+    def say(self, run: EvidenceRun) -> str:
+        """What the evidence job finds out of the application on its host: nothing, or the truth."""
+        ended = run.ends is not None and run.ends <= self.now
+        at = run.ends if ended and run.ends is not None else self.now
+        pieces = [queue.piece(at) for queue in self.queues.values()]
+        holding = [one for piece in pieces for one in piece.workers if run.host and one.host == run.host and one.holds]
+        if not ended or not holding or (run.id % 3 == 0 and "opinions" not in self.options):
+            return ""
+        stuck = any(not one.on_purpose and not one.works for one in holding)
+        said = Said(run.tag.rpartition(".")[0], run.host, stuck, at)
+        if said not in self.opinions:
+            self.opinions.append(said)
+        return f"unstick: {'stuck' if stuck else 'healthy'} so it says\n"
+
     def documents(self) -> list[Document]:
         return [
             decode(Document, body, key)
@@ -360,7 +403,7 @@ class Host:
     name: str
     skew_s: float = 0.0
     let: Any = None
-    clock_s: float = 0.0
+    legs: int = 0
     looked: dict[str, float] = field(default_factory=dict)
     """Queue -> when it was last looked at: what was looked at before was incomplete."""
 
@@ -382,6 +425,9 @@ class Host:
     def _leg(self, what: str) -> None:
         """The way to a system: time passes, others run, the process may be killed or frozen."""
         world = self.world
+        self.legs += 1
+        if self.legs > MOST_LEGS:
+            raise Endless
         if world.chance(world.faults.crash):
             raise Crashed
         if world.chance(world.faults.stall):
@@ -490,6 +536,8 @@ class Host:
         found = self.world.queues.get(queue.key)
         if found is None or queue.key in self.world.deleted:
             raise Denied("rabbitmq", "no such queue", code="no_queue")
+        if found.up_since + BOOTS_S > self.world.now >= found.up_since:
+            raise Unavailable("rabbitmq", "is starting")
         if self.world.faults.scrape_s:
             scraped = found.read_scraped(self.world.now, self.world.faults.scrape_s, self.world.rng, ahead_s=self.skew_s)
             self.world.looks.setdefault(queue.key, []).append((scraped[0], scraped[1].depth, ()))
@@ -558,10 +606,10 @@ class Host:
         world.evidence_sent.append({"at": sent_at, "tag": tag, "paused": paused})
         world.note(f"{self.name}: POST {tag}")
         self._leg("the evidence job")
-        lag = world.rng.random() * faults.history_lag_s
+        lag, host = world.rng.random() * faults.history_lag_s, options.get("host", "")
 
         def accepted_later() -> None:
-            world.rundeck.collect(tag, world.now, sent_at, world.rng, lag)
+            world.rundeck.collect(tag, world.now, sent_at, world.rng, lag).host = host
 
         if world.chance(faults.run_late):
             world.at(world.now + world.rng.choice([2.0, 8.0, 50.0]), accepted_later)
@@ -576,6 +624,7 @@ class Host:
         if world.rng.random() < BUSY:
             raise Denied("rundeck", "busy", code="busy", status=409)
         run = world.rundeck.collect(tag, world.now, sent_at, world.rng, lag)
+        run.host = host
         if world.chance(faults.run_lost):
             raise lost("rundeck")
         self._back("POST")
@@ -594,7 +643,7 @@ class Host:
         if run is None:
             return None, None
         state = run.state(world.now, world.rundeck.ahead_s)
-        output = NodeOutput("worker-1", f"stack of {tag}\n>> in recv (mail.py:41)\n")
+        output = NodeOutput("worker-1", f"stack of {tag}\n>> in recv (mail.py:41)\n{world.say(run)}")
         return state, (output,) if state.ended else None
 
     # --- people

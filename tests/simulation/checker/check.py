@@ -11,6 +11,7 @@ from functions.domain.model.events import Reply
 from functions.domain.model.incidents import AlertRef, Archive, Document, Outcome
 from tests.simulation.checker.evidence import check_evidence
 from tests.simulation.checker.guards import check_guards
+from tests.simulation.checker.held import check_held
 from tests.simulation.checker.history import LOOK_AND_FENCE_S, SKEW_S, Violation, effective, incident_of, pressed, queues_of
 from tests.simulation.checker.history import records as archived
 from tests.simulation.checker.observe_only import check_observed
@@ -40,6 +41,7 @@ def check(scenario: Scenario) -> list[Violation]:
     found += check_guards(world)
     found += check_remedies(world)
     found += check_evidence(world)
+    found += check_held(scenario)
     found += _told(world, records)
     found += check_recoveries(world)
     found += _zombies(world, records)
@@ -140,7 +142,8 @@ def _told(world: World, records: list[Archive]) -> list[Violation]:
         held_at = record.outcome.at if record.incident.observed.observed_at is None else record.incident.observed.observed_at
         bundled = record.outcome.ending is Ending.HELD and _bundled(world, app, held_at, held_at)
         repeated = record.outcome.ending is Ending.HELD and _told_lately(world, app, held_at, held_at)
-        if not kinds & wanted and not bundled and not repeated:
+        asked = record.outcome.reason is Reason.LIKELY_STUCK and _was_asked(world, app, held_at)
+        if not kinds & wanted and not bundled and not repeated and not asked:
             found.append(Violation("I2", f"{record.incident.id} {record.outcome.ending} was not told, only {sorted(kinds)}"))
         if {"recovered", "escalated"} <= kinds:
             found.append(Violation("I2", f"{record.incident.id} was told as recovered and as escalated"))
@@ -187,6 +190,11 @@ def _told_lately(world: World, app: str, since: float, until: float) -> bool:
     return any(card.kind == "held" and app in card.headline and since <= at <= until for at, _, card in world.chat.posts)
 
 
+def _was_asked(world: World, app: str, until: float) -> bool:
+    """Whether people were asked, or told, about it before: they are only once in a day."""
+    return any(card.kind in ("held", "not_approved") and app in card.headline and at <= until for at, _, card in world.chat.posts)
+
+
 def _of(answer: Answered) -> str:
     return ", ".join(f"{reply.action.value} {reply.reason}" for reply in answer.replies)
 
@@ -209,7 +217,8 @@ def _came_to_something(world: World, records: list[Archive], answer: Answered) -
     spoken = (_told_lately(world, app, answer.asked_at, answer.at), _bundled(world, app, answer.asked_at, answer.at))
     incidents = {reply.incident for reply in mine}
     held = any(card.kind == "held" and card.incident in incidents for _, _, card in world.chat.posts)
-    return any(spoken) or held or bool(incidents & world.lost_lists)
+    asked = any(reply.reason is Reason.LIKELY_STUCK for reply in mine) and _was_asked(world, app, answer.at)
+    return any(spoken) or held or asked or bool(incidents & world.lost_lists)
 
 
 def _passed(world: World, target: str) -> list[float]:

@@ -34,6 +34,7 @@ def _healed(world: World, record: Archive) -> list[Violation]:
         for watched in incident.queues
         for queue in [world.queues[watched.queue.key]]
         if all(queue.depth(at) > 0 and not queue.acked_within(at, 60.0) for at in moments)
+        if not any(one.on_purpose for one in queue.piece(ended_at).workers)
     ]
 
 

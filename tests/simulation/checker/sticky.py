@@ -12,9 +12,9 @@ from functions.domain.model.codes import Ending, Reason
 from functions.domain.model.incidents import Archive, Document
 from tests.simulation.checker.history import SKEW_S, Violation, incident_of, pressed
 from tests.simulation.checker.pace import is_steady
+from tests.simulation.courses.troubles import OF_THE_BROKER, SILENT
 from tests.simulation.models import Run
 from tests.simulation.queues import COUNTED_S
-from tests.simulation.troubles import OF_THE_BROKER, SILENT
 from tests.simulation.world import World
 
 ESCALATION_HOLDS_S = 86400.0
