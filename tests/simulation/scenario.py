@@ -447,7 +447,7 @@ def _people(scenario: Scenario, rng: random.Random) -> None:
         world.at(when, lambda: _by_hand(world))
     for number in range(TAKEN_UNTIL_MIN):
         world.at(BEGIN + 600.0 * number + 7.0, lambda number=number: _take(world, number))
-    if world.rules.public_url and rng.random() < 0.8:
+    if world.rules.public_url and rng.random() < 0.8 and "nobody answers" not in world.options:
         for minute in range(1, 100):
             world.at(BEGIN + minute * 60.0, lambda yes=minute % DECLINED_EVERY != 0: _press(world, yes=yes))
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.simulation.broken import VARIANTS, Variant, applied
+from tests.simulation.broken import ALONE, VARIANTS, Variant, applied
+from tests.simulation.courses.held import APP
 from tests.simulation.models import Faults
 from tests.simulation.run import schedule
 from tests.simulation.scenario import PROFILES
@@ -32,7 +33,7 @@ def _some_are_long(always: int, long: int) -> list[Any]:
 
 @pytest.mark.parametrize("batch", _some_are_long(BATCHES, LONG_BATCHES))
 def test_no_schedule_violates_an_invariant(batch: int) -> None:
-    """I1 to I5 and I9 hold on every schedule that these seeds draw."""
+    """I1 to I5, I9, I10 and I13 hold on every schedule that these seeds draw."""
     for seed in range(batch * BATCH, (batch + 1) * BATCH):
         _, violations = schedule(random.Random(seed))
         assert not violations, f"replay with `make prove SEED={seed}`: {violations[0]}"
@@ -80,6 +81,42 @@ def test_the_right_code_passes_where_the_broken_variant_fails(variant: Variant, 
     sound = variant.options - {"no_fence_in_job"}
     _, violations = schedule(random.Random(seed), faults=variant.faults, options=sound)
     assert not violations, f"seed {seed}: {violations[0]}"
+
+
+ASKED, RESTARTED, NOTHING, COMMAND = "may hang", f"Restarting {APP}", "", "rabbitmqctl close_connection"
+TOLD = {
+    "keeps": ASKED,
+    "locks": ASKED,
+    "scaled to zero": ASKED,
+    "polls": NOTHING,
+    "another user": ASKED,
+    "dead letters after the broker's restart": ASKED,
+    "back after the broker's restart": NOTHING,
+    "fills": RESTARTED,
+    "a window of the runbook": RESTARTED,
+    "one of two": RESTARTED,
+    "polls and dies": RESTARTED,
+    "gone after the broker's restart": RESTARTED,
+    "survives": COMMAND,
+}
+"""What people are told of an application that holds messages on purpose, or hangs."""
+
+
+@pytest.mark.parametrize("kind", TOLD)
+def test_held_is_not_hung(kind: str) -> None:
+    """I13: nobody answers, so what keeps messages on purpose is asked about at most, and what is proved is restarted."""
+    told = ""
+    for seed in range(8 if TOLD[kind] else 3):
+        scenario, violations = schedule(random.Random(seed), faults=Faults(), options=ALONE | {kind})
+        assert not violations, f"seed {seed}: {violations[0]}"
+        assert scenario.held is not None
+        cards = [card for _, _, card in scenario.world.chat.posts if APP in card.headline or card.kind == "escalated"]
+        told += " ".join(part for card in cards for part in (card.kind, card.headline, *card.text))
+        assert RESTARTED not in told or not scenario.held.is_healthy, "nobody said so"
+        if TOLD[kind] and TOLD[kind] in told:
+            return
+    assert not TOLD[kind], told
+    assert ASKED not in told
 
 
 def _first_starts(seed: int, faults: Faults) -> dict[str, float] | None:
