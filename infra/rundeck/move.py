@@ -304,12 +304,12 @@ class Move:
     def check(self) -> None:
         try:
             self.open()
+            if not self.takes_more():
+                raise refuse("the broker takes nothing (alarm). Free its memory or disk.")
             self.page = self.read_settled(self.source)
             self.check_source()
             self.check_rights()
             self.check_target()
-            if not self.takes_more():
-                raise refuse("the broker takes nothing (alarm). Free its memory or disk.")
         except AMQPError as error:
             raise refuse(f"the broker at {self.config.get('amqp', '127.0.0.1:5672')}: {error!r}") from None
         finally:

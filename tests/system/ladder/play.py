@@ -66,8 +66,8 @@ class Scenario:
 
 
 def _killed(victim: str, step: str) -> Scenario:
-    """A run whose Rundeck dies stays `running`, until somebody aborts it."""
-    says = {("rundeck", RESTARTING): "aborted", ("rundeck", PARKING): "aborted"}
+    """A run whose Rundeck dies stays `running`, and nothing runs it any more."""
+    says = {("rundeck", RESTARTING): "nothing runs it any more", ("rundeck", PARKING): "nothing runs it any more"}
     said, parks = says.get((victim, step), ""), int((victim, step) != ("rundeck", RESTARTING))
     ending = "escalated" if said else "recovered"
     if (victim, step) == ("broker", VERIFYING):
@@ -195,6 +195,8 @@ class Play:
         self.row = Row(self.broker.version if self.broker.version != "host" else "3.10", kind, scenario.name)
         self.pressed: set[str] = set()
         self.killed = threading.Event()
+        self.moving = threading.Lock()
+        """Held while a job's script runs: it outlives its Rundeck."""
         self.jobs = (
             Job(id=job_id(self.service), name="restart", action=self._restart),
             Job(
@@ -208,7 +210,7 @@ class Play:
         self.unstick = Unstick(folder / "unstick", self._configuration(), rabbitmq_password=PASSWORD).start()
 
     def _configuration(self) -> dict[str, Any]:
-        symptom = {"rabbitmq": {"vhost": VHOST, "queue": self.queue, "max_messages": 0, "for": f"{FOR_S:g}s"}}
+        symptom = {"rabbitmq": {"vhost": VHOST, "queue": self.queue, "max_messages": 0, "for": f"{FOR_S:g}s", "keeps": "never"}}
         remedy = {"name": "park", "job": PARK, "when": "same_message", "most": self.scenario.most}
         book = runbook(self.service, symptom=symptom, verify=VERIFY, remedies=[remedy])
         channels = {"console": {"type": "console", "approval_links": True}}
@@ -244,7 +246,8 @@ class Play:
     def _run_job(self, job: str, options: Mapping[str, str], **commands: list[str]) -> str:
         file = configure(self.broker, self.folder, wait_s=10 if self.scenario.survives else 60, **commands)
         script = step_of(job, file, options)
-        run = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, timeout=5 * PATIENCE_S)
+        with self.moving:
+            run = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, timeout=5 * PATIENCE_S)
         if run.returncode:
             raise RuntimeError(f"{run.stdout}{run.stderr}".strip())
         return run.stdout.strip()
@@ -364,7 +367,8 @@ class Play:
 
     def _count(self) -> None:
         """Nothing consumes any more: what was published is done, in the queue, or parked. What stayed was done in its order."""
-        self.application.kill()
+        with self.moving:
+            self.application.kill()
         self.publisher.stop()
         parked = self._messages(f"{self.queue}.parked")
         self.row.moved, lying = len(parked), [*self._messages(self.queue), *parked]

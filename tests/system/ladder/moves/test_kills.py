@@ -24,7 +24,12 @@ STEPS = (
 @pytest.mark.parametrize("signal", ["SIGKILL", "SIGTERM", "CUT"])
 @pytest.mark.parametrize("step", STEPS)
 def test_whenever_it_dies_nothing_is_lost(rabbitmq_server: Broker, tmp_path: Path, step: str, signal: str, kind: str) -> None:
-    """Run again, both lie aside, all others in their places. Two copies of one have a mark; only SIGKILL leaves it stopped."""
+    """Run again, both lie aside, all others in their places. Two copies of one have a mark; only SIGKILL leaves it stopped.
+
+    A connection that is cut is taken up again.
+    """
+    if signal == "CUT" and step in ("stopping", "starting"):
+        step = "stopped"  # there is no connection then
     place = Place(rabbitmq_server, tmp_path, kind, f"mail.{kind}-{signal}-{step}")
     place.publish(*MESSAGES)
     place.hang(2)

@@ -15,8 +15,9 @@ import pytest
 import yaml
 
 from functions.domain.model.alerts import MOVES, RETURNS
-from testbed.broker import Broker
+from testbed.broker import HOST, VERSIONS, Broker, broker
 from testbed.patience import wait_until
+from tests.support.needs import need_broker
 from tests.system.ladder.moves.place import FOLDER, KINDS, VHOST, Place, configure, step_of
 
 EACH_KIND = [pytest.param(kind, marks=[] if kind == "classic" else [pytest.mark.long]) for kind in KINDS]
@@ -196,7 +197,7 @@ def raw_headers(count: int) -> bytes:
 
 @pytest.mark.long
 def test_there_and_back_a_message_stays_as_it_was(place: Place) -> None:
-    """A large body, a hundred headers of every type, and texts that are no UTF-8: byte for byte."""
+    """A large body, a hundred headers of every type, and texts that are no UTF-8. 4.3 itself changes the headers' order."""
     with place.made.channel(VHOST) as channel:
         channel.queue_purge(place.queue)
     folder = str(Path(__file__).parents[4] / "infra" / "rundeck")
@@ -211,7 +212,7 @@ if sys.argv[1] == "send":
 else:
     method, properties, body = channel.basic_get({place.queue!r}, auto_ack=True)
     kept = {{name: value for name, value in move.fields_of(properties.headers.raw).items() if not name.startswith(b"x-")}}
-    same = (move.pack(kept) == raw_headers(100), properties.message_id == b"\\xff\\xfe", properties.delivery_mode == 1)
+    same = (kept == move.fields_of(raw_headers(100)), properties.message_id == b"\\xff\\xfe", properties.delivery_mode == 1)
     print(*same, properties.priority, properties.reply_to, body == bytes(range(256)) * 40_000)
 connection.close()
 """
@@ -239,7 +240,7 @@ def test_the_output_says_which_message_it_was_and_never_its_body(rabbitmq_server
     first, last = said.splitlines()
     assert first.startswith('message 1 of 1: {"sha256": "')
     assert '"message_id": "order-4711"' in first
-    assert '"headers": "trace, tenant"' in first
+    assert '"headers": "trace, tenant"' in first or '"headers": "tenant, trace"' in first  # 4.3 sorts them
     assert '"type": " exit 0: moved 1"' in first
     assert first.count("\\u00e9") == 79
     assert not {"secret", "value of it"} & set(said.split())
@@ -347,10 +348,16 @@ def test_sigterm_gives_everything_back_and_starts_the_application(place: Place) 
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("version", [HOST, *VERSIONS])
 @pytest.mark.parametrize("when", ["before", "held"])
-def test_an_alarm_of_the_broker_is_no_move(rabbitmq_server: Broker, tmp_path: Path, names: str, when: str) -> None:
+def test_an_alarm_of_the_broker_is_no_move(tmp_path: Path, version: str, when: str) -> None:
     """Before STOP it is refused; afterwards nothing is published that the broker would take once the alarm is over."""
-    place = Place(rabbitmq_server, tmp_path, "classic", f"mail.{names}")
+    need_broker(version)
+    with broker(tmp_path / "broker", version=version) as made:
+        assert_no_move_in_an_alarm(Place(made, tmp_path, "classic", "mail.alarm"), when)
+
+
+def assert_no_move_in_an_alarm(place: Place, when: str) -> None:
     place.publish(*HUNG)
     place.hang(1)
     alarm = "rabbit_alarm:set_alarm({{resource_limit, memory, node()}, []})"
