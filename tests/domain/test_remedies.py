@@ -219,6 +219,17 @@ def test_a_no_is_an_escalation_with_its_button():
     assert made.document.escalated_at == NOW + 9
 
 
+def test_a_remedy_that_nothing_runs_any_more_may_have_left_the_application_stopped():
+    """Its Rundeck died with it. "A restart has been running for too long" says nothing of that."""
+    document = pressed(again(at=NOW + 60.0)).document
+    began = Execution("8", "http://rundeck/execution/8", "running", RUNNER_NOW + 61.0, tag="inc-1.2-park")
+    document = moved(document, StartResult("inc-1.2-park", began), seen(now=NOW + 61.0), NOW + 61.0, ladder()).document
+    lost = replace(began, abandoned=True)
+    document = woken(document, NOW + 100.0, seen(lost, now=NOW + 100.0), ladder()).document
+    assert document.outcomes[-1].reason is Reason.REMEDY_UNCLEAR
+    assert "the application may be stopped" in document.to_tell[-1].card.headline
+
+
 UNTOUCHED = "refused, the application was not touched: mail.parked has a consumer"
 ENDS = [
     ("exit 2: " + UNTOUCHED, "", Reason.REMEDY_REFUSED, "the remedy was refused, and the application was not touched"),

@@ -28,7 +28,7 @@ from functions.domain.model.bounds import before_restart
 from functions.domain.model.codes import Action, Ending, Phase, Reason, Verdict
 from functions.domain.model.events import Claim, Start, StartResult
 from functions.domain.model.incidents import AfterRestart, Document, Doubt, Incident, PastAttempt, QueueState
-from functions.domain.model.observations import EvidenceReading, Execution, ExecutionHistory, QueueSnapshot, Unknown
+from functions.domain.model.observations import EvidenceReading, Execution, ExecutionHistory, QueueSnapshot, Unknown, remedy_of
 from functions.domain.model.runbooks import Condition, Runbook
 from functions.domain.texts.words import duration, worded
 from functions.runtime.text import Phrase, Text, join, named
@@ -323,7 +323,9 @@ def _watch_running(turn: Turn) -> None:
     if running_s > runbook.restart.max_run_s or (incident.execution is not None and incident.execution.abandoned):
         detail = guards.describe_zombie(incident.execution, running_s)
         healthy = Text("the queue looks healthy") if _looks_healthy(turn) else ""
-        return endings.escalate(turn, Reason.ZOMBIE_EXECUTION, join((detail, healthy)))
+        remedy = incident.execution is not None and remedy_of(incident.execution.tag)
+        code = Reason.REMEDY_UNCLEAR if remedy else Reason.ZOMBIE_EXECUTION
+        return endings.escalate(turn, code, join((detail, healthy)))
     reason = None if incident.reason is Reason.LEDGER_UNKNOWN else incident.reason
     turn.change(looked_at=turn.at, reason=reason, due=turn.at + runbook.verify.every_s)
 

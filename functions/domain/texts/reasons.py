@@ -135,7 +135,7 @@ REASONS: Mapping[Reason, Explained] = {
     ),
     Reason.REMEDY_UNCLEAR: act_by_hand(
         Text("the remedy failed, and the application may be stopped"),
-        Text("The job ended without saying what it had done."),
+        Text("The job did not say what it had done."),
         Text(
             "Look whether the application runs, and start it by hand if it doesn't. Then open the execution; if it moves "
             "messages, compare the queues."
