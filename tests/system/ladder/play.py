@@ -78,7 +78,7 @@ def _killed(victim: str, step: str) -> Scenario:
 QUIET = (
     Scenario("sticky", says="So that message probably hangs the worker"),
     Scenario("sticky, 3 workers", workers=3, says="So that message probably hangs the worker"),
-    Scenario("sticky, prefetch 50", prefetch=50, most=60, moved=50, says="So one of those probably hangs the worker"),
+    Scenario("sticky, prefetch 15", prefetch=15, most=60, moved=15, says="So one of those probably hangs the worker"),
     Scenario(
         "more than most",
         prefetch=50,
