@@ -60,6 +60,8 @@ def longest_wait_s(incident: Incident, rules: Rules) -> float:
         return AHEAD_S
     look_s = max(runbook.verify.first_s, runbook.verify.every_s)
     match incident.phase:
+        case Phase.STARTING:
+            return look_s + runbook.restart.start_within_s + AHEAD_S
         case Phase.ASKED:
             return APPROVAL_S + AHEAD_S
         case Phase.WAITING:
