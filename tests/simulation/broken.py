@@ -620,7 +620,7 @@ VARIANTS = (
         Faults(wake_down=0.6), frozenset({"auto", "sick", "one_clock"}), "I3", seed=13),
     Variant("a save that landed late and was not answered, left to its first wake-up",
         ((Host, "save", _knows_if_answered), (reconcile, "_wake_again", _once_answered)), Faults(slow=0.5, store_lost=0.2),
-        frozenset({"auto", "sick", "quick", "one_clock"}), "sweep", seed=62),
+        frozenset({"auto", "sick", "quick", "one_clock"}), "sweep", seed=159),
     Variant("a wake-up that comes too early, taken for the one that is needed", ((step, "_set_due", _earlier_will_do),),
         Faults(), frozenset({"auto", "sick", "evidence", "one_clock"}), "I10", seed=4),
     Variant("a start without its storm slot",
