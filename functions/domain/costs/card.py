@@ -145,7 +145,8 @@ def _facts(cost: Cost, active: list[RunbookCost]) -> Iterator[Fact]:
     for spent in active[:SHOWN]:
         name = tidy(spent.runbook, 60)
         yield Text("{runbook}, {days} days", runbook=name, days=spent.week.days), _counted(spent.week)
-        yield Text("{runbook}, {days} days", runbook=name, days=spent.month.days), join((_counted(spent.month), _declined(spent)))
+        month = join((_counted(spent.month), _asked_about(spent), _declined(spent)))
+        yield Text("{runbook}, {days} days", runbook=name, days=spent.month.days), month
         yield Text("Restarts per week"), " → ".join(f"{day.restarts:,}" for day in spent.weekly)
         yield Text("Last {days} days", days=TREND), bars([day.restarts for day in spent.daily[-TREND:]])
         by_two = [sum(spent.hours[hour : hour + 2]) for hour in range(0, 24, 2)]
@@ -159,6 +160,12 @@ def _facts(cost: Cost, active: list[RunbookCost]) -> Iterator[Fact]:
     silent = [tidy(spent.runbook, 60) for spent in cost.runbooks if spent.quiet and not spent.unseen]
     if silent:
         yield Text("Quiet"), join(silent, COMMA)
+
+
+def _asked_about(spent: RunbookCost) -> Phrase:
+    """How often a queue was only likely to hang: a line of configuration would settle it."""
+    asked = Text("only likely to hang: {count} (`keeps` settles it)")
+    return asked.fill(count=spent.likely) if spent.likely else ""
 
 
 def _declined(spent: RunbookCost) -> Phrase:

@@ -85,6 +85,7 @@ class RunbookCost(Struct, frozen=True):
     cause: Cause | None
     first_at: float | None  # when the first incident of the current run began; a month without incidents ends a run
     weeks_open: int  # whole weeks since then
+    likely: int = 0  # incidents of the month that were only likely, so that a person was asked
     declined: tuple[str, ...] = ()  # who declined a restart in the month, and why; newest first
     unseen: bool = False  # its history in Rundeck could not be read, or was not read
 

@@ -66,6 +66,7 @@ def _spent(name: str, known: Known, rules: Rules, now: float) -> RunbookCost:
         cause=_cause(recent),
         first_at=first_at,
         weeks_open=int((now - first_at) / WEEK_S) if first_at is not None else 0,
+        likely=sum(any(watched.is_likely for watched in record.incident.queues) for record in recent),
         declined=_declined(recent),
         unseen=is_unseen(known, name),
     )

@@ -16,7 +16,7 @@ from functions.domain.costs import would_be
 from functions.domain.costs.model import MAX_PROMINENCE, Became, Known, Likely, RunbookCost
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Ending, Mode, Phase, Reason
-from functions.domain.model.incidents import AlertRef, Archive, Incident, Outcome, PastAttempt, QueueState, change
+from functions.domain.model.incidents import AlertRef, Archive, Doubt, Incident, Outcome, PastAttempt, QueueState, change
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Restart, Rules, Runbook, Symptom
@@ -138,6 +138,16 @@ def test_it_says_who_declined_a_restart_and_why() -> None:
     facts = dict(card_of(said, rules()).facts)
     assert "declined: 2 (bert: a rollout is under way; anna)" in facts["mail, 30 days"]
     assert "declined" not in facts["mail, 7 days"]
+
+
+def test_it_says_how_often_a_queue_was_only_likely_to_hang() -> None:
+    """So that somebody writes the line that settles it."""
+    one = record(2, 1, ending=Ending.HELD)
+    (queue,) = one.incident.queues
+    asked = replace(one, incident=replace(one.incident, queues=(replace(queue, doubt=Doubt("it could take more")),)))
+    said = known(asked, record(3, 2))
+    assert cost.cost(said, rules(), NOW).runbooks[0].likely == 1
+    assert "only likely to hang: 1" in dict(card_of(said, rules()).facts)["mail, 30 days"]
 
 
 OWN = execution(1, NOW - DAY_S - 100, "inc1.1")
