@@ -7,7 +7,7 @@ from collections import Counter
 from functions.application.serialization import decode
 from functions.domain.model.codes import Phase
 from functions.domain.model.incidents import Document
-from tests.simulation.checker.history import Violation, effective, incident_of, queues_of, records
+from tests.simulation.checker.history import Violation, effective, incident_of, is_perhaps_gone, queues_of, records
 from tests.simulation.checker.pace import is_steady
 from tests.simulation.courses.held import APP
 from tests.simulation.world import World
@@ -29,9 +29,6 @@ def check_evidence(world: World) -> list[Violation]:
         found += [*_waited_for(world, job.within_s), *_not_too_long(world, job.within_s)]
     return found
 
-
-YOUNG_S = 3700.0
-"""A node that came back, and what it counts since then."""
 
 LOOK_S = 75.0
 """A process may freeze between the parts of a look, after it has read the queue. Evidence changes nothing."""
@@ -58,10 +55,7 @@ def _sent_rightly(world: World) -> list[Violation]:
         app = targets.get(_incident(sent["tag"]))
         queues = queues_of(world, f"target-{app}")
         ill = app == APP or any(queue.ill_within(sent["at"] - LOOK_S, sent["at"], symptom.for_s) for queue in queues)
-        # Whether the consumer that it may have had is gone can't be told while a node's counters are young: people are asked.
-        lately = any(lost < sent["at"] < lost + YOUNG_S for lost in world.nodes_lost)
-        perhaps = lately and any(queue.depth(sent["at"]) and not queue.consumers(sent["at"]) for queue in queues)
-        if queues and not ill and not perhaps:
+        if queues and not ill and not is_perhaps_gone(world, f"target-{app}", sent["at"]):
             found.append(Violation("I10", f"{sent['tag']} was sent though no queue was ill"))
     return found
 

@@ -17,6 +17,7 @@ from tests.simulation.checker.history import (
     Violation,
     effective,
     incident_of,
+    is_perhaps_gone,
     is_tag_of,
     known,
     pressed,
@@ -77,7 +78,8 @@ def _held_to_the_rules(world: World) -> list[Violation]:
         queues = queues_of(world, sent["target"])
         begin = sent["at"] - LOOK_AND_FENCE_S - 2 * world.faults.scrape_s
         for_s = runbook.symptom.for_s - world.faults.scrape_s
-        allowed = sent["target"] == TARGET and pressed(world, TARGET, sent["at"])  # I13 has the rest of that
+        likely = sent["target"] == TARGET or is_perhaps_gone(world, sent["target"], begin)
+        allowed = likely and pressed(world, sent["target"], sent["at"])  # I13 has the rest of that
         if not allowed and not any(queue.ill_within(begin, sent["at"], for_s) for queue in queues):
             found.append(Violation("I3", f"{sent['tag']} was sent though no queue was ill"))
     return found

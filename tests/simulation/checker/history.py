@@ -17,6 +17,10 @@ LOOK_AND_FENCE_S = 35.0
 """What is sent rests on a look that is at most `start_within` old."""
 
 
+YOUNG_S = 3700.0
+"""For so long the counters of a node that came back say nothing about before."""
+
+
 @dataclass(frozen=True)
 class Violation:
     invariant: str
@@ -32,6 +36,12 @@ def records(world: World) -> dict[str, Archive]:
 def queues_of(world: World, target: str) -> list[Queue]:
     """The queues of an application, by its target."""
     return [queue for key, queue in world.queues.items() if key.startswith(f"rabbitmq:/:{target.removeprefix('target-')}.")]
+
+
+def is_perhaps_gone(world: World, target: str, at: float) -> bool:
+    """Whether people may be asked about a queue without consumers: while a node's counters are young, nobody knows of any."""
+    lately = any(lost < at < lost + YOUNG_S for lost in world.nodes_lost)
+    return lately and any(queue.depth(at) and not queue.consumers(at) for queue in queues_of(world, target))
 
 
 def effective(world: World) -> dict[str, list[Run]]:
