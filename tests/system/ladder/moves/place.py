@@ -99,7 +99,7 @@ class Place:
         return [sys.executable, str(PROGRAM), way, self.vhost, self.queue, number, "incident.1-park", returns]
 
     def environment(self, **configuration: Any) -> dict[str, str]:
-        commands = {"stop": ["touch", str(self.stopped)], "start": ["touch", str(self.started)], "wait_s": 4}
+        commands = {"stop": ["touch", str(self.stopped)], "start": ["touch", str(self.started)], "wait_s": 12}
         file = configure(self.made, self.folder, **{**commands, **configuration})
         return {**os.environ, "UNSTICK_MOVE_CONFIG": str(file)}
 

@@ -129,7 +129,7 @@ def test_nothing_is_moved_while_a_consumer_is_there(place: Place) -> None:
     with place.made.channel(VHOST) as channel:
         channel.basic_qos(prefetch_count=1)
         channel.basic_consume(place.queue, lambda *_: None)
-        status, sentence, said = place.run("park")
+        status, sentence, said = place.run("park", wait_s=3)
     expected = f"nothing moved: {place.queue} still has a consumer: does STOP stop all of them?"
     assert (status, sentence, place.started.exists()) == (4, expected, True), said
     assert place.bodies() == HUNG
@@ -142,7 +142,7 @@ def test_a_message_that_somebody_got_holds_the_move(rabbitmq_server: Broker, tmp
     place.publish(*HUNG)
     with place.made.channel(VHOST) as channel:
         channel.basic_get(place.queue)
-        assert place.run("park")[0] == 4
+        assert place.run("park", wait_s=3)[0] == 4
     assert place.bodies() == HUNG
 
 
