@@ -205,15 +205,15 @@ def _jobs(applications: Mapping[str, Application]) -> list[Job]:
 
 
 def _unstick(folder: Path, broker: Broker, rundeck: Rundeck, waits: Mapping[str, int]) -> Unstick:
-    books = [_runbook(name, for_s) for name, for_s in waits.items()]
+    books = [_runbook(name, for_s, keeps="never") for name, for_s in waits.items()]
     books += [_runbook(pattern.service, pattern.for_s) for pattern in PATTERNS]
     basic = {"auth": {"basic": {"user": USER, "passwords": ["env://ALERTMANAGER_PASSWORD"]}}}
     file = configuration(rundeck.url, broker.url, books, grafana=basic)
     return Unstick(folder / "unstick", file, rabbitmq_password=LOOKS, ALERTMANAGER_PASSWORD=PASSWORD)
 
 
-def _runbook(name: str, for_s: int) -> dict[str, Any]:
-    symptom = {"rabbitmq": {"vhost": "${labels.vhost}", "queue": "${labels.queue}", "for": f"{for_s}s"}}
+def _runbook(name: str, for_s: int, **more: str) -> dict[str, Any]:
+    symptom = {"rabbitmq": {"vhost": "${labels.vhost}", "queue": "${labels.queue}", "for": f"{for_s}s"} | more}
     match = ['alertname=~"RabbitMQQueue(Maybe)?Stuck"', f'service="{_service(name)}"']
     return runbook(_service(name), match=match, symptom=symptom, verify=VERIFY)
 

@@ -64,7 +64,7 @@ def job_id(service: str) -> str:
 
 
 def runbook(service: str, **changes: Any) -> dict[str, Any]:
-    """A runbook for the alerts of one service; `changes` replace whole keys."""
+    """A runbook for the alerts of one service whose workers keep no message; `changes` replace whole keys."""
     made = {
         "name": service,
         "match": ['alertname="RabbitMQQueueStuck"', f'service="{service}"'],
@@ -74,7 +74,9 @@ def runbook(service: str, **changes: Any) -> dict[str, Any]:
             "options": {"service": "${labels.service}"},
             "allow": {"service": "[a-z0-9][a-z0-9-]{0,39}"},
         },
-        "symptom": {"rabbitmq": {"vhost": "${labels.vhost}", "queue": "${labels.queue}", "max_messages": 0, "for": "6s"}},
+        "symptom": {
+            "rabbitmq": {"vhost": "${labels.vhost}", "queue": "${labels.queue}", "max_messages": 0, "for": "6s", "keeps": "never"}
+        },
         "verify": HELPED,
         "notify": ["console"],
         "escalate": ["console"],

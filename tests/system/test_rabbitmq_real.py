@@ -183,7 +183,7 @@ def test_the_least_privileged_user_sees_all_and_touches_nothing(rabbitmq_server)
     assert {what: one.ok for what, one in check(user, "watched").items()} == dict.fromkeys(
         (
             "RabbitMQ answers and knows unstick", "RabbitMQ channels", "RabbitMQ queue 'watched' in vhost '/'",
-            "RabbitMQ statistics", "RabbitMQ nodes", "RabbitMQ alarms",
+            "RabbitMQ statistics", "RabbitMQ nodes", "RabbitMQ alarms", "messages that consumers keep",
         ),
         True,
     )  # fmt: skip
