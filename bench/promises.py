@@ -38,7 +38,7 @@ A queue gets stuck while Prometheus, Alertmanager (not Grafana) and Unstick run 
 """
 HOW = """
 - `for` counts from the last movement, so the time until the alert fires adds nothing if it is shorter. RabbitMQ's samples add up to 10 s.
-- Each message gets stuck at another moment between two scrapes.
+- Each message gets stuck at another moment between two scrapes. The applications that get stuck set `keeps: never`.
 - *Recovered* takes two checks: {first} after the restart, and {every} later.
 
 **No healthy application is restarted.** These ran beside the stuck ones, in `mode: auto`:
@@ -57,7 +57,7 @@ def promises(measured: Measured) -> list[Promise]:
     what = "time to know: from the consumer that is back to *recovered* in the chat"
     rows.append(Promise(what, f"at most {KNOWN_LIMIT_S:g} s", f"{known_s:.0f} s", known_s <= KNOWN_LIMIT_S))
     restarted = sum(one.restarts for one in measured.healthy)
-    what = "restarts of healthy applications: slow, in bursts, being deployed, with long jobs"
+    what = "restarts of healthy applications: slow, in bursts, being deployed, with jobs shorter than `for` ([what else](libraries.md))"
     rows.append(Promise(what, "0", str(restarted), restarted == 0))
     flood = _dollars(Month("", forged=MILLION)) - _dollars(Month(""))
     rows.append(_cost("a million forged requests", flood, FLOOD_DOLLARS))
