@@ -182,9 +182,13 @@ def _find_survivor(watched: QueueState, seen: QueueSnapshot, age_s: float, at: f
         before, now = known[channel.id], channel.connected_at
         if before != now and None not in (before, now):
             continue  # another connection of the same name
-        # Samples may not go back to the restart, but an earlier check did.
-        last_s = at - (watched.after.looked_at or 0.0) if channel.id == watched.after.survivor else age_s
-        if still_s(drop_gaps(channel.work)) >= max(min(last_s, age_s) - SETTLED_S, RECENT_S):
+        # Samples may not go back to the restart. An earlier check did, or it is the same connection for certain.
+        work, needs_s = drop_gaps(channel.work), age_s
+        if channel.id == watched.after.survivor:
+            needs_s = min(age_s, at - (watched.after.looked_at or 0.0))
+        elif before is not None and before == now and work:
+            needs_s = min(age_s, work[-1][0] - work[0][0] + SETTLED_S)
+        if still_s(work) >= max(needs_s - SETTLED_S, RECENT_S):
             return channel.id
     return ""
 

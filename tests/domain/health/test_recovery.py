@@ -501,3 +501,13 @@ def test_a_queue_without_consumers_that_is_polled_recovers_without_any():
     consumed = replace(watched, looks=Looks(), after=AfterRestart())
     consumed = judge_recovery(BOOK, sighting(0, at=NOW + 60.0, ids=()), consumed, Since(60.0, NOW + 60.0))
     assert consumed.after.verdict is not Verdict.RECOVERED
+
+
+@pytest.mark.parametrize(("connected_at", "survives"), [(1.0, True), (2.0, False), (None, False)])
+def test_a_connection_that_the_restart_did_not_end_is_known_however_late_the_first_check_comes(connected_at, survives):
+    """The samples go back two minutes only. Where its beginning is not known, a first check so late can't tell."""
+    old = replace(worker("old", since_s=1000.0), connected_at=1.0)
+    watched = replace(QueueState(MAIL, "mail", NOW - 1000.0), held_by=(replace(old, work=(), redeliveries=()),))
+    seen = flowing(replace(old, connected_at=connected_at), worker("new", since_s=2.0))
+    after = judge_recovery(runbook(), seen, watched, Since(280.0, NOW)).after
+    assert bool(after.survivor) is survives
