@@ -245,12 +245,13 @@ def test_hosts_of_consumers_that_are_nodes_are_well(here: Line) -> None:
 
 def test_what_is_only_likely_to_hang_is_told_ahead(here: Line) -> None:
     """Where nobody can be asked, who could choose the host, and what `keeps` would change."""
+    book = looks_at(vhost="${labels.vhost}", queue="${labels.queue}")[0]
+    here.configured(book)
     lines = found(here, *MAIL, code=0)
     (nobody,) = (line for name, line in lines.items() if name.endswith("mail-delivery: people can be asked"))
     assert (nobody["ok"], nobody["remedy"]) == (None, "Set `public_url`.")
     (keeps,) = (line for name, line in lines.items() if name.endswith("messages that consumers keep"))
     assert "`never` restarts it after `for`" in keeps["detail"]
-    book = runbook("mail-delivery")
     book["restart"]["holder"] = {"option": "host", "allow": "10[.]0[.]3[.][0-9]+"}
     here.configured(book)
     lines = found(here, *MAIL, code=1)

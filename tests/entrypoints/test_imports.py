@@ -67,7 +67,7 @@ def imported(folder: Path) -> Lists:
     A process that stands still for longer than it has, as on a busy machine, does not get to its restart: then all comes again.
     """
     for number in range(TRIES - 1):
-        with suppress(AssertionError, sqlite3.OperationalError):  # there is no table before the first wake-up
+        with suppress(AssertionError):
             return _imported(folder / f"{number}")
     return _imported(folder / "last")
 
@@ -88,7 +88,8 @@ def _imported(folder: Path) -> Lists:
 
 def _on_one_machine(folder: Path, settings: dict[str, Any]) -> Lists:
     unstick = Unstick(folder, settings)
-    (start, refused, restarted), _ = _asked(unstick, FORGED, ALERT)
+    (start, refused, restarted), printed = _asked(unstick, FORGED, ALERT)
+    assert "incident is running" in printed, printed
     with closing(sqlite3.connect(unstick.database)) as file, file:
         ((payload,),) = file.execute("SELECT payload FROM wake_ups LIMIT 1").fetchall()
         for key, text, due in file.execute("SELECT key, body, due FROM documents WHERE due IS NOT NULL").fetchall():

@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 
 from testbed.broker import Broker, Cluster, add_version, cluster
-from tests.system.ladder.moves.place import VHOST, grant
-from tests.system.ladder.play import HEADER, PASSWORD, SCENARIOS, USER, Play, Row, Scenario
+from tests.system.ladder.moves.place import grant
+from tests.system.ladder.play import HEADER, PASSWORD, SCENARIOS, USER, VHOST, Play, Row, Scenario
 
 KINDS = ("classic", "quorum")
 AT_ONCE = 6
@@ -61,7 +61,7 @@ def one_broker(folder: Path, version: str) -> AbstractContextManager[Cluster]:
 
 def admit(made: Broker) -> None:
     """The accounts of the job and of Unstick."""
-    grant(made, configure=r"\.work\.parked$", read=r"\.work(\.parked)?$")
+    grant(made, vhost=VHOST, configure=r"\.work\.parked$", read=r"\.work(\.parked)?$")
     made.add_user(USER, PASSWORD, tags="monitoring", vhosts=[VHOST])
 
 

@@ -24,10 +24,12 @@ from testbed.broker import Broker, Cluster
 from testbed.doubles.rundeck import OWN, Job, Option, Rundeck
 from testbed.patience import PATIENCE_S, wait_until
 from testbed.unstick_process import Unstick, alert, configuration, job_id, runbook
-from tests.system.ladder.moves.place import VHOST, configure, step_of
+from tests.system.ladder.moves.place import configure, step_of
 
 USER, PASSWORD = "unstick-of-the-ladder", "only looks"
 PARK = job_id("park")
+VHOST = "ladder"
+"""Of its own: what its account may do would change under other tests on the same broker."""
 FOR_S = 10.0
 VERIFY = {"first": "1s", "every": "2s", "patience": "25s", "within": "2m"}
 BEFORE, RESTARTING, ASKED, PARKING, VERIFYING = STEPS = ("before", "restarting", "asked", "parking", "verifying")
