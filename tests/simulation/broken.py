@@ -708,7 +708,7 @@ VARIANTS = (
         ((step, "post_untold_at", lambda _: lambda before, after, context: context.due_within(step.UNTOLD_S)),),
         Faults(chat_down=0.5), frozenset({"auto", "sick", "one_clock"}), "told", seed=9),
     Variant("checks without a pause", ((endings, "look_again", _looks_on),), Faults(run_lost=0.5, history_down=0.5),
-        frozenset({"auto", "sick", "one_clock"}), "every", seed=51),
+        frozenset({"auto", "sick", "one_clock"}), "every", seed=124),
     Variant("a wake-up that another one has replaced",
         tuple((where, "is_replaced", lambda _: lambda document, event, now: False) for where in (step, queries)),
         Faults(slow=0.5), frozenset({"auto", "sick", "one_clock"}), "every", seed=22),
