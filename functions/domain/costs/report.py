@@ -12,7 +12,7 @@ from msgspec import Struct
 from functions.domain.costs import would_be
 from functions.domain.costs.model import Cause, Cost, Counts, Day, Gap, Known, Likely, MissingData, RunbookCost
 from functions.domain.model.codes import Ending, Reason
-from functions.domain.model.incidents import Archive
+from functions.domain.model.incidents import Archive, Incident
 from functions.domain.model.observations import NOT_CHECKED, Execution, ExecutionHistory, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Rules
 from functions.runtime.text import named
@@ -66,10 +66,15 @@ def _spent(name: str, known: Known, rules: Rules, now: float) -> RunbookCost:
         cause=_cause(recent),
         first_at=first_at,
         weeks_open=int((now - first_at) / WEEK_S) if first_at is not None else 0,
-        likely=sum(any(watched.is_likely for watched in record.incident.queues) for record in recent),
+        likely=sum(_was_asked_about(record.incident) for record in recent),
         declined=_declined(recent),
         unseen=is_unseen(known, name),
     )
+
+
+def _was_asked_about(incident: Incident) -> bool:
+    """Whether a person was asked because it was only likely that a queue hung."""
+    return bool(incident.approval.nonce) and any(watched.is_likely for watched in incident.queues)
 
 
 def _declined(records: list[Archive]) -> tuple[str, ...]:

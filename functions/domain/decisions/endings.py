@@ -145,7 +145,8 @@ def end_as_held(turn: Turn, decision: Decision) -> None:
         return _end_as_passed(turn, decision)
     card_input = hold_card(turn, decision)
     turn.answer(Action.HELD, decision.reason, about=card_input.incident)
-    if turn.was_saved:
+    repeats = decision.reason is Reason.LIKELY_STUCK and not decision.tell  # people were asked, and that is in the archive
+    if turn.was_saved and not repeats:
         return turn.close(Ending.HELD, card_input, tell=decision.tell)
     if decision.tell:
         turn.post_hold(card_input, turn.incident.id, bundled=turn.crowd or decision.reason is Reason.TOO_MANY_TARGETS)

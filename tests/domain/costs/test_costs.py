@@ -144,8 +144,9 @@ def test_it_says_how_often_a_queue_was_only_likely_to_hang() -> None:
     """So that somebody writes the line that settles it."""
     one = record(2, 1, ending=Ending.HELD)
     (queue,) = one.incident.queues
-    asked = replace(one, incident=replace(one.incident, queues=(replace(queue, doubt=Doubt("it could take more")),)))
-    said = known(asked, record(3, 2))
+    likely = replace(one.incident, queues=(replace(queue, doubt=Doubt("it could take more")),))
+    asked = replace(one, incident=change(likely, nonce="inc1.0.n"))
+    said = known(asked, replace(one, incident=likely), record(3, 2))
     assert cost.cost(said, rules(), NOW).runbooks[0].likely == 1
     assert "only likely to hang: 1" in dict(card_of(said, rules()).facts)["mail, 30 days"]
 

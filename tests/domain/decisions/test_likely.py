@@ -268,3 +268,23 @@ def test_the_opinion_on_one_host_says_nothing_of_another():
     """Only the node of the proved holder counts."""
     two = holding(ONE, Holder("10.0.3.8", "worker-2", 1))
     assert start_of(with_opinion(two, NodeOutput("worker-1", HEALTHY))) is not None
+
+
+def worked(at: float) -> QueueSnapshot:
+    """As `kept`, but its channel was busy until half a minute ago."""
+    mail = kept(at)
+    (one,) = mail.channels or ()
+    work = tuple((when, count - (when < at - 30.0)) for when, count in one.work)
+    return replace(mail, channels=(replace(one, work=work),))
+
+
+def test_a_repeat_that_people_were_asked_about_leaves_nothing_in_the_archive():
+    """Its verdict takes two looks, so the incident was saved meanwhile."""
+    first = moved(EMPTY, alerted(case()), seen(mail=worked(NOW)), with_rules=asking())
+    assert phase(first) is Phase.WAITING
+    question = looked(first, NOW + 60.0, kept(NOW + 60.0))
+    assert phase(question) is Phase.ASKED
+    remembered = replace(EMPTY, questions=question.document.questions)
+    repeated = moved(remembered, alerted(case()), seen(mail=worked(NOW)), with_rules=asking())
+    ended = looked(repeated, NOW + 60.0, kept(NOW + 60.0)).document
+    assert (ended.incident, ended.outcomes, ended.to_archive, ended.to_tell) == (None, (), (), ())
