@@ -19,6 +19,7 @@ from functions.domain.model.codes import ASKED, Health, Mode, Proof, Reason
 from functions.domain.model.incidents import Document, Incident, QueueState
 from functions.domain.model.observations import NOT_CHECKED, Execution, ExecutionHistory, Observation, Unknown, remedy_of
 from functions.domain.model.runbooks import Freeze, Rules, Runbook
+from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.words import duration
 from functions.runtime.text import Phrase, Text, join, named
 
@@ -426,6 +427,8 @@ GUARDS: Mapping[str, Guard] = {
 }
 
 LIMITS = {Reason.COOLDOWN, Reason.TOO_MANY_RESTARTS, Reason.FAILING, Reason.TOO_MANY_TARGETS}
+CALLS_PEOPLE = (Reason.FROZEN, Reason.TOO_MANY_RESTARTS, Reason.FAILING)
+"""Reasons that call a person about a hang. What is only likely stays the calm question of `likely_stuck`, which names them."""
 OVERRULED = frozenset({Reason.ESCALATED, Reason.STALE_ALERT, Reason.FROZEN, *ASKED, *LIMITS})
 """Reasons that a person may overrule. Never the kill switch, a healthy queue, or anything unknown."""
 
@@ -434,7 +437,17 @@ def decide(context: GuardContext) -> Decision:
     """Restart, hold, ask, or adopt an execution, as decided by the first guard that objects.
     A suspicion is waited for before any other guard: most of them clear, and then nobody is notified."""
     guards = (GUARDS["symptom"], *GUARDS.values()) if context.incident.is_suspicion else GUARDS.values()
-    return next(filter(None, (guard(context) for guard in guards)), Decision(Kind.RESTART))
+    decision = next(filter(None, (guard(context) for guard in guards)), Decision(Kind.RESTART))
+    loud = decision.reason in CALLS_PEOPLE and not context.between and is_only_likely(context)
+    if loud and decision.reason and (asked := likely_stuck(context)):
+        return replace(asked, detail=join((asked.detail, named(REASONS[decision.reason].short, decision.detail))))
+    return decision
+
+
+def is_only_likely(context: GuardContext) -> bool:
+    """Whether a queue is likely to hang, and none is proved to."""
+    judged = {one.health for one, _ in judge_queues(context)}
+    return Health.LIKELY in judged and Health.ILL not in judged
 
 
 def evaluate_all(context: GuardContext) -> list[tuple[str, Decision | None]]:

@@ -14,7 +14,7 @@ from functions.domain.model.codes import Action, Ending, Mode, Phase, Proof, Rea
 from functions.domain.model.events import Approved, Collect, Declined, Start, Step
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import EvidenceReading, Execution, Holder, NodeOutput, QueueSnapshot
-from functions.domain.model.runbooks import EvidenceJob, Keeps, Recovered, Rules, Symptom
+from functions.domain.model.runbooks import EvidenceJob, Freeze, Keeps, Recovered, Rules, Symptom
 from tests.support.worlds.scenes import (
     NOW,
     RUNNER_NOW,
@@ -38,6 +38,7 @@ from tests.support.worlds.scenes import (
 DAY_S = 86400.0
 EMPTY = Document("mail-key")
 ONE = Holder("10.0.3.7", "worker-1", 1)
+ALL_DAY = Freeze(frozenset(range(7)), 0, 24 * 60 - 1, "all day")
 QUEUE = {"vhost": "/", "queue": "mail"}
 EVIDENCE = EvidenceJob("job-e", {"host": "${holder.host}"}, {"host": r"10\.0\.3\.[0-9]+"})
 
@@ -268,6 +269,21 @@ def test_the_opinion_on_one_host_says_nothing_of_another():
     """Only the node of the proved holder counts."""
     two = holding(ONE, Holder("10.0.3.8", "worker-2", 1))
     assert start_of(with_opinion(two, NodeOutput("worker-1", HEALTHY))) is not None
+
+
+def test_a_freeze_does_not_make_a_calm_question_loud():
+    """It names the window, is asked once in a day, and a proof in the window still calls people."""
+    frozen = asking(freeze=(ALL_DAY,))
+    made = asked(frozen)
+    assert (phase(made), reason(made), channels(made.document)) == (Phase.ASKED, Reason.LIKELY_STUCK, {"ops"})
+    (message,) = made.document.to_tell
+    assert (message.card.urgency, message.card.mention) == ("plan", ())
+    assert "a freeze window is active: all day" in " ".join(map(str, message.card.text))
+    remembered = replace(EMPTY, questions=made.document.questions)
+    repeated = moved(remembered, alerted(case()), seen(mail=kept()), with_rules=frozen).document
+    assert (repeated.incident, repeated.to_tell) == (None, ())
+    proved = moved(EMPTY, alerted(case()), seen(mail=full()), with_rules=frozen)
+    assert (phase(proved), reason(proved)) == (Phase.ASKED, Reason.FROZEN)
 
 
 def worked(at: float) -> QueueSnapshot:
