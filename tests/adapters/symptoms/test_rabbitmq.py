@@ -235,6 +235,14 @@ def test_whatever_goes_wrong_the_queue_is_seen(held: RabbitDouble, kind: str, br
     assert (seen.blind is not None) == (kind == "nodes")
 
 
+def test_a_node_that_sends_no_statistics_is_told_only_if_it_lasts(held: RabbitDouble) -> None:
+    """Nor does one that has just started: people are not told within seconds of a broker's restart."""
+    held.nodes.append({"name": "rabbit@two", "running": True})
+    seen = look(held)
+    assert seen.blind is not None
+    assert (seen.blind.late, str(seen.blind.why)) == (True, "these nodes send no statistics: rabbit@two")
+
+
 def test_a_slow_page_costs_no_depth(held: RabbitDouble) -> None:
     """It has a deadline of its own, and what is slow is named."""
     held.broken["page"] = 600.0

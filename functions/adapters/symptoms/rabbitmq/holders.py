@@ -150,7 +150,7 @@ def _with_nodes(seen: QueueSnapshot, answer: Answer | Exception) -> QueueSnapsho
     if silent and (seen.blind is None or seen.blind.late):
         why = Text("these nodes send no statistics: {nodes}", nodes=", ".join(silent))
         remedy = Text("Enable rabbitmq_management_agent on every node of the cluster.")
-        seen = replace(seen, blind=Unknown(why, remedy=remedy))
+        seen = replace(seen, blind=Unknown(why, late=True, remedy=remedy))  # a node sends none until seconds after its start
     return replace(
         seen,
         nodes=tuple(sorted(node.name for node in up)),
