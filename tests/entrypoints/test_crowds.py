@@ -7,7 +7,7 @@ whose body never comes.
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from socket import create_connection
@@ -124,52 +124,50 @@ def keep_coming(send: Callable[[int, threading.Event], None], port: int, over: t
         over.wait(0.02)
 
 
-@pytest.mark.parametrize("crowd", CROWDS)
-def test_an_honest_alert_gets_through_a_crowd(port, crowd):
-    """31 kB from Grafana are answered within two seconds while strangers occupy what they can."""
-    send, number = CROWDS[crowd]
-    over, took = threading.Event(), []
+@contextmanager
+def crowded(send: Callable[[int, threading.Event], None], port: int, number: int) -> Iterator[None]:
+    """So many strangers keep coming, for a second already."""
+    over = threading.Event()
     strangers = [threading.Thread(target=keep_coming, args=(send, port, over)) for _ in range(number)]
-    body = notification(alert("nobody", "nobody.queue", note="x" * 30_000))
     try:
         for stranger in strangers:
             stranger.start()
         time.sleep(1.0)
-        for _ in range(ASKED):
-            began = time.monotonic()
-            assert post(f"http://127.0.0.1:{port}/", body, signed(body), timeout_s=TIMEOUT_S)[0] == 200
-            took.append(time.monotonic() - began)
+        yield
     finally:
         over.set()
         for stranger in strangers:
             stranger.join()
+
+
+@pytest.mark.parametrize("crowd", CROWDS)
+def test_an_honest_alert_gets_through_a_crowd(port, crowd):
+    """31 kB from Grafana are answered within two seconds while strangers occupy what they can."""
+    send, number = CROWDS[crowd]
+    took = []
+    body = notification(alert("nobody", "nobody.queue", note="x" * 30_000))
+    with crowded(send, port, number):
+        for _ in range(ASKED):
+            began = time.monotonic()
+            assert post(f"http://127.0.0.1:{port}/", body, signed(body), timeout_s=TIMEOUT_S)[0] == 200
+            took.append(time.monotonic() - began)
     print(f"{crowd}: {sorted(round(one, 2) for one in took)}")
     assert sum(one > LET_IN_S for one in took) <= MAY_BE_LATE
 
 
 def test_a_slow_honest_alert_gets_through_a_crowd_that_is_faster(port):
     """At 100 kB/s, which is no slower than a line of a megabit, it is not cut off because others send more."""
-    over = threading.Event()
-    strangers = [threading.Thread(target=keep_coming, args=(body_at_70_kb_a_second, port, over)) for _ in range(STRANGERS)]
     body = notification(alert("nobody", "nobody.queue", note="x" * 30_000))
-    try:
-        for stranger in strangers:
-            stranger.start()
-        time.sleep(1.0)
-        with closing(HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)) as line:
-            line.putrequest("POST", "/")
-            for name, value in {**signed(body), "Content-Length": str(len(body))}.items():
-                line.putheader(name, value)
-            line.endheaders(body[:5_000])
-            for at in range(5_000, len(body), 5_000):
-                time.sleep(0.05)
-                line.send(body[at : at + 5_000])
-            with line.getresponse() as answer:
-                assert answer.status == 200
-    finally:
-        over.set()
-        for stranger in strangers:
-            stranger.join()
+    with crowded(body_at_70_kb_a_second, port, STRANGERS), closing(HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)) as line:
+        line.putrequest("POST", "/")
+        for name, value in {**signed(body), "Content-Length": str(len(body))}.items():
+            line.putheader(name, value)
+        line.endheaders(body[:5_000])
+        for at in range(5_000, len(body), 5_000):
+            time.sleep(0.05)
+            line.send(body[at : at + 5_000])
+        with line.getresponse() as answer:
+            assert answer.status == 200
 
 
 def test_nginx_with_its_defaults_opens_nothing_to_strangers(unstick, tmp_path):

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from functions.domain.health import doubts
 from functions.domain.health.movement import untouched_s
 from functions.domain.health.rows import SETTLED_S, Candidate, Terms, Trust, held_some_s, needed_s, waiting_s
-from functions.domain.health.samples import drop_gaps, lasting_s, rise_of, still_s, within
+from functions.domain.health.samples import drop_gaps, lasting_s, rises_in_both_halves, still_s, within
 from functions.domain.model.codes import Proof
 from functions.domain.model.observations import Channel, QueueSnapshot
 from functions.domain.model.runbooks import Symptom
@@ -125,8 +125,7 @@ def _find_swallowed(symptom: Symptom, seen: QueueSnapshot) -> list[Candidate]:
         return []
     lasted_s, needs_s = min(grows_s, _unacked_s(seen)), SWALLOWED_TIMES * needed_s(symptom)
     delivered = within(drop_gaps(seen.history.deliveries), min(lasted_s, needs_s))
-    first, second = delivered[: len(delivered) // 2 + 1], delivered[len(delivered) // 2 :]
-    if not (rise_of(first) and rise_of(second)):
+    if not rises_in_both_halves(delivered):
         return []
     return [Candidate(Proof.SWALLOWED, lasted_s, needs_s, unlimited, doubts.SWALLOWED, doubts.KEEPS)]
 

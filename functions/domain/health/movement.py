@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 from functions.domain.health.rows import RECENT_S
-from functions.domain.health.samples import drop_gaps, lasting_s, rise_of, spacing_s, still_s, within
+from functions.domain.health.samples import drop_gaps, lasting_s, rise_of, rises_in_both_halves, spacing_s, still_s, within
 from functions.domain.model.observations import QueueSnapshot, Samples
 from functions.domain.model.runbooks import Symptom
 from functions.runtime.text import Phrase, Text
@@ -49,5 +49,4 @@ def is_going_round(seen: QueueSnapshot, for_s: float) -> bool:
         return False
     again = within(drop_gaps(history.redeliveries), for_s)
     delivered = rise_of(within(drop_gaps(history.deliveries), for_s))
-    first, second = again[: len(again) // 2 + 1], again[len(again) // 2 :]
-    return bool(rise_of(first) and rise_of(second)) and 2 * rise_of(again) >= delivered
+    return rises_in_both_halves(again) and 2 * rise_of(again) >= delivered

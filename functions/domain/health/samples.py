@@ -54,3 +54,9 @@ def within(samples: Samples, seconds: float) -> Samples:
 def rise_of(counter: Samples) -> int:
     """How much a counter rose. One that restarts counts from zero."""
     return sum(max(0, later - earlier) for (_, earlier), (_, later) in pairwise(counter))
+
+
+def rises_in_both_halves(counter: Samples) -> bool:
+    """Whether the counter goes on rising: once, or in one burst, is not enough."""
+    middle = len(counter) // 2
+    return bool(rise_of(counter[: middle + 1]) and rise_of(counter[middle:]))
