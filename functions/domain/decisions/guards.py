@@ -358,10 +358,12 @@ def too_many_targets(context: GuardContext) -> Decision | None:
 
 def likely_stuck(context: GuardContext) -> Decision | None:
     """What is likely, and not proved, asks a person: once in a day for each queue and verdict."""
-    judged = judge_queues(context)
-    if context.approved or context.runbook.mode is Mode.OBSERVE or any(one.health is Health.ILL for one, _ in judged):
+    if context.approved or context.runbook.mode is Mode.OBSERVE:
         return None
+    judged = judge_queues(context)
     likely = [(one, watched) for one, watched in judged if one.health is Health.LIKELY]
+    if not likely or any(one.health is Health.ILL for one, _ in judged):
+        return None
     detail = join(named(watched.queue.name, one.why) for one, watched in likely)
     if all(was_asked(context.document, watched, one, context.now) for one, watched in likely):
         return hold(Reason.LIKELY_STUCK, detail, tell=context.between)
@@ -438,16 +440,9 @@ def decide(context: GuardContext) -> Decision:
     A suspicion is waited for before any other guard: most of them clear, and then nobody is notified."""
     guards = (GUARDS["symptom"], *GUARDS.values()) if context.incident.is_suspicion else GUARDS.values()
     decision = next(filter(None, (guard(context) for guard in guards)), Decision(Kind.RESTART))
-    loud = decision.reason in CALLS_PEOPLE and not context.between and is_only_likely(context)
-    if loud and decision.reason and (asked := likely_stuck(context)):
+    if decision.reason in CALLS_PEOPLE and not context.between and (asked := likely_stuck(context)):
         return replace(asked, detail=join((asked.detail, named(REASONS[decision.reason].short, decision.detail))))
     return decision
-
-
-def is_only_likely(context: GuardContext) -> bool:
-    """Whether a queue is likely to hang, and none is proved to."""
-    judged = {one.health for one, _ in judge_queues(context)}
-    return Health.LIKELY in judged and Health.ILL not in judged
 
 
 def evaluate_all(context: GuardContext) -> list[tuple[str, Decision | None]]:

@@ -402,6 +402,7 @@ def test_every_guard_can_be_asked_by_itself(monkeypatch: pytest.MonkeyPatch):
     assert list(said) == list(GUARDS)
     assert said["symptom"] is not None
     assert said["symptom"].reason is Reason.SYMPTOM_GONE
+    assert said["likely_stuck"] is None
     assert said["cooldown"] is not None
     assert said["cooldown"].reason is Reason.LEDGER_UNKNOWN
 
