@@ -16,6 +16,7 @@ from functions.domain.model.firings import new_alerts
 from functions.domain.model.incidents import Document, Evidence, Hold, Incident, change
 from functions.domain.model.runbooks import EvidenceJob, Rules, Runbook
 
+NOTED = ("unsure_at", "unread_at", "consumers_at", "steady_at", "left_at", "oldest_from")  # the moments in Looks
 AHEAD_S = 120.0  # seconds that `due` may be further ahead than the longest wait before it counts as a clock's step
 REPLACED_S = 10.0  # seconds after `due` from which any wake-up is accepted: its own may be lost or failing
 
@@ -80,7 +81,7 @@ def _clamp(incident: Incident, now: float) -> Incident:
     queues = []
     for watched in incident.queues:
         looks = watched.looks
-        times = {name: past(getattr(looks, name)) for name in ("unsure_at", "unread_at", "consumers_at", "steady_at")}
+        times = {name: past(getattr(looks, name)) for name in NOTED}
         queues.append(replace(watched, joined_at=min(watched.joined_at, now), looks=replace(looks, **times)))
     expires_at = incident.approval.expires_at
     return change(

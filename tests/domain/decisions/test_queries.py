@@ -7,11 +7,18 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.decisions.queries import evidence_to_read, is_enough, needs_observation, of_alerts, what_to_observe
+from functions.domain.decisions.queries import (
+    evidence_to_read,
+    is_enough,
+    needs_observation,
+    of_alerts,
+    undo_set_back,
+    what_to_observe,
+)
 from functions.domain.model.bounds import QUEUES_KEPT
 from functions.domain.model.codes import Ending, Phase
 from functions.domain.model.events import Approved, MessagesDelivered, RestartWanted, Resumed, TimerFired
-from functions.domain.model.incidents import Document, Escalation, Evidence, Outcome, QueueState
+from functions.domain.model.incidents import Document, Escalation, Evidence, Looks, Outcome, QueueState
 from functions.domain.model.runbooks import EvidenceJob
 from tests.support.worlds.scenes import (
     MAIL,
@@ -123,3 +130,15 @@ def test_evidence_is_read_while_it_is_collected():
         (collecting, without),
     ):
         assert evidence_to_read(one, under) is None
+
+
+def test_no_moment_that_was_noted_lies_ahead_of_a_clock_that_was_set_back():
+    """A queue whose consumers left "in an hour" would be gone for `for` an hour too late."""
+    looks = Looks(unsure_at=NOW, unread_at=NOW, consumers_at=NOW, steady_at=NOW, left_at=NOW, oldest_from=NOW)
+    (watched,) = incident().queues
+    ahead = document(incident(queues=(replace(watched, looks=looks),)))
+    set_back = undo_set_back(ahead, rules(runbook()), NOW - 7200.0).incident
+    assert set_back is not None
+    back = set_back.queues[0].looks
+    noted = (back.unsure_at, back.unread_at, back.consumers_at, back.steady_at, back.left_at, back.oldest_from)
+    assert set(noted) == {NOW - 7200.0}
