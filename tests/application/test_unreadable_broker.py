@@ -7,7 +7,7 @@ import time
 import pytest
 
 from functions.application import observe
-from testbed.unstick_process import runbook
+from testbed.unstick_process import job_id, runbook
 from tests.support.worlds.one_machine import Place
 
 MINUTE = {"rabbitmq": {"vhost": "${labels.vhost}", "queue": "${labels.queue}", "for": "60s"}}
@@ -29,18 +29,8 @@ def all_delivered(place: Place) -> None:
         place.delivered(payload)
 
 
-@pytest.mark.parametrize(
-    ("slow", "why"),
-    [
-        ("page", "the queue's page can't be read: 127.0.0.1 did not answer within"),
-        pytest.param("channel", "1 of its consumers' channels can't be read: ", marks=pytest.mark.long),
-        pytest.param("totals", "rabbitmq: ", marks=pytest.mark.long),
-    ],
-)
-def test_a_slow_answer_decides_nothing_and_is_told_within_a_minute(
-    place: Place, monkeypatch: pytest.MonkeyPatch, slow: str, why: str
-) -> None:
-    """Twelve seconds for one of the answers: neither the stuck queue nor the healthy one is restarted by chance."""
+def watch_both(place: Place, monkeypatch: pytest.MonkeyPatch, slow: str) -> None:
+    """A minute of a queue that hangs and of a healthy one, with twelve seconds for one of the answers."""
     monkeypatch.setattr(observe, "LOOK_S", 3.0)
     place.rabbit.broken[slow] = 12.0
     healthy = place.rabbit.queue("post.delivery")
@@ -49,8 +39,31 @@ def test_a_slow_answer_decides_nothing_and_is_told_within_a_minute(
     for _ in range(4):
         place.later(15.0)
         all_delivered(place)
+
+
+@pytest.mark.parametrize(
+    ("slow", "why"),
+    [
+        ("page", "the queue's page can't be read: 127.0.0.1 did not answer within"),
+        pytest.param("totals", "rabbitmq: ", marks=pytest.mark.long),
+    ],
+)
+def test_a_slow_answer_decides_nothing_and_is_told_within_a_minute(
+    place: Place, monkeypatch: pytest.MonkeyPatch, slow: str, why: str
+) -> None:
+    """Twelve seconds for one of the answers: neither the stuck queue nor the healthy one is restarted by chance."""
+    watch_both(place, monkeypatch, slow)
     assert place.restarts() == 0
     assert f"mail.delivery: {why}" in said(place)
+
+
+@pytest.mark.long
+def test_a_slow_channel_hides_no_hang_that_the_queue_shows_by_itself(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`held, unseen`: messages wait, one is held, and for a minute none was delivered or acknowledged. Of the healthy queue,
+    whose channel can't be read either, that is not so: it is not restarted, and people are told why."""
+    watch_both(place, monkeypatch, "channel")
+    assert [job_id("mail") in post.path for post in place.rundeck.posts()] == [True]
+    assert "post.delivery: 1 of its consumers' channels can't be read: " in said(place)
 
 
 @pytest.mark.parametrize("readable", [True, False])

@@ -14,9 +14,9 @@ from functions.config import registry
 ROOT = Path(__file__).parents[2]
 CONTRACTS = {"runners": "Runner", "symptoms": "SymptomAdapter", "stores": "Store", "schedulers": "Scheduler", "chats": "Chat"}
 BROKEN = {  # file: (what stands there, what a careless change makes of it)
-    "symptoms/rabbitmq/__init__.py": ("    look_all = client", "    look_at_all = client"),
+    "symptoms/rabbitmq/__init__.py": ("def look_all", "def look_at_all"),
     "symptoms/prometheus/__init__.py": ("labels: Mapping[str, str], *, timeout_s: float", "labels: Mapping[str, str]"),
-    "runners/rundeck/__init__.py": ("abort = client.abort", "abort = client.run"),
+    "runners/rundeck/__init__.py": ("def abort(self", "def stop(self"),
     "stores/local.py": ("def read_archived", "def read_record"),
     "schedulers/cloud_tasks.py": ("def wake(self, at: float", "def wake(self, at: str"),
     "chats/teams.py": ("def check(self", "def _check(self"),
