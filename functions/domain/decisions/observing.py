@@ -3,6 +3,7 @@ The archived incident has the result, for `status` and the report: `domain/costs
 
 from functions.domain.decisions.guards import SAME_CAUSE_S, count_as_restarts, decide, judge_queues
 from functions.domain.decisions.turn import Turn
+from functions.domain.health.movement import recent_s
 from functions.domain.model.codes import Action, Ending, Health, Mode, Phase, Reason
 from functions.domain.model.incidents import Incident, QueueState
 from functions.domain.model.observations import Execution, QueueSnapshot
@@ -48,7 +49,7 @@ def watch_observed(turn: Turn) -> None:
     queues = tuple(watched for _, watched in judged)
     turn.change(queues=queues, healed_at=healed_at, execution=execution, adopted=execution is not None, looked_at=turn.at)
     # Without the history, a person's restart can't be seen.
-    proven = healed_at is not None and turn.at - healed_at >= every_s
+    proven = healed_at is not None and turn.at - healed_at >= max(every_s, _recent_s(turn))
     if turn.at >= observed_at + FOLLOWED_S or (proven and turn.history):
         return stop_observing(turn)
     wait_s = every_s if healed_at is not None else max(every_s, min((turn.at - observed_at) * SHARE, AT_MOST_S))
@@ -73,6 +74,12 @@ def _is_healed(turn: Turn, observed_at: float, watched: QueueState) -> bool:
     if not isinstance(seen, QueueSnapshot) or turn.at - seen.behind_s <= observed_at:
         return False
     return seen.consumers is None or seen.consumers >= needed
+
+
+def _recent_s(turn: Turn) -> float:
+    """How far apart two checks must be for the second to show work that the first could not."""
+    seen = [turn.snapshot_of(watched) for watched in turn.incident.queues]
+    return max((recent_s(one) for one in seen if isinstance(one, QueueSnapshot)), default=0.0)
 
 
 def _restart_by_hand(turn: Turn, observed_at: float) -> Execution | None:

@@ -14,12 +14,17 @@ def real(seen: QueueSnapshot, samples: Samples) -> Samples:
     return samples if seen.zeros else drop_gaps(samples)
 
 
+def recent_s(seen: QueueSnapshot) -> float:
+    """For how long work counts as done just now: two samples show it."""
+    return max(RECENT_S, 2 * spacing_s(seen.ack_samples))
+
+
 def find_movement(symptom: Symptom, seen: QueueSnapshot) -> Phrase | None:
     """What was processed just now, if anything."""
-    recent_s = max(RECENT_S, 2 * spacing_s(seen.ack_samples))
-    count = rise_of(within(real(seen, seen.ack_samples), recent_s))
+    within_s = recent_s(seen)
+    count = rise_of(within(real(seen, seen.ack_samples), within_s))
     if count:
-        return Text("processed in the last {seconds} s: {count}", seconds=round(recent_s), count=count)
+        return Text("processed in the last {seconds} s: {count}", seconds=round(within_s), count=count)
     lately = [depth for _, depth in within(real(seen, seen.depth_samples), symptom.for_s)]
     if lately and seen.depth < min(lately):
         return Text("the depth is falling: {before} before, {now} now", before=min(lately), now=seen.depth)

@@ -91,6 +91,19 @@ def test_a_queue_that_is_stuck_again_has_not_healed():
     assert look(observed(), 300, late).document.incident.observed.healed_at is None
 
 
+def test_two_checks_that_see_the_same_work_prove_nothing():
+    """Prometheus has a sample every 30 s: two checks 15 s apart may see the same two, from before it hung again."""
+    document = observed()
+    for after_s in (300, 315, 330, 345):
+        samples = tuple((NOW + after_s - ago_s, 900 + after_s - ago_s) for ago_s in (90, 60, 30))
+        working = {key: replace(well(NOW + after_s), ack_samples=samples) for key in seen().queues}
+        checked = look(document, after_s, healthy(after_s, queues=working))
+        assert phase(checked) is Phase.OBSERVING
+        document = checked.document
+    working = {key: replace(well(NOW + 360), ack_samples=samples) for key in seen().queues}
+    assert ended(look(document, 360, healthy(360, queues=working))).observed.healed_at == NOW + 300
+
+
 def test_what_has_not_healed_in_a_day_is_archived_as_it_is():
     """Looked at every half an hour at last; nobody is told."""
     found, day_s = observed(), 86400
