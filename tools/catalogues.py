@@ -1,21 +1,22 @@
 r"""Update the translation catalogues from the code: `python tools/catalogues.py`.
 
 Each `Text("...")` in functions/ and unstick/ is a message. New messages are added to every
-functions/locale/*/LC_MESSAGES/unstick.po with an empty translation, obsolete ones are removed, and the .mo files, which Unstick
-reads at run time, are compiled again. To add a language, create an empty folder (mkdir -p functions/locale/de/LC_MESSAGES) and
-run this.
+functions/locale/*/LC_MESSAGES/unstick.po, with the translation of the text that they correct, marked `fuzzy`, or none. Obsolete
+ones are removed, and the .mo files, which Unstick reads at run time, are compiled again. To add a language, create an empty
+folder (mkdir -p functions/locale/de/LC_MESSAGES) and run this.
 """
 
 from __future__ import annotations
 
 import ast
 import io
+import re
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from babel.messages.catalog import Catalog
+from babel.messages.catalog import Catalog, Message
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
@@ -24,6 +25,7 @@ LOCALES = ROOT / "functions" / "locale"
 OWN = ROOT / "functions" / "runtime" / "text.py"
 """The only file that makes a Text from another one's template."""
 
+PLACE = re.compile(r"\{\w+\}")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """Of all headers only these, so that the same code and translations give the same bytes."""
 
@@ -44,24 +46,42 @@ def messages() -> Iterator[tuple[str | tuple[str, str], str]]:
 
 
 def updated(po: Path) -> Catalog:
-    """The catalogue with the code's current messages, in the code's order."""
-    known = read_po(io.BytesIO(po.read_bytes()), locale=po.parts[-3]) if po.exists() else Catalog()
-    catalogue = Catalog(locale=po.parts[-3], project="Unstick", creation_date=EPOCH, revision_date=EPOCH, fuzzy=False)
+    """The catalogue with the code's current messages, in the code's order. A corrected English text keeps its translation, as
+    fuzzy, unless its values have other names."""
+    catalogue = read_po(io.BytesIO(po.read_bytes()), locale=po.parts[-3]) if po.exists() else Catalog(locale=po.parts[-3])
+    current = Catalog(locale=po.parts[-3], project="Unstick", creation_date=EPOCH, revision_date=EPOCH, fuzzy=False)
     for message, place in messages():
-        old = known.get(message)
-        translation = (
-            old.string if old and old.id == message else ("",) * catalogue.num_plurals if isinstance(message, tuple) else ""
-        )
-        catalogue.add(message, translation, locations=[(place, 0)])
+        current.add(message, locations=[(place, 0)])
+    catalogue.update(current)
+    catalogue.obsolete.clear()
+    for message in catalogue:
+        if message.id and message.fuzzy and not _has_same_values(message):
+            message.flags.discard("fuzzy")
+            message.string = ("",) * catalogue.num_plurals if message.pluralizable else ""
+    catalogue.project, catalogue.revision_date, catalogue.fuzzy = "Unstick", EPOCH, False
     catalogue.header_comment = "# Translations of Unstick. Write here, then: python tools/catalogues.py"
     return catalogue
+
+
+def _has_same_values(message: Message) -> bool:
+    """Whether each translation has the places of the English text."""
+    texts, translations = ((one,) if isinstance(one, str) else tuple(one) for one in (message.id, message.string))
+    return all(set(PLACE.findall(one)) == set(PLACE.findall(texts[-1])) for one in translations)
+
+
+def to_look_at() -> list[str]:
+    """The translations whose English text was corrected since somebody wrote them: remove `fuzzy` where they still fit."""
+    catalogues = {po: read_po(io.BytesIO(po.read_bytes())) for po in sorted(LOCALES.glob("*/LC_MESSAGES/unstick.po"))}
+    return [
+        f"{po.relative_to(ROOT)}: {one.id!r}" for po, catalogue in catalogues.items() for one in catalogue if one.id and one.fuzzy
+    ]
 
 
 def written(catalogue: Catalog) -> tuple[bytes, bytes]:
     """The content of the .po and the .mo file."""
     po, mo = io.BytesIO(), io.BytesIO()
     write_po(po, catalogue, width=130, include_lineno=False)
-    write_mo(mo, catalogue)
+    write_mo(mo, catalogue, use_fuzzy=True)
     return po.getvalue(), mo.getvalue()
 
 
@@ -77,6 +97,8 @@ def main() -> int:
             if message.id and not (all(message.string) if isinstance(message.string, tuple) else message.string):
                 print(f"{po.relative_to(ROOT)}: not translated: {message.id!r}")
                 missing += 1
+    for place in to_look_at():
+        print(f"look at the translation of {place}")
     return 1 if missing else 0
 
 

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 import click
 
 from functions.domain.model.codes import Reason
+from tools import catalogues
 from tools.docs import configuration_page, costs_page, gallery, terraform_page
 from tools.docs.pages import PAGES, ROOT, anchors, blocks, links, named, prose, sections, text_of
 from unstick.main import command_line
@@ -202,6 +203,8 @@ def main() -> int:
     problems = {title: found for title, check in CHECKS.items() if (found := check())}
     for title, found in problems.items():
         print(f"{title}:", *sorted(set(found)), sep="\n  ")
+    if fuzzy := catalogues.to_look_at():
+        print("translations to look at, since the English text was corrected (no release before that):", *fuzzy, sep="\n  ")
     return bool(problems)
 
 

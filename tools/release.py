@@ -15,6 +15,7 @@ import tarfile
 from pathlib import Path
 
 from tools.audit import sbom
+from tools.catalogues import to_look_at
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -82,7 +83,7 @@ def build(root: Path, to: Path) -> list[Path]:
 def main() -> int:
     """Build, unless something is missing."""
     version = read_version(ROOT)
-    if missing := problems(ROOT, version):
+    if missing := [*problems(ROOT, version), *(f"Look at the translation of {one}" for one in to_look_at())]:
         print(f"{version} can't be released yet:", *missing, sep="\n  ", file=sys.stderr)
         return 1
     for path in build(ROOT, ROOT / "build" / "release"):

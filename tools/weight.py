@@ -49,7 +49,7 @@ NO_CODE = {
     *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT),
     *(tokenize.ENCODING, tokenize.ENDMARKER),
 }
-Row = tuple[str, int, str]
+Row = tuple[str, int, int | None]
 
 
 def code_lines(path: Path) -> int:
@@ -151,22 +151,24 @@ def too_wide(root: Path) -> list[str]:
 
 
 def rows(root: Path) -> list[Row]:
-    """(what, amount, limit) of a tree."""
+    """(what, amount, limit) of a tree. `make lint` fails over a limit."""
     deployed = set(reachable(root).values())
     pins = [line for line in (root / "requirements.txt").read_text().splitlines() if line[:1].isalnum()]
     words = sum(len(path.read_text(encoding="utf-8").split()) for path in (root / "docs").rglob("*.md"))
+    infra = [path for path in python_files(root, "infra") if "rundeck" not in path.parts]
     return [
-        ("code lines reachable from webhook and verify", sum(map(code_lines, deployed)), "6,500"),
-        ("all lines of the same files", count_lines(deployed), ""),
-        ("code lines of functions/", sum(map(code_lines, python_files(root, "functions"))), ""),
-        ("lines of functions/", count_lines(python_files(root, "functions")), "17,500"),
-        ("lines of unstick/", count_lines(python_files(root, "unstick")), "2,500"),
-        ("packages in requirements.txt", len(pins), "40"),
-        ("words of docs/", words, "32,000"),
-        ("lines of tests/", count_lines(python_files(root, "tests")), "36,000"),
-        ("lines of testbed/, which was in tests/", count_lines(python_files(root, "testbed")), ""),
-        (f"functions over {MOST_LINES} lines", len(too_long(root)), "0"),
-        (f"functions with more than {MOST_ARGUMENTS} arguments", len(too_wide(root)), "0"),
+        ("code lines reachable from webhook and verify", sum(map(code_lines, deployed)), 9_900),
+        ("code lines of functions/", sum(map(code_lines, python_files(root, "functions"))), None),
+        ("lines of functions/", count_lines(python_files(root, "functions")), 20_900),
+        ("lines of unstick/", count_lines(python_files(root, "unstick")), 2_600),
+        ("lines of tests/", count_lines(python_files(root, "tests")), 40_100),
+        ("lines of testbed/", count_lines(python_files(root, "testbed")), None),
+        ("lines of bench/", count_lines(python_files(root, "bench")), 1_000),
+        ("lines of infra's Python without infra/rundeck", count_lines(infra), 250),
+        ("packages in requirements.txt", len(pins), 43),
+        ("words of docs/", words, 30_000),
+        (f"functions over {MOST_LINES} lines", len(too_long(root)), 0),
+        (f"functions with more than {MOST_ARGUMENTS} arguments", len(too_wide(root)), 0),
     ]
 
 
@@ -184,8 +186,8 @@ def table(now: list[Row], before: list[Row] | None) -> str:
     lines = [head, ["---", *(["---:"] * (len(head) - 2)), "---"]]
     for at, (name, count, most) in enumerate(now):
         earlier = [f"{before[at][1]:,}"] if before else []
-        over = most and count > int(most.replace(",", ""))
-        lines.append([name, *earlier, f"{count:,}", most, "over" if over else ""])
+        over = most is not None and count > most
+        lines.append([name, *earlier, f"{count:,}", "" if most is None else f"{most:,}", "over" if over else ""])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
