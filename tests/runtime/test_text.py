@@ -1,6 +1,5 @@
 """What is said as data: English by itself, other languages by their catalogue, and nothing of a value is ever a template."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
