@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export HYPOTHESIS_NO_PLUGINS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test all-tests test-fast test-long mutate lint format demo run prove bench ladder moves town soak fuzz audit lock release docs weight clean
+.PHONY: help setup test all-tests test-fast test-long mutate lint format demo run prove bench ladder moves town fuzz audit lock release docs weight clean
 
 help: ## list targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,7 +52,7 @@ run: setup ## serve the function with unstick.yaml (or UNSTICK_CONFIG) on 127.0.
 prove: setup ## simulate 100,000 schedules of crashes, stalls and races (SEED=n replays one)
 	$(RUN) -m tests.simulation.run $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-bench: setup ## run the benchmarks and write docs/benchmarks.md and its details
+bench: setup ## run the benchmarks and write docs/benchmarks.md: an hour (ARGS='--only restart-time' 5 minutes)
 	$(RUN) -m bench $(ARGS)
 
 ladder: setup ## from the restart to the remedy on a real RabbitMQ, and what may die on the way (ARGS="--version 4.3")
@@ -63,9 +63,6 @@ moves: setup ## what is left where move.py or the broker dies in a move (ARGS="-
 
 town: setup ## ninety applications on a real RabbitMQ, some with real client libraries, healthy and stuck: what Unstick does to each (ARGS="--version 4.3 --minutes 30")
 	$(RUN) -m tests.system.town $(ARGS)
-
-soak: setup ## run mixed load with faults for half an hour
-	$(RUN) -m bench.soak $(ARGS)
 
 fuzz: setup ## fuzz the parsers of untrusted input
 	$(RUN) -m pip install --quiet --require-hashes -r requirements-fuzz.txt && $(RUN) -m tests.adapters.fuzz $(ARGS)

@@ -1,26 +1,21 @@
-"""What a check costs RabbitMQ: its requests, bytes and seconds, and the memory of the broker, and writes the part about it.
-
-`python -m bench.look` runs all versions that can be had, in a quarter of an hour each. The broker's watermark is 800 MB.
-"""
+"""What a check costs RabbitMQ: its requests, bytes and seconds, and the memory of the broker."""
 
 from __future__ import annotations
 
 import os
 import re
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
-from threading import Event, Thread
 from typing import Any
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
-from bench.parts import LOOK, write_part
+from bench.page import LOOK, Promise, write_part
 from functions.adapters.symptoms.rabbitmq import client, to_queue
 from functions.application.ports import Query
 from functions.domain.model.alerts import QueueRef
@@ -34,13 +29,7 @@ TARGETS, EACH = 20, 60
 CHANNELS_EACH = 1_000
 FOR_S, TIMES, TIMEOUT_S, WATERMARK_MB = 60.0, 3, 20.0, 800
 PROVED_S = FOR_S + 15.0  # after this, every consumer is proved to hang, so that the look asks for connections too
-BEFORE = (
-    "Before, a check listed the channels of the vhost. One check of the queue with 60 consumers then took 38 / 34 / 26 MB with 1,000 channels, 494 / 450 / 396 MB with 5,000 and"
-    " 566 / 468 / 412 MB with 10,000. From 5,000 on the samples did not arrive, so nothing was proved. After the 20 targets with 10,000 channels each broker was above its watermark (1,165 to 1,408 MB), which"
-    " blocks publishers."
-)
-Figures = tuple[int, float, float, float]
-"""Requests, kB, seconds, MB of the broker more than before."""
+Figures = tuple[int, float, float, float]  # requests, kB, seconds, MB of the broker more than before
 
 
 class Crowd:
@@ -79,27 +68,12 @@ class Meter:
     def __init__(self, made: Broker) -> None:
         self.made, self.requests, self.bytes = made, 0, 0
         pid = re.search(r"\d+", made.evaluate("os:getpid()."))
-        self.status = Path(f"/proc/{pid[0] if pid else 0}/statm")
+        self.process = Path(f"/proc/{pid[0] if pid else 0}")
 
-    def memory_mb(self) -> float:
-        return int(self.status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-    @contextmanager
-    def peak(self) -> Iterator[Callable[[], float]]:
-        """How many MB it has had more than at the beginning, at most."""
-        begun, peaks, over = self.memory_mb(), [0.0], Event()
-
-        def watch() -> None:
-            while not over.wait(0.02):
-                peaks.append(self.memory_mb() - begun)
-
-        watching = Thread(target=watch)
-        watching.start()
-        try:
-            yield lambda: max(peaks)
-        finally:
-            over.set()
-            watching.join()
+    def memory_mb(self, what: str) -> float:
+        """VmRSS, or VmHWM: the most since the kernel was told to forget it (proc(5), clear_refs)."""
+        (kib,) = re.findall(rf"{what}:\s+(\d+)", (self.process / "status").read_text())
+        return int(kib) * 1024 / 1e6
 
     def look(self, queues: list[QueueRef]) -> Figures:
         """A check of each of these queues by itself, all at the same time."""
@@ -117,17 +91,14 @@ class Meter:
 
         self.requests = self.bytes = 0
         client.request = count  # type: ignore[attr-defined]
-        began = time.monotonic()
-        with self.peak() as more_mb:
-            checks = [Thread(target=check, args=(queue,)) for queue in queues]
-            for one in checks:
-                one.start()
-            for one in checks:
-                one.join()
-            took_s = time.monotonic() - began
-            time.sleep(1.0)  # what the broker computed may still be there
+        (self.process / "clear_refs").write_text("5")
+        began, begun_mb = time.monotonic(), self.memory_mb("VmRSS")
+        with ThreadPoolExecutor(len(queues)) as pool:
+            list(pool.map(check, queues))
+        took_s = time.monotonic() - began
+        time.sleep(1.0)  # what the broker computed may still be there
         client.request = sent  # type: ignore[attr-defined]
-        return self.requests, self.bytes / 1000, took_s, more_mb()
+        return self.requests, self.bytes / 1000, took_s, max(0.0, self.memory_mb("VmHWM") - begun_mb)
 
 
 def measure(version: str) -> dict[tuple[int, int], Figures]:
@@ -154,7 +125,6 @@ def measure(version: str) -> dict[tuple[int, int], Figures]:
                     found[size, count] = (*rounds[-1][:2], median(one[2] for one in rounds), max(one[3] for one in rounds))
                     print(version, size, count, *(f"{value:.2f}" for value in found[size, count]), flush=True)
             made.api("GET", "health/checks/alarms")  # fails if the watermark was reached
-            print(version, size, f"{meter.memory_mb():.0f} MB", flush=True)
     return found
 
 
@@ -177,12 +147,13 @@ def section(measured: dict[str, dict[tuple[int, int], Figures]]) -> str:
             "| channels | consumers | requests | answers | seconds | memory, MB |",
             "| ---: | ---: | ---: | ---: | ---: | ---: |",
             *rows, "",
-            BEFORE, "",
             f"Measured on {time.strftime('%Y-%m-%d', time.gmtime())}, {os.cpu_count()} cores with other programs on them (load {os.getloadavg()[0]:.0f}).", "",
         ]
     )  # fmt: skip
 
 
-if __name__ == "__main__":
-    wanted = sys.argv[1:] or [HOST, *VERSIONS]
-    write_part(LOOK, section({version: measure(version) for version in wanted if not brokers.reason_against(version)}))
+def write(_rounds: int) -> list[Promise]:
+    """Measure on each version that can be had, in a quarter of an hour each, and write the part. It promises nothing."""
+    versions = [version for version in (HOST, *VERSIONS) if not brokers.reason_against(version)]
+    write_part(LOOK, section({version: measure(version) for version in versions}))
+    return []

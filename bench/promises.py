@@ -1,6 +1,4 @@
-"""Writes the first half of docs/benchmarks.md: what users can count on, then how the time to a restart was measured. page.py writes
-the second half.
-"""
+"""Writes the first part of docs/benchmarks.md: what users can count on, then how the time to a restart was measured."""
 
 from __future__ import annotations
 
@@ -9,15 +7,11 @@ import platform
 import time
 from collections.abc import Callable
 from statistics import median
-from xml.sax.saxutils import escape
 
-from bench.parts import PAGE, with_promises
-from bench.restart_time import KNOWN_LIMIT_S, LIMITS_S, VERIFY, Measured, Trial
-from bench.soak_page import Promise
-from bench.stage import ROOT
+from bench.page import Promise, table, write_part
+from bench.restart_time import KNOWN_LIMIT_S, LIMITS_S, VERIFY, Measured, Trial, measure
 from tools.docs.costs_page import DAYS, Month, dollars, usage
 
-CHART = ROOT / "docs" / "benchmarks-restart.svg"
 MILLION = 1e6
 FLOOD_DOLLARS, MONTH_DOLLARS = 5.0, 10.0
 
@@ -28,8 +22,6 @@ TOP = """# Benchmarks
 """
 NOTES = """
 Times are the slowest of {trials}, on real servers. Costs are computed from [list prices](costs.md), without the free tier.
-
-![From the message that gets stuck to the restart and the good news](benchmarks-restart.svg)
 
 ## Time to restart
 
@@ -78,9 +70,7 @@ def _of(measured: Measured, for_s: int) -> list[Trial]:
 
 
 LEGS: dict[str, Callable[[Trial], float]] = {
-    "gets stuck → the rule is true": lambda one: one.true_at - one.stuck_at,
-    "→ evaluated": lambda one: one.evaluated_at - one.true_at,
-    "→ Unstick knows": lambda one: one.told_at - one.evaluated_at,
+    "gets stuck → Unstick knows": lambda one: one.told_at - one.stuck_at,
     "→ `for` is over: restart": lambda one: one.restarted_at - one.told_at,
     "→ the consumer is back": lambda one: one.back_at - one.restarted_at,
     "→ *recovered* in the chat": lambda one: one.recovered_at - one.back_at,
@@ -95,13 +85,7 @@ def page(measured: Measured) -> str:
     """Markdown: the promises, the legs, the healthy applications, and the circumstances."""
     waits = sorted({one.for_s for one in measured.trials}, reverse=True)
     trials = len(_of(measured, waits[0]))
-    lines = [
-        TOP + "| | promised | measured | holds |",
-        "| --- | ---: | ---: | :---: |",
-        *(promise.row() for promise in promises(measured)),
-        NOTES.format(trials=trials) + _head(waits),
-        f"| --- |{' ---: |' * len(waits)}",
-    ]
+    lines = [TOP + table(promises(measured)), NOTES.format(trials=trials) + _head(waits), f"| --- |{' ---: |' * len(waits)}"]
     for name, leg in {**LEGS, **TOTALS}.items():
         cells = ([leg(one) for one in _of(measured, for_s)] for for_s in waits)
         lines.append(f"| {name} | " + " | ".join(f"{median(values):.1f} ({max(values):.1f})" for values in cells) + " |")
@@ -120,55 +104,8 @@ def _head(waits: list[int]) -> str:
     return "| | " + " | ".join(f"`for: {for_s}s`" for for_s in waits) + " |"
 
 
-# --- the chart -------------------------------------------------------------------------------------------------------------
-
-WIDTH, LABEL, BAR, GAP, ROW = 760, 70, 26, 14, 20
-SHADES = ("#8c959f", "#afb8c1", "#d0d7de", "#bf8700", "#0969da", "#1a7f37")
-DARK = ("#6e7681", "#484f58", "#30363d", "#d29922", "#4493f8", "#3fb950")
-STYLE = (
-    "text{font:13px system-ui,sans-serif;fill:#1f2328}.v{fill:#59636e}line{stroke:#cf222e;stroke-width:2}"
-    + "".join(f".l{place}{{fill:{shade}}}" for place, shade in enumerate(SHADES))
-    + "@media(prefers-color-scheme:dark){text{fill:#e6edf3}.v{fill:#9198a1}line{stroke:#f85149}"
-    + "".join(f".l{place}{{fill:{shade}}}" for place, shade in enumerate(DARK))
-    + "}"
-)
-
-
-def chart(measured: Measured) -> str:
-    """A bar for each `for`, a part for each leg's median; a red line where the restart has to be by then."""
-    waits = sorted({one.for_s for one in measured.trials}, reverse=True)
-    longest_s = max(median(one.recovered_at - one.stuck_at for one in _of(measured, for_s)) for for_s in waits)
-    scale = (WIDTH - LABEL - 60) / longest_s
-    drawn, y = [], 8
-    for for_s in waits:
-        drawn.append(f'<text x="0" y="{y + 18}">for: {for_s}s</text>')
-        x = float(LABEL)
-        for place, leg in enumerate(LEGS.values()):
-            length = max(0.0, median(leg(one) for one in _of(measured, for_s))) * scale
-            drawn.append(f'<rect class="l{place}" x="{x:.1f}" y="{y}" width="{length:.1f}" height="{BAR}"/>')
-            x += length
-        total_s = median(one.recovered_at - one.stuck_at for one in _of(measured, for_s))
-        drawn.append(f'<text class="v" x="{x + 6:.1f}" y="{y + 18}">{total_s:.0f} s</text>')
-        limit = LABEL + LIMITS_S[for_s] * scale
-        drawn.append(f'<line x1="{limit:.1f}" x2="{limit:.1f}" y1="{y - 5}" y2="{y + BAR + 5}"/>')
-        y += BAR + GAP
-    for place, name in enumerate(LEGS):
-        column, row = place % 2, place // 2
-        at, top = LABEL + column * 340, y + row * ROW
-        drawn.append(f'<rect class="l{place}" x="{at}" y="{top}" width="12" height="12"/>')
-        drawn.append(f'<text x="{at + 18}" y="{top + 11}">{escape(name.replace("`", "").replace("*", ""))}</text>')
-    y += 3 * ROW
-    drawn.append(f'<line x1="{LABEL + 6}" x2="{LABEL + 6}" y1="{y}" y2="{y + 12}"/>')
-    drawn.append(f'<text x="{LABEL + 18}" y="{y + 11}">the restart is promised by then</text>')
-    height = y + ROW
-    title = "Seconds from the message that gets stuck to the restart (promised: the red line) and to recovered"
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" role="img" aria-label="{title}">'
-        f"<title>{title}</title><style>{STYLE}</style>\n" + "\n".join(drawn) + "\n</svg>\n"
-    )
-
-
-def write(measured: Measured) -> None:
-    """Write the page and the chart."""
-    PAGE.write_text(with_promises(PAGE.read_text(encoding="utf-8"), page(measured)), encoding="utf-8")
-    CHART.write_text(chart(measured), encoding="utf-8")
+def write(_rounds: int) -> list[Promise]:
+    """Measure once, and write the part."""
+    measured = measure()
+    write_part("", page(measured))
+    return promises(measured)

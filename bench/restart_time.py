@@ -19,13 +19,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 from urllib.request import urlopen
 
-import yaml
-
 from testbed import broker as brokers
-from testbed.alerting import PACKAGES, alerting, rules_for
+from testbed.alerting import PACKAGES, alerting
 from testbed.broker import Broker, consumer
 from testbed.debian import ensure
 from testbed.doubles.rundeck import Job, Rundeck
@@ -39,17 +36,14 @@ TRIALS = 5
 APART_S = 7.3
 """From one application that gets stuck to the next of its kind: scrapes, evaluations and samples come at other times for each."""
 
-WARM_S = 90.0
-"""The broker has samples of healthy minutes before anything gets stuck."""
+WARM_S = 90.0  # so that the broker has samples of healthy minutes before anything gets stuck
 
 VERIFY = {"first": "20s", "every": "15s", "patience": "2m", "within": "10m"}
 """Unstick's defaults, written out."""
 
-KNOWN_LIMIT_S = 20.0 + 15.0 + 5.0
-"""`first`, `every` and 5 s: from the consumer that is back to the card that says recovered, which takes two checks."""
+KNOWN_LIMIT_S = 20.0 + 15.0 + 5.0  # `first`, `every` and 5 s: two checks after the consumer is back
 
 ENDS_S = 200.0
-SUSPICION = "RabbitMQQueueMaybeStuck"
 USER = "alertmanager"
 PASSWORD = secrets.token_hex(8)
 LOOKS = secrets.token_hex(8)
@@ -62,8 +56,6 @@ class Trial:
 
     for_s: int
     stuck_at: float
-    true_at: float
-    evaluated_at: float
     told_at: float
     restarted_at: float
     back_at: float
@@ -105,10 +97,8 @@ class Pattern:
     for_s: int
     mode: str
     per_second: float
-    publish: tuple[int, float]
-    """`messages`, again after this many seconds."""
-    first: int = 0
-    """Messages that wait from the beginning."""
+    publish: tuple[int, float]  # messages, again after so many seconds
+    first: int = 0  # messages that wait from the beginning
 
 
 PATTERNS = (
@@ -182,10 +172,7 @@ def measure(trials: int = TRIALS) -> Measured:
         unstick.until(
             lambda: all(unstick.outcomes(_service(name)) for name in applications), within_s=ENDS_S, what="all recovered"
         )
-        found = [
-            _trial(application, waits[name], publisher, unstick, rundeck, prometheus)
-            for name, application in applications.items()
-        ]
+        found = [_trial(application, waits[name], publisher, unstick, rundeck) for name, application in applications.items()]
         healthy = [_healthy(pattern, unstick, rundeck) for pattern in PATTERNS]
         return Measured(found, healthy, _versions(broker, prometheus), time.time())
 
@@ -232,9 +219,7 @@ def _start_healthy(broker: Broker, publisher: Publisher, stack: ExitStack) -> Ex
     return deployed
 
 
-def _trial(
-    application: Application, for_s: int, publisher: Publisher, unstick: Unstick, rundeck: Rundeck, prometheus: str
-) -> Trial:
+def _trial(application: Application, for_s: int, publisher: Publisher, unstick: Unstick, rundeck: Rundeck) -> Trial:
     service, queue = _service(application.service), application.queue
     stuck_at = publisher.hung_at[queue]
     (restarted_at,) = [seen.at for seen in rundeck.posts() if job_id(service) in seen.path]
@@ -242,8 +227,6 @@ def _trial(
     return Trial(
         for_s,
         stuck_at,
-        _true_at(prometheus, queue, stuck_at),
-        _evaluated_at(prometheus, queue, stuck_at),
         min(at for at, _ in events if at > stuck_at),
         restarted_at,
         application.back_at[1],
@@ -253,25 +236,6 @@ def _trial(
 
 def _unix(written: str) -> float:
     return datetime.fromisoformat(written).timestamp()
-
-
-def _ask(prometheus: str, path: str, **query: Any) -> Any:
-    with urlopen(f"{prometheus}/api/v1/{path}?{urlencode(query)}", timeout=10) as answer:  # noqa: S310 - our own, on loopback
-        return json.load(answer)["data"]["result"]
-
-
-def _true_at(prometheus: str, queue: str, since: float) -> float:
-    """From when on the suspicion's expression is true, to the second."""
-    groups = yaml.safe_load(rules_for(".+"))["groups"]
-    (expression,) = [rule["expr"] for group in groups for rule in group["rules"] if rule["alert"] == SUSPICION]
-    found = _ask(prometheus, "query_range", query=expression, start=since, end=since + 60, step=1)
-    return min(at for one in found if one["metric"]["queue"] == queue for at, _ in one["values"])
-
-
-def _evaluated_at(prometheus: str, queue: str, since: float) -> float:
-    """When Prometheus found it true."""
-    query = f'ALERTS{{alertname="{SUSPICION}",queue="{queue}"}}[10m]'
-    return min(at for one in _ask(prometheus, "query", query=query) for at, _ in one["values"] if at >= since)
 
 
 def _healthy(pattern: Pattern, unstick: Unstick, rundeck: Rundeck) -> Healthy:

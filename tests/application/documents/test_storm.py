@@ -88,10 +88,12 @@ def test_slots_of_an_earlier_release_count(taken):
 
 
 @pytest.fixture
-def bucket(monkeypatch) -> Iterator[None]:
-    with cloud_storage_double("bucket-one") as url:
+def writes(monkeypatch) -> Iterator[Counter[str]]:
+    """How often each object of the bucket was written."""
+    counts = Counter[str]()
+    with cloud_storage_double("bucket-one", writes=counts) as url:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
-        yield
+        yield counts
 
 
 class OnTheRealStore(Memory):
@@ -114,7 +116,7 @@ class OnTheRealStore(Memory):
         return run_parallel(calls, timeout_s=timeout_s)
 
 
-def test_eight_targets_at_once_are_all_restarted_within_their_request(bucket):
+def test_eight_targets_at_once_are_all_restarted_within_their_request(writes):
     """On a store that takes one write a second to one object: none is lost, and Grafana is answered in time."""
     ports = OnTheRealStore(rules=rules(storm_targets=20))
     cases = [
@@ -126,5 +128,6 @@ def test_eight_targets_at_once_are_all_restarted_within_their_request(bucket):
     took_s = time.monotonic() - began
     assert Counter(reply.action for reply in found.replies) == {Action.RESTARTED: 8}
     assert took_s < 10.0
+    assert max(count for name, count in writes.items() if not name.startswith("documents/storm")) == 2
     saved = [decode(Document, ports.store.load(f"key-{n}", timeout_s=PATIENCE_S).body, f"key-{n}") for n in range(8)]
     assert {document.incident.phase for document in saved if document.incident} == {Phase.RUNNING}

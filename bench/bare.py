@@ -1,4 +1,4 @@
-"""Nothing: what functions-framework itself costs."""
+"""A function that does nothing: what functions-framework itself costs."""
 
 from __future__ import annotations
 

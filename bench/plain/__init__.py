@@ -1,1 +1,0 @@
-"""Functions to compare with. Each file is served by functions-framework as it stands."""
