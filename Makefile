@@ -67,8 +67,8 @@ town: setup ## ninety applications on a real RabbitMQ, some with real client lib
 fuzz: setup ## fuzz the parsers of untrusted input
 	$(RUN) -m pip install --quiet --require-hashes -r requirements-fuzz.txt && $(RUN) -m tests.adapters.fuzz $(ARGS)
 
-audit: setup ## check vulnerabilities, licences and secrets, and write the SBOM to build/sbom.json
-	$(RUN) tools/audit.py $(ARGS)
+audit: setup ## check licences, secrets and known vulnerabilities, and write the SBOM to build/sbom.json
+	VENV=$(VENV) tools/audit $(ARGS)
 
 lock: setup ## pin requirements*.in again (ARGS=--upgrade takes the newest versions)
 	VENV=$(VENV) tools/lock $(ARGS)

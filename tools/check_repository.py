@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +25,10 @@ from unstick.main import command_line
 
 DOCS = ROOT / "docs"
 MOST_ENTRIES = 12
+REGISTRY = re.compile(
+    rb"pypi\.org/simple|pythonhosted\.org|registry\.npmjs\.org|proxy\.golang\.org|static\.crates\.io|repo1?\.maven|--(?:extra-)?"
+    rb"index-url |--find-links "
+)
 HTTP_CLIENTS = {"requests", "urllib3", "httpx"}
 CLIENTS = {"requests", "urllib3", "google", "apprise"}
 SAYS = {"Denied": 1, "Unavailable": 1, "Unknown": 0, "hold": 1, "escalate": 2, "Decision": 2}
@@ -183,6 +188,18 @@ def untranslated() -> list[str]:
     return found
 
 
+def addresses() -> list[str]:
+    """Files that name a package registry or a folder of this machine."""
+    folders = [f"{folder}/".encode() for folder in (ROOT, Path.home()) if len(folder.parts) > 1]
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+    )
+    contents = {name: (ROOT / name).read_bytes() for name in listed.stdout.decode().split("\0") if (ROOT / name).is_file()}
+    return [
+        name for name, content in contents.items() if REGISTRY.search(content) or any(folder in content for folder in folders)
+    ]
+
+
 CHECKS = {
     "broken links": broken_links,
     "unknown targets": unknown_targets,
@@ -195,6 +212,7 @@ CHECKS = {
     "imports of an HTTP client outside functions/runtime/http_client.py": other_doors_to_http,
     "clients imported without the lock": imports_without_lock,
     "texts that have to be a Text": untranslated,
+    "addresses of a package registry, or folders of this machine": addresses,
 }
 
 

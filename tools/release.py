@@ -14,8 +14,8 @@ import sys
 import tarfile
 from pathlib import Path
 
-from tools.audit import sbom
 from tools.catalogues import to_look_at
+from tools.sbom import sbom
 
 ROOT = Path(__file__).resolve().parent.parent
 
