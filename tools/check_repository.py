@@ -195,6 +195,7 @@ def addresses() -> list[str]:
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
     )
     contents = {name: (ROOT / name).read_bytes() for name in listed.stdout.decode().split("\0") if (ROOT / name).is_file()}
+    contents.pop("tools/check_repository.py", None)
     return [
         name for name, content in contents.items() if REGISTRY.search(content) or any(folder in content for folder in folders)
     ]
