@@ -20,7 +20,7 @@ from functions.domain.model.observations import Execution, ExecutionHistory, Nod
 from functions.domain.model.runbooks import Restart, Rules, Symptom
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import Calls
-from functions.runtime.text import Phrase
+from functions.runtime.text import Phrase, Text
 
 QueueOutcome = QueueSnapshot | Unavailable | Denied
 EvidenceRun = tuple[Execution | None, tuple[NodeOutput, ...] | None]  # the run, and its output by node
@@ -39,8 +39,19 @@ def finding_of_error(what: str, error: Unavailable | Denied, remedy: Phrase = ""
     return Finding(what, ok=False, detail=error.detail, remedy=own)
 
 
+class Mismatch(Denied):
+    """The job was started, and runs with other options than were sent: it may be another target's restart."""
+
+    def __init__(self, system: str, execution: Execution, *, remedy: Phrase = "") -> None:
+        super().__init__(system, Text("execution {id} runs with options that were not sent", id=execution.id), remedy=remedy)
+        self.execution = execution
+
+
 class Runner(Protocol):
     """Restarts a target (runners/)."""
+
+    name: ClassVar[str]
+    """What people call it: texts name it by this, as in "Open the job in Rundeck"."""
 
     @property
     def url(self) -> str:
@@ -63,8 +74,8 @@ class Runner(Protocol):
         its chain of retries; `tail`: also read its last log lines once it has ended."""
 
     def run(self, target: Target, *, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
-        """Start the job once. `Denied` with code `busy`: the job is already running; `mismatch`: it runs with other options
-        (`detail` is then the execution's id). It gets the target's options, `target.holder` among them or not."""
+        """Start the job once. `Denied` with the code BUSY: the job is already running; PASSIVE: the runner starts nothing for
+        anybody now; `Mismatch`: it runs with other options. It gets the target's options, `target.holder` among them or not."""
 
     def abort(self, execution: str, *, timeout_s: float) -> Execution:
         """Abort it, and return it as it was seen then. `Denied`: it runs on."""

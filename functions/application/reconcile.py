@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from functions.application.collect import keep_evidence, start_evidence
 from functions.application.deliver import deliver_messages
 from functions.application.observe import LOOK_S, LOOK_SHARE, NOTHING_SEEN, observe, or_unknown, plan_queries, read_pause, unwrap
-from functions.application.ports import Budget, Ports, Stored
+from functions.application.ports import Budget, Mismatch, Ports, Stored
 from functions.application.serialization import decode, encode
 from functions.application.storm import Shard, claim_slot
 from functions.domain.decisions.phases import FIRST_LOOK_S
@@ -24,8 +24,8 @@ from functions.domain.model.codes import Phase, Reason
 from functions.domain.model.events import Claim, Collect, Event, Keep, MessagesDelivered, Reply, Start, StartResult, Step, Wake
 from functions.domain.model.incidents import Document
 from functions.domain.model.messages import Message
-from functions.domain.model.observations import Execution, Observation, Pause, Slot, Unknown
-from functions.runtime.errors import Conflict, Denied, Unavailable
+from functions.domain.model.observations import Observation, Pause, Slot, Unknown
+from functions.runtime.errors import Conflict, Denied, DeniedCode, Unavailable
 from functions.runtime.text import Text
 
 STORE_S = 5.0
@@ -259,19 +259,19 @@ def _start_job(ports: Ports, loaded: LoadedDocument, start: Start, budget: Budge
         limited = replace(target, job=start.job or target.job, options={**target.options, **start.options})
         execution = ports.runner.run(limited, tag=start.tag, runner_not_after=start.runner_not_after, timeout_s=timeout_s)
         return StartResult(start.tag, execution)
+    except Mismatch as mismatch:
+        return _abort(ports, start.tag, mismatch, min(RUN_S, budget.left_s - SETTLE_S))
     except Denied as denied:
-        if denied.code == "mismatch":
-            return _abort(ports, start.tag, denied, min(RUN_S, budget.left_s - SETTLE_S))
-        busy, passive = denied.code == "busy", denied.code == "passive"
+        busy, passive = denied.code is DeniedCode.BUSY, denied.code is DeniedCode.PASSIVE
         return StartResult(start.tag, refusal=denied.detail, remedy=denied.remedy, busy=busy, passive=passive)
     except Unavailable as unavailable:
         ports.log("WARNING", f"no response to the start request; it may have started: {unavailable}", target=target.name)
         return StartResult(start.tag, unclear=unavailable.text)
 
 
-def _abort(ports: Ports, tag: str, mismatch: Denied, timeout_s: float) -> StartResult:
+def _abort(ports: Ports, tag: str, mismatch: Mismatch, timeout_s: float) -> StartResult:
     """Abort what runs with other options than were sent, before anything else: it may be another target's restart."""
-    started = Execution(str(mismatch.detail), mismatch.link, "running", tag=tag)
+    started = replace(mismatch.execution, tag=tag)
     try:
         seen = replace(ports.runner.abort(started.id, timeout_s=timeout_s), tag=tag)
     except (Unavailable, Denied) as error:

@@ -1,5 +1,7 @@
 """Unstick's exceptions, one class for each way of handling a failure."""
 
+from enum import StrEnum
+
 from functions.runtime.text import Phrase, named
 
 
@@ -42,11 +44,52 @@ class Unavailable(UnstickError):
         """What people have to do; empty if waiting may help."""
 
 
+class DeniedCode(StrEnum):
+    """What a system refused for, where that changes what Unstick does next or what people have to do."""
+
+    ACL = "acl"
+    API_VERSION = "api_version"
+    BROKEN = "broken"
+    BUSY = "busy"  # the job is already running
+    DISABLED = "disabled"
+    DOCUMENT = "document"
+    DURATION = "duration"
+    EMPTY = "empty"
+    ENDPOINT = "endpoint"
+    FORM = "form"
+    JOB = "job"  # there is no such job or execution
+    LEDGER_HIDDEN = "ledger_hidden"
+    LOGIN = "login"
+    MAY_CREATE = "may_create"
+    MISSING = "missing"
+    NAME = "name"
+    NEWER = "newer"
+    NO_QUEUE = "no_queue"
+    NO_SERIES = "no_series"
+    NO_VHOST = "no_vhost"
+    NOT_MANAGEMENT = "not_management"
+    OPTION = "option"
+    PASSIVE = "passive"  # the runner starts nothing at all now, for nobody
+    PERMISSION = "permission"
+    PROJECT = "project"
+    QUERY = "query"
+    REFUSED = "refused"
+    REPLICAS = "replicas"
+    SEVERAL = "several"
+    SIZE = "size"
+    STREAM = "stream"
+    TOKEN = "token"  # noqa: S105  # a code
+    UNUSABLE = "unusable"
+    URL = "url"
+    VHOST_PERMISSION = "vhost_permission"
+    WRONG_URL = "wrong_url"
+
+
 class Denied(UnstickError):
     """A system refused. The request had no effect, and repeating it unchanged won't help."""
 
     def __init__(
-        self, system: str, detail: Phrase, *, code: str = "", remedy: Phrase = "", status: int = 0, link: str = ""
+        self, system: str, detail: Phrase, *, code: DeniedCode | None = None, remedy: Phrase = "", status: int = 0
     ) -> None:
         self.text = named(system, detail)
         super().__init__(str(self.text))
@@ -55,5 +98,3 @@ class Denied(UnstickError):
         self.code = code
         self.remedy = remedy
         self.status = status
-        self.link = link
-        """A page where people can see it."""

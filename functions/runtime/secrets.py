@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from functions.runtime.errors import ConfigError, Denied, Unavailable
+from functions.runtime.errors import ConfigError, Denied, DeniedCode, Unavailable
 from functions.runtime.import_lock import IMPORTING
 from functions.runtime.text import Text
 
@@ -189,14 +189,14 @@ def _fetch(reference: str, kept: _Kept, now: float, *, is_doubted: bool) -> None
 def _checked(reference: str, value: bytes) -> bytes:
     if not value:
         remedy = Text("Put the secret there: an empty one would let anybody in.")
-        raise _denied("empty", Text("{reference} is empty", reference=reference), remedy)
+        raise _denied(DeniedCode.EMPTY, Text("{reference} is empty", reference=reference), remedy)
     if len(value) > MAX_BYTES:
         too_large = Text("{reference} has more than {limit} bytes", reference=reference, limit=MAX_BYTES)
-        raise _denied("size", too_large, Text("Name the secret, not another file."))
+        raise _denied(DeniedCode.SIZE, too_large, Text("Name the secret, not another file."))
     return value
 
 
-def _denied(code: str, detail: Text, remedy: Text) -> Denied:
+def _denied(code: DeniedCode, detail: Text, remedy: Text) -> Denied:
     return Denied(SYSTEM, detail, code=code, remedy=remedy)
 
 
@@ -204,7 +204,7 @@ def _from_env(name: str) -> bytes:
     value = os.environ.get(name)
     if value is None:
         remedy = Text("Set the environment variable {name}, or name another reference in the configuration.", name=name)
-        raise _denied("missing", Text("env://{name} is not set", name=name), remedy)
+        raise _denied(DeniedCode.MISSING, Text("env://{name} is not set", name=name), remedy)
     return os.fsencode(value)
 
 
@@ -215,7 +215,7 @@ def _from_outside(reference: str) -> bytes:
         project, name, version = match[1], match[2], match[3] or "latest"
         mounted = _mounted(Path(project, name, version))
         return _from_secret_manager(reference, project, name, version) if mounted is None else mounted
-    raise _denied("form", Text("a reference is not one of {forms}", forms=FORMS), Text("Fix it in the configuration."))
+    raise _denied(DeniedCode.FORM, Text("a reference is not one of {forms}", forms=FORMS), Text("Fix it in the configuration."))
 
 
 def _from_file(reference: str, path: Path) -> bytes:
@@ -223,12 +223,14 @@ def _from_file(reference: str, path: Path) -> bytes:
         return _content(path)
     except FileNotFoundError:
         remedy = Text("Create the file (on Cloud Run: mount the secret as a volume), or fix its path in the configuration.")
-        raise _denied("missing", Text("{reference} does not exist", reference=reference), remedy) from None
+        raise _denied(DeniedCode.MISSING, Text("{reference} does not exist", reference=reference), remedy) from None
     except PermissionError:
         forbidden = Text("{reference} can't be read: permission denied", reference=reference)
-        raise _denied("permission", forbidden, Text("Let the function's user read it.")) from None
+        raise _denied(DeniedCode.PERMISSION, forbidden, Text("Let the function's user read it.")) from None
     except IsADirectoryError:
-        raise _denied("missing", Text("{reference} is a folder", reference=reference), Text("Name the file in it.")) from None
+        raise _denied(
+            DeniedCode.MISSING, Text("{reference} is a folder", reference=reference), Text("Name the file in it.")
+        ) from None
     except (OSError, ValueError) as error:
         why = Text("{reference} can't be read ({error})", reference=reference, error=type(error).__name__)
         raise Unavailable(SYSTEM, why) from None

@@ -29,7 +29,7 @@ from msgspec.structs import replace
 from functions.adapters.runners.rundeck import answers, checks
 from functions.config.loader import load_config
 from functions.domain.model.runbooks import Restart
-from functions.runtime.errors import ConfigError, Denied, Unavailable
+from functions.runtime.errors import ConfigError, Denied, DeniedCode, Unavailable
 from functions.runtime.secrets import SecretRef
 
 ADMIN, NEW = "RUNDECK_ADMIN_TOKEN", "UNSTICK_NEW_RUNDECK_TOKEN"
@@ -123,9 +123,9 @@ def rotate(to: answers.Connection, reference: str, jobs: Sequence[str], expires:
 
 def explain(error: Denied, revoked: str) -> str:
     """What went wrong, for the token that asked: the administrator's, unless the new one was tried."""
-    if error.code == "token":
+    if error.code is DeniedCode.TOKEN:
         return f"Rundeck does not accept the token in {ADMIN}. Put one there that is valid; Unstick's own is not the cause."
-    if error.code == "job" and revoked:
+    if error.code is DeniedCode.JOB and revoked:
         return f"There is no token {revoked}: it was revoked, or has expired. Nothing is left to do."
     return f"{error}. {error.remedy}"
 

@@ -12,7 +12,7 @@ from functions.domain.model.codes import Action, Phase
 from functions.domain.model.events import Reply, TimerFired
 from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import EvidenceJob
-from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from tests.application.test_reconcile import fails
 from tests.support.worlds.memory import Memory
 from tests.support.worlds.scenes import AHEAD_S, RUNNER_NOW, TARGET, alerted, case, rules, runbook
@@ -100,8 +100,8 @@ def test_a_run_that_hangs_costs_no_more_than_within():
 @pytest.mark.parametrize(
     ("error", "why"),
     [
-        (Denied("Rundeck", "the job is already running", code="busy"), "the job is already running"),
-        (Denied("Rundeck", "there is no such job", code="job", remedy="Compare."), "there is no such job"),
+        (Denied("Rundeck", "the job is already running", code=DeniedCode.BUSY), "the job is already running"),
+        (Denied("Rundeck", "there is no such job", code=DeniedCode.JOB, remedy="Compare."), "there is no such job"),
     ],
 )
 def test_a_refused_run_costs_nothing(error: Denied, why: str):

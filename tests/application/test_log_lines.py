@@ -8,10 +8,11 @@ import pytest
 from msgspec.structs import replace
 
 from functions.application import reconcile
+from functions.application.ports import Mismatch
 from functions.domain.model.codes import Ending, Phase, Reason
 from functions.domain.model.events import AlertsReceived, Event, TimerFired
 from functions.domain.model.incidents import AfterRestart, Document, Outcome
-from functions.domain.model.observations import Pause
+from functions.domain.model.observations import Execution, Pause
 from functions.domain.model.runbooks import Limits
 from functions.runtime.errors import Conflict, Denied, Unavailable
 from tests.application.test_reconcile import fails
@@ -125,7 +126,7 @@ def test_what_an_incident_waits_for_is_a_line_once():
 def test_what_failed_beside_the_restart_is_a_line(name, error, severity, said):
     """It holds nothing up."""
     ports = Memory()
-    mismatch = fails("run", error=Denied("rundeck", "99", code="mismatch"))
+    mismatch = fails("run", error=Mismatch("rundeck", Execution("99", "http://rundeck/99", "running")))
     failing = fails(name, error=error)
     ports.before = lambda called: (failing(called), mismatch(called))[0]
     assert [line[0] for line in logged(ports) if line[1].startswith(said)] == [severity]

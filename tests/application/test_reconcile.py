@@ -15,16 +15,17 @@ from msgspec.structs import replace
 from functions.adapters.symptoms.rabbitmq import name_queue
 from functions.application import intake, reconcile
 from functions.application.observe import observe
+from functions.application.ports import Mismatch
 from functions.domain.decisions import matching
 from functions.domain.model.alerts import Alert, MatchedAlert
 from functions.domain.model.codes import VERSION, Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Acknowledged, AlertsReceived, Approved, Declined, RestartWanted, Resumed, TimerFired
 from functions.domain.model.incidents import Document, Escalation, Outcome, change
 from functions.domain.model.messages import Card, Message
-from functions.domain.model.observations import Pause
+from functions.domain.model.observations import Execution, Pause
 from functions.domain.model.runbooks import Matcher, Restart
 from functions.entrypoints import webhook
-from functions.runtime.errors import Conflict, Denied, Unavailable
+from functions.runtime.errors import Conflict, Denied, DeniedCode, Unavailable
 from functions.runtime.text import Text
 from tests.support.worlds.memory import Memory
 from tests.support.worlds.one_machine import payload_of
@@ -318,9 +319,9 @@ def test_a_start_has_the_time_that_fence_and_budget_leave(within_s, seconds, lim
     [
         (SLOW, Action.DEFERRED, Reason.START_UNCLEAR),
         (Denied("rundeck", "no right", remedy="Load the ACL.", status=403), Action.HELD, Reason.RESTART_REFUSED),
-        (Denied("rundeck", "runs already", code="busy", status=409), Action.HELD, Reason.JOB_BUSY),
-        (Denied("rundeck", "a value is not allowed", code="refused", status=400), Action.HELD, Reason.RESTART_REFUSED),
-        (Denied("rundeck", "99", code="mismatch"), Action.HELD, Reason.RESTART_REFUSED),
+        (Denied("rundeck", "runs already", code=DeniedCode.BUSY, status=409), Action.HELD, Reason.JOB_BUSY),
+        (Denied("rundeck", "a value is not allowed", code=DeniedCode.REFUSED, status=400), Action.HELD, Reason.RESTART_REFUSED),
+        (Mismatch("rundeck", Execution("99", "http://rundeck/99", "running")), Action.HELD, Reason.RESTART_REFUSED),
     ],
     ids=["no answer", "403", "409", "400", "other options"],
 )
@@ -336,7 +337,7 @@ def test_what_the_runner_answers_is_answered(error, action, reason):
 def test_a_409_is_looked_into_before_it_is_believed():
     """Somebody started the same restart a moment earlier: adopted."""
     ports = Memory()
-    busy = Denied("rundeck", "runs already", code="busy", status=409)
+    busy = Denied("rundeck", "runs already", code=DeniedCode.BUSY, status=409)
 
     def somebody() -> None:
         ports.runner.run(TARGET, tag="", runner_not_after=0.0, timeout_s=1.0)

@@ -12,7 +12,7 @@ from functions.application.ports import Listed, Stored
 from functions.domain.model.alerts import Target
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, ExecutionHistory
-from functions.runtime.errors import Conflict, Denied, Unavailable
+from functions.runtime.errors import Conflict, Denied, DeniedCode, Unavailable
 
 
 @dataclass
@@ -172,9 +172,9 @@ class Rundeck:
 
     def read_history(self, target: Target, now: float, since_s: float, follow: str | None) -> ExecutionHistory:
         if self.forbidden:
-            raise Denied("rundeck", "answered 403", code="token", remedy="Make a new token.")
+            raise Denied("rundeck", "answered 403", code=DeniedCode.TOKEN, remedy="Make a new token.")
         if self.hidden:
-            raise Denied("rundeck", "hides rows", code="ledger_hidden", remedy="Allow read.")
+            raise Denied("rundeck", "hides rows", code=DeniedCode.LEDGER_HIDDEN, remedy="Allow read.")
         mine = [
             run for run in self.runs if run.target == target.key and run.seen_from <= now and (run.ends or now) > now - since_s
         ]

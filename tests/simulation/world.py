@@ -28,7 +28,7 @@ from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, ExecutionHistory, NodeOutput, Pause, QueueSnapshot
 from functions.domain.model.runbooks import Restart, Rules, Runbook, Symptom
-from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from tests.simulation.models import Chat, EvidenceRun, Faults, Run, Rundeck, Store, lost
 from tests.simulation.queues import BOOTS_S, Broker, Queue
 from tests.support.worlds.memory import EveryChannel, read_each
@@ -532,10 +532,10 @@ class Host:
         self._leg("queue")
         self._down(self.world.faults.broker_down, "rabbitmq")
         if self.world.login_refused:
-            raise Denied("rabbitmq", "the login failed", code="login", remedy="Mend the password.")
+            raise Denied("rabbitmq", "the login failed", code=DeniedCode.LOGIN, remedy="Mend the password.")
         found = self.world.queues.get(queue.key)
         if found is None or queue.key in self.world.deleted:
-            raise Denied("rabbitmq", "no such queue", code="no_queue")
+            raise Denied("rabbitmq", "no such queue", code=DeniedCode.NO_QUEUE)
         if found.up_since + BOOTS_S > self.world.now >= found.up_since:
             raise Unavailable("rabbitmq", "is starting")
         if self.world.faults.scrape_s:
@@ -582,11 +582,11 @@ class Host:
             raise Unavailable("rundeck", "answered 500")
         self._pass(0.05)
         if world.rundeck.passive:
-            raise Denied("rundeck", "is in passive mode and starts nothing", code="passive", remedy="Set it to active.")
+            raise Denied("rundeck", "is in passive mode and starts nothing", code=DeniedCode.PASSIVE, remedy="Set it to active.")
         if world.rundeck.forbidden:
-            raise Denied("rundeck", "answered 403", code="token", remedy="Make a new token.")
+            raise Denied("rundeck", "answered 403", code=DeniedCode.TOKEN, remedy="Make a new token.")
         if world.rundeck.running(target.key, world.now - 0.05):
-            raise Denied("rundeck", "busy", code="busy", status=409)
+            raise Denied("rundeck", "busy", code=DeniedCode.BUSY, status=409)
         run = accepted(world, target, tag, runner_not_after, sent_at, lag)
         if world.chance(faults.run_lost):
             raise lost("rundeck")
@@ -620,9 +620,9 @@ class Host:
                 accepted_later()
             raise Unavailable("rundeck", "answered 500")
         if world.rundeck.passive or world.rundeck.forbidden:
-            raise Denied("rundeck", "answered 403", code="token", remedy="Make a new token.")
+            raise Denied("rundeck", "answered 403", code=DeniedCode.TOKEN, remedy="Make a new token.")
         if world.rng.random() < BUSY:
-            raise Denied("rundeck", "busy", code="busy", status=409)
+            raise Denied("rundeck", "busy", code=DeniedCode.BUSY, status=409)
         run = world.rundeck.collect(tag, world.now, sent_at, world.rng, lag)
         run.host = host
         if world.chance(faults.run_lost):
@@ -637,7 +637,7 @@ class Host:
         self._leg("the evidence run")
         self._down(world.faults.history_down, "rundeck")
         if world.rundeck.forbidden:
-            raise Denied("rundeck", "answered 403", code="token", remedy="Make a new token.")
+            raise Denied("rundeck", "answered 403", code=DeniedCode.TOKEN, remedy="Make a new token.")
         runs = [run for run in world.rundeck.evidence if execution == str(run.id) or (execution is None and run.tag == tag)]
         run = next((run for run in runs if execution is not None or run.seen_from <= world.now), None)
         if run is None:

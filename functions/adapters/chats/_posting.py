@@ -74,4 +74,4 @@ def require_accepted(
     if answer.status in (401, 403, 404):
         secret.distrust()
     remedy = remedies.get(answer.status, "")
-    raise Denied(answer.system, f"answered {answer.status}", remedy=remedy, status=answer.status, code=f"http_{answer.status}")
+    raise Denied(answer.system, f"answered {answer.status}", remedy=remedy, status=answer.status)

@@ -66,6 +66,14 @@ BUTTONS: Mapping[str, tuple[Text, str, Text | None]] = {
 """By action: label, style, and the confirmation."""
 
 
+class _Refused(Denied):
+    """Slack's Web API refused a call. `said`: the error as Slack names it."""
+
+    def __init__(self, method: str, said: str, status: int) -> None:
+        super().__init__("slack", f"{method} answered {said}", remedy=REMEDIES.get(said, ""), status=status)
+        self.said = said
+
+
 class Slack(Struct, frozen=True):
     """Either `url` (incoming webhook) or `token` with `channel` (bot with the scope chat:write)."""
 
@@ -283,8 +291,8 @@ def _update_first_card(bot: _Bot, first: _FirstCard, message: dict[str, Any], at
     without_mention = {**message, "text": message["text"].rsplit("> ", 1)[-1], "blocks": blocks}
     try:
         _call(bot, "chat.update", {"channel": first.channel, "ts": first.ts, **without_mention})
-    except Denied as error:
-        if error.code in GONE:
+    except _Refused as error:
+        if error.said in GONE:
             return None
         raise
     return replace(first, at=at)
@@ -303,7 +311,7 @@ def _show_details(bot: _Bot, first: _FirstCard, card: Card, language: str) -> _F
         return replace(first, details=str(answer.get("ts", "")))
     except (Denied, Unavailable) as error:
         event("WARNING", f"details are missing in Slack until the next card: {error}", incident=card.incident)
-        return replace(first, details="") if isinstance(error, Denied) and error.code in GONE else first
+        return replace(first, details="") if isinstance(error, _Refused) and error.said in GONE else first
 
 
 def _call(bot: _Bot, method: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -312,8 +320,8 @@ def _call(bot: _Bot, method: str, body: dict[str, Any]) -> dict[str, Any]:
     answer = _posting.post("slack", url, body, timeout_s=bot.ends - time.monotonic(), headers=headers, ca=bot.slack.ca)
     try:
         return _result(bot, method, answer)
-    except Denied as error:
-        if error.code in TOO_LARGE and "blocks" in body:
+    except _Refused as error:
+        if error.said in TOO_LARGE and "blocks" in body:
             return _call(bot, method, {name: value for name, value in body.items() if name != "blocks"})
         raise
 
@@ -341,7 +349,7 @@ def _result(bot: _Bot, method: str, answer: http_client.Answer) -> dict[str, Any
     if error in WRONG_TOKEN:
         bot.token.distrust()
     code = error if re.fullmatch(r"[a-z0-9_]{1,80}", error) else "unknown_error"
-    raise Denied("slack", f"{method} answered {code}", code=code, remedy=REMEDIES.get(code, ""), status=answer.status)
+    raise _Refused(method, code, answer.status)
 
 
 def is_approver(user: str, approvers: tuple[str, ...], slack: Slack, timeout_s: float) -> bool:

@@ -13,7 +13,7 @@ from functions.adapters.runners.rundeck import answers, checks
 from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.ports import Finding
 from functions.domain.model.runbooks import HolderOption, Restart
-from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from functions.runtime.http_client import Answer
 from functions.runtime.secrets import SecretRef
 from testbed.patience import PATIENCE_S
@@ -180,10 +180,10 @@ def test_clocks_may_be_half_a_minute_apart(said: Said, ahead_s: int, ok: bool, s
     assert (line.ok, line.detail, bool(line.remedy)) == (ok, said_of_it, not ok)
 
 
-ACL = Denied("Rundeck", "may not", code="acl", remedy="load the policy")
-VERSION = Denied("Rundeck", "does not support it", code="api_version", remedy="set 41")
-GONE = Denied("Rundeck", "is not there", code="job", remedy="compare the UUID")
-URL = Denied("Rundeck", "is not Rundeck", code="wrong_url", remedy="check the URL")
+ACL = Denied("Rundeck", "may not", code=DeniedCode.ACL, remedy="load the policy")
+VERSION = Denied("Rundeck", "does not support it", code=DeniedCode.API_VERSION, remedy="set 41")
+GONE = Denied("Rundeck", "is not there", code=DeniedCode.JOB, remedy="compare the UUID")
+URL = Denied("Rundeck", "is not Rundeck", code=DeniedCode.WRONG_URL, remedy="check the URL")
 UNCLEAR = Denied("Rundeck", "says no", remedy="see its log")
 
 

@@ -10,9 +10,10 @@ from msgspec.structs import replace
 
 from functions.adapters.runners.rundeck import answers, client
 from functions.adapters.runners.rundeck.settings import Settings
+from functions.application.ports import Mismatch
 from functions.domain.model.alerts import Target
 from functions.domain.model.observations import ExecutionHistory
-from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from functions.runtime.http_client import Answer
 from functions.runtime.secrets import SecretRef
 from testbed.patience import PATIENCE_S
@@ -170,7 +171,7 @@ def test_a_clear_no_is_told_before_a_missing_answer(lists: Lists) -> None:
     """It comes with a remedy; the other may pass by itself."""
     lists.said = {
         "status=running": Unavailable("Rundeck", "answered 500"),
-        "executions?max": Denied("Rundeck", "may not", code="acl"),
+        "executions?max": Denied("Rundeck", "may not", code=DeniedCode.ACL),
     }
     with pytest.raises(Denied):
         look()
@@ -208,8 +209,8 @@ def chain(lists: Lists, retries: int) -> None:
     lists.said = dict(sorted(lists.said.items(), key=lambda one: -len(one[0])))
 
 
-@pytest.mark.parametrize(("code", "kept"), [("job", True), ("acl", False), ("token", False)])
-def test_an_execution_that_is_gone_is_none(lists: Lists, code: str, kept: bool) -> None:
+@pytest.mark.parametrize(("code", "kept"), [(DeniedCode.JOB, True), (DeniedCode.ACL, False), (DeniedCode.TOKEN, False)])
+def test_an_execution_that_is_gone_is_none(lists: Lists, code: DeniedCode, kept: bool) -> None:
     """Every other no is one of the whole look."""
     lists.said["execution/1"] = Denied("Rundeck", "no", code=code)
     if kept:
@@ -260,11 +261,11 @@ def test_the_options_that_came_through(lists: Lists, echo: Any, said: str) -> No
     arguments = {"tag": "i.1", "runner_not_after": NOW + 60.9, "timeout_s": PATIENCE_S}
     target = replace(MAIL, options={"service": "mail", "note": ""})
     if said:
-        with pytest.raises(Denied, match="5") as denied:
+        with pytest.raises(Mismatch, match="execution 5 runs with options that were not sent") as denied:
             client.run(SETTINGS, target, **arguments)
         assert f"Some options have other values: {said}. Declare" in str(denied.value.remedy)
-        assert (denied.value.code, denied.value.status) == ("mismatch", 200)
-        assert denied.value.link == "http://rundeck/project/p/execution/show/5"
+        runs = denied.value.execution
+        assert (runs.id, runs.url, runs.ended) == ("5", "http://rundeck/project/p/execution/show/5", False)
     else:
         assert client.run(SETTINGS, target, **arguments).id == "5"
     assert lists.sent == {"options": {"service": "mail", "unstick_incident": "i.1", "unstick_not_after": "1800000060"}}

@@ -19,7 +19,7 @@ from functions.domain.model.moves import LONGEST, MESSAGE
 from functions.domain.model.observations import Execution
 from functions.domain.texts.masking import mask
 from functions.runtime import http_client
-from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from functions.runtime.redaction import redact
 from functions.runtime.secrets import with_newest
 from functions.runtime.text import Phrase, Text, named
@@ -41,68 +41,76 @@ class Refusal(Struct, frozen=True):
     status: int
     error_code: str
     message: str
-    code: str
+    code: DeniedCode
     sentence: Phrase
     remedy: Phrase
     quoted: bool = False  # whether Rundeck's own text helps; with secrets masked
 
 
 _TOKEN = (
-    "token",
+    DeniedCode.TOKEN,
     Text("does not accept the token"),
     Text("Create a new token (infra/rundeck/README.md) and put it where rundeck.token points."),
 )
 EVENT_RIGHT = Text("Allow `read` on the resource kind event in the project (infra/rundeck/unstick.aclpolicy).")
-_EVENTS = ("acl", Text("the token's role may not read the project's events, which are the history"), EVENT_RIGHT)
-_ACL = ("acl", Text("the token's role lacks a permission"), Text("Load infra/rundeck/unstick.aclpolicy for the token's role."))
-_JOB = ("job", Text("there is no such job or execution"), Text("Compare restart.job with the UUID on the job's page in Rundeck."))
-_OFF = ("disabled", Text("executions are disabled"), Text("Enable executions of the job and of its project in Rundeck."))
+_EVENTS = (DeniedCode.ACL, Text("the token's role may not read the project's events, which are the history"), EVENT_RIGHT)
+_ACL = (
+    DeniedCode.ACL,
+    Text("the token's role lacks a permission"),
+    Text("Load infra/rundeck/unstick.aclpolicy for the token's role."),
+)
+_JOB = (
+    DeniedCode.JOB,
+    Text("there is no such job or execution"),
+    Text("Compare restart.job with the UUID on the job's page in Rundeck."),
+)
+_OFF = (DeniedCode.DISABLED, Text("executions are disabled"), Text("Enable executions of the job and of its project in Rundeck."))
 _PASSIVE = (
-    "passive",
+    DeniedCode.PASSIVE,
     Text("is in passive mode and starts nothing"),
     Text("Set Rundeck's execution mode to active. Until then its web interface starts nothing either."),
 )
 _PROJECT = (
-    "project",
+    DeniedCode.PROJECT,
     Text("the job's project is missing, disabled or being deleted"),
     Text(
         "Check in Rundeck whether the project is there. If it was replaced, import the job and write its UUID into restart.job."
     ),
 )
 _VERSION = (
-    "api_version",
+    DeniedCode.API_VERSION,
     Text("does not support this API version"),
     Text("Set rundeck.api_version to 41, which every Rundeck from 4.0 on supports."),
 )
 _URL = (
-    "wrong_url",
+    DeniedCode.WRONG_URL,
     Text("what answers there is not the Rundeck API"),
     Text("Check rundeck.url: scheme, port, context path, and any proxy in front."),
 )
 _RABBITMQ = (
-    "wrong_url",
+    DeniedCode.WRONG_URL,
     Text("RabbitMQ answers there, not Rundeck"),
     Text("Set rundeck.url to Rundeck's own address; its port is 4440 by default."),
 )
 RABBITMQ = (b'"Object Not Found"', b'"not_authorized"', b'"not_authorised"')
 """In RabbitMQ's answers to paths that it doesn't know, and to those that want a login."""
 _DURATION = (  # of infra/rundeck/rotate_token.py
-    "duration",
+    DeniedCode.DURATION,
     Text("does not issue tokens that last so long"),
     Text("Ask for 30d, or raise rundeck.api.tokens.duration.max in rundeck-config.properties."),
 )
 _MAY_CREATE = (  # likewise
-    "may_create",
+    DeniedCode.MAY_CREATE,
     Text("does not let this token create tokens for others"),
     Text("Use the token of an administrator."),
 )
-_BUSY = ("busy", Text("the job is already running"), "")
+_BUSY = (DeniedCode.BUSY, Text("the job is already running"), "")
 _OPTION = (
-    "option",
+    DeniedCode.OPTION,
     Text("the job does not accept these options"),
     Text("Compare restart.options with the options in the job's definition."),
 )
-_REFUSED = ("refused", Text("refused the request"), Text("Check Rundeck's service.log at this time."))
+_REFUSED = (DeniedCode.REFUSED, Text("refused the request"), Text("Check Rundeck's service.log at this time."))
 
 ERRORS = (
     Refusal(401, "", "", *_URL),  # Rundeck answers 403 to a bad token: this is another server, or a proxy that wants a login

@@ -13,7 +13,7 @@ from functions.adapters.runners.rundeck import answers
 from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.ports import Finding
 from functions.domain.model.runbooks import Restart
-from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from functions.runtime.parallel import run_parallel
 from functions.runtime.text import Phrase, Text
 
@@ -40,12 +40,12 @@ EVIDENCE_TIMEOUT = "Rundeck ends a run that hangs"
 RETRY = "only Unstick tries a restart again"
 ABORTS = "whether it may abort a run with wrong options (`kill`), Rundeck shows nowhere"
 
-OPTIONAL: Mapping[str, tuple[str, ...]] = {
-    MAY_RUN: ("acl", "api_version", "wrong_url"),
-    PROJECT: ("acl", "api_version", "wrong_url"),
-    NODES: ("acl",),
+OPTIONAL: Mapping[str, tuple[DeniedCode, ...]] = {
+    MAY_RUN: (DeniedCode.ACL, DeniedCode.API_VERSION, DeniedCode.WRONG_URL),
+    PROJECT: (DeniedCode.ACL, DeniedCode.API_VERSION, DeniedCode.WRONG_URL),
+    NODES: (DeniedCode.ACL,),
 }
-"""Error codes of what some tokens and older servers can't answer: unknown, not wrong."""
+"""Refusals of what some tokens and older servers can't answer: unknown, not wrong."""
 
 NODE_RIGHT = (
     "to see whether the filter matches, allow `read` on the resource kind node in the project (infra/rundeck/unstick.aclpolicy)"
@@ -179,7 +179,7 @@ def _get_nodes(to: answers.Connection, path: str, node_filter: str) -> tuple[str
 def _failed(what: str, error: Exception) -> Finding:
     if isinstance(error, Denied):
         optional = error.code in OPTIONAL.get(what, ())
-        remedy = OTHER_PROJECT if what == JOB and error.code == "acl" else "" if optional else error.remedy
+        remedy = OTHER_PROJECT if what == JOB and error.code is DeniedCode.ACL else "" if optional else error.remedy
         if what == NODES and optional:
             remedy = NODE_RIGHT
         return Finding(what, ok=None if optional else False, detail=error.detail, remedy=remedy)

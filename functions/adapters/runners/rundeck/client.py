@@ -14,10 +14,11 @@ from msgspec.structs import replace
 
 from functions.adapters.runners.rundeck import answers
 from functions.adapters.runners.rundeck.settings import Settings
+from functions.application.ports import Mismatch
 from functions.domain.model.alerts import MOVES, RETURNS, Target
 from functions.domain.model.observations import Execution, ExecutionHistory
 from functions.domain.texts.masking import mask
-from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from functions.runtime.parallel import Calls, name_late, run_parallel
 from functions.runtime.redaction import redact
 from functions.runtime.text import Text
@@ -149,7 +150,7 @@ def _read_page(body: Any, offset: int) -> tuple[list[Mapping[str, Any]], int]:
     if len(rows) < min(PAGE, total - offset):
         hidden = Text("hides executions: {shown} of {total} shown", shown=len(rows), total=total - offset)
         status, remedy = answers.HTTP_OK, answers.EVENT_RIGHT
-        raise Denied(answers.SYSTEM, hidden, code="ledger_hidden", remedy=remedy, status=status)
+        raise Denied(answers.SYSTEM, hidden, code=DeniedCode.LEDGER_HIDDEN, remedy=remedy, status=status)
     return [answers.mapping(row) for row in rows], total
 
 
@@ -194,7 +195,7 @@ def _follow(to: answers.Connection, execution: str, *, tail: bool) -> tuple[Exec
         try:
             row = answers.ask(to, "GET", f"execution/{quote(execution, safe='')}").object()
         except Denied as denied:
-            if denied.code == "job":
+            if denied.code is DeniedCode.JOB:
                 return None, None
             raise
         retried = row.get("retriedExecution")
@@ -235,7 +236,7 @@ def run(settings: Settings, target: Target, *, tag: str, runner_not_after: float
             "Some options have other values: {names}. Declare them as plain options and list each in restart.options.",
             names=names,
         )
-        raise Denied(answers.SYSTEM, execution.id, code="mismatch", status=answers.HTTP_OK, remedy=remedy, link=execution.url)
+        raise Mismatch(answers.SYSTEM, execution, remedy=remedy)
     return execution
 
 
@@ -245,7 +246,7 @@ def abort(settings: Settings, execution: str, *, timeout_s: float) -> Execution:
     try:
         done = answers.mapping(answers.ask(to, "POST", f"{path}/abort").object().get("abort"))
         reason = Text("could not abort: {reason}", reason=answers.quoted(str(done.get("reason"))))
-        problem = Denied(answers.SYSTEM, reason, code="refused", status=answers.HTTP_OK)
+        problem = Denied(answers.SYSTEM, reason, code=DeniedCode.REFUSED, status=answers.HTTP_OK)
         failed = problem if done.get("status") == "failed" else None
     except Denied as denied:
         failed = denied

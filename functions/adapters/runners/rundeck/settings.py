@@ -1,7 +1,7 @@
 """The settings of Rundeck."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import Meta, Struct
 
@@ -13,6 +13,8 @@ FIRST_WITH_OPTIONS = 18  # older versions of the API ignore the options of a run
 
 class Settings(Struct, frozen=True):
     """How to reach Rundeck (`rundeck:` in unstick.yaml)."""
+
+    name: ClassVar[str] = "Rundeck"
 
     url: Annotated[str, written("base-url")]
     """Base URL with its context path."""

@@ -19,7 +19,7 @@ from functions.adapters.symptoms.prometheus.settings import SYSTEM
 from functions.domain.health.rows import RECENT_S
 from functions.domain.health.samples import lasting_s
 from functions.domain.model.observations import QueueSnapshot, Samples, Unknown
-from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from functions.runtime.http_client import Answer
 from functions.runtime.text import Text
 
@@ -127,7 +127,7 @@ def _required(query: str, one: Figure) -> float:
         raise Unavailable(SYSTEM, Text("`{query}` is not a number", query=query))
     if one.value is None or one.taken_at is None:
         remedy = Text("Try the query in Prometheus. If the series is missing while the queue is empty, see docs/symptoms.md.")
-        raise Denied(SYSTEM, Text("`{query}` gives no series", query=query), code="no_series", remedy=remedy)
+        raise Denied(SYSTEM, Text("`{query}` gives no series", query=query), code=DeniedCode.NO_SERIES, remedy=remedy)
     if one.value < 0:
         raise Unavailable(SYSTEM, Text("`{query}` is negative: {value}", query=query, value=one.value))
     return one.value
@@ -169,7 +169,7 @@ def _refuse_disagreement(now: Mapping[str, Figure], asked: Asked) -> None:
         if one.value is None and not one.not_a_number and seen_at and asked.sent_at - max(seen_at) < NEAR_S:
             remedy = Text("Set `url` to one of them, or to what merges them, such as Thanos or Mimir.")
             differ = Text("`{query}` gives a series in one answer and none in another: two servers that differ", query=query)
-            raise Denied(SYSTEM, differ, code="replicas", remedy=remedy)
+            raise Denied(SYSTEM, differ, code=DeniedCode.REPLICAS, remedy=remedy)
 
 
 def _figures(query: str, asked: Asked) -> list[Series]:
@@ -276,7 +276,9 @@ def _parts(query: str, outcome: Any) -> Sequence[Series]:
     count = sum(one.metric.get(WHICH) == "0" for one in series)
     if count > 1:
         remedy = Text("Put `sum(...)` or `max(...)` around it.")
-        raise Denied(SYSTEM, Text("`{query}` gives {count} series", query=query, count=count), code="several", remedy=remedy)
+        raise Denied(
+            SYSTEM, Text("`{query}` gives {count} series", query=query, count=count), code=DeniedCode.SEVERAL, remedy=remedy
+        )
     return series
 
 
@@ -297,10 +299,10 @@ def good(outcome: Any, query: str) -> Answer:
     status = answer.status
     if status in (BAD, UNPROCESSABLE):
         refused = Text("does not take the query `{query}`: {error}", query=query, error=_said(answer))
-        raise Denied(SYSTEM, refused, code="query", remedy=Text("Try the query in Prometheus."), status=status)
+        raise Denied(SYSTEM, refused, code=DeniedCode.QUERY, remedy=Text("Try the query in Prometheus."), status=status)
     if status in FORBIDDEN:
         remedy = Text("Check user and password, or the token; behind Grafana the token may need `datasources:query`.")
-        raise Denied(SYSTEM, Text("the login failed"), code="login", remedy=remedy, status=status)
+        raise Denied(SYSTEM, Text("the login failed"), code=DeniedCode.LOGIN, remedy=remedy, status=status)
     remedy = Text("Check that `url` is the address of Prometheus, without `/api/v1`.")
     return require_ok(SYSTEM, answer, passing=(TOO_MANY,), remedy=remedy)
 

@@ -8,7 +8,7 @@ from functions.adapters.symptoms import _http
 from functions.adapters.symptoms._http import FORBIDDEN, require_ok
 from functions.adapters.symptoms.rabbitmq.settings import SYSTEM
 from functions.domain.model.alerts import QueueRef
-from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from functions.runtime.http_client import Answer
 from functions.runtime.text import Text
 
@@ -217,12 +217,12 @@ def live(outcome: Answer | Exception, queue: QueueRef) -> Answer:
         raise _no_permission(NOT_FOUND)
     remedy = Text("Compare the alert's labels with RabbitMQ's vhosts; if it exists, a proxy in front must leave %2F as it is.")
     absent = Text("there is no vhost '{vhost}'", vhost=queue.keys["vhost"])
-    raise Denied(SYSTEM, absent, code="no_vhost", remedy=remedy, status=NOT_FOUND)
+    raise Denied(SYSTEM, absent, code=DeniedCode.NO_VHOST, remedy=remedy, status=NOT_FOUND)
 
 
 def _no_permission(status: int) -> Denied:
     remedy = Text("Give it the permissions ^$ ^$ ^$ there.")
-    return Denied(SYSTEM, Text("the user may not see this vhost"), code="vhost_permission", remedy=remedy, status=status)
+    return Denied(SYSTEM, Text("the user may not see this vhost"), code=DeniedCode.VHOST_PERMISSION, remedy=remedy, status=status)
 
 
 def json_or_none(outcome: Answer | Exception | None) -> Any:
@@ -249,17 +249,17 @@ def tags_of(whoami: Answer | Exception) -> frozenset[str]:
 
 def login_failed(outcome: Answer | Exception) -> bool:
     """Whether another password could help."""
-    return isinstance(outcome, Answer) and outcome.status in FORBIDDEN and _not_allowed(outcome).code == "login"
+    return isinstance(outcome, Answer) and outcome.status in FORBIDDEN and _not_allowed(outcome).code is DeniedCode.LOGIN
 
 
 def _not_allowed(answer: Answer) -> Denied:
     said = answer.body[:1000].decode(errors="replace").lower()
     if "access virtual host" in said:
         return _no_permission(answer.status)
-    code, detail = "login", Text("the login failed")
+    code, detail = DeniedCode.LOGIN, Text("the login failed")
     remedy = Text("Check user and password, and that the user may log in from here.")
     if "not management user" in said:
-        code, detail = "not_management", Text("the user has no management tag")
+        code, detail = DeniedCode.NOT_MANAGEMENT, Text("the user has no management tag")
         remedy = Text("Give the user the tag `monitoring`.")
     return Denied(SYSTEM, detail, code=code, remedy=remedy, status=answer.status)
 

@@ -24,7 +24,7 @@ from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
 from functions.application.ports import Query, QueueOutcome
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import QueueSnapshot, Unknown
-from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from functions.runtime.http_client import MAX_ANSWER_BYTES, Answer, request
 from functions.runtime.secrets import with_newest
 from functions.runtime.text import Text, named
@@ -182,7 +182,9 @@ def _lengths(for_s: float) -> dict[str, int]:
 
 def _segment(name: str) -> str:
     if name in UNNAMEABLE:
-        raise Denied(SYSTEM, Text("no URL can name a vhost or queue '{name}'", name=name), code="name", remedy=Text("Rename it."))
+        raise Denied(
+            SYSTEM, Text("no URL can name a vhost or queue '{name}'", name=name), code=DeniedCode.NAME, remedy=Text("Rename it.")
+        )
     return quote(name, safe="")
 
 
