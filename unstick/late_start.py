@@ -40,7 +40,7 @@ def refusal(ports: Adapters, target: Target) -> Leg:
     if last.refused:
         return _prove(ports, last, seconds)
     if not last.ended:
-        remedy = Text("Check in Rundeck whether a node is missing or the server is busy.")
+        remedy = Text("Check in {runner} whether a node is missing or the server is busy.", runner=ports.runner.name)
         return Leg("refusal", ok=False, seconds=seconds, detail=Text("execution {id} has not ended", id=last.id), remedy=remedy)
     remedy = Text("It did restart. Put the first step of infra/rundeck/job.yaml before the restart, and check the nodes' clocks.")
     detail = Text("execution {id} ended as {status}, not refused", id=last.id, status=worded(last.status))

@@ -67,7 +67,7 @@ def read_evidence(ports: Ports, incident: Incident | None, budget: Budget) -> Ev
 
 
 def keep_evidence(ports: Ports, keep: Keep, timeout_s: float) -> None:
-    """Archive the output. If that fails, Rundeck still has it."""
+    """Archive the output. If that fails, the runner still has it."""
     try:
         ports.store.archive(evidence_path(keep.incident), keep.output.encode(), timeout_s=min(timeout_s, KEEP_S))
     except (Denied, Unavailable) as error:

@@ -25,7 +25,7 @@ from functions.runtime.text import Text
 
 LOOK_SHARE = 0.5  # the observation's share of the time left; the rest is for saving and acting
 LOOK_S = 20.0
-STORE, RUNNER = "store", "Rundeck"  # what a call that timed out was for
+STORE = "store"  # what a call that timed out was for
 Seen = tuple[Observation, tuple[Shard, ...]]
 NOTHING_SEEN = Observation(NOT_CHECKED, {}, NOT_CHECKED, NOT_CHECKED)
 
@@ -54,7 +54,7 @@ def plan_queries(ports: Ports, wanted: Wanted, timeout_s: float) -> tuple[Calls,
     def read(results: list[Any]) -> Seen:
         pause, *stored = (name_late(outcome, STORE) for outcome in results[: 1 + len(shard_calls)])
         rest = results[1 + len(shard_calls) :]
-        ledger = name_late(rest.pop(0), RUNNER) if target is not None else Unknown(Text("the document has no target"))
+        ledger = name_late(rest.pop(0), ports.rules.runner) if target is not None else Unknown(Text("the document has no target"))
         start_page = ports.runner.start_page(target) if target is not None else ""
         storm: Storm | Unknown
         try:

@@ -76,13 +76,14 @@ def in_brackets(phrase: Phrase, more: Phrase) -> Phrase:
     return Text("{text} ({more})", text=phrase, more=more) if phrase and more else phrase or more
 
 
-def in_language(language: str, phrase: Phrase) -> str:
+def in_language(language: str, phrase: Phrase, **shared: str) -> str:
     """Translate the phrase; English if there is no catalogue or no translation. Cards and pages are plain text, so keys lose
-    the backticks that the command line shows. Values stay as they are."""
+    the backticks that the command line shows. Values stay as they are; `shared` are those that a template may name without
+    having them, such as the runner's name."""
     if isinstance(phrase, str):
         return phrase
     translate = _translate_to(language)
-    return _render(phrase, lambda template, plural, count: translate(template, plural, count).replace("`", ""), DEEPEST)
+    return _render(phrase, lambda template, plural, count: translate(template, plural, count).replace("`", ""), DEEPEST, shared)
 
 
 def languages() -> tuple[str, ...]:
@@ -90,26 +91,28 @@ def languages() -> tuple[str, ...]:
     return ("en", *sorted(path.parent.parent.name for path in LOCALES.glob(f"*/LC_MESSAGES/{DOMAIN}.mo")))
 
 
-def _render(text: Text, translate: Translate, depth: int) -> str:
+def _render(text: Text, translate: Translate, depth: int, shared: Mapping[str, str] | None = None) -> str:
     count, several = text.values.get("count"), text.values.get("several")
     template = translate(text.template, text.plural, count if isinstance(count, int) else 0)
     if isinstance(several, tuple):
-        return template.join(_shown(one, translate, depth - 1) for one in several) if depth > 0 else "…"
+        return template.join(_shown(one, translate, depth - 1, shared) for one in several) if depth > 0 else "…"
 
     def value(place: re.Match[str]) -> str:
-        return _shown(text.values[place[1]], translate, depth) if place[1] in text.values else place[0]
+        if place[1] in text.values:
+            return _shown(text.values[place[1]], translate, depth, shared)
+        return (shared or {}).get(place[1], place[0])
 
     return _PLACE.sub(value, template)
 
 
-def _shown(value: Value, translate: Translate, depth: int) -> str:
+def _shown(value: Value, translate: Translate, depth: int, shared: Mapping[str, str] | None) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
         return f"{round(value, 3):,}".removesuffix(".0")
-    return _render(value, translate, depth - 1) if isinstance(value, Text) and depth > 0 else "…"
+    return _render(value, translate, depth - 1, shared) if isinstance(value, Text) and depth > 0 else "…"
 
 
 def _english(template: str, plural: str, count: int) -> str:

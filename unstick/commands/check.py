@@ -25,7 +25,7 @@ def check(*, config_path: str, as_json: bool, timeout_s: float, labels: tuple[st
     """Say what is right, what is wrong, and how to fix it.
 
     First the configuration, all its mistakes at once. Then every secret, without showing any. Then every system, with
-    exactly the permissions that Unstick needs there: Rundeck's token and each runbook's jobs (their options, and the
+    exactly the permissions that Unstick needs there: the runner's token and each runbook's jobs (their options, and the
     guard against late starts, which `mode: auto` requires of the restart), RabbitMQ's queues, the store, the scheduler and
     the chats. Nothing is started, posted or changed; what the test of the store writes is removed again.
     """

@@ -16,7 +16,7 @@ def report(*, config_path: str, as_json: bool, days: str | None, post: bool) -> 
 
     That is restarts by Unstick and by hand, recoveries, and time saved.
 
-    From the archive and Rundeck's history, over the last 7 and 30 days. Nothing is changed; only --post notifies people.
+    From the archive and the runner's history, over the last 7 and 30 days. Nothing is changed; only --post notifies people.
 
     Exit code 1: with --post, a channel could not be notified.
     """

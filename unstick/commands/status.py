@@ -156,7 +156,9 @@ def _print_takers(state: State, rules: Rules) -> None:
 def _print_expiry(expires_at: float, now: float, rules: Rules) -> None:
     when = f"{output.local_time(expires_at, rules)}, {output.relative(expires_at - now)}"
     soon = expires_at - now <= WEEK_S
-    click.echo(output.mark(f"Rundeck's token {'expires' if expires_at > now else 'expired'} {when}", "warn" if soon else "ok"))
+    click.echo(
+        output.mark(f"{rules.runner}'s token {'expires' if expires_at > now else 'expired'} {when}", "warn" if soon else "ok")
+    )
     if soon:
         output.print_text("to replace it: infra/rundeck/rotate_token.py", "  → ")
 

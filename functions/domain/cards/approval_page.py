@@ -136,7 +136,7 @@ def ask(view: View, rules: Rules) -> Question:
     card_input = view.story
     subject = facts.subject(card_input)
     condition = Text(
-        "Nothing is done if the kill switch is on by then, the queue has recovered, or its figures or Rundeck can't be read."
+        "Nothing is done if the kill switch is on by then, the queue has recovered, or its figures or {runner} can't be read."
     )
     declining = Text("If you decline, Unstick doesn't ask again for this alert. A new alert is decided anew.")
     tail = card_input.shown.run.tail
@@ -262,4 +262,4 @@ def _figures(seen: QueueSnapshot, health: Health, now: float) -> list[Fact]:
 def _links(card_input: CardInput, rules: Rules) -> tuple[tuple[Phrase, str], ...]:
     """The card's links, with the job's page in Rundeck first."""
     links, page = tuple(facts.links(card_input, rules)), safe_url(facts.page_to_restart(card_input))
-    return links if not page or page in (url for _, url in links) else ((Text("Job in Rundeck"), page), *links)
+    return links if not page or page in (url for _, url in links) else ((Text("Job in {runner}"), page), *links)

@@ -198,7 +198,7 @@ def _todo(card_input: CardInput, reason: Reason) -> Text:
     return RUNS_ON if reason is Reason.LEDGER_UNKNOWN and facts.may_run(card_input) else REASONS[reason].todo
 
 
-RUNS_ON = Text("Check Rundeck and the token's rights. Open the execution before you restart anything by hand: it may still run.")
+RUNS_ON = Text("Check {runner} and the token's rights. Open the execution before you restart anything by hand: it may still run.")
 LOOK_FIRST = Text("Open the execution and see what it restarted before you restart anything by hand; then fix the job's options.")
 
 
@@ -396,12 +396,12 @@ def _unsigned(_card: CardInput, _rules: Rules) -> Content:
 def _expiring(card_input: CardInput, rules: Rules) -> Content:
     expires_at = card_input.at if rules.token_expires_at is None else rules.token_expires_at
     left_s = expires_at - card_input.at
-    left = Text("Rundeck's token expires in {left}", left=duration(left_s))
+    left = Text("{runner}'s token expires in {left}", left=duration(left_s))
     text: list[Phrase] = [
         Text("It expires at {time}. Without a valid token Unstick restarts nothing.", time=clock(rules, expires_at)),
         to_do(Text("Run `infra/rundeck/rotate_token.py`, then deploy the configuration with the new `token_expires`.")),
     ]
-    return Content("act" if left_s <= DAY_S else "plan", left if left_s > 0 else Text("Rundeck's token has expired"), text)
+    return Content("act" if left_s <= DAY_S else "plan", left if left_s > 0 else Text("{runner}'s token has expired"), text)
 
 
 def _other(card_input: CardInput, _: Rules) -> Content:

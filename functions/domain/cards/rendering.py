@@ -26,7 +26,7 @@ def tidy(text: object, limit: int = NAME) -> str:
 
 def rendered(rules: Rules, phrase: Phrase, limit: int = SENTENCE) -> str:
     """One clean line in the configured language, within `limit`."""
-    return tidy(in_language(rules.language, phrase), limit)
+    return tidy(in_language(rules.language, phrase, runner=rules.runner), limit)
 
 
 class Content(Struct, frozen=True):

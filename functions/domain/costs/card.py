@@ -123,15 +123,15 @@ GAPS: Mapping[MissingData, Text] = {
         "{count} archived incidents can't be read and are not counted.",
     ),
     MissingData.HISTORY_BEGINS: Text(
-        "Rundeck's history of {about} starts on {date}. If it was cleaned up, earlier restarts by hand are missing."
+        "{runner}'s history of {about} starts on {date}. If it was cleaned up, earlier restarts by hand are missing."
     ),
     MissingData.HISTORY_SHORT: Text(
-        "Rundeck's history of {about} only goes back to {date}: earlier restarts by hand are not counted."
+        "{runner}'s history of {about} only goes back to {date}: earlier restarts by hand are not counted."
     ),
     MissingData.HISTORY_UNASKED: Text(
-        "Rundeck's history was not checked for {about}: no alert has named a target yet. Restarts by hand are not counted there."
+        "{runner}'s history was not checked for {about}: no alert has named a target yet. Restarts by hand are not counted there."
     ),
-    MissingData.HISTORY_UNREAD: Text("Rundeck's history can't be read, so restarts by hand are not counted: {about}"),
+    MissingData.HISTORY_UNREAD: Text("{runner}'s history can't be read, so restarts by hand are not counted: {about}"),
     MissingData.OLDER_UNREAD: Text(
         "The older part of the archive could not be read in time: the bug may be older than reported here."
     ),

@@ -26,7 +26,7 @@ class Cause(Struct, frozen=True):
 
 class Became(StrEnum):
     HEALED_BY_PERSON = "healed_by_person"
-    HEALED_BY_ITSELF = "healed_by_itself"  # or by something that Rundeck's history doesn't show
+    HEALED_BY_ITSELF = "healed_by_itself"  # or by something that the runner's history doesn't show
     NOT_ILL = "not_ill"  # it was healthy again before a restart would have ended
     STILL_ILL = "still_ill"  # it was unhealthy for a day
     UNKNOWN = "unknown"  # it was not followed to its end because the runbook changed
@@ -87,7 +87,7 @@ class RunbookCost(Struct, frozen=True):
     weeks_open: int  # whole weeks since then
     likely: int = 0  # incidents of the month that were only likely, so that a person was asked
     declined: tuple[str, ...] = ()  # who declined a restart in the month, and why; newest first
-    unseen: bool = False  # its history in Rundeck could not be read, or was not read
+    unseen: bool = False  # its history could not be read, or was not read
 
     @property
     def quiet(self) -> bool:

@@ -183,16 +183,17 @@ def running(context: GuardContext) -> Decision | None:
             return _hold_as_busy(context, execution)
         age_s = context.ledger.runner_now - (execution.runner_started_at or context.ledger.runner_now)
         if age_s > context.runbook.restart.max_run_s or execution.abandoned:
-            return hold(Reason.ZOMBIE_EXECUTION, describe_zombie(execution, age_s), execution=execution)
+            return hold(Reason.ZOMBIE_EXECUTION, describe_zombie(context.rules, execution, age_s), execution=execution)
         detail = Text("execution {id} is already running", id=execution.id)
         return Decision(Kind.ADOPT, Reason.ALREADY_RUNNING, detail, execution=execution)
     return None
 
 
-def describe_zombie(execution: Execution | None, running_s: float) -> Text:
+def describe_zombie(rules: Rules, execution: Execution | None, running_s: float) -> Text:
     """What is known of a run that does not end."""
     if execution is not None and execution.abandoned:
-        return Text("Rundeck was started anew during execution {id}, so nothing runs it any more", id=execution.id)
+        anew = Text("{runner} was started anew during execution {id}, so nothing runs it any more")
+        return anew.fill(runner=rules.runner, id=execution.id)
     return Text("execution {id} has been running for {age}", id=execution.id if execution else "?", age=duration(running_s))
 
 
@@ -210,8 +211,8 @@ def _hold_as_busy(context: GuardContext, execution: Execution) -> Decision:
     detail = Text("execution {id} of the same job has been running for {age}", id=execution.id, age=duration(age_s))
     if age_s <= context.runbook.restart.max_run_s and not execution.abandoned:
         return held(Reason.JOB_BUSY, detail)
-    detail = describe_zombie(execution, age_s) if execution.abandoned else detail
-    remedy = Text("Abort the execution in Rundeck; Unstick restarts as soon as the job is free.")
+    detail = describe_zombie(context.rules, execution, age_s) if execution.abandoned else detail
+    remedy = Text("Abort the execution in {runner}; Unstick restarts as soon as the job is free.", runner=context.rules.runner)
     return held(Reason.ZOMBIE_EXECUTION, detail, remedy=remedy)
 
 

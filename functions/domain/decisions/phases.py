@@ -183,8 +183,8 @@ def _end_as_mismatch(turn: Turn, execution: Execution, event: StartResult) -> No
         on = Text("execution {id} runs with options that were not sent, and was not aborted: {why}")
         detail = on.fill(id=number, why=event.refusal)
     elif not execution.ended:
-        on = Text("execution {id} runs with options that were not sent; Rundeck took the abort and shows it as running")
-        detail = on.fill(id=number)
+        on = Text("execution {id} runs with options that were not sent; {runner} took the abort and shows it as running")
+        detail = on.fill(id=number, runner=turn.rules.runner)
     elif execution.aborted_by:
         detail = Text("execution {id} ran with options that were not sent, and was aborted", id=number)
     else:
@@ -314,14 +314,15 @@ def _why_unseen(turn: Turn) -> Unknown | None:
         return ledger
     if known is not None and (ledger.followed or any(one.id == known.id for one in ledger.executions)):
         return None
-    return Unknown(Text("execution {id} is no longer in Rundeck: it was deleted, or its job", id=known.id if known else "?"))
+    gone = Text("execution {id} is no longer in {runner}: it was deleted, or its job")
+    return Unknown(gone.fill(id=known.id if known else "?", runner=turn.rules.runner))
 
 
 def _watch_running(turn: Turn) -> None:
     incident, runbook = turn.incident, turn.runbook
     running_s = turn.at - _started_at(incident)
     if running_s > runbook.restart.max_run_s or (incident.execution is not None and incident.execution.abandoned):
-        detail = guards.describe_zombie(incident.execution, running_s)
+        detail = guards.describe_zombie(turn.rules, incident.execution, running_s)
         healthy = Text("the queue looks healthy") if _looks_healthy(turn) else ""
         remedy = incident.execution is not None and remedy_of(incident.execution.tag)
         code = Reason.REMEDY_UNCLEAR if remedy else Reason.ZOMBIE_EXECUTION

@@ -246,6 +246,8 @@ class Rules(Struct, frozen=True):
     docs_url: str = ""
     language: str = "en"
     time_zone: str = "UTC"
+    runner: str = "Rundeck"
+    """What people call the runner. Texts name it with `{runner}`."""
     incident_option: str = "unstick_incident"
     mask: tuple[str, ...] = ()
     """Patterns of RE2 for secrets in the output of jobs, besides the built-in ones."""

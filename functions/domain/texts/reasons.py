@@ -74,9 +74,9 @@ REASONS: Mapping[Reason, Explained] = {
         Text("Find out from the application's log why it returns them or crashes on them; move them aside if need be."),
     ),
     Reason.LEDGER_UNKNOWN: act_by_hand(
-        Text("Rundeck does not show what was restarted"),
+        Text("{runner} does not show what was restarted"),
         Text("Without the history Unstick can't tell what was restarted or how that ended, so it restarts nothing."),
-        Text("Check Rundeck and the token's rights, look at the queue, and restart by hand if it hangs."),
+        Text("Check {runner} and the token's rights, look at the queue, and restart by hand if it hangs."),
     ),
     Reason.ALREADY_RUNNING: watch(
         Text("a restart is already running"),
@@ -85,27 +85,27 @@ REASONS: Mapping[Reason, Explained] = {
     ),
     Reason.JOB_BUSY: watch(
         Text("the job is busy"),
-        Text("Rundeck is running the same job for another target, or has scheduled it. Unstick tries again."),
+        Text("{runner} is running the same job for another target, or has scheduled it. Unstick tries again."),
         Text("Nothing, unless that execution hangs."),
     ),
     Reason.ZOMBIE_EXECUTION: act(
         Text("a restart has been running for too long"),
-        Text("The execution in Rundeck does not end and blocks the next restart."),
+        Text("The execution in {runner} does not end and blocks the next restart."),
         Text("Open the execution, abort it, and check that the application came up."),
     ),
     Reason.RESTART_REFUSED: act_by_hand(
-        Text("Rundeck refused the restart"),
-        Text("Rundeck answers that it does not start the job. Nothing was restarted."),
-        Text("Restart by hand now, then fix what Rundeck reports."),
+        Text("{runner} refused the restart"),
+        Text("{runner} answers that it does not start the job. Nothing was restarted."),
+        Text("Restart by hand now, then fix what {runner} reports."),
     ),
     Reason.START_UNCLEAR: act_by_hand(
-        Text("Rundeck gave no clear answer to the start"),
+        Text("{runner} gave no clear answer to the start"),
         Text("Unstick sent the start, but nothing shows yet that the job runs. It tries at most twice, then people decide."),
-        Text("Open the job in Rundeck. If it does not run there, restart by hand: Unstick checks that restart's result."),
+        Text("Open the job in {runner}. If it does not run there, restart by hand: Unstick checks that restart's result."),
     ),
     Reason.ABORTED: act_by_hand(
         Text("a person aborted the restart"),
-        Text("Somebody aborted the execution in Rundeck. That is a person's decision, so Unstick does not restart again."),
+        Text("Somebody aborted the execution in {runner}. That is a person's decision, so Unstick does not restart again."),
         Text("Ask whoever aborted it what the plan is; then resume the target, or restart it with the button or by hand."),
     ),
     Reason.REMEDY_REFUSED: act(

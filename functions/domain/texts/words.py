@@ -25,8 +25,8 @@ LINK_ACKNOWLEDGE = Text("Acknowledge")
 LINK_BY_HAND = Text("Restart by hand")
 LINK_CAUSE = Text("Root cause")
 LINK_UNDO = Text("Bring the messages back")
-LINK_EXECUTION = Text("Rundeck execution")
-LINK_EVIDENCE = Text("Evidence in Rundeck")
+LINK_EXECUTION = Text("{runner} execution")
+LINK_EVIDENCE = Text("Evidence in {runner}")
 BARS = "▁▂▃▄▅▆▇█"
 
 MARK = ">> "  # the evidence job's prefix for the lines that matter

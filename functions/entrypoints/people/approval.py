@@ -26,7 +26,7 @@ from functions.runtime.text import Phrase, Text, in_language, named
 BUDGET_S = 20.0  # people wait longer than Grafana does; Cloud Run waits longer still
 NOT_APPROVER = Notice(
     Text("Only the runbook's approvers may decide this"),
-    (Text("This page knows them by the addresses with which a proxy signs people in. Answer in Slack, or restart in Rundeck."),),
+    (Text("This page knows them by the addresses with which a proxy signs people in. Answer in Slack, or restart in {runner}."),),
 )
 PHASES: Mapping[Phase, Text] = {
     Phase.DEFERRED: Text("being decided"),
@@ -116,7 +116,7 @@ def _approved(subject: Phrase, reply: Reply, incident: Incident | None, by: str)
             collecting = Text("Unstick collects evidence first, then restarts it and reports in the chat.")
             return Notice(Text("{subject} will be restarted", subject=subject), (collecting,), recorded=recorded)
         case Action.DEFERRED:
-            return Notice(Text("Rundeck has not answered yet"), (unanswered,), links, recorded)
+            return Notice(Text("{runner} has not answered yet"), (unanswered,), links, recorded)
         case _:
             return Notice(Text("{subject} was not restarted", subject=subject), _why_not(reply, incident), links, recorded)
 

@@ -24,10 +24,10 @@ FAILED = Notice(
     Text("Unstick can't do this right now"),
     (Text("A system that it needs does not respond. Reload the page in a moment to see whether anything was done."),),
 )
-OLD = Notice(
-    Text("This kind of link is no longer used"),
-    (Text("Open the newest message of the incident in the chat. If it has no other link, restart the job in Rundeck yourself."),),
+BY_HAND = Text(
+    "Open the newest message of the incident in the chat. If it has no other link, restart the job in {runner} yourself."
 )
+OLD = Notice(Text("This kind of link is no longer used"), (BY_HAND,))
 REFUSALS: Mapping[int | str, Notice] = {
     FOREIGN: Notice(
         Text("The button was pressed on another site's page"),

@@ -39,15 +39,15 @@ def show_opening(rules: Rules) -> Response:
 
 
 def _render(template: str, rules: Rules, title: Phrase, **values: Any) -> str:
-    return _environment(rules.language).get_template(template).render(title=title, **values)
+    return _environment(rules.language, rules.runner).get_template(template).render(title=title, **values)
 
 
 @lru_cache
-def _environment(language: str) -> Environment:
+def _environment(language: str, runner: str) -> Environment:
     """The templates in this language. `say` formats a phrase as one clean line."""
     loader = FileSystemLoader(TEMPLATES)
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["say"] = lambda phrase: tidy(in_language(language, phrase), SENTENCE)
+    environment.filters["say"] = lambda phrase: tidy(in_language(language, phrase, runner=runner), SENTENCE)
     environment.globals.update(language=language, labels=LABELS)
     return environment
 
@@ -69,5 +69,5 @@ def _headers(script: str = "") -> Mapping[str, str]:
 
 def _hash(name: str) -> str:
     """The hash of the file as a page includes it."""
-    content = _environment("en").get_template(name).render()
+    content = _environment("en", "").get_template(name).render()
     return f"'sha256-{b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"

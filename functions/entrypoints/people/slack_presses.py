@@ -63,7 +63,7 @@ def handle(ports: Adapters, content: Mapping[str, Any], budget: Budget) -> None:
     refusal = _act(ports, press, budget)
     try:
         if refusal:
-            told = in_language(ports.rules.language, refusal)
+            told = in_language(ports.rules.language, refusal, runner=ports.rules.runner)
             answers.show_refusal(press, told, channels_of(ports.config)[0], timeout_s=ANSWER_S)
     except (Unavailable, Denied) as error:
         ports.log("WARNING", f"Slack refusal not shown: {error}")
@@ -117,7 +117,7 @@ def _find_refusal(pressed: _Pressed, approvers: tuple[str, ...]) -> Phrase:
             return ""
     except (Unavailable, Denied) as error:
         ports.log("ERROR", f"Slack approvers unavailable: {error}")
-        return Text("Nothing was done: Unstick can't check whether you may. Use the link in the message, or Rundeck.")
+        return Text("Nothing was done: Unstick can't check whether you may. Use the link in the message, or {runner}.")
     ports.log("WARNING", f"Slack action rejected: not an approver ({press.action})", by=pressed.by, document=pressed.key)
     return Text("Nothing was done: only the runbook's approvers may do this ({who}).", who=join(approvers, COMMA))
 

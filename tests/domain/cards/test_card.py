@@ -102,10 +102,10 @@ def test_every_hold_says_why_and_what_to_do(reason: Reason, language: str):
         held(reason, "the exact detail", "the remedy", approve_url=APPROVE if reason in ASKED else ""), rules(language)
     )
     explained = REASONS[reason]
-    assert in_language(language, explained.why) in made.text
+    assert in_language(language, explained.why, runner="Rundeck") in made.text
     assert "the remedy" in made.text
     assert any("the exact detail" in text for text in made.text)
-    todo = in_language(language, Text("What to do: {todo}", todo=explained.todo))
+    todo = in_language(language, Text("What to do: {todo}", todo=explained.todo), runner="Rundeck")
     assert made.urgency == "fine" or todo in made.text
     assert (in_language(language, Text("Reason code")), reason.value) in made.facts
 
@@ -275,6 +275,17 @@ def test_compose_takes_any_story(kind: str, story: CardInput):
     for language in (*LANGUAGES, "xx"):
         made = compose(replace(story, kind=kind), Rules({}, language=language))
         assert made.headline
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_cards_name_the_runner_as_people_know_it(language: str):
+    """Whoever runs no Rundeck never reads of it."""
+    stories = [*EXAMPLES.values(), *(held(reason) for reason in Reason)]
+    texts = [all_text(compose(story, replace(rules(language), runner="Jobmaster"))) for story in stories]
+    assert not [text for text in texts if "Rundeck" in text or "{runner}" in text]
+    assert sum("Jobmaster" in text for text in texts) == sum(
+        "Rundeck" in all_text(compose(one, rules(language))) for one in stories
+    )
 
 
 @pytest.mark.parametrize("name", [name for name, story in EXAMPLES.items() if story.incident or story.escalation])
