@@ -7,6 +7,7 @@ from functions.application.serialization import decode, encode
 from functions.domain.cards.card import compose
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import clock
+from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import Pause
 from functions.domain.texts.words import duration
 from functions.runtime.errors import Conflict, Unavailable
@@ -34,7 +35,7 @@ def turn(ports: Ports, wanted: Pause) -> Pause | None:
     raise Unavailable("store", Text("another process kept changing the kill switch"))
 
 
-def announce(ports: Ports, kind: str, switch: Pause) -> dict[str, str]:
+def announce(ports: Ports, kind: CardKind, switch: Pause) -> dict[str, str]:
     """Post to the channels of the top-level `notify`. Returns channel -> problem and remedy, empty if it was posted."""
     until: Phrase = ""
     if switch.until:

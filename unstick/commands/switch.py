@@ -13,6 +13,7 @@ from functions.config.formats import read_duration
 from functions.domain.model.codes import Phase
 from functions.domain.model.events import Acknowledged, Approved, Declined, Event, Resumed
 from functions.domain.model.incidents import Document
+from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import Pause
 from unstick import output
 from unstick.commands import completion
@@ -41,7 +42,7 @@ def pause(*, config_path: str, as_json: bool, reason: str, lasts: str, by: str) 
     switch = Pause(reason, by or _current_user(), ports.now(), until=_ends(lasts, ports.now()))
     with output.logs_to_stderr():
         before = turn(ports, switch)
-        problems = announce(ports, "paused", switch)
+        problems = announce(ports, CardKind.PAUSED, switch)
     if as_json:
         said = {"paused": True, "reason": reason, "by": switch.by, "until": switch.until}
         output.print_json(said | {"was_paused": before is not None, "told": problems})
@@ -158,7 +159,7 @@ def _current_user() -> str:
 def _unpause(ports: Adapters, switch: Pause, *, as_json: bool) -> None:
     with output.logs_to_stderr():
         before = turn(ports, switch)
-        problems = announce(ports, "resumed", switch) if before is not None else {}
+        problems = announce(ports, CardKind.RESUMED, switch) if before is not None else {}
     paused_here = ports.is_paused_by_environment()
     if as_json:
         output.print_json({"paused": paused_here, "was_paused": before is not None, "by": switch.by, "told": problems})

@@ -11,7 +11,7 @@ from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import CUT, Content, clock, render, rendered, tidy
 from functions.domain.health.recovery import find_same_again, find_survivor, say_survivor
 from functions.domain.model.codes import ASKED, Proof, Reason, Verdict
-from functions.domain.model.messages import Card
+from functions.domain.model.messages import Card, CardKind
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.sanitize import clean
@@ -411,22 +411,25 @@ def _other(card_input: CardInput, _: Rules) -> Content:
 QUEUES, HOLDERS, HEAD, PROOFS = queue_facts.queues, queue_facts.holders, queue_facts.head, queue_facts.proofs
 RECOVERY = (QUEUES, remedies.moved_messages, facts.took, facts.attempt, facts.restart)
 
-KINDS: Mapping[str, tuple[Callable[[CardInput, Rules], Content], tuple[facts.Part, ...]]] = {
-    "started": (_started, (QUEUES, PROOFS, HOLDERS, HEAD, facts.since, facts.first_or_tried, facts.evidence)),
-    "held": (_held, (QUEUES, PROOFS, HOLDERS, facts.restart_or_tried, HEAD, facts.since, facts.evidence)),
-    "draining": (_draining, RECOVERY),
-    "recovered": (_recovered, (*RECOVERY, facts.evidence)),
-    "escalated": (_escalated, (QUEUES, remedies.moved_messages, PROOFS, facts.tried, HOLDERS, HEAD, facts.since, facts.evidence)),
-    "escalated_again": (_escalated_again, (QUEUES, HOLDERS, facts.taken, facts.since)),
-    "acknowledged": (_acknowledged, (facts.taken, facts.since)),
-    "resolved": (_resolved, (QUEUES,)),
-    "not_approved": (_not_approved, (QUEUES, PROOFS, HOLDERS, facts.since, facts.restart_or_tried)),
-    "declined": (_declined, (facts.declined, QUEUES, facts.since, facts.tried)),
-    "test": (_test, ()),
-    "bundle": (_bundle, (facts.names,)),
-    "paused": (_paused, ()),
-    "resumed": (_resumed, ()),
-    "unsigned": (_unsigned, ()),
-    "expiring": (_expiring, ()),
+KINDS: Mapping[CardKind, tuple[Callable[[CardInput, Rules], Content], tuple[facts.Part, ...]]] = {
+    CardKind.STARTED: (_started, (QUEUES, PROOFS, HOLDERS, HEAD, facts.since, facts.first_or_tried, facts.evidence)),
+    CardKind.HELD: (_held, (QUEUES, PROOFS, HOLDERS, facts.restart_or_tried, HEAD, facts.since, facts.evidence)),
+    CardKind.DRAINING: (_draining, RECOVERY),
+    CardKind.RECOVERED: (_recovered, (*RECOVERY, facts.evidence)),
+    CardKind.ESCALATED: (
+        _escalated,
+        (QUEUES, remedies.moved_messages, PROOFS, facts.tried, HOLDERS, HEAD, facts.since, facts.evidence),
+    ),
+    CardKind.ESCALATED_AGAIN: (_escalated_again, (QUEUES, HOLDERS, facts.taken, facts.since)),
+    CardKind.ACKNOWLEDGED: (_acknowledged, (facts.taken, facts.since)),
+    CardKind.RESOLVED: (_resolved, (QUEUES,)),
+    CardKind.NOT_APPROVED: (_not_approved, (QUEUES, PROOFS, HOLDERS, facts.since, facts.restart_or_tried)),
+    CardKind.DECLINED: (_declined, (facts.declined, QUEUES, facts.since, facts.tried)),
+    CardKind.TEST: (_test, ()),
+    CardKind.BUNDLE: (_bundle, (facts.names,)),
+    CardKind.PAUSED: (_paused, ()),
+    CardKind.RESUMED: (_resumed, ()),
+    CardKind.UNSIGNED: (_unsigned, ()),
+    CardKind.EXPIRING: (_expiring, ()),
 }
 """Kind -> what the card says, and the facts that it shows before those of every card."""

@@ -7,6 +7,7 @@ from msgspec import Struct, field
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Mode, Phase, Reason
 from functions.domain.model.incidents import AlertRef, Escalation, Incident, QueueState
+from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import Runbook
 from functions.runtime.text import Phrase
@@ -15,9 +16,9 @@ NO_INCIDENT = Incident("", Phase.DEFERRED, 0.0, "", (), ())
 
 
 class CardInput(Struct, frozen=True):
-    """Everything a card is made from. `kind`: one of `card.KINDS`."""
+    """Everything a card is made from."""
 
-    kind: str
+    kind: CardKind
     at: float
     runbook: Runbook | None = None
     target: Target | None = None

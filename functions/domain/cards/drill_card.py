@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from functions.domain.cards.card import to_do
 from functions.domain.cards.rendering import Content, render, tidy
-from functions.domain.model.messages import Card
+from functions.domain.model.messages import Card, CardKind
 from functions.domain.model.runbooks import Rules
 from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
 
@@ -42,13 +42,13 @@ def card(legs: tuple[Leg, ...], rules: Rules, at: float) -> Card:
         seconds = Text("{seconds} s", seconds=f"{leg.seconds:.1f}")
         result = seconds if leg.ok else in_brackets(Text("FAILED: {detail}", detail=leg.detail), seconds)
         facts.append((NAMES[leg.name], result))
-    return render(rules, "drill", Content("act" if failed else "fine", headline, text, facts), at)
+    return render(rules, CardKind.DRILL, Content("act" if failed else "fine", headline, text, facts), at)
 
 
 def deployed(version: str, rules: Rules, at: float) -> Card:
     """The check of a new deployment found no problems."""
     headline = Text("Unstick {version} was deployed, and its check found no problems", version=version)
-    return render(rules, "check", Content("fine", headline, [CHECKED]), at)
+    return render(rules, CardKind.CHECK, Content("fine", headline, [CHECKED]), at)
 
 
 def check(failed: Sequence[tuple[str, Phrase, Phrase, Phrase]], rules: Rules, at: float) -> Card:
@@ -58,4 +58,4 @@ def check(failed: Sequence[tuple[str, Phrase, Phrase, Phrase]], rules: Rules, at
     headline = Text("The check failed at {system}. Restarts may not work", system=systems)
     facts = [(tidy(system), named(what, detail)) for system, what, detail, _ in failed[:MOST]]
     content = Content("act", headline, [CHECKED, *map(to_do, remedies)], facts)
-    return render(rules, "check", content, at)
+    return render(rules, CardKind.CHECK, content, at)

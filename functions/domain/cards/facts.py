@@ -9,6 +9,7 @@ from functions.domain.cards.remedies import asked_for, page_to_undo
 from functions.domain.cards.rendering import Fact, clock, tidy
 from functions.domain.model.codes import Reason
 from functions.domain.model.incidents import AlertRef, Escalation, Run
+from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts import words
@@ -159,9 +160,9 @@ def evidence(card_input: CardInput) -> Iterator[Fact]:
 
 def shown_lines(card_input: CardInput) -> tuple[Phrase, tuple[str, ...]]:
     """The title of the card's lines, and the lines: the end of the restart's log if a person is needed, else the evidence."""
-    if card_input.incident is None or card_input.kind not in ("started", "held", "escalated"):
+    if card_input.incident is None or card_input.kind not in (CardKind.STARTED, CardKind.HELD, CardKind.ESCALATED):
         return "", ()
-    if card_input.shown.run.tail and card_input.kind == "escalated":
+    if card_input.shown.run.tail and card_input.kind == CardKind.ESCALATED:
         return words.LOG_END, card_input.shown.run.tail
     return words.EVIDENCE, card_input.shown.evidence.lines if card_input.shown.evidence else ()
 
@@ -217,7 +218,7 @@ def incident_id(card_input: CardInput) -> str:
     """The id of the incident that the card is about; empty without one."""
     if thread := card_input.escalation or card_input.incident:
         return tidy(thread.incident if isinstance(thread, Escalation) else thread.id, 80)
-    return tidy(card_input.detail, 80) if card_input.kind == "resolved" else ""
+    return tidy(card_input.detail, 80) if card_input.kind == CardKind.RESOLVED else ""
 
 
 def names(card_input: CardInput) -> Iterator[Fact]:
@@ -259,15 +260,15 @@ def _say_approve(card_input: CardInput) -> Phrase:
 def asks_to_restart(card_input: CardInput) -> bool:
     """Whether the card asks for a possible restart by hand."""
     kind, reason = card_input.kind, card_input.reason
-    if kind in ("not_approved", "declined"):
+    if kind in (CardKind.NOT_APPROVED, CardKind.DECLINED):
         return True
-    if kind == "escalated_again":
+    if kind == CardKind.ESCALATED_AGAIN:
         return reason is None or REASONS[reason].by_hand
-    if kind not in ("held", "escalated"):
+    if kind not in (CardKind.HELD, CardKind.ESCALATED):
         return False
     if reason is None:  # it is still stuck; with consumers there is other advice
         return not (card_input.shown.restarts and queue_facts.fewest_consumers(card_input))
-    if reason is Reason.LEDGER_UNKNOWN and kind == "held" and may_run(card_input):
+    if reason is Reason.LEDGER_UNKNOWN and kind == CardKind.HELD and may_run(card_input):
         return False
     return REASONS[reason].by_hand and not (card_input.again and reason not in UNHELPED)
 

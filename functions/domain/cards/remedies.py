@@ -7,6 +7,7 @@ from functions.domain.cards.identity import name_message
 from functions.domain.cards.rendering import Fact, tidy
 from functions.domain.health.recovery import find_same_again
 from functions.domain.model.codes import Phase
+from functions.domain.model.messages import CardKind
 from functions.domain.model.moves import read_moved
 from functions.domain.model.observations import remedy_of
 from functions.runtime.text import Phrase, Text
@@ -35,7 +36,7 @@ def moved(card_input: CardInput) -> int:
 def page_to_undo(card_input: CardInput) -> str:
     """The page of the job that brings back what was moved, once the incident is over; empty if none is known."""
     remedy = card_input.runbook.find_remedy(running(card_input)) if card_input.runbook else None
-    return remedy.undo if remedy and moved(card_input) and card_input.kind in ("recovered", "escalated") else ""
+    return remedy.undo if remedy and moved(card_input) and card_input.kind in (CardKind.RECOVERED, CardKind.ESCALATED) else ""
 
 
 def _names(card_input: CardInput) -> dict[str, str]:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from functions.domain.model.messages import Card
+from functions.domain.model.messages import Card, CardKind
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.sanitize import clean
 from functions.domain.texts.words import URGENCIES
@@ -40,7 +40,7 @@ class Content(Struct, frozen=True):
     words: Phrase = ""
 
 
-def render(rules: Rules, kind: str, content: Content, at: float) -> Card:
+def render(rules: Rules, kind: CardKind, content: Content, at: float) -> Card:
     """Render the card."""
     return Card(
         kind=kind,

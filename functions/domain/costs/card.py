@@ -7,7 +7,7 @@ from functions.domain.cards.rendering import Content, Fact, date_of, render, tid
 from functions.domain.costs import would_be
 from functions.domain.costs.model import MAX_PROMINENCE, Cause, Cost, Counts, Gap, Likely, MissingData, RunbookCost
 from functions.domain.model.codes import Mode
-from functions.domain.model.messages import Card
+from functions.domain.model.messages import Card, CardKind
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.sanitize import safe_url
 from functions.domain.texts.words import LINK_CAUSE, bars, duration
@@ -43,7 +43,7 @@ def card(cost: Cost, rules: Rules, *, days: int = 7, in_common: Iterable[Phrase]
         _facts(cost, active),
         [(named(LINK_CAUSE, runbook), url) for runbook, url in links if url],
     )
-    return render(rules, "report", content, cost.at)
+    return render(rules, CardKind.REPORT, content, cost.at)
 
 
 def _headline(cost: Cost, most_prominent: RunbookCost | None, days: int) -> Phrase:

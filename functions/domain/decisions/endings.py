@@ -12,6 +12,7 @@ from functions.domain.decisions.turn import Turn
 from functions.domain.model.codes import ASKED, Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Declined
 from functions.domain.model.incidents import Incident, change
+from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import Execution, Unknown
 from functions.domain.model.runbooks import Runbook
 from functions.runtime.text import Phrase, join
@@ -116,7 +117,7 @@ def _note_question(turn: Turn, decision: Decision) -> None:
 
 def end_as_not_approved(turn: Turn) -> None:
     """End the incident because nobody answered in time."""
-    card_input = turn.card("not_approved", turn.incident.reason, turn.incident.detail)
+    card_input = turn.card(CardKind.NOT_APPROVED, turn.incident.reason, turn.incident.detail)
     calm = turn.incident.reason is Reason.LIKELY_STUCK
     _end_unrestarted(turn, card_input, "not-approved", escalates=turn.incident.restarts > 0 and not calm)
 
@@ -127,7 +128,7 @@ def end_as_declined(turn: Turn, declined: Declined) -> None:
     remedy escalates, since the restart before it did not help."""
     turn.change(reason=Reason.DECLINED, detail=declined.why, declined_by=declined.by, nonce="")
     turn.answer(Action.HELD, Reason.DECLINED)
-    card_input = turn.card("declined", Reason.DECLINED, declined.why)
+    card_input = turn.card(CardKind.DECLINED, Reason.DECLINED, declined.why)
     told = (*channels_for(turn.rules, card_input.runbook), *turn.incident.told)
     _end_unrestarted(turn, card_input, "declined", told, escalates=bool(turn.incident.approval.remedy))
 
@@ -166,7 +167,7 @@ def _end_as_passed(turn: Turn, decision: Decision) -> None:
 def hold_card(turn: Turn, decision: Decision) -> CardInput:
     """The card of a hold."""
     incident = _with_execution(turn.incident, decision.execution)
-    return turn.card("held", decision.reason, decision.detail, remedy=decision.remedy, incident=incident)
+    return turn.card(CardKind.HELD, decision.reason, decision.detail, remedy=decision.remedy, incident=incident)
 
 
 def _with_execution(incident: Incident, execution: Execution | None) -> Incident:
@@ -185,7 +186,7 @@ def escalate(turn: Turn, reason: Reason | None, detail: Phrase, *, remedy: Phras
     turn.change(reason=reason, detail=detail)
     turn.answer(Action.HELD, reason)
     shown, url = _with_execution(turn.incident, about), _acknowledge_url(turn)
-    card_input = turn.card("escalated", reason, detail, remedy=remedy, incident=shown, acknowledge_url=url, about=about)
+    card_input = turn.card(CardKind.ESCALATED, reason, detail, remedy=remedy, incident=shown, acknowledge_url=url, about=about)
     turn.close(Ending.ESCALATED, card_input)
 
 

@@ -9,6 +9,7 @@ from functions.domain.decisions.turn import Turn
 from functions.domain.model.codes import Phase
 from functions.domain.model.events import Acknowledged, RestartWanted
 from functions.domain.model.incidents import Approval, Document, Escalation, Incident, Outcome
+from functions.domain.model.messages import CardKind
 
 TOLD_AGAIN = 3  # maximum number of reminders: a fourth wouldn't help if three didn't
 
@@ -32,7 +33,7 @@ def remind(turn: Turn) -> None:
     _keep(turn, escalation)
     shown, public_url = replace(escalation, queues=turn.note_figures(escalation.queues)), turn.rules.public_url
     url = f"{public_url}/approve/#{escalation.nonce}" if public_url and escalation.nonce else ""
-    _post(turn, "escalated_again", shown, f"again-{told}", url)
+    _post(turn, CardKind.ESCALATED_AGAIN, shown, f"again-{told}", url)
 
 
 def _keep(turn: Turn, escalation: Escalation) -> None:
@@ -48,7 +49,7 @@ def on_acknowledgement(turn: Turn, event: Acknowledged) -> None:
         return
     escalation = replace(escalation, taken_by=event.by, taken_at=turn.at, due=None)
     _keep(turn, escalation)
-    _post(turn, "acknowledged", escalation, "acknowledged")
+    _post(turn, CardKind.ACKNOWLEDGED, escalation, "acknowledged")
 
 
 def on_restart_wanted(turn: Turn, event: RestartWanted) -> None:
@@ -67,7 +68,7 @@ def on_restart_wanted(turn: Turn, event: RestartWanted) -> None:
     evaluate_guards(turn)
 
 
-def _post(turn: Turn, kind: str, escalation: Escalation, mark: str, url: str = "") -> None:
+def _post(turn: Turn, kind: CardKind, escalation: Escalation, mark: str, url: str = "") -> None:
     """Post to the channels that got the escalation; after a reminder, also to those of `escalate_further`."""
     outcome, runbook = _outcome(turn.document, escalation), turn.rules.runbooks.get(escalation.runbook)
     reason, trigger = (outcome.reason, next(iter(outcome.triggers), None)) if outcome else (None, None)

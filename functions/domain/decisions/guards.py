@@ -15,8 +15,8 @@ from functions.domain.health.looks import judge_health
 from functions.domain.health.proofs import LATE_FOR_S, Judgement
 from functions.domain.health.recovery import find_same_again
 from functions.domain.health.rows import terms_of
-from functions.domain.model.codes import ASKED, Health, Mode, Proof, Reason
-from functions.domain.model.incidents import Document, Incident, QueueState
+from functions.domain.model.codes import SETTLED, Health, Mode, Proof, Reason
+from functions.domain.model.incidents import REFUSED_LATE, UNCLEAR, Document, Incident, QueueState
 from functions.domain.model.observations import NOT_CHECKED, Execution, ExecutionHistory, Observation, Unknown, remedy_of
 from functions.domain.model.runbooks import Freeze, Rules, Runbook
 from functions.domain.texts.reasons import REASONS
@@ -29,7 +29,6 @@ ESCALATION_HOLDS_S = 86400.0
 QUESTION_S = 86400.0
 MAX_NUMBERED = 6
 MAX_UNCLEAR = 2  # starts without a clear answer; then people decide, since what keeps Rundeck from answering may last
-UNCLEAR = "unclear"  # how such an attempt ended, as far as the history shows
 
 
 class Kind(StrEnum):
@@ -99,13 +98,13 @@ def paused(context: GuardContext) -> Decision | None:
 
 def stale_alert(context: GuardContext) -> Decision | None:
     age_s = context.now - context.incident.newest_alert_at
-    if context.approved or context.between or age_s <= context.runbook.limits.stale_s:
+    if context.between or age_s <= context.runbook.limits.stale_s:
         return None
     return hold(Reason.STALE_ALERT, Text("the alert started {age} ago", age=duration(age_s)))
 
 
 def already_escalated(context: GuardContext) -> Decision | None:
-    if context.approved or context.between or is_about_other_queues(context.document, context.incident):
+    if context.between or is_about_other_queues(context.document, context.incident):
         return None
     return hold_escalated(context.document, context.now)
 
@@ -131,7 +130,7 @@ def escalated_queues(document: Document) -> set[str]:
 
 
 def frozen(context: GuardContext) -> Decision | None:
-    if context.approved or not context.runbook.freeze:
+    if not context.runbook.freeze:
         return None
     window = freeze_at(context.runbook.freeze, datetime.fromtimestamp(context.now, context.rules.zone))
     return None if window is None else hold(Reason.FROZEN, window.text)
@@ -232,7 +231,7 @@ def just_restarted(context: GuardContext) -> Decision | None:
 def _adopt_newer_restart(context: GuardContext, last: Execution) -> Decision | None:
     """Adopt a restart by somebody else after our last attempt: it also gets its time to help.
     Not one that failed while a message hangs again: its failure would end that verdict."""
-    own = [attempt.execution for attempt in context.incident.tries if attempt.execution and attempt.how != "refused_late"]
+    own = [attempt.execution for attempt in context.incident.tries if attempt.execution and attempt.how != REFUSED_LATE]
     ended_at = max((execution.runner_ended_at or 0.0 for execution in own), default=0.0)
     if not own or last.id in {execution.id for execution in own} or (last.runner_ended_at or 0.0) <= ended_at:
         return None
@@ -242,7 +241,7 @@ def _adopt_newer_restart(context: GuardContext, last: Execution) -> Decision | N
 
 
 def cooldown(context: GuardContext) -> Decision | None:
-    if context.between or context.approved:
+    if context.between:
         return None
     # A job that was deleted and imported again has lost its history, so our own outcomes count, too.
     own = [outcome.runner_ended_at or 0.0 for outcome in context.document.outcomes if outcome.restarts]
@@ -254,8 +253,6 @@ def cooldown(context: GuardContext) -> Decision | None:
 
 
 def too_many_restarts(context: GuardContext) -> Decision | None:
-    if context.approved:
-        return None
     starts = [execution.runner_started_at or 0.0 for execution in count_as_restarts(context.ledger)]
     for window_s, limit in context.runbook.limits.restarts:
         count = sum(context.ledger.runner_now - at < window_s for at in starts)
@@ -270,7 +267,7 @@ def failing(context: GuardContext) -> Decision | None:
     ended = [execution for execution in ran if execution.ended and not remedy_of(execution.tag)]
     ended.sort(key=lambda execution: -(execution.runner_ended_at or 0.0))
     failed = list(takewhile(lambda execution: not execution.succeeded, ended))
-    if context.approved or len(failed) < context.runbook.limits.failing:
+    if len(failed) < context.runbook.limits.failing:
         return None
     return hold(Reason.FAILING, Text("failed executions in a row: {count}", count=len(failed)), execution=failed[0])
 
@@ -344,7 +341,7 @@ def _runbook_of(context: GuardContext, watched: QueueState) -> Runbook:
 
 def too_many_targets(context: GuardContext) -> Decision | None:
     """Holds for `too_many_targets`, and for `storm_unknown`, which passes by itself and isn't posted at once."""
-    if context.approved or context.between:
+    if context.between:
         return None
     if isinstance(context.seen.storm, Unknown):
         why = Text("the document `storm` can't be read: {why}", why=context.seen.storm.why)
@@ -359,7 +356,7 @@ def too_many_targets(context: GuardContext) -> Decision | None:
 
 def likely_stuck(context: GuardContext) -> Decision | None:
     """What is likely, and not proved, asks a person: once in a day for each queue and verdict."""
-    if context.approved or context.runbook.mode is Mode.OBSERVE:
+    if context.runbook.mode is Mode.OBSERVE:
         return None
     judged = judge_queues(context)
     likely = [(one, watched) for one, watched in judged if one.health is Health.LIKELY]
@@ -386,15 +383,13 @@ def mode(context: GuardContext) -> Decision | None:
     remedy = context.runbook.find_remedy(context.incident.approval.remedy) or context.runbook
     if Mode.OBSERVE in (context.runbook.mode, remedy.mode):
         return hold(Reason.OBSERVE_ONLY)
-    if remedy.mode is Mode.APPROVE and not context.approved:
+    if remedy.mode is Mode.APPROVE:
         return Decision(Kind.ASK, Reason.AWAITING_APPROVAL)
     return None
 
 
 def delivery_limit(context: GuardContext) -> Decision | None:
     """A restart that may cost messages needs a person, whatever the mode."""
-    if context.approved:
-        return None
     limits = []
     for watched in context.incident.queues:
         seen = context.seen.queues.get(watched.queue.key, NOT_CHECKED)
@@ -429,18 +424,21 @@ GUARDS: Mapping[str, Guard] = {
     "delivery_limit": delivery_limit,
 }
 
-LIMITS = {Reason.COOLDOWN, Reason.TOO_MANY_RESTARTS, Reason.FAILING, Reason.TOO_MANY_TARGETS}
 CALLS_PEOPLE = (Reason.FROZEN, Reason.TOO_MANY_RESTARTS, Reason.FAILING)
 """Reasons that call a person about a hang. What is only likely stays the calm question of `likely_stuck`, which names them."""
-OVERRULED = frozenset({Reason.ESCALATED, Reason.STALE_ALERT, Reason.FROZEN, *ASKED, *LIMITS})
-"""Reasons that a person may overrule. Never the kill switch, a healthy queue, or anything unknown."""
+
+
+def evaluate(guard: Guard, context: GuardContext) -> Decision | None:
+    """The guard's objection, unless a person's approval settles it."""
+    decision = guard(context)
+    return None if context.approved and decision is not None and decision.reason in SETTLED else decision
 
 
 def decide(context: GuardContext) -> Decision:
     """Restart, hold, ask, or adopt an execution, as decided by the first guard that objects.
     A suspicion is waited for before any other guard: most of them clear, and then nobody is notified."""
     guards = (GUARDS["symptom"], *GUARDS.values()) if context.incident.is_suspicion else GUARDS.values()
-    decision = next(filter(None, (guard(context) for guard in guards)), Decision(Kind.RESTART))
+    decision = next(filter(None, (evaluate(guard, context) for guard in guards)), Decision(Kind.RESTART))
     if decision.reason in CALLS_PEOPLE and not context.between and (asked := likely_stuck(context)):
         return replace(asked, detail=join((asked.detail, named(REASONS[decision.reason].short, decision.detail))))
     return decision
@@ -451,7 +449,7 @@ def evaluate_all(context: GuardContext) -> list[tuple[str, Decision | None]]:
     decisions: list[tuple[str, Decision | None]] = []
     for name, guard in GUARDS.items():
         try:
-            decisions.append((name, guard(context)))
+            decisions.append((name, evaluate(guard, context)))
         except HistoryUnknown:
             decisions.append((name, hold(Reason.LEDGER_UNKNOWN)))
     return decisions

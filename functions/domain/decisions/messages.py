@@ -3,14 +3,13 @@
 from msgspec.structs import replace
 
 from functions.domain.cards.card_input import CardInput
-from functions.domain.decisions.guards import OVERRULED
 from functions.domain.model import runbooks
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.bounds import bare, drop_oldest
-from functions.domain.model.codes import Ending, Mode, Reason
+from functions.domain.model.codes import OVERRULED, Ending, Mode, Reason
 from functions.domain.model.firings import alert_key, short_source
 from functions.domain.model.incidents import AlertRef, Archive, Document, Escalation, Hold, Incident, Outcome, QueueState
-from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART, Card, Message
+from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART, Card, CardKind, Message
 from functions.domain.model.runbooks import Rules, Runbook
 
 SAME_HOLD_S = 3600.0
@@ -67,7 +66,7 @@ def call_people(rules: Rules, runbook: Runbook | None, card: Card, channels: tup
         return card, channels
     concerned = (runbook,) if runbook else tuple(one for one in rules.runbooks.values() if one.mode is not Mode.OBSERVE)
     mention = tuple(dict.fromkeys(name for one in concerned for name in one.mention))
-    escalate = () if card.kind == "bundle" else (name for one in concerned for name in one.escalate)
+    escalate = () if card.kind == CardKind.BUNDLE else (name for one in concerned for name in one.escalate)
     return replace(card, mention=mention), tuple(dict.fromkeys((*escalate, *channels)))
 
 

@@ -6,6 +6,7 @@ from functions.domain.decisions.turn import Turn
 from functions.domain.health.movement import recent_s
 from functions.domain.model.codes import Action, Ending, Health, Mode, Phase, Reason
 from functions.domain.model.incidents import Incident, QueueState
+from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import Execution, QueueSnapshot
 from functions.domain.model.runbooks import Rules
 
@@ -32,7 +33,7 @@ def observe_alerts(turn: Turn) -> None:
 
 
 def _tell(turn: Turn) -> None:
-    turn.post_hold(turn.card("held", Reason.OBSERVE_ONLY), turn.incident.id, bundled=turn.crowd)
+    turn.post_hold(turn.card(CardKind.HELD, Reason.OBSERVE_ONLY), turn.incident.id, bundled=turn.crowd)
 
 
 def watch_observed(turn: Turn) -> None:
@@ -58,7 +59,7 @@ def watch_observed(turn: Turn) -> None:
 
 def stop_observing(turn: Turn) -> None:
     """Archive the result. Nobody is notified: people know more about it than Unstick."""
-    turn.close(Ending.HELD, turn.card("held", Reason.OBSERVE_ONLY), tell=False)
+    turn.close(Ending.HELD, turn.card(CardKind.HELD, Reason.OBSERVE_ONLY), tell=False)
 
 
 def is_over(incident: Incident, rules: Rules) -> bool:

@@ -27,7 +27,20 @@ from functions.domain.health.recovery import (
 from functions.domain.model.bounds import before_restart
 from functions.domain.model.codes import Action, Ending, Phase, Reason, Verdict
 from functions.domain.model.events import Claim, Start, StartResult
-from functions.domain.model.incidents import AfterRestart, Document, Doubt, Incident, PastAttempt, QueueState
+from functions.domain.model.incidents import (
+    REFUSED_LATE,
+    STUCK,
+    UNCLEAR,
+    AfterRestart,
+    Document,
+    Doubt,
+    How,
+    Incident,
+    PastAttempt,
+    QueueState,
+    failed,
+)
+from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import EvidenceReading, Execution, ExecutionHistory, QueueSnapshot, Unknown, remedy_of
 from functions.domain.model.runbooks import Condition, Runbook
 from functions.domain.texts.words import duration, worded
@@ -91,7 +104,7 @@ def _decide(turn: Turn) -> None:
         return endings.request_approval(turn, decision)
     if decision.kind is Kind.HOLD:
         return endings.handle_hold(turn, decision)
-    if sum(attempt.how == guards.UNCLEAR for attempt in incident.tries) >= guards.MAX_UNCLEAR:
+    if sum(attempt.how == UNCLEAR for attempt in incident.tries) >= guards.MAX_UNCLEAR:
         return endings.escalate(turn, Reason.START_UNCLEAR, incident.run.unclear or NO_ANSWER)
     if incident.attempt >= guards.MAX_NUMBERED:
         return endings.escalate(turn, incident.reason, Text("numbered attempts: {count}", count=guards.MAX_NUMBERED))
@@ -254,7 +267,7 @@ def _check_start(turn: Turn) -> None:
         turn.change(reason=Reason.START_UNCLEAR, detail=unclear)
         endings.tell_wait(turn, hold(Reason.START_UNCLEAR, unclear))
         return defer(turn, left_s + 1)
-    tries = (*turn.incident.tries, PastAttempt(turn.tag, None, guards.UNCLEAR))
+    tries = (*turn.incident.tries, PastAttempt(turn.tag, None, UNCLEAR))
     turn.change(phase=Phase.WAITING, tries=tries)
     evaluate_guards(turn)
 
@@ -278,7 +291,7 @@ def _follow(turn: Turn, execution: Execution, action: Action, *, reason: Reason 
     turn.change(overruled=False, due=due, looked_at=turn.at)
     turn.answer(action, reason)
     if not execution.ended or not (turn.incident.run.adopted or execution.refused):
-        turn.post(turn.card("started", reason), f"{incident.id}-started-{execution.id}")
+        turn.post(turn.card(CardKind.STARTED, reason), f"{incident.id}-started-{execution.id}")
     if execution.ended:
         turn.forget_followed()
         _check_run(turn)
@@ -293,7 +306,7 @@ def _check_run(turn: Turn) -> None:
     if execution.aborted_by:
         return endings.escalate(turn, *explain_failure(execution, turn.incident.run.tail))
     if execution.refused and not _has_run_before(execution, turn):
-        tries = (*turn.incident.tries, PastAttempt(execution.tag, execution, "refused_late", turn.incident.run.holder_host))
+        tries = (*turn.incident.tries, PastAttempt(execution.tag, execution, REFUSED_LATE, turn.incident.run.holder_host))
         turn.change(phase=Phase.WAITING, execution=None, tries=tries, restarts=turn.incident.restarts - 1)
         return evaluate_guards(turn)
     # The newest sample of a queue may be from before this restart.
@@ -304,7 +317,7 @@ def _check_run(turn: Turn) -> None:
     # The job failed. The queue may have recovered anyway; otherwise the next attempt is decided.
     if is_used_up(turn.incident, turn.runbook):
         return endings.escalate(turn, *explain_failure(execution, turn.incident.run.tail))
-    _next_attempt(turn, f"failed: {execution.status}")
+    _next_attempt(turn, failed(execution))
 
 
 def _why_unseen(turn: Turn) -> Unknown | None:
@@ -409,7 +422,7 @@ def _check_recovery(turn: Turn) -> None:
     queues = tuple(judge_recovery(book, seen, watched, since) for watched, book, seen in looked)
     turn.change(queues=queues, looked_at=turn.at)
     if not _unproven(turn.incident, runbook):
-        return turn.close(Ending.RECOVERED, turn.card("recovered"))
+        return turn.close(Ending.RECOVERED, turn.card(CardKind.RECOVERED))
     if any(queue.after.verdict is Verdict.STUCK for queue in queues):
         return _after_failure(turn, queues)
     turn.change(overruled=False)  # what a remedy was approved for has passed
@@ -427,7 +440,7 @@ def _after_failure(turn: Turn, queues: tuple[QueueState, ...]) -> None:
         return endings.escalate(turn, None, say_survivor(survivor))
     same = find_same_again(queues) is not None
     if not same and not is_used_up(turn.incident, turn.runbook):
-        return _next_attempt(turn, "stuck")
+        return _next_attempt(turn, STUCK)
     remedy = next_remedy(turn.incident, turn.runbook, Condition.SAME_MESSAGE if same else Condition.STUCK)
     why = say_same_again(queues) if same else Text("it is still stuck")
     count, why_not = count_to_move(turn, remedy) if remedy is not None and remedy.moves else (0, "")
@@ -435,7 +448,7 @@ def _after_failure(turn: Turn, queues: tuple[QueueState, ...]) -> None:
         return endings.escalate(turn, None, join((why, why_not)))
     if count != turn.incident.approval.to_move:
         turn.change(overruled=False, to_move=count)  # a person agreed to another number
-    _next_attempt(turn, "stuck", remedy.name)
+    _next_attempt(turn, STUCK, remedy.name)
 
 
 def _age_s(turn: Turn) -> float:
@@ -462,7 +475,7 @@ def _announce_draining(turn: Turn, age_s: float) -> None:
     drains = Verdict.DRAINING in verdicts and verdicts <= {Verdict.DRAINING, Verdict.RECOVERED}
     if drains and age_s >= turn.runbook.verify.patience_s and incident.run.draining_told != mark:
         turn.change(draining_told=mark)
-        turn.post(turn.card("draining"), mark)
+        turn.post(turn.card(CardKind.DRAINING), mark)
 
 
 def _end_of_time(turn: Turn) -> None:
@@ -473,7 +486,7 @@ def _end_of_time(turn: Turn) -> None:
         if any(watched.after.well_at is not None or _stuck_since(incident, watched) for watched in unproven):
             # Either it was healthy once and the second check is still to come, or it may be stuck again.
             return turn.change(due=turn.at + runbook.verify.every_s)
-        return turn.close(Ending.RECOVERED, turn.card("recovered", moving=True))
+        return turn.close(Ending.RECOVERED, turn.card(CardKind.RECOVERED, moving=True))
     if all(watched.after.verdict is not Verdict.UNKNOWN for watched in unproven):
         return endings.escalate(turn, None, Text("not recovered within {minutes} min", minutes=runbook.verify.within_s / 60))
     # Nothing shows whether the restart helped.
@@ -492,7 +505,7 @@ def _stuck_since(incident: Incident, watched: QueueState) -> bool:
     )
 
 
-def _next_attempt(turn: Turn, how: str, remedy: str = "") -> None:
+def _next_attempt(turn: Turn, how: How, remedy: str = "") -> None:
     """Decide about another restart, or a remedy. While a hold that ends by itself lasts, the incident keeps verifying."""
     approval = turn.incident.approval
     turn.change(remedy=remedy, overruled=approval.overruled and approval.remedy == remedy)  # a press is for what was asked

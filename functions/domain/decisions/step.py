@@ -25,6 +25,7 @@ from functions.domain.model.bounds import ALERTS_KEPT, QUEUES_KEPT, note_history
 from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.firings import SAME_START_S, Firings, alert_key, alerts_of_outcomes, by_alert, new_alerts
 from functions.domain.model.incidents import AlertRef, Document, Incident, QueueState
+from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import Observation
 from functions.domain.model.runbooks import Rules
 from functions.runtime.text import Text, in_brackets
@@ -171,9 +172,9 @@ def _tell_left_out(turn: Turn, event: events.AlertsReceived, case: MatchedAlert,
     )
 
 
-def _post_held(turn: Turn, event: events.AlertsReceived, trigger: AlertRef, kind: str = "held", **about: Any) -> None:
+def _post_held(turn: Turn, event: events.AlertsReceived, trigger: AlertRef, kind: CardKind = CardKind.HELD, **about: Any) -> None:
     card_input = CardInput(kind, turn.at, trigger=trigger, **about)
-    turn.post_hold(card_input, event.incident, bundled=turn.crowd, always=kind == "test")
+    turn.post_hold(card_input, event.incident, bundled=turn.crowd, always=kind == CardKind.TEST)
 
 
 def _turn_away(turn: Turn, event: events.AlertsReceived, case: MatchedAlert) -> None:
@@ -184,7 +185,7 @@ def _turn_away(turn: Turn, event: events.AlertsReceived, case: MatchedAlert) -> 
     elif reason is Reason.NO_RUNBOOK:
         _tell_unmatched(turn, event)
     elif turn.document.incident is None:
-        kind = "test" if reason is Reason.TEST_ALERT else "held"
+        kind = CardKind.TEST if reason is Reason.TEST_ALERT else CardKind.HELD
         _post_held(turn, event, to_alert_ref(case), kind, runbook=case.runbook, reason=reason, detail=case.detail)
     turn.answer_alerts(event, case, Action.HELD, reason)
 
@@ -246,7 +247,7 @@ def _leave_out_escalated(turn: Turn, event: events.AlertsReceived, incident: Inc
         queues=tuple(watched for watched in incident.queues if watched.queue.key in escalated),
         triggers=tuple(trigger for trigger in incident.triggers if trigger.queue in escalated),
     )
-    turn.post_hold(turn.card("held", held.reason, held.detail, incident=out), f"{event.incident}-out", bundled=turn.crowd)
+    turn.post_hold(turn.card(CardKind.HELD, held.reason, held.detail, incident=out), f"{event.incident}-out", bundled=turn.crowd)
     triggers = tuple(trigger for trigger in incident.triggers if trigger.queue not in escalated)
     return replace(incident, queues=queues, triggers=triggers, runbook=queues[0].runbook)
 
@@ -291,7 +292,7 @@ def _note_resolved(turn: Turn, cases: tuple[MatchedAlert, ...]) -> None:
     if document.escalation is not None and document.escalation.incident == last.incident:
         turn.document = replace(turn.document, escalation=replace(document.escalation, due=None))
     card_input = CardInput(
-        "resolved", turn.at, target=document.target, trigger=triggers[0], detail=last.incident, risked=last.risked
+        CardKind.RESOLVED, turn.at, target=document.target, trigger=triggers[0], detail=last.incident, risked=last.risked
     )
     turn.post(card_input, f"{last.incident}-resolved", last.channels)
 
@@ -324,7 +325,7 @@ def _on_resume(turn: Turn, event: events.Resumed) -> None:
     document = turn.document
     if document.escalated_at is None:
         return
-    card_input = CardInput("resumed", turn.at, target=document.target, detail=in_brackets(event.reason, event.by))
+    card_input = CardInput(CardKind.RESUMED, turn.at, target=document.target, detail=in_brackets(event.reason, event.by))
     channels = document.outcomes[-1].channels if document.outcomes else default_channels(turn.rules)
     turn.document = end_escalation(document)
     turn.post(card_input, f"resumed-{turn.at:.0f}", channels)
@@ -353,7 +354,7 @@ def _on_bundle(turn: Turn, event: events.Bundled) -> None:
     for channel, together in by_channel.items():
         links = {waiting.name: waiting.link for waiting in together if waiting.link}
         names, is_calm = tuple(waiting.name for waiting in together), not any(waiting.calls for waiting in together)
-        card_input = CardInput("bundle", turn.at, reason=event.reason, bundled=names, bundled_links=links, is_calm=is_calm)
+        card_input = CardInput(CardKind.BUNDLE, turn.at, reason=event.reason, bundled=names, bundled_links=links, is_calm=is_calm)
         turn.post(card_input, f"{document.key}-{turn.at:.3f}", (channel,))
 
 
@@ -363,16 +364,16 @@ def _on_token_expiring(turn: Turn, _: events.TokenExpiring) -> None:
     if expires_at is None or turn.at < expires_at - WEEK_S:
         return
     token = f"{document.key}-{expires_at:.0f}"
-    _post_once(turn, "expiring", f"{token}-{'day' if turn.at >= expires_at - DAY_S else 'week'}", token)
+    _post_once(turn, CardKind.EXPIRING, f"{token}-{'day' if turn.at >= expires_at - DAY_S else 'week'}", token)
 
 
 def _on_unsigned(turn: Turn, _: events.Unsigned) -> None:
     """Report, at most once an hour, that alerts wait whose key is gone."""
     mark = f"{turn.document.key}-{turn.at // 3600:.0f}"
-    _post_once(turn, "unsigned", mark, mark)
+    _post_once(turn, CardKind.UNSIGNED, mark, mark)
 
 
-def _post_once(turn: Turn, kind: str, mark: str, keep: str) -> None:
+def _post_once(turn: Turn, kind: CardKind, mark: str, keep: str) -> None:
     """Post a message unless its mark is noted already. Marks that begin with `keep` stay noted."""
     noted = turn.document.bundled
     if mark not in noted:

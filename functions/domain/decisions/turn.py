@@ -12,6 +12,7 @@ from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Action, Ending, Phase, Reason
 from functions.domain.model.events import Act, AlertsReceived, Reply
 from functions.domain.model.incidents import Document, Incident, QueueState, change
+from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import NOT_CHECKED, ExecutionHistory, Observation, QueueSnapshot, Reading, Unknown
 from functions.domain.model.runbooks import Rules, Runbook
 from functions.runtime.text import Phrase
@@ -98,7 +99,7 @@ class Turn:
         """Change these fields of the open incident."""
         self.open(change(self.incident, **changes))
 
-    def card(self, kind: str, reason: Reason | None = None, detail: Phrase = "", **more: Any) -> CardInput:
+    def card(self, kind: CardKind, reason: Reason | None = None, detail: Phrase = "", **more: Any) -> CardInput:
         """The card of the open incident."""
         incident = more.pop("incident", self.document.incident)
         runbook = self.rules.runbooks.get(incident.runbook) if incident else None

@@ -50,6 +50,11 @@ class Reason(StrEnum):
 
 ASKED = frozenset({Reason.AWAITING_APPROVAL, Reason.LIKELY_STUCK})
 """Reasons with which people are asked as a matter of course, not to overrule Unstick."""
+_LIMITS = {Reason.COOLDOWN, Reason.TOO_MANY_RESTARTS, Reason.FAILING, Reason.TOO_MANY_TARGETS}
+OVERRULED = frozenset({Reason.ESCALATED, Reason.STALE_ALERT, Reason.FROZEN, *ASKED, *_LIMITS})
+"""Reasons that a person may overrule, and is asked to. Never the kill switch, a healthy queue, or anything unknown."""
+SETTLED = OVERRULED | {Reason.STORM_UNKNOWN}
+"""Reasons that hold nothing once a person approved: whoever overrules a limit need not know how far it is used up."""
 
 
 class Mode(StrEnum):

@@ -2,7 +2,7 @@
 Times are Unix seconds in UTC on our clock unless a name or its docstring says `runner`."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NewType
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -111,10 +111,20 @@ class QueueState(Struct, frozen=True):
         return bool(self.doubt.against)
 
 
+How = NewType("How", str)
+"""How an attempt ended. Not an enumeration: of one that failed, documents store the runner's own word, too."""
+STUCK, UNCLEAR, REFUSED_LATE = How("stuck"), How("unclear"), How("refused_late")
+
+
+def failed(execution: Execution) -> How:
+    """The end of an attempt whose job failed."""
+    return How(f"failed: {execution.status}")
+
+
 class PastAttempt(Struct, frozen=True):
     tag: str
     execution: Execution | None
-    how: str
+    how: How
     holder_host: str = ""  # the only host that it restarted; empty: all
 
 
@@ -261,7 +271,7 @@ class Archive(Struct, frozen=True):
     @property
     def executions(self) -> tuple[Execution, ...]:
         """The restarts, without starts that the job refused."""
-        tried = [attempt.execution for attempt in self.incident.tries if attempt.how != "refused_late"]
+        tried = [attempt.execution for attempt in self.incident.tries if attempt.how != REFUSED_LATE]
         return tuple(execution for execution in (*tried, self.incident.execution) if execution is not None)
 
 

@@ -1,15 +1,42 @@
 """Cards and messages for people."""
 
+from enum import StrEnum
+
 from msgspec import Struct
 
 APPROVE, DECLINE, ACKNOWLEDGE, RESTART, PAUSE = "approve", "decline", "acknowledge", "restart", "pause"
 """The possible answers to a card, as buttons in chats that have them. RESTART: once more, after an escalation."""
 
 
+class CardKind(StrEnum):
+    """What a card tells. Documents store the values."""
+
+    STARTED = "started"
+    HELD = "held"
+    DRAINING = "draining"
+    RECOVERED = "recovered"
+    ESCALATED = "escalated"
+    ESCALATED_AGAIN = "escalated_again"
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVED = "resolved"
+    NOT_APPROVED = "not_approved"
+    DECLINED = "declined"
+    TEST = "test"
+    BUNDLE = "bundle"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    UNSIGNED = "unsigned"
+    EXPIRING = "expiring"
+    REPORT = "report"
+    DRILL = "drill"
+    CHECK = "check"
+
+
 class Card(Struct, frozen=True):
     """A message's content, without any platform's markup. Every text is plain and may be untrusted."""
 
     kind: str
+    """A CardKind, or one that only a newer release knows."""
     urgency: str
     """`act` (somebody must get up), `watch` (Unstick is working on it), `plan` (it can wait for working hours) or `fine`."""
     headline: str

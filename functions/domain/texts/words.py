@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from functions.domain.model.incidents import REFUSED_LATE, STUCK, UNCLEAR
 from functions.domain.texts.sanitize import clean
 from functions.runtime.text import Phrase, Text, in_brackets, in_language
 
@@ -37,9 +38,9 @@ STATUSES: Mapping[str, Text] = {
     "succeeded": Text("succeeded"),
     "failed": Text("failed"),
     "aborted": Text("aborted"),
-    "stuck": Text("still stuck"),
-    "unclear": Text("no clear answer to the start"),
-    "refused_late": Text("refused by the job because it came too late"),
+    STUCK: Text("still stuck"),
+    UNCLEAR: Text("no clear answer to the start"),
+    REFUSED_LATE: Text("refused by the job because it came too late"),
 }
 
 

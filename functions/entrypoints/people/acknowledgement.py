@@ -9,6 +9,7 @@ from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import clock, tidy
 from functions.domain.model.events import Acknowledged
 from functions.domain.model.incidents import Document, Escalation
+from functions.domain.model.messages import CardKind
 from functions.entrypoints.people.form import Form, keep_name, pressed_by
 from functions.entrypoints.people.queues import read_rows
 from functions.entrypoints.people.rendering import show_notice, show_question
@@ -60,7 +61,7 @@ def _waiting(document: Document, nonce: str) -> Escalation | None:
 def _story(ports: Adapters, document: Document, escalation: Escalation) -> CardInput:
     outcome = next((one for one in reversed(document.outcomes) if one.incident == escalation.incident), None)
     return CardInput(
-        "escalated_again",
+        CardKind.ESCALATED_AGAIN,
         ports.now(),
         ports.rules.runbooks.get(escalation.runbook),
         document.target,

@@ -12,6 +12,7 @@ from functions.domain.cards.rendering import clock, tidy
 from functions.domain.model.codes import Action, Ending, Phase
 from functions.domain.model.events import Approved, Declined, Reply
 from functions.domain.model.incidents import Document, Incident
+from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.reasons import REASONS
@@ -65,7 +66,7 @@ def _view(ports: Adapters, document: Document, incident: Incident) -> View:
     now = ports.now()
     rows, warnings = read_rows(ports, incident.queues, now)
     runbook = ports.rules.runbooks.get(incident.runbook)
-    story = CardInput("held", now, runbook, document.target, incident, incident.reason, incident.detail)
+    story = CardInput(CardKind.HELD, now, runbook, document.target, incident, incident.reason, incident.detail)
     return View(story, rows, warnings)
 
 
@@ -88,7 +89,7 @@ def press(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -> 
     if reply is None:
         return _over(rules, after, nonce)
     ports.log("NOTICE", "declined" if declined else f"approved: {reply.action.value}", incident=reply.incident, by=by)
-    subject = facts.subject(CardInput("held", ports.now(), runbook, before.target, incident))
+    subject = facts.subject(CardInput(CardKind.HELD, ports.now(), runbook, before.target, incident))
     content = _declined(subject, by) if declined else _approved(subject, reply, after.incident, by)
     return show_notice(rules, content, headers=keep_name(rules.public_url, person, form.who))
 

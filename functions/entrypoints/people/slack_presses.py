@@ -19,7 +19,7 @@ from functions.application.serialization import decode
 from functions.bootstrap import Adapters
 from functions.domain.model.events import Acknowledged, Approved, Declined, RestartWanted
 from functions.domain.model.incidents import Document
-from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART
+from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART, CardKind
 from functions.domain.model.observations import Pause
 from functions.entrypoints.people.slack import channels_of
 from functions.runtime.errors import BadRequest, Denied, Unavailable
@@ -159,7 +159,7 @@ def _pause(pressed: _Pressed, document: Document) -> bool:
         return False  # somebody turned the switch since: this is a replay
     switch = Pause(Text("pressed in Slack"), pressed.by, at, until=at + PAUSE_S)
     turn(pressed.ports, switch)
-    announce(pressed.ports, "paused", switch)
+    announce(pressed.ports, CardKind.PAUSED, switch)
     return True
 
 

@@ -8,19 +8,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.decisions.guards import (
-    GUARDS,
-    OVERRULED,
-    UNCLEAR,
-    Decision,
-    GuardContext,
-    Kind,
-    decide,
-    evaluate_all,
-    freeze_at,
-)
-from functions.domain.model.codes import ASKED, Ending, Mode, Phase, Reason
-from functions.domain.model.incidents import AfterRestart, Document, Escalation, Looks, Outcome, PastAttempt, QueueState
+from functions.domain.decisions.guards import GUARDS, Decision, GuardContext, Kind, decide, evaluate_all, freeze_at
+from functions.domain.model.codes import ASKED, OVERRULED, SETTLED, Ending, Mode, Phase, Reason
+from functions.domain.model.incidents import UNCLEAR, AfterRestart, Document, Escalation, Looks, Outcome, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, ExecutionHistory, Observation, Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Freeze, Limits, Restart
 from functions.runtime.text import Text
@@ -247,7 +237,7 @@ def test_a_running_execution_is_adopted_whoever_started_it():
 def test_only_a_start_of_this_incident_that_is_not_known_is_its_own(mine, adopts):
     """Whatever else the history shows is judged by the other guards."""
     run = execution(12, started=-5000, ended=-4990, **mine)
-    tries = PastAttempt("inc-1.1", None, "stuck"), PastAttempt("inc-1.3", None, "".join(UNCLEAR))
+    tries = PastAttempt("inc-1.1", None, "stuck"), PastAttempt("inc-1.3", None, UNCLEAR)
     found = document(incident(attempt=3, tries=tries))
     decision = decide(scene(seen(run), found=found))
     assert (decision.kind is Kind.ADOPT) == adopts
@@ -363,8 +353,7 @@ def test_a_person_overrules_limits_and_nothing_else(code):
     held = [param.values[0] for param in HOLDS if param.values[1] is code]
     for one in held:
         decision = decide(replace(one, approved=True))
-        # Whoever overrules the limit need not know how far it is used up.
-        assert (decision.kind is Kind.RESTART) == (code in OVERRULED or code is Reason.STORM_UNKNOWN)
+        assert (decision.kind is Kind.RESTART) == (code in SETTLED)
     if not held:
         assert code not in OVERRULED - ASKED
 
