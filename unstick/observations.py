@@ -24,7 +24,7 @@ EXAMPLE = '{"queues": {"*": {"depth": 362, "consumers": 1}}, "ledger": {"executi
 
 class _Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     queues: dict[str, dict[str, Any]] = {}
-    ledger: dict[str, Any] = {}
+    history: dict[str, Any] = msgspec.field(name="ledger", default_factory=dict)
     pause: dict[str, Any] | None = None
     storm: dict[str, Any] = {}
 
@@ -75,7 +75,7 @@ def from_file(path: str) -> Observe:
         _snapshot(path, seen.queues, name, 0.0)  # so that a mistake is reported for this file, not for a recording
 
     def observe(cases: tuple[MatchedAlert, ...], now: float) -> Observation:
-        ledger = _part(f"{path}: ledger", {"runner_now": now, **seen.ledger}, ExecutionHistory, now)
+        history = _part(f"{path}: ledger", {"runner_now": now, **seen.history}, ExecutionHistory, now)
         switch = _part(f"{path}: pause", seen.pause, Pause, now) if seen.pause else None
         pause = None if isinstance(switch, Pause) and not switch.on else switch
         storm = _part(f"{path}: storm", seen.storm, Storm, now)
@@ -84,7 +84,7 @@ def from_file(path: str) -> Observe:
             for case in cases
             if case.queue and case.runbook
         }
-        return Observation(ledger, snapshots, pause, storm)
+        return Observation(history, snapshots, pause, storm)
 
     observe((), 0.0)
     return observe

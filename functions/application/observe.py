@@ -54,7 +54,9 @@ def plan_queries(ports: Ports, wanted: Wanted, timeout_s: float) -> tuple[Calls,
     def read(results: list[Any]) -> Seen:
         pause, *stored = (name_late(outcome, STORE) for outcome in results[: 1 + len(shard_calls)])
         rest = results[1 + len(shard_calls) :]
-        ledger = name_late(rest.pop(0), ports.rules.runner) if target is not None else Unknown(Text("the document has no target"))
+        history = (
+            name_late(rest.pop(0), ports.rules.runner) if target is not None else Unknown(Text("the document has no target"))
+        )
         start_page = ports.runner.start_page(target) if target is not None else ""
         storm: Storm | Unknown
         try:
@@ -63,18 +65,18 @@ def plan_queries(ports: Ports, wanted: Wanted, timeout_s: float) -> tuple[Calls,
         except (Unavailable, Denied) as error:
             storm, shards = or_unknown(error), ()
         seen = {key: or_unknown(snapshot) for key, snapshot in read_queues(rest).items()}
-        history = _mask_tail(or_unknown(ledger), ports.rules.mask)
+        history = _mask_tail(or_unknown(history), ports.rules.mask)
         return Observation(history, seen, or_unknown(pause), storm, start_page, nonce=secrets.token_urlsafe(12)), shards
 
     return calls, read
 
 
-def _mask_tail(ledger: Any, patterns: tuple[str, ...]) -> Any:
+def _mask_tail(history: Any, patterns: tuple[str, ...]) -> Any:
     """The history, whose log lines are also masked by the patterns of unstick.yaml and the values of its secrets."""
-    if not isinstance(ledger, ExecutionHistory) or not ledger.tail:
-        return ledger
-    tail = redact("\n".join(ledger.tail))
-    return replace(ledger, tail=tuple((mask(tail, patterns) if patterns else tail).split("\n")))
+    if not isinstance(history, ExecutionHistory) or not history.tail:
+        return history
+    tail = redact("\n".join(history.tail))
+    return replace(history, tail=tuple((mask(tail, patterns) if patterns else tail).split("\n")))
 
 
 def plan_queues(

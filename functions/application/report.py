@@ -102,11 +102,11 @@ def gather(ports: Ports, now: float, begin: float) -> Known:
         gathering.take(record)
     _take_fixed(ports, gathering)
     gaps += _take_documents(ports, gathering)
-    ledgers = _histories(ports, gathering, now - begin)
+    histories = _histories(ports, gathering, now - begin)
     if gathering.broken:
         gaps.append(Gap(MissingData.ARCHIVE_BROKEN, count=gathering.broken))
     began = {name: tuple(times) for name, times in gathering.began.items()}
-    return Known(tuple(gathering.records), began, gathering.targets, ledgers, tuple(gaps), gathering.passed)
+    return Known(tuple(gathering.records), began, gathering.targets, histories, tuple(gaps), gathering.passed)
 
 
 def _archived(ports: Ports, gathering: _Gathering, since: str, timeout_s: float) -> Iterator[Archive]:

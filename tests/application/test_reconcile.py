@@ -211,7 +211,7 @@ def test_patterns_of_the_configuration_mask_the_log_of_a_run():
     read = ports.look
     ports.look = lambda target, **named: replace(read(target, **named), tail=("customer 4711", "waits"))
     seen, _ = observe(ports, ESCALATED, TimerFired(), ports.budget(60.0))
-    assert seen.ledger.tail == ("***", "waits")
+    assert seen.history.tail == ("***", "waits")
 
 
 @pytest.mark.parametrize(("left_s", "tries"), [(0.05, 2), (8.0, 3)])

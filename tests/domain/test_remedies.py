@@ -23,8 +23,8 @@ from tests.support.worlds.scenes import (
     POST,
     RUNNER_NOW,
     execution,
+    history_of,
     holding,
-    ledger,
     moved,
     phase,
     rules,
@@ -91,16 +91,18 @@ def parked(
     began = Execution("8", "http://rundeck/execution/8", "running", RUNNER_NOW + 61.0, tag="inc-1.2-park")
     document = moved(document, StartResult("inc-1.2-park", began), seen(now=NOW + 61.0), NOW + 61.0, ladder()).document
     ended = replace(began, status=run, runner_ended_at=RUNNER_NOW + 70.0, aborted_by=by)
-    history = ledger(ended, now=NOW + 100.0, tail=log)
+    history = history_of(ended, now=NOW + 100.0, tail=log)
     document = woken(document, NOW + 100.0, seen(now=NOW + 100.0, mail=mail, history=history), ladder()).document
     if document.incident is None:
         return Step(document)
-    history = ledger(ended, now=at)
+    history = history_of(ended, now=at)
     made = woken(document, at, seen(now=at, mail=replace(mail, at=at), history=history), ladder())
     if made.document.incident is None:
         return made
     later = at + 20.0
-    return woken(made.document, later, seen(now=later, mail=replace(mail, at=later), history=ledger(ended, now=later)), ladder())
+    return woken(
+        made.document, later, seen(now=later, mail=replace(mail, at=later), history=history_of(ended, now=later)), ladder()
+    )
 
 
 def text_of(document: Document) -> str:

@@ -285,7 +285,7 @@ def _adopts_any(right: Any) -> Any:
     """Whatever runs of the same job is taken for the target's own restart."""
 
     def job_busy(scene: GuardContext) -> Decision | None:
-        for execution in scene.ledger.others:
+        for execution in scene.history.others:
             return Decision(Kind.ADOPT, Reason.ALREADY_RUNNING, execution=execution)
         found: Decision | None = right(scene)
         return found

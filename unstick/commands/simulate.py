@@ -166,14 +166,14 @@ def _observed(seen: Observation, at: float) -> list[str]:
             lines.append(f"{key}: {queue.depth} messages{parts}, consumers: {known}")
         else:
             lines.append(f"{key}: {queue.why}")
-    if isinstance(seen.ledger, ExecutionHistory):
-        newest = next(iter(seen.ledger.executions), None)
+    if isinstance(seen.history, ExecutionHistory):
+        newest = next(iter(seen.history.executions), None)
         last = f", the newest {newest.id} is {newest.status}" if newest else ""
-        busy = f"; {len(seen.ledger.others)} of the job with other options" if seen.ledger.others else ""
-        ahead_s = seen.ledger.runner_now - at
-        lines.append(f"history: {len(seen.ledger.executions)} executions{last}{busy}; its clock is {ahead_s:+.0f} s")
+        busy = f"; {len(seen.history.others)} of the job with other options" if seen.history.others else ""
+        ahead_s = seen.history.runner_now - at
+        lines.append(f"history: {len(seen.history.executions)} executions{last}{busy}; its clock is {ahead_s:+.0f} s")
     else:
-        lines.append(f"history: {seen.ledger.why}")
+        lines.append(f"history: {seen.history.why}")
     switch = "off" if seen.pause is None else f"on: {seen.pause.why}" if isinstance(seen.pause, Pause) else seen.pause.why
     lines.append(f"kill switch: {switch}")
     lines.append(f"storm: {len(seen.storm.slots)} slots taken" if isinstance(seen.storm, Storm) else f"storm: {seen.storm.why}")

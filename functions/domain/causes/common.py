@@ -244,9 +244,9 @@ def _restart_ends(known: Known, now: float) -> dict[str, list[float]]:
         for execution in record.executions
         if record.target
     ]
-    for key, ledger in known.ledgers.items():
-        if isinstance(ledger, ExecutionHistory):
-            ran += [(key, execution, ledger.runner_now - now) for execution in ledger.executions]
+    for key, history in known.histories.items():
+        if isinstance(history, ExecutionHistory):
+            ran += [(key, execution, history.runner_now - now) for execution in history.executions]
     ends: dict[str, list[float]] = {}
     for key, execution, ahead_s in ran:
         if execution.runner_ended_at is not None and not execution.refused:

@@ -139,11 +139,11 @@ class Cost(Struct, frozen=True):
 
 class Known(Struct, frozen=True):
     """The gathered data. `records`: at least those of the month. `began`: runbook -> when its incidents in the archive began.
-    `ledgers`: by target key; `targets`: runbook's name by target key, with the target."""
+    `histories`: by target key; `targets`: runbook's name by target key, with the target."""
 
     records: tuple[Archive, ...]
     began: Mapping[str, tuple[float, ...]]
     targets: Mapping[str, tuple[str, Target]]
-    ledgers: Mapping[str, ExecutionHistory | Unknown]
+    histories: Mapping[str, ExecutionHistory | Unknown]
     gaps: tuple[Gap, ...] = ()
     passed: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # runbook -> day (YYYY-MM-DD) -> cleared suspicions

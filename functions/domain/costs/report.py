@@ -105,11 +105,11 @@ def _restarts(name: str, records: list[Archive], known: Known, now: float) -> li
         for execution in record.executions:
             _note(restarts, execution, record.incident.runner_ahead_s)
     for key, (runbook, _) in known.targets.items():
-        ledger = known.ledgers.get(key)
-        if runbook == name and isinstance(ledger, ExecutionHistory):
-            for execution in ledger.executions:
+        history = known.histories.get(key)
+        if runbook == name and isinstance(history, ExecutionHistory):
+            for execution in history.executions:
                 if _mark(execution) not in of_others or _mark(execution) in restarts:
-                    _note(restarts, execution, ledger.runner_now - now)
+                    _note(restarts, execution, history.runner_now - now)
     return list(restarts.values())
 
 
@@ -194,7 +194,7 @@ def find_gaps(known: Known, rules: Rules, begin: float, now: float) -> tuple[Gap
 
 def is_unseen(known: Known, runbook: str) -> bool:
     """Whether restarts of the runbook may be missing: it has no known target, or the history of one could not be read."""
-    names = (name for key, (name, _) in known.targets.items() if not isinstance(known.ledgers.get(key), ExecutionHistory))
+    names = (name for key, (name, _) in known.targets.items() if not isinstance(known.histories.get(key), ExecutionHistory))
     return runbook not in _asked(known) or runbook in names
 
 
@@ -206,13 +206,13 @@ def _history_gaps(known: Known, begin: float, now: float) -> list[Gap]:
     """Histories that can't be read, lack restarts that the archive has, or begin inside the month."""
     gaps_found = []
     for key, (_, target) in known.targets.items():
-        ledger = known.ledgers.get(key, NOT_CHECKED)
-        if isinstance(ledger, Unknown):
-            gaps_found.append(Gap(MissingData.HISTORY_UNREAD, about=named(target.name, ledger.why)))
+        history = known.histories.get(key, NOT_CHECKED)
+        if isinstance(history, Unknown):
+            gaps_found.append(Gap(MissingData.HISTORY_UNREAD, about=named(target.name, history.why)))
             continue
-        listed_ids = {execution.id for execution in ledger.executions}
-        starts = [execution.runner_started_at for execution in ledger.executions if execution.runner_started_at]
-        begun = min(starts, default=ledger.runner_now) - (ledger.runner_now - now)
+        listed_ids = {execution.id for execution in history.executions}
+        starts = [execution.runner_started_at for execution in history.executions if execution.runner_started_at]
+        begun = min(starts, default=history.runner_now) - (history.runner_now - now)
         if _missing(known.records, key, listed_ids, begin):
             gaps_found.append(Gap(MissingData.HISTORY_SHORT, begun, about=target.name))
         elif starts and begun > begin:

@@ -108,11 +108,11 @@ def _why_missing(evidence: Evidence, reading: EvidenceReading, now: float) -> Ph
 
 def without_evidence_runs(seen: Observation) -> Observation:
     """The observation without evidence runs, so that no guard counts one as a restart."""
-    ledger = seen.ledger
-    if isinstance(ledger, Unknown):
+    history = seen.history
+    if isinstance(history, Unknown):
         return seen
-    executions = tuple(execution for execution in ledger.executions if not execution.is_evidence)
-    others = tuple(execution for execution in ledger.others if not execution.is_evidence)
-    if (executions, others) == (ledger.executions, ledger.others):
+    executions = tuple(execution for execution in history.executions if not execution.is_evidence)
+    others = tuple(execution for execution in history.others if not execution.is_evidence)
+    if (executions, others) == (history.executions, history.others):
         return seen
-    return replace(seen, ledger=replace(ledger, executions=executions, others=others))
+    return replace(seen, history=replace(history, executions=executions, others=others))

@@ -68,24 +68,24 @@ class GuardContext(Struct, frozen=True):
         return self.incident.restarts > 0
 
     @property
-    def ledger(self) -> ExecutionHistory:
+    def history(self) -> ExecutionHistory:
         """The history, for guards after `ledger_unknown`. Raises HistoryUnknown if it could not be read."""
-        if isinstance(self.seen.ledger, Unknown):
-            raise HistoryUnknown(self.seen.ledger.why)
-        return self.seen.ledger
+        if isinstance(self.seen.history, Unknown):
+            raise HistoryUnknown(self.seen.history.why)
+        return self.seen.history
 
 
 hold = partial(Decision, Kind.HOLD)
 
 
-def count_as_restarts(ledger: ExecutionHistory) -> tuple[Execution, ...]:
+def count_as_restarts(history: ExecutionHistory) -> tuple[Execution, ...]:
     """The target's executions that were restarts, newest start first. Refused late starts and scheduled runs don't count."""
-    return tuple(execution for execution in ledger.executions if not execution.refused and not execution.scheduled)
+    return tuple(execution for execution in history.executions if not execution.refused and not execution.scheduled)
 
 
-def newest_end(ledger: ExecutionHistory) -> Execution | None:
+def newest_end(history: ExecutionHistory) -> Execution | None:
     """The last restart that ended."""
-    ended = [execution for execution in count_as_restarts(ledger) if execution.ended]
+    ended = [execution for execution in count_as_restarts(history) if execution.ended]
     return max(ended, key=lambda execution: execution.runner_ended_at or 0.0, default=None)
 
 
@@ -148,13 +148,13 @@ def freeze_at(windows: tuple[Freeze, ...], local: datetime) -> Freeze | None:
 
 
 def ledger_unknown(context: GuardContext) -> Decision | None:
-    ledger = context.seen.ledger
-    if not isinstance(ledger, Unknown):
+    history = context.seen.history
+    if not isinstance(history, Unknown):
         return None
     well = None if context.between else symptom(context)
     if well is not None and well.reason is Reason.SYMPTOM_GONE:
         return well
-    return _hold_as_unread(context, Reason.LEDGER_UNKNOWN, ledger.why, ledger)
+    return _hold_as_unread(context, Reason.LEDGER_UNKNOWN, history.why, history)
 
 
 def _hold_as_unread(context: GuardContext, reason: Reason, why: Phrase, unseen: Unknown, *, lasts: bool = False) -> Decision:
@@ -167,7 +167,7 @@ def _hold_as_unread(context: GuardContext, reason: Reason, why: Phrase, unseen: 
 def own_execution(context: GuardContext) -> Decision | None:
     """Continue with an execution of this incident that was not known yet."""
     known = {attempt.tag for attempt in context.incident.tries if attempt.how != UNCLEAR}
-    for execution in context.ledger.executions:
+    for execution in context.history.executions:
         incident, _, number = execution.tag.rpartition(".")
         if incident == context.incident.id and number and execution.tag not in known and not execution.refused:
             return Decision(Kind.ADOPT, execution=execution)
@@ -176,11 +176,11 @@ def own_execution(context: GuardContext) -> Decision | None:
 
 def running(context: GuardContext) -> Decision | None:
     """Holds for `already_running`, `zombie_execution`, and `job_busy` for a later start of the same restart."""
-    unfinished = [execution for execution in context.ledger.executions if not execution.ended]
+    unfinished = [execution for execution in context.history.executions if not execution.ended]
     for execution in sorted(unfinished, key=lambda one: one.scheduled):
         if execution.scheduled:
             return _hold_as_busy(context, execution)
-        age_s = context.ledger.runner_now - (execution.runner_started_at or context.ledger.runner_now)
+        age_s = context.history.runner_now - (execution.runner_started_at or context.history.runner_now)
         if age_s > context.runbook.restart.max_run_s or execution.abandoned:
             return hold(Reason.ZOMBIE_EXECUTION, describe_zombie(context.rules, execution, age_s), execution=execution)
         detail = Text("execution {id} is already running", id=execution.id)
@@ -197,7 +197,7 @@ def describe_zombie(rules: Rules, execution: Execution | None, running_s: float)
 
 
 def job_busy(context: GuardContext) -> Decision | None:
-    others = context.ledger.others
+    others = context.history.others
     return _hold_as_busy(context, others[0]) if others else None
 
 
@@ -206,7 +206,7 @@ def _hold_as_busy(context: GuardContext, execution: Execution) -> Decision:
     held = partial(hold, again_in_s=context.runbook.verify.every_s, execution=execution)
     if execution.scheduled:
         return held(Reason.JOB_BUSY, Text("execution {id} of the same job is waiting to start", id=execution.id))
-    age_s = max(0.0, context.ledger.runner_now - (execution.runner_started_at or context.ledger.runner_now))
+    age_s = max(0.0, context.history.runner_now - (execution.runner_started_at or context.history.runner_now))
     detail = Text("execution {id} of the same job has been running for {age}", id=execution.id, age=duration(age_s))
     if age_s <= context.runbook.restart.max_run_s and not execution.abandoned:
         return held(Reason.JOB_BUSY, detail)
@@ -217,12 +217,12 @@ def _hold_as_busy(context: GuardContext, execution: Execution) -> Decision:
 
 def just_restarted(context: GuardContext) -> Decision | None:
     """Verify a restart that was not yet verified for this alert, instead of restarting again."""
-    last = newest_end(context.ledger)
+    last = newest_end(context.history)
     if last is None or (context.approved and not context.incident.approval.remedy):
         return None
     if context.between:
         return _adopt_newer_restart(context, last)
-    ended_at = (last.runner_ended_at or 0.0) - context.ledger.runner_now + context.now  # on our clock
+    ended_at = (last.runner_ended_at or 0.0) - context.history.runner_now + context.now  # on our clock
     if context.incident.newest_alert_at < ended_at + SAME_CAUSE_S:
         return Decision(Kind.ADOPT, detail=Text("execution {id} ended after the alert started", id=last.id), execution=last)
     return None
@@ -245,17 +245,17 @@ def cooldown(context: GuardContext) -> Decision | None:
         return None
     # A job that was deleted and imported again has lost its history, so our own outcomes count, too.
     own = [outcome.runner_ended_at or 0.0 for outcome in context.document.outcomes if outcome.restarts]
-    last, cooldown_s = newest_end(context.ledger), context.runbook.limits.cooldown_s
-    left_s = max([last.runner_ended_at or 0.0 if last else 0.0, *own]) + cooldown_s - context.ledger.runner_now
+    last, cooldown_s = newest_end(context.history), context.runbook.limits.cooldown_s
+    left_s = max([last.runner_ended_at or 0.0 if last else 0.0, *own]) + cooldown_s - context.history.runner_now
     if left_s <= 0:
         return None
     return hold(Reason.COOLDOWN, Text("restarted {age} ago", age=duration(cooldown_s - left_s)), again_in_s=left_s)
 
 
 def too_many_restarts(context: GuardContext) -> Decision | None:
-    starts = [execution.runner_started_at or 0.0 for execution in count_as_restarts(context.ledger)]
+    starts = [execution.runner_started_at or 0.0 for execution in count_as_restarts(context.history)]
     for window_s, limit in context.runbook.limits.restarts:
-        count = sum(context.ledger.runner_now - at < window_s for at in starts)
+        count = sum(context.history.runner_now - at < window_s for at in starts)
         if count >= limit:
             detail = Text("restarts within {hours} h: {count}, the limit is {limit}")
             return hold(Reason.TOO_MANY_RESTARTS, detail.fill(hours=window_s / 3600, count=count, limit=limit))
@@ -263,7 +263,7 @@ def too_many_restarts(context: GuardContext) -> Decision | None:
 
 
 def failing(context: GuardContext) -> Decision | None:
-    ran = count_as_restarts(context.ledger)  # a remedy that failed says nothing about the restart's job
+    ran = count_as_restarts(context.history)  # a remedy that failed says nothing about the restart's job
     ended = [execution for execution in ran if execution.ended and not remedy_of(execution.tag)]
     ended.sort(key=lambda execution: -(execution.runner_ended_at or 0.0))
     failed = list(takewhile(lambda execution: not execution.succeeded, ended))

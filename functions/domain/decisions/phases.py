@@ -108,7 +108,7 @@ def _decide(turn: Turn) -> None:
         return endings.escalate(turn, Reason.START_UNCLEAR, incident.run.unclear or NO_ANSWER)
     if incident.attempt >= guards.MAX_NUMBERED:
         return endings.escalate(turn, incident.reason, Text("numbered attempts: {count}", count=guards.MAX_NUMBERED))
-    _order_start(turn, guard_context.ledger, judged)
+    _order_start(turn, guard_context.history, judged)
 
 
 def clear_escalation_if_healthy(turn: Turn, runbook: Runbook | None) -> Document:
@@ -130,9 +130,9 @@ def defer(turn: Turn, wait_s: float = 0.0) -> None:
     turn.answer(Action.DEFERRED, None)
 
 
-def _order_start(turn: Turn, ledger: ExecutionHistory, judged: tuple[Judgement, ...]) -> None:
+def _order_start(turn: Turn, history: ExecutionHistory, judged: tuple[Judgement, ...]) -> None:
     within_s = turn.runbook.restart.start_within_s
-    not_after = ledger.runner_now + within_s
+    not_after = history.runner_now + within_s
     remedy = turn.runbook.find_remedy(turn.incident.approval.remedy)
     holder = turn.runbook.restart.holder if remedy is None else None
     host = find_only_host(holder, judged)
@@ -254,14 +254,14 @@ def _check_evidence(turn: Turn) -> None:
 def _check_start(turn: Turn) -> None:
     """Find out from the history whether the job was started; notify people as soon as it can't be seen."""
     turn.change(queues=turn.note_figures(turn.incident.queues))
-    ledger = turn.seen.ledger
-    if isinstance(ledger, Unknown):
-        return endings.look_again(turn, ledger)
-    own_executions = (execution for execution in ledger.executions if execution.tag == turn.tag)
+    history = turn.seen.history
+    if isinstance(history, Unknown):
+        return endings.look_again(turn, history)
+    own_executions = (execution for execution in history.executions if execution.tag == turn.tag)
     first = min(own_executions, key=lambda execution: execution.runner_started_at or 0.0, default=None)
     if first is not None:
         return _follow(turn, first, Action.RESTARTED)
-    left_s = (turn.incident.run.runner_not_after or 0.0) + NUMBER_ANEW_S - ledger.runner_now
+    left_s = (turn.incident.run.runner_not_after or 0.0) + NUMBER_ANEW_S - history.runner_now
     if left_s >= 0:
         unclear = turn.incident.run.unclear or NO_ANSWER
         turn.change(reason=Reason.START_UNCLEAR, detail=unclear)
@@ -322,10 +322,10 @@ def _check_run(turn: Turn) -> None:
 
 def _why_unseen(turn: Turn) -> Unknown | None:
     """Why this observation can't show whether the execution still runs; None if it was seen running."""
-    ledger, known = turn.seen.ledger, turn.incident.execution
-    if isinstance(ledger, Unknown):
-        return ledger
-    if known is not None and (ledger.followed or any(one.id == known.id for one in ledger.executions)):
+    history, known = turn.seen.history, turn.incident.execution
+    if isinstance(history, Unknown):
+        return history
+    if known is not None and (history.followed or any(one.id == known.id for one in history.executions)):
         return None
     gone = Text("execution {id} is no longer in {runner}: it was deleted, or its job")
     return Unknown(gone.fill(id=known.id if known else "?", runner=turn.rules.runner))

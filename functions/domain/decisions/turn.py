@@ -41,7 +41,7 @@ class Turn:
     @property
     def history(self) -> ExecutionHistory | None:
         """The runner's history; None if it could not be read."""
-        return self.seen.ledger if isinstance(self.seen.ledger, ExecutionHistory) else None
+        return self.seen.history if isinstance(self.seen.history, ExecutionHistory) else None
 
     @property
     def incident(self) -> Incident:
@@ -74,7 +74,7 @@ class Turn:
     def forget_followed(self) -> None:
         """Forget the execution that was read, since the incident follows another one from now on."""
         if self.history is not None:
-            self.seen = replace(self.seen, ledger=replace(self.history, followed=None, tail=None))
+            self.seen = replace(self.seen, history=replace(self.history, followed=None, tail=None))
 
     def snapshot_of(self, watched: QueueState) -> Reading:
         return self.seen.queues.get(watched.queue.key, NOT_CHECKED)
@@ -137,7 +137,7 @@ class Turn:
 
 def has_unseen(seen: Observation) -> bool:
     """Whether something could not be read in time, so that a later observation may succeed."""
-    parts = (seen.ledger, seen.pause, seen.storm, *seen.queues.values())
+    parts = (seen.history, seen.pause, seen.storm, *seen.queues.values())
     return any(isinstance(part, Unknown) and part.late for part in parts)
 
 

@@ -232,7 +232,7 @@ class Storm(Struct, frozen=True):
 
 
 class Observation(Struct, frozen=True):
-    ledger: ExecutionHistory | Unknown
+    history: ExecutionHistory | Unknown
     queues: Mapping[str, Reading]  # by `QueueRef.key`
     pause: Pause | Unknown | None
     storm: Storm | Unknown

@@ -28,7 +28,7 @@ UNSUPPORTED = {
     "webhook-": "Rundeck's own webhooks: Unstick calls the API",
     "user-roles": "not asked by Unstick",
     "projects-list": "not asked by Unstick",
-    "project-history": "has no options, so it is no ledger",
+    "project-history": "has no options, so it is no history",
     "project-metrics": "totals only",
     "project-404-disabled": "derived, and the stored project state could not be set on the recorded server",
     "project-executions-400-begin": "time filters of the project's list are not used",

@@ -73,9 +73,9 @@ def known(*records: Archive, history: tuple[Execution, ...] | Unknown = (), ahea
     began: dict[str, tuple[float, ...]] = {}
     for one in records:
         began[one.incident.runbook] = (*began.get(one.incident.runbook, ()), one.incident.began_at)
-    ledger = history if isinstance(history, Unknown) else ExecutionHistory(NOW + ahead_s, history)
+    ran = history if isinstance(history, Unknown) else ExecutionHistory(NOW + ahead_s, history)
     seen = {one.target.key: (one.incident.runbook, one.target) for one in records if one.target} or {"t1": ("mail", TARGET)}
-    return Known(records, began, seen, dict.fromkeys(seen, ledger))
+    return Known(records, began, seen, dict.fromkeys(seen, ran))
 
 
 def counted(found: Known, spoken: Rules | None = None) -> RunbookCost:

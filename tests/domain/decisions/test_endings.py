@@ -21,9 +21,9 @@ from tests.support.worlds.scenes import (
     case,
     document,
     execution,
+    history_of,
     incident,
     kinds,
-    ledger,
     moved,
     phase,
     reason,
@@ -88,7 +88,7 @@ def test_an_incident_may_wait_for_within_and_fifteen_minutes_from_its_last_chang
 def test_a_person_may_overrule_a_limit(changes, asks):
     """People are asked where they can answer, and once an hour."""
     with_rules = changes.get("with_rules", rules(LIMITED, public_url="https://unstick.example.com"))
-    made = moved(changes.get("found", EMPTY), alerted(), seen(history=ledger(RESTARTED)), with_rules=with_rules)
+    made = moved(changes.get("found", EMPTY), alerted(), seen(history=history_of(RESTARTED)), with_rules=with_rules)
     assert (phase(made) is Phase.ASKED, made.reply.action, made.reply.reason) == (asks, Action.HELD, Reason.TOO_MANY_RESTARTS)
     again = woken(document(incident(), holds={"grafana#1|fp-1": Hold(Reason.AWAITING_APPROVAL, NOW - 60)}), NOW, seen(), APPROVE)
     assert (phase(again), kinds(again.document)) == (Phase.ASKED, ["held"]), "each question is told"

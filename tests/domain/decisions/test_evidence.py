@@ -18,8 +18,8 @@ from tests.support.worlds.scenes import (
     case,
     document,
     execution,
+    history_of,
     incident,
-    ledger,
     moved,
     phase,
     rules,
@@ -191,15 +191,15 @@ def test_runs_that_collect_evidence_are_seen_by_no_guard():
     """Neither this target's nor those of others, which keep the same job busy."""
     ours, theirs = execution(21, ended=None), execution(22, ended=None)
     mine, other = replace(RUN, id="23"), replace(RUN, id="24", tag="inc-7.evidence")
-    shown = without_evidence_runs(seen(history=ledger(ours, mine, others=(theirs, other))))
-    assert (shown.ledger.executions, shown.ledger.others) == ((ours,), (theirs,))
+    shown = without_evidence_runs(seen(history=history_of(ours, mine, others=(theirs, other))))
+    assert (shown.history.executions, shown.history.others) == ((ours,), (theirs,))
     for history in (
-        ledger(mine, ours),
-        ledger(mine, others=(theirs,)),
-        ledger(ours, others=(other,)),
-        ledger(others=(other, theirs)),
+        history_of(mine, ours),
+        history_of(mine, others=(theirs,)),
+        history_of(ours, others=(other,)),
+        history_of(others=(other, theirs)),
     ):
-        kept = without_evidence_runs(seen(history=history)).ledger
+        kept = without_evidence_runs(seen(history=history)).history
         assert not [one for one in (*kept.executions, *kept.others) if one.is_evidence]
-    plain = seen(history=ledger(ours, others=(theirs,)))
+    plain = seen(history=history_of(ours, others=(theirs,)))
     assert without_evidence_runs(plain) == plain

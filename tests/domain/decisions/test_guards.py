@@ -24,8 +24,8 @@ from tests.support.worlds.scenes import (
     document,
     execution,
     going_round,
+    history_of,
     incident,
-    ledger,
     rules,
     runbook,
     seen,
@@ -95,9 +95,9 @@ HOLDS = [
     pytest.param(scene(replace(seen(), queues={})), Reason.SYMPTOM_UNKNOWN, "not checked", id="symptom_unknown-unseen"),
     pytest.param(scene(seen(history=MISSING)), Reason.LEDGER_UNKNOWN, "it is down", id="ledger_unknown"),
     pytest.param(scene(seen(execution(ended=None, started=-1801))), Reason.ZOMBIE_EXECUTION, "30 min", id="zombie_execution"),
-    pytest.param(scene(seen(history=ledger(others=(execution(ended=None),)))), Reason.JOB_BUSY, "execution 7",
+    pytest.param(scene(seen(history=history_of(others=(execution(ended=None),)))), Reason.JOB_BUSY, "execution 7",
         id="job_busy-running"),
-    pytest.param(scene(seen(history=ledger(others=(execution(ended=None, started=600, scheduled=True),)))), Reason.JOB_BUSY,
+    pytest.param(scene(seen(history=history_of(others=(execution(ended=None, started=600, scheduled=True),)))), Reason.JOB_BUSY,
         "waiting to start", id="job_busy-scheduled"),
     pytest.param(scene(seen(execution(ended=None, started=600, scheduled=True))), Reason.JOB_BUSY, "waiting",
         id="job_busy-own-scheduled"),
@@ -257,7 +257,7 @@ def test_only_a_start_of_this_incident_that_is_not_known_is_its_own(mine, adopts
 def test_another_run_of_the_job_is_waited_for(changes, code, said):
     """However long it takes; one that can't end any more is people's to abort."""
     other = execution(12, ended=None, **changes)
-    decision = decide(scene(seen(history=ledger(others=(other, execution(13, ended=None))))))
+    decision = decide(scene(seen(history=history_of(others=(other, execution(13, ended=None))))))
     assert (decision.kind, decision.reason, decision.execution) == (Kind.HOLD, code, other)
     assert said in str(decision.detail)
     assert decision.again_in_s == 15.0
@@ -399,7 +399,7 @@ def test_every_guard_can_be_asked_by_itself(monkeypatch: pytest.MonkeyPatch):
         raise TypeError("a defect")
 
     monkeypatch.setitem(GUARDS, "cooldown", broken)
-    for history in (MISSING, ledger()):
+    for history in (MISSING, history_of()):
         with pytest.raises(TypeError, match="a defect"):
             evaluate_all(scene(seen(history=history)))
 

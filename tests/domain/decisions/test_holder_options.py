@@ -19,8 +19,8 @@ from tests.support.worlds.scenes import (
     TARGET,
     alerted,
     execution,
+    history_of,
     holding,
-    ledger,
     moved,
     rules,
     runbook,
@@ -114,7 +114,7 @@ def test_the_card_and_the_archive_say_which_host_was_restarted():
         what = seen(
             now=NOW + after_s,
             mail=sighting(0, at=NOW + after_s, ids=NEW),
-            history=replace(ledger(ended, now=NOW + after_s), followed=ended),
+            history=replace(history_of(ended, now=NOW + after_s), followed=ended),
         )
         made = woken(replace(made.document, to_tell=()), NOW + after_s, what, with_rules=limited())
         if made.document.incident is None:
@@ -133,7 +133,7 @@ def test_the_second_attempt_goes_to_all_hosts_if_the_first_failed():
     failed = replace(running, status="failed", runner_ended_at=RUNNER_NOW + 2.0)
     starts: list[Start] = []
     for after_s in range(20, 400, 20):
-        history = replace(ledger(failed, now=NOW + after_s), followed=failed)
+        history = replace(history_of(failed, now=NOW + after_s), followed=failed)
         what = seen(now=NOW + after_s, mail=own(holding(ONE, at=NOW + after_s)), history=history)
         made = woken(replace(document, to_tell=()), NOW + after_s, what, with_rules=limited())
         document, starts = made.document, [act for act in made.acts if isinstance(act, Start)]

@@ -19,9 +19,9 @@ from tests.support.worlds.scenes import (
     channels,
     document,
     execution,
+    history_of,
     incident,
     kinds,
-    ledger,
     moved,
     phase,
     rules,
@@ -54,7 +54,7 @@ def look(found: Document, after_s: float, what: Observation | None = None) -> St
 
 def healthy(after_s: float, *executions: Execution, **changes: object) -> Observation:
     """The queue is empty, and its consumers are there."""
-    history = replace(ledger(*executions), runner_now=ledger().runner_now + after_s)
+    history = replace(history_of(*executions), runner_now=history_of().runner_now + after_s)
     return replace(seen(now=NOW + after_s, mail=well(NOW + after_s), history=history), **changes)
 
 
@@ -118,13 +118,13 @@ def test_what_has_not_healed_in_a_day_is_archived_as_it_is():
 
 def test_a_restart_by_hand_stands_in_the_record():
     """History shows that a person restarted it, and when; if it can't be read, nothing is concluded."""
-    found = look(observed(), 620, seen(now=NOW + 620, history=ledger(BY_HAND))).document
+    found = look(observed(), 620, seen(now=NOW + 620, history=history_of(BY_HAND))).document
     for after_s in (700, 715):
         made = look(found, after_s, healthy(after_s, BY_HAND))
         found = made.document
     incident = ended(made)
     assert (incident.execution, incident.run.adopted, incident.observed.healed_at) == (BY_HAND, True, NOW + 700)
-    blind = {"ledger": Unknown("it is down")}
+    blind = {"history": Unknown("it is down")}
     found = look(observed(), 300, healthy(300)).document
     found = look(found, 315, healthy(315, **blind)).document
     assert (found.incident.phase, found.due) == (Phase.OBSERVING, NOW + 330)
@@ -168,7 +168,7 @@ def test_what_was_only_observed_is_never_acted_on(changed):
         (-59.0, {}, True),
         (-60.0, {}, False),
         (100.0, {}, True),
-        (100.0, {"runner_not_after": ledger().runner_now + 99, "status": "failed"}, False),
+        (100.0, {"runner_not_after": history_of().runner_now + 99, "status": "failed"}, False),
         (100.0, {"scheduled": True, "ended": None}, False),
         (100.0, {"runner_started_at": None}, False),
     ],
@@ -178,5 +178,5 @@ def test_only_a_restart_since_the_hold_was_by_hand(started, changes, counts):
     given = {"ended": started + 5, **changes}
     run = execution(12, started=started, **given)
     older = execution(11, started=-3000, ended=-2990)
-    made = look(observed(), 300, seen(now=NOW + 300, history=ledger(run, older, now=NOW + 300)))
+    made = look(observed(), 300, seen(now=NOW + 300, history=history_of(run, older, now=NOW + 300)))
     assert (made.document.incident.execution, made.document.incident.run.adopted) == (run if counts else None, counts)

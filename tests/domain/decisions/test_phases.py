@@ -22,9 +22,9 @@ from tests.support.worlds.scenes import (
     channels,
     document,
     execution,
+    history_of,
     incident,
     kinds,
-    ledger,
     moved,
     phase,
     reason,
@@ -114,7 +114,7 @@ def test_a_restart_of_which_the_answer_was_lost_is_told_though_it_has_ended():
     assert (phase(made), kinds(made.document)) == (Phase.VERIFYING, ["started"])
     assert made.document.to_tell[0].card.headline.endswith("mail was restarted (attempt 1 of 2)")
     retry = replace(OURS, id="10", tag="")
-    made = woken(RUNNING, NOW + 15, seen(history=replace(ledger(OURS, now=NOW + 15), followed=retry)))
+    made = woken(RUNNING, NOW + 15, seen(history=replace(history_of(OURS, now=NOW + 15), followed=retry)))
     assert made.document.incident is not None
     assert made.document.incident.execution == replace(retry, tag="inc-1.1", retry_of_restart=True)
 
@@ -193,7 +193,7 @@ def test_a_409_adopts_only_an_execution_with_the_targets_own_options():
     adopted = moved(starting(), busy, seen(theirs), NOW + 1)
     assert adopted.reply is not None
     assert (phase(adopted), adopted.reply.action, reason(adopted)) == (Phase.RUNNING, Action.ADOPTED, Reason.ALREADY_RUNNING)
-    for history in (ledger(others=(theirs,)), ledger(), MISSING, ledger(replace(theirs, scheduled=True))):
+    for history in (history_of(others=(theirs,)), history_of(), MISSING, history_of(replace(theirs, scheduled=True))):
         waiting = moved(starting(), busy, seen(history=history), NOW + 1)
         assert (phase(waiting), reason(waiting), waiting.document.due) == (Phase.WAITING, Reason.JOB_BUSY, NOW + 16)
         assert waiting.document.incident is not None
@@ -202,7 +202,7 @@ def test_a_409_adopts_only_an_execution_with_the_targets_own_options():
     busy = StartResult("inc-1.1", refusal="the job is already running", busy=True)
     planned = execution(8, started=600, ended=None, scheduled=True)
     blocking = execution(9, started=-3, ended=None)
-    made = moved(starting(), busy, seen(history=ledger(others=(planned, blocking))), NOW + 1)
+    made = moved(starting(), busy, seen(history=history_of(others=(planned, blocking))), NOW + 1)
     assert (reason(made), links_of(made)[0]) == (Reason.JOB_BUSY, blocking.url)
     ended = moved(starting(), busy, seen(execution(8, started=-9, ended=-1)), NOW + 1)
     assert (phase(ended), reason(ended)) == (Phase.WAITING, Reason.JOB_BUSY), "what has ended keeps nothing busy"
@@ -220,7 +220,7 @@ def test_an_ended_restart_by_somebody_else_is_judged_by_its_own_end():
     found = verifying(ended=-300.0, queues=(QueueState(MAIL, "mail", NOW - 400),))
     ours = found.incident.execution
     theirs = execution(13, started=-40, ended=-30, user="anna")
-    history = replace(ledger(theirs, ours), followed=ours)
+    history = replace(history_of(theirs, ours), followed=ours)
     made = woken(found, NOW, seen(history=history, mail=sighting(50, ids=NEW)))
     assert (phase(made), made.document.incident.execution, made.document.incident.restarts) == (Phase.VERIFYING, theirs, 2)
     assert [one.execution for one in made.document.incident.tries] == [ours]
@@ -255,7 +255,7 @@ def test_a_refused_start_that_rundeck_tries_again_is_no_restart_either(attempts)
     assert during.document.outcomes == ()
     assert (phase(during), during.document.incident.restarts, starts(during)) == (Phase.RUNNING, 1, [])
     ended = replace(retry, status="failed", runner_ended_at=RUNNER_NOW + 46)
-    history = replace(ledger(refused, ended, now=NOW + 60), followed=ended)
+    history = replace(history_of(refused, ended, now=NOW + 60), followed=ended)
     after = woken(during.document, NOW + 60, seen(now=NOW + 60, history=history), book)
     assert [act.tag for act in starts(after)] == ["inc-1.2"]
     assert after.document.incident is not None
@@ -350,7 +350,7 @@ HOLDS = [
     pytest.param({"mail": MISSING}, Reason.SYMPTOM_UNKNOWN, id="symptom_unknown"),
     pytest.param({"history": MISSING}, Reason.LEDGER_UNKNOWN, id="ledger_unknown"),
     pytest.param({"storm": MISSING}, Reason.STORM_UNKNOWN, id="storm_unknown"),
-    pytest.param({"history": ledger(others=(execution(ended=None),))}, Reason.JOB_BUSY, id="job_busy"),
+    pytest.param({"history": history_of(others=(execution(ended=None),))}, Reason.JOB_BUSY, id="job_busy"),
 ]
 
 
@@ -406,14 +406,14 @@ def links_of(made) -> list[str]:
 def test_what_blocks_the_job_is_told_with_its_age(started, code, called, said):
     """Whoever reads the card opens it, also when it escalates. One that crashed never ends: people are called to abort it."""
     other = execution(9, started=started, ended=None, user="alice")
-    made = woken(document(incident()), NOW, seen(history=ledger(others=(other,))))
+    made = woken(document(incident()), NOW, seen(history=history_of(others=(other,))))
     (*_, message) = made.document.to_tell
     shown = "\n".join((*message.card.text, *(f"{label}: {text}" for label, text in message.card.facts)))
     assert (phase(made), reason(made), channels(made.document)) == (Phase.WAITING, code, called)
     assert [one for one in said if one not in shown] == []
     assert links_of(made)[0] == other.url
     assert made.document.incident.execution is None, "it is not the incident's own"
-    late = woken(document(incident()), NOW + WITHIN_S + GRACE_S, seen(now=NOW + 1500, history=ledger(others=(other,))))
+    late = woken(document(incident()), NOW + WITHIN_S + GRACE_S, seen(now=NOW + 1500, history=history_of(others=(other,))))
     assert (last(late), links_of(late)[0]) == ((Ending.ESCALATED, code), other.url)
     assert len(starts(woken(replace(made.document, to_tell=()), NOW + 16, seen(now=NOW + 16)))) == 1
 
@@ -427,18 +427,18 @@ def test_while_it_runs_it_is_looked_at_every_so_often():
     """Nothing is judged before its end; `zombie_execution` when it was seen running for longer than `max_run`."""
     made = woken(RUNNING, NOW + 60, seen(OURS, now=NOW + 60, mail=well(NOW + 60)))
     assert (phase(made), made.document.due, made.document.to_tell) == (Phase.RUNNING, NOW + 75, ())
-    made = woken(RUNNING, NOW + 1803, seen(now=NOW + 1803, history=ledger(OURS, now=NOW + 1803)))
+    made = woken(RUNNING, NOW + 1803, seen(now=NOW + 1803, history=history_of(OURS, now=NOW + 1803)))
     assert last(made) == (Ending.ESCALATED, Reason.ZOMBIE_EXECUTION)
     assert str(made.document.to_archive[-1].incident.detail) == "execution 7 has been running for 30 min 1 s"
     assert OURS.url in [url for _, url in made.document.to_tell[0].card.links]
-    assert phase(woken(RUNNING, NOW + 1802, seen(history=ledger(OURS, now=NOW + 1802)))) is Phase.RUNNING
+    assert phase(woken(RUNNING, NOW + 1802, seen(history=history_of(OURS, now=NOW + 1802)))) is Phase.RUNNING
 
 
 @pytest.mark.parametrize(("mail", "healthy"), [(well(NOW + 30), "; the queue looks healthy"), (sighting(500), "")])
 def test_a_run_that_rundeck_lost_is_told_at_the_next_look(mail, healthy):
     """Rundeck was killed in it and started anew: it stays `running` for ever, and nobody waits for `max_run` to hear it."""
     lost = replace(OURS, abandoned=True)
-    made = woken(RUNNING, NOW + 30, seen(now=NOW + 30, history=ledger(lost, now=NOW + 30), mail=mail))
+    made = woken(RUNNING, NOW + 30, seen(now=NOW + 30, history=history_of(lost, now=NOW + 30), mail=mail))
     assert last(made) == (Ending.ESCALATED, Reason.ZOMBIE_EXECUTION)
     said = str(made.document.to_archive[-1].incident.detail)
     assert said == f"Rundeck was started anew during execution 7, so nothing runs it any more{healthy}"
@@ -465,13 +465,13 @@ WAIT_S = 1800 + WITHIN_S + GRACE_S
 
 def run_unseen(history, *, after_s: float = 60.0, mail=None, found: Document = RUNNING):
     """A running restart that was last seen at NOW, and what a later look makes of it."""
-    found = woken(found, NOW, seen(history=ledger(OURS))).document
+    found = woken(found, NOW, seen(history=history_of(OURS))).document
     shown = history if isinstance(history, Unknown) else replace(history, runner_now=RUNNER_NOW + after_s)
     return woken(found, NOW + after_s, seen(now=NOW + after_s, history=shown, mail=mail or sighting(500)))
 
 
 @pytest.mark.parametrize(("after_s", "told"), [(60, []), (WITHIN_S - 1, []), (WITHIN_S, ["held"]), (1900, ["held"])])
-@pytest.mark.parametrize("history", [DOWN, ledger(), MISSING], ids=["no answer", "vanished", "refused"])
+@pytest.mark.parametrize("history", [DOWN, history_of(), MISSING], ids=["no answer", "vanished", "refused"])
 def test_a_restart_that_is_not_seen_is_told_after_within(history, after_s, told):
     """A hiccup of Rundeck is nobody's business; after `within` without a sight of the execution it is, and it is no zombie. What
     people can mend is told at once; the card does not say "not restarted"."""
@@ -488,7 +488,7 @@ def test_a_restart_that_is_not_seen_is_told_after_within(history, after_s, told)
 
 def test_what_is_known_of_an_unseen_restart_is_said():
     """Why, since when nobody has seen it (without any look: since the incident began), and whether the queue looks healthy."""
-    made = run_unseen(ledger(), after_s=120.0)
+    made = run_unseen(history_of(), after_s=120.0)
     assert str(made.document.incident.detail) == (
         "execution 7 is no longer in Rundeck: it was deleted, or its job; the restart was last seen running 2 min ago"
     )
@@ -505,12 +505,14 @@ def test_what_is_known_of_an_unseen_restart_is_said():
 def test_a_history_that_comes_back_is_believed():
     """The restart's real end counts, after `max_run` too; a restart that is seen running again has a new silence to pass."""
     unseen = run_unseen(MISSING, after_s=1900.0).document
-    made = woken(unseen, NOW + 2000, seen(now=NOW + 2000, history=ledger(ENDED, now=NOW + 2000), mail=well(NOW + 2000)))
+    made = woken(unseen, NOW + 2000, seen(now=NOW + 2000, history=history_of(ENDED, now=NOW + 2000), mail=well(NOW + 2000)))
     assert (phase(made), made.document.incident.execution.status, starts(made)) == (Phase.VERIFYING, "succeeded", [])
-    made = woken(made.document, NOW + 2016, seen(now=NOW + 2016, history=ledger(ENDED, now=NOW + 2016), mail=well(NOW + 2016)))
+    made = woken(
+        made.document, NOW + 2016, seen(now=NOW + 2016, history=history_of(ENDED, now=NOW + 2016), mail=well(NOW + 2016))
+    )
     assert last(made) == (Ending.RECOVERED, None)
     unseen = run_unseen(DOWN, after_s=590.0).document
-    made = woken(unseen, NOW + 605, seen(now=NOW + 605, history=ledger(OURS, now=NOW + 605)))
+    made = woken(unseen, NOW + 605, seen(now=NOW + 605, history=history_of(OURS, now=NOW + 605)))
     assert (phase(made), made.document.incident.reason) == (Phase.RUNNING, None)
     made = woken(made.document, NOW + 1200, seen(now=NOW + 1200, history=DOWN))
     assert kinds(made.document) == []
@@ -537,10 +539,10 @@ def test_a_refused_retry_is_no_refused_start_where_the_history_lags(while_it_run
     retry = execution(8, started=40, ended=None, tag="inc-1.1", runner_not_after=RUNNER_NOW + 30)
     document = replace(RUNNING, incident=replace(RUNNING.incident, execution=first))
     if while_it_runs:
-        seen_running = seen(now=NOW + 45, history=replace(ledger(now=NOW + 45), followed=retry))
+        seen_running = seen(now=NOW + 45, history=replace(history_of(now=NOW + 45), followed=retry))
         document = woken(document, NOW + 45, seen_running, book).document
     refused = replace(retry, status="failed", runner_ended_at=RUNNER_NOW + 50)
-    made = woken(document, NOW + 60, seen(now=NOW + 60, history=replace(ledger(now=NOW + 60), followed=refused)), book)
+    made = woken(document, NOW + 60, seen(now=NOW + 60, history=replace(history_of(now=NOW + 60), followed=refused)), book)
     assert last(made) == (Ending.ESCALATED, Reason.FAILING)
     assert starts(made) == []
 
@@ -562,7 +564,7 @@ def test_a_retry_that_was_found_first_is_a_restart_where_the_history_shows_the_r
     retry = execution(8, started=40, ended=None, tag="inc-1.1", runner_not_after=RUNNER_NOW + 30)
     found = replace(RUNNING, incident=replace(RUNNING.incident, execution=retry))
     refused = replace(retry, status="failed", runner_ended_at=RUNNER_NOW + 41)
-    history = ledger(refused, *((other,) if other else ()), now=NOW + 60)
+    history = history_of(refused, *((other,) if other else ()), now=NOW + 60)
     made = woken(found, NOW + 60, seen(now=NOW + 60, history=history), book)
     assert [one.reason for one in made.document.outcomes] == ([Reason.FAILING] if counts else [])
     assert [act.tag for act in starts(made)] == ([] if counts else ["inc-1.2"])
@@ -579,14 +581,16 @@ def test_a_failed_execution_is_a_restart_and_the_next_attempt_is_decided():
     assert made.document.incident.restarts == 1
     crashed = execution(9, started=-1801, ended=None)
     late = NOW + WITHIN_S + 16
-    made = woken(RUNNING, late, seen(now=late, history=ledger(FAILED, others=(crashed,), now=late)))
+    made = woken(RUNNING, late, seen(now=late, history=history_of(FAILED, others=(crashed,), now=late)))
     assert last(made) == (Ending.ESCALATED, Reason.ZOMBIE_EXECUTION)
     assert links_of(made)[0] == crashed.url
     assert "1. execution 7, failed" in str(made.document.to_tell[0].card.facts)
 
 
 PASSING = [
-    pytest.param({"history": lambda at: ledger(FAILED, others=(execution(9, ended=None),), now=at)}, "job_busy", 0.0, id="busy"),
+    pytest.param(
+        {"history": lambda at: history_of(FAILED, others=(execution(9, ended=None),), now=at)}, "job_busy", 0.0, id="busy"
+    ),
     pytest.param({"mail": lambda at: MISSING}, "symptom_unknown", 0.0, id="unseen"),
     pytest.param({"mail": lambda at: sighting(50, acks=3, at=at)}, "symptom_gone", GRACE_S, id="it works"),
 ]
@@ -670,7 +674,7 @@ def test_recovered_takes_two_looks_every_apart():
 def test_an_adopted_restart_is_told_once():
     """Somebody's own restart recovers the queue: one message a channel, and nothing for the alert's repeat."""
     by_hand = replace(OURS, tag="")
-    adopted = moved(Document(verifying().key), alerted(), seen(history=ledger(by_hand)))
+    adopted = moved(Document(verifying().key), alerted(), seen(history=history_of(by_hand)))
     assert (phase(adopted), kinds(adopted.document)) == (Phase.RUNNING, ["started"])
     over = replace(ENDED, tag="")
     looks = [(at, seen(over, now=NOW + at, mail=well(NOW + at))) for at in (15.0, 30.0, 45.0)]

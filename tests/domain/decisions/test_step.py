@@ -43,9 +43,9 @@ from tests.support.worlds.scenes import (
     document,
     execution,
     going_round,
+    history_of,
     incident,
     kinds,
-    ledger,
     moved,
     phase,
     reason,
@@ -122,17 +122,17 @@ FROM_ALERT = [
     ("symptom_unknown", True, {"mail": MISSING}, alerted(), EMPTY),
     ("symptom_unknown", False, {"mail": sighting(50, samples_s=30.0)}, alerted(case(labels={})), EMPTY),  # the first look
     ("ledger_unknown", False, {"history": MISSING}, alerted(), EMPTY),
-    ("already_running", True, {"history": ledger(RUNNING)}, alerted(), EMPTY),
-    ("job_busy", True, {"history": ledger(others=(RUNNING,))}, alerted(), EMPTY),
-    ("zombie_execution", True, {"history": ledger(execution(ended=None, started=-1900))}, alerted(), EMPTY),
+    ("already_running", True, {"history": history_of(RUNNING)}, alerted(), EMPTY),
+    ("job_busy", True, {"history": history_of(others=(RUNNING,))}, alerted(), EMPTY),
+    ("zombie_execution", True, {"history": history_of(execution(ended=None, started=-1900))}, alerted(), EMPTY),
     ("duplicate", False, {}, alerted(), document(outcomes=(outcome(),))),
     ("escalated", True, {}, alerted(), document(escalated_at=NOW - 60)),
-    ("cooldown", True, {"history": ledger(execution(started=-310, ended=-300))}, alerted(), EMPTY),
+    ("cooldown", True, {"history": history_of(execution(started=-310, ended=-300))}, alerted(), EMPTY),
     (
         *("too_many_restarts", True),
-        *({"history": ledger(*(execution(n, started=-1000 - n, ended=-999 - n) for n in (1, 2, 3)))}, alerted(), EMPTY),
+        *({"history": history_of(*(execution(n, started=-1000 - n, ended=-999 - n) for n in (1, 2, 3)))}, alerted(), EMPTY),
     ),
-    ("failing", True, {"history": ledger(*FAILED)}, alerted(), EMPTY),
+    ("failing", True, {"history": history_of(*FAILED)}, alerted(), EMPTY),
     ("too_many_targets", True, {"storm": Storm(tuple(Slot(f"t{n}", NOW) for n in range(3)))}, alerted(), EMPTY),
     ("storm_unknown", False, {"storm": MISSING}, alerted(), EMPTY),
     ("never_consumed", True, {"mail": sighting(ids=(), deliveries=None)}, alerted(), EMPTY),
@@ -509,7 +509,7 @@ def test_pressing_the_button_restarts_once():
     assert moved(made.document, event, seen(now=NOW + 61), NOW + 61, APPROVE).document == made.document
     found, at = asking(), NOW + 1740
     assert found.incident is not None
-    busy = seen(history=ledger(others=(execution(ended=None),), now=at), now=at)
+    busy = seen(history=history_of(others=(execution(ended=None),), now=at), now=at)
     made = moved(found, Approved(found.incident.approval.nonce, "anna"), busy, at, APPROVE)
     assert (phase(made), made.document.outcomes) == (Phase.WAITING, ())
     found = asking()

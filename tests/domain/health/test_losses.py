@@ -20,10 +20,10 @@ from tests.support.worlds.scenes import (
     alerted,
     document,
     execution,
+    history_of,
     holding,
     incident,
     kinds,
-    ledger,
     moved,
     phase,
     resolved,
@@ -158,7 +158,7 @@ def recovered(missing: int, returns: Returns = USED_UP, **changes: Any) -> Any:
         at = NOW + after_s
         mail = figures(0, 100, 100 - missing, 10, at=at, ids=NEW, returns=None)
         made = woken(
-            made, at, seen(found.incident.execution, now=at, mail=mail, history=ledger(found.incident.execution, now=at))
+            made, at, seen(found.incident.execution, now=at, mail=mail, history=history_of(found.incident.execution, now=at))
         ).document
     assert made.outcomes[-1].ending is Ending.RECOVERED
     return made.to_archive[0], next(message.card for message in made.to_tell if message.channel == "ops")
@@ -220,7 +220,7 @@ def test_nothing_that_may_be_dropped_is_called_no_action_needed() -> None:
     for after_s in (0.0, 16.0):
         at = NOW + after_s
         mail = replace(busy(1300, 1340, 1380, at=at, ids=NEW, returns=None), depth=0, unacked=0)
-        history = ledger(found.incident.execution, now=at)
+        history = history_of(found.incident.execution, now=at)
         made = woken(made, at, seen(found.incident.execution, now=at, mail=mail, history=history)).document
     card = next(message.card for message in made.to_tell if message.channel == "ops")
     assert card.headline == "In working hours: mail recovered, but messages may be lost"

@@ -125,7 +125,7 @@ def execution(number: int = 7, *, started: float = -60.0, ended: float | None = 
     return replace(made, **changes)
 
 
-def ledger(*executions: Execution, now: float = NOW, **changes: Any) -> ExecutionHistory:
+def history_of(*executions: Execution, now: float = NOW, **changes: Any) -> ExecutionHistory:
     return replace(ExecutionHistory(now + AHEAD_S, executions), **changes)
 
 
@@ -142,7 +142,7 @@ def seen(
     queues: dict[str, QueueSnapshot | Unknown] = {MAIL.key: mail or sighting(at=now)}
     if post is not None:
         queues[POST.key] = post
-    return Observation(history or ledger(*executions, now=now), queues, pause, storm or Storm())
+    return Observation(history or history_of(*executions, now=now), queues, pause, storm or Storm())
 
 
 def well(at: float = NOW, ids: tuple[str, ...] = NEW) -> QueueSnapshot:
