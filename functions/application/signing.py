@@ -38,7 +38,7 @@ def verify_payload(keys: tuple[SecretRef, ...], payload: str) -> dict[str, Any]:
         content = _opened(keys, _WAKE_UP, _HANDED_OVER.sub("", payload, count=1))
     except BadData:
         for key in keys:
-            key.distrust()  # another instance may have signed with a newer key than the cached ones
+            key.invalidate()  # another instance may have signed with a newer key than the cached ones
         raise BadRequest(401, "This wake-up is not signed with any of signing_keys.") from None
     if not isinstance(content, dict) or type(content.get("v")) is not int or len(CONTENTS & content.keys()) != 1:
         raise BadRequest(400, "This is signed, but it is no wake-up.")

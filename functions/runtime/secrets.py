@@ -30,7 +30,7 @@ from functions.runtime.text import Text
 T = TypeVar("T")
 SYSTEM = "secrets"
 KEPT_S = 300.0  # a rotated secret takes effect within five minutes
-DISTRUST_EVERY_S = 60.0  # strangers' wrong credentials must not cause calls to Secret Manager
+INVALIDATE_EVERY_S = 60.0  # strangers' wrong credentials must not cause calls to Secret Manager
 FAILURE_KEPT_S = 10.0  # nor must an outage, during which the former value goes on
 FIRST_FAILURE_KEPT_S = 1.0  # without a value everything is refused meanwhile, so one refusal must not last
 TIMEOUT_S = 4.0  # of one read; half of a webhook's whole budget
@@ -79,9 +79,9 @@ class SecretRef(Struct, frozen=True):
         """Returns the secret, at most five minutes old. Raises Denied (with a remedy) or Unavailable."""
         return read(self.reference, now=time.monotonic())
 
-    def distrust(self) -> None:
+    def invalidate(self) -> None:
         """Call this when a system rejects the secret: the next read fetches it again, at most once a minute."""
-        _kept(self.reference).distrusted = True
+        _kept(self.reference).invalidated = True
 
 
 def any_matches(references: Iterable[SecretRef], shown: bytes, expected: Callable[[bytes], bytes]) -> bool:
@@ -106,7 +106,7 @@ def with_newest(secret: SecretRef, ask: Callable[[bytes], T], is_refused: Callab
     value = newest = secret.read()
     answer = ask(value)
     if is_refused(answer):
-        secret.distrust()
+        secret.invalidate()
         with suppress(Denied, Unavailable):  # if the secret can't be read now, the system's own refusal says more
             newest = secret.read()
     return answer if newest == value else ask(newest)
@@ -116,16 +116,16 @@ class _Kept:
     """A cached secret, or the failure to read it. Times are monotonic. The lock lets one thread fetch while the others wait. Not
     a Struct, which has more ways to show its fields than `repr`."""
 
-    __slots__ = ("distrusted", "error", "lock", "trusted_until", "until", "value")
+    __slots__ = ("error", "invalidated", "lock", "trusted_until", "until", "value")
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.value: bytes | None = None
         self.error: Denied | Unavailable | None = None
         self.until = float("-inf")
-        self.distrusted = False
+        self.invalidated = False
         self.trusted_until = float("-inf")
-        """Until then another distrust has no effect."""
+        """Until then another call has no effect."""
 
 
 _KEPT: dict[str, _Kept] = {}
@@ -156,7 +156,7 @@ def read(reference: str, *, now: float) -> bytes:
         return _checked(reference, _from_env(match[1]))
     kept = _kept(reference)
     with kept.lock:
-        is_doubted = kept.distrusted and now >= kept.trusted_until
+        is_doubted = kept.invalidated and now >= kept.trusted_until
         if now >= kept.until or is_doubted:
             _fetch(reference, kept, now, is_doubted=is_doubted)
         if kept.value is None:
@@ -174,9 +174,9 @@ def _copy(error: Denied | Unavailable | None) -> Denied | Unavailable:
 
 
 def _fetch(reference: str, kept: _Kept, now: float, *, is_doubted: bool) -> None:
-    kept.distrusted = False
+    kept.invalidated = False
     if is_doubted:
-        kept.trusted_until = now + DISTRUST_EVERY_S
+        kept.trusted_until = now + INVALIDATE_EVERY_S
     try:
         kept.value, kept.error, kept.until = _checked(reference, _from_outside(reference)), None, now + KEPT_S
     except Denied as error:

@@ -28,7 +28,7 @@ from tests.support.worlds.scenes import (
     incident,
     rules,
     runbook,
-    sighting,
+    snapshot,
     trigger,
     verifying,
     well,
@@ -83,7 +83,7 @@ LAST_TRY = document(incident(Phase.VERIFYING, attempt=2, restarts=2, execution=F
     ("found", "mail", "severity", "outcome", "code"),
     [
         pytest.param(document(incident()), well, "NOTICE", "held", "symptom_gone", id="held"),
-        pytest.param(LAST_TRY, lambda at: sighting(at=at), "ERROR", "escalated", "", id="escalated"),
+        pytest.param(LAST_TRY, lambda at: snapshot(at=at), "ERROR", "escalated", "", id="escalated"),
         pytest.param(verifying(queues=tuple(replace(one, after=AfterRestart(well_at=RUNNER_NOW - 100),
             joined_at=NOW - 99) for one in verifying().incident.queues)), well, "NOTICE", "recovered", "", id="recovered"),
     ],

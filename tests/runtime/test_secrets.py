@@ -137,14 +137,14 @@ def test_secret_manager_is_asked_by_googles_client(manager, reference, path):
 
 
 def test_a_secret_that_is_said_to_be_wrong_is_read_again_once_a_minute(manager):
-    """After `distrust` the next read sees a rotation at once; a second distrust waits until the minute is over."""
+    """After `invalidate` the next read sees a rotation at once; a second call waits until the minute is over."""
     ref = SecretRef(REFERENCE)
     assert secrets.read(REFERENCE, now=0.0) == SECRET
     manager.value = b"rotated"
-    ref.distrust()
+    ref.invalidate()
     assert secrets.read(REFERENCE, now=5.0) == b"rotated"
     for second in range(6, 65):
-        ref.distrust()
+        ref.invalidate()
         assert secrets.read(REFERENCE, now=float(second)) == b"rotated"
     assert len(manager.asked) == 2
     assert secrets.read(REFERENCE, now=65.0) == b"rotated"

@@ -1,4 +1,4 @@
-"""The RabbitMQ room against a real broker: what it tells live, what it tells late, and what it refuses."""
+"""The adapter of RabbitMQ against a real broker: what it tells live, what it tells late, and what it refuses."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Password:
     def read(self) -> bytes:
         return self.text.encode()
 
-    def distrust(self) -> None:
+    def invalidate(self) -> None:
         """Nothing else is known."""
 
 

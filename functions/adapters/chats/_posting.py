@@ -68,10 +68,10 @@ def _wait_s(answer: http_client.Answer) -> float:
 def require_accepted(
     answer: http_client.Answer, secret: SecretRef, remedies: Mapping[int, str], accepted: Collection[int] = (200,)
 ) -> None:
-    """Raises Denied for a status that is not accepted, without the body: it may repeat the secret, which is then distrusted."""
+    """Raises Denied for a status that is not accepted, without the body: it may repeat the secret, which is then invalidated."""
     if answer.status in accepted:
         return
     if answer.status in (401, 403, 404):
-        secret.distrust()
+        secret.invalidate()
     remedy = remedies.get(answer.status, "")
     raise Denied(answer.system, f"answered {answer.status}", remedy=remedy, status=answer.status)

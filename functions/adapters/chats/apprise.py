@@ -47,7 +47,7 @@ class Apprise(Struct, frozen=True):
         except Exception as error:  # noqa: BLE001 - a plugin may raise anything, and its text may contain the URL
             raise Unavailable("apprise", f"{service.service_name} failed ({type(error).__name__})") from None
         if not accepted:
-            self.url.distrust()
+            self.url.invalidate()
             raise Unavailable("apprise", f"{service.service_name} did not accept the message")
 
     def _load_service(self) -> Any:

@@ -347,7 +347,7 @@ def _result(bot: _Bot, method: str, answer: http_client.Answer) -> dict[str, Any
     if error in LATER:
         raise Unavailable("slack", f"{method} answered {error}")
     if error in WRONG_TOKEN:
-        bot.token.distrust()
+        bot.token.invalidate()
     code = error if re.fullmatch(r"[a-z0-9_]{1,80}", error) else "unknown_error"
     raise _Refused(method, code, answer.status)
 

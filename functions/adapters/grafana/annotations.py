@@ -57,7 +57,7 @@ def _post(settings: Settings, row: dict[str, Any], timeout_s: float) -> None:
     url, headers = f"{settings.url.rstrip('/')}/api/annotations", {"Authorization": authorization, "Accept": "application/json"}
     answer = http_client.request(SYSTEM, "POST", url, timeout_s=timeout_s, headers=headers, json=row, ca=settings.ca)
     if answer.status in (401, 403):
-        settings.token.distrust()
+        settings.token.invalidate()
         raise Denied(SYSTEM, f"answered {answer.status}", remedy=REMEDY, status=answer.status)
     if answer.status != 200:
         raise Unavailable(SYSTEM, f"answered {answer.status}")

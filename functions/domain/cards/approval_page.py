@@ -57,7 +57,7 @@ class Row(Struct, frozen=True):
 class View(Struct, frozen=True):
     """The input of a page with buttons. `warnings`: what would prevent the button from restarting anything."""
 
-    story: CardInput
+    card_input: CardInput
     rows: tuple[Row, ...]
     warnings: tuple[Phrase, ...] = ()
 
@@ -133,7 +133,7 @@ class Notice(Struct, frozen=True):
 
 def ask(view: View, rules: Rules) -> Question:
     """The question whether to restart."""
-    card_input = view.story
+    card_input = view.card_input
     subject = facts.subject(card_input)
     condition = Text(
         "Nothing is done if the kill switch is on by then, the queue has recovered, or its figures or {runner} can't be read."
@@ -165,7 +165,7 @@ def ask(view: View, rules: Rules) -> Question:
 
 def ask_to_take(view: View, rules: Rules) -> Question:
     """The question whether to take an escalation."""
-    card_input = view.story
+    card_input = view.card_input
     meaning = Text("Nobody is reminded any more once somebody has taken it. It restarts nothing.")
     return Question(
         Text("Acknowledge {subject}?", subject=facts.subject(card_input)),
@@ -205,14 +205,14 @@ def _until(card_input: CardInput, rules: Rules) -> Phrase:
 
 
 def _below_queues(view: View, rules: Rules) -> tuple[Paragraph, ...]:
-    read_at = Text("Read at {at}. Reload the page for newer figures.", at=clock(rules, view.story.at))
+    read_at = Text("Read at {at}. Reload the page for newer figures.", at=clock(rules, view.card_input.at))
     count = len(view.rows) - QUEUES_SHOWN
     more = (Paragraph(Text("and {count} more queue", "and {count} more queues", count=count)),) if count > 0 else ()
     return (*more, Paragraph(read_at, "note"))
 
 
 def _queues(view: View) -> tuple[Queue, ...]:
-    return tuple(_queue(row, view.story.at) for row in view.rows[:QUEUES_SHOWN])
+    return tuple(_queue(row, view.card_input.at) for row in view.rows[:QUEUES_SHOWN])
 
 
 def _queue(row: Row, now: float) -> Queue:

@@ -66,8 +66,8 @@ def _view(ports: Adapters, document: Document, incident: Incident) -> View:
     now = ports.now()
     rows, warnings = read_rows(ports, incident.queues, now)
     runbook = ports.rules.runbooks.get(incident.runbook)
-    story = CardInput(CardKind.HELD, now, runbook, document.target, incident, incident.reason, incident.detail)
-    return View(story, rows, warnings)
+    card_input = CardInput(CardKind.HELD, now, runbook, document.target, incident, incident.reason, incident.detail)
+    return View(card_input, rows, warnings)
 
 
 def press(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -> Response:

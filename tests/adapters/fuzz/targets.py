@@ -124,7 +124,7 @@ def rundeck_says(content: bytes) -> None:
 
 
 def rabbitmq_says(content: bytes) -> None:
-    """Totals, a queue's page, its channels' pages, a line between each: a sighting whose depth can be, or nothing usable."""
+    """Totals, a queue's page, its channels' pages, a line between each: a snapshot whose depth can be, or nothing usable."""
     totals, page, channels = (_answer("rabbitmq", part) for part in (content + b"\n\n\n\n").split(b"\n\n")[:3])
     with suppress(Denied, Unavailable):
         rabbitmq_answers.good(totals)

@@ -78,12 +78,12 @@ def test_a_failure_is_only_reported_and_a_refused_token_read_again(
     httpserver: HTTPServer, settings: Settings, monkeypatch: pytest.MonkeyPatch, status: int, again: bool
 ) -> None:
     """Whatever Grafana answers, nothing is raised, and the token is in no text. A refused one may have been replaced."""
-    distrusted: list[str] = []
-    monkeypatch.setattr(SecretRef, "distrust", lambda secret: distrusted.append(secret.reference))
+    invalidated: list[str] = []
+    monkeypatch.setattr(SecretRef, "invalidate", lambda secret: invalidated.append(secret.reference))
     httpserver.expect_request("/api/annotations").respond_with_data("glsa_not-a-real-one", status=status)
     said = annotations.mark(settings, replace(RECORD, incident=replace(INCIDENT, execution=None)), rules(), timeout_s=PATIENCE_S)
     assert said == ([] if status == 200 else [f"Grafana: answered {status}"])
-    assert distrusted == (["env://T_GRAFANA_TOKEN"] if again else [])
+    assert invalidated == (["env://T_GRAFANA_TOKEN"] if again else [])
 
 
 def test_long_names_are_cut() -> None:

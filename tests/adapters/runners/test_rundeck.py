@@ -1,4 +1,4 @@
-"""The Rundeck room: starting the job once, refusals, stopping, the history of a target, and the execution that is followed."""
+"""Rundeck's adapter: starting the job once, refusals, stopping, the history of a target, and the execution that is followed."""
 
 import json
 import math

@@ -68,7 +68,7 @@ def test_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("replies", "values", "sent", "distrusted"),
+    ("replies", "values", "sent", "invalidated"),
     [
         pytest.param([(403, JSON, {"errorCode": "unauthorized"})], [b"a", b"b"], ["a", "b"], 1, id="refused"),
         pytest.param([(401, "", b"")], [b"a", b"b"], ["a", "b"], 1, id="a proxy's login"),
@@ -83,14 +83,14 @@ def test_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_only_a_refused_token_is_read_again(
-    monkeypatch: pytest.MonkeyPatch, replies: list[Any], values: list[Any], sent: list[str], distrusted: int
+    monkeypatch: pytest.MonkeyPatch, replies: list[Any], values: list[Any], sent: list[str], invalidated: int
 ) -> None:
     """And only another one is tried, once: the start of a job must not be sent twice for anything else."""
     wire, token = Wire(*replies), Secret(*values)
     with pytest.raises(Denied):
         ask(monkeypatch, wire, token, method="POST")
     assert [one["headers"]["X-Rundeck-Auth-Token"] for one in wire.sent] == sent
-    assert token.distrusted == distrusted
+    assert token.invalidated == invalidated
 
 
 ANSWERS = [

@@ -1,4 +1,4 @@
-"""The Rundeck room: evidence jobs, and the files of infra/rundeck that are such jobs."""
+"""Rundeck's adapter: evidence jobs, and the files of infra/rundeck that are such jobs."""
 
 import json
 from collections.abc import Iterator

@@ -72,7 +72,7 @@ class Target:
 
 
 @dataclass
-class Room:
+class Lab:
     """A scheduler, and the target that it delivers to."""
 
     scheduler: Any
@@ -144,7 +144,7 @@ def double(monkeypatch) -> Iterator[CloudTasks]:
 
 
 @pytest.fixture
-def local_room(settings, target, run) -> Iterator[Room]:
+def local_lab(settings, target, run) -> Iterator[Lab]:
     held: list[sqlite3.Connection] = []
 
     def lock() -> None:
@@ -152,13 +152,13 @@ def local_room(settings, target, run) -> Iterator[Room]:
         held[0].execute("BEGIN IMMEDIATE")
 
     run()
-    yield Room(settings, target, lock)
+    yield Lab(settings, target, lock)
     for connection in held:
         connection.close()
 
 
 @pytest.fixture
-def cloud_room(double, verify_server, target) -> Room:
+def cloud_lab(double, verify_server, target) -> Lab:
     def verify(request: Request) -> Response:
         assert request.method == "POST"
         try:
@@ -174,13 +174,13 @@ def cloud_room(double, verify_server, target) -> Room:
     def refuse() -> None:
         double.refuse = 503
 
-    return Room(settings, target, refuse)
+    return Lab(settings, target, refuse)
 
 
 @pytest.fixture(params=["local", "cloud_tasks"])
-def scheduler(request) -> Room:
-    room: Room = request.getfixturevalue("local_room" if request.param == "local" else "cloud_room")
-    return room
+def scheduler(request) -> Lab:
+    lab: Lab = request.getfixturevalue("local_lab" if request.param == "local" else "cloud_lab")
+    return lab
 
 
 def rows(settings: local.LocalScheduler) -> list[tuple[Any, ...]]:
@@ -549,10 +549,10 @@ def test_whoever_lost_its_lease_takes_no_other_wake_up_away(settings, target, ru
 # --- Cloud Tasks' own troubles -------------------------------------------------------------------------------------
 
 
-def test_the_task_is_as_documented(cloud_room, double):
+def test_the_task_is_as_documented(cloud_lab, double):
     """Schedule time, deadline, method, body and OIDC token as Cloud Tasks' reference has them; no name, no second call."""
     at = time.time() + 0.25
-    cloud_room.wake(at, "payload")
+    cloud_lab.wake(at, "payload")
     ((path, sent),) = double.calls
     task = sent["task"]
     request = task["httpRequest"]
@@ -562,7 +562,7 @@ def test_the_task_is_as_documented(cloud_room, double):
     assert request["httpMethod"] in ("POST", 1)
     assert json.loads(base64.b64decode(request["body"])) == {"wake": "payload"}
     assert request["headers"] == {"Content-Type": "application/json"}
-    assert request["oidcToken"] == {"serviceAccountEmail": ACCOUNT, "audience": cloud_room.scheduler.url}
+    assert request["oidcToken"] == {"serviceAccountEmail": ACCOUNT, "audience": cloud_lab.scheduler.url}
     assert double.idle()
     ((_, delivered, status),) = double.deliveries
     assert status == 200
@@ -576,11 +576,11 @@ def test_the_task_is_as_documented(cloud_room, double):
         (403, "roles/iam.serviceAccountUser"), (404, "scheduler.cloud_tasks.queue"),
     ],
 )  # fmt: skip
-def test_a_clear_no_is_denied_with_the_remedy(cloud_room, double, status, remedy):
+def test_a_clear_no_is_denied_with_the_remedy(cloud_lab, double, status, remedy):
     """A wrong queue, a missing role and wrong settings are told apart, each with what to do."""
     double.refuse = status
     with pytest.raises(Denied) as caught:
-        cloud_room.wake(time.time(), "payload-of-the-test")
+        cloud_lab.wake(time.time(), "payload-of-the-test")
     assert caught.value.status == status
     assert remedy in str(caught.value.remedy)
     assert "payload-of-the-test" not in str(caught.value)
@@ -588,29 +588,29 @@ def test_a_clear_no_is_denied_with_the_remedy(cloud_room, double, status, remedy
 
 
 @pytest.mark.parametrize("status", [409, 429, 500, 503])
-def test_a_server_in_trouble_is_unavailable_and_asked_once(cloud_room, double, status):
+def test_a_server_in_trouble_is_unavailable_and_asked_once(cloud_lab, double, status):
     """Nothing is sent twice behind our back, and the time is the caller's."""
     double.refuse = status
     with pytest.raises(Unavailable):
-        cloud_room.wake(time.time(), "a")
+        cloud_lab.wake(time.time(), "a")
     assert len(double.calls) == 1
 
 
-def test_no_answer_in_time_is_late_and_a_lost_one_unavailable(cloud_room, double):
+def test_no_answer_in_time_is_late_and_a_lost_one_unavailable(cloud_lab, double):
     """A task whose answer does not come, or is lost, may have been taken: Unavailable, and the wake-up comes all the same."""
     double.hang = threading.Event()
     for timeout_s in MORE_TIME_S:
         with pytest.raises(Unavailable) as caught:
-            cloud_room.wake(time.time(), "a", timeout_s=timeout_s)
+            cloud_lab.wake(time.time(), "a", timeout_s=timeout_s)
         assert caught.value.late
         if double.calls:
             break
     double.hang.set()
-    assert set(cloud_room.target.wait(1)) == {"a"}
+    assert set(cloud_lab.target.wait(1)) == {"a"}
     double.lose_answers = True
     with pytest.raises(Unavailable):
-        cloud_room.wake(time.time(), "lost")
-    wait_until(lambda: "lost" in cloud_room.target.payloads)
+        cloud_lab.wake(time.time(), "lost")
+    wait_until(lambda: "lost" in cloud_lab.target.payloads)
 
 
 def test_the_endpoint_is_for_loopback_only(monkeypatch, double):
@@ -779,20 +779,20 @@ def test_a_token_that_can_not_be_fetched_now_is_unavailable(monkeypatch, account
         ({"refuse": 503}, [False], "cloudtasks.googleapis.com"),
     ],
 )
-def test_check_of_cloud_tasks(cloud_room, double, knobs, oks, words):
+def test_check_of_cloud_tasks(cloud_lab, double, knobs, oks, words):
     """`check` tells a missing role, a paused queue and one that gives up apart, and what it can't see from what is wrong."""
     for name, value in knobs.items():
         setattr(double, name, value)
-    findings = cloud_room.scheduler.check(timeout_s=PATIENCE_S)
+    findings = cloud_lab.scheduler.check(timeout_s=PATIENCE_S)
     assert [finding.ok for finding in findings] == oks
     assert any(words in f"{finding.detail} {finding.remedy}" for finding in findings)
     assert all(finding.remedy for finding in findings if finding.ok is False)
 
 
-def test_an_account_that_creates_no_wake_ups_is_not_asked_whether_it_may(cloud_room, double):
+def test_an_account_that_creates_no_wake_ups_is_not_asked_whether_it_may(cloud_lab, double):
     """Of `report`, whose answer says nothing about `webhook` and `verify`."""
     double.permissions = ()
-    findings = cloud_room.scheduler.check(creates=False, timeout_s=PATIENCE_S)
+    findings = cloud_lab.scheduler.check(creates=False, timeout_s=PATIENCE_S)
     assert [(finding.ok, finding.detail) for finding in findings] == [(True, "the queue runs")]
 
 

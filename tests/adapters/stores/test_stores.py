@@ -41,7 +41,7 @@ BODY = '{"配送": "止まった 🐇"}'.encode()
 
 
 @dataclass
-class Room:
+class Lab:
     """A store, called as the application does."""
 
     store: Any
@@ -77,7 +77,7 @@ def gcs() -> Iterator[str]:
 
 
 @pytest.fixture
-def local_room(tmp_path: Path) -> Iterator[Room]:
+def local_lab(tmp_path: Path) -> Iterator[Lab]:
     path = tmp_path / "unstick.db"
     held: list[sqlite3.Connection] = []
 
@@ -85,25 +85,25 @@ def local_room(tmp_path: Path) -> Iterator[Room]:
         held.append(sqlite3.connect(path, isolation_level=None, timeout=PATIENCE_S))
         held[0].execute("BEGIN IMMEDIATE")
 
-    yield Room(local.LocalStore(str(path)), lock)
+    yield Lab(local.LocalStore(str(path)), lock)
     for connection in held:
         connection.close()
 
 
 @pytest.fixture
-def cloud_room(gcs: str, request, monkeypatch, closed_port) -> Room:
+def cloud_lab(gcs: str, request, monkeypatch, closed_port) -> Lab:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs)
 
     def leave() -> None:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{closed_port}")
 
-    return Room(cloud_storage.CloudStorage("bucket-one", f"{abs(hash(request.node.nodeid))}/"), leave)
+    return Lab(cloud_storage.CloudStorage("bucket-one", f"{abs(hash(request.node.nodeid))}/"), leave)
 
 
 @pytest.fixture(params=["local", "cloud_storage"])
-def store(request) -> Room:
-    room: Room = request.getfixturevalue("local_room" if request.param == "local" else "cloud_room")
-    return room
+def store(request) -> Lab:
+    lab: Lab = request.getfixturevalue("local_lab" if request.param == "local" else "cloud_lab")
+    return lab
 
 
 # --- the contract --------------------------------------------------------------------------------------------------
@@ -245,20 +245,20 @@ if pids and pids[0]:
 """
 
 
-def test_processes_share_one_file(local_room):
+def test_processes_share_one_file(local_lab):
     """Six processes that all make the file and count up in it, two of them forked after they had used it, lose no step."""
-    command = [sys.executable, "-W", "error", "-c", COUNT_UP, local_room.store.path]
+    command = [sys.executable, "-W", "error", "-c", COUNT_UP, local_lab.store.path]
     running = [subprocess.Popen([*command, forks], cwd=ROOT, stderr=subprocess.PIPE) for forks in ("0", "0", "1", "1")]
     assert [(process.communicate(timeout=2 * PATIENCE_S)[1], process.returncode) for process in running] == [(b"", 0)] * 4
-    assert local_room.load("n").body == b"180"
+    assert local_lab.load("n").body == b"180"
 
 
-def test_the_file_is_its_owners(local_room):
+def test_the_file_is_its_owners(local_lab):
     """Documents hold labels and links: nobody else on the machine reads them, nor SQLite's files beside them."""
-    local_room.save("a")
-    with sqlite3.connect(local_room.store.path) as other:
+    local_lab.save("a")
+    with sqlite3.connect(local_lab.store.path) as other:
         other.execute("SELECT * FROM documents").fetchall()
-        modes = {path.name: path.stat().st_mode & 0o777 for path in Path(local_room.store.path).parent.iterdir()}
+        modes = {path.name: path.stat().st_mode & 0o777 for path in Path(local_lab.store.path).parent.iterdir()}
     other.close()
     assert set(modes.values()) == {0o600}
     assert "unstick.db-wal" in modes
@@ -281,28 +281,28 @@ def test_another_process_never_takes_itself_for_the_last_one(tmp_path):
     assert not Path(path + "-wal").exists()
 
 
-def test_a_save_outlives_kill_minus_9(local_room):
+def test_a_save_outlives_kill_minus_9(local_lab):
     """What save returned for is there, though its process never ended in order."""
     script = (
         "import os, signal, sys; from functions.adapters.stores import local\n"
         "local.LocalStore(sys.argv[1]).save('a', b'kept', generation=None, due=None, timeout_s=60)\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
-    subprocess.run([sys.executable, "-c", script, local_room.store.path], cwd=ROOT, check=False, timeout=PATIENCE_S)
-    assert local_room.load("a").body == b"kept"
+    subprocess.run([sys.executable, "-c", script, local_lab.store.path], cwd=ROOT, check=False, timeout=PATIENCE_S)
+    assert local_lab.load("a").body == b"kept"
 
 
-def test_a_writer_is_waited_for(local_room):
+def test_a_writer_is_waited_for(local_lab):
     """Somebody who is just writing is waited for; only one who does not come to an end makes it Unavailable."""
-    local_room.save("a")
-    writer = sqlite3.connect(local_room.store.path, isolation_level=None, check_same_thread=False)
+    local_lab.save("a")
+    writer = sqlite3.connect(local_lab.store.path, isolation_level=None, check_same_thread=False)
     writer.execute("BEGIN IMMEDIATE")
     with pytest.raises(Unavailable, match="locked by other processes") as caught:
-        local_room.save("b", timeout_s=0.2)
+        local_lab.save("b", timeout_s=0.2)
     assert caught.value.late
     ending = threading.Timer(0.2, writer.execute, ("COMMIT",))
     ending.start()
-    local_room.save("b")
+    local_lab.save("b")
     ending.join()
     writer.close()
 
@@ -406,13 +406,13 @@ def test_a_write_that_comes_too_soon_is_tried_within_its_time(answering, call, t
     assert (len(answering.asked), time.monotonic() - began < timeout_s) == (times, True)
 
 
-def test_a_document_is_saved_more_than_once_a_second(cloud_room):
+def test_a_document_is_saved_more_than_once_a_second(cloud_lab):
     """The store takes one write a second to one object, and an alert writes its document at once again."""
     began = time.monotonic()
     generation = None
     for number in range(3):
-        generation = cloud_room.save("a", b"%d" % number, generation=generation)
-    assert cloud_room.load("a").body == b"2"
+        generation = cloud_lab.save("a", b"%d" % number, generation=generation)
+    assert cloud_lab.load("a").body == b"2"
     assert time.monotonic() - began >= 2.0, "the stand-in lets more than one write a second through"
 
 
@@ -479,9 +479,9 @@ def test_a_damaged_answer_is_not_taken(server):
     assert SETTINGS.load("a", timeout_s=PATIENCE_S).body == b"hello world"
 
 
-def test_googles_client_reads_what_was_written_and_writes_what_is_read(cloud_room):
+def test_googles_client_reads_what_was_written_and_writes_what_is_read(cloud_lab):
     """The requests are our own, so Google's client is asked what they made; generations are compared across both."""
-    store, bucket = cloud_room.store, Client(project="p", credentials=AnonymousCredentials()).bucket("bucket-one")
+    store, bucket = cloud_lab.store, Client(project="p", credentials=AnonymousCredentials()).bucket("bucket-one")
     body, name = 'ü\r\n--"'.encode() * 1000, f"{store.prefix}documents/a b+%/ü.json"
     generation = store.save("a b+%/ü", body, generation=None, due=2.5, timeout_s=PATIENCE_S)
     blob = bucket.get_blob(name)

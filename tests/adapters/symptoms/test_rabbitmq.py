@@ -1,4 +1,4 @@
-"""The RabbitMQ room against a stand-in of the management API, for what a real broker does not show on demand."""
+"""The adapter of RabbitMQ against a stand-in of the management API, for what a real broker does not show on demand."""
 
 import json
 import logging

@@ -22,7 +22,7 @@ from functions.runtime.errors import Unavailable
 from functions.runtime.parallel import MOST_THREADS, run_parallel
 from tests.application.test_reconcile import fails
 from tests.support.worlds.memory import Memory
-from tests.support.worlds.scenes import NOW, TARGET, alert, alerted, execution, incident, moved, runbook, sighting
+from tests.support.worlds.scenes import NOW, TARGET, alert, alerted, execution, incident, moved, runbook, snapshot
 
 EMPTY = Document(TARGET.key)
 
@@ -79,7 +79,7 @@ def large() -> Document:
     watched = incident().queues[0]
     curve = tuple((NOW + at / 7, 10**9) for at in range(120))
     holders = (Holder("h" * 80, HOSTILE[:80], 10**9, NOW / 7),) * 5
-    before = before_restart(replace(sighting(), holders=holders))
+    before = before_restart(replace(snapshot(), holders=holders))
     queues = tuple(
         replace(watched, queue=to_queue("v" * 255, f"{n:0255}"), before=before, holders=holders, curve=curve)
         for n in range(QUEUES_KEPT)

@@ -22,7 +22,7 @@ from functions.domain.model.runbooks import Verify
 from functions.runtime.errors import Denied
 from functions.runtime.secrets import SecretRef
 from tests.support.worlds.memory import Memory
-from tests.support.worlds.scenes import AHEAD_S, NOW, TARGET, alerted, case, execution, rules, runbook, sighting, well
+from tests.support.worlds.scenes import AHEAD_S, NOW, TARGET, alerted, case, execution, rules, runbook, snapshot, well
 
 RECORDED = Path(__file__).parents[2] / "recordings" / "documents-v1"
 NAMES = sorted(path.stem for path in RECORDED.glob("*.json") if path.stem not in ("pause", "storm"))
@@ -94,7 +94,7 @@ def test_a_detail_is_shown_as_it_was_written():
     """I1: in the former release's words, also in Japanese; what it ended isn't started again; one report has both."""
     memory = world("asked-after-failures")
     memory.rules = replace(memory.rules, language="ja")
-    memory.mail = lambda at: sighting(at=at)
+    memory.mail = lambda at: snapshot(at=at)
     advance(memory)
     assert any("executions that failed in a row: 2" in text for _, card in memory.posts for text in card.text)
     for name in ("recovered", "escalated"):

@@ -332,8 +332,8 @@ def test_every_chat_can_show_it(language: str) -> None:
     from tools.docs.card_picture import card_svg
 
     card, _ = at_week(5, "", language)
-    for room in (console, google_chat, slack, teams):
-        assert "mail" in str(room.render(card, language))
+    for chat in (console, google_chat, slack, teams):
+        assert "mail" in str(chat.render(card, language))
     ET.fromstring(card_svg(card, language))  # noqa: S314
 
 

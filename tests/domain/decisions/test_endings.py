@@ -30,7 +30,7 @@ from tests.support.worlds.scenes import (
     rules,
     runbook,
     seen,
-    sighting,
+    snapshot,
     trigger,
     wakes,
     well,
@@ -112,11 +112,11 @@ def test_what_was_restarted_and_then_held_is_peoples():
     card = made.document.to_tell[0].card
     assert card.urgency == "watch"
     assert any("tries again by itself" in text for text in card.text)
-    unsure = woken(document(incident()), NOW, seen(mail=replace(sighting(), depth_samples=())))
+    unsure = woken(document(incident()), NOW, seen(mail=replace(snapshot(), depth_samples=())))
     assert (phase(unsure), reason(unsure), unsure.document.to_tell) == (Phase.WAITING, Reason.SYMPTOM_UNKNOWN, ())
 
 
-UNSURE = replace(sighting(), depth_samples=())
+UNSURE = replace(snapshot(), depth_samples=())
 PAUSE_UNREAD = StartResult("inc-1.1", refusal="no answer", unsent=Reason.PAUSED, unread=True)
 
 
@@ -179,12 +179,12 @@ SUSPICION = alerted(case(labels=SUSPECTED))
 
 def still(seconds: int, at: float = NOW) -> QueueSnapshot:
     """A stuck queue whose last acknowledgement shows in the sample of this many seconds ago."""
-    made = sighting(50, at=at)
+    made = snapshot(50, at=at)
     counted = tuple((when, 1000 if at - when > seconds else 1004) for when, _ in made.ack_samples)
     return replace(made, ack_samples=counted, history=replace(made.history, deliveries=counted))
 
 
-@pytest.mark.parametrize("moving", [well(), sighting(acks=3), replace(sighting(50), depth=40, ready=40)])
+@pytest.mark.parametrize("moving", [well(), snapshot(acks=3), replace(snapshot(50), depth=40, ready=40)])
 def test_while_it_waits_more_of_the_same_cost_nothing(moving):
     """The same again joins and costs nothing; one that moves costs one check, and waits anew where it stands still again."""
     made = moved(EMPTY, SUSPICION, seen(mail=still(20)))

@@ -115,7 +115,7 @@ POST_TOO = case(scenes.POST, starts_at=NOW + 300, fingerprint="fp-3")
 
 def of_both(at: float) -> Observation:
     """Both queues hang."""
-    return seen(now=at, post=scenes.sighting(at=at))
+    return seen(now=at, post=scenes.snapshot(at=at))
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["in one group", "while a person is asked"])

@@ -29,7 +29,7 @@ from tests.support.worlds.scenes import (
     rules,
     runbook,
     seen,
-    sighting,
+    snapshot,
     trigger,
     well,
 )
@@ -88,7 +88,7 @@ HOLDS = [
     pytest.param(scene(found=since(-86401)), Reason.STALE_ALERT, "1 d 0 h ago", id="stale_alert"),
     pytest.param(scene(book=runbook(freeze=(NOON,))), Reason.FROZEN, "all day", id="frozen"),
     pytest.param(scene(seen(mail=well())), Reason.SYMPTOM_GONE, "mail.delivery: depth 0", id="symptom_gone-empty"),
-    pytest.param(scene(seen(mail=sighting(acks=3))), Reason.SYMPTOM_GONE, "processed in the last 10 s: 3",
+    pytest.param(scene(seen(mail=snapshot(acks=3))), Reason.SYMPTOM_GONE, "processed in the last 10 s: 3",
         id="symptom_gone-busy"),
     pytest.param(scene(seen(mail=MISSING)), Reason.SYMPTOM_UNKNOWN, "it is down", id="symptom_unknown"),
     pytest.param(scene(seen(mail=bare(50))), Reason.SYMPTOM_UNKNOWN, "the page can't be read", id="symptom_unknown-no-page"),
@@ -285,7 +285,7 @@ def test_after_an_attempt_a_newer_restart_by_somebody_else_is_adopted():
 def test_what_is_not_known_of_a_queue_is_said():
     """With its remedy, the others unnamed; of several the one that can be told first is waited for, by its own runbook."""
     queues = (QueueState(MAIL, "mail", NOW), QueueState(POST, "mail", NOW))
-    blind = replace(sighting(), blind=Unknown("no counter", remedy="Name it."))
+    blind = replace(snapshot(), blind=Unknown("no counter", remedy="Name it."))
     decision = decide(scene(seen(mail=well(), post=blind), found=document(incident(queues=queues))))
     assert (decision.reason, decision.remedy, str(decision.detail)) == (
         Reason.SYMPTOM_UNKNOWN,
@@ -296,14 +296,14 @@ def test_what_is_not_known_of_a_queue_is_said():
     assert (unread.again_in_s, unread.tell, str(unread.detail)) == (15.0, True, "mail.post: it is down")
     post = runbook(name="post", symptom=replace(runbook().symptom, for_s=20.0))
     queues = (QueueState(MAIL, "mail", NOW), QueueState(POST, "post", NOW))
-    both = seen(mail=sighting(samples_s=15.0), post=sighting(7, samples_s=15.0))
+    both = seen(mail=snapshot(samples_s=15.0), post=snapshot(7, samples_s=15.0))
     for order in (queues, queues[::-1]):
         decision = decide(scene(both, found=document(incident(queues=order)), with_rules=rules(runbook(), post)))
         assert (decision.again_in_s, str(decision.detail)) == (6.0, "mail.post: depth over 0 for less than 20 s")
 
 
 @pytest.mark.parametrize(
-    ("mail", "reason"), [(sighting(ids=(), deliveries=None), Reason.NEVER_CONSUMED), (going_round(), Reason.GOING_ROUND)]
+    ("mail", "reason"), [(snapshot(ids=(), deliveries=None), Reason.NEVER_CONSUMED), (going_round(), Reason.GOING_ROUND)]
 )
 def test_what_a_restart_does_not_help_is_held_and_told_with_what_to_do(mail, reason):
     """A dead-letter queue, a loop: people decide; an alert that lasts asks again."""

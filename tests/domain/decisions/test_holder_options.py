@@ -25,7 +25,7 @@ from tests.support.worlds.scenes import (
     rules,
     runbook,
     seen,
-    sighting,
+    snapshot,
     woken,
 )
 
@@ -46,7 +46,7 @@ def own(mail: QueueSnapshot) -> QueueSnapshot:
 
 def ordered(*holders: Holder, holder: HolderOption | None = HOLDER) -> tuple[Document, Start]:
     """The order to start for one queue whose messages these hold; without any, messages wait that nobody takes."""
-    mail = own(holding(*holders)) if holders else sighting()
+    mail = own(holding(*holders)) if holders else snapshot()
     made = moved(Document("key"), alerted(), seen(mail=mail), with_rules=limited(holder))
     (start,) = (act for act in made.acts if isinstance(act, Start))
     return made.document, start
@@ -113,7 +113,7 @@ def test_the_card_and_the_archive_say_which_host_was_restarted():
     for after_s in (25.0, 45.0, 65.0):
         what = seen(
             now=NOW + after_s,
-            mail=sighting(0, at=NOW + after_s, ids=NEW),
+            mail=snapshot(0, at=NOW + after_s, ids=NEW),
             history=replace(history_of(ended, now=NOW + after_s), followed=ended),
         )
         made = woken(replace(made.document, to_tell=()), NOW + after_s, what, with_rules=limited())

@@ -30,7 +30,7 @@ from tests.support.worlds.scenes import (
     rules,
     runbook,
     seen,
-    sighting,
+    snapshot,
     well,
     woken,
 )
@@ -201,7 +201,7 @@ def test_keeps_waits_quietly_and_never_restarts_before_its_time():
 )
 def test_after_the_broker_s_restart_the_alert_remembers_who_consumed(annotations, up_s, expected):
     """Its counters began anew, and the application did not come back: the most ordinary incident of all."""
-    new = sighting(ids=(), acks=None, deliveries=None, ack_samples=(), nodes=("a",), nodes_up_s=up_s)
+    new = snapshot(ids=(), acks=None, deliveries=None, ack_samples=(), nodes=("a",), nodes_up_s=up_s)
     made = moved(EMPTY, alerted(case(annotations=annotations)), seen(mail=replace(new, acks=None)), with_rules=asking())
     assert (phase(made), reason(made)) == expected
     zero = asking(recovered=Recovered(min_consumers=0))

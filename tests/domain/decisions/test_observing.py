@@ -27,7 +27,7 @@ from tests.support.worlds.scenes import (
     rules,
     runbook,
     seen,
-    sighting,
+    snapshot,
     wakes,
     well,
     woken,
@@ -139,7 +139,7 @@ def test_repeats_are_told_once_an_hour_as_before():
     what = seen(now=NOW + 3700)
     late = moved(found, alerted(case(), incident="inc-3"), what, NOW + 3700, OBSERVES)
     assert (phase(late), channels(late.document)) == (Phase.OBSERVING, {"ops"})
-    other = moved(found, alerted(case(POST, fingerprint="fp-2")), seen(post=sighting(9)), NOW + 5, OBSERVES)
+    other = moved(found, alerted(case(POST, fingerprint="fp-2")), seen(post=snapshot(9)), NOW + 5, OBSERVES)
     assert [watched.queue for watched in other.document.incident.queues][1:] == [POST]
     assert channels(other.document) == {"ops"}, "another alert"
 

@@ -31,7 +31,7 @@ from tests.support.worlds.scenes import (
     rules,
     runbook,
     seen,
-    sighting,
+    snapshot,
     starting,
     trigger,
     verifying,
@@ -97,10 +97,10 @@ def queue_shown(made) -> str:
 
 def test_a_card_has_the_figures_of_its_look():
     """Those of before the start aren't shown as of today; what can't be read now has its age."""
-    made = woken(starting(), NOW + 20, seen(now=NOW + 20, mail=sighting(77, at=NOW + 20)))
+    made = woken(starting(), NOW + 20, seen(now=NOW + 20, mail=snapshot(77, at=NOW + 20)))
     assert queue_shown(made) == "mail.delivery: 77 messages, 1 consumer"
     found = document(incident(Phase.RUNNING, attempt=1, restarts=1, execution=OURS, looked_at=NOW))
-    soon = woken(found, NOW + 41, seen(history=MISSING, mail=sighting(77, at=NOW + 41)))
+    soon = woken(found, NOW + 41, seen(history=MISSING, mail=snapshot(77, at=NOW + 41)))
     assert queue_shown(soon) == "mail.delivery: 77 messages, 1 consumer"
     noted = replace(soon.document, to_tell=(), holds={})
     later = woken(noted, NOW + 82, seen(history=MISSING, mail=Unknown("it is down")))
@@ -221,7 +221,7 @@ def test_an_ended_restart_by_somebody_else_is_judged_by_its_own_end():
     ours = found.incident.execution
     theirs = execution(13, started=-40, ended=-30, user="anna")
     history = replace(history_of(theirs, ours), followed=ours)
-    made = woken(found, NOW, seen(history=history, mail=sighting(50, ids=NEW)))
+    made = woken(found, NOW, seen(history=history, mail=snapshot(50, ids=NEW)))
     assert (phase(made), made.document.incident.execution, made.document.incident.restarts) == (Phase.VERIFYING, theirs, 2)
     assert [one.execution for one in made.document.incident.tries] == [ours]
 
@@ -434,7 +434,7 @@ def test_while_it_runs_it_is_looked_at_every_so_often():
     assert phase(woken(RUNNING, NOW + 1802, seen(history=history_of(OURS, now=NOW + 1802)))) is Phase.RUNNING
 
 
-@pytest.mark.parametrize(("mail", "healthy"), [(well(NOW + 30), "; the queue looks healthy"), (sighting(500), "")])
+@pytest.mark.parametrize(("mail", "healthy"), [(well(NOW + 30), "; the queue looks healthy"), (snapshot(500), "")])
 def test_a_run_that_rundeck_lost_is_told_at_the_next_look(mail, healthy):
     """Rundeck was killed in it and started anew: it stays `running` for ever, and nobody waits for `max_run` to hear it."""
     lost = replace(OURS, abandoned=True)
@@ -467,7 +467,7 @@ def run_unseen(history, *, after_s: float = 60.0, mail=None, found: Document = R
     """A running restart that was last seen at NOW, and what a later look makes of it."""
     found = woken(found, NOW, seen(history=history_of(OURS))).document
     shown = history if isinstance(history, Unknown) else replace(history, runner_now=RUNNER_NOW + after_s)
-    return woken(found, NOW + after_s, seen(now=NOW + after_s, history=shown, mail=mail or sighting(500)))
+    return woken(found, NOW + after_s, seen(now=NOW + after_s, history=shown, mail=mail or snapshot(500)))
 
 
 @pytest.mark.parametrize(("after_s", "told"), [(60, []), (WITHIN_S - 1, []), (WITHIN_S, ["held"]), (1900, ["held"])])
@@ -592,7 +592,7 @@ PASSING = [
         {"history": lambda at: history_of(FAILED, others=(execution(9, ended=None),), now=at)}, "job_busy", 0.0, id="busy"
     ),
     pytest.param({"mail": lambda at: MISSING}, "symptom_unknown", 0.0, id="unseen"),
-    pytest.param({"mail": lambda at: sighting(50, acks=3, at=at)}, "symptom_gone", GRACE_S, id="it works"),
+    pytest.param({"mail": lambda at: snapshot(50, acks=3, at=at)}, "symptom_gone", GRACE_S, id="it works"),
 ]
 
 
@@ -641,7 +641,7 @@ def at_looks(mail, *ages_s: float, found: Document | None = None, with_rules: Ru
 
 
 def ill(at: float):
-    return sighting(50, at=at, ids=NEW)
+    return snapshot(50, at=at, ids=NEW)
 
 
 def unseen(at: float):
@@ -649,7 +649,7 @@ def unseen(at: float):
 
 
 def falling(at: float):
-    return sighting(int(50 - (at - NOW) / 20), at=at, ids=NEW, acks=1)
+    return snapshot(int(50 - (at - NOW) / 20), at=at, ids=NEW, acks=1)
 
 
 def test_recovered_takes_two_looks_every_apart():
@@ -758,7 +758,7 @@ def test_only_an_open_alert_of_the_queue_says_that_it_is_stuck_again(changes, wa
 
 def ill_slowly(at: float):
     """It moves now and then, so that patience is never over."""
-    return sighting(50 - int((at - NOW) / 100), at=at, ids=NEW)
+    return snapshot(50 - int((at - NOW) / 100), at=at, ids=NEW)
 
 
 @pytest.mark.parametrize(("moved_s", "recovers"), [(115, True), (120, False), (130, False)])
@@ -767,7 +767,7 @@ def test_at_the_end_of_within_only_what_moved_lately_has_recovered(moved_s, reco
     watched = replace(verifying().incident.queues[0], joined_at=NOW - 700, consumers=1)
     watched = replace(watched, after=AfterRestart(50, 1000, moved_at=RUNNER_NOW - moved_s, looked_at=RUNNER_NOW - 15))
     found = verifying(ended=-600.0, queues=(watched,), triggers=(trigger(starts_at=NOW - 700),))
-    made = woken(found, NOW, seen(mail=sighting(50, ids=NEW)))
+    made = woken(found, NOW, seen(mail=snapshot(50, ids=NEW)))
     assert last(made)[0] is (Ending.RECOVERED if recovers else Ending.ESCALATED)
     said = "mail is processing again, 50 messages left" if recovers else "not recovered within 10 min"
     assert said in str(made.document.to_tell[0].card)

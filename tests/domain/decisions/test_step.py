@@ -53,7 +53,7 @@ from tests.support.worlds.scenes import (
     rules,
     runbook,
     seen,
-    sighting,
+    snapshot,
     starting,
     trigger,
     verifying,
@@ -92,7 +92,7 @@ def test_a_stuck_queue_is_written_down_and_started():
     written = made.document.incident
     assert written is not None
     assert (written.phase, written.attempt, written.run.runner_not_after) == (Phase.STARTING, 1, RUNNER_NOW + 30.0)
-    assert written.queues[0].before == before_restart(sighting())
+    assert written.queues[0].before == before_restart(snapshot())
     assert made.document.due == written.due == NOW + 20.0
     assert made.reply is not None
     assert (made.reply.incident, made.reply.runbook, made.reply.target) == ("inc-1", "mail", "service=mail")
@@ -120,7 +120,7 @@ FROM_ALERT = [
     ("stale_alert", True, {}, alerted(case(starts_at=NOW - 90000)), EMPTY),
     ("symptom_gone", True, {"mail": well()}, alerted(), EMPTY),
     ("symptom_unknown", True, {"mail": MISSING}, alerted(), EMPTY),
-    ("symptom_unknown", False, {"mail": sighting(50, samples_s=30.0)}, alerted(case(labels={})), EMPTY),  # the first look
+    ("symptom_unknown", False, {"mail": snapshot(50, samples_s=30.0)}, alerted(case(labels={})), EMPTY),  # the first look
     ("ledger_unknown", False, {"history": MISSING}, alerted(), EMPTY),
     ("already_running", True, {"history": history_of(RUNNING)}, alerted(), EMPTY),
     ("job_busy", True, {"history": history_of(others=(RUNNING,))}, alerted(), EMPTY),
@@ -135,7 +135,7 @@ FROM_ALERT = [
     ("failing", True, {"history": history_of(*FAILED)}, alerted(), EMPTY),
     ("too_many_targets", True, {"storm": Storm(tuple(Slot(f"t{n}", NOW) for n in range(3)))}, alerted(), EMPTY),
     ("storm_unknown", False, {"storm": MISSING}, alerted(), EMPTY),
-    ("never_consumed", True, {"mail": sighting(ids=(), deliveries=None)}, alerted(), EMPTY),
+    ("never_consumed", True, {"mail": snapshot(ids=(), deliveries=None)}, alerted(), EMPTY),
     ("going_round", True, {"mail": going_round()}, alerted(), EMPTY),
 ]
 
@@ -577,13 +577,13 @@ ESCALATED = document(outcomes=(outcome(Ending.ESCALATED),), escalated_at=NOW - 6
 ANOTHER = case(starts_at=NOW - 5, fingerprint="fp-2")
 
 
-@pytest.mark.parametrize("mail", [sighting(), sighting(0, ids=()), MISSING, bare(0)], ids=["ill", "nobody", "unseen", "bare"])
+@pytest.mark.parametrize("mail", [snapshot(), snapshot(0, ids=()), MISSING, bare(0)], ids=["ill", "nobody", "unseen", "bare"])
 def test_an_escalation_does_not_end_by_what_is_not_well(mail):
     """I4: what can't be seen is not well."""
     assert moved(ESCALATED, resolved(), seen(mail=mail)).document.escalated_at == NOW - 600
 
 
-@pytest.mark.parametrize(("post", "ends"), [(None, False), (sighting(), False), (MISSING, False), (well(), True)])
+@pytest.mark.parametrize(("post", "ends"), [(None, False), (snapshot(), False), (MISSING, False), (well(), True)])
 def test_an_escalation_ends_when_all_its_queues_are_well_whatever_was_held_since(post, ends):
     """The outcome that escalated names these queues, even one that this check doesn't show."""
     held = outcome(Ending.HELD, incident="inc-9", triggers=(), queues=())

@@ -15,7 +15,7 @@ from functions.domain.model.codes import Health, Proof
 from functions.domain.model.incidents import Looks, QueueState
 from functions.domain.model.observations import Holder, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Symptom
-from tests.support.worlds.scenes import MAIL, NEW, NOW, bare, holding, sighting
+from tests.support.worlds.scenes import MAIL, NEW, NOW, bare, holding, snapshot
 
 RECORDINGS = sorted((Path(__file__).parents[2] / "recordings" / "rabbitmq").glob("*.json"))
 SYMPTOM = Symptom("rabbitmq", {"vhost": "/", "queue": "mail"})
@@ -48,30 +48,30 @@ def test_what_a_real_broker_shows_is_judged_right(path):
             assert (judged.health is Health.ILL) == case["ill"], f"{one['note']}: {judged.why}"
 
 
-GONE = sighting(deliveries=None, ids=())
+GONE = snapshot(deliveries=None, ids=())
 UNREAD = Unknown("401 from RabbitMQ")
 LOOKS = [
     pytest.param([(0, HELD), (10, HELD)], [Health.UNSURE, Health.LIKELY], id="the same consumers for ten seconds"),
     pytest.param([(0, HELD), (9, HELD)], [Health.UNSURE, Health.UNSURE], id="not so long"),
     pytest.param([(0, HELD), (10, replace(HELD, consumer_ids=NEW))], [Health.UNSURE, Health.UNSURE], id="others"),
     pytest.param([(0, replace(HELD, consumer_ids=NEW)), (10, HELD)], [Health.UNSURE, Health.UNSURE], id="the others first"),
-    pytest.param([(0, sighting(deliveries=None)), (15, GONE), (74, GONE), (75, GONE)],
+    pytest.param([(0, snapshot(deliveries=None)), (15, GONE), (74, GONE), (75, GONE)],
         [Health.UNSURE, Health.UNSURE, Health.UNSURE, Health.ILL], id="its consumer, of whom nothing was counted, is gone"),
-    pytest.param([(0, sighting()), (15, sighting(ids=())), (75, sighting(ids=()))], [Health.ILL, Health.UNSURE, Health.ILL],
+    pytest.param([(0, snapshot()), (15, snapshot(ids=())), (75, snapshot(ids=()))], [Health.ILL, Health.UNSURE, Health.ILL],
         id="consumers that were given nothing are stopped"),
-    pytest.param([(0, UNREAD), (15, sighting())], [Health.UNKNOWN, Health.ILL], id="unreadable, then seen"),
+    pytest.param([(0, UNREAD), (15, snapshot())], [Health.UNKNOWN, Health.ILL], id="unreadable, then seen"),
     pytest.param([(0, bare(50)), (15, bare(50))], [Health.UNKNOWN, Health.UNKNOWN], id="live totals alone prove nothing"),
-    pytest.param([(0, sighting(nodes=("a",))), (15, sighting(nodes=("a",)))], [Health.ILL, Health.ILL], id="the same nodes"),
-    pytest.param([(0, sighting(0, nodes=("a", "b"))), (15, sighting(nodes=("a",), node_down=True))],
+    pytest.param([(0, snapshot(nodes=("a",))), (15, snapshot(nodes=("a",)))], [Health.ILL, Health.ILL], id="the same nodes"),
+    pytest.param([(0, snapshot(0, nodes=("a", "b"))), (15, snapshot(nodes=("a",), node_down=True))],
         [Health.WELL, Health.UNSURE], id="a node left"),
-    pytest.param([(0, sighting(nodes=("a",), node_down=True)), (60, sighting(nodes=("a",), node_down=True))],
+    pytest.param([(0, snapshot(nodes=("a",), node_down=True)), (60, snapshot(nodes=("a",), node_down=True))],
         [Health.UNSURE, Health.ILL], id="a node has been down, since when is not known"),
-    pytest.param([(0, sighting(nodes=("a",))), (15, sighting(nodes=("b",)))], [Health.ILL, Health.UNSURE], id="another node"),
-    pytest.param([(0, sighting(nodes=("b",))), (15, sighting(nodes=("a",)))], [Health.ILL, Health.UNSURE], id="the first again"),
-    pytest.param([(0, sighting(nodes=("a",), nodes_up_s=59.0))], [Health.UNSURE], id="a node came"),
-    pytest.param([(0, sighting(0, deliveries=990)), (15, sighting())], [Health.WELL, Health.ILL], id="a counter rose"),
-    pytest.param([(0, sighting(0, deliveries=1)), (15, sighting(deliveries=0))], [Health.WELL, Health.UNSURE], id="to zero"),
-    pytest.param([(0, sighting(0)), (15, sighting(deliveries=3))], [Health.WELL, Health.UNSURE], id="a counter fell"),
+    pytest.param([(0, snapshot(nodes=("a",))), (15, snapshot(nodes=("b",)))], [Health.ILL, Health.UNSURE], id="another node"),
+    pytest.param([(0, snapshot(nodes=("b",))), (15, snapshot(nodes=("a",)))], [Health.ILL, Health.UNSURE], id="the first again"),
+    pytest.param([(0, snapshot(nodes=("a",), nodes_up_s=59.0))], [Health.UNSURE], id="a node came"),
+    pytest.param([(0, snapshot(0, deliveries=990)), (15, snapshot())], [Health.WELL, Health.ILL], id="a counter rose"),
+    pytest.param([(0, snapshot(0, deliveries=1)), (15, snapshot(deliveries=0))], [Health.WELL, Health.UNSURE], id="to zero"),
+    pytest.param([(0, snapshot(0)), (15, snapshot(deliveries=3))], [Health.WELL, Health.UNSURE], id="a counter fell"),
 ]  # fmt: skip
 
 
@@ -131,7 +131,7 @@ def curve(seen: QueueSnapshot, watched: QueueState = WATCHED) -> QueueState:
 def test_the_curve_begins_with_what_the_broker_kept():
     """At most two minutes of it, dated by our clock though the broker's is 40 s behind; then each look, once."""
     kept = tuple((NOW - 40.0 - 5.0 * back, 100 + back) for back in range(30, -1, -1))
-    seen = replace(sighting(50), depth_samples=kept)
+    seen = replace(snapshot(50), depth_samples=kept)
     first = curve(seen)
     assert first.curve == (*((NOW - 5.0 * back, 100 + back) for back in range(23, 0, -1)), (NOW, 50))
     assert curve(replace(seen, depth=60), first).curve == first.curve
@@ -142,7 +142,7 @@ def test_the_curve_begins_with_what_the_broker_kept():
 # --- the oldest message ----------------------------------------------------------------------------------------------------
 
 QUARTER = Symptom("rabbitmq", {"vhost": "/", "queue": "mail"}, oldest_s=900.0)
-POOL = sighting(40, acks=9, unacked=4, head_at=NOW - 901.0)
+POOL = snapshot(40, acks=9, unacked=4, head_at=NOW - 901.0)
 """It works, on many messages at once; one of them was published a quarter of an hour ago."""
 
 

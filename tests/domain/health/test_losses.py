@@ -29,7 +29,7 @@ from tests.support.worlds.scenes import (
     resolved,
     rules,
     seen,
-    sighting,
+    snapshot,
     verifying,
     woken,
 )
@@ -46,7 +46,7 @@ def grid(*values: int, at: float = NOW) -> tuple[tuple[float, int], ...]:
 def figures(depth: int, published: int | None, acks: int | None, again: int | None = 0, **more: Any) -> QueueSnapshot:
     """What the counters of a queue say at one moment."""
     counters = {"published": published, "redeliveries": again, "ack_samples": (), "returns": USED_UP}
-    return replace(sighting(depth, **{**counters, **more}), acks=acks)
+    return replace(snapshot(depth, **{**counters, **more}), acks=acks)
 
 
 def publishing(*values: int) -> QueueSnapshot:
@@ -241,7 +241,7 @@ def test_a_crash_loop_that_drops_messages_is_remembered() -> None:
         looping = replace(holding(HELD, returns=USED_UP), redeliveries=number)
         _, watched = judge_health(symptom, looping, watched, NOW)
     assert watched.risked_in_all == 1
-    gone = seen(mail=sighting(0))
+    gone = seen(mail=snapshot(0))
     made = woken(document(change(incident(), queues=(watched,))), NOW, gone)
     (message,) = (one for one in made.document.to_tell if one.channel == "ops")
     assert (message.card.urgency, message.card.kind) == ("plan", "held")

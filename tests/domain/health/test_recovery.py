@@ -17,7 +17,7 @@ from functions.domain.model.codes import Ending, Proof, Verdict
 from functions.domain.model.incidents import AfterRestart, Looks, QueueState
 from functions.domain.model.observations import Channel, Holder, QueueSnapshot, Returns, Unknown
 from functions.domain.model.runbooks import Recovered, Verify
-from tests.support.worlds.scenes import MAIL, NEW, NOW, OLD, bare, holding, runbook, sighting, verifying, woken
+from tests.support.worlds.scenes import MAIL, NEW, NOW, OLD, bare, holding, runbook, snapshot, verifying, woken
 from tests.support.worlds.scenes import seen as observed
 
 RECORDINGS = Path(__file__).parents[2] / "recordings" / "rabbitmq"
@@ -40,7 +40,7 @@ def recorded(name: str, *, channels: bool = True) -> list[tuple[str, QueueSnapsh
 
 def looked(*looks: tuple[float, QueueSnapshot | Unknown], before: QueueSnapshot | None = None) -> QueueState:
     """The queue after looks at these seconds after the restart's end."""
-    watched = replace(WATCHED, before=before or sighting(50))
+    watched = replace(WATCHED, before=before or snapshot(50))
     for age_s, seen in looks:
         at = NOW + age_s
         fresh = seen if isinstance(seen, Unknown) else replace(seen, at=at)
@@ -50,22 +50,22 @@ def looked(*looks: tuple[float, QueueSnapshot | Unknown], before: QueueSnapshot 
     return watched
 
 
-COUNTED, SILENT = replace(sighting(50), acks=594), Unknown("nodes send no statistics")
+COUNTED, SILENT = replace(snapshot(50), acks=594), Unknown("nodes send no statistics")
 VERDICTS = [
     pytest.param([(20, Unknown("down"))], Verdict.UNKNOWN, id="unreadable"),
-    pytest.param([(20, sighting(0, ids=NEW))], Verdict.RECOVERED, id="empty with a consumer"),
-    pytest.param([(20, sighting(0, ids=()))], None, id="empty with nobody there"),
-    pytest.param([(20, sighting(50, ids=NEW))], None, id="first look"),
-    pytest.param([(20, sighting(50, ids=NEW)), (35, sighting(49, ids=NEW))], Verdict.DRAINING, id="depth fell"),
-    pytest.param([(20, sighting(50)), (35, sighting(50, acks=1))], Verdict.DRAINING, id="acknowledged"),
+    pytest.param([(20, snapshot(0, ids=NEW))], Verdict.RECOVERED, id="empty with a consumer"),
+    pytest.param([(20, snapshot(0, ids=()))], None, id="empty with nobody there"),
+    pytest.param([(20, snapshot(50, ids=NEW))], None, id="first look"),
+    pytest.param([(20, snapshot(50, ids=NEW)), (35, snapshot(49, ids=NEW))], Verdict.DRAINING, id="depth fell"),
+    pytest.param([(20, snapshot(50)), (35, snapshot(50, acks=1))], Verdict.DRAINING, id="acknowledged"),
     pytest.param([(20, COUNTED), (35, replace(COUNTED, acks=396, blind=SILENT)), (50, COUNTED)], None, id="a node was silent"),
-    pytest.param([(20, sighting(50)), (35, sighting(55))], None, id="rises"),
-    pytest.param([(20, sighting(50)), (119, sighting(50))], None, id="before patience"),
-    pytest.param([(20, sighting(50)), (120, sighting(50))], Verdict.STUCK, id="no movement for patience"),
-    pytest.param([(20, sighting(0, ids=())), (120, sighting(0, ids=()))], Verdict.STUCK, id="nobody came"),
-    pytest.param([(20, sighting(50)), (35, sighting(40)), (154, sighting(40))], Verdict.DRAINING, id="moved lately"),
-    pytest.param([(20, sighting(50)), (35, sighting(40)), (155, sighting(40))], Verdict.STUCK, id="moved once, then not"),
-    pytest.param([(20, sighting(50)), (35, Unknown("down")), (50, sighting(40))], Verdict.DRAINING, id="seen again"),
+    pytest.param([(20, snapshot(50)), (35, snapshot(55))], None, id="rises"),
+    pytest.param([(20, snapshot(50)), (119, snapshot(50))], None, id="before patience"),
+    pytest.param([(20, snapshot(50)), (120, snapshot(50))], Verdict.STUCK, id="no movement for patience"),
+    pytest.param([(20, snapshot(0, ids=())), (120, snapshot(0, ids=()))], Verdict.STUCK, id="nobody came"),
+    pytest.param([(20, snapshot(50)), (35, snapshot(40)), (154, snapshot(40))], Verdict.DRAINING, id="moved lately"),
+    pytest.param([(20, snapshot(50)), (35, snapshot(40)), (155, snapshot(40))], Verdict.STUCK, id="moved once, then not"),
+    pytest.param([(20, snapshot(50)), (35, Unknown("down")), (50, snapshot(40))], Verdict.DRAINING, id="seen again"),
 ]
 
 
@@ -79,40 +79,40 @@ def test_the_verdict_is_the_first_that_holds(looks, verdict):
 @pytest.mark.parametrize(("age_s", "verdict"), [(9.9, None), (10.0, Verdict.RECOVERED)])
 def test_the_pages_count_of_consumers_speaks_of_the_time_after_only_from_ten_seconds_on(age_s, verdict):
     """A page read earlier may show the consumer that the restart has just ended, and messages that were dropped."""
-    assert looked((age_s, sighting(0, ids=OLD)), before=sighting(50, ids=OLD)).after.verdict is verdict
-    before = sighting(50, ids=OLD, returns=Returns(1, 1))
-    assert looked((age_s, sighting(0, ids=NEW)), before=before).after.verdict is verdict
+    assert looked((age_s, snapshot(0, ids=OLD)), before=snapshot(50, ids=OLD)).after.verdict is verdict
+    before = snapshot(50, ids=OLD, returns=Returns(1, 1))
+    assert looked((age_s, snapshot(0, ids=NEW)), before=before).after.verdict is verdict
 
 
 @pytest.mark.parametrize(
     ("before", "ids", "verdict"),
     [
-        pytest.param(sighting(50, ids=OLD), NEW, Verdict.RECOVERED, id="a new one"),
-        pytest.param(sighting(50, ids=OLD), OLD, None, id="the old one, late"),
-        pytest.param(sighting(50, ids=OLD), OLD + NEW, Verdict.RECOVERED, id="one of each"),
-        pytest.param(sighting(50, ids=OLD), (), None, id="the old one is gone"),
-        pytest.param(sighting(50, ids=()), NEW, Verdict.RECOVERED, id="nobody before"),
+        pytest.param(snapshot(50, ids=OLD), NEW, Verdict.RECOVERED, id="a new one"),
+        pytest.param(snapshot(50, ids=OLD), OLD, None, id="the old one, late"),
+        pytest.param(snapshot(50, ids=OLD), OLD + NEW, Verdict.RECOVERED, id="one of each"),
+        pytest.param(snapshot(50, ids=OLD), (), None, id="the old one is gone"),
+        pytest.param(snapshot(50, ids=()), NEW, Verdict.RECOVERED, id="nobody before"),
         pytest.param(bare(50), NEW, None, id="not seen before"),
-        pytest.param(sighting(50, ids=OLD), None, None, id="not seen now"),
+        pytest.param(snapshot(50, ids=OLD), None, None, id="not seen now"),
     ],
 )
 def test_within_ten_seconds_only_consumers_that_were_not_there_before_count(before, ids, verdict):
     """I5: `consumer_details` are younger than the rest of the page, but an old consumer may still be shown."""
-    assert looked((3.0, sighting(0, ids=ids)), before=before).after.verdict is verdict
+    assert looked((3.0, snapshot(0, ids=ids)), before=before).after.verdict is verdict
 
 
 def test_late_acknowledgements_are_no_movement():
     """I5: what the page counts within 10 s may be of the time before the restart's end; later it is movement."""
-    early = looked((2.0, sighting(50, acks=0)), (9.0, sighting(50, acks=7)))
+    early = looked((2.0, snapshot(50, acks=0)), (9.0, snapshot(50, acks=7)))
     assert (early.after.moved_at, early.after.acks) == (None, None)
-    assert looked((2.0, sighting(50, acks=0)), (12.0, sighting(50, acks=7))).after.moved_at is None
-    assert looked((2.0, sighting(50)), (12.0, sighting(50)), (17.0, sighting(50, acks=7))).after.moved_at == NOW + 12.0
-    assert looked((10.0, sighting(50)), (17.0, sighting(50, acks=7))).after.moved_at == NOW + 10.0
-    assert looked((9.9, sighting(50)), (17.0, sighting(50, acks=7))).after.moved_at is None
-    assert looked((20.0, sighting(50, acks=7)), (35.0, sighting(50))).after.moved_at is None
+    assert looked((2.0, snapshot(50, acks=0)), (12.0, snapshot(50, acks=7))).after.moved_at is None
+    assert looked((2.0, snapshot(50)), (12.0, snapshot(50)), (17.0, snapshot(50, acks=7))).after.moved_at == NOW + 12.0
+    assert looked((10.0, snapshot(50)), (17.0, snapshot(50, acks=7))).after.moved_at == NOW + 10.0
+    assert looked((9.9, snapshot(50)), (17.0, snapshot(50, acks=7))).after.moved_at is None
+    assert looked((20.0, snapshot(50, acks=7)), (35.0, snapshot(50))).after.moved_at is None
 
 
-LATE = replace(sighting(0, ids=None, consumers=1), behind_s=12.0, zeros=True)
+LATE = replace(snapshot(0, ids=None, consumers=1), behind_s=12.0, zeros=True)
 """A queue that Prometheus shows as empty, with a consumer, twelve seconds late."""
 
 
@@ -163,7 +163,7 @@ def test_without_statistics_nothing_recovers_within_ten_seconds(age_s, verdict):
 )  # fmt: skip
 def test_a_queue_that_joined_late_is_not_stuck_by_figures_of_before_its_patience_is_over(at_s, behind_s, late_s, verdict):
     """It joined after 300 s and has 120 s, by the figures' own time; however long the process took from them to the step."""
-    watched, seen = replace(WATCHED, joined_at=NOW + 300.0), replace(sighting(50, at=NOW + at_s), behind_s=behind_s)
+    watched, seen = replace(WATCHED, joined_at=NOW + 300.0), replace(snapshot(50, at=NOW + at_s), behind_s=behind_s)
     assert judge_recovery(BOOK, seen, watched, Since(at_s + late_s, NOW + at_s + late_s)).after.verdict is verdict
 
 
@@ -214,20 +214,20 @@ def test_moving_counts_only_lately_and_with_a_consumer(moved, consumers, at_leas
 
 def test_the_curve_stays_small_and_keeps_its_end():
     """People are shown the depth over the incident, however long it takes."""
-    watched = looked(*((20.0 + n, sighting(500 - n)) for n in range(400)))
+    watched = looked(*((20.0 + n, snapshot(500 - n)) for n in range(400)))
     assert len(watched.curve) <= CURVE_POINTS
     assert watched.curve[-1] == (NOW + 419.0, 101)
     assert list(watched.curve) == sorted(watched.curve)
     # Of the older half every other point stays.
     for points, kept in ((119, [*range(119)]), (120, [*range(0, 60, 2), *range(60, 120)])):
         full = replace(WATCHED, curve=tuple((NOW + n, n) for n in range(points)))
-        assert [depth for _, depth in note_snapshot(full, sighting(7, at=NOW + 500.0)).curve] == [*kept, 7]
+        assert [depth for _, depth in note_snapshot(full, snapshot(7, at=NOW + 500.0)).curve] == [*kept, 7]
 
 
 @pytest.mark.parametrize("behind_s", [0.0, 5.0])
 def test_figures_of_before_the_end_do_not_count_however_long_the_process_took(behind_s):
     """I5: a process was frozen between its look and its step, and the restart ended in between."""
-    before_the_end = replace(sighting(0, at=NOW - 25.0, ids=NEW), behind_s=behind_s)
+    before_the_end = replace(snapshot(0, at=NOW - 25.0, ids=NEW), behind_s=behind_s)
     assert judge_recovery(BOOK, before_the_end, WATCHED, Since(20.0, NOW)) == WATCHED
     after_the_end = replace(before_the_end, at=NOW - 5.0)
     assert judge_recovery(BOOK, after_the_end, WATCHED, Since(20.0, NOW)).after.well_at is not None
@@ -235,7 +235,7 @@ def test_figures_of_before_the_end_do_not_count_however_long_the_process_took(be
 
 def test_a_sample_that_is_shown_again_is_no_second_check_whatever_the_clocks_say():
     """I5: another machine, whose clock is 45 s ahead, sees the sample of the first check; Rundeck's clock can't be read."""
-    shown = replace(sighting(0, at=NOW, ids=NEW), behind_s=5.0)
+    shown = replace(snapshot(0, at=NOW, ids=NEW), behind_s=5.0)
     first = judge_recovery(BOOK, shown, WATCHED, Since(30.0, NOW))
     assert first.after.well_at is not None
     assert judge_recovery(BOOK, replace(shown, at=NOW + 45.0), first, Since(75.0, NOW + 45.0)) == first
@@ -285,8 +285,8 @@ def test_a_loop_is_not_the_same_message_that_hangs_again(changes, age_s, rose_s,
     """Without channels: in a loop redeliveries rise all the time, and the queue has its patience."""
     at = NOW + age_s
     again = tuple((at - ago, 9 if ago <= rose_s else 8) for ago in range(120, -1, -5))
-    before = replace(sighting(5, acks=4), redeliveries=3)
-    seen = replace(sighting(5, at=at, acks=4), redeliveries=9, unacked=1, ready=4)
+    before = replace(snapshot(5, acks=4), redeliveries=3)
+    seen = replace(snapshot(5, at=at, acks=4), redeliveries=9, unacked=1, ready=4)
     seen = replace(seen, history=replace(seen.history, redeliveries=again), **changes)
     judged = judge_recovery(BOOK, seen, replace(WATCHED, before=before), Since(age_s, at))
     assert (judged.after.same_again, judged.after.verdict is Verdict.STUCK) == (same, same)
@@ -305,13 +305,13 @@ def worker(name: str, *, since_s: float = 100.0, held: int = 1, again: bool = Fa
 def flowing(*channels: Channel, at: float = NOW, acks: int = 100) -> QueueSnapshot:
     """A queue that is never empty."""
     ids = tuple(one.id for one in channels)
-    seen = replace(sighting(3, at=at, ids=ids), unacked=2, ready=1, acks=acks, channels=channels)
+    seen = replace(snapshot(3, at=at, ids=ids), unacked=2, ready=1, acks=acks, channels=channels)
     return replace(seen, history=replace(seen.history, unacked=tuple((when, 2) for when, _ in seen.history.unacked)))
 
 
 def after_restart(*looks: tuple[float, tuple[Channel, ...]]) -> QueueState:
     """One of three consumers held a message, and was restarted; then these looks."""
-    watched = replace(WATCHED, before=sighting(3, ids=("a", "b", "old")), held_by=(worker("old"),))
+    watched = replace(WATCHED, before=snapshot(3, ids=("a", "b", "old")), held_by=(worker("old"),))
     for age_s, channels in looks:
         seen = flowing(*channels, at=NOW + age_s, acks=100 + int(age_s))
         watched = judge_recovery(BOOK, seen, watched, Since(age_s, seen.at))
@@ -356,7 +356,7 @@ def test_each_consumer_that_holds_a_message_has_finished_another_since_the_resta
 def test_a_queue_that_need_not_be_empty_needs_its_consumers(before, needed, changes, works):
     """Where one of several hung, and the others work."""
     channels = worker("a", since_s=0.0), worker("b", since_s=5.0)
-    watched = replace(WATCHED, before=replace(sighting(3), consumers=before), held_by=(worker("old"),))
+    watched = replace(WATCHED, before=replace(snapshot(3), consumers=before), held_by=(worker("old"),))
     for age_s in (20, 35):
         seen = replace(flowing(*channels, at=NOW + age_s, acks=100 + age_s), **changes)
         watched = judge_recovery(runbook(recovered=Recovered(min_consumers=needed)), seen, watched, Since(age_s, seen.at))
@@ -416,11 +416,11 @@ def test_people_are_told_what_it_hangs_on(channels, said):
 )  # fmt: skip
 def test_a_queue_whose_oldest_message_hung_is_well_once_another_is_the_oldest(head_at, age_s, ids, well):
     """It need not be empty; while it has the same oldest message, that it moves proves nothing."""
-    watched = replace(WATCHED, proof=Proof.OLDEST, before=sighting(40, acks=9, unacked=4, head_at=NOW - 901.0))
-    first = judge_recovery(BOOK, sighting(40, at=NOW + age_s, ids=ids, head_at=head_at), watched, Since(age_s, NOW + age_s))
+    watched = replace(WATCHED, proof=Proof.OLDEST, before=snapshot(40, acks=9, unacked=4, head_at=NOW - 901.0))
+    first = judge_recovery(BOOK, snapshot(40, at=NOW + age_s, ids=ids, head_at=head_at), watched, Since(age_s, NOW + age_s))
     assert (first.after.verdict is Verdict.RECOVERED) is well
     other = judge_recovery(
-        runbook(recovered=Recovered(max_messages=40)), sighting(40, at=NOW + 20, ids=NEW, head_at=NOW - 901.0),
+        runbook(recovered=Recovered(max_messages=40)), snapshot(40, at=NOW + 20, ids=NEW, head_at=NOW - 901.0),
         replace(watched, proof=Proof.HELD), Since(20.0, NOW + 20),
     )  # fmt: skip
     assert other.after.verdict is Verdict.RECOVERED, "only where it was the proof"
@@ -431,20 +431,20 @@ def test_a_queue_whose_oldest_message_hung_is_well_once_another_is_the_oldest(he
 @pytest.mark.parametrize(
     ("looks", "came"),
     [
-        pytest.param([(20, sighting(50, ids=NEW)), (35, sighting(50, ids=()))], True, id="seen once"),
-        pytest.param([(20, sighting(50, ids=())), (35, sighting(50, ids=()))], False, id="never"),
-        pytest.param([(20, sighting(50, ids=(), deliveries=1001))], True, id="it was given a message"),
-        pytest.param([(10, sighting(50, ids=(), deliveries=1001))], True, id="ten seconds after the end"),
-        pytest.param([(9, sighting(50, ids=(), deliveries=1001))], False, id="maybe the one of before"),
-        pytest.param([(20, sighting(50, ids=(), deliveries=999))], False, id="the counter began anew"),
-        pytest.param([(9, sighting(50, ids=OLD)), (35, sighting(50, ids=()))], False, id="the one of before"),
+        pytest.param([(20, snapshot(50, ids=NEW)), (35, snapshot(50, ids=()))], True, id="seen once"),
+        pytest.param([(20, snapshot(50, ids=())), (35, snapshot(50, ids=()))], False, id="never"),
+        pytest.param([(20, snapshot(50, ids=(), deliveries=1001))], True, id="it was given a message"),
+        pytest.param([(10, snapshot(50, ids=(), deliveries=1001))], True, id="ten seconds after the end"),
+        pytest.param([(9, snapshot(50, ids=(), deliveries=1001))], False, id="maybe the one of before"),
+        pytest.param([(20, snapshot(50, ids=(), deliveries=999))], False, id="the counter began anew"),
+        pytest.param([(9, snapshot(50, ids=OLD)), (35, snapshot(50, ids=()))], False, id="the one of before"),
     ],
 )
 def test_a_consumer_that_came_and_is_gone_is_remembered(looks, came):
     """Cut off or crashed: another advice than for one that never came."""
-    assert looked(*looks, before=sighting(50, ids=OLD)).after.came is came
-    nothing = [(20, sighting(50, ids=(), deliveries=None))]
-    assert not looked(*nothing, before=sighting(50, ids=OLD, deliveries=0)).after.came, "no counter is no delivery"
+    assert looked(*looks, before=snapshot(50, ids=OLD)).after.came is came
+    nothing = [(20, snapshot(50, ids=(), deliveries=None))]
+    assert not looked(*nothing, before=snapshot(50, ids=OLD, deliveries=0)).after.came, "no counter is no delivery"
 
 
 def survivor(at: float, *, flat_s: float = 120.0, connected_at: float | None = 5.0, **changes: Any) -> Channel:
@@ -465,7 +465,7 @@ def survivor(at: float, *, flat_s: float = 120.0, connected_at: float | None = 5
 )
 def test_a_connection_that_the_restart_did_not_end_is_named_with_the_command_that_closes_it(changes, survives):
     """A black hole, or a heartbeat of 0: the broker still has it, with its messages. Nothing is concluded from what it holds."""
-    watched = replace(WATCHED, before=sighting(3, ids=("old",)), held_by=(survivor(NOW),))
+    watched = replace(WATCHED, before=snapshot(3, ids=("old",)), held_by=(survivor(NOW),))
     for age_s in (20.0, 65.0, 125.0, 185.0):
         at = NOW + age_s
         own = {name: value for name, value in changes.items() if name != "held"}
@@ -482,7 +482,7 @@ def test_a_connection_that_the_restart_did_not_end_is_named_with_the_command_tha
 
 def test_it_is_not_restarted_again_for_a_connection_that_the_restart_did_not_end():
     """The incident goes to people, with the command."""
-    found = verifying(-125.0, queues=(replace(WATCHED, before=sighting(3), held_by=(survivor(NOW),)),))
+    found = verifying(-125.0, queues=(replace(WATCHED, before=snapshot(3), held_by=(survivor(NOW),)),))
     mail = replace(holding(Holder("10.0.3.7", "old", 1)), channels=(survivor(NOW),))
     made = woken(found, NOW, observed(found.incident.execution, mail=mail))
     assert made.document.incident is None
@@ -493,13 +493,13 @@ def test_it_is_not_restarted_again_for_a_connection_that_the_restart_did_not_end
 
 def test_a_queue_without_consumers_that_is_polled_recovers_without_any():
     """Its application takes messages by basic.get: nobody is missing."""
-    watched = replace(WATCHED, before=sighting(3, ids=()), looks=Looks(polled=True))
+    watched = replace(WATCHED, before=snapshot(3, ids=()), looks=Looks(polled=True))
     for age_s in (20.0, 40.0):
         at = NOW + age_s
-        watched = judge_recovery(BOOK, sighting(0, at=at, ids=(), polled=True), watched, Since(age_s, at))
+        watched = judge_recovery(BOOK, snapshot(0, at=at, ids=(), polled=True), watched, Since(age_s, at))
     assert (watched.after.verdict, watched.after.well_at) == (Verdict.RECOVERED, NOW + 20.0)
     consumed = replace(watched, looks=Looks(), after=AfterRestart())
-    consumed = judge_recovery(BOOK, sighting(0, at=NOW + 60.0, ids=()), consumed, Since(60.0, NOW + 60.0))
+    consumed = judge_recovery(BOOK, snapshot(0, at=NOW + 60.0, ids=()), consumed, Since(60.0, NOW + 60.0))
     assert consumed.after.verdict is not Verdict.RECOVERED
 
 

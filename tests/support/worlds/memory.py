@@ -16,7 +16,7 @@ from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, ExecutionHistory, NodeOutput, Pause, QueueSnapshot
 from functions.domain.model.runbooks import Rules
 from functions.runtime.errors import Conflict, Denied, Unavailable
-from tests.support.worlds.scenes import AHEAD_S, NOW, rules, sighting
+from tests.support.worlds.scenes import AHEAD_S, NOW, rules, snapshot
 
 
 def read_each(
@@ -66,7 +66,7 @@ class Memory:
     bodies: dict[str, tuple[bytes, int, float | None]] = field(default_factory=dict)
     archived: dict[str, bytes] = field(default_factory=dict)
     executions: list[Execution] = field(default_factory=list)
-    mail: Callable[[float], QueueSnapshot] = lambda at: sighting(at=at)
+    mail: Callable[[float], QueueSnapshot] = lambda at: snapshot(at=at)
     before: Callable[[str], None] = lambda name: None
     calls: list[tuple[int, str]] = field(default_factory=list)
     """(leg, name): calls that are made at once share a leg."""

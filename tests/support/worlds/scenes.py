@@ -68,7 +68,7 @@ def resolved(**changes: Any) -> AlertsReceived:
     return alerted(case(firing=False, ends_at=NOW, **changes), incident="inc-resolved")
 
 
-def sighting(
+def snapshot(
     depth: int = 50,
     *,
     acks: int | None = None,
@@ -97,7 +97,7 @@ def holding(*holders: Holder, at: float = NOW, **more: Any) -> QueueSnapshot:
     still = tuple((when, 7) for when in grid)
     channels = tuple(Channel(f"{one.host} (1)", one.host, one.name, 1, 1, still, window=1) for one in holders)
     unacked = max(len(holders), 1)
-    seen = sighting(unacked, at=at, ready=0, unacked=unacked, channels=channels or None, holders=holders)
+    seen = snapshot(unacked, at=at, ready=0, unacked=unacked, channels=channels or None, holders=holders)
     history = replace(seen.history, ready=tuple((when, 0) for when in grid), unacked=tuple((when, unacked) for when in grid))
     return replace(seen, history=history, **more)
 
@@ -108,7 +108,7 @@ def going_round(at: float = NOW) -> QueueSnapshot:
     again = tuple((when, 1000 + 5 * place) for place, when in enumerate(grid))
     one, none = tuple((when, 1) for when in grid), tuple((when, 0) for when in grid)
     history = QueueHistory(ready=none, unacked=one, deliveries=again, redeliveries=again)
-    return sighting(1, at=at, ready=0, unacked=1, ack_samples=none, acks=0, history=history)
+    return snapshot(1, at=at, ready=0, unacked=1, ack_samples=none, acks=0, history=history)
 
 
 def bare(depth: int, at: float = NOW, **more: Any) -> QueueSnapshot:
@@ -139,14 +139,14 @@ def seen(
     history: ExecutionHistory | Unknown | None = None,
 ) -> Observation:
     """An observation: one stuck queue, nothing in the way, unless said otherwise."""
-    queues: dict[str, QueueSnapshot | Unknown] = {MAIL.key: mail or sighting(at=now)}
+    queues: dict[str, QueueSnapshot | Unknown] = {MAIL.key: mail or snapshot(at=now)}
     if post is not None:
         queues[POST.key] = post
     return Observation(history or history_of(*executions, now=now), queues, pause, storm or Storm())
 
 
 def well(at: float = NOW, ids: tuple[str, ...] = NEW) -> QueueSnapshot:
-    return sighting(0, at=at, ids=ids)
+    return snapshot(0, at=at, ids=ids)
 
 
 def trigger(**changes: Any) -> AlertRef:
@@ -154,7 +154,7 @@ def trigger(**changes: Any) -> AlertRef:
 
 
 def incident(phase: Phase = Phase.WAITING, **changes: Any) -> Incident:
-    watched = (QueueState(MAIL, "mail", NOW, before=sighting()),)
+    watched = (QueueState(MAIL, "mail", NOW, before=snapshot()),)
     made = Incident("inc-1", phase, NOW, "mail", watched, (trigger(),), due=NOW, runner_ahead_s=AHEAD_S)
     return change(made, **changes)
 

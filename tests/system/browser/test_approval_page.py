@@ -221,7 +221,7 @@ def violations(browser: Chrome) -> list[Any]:
 def ask(name: str, **changes: object) -> Question:
     """The question that the page of a story of the gallery asks, with each kind of row."""
     story = answered(name, **changes)
-    rows = (Row("mail.outgoing", scenes.sighting(362), Health.ILL), Row("bounces", Unknown(Text("HTTP 503")), Health.UNSURE))
+    rows = (Row("mail.outgoing", scenes.snapshot(362), Health.ILL), Row("bounces", Unknown(Text("HTTP 503")), Health.UNSURE))
     page = approval_page.ask_to_take if story.escalation else approval_page.ask
     return page(View(story, rows, (Text("Unstick is paused."),)), rules())
 
