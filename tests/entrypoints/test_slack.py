@@ -49,6 +49,8 @@ class SlackWithAnswers(SlackApi):
     def handle(self, call: Call) -> HttpAnswer:
         if call.path.startswith("/actions/"):
             self.answers.append(call.body)
+            if call.body["replace_original"]:
+                self.messages[call.path.rpartition("/")[2]] = call.body
             return HttpAnswer(200, "ok")
         if call.path == "/usergroups.users.list":
             users = self.groups.get(call.query["usergroup"])
@@ -85,7 +87,7 @@ class Team:
 
     def message(self) -> dict[str, Any]:
         """The newest message in the channel that has buttons."""
-        return next(call.body for call in reversed(self.slack.taken) if buttons(call.body))
+        return next(one for one in reversed(self.slack.messages.values()) if buttons(one))
 
     def payload(
         self, action: str, user: str = "U0123ABCD", message: dict[str, Any] | None = None, **changes: Any
@@ -103,7 +105,7 @@ class Team:
             "trigger_id": "12321423423.333649436676.d8c1bb837935619ccad0f624c448ffb3",
             "channel": {"id": "C0123456789", "name": "ops"},
             "message": {"bot_id": "BAH5CA16Z", "type": "message", "text": shown["text"], "ts": ts, "blocks": shown["blocks"]},
-            "response_url": f"{self.slack.url}/actions/T9TK3CUKW/1/abc",
+            "response_url": f"{self.slack.url}/actions/T9TK3CUKW/1/{ts}",
             "actions": [{**pressed, "block_id": "=qXel", "action_ts": "1548426417.840180"}],
             **changes,
         }
@@ -198,6 +200,14 @@ def test_a_person_approves_in_the_message(team: Team) -> None:
     assert buttons(first) == []
     assert "estarting mail" in first["text"]
     assert any("h.tanaka (Slack U0123ABCD)" in json.dumps(one) for one in team.slack.messages.values())
+
+
+def test_the_answer_replaces_no_newer_card(team: Team) -> None:
+    """Declining ends the incident, which the thread's first message shows by then: the shorter answer would hide that."""
+    team.press("decline")
+    first = next(iter(team.slack.messages.values()))
+    assert "h.tanaka (Slack U0123ABCD) declined it" in json.dumps(first)
+    assert not re.search(r"Declined by h\.tanaka \(Slack U0123ABCD\) at", json.dumps(first))
 
 
 def test_a_second_press_is_told_that_it_came_too_late(started: Callable[..., Team]) -> None:
