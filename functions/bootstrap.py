@@ -10,8 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from functions.application import signing
-from functions.application.ports import Chat, Runner, Scheduler, Store, SymptomAdapter
+from functions.application.ports import Buttons, Chat, Runner, Scheduler, Store, SymptomAdapter
 from functions.config.current import current_config
 from functions.config.settings import Config
 from functions.domain.model.codes import FIRST_VERSION
@@ -56,11 +55,22 @@ class Adapters(Struct, frozen=True, dict=True):
     def chats(self) -> Mapping[str, Chat]:
         return {name: channel.adapter for name, channel in self.config.channels.items()}
 
+    @cached_property
+    def buttons(self) -> Buttons | None:
+        """Those in Slack's messages; None if no channel has a `signing_secret`."""
+        from functions.adapters.chats._slack_answers import find_buttons
+
+        return find_buttons(self.chats.values())
+
     def wake(self, at: float, content: Mapping[str, Any], *, timeout_s: float) -> None:
+        from functions.application import signing  # imports itsdangerous, which a forged press needs not pay for
+
         payload = signing.sign(self.config.signing_keys, {"v": FIRST_VERSION, **content})
         self.scheduler.wake(at, payload, timeout_s=timeout_s)
 
     def sign_approval(self, key: str, nonce: str, expires_at: float) -> str:
+        from functions.application import signing
+
         return signing.sign_approval(self.config.signing_keys, key, nonce, expires_at)
 
     def annotate(self, record: Archive, *, timeout_s: float) -> None:

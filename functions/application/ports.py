@@ -8,7 +8,7 @@ Every method that calls an outside system takes `timeout_s`, the time for all of
 the call may or may not have taken effect) or `Denied` (a clear refusal), and nothing else on purpose. No error contains a
 secret or a URL with a secret. Importing an adapter costs nothing: the methods import the clients that they need."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 from msgspec import Struct
@@ -186,6 +186,40 @@ class Chat(Protocol):
 
     def check(self, *, timeout_s: float) -> list[Finding]:
         """Check the chat as far as possible without posting. What it raises is shown, too."""
+
+
+class Press(Struct, frozen=True):
+    """A press of a button in a chat. `at`: when the chat signed it. From `message_ts` on: the message when it was pressed."""
+
+    at: float
+    action: str
+    token: str
+    user: str
+    name: str = ""
+    message_ts: str = ""
+    response_url: str = ""
+    text: str = ""
+    blocks: tuple[dict[str, Any], ...] = ()
+
+
+class Buttons(Protocol):
+    """The buttons in a chat's messages (chats/)."""
+
+    def read_press(self, headers: Mapping[str, str], read_body: Callable[[int], bytes], now: float) -> Press | None:
+        """Read a request; None if it isn't about a button of ours. Raises BadRequest, with 401 before anything is parsed unless
+        the chat signed it. `read_body`: reads at most so many bytes."""
+
+    def is_approver(self, user: str, approvers: tuple[str, ...], *, timeout_s: float) -> bool:
+        """Whether this user of the chat is one of the approvers, or in one of their groups."""
+
+    def starts_thread(self, press: Press, thread: str) -> bool:
+        """Whether the message is the first of the thread with this handle."""
+
+    def show_answer(self, press: Press, note: str, *, only: frozenset[str], timeout_s: float) -> None:
+        """Add the note to the message, and remove the buttons that it answers. `only`: these; empty: all."""
+
+    def show_refusal(self, press: Press, sentence: str, *, timeout_s: float) -> None:
+        """Tell only the person who pressed."""
 
 
 class Ports(Protocol):

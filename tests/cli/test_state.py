@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import threading
 import time
@@ -297,12 +298,14 @@ def test_an_escalation_is_taken_by_name_and_status_says_by_whom(here: Line) -> N
     assert "nobody has taken it: unstick ack NAME" in here.run("status", code=1).stdout
     here.run("ack", "mail-delivery", "--by", "h.tanaka", code=0)
     (one,) = here.json("status", code=1)["escalated"]
-    assert (one["taken_by"], one["told_again"]) == ("h.tanaka", 0)
+    taken_by = f"h.tanaka (command line, user {getpass.getuser()})"
+    assert (one["taken_by"], one["told_again"]) == (taken_by, 0)
     assert one["taken_at"] == pytest.approx(time.time(), abs=60)
     shown = here.run("status", code=1).stdout
-    assert "h.tanaka has taken service=mail-delivery" in shown
+    assert f"{taken_by} has taken service=mail-delivery" in shown
     assert "no open incidents" in shown
-    assert "h.tanaka has taken it" in here.run("ack", "mail-delivery", "--by", "anna", code=1).stderr
+    assert here.json("ack", "mail-delivery", "--by", "h.tanaka", code=0)["taken_by"] == taken_by
+    assert f"{taken_by} has taken it" in here.run("ack", "mail-delivery", "--by", "anna", code=1).stderr
 
 
 # --- approve -----------------------------------------------------------------------------------------------------------
@@ -318,7 +321,7 @@ def test_a_person_on_the_machine_answers_without_buttons(here: Line) -> None:
     here.saved(asking())
     shown = here.run("approve", "mail-delivery", "--decline", "--reason", "a deployment is under way", "--by", "anna", code=0)
     assert "DECLINED: service=mail-delivery: ended" in shown.stdout
-    assert "anna declined it" in shown.stderr
+    assert f"anna (command line, user {getpass.getuser()}) declined it" in shown.stderr
     assert "a deployment is under way" in shown.stderr
     assert "asks for no approval" in here.run("approve", "mail-delivery", code=2).stderr
 
@@ -328,6 +331,23 @@ def test_an_approval_on_the_machine_goes_on_to_the_restart(here: Line) -> None:
     here.saved(asking())
     answer = here.json("approve", "mail-delivery", "--by", "anna", code=0)
     assert (answer["done"], answer["phase"] != "asked") == (True, True)
+
+
+def test_approvers_do_not_bind_the_command_line(here: Line) -> None:
+    """Whoever runs it could change the document itself; what is recorded is the machine's user."""
+    here.configured({**runbook("mail-delivery"), "approvers": ["anna@example.com"]})
+    here.saved(asking())
+    shown = here.run("approve", "mail-delivery", "--decline", code=0)
+    assert f"{getpass.getuser()} (command line) declined it" in shown.stderr
+
+
+def test_an_approval_that_comes_too_late_is_none(here: Line) -> None:
+    """The question has expired: code 1, and no word of an approval."""
+    late = change(INCIDENT, phase=Phase.ASKED, restarts=0, reason=Reason.AWAITING_APPROVAL, nonce="n0nce", expires_at=NOW - 1)
+    here.saved(opened(incident=late))
+    shown = here.run("approve", "mail-delivery", code=1)
+    assert "APPROVED" not in shown.stdout
+    assert "WRONG: service=mail-delivery: ended" in shown.stderr
 
 
 # --- report ------------------------------------------------------------------------------------------------------------

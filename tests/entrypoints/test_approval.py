@@ -386,6 +386,18 @@ def test_approvers_are_known_by_the_proxy_alone(tmp_path: Path, signed_in: str, 
             assert "Only the runbook's approvers may decide this" in words(page)
 
 
+def test_of_a_runbook_that_is_gone_nobody_knows_who_may(mail: StuckMail) -> None:
+    """Its approvers went with it, so the page decides nothing, as Slack's buttons do."""
+    path = mail.path()
+    mail.change(runbook="gone")
+    for act in ("restart", "decline"):
+        page = mail.press(path, act=act)
+        assert page.status_code == 403
+        assert "the runbook was removed from the configuration" in words(page)
+        assert mail.incident().phase is Phase.ASKED
+    assert mail.rundeck.posts() == []
+
+
 # --- taking an escalation ----------------------------------------------------------------------------------------------
 
 

@@ -5,16 +5,18 @@ from typing import Any
 
 import click
 
+from functions.application.answer import Answer, Refusal, Result, answer, pause_everything
 from functions.application.kill_switch import announce, turn
 from functions.application.ports import Budget
 from functions.application.reconcile import advance, load
 from functions.bootstrap import Adapters
 from functions.config.formats import read_duration
 from functions.domain.model.codes import Phase
-from functions.domain.model.events import Acknowledged, Approved, Declined, Event, Resumed
+from functions.domain.model.events import Resumed
 from functions.domain.model.incidents import Document
-from functions.domain.model.messages import CardKind
+from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, CardKind
 from functions.domain.model.observations import Pause
+from functions.runtime.text import Text, in_language
 from unstick import output
 from unstick.commands import completion
 from unstick.documents import document_keys, load_documents, name_of
@@ -41,8 +43,7 @@ def pause(*, config_path: str, as_json: bool, reason: str, lasts: str, by: str) 
     ports = output.load_with_store(config_path)
     switch = Pause(reason, by or _current_user(), ports.now(), until=_ends(lasts, ports.now()))
     with output.logs_to_stderr():
-        before = turn(ports, switch)
-        problems = announce(ports, CardKind.PAUSED, switch)
+        before, problems = pause_everything(ports, switch)
     if as_json:
         said = {"paused": True, "reason": reason, "by": switch.by, "until": switch.until}
         output.print_json(said | {"was_paused": before is not None, "told": problems})
@@ -98,15 +99,16 @@ def ack(*, config_path: str, as_json: bool, target: str, by: str) -> None:
     """
     ports = output.load_with_store(config_path)
     document = _find(ports, target)
-    name, by = name_of(document), by or _current_user()
+    name = name_of(document)
     if document.escalated_at is None or document.escalation is None:
         raise output.Unusable(f"{name} ({document.key}) has no escalation to take. `status` shows the targets that have.")
-    after = _after(ports, document.key, Acknowledged(by, document.escalation.incident))
-    taken_by = after.escalation.taken_by if after.escalation else ""
-    answer = {"taken_by": taken_by, "target": name, "document": document.key, "untold": _untold(after)}
-    done = ("ACKNOWLEDGED: ", f"{name} is yours; nobody is reminded of it") if taken_by == by else None
+    result = _answer(ports, ACKNOWLEDGE, document.key, document.escalation.nonce, by)
+    taken_by = result.after.escalation.taken_by if result.after.escalation else ""
+    shown = {"taken_by": taken_by, "target": name, "document": document.key, "untold": _untold(result.after)}
+    is_done = result.refusal in (None, Refusal.REPEATED)
+    done = ("ACKNOWLEDGED: ", f"{name} is yours; nobody is reminded of it") if is_done else None
     why_not = f"{taken_by} has taken it" if taken_by else "it is over in the meantime; see `status`"
-    _conclude(answer, done, why_not, as_json=as_json)
+    _conclude(shown, done, why_not, as_json=as_json)
 
 
 @click.command()
@@ -119,6 +121,7 @@ def approve(*, config_path: str, as_json: bool, target: str, decline: bool, reas
     """Approve or decline the restart that waits for it.
 
     TARGET is a name or a key, as `status` shows it. It does what the buttons do, for those who can't reach them.
+    `approvers` don't limit it: whoever can run it can change the store. The card names the user of this machine.
 
     Exit code 1: somebody was faster, or it is over.
     """
@@ -127,13 +130,12 @@ def approve(*, config_path: str, as_json: bool, target: str, decline: bool, reas
     asked, name = document.incident, name_of(document)
     if asked is None or asked.phase is not Phase.ASKED:
         raise output.Unusable(f"{name} ({document.key}) asks for no approval. `status` shows what waits for one.")
-    event = (Declined if decline else Approved)(asked.approval.nonce, by or _current_user(), reason)
-    after = _after(ports, document.key, event)
-    done = after.incident is None or after.incident.id != asked.id or after.incident.phase is not Phase.ASKED
+    result = _answer(ports, DECLINE if decline else APPROVE, document.key, asked.approval.nonce, by, reason)
+    done, after = result.refusal is None, result.after
     phase = after.incident.phase.value if after.incident else "ended"
-    answer = {"done": done, "target": name, "document": document.key, "phase": phase}
+    shown = {"done": done, "target": name, "document": document.key, "phase": phase}
     text = f"{name}: {phase}"
-    _conclude(answer, ("DECLINED: " if decline else "APPROVED: ", text) if done else None, text, as_json=as_json)
+    _conclude(shown, ("DECLINED: " if decline else "APPROVED: ", text) if done else None, text, as_json=as_json)
 
 
 def _ends(lasts: str, now: float) -> float | None:
@@ -154,6 +156,15 @@ def _current_user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name
         return "somebody"
+
+
+def _answer(ports: Adapters, action: str, key: str, nonce: str, by: str, why: str = "") -> Result:
+    """Answer as the machine's user. The name of `--by` proves nothing, so both are recorded."""
+    user = _current_user()
+    who = Text("{who} (command line, user {user})", who=by, user=user) if by else Text("{user} (command line)", user=user)
+    given = Answer(action, key, nonce, in_language(ports.rules.language, who), why, is_operator=True)
+    with output.logs_to_stderr():
+        return answer(ports, given, Budget(ports, ports.monotonic() + BUDGET_S))
 
 
 def _unpause(ports: Adapters, switch: Pause, *, as_json: bool) -> None:
@@ -181,7 +192,9 @@ def _release(ports: Adapters, wanted: str, by: str, reason: str, *, as_json: boo
     name = name_of(document)
     if document.escalated_at is None:
         raise output.Unusable(f"{name} ({document.key}) is not escalated. `status` shows the targets that are.")
-    after = _after(ports, document.key, Resumed(by, reason))
+    with output.logs_to_stderr():
+        advance(ports, document.key, Resumed(by, reason), Budget(ports, ports.monotonic() + BUDGET_S))
+        after = load(ports, document.key)[0]
     released = after.escalated_at is None
     answer = {"resumed": released, "target": name, "document": document.key, "by": by, "untold": _untold(after)}
     done = ("RESUMED: ", f"{name} can be restarted again") if released else None
@@ -205,12 +218,6 @@ def _conclude(answer: dict[str, Any], done: tuple[str, str] | None, why_not: str
         output.print_text(why_not, output.mark("WRONG: ", "wrong"), err=True)
     if untold or not done:
         raise SystemExit(output.WRONG)
-
-
-def _after(ports: Adapters, key: str, event: Event) -> Document:
-    with output.logs_to_stderr():
-        advance(ports, key, event, Budget(ports, ports.monotonic() + BUDGET_S))
-        return load(ports, key)[0]
 
 
 def _find(ports: Adapters, wanted: str) -> Document:

@@ -5,7 +5,8 @@ within three seconds. The result goes to the request's `response_url`, which acc
 
 import hmac
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -14,8 +15,9 @@ import msgspec
 from msgspec import Struct, field
 
 from functions.adapters.chats import _posting
-from functions.adapters.chats.slack import Slack
+from functions.adapters.chats.slack import Bot, Slack, ask, parse_handle
 from functions.application.decoding import decoder
+from functions.application.ports import Buttons, Chat, Press
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART
 from functions.domain.texts.sanitize import clean
 from functions.runtime.errors import BadRequest, Denied
@@ -28,20 +30,7 @@ MAX_BODY = 256 * 1024  # bytes. The request contains the whole message of up to 
 ACTIONS = (APPROVE, DECLINE, ACKNOWLEDGE, RESTART, PAUSE)
 NAME = 80
 HOOKS = "hooks.slack.com"
-
-
-class Press(Struct, frozen=True):
-    """One press of a button. `blocks`: those of the message when it was pressed."""
-
-    at: float
-    action: str
-    token: str
-    user: str
-    name: str = ""
-    message_ts: str = ""
-    response_url: str = ""
-    text: str = ""
-    blocks: tuple[dict[str, Any], ...] = ()
+PAGES = 10  # pages of a channel's members, of a thousand each
 
 
 class _Place(Struct, frozen=True):
@@ -74,6 +63,79 @@ class _Payload(Struct, frozen=True):
     response_url: str = ""
     team: _Place | None = None
     channel: _Place | None = None
+
+
+class SlackButtons(Struct, frozen=True):
+    """The buttons in the messages of all channels of type slack."""
+
+    channels: tuple[Slack, ...]
+
+    def read_press(self, headers: Mapping[str, str], read_body: Callable[[int], bytes], now: float) -> Press | None:
+        secrets = tuple(dict.fromkeys(one.signing_secret for one in self.channels if one.signing_secret is not None))
+        stamp, _ = require_fresh(headers, now)
+        body = read_body(MAX_BODY)
+        require_signature(secrets, headers, body, now)
+        ids = frozenset(one.channel for one in self.channels)
+        return read_press(body, float(stamp), frozenset() if "" in ids else ids)
+
+    def is_approver(self, user: str, approvers: tuple[str, ...], *, timeout_s: float) -> bool:
+        """Raises Denied if they are groups, and no bot can read them."""
+        ids = [one for one in approvers if "@" not in one]
+        groups = [one for one in ids if one[0] in "SCG"]
+        if user in ids or not groups:
+            return user in ids
+        ends = time.monotonic() + timeout_s
+        bot = next((Bot(one, one.token, ends) for one in self.channels if one.token is not None), None)
+        if bot is None:
+            raise Denied("slack", "approvers names groups or channels, and no channel of type slack has a bot's token")
+        return any(user in _members(group, bot) for group in groups)
+
+    def starts_thread(self, press: Press, thread: str) -> bool:
+        first = parse_handle(thread)
+        return first is not None and first.ts == press.message_ts
+
+    def show_answer(self, press: Press, note: str, *, only: frozenset[str], timeout_s: float) -> None:
+        blocks = [block for block in (_without_buttons(block, only) for block in press.blocks) if block is not None]
+        said = {"type": "context", "elements": [{"type": "plain_text", "text": note[:1900], "emoji": False}]}
+        text = f"{press.text}\n{escape(note, quote=False)}".strip()
+        self._respond(press, {"replace_original": True, "text": text, "blocks": [*blocks[:49], said]}, timeout_s)
+
+    def show_refusal(self, press: Press, sentence: str, *, timeout_s: float) -> None:
+        content = {"response_type": "ephemeral", "replace_original": False, "text": escape(sentence, quote=False)}
+        self._respond(press, content, timeout_s)
+
+    def _respond(self, press: Press, content: dict[str, Any], timeout_s: float) -> None:
+        slack = self.channels[0]
+        if not is_slacks(press.response_url, slack.base_url):
+            raise Denied("slack", "the response_url is not Slack's", remedy="the press counted all the same")
+        answer = _posting.post("slack", press.response_url, content, timeout_s=timeout_s, ca=slack.ca)
+        if answer.status != 200:
+            raise Denied("slack", f"the message could not be updated: answered {answer.status}", status=answer.status)
+
+
+def _members(group: str, bot: Bot) -> set[str]:
+    if group[0] == "S":
+        return _ids(ask(bot, "usergroups.users.list", usergroup=group), "users")
+    members, cursor = set[str](), ""
+    for _ in range(PAGES):
+        page = ask(bot, "conversations.members", channel=group, limit="1000", cursor=cursor)
+        members |= _ids(page, "members")
+        more = page.get("response_metadata")
+        cursor = str(more.get("next_cursor") or "") if isinstance(more, dict) else ""
+        if not cursor:
+            break
+    return members
+
+
+def _ids(page: dict[str, Any], key: str) -> set[str]:
+    ids = page.get(key)
+    return set(map(str, ids)) if isinstance(ids, list) else set()
+
+
+def find_buttons(chats: Iterable[Chat]) -> Buttons | None:
+    """The buttons of these chats; None if no channel of type slack has a signing_secret."""
+    channels = tuple(chat for chat in chats if isinstance(chat, Slack))
+    return SlackButtons(channels) if any(one.signing_secret for one in channels) else None
 
 
 def require_signature(secrets: tuple[SecretRef, ...], headers: Mapping[str, str], body: bytes, now: float) -> None:
@@ -121,35 +183,12 @@ def read_press(body: bytes, at: float, channels: frozenset[str] = frozenset()) -
     return Press(at, action.action_id, token, user.id, name, message.ts, url, message.text, message.blocks)
 
 
-def show_answer(press: Press, note: str, slack: Slack, *, only: frozenset[str], timeout_s: float) -> None:
-    """Add the note to the message, and remove the buttons that it answers. `only`: these; empty: all. Raises Denied for an
-    address that isn't Slack's, and Unavailable without an answer."""
-    blocks = [block for block in (_without_buttons(block, only) for block in press.blocks) if block is not None]
-    said = {"type": "context", "elements": [{"type": "plain_text", "text": note[:1900], "emoji": False}]}
-    text = f"{press.text}\n{escape(note, quote=False)}".strip()
-    _respond(press, {"replace_original": True, "text": text, "blocks": [*blocks[:49], said]}, slack, timeout_s)
-
-
-def show_refusal(press: Press, sentence: str, slack: Slack, *, timeout_s: float) -> None:
-    """Tell only the person who pressed. Raises the same errors as `show_answer`."""
-    content = {"response_type": "ephemeral", "replace_original": False, "text": escape(sentence, quote=False)}
-    _respond(press, content, slack, timeout_s)
-
-
 def _without_buttons(block: dict[str, Any], only: frozenset[str]) -> dict[str, Any] | None:
     """The block without the buttons; None if nothing else is in it."""
     if block.get("type") != "actions":
         return block
     elements = [one for one in block.get("elements") or () if only and one.get("action_id") not in only]
     return {**block, "elements": elements} if elements else None
-
-
-def _respond(press: Press, content: dict[str, Any], slack: Slack, timeout_s: float) -> None:
-    if not is_slacks(press.response_url, slack.base_url):
-        raise Denied("slack", "the response_url is not Slack's", remedy="the press counted all the same")
-    answer = _posting.post("slack", press.response_url, content, timeout_s=timeout_s, ca=slack.ca)
-    if answer.status != 200:
-        raise Denied("slack", f"the message could not be updated: answered {answer.status}", status=answer.status)
 
 
 def is_slacks(url: str, base_url: str) -> bool:

@@ -53,8 +53,6 @@ NOT_SLACK = (
     "use type: apprise, with a URL such as mmosts://HOST/TOKEN (Mattermost) or rockets://TOKEN_A/TOKEN_B@HOST (Rocket.Chat)"
 )
 
-PAGES = 10  # pages of a channel's members, of a thousand each
-
 BACK, DETAILS = Text("Back"), Text("Details")
 BUTTONS: Mapping[str, tuple[Text, str, Text | None]] = {
     APPROVE: (Text("Approve"), "primary", Text("Restart it now?")),
@@ -96,8 +94,8 @@ class Slack(Struct, frozen=True):
         if self.token is None:
             self._post_to_webhook(render(card, language), ends)
             return None
-        bot, message = _Bot(self, self.token, ends), render_first(card, language)
-        first = _parse_handle(thread)
+        bot, message = Bot(self, self.token, ends), render_first(card, language)
+        first = parse_handle(thread)
         newest = first is None or card.at >= first.at
         if first is not None and newest:
             first = _update_first_card(bot, first, message, card.at)
@@ -131,7 +129,7 @@ class Slack(Struct, frozen=True):
             return [_posting.NOT_TRIED]
         if not self.channel:
             raise Denied("slack", "channel is not set", remedy=REMEDIES["channel_not_found"])
-        _call(_Bot(self, self.token, time.monotonic() + timeout_s), "auth.test", {})
+        _call(Bot(self, self.token, time.monotonic() + timeout_s), "auth.test", {})
         return [Finding("slack", True, "the token is valid; the first post shows whether the bot is in the channel")]
 
 
@@ -271,13 +269,16 @@ class _FirstCard(Struct, frozen=True):
         return json.dumps(asdict(self)) if self.ts else None
 
 
-class _Bot(Struct, frozen=True):
+class Bot(Struct, frozen=True):
+    """A channel's bot, until the monotonic time `ends`."""
+
     slack: Slack
     token: SecretRef
     ends: float
 
 
-def _parse_handle(thread: str | None) -> _FirstCard | None:
+def parse_handle(thread: str | None) -> _FirstCard | None:
+    """The thread's first card; None without a handle, or for one of another chat."""
     try:
         handle = json.loads(thread or "null")
         return _FirstCard(str(handle["channel"]), str(handle["ts"]), float(handle["at"]), str(handle.get("details", "")))
@@ -285,7 +286,7 @@ def _parse_handle(thread: str | None) -> _FirstCard | None:
         return None
 
 
-def _update_first_card(bot: _Bot, first: _FirstCard, message: dict[str, Any], at: float) -> _FirstCard | None:
+def _update_first_card(bot: Bot, first: _FirstCard, message: dict[str, Any], at: float) -> _FirstCard | None:
     """Show the new state in the first card, before the reply: an update is idempotent. None if somebody deleted the card."""
     blocks = [block for block in message["blocks"] if not MENTION.match(block.get("text", {}).get("text", ""))]
     without_mention = {**message, "text": message["text"].rsplit("> ", 1)[-1], "blocks": blocks}
@@ -298,7 +299,7 @@ def _update_first_card(bot: _Bot, first: _FirstCard, message: dict[str, Any], at
     return replace(first, at=at)
 
 
-def _show_details(bot: _Bot, first: _FirstCard, card: Card, language: str) -> _FirstCard:
+def _show_details(bot: Bot, first: _FirstCard, card: Card, language: str) -> _FirstCard:
     """Show the rest of the newest card in the thread's message "Details". Without it the card counts as posted all the same."""
     message = {**render_details(card, language), "channel": first.channel}
     if not message["blocks"]:
@@ -314,7 +315,7 @@ def _show_details(bot: _Bot, first: _FirstCard, card: Card, language: str) -> _F
         return replace(first, details="") if isinstance(error, _Refused) and error.said in GONE else first
 
 
-def _call(bot: _Bot, method: str, body: dict[str, Any]) -> dict[str, Any]:
+def _call(bot: Bot, method: str, body: dict[str, Any]) -> dict[str, Any]:
     """Call one method of the Web API. If Slack finds the message too large, send only its headline."""
     url, headers = _address(bot, method)
     answer = _posting.post("slack", url, body, timeout_s=bot.ends - time.monotonic(), headers=headers, ca=bot.slack.ca)
@@ -326,19 +327,19 @@ def _call(bot: _Bot, method: str, body: dict[str, Any]) -> dict[str, Any]:
         raise
 
 
-def _ask(bot: _Bot, method: str, **query: str) -> dict[str, Any]:
+def ask(bot: Bot, method: str, **query: str) -> dict[str, Any]:
     """Call a method that reads: these take forms, not JSON."""
     url, headers = _address(bot, f"{method}?{urlencode(query)}")
     left_s = bot.ends - time.monotonic()
     return _result(bot, method, http_client.request("slack", "GET", url, timeout_s=left_s, headers=headers, ca=bot.slack.ca))
 
 
-def _address(bot: _Bot, path: str) -> tuple[str, dict[str, str]]:
+def _address(bot: Bot, path: str) -> tuple[str, dict[str, str]]:
     authorization = f"Bearer {bot.token.read().decode(errors='replace').strip()}"
     return f"{bot.slack.base_url.rstrip('/')}/{path}", {"Authorization": authorization}
 
 
-def _result(bot: _Bot, method: str, answer: http_client.Answer) -> dict[str, Any]:
+def _result(bot: Bot, method: str, answer: http_client.Answer) -> dict[str, Any]:
     _posting.require_accepted(answer, bot.token, {})
     result = answer.object()
     error = str(result.get("error"))
@@ -350,40 +351,6 @@ def _result(bot: _Bot, method: str, answer: http_client.Answer) -> dict[str, Any
         bot.token.invalidate()
     code = error if re.fullmatch(r"[a-z0-9_]{1,80}", error) else "unknown_error"
     raise _Refused(method, code, answer.status)
-
-
-def is_approver(user: str, approvers: tuple[str, ...], slack: Slack, timeout_s: float) -> bool:
-    """Whether the user is one of the approvers, or in one of their user groups or channels. Raises Denied if groups are named
-    and there is no bot token to read them, or Slack refuses; Unavailable without an answer."""
-    ids = [one for one in approvers if "@" not in one]
-    if user in ids:
-        return True
-    groups = [one for one in ids if one[0] in "SCG"]
-    if not groups:
-        return False
-    if slack.token is None:
-        raise Denied("slack", "approvers names groups or channels, and no channel of type slack has a bot's token")
-    bot = _Bot(slack, slack.token, time.monotonic() + timeout_s)
-    return any(user in _members(group, bot) for group in groups)
-
-
-def _members(group: str, bot: _Bot) -> set[str]:
-    if group[0] == "S":
-        return _ids(_ask(bot, "usergroups.users.list", usergroup=group), "users")
-    members, cursor = set[str](), ""
-    for _ in range(PAGES):
-        page = _ask(bot, "conversations.members", channel=group, limit="1000", cursor=cursor)
-        members |= _ids(page, "members")
-        more = page.get("response_metadata")
-        cursor = str(more.get("next_cursor") or "") if isinstance(more, dict) else ""
-        if not cursor:
-            break
-    return members
-
-
-def _ids(page: dict[str, Any], key: str) -> set[str]:
-    ids = page.get(key)
-    return set(map(str, ids)) if isinstance(ids, list) else set()
 
 
 ADAPTER: type[Chat] = Slack

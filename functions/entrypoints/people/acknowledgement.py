@@ -1,15 +1,15 @@
 """The page where a person acknowledges an escalation."""
 
 from functions.application import reconcile
+from functions.application.answer import Answer, answer, find_runbook
 from functions.application.ports import Budget
 from functions.bootstrap import Adapters
 from functions.domain.cards import approval_page, facts
 from functions.domain.cards.approval_page import Notice, Person, View
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import clock, tidy
-from functions.domain.model.events import Acknowledged
 from functions.domain.model.incidents import Document, Escalation
-from functions.domain.model.messages import CardKind
+from functions.domain.model.messages import ACKNOWLEDGE, CardKind
 from functions.entrypoints.people.form import Form, keep_name, pressed_by
 from functions.entrypoints.people.queues import read_rows
 from functions.entrypoints.people.rendering import show_notice, show_question
@@ -22,8 +22,8 @@ BUDGET_S = 20.0
 def show(ports: Adapters, key: str, nonce: str, token: str, person: Person) -> Response:
     """The page with the button."""
     document, _ = reconcile.load(ports, key)
-    escalation = _waiting(document, nonce)
-    if escalation is None:
+    escalation = document.escalation
+    if escalation is None or find_runbook(document, ACKNOWLEDGE, nonce) is None:
         return _over(ports, document, nonce)
     now = ports.now()
     rows, _ = read_rows(ports, escalation.queues, now)
@@ -34,28 +34,15 @@ def show(ports: Adapters, key: str, nonce: str, token: str, person: Person) -> R
 def press(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -> Response:
     """Record the acknowledgement, unless somebody was first."""
     rules = ports.rules
-    before, _ = reconcile.load(ports, key)
-    escalation = _waiting(before, nonce)
-    if escalation is None:
-        return _over(ports, before, nonce)
     by = in_language(rules.language, pressed_by(person, form.who))
-    reconcile.advance(ports, key, Acknowledged(by, escalation.incident), Budget(ports, ports.monotonic() + BUDGET_S))
-    after, _ = reconcile.load(ports, key)
-    if after.escalation is None or after.escalation.taken_by != by:
+    result = answer(ports, Answer(ACKNOWLEDGE, key, nonce, by), Budget(ports, ports.monotonic() + BUDGET_S))
+    after = result.after
+    if result.refusal is not None or after.escalation is None:
         return _over(ports, after, nonce)
-    ports.log("NOTICE", "acknowledged", incident=escalation.incident, by=by)
     title = Text("You have taken {subject}", subject=facts.subject(_story(ports, after, after.escalation)))
     told = Text("Unstick tells the chat, and reminds nobody any more. You can close this page.")
     content = Notice(title, (told,), recorded=Text("Recorded as acknowledged by: {by}", by=by))
     return show_notice(rules, content, headers=keep_name(rules.public_url, person, form.who))
-
-
-def _waiting(document: Document, nonce: str) -> Escalation | None:
-    """The escalation of this link, if nobody has taken it yet."""
-    escalation = document.escalation
-    if escalation is None or not escalation.nonce or escalation.nonce != nonce or escalation.taken_by:
-        return None
-    return escalation
 
 
 def _story(ports: Adapters, document: Document, escalation: Escalation) -> CardInput:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from functions.application import reconcile
+from functions.application.answer import NO_RUNBOOK, Answer, Refusal, answer, find_runbook
 from functions.application.ports import Budget
 from functions.bootstrap import Adapters
 from functions.domain.cards import approval_page, card, facts
@@ -10,9 +11,9 @@ from functions.domain.cards.approval_page import Notice, Person, View
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import clock, tidy
 from functions.domain.model.codes import Action, Ending, Phase
-from functions.domain.model.events import Approved, Declined, Reply
+from functions.domain.model.events import Reply
 from functions.domain.model.incidents import Document, Incident
-from functions.domain.model.messages import CardKind
+from functions.domain.model.messages import APPROVE, DECLINE, CardKind
 from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.reasons import REASONS
@@ -29,6 +30,10 @@ NOT_APPROVER = Notice(
     Text("Only the runbook's approvers may decide this"),
     (Text("This page knows them by the addresses with which a proxy signs people in. Answer in Slack, or restart in {runner}."),),
 )
+REFUSALS: Mapping[Refusal | None, Notice] = {
+    Refusal.NOT_APPROVER: NOT_APPROVER,
+    Refusal.NO_RUNBOOK: Notice(NOT_APPROVER.title, (NO_RUNBOOK,)),
+}
 PHASES: Mapping[Phase, Text] = {
     Phase.DEFERRED: Text("being decided"),
     Phase.ASKED: Text("waiting for approval"),
@@ -48,49 +53,32 @@ ENDINGS: Mapping[Ending, Text] = {
 
 def show(ports: Adapters, key: str, nonce: str, token: str, person: Person) -> Response:
     """The page with the buttons."""
-    document, incident = _asking(ports, key, nonce)
-    if incident is None:
-        return _over(ports.rules, document, nonce)
-    return show_question(ports.rules, approval_page.ask(_view(ports, document, incident), ports.rules), token, person)
-
-
-def _asking(ports: Adapters, key: str, nonce: str) -> tuple[Document, Incident | None]:
-    """The document, and its incident if that still waits for an answer to this nonce."""
     document, _ = reconcile.load(ports, key)
     incident = document.incident
-    asks = bool(nonce) and incident is not None and incident.phase is Phase.ASKED and incident.approval.nonce == nonce
-    return document, incident if asks else None
-
-
-def _view(ports: Adapters, document: Document, incident: Incident) -> View:
+    if incident is None or find_runbook(document, APPROVE, nonce) is None:
+        return _over(ports.rules, document, nonce)
     now = ports.now()
     rows, warnings = read_rows(ports, incident.queues, now)
     runbook = ports.rules.runbooks.get(incident.runbook)
     card_input = CardInput(CardKind.HELD, now, runbook, document.target, incident, incident.reason, incident.detail)
-    return View(card_input, rows, warnings)
+    return show_question(ports.rules, approval_page.ask(View(card_input, rows, warnings), ports.rules), token, person)
 
 
 def press(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -> Response:
     """Approve or decline, unless somebody was first."""
-    rules = ports.rules
+    rules, declined = ports.rules, form.act == approval_page.DECLINE
     by = in_language(rules.language, pressed_by(person, form.who))
-    budget = Budget(ports, ports.monotonic() + BUDGET_S)
-    before, incident = _asking(ports, key, nonce)
-    if incident is None:
-        return _over(rules, before, nonce)
-    runbook = rules.runbooks.get(incident.runbook)
-    if runbook and runbook.approvers and not ("@" in person.address and person.address in runbook.approvers):
-        ports.log("WARNING", "approval rejected: not an approver", incident=incident.id, by=by)
-        return show_notice(rules, NOT_APPROVER, 403)
-    declined = form.act == approval_page.DECLINE
-    event = Declined(nonce, by, form.why) if declined else Approved(nonce, by, form.why)
-    reply = reconcile.advance(ports, key, event, budget)
-    after, _ = _asking(ports, key, nonce)
-    if reply is None:
-        return _over(rules, after, nonce)
-    ports.log("NOTICE", "declined" if declined else f"approved: {reply.action.value}", incident=reply.incident, by=by)
-    subject = facts.subject(CardInput(CardKind.HELD, ports.now(), runbook, before.target, incident))
-    content = _declined(subject, by) if declined else _approved(subject, reply, after.incident, by)
+    given = Answer(DECLINE if declined else APPROVE, key, nonce, by, form.why, address=person.address)
+    result = answer(ports, given, Budget(ports, ports.monotonic() + BUDGET_S))
+    if result.refusal in REFUSALS:
+        return show_notice(rules, REFUSALS[result.refusal], 403)
+    incident = result.before.incident
+    if result.reply is None or incident is None:
+        return _over(rules, result.after, nonce)
+    subject = facts.subject(
+        CardInput(CardKind.HELD, ports.now(), rules.runbooks.get(incident.runbook), result.before.target, incident)
+    )
+    content = _declined(subject, by) if declined else _approved(subject, result.reply, result.after.incident, by)
     return show_notice(rules, content, headers=keep_name(rules.public_url, person, form.who))
 
 

@@ -1,0 +1,144 @@
+"""The one door for what people answer: on the page, by a button in a chat, or on the command line."""
+
+from enum import Enum, auto
+
+from msgspec import Struct
+
+from functions.application.intake import make_incident_id
+from functions.application.kill_switch import KEY, announce, turn
+from functions.application.ports import Budget, Buttons, Ports
+from functions.application.reconcile import STORE_S, advance, load
+from functions.application.serialization import decode
+from functions.domain.model.codes import Phase
+from functions.domain.model.events import Acknowledged, Approved, Declined, Event, Reply, RestartWanted
+from functions.domain.model.incidents import Document
+from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART, CardKind
+from functions.domain.model.observations import Pause
+from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.text import Text
+
+LOOK_UP_S = 10.0  # seconds to read the members of the approvers' groups
+NO_RUNBOOK = Text("Nothing was done: the runbook was removed from the configuration, so nobody knows who may do this.")
+
+
+class Refusal(Enum):
+    """Why an answer does not count."""
+
+    OVER = auto()  # what the message asks is no longer open
+    REPEATED = auto()  # the same person's answer counts already
+    NO_RUNBOOK = auto()
+    NOT_APPROVER = auto()
+    UNKNOWN_APPROVERS = auto()  # the chat can't say who is in their groups
+
+
+class Answer(Struct, frozen=True):
+    """A person's answer to the message with this nonce. A proxy proves an `address`, a chat a `user`."""
+
+    action: str
+    key: str  # of the document
+    nonce: str
+    by: str  # as it is recorded
+    why: str = ""
+    address: str = ""
+    user: str = ""
+    switch: Pause | None = None  # for PAUSE
+    is_operator: bool = False  # at the command line, with access to the store and the keys
+
+    @property
+    def incident(self) -> str:
+        return self.nonce.partition(".")[0]
+
+
+class Result(Struct, frozen=True):
+    before: Document
+    after: Document
+    reply: Reply | None = None
+    refusal: Refusal | None = None
+    approvers: tuple[str, ...] = ()  # who may, if this person may not
+
+
+def answer(ports: Ports, given: Answer, budget: Budget, buttons: Buttons | None = None) -> Result:
+    """Do what the person answers if the message is current and the person may. Raises Unavailable or Denied."""
+    before = load(ports, given.key, budget.at_most(STORE_S))[0]
+    runbook = find_runbook(before, given.action, given.nonce)
+    if runbook is None:
+        return Result(before, before, refusal=Refusal.REPEATED if _is_repeated(before, given) else Refusal.OVER)
+    approvers = ports.rules.runbooks[runbook].approvers if runbook in ports.rules.runbooks else None
+    if refusal := _refuse(ports, given, approvers, buttons):
+        return Result(before, before, refusal=refusal, approvers=approvers or ())
+    if given.switch is not None:
+        counts, reply, after = _pause_once(ports, given.switch, budget), None, before
+    else:
+        reply = advance(ports, given.key, _to_event(ports, given, before), budget)
+        after = load(ports, given.key, budget.at_most(STORE_S))[0]
+        counts = reply is not None or (given.action == ACKNOWLEDGE and _is_repeated(after, given))
+    if counts:
+        done = f"{given.action}: {reply.action.value}" if reply else given.action
+        ports.log("NOTICE", f"answer accepted: {done}", incident=given.incident, by=given.by, document=given.key)
+    return Result(before, after, reply, None if counts else Refusal.OVER)
+
+
+def pause_everything(ports: Ports, switch: Pause) -> tuple[Pause | None, dict[str, str]]:
+    """Turn the kill switch on, and tell people. Returns the former one (None: off), and channel -> problem, empty if posted."""
+    before = turn(ports, switch)
+    return before, announce(ports, CardKind.PAUSED, switch)
+
+
+def find_runbook(document: Document, action: str, nonce: str) -> str | None:
+    """The runbook of what the message with this nonce asks; None if it no longer waits for this answer."""
+    incident, escalation = document.incident, document.escalation
+    asks = incident is not None and incident.phase is Phase.ASKED and incident.approval.nonce == nonce
+    if incident is not None and asks and action in (APPROVE, DECLINE, PAUSE):
+        return incident.runbook
+    if escalation is None or escalation.nonce != nonce or action not in (ACKNOWLEDGE, RESTART, PAUSE):
+        return None
+    return None if action == ACKNOWLEDGE and escalation.taken_by else escalation.runbook
+
+
+def _is_repeated(document: Document, given: Answer) -> bool:
+    """Whether this person's answer counts already: the scheduler may deliver a press twice."""
+    incident, escalation = document.incident, document.escalation
+    if given.action == APPROVE and incident is not None:
+        return incident.id == given.incident and incident.approval.approved_by == given.by
+    if given.action == ACKNOWLEDGE and escalation is not None:
+        return escalation.nonce == given.nonce and escalation.taken_by == given.by
+    return False
+
+
+def _refuse(ports: Ports, given: Answer, approvers: tuple[str, ...] | None, buttons: Buttons | None) -> Refusal | None:
+    """Why the person may not answer; None if they may. `approvers`: None if nobody knows them any more.
+    Anybody may take an escalation. An operator could change the document itself, so `approvers` can't bind them."""
+    if given.action == ACKNOWLEDGE or given.is_operator or approvers == ():
+        return None
+    if approvers is None:
+        return Refusal.NO_RUNBOOK
+    try:
+        by_address = "@" in given.address and given.address in approvers
+        if by_address or (buttons and buttons.is_approver(given.user, approvers, timeout_s=LOOK_UP_S)):
+            return None
+    except (Unavailable, Denied) as error:
+        ports.log("ERROR", f"Slack approvers unavailable: {error}")
+        return Refusal.UNKNOWN_APPROVERS
+    fields = {"incident": given.incident, "by": given.by, "document": given.key}
+    ports.log("WARNING", f"approval rejected: not an approver ({given.action})", **fields)
+    return Refusal.NOT_APPROVER
+
+
+def _to_event(ports: Ports, given: Answer, document: Document) -> Event:
+    if given.action == APPROVE:
+        return Approved(given.nonce, given.by, given.why)
+    if given.action == DECLINE:
+        return Declined(given.nonce, given.by, given.why)
+    escalated = document.escalation.incident if document.escalation else ""
+    if given.action == ACKNOWLEDGE:
+        return Acknowledged(given.by, escalated)
+    return RestartWanted(given.by, escalated, make_incident_id(given.key, ports.now(), []))
+
+
+def _pause_once(ports: Ports, switch: Pause, budget: Budget) -> bool:
+    """Pause, unless somebody turned the switch since: then this is a replay."""
+    stored = ports.store.load(KEY, timeout_s=budget.at_most(STORE_S))
+    if stored is not None and decode(Pause, stored.body, KEY).at > switch.at:
+        return False
+    pause_everything(ports, switch)
+    return True
