@@ -102,7 +102,8 @@ def _is_repeated(document: Document, given: Answer) -> bool:
         return incident.id == given.incident and incident.approval.approved_by == given.by
     if given.action == ACKNOWLEDGE and escalation is not None:
         return escalation.nonce == given.nonce and escalation.taken_by == given.by
-    return False
+    declined = (one for one in document.outcomes if given.action == DECLINE and one.incident == given.incident)
+    return any(one.by == given.by for one in declined)
 
 
 def _refuse(ports: Ports, given: Answer, approvers: tuple[str, ...] | None, buttons: Buttons | None) -> Refusal | None:

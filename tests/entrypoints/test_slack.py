@@ -210,6 +210,21 @@ def test_the_answer_replaces_no_newer_card(team: Team) -> None:
     assert not re.search(r"Declined by h\.tanaka \(Slack U0123ABCD\) at", json.dumps(first))
 
 
+@pytest.mark.parametrize("action", ["approve", "decline", "acknowledge"])
+def test_a_press_that_the_scheduler_brings_twice_counts_once(started: Callable[..., Team], action: str) -> None:
+    """Nobody is told that nothing was done, and the newer card stays."""
+    team = started()
+    if action == "acknowledge":
+        escalated(team)
+    else:
+        team.place.alerted()
+    before = len(team.place.rundeck.posts())
+    message = next(one for one in team.slack.messages.values() if buttons(one))
+    assert team.bring(team.payload(action, message=message), times=2) == 200
+    assert len(team.place.rundeck.posts()) - before == (action == "approve")
+    assert team.slack.answers == []
+
+
 def test_a_second_press_is_told_that_it_came_too_late(started: Callable[..., Team]) -> None:
     """Only to the person who pressed, and nothing is restarted again."""
     team = started()

@@ -72,6 +72,6 @@ def _answer(ports: Adapters, buttons: Buttons, press: Press, by: str, budget: Bu
 
 def _shows_newer_state(buttons: Buttons, press: Press, result: Result) -> bool:
     """Whether the message starts the incident's thread and was just updated, so that it already shows more than the answer."""
-    before = result.before.threads
+    before = {} if result.refusal is Refusal.REPEATED else result.before.threads
     changed = [handle for place, handle in result.after.threads.items() if handle != before.get(place)]
     return any(buttons.starts_thread(press, handle) for handle in changed)
