@@ -1,22 +1,28 @@
-"""The one door for what people answer: on the page, by a button in a chat, or on the command line."""
+"""The one door for what people answer, on the page, by a button in a chat or on the command line; and the kill switch."""
 
 from enum import Enum, auto
 
 from msgspec import Struct
 
+from functions.application.deliver import post_to_all
 from functions.application.intake import make_incident_id
-from functions.application.kill_switch import KEY, announce, turn
 from functions.application.ports import Budget, Buttons, Ports
 from functions.application.reconcile import STORE_S, advance, load
-from functions.application.serialization import decode
+from functions.application.serialization import decode, encode
+from functions.domain.cards.card import compose
+from functions.domain.cards.card_input import CardInput
+from functions.domain.cards.rendering import clock
 from functions.domain.model.codes import Phase
 from functions.domain.model.events import Acknowledged, Approved, Declined, Event, Reply, RestartWanted
 from functions.domain.model.incidents import Document
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART, CardKind
 from functions.domain.model.observations import Pause
-from functions.runtime.errors import Denied, Unavailable
-from functions.runtime.text import Text
+from functions.domain.texts.words import duration
+from functions.runtime.errors import Conflict, Denied, Unavailable
+from functions.runtime.text import Phrase, Text, in_brackets, join
 
+KEY = "pause"  # the document of the kill switch
+TRIES = 10
 LOOK_UP_S = 10.0  # seconds to read the members of the approvers' groups
 NO_RUNBOOK = Text("Nothing was done: the runbook was removed from the configuration, so nobody knows who may do this.")
 
@@ -78,12 +84,6 @@ def answer(ports: Ports, given: Answer, budget: Budget, buttons: Buttons | None 
     return Result(before, after, reply, None if counts else Refusal.OVER)
 
 
-def pause_everything(ports: Ports, switch: Pause) -> tuple[Pause | None, dict[str, str]]:
-    """Turn the kill switch on, and tell people. Returns the former one (None: off), and channel -> problem, empty if posted."""
-    before = turn(ports, switch)
-    return before, announce(ports, CardKind.PAUSED, switch)
-
-
 def find_runbook(document: Document, action: str, nonce: str) -> str | None:
     """The runbook of what the message with this nonce asks; None if it no longer waits for this answer."""
     incident, escalation = document.incident, document.escalation
@@ -141,5 +141,38 @@ def _pause_once(ports: Ports, switch: Pause, budget: Budget) -> bool:
     stored = ports.store.load(KEY, timeout_s=budget.at_most(STORE_S))
     if stored is not None and decode(Pause, stored.body, KEY).at > switch.at:
         return False
-    pause_everything(ports, switch)
+    turn_and_tell(ports, switch)
     return True
+
+
+def turn(ports: Ports, wanted: Pause) -> Pause | None:
+    """Save the kill switch. Returns the former one (None: off). Raises Unavailable if it may not have been saved, or Denied."""
+    body = encode(wanted)
+    for _ in range(TRIES):
+        stored = ports.store.load(KEY, timeout_s=STORE_S)
+        before = decode(Pause, stored.body, KEY) if stored else None
+        try:
+            ports.store.save(KEY, body, generation=stored.generation if stored else None, due=None, timeout_s=STORE_S)
+        except Conflict:
+            continue
+        except Unavailable:
+            again = ports.store.load(KEY, timeout_s=STORE_S)
+            if again is None or again.body != body:
+                raise
+        return before if before and before.holds_at(wanted.at) else None
+    raise Unavailable("store", Text("another process kept changing the kill switch"))
+
+
+def turn_and_tell(ports: Ports, switch: Pause) -> tuple[Pause | None, dict[str, str]]:
+    """`turn`, and post to the channels of the top-level `notify`, unless it was off before and after. Returns also channel ->
+    problem and remedy, empty if it was posted."""
+    before = turn(ports, switch)
+    if not switch.on and before is None:
+        return before, {}
+    until: Phrase = ""
+    if switch.until:
+        left = duration(switch.until - switch.at)
+        until = Text("until {until} (in {left})", until=clock(ports.rules, switch.until), left=left)
+    detail = join((in_brackets(switch.reason, switch.by), until))
+    card = compose(CardInput(CardKind.PAUSED if switch.on else CardKind.RESUMED, switch.at, detail=detail), ports.rules)
+    return before, post_to_all(ports, ports.rules.notify, card)

@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
-from functions.application.kill_switch import turn
+from functions.application.answer import turn
 from functions.application.serialization import decode, encode
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import VERSION, Ending, Phase, Reason

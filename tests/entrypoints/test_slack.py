@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from slack_sdk.signature import Clock, SignatureVerifier
 
 from functions.adapters.chats import _slack_answers as answers
-from functions.application import kill_switch
+from functions.application.answer import turn
 from functions.application.serialization import decode, encode
 from functions.bootstrap import current_adapters
 from functions.domain.model.codes import Ending, Phase, Reason
@@ -254,8 +254,8 @@ def test_a_person_declines_in_the_message(team: Team) -> None:
 
 
 def test_a_person_takes_an_escalation_in_the_message(started: Callable[..., Team]) -> None:
-    """Nobody is reminded any more."""
-    team = started()
+    """Whoever it is: nobody is reminded any more."""
+    team = started(approvers=["U0OTHER00"])
     escalated(team)
     assert [one["action_id"] for one in buttons(team.message())] == ["acknowledge", "restart", "pause"]
     team.press("acknowledge")
@@ -375,7 +375,7 @@ def test_a_pause_that_is_sent_again_after_the_resume_pauses_nothing(team: Team) 
     assert team.place.entry("webhook").post("/slack", data=body, headers=signed(body, at=at)).status_code == 200
     (wake_up,) = set(team.place.wake_ups()) - before
     assert team.place.delivered(wake_up)[0] == 200
-    resumed = kill_switch.turn(current_adapters(), Pause(by="anna", at=time.time(), on=False))
+    resumed = turn(current_adapters(), Pause(by="anna", at=time.time(), on=False))
     assert resumed is not None
     assert resumed.until == pytest.approx(at + 3600, abs=1), "however late it comes, it is as old as its signature"
     assert team.place.delivered(wake_up)[0] == 200

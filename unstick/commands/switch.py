@@ -5,8 +5,7 @@ from typing import Any
 
 import click
 
-from functions.application.answer import Answer, Refusal, Result, answer, pause_everything
-from functions.application.kill_switch import announce, turn
+from functions.application.answer import Answer, Refusal, Result, answer, turn_and_tell
 from functions.application.ports import Budget
 from functions.application.reconcile import advance, load
 from functions.bootstrap import Adapters
@@ -14,7 +13,7 @@ from functions.config.formats import read_duration
 from functions.domain.model.codes import Phase
 from functions.domain.model.events import Resumed
 from functions.domain.model.incidents import Document
-from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, CardKind
+from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE
 from functions.domain.model.observations import Pause
 from functions.runtime.text import Text, in_language
 from unstick import output
@@ -43,7 +42,7 @@ def pause(*, config_path: str, as_json: bool, reason: str, lasts: str, by: str) 
     ports = output.load_with_store(config_path)
     switch = Pause(reason, by or _current_user(), ports.now(), until=_ends(lasts, ports.now()))
     with output.logs_to_stderr():
-        before, problems = pause_everything(ports, switch)
+        before, problems = turn_and_tell(ports, switch)
     if as_json:
         said = {"paused": True, "reason": reason, "by": switch.by, "until": switch.until}
         output.print_json(said | {"was_paused": before is not None, "told": problems})
@@ -169,8 +168,7 @@ def _answer(ports: Adapters, action: str, key: str, nonce: str, by: str, why: st
 
 def _unpause(ports: Adapters, switch: Pause, *, as_json: bool) -> None:
     with output.logs_to_stderr():
-        before = turn(ports, switch)
-        problems = announce(ports, CardKind.RESUMED, switch) if before is not None else {}
+        before, problems = turn_and_tell(ports, switch)
     paused_here = ports.is_paused_by_environment()
     if as_json:
         output.print_json({"paused": paused_here, "was_paused": before is not None, "by": switch.by, "told": problems})
