@@ -12,7 +12,6 @@ from functions.application.serialization import decode, encode
 from functions.domain.cards.card import compose
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import clock
-from functions.domain.model.codes import Phase
 from functions.domain.model.events import Acknowledged, Approved, Declined, Event, Reply, RestartWanted
 from functions.domain.model.incidents import Document
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART, CardKind
@@ -87,8 +86,7 @@ def answer(ports: Ports, given: Answer, budget: Budget, buttons: Buttons | None 
 def find_runbook(document: Document, action: str, nonce: str) -> str | None:
     """The runbook of what the message with this nonce asks; None if it no longer waits for this answer."""
     incident, escalation = document.incident, document.escalation
-    asks = incident is not None and incident.phase is Phase.ASKED and incident.approval.nonce == nonce
-    if incident is not None and asks and action in (APPROVE, DECLINE, PAUSE):
+    if incident is not None and incident.approval.nonce == nonce and action in (APPROVE, DECLINE, PAUSE):
         return incident.runbook
     if escalation is None or escalation.nonce != nonce or action not in (ACKNOWLEDGE, RESTART, PAUSE):
         return None
