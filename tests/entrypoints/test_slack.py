@@ -9,7 +9,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -72,7 +72,6 @@ class Team:
 
     place: Place
     slack: SlackWithAnswers
-    pressed: list[str] = field(default_factory=list)
 
     def document(self) -> Document:
         (one,) = [document for document in self.place.documents() if document.target]
