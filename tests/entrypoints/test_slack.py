@@ -219,9 +219,13 @@ def test_a_press_that_the_scheduler_brings_twice_counts_once(started: Callable[.
         team.place.alerted()
     before = len(team.place.rundeck.posts())
     message = next(one for one in team.slack.messages.values() if buttons(one))
-    assert team.bring(team.payload(action, message=message), times=2) == 200
+    payload = team.payload(action, message=message)
+    assert team.bring(payload, times=2) == 200
     assert len(team.place.rundeck.posts()) - before == (action == "approve")
     assert team.slack.answers == []
+    payload["actions"][0]["value"] = current_adapters().sign_approval(team.document().key, "another.0.x", 9e9)
+    assert team.bring(payload) == 200
+    assert "no longer current" in team.slack.answers[-1]["text"], "the same person's press in another incident's message"
 
 
 def test_a_second_press_is_told_that_it_came_too_late(started: Callable[..., Team]) -> None:
@@ -316,6 +320,14 @@ def test_a_person_pauses_for_an_hour(team: Team) -> None:
     assert re.search(r"Paused for 1 h by h\.tanaka \(Slack U0123ABCD\) at \d\d:\d\d", json.dumps(shown["blocks"]))
     team.press("approve")
     assert team.place.rundeck.posts() == []
+
+
+def test_a_person_pauses_from_an_escalation(started: Callable[..., Team]) -> None:
+    """Its message has the button too."""
+    team = started()
+    escalated(team)
+    team.press("pause")
+    assert current_adapters().store.load("pause", timeout_s=5) is not None
 
 
 def test_a_message_that_starts_no_thread_says_who_approved(team: Team) -> None:
