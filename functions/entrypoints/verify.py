@@ -1,6 +1,7 @@
 """The entry point for the scheduler: one wake-up, or a sweep."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from flask import Request
@@ -19,6 +20,7 @@ from functions.domain.model.events import AlertsReceived, Origin, TimerFired, Un
 from functions.entrypoints.responses import Response, error_response, json_response, not_allowed
 from functions.runtime import logs
 from functions.runtime.errors import BadRequest, Denied, Unavailable
+from functions.runtime.text import named
 
 VERIFY_BUDGET_S = 120.0
 HANDED_OVER_S = 30.0
@@ -27,6 +29,7 @@ AGAIN_S = 60.0
 GIVEN_UP_S = 86400.0
 """Seconds that alerts are redelivered if they can't be decided or no key fits their signature, in case somebody fixes that."""
 UNSIGNED_KEY = "unsigned"  # the document that records these warnings
+CLAIMED_SHOWN, NAME = 20, 120
 
 
 def verify(request: Request) -> Response:
@@ -66,7 +69,7 @@ def deliver(payload: str) -> None:
     try:
         content = signing.verify_payload(adapters.config.signing_keys, payload)
     except BadRequest as error:
-        if error.status == 401 and _is_given_up(adapters, signing.handed_over_since(payload), budget):
+        if error.status == 401 and _is_given_up(adapters, payload, budget):
             return
         raise
     if isinstance(content.get("deferred"), list):
@@ -80,15 +83,26 @@ def deliver(payload: str) -> None:
         handle(adapters, content["press"], budget)
 
 
-def _is_given_up(adapters: Adapters, carried_since: float | None, budget: Budget) -> bool:
+def _is_given_up(adapters: Adapters, payload: str, budget: Budget) -> bool:
     """Notify people of alerts that no key signed. Returns whether they are over a day old and need no redelivery."""
+    carried_since = signing.handed_over_since(payload)
     if carried_since is None:
         return False  # the payload names a target; the sweep steps it
-    advance(adapters, UNSIGNED_KEY, Unsigned(), budget)
+    advance(adapters, UNSIGNED_KEY, Unsigned(tuple(_claimed_names(payload))), budget)
     if adapters.now() - carried_since <= GIVEN_UP_S:
         return False
     logs.event("ERROR", "alerts were given up: none of signing_keys verified them for a day")
     return True
+
+
+def _claimed_names(payload: str) -> Iterator[str]:
+    """What the alerts of an unverified payload are called. Nothing is decided on it."""
+    for entry in signing.read_unverified(payload)[:CLAIMED_SHOWN]:
+        try:
+            alerts = convert(entry["alerts"], tuple[Alert, ...])
+        except (ValidationError, KeyError, TypeError):
+            continue
+        yield from (str(named(one.name[:NAME], one.annotations.get("summary", "")[:NAME])) for one in alerts[:CLAIMED_SHOWN])
 
 
 def _decide_deferred(entries: list[dict[str, Any]]) -> None:

@@ -188,7 +188,7 @@ def _fetch(reference: str, kept: _Kept, now: float, *, is_doubted: bool) -> None
 
 def _checked(reference: str, value: bytes) -> bytes:
     if not value:
-        remedy = Text("Put the secret there: an empty one would let anybody in.")
+        remedy = Text("Put the secret there; an empty one is never used.")
         raise _denied(DeniedCode.EMPTY, Text("{reference} is empty", reference=reference), remedy)
     if len(value) > MAX_BYTES:
         too_large = Text("{reference} has more than {limit} bytes", reference=reference, limit=MAX_BYTES)

@@ -8,7 +8,7 @@ from unicodedata import east_asian_width
 
 from msgspec import Struct, field
 
-from functions.adapters.chats.slack import BUTTONS
+from functions.adapters.chats.slack import BUTTONS, PRIMARY
 from functions.domain.cards.approval_page import plot
 from functions.domain.model.messages import Card
 from functions.domain.texts.words import CURVE, curve_words, log_title
@@ -83,12 +83,13 @@ def card_svg(card: Card, language: str) -> str:
         sheet.text(text, 14.5)
         sheet.y += 7
         if place == 0:
-            _buttons(sheet, answers, strong)
+            advised = [BUTTONS[action][1] for action in card.actions[:1]] == [PRIMARY]
+            _buttons(sheet, answers, strong if advised else "")
     _facts(sheet, card)
     _depth(sheet, card, strong, language)
     _evidence(sheet, card, language)
     labels = [label for label, url in card.links if not (card.actions and card.nonce in url)]
-    _buttons(sheet, labels, strong if not answers else "")
+    _buttons(sheet, labels, "")
     height = round(sheet.y + 14)
     frame = f'x=".5" y=".5" width="{WIDTH - 1}" height="{height - 1}" rx="12"'
     return (

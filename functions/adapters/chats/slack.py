@@ -53,13 +53,13 @@ NOT_SLACK = (
     "use type: apprise, with a URL such as mmosts://HOST/TOKEN (Mattermost) or rockets://TOKEN_A/TOKEN_B@HOST (Rocket.Chat)"
 )
 
-BACK, DETAILS = Text("Back"), Text("Details")
+BACK, DETAILS, PRIMARY = Text("Back"), Text("Details"), "primary"
 BUTTONS: Mapping[str, tuple[Text, str, Text | None]] = {
-    APPROVE: (Text("Approve"), "primary", Text("Restart it now?")),
+    APPROVE: (Text("Approve"), PRIMARY, Text("Restart it now?")),
     DECLINE: (Text("Decline"), "", None),
-    ACKNOWLEDGE: (Text("Acknowledge"), "primary", None),
+    ACKNOWLEDGE: (Text("Acknowledge"), PRIMARY, None),
     RESTART: (Text("Restart once more"), "danger", Text("Restart it once more, although the last restart did not help?")),
-    PAUSE: (Text("Pause everything 1 h"), "", Text("Nothing is restarted for an hour, whatever gets stuck.")),
+    PAUSE: (Text("Pause restarts for 1 h"), "", Text("Nothing is restarted for an hour, whatever gets stuck.")),
 }
 """By action: label, style, and the confirmation."""
 
@@ -166,7 +166,8 @@ def _first_blocks(card: Card, language: str) -> list[dict[str, Any]]:
     sentences = [{"type": "section", "text": _plain_text(text, MAX_SECTION, language)} for text in card.text if text]
     blocks += sentences[:1]
     if _has_buttons(card):
-        blocks.append({"type": "actions", "elements": [_button(action, card.token, language) for action in card.actions]})
+        buttons = [_button(action, card.token, language, first=action == card.actions[0]) for action in card.actions]
+        blocks.append({"type": "actions", "elements": buttons})
     blocks += [*sentences[1:], *_fields(card.facts[:FACTS_FIRST], language), *_link_sections(_links(card)[:LINKS_FIRST])]
     if card.incident:
         incident = f"{in_language(language, INCIDENT)} {card.incident}"
@@ -198,15 +199,16 @@ def _fields(facts: tuple[tuple[str, str], ...], language: str) -> list[dict[str,
     return [{"type": "section", "fields": fields[start : start + FIELDS_IN_SECTION]} for start in starts]
 
 
-def _button(action: str, token: str, language: str) -> dict[str, Any]:
-    """A button that Slack reports to `/slack`, with the link's token as its value. Some ask for confirmation."""
+def _button(action: str, token: str, language: str, *, first: bool) -> dict[str, Any]:
+    """A button that Slack reports to `/slack`, with the link's token as its value. Some ask for confirmation.
+    Only the first one is what the card advises, so only that may stand out as such."""
 
     def plain(phrase: Text) -> dict[str, Any]:
         return {"type": "plain_text", "text": in_language(language, phrase), "emoji": False}
 
     label, style, question = BUTTONS[action]
     button: dict[str, Any] = {"type": "button", "action_id": action, "text": plain(label), "value": token}
-    if style:
+    if style and (first or style != PRIMARY):
         button["style"] = style
     if question:
         words = {"title": label, "text": question, "confirm": label, "deny": BACK}

@@ -87,8 +87,11 @@ def _held(card_input: CardInput, rules: Rules) -> Content:
     text = why(card_input, reason, todo=urgency != "fine" and (not by_itself or bool(card_input.remedy)))
     if remedies.asked_for(card_input):
         text = remedies.say_question(card_input)
+    if reason is Reason.COOLDOWN and card_input.again:
+        wait = Text("Nothing until {time}: then Unstick decides again. If it can't wait, restart it by hand.")
+        text = [to_do(wait.fill(time=clock(rules, card_input.shown.due))), *why(card_input, reason, todo=False)]
     if reason is Reason.SYMPTOM_GONE and (losses := queue_facts.losses(card_input)):
-        urgency, text = "plan", [*text, *losses, to_do(FIND_LOST)]
+        urgency, text = "plan", [to_do(FIND_LOST), *losses, *text]
     if by_itself:
         text.append(Text("Unstick tries again by itself, and calls a person if that does not help."))
     if reason is Reason.OBSERVE_ONLY and card_input.target:
@@ -96,26 +99,27 @@ def _held(card_input: CardInput, rules: Rules) -> Content:
         if _is_likely(card_input):
             would = Text("It would have asked a person whether to run the job with: {target}.")
         text.append(would.fill(target=tidy(card_input.target.name, 200)))
-    if card_input.approve_url and reason not in ASKED:
-        text.append(Text("You can still approve a restart."))
     if card_input.approve_url and (until := card_input.shown.approval.expires_at) is not None:
-        text.append(Text("You can approve once, until {until}.", until=clock(rules, until)))
-    return Content(urgency, _held_headline(card_input, urgency), text)
+        once = Text("You can approve once, until {until}.")
+        anyway = Text("You can approve a restart anyway, once, until {until}.")
+        text.append((once if reason in ASKED else anyway).fill(until=clock(rules, until)))
+    return Content(urgency, _held_headline(card_input, urgency, rules), text)
 
 
-def _held_headline(card_input: CardInput, urgency: str) -> Phrase:
+def _held_headline(card_input: CardInput, urgency: str, rules: Rules) -> Phrase:
     reason, subject, restarts = card_input.reason, facts.subject(card_input), card_input.shown.restarts
     short: Phrase = REASONS[reason].short if reason else card_input.detail
     if reason in HELD_HEADLINES:
         return HELD_HEADLINES[reason](card_input, subject)
+    if reason is Reason.COOLDOWN and card_input.again:
+        waits = Text("{subject} is stuck again soon after a restart; Unstick waits until {time}")
+        return waits.fill(subject=subject, time=clock(rules, card_input.shown.due, "%H:%M:%S"))
     if urgency == "fine" or reason is Reason.MONITORING_FAILURE or (reason is Reason.LEDGER_UNKNOWN and restarts):
         return Text("{subject}: {why}", subject=subject, why=short)
     if urgency == "watch":
         return Text("{subject} has not been restarted yet: {why}", subject=subject, why=short)
     if reason is Reason.START_UNCLEAR:
         return Text("{subject} may not have been restarted: {why}", subject=subject, why=short)
-    if card_input.approve_url:
-        return Text("{subject} was not restarted, but you can approve it: {why}", subject=subject, why=short)
     return Text("{subject} was not restarted: {why}", subject=subject, why=short)
 
 
@@ -135,8 +139,8 @@ def _likely_headline(card_input: CardInput, subject: Phrase) -> Text:
 
 def _observed_headline(card_input: CardInput, subject: Phrase) -> Text:
     if _is_likely(card_input):
-        return Text("Unstick would have asked whether {subject} hangs, but the runbook only observes", subject=subject)
-    return Text("Unstick would have restarted {subject}, but the runbook only observes", subject=subject)
+        return Text("{subject} may hang; Unstick only observes and would have asked", subject=subject)
+    return Text("{subject} is stuck; Unstick only observes and would have restarted it", subject=subject)
 
 
 def _asked_headline(card_input: CardInput, subject: Phrase) -> Text:
@@ -163,17 +167,18 @@ HELD_HEADLINES: Mapping[Reason | None, Callable[[CardInput, Phrase], Text]] = {
     Reason.LIKELY_STUCK: _likely_headline,
     Reason.SYMPTOM_GONE: lambda _, subject: Text("{subject} is healthy; nothing was restarted", subject=subject),
     Reason.AWAITING_APPROVAL: _asked_headline,
+    Reason.NO_RUNBOOK: lambda _, subject: Text("No runbook matches the alert {subject}", subject=subject),
 }
 """Reasons whose headline is a sentence of its own."""
 
 
 def why(card_input: CardInput, reason: Reason | None, *, todo: bool = True) -> list[Phrase]:
-    """The reason in a sentence, what to do, the refusing system's remedy, and the exact detail."""
+    """What to do, the reason in a sentence, the refusing system's remedy, and the exact detail."""
     text: list[Phrase] = []
     if reason is not None:
-        text.append(_because(card_input, reason))
         if todo:
             text.append(to_do(_todo(card_input, reason)))
+        text.append(_because(card_input, reason))
     if card_input.remedy:
         text.append(card_input.remedy)
     if card_input.detail:
@@ -237,9 +242,9 @@ def _recovered(card_input: CardInput, _: Rules) -> Content:
         headline = Text("{subject} recovered, but messages were lost", subject=subject)
         if not any(watched.lost_in_all for watched in card_input.queues):
             headline = Text("{subject} recovered, but messages may be lost", subject=subject)
-        text += [*losses, to_do(FIND_LOST)]
+        text = [to_do(FIND_LOST), *losses, *text]
     if concluded := remedies.conclude_well(card_input):
-        text += [*concluded, to_do(Text("Look at what was moved, then bring it back with the job return, or delete it."))]
+        text = [to_do(Text("Look at what was moved, then bring it back with the job return, or delete it.")), *concluded, *text]
     return Content("plan" if losses or concluded else "fine", headline, [*text, *_cause(card_input)])
 
 
@@ -261,15 +266,25 @@ HANDS_OFF = Text("Unstick won't restart it again until it is healthy, a person r
 
 
 def _escalated_again(card_input: CardInput, _: Rules) -> Content:
-    subject, reason, escalation = facts.subject(card_input), card_input.reason, card_input.escalation
-    headline = Text("Nobody has taken {subject} yet", subject=subject)
+    subject, escalation = facts.subject(card_input), card_input.escalation
+    reason = card_input.reason if card_input.reason is not Reason.AWAITING_APPROVAL else None  # it is too late to approve
+    headline, advice = Text("Nobody has taken {subject} yet", subject=subject), _advice(card_input)
     if reason is not None:
         headline = Text("Nobody has taken {subject} yet: {why}", subject=subject, why=REASONS[reason].short)
+        advice = REASONS[reason].todo
+    elif restarts := card_input.restarts:
+        stuck = Text(
+            "{subject} is still stuck after {count} restart, and nobody has taken it",
+            "{subject} is still stuck after {count} restarts, and nobody has taken it",
+        )
+        headline = stuck.fill(subject=subject, count=restarts)
+        if card_input.acknowledge_url:
+            advice = Text("Acknowledge it, so that others know. Then check the queue and the application's log.")
     count, last = (escalation.told, escalation.due is None) if escalation else (1, False)
     text: list[Phrase] = [
+        to_do(advice),
         Text("It was escalated, the queue is not healthy, and nobody has acknowledged it. Reminder {count} of 3.", count=count),
         Text("This is the last reminder.") if last else "",
-        to_do(REASONS[reason].todo if reason is not None else _advice(card_input)),
     ]
     return Content("act", headline, filter(None, text))
 
@@ -301,8 +316,8 @@ def _advice(card_input: CardInput) -> Phrase:
             "No consumer came back: the application did not start or did not connect. Read its log, then start it by hand."
         )
     return Text(
-        "Consumers are connected but acknowledge nothing: they probably hang on the same message or dependency again. "
-        "If the log names a dependency, restart once it is back; otherwise roll back, or move the first message away."
+        "If the log names a dependency, restart once it is back; otherwise roll back, or move the first message away. "
+        "Consumers are connected but acknowledge nothing: they probably hang on the same message or dependency again."
     )
 
 
@@ -315,11 +330,18 @@ def _cause(card_input: CardInput) -> list[Phrase]:
 
 
 def _resolved(card_input: CardInput, _: Rules) -> Content:
-    headline, said = Text("The alert of {subject} is resolved", subject=facts.subject(card_input)), [RESOLVED]
+    subject, count = facts.subject(card_input), card_input.restarts
+    headline = Text("The alert of {subject} is resolved; nothing was restarted", subject=subject)
+    if count:
+        after = Text(
+            "The alert of {subject} is resolved after {count} restart",
+            "The alert of {subject} is resolved after {count} restarts",
+        )
+        headline = after.fill(subject=subject, count=count)
     if not card_input.risked:
-        return Content("fine", headline, said)
+        return Content("fine", headline, [RESOLVED])
     lost = Text("At most {count} of the messages that were held at their delivery limit may be gone.")
-    return Content("plan", headline, [*said, lost.fill(count=card_input.risked), to_do(FIND_LOST)])
+    return Content("plan", headline, [to_do(FIND_LOST), lost.fill(count=card_input.risked), RESOLVED])
 
 
 RESOLVED = Text("Grafana reports the alert as resolved.")
@@ -331,22 +353,23 @@ def _not_approved(card_input: CardInput, _: Rules) -> Content:
     if card_input.reason is Reason.LIKELY_STUCK:
         calm = Text("Nobody answered; that changes nothing. Unstick restarts it once it is proved, and asks again after a day.")
         headline = Text("{subject} was not restarted: nobody said whether it hangs", subject=subject)
-        return Content("plan", headline, [calm, *why(card_input, None)])
+        see = Text("See what speaks against it, and restart it by hand if it hangs.")
+        return Content("plan", headline, [to_do(see), calm, *why(card_input, None)])
     headline = Text("{subject} was not restarted: nobody approved it in time", subject=subject)
     if again:
         headline = Text("{subject} was not restarted again: nobody approved it in time", subject=subject)
     # The reason's own sentence asks for an approval, for which it is too late.
     reason = card_input.reason if card_input.reason is not Reason.AWAITING_APPROVAL else None
-    expired = Text("It can no longer be approved. Check the queue, and restart the application by hand if it is still stuck.")
+    by_hand = to_do(Text("Check the queue, and restart the application by hand if it is still stuck."))
     rest = [HANDS_OFF, *_cause(card_input)] if again else []
-    return Content("act", headline, [expired, *why(card_input, reason, todo=False), *rest])
+    return Content("act", headline, [by_hand, Text("It can no longer be approved."), *why(card_input, reason, todo=False), *rest])
 
 
 def _declined(card_input: CardInput, _: Rules) -> Content:
     """The person's reason is shown as a fact, in their own words."""
     by = tidy(card_input.shown.approval.declined_by, 120)
-    headline = Text("{subject} is not restarted: {by} declined it", subject=facts.subject(card_input), by=by)
-    return Content("watch", headline, why(replace(card_input, detail=""), card_input.reason))
+    headline = Text("{by} decided not to restart {subject}", subject=facts.subject(card_input), by=by)
+    return Content("watch", headline, why(replace(card_input, detail=""), card_input.reason), words=Text("Declined"))
 
 
 def _test(_card: CardInput, _rules: Rules) -> Content:
@@ -364,6 +387,8 @@ def _bundle(card_input: CardInput, _: Rules) -> Content:
         headline = Text("{count} applications are stuck at once and were not restarted", count=count)
     elif reason is Reason.TEST_ALERT:
         headline = Text("{count} test notification arrived", "{count} test notifications arrived", count=count)
+    elif reason is Reason.NO_RUNBOOK:
+        headline = Text("No runbook matches {count} alert", "No runbook matches {count} alerts", count=count)
     else:
         held = Text("{count} target or alert was not restarted: {why}", "{count} targets or alerts were not restarted: {why}")
         headline = held.fill(count=count, why=short)
@@ -371,7 +396,8 @@ def _bundle(card_input: CardInput, _: Rules) -> Content:
 
 
 def _paused(card_input: CardInput, _: Rules) -> Content:
-    text = [Text("Alerts are still received and reported. `unstick resume` ends the pause at once."), *why(card_input, None)]
+    todo = Text("Nothing now. If a queue gets stuck meanwhile, restart it by hand, or end the pause with `unstick resume`.")
+    text = [to_do(todo), Text("Alerts are still received and reported."), *why(card_input, None)]
     return Content("watch", Text("Unstick restarts nothing"), text, words=Text("PAUSED"))
 
 
@@ -390,7 +416,7 @@ def _unsigned(_card: CardInput, _rules: Rules) -> Content:
         "Check what is firing in Grafana. Add the former key back as the last of `signing_keys`; "
         "alerts of the last day are then processed."
     )
-    return Content("act", Text("Accepted alerts can't be processed: their signing key is missing"), [waited, to_do(todo)])
+    return Content("act", Text("Accepted alerts can't be processed: their signing key is missing"), [to_do(todo), waited])
 
 
 def _expiring(card_input: CardInput, rules: Rules) -> Content:
@@ -398,8 +424,8 @@ def _expiring(card_input: CardInput, rules: Rules) -> Content:
     left_s = expires_at - card_input.at
     left = Text("{runner}'s token expires in {left}", left=duration(left_s))
     text: list[Phrase] = [
-        Text("It expires at {time}. Without a valid token Unstick restarts nothing.", time=clock(rules, expires_at)),
         to_do(Text("Run `infra/rundeck/rotate_token.py`, then deploy the configuration with the new `token_expires`.")),
+        Text("It expires at {time}. Without a valid token Unstick restarts nothing.", time=clock(rules, expires_at)),
     ]
     return Content("act" if left_s <= DAY_S else "plan", left if left_s > 0 else Text("{runner}'s token has expired"), text)
 
@@ -420,7 +446,7 @@ KINDS: Mapping[CardKind, tuple[Callable[[CardInput, Rules], Content], tuple[fact
         _escalated,
         (QUEUES, remedies.moved_messages, PROOFS, facts.tried, HOLDERS, HEAD, facts.since, facts.evidence),
     ),
-    CardKind.ESCALATED_AGAIN: (_escalated_again, (QUEUES, HOLDERS, facts.taken, facts.since)),
+    CardKind.ESCALATED_AGAIN: (_escalated_again, (QUEUES, HOLDERS, facts.tried, facts.taken, facts.since)),
     CardKind.ACKNOWLEDGED: (_acknowledged, (facts.taken, facts.since)),
     CardKind.RESOLVED: (_resolved, (QUEUES,)),
     CardKind.NOT_APPROVED: (_not_approved, (QUEUES, PROOFS, HOLDERS, facts.since, facts.restart_or_tried)),
@@ -429,7 +455,7 @@ KINDS: Mapping[CardKind, tuple[Callable[[CardInput, Rules], Content], tuple[fact
     CardKind.BUNDLE: (_bundle, (facts.names,)),
     CardKind.PAUSED: (_paused, ()),
     CardKind.RESUMED: (_resumed, ()),
-    CardKind.UNSIGNED: (_unsigned, ()),
+    CardKind.UNSIGNED: (_unsigned, (facts.unverified,)),
     CardKind.EXPIRING: (_expiring, ()),
 }
 """Kind -> what the card says, and the facts that it shows before those of every card."""

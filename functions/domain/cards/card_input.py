@@ -35,7 +35,8 @@ class CardInput(Struct, frozen=True):
     bundled_links: Mapping[str, str] = field(default_factory=dict)  # name -> where people restart the target by hand
     is_calm: bool = False  # for a bundled message: none of its messages is urgent
     late_s: float = 0.0
-    risked: int = 0  # for a card without an incident: how many messages the broker may have dropped, at most
+    risked: int = 0  # for a card without an incident: how many messages the broker may have dropped, at most,
+    restarts: int = 0  # and how many restarts there were
     moving: bool = False  # it counts as recovered at the end of `within` because it moves again, with messages left
     again: bool = False  # the hold ends by itself: Unstick decides again on its own
 

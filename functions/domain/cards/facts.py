@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 
-from functions.domain.cards import queue_facts
 from functions.domain.cards.card_input import CardInput
-from functions.domain.cards.remedies import asked_for, page_to_undo
+from functions.domain.cards.remedies import asked_for, conclude_ill, page_to_undo
 from functions.domain.cards.rendering import Fact, clock, tidy
-from functions.domain.model.codes import Reason
+from functions.domain.health.recovery import find_same_again, find_survivor
+from functions.domain.model.codes import ASKED, Reason
 from functions.domain.model.incidents import AlertRef, Escalation, Run
 from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import Execution
@@ -178,9 +178,10 @@ def restart_or_tried(card_input: CardInput) -> Iterator[Fact]:
 
 
 def tried(card_input: CardInput) -> Iterator[Fact]:
-    """Every attempt of this incident, one line each, including the last restart."""
+    """Every attempt of this incident, or of the one that was escalated, one line each, including the last restart."""
     incident, lines = card_input.shown, []
-    for past in incident.tries[-6:]:
+    tries = card_input.escalation.tries if card_input.escalation and not card_input.incident else incident.tries
+    for past in tries[-6:]:
         execution = tidy(past.tag, 60) if past.execution is None else _execution(past.execution)
         lines.append(named(join((execution, _only_host(past.holder_host)), COMMA), worded(past.how)))
     last = incident.execution
@@ -223,11 +224,20 @@ def incident_id(card_input: CardInput) -> str:
 
 def names(card_input: CardInput) -> Iterator[Fact]:
     """The targets or alerts of a bundled message."""
+    yield Text("Affected"), _listed(card_input)
+
+
+def unverified(card_input: CardInput) -> Iterator[Fact]:
+    """The alerts that nobody has signed, as they name themselves."""
+    yield Text("Alerts (not verified)"), _listed(card_input)
+
+
+def _listed(card_input: CardInput) -> Phrase:
     distinct = list(dict.fromkeys(card_input.bundled))
     listed: list[Phrase] = [tidy(name, 80) for name in distinct[:BUNDLED_SHOWN]]
     if len(distinct) > BUNDLED_SHOWN:
         listed.append(Text("and {count} more", count=len(distinct) - BUNDLED_SHOWN))
-    yield Text("Affected"), join(listed, COMMA)
+    return join(listed, COMMA)
 
 
 def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
@@ -238,10 +248,10 @@ def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
     bundled = islice(card_input.bundled_links.items(), BUNDLED_LINKS)
     wanted: list[tuple[Phrase, str]] = [
         (_say_approve(card_input), card_input.approve_url),
+        (words.LINK_ACKNOWLEDGE, card_input.acknowledge_url),
         (words.LINK_BY_HAND, page_to_restart(card_input) if asks_to_restart(card_input) else ""),
         *((named(words.LINK_BY_HAND, tidy(name, 40)), url) for name, url in bundled),
         (words.LINK_UNDO, page_to_undo(card_input)),
-        (words.LINK_ACKNOWLEDGE, card_input.acknowledge_url),
         (words.LINK_EXECUTION, execution.url if execution else ""),
         (LINK_REASON, f"{rules.docs_url}/{page}#{reason.value}" if reason and rules.docs_url else ""),
         (words.LINK_EVIDENCE, collected.execution.url if collected and collected.execution else ""),
@@ -253,8 +263,9 @@ def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
 
 def _say_approve(card_input: CardInput) -> Phrase:
     """Which job the link approves."""
-    remedy = asked_for(card_input)
-    return Text("Approve the job {remedy}", remedy=remedy) if remedy else words.LINK_APPROVE
+    if remedy := asked_for(card_input):
+        return Text("Approve the job {remedy}", remedy=remedy)
+    return words.LINK_APPROVE if card_input.reason in ASKED else Text("Approve a restart anyway")
 
 
 def asks_to_restart(card_input: CardInput) -> bool:
@@ -263,14 +274,15 @@ def asks_to_restart(card_input: CardInput) -> bool:
     if kind in (CardKind.NOT_APPROVED, CardKind.DECLINED):
         return True
     if kind == CardKind.ESCALATED_AGAIN:
-        return reason is None or REASONS[reason].by_hand
+        return reason in (None, Reason.AWAITING_APPROVAL) or REASONS[reason].by_hand
     if kind not in (CardKind.HELD, CardKind.ESCALATED):
         return False
-    if reason is None:  # it is still stuck; with consumers there is other advice
-        return not (card_input.shown.restarts and queue_facts.fewest_consumers(card_input))
+    if reason is None:  # it is still stuck
+        queues = card_input.queues
+        return not (conclude_ill(card_input) or find_survivor(queues) or find_same_again(queues))  # a restart wouldn't help
     if reason is Reason.LEDGER_UNKNOWN and kind == CardKind.HELD and may_run(card_input):
         return False
-    return REASONS[reason].by_hand and not (card_input.again and reason not in UNHELPED)
+    return REASONS[reason].by_hand and not (card_input.again and reason not in (*UNHELPED, Reason.COOLDOWN))
 
 
 def may_run(card_input: CardInput) -> bool:

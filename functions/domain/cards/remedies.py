@@ -51,7 +51,7 @@ def say_question(card_input: CardInput) -> list[Phrase]:
     if not count:
         return [Text("The restart did not help. The next remedy is the job {remedy}; a person has to approve it.", remedy=name)]
     moves = Text(
-        "If you approve, the job {remedy} stops the application, moves the {count} message that is held from {queue} to "
+        "If you approve, the job {remedy} stops the application, moves the message that is held from {queue} to "
         "{parked}, and starts the application again.",
         "If you approve, the job {remedy} stops the application, moves the {count} messages that are held from {queue} to "
         "{parked}, and starts the application again.",
@@ -81,7 +81,7 @@ def conclude_well(card_input: CardInput) -> list[Phrase]:
     if not count:
         return []
     flows = Text(
-        "The queue flows without the {count} message that was moved to {parked}. So that message probably hangs the worker.",
+        "The queue flows without the message that was moved to {parked}. So that message probably hangs the worker.",
         "The queue flows without the {count} messages that were moved to {parked}. So one of those probably hangs the worker.",
     )
     return [flows.fill(count=count, parked=_names(card_input)["parked"])]

@@ -58,9 +58,9 @@ def date_of(rules: Rules, at: float) -> str:
     return datetime.fromtimestamp(at, rules.zone).strftime("%Y-%m-%d")
 
 
-def clock(rules: Rules, at: float) -> str:
+def clock(rules: Rules, at: float, form: str = "%Y-%m-%d %H:%M:%S %Z") -> str:
     """A time in the configured time zone, for people."""
     try:
-        return datetime.fromtimestamp(at, rules.zone).strftime("%Y-%m-%d %H:%M:%S %Z")
+        return datetime.fromtimestamp(at, rules.zone).strftime(form)
     except (OverflowError, ValueError, OSError):
         return "?"

@@ -75,7 +75,8 @@ def _post(turn: Turn, kind: CardKind, escalation: Escalation, mark: str, url: st
     card_input = CardInput(kind, turn.at, runbook, turn.document.target, reason=reason, trigger=trigger, acknowledge_url=url)
     further = runbook.escalate_further if runbook and escalation.told else ()
     first = outcome.channels if outcome else channels_for(turn.rules, runbook)
-    card_input = replace(card_input, late_s=turn.late_s, escalation=escalation)
+    restarts = outcome.restarts if outcome else 0
+    card_input = replace(card_input, late_s=turn.late_s, escalation=escalation, restarts=restarts)
     turn.post(card_input, f"{escalation.incident}-{mark}", tuple(dict.fromkeys((*further, *first))))
 
 

@@ -6,9 +6,20 @@ from functions.domain.cards.card_input import CardInput
 from functions.domain.model import runbooks
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.bounds import bare, drop_oldest
-from functions.domain.model.codes import OVERRULED, Ending, Mode, Reason
+from functions.domain.model.codes import ASKED, OVERRULED, Ending, Mode, Reason
 from functions.domain.model.firings import alert_key, short_source
-from functions.domain.model.incidents import AlertRef, Archive, Document, Escalation, Hold, Incident, Outcome, QueueState
+from functions.domain.model.incidents import (
+    AlertRef,
+    Archive,
+    Document,
+    Escalation,
+    Hold,
+    How,
+    Incident,
+    Outcome,
+    PastAttempt,
+    QueueState,
+)
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART, Card, CardKind, Message
 from functions.domain.model.runbooks import Rules, Runbook
 
@@ -16,6 +27,7 @@ SAME_HOLD_S = 3600.0
 TAKEN_WITHIN_S = 86400.0  # how long an escalation can be acknowledged: as long as it holds restarts
 NO_RUNBOOK = runbooks.Escalation()
 TO_ASKED = (APPROVE, DECLINE, PAUSE)
+TO_OVERRULE = (DECLINE, APPROVE, PAUSE)  # the first is what the card advises
 TO_ESCALATED = (ACKNOWLEDGE, RESTART, PAUSE)
 LATE_S = 3000.0  # messages mention a wake-up that comes this late
 
@@ -97,7 +109,8 @@ def compose_with_answers(card_input: CardInput, rules: Rules) -> Card:
         return composed
     expires_at = card_input.shown.approval.expires_at  # an escalation can be taken for a day
     nonce_until = expires_at if card_input.approve_url and expires_at is not None else card_input.at + TAKEN_WITHIN_S
-    actions = TO_ASKED if card_input.approve_url else TO_ESCALATED
+    asked = TO_ASKED if card_input.reason in ASKED else TO_OVERRULE
+    actions = asked if card_input.approve_url else TO_ESCALATED
     return replace(composed, nonce=link.rpartition("#")[2], nonce_until=nonce_until, actions=actions)
 
 
@@ -181,7 +194,11 @@ def _to_escalation(document: Document, incident: Incident, card_input: CardInput
     queues = (*own, *_left_escalated(document, incident))
     again_s = (card_input.runbook.escalation if card_input.runbook else NO_RUNBOOK).again_s
     due, nonce = card_input.at + again_s if again_s else None, card_input.acknowledge_url.rpartition("#")[2]
-    return Escalation(incident.id, incident.runbook, card_input.at, due, nonce, queues=queues, start_page=incident.start_page)
+    tries, last = incident.tries, incident.execution
+    if last is not None and all(past.execution is None or past.execution.id != last.id for past in tries):
+        tries = (*tries, PastAttempt(last.tag, last, How(""), incident.run.holder_host))
+    page = incident.start_page
+    return Escalation(incident.id, incident.runbook, card_input.at, due, nonce, queues=queues, start_page=page, tries=tries)
 
 
 def end_escalation(document: Document) -> Document:

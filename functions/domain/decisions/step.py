@@ -292,7 +292,13 @@ def _note_resolved(turn: Turn, cases: tuple[MatchedAlert, ...]) -> None:
     if document.escalation is not None and document.escalation.incident == last.incident:
         turn.document = replace(turn.document, escalation=replace(document.escalation, due=None))
     card_input = CardInput(
-        CardKind.RESOLVED, turn.at, target=document.target, trigger=triggers[0], detail=last.incident, risked=last.risked
+        CardKind.RESOLVED,
+        turn.at,
+        target=document.target,
+        trigger=triggers[0],
+        detail=last.incident,
+        risked=last.risked,
+        restarts=last.restarts,
     )
     turn.post(card_input, f"{last.incident}-resolved", last.channels)
 
@@ -367,19 +373,19 @@ def _on_token_expiring(turn: Turn, _: events.TokenExpiring) -> None:
     _post_once(turn, CardKind.EXPIRING, f"{token}-{'day' if turn.at >= expires_at - DAY_S else 'week'}", token)
 
 
-def _on_unsigned(turn: Turn, _: events.Unsigned) -> None:
+def _on_unsigned(turn: Turn, event: events.Unsigned) -> None:
     """Report, at most once an hour, that alerts wait whose key is gone."""
     mark = f"{turn.document.key}-{turn.at // 3600:.0f}"
-    _post_once(turn, CardKind.UNSIGNED, mark, mark)
+    _post_once(turn, CardKind.UNSIGNED, mark, mark, event.names)
 
 
-def _post_once(turn: Turn, kind: CardKind, mark: str, keep: str) -> None:
+def _post_once(turn: Turn, kind: CardKind, mark: str, keep: str, names: tuple[str, ...] = ()) -> None:
     """Post a message unless its mark is noted already. Marks that begin with `keep` stay noted."""
     noted = turn.document.bundled
     if mark not in noted:
         kept = {known: at for known, at in noted.items() if known.startswith(keep)}
         turn.document = replace(turn.document, bundled={**kept, mark: turn.at})
-        turn.post(CardInput(kind, turn.at), mark)
+        turn.post(CardInput(kind, turn.at, bundled=names), mark)
 
 
 HANDLERS: Mapping[type[events.Event], Callable[[Turn, Any], None]] = {

@@ -106,7 +106,9 @@ class Bundled(Struct, frozen=True):
 
 
 class Unsigned(Struct, frozen=True):
-    """The scheduler delivered alerts that no key has signed."""
+    """The scheduler delivered alerts that no key has signed. `names`: as they name themselves."""
+
+    names: tuple[str, ...] = ()
 
 
 class TokenExpiring(Struct, frozen=True):

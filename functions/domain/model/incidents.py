@@ -293,6 +293,7 @@ class Escalation(Struct, frozen=True):
     taken_at: float | None = None
     queues: tuple[QueueState, ...] = ()  # what a person's restart has to heal: which queues, by which runbooks
     start_page: str = ""  # where people start the job by hand
+    tries: tuple[PastAttempt, ...] = ()  # its restarts
 
 
 class Document(Struct, frozen=True):

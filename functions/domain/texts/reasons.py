@@ -33,7 +33,7 @@ REASONS: Mapping[Reason, Explained] = {
     Reason.NOT_FIRING: fine(Text("the alert is not firing"), Text("The alert is already resolved.")),
     Reason.NO_RUNBOOK: plan(
         Text("no runbook matches the alert"),
-        Text("No runbook of the configuration matches the alert's labels."),
+        Text("No runbook of the configuration matches the alert's labels, so Unstick does nothing about it."),
         Text("Add a runbook, fix the alert's labels, or route the alert elsewhere."),
     ),
     Reason.TEST_ALERT: fine(
@@ -149,10 +149,10 @@ REASONS: Mapping[Reason, Explained] = {
         Text("A restart did not help last time, so another one would only hide the bug."),
         Text("Continue with the last escalation; resume the target when it is fixed."),
     ),
-    Reason.COOLDOWN: watch(
+    Reason.COOLDOWN: watch_by_hand(
         Text("it was restarted recently"),
         Text("The cooldown is still running. Unstick decides again when it is over."),
-        Text("Nothing yet. Investigate during working hours why it got stuck again so soon."),
+        Text("Nothing yet. If it can't wait, restart it by hand."),
     ),
     Reason.TOO_MANY_RESTARTS: act_by_hand(
         Text("it was restarted too often"),
@@ -167,7 +167,7 @@ REASONS: Mapping[Reason, Explained] = {
     Reason.TOO_MANY_TARGETS: act_by_hand(
         Text("too many targets are stuck at once"),
         Text("So many applications rarely fail independently: a shared cause is more likely."),
-        Text("Check what they share: broker, database, network, the last rollout."),
+        Text("Check what they share before you restart any by hand: broker, database, network, the last rollout."),
     ),
     Reason.STORM_UNKNOWN: act_by_hand(
         Text("it is unknown how many targets are stuck"),
@@ -187,7 +187,7 @@ REASONS: Mapping[Reason, Explained] = {
     Reason.OBSERVE_ONLY: plan_by_hand(
         Text("the runbook only observes"),
         Text("The queue is stuck, but the runbook's mode is observe: Unstick only reports what it would do."),
-        Text("Restart it by hand as before; set the mode to approve or auto when you trust these messages."),
+        Text("Restart it by hand, as before."),
     ),
     Reason.LIKELY_STUCK: plan_by_hand(
         Text("it may hang, and it may be healthy"),

@@ -16,14 +16,27 @@ from functions.domain.cards.queue_facts import PROOFS
 from functions.domain.health.recovery import say_same_again
 from functions.domain.model.codes import ASKED, Phase, Proof, Reason
 from functions.domain.model.incidents import AfterRestart, AlertRef, Incident, change
-from functions.domain.model.messages import Card
+from functions.domain.model.messages import APPROVE as APPROVE_BUTTON
+from functions.domain.model.messages import DECLINE, PAUSE, Card
 from functions.domain.model.observations import Execution, QueueSnapshot
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.sanitize import clean, safe_url
 from functions.domain.texts.words import duration
 from functions.runtime.text import Text, in_language
-from tests.support.worlds.example_stories import APPROVE, EXAMPLES, INCIDENT, NOW, RUNBOOK, TARGET, held, hostile, rules
+from tests.support.worlds.example_stories import (
+    APPROVE,
+    EXAMPLES,
+    INCIDENT,
+    NOW,
+    RUNBOOK,
+    TARGET,
+    answerable,
+    held,
+    hostile,
+    rules,
+)
+from tests.support.worlds.example_stories import START_PAGE as EXAMPLE_PAGE
 
 LANGUAGES = ("en", "ja")
 START_PAGE = "https://rundeck.example.com/project/ops/job/show/1?opt.service=mail-delivery"
@@ -54,7 +67,8 @@ def test_every_reason_code_has_words_in_both_languages():
 def test_headline_begins_with_the_urgency_in_words(name: str, language: str):
     """Urgency shows without any colour."""
     made = compose(EXAMPLES[name], rules(language))
-    words = {"paused": ("PAUSED: ", "一時停止中："), "acknowledged": ("Taken: ", "対応中：")}.get(name, URGENCY[made.urgency])
+    own = {"paused": ("PAUSED: ", "一時停止中："), "acknowledged": ("Taken: ", "対応中："), "declined": ("Declined: ", "却下：")}
+    words = own.get(name, URGENCY[made.urgency])
     assert made.headline.startswith(words[LANGUAGES.index(language)])
     assert len(made.headline) <= 140
 
@@ -65,20 +79,23 @@ def test_headline_begins_with_the_urgency_in_words(name: str, language: str):
         ("started", "watch", "No action yet: Restarting mail-delivery (attempt 1 of 2)"),
         ("adopted", "watch", "No action yet: mail-delivery is already being restarted; Unstick checks the result"),
         ("held-restart-refused", "act", "ACT NOW: mail-delivery was not restarted: Rundeck refused the restart"),
-        ("held-cooldown", "watch", "No action yet: mail-delivery has not been restarted yet: it was restarted recently"),
+        ("held-cooldown", "watch",
+            "No action yet: mail-delivery is stuck again soon after a restart; Unstick waits until 03:18:05"),
         ("held-awaiting-approval", "act", "ACT NOW: mail-delivery is waiting for your approval"),
         ("held-second-approval", "act", "ACT NOW: mail-delivery is still stuck after 1 restart: approve restart 2 of 2?"),
         ("acknowledged", "watch", "Taken: h.tanaka is working on mail-delivery"),
-        ("held-overrule", "act", "ACT NOW: mail-delivery was not restarted, but you can approve it: it was restarted too often"),
+        ("declined", "watch", "Declined: h.tanaka decided not to restart mail-delivery"),
+        ("escalated-again", "act", "ACT NOW: mail-delivery is still stuck after 2 restarts, and nobody has taken it"),
+        ("held-overrule", "act", "ACT NOW: mail-delivery was not restarted: it was restarted too often"),
         ("held-observe-only", "plan",
-            "In working hours: Unstick would have restarted mail-delivery, but the runbook only observes"),
+            "In working hours: mail-delivery is stuck; Unstick only observes and would have restarted it"),
         ("held-symptom-gone", "fine", "No action needed: mail-delivery is healthy; nothing was restarted"),
-        ("held-no-runbook", "plan", "In working hours: RabbitMQQueueStuck was not restarted: no runbook matches the alert"),
+        ("held-no-runbook", "plan", "In working hours: No runbook matches the alert RabbitMQQueueStuck"),
         ("draining", "watch", "No action yet: mail-delivery is processing again, 212 messages left"),
         ("recovered", "fine", "No action needed: mail-delivery recovered in 6 min 52 s"),
         ("recovered-moving", "fine", "No action needed: mail-delivery is processing again, 100 messages left"),
         ("escalated", "act", "ACT NOW: mail-delivery is still stuck after 2 restarts"),
-        ("resolved", "fine", "No action needed: The alert of mail-delivery is resolved"),
+        ("resolved", "fine", "No action needed: The alert of mail-delivery is resolved after 2 restarts"),
         ("not-approved", "act", "ACT NOW: mail-delivery was not restarted: nobody approved it in time"),
         ("test", "fine", "No action needed: The test notification arrived"),
         ("bundle", "act", "ACT NOW: 26 applications are stuck at once and were not restarted"),
@@ -92,6 +109,102 @@ def test_headlines(name: str, urgency: str, headline: str):
     """What people read on a locked phone at 3 a.m."""
     made = compose(EXAMPLES[name], rules())
     assert (made.urgency, made.headline) == (urgency, headline)
+
+
+@pytest.mark.parametrize(
+    ("name", "first_line"),
+    [
+        ("held-cooldown",
+            "Nothing until 2026-11-24 03:18:05 JST: then Unstick decides again. If it can't wait, restart it by hand."),
+        ("held-observe-only", "Restart it by hand, as before."),
+        ("held-overrule", "Find the cause now; restart by hand only if you must."),
+        ("held-no-runbook", "Add a runbook, fix the alert's labels, or route the alert elsewhere."),
+        ("held-restart-refused", "Restart by hand now, then fix what Rundeck reports."),
+        ("held-awaiting-approval", "Check the figures, then approve or decline."),
+        ("not-approved", "Check the queue, and restart the application by hand if it is still stuck."),
+        ("declined", "Ask whoever declined it what the plan is; restart it by hand if it is needed after all."),
+        ("escalated-again", "Acknowledge it, so that others know. Then check the queue and the application's log."),
+        ("bundle",
+            "Check what they share before you restart any by hand: broker, database, network, the last rollout."),
+        ("paused",
+            "Nothing now. If a queue gets stuck meanwhile, restart it by hand, or end the pause with unstick resume."),
+        ("unsigned", (
+            "Check what is firing in Grafana. Add the former key back as the last of signing_keys; alerts of the last day are "
+            "then processed.")),
+    ],
+)  # fmt: skip
+def test_the_first_line_says_what_to_do(name: str, first_line: str):
+    """Before any reason: five seconds on a phone are enough."""
+    assert answerable(EXAMPLES[name], rules()).text[0] == f"What to do: {first_line}"
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_card_gives_one_advice(name: str):
+    """At most one sentence says what to do, and it comes first."""
+    told = [place for place, text in enumerate(compose(EXAMPLES[name], rules()).text) if text.startswith("What to do: ")]
+    late = bool(EXAMPLES[name].late_s)
+    assert told in ([], [int(late)])
+
+
+def test_a_declined_restart_is_nobodys_wait():
+    """Unstick doesn't come back, so the card doesn't say `yet`."""
+    made = compose(EXAMPLES["declined"], rules())
+    assert not any("yet" in text for text in (made.headline, *made.text))
+    assert "Unstick doesn't ask again for this alert" in made.text[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "actions"),
+    [
+        ("held-awaiting-approval", (APPROVE_BUTTON, DECLINE, PAUSE)),
+        ("held-likely", (APPROVE_BUTTON, DECLINE, PAUSE)),
+        ("held-overrule", (DECLINE, APPROVE_BUTTON, PAUSE)),
+    ],
+)
+def test_the_first_button_is_what_the_text_advises(name: str, actions: tuple[str, ...]):
+    """Whoever is told to find the cause first isn't offered the approval first."""
+    assert answerable(EXAMPLES[name], rules()).actions == actions
+
+
+@pytest.mark.parametrize("name", ["held-cooldown", "held-observe-only", "not-approved", "escalated", "escalated-again"])
+def test_a_card_that_speaks_of_a_restart_leads_to_the_job(name: str):
+    """In every chat, not only where there are buttons."""
+    assert ("Restart by hand", EXAMPLE_PAGE) in answerable(EXAMPLES[name], rules()).links
+
+
+def test_an_escalation_that_a_restart_would_not_help_has_no_such_link():
+    """What hangs on the same message again, or keeps its connection, is no matter of one more restart."""
+    story = EXAMPLES["escalated"]
+    for change_of in ({"same_again": True}, {"survivor": "10.0.3.7:5 -> 10.0.0.1:5672 (1)"}):
+        queues = tuple(replace(one, after=replace(one.after, **change_of)) for one in story.incident.queues)
+        made = compose(replace(story, incident=replace(story.incident, queues=queues)), rules())
+        assert "Restart by hand" not in dict(made.links)
+
+
+def test_a_reminder_says_what_was_tried():
+    """Whoever reads only the reminder does not try the same once more."""
+    text = all_text(compose(EXAMPLES["escalated-again"], rules()))
+    assert "Tried: 1. execution 1847, succeeded, 32 s: still stuck" in text
+    assert "2. execution 1851, succeeded, 32 s" in text
+
+
+@pytest.mark.parametrize(
+    ("restarts", "headline"),
+    [
+        (0, "No action needed: The alert of mail-delivery is resolved; nothing was restarted"),
+        (1, "No action needed: The alert of mail-delivery is resolved after 1 restart"),
+    ],
+)
+def test_a_resolved_alert_says_whether_anything_was_restarted(restarts: int, headline: str):
+    """It may have healed by itself."""
+    assert compose(replace(EXAMPLES["resolved"], restarts=restarts), rules()).headline == headline
+
+
+def test_alerts_that_cannot_be_verified_are_named():
+    """As they say of themselves: their signature can't be checked."""
+    made = compose(EXAMPLES["unsigned"], rules())
+    names = dict(made.facts)["Alerts (not verified)"]
+    assert names == "RabbitMQQueueStuck: Nothing was acknowledged in mail.outgoing for 5 minutes, DiskFull"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -132,7 +245,7 @@ def test_recovered_shows_before_and_after_time_try_and_curve():
     assert dict(made.facts)["Queue"] == "mail.outgoing: 390 messages, 1 consumer (2 min ago)"
 
 
-LITERAL = ("アラート", "時刻", "理由コード", "判断を確定する設定")  # the last is a line of unstick.yaml
+LITERAL = ("アラート", "アラート（未検証）", "時刻", "理由コード", "判断を確定する設定")  # the last is a line of unstick.yaml
 
 
 def test_japanese_is_set_as_japanese():
@@ -156,7 +269,7 @@ def test_escalation_carries_the_evidence():
     assert "1. execution 1847, succeeded, 32 s: still stuck" in text
     assert "2. execution 1851, succeeded, 32 s" in text
     assert "1 consumer" in text
-    assert made.text[0].startswith("What to do: Consumers are connected but acknowledge nothing")
+    assert made.text[0].startswith("What to do: If the log names a dependency, restart once it is back")
     story = EXAMPLES["escalated"]
     gone = replace(story.incident, queues=(replace(story.incident.queues[0], consumers=0),))
     assert "No consumer came back" in compose(replace(story, incident=gone), rules()).text[0]
@@ -177,7 +290,7 @@ def test_links_lead_where_they_say():
     story = replace(story, incident=replace(story.incident, start_page=START_PAGE))
     labels = [label for label, _ in compose(story, replace(rules(), docs_url="https://git.example.com/docs")).links]
     assert labels == [
-        "Approve the restart", "Restart by hand", "Rundeck execution", "What the reason code means", "Panel", "Dashboard",
+        "Approve a restart anyway", "Restart by hand", "Rundeck execution", "What the reason code means", "Panel", "Dashboard",
         "Alert rule", "Runbook page", "Silence", "Root cause",
     ]  # fmt: skip
 

@@ -73,7 +73,10 @@ def test_an_escalation_stays_open_until_somebody_takes_it():
     made = woken(escalated(further), NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=further)
     assert channels(made.document) == {"ops", "duty", "boss"}
     assert {message.card.mention for message in made.document.to_tell} == {("<!here>",)}
-    assert all(message.card.headline.startswith("ACT NOW: Nobody has taken") for message in made.document.to_tell)
+    assert all(
+        message.card.headline.endswith("still stuck after 1 restart, and nobody has taken it")
+        for message in made.document.to_tell
+    )
     further = rules(runbook(escalate_further=("boss",)), public_url=URL)
     found = escalated(further)
     assert found.escalation is not None

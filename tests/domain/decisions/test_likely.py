@@ -95,7 +95,7 @@ def test_the_modes_ask_or_say_that_they_would_have_asked():
     assert reason(asked(asking(mode=Mode.APPROVE))) is Reason.LIKELY_STUCK
     made = asked(asking(mode=Mode.OBSERVE))
     assert reason(made) is Reason.OBSERVE_ONLY
-    assert "would have asked whether mail hangs" in made.document.to_tell[0].card.headline
+    assert "mail may hang; Unstick only observes and would have asked" in made.document.to_tell[0].card.headline
 
 
 def test_where_nobody_can_be_asked_it_is_a_hold_that_says_so():

@@ -205,10 +205,10 @@ def test_a_message_is_added_once_and_the_incident_knows_who_got_it():
     ("links", "nonce", "actions", "until"),
     [
         ({}, "", (), 0.0),
-        ({"approve_url": "https://x/approve/#n"}, "n", ("approve", "decline", "pause"), NOW + 77),
+        ({"approve_url": "https://x/approve/#n"}, "n", ("decline", "approve", "pause"), NOW + 77),
         ({"acknowledge_url": "https://x/approve/#a"}, "a", ("acknowledge", "restart", "pause"), NOW + 86400),
         ({"approve_url": "https://x/approve/#n", "acknowledge_url": "https://x/approve/#a"}, "n",
-            ("approve", "decline", "pause"), NOW + 77),
+            ("decline", "approve", "pause"), NOW + 77),
     ],
 )  # fmt: skip
 def test_a_card_with_a_link_says_what_people_may_answer_and_until_when(links, nonce, actions, until):

@@ -29,7 +29,7 @@ from functions.domain.model.messages import Card
 from functions.domain.model.observations import Channel, Execution, Holder, QueueSnapshot
 from functions.domain.model.runbooks import Recovered, Restart, Rules, Runbook, Symptom
 from functions.domain.texts.words import duration
-from functions.runtime.text import Phrase, Text, named
+from functions.runtime.text import Phrase, Text, join, named
 
 NOW = 1_795_457_525.0  # 2026-11-24 03:12:05 in Tokyo
 RUNNER_AHEAD_S = 2.0
@@ -160,6 +160,7 @@ class Course(Struct, frozen=True):
 STARTS = Course(started_s=(3.0,))
 HELD = Course()
 RECOVERS = Course(412.0, (404.0,), drained_per_s=1.1)
+TRIED = Course(324.0, (316.0, 157.0))
 ONE_RECOVERS = Course(96.0, (88.0,), drained_per_s=1.0, one_of=3)
 INCIDENT, ALERTED = STARTS.incident(Phase.RUNNING), STARTS.alerted_at
 BEFORE = STARTS.snapshot(NOW)
@@ -209,8 +210,13 @@ def _symptom_gone() -> CardInput:
 
 
 def _escalated() -> CardInput:
-    incident = Course(324.0, (316.0, 157.0)).incident(Phase.VERIFYING, tail=TAIL)
+    incident = TRIED.incident(Phase.VERIFYING, tail=TAIL)
     return CardInput("escalated", NOW, RUNBOOK, TARGET, incident, None, "it is still stuck")
+
+
+def _cooldown() -> CardInput:
+    story = held(Reason.COOLDOWN, Text("restarted {age} ago", age=duration(240)), phase=Phase.WAITING)
+    return replace(story, incident=change(story.incident, due=NOW + 360))
 
 
 def _likely(reason: Reason = Reason.LIKELY_STUCK, **changes: Any) -> CardInput:
@@ -226,7 +232,15 @@ def _second_approval() -> CardInput:
     return CardInput("held", NOW, RUNBOOK, TARGET, incident, Reason.AWAITING_APPROVAL, approve_url=APPROVE)
 
 
-HANDED_OVER = Escalation("7f3a9c21", RUNBOOK.name, NOW, due=NOW + 1800, queues=(Course(1224.0).queue(),), start_page=START_PAGE)
+HANDED_OVER = Escalation(
+    "7f3a9c21",
+    RUNBOOK.name,
+    NOW,
+    due=NOW + 1800,
+    queues=(Course(1224.0).queue(),),
+    start_page=START_PAGE,
+    tries=tuple(PastAttempt(f"7f3a.{n + 1}", TRIED.execution(n), "stuck") for n in range(2)),
+)
 
 EXAMPLES: dict[str, CardInput] = {
     "started": CardInput("started", NOW, RUNBOOK, TARGET, INCIDENT),
@@ -237,7 +251,7 @@ EXAMPLES: dict[str, CardInput] = {
         Text("the token's role lacks a permission"),
         Text("Load infra/rundeck/unstick.aclpolicy for the token's role."),
     ),
-    "held-cooldown": held(Reason.COOLDOWN, Text("restarted {age} ago", age=duration(240)), phase=Phase.WAITING),
+    "held-cooldown": _cooldown(),
     "held-awaiting-approval": held(Reason.AWAITING_APPROVAL, phase=Phase.ASKED, approve_url=APPROVE),
     "held-second-approval": _second_approval(),
     "held-likely": _likely(),
@@ -268,7 +282,7 @@ EXAMPLES: dict[str, CardInput] = {
     "escalated": _escalated(),
     "escalated-late": replace(_escalated(), late_s=4320.0),
     "escalated-again": CardInput(
-        "escalated_again", NOW + 900, RUNBOOK, TARGET, trigger=TRIGGER, escalation=replace(HANDED_OVER, told=1)
+        "escalated_again", NOW + 900, RUNBOOK, TARGET, trigger=TRIGGER, escalation=replace(HANDED_OVER, told=1), restarts=2
     ),
     "acknowledged": CardInput(
         "acknowledged",
@@ -278,7 +292,7 @@ EXAMPLES: dict[str, CardInput] = {
         trigger=TRIGGER,
         escalation=replace(HANDED_OVER, told=1, due=None, taken_by="h.tanaka", taken_at=NOW + 1080),
     ),
-    "resolved": CardInput("resolved", NOW, target=TARGET, trigger=TRIGGER, detail="7f3a9c21"),
+    "resolved": CardInput("resolved", NOW, target=TARGET, trigger=TRIGGER, detail="7f3a9c21", restarts=2),
     "not-approved": replace(held(Reason.AWAITING_APPROVAL), kind="not_approved", at=NOW + 1800),
     "declined": replace(
         held(Reason.DECLINED, "a deployment is under way until 03:40"),
@@ -292,15 +306,20 @@ EXAMPLES: dict[str, CardInput] = {
         "bundle",
         NOW,
         reason=Reason.TOO_MANY_TARGETS,
-        detail=Text(
-            "other targets restarted within {minutes} min: {count}, so a shared cause is more likely", minutes=10, count=3
-        ),
         bundled=tuple(f"service=worker-{n}" for n in range(1, 27)),
         bundled_links={f"service=worker-{n}": START_PAGE.replace("mail-delivery", f"worker-{n}") for n in range(1, 4)},
     ),
-    "paused": CardInput("paused", NOW, detail="broker upgrade until 05:00 (h.tanaka)"),
+    "paused": CardInput(
+        "paused",
+        NOW,
+        detail=join(
+            ("broker upgrade (h.tanaka)", Text("until {until} (in {left})", until="2026-11-24 05:00:00 JST", left=duration(6475)))
+        ),
+    ),
     "resumed": CardInput("resumed", NOW, target=TARGET, detail="fixed by a rollback to 4.12.1 (h.tanaka)"),
-    "unsigned": CardInput("unsigned", NOW),
+    "unsigned": CardInput(
+        "unsigned", NOW, bundled=("RabbitMQQueueStuck: Nothing was acknowledged in mail.outgoing for 5 minutes", "DiskFull")
+    ),
     "expiring": CardInput("expiring", NOW),
 }
 
