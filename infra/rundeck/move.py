@@ -422,7 +422,7 @@ class Move:
             return
         self.number = self.number or parked.message_count
         if not 0 < self.number <= parked.message_count:
-            raise refuse(f"{self.parked} has {parked.message_count} messages, so {self.number or 'none'} can be brought back")
+            raise refuse(f"{self.number or 1} can't be brought back: messages in {self.parked}: {parked.message_count}")
         self.peeks = False
         size = sum(one.get("message_bytes") or 0 for one in (page, self.page))
         used = {"max-length": self.declare(self.target).message_count + self.number, "max-length-bytes": size}

@@ -321,7 +321,7 @@ def test_a_person_on_the_machine_answers_without_buttons(here: Line) -> None:
     here.saved(asking())
     shown = here.run("approve", "mail-delivery", "--decline", "--reason", "a deployment is under way", "--by", "anna", code=0)
     assert "DECLINED: service=mail-delivery: ended" in shown.stdout
-    assert f"anna (command line, user {getpass.getuser()}) declined it" in shown.stderr
+    assert f"anna (command line, user {getpass.getuser()}) decided not to restart" in shown.stderr
     assert "a deployment is under way" in shown.stderr
     assert "asks for no approval" in here.run("approve", "mail-delivery", code=2).stderr
 

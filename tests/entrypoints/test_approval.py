@@ -58,6 +58,15 @@ def hash_of(content: str) -> str:
     return f"'sha256-{b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 
 
+def test_what_it_rests_on_comes_first(mail: StuckMail) -> None:
+    """What is proved and who holds the messages stand above everything else; what others process is said as such."""
+    mail.queue.set(ready=400, unacked=20)
+    seen = words(mail.show(mail.path()))
+    places = [seen.index(text) for text in ("Restart mail-delivery?", "Proved", "Held by", "a person has to approve", "Stuck")]
+    assert places == sorted(places)
+    assert seen.count("Proved") == seen.count("Held by") == 1
+
+
 def test_the_page_shows_what_why_and_live_figures_and_changes_nothing(mail: StuckMail) -> None:
     """GET, however often, shows the question with everything needed to judge and leaves store and Rundeck as they were."""
     path, before = mail.path(), store_of(mail)
@@ -436,6 +445,18 @@ def test_a_person_takes_an_escalation_and_nobody_is_reminded(handed_over: StuckM
         assert late.status_code == 410
         assert "h.tanaka (not verified) has taken it" in words(late)
     assert handed_over.rundeck.posts() == []
+
+
+def test_nobody_takes_an_escalation_without_a_name(handed_over: StuckMail) -> None:
+    """The chat is told who has it; a name that a proxy vouches for is enough."""
+    link = link_of(handed_over)
+    assert re.search(r'<input id="who"[^>]* required', handed_over.show(link).text)
+    page = handed_over.press(link, act="acknowledge", who=" ")
+    assert "type your name" in words(page)
+    assert 'value="acknowledge"' in page.text
+    escalation = handed_over.document().escalation
+    assert escalation is not None
+    assert not escalation.taken_by
 
 
 def test_the_link_of_an_escalation_presses_no_other_button(handed_over: StuckMail) -> None:

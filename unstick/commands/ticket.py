@@ -38,10 +38,10 @@ def draft(common: Common, rules: Rules, *, root_cause: str = "") -> str:
 
 
 def _how_often(common: Common, rules: Rules) -> Phrase:
-    escalated = sum(case.ending == Ending.ESCALATED for case in common.cases)
+    needed_by = sum(case.asked or case.ending == Ending.ESCALATED for case in common.cases)
     restarts = sum(case.restarts for case in common.cases)
     restarted = Text("{count} restart", "{count} restarts", count=restarts)
-    needed = Text("a person was needed {count} time", "a person was needed {count} times", count=escalated)
+    needed = Text("a person was needed {count} time", "a person was needed {count} times", count=needed_by)
     return Text("{incidents}, {restarts}, {escalated}.", incidents=counted(common, rules), restarts=restarted, escalated=needed)
 
 

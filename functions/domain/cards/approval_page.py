@@ -37,6 +37,7 @@ LABELS: Mapping[str, Text] = {
     "links": Text("Where to look"),
     "reason": Text("Reason (optional)"),
     "name": Text("Your name (optional)"),
+    "needed_name": Text("Your name"),
     "signed_in": Text("You are signed in as {name}."),
     "opening": Text("Opening the approval page"),
     "pasting": Text(
@@ -106,7 +107,8 @@ class Queue(Struct, frozen=True):
 
 
 class Question(Struct, frozen=True):
-    """A page with buttons. Above them is what fits on a phone's first screen, below them everything else."""
+    """A page with buttons. Above them is what fits on a phone's first screen, below them everything else. `rests_on`: what is
+    proved or likely, and who holds the messages."""
 
     title: Phrase
     why: tuple[Paragraph, ...]
@@ -118,6 +120,8 @@ class Question(Struct, frozen=True):
     links: tuple[tuple[Phrase, str], ...]
     none_stuck: Phrase = ""
     takes_reason: bool = False
+    needs_name: bool = False
+    rests_on: tuple[Fact, ...] = ()
     log_title: Phrase = ""
     log: tuple[str, ...] = ()
 
@@ -154,10 +158,11 @@ def ask(view: View, rules: Rules) -> Question:
         below_queues=_below_queues(view, rules),
         buttons=(Button(RESTART, button), Button(DECLINE, dont, quiet=True)),
         notes=(Paragraph(_until(card_input, rules)), Paragraph(condition, "note"), Paragraph(declining, "note")),
-        facts=tuple(facts.gathered(card_input, rules, *RESTS_ON, facts.since, facts.restart, facts.tried)),
+        facts=tuple(facts.gathered(card_input, rules, facts.since, facts.restart, facts.tried)),
         links=_links(card_input, rules),
         none_stuck="" if stuck else Text("No queue is stuck: the button would restart nothing."),
         takes_reason=True,
+        rests_on=tuple((label, value) for part in RESTS_ON for label, value in part(card_input) if value),
         log_title=log_title,
         log=tuple(tidy(line, LINE) for line in log[-LINES:]),
     )
@@ -169,10 +174,11 @@ def ask_to_take(view: View, rules: Rules) -> Question:
     meaning = Text("Nobody is reminded any more once somebody has taken it. It restarts nothing.")
     return Question(
         Text("Acknowledge {subject}?", subject=facts.subject(card_input)),
-        why=_why(replace(card_input, detail="")),
+        why=(*(Paragraph(warning, "warn") for warning in view.warnings), *_why(replace(card_input, detail=""))),
         queues=_queues(view),
         below_queues=_below_queues(view, rules),
         buttons=(Button(ACKNOWLEDGE, Text("I'm on it")),),
+        needs_name=True,
         notes=(Paragraph(meaning, "note"),),
         facts=tuple(facts.gathered(card_input, rules, facts.taken, facts.since)),
         links=_links(card_input, rules),
@@ -252,8 +258,10 @@ def _figures(seen: QueueSnapshot, health: Health, now: float) -> list[Fact]:
         figures.append((Text("Consumers"), f"{seen.consumers:,}"))
     if len(seen.ack_samples) > 1:
         (first_at, first), (last_at, last) = seen.ack_samples[0], seen.ack_samples[-1]
-        processed = Text("{number} in the last {span}", number=max(0, last - first), span=duration(last_at - first_at))
-        figures.append((Text("Processed"), processed))
+        number = max(0, last - first)
+        beside = number and health in (Health.ILL, Health.LIKELY)  # one hangs, and the others work
+        processed = Text("{number} in the last {span}", number=number, span=duration(last_at - first_at))
+        figures.append((Text("Processed beside it") if beside else Text("Processed"), processed))
     if seen.head_at is not None:
         figures.append((Text("Oldest message"), Text("{age} old", age=duration(now - seen.head_at))))
     return figures

@@ -11,7 +11,7 @@ from statistics import median
 from msgspec import Struct
 
 from functions.domain.costs.model import Known
-from functions.domain.model.codes import Ending, Reason
+from functions.domain.model.codes import ASKED, Ending, Reason
 from functions.domain.model.incidents import Archive, QueueState
 from functions.domain.model.moves import Moved, read_moved
 from functions.domain.model.observations import ExecutionHistory, Holder, remedy_of
@@ -73,6 +73,7 @@ class Case(Struct, frozen=True):
     at: float  # when its first alert began
     ending: str
     restarts: int
+    asked: bool = False  # whether it needed a person's yes or no
     since_restart_s: float | None = None  # since the end of the previous restart, by anybody
     depth: int | None = None  # of its deepest queue, before the restart
     growth: float | None = None  # messages a minute by which that queue grew before the restart; negative if it fell
@@ -204,6 +205,7 @@ def _case(record: Archive, ends: dict[str, list[float]]) -> Case:
         at,
         record.outcome.ending.value,
         incident.restarts,
+        asked=bool(incident.approval.approved_by or incident.approval.declined_by) or incident.reason in ASKED,
         since_restart_s=at - max(earlier) if earlier else None,
         depth=_depth(deepest) if deepest else None,
         growth=_growth(deepest) if deepest else None,

@@ -26,12 +26,13 @@ def card(cost: Cost, rules: Rules, *, days: int = 7, in_common: Iterable[Phrase]
     An open bug gets more prominent every week: 1 is a reminder, from 2 on each week adds a mark to headline and sentence, and at
     `MAX_PROMINENCE` the bug is the headline. The card never uses the words that make people get up."""
     active = [spent for spent in cost.runbooks if not spent.quiet]
+    restarted = any((spent.month if days > WEEK else spent.week).restarts for spent in active)
     most_prominent = max(active, key=lambda spent: spent.prominence, default=None)
     # Advice applies while a runbook only observes.
     observing = [spent for spent in active if (book := rules.runbooks.get(spent.runbook)) and book.mode is Mode.OBSERVE]
     links = ((tidy(spent.runbook, 40), safe_url(spent.root_cause)) for spent in active[:SHOWN])
     content = Content(
-        "plan" if most_prominent and most_prominent.prominence > 1 else "fine",
+        "plan" if restarted or (most_prominent and most_prominent.prominence > 1) else "fine",
         _headline(cost, most_prominent, days),
         (
             *[_open(spent) for spent in sorted(active, key=lambda spent: -spent.prominence)][:SHOWN],

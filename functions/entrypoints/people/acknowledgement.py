@@ -14,12 +14,13 @@ from functions.entrypoints.people.form import Form, keep_name, pressed_by
 from functions.entrypoints.people.queues import read_rows
 from functions.entrypoints.people.rendering import show_notice, show_question
 from functions.entrypoints.responses import Response
-from functions.runtime.text import Text, in_language
+from functions.runtime.text import Phrase, Text, in_language
 
 BUDGET_S = 20.0
+NAMELESS = Text("Nothing was done: type your name, since others have to know who has it.")
 
 
-def show(ports: Adapters, key: str, nonce: str, token: str, person: Person) -> Response:
+def show(ports: Adapters, key: str, nonce: str, token: str, person: Person, *, warnings: tuple[Phrase, ...] = ()) -> Response:
     """The page with the button."""
     document, _ = reconcile.load(ports, key)
     escalation = document.escalation
@@ -27,13 +28,15 @@ def show(ports: Adapters, key: str, nonce: str, token: str, person: Person) -> R
         return _over(ports, document, nonce)
     now = ports.now()
     rows, _ = read_rows(ports, escalation.queues, now)
-    question = approval_page.ask_to_take(View(_story(ports, document, escalation), rows), ports.rules)
+    question = approval_page.ask_to_take(View(_story(ports, document, escalation), rows, warnings), ports.rules)
     return show_question(ports.rules, question, token, person)
 
 
 def press(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -> Response:
     """Record the acknowledgement, unless somebody was first."""
     rules = ports.rules
+    if not (person.verified or form.who):
+        return show(ports, key, nonce, form.token, person, warnings=(NAMELESS,))
     by = in_language(rules.language, pressed_by(person, form.who))
     result = answer(ports, Answer(ACKNOWLEDGE, key, nonce, by), Budget(ports, ports.monotonic() + BUDGET_S))
     after = result.after

@@ -9,12 +9,12 @@ import unicodedata
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.cards.approval_page import plot
+from functions.domain.cards.approval_page import Row, View, ask, plot
 from functions.domain.cards.card import KINDS, compose
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.queue_facts import PROOFS
 from functions.domain.health.recovery import say_same_again
-from functions.domain.model.codes import ASKED, Phase, Proof, Reason
+from functions.domain.model.codes import ASKED, Health, Phase, Proof, Reason
 from functions.domain.model.incidents import AfterRestart, AlertRef, Incident, change
 from functions.domain.model.messages import APPROVE as APPROVE_BUTTON
 from functions.domain.model.messages import DECLINE, PAUSE, Card
@@ -447,6 +447,19 @@ def test_clean(text: str, cleaned: str):
 def test_a_curve_needs_two_samples(curve: tuple[tuple[float, int], ...], drawn: bool):
     """One sample is not a curve."""
     assert (plot(curve, 400) is not None) is drawn
+
+
+@pytest.mark.parametrize(("health", "label"), [(Health.ILL, "Processed beside it"), (Health.WELL, "Processed")])
+def test_the_page_says_what_flows_beside_a_consumer_that_hangs_as_that(health: Health, label: str):
+    """Beside `Stuck` a bare `Processed 592` would read as a contradiction."""
+    seen = QueueSnapshot(NOW, 1, 0, 1, 3, ack_samples=((NOW - 120, 100), (NOW, 692)))
+    story = replace(EXAMPLES["held-likely"], approve_url="")
+    (queue,) = ask(View(story, (Row("mail.outgoing", seen, health),)), rules()).queues
+    assert dict(map_texts(queue.facts))[label] == "592 in the last 2 min"
+
+
+def map_texts(facts: tuple[tuple[object, object], ...]) -> list[tuple[str, str]]:
+    return [(str(label), str(value)) for label, value in facts]
 
 
 @pytest.mark.parametrize("proof", Proof)

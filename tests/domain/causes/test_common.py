@@ -195,6 +195,8 @@ def test_the_ticket_has_figures_lines_and_incidents() -> None:
     text = draft(compared(*records), RULES, root_cause="https://tracker.example.com/MAIL-1")
     assert text.startswith("# mail gets stuck until it is restarted\n")
     assert "5 incidents from 2026-10-05 to 2026-10-25, 5 restarts, a person was needed 0 times." in text
+    approved = [replace(one, incident=change(one.incident, approved_by="anna")) for one in records[:2]]
+    assert "5 restarts, a person was needed 2 times." in draft(compared(*approved, *records[2:]), RULES)
     assert "The runbook names this ticket: https://tracker.example.com/MAIL-1" in text
     assert "- 5 of 5 began from 09:00 to 10:00\n" in text
     assert f"- `{CODE}` – in 5 of 5 incidents\n" in text

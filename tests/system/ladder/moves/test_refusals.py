@@ -194,9 +194,9 @@ def test_what_is_not_there_is_told(place: Place) -> None:
 def test_more_than_lie_there_is_not_brought_back(place: Place) -> None:
     assert "is not found" in refused(place, "return")
     place.run("check")
-    assert "has 0 messages, so 1 can be brought back" in refused(place, "return")
+    assert "1 can't be brought back: messages in " in refused(place, "return")
     place.publish("one", queue=place.parked)
-    assert "has 1 messages, so 2 can be brought back" in refused(place, "return", number="2")
+    assert f"2 can't be brought back: messages in {place.parked}: 1" in refused(place, "return", number="2")
 
 
 def test_without_a_configuration_it_says_what_it_needs(tmp_path: Path) -> None:
