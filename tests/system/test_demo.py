@@ -131,6 +131,7 @@ def test_it_recovers_in_under_a_minute(needed, tmp_path, arguments, said):
     card = seen.output[seen.output.index("Evidence before the restart") :]
     assert re.search(r"read_reply \(demo/mail_worker\.py:\d+\)\n +deliver ", card), "the stack shows the line in the chat"
     assert "only on 127.0.1.2" in card
+    assert re.search(r"Queue +mail\.delivery: .*, 3 consumers", card), "the two others were not restarted"
     assert seen.output.index("✅ No action needed: mail-delivery recovered") > seen.output.index(steps[-1]), "the cards come last"
     assert_only_one_was_restarted(seen)
     assert "nothing is left running" in seen.output
@@ -148,6 +149,7 @@ def test_a_mail_that_hangs_every_worker_is_moved_aside(needed, tmp_path):
     assert "ACT NOW: mail-delivery is still stuck after the restart: move 1 message aside?" in said
     assert "moved 1 from mail.delivery to mail.delivery.parked" in said
     assert "So that message probably hangs the worker" in said
+    assert seen.output.count("Evidence before the restart:") == 1, "each stack once"
     assert_nothing_is_left(seen.session, tmp_path)
 
 

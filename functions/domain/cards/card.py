@@ -154,7 +154,7 @@ def _asked_headline(card_input: CardInput, subject: Phrase) -> Text:
         return moves.fill(subject=subject, count=count) if count else runs
     count = card_input.shown.restarts
     if not count:
-        return Text("{subject} is waiting for your approval", subject=subject)
+        return Text("{subject} is stuck: approve a restart?", subject=subject)
     text = Text(
         "{subject} is still stuck after {count} restart: approve restart {attempt} of {attempts}?",
         "{subject} is still stuck after {count} restarts: approve restart {attempt} of {attempts}?",
@@ -404,7 +404,7 @@ def _paused(card_input: CardInput, _: Rules) -> Content:
 def _resumed(card_input: CardInput, _: Rules) -> Content:
     headline = Text("Unstick is no longer paused")
     if card_input.target or card_input.runbook or card_input.trigger:
-        headline = Text("{subject} can be restarted again", subject=facts.subject(card_input))
+        headline = Text("Unstick may restart {subject} again", subject=facts.subject(card_input))
     return Content("fine", headline, [Text("The next alert is handled as usual."), *why(card_input, None)])
 
 

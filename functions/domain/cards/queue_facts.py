@@ -5,7 +5,7 @@ from math import inf
 
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import Fact, tidy
-from functions.domain.model.codes import Proof, Reason
+from functions.domain.model.codes import Proof, Reason, Verdict
 from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import Holder, Returns
 from functions.domain.texts.words import consumers, duration, messages, size
@@ -27,7 +27,7 @@ def fewest_consumers(card_input: CardInput) -> int | None:
 def queues(card_input: CardInput) -> list[Fact]:
     """Each queue's consumers and its depth before the restart, and after it once that was checked."""
     watched = card_input.queues
-    facts: list[Fact] = [(Text("Queue"), _queue(queue, card_input.at)) for queue in watched[:QUEUES_SHOWN]]
+    facts: list[Fact] = [(Text("Queue"), _queue(queue, card_input)) for queue in watched[:QUEUES_SHOWN]]
     if len(watched) > QUEUES_SHOWN:
         facts.append(("", Text("and {count} more queue", "and {count} more queues", count=len(watched) - QUEUES_SHOWN)))
     if not watched and card_input.trigger and card_input.trigger.queue:
@@ -68,13 +68,24 @@ def proofs(card_input: CardInput) -> list[Fact]:
 UNPROVED = {Reason.SYMPTOM_GONE, Reason.SYMPTOM_UNKNOWN, Reason.NEVER_CONSUMED, Reason.GOING_ROUND, Reason.NOT_FIRING}
 
 
-def _queue(watched: QueueState, at: float) -> Phrase:
+def _queue(watched: QueueState, card_input: CardInput) -> Phrase:
     connected = watched.consumers if watched.consumers is not None else watched.before.consumers if watched.before else None
-    figures = join((_depth(watched), consumers(connected) if connected is not None else ""), COMMA)
-    age_s = at - watched.curve[-1][0] if watched.curve else 0.0
+    if card_input.shown.run.holder_host and watched.after.connected is not None:
+        connected = watched.after.connected  # the others were not restarted
+    flows = _say_flows(watched, card_input)
+    figures = join((in_brackets(_depth(watched), flows), consumers(connected) if connected is not None else ""), COMMA)
+    age_s = card_input.at - watched.curve[-1][0] if watched.curve else 0.0
     if figures and age_s > FRESH_S:
         figures = Text("{figures} ({age} ago)", figures=figures, age=duration(age_s))
     return named(tidy(watched.queue.name, QUEUE_NAME), figures)
+
+
+def _say_flows(watched: QueueState, card_input: CardInput) -> Phrase:
+    """That what is left in a queue that has recovered is being processed: it need not be empty where one of several hung."""
+    left, most = watched.after.depth or 0, card_input.runbook.recovered.max_messages if card_input.runbook else 0
+    if watched.after.verdict is not Verdict.RECOVERED or left <= most:
+        return ""
+    return Text("it moves", "they move", count=left)
 
 
 def _depth(watched: QueueState) -> Phrase:

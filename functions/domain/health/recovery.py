@@ -50,7 +50,7 @@ def judge_recovery(runbook: Runbook, seen: Reading, watched: QueueState, since: 
     well_at = (after.well_at if after.well_at is not None else at) if well else None
     after = replace(after, well_at=well_at, looked_at=at, sample_at=sample_at, survivor=_find_survivor(watched, seen, age_s, at))
     held_again, same_again = (0, False) if well else find_held_again(runbook, seen, replace(watched, after=after), since, age_s)
-    after = replace(after, held_again=held_again, same_again=same_again)
+    after = replace(after, held_again=held_again, same_again=same_again, connected=seen.consumers)
     given = False
     if age_s >= SETTLED_S:
         before = watched.before.deliveries if watched.before is not None else None

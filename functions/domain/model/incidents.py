@@ -66,6 +66,7 @@ class AfterRestart(Struct, frozen=True):
     sample_at: float | None = None  # of its newest sample at the last check, by its own clock, if its figures are only as new
     held_again: int = 0  # how many consumers have held a message for all of `for` since,
     same_again: bool = False  # and whether one of these messages had been delivered before
+    connected: int | None = None  # how many consumers it has, whether they connected before the restart or since
     came: bool = False  # whether a consumer connected since, even if it is gone again
     lost_since: int = 0  # messages that are gone since the restart, and that nobody acknowledged: at least,
     at_risk: int = 0  # and at most, since they were held without a return left

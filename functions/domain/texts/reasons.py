@@ -191,8 +191,8 @@ REASONS: Mapping[Reason, Explained] = {
     ),
     Reason.LIKELY_STUCK: plan_by_hand(
         Text("it may hang, and it may be healthy"),
-        Text("It looks stuck, but some healthy applications look the same, so Unstick does not restart it by itself."),
-        Text("See what speaks against it. If it hangs, restart it. The line that settles it keeps Unstick from asking again."),
+        Text("It looks stuck, but some healthy applications look the same. The line that settles it ends this question."),
+        Text("See what speaks against it. If it hangs, restart it; if not, nothing needs doing."),
     ),
     Reason.AWAITING_APPROVAL: act(
         Text("it is waiting for approval"),

@@ -14,8 +14,8 @@ from functions.domain.cards.card import KINDS, compose
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.queue_facts import PROOFS
 from functions.domain.health.recovery import say_same_again
-from functions.domain.model.codes import ASKED, Health, Phase, Proof, Reason
-from functions.domain.model.incidents import AfterRestart, AlertRef, Incident, change
+from functions.domain.model.codes import ASKED, Health, Phase, Proof, Reason, Verdict
+from functions.domain.model.incidents import AfterRestart, AlertRef, Incident, PastAttempt, change
 from functions.domain.model.messages import APPROVE as APPROVE_BUTTON
 from functions.domain.model.messages import DECLINE, PAUSE, Card
 from functions.domain.model.observations import Execution, QueueSnapshot
@@ -26,6 +26,8 @@ from functions.domain.texts.words import duration
 from functions.runtime.text import Text, in_language
 from tests.support.worlds.example_stories import (
     APPROVE,
+    ENDED,
+    EVIDENCE,
     EXAMPLES,
     INCIDENT,
     NOW,
@@ -81,7 +83,7 @@ def test_headline_begins_with_the_urgency_in_words(name: str, language: str):
         ("held-restart-refused", "act", "ACT NOW: mail-delivery was not restarted: Rundeck refused the restart"),
         ("held-cooldown", "watch",
             "No action yet: mail-delivery is stuck again soon after a restart; Unstick waits until 03:18:05"),
-        ("held-awaiting-approval", "act", "ACT NOW: mail-delivery is waiting for your approval"),
+        ("held-awaiting-approval", "act", "ACT NOW: mail-delivery is stuck: approve a restart?"),
         ("held-second-approval", "act", "ACT NOW: mail-delivery is still stuck after 1 restart: approve restart 2 of 2?"),
         ("acknowledged", "watch", "Taken: h.tanaka is working on mail-delivery"),
         ("declined", "watch", "Declined: h.tanaka decided not to restart mail-delivery"),
@@ -100,7 +102,7 @@ def test_headline_begins_with_the_urgency_in_words(name: str, language: str):
         ("test", "fine", "No action needed: The test notification arrived"),
         ("bundle", "act", "ACT NOW: 26 applications are stuck at once and were not restarted"),
         ("paused", "watch", "PAUSED: Unstick restarts nothing"),
-        ("resumed", "fine", "No action needed: mail-delivery can be restarted again"),
+        ("resumed", "fine", "No action needed: Unstick may restart mail-delivery again"),
         ("unsigned", "act", "ACT NOW: Accepted alerts can't be processed: their signing key is missing"),
         ("expiring", "plan", "In working hours: Rundeck's token expires in 7 d 0 h"),
     ],
@@ -243,6 +245,28 @@ def test_recovered_shows_before_and_after_time_try_and_curve():
     )
     made = compose(replace(story, incident=replace(story.incident, queues=(again,))), rules())
     assert dict(made.facts)["Queue"] == "mail.outgoing: 390 messages, 1 consumer (2 min ago)"
+
+
+@pytest.mark.parametrize(("left", "said"), [(0, "1 → 0 messages, 3 consumers"), (1, "1 → 1 message (it moves), 3 consumers")])
+def test_where_one_of_several_was_restarted_all_consumers_count_and_what_is_left_moves(left: int, said: str):
+    """The others were never restarted; and what they process does not look stuck."""
+    story = EXAMPLES["recovered-one"]
+    (queue,) = story.incident.queues
+    after = replace(queue.after, depth=left, connected=3, verdict=Verdict.RECOVERED)
+    queue = replace(queue, consumers=1, after=after, curve=(*queue.curve[:-1], (NOW, left)))
+    made = compose(replace(story, incident=replace(story.incident, queues=(queue,))), rules())
+    assert dict(made.facts)["Queue"] == f"mail.outgoing: {said}"
+
+
+def test_the_evidence_is_shown_before_the_first_restart_only():
+    """The next attempt's card does not repeat it; the escalation has everything."""
+    story = EXAMPLES["started-evidence"]
+    assert compose(story, rules()).evidence
+    tried = replace(story.incident, tries=(PastAttempt("7f3a.1", ENDED, "stuck"),))
+    assert not compose(replace(story, incident=tried), rules()).evidence
+    assert compose(replace(story, incident=tried, kind="escalated"), rules()).evidence
+    asked = replace(EXAMPLES["held-second-approval"].incident, evidence=EVIDENCE)
+    assert not compose(replace(EXAMPLES["held-second-approval"], incident=asked), rules()).evidence
 
 
 LITERAL = ("アラート", "アラート（未検証）", "時刻", "理由コード", "判断を確定する設定")  # the last is a line of unstick.yaml

@@ -86,7 +86,7 @@ def test_in_auto_a_person_is_asked_calmly_with_what_speaks_against_it():
     assert "Proved" not in facts
     incident = made.document.incident
     page = ask(View(CardInput("held", NOW, runbook(), None, incident, Reason.LIKELY_STUCK), ()), asking())
-    assert {str(label) for label, _ in page.facts} >= {"Likely", "Against it", "What settles it"}
+    assert {str(label) for label, _ in page.rests_on} >= {"Likely", "Against it", "What settles it"}
     assert not any("overrules" in str(paragraph.text) for paragraph in page.why)
 
 

@@ -50,6 +50,12 @@ def looked(*looks: tuple[float, QueueSnapshot | Unknown], before: QueueSnapshot 
     return watched
 
 
+def test_all_consumers_are_counted_beside_those_that_are_new():
+    """Soon after the restart of one host only its consumer certainly is new; the others were never gone."""
+    watched = looked((3, snapshot(0, ids=("a", "b", "new"))), before=snapshot(1, ids=("a", "b", "old")))
+    assert (watched.consumers, watched.after.connected) == (1, 3)
+
+
 COUNTED, SILENT = replace(snapshot(50), acks=594), Unknown("nodes send no statistics")
 VERDICTS = [
     pytest.param([(20, Unknown("down"))], Verdict.UNKNOWN, id="unreadable"),
