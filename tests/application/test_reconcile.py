@@ -363,7 +363,7 @@ def test_starts_without_a_clear_answer_are_told_within_a_minute_and_left_to_peop
     assert "start_unclear" in dict(first.facts).values()
     assert str(error) in " ".join(first.text)
     assert (last.kind, last.urgency, len(sent(ports))) == ("escalated", "act", 2)
-    assert "Consumers are connected" not in " ".join(last.text)
+    assert "Consumers acknowledge nothing" not in " ".join(last.text)
     assert last.at - began < 240.0
 
 

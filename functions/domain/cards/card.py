@@ -29,7 +29,7 @@ def compose(card_input: CardInput, rules: Rules) -> Card:
     if content.urgency == "act" and card_input.calls_nobody:
         content = replace(content, urgency="plan")
     if card_input.late_s:
-        late = Text("This message is {late} late. Check the current state.", late=duration(card_input.late_s))
+        late = Text("This message is {late} late. Look first.", late=duration(card_input.late_s))
         content = replace(content, text=(late, *content.text))
     gathered, links = facts.gathered(card_input, rules, *parts), facts.links(card_input, rules)
     card = render(rules, card_input.kind, replace(content, facts=gathered, links=links), card_input.at)
@@ -262,7 +262,7 @@ def _escalated(card_input: CardInput, _: Rules) -> Content:
     return Content("act", headline, [*text, *queue_facts.losses(card_input), HANDS_OFF, *_cause(card_input)])
 
 
-HANDS_OFF = Text("Unstick won't restart it again until it is healthy, a person resumes it, or 24 hours have passed.")
+HANDS_OFF = Text("Unstick leaves it alone until it is healthy or resumed, for 24 h at most.")
 
 
 def _escalated_again(card_input: CardInput, _: Rules) -> Content:
@@ -316,8 +316,8 @@ def _advice(card_input: CardInput) -> Phrase:
             "No consumer came back: the application did not start or did not connect. Read its log, then start it by hand."
         )
     return Text(
-        "If the log names a dependency, restart once it is back; otherwise roll back, or move the first message away. "
-        "Consumers are connected but acknowledge nothing: they probably hang on the same message or dependency again."
+        "If the log names a dependency, restart once it is back; else roll back, or move the first message away. "
+        "Consumers acknowledge nothing."
     )
 
 
