@@ -23,7 +23,7 @@ from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 from testbed.patience import PATIENCE_S
 from tests.adapters.chats.platforms import Call, GoogleChat, HttpAnswer, Platform, SlackApi
-from tests.support.worlds.example_stories import EXAMPLES, NOW, RUNBOOK, rules
+from tests.support.worlds.example_stories import EXAMPLES, NOW, RUNBOOK, answerable, rules
 
 REFERENCE = SecretRef("env://CHAT_SECRET")
 STARTED, RECOVERED, ESCALATED = (compose(EXAMPLES[name], rules()) for name in ("started", "recovered", "escalated"))
@@ -92,6 +92,14 @@ def test_slacks_first_card_shows_the_newest_state(bot: Bot):
     bot.post(replace(STARTED, at=NOW + 30), thread)
     assert [call.path for call in bot.cards] == ["/chat.postMessage", "/chat.update", "/chat.postMessage", "/chat.postMessage"]
     assert "recovered" in bot.messages[json.loads(thread)["ts"]]["text"]
+
+
+@pytest.mark.parametrize(("name", "style"), [("held-awaiting-approval", "primary"), ("held-overrule", None)])
+def test_slack_colours_only_the_button_that_the_card_advises(name: str, style: str | None):
+    """Where the text says to find the cause first, approving stays possible and plain."""
+    message = slack.render(answerable(EXAMPLES[name], rules()), "en")
+    (buttons,) = (block["elements"] for block in message["blocks"] if block["type"] == "actions")
+    assert {button["action_id"]: button.get("style") for button in buttons} == {"approve": style, "decline": None, "pause": None}
 
 
 def test_slack_shows_the_end_of_a_long_log():

@@ -277,6 +277,13 @@ def test_gaps_that_do_not_fit_are_counted() -> None:
     assert all(len(text) < 1000 and "\u202e" not in text for text in (card.headline, *card.text, *(b for _, b in card.facts)))
 
 
+def test_a_week_with_restarts_is_no_week_without_work() -> None:
+    """The bug behind them is somebody's work, though nobody gets up for it."""
+    spoken = rules()
+    found = cost.cost(known(*(record(1, n) for n in range(3))), spoken, NOW)
+    assert cost_card.card(found, spoken).headline.startswith("In working hours: ")
+
+
 def at_week(weeks: int, root_cause: str = "", language: str = "en"):
     """The card when the first incident is this many weeks old, and one happens each week."""
     spoken = rules(language, mail=replace(RUNBOOK, root_cause=root_cause))
