@@ -86,10 +86,10 @@ def test_a_file_is_kept_for_five_minutes(tmp_path):
     ("reference", "code", "says"),
     [
         ("env://NOT_SET_ANYWHERE", "missing", "NOT_SET_ANYWHERE"),
-        ("env://EMPTY", "empty", "anybody"),
+        ("env://EMPTY", "empty", "never used"),
         ("file://{tmp}/none", "missing", "Create the file"),
         ("file://{tmp}", "missing", "Name the file in it"),
-        ("file://{tmp}/empty", "empty", "anybody"),
+        ("file://{tmp}/empty", "empty", "never used"),
         ("file://{tmp}/huge", "size", "another file"),
     ],
 )
