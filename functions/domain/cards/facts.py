@@ -164,7 +164,9 @@ def shown_lines(card_input: CardInput) -> tuple[Phrase, tuple[str, ...]]:
         return "", ()
     if card_input.shown.run.tail and card_input.kind == CardKind.ESCALATED:
         return words.LOG_END, card_input.shown.run.tail
-    if card_input.kind != "escalated" and (card_input.shown.tries or (card_input.kind == "held" and card_input.shown.restarts)):
+    if card_input.kind != CardKind.ESCALATED and (
+        card_input.shown.tries or (card_input.kind == CardKind.HELD and card_input.shown.restarts)
+    ):
         return "", ()  # an earlier card had them: they are from before the first restart
     return words.EVIDENCE, card_input.shown.evidence.lines if card_input.shown.evidence else ()
 

@@ -141,7 +141,7 @@ def _end_unrestarted(turn: Turn, card_input: CardInput, mark: str, channels: tup
 
 
 def end_as_held(turn: Turn, decision: Decision) -> None:
-    """End the incident as held. Only a stored incident leaves an outcome."""
+    """End the incident as held. Only a stored incident leaves an outcome; one that people see a card of, a record."""
     if turn.incident.is_suspicion and (decision.reason in PASSED or not decision.tell):
         return _end_as_passed(turn, decision)
     card_input = hold_card(turn, decision)
@@ -150,7 +150,8 @@ def end_as_held(turn: Turn, decision: Decision) -> None:
     if turn.was_saved and not repeats:
         return turn.close(Ending.HELD, card_input, tell=decision.tell)
     if decision.tell:
-        turn.post_hold(card_input, turn.incident.id, bundled=turn.crowd or decision.reason is Reason.TOO_MANY_TARGETS)
+        bundled = turn.crowd or decision.reason is Reason.TOO_MANY_TARGETS
+        turn.post_and_record_hold(card_input, turn.incident, turn.incident.id, bundled=bundled)
     turn.document = replace(turn.document, incident=None)
 
 

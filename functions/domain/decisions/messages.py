@@ -19,6 +19,7 @@ from functions.domain.model.incidents import (
     Outcome,
     PastAttempt,
     QueueState,
+    change,
 )
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART, Card, CardKind, Message
 from functions.domain.model.runbooks import Rules, Runbook
@@ -157,20 +158,7 @@ def close_incident(
     elif tell:
         document = enqueue_message(document, rules, card_input, channels, f"{incident.id}-{ending.value}")
     told = document.incident.told if document.incident else ()
-    execution = incident.execution or next((attempt.execution for attempt in reversed(incident.tries) if attempt.execution), None)
-    outcome = Outcome(
-        incident=incident.id,
-        ending=ending,
-        reason=card_input.reason,
-        at=card_input.at,
-        triggers=tuple(replace(trigger, links={}, summary="") for trigger in bare(incident.triggers)),
-        runner_ended_at=execution.runner_ended_at if execution else None,
-        channels=tuple(dict.fromkeys((*channels, *told))),
-        restarts=incident.restarts,
-        queues=tuple(watched.queue for watched in incident.queues),
-        by=incident.approval.declined_by,
-        risked=sum(watched.risked_in_all for watched in incident.queues),
-    )
+    outcome = _to_outcome(incident, ending, card_input, tuple(dict.fromkeys((*channels, *told))))
     outcomes = (*document.outcomes, outcome)
     outcomes = drop_oldest(outcomes) if len(outcomes) > OUTCOMES_KEPT else outcomes
     to_archive = (*document.to_archive, Archive(document.target, incident, outcome))
@@ -180,6 +168,30 @@ def close_incident(
     elif ending is Ending.RECOVERED and not _left_escalated(document, incident):
         document = end_escalation(document)
     return document
+
+
+def _to_outcome(incident: Incident, ending: Ending, card_input: CardInput, channels: tuple[str, ...]) -> Outcome:
+    execution = incident.execution or next((attempt.execution for attempt in reversed(incident.tries) if attempt.execution), None)
+    return Outcome(
+        incident=incident.id,
+        ending=ending,
+        reason=card_input.reason,
+        at=card_input.at,
+        triggers=tuple(replace(trigger, links={}, summary="") for trigger in bare(incident.triggers)),
+        runner_ended_at=execution.runner_ended_at if execution else None,
+        channels=channels,
+        restarts=incident.restarts,
+        queues=tuple(watched.queue for watched in incident.queues),
+        by=incident.approval.declined_by,
+        risked=sum(watched.risked_in_all for watched in incident.queues),
+    )
+
+
+def record_hold(document: Document, rules: Rules, incident: Incident, card_input: CardInput) -> Document:
+    """Archive an incident that was held at once, since a card shows its id. It settles nothing, so it is no outcome."""
+    incident = change(incident, reason=card_input.reason, detail=card_input.detail)
+    outcome = _to_outcome(incident, Ending.HELD, card_input, channels_for(rules, card_input.runbook))
+    return replace(document, to_archive=(*document.to_archive, Archive(document.target, incident, outcome)))
 
 
 def _left_escalated(document: Document, incident: Incident) -> tuple[QueueState, ...]:

@@ -247,7 +247,8 @@ def _leave_out_escalated(turn: Turn, event: events.AlertsReceived, incident: Inc
         queues=tuple(watched for watched in incident.queues if watched.queue.key in escalated),
         triggers=tuple(trigger for trigger in incident.triggers if trigger.queue in escalated),
     )
-    turn.post_hold(turn.card(CardKind.HELD, held.reason, held.detail, incident=out), f"{event.incident}-out", bundled=turn.crowd)
+    card_input = turn.card(CardKind.HELD, held.reason, held.detail, incident=out)
+    turn.post_and_record_hold(card_input, out, f"{event.incident}-out", bundled=turn.crowd)
     triggers = tuple(trigger for trigger in incident.triggers if trigger.queue not in escalated)
     return replace(incident, queues=queues, triggers=triggers, runbook=queues[0].runbook)
 

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from functions.domain.cards.card_input import CardInput
 from functions.domain.decisions.guards import GuardContext
-from functions.domain.decisions.messages import channels_for, close_incident, enqueue_hold, enqueue_message
+from functions.domain.decisions.messages import channels_for, close_incident, enqueue_hold, enqueue_message, record_hold
 from functions.domain.health.looks import note_snapshot
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Action, Ending, Phase, Reason
@@ -112,10 +112,19 @@ class Turn:
             channels = channels_for(self.rules, card_input.runbook)
         self.document = enqueue_message(self.document, self.rules, card_input, channels, mark)
 
-    def post_hold(self, card_input: CardInput, mark: str, *, bundled: bool = False, always: bool = False) -> None:
-        """Post a hold, at most once an hour for the same alerts; `bundled`: with others for the same reason."""
+    def post_hold(self, card_input: CardInput, mark: str, *, bundled: bool = False, always: bool = False) -> bool:
+        """Post a hold, at most once an hour for the same alerts; `bundled`: with others for the same reason. Returns whether it
+        is posted as a card of its own."""
+        before = self.document.to_tell
         bundle = card_input.reason.value if card_input.reason and bundled else ""
         self.document = enqueue_hold(self.document, self.rules, card_input, mark, bundle=bundle, always=always)
+        return self.document.to_tell != before and not bundle
+
+    def post_and_record_hold(self, card_input: CardInput, incident: Incident, mark: str, *, bundled: bool) -> None:
+        """Post the hold of an incident that is not kept open. If people get a card of it, it can be looked up: a repeat that is
+        posted nowhere costs no record."""
+        if self.post_hold(card_input, mark, bundled=bundled):
+            self.document = record_hold(self.document, self.rules, incident, card_input)
 
     def close(self, ending: Ending, card_input: CardInput, *, tell: bool = True) -> None:
         """End the incident, with an outcome and a record."""

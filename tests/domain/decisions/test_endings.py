@@ -8,10 +8,10 @@ from msgspec.structs import replace
 from functions.domain.decisions.endings import GRACE_S, deadline_of
 from functions.domain.health.proofs import SAMPLE_LATE_S
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
-from functions.domain.model.events import Start, StartResult, TimerFired
+from functions.domain.model.events import Start, StartResult, Step, TimerFired
 from functions.domain.model.incidents import Document, Hold, PastAttempt, change
 from functions.domain.model.observations import Pause, QueueSnapshot, Unknown
-from functions.domain.model.runbooks import Limits, Verify
+from functions.domain.model.runbooks import Freeze, Limits, Verify
 from tests.support.worlds.scenes import (
     NOW,
     RUNNER_NOW,
@@ -235,3 +235,46 @@ def test_a_broker_that_can_not_be_read_is_told_when_it_lasts(unread):
     assert NOW + 30 <= at < NOW + 60
     refused = moved(EMPTY, SUSPICION, seen(mail=Unknown("the login failed", remedy="Correct the password.")))
     assert kinds(refused.document) == ["held"]
+
+
+# --- what was held at once -----------------------------------------------------------------------------------------------------
+
+ALWAYS = (Freeze(frozenset(range(7)), 0, 86400, "the whole week"),)
+
+
+def held_at_once(found: Document, at: float = NOW, *, freeze: bool = False) -> Step:
+    """An alert comes while Unstick is paused, or in a freeze window."""
+    book = runbook(freeze=ALWAYS if freeze else ())
+    event = replace(alerted(case(book=book), incident=f"inc-{at:.0f}"), crowd=False)
+    paused = None if freeze else Pause("a broker upgrade", "h.tanaka", NOW - 60)
+    return moved(found, event, seen(now=at, pause=paused), at, rules(book))
+
+
+@pytest.mark.parametrize(("freeze", "reason"), [(False, Reason.PAUSED), (True, Reason.FROZEN)])
+def test_what_people_see_a_card_of_is_archived(freeze: bool, reason: Reason):
+    """With the card's id, the reason and its detail, and what was seen; the document remembers no outcome of it."""
+    after = held_at_once(document(), freeze=freeze).document
+    (message,) = [one for one in after.to_tell if one.channel == "ops"]
+    (record,) = after.to_archive
+    assert message.card.incident == record.incident.id == record.outcome.incident == f"inc-{NOW:.0f}"
+    assert (record.outcome.ending, record.outcome.reason, record.incident.reason) == (Ending.HELD, reason, reason)
+    assert str(record.incident.detail)
+    assert record.incident.triggers
+    assert (after.incident, after.outcomes) == (None, ())
+
+
+def test_a_repeat_that_posts_nothing_writes_no_record():
+    """The same hold within the hour costs no card and no record; an hour later both come again."""
+    first = held_at_once(document()).document
+    sent = replace(first, to_tell=(), to_archive=())
+    assert held_at_once(sent, at=NOW + 600.0).document.to_archive == ()
+    again = held_at_once(sent, at=NOW + 3700.0).document
+    assert (len(again.to_archive), bool(again.to_tell)) == (1, True)
+
+
+def test_one_of_a_crowd_has_no_card_of_its_own_and_no_record():
+    """A thousand alerts at once are one message; its names are no incidents that anybody could look up."""
+    event = alerted(case(), crowd=True)
+    after = moved(document(), event, seen(pause=Pause("an upgrade", "h.tanaka", NOW - 60))).document
+    assert after.to_archive == ()
+    assert all(message.bundle for message in after.to_tell)
