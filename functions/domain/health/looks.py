@@ -10,7 +10,7 @@ from functions.domain.health.rows import Terms, Trust
 from functions.domain.model.alerts import ACKED_1D, CONSUMERS_1D, Alert
 from functions.domain.model.codes import Health
 from functions.domain.model.incidents import Looks, QueueState
-from functions.domain.model.observations import Holder, QueueSnapshot, Reading, Unknown
+from functions.domain.model.observations import Holder, QueueSnapshot, Reading, Samples, Unknown
 from functions.domain.model.runbooks import Symptom
 
 CURVE_POINTS = 120
@@ -100,16 +100,10 @@ def note_snapshot(watched: QueueState, seen: QueueSnapshot) -> QueueState:
     """Add the snapshot to the figures that people see."""
     if watched.curve and watched.curve[-1][0] == seen.at:
         return watched
-    curve = (*watched.curve, (seen.at, seen.depth))
-    if not watched.curve and seen.depth_samples:
-        ahead = seen.at - seen.depth_samples[-1][0]
-        curve = (*((at + ahead, depth) for at, depth in seen.depth_samples[-24:-1]), *curve)
-    if len(curve) > CURVE_POINTS:  # drop every other point of the older half
-        half = len(curve) // 2
-        curve = curve[:half:2] + curve[half:]
     return replace(
         watched,
-        curve=curve,
+        curve=_extend(watched.curve, seen.at, seen.depth, seen.depth_samples),
+        held_curve=_extend(watched.held_curve, seen.at, seen.unacked, seen.history.unacked),
         head_at=seen.head_at,
         head_bytes=seen.head_bytes,
         held_bytes=seen.held_bytes,
@@ -119,6 +113,20 @@ def note_snapshot(watched: QueueState, seen: QueueSnapshot) -> QueueState:
         returns=seen.returns,
         alarm=seen.alarm,
     )
+
+
+def _extend(curve: Samples, at: float, value: int | None, samples: Samples) -> Samples:
+    """The curve with the newest value; the samples of a first look are before it."""
+    if value is None:
+        return curve
+    if not curve and samples:
+        ahead = at - samples[-1][0]
+        curve = tuple((when + ahead, before) for when, before in samples[-24:-1])
+    curve = (*curve, (at, value))
+    if len(curve) > CURVE_POINTS:  # drop every other point of the older half
+        half = len(curve) // 2
+        curve = curve[:half:2] + curve[half:]
+    return curve
 
 
 def _held_on(watched: QueueState, holder: Holder, all_now: tuple[Holder, ...]) -> Holder:

@@ -75,7 +75,7 @@ def bare(triggers: tuple[AlertRef, ...]) -> tuple[AlertRef, ...]:
 
 def _bare_queue(queue: QueueState) -> QueueState:
     before = replace(queue.before, holders=()) if queue.before else None
-    return replace(queue, holders=(), curve=queue.curve[-FEW:], before=before)
+    return replace(queue, holders=(), curve=queue.curve[-FEW:], held_curve=(), before=before)
 
 
 def _bare_incident(incident: Incident) -> Incident:

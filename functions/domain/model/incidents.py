@@ -87,7 +87,8 @@ class QueueState(Struct, frozen=True):
     after: AfterRestart = AfterRestart()
     consumers: int | None = None  # as many as the last check showed; after a restart, those that connected since
     head_at: float | None = None
-    curve: tuple[tuple[float, int], ...] = ()
+    curve: tuple[tuple[float, int], ...] = ()  # of its depth,
+    held_curve: tuple[tuple[float, int], ...] = ()  # and of the part of it that consumers hold
     holders: tuple[Holder, ...] = ()  # who held its messages at the last check,
     held_bytes: int | None = None  # and how large these were together
     holding: int | None = None  # how many channels held messages then, whether they hang or work
@@ -225,6 +226,12 @@ class Incident(Struct, frozen=True):
         return max((trigger.starts_at for trigger in self.triggers), default=self.began_at)
 
     @property
+    def executions(self) -> tuple[Execution, ...]:
+        """The restarts, without starts that the job refused."""
+        tried = [attempt.execution for attempt in self.tries if attempt.how != REFUSED_LATE]
+        return tuple(execution for execution in (*tried, self.execution) if execution is not None)
+
+    @property
     def is_suspicion(self) -> bool:
         """Whether it is still only suspected: no other alert joined, nothing was started, nobody was notified."""
         suspected = bool(self.triggers) and all(trigger.suspicion for trigger in self.triggers)
@@ -271,9 +278,7 @@ class Archive(Struct, frozen=True):
 
     @property
     def executions(self) -> tuple[Execution, ...]:
-        """The restarts, without starts that the job refused."""
-        tried = [attempt.execution for attempt in self.incident.tries if attempt.how != REFUSED_LATE]
-        return tuple(execution for execution in (*tried, self.incident.execution) if execution is not None)
+        return self.incident.executions
 
 
 class Hold(Struct, frozen=True):
