@@ -161,8 +161,11 @@ class Store(Protocol):
     def read_archived(self, path: str, *, timeout_s: float) -> bytes | None:
         """Read what was archived under this path; None if nothing was."""
 
+    def list_archive(self, *, since: str, timeout_s: float) -> list[str]:
+        """The paths of the archived incidents from DATE `since` (YYYY-MM-DD) on, oldest first."""
+
     def read_archive(self, *, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
-        """Yield (path, body) of the archived incidents from DATE `since` (YYYY-MM-DD) on, oldest first."""
+        """Yield (path, body) of the archived incidents from DATE `since` on, oldest first."""
 
     def check(self, *, timeout_s: float) -> list[Finding]:
         """Check that the store is writable and that compare-and-set really compares. Leaves nothing behind."""

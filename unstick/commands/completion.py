@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable
 
 import click
 
+from functions.application.incidents import document_keys, load_documents, name_of
 from functions.bootstrap import Adapters
 from functions.config.current import DEFAULT_PATH
 from unstick import output
-from unstick.documents import document_keys, load_documents, name_of
 
 Complete = Callable[[click.Context, click.Parameter, str], list[str]]
 

@@ -1,39 +1,23 @@
 """incident: shows everything that is known about one, in order."""
 
-import re
-import time
-from calendar import timegm
-
 import click
 import msgspec
-from msgspec import Struct
 
 from functions.application.collect import evidence_path
-from functions.application.report import read_archive
-from functions.application.serialization import decode, to_stored
+from functions.application.incidents import find
+from functions.application.serialization import to_stored
 from functions.bootstrap import Adapters
 from functions.domain.cards.rendering import rendered, tidy
-from functions.domain.model.alerts import Target
-from functions.domain.model.incidents import Archive, Incident, Outcome, change
+from functions.domain.incidents.timeline import ENDINGS, Entry, Known, tell
+from functions.domain.model.incidents import change
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.sanitize import clean
 from functions.runtime.text import Phrase, Text, named
 from unstick import output
 from unstick.commands import completion
-from unstick.documents import document_keys, load_documents
-from unstick.timeline import ENDINGS, Entry, tell
 
 ARCHIVE_S, EVIDENCE_S = 60.0, 30.0
-FORMER_DAYS = 400  # how far back to search for an id that does not begin with its day
-DAYS_LONG = 3  # days within which nearly every incident ends; its record is then found by its path, without listing the archive
-DAY_S = 86400.0
 OUTPUT = 300_000  # characters of evidence; more than is ever kept
-
-
-class Known(Struct, frozen=True):
-    target: Target | None
-    incident: Incident
-    outcome: Outcome | None  # none while the incident is open
 
 
 @click.command()
@@ -69,37 +53,11 @@ def incident(*, config_path: str, as_json: bool, incident_id: str, with_evidence
 
 def _find(ports: Adapters, incident_id: str) -> Known:
     """The archived or open incident. Raises Wrong if there is none."""
-    record = _archived(ports, incident_id)
-    if record is not None:
-        return Known(record.target, record.incident, record.outcome)
-    documents = load_documents(ports, document_keys(ports))
-    for document in documents.readable:
-        if document.incident is not None and document.incident.id == incident_id:
-            return Known(document.target, document.incident, None)
-        for waiting in document.to_archive:
-            if waiting.incident.id == incident_id:
-                return Known(waiting.target, waiting.incident, waiting.outcome)
-    unreadable = f" {len(documents.unreadable)} documents can't be read; `status` says why." if documents.unreadable else ""
+    found = find(ports, incident_id, ARCHIVE_S)
+    if found.known is not None:
+        return found.known
+    unreadable = f" {found.unreadable} documents can't be read; `status` says why." if found.unreadable else ""
     raise output.Wrong(f"there is no incident {incident_id}.{unreadable} `status --days 30 --last 100` lists the ended ones.")
-
-
-def _archived(ports: Adapters, incident_id: str) -> Archive | None:
-    """The record: by its path on one of the days after the incident began, else by a search from that day on."""
-    begun = re.match(r"(\d{4})(\d\d)(\d\d)-\d{6}-", incident_id)
-    try:
-        first_at = timegm(time.strptime("".join(begun.groups()), "%Y%m%d")) if begun else ports.now() - FORMER_DAYS * DAY_S
-    except ValueError:
-        first_at = ports.now() - FORMER_DAYS * DAY_S
-    days = [time.strftime("%Y-%m-%d", time.gmtime(first_at + day * DAY_S)) for day in range(DAYS_LONG + 1)]
-    for day in days if begun else ():
-        path = f"incidents/{day}/{incident_id}.json"
-        body = ports.store.read_archived(path, timeout_s=ARCHIVE_S)
-        if body is not None:
-            return decode(Archive, body, path)
-    for path, body in read_archive(ports, days[0], ARCHIVE_S):
-        if path.endswith(f"/{incident_id}.json"):
-            return decode(Archive, body, path)
-    return None
 
 
 def _title(record: Known) -> Phrase:

@@ -7,6 +7,7 @@ import click
 import msgspec
 from msgspec import Struct
 
+from functions.application.incidents import LOAD_S, document_keys, load_documents, name_of
 from functions.application.observe import or_unknown, read_pause
 from functions.application.report import read_archive
 from functions.application.serialization import decode
@@ -22,7 +23,6 @@ from functions.domain.texts import words
 from functions.runtime.errors import Denied
 from functions.runtime.text import named
 from unstick import output
-from unstick.documents import LOAD_S, document_keys, load_documents, name_of
 
 OVERDUE_S = 120.0  # seconds after which the sweep should have advanced a document whose wake-up was lost
 ARCHIVE_S = 60.0

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from functions.application.answer import Answer, Refusal, Result, answer, turn_and_tell
+from functions.application.incidents import document_keys, load_documents, name_of
 from functions.application.ports import Budget
 from functions.application.reconcile import advance, load
 from functions.bootstrap import Adapters
@@ -18,7 +19,6 @@ from functions.domain.model.observations import Pause
 from functions.runtime.text import Text, in_language
 from unstick import output
 from unstick.commands import completion
-from unstick.documents import document_keys, load_documents, name_of
 
 BUDGET_S = 60.0
 by_option = click.option("--by", default="", metavar="NAME", help="Who; else the user of this machine.")

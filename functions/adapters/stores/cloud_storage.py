@@ -77,16 +77,20 @@ class CloudStorage(Struct, frozen=True):
         answer = self._read_if_there(self.prefix + path, timeout_s)
         return None if answer is None else answer.body
 
+    def list_archive(self, *, since: str, timeout_s: float) -> list[str]:
+        folder = f"{self.prefix}incidents/"
+        listed = self._list(folder, folder + since, "items(name),nextPageToken", timeout_s)
+        return [name.removeprefix(self.prefix) for name, _ in listed]
+
     def read_archive(self, *, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
         """The archive from DATE `since` on, by path. `timeout_s` applies to the list and to each batch of eight records."""
-        folder = f"{self.prefix}incidents/"
-        names = [name for name, _ in self._list(folder, folder + since, "items(name),nextPageToken", timeout_s)]
-        calls = [partial(self._read, name, timeout_s) for name in names]
+        paths = self.list_archive(since=since, timeout_s=timeout_s)
+        calls = [partial(self._read, self.prefix + path, timeout_s) for path in paths]
         bodies = run_in_batches(run_parallel, calls, timeout_s=timeout_s, at_once=_AT_ONCE)
-        for name, body in zip(names, bodies, strict=True):
+        for path, body in zip(paths, bodies, strict=True):
             if isinstance(body, Exception):
                 raise body
-            yield name.removeprefix(self.prefix), body.body
+            yield path, body.body
 
     def check(self, *, timeout_s: float) -> list[Finding]:
         from functions.adapters.stores import _checks  # no start and no alert needs it

@@ -66,6 +66,11 @@ class LocalStore(Struct, frozen=True):
             row = file.execute("SELECT body FROM archive WHERE path = ?", (path,)).fetchone()
         return row[0] if row else None
 
+    def list_archive(self, *, since: str, timeout_s: float) -> list[str]:
+        with self._file(timeout_s) as file:
+            after = f"incidents/{since}", f"incidents/{_LAST}"
+            return [path for (path,) in file.execute("SELECT path FROM archive WHERE path > ? AND path < ? ORDER BY path", after)]
+
     def read_archive(self, *, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
         """The archive from DATE `since` on, by path. Read in pages: during a long read SQLite can't shorten its journal."""
         after = f"incidents/{since}"

@@ -35,6 +35,7 @@ CALLS = {
     "listed": lambda store, timeout_s: store.list_documents(timeout_s=timeout_s),
     "archive": lambda store, timeout_s: store.archive("incidents/2026-01-01/a.json", b"", timeout_s=timeout_s),
     "one archived": lambda store, timeout_s: store.read_archived("evidence/a.txt", timeout_s=timeout_s),
+    "paths": lambda store, timeout_s: store.list_archive(since="2026-01-01", timeout_s=timeout_s),
     "archived": lambda store, timeout_s: list(store.read_archive(since="2026-01-01", timeout_s=timeout_s)),
 }
 BODY = '{"配送": "止まった 🐇"}'.encode()
@@ -65,6 +66,10 @@ class Lab:
     def read_archived(self, path: str) -> bytes | None:
         body: bytes | None = self.store.read_archived(path, timeout_s=PATIENCE_S)
         return body
+
+    def list_archive(self, since: str) -> list[str]:
+        paths: list[str] = self.store.list_archive(since=since, timeout_s=PATIENCE_S)
+        return paths
 
     def read_archive(self, since: str) -> list[tuple[str, bytes]]:
         return list(self.store.read_archive(since=since, timeout_s=PATIENCE_S))
@@ -185,6 +190,8 @@ def test_archive_is_read_by_date_or_path_and_replaced(store):
         ("incidents/2026-01-02/a.json", BODY), ("incidents/2026-01-02/b.json", b"2026-01-02 b"),
     ]  # fmt: skip
     assert store.read_archive("2026-01-03") == []
+    for since in ("2026-01-01", "2026-01-03"):
+        assert store.list_archive(since) == [path for path, _ in store.read_archive(since)]
     assert store.read_archived("incidents/2026-01-02/a.json") == BODY
     assert store.read_archived("evidence/a.txt") == b"main thread\n"
     assert store.read_archived("evidence/b.txt") is None

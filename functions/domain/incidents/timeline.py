@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from functions.domain.cards.queue_facts import QUEUE_NAME, held
 from functions.domain.cards.rendering import tidy
+from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Ending, Phase, Verdict
 from functions.domain.model.incidents import AlertRef, Evidence, HistoryEntry, Incident, Outcome, QueueState
 from functions.domain.model.observations import Execution, QueueSnapshot
@@ -41,6 +42,14 @@ VERDICTS: Mapping[Verdict, Text] = {
 }
 
 
+class Known(Struct, frozen=True):
+    """An incident as people ask for it, open or ended."""
+
+    target: Target | None
+    incident: Incident
+    outcome: Outcome | None = None  # none while it is open
+
+
 class Entry(Struct, frozen=True):
     """One thing that happened. `kind`: alert, check, decision, evidence, restart, verdict or outcome."""
 
@@ -67,7 +76,7 @@ def tell(incident: Incident, outcome: Outcome | None = None) -> tuple[Entry, ...
         entries.append(Entry(outcome.at, "outcome", join((ENDINGS[outcome.ending], why, by))))
     times = sorted(entry.at for entry in entries)
     looks = [entry for watched in incident.queues for entry in _looks(watched, times)]
-    return tuple(sorted([*entries, *looks], key=lambda entry: entry.at))
+    return tuple(sorted([*entries, *looks], key=lambda entry: (entry.at, entry.kind == "outcome")))
 
 
 def _alert(trigger: AlertRef) -> Iterator[Entry]:

@@ -1,0 +1,127 @@
+"""Reads incidents for people, one by its id, and the open ones."""
+
+import re
+import time
+from calendar import timegm
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from msgspec import Struct
+
+from functions.application.observe import unwrap
+from functions.application.ports import Ports, Stored
+from functions.application.serialization import decode
+from functions.application.storm import is_shard
+from functions.domain.incidents.timeline import Known
+from functions.domain.model.incidents import Archive, Document
+from functions.runtime.errors import Denied
+from functions.runtime.parallel import run_in_batches
+
+LIST_S, LOAD_S = 30.0, 30.0
+AT_ONCE = 16
+FORMER_DAYS = 400  # how far back to search for an id that does not begin with its day
+DAYS_LONG = 3  # days within which nearly every incident ends; its record is then found by its path, without listing the archive
+DAY_S = 86400.0
+OPEN_READ = 200  # open documents
+
+_BEGUN = re.compile(r"(\d{4})(\d\d)(\d\d)-\d{6}-")
+
+
+class Documents(Struct, frozen=True):
+    readable: tuple[Document, ...]
+    unreadable: tuple[tuple[str, Denied], ...]  # documents of a newer release, or broken ones: (key, why and what to do)
+
+
+class Found(Struct, frozen=True):
+    known: Known | None
+    unreadable: int = 0  # open documents that can't be read: it may be in one of these
+
+
+def name_of(document: Document) -> str:
+    """The target's name, or the document's key if it has none."""
+    return document.target.name if document.target else document.key
+
+
+def document_keys(ports: Ports, *, only_open: bool = False, timeout_s: float = LIST_S) -> list[str]:
+    """The keys of the documents of targets, alerts and bundles. `only_open`: of those that have something left to do."""
+    listed = ports.store.list_documents(timeout_s=timeout_s)
+    keys = [entry.key for entry in listed if not only_open or entry.due is not None]
+    return [key for key in keys if key != "pause" and not is_shard(key) and not key.startswith("check-")]
+
+
+def load_documents(
+    ports: Ports, keys: list[str], advance: Callable[[], object] = bool, *, timeout_s: float = LOAD_S
+) -> Documents:
+    """Load these documents. Raises Unavailable or Denied if the store can't be read at all."""
+    readable: list[Document] = []
+    unreadable: list[tuple[str, Denied]] = []
+    calls = [partial(ports.store.load, key, timeout_s=timeout_s) for key in keys]
+    results = run_in_batches(ports.run_parallel, calls, timeout_s=timeout_s, at_once=AT_ONCE)
+    for key, result in zip(keys, results, strict=True):
+        stored: Stored | None = unwrap(result)
+        advance()
+        if stored is None:
+            continue
+        try:
+            readable.append(decode(Document, stored.body, key))
+        except Denied as denied:
+            unreadable.append((key, denied))
+    return Documents(tuple(readable), tuple(unreadable))
+
+
+def read_open(ports: Ports, timeout_s: float) -> tuple[list[Known], int]:
+    """The incidents that are open, or ended and not yet archived; and how many open documents can't be read."""
+    keys = document_keys(ports, only_open=True, timeout_s=timeout_s)[:OPEN_READ]
+    documents = load_documents(ports, keys, timeout_s=timeout_s)
+    return [known for document in documents.readable for known in _incidents_of(document)], len(documents.unreadable)
+
+
+def _incidents_of(document: Document) -> Iterator[Known]:
+    if document.incident is not None:
+        yield Known(document.target, document.incident)
+    for waiting in document.to_archive:
+        yield to_known(waiting)
+
+
+def to_known(record: Archive) -> Known:
+    """The archived incident."""
+    return Known(record.target, record.incident, record.outcome)
+
+
+def find(ports: Ports, incident_id: str, timeout_s: float) -> Found:
+    """The archived or open incident of this id. Raises Unavailable or Denied if the store can't be read."""
+    begun = _begun_at(incident_id)
+    first_at = begun if begun is not None else ports.now() - FORMER_DAYS * DAY_S
+    days = [_date(first_at + day * DAY_S) for day in range(DAYS_LONG + 1)] if begun is not None else []
+    record = _read_first(ports, [f"incidents/{day}/{incident_id}.json" for day in days], timeout_s)
+    if record is not None:
+        return Found(to_known(record))
+    opened, unreadable = read_open(ports, timeout_s)
+    known = next((one for one in opened if one.incident.id == incident_id), None)
+    if known is None:
+        paths = ports.store.list_archive(since=_date(first_at), timeout_s=timeout_s)
+        record = _read_first(ports, [path for path in paths if path.endswith(f"/{incident_id}.json")], timeout_s)
+        known = to_known(record) if record is not None else None
+    return Found(known, unreadable)
+
+
+def _begun_at(incident_id: str) -> float | None:
+    """The day on which it began, if its id tells that."""
+    begun = _BEGUN.match(incident_id)
+    try:
+        return timegm(time.strptime("".join(begun.groups()), "%Y%m%d")) if begun else None
+    except ValueError:
+        return None
+
+
+def _date(at: float) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(at))
+
+
+def _read_first(ports: Ports, paths: list[str], timeout_s: float) -> Archive | None:
+    calls = [partial(ports.store.read_archived, path, timeout_s=timeout_s) for path in paths]
+    bodies = ports.run_parallel(calls, timeout_s) if calls else []
+    for path, body in zip(paths, bodies, strict=True):
+        if unwrap(body) is not None:
+            return decode(Archive, body, path)
+    return None
