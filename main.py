@@ -20,7 +20,7 @@ gc.enable()
 
 
 def webhook(request: Request) -> Response:
-    """Handle a notification of Grafana or Alertmanager (POST, PUT), or show and handle an approval (/approve/)."""
+    """Handle a notification of Grafana or Alertmanager (POST, PUT), an approval (/approve/), or a reader (/incidents)."""
     return _answer(webhook_request.webhook, request)
 
 

@@ -73,6 +73,11 @@ class Adapters(Struct, frozen=True, dict=True):
 
         return signing.sign_approval(self.config.signing_keys, key, nonce, expires_at)
 
+    def sign_reading(self, incident: str, expires_at: float) -> str:
+        from functions.application import signing
+
+        return signing.sign_reading(self.config.signing_keys, incident, expires_at)
+
     def annotate(self, record: Archive, *, timeout_s: float) -> None:
         if self.config.grafana.annotations is not None:
             from functions.adapters.grafana.annotations import mark

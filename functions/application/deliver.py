@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from functions.application.observe import unwrap
 from functions.application.ports import Budget, Ports
 from functions.application.serialization import encode
+from functions.domain.cards.facts import page_of_incident
 from functions.domain.decisions.endings import APPROVAL_S
 from functions.domain.decisions.messages import call_people, default_channels
 from functions.domain.model.events import MessagesDelivered
@@ -21,6 +22,7 @@ from functions.runtime.redaction import redact
 from functions.runtime.text import Text
 
 POST_S = 10.0
+READING_S = 30 * 86400.0  # how long a card's link shows its incident
 POST_LEAST_S = 0.5  # seconds. With less time left, a message waits for the wake-up: a post that times out may still arrive
 STORE_S = 5.0
 
@@ -90,7 +92,7 @@ def _post_in_order(ports: Ports, document: Document, messages: list[Message], ti
             break
         # A message without an incident goes into no thread: only followers of the thread would see it.
         place = f"{message.channel}/{message.card.incident}" if message.card.incident else ""
-        card = _sign_approval_link(ports, document, message.card)
+        card = _sign_details_link(ports, _sign_approval_link(ports, document, message.card))
         try:
             thread = done.threads.get(place) or document.threads.get(place)
             handle = post(ports, message.channel, card, thread, left_s)
@@ -115,6 +117,15 @@ def _sign_approval_link(ports: Ports, document: Document, card: Card) -> Card:
     signed = f"{page}{token}/"
     links = tuple((label, signed if url == page + card.nonce else url) for label, url in card.links)
     return replace(card, links=links, token=token)
+
+
+def _sign_details_link(ports: Ports, card: Card) -> Card:
+    """Sign the card's link to its incident's page, which shows that one only."""
+    page = page_of_incident(card.incident, ports.rules)
+    if not page or page not in (url for _, url in card.links):
+        return card
+    signed = f"{page}?link={ports.sign_reading(card.incident, card.at + READING_S)}"
+    return replace(card, links=tuple((label, signed if url == page else url) for label, url in card.links))
 
 
 def post_to_all(ports: Ports, channels: Iterable[str], card: Card, failure: str = "") -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Signs the payloads of wake-ups and the tokens of approval links.
+"""Signs the payloads of wake-ups, and the tokens of links: for approvals, and for reading an incident's page.
 
 Payloads are signed so that access to the scheduler alone can't make `verify` restart anything. A payload names a target, or
 contains deferred alerts or a press; everything else is read when it arrives. Payloads of alerts begin with the time of their
@@ -25,7 +25,8 @@ CONTENTS = frozenset({"target", "deferred", "press"})
 """The kinds of content: a target to step, alerts to decide, or a button pressed in a chat."""
 
 _WAKE_UP = "unstick.wake-up"
-_APPROVAL = "unstick.approval"  # different salts, so that neither can be used as the other
+_APPROVAL = "unstick.approval"  # different salts, so that none can be used as another
+_READING = "unstick.reading"
 
 
 def sign(keys: tuple[SecretRef, ...], content: Mapping[str, Any]) -> str:
@@ -84,6 +85,22 @@ def read_approval(keys: tuple[SecretRef, ...], token: str, now: float) -> tuple[
     if now >= expires_at:
         raise BadRequest(410, "This link has expired. Nothing was done now; if the alert still fires, a new one is sent.")
     return key, nonce
+
+
+def sign_reading(keys: tuple[SecretRef, ...], incident: str, expires_at: float) -> str:
+    """The token of a card's link to its incident's page, with which anybody may read this one until `expires_at`."""
+    return _serializer(keys[0], _READING).dumps([incident, round(expires_at)])
+
+
+def read_reading(keys: tuple[SecretRef, ...], token: str, now: float) -> str:
+    """The incident of such a token. Raises BadRequest: 403 if it isn't valid, 410 if it has expired."""
+    try:
+        incident, expires_at = _opened(keys, _READING, token)
+    except BadData:
+        raise BadRequest(403, "This link is not valid. Open it as it stands in the message.") from None
+    if now >= expires_at:
+        raise BadRequest(410, "This link has expired.")
+    return str(incident)
 
 
 def _opened(keys: tuple[SecretRef, ...], salt: str, text: str) -> Any:

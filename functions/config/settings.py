@@ -117,7 +117,7 @@ class File(Struct, frozen=True, rename=key):
     runbooks: tuple[Runbook, ...] = ()
     """Which alert restarts what. Without a runbook every alert is held with `no_runbook`."""
     public_url: Annotated[str, written("base-url")] = ""
-    """This function's address in a browser, for approval links."""
+    """This function's address in a browser, for the links of messages."""
     docs_url: Annotated[str, written("base-url")] = ""
     """Address of this release's `docs` folder. Messages then link to their reason code."""
     identity_header: Annotated[str, written("header")] = ""
@@ -128,9 +128,9 @@ class File(Struct, frozen=True, rename=key):
     budget_s: Annotated[float, duration(1, 25)] = 8.0  # Grafana gives up after 30 s
     """Time the webhook may take before it leaves the rest to wake-ups."""
     machine_tokens: tuple[SecretRef, ...] = ()
-    """Bearer tokens for `verify`, `report` and `/metrics`, newest first. Not needed on Cloud Run, which checks callers itself."""
+    """Bearer tokens for `/incidents`, `verify`, `report` and `/metrics`, newest first. On Cloud Run for `/incidents` alone."""
     open_to_network: bool = False
-    """Whether these answer everybody who reaches their port, without a token."""
+    """Whether `verify`, `report` and `/metrics` answer everybody who reaches their port, without a token."""
     notify: tuple[str, ...] = ()
     """Default channels, also for alerts without a runbook."""
     language: Annotated[str, written("language")] = "en"

@@ -10,7 +10,7 @@ from functions.entrypoints import throttle
 from functions.entrypoints.responses import Response, json_response
 from functions.runtime import logs
 from functions.runtime.errors import Denied, Unavailable
-from functions.runtime.secrets import any_matches
+from functions.runtime.secrets import SecretRef, any_matches
 
 PLATFORM = "K_SERVICE"  # set by Cloud Run, which lets in only callers with a permission
 BEARER = "Bearer "
@@ -26,18 +26,22 @@ def warn_if_unguarded(entry_point: str) -> None:
     logs.event("WARNING", f"{entry_point} is served without a platform in front that checks its callers: it answers {who}")
 
 
+def has_token(request: Request, tokens: tuple[SecretRef, ...]) -> bool:
+    """Whether the caller shows one of these tokens. Raises Unavailable or Denied if they can't be read."""
+    shown = request.headers.get("Authorization", "")
+    token = shown.removeprefix(BEARER).encode(errors="replace")
+    return shown.startswith(BEARER) and any_matches(tokens, token, lambda secret: secret)
+
+
 def refuse_stranger(request: Request) -> Response | None:
     """Returns 403 for a caller without a token of this machine if no platform checks callers, 503 if the tokens can't be read;
     None for callers that are let in."""
     config = current_config()
     if os.environ.get(PLATFORM) or config.open_to_network:
         return None
-    shown = request.headers.get("Authorization", "")
     try:
-        if shown.startswith(BEARER):
-            token = shown.removeprefix(BEARER).encode(errors="replace")
-            if any_matches(config.machine_tokens, token, lambda secret: secret):
-                return None
+        if has_token(request, config.machine_tokens):
+            return None
     except (Unavailable, Denied) as error:
         throttle.log_refusal(503, f"machine_tokens can't be read: {error}")
         return json_response(503, error="Unstick can't read its own secrets; its log says why.")

@@ -22,12 +22,17 @@ SHOWN = 100  # results in one answer; of the others it has the number. Nobody re
 
 
 def webhook(request: Request) -> Response:
-    """Handle a notification of Grafana or Alertmanager, or a person's answer."""
+    """Handle a notification of Grafana or Alertmanager, or a person: an answer, or a page to read."""
     if request.path == "/approve" or request.path.startswith("/approve/"):
         from functions.bootstrap import current_adapters
         from functions.entrypoints.people.page import respond
 
         return respond(request, current_adapters())
+    if request.method not in ("POST", "PUT") and (request.path == "/incidents" or request.path.startswith("/incidents/")):
+        from functions.bootstrap import current_adapters
+        from functions.entrypoints.people.incidents import respond as respond_to_reader
+
+        return respond_to_reader(request, current_adapters())
     if request.path == "/slack":
         from functions.entrypoints.people.slack import respond as respond_to_slack
 

@@ -8,12 +8,17 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from functions.adapters.grafana.payload import parse
 from functions.application.deliver import archive_path
+from functions.application.intake import handle_notification
+from functions.application.ports import Budget
 from functions.application.serialization import encode
-from functions.domain.model.codes import Ending, Phase, Reason, Verdict
+from functions.domain.model.codes import Action, Ending, Phase, Reason, Verdict
 from functions.domain.model.incidents import AfterRestart, Archive, Document, Evidence, HistoryEntry, Incident, Outcome, change
 from functions.domain.model.observations import Execution
 from functions.runtime.text import Text
+from testbed.patience import PATIENCE_S
+from testbed.unstick_process import alert, notification
 from tests.cli.line import Line
 from tests.support.worlds.example_stories import EXAMPLES, NOW, TARGET
 from unstick.output import columns
@@ -142,3 +147,14 @@ def test_an_incident_that_took_weeks_is_found(here: Line, name: str) -> None:
     """Its record is filed under the day on which it ended."""
     archived(here, name=name, at=NOW + 20 * 86400)
     assert here.json("incident", name)["incident"]["id"] == name
+
+
+def test_what_was_held_at_once_is_found_by_the_id_of_its_card(here: Line) -> None:
+    """Three weeks later somebody asks why it was not restarted: the switch was on, and by whom."""
+    here.run("pause", "--reason", "a broker upgrade", code=0)
+    ports = here.ports
+    cases = ports.config.match_alerts(parse(notification(alert("mail-delivery", "mail.delivery"))))
+    (held,) = handle_notification(ports, cases, Budget(ports, ports.monotonic() + PATIENCE_S)).replies
+    assert (held.action, held.reason) == (Action.HELD, Reason.PAUSED)
+    shown = " ".join(here.run("incident", held.incident, code=0).stdout.split())
+    assert "nothing was restarted; Unstick is paused" in shown

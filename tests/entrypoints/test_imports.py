@@ -135,8 +135,10 @@ def _in_the_cloud(folder: Path, settings: dict[str, Any]) -> Lists:
         check_ahead(folder / "unstick.yaml")
         stamped = {"X-Slack-Request-Timestamp": str(int(time.time())), "X-Slack-Signature": "v0=" + "0" * 64}
         press = _request(b"payload=%7B%7D", stamped, path="/slack")
-        seen, _ = _asked(unstick, FORGED, press, _request(b"token=forged", path="/approve/open"), ALERT)
-    names = ("start", "a forged request", "a forged press in Slack", "a forged approval link", "an alert")
+        page = _request(method="GET", path="/incidents/x?link=forged")
+        seen, _ = _asked(unstick, FORGED, press, page, _request(b"token=forged", path="/approve/open"), ALERT)
+    links = ("a forged link to an incident", "a forged approval link")
+    names = ("start", "a forged request", "a forged press in Slack", *links, "an alert")
     return {f"{name}, with the cloud's adapters": modules for name, modules in zip(names, seen, strict=True)}
 
 
@@ -194,8 +196,9 @@ def test_what_is_forged_loads_no_client(seen):
     """
     assert seen["a forged request"] == seen[f"a forged request{CLOUD}"] == []
     assert {name for name in seen[f"a forged press in Slack{CLOUD}"] if name.startswith("+ ")} == set()
-    link = {name for name in seen[f"a forged approval link{CLOUD}"] if name.startswith("+ ")}
-    assert link <= {"+ itsdangerous", "+ markupsafe"}
+    for link in ("a forged link to an incident", "a forged approval link"):
+        loaded = {name for name in seen[f"{link}{CLOUD}"] if name.startswith("+ ")}
+        assert loaded <= {"+ itsdangerous", "+ markupsafe"}, link
 
 
 def test_nobody_pays_for_what_his_configuration_does_not_name(seen):
@@ -215,7 +218,8 @@ def test_the_collector_runs_again_after_the_start():
 
 def test_a_start_and_an_alert_need_neither_approval_nor_report(seen):
     """What is for people stays out of the way of an alert."""
-    people = ("functions.entrypoints.people", "functions.domain.costs.report", "functions.application.report")
+    domain, reading = "functions.domain", "functions.application.history"
+    people = ("functions.entrypoints.people", f"{domain}.costs.report", f"{domain}.incidents", reading)
     for path in ("start", "an alert", f"start{CLOUD}"):
         assert [name for name in seen[path] if name.startswith(people)] == [], path
 

@@ -128,6 +128,8 @@ GZIP = {"Content-Encoding": "gzip"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 TOKENS = ("forged", "a" * 2000, "%00%ff", "WyJrIiwibiIsMF0.sig")
 ENTRIES = (("webhook", "/"), ("verify", "/verify"), ("report", "/report"))
+READER = {"Authorization": f"Bearer {MACHINE_TOKEN}"}
+ONE = "/incidents/{id}"
 OPEN, OLD = "/approve/open", "/approve/{token}"
 ANSWERS: list[tuple[str, str, str, str, bytes, dict[str, str], int]] = [
     # function, path, path in the description, method, body, headers, status; what Grafana sends is signed when it is sent
@@ -139,6 +141,10 @@ ANSWERS: list[tuple[str, str, str, str, bytes, dict[str, str], int]] = [
     ("webhook", "/", "/", "POST", b" " * (MAX_BODY + 1), {}, 413),
     ("webhook", "/", "/", "POST", BODY, GZIP, 415),
     ("webhook", "/approve/", "/approve/", "GET", b"", {}, 200),
+    *(("webhook", "/incidents", "/incidents", "GET", b"", headers, status) for headers, status in (({}, 403), (READER, 200))),
+    ("webhook", "/incidents/x?link=forged", ONE, "GET", b"", {}, 403),
+    ("webhook", "/incidents/x", ONE, "GET", b"", READER, 404),
+    ("webhook", "/incidents/a%0Ab", ONE, "GET", b"", READER, 404),
     ("webhook", "/approve/a%0Ab", OLD, "GET", b"", {}, 404),  # the framework refuses a line break
     ("webhook", "/approve/a%0Ab", OLD, "POST", b"", {}, 404),
     *(("webhook", f"/approve/{token}", OLD, method, b"", {}, 410) for token in TOKENS for method in ("GET", "POST")),

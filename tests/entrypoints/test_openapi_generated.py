@@ -58,6 +58,8 @@ class Asked:
 OPERATIONS = {
     "notify": Asked("webhook", frozenset({200, 400, 401}), EXACT),
     "notifyByPut": Asked("webhook", frozenset({200, 400, 401}), EXACT),
+    "listIncidents": Asked("webhook", frozenset({200, 403}), CONFORMS),
+    "showIncident": Asked("webhook", frozenset({403, 404}), CONFORMS),
     "showOldLink": Asked("webhook", frozenset({410}), CONFORMS),
     "postOldLink": Asked("webhook", frozenset({410}), CONFORMS),
     "approve": Asked("webhook", frozenset({200, 403}), CONFORMS),  # then 409, or 410 once it was declined

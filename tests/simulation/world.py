@@ -668,6 +668,9 @@ class Host:
     def sign_approval(self, key: str, nonce: str, expires_at: float) -> str:
         return f"{key}~{nonce}"
 
+    def sign_reading(self, incident: str, expires_at: float) -> str:
+        return incident
+
     def is_paused_by_environment(self) -> bool:
         return False
 

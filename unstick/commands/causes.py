@@ -7,7 +7,7 @@ import click
 import msgspec
 from msgspec.structs import replace
 
-from functions.application import report as reporting
+from functions.application.history import report as reporting
 from functions.domain.cards.rendering import rendered
 from functions.domain.causes.common import Common, compare
 from functions.domain.causes.words import say_moved, sentence

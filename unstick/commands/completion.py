@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 import click
 
-from functions.application.incidents import document_keys, load_documents, name_of
+from functions.application.history.incidents import document_keys, load_documents, name_of
 from functions.bootstrap import Adapters
 from functions.config.current import DEFAULT_PATH
 from unstick import output

@@ -4,7 +4,7 @@ import click
 import msgspec
 
 from functions.application.collect import evidence_path
-from functions.application.incidents import find
+from functions.application.history.incidents import find
 from functions.application.serialization import to_stored
 from functions.bootstrap import Adapters
 from functions.domain.cards.rendering import rendered, tidy

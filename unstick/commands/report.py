@@ -3,7 +3,7 @@
 import click
 
 from functions.adapters.chats import console
-from functions.application import report as reporting
+from functions.application.history import report as reporting
 from unstick import output
 
 

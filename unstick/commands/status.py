@@ -7,9 +7,9 @@ import click
 import msgspec
 from msgspec import Struct
 
-from functions.application.incidents import LOAD_S, document_keys, load_documents, name_of
+from functions.application.history.incidents import LOAD_S, document_keys, load_documents, name_of
+from functions.application.history.report import read_archive
 from functions.application.observe import or_unknown, read_pause
-from functions.application.report import read_archive
 from functions.application.serialization import decode
 from functions.bootstrap import Adapters
 from functions.domain.cards.queue_facts import say_returns

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from functions.application.answer import Answer, Refusal, Result, answer, turn_and_tell
-from functions.application.incidents import document_keys, load_documents, name_of
+from functions.application.history.incidents import document_keys, load_documents, name_of
 from functions.application.ports import Budget
 from functions.application.reconcile import advance, load
 from functions.bootstrap import Adapters

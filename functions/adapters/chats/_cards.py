@@ -47,7 +47,7 @@ def clean_card(card: Card, language: str, budget: float = 1.0) -> Card:
         evidence = (mark.strip(), *evidence)
     if len(card.facts) > max_facts or len(card.text) > max_paragraphs:
         text = (*text, mark.strip())
-    safe_links = tuple((part(label, 60), url) for label, url in card.links[:10] if safe_url(url) == url.strip() != "")
+    safe_links = tuple((part(label, 60), url) for label, url in card.links[:11] if safe_url(url) == url.strip() != "")
     links = tuple((label, url) for label, url in safe_links if len(url) <= max(200, 2000 * budget))
     if len(links) < len(safe_links):
         text = (*text, mark.strip())

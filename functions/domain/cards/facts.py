@@ -1,5 +1,6 @@
 """The facts of a card, except its queues: times, attempts, alert and links."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 
@@ -35,6 +36,7 @@ LINKS: Mapping[str, Text] = {
     "silence": Text("Silence"),
 }
 
+PAGE_ID = re.compile(r"[A-Za-z0-9-]{1,80}")  # an id that has a page
 
 Part = Callable[[CardInput], Iterable[Fact]]
 
@@ -226,6 +228,11 @@ def incident_id(card_input: CardInput) -> str:
     return tidy(card_input.detail, 80) if card_input.kind == CardKind.RESOLVED else ""
 
 
+def page_of_incident(incident: str, rules: Rules) -> str:
+    """The address of its page, without the signature with which it is posted; empty if there is none."""
+    return f"{rules.public_url}/incidents/{incident}" if rules.public_url and PAGE_ID.fullmatch(incident) else ""
+
+
 def names(card_input: CardInput) -> Iterator[Fact]:
     """The targets or alerts of a bundled message."""
     yield Text("Affected"), _listed(card_input)
@@ -257,6 +264,7 @@ def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
         *((named(words.LINK_BY_HAND, tidy(name, 40)), url) for name, url in bundled),
         (words.LINK_UNDO, page_to_undo(card_input)),
         (words.LINK_EXECUTION, execution.url if execution else ""),
+        (words.LINK_DETAILS, page_of_incident(incident_id(card_input), rules)),
         (LINK_REASON, f"{rules.docs_url}/{page}#{reason.value}" if reason and rules.docs_url else ""),
         (words.LINK_EVIDENCE, collected.execution.url if collected and collected.execution else ""),
         *((label, known.get(name, "")) for name, label in LINKS.items()),

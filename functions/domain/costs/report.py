@@ -12,7 +12,7 @@ from msgspec import Struct
 from functions.domain.costs import would_be
 from functions.domain.costs.model import Cause, Cost, Counts, Day, Gap, Known, Likely, MissingData, RunbookCost
 from functions.domain.model.codes import Ending, Reason
-from functions.domain.model.incidents import Archive, Incident
+from functions.domain.model.incidents import Archive, Incident, Outcome
 from functions.domain.model.observations import NOT_CHECKED, Execution, ExecutionHistory, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Rules
 from functions.runtime.text import named
@@ -22,7 +22,7 @@ WEEK_S = 7 * 86400.0
 QUIET_S = 30 * 86400.0  # after this long without an incident, the next one begins a new run: the bug before it was fixed
 
 
-class _Restart(Struct, frozen=True):
+class RestartAt(Struct, frozen=True):
     at: float
     by_hand: bool
 
@@ -94,16 +94,15 @@ def _run_began(began: tuple[float, ...], now: float) -> float | None:
     return first_at
 
 
-def _restarts(name: str, records: list[Archive], known: Known, now: float) -> list[_Restart]:
+def _restarts(name: str, records: list[Archive], known: Known, now: float) -> list[RestartAt]:
     """All known restarts, each once. Times from the history take precedence: they aren't rounded by the age of an observation.
     A target's history belongs to this runbook, except for restarts of another runbook's incidents: two runbooks may share a
     target, and one may have been renamed."""
     others = (record for record in known.records if record.incident.runbook != name)
     of_others = {_mark(execution) for record in others for execution in record.executions}
-    restarts: dict[str, _Restart] = {}
+    restarts: dict[str, RestartAt] = {}
     for record in records:
-        for execution in record.executions:
-            _note(restarts, execution, record.incident.runner_ahead_s)
+        note_restarts(restarts, record.incident)
     for key, (runbook, _) in known.targets.items():
         history = known.histories.get(key)
         if runbook == name and isinstance(history, ExecutionHistory):
@@ -113,21 +112,33 @@ def _restarts(name: str, records: list[Archive], known: Known, now: float) -> li
     return list(restarts.values())
 
 
+def note_restarts(restarts: dict[str, RestartAt], incident: Incident) -> None:
+    """Add the restarts that the incident knows of, each once."""
+    for execution in incident.executions:
+        _note(restarts, execution, incident.runner_ahead_s)
+
+
+def is_own_recovery(incident: Incident, outcome: Outcome | None) -> bool:
+    """Whether Unstick's own restart healed it, so that nobody had to do it by hand."""
+    recovered = outcome is not None and outcome.ending is Ending.RECOVERED
+    return recovered and incident.execution is not None and incident.execution.tag.startswith(f"{incident.id}.")
+
+
 def _mark(execution: Execution) -> str:
     """Identifies a restart: by its tag, which the runner's own retries share, otherwise by its execution."""
     return execution.tag or f"execution {execution.id}"
 
 
-def _note(restarts: dict[str, _Restart], execution: Execution, ahead_s: float) -> None:
+def _note(restarts: dict[str, RestartAt], execution: Execution, ahead_s: float) -> None:
     if execution.refused or execution.scheduled or execution.runner_started_at is None:
         return
     mark, at = _mark(execution), execution.runner_started_at - ahead_s
     if mark not in restarts or at < restarts[mark].at:
-        restarts[mark] = _Restart(at, by_hand=not execution.tag)
+        restarts[mark] = RestartAt(at, by_hand=not execution.tag)
 
 
 def _counts(
-    records: list[Archive], restarts: list[_Restart], minutes: float, passed: Mapping[str, int], days: list[date], rules: Rules
+    records: list[Archive], restarts: list[RestartAt], minutes: float, passed: Mapping[str, int], days: list[date], rules: Rules
 ) -> Counts:
     begin, dates = _midnight(days[0], rules), {day.isoformat() for day in days}
     moved = sum(count for day, count in passed.items() if day in dates)
@@ -135,8 +146,7 @@ def _counts(
     endings = Counter(record.outcome.ending for record in ended)
     recovered = [record for record in ended if record.outcome.ending is Ending.RECOVERED]
     took_s = [max(0.0, record.outcome.at - record.incident.first_alert_at) for record in recovered]
-    executions = ((record.incident.id, record.incident.execution) for record in recovered)
-    own = sum(one is not None and one.tag.startswith(f"{incident}.") for incident, one in executions)
+    own = sum(is_own_recovery(record.incident, record.outcome) for record in recovered)
     by_hand = [restart.by_hand for restart in restarts if restart.at >= begin]
     return Counts(
         len(days),

@@ -42,6 +42,17 @@ VERDICTS: Mapping[Verdict, Text] = {
 }
 
 
+KINDS: Mapping[str, Text] = {
+    "alert": Text("alert"),
+    "check": Text("check"),
+    "decision": Text("decision"),
+    "evidence": Text("evidence"),
+    "restart": Text("restart"),
+    "verdict": Text("verdict"),
+    "outcome": Text("outcome"),
+}
+
+
 class Known(Struct, frozen=True):
     """An incident as people ask for it, open or ended."""
 
@@ -51,7 +62,7 @@ class Known(Struct, frozen=True):
 
 
 class Entry(Struct, frozen=True):
-    """One thing that happened. `kind`: alert, check, decision, evidence, restart, verdict or outcome."""
+    """One thing that happened. `kind`: one of KINDS."""
 
     at: float  # Unix seconds on our clock
     kind: str

@@ -34,6 +34,7 @@ FORMS = (
     r"()\b(?:\d{8,10}:[\w-]{35}|(?:AC|SK)[a-z0-9]{32}|[a-z0-9]{32}-us\d{1,2}|[MNO][\w-]{23,25}\.[\w-]{6}\.[\w-]{27})()",
     r"(/bot\d+:)[\w-]+()",  # Telegram
     r"(/approve/#)[\w.~%-]+()",  # our own links
+    r"(/incidents/[\w-]+\?link=)[\w.~%-]+()",
     r"((?:\bhooks\.slack\.com|webhook\.office\.com|/(?:hooks|webhooks))/)[\w@/-]{9,}()",  # addresses of chats
 )
 """Tokens that are recognized by their form. Both groups of a pattern stay; the part between them is masked."""

@@ -26,6 +26,7 @@ LINK_ACKNOWLEDGE = Text("Acknowledge")
 LINK_BY_HAND = Text("Restart by hand")
 LINK_CAUSE = Text("Root cause")
 LINK_UNDO = Text("Bring the messages back")
+LINK_DETAILS = Text("Details")
 LINK_EXECUTION = Text("{runner} execution")
 LINK_EVIDENCE = Text("Evidence in {runner}")
 BARS = "▁▂▃▄▅▆▇█"

@@ -15,6 +15,7 @@ from functions.domain.cards.approval_page import LABELS, NAME, WHY, Notice, Pers
 from functions.domain.cards.rendering import SENTENCE, tidy
 from functions.domain.model.runbooks import Rules
 from functions.entrypoints.responses import Response
+from functions.runtime.redaction import redact
 from functions.runtime.text import Phrase, in_language
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -38,15 +39,26 @@ def show_opening(rules: Rules) -> Response:
     return _render("opening.html", rules, LABELS["opening"]), 200, {**_headers("open.js")}
 
 
+def show_page(rules: Rules, template: str, title: Phrase, **values: Any) -> Response:
+    """A page that people only read."""
+    return _render(template, rules, title, zone=rules.time_zone, **values), 200, {**_headers()}
+
+
 def _render(template: str, rules: Rules, title: Phrase, **values: Any) -> str:
     return _environment(rules.language, rules.runner).get_template(template).render(title=title, **values)
 
 
 @lru_cache
 def _environment(language: str, runner: str) -> Environment:
-    """The templates in this language. `say` formats a phrase as one clean line."""
-    loader = FileSystemLoader(TEMPLATES)
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    """The templates in this language. `say` formats a phrase as one clean line. The configured secrets are masked."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: redact(value) if type(value) is str else value,
+    )
     environment.filters["say"] = lambda phrase: tidy(in_language(language, phrase, runner=runner), SENTENCE)
     environment.globals.update(language=language, labels=LABELS)
     return environment

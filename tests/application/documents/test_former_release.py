@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from functions.application import reconcile, signing
-from functions.application.report import as_json
+from functions.application.history.report import as_json
 from functions.application.serialization import decode, encode
 from functions.domain.costs import card as cost_card
 from functions.domain.costs import report as costs

@@ -176,10 +176,10 @@ def test_a_card_that_speaks_of_a_restart_leads_to_the_job(name: str):
 
 def test_an_escalation_that_a_restart_would_not_help_has_no_such_link():
     """What hangs on the same message again, or keeps its connection, is no matter of one more restart."""
-    story = EXAMPLES["escalated"]
+    card_input = EXAMPLES["escalated"]
     for change_of in ({"same_again": True}, {"survivor": "10.0.3.7:5 -> 10.0.0.1:5672 (1)"}):
-        queues = tuple(replace(one, after=replace(one.after, **change_of)) for one in story.incident.queues)
-        made = compose(replace(story, incident=replace(story.incident, queues=queues)), rules())
+        queues = tuple(replace(one, after=replace(one.after, **change_of)) for one in card_input.incident.queues)
+        made = compose(replace(card_input, incident=replace(card_input.incident, queues=queues)), rules())
         assert "Restart by hand" not in dict(made.links)
 
 
@@ -236,35 +236,35 @@ def test_recovered_shows_before_and_after_time_try_and_curve():
     assert facts["Time"] == "2026-11-24 03:12:05 JST"
     assert made.curve[-1][1] == 0
     assert made.text[-1] == "The bug behind it is still open: https://tracker.example.com/MAIL-123"
-    story = EXAMPLES["started"]
+    card_input = EXAMPLES["started"]
     again = replace(
-        story.incident.queues[0],
+        card_input.incident.queues[0],
         after=AfterRestart(384),
         before=QueueSnapshot(NOW - 120, 390, 370, 20, 1),
         curve=((NOW - 120, 390),),
     )
-    made = compose(replace(story, incident=replace(story.incident, queues=(again,))), rules())
+    made = compose(replace(card_input, incident=replace(card_input.incident, queues=(again,))), rules())
     assert dict(made.facts)["Queue"] == "mail.outgoing: 390 messages, 1 consumer (2 min ago)"
 
 
 @pytest.mark.parametrize(("left", "said"), [(0, "1 → 0 messages, 3 consumers"), (1, "1 → 1 message (it moves), 3 consumers")])
 def test_where_one_of_several_was_restarted_all_consumers_count_and_what_is_left_moves(left: int, said: str):
     """The others were never restarted; and what they process does not look stuck."""
-    story = EXAMPLES["recovered-one"]
-    (queue,) = story.incident.queues
+    card_input = EXAMPLES["recovered-one"]
+    (queue,) = card_input.incident.queues
     after = replace(queue.after, depth=left, connected=3, verdict=Verdict.RECOVERED)
     queue = replace(queue, consumers=1, after=after, curve=(*queue.curve[:-1], (NOW, left)))
-    made = compose(replace(story, incident=replace(story.incident, queues=(queue,))), rules())
+    made = compose(replace(card_input, incident=replace(card_input.incident, queues=(queue,))), rules())
     assert dict(made.facts)["Queue"] == f"mail.outgoing: {said}"
 
 
 def test_the_evidence_is_shown_before_the_first_restart_only():
     """The next attempt's card does not repeat it; the escalation has everything."""
-    story = EXAMPLES["started-evidence"]
-    assert compose(story, rules()).evidence
-    tried = replace(story.incident, tries=(PastAttempt("7f3a.1", ENDED, "stuck"),))
-    assert not compose(replace(story, incident=tried), rules()).evidence
-    assert compose(replace(story, incident=tried, kind="escalated"), rules()).evidence
+    card_input = EXAMPLES["started-evidence"]
+    assert compose(card_input, rules()).evidence
+    tried = replace(card_input.incident, tries=(PastAttempt("7f3a.1", ENDED, "stuck"),))
+    assert not compose(replace(card_input, incident=tried), rules()).evidence
+    assert compose(replace(card_input, incident=tried, kind="escalated"), rules()).evidence
     asked = replace(EXAMPLES["held-second-approval"].incident, evidence=EVIDENCE)
     assert not compose(replace(EXAMPLES["held-second-approval"], incident=asked), rules()).evidence
 
@@ -294,11 +294,11 @@ def test_escalation_carries_the_evidence():
     assert "2. execution 1851, succeeded, 32 s" in text
     assert "1 consumer" in text
     assert made.text[0].startswith("What to do: If the log names a dependency, restart once it is back")
-    story = EXAMPLES["escalated"]
-    gone = replace(story.incident, queues=(replace(story.incident.queues[0], consumers=0),))
-    assert "No consumer came back" in compose(replace(story, incident=gone), rules()).text[0]
+    card_input = EXAMPLES["escalated"]
+    gone = replace(card_input.incident, queues=(replace(card_input.incident.queues[0], consumers=0),))
+    assert "No consumer came back" in compose(replace(card_input, incident=gone), rules()).text[0]
     left = change(gone, queues=tuple(replace(one, after=replace(one.after, came=True)) for one in gone.queues))
-    assert "A consumer came back and is gone again" in compose(replace(story, incident=left), rules()).text[0]
+    assert "A consumer came back and is gone again" in compose(replace(card_input, incident=left), rules()).text[0]
 
 
 @pytest.mark.parametrize(("late_s", "said"), [(0.0, False), (3001.0, True)])
@@ -310,12 +310,12 @@ def test_late_messages_say_so_first(late_s: float, said: bool):
 
 def test_links_lead_where_they_say():
     """Approval first, then the execution, then Grafana; the cause last."""
-    story = replace(EXAMPLES["escalated"], approve_url="https://unstick.example.com/approve/", reason=Reason.FAILING)
-    story = replace(story, incident=replace(story.incident, start_page=START_PAGE))
-    labels = [label for label, _ in compose(story, replace(rules(), docs_url="https://git.example.com/docs")).links]
+    card_input = replace(EXAMPLES["escalated"], approve_url="https://unstick.example.com/approve/", reason=Reason.FAILING)
+    card_input = replace(card_input, incident=replace(card_input.incident, start_page=START_PAGE))
+    labels = [label for label, _ in compose(card_input, replace(rules(), docs_url="https://git.example.com/docs")).links]
     assert labels == [
-        "Approve a restart anyway", "Restart by hand", "Rundeck execution", "What the reason code means", "Panel", "Dashboard",
-        "Alert rule", "Runbook page", "Silence", "Root cause",
+        "Approve a restart anyway", "Restart by hand", "Rundeck execution", "Details", "What the reason code means", "Panel",
+        "Dashboard", "Alert rule", "Runbook page", "Silence", "Root cause",
     ]  # fmt: skip
 
 
@@ -326,11 +326,11 @@ RESTART_IT = (Reason.TOO_MANY_TARGETS, Reason.LIKELY_STUCK)
 
 def test_what_hangs_on_the_same_message_again_is_told():
     """Others may work, so it isn't said that nothing is acknowledged; and no second restart is asked for."""
-    story = EXAMPLES["escalated"]
-    assert story.incident is not None
-    queues = tuple(replace(one, after=replace(one.after, same_again=True)) for one in story.incident.queues)
+    card_input = EXAMPLES["escalated"]
+    assert card_input.incident is not None
+    queues = tuple(replace(one, after=replace(one.after, same_again=True)) for one in card_input.incident.queues)
     sentence = say_same_again(queues)
-    made = compose(replace(story, incident=replace(story.incident, queues=queues), detail=sentence), rules())
+    made = compose(replace(card_input, incident=replace(card_input.incident, queues=queues), detail=sentence), rules())
     assert made.text[0].startswith("What to do: Check the message that is held")
     assert made.text[1] == "Details: it hangs on the same message again, so another restart would not help"
 
@@ -397,7 +397,7 @@ def test_hostile_text_is_cleaned_and_shortened(name: str, language: str):
 
 @pytest.mark.parametrize("kind", [*KINDS, "unheard of"])
 @pytest.mark.parametrize(
-    "story",
+    "card_input",
     [
         CardInput("", NOW),
         CardInput("", float("nan"), incident=Incident("", Phase.WAITING, 0.0, "", (), ())),
@@ -407,10 +407,10 @@ def test_hostile_text_is_cleaned_and_shortened(name: str, language: str):
     ],
     ids=["nothing", "empty incident", "no options", "odd times", "no queues"],
 )
-def test_compose_takes_any_story(kind: str, story: CardInput):
+def test_compose_takes_any_story(kind: str, card_input: CardInput):
     """A card that can't be made would hold up the incident."""
     for language in (*LANGUAGES, "xx"):
-        made = compose(replace(story, kind=kind), Rules({}, language=language))
+        made = compose(replace(card_input, kind=kind), Rules({}, language=language))
         assert made.headline
 
 
@@ -418,14 +418,14 @@ def test_compose_takes_any_story(kind: str, story: CardInput):
 def test_cards_name_the_runner_as_people_know_it(language: str):
     """Whoever runs no Rundeck never reads of it."""
     stories = [*EXAMPLES.values(), *(held(reason) for reason in Reason)]
-    texts = [all_text(compose(story, replace(rules(language), runner="Jobmaster"))) for story in stories]
+    texts = [all_text(compose(card_input, replace(rules(language), runner="Jobmaster"))) for card_input in stories]
     assert not [text for text in texts if "Rundeck" in text or "{runner}" in text]
     assert sum("Jobmaster" in text for text in texts) == sum(
         "Rundeck" in all_text(compose(one, rules(language))) for one in stories
     )
 
 
-@pytest.mark.parametrize("name", [name for name, story in EXAMPLES.items() if story.incident or story.escalation])
+@pytest.mark.parametrize("name", [name for name, card_input in EXAMPLES.items() if card_input.incident or card_input.escalation])
 def test_every_card_of_an_incident_names_it(name: str):
     """People say the id to each other, and `unstick incident` takes it."""
     made = compose(EXAMPLES[name], rules())
@@ -477,8 +477,8 @@ def test_a_curve_needs_two_samples(curve: tuple[tuple[float, int], ...], drawn: 
 def test_the_page_says_what_flows_beside_a_consumer_that_hangs_as_that(health: Health, label: str):
     """Beside `Stuck` a bare `Processed 592` would read as a contradiction."""
     seen = QueueSnapshot(NOW, 1, 0, 1, 3, ack_samples=((NOW - 120, 100), (NOW, 692)))
-    story = replace(EXAMPLES["held-likely"], approve_url="")
-    (queue,) = ask(View(story, (Row("mail.outgoing", seen, health),)), rules()).queues
+    card_input = replace(EXAMPLES["held-likely"], approve_url="")
+    (queue,) = ask(View(card_input, (Row("mail.outgoing", seen, health),)), rules()).queues
     assert dict(map_texts(queue.facts))[label] == "592 in the last 2 min"
 
 
@@ -489,7 +489,7 @@ def map_texts(facts: tuple[tuple[object, object], ...]) -> list[tuple[str, str]]
 @pytest.mark.parametrize("proof", Proof)
 def test_the_card_of_a_restart_says_what_it_rests_on(proof: Proof):
     """In a few words; the single active consumer that is served nothing, too."""
-    story = EXAMPLES["started"]
-    queues = tuple(replace(one, proof=proof) for one in story.incident.queues)
-    card = compose(replace(story, incident=change(story.incident, queues=queues)), rules())
+    card_input = EXAMPLES["started"]
+    queues = tuple(replace(one, proof=proof) for one in card_input.incident.queues)
+    card = compose(replace(card_input, incident=change(card_input.incident, queues=queues)), rules())
     assert dict(card.facts)["Proved"] == str(PROOFS[proof])

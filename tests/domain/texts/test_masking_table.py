@@ -43,6 +43,7 @@ FORMS = {
     "short name": "SMTP_PW=hunter2",
     "short name, small": "smtp_pw: hunter2",
     "approval link": "https://unstick.example.com/approve/#WyJrIiwibiIsMF0.hunter2hunter2",
+    "incident link": "https://unstick.example.com/incidents/20261123-181205-7f3a9c21?link=WyJrIl0.hunter2hunter2",
 }
 
 

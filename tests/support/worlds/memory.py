@@ -224,6 +224,9 @@ class Memory:
     def sign_approval(self, key: str, nonce: str, expires_at: float) -> str:
         return f"{key}~{nonce}~{expires_at:.0f}"
 
+    def sign_reading(self, incident: str, expires_at: float) -> str:
+        return incident
+
     def is_paused_by_environment(self) -> bool:
         return self.by_environment
 

@@ -21,7 +21,7 @@ from functions.domain.model.alerts import Alert
 from functions.domain.model.events import Reply
 from functions.domain.model.incidents import Document, Incident, change
 from functions.domain.model.observations import Pause
-from functions.entrypoints.people import page
+from functions.entrypoints.people import incidents, page
 from testbed.doubles.rabbitmq import Queue, RabbitDouble
 from testbed.doubles.rundeck import TOKEN, Job, Rundeck
 
@@ -48,7 +48,7 @@ runbooks:
     root_cause: https://tracker.example.com/MAIL-123
     manual_minutes: 8
 """
-SECRETS = {"T_GRAFANA": "g" * 32, "T_RUNDECK": TOKEN, "T_RABBIT": "secret", "T_KEY": "k" * 32}
+SECRETS = {"T_GRAFANA": "g" * 32, "T_RUNDECK": TOKEN, "T_RABBIT": "secret", "T_KEY": "k" * 32, "T_MACHINE": "m" * 32}
 WORK_S = 25.0
 """As much as `budget` may be, for a machine that has other work, too."""
 PUBLIC_URL = "https://unstick.example.com"
@@ -121,7 +121,7 @@ class StuckMail:
         self.ports.store.save("pause", encode(Pause(reason, "h.tanaka", time.time())), generation=None, due=None, timeout_s=5)
 
     def app(self) -> Flask:
-        """Approval links behind HTTP, as service.webhook hands them on."""
+        """The pages for people behind HTTP, as the webhook hands them on."""
         app = Flask("unstick-test")
 
         @app.route(
@@ -132,6 +132,8 @@ class StuckMail:
         )
         @app.route("/<path:path>", methods=["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"], provide_automatic_options=False)
         def answer(path: str) -> tuple[str, int, Mapping[str, str]] | Response:
+            if path.startswith("incidents"):
+                return incidents.respond(request, self.ports)
             return page.respond(request, self.ports) if path.startswith("approve") else Response("", 404)
 
         return app

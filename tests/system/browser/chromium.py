@@ -7,8 +7,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import axe_core_python
 from flask import Flask
 from werkzeug.serving import make_server
 
@@ -35,6 +36,23 @@ FLAGS = (
     # Whatever it would still like to look up, it finds nobody but us.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
+
+BROAD = """
+const broad = e => e.getBoundingClientRect().right > window.innerWidth + 0.5 && !e.closest('svg');
+return [...document.querySelectorAll('body *')].filter(broad)
+    .map(e => e.tagName + ' ' + e.textContent.slice(0, 40))
+"""
+"""What reaches beyond the screen."""
+
+SMALL = """
+const pressed = [...document.querySelectorAll('a, button:not([hidden]), select, summary')];
+return pressed.map(e => [e.textContent, e.getBoundingClientRect()])
+    .filter(([, box]) => box.height < 44 || box.width < 44).map(([text]) => text)
+"""
+"""What is hard to press with a finger."""
+
+AXE = Path(axe_core_python.__file__).with_name("axe.min.js")
+AXE_RUN = "axe.run().then(found => arguments[0](found.violations.map(one => [one.id, one.nodes.map(node => node.html)])))"
 
 
 @contextmanager
@@ -67,6 +85,13 @@ def resize(driver: Chrome, width: int, height: int, *, scale: float = 2) -> None
 def complaints(driver: Chrome) -> list[str]:
     """What the console has to say; the icon that every browser asks for by itself is none of the page's doing."""
     return [entry["message"] for entry in driver.get_log("browser") if "favicon.ico" not in entry["message"]]
+
+
+def violations(driver: Chrome) -> list[Any]:
+    """What axe-core finds wrong with the page as it is shown: contrast, names, landmarks, order."""
+    driver.execute_script(AXE.read_text(encoding="utf-8"))
+    found: list[Any] = driver.execute_async_script(AXE_RUN)
+    return found
 
 
 @contextmanager

@@ -7,9 +7,8 @@ import re
 from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import axe_core_python
 import pytest
 from flask import Flask
 from msgspec.structs import replace
@@ -28,39 +27,10 @@ from testbed.patience import PATIENCE_S, wait_until
 from tests.support.worlds import scenes
 from tests.support.worlds.example_stories import EXAMPLES, NONCE, rules
 from tests.support.worlds.stuck_mail import SECRETS, StuckMail, stuck_mail, token_of
-from tests.system.browser.chromium import chromium, complaints, resize, served
+from tests.system.browser.chromium import BROAD, SMALL, complaints, resize, served, violations
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
-
-BROAD = """
-const broad = e => e.getBoundingClientRect().right > window.innerWidth + 0.5 && !e.closest('svg');
-return [...document.querySelectorAll('body *')].filter(broad)
-    .map(e => e.tagName + ' ' + e.textContent.slice(0, 40))
-"""
-SMALL = """
-return [...document.querySelectorAll('a, button:not([hidden])')].map(e => [e.textContent, e.getBoundingClientRect()])
-    .filter(([, box]) => box.height < 44 || box.width < 44).map(([text]) => text)
-"""
-
-
-AXE = Path(axe_core_python.__file__).with_name("axe.min.js")
-AXE_RUN = "axe.run().then(found => arguments[0](found.violations.map(one => [one.id, one.nodes.map(node => node.html)])))"
-
-
-@pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    with chromium(tmp_path_factory.mktemp("chromium")) as driver:
-        yield driver
-
-
-@pytest.fixture
-def browser(started: Chrome) -> Chrome:
-    """The browser without the page, the complaints and the cookies of the test before."""
-    started.execute_cdp_cmd("Network.clearBrowserCookies", {})
-    started.get("about:blank")
-    complaints(started)
-    return started
 
 
 @pytest.fixture(params=["en", pytest.param("ja", marks=pytest.mark.long)])
@@ -211,24 +181,17 @@ def test_the_buttons_are_on_a_phones_first_screen(browser: Chrome, mail: StuckMa
     assert (len(bottoms), max(bottoms) <= 664) == (2, True), bottoms
 
 
-def violations(browser: Chrome) -> list[Any]:
-    """What axe-core finds wrong with the page as it is shown: contrast, names, landmarks, order."""
-    browser.execute_script(AXE.read_text(encoding="utf-8"))
-    found: list[Any] = browser.execute_async_script(AXE_RUN)
-    return found
-
-
 def ask(name: str, **changes: object) -> Question:
-    """The question that the page of a story of the gallery asks, with each kind of row."""
-    story = answered(name, **changes)
+    """The question that the page of a card_input of the gallery asks, with each kind of row."""
+    card_input = answered(name, **changes)
     rows = (Row("mail.outgoing", scenes.snapshot(362), Health.ILL), Row("bounces", Unknown(Text("HTTP 503")), Health.UNSURE))
-    page = approval_page.ask_to_take if story.escalation else approval_page.ask
-    return page(View(story, rows, (Text("Unstick is paused."),)), rules())
+    page = approval_page.ask_to_take if card_input.escalation else approval_page.ask
+    return page(View(card_input, rows, (Text("Unstick is paused."),)), rules())
 
 
 def answered(name: str, **changes: object) -> CardInput:
-    story = EXAMPLES[name]
-    return replace(story, incident=change(story.incident, **changes)) if changes and story.incident else story
+    card_input = EXAMPLES[name]
+    return replace(card_input, incident=change(card_input.incident, **changes)) if changes and card_input.incident else card_input
 
 
 LINK = ((Text("Rundeck execution"), "https://rundeck.example.com/project/ops/execution/show/1847"),)

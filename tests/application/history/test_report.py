@@ -13,7 +13,8 @@ from flask import Flask, request
 from msgspec.structs import replace
 
 from functions.adapters.chats import slack
-from functions.application import reconcile, report
+from functions.application import reconcile
+from functions.application.history import report
 from functions.application.serialization import encode
 from functions.bootstrap import Adapters
 from functions.config.settings import Named, Report

@@ -1,4 +1,4 @@
-"""Reads incidents for people, one by its id, and the open ones."""
+"""Reads incidents for people, for the page and the command line: one by its id, the open ones, and the newest of the archive."""
 
 import re
 import time
@@ -12,9 +12,10 @@ from functions.application.observe import unwrap
 from functions.application.ports import Ports, Stored
 from functions.application.serialization import decode
 from functions.application.storm import is_shard
+from functions.domain.incidents.overview import Summary, summarize
 from functions.domain.incidents.timeline import Known
 from functions.domain.model.incidents import Archive, Document
-from functions.runtime.errors import Denied
+from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import run_in_batches
 
 LIST_S, LOAD_S = 30.0, 30.0
@@ -22,6 +23,7 @@ AT_ONCE = 16
 FORMER_DAYS = 400  # how far back to search for an id that does not begin with its day
 DAYS_LONG = 3  # days within which nearly every incident ends; its record is then found by its path, without listing the archive
 DAY_S = 86400.0
+SPANS_DAYS = (8, 64, 512, 4096)  # how far back to list the archive, one after the other, until there are enough records
 OPEN_READ = 200  # open documents
 
 _BEGUN = re.compile(r"(\d{4})(\d\d)(\d\d)-\d{6}-")
@@ -35,6 +37,14 @@ class Documents(Struct, frozen=True):
 class Found(Struct, frozen=True):
     known: Known | None
     unreadable: int = 0  # open documents that can't be read: it may be in one of these
+
+
+class Newest(Struct, frozen=True):
+    """The newest records of the archive, newest first."""
+
+    rows: tuple[Summary, ...]
+    unread: int = 0  # records that are broken, or could not be read in time
+    is_all: bool = True  # whether the archive has no older ones
 
 
 def name_of(document: Document) -> str:
@@ -125,3 +135,26 @@ def _read_first(ports: Ports, paths: list[str], timeout_s: float) -> Archive | N
         if unwrap(body) is not None:
             return decode(Archive, body, path)
     return None
+
+
+def read_newest(ports: Ports, most: int, timeout_s: float) -> Newest:
+    """Summarize the newest records, whatever the archive's size: it lists names, reads `most` records at most, and holds few of
+    them at a time. Raises Unavailable or Denied if the archive can't be listed."""
+    ends = ports.monotonic() + timeout_s
+    paths: list[str] = []
+    for days in SPANS_DAYS:
+        since = _date(max(0.0, ports.now() - days * DAY_S))
+        paths = ports.store.list_archive(since=since, timeout_s=ends - ports.monotonic())
+        if len(paths) >= most:
+            break
+    left_s = ends - ports.monotonic()
+    calls = [partial(_summarize, ports, path, left_s) for path in reversed(paths[-most:])]
+    results = ports.run_parallel(calls, left_s) if calls else []
+    read = [unwrap(result) for result in results if not isinstance(result, Unavailable | Denied)]
+    rows = sorted((row for row in read if row is not None), key=lambda row: -(row.ended_at or 0.0))
+    return Newest(tuple(rows), len(results) - len(rows), len(paths) <= most)
+
+
+def _summarize(ports: Ports, path: str, timeout_s: float) -> Summary | None:
+    body = ports.store.read_archived(path, timeout_s=timeout_s)
+    return summarize(to_known(decode(Archive, body, path)), ports.rules) if body is not None else None

@@ -1,0 +1,158 @@
+"""The list of incidents, as data: each in a few facts, the open ones first."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from msgspec import Struct
+
+from functions.domain.cards import queue_facts
+from functions.domain.cards.card_input import CardInput
+from functions.domain.cards.rendering import Fact, tidy
+from functions.domain.costs.report import RestartAt, is_own_recovery, note_restarts
+from functions.domain.incidents.timeline import ENDINGS, PHASES, Known
+from functions.domain.model.codes import Ending
+from functions.domain.model.messages import CardKind
+from functions.domain.model.runbooks import Rules
+from functions.domain.texts.reasons import REASONS
+from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join
+
+OPEN = "open"
+SHOWN = 100  # ended incidents
+STATES: Mapping[str, Text] = {OPEN: Text("open"), **{ending.value: words for ending, words in ENDINGS.items()}}
+
+LABELS: Mapping[str, Text] = {
+    "title": Text("Incidents"),
+    "runbook": Text("Runbook"),
+    "outcome": Text("Outcome"),
+    "all": Text("All"),
+    "show": Text("Show"),
+    "open": Text("Open incidents"),
+    "none_open": Text("No open incident."),
+    "ended": Text("Ended, the last 100"),
+    "none_ended": Text("No ended incident."),
+    "weeks": Text("Week by week"),
+    "about_weeks": Text("From the archive: restarts of incidents. A dashed line is where a month without an incident began."),
+    "restarts": Text("Restarts"),
+    "minutes": Text("Minutes saved"),
+    "by_week": Text("Table"),
+    "week": Text("Week from"),
+    "none_weeks": Text("No restart is known."),
+    "zone": Text("Times are in {zone}."),
+}
+
+
+class Summary(Struct, frozen=True):
+    """What the list and its picture need of an incident. `state`: `open`, or the ending."""
+
+    id: str
+    at: float  # when its first alert began
+    ended_at: float | None
+    target: str
+    runbook: str
+    state: str
+    facts: tuple[Fact, ...]
+    saved_minutes: float | None  # none: the runbook doesn't say what a restart by hand takes
+    restarts: Mapping[str, RestartAt]
+
+
+class Filter(Struct, frozen=True):
+    """What to show; empty: everything."""
+
+    runbook: str = ""
+    state: str = ""
+
+    def takes(self, row: Summary) -> bool:
+        return self.runbook in ("", row.runbook) and self.state in ("", row.state)
+
+
+class Overview(Struct, frozen=True):
+    """`choices`: of runbooks and states, in the form of the filter. `notes`: what is missing, and why."""
+
+    now: float
+    chosen: Filter
+    runbooks: tuple[str, ...]
+    open: tuple[Summary, ...]
+    ended: tuple[Summary, ...]
+    notes: tuple[Phrase, ...]
+
+
+def summarize(known: Known, rules: Rules) -> Summary:
+    """An incident in a few facts."""
+    incident, outcome = known.incident, known.outcome
+    runbook = rules.runbooks.get(incident.runbook)
+    minutes = runbook.manual_minutes if runbook else 0.0
+    saved = (minutes if is_own_recovery(incident, outcome) else 0.0) if minutes else None
+    restarts: dict[str, RestartAt] = {}
+    note_restarts(restarts, incident)
+    proofs = queue_facts.proofs(CardInput(CardKind.HELD, 0.0, reason=outcome.reason if outcome else None, incident=incident))
+    facts = (
+        *proofs[:1],
+        (Text("Done"), _done(known, restarts)),
+        (Text("Ended") if outcome else Text("State"), _ended(known)),
+        *([(Text("Saved"), say_minutes(saved))] if saved is not None and outcome else []),
+    )
+    return Summary(
+        incident.id,
+        incident.first_alert_at,
+        outcome.at if outcome else None,
+        tidy(known.target.name if known.target else "") or tidy(incident.runbook) or "-",
+        tidy(incident.runbook),
+        outcome.ending.value if outcome else OPEN,
+        facts,
+        saved,
+        restarts,
+    )
+
+
+def say_minutes(minutes: float) -> Text:
+    """Minutes, as `manual_minutes` has them."""
+    return Text("{minutes} min", minutes=round(minutes))
+
+
+def _done(known: Known, restarts: Mapping[str, RestartAt]) -> Phrase:
+    """The restarts by Unstick and by hand, and the remedies."""
+    own = f"{known.incident.id}."
+    remedies = [name for mark in restarts if mark.startswith(own) and (name := mark.removeprefix(own).partition("-")[2])]
+    by_hand = sum(restart.by_hand for restart in restarts.values())
+    by_unstick = len(restarts) - by_hand - len(remedies)
+    parts = (
+        Text("{count} restart by Unstick", "{count} restarts by Unstick", count=by_unstick) if by_unstick else "",
+        Text("{count} restart by hand", "{count} restarts by hand", count=by_hand) if by_hand else "",
+        *(Text("the job {remedy}", remedy=tidy(name, 60)) for name in remedies),
+    )
+    return join(parts, COMMA) or Text("nothing")
+
+
+def _ended(known: Known) -> Phrase:
+    outcome, incident = known.outcome, known.incident
+    if outcome is None:
+        why = REASONS[incident.reason].short if incident.reason else ""
+        return in_brackets(PHASES[incident.phase].fill(attempt=incident.attempt), why)
+    why = REASONS[outcome.reason].short if outcome.reason else ""
+    by = outcome.by or (incident.approval.approved_by if outcome.ending is Ending.RECOVERED else "")
+    return join((in_brackets(ENDINGS[outcome.ending], why), Text("by {name}", name=tidy(by)) if by else ""), COMMA)
+
+
+def compose(
+    rules: Rules, now: float, opened: Iterable[Known], ended: tuple[Summary, ...], chosen: Filter, notes: tuple[Phrase, ...]
+) -> Overview:
+    """The list: the open ones, then the newest of the ended ones, as far as the filter takes them."""
+    rows = sorted((summarize(known, rules) for known in opened), key=lambda row: -row.at)
+    names = {name for name in (*rules.runbooks, *(row.runbook for row in (*rows, *ended))) if name}
+    seen = {row.id for row in rows}
+    return Overview(
+        now,
+        chosen,
+        tuple(sorted(names)),
+        tuple(row for row in rows if chosen.takes(row)),
+        tuple(row for row in ended if row.id not in seen and chosen.takes(row))[:SHOWN],
+        notes,
+    )
+
+
+def minute(rules: Rules, at: float) -> str:
+    """A time for people, to the minute."""
+    try:
+        return datetime.fromtimestamp(at, rules.zone).strftime("%Y-%m-%d %H:%M")
+    except (OverflowError, ValueError, OSError):
+        return "?"

@@ -1,0 +1,199 @@
+"""`/incidents` and `/incidents/ID` over HTTP, against the real flow and a local store: who may read, and what they get."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from html import unescape
+from pathlib import Path
+
+import pytest
+from werkzeug.test import TestResponse
+
+from functions.application.deliver import archive_path
+from functions.application.serialization import encode
+from functions.domain.model.codes import Action, Ending
+from functions.domain.model.incidents import Archive, Evidence, Outcome, change
+from testbed.unstick_process import alert, notification, signed
+from tests.support.worlds.one_machine import Place
+from tests.support.worlds.stuck_mail import PUBLIC_URL, SECRETS, StuckMail, stuck_mail
+
+pytestmark = pytest.mark.usefixtures("patient_code")
+
+HEADER = "X-Goog-Authenticated-User-Email"
+MORE = f"identity_header: {HEADER}\nmachine_tokens: [env://T_MACHINE]\nopen_to_network: true"
+TOKEN = {"Authorization": f"Bearer {SECRETS['T_MACHINE']}"}
+PERSON = {HEADER: "accounts.google.com:h.tanaka@example.com"}
+MONTH_S = 30 * 86400.0
+
+
+@pytest.fixture
+def mail(tmp_path: Path) -> Iterator[StuckMail]:
+    """It asks for approval."""
+    with stuck_mail(tmp_path, more=MORE) as made:
+        assert made.alert().action is Action.ASKED
+        yield made
+
+
+def read(mail: StuckMail, path: str, **headers: str) -> TestResponse:
+    return mail.client().get(path, headers=headers)
+
+
+def words(page: TestResponse) -> str:
+    body = re.sub(r"<style>.*?</style>|<svg.*?</svg>", "", page.text, flags=re.DOTALL)
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", body)).split())
+
+
+def link(mail: StuckMail, incident: str = "", expires_in_s: float = MONTH_S) -> str:
+    incident = incident or mail.incident().id
+    return f"/incidents/{incident}?link={mail.ports.sign_reading(incident, time.time() + expires_in_s)}"
+
+
+def archived(mail: StuckMail, ending: Ending = Ending.RECOVERED, **changes: object) -> str:
+    """An incident like the open one, ended and in the archive."""
+    name = f"{mail.incident().id[:-1]}0"
+    incident = change(mail.incident(), id=name, **changes)
+    record = Archive(mail.document().target, incident, Outcome(name, ending, None, time.time(), incident.triggers))
+    mail.ports.store.archive(archive_path(record), encode(record), timeout_s=5)
+    return name
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (TOKEN, 200),
+        (PERSON, 200),
+        ({}, 403),
+        ({"Authorization": "Bearer " + "x" * 32}, 403),
+        ({"Authorization": "Basic " + SECRETS["T_MACHINE"]}, 403),
+        ({HEADER: "  "}, 403),
+        ({"X-Forwarded-Email": "boss@example.com"}, 403),
+        ({"Host": "localhost"}, 403),
+        ({"Host": "127.0.0.1", "X-Forwarded-For": "127.0.0.1", "X-Real-IP": "127.0.0.1"}, 403),
+    ],
+)
+def test_a_token_or_the_proxys_word_opens_every_page_and_no_address_does(
+    mail: StuckMail, headers: dict[str, str], status: int, monkeypatch: pytest.MonkeyPatch
+):
+    """Neither `open_to_network` nor Cloud Run in front lets anybody read: there, the webhook answers everybody."""
+    monkeypatch.setenv("K_SERVICE", "webhook")
+    for path in ("/incidents", "/incidents/", f"/incidents/{mail.incident().id}"):
+        page = read(mail, path, **headers)
+        assert page.status_code == status, path
+        assert ("mail.outgoing" in page.text or "service=mail-delivery" in page.text) is (status == 200), path
+
+
+def test_a_cards_link_shows_its_incident_for_thirty_days_and_no_other(mail: StuckMail):
+    """It is read-only, and opens neither the list nor another incident."""
+    page = mail.client().get(link(mail))
+    assert page.status_code == 200
+    assert "All incidents" not in page.text
+    other = archived(mail)
+    token = link(mail).partition("?")[2]
+    for path, status in (
+        (f"/incidents/{other}?{token}", 403),
+        (f"/incidents?{token}", 403),
+        (f"/incidents/{mail.incident().id}?link=forged", 403),
+        (f"/incidents/{mail.incident().id}?link=%00%ff", 403),
+        (f"/incidents/{mail.incident().id}?link={mail.path().partition('#')[2].strip('/')}", 403),  # an approval's token
+        (link(mail, expires_in_s=-1.0), 410),
+    ):
+        assert mail.client().get(path).status_code == status, path
+    assert mail.client().post("/approve/open", data={"token": token.removeprefix("link=")}).status_code == 403
+    assert mail.client().post(link(mail)).status_code == 405
+    assert mail.rundeck.posts() == []
+
+
+def test_an_old_link_is_no_obstacle_to_whom_the_proxy_names(mail: StuckMail):
+    """They open it from a message of last year."""
+    assert mail.client().get(link(mail, expires_in_s=-1.0), headers=PERSON).status_code == 200
+
+
+def test_every_card_has_the_link(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """As it was posted it opens the page; without `public_url` there is none."""
+    with stuck_mail(tmp_path, more=MORE) as mail:
+        mail.alert()
+        found = re.search(rf"Details: *\n? *{PUBLIC_URL}(/incidents/\S+)", capsys.readouterr().out)
+        assert found
+        assert mail.client().get(found[1]).status_code == 200
+        assert mail.client().get(found[1].partition("?")[0]).status_code == 403
+
+
+def test_the_page_changes_nothing_and_says_nothing_secret(mail: StuckMail):
+    """No nonce and no token of an approval; configured secrets are masked wherever they got in; nothing loads or runs."""
+    lines = (f"password={SECRETS['T_RUNDECK']} <b>",)
+    mail.change(evidence=Evidence(lines=lines))
+    nonce, before = mail.incident().approval.nonce, mail.document()
+    page = read(mail, f"/incidents/{mail.incident().id}", **TOKEN)
+    assert mail.document() == before
+    assert nonce not in page.text
+    assert "/approve/" not in page.text
+    assert SECRETS["T_RUNDECK"] not in page.text
+    assert "password=*** &lt;b&gt;" in page.text
+    assert "<script" not in page.text
+    policy = page.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "script-src" not in policy
+    assert (page.headers["Cache-Control"], page.headers["X-Robots-Tag"]) == ("no-store", "noindex")
+    assert page.headers["Referrer-Policy"] == "same-origin"
+
+
+def test_an_open_one_an_ended_one_and_one_that_was_held_at_once_are_found(mail: StuckMail):
+    """The list links to them; the last was posted while Unstick was paused, and is in no document."""
+    ended = archived(mail)
+    mail.pause("a broker upgrade")
+    held = mail.alert("f9", service="post-delivery", queue="post.outgoing").incident
+    listed = read(mail, "/incidents", **TOKEN)
+    for incident, shown in ((mail.incident().id, "asks for approval"), (ended, "recovered"), (held, "a broker upgrade")):
+        assert f'href="incidents/{incident}"' in listed.text
+        assert shown in words(read(mail, f"/incidents/{incident}", **TOKEN)), incident
+    assert f'href="{held}"' in read(mail, "/incidents/", **TOKEN).text
+
+
+def test_the_list_is_filtered_by_runbook_and_outcome(mail: StuckMail):
+    """What is chosen stays chosen; a runbook that nobody knows has none."""
+    ended = archived(mail)
+    opened = mail.incident().id
+    for query, shown in (
+        ("", {opened, ended}),
+        ("?state=open", {opened}),
+        ("?state=recovered&runbook=mail-delivery", {ended}),
+        ("?state=held", set()),
+        ("?runbook=%3Cb%3Ewho", set()),
+    ):
+        page = read(mail, f"/incidents{query}", **TOKEN)
+        assert {name for name in (opened, ended) if f'href="incidents/{name}"' in page.text} == shown, query
+    assert '<option value="recovered" selected>' in read(mail, "/incidents?state=recovered", **TOKEN).text
+
+
+@pytest.mark.parametrize(
+    "name", ["nothing-here", "20261123-181205-00000000", "..%2F..%2Fdocuments%2Fpause", "a" * 200, "99999999-999999-x"]
+)
+def test_what_is_not_there_is_404(mail: StuckMail, name: str):
+    assert read(mail, f"/incidents/{name}", **TOKEN).status_code == 404
+
+
+def test_a_store_that_does_not_answer_is_503(mail: StuckMail, tmp_path: Path):
+    """Without details, which the log has."""
+    incident = mail.incident().id
+    for file in tmp_path.glob("unstick.db*"):
+        file.unlink()
+    (tmp_path / "unstick.db").mkdir()
+    for path in ("/incidents", f"/incidents/{incident}"):
+        page = read(mail, path, **TOKEN)
+        assert (page.status_code, page.headers["Retry-After"]) == (503, "5")
+        assert str(tmp_path) not in page.text
+
+
+def test_the_webhook_hands_readers_on_and_still_takes_notifications_there(place: Place):
+    """Its path counts for nothing with a signed POST; a stranger's GET is told from a reader's."""
+    place.configured(machine_tokens=["env://UNSTICK_MACHINE_TOKEN"])
+    body = notification(alert("mail", "mail.delivery"))
+    assert place.entry("webhook").post("/incidents", data=body, headers=signed(body)).status_code == 200
+    place.rundeck.state.finish_work()
+    assert place.entry("webhook").get("/incidents").status_code == 200
+    for stranger, path in (("", "/incidents"), ("", "/incidents/x"), ("wrong", "/incidents")):
+        assert place.entry("webhook", token=stranger).get(path).status_code == 403
+    assert place.entry("webhook").open("/incidents", method="HEAD").status_code == 405
+    assert place.entry("webhook").get("/incidentsx").status_code == 405
