@@ -16,6 +16,7 @@ from functions.domain.decisions.step import WEEK_S
 from functions.domain.model.alerts import Alert, MatchedAlert
 from functions.domain.model.codes import Action, Reason
 from functions.domain.model.events import AlertsReceived, Event, Origin, Reply, TimerFired, TokenExpiring
+from functions.domain.model.unmatched import KEY as UNMATCHED_KEY
 from functions.runtime.errors import Denied, Unavailable, UnstickError
 from functions.runtime.text import Text
 
@@ -46,9 +47,12 @@ class IntakeResult(Struct, frozen=True):
 
 
 def document_key(case: MatchedAlert) -> str:
-    """The key of an alert's document: from its target; from its rule if no runbook matches; otherwise from the alert."""
+    """The key of an alert's document: from its target; from its rule if no runbook matches, but one for all suspicions;
+    otherwise from the alert."""
     if case.target is not None:
         return case.target.key
+    if case.reason is Reason.NO_RUNBOOK and case.alert.is_suspicion:
+        return UNMATCHED_KEY
     own = f"rule {case.alert.name}" if case.reason is Reason.NO_RUNBOOK else case.alert.fingerprint
     return "alert-" + hashlib.sha256(f"{case.alert.source}|{own}".encode("utf-8", "surrogatepass")).hexdigest()[:20]
 

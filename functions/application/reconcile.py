@@ -399,6 +399,9 @@ def _log_step(ports: Ports, before: Document, change: Step) -> None:
     if change.reply is not None:
         fields |= {"incident": change.reply.incident, "action": change.reply.action.value}
         fields |= {"reason": change.reply.reason.value} if change.reply.reason else {}
+    for key, one in after.unmatched.alerts.items():
+        if one != before.unmatched.alerts.get(key):
+            ports.log("WARNING", f"a suspicion matches no runbook: {one.said}: {one.detail}", **fields, unmatched=one.name)
     if after.passed != before.passed:
         ports.log("INFO", "suspicion cleared; nobody was told", **fields, outcome="passed")
     elif len(after.outcomes) > len(before.outcomes) or (

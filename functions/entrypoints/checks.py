@@ -9,21 +9,25 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 from msgspec.structs import replace
 
-from functions.application.observe import read_pause
+from functions.application.observe import read_pause, unwrap
 from functions.application.ports import Chat, Finding, Query, finding_of_error
+from functions.application.serialization import decode
+from functions.application.storm import is_shard
 from functions.bootstrap import Adapters
 from functions.config.matchers import overlaps
-from functions.domain.decisions.matching import NotRendered
+from functions.domain.decisions.matching import NotRendered, last_matches
 from functions.domain.decisions.messages import channels_for, default_channels
 from functions.domain.model.alerts import MOVES, RETURNS
 from functions.domain.model.codes import Mode
+from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Pause, QueueSnapshot
 from functions.domain.model.runbooks import EvidenceJob, Remedy, Rules, Runbook
 from functions.domain.texts.masking import MASK
 from functions.domain.texts.patterns import full_match
+from functions.domain.texts.words import duration
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.loopback import is_loopback
-from functions.runtime.parallel import run_parallel
+from functions.runtime.parallel import run_in_batches, run_parallel
 from functions.runtime.secrets import SecretRef
 
 LEAST_HIDDEN = 8  # characters of a secret; a shorter one is part of other words
@@ -35,6 +39,8 @@ MOVER_SAYS = "only its node can tell, with the job's own account"
 MOVER_CHECK = "Ask there, without a stop: unstick-move check VHOST QUEUE 1 check (docs/remedies.md)."
 
 
+AT_ONCE = 16
+NOT_MATCHED = ("bundle-", "check-")
 HOLDER_HOSTS = "the consumers' hosts are nodes of the job"
 COMPARED_WITH_QUEUE = "To compare them with a queue's consumers, add: --label vhost=... --label queue=..."
 
@@ -70,6 +76,7 @@ def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float, *, c
         Question("Store", partial(ports.store.check, timeout_s=timeout_s)),
         Question("Scheduler", partial(ports.scheduler.check, creates=creates, timeout_s=timeout_s)),
         Question("Store", partial(_check_switch, ports, timeout_s)),
+        Question("Alerts", partial(_check_matches, ports, timeout_s)),
         *(
             Question("Chats", partial(check_chat, f"{name} ({one.name})", one.adapter, timeout_s))
             for name, one in settings.channels.items()
@@ -270,6 +277,24 @@ def check_chat(what: str, chat: Chat, timeout_s: float) -> list[Finding]:
         return [finding_of_error(what, error)]
     except Unavailable as error:
         return [Finding(what, ok=None, detail=error.detail, remedy=error.remedy)]
+
+
+def _check_matches(ports: Adapters, timeout_s: float) -> list[Finding]:
+    """When each runbook last matched an alert, and what matched none."""
+    try:
+        keys = [one.key for one in ports.store.list_documents(timeout_s=timeout_s) if not one.key.startswith(NOT_MATCHED)]
+        calls = [partial(ports.store.load, key, timeout_s=timeout_s) for key in keys if key != "pause" and not is_shard(key)]
+        loaded = run_in_batches(ports.run_parallel, calls, timeout_s=timeout_s, at_once=AT_ONCE)
+        bodies = [one.body for one in map(unwrap, loaded) if one is not None]
+        documents = [decode(Document, body, "of a target") for body in bodies]
+    except (Denied, Unavailable) as error:
+        return [Finding("runbooks get alerts", None, error.detail, error.remedy)]
+    now, findings = ports.now(), []
+    for name, at in last_matches(ports.rules.runbooks, documents).items():
+        detail = "no alert has matched it yet" if at is None else f"last {duration(max(now - at, 0.0))} ago"
+        findings.append(Finding(f"{name} gets alerts", True, detail))
+    early = (one for document in documents for one in document.unmatched.recent(now))
+    return [*findings, *(Finding(f"{one.said} matches a runbook", None, "it matched none", one.detail) for one in early)]
 
 
 def _check_switch(ports: Adapters, timeout_s: float) -> list[Finding]:

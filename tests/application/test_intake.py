@@ -12,10 +12,11 @@ from msgspec.structs import replace
 
 from functions.application import intake
 from functions.application.intake import LISTED_BYTES, document_key, group_by_document, hand_over, handle_notification, sweep
+from functions.application.reconcile import advance
 from functions.application.serialization import encode
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Action, Reason
-from functions.domain.model.events import AlertsReceived, Origin, Reply
+from functions.domain.model.events import AlertsReceived, Origin, Reply, TimerFired
 from functions.runtime.errors import Denied, Unavailable
 from tests.support.worlds.memory import Memory
 from tests.support.worlds.scenes import MAIL, NOW, TARGET, alert, case, document, incident, rules, runbook, well
@@ -72,6 +73,29 @@ def test_a_notification_has_a_thousand_targets_at_most():
     assert (len(lists(ports)), sum(map(len, lists(ports)))) == (2 * 10, 2 * 991)
     told = [channel for channel, card in ports.posts if "5 alerts were left out: a notification may have 10,000" in str(card)]
     assert told == ["duty", "everybody"]
+
+
+# --- what matches nothing -----------------------------------------------------------------------------------------------
+
+
+def test_87_seconds_of_a_suspicion_without_a_runbook_leave_a_trace():
+    """A line in the log and one message, whatever number of times it is delivered; the answer says `no_runbook`."""
+    ports, lines = Memory(mail=well), list[tuple[str, str]]()
+    ports.log = lambda severity, message, **_: lines.append((severity, message))
+    labels = {"alertname": "MaybeStuck", "queue": "invoice_jobs", "unstick": "suspicion"}
+    for _ in range(5):
+        (reply,) = handle_notification(
+            ports, [MatchedAlert(alert(labels=labels), reason=Reason.NO_RUNBOOK)], ports.budget()
+        ).replies
+        assert (reply.action, reply.reason) == (Action.HELD, Reason.NO_RUNBOOK)
+        ports.clock += 20.0
+    said = 'a suspicion matches no runbook: MaybeStuck invoice_jobs: the runbooks look at alertname="MaybeStuck"'
+    assert [(severity, message) for severity, message in lines if message == said] == [("WARNING", said)]
+    assert ports.names.count("save unmatched") == 1
+    ((at, content),) = ports.wakes
+    ports.clock = max(at, ports.clock)
+    advance(ports, content["target"], TimerFired(content["due"]), ports.budget())
+    assert [(channel, card.kind) for channel, card in ports.posts] == [("everybody", "unmatched")]
 
 
 # --- lists -------------------------------------------------------------------------------------------------------------

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from functions.application.ports import Finding
 from functions.application.serialization import encode
+from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Pause
+from functions.domain.model.unmatched import KEY, Unmatched, UnmatchedAlert
 from functions.entrypoints import checks
 from functions.runtime.secrets import SecretRef
+from functions.runtime.text import Text
 from testbed.doubles.rundeck.state import Option
 from testbed.patience import wait_until
 from testbed.unstick_process import HMAC_SECRET, SIGNING_KEY, runbook
@@ -258,3 +263,34 @@ def test_what_is_only_likely_to_hang_is_told_ahead(here: Line) -> None:
     (holder,) = (line for name, line in lines.items() if name.endswith("mail-delivery: restart.holder"))
     assert "decides which host is restarted" in holder["detail"]
     assert any("`users: [mail]` names them" in line["detail"] for line in lines.values())
+
+
+def test_when_each_runbook_last_matched_and_what_matched_none(here: Line) -> None:
+    """A renamed rule shows in the first, a suspicion that lacks a label in the second."""
+    here.configured(runbook("mail-delivery"), runbook("invoices", restart=BOOK["restart"]))
+    now = time.time()
+    here.saved(Document("t-1", matched={"mail-delivery": now - 7200.0}))
+    here.saved(Document("t-2", matched={"mail-delivery": now - 90000.0}))
+    early = UnmatchedAlert("RabbitMQQueueMaybeStuck", "invoice_jobs", Text("the runbooks look at {labels}", labels="x"), now, now)
+    here.saved(Document(KEY, unmatched=Unmatched({"one": early, "old": replace(early, queue="old", at=now - 90000.0)})))
+    lines = found(here, *MAIL, code=0)
+    matched = [lines[f"Alerts: {name} gets alerts"] for name in ("mail-delivery", "invoices")]
+    assert [(one["ok"], one["detail"]) for one in matched] == [
+        (True, "last 2 h 0 min ago"),
+        (True, "no alert has matched it yet"),
+    ]
+    one = lines["Alerts: RabbitMQQueueMaybeStuck invoice_jobs matches a runbook"]
+    assert (one["ok"], one["remedy"]) == (None, "the runbooks look at x")
+    assert not any("old" in name for name in lines)
+    shown = " ".join(here.run("status", code=0).stdout.split())
+    assert "mail-delivery 2 h 0 min ago invoices never" in shown
+    assert "RabbitMQQueueMaybeStuck invoice_jobs matched no runbook" in shown
+    as_json = here.json("status")
+    assert as_json["last_matched"] == {"mail-delivery": now - 7200.0, "invoices": None}
+    assert [one["queue"] for one in as_json["unmatched"]] == ["invoice_jobs", "old"]
+
+
+def test_documents_that_can_not_be_read_fail_no_deployment(here: Line) -> None:
+    """When its runbooks last matched is then not known."""
+    here.ports.store.save("t-3", b"{broken", generation=None, due=None, timeout_s=5)
+    assert found(here, *MAIL, code=0)["Alerts: runbooks get alerts"]["ok"] is None

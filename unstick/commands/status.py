@@ -16,9 +16,12 @@ from functions.domain.cards.queue_facts import say_returns
 from functions.domain.costs import would_be
 from functions.domain.costs.model import Became
 from functions.domain.decisions.guards import ESCALATION_HOLDS_S
+from functions.domain.decisions.matching import last_matches
+from functions.domain.model import unmatched
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.observations import Pause, Unknown
 from functions.domain.model.runbooks import Rules
+from functions.domain.model.unmatched import UnmatchedAlert
 from functions.domain.texts import words
 from functions.runtime.errors import Denied
 from functions.runtime.text import named
@@ -45,6 +48,8 @@ class State(Struct, frozen=True):
     unreadable: tuple[tuple[str, Denied], ...]
     recent: tuple[Archive, ...]
     archive_unreadable: tuple[str, ...]
+    matches: dict[str, float | None]
+    unmatched: tuple[UnmatchedAlert, ...]
 
     def overdue(self, document: Document) -> bool:
         return document.due is not None and self.at - document.due > OVERDUE_S
@@ -92,7 +97,10 @@ def _read(ports: Adapters, days: int, last: int) -> State:
     recent = sorted((record for record in records if record.outcome.at >= since), key=lambda record: -record.outcome.at)[:last]
     opened = sorted((document for document in documents.readable if document.open), key=lambda document: document.due or 0.0)
     escalated = tuple(document for document in documents.readable if _is_held_by_escalation(document, now))
-    return State(now, pause, tuple(opened), escalated, documents.unreadable, tuple(recent), tuple(archive_unreadable))
+    matches = last_matches(ports.rules.runbooks, documents.readable)
+    early = next((one.unmatched.recent(now, days * DAY_S) for one in documents.readable if one.key == unmatched.KEY), ())
+    unreadable = documents.unreadable, tuple(recent), tuple(archive_unreadable)
+    return State(now, pause, tuple(opened), escalated, *unreadable, matches, early)
 
 
 def _is_held_by_escalation(document: Document, now: float) -> bool:
@@ -135,7 +143,20 @@ def _print(state: State, rules: Rules) -> None:
         output.print_text(problem, output.mark("WRONG ", "wrong"))
         if remedy:
             output.print_text(remedy, "  → ")
+    _print_matches(state)
     _print_recent(state, rules)
+
+
+def _print_matches(state: State) -> None:
+    """When each runbook last matched, and the suspicions that none did."""
+    click.echo()
+    rows = [(name, "never" if at is None else output.relative(at - state.at)) for name, at in state.matches.items()]
+    output.print_table(("runbook", "last matched an alert"), rows)
+    for one in state.unmatched:
+        output.print_text(
+            f"{one.said} matched no runbook, last {output.relative(one.at - state.at)}", output.mark("WRONG ", "warn")
+        )
+        output.print_text(one.detail, "  → ")
 
 
 def _print_takers(state: State, rules: Rules) -> None:
@@ -214,6 +235,8 @@ def _as_json(state: State) -> dict[str, Any]:
         "escalated": [_escalated_as_json(document) for document in state.escalated],
         "unreadable": [{"document": key, "detail": why.detail, "remedy": why.remedy} for key, why in state.unreadable],
         "archive_unreadable": state.archive_unreadable,
+        "last_matched": state.matches,
+        "unmatched": [msgspec.to_builtins(one) | {"detail": str(one.detail)} for one in state.unmatched],
         "recent": [_ended_as_json(record) for record in state.recent],
     }
 

@@ -21,11 +21,13 @@ from functions.domain.costs import card as cost_card
 from functions.domain.costs import report as costs
 from functions.domain.costs.model import Cost, Gap, Known, MissingData
 from functions.domain.decisions.matching import template_labels, to_target
+from functions.domain.model import unmatched
 from functions.domain.model.alerts import Target
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import ExecutionHistory, Unknown
 from functions.domain.model.runbooks import Rules
+from functions.domain.model.unmatched import UnmatchedAlert
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import run_in_batches
 from functions.runtime.text import Text
@@ -60,6 +62,7 @@ class _Gathering(Struct):
     began: dict[str, list[float]] = field(default_factory=dict)
     targets: dict[str, tuple[str, Target]] = field(default_factory=dict)
     passed: dict[str, Counter[str]] = field(default_factory=dict)
+    unmatched: tuple[UnmatchedAlert, ...] = ()
     broken: int = 0
 
     def take(self, record: Archive) -> None:
@@ -101,12 +104,14 @@ def gather(ports: Ports, now: float, begin: float) -> Known:
         gathering.records.append(record)
         gathering.take(record)
     _take_fixed(ports, gathering)
-    gaps += _take_documents(ports, gathering)
+    gaps += _take_documents(ports, gathering, now)
     histories = _histories(ports, gathering, now - begin)
     if gathering.broken:
         gaps.append(Gap(MissingData.ARCHIVE_BROKEN, count=gathering.broken))
     began = {name: tuple(times) for name, times in gathering.began.items()}
-    return Known(tuple(gathering.records), began, gathering.targets, histories, tuple(gaps), gathering.passed)
+    return Known(
+        tuple(gathering.records), began, gathering.targets, histories, tuple(gaps), gathering.passed, gathering.unmatched
+    )
 
 
 def _archived(ports: Ports, gathering: _Gathering, since: str, timeout_s: float) -> Iterator[Archive]:
@@ -144,20 +149,24 @@ def _take_fixed(ports: Ports, gathering: _Gathering) -> None:
             gathering.targets.setdefault(target.key, (runbook.name, target))
 
 
-def _take_documents(ports: Ports, gathering: _Gathering) -> list[Gap]:
-    """Add what only documents have: suspicions that passed, and targets that Unstick never restarted, such as observed ones."""
+def _take_documents(ports: Ports, gathering: _Gathering, now: float) -> list[Gap]:
+    """Add what only documents have: suspicions that passed or matched nothing, and targets that Unstick never restarted."""
     try:
         listed = [entry.key for entry in ports.store.list_documents(timeout_s=ARCHIVE_S)]
         others = ("alert-", "bundle-", "check-")
         keys = [key for key in listed if key != "pause" and not is_shard(key) and not key.startswith(others)]
-        keys.sort(key=lambda key: key in gathering.targets)  # if documents can't be read: the restarts of their targets
-        unknown = sum(key not in gathering.targets for key in keys)
+        keys.sort(
+            key=lambda key: (key != unmatched.KEY, key in gathering.targets)
+        )  # if documents can't be read: the restarts of their targets
+        unknown = sum(key not in gathering.targets and key != unmatched.KEY for key in keys)
         read = keys[:DOCUMENTS_READ]
         calls = [partial(ports.store.load, key, timeout_s=POST_S) for key in read]
         loaded = run_in_batches(ports.run_parallel, calls, timeout_s=POST_S, at_once=AT_ONCE)
         for key, result in zip(read, loaded, strict=True):
             stored = unwrap(result)
             document = decode(Document, stored.body, key) if stored else Document(key)
+            if key == unmatched.KEY:
+                gathering.unmatched = document.unmatched.recent(now, unmatched.KEPT_S)
             if document.target is not None and (runbook := runbook_of(document.target, ports.rules)):
                 gathering.targets.setdefault(key, (runbook, document.target))
                 gathering.passed.setdefault(runbook, Counter()).update(document.passed)
@@ -189,4 +198,6 @@ def _histories(ports: Ports, gathering: _Gathering, since_s: float) -> dict[str,
 
 def as_json(cost: Cost) -> Any:
     """The figures as plain dicts and lists."""
-    return msgspec.to_builtins(replace(cost, gaps=tuple(replace(gap, about=str(gap.about)) for gap in cost.gaps)))
+    gaps = tuple(replace(gap, about=str(gap.about)) for gap in cost.gaps)
+    unmatched = tuple(replace(one, detail=str(one.detail)) for one in cost.unmatched)
+    return msgspec.to_builtins(replace(cost, gaps=gaps, unmatched=unmatched))

@@ -430,6 +430,16 @@ def _expiring(card_input: CardInput, rules: Rules) -> Content:
     return Content("act" if left_s <= DAY_S else "plan", left if left_s > 0 else Text("{runner}'s token has expired"), text)
 
 
+def _unmatched(card_input: CardInput, _: Rules) -> Content:
+    count, first = len(card_input.unmatched), next((one.said for one in card_input.unmatched), "")
+    headline = Text("{count} suspicion matched no runbook", "{count} suspicions matched no runbook").fill(count=count)
+    if count == 1:
+        headline = Text("{alert} matched no runbook", alert=tidy(first, 80))
+    did = Text("Unstick did nothing for these, and says so once a day while they come.")
+    todo = Text("Correct the runbook's `match` or the rule's labels, or leave the queue out of the rule.")
+    return Content("plan", headline, [did, to_do(todo)])
+
+
 def _other(card_input: CardInput, _: Rules) -> Content:
     return Content("watch", Text("News about {subject}", subject=facts.subject(card_input)), why(card_input, card_input.reason))
 
@@ -457,5 +467,6 @@ KINDS: Mapping[CardKind, tuple[Callable[[CardInput, Rules], Content], tuple[fact
     CardKind.RESUMED: (_resumed, ()),
     CardKind.UNSIGNED: (_unsigned, (facts.unverified,)),
     CardKind.EXPIRING: (_expiring, ()),
+    CardKind.UNMATCHED: (_unmatched, (facts.unmatched,)),
 }
 """Kind -> what the card says, and the facts that it shows before those of every card."""

@@ -10,6 +10,7 @@ from functions.domain.model.incidents import AlertRef, Escalation, Incident, Que
 from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import Runbook
+from functions.domain.model.unmatched import UnmatchedAlert
 from functions.runtime.text import Phrase
 
 NO_INCIDENT = Incident("", Phase.DEFERRED, 0.0, "", (), ())
@@ -38,6 +39,7 @@ class CardInput(Struct, frozen=True):
     risked: int = 0  # for a card without an incident: how many messages the broker may have dropped, at most,
     restarts: int = 0  # and how many restarts there were
     moving: bool = False  # it counts as recovered at the end of `within` because it moves again, with messages left
+    unmatched: tuple[UnmatchedAlert, ...] = ()  # for the daily card about suspicions without a runbook
     again: bool = False  # the hold ends by itself: Unstick decides again on its own
 
     @property

@@ -251,6 +251,13 @@ def _listed(card_input: CardInput) -> Phrase:
     return join(listed, COMMA)
 
 
+def unmatched(card_input: CardInput) -> Iterator[Fact]:
+    """The suspicions without a runbook, and what the closest one asks for."""
+    yield from ((tidy(one.said, 60), one.detail) for one in card_input.unmatched[:BUNDLED_SHOWN])
+    if (more := len(card_input.unmatched) - BUNDLED_SHOWN) > 0:
+        yield "", Text("and {count} more", count=more)
+
+
 def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
     """(label, URL), most urgent first. Anything but a plain web address is left out."""
     trigger = first_trigger(card_input)

@@ -158,6 +158,8 @@ def _facts(cost: Cost, active: list[RunbookCost]) -> Iterator[Fact]:
     suspected = [spent for spent in cost.runbooks if spent.week.suspicions]
     if suspected:
         yield Text("Suspicions, {days} days", days=suspected[0].week.days), join(map(_suspicions, suspected[:SHOWN]))
+    for one in cost.unmatched[:SHOWN]:
+        yield Text("Matched no runbook"), named(tidy(one.said, 60), one.detail)
     silent = [tidy(spent.runbook, 60) for spent in cost.runbooks if spent.quiet and not spent.unseen]
     if silent:
         yield Text("Quiet"), join(silent, COMMA)

@@ -8,6 +8,7 @@ from msgspec import Struct, field
 from functions.domain.model.alerts import Target
 from functions.domain.model.incidents import Archive
 from functions.domain.model.observations import ExecutionHistory, Unknown
+from functions.domain.model.unmatched import UnmatchedAlert
 from functions.runtime.text import Phrase
 
 MAX_PROMINENCE = 5  # after this many weeks the bug itself is the headline
@@ -130,6 +131,7 @@ class Cost(Struct, frozen=True):
     at: float
     runbooks: tuple[RunbookCost, ...]  # the most restarts first; runbooks without restarts are last
     gaps: tuple[Gap, ...] = ()
+    unmatched: tuple[UnmatchedAlert, ...] = ()  # suspicions of the week that matched no runbook; newest first
 
     def partial(self, days: int) -> bool:
         """Whether restarts of the last `days` days may be missing."""
@@ -147,3 +149,4 @@ class Known(Struct, frozen=True):
     histories: Mapping[str, ExecutionHistory | Unknown]
     gaps: tuple[Gap, ...] = ()
     passed: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # runbook -> day (YYYY-MM-DD) -> cleared suspicions
+    unmatched: tuple[UnmatchedAlert, ...] = ()

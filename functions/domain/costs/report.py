@@ -39,7 +39,7 @@ def cost(known: Known, rules: Rules, now: float) -> Cost:
     names = dict.fromkeys([*rules.runbooks, *(record.incident.runbook for record in known.records)])
     costs = [_spent(name, known, rules, now) for name in names if name]
     costs.sort(key=lambda spent: (spent.quiet, -spent.month.restarts, spent.runbook))
-    return Cost(now, tuple(costs), gaps)
+    return Cost(now, tuple(costs), gaps, known.unmatched)
 
 
 def _spent(name: str, known: Known, rules: Rules, now: float) -> RunbookCost:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Health, Reason
-from functions.domain.model.incidents import Evidence
+from functions.domain.model.incidents import Document, Evidence
 from functions.domain.model.runbooks import EvidenceJob, HolderOption, Matcher, Remedy, Restart, Rules, Runbook, Symptom
 from functions.domain.texts.patterns import full_match
 from functions.runtime.text import COMMA, Phrase, Text, join, named
@@ -130,6 +130,12 @@ def explain_mismatch(runbooks: Mapping[str, Runbook], labels: Mapping[str, str])
     needed = zip(runbooks[closest].match, met[closest], strict=True)
     missing = join([f'{one.label}{one.op}"{one.value}"' for one, is_met in needed if not is_met], COMMA)
     return join((looked_at, Text("closest is {runbook}, which needs {matchers}", runbook=closest, matchers=missing)))
+
+
+def last_matches(runbooks: Mapping[str, Runbook], documents: Iterable[Document]) -> dict[str, float | None]:
+    """When each runbook last matched an alert, by what the documents note."""
+    noted = [document.matched for document in documents]
+    return {name: max((one[name] for one in noted if name in one), default=None) for name in runbooks}
 
 
 def render_target(runbook: Runbook, runner_url: str, labels: Mapping[str, str]) -> Target:

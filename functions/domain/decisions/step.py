@@ -3,6 +3,7 @@ The step is level-triggered: it depends on the current state, not on which call 
 `due` it only takes in alerts, and the document's phase prevents anything from being ordered twice."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
@@ -19,11 +20,19 @@ from functions.domain.decisions.observing import is_over, observe_alerts, stop_o
 from functions.domain.decisions.queries import is_decided_at_once, is_replaced
 from functions.domain.decisions.turn import Turn, has_unseen, is_all_resolved
 from functions.domain.health.looks import remember_history
-from functions.domain.model import events
+from functions.domain.model import events, unmatched
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.bounds import ALERTS_KEPT, QUEUES_KEPT, note_history
 from functions.domain.model.codes import Action, Phase, Reason
-from functions.domain.model.firings import SAME_START_S, Firings, alert_key, alerts_of_outcomes, by_alert, new_alerts
+from functions.domain.model.firings import (
+    SAME_START_S,
+    Firings,
+    alert_key,
+    alerts_of_outcomes,
+    by_alert,
+    new_alerts,
+    short_source,
+)
 from functions.domain.model.incidents import AlertRef, Document, Incident, QueueState
 from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import Observation
@@ -61,7 +70,7 @@ def _set_due(before: Document, result: events.Step, turn: Turn) -> events.Step:
     after = result.document
     if after == before:
         return result
-    dues = [one.due for one in (after.incident, after.escalation) if one is not None and one.due is not None]
+    dues = [one.due for one in (after.incident, after.escalation, after.unmatched) if one is not None and one.due is not None]
     if after.to_tell or after.to_archive:
         dues.append(post_untold_at(before, after, turn))
     due = min(dues, default=None)
@@ -93,6 +102,7 @@ def _on_timer(turn: Turn, event: events.TimerFired) -> None:
     if document.due is not None and turn.at < document.due:
         return
     remind(turn)
+    _tell_of_unmatched(turn)
     if incident is not None and turn.at >= incident.due:
         phases.run_phase(turn)
     elif turn.document.to_tell or turn.document.to_archive or incident is None:
@@ -116,6 +126,7 @@ def _on_alerts(turn: Turn, event: events.AlertsReceived) -> None:
     if first.target is None:
         return _turn_away(turn, event, next((case for case in event.cases if case.alert.firing), first))
     turn.document = replace(turn.document, target=first.target)
+    _note_matched(turn, event)
     _note_resolved(turn, tuple(case for case in event.cases if not case.alert.firing))
     firing = tuple(case for case in event.cases if case.alert.firing)
     if not firing:
@@ -178,11 +189,13 @@ def _post_held(turn: Turn, event: events.AlertsReceived, trigger: AlertRef, kind
 
 
 def _turn_away(turn: Turn, event: events.AlertsReceived, case: MatchedAlert) -> None:
-    """Report an alert without a target, and do nothing else. A suspicion that matches no runbook is another team's."""
+    """Report an alert without a target, and do nothing else."""
+    _note_matched(turn, event)
     reason = case.reason or Reason.NO_RUNBOOK
     if not case.alert.firing:
         reason = Reason.NOT_FIRING
     elif reason is Reason.NO_RUNBOOK:
+        _note_unmatched(turn, event)
         _tell_unmatched(turn, event)
     elif turn.document.incident is None:
         kind = CardKind.TEST if reason is Reason.TEST_ALERT else CardKind.HELD
@@ -198,6 +211,34 @@ def _tell_unmatched(turn: Turn, event: events.AlertsReceived) -> None:
     trigger = replace(to_alert_ref(case), fingerprint=Reason.NO_RUNBOOK.value)
     detail = explain_mismatch(turn.rules.runbooks, case.alert.labels)
     _post_held(turn, event, trigger, reason=Reason.NO_RUNBOOK, detail=detail)
+
+
+def _note_unmatched(turn: Turn, event: events.AlertsReceived) -> None:
+    """Note suspicions that match no runbook. They repeat every few seconds, so people are told of all of them once a day."""
+    known = turn.document.unmatched
+    for alert in (case.alert for case in event.cases if case.alert.firing and case.alert.is_suspicion):
+        key = alert_key(short_source(alert.source), alert.fingerprint)
+        known = unmatched.note(known, key, alert, partial(explain_mismatch, turn.rules.runbooks, alert.labels), turn.at)
+    turn.document = replace(turn.document, unmatched=known)
+
+
+def _tell_of_unmatched(turn: Turn) -> None:
+    """Report the suspicions that were noted since the last such message."""
+    known = turn.document.unmatched
+    if known.due is None or turn.at < known.due:
+        return
+    new = tuple(one for one in known.recent(turn.at, unmatched.KEPT_S) if one.at > known.told_at)
+    turn.document = replace(turn.document, unmatched=replace(known, told_at=turn.at, due=None))
+    if new:
+        turn.post(CardInput(CardKind.UNMATCHED, turn.at, unmatched=new), f"unmatched-{turn.at:.0f}")
+
+
+def _note_matched(turn: Turn, event: events.AlertsReceived) -> None:
+    """Note, to the hour, when a runbook last matched a firing alert."""
+    names = {case.runbook.name for case in event.cases if case.runbook and case.alert.firing}
+    old = [name for name in names if not 0 <= turn.at - turn.document.matched.get(name, 0.0) < unmatched.NOTED_S]
+    if old:
+        turn.document = replace(turn.document, matched={**turn.document.matched, **dict.fromkeys(sorted(old), turn.at)})
 
 
 def _new_incident(event: events.AlertsReceived, case: MatchedAlert, now: float) -> Incident:

@@ -11,6 +11,7 @@ from functions.domain.model.alerts import QueueRef, Target
 from functions.domain.model.codes import VERSION, Ending, Phase, Proof, Reason, Verdict
 from functions.domain.model.messages import Message
 from functions.domain.model.observations import Channel, Execution, Holder, QueueSnapshot, Returns
+from functions.domain.model.unmatched import Unmatched
 from functions.runtime.text import Phrase
 
 
@@ -319,6 +320,8 @@ class Document(Struct, frozen=True):
     requests: Mapping[str, float] = field(default_factory=dict)  # decided signed request -> until when a copy would be accepted
     questions: Mapping[str, float] = field(default_factory=dict)  # `QUEUE|VERDICT` -> when people were asked whether it hangs
     passed: Mapping[str, int] = field(default_factory=dict)  # day (YYYY-MM-DD, local) -> suspicions that cleared
+    matched: Mapping[str, float] = field(default_factory=dict)  # runbook -> when it last matched an alert, to the hour
+    unmatched: Unmatched = Unmatched()  # in the document of that key only
     version: int = VERSION
 
     @property

@@ -27,6 +27,7 @@ class CardKind(StrEnum):
     RESUMED = "resumed"
     UNSIGNED = "unsigned"
     EXPIRING = "expiring"
+    UNMATCHED = "unmatched"
     REPORT = "report"
     DRILL = "drill"
     CHECK = "check"

@@ -21,10 +21,11 @@ from functions.config.settings import Named, Report
 from functions.domain.costs.model import MissingData
 from functions.domain.model.codes import Ending
 from functions.domain.model.events import TimerFired
-from functions.domain.model.incidents import Archive, Outcome
+from functions.domain.model.incidents import Archive, Document, Outcome
+from functions.domain.model.unmatched import KEY, Unmatched, UnmatchedAlert
 from functions.entrypoints import report_request
 from functions.runtime.secrets import SecretRef
-from functions.runtime.text import in_language
+from functions.runtime.text import Text, in_language
 from testbed.patience import wait_until
 from tests.support.worlds.stuck_mail import StuckMail, stuck_mail
 
@@ -193,3 +194,13 @@ def test_a_target_that_needs_no_label_is_asked_for_without_any_alert(mail: Stuck
     found = report.compose(mail.ports, time.time(), 7)[0]
     assert [(one.runbook, one.month.by_hand) for one in found.runbooks] == [("mail-delivery", 1)]
     assert MissingData.HISTORY_UNASKED not in {gap.lack for gap in found.gaps}
+
+
+def test_suspicions_without_a_runbook_are_reported(mail: StuckMail) -> None:
+    """With what the closest runbook asks for, in the card and in the figures."""
+    early = UnmatchedAlert("RabbitMQQueueMaybeStuck", "invoice_jobs", Text("no {label}", label="service"), 0.0, time.time())
+    found = Document(KEY, unmatched=Unmatched({"one": early}))
+    mail.ports.store.save(KEY, encode(found), generation=None, due=None, timeout_s=5)
+    reported = post(mail.ports)
+    assert ("Matched no runbook", "RabbitMQQueueMaybeStuck invoice_jobs: no service") in reported.card.facts
+    assert [one["detail"] for one in report.as_json(reported.cost)["unmatched"]] == ["no service"]

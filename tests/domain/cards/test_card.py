@@ -105,6 +105,7 @@ def test_headline_begins_with_the_urgency_in_words(name: str, language: str):
         ("resumed", "fine", "No action needed: Unstick may restart mail-delivery again"),
         ("unsigned", "act", "ACT NOW: Accepted alerts can't be processed: their signing key is missing"),
         ("expiring", "plan", "In working hours: Rundeck's token expires in 7 d 0 h"),
+        ("unmatched", "plan", "In working hours: RabbitMQQueueMaybeStuck invoice_jobs matched no runbook"),
     ],
 )  # fmt: skip
 def test_headlines(name: str, urgency: str, headline: str):

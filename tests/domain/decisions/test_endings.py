@@ -200,7 +200,7 @@ def test_while_it_waits_more_of_the_same_cost_nothing(moving):
     after = woken(made.document, at, seen(now=at, mail=still(30, at)))
     assert (phase(after), wakes(after)) == (Phase.WAITING, [at + 30.0 + SAMPLE_LATE_S])
     made = moved(EMPTY, SUSPICION, seen(mail=moving))
-    assert made.document == replace(EMPTY, target=TARGET, passed={"2027-01-15": 1})
+    assert made.document == replace(EMPTY, target=TARGET, passed={"2027-01-15": 1}, matched={"mail": NOW})
     assert not made.acts
     assert made.reply is not None
     assert (made.reply.action, made.reply.reason) == (Action.HELD, Reason.SYMPTOM_GONE)

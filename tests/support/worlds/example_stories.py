@@ -1,4 +1,4 @@
-"""One story of each kind, as they come about, and hostile ones: for the tests of cards and chats and for the gallery."""
+"""One card_input of each kind, as they come about, and hostile ones: for the tests of cards and chats and for the gallery."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ from functions.domain.model.incidents import (
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Channel, Execution, Holder, QueueSnapshot
 from functions.domain.model.runbooks import Recovered, Restart, Rules, Runbook, Symptom
+from functions.domain.model.unmatched import UnmatchedAlert
 from functions.domain.texts.words import duration
-from functions.runtime.text import Phrase, Text, join, named
+from functions.runtime.text import COMMA, Phrase, Text, join, named
 
 NOW = 1_795_457_525.0  # 2026-11-24 03:12:05 in Tokyo
 RUNNER_AHEAD_S = 2.0
@@ -69,7 +70,7 @@ PAGE = "https://rundeck.example.com/project/ops/execution/show/"
 
 class Course(Struct, frozen=True):
     """One simulated incident, up to NOW: the queue fills up from five minutes before its alert on, and empties after the last
-    restart if that helps. Every figure of a story is read from it, so that no two of them can contradict each other."""
+    restart if that helps. Every figure of a card_input is read from it, so that no two of them can contradict each other."""
 
     alerted_s: float = 8.0
     """How long ago the alert began."""
@@ -215,8 +216,8 @@ def _escalated() -> CardInput:
 
 
 def _cooldown() -> CardInput:
-    story = held(Reason.COOLDOWN, Text("restarted {age} ago", age=duration(240)), phase=Phase.WAITING)
-    return replace(story, incident=change(story.incident, due=NOW + 360))
+    card_input = held(Reason.COOLDOWN, Text("restarted {age} ago", age=duration(240)), phase=Phase.WAITING)
+    return replace(card_input, incident=change(card_input.incident, due=NOW + 360))
 
 
 def _likely(reason: Reason = Reason.LIKELY_STUCK, **changes: Any) -> CardInput:
@@ -240,6 +241,15 @@ HANDED_OVER = Escalation(
     queues=(Course(1224.0).queue(),),
     start_page=START_PAGE,
     tries=tuple(PastAttempt(f"7f3a.{n + 1}", TRIED.execution(n), "stuck") for n in range(2)),
+)
+
+_LOOKED_AT = ('alertname="RabbitMQQueueMaybeStuck"', Text("no {label}", label="service"))
+_NEEDED = {"runbook": "mail-delivery", "matchers": 'service="mail-delivery"'}
+UNMATCHED_DETAIL = join(
+    (
+        Text("the runbooks look at {labels}", labels=join(_LOOKED_AT, COMMA)),
+        Text("closest is {runbook}, which needs {matchers}", **_NEEDED),
+    )
 )
 
 EXAMPLES: dict[str, CardInput] = {
@@ -321,17 +331,22 @@ EXAMPLES: dict[str, CardInput] = {
         "unsigned", NOW, bundled=("RabbitMQQueueStuck: Nothing was acknowledged in mail.outgoing for 5 minutes", "DiskFull")
     ),
     "expiring": CardInput("expiring", NOW),
+    "unmatched": CardInput(
+        "unmatched",
+        NOW,
+        unmatched=(UnmatchedAlert("RabbitMQQueueMaybeStuck", "invoice_jobs", UNMATCHED_DETAIL, NOW - 60.0, NOW - 60.0),),
+    ),
 }
 
 
-def answerable(story: CardInput, in_rules: Rules) -> Card:
+def answerable(card_input: CardInput, in_rules: Rules) -> Card:
     """Its card as it is posted: with the buttons of chats that have them."""
     link = f"{APPROVE}#{NONCE}"
-    if story.approve_url:
-        story = replace(story, approve_url=link)
-    elif story.kind.startswith("escalated"):
-        story = replace(story, acknowledge_url=link)
-    return replace(compose_with_answers(story, in_rules), token=NONCE)
+    if card_input.approve_url:
+        card_input = replace(card_input, approve_url=link)
+    elif card_input.kind.startswith("escalated"):
+        card_input = replace(card_input, acknowledge_url=link)
+    return replace(compose_with_answers(card_input, in_rules), token=NONCE)
 
 
 NASTY = (
@@ -349,17 +364,17 @@ NASTY_URLS = {
 }
 
 
-def hostile(story: CardInput) -> CardInput:
-    """The same story with 100 kB of markup, mentions and marks wherever a stranger's text may stand."""
+def hostile(card_input: CardInput) -> CardInput:
+    """The same card_input with 100 kB of markup, mentions and marks wherever a stranger's text may stand."""
     trigger = AlertRef("f", LONG, float("nan"), f"rabbitmq:{LONG}:{LONG}", LONG, LONG, LONG, NASTY_URLS)
     execution = replace(ENDED, id=LONG, url="javascript:alert(1)", status=LONG, user=LONG, tag=LONG)
     flat = ((0.0, 0),) * 5000
     watched = QueueState(
         to_queue(LONG, LONG), LONG, NOW, BEFORE, after=AfterRestart(-1), consumers=10**30, head_at=1e300, curve=flat
     )
-    evidence = (story.incident or INCIDENT).evidence
+    evidence = (card_input.incident or INCIDENT).evidence
     incident = change(
-        story.incident or INCIDENT,
+        card_input.incident or INCIDENT,
         id=LONG,
         evidence=evidence and replace(evidence, execution=execution, lines=(LONG,) * 40, missing=LONG),
         queues=(watched,) * 40,
@@ -375,17 +390,17 @@ def hostile(story: CardInput) -> CardInput:
         expires_at=1e300,
     )
     target = Target(LONG, LONG, LONG, {f"{LONG}{n}": LONG for n in range(3)})
-    runbook = replace(story.runbook or RUNBOOK, name=LONG, root_cause=LONG)
+    runbook = replace(card_input.runbook or RUNBOOK, name=LONG, root_cause=LONG)
     return replace(
-        story,
+        card_input,
         incident=incident,
         trigger=trigger,
         target=target,
         runbook=runbook,
         detail=LONG,
         remedy=LONG,
-        bundled=(LONG,) * 300 if story.bundled else (),
+        bundled=(LONG,) * 300 if card_input.bundled else (),
         bundled_links={LONG: f"javascript:alert(1){LONG}"},
-        escalation=story.escalation and replace(story.escalation, incident=LONG, taken_by=LONG),
+        escalation=card_input.escalation and replace(card_input.escalation, incident=LONG, taken_by=LONG),
         late_s=1e9,
     )
