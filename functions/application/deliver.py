@@ -9,7 +9,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from functions.application.observe import unwrap
-from functions.application.ports import Budget, Ports
+from functions.application.ports import Budget, Ports, UpdatingChat
 from functions.application.serialization import encode
 from functions.domain.cards.facts import page_of_incident
 from functions.domain.decisions.endings import APPROVAL_S
@@ -59,6 +59,20 @@ def post(ports: Ports, channel: str, card: Card, thread: str | None, timeout_s: 
     return chat.post(card, thread=thread, language=ports.rules.language, timeout_s=timeout_s)
 
 
+def _update(ports: Ports, channel: str, card: Card, thread: str | None, timeout_s: float) -> str | None:
+    """Bring the thread's first card up to date, where the chat can. If that fails, the next update or message repairs it."""
+    chat = ports.chats.get(channel)
+    if thread is None or not isinstance(chat, UpdatingChat):
+        return thread
+    try:
+        return chat.update(
+            redact_card(card, ports.rules.public_url), thread=thread, language=ports.rules.language, timeout_s=timeout_s
+        )
+    except (Unavailable, Denied) as error:
+        ports.log("WARNING", f"a card was not brought up to date in {channel}: {error}", incident=card.incident)
+        return thread
+
+
 def redact_card(card: Card, public_url: str) -> Card:
     """The card without the configured secrets, which a job, a label or an error may have brought. Our own links stay."""
     ours = (public_url,) if public_url else ()
@@ -95,7 +109,8 @@ def _post_in_order(ports: Ports, document: Document, messages: list[Message], ti
         card = _sign_details_link(ports, _sign_approval_link(ports, document, message.card))
         try:
             thread = done.threads.get(place) or document.threads.get(place)
-            handle = post(ports, message.channel, card, thread, left_s)
+            send = _update if message.updates else post
+            handle = send(ports, message.channel, card, thread, left_s)
         except (Unavailable, Denied) as error:
             about = {"incident": message.card.incident, "channel": message.channel}
             ports.log("ERROR", f"not posted to {message.channel}: {error}", **about)

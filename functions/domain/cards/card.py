@@ -103,7 +103,16 @@ def _held(card_input: CardInput, rules: Rules) -> Content:
         once = Text("You can approve once, until {until}.")
         anyway = Text("You can approve a restart anyway, once, until {until}.")
         text.append((once if reason in ASKED else anyway).fill(until=clock(rules, until)))
+    text += _say_next(card_input, rules) if urgency != "fine" else []
     return Content(urgency, _held_headline(card_input, urgency, rules), text)
+
+
+def _say_next(card_input: CardInput, rules: Rules) -> list[Text]:
+    """When the same hold is posted again, and in the same card later that it still is so. A likely verdict waits for a day."""
+    if card_input.next_at is None or card_input.reason is Reason.LIKELY_STUCK:
+        return []
+    still = [Text("Still so at {time}.", time=clock(rules, card_input.at))] if card_input.told_at is not None else []
+    return [*still, Text("If nothing changes, the next message comes after {time}.", time=clock(rules, card_input.next_at))]
 
 
 def _held_headline(card_input: CardInput, urgency: str, rules: Rules) -> Phrase:

@@ -41,6 +41,8 @@ class CardInput(Struct, frozen=True):
     moving: bool = False  # it counts as recovered at the end of `within` because it moves again, with messages left
     unmatched: tuple[UnmatchedAlert, ...] = ()  # for the daily card about suspicions without a runbook
     again: bool = False  # the hold ends by itself: Unstick decides again on its own
+    told_at: float | None = None  # when this hold was posted, if within the hour: the card brings that one up to date
+    next_at: float | None = None  # before this time the same hold is not posted again
 
     @property
     def calls_nobody(self) -> bool:

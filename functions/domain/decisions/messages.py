@@ -25,6 +25,7 @@ from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE
 from functions.domain.model.runbooks import Rules, Runbook
 
 SAME_HOLD_S = 3600.0
+UPDATE_S = 600.0  # how often the card of a hold that is not posted again is brought up to date, at most
 TAKEN_WITHIN_S = 86400.0  # how long an escalation can be acknowledged: as long as it holds restarts
 NO_RUNBOOK = runbooks.Escalation()
 TO_ASKED = (APPROVE, DECLINE, PAUSE)
@@ -130,21 +131,46 @@ def was_told_recently(document: Document, triggers: tuple[AlertRef, ...], reason
 def enqueue_hold(
     document: Document, rules: Rules, card_input: CardInput, mark: str, *, bundle: str = "", always: bool = False
 ) -> Document:
-    """Add a hold's message, but for the same alerts and reason only once an hour."""
+    """Add a hold's message, but for the same alerts and reason only once an hour. In between its card is brought up to date."""
     triggers = card_input.incident.triggers if card_input.incident else ()
     if card_input.trigger:
         triggers = (card_input.trigger,)
     reason = card_input.reason or Reason.NO_RUNBOOK
     recent = {key: last_hold for key, last_hold in document.holds.items() if card_input.at - last_hold.at < SAME_HOLD_S}
     if not always and was_told_recently(document, triggers, reason, card_input.at):
-        return replace(document, holds=recent)
-    keys = _keys(triggers)
+        return _update_hold(replace(document, holds=recent), rules, card_input, triggers)
+    keys, incident = _keys(triggers), card_input.incident.id if card_input.incident else ""
     former = {key: recent[key] for key in keys if key in recent and recent[key].reason is not reason}
     before = {f"{key}|{last_hold.reason}": last_hold for key, last_hold in former.items()}
-    holds = {**recent, **before, **{key: Hold(reason, card_input.at) for key in keys}}
+    holds = {**recent, **before, **{key: Hold(reason, card_input.at, incident) for key in keys}}
     document = replace(document, holds=dict(sorted(holds.items(), key=lambda entry: -entry[1].at)[:HOLDS_KEPT]))
     channels = channels_for(rules, card_input.runbook)
+    if not (always or bundle):
+        card_input = replace(card_input, next_at=card_input.at + SAME_HOLD_S)
     return enqueue_message(document, rules, card_input, channels, f"{mark}-{reason.value}", bundle=bundle)
+
+
+def _update_hold(document: Document, rules: Rules, card_input: CardInput, triggers: tuple[AlertRef, ...]) -> Document:
+    """Bring the card of a hold that was posted within the hour up to date, unless it shows something newer than that hold."""
+    names = [name for key in _keys(triggers) for name in (key, f"{key}|{card_input.reason}")]
+    told = {name: document.holds[name] for name in names if name in document.holds}
+    told = {name: hold for name, hold in told.items() if hold.reason is card_input.reason and hold.incident}
+    first = max(told.values(), key=lambda hold: hold.at, default=None)
+    if first is None or card_input.incident is None or card_input.at - max(first.at, first.updated_at) < UPDATE_S:
+        return document
+    outcome = next((one for one in document.outcomes if one.incident == first.incident), None)
+    places = (place.rpartition("/") for place in document.threads)
+    channels = [channel for channel, _, incident in places if incident == first.incident]
+    if not channels or (outcome is not None and outcome.reason is not first.reason):
+        return document
+    shown = replace(card_input.incident, id=first.incident)
+    composed = compose_with_answers(replace(card_input, incident=shown, told_at=first.at, next_at=first.at + SAME_HOLD_S), rules)
+    mark = f"{first.incident}-{first.reason.value}-still"
+    waiting = {message.id for message in document.to_tell}
+    new = [Message(f"{mark}@{channel}", channel, composed, updates=True) for channel in channels]
+    holds = {**document.holds, **{name: replace(hold, updated_at=card_input.at) for name, hold in told.items()}}
+    to_tell = (*document.to_tell, *(message for message in new if message.id not in waiting))
+    return replace(document, to_tell=to_tell, holds=holds)
 
 
 def close_incident(

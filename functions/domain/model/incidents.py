@@ -284,7 +284,9 @@ class Archive(Struct, frozen=True):
 
 class Hold(Struct, frozen=True):
     reason: Reason
-    at: float
+    at: float  # when it was posted
+    incident: str = ""  # whose card says so; empty if it has no thread
+    updated_at: float = 0.0  # when that card was last brought up to date
 
 
 class Escalation(Struct, frozen=True):

@@ -65,3 +65,4 @@ class Message(Struct, frozen=True):
     bundle: str = ""  # a reason code: messages with the same code are sent together
     name: str = ""  # the name of the target or alert in that message
     link: str = ""  # where people restart it by hand
+    updates: bool = False  # it only brings the incident's first card up to date, in a chat that can

@@ -166,9 +166,11 @@ def test_a_hold_was_told_if_it_was_for_all_its_alerts(holds, recently):
     assert bool(held.to_tell) is not recently
     assert {message.id for message in held.to_tell} <= {"m-paused@team", "m-paused@pager"}
     if not recently:
-        assert {key: held.holds[key] for key in KEYS} == dict.fromkeys(KEYS, Hold(Reason.PAUSED, NOW))
+        assert {key: held.holds[key] for key in KEYS} == dict.fromkeys(KEYS, Hold(Reason.PAUSED, NOW, INCIDENT.id))
         kept = {f"{key}|{one.reason}": one for key, one in made.items() if one.reason is not Reason.PAUSED}
-        assert held.holds == {**dict.fromkeys(KEYS, Hold(Reason.PAUSED, NOW)), **kept}, "and the one before for another reason"
+        assert held.holds == {**dict.fromkeys(KEYS, Hold(Reason.PAUSED, NOW, INCIDENT.id)), **kept}, (
+            "and the one before for another reason"
+        )
     else:
         assert held.holds == made
     assert enqueue_hold(document, RULES, _about(FIRST, SECOND, reason=Reason.PAUSED), "m", always=True).to_tell
