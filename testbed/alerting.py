@@ -32,6 +32,7 @@ PACKAGES = ("prometheus", "prometheus-alertmanager")
 def alerting(folder: Path, broker: Broker, unstick_url: str, *, basic_auth: tuple[str, str], queues: str = ".+") -> Iterator[str]:
     """Both programs, from when they are ready until the block ends. Yields the base URL of Prometheus."""
     file = yaml.safe_load((SHIPPED / "prometheus.yml").read_text(encoding="utf-8"))
+    file |= {"scrape_configs": file["scrape_configs"][:1], "rule_files": ["rules.yml"]}
     file["scrape_configs"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{broker.metrics_port}"]
     rules = rules_for(queues)
     with programs(folder, file, rules, unstick_url, basic_auth=basic_auth) as url:

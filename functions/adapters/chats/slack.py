@@ -109,10 +109,10 @@ class Slack(Struct, frozen=True):
 
     def update(self, card: Card, *, thread: str, language: str, timeout_s: float) -> str | None:
         """Show the new state in the incident's first card and the details, without a message."""
-        card, first = card if self.signing_secret else replace(card, actions=()), _parse_handle(thread)
+        card, first = card if self.signing_secret else replace(card, actions=()), parse_handle(thread)
         if self.token is None or first is None or card.at < first.at:
             return thread
-        bot = _Bot(self, self.token, time.monotonic() + timeout_s)
+        bot = Bot(self, self.token, time.monotonic() + timeout_s)
         first = _update_first_card(bot, first, render_first(card, language), card.at)
         return _show_details(bot, first, card, language).handle if first else thread
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -15,7 +17,9 @@ import pytest
 
 from testbed import alerting
 from testbed.patience import PATIENCE_S
+from tests.entrypoints.test_metrics import restarted, some_history, some_trouble
 from tests.support.needs import need
+from tests.support.worlds.one_machine import Place
 
 DASHBOARD = Path(__file__).resolve().parents[3] / "infra" / "grafana" / "dashboards" / "unstick.json"
 STEP_S, MINUTES = 15, 30
@@ -50,9 +54,15 @@ def begin() -> int:
 
 @pytest.fixture(scope="module")
 def prometheus(begin: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with filled(tmp_path_factory.mktemp("prometheus"), figures(begin)) as url:
+        yield url
+
+
+@contextmanager
+def filled(folder: Path, text: str) -> Iterator[str]:
+    """A Prometheus that has these figures."""
     need("prometheus")
-    folder = tmp_path_factory.mktemp("prometheus")
-    (folder / "figures").write_text(figures(begin), encoding="utf-8")
+    (folder / "figures").write_text(text, encoding="utf-8")
     subprocess.run(
         ["promtool", "tsdb", "create-blocks-from", "openmetrics", "figures", "data"], cwd=folder, check=True, capture_output=True
     )
@@ -78,6 +88,10 @@ def dashboard() -> Any:
     return json.loads(DASHBOARD.read_text(encoding="utf-8"))
 
 
+def targets_of_panels() -> list[Any]:
+    return [target for panel in dashboard()["panels"] for target in panel.get("targets", [])]
+
+
 def marks(url: str, name: str, begin: int) -> list[float]:
     """The minutes that Grafana marks. It leaves out whatever is not over 0 (processEvents of its Prometheus data source)."""
     (annotation,) = [one for one in dashboard()["annotations"]["list"] if one["name"] == name]
@@ -87,7 +101,7 @@ def marks(url: str, name: str, begin: int) -> list[float]:
 
 def test_every_panel_shows_the_queue(prometheus: str, begin: int) -> None:
     """A query that finds nothing shows an empty panel, not an error."""
-    targets = [target for panel in dashboard()["panels"] for target in panel["targets"]]
+    targets = [target for target in targets_of_panels() if "unstick_" not in target["expr"]]
     assert len(targets) >= 5
     for target in targets:
         found = run(prometheus, target["expr"], begin)
@@ -117,3 +131,43 @@ def test_the_moment_at_which_it_moves_again_is_marked(prometheus: str, begin: in
     found = [minute for minute in marks(prometheus, "Moving again", begin) if minute > 2]
     assert found
     assert GONE.stop <= min(found) <= max(found) <= GONE.stop + 2
+
+
+def figures_of(begin: int, *pages: str) -> str:
+    """OpenMetrics: what `/metrics` answered, each answer for its share of the half hour."""
+    series: dict[str, list[str]] = {}
+    for at in range(begin, begin + MINUTES * 60, STEP_S):
+        page = pages[(at - begin) * len(pages) // (MINUTES * 60)]
+        for line in (line for line in page.splitlines() if not line.startswith("#")):
+            series.setdefault(re.split("[ {]", line)[0], []).append(f"{line} {at}")
+    # Samples of one series must be in order of time, and all series of a name together.
+    return (
+        "".join(f"# TYPE {name} unknown\n" + "\n".join(sorted_by_series(lines)) + "\n" for name, lines in series.items())
+        + "# EOF\n"
+    )
+
+
+def sorted_by_series(lines: list[str]) -> list[str]:
+    return sorted(lines, key=lambda line: (line.rsplit(" ", 2)[0], int(line.rsplit(" ", 1)[1])))
+
+
+def test_the_row_on_unstick_itself_shows_what_metrics_has(place: Place, begin: int, tmp_path: Path) -> None:
+    """Every query on what the real endpoint answered, before and after some trouble; and the shipped alerts name nothing else."""
+    webhook = place.entry("webhook")
+    quiet = webhook.get("/metrics").text
+    some_history()
+    some_trouble()
+    restarted("today", 1.0, 45.0)
+    figures_after = webhook.get("/metrics").text
+    targets = [target for target in targets_of_panels() if "unstick_" in target["expr"]]
+    assert len(targets) >= 8
+    with filled(tmp_path, figures_of(begin, quiet, figures_after)) as url:
+        for target in targets:
+            found = run(url, target["expr"], begin)
+            assert found, target["expr"]
+            assert any(value != 0 for _, values in found for _, value in values), target["expr"]
+        assert {metric["reason"] for metric, _ in run(url, targets[2]["expr"], begin)} == {"paused"}
+    there = set(re.findall(r"^(unstick_\w+)", figures_after, re.MULTILINE))
+    asked = re.findall(r"unstick_\w+", (DASHBOARD.parents[2] / "prometheus" / "unstick.rules.yml").read_text(encoding="utf-8"))
+    assert asked
+    assert {name for name in asked if not name.startswith("unstick_rules")} <= there

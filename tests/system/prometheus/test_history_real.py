@@ -37,6 +37,7 @@ def test_a_restarted_broker_does_not_lose_the_history(needed: Callable[..., None
     with cluster(tmp_path / "broker", 1, version=version) as made:
         (node,) = made.nodes
         file = yaml.safe_load((SHIPPED / "prometheus.yml").read_text(encoding="utf-8"))
+        file |= {"scrape_configs": file["scrape_configs"][:1], "rule_files": ["rules.yml"]}
         file["scrape_configs"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{node.metrics_port}"]
         file.pop("alerting", None)
         (tmp_path / "p").mkdir()

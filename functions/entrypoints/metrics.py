@@ -1,0 +1,215 @@
+"""The figures of `/metrics` in Prometheus' text format.
+
+Unstick keeps no figures in memory: what is open comes from the documents, and every counter is counted in the archive, which
+only grows. So all processes show the same, and none begins anew at a restart."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache, partial
+
+import msgspec
+from msgspec import Struct
+
+from functions.application.observe import read_pause, unwrap
+from functions.application.ports import Listed, Store
+from functions.application.serialization import decode
+from functions.bootstrap import Adapters, current_adapters
+from functions.domain.model import unmatched
+from functions.domain.model.codes import Ending, Phase, Reason
+from functions.domain.model.incidents import Document, Incident
+from functions.runtime.errors import Denied, Unavailable
+
+CHECK_S = 2.0
+OVERDUE_S = 120.0
+READ = 200  # open documents that are read, the most overdue first. Their number is always that of all.
+AT_ONCE = 16
+ARCHIVE_S = 10.0
+DAY_S = 86400.0
+FIRST_DAY = "1970-01-01"
+BUCKETS_S = (10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
+UNHURRIED = frozenset({Phase.ASKED, Phase.OBSERVING})  # an incident in these phases waits for people, or for a day
+
+Labels = tuple[tuple[str, str], ...]
+Sample = tuple[str, Labels, float]
+
+
+class _Run(Struct):
+    """The part of an archived execution that is counted; decoding all of a record takes five times as long."""
+
+    tag: str = ""
+    runner_started_at: float | None = None
+    runner_ended_at: float | None = None
+    status: str = ""
+
+
+class _Attempt(Struct):
+    execution: _Run | None = None
+
+
+class _Trigger(Struct):
+    starts_at: float
+
+
+class _Incident(Struct):
+    runbook: str
+    triggers: tuple[_Trigger, ...] = ()
+    tries: tuple[_Attempt, ...] = ()
+    execution: _Run | None = None
+    runner_ahead_s: float = 0.0
+
+
+class _Outcome(Struct):
+    ending: str
+    reason: str | None = None
+    restarts: int = 0
+
+
+class _Record(Struct):
+    incident: _Incident
+    outcome: _Outcome
+
+
+class Counts(Struct, frozen=True):
+    """What the archive of some days adds up to."""
+
+    incidents: Mapping[tuple[str, str], int]  # by runbook and ending
+    restarts: Mapping[str, int]  # by runbook
+    holds: Mapping[str, int]  # by reason
+    buckets: Mapping[float, int]  # by upper bound: restarts that began within so many seconds of the first alert, each in one
+    seconds: float = 0.0
+
+
+def metrics(adapters: Adapters, *, healthy: bool) -> str:
+    """All figures; if the store can't be read, only that Unstick isn't healthy."""
+    try:
+        listed = adapters.store.list_documents(timeout_s=CHECK_S)
+        lines = [*_of_documents(adapters, listed), *_of_archive(adapters)]
+    except (Unavailable, Denied):
+        healthy, lines = False, []
+    well = _family("healthy", "gauge", "Whether the store can be written and wake-ups are delivered.", [("", (), healthy)])
+    return "\n".join([*well, *lines, ""])
+
+
+def _of_documents(adapters: Adapters, listed: list[Listed]) -> Iterator[str]:
+    now, due = adapters.now(), sorted((one.due, one.key) for one in listed if one.due is not None)
+    keys = [key for _, key in due[:READ]]
+    noted = [unmatched.KEY] if any(one.key == unmatched.KEY for one in listed) else []
+    documents = {one.key: one for one in _read(adapters, {*keys, *noted})}
+    incidents = [one.incident for one in documents.values() if one.incident is not None]
+    phases = Counter(incident.phase for incident in incidents)
+    waiting = [message for one in documents.values() for message in one.to_tell]
+    early = documents[unmatched.KEY].unmatched.recent(now) if unmatched.KEY in documents else ()
+    gauge = partial(_family, kind="gauge")
+    yield from gauge(
+        "paused", text="Whether the kill switch is on.", samples=[("", (), read_pause(adapters, CHECK_S) is not None)]
+    )
+    yield from gauge("documents_open", text="Documents that wait for a wake-up.", samples=[("", (), len(due))])
+    overdue = sum(now - at > OVERDUE_S for at, _ in due)
+    yield from gauge("documents_overdue", text="Documents whose wake-up is two minutes late.", samples=[("", (), overdue)])
+    late = [("", (), max([0.0, *(now - at for at, _ in due)]))]
+    yield from gauge("wakeup_lateness_seconds", text="How late the latest wake-up is.", samples=late)
+    shown = [("", (("phase", phase.value),), phases[phase]) for phase in Phase]
+    yield from gauge("incidents_open", text="Open incidents.", samples=shown)
+    stale = [("", (), max([0.0, *(_unchanged_s(one, now) for one in incidents)]))]
+    text = "Since when the slowest open incident is unchanged, unless it waits for people, a time or a day of observation."
+    yield from gauge("incident_unchanged_seconds", text=text, samples=stale)
+    yield from gauge("messages_waiting", text="Messages that no chat has accepted yet.", samples=[("", (), len(waiting))])
+    oldest = [("", (), max([0.0, *(now - one.card.at for one in waiting)]))]
+    yield from gauge("message_waiting_seconds", text="Since when the oldest of them waits.", samples=oldest)
+    text = "Distinct suspicions of the last day that matched no runbook."
+    yield from gauge("unmatched_alerts", text=text, samples=[("", (), len(early))])
+    if (expires_at := adapters.rules.token_expires_at) is not None:
+        text = "When the runner's token expires."
+        yield from gauge("token_expiry_timestamp_seconds", text=text, samples=[("", (), expires_at)])
+
+
+def _read(adapters: Adapters, keys: Iterable[str]) -> Iterator[Document]:
+    """The readable ones: a document of a newer release must not hide all figures."""
+    calls = [partial(adapters.store.load, key, timeout_s=CHECK_S) for key in keys]
+    for start in range(0, len(calls), AT_ONCE):
+        for stored in map(unwrap, adapters.run_parallel(calls[start : start + AT_ONCE], CHECK_S)):
+            try:
+                if stored is not None:
+                    yield decode(Document, stored.body, "of /metrics")
+            except Denied:
+                continue
+
+
+def _unchanged_s(incident: Incident, now: float) -> float:
+    changed_at = max([incident.began_at, incident.waits_from, *(entry.at for entry in incident.history[-1:])])
+    return 0.0 if incident.phase in UNHURRIED else now - changed_at
+
+
+def _of_archive(adapters: Adapters) -> Iterator[str]:
+    """What ended before yesterday is counted once in a process: records of two days may still be written. What never happened
+    is 0, since a counter that begins with 1 shows no increase."""
+    recent = time.strftime("%Y-%m-%d", time.gmtime(adapters.now() - DAY_S))
+    old, new = _count_before(recent), _count(adapters.store, recent, "")
+    incidents, restarts = Counter(old.incidents) + Counter(new.incidents), Counter(old.restarts) + Counter(new.restarts)
+    holds = Counter(old.holds) + Counter(new.holds)
+    names = sorted(set(adapters.rules.runbooks) | {name for name, _ in incidents})
+    samples: list[Sample] = [
+        ("", (("runbook", name), ("outcome", ending.value)), incidents[name, ending]) for name in names for ending in Ending
+    ]
+    yield from _family("incidents_total", "counter", "Ended incidents.", samples)
+    samples = [("", (("reason", reason.value),), holds[reason]) for reason in Reason]
+    yield from _family("holds_total", "counter", "Ended incidents without a restart, by reason.", samples)
+    samples = [("", (("runbook", name),), restarts[name]) for name in names]
+    yield from _family("restarts_total", "counter", "Restarts of ended incidents.", samples)
+    buckets, samples, sum_s = Counter(old.buckets) + Counter(new.buckets), [], 0
+    for bound in (*BUCKETS_S, float("inf")):
+        sum_s += buckets[bound]
+        samples.append(("_bucket", (("le", f"{bound:g}".replace("inf", "+Inf")),), sum_s))
+    samples += [("_sum", (), old.seconds + new.seconds), ("_count", (), sum_s)]
+    yield from _family("time_to_restart_seconds", "histogram", "From the first alert to the first restart.", samples)
+
+
+@lru_cache(maxsize=1)
+def _count_before(day: str) -> Counts:
+    return _count(current_adapters().store, FIRST_DAY, day)
+
+
+def _count(store: Store, since: str, before: str) -> Counts:
+    """Count the records of the days from `since` on; `before`: the first day that is not counted, if any. One that can't be
+    decoded counts nowhere."""
+    incidents, restarts, holds = Counter[tuple[str, str]](), Counter[str](), Counter[str]()
+    buckets, seconds = Counter[float](), 0.0
+    for path, body in store.read_archive(since=since, timeout_s=ARCHIVE_S):
+        if before and path >= f"incidents/{before}":
+            break
+        try:
+            record = msgspec.json.decode(body, type=_Record)
+        except msgspec.MsgspecError:
+            continue
+        incident, outcome = record.incident, record.outcome
+        incidents[incident.runbook, outcome.ending] += 1
+        if outcome.ending == Ending.HELD and outcome.reason:
+            holds[outcome.reason] += 1
+        if outcome.restarts:
+            restarts[incident.runbook] += outcome.restarts
+        took_s = _time_to_restart_s(incident) if outcome.restarts else None
+        if took_s is not None:
+            buckets[next((bound for bound in BUCKETS_S if took_s <= bound), float("inf"))] += 1
+            seconds += took_s
+    return Counts(incidents, restarts, holds, buckets, seconds)
+
+
+def _time_to_restart_s(incident: _Incident) -> float | None:
+    runs = [attempt.execution for attempt in incident.tries] + [incident.execution]
+    starts = [run.runner_started_at for run in runs if run is not None and run.runner_started_at is not None]
+    if not starts or not incident.triggers:
+        return None
+    return max(min(starts) - incident.runner_ahead_s - min(trigger.starts_at for trigger in incident.triggers), 0.0)
+
+
+def _family(name: str, kind: str, text: str, samples: Iterable[Sample]) -> Iterator[str]:
+    yield f"# HELP unstick_{name} {text}"
+    yield f"# TYPE unstick_{name} {kind}"
+    for suffix, labels, value in samples:
+        shown = ",".join(f'{label}="{_escape(one)}"' for label, one in labels)
+        yield f"unstick_{name}{suffix}{f'{{{shown}}}' if shown else ''} {value + 0:.15g}"
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
