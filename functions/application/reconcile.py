@@ -22,7 +22,7 @@ from functions.domain.model import events
 from functions.domain.model.bounds import MAX_BYTES, shrink
 from functions.domain.model.codes import Phase, Reason
 from functions.domain.model.events import Claim, Collect, Event, Keep, MessagesDelivered, Reply, Start, StartResult, Step, Wake
-from functions.domain.model.incidents import Document
+from functions.domain.model.incidents import Document, first_restart_at
 from functions.domain.model.messages import Message
 from functions.domain.model.observations import Observation, Pause, Slot, Unknown
 from functions.runtime.errors import Conflict, Denied, DeniedCode, Unavailable
@@ -401,7 +401,9 @@ def _log_step(ports: Ports, before: Document, change: Step) -> None:
         fields |= {"reason": change.reply.reason.value} if change.reply.reason else {}
     for key, one in after.unmatched.alerts.items():
         if one != before.unmatched.alerts.get(key):
-            ports.log("WARNING", f"a suspicion matches no runbook: {one.said}: {one.detail}", **fields, unmatched=one.name)
+            ports.log(
+                "WARNING", f"a suspicion matches no runbook: {one.said}: {one.detail}", document=after.key, unmatched=one.name
+            )
     if after.passed != before.passed:
         ports.log("INFO", "suspicion cleared; nobody was told", **fields, outcome="passed")
     elif len(after.outcomes) > len(before.outcomes) or (
@@ -413,6 +415,9 @@ def _log_step(ports: Ports, before: Document, change: Step) -> None:
         ports.log(severity, f"incident {last.ending.value}", **fields)
     elif after.incident is not None and (before.incident is None or before.incident.phase is not after.incident.phase):
         fields |= {"incident": after.incident.id, "phase": after.incident.phase.value}
+        began_at = first_restart_at(after.incident)
+        if after.incident.phase is Phase.RUNNING and after.incident.restarts == 1 and began_at is not None:
+            fields["time_to_restart_s"] = round(max(began_at - after.incident.first_alert_at, 0.0), 1)
         ports.log("NOTICE", f"incident is {after.incident.phase.value}", **fields)
     elif change.reply is not None:
         ports.log("INFO", f"{change.reply.action.value}: {change.reply.reason.value if change.reply.reason else ''}", **fields)

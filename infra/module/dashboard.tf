@@ -8,6 +8,10 @@ locals {
   charts = [
     { title = "Decisions by reason", filter = "${local.own}/decisions\"", by = ["metric.label.action", "metric.label.reason"], aligner = "ALIGN_DELTA" },
     { title = "Outcomes", filter = "${local.own}/outcomes\"", by = ["metric.label.outcome", "metric.label.reason"], aligner = "ALIGN_DELTA" },
+    { title = "Incidents by the phase that they enter", filter = "${local.own}/phases\"", by = ["metric.label.phase"], aligner = "ALIGN_DELTA" },
+    { title = "Time to restart: slowest of twenty (s)", filter = "${local.own}/time_to_restart\"", by = [], aligner = "ALIGN_PERCENTILE_95" },
+    { title = "Messages that a chat did not accept", filter = "${local.own}/unposted\"", by = ["metric.label.channel"], aligner = "ALIGN_DELTA" },
+    { title = "Suspicions without a runbook", filter = "${local.own}/unmatched\"", by = ["metric.label.unmatched"], aligner = "ALIGN_DELTA" },
     { title = "Webhook: answers by status", filter = "${local.run}=\"${var.name}-webhook\" metric.type=\"run.googleapis.com/request_count\"", by = ["metric.label.response_code"], aligner = "ALIGN_DELTA" },
     { title = "Webhook: slowest of a hundred answers (ms)", filter = "${local.run}=\"${var.name}-webhook\" metric.type=\"run.googleapis.com/request_latencies\"", by = [], aligner = "ALIGN_PERCENTILE_99" },
     { title = "Wake-ups waiting", filter = "${local.tasks} metric.type=\"cloudtasks.googleapis.com/queue/depth\"", by = [], aligner = "ALIGN_MAX" },

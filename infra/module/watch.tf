@@ -7,6 +7,9 @@ locals {
     decisions = { description = "Decisions, by action and reason code", filter = "jsonPayload.action:*", labels = ["action", "reason"] }
     outcomes  = { description = "Ended incidents, by outcome and reason code", filter = "jsonPayload.outcome:*", labels = ["outcome", "reason"] }
     errors    = { description = "Lines of severity ERROR and above", filter = "severity>=ERROR", labels = [] }
+    phases    = { description = "Phases that incidents entered; running: restarts", filter = "jsonPayload.phase:*", labels = ["phase"] }
+    unposted  = { description = "Messages that a chat did not accept", filter = "jsonPayload.message=~\"^not posted to \"", labels = ["channel"] }
+    unmatched = { description = "Suspicions that match no runbook, each once an hour", filter = "jsonPayload.unmatched:*", labels = ["unmatched"] }
   }
 
   channels = concat([for channel in google_monitoring_notification_channel.email : channel.name], tolist(var.notification_channels))
@@ -102,6 +105,26 @@ resource "google_logging_metric" "counted" {
         key        = labels.value
         value_type = "STRING"
       }
+    }
+  }
+}
+
+resource "google_logging_metric" "time_to_restart" {
+  project         = var.project
+  name            = "${var.name}/time_to_restart"
+  description     = "Seconds from the first alert to the first restart"
+  filter          = "${local.ours} AND jsonPayload.time_to_restart_s:*"
+  value_extractor = "EXTRACT(jsonPayload.time_to_restart_s)"
+
+  metric_descriptor {
+    metric_kind = "DELTA"
+    value_type  = "DISTRIBUTION"
+    unit        = "s"
+  }
+
+  bucket_options {
+    explicit_buckets {
+      bounds = [10, 30, 60, 120, 300, 600, 1800, 3600]
     }
   }
 }

@@ -252,6 +252,13 @@ def change(incident: Incident, **changes: Any) -> Incident:
     return replace(incident, **changes)
 
 
+def first_restart_at(incident: Incident) -> float | None:
+    """When its first restart began, on our clock."""
+    executions = [attempt.execution for attempt in incident.tries] + [incident.execution]
+    starts = [one.runner_started_at for one in executions if one is not None and one.runner_started_at is not None]
+    return min(starts) - incident.runner_ahead_s if starts else None
+
+
 class Outcome(Struct, frozen=True):
     incident: str
     ending: Ending

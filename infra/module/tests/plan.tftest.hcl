@@ -257,6 +257,16 @@ run "watching" {
   }
 
   assert {
+    condition     = google_logging_metric.counted["phases"].label_extractors == tomap({ phase = "EXTRACT(jsonPayload.phase)" }) && google_logging_metric.time_to_restart.value_extractor == "EXTRACT(jsonPayload.time_to_restart_s)" && google_logging_metric.time_to_restart.metric_descriptor[0].value_type == "DISTRIBUTION"
+    error_message = "Restarts are counted, and how long they took to begin."
+  }
+
+  assert {
+    condition     = alltrue([for name in concat(keys(local.metrics), ["time_to_restart"]) : strcontains(google_monitoring_dashboard.overview.dashboard_json, "user/${var.name}/${name}") if name != "errors"])
+    error_message = "What is counted is shown."
+  }
+
+  assert {
     condition     = alltrue([for metric in google_logging_metric.counted : metric.metric_descriptor[0].metric_kind == "DELTA" && join(",", sort(keys(metric.label_extractors))) == join(",", sort([for label in metric.metric_descriptor[0].labels : label.key]))])
     error_message = "A label that is extracted must be declared, and the other way round."
   }
@@ -282,7 +292,7 @@ run "watching" {
   }
 
   assert {
-    condition     = length(jsondecode(google_monitoring_dashboard.overview.dashboard_json).mosaicLayout.tiles) == 9
+    condition     = length(jsondecode(google_monitoring_dashboard.overview.dashboard_json).mosaicLayout.tiles) == 13
     error_message = "The dashboard has its charts and the log."
   }
 }
