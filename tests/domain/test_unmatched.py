@@ -84,13 +84,11 @@ def test_the_document_stays_small():
 
 def test_a_clock_that_was_set_back_holds_nothing_up():
     """What was noted and told later than now does not count."""
-    told = delivered(
-        woken(
-            moved(EMPTY, alerted(suspected()), at=NOW + DAY_S, with_rules=BOOKS).document, NOW + 2 * DAY_S, with_rules=BOOKS
-        ).document
-    )
+    ahead = moved(EMPTY, alerted(suspected()), at=NOW + DAY_S, with_rules=BOOKS).document
+    told = delivered(woken(ahead, NOW + 2 * DAY_S, with_rules=BOOKS).document)
     noted = moved(told, alerted(suspected()), at=NOW, with_rules=BOOKS).document
     assert noted.due == NOW + DAY_S
+    assert len(woken(noted, NOW + DAY_S, with_rules=BOOKS).document.to_tell) == 1
 
 
 @pytest.mark.parametrize("wrong", [False, True])

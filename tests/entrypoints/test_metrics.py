@@ -17,6 +17,7 @@ from functions.domain.model.incidents import Archive, Document, HistoryEntry, Ou
 from functions.domain.model.messages import Card, Message
 from functions.domain.model.unmatched import KEY, Unmatched, UnmatchedAlert
 from functions.entrypoints import health, metrics
+from testbed.unstick_process import alert, notification, signed
 from tests.support.needs import need
 from tests.support.worlds.one_machine import Place
 from tests.support.worlds.scenes import AHEAD_S, TARGET, execution, incident, trigger
@@ -104,6 +105,22 @@ def test_what_is_open_late_or_unsaid(place: Place):
     assert figures["unstick_incident_unchanged_seconds"] == pytest.approx(900.0, abs=30.0)
     assert figures["unstick_message_waiting_seconds"] == pytest.approx(300.0, abs=30.0)
     assert (figures["unstick_messages_waiting"], figures["unstick_unmatched_alerts"]) == (1, 1)
+
+
+def test_a_queue_without_the_label_that_the_runbook_asks_for(place: Place):
+    """The shipped rules name no `service` for `invoice_jobs`. However often it comes: one figure, one line, one card."""
+    for _ in range(3):
+        body = notification(alert("", "invoice_jobs", unstick="suspicion"))
+        answer = place.entry("webhook").post("/", data=body, headers=signed(body))
+        assert [one["reason"] for one in answer.json["incidents"]] == ["no_runbook"]
+    assert scraped(place)["unstick_unmatched_alerts"] == 1
+    place.later(70.0)
+    for payload in place.wake_ups():
+        place.delivered(payload)
+    seen = place.cards()
+    assert seen.count("a suspicion matches no runbook: RabbitMQQueueStuck invoice_jobs: ") == 1
+    assert seen.count("In working hours: RabbitMQQueueStuck invoice_jobs matched no runbook") == 1
+    assert 'no service; closest is mail, which needs service="mail"' in seen.replace("\\", "")
 
 
 def test_counters_are_counted_in_the_archive(place: Place):

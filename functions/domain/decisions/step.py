@@ -227,7 +227,8 @@ def _tell_of_unmatched(turn: Turn) -> None:
     known = turn.document.unmatched
     if known.due is None or turn.at < known.due:
         return
-    new = tuple(one for one in known.recent(turn.at, unmatched.KEPT_S) if one.at > known.told_at)
+    since = known.told_at if known.told_at < turn.at else 0.0  # later than now: our clock was set back
+    new = tuple(one for one in known.recent(turn.at, unmatched.KEPT_S) if one.at > since)
     turn.document = replace(turn.document, unmatched=replace(known, told_at=turn.at, due=None))
     if new:
         turn.post(CardInput(CardKind.UNMATCHED, turn.at, unmatched=new), f"unmatched-{turn.at:.0f}")
