@@ -24,6 +24,11 @@ CREATE TABLE IF NOT EXISTS wake_ups (
     owner TEXT, leased_until REAL NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS wake_ups_by_time ON wake_ups (at);
 CREATE TABLE IF NOT EXISTS heard (key TEXT PRIMARY KEY, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS runs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, target TEXT NOT NULL, job TEXT NOT NULL, tag TEXT NOT NULL, not_after REAL,
+    created_at REAL NOT NULL, began_at REAL, ended_at REAL, status TEXT NOT NULL DEFAULT '', exit INTEGER,
+    stopped_by TEXT NOT NULL DEFAULT '');
+CREATE INDEX IF NOT EXISTS runs_by_target ON runs (target);
 CREATE TABLE IF NOT EXISTS sweeps (one INTEGER PRIMARY KEY CHECK (one = 1), next_at REAL NOT NULL);
 """
 
@@ -63,7 +68,7 @@ def _open(path: str, timeout_s: float) -> sqlite3.Connection:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")  # with NORMAL, usual for WAL, a power cut loses the last saves
-            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'heard'").fetchone():
+            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone():
                 connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
         except sqlite3.Error as error:
             connection.close()

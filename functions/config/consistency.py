@@ -87,6 +87,12 @@ def _check_top(top: Mapping[str, Any], wrong: set[Path], *, on_cloud_run: bool) 
             if mask(line := f"{name}: {value}") != line:
                 what, remedy = "looks like a secret, and is written out", "Use `token` or `password`, or a proxy"
                 yield (symptom, "headers", name), what, remedy
+    if on_cloud_run and "command" in top:
+        yield (
+            ("command",),
+            "runs commands, and Cloud Run keeps no processes",
+            "Use rundeck, or run Unstick on a machine of its own",
+        )
     for key in ("store", "scheduler"):
         if on_cloud_run and _at(top, key, "local") is not None:
             remedy = "Use cloud_storage for the store, cloud_tasks for the scheduler"

@@ -15,7 +15,7 @@ from msgspec import Struct, to_builtins
 
 from functions.config.matchers import parse_matcher
 from functions.config.yaml_tree import CONTROL
-from functions.domain.decisions.matching import HOLDER_HOST, template_labels
+from functions.domain.decisions.matching import HOLDER_HOST, template_labels, template_options
 from functions.domain.texts.patterns import pattern_mistake
 from functions.runtime.secrets import FORMS, is_reference
 from functions.runtime.text import languages
@@ -103,6 +103,13 @@ def _read_template(text: str) -> str:
     if not text or CONTROL.search(text):
         raise ValueError("is empty or holds control characters")
     template_labels(_limited(text))
+    return text
+
+
+def _read_argument(text: str) -> str:
+    if not text or CONTROL.search(text):
+        raise ValueError("is empty or holds control characters")
+    template_options(_limited(text))
     return text
 
 
@@ -222,6 +229,7 @@ FORMATS: Mapping[str, Format] = {
     "approver": Format("an id of Slack's (U..., S..., C...) or an address such as anna@example.com", _matching(_APPROVER)),
     "time-zone": Format("a time zone such as Asia/Tokyo", _read_zone),
     "template": Format("a text, with ${labels.NAME} for a label of the alert", _read_template),
+    "argument": Format("a text, with ${option.NAME} for an option of the runbook", _read_argument),
     "evidence-template": Format(
         f"a text, with ${{labels.NAME}} for a label of the alert; or {HOLDER_HOST} and nothing else",
         lambda text: text if text == HOLDER_HOST else _read_template(text),

@@ -46,16 +46,20 @@ class Application:
         self.start()
 
     def until_stuck(self) -> None:
-        """Wait until the broker's own figures show what the runbook calls stuck, or likely to be."""
-        settings, queue = client.Settings(self.broker.url, ADMIN[0], known(ADMIN[1])), to_queue("/", self.queue)
+        until_stuck(self.broker, self.queue)
 
-        def ill() -> bool:
-            time.sleep(0.3)
-            seen = look_once(client.look_all, settings, queue, for_s=6)
-            judged, _ = judge_health(Symptom("rabbitmq", for_s=6.0), seen, QueueState(queue, "", 0.0), time.time())
-            return judged.health in (Health.ILL, Health.LIKELY)
 
-        wait_until(ill, what=lambda: f"{self.queue} is stuck")
+def until_stuck(broker: Broker, name: str) -> None:
+    """Wait until the broker's own figures show what the runbook calls stuck, or likely to be."""
+    settings, queue = client.Settings(broker.url, ADMIN[0], known(ADMIN[1])), to_queue("/", name)
+
+    def ill() -> bool:
+        time.sleep(0.3)
+        seen = look_once(client.look_all, settings, queue, for_s=6)
+        judged, _ = judge_health(Symptom("rabbitmq", for_s=6.0), seen, QueueState(queue, "", 0.0), time.time())
+        return judged.health in (Health.ILL, Health.LIKELY)
+
+    wait_until(ill, what=lambda: f"{name} is stuck")
 
 
 def stuck(broker: Broker, modes: Mapping[str, list[str]], stack: ExitStack, *, messages: int = 5) -> dict[str, Application]:

@@ -507,7 +507,7 @@ def test_days(text, days):
 
 def test_a_room_is_found_by_its_file():
     """Names lists without importing, and nothing is loaded that is not listed."""
-    assert registry.adapter_names("runners") == ("rundeck",)
+    assert registry.adapter_names("runners") == ("command", "rundeck")
     assert "_cards" not in registry.adapter_names("chats")
     for name in ("nothing", "_cards", "../errors", "__init__", "console.py"):
         with pytest.raises(KeyError):

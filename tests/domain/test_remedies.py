@@ -225,12 +225,13 @@ def test_a_no_is_an_escalation_with_its_button():
     assert made.document.escalated_at == NOW + 9
 
 
-def test_a_remedy_that_nothing_runs_any_more_may_have_left_the_application_stopped():
+@pytest.mark.parametrize("ended", [None, RUNNER_NOW + 90.0])
+def test_a_remedy_that_nothing_runs_any_more_may_have_left_the_application_stopped(ended):
     """Its Rundeck died with it. "A restart has been running for too long" says nothing of that."""
     document = pressed(again(at=NOW + 60.0)).document
     began = Execution("8", "http://rundeck/execution/8", "running", RUNNER_NOW + 61.0, tag="inc-1.2-park")
     document = moved(document, StartResult("inc-1.2-park", began), seen(now=NOW + 61.0), NOW + 61.0, ladder()).document
-    lost = replace(began, abandoned=True)
+    lost = replace(began, abandoned=True, runner_ended_at=ended)
     document = woken(document, NOW + 100.0, seen(lost, now=NOW + 100.0), ladder()).document
     assert document.outcomes[-1].reason is Reason.REMEDY_UNCLEAR
     assert "the application may be stopped" in document.to_tell[-1].card.headline

@@ -52,6 +52,7 @@ WORDS = {
     "time-zone": "time zone",
     "template": "template",
     "evidence-template": "template",
+    "argument": "argument",
     "matcher": "matcher",
     "pattern": "RE2 pattern",
     "pattern-anywhere": "RE2 pattern",
@@ -67,7 +68,7 @@ EDITOR: dict[str, dict[str, Any]] = {
     "text": {**ANY_TEXT, "minLength": 1},
     "optional-text": ANY_TEXT,
     "name": {**ANY_TEXT, "maxLength": 80},
-    **dict.fromkeys(("template", "evidence-template"), TEMPLATE),
+    **dict.fromkeys(("template", "evidence-template", "argument"), TEMPLATE),
     "duration": {"type": ["string", "number"], "pattern": r"^\d+(\.\d+)?\s?[smhd]?$"},
     "size": {"type": ["string", "integer"], "pattern": r"^\d+\s?(B|KiB|MiB)?$"},
     "secret": {"pattern": "^(env|file|sm)://.+"},
@@ -90,7 +91,7 @@ def _add_words(schema: dict[str, Any], struct: type) -> None:
     words = field_words(struct)
     for field in fields(struct):
         key = schema["properties"][field.encode_name]
-        inner = key.get("items") or key
+        inner = key.get("items") or _values(key) or key
         for part in _structs(field.type):
             if _has_own_keys(inner):
                 _add_words(inner, part)
@@ -104,6 +105,12 @@ def _add_words(schema: dict[str, Any], struct: type) -> None:
 def _has_own_keys(part: dict[str, Any]) -> bool:
     """Whether it is a struct that is written as a mapping of its fields."""
     return "properties" in part and "format" not in part
+
+
+def _values(key: dict[str, Any]) -> dict[str, Any]:
+    """The keys of each value, if it is a mapping of structs; else empty."""
+    values = key.get("additionalProperties")
+    return values if isinstance(values, dict) and _has_own_keys(values) else {}
 
 
 def _structs(hint: Any) -> Iterator[type]:
@@ -226,6 +233,8 @@ def _rows(schema: dict[str, Any], parts: Container[str] = (), prefix: str = "") 
             yield from _rows(key, parts, f"{prefix}{name}.")
         if "items" in key and _has_own_keys(key["items"]) and f"{name}[]" not in parts:
             yield from _rows(key["items"], parts, f"{prefix}{name}[].")
+        if values := _values(key):
+            yield from _rows(values, parts, f"{prefix}{name}.NAME.")
 
 
 def _table(rows: Iterable[tuple[str, str, str]]) -> str:
@@ -260,7 +269,7 @@ def _value(schema: dict[str, Any], name: str) -> str:
 
 
 def _written(key: dict[str, Any], name: str) -> str:
-    if _has_own_keys(key):
+    if _has_own_keys(key) or _values(key):
         return "mapping"
     if _has_own_keys(key.get("items", {})):
         return f"[list](#{name})" if name == "runbooks" else "list"

@@ -50,6 +50,17 @@ def template_labels(template: str) -> tuple[str, ...]:
     return tuple(_LABEL.findall(template))
 
 
+OPTION = re.compile(r"\$\{option\.([A-Za-z0-9_.-]{1,80})\}")
+"""An option of the runbook in an argument of a command."""
+
+
+def template_options(template: str) -> tuple[str, ...]:
+    """The options that a command's argument names. Raises ValueError for any other `${`."""
+    if "${" in OPTION.sub("", template):
+        raise ValueError("has a ${ that is not ${option.NAME}")
+    return tuple(OPTION.findall(template))
+
+
 class NotRendered(Exception):
     """A template's value can't be used; the text says why."""
 

@@ -303,8 +303,10 @@ def _check_run(turn: Turn) -> None:
         turn.change(queues=turn.note_figures(turn.incident.queues))
         unseen = _why_unseen(turn)
         return _watch_running(turn) if unseen is None else _wait_unseen(turn, unseen)
-    if execution.aborted_by:
-        return endings.escalate(turn, *explain_failure(execution, turn.incident.run.tail))
+    if execution.aborted_by or execution.abandoned:
+        code, why = explain_failure(execution, turn.incident.run.tail)
+        healthy = Text("the queue looks healthy") if execution.abandoned and _looks_healthy(turn) else ""
+        return endings.escalate(turn, code, join((why, healthy)))
     if execution.refused and not _has_run_before(execution, turn):
         tries = (*turn.incident.tries, PastAttempt(execution.tag, execution, REFUSED_LATE, turn.incident.run.holder_host))
         turn.change(phase=Phase.WAITING, execution=None, tries=tries, restarts=turn.incident.restarts - 1)

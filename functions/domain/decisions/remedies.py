@@ -73,6 +73,9 @@ def explain_failure(execution: Execution, tail: Sequence[str] | None) -> tuple[R
     ended = Text("the job ended as {status}", status=worded(execution.status))
     if execution.aborted_by:
         ended = Text("{user} aborted execution {id}", user=execution.aborted_by, id=execution.id)
+    if execution.abandoned:
+        ended = Text("execution {id} is gone and left no end, so nobody knows how far it came", id=execution.id)
+        return (Reason.REMEDY_UNCLEAR if remedy else Reason.LEDGER_UNKNOWN), ended
     if not remedy:
         return (Reason.ABORTED if execution.aborted_by else Reason.FAILING), ended
     end, unsaid = read_end(tail), Reason.REMEDY_STOPPED if execution.aborted_by else Reason.REMEDY_UNCLEAR

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from functions.adapters.runners import rundeck
+from functions.adapters.runners import command, rundeck
 from functions.application.ports import Runner
 from functions.runtime.secrets import SecretRef
 from testbed.doubles.rundeck import INCIDENT, TOKEN, Job, Option, Rundeck
@@ -73,5 +73,35 @@ class RundeckServer(Rundeck):
         super().stop()
 
 
-SYSTEMS: dict[str, Callable[[Path], AbstractContextManager[System]]] = {"rundeck": lambda _folder: RundeckServer()}
+class CommandMachine(AbstractContextManager["CommandMachine"]):
+    job, evidence, secret = "restart", "stack", ""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "machine"
+        self.folder.mkdir()
+        (self.folder / "stack").write_text(STACK)
+        wait = 'echo "$1" >>"$0/restarted"; echo restarted; while [ ! -e "$0/end" ]; do sleep 0.05; done; exit "$(cat "$0/end")"'
+        restart = command.settings.Job(("sh", "-c", wait, str(self.folder), "${option.service}"))
+        stack = command.settings.Job(("sh", "-c", 'cat "$0"', f"{self.folder}/stack", "${option.process}"))
+        self.adapter = command.Command(f"{self.folder}/unstick.db", {self.job: restart, self.evidence: stack})
+
+    @property
+    def restarted(self) -> list[str]:
+        notes = self.folder / "restarted"
+        return notes.read_text().splitlines() if notes.exists() else []
+
+    def finish(self, *, well: bool = True) -> None:
+        (self.folder / "end").write_text("0" if well else "1")
+
+    def close(self) -> None:
+        self.folder = self.folder.rename(self.folder.with_name("unplugged"))
+
+    def __exit__(self, *_: object) -> None:
+        self.finish()
+
+
+SYSTEMS: dict[str, Callable[[Path], AbstractContextManager[System]]] = {
+    "command": CommandMachine,
+    "rundeck": lambda _folder: RundeckServer(),
+}
 """By the runner's name in unstick.yaml: its stand-in, given an empty folder."""

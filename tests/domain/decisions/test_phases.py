@@ -445,6 +445,16 @@ def test_a_run_that_rundeck_lost_is_told_at_the_next_look(mail, healthy):
     assert OURS.url in [url for _, url in made.document.to_tell[0].card.links]
 
 
+@pytest.mark.parametrize(("mail", "healthy"), [(well(NOW + 30), "; the queue looks healthy"), (snapshot(500), "")])
+def test_a_run_that_left_no_end_is_handed_to_people(mail, healthy):
+    """The runner knows only that nothing runs it any more: it may have restarted the application, or stopped it."""
+    lost = replace(OURS, abandoned=True, status="lost", runner_ended_at=RUNNER_NOW + 20)
+    made = woken(RUNNING, NOW + 30, seen(now=NOW + 30, history=history_of(lost, now=NOW + 30), mail=mail))
+    assert (starts(made), last(made)) == ([], (Ending.ESCALATED, Reason.LEDGER_UNKNOWN))
+    said = str(made.document.to_archive[-1].incident.detail)
+    assert said == f"execution 7 is gone and left no end, so nobody knows how far it came{healthy}"
+
+
 @pytest.mark.parametrize(("started", "counted"), [(-30.0, 2), (-150.0, 2), (-151.0, 1)])
 def test_restarts_by_hand_that_were_made_for_the_same_alert_count(started, counted):
     """Who was faster than Unstick has used up attempts; what began over a minute before the alert is about something else."""

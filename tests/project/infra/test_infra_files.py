@@ -252,8 +252,8 @@ def test_the_labs_job_guards_itself_as_the_real_one_does() -> None:
 # --- systemd -----------------------------------------------------------------------------------------------------------
 
 UNITS = [
-    "unstick.service", "unstick@.service", "unstick-report.timer", "unstick-drill.timer", "unstick-health.timer",
-    "unstick-health.service", "unstick-failed@.service",
+    "unstick.service", "unstick@.service", "unstick-run@.service", "unstick-report.timer", "unstick-drill.timer",
+    "unstick-health.timer", "unstick-health.service", "unstick-failed@.service",
 ]  # fmt: skip
 
 
@@ -282,12 +282,13 @@ def test_systemd_finds_no_mistake_in_the_units(analyze: Any) -> None:
         "./unstick.service",
         "./unstick@report.service",
         "./unstick-failed@unstick-health.service",
-        *(f"./{name}" for name in UNITS[2:-1]),
+        "./unstick-run@1.service",
+        *(f"./{name}" for name in UNITS[3:-1]),
     )
     assert "unstick" not in said
 
 
-@pytest.mark.parametrize("unit", UNITS[:2])
+@pytest.mark.parametrize("unit", UNITS[:3])
 def test_systemd_finds_little_that_the_service_could_harm(analyze: Any, unit: str) -> None:
     """`systemd-analyze security` gives 0 (safe) to 10; without any hardening a service gets 9.6."""
     analyze("security", "--offline=true", "--no-pager", "--threshold=20", f"./{unit}")

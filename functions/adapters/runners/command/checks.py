@@ -1,0 +1,113 @@
+"""`check` for commands: whether each could be run now. It runs none of them."""
+
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+
+from msgspec.structs import replace
+
+from functions.adapters.runners.command import journal
+from functions.adapters.runners.command.arguments import fill
+from functions.adapters.runners.command.launch import launch
+from functions.adapters.runners.command.settings import SYSTEM, Job, Settings
+from functions.adapters.sqlite import opened
+from functions.application.ports import Finding, finding_of_error
+from functions.domain.decisions.matching import template_options
+from functions.domain.model.runbooks import Restart
+from functions.runtime.errors import Denied, DeniedCode, Unavailable
+from functions.runtime.text import Text
+
+JOB = "the command is there"
+PROGRAM = "the command's program can be run"
+OPTIONS = "the options fill the command in"
+HOLDER = "the command can be limited to the host that hangs"
+TIMEOUT = "a command is ended before Unstick reports it as hung"
+START = "commands can be started"
+OUTLIVES = "a command outlives a restart of Unstick"
+EXAMPLE = "x"  # in place of what comes with the alert
+_HOST = re.compile(r"(?:[A-Za-z0-9:_-]|\\\.)+", re.ASCII)
+
+
+def check(settings: Settings, restart: Restart, *, timeout_s: float) -> list[Finding]:
+    """The command of a restart or a remedy."""
+    own = (settings.incident_option, settings.not_after_option)
+    findings = [*_check_job(settings, restart.job, restart.options, own, restart.holder.option if restart.holder else "")]
+    job = settings.jobs.get(restart.job)
+    if job is not None:
+        ok, remedy = job.timeout_s < restart.max_run_s or None, f"set its timeout below restart.max_run, {restart.max_run_s:g} s"
+        findings.append(Finding(TIMEOUT, ok=ok, detail=f"timeout {job.timeout_s:g} s", remedy="" if ok else remedy))
+    if "INVOCATION_ID" in os.environ and not settings.systemd:  # set by systemd for what it runs
+        remedy = "set command.systemd: true (docs/command.md)"
+        findings.append(Finding(OUTLIVES, ok=None, detail="systemd ends it with Unstick's own unit", remedy=remedy))
+    return [*findings, _check_start(settings, timeout_s)]
+
+
+def check_evidence(settings: Settings, job: str, options: tuple[str, ...]) -> list[Finding]:
+    """The command that collects evidence."""
+    findings = _check_job(settings, job, dict.fromkeys(options, "$"), (settings.incident_option,), "")
+    return [replace(finding, what=f"evidence: {finding.what}") for finding in findings]
+
+
+def _check_job(settings: Settings, name: str, options: Mapping[str, str], own: tuple[str, ...], holder: str) -> Iterator[Finding]:
+    try:
+        job = settings.job_named(name)
+    except Denied as denied:
+        yield finding_of_error(JOB, denied)
+        return
+    there = shutil.which(job.run[0]) is not None
+    remedy = "" if there else "install it, or write its whole path; let Unstick's user run it"
+    yield Finding(JOB, ok=True, detail=name)
+    yield Finding(PROGRAM, ok=there, detail=job.run[0], remedy=remedy)
+    try:
+        fill(job, {name: EXAMPLE if "$" in value else value for name, value in options.items()} | dict.fromkeys(own, EXAMPLE))
+    except Denied as denied:
+        yield finding_of_error(OPTIONS, denied)
+        return
+    yield from _check_use(job, options, holder)
+
+
+def _check_use(job: Job, options: Mapping[str, str], holder: str) -> Iterator[Finding]:
+    """An option that the command doesn't use changes nothing but the target's name."""
+    used = {name for argument in job.run for name in template_options(argument)}
+    idle = ", ".join(sorted(options.keys() - used))
+    remedy = "use it in the command as ${option.NAME}, or remove it from the runbook" if idle else ""
+    yield Finding(OPTIONS, ok=None if idle else True, detail=f"not used: {idle}" if idle else "", remedy=remedy)
+    if holder:
+        ok = holder in used and holder in job.defaults
+        remedy = f"use ${{option.{holder}}} in the command, and give it a default that stands for all hosts"
+        yield Finding(HOLDER, ok=ok, detail=holder, remedy="" if ok else remedy)
+
+
+def _check_start(settings: Settings, timeout_s: float) -> Finding:
+    """Start `true` as any command, under a number that no run ever has."""
+    ends, folder, run = time.monotonic() + timeout_s, journal.folder_of(settings.path), 10**12 + secrets.randbelow(10**9)
+    try:
+        with opened(SYSTEM, settings.path, timeout_s=timeout_s) as file:
+            file.execute("BEGIN IMMEDIATE")
+        journal.create(folder, run, ["true"], None, timeout_s)
+        launch(folder, run, systemd=settings.systemd, timeout_s=timeout_s)
+        while not (state := journal.read(folder, run, may_void=False)).status and time.monotonic() < ends:
+            time.sleep(0.05)
+    except OSError as error:
+        return Finding(START, ok=False, detail=str(error), remedy=f"let Unstick's user write {folder} and run systemctl")
+    except (Denied, Unavailable) as error:
+        return finding_of_error(START, error, "check what else uses the file, and `systemctl status`")
+    finally:
+        journal.remove(folder, run)
+    remedy = f"if systemd starts them: unstick-run@.service has to name {folder}"
+    ok = state.status == "succeeded"
+    return Finding(START, ok=ok, detail="" if ok else state.status or "nothing began", remedy="" if ok else remedy)
+
+
+def list_hosts(restart: Restart) -> tuple[str, ...]:
+    """The hosts that `restart.holder.allow` names. Nothing else knows them here, so it has to list them."""
+    names = restart.holder.allow.split("|") if restart.holder else []
+    if not all(_HOST.fullmatch(name) for name in names):
+        remedy = Text(r"List the hosts, such as 'mail-1|10\.0\.3\.7'.")
+        raise Denied(
+            SYSTEM, Text("restart.holder.allow is a pattern, and no list of hosts"), code=DeniedCode.OPTION, remedy=remedy
+        )
+    return tuple(name.replace("\\", "") for name in names)

@@ -1,0 +1,143 @@
+"""Starts commands, finds them again, and ends them.
+
+A start has three steps: its row is committed, its order written, its supervisor started. A crash after any of them leaves what
+the next look can tell from the journal: it runs, it ended, it is lost, or it never began and never will."""
+
+import re
+import time
+from collections.abc import Mapping
+
+from functions.adapters.runners.command import history, journal
+from functions.adapters.runners.command.arguments import fill
+from functions.adapters.runners.command.history import Run
+from functions.adapters.runners.command.launch import launch
+from functions.adapters.runners.command.settings import SYSTEM, Settings
+from functions.application.ports import EvidenceRun, Finding
+from functions.domain.model.alerts import Target
+from functions.domain.model.moves import LONGEST, MESSAGE
+from functions.domain.model.observations import Execution, ExecutionHistory, NodeOutput
+from functions.domain.model.runbooks import Restart
+from functions.domain.texts.masking import mask
+from functions.runtime.errors import Denied, DeniedCode, Unavailable
+from functions.runtime.redaction import redact
+from functions.runtime.text import Phrase, Text
+
+TAIL_LINES, LINE = 20, 300  # as many as from Rundeck, and as long
+POLL_S = 0.02
+_EXIT = re.compile(r"exit \d{1,3}: ")
+
+
+class Command(Settings, frozen=True):
+    """Commands on this machine (`command:` in unstick.yaml). Not on Google Cloud."""
+
+    def look(self, target: Target, *, since_s: float, follow: str | None, tail: bool, timeout_s: float) -> ExecutionHistory:
+        """The target's runs, its remedies' included: they have its key."""
+        now, followed, lines = time.time(), None, None
+        where = "(target = ? AND (ended_at IS NULL OR ended_at > ?)) OR id = ?"
+        runs = history.find(self.path, where, (target.key, now - since_s, follow), timeout_s=timeout_s)
+        for run in runs:
+            if str(run.id) == follow:
+                followed, lines = _to_execution(run), self._read_tail(run) if tail and run.state.ended_at else None
+        return ExecutionHistory(now, tuple(map(_to_execution, runs)), followed=followed, tail=lines, read_at=now)
+
+    def run(self, target: Target, *, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
+        """Start the command once. Whether that is too late, its supervisor sees right before it."""
+        own = {self.incident_option: tag, self.not_after_option: str(int(runner_not_after))}
+        return self._start(target.key, target.job, {**target.options, **own}, not_after=runner_not_after, timeout_s=timeout_s)
+
+    def start_evidence(self, job: str, options: Mapping[str, str], *, tag: str, timeout_s: float) -> Execution:
+        """Start a command that collects evidence. Any number of them may run at a time."""
+        return self._start("", job, {**options, self.incident_option: tag}, not_after=None, timeout_s=timeout_s)
+
+    def abort(self, execution: str, *, timeout_s: float) -> Execution:
+        """End a run, and return it as it is then: it may take SIGKILL, a while later."""
+        ends, run = time.monotonic() + timeout_s, int(execution)
+        journal.abort(journal.folder_of(self.path), run, "unstick")
+        seen = self._find(run, timeout_s)
+        while not seen.ended and (left_s := ends - time.monotonic()) > 0:
+            time.sleep(POLL_S)
+            seen = self._find(run, left_s)
+        return seen
+
+    def read_evidence(self, job: str, *, tag: str, execution: str | None, partial: bool, timeout_s: float) -> EvidenceRun:
+        where, values = ("id = ?", (execution,)) if execution else ("job = ? AND tag = ?", (job, tag))
+        for run in history.find(self.path, where, values, timeout_s=timeout_s):
+            output = (NodeOutput("", journal.read_output(journal.folder_of(self.path), run.id)),)
+            return _to_execution(run), output if partial or run.state.ended_at else None
+        return None, None
+
+    def start_page(self, target: Target) -> str:  # noqa: ARG002 - there is none
+        return ""
+
+    def doubt_refusal(self, execution: str, *, timeout_s: float) -> Phrase:  # noqa: ARG002 - nobody need be asked
+        """The supervisor refuses before there is anything else that could fail."""
+        return ""
+
+    def list_hosts(self, restart: Restart, *, timeout_s: float) -> tuple[str, ...]:  # noqa: ARG002 - nobody need be asked
+        from functions.adapters.runners.command import checks
+
+        return checks.list_hosts(restart)
+
+    def check(self, restart: Restart, *, auto: bool, timeout_s: float) -> list[Finding]:  # noqa: ARG002 - `auto` needs no more
+        from functions.adapters.runners.command import checks
+
+        return checks.check(self, restart, timeout_s=timeout_s)
+
+    def check_evidence(self, job: str, options: tuple[str, ...], *, within_s: float, timeout_s: float) -> list[Finding]:  # noqa: ARG002 - it is read so far, if it takes longer
+        from functions.adapters.runners.command import checks
+
+        return checks.check_evidence(self, job, options)
+
+    def _start(
+        self, target: str, name: str, options: Mapping[str, str], *, not_after: float | None, timeout_s: float
+    ) -> Execution:
+        ends, job = time.monotonic() + timeout_s, self.job_named(name)
+        argv, tag, folder = fill(job, options), options[self.incident_option], journal.folder_of(self.path)
+        run = history.claim(self.path, target, name, tag=tag, not_after=not_after, timeout_s=timeout_s)
+        try:
+            journal.create(folder, run, argv, not_after, job.timeout_s)
+            launch(folder, run, systemd=self.systemd, timeout_s=ends - time.monotonic())
+        except OSError as error:
+            remedy = Text("Run `unstick check`, which says what is missing.")
+            self._withdraw(run, Denied(SYSTEM, str(error), code=DeniedCode.REFUSED, remedy=remedy))
+        except Denied as denied:
+            self._withdraw(run, denied)
+        while (left_s := ends - time.monotonic()) > 0 and not journal.read(folder, run, may_void=False).began_at:
+            time.sleep(POLL_S)
+        return self._find(run, max(left_s, POLL_S))
+
+    def _withdraw(self, run: int, refusal: Denied) -> None:
+        """Raise the refusal, once it is certain that nothing runs."""
+        if history.withdraw(self.path, run, timeout_s=1.0):
+            raise refusal
+
+    def _find(self, run: int, timeout_s: float) -> Execution:
+        """The run by its number. If it has not begun, the history shows later whether it ever does."""
+        for found in history.find(self.path, "id = ?", (run,), timeout_s=timeout_s):
+            return _to_execution(found)
+        raise Unavailable(SYSTEM, Text("the command has not begun yet"), late=True)
+
+    def _read_tail(self, run: Run) -> tuple[str, ...]:
+        """The last lines, masked, and the exit status, by which a remedy says how it ended (functions/domain/model/moves.py)."""
+        output = mask(redact(journal.read_output(journal.folder_of(self.path), run.id)))
+        lines = [line[: LONGEST if MESSAGE.match(line) else LINE] for line in output.split("\n") if line.strip()]
+        if run.state.exit and not any(map(_EXIT.match, lines)):
+            lines.append(f"exit {run.state.exit}: {run.state.status}")
+        return tuple(lines[-TAIL_LINES:])
+
+
+def _to_execution(run: Run) -> Execution:
+    state = run.state
+    return Execution(
+        id=str(run.id),
+        url="",
+        status=f"failed: exit {state.exit}" if state.status == "failed" else state.status or "running",
+        # It is refused by a later look at the clock than that of its begin.
+        runner_started_at=state.ended_at if state.status == "refused_late" else state.began_at,
+        runner_ended_at=state.ended_at,
+        tag=run.tag,
+        runner_not_after=run.not_after,
+        user="unstick",
+        aborted_by=state.stopped_by,
+        abandoned=state.status == journal.LOST,
+    )

@@ -1,0 +1,62 @@
+"""The settings of commands on this machine."""
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
+
+from msgspec import Meta, Struct, field
+
+from functions.runtime.errors import Denied, DeniedCode
+from functions.runtime.fields import duration, key, written
+from functions.runtime.text import Text
+
+SYSTEM = "command"
+LONGEST_S = 86400.0
+
+
+class Job(Struct, frozen=True, rename=key):
+    """One command."""
+
+    run: Annotated[tuple[Annotated[str, written("argument")], ...], Meta(min_length=1)]
+    """The program and its arguments, without a shell. `${option.NAME}` in an argument is an option of the runbook."""
+    timeout_s: Annotated[float, duration(1, LONGEST_S)] = 300.0
+    """When the command and everything that it started is ended: by SIGTERM, five seconds later by SIGKILL."""
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    """Values of options that a start doesn't send, such as `restart.holder` where all hosts are restarted."""
+
+
+class Settings(Struct, frozen=True):
+    """Commands on this machine (`command:` in unstick.yaml). Not on Google Cloud."""
+
+    name: ClassVar[str] = "command runner"
+
+    path: str
+    """SQLite file with the history. The local store may use the same file. `PATH-runs` beside it has the output."""
+    jobs: Annotated[Mapping[str, Job], Meta(min_length=1)]
+    """Commands by the name that `restart.job` gives."""
+    systemd: bool = False
+    """Whether each command runs in a unit of its own (unstick-run@.service). Needed where systemd runs Unstick: it ends
+    everything in the unit that it stops."""
+
+    @property
+    def url(self) -> str:
+        """The same on every machine: a container gets another name with each start, and its targets must stay the same."""
+        return "command://localhost"
+
+    @property
+    def incident_option(self) -> str:
+        return "unstick_incident"
+
+    @property
+    def not_after_option(self) -> str:
+        return "unstick_not_after"
+
+    @property
+    def token_expires_at(self) -> None:
+        """There is no token."""
+
+    def job_named(self, name: str) -> Job:
+        """The command of this name. Raises Denied if there is none."""
+        if name in self.jobs:
+            return self.jobs[name]
+        remedy = Text("Add it to command.jobs, or name one of: {names}.", names=", ".join(self.jobs))
+        raise Denied(SYSTEM, Text("there is no command {job}", job=name), code=DeniedCode.JOB, remedy=remedy)

@@ -1,0 +1,138 @@
+"""Runs one command, and writes down when it began, what it printed and how it ended.
+
+    python -I -S supervisor.py FOLDER ID
+
+It outlives Unstick: it has a session, or a unit of systemd, of its own. The first line of FOLDER/ID.jsonl, the run's journal, is
+its order; it appends the others. It holds a lock on the journal as long as it lives. The kernel ends that lock even when it is
+killed, so nobody has to guess by a process id, which another process may have by then. It imports nothing of Unstick's, and
+starts in milliseconds."""
+
+import fcntl
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from typing import Any
+
+POLL_S = 0.1
+KILL_AFTER_S = 5.0
+DRAIN_S = 0.5  # what the command left running in the background may keep its output open
+KEPT_BYTES = 256 * 1024  # twice as much is kept: the newest file, and the one before
+CHUNK = 65536
+
+_stopped_by: list[str] = []
+
+
+class Output:
+    """The command's output: the last of it, in one or two files."""
+
+    def __init__(self, path: str) -> None:
+        self.path, self.size, self.file = path, 0, _create(path)
+
+    def write(self, chunk: bytes) -> None:
+        with suppress(OSError):  # a full disk costs the output, not the run
+            if self.size + len(chunk) > KEPT_BYTES:
+                os.replace(self.path, f"{self.path}.1")  # noqa: PTH105 - as below
+                os.close(self.file)
+                self.size, self.file = 0, _create(self.path)
+            self.size += os.write(self.file, chunk)
+
+
+def _create(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+
+
+def read_entries(journal: int) -> list[dict[str, Any]]:
+    """The journal's whole lines. A line that was not written to its end doesn't count."""
+    text = os.pread(journal, 1 << 20, 0)
+    entries = []
+    for line in text.split(b"\n")[:-1]:
+        with suppress(ValueError):
+            entries.append(json.loads(line))
+    return entries
+
+
+def append(journal: int, **entry: Any) -> None:
+    """Append one line."""
+    os.write(journal, json.dumps(entry).encode() + b"\n")
+
+
+def supervise(folder: str, run: str) -> None:
+    """Run the order of this journal once. Without one, or if it is void, there is nothing to do."""
+    path = os.path.join(folder, run)  # noqa: PTH118 - pathlib would be half of the start
+    try:
+        journal = os.open(f"{path}.jsonl", os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    fcntl.flock(journal, fcntl.LOCK_EX)
+    entries = read_entries(journal)
+    if len(entries) != 1:
+        return  # void, or it was run already
+    order = entries[0]
+    append(journal, began=time.time(), pid=os.getpid())
+    # After `began`: whoever finds no `began` after this time, under the lock, knows that nothing will run.
+    if order["not_after"] is not None and time.time() > order["not_after"]:
+        append(journal, ended=time.time(), status="refused_late", exit=3)
+        return
+    status, code = _run(order, journal, Output(f"{path}.out"))
+    append(journal, ended=time.time(), status=status, exit=code, by="".join(_stopped_by[:1]))
+
+
+def _run(order: dict[str, Any], journal: int, output: Output) -> tuple[str, int]:
+    """Run the command to its end. Returns the status and the exit status, as a shell would show it."""
+    argv, nothing, pipe = order["argv"], subprocess.DEVNULL, subprocess.PIPE
+    try:
+        child = subprocess.Popen(argv, stdin=nothing, stdout=pipe, stderr=subprocess.STDOUT, start_new_session=True, bufsize=0)
+    except OSError as error:
+        output.write(f"{argv[0]}: {error.strerror}\n".encode())
+        return "failed", 127
+    status, ends, kill_at, sources = "", time.monotonic() + order["timeout_s"], float("inf"), [child.stdout]
+    while os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        _copy(sources, output)
+        now = time.monotonic()
+        if not status and (status := "aborted" if _is_stopped(journal) else "timedout" if now >= ends else ""):
+            kill_at = now + KILL_AFTER_S
+            _signal(child.pid, signal.SIGTERM)
+        elif now >= kill_at:
+            _signal(child.pid, signal.SIGKILL)
+    if status:
+        _signal(child.pid, signal.SIGKILL)  # what is left of its group
+    until = time.monotonic() + DRAIN_S
+    while _copy(sources, output) and time.monotonic() < until:
+        pass
+    code = child.wait()
+    return status or ("failed" if code else "succeeded"), code if code >= 0 else 128 - code
+
+
+def _copy(sources: list[Any], output: Output) -> bool:
+    """Copy what comes within a moment; False if nothing does. At its end there is no source any more."""
+    for source in select.select(sources, [], [], POLL_S)[0]:
+        chunk = source.read(CHUNK)
+        output.write(chunk)
+        sources[:] = sources if chunk else []
+        return bool(chunk)
+    return False
+
+
+def _signal(group: int, number: int) -> None:
+    """Signal the command's group. The number is still its own: its leader was not waited for yet."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def _is_stopped(journal: int) -> bool:
+    """Whether somebody asked for the run's end, by a line or by SIGTERM."""
+    _stopped_by.extend(entry["abort"] for entry in read_entries(journal)[1:] if "abort" in entry)
+    return bool(_stopped_by)
+
+
+if __name__ == "__main__":
+    os.umask(0o077)
+    os.chdir("/")
+    signal.signal(signal.SIGTERM, lambda *_: _stopped_by.append("SIGTERM"))
+    with suppress(BrokenPipeError):
+        supervise(*sys.argv[1:3])

@@ -1,0 +1,109 @@
+"""`unstick check` of commands: what it finds, and what to do about it."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from functions.adapters.runners.command import Command, checks
+from functions.adapters.runners.command.settings import Job
+from functions.application.ports import Finding
+from functions.bootstrap import Adapters
+from functions.config.loader import parse_config
+from functions.domain.decisions.matching import to_target
+from functions.domain.model.runbooks import HolderOption, Restart
+from functions.runtime.errors import Denied
+from testbed.unstick_process import configuration, runbook
+from unstick import late_start
+
+FINE = Job(("echo", "mail@${option.service}"), 60.0)
+BY_HOST = Job(("echo", "${option.host}"), 60.0, {"host": "all"})
+LIMIT_S = 10.0
+ON_LABELS = {"service": "${labels.service}"}
+
+
+@pytest.fixture
+def findings(tmp_path, monkeypatch):
+    monkeypatch.delenv("INVOCATION_ID", raising=False)
+
+    def found(restart: Restart, **jobs: Job) -> dict[str, Finding]:
+        command = Command(str(tmp_path / "unstick.db"), {"restart": FINE, **jobs})
+        return {one.what: one for one in command.check(restart, auto=True, timeout_s=LIMIT_S)}
+
+    return found
+
+
+def test_all_is_well(findings, tmp_path):
+    found = findings(Restart("restart", ON_LABELS))
+    assert {one.ok for one in found.values()} == {True}
+    assert not any(one.remedy for one in found.values())
+    assert set(found) == {checks.JOB, checks.PROGRAM, checks.OPTIONS, checks.TIMEOUT, checks.START}
+    assert not list((tmp_path / "unstick.db-runs").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("restart", "what", "ok", "said"),
+    [
+        pytest.param(Restart("resart"), checks.JOB, False, "name one of: restart", id="no such command"),
+        pytest.param(Restart("gone"), checks.PROGRAM, False, "install it, or write its whole path", id="no such program"),
+        pytest.param(Restart("folder"), checks.PROGRAM, False, "let Unstick's user run it", id="nothing to run"),
+        pytest.param(Restart("restart"), checks.OPTIONS, False, "Add service to the runbook's options", id="not filled in"),
+        pytest.param(Restart("restart", {"service": "-x y"}), checks.OPTIONS, False, "Allow letters", id="a fixed value"),
+        pytest.param(Restart("gone", {"x": "1"}), checks.OPTIONS, None, "use it in the command", id="not used"),
+        pytest.param(
+            Restart("restart", ON_LABELS, max_run_s=60.0), checks.TIMEOUT, None, "below restart.max_run, 60 s", id="slow"
+        ),
+        pytest.param(
+            Restart("restart", ON_LABELS, holder=HolderOption("host", "a|b")), checks.HOLDER, False, "a default", id="no holder"
+        ),
+    ],
+)
+def test_each_mistake_is_found_with_what_to_do(findings, restart, what, ok, said):
+    found = findings(restart, gone=Job(("/nowhere/restart-it",)), folder=Job(("/",)))[what]
+    assert found.ok is ok
+    assert said in str(found.remedy)
+
+
+def test_a_command_that_can_be_limited_to_a_host_is_checked_with_its_hosts(findings, tmp_path):
+    restart = Restart("by-host", holder=HolderOption("host", r"mail-1|10\.0\.3\.7|fe80::1"))
+    assert findings(restart, **{"by-host": BY_HOST})[checks.HOLDER].ok is True
+    command = Command(str(tmp_path / "unstick.db"), {"by-host": BY_HOST})
+    assert command.list_hosts(restart, timeout_s=LIMIT_S) == ("mail-1", "10.0.3.7", "fe80::1")
+    with pytest.raises(Denied, match="no list of hosts") as refused:
+        command.list_hosts(Restart("by-host", holder=HolderOption("host", "mail-[0-9]")), timeout_s=LIMIT_S)
+    assert "List the hosts" in str(refused.value.remedy)
+
+
+def test_a_command_that_collects_evidence_needs_its_own_options_only(tmp_path):
+    command = Command(str(tmp_path / "unstick.db"), {"look": Job(("echo", "${option.host}", "${option.unstick_incident}"))})
+    found = command.check_evidence("look", ("host",), within_s=20.0, timeout_s=LIMIT_S)
+    assert [(one.what, one.ok) for one in found] == [
+        (f"evidence: {what}", True) for what in (checks.JOB, checks.PROGRAM, checks.OPTIONS)
+    ]
+
+
+def test_a_history_that_cannot_be_written_is_found(tmp_path):
+    command = Command(str(tmp_path / "nowhere" / "unstick.db"), {"restart": FINE})
+    found = {one.what: one for one in command.check(Restart("restart", ON_LABELS), auto=False, timeout_s=LIMIT_S)}
+    assert found[checks.START].ok is False
+    assert "Create" in str(found[checks.START].remedy)
+
+
+def test_under_systemd_a_command_needs_a_unit_of_its_own(findings, monkeypatch):
+    """Else a restart of Unstick ends the restart of the application."""
+    monkeypatch.setenv("INVOCATION_ID", "0" * 32)
+    found = findings(Restart("restart", ON_LABELS))[checks.OUTLIVES]
+    assert (found.ok, str(found.remedy)) == (None, "set command.systemd: true (docs/command.md)")
+
+
+def test_a_drill_proves_that_a_late_start_is_refused(tmp_path):
+    """`unstick drill --refusal`: the command is not run."""
+    ran = tmp_path / "ran"
+    keys = {"path": str(tmp_path / "unstick.db"), "jobs": {"restart": {"run": ["touch", str(ran), "${option.service}"]}}}
+    whole = configuration("", "http://127.0.0.1:1", [runbook("mail", restart={"job": "restart", "options": {"service": "mail"}})])
+    del whole["rundeck"]
+    ports = Adapters(parse_config(yaml.safe_dump(whole | {"command": keys})))
+    book = ports.rules.runbooks["mail"]
+    leg = late_start.refusal(ports, to_target(book.restart, ports.config.runner_url, book.restart.options))
+    assert (leg.ok, leg.detail) == (True, "")
+    assert not ran.exists()

@@ -1,0 +1,343 @@
+"""A command from its start to its end, and whatever may cut that short."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from functions.adapters.runners.command import history, journal, supervisor
+from functions.adapters.runners.command.settings import Job
+from functions.runtime.errors import Denied, DeniedCode, Unavailable
+from testbed.patience import wait_until
+from tests.adapters.runners.command.place import LIMIT_S, Place, is_running
+
+ROOT = Path(__file__).parents[4]
+STAYS = 'echo $$ >"$0/pid"; while [ ! -e "$0/go" ]; do sleep 0.05; done; echo done'
+"""Runs until the test lets it go."""
+TARGETS = 12
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path, STAYS)
+
+
+def test_a_run_is_seen_running_and_then_ended_with_its_last_lines_masked(tmp_path):
+    place = Place(tmp_path, f"echo password=hunter2-of-the-database; echo; {STAYS}")
+    started = place.start()
+    assert (started.status, started.tag, started.ended, started.url) == ("running", "incident.1", False, "")
+    assert place.look(started).executions == (place.look(started).followed,)
+    (tmp_path / "go").touch()
+    ended = place.until_ended(started)
+    assert ended.followed is not None
+    assert ended.followed.succeeded
+    assert ended.tail == ("password=***", "done")
+    assert ended.runner_now >= (ended.followed.runner_ended_at or 0) >= (ended.followed.runner_started_at or 0)
+
+
+def test_the_command_gets_none_of_unsticks_secrets_and_stands_in_the_root_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("RABBITMQ_PASSWORD", "of-the-broker")
+    place = Place(tmp_path, "env | sort; pwd")
+    tail = place.until_ended(place.start()).tail or ()
+    assert {line.partition("=")[0] for line in tail[:-1]} == {"HOME", "LANG", "PATH", "PWD"}
+    assert tail[-1] == "/"
+
+
+def test_a_failure_says_its_exit_status_as_remedies_do(tmp_path):
+    """functions/domain/model/moves.py reads it from the last lines."""
+    place = Place(tmp_path, "echo no luck; exit 4")
+    ended = place.until_ended(place.start())
+    assert ended.followed is not None
+    assert (ended.followed.failed, ended.followed.status) == (True, "failed: exit 4")
+    assert ended.tail == ("no luck", "exit 4: failed")
+
+
+def test_a_program_that_is_not_there_is_a_failed_run_that_says_so(tmp_path):
+    place = Place(tmp_path, gone=Job(("/nowhere/restart-it",)))
+    ended = place.until_ended(place.start(place.target(job="gone")))
+    assert ended.followed is not None
+    assert ended.followed.status == "failed: exit 127"
+    assert ended.tail == ("/nowhere/restart-it: No such file or directory", "exit 127: failed")
+
+
+def test_a_start_that_comes_too_late_runs_nothing_and_counts_as_refused(tmp_path):
+    place = Place(tmp_path, 'touch "$0/ran"')
+    ended = place.until_ended(place.start(not_after_s=-3600.0))
+    assert ended.followed is not None
+    assert (ended.followed.refused, ended.followed.failed) == (True, False)
+    assert place.command.doubt_refusal(ended.followed.id, timeout_s=LIMIT_S) == ""
+    assert not (tmp_path / "ran").exists()
+
+
+GRANDCHILD = """
+sh -c 'trap "" TERM; echo $$ >"$0/pid"; while :; do sleep 0.05; done' "$0" &
+{trap}
+while :; do sleep 0.05; done
+"""
+
+
+@pytest.mark.parametrize("trap", ["", 'trap "" TERM'], ids=["ends on SIGTERM", "ignores SIGTERM"])
+def test_the_time_limit_ends_the_command_and_everything_that_it_started(tmp_path, trap):
+    place = Place(tmp_path, GRANDCHILD.format(trap=trap), timeout_s=1.5)
+    started = place.start()
+    ended = place.until_ended(started)
+    assert ended.followed is not None
+    assert (ended.followed.status, ended.followed.failed, ended.followed.aborted_by) == ("timedout", True, "")
+    assert (ended.followed.runner_ended_at or 0) - (started.runner_started_at or 0) >= 1.5 + bool(trap) * supervisor.KILL_AFTER_S
+    place.until_gone(int(place.until("pid")))
+
+
+def test_the_output_is_bounded_and_its_end_is_kept(tmp_path):
+    place = Place(tmp_path, "yes 'no end of lines' | head -c 3000000; echo; echo the last")
+    ended = place.until_ended(place.start())
+    assert (ended.tail or ())[-1] == "the last"
+    kept = [file.stat().st_size for file in place.runs.glob("*.out*")]
+    assert supervisor.KEPT_BYTES <= sum(kept) <= 2 * supervisor.KEPT_BYTES
+
+
+def test_what_a_command_leaves_running_does_not_keep_its_run_open(tmp_path):
+    """A script that starts a daemon, whose output nobody redirected."""
+    place = Place(tmp_path, 'sh -c \'echo $$ >"$0/pid"; exec sleep 60\' "$0" & echo started')
+    try:
+        ended = place.until_ended(place.start())
+        assert ended.followed is not None
+        assert ended.followed.succeeded
+        assert ended.tail == ("started",)
+    finally:
+        os.kill(int(place.until("pid")), signal.SIGKILL)
+
+
+def test_one_run_of_a_target_at_a_time(place):
+    """Another start of it is refused as busy, a remedy's too; another target's is not."""
+    started = place.start()
+    for target in (place.target(), Place(place.folder).target()):
+        with pytest.raises(Denied, match="already running") as refused:
+            place.start(target)
+        assert refused.value.code is DeniedCode.BUSY
+    other = place.start(place.target("post"))
+    (place.folder / "go").touch()
+    place.until_ended(started)
+    wait_until(lambda: place.look(other, place.target("post")).executions[0].ended, what=lambda: "the other's end")
+    assert place.until_ended(place.start()).executions[0].succeeded
+
+
+def test_a_start_is_never_made_twice(tmp_path):
+    """Whoever sends the tag again, at whatever time, starts nothing."""
+    place = Place(tmp_path, 'echo x >>"$0/count"')
+    place.until_ended(place.start(tag="incident.1"))
+    with pytest.raises(Denied, match="made before"):
+        place.start(tag="incident.1")
+    assert (tmp_path / "count").read_text() == "x\n"
+
+
+START = """
+import sys, time
+from pathlib import Path
+from tests.adapters.runners.command.place import Place
+from functions.runtime.errors import Denied
+place, number = Place(Path(sys.argv[1]), sys.argv[2]), sys.argv[3]
+(place.folder / f"ready-{number}").touch()
+while not (place.folder / "now").exists():
+    pass
+for target in range(TARGETS):
+    try:
+        place.start(place.target(f"service-{target}"), tag=f"incident-{target}.{number}")
+        print(target, flush=True)
+    except Denied as denied:
+        assert denied.code == "busy", denied
+"""
+
+
+def test_of_several_processes_that_start_at_once_one_does(tmp_path):
+    """For each target; the processes go through the targets side by side."""
+    starters = [
+        subprocess.Popen(
+            [sys.executable, "-c", START.replace("TARGETS", str(TARGETS)), tmp_path, STAYS, str(number)],
+            cwd=ROOT, stdout=subprocess.PIPE, text=True,
+        )
+        for number in range(4)
+    ]  # fmt: skip
+    wait_until(lambda: len(list(tmp_path.glob("ready-*"))) == len(starters), what=lambda: "the processes")
+    (tmp_path / "now").touch()
+    started = [line for one in starters for line in one.communicate()[0].split()]
+    (tmp_path / "go").touch()
+    place = Place(tmp_path, STAYS)
+    runs = [place.look(target=place.target(f"service-{number}")).executions for number in range(TARGETS)]
+    assert sorted(started) == sorted(map(str, range(TARGETS)))
+    assert [len(executions) for executions in runs] == [1] * TARGETS
+
+
+def test_an_abort_ends_the_run_with_everything_that_it_started(tmp_path):
+    place = Place(tmp_path, GRANDCHILD.format(trap=""))
+    started = place.start()
+    pid = int(place.until("pid"))
+    seen = place.command.abort(started.id, timeout_s=LIMIT_S)
+    assert (seen.status, seen.aborted_by, seen.ended) == ("aborted", "unstick", True)
+    place.until_gone(pid)
+
+
+def test_a_stop_of_its_unit_ends_the_run_and_says_so(place):
+    """It is SIGTERM to the supervisor, as a person may."""
+    started = place.start()
+    pid = int(place.until("pid"))
+    os.kill(place.supervisor(started), signal.SIGTERM)
+    ended = place.until_ended(started).followed
+    assert ended is not None
+    assert (ended.status, ended.aborted_by) == ("aborted", "SIGTERM")
+    place.until_gone(pid)
+
+
+def test_a_run_that_is_gone_without_an_end_is_lost(place):
+    """Its supervisor was killed, or the machine stopped: nobody knows how far the command came, and the next start may go."""
+    started = place.start()
+    pid = int(place.until("pid"))
+    os.kill(place.supervisor(started), signal.SIGKILL)
+    ended = place.until_ended(started).followed
+    assert ended is not None
+    assert (ended.status, ended.abandoned, ended.failed) == ("lost", True, True)
+    assert place.look(started).followed == ended, "it stays as it was found"
+    os.kill(pid, signal.SIGKILL)
+    place.until_gone(pid)
+    (place.folder / "go").touch()
+    assert place.until_ended(place.start()).executions[0].succeeded
+
+
+def test_a_run_whose_journal_somebody_removed_is_lost_and_not_void(place):
+    """It may still be running: nobody may call it never begun."""
+    started = place.start()
+    assert place.look(started).executions
+    (place.runs / f"{started.id}.jsonl").unlink()
+    ended = place.look(started).followed
+    assert ended is not None
+    assert (ended.status, ended.abandoned) == ("lost", True)
+    (place.folder / "go").touch()
+
+
+def test_a_history_that_was_lost_leaves_no_end_for_a_new_run(tmp_path):
+    """The numbers begin anew, and the old journals say how other runs ended."""
+    place = Place(tmp_path, 'echo "$(cat "$0/word")"')
+    (tmp_path / "word").write_text("before")
+    place.until_ended(place.start())
+    for file in tmp_path.glob("unstick.db*"):
+        if file.is_file():
+            file.unlink()
+    (tmp_path / "word").write_text("after")
+    started = place.start()
+    assert (started.id, place.until_ended(started).tail) == ("1", ("after",))
+
+
+def claimed(place: Place, *, not_after_s: float) -> int:
+    """What a crash right after the commit leaves."""
+    not_after = time.time() + not_after_s
+    return history.claim(place.command.path, place.target().key, "restart", tag="crash.1", not_after=not_after, timeout_s=LIMIT_S)
+
+
+def test_a_start_that_a_crash_cut_off_blocks_others_until_it_can_no_longer_begin(tmp_path):
+    place = Place(tmp_path, 'touch "$0/ran"')
+    run = claimed(place, not_after_s=30.0)
+    journal.create(place.runs, run, ["sh", "-c", f"touch {tmp_path}/ran"], time.time() + 30, 10.0)
+    assert place.look().executions == ()
+    with pytest.raises(Denied, match="already running"):
+        place.start()
+    place.change("UPDATE runs SET not_after = not_after - 60, created_at = created_at - 60")
+    assert place.look().executions == ()
+    assert not list(place.runs.iterdir()), "void"
+    for order in ("", f'{{"argv": ["touch", "{tmp_path}/ran"], "not_after": null, "timeout_s": 9}}\n{{"void": 1}}\n'):
+        if order:  # it had opened the journal before that was removed
+            (place.runs / f"{run}.jsonl").write_text(order)
+        subprocess.run([sys.executable, "-I", "-S", supervisor.__file__, place.runs, str(run)], check=True)
+    assert not (tmp_path / "ran").exists()
+    assert place.until_ended(place.start()).executions[0].succeeded
+
+
+def test_a_start_without_an_order_is_void_too(tmp_path):
+    """The crash came between the commit and the order."""
+    place = Place(tmp_path)
+    claimed(place, not_after_s=-60.0)
+    place.change("UPDATE runs SET created_at = created_at - 60")
+    place.runs.mkdir()
+    assert place.until_ended(place.start()).executions[0].succeeded
+
+
+def test_a_supervisor_that_begins_after_the_crash_is_found_by_its_tag(place):
+    """The crash came between the start and the save: the run is adopted, and runs once."""
+    run = claimed(place, not_after_s=30.0)
+    journal.create(place.runs, run, ["sh", "-c", STAYS, str(place.folder)], time.time() + 30, 60.0)
+    supervise = [sys.executable, "-I", "-S", supervisor.__file__, place.runs, str(run)]
+    first = subprocess.Popen(supervise)
+    (found,) = wait_until(lambda: place.look().executions, what=lambda: "the run")
+    assert (found.tag, found.status) == ("crash.1", "running")
+    (place.folder / "go").touch()
+    place.until_ended(found)
+    subprocess.run(supervise, check=True)
+    assert first.wait() == 0
+    assert len(place.journal(found)) == 3, "order, begin, end: a second supervisor does nothing"
+
+
+def test_evidence_is_found_by_its_tag_and_read_so_far(place):
+    for number in (1, 2):  # any number at a time
+        tag = f"incident-{number}.evidence"
+        run = place.command.start_evidence("restart", {}, tag=tag, timeout_s=LIMIT_S)
+        read = place.command.read_evidence
+        assert read("restart", tag=tag, execution=None, partial=False, timeout_s=LIMIT_S) == (run, None)
+        _, output = read("restart", tag=tag, execution=run.id, partial=True, timeout_s=LIMIT_S)
+        assert output is not None
+    (place.folder / "go").touch()
+
+    def ended() -> bool:
+        found, output = read("restart", tag=tag, execution=None, partial=False, timeout_s=LIMIT_S)
+        return bool(found and found.ended and output and output[0].text == "done\n")
+
+    wait_until(ended, what=lambda: "the evidence")
+    assert place.look().executions == (), "it is no restart"
+    assert read("restart", tag="other.evidence", execution=None, partial=False, timeout_s=LIMIT_S) == (None, None)
+
+
+def test_runs_older_than_any_limit_looks_back_are_forgotten_with_their_files(tmp_path):
+    place = Place(tmp_path)
+    old = place.start()
+    place.until_ended(old)
+    place.change(f"UPDATE runs SET ended_at = ended_at - {history.KEPT_S}")  # noqa: S608 - our own number
+    new = place.start()
+    place.until_ended(new)
+    assert {file.name.partition(".")[0] for file in place.runs.iterdir()} == {new.id}
+    assert [one.id for one in place.look(old).executions] == [new.id]
+
+
+def test_a_file_of_a_release_that_had_no_commands_is_taken(tmp_path):
+    """Its other tables stay, and the former release can go on with it after a rollback."""
+    place = Place(tmp_path)
+    place.look()
+    place.change("DROP TABLE runs")
+    assert place.until_ended(place.start()).executions[0].succeeded
+
+
+def test_an_unknown_command_and_a_run_that_is_nowhere_are_refused(tmp_path):
+    place = Place(tmp_path)
+    with pytest.raises(Denied, match="no command resart") as refused:
+        place.start(place.target(job="resart"))
+    assert (refused.value.code, str(refused.value.remedy)) == (DeniedCode.JOB, "Add it to command.jobs, or name one of: restart.")
+    with pytest.raises(Unavailable):
+        place.command.abort("77", timeout_s=0.2)
+
+
+def test_a_run_outlives_the_process_that_started_it(tmp_path):
+    """It has a session of its own, so that neither a signal to Unstick's group nor Unstick's end reaches it."""
+    (tmp_path / "now").touch()
+    starter = subprocess.run(
+        [sys.executable, "-c", START.replace("TARGETS", "1") + "\nimport os; os.killpg(0, 9)", tmp_path, STAYS, "1"],
+        cwd=ROOT, stdout=subprocess.PIPE, start_new_session=True, check=False,
+    )  # fmt: skip
+    assert starter.returncode == -signal.SIGKILL
+    place = Place(tmp_path, STAYS)
+    target = place.target("service-0")
+    assert is_running(int(place.until("pid")))
+    assert [one.ended for one in place.look(target=target).executions] == [False]
+    (tmp_path / "go").touch()
+    wait_until(lambda: place.look(target=target).executions[0].succeeded, what=lambda: "its end")

@@ -1,0 +1,135 @@
+"""Commands in units of their own. There is no systemd here: a stand-in for `systemctl` does what the shipped unit file says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from functions.adapters.runners.command import Command, checks
+from functions.adapters.runners.command.settings import Job
+from functions.domain.model.runbooks import Restart
+from functions.runtime.errors import Denied, Unavailable
+from testbed.patience import wait_until
+from tests.adapters.runners.command.place import LIMIT_S, Place, first_on_path, stand_in
+
+ROOT = Path(__file__).parents[4]
+UNIT = (ROOT / "infra/systemd/unstick-run@.service").read_text()
+RULES = (ROOT / "infra/systemd/50-unstick.rules").read_text()
+
+STARTS = """
+with (here / "said").open("a") as said:
+    said.write(" ".join(argv) + "\\n")
+run = argv[-1].partition("@")[2].partition(".")[0]
+command = {command!r}.replace("%i", run).split()
+environment = {{"PATH": os.environ["PATH"], "INVOCATION_ID": run}}
+subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
+"""
+REFUSES = """
+print("Failed to start unstick-run@1.service: Access denied", file=sys.stderr)
+sys.exit(4)
+"""
+SILENT = """
+import time
+time.sleep(3600)
+"""
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """The command prints its environment; systemctl is none yet."""
+    made = Place(tmp_path)
+    made.command = Command(made.command.path, {"restart": Job(("env",))}, systemd=True)
+    first_on_path(tmp_path / "bin", monkeypatch.setenv)
+    return made
+
+
+def systemd(place: Place, script: str = "") -> Path:
+    """A systemctl that starts what the unit's ExecStart names, with this folder of runs in the place of the shipped one."""
+    (started,) = re.findall(r"^ExecStart=(.*)$", UNIT, re.MULTILINE)
+    names = {
+        "/opt/unstick/.venv/bin/python": "python3",
+        "/opt/unstick": str(ROOT),
+        "/var/lib/unstick/unstick.db-runs": str(place.runs),
+    }
+    for name, here in names.items():
+        started = started.replace(name, here)
+    return stand_in(place.folder / "bin", "systemctl", script or STARTS.format(command=started)).with_name("said")
+
+
+def test_the_command_runs_in_an_instance_of_the_shipped_unit_with_the_units_environment(place, monkeypatch):
+    monkeypatch.setenv("RABBITMQ_PASSWORD", "of-the-broker")
+    said = systemd(place)
+    started = place.start()
+    tail = place.until_ended(started).tail or ()
+    assert said.read_text() == f"start --no-ask-password --no-block unstick-run@{started.id}.service\n"
+    assert any(line.startswith("INVOCATION_ID") for line in tail)
+    assert not any("RABBITMQ" in line for line in tail)
+
+
+def test_the_polkit_rule_allows_that_unit_and_no_other(place):
+    """There is no polkit here: the rule's own pattern is tried on what is started, and on what is not."""
+    said = systemd(place)
+    place.until_ended(place.start())
+    unit = said.read_text().split()[-1]
+    (pattern,) = re.findall(r"/(\^unstick-run.*\$)/\.test", RULES)
+    assert re.search(pattern, unit)
+    assert not any(
+        re.search(pattern, other) for other in ("unstick-run@1.service.evil", "ssh.service", "a unstick-run@1.service")
+    )
+
+
+def test_a_refusal_of_systemd_is_told_and_nothing_is_left_of_the_start(place):
+    systemd(place, REFUSES)
+    with pytest.raises(Denied, match="Access denied") as refused:
+        place.start(tag="incident.1")
+    assert "polkit rule" in str(refused.value.remedy)
+    systemd(place)
+    assert place.until_ended(place.start(tag="incident.1")).executions[0].succeeded, "it was not made before"
+
+
+def test_a_machine_without_systemd_refuses_too(place, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    with pytest.raises(Denied, match="No such file") as refused:
+        place.start()
+    assert "unstick check" in str(refused.value.remedy)
+
+
+def test_a_silent_systemd_leaves_the_start_unclear_and_the_history_shows_later_what_came_of_it(place):
+    systemd(place, SILENT)
+    with pytest.raises(Unavailable):
+        place.command.run(place.target(), tag="incident.1", runner_not_after=9e9, timeout_s=1.0)
+    assert place.look().executions == ()
+    with pytest.raises(Denied, match="already running"):
+        place.start(tag="incident.2")
+    systemd(place)
+    subprocess.run(
+        ["systemctl", "start", "unstick-run@1.service"], env={"PATH": str(place.folder / "bin") + ":/usr/bin:/bin"}, check=True
+    )
+    (found,) = wait_until(lambda: place.look().executions, what=lambda: "the run that began after all")
+    assert found.tag == "incident.1"
+    place.until_ended(found)
+
+
+@pytest.mark.parametrize(
+    ("script", "unit", "said"),
+    [(REFUSES, "", "polkit rule"), ("", "/elsewhere", "unstick-run@.service has to name"), ("", "", "")],
+    ids=["no right", "another folder", "well"],
+)
+def test_check_starts_a_command_that_does_nothing_by_systemd(place, script, unit, said):
+    systemd(place, script or (STARTS.format(command=f"true {unit}") if unit else ""))
+    found = {one.what: one for one in place.command.check(Restart("restart"), auto=True, timeout_s=3.0 if unit else LIMIT_S)}
+    assert found[checks.START].ok is (not said)
+    assert said in str(found[checks.START].remedy)
+    assert checks.OUTLIVES not in found
+    assert not list(place.runs.iterdir())
+
+
+def test_the_unit_gets_no_secrets_and_the_account_of_unstick():
+    service = (ROOT / "infra/systemd/unstick.service").read_text()
+    for line in ("DynamicUser=yes", "User=unstick", "StateDirectory=unstick", "NoNewPrivileges=yes", "CapabilityBoundingSet="):
+        assert line in UNIT.splitlines()
+        assert line in service.splitlines()
+    assert not re.search(r"^EnvironmentFile=", UNIT, re.MULTILINE)
