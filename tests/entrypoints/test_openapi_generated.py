@@ -107,11 +107,14 @@ def plain(case: Any) -> Any:
 
 
 def prove(case: Any, world: World, *, ours: bool) -> None:
-    """Put a token of ours where one belongs; `ours`: the alert of a notification is one that a runbook matches, too."""
+    """Put a token of ours where one belongs; `ours`: the alert of a notification is one that a runbook matches, and a wake-up is
+    one of ours instead of a forged one.
+    """
     if case.path == "/approve/open" and isinstance(case.body, dict):
         case.body["token"] = world.approval
     elif case.path == "/verify" and isinstance(case.body, dict):
-        case.body["wake"] = sign(bootstrap.current_adapters().config.signing_keys, {"v": FIRST_VERSION, "target": world.asking})
+        payload = {"v": FIRST_VERSION, "target": world.asking}
+        case.body["wake"] = sign(bootstrap.current_adapters().config.signing_keys, payload) if ours else "forged"
     elif case.path == "/" and ours and case.meta.generation.mode.is_positive:
         case.body["alerts"][0] = alert("mail", "mail.delivery")
 
