@@ -6,10 +6,7 @@ with alerting(folder, broker, unstick.url, basic_auth=(USER, PASSWORD)) as prome
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +17,7 @@ import yaml
 
 from testbed.broker import Broker, free_ports
 from testbed.patience import wait_until
+from testbed.process import Server
 
 SHIPPED = Path(__file__).parents[1] / "infra" / "prometheus"
 NAMED = 4
@@ -93,17 +91,15 @@ def _write_alertmanager(folder: Path, unstick_url: str, basic_auth: tuple[str, s
 
 @contextmanager
 def program(command: list[str], folder: Path, ready: str) -> Iterator[None]:
-    """A server in a process group of its own, from when `ready` answers until the block ends."""
+    """A server from when `ready` answers until the block ends."""
     log = folder / f"{command[0]}.log"
     with log.open("wb") as out:
-        started = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+        started = Server(command, cwd=folder, stdout=out, stderr=out)
     try:
         wait_until(lambda: _answers(ready), what=lambda: log.read_text(errors="replace")[-3000:])
         yield
     finally:
-        with suppress(ProcessLookupError):
-            os.killpg(started.pid, signal.SIGKILL)
-        started.wait()
+        started.end()
 
 
 def _answers(url: str) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import socket
 import subprocess
 from contextlib import suppress
@@ -18,6 +17,7 @@ from typing import Self
 
 from testbed.broker import free_ports
 from testbed.patience import wait_until
+from testbed.process import Server
 
 PROXIES = Path(__file__).parents[1] / "infra" / "proxy"
 UPSTREAM = "127.0.0.1:8080"
@@ -46,7 +46,7 @@ class Front:
         self.name, self.folder, self.port = name, folder, free_ports(1)[0]
         self.url = f"http://127.0.0.1:{self.port}/"
         self.file = folder / name
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Server | None = None
         upstream = f"127.0.0.1:{upstream_port}"
         folder.mkdir(parents=True, exist_ok=True)
         if name == "caddy":
@@ -71,9 +71,7 @@ class Front:
     def __enter__(self) -> Self:
         homes = {"HOME": str(self.folder), "XDG_DATA_HOME": str(self.folder), "XDG_CONFIG_HOME": str(self.folder)}
         with (self.folder / "output").open("wb") as out:
-            self.process = subprocess.Popen(
-                self.command, env=os.environ | homes, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
-            )
+            self.process = Server(self.command, env=os.environ | homes, stdout=out, stderr=out)
         try:
             wait_until(self._listens, what=lambda: (self.folder / "output").read_text()[-2000:])
         except BaseException:
@@ -91,9 +89,7 @@ class Front:
     def stop(self) -> None:
         if self.process is None:
             return
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        self.process.end()
         self.process = None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

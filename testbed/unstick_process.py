@@ -12,7 +12,6 @@ import hmac
 import json
 import os
 import re
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from functions.config.current import encode_prebuilt, prebuilt_path
 from functions.config.loader import load_config
 from testbed.broker import free_ports
 from testbed.patience import PATIENCE_S, wait_until
+from testbed.process import Server
 
 ROOT = Path(__file__).parents[1]
 HMAC_SECRET = "between-grafana-and-us"
@@ -211,7 +211,7 @@ class Unstick:
             }
             | environment
         )
-        self.started: subprocess.Popen[bytes] | None = None
+        self.started: Server | None = None
 
     # --- its life
 
@@ -221,15 +221,7 @@ class Unstick:
             "127.0.0.1", "--port", str(self.port),
         ]  # fmt: skip
         with self.log.open("ab") as out:
-            self.started = subprocess.Popen(
-                command,
-                cwd=self.folder,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                start_new_session=True,
-            )
+            self.started = Server(command, cwd=self.folder, env=self.environment, stdout=out, stderr=out)
         if wait:
             try:
                 self._wait_until_it_serves()
@@ -251,9 +243,7 @@ class Unstick:
         """Kill -9 of all its processes at once."""
         if self.started is None:
             return
-        with suppress(ProcessLookupError):
-            os.killpg(self.started.pid, signal.SIGKILL)
-        self.started.wait()
+        self.started.end()
         self.started = None
 
     def workers(self) -> list[int]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-import signal
 import socket
-import subprocess
 import time
 import urllib.error
 from collections.abc import Iterator, Sequence
@@ -18,6 +16,7 @@ from testbed.broker.node import ADMIN, Broker
 from testbed.broker.ports import free_ports
 from testbed.broker.versions import HOST, command
 from testbed.patience import PATIENCE_S
+from testbed.process import Server
 
 START_TIMEOUT_S = 2 * PATIENCE_S
 """It computes for seconds, and on a busy machine for a minute."""
@@ -73,7 +72,7 @@ class Cluster:
 
     nodes: list[Broker]
     running: ExitStack = field(default_factory=ExitStack)
-    servers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    servers: dict[str, Server] = field(default_factory=dict)
 
     def start(self, *nodes: Broker) -> None:
         """Start these, or start them again with all that they had; they serve when this returns."""
@@ -90,9 +89,7 @@ class Cluster:
 
     def kill(self, node: Broker) -> None:
         """Kill -9."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.servers[node.name].pid, signal.SIGKILL)
-        self.servers[node.name].wait()
+        self.servers[node.name].end()
 
     def part(self, node: Broker) -> None:
         """Cut it off from all others, as a broken network does: neither side knows the other's cookie any more."""
@@ -157,7 +154,7 @@ def _write_configuration(made: Broker, plugins: Sequence[str], more: Sequence[st
     (made.folder / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
 
 
-def _wait_until_ready(made: Broker, server: subprocess.Popen[bytes]) -> None:
+def _wait_until_ready(made: Broker, server: Server) -> None:
     """`/api/overview` is the last to answer: on 4.3 with 500 for 0.1 s after everything else is there."""
     ends = time.monotonic() + START_TIMEOUT_S
     while server.poll() is None:
@@ -175,15 +172,11 @@ def _wait_until_ready(made: Broker, server: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def _process(started: list[str], environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in a group of its own that is gone, with all that it started, when the block ends."""
+def _process(started: list[str], environment: dict[str, str], log: Path) -> Iterator[Server]:
+    """A process that is gone, with all that it started, when the block ends."""
     with log.open("wb") as out:
-        running = subprocess.Popen(
-            started, env=environment, cwd=log.parent, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
-        )
+        running = Server(started, env=environment, cwd=log.parent, stdout=out, stderr=out)
     try:
         yield running
     finally:
-        with suppress(ProcessLookupError):
-            os.killpg(running.pid, signal.SIGKILL)  # its folder is thrown away, so there is nothing to close orderly
-        running.wait()
+        running.end()  # its folder is thrown away, so there is nothing to close orderly

