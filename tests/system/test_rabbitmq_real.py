@@ -70,9 +70,8 @@ def test_a_held_message_is_unacknowledged_until_its_consumer_dies(rabbitmq_serve
     with consumer(rabbitmq_server, "held", "stuck-unacked"):
         live = wait_until(lambda: look(rabbitmq_server, "held"), lambda seen: seen.unacked == 1)
         assert (live.depth, live.ready) == (5, 4)
-        shown = wait_until(lambda: look(rabbitmq_server, "held"), lambda seen: seen.consumer_ids)
-        assert len(shown.consumer_ids) == 1
-        assert shown.acks == 0
+        shown = wait_until(lambda: look(rabbitmq_server, "held"), lambda seen: seen.consumer_ids and seen.acks is not None)
+        assert (len(shown.consumer_ids), shown.acks) == (1, 0)
     back = wait_until(lambda: look(rabbitmq_server, "held"), lambda seen: seen.unacked == 0)
     assert (back.depth, back.ready) == (5, 5)
     wait_until(lambda: look(rabbitmq_server, "held"), lambda seen: seen.consumer_ids == ())
@@ -107,7 +106,7 @@ def test_a_new_consumer_has_another_id_and_its_acknowledgements_are_counted(rabb
         )
     assert set(first.consumer_ids).isdisjoint(second.consumer_ids)
     assert second.ack_samples[-1][1] == 7
-    assert second.ack_samples[-1][0] - second.ack_samples[0][0] == 120
+    assert second.ack_samples[-1][0] - second.ack_samples[0][0] == 195, "three times `for`, and a little more"
 
 
 @pytest.mark.parametrize("vhost", ["/", "mail/100%", *(pytest.param(one, marks=pytest.mark.long) for one in ("%2F", "日本 語"))])

@@ -231,11 +231,12 @@ def test_whatever_is_killed_comes_to_its_end(fleet, kills, capsys):
                 _kill(fleet.unstick, chance)
             status, said = answer.result()[0]
         if status == 200:
-            # They share one job, so one may have to wait for another's restart.
+            # They share one job, so one may have to wait for another's restart; a busy machine may be late with the queue.
             assert (said["incidents"][0]["action"], said["incidents"][0]["reason"]) in (
                 ("restarted", None),
                 ("deferred", None),
                 ("held", "job_busy"),
+                ("held", "symptom_unknown"),
             ), said
             accepted.add(service)
     fleet.until_all_is_done()
