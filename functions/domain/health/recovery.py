@@ -185,9 +185,9 @@ def _find_survivor(watched: QueueState, seen: QueueSnapshot, age_s: float, at: f
         # Samples may not go back to the restart. An earlier check did, or it is the same connection for certain.
         work, needs_s = drop_gaps(channel.work), age_s
         if channel.id == watched.after.survivor:
-            needs_s = min(age_s, at - (watched.after.looked_at or 0.0))
-        elif before is not None and before == now and work:
-            needs_s = min(age_s, work[-1][0] - work[0][0] + SETTLED_S)
+            needs_s = min(needs_s, at - (watched.after.looked_at or 0.0))
+        if before is not None and before == now and work:
+            needs_s = min(needs_s, work[-1][0] - work[0][0] + SETTLED_S)
         if still_s(work) >= max(needs_s - SETTLED_S, RECENT_S):
             return channel.id
     return ""

@@ -517,3 +517,5 @@ def test_a_connection_that_the_restart_did_not_end_is_known_however_late_the_fir
     seen = flowing(replace(old, connected_at=connected_at), worker("new", since_s=2.0))
     after = judge_recovery(runbook(), seen, watched, Since(280.0, NOW)).after
     assert bool(after.survivor) is survives
+    found = replace(watched, after=AfterRestart(survivor="old (1)", looked_at=NOW - 250.0))
+    assert bool(judge_recovery(runbook(), seen, found, Since(280.0, NOW)).after.survivor) is survives, "nor is it forgotten"
