@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export HYPOTHESIS_NO_PLUGINS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test all-tests test-fast test-long mutate lint format demo run prove bench ladder moves town fuzz audit lock release docs weight clean
+.PHONY: help setup test all-tests test-fast test-long test-manual mutate lint format demo run prove bench ladder moves town fuzz audit lock release docs weight clean
 
 help: ## list targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,8 +30,12 @@ all-tests: setup ## run the tests without lint
 test-fast: setup ## run the fast tests only, as pre-push does
 	$(RUN) -m pytest tests/domain tests/application tests/runtime tests/config $(ARGS)
 
-test-long: setup ## run the long tests: more schedules and examples, fuzzing, a simulated day
-	$(RUN) -m pytest -m "long or hypothesis" --hypothesis-profile=long $(ARGS)
+test-long: setup ## run the long tests, in half an hour: other versions of RabbitMQ, more schedules and examples, a simulated day
+	@[ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || tools/brokers "$${BROKERS_FOLDER:-build/brokers}"
+	$(RUN) -m pytest -m "(long or hypothesis) and not manual" --hypothesis-profile=long $(ARGS)
+
+test-manual: setup ## run the tests that take hours: the town, the ladder and the moves on each version of RabbitMQ
+	$(RUN) -m pytest -m manual -n 0 $(ARGS)
 
 mutate: setup ## mutation testing: change 200 places of the domain, one at a time, and list the changes that no test notices
 	$(RUN) -m tools.mutate $(ARGS)

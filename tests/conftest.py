@@ -78,6 +78,9 @@ FIRST = (
 )
 """What takes long, in the order in which it begins: begun late, it would be what everybody waits for at the end."""
 
+BY_DAY = "not (long or manual)"
+"""As in pyproject.toml."""
+
 NIGHT = (
     *("tests/entrypoints/test_openapi_generated.py", "tests/simulation/test_day.py"),
     *(
@@ -95,8 +98,8 @@ WAITING = 4
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out NIGHT where long tests are deselected."""
-    return True if config.option.markexpr == "not long" and collection_path.as_posix().endswith(NIGHT) else None
+    """Leave out NIGHT by day."""
+    return True if config.option.markexpr == BY_DAY and collection_path.as_posix().endswith(NIGHT) else None
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,5 +1,6 @@
 """Which RabbitMQ: the host's package, or 4.0 and 4.3 in folders that tools/brokers makes once."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -61,12 +62,19 @@ def reason_against(version: str) -> str:
     """Why this version can't be run here; empty if it can, after its folder has been made where it was missing (40 s)."""
     if version == HOST:
         return "" if available() else "rabbitmq-server is not installed"
-    if not (FOLDERS / version / ".complete").exists():
+    if not (FOLDERS / version / ".complete").exists() and (reason := _make(version)):
+        return f"RabbitMQ {version} can't be made here: {reason}"
+    return "" if available() else "the host has no epmd: install rabbitmq-server"
+
+
+def _make(version: str) -> str:
+    """Why its folder can't be made. Processes take turns: it is begun by removing what another one left."""
+    FOLDERS.mkdir(parents=True, exist_ok=True)
+    with (FOLDERS / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         command = [str(ROOT / "tools" / "brokers"), str(FOLDERS), version]
         made = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10 * PATIENCE_S)
-        if made.returncode:
-            return f"RabbitMQ {version} can't be made here: {made.stderr.strip()[-500:]}"
-    return "" if available() else "the host has no epmd: install rabbitmq-server"
+    return made.stderr.strip()[-500:] or f"exit status {made.returncode}" if made.returncode else ""
 
 
 def command(version: str, folder: Path, name: str = "rabbitmq-server", *arguments: str) -> list[str]:

@@ -17,8 +17,8 @@ from tests.simulation.run import schedule
 from tests.simulation.scenario import PROFILES
 
 BATCH = 10
-BATCHES, LONG_BATCHES = 6, 200
-"""60 schedules always, 2,000 in `make test-long`. Batches are small, so that workers share them well."""
+BATCHES, LONG_BATCHES = 6, 100
+"""60 schedules always, 1,000 in `make test-long`, 100,000 in `make prove`. Batches are small, so that workers share them well."""
 
 DRAWN = 3 if settings().max_examples < 300 else 300
 """A schedule takes Hypothesis several times as long."""
