@@ -15,7 +15,7 @@ export HYPOTHESIS_NO_PLUGINS := 1
 .PHONY: help setup test all-tests test-fast test-long test-manual mutate lint format demo run prove bench ladder moves town fuzz audit lock release docs weight clean
 
 help: ## list targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.ready ## create .venv with every package that running and testing needs
 $(VENV)/.ready: requirements-dev.txt pyproject.toml tools/setup
