@@ -152,7 +152,7 @@ class CloudStorage(Struct, frozen=True):
         query = {"prefix": prefix, "fields": fields} | ({"startOffset": start} if start else {})
         listed: list[Any] = []
         while True:
-            path = f"{self._bucket()}?{urlencode(query)}"
+            path = f"{self._bucket()}?{urlencode(query, errors='replace')}"
             page = _SERVICE.ask("GET", path, timeout_s=ends - time.monotonic(), max_bytes=_MOST_BYTES).object()
             listed += page.get("items") or []
             if not page.get("nextPageToken"):

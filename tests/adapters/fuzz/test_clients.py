@@ -117,6 +117,10 @@ def test_a_sound_answer_is_taken(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert not isinstance(made, Exception), made
 
 
+IMPORTED_IN_S = 3.0
+"""A client imports much at its first call, and what lists without end is asked for all of that time."""
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -127,6 +131,7 @@ def test_a_sound_answer_is_taken(name: str, monkeypatch: pytest.MonkeyPatch) -> 
         pytest.param("cloud tasks, wake", as_json({"error": {"details": [None]}}, status=504), id="details that are none"),
         pytest.param("cloud storage, list", answer(200, b"<html>"), id="a page in Cloud Storage's place"),
         pytest.param("cloud storage, list", as_json({"nextPageToken": "for ever"}), id="a list without end"),
+        pytest.param("cloud storage, list", as_json({"nextPageToken": "\ud800"}), id="half of a letter for the next page"),
         pytest.param("cloud storage, list", as_json({"items": [OBJECT | {"metadata": {"unstick-due": "soon"}}]}), id="no time"),
         pytest.param("cloud storage, list", as_json({"items": [{}]}), id="an object without a name"),
         pytest.param("cloud storage, load", answer(200, b"{}", "X-Goog-Generation: "), id="a generation that is none"),
@@ -137,4 +142,4 @@ def test_a_sound_answer_is_taken(name: str, monkeypatch: pytest.MonkeyPatch) -> 
 )  # fmt: skip
 def test_what_broke_a_client_once_counts_as_no_answer(name: str, said: bytes) -> None:
     """Found by the test above: each came out as an error that no caller knows, or never."""
-    assert isinstance(heard(name, [said]), Unavailable)
+    assert isinstance(heard(name, [said], IMPORTED_IN_S), Unavailable)
