@@ -65,10 +65,11 @@ APART = (
 """Tests of these take long each and share nothing, so that any worker may take one. Else a worker takes a whole file."""
 
 WAITS = (
-    *("tests/system/ladder/test_ladder.py", "tests/system/test_whole_way.py", "tests/system/test_alertmanager.py"),
+    *("tests/system/ladder/test_ladder.py", "tests/system/town/", "tests/system/test_restart_time.py"),
+    *("tests/system/test_whole_way.py", "tests/system/test_alertmanager.py"),
     *("tests/system/ladder/", "tests/system/libraries/", "tests/system/prometheus/", "tests/system/test_rabbitmq_real.py"),
     *("tests/system/test_", "tests/adapters/schedulers"),
-    *("tests/cli/test_send_and_drill.py", "tests/project/test_first_hour.py"),
+    *("tests/cli/test_send_and_drill.py", "tests/project/test_first_hour.py", "tests/project/test_stopped.py"),
 )
 """What spends most of its time waiting for servers and clocks, the longest first."""
 
