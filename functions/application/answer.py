@@ -162,7 +162,7 @@ def turn(ports: Ports, wanted: Pause) -> Pause | None:
 
 
 def turn_and_tell(ports: Ports, switch: Pause) -> tuple[Pause | None, dict[str, str]]:
-    """`turn`, and post to the channels of the top-level `notify`, unless it was off before and after. Returns also channel ->
+    """`turn`, and post to the default channels, unless it was off before and after. Returns also channel ->
     problem and remedy, empty if it was posted."""
     before = turn(ports, switch)
     if not switch.on and before is None:
@@ -173,4 +173,4 @@ def turn_and_tell(ports: Ports, switch: Pause) -> tuple[Pause | None, dict[str, 
         until = Text("until {until} (in {left})", until=clock(ports.rules, switch.until), left=left)
     detail = join((in_brackets(switch.reason, switch.by), until))
     card = compose(CardInput(CardKind.PAUSED if switch.on else CardKind.RESUMED, switch.at, detail=detail), ports.rules)
-    return before, post_to_all(ports, ports.rules.notify, card)
+    return before, post_to_all(ports, ports.rules.default_channels, card)

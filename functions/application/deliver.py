@@ -13,7 +13,7 @@ from functions.application.ports import Budget, Ports, UpdatingChat
 from functions.application.serialization import encode
 from functions.domain.cards.facts import page_of_incident
 from functions.domain.decisions.endings import APPROVAL_S
-from functions.domain.decisions.messages import call_people, default_channels
+from functions.domain.decisions.messages import call_people
 from functions.domain.model.events import MessagesDelivered
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.messages import Card, Message
@@ -88,7 +88,7 @@ def redact_card(card: Card, public_url: str) -> Card:
 
 def _post_instead(ports: Ports, gone: str, card: Card, timeout_s: float) -> None:
     """Post to other channels, without the approval link: the configuration lost the channel while the message waited."""
-    instead = next((name for name in default_channels(ports.rules) if name in ports.chats), None)
+    instead = next((name for name in ports.rules.default_channels if name in ports.chats), None)
     if instead is None:
         detail = Text("the channel {channel} is not in the configuration", channel=gone)
         raise Denied("chat", detail, remedy=Text("Add `{channel}` to `channels`.", channel=gone))

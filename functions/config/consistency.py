@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 from functions.application.decoding import convert
 from functions.config import registry
-from functions.config.schema import Schema, adapter_schema, file_schema
+from functions.config.schema import Schema, adapter_schema, describe, file_schema
+from functions.config.settings import LOCAL
 from functions.config.validation import read
 from functions.config.yaml_tree import Path
 from functions.domain.decisions.matching import HOLDER_HOST, template_labels
@@ -93,8 +94,17 @@ def _check_top(top: Mapping[str, Any], wrong: set[Path], *, on_cloud_run: bool) 
             "runs commands, and Cloud Run keeps no processes",
             "Use rundeck, or run Unstick on a machine of its own",
         )
+    yield from _check_places(top, on_cloud_run=on_cloud_run)
+
+
+def _check_places(top: Mapping[str, Any], *, on_cloud_run: bool) -> Mistakes:
+    """What only a local store settles, and where none can be."""
+    properties = file_schema()["properties"]
+    for key in ("scheduler", "signing_keys"):
+        if key not in top and isinstance(top.get("store"), dict) and LOCAL not in top["store"]:
+            yield (), f"lacks the key {key}", f"Add `{key}:`, {describe(properties[key])}; only a local store needs none"
     for key in ("store", "scheduler"):
-        if on_cloud_run and _at(top, key, "local") is not None:
+        if on_cloud_run and _at(top, key, LOCAL) is not None:
             remedy = "Use cloud_storage for the store, cloud_tasks for the scheduler"
             yield (key,), "is local, and Cloud Run keeps no files", remedy
 

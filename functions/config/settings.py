@@ -16,6 +16,8 @@ from functions.runtime.fields import adapter, duration, key, written
 from functions.runtime.secrets import SecretRef
 
 A = TypeVar("A")
+LOCAL = "local"
+"""The store whose file the scheduler may share, and beside which a signing key is kept. Never on Google Cloud."""
 
 
 class Named(Struct, Generic[A], frozen=True):
@@ -108,12 +110,13 @@ class File(Struct, frozen=True, rename=key):
     """Authentication and size of notifications."""
     store: Annotated[Named[Any], adapter("stores")]
     """Keeps documents and the archive."""
-    scheduler: Annotated[Named[Any], adapter("schedulers")]
-    """Delivers wake-ups."""
-    signing_keys: Annotated[tuple[SecretRef, ...], Meta(min_length=1)]
-    """Keys for wake-ups and approval links, newest first. The first one signs; all verify."""
     channels: Annotated[Mapping[str, Annotated[Named[Any], adapter("chats")]], Meta(min_length=1)]
     """Chats by name."""
+    scheduler: Annotated[Named[Any] | None, adapter("schedulers")] = None
+    """Delivers wake-ups. Default with a local store: the same file."""
+    signing_keys: Annotated[tuple[SecretRef, ...], Meta(min_length=1)] = ()
+    """Keys for wake-ups and approval links, newest first. The first one signs; all verify. Default with a local store: a key
+    that Unstick makes and keeps beside it (`unstick.db.key`, mode 0600)."""
     runbooks: tuple[Runbook, ...] = ()
     """Which alert restarts what. Without a runbook every alert is held with `no_runbook`."""
     public_url: Annotated[str, written("base-url")] = ""
@@ -132,7 +135,7 @@ class File(Struct, frozen=True, rename=key):
     open_to_network: bool = False
     """Whether `verify`, `report` and `/metrics` answer everybody who reaches their port, without a token."""
     notify: tuple[str, ...] = ()
-    """Default channels, also for alerts without a runbook."""
+    """Default channels, also for alerts without a runbook, the kill switch and the drill. Default: those of the runbooks."""
     language: Annotated[str, written("language")] = "en"
     """Language of messages."""
     time_zone: Annotated[str, written("time-zone")] = ""
@@ -184,8 +187,8 @@ class Config(File, frozen=True, kw_only=True, dict=True):
 
     @property
     def report_channels(self) -> tuple[str, ...]:
-        """The channels for the report, the drill and the check from inside: those of `report`, else `notify`."""
-        return self.report.channels if self.report else self.notify
+        """The channels for the report, the drill and the check from inside: those of `report`, else the default ones."""
+        return self.report.channels if self.report else self.rules.default_channels
 
     @property
     def report_days(self) -> int:
@@ -224,13 +227,16 @@ def to_config(data: Any) -> Config:
     """Convert the JSON form; imports the adapters. Raises msgspec.ValidationError, or KeyError for an unknown adapter."""
     file = convert(data, File)
 
-    rest = {name: getattr(file, name) for name in File.__struct_fields__ if name not in ("store", "scheduler", "channels")}
+    special = ("store", "scheduler", "signing_keys", "channels")
+    rest = {name: getattr(file, name) for name in File.__struct_fields__ if name not in special}
+    scheduler = file.scheduler or Named(LOCAL, file.store.adapter)
     return Config(
         **rest,
+        signing_keys=file.signing_keys or (SecretRef(f"file://{file.store.adapter['path']}.key", made=True),),
         runner=_to_adapter(convert(data["runner"], Named), registry.load_adapter("runners", data["runner"]["name"])),
         symptoms={name: convert(its, registry.load_adapter("symptoms", name)) for name, its in data["symptoms"].items()},
         store=_to_adapter(file.store, registry.load_adapter("stores", file.store.name)),
-        scheduler=_to_adapter(file.scheduler, registry.load_adapter("schedulers", file.scheduler.name)),
+        scheduler=_to_adapter(scheduler, registry.load_adapter("schedulers", scheduler.name)),
         channels={name: _to_adapter(one, registry.load_adapter("chats", one.name)) for name, one in file.channels.items()},
     )
 

@@ -16,7 +16,7 @@ from functions.application.storm import is_shard
 from functions.bootstrap import Adapters
 from functions.config.matchers import overlaps
 from functions.domain.decisions.matching import NotRendered, last_matches
-from functions.domain.decisions.messages import channels_for, default_channels
+from functions.domain.decisions.messages import channels_for
 from functions.domain.model.alerts import MOVES, RETURNS
 from functions.domain.model.codes import Mode
 from functions.domain.model.incidents import Document
@@ -153,7 +153,7 @@ def _check_configuration(ports: Adapters) -> Iterator[Finding]:
             remedy = "Add `notify:` to the runbook or at the top."
             yield Finding(f"people hear of {runbook.name}", False, "no channel is named", remedy)
         yield from _check_likely(rules, runbook)
-    if not default_channels(rules):
+    if not rules.default_channels:
         detail, remedy = "nobody hears of alerts without a runbook", "Add `notify:` at the top."
         yield Finding("people hear of everything else", None, detail, remedy)
     if ports.config.identity_header:

@@ -14,6 +14,7 @@ One trailing newline of a file or a Secret Manager value is removed.
 import hmac
 import os
 import re
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -65,10 +66,12 @@ def is_reference(text: str) -> bool:
     return any(form.fullmatch(text) for form in (_ENV, _FILE, _SM))
 
 
-class SecretRef(Struct, frozen=True):
+class SecretRef(Struct, frozen=True, omit_defaults=True):
     """A reference to a secret. Raises ConfigError if it has none of the forms, without repeating it."""
 
     reference: str
+    made: bool = False
+    """Whether Unstick makes the file if it is missing."""
 
     def __post_init__(self) -> None:
         if not is_reference(self.reference):
@@ -77,6 +80,8 @@ class SecretRef(Struct, frozen=True):
 
     def read(self) -> bytes:
         """Returns the secret, at most five minutes old. Raises Denied (with a remedy) or Unavailable."""
+        if self.made:
+            _make(self.reference, Path(self.reference.removeprefix("file://")))
         return read(self.reference, now=time.monotonic())
 
     def invalidate(self) -> None:
@@ -234,6 +239,25 @@ def _from_file(reference: str, path: Path) -> bytes:
     except (OSError, ValueError) as error:
         why = Text("{reference} can't be read ({error})", reference=reference, error=type(error).__name__)
         raise Unavailable(SYSTEM, why) from None
+
+
+def _make(reference: str, path: Path) -> None:
+    """Write a random secret to the file, readable by its owner only, unless it exists. Several processes may do so at once: all
+    get the same one, since a link appears with its whole content, and only once."""
+    if path.exists():
+        return
+    whole = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
+    try:
+        with os.fdopen(os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+            file.write(secrets.token_hex(32).encode() + b"\n")
+        with suppress(FileExistsError):
+            path.hardlink_to(whole)
+    except OSError as error:
+        why = Text("{reference} can't be made ({error})", reference=reference, error=error.strerror or type(error).__name__)
+        remedy = Text("Let the user that runs Unstick create files in {folder}.", folder=str(path.absolute().parent))
+        raise _denied(DeniedCode.UNUSABLE, why, remedy) from None
+    finally:
+        whole.unlink(missing_ok=True)
 
 
 def _mounted(place: Path) -> bytes | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from tests.cli.line import Line
 
 NEVER_S = 600.0
 MAIL = ("--label", "queue=mail.delivery", "--label", "vhost=/")
+ONE_QUEUE = Path(__file__).parents[2] / "examples" / "one-queue.yaml"
 
 
 def found(here: Line, *arguments: str, code: int) -> dict[str, dict[str, Any]]:
@@ -51,10 +53,23 @@ def test_all_is_well(here: Line) -> None:
     assert here.ports.store.list_documents(timeout_s=5) == []
 
 
+def test_the_least_configuration_has_nothing_to_look_at(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """examples/one-queue.yaml: its part of `check` is all right, and the key that it names is there and readable."""
+    monkeypatch.chdir(here.folder)
+    here.config.write_text(ONE_QUEUE.read_text(encoding="utf-8"), encoding="utf-8")
+    lines = found(here, code=1)
+    own = {name: line for name, line in lines.items() if name.startswith("Configuration")}
+    assert own
+    assert all(line["ok"] for line in own.values()), own
+    assert lines["Secrets: signing_keys[0]"]["ok"]
+    assert [path.name for path in here.folder.glob("*.key")] == ["unstick.db.key"]
+
+
 def test_a_default_that_changed_is_pointed_out(here: Line) -> None:
     """Who relied on `mode: auto` learns before the night that the runbook only observes, and that times are UTC's."""
     book = runbook("mail-delivery")
     del book["mode"]
+    book["freeze"] = [{"days": "daily", "from": "00:00", "to": "00:01"}]
     path = here.configured(book)
     path.write_text(path.read_text().replace("time_zone: UTC\n", ""))
     lines = found(here, *MAIL, code=0)

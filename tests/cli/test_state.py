@@ -170,6 +170,13 @@ def test_pause_and_resume(here: Line) -> None:
     assert switch(here).reason == "second"
 
 
+def test_whom_the_runbooks_tell_hears_of_the_switch(here: Line) -> None:
+    """Without `notify` at the top: pause and resume are posted to the runbooks' channels."""
+    here.configured(notify=[])
+    assert "sent to console" in here.run("pause", "--reason", "upgrade", code=0).stdout
+    assert here.json("resume")["told"] == {"console": ""}
+
+
 def test_resume_of_what_is_not_paused_tells_nobody(here: Line) -> None:
     """Code 0, no message. The console's card goes to stderr, so that JSON is JSON alone."""
     result = here.run("resume", code=0)

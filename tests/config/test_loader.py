@@ -83,6 +83,26 @@ def test_what_is_required_is_enough_and_all_else_has_its_default():
     )
 
 
+def test_a_local_store_settles_scheduler_and_signing_key(tmp_path):
+    """Both lie beside it: one path is enough for one machine. A remote store settles neither."""
+    path = tmp_path / "unstick.db"
+    least = MINIMAL.replace("scheduler: {local: {path: unstick.db}}\nsigning_keys: [env://KEY]\n", "")
+    read = parse_config(least.replace("unstick.db", str(path)))
+    assert (read.scheduler.name, read.scheduler.adapter.path) == ("local", str(path))
+    assert read.signing_keys == (SecretRef(f"file://{path}.key", made=True),)
+    remote = problems(least.replace("{local: {path: unstick.db}}", "{cloud_storage: {bucket: b-1}}"))
+    assert [name for name in ("scheduler", "signing_keys") for one in remote if f"lacks the key {name}." in one] == [
+        "scheduler", "signing_keys",
+    ]  # fmt: skip
+    assert any("store is local" in one for one in problems(least, on_cloud_run=True))
+
+
+def test_the_channels_of_the_runbooks_hear_of_everything():
+    """Where the top names none: pause, drill and report go to them too."""
+    read = parse_config(MINIMAL + "    notify: [console]\n")
+    assert read.rules.default_channels == read.report_channels == ("console",)
+
+
 def test_the_repositorys_example_is_read_whole():
     """unstick.yaml is the design's example; each of its keys arrives where it belongs."""
     read = load_config(ROOT / "unstick.yaml")
@@ -197,7 +217,9 @@ REFUSED = [
     (MINIMAL + "store: {local: {path: b}}", 13, "store", "form of the file"),
     # keys
     (changed("scheduler:", "schedular:"), 5, "schedular", "unknown"),
-    (changed("scheduler:", "schedular:"), 1, "the file", "missing"),
+    (changed("scheduler:", "schedular:"), 5, "schedular", "unknown"),
+    (changed("{local: {path: unstick.db}}\nscheduler", "{cloud_storage: {bucket: b-1}}\nx"), 1, "the file", "missing"),
+    (changed("local: {path: unstick.db}", "cloud_storage: {bucket: b}").replace("signing_keys", "x"), 1, "the file", "missing"),
     (changed("user: unstick", "usr: unstick"), 3, "rabbitmq.usr", "unknown"),
     (changed("job: j-1", "job: j-1, opions: {}"), 11, f"{RB}.restart.opions", "unknown"),
     (changed("    match: [service=mail]\n", ""), 9, RB, "missing"),

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from functions import bootstrap
 from functions.config.current import current_config
 from functions.entrypoints import health
 from functions.entrypoints.access import warn_if_unguarded
-from testbed.unstick_process import MACHINE_TOKEN, alert, notification, signed
+from functions.entrypoints.verify import sweep_overdue
+from testbed.doubles.rundeck import Job, Rundeck
+from testbed.unstick_process import MACHINE_TOKEN, ROOT, alert, notification, signed
 
 pytestmark = pytest.mark.usefixtures("patient_code")
 
@@ -18,6 +21,30 @@ pytestmark = pytest.mark.usefixtures("patient_code")
 @pytest.fixture(autouse=True)
 def _asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "KEPT_S", 1e-9)
+
+
+def test_the_least_configuration_serves_the_whole_way(place, monkeypatch):
+    """examples/one-queue.yaml with `mode: auto`: an alert of Alertmanager's, one restart, and *recovered* in the only channel."""
+    monkeypatch.chdir(place.folder)
+    monkeypatch.setenv("ALERTMANAGER_TOKEN", "a-token-of-alertmanager-with-32-characters")
+    queue = place.rabbit.queue("orders.created", ready=5, unacked=1, acks=9)
+    empty = {"ready": 0, "unacked": 0, "acks": 18, "consumers": ("127.0.0.1:50002 -> 127.0.0.1:5672",)}
+    written = (ROOT / "examples" / "one-queue.yaml").read_text(encoding="utf-8")
+    with Rundeck(Job(id="11111111-1111-4111-8111-111111111111", action=lambda _: queue.set(**empty))) as rundeck:
+        own = {"127.0.0.1:4440": rundeck.url[7:], "127.0.0.1:15672": place.rabbit.url[7:], "mode: observe": "mode: auto"}
+        for shipped, value in own.items():
+            assert shipped in written
+            written = written.replace(shipped, value)
+        (place.folder / "unstick.yaml").write_text(written, encoding="utf-8")
+        current_config.cache_clear()
+        bootstrap.current_adapters.cache_clear()
+        place.rundeck = rundeck
+        client = place.entry("webhook", "a-token-of-alertmanager-with-32-characters")
+        answer = client.post("/", data=notification(alert("orders", "orders.created")), content_type="application/json")
+        assert answer.status_code == 200, answer.text
+        place.until_told(sweep_overdue)
+    assert place.restarts() == 1
+    assert "recovered" in place.cards()
 
 
 @pytest.mark.parametrize("entry", ["verify", "report"])

@@ -3,8 +3,10 @@
 import base64
 import json
 import logging
+import stat
 import threading
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from pytest_httpserver import HTTPServer
@@ -259,6 +261,25 @@ def test_a_start_warns_of_secrets_that_are_not_there(manager, monkeypatch, capsy
     ]
     assert "Set the environment variable KEY" in lines[1]["remedy"]
     assert manager.asked == []
+
+
+def test_a_key_that_is_made_is_the_same_for_everybody(tmp_path):
+    """Eight threads need it at once, as the workers of a server do: one file, for its owner only, and nothing else is left."""
+    path = tmp_path / "unstick.db.key"
+    ref = SecretRef(f"file://{path}", made=True)
+    with ThreadPoolExecutor(8) as threads:
+        values = set(threads.map(lambda _: ref.read(), range(8)))
+    assert values == {path.read_bytes().strip()}
+    assert len(path.read_bytes()) == 65
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_key_that_can_not_be_made_says_where(tmp_path):
+    """A folder that isn't there, as before the first start of a service."""
+    with pytest.raises(Denied, match="No such file") as caught:
+        SecretRef(f"file://{tmp_path}/absent/unstick.db.key", made=True).read()
+    assert f"{tmp_path}/absent" in str(caught.value.remedy)
 
 
 @pytest.mark.parametrize("endpoint", ["http://example.com", "https://127.0.0.1:1", "http://10.0.0.1", "127.0.0.1:80"])

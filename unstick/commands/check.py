@@ -54,8 +54,9 @@ def _find_new_defaults(config_path: str) -> list[Line]:
         for n, runbook in enumerate(top.get("runbooks", ()))
         if "mode" not in runbook
     ]
-    if "time_zone" not in top and top.get("language", "en") == "en":
-        changed.append(("time_zone", "is left out, so it is UTC (before: Asia/Tokyo)"))
+    frozen = any(runbook.get("freeze") for runbook in top.get("runbooks", ()))
+    if frozen and "time_zone" not in top and top.get("language", "en") == "en":
+        changed.append(("time_zone", "is left out, so freeze windows are in UTC (before: Asia/Tokyo)"))
     return [Line("Configuration", Finding(key, ok=None, detail=what, remedy="Write the key out.")) for key, what in changed]
 
 

@@ -63,14 +63,9 @@ def to_alert_ref(case: MatchedAlert, *, linked: bool = True) -> AlertRef:
     )
 
 
-def default_channels(rules: Rules) -> tuple[str, ...]:
-    """The channels for alerts without a runbook: the top-level `notify`, or else the channels of all runbooks."""
-    return rules.notify or tuple(dict.fromkeys(name for runbook in rules.runbooks.values() for name in runbook.notify))
-
-
 def channels_for(rules: Rules, runbook: Runbook | None) -> tuple[str, ...]:
     """The channels of a runbook, each once. Urgent messages go to more channels: see `call_people`."""
-    return tuple(dict.fromkeys((runbook.notify if runbook else ()) or default_channels(rules)))
+    return tuple(dict.fromkeys((runbook.notify if runbook else ()) or rules.default_channels))
 
 
 def call_people(rules: Rules, runbook: Runbook | None, card: Card, channels: tuple[str, ...]) -> tuple[Card, tuple[str, ...]]:

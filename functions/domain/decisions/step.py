@@ -15,7 +15,7 @@ from functions.domain.decisions.escalations import on_acknowledgement, on_restar
 from functions.domain.decisions.evidence import on_evidence_started, without_evidence_runs
 from functions.domain.decisions.guards import Kind, decide, escalated_queues, hold_escalated, is_about_other_queues
 from functions.domain.decisions.matching import explain_mismatch, render_evidence
-from functions.domain.decisions.messages import LATE_S, LINKED_TRIGGERS, default_channels, end_escalation, to_alert_ref
+from functions.domain.decisions.messages import LATE_S, LINKED_TRIGGERS, end_escalation, to_alert_ref
 from functions.domain.decisions.observing import is_over, observe_alerts, stop_observing
 from functions.domain.decisions.queries import is_decided_at_once, is_replaced
 from functions.domain.decisions.turn import Turn, has_unseen, is_all_resolved
@@ -375,7 +375,7 @@ def _on_resume(turn: Turn, event: events.Resumed) -> None:
     if document.escalated_at is None:
         return
     card_input = CardInput(CardKind.RESUMED, turn.at, target=document.target, detail=in_brackets(event.reason, event.by))
-    channels = document.outcomes[-1].channels if document.outcomes else default_channels(turn.rules)
+    channels = document.outcomes[-1].channels if document.outcomes else turn.rules.default_channels
     turn.document = end_escalation(document)
     turn.post(card_input, f"resumed-{turn.at:.0f}", channels)
 

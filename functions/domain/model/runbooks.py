@@ -255,6 +255,11 @@ class Rules(Struct, frozen=True):
     """When Unstick's token for the runner expires, if known."""
 
     @property
+    def default_channels(self) -> tuple[str, ...]:
+        """The channels for what belongs to no runbook: the top-level `notify`, or else the channels of all runbooks."""
+        return self.notify or tuple(dict.fromkeys(name for runbook in self.runbooks.values() for name in runbook.notify))
+
+    @property
     def can_ask(self) -> bool:
         """Whether people can answer: a link needs an address."""
         return bool(self.public_url)

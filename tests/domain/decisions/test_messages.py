@@ -11,7 +11,6 @@ from functions.domain.cards.card import KINDS
 from functions.domain.cards.card_input import CardInput
 from functions.domain.decisions.messages import (
     channels_for,
-    default_channels,
     enqueue_hold,
     enqueue_message,
     may_overrule,
@@ -82,7 +81,7 @@ def test_a_runbook_has_its_own_channels_or_those_of_all(top, own, expected):
     assert channels_for(known, book) == expected
     assert channels_for(known, None) == tuple(dict.fromkeys(top)) or not top
     everybody = Rules({BOOK.name: BOOK, OTHER.name: OTHER, "third": replace(OTHER, notify=("team", "third"))})
-    assert default_channels(everybody) == channels_for(everybody, None) == ("team", "others", "third")
+    assert everybody.default_channels == channels_for(everybody, None) == ("team", "others", "third")
 
 
 @pytest.mark.parametrize(
