@@ -339,6 +339,8 @@ def _cause(card_input: CardInput) -> list[Phrase]:
 
 
 def _resolved(card_input: CardInput, _: Rules) -> Content:
+    trigger = facts.first_trigger(card_input)
+    resolved = Text("{sender} reports the alert as resolved.", sender=(trigger and trigger.sender) or MONITORING)
     subject, count = facts.subject(card_input), card_input.restarts
     headline = Text("The alert of {subject} is resolved; nothing was restarted", subject=subject)
     if count:
@@ -348,12 +350,12 @@ def _resolved(card_input: CardInput, _: Rules) -> Content:
         )
         headline = after.fill(subject=subject, count=count)
     if not card_input.risked:
-        return Content("fine", headline, [RESOLVED])
+        return Content("fine", headline, [resolved])
     lost = Text("At most {count} of the messages that were held at their delivery limit may be gone.")
-    return Content("plan", headline, [to_do(FIND_LOST), lost.fill(count=card_input.risked), RESOLVED])
+    return Content("plan", headline, [to_do(FIND_LOST), lost.fill(count=card_input.risked), resolved])
 
 
-RESOLVED = Text("Grafana reports the alert as resolved.")
+MONITORING = Text("The monitoring")
 FIND_LOST = Text("Find out which they were, and have them sent again.")
 
 
@@ -422,8 +424,7 @@ def _unsigned(_card: CardInput, _rules: Rules) -> Content:
         "They waited in the scheduler. Their signature fits none of the current `signing_keys`, so they restart nothing."
     )
     todo = Text(
-        "Check what is firing in Grafana. Add the former key back as the last of `signing_keys`; "
-        "alerts of the last day are then processed."
+        "Check what is firing. Add the former key back as the last of `signing_keys`; alerts of the last day are then processed."
     )
     return Content("act", Text("Accepted alerts can't be processed: their signing key is missing"), [to_do(todo), waited])
 

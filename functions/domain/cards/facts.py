@@ -216,7 +216,9 @@ def about(card_input: CardInput, rules: Rules) -> Iterator[Fact]:
 
 
 def _alert(trigger: AlertRef, card_input: CardInput) -> Phrase:
-    alert = named(in_brackets(tidy(trigger.name), tidy(trigger.severity, 20)), tidy(trigger.summary, 300))
+    sender = Text("from {sender}", sender=trigger.sender) if trigger.sender else ""
+    about_it = join((tidy(trigger.severity, 20), sender), COMMA)
+    alert = named(in_brackets(tidy(trigger.name), about_it), tidy(trigger.summary, 300))
     count = len(card_input.shown.triggers) - 1
     return Text("{alert} and {count} more", alert=alert, count=count) if count > 0 else alert
 

@@ -27,6 +27,12 @@ class AlertRef(Struct, frozen=True):
     resolved_at: float | None = None
     suspicion: bool = False
 
+    @property
+    def sender(self) -> str:
+        """Who reported it; empty if the source was too long to keep. Grafana names its organisation, Alertmanager has none."""
+        _, mark, organisation = self.source.rpartition("#")
+        return ("Grafana" if organisation else "Alertmanager") if mark else ""
+
 
 class Looks(Struct, frozen=True, omit_defaults=True, rename=lambda name: f"look_{name}"):
     """What an incident remembers of earlier readings of a queue, to notice discontinuities that one reading can't show."""

@@ -177,7 +177,7 @@ REASONS: Mapping[Reason, Explained] = {
     Reason.INCIDENT_FULL: act(
         Text("too many alerts of one application"),
         Text("An incident takes a limited number of alerts and queues. Those beyond it were not checked."),
-        Text("Check the application's other queues; alerts that still fire are decided when Grafana repeats them."),
+        Text("Check the application's other queues; alerts that still fire are decided when they are sent again."),
     ),
     Reason.INVALID_OPTION: act(
         Text("a label's value is not allowed"),

@@ -285,6 +285,23 @@ def test_japanese_is_set_as_japanese():
         assert [text for text in own if re.search(r"[,:;] |\(", text)] == [], name
 
 
+@pytest.mark.parametrize(
+    ("source", "en", "ja", "resolved"),
+    [
+        ("https://grafana.example.com/#1", "(critical, from Grafana)", "Grafana から", "Grafana reports the alert as resolved."),
+        ("http://am:9093#", "(critical, from Alertmanager)", "Alertmanager から", "Alertmanager reports the alert as resolved."),
+        ("5f2a" * 16, "(critical):", "critical", "The monitoring reports the alert as resolved."),  # too long to be kept
+    ],
+)
+def test_a_card_says_who_reported(source: str, en: str, ja: str, resolved: str):
+    """Whoever reads it knows where to look: Grafana's alerts have an organisation, Alertmanager's have none."""
+    trigger = replace(INCIDENT.triggers[0], source=source)
+    card_input = CardInput("resolved", NOW, target=TARGET, trigger=trigger)
+    assert en in dict(compose(card_input, rules()).facts)["Alert"]
+    assert ja in dict(compose(card_input, rules("ja")).facts)["アラート"]
+    assert resolved in compose(card_input, rules()).text
+
+
 def test_escalation_carries_the_evidence():
     """Job log, consumers, age of the oldest message, all tries, and what to do, which depends on what was seen."""
     made = compose(EXAMPLES["escalated"], rules())
