@@ -107,12 +107,12 @@ def test_the_rule_points_to_a_panel_and_a_data_source_that_exist(rule: Any) -> N
 def test_grafanas_rules_are_those_of_prometheus(rule: Any) -> None:
     """Whoever changes a window in one file changes it in the other."""
     groups = read(INFRA / "prometheus" / "rules.yml")["groups"]
-    (other,) = [one for group in groups for one in group["rules"] if one["alert"] == rule["title"]]
+    (other,) = [one for group in groups for one in group["rules"] if one.get("alert") == rule["title"]]
     inner, _, service = other["expr"].removeprefix("label_replace(").rpartition(',\n  "service"')
     assert service
     own, _, zeros = rule["data"][0]["model"]["expr"].strip().removeprefix("(").rpartition(")\nor 0 *")
     assert zeros
-    assert own.split() == inner.split()
+    assert own.replace('{queue=~"mail[.]delivery"}', "").split() == inner.split(), "Grafana has no recording rule to name them in"
     assert rule["for"] == other.get("for", "0s")
 
 
