@@ -25,13 +25,14 @@ from testbed.unstick_process import SHORT, configuration, runbook
 SERVICE, QUEUE, MESSAGES = "mail-delivery", "mail.delivery", 362
 STUCK_AGAIN_S = 30.0
 FOLDER = Path("build/stand-ins")
+OWN, EXAMPLE = Path("unstick.local.yaml"), Path(__file__).parents[1] / "examples" / "one-queue.yaml"
 
 
 class StuckQueue:
     """The queue of an application with a bug, as RabbitMQ shows it."""
 
-    def __init__(self, rabbit: RabbitDouble) -> None:
-        self.queue = rabbit.queue(QUEUE, acks=9_000)  # a queue that never had one acknowledged may be a lock
+    def __init__(self, rabbit: RabbitDouble, name: str = QUEUE) -> None:
+        self.queue = rabbit.queue(name, acks=9_000)  # a queue that never had one acknowledged may be a lock
         self.restarts = 0
         self.stick()
 
@@ -62,14 +63,23 @@ def write_configuration(folder: Path, rundeck: Rundeck, rabbit: RabbitDouble, pa
     mail = runbook(SERVICE, verify=SHORT, limits=limits, restart=_restart())
     content = configuration(rundeck.url, rabbit.url, [mail], store=database, scheduler=database)
     (folder / "unstick.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-    values = {
-        "UNSTICK_CONFIG": str((folder / "unstick.yaml").resolve()),
-        "GRAFANA_HMAC_SECRET": token_urlsafe(24),
-        "RUNDECK_TOKEN": rundeck.token,
-        "RABBITMQ_PASSWORD": password,
-        "UNSTICK_SIGNING_KEY": token_urlsafe(24),
-        "UNSTICK_MACHINE_TOKEN": token_urlsafe(24),
-    }
+    values = {"GRAFANA_HMAC_SECRET": token_urlsafe(24), "RABBITMQ_PASSWORD": password}
+    values |= {"UNSTICK_SIGNING_KEY": token_urlsafe(24), "UNSTICK_MACHINE_TOKEN": token_urlsafe(24)}
+    return _write_env(folder, folder / "unstick.yaml", RUNDECK_TOKEN=rundeck.token, **values)
+
+
+def write_own_configuration(folder: Path, rundeck: Rundeck) -> Path:
+    """The least configuration with this Rundeck, for a queue of one's own, unless there is one; and the file for the shell."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not OWN.exists():
+        OWN.write_text(EXAMPLE.read_text(encoding="utf-8").replace("http://127.0.0.1:4440", rundeck.url), encoding="utf-8")
+    elif rundeck.url not in OWN.read_text(encoding="utf-8"):
+        print(f"{OWN} names another Rundeck: write {rundeck.url} into it")
+    return _write_env(folder, OWN, RUNDECK_TOKEN=rundeck.token, ALERTMANAGER_TOKEN=token_urlsafe(24))
+
+
+def _write_env(folder: Path, configuration: Path, **values: str) -> Path:
+    values = {"UNSTICK_CONFIG": str(configuration.resolve()), **values}
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in values.items()]
     (folder / "env").write_text("".join(lines), encoding="utf-8")
     return folder / "env"
@@ -102,10 +112,15 @@ def main() -> int:
     password = token_urlsafe(12)
     rabbit.users["unstick"] = User(password)
     with rabbit, rundeck:
-        path = write_configuration(given.folder, rundeck, rabbit, password)
-        seen = f"its job runs: {given.restart}" if given.restart else f"RabbitMQ's on {rabbit.url}; {QUEUE} is stuck"
+        if given.restart:
+            path, seen = write_own_configuration(given.folder, rundeck), f"its job runs: {given.restart}"
+        else:
+            path, seen = (
+                write_configuration(given.folder, rundeck, rabbit, password),
+                f"RabbitMQ's on {rabbit.url}; {QUEUE} is stuck",
+            )
         print(f"Rundeck's stand-in is on {rundeck.url}, {seen}. Ctrl-C stops it.")
-        own = "a configuration of your own (docs/first-hour.md, step 7)"
+        own = f"your queue goes into {OWN} (docs/first-hour.md, step 6)"
         print(f"Next, in another terminal: {own if given.restart else f'. {path} && make run'}", flush=True)
         stopped.wait()
     return 0
