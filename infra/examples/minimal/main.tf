@@ -17,7 +17,7 @@ provider "google" {
 }
 
 module "unstick" {
-  source = "../../module" # or git::https://example.com/unstick.git//infra/module?ref=v1.0.0
+  source = "../../module" # of a checkout, or of the archive that `make release` builds
 
   project      = "my-project"
   region       = "asia-northeast1"
