@@ -1,6 +1,7 @@
 """Films the demo for the README: `python -m tools.docs.demo_picture` runs it and writes docs/demo.svg.
 
-The picture is CSS only. It plays once, with pauses shortened; who doesn't want things to move sees its end as a still.
+The picture is CSS only, and narrow enough to be read on a phone. It plays once, with pauses shortened: rows that are still to
+come are dim, so that it is never empty. Who doesn't want things to move sees its end as a still.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from textwrap import wrap
 from tools.docs.card_picture import MONO, xml
 
 PICTURE = Path(__file__).resolve().parents[2] / "docs" / "demo.svg"
-COLUMNS = 104
+COLUMNS = 54
 SIZE, ROW, EDGE = 13, 19, 16
 LONGEST_PAUSE_S = 1.2
 STYLE = """text{font:13px MONO;fill:#e6e8eb;white-space:pre}.ok{fill:#7ee2a0}
-@media(prefers-reduced-motion:no-preference){text{opacity:0;animation:come .2s forwards}}@keyframes come{to{opacity:1}}"""
+@media(prefers-reduced-motion:no-preference){text{opacity:.4;animation:come .2s forwards}}@keyframes come{to{opacity:1}}"""
 
 
 def filmed() -> Iterator[tuple[float, str]]:
@@ -39,16 +40,16 @@ def filmed() -> Iterator[tuple[float, str]]:
 
 def drawn(rows: list[tuple[float, str]]) -> str:
     """The SVG."""
-    at_s, parts = 0.3, []
+    at_s, parts = 0.0, []
     for number, (after_s, row) in enumerate(rows):
-        at_s += min(after_s, LONGEST_PAUSE_S)
+        at_s += min(after_s, LONGEST_PAUSE_S) if number else 0.0
         kind = ' class="ok"' if row.lstrip().startswith(("✔", "Recovered")) else ""
         y = EDGE + SIZE + number * ROW
         parts.append(f'<text x="{EDGE}" y="{y}"{kind} style="animation-delay:{at_s:.1f}s" xml:space="preserve">{xml(row)}</text>')
     width, height = round(COLUMNS * SIZE * 0.605) + 2 * EDGE, len(rows) * ROW + 2 * EDGE
     title = "make demo: one of three workers hangs and is restarted alone"
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">\n'
         f"<title>{title}</title>\n<style>{STYLE.replace('MONO', MONO)}</style>\n"
         f'<rect width="{width}" height="{height}" rx="8" fill="#17191c"/>\n' + "\n".join(parts) + "\n</svg>\n"
     )
