@@ -1,6 +1,6 @@
 """Writes functions/domain/texts/token_rules.py from the rules of gitleaks: `python -m tools.token_rules [gitleaks.toml]`.
 
-Without a file, Go's module proxy gives the pinned version, and Go checks its hash. See docs/decisions/masking.md."""
+Without a file, Go's module proxy gives the pinned version, and Go checks its hash. See docs/decisions.md."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ EXTRA_WORDS = {"atlassian-api-token": ("atatt3",)}
 
 HEAD = '''"""How the tokens of many services look: the rules of gitleaks {version} (config/gitleaks.toml), as data.
 
-Written by tools/token_rules.py; don't edit. See docs/decisions/masking.md.
+Written by tools/token_rules.py; don't edit. See docs/decisions.md.
 
 MIT License. {copyright}
 {permission}"""

@@ -252,7 +252,7 @@ def _check_holder(ports: Adapters, runbook: Runbook, labels: Mapping[str, str], 
         seen = None  # the queue comes with the alert
     consumers = _hosts_of(seen) if isinstance(seen, QueueSnapshot) else ()
     nodes = f"the nodes' `hostname` is {', '.join(sorted(hosts)) or 'not there'}"
-    remedy = "Give each node the address that RabbitMQ sees as its `hostname`, or leave `holder` out (docs/rundeck.md)."
+    remedy = "Give each node the address that RabbitMQ sees as its `hostname`, or leave `holder` out (infra/rundeck/README.md)."
     if lost := sorted(set(consumers) - set(hosts)):
         return [Finding(HOLDER_HOSTS, False, f"consumers come from {', '.join(lost)}, {nodes}", remedy)]
     allowed = [host for host in consumers or hosts if full_match(holder.allow, host)]

@@ -2,7 +2,7 @@
 
 Each operation is asked by who can prove to be Grafana or Unstick, and by a stranger. Rundeck and RabbitMQ are stand-ins on
 loopback, the only address that tests/conftest.py lets anything connect to, so a proven notification starts a run there.
-docs/decisions/openapi.md says why Schemathesis, and why not by its pytest plugin.
+docs/decisions.md says why Schemathesis, and why not by its pytest plugin.
 """
 
 import functools

@@ -1,7 +1,7 @@
 """Chatwork, by an account's API token: separate messages in one room.
 
 Documented (developer.chatwork.com): forms, not JSON; 300 requests in five minutes. The maximum length of a message is not
-documented: 40,000 bytes were accepted and 80,000 refused (docs/decisions/chats.md)."""
+documented: 40,000 bytes were accepted and 80,000 refused (docs/decisions.md)."""
 
 import re
 from typing import Annotated

@@ -1,6 +1,6 @@
 """Microsoft Teams, by a webhook of Workflows (Power Automate), as an Adaptive Card 1.4.
 
-The documented limit is 28 KB, but one library measured that only 21 KB arrive (docs/decisions/chats.md). Office 365 connectors
+The documented limit is 28 KB, but one library measured that only 21 KB arrive (docs/decisions.md). Office 365 connectors
 are retired. All untrusted text goes into text runs, which don't interpret Markdown. A mention needs an entity; only configured
 ones get one."""
 

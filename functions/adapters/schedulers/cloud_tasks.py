@@ -1,7 +1,7 @@
 """Wake-ups as tasks of Cloud Tasks, which calls the private `verify` with them.
 
 Tasks get no names: a name stays reserved for up to a day after its task ran, and duplicate wake-ups are harmless. https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues.tasks
-Why google-cloud-tasks isn't used: docs/decisions/cloud-tasks.md.
+Why google-cloud-tasks isn't used: docs/decisions.md.
 """
 
 import json

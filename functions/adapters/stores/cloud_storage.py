@@ -4,7 +4,7 @@ A write that may have taken effect is never retried: if the answer to the first 
 somebody else had written (https://cloud.google.com/storage/docs/request-preconditions). 429 is retried, since nothing was
 written: one object takes one write a second (https://cloud.google.com/storage/quotas#objects).
 
-By the JSON API: https://cloud.google.com/storage/docs/json_api/v1/objects. Why without a client: docs/decisions/store.md."""
+By the JSON API: https://cloud.google.com/storage/docs/json_api/v1/objects. Why without a client: docs/decisions.md."""
 
 import hashlib
 import json

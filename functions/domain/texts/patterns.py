@@ -1,5 +1,5 @@
 """Regular expressions of RE2 (google-re2): matching takes linear time, whatever the text contains.
-See docs/decisions/regular-expressions.md."""
+See docs/decisions.md."""
 
 from functools import lru_cache
 from typing import Any

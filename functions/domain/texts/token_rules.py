@@ -1,6 +1,6 @@
 """How the tokens of many services look: the rules of gitleaks v8.30.1 (config/gitleaks.toml), as data.
 
-Written by tools/token_rules.py; don't edit. See docs/decisions/masking.md.
+Written by tools/token_rules.py; don't edit. See docs/decisions.md.
 
 MIT License. Copyright (c) 2019 Zachary Rice
 Permission is hereby granted, free of charge, to any person obtaining a copy

@@ -1,6 +1,6 @@
 """The pages behind the links for people's answers: approval and acknowledgement. Only a pressed button changes anything.
 
-Chats and mail scanners fetch every link that they see, so GET looks nothing up. See docs/decisions/approval.md."""
+Chats and mail scanners fetch every link that they see, so GET looks nothing up. See docs/decisions.md."""
 
 from collections.abc import Mapping
 

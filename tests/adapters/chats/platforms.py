@@ -1,6 +1,6 @@
 """Stand-ins for the chat platforms: HTTP servers on loopback that refuse what the real ones are documented to refuse.
 
-Limits are those of each platform's documentation, written down in docs/decisions/chats.md, not those of the adapters under test.
+Limits are those of each platform's documentation, written down in docs/decisions.md, not those of the adapters under test.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Stand-ins for chats that take text: Chatwork, and services behind apprise, each with its own limit and pings; and DOUBLES.
 
 A new chat needs a stand-in here or in platforms.py, and its line in DOUBLES; test_chats.py does the rest.
-Limits and their sources: docs/decisions/chats.md.
+Limits and their sources: docs/decisions.md.
 """
 
 import json
