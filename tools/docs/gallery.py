@@ -1,4 +1,4 @@
-"""Writes the pictures of docs/cards and the posts behind docs/screens: `python -m tools.docs.gallery`."""
+"""Writes docs/cards, pictures and page, and the posts behind docs/screens: `python -m tools.docs.gallery`."""
 
 from __future__ import annotations
 
@@ -16,22 +16,42 @@ IN_JAPANESE = (
 PICTURES = {f"{name}.svg": (name, "en") for name in EXAMPLES} | {f"{name}-ja.svg": (name, "ja") for name in IN_JAPANESE}
 
 
+PAGE = """# What people see
+
+The same escalation in three chats on a phone, in Slack with its Details. Teams is drawn by Microsoft's renderer, the others by
+[a script](../../tools/docs/chat_screens.js) that doesn't copy the apps' look. What was sent: [Slack](../screens/slack.json),
+[Google Chat](../screens/google_chat.json), [Teams](../screens/teams.json).
+
+![The escalation in Slack](../screens/slack.png)
+![The escalation in Google Chat](../screens/google_chat.png)
+![The escalation in Teams](../screens/teams.png)
+
+## All cards
+
+Each card at the width of a phone, drawn from the same data that the chats get. `make docs` writes this page.
+
+"""
+
+
 def files() -> dict[Path, str]:
     """Each file and its content."""
     drawn = {
         CARDS / picture: card_svg(answerable(EXAMPLES[name], rules(language)), language)
         for picture, (name, language) in PICTURES.items()
     }
-    return drawn | {chat_screens.SCREENS / f"{chat}.json": chat_screens.as_text(chat) for chat in chat_screens.CHATS}
+    page = PAGE + "".join(f"![{picture.removesuffix('.svg')}]({picture})\n" for picture in PICTURES)
+    return (
+        drawn
+        | {CARDS / "README.md": page}
+        | {chat_screens.SCREENS / f"{chat}.json": chat_screens.as_text(chat) for chat in chat_screens.CHATS}
+    )
 
 
 def problems() -> list[Path]:
-    """Files that are outdated or left over, and pictures that docs/chat.md doesn't show."""
-    page = (DOCS / "chat.md").read_text(encoding="utf-8")
+    """Files that are outdated or left over."""
     current = files()
     stale = [path for path, text in current.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
-    unseen = [CARDS / picture for picture in PICTURES if f"cards/{picture}" not in page]
-    return stale + unseen + [path for path in CARDS.iterdir() if path not in current]
+    return stale + [path for path in CARDS.iterdir() if path not in current]
 
 
 def main() -> None:
