@@ -31,7 +31,7 @@ KINDS = {
     "chats": "A channel's `type:`, with these keys beside it.",
 }
 SECTIONS = {
-    "": "[Runners](#runners) and [symptoms](#symptoms) are keys here too. Defaults stand in parentheses.",
+    "": "[Runners](#runners) and [symptoms](#symptoms) are keys here too. In parentheses: how to write it; its default.",
     "runbooks[]": "The first runbook that matches takes the alert. The times under `verify` count from the end of the restart.",
 }
 WORDS = {
@@ -195,33 +195,33 @@ def _for_editors(part: Any) -> Any:
 
 
 def page() -> str:
-    """docs/configuration.md: the text with its tables inserted."""
-    tables = [*_tables(documented(File))]
+    """docs/configuration.md: the text with its lists inserted."""
+    lists = [*_lists(documented(File))]
     for kind, where in KINDS.items():
-        tables.append(f"## {kind.capitalize()}\n\n{where}\n")
+        lists.append(f"## {kind.capitalize()}\n\n{where}\n")
         if kind not in ("runners", "symptoms"):
-            tables.append(_short_table(kind))
+            lists.append(_short_list(kind))
             continue
         for name in registry.adapter_names(kind):
-            tables.append(f"### {name}\n")
-            tables.append(_table(_rows(documented(_keys(kind, name)))))
+            lists.append(f"### {name}\n")
+            lists.append(_list(_rows(documented(_keys(kind, name)))))
             if kind == "symptoms":
-                own = _table(_rows(documented(_keys("runbook/symptoms", name))))
-                tables.append(f"In a runbook, under `symptom: {{{name}: ...}}`:\n\n{own}")
-    return TEXT.read_text(encoding="utf-8").replace("TABLES\n", "\n".join(tables))
+                own = _list(_rows(documented(_keys("runbook/symptoms", name))))
+                lists.append(f"In a runbook, under `symptom: {{{name}: ...}}`:\n\n{own}")
+    return TEXT.read_text(encoding="utf-8").replace("LISTS\n", "\n".join(lists))
 
 
-def _tables(schema: dict[str, Any]) -> Iterator[str]:
-    """The table of the top of the file, and one for each of its parts; deeper keys are dotted."""
+def _lists(schema: dict[str, Any]) -> Iterator[str]:
+    """The list of the top of the file, and one for each of its parts; deeper keys are dotted."""
     parts = {}
     for name, key in schema["properties"].items():
         title, inner = (f"{name}[]", key["items"]) if "items" in key else (name, key)
         if _has_own_keys(inner):
             parts[title] = inner
-    yield f"## The top of the file\n\n{SECTIONS['']}\n\n{_table(_rows(schema, parts))}"
+    yield f"## The top of the file\n\n{SECTIONS['']}\n\n{_list(_rows(schema, parts))}"
     for title, inner in parts.items():
         said = f"{SECTIONS[title]}\n\n" if title in SECTIONS else ""
-        yield f"## {title}\n\n{said}{_table(_rows(inner))}"
+        yield f"## {title}\n\n{said}{_list(_rows(inner))}"
 
 
 def _rows(schema: dict[str, Any], parts: Container[str] = (), prefix: str = "") -> Iterator[tuple[str, str, str]]:
@@ -237,15 +237,13 @@ def _rows(schema: dict[str, Any], parts: Container[str] = (), prefix: str = "") 
             yield from _rows(values, parts, f"{prefix}{name}.NAME.")
 
 
-def _table(rows: Iterable[tuple[str, str, str]]) -> str:
-    lines = ["| key | value | meaning |", "| --- | --- | --- |"]
-    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
+def _list(rows: Iterable[tuple[str, str, str]]) -> str:
+    return "".join(f"- {key} ({value}): {meaning}\n" for key, value, meaning in rows)
 
 
-def _short_table(kind: str) -> str:
-    """One row for each adapter, for kinds whose adapters have few keys."""
-    rows = ["| name | keys |", "| --- | --- |"]
+def _short_list(kind: str) -> str:
+    """One line for each adapter, for kinds whose adapters have few keys."""
+    rows = []
     for name in registry.adapter_names(kind):
         settings = registry.load_adapter(kind, name)
         schema = documented(settings)
@@ -255,7 +253,7 @@ def _short_table(kind: str) -> str:
             for key, one in schema["properties"].items()
             if one["description"]
         ]
-        rows.append(f"| `{name}` | {' '.join(words)} |")
+        rows.append(f"- `{name}`: {' '.join(words)}")
     return "\n".join(rows) + "\n"
 
 
@@ -265,7 +263,7 @@ def _value(schema: dict[str, Any], name: str) -> str:
     if name in schema["required"]:
         return f"{_written(key, name)}, **required**"
     default = _shown(key.get("default"))
-    return f"{_written(key, name)} ({default})" if default else _written(key, name)
+    return f"{_written(key, name)}; {default}" if default else _written(key, name)
 
 
 def _written(key: dict[str, Any], name: str) -> str:
