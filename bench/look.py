@@ -23,7 +23,7 @@ from functions.runtime.secrets import SecretRef
 from testbed import broker as brokers
 from testbed.broker import ADMIN, HOST, VERSIONS, Broker
 
-SIZES = (100, 1_000, 5_000, 10_000)
+SIZES = (1_000, 10_000)
 CONSUMERS = (3, 60, 500)
 TARGETS, EACH = 20, 60
 CHANNELS_EACH = 1_000
