@@ -7,6 +7,8 @@ from pathlib import Path
 
 import yaml
 
+from tools.docs.pages import sections
+
 ROOT = Path(__file__).resolve().parents[3]
 INFRA, MODULE, PAGE = ROOT / "infra", ROOT / "infra" / "module", ROOT / "docs" / "google-cloud.md"
 
@@ -69,7 +71,8 @@ def resources() -> set[str]:
 
 def commands() -> set[tuple[str, ...]]:
     """The commands of gcloud on the page, as far as they are words. Those of networks are for whoever has the network."""
-    found = re.findall(r"gcloud ((?:[a-z][a-z-]* )+)", PAGE.read_text(encoding="utf-8"))
+    policies = sections(MODULE / "README.md", 2)["Policies of the organisation"]
+    found = re.findall(r"gcloud ((?:[a-z][a-z-]* )+)", PAGE.read_text(encoding="utf-8") + policies)
     known = {*CALLED, *ONCE, *BY_HAND}
     every = {tuple(one.split()) for one in found if not one.startswith(("compute ", "auth "))}
     return {next((one for one in known if words[: len(one)] == one), words) for words in every}
