@@ -1,4 +1,4 @@
-"""docs/extending.md: its examples (examples/adapters, and the stand-ins of the page) pass the conformance tests as they are."""
+"""examples/adapters/README.md: its examples, and the stand-ins of the page, pass the conformance tests as they are."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONFORMANCE = {"jobs_table": "tests/adapters/symptoms/test_symptoms.py", "matter
 
 def blocks() -> list[tuple[str, str]]:
     """The stand-ins of the page, in its order, each with the file that it is added to."""
-    text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    text = (ROOT / "examples" / "adapters" / "README.md").read_text(encoding="utf-8")
     return re.findall(r"^```python file=(\S+)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
