@@ -161,8 +161,9 @@ def test_a_run_whose_supervisor_dies_is_handed_to_people(machine):
     """Nobody knows whether the application runs: no second restart by itself."""
     with machine.unstick(stays_s=3600.0) as unstick:
         unstick.notify(alert(machine.service, machine.queue))
-        wait_until(machine.restarts, what=unstick.output)
-        (journal,) = (machine.folder / "unstick.db-runs").glob("*.jsonl")
+        runs = machine.folder / "unstick.db-runs"
+        wait_until(lambda: any("stopped it" in file.read_text() for file in runs.glob("*.out")), what=unstick.output)
+        (journal,) = runs.glob("*.jsonl")
         pid = int(journal.read_text().partition('"pid": ')[2].partition("}")[0])
         command = int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
         os.kill(pid, signal.SIGKILL)

@@ -5,11 +5,12 @@ the next look can tell from the journal: it runs, it ended, it is lost, or it ne
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from functions.adapters.runners.command import history, journal
+from functions.adapters.runners.command import checks, history, journal
 from functions.adapters.runners.command.arguments import fill
 from functions.adapters.runners.command.history import Run
+from functions.adapters.runners.command.journal import State
 from functions.adapters.runners.command.launch import launch
 from functions.adapters.runners.command.settings import SYSTEM, Settings
 from functions.application.ports import EvidenceRun, Finding
@@ -51,13 +52,8 @@ class Command(Settings, frozen=True):
 
     def abort(self, execution: str, *, timeout_s: float) -> Execution:
         """End a run, and return it as it is then: it may take SIGKILL, a while later."""
-        ends, run = time.monotonic() + timeout_s, int(execution)
-        journal.abort(journal.folder_of(self.path), run, "unstick")
-        seen = self._find(run, timeout_s)
-        while not seen.ended and (left_s := ends - time.monotonic()) > 0:
-            time.sleep(POLL_S)
-            seen = self._find(run, left_s)
-        return seen
+        journal.abort(journal.folder_of(self.path), int(execution), "unstick")
+        return self._wait(int(execution), lambda state: state.ended_at is not None, time.monotonic() + timeout_s)
 
     def read_evidence(self, job: str, *, tag: str, execution: str | None, partial: bool, timeout_s: float) -> EvidenceRun:
         where, values = ("id = ?", (execution,)) if execution else ("job = ? AND tag = ?", (job, tag))
@@ -74,18 +70,12 @@ class Command(Settings, frozen=True):
         return ""
 
     def list_hosts(self, restart: Restart, *, timeout_s: float) -> tuple[str, ...]:  # noqa: ARG002 - nobody need be asked
-        from functions.adapters.runners.command import checks
-
         return checks.list_hosts(restart)
 
     def check(self, restart: Restart, *, auto: bool, timeout_s: float) -> list[Finding]:  # noqa: ARG002 - `auto` needs no more
-        from functions.adapters.runners.command import checks
-
         return checks.check(self, restart, timeout_s=timeout_s)
 
     def check_evidence(self, job: str, options: tuple[str, ...], *, within_s: float, timeout_s: float) -> list[Finding]:  # noqa: ARG002 - it is read so far, if it takes longer
-        from functions.adapters.runners.command import checks
-
         return checks.check_evidence(self, job, options)
 
     def _start(
@@ -102,18 +92,19 @@ class Command(Settings, frozen=True):
             self._withdraw(run, Denied(SYSTEM, str(error), code=DeniedCode.REFUSED, remedy=remedy))
         except Denied as denied:
             self._withdraw(run, denied)
-        while (left_s := ends - time.monotonic()) > 0 and not journal.read(folder, run, may_void=False).began_at:
-            time.sleep(POLL_S)
-        return self._find(run, max(left_s, POLL_S))
+        return self._wait(run, lambda state: state.began_at is not None, ends)
 
     def _withdraw(self, run: int, refusal: Denied) -> None:
         """Raise the refusal, once it is certain that nothing runs."""
         if history.withdraw(self.path, run, timeout_s=1.0):
             raise refusal
 
-    def _find(self, run: int, timeout_s: float) -> Execution:
-        """The run by its number. If it has not begun, the history shows later whether it ever does."""
-        for found in history.find(self.path, "id = ?", (run,), timeout_s=timeout_s):
+    def _wait(self, run: int, is_enough: Callable[[State], bool], ends: float) -> Execution:
+        """The run in the end, or as soon as that is enough. If it has not begun, the history shows later whether it does."""
+        folder = journal.folder_of(self.path)
+        while (left_s := ends - time.monotonic()) > 0 and not is_enough(journal.read(folder, run, may_void=False)):
+            time.sleep(POLL_S)
+        for found in history.find(self.path, "id = ?", (run,), timeout_s=max(left_s, POLL_S)):
             return _to_execution(found)
         raise Unavailable(SYSTEM, Text("the command has not begun yet"), late=True)
 
