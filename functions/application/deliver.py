@@ -135,11 +135,11 @@ def _sign_approval_link(ports: Ports, document: Document, card: Card) -> Card:
 
 
 def _sign_details_link(ports: Ports, card: Card) -> Card:
-    """Sign the card's link to its incident's page, which shows that one only."""
+    """Sign the card's link to its incident's page, which shows that one only. It ends in `/`, as an approval's."""
     page = page_of_incident(card.incident, ports.rules)
     if not page or page not in (url for _, url in card.links):
         return card
-    signed = f"{page}?link={ports.sign_reading(card.incident, card.at + READING_S)}"
+    signed = f"{page}?link={ports.sign_reading(card.incident, card.at + READING_S)}/"
     return replace(card, links=tuple((label, signed if url == page else url) for label, url in card.links))
 
 

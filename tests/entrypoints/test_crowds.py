@@ -111,6 +111,7 @@ CROWDS: dict[str, tuple[Callable[[int, threading.Event], None], int]] = {
     "bodies at 70 kB/s, in chunks": (body_without_length, STRANGERS),
     "GET /healthz": (get_without_its_body("/healthz"), STRANGERS),
     "GET /approve/": (get_without_its_body("/approve/"), STRANGERS),
+    "GET /incidents": (get_without_its_body("/incidents"), STRANGERS),
     "GET /robots.txt": (get_without_its_body("/robots.txt"), STRANGERS),
     "silent": (silent, 50),
     "no HTTP": (no_http, STRANGERS),

@@ -121,3 +121,9 @@ def take_rows(rows: list[str], limit: int) -> list[str]:
     while count and size(rows[:count]) > limit:
         count -= 1
     return rows[:count]
+
+
+def place_of_details(card: Card) -> int:
+    """How many links the card has up to the one to its incident's page, which has the others; 0 if it has none."""
+    page = f"/incidents/{card.incident}"
+    return next((place for place, (_, url) in enumerate(card.links, 1) if card.incident and page in url), 0)

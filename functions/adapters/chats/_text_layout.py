@@ -51,11 +51,14 @@ def mention_line(card: Card, form: re.Pattern[str]) -> str:
 
 def lay_out_body(card: Card, language: str, limit: int, escape: Callable[[str], str]) -> str:
     """The card below its headline within `limit`: text, links, facts, end of the log. Links come where a phone shows them. The
-    log is cut first, then facts, then text, then links from the end."""
+    log is cut first, then facts, then the links that the incident's page has too, then text, then links from the end."""
     mark = in_language(language, SHORTENED).strip()
     left = limit - units(mark) - 1
     link_rows = [f"{escape(label)}: {escape_url(url)}" for label, url in card.links]
-    links = take_rows(link_rows, left * 3 // 4) or take_rows(link_rows[:1], left)  # leaves a quarter for the advice
+    wanted = link_rows
+    if size(link_rows) + size([escape(paragraph) for paragraph in card.text]) > left:
+        wanted = link_rows[: _cards.place_of_details(card) or None]
+    links = take_rows(wanted, left * 3 // 4) or take_rows(link_rows[:1], left)  # leaves a quarter for the advice
     text, complete = _fit_paragraphs(card.text, left - size(links), escape, language)
     left = left - size(links) - size(text) if complete else 0
     fact_rows = [escape(f"{label}: {value}" if label else value) for label, value in _cards.facts(card, language)]

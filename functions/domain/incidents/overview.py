@@ -30,6 +30,7 @@ LABELS: Mapping[str, Text] = {
     "none_open": Text("No open incident."),
     "ended": Text("Ended, the last 100"),
     "none_ended": Text("No ended incident."),
+    "older": Text("Older ones: `unstick status --days` lists them, and `unstick incident ID` shows each."),
     "weeks": Text("Week by week"),
     "about_weeks": Text("From the archive: restarts of incidents. A dashed line is where a month without an incident began."),
     "restarts": Text("Restarts"),
@@ -66,13 +67,13 @@ class Filter(Struct, frozen=True):
 
 
 class Overview(Struct, frozen=True):
-    """`choices`: of runbooks and states, in the form of the filter. `notes`: what is missing, and why."""
+    """`runbooks`: the choices of the filter. `notes`: what is missing, and why. `has_older`: there are more than are shown."""
 
-    now: float
     chosen: Filter
     runbooks: tuple[str, ...]
     open: tuple[Summary, ...]
     ended: tuple[Summary, ...]
+    has_older: bool
     notes: tuple[Phrase, ...]
 
 
@@ -134,18 +135,20 @@ def _ended(known: Known) -> Phrase:
 
 
 def compose(
-    rules: Rules, now: float, opened: Iterable[Known], ended: tuple[Summary, ...], chosen: Filter, notes: tuple[Phrase, ...]
+    rules: Rules, opened: Iterable[Known], ended: tuple[Summary, ...], chosen: Filter, *, is_all: bool, notes: tuple[Phrase, ...]
 ) -> Overview:
-    """The list: the open ones, then the newest of the ended ones, as far as the filter takes them."""
+    """The list: the open ones, then the newest of the ended ones, as far as the filter takes them. `is_all`: the archive has no
+    others."""
     rows = sorted((summarize(known, rules) for known in opened), key=lambda row: -row.at)
     names = {name for name in (*rules.runbooks, *(row.runbook for row in (*rows, *ended))) if name}
     seen = {row.id for row in rows}
+    taken = tuple(row for row in ended if row.id not in seen and chosen.takes(row))
     return Overview(
-        now,
         chosen,
         tuple(sorted(names)),
         tuple(row for row in rows if chosen.takes(row)),
-        tuple(row for row in ended if row.id not in seen and chosen.takes(row))[:SHOWN],
+        taken[:SHOWN],
+        not is_all or len(taken) > SHOWN,
         notes,
     )
 

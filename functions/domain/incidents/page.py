@@ -81,7 +81,6 @@ class Run(Struct, frozen=True):
 
 
 class IncidentPage(Struct, frozen=True):
-    id: str
     title: Phrase
     todo: tuple[Paragraph, ...]
     facts: tuple[Fact, ...]
@@ -106,7 +105,6 @@ def compose(known: Known, rules: Rules, now: float) -> IncidentPage:
     gathered = [fact for fact in facts.gathered(story, rules, *PARTS) if fact[0] != Text("Time")]
     evidence = incident.evidence.lines if incident.evidence else ()
     return IncidentPage(
-        tidy(incident.id),
         title,
         todo,
         (*about, *gathered),

@@ -65,7 +65,7 @@ def respond(request: Request, ports: Adapters) -> Response:
 
 def _is_let_in_by_link(request: Request, ports: Adapters, incident: str) -> bool:
     """Whether the card's link was opened. Raises BadRequest if it is another incident's, forged or old, and nobody else asks."""
-    token = request.args.get(LINK, "")
+    token = request.args.get(LINK, "").removesuffix("/")
     if not token or _is_known(request, ports):
         return False
     if signing.read_reading(ports.config.signing_keys, token[:MAX_TOKEN], ports.now()) != incident:
@@ -100,11 +100,9 @@ def _show_all(request: Request, ports: Adapters) -> Response:
         text = Text("{count} open document can't be read.", "{count} open documents can't be read.")
         missing.append(text.fill(count=unreadable))
     if newest.unread:
-        text = Text("{count} record could not be read in time.", "{count} records could not be read in time.")
+        text = Text("{count} record could not be read.", "{count} records could not be read.")
         missing.append(text.fill(count=newest.unread))
-    if not newest.is_all:
-        missing.append(Text("The archive has older incidents: `unstick status --days` lists them."))
-    content = overview.compose(rules, now, opened, newest.rows, chosen, tuple(missing))
+    content = overview.compose(rules, opened, newest.rows, chosen, is_all=newest.is_all, notes=tuple(missing))
     courses = weeks.plot(newest.rows, rules, now, is_all=newest.is_all)
     values = {"courses": courses, "words": overview.LABELS, "states": overview.STATES, "minute": partial(overview.minute, rules)}
     root = "" if request.path.endswith("/") else "incidents/"

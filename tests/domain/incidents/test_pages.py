@@ -64,17 +64,19 @@ def test_the_list_has_the_last_hundred_and_takes_what_the_filter_asks_for():
         replace(row, id=f"i-{n}", runbook="mail" if n % 2 else "post", state="held" if n < 4 else "recovered") for n in range(240)
     )
     opened = known("held-awaiting-approval")
-    every = overview.compose(RULES, NOW, [opened], rows, Filter(), ())
+    every = overview.compose(RULES, [opened], rows, Filter(), is_all=True, notes=())
     assert ([one.id for one in every.open], len(every.ended), every.ended[0].id) == ([opened.incident.id], 100, "i-0")
+    assert every.has_older
     assert set(every.runbooks) == {"mail-delivery", "mail", "post"}
-    some = overview.compose(RULES, NOW, [opened], rows, Filter("mail", "held"), ())
+    some = overview.compose(RULES, [opened], rows, Filter("mail", "held"), is_all=True, notes=())
     assert ([one.id for one in some.open], [one.id for one in some.ended]) == ([], ["i-1", "i-3"])
+    assert not some.has_older
 
 
 def test_one_that_is_archived_while_the_list_is_read_is_shown_once():
     """Its document still waits to be saved without it."""
     ended = known("recovered", Ending.RECOVERED)
-    content = overview.compose(RULES, NOW, [ended], (summarize(ended, RULES),), Filter(), ())
+    content = overview.compose(RULES, [ended], (summarize(ended, RULES),), Filter(), is_all=True, notes=())
     assert len(content.open) + len(content.ended) == 1
 
 

@@ -141,11 +141,11 @@ def test_the_page_changes_nothing_and_says_nothing_secret(mail: StuckMail):
 
 def test_an_open_one_an_ended_one_and_one_that_was_held_at_once_are_found(mail: StuckMail):
     """The list links to them; the last was posted while Unstick was paused, and is in no document."""
-    ended = archived(mail)
+    opened, ended = mail.incident().id, archived(mail)
     mail.pause("a broker upgrade")
     held = mail.alert("f9", service="post-delivery", queue="post.outgoing").incident
     listed = read(mail, "/incidents", **TOKEN)
-    for incident, shown in ((mail.incident().id, "asks for approval"), (ended, "recovered"), (held, "a broker upgrade")):
+    for incident, shown in ((opened, "asks for approval"), (ended, "recovered"), (held, "a broker upgrade")):
         assert f'href="incidents/{incident}"' in listed.text
         assert shown in words(read(mail, f"/incidents/{incident}", **TOKEN)), incident
     assert f'href="{held}"' in read(mail, "/incidents/", **TOKEN).text
