@@ -345,7 +345,7 @@ def test_approvers_do_not_bind_the_command_line(here: Line) -> None:
     here.configured({**runbook("mail-delivery"), "approvers": ["anna@example.com"]})
     here.saved(asking())
     shown = here.run("approve", "mail-delivery", "--decline", code=0)
-    assert f"{getpass.getuser()} (command line) declined it" in shown.stderr
+    assert f"{getpass.getuser()} (command line) decided not to restart" in shown.stderr
 
 
 def test_an_approval_that_comes_too_late_is_none(here: Line) -> None:

@@ -205,7 +205,7 @@ def test_the_answer_replaces_no_newer_card(team: Team) -> None:
     """Declining ends the incident, which the thread's first message shows by then: the shorter answer would hide that."""
     team.press("decline")
     first = next(iter(team.slack.messages.values()))
-    assert "h.tanaka (Slack U0123ABCD) declined it" in json.dumps(first)
+    assert "h.tanaka (Slack U0123ABCD) decided not to restart" in json.dumps(first)
     assert not re.search(r"Declined by h\.tanaka \(Slack U0123ABCD\) at", json.dumps(first))
 
 

@@ -447,7 +447,7 @@ def _unmatched(card_input: CardInput, _: Rules) -> Content:
         headline = Text("{alert} matched no runbook", alert=tidy(first, 80))
     did = Text("Unstick did nothing for these, and says so once a day while they come.")
     todo = Text("Correct the runbook's `match` or the rule's labels, or leave the queue out of the rule.")
-    return Content("plan", headline, [did, to_do(todo)])
+    return Content("plan", headline, [to_do(todo), did])
 
 
 def _other(card_input: CardInput, _: Rules) -> Content:

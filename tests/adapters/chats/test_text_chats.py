@@ -77,7 +77,7 @@ def test_the_approval_link_arrives_whole_and_before_the_facts(double: Any, langu
         (2400, ("Queue", "Time", "relay-19", "relay-10"), ("relay-0.",)),
         (1700, ("Queue", "Runbook"), ("relay-0.", "relay-10")),
         (1150, ("What to do", "MAIL-123"), ("relay-", "Runbook:", "Time")),
-        (630, ("What to do", "MAIL-123"), ("relay-", "Queue")),
+        (680, ("What to do", "MAIL-123"), ("relay-", "Queue")),
     ],
 )
 def test_evidence_is_cut_first_then_facts_then_text(

@@ -132,7 +132,7 @@ def test_headlines(name: str, urgency: str, headline: str):
         ("paused",
             "Nothing now. If a queue gets stuck meanwhile, restart it by hand, or end the pause with unstick resume."),
         ("unsigned", (
-            "Check what is firing in Grafana. Add the former key back as the last of signing_keys; alerts of the last day are "
+            "Check what is firing. Add the former key back as the last of signing_keys; alerts of the last day are "
             "then processed.")),
     ],
 )  # fmt: skip

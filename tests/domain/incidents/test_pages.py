@@ -100,7 +100,7 @@ def test_the_page_says_what_to_do_who_held_what_and_which_runs_there_were():
     """With links to Rundeck, and the time in the configured zone."""
     made = page.compose(known("escalated", Ending.ESCALATED), RULES, NOW + 60)
     assert str(made.title) == "mail-delivery is still stuck after 2 restarts"
-    assert str(made.todo[0].text).startswith("What to do: Consumers are connected but acknowledge nothing")
+    assert str(made.todo[0].text).startswith("What to do: If the log names a dependency")
     assert [str(one) for one in made.figures[0].holders] == ["mail-worker-2 (10.0.3.7), 20 messages, for at least 2 min 1 s"]
     assert [run.url.rpartition("/")[2] for run in made.runs] == ["1847", "1851"]
     days = dict(made.days)
