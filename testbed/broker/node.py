@@ -17,7 +17,7 @@ from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 from testbed.broker.versions import command
-from testbed.patience import PATIENCE_S
+from testbed.patience import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from pika.adapters.blocking_connection import BlockingChannel
@@ -74,7 +74,9 @@ class Broker:
         return done.stdout
 
     def add_vhost(self, vhost: str) -> None:
-        self.api("PUT", f"vhosts/{quote(vhost, safe='')}")
+        page = f"vhosts/{quote(vhost, safe='')}"
+        self.api("PUT", page)
+        wait_until(lambda: {*self.api("GET", page).get("cluster_state", {"": "running"}).values()} == {"running"})
         self.api("PUT", f"permissions/{quote(vhost, safe='')}/{ADMIN[0]}", {"configure": ".*", "write": ".*", "read": ".*"})
 
     def add_user(self, name: str, password: str, *, tags: str, vhosts: Sequence[str] = ()) -> None:

@@ -127,8 +127,7 @@ def test_of_what_several_workers_held_the_one_that_hung_twice_is_moved(
 def test_nothing_is_moved_while_a_consumer_is_there(place: Place) -> None:
     """STOP did not stop all of them. The application is started all the same."""
     with place.made.channel(VHOST) as channel:
-        channel.basic_qos(prefetch_count=1)
-        channel.basic_consume(place.queue, lambda *_: None)
+        place.hold(channel)
         status, sentence, said = place.run("park", wait_s=3)
     expected = f"nothing moved: {place.queue} still has a consumer: does STOP stop all of them?"
     assert (status, sentence, place.started.exists()) == (4, expected, True), said
@@ -304,7 +303,7 @@ def test_a_full_parking_queue_refuses_and_nothing_is_lost(place: Place) -> None:
     place.hang(1)
     status, sentence, said = place.run("park")
     assert (status, sentence) == (4, f"nothing moved: {place.parked} refuses: is it full, or gone?"), said
-    assert (place.bodies(), place.bodies(place.parked), place.started.exists()) == (HUNG, full, True)
+    assert (place.left(), place.bodies(place.parked), place.started.exists()) == (HUNG, full, True)
 
 
 def test_a_failed_stop_or_start_is_told_and_both_outputs_are_their_own(place: Place) -> None:
@@ -336,8 +335,7 @@ def test_sigterm_gives_everything_back_and_starts_the_application(place: Place) 
     """An abort in Rundeck, while it waits for consumers to go."""
     place.hang(1)
     with place.made.channel(VHOST) as channel:
-        channel.basic_qos(prefetch_count=1)
-        channel.basic_consume(place.queue, lambda *_: None)
+        place.hold(channel)
         running = subprocess.Popen(place.command("park"), env=place.environment(wait_s=30), stdout=subprocess.PIPE, text=True)
         wait_until(place.stopped.exists)
         time.sleep(0.5)
@@ -368,9 +366,17 @@ def assert_no_move_in_an_alarm(place: Place, when: str) -> None:
             status, sentence, said = place.run("park")
             assert (status, "the broker takes nothing (alarm)" in sentence, place.untouched) == (2, True, True), said
         else:
-            stop = threading.Thread(target=lambda: (wait_until(place.stopped.exists), place.made.evaluate(f"{alarm}.")))
+            alarmed = place.folder / "alarmed"
+
+            def raise_alarm() -> None:
+                wait_until(place.stopped.exists)
+                place.made.evaluate(f"{alarm}.")
+                alarmed.touch()
+
+            stop = threading.Thread(target=raise_alarm)
             stop.start()
-            status, sentence, said = place.run("park", stop=["sh", "-c", f"touch {place.stopped}; sleep 4"])
+            waits = f"touch {place.stopped}; until [ -e {alarmed} ]; do sleep 0.1; done"
+            status, sentence, said = place.run("park", stop=["sh", "-c", waits])
             stop.join()
             assert (status, sentence) == (4, "nothing moved: the broker takes nothing (alarm)"), said
             assert place.started.exists()
