@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from functions.application.decoding import convert
 from functions.domain.model.codes import FIRST_VERSION, VERSION
 from functions.domain.model.incidents import INCIDENT_PARTS, QUEUE_PARTS, Document
+from functions.runtime.decoding import convert
 from functions.runtime.errors import Denied, DeniedCode
 from functions.runtime.text import Text
 

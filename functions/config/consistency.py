@@ -5,7 +5,6 @@ Places that are wrong by themselves are skipped; everything else is checked."""
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
-from functions.application.decoding import convert
 from functions.config import registry
 from functions.config.schema import Schema, adapter_schema, describe, file_schema
 from functions.config.settings import LOCAL
@@ -17,6 +16,7 @@ from functions.domain.model.codes import Mode
 from functions.domain.model.runbooks import EvidenceJob, Remedy, Restart, Runbook
 from functions.domain.texts.masking import mask
 from functions.domain.texts.patterns import full_match
+from functions.runtime.decoding import convert
 
 T = TypeVar("T")
 Mistakes = Iterator[tuple[Path, str, str]]  # (place, what is wrong there, how to fix it)

@@ -6,12 +6,12 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from msgspec import Meta, Struct, field
 
-from functions.application.decoding import convert
 from functions.application.ports import Chat, Runner, Scheduler, Store, SymptomAdapter
 from functions.config import registry
 from functions.domain.decisions import matching
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef
 from functions.domain.model.runbooks import Rules, Runbook, Symptom
+from functions.runtime.decoding import convert
 from functions.runtime.fields import adapter, duration, key, written
 from functions.runtime.secrets import SecretRef
 

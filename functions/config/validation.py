@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 from jsonschema import Draft202012Validator, ValidationError, validators
 
-from functions.application.decoding import convert
 from functions.config import registry
 from functions.config.formats import FORMATS
 from functions.config.schema import Schema, adapter_schema, describe, expand_adapters
 from functions.config.yaml_tree import Path, Unshown
+from functions.runtime.decoding import convert
 
 
 def find_mistakes(value: Any, schema: Schema) -> Iterator[tuple[Path, str, str]]:

@@ -9,7 +9,6 @@ from msgspec import ValidationError
 
 from functions.adapters.grafana import request as grafana
 from functions.application import signing
-from functions.application.decoding import convert
 from functions.application.intake import group_by_document, make_incident_id, sweep
 from functions.application.ports import Budget
 from functions.application.reconcile import STORE_S, advance
@@ -19,6 +18,7 @@ from functions.domain.model.alerts import Alert
 from functions.domain.model.events import AlertsReceived, Origin, TimerFired, Unsigned
 from functions.entrypoints.responses import Response, error_response, json_response, not_allowed
 from functions.runtime import logs
+from functions.runtime.decoding import convert
 from functions.runtime.errors import BadRequest, Denied, Unavailable
 from functions.runtime.text import named
 

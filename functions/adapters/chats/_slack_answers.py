@@ -16,10 +16,10 @@ from msgspec import Struct, field
 
 from functions.adapters.chats import _posting
 from functions.adapters.chats.slack import Bot, Slack, ask, parse_handle
-from functions.application.decoding import decoder
 from functions.application.ports import Buttons, Chat, Press
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART
 from functions.domain.texts.sanitize import clean
+from functions.runtime.decoding import decoder
 from functions.runtime.errors import BadRequest, Denied
 from functions.runtime.loopback import is_loopback
 from functions.runtime.secrets import SecretRef, any_matches

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from functions.application.decoding import convert
+from functions.runtime.decoding import convert
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from functions.runtime.http_client import Answer
 from functions.runtime.parallel import MOST_THREADS, name_late, run_parallel

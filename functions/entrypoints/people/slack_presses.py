@@ -6,11 +6,11 @@ from typing import Any
 
 from functions.application import signing
 from functions.application.answer import NO_RUNBOOK, Answer, Refusal, Result, answer
-from functions.application.decoding import convert
 from functions.application.ports import Budget, Buttons, Press
 from functions.bootstrap import Adapters
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART
 from functions.domain.model.observations import Pause
+from functions.runtime.decoding import convert
 from functions.runtime.errors import BadRequest, Denied, Unavailable
 from functions.runtime.text import COMMA, Text, in_language, join
 

@@ -21,12 +21,12 @@ from msgspec.structs import fields, replace
 
 from functions.adapters.chats._cards import place_of_details
 from functions.adapters.chats.apprise import Apprise
-from functions.application.decoding import convert
 from functions.config import registry
 from functions.domain.cards.card import compose
 from functions.domain.model.messages import Card
 from functions.domain.texts.words import SHORTENED
 from functions.entrypoints.checks import check_chat
+from functions.runtime.decoding import convert
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 from functions.runtime.text import in_language

@@ -10,12 +10,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from functions.application.decoding import convert
 from functions.application.ports import Runner
 from functions.config import registry
 from functions.domain.model.alerts import Target
 from functions.domain.model.observations import Execution, ExecutionHistory
 from functions.domain.model.runbooks import Restart
+from functions.runtime.decoding import convert
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from testbed.patience import PATIENCE_S, wait_until
 from tests.adapters.runners.systems import STACK, SYSTEMS, System

@@ -12,11 +12,11 @@ from functions.adapters.symptoms.rabbitmq import client, to_queue
 from functions.adapters.symptoms.rabbitmq.answers import ChannelPage, Consumer
 from functions.adapters.symptoms.rabbitmq.channels import Look, choose_channels
 from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
-from functions.application.decoding import convert
 from functions.application.ports import Query
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import Holder, QueueSnapshot
 from functions.runtime import http_client
+from functions.runtime.decoding import convert
 from functions.runtime.http_client import Answer
 from testbed.doubles.rabbitmq import Queue, RabbitDouble, User
 from testbed.patience import PATIENCE_S

@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from functions.application.decoding import convert
 from functions.application.ports import Finding, Query, SymptomAdapter
 from functions.application.serialization import decode, encode
 from functions.config import registry
@@ -21,6 +20,7 @@ from functions.domain.model.codes import Health
 from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import QueueSnapshot
 from functions.domain.model.runbooks import Symptom
+from functions.runtime.decoding import convert
 from functions.runtime.errors import Denied, Unavailable
 from testbed.patience import PATIENCE_S
 from tests.adapters.symptoms.systems import SYSTEMS, System

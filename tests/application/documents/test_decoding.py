@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from functions.application.decoding import convert
 from functions.domain.model.alerts import Alert
+from functions.runtime.decoding import convert
 from testbed.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
