@@ -7,11 +7,11 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from functions.application.documents import load
 from functions.application.intake import DIRECT, group_by_document, make_incident_id
 from functions.application.observe import NOTHING_SEEN
 from functions.application.observe import observe as observe_systems
 from functions.application.ports import Budget
-from functions.application.reconcile import load
 from functions.bootstrap import Adapters
 from functions.config.settings import Config
 from functions.domain.decisions.guards import Decision, GuardContext, evaluate_all

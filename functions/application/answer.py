@@ -5,9 +5,10 @@ from enum import Enum, auto
 from msgspec import Struct
 
 from functions.application.deliver import post_to_all
+from functions.application.documents import STORE_S, load
 from functions.application.intake import make_incident_id
 from functions.application.ports import Budget, Buttons, Ports
-from functions.application.reconcile import STORE_S, advance, load
+from functions.application.reconcile import advance
 from functions.application.serialization import decode, encode
 from functions.domain.cards.card import compose
 from functions.domain.cards.card_input import CardInput

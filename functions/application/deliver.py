@@ -1,20 +1,22 @@
 """Posts a document's messages, and archives its ended incidents."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from functions.application.documents import LIST_S, STORE_S, load, opened
 from functions.application.observe import unwrap
 from functions.application.ports import Budget, Ports, UpdatingChat
 from functions.application.serialization import encode
 from functions.domain.cards.facts import page_of_incident
 from functions.domain.decisions.endings import APPROVAL_S
 from functions.domain.decisions.messages import call_people
-from functions.domain.model.events import MessagesDelivered
+from functions.domain.model.codes import Reason
+from functions.domain.model.events import Bundled, Event, MessagesDelivered, Waiting
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.messages import Card, Message
 from functions.runtime.errors import Denied, Unavailable
@@ -24,7 +26,8 @@ from functions.runtime.text import Text
 POST_S = 10.0
 READING_S = 30 * 86400.0  # how long a card's link shows its incident
 POST_LEAST_S = 0.5  # seconds. With less time left, a message waits for the wake-up: a post that times out may still arrive
-STORE_S = 5.0
+
+Advance = Callable[[Ports, str, Event, Budget], object]
 
 
 class DeliveryProgress(Struct):
@@ -176,3 +179,39 @@ def deliver_messages(ports: Ports, document: Document, to_post: frozenset[str], 
         if not isinstance(result, Unavailable):
             unwrap(result)
     return MessagesDelivered(frozenset(done.ids), dict(done.threads), frozenset(done.archived))
+
+
+def hand_to_bundles(ports: Ports, messages: list[Message], advance: Advance, budget: Budget) -> set[str]:
+    """Move bundled messages to the bundle's document, with all others of their kind that are waiting."""
+    ids: set[str] = set()
+    for reason in dict.fromkeys(message.bundle for message in messages):
+        own_ids = {message.id for message in messages if message.bundle == reason}
+        key = f"bundle-{reason.replace('_', '-')}"
+        try:
+            bundled = set(load(ports, key, budget.at_most(STORE_S))[0].bundled)
+            if not own_ids <= bundled:
+                waiting = _collect_bundle(ports, reason, bundled, budget)
+                advance(ports, key, Bundled(Reason(reason), frozenset(waiting) | own_ids, waiting), budget)
+            ids |= own_ids
+        except (Unavailable, Denied) as error:
+            ports.log("WARNING", f"messages about {reason} wait for the next wake-up: {error}")
+    return ids
+
+
+def _collect_bundle(ports: Ports, reason: str, bundled: set[str], budget: Budget) -> dict[str, Waiting]:
+    """Collect the messages about this reason that wait in any document and are not yet in `bundled` (by id)."""
+    waiting: dict[str, Waiting] = {}
+    for entry in ports.store.list_documents(timeout_s=budget.at_most(LIST_S)):
+        if entry.due is None or entry.key.startswith("bundle-"):
+            continue
+        stored = ports.store.load(entry.key, timeout_s=budget.at_most(STORE_S))
+        try:
+            document, _ = opened(entry.key, stored)
+        except Denied as denied:
+            ports.log("WARNING", f"left out of a bundle: {denied}", document=entry.key)
+            continue
+        for message in document.to_tell:
+            if message.bundle == reason and message.id not in bundled:
+                name, calls = message.name or message.card.headline, message.card.urgency == "act"
+                waiting[message.id] = Waiting(message.channel, name, message.link, calls=calls)
+    return waiting

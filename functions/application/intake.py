@@ -9,9 +9,10 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from functions.application.documents import LIST_S, STORE_S
 from functions.application.observe import unwrap
 from functions.application.ports import Budget, Ports
-from functions.application.reconcile import LIST_S, STORE_S, advance
+from functions.application.reconcile import advance
 from functions.domain.decisions.step import WEEK_S
 from functions.domain.model.alerts import Alert, MatchedAlert
 from functions.domain.model.codes import Action, Reason

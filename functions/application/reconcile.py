@@ -10,10 +10,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.application.collect import keep_evidence, start_evidence
-from functions.application.deliver import deliver_messages
+from functions.application.deliver import deliver_messages, hand_to_bundles
+from functions.application.documents import STORE_S, load, log_step, opened
 from functions.application.observe import LOOK_S, LOOK_SHARE, NOTHING_SEEN, observe, or_unknown, plan_queries, read_pause, unwrap
-from functions.application.ports import Budget, Mismatch, Ports, Stored
-from functions.application.serialization import decode, encode
+from functions.application.ports import Budget, Mismatch, Ports
+from functions.application.serialization import encode
 from functions.application.storm import Shard, claim_slot
 from functions.domain.decisions.phases import FIRST_LOOK_S
 from functions.domain.decisions.queries import has_firing_target, is_enough, needs_observation, of_alerts, undo_set_back
@@ -22,14 +23,11 @@ from functions.domain.model import events
 from functions.domain.model.bounds import MAX_BYTES, shrink
 from functions.domain.model.codes import Phase, Reason
 from functions.domain.model.events import Claim, Collect, Event, Keep, MessagesDelivered, Reply, Start, StartResult, Step, Wake
-from functions.domain.model.incidents import Document, first_restart_at
-from functions.domain.model.messages import Message
+from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Observation, Pause, Slot, Unknown
 from functions.runtime.errors import Conflict, Denied, DeniedCode, Unavailable
 from functions.runtime.text import Text
 
-STORE_S = 5.0
-LIST_S = 60.0  # seconds to list all documents: Cloud Storage lists 1,000 with each request, one after the other
 RUN_S = 10.0
 SETTLE_S = 1.0  # seconds of the budget reserved for saving the result of a start
 TELL_LEAST_S = 0.5  # seconds. With less time left, posting is left to the wake-up
@@ -96,7 +94,7 @@ def advance(ports: Ports, key: str, event: Event, budget: Budget) -> Reply | Non
                 raise
             failed = unavailable
             continue
-        _log_step(ports, loaded.document, change)
+        log_step(ports, loaded.document, change)
         due = loaded.document.due  # the process that moves it posts the messages that waited for it
         overdue = _message_ids(loaded.document) if due is not None and now >= due else frozenset()
         waited = overdue if isinstance(event, events.TimerFired) else frozenset()
@@ -131,7 +129,7 @@ def _load_and_observe(ports: Ports, key: str, event: Event, budget: Budget, *, f
             ahead["wake-up"] = partial(ports.wake, wake_at, to_wake_up(key, wake_at), timeout_s=store_s)
         results = ports.run_parallel([*ahead.values(), *calls], budget.at_most(STORE_S))
         early = dict(zip(ahead, results, strict=False))
-        document, generation = _opened(key, unwrap(early["document"]))
+        document, generation = opened(key, unwrap(early["document"]))
         woken_at = wake_at if "wake-up" in early and _was_made(early["wake-up"]) else None
         seen, shards = read(results[len(ahead) :])
         complete, now = is_enough(wanted, document), ports.now()
@@ -167,15 +165,6 @@ def _fit(ports: Ports, document: Document) -> Document:
     if lost:
         ports.log("ERROR", f"messages and records were dropped, since they could not be delivered for too long: {lost}")
     return smaller
-
-
-def load(ports: Ports, key: str, timeout_s: float = STORE_S) -> tuple[Document, str | None]:
-    """The document and its generation; a new one without generation if there is none. Raises Denied for a newer release's."""
-    return _opened(key, ports.store.load(key, timeout_s=timeout_s))
-
-
-def _opened(key: str, stored: Stored | None) -> tuple[Document, str | None]:
-    return (decode(Document, stored.body, key), stored.generation) if stored else (Document(key), None)
 
 
 def _reload(ports: Ports, loaded: LoadedDocument, budget: Budget) -> LoadedDocument:
@@ -310,7 +299,7 @@ def _save_start_result(
                 # An alert joined in the meantime. If another process went on to another attempt, this step changes nothing.
                 loaded = _reload(ports, loaded, budget)
                 continue
-            _log_step(ports, loaded.document, change)
+            log_step(ports, loaded.document, change)
             loaded = loaded.after_save(change.document, generation)
             return replace(loaded, to_post=frozenset()) if told else loaded, change.reply
     except (Unavailable, Denied) as error:
@@ -336,7 +325,7 @@ def _deliver_and_save(ports: Ports, loaded: LoadedDocument, budget: Budget, wait
     delivered = deliver_messages(ports, loaded.document, loaded.to_post, budget)
     bundled = [message for message in loaded.document.to_tell if message.bundle and message.id in waited]
     if bundled:
-        delivered = replace(delivered, ids=delivered.ids | _hand_to_bundle(ports, bundled, budget))
+        delivered = replace(delivered, ids=delivered.ids | hand_to_bundles(ports, bundled, advance, budget))
     if delivered.ids or delivered.archived:
         _save_delivered(ports, loaded, delivered, budget)
 
@@ -354,73 +343,3 @@ def _save_delivered(ports: Ports, loaded: LoadedDocument, delivered: MessagesDel
                 loaded = _reload(ports, loaded, budget)
     except (Unavailable, Denied) as error:
         ports.log("WARNING", f"posted messages not saved; they may be posted again: {error}")
-
-
-def _hand_to_bundle(ports: Ports, messages: list[Message], budget: Budget) -> set[str]:
-    """Move bundled messages to the bundle's document, with all others of their kind that are waiting."""
-    ids: set[str] = set()
-    for reason in dict.fromkeys(message.bundle for message in messages):
-        own_ids = {message.id for message in messages if message.bundle == reason}
-        key = f"bundle-{reason.replace('_', '-')}"
-        try:
-            bundled = set(load(ports, key, budget.at_most(STORE_S))[0].bundled)
-            if not own_ids <= bundled:
-                waiting = _collect_bundle(ports, reason, bundled, budget)
-                advance(ports, key, events.Bundled(Reason(reason), frozenset(waiting) | own_ids, waiting), budget)
-            ids |= own_ids
-        except (Unavailable, Denied) as error:
-            ports.log("WARNING", f"messages about {reason} wait for the next wake-up: {error}")
-    return ids
-
-
-def _collect_bundle(ports: Ports, reason: str, bundled: set[str], budget: Budget) -> dict[str, events.Waiting]:
-    """Collect the messages about this reason that wait in any document and are not yet in `bundled` (by id)."""
-    waiting: dict[str, events.Waiting] = {}
-    for entry in ports.store.list_documents(timeout_s=budget.at_most(LIST_S)):
-        if entry.due is None or entry.key.startswith("bundle-"):
-            continue
-        stored = ports.store.load(entry.key, timeout_s=budget.at_most(STORE_S))
-        try:
-            document, _ = _opened(entry.key, stored)
-        except Denied as denied:
-            ports.log("WARNING", f"left out of a bundle: {denied}", document=entry.key)
-            continue
-        for message in document.to_tell:
-            if message.bundle == reason and message.id not in bundled:
-                name, calls = message.name or message.card.headline, message.card.urgency == "act"
-                waiting[message.id] = events.Waiting(message.channel, name, message.link, calls=calls)
-    return waiting
-
-
-def _log_step(ports: Ports, before: Document, change: Step) -> None:
-    """Log one line for the change: the phase, or the outcome."""
-    after = change.document
-    fields: dict[str, object] = {"document": after.key, "target": after.target.name if after.target else ""}
-    if change.reply is not None:
-        fields |= {"incident": change.reply.incident, "action": change.reply.action.value}
-        fields |= {"reason": change.reply.reason.value} if change.reply.reason else {}
-    for key, one in after.unmatched.alerts.items():
-        if one != before.unmatched.alerts.get(key):
-            ports.log(
-                "WARNING", f"a suspicion matches no runbook: {one.said}: {one.detail}", document=after.key, unmatched=one.name
-            )
-    if after.passed != before.passed:
-        ports.log("INFO", "suspicion cleared; nobody was told", **fields, outcome="passed")
-    elif len(after.outcomes) > len(before.outcomes) or (
-        after.outcomes and after.outcomes[-1:] != before.outcomes[-1:] and before.incident and not after.incident
-    ):
-        last = after.outcomes[-1]
-        fields |= {"incident": last.incident, "outcome": last.ending.value, "reason": last.reason.value if last.reason else ""}
-        severity = "ERROR" if last.ending.value == "escalated" else "NOTICE"
-        ports.log(severity, f"incident {last.ending.value}", **fields)
-    elif after.incident is not None and (before.incident is None or before.incident.phase is not after.incident.phase):
-        fields |= {"incident": after.incident.id, "phase": after.incident.phase.value}
-        began_at = first_restart_at(after.incident)
-        if after.incident.phase is Phase.RUNNING and after.incident.restarts == 1 and began_at is not None:
-            fields["time_to_restart_s"] = round(max(began_at - after.incident.first_alert_at, 0.0), 1)
-        ports.log("NOTICE", f"incident is {after.incident.phase.value}", **fields)
-    elif change.reply is not None:
-        ports.log("INFO", f"{change.reply.action.value}: {change.reply.reason.value if change.reply.reason else ''}", **fields)
-    elif after.incident and before.incident and after.incident.reason not in (None, before.incident.reason):
-        fields |= {"incident": after.incident.id, "reason": after.incident.reason.value}
-        ports.log("WARNING", f"the incident waits: {after.incident.detail}", **fields)

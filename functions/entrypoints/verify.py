@@ -9,9 +9,10 @@ from msgspec import ValidationError
 
 from functions.adapters.grafana import request as grafana
 from functions.application import signing
+from functions.application.documents import STORE_S
 from functions.application.intake import group_by_document, make_incident_id, sweep
 from functions.application.ports import Budget
-from functions.application.reconcile import STORE_S, advance
+from functions.application.reconcile import advance
 from functions.bootstrap import Adapters, current_adapters
 from functions.config.current import current_config
 from functions.domain.model.alerts import Alert

@@ -698,7 +698,7 @@ VARIANTS = (
         frozenset({"auto", "sick", "suspected", "untroubled", "one_clock"}), "soon", seed=7),
     Variant("a suspicion that came to nothing and is told", ((endings, "PASSED", lambda _: frozenset()),), Faults(),
         frozenset({"auto", "suspected"}), "quiet", seed=12),
-    Variant("a bundle that forgets", ((reconcile, "_collect_bundle", _first_alone),), Faults(),
+    Variant("a bundle that forgets", ((deliver, "_collect_bundle", _first_alone),), Faults(),
         frozenset({"auto", "sick", "many"}), "I2", seed=4),
     Variant("nobody is notified", ((telling, "channels_for", lambda _: lambda *a, **k: ()),), Faults(),
         frozenset({"auto", "sick"}), "I2", seed=11),

@@ -6,9 +6,10 @@ from typing import Any
 import click
 
 from functions.application.answer import Answer, Refusal, Result, answer, turn_and_tell
+from functions.application.documents import load
 from functions.application.history.incidents import document_keys, load_documents, name_of
 from functions.application.ports import Budget
-from functions.application.reconcile import advance, load
+from functions.application.reconcile import advance
 from functions.bootstrap import Adapters
 from functions.config.formats import read_duration
 from functions.domain.model.codes import Phase

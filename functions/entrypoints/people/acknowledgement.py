@@ -1,6 +1,6 @@
 """The page where a person acknowledges an escalation."""
 
-from functions.application import reconcile
+from functions.application import documents
 from functions.application.answer import Answer, answer, find_runbook
 from functions.application.ports import Budget
 from functions.bootstrap import Adapters
@@ -22,7 +22,7 @@ NAMELESS = Text("Nothing was done: type your name, since others have to know who
 
 def show(ports: Adapters, key: str, nonce: str, token: str, person: Person, *, warnings: tuple[Phrase, ...] = ()) -> Response:
     """The page with the button."""
-    document, _ = reconcile.load(ports, key)
+    document, _ = documents.load(ports, key)
     escalation = document.escalation
     if escalation is None or find_runbook(document, ACKNOWLEDGE, nonce) is None:
         return _over(ports, document, nonce)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from functions.application import reconcile
+from functions.application import documents
 from functions.application.answer import NO_RUNBOOK, Answer, Refusal, answer, find_runbook
 from functions.application.ports import Budget
 from functions.bootstrap import Adapters
@@ -53,7 +53,7 @@ ENDINGS: Mapping[Ending, Text] = {
 
 def show(ports: Adapters, key: str, nonce: str, token: str, person: Person) -> Response:
     """The page with the buttons."""
-    document, _ = reconcile.load(ports, key)
+    document, _ = documents.load(ports, key)
     incident = document.incident
     if incident is None or find_runbook(document, APPROVE, nonce) is None:
         return _over(ports.rules, document, nonce)
