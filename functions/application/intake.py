@@ -13,7 +13,7 @@ from functions.application.documents import LIST_S, STORE_S
 from functions.application.observe import unwrap
 from functions.application.ports import Budget, Ports
 from functions.application.reconcile import advance
-from functions.domain.decisions.step import WEEK_S
+from functions.domain.decisions.handlers.notices import WEEK_S
 from functions.domain.model.alerts import Alert, MatchedAlert
 from functions.domain.model.codes import Action, Reason
 from functions.domain.model.events import AlertsReceived, Event, Origin, Reply, TimerFired, TokenExpiring

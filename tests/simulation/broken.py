@@ -15,9 +15,10 @@ from msgspec.structs import replace
 
 from functions.application import collect, deliver, reconcile, storm
 from functions.application.serialization import encode
-from functions.domain.decisions import endings, escalations, evidence, guards, observing, phases, queries, remedies, step
+from functions.domain.decisions import endings, evidence, guards, observing, phases, queries, remedies, step
 from functions.domain.decisions import messages as telling
 from functions.domain.decisions.guards import Decision, GuardContext, Kind
+from functions.domain.decisions.handlers import escalations
 from functions.domain.decisions.turn import Turn
 from functions.domain.health import doubts, held, looks, proofs, recovery, waiting
 from functions.domain.model import firings

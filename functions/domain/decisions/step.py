@@ -3,7 +3,6 @@ The step is level-triggered: it depends on the current state, not on which call 
 `due` it only takes in alerts, and the document's phase prevents anything from being ordered twice."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
@@ -11,40 +10,30 @@ from msgspec.structs import replace
 from functions.domain.cards.card_input import CardInput
 from functions.domain.decisions import phases
 from functions.domain.decisions.endings import end_as_declined
-from functions.domain.decisions.escalations import on_acknowledgement, on_restart_wanted, remind
 from functions.domain.decisions.evidence import on_evidence_started, without_evidence_runs
 from functions.domain.decisions.guards import Kind, decide, escalated_queues, hold_escalated, is_about_other_queues
-from functions.domain.decisions.matching import explain_mismatch, render_evidence
-from functions.domain.decisions.messages import LATE_S, LINKED_TRIGGERS, end_escalation, to_alert_ref
+from functions.domain.decisions.handlers.escalations import on_acknowledgement, on_restart_wanted, on_resume, remind
+from functions.domain.decisions.handlers.notices import on_bundle, on_delivered, on_token_expiring, on_unsigned
+from functions.domain.decisions.handlers.unmatched import note_matched, post_held, tell_unmatched_suspicions, turn_away
+from functions.domain.decisions.matching import render_evidence
+from functions.domain.decisions.messages import LATE_S, LINKED_TRIGGERS, to_alert_ref
 from functions.domain.decisions.observing import is_over, observe_alerts, stop_observing
 from functions.domain.decisions.queries import is_decided_at_once, is_replaced
 from functions.domain.decisions.turn import Turn, has_unseen, is_all_resolved
 from functions.domain.health.looks import remember_history
-from functions.domain.model import events, unmatched
+from functions.domain.model import events
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.bounds import ALERTS_KEPT, QUEUES_KEPT, note_history
 from functions.domain.model.codes import Action, Phase, Reason
-from functions.domain.model.firings import (
-    SAME_START_S,
-    Firings,
-    alert_key,
-    alerts_of_outcomes,
-    by_alert,
-    new_alerts,
-    short_source,
-)
+from functions.domain.model.firings import SAME_START_S, Firings, alert_key, alerts_of_outcomes, by_alert, new_alerts
 from functions.domain.model.incidents import AlertRef, Document, Incident, QueueState
 from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import Observation
 from functions.domain.model.runbooks import Rules
-from functions.runtime.text import Text, in_brackets
+from functions.runtime.text import Text
 
-WEEK_S, DAY_S = 7 * 86400.0, 86400.0
 UNTOLD_S = 60.0  # an unposted message keeps a document due at most this far ahead
 BUNDLE_S = 20.0  # how long a message waits for others to be bundled with
-
-BUNDLES_KEPT_S = 86400.0
-THREADS_KEPT = 20
 REQUESTS_KEPT = 100
 
 
@@ -102,7 +91,7 @@ def _on_timer(turn: Turn, event: events.TimerFired) -> None:
     if document.due is not None and turn.at < document.due:
         return
     remind(turn)
-    _tell_of_unmatched(turn)
+    tell_unmatched_suspicions(turn)
     if incident is not None and turn.at >= incident.due:
         phases.run_phase(turn)
     elif turn.document.to_tell or turn.document.to_archive or incident is None:
@@ -124,9 +113,9 @@ def _on_request(turn: Turn, event: events.AlertsReceived) -> None:
 def _on_alerts(turn: Turn, event: events.AlertsReceived) -> None:
     first = event.cases[0]
     if first.target is None:
-        return _turn_away(turn, event, next((case for case in event.cases if case.alert.firing), first))
+        return turn_away(turn, event, next((case for case in event.cases if case.alert.firing), first))
     turn.document = replace(turn.document, target=first.target)
-    _note_matched(turn, event)
+    note_matched(turn, event)
     _note_resolved(turn, tuple(case for case in event.cases if not case.alert.firing))
     firing = tuple(case for case in event.cases if case.alert.firing)
     if not firing:
@@ -178,68 +167,7 @@ def _tell_left_out(turn: Turn, event: events.AlertsReceived, case: MatchedAlert,
         "{count} alert was left out; an incident takes {alerts} alerts and {queues} queues",
         "{count} alerts were left out; an incident takes {alerts} alerts and {queues} queues",
     ).fill(count=count, alerts=ALERTS_KEPT, queues=QUEUES_KEPT)
-    _post_held(
-        turn, event, trigger, runbook=case.runbook, target=turn.document.target, reason=Reason.INCIDENT_FULL, detail=detail
-    )
-
-
-def _post_held(turn: Turn, event: events.AlertsReceived, trigger: AlertRef, kind: CardKind = CardKind.HELD, **about: Any) -> None:
-    card_input = CardInput(kind, turn.at, trigger=trigger, **about)
-    turn.post_hold(card_input, event.incident, bundled=turn.crowd, always=kind == CardKind.TEST)
-
-
-def _turn_away(turn: Turn, event: events.AlertsReceived, case: MatchedAlert) -> None:
-    """Report an alert without a target, and do nothing else."""
-    _note_matched(turn, event)
-    reason = case.reason or Reason.NO_RUNBOOK
-    if not case.alert.firing:
-        reason = Reason.NOT_FIRING
-    elif reason is Reason.NO_RUNBOOK:
-        _note_unmatched(turn, event)
-        _tell_unmatched(turn, event)
-    elif turn.document.incident is None:
-        kind = CardKind.TEST if reason is Reason.TEST_ALERT else CardKind.HELD
-        _post_held(turn, event, to_alert_ref(case), kind, runbook=case.runbook, reason=reason, detail=case.detail)
-    turn.answer_alerts(event, case, Action.HELD, reason)
-
-
-def _tell_unmatched(turn: Turn, event: events.AlertsReceived) -> None:
-    """Report, once an hour for all alerts of a rule, what a runbook would have to match."""
-    case = next((case for case in event.cases if case.alert.firing and not case.alert.is_suspicion), None)
-    if case is None or turn.document.incident is not None:
-        return
-    trigger = replace(to_alert_ref(case), fingerprint=Reason.NO_RUNBOOK.value)
-    detail = explain_mismatch(turn.rules.runbooks, case.alert.labels)
-    _post_held(turn, event, trigger, reason=Reason.NO_RUNBOOK, detail=detail)
-
-
-def _note_unmatched(turn: Turn, event: events.AlertsReceived) -> None:
-    """Note suspicions that match no runbook. They repeat every few seconds, so people are told of all of them once a day."""
-    known = turn.document.unmatched
-    for alert in (case.alert for case in event.cases if case.alert.firing and case.alert.is_suspicion):
-        key = alert_key(short_source(alert.source), alert.fingerprint)
-        known = unmatched.note(known, key, alert, partial(explain_mismatch, turn.rules.runbooks, alert.labels), turn.at)
-    turn.document = replace(turn.document, unmatched=known)
-
-
-def _tell_of_unmatched(turn: Turn) -> None:
-    """Report the suspicions that were noted since the last such message."""
-    known = turn.document.unmatched
-    if known.due is None or turn.at < known.due:
-        return
-    since = known.told_at if known.told_at < turn.at else 0.0  # later than now: our clock was set back
-    new = tuple(one for one in known.recent(turn.at, unmatched.KEPT_S) if one.at > since)
-    turn.document = replace(turn.document, unmatched=replace(known, told_at=turn.at, due=None))
-    if new:
-        turn.post(CardInput(CardKind.UNMATCHED, turn.at, unmatched=new), f"unmatched-{turn.at:.0f}")
-
-
-def _note_matched(turn: Turn, event: events.AlertsReceived) -> None:
-    """Note, to the hour, when a runbook last matched a firing alert."""
-    names = {case.runbook.name for case in event.cases if case.runbook and case.alert.firing}
-    old = [name for name in names if not 0 <= turn.at - turn.document.matched.get(name, 0.0) < unmatched.NOTED_S]
-    if old:
-        turn.document = replace(turn.document, matched={**turn.document.matched, **dict.fromkeys(sorted(old), turn.at)})
+    post_held(turn, event, trigger, runbook=case.runbook, target=turn.document.target, reason=Reason.INCIDENT_FULL, detail=detail)
 
 
 def _new_incident(event: events.AlertsReceived, case: MatchedAlert, now: float) -> Incident:
@@ -370,67 +298,6 @@ def _on_answer(turn: Turn, event: events.Approved | events.Declined) -> None:
     phases.evaluate_guards(turn)
 
 
-def _on_resume(turn: Turn, event: events.Resumed) -> None:
-    document = turn.document
-    if document.escalated_at is None:
-        return
-    card_input = CardInput(CardKind.RESUMED, turn.at, target=document.target, detail=in_brackets(event.reason, event.by))
-    channels = document.outcomes[-1].channels if document.outcomes else turn.rules.default_channels
-    turn.document = end_escalation(document)
-    turn.post(card_input, f"resumed-{turn.at:.0f}", channels)
-
-
-def _on_delivered(turn: Turn, event: events.MessagesDelivered) -> None:
-    document = turn.document
-    unposted = tuple(message for message in document.to_tell if message.id not in event.ids)
-    unarchived = tuple(record for record in document.to_archive if record.incident.id not in event.archived)
-    threads = dict(list({**document.threads, **event.threads}.items())[-THREADS_KEPT:])
-    turn.document = replace(document, to_tell=unposted, to_archive=unarchived, threads=threads)
-
-
-def _on_bundle(turn: Turn, event: events.Bundled) -> None:
-    """Take over messages from several documents about one reason, each message once."""
-    document = turn.document
-    new = event.ids - set(document.bundled)
-    if not new:
-        return
-    recent = {name: at for name, at in document.bundled.items() if turn.at - at < BUNDLES_KEPT_S}
-    turn.document = replace(document, bundled={**recent, **dict.fromkeys(sorted(new), turn.at)})
-    by_channel: dict[str, list[events.Waiting]] = {}
-    for message, waiting in event.waiting.items():
-        if message in new:  # another process may have collected the same messages
-            by_channel.setdefault(waiting.channel, []).append(waiting)
-    for channel, together in by_channel.items():
-        links = {waiting.name: waiting.link for waiting in together if waiting.link}
-        names, is_calm = tuple(waiting.name for waiting in together), not any(waiting.calls for waiting in together)
-        card_input = CardInput(CardKind.BUNDLE, turn.at, reason=event.reason, bundled=names, bundled_links=links, is_calm=is_calm)
-        turn.post(card_input, f"{document.key}-{turn.at:.3f}", (channel,))
-
-
-def _on_token_expiring(turn: Turn, _: events.TokenExpiring) -> None:
-    """Warn twice before the runner's token expires: a week ahead, and a day ahead."""
-    document, expires_at = turn.document, turn.rules.token_expires_at
-    if expires_at is None or turn.at < expires_at - WEEK_S:
-        return
-    token = f"{document.key}-{expires_at:.0f}"
-    _post_once(turn, CardKind.EXPIRING, f"{token}-{'day' if turn.at >= expires_at - DAY_S else 'week'}", token)
-
-
-def _on_unsigned(turn: Turn, event: events.Unsigned) -> None:
-    """Report, at most once an hour, that alerts wait whose key is gone."""
-    mark = f"{turn.document.key}-{turn.at // 3600:.0f}"
-    _post_once(turn, CardKind.UNSIGNED, mark, mark, event.names)
-
-
-def _post_once(turn: Turn, kind: CardKind, mark: str, keep: str, names: tuple[str, ...] = ()) -> None:
-    """Post a message unless its mark is noted already. Marks that begin with `keep` stay noted."""
-    noted = turn.document.bundled
-    if mark not in noted:
-        kept = {known: at for known, at in noted.items() if known.startswith(keep)}
-        turn.document = replace(turn.document, bundled={**kept, mark: turn.at})
-        turn.post(CardInput(kind, turn.at, bundled=names), mark)
-
-
 HANDLERS: Mapping[type[events.Event], Callable[[Turn, Any], None]] = {
     events.AlertsReceived: _on_request,
     events.TimerFired: _on_timer,
@@ -438,11 +305,11 @@ HANDLERS: Mapping[type[events.Event], Callable[[Turn, Any], None]] = {
     events.Declined: _on_answer,
     events.Acknowledged: on_acknowledgement,
     events.RestartWanted: on_restart_wanted,
-    events.Resumed: _on_resume,
+    events.Resumed: on_resume,
     events.StartResult: phases.on_start_result,
     events.EvidenceStarted: on_evidence_started,
-    events.MessagesDelivered: _on_delivered,
-    events.Bundled: _on_bundle,
-    events.Unsigned: _on_unsigned,
-    events.TokenExpiring: _on_token_expiring,
+    events.MessagesDelivered: on_delivered,
+    events.Bundled: on_bundle,
+    events.Unsigned: on_unsigned,
+    events.TokenExpiring: on_token_expiring,
 }

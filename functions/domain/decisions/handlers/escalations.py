@@ -3,13 +3,14 @@
 from msgspec.structs import replace
 
 from functions.domain.cards.card_input import CardInput
-from functions.domain.decisions.messages import NO_RUNBOOK, channels_for
+from functions.domain.decisions.messages import NO_RUNBOOK, channels_for, end_escalation
 from functions.domain.decisions.phases import clear_escalation_if_healthy, evaluate_guards
 from functions.domain.decisions.turn import Turn
 from functions.domain.model.codes import Phase
-from functions.domain.model.events import Acknowledged, RestartWanted
+from functions.domain.model.events import Acknowledged, RestartWanted, Resumed
 from functions.domain.model.incidents import Approval, Document, Escalation, Incident, Outcome
 from functions.domain.model.messages import CardKind
+from functions.runtime.text import in_brackets
 
 TOLD_AGAIN = 3  # maximum number of reminders: a fourth wouldn't help if three didn't
 
@@ -66,6 +67,17 @@ def on_restart_wanted(turn: Turn, event: RestartWanted) -> None:
     incident = replace(incident, waits_from=turn.at, approval=approval, told=outcome.channels)
     turn.open(incident)
     evaluate_guards(turn)
+
+
+def on_resume(turn: Turn, event: Resumed) -> None:
+    """Somebody allows restarts of the target again."""
+    document = turn.document
+    if document.escalated_at is None:
+        return
+    card_input = CardInput(CardKind.RESUMED, turn.at, target=document.target, detail=in_brackets(event.reason, event.by))
+    channels = document.outcomes[-1].channels if document.outcomes else turn.rules.default_channels
+    turn.document = end_escalation(document)
+    turn.post(card_input, f"resumed-{turn.at:.0f}", channels)
 
 
 def _post(turn: Turn, kind: CardKind, escalation: Escalation, mark: str, url: str = "") -> None:

@@ -1,0 +1,78 @@
+"""Alerts without a target, which are only reported, and the notes on what runbooks match."""
+
+from functools import partial
+from typing import Any
+
+from msgspec.structs import replace
+
+from functions.domain.cards.card_input import CardInput
+from functions.domain.decisions.matching import explain_mismatch
+from functions.domain.decisions.messages import to_alert_ref
+from functions.domain.decisions.turn import Turn
+from functions.domain.model import unmatched
+from functions.domain.model.alerts import MatchedAlert
+from functions.domain.model.codes import Action, Reason
+from functions.domain.model.events import AlertsReceived
+from functions.domain.model.firings import alert_key, short_source
+from functions.domain.model.incidents import AlertRef
+from functions.domain.model.messages import CardKind
+
+
+def turn_away(turn: Turn, event: AlertsReceived, case: MatchedAlert) -> None:
+    """Report an alert without a target, and do nothing else."""
+    note_matched(turn, event)
+    reason = case.reason or Reason.NO_RUNBOOK
+    if not case.alert.firing:
+        reason = Reason.NOT_FIRING
+    elif reason is Reason.NO_RUNBOOK:
+        _note_unmatched(turn, event)
+        _tell_unmatched(turn, event)
+    elif turn.document.incident is None:
+        kind = CardKind.TEST if reason is Reason.TEST_ALERT else CardKind.HELD
+        post_held(turn, event, to_alert_ref(case), kind, runbook=case.runbook, reason=reason, detail=case.detail)
+    turn.answer_alerts(event, case, Action.HELD, reason)
+
+
+def _tell_unmatched(turn: Turn, event: AlertsReceived) -> None:
+    """Report, once an hour for all alerts of a rule, what a runbook would have to match."""
+    case = next((case for case in event.cases if case.alert.firing and not case.alert.is_suspicion), None)
+    if case is None or turn.document.incident is not None:
+        return
+    trigger = replace(to_alert_ref(case), fingerprint=Reason.NO_RUNBOOK.value)
+    detail = explain_mismatch(turn.rules.runbooks, case.alert.labels)
+    post_held(turn, event, trigger, reason=Reason.NO_RUNBOOK, detail=detail)
+
+
+def _note_unmatched(turn: Turn, event: AlertsReceived) -> None:
+    """Note suspicions that match no runbook. They repeat every few seconds, so people are told of all of them once a day."""
+    known = turn.document.unmatched
+    for alert in (case.alert for case in event.cases if case.alert.firing and case.alert.is_suspicion):
+        key = alert_key(short_source(alert.source), alert.fingerprint)
+        known = unmatched.note(known, key, alert, partial(explain_mismatch, turn.rules.runbooks, alert.labels), turn.at)
+    turn.document = replace(turn.document, unmatched=known)
+
+
+def tell_unmatched_suspicions(turn: Turn) -> None:
+    """Report the suspicions that were noted since the last such message."""
+    known = turn.document.unmatched
+    if known.due is None or turn.at < known.due:
+        return
+    since = known.told_at if known.told_at < turn.at else 0.0  # later than now: our clock was set back
+    new = tuple(one for one in known.recent(turn.at, unmatched.KEPT_S) if one.at > since)
+    turn.document = replace(turn.document, unmatched=replace(known, told_at=turn.at, due=None))
+    if new:
+        turn.post(CardInput(CardKind.UNMATCHED, turn.at, unmatched=new), f"unmatched-{turn.at:.0f}")
+
+
+def note_matched(turn: Turn, event: AlertsReceived) -> None:
+    """Note, to the hour, when a runbook last matched a firing alert."""
+    names = {case.runbook.name for case in event.cases if case.runbook and case.alert.firing}
+    old = [name for name in names if not 0 <= turn.at - turn.document.matched.get(name, 0.0) < unmatched.NOTED_S]
+    if old:
+        turn.document = replace(turn.document, matched={**turn.document.matched, **dict.fromkeys(sorted(old), turn.at)})
+
+
+def post_held(turn: Turn, event: AlertsReceived, trigger: AlertRef, kind: CardKind = CardKind.HELD, **about: Any) -> None:
+    """Report alerts that no incident takes."""
+    card_input = CardInput(kind, turn.at, trigger=trigger, **about)
+    turn.post_hold(card_input, event.incident, bundled=turn.crowd, always=kind == CardKind.TEST)
