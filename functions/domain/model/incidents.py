@@ -344,6 +344,10 @@ class Document(Struct, frozen=True):
         waits = self.escalation is not None and self.escalation.due is not None
         return self.incident is not None or waits or bool(self.to_tell) or bool(self.to_archive)
 
+    def find_outcome(self, incident: str) -> Outcome | None:
+        """The last outcome of this incident."""
+        return next((one for one in reversed(self.outcomes) if one.incident == incident), None)
+
     def is_reminder_due(self, now: float) -> bool:
         """Whether to remind people of an escalation that nobody has taken."""
         due = self.escalation.due if self.escalation else None

@@ -49,7 +49,7 @@ def press(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -> 
 
 
 def _story(ports: Adapters, document: Document, escalation: Escalation) -> CardInput:
-    outcome = next((one for one in reversed(document.outcomes) if one.incident == escalation.incident), None)
+    outcome = document.find_outcome(escalation.incident)
     return CardInput(
         CardKind.ESCALATED_AGAIN,
         ports.now(),

@@ -128,7 +128,7 @@ def _over(rules: Rules, document: Document, nonce: str) -> Response:
     incident, asked_for = document.incident, nonce.rsplit(".", 2)[0]
     if incident is not None and incident.id == asked_for:
         return show_notice(rules, _goes_on(incident), 409)
-    outcome = next((one for one in reversed(document.outcomes) if one.incident == asked_for), None)
+    outcome = document.find_outcome(asked_for)
     sentence = Text("The incident that it was for is over. Nothing was done now.")
     if outcome is not None and outcome.by:
         sentence = Text(

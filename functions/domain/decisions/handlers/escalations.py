@@ -8,7 +8,7 @@ from functions.domain.decisions.phases import clear_escalation_if_healthy, evalu
 from functions.domain.decisions.turn import Turn
 from functions.domain.model.codes import Phase
 from functions.domain.model.events import Acknowledged, RestartWanted, Resumed
-from functions.domain.model.incidents import Approval, Document, Escalation, Incident, Outcome
+from functions.domain.model.incidents import Approval, Escalation, Incident
 from functions.domain.model.messages import CardKind
 from functions.runtime.text import in_brackets
 
@@ -58,7 +58,7 @@ def on_restart_wanted(turn: Turn, event: RestartWanted) -> None:
     escalation = turn.document.escalation
     if escalation is None or turn.document.escalated_at is None or turn.document.incident is not None:
         return
-    outcome = _outcome(turn.document, escalation)
+    outcome = turn.document.find_outcome(escalation.incident)
     if event.incident != escalation.incident or outcome is None or escalation.runbook not in turn.rules.runbooks:
         return
     queues = tuple(replace(watched, joined_at=turn.at) for watched in escalation.queues)
@@ -82,7 +82,7 @@ def on_resume(turn: Turn, event: Resumed) -> None:
 
 def _post(turn: Turn, kind: CardKind, escalation: Escalation, mark: str, url: str = "") -> None:
     """Post to the channels that got the escalation; after a reminder, also to those of `escalate_further`."""
-    outcome, runbook = _outcome(turn.document, escalation), turn.rules.runbooks.get(escalation.runbook)
+    outcome, runbook = turn.document.find_outcome(escalation.incident), turn.rules.runbooks.get(escalation.runbook)
     reason, trigger = (outcome.reason, next(iter(outcome.triggers), None)) if outcome else (None, None)
     card_input = CardInput(kind, turn.at, runbook, turn.document.target, reason=reason, trigger=trigger, acknowledge_url=url)
     further = runbook.escalate_further if runbook and escalation.told else ()
@@ -90,7 +90,3 @@ def _post(turn: Turn, kind: CardKind, escalation: Escalation, mark: str, url: st
     restarts = outcome.restarts if outcome else 0
     card_input = replace(card_input, late_s=turn.late_s, escalation=escalation, restarts=restarts)
     turn.post(card_input, f"{escalation.incident}-{mark}", tuple(dict.fromkeys((*further, *first))))
-
-
-def _outcome(document: Document, escalation: Escalation) -> Outcome | None:
-    return next((one for one in reversed(document.outcomes) if one.incident == escalation.incident), None)
