@@ -78,12 +78,8 @@ def sign_approval(keys: tuple[SecretRef, ...], key: str, nonce: str, expires_at:
 
 def read_approval(keys: tuple[SecretRef, ...], token: str, now: float) -> tuple[str, str]:
     """(document key, nonce) of an approval token. Raises BadRequest: 403 if it isn't valid, 410 if it has expired."""
-    try:
-        key, nonce, expires_at = _opened(keys, _APPROVAL, token)
-    except BadData:
-        raise BadRequest(403, "This link is not valid. Open it as it stands in the message.") from None
-    if now >= expires_at:
-        raise BadRequest(410, "This link has expired. Nothing was done now; if the alert still fires, a new one is sent.")
+    over = "This link has expired. Nothing was done now; if the alert still fires, a new one is sent."
+    key, nonce = _read_link(keys, _APPROVAL, token, now, over)
     return key, nonce
 
 
@@ -94,13 +90,20 @@ def sign_reading(keys: tuple[SecretRef, ...], incident: str, expires_at: float) 
 
 def read_reading(keys: tuple[SecretRef, ...], token: str, now: float) -> str:
     """The incident of such a token. Raises BadRequest: 403 if it isn't valid, 410 if it has expired."""
+    (incident,) = _read_link(keys, _READING, token, now, "This link has expired.")
+    return str(incident)
+
+
+def _read_link(keys: tuple[SecretRef, ...], salt: str, token: str, now: float, over: str) -> list[str]:
+    """What the token names, before its time."""
+    named: list[str]
     try:
-        incident, expires_at = _opened(keys, _READING, token)
+        *named, expires_at = _opened(keys, salt, token)
     except BadData:
         raise BadRequest(403, "This link is not valid. Open it as it stands in the message.") from None
     if now >= expires_at:
-        raise BadRequest(410, "This link has expired.")
-    return str(incident)
+        raise BadRequest(410, over)
+    return named
 
 
 def _opened(keys: tuple[SecretRef, ...], salt: str, text: str) -> Any:

@@ -29,7 +29,7 @@ class RestartAt(Struct, frozen=True):
 
 def month_begin(now: float, rules: Rules) -> float:
     """Midnight at the start of the last 30 days."""
-    return _midnight(_day(now, rules) - timedelta(days=MONTH - 1), rules)
+    return _midnight(local_day(now, rules) - timedelta(days=MONTH - 1), rules)
 
 
 def cost(known: Known, rules: Rules, now: float) -> Cost:
@@ -45,12 +45,12 @@ def cost(known: Known, rules: Rules, now: float) -> Cost:
 def _spent(name: str, known: Known, rules: Rules, now: float) -> RunbookCost:
     runbook = rules.runbooks.get(name)
     minutes = runbook.manual_minutes if runbook else 0.0
-    today, begin = _day(now, rules), month_begin(now, rules)
+    today, begin = local_day(now, rules), month_begin(now, rules)
     records = [record for record in known.records if record.incident.runbook == name]
     recent = [record for record in records if record.outcome.at >= begin]
     restarts = [restart for restart in _restarts(name, records, known, now) if restart.at >= begin]
     days = [today - timedelta(days=back) for back in reversed(range(MONTH))]
-    by_day = Counter((_day(restart.at, rules), restart.by_hand) for restart in restarts)
+    by_day = Counter((local_day(restart.at, rules), restart.by_hand) for restart in restarts)
     daily = tuple(Day(day.isoformat(), by_day[day, False], by_day[day, True]) for day in days)
     by_hour = Counter(datetime.fromtimestamp(restart.at, rules.zone).hour for restart in restarts)
     first_at = _run_began(known.began.get(name, ()), now)
@@ -184,7 +184,8 @@ def _likely(befores: list[QueueSnapshot]) -> Likely | None:
     return Likely.NO_CONSUMER if any(before.consumers == 0 and before.depth for before in befores) else None
 
 
-def _day(at: float, rules: Rules) -> date:
+def local_day(at: float, rules: Rules) -> date:
+    """The day of this time, in the configured time zone."""
     return datetime.fromtimestamp(at, rules.zone).date()
 
 

@@ -1,12 +1,12 @@
 """The picture of the weekly report: each runbook's restarts and saved minutes by week, with the last fix marked."""
 
 from collections.abc import Iterable, Iterator
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from itertools import pairwise
 
 from msgspec import Struct
 
-from functions.domain.costs.report import QUIET_S, WEEK, RestartAt
+from functions.domain.costs.report import QUIET_S, WEEK, RestartAt, local_day
 from functions.domain.incidents.overview import Summary
 from functions.domain.model.runbooks import Rules
 from functions.runtime.text import Phrase, Text, join
@@ -48,9 +48,9 @@ def plot(rows: tuple[Summary, ...], rules: Rules, now: float, *, is_all: bool) -
     has older ones, the week after it, which is complete."""
     if not rows:
         return ()
-    today = _day(now, rules)
+    today = local_day(now, rules)
     oldest = min(row.ended_at or row.at for row in rows)
-    count = min(WEEKS, (today - _day(oldest, rules)).days // WEEK + (1 if is_all else 0))
+    count = min(WEEKS, (today - local_day(oldest, rules)).days // WEEK + (1 if is_all else 0))
     first = today - timedelta(days=WEEK * count - 1)
     by_runbook: dict[str, list[Summary]] = {}
     for row in rows:
@@ -98,7 +98,7 @@ def find_fix(began: list[float], now: float) -> float | None:
 
 def _places(times: Iterable[float], rules: Rules, first: date, count: int) -> Iterator[int]:
     for at in times:
-        days = (_day(at, rules) - first).days
+        days = (local_day(at, rules) - first).days
         if 0 <= days < count * WEEK:
             yield days // WEEK
 
@@ -123,7 +123,3 @@ def _caption(weeks: tuple[Week, ...], behind: int | None, *, has_minutes: bool) 
         after=round(after / max(1, len(weeks) - behind), 1),
     )
     return join((counted, saved, fixed))
-
-
-def _day(at: float, rules: Rules) -> date:
-    return datetime.fromtimestamp(at, rules.zone).date()

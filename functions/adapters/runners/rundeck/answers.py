@@ -179,6 +179,16 @@ def ask(
     return answer
 
 
+def read_execution(to: Connection, execution: str) -> dict[str, Any]:
+    """The execution as Rundeck describes it. Raises as `ask` does."""
+    return ask(to, "GET", f"execution/{quote(execution, safe='')}").object()
+
+
+def without_empty(options: Mapping[str, str]) -> dict[str, str]:
+    """Without empty values: Rundeck treats an empty option like a missing one."""
+    return {name: value for name, value in options.items() if value != ""}
+
+
 def start(to: Connection, job: str, options: Mapping[str, str]) -> dict[str, Any]:
     """Start the job, and return the execution as Rundeck describes it. Raises as `ask` does."""
     return ask(to, "POST", f"job/{quote(job, safe='')}/run", json={"options": options}).object()

@@ -164,7 +164,7 @@ def _split_by_target(
 ) -> tuple[tuple[Execution, ...], tuple[Execution, ...]]:
     """(the target's executions, unfinished ones of others), newest start first, each once, as ended if any list says so."""
     own = {settings.incident_option, settings.not_after_option, target.holder, *((*MOVES, RETURNS) if target.remedies else ())}
-    wanted = _without_empty(target.options)
+    wanted = answers.without_empty(target.options)
     ours: dict[str, Execution] = {}
     others: dict[str, Execution] = {}
     for row in sorted(rows, key=lambda row: "date-ended" in row):
@@ -182,18 +182,13 @@ def _newest_first(executions: Any) -> tuple[Execution, ...]:
     return tuple(sorted(executions, key=lambda execution: (execution.runner_started_at or 0.0, int(execution.id)), reverse=True))
 
 
-def _without_empty(options: Mapping[str, str]) -> dict[str, str]:
-    """Without empty values: Rundeck treats an empty option like a missing one."""
-    return {name: value for name, value in options.items() if value != ""}
-
-
 def _follow(to: answers.Connection, execution: str, *, tail: bool) -> tuple[Execution | None, tuple[str, ...] | None]:
     """The execution at the end of the chain of retries, and its last log lines if it has ended."""
     chain: list[str] = []
     while execution not in chain and len(chain) < MAX_RETRIES:
         chain.append(execution)
         try:
-            row = answers.ask(to, "GET", f"execution/{quote(execution, safe='')}").object()
+            row = answers.read_execution(to, execution)
         except Denied as denied:
             if denied.code is DeniedCode.JOB:
                 return None, None
@@ -224,7 +219,7 @@ def run(settings: Settings, target: Target, *, tag: str, runner_not_after: float
     """Start the job once. Rundeck silently drops or replaces option values, so its echo must equal what was sent. An option
     that a secure one hides, or a default that the runbook doesn't name, is a mismatch too: the history could never be matched."""
     own = {settings.incident_option: tag, settings.not_after_option: str(int(runner_not_after))}
-    sent = _without_empty({**target.options, **own})
+    sent = answers.without_empty({**target.options, **own})
     row = answers.start(answers.connect(settings, timeout_s), target.job, sent)
     execution = answers.execution_of(row, settings)
     echo = answers.options_of(row) or {}

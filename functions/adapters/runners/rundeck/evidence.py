@@ -18,7 +18,7 @@ RECENT = 20  # number of runs in which the tag is searched. If a job runs more o
 def start_evidence(settings: Settings, job: str, options: Mapping[str, str], *, tag: str, timeout_s: float) -> Execution:
     """Start the job once. Rundeck keeps options that the job doesn't declare, so the tag is always sent."""
     to = answers.connect(settings, timeout_s)
-    sent = {**{name: value for name, value in options.items() if value != ""}, settings.incident_option: tag}
+    sent = {**answers.without_empty(options), settings.incident_option: tag}
     return answers.execution_of(answers.start(to, job, sent), settings)
 
 
@@ -27,10 +27,8 @@ def read_evidence(
 ) -> EvidenceRun:
     """The run, and its output once it has ended. Without `execution`, the run is found by its tag."""
     to = answers.connect(settings, timeout_s)
-    if execution is None:
-        run = _find(to, job, tag)
-    else:
-        run = answers.execution_of(answers.ask(to, "GET", f"execution/{quote(execution, safe='')}").object(), settings)
+    row = answers.read_execution(to, execution) if execution is not None else None
+    run = answers.execution_of(row, settings) if row is not None else _find(to, job, tag)
     return run, _read_output(to, run.id) if run is not None and (run.ended or partial) else None
 
 
