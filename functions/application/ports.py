@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from functions.domain.model.alerts import QueueRef, Target
 from functions.domain.model.incidents import Archive
@@ -30,13 +31,26 @@ class Finding(Struct, frozen=True):
     what: str
     ok: bool | None  # none: unknown
     detail: Phrase = ""
-    remedy: Phrase = ""
+    remedy: Phrase = ""  # dropped from what is right
+
+    def __post_init__(self) -> None:
+        if self.ok:
+            force_setattr(self, "remedy", "")
 
 
 def finding_of_error(what: str, error: Unavailable | Denied, remedy: Phrase = "") -> Finding:
     """The line of `check` for a system that refused, with its own remedy, or that did not answer, with this one."""
     own = error.remedy if isinstance(error, Denied) else error.remedy or remedy
     return Finding(what, ok=False, detail=error.detail, remedy=own)
+
+
+def finding_of(what: str, ask: Callable[[], Finding | Phrase], remedy: Phrase = "") -> Finding:
+    """The line of `check` for an answer: a finding, details of what is right, or an error; this remedy if nothing answers."""
+    try:
+        answer = ask()
+    except (Denied, Unavailable) as error:
+        return finding_of_error(what, error, remedy)
+    return answer if isinstance(answer, Finding) else Finding(what, True, answer)
 
 
 class Mismatch(Denied):
@@ -52,6 +66,8 @@ class Runner(Protocol):
 
     name: ClassVar[str]
     """What people call it: texts name it by this, as in "Open the job in Rundeck"."""
+    hosts_are: ClassVar[tuple[str, str]]
+    """Where `list_hosts` has the hosts from, as in "the nodes' `hostname` is", and the remedy if one is missing there."""
 
     @property
     def url(self) -> str:

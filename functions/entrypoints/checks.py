@@ -4,13 +4,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.application.observe import read_pause, unwrap
-from functions.application.ports import Chat, Finding, Query, finding_of_error
+from functions.application.ports import Chat, Finding, Query, QueueOutcome, finding_of, finding_of_error
 from functions.application.serialization import decode
 from functions.application.storm import is_shard
 from functions.bootstrap import Adapters
@@ -20,8 +21,8 @@ from functions.domain.decisions.messages import channels_for
 from functions.domain.model.alerts import MOVES, RETURNS
 from functions.domain.model.codes import Mode
 from functions.domain.model.incidents import Document
-from functions.domain.model.observations import Pause, QueueSnapshot
-from functions.domain.model.runbooks import EvidenceJob, Remedy, Rules, Runbook
+from functions.domain.model.observations import QueueSnapshot
+from functions.domain.model.runbooks import EvidenceJob, HolderOption, Remedy, Rules, Runbook
 from functions.domain.texts.masking import MASK
 from functions.domain.texts.patterns import full_match
 from functions.domain.texts.words import duration
@@ -33,15 +34,10 @@ from functions.runtime.secrets import SecretRef
 LEAST_HIDDEN = 8  # characters of a secret; a shorter one is part of other words
 SHORT_SECRET = 16  # bytes. A shorter secret can be guessed from a signed body
 GRACE_S = 1.0  # seconds beyond the time-out of each system that all together may take
-
 MOVER = "whether the job could move a message"
-MOVER_SAYS = "only its node can tell, with the job's own account"
-MOVER_CHECK = "Ask there, without a stop: unstick-move check VHOST QUEUE 1 check (docs/remedies.md)."
-
-
 AT_ONCE = 16
 NOT_MATCHED = ("bundle-", "check-")
-HOLDER_HOSTS = "the consumers' hosts are nodes of the job"
+HOLDER_HOSTS = "the job can be limited to the consumers' hosts"
 COMPARED_WITH_QUEUE = "To compare them with a queue's consumers, add: --label vhost=... --label queue=..."
 
 
@@ -61,26 +57,24 @@ class Question(Struct, frozen=True):
 
 def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float, *, creates: bool = True) -> list[Question]:
     """All questions, in the order of the answer. `creates`: whether this account is to create wake-ups."""
-    settings, runbooks = ports.config, ports.rules.runbooks.values()
-    jobs: list[tuple[Callable[[], list[Finding]], str]] = [
-        (partial(ports.runner.check, one.restart, auto=one.mode is Mode.AUTO, timeout_s=timeout_s), one.name) for one in runbooks
-    ]
-    jobs += [(partial(_check_holder, ports, one, labels, timeout_s), one.name) for one in runbooks if one.restart.holder]
-    jobs += [(partial(_check_evidence, ports, one.evidence, timeout_s), one.name) for one in runbooks if one.evidence]
-    jobs += [(partial(_check_remedy, ports, one, remedy, timeout_s), one.name) for one in runbooks for remedy in one.remedies]
+    books, runner, chats = ports.rules.runbooks.values(), ports.config.runner.name, ports.config.channels.items()
+
+    def ask(system: str, runbook: str, check: Callable[..., list[Finding]], *given: Any, **more: Any) -> Question:
+        return Question(system, partial(check, *given, timeout_s=timeout_s, **more), runbook)
+
     return [
         Question("Configuration", lambda: list(_check_configuration(ports))),
-        *(Question("Secrets", partial(_check_secret, place, secret)) for place, secret in settings.secrets),
-        *(Question(settings.runner.name, ask, name) for ask, name in jobs),
-        *(Question(one.symptom.kind, partial(_check_queue, ports, one, labels, timeout_s), one.name) for one in runbooks),
-        Question("Store", partial(ports.store.check, timeout_s=timeout_s)),
-        Question("Scheduler", partial(ports.scheduler.check, creates=creates, timeout_s=timeout_s)),
-        Question("Store", partial(_check_switch, ports, timeout_s)),
-        Question("Alerts", partial(_check_matches, ports, timeout_s)),
-        *(
-            Question("Chats", partial(check_chat, f"{name} ({one.name})", one.adapter, timeout_s))
-            for name, one in settings.channels.items()
-        ),
+        *(Question("Secrets", partial(_check_secret, place, secret)) for place, secret in ports.config.secrets),
+        *(ask(runner, one.name, ports.runner.check, one.restart, auto=one.mode is Mode.AUTO) for one in books),
+        *(ask(runner, one.name, _check_holder, ports, one, one.restart.holder, labels) for one in books if one.restart.holder),
+        *(ask(runner, one.name, _check_evidence, ports, one.evidence) for one in books if one.evidence),
+        *(ask(runner, one.name, _check_remedy, ports, one, remedy) for one in books for remedy in one.remedies),
+        *(ask(one.symptom.kind, one.name, _check_queue, ports, one, labels) for one in books),
+        ask("Store", "", ports.store.check),
+        ask("Scheduler", "", ports.scheduler.check, creates=creates),
+        ask("Store", "", _check_switch, ports),
+        ask("Alerts", "", _check_matches, ports),
+        *(ask("Chats", "", _check_chat, f"{name} ({one.name})", one.adapter) for name, one in chats),
     ]
 
 
@@ -96,7 +90,7 @@ def ask_all(
             advance()
 
     results = run_parallel([partial(ask, question) for question in every], timeout_s=timeout_s + GRACE_S)
-    values = list(_values_of(secrets))
+    values = list(_read_values(secrets))
     runbooks: dict[tuple[str, Finding], list[str]] = {}
     for question, result in zip(every, results, strict=True):
         for one in [_unanswered(question, result)] if isinstance(result, Exception) else result:
@@ -111,7 +105,7 @@ def ask_all(
     return sorted(lines, key=lambda line: order[line.system])
 
 
-def _values_of(secrets: Iterable[SecretRef]) -> Iterator[str]:
+def _read_values(secrets: Iterable[SecretRef]) -> Iterator[str]:
     for secret in secrets:
         with suppress(Denied, Unavailable):  # that has a line of its own
             value = secret.read().decode(errors="replace").strip()
@@ -127,12 +121,9 @@ def _hide(finding: Finding, values: list[str]) -> Finding:
 
 
 def _unanswered(question: Question, error: Exception) -> Finding:
-    if isinstance(error, Denied):
-        return finding_of_error(f"{question.system} can be asked", error)
-    if isinstance(error, Unavailable):
-        remedy = "Make sure that it is up and can be reached from here, or give --timeout more seconds."
-        return finding_of_error(f"{question.system} answers", error, remedy)
-    raise error
+    what = f"{question.system} {'can be asked' if isinstance(error, Denied) else 'answers'}"
+    remedy = "Make sure that it is up and can be reached from here, or give --timeout more seconds."
+    return finding_of(what, lambda: unwrap(error), remedy)
 
 
 def _check_configuration(ports: Adapters) -> Iterator[Finding]:
@@ -142,20 +133,19 @@ def _check_configuration(ports: Adapters) -> Iterator[Finding]:
     if not rules.runbooks:
         yield Finding("runbooks", None, "there are none, so nothing is ever restarted", "Add one.")
     for one in overlaps(rules.runbooks):
-        detail = f"an alert may match {one.earlier} too, which comes before it"
-        finding = Finding(f"{one.later} gets its alerts", None, detail, "Add a matcher that keeps the two apart.")
+        detail, remedy = f"an alert may match {one.earlier} too, which comes before it", "Add a matcher that keeps the two apart."
         if one.always:
             detail = f"{one.earlier}, which comes before it, takes every alert that it matches"
-            finding = Finding(finding.what, False, detail, f"Move it before {one.earlier}, or remove it.")
-        yield finding
+            remedy = f"Move it before {one.earlier}, or remove it."
+        yield Finding(f"{one.later} gets its alerts", False if one.always else None, detail, remedy)
     for runbook in rules.runbooks.values():
         if not channels_for(rules, runbook):
-            remedy = "Add `notify:` to the runbook or at the top."
-            yield Finding(f"people hear of {runbook.name}", False, "no channel is named", remedy)
+            what = f"people hear of {runbook.name}"
+            yield Finding(what, False, "no channel is named", "Add `notify:` to the runbook or at the top.")
         yield from _check_likely(rules, runbook)
     if not rules.default_channels:
-        detail, remedy = "nobody hears of alerts without a runbook", "Add `notify:` at the top."
-        yield Finding("people hear of everything else", None, detail, remedy)
+        what = "people hear of everything else"
+        yield Finding(what, None, "nobody hears of alerts without a runbook", "Add `notify:` at the top.")
     if ports.config.identity_header:
         detail = f"whoever reaches this function past the proxy can set {ports.config.identity_header} and approve in any name"
         yield Finding("identity_header", None, detail, "Set it only if nothing gets here past that proxy, Grafana included.")
@@ -194,92 +184,87 @@ def _check_secrecy(ports: Adapters) -> Iterator[Finding]:
 
 def _check_secret(place: str, secret: SecretRef) -> list[Finding]:
     """Check whether the secret can be read; its value is never shown."""
-    try:
+
+    def look() -> Finding:
         value = secret.read()
-    except (Denied, Unavailable) as error:
-        return [finding_of_error(place, error, "Make sure that it can be read from here.")]
-    if around := _around(value):
-        remedy = "If that is not part of it, set it again as docs/deploy.md says."
-        return [Finding(place, None, f"{secret.reference} has a {around}", remedy)]
-    if len(value) < SHORT_SECRET and place.startswith(("grafana.auth", "signing_keys")):
-        remedy = "Use a long random one: openssl rand -hex 32"
-        return [Finding(place, None, f"{secret.reference} is shorter than {SHORT_SECRET} bytes", remedy)]
-    return [Finding(place, True, f"{secret.reference} can be read")]
+        around = "blank or line break at an end" if value != value.strip() else ""
+        if around or (len(value) > 1 and value[:1] == value[-1:] and value[:1] in (b'"', b"'")):
+            around = around or "pair of quotes around it"
+            remedy = "If that is not part of it, set it again as docs/deploy.md says."
+            return Finding(place, None, f"{secret.reference} has a {around}", remedy)
+        if len(value) < SHORT_SECRET and place.startswith(("grafana.auth", "signing_keys")):
+            remedy = "Use a long random one: openssl rand -hex 32"
+            return Finding(place, None, f"{secret.reference} is shorter than {SHORT_SECRET} bytes", remedy)
+        return Finding(place, True, f"{secret.reference} can be read")
+
+    return [finding_of(place, look, "Make sure that it can be read from here.")]
 
 
-def _around(value: bytes) -> str:
-    """What surrounds a secret that was pasted or typed carelessly."""
-    if value != value.strip():
-        return "blank or line break at an end"
-    quoted = len(value) > 1 and value[:1] == value[-1:] and value[:1] in (b'"', b"'")
-    return "pair of quotes around it" if quoted else ""
-
-
-def _check_remedy(ports: Adapters, runbook: Runbook, remedy: Remedy, timeout_s: float) -> list[Finding]:
+def _check_remedy(ports: Adapters, runbook: Runbook, remedy: Remedy, *, timeout_s: float) -> list[Finding]:
     """The same for a remedy's job, which must always refuse a late start."""
     moving = dict.fromkeys((*MOVES, RETURNS), "$") if remedy.moves else {}
-    restart = replace(
-        runbook.restart, job=remedy.job, options={**runbook.restart.options, **remedy.options, **moving}, holder=None
-    )
+    options = {**runbook.restart.options, **remedy.options, **moving}
+    restart = replace(runbook.restart, job=remedy.job, options=options, holder=None)
     findings = ports.runner.check(restart, auto=True, timeout_s=timeout_s)
-    own = [Finding(MOVER, ok=None, detail=MOVER_SAYS, remedy=MOVER_CHECK)] if remedy.moves else []
-    return [replace(finding, what=f"{remedy.name}: {finding.what}") for finding in (*findings, *own)]
+    if moving:
+        ask_there = "Ask there, without a stop: unstick-move check VHOST QUEUE 1 check (docs/remedies.md)."
+        findings.append(Finding(MOVER, None, "only its node can tell, with the job's own account", ask_there))
+    return [replace(finding, what=f"{remedy.name}: {finding.what}") for finding in findings]
 
 
-def _check_evidence(ports: Adapters, evidence: EvidenceJob, timeout_s: float) -> list[Finding]:
+def _check_evidence(ports: Adapters, evidence: EvidenceJob, *, timeout_s: float) -> list[Finding]:
     return ports.runner.check_evidence(evidence.job, tuple(evidence.options), within_s=evidence.within_s, timeout_s=timeout_s)
 
 
-def _check_queue(ports: Adapters, runbook: Runbook, labels: Mapping[str, str], timeout_s: float) -> list[Finding]:
-    """Check the runbook's symptom, for an alert with these labels and those that its matchers require."""
-    fixed = {matcher.label: matcher.value for matcher in runbook.match if matcher.op == "="}
-    return ports.symptoms[runbook.symptom.kind].check(runbook.symptom, {**fixed, **labels}, timeout_s=timeout_s)
+def _check_queue(ports: Adapters, runbook: Runbook, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
+    symptom = runbook.symptom
+    return ports.symptoms[symptom.kind].check(symptom, _labels_of(runbook, labels), timeout_s=timeout_s)
 
 
-def _check_holder(ports: Adapters, runbook: Runbook, labels: Mapping[str, str], timeout_s: float) -> list[Finding]:
-    """Compare the consumers' hosts, as `restart.holder` sends one, with the hosts of the runner's nodes and with `allow`: a
-    start for a host that is no node's goes nowhere."""
-    holder = runbook.restart.holder
-    if holder is None:
-        return []
-    fixed = {matcher.label: matcher.value for matcher in runbook.match if matcher.op == "="}
-    hosts = ports.runner.list_hosts(runbook.restart, timeout_s=timeout_s)
-    try:
-        adapter = ports.symptoms[runbook.symptom.kind]
-        queue = adapter.name_queue(runbook.symptom, {**fixed, **labels})
-        (seen,) = adapter.look_all([Query(queue, 0.0)], timeout_s=timeout_s)
-    except NotRendered:
-        seen = None  # the queue comes with the alert
-    consumers = _hosts_of(seen) if isinstance(seen, QueueSnapshot) else ()
-    nodes = f"the nodes' `hostname` is {', '.join(sorted(hosts)) or 'not there'}"
-    remedy = "Give each node the address that RabbitMQ sees as its `hostname`, or leave `holder` out (infra/rundeck/README.md)."
+def _labels_of(runbook: Runbook, labels: Mapping[str, str]) -> dict[str, str]:
+    """The labels of an alert: these, and those that the runbook's matchers require."""
+    return {matcher.label: matcher.value for matcher in runbook.match if matcher.op == "="} | dict(labels)
+
+
+def _check_holder(
+    ports: Adapters, runbook: Runbook, holder: HolderOption, labels: Mapping[str, str], *, timeout_s: float
+) -> list[Finding]:
+    """Compare the consumers' hosts, as `restart.holder` sends one, with those that the runner knows and with `allow`: a start
+    for another host goes nowhere."""
+    hosts, (where, remedy) = ports.runner.list_hosts(runbook.restart, timeout_s=timeout_s), ports.runner.hosts_are
+    adapter = ports.symptoms[runbook.symptom.kind]
+    consumers: tuple[str, ...] = ()
+    with suppress(NotRendered):  # the queue comes with the alert
+        query = Query(adapter.name_queue(runbook.symptom, _labels_of(runbook, labels)), 0.0)
+        consumers = _hosts_of(*adapter.look_all([query], timeout_s=timeout_s))
+    known, named = f"{where} {', '.join(sorted(hosts)) or 'not there'}", consumers or hosts
+    allowed = [host for host in named if full_match(holder.allow, host)]
     if lost := sorted(set(consumers) - set(hosts)):
-        return [Finding(HOLDER_HOSTS, False, f"consumers come from {', '.join(lost)}, {nodes}", remedy)]
-    allowed = [host for host in consumers or hosts if full_match(holder.allow, host)]
+        return [Finding(HOLDER_HOSTS, False, f"consumers come from {', '.join(lost)}, {known}", remedy)]
     if not allowed:
-        return [Finding(HOLDER_HOSTS, False, f"none matches restart.holder.allow: {nodes}", remedy)]
-    detail = f"{len(allowed)} of {len(consumers or hosts)} match restart.holder.allow"
-    return [Finding(HOLDER_HOSTS, True if consumers else None, detail, "" if consumers else COMPARED_WITH_QUEUE)]
+        return [Finding(HOLDER_HOSTS, False, f"none matches restart.holder.allow: {known}", remedy)]
+    detail = f"{len(allowed)} of {len(named)} match restart.holder.allow"
+    return [Finding(HOLDER_HOSTS, bool(consumers) or None, detail, COMPARED_WITH_QUEUE)]
 
 
-def _hosts_of(seen: QueueSnapshot) -> tuple[str, ...]:
+def _hosts_of(seen: QueueOutcome) -> tuple[str, ...]:
     """The hosts that the queue's consumers come from, by their channels or else by the names of these."""
+    if not isinstance(seen, QueueSnapshot):
+        return ()
     names = {one.host for one in seen.channels or () if one.host}
     found = (re.match(r"\[?([^\s\]]+?)\]?:\d+ -> ", one) for one in seen.consumer_ids or ())
     return tuple(sorted(names or {one[1] for one in found if one}))
 
 
-def check_chat(what: str, chat: Chat, timeout_s: float) -> list[Finding]:
+def _check_chat(what: str, chat: Chat, *, timeout_s: float) -> list[Finding]:
     """The findings of the chat, or the error that it raises. One that doesn't answer now must not fail a deployment."""
     try:
         return [replace(finding, what=what) for finding in chat.check(timeout_s=timeout_s)]
-    except Denied as error:
-        return [finding_of_error(what, error)]
-    except Unavailable as error:
-        return [Finding(what, ok=None, detail=error.detail, remedy=error.remedy)]
+    except (Denied, Unavailable) as error:
+        return [replace(finding_of_error(what, error), ok=False if isinstance(error, Denied) else None)]
 
 
-def _check_matches(ports: Adapters, timeout_s: float) -> list[Finding]:
+def _check_matches(ports: Adapters, *, timeout_s: float) -> list[Finding]:
     """When each runbook last matched an alert, and what matched none."""
     try:
         keys = [one.key for one in ports.store.list_documents(timeout_s=timeout_s) if not one.key.startswith(NOT_MATCHED)]
@@ -297,14 +282,12 @@ def _check_matches(ports: Adapters, timeout_s: float) -> list[Finding]:
     return [*findings, *(Finding(f"{one.said} matches a runbook", None, "it matched none", one.detail) for one in early)]
 
 
-def _check_switch(ports: Adapters, timeout_s: float) -> list[Finding]:
-    what, unreadable = "kill switch", "it can't be read, and while it can't, nothing is restarted"
+def _check_switch(ports: Adapters, *, timeout_s: float) -> list[Finding]:
+    what = "kill switch"
     try:
         pause = read_pause(ports, timeout_s)
     except (Denied, Unavailable) as error:
-        remedy = error.remedy if isinstance(error, Denied) else "Make sure that the store is up."
-        return [Finding(what, ok=False, detail=f"{unreadable}: {error.detail}", remedy=remedy)]
-    if isinstance(pause, Pause):
-        detail = f"on, so nothing is restarted: {pause.reason} ({pause.by})"
-        return [Finding(what, ok=None, detail=detail, remedy="To turn it off: unstick resume")]
-    return [Finding(what, ok=True, detail="off")]
+        detail = f"it can't be read, and while it can't, nothing is restarted: {error.detail}"
+        return [replace(finding_of_error(what, error, "Make sure that the store is up."), detail=detail)]
+    detail = f"on, so nothing is restarted: {pause.reason} ({pause.by})" if pause else "off"
+    return [Finding(what, None if pause else True, detail, "To turn it off: unstick resume")]

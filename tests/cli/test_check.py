@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from msgspec.structs import replace
 
 from functions.application.ports import Finding
@@ -309,3 +310,20 @@ def test_documents_that_can_not_be_read_fail_no_deployment(here: Line) -> None:
     """When its runbooks last matched is then not known."""
     here.ports.store.save("t-3", b"{broken", generation=None, due=None, timeout_s=5)
     assert found(here, *MAIL, code=0)["Alerts: runbooks get alerts"]["ok"] is None
+
+
+@pytest.mark.parametrize(("allow", "right"), [(r"mail-1|10\.0\.3\.7", True), (r"mail-1|10\.0\.3\.8", False)])
+def test_hosts_of_consumers_that_a_command_does_not_know(here: Line, allow: str, right: bool) -> None:
+    """Commands have no nodes: what the runbook lists is compared, and the remedy says so."""
+    job = {"run": ["echo", "${option.host}"], "timeout": "1m", "defaults": {"host": "all"}}
+    path = here.configured(runbook("mail-delivery", restart={"job": "mail", "holder": {"option": "host", "allow": allow}}))
+    whole = yaml.safe_load(path.read_text())
+    del whole["rundeck"]
+    path.write_text(yaml.safe_dump(whole | {"command": {"path": str(here.folder / "unstick.db"), "jobs": {"mail": job}}}))
+    here.rabbit.queue("mail.delivery").set(consumers=("10.0.3.7:50001 -> 10.0.0.2:5672",))
+    line = found(here, *MAIL, code=0 if right else 1)[f"command: {checks.HOLDER_HOSTS}"]
+    assert line["ok"] is right
+    if not right:
+        assert line["detail"] == "consumers come from 10.0.3.7, `restart.holder.allow` lists 10.0.3.8, mail-1"
+        assert line["remedy"] == "List each host there as RabbitMQ sees it, or leave `holder` out (docs/command.md)."
+    assert not any(word in f"{line}" for word in ("node", "Rundeck"))

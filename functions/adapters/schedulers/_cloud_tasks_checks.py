@@ -7,8 +7,6 @@ from functions.application.ports import Finding, finding_of_error
 from functions.runtime.errors import Denied, Unavailable
 
 CREATE = "cloudtasks.tasks.create"
-
-
 Ask = Callable[..., dict[str, Any]]
 
 
@@ -24,7 +22,7 @@ def check(queue: str, ask: Ask, forbidden: str | None, *, timeout_s: float) -> l
         return [finding_of_error(name, error, "Check whether cloudtasks.googleapis.com can be reached.")]
     allowed = granted.get("permissions") == [CREATE]  # left out if there are none
     detail = "tasks may be put in" if allowed else f"{CREATE} is missing"
-    return [Finding(name, allowed, detail, "" if allowed else forbidden), _check_queue(name, queue, ask, timeout_s)]
+    return [Finding(name, allowed, detail, forbidden), _check_queue(name, queue, ask, timeout_s)]
 
 
 def _check_queue(name: str, queue: str, ask: Ask, timeout_s: float) -> Finding:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from functions.adapters.runners.command import journal
 from functions.adapters.runners.command.arguments import fill
 from functions.adapters.runners.command.launch import launch
-from functions.adapters.runners.command.settings import SYSTEM, Job, Settings
+from functions.adapters.runners.command.settings import SYSTEM, Settings
 from functions.adapters.sqlite import opened
 from functions.application.ports import Finding, finding_of_error
 from functions.domain.decisions.matching import template_options
@@ -35,13 +35,12 @@ def check(settings: Settings, restart: Restart, *, timeout_s: float) -> list[Fin
     """The command of a restart or a remedy."""
     own = (settings.incident_option, settings.not_after_option)
     findings = [*_check_job(settings, restart.job, restart.options, own, restart.holder.option if restart.holder else "")]
-    job = settings.jobs.get(restart.job)
-    if job is not None:
-        ok, remedy = job.timeout_s < restart.max_run_s or None, f"set its timeout below restart.max_run, {restart.max_run_s:g} s"
-        findings.append(Finding(TIMEOUT, ok=ok, detail=f"timeout {job.timeout_s:g} s", remedy="" if ok else remedy))
+    if job := settings.jobs.get(restart.job):
+        remedy = f"set its timeout below restart.max_run, {restart.max_run_s:g} s"
+        findings.append(Finding(TIMEOUT, job.timeout_s < restart.max_run_s or None, f"timeout {job.timeout_s:g} s", remedy))
     if "INVOCATION_ID" in os.environ and not settings.systemd:  # set by systemd for what it runs
         remedy = "set command.systemd: true (docs/command.md)"
-        findings.append(Finding(OUTLIVES, ok=None, detail="systemd ends it with Unstick's own unit", remedy=remedy))
+        findings.append(Finding(OUTLIVES, None, "systemd ends it with Unstick's own unit", remedy))
     return [*findings, _check_start(settings, timeout_s)]
 
 
@@ -54,31 +53,24 @@ def check_evidence(settings: Settings, job: str, options: tuple[str, ...]) -> li
 def _check_job(settings: Settings, name: str, options: Mapping[str, str], own: tuple[str, ...], holder: str) -> Iterator[Finding]:
     try:
         job = settings.job_named(name)
-    except Denied as denied:
-        yield finding_of_error(JOB, denied)
+    except Denied as error:
+        yield finding_of_error(JOB, error)
         return
-    there = shutil.which(job.run[0]) is not None
-    remedy = "" if there else "install it, or write its whole path; let Unstick's user run it"
-    yield Finding(JOB, ok=True, detail=name)
-    yield Finding(PROGRAM, ok=there, detail=job.run[0], remedy=remedy)
-    try:
-        fill(job, {name: EXAMPLE if "$" in value else value for name, value in options.items()} | dict.fromkeys(own, EXAMPLE))
-    except Denied as denied:
-        yield finding_of_error(OPTIONS, denied)
-        return
-    yield from _check_use(job, options, holder)
-
-
-def _check_use(job: Job, options: Mapping[str, str], holder: str) -> Iterator[Finding]:
-    """An option that the command doesn't use changes nothing but the target's name."""
+    yield Finding(JOB, True, name)
+    remedy = "install it, or write its whole path; let Unstick's user run it"
+    yield Finding(PROGRAM, shutil.which(job.run[0]) is not None, job.run[0], remedy)
+    examples = {name: EXAMPLE if "$" in value else value for name, value in options.items()} | dict.fromkeys(own, EXAMPLE)
     used = {name for argument in job.run for name in template_options(argument)}
-    idle = ", ".join(sorted(options.keys() - used))
-    remedy = "use it in the command as ${option.NAME}, or remove it from the runbook" if idle else ""
-    yield Finding(OPTIONS, ok=None if idle else True, detail=f"not used: {idle}" if idle else "", remedy=remedy)
+    idle = ", ".join(sorted(options.keys() - used))  # changes nothing but the target's name
+    remedy = "use it in the command as ${option.NAME}, or remove it from the runbook"
+    try:
+        fill(job, examples)
+        yield Finding(OPTIONS, None if idle else True, f"not used: {idle}" if idle else "", remedy)
+    except Denied as error:
+        yield finding_of_error(OPTIONS, error)
     if holder:
-        ok = holder in used and holder in job.defaults
         remedy = f"use ${{option.{holder}}} in the command, and give it a default that stands for all hosts"
-        yield Finding(HOLDER, ok=ok, detail=holder, remedy="" if ok else remedy)
+        yield Finding(HOLDER, holder in used and holder in job.defaults, holder, remedy)
 
 
 def _check_start(settings: Settings, timeout_s: float) -> Finding:
@@ -92,14 +84,13 @@ def _check_start(settings: Settings, timeout_s: float) -> Finding:
         while not (state := journal.read(folder, run, may_void=False)).status and time.monotonic() < ends:
             time.sleep(0.05)
     except OSError as error:
-        return Finding(START, ok=False, detail=str(error), remedy=f"let Unstick's user write {folder} and run systemctl")
+        return Finding(START, False, str(error), f"let Unstick's user write {folder} and run systemctl")
     except (Denied, Unavailable) as error:
         return finding_of_error(START, error, "check what else uses the file, and `systemctl status`")
     finally:
         journal.remove(folder, run)
-    remedy = f"if systemd starts them: unstick-run@.service has to name {folder}"
-    ok = state.status == "succeeded"
-    return Finding(START, ok=ok, detail="" if ok else state.status or "nothing began", remedy="" if ok else remedy)
+    detail = "" if state.status == "succeeded" else state.status or "nothing began"
+    return Finding(START, not detail, detail, f"if systemd starts them: unstick-run@.service has to name {folder}")
 
 
 def list_hosts(restart: Restart) -> tuple[str, ...]:
