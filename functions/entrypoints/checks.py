@@ -139,10 +139,7 @@ def _check_configuration(ports: Adapters) -> Iterator[Finding]:
             remedy = f"Move it before {one.earlier}, or remove it."
         yield Finding(f"{one.later} gets its alerts", False if one.always else None, detail, remedy)
     for runbook in rules.runbooks.values():
-        if not channels_for(rules, runbook):
-            what = f"people hear of {runbook.name}"
-            yield Finding(what, False, "no channel is named", "Add `notify:` to the runbook or at the top.")
-        yield from _check_likely(rules, runbook)
+        yield from _check_runbook(rules, runbook)
     if not rules.default_channels:
         what = "people hear of everything else"
         yield Finding(what, None, "nobody hears of alerts without a runbook", "Add `notify:` at the top.")
@@ -152,13 +149,15 @@ def _check_configuration(ports: Adapters) -> Iterator[Finding]:
     yield from _check_secrecy(ports)
 
 
-def _check_likely(rules: Rules, runbook: Runbook) -> Iterator[Finding]:
-    """What becomes of a queue that is only likely to hang."""
-    symptom = runbook.symptom
+def _check_runbook(rules: Rules, runbook: Runbook) -> Iterator[Finding]:
+    """Whether people hear of it, and what becomes of a queue that is only likely to hang."""
+    if not channels_for(rules, runbook):
+        what = f"people hear of {runbook.name}"
+        yield Finding(what, False, "no channel is named", "Add `notify:` to the runbook or at the top.")
     if runbook.mode is Mode.AUTO and not rules.can_ask:
         detail = "nobody can be asked about what is only likely to hang, so that is held"
         yield Finding(f"{runbook.name}: people can be asked", None, detail, "Set `public_url`.")
-    if runbook.restart.holder and not symptom.users:
+    if runbook.restart.holder and not runbook.symptom.users:
         detail = "whoever may consume the queue decides which host is restarted, so such a restart asks a person"
         remedy = "Add the application's RabbitMQ users to the symptom: `users: [...]`. With --label queue=... this names them."
         yield Finding(f"{runbook.name}: restart.holder", None, detail, remedy)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from functions.adapters.runners.rundeck import answers
 from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.observe import unwrap
-from functions.application.ports import Finding, finding_of, finding_of_error
+from functions.application.ports import Finding, finding_of_error
 from functions.domain.model.runbooks import Restart
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from functions.runtime.parallel import run_parallel
@@ -188,12 +188,11 @@ def _check_token_end(settings: Settings, now: float) -> Finding:
 
 def _check_clock(answer: Any) -> Finding:
     what = f"Rundeck's clock is within {MAX_SKEW_S:.0f} s of ours"
-
-    def compare() -> Finding:
+    try:
         ahead_s = answers.runner_now(answer) - answer.at
-        return Finding(what, abs(ahead_s) <= MAX_SKEW_S, f"{ahead_s:+z.0f} s", "keep both clocks by NTP")
-
-    return finding_of(what, compare, "have the proxy in front of Rundeck pass on the Date header")
+    except Unavailable as error:
+        return finding_of_error(what, error, "have the proxy in front of Rundeck pass on the Date header")
+    return Finding(what, abs(ahead_s) <= MAX_SKEW_S, f"{ahead_s:+z.0f} s", "keep both clocks by NTP")
 
 
 def _check_info(body: Any) -> Iterator[Finding]:
@@ -258,17 +257,13 @@ def _check_holder(name: str, job: Mapping[str, Any]) -> Finding:
     """Without this option the job must restart all hosts: an option without a value stays a literal ${option.NAME}."""
     option = _declared(job).get(name, {})
     default = answers.plain(str(option.get("value") or ""), 40)
-    for wrong, detail in (
-        (not option, "is not declared"),
-        (option.get("secure"), "is secure, so the history does not show it"),
-        (not default, "has no default, which stands for all hosts"),
-    ):
-        if wrong:
-            return Finding(HOLDER, False, f"{name} {detail}", HOLDER_REMEDY)
-    if f"option.{name}" in _node_filter(job):
-        return Finding(HOLDER, True, f"{name}, default {default}")
-    remedy = "use it in the node filter, as in infra/rundeck/job.yaml"
-    return Finding(HOLDER, None, f"the job's node filter does not use {name}", remedy)
+    if not option or option.get("secure") or not default:
+        problem = "has no default, which stands for all hosts" if option else "is not declared"
+        problem = "is secure, so the history does not show it" if option.get("secure") else problem
+        return Finding(HOLDER, False, f"{name} {problem}", HOLDER_REMEDY)
+    used = f"option.{name}" in _node_filter(job)
+    detail = f"{name}, default {default}" if used else f"the job's node filter does not use {name}"
+    return Finding(HOLDER, used or None, detail, "use it in the node filter, as in infra/rundeck/job.yaml")
 
 
 def _check_options(sent: tuple[str, ...], job: Mapping[str, Any], key: str, holder: str = "") -> Finding:
