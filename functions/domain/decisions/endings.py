@@ -141,7 +141,7 @@ def _end_unrestarted(turn: Turn, card_input: CardInput, mark: str, channels: tup
 
 
 def end_as_held(turn: Turn, decision: Decision) -> None:
-    """End the incident as held. Only a stored incident leaves an outcome; one that people see a card of, a record."""
+    """End the incident as held. If it was stored, it leaves an outcome; if people get a card of it, a record."""
     if turn.incident.is_suspicion and (decision.reason in PASSED or not decision.tell):
         return _end_as_passed(turn, decision)
     card_input = hold_card(turn, decision)

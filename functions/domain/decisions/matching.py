@@ -55,7 +55,7 @@ OPTION = re.compile(r"\$\{option\.([A-Za-z0-9_.-]{1,80})\}")
 
 
 def template_options(template: str) -> tuple[str, ...]:
-    """The options that a command's argument names. Raises ValueError for any other `${`."""
+    """The options that an argument of a command uses. Raises ValueError for any other `${`."""
     if "${" in OPTION.sub("", template):
         raise ValueError("has a ${ that is not ${option.NAME}")
     return tuple(OPTION.findall(template))

@@ -126,7 +126,7 @@ def was_told_recently(document: Document, triggers: tuple[AlertRef, ...], reason
 def enqueue_hold(
     document: Document, rules: Rules, card_input: CardInput, mark: str, *, bundle: str = "", always: bool = False
 ) -> Document:
-    """Add a hold's message, but for the same alerts and reason only once an hour. In between its card is brought up to date."""
+    """Add a hold's message, at most once an hour for the same alerts and reason. In between its card is updated."""
     triggers = card_input.incident.triggers if card_input.incident else ()
     if card_input.trigger:
         triggers = (card_input.trigger,)
@@ -209,7 +209,7 @@ def _to_outcome(incident: Incident, ending: Ending, card_input: CardInput, chann
 
 
 def record_hold(document: Document, rules: Rules, incident: Incident, card_input: CardInput) -> Document:
-    """Archive an incident that was held at once, since a card shows its id. It settles nothing, so it is no outcome."""
+    """Archive an incident that was held at once, since a card shows its id. It settles no alert, so it leaves no outcome."""
     incident = change(incident, reason=card_input.reason, detail=card_input.detail)
     outcome = _to_outcome(incident, Ending.HELD, card_input, channels_for(rules, card_input.runbook))
     return replace(document, to_archive=(*document.to_archive, Archive(document.target, incident, outcome)))

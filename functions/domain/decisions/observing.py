@@ -78,7 +78,7 @@ def _is_healed(turn: Turn, observed_at: float, watched: QueueState) -> bool:
 
 
 def _recent_s(turn: Turn) -> float:
-    """How far apart two checks must be for the second to show work that the first could not."""
+    """How far apart two checks must lie, so that the second can show new work."""
     seen = [turn.snapshot_of(watched) for watched in turn.incident.queues]
     return max((recent_s(one) for one in seen if isinstance(one, QueueSnapshot)), default=0.0)
 

@@ -372,7 +372,7 @@ def _looks_healthy(turn: Turn) -> bool:
 
 
 def _has_run_before(execution: Execution, turn: Turn) -> bool:
-    """Whether only the runner's own retry came too late, after a failed run."""
+    """Whether the run that the job refused as too late is the runner's own retry of one that had failed."""
     known = turn.history.executions if turn.history else ()
     ran = (other for other in known if other.tag == execution.tag and other.id != execution.id)
     return execution.retry_of_restart or any(other.ended and not other.refused for other in ran)
@@ -396,7 +396,7 @@ def _note_execution(turn: Turn) -> Execution | None:
 
 
 def _find_beside(history: ExecutionHistory, ours: Execution) -> Phrase:
-    """Another run of the same restart that was running together with ours; empty if there was none."""
+    """Name another restart of the target that ran at the same time as ours; empty if there was none."""
     began, ended = ours.runner_started_at, ours.runner_ended_at or history.runner_now
     for one in guards.count_as_restarts(history):
         own = one.id == ours.id or bool(one.tag and one.tag == ours.tag)  # Rundeck's own retry has the same tag

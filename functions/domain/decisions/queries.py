@@ -73,7 +73,7 @@ def longest_wait_s(incident: Incident, rules: Rules) -> float:
 
 
 def _clamp(incident: Incident, now: float) -> Incident:
-    """No moment that was noted by our clock lies ahead. The runner's clock is its own."""
+    """Move times that lie ahead of our clock, which was set back, to now. The runner's times stay: its clock is its own."""
 
     def past(at: float | None) -> float | None:
         return at if at is None else min(at, now)

@@ -121,8 +121,8 @@ class Turn:
         return self.document.to_tell != before and not bundle
 
     def post_and_record_hold(self, card_input: CardInput, incident: Incident, mark: str, *, bundled: bool) -> None:
-        """Post the hold of an incident that is not kept open. If people get a card of it, it can be looked up: a repeat that is
-        posted nowhere costs no record."""
+        """Post the hold of an incident that is not kept open. Only if people get a card is it archived, so that it can be looked
+        up: repeats that are posted nowhere write no records."""
         if self.post_hold(card_input, mark, bundled=bundled):
             self.document = record_hold(self.document, self.rules, incident, card_input)
 

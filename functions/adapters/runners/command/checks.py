@@ -1,4 +1,4 @@
-"""`check` for commands: whether each could be run now. It runs none of them."""
+"""`unstick check` of commands: whether each could run now. It runs none of them."""
 
 import os
 import re
@@ -32,7 +32,7 @@ _HOST = re.compile(r"(?:[A-Za-z0-9:_-]|\\\.)+", re.ASCII)
 
 
 def check(settings: Settings, restart: Restart, *, timeout_s: float) -> list[Finding]:
-    """The command of a restart or a remedy."""
+    """Check the command of a restart or a remedy."""
     own = (settings.incident_option, settings.not_after_option)
     findings = [*_check_job(settings, restart.job, restart.options, own, restart.holder.option if restart.holder else "")]
     if job := settings.jobs.get(restart.job):
@@ -45,7 +45,7 @@ def check(settings: Settings, restart: Restart, *, timeout_s: float) -> list[Fin
 
 
 def check_evidence(settings: Settings, job: str, options: tuple[str, ...]) -> list[Finding]:
-    """The command that collects evidence."""
+    """Check the command that collects evidence."""
     findings = _check_job(settings, job, dict.fromkeys(options, "$"), (settings.incident_option,), "")
     return [replace(finding, what=f"evidence: {finding.what}") for finding in findings]
 
@@ -74,7 +74,7 @@ def _check_job(settings: Settings, name: str, options: Mapping[str, str], own: t
 
 
 def _check_start(settings: Settings, timeout_s: float) -> Finding:
-    """Start `true` as any command, under a number that no run ever has."""
+    """Start `true` the way a command is started, under a number that no run ever has."""
     ends, folder, run = time.monotonic() + timeout_s, journal.folder_of(settings.path), 10**12 + secrets.randbelow(10**9)
     try:
         with opened(SYSTEM, settings.path, timeout_s=timeout_s) as file:
@@ -94,7 +94,7 @@ def _check_start(settings: Settings, timeout_s: float) -> Finding:
 
 
 def list_hosts(restart: Restart) -> tuple[str, ...]:
-    """The hosts that `restart.holder.allow` names. Nothing else knows them here, so it has to list them."""
+    """The hosts that `restart.holder.allow` lists. Unlike Rundeck, this machine has no other list of hosts."""
     names = restart.holder.allow.split("|") if restart.holder else []
     if not all(_HOST.fullmatch(name) for name in names):
         remedy = Text(r"List the hosts, such as 'mail-1|10\.0\.3\.7'.")
