@@ -39,7 +39,7 @@ class Restart(Struct, frozen=True, rename=key):
     """What is restarted."""
 
     job: str
-    """The job's ID."""
+    """The ID of Rundeck's job, or the name of a command."""
     options: Mapping[str, Annotated[str, written("template")]] = field(default_factory=dict)
     """The job's options. Job and options together are the target."""
     allow: Mapping[str, Annotated[str, written("pattern")]] = field(default_factory=dict)
@@ -247,7 +247,7 @@ class Rules(Struct, frozen=True):
     language: str = "en"
     time_zone: str = "UTC"
     runner: str = "Rundeck"
-    """What people call the runner. Texts name it with `{runner}`."""
+    """The runner's name in texts, where it replaces `{runner}`."""
     incident_option: str = "unstick_incident"
     mask: tuple[str, ...] = ()
     """Patterns of RE2 for secrets in the output of jobs, besides the built-in ones."""

@@ -1,4 +1,4 @@
-"""Commands on this machine, without a system that runs jobs."""
+"""The runner `command`: programs on this machine, without Rundeck."""
 
 from functions.adapters.runners.command.client import Command
 from functions.application.ports import Runner

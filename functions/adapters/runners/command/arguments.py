@@ -1,4 +1,4 @@
-"""Fills a command's options in.
+"""Fills the options into a command's arguments.
 
 No shell of ours sees them, but `ssh` hands its arguments to one on the other side. So a value consists of characters that mean
 nothing to any shell, and can become neither another argument nor an option of the program."""
@@ -15,7 +15,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]+", re.ASCII)
 
 
 def fill(job: Job, options: Mapping[str, str]) -> list[str]:
-    """The program and its arguments. Raises Denied for a value that is missing or could be taken for something else."""
+    """The program and its arguments. Raises Denied for a value that is missing, or that a program or shell could misread."""
     given = {**job.defaults, **{name: value for name, value in options.items() if value}}
     if template_options(job.run[0]):
         raise _refused(Text("the program itself is an option"), Text("Write the program out; options are for its arguments."))

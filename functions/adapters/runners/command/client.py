@@ -1,7 +1,7 @@
 """Starts commands, finds them again, and ends them.
 
-A start has three steps: its row is committed, its order written, its supervisor started. A crash after any of them leaves what
-the next look can tell from the journal: it runs, it ended, it is lost, or it never began and never will."""
+A start has three steps: its row is committed, its order written, its supervisor started. After a crash between them, the journal
+tells the next look whether it runs, has ended, is lost, or never began and never will."""
 
 import re
 import time
@@ -23,7 +23,7 @@ from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from functions.runtime.redaction import redact
 from functions.runtime.text import Phrase, Text
 
-TAIL_LINES, LINE = 20, 300  # as many as from Rundeck, and as long
+TAIL_LINES, LINE = 20, 300  # how many lines of output, and characters of each, as of Rundeck's
 POLL_S = 0.02
 _EXIT = re.compile(r"exit \d{1,3}: ")
 
@@ -32,7 +32,7 @@ class Command(Settings, frozen=True):
     """Commands on this machine (`command:` in unstick.yaml). Not on Google Cloud."""
 
     def look(self, target: Target, *, since_s: float, follow: str | None, tail: bool, timeout_s: float) -> ExecutionHistory:
-        """The target's runs, its remedies' included: they have its key."""
+        """The target's runs, including its remedies', which are stored under the same key."""
         now, followed, lines = time.time(), None, None
         where = "(target = ? AND (ended_at IS NULL OR ended_at > ?)) OR id = ?"
         runs = history.find(self.path, where, (target.key, now - since_s, follow), timeout_s=timeout_s)
@@ -42,16 +42,16 @@ class Command(Settings, frozen=True):
         return ExecutionHistory(now, tuple(map(_to_execution, runs)), followed=followed, tail=lines, read_at=now)
 
     def run(self, target: Target, *, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
-        """Start the command once. Whether that is too late, its supervisor sees right before it."""
+        """Start the command once. Its supervisor refuses right before the command if it is too late by then."""
         own = {self.incident_option: tag, self.not_after_option: str(int(runner_not_after))}
         return self._start(target.key, target.job, {**target.options, **own}, not_after=runner_not_after, timeout_s=timeout_s)
 
     def start_evidence(self, job: str, options: Mapping[str, str], *, tag: str, timeout_s: float) -> Execution:
-        """Start a command that collects evidence. Any number of them may run at a time."""
+        """Start a command that collects evidence. Any number may run at a time."""
         return self._start("", job, {**options, self.incident_option: tag}, not_after=None, timeout_s=timeout_s)
 
     def abort(self, execution: str, *, timeout_s: float) -> Execution:
-        """End a run, and return it as it is then: it may take SIGKILL, a while later."""
+        """Ask a run to end, and return its state, which may still be running: SIGKILL follows some seconds later."""
         journal.abort(journal.folder_of(self.path), int(execution), "unstick")
         return self._wait(int(execution), lambda state: state.ended_at is not None, time.monotonic() + timeout_s)
 
@@ -66,7 +66,7 @@ class Command(Settings, frozen=True):
         return ""
 
     def doubt_refusal(self, execution: str, *, timeout_s: float) -> Phrase:  # noqa: ARG002 - nobody need be asked
-        """The supervisor refuses before there is anything else that could fail."""
+        """Nothing casts doubt on a refusal: the supervisor refuses before it starts anything."""
         return ""
 
     def list_hosts(self, restart: Restart, *, timeout_s: float) -> tuple[str, ...]:  # noqa: ARG002 - nobody need be asked
@@ -95,12 +95,12 @@ class Command(Settings, frozen=True):
         return self._wait(run, lambda state: state.began_at is not None, ends)
 
     def _withdraw(self, run: int, refusal: Denied) -> None:
-        """Raise the refusal, once it is certain that nothing runs."""
+        """Raise the refusal if it is certain that nothing runs."""
         if history.withdraw(self.path, run, timeout_s=1.0):
             raise refusal
 
     def _wait(self, run: int, is_enough: Callable[[State], bool], ends: float) -> Execution:
-        """The run in the end, or as soon as that is enough. If it has not begun, the history shows later whether it does."""
+        """Wait until the run's state is enough, or the time is up. One that has not begun by then may still begin."""
         folder = journal.folder_of(self.path)
         while (left_s := ends - time.monotonic()) > 0 and not is_enough(journal.read(folder, run, may_void=False)):
             time.sleep(POLL_S)
@@ -109,7 +109,7 @@ class Command(Settings, frozen=True):
         raise Unavailable(SYSTEM, Text("the command has not begun yet"), late=True)
 
     def _read_tail(self, run: Run) -> tuple[str, ...]:
-        """The last lines, masked, and the exit status, by which a remedy says how it ended (functions/domain/model/moves.py)."""
+        """The last lines, masked, and the exit status, which says how a remedy ended (functions/domain/model/moves.py)."""
         output = mask(redact(journal.read_output(journal.folder_of(self.path), run.id)))
         lines = [line[: LONGEST if MESSAGE.match(line) else LINE] for line in output.split("\n") if line.strip()]
         if run.state.exit and not any(map(_EXIT.match, lines)):
@@ -123,7 +123,7 @@ def _to_execution(run: Run) -> Execution:
         id=str(run.id),
         url="",
         status=f"failed: exit {state.exit}" if state.status == "failed" else state.status or "running",
-        # It is refused by a later look at the clock than that of its begin.
+        # The supervisor reads the clock for the refusal after it has noted the begin.
         runner_started_at=state.ended_at if state.status == "refused_late" else state.began_at,
         runner_ended_at=state.ended_at,
         tag=run.tag,

@@ -15,14 +15,14 @@ from functions.adapters.sqlite import opened
 from functions.runtime.errors import Denied, DeniedCode
 from functions.runtime.text import Text
 
-VOID_AFTER_S = 15.0  # what has not begun by then, and may not begin any more, is void. A supervisor begins within a second
+VOID_AFTER_S = 15.0  # a run that has not begun by then, and may no longer begin, is void. A supervisor begins within a second
 EVIDENCE_BEGINS_S = 60.0
 KEPT_S = 40 * 86400.0  # more than the longest window of `limits.restarts`
 _COLUMNS = "id, job, tag, not_after, created_at, began_at, ended_at, status, exit, stopped_by"
 
 
 class Run(Struct, frozen=True):
-    """One row."""
+    """One row of the history, with what the run's journal adds."""
 
     id: int
     job: str
@@ -52,13 +52,13 @@ def claim(path: str, target: str, job: str, *, tag: str, not_after: float | None
         run = (
             file.execute("INSERT INTO runs (target, job, tag, not_after, created_at) VALUES (?, ?, ?, ?, ?)", row).lastrowid or 0
         )
-        journal.remove(journal.folder_of(path), run)  # of a history that was lost
+        journal.remove(journal.folder_of(path), run)  # of a former history, which used the same numbers
         file.execute("COMMIT")
     return run
 
 
 def find(path: str, where: str, values: Sequence[object], *, timeout_s: float) -> list[Run]:
-    """The rows that began, as they are now, newest start first."""
+    """The matching runs that began, newest first, brought up to date from their journals."""
     with opened(SYSTEM, path, timeout_s=timeout_s) as file:
         rows = file.execute(f"SELECT {_COLUMNS} FROM runs WHERE {where} ORDER BY id DESC", tuple(values)).fetchall()  # noqa: S608
         runs = [run for row in rows if (run := _settle(file, path, _to_run(row)))]
@@ -66,7 +66,7 @@ def find(path: str, where: str, values: Sequence[object], *, timeout_s: float) -
 
 
 def withdraw(path: str, run: int, *, timeout_s: float) -> bool:
-    """Whether the run is void now: nothing began, and nothing will."""
+    """Declare the run void, if it has not begun. Returns whether it is void: nothing began, and nothing will."""
     with opened(SYSTEM, path, timeout_s=timeout_s) as file:
         state = journal.read(journal.folder_of(path), run, may_void=True)
         if state.void:
@@ -75,7 +75,7 @@ def withdraw(path: str, run: int, *, timeout_s: float) -> bool:
 
 
 def _settle(file: sqlite3.Connection, path: str, run: Run) -> Run | None:
-    """The run as it is now; None if it is void, and its row deleted."""
+    """Bring the run's row up to date from its journal. Returns None, and deletes the row, if the run is void."""
     if run.state.ended_at is not None:
         return run
     begins_by = run.created_at + EVIDENCE_BEGINS_S if run.not_after is None else run.not_after

@@ -1,4 +1,4 @@
-"""A run's files beside the history: its journal (supervisor.py), and what it printed."""
+"""A run's files beside the history: its journal (supervisor.py), and its output."""
 
 import fcntl
 import os
@@ -13,7 +13,7 @@ from msgspec import Struct
 from functions.adapters.runners.command.supervisor import append, read_entries
 
 LOST = "lost"
-"""The status of a run that is gone without an end: nobody knows how far it came."""
+"""The status of a run that vanished without noting an end: nobody knows how far it came."""
 
 
 class State(Struct, frozen=True):
@@ -31,7 +31,7 @@ def folder_of(path: str) -> Path:
 
 
 def create(folder: Path, run: int, argv: Sequence[str], not_after: float | None, timeout_s: float) -> None:
-    """Write the order that a supervisor is to run. Raises OSError, also if the run was declared void meanwhile."""
+    """Write the journal's first line, the supervisor's order. Raises OSError, also if the run was declared void meanwhile."""
     folder.mkdir(mode=0o700, exist_ok=True)
     file = os.open(folder / f"{run}.jsonl", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -41,8 +41,8 @@ def create(folder: Path, run: int, argv: Sequence[str], not_after: float | None,
 
 
 def read(folder: Path, run: int, *, may_void: bool) -> State:
-    """What became of a run. One that nobody runs any more ends here: as lost if it began; as void if not, and if `may_void`.
-    Whatever is written, is written under the lock that a supervisor takes first, so it can't begin after that."""
+    """What became of a run. If no supervisor runs it any more, note its end: lost if it began; if not, and `may_void`, void.
+    This takes the lock that a supervisor takes first, so a void run can't begin later."""
     try:
         journal = os.open(folder / f"{run}.jsonl", os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | (os.O_CREAT * may_void), 0o600)
     except FileNotFoundError:
@@ -51,7 +51,7 @@ def read(folder: Path, run: int, *, may_void: bool) -> State:
         state = _state(read_entries(journal))
         if state.ended_at is not None or state.void:
             return state
-        with suppress(BlockingIOError):  # somebody has it: it runs
+        with suppress(BlockingIOError):  # its supervisor has the lock: it runs
             fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
             state = _state(read_entries(journal))
             if state.ended_at is None and state.began_at is not None:
@@ -78,7 +78,7 @@ def abort(folder: Path, run: int, by: str) -> None:
 
 
 def read_output(folder: Path, run: int) -> str:
-    """The last of what it printed, so far."""
+    """The newest part of its output, so far."""
     parts = []
     for name in (f"{run}.out.1", f"{run}.out"):
         with suppress(FileNotFoundError):
@@ -87,7 +87,7 @@ def read_output(folder: Path, run: int) -> str:
 
 
 def remove(folder: Path, run: int) -> None:
-    """Remove its files."""
+    """Remove the journal and the output of a run."""
     for ending in ("jsonl", "out", "out.1"):
         with suppress(OSError):
             (folder / f"{run}.{ending}").unlink()

@@ -1,4 +1,4 @@
-"""Starts a run's supervisor outside of Unstick's processes. The secrets in Unstick's environment stay there."""
+"""Starts a run's supervisor apart from Unstick's processes, and without the secrets in their environment."""
 
 import os
 import subprocess
@@ -15,11 +15,11 @@ from functions.runtime.redaction import redact
 from functions.runtime.text import Text, named
 
 UNIT = "unstick-run@{run}.service"
-SAID = 300  # characters of systemctl's own words
+SAID = 300  # characters of systemctl's error
 
 
 def launch(folder: Path, run: int, *, systemd: bool, timeout_s: float) -> None:
-    """Start it, in a session of its own or by systemd. Raises OSError, or as `start_unit` does."""
+    """Start the supervisor, in a session of its own or by systemd. Raises OSError, or what `start_unit` raises."""
     if systemd:
         start_unit(run, timeout_s, "--no-block")
         return
@@ -29,7 +29,7 @@ def launch(folder: Path, run: int, *, systemd: bool, timeout_s: float) -> None:
 
 
 def start_unit(run: int, timeout_s: float, *options: str) -> None:
-    """Have systemd start it. Raises Denied if systemd refuses, Unavailable if it is silent."""
+    """Have systemd start the unit of this run. Raises Denied if systemd refuses, Unavailable if it doesn't answer."""
     command = ["systemctl", "start", "--no-ask-password", *options, UNIT.format(run=run)]
     try:
         done = subprocess.run(command, **_apart(capture_output=True), timeout=max(timeout_s, 0.1), check=False)

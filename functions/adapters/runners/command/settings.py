@@ -1,4 +1,4 @@
-"""The settings of commands on this machine."""
+"""The types of `command:` in unstick.yaml."""
 
 from collections.abc import Mapping
 from typing import Annotated, ClassVar
@@ -14,14 +14,14 @@ LONGEST_S = 86400.0
 
 
 class Job(Struct, frozen=True, rename=key):
-    """One command."""
+    """A program with its arguments and limits, which a runbook names as others name a job."""
 
     run: Annotated[tuple[Annotated[str, written("argument")], ...], Meta(min_length=1)]
     """The program and its arguments, without a shell. `${option.NAME}` in an argument is an option of the runbook."""
     timeout_s: Annotated[float, duration(1, LONGEST_S)] = 300.0
-    """When the command and everything that it started is ended: by SIGTERM, five seconds later by SIGKILL."""
+    """How long the command may run. Then it and its children get SIGTERM, five seconds later SIGKILL."""
     defaults: Mapping[str, str] = field(default_factory=dict)
-    """Values of options that a start doesn't send, such as `restart.holder` where all hosts are restarted."""
+    """Values of options that may be missing, such as that of `restart.holder` when all hosts are restarted."""
 
 
 class Settings(Struct, frozen=True):
@@ -38,12 +38,12 @@ class Settings(Struct, frozen=True):
     jobs: Annotated[Mapping[str, Job], Meta(min_length=1)]
     """Commands by the name that `restart.job` gives."""
     systemd: bool = False
-    """Whether each command runs in a unit of its own (unstick-run@.service). Needed where systemd runs Unstick: it ends
-    everything in the unit that it stops."""
+    """Whether each command runs in a unit of its own (unstick-run@.service). Needed if systemd runs Unstick, since a unit that
+    is stopped ends all its processes."""
 
     @property
     def url(self) -> str:
-        """The same on every machine: a container gets another name with each start, and its targets must stay the same."""
+        """The same on every machine: it is part of each target's key, and a container gets a new host name with each start."""
         return "command://localhost"
 
     @property
@@ -56,7 +56,7 @@ class Settings(Struct, frozen=True):
 
     @property
     def token_expires_at(self) -> None:
-        """There is no token."""
+        """None: commands need no token."""
 
     def job_named(self, name: str) -> Job:
         """The command of this name. Raises Denied if there is none."""

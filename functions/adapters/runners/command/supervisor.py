@@ -3,8 +3,8 @@
     python -I -S supervisor.py FOLDER ID
 
 It outlives Unstick: it has a session, or a unit of systemd, of its own. The first line of FOLDER/ID.jsonl, the run's journal, is
-its order; it appends the others. It holds a lock on the journal as long as it lives. The kernel ends that lock even when it is
-killed, so nobody has to guess by a process id, which another process may have by then. It imports nothing of Unstick's, and
+its order; it appends the others. It locks the journal as long as it lives, and the kernel ends that lock however it dies. A
+process id would prove nothing, since another process may have it by then. It imports nothing of Unstick's, and
 starts in milliseconds."""
 
 import fcntl
@@ -20,21 +20,21 @@ from typing import Any
 
 POLL_S = 0.1
 KILL_AFTER_S = 5.0
-DRAIN_S = 0.5  # what the command left running in the background may keep its output open
-KEPT_BYTES = 256 * 1024  # twice as much is kept: the newest file, and the one before
+DRAIN_S = 0.5  # to read the rest of the output, which children in the background may keep open forever
+KEPT_BYTES = 256 * 1024  # of each of two files: the newest, and the one before
 CHUNK = 65536
 
 _stopped_by: list[str] = []
 
 
 class Output:
-    """The command's output: the last of it, in one or two files."""
+    """Keeps the end of the command's output, in one or two files."""
 
     def __init__(self, path: str) -> None:
         self.path, self.size, self.file = path, 0, _create(path)
 
     def write(self, chunk: bytes) -> None:
-        with suppress(OSError):  # a full disk costs the output, not the run
+        with suppress(OSError):  # a full disk loses output, but must not end the run
             if self.size + len(chunk) > KEPT_BYTES:
                 os.replace(self.path, f"{self.path}.1")  # noqa: PTH105 - as below
                 os.close(self.file)
@@ -47,7 +47,7 @@ def _create(path: str) -> int:
 
 
 def read_entries(journal: int) -> list[dict[str, Any]]:
-    """The journal's whole lines. A line that was not written to its end doesn't count."""
+    """The journal's complete lines. A last line that a crash cut off is ignored."""
     text = os.pread(journal, 1 << 20, 0)
     entries = []
     for line in text.split(b"\n")[:-1]:
@@ -57,12 +57,12 @@ def read_entries(journal: int) -> list[dict[str, Any]]:
 
 
 def append(journal: int, **entry: Any) -> None:
-    """Append one line."""
+    """Append a line to the journal."""
     os.write(journal, json.dumps(entry).encode() + b"\n")
 
 
 def supervise(folder: str, run: str) -> None:
-    """Run the order of this journal once. Without one, or if it is void, there is nothing to do."""
+    """Run the order in this journal once. Does nothing if there is none, if it is void, or if it was run before."""
     path = os.path.join(folder, run)  # noqa: PTH118 - pathlib would be half of the start
     try:
         journal = os.open(f"{path}.jsonl", os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
@@ -83,7 +83,7 @@ def supervise(folder: str, run: str) -> None:
 
 
 def _run(order: dict[str, Any], journal: int, output: Output) -> tuple[str, int]:
-    """Run the command to its end. Returns the status and the exit status, as a shell would show it."""
+    """Run the command to its end. Returns how it ended, and the exit status as a shell shows it."""
     argv, nothing, pipe = order["argv"], subprocess.DEVNULL, subprocess.PIPE
     try:
         child = subprocess.Popen(argv, stdin=nothing, stdout=pipe, stderr=subprocess.STDOUT, start_new_session=True, bufsize=0)
@@ -100,7 +100,7 @@ def _run(order: dict[str, Any], journal: int, output: Output) -> tuple[str, int]
         elif now >= kill_at:
             _signal(child.pid, signal.SIGKILL)
     if status:
-        _signal(child.pid, signal.SIGKILL)  # what is left of its group
+        _signal(child.pid, signal.SIGKILL)  # children that outlived it
     until = time.monotonic() + DRAIN_S
     while _copy(sources, output) and time.monotonic() < until:
         pass
@@ -109,7 +109,7 @@ def _run(order: dict[str, Any], journal: int, output: Output) -> tuple[str, int]
 
 
 def _copy(sources: list[Any], output: Output) -> bool:
-    """Copy what comes within a moment; False if nothing does. At its end there is no source any more."""
+    """Copy what arrives within a moment, and drop sources that have ended. Returns False if nothing arrived."""
     for source in select.select(sources, [], [], POLL_S)[0]:
         chunk = source.read(CHUNK)
         output.write(chunk)
@@ -119,7 +119,7 @@ def _copy(sources: list[Any], output: Output) -> bool:
 
 
 def _signal(group: int, number: int) -> None:
-    """Signal the command's group. The number is still its own: its leader was not waited for yet."""
+    """Signal the command's process group. Its number can't be another's yet: nobody has waited for the leader."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
 
