@@ -35,7 +35,7 @@ class Difference(Struct, frozen=True):
 
 
 class Comparison(Struct, frozen=True):
-    """`left_out`: file -> why."""
+    """The decisions of two configurations on the same recordings. `left_out`: the files that could not be used, and why."""
 
     stated: str
     recordings: int

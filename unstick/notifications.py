@@ -61,7 +61,7 @@ def read_all(path: str) -> list[Recorded]:
 
 
 def parsed(recorded: Recorded) -> tuple[Alert, ...]:
-    """Its alerts. Raises Unusable if Unstick would answer 400."""
+    """The alerts of a recording. Raises Unusable if Unstick would answer 400."""
     try:
         return parse(recorded.body)
     except BadRequest as error:

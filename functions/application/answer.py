@@ -1,4 +1,4 @@
-"""The one door for what people answer, on the page, by a button in a chat or on the command line; and the kill switch."""
+"""Takes every answer of a person, from the page, a chat's button or the command line; and turns the kill switch."""
 
 from enum import Enum, auto
 
@@ -30,7 +30,7 @@ NO_RUNBOOK = Text("Nothing was done: the runbook was removed from the configurat
 class Refusal(Enum):
     """Why an answer does not count."""
 
-    OVER = auto()  # what the message asks is no longer open
+    OVER = auto()  # nobody waits for an answer any more
     REPEATED = auto()  # the same person's answer counts already
     NO_RUNBOOK = auto()
     NOT_APPROVER = auto()
@@ -41,13 +41,13 @@ class Answer(Struct, frozen=True):
     """A person's answer to the message with this nonce. A proxy proves an `address`, a chat a `user`."""
 
     action: str
-    key: str  # of the document
+    key: str  # the document's
     nonce: str
-    by: str  # as it is recorded
+    by: str  # the name that is recorded
     why: str = ""
     address: str = ""
     user: str = ""
-    switch: Pause | None = None  # for PAUSE
+    switch: Pause | None = None  # what PAUSE turns on
     is_operator: bool = False  # at the command line, with access to the store and the keys
 
     @property
@@ -64,7 +64,7 @@ class Result(Struct, frozen=True):
 
 
 def answer(ports: Ports, given: Answer, budget: Budget, buttons: Buttons | None = None) -> Result:
-    """Do what the person answers if the message is current and the person may. Raises Unavailable or Denied."""
+    """Act on the answer if its message is current and this person may give it. Raises Unavailable or Denied."""
     before = load(ports, given.key, budget.at_most(STORE_S))[0]
     runbook = find_runbook(before, given.action, given.nonce)
     if runbook is None:
@@ -85,7 +85,7 @@ def answer(ports: Ports, given: Answer, budget: Budget, buttons: Buttons | None 
 
 
 def find_runbook(document: Document, action: str, nonce: str) -> str | None:
-    """The runbook of what the message with this nonce asks; None if it no longer waits for this answer."""
+    """The runbook of the incident that asks with this nonce; None if it no longer waits for this answer."""
     incident, escalation = document.incident, document.escalation
     if incident is not None and incident.approval.nonce == nonce and action in (APPROVE, DECLINE, PAUSE):
         return incident.runbook
@@ -95,7 +95,7 @@ def find_runbook(document: Document, action: str, nonce: str) -> str | None:
 
 
 def _is_repeated(document: Document, given: Answer) -> bool:
-    """Whether this person's answer counts already: the scheduler may deliver a press twice."""
+    """Whether this person's answer counted before: the scheduler may deliver a press twice."""
     incident, escalation = document.incident, document.escalation
     if given.action == APPROVE and incident is not None:
         return incident.id == given.incident and incident.approval.approved_by == given.by
@@ -106,7 +106,7 @@ def _is_repeated(document: Document, given: Answer) -> bool:
 
 
 def _refuse(ports: Ports, given: Answer, approvers: tuple[str, ...] | None, buttons: Buttons | None) -> Refusal | None:
-    """Why the person may not answer; None if they may. `approvers`: None if nobody knows them any more.
+    """Why the person may not answer; None if they may. `approvers`: None if their runbook was removed.
     Anybody may take an escalation. An operator could change the document itself, so `approvers` can't bind them."""
     if given.action == ACKNOWLEDGE or given.is_operator or approvers == ():
         return None
@@ -136,7 +136,7 @@ def _to_event(ports: Ports, given: Answer, document: Document) -> Event:
 
 
 def _pause_once(ports: Ports, switch: Pause, budget: Budget) -> bool:
-    """Pause, unless somebody turned the switch since: then this is a replay."""
+    """Pause, unless somebody turned the switch after this press: then it is a copy that comes late."""
     stored = ports.store.load(KEY, timeout_s=budget.at_most(STORE_S))
     if stored is not None and decode(Pause, stored.body, KEY).at > switch.at:
         return False
@@ -163,8 +163,8 @@ def turn(ports: Ports, wanted: Pause) -> Pause | None:
 
 
 def turn_and_tell(ports: Ports, switch: Pause) -> tuple[Pause | None, dict[str, str]]:
-    """`turn`, and post to the default channels, unless it was off before and after. Returns also channel ->
-    problem and remedy, empty if it was posted."""
+    """Turn the switch, and post that to the default channels, unless it was off before and after. Returns the former switch, and
+    for each channel the problem with its remedy, empty if it was posted."""
     before = turn(ports, switch)
     if not switch.on and before is None:
         return before, {}

@@ -24,7 +24,7 @@ from functions.runtime.redaction import redact
 from functions.runtime.text import Text
 
 POST_S = 10.0
-READING_S = 30 * 86400.0  # how long a card's link shows its incident
+READING_S = 30 * 86400.0  # how long the link in a card opens its incident's page
 POST_LEAST_S = 0.5  # seconds. With less time left, a message waits for the wake-up: a post that times out may still arrive
 
 Advance = Callable[[Ports, str, Event, Budget], object]
@@ -63,7 +63,7 @@ def post(ports: Ports, channel: str, card: Card, thread: str | None, timeout_s: 
 
 
 def _update(ports: Ports, channel: str, card: Card, thread: str | None, timeout_s: float) -> str | None:
-    """Bring the thread's first card up to date, where the chat can. If that fails, the next update or message repairs it."""
+    """Update the thread's first card, if the chat can change one. A failure is made good by the next update or message."""
     chat = ports.chats.get(channel)
     if thread is None or not isinstance(chat, UpdatingChat):
         return thread
@@ -138,7 +138,7 @@ def _sign_approval_link(ports: Ports, document: Document, card: Card) -> Card:
 
 
 def _sign_details_link(ports: Ports, card: Card) -> Card:
-    """Sign the card's link to its incident's page, which shows that one only. It ends in `/`, as an approval's."""
+    """Sign the card's link to its incident's page; it opens no other. Its address ends in `/`, as an approval's."""
     page = page_of_incident(card.incident, ports.rules)
     if not page or page not in (url for _, url in card.links):
         return card

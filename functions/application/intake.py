@@ -48,8 +48,8 @@ class IntakeResult(Struct, frozen=True):
 
 
 def document_key(case: MatchedAlert) -> str:
-    """The key of an alert's document: from its target; from its rule if no runbook matches, but one for all suspicions;
-    otherwise from the alert."""
+    """The key of an alert's document: made from its target; if no runbook matches, from its alert rule, with one key for all
+    suspicions; otherwise from the alert."""
     if case.target is not None:
         return case.target.key
     if case.reason is Reason.NO_RUNBOOK and case.alert.is_suspicion:
@@ -100,7 +100,7 @@ def handle_notification(
 
 
 def _limit_targets(ports: Ports, groups: Groups, beyond: tuple[Alert, ...]) -> Groups:
-    """The first groups, behind one that stands for all further alerts."""
+    """The groups of the first MOST_TARGETS targets, behind one message for all alerts that were left out."""
     kept = dict(islice(groups.items(), MOST_TARGETS))
     further = [case.alert for key, matched in groups.items() if key not in kept for case in matched] + list(beyond)
     firing = [alert for alert in further if alert.firing]

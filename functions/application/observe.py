@@ -25,7 +25,7 @@ from functions.runtime.text import Text
 
 LOOK_SHARE = 0.5  # the observation's share of the time left; the rest is for saving and acting
 LOOK_S = 20.0
-STORE = "store"  # what a call that timed out was for
+STORE = "store"  # names the call in the note about a time-out
 Seen = tuple[Observation, tuple[Shard, ...]]
 NOTHING_SEEN = Observation(NOT_CHECKED, {}, NOT_CHECKED, NOT_CHECKED)
 

@@ -54,7 +54,7 @@ def finding_of(what: str, ask: Callable[[], Finding | Phrase], remedy: Phrase = 
 
 
 class Mismatch(Denied):
-    """The job was started, and runs with other options than were sent: it may be another target's restart."""
+    """The job runs with other options than were sent: it may restart another target."""
 
     def __init__(self, system: str, execution: Execution, *, remedy: Phrase = "") -> None:
         super().__init__(system, Text("execution {id} runs with options that were not sent", id=execution.id), remedy=remedy)
@@ -65,7 +65,7 @@ class Runner(Protocol):
     """Restarts a target (runners/)."""
 
     name: ClassVar[str]
-    """What people call it: texts name it by this, as in "Open the job in Rundeck"."""
+    """Its name in texts, as in "Open the job in Rundeck"."""
     hosts_are: ClassVar[tuple[str, str]]
     """Where `list_hosts` has the hosts from, as in "the nodes' `hostname` is", and the remedy if one is missing there."""
 
@@ -91,7 +91,8 @@ class Runner(Protocol):
 
     def run(self, target: Target, *, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
         """Start the job once. `Denied` with the code BUSY: the job is already running; PASSIVE: the runner starts nothing for
-        anybody now; `Mismatch`: it runs with other options. It gets the target's options, `target.holder` among them or not."""
+        anybody now; `Mismatch`: it runs with other options. The job gets the target's options, with or without the one that
+        `target.holder` names."""
 
     def abort(self, execution: str, *, timeout_s: float) -> Execution:
         """Abort it, and return it as it was seen then. `Denied`: it runs on."""
@@ -209,7 +210,7 @@ class Chat(Protocol):
 
 @runtime_checkable
 class UpdatingChat(Chat, Protocol):
-    """A chat that can change what it posted. The others post anew."""
+    """A chat that can change its messages. The others post a new one."""
 
     def update(self, card: Card, *, thread: str, language: str, timeout_s: float) -> str | None:
         """Show this card in place of the thread's first one, and return the thread's new handle. Posts nothing."""

@@ -40,7 +40,7 @@ def _flatten(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _nest(value: dict[str, Any]) -> dict[str, Any]:
-    """Each part is decoded from all fields and ignores those of others."""
+    """Offer all fields to each part: fields are stored flat, and a part ignores those that it doesn't have."""
     return value | dict.fromkeys(PARTS, value)
 
 

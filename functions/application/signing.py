@@ -25,7 +25,7 @@ CONTENTS = frozenset({"target", "deferred", "press"})
 """The kinds of content: a target to step, alerts to decide, or a button pressed in a chat."""
 
 _WAKE_UP = "unstick.wake-up"
-_APPROVAL = "unstick.approval"  # different salts, so that none can be used as another
+_APPROVAL = "unstick.approval"  # different salts, so that no token can be used in another's place
 _READING = "unstick.reading"
 
 
@@ -44,7 +44,7 @@ def verify_payload(keys: tuple[SecretRef, ...], payload: str) -> dict[str, Any]:
         content = _opened(keys, _WAKE_UP, _HANDED_OVER.sub("", payload, count=1))
     except BadData:
         for key in keys:
-            key.invalidate()  # another instance may have signed with a newer key than the cached ones
+            key.invalidate()  # another instance may have signed with a key that is newer than the cached ones
         raise BadRequest(401, "This wake-up is not signed with any of signing_keys.") from None
     if not isinstance(content, dict) or type(content.get("v")) is not int or len(CONTENTS & content.keys()) != 1:
         raise BadRequest(400, "This is signed, but it is no wake-up.")
@@ -84,7 +84,7 @@ def read_approval(keys: tuple[SecretRef, ...], token: str, now: float) -> tuple[
 
 
 def sign_reading(keys: tuple[SecretRef, ...], incident: str, expires_at: float) -> str:
-    """The token of a card's link to its incident's page, with which anybody may read this one until `expires_at`."""
+    """The token in a card's link: whoever has it may read this incident's page until `expires_at`."""
     return _serializer(keys[0], _READING).dumps([incident, round(expires_at)])
 
 

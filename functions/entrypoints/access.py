@@ -27,7 +27,7 @@ def warn_if_unguarded(entry_point: str) -> None:
 
 
 def has_token(request: Request, tokens: tuple[SecretRef, ...]) -> bool:
-    """Whether the caller shows one of these tokens. Raises Unavailable or Denied if they can't be read."""
+    """Whether the request carries one of these tokens. Raises Unavailable or Denied if the tokens can't be read."""
     shown = request.headers.get("Authorization", "")
     token = shown.removeprefix(BEARER).encode(errors="replace")
     return shown.startswith(BEARER) and any_matches(tokens, token, lambda secret: secret)

@@ -22,7 +22,7 @@ from functions.runtime.errors import Denied, Unavailable
 
 CHECK_S = 2.0
 OVERDUE_S = 120.0
-READ = 200  # open documents that are read, the most overdue first. Their number is always that of all.
+READ = 200  # open documents that are read, the most overdue first. The count of open documents is always complete.
 AT_ONCE = 16
 ARCHIVE_S = 10.0
 DAY_S = 86400.0
@@ -71,7 +71,7 @@ class _Record(Struct):
 
 
 class Counts(Struct, frozen=True):
-    """What the archive of some days adds up to."""
+    """What the records of some days add up to."""
 
     incidents: Mapping[tuple[str, str], int]  # by runbook and ending
     restarts: Mapping[str, int]  # by runbook
@@ -125,7 +125,7 @@ def _of_documents(adapters: Adapters, listed: list[Listed]) -> Iterator[str]:
 
 
 def _read(adapters: Adapters, keys: Iterable[str]) -> Iterator[Document]:
-    """The readable ones: a document of a newer release must not hide all figures."""
+    """Load the documents, and leave out those that can't be read: one of a newer release must not hide all figures."""
     calls = [partial(adapters.store.load, key, timeout_s=CHECK_S) for key in keys]
     for start in range(0, len(calls), AT_ONCE):
         for stored in map(unwrap, adapters.run_parallel(calls[start : start + AT_ONCE], CHECK_S)):
@@ -142,8 +142,8 @@ def _unchanged_s(incident: Incident, now: float) -> float:
 
 
 def _of_archive(adapters: Adapters) -> Iterator[str]:
-    """What ended before yesterday is counted once in a process: records of two days may still be written. What never happened
-    is 0, since a counter that begins with 1 shows no increase."""
+    """Counters of what ended. A process counts the days before yesterday once; those of the last two may still grow. What never
+    happened is shown as 0, since a counter that begins with 1 shows no increase."""
     recent = time.strftime("%Y-%m-%d", time.gmtime(adapters.now() - DAY_S))
     old, new = _count_before(recent), _count(adapters.store, recent, "")
     incidents, restarts = Counter(old.incidents) + Counter(new.incidents), Counter(old.restarts) + Counter(new.restarts)
@@ -172,7 +172,7 @@ def _count_before(day: str) -> Counts:
 
 def _count(store: Store, since: str, before: str) -> Counts:
     """Count the records of the days from `since` on; `before`: the first day that is not counted, if any. One that can't be
-    decoded counts nowhere."""
+    decoded isn't counted."""
     incidents, restarts, holds = Counter[tuple[str, str]](), Counter[str](), Counter[str]()
     buckets, seconds = Counter[float](), 0.0
     for path, body in store.read_archive(since=since, timeout_s=ARCHIVE_S):

@@ -97,7 +97,7 @@ def _is_given_up(adapters: Adapters, payload: str, budget: Budget) -> bool:
 
 
 def _claimed_names(payload: str) -> Iterator[str]:
-    """What the alerts of an unverified payload are called. Nothing is decided on it."""
+    """The names that alerts without a valid signature give themselves. Only a message uses them, no decision."""
     for entry in signing.read_unverified(payload)[:CLAIMED_SHOWN]:
         try:
             alerts = convert(entry["alerts"], tuple[Alert, ...])

@@ -45,7 +45,7 @@ class Unavailable(UnstickError):
 
 
 class DeniedCode(StrEnum):
-    """What a system refused for, where that changes what Unstick does next or what people have to do."""
+    """Why a system refused, if that changes what Unstick does next or what people have to do."""
 
     ACL = "acl"
     API_VERSION = "api_version"
@@ -69,7 +69,7 @@ class DeniedCode(StrEnum):
     NO_VHOST = "no_vhost"
     NOT_MANAGEMENT = "not_management"
     OPTION = "option"
-    PASSIVE = "passive"  # the runner starts nothing at all now, for nobody
+    PASSIVE = "passive"  # the runner starts nothing for anybody now
     PERMISSION = "permission"
     PROJECT = "project"
     QUERY = "query"

@@ -25,7 +25,7 @@ def redact(text: str) -> str:
 
 @lru_cache(maxsize=1)
 def _forms(values: frozenset[bytes]) -> tuple[str, ...]:
-    """How the values may be written, the longest first: a shorter one may be a part of it."""
+    """All encodings in which the values may appear, longest first, since a shorter one may be part of a longer."""
     found = {form for value in values for form in (*_plain_forms(value), *_base64_forms(value)) if len(form) >= SHORTEST}
     return tuple(sorted(found, key=lambda form: (-len(form), form)))
 

@@ -17,7 +17,7 @@ from unstick import output
 from unstick.commands import completion
 
 ARCHIVE_S, EVIDENCE_S = 60.0, 30.0
-OUTPUT = 300_000  # characters of evidence; more than is ever kept
+OUTPUT = 300_000  # characters of evidence that are shown at most: more than the archive keeps
 
 
 @click.command()

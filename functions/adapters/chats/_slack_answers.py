@@ -30,7 +30,7 @@ MAX_BODY = 256 * 1024  # bytes. The request contains the whole message of up to 
 ACTIONS = (APPROVE, DECLINE, ACKNOWLEDGE, RESTART, PAUSE)
 NAME = 80
 HOOKS = "hooks.slack.com"
-PAGES = 10  # pages of a channel's members, of a thousand each
+PAGES = 10  # most pages of a channel's members that are read, a thousand members each
 
 
 class _Place(Struct, frozen=True):
@@ -79,7 +79,7 @@ class SlackButtons(Struct, frozen=True):
         return read_press(body, float(stamp), frozenset() if "" in ids else ids)
 
     def is_approver(self, user: str, approvers: tuple[str, ...], *, timeout_s: float) -> bool:
-        """Raises Denied if they are groups, and no bot can read them."""
+        """Raises Denied if approvers are groups, and no channel has a bot that can read them."""
         ids = [one for one in approvers if "@" not in one]
         groups = [one for one in ids if one[0] in "SCG"]
         if user in ids or not groups:

@@ -19,7 +19,7 @@ MAX_TITLE = 250
 MENTION = re.compile(r"@[\w.:-]{1,80}|<@[!&]?\d{1,20}>")
 """The forms of Mattermost, Discord and Rocket.Chat. These services show the forms of other chats as plain text."""
 
-CALLS, CALMS = ("act",), ("fine",)  # urgencies that open an alert at a paging service, and those that close it
+CALLS, CALMS = ("act",), ("fine",)  # the urgencies that open an alert at a pager, and those that close it
 REMEDY = "put a valid apprise URL (such as mmosts://HOST/TOKEN) into the secret"
 
 

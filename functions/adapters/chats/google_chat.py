@@ -49,7 +49,7 @@ class GoogleChat(Struct, frozen=True):
 
 
 def render(card: Card, language: str) -> dict[str, Any]:
-    """The message as JSON."""
+    """The card as the JSON that Google Chat's webhook takes."""
     return _cards.fit(card, language, _message, MAX_BYTES, _cards.json_bytes)
 
 

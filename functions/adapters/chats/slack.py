@@ -108,7 +108,7 @@ class Slack(Struct, frozen=True):
         return (_show_details(bot, first, card, language) if newest and first.ts else first).handle
 
     def update(self, card: Card, *, thread: str, language: str, timeout_s: float) -> str | None:
-        """Show the new state in the incident's first card and the details, without a message."""
+        """Show the new state in the incident's first card and its details; post nothing."""
         card, first = card if self.signing_secret else replace(card, actions=()), parse_handle(thread)
         if self.token is None or first is None or card.at < first.at:
             return thread
@@ -210,7 +210,7 @@ def _fields(facts: tuple[tuple[str, str], ...], language: str) -> list[dict[str,
 
 def _button(action: str, token: str, language: str, *, first: bool) -> dict[str, Any]:
     """A button that Slack reports to `/slack`, with the link's token as its value. Some ask for confirmation.
-    Only the first one is what the card advises, so only that may stand out as such."""
+    The first is what the card advises, so no other is coloured."""
 
     def plain(phrase: Text) -> dict[str, Any]:
         return {"type": "plain_text", "text": in_language(language, phrase), "emoji": False}

@@ -24,7 +24,7 @@ FORMER_DAYS = 400  # how far back to search for an id that does not begin with i
 DAYS_LONG = 3  # days within which nearly every incident ends; its record is then found by its path, without listing the archive
 DAY_S = 86400.0
 SPANS_DAYS = (8, 64, 512, 4096)  # how far back to list the archive, one after the other, until there are enough records
-OPEN_READ = 200  # open documents
+OPEN_READ = 200  # open documents that are read at most
 
 _BEGUN = re.compile(r"(\d{4})(\d\d)(\d\d)-\d{6}-")
 
@@ -40,7 +40,7 @@ class Found(Struct, frozen=True):
 
 
 class Newest(Struct, frozen=True):
-    """The newest records of the archive, newest first."""
+    """Summaries of the archive's newest records, newest first."""
 
     rows: tuple[Summary, ...]
     unread: int = 0  # records that are broken, or could not be read in time
@@ -62,7 +62,7 @@ def document_keys(ports: Ports, *, only_open: bool = False, timeout_s: float = L
 def load_documents(
     ports: Ports, keys: list[str], advance: Callable[[], object] = bool, *, timeout_s: float = LOAD_S
 ) -> Documents:
-    """Load these documents. Raises Unavailable or Denied if the store can't be read at all."""
+    """Load documents; one that can't be read fails alone. Raises Unavailable or Denied if the store can't be read at all."""
     readable: list[Document] = []
     unreadable: list[tuple[str, Denied]] = []
     calls = [partial(ports.store.load, key, timeout_s=timeout_s) for key in keys]
@@ -94,7 +94,7 @@ def _incidents_of(document: Document) -> Iterator[Known]:
 
 
 def to_known(record: Archive) -> Known:
-    """The archived incident."""
+    """An archive record as a Known."""
     return Known(record.target, record.incident, record.outcome)
 
 
@@ -116,7 +116,7 @@ def find(ports: Ports, incident_id: str, timeout_s: float) -> Found:
 
 
 def _begun_at(incident_id: str) -> float | None:
-    """The day on which it began, if its id tells that."""
+    """When its day began, if the id begins with a date."""
     begun = _BEGUN.match(incident_id)
     try:
         return timegm(time.strptime("".join(begun.groups()), "%Y%m%d")) if begun else None
@@ -138,8 +138,8 @@ def _read_first(ports: Ports, paths: list[str], timeout_s: float) -> Archive | N
 
 
 def read_newest(ports: Ports, most: int, timeout_s: float) -> Newest:
-    """Summarize the newest records, whatever the archive's size: it lists names, reads `most` records at most, and holds few of
-    them at a time. Raises Unavailable or Denied if the archive can't be listed."""
+    """Summarize the newest records. However large the archive is, it lists names, reads at most `most` records, and holds few
+    of them at a time. Raises Unavailable or Denied if the archive can't be listed."""
     ends = ports.monotonic() + timeout_s
     paths: list[str] = []
     for days in SPANS_DAYS:

@@ -107,8 +107,8 @@ class Queue(Struct, frozen=True):
 
 
 class Question(Struct, frozen=True):
-    """A page with buttons. Above them is what fits on a phone's first screen, below them everything else. `rests_on`: what is
-    proved or likely, and who holds the messages."""
+    """A page with buttons. What a decision needs stands above them, on a phone's first screen; the rest below. `rests_on`: what
+    is proved or likely, and who holds the messages."""
 
     title: Phrase
     why: tuple[Paragraph, ...]

@@ -108,7 +108,8 @@ def _held(card_input: CardInput, rules: Rules) -> Content:
 
 
 def _say_next(card_input: CardInput, rules: Rules) -> list[Text]:
-    """When the same hold is posted again, and in the same card later that it still is so. A likely verdict waits for a day."""
+    """Say when the same hold may be posted again; in an updated card, also that it still holds. A likely verdict, which waits for
+    a day, says nothing."""
     if card_input.next_at is None or card_input.reason is Reason.LIKELY_STUCK:
         return []
     still = [Text("Still so at {time}.", time=clock(rules, card_input.at))] if card_input.told_at is not None else []
@@ -182,7 +183,7 @@ HELD_HEADLINES: Mapping[Reason | None, Callable[[CardInput, Phrase], Text]] = {
 
 
 def why(card_input: CardInput, reason: Reason | None, *, todo: bool = True) -> list[Phrase]:
-    """What to do, the reason in a sentence, the refusing system's remedy, and the exact detail."""
+    """What to do, why in a sentence, the remedy of the system that refused, and the exact detail."""
     text: list[Phrase] = []
     if reason is not None:
         if todo:
@@ -276,7 +277,7 @@ HANDS_OFF = Text("Unstick leaves it alone until it is healthy or resumed, for 24
 
 def _escalated_again(card_input: CardInput, _: Rules) -> Content:
     subject, escalation = facts.subject(card_input), card_input.escalation
-    reason = card_input.reason if card_input.reason is not Reason.AWAITING_APPROVAL else None  # it is too late to approve
+    reason = card_input.reason if card_input.reason is not Reason.AWAITING_APPROVAL else None  # nobody can approve it any more
     headline, advice = Text("Nobody has taken {subject} yet", subject=subject), _advice(card_input)
     if reason is not None:
         headline = Text("Nobody has taken {subject} yet: {why}", subject=subject, why=REASONS[reason].short)

@@ -17,7 +17,7 @@ NO_INCIDENT = Incident("", Phase.DEFERRED, 0.0, "", (), ())
 
 
 class CardInput(Struct, frozen=True):
-    """Everything a card is made from."""
+    """All that the text of a card depends on."""
 
     kind: CardKind
     at: float

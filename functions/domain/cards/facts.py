@@ -169,7 +169,7 @@ def shown_lines(card_input: CardInput) -> tuple[Phrase, tuple[str, ...]]:
     if card_input.kind != CardKind.ESCALATED and (
         card_input.shown.tries or (card_input.kind == CardKind.HELD and card_input.shown.restarts)
     ):
-        return "", ()  # an earlier card had them: they are from before the first restart
+        return "", ()  # an earlier card showed it: evidence is collected before the first restart
     return words.EVIDENCE, card_input.shown.evidence.lines if card_input.shown.evidence else ()
 
 
@@ -241,7 +241,7 @@ def names(card_input: CardInput) -> Iterator[Fact]:
 
 
 def unverified(card_input: CardInput) -> Iterator[Fact]:
-    """The alerts that nobody has signed, as they name themselves."""
+    """The names that the alerts without a valid signature give themselves."""
     yield Text("Alerts (not verified)"), _listed(card_input)
 
 
@@ -254,7 +254,7 @@ def _listed(card_input: CardInput) -> Phrase:
 
 
 def unmatched(card_input: CardInput) -> Iterator[Fact]:
-    """The suspicions without a runbook, and what the closest one asks for."""
+    """The suspicions without a runbook, and which labels the closest runbook asks for."""
     yield from ((tidy(one.said, 60), one.detail) for one in card_input.unmatched[:BUNDLED_SHOWN])
     if (more := len(card_input.unmatched) - BUNDLED_SHOWN) > 0:
         yield "", Text("and {count} more", count=more)
@@ -283,7 +283,7 @@ def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
 
 
 def _say_approve(card_input: CardInput) -> Phrase:
-    """Which job the link approves."""
+    """The label of the link that approves: it names the job, since that may be a remedy's."""
     if remedy := asked_for(card_input):
         return Text("Approve the job {remedy}", remedy=remedy)
     return words.LINK_APPROVE if card_input.reason in ASKED else Text("Approve a restart anyway")

@@ -81,7 +81,7 @@ def _queue(watched: QueueState, card_input: CardInput) -> Phrase:
 
 
 def _say_flows(watched: QueueState, card_input: CardInput) -> Phrase:
-    """That what is left in a queue that has recovered is being processed: it need not be empty where one of several hung."""
+    """Say that the rest of a recovered queue is being processed. Where one of several consumers hung, it need not be empty."""
     left, most = watched.after.depth or 0, card_input.runbook.recovered.max_messages if card_input.runbook else 0
     if watched.after.verdict is not Verdict.RECOVERED or left <= most:
         return ""

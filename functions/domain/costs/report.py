@@ -119,7 +119,7 @@ def note_restarts(restarts: dict[str, RestartAt], incident: Incident) -> None:
 
 
 def is_own_recovery(incident: Incident, outcome: Outcome | None) -> bool:
-    """Whether Unstick's own restart healed it, so that nobody had to do it by hand."""
+    """Whether Unstick's own restart healed it, which saved somebody the work."""
     recovered = outcome is not None and outcome.ending is Ending.RECOVERED
     return recovered and incident.execution is not None and incident.execution.tag.startswith(f"{incident.id}.")
 
@@ -168,7 +168,7 @@ def _sum(days: tuple[Day, ...]) -> Day:
 
 
 def _cause(records: list[Archive]) -> Cause | None:
-    """The likely cause of at least half of the incidents whose consumers right before the restart are known."""
+    """The likely cause that at least half of the incidents share, of those whose consumers before the restart are known."""
     restarted = [record.incident.queues for record in records if record.incident.restarts]
     seen = [[one.before for one in queues if one.before and one.before.consumers is not None] for queues in restarted]
     causes = [_likely(befores) for befores in seen if befores]

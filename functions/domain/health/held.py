@@ -13,7 +13,7 @@ from functions.domain.model.observations import Channel, QueueSnapshot
 from functions.domain.model.runbooks import Symptom
 from functions.runtime.text import Phrase, join
 
-KEPT_MORE_S = 20.0  # beyond `for`: messages that wait show by then, and so does a full window
+KEPT_MORE_S = 20.0  # longer than `for`: by then waiting messages or a full window would show, which prove more
 SWALLOWED_TIMES = 3  # times `for`
 Flat = list[tuple[float, Channel]]  # seconds for which a channel has held messages and done nothing, the longest first
 

@@ -116,7 +116,7 @@ def note_snapshot(watched: QueueState, seen: QueueSnapshot) -> QueueState:
 
 
 def _extend(curve: Samples, at: float, value: int | None, samples: Samples) -> Samples:
-    """The curve with the newest value; the samples of a first look are before it."""
+    """Append the newest value to the curve. An empty curve first gets the samples that the broker kept."""
     if value is None:
         return curve
     if not curve and samples:

@@ -15,7 +15,7 @@ def real(seen: QueueSnapshot, samples: Samples) -> Samples:
 
 
 def recent_s(seen: QueueSnapshot) -> float:
-    """For how long work counts as done just now: two samples show it."""
+    """For how long work counts as recent: the time of two samples, or RECENT_S if that is longer."""
     return max(RECENT_S, 2 * spacing_s(seen.ack_samples))
 
 

@@ -1,4 +1,4 @@
-"""The curve of a queue's messages over an incident, in the units of an SVG that scales to the page."""
+"""Draws a queue's messages over an incident, as points of an SVG that scales to the page."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ from msgspec import Struct
 from functions.domain.model.incidents import Incident, QueueState
 
 WIDTH, HEIGHT = 560, 150
-BASE, TOP = HEIGHT - 2, 12  # the y coordinates of no messages and of the most
+BASE, TOP = HEIGHT - 2, 12  # the y coordinates of zero and of the maximum
 
 
 class Chart(Struct, frozen=True):
@@ -55,6 +55,6 @@ def plot(watched: QueueState, incident: Incident) -> Chart | None:
 
 
 def _area(points: list[str]) -> str:
-    """The points of the area below the curve."""
+    """Close the curve at the bottom, so that the area below it can be filled."""
     first, last = points[0].split(",")[0], points[-1].split(",")[0]
     return " ".join((f"{first},{BASE}", *points, f"{last},{BASE}"))

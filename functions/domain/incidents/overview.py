@@ -1,4 +1,4 @@
-"""The list of incidents, as data: each in a few facts, the open ones first."""
+"""The list of incidents as data, the open ones first."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -17,7 +17,7 @@ from functions.domain.texts.reasons import REASONS
 from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join
 
 OPEN = "open"
-SHOWN = 100  # ended incidents
+SHOWN = 100  # how many ended incidents the list shows
 STATES: Mapping[str, Text] = {OPEN: Text("open"), **{ending.value: words for ending, words in ENDINGS.items()}}
 
 LABELS: Mapping[str, Text] = {
@@ -43,7 +43,7 @@ LABELS: Mapping[str, Text] = {
 
 
 class Summary(Struct, frozen=True):
-    """What the list and its picture need of an incident. `state`: `open`, or the ending."""
+    """What the list and its picture need of an incident. `state`: `open`, or how it ended."""
 
     id: str
     at: float  # when its first alert began
@@ -52,12 +52,12 @@ class Summary(Struct, frozen=True):
     runbook: str
     state: str
     facts: tuple[Fact, ...]
-    saved_minutes: float | None  # none: the runbook doesn't say what a restart by hand takes
+    saved_minutes: float | None  # None: the runbook doesn't say how long a restart by hand takes
     restarts: Mapping[str, RestartAt]
 
 
 class Filter(Struct, frozen=True):
-    """What to show; empty: everything."""
+    """Which incidents to show. An empty field filters nothing."""
 
     runbook: str = ""
     state: str = ""
@@ -67,7 +67,8 @@ class Filter(Struct, frozen=True):
 
 
 class Overview(Struct, frozen=True):
-    """`runbooks`: the choices of the filter. `notes`: what is missing, and why. `has_older`: there are more than are shown."""
+    """`runbooks`: the choices of the filter. `notes`: what could not be read, and why. `has_older`: the archive has more than
+    is shown."""
 
     chosen: Filter
     runbooks: tuple[str, ...]
@@ -78,7 +79,7 @@ class Overview(Struct, frozen=True):
 
 
 def summarize(known: Known, rules: Rules) -> Summary:
-    """An incident in a few facts."""
+    """Reduce an incident to the facts of its row."""
     incident, outcome = known.incident, known.outcome
     runbook = rules.runbooks.get(incident.runbook)
     minutes = runbook.manual_minutes if runbook else 0.0
@@ -106,12 +107,12 @@ def summarize(known: Known, rules: Rules) -> Summary:
 
 
 def say_minutes(minutes: float) -> Text:
-    """Minutes, as `manual_minutes` has them."""
+    """Whole minutes, in the unit of `manual_minutes`."""
     return Text("{minutes} min", minutes=round(minutes))
 
 
 def _done(known: Known, restarts: Mapping[str, RestartAt]) -> Phrase:
-    """The restarts by Unstick and by hand, and the remedies."""
+    """What was done, in words: restarts by Unstick and by hand, and remedies."""
     own = f"{known.incident.id}."
     remedies = [name for mark in restarts if mark.startswith(own) and (name := mark.removeprefix(own).partition("-")[2])]
     by_hand = sum(restart.by_hand for restart in restarts.values())
@@ -137,8 +138,8 @@ def _ended(known: Known) -> Phrase:
 def compose(
     rules: Rules, opened: Iterable[Known], ended: tuple[Summary, ...], chosen: Filter, *, is_all: bool, notes: tuple[Phrase, ...]
 ) -> Overview:
-    """The list: the open ones, then the newest of the ended ones, as far as the filter takes them. `is_all`: the archive has no
-    others."""
+    """The list: what the filter lets through of the open incidents, then of the newest ended ones. `is_all`: the archive has
+    no older ones."""
     rows = sorted((summarize(known, rules) for known in opened), key=lambda row: -row.at)
     names = {name for name in (*rules.runbooks, *(row.runbook for row in (*rows, *ended))) if name}
     seen = {row.id for row in rows}
@@ -154,7 +155,7 @@ def compose(
 
 
 def minute(rules: Rules, at: float) -> str:
-    """A time for people, to the minute."""
+    """A date and time for people, to the minute."""
     try:
         return datetime.fromtimestamp(at, rules.zone).strftime("%Y-%m-%d %H:%M")
     except (OverflowError, ValueError, OSError):

@@ -1,4 +1,4 @@
-"""The page of one incident, as data. The cards' own writers say what it is and what to do, so that both say the same."""
+"""The page of one incident as data. Title and advice come from the code that writes the cards, so that both say the same."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -33,7 +33,7 @@ NOW: Mapping[Phase, Text] = {
     Phase.ASKED: Text("Answer the question: by the button or link of the message in the chat."),
     Phase.OBSERVING: Text("The runbook only observes: restart by hand as before."),
 }
-"""What people do while it is open; in the other phases, nothing."""
+"""The phases in which people have something to do, and what. In the others they wait."""
 
 PARTS: tuple[facts.Part, ...] = (
     *(queue_facts.proofs, queue_facts.queues, facts.tried, facts.declined, queue_facts.head, facts.evidence),
@@ -56,7 +56,7 @@ LABELS: Mapping[str, Text] = {
 
 
 class Figure(Struct, frozen=True):
-    """One queue: its curve with the caption in words, and who held its messages."""
+    """One queue: its curve with a caption, and who held its messages."""
 
     name: str
     chart: Chart | None
@@ -73,7 +73,7 @@ class Moment(Struct, frozen=True):
 
 
 class Run(Struct, frozen=True):
-    """A run in Rundeck."""
+    """A run of a job, with its link if the runner has pages."""
 
     label: Phrase
     said: Phrase
@@ -92,7 +92,7 @@ class IncidentPage(Struct, frozen=True):
 
 
 def compose(known: Known, rules: Rules, now: float) -> IncidentPage:
-    """The page of one incident, open or ended."""
+    """Compose the page of one incident, open or ended."""
     incident, story = known.incident, to_card_input(known, rules, now)
     title, todo = _say(known, story, rules, now)
     saved = summarize(known, rules).saved_minutes
@@ -117,7 +117,7 @@ def compose(known: Known, rules: Rules, now: float) -> IncidentPage:
 
 
 def to_card_input(known: Known, rules: Rules, now: float) -> CardInput:
-    """The input of the card that says how it ended, or how it stands."""
+    """What the card that tells how it ended, or where it stands, would be made from."""
     incident, outcome = known.incident, known.outcome
     runbook = rules.runbooks.get(incident.runbook)
     if outcome is None:

@@ -58,7 +58,7 @@ class Known(Struct, frozen=True):
 
     target: Target | None
     incident: Incident
-    outcome: Outcome | None = None  # none while it is open
+    outcome: Outcome | None = None  # None while it is open
 
 
 class Entry(Struct, frozen=True):

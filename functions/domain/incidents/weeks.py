@@ -1,4 +1,4 @@
-"""The picture of the weekly report: each runbook's restarts and saved minutes by week, with the last fix marked."""
+"""The picture above the list: each runbook's restarts and saved minutes by week, with the last fix marked."""
 
 from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
@@ -12,7 +12,7 @@ from functions.domain.model.runbooks import Rules
 from functions.runtime.text import Phrase, Text, join
 
 WEEKS = 26
-SHOWN = 6  # runbooks
+SHOWN = 6  # how many runbooks the picture shows
 BAR, GAP = 16, 5
 HEIGHT = 56
 
@@ -37,15 +37,15 @@ class Course(Struct, frozen=True):
     weeks: tuple[Week, ...]
     restarts: tuple[Bar, ...]
     minutes: tuple[Bar, ...]
-    fix_x: int | None  # behind the week of the last incident before a quiet month
+    fix_x: int | None  # the x coordinate after the last incident before a quiet month
     width: int
     height: int = HEIGHT
     bar: int = BAR
 
 
 def plot(rows: tuple[Summary, ...], rules: Rules, now: float, *, is_all: bool) -> tuple[Course, ...]:
-    """The courses of the runbooks that had restarts, the most first. The first week is the one of the oldest row; if the archive
-    has older ones, the week after it, which is complete."""
+    """The courses of the runbooks that had restarts, most restarts first. They begin with the week of the oldest row; if the
+    archive has older ones, with the week after it, the first complete one."""
     if not rows:
         return ()
     today = local_day(now, rules)
@@ -110,7 +110,7 @@ def _bars(values: list[int] | list[float]) -> tuple[Bar, ...]:
 
 
 def _caption(weeks: tuple[Week, ...], behind: int | None, *, has_minutes: bool) -> Phrase:
-    """The picture in words."""
+    """Say in words what the picture shows, for those who can't see it."""
     restarts, minutes = sum(week.restarts for week in weeks), sum(week.minutes for week in weeks)
     counted = Text("{count} restart since {date}", "{count} restarts since {date}", count=restarts, date=weeks[0].begins)
     saved = Text("saved {minutes} min", minutes=minutes) if has_minutes else ""

@@ -52,9 +52,9 @@ ASKED = frozenset({Reason.AWAITING_APPROVAL, Reason.LIKELY_STUCK})
 """Reasons with which people are asked as a matter of course, not to overrule Unstick."""
 _LIMITS = {Reason.COOLDOWN, Reason.TOO_MANY_RESTARTS, Reason.FAILING, Reason.TOO_MANY_TARGETS}
 OVERRULED = frozenset({Reason.ESCALATED, Reason.STALE_ALERT, Reason.FROZEN, *ASKED, *_LIMITS})
-"""Reasons that a person may overrule, and is asked to. Never the kill switch, a healthy queue, or anything unknown."""
+"""Reasons for which a person is asked, and may overrule. Never the kill switch, a healthy queue, or anything unknown."""
 SETTLED = OVERRULED | {Reason.STORM_UNKNOWN}
-"""Reasons that hold nothing once a person approved: whoever overrules a limit need not know how far it is used up."""
+"""Reasons that hold nothing once a person has approved: whoever overrules a limit needs no count of past restarts."""
 
 
 class Mode(StrEnum):

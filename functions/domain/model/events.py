@@ -106,7 +106,7 @@ class Bundled(Struct, frozen=True):
 
 
 class Unsigned(Struct, frozen=True):
-    """The scheduler delivered alerts that no key has signed. `names`: as they name themselves."""
+    """The scheduler delivered alerts without a valid signature. `names`: how the alerts call themselves."""
 
     names: tuple[str, ...] = ()
 

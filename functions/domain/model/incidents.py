@@ -81,7 +81,7 @@ class AfterRestart(Struct, frozen=True):
 
 
 class QueueState(Struct, frozen=True):
-    """One queue of an incident. Stored flat, with the fields of `looks` and `after` beside the others (serialization.py)."""
+    """One queue of an incident. Documents store it flat: the fields of `looks` and `after` stand beside the others."""
 
     queue: QueueRef
     runbook: str
@@ -94,8 +94,8 @@ class QueueState(Struct, frozen=True):
     after: AfterRestart = AfterRestart()
     consumers: int | None = None  # as many as the last check showed; after a restart, those that connected since
     head_at: float | None = None
-    curve: tuple[tuple[float, int], ...] = ()  # of its depth,
-    held_curve: tuple[tuple[float, int], ...] = ()  # and of the part of it that consumers hold
+    curve: tuple[tuple[float, int], ...] = ()  # samples of its depth,
+    held_curve: tuple[tuple[float, int], ...] = ()  # and of its unacknowledged messages
     holders: tuple[Holder, ...] = ()  # who held its messages at the last check,
     held_bytes: int | None = None  # and how large these were together
     holding: int | None = None  # how many channels held messages then, whether they hang or work
@@ -121,12 +121,12 @@ class QueueState(Struct, frozen=True):
 
 
 How = NewType("How", str)
-"""How an attempt ended. Not an enumeration: of one that failed, documents store the runner's own word, too."""
+"""How an attempt ended. No enum: if the job failed, documents store the runner's own word too."""
 STUCK, UNCLEAR, REFUSED_LATE = How("stuck"), How("unclear"), How("refused_late")
 
 
 def failed(execution: Execution) -> How:
-    """The end of an attempt whose job failed."""
+    """The stored end of an attempt whose job failed, with the runner's word."""
     return How(f"failed: {execution.status}")
 
 
@@ -298,7 +298,7 @@ class Archive(Struct, frozen=True):
 class Hold(Struct, frozen=True):
     reason: Reason
     at: float  # when it was posted
-    incident: str = ""  # whose card says so; empty if it has no thread
+    incident: str = ""  # the incident whose card shows it; empty if it has no thread
     updated_at: float = 0.0  # when that card was last brought up to date
 
 

@@ -9,7 +9,7 @@ APPROVE, DECLINE, ACKNOWLEDGE, RESTART, PAUSE = "approve", "decline", "acknowled
 
 
 class CardKind(StrEnum):
-    """What a card tells. Documents store the values."""
+    """The kinds of cards. Documents store the values."""
 
     STARTED = "started"
     HELD = "held"
@@ -65,4 +65,4 @@ class Message(Struct, frozen=True):
     bundle: str = ""  # a reason code: messages with the same code are sent together
     name: str = ""  # the name of the target or alert in that message
     link: str = ""  # where people restart it by hand
-    updates: bool = False  # it only brings the incident's first card up to date, in a chat that can
+    updates: bool = False  # it posts nothing: it only updates the incident's first card, in a chat that can

@@ -1,4 +1,4 @@
-"""The suspicions that matched no runbook, in a document of their own. It stays small however many and often they come."""
+"""The suspicions that matched no runbook, in a document of their own, which stays small however many come and how often."""
 
 from collections.abc import Callable, Mapping
 
@@ -9,7 +9,7 @@ from functions.domain.model.alerts import Alert
 from functions.runtime.text import Phrase
 
 KEY = "unmatched"  # the document's key
-NOTED_S = 3600.0  # a repeated alert is noted, and so written, once an hour
+NOTED_S = 3600.0  # a repeated alert is noted once an hour, which saves writes
 GATHERED_S = 60.0  # how long the first card waits for others of the same cause
 TOLD_S = 86400.0
 KEPT, KEPT_S = 50, 7 * 86400.0
@@ -31,10 +31,10 @@ class UnmatchedAlert(Struct, frozen=True):
 class Unmatched(Struct, frozen=True):
     alerts: Mapping[str, UnmatchedAlert] = field(default_factory=dict)  # by `firings.alert_key`
     told_at: float = 0.0
-    due: float | None = None  # when people are told of those that were noted since; None: there are none
+    due: float | None = None  # when people are told of what was noted since the last message; None: nothing was
 
     def recent(self, now: float, within_s: float = TOLD_S) -> tuple[UnmatchedAlert, ...]:
-        """Those that were noted lately, newest first."""
+        """The alerts that were noted within this time, newest first."""
         return tuple(sorted((one for one in self.alerts.values() if now - one.at <= within_s), key=lambda one: -one.at))
 
 

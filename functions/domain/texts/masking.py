@@ -87,7 +87,7 @@ def _mask_tokens(text: bytes) -> bytes:
             continue
         done, parts = 0, []
         for found in compiled(pattern).finditer(text):
-            spans = (found.span(number) for number in range(group, found.re.groups + 1))  # of its alternatives, one was found
+            spans = (found.span(number) for number in range(group, found.re.groups + 1))  # alternatives: one matched
             begins, ends = next((span for span in spans if span[0] >= 0), found.span())
             if begins >= done:
                 parts += [text[done:begins], MASK.encode()]

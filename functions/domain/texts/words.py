@@ -108,6 +108,6 @@ def consumers(count: int) -> Phrase:
 
 
 def worded(status: str) -> Phrase:
-    """The end of an execution or an attempt, in words."""
+    """How an execution or attempt ended, in words for people."""
     first, _, rest = status.partition(": ")
     return in_brackets(STATUSES.get(first) or clean(first, 60, "…"), worded(rest) if rest and rest != first else "")

@@ -1,7 +1,7 @@
 """The pages that people read: `/incidents`, and one incident's. They change nothing.
 
 Who may read: callers with a token of this machine, whoever the proxy names, and holders of the link of a card, which shows that
-incident only. Where a request comes from counts for nothing."""
+incident only. The address that a request comes from admits nobody."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -24,7 +24,7 @@ from functions.runtime.errors import BadRequest, Denied, Unavailable
 from functions.runtime.text import Phrase, Text
 
 READ_S = 10.0
-NEWEST = 500  # records that the list and its picture are made of
+NEWEST = 500  # how many records the list and its picture read
 PATH = "/incidents"
 LINK = "link"
 REFUSALS: Mapping[int, Notice] = {
@@ -64,7 +64,8 @@ def respond(request: Request, ports: Adapters) -> Response:
 
 
 def _is_let_in_by_link(request: Request, ports: Adapters, incident: str) -> bool:
-    """Whether the card's link was opened. Raises BadRequest if it is another incident's, forged or old, and nobody else asks."""
+    """Whether a valid link of this incident's card was opened. Raises BadRequest if it is forged, expired or another incident's,
+    unless the caller may read anyway."""
     token = request.args.get(LINK, "").removesuffix("/")
     if not token or _is_known(request, ports):
         return False

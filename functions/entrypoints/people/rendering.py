@@ -35,12 +35,12 @@ def show_question(rules: Rules, content: Question, token: str, person: Person) -
 
 
 def show_opening(rules: Rules) -> Response:
-    """The page that a link opens."""
+    """The page that a card's link opens: its script sends the token in the fragment on."""
     return _render("opening.html", rules, LABELS["opening"]), 200, {**_headers("open.js")}
 
 
 def show_page(rules: Rules, template: str, title: Phrase, **values: Any) -> Response:
-    """A page that people only read."""
+    """Render a page that people only read."""
     return _render(template, rules, title, zone=rules.time_zone, **values), 200, {**_headers()}
 
 

@@ -57,7 +57,7 @@ def handle(ports: Adapters, content: Mapping[str, Any], budget: Budget) -> None:
 
 
 def _answer(ports: Adapters, buttons: Buttons, press: Press, by: str, budget: Budget) -> Result | Text:
-    """Do what was pressed. Returns why not, for the person who pressed, if it doesn't count."""
+    """Do what was pressed. If the press doesn't count, returns why, for the person who pressed."""
     if ports.now() - press.at > TOO_LATE_S:
         return OLD
     try:

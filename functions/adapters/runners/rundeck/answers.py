@@ -44,7 +44,7 @@ class Refusal(Struct, frozen=True):
     code: DeniedCode
     sentence: Phrase
     remedy: Phrase
-    quoted: bool = False  # whether Rundeck's own text helps; with secrets masked
+    quoted: bool = False  # whether to quote Rundeck's own text, with secrets masked
 
 
 _TOKEN = (
