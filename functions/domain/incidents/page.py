@@ -47,7 +47,7 @@ LABELS: Mapping[str, Text] = {
     "unacked": Text("of these unacknowledged"),
     "restart": Text("restart"),
     "holders": Text("Who held messages"),
-    "runs": Text("Runs in Rundeck"),
+    "runs": Text("Job runs"),
     "evidence": Text("Evidence before the restart"),
     "timeline": Text("Timeline"),
     "open_link": Text("Open"),

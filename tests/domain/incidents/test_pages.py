@@ -108,6 +108,13 @@ def test_the_page_says_what_to_do_who_held_what_and_which_runs_there_were():
     assert (str(days["2026-11-24"][-1].kind), days["2026-11-24"][-1].time) == ("outcome", "03:12:05")
 
 
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_headings_name_no_runner(language: str):
+    """The page is also for installations that run commands, without Rundeck."""
+    labels = [in_language(language, label) for label in (*page.LABELS.values(), *overview.LABELS.values())]
+    assert not [label for label in labels if "Rundeck" in label]
+
+
 def test_what_was_to_be_done_long_ago_is_said_as_that():
     """Nobody restarts by hand for what ended a week before."""
     ended = known("escalated", Ending.ESCALATED)
