@@ -1,7 +1,7 @@
 """Unstick beside what people would use instead, on the same work: the second part of docs/benchmarks.md.
 
-Rounds are interleaved: in each, everybody does the same one after the other, so that a machine that is busy for a while is so for
-all. Ratios are taken within a round.
+Rounds are interleaved: in each, every program does the same work in turn, so that a busy machine slows all of them. Ratios are
+taken within a round.
 """
 
 from __future__ import annotations
@@ -37,35 +37,35 @@ UNITS = {
     FORGED: ("ms", 1000.0), FORGED_CPU: ("ms", 1000.0), RESTARTS: ("", 1.0), MEMORY: ("MiB", 1.0),
 }  # fmt: skip
 LIMITS = {FORGED_CPU: 1.3, FORGED: 1.3, COLD_CPU: 1.15, COLD_FORGED: 1.15}
-"""The most that Unstick may take of what an empty function takes."""
+"""The most that Unstick may take, relative to an empty function."""
 
 Samples = dict[tuple[str, str], list[float]]
 
 
 class Stage:
-    """Stand-ins for Rundeck, whose job may run in parallel, and RabbitMQ, and targets that no alert has named yet."""
+    """Stand-ins for RabbitMQ and for Rundeck, whose job may run in parallel; and new targets for each alert."""
 
     def __init__(self, rundeck: Rundeck, rabbitmq: RabbitDouble) -> None:
         self.rundeck, self.rabbitmq, self._numbers = rundeck, rabbitmq, count()
 
     def alert(self, service: str = "") -> bytes:
-        """A notification of a new target's alert, so that nothing holds its restart, or of this one's."""
+        """A notification about the given target, or a new one, whose restart no history holds."""
         return notification(alert(service or f"service-{next(self._numbers):06d}", QUEUE))
 
     def start(self, name: str, *, cloud: bool = False) -> Server:
-        """Start a program, for which Rundeck has no history yet."""
+        """Start a program, with an empty history in Rundeck."""
         self.clear()
         return Server(name, self._configuration(), self.rundeck, cloud=cloud)
 
     def clear(self) -> None:
-        """Forget the runs: Rundeck's answers would grow with them."""
+        """Clear Rundeck's history, which would make its answers longer."""
         with self.rundeck.state.lock:
             self.rundeck.state.runs.clear()
             self.rundeck.requests.clear()
         self.rabbitmq.asked.clear()
 
     def _configuration(self) -> dict[str, Any]:
-        """No storm, and follow-ups much later."""
+        """A configuration without the storm guard, whose follow-ups come after the measurement."""
         restart = {"job": JOB, "options": {"service": "${labels.service}"}, "allow": {"service": "[a-z0-9][a-z0-9-]{0,39}"}}
         later = {"first": "30m", "every": "30m", "patience": "31m", "within": "59m"}
         book = runbook("bench", match=['alertname="RabbitMQQueueStuck"'], restart=restart, verify=later)
@@ -73,7 +73,7 @@ class Stage:
 
 
 def measure(rounds: int) -> Samples:
-    """All rounds; the first is not kept, since it makes byte code and warms the file system's caches."""
+    """Run all rounds. The first doesn't count: it writes byte code and warms the file system's caches."""
     if not ensure("webhook", "curl"):
         raise SystemExit("bench: webhook and curl can't be had here (apt-get install webhook curl)")
     shutil.rmtree(BUILD / "run", ignore_errors=True)
@@ -92,7 +92,7 @@ def measure(rounds: int) -> Samples:
 
 
 def _measure_cold(stand: Stage, samples: Samples) -> None:
-    """The quickest of some starts counts: other guests of the machine only ever add time."""
+    """Measure cold starts. The fastest counts, since other load on the machine only adds time."""
     tries: Samples = defaultdict(list)
     for turn in range(COLD_TRIES):
         for name in (UNSTICK, WEBHOOK, BARE)[:: 1 if turn % 2 else -1]:
@@ -109,7 +109,7 @@ def _measure_cold(stand: Stage, samples: Samples) -> None:
 
 
 def _measure_warm(stand: Stage, samples: Samples) -> None:
-    """All run at the same time and take turns: their times differ less from each other than one's do from minute to minute."""
+    """Measure warm requests. All programs run at once and take turns, since the machine's speed changes by the minute."""
     tries: Samples = defaultdict(list)
     with ExitStack() as stack:
         servers = [stack.enter_context(stand.start(name)) for name in (BARE, UNSTICK, WEBHOOK)]
@@ -157,7 +157,7 @@ def _settle(stand: Stage) -> None:
 
 
 def promises(samples: Samples) -> list[Promise]:
-    """What Unstick may cost."""
+    """The limits for Unstick, and what was measured."""
     rows = []
     for measure_name, limit in LIMITS.items():
         ratios = [ours / theirs for ours, theirs in zip(samples[measure_name, UNSTICK], samples[measure_name, BARE], strict=True)]

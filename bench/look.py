@@ -29,7 +29,7 @@ TARGETS, EACH = 20, 60
 CHANNELS_EACH = 1_000
 FOR_S, TIMES, TIMEOUT_S, WATERMARK_MB = 60.0, 3, 20.0, 800
 PROVED_S = FOR_S + 15.0  # after this, every consumer is proved to hang, so that the look asks for connections too
-Figures = tuple[int, float, float, float]  # requests, kB, seconds, MB of the broker more than before
+Figures = tuple[int, float, float, float]  # requests, kB, seconds, MB by which the broker grew
 
 
 class Crowd:
@@ -96,7 +96,7 @@ class Meter:
         with ThreadPoolExecutor(len(queues)) as pool:
             list(pool.map(check, queues))
         took_s = time.monotonic() - began
-        time.sleep(1.0)  # what the broker computed may still be there
+        time.sleep(1.0)  # the broker caches what it computed
         client.request = sent  # type: ignore[attr-defined]
         return self.requests, self.bytes / 1000, took_s, max(0.0, self.memory_mb("VmHWM") - begun_mb)
 
@@ -153,7 +153,7 @@ def section(measured: dict[str, dict[tuple[int, int], Figures]]) -> str:
 
 
 def write(_rounds: int) -> list[Promise]:
-    """Measure on each version that can be had, in a quarter of an hour each, and write the part. It promises nothing."""
+    """Measure on each installed version, a quarter of an hour each, and write the part. It has no promises."""
     versions = [version for version in (HOST, *VERSIONS) if not brokers.reason_against(version)]
     write_part(LOOK, section({version: measure(version) for version in versions}))
     return []

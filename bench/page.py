@@ -1,4 +1,4 @@
-"""docs/benchmarks.md: each part is measured and written by itself, under its heading."""
+"""docs/benchmarks.md, whose parts are measured and written separately, each under its heading."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def table(promises: list[Promise]) -> str:
 
 
 def write_part(heading: str, part: str) -> None:
-    """Replace the part with this heading; the promises stand before the first one, and have none ("")."""
+    """Replace the part with this heading. The promises come first, without a heading ("")."""
     page = PAGE.read_text(encoding="utf-8")
     pattern = rf"(?s){re.escape(heading)}\n.*?(?=\n## |\Z)" if heading else rf"(?s)\A.*?(?={re.escape(BESIDE)})"
     text, count = re.subn(pattern, lambda _: part.rstrip() + ("\n\n" if not heading else "\n"), page, count=1)

@@ -1,4 +1,4 @@
-"""The programs that are compared: how each is started, asked and measured, on raw sockets and by the kernel's clocks."""
+"""Starts, calls and measures each program that is compared, by raw sockets and the kernel's clocks."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Server:
             )  # fmt: skip
 
     def _environment(self) -> dict[str, str]:
-        """As little as a container has, the secrets, and byte code outside of the repository, made once for all."""
+        """As few variables as a container has, with the secrets; byte code goes outside the repository, and all share it."""
         return {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ} | {
             "UNSTICK_CONFIG": str(self.folder / "unstick.yaml"),
             "GRAFANA_HMAC_SECRET": HMAC_SECRET,
@@ -119,7 +119,7 @@ class Server:
     # --- what it is asked
 
     def request(self, body: bytes, *, forged: bool = False) -> bytes:
-        """A whole POST, signed as this program wants it, or with a wrong signature of the right form."""
+        """A complete POST, signed as this program expects, or with a wrong signature of the same form."""
         headers = signed(body)
         if self.name == WEBHOOK:  # it signs no time
             headers["X-Grafana-Alerting-Signature"] = hmac.new(HMAC_SECRET.encode(), body, hashlib.sha256).hexdigest()
@@ -157,7 +157,7 @@ class Server:
         return began_at, answered_at
 
     def send_at_once(self, requests: Sequence[bytes]) -> None:
-        """All at the same moment."""
+        """Send all requests at the same moment."""
         gate = threading.Barrier(len(requests))
         with ThreadPoolExecutor(len(requests)) as pool:
             list(pool.map(lambda request: self.send(request, gate=gate), requests))

@@ -1,4 +1,4 @@
-"""Servers of tests and the demo: they end with whoever started them, however that one ends.
+"""Servers for tests and the demo, which end with the process that started them, however that ends.
 
 server = Server(["redis-server", "--port", "6379"], cwd=folder, stdout=out, stderr=out)
 server.end()
@@ -12,11 +12,11 @@ from contextlib import suppress
 from typing import Any
 
 GUARD = 'read -r ended || kill -s KILL -- "-$1"'
-"""A pipe's only other end is ours, and closes with us: the shell then reads no line."""
+"""The shell that guards a server: it waits on a pipe whose other end only we have, and which closes when we end."""
 
 
 class Server(subprocess.Popen[Any]):
-    """A process in a group of its own. A shell beside it kills the group where the starter is gone, by SIGTERM or SIGKILL."""
+    """A process in a group of its own. A shell beside it kills the group if the starter is gone, even by SIGKILL."""
 
     def __init__(self, command: Sequence[str], **options: Any) -> None:
         super().__init__(command, stdin=subprocess.DEVNULL, start_new_session=True, **options)
@@ -24,7 +24,7 @@ class Server(subprocess.Popen[Any]):
         self._guard = subprocess.Popen(["sh", "-c", GUARD, "guard", str(self.pid)], stdin=subprocess.PIPE, **quiet)
 
     def end(self) -> None:
-        """Kill -9 of all its processes at once, unless that was done before: its number may be another's by now."""
+        """Kill all its processes by SIGKILL, but only once: later the group's number may be another's."""
         if self._guard.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)

@@ -64,13 +64,13 @@ def updated(po: Path) -> Catalog:
 
 
 def _has_same_values(message: Message) -> bool:
-    """Whether each translation has the places of the English text."""
+    """Whether each translation has the same placeholders as the English text."""
     texts, translations = ((one,) if isinstance(one, str) else tuple(one) for one in (message.id, message.string))
     return all(set(PLACE.findall(one)) == set(PLACE.findall(texts[-1])) for one in translations)
 
 
 def to_look_at() -> list[str]:
-    """The translations whose English text was corrected since somebody wrote them: remove `fuzzy` where they still fit."""
+    """The translations whose English text has changed since. Remove `fuzzy` where they still fit."""
     catalogues = {po: read_po(io.BytesIO(po.read_bytes())) for po in sorted(LOCALES.glob("*/LC_MESSAGES/unstick.po"))}
     return [
         f"{po.relative_to(ROOT)}: {one.id!r}" for po, catalogue in catalogues.items() for one in catalogue if one.id and one.fuzzy

@@ -189,7 +189,7 @@ def untranslated() -> list[str]:
 
 
 def addresses() -> list[str]:
-    """Files that name a package registry or a folder of this machine."""
+    """Files that name a package registry or a folder of somebody's machine."""
     folders = [f"{folder}/".encode() for folder in (ROOT, Path.home()) if len(folder.parts) > 1]
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True

@@ -1,6 +1,7 @@
 """`make mutate`: mutation testing of a random sample of the domain by cosmic-ray, in a copy of the project for each core.
 
-Prints each change that no test noticed. ARGS='--count 50 --seed 2 --only functions/domain/health' takes fewer or other ones.
+Prints each change that no test noticed. ARGS='--count 50 --seed 2 --only functions/domain/health' takes
+fewer, another sample, or one folder.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", "build", ".hypothesis", ".*_
 
 
 def run(copy: Path, command: str, *arguments: str) -> str:
-    """The output of one of cosmic-ray's commands in a copy. Raises CalledProcessError."""
+    """Run a command of cosmic-ray in a copy, and return its output. Raises CalledProcessError."""
     path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(
@@ -34,7 +35,7 @@ def run(copy: Path, command: str, *arguments: str) -> str:
 
 
 def keep(copy: Path, share: set[int] | None, only: str) -> int:
-    """Skip all mutations but these places in the list of those that may be drawn; None keeps all. Returns how many those are."""
+    """Skip all mutations but those at these places in the list; None keeps all. Returns how many may be drawn."""
     with use_db(copy / SESSION, WorkDB.Mode.open) as session:
         pending = list(session.pending_work_items)  # in the order of `init`, which is that of files, operators and places
         wanted = [item for item in pending if str(item.mutations[0].module_path).startswith(only)]
@@ -58,7 +59,7 @@ def main() -> int:
         first = Path(folder) / "0"
         shutil.copytree(ROOT, first, ignore=LEFT_OUT)
         (first / "build").mkdir()
-        run(first, "cosmic-ray", "baseline", CONFIG)  # else the tests could tell nothing
+        run(first, "cosmic-ray", "baseline", CONFIG)  # tests that fail without a mutation prove nothing
         run(first, "cosmic-ray", "init", CONFIG, SESSION)
         run(first, "cr-filter-operators", SESSION, CONFIG)
         every = keep(first, None, asked.only)

@@ -1,4 +1,4 @@
-"""The list of parts of a release: `python -m tools.sbom FILE`. The same pins give the same bytes."""
+"""Writes a release's software bill of materials: `python -m tools.sbom FILE`. The same pins give the same bytes."""
 
 from __future__ import annotations
 

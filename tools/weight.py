@@ -39,7 +39,7 @@ DEPLOYMENT = {
 
 LEFT_OUT = (
     "functions.entrypoints.report_request",  # the third entry point
-    "functions.entrypoints.people.incidents",  # pages to read: no alert, wake-up or answer loads them
+    "functions.entrypoints.people.incidents",  # pages for reading: no alert, wake-up or answer loads them
     "functions.config.loader",  # the archive for the cloud contains the checked configuration instead
 )
 """Modules that are not followed. The adapters' `checks` modules aren't either: only `report` and the command line call them."""

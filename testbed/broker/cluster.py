@@ -179,4 +179,4 @@ def _process(started: list[str], environment: dict[str, str], log: Path) -> Iter
     try:
         yield running
     finally:
-        running.end()  # its folder is thrown away, so there is nothing to close orderly
+        running.end()  # its folder is deleted, so it need not shut down cleanly

@@ -68,7 +68,7 @@ def reason_against(version: str) -> str:
 
 
 def _make(version: str) -> str:
-    """Why its folder can't be made. Processes take turns: it is begun by removing what another one left."""
+    """Why its folder can't be made. Processes take turns, and each begins by removing an unfinished folder."""
     FOLDERS.mkdir(parents=True, exist_ok=True)
     with (FOLDERS / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -212,7 +212,7 @@ def page() -> str:
 
 
 def _lists(schema: dict[str, Any]) -> Iterator[str]:
-    """The list of the top of the file, and one for each of its parts; deeper keys are dotted."""
+    """A list of the top-level keys, and one for each section; deeper keys are dotted."""
     parts = {}
     for name, key in schema["properties"].items():
         title, inner = (f"{name}[]", key["items"]) if "items" in key else (name, key)
@@ -242,7 +242,7 @@ def _list(rows: Iterable[tuple[str, str, str]]) -> str:
 
 
 def _short_list(kind: str) -> str:
-    """One line for each adapter, for kinds whose adapters have few keys."""
+    """One line for each adapter, where adapters have few keys."""
     rows = []
     for name in registry.adapter_names(kind):
         settings = registry.load_adapter(kind, name)

@@ -1,4 +1,4 @@
-"""Writes docs/cards, pictures and page, and the posts behind docs/screens: `python -m tools.docs.gallery`."""
+"""Writes the pictures and the page of docs/cards, and the posts that docs/screens shows: `python -m tools.docs.gallery`."""
 
 from __future__ import annotations
 
