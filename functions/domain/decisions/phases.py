@@ -152,7 +152,7 @@ def _order_start(turn: Turn, history: ExecutionHistory, judged: tuple[Judgement,
 
 
 def _note_verdict(watched: QueueState, judged: Judgement) -> QueueState:
-    """The queue with what the restart, or the question, rests on."""
+    """Note in the queue the verdict that the restart, or the question, rests on."""
     if judged.proof is None:
         return watched
     held_by = tuple(replace(channel, work=(), redeliveries=()) for channel in judged.held_by)

@@ -34,7 +34,7 @@ class Moved(Struct, frozen=True, omit_defaults=True):
     headers: str = ""  # their names
     size: int | None = None
     age_s: int | None = None  # at the move, if its publisher set a timestamp
-    returns: int | None = None  # to its queue, where the queue counts them
+    returns: int | None = None  # how often it returned to its queue, if the queue counts that
 
 
 def read_end(tail: Sequence[str] | None) -> End | None:

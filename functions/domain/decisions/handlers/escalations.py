@@ -42,7 +42,7 @@ def _keep(turn: Turn, escalation: Escalation) -> None:
 
 
 def on_acknowledgement(turn: Turn, event: Acknowledged) -> None:
-    """Somebody takes the escalation, which ends the reminders. The first person has it."""
+    """Somebody takes the escalation, which ends the reminders. Only the first person counts."""
     escalation = turn.document.escalation
     if escalation is None or turn.document.escalated_at is None or escalation.taken_by:
         return
