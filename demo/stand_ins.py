@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from errno import EADDRINUSE
 from pathlib import Path
 from secrets import token_urlsafe
 
@@ -75,7 +76,16 @@ def write_own_configuration(folder: Path, rundeck: Rundeck) -> Path:
         OWN.write_text(EXAMPLE.read_text(encoding="utf-8").replace("http://127.0.0.1:4440", rundeck.url), encoding="utf-8")
     elif rundeck.url not in OWN.read_text(encoding="utf-8"):
         print(f"{OWN} names another Rundeck: write {rundeck.url} into it")
-    return _write_env(folder, OWN, RUNDECK_TOKEN=rundeck.token, ALERTMANAGER_TOKEN=token_urlsafe(24))
+    values = {"ALERTMANAGER_TOKEN": _keep(folder / "alertmanager-token"), "RABBITMQ_PASSWORD": _keep(folder / "rabbitmq-password")}
+    return _write_env(folder, OWN, RUNDECK_TOKEN=rundeck.token, **values)
+
+
+def _keep(path: Path) -> str:
+    """The secret in this file; made once, since Alertmanager and RabbitMQ are told it."""
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(token_urlsafe(24), encoding="utf-8")
+    return path.read_text(encoding="utf-8")
 
 
 def _write_env(folder: Path, configuration: Path, **values: str) -> Path:
@@ -94,20 +104,21 @@ def main() -> int:
     """Serve until a signal."""
     parser = argparse.ArgumentParser(prog="python -m demo.stand_ins", description="Serve stand-ins for Rundeck and RabbitMQ.")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the configuration goes (default: %(default)s)")
-    parser.add_argument("--rundeck-port", type=int, default=4440, help="0: any free one (default: %(default)s)")
-    parser.add_argument("--rabbitmq-port", type=int, help="0: any free one (default: 15672; with --restart any free one)")
+    parser.add_argument("--rundeck-port", type=int, help="0: any free one (default: any free one; with --restart 4440)")
     parser.add_argument("--restart", metavar="COMMAND", help="what Rundeck's job runs (no shell): it restarts your application")
     given = parser.parse_args()
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
+    rabbit = RabbitDouble()
+    action = CommandAction(given.restart) if given.restart else StuckQueue(rabbit).restart
+    port = given.rundeck_port if given.rundeck_port is not None else 4440 if given.restart else 0  # unstick.local.yaml names it
     try:
-        usual = 0 if given.restart else 15672  # a RabbitMQ of one's own may have that port
-        rabbit = RabbitDouble(usual if given.rabbitmq_port is None else given.rabbitmq_port)
-        action = CommandAction(given.restart) if given.restart else StuckQueue(rabbit).restart
-        rundeck = Rundeck(Job(name="restart-mail-delivery", action=action), port=given.rundeck_port)
+        rundeck = Rundeck(Job(name="restart" if given.restart else "restart-mail-delivery", action=action), port=port)
     except OSError as error:
-        print(f"a port is taken ({error.strerror}): name others with --rundeck-port and --rabbitmq-port", file=sys.stderr)
+        if error.errno != EADDRINUSE:
+            raise
+        print(f"port {port} is taken: add --rundeck-port 0 for a free one", file=sys.stderr)
         return 2
     password = token_urlsafe(12)
     rabbit.users["unstick"] = User(password)

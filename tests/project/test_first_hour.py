@@ -42,7 +42,10 @@ class Newcomer:
         make = folder / "bin" / "make"
         make.parent.mkdir()
         make.write_text(f'#!/bin/sh\nexec {shutil.which("make")} -o setup "$@"\n')  # the environment is there
-        make.chmod(0o755)
+        sudo = make.with_name("sudo")  # nothing of this machine is changed: what it was asked to do, and what came by stdin
+        sudo.write_text('#!/bin/sh\n{ echo "$@"; [ "$1 $2" != "rabbitmqctl add_user" ] || cat; } >>sudo.log\n')
+        for one in (make, sudo):
+            one.chmod(0o755)
         path = f"{make.parent}{os.pathsep}{os.environ['PATH']}"
         (self.port,) = free_ports(1)
         self.env = {"PATH": path, "HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "LANG": "C.UTF-8", "PYTHONPATH": str(ROOT)}
@@ -50,7 +53,7 @@ class Newcomer:
 
     def typed(self, block: str) -> list[str]:
         text = block.replace(":8080/", f":{self.port}/")
-        text = text.replace("-m demo.stand_ins", "-m demo.stand_ins --rundeck-port 0 --rabbitmq-port 0")
+        text = text.replace("-m demo.stand_ins --restart", "-m demo.stand_ins --rundeck-port 0 --restart")
         return ["bash", "-euo", "pipefail", "-c", text]
 
     def run(self, block: str) -> str:
@@ -108,15 +111,18 @@ def test_every_block_of_the_page_works(tmp_path: Path) -> None:
 
 
 def test_an_application_of_ones_own_is_restarted(tmp_path: Path) -> None:
-    """Steps 6 and 7: an own RabbitMQ, the configuration that the stand-in writes, and the changes that the page's table names."""
+    """Steps 6 and 7: an own RabbitMQ with a user whose password nobody types, and the changes that the page's table names."""
     newcomer = Newcomer(tmp_path)
-    *_, _, stand_in, serve, send = [body for info, body in blocks(PAGE) if info == "sh"]
+    *_, stand_in, user, serve, rules, alerts, _reload, send = [body for info, body in blocks(PAGE) if info == "sh"]
     stand_in = stand_in.replace("sudo systemctl restart orders", f"touch {tmp_path}/restarted")
     with ExitStack() as terminals:
         rabbit = terminals.enter_context(RabbitDouble())
         StuckQueue(rabbit, "orders.created")
-        rabbit.users["unstick"] = User("its password")
         terminals.enter_context(newcomer.terminal(stand_in, until="step 6"))
+        newcomer.run(user)
+        asked = (tmp_path / "sudo.log").read_text(encoding="utf-8").splitlines()
+        assert [line.split()[1] for line in (asked[0], *asked[2:])] == ["add_user", "set_user_tags", "set_permissions"]
+        rabbit.users["unstick"] = User(asked[1])
         file = tmp_path / "unstick.local.yaml"
         changed = file.read_text(encoding="utf-8")
         own = {
@@ -133,8 +139,49 @@ def test_an_application_of_ones_own_is_restarted(tmp_path: Path) -> None:
         terminal = check.rpartition("\n")[0]
         terminals.enter_context(newcomer.terminal(f"{terminal}\n{make}", until="listening on"))
         wait_until(lambda: is_taken(newcomer.port))
+        newcomer.run(rules)
+        newcomer.run(alerts)
+        assert "build/stand-ins/alertmanager-token" in (tmp_path / "sudo.log").read_text(encoding="utf-8")
         newcomer.run(send)
         wait_until((tmp_path / "restarted").exists)
+
+
+def test_ones_own_secrets_outlive_a_restart_of_the_stand_in(tmp_path: Path) -> None:
+    """Alertmanager's token and RabbitMQ's password were handed out, so the next start, or the example's, makes no others."""
+    newcomer = Newcomer(tmp_path)
+    _, example, *_ = [body for info, body in blocks(PAGE) if info == "sh"]
+    env, found = tmp_path / "build" / "stand-ins" / "env", []
+    for block in (f"{example.rstrip()} --restart true", example, f"{example.rstrip()} --restart true"):
+        with newcomer.terminal(block, until="Next, in another terminal"):
+            lines = env.read_text(encoding="utf-8").splitlines()
+            found.append([line for line in lines if "ALERTMANAGER_TOKEN" in line or "RABBITMQ_PASSWORD" in line])
+    token = env.with_name("alertmanager-token")
+    assert (len(found[0]), found[0]) == (2, found[2])
+    assert token.read_text(encoding="utf-8") in found[0][0] + found[0][1]
+    assert token.stat().st_mode & 0o077 == 0
+
+
+def test_a_taken_port_of_the_stand_in_is_named_with_its_option(tmp_path: Path) -> None:
+    """Rundeck's alone is fixed, and only for an application of one's own, since its configuration names it."""
+    newcomer = Newcomer(tmp_path)
+    (port,) = free_ports(1)
+    with socket.create_server(("127.0.0.1", port)):
+        block = f".venv/bin/python -m demo.stand_ins --restart true --rundeck-port {port}"
+        command = ["bash", "-c", block]
+        done = subprocess.run(command, cwd=tmp_path, env=newcomer.env, capture_output=True, text=True, timeout=RUN_S, check=False)
+    assert done.returncode == 2
+    assert done.stderr == f"port {port} is taken: add --rundeck-port 0 for a free one\n"
+
+
+def test_a_pasted_block_is_not_read_as_the_password() -> None:
+    """`rabbitmqctl add_user` asks for one: what follows it is the same command, so that the shell has read it by then."""
+    for page in (ROOT / "infra" / "rabbitmq" / "README.md", PAGE):
+        asking = [body for _, body in blocks(page) if "add_user" in body]
+        assert asking
+        for body in asking:
+            lines = body.rstrip().splitlines()
+            first = next(number for number, line in enumerate(lines) if "add_user" in line)
+            assert all(line.endswith("&&") for line in lines[first:-1]), body
 
 
 def test_a_port_that_is_taken_is_said_in_one_sentence(tmp_path: Path) -> None:
