@@ -107,8 +107,8 @@ class Queue(Struct, frozen=True):
 
 
 class Question(Struct, frozen=True):
-    """A page with buttons. What a decision needs stands above them, on a phone's first screen; the rest below. `rests_on`: what
-    is proved or likely, and who holds the messages."""
+    """A page with buttons. Above them is what fits on a phone's first screen, below them everything else. `rests_on`: what is
+    proved or likely, who holds the messages, and of an escalation what was tried."""
 
     title: Phrase
     why: tuple[Paragraph, ...]
@@ -182,6 +182,7 @@ def ask_to_take(view: View, rules: Rules) -> Question:
         notes=(Paragraph(meaning, "note"),),
         facts=tuple(facts.gathered(card_input, rules, facts.taken, facts.since)),
         links=_links(card_input, rules),
+        rests_on=tuple((label, value) for label, value in (*holders(card_input), *facts.tried(card_input)) if value),
     )
 
 

@@ -9,7 +9,7 @@ import unicodedata
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.cards.approval_page import Row, View, ask, plot
+from functions.domain.cards.approval_page import Row, View, ask, ask_to_take, plot
 from functions.domain.cards.card import KINDS, compose
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.queue_facts import PROOFS
@@ -502,6 +502,15 @@ def test_the_page_says_what_flows_beside_a_consumer_that_hangs_as_that(health: H
 
 def map_texts(facts: tuple[tuple[object, object], ...]) -> list[tuple[str, str]]:
     return [(str(label), str(value)) for label, value in facts]
+
+
+def test_who_takes_an_escalation_sees_above_the_button_what_was_tried_and_who_holds():
+    """As its card says; the page may be all that a person opens."""
+    page = ask_to_take(View(EXAMPLES["escalated-again"], ()), rules())
+    shown = {str(label): str(value) for label, value in page.rests_on if label}
+    assert shown["Held by"].startswith("mail-worker-2 (10.0.3.7), 20 messages")
+    assert shown["Tried"] == "1. execution 1847, succeeded, 32 s: still stuck"
+    assert all(value for _, value in page.rests_on)
 
 
 @pytest.mark.parametrize("proof", Proof)
