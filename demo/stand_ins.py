@@ -76,7 +76,10 @@ def write_own_configuration(folder: Path, rundeck: Rundeck) -> Path:
         OWN.write_text(EXAMPLE.read_text(encoding="utf-8").replace("http://127.0.0.1:4440", rundeck.url), encoding="utf-8")
     elif rundeck.url not in OWN.read_text(encoding="utf-8"):
         print(f"{OWN} names another Rundeck: write {rundeck.url} into it")
-    values = {"ALERTMANAGER_TOKEN": _keep(folder / "alertmanager-token"), "RABBITMQ_PASSWORD": _keep(folder / "rabbitmq-password")}
+    values = {
+        "ALERTMANAGER_TOKEN": _keep(folder / "alertmanager-token"),
+        "RABBITMQ_PASSWORD": _keep(folder / "rabbitmq-password"),
+    }
     return _write_env(folder, OWN, RUNDECK_TOKEN=rundeck.token, **values)
 
 

@@ -74,7 +74,7 @@ def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float, *, c
         ask("Scheduler", "", ports.scheduler.check, creates=creates),
         ask("Store", "", _check_switch, ports),
         ask("Alerts", "", _check_matches, ports),
-        *(ask("Chats", "", _check_chat, f"{name} ({one.name})", one.adapter) for name, one in chats),
+        *(ask("Chats", "", check_chat, f"{name} ({one.name})", one.adapter) for name, one in chats),
     ]
 
 
@@ -255,7 +255,7 @@ def _hosts_of(seen: QueueOutcome) -> tuple[str, ...]:
     return tuple(sorted(names or {one[1] for one in found if one}))
 
 
-def _check_chat(what: str, chat: Chat, *, timeout_s: float) -> list[Finding]:
+def check_chat(what: str, chat: Chat, timeout_s: float) -> list[Finding]:
     """The findings of the chat, or the error that it raises. One that doesn't answer now must not fail a deployment."""
     try:
         return [replace(finding, what=what) for finding in chat.check(timeout_s=timeout_s)]

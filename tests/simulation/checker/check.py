@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from functions.application.serialization import decode
+from functions.domain.decisions.guards import QUESTION_S
 from functions.domain.model.alerts import Alert
 from functions.domain.model.codes import Ending, Reason
 from functions.domain.model.events import Reply
@@ -218,7 +219,16 @@ def _came_to_something(world: World, records: list[Archive], answer: Answered) -
     incidents = {reply.incident for reply in mine}
     held = any(card.kind == "held" and card.incident in incidents for _, _, card in world.chat.posts)
     asked = any(reply.reason is Reason.LIKELY_STUCK for reply in mine) and _was_asked(world, app, answer.at)
+    # What was unknown at first may turn out to be what people were asked about already: that is not told again.
+    unsure = any(reply.reason is Reason.SYMPTOM_UNKNOWN for reply in mine)
+    asked = asked or (unsure and _was_asked_that_day(world, f"target-{app}", answer.at))
     return any(spoken) or held or asked or bool(incidents & world.lost_lists)
+
+
+def _was_asked_that_day(world: World, target: str, at: float) -> bool:
+    """Whether the target's document says so, in the last save before."""
+    saved = [body for when, key, body in world.saved if key == target and when <= at]
+    return bool(saved) and any(0 <= at - asked < QUESTION_S for asked in decode(Document, saved[-1], target).questions.values())
 
 
 def _passed(world: World, target: str) -> list[float]:
