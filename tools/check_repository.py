@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 import click
 
 from functions.domain.model.codes import Reason
-from tools import catalogues
+from tools import catalogues, weight
 from tools.docs import configuration_page, costs_page, gallery, terraform_page
 from tools.docs.pages import PAGES, ROOT, anchors, blocks, links, named, prose, sections, text_of
 from unstick.main import command_line
@@ -201,6 +201,12 @@ def addresses() -> list[str]:
     ]
 
 
+def over_limits() -> list[str]:
+    """Rows of `make weight` over their limit. A limit is raised only by a commit that says why."""
+    rows = [(what, amount, limit) for what, amount, limit in weight.rows(ROOT) if limit is not None and amount > limit]
+    return [f"{what}: {amount:,}, at most {limit:,}" for what, amount, limit in rows]
+
+
 CHECKS = {
     "broken links": broken_links,
     "unknown targets": unknown_targets,
@@ -213,6 +219,7 @@ CHECKS = {
     "imports of an HTTP client outside functions/runtime/http_client.py": other_doors_to_http,
     "clients imported without the lock": imports_without_lock,
     "texts that have to be a Text": untranslated,
+    "heavier than tools/weight.py allows": over_limits,
     "addresses of a package registry, or folders of this machine": addresses,
 }
 

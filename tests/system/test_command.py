@@ -151,6 +151,7 @@ def test_a_kill_between_start_and_save_is_found_out_by_the_next_look(machine, st
         with suppress(OSError):
             unstick.notify(alert(machine.service, machine.queue))
         wait_until(lambda: unstick.started is None or unstick.started.poll() is not None, what=unstick.output)
+        unstick.kill()  # what is left of it
         unstick.start()
         ended = outcome(unstick, machine)
         assert (ended["ending"], ended["restarts"], machine.restarts()) == ("recovered", 1, 1)
