@@ -38,6 +38,14 @@ print("running", flush=True)
 time.sleep(600)
 """
 
+# Whoever runs the tests in the background may have SIGINT ignored, and children inherit that.
+ALLOW = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+INTERRUPTIBLE = [sys.executable, "-c", ALLOW]
+
 
 def left(folder: Path) -> list[str]:
     """The command lines of processes that know this folder by their environment, their arguments or where they are."""
@@ -53,7 +61,7 @@ def left(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_server_ends_with_who_started_it(tmp_path: Path, how: signal.Signals) -> None:
-    command = [sys.executable, "-c", SERVER, str(tmp_path)]
+    command = [*INTERRUPTIBLE, "-c", SERVER, str(tmp_path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as started:
         assert started.stdout is not None
         assert started.stdout.readline() == "running\n"
@@ -77,7 +85,7 @@ def test_stopped_tests_leave_no_broker_behind(tmp_path: Path, workers: str, whom
     file = tmp_path / "test_servers.py"
     file.write_text(SERVERS)
     options = ["-n", workers, "--basetemp", str(tmp_path / "pytest"), "-p", "no:cacheprovider", "-p", "no:randomly"]
-    command = [sys.executable, "-m", "pytest", *options, "--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml"), str(file)]
+    command = [*INTERRUPTIBLE, "-m", "pytest", *options, "--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml"), str(file)]
     with (tmp_path / "output").open("wb") as out:
         started = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out, start_new_session=True)
     try:
