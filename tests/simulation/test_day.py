@@ -13,7 +13,7 @@ from tests.simulation.models import Faults
 pytestmark = pytest.mark.long
 
 
-@pytest.mark.parametrize("seed", [0, 2])
+@pytest.mark.parametrize("seed", [0, 5])
 def test_a_day_of_illnesses_leaves_small_documents_and_none_open(seed: int) -> None:
     """Each target has more incidents than a document keeps outcomes, threads and holds of: the limits are reached, and hold."""
     course = day(seed)
@@ -27,7 +27,7 @@ def test_a_day_of_illnesses_leaves_small_documents_and_none_open(seed: int) -> N
 
 
 @pytest.mark.parametrize(
-    ("module", "limit", "seed"), [(telling, "OUTCOMES_KEPT", 7), (telling, "HOLDS_KEPT", 18), (notices, "THREADS_KEPT", 7)]
+    ("module", "limit", "seed"), [(telling, "OUTCOMES_KEPT", 7), (telling, "HOLDS_KEPT", 11), (notices, "THREADS_KEPT", 7)]
 )
 def test_a_document_that_grows_is_found(module: object, limit: str, seed: int) -> None:
     """Without one of the limits, the day is not called good. The seeds are those of days that get there."""

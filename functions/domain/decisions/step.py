@@ -218,7 +218,9 @@ def _leave_out_escalated(turn: Turn, event: events.AlertsReceived, incident: Inc
         triggers=tuple(trigger for trigger in incident.triggers if trigger.queue in escalated),
     )
     card_input = turn.card(CardKind.HELD, held.reason, held.detail, incident=out)
-    turn.post_and_record_hold(card_input, out, f"{event.incident}-out", bundled=turn.crowd)
+    # The record has no course of its own: restarts, or that it is only watched, belong to the open incident.
+    held_back = Incident(out.id, out.phase, turn.at, out.runbook, out.queues, out.triggers)
+    turn.post_and_record_hold(card_input, held_back, f"{event.incident}-out", bundled=turn.crowd)
     triggers = tuple(trigger for trigger in incident.triggers if trigger.queue not in escalated)
     return replace(incident, queues=queues, triggers=triggers, runbook=queues[0].runbook)
 
