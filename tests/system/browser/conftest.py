@@ -26,3 +26,8 @@ def browser(started: Chrome) -> Chrome:
     started.get("about:blank")
     complaints(started)
     return started
+
+
+@pytest.fixture(params=["en", pytest.param("ja", marks=pytest.mark.long)])
+def language(request: pytest.FixtureRequest) -> str:
+    return str(request.param)

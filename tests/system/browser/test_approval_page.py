@@ -33,11 +33,6 @@ if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
 
-@pytest.fixture(params=["en", pytest.param("ja", marks=pytest.mark.long)])
-def language(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture
 def mail(tmp_path: Path, language: str, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> Iterator[StuckMail]:
     """A stuck queue that waits for an approval, its links served at public_url."""

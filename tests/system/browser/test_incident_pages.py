@@ -34,11 +34,6 @@ STORIES = {
 }
 
 
-@pytest.fixture(params=["en", pytest.param("ja", marks=pytest.mark.long)])
-def language(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture
 def mail(tmp_path: Path, language: str, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> Iterator[StuckMail]:
     """Its archive has half a year of incidents, a fix among them; one is open. A header names the reader."""
