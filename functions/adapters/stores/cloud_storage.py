@@ -160,9 +160,16 @@ class CloudStorage(Struct, frozen=True):
             if time.monotonic() > ends:
                 raise Unavailable(SYSTEM, Text("the list was not complete in time"), late=True)
             query["pageToken"] = str(page["nextPageToken"])
-        if not all(isinstance(one, dict) and isinstance(one.get("name"), str) for one in listed):
-            raise Unavailable(SYSTEM, Text("the list has an entry without a name"))
-        return [(one["name"], one.get("metadata")) for one in listed]
+        return [_named(one) for one in listed]
+
+
+def _named(entry: Any) -> tuple[str, Any]:
+    """(name, metadata) of an entry of a list. A name that is no valid text can't be asked for."""
+    try:
+        entry["name"].encode()
+        return entry["name"], entry.get("metadata")
+    except (AttributeError, KeyError, TypeError, UnicodeEncodeError):
+        raise Unavailable(SYSTEM, Text("the list has an entry without a name")) from None
 
 
 def _generation(value: Any) -> str:

@@ -134,6 +134,7 @@ IMPORTED_IN_S = 3.0
         pytest.param("cloud storage, list", as_json({"nextPageToken": "\ud800"}), id="half of a letter for the next page"),
         pytest.param("cloud storage, list", as_json({"items": [OBJECT | {"metadata": {"unstick-due": "soon"}}]}), id="no time"),
         pytest.param("cloud storage, list", as_json({"items": [{}]}), id="an object without a name"),
+        pytest.param("cloud storage, archive", as_json({"items": [{"name": "\ud800"}]}), id="half of a letter for a name"),
         pytest.param("cloud storage, load", answer(200, b"{}", "X-Goog-Generation: "), id="a generation that is none"),
         pytest.param("cloud storage, load", answer(200, b"{}"), id="no generation"),
         pytest.param("cloud storage, save", as_json(17), id="a figure instead of an object"),
