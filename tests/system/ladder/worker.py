@@ -2,6 +2,8 @@
 
 worker.py AMQP_URL QUEUE PREFETCH FOLDER sticky|once|dependency
 
+It ends where its broker has been away for two minutes: whoever started both may have been killed.
+
 `sticky`: on a message that begins so. `once`: the same, but only the first time. `dependency`: on each. Where FOLDER/mended is
 there when it starts, on none. FOLDER/work has a line for each event: seconds, `did` or `hangs`, the message.
 """
@@ -19,6 +21,8 @@ from pika.exceptions import AMQPError
 
 URL, QUEUE, PREFETCH, FOLDER, HABIT = sys.argv[1:]
 MENDED, ONCE = (Path(FOLDER) / name for name in ("mended", "once"))
+PAUSE_S = 0.5
+PAUSES = 240
 WORK = os.open(Path(FOLDER) / "work", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 
@@ -34,8 +38,7 @@ def hangs(body: bytes) -> bool:
     return not (HABIT == "once" and seen)
 
 
-def serve() -> None:
-    connection = pika.BlockingConnection(pika.URLParameters(URL))
+def serve(connection: pika.BlockingConnection) -> None:
     channel, hung = connection.channel(), False
 
     def take(_channel: Any, method: Any, _properties: Any, body: bytes) -> None:
@@ -56,8 +59,12 @@ def serve() -> None:
         connection.process_data_events(time_limit=1)
 
 
-while True:
+refused = 0
+while refused < PAUSES:
     try:
-        serve()
+        connected = pika.BlockingConnection(pika.URLParameters(URL))
+        refused = 0
+        serve(connected)
     except (AMQPError, OSError):
-        time.sleep(0.5)
+        refused += 1
+        time.sleep(PAUSE_S)
