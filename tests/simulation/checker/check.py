@@ -219,8 +219,10 @@ def _came_to_something(world: World, records: list[Archive], answer: Answered) -
     incidents = {reply.incident for reply in mine}
     held = any(card.kind == "held" and card.incident in incidents for _, _, card in world.chat.posts)
     asked = any(reply.reason is Reason.LIKELY_STUCK for reply in mine) and _was_asked(world, app, answer.at)
-    # What was unknown at first may turn out to be what people were asked about already: that is not told again.
-    unsure = any(reply.reason is Reason.SYMPTOM_UNKNOWN for reply in mine)
+    # What was unknown at first, by this alert or by one that it joined, may turn out to be what people were asked about already:
+    # that is not told again.
+    every = (reply for one in world.answered for reply in one.replies)
+    unsure = any(reply.reason is Reason.SYMPTOM_UNKNOWN and reply.incident in incidents for reply in every)
     asked = asked or (unsure and _was_asked_that_day(world, f"target-{app}", answer.at))
     return any(spoken) or held or asked or bool(incidents & world.lost_lists)
 
