@@ -1,5 +1,6 @@
-"""The guards, which hold a restart. Each is a small function; the first that objects decides.
-A guard takes a `GuardContext` and returns None or a `Decision`. Anything unknown holds the restart."""
+"""The guards, which hold a restart. Each is a small function; the first that objects decides. Anything unknown holds the restart.
+A guard takes what it decides by, which `GUARDS` binds, and returns None or a `Decision`. The `GuardContext` itself goes to those
+that judge the queues, and to those that wait for what can't be read."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -16,8 +17,8 @@ from functions.domain.health.proofs import LATE_FOR_S, Judgement
 from functions.domain.health.recovery import find_same_again
 from functions.domain.health.rows import terms_of
 from functions.domain.model.codes import SETTLED, Health, Mode, Proof, Reason
-from functions.domain.model.incidents import REFUSED_LATE, UNCLEAR, Document, Incident, QueueState
-from functions.domain.model.observations import NOT_CHECKED, Execution, ExecutionHistory, Observation, Unknown, remedy_of
+from functions.domain.model.incidents import REFUSED_LATE, UNCLEAR, Document, Incident, Outcome, QueueState
+from functions.domain.model.observations import NOT_CHECKED, Execution, ExecutionHistory, Observation, Reading, Unknown, remedy_of
 from functions.domain.model.runbooks import Freeze, Rules, Runbook
 from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.words import duration
@@ -74,6 +75,9 @@ class GuardContext(Struct, frozen=True):
             raise HistoryUnknown(self.seen.history.why)
         return self.seen.history
 
+    def local_time(self) -> datetime:
+        return datetime.fromtimestamp(self.now, self.rules.zone)
+
 
 hold = partial(Decision, Kind.HOLD)
 
@@ -96,17 +100,13 @@ def paused(context: GuardContext) -> Decision | None:
     return hold(Reason.PAUSED, pause.why) if pause is not None else None
 
 
-def stale_alert(context: GuardContext) -> Decision | None:
-    age_s = context.now - context.incident.newest_alert_at
-    if context.between or age_s <= context.runbook.limits.stale_s:
-        return None
-    return hold(Reason.STALE_ALERT, Text("the alert started {age} ago", age=duration(age_s)))
+def stale_alert(alert_at: float, stale_s: float, now: float) -> Decision | None:
+    age_s = now - alert_at
+    return hold(Reason.STALE_ALERT, Text("the alert started {age} ago", age=duration(age_s))) if age_s > stale_s else None
 
 
-def already_escalated(context: GuardContext) -> Decision | None:
-    if context.between or is_about_other_queues(context.document, context.incident):
-        return None
-    return hold_escalated(context.document, context.now)
+def already_escalated(document: Document, incident: Incident, now: float) -> Decision | None:
+    return None if is_about_other_queues(document, incident) else hold_escalated(document, now)
 
 
 def hold_escalated(document: Document, now: float) -> Decision | None:
@@ -129,10 +129,8 @@ def escalated_queues(document: Document) -> set[str]:
     return {watched.queue.key for watched in document.escalation.queues} if document.escalation else set()
 
 
-def frozen(context: GuardContext) -> Decision | None:
-    if not context.runbook.freeze:
-        return None
-    window = freeze_at(context.runbook.freeze, datetime.fromtimestamp(context.now, context.rules.zone))
+def frozen(windows: tuple[Freeze, ...], local_time: Callable[[], datetime]) -> Decision | None:
+    window = freeze_at(windows, local_time()) if windows else None  # the time zone is loaded for windows only
     return None if window is None else hold(Reason.FROZEN, window.text)
 
 
@@ -164,110 +162,111 @@ def _hold_as_unread(context: GuardContext, reason: Reason, why: Phrase, unseen: 
     return hold(reason, why, again_in_s=context.runbook.verify.every_s, remedy=unseen.remedy, tell=tell)
 
 
-def own_execution(context: GuardContext) -> Decision | None:
+def own_execution(history: ExecutionHistory, incident: Incident) -> Decision | None:
     """Continue with an execution of this incident that was not known yet."""
-    known = {attempt.tag for attempt in context.incident.tries if attempt.how != UNCLEAR}
-    for execution in context.history.executions:
-        incident, _, number = execution.tag.rpartition(".")
-        if incident == context.incident.id and number and execution.tag not in known and not execution.refused:
+    known = {attempt.tag for attempt in incident.tries if attempt.how != UNCLEAR}
+    for execution in history.executions:
+        started_by, _, number = execution.tag.rpartition(".")
+        if started_by == incident.id and number and execution.tag not in known and not execution.refused:
             return Decision(Kind.ADOPT, execution=execution)
     return None
 
 
-def running(context: GuardContext) -> Decision | None:
+def running(history: ExecutionHistory, max_run_s: float, every_s: float, runner: str) -> Decision | None:
     """Holds for `already_running`, `zombie_execution`, and `job_busy` for a later start of the same restart."""
-    unfinished = [execution for execution in context.history.executions if not execution.ended]
+    unfinished = [execution for execution in history.executions if not execution.ended]
     for execution in sorted(unfinished, key=lambda one: one.scheduled):
         if execution.scheduled:
-            return _hold_as_busy(context, execution)
-        age_s = context.history.runner_now - (execution.runner_started_at or context.history.runner_now)
-        if age_s > context.runbook.restart.max_run_s or execution.abandoned:
-            return hold(Reason.ZOMBIE_EXECUTION, describe_zombie(context.rules, execution, age_s), execution=execution)
+            return _hold_as_scheduled(execution, every_s)
+        age_s = history.runner_now - (execution.runner_started_at or history.runner_now)
+        if age_s > max_run_s or execution.abandoned:
+            return hold(Reason.ZOMBIE_EXECUTION, describe_zombie(runner, execution, age_s), execution=execution)
         detail = Text("execution {id} is already running", id=execution.id)
         return Decision(Kind.ADOPT, Reason.ALREADY_RUNNING, detail, execution=execution)
     return None
 
 
-def describe_zombie(rules: Rules, execution: Execution | None, running_s: float) -> Text:
+def describe_zombie(runner: str, execution: Execution | None, running_s: float) -> Text:
     """What is known of a run that does not end."""
     if execution is not None and execution.abandoned:
         anew = Text("{runner} was started anew during execution {id}, so nothing runs it any more")
-        return anew.fill(runner=rules.runner, id=execution.id)
+        return anew.fill(runner=runner, id=execution.id)
     return Text("execution {id} has been running for {age}", id=execution.id if execution else "?", age=duration(running_s))
 
 
-def job_busy(context: GuardContext) -> Decision | None:
-    others = context.history.others
-    return _hold_as_busy(context, others[0]) if others else None
-
-
-def _hold_as_busy(context: GuardContext, execution: Execution) -> Decision:
+def job_busy(history: ExecutionHistory, max_run_s: float, every_s: float, runner: str) -> Decision | None:
     """Wait for another run of the job. One that can no longer end by itself is named: people have to abort it."""
-    held = partial(hold, again_in_s=context.runbook.verify.every_s, execution=execution)
+    execution = next(iter(history.others), None)
+    if execution is None:
+        return None
     if execution.scheduled:
-        return held(Reason.JOB_BUSY, Text("execution {id} of the same job is waiting to start", id=execution.id))
-    age_s = max(0.0, context.history.runner_now - (execution.runner_started_at or context.history.runner_now))
+        return _hold_as_scheduled(execution, every_s)
+    held = partial(hold, again_in_s=every_s, execution=execution)
+    age_s = max(0.0, history.runner_now - (execution.runner_started_at or history.runner_now))
     detail = Text("execution {id} of the same job has been running for {age}", id=execution.id, age=duration(age_s))
-    if age_s <= context.runbook.restart.max_run_s and not execution.abandoned:
+    if age_s <= max_run_s and not execution.abandoned:
         return held(Reason.JOB_BUSY, detail)
-    detail = describe_zombie(context.rules, execution, age_s) if execution.abandoned else detail
-    remedy = Text("Abort the execution in {runner}; Unstick restarts as soon as the job is free.", runner=context.rules.runner)
+    detail = describe_zombie(runner, execution, age_s) if execution.abandoned else detail
+    remedy = Text("Abort the execution in {runner}; Unstick restarts as soon as the job is free.", runner=runner)
     return held(Reason.ZOMBIE_EXECUTION, detail, remedy=remedy)
 
 
-def just_restarted(context: GuardContext) -> Decision | None:
+def _hold_as_scheduled(execution: Execution, every_s: float) -> Decision:
+    detail = Text("execution {id} of the same job is waiting to start", id=execution.id)
+    return hold(Reason.JOB_BUSY, detail, again_in_s=every_s, execution=execution)
+
+
+def just_restarted(history: ExecutionHistory, incident: Incident, now: float, *, approved: bool) -> Decision | None:
     """Verify a restart that was not yet verified for this alert, instead of restarting again."""
-    last = newest_end(context.history)
-    if last is None or (context.approved and not context.incident.approval.remedy):
+    last = newest_end(history)
+    if last is None or (approved and not incident.approval.remedy):
         return None
-    if context.between:
-        return _adopt_newer_restart(context, last)
-    ended_at = (last.runner_ended_at or 0.0) - context.history.runner_now + context.now  # on our clock
-    if context.incident.newest_alert_at < ended_at + SAME_CAUSE_S:
+    if incident.restarts:
+        return _adopt_newer_restart(incident, last)
+    ended_at = (last.runner_ended_at or 0.0) - history.runner_now + now  # on our clock
+    if incident.newest_alert_at < ended_at + SAME_CAUSE_S:
         return Decision(Kind.ADOPT, detail=Text("execution {id} ended after the alert started", id=last.id), execution=last)
     return None
 
 
-def _adopt_newer_restart(context: GuardContext, last: Execution) -> Decision | None:
+def _adopt_newer_restart(incident: Incident, last: Execution) -> Decision | None:
     """Adopt a restart by somebody else after our last attempt: it also gets its time to help.
     Not one that failed while a message hangs again: its failure would end that verdict."""
-    own = [attempt.execution for attempt in context.incident.tries if attempt.execution and attempt.how != REFUSED_LATE]
+    own = [attempt.execution for attempt in incident.tries if attempt.execution and attempt.how != REFUSED_LATE]
     ended_at = max((execution.runner_ended_at or 0.0 for execution in own), default=0.0)
     if not own or last.id in {execution.id for execution in own} or (last.runner_ended_at or 0.0) <= ended_at:
         return None
-    if not last.succeeded and find_same_again(context.incident.queues):
+    if not last.succeeded and find_same_again(incident.queues):
         return None
     return Decision(Kind.ADOPT, detail=Text("execution {id} ended after the last attempt", id=last.id), execution=last)
 
 
-def cooldown(context: GuardContext) -> Decision | None:
-    if context.between:
-        return None
+def cooldown(history: ExecutionHistory, outcomes: tuple[Outcome, ...], cooldown_s: float) -> Decision | None:
     # A job that was deleted and imported again has lost its history, so our own outcomes count, too.
-    own = [outcome.runner_ended_at or 0.0 for outcome in context.document.outcomes if outcome.restarts]
-    last, cooldown_s = newest_end(context.history), context.runbook.limits.cooldown_s
-    left_s = max([last.runner_ended_at or 0.0 if last else 0.0, *own]) + cooldown_s - context.history.runner_now
+    own = [outcome.runner_ended_at or 0.0 for outcome in outcomes if outcome.restarts]
+    last = newest_end(history)
+    left_s = max([last.runner_ended_at or 0.0 if last else 0.0, *own]) + cooldown_s - history.runner_now
     if left_s <= 0:
         return None
     return hold(Reason.COOLDOWN, Text("restarted {age} ago", age=duration(cooldown_s - left_s)), again_in_s=left_s)
 
 
-def too_many_restarts(context: GuardContext) -> Decision | None:
-    starts = [execution.runner_started_at or 0.0 for execution in count_as_restarts(context.history)]
-    for window_s, limit in context.runbook.limits.restarts:
-        count = sum(context.history.runner_now - at < window_s for at in starts)
+def too_many_restarts(history: ExecutionHistory, limits: tuple[tuple[float, int], ...]) -> Decision | None:
+    starts = [execution.runner_started_at or 0.0 for execution in count_as_restarts(history)]
+    for window_s, limit in limits:
+        count = sum(history.runner_now - at < window_s for at in starts)
         if count >= limit:
             detail = Text("restarts within {hours} h: {count}, the limit is {limit}")
             return hold(Reason.TOO_MANY_RESTARTS, detail.fill(hours=window_s / 3600, count=count, limit=limit))
     return None
 
 
-def failing(context: GuardContext) -> Decision | None:
-    ran = count_as_restarts(context.history)  # a remedy that failed says nothing about the restart's job
+def failing(history: ExecutionHistory, limit: int) -> Decision | None:
+    ran = count_as_restarts(history)  # a remedy that failed says nothing about the restart's job
     ended = [execution for execution in ran if execution.ended and not remedy_of(execution.tag)]
     ended.sort(key=lambda execution: -(execution.runner_ended_at or 0.0))
     failed = list(takewhile(lambda execution: not execution.succeeded, ended))
-    if len(failed) < context.runbook.limits.failing:
+    if len(failed) < limit:
         return None
     return hold(Reason.FAILING, Text("failed executions in a row: {count}", count=len(failed)), execution=failed[0])
 
@@ -341,8 +340,6 @@ def _runbook_of(context: GuardContext, watched: QueueState) -> Runbook:
 
 def too_many_targets(context: GuardContext) -> Decision | None:
     """Holds for `too_many_targets`, and for `storm_unknown`, which passes by itself and isn't posted at once."""
-    if context.between:
-        return None
     if isinstance(context.seen.storm, Unknown):
         why = Text("the document `storm` can't be read: {why}", why=context.seen.storm.why)
         return _hold_as_unread(context, Reason.STORM_UNKNOWN, why, context.seen.storm)
@@ -379,50 +376,63 @@ def question_key(watched: QueueState, proof: Proof | None) -> str:
     return f"{watched.queue.key}|{proof.value if proof else ''}"
 
 
-def mode(context: GuardContext) -> Decision | None:
-    remedy = context.runbook.find_remedy(context.incident.approval.remedy) or context.runbook
-    if Mode.OBSERVE in (context.runbook.mode, remedy.mode):
+def mode(runbook: Runbook, remedy: str) -> Decision | None:
+    """The mode of the runbook, and of the remedy whose turn it is."""
+    planned = runbook.find_remedy(remedy) or runbook
+    if Mode.OBSERVE in (runbook.mode, planned.mode):
         return hold(Reason.OBSERVE_ONLY)
-    if remedy.mode is Mode.APPROVE:
+    if planned.mode is Mode.APPROVE:
         return Decision(Kind.ASK, Reason.AWAITING_APPROVAL)
     return None
 
 
-def delivery_limit(context: GuardContext) -> Decision | None:
+def delivery_limit(queues: tuple[QueueState, ...], readings: Mapping[str, Reading], *, can_ask: bool) -> Decision | None:
     """A restart that may cost messages needs a person, whatever the mode."""
     limits = []
-    for watched in context.incident.queues:
-        seen = context.seen.queues.get(watched.queue.key, NOT_CHECKED)
+    for watched in queues:
+        seen = readings.get(watched.queue.key, NOT_CHECKED)
         if not isinstance(seen, Unknown) and seen.returns is not None and seen.returns.may_drop:
             limits.append(named(watched.queue.name, Text("delivery limit {limit}", limit=seen.returns.limit)))
     if not limits:
         return None
     detail = named(Text("a restart may make RabbitMQ drop the messages that are held"), join(limits))
-    kind = Kind.ASK if context.rules.public_url else Kind.HOLD
-    return Decision(kind, Reason.AWAITING_APPROVAL, detail)
+    return Decision(Kind.ASK if can_ask else Kind.HOLD, Reason.AWAITING_APPROVAL, detail)
 
 
 Guard = Callable[[GuardContext], Decision | None]
 
+
+def _first_only(guard: Guard) -> Guard:
+    """Ask the guard about the first restart of an incident only, not between its restarts."""
+    return lambda context: None if context.between else guard(context)
+
+
 GUARDS: Mapping[str, Guard] = {
     "paused": paused,
-    "escalated": already_escalated,
-    "stale_alert": stale_alert,
-    "frozen": frozen,
+    "escalated": _first_only(lambda given: already_escalated(given.document, given.incident, given.now)),
+    "stale_alert": _first_only(
+        lambda given: stale_alert(given.incident.newest_alert_at, given.runbook.limits.stale_s, given.now)
+    ),
+    "frozen": lambda given: frozen(given.runbook.freeze, given.local_time),
     "ledger_unknown": ledger_unknown,
-    "own_execution": own_execution,
-    "running": running,
-    "just_restarted": just_restarted,
-    "job_busy": job_busy,
+    "own_execution": lambda given: own_execution(given.history, given.incident),
+    "running": lambda given: running(
+        given.history, given.runbook.restart.max_run_s, given.runbook.verify.every_s, given.rules.runner
+    ),
+    "just_restarted": lambda given: just_restarted(given.history, given.incident, given.now, approved=given.approved),
+    "job_busy": lambda given: job_busy(
+        given.history, given.runbook.restart.max_run_s, given.runbook.verify.every_s, given.rules.runner
+    ),
     "symptom": symptom,
-    "cooldown": cooldown,
-    "too_many_restarts": too_many_restarts,
-    "failing": failing,
-    "too_many_targets": too_many_targets,
+    "cooldown": _first_only(lambda given: cooldown(given.history, given.document.outcomes, given.runbook.limits.cooldown_s)),
+    "too_many_restarts": lambda given: too_many_restarts(given.history, given.runbook.limits.restarts),
+    "failing": lambda given: failing(given.history, given.runbook.limits.failing),
+    "too_many_targets": _first_only(too_many_targets),
     "likely_stuck": likely_stuck,
-    "mode": mode,
-    "delivery_limit": delivery_limit,
+    "mode": lambda given: mode(given.runbook, given.incident.approval.remedy),
+    "delivery_limit": lambda given: delivery_limit(given.incident.queues, given.seen.queues, can_ask=given.rules.can_ask),
 }
+"""The guards in the order in which they are asked, each bound to what it decides by."""
 
 CALLS_PEOPLE = (Reason.FROZEN, Reason.TOO_MANY_RESTARTS, Reason.FAILING)
 """Reasons that call a person about a hang. What is only likely stays the calm question of `likely_stuck`, which names them."""
@@ -439,7 +449,7 @@ def decide(context: GuardContext) -> Decision:
     A suspicion is waited for before any other guard: most of them clear, and then nobody is notified."""
     guards = (GUARDS["symptom"], *GUARDS.values()) if context.incident.is_suspicion else GUARDS.values()
     decision = next(filter(None, (evaluate(guard, context) for guard in guards)), Decision(Kind.RESTART))
-    if decision.reason in CALLS_PEOPLE and not context.between and (asked := likely_stuck(context)):
+    if decision.reason in CALLS_PEOPLE and not context.between and (asked := GUARDS["likely_stuck"](context)):
         return replace(asked, detail=join((asked.detail, named(REASONS[decision.reason].short, decision.detail))))
     return decision
 

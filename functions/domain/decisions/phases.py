@@ -337,7 +337,7 @@ def _watch_running(turn: Turn) -> None:
     incident, runbook = turn.incident, turn.runbook
     running_s = turn.at - _started_at(incident)
     if running_s > runbook.restart.max_run_s or (incident.execution is not None and incident.execution.abandoned):
-        detail = guards.describe_zombie(turn.rules, incident.execution, running_s)
+        detail = guards.describe_zombie(turn.rules.runner, incident.execution, running_s)
         healthy = Text("the queue looks healthy") if _looks_healthy(turn) else ""
         remedy = incident.execution is not None and remedy_of(incident.execution.tag)
         code = Reason.REMEDY_UNCLEAR if remedy else Reason.ZOMBIE_EXECUTION
