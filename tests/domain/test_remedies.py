@@ -59,28 +59,28 @@ def again(at: float = NOW, hosts: int = 1, of: int = 3, *, held: int = 1, redeli
     return replace(seen, channels=(*channels, *idle), consumers=of, consumer_ids=ids)
 
 
-def looked(mail: QueueSnapshot, found: Document | None = None, at: float = NOW, with_rules: Rules | None = None) -> Step:
-    document = found or verifying(ENDED_S)
+def looked(mail: QueueSnapshot, before: Document | None = None, at: float = NOW, with_rules: Rules | None = None) -> Step:
+    document = before or verifying(ENDED_S)
     run = document.incident.execution if document.incident else None
     return woken(document, at, seen(*((run,) if run else ()), now=at, mail=mail), with_rules or ladder())
 
 
 def asked(with_rules: Rules | None = None) -> Document:
-    made = looked(again(), with_rules=with_rules)
-    assert phase(made) is Phase.ASKED
-    return made.document
+    result = looked(again(), with_rules=with_rules)
+    assert phase(result) is Phase.ASKED
+    return result.document
 
 
-def pressed(mail: QueueSnapshot, at: float = NOW + 60.0, found: Document | None = None, *executions: Execution) -> Step:
-    document = found or asked()
+def pressed(mail: QueueSnapshot, at: float = NOW + 60.0, before: Document | None = None, *executions: Execution) -> Step:
+    document = before or asked()
     assert document.incident is not None
     approved = Approved(document.incident.approval.nonce, "anna")
     runs = executions or ((document.incident.execution,) if document.incident.execution else ())
     return moved(document, approved, seen(*runs, now=at, mail=mail), at, ladder())
 
 
-def start_of(made: Step) -> Start | None:
-    return next((act for act in made.acts if isinstance(act, Start)), None)
+def start_of(result: Step) -> Start | None:
+    return next((act for act in result.acts if isinstance(act, Start)), None)
 
 
 def parked(
@@ -96,12 +96,12 @@ def parked(
     if document.incident is None:
         return Step(document)
     history = history_of(ended, now=at)
-    made = woken(document, at, seen(now=at, mail=replace(mail, at=at), history=history), ladder())
-    if made.document.incident is None:
-        return made
+    result = woken(document, at, seen(now=at, mail=replace(mail, at=at), history=history), ladder())
+    if result.document.incident is None:
+        return result
     later = at + 20.0
     return woken(
-        made.document, later, seen(now=later, mail=replace(mail, at=later), history=history_of(ended, now=later)), ladder()
+        result.document, later, seen(now=later, mail=replace(mail, at=later), history=history_of(ended, now=later)), ladder()
     )
 
 
@@ -132,17 +132,17 @@ def test_the_same_message_again_asks_for_the_remedy_and_says_what_it_does_and_co
 
 def test_approved_it_runs_its_own_job_with_its_own_tag_and_what_to_move():
     """The fence and the guards are those of a restart."""
-    made = pressed(again(at=NOW + 60.0))
-    start = start_of(made)
+    result = pressed(again(at=NOW + 60.0))
+    start = start_of(result)
     assert start is not None
     options = {"unstick_vhost": "/", "unstick_queue": "mail.delivery", "unstick_messages": "1"}
     assert (start.tag, start.job, start.options) == ("inc-1.2-park", "job-park", options)
     assert start.runner_not_after == RUNNER_NOW + 90.0
-    assert [past.tag for past in made.document.incident.tries] == ["inc-1.1"], "once, though it was decided twice"
+    assert [past.tag for past in result.document.incident.tries] == ["inc-1.1"], "once, though it was decided twice"
     document = asked()
     assert document.target is not None
-    found = replace(document, target=replace(document.target, own={"job-park": {"keep": "3d"}, "job-harder": {"how": "hard"}}))
-    with_own = start_of(pressed(again(at=NOW + 60.0), found=found))
+    changed = replace(document, target=replace(document.target, own={"job-park": {"keep": "3d"}, "job-harder": {"how": "hard"}}))
+    with_own = start_of(pressed(again(at=NOW + 60.0), before=changed))
     assert with_own is not None
     assert with_own.options == {**options, "keep": "3d"}
 
@@ -159,9 +159,9 @@ def test_approved_it_runs_its_own_job_with_its_own_tag_and_what_to_move():
 )
 def test_without_its_condition_people_get_it_as_without_a_remedy(mail, why):
     """What can't be counted or is too much is not offered."""
-    made = looked(mail, with_rules=ladder(attempts=1))
-    assert made.document.outcomes[-1].ending is Ending.ESCALATED
-    assert why in text_of(made.document)
+    result = looked(mail, with_rules=ladder(attempts=1))
+    assert result.document.outcomes[-1].ending is Ending.ESCALATED
+    assert why in text_of(result.document)
 
 
 @pytest.mark.parametrize(
@@ -170,14 +170,14 @@ def test_without_its_condition_people_get_it_as_without_a_remedy(mail, why):
 )  # fmt: skip
 def test_messages_are_moved_where_one_queue_alone_hangs(other, then):
     """Of two."""
-    found = verifying(ENDED_S)
-    queues = (*found.incident.queues, replace(found.incident.queues[0], queue=POST))
-    found = replace(found, incident=replace(found.incident, queues=queues))
+    document = verifying(ENDED_S)
+    queues = (*document.incident.queues, replace(document.incident.queues[0], queue=POST))
+    document = replace(document, incident=replace(document.incident, queues=queues))
     for order in (1, -1):
-        both = replace(found, incident=replace(found.incident, queues=queues[::order]))
-        made = woken(both, NOW, seen(found.incident.execution, mail=again(), post=other), ladder(attempts=1))
-        assert phase(made) is (then if then is Phase.ASKED else None)
-        assert ("several queues hang" in text_of(made.document)) is (then is not Phase.ASKED)
+        both = replace(document, incident=replace(document.incident, queues=queues[::order]))
+        result = woken(both, NOW, seen(document.incident.execution, mail=again(), post=other), ladder(attempts=1))
+        assert phase(result) is (then if then is Phase.ASKED else None)
+        assert ("several queues hang" in text_of(result.document)) is (then is not Phase.ASKED)
 
 
 @pytest.mark.parametrize(
@@ -191,38 +191,38 @@ def test_messages_are_moved_where_one_queue_alone_hangs(other, then):
 )
 def test_a_press_holds_only_for_what_was_asked(mail, then):
     """The condition is checked once more, and another number of messages is another question."""
-    made = pressed(mail, at=NOW + 60.0)
-    assert getattr(start_of(made), "job", "") == ""  # a restart by itself at most, as another attempt
-    assert made.document.incident is not None
-    assert (made.document.incident.phase, made.document.incident.approval.overruled) == (then, False)
+    result = pressed(mail, at=NOW + 60.0)
+    assert getattr(start_of(result), "job", "") == ""  # a restart by itself at most, as another attempt
+    assert result.document.incident is not None
+    assert (result.document.incident.phase, result.document.incident.approval.overruled) == (then, False)
 
 
 def test_a_restart_by_hand_since_the_question_gets_its_time_to_help():
     """It may have healed what was asked about: nothing is moved before it is verified."""
     ours, at = verifying(ENDED_S).incident.execution, NOW + 60.0
     theirs = Execution("9", "u", "succeeded", RUNNER_NOW + 50.0, RUNNER_NOW + 55.0, user="bert")
-    made = pressed(again(at=at), at, None, theirs, ours)
-    assert (start_of(made), phase(made)) == (None, Phase.VERIFYING)
-    assert made.document.incident.execution.id == "9"
+    result = pressed(again(at=at), at, None, theirs, ours)
+    assert (start_of(result), phase(result)) == (None, Phase.VERIFYING)
+    assert result.document.incident.execution.id == "9"
 
 
 def test_nothing_follows_a_remedy_whose_own_retry_came_too_late():
     """The job refused Rundeck's retry, but its first run may have done anything."""
     times = {"started": -140.0, "ended": ENDED_S + 20.0, "runner_not_after": RUNNER_NOW - 145.0}
     retry = execution(9, status="failed", tag="inc-1.2-park", retry_of_restart=True, **times)
-    found = verifying(ENDED_S, execution=retry, attempt=2, restarts=2)
-    made = looked(again(redelivered=False), found, with_rules=ladder(attempts=3))
-    assert start_of(made) is None
-    assert made.document.outcomes[-1].ending is Ending.ESCALATED
+    document = verifying(ENDED_S, execution=retry, attempt=2, restarts=2)
+    result = looked(again(redelivered=False), document, with_rules=ladder(attempts=3))
+    assert start_of(result) is None
+    assert result.document.outcomes[-1].ending is Ending.ESCALATED
 
 
 def test_a_no_is_an_escalation_with_its_button():
     """The restart did not help, so people take over."""
     document = asked()
     assert document.incident is not None
-    made = moved(document, Declined(document.incident.approval.nonce, "anna"), seen(now=NOW + 9), NOW + 9, ladder())
-    assert (made.document.outcomes[-1].ending, made.document.outcomes[-1].by) == (Ending.ESCALATED, "anna")
-    assert made.document.escalated_at == NOW + 9
+    result = moved(document, Declined(document.incident.approval.nonce, "anna"), seen(now=NOW + 9), NOW + 9, ladder())
+    assert (result.document.outcomes[-1].ending, result.document.outcomes[-1].by) == (Ending.ESCALATED, "anna")
+    assert result.document.escalated_at == NOW + 9
 
 
 @pytest.mark.parametrize("ended", [None, RUNNER_NOW + 90.0])
@@ -254,14 +254,14 @@ ENDS = [
 @pytest.mark.parametrize(("last", "by", "reason", "headline"), ENDS)
 def test_each_way_a_remedy_fails_has_a_sentence_of_its_own(last: str, by: str, reason: Reason, headline: str):
     """Not "the restart job keeps failing", nor "a person aborted the restart"; the job's own sentence is quoted."""
-    made = parked(again(at=NOW + 100.0), run="aborted" if by else "failed", log=("stop: done", last, "Result: 1"), by=by)
-    outcome, card = made.document.outcomes[-1], made.document.to_tell[-1].card
+    result = parked(again(at=NOW + 100.0), run="aborted" if by else "failed", log=("stop: done", last, "Result: 1"), by=by)
+    outcome, card = result.document.outcomes[-1], result.document.to_tell[-1].card
     assert (outcome.ending, outcome.reason) == (Ending.ESCALATED, reason)
     assert headline in card.headline
     quoted = last.partition(": ")[2]
-    assert quoted in text_of(made.document)
-    assert by in text_of(made.document)
-    assert "restart job" not in text_of(made.document)
+    assert quoted in text_of(result.document)
+    assert by in text_of(result.document)
+    assert "restart job" not in text_of(result.document)
 
 
 MOVED = (
@@ -272,8 +272,8 @@ MOVED = (
 
 def test_the_card_says_which_message_it_was():
     """By what its publisher wrote, cleaned, and never by its body."""
-    made = parked(well(at=NOW + 300.0), log=(MOVED, "exit 0: moved 1 from mail to mail.parked"))
-    card = made.document.to_tell[-1].card
+    result = parked(well(at=NOW + 300.0), log=(MOVED, "exit 0: moved 1 from mail to mail.parked"))
+    card = result.document.to_tell[-1].card
     assert card.kind == "recovered"
     said = (
         "message id *4711*, type order, exchange orders, routing key mail.eu, 1,234 bytes, 2 h 0 min old, returned 2 times, "
@@ -306,48 +306,50 @@ def test_the_link_says_which_job_it_approves():
 
 def test_the_job_learns_how_often_what_is_held_may_return():
     """Only where the queue has a limit, and it is known."""
-    made = pressed(replace(again(at=NOW + 60.0), returns=Returns(20, 3)))
-    start = start_of(made)
+    result = pressed(replace(again(at=NOW + 60.0), returns=Returns(20, 3)))
+    start = start_of(result)
     assert start is not None
     assert start.options["unstick_returns"] == "17"
 
 
 def test_the_queue_that_flows_without_it_names_the_message():
     """A conclusion from one experiment, with where the message lies; where the next one hangs, it was not that."""
-    made = parked(well(at=NOW + 290.0))
-    assert dict(made.document.to_tell[-1].card.links)["Bring the messages back"] == BACK
-    assert made.document.outcomes[-1].ending is Ending.RECOVERED
-    assert "without the message that was moved to mail.delivery.parked. So that message probably hangs" in text_of(made.document)
-    made = parked(again(at=NOW + 290.0, redelivered=False))
-    assert dict(made.document.to_tell[-1].card.links)["Bring the messages back"] == BACK
+    result = parked(well(at=NOW + 290.0))
+    assert dict(result.document.to_tell[-1].card.links)["Bring the messages back"] == BACK
+    assert result.document.outcomes[-1].ending is Ending.RECOVERED
+    assert "without the message that was moved to mail.delivery.parked. So that message probably hangs" in text_of(
+        result.document
+    )
+    result = parked(again(at=NOW + 290.0, redelivered=False))
+    assert dict(result.document.to_tell[-1].card.links)["Bring the messages back"] == BACK
     assert BACK not in dict(asked().to_tell[-1].card.links).values()
-    assert made.document.outcomes[-1].ending is Ending.ESCALATED
-    assert "the next one hangs as well" in text_of(made.document)
-    assert "with the job return" in text_of(made.document)
+    assert result.document.outcomes[-1].ending is Ending.ESCALATED
+    assert "the next one hangs as well" in text_of(result.document)
+    assert "with the job return" in text_of(result.document)
 
 
 @pytest.mark.parametrize("mail", [again(at=NOW + 290.0), again(at=NOW + 290.0, redelivered=False)])
 @pytest.mark.parametrize("run", ["succeeded", "failed"])
 def test_nothing_follows_a_remedy_twice_or_backwards(mail, run):
     """Neither the same remedy again nor another restart, though `attempts` has one left."""
-    made = parked(mail, run=run)
-    assert start_of(made) is None
-    assert made.document.outcomes[-1].ending is Ending.ESCALATED
-    assert ("Details: park: the job ended as failed" in text_of(made.document)) == (run == "failed")
+    result = parked(mail, run=run)
+    assert start_of(result) is None
+    assert result.document.outcomes[-1].ending is Ending.ESCALATED
+    assert ("Details: park: the job ended as failed" in text_of(result.document)) == (run == "failed")
 
 
 def test_a_remedy_for_what_is_still_stuck_may_run_by_itself():
     """When the restarts are used up; its job gets nothing but the target's options."""
     stuck = AfterRestart(verdict=Verdict.STUCK)
-    found = verifying(-400.0)
-    assert found.incident is not None
-    found = replace(found, incident=change(found.incident, queues=(replace(found.incident.queues[0], after=stuck),)))
-    made = looked(replace(again(redelivered=False)), found, with_rules=ladder(HARDER, PARK, attempts=1))
-    start = start_of(made)
+    document = verifying(-400.0)
+    assert document.incident is not None
+    document = replace(document, incident=change(document.incident, queues=(replace(document.incident.queues[0], after=stuck),)))
+    result = looked(replace(again(redelivered=False)), document, with_rules=ladder(HARDER, PARK, attempts=1))
+    start = start_of(result)
     assert start is not None
     assert (start.tag, start.job, start.options) == ("inc-1.2-harder", "job-harder", {})
-    assert made.document.incident.approval.to_move == 0
-    approved = replace(found, incident=change(found.incident, overruled=True))
+    assert result.document.incident.approval.to_move == 0
+    approved = replace(document, incident=change(document.incident, overruled=True))
     asks = ladder(replace(HARDER, mode=Mode.APPROVE), attempts=1)
     assert phase(looked(again(redelivered=False), approved, with_rules=asks)) is Phase.ASKED, "a restart was approved"
 
@@ -360,8 +362,8 @@ def test_a_run_that_rundeck_itself_tried_again_is_verified_once():
         for n, status in enumerate(("failed", "succeeded"))
     ]
     with_rules = ladder(replace(HARDER, mode=Mode.AUTO), attempts=2)
-    made = woken(starting(), at, seen(*ran, now=at, mail=again(at=at, redelivered=False)), with_rules)
-    assert getattr(start_of(made), "tag", "") == "inc-1.2-harder"
+    result = woken(starting(), at, seen(*ran, now=at, mail=again(at=at, redelivered=False)), with_rules)
+    assert getattr(start_of(result), "tag", "") == "inc-1.2-harder"
 
 
 def test_an_unclear_start_is_decided_anew_with_its_condition():
@@ -369,8 +371,8 @@ def test_an_unclear_start_is_decided_anew_with_its_condition():
     document = pressed(again(at=NOW + 60.0)).document
     at = NOW + 200.0
     run = verifying(ENDED_S).incident.execution
-    made = woken(document, at, seen(run, now=at, mail=again(at=at)), ladder())
-    assert getattr(start_of(made), "tag", "") == "inc-1.3-park"
+    result = woken(document, at, seen(run, now=at, mail=again(at=at)), ladder())
+    assert getattr(start_of(result), "tag", "") == "inc-1.3-park"
     healed = woken(document, at, seen(run, now=at, mail=well(at=at)), ladder())
     assert (start_of(healed), phase(healed)) == (None, Phase.VERIFYING)
 
@@ -380,20 +382,22 @@ def test_a_remedy_that_is_gone_from_the_configuration_is_not_started():
     document = asked()
     assert document.incident is not None
     approved = Approved(document.incident.approval.nonce, "anna")
-    made = moved(document, approved, seen(document.incident.execution, now=NOW + 60, mail=again(at=NOW + 60)), NOW + 60, rules())
-    assert start_of(made) is None
-    assert made.document.outcomes[-1].ending is Ending.ESCALATED
-    found = starting()
-    made = moved(found, StartResult("inc-1.1", Execution("7", "u", "running", RUNNER_NOW)), seen(), NOW, ladder())
-    assert phase(made) is Phase.RUNNING
-    assert MAIL.key in made.document.incident.queues[0].queue.key
+    result = moved(
+        document, approved, seen(document.incident.execution, now=NOW + 60, mail=again(at=NOW + 60)), NOW + 60, rules()
+    )
+    assert start_of(result) is None
+    assert result.document.outcomes[-1].ending is Ending.ESCALATED
+    before = starting()
+    result = moved(before, StartResult("inc-1.1", Execution("7", "u", "running", RUNNER_NOW)), seen(), NOW, ladder())
+    assert phase(result) is Phase.RUNNING
+    assert MAIL.key in result.document.incident.queues[0].queue.key
 
 
 def test_the_history_of_a_remedys_job_is_read_whichever_is_older():
     """An incident from before the configuration named the remedy must not run it unseen, nor one from after it lose it."""
-    found = verifying(ENDED_S)
-    assert found.target is not None
-    known = replace(found, target=replace(found.target, remedies=("job-former",)))
+    document = verifying(ENDED_S)
+    assert document.target is not None
+    known = replace(document, target=replace(document.target, remedies=("job-former",)))
     wanted = what_to_observe(known, TimerFired(), ladder()).target
     assert wanted is not None
     assert wanted.remedies == ("job-former", "job-park")

@@ -26,9 +26,9 @@ def suspected(queue: str = "invoice_jobs", *, firing: bool = True) -> MatchedAle
     return MatchedAlert(alert(fingerprint=f"fp-{queue}", labels=labels, firing=firing), reason=Reason.NO_RUNBOOK)
 
 
-def delivered(found: Document) -> Document:
+def delivered(document: Document) -> Document:
     """What was to tell was posted."""
-    return moved(found, MessagesDelivered(frozenset(one.id for one in found.to_tell)), with_rules=BOOKS).document
+    return moved(document, MessagesDelivered(frozenset(one.id for one in document.to_tell)), with_rules=BOOKS).document
 
 
 def test_all_of_them_share_a_document():
@@ -96,10 +96,10 @@ def test_a_runbook_remembers_to_the_hour_when_it_matched(wrong: bool):
     """Whether its target can be named or not; a resolved alert is no match."""
     books, key = rules(runbook(), runbook(name="other")), "alert-1" if wrong else TARGET.key
     one = MatchedAlert(alert(), runbook(), reason=Reason.INVALID_OPTION) if wrong else case()
-    found = moved(Document(key), alerted(one), with_rules=books).document
-    assert last_matches(books.runbooks, [found, document()]) == {"mail": NOW, "other": None}
-    again = moved(found, alerted(one), at=NOW + 60.0, with_rules=books).document
-    assert again.matched == found.matched
-    assert moved(found, alerted(one), at=NOW + HOUR_S, with_rules=books).document.matched == {"mail": NOW + HOUR_S}
+    before = moved(Document(key), alerted(one), with_rules=books).document
+    assert last_matches(books.runbooks, [before, document()]) == {"mail": NOW, "other": None}
+    again = moved(before, alerted(one), at=NOW + 60.0, with_rules=books).document
+    assert again.matched == before.matched
+    assert moved(before, alerted(one), at=NOW + HOUR_S, with_rules=books).document.matched == {"mail": NOW + HOUR_S}
     gone = MatchedAlert(replace(one.alert, firing=False), one.runbook, one.target, one.queue, one.reason)
     assert moved(Document(key), alerted(gone), with_rules=books).document.matched == {}

@@ -68,11 +68,11 @@ def test_every_reason_code_has_words_in_both_languages():
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_headline_begins_with_the_urgency_in_words(name: str, language: str):
     """Urgency shows without any colour."""
-    made = compose(EXAMPLES[name], rules(language))
+    card = compose(EXAMPLES[name], rules(language))
     own = {"paused": ("PAUSED: ", "一時停止中："), "acknowledged": ("Taken: ", "対応中："), "declined": ("Declined: ", "却下：")}
-    words = own.get(name, URGENCY[made.urgency])
-    assert made.headline.startswith(words[LANGUAGES.index(language)])
-    assert len(made.headline) <= 140
+    words = own.get(name, URGENCY[card.urgency])
+    assert card.headline.startswith(words[LANGUAGES.index(language)])
+    assert len(card.headline) <= 140
 
 
 @pytest.mark.parametrize(
@@ -110,8 +110,8 @@ def test_headline_begins_with_the_urgency_in_words(name: str, language: str):
 )  # fmt: skip
 def test_headlines(name: str, urgency: str, headline: str):
     """What people read on a locked phone at 3 a.m."""
-    made = compose(EXAMPLES[name], rules())
-    assert (made.urgency, made.headline) == (urgency, headline)
+    card = compose(EXAMPLES[name], rules())
+    assert (card.urgency, card.headline) == (urgency, headline)
 
 
 @pytest.mark.parametrize(
@@ -151,9 +151,9 @@ def test_a_card_gives_one_advice(name: str):
 
 def test_a_declined_restart_is_nobodys_wait():
     """Unstick doesn't come back, so the card doesn't say `yet`."""
-    made = compose(EXAMPLES["declined"], rules())
-    assert not any("yet" in text for text in (made.headline, *made.text))
-    assert "Unstick doesn't ask again for this alert" in made.text[1]
+    card = compose(EXAMPLES["declined"], rules())
+    assert not any("yet" in text for text in (card.headline, *card.text))
+    assert "Unstick doesn't ask again for this alert" in card.text[1]
 
 
 @pytest.mark.parametrize(
@@ -180,8 +180,8 @@ def test_an_escalation_that_a_restart_would_not_help_has_no_such_link():
     card_input = EXAMPLES["escalated"]
     for change_of in ({"same_again": True}, {"survivor": "10.0.3.7:5 -> 10.0.0.1:5672 (1)"}):
         queues = tuple(replace(one, after=replace(one.after, **change_of)) for one in card_input.incident.queues)
-        made = compose(replace(card_input, incident=replace(card_input.incident, queues=queues)), rules())
-        assert "Restart by hand" not in dict(made.links)
+        card = compose(replace(card_input, incident=replace(card_input.incident, queues=queues)), rules())
+        assert "Restart by hand" not in dict(card.links)
 
 
 def test_a_reminder_says_what_was_tried():
@@ -205,8 +205,8 @@ def test_a_resolved_alert_says_whether_anything_was_restarted(restarts: int, hea
 
 def test_alerts_that_cannot_be_verified_are_named():
     """As they say of themselves: their signature can't be checked."""
-    made = compose(EXAMPLES["unsigned"], rules())
-    names = dict(made.facts)["Alerts (not verified)"]
+    card = compose(EXAMPLES["unsigned"], rules())
+    names = dict(card.facts)["Alerts (not verified)"]
     assert names == "RabbitMQQueueStuck: Nothing was acknowledged in mail.outgoing for 5 minutes, DiskFull"
 
 
@@ -214,29 +214,29 @@ def test_alerts_that_cannot_be_verified_are_named():
 @pytest.mark.parametrize("reason", Reason)
 def test_every_hold_says_why_and_what_to_do(reason: Reason, language: str):
     """The reason in plain words, what to do, what the system said and its remedy."""
-    made = compose(
+    card = compose(
         held(reason, "the exact detail", "the remedy", approve_url=APPROVE if reason in ASKED else ""), rules(language)
     )
     explained = REASONS[reason]
-    assert in_language(language, explained.why, runner="Rundeck") in made.text
-    assert "the remedy" in made.text
-    assert any("the exact detail" in text for text in made.text)
+    assert in_language(language, explained.why, runner="Rundeck") in card.text
+    assert "the remedy" in card.text
+    assert any("the exact detail" in text for text in card.text)
     todo = in_language(language, Text("What to do: {todo}", todo=explained.todo), runner="Rundeck")
-    assert made.urgency == "fine" or todo in made.text
-    assert (in_language(language, Text("Reason code")), reason.value) in made.facts
+    assert card.urgency == "fine" or todo in card.text
+    assert (in_language(language, Text("Reason code")), reason.value) in card.facts
 
 
 def test_recovered_shows_before_and_after_time_try_and_curve():
     """Times are from the alert and from the end of the restart, on our clock; a second restart has figures of its own."""
-    made = compose(EXAMPLES["recovered"], rules())
-    facts = dict(made.facts)
+    card = compose(EXAMPLES["recovered"], rules())
+    facts = dict(card.facts)
     assert facts["Queue"] == "mail.outgoing: 362 → 0 messages, 2 consumers"
     assert facts["Took"] == "6 min 52 s from the alert, 6 min 12 s from the end of the restart"
     assert facts["Attempt"] == "1 of 2"
     assert facts["Restart"] == "execution 1847, succeeded, 32 s"
     assert facts["Time"] == "2026-11-24 03:12:05 JST"
-    assert made.curve[-1][1] == 0
-    assert made.text[-1] == "The bug behind it is still open: https://tracker.example.com/MAIL-123"
+    assert card.curve[-1][1] == 0
+    assert card.text[-1] == "The bug behind it is still open: https://tracker.example.com/MAIL-123"
     card_input = EXAMPLES["started"]
     again = replace(
         card_input.incident.queues[0],
@@ -244,8 +244,8 @@ def test_recovered_shows_before_and_after_time_try_and_curve():
         before=QueueSnapshot(NOW - 120, 390, 370, 20, 1),
         curve=((NOW - 120, 390),),
     )
-    made = compose(replace(card_input, incident=replace(card_input.incident, queues=(again,))), rules())
-    assert dict(made.facts)["Queue"] == "mail.outgoing: 390 messages, 1 consumer (2 min ago)"
+    card = compose(replace(card_input, incident=replace(card_input.incident, queues=(again,))), rules())
+    assert dict(card.facts)["Queue"] == "mail.outgoing: 390 messages, 1 consumer (2 min ago)"
 
 
 @pytest.mark.parametrize(("left", "said"), [(0, "1 → 0 messages, 3 consumers"), (1, "1 → 1 message (it moves), 3 consumers")])
@@ -255,8 +255,8 @@ def test_where_one_of_several_was_restarted_all_consumers_count_and_what_is_left
     (queue,) = card_input.incident.queues
     after = replace(queue.after, depth=left, connected=3, verdict=Verdict.RECOVERED)
     queue = replace(queue, consumers=1, after=after, curve=(*queue.curve[:-1], (NOW, left)))
-    made = compose(replace(card_input, incident=replace(card_input.incident, queues=(queue,))), rules())
-    assert dict(made.facts)["Queue"] == f"mail.outgoing: {said}"
+    card = compose(replace(card_input, incident=replace(card_input.incident, queues=(queue,))), rules())
+    assert dict(card.facts)["Queue"] == f"mail.outgoing: {said}"
 
 
 def test_the_evidence_is_shown_before_the_first_restart_only():
@@ -280,8 +280,8 @@ def test_japanese_is_set_as_japanese():
     assert escalated["実施済み"] == "1. 実行番号 1847、成功、32秒：滞留は解消せず"
     assert escalated["アラート"].startswith("RabbitMQQueueStuck（critical）：")
     for name in EXAMPLES:
-        made = compose(EXAMPLES[name], rules("ja"))
-        own = [made.headline, *(text for label, text in made.facts if label not in LITERAL)]
+        card = compose(EXAMPLES[name], rules("ja"))
+        own = [card.headline, *(text for label, text in card.facts if label not in LITERAL)]
         assert [text for text in own if re.search(r"[,:;] |\(", text)] == [], name
 
 
@@ -304,14 +304,14 @@ def test_a_card_says_who_reported(source: str, en: str, ja: str, resolved: str):
 
 def test_escalation_carries_the_evidence():
     """Job log, consumers, age of the oldest message, all tries, and what to do, which depends on what was seen."""
-    made = compose(EXAMPLES["escalated"], rules())
-    text = all_text(made)
-    assert made.evidence[-1].endswith("trying again (1/∞)")
+    card = compose(EXAMPLES["escalated"], rules())
+    text = all_text(card)
+    assert card.evidence[-1].endswith("trying again (1/∞)")
     assert "Oldest message: 10 min 30 s old" in text
     assert "1. execution 1847, succeeded, 32 s: still stuck" in text
     assert "2. execution 1851, succeeded, 32 s" in text
     assert "1 consumer" in text
-    assert made.text[0].startswith("What to do: If the log names a dependency, restart once it is back")
+    assert card.text[0].startswith("What to do: If the log names a dependency, restart once it is back")
     card_input = EXAMPLES["escalated"]
     gone = replace(card_input.incident, queues=(replace(card_input.incident.queues[0], consumers=0),))
     assert "No consumer came back" in compose(replace(card_input, incident=gone), rules()).text[0]
@@ -322,8 +322,8 @@ def test_escalation_carries_the_evidence():
 @pytest.mark.parametrize(("late_s", "said"), [(0.0, False), (3001.0, True)])
 def test_late_messages_say_so_first(late_s: float, said: bool):
     """Over 50 minutes late, the message says so."""
-    made = compose(replace(EXAMPLES["recovered"], late_s=late_s), rules())
-    assert made.text[0].startswith("This message is 50 min") is said
+    card = compose(replace(EXAMPLES["recovered"], late_s=late_s), rules())
+    assert card.text[0].startswith("This message is 50 min") is said
 
 
 def test_links_lead_where_they_say():
@@ -348,9 +348,9 @@ def test_what_hangs_on_the_same_message_again_is_told():
     assert card_input.incident is not None
     queues = tuple(replace(one, after=replace(one.after, same_again=True)) for one in card_input.incident.queues)
     sentence = say_same_again(queues)
-    made = compose(replace(card_input, incident=replace(card_input.incident, queues=queues), detail=sentence), rules())
-    assert made.text[0].startswith("What to do: Check the message that is held")
-    assert made.text[1] == "Details: it hangs on the same message again, so another restart would not help"
+    card = compose(replace(card_input, incident=replace(card_input.incident, queues=queues), detail=sentence), rules())
+    assert card.text[0].startswith("What to do: Check the message that is held")
+    assert card.text[1] == "Details: it hangs on the same message again, so another restart would not help"
 
 
 @pytest.mark.parametrize("reason", Reason)
@@ -402,14 +402,14 @@ def test_other_links_are_left_out(url: object):
 def test_hostile_text_is_cleaned_and_shortened(name: str, language: str):
     """100 kB of marks in every place give a small card without an invisible character, quickly, with the cuts marked."""
     began = time.process_time()
-    made = compose(hostile(EXAMPLES[name]), rules(language))
+    card = compose(hostile(EXAMPLES[name]), rules(language))
     took_s = time.process_time() - began
-    text = all_text(made)
+    text = all_text(card)
     assert {unicodedata.category(char) for char in text} & {"Cc", "Cf", "Cs", "Co", "Cn"} <= {"Cc"}
     assert set(re.findall(r"[\x00-\x1f\x7f-\x9f]", text)) <= {"\n"}
     assert "…" in text
     assert len(text) < 30_000
-    assert all(url.startswith("https://unstick.example.com") for _, url in made.links)
+    assert all(url.startswith("https://unstick.example.com") for _, url in card.links)
     assert took_s < 2.0
 
 
@@ -428,8 +428,8 @@ def test_hostile_text_is_cleaned_and_shortened(name: str, language: str):
 def test_compose_takes_any_story(kind: str, card_input: CardInput):
     """A card that can't be made would hold up the incident."""
     for language in (*LANGUAGES, "xx"):
-        made = compose(replace(card_input, kind=kind), Rules({}, language=language))
-        assert made.headline
+        card = compose(replace(card_input, kind=kind), Rules({}, language=language))
+        assert card.headline
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -446,15 +446,15 @@ def test_cards_name_the_runner_as_people_know_it(language: str):
 @pytest.mark.parametrize("name", [name for name, card_input in EXAMPLES.items() if card_input.incident or card_input.escalation])
 def test_every_card_of_an_incident_names_it(name: str):
     """People say the id to each other, and `unstick incident` takes it."""
-    made = compose(EXAMPLES[name], rules())
-    assert dict(made.facts)["Incident"] == made.incident == "7f3a9c21"
+    card = compose(EXAMPLES[name], rules())
+    assert dict(card.facts)["Incident"] == card.incident == "7f3a9c21"
 
 
 def test_a_reminder_shows_the_queue_and_leads_to_the_restart():
     """Who reads only the reminder sees the depth, and can restart by hand."""
-    made = compose(EXAMPLES["escalated-again"], rules())
-    assert dict(made.facts)["Queue"].startswith("mail.outgoing: ")
-    label, url = made.links[0]
+    card = compose(EXAMPLES["escalated-again"], rules())
+    assert dict(card.facts)["Queue"].startswith("mail.outgoing: ")
+    label, url = card.links[0]
     assert (label, url.partition("?")[2]) == ("Restart by hand", "opt.service=mail-delivery")
 
 

@@ -78,14 +78,14 @@ def known(*records: Archive, history: tuple[Execution, ...] | Unknown = (), ahea
     return Known(records, began, seen, dict.fromkeys(seen, ran))
 
 
-def counted(found: Known, spoken: Rules | None = None) -> RunbookCost:
+def counted(archived: Known, spoken: Rules | None = None) -> RunbookCost:
     """The cost of the first runbook."""
-    return cost.cost(found, spoken or rules(), NOW).runbooks[0]
+    return cost.cost(archived, spoken or rules(), NOW).runbooks[0]
 
 
 def test_it_counts_endings_median_and_minutes_saved() -> None:
     """Each ending once, the median from the alert on, and minutes only for recoveries by Unstick's own restarts."""
-    found = cost.cost(
+    costs = cost.cost(
         known(
             record(1, 1, took_s=200),
             record(2, 2, took_s=400),
@@ -99,28 +99,28 @@ def test_it_counts_endings_median_and_minutes_saved() -> None:
         rules(),
         NOW,
     ).runbooks[0]
-    assert (found.week.by_unstick, found.week.by_hand) == (4, 1)
-    assert (found.week.recovered, found.week.escalated, found.week.held) == (4, 1, 1)
-    assert found.week.median_recovery_s == 450
-    assert found.week.saved_minutes == 3 * 8
-    assert (found.month.by_unstick, found.month.recovered, found.month.saved_minutes) == (5, 5, 4 * 8)
+    assert (costs.week.by_unstick, costs.week.by_hand) == (4, 1)
+    assert (costs.week.recovered, costs.week.escalated, costs.week.held) == (4, 1, 1)
+    assert costs.week.median_recovery_s == 450
+    assert costs.week.saved_minutes == 3 * 8
+    assert (costs.month.by_unstick, costs.month.recovered, costs.month.saved_minutes) == (5, 5, 4 * 8)
 
 
 def suspected(days_ago: float, number: int) -> Archive:
     """An incident that began as a suspicion and proved true."""
-    made = record(days_ago, number)
-    incident = replace(made.incident, triggers=tuple(replace(one, suspicion=True) for one in made.incident.triggers))
-    return replace(made, incident=incident)
+    archived = record(days_ago, number)
+    incident = replace(archived.incident, triggers=tuple(replace(one, suspicion=True) for one in archived.incident.triggers))
+    return replace(archived, incident=incident)
 
 
 def test_suspicions_are_counted_with_those_that_came_to_nothing() -> None:
     """The archive has those that proved true, the documents how many did not, by day."""
     passed = {"mail": {"2026-11-25": 30, "2026-11-19": 8, "2026-11-18": 4, "2026-10-01": 500}}
-    found = replace(known(suspected(1, 1), suspected(2, 2), suspected(6, 3), record(3, 4)), passed=passed)
-    spent = counted(found)
+    archived = replace(known(suspected(1, 1), suspected(2, 2), suspected(6, 3), record(3, 4)), passed=passed)
+    spent = counted(archived)
     assert (spent.week.suspicions, spent.week.passed) == (41, 38)
     assert (spent.month.suspicions, spent.month.passed) == (45, 42)
-    assert dict(card_of(found, rules()).facts)["Suspicions, 7 days"] == "mail: 41 suspicions; the queue moved by itself in 38"
+    assert dict(card_of(archived, rules()).facts)["Suspicions, 7 days"] == "mail: 41 suspicions; the queue moved by itself in 38"
 
 
 def test_it_says_who_declined_a_restart_and_why() -> None:
@@ -133,8 +133,8 @@ def test_it_says_who_declined_a_restart_and_why() -> None:
 
     old, new = declined(9, 1, "anna", ""), declined(1, 2, "bert", "a rollout is under way")
     said = known(old, new, record(2, 3, ending=Ending.HELD))
-    found = cost.cost(said, rules(), NOW)
-    assert found.runbooks[0].declined == ("bert: a rollout is under way", "anna")
+    costs = cost.cost(said, rules(), NOW)
+    assert costs.runbooks[0].declined == ("bert: a rollout is under way", "anna")
     facts = dict(card_of(said, rules()).facts)
     assert "declined: 2 (bert: a rollout is under way; anna)" in facts["mail, 30 days"]
     assert "declined" not in facts["mail, 7 days"]
@@ -156,8 +156,8 @@ LATE = PastAttempt("inc1.1", execution(9, NOW - DAY_S - 200, "inc1.1"), "refused
 
 
 def again_after_a_late_start() -> Archive:
-    made = record(1, 1)
-    return replace(made, incident=replace(made.incident, tries=(LATE,), execution=execution(1, NOW - DAY_S, "inc1.2")))
+    archived = record(1, 1)
+    return replace(archived, incident=replace(archived.incident, tries=(LATE,), execution=execution(1, NOW - DAY_S, "inc1.2")))
 
 
 @pytest.mark.parametrize(
@@ -174,22 +174,22 @@ def again_after_a_late_start() -> Archive:
 )
 def test_a_restart_counts_once(archived: Archive, history: tuple[Execution, ...], week: tuple[int, int]) -> None:
     """By Unstick and by hand, whatever its source; what never ran is none."""
-    found = counted(known(archived, history=history)).week
-    assert (found.by_unstick, found.by_hand) == week
+    counts = counted(known(archived, history=history)).week
+    assert (counts.by_unstick, counts.by_hand) == week
 
 
 def test_days_and_hours_are_those_of_the_configured_zone() -> None:
     """Those of the configured zone by our clock, and of the incident's runbook, whatever it was called before."""
     at = datetime(2026, 11, 23, 23, 30, tzinfo=ZoneInfo("UTC")).timestamp()
-    found = cost.cost(known(history=(execution(1, at + 7200),), ahead_s=7200.0), rules(), NOW).runbooks[0]
-    assert [day.day for day in found.daily if day.by_hand] == ["2026-11-24"]
-    assert (found.daily[0].day, found.daily[-1].day, len(found.daily)) == ("2026-10-27", "2026-11-25", 30)
-    assert found.hours[8] == sum(found.hours) == 1
-    assert [day.by_hand for day in found.weekly] == [0, 0, 0, 1]
+    costs = cost.cost(known(history=(execution(1, at + 7200),), ahead_s=7200.0), rules(), NOW).runbooks[0]
+    assert [day.day for day in costs.daily if day.by_hand] == ["2026-11-24"]
+    assert (costs.daily[0].day, costs.daily[-1].day, len(costs.daily)) == ("2026-10-27", "2026-11-25", 30)
+    assert costs.hours[8] == sum(costs.hours) == 1
+    assert [day.by_hand for day in costs.weekly] == [0, 0, 0, 1]
     earlier, later = record(1, 2, runbook="former"), record(2, 1)
     history = tuple(one.incident.execution for one in (earlier, later) if one.incident.execution)
-    found = cost.cost(known(earlier, later, history=(*history, execution(9, NOW - 3600))), rules(), NOW)
-    assert {one.runbook: (one.week.by_unstick, one.week.by_hand) for one in found.runbooks} == {"mail": (1, 1), "former": (1, 0)}
+    costs = cost.cost(known(earlier, later, history=(*history, execution(9, NOW - 3600))), rules(), NOW)
+    assert {one.runbook: (one.week.by_unstick, one.week.by_hand) for one in costs.runbooks} == {"mail": (1, 1), "former": (1, 0)}
 
 
 @pytest.mark.parametrize(
@@ -212,15 +212,15 @@ def test_the_likely_cause_comes_from_what_was_seen_before_the_restart(
 ) -> None:
     """A consumer that held messages and acknowledged none, or none at all; in half of the incidents at least; else nothing."""
     records = [record(n + 1, n, before=before) for n, before in enumerate(seen)]
-    found = counted(known(*records)).cause
-    assert (found and (found.likely, found.incidents, found.of)) == cause
+    likely_cause = counted(known(*records)).cause
+    assert (likely_cause and (likely_cause.likely, likely_cause.incidents, likely_cause.of)) == cause
 
 
 YOUNG = {"archive_begins": "2026-11-22", "history_begins": "2026-11-22"}
 
 
 @pytest.mark.parametrize(
-    ("found", "gaps"),
+    ("archived", "gaps"),
     [
         (known(record(3, 1), history=(execution(1, NOW - 3 * DAY_S, "inc1.1"),)), YOUNG),
         (known(record(100, 1), record(20, 2), history=(execution(3, NOW - 5 * DAY_S),)), {"history_short": "2026-11-20"}),
@@ -231,23 +231,23 @@ YOUNG = {"archive_begins": "2026-11-22", "history_begins": "2026-11-22"}
     ],
     ids=["both young", "rows lost", "unreadable", "empty", "one row from before the month", "never restarted"],
 )
-def test_it_says_how_far_archive_and_history_reach(found: Known, gaps: dict[str, str]) -> None:
+def test_it_says_how_far_archive_and_history_reach(archived: Known, gaps: dict[str, str]) -> None:
     """One row from before the month is proof; a target that nobody ever restarted is nothing to warn of."""
-    listed = cost.cost(found, rules(), NOW).gaps
+    listed = cost.cost(archived, rules(), NOW).gaps
     day = {gap.lack.value: datetime.fromtimestamp(gap.at, TOKYO).strftime("%Y-%m-%d") if gap.at else "" for gap in listed}
     assert day == gaps
     assert all("mail-delivery" in str(gap.about) for gap in listed if gap.lack.value.startswith("history"))
 
 
-def card_of(found: Known, spoken: Rules, days: int = 7) -> Card:
-    return cost_card.card(cost.cost(found, spoken, NOW), spoken, days=days)
+def card_of(archived: Known, spoken: Rules, days: int = 7) -> Card:
+    return cost_card.card(cost.cost(archived, spoken, NOW), spoken, days=days)
 
 
 SHORT = known(record(100, 1), record(20, 2), history=(execution(3, NOW - 10 * DAY_S), execution(4, NOW - DAY_S)))
 
 
 @pytest.mark.parametrize(
-    ("found", "days", "headline"),
+    ("archived", "days", "headline"),
     [
         (known(record(1, 1), history=(execution(1, NOW - DAY_S),)), 7, "Restarts in 7 days: 1 by Unstick, 1 by hand"),
         (known(record(1, 1), history=Unknown("403")), 7, "Known restarts in 7 days: 1 by Unstick, 0 by hand"),
@@ -256,39 +256,39 @@ SHORT = known(record(100, 1), record(20, 2), history=(execution(3, NOW - 10 * DA
     ],
     ids=["all known", "history unreadable", "history has the week", "history lacks the month"],
 )
-def test_the_headline_counts_what_is_known(found: Known, days: int, headline: str) -> None:
+def test_the_headline_counts_what_is_known(archived: Known, days: int, headline: str) -> None:
     """Zero by hand is not claimed where the history of these days could not be read."""
-    assert card_of(found, rules(), days=days).headline.partition(": ")[2].lstrip("! ") == headline
+    assert card_of(archived, rules(), days=days).headline.partition(": ")[2].lstrip("! ") == headline
 
 
 def test_gaps_that_do_not_fit_are_counted() -> None:
     """Nothing that is missing is passed over in silence; markup and length in names are shown as text."""
     targets = {f"t{n}": ("mail", replace(TARGET, key=f"t{n}", options={"service": f"s{n}"})) for n in range(9)}
-    found = Known((), {"mail": (NOW - 90 * DAY_S,)}, targets, dict.fromkeys(targets, Unknown("Rundeck: answered 403")))
-    assert card_of(found, rules()).text[-2:] == (
+    archived = Known((), {"mail": (NOW - 90 * DAY_S,)}, targets, dict.fromkeys(targets, Unknown("Rundeck: answered 403")))
+    assert card_of(archived, rules()).text[-2:] == (
         "Rundeck's history can't be read, so restarts by hand are not counted: service=s4: Rundeck: answered 403",
         "4 more of these are in the report's JSON.",
     )
     name = "<b>&\u202e" + "x" * 500
     target = replace(TARGET, options={"service": name})
     spoken = rules(mail=RUNBOOK)
-    found = cost.cost(known(record(1, 1, runbook=name, target=target), history=Unknown(name)), spoken, NOW)
-    card = cost_card.card(found, spoken)
+    costs = cost.cost(known(record(1, 1, runbook=name, target=target), history=Unknown(name)), spoken, NOW)
+    card = cost_card.card(costs, spoken)
     assert all(len(text) < 1000 and "\u202e" not in text for text in (card.headline, *card.text, *(b for _, b in card.facts)))
 
 
 def test_a_week_with_restarts_is_no_week_without_work() -> None:
     """The bug behind them is somebody's work, though nobody gets up for it."""
     spoken = rules()
-    found = cost.cost(known(*(record(1, n) for n in range(3))), spoken, NOW)
-    assert cost_card.card(found, spoken).headline.startswith("In working hours: ")
+    costs = cost.cost(known(*(record(1, n) for n in range(3))), spoken, NOW)
+    assert cost_card.card(costs, spoken).headline.startswith("In working hours: ")
 
 
 def at_week(weeks: int, root_cause: str = "", language: str = "en"):
     """The card when the first incident is this many weeks old, and one happens each week."""
     spoken = rules(language, mail=replace(RUNBOOK, root_cause=root_cause))
-    found = cost.cost(known(*(record(7 * n + 1, n) for n in range(weeks + 1))), spoken, NOW)
-    return cost_card.card(found, spoken), found.runbooks[0]
+    costs = cost.cost(known(*(record(7 * n + 1, n) for n in range(weeks + 1))), spoken, NOW)
+    return cost_card.card(costs, spoken), costs.runbooks[0]
 
 
 @pytest.mark.parametrize("root_cause", ["", "https://tracker.example.com/MAIL-123"])
@@ -309,8 +309,8 @@ def test_the_open_bug_is_said_louder_every_week(root_cause: str) -> None:
 def test_a_bug_that_is_quiet_is_not_nagged_about() -> None:
     """Nothing in 30 days: it is listed as quiet, and that is all."""
     spoken = rules()
-    found = cost.cost(known(record(60, 1)), spoken, NOW)
-    card = cost_card.card(found, spoken)
+    costs = cost.cost(known(record(60, 1)), spoken, NOW)
+    card = cost_card.card(costs, spoken)
     assert card.headline == "No action needed: No restarts in 7 days"
     assert card.facts == (("Quiet", "mail"),)
     assert card.text == ()
@@ -351,15 +351,15 @@ AHEAD_S = 30.0
 
 def observed(number: int, healed_s: float | None, restarted_s: float | None = None, ended_s: float | None = None) -> Archive:
     """Held two days ago; healed and restarted by a person so long after that."""
-    made = record(2, number, ending=Ending.HELD)
-    at = made.outcome.at
+    archived = record(2, number, ending=Ending.HELD)
+    at = archived.outcome.at
     by_hand = None if restarted_s is None else execution(number, at + restarted_s + AHEAD_S)
     healed_at = None if healed_s is None else at + healed_s
     ended_at = at + (ended_s if ended_s is not None else (healed_s or 0.0) + 15)
     incident = change(
-        made.incident, observed_at=at, healed_at=healed_at, execution=by_hand, adopted=bool(by_hand), runner_ahead_s=AHEAD_S
+        archived.incident, observed_at=at, healed_at=healed_at, execution=by_hand, adopted=bool(by_hand), runner_ahead_s=AHEAD_S
     )
-    return replace(made, incident=incident, outcome=replace(made.outcome, reason=Reason.OBSERVE_ONLY, at=ended_at))
+    return replace(archived, incident=incident, outcome=replace(archived.outcome, reason=Reason.OBSERVE_ONLY, at=ended_at))
 
 
 @pytest.mark.parametrize(

@@ -77,39 +77,45 @@ def test_an_incident_may_wait_for_within_and_fifteen_minutes_from_its_last_chang
         pytest.param({"with_rules": rules(LIMITED)}, False, id="no address for the link"),
         pytest.param({"with_rules": rules(replace(LIMITED, mode=Mode.OBSERVE), public_url="https://x")}, False, id="observe"),
         pytest.param(
-            {"found": replace(EMPTY, holds={"grafana#1|fp-1": Hold(Reason.TOO_MANY_RESTARTS, NOW - 60)})}, False, id="told"
+            {"before": replace(EMPTY, holds={"grafana#1|fp-1": Hold(Reason.TOO_MANY_RESTARTS, NOW - 60)})}, False, id="told"
         ),
-        pytest.param({"found": replace(EMPTY, holds={"grafana#1|fp-1": Hold(Reason.FROZEN, NOW - 60)})}, True, id="told another"),
         pytest.param(
-            {"found": replace(EMPTY, holds={"grafana#1|fp-1": Hold(Reason.TOO_MANY_RESTARTS, NOW - 3600)})}, True, id="long ago"
+            {"before": replace(EMPTY, holds={"grafana#1|fp-1": Hold(Reason.FROZEN, NOW - 60)})}, True, id="told another"
+        ),
+        pytest.param(
+            {"before": replace(EMPTY, holds={"grafana#1|fp-1": Hold(Reason.TOO_MANY_RESTARTS, NOW - 3600)})}, True, id="long ago"
         ),
     ],
 )
 def test_a_person_may_overrule_a_limit(changes, asks):
     """People are asked where they can answer, and once an hour."""
     with_rules = changes.get("with_rules", rules(LIMITED, public_url="https://unstick.example.com"))
-    made = moved(changes.get("found", EMPTY), alerted(), seen(history=history_of(RESTARTED)), with_rules=with_rules)
-    assert (phase(made) is Phase.ASKED, made.reply.action, made.reply.reason) == (asks, Action.HELD, Reason.TOO_MANY_RESTARTS)
+    result = moved(changes.get("before", EMPTY), alerted(), seen(history=history_of(RESTARTED)), with_rules=with_rules)
+    assert (phase(result) is Phase.ASKED, result.reply.action, result.reply.reason) == (
+        asks,
+        Action.HELD,
+        Reason.TOO_MANY_RESTARTS,
+    )
     again = woken(document(incident(), holds={"grafana#1|fp-1": Hold(Reason.AWAITING_APPROVAL, NOW - 60)}), NOW, seen(), APPROVE)
     assert (phase(again), kinds(again.document)) == (Phase.ASKED, ["held"]), "each question is told"
     if asks:
-        assert made.document.incident.approval.expires_at == made.document.incident.due == NOW + 1800
-        assert any("/approve/#inc-1.0." in url for _, url in made.document.to_tell[0].card.links)
+        assert result.document.incident.approval.expires_at == result.document.incident.due == NOW + 1800
+        assert any("/approve/#inc-1.0." in url for _, url in result.document.to_tell[0].card.links)
 
 
 def test_what_was_restarted_and_then_held_is_peoples():
     """Nothing is asked, since the restart has not helped; one that waits is told once, with what it is about."""
-    found = document(incident(attempt=1, restarts=1))
-    made = woken(found, NOW, seen(pause=Pause("x")), PUBLIC)
-    (outcome,) = made.document.outcomes
+    before = document(incident(attempt=1, restarts=1))
+    result = woken(before, NOW, seen(pause=Pause("x")), PUBLIC)
+    (outcome,) = result.document.outcomes
     assert (outcome.ending, outcome.reason, outcome.restarts) == (Ending.ESCALATED, Reason.PAUSED, 1)
     assert outcome.channels == ("ops", "duty")
-    assert not any(isinstance(act, Start) for act in made.acts)
-    assert made.document.escalated_at == NOW
-    made = woken(document(incident()), NOW, seen(mail=MISSING))
-    assert (phase(made), reason(made), kinds(made.document)) == (Phase.WAITING, Reason.SYMPTOM_UNKNOWN, ["held"])
-    assert [message.id for message in made.document.to_tell] == ["inc-1-0-symptom_unknown@ops"]
-    card = made.document.to_tell[0].card
+    assert not any(isinstance(act, Start) for act in result.acts)
+    assert result.document.escalated_at == NOW
+    result = woken(document(incident()), NOW, seen(mail=MISSING))
+    assert (phase(result), reason(result), kinds(result.document)) == (Phase.WAITING, Reason.SYMPTOM_UNKNOWN, ["held"])
+    assert [message.id for message in result.document.to_tell] == ["inc-1-0-symptom_unknown@ops"]
+    card = result.document.to_tell[0].card
     assert card.urgency == "watch"
     assert any("tries again by itself" in text for text in card.text)
     unsure = woken(document(incident()), NOW, seen(mail=replace(snapshot(), depth_samples=())))
@@ -131,41 +137,41 @@ PAUSE_UNREAD = StartResult("inc-1.1", refusal="no answer", unsent=Reason.PAUSED,
 )
 def test_only_a_suspicion_that_was_never_proved_ends_without_a_word(suspicion, event, mail, ending, passed):
     """When its time is over. One that was proved, and could not be restarted, is people's."""
-    made = incident(triggers=(trigger(suspicion=suspicion),), began_at=NOW - WAIT_S)
+    waiting = incident(triggers=(trigger(suspicion=suspicion),), began_at=NOW - WAIT_S)
     if isinstance(event, StartResult):
-        made = change(made, phase=Phase.STARTING, attempt=1, runner_not_after=RUNNER_NOW - 30)
-    made = moved(document(made), event, seen(mail=mail)).document
-    assert made.incident is None
-    assert [(one.ending, one.reason) for one in made.outcomes] == ([ending] if ending else [])
-    assert sum(made.passed.values()) == passed
+        waiting = change(waiting, phase=Phase.STARTING, attempt=1, runner_not_after=RUNNER_NOW - 30)
+    after = moved(document(waiting), event, seen(mail=mail)).document
+    assert after.incident is None
+    assert [(one.ending, one.reason) for one in after.outcomes] == ([ending] if ending else [])
+    assert sum(after.passed.values()) == passed
 
 
 @pytest.mark.parametrize(("public", "nonce", "link"), [(True, "r4nd", True), (True, "", False), (False, "r4nd", False)])
 def test_an_escalation_has_a_link_where_somebody_can_follow_it(public, nonce, link):
     """It takes an address and a nonce that nobody can guess."""
-    found = document(incident(attempt=1, restarts=1))
-    made = woken(found, NOW, replace(seen(pause=Pause("x")), nonce=nonce), PUBLIC if public else rules())
-    urls = [url for _, url in made.document.to_tell[0].card.links if "/approve/" in url]
+    before = document(incident(attempt=1, restarts=1))
+    result = woken(before, NOW, replace(seen(pause=Pause("x")), nonce=nonce), PUBLIC if public else rules())
+    urls = [url for _, url in result.document.to_tell[0].card.links if "/approve/" in url]
     assert urls == (["https://unstick.example.com/approve/#inc-1.ack.r4nd"] if link else [])
-    assert made.document.escalation.nonce == ("inc-1.ack.r4nd" if link else "")
+    assert result.document.escalation.nonce == ("inc-1.ack.r4nd" if link else "")
 
 
 def test_an_outcome_knows_when_its_last_restart_ended():
     """Of the execution that it follows, else of its newest attempt; days are counted in the configured zone."""
     tries = tuple(PastAttempt(f"inc-1.{n}", execution(n, ended=-100.0 * n) if n < 3 else None, "stuck") for n in (2, 1, 3))
     for current, ended in ((execution(9, ended=-5.0), -5.0), (None, -100.0)):
-        found = document(incident(attempt=3, restarts=2, tries=tries, execution=current))
-        made = woken(found, NOW, seen(pause=Pause("x")))
-        assert made.document.outcomes[-1].runner_ended_at == RUNNER_NOW + ended
+        before = document(incident(attempt=3, restarts=2, tries=tries, execution=current))
+        result = woken(before, NOW, seen(pause=Pause("x")))
+        assert result.document.outcomes[-1].runner_ended_at == RUNNER_NOW + ended
     without = woken(document(incident(attempt=3, restarts=2)), NOW, seen(pause=Pause("x")))
     assert without.document.outcomes[-1].runner_ended_at is None
     suspected = case(labels={"alertname": "Stuck", "queue": "mail", "unstick": "suspicion"})
-    tokyo, found = rules(time_zone="Asia/Tokyo"), EMPTY
+    tokyo, before = rules(time_zone="Asia/Tokyo"), EMPTY
     for hours in (0, 1, 8):
         at = NOW + hours * 3600.0
         moment = replace(suspected, alert=replace(suspected.alert, starts_at=at - 20))
-        found = moved(found, alerted(moment), seen(now=at, mail=well(at)), at, tokyo).document
-    assert found.passed == {"2027-01-15": 2, "2027-01-16": 1}
+        before = moved(before, alerted(moment), seen(now=at, mail=well(at)), at, tokyo).document
+    assert before.passed == {"2027-01-15": 2, "2027-01-16": 1}
     month = {f"2026-12-{day:02}": day for day in range(1, 32)}
     counted = moved(replace(EMPTY, passed={"2026-11-30": 1, **month}), alerted(suspected), seen(mail=well()), NOW).document
     assert counted.passed == {**month, "2027-01-15": 1}, "32 days"
@@ -179,41 +185,41 @@ SUSPICION = alerted(case(labels=SUSPECTED))
 
 def still(seconds: int, at: float = NOW) -> QueueSnapshot:
     """A stuck queue whose last acknowledgement shows in the sample of this many seconds ago."""
-    made = snapshot(50, at=at)
-    counted = tuple((when, 1000 if at - when > seconds else 1004) for when, _ in made.ack_samples)
-    return replace(made, ack_samples=counted, history=replace(made.history, deliveries=counted))
+    stuck = snapshot(50, at=at)
+    counted = tuple((when, 1000 if at - when > seconds else 1004) for when, _ in stuck.ack_samples)
+    return replace(stuck, ack_samples=counted, history=replace(stuck.history, deliveries=counted))
 
 
 @pytest.mark.parametrize("moving", [well(), snapshot(acks=3), replace(snapshot(50), depth=40, ready=40)])
 def test_while_it_waits_more_of_the_same_cost_nothing(moving):
     """The same again joins and costs nothing; one that moves costs one check, and waits anew where it stands still again."""
-    made = moved(EMPTY, SUSPICION, seen(mail=still(20)))
+    result = moved(EMPTY, SUSPICION, seen(mail=still(20)))
     for second in range(10, 40, 10):
-        again = moved(made.document, alerted(case(labels=SUSPECTED, starts_at=NOW - 90 + second)), None, NOW + second)
+        again = moved(result.document, alerted(case(labels=SUSPECTED, starts_at=NOW - 90 + second)), None, NOW + second)
         assert not again.acts
-        assert again.document.due == made.document.due
+        assert again.document.due == result.document.due
     incident = again.document.incident
     assert incident is not None
     assert len(incident.triggers) == 1
-    made = moved(EMPTY, SUSPICION, seen(mail=still(20)))
-    at = wakes(made)[0]
-    after = woken(made.document, at, seen(now=at, mail=still(30, at)))
+    result = moved(EMPTY, SUSPICION, seen(mail=still(20)))
+    at = wakes(result)[0]
+    after = woken(result.document, at, seen(now=at, mail=still(30, at)))
     assert (phase(after), wakes(after)) == (Phase.WAITING, [at + 30.0 + SAMPLE_LATE_S])
-    made = moved(EMPTY, SUSPICION, seen(mail=moving))
-    assert made.document == replace(EMPTY, target=TARGET, passed={"2027-01-15": 1}, matched={"mail": NOW})
-    assert not made.acts
-    assert made.reply is not None
-    assert (made.reply.action, made.reply.reason) == (Action.HELD, Reason.SYMPTOM_GONE)
+    result = moved(EMPTY, SUSPICION, seen(mail=moving))
+    assert result.document == replace(EMPTY, target=TARGET, passed={"2027-01-15": 1}, matched={"mail": NOW})
+    assert not result.acts
+    assert result.reply is not None
+    assert (result.reply.action, result.reply.reason) == (Action.HELD, Reason.SYMPTOM_GONE)
 
 
 def test_no_guard_speaks_before_the_suspicion_proves_true():
     """With the kill switch on, most suspicions still come to nothing; one that proves true is held and told."""
     paused = Pause("maintenance")
-    made = moved(EMPTY, SUSPICION, seen(mail=still(20), pause=paused))
-    assert (phase(made), kinds(made.document)) == (Phase.WAITING, [])
-    at = wakes(made)[0]
-    assert woken(made.document, at, seen(now=at, mail=well(at), pause=paused)).document.passed == {"2027-01-15": 1}
-    held = woken(made.document, at, seen(now=at, mail=still(65, at), pause=paused))
+    result = moved(EMPTY, SUSPICION, seen(mail=still(20), pause=paused))
+    assert (phase(result), kinds(result.document)) == (Phase.WAITING, [])
+    at = wakes(result)[0]
+    assert woken(result.document, at, seen(now=at, mail=well(at), pause=paused)).document.passed == {"2027-01-15": 1}
+    held = woken(result.document, at, seen(now=at, mail=still(65, at), pause=paused))
     assert (kinds(held.document), held.document.outcomes[-1].reason) == (["held"], Reason.PAUSED)
 
 
@@ -242,12 +248,12 @@ def test_a_broker_that_can_not_be_read_is_told_when_it_lasts(unread):
 ALWAYS = (Freeze(frozenset(range(7)), 0, 86400, "the whole week"),)
 
 
-def held_at_once(found: Document, at: float = NOW, *, freeze: bool = False) -> Step:
+def held_at_once(document: Document, at: float = NOW, *, freeze: bool = False) -> Step:
     """An alert comes while Unstick is paused, or in a freeze window."""
     book = runbook(freeze=ALWAYS if freeze else ())
     event = replace(alerted(case(book=book), incident=f"inc-{at:.0f}"), crowd=False)
     paused = None if freeze else Pause("a broker upgrade", "h.tanaka", NOW - 60)
-    return moved(found, event, seen(now=at, pause=paused), at, rules(book))
+    return moved(document, event, seen(now=at, pause=paused), at, rules(book))
 
 
 @pytest.mark.parametrize(("freeze", "reason"), [(False, Reason.PAUSED), (True, Reason.FROZEN)])

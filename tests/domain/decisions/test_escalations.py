@@ -47,10 +47,10 @@ def escalated(with_rules=PUBLIC) -> Document:
     return posted(woken(asked, NOW, seen(now=NOW), with_rules=with_rules).document)
 
 
-def posted(found: Document) -> Document:
+def posted(document: Document) -> Document:
     """Everything is reported and archived; what is due stays due."""
-    due = found.escalation.due if found.escalation else None
-    return replace(found, to_tell=(), to_archive=(), due=due)
+    due = document.escalation.due if document.escalation else None
+    return replace(document, to_tell=(), to_archive=(), due=due)
 
 
 def links(message: Message) -> list[str]:
@@ -60,48 +60,48 @@ def links(message: Message) -> list[str]:
 def test_an_escalation_stays_open_until_somebody_takes_it():
     """It has a due time, and a link with a nonce of its own; reminders call people, and `escalate_further` from the first on."""
     asked = document(incident(Phase.ASKED, restarts=1, attempt=1, nonce="n", expires_at=NOW))
-    made = woken(asked, NOW, seen(now=NOW), with_rules=PUBLIC)
-    found = made.document
-    assert found.escalation is not None
-    assert (found.open, found.escalation.due) == (True, NOW + AGAIN_S)
-    assert [message.id for message in found.to_tell] == ["inc-1-not-approved@duty", "inc-1-not-approved@ops"]
-    assert links(found.to_tell[0]) == [f"{URL}/approve/#{found.escalation.nonce}"]
-    assert found.to_tell[0].card.nonce_until == NOW + 86400
-    assert posted(found).open
+    result = woken(asked, NOW, seen(now=NOW), with_rules=PUBLIC)
+    before = result.document
+    assert before.escalation is not None
+    assert (before.open, before.escalation.due) == (True, NOW + AGAIN_S)
+    assert [message.id for message in before.to_tell] == ["inc-1-not-approved@duty", "inc-1-not-approved@ops"]
+    assert links(before.to_tell[0]) == [f"{URL}/approve/#{before.escalation.nonce}"]
+    assert before.to_tell[0].card.nonce_until == NOW + 86400
+    assert posted(before).open
     further = rules(runbook(escalate_further=("boss",), mention=("<!here>",)), public_url=URL)
     assert "boss" not in channels(escalated(further))
-    made = woken(escalated(further), NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=further)
-    assert channels(made.document) == {"ops", "duty", "boss"}
-    assert {message.card.mention for message in made.document.to_tell} == {("<!here>",)}
+    result = woken(escalated(further), NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=further)
+    assert channels(result.document) == {"ops", "duty", "boss"}
+    assert {message.card.mention for message in result.document.to_tell} == {("<!here>",)}
     assert all(
         message.card.headline.endswith("still stuck after 1 restart, and nobody has taken it")
-        for message in made.document.to_tell
+        for message in result.document.to_tell
     )
     further = rules(runbook(escalate_further=("boss",)), public_url=URL)
-    found = escalated(further)
-    assert found.escalation is not None
-    taking = Acknowledged("anna", found.escalation.incident)
-    assert channels(moved(found, taking, seen(), NOW + 60, further).document) == {"ops", "duty"}
-    reminded = posted(woken(found, NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=further).document)
+    before = escalated(further)
+    assert before.escalation is not None
+    taking = Acknowledged("anna", before.escalation.incident)
+    assert channels(moved(before, taking, seen(), NOW + 60, further).document) == {"ops", "duty"}
+    reminded = posted(woken(before, NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=further).document)
     assert channels(moved(reminded, taking, seen(), NOW + 960, further).document) == {"ops", "duty", "boss"}
 
 
 def test_people_are_reminded_three_times():
     """A fourth would not help if three did not."""
-    found, ids = escalated(), []
+    document, ids = escalated(), []
     for number in range(1, 5):
-        made = woken(found, NOW + number * AGAIN_S, seen(now=NOW + number * AGAIN_S), with_rules=PUBLIC)
-        ids += [message.id for message in made.document.to_tell if message.channel == "ops"]
-        found = posted(made.document)
+        result = woken(document, NOW + number * AGAIN_S, seen(now=NOW + number * AGAIN_S), with_rules=PUBLIC)
+        ids += [message.id for message in result.document.to_tell if message.channel == "ops"]
+        document = posted(result.document)
     assert ids == [f"inc-1-again-{number}@ops" for number in (1, 2, 3)]
-    assert (found.escalation.told, found.due, found.escalated_at) == (3, None, NOW)
+    assert (document.escalation.told, document.due, document.escalated_at) == (3, None, NOW)
 
 
-def about_post(found: Document) -> Document:
+def about_post(document: Document) -> Document:
     """The same target's other queue has an incident now, which nobody approved."""
     queue = QueueState(scenes.POST, "mail", NOW)
     asked = incident(Phase.ASKED, id="inc-2", restarts=1, attempt=1, nonce="n", expires_at=NOW, queues=(queue,))
-    return replace(found, incident=asked, due=NOW)
+    return replace(document, incident=asked, due=NOW)
 
 
 def test_an_escalation_of_another_queue_keeps_the_first():
@@ -124,19 +124,19 @@ def of_both(at: float) -> Observation:
 @pytest.mark.parametrize("together", [True, False], ids=["in one group", "while a person is asked"])
 def test_an_escalated_queue_keeps_no_other_from_its_restart(together):
     """Its alert is held as it would be alone, and the restart is for the other queue. Nobody can approve it any more."""
-    found, at = escalated(), NOW + 400
+    document, at = escalated(), NOW + 400
     if not together:
-        asked = moved(found, alerted(MAIL_AGAIN), seen(now=at), at, PUBLIC)
+        asked = moved(document, alerted(MAIL_AGAIN), seen(now=at), at, PUBLIC)
         assert (phase(asked), asked.document.incident.reason) == (Phase.ASKED, Reason.ESCALATED)
-        found = posted(asked.document)
-    made = moved(found, alerted(*([MAIL_AGAIN, POST_TOO] if together else [POST_TOO])), of_both(at), at, PUBLIC)
-    opened = made.document.incident
-    assert phase(made) is Phase.STARTING
+        document = posted(asked.document)
+    result = moved(document, alerted(*([MAIL_AGAIN, POST_TOO] if together else [POST_TOO])), of_both(at), at, PUBLIC)
+    opened = result.document.incident
+    assert phase(result) is Phase.STARTING
     assert opened is not None
     assert [watched.queue.key for watched in opened.queues] == [scenes.POST.key]
     assert [one.fingerprint for one in opened.triggers] == ["fp-3"]
     assert opened.approval.nonce == ""
-    held = [message.card for message in made.document.to_tell if message.card.kind == "held"]
+    held = [message.card for message in result.document.to_tell if message.card.kind == "held"]
     assert bool(held) == together, "the question has told it already"
     assert all("escalated before" in card.headline for card in held)
 
@@ -165,19 +165,19 @@ def test_a_restart_that_a_person_approved_keeps_its_escalated_queue():
 def test_the_pause_between_reminders_is_the_runbooks(again_s, known, due_s):
     """As it is now; without the runbook it is fifteen minutes. None where it was set to zero meanwhile."""
     changed = rules(runbook(name="mail" if known else "other", escalation=Escalation(again_s=again_s)), public_url=URL)
-    made = woken(escalated(), NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=changed)
-    assert made.document.escalation.due == (None if due_s is None else NOW + AGAIN_S + due_s)
-    assert (kinds(made.document) == []) == (due_s is None)
+    result = woken(escalated(), NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=changed)
+    assert result.document.escalation.due == (None if due_s is None else NOW + AGAIN_S + due_s)
+    assert (kinds(result.document) == []) == (due_s is None)
 
 
 @pytest.mark.parametrize("url", ["", URL])
 @pytest.mark.parametrize("nonce", ["", "inc-1.ack.r4nd0m"])
 def test_a_reminder_has_its_link_where_there_is_an_address_and_a_nonce(url, nonce):
     """Half a link leads nowhere."""
-    found = escalated()
-    found = replace(found, escalation=replace(found.escalation, nonce=nonce))
-    made = woken(found, NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=rules(public_url=url))
-    assert [link for _, link in made.document.to_tell[0].card.links if "approve" in link] == (
+    document = escalated()
+    document = replace(document, escalation=replace(document.escalation, nonce=nonce))
+    result = woken(document, NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=rules(public_url=url))
+    assert [link for _, link in result.document.to_tell[0].card.links if "approve" in link] == (
         [f"{URL}/approve/#{nonce}"] if url and nonce else []
     )
 
@@ -185,12 +185,14 @@ def test_a_reminder_has_its_link_where_there_is_an_address_and_a_nonce(url, nonc
 @pytest.mark.parametrize(("before", "after"), [("inc-0", "inc-2"), ("inc-2", "inc-0")])
 def test_a_reminder_is_about_its_own_incident_whatever_ended_since(before, after):
     """Its reason, its first alert and its channels, not those of an outcome before or after it."""
-    found = escalated()
-    own = replace(found.outcomes[-1], triggers=(trigger(name="First"), trigger(name="Second", fingerprint="fp-2")))
+    document = escalated()
+    own = replace(document.outcomes[-1], triggers=(trigger(name="First"), trigger(name="Second", fingerprint="fp-2")))
     others = [replace(own, incident=name, channels=("elsewhere",), triggers=(trigger(name="Other"),)) for name in (before, after)]
-    made = woken(replace(found, outcomes=(others[0], own, others[1])), NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=PUBLIC)
-    assert channels(made.document) == {"ops", "duty"}
-    shown = str(made.document.to_tell[0].card)
+    result = woken(
+        replace(document, outcomes=(others[0], own, others[1])), NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=PUBLIC
+    )
+    assert channels(result.document) == {"ops", "duty"}
+    shown = str(result.document.to_tell[0].card)
     assert "First" in shown
     assert "Second" not in shown
     assert "Other" not in shown
@@ -203,30 +205,32 @@ def test_a_reminder_is_about_its_own_incident_whatever_ended_since(before, after
 )
 def test_what_is_no_escalation_any_more_is_neither_taken_nor_restarted(changes):
     """A button of an old message does nothing."""
-    found = replace(escalated(), **changes)
+    document = replace(escalated(), **changes)
     for event in (Acknowledged("anna", "inc-1"), Acknowledged("anna"), RestartWanted("anna", "inc-1", "inc-9")):
-        assert moved(found, event, seen(), NOW + 60, PUBLIC).document == found
+        assert moved(document, event, seen(), NOW + 60, PUBLIC).document == document
 
 
 def test_who_takes_it_is_told_once_and_nobody_is_reminded():
     """The first one has it, in the incident's thread; a link of last week takes nothing; a well queue reminds nobody."""
-    found = escalated()
-    assert found.escalation is not None
-    made = moved(found, Acknowledged("anna", found.escalation.incident), seen(), NOW + 60, PUBLIC)
-    taken = made.document.escalation
+    document = escalated()
+    assert document.escalation is not None
+    result = moved(document, Acknowledged("anna", document.escalation.incident), seen(), NOW + 60, PUBLIC)
+    taken = result.document.escalation
     assert taken is not None
     assert (taken.taken_by, taken.taken_at, taken.due) == ("anna", NOW + 60, None)
-    assert {message.card.kind for message in made.document.to_tell} == {"acknowledged"}
-    assert {message.card.incident for message in made.document.to_tell} == {found.escalation.incident}
-    assert "Taken: anna" in made.document.to_tell[0].card.headline
-    second = moved(made.document, Acknowledged("bert", found.escalation.incident), seen(), NOW + 61, PUBLIC)
-    assert second.document == made.document
-    assert woken(posted(made.document), NOW + 2 * AGAIN_S, seen(now=NOW + 2 * AGAIN_S), with_rules=PUBLIC).document.to_tell == ()
-    found = escalated()
+    assert {message.card.kind for message in result.document.to_tell} == {"acknowledged"}
+    assert {message.card.incident for message in result.document.to_tell} == {document.escalation.incident}
+    assert "Taken: anna" in result.document.to_tell[0].card.headline
+    second = moved(result.document, Acknowledged("bert", document.escalation.incident), seen(), NOW + 61, PUBLIC)
+    assert second.document == result.document
+    assert (
+        woken(posted(result.document), NOW + 2 * AGAIN_S, seen(now=NOW + 2 * AGAIN_S), with_rules=PUBLIC).document.to_tell == ()
+    )
+    document = escalated()
     for other in ("another", "inc-0", "inc-2"):
-        assert moved(found, Acknowledged("anna", other), seen(), NOW + 60, PUBLIC).document == found
-    made = woken(escalated(), NOW + AGAIN_S, seen(mail=well(NOW + AGAIN_S), now=NOW + AGAIN_S), with_rules=PUBLIC)
-    assert (made.document.escalation, made.document.escalated_at, made.document.to_tell) == (None, None, ())
+        assert moved(document, Acknowledged("anna", other), seen(), NOW + 60, PUBLIC).document == document
+    result = woken(escalated(), NOW + AGAIN_S, seen(mail=well(NOW + AGAIN_S), now=NOW + AGAIN_S), with_rules=PUBLIC)
+    assert (result.document.escalation, result.document.escalated_at, result.document.to_tell) == (None, None, ())
 
 
 def test_while_an_incident_of_the_target_is_open_the_reminder_waits():
@@ -234,44 +238,44 @@ def test_while_an_incident_of_the_target_is_open_the_reminder_waits():
     ask = rules(runbook(mode=Mode.APPROVE), public_url=URL)
     asked = moved(escalated(ask), alerted(case(starts_at=NOW + 300, fingerprint="fp-2")), seen(now=NOW + 400), NOW + 400, ask)
     assert phase(asked) is Phase.ASKED
-    found = replace(asked.document, to_tell=())
-    assert found.incident is not None
-    assert found.escalation is not None
+    document = replace(asked.document, to_tell=())
+    assert document.incident is not None
+    assert document.escalation is not None
     assert asked.document.due is not None
     assert asked.document.due <= NOW + AGAIN_S
-    waits = woken(found, NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=ask)
+    waits = woken(document, NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=ask)
     assert waits.document.escalation is not None
     assert (waits.document.escalation.due, waits.document.to_tell) == (NOW + 2 * AGAIN_S, ())
-    approved = moved(waits.document, Approved(found.incident.approval.nonce, "anna"), seen(now=NOW + 950), NOW + 950, ask)
+    approved = moved(waits.document, Approved(document.incident.approval.nonce, "anna"), seen(now=NOW + 950), NOW + 950, ask)
     assert phase(approved) is Phase.STARTING
 
 
 # --- once more -------------------------------------------------------------------------------------------------------
 
 
-def wanted(found: Document) -> RestartWanted:
-    assert found.escalation is not None
-    return RestartWanted("anna", found.escalation.incident, "inc-9")
+def wanted(document: Document) -> RestartWanted:
+    assert document.escalation is not None
+    return RestartWanted("anna", document.escalation.incident, "inc-9")
 
 
 def test_a_person_has_an_escalated_target_restarted_once_more():
     """A new incident with the same alerts and queues, which the escalation does not hold; an older button does nothing."""
-    found = escalated()
-    made = moved(found, wanted(found), seen(now=NOW + 600), NOW + 600, PUBLIC)
-    assert phase(made) is Phase.STARTING
-    again = made.document.incident
+    before = escalated()
+    result = moved(before, wanted(before), seen(now=NOW + 600), NOW + 600, PUBLIC)
+    assert phase(result) is Phase.STARTING
+    again = result.document.incident
     assert again is not None
-    assert (again.id, again.approval.approved_by, again.triggers) == ("inc-9", "anna", found.outcomes[-1].triggers)
+    assert (again.id, again.approval.approved_by, again.triggers) == ("inc-9", "anna", before.outcomes[-1].triggers)
     assert again.approval.once, "whatever `attempts` says"
-    assert [watched.queue for watched in again.queues] == list(found.outcomes[-1].queues)
-    assert made.reply is not None
-    assert made.reply.action is Action.RESTARTED
-    found = escalated()
+    assert [watched.queue for watched in again.queues] == list(before.outcomes[-1].queues)
+    assert result.reply is not None
+    assert result.reply.action is Action.RESTARTED
+    before = escalated()
     for other in ("another", "inc-2"):
         event = RestartWanted("anna", other, "inc-9")
-        assert moved(found, event, seen(now=NOW + 600), NOW + 600, PUBLIC).document == found
-    started = moved(found, wanted(found), seen(now=NOW + 600), NOW + 600, PUBLIC).document
-    assert moved(started, wanted(found), seen(now=NOW + 601), NOW + 601, PUBLIC).document == started
+        assert moved(before, event, seen(now=NOW + 600), NOW + 600, PUBLIC).document == before
+    started = moved(before, wanted(before), seen(now=NOW + 600), NOW + 600, PUBLIC).document
+    assert moved(started, wanted(before), seen(now=NOW + 601), NOW + 601, PUBLIC).document == started
     assert moved(document(), RestartWanted("anna", "inc-0", "inc-9"), seen(), NOW, PUBLIC).document == document()
 
 
@@ -286,8 +290,8 @@ def test_a_person_has_an_escalated_target_restarted_once_more():
 )
 def test_once_more_overrules_nothing_that_no_approval_may(look, code):
     """The kill switch, a healthy queue, and unknown states."""
-    found = escalated()
-    made = moved(found, wanted(found), seen(now=NOW + 600, **look), NOW + 600, PUBLIC)
-    assert made.reply is not None
-    assert made.reply.reason is code
-    assert not any(isinstance(act, Start) for act in made.acts)
+    document = escalated()
+    result = moved(document, wanted(document), seen(now=NOW + 600, **look), NOW + 600, PUBLIC)
+    assert result.reply is not None
+    assert result.reply.reason is code
+    assert not any(isinstance(act, Start) for act in result.acts)

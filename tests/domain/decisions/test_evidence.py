@@ -49,8 +49,8 @@ def written(text: str | None) -> tuple[NodeOutput, ...] | None:
     return None if text is None else (NodeOutput("worker-1", text),)
 
 
-def looked(found: Document, at: float, reading: EvidenceReading | None) -> Step:
-    return woken(found, at, replace(seen(now=at), evidence=reading), rules(book()))
+def looked(document: Document, at: float, reading: EvidenceReading | None) -> Step:
+    return woken(document, at, replace(seen(now=at), evidence=reading), rules(book()))
 
 
 @pytest.mark.parametrize(
@@ -65,9 +65,9 @@ def looked(found: Document, at: float, reading: EvidenceReading | None) -> Step:
 )
 def test_evidence_comes_once_and_before_the_first_restart(evidence, changes, orders):
     """After it, there is nothing left to see."""
-    made = woken(document(incident(evidence=evidence, **changes)), NOW, with_rules=rules(book()))
-    assert (phase(made) is Phase.COLLECTING) == orders
-    assert any(isinstance(act, Start) for act in made.acts) is not orders
+    result = woken(document(incident(evidence=evidence, **changes)), NOW, with_rules=rules(book()))
+    assert (phase(result) is Phase.COLLECTING) == orders
+    assert any(isinstance(act, Start) for act in result.acts) is not orders
     without = woken(document(incident(evidence=evidence, **changes)), NOW)
     assert phase(without) is Phase.STARTING, "the runbook names no job any more"
 
@@ -79,9 +79,11 @@ def test_what_is_held_otherwise_collects_nothing(within_s, due_s, mode):
     held = moved(EMPTY, alerted(case(book=book())), seen(pause=Pause("x")), with_rules=rules(book()))
     assert (phase(held), [act for act in held.acts if isinstance(act, Collect)]) == (None, [])
     with_rules = rules(book(within_s, mode), public_url="https://unstick.example.com")
-    made = moved(EMPTY, alerted(case(book=with_rules.runbooks["mail"])), with_rules=with_rules)
-    assert [act for act in made.acts if isinstance(act, Collect)] == [Collect(TAG, "job-evidence", {"service": "mail"}, within_s)]
-    kept = made.document.incident
+    result = moved(EMPTY, alerted(case(book=with_rules.runbooks["mail"])), with_rules=with_rules)
+    assert [act for act in result.acts if isinstance(act, Collect)] == [
+        Collect(TAG, "job-evidence", {"service": "mail"}, within_s)
+    ]
+    kept = result.document.incident
     assert (kept.phase, kept.due, kept.reason) == (Phase.COLLECTING, NOW + due_s, None)
     assert kept.evidence == Evidence({"service": "mail"}, NOW, NOW + within_s)
 
@@ -97,13 +99,13 @@ def test_what_is_held_otherwise_collects_nothing(within_s, due_s, mode):
 )
 def test_what_came_of_its_start_is_noted(event, run, missing, due_s):
     """Without a run the incident goes on at once; without an answer the next look finds out."""
-    made = moved(collecting(due=NOW + 3), event, at=NOW + 1)
-    kept = made.document.incident
+    result = moved(collecting(due=NOW + 3), event, at=NOW + 1)
+    kept = result.document.incident
     assert (kept.evidence.execution, kept.evidence.missing, kept.due) == (run, missing, NOW + due_s)
 
 
 @pytest.mark.parametrize(
-    "found",
+    "before",
     [
         document(),
         *(document(incident(later, evidence=COLLECTED)) for later in sorted(set(Phase) - {Phase.COLLECTING})),
@@ -112,9 +114,9 @@ def test_what_came_of_its_start_is_noted(event, run, missing, due_s):
         document(incident(Phase.COLLECTING)),
     ],
 )
-def test_a_late_answer_changes_nothing(found):
+def test_a_late_answer_changes_nothing(before):
     """The incident has gone on without it."""
-    assert moved(found, EvidenceStarted(TAG, RUN)).document == found
+    assert moved(before, EvidenceStarted(TAG, RUN)).document == before
 
 
 @pytest.mark.parametrize(
@@ -136,14 +138,14 @@ def test_the_restart_waits_for_the_output_and_no_longer_than_within(evidence, ou
 @pytest.mark.parametrize(("after_s", "due_s"), [(3.0, 6.0), (18.0, 20.0), (25.0, 25.0)])
 def test_while_it_is_awaited_it_is_looked_for(after_s, due_s):
     """And what was seen of its run stays known where the next look does not show it."""
-    found = collecting()
-    made = looked(found, NOW + after_s, EvidenceReading(RUN, awaited=True))
-    assert (phase(made), made.document.incident.due, made.document.incident.evidence.execution) == (
+    document = collecting()
+    result = looked(document, NOW + after_s, EvidenceReading(RUN, awaited=True))
+    assert (phase(result), result.document.incident.due, result.document.incident.evidence.execution) == (
         Phase.COLLECTING,
         NOW + due_s,
         RUN,
     )
-    again = looked(replace(made.document, due=NOW + after_s), NOW + due_s, EvidenceReading(None, awaited=True))
+    again = looked(replace(result.document, due=NOW + after_s), NOW + due_s, EvidenceReading(None, awaited=True))
     assert again.document.incident.evidence.execution == RUN
     newer = looked(collecting(replace(COLLECTED, execution=RUN)), NOW + 3, EvidenceReading(ENDED, awaited=True))
     assert newer.document.incident.evidence.execution == ENDED
@@ -169,9 +171,9 @@ def noted(evidence: Evidence, reading: EvidenceReading, after_s: float = 20.0) -
 def test_what_is_missing_is_said(run: Execution | None, output, problem, said):
     """For people to mend it; what was said before stays."""
     output = written(output)
-    made = noted(COLLECTED, EvidenceReading(run, output, problem))
-    assert (str(made.missing), made.execution) == (said, run)
-    assert made.lines == (("text",) if output and output[0].text else ())
+    collected = noted(COLLECTED, EvidenceReading(run, output, problem))
+    assert (str(collected.missing), collected.execution) == (said, run)
+    assert collected.lines == (("text",) if output and output[0].text else ())
     before = noted(replace(COLLECTED, missing="it was refused"), EvidenceReading(run, output, problem))
     assert before.missing == "it was refused"
     known = noted(replace(COLLECTED, execution=ENDED), EvidenceReading(None, output, problem))
@@ -183,8 +185,8 @@ def test_what_is_missing_is_said(run: Execution | None, output, problem, said):
 )
 def test_how_long_it_was_waited_for_is_never_less_than_nothing(asked_at, after_s, said):
     """Another machine, whose clock is behind, may have ordered it."""
-    made = noted(replace(COLLECTED, asked_at=asked_at), EvidenceReading(RUN), after_s)
-    assert str(made.missing) == f"execution 12 had not ended after {said}"
+    collected = noted(replace(COLLECTED, asked_at=asked_at), EvidenceReading(RUN), after_s)
+    assert str(collected.missing) == f"execution 12 had not ended after {said}"
 
 
 def test_runs_that_collect_evidence_are_seen_by_no_guard():

@@ -41,11 +41,11 @@ LONG_AGO = execution(1, started=-7000, ended=-6990)
 """A restart that no cooldown knows of, and that ended before the alert began."""
 
 
-def scene(what: Observation | None = None, *, found: Document | None = None, **changes) -> GuardContext:
+def scene(what: Observation | None = None, *, before: Document | None = None, **changes) -> GuardContext:
     book = changes.pop("book", runbook())
-    made = document(incident()) if found is None else found
-    made_rules = changes.pop("with_rules", rules(book))
-    return GuardContext(made_rules, book, made, made.incident or incident(), what or seen(), NOW, **changes)
+    before = before or document(incident())
+    with_rules = changes.pop("with_rules", rules(book))
+    return GuardContext(with_rules, book, before, before.incident or incident(), what or seen(), NOW, **changes)
 
 
 def between(**changes) -> Document:
@@ -78,14 +78,14 @@ def test_nothing_in_the_way_is_a_restart():
     assert decide(scene()) == Decision(Kind.RESTART)
     down = seen(history=MISSING, mail=well())
     assert decide(scene(down)).reason is Reason.SYMPTOM_GONE
-    assert decide(scene(down, found=between())).reason is Reason.LEDGER_UNKNOWN
+    assert decide(scene(down, before=between())).reason is Reason.LEDGER_UNKNOWN
     assert decide(scene(seen(history=MISSING, mail=going_round()))).reason is Reason.LEDGER_UNKNOWN
 
 
 HOLDS = [
     pytest.param(scene(seen(pause=Pause("migration", "anna"))), Reason.PAUSED, "migration (anna)", id="paused"),
     pytest.param(scene(seen(pause=MISSING)), Reason.PAUSED, "can't be read", id="paused-unread"),
-    pytest.param(scene(found=since(-86401)), Reason.STALE_ALERT, "1 d 0 h ago", id="stale_alert"),
+    pytest.param(scene(before=since(-86401)), Reason.STALE_ALERT, "1 d 0 h ago", id="stale_alert"),
     pytest.param(scene(book=runbook(freeze=(NOON,))), Reason.FROZEN, "all day", id="frozen"),
     pytest.param(scene(seen(mail=well())), Reason.SYMPTOM_GONE, "mail.delivery: depth 0", id="symptom_gone-empty"),
     pytest.param(scene(seen(mail=snapshot(acks=3))), Reason.SYMPTOM_GONE, "processed in the last 10 s: 3",
@@ -101,7 +101,7 @@ HOLDS = [
         "waiting to start", id="job_busy-scheduled"),
     pytest.param(scene(seen(execution(ended=None, started=600, scheduled=True))), Reason.JOB_BUSY, "waiting",
         id="job_busy-own-scheduled"),
-    pytest.param(scene(found=document(incident(), escalated_at=NOW - 86399)), Reason.ESCALATED, "23 h 59 min ago",
+    pytest.param(scene(before=document(incident(), escalated_at=NOW - 86399)), Reason.ESCALATED, "23 h 59 min ago",
         id="escalated"),
     pytest.param(scene(seen(execution(started=-310, ended=-300))), Reason.COOLDOWN, "5 min ago", id="cooldown"),
     pytest.param(scene(seen(execution(started=-610, ended=-599))), Reason.COOLDOWN, "9 min 59 s ago", id="cooldown-last-second"),
@@ -132,9 +132,9 @@ def test_each_guard_holds_with_its_reason_code(held, reason, detail):
 
 
 PASSES = [
-    pytest.param(scene(found=since(-86400)), id="as old as `stale` allows"),
-    pytest.param(scene(found=document(incident(), escalated_at=NOW - 86400)), id="24 hours after the escalation"),
-    pytest.param(scene(found=document(incident(), escalated_at=NOW - 90000)), id="25 hours after it"),
+    pytest.param(scene(before=since(-86400)), id="as old as `stale` allows"),
+    pytest.param(scene(before=document(incident(), escalated_at=NOW - 86400)), id="24 hours after the escalation"),
+    pytest.param(scene(before=document(incident(), escalated_at=NOW - 90000)), id="25 hours after it"),
     pytest.param(scene(seen(execution(started=-610, ended=-600))), id="cooldown is over"),
     pytest.param(scene(seen(*many(2, 600))), id="a window with room"),
     pytest.param(scene(seen(*many(3, 100, -3700.0 - 300))), id="older than the window"),
@@ -152,10 +152,10 @@ PASSES = [
     pytest.param(
         scene(seen(execution(ended=-4000, started=-4030, runner_not_after=RUNNER_NOW - 4031, status="failed"))), id="late"
     ),
-    pytest.param(scene(found=between(), book=runbook(limits=Limits(stale_s=10))), id="not stale between attempts"),
-    pytest.param(scene(seen(execution(started=-40, ended=-30)), found=between()), id="no cooldown between attempts"),
-    pytest.param(scene(seen(storm=taken(9)), found=between()), id="no storm between attempts"),
-    pytest.param(scene(found=replace(between(), escalated_at=NOW - 60)), id="not escalated between attempts"),
+    pytest.param(scene(before=between(), book=runbook(limits=Limits(stale_s=10))), id="not stale between attempts"),
+    pytest.param(scene(seen(execution(started=-40, ended=-30)), before=between()), id="no cooldown between attempts"),
+    pytest.param(scene(seen(storm=taken(9)), before=between()), id="no storm between attempts"),
+    pytest.param(scene(before=replace(between(), escalated_at=NOW - 60)), id="not escalated between attempts"),
 ]
 
 
@@ -169,12 +169,12 @@ def test_the_cooldown_counts_from_the_restart_that_ended_last():
     """Whichever began last; where its job was deleted with its history, the document knows of it."""
     for restarts, code in ((1, Reason.COOLDOWN), (0, None)):
         outcome = Outcome("inc-0", Ending.RECOVERED, None, NOW - 70, (), runner_ended_at=RUNNER_NOW - 77, restarts=restarts)
-        decision = decide(scene(found=document(incident(), outcomes=(outcome,))))
+        decision = decide(scene(before=document(incident(), outcomes=(outcome,))))
         assert decision.reason is code
     ended_last, began_last = execution(11, started=-900, ended=-300), execution(12, started=-390, ended=-350)
     assert decide(scene(seen(began_last, ended_last))).again_in_s == 300.0
     assert decide(scene(seen(ended_last, began_last))).again_in_s == 300.0
-    assert decide(scene(seen(began_last, ended_last), found=since(-500))).execution == ended_last
+    assert decide(scene(seen(began_last, ended_last), before=since(-500))).execution == ended_last
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -198,7 +198,7 @@ def test_an_alert_of_the_same_cause_is_verified_and_a_new_one_cools_down(began, 
     """I1: what began before a minute after the newest restart's end goes on from that restart, a manual one too. The runner's
     clock may be ahead or behind."""
     manual = execution(user="anna", runner_started_at=NOW + ahead_s - 310, runner_ended_at=NOW + ahead_s - 300)
-    decision = decide(scene(seen(history=ExecutionHistory(NOW + ahead_s, (manual,))), found=since(began)))
+    decision = decide(scene(seen(history=ExecutionHistory(NOW + ahead_s, (manual,))), before=since(began)))
     assert decision.kind is kind
     assert decision.reason is (Reason.COOLDOWN if kind is Kind.HOLD else None)
     assert (decision.execution is not None) == (kind is Kind.ADOPT)
@@ -238,8 +238,8 @@ def test_only_a_start_of_this_incident_that_is_not_known_is_its_own(mine, adopts
     """Whatever else the history shows is judged by the other guards."""
     run = execution(12, started=-5000, ended=-4990, **mine)
     tries = PastAttempt("inc-1.1", None, "stuck"), PastAttempt("inc-1.3", None, UNCLEAR)
-    found = document(incident(attempt=3, tries=tries))
-    decision = decide(scene(seen(run), found=found))
+    before = document(incident(attempt=3, tries=tries))
+    decision = decide(scene(seen(run), before=before))
     assert (decision.kind is Kind.ADOPT) == adopts
     assert decision.execution == (run if adopts else None)
 
@@ -272,33 +272,33 @@ def test_after_an_attempt_a_newer_restart_by_somebody_else_is_adopted():
     tries = (PastAttempt("inc-1.1", own, "stuck"), PastAttempt("inc-1.2", refused, "refused_late"))
     for ended, adopts in ((-99.0, True), (-100.0, False), (-101.0, False)):
         other = execution(13, started=-150, ended=ended, user="anna")
-        decision = decide(scene(seen(refused, other, own), found=between(tries=tries)))
+        decision = decide(scene(seen(refused, other, own), before=between(tries=tries)))
         assert (decision.kind, decision.execution) == ((Kind.ADOPT, other) if adopts else (Kind.RESTART, None))
     failed = execution(13, started=-150, ended=-90, user="anna", status="failed")
     for same_again, kind in ((False, Kind.ADOPT), (True, Kind.RESTART)):
         queues = (QueueState(MAIL, "mail", NOW, after=AfterRestart(same_again=same_again)),)
-        assert decide(scene(seen(refused, failed, own), found=between(tries=tries, queues=queues))).kind is kind
+        assert decide(scene(seen(refused, failed, own), before=between(tries=tries, queues=queues))).kind is kind
     for unproven in ((), tries[1:], (PastAttempt("inc-1.1", None, "stuck"),)):
-        assert decide(scene(seen(execution(13, started=-150, ended=-90)), found=between(tries=unproven))).kind is Kind.RESTART
+        assert decide(scene(seen(execution(13, started=-150, ended=-90)), before=between(tries=unproven))).kind is Kind.RESTART
 
 
 def test_what_is_not_known_of_a_queue_is_said():
     """With its remedy, the others unnamed; of several the one that can be told first is waited for, by its own runbook."""
     queues = (QueueState(MAIL, "mail", NOW), QueueState(POST, "mail", NOW))
     blind = replace(snapshot(), blind=Unknown("no counter", remedy="Name it."))
-    decision = decide(scene(seen(mail=well(), post=blind), found=document(incident(queues=queues))))
+    decision = decide(scene(seen(mail=well(), post=blind), before=document(incident(queues=queues))))
     assert (decision.reason, decision.remedy, str(decision.detail)) == (
         Reason.SYMPTOM_UNKNOWN,
         "Name it.",
         "mail.post: no counter",
     )
-    unread = decide(scene(seen(mail=replace(well(), blind=None), post=MISSING), found=document(incident(queues=queues))))
+    unread = decide(scene(seen(mail=replace(well(), blind=None), post=MISSING), before=document(incident(queues=queues))))
     assert (unread.again_in_s, unread.tell, str(unread.detail)) == (15.0, True, "mail.post: it is down")
     post = runbook(name="post", symptom=replace(runbook().symptom, for_s=20.0))
     queues = (QueueState(MAIL, "mail", NOW), QueueState(POST, "post", NOW))
     both = seen(mail=snapshot(samples_s=15.0), post=snapshot(7, samples_s=15.0))
     for order in (queues, queues[::-1]):
-        decision = decide(scene(both, found=document(incident(queues=order)), with_rules=rules(runbook(), post)))
+        decision = decide(scene(both, before=document(incident(queues=order)), with_rules=rules(runbook(), post)))
         assert (decision.again_in_s, str(decision.detail)) == (6.0, "mail.post: depth over 0 for less than 20 s")
 
 
@@ -314,9 +314,9 @@ def test_what_a_restart_does_not_help_is_held_and_told_with_what_to_do(mail, rea
 def test_an_escalation_blocks_its_own_queues_alone():
     """Another queue of the same target may be restarted for."""
     about = Escalation("inc-0", "mail", NOW - 60, queues=(QueueState(POST, "mail", NOW),))
-    assert decide(scene(found=document(escalated_at=NOW - 60, escalation=about))).kind is Kind.RESTART
+    assert decide(scene(before=document(escalated_at=NOW - 60, escalation=about))).kind is Kind.RESTART
     same = replace(about, queues=(QueueState(MAIL, "mail", NOW),))
-    assert decide(scene(found=document(escalated_at=NOW - 60, escalation=same))).reason is Reason.ESCALATED
+    assert decide(scene(before=document(escalated_at=NOW - 60, escalation=same))).reason is Reason.ESCALATED
 
 
 # --- order, and people -----------------------------------------------------------------------------------------------
@@ -337,14 +337,14 @@ IN_ORDER = [
 def test_the_first_guard_that_objects_is_the_reason(first):
     """Where several hold, the one that is said is always the same: kill switch first, mode last."""
     looks, books, documents = {}, {}, {}
-    for _, look, book, found in reversed(IN_ORDER[first:]):
+    for _, look, book, changes in reversed(IN_ORDER[first:]):
         looks |= look
         books |= book
-        documents |= found
+        documents |= changes
     run = looks.pop("run", None)
     what = seen(*([run] if run else []), LONG_AGO, **looks)
-    made = scene(what, book=runbook(**books), found=document(incident(), **documents))
-    assert decide(made).reason is IN_ORDER[first][0]
+    held = scene(what, book=runbook(**books), before=document(incident(), **documents))
+    assert decide(held).reason is IN_ORDER[first][0]
 
 
 @pytest.mark.parametrize("code", sorted(Reason))
@@ -372,7 +372,7 @@ def test_a_person_overrules_limits_and_nothing_else(code):
 @pytest.mark.parametrize("part", ["pause", "history"])
 def test_what_can_not_be_read_is_told_after_within_or_where_people_can_mend_it(part, changes, unread, told):
     """Or between two restarts; until then it may pass."""
-    decision = decide(scene(seen(**{part: unread}), found=document(incident(**changes))))
+    decision = decide(scene(seen(**{part: unread}), before=document(incident(**changes))))
     assert (decision.kind, decision.again_in_s, decision.tell) == (Kind.HOLD, 15.0, told)
 
 
@@ -380,9 +380,9 @@ def test_what_can_not_be_read_is_told_after_within_or_where_people_can_mend_it(p
 def test_a_suspicion_that_can_not_be_read_is_told_after_half_a_minute(unread_s, told):
     """An alert is told at once."""
     queues = (QueueState(MAIL, "mail", NOW, looks=Looks(unread_at=NOW - unread_s)),)
-    found = document(incident(triggers=(trigger(suspicion=True),), queues=queues))
-    assert decide(scene(seen(mail=Unknown("no answer")), found=found)).tell is told
-    assert decide(scene(seen(mail=Unknown("no answer")), found=document(incident(queues=queues)))).tell
+    before = document(incident(triggers=(trigger(suspicion=True),), queues=queues))
+    assert decide(scene(seen(mail=Unknown("no answer")), before=before)).tell is told
+    assert decide(scene(seen(mail=Unknown("no answer")), before=document(incident(queues=queues)))).tell
 
 
 def test_every_guard_can_be_asked_by_itself(monkeypatch: pytest.MonkeyPatch):

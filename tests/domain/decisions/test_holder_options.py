@@ -47,9 +47,9 @@ def own(mail: QueueSnapshot) -> QueueSnapshot:
 def ordered(*holders: Holder, holder: HolderOption | None = HOLDER) -> tuple[Document, Start]:
     """The order to start for one queue whose messages these hold; without any, messages wait that nobody takes."""
     mail = own(holding(*holders)) if holders else snapshot()
-    made = moved(Document("key"), alerted(), seen(mail=mail), with_rules=limited(holder))
-    (start,) = (act for act in made.acts if isinstance(act, Start))
-    return made.document, start
+    result = moved(Document("key"), alerted(), seen(mail=mail), with_rules=limited(holder))
+    (start,) = (act for act in result.acts if isinstance(act, Start))
+    return result.document, start
 
 
 def stuck(*hosts: str, health: Health = Health.ILL) -> Judgement:
@@ -109,19 +109,19 @@ def test_the_card_and_the_archive_say_which_host_was_restarted():
     assert "A consumer on 10.0.3.7 hangs" in card.text[0]
     assert dict(card.facts)["Restart"].endswith("only on 10.0.3.7")
     ended = replace(running, status="succeeded", runner_ended_at=RUNNER_NOW + 5.0)
-    made = started
+    result = started
     for after_s in (25.0, 45.0, 65.0):
         what = seen(
             now=NOW + after_s,
             mail=snapshot(0, at=NOW + after_s, ids=NEW),
             history=replace(history_of(ended, now=NOW + after_s), followed=ended),
         )
-        made = woken(replace(made.document, to_tell=()), NOW + after_s, what, with_rules=limited())
-        if made.document.incident is None:
+        result = woken(replace(result.document, to_tell=()), NOW + after_s, what, with_rules=limited())
+        if result.document.incident is None:
             break
-    (record,) = made.document.to_archive
+    (record,) = result.document.to_archive
     assert record.incident.run.holder_host == "10.0.3.7"
-    assert dict(made.document.to_tell[0].card.facts)["Restart"].endswith("only on 10.0.3.7")
+    assert dict(result.document.to_tell[0].card.facts)["Restart"].endswith("only on 10.0.3.7")
 
 
 def test_the_second_attempt_goes_to_all_hosts_if_the_first_failed():
@@ -135,8 +135,8 @@ def test_the_second_attempt_goes_to_all_hosts_if_the_first_failed():
     for after_s in range(20, 400, 20):
         history = replace(history_of(failed, now=NOW + after_s), followed=failed)
         what = seen(now=NOW + after_s, mail=own(holding(ONE, at=NOW + after_s)), history=history)
-        made = woken(replace(document, to_tell=()), NOW + after_s, what, with_rules=limited())
-        document, starts = made.document, [act for act in made.acts if isinstance(act, Start)]
+        result = woken(replace(document, to_tell=()), NOW + after_s, what, with_rules=limited())
+        document, starts = result.document, [act for act in result.acts if isinstance(act, Start)]
         if starts or document.incident is None:
             break
     assert [one.options for one in starts] == [{}]

@@ -71,12 +71,12 @@ def start_of(step: Step) -> Start | None:
 
 def test_in_auto_a_person_is_asked_calmly_with_what_speaks_against_it():
     """I13. No mention, no `escalate`; the card and the page say what speaks for a hang, what against, and what settles it."""
-    made = asked()
-    assert (phase(made), reason(made), start_of(made)) == (Phase.ASKED, Reason.LIKELY_STUCK, None)
-    assert made.reply is not None
-    assert made.reply.action is Action.ASKED
-    assert channels(made.document) == {"ops"}
-    (message,) = made.document.to_tell
+    result = asked()
+    assert (phase(result), reason(result), start_of(result)) == (Phase.ASKED, Reason.LIKELY_STUCK, None)
+    assert result.reply is not None
+    assert result.reply.action is Action.ASKED
+    assert channels(result.document) == {"ops"}
+    (message,) = result.document.to_tell
     card = message.card
     assert (card.urgency, card.mention, card.actions[:2]) == ("plan", (), ("approve", "decline"))
     facts = dict(card.facts)
@@ -84,7 +84,7 @@ def test_in_auto_a_person_is_asked_calmly_with_what_speaks_against_it():
     assert facts["Against it"] == "it holds 1 of 8, and could take more; Celery's countdowns, batches and delays look like this"
     assert facts["What settles it"].startswith("symptom: {rabbitmq: {keeps: never}} # or the longest time")
     assert "Proved" not in facts
-    incident = made.document.incident
+    incident = result.document.incident
     page = ask(View(CardInput("held", NOW, runbook(), None, incident, Reason.LIKELY_STUCK), ()), asking())
     assert {str(label) for label, _ in page.rests_on} >= {"Likely", "Against it", "What settles it"}
     assert not any("overrules" in str(paragraph.text) for paragraph in page.why)
@@ -93,18 +93,18 @@ def test_in_auto_a_person_is_asked_calmly_with_what_speaks_against_it():
 def test_the_modes_ask_or_say_that_they_would_have_asked():
     """`approve` asks as `auto` does; `observe` only says so."""
     assert reason(asked(asking(mode=Mode.APPROVE))) is Reason.LIKELY_STUCK
-    made = asked(asking(mode=Mode.OBSERVE))
-    assert reason(made) is Reason.OBSERVE_ONLY
-    assert "mail may hang; Unstick only observes and would have asked" in made.document.to_tell[0].card.headline
+    result = asked(asking(mode=Mode.OBSERVE))
+    assert reason(result) is Reason.OBSERVE_ONLY
+    assert "mail may hang; Unstick only observes and would have asked" in result.document.to_tell[0].card.headline
 
 
 def test_where_nobody_can_be_asked_it_is_a_hold_that_says_so():
     """Once a day, too."""
     alone = asking(url="")
-    made = asked(alone)
-    assert (phase(made), reason(made), kinds(made.document)) == (None, Reason.LIKELY_STUCK, ["held"])
-    assert "Set public_url" in " ".join(made.document.to_tell[0].card.text)
-    later = replace(made.document, to_tell=())
+    result = asked(alone)
+    assert (phase(result), reason(result), kinds(result.document)) == (None, Reason.LIKELY_STUCK, ["held"])
+    assert "Set public_url" in " ".join(result.document.to_tell[0].card.text)
+    later = replace(result.document, to_tell=())
     at = NOW + 7200.0
     again = moved(later, alerted(case(starts_at=at), incident="inc-2"), seen(now=at, mail=kept(at)), at, alone)
     assert (reason(again), kinds(again.document)) == (Reason.LIKELY_STUCK, [])
@@ -112,8 +112,8 @@ def test_where_nobody_can_be_asked_it_is_a_hold_that_says_so():
 
 def test_a_question_that_nobody_answers_ends_calmly_and_blocks_nothing():
     """No ACT NOW; the same verdict is not asked about again for a day, and another one is."""
-    made = asked()
-    ended = looked(made, NOW + 1800.0, kept(NOW + 1800.0))
+    result = asked()
+    ended = looked(result, NOW + 1800.0, kept(NOW + 1800.0))
     assert ended.document.incident is None
     assert (ended.document.outcomes[-1].ending, ended.document.escalated_at) == (Ending.HELD, None)
     last = ended.document.to_tell[-1]
@@ -135,8 +135,8 @@ def test_a_question_that_nobody_answers_ends_calmly_and_blocks_nothing():
 
 def test_a_channel_that_can_not_be_read_for_once_is_no_other_question():
     """Kept by a channel, and held by whom can't be seen, is one verdict for people."""
-    made = asked()
-    ended = looked(made, NOW + 1800.0, kept(NOW + 1800.0))
+    result = asked()
+    ended = looked(result, NOW + 1800.0, kept(NOW + 1800.0))
     at = NOW + 3600.0
     unseen = replace(kept(at), channels=None, consumer_ids=("a",))
     event = alerted(case(starts_at=at - 90.0), incident="inc-2")
@@ -148,12 +148,12 @@ def test_a_channel_that_can_not_be_read_for_once_is_no_other_question():
 
 def test_a_question_is_settled_by_what_comes_to_be_proved_or_passes():
     """While it is open Unstick goes on looking: proved it restarts, moving again it ends."""
-    made = asked()
-    assert made.document.incident is not None
-    assert made.document.incident.due == NOW + 15.0
-    still = looked(made, NOW + 15.0, kept(NOW + 15.0))
+    result = asked()
+    assert result.document.incident is not None
+    assert result.document.incident.due == NOW + 15.0
+    still = looked(result, NOW + 15.0, kept(NOW + 15.0))
     assert (phase(still), still.document.incident.due) == (Phase.ASKED, NOW + 30.0)
-    unread = looked(made, NOW + 15.0, bare(1, NOW + 15.0))
+    unread = looked(result, NOW + 15.0, bare(1, NOW + 15.0))
     assert phase(unread) is Phase.ASKED, "what can't be read for a moment changes nothing"
     proved = looked(still, NOW + 30.0, full(NOW + 30.0))
     assert start_of(proved) is not None
@@ -167,23 +167,23 @@ def test_a_question_is_settled_by_what_comes_to_be_proved_or_passes():
 
 def test_a_person_who_says_that_it_hangs_has_it_restarted_and_judged_by_that():
     """What is held the same way again is then the same message; without a person it would be likely again."""
-    made = asked()
-    nonce = made.document.incident.approval.nonce
-    started = moved(made.document, Approved(nonce, "anna"), seen(now=NOW + 5.0, mail=kept(NOW + 5.0)), NOW + 5.0, asking())
+    result = asked()
+    nonce = result.document.incident.approval.nonce
+    started = moved(result.document, Approved(nonce, "anna"), seen(now=NOW + 5.0, mail=kept(NOW + 5.0)), NOW + 5.0, asking())
     assert start_of(started) is not None
-    declined = moved(made.document, Declined(nonce, "anna"), seen(now=NOW + 5.0, mail=kept(NOW + 5.0)), NOW + 5.0, asking())
+    declined = moved(result.document, Declined(nonce, "anna"), seen(now=NOW + 5.0, mail=kept(NOW + 5.0)), NOW + 5.0, asking())
     assert (declined.document.outcomes[-1].reason, declined.document.escalated_at) == (Reason.DECLINED, None)
 
 
 def test_keeps_waits_quietly_and_never_restarts_before_its_time():
     """Within the time no question and no message; then as strong as it is."""
     patient = asking(symptom=Symptom("rabbitmq", QUEUE, keeps=Keeps(600.0)))
-    made = moved(EMPTY, alerted(), seen(mail=full()), with_rules=patient)
-    assert (phase(made), reason(made), kinds(made.document)) == (Phase.WAITING, Reason.SYMPTOM_UNKNOWN, [])
+    result = moved(EMPTY, alerted(), seen(mail=full()), with_rules=patient)
+    assert (phase(result), reason(result), kinds(result.document)) == (Phase.WAITING, Reason.SYMPTOM_UNKNOWN, [])
     for n in range(1, 40):
         at = NOW + 60.0 * n
-        made = looked(made, at, full(at), patient)
-        assert kinds(made.document) == [], "it escalates nothing"
+        result = looked(result, at, full(at), patient)
+        assert kinds(result.document) == [], "it escalates nothing"
     never = asking(symptom=Symptom("rabbitmq", QUEUE, keeps=Keeps(0.0)))
     assert start_of(moved(EMPTY, alerted(), seen(mail=kept()), with_rules=never)) is not None
 
@@ -202,20 +202,20 @@ def test_keeps_waits_quietly_and_never_restarts_before_its_time():
 def test_after_the_broker_s_restart_the_alert_remembers_who_consumed(annotations, up_s, expected):
     """Its counters began anew, and the application did not come back: the most ordinary incident of all."""
     new = snapshot(ids=(), acks=None, deliveries=None, ack_samples=(), nodes=("a",), nodes_up_s=up_s)
-    made = moved(EMPTY, alerted(case(annotations=annotations)), seen(mail=replace(new, acks=None)), with_rules=asking())
-    assert (phase(made), reason(made)) == expected
+    result = moved(EMPTY, alerted(case(annotations=annotations)), seen(mail=replace(new, acks=None)), with_rules=asking())
+    assert (phase(result), reason(result)) == expected
     zero = asking(recovered=Recovered(min_consumers=0))
     if expected[0] is Phase.STARTING:
-        made = moved(EMPTY, alerted(case(annotations=annotations)), seen(mail=replace(new, acks=None)), with_rules=zero)
-        assert (phase(made), made.document.incident.queues[0].proof) == (Phase.ASKED, Proof.UNATTENDED), "scaled to zero"
+        result = moved(EMPTY, alerted(case(annotations=annotations)), seen(mail=replace(new, acks=None)), with_rules=zero)
+        assert (phase(result), result.document.incident.queues[0].proof) == (Phase.ASKED, Proof.UNATTENDED), "scaled to zero"
 
 
 def test_the_alert_remembers_that_messages_were_acknowledged():
     """A lock never has one; the counter of a broker that was restarted says nothing."""
     fresh = replace(full(), acks=None, ack_samples=())
     assert reason(moved(EMPTY, alerted(), seen(mail=fresh), with_rules=asking())) is Reason.LIKELY_STUCK
-    made = moved(EMPTY, alerted(case(annotations={ACKED_1D: "812"})), seen(mail=fresh), with_rules=asking())
-    assert start_of(made) is not None
+    result = moved(EMPTY, alerted(case(annotations={ACKED_1D: "812"})), seen(mail=fresh), with_rules=asking())
+    assert start_of(result) is not None
 
 
 # --- the second opinion -------------------------------------------------------------------------------------------------------
@@ -225,13 +225,13 @@ def with_opinion(mail: QueueSnapshot, *output: NodeOutput, status: str = "succee
     """The evidence job ran on the holder's host, and wrote this."""
     with_rules = asking(evidence=EVIDENCE)
     event = alerted(case(book=with_rules.runbooks["mail"]))
-    made = moved(EMPTY, event, seen(mail=mail), with_rules=with_rules)
-    (collect,) = (act for act in made.acts if isinstance(act, Collect))
+    result = moved(EMPTY, event, seen(mail=mail), with_rules=with_rules)
+    (collect,) = (act for act in result.acts if isinstance(act, Collect))
     assert collect.options == {"host": "10.0.3.7"}
     run = Execution("12", "http://rundeck/12", status, RUNNER_NOW, RUNNER_NOW + 2.0, "inc-1.evidence")
     at = NOW + 5.0
     what = replace(seen(now=at, mail=replace(mail, at=at)), evidence=EvidenceReading(run, output))
-    return woken(made.document, at, what, with_rules)
+    return woken(result.document, at, what, with_rules)
 
 
 HEALTHY = "state\nunstick: healthy 3 countdowns until 08:00"
@@ -274,12 +274,12 @@ def test_the_opinion_on_one_host_says_nothing_of_another():
 def test_a_freeze_does_not_make_a_calm_question_loud():
     """It names the window, is asked once in a day, and a proof in the window still calls people."""
     frozen = asking(freeze=(ALL_DAY,))
-    made = asked(frozen)
-    assert (phase(made), reason(made), channels(made.document)) == (Phase.ASKED, Reason.LIKELY_STUCK, {"ops"})
-    (message,) = made.document.to_tell
+    result = asked(frozen)
+    assert (phase(result), reason(result), channels(result.document)) == (Phase.ASKED, Reason.LIKELY_STUCK, {"ops"})
+    (message,) = result.document.to_tell
     assert (message.card.urgency, message.card.mention) == ("plan", ())
     assert "a freeze window is active: all day" in " ".join(map(str, message.card.text))
-    remembered = replace(EMPTY, questions=made.document.questions)
+    remembered = replace(EMPTY, questions=result.document.questions)
     repeated = moved(remembered, alerted(case()), seen(mail=kept()), with_rules=frozen).document
     assert (repeated.incident, repeated.to_tell) == (None, ())
     proved = moved(EMPTY, alerted(case()), seen(mail=full()), with_rules=frozen)

@@ -239,9 +239,9 @@ def test_any_labels_end_in_a_target_that_is_allowed_or_a_reason(labels):
 def test_a_remedy_has_options_of_its_own():
     """Besides those of the restart, which name the target; what its pattern does not take refuses the alert."""
     remedy = Remedy("p", "job-2", Condition.STUCK, options={"how": "hard", "at": "${labels.vhost}"}, allow={"at": "/"})
-    found = case_of(LABELS, replace(RUNBOOK, remedies=(remedy,))).target
-    assert found is not None
-    assert (found.options, found.own) == ({"service": "mail-1", "env": "prod"}, {"job-2": {"how": "hard", "at": "/"}})
+    target = case_of(LABELS, replace(RUNBOOK, remedies=(remedy,))).target
+    assert target is not None
+    assert (target.options, target.own) == ({"service": "mail-1", "env": "prod"}, {"job-2": {"how": "hard", "at": "/"}})
     refused = case_of(LABELS, replace(RUNBOOK, remedies=(replace(remedy, allow={"at": "[a-z]+"}),)))
     assert (refused.target, refused.reason) == (None, Reason.INVALID_OPTION)
 
@@ -300,8 +300,8 @@ def of(name: str, *matchers: str) -> Runbook:
 )  # fmt: skip
 def test_runbooks_that_hide_each_other(first, second, expected):
     """True: the later one never takes any alert. False: the order may decide. None: narrower in front, or never both."""
-    found = overlaps({"one": of("one", *first), "two": of("two", *second)})
-    assert found == ([] if expected is None else [Overlap("one", "two", always=expected)])
+    hidden = overlaps({"one": of("one", *first), "two": of("two", *second)})
+    assert hidden == ([] if expected is None else [Overlap("one", "two", always=expected)])
 
 
 # --- evidence --------------------------------------------------------------------------------------------------------------
@@ -322,10 +322,10 @@ HOSTS = EvidenceJob("j", {"level": "#1", "host": HOLDER_HOST, "node": HOLDER_HOS
 def test_a_host_that_may_not_be_used_is_left_out(allow, host, without):
     """I8: the job runs on its own default, and people read why."""
     job = EvidenceJob("j", {"host": "".join(HOLDER_HOST)}, allow)
-    made = name_holder(job, Evidence(), [host] if host else [])
-    assert str(made.without).startswith(without)
-    assert bool(made.without) == bool(without)
-    assert made.options == ({} if without else {"host": host})
+    evidence = name_holder(job, Evidence(), [host] if host else [])
+    assert str(evidence.without).startswith(without)
+    assert bool(evidence.without) == bool(without)
+    assert evidence.options == ({} if without else {"host": host})
 
 
 def test_a_fixed_option_is_used_as_it_is_unless_a_pattern_is_given():

@@ -126,10 +126,10 @@ def test_a_person_is_asked_for_what_they_may_overrule_and_where_they_can_answer(
 )
 def test_of_an_alert_its_texts_are_kept_as_far_as_cards_show_them(changes, kept):
     """A document has to stay small, whatever an alert brings."""
-    made = to_alert_ref(scenes.case(**changes))
-    assert {name: getattr(made, name) for name in kept} == kept
-    assert (made.fingerprint, made.queue, made.starts_at) == ("fp-1", scenes.MAIL.key, scenes.NOW - 90)
-    assert to_alert_ref(scenes.case(**changes), linked=False) == replace(made, links={})
+    alert = to_alert_ref(scenes.case(**changes))
+    assert {name: getattr(alert, name) for name in kept} == kept
+    assert (alert.fingerprint, alert.queue, alert.starts_at) == ("fp-1", scenes.MAIL.key, scenes.NOW - 90)
+    assert to_alert_ref(scenes.case(**changes), linked=False) == replace(alert, links={})
     assert to_alert_ref(replace(scenes.case(**changes), queue=None)).queue == ""
 
 
@@ -157,8 +157,8 @@ def _about(*triggers: AlertRef, reason: Reason | None = None) -> CardInput:
 )
 def test_a_hold_was_told_if_it_was_for_all_its_alerts(holds, recently):
     """The same reason, within the hour."""
-    made = {key: Hold(code, NOW - age_s) for key, (code, age_s) in zip(KEYS, holds, strict=False)}
-    document = Document("d", holds=made)
+    told = {key: Hold(code, NOW - age_s) for key, (code, age_s) in zip(KEYS, holds, strict=False)}
+    document = Document("d", holds=told)
     assert was_told_recently(document, (FIRST, SECOND), Reason.PAUSED, NOW) is recently
     assert not was_told_recently(document, (), Reason.PAUSED, NOW), "of no alerts nothing was told"
     held = enqueue_hold(document, RULES, _about(FIRST, SECOND, reason=Reason.PAUSED), "m")
@@ -166,12 +166,12 @@ def test_a_hold_was_told_if_it_was_for_all_its_alerts(holds, recently):
     assert {message.id for message in held.to_tell} <= {"m-paused@team", "m-paused@pager"}
     if not recently:
         assert {key: held.holds[key] for key in KEYS} == dict.fromkeys(KEYS, Hold(Reason.PAUSED, NOW, INCIDENT.id))
-        kept = {f"{key}|{one.reason}": one for key, one in made.items() if one.reason is not Reason.PAUSED}
+        kept = {f"{key}|{one.reason}": one for key, one in told.items() if one.reason is not Reason.PAUSED}
         assert held.holds == {**dict.fromkeys(KEYS, Hold(Reason.PAUSED, NOW, INCIDENT.id)), **kept}, (
             "and the one before for another reason"
         )
     else:
-        assert held.holds == made
+        assert held.holds == told
     assert enqueue_hold(document, RULES, _about(FIRST, SECOND, reason=Reason.PAUSED), "m", always=True).to_tell
 
 
@@ -214,8 +214,8 @@ def test_a_message_is_added_once_and_the_incident_knows_who_got_it():
 )  # fmt: skip
 def test_a_card_with_a_link_says_what_people_may_answer_and_until_when(links, nonce, actions, until):
     """An approval expires with its incident, an escalation is to be taken for a day."""
-    made = CardInput("held", NOW, BOOK, TARGET, change(INCIDENT, expires_at=NOW + 77), Reason.COOLDOWN, **links)
-    card = _posted(made)["team"]
+    card_input = CardInput("held", NOW, BOOK, TARGET, change(INCIDENT, expires_at=NOW + 77), Reason.COOLDOWN, **links)
+    card = _posted(card_input)["team"]
     assert (card.nonce, card.actions, card.nonce_until) == (nonce, actions, until)
-    without = replace(made, incident=None)
+    without = replace(card_input, incident=None)
     assert _posted(without)["team"].nonce_until == (NOW + 86400 if links else 0.0)

@@ -40,16 +40,16 @@ BY_HAND = execution(31, started=600, ended=640)
 
 def observed() -> Document:
     """It is stuck, people were told, and Unstick follows it."""
-    made = moved(EMPTY, alerted(), with_rules=OBSERVES)
-    assert (phase(made), kinds(made.document)) == (Phase.OBSERVING, ["held"])
-    posted = MessagesDelivered(frozenset(message.id for message in made.document.to_tell))
-    found = moved(made.document, posted, with_rules=OBSERVES).document
-    return replace(found, incident=replace(found.incident, began_at=NOW - 500))
+    result = moved(EMPTY, alerted(), with_rules=OBSERVES)
+    assert (phase(result), kinds(result.document)) == (Phase.OBSERVING, ["held"])
+    posted = MessagesDelivered(frozenset(message.id for message in result.document.to_tell))
+    document = moved(result.document, posted, with_rules=OBSERVES).document
+    return replace(document, incident=replace(document.incident, began_at=NOW - 500))
 
 
-def look(found: Document, after_s: float, what: Observation | None = None) -> Step:
+def look(document: Document, after_s: float, what: Observation | None = None) -> Step:
     """A check this long after the hold; without `what` the queue is as stuck as before."""
-    return woken(found, NOW + after_s, what or seen(now=NOW + after_s), OBSERVES)
+    return woken(document, NOW + after_s, what or seen(now=NOW + after_s), OBSERVES)
 
 
 def healthy(after_s: float, *executions: Execution, **changes: object) -> Observation:
@@ -58,31 +58,31 @@ def healthy(after_s: float, *executions: Execution, **changes: object) -> Observ
     return replace(seen(now=NOW + after_s, mail=well(NOW + after_s), history=history), **changes)
 
 
-def ended(made: Step) -> Incident:
+def ended(result: Step) -> Incident:
     """The archived incident, of which nobody is told."""
-    assert (made.document.incident, made.document.to_tell) == (None, ())
-    assert not any(isinstance(act, Start) for act in made.acts)
-    record = made.document.to_archive[-1]
+    assert (result.document.incident, result.document.to_tell) == (None, ())
+    assert not any(isinstance(act, Start) for act in result.acts)
+    record = result.document.to_archive[-1]
     assert (record.outcome.ending, record.outcome.reason, record.outcome.restarts) == (Ending.HELD, Reason.OBSERVE_ONLY, 0)
     return record.incident
 
 
 def test_people_are_told_once_and_it_is_followed():
     """As before there is one message; now the incident stays open, and a wake-up looks after `verify.first`."""
-    made = moved(EMPTY, alerted(), with_rules=OBSERVES)
-    assert made.reply is not None
-    assert (made.reply.action, made.reply.reason) == (Action.HELD, Reason.OBSERVE_ONLY)
-    assert (channels(made.document), wakes(made), made.document.due) == ({"ops"}, [NOW + 20], NOW + 20)
-    assert made.document.incident.observed.observed_at == NOW
+    result = moved(EMPTY, alerted(), with_rules=OBSERVES)
+    assert result.reply is not None
+    assert (result.reply.action, result.reply.reason) == (Action.HELD, Reason.OBSERVE_ONLY)
+    assert (channels(result.document), wakes(result), result.document.due) == ({"ops"}, [NOW + 20], NOW + 20)
+    assert result.document.incident.observed.observed_at == NOW
     deferred = woken(document(incident(Phase.DEFERRED)), NOW, with_rules=OBSERVES).document
     assert (deferred.incident.phase, [one.bundle for one in deferred.to_tell]) == (Phase.OBSERVING, [""])
 
 
 def test_a_queue_that_is_stuck_again_has_not_healed():
     """The count of healthy checks begins anew; purged, or by older figures, it has not recovered."""
-    found = look(observed(), 300, healthy(300)).document
-    found = look(found, 315).document
-    assert (found.incident.observed.healed_at, found.due) == (None, NOW + 315 + 31.5)
+    document = look(observed(), 300, healthy(300)).document
+    document = look(document, 315).document
+    assert (document.incident.observed.healed_at, document.due) == (None, NOW + 315 + 31.5)
     more = replace(healthy(300), queues={key: replace(well(NOW + 300), consumers=2) for key in seen().queues})
     assert look(observed(), 300, more).document.incident.observed.healed_at == NOW + 300
     purged = replace(healthy(300), queues={key: well(NOW + 300, ()) for key in seen().queues})
@@ -106,60 +106,60 @@ def test_two_checks_that_see_the_same_work_prove_nothing():
 
 def test_what_has_not_healed_in_a_day_is_archived_as_it_is():
     """Looked at every half an hour at last; nobody is told."""
-    found, day_s = observed(), 86400
-    assert look(found, 120).document.due == NOW + 135
-    assert look(found, 160).document.due == NOW + 176
-    assert look(found, 18001).document.due == NOW + 19801
-    last = look(found, day_s - 1)
+    document, day_s = observed(), 86400
+    assert look(document, 120).document.due == NOW + 135
+    assert look(document, 160).document.due == NOW + 176
+    assert look(document, 18001).document.due == NOW + 19801
+    last = look(document, day_s - 1)
     assert (phase(last), last.document.due) == (Phase.OBSERVING, NOW + day_s)
     assert ended(look(last.document, day_s)).observed.healed_at is None
-    assert ended(look(found, day_s + 1)).observed.healed_at is None
+    assert ended(look(document, day_s + 1)).observed.healed_at is None
 
 
 def test_a_restart_by_hand_stands_in_the_record():
     """History shows that a person restarted it, and when; if it can't be read, nothing is concluded."""
-    found = look(observed(), 620, seen(now=NOW + 620, history=history_of(BY_HAND))).document
+    document = look(observed(), 620, seen(now=NOW + 620, history=history_of(BY_HAND))).document
     for after_s in (700, 715):
-        made = look(found, after_s, healthy(after_s, BY_HAND))
-        found = made.document
-    incident = ended(made)
+        result = look(document, after_s, healthy(after_s, BY_HAND))
+        document = result.document
+    incident = ended(result)
     assert (incident.execution, incident.run.adopted, incident.observed.healed_at) == (BY_HAND, True, NOW + 700)
     blind = {"history": Unknown("it is down")}
-    found = look(observed(), 300, healthy(300)).document
-    found = look(found, 315, healthy(315, **blind)).document
-    assert (found.incident.phase, found.due) == (Phase.OBSERVING, NOW + 330)
-    assert ended(look(found, 330, healthy(330))).observed.healed_at == NOW + 300
+    document = look(observed(), 300, healthy(300)).document
+    document = look(document, 315, healthy(315, **blind)).document
+    assert (document.incident.phase, document.due) == (Phase.OBSERVING, NOW + 330)
+    assert ended(look(document, 330, healthy(330))).observed.healed_at == NOW + 300
 
 
 def test_repeats_are_told_once_an_hour_as_before():
     """A repeat joins, and reminds people as often as it did before anything was followed."""
-    found = observed()
-    soon = moved(found, alerted(case(), incident="inc-2"), at=NOW + 900, with_rules=OBSERVES)
+    document = observed()
+    soon = moved(document, alerted(case(), incident="inc-2"), at=NOW + 900, with_rules=OBSERVES)
     assert (soon.document.to_tell, soon.reply.incident, soon.reply.reason) == ((), "inc-1", Reason.OBSERVE_ONLY)
     what = seen(now=NOW + 3700)
-    late = moved(found, alerted(case(), incident="inc-3"), what, NOW + 3700, OBSERVES)
+    late = moved(document, alerted(case(), incident="inc-3"), what, NOW + 3700, OBSERVES)
     assert (phase(late), channels(late.document)) == (Phase.OBSERVING, {"ops"})
-    other = moved(found, alerted(case(POST, fingerprint="fp-2")), seen(post=snapshot(9)), NOW + 5, OBSERVES)
+    other = moved(document, alerted(case(POST, fingerprint="fp-2")), seen(post=snapshot(9)), NOW + 5, OBSERVES)
     assert [watched.queue for watched in other.document.incident.queues][1:] == [POST]
     assert channels(other.document) == {"ops"}, "another alert"
 
 
 def test_a_repeat_of_a_queue_that_is_well_again_tells_nothing():
     """Grafana is late; the look knows better."""
-    made = moved(observed(), alerted(), healthy(3700), NOW + 3700, OBSERVES)
-    assert (made.document.to_tell, made.reply.reason) == ((), Reason.SYMPTOM_GONE)
+    result = moved(observed(), alerted(), healthy(3700), NOW + 3700, OBSERVES)
+    assert (result.document.to_tell, result.reply.reason) == ((), Reason.SYMPTOM_GONE)
     frozen = rules(runbook(mode=Mode.OBSERVE, freeze=(Freeze(frozenset(range(7)), 0, 0, "always"),)))
-    made = moved(observed(), alerted(), seen(now=NOW + 3700), NOW + 3700, frozen)
-    assert (made.document.to_tell, made.reply.reason) == ((), Reason.FROZEN), "it would not have been restarted"
+    result = moved(observed(), alerted(), seen(now=NOW + 3700), NOW + 3700, frozen)
+    assert (result.document.to_tell, result.reply.reason) == ((), Reason.FROZEN), "it would not have been restarted"
 
 
 @pytest.mark.parametrize("changed", [rules(runbook(mode=Mode.AUTO)), rules(runbook(name="other", mode=Mode.AUTO))])
 def test_what_was_only_observed_is_never_acted_on(changed):
     """The runbook restarts now, or is gone: the wake-up ends the following and starts nothing; the next alert decides anew."""
     ended(woken(observed(), NOW + 20, with_rules=changed))
-    found = moved(observed(), alerted(case(book=next(iter(changed.runbooks.values()))), incident="inc-2"), with_rules=changed)
-    assert [record.incident.id for record in found.document.to_archive] == ["inc-1"]
-    assert [act.tag for act in found.acts if isinstance(act, Start)] == ["inc-2.1"]
+    result = moved(observed(), alerted(case(book=next(iter(changed.runbooks.values()))), incident="inc-2"), with_rules=changed)
+    assert [record.incident.id for record in result.document.to_archive] == ["inc-1"]
+    assert [act.tag for act in result.acts if isinstance(act, Start)] == ["inc-2.1"]
 
 
 @pytest.mark.parametrize(
@@ -178,5 +178,5 @@ def test_only_a_restart_since_the_hold_was_by_hand(started, changes, counts):
     given = {"ended": started + 5, **changes}
     run = execution(12, started=started, **given)
     older = execution(11, started=-3000, ended=-2990)
-    made = look(observed(), 300, seen(now=NOW + 300, history=history_of(run, older, now=NOW + 300)))
-    assert (made.document.incident.execution, made.document.incident.run.adopted) == (run if counts else None, counts)
+    result = look(observed(), 300, seen(now=NOW + 300, history=history_of(run, older, now=NOW + 300)))
+    assert (result.document.incident.execution, result.document.incident.run.adopted) == (run if counts else None, counts)

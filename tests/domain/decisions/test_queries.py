@@ -50,7 +50,7 @@ AWAY = alerted(replace(case(), target=None, queue=None))
 
 
 @pytest.mark.parametrize(
-    ("found", "event", "needed"),
+    ("before", "event", "needed"),
     [
         pytest.param(EMPTY, alerted(), True, id="a firing alert"),
         pytest.param(EMPTY, resolved(), False, id="a resolved one"),
@@ -77,9 +77,9 @@ AWAY = alerted(replace(case(), target=None, queue=None))
         pytest.param(DUE, MessagesDelivered(frozenset()), False, id="delivered"),
     ],
 )
-def test_a_step_is_observed_for_only_where_it_decides_by_what_is_seen(found: Document, event: Any, needed: bool):
+def test_a_step_is_observed_for_only_where_it_decides_by_what_is_seen(before: Document, event: Any, needed: bool):
     """Each observation queries every system."""
-    assert needs_observation(found, event, NOW) is needed
+    assert needs_observation(before, event, NOW) is needed
 
 
 def test_all_queues_are_observed_that_the_step_may_judge():

@@ -70,8 +70,8 @@ LATE = Unknown("no answer in time", late=True)
 
 
 def outcome(ending: Ending = Ending.RECOVERED, **changes) -> Outcome:
-    made = Outcome("inc-0", ending, None, NOW - 10, (trigger(),), channels=("ops",), queues=(MAIL,))
-    return replace(made, **changes)
+    recovered = Outcome("inc-0", ending, None, NOW - 10, (trigger(),), channels=("ops",), queues=(MAIL,))
+    return replace(recovered, **changes)
 
 
 def without_target(code: Reason, **changes) -> MatchedAlert:
@@ -84,28 +84,28 @@ def without_target(code: Reason, **changes) -> MatchedAlert:
 
 def test_a_stuck_queue_is_written_down_and_started():
     """I3: wake-up and claim first, then the start with its tag and the fence (`start_within`) on the runner's clock."""
-    made = moved(EMPTY, alerted())
-    assert made.acts == (Wake(NOW + 20.0), Claim(NOW), Start("inc-1.1", RUNNER_NOW + 30.0, 30.0))
+    result = moved(EMPTY, alerted())
+    assert result.acts == (Wake(NOW + 20.0), Claim(NOW), Start("inc-1.1", RUNNER_NOW + 30.0, 30.0))
     for changes, seen_storm in (({"restarts": 1}, None), ({"overruled": True}, MISSING)):
         start = woken(document(incident(**changes)), NOW, seen(storm=seen_storm))
         assert [type(act) for act in start.acts] == [Wake, Start], "a first restart takes a slot, if the free ones are known"
-    written = made.document.incident
+    written = result.document.incident
     assert written is not None
     assert (written.phase, written.attempt, written.run.runner_not_after) == (Phase.STARTING, 1, RUNNER_NOW + 30.0)
     assert written.queues[0].before == before_restart(snapshot())
-    assert made.document.due == written.due == NOW + 20.0
-    assert made.reply is not None
-    assert (made.reply.incident, made.reply.runbook, made.reply.target) == ("inc-1", "mail", "service=mail")
-    assert (made.reply.action, made.reply.reason, made.reply.execution) == (Action.RESTARTED, None, None)
-    made = moved(EMPTY, alerted(), with_rules=rules(runbook(restart=Restart("job-1", start_within_s=90.0))))
-    assert Start("inc-1.1", RUNNER_NOW + 90.0, 90.0) in made.acts
+    assert result.document.due == written.due == NOW + 20.0
+    assert result.reply is not None
+    assert (result.reply.incident, result.reply.runbook, result.reply.target) == ("inc-1", "mail", "service=mail")
+    assert (result.reply.action, result.reply.reason, result.reply.execution) == (Action.RESTARTED, None, None)
+    result = moved(EMPTY, alerted(), with_rules=rules(runbook(restart=Restart("job-1", start_within_s=90.0))))
+    assert Start("inc-1.1", RUNNER_NOW + 90.0, 90.0) in result.acts
 
 
 @pytest.mark.parametrize(("wake_s", "due_s"), [(None, 20), (-5, 20), (0, 20), (1, 1), (20, 20), (21, 20)])
 def test_a_wake_up_that_exists_is_used(wake_s, due_s):
     """If it comes in time; `webhook` creates it while it observes."""
-    made = step(EMPTY, alerted(), seen(), NOW, rules(), None if wake_s is None else NOW + wake_s)
-    assert (made.document.due, wakes(made)) == (NOW + due_s, [] if wake_s == due_s else [NOW + due_s])
+    result = step(EMPTY, alerted(), seen(), NOW, rules(), None if wake_s is None else NOW + wake_s)
+    assert (result.document.due, wakes(result)) == (NOW + due_s, [] if wake_s == due_s else [NOW + due_s])
 
 
 RUNNING = execution(ended=None)
@@ -140,18 +140,18 @@ FROM_ALERT = [
 ]
 
 
-@pytest.mark.parametrize(("code", "is_told", "look", "event", "found"), FROM_ALERT)
-def test_what_is_answered_and_told_of_each_reason(code, is_told, look, event, found):
+@pytest.mark.parametrize(("code", "is_told", "look", "event", "document"), FROM_ALERT)
+def test_what_is_answered_and_told_of_each_reason(code, is_told, look, event, document):
     """I4: a held alert is answered with its reason code, starts nothing, and is reported where people should act."""
-    made = moved(found, event, seen(**look))
-    assert made.reply is not None
+    result = moved(document, event, seen(**look))
+    assert result.reply is not None
     action = Action.ADOPTED if code == "already_running" else Action.HELD
-    assert (made.reply.action, made.reply.reason) == (action, Reason(code))
-    assert bool(made.document.to_tell) == is_told
-    assert {message.bundle for message in made.document.to_tell} <= {code if code == "too_many_targets" else ""}
-    assert not any(isinstance(act, Start) for act in made.acts)
-    assert made.reply.runbook == ("" if code in ("no_runbook", "test_alert") else "mail")
-    assert (made.document.incident is None) or made.document.due is not None
+    assert (result.reply.action, result.reply.reason) == (action, Reason(code))
+    assert bool(result.document.to_tell) == is_told
+    assert {message.bundle for message in result.document.to_tell} <= {code if code == "too_many_targets" else ""}
+    assert not any(isinstance(act, Start) for act in result.acts)
+    assert result.reply.runbook == ("" if code in ("no_runbook", "test_alert") else "mail")
+    assert (result.document.incident is None) or result.document.due is not None
 
 
 def test_every_reason_code_is_answered_somewhere():
@@ -173,20 +173,20 @@ def test_every_reason_code_is_answered_somewhere():
 )
 def test_modes_answer_and_tell(with_rules, action, code, channel):
     """`observe` says what it would have done, on the runbook's or the top-level channels; `approve` asks, on `escalate` too."""
-    made = moved(EMPTY, alerted(), with_rules=with_rules)
-    assert made.reply is not None
-    assert (made.reply.action, made.reply.reason) == (action, code)
-    assert channels(made.document) == channel
-    assert kinds(made.document) == ["held"]
+    result = moved(EMPTY, alerted(), with_rules=with_rules)
+    assert result.reply is not None
+    assert (result.reply.action, result.reply.reason) == (action, code)
+    assert channels(result.document) == channel
+    assert kinds(result.document) == ["held"]
 
 
 def test_test_alerts_are_told_each_time():
     """Grafana's Test button proves the whole line, as often as it is pressed."""
-    found = EMPTY
+    document = EMPTY
     for press in range(3):
-        made = moved(found, alerted(without_target(Reason.TEST_ALERT, test=True), incident=f"test-{press}"), at=NOW + press)
-        assert kinds(made.document) == ["test"]
-        found = replace(made.document, to_tell=(), due=None)
+        result = moved(document, alerted(without_target(Reason.TEST_ALERT, test=True), incident=f"test-{press}"), at=NOW + press)
+        assert kinds(result.document) == ["test"]
+        document = replace(result.document, to_tell=(), due=None)
 
 
 # --- joins, duplicates, resolved -------------------------------------------------------------------------------------
@@ -209,17 +209,17 @@ def test_what_a_guard_held_is_reconsidered_when_an_alert_comes():
 def test_a_late_look_steps_no_open_incident():
     """A webhook that could not see everything only adds its alert; the wake-up steps with time to spare."""
     assert phase(moved(document(incident(due=NOW - 1)), alerted(case(POST)), seen(post=well()))) is Phase.STARTING
-    found = verifying(due=NOW - 1)
-    made = moved(found, alerted(case(POST)), seen(post=LATE))
-    assert made.document.incident is not None
-    assert made.document.incident.looked_at is None
-    assert reason(made) is Reason.DUPLICATE
+    before = verifying(due=NOW - 1)
+    result = moved(before, alerted(case(POST)), seen(post=LATE))
+    assert result.document.incident is not None
+    assert result.document.incident.looked_at is None
+    assert reason(result) is Reason.DUPLICATE
     late = Unknown("no answer in the time given", late=True)
-    found = verifying(triggers=(trigger(),))
+    before = verifying(triggers=(trigger(),))
     at = NOW + 3600
-    made = moved(found, resolved(), seen(history=late, mail=late, now=at), at)
-    assert made.document.incident is not None
-    assert (phase(made), made.document.outcomes) == (Phase.VERIFYING, ())
+    result = moved(before, resolved(), seen(history=late, mail=late, now=at), at)
+    assert result.document.incident is not None
+    assert (phase(result), result.document.outcomes) == (Phase.VERIFYING, ())
 
 
 @pytest.mark.parametrize(
@@ -237,26 +237,26 @@ def test_a_late_look_steps_no_open_incident():
 def test_a_duplicate_is_the_same_alert_within_a_minute_of_one_source(shift_s, source, duplicate, ending, began):
     """I1: an outcome that carries the alert has it for good; it is not told, and answered with that incident's id."""
     carrying = outcome(ending, triggers=(trigger(starts_at=began),))
-    found = document(outcomes=(carrying, replace(carrying, incident="held", ending=Ending.HELD)))
-    made = moved(found, alerted(case(starts_at=began + shift_s, source=source)))
-    assert made.reply is not None
-    assert (made.reply.reason is Reason.DUPLICATE) == duplicate
-    assert (made.reply.incident == "inc-0") == duplicate
-    assert (made.document.to_tell == ()) or not duplicate
+    before = document(outcomes=(carrying, replace(carrying, incident="held", ending=Ending.HELD)))
+    result = moved(before, alerted(case(starts_at=began + shift_s, source=source)))
+    assert result.reply is not None
+    assert (result.reply.reason is Reason.DUPLICATE) == duplicate
+    assert (result.reply.incident == "inc-0") == duplicate
+    assert (result.document.to_tell == ()) or not duplicate
 
 
 def test_holds_do_not_push_out_the_outcome_that_carries_an_alert():
     """However often a target was held since, an alert of long ago that is sent again is known."""
     holds = tuple(outcome(Ending.HELD, incident=f"held-{number}", triggers=()) for number in range(19))
-    found = document(incident(Phase.ASKED, expires_at=NOW), outcomes=(outcome(), *holds), due=NOW)
-    made = woken(found, NOW)
-    assert [one.ending for one in made.document.outcomes] == [Ending.RECOVERED, *[Ending.HELD] * 19]
-    assert made.document.outcomes[-1].incident == "inc-1"
-    assert reason(moved(replace(made.document, to_tell=(), to_archive=(), due=None), alerted(case()))) is Reason.DUPLICATE
+    before = document(incident(Phase.ASKED, expires_at=NOW), outcomes=(outcome(), *holds), due=NOW)
+    result = woken(before, NOW)
+    assert [one.ending for one in result.document.outcomes] == [Ending.RECOVERED, *[Ending.HELD] * 19]
+    assert result.document.outcomes[-1].incident == "inc-1"
+    assert reason(moved(replace(result.document, to_tell=(), to_archive=(), due=None), alerted(case()))) is Reason.DUPLICATE
 
 
 @pytest.mark.parametrize(
-    ("firing", "found", "code", "told"),
+    ("firing", "before", "code", "told"),
     [
         (True, EMPTY, Reason.NO_RUNBOOK, True),
         (False, EMPTY, Reason.NOT_FIRING, False),
@@ -264,17 +264,17 @@ def test_holds_do_not_push_out_the_outcome_that_carries_an_alert():
         (False, document(incident()), Reason.NOT_FIRING, False),
     ],
 )
-def test_an_alert_without_a_target_is_told_where_nothing_is_open(firing, found, code, told):
+def test_an_alert_without_a_target_is_told_where_nothing_is_open(firing, before, code, told):
     """It never begins an incident, and never moves one."""
-    made = moved(found, alerted(MatchedAlert(alert(firing=firing), None)))
-    assert (reason(made), bool(made.document.to_tell), made.document.incident) == (code, told, found.incident)
+    result = moved(before, alerted(MatchedAlert(alert(firing=firing), None)))
+    assert (reason(result), bool(result.document.to_tell), result.document.incident) == (code, told, before.incident)
 
 
 def test_a_suspicion_with_a_wrong_label_calls_nobody():
     """The runbook's own channels are told, and nobody is called."""
     labels = {"alertname": "Stuck", "unstick": "suspicion"}
-    made = moved(EMPTY, alerted(without_target(Reason.INVALID_OPTION, labels=labels)))
-    assert [(one.channel, one.card.urgency) for one in made.document.to_tell] == [("ops", "plan")]
+    result = moved(EMPTY, alerted(without_target(Reason.INVALID_OPTION, labels=labels)))
+    assert [(one.channel, one.card.urgency) for one in result.document.to_tell] == [("ops", "plan")]
 
 
 def test_an_alert_that_no_runbook_matches_is_told_once_an_hour_for_its_rule():
@@ -283,9 +283,9 @@ def test_an_alert_that_no_runbook_matches_is_told_once_an_hour_for_its_rule():
     long = (*matchers, Matcher("team", "=", "x"))
     books = rules(runbook(name="long", match=long), runbook(match=matchers), runbook(name="other", match=long[3:]))
 
-    def told(found: Document, at: float, **labels: str) -> Document:
+    def told(document: Document, at: float, **labels: str) -> Document:
         one = MatchedAlert(alert(fingerprint=f"fp-{at}", labels={"alertname": "Stuck", **labels}), None)
-        return moved(found, alerted(one), at=at, with_rules=books).document
+        return moved(document, alerted(one), at=at, with_rules=books).document
 
     first = told(EMPTY, NOW, service="web", queue="web")
     (message,) = first.to_tell
@@ -305,7 +305,7 @@ def test_an_alert_that_no_runbook_matches_is_told_once_an_hour_for_its_rule():
 
 
 @pytest.mark.parametrize(
-    ("found", "firing", "code"),
+    ("before", "firing", "code"),
     [
         pytest.param(document(incident(due=NOW + 100.0)), True, Reason.DUPLICATE, id="it joins the incident"),
         pytest.param(document(incident(due=NOW + 100.0)), False, Reason.NOT_FIRING, id="it is resolved"),
@@ -315,15 +315,15 @@ def test_an_alert_that_no_runbook_matches_is_told_once_an_hour_for_its_rule():
         ),
     ],
 )
-def test_the_answer_names_the_runbook_of_the_first_alert(found, firing, code):
+def test_the_answer_names_the_runbook_of_the_first_alert(before, firing, code):
     """Of several in one notification."""
     books = runbook(), runbook(name="post")
     first, second = (case(book=book, fingerprint=f"fp-{book.name}", firing=firing) for book in books)
     for cases, name in (((first, second), "mail"), ((second, first), "post")):
         event = replace(alerted(*cases), origin=Origin("r", NOW + 1.0))
-        made = moved(found, event, seen(pause=Pause("x")), with_rules=rules(*books))
-        assert made.reply is not None
-        assert (made.reply.runbook, made.reply.reason) == (name, code)
+        result = moved(before, event, seen(pause=Pause("x")), with_rules=rules(*books))
+        assert result.reply is not None
+        assert (result.reply.runbook, result.reply.reason) == (name, code)
 
 
 @pytest.mark.parametrize(
@@ -349,8 +349,8 @@ def test_a_request_is_known_as_long_as_a_copy_would_be_accepted(cases, noted):
 @pytest.mark.parametrize("crowd", [True, False])
 def test_alerts_without_a_target_in_a_crowd_go_out_together(crowd):
     """Under their reason."""
-    made = moved(EMPTY, alerted(without_target(Reason.MONITORING_FAILURE), crowd=crowd))
-    assert {message.bundle for message in made.document.to_tell} == ({"monitoring_failure"} if crowd else {""})
+    result = moved(EMPTY, alerted(without_target(Reason.MONITORING_FAILURE), crowd=crowd))
+    assert {message.bundle for message in result.document.to_tell} == ({"monitoring_failure"} if crowd else {""})
 
 
 @pytest.mark.parametrize(("left_out", "said"), [(1, "1 alert was left out"), (2, "2 alerts were left out")])
@@ -358,9 +358,9 @@ def test_alerts_without_a_target_in_a_crowd_go_out_together(crowd):
 def test_alerts_that_were_left_out_are_told_once(left_out, said, crowd):
     """With how many an incident takes, whoever left them out."""
     first, other = case(), case(fingerprint="fp-2", source="grafana#2", book=runbook(notify=("elsewhere",)))
-    made = moved(EMPTY, replace(alerted(first, other, crowd=crowd), left_out=left_out))
-    assert "grafana#1|incident_full" in made.document.holds
-    full = [message for message in made.document.to_tell if "incident_full" in message.id]
+    result = moved(EMPTY, replace(alerted(first, other, crowd=crowd), left_out=left_out))
+    assert "grafana#1|incident_full" in result.document.holds
+    full = [message for message in result.document.to_tell if "incident_full" in message.id]
     assert {message.channel for message in full} == {"ops", "duty"}
     assert said in str(full[0].card)
     assert "50 alerts and 20 queues" in str(full[0].card)
@@ -370,14 +370,14 @@ def test_alerts_that_were_left_out_are_told_once(left_out, said, crowd):
 def test_those_that_webhook_and_incident_left_out_are_counted_together():
     """The incident takes 50 alerts, the first five with their links."""
     cases = (case(fingerprint=f"fp-{number}", panel_url="https://g/1") for number in range(51))
-    made = moved(EMPTY, replace(alerted(*cases), left_out=1))
-    assert [bool(one.links) for one in made.document.incident.triggers] == [True] * 5 + [False] * 45
-    assert any("2 alerts were left out" in str(message.card) for message in made.document.to_tell)
+    result = moved(EMPTY, replace(alerted(*cases), left_out=1))
+    assert [bool(one.links) for one in result.document.incident.triggers] == [True] * 5 + [False] * 45
+    assert any("2 alerts were left out" in str(message.card) for message in result.document.to_tell)
     queues = [replace(MAIL, key=f"queue-{number}") for number in range(21)]
     cases = [case(queue, fingerprint=f"fp-{queue.key}") for queue in queues]
-    made = moved(EMPTY, alerted(*cases, case(queues[0], fingerprint="fp-more")))
-    assert [one.fingerprint for one in made.document.incident.triggers][19:] == ["fp-queue-19", "fp-more"]
-    assert any("1 alert was left out" in str(message.card) for message in made.document.to_tell)
+    result = moved(EMPTY, alerted(*cases, case(queues[0], fingerprint="fp-more")))
+    assert [one.fingerprint for one in result.document.incident.triggers][19:] == ["fp-queue-19", "fp-more"]
+    assert any("1 alert was left out" in str(message.card) for message in result.document.to_tell)
 
 
 def test_resolved_is_told_once_all_alerts_of_the_outcome_are():
@@ -405,13 +405,13 @@ def test_resolved_is_told_once_all_alerts_of_the_outcome_are():
 )
 def test_what_is_resolved_is_the_alert_of_that_firing(changes, ends):
     """An open incident notes when it ended, or when Unstick heard of it."""
-    found = document(incident(due=NOW + 100, triggers=(trigger(), trigger(fingerprint="fp-9"))))
+    before = document(incident(due=NOW + 100, triggers=(trigger(), trigger(fingerprint="fp-9"))))
     ended_at = NOW - 3
-    made = moved(found, alerted(case(**{"firing": False, "ends_at": ended_at, **changes})))
-    assert [one.resolved_at for one in made.document.incident.triggers] == [ended_at if ends else None, None]
-    unsaid = moved(found, alerted(case(**{"firing": False, "ends_at": None, **changes})))
+    result = moved(before, alerted(case(**{"firing": False, "ends_at": ended_at, **changes})))
+    assert [one.resolved_at for one in result.document.incident.triggers] == [ended_at if ends else None, None]
+    unsaid = moved(before, alerted(case(**{"firing": False, "ends_at": None, **changes})))
     assert unsaid.document.incident.triggers[0].resolved_at == (NOW if ends else None)
-    twice = moved(made.document, alerted(case(**{"firing": False, "ends_at": NOW + 50, **changes})))
+    twice = moved(result.document, alerted(case(**{"firing": False, "ends_at": NOW + 50, **changes})))
     assert twice.document.incident.triggers[0].resolved_at == (ended_at if ends else None)
 
 
@@ -419,34 +419,34 @@ def test_what_is_resolved_is_the_alert_of_that_firing(changes, ends):
 def test_resolved_ends_the_reminders_of_its_own_escalation_only(name, reminds):
     """The last outcome changes, those before it stay as they are."""
     earlier = outcome(incident="inc-00", triggers=(trigger(fingerprint="fp-0"),))
-    found = document(outcomes=(earlier, outcome(Ending.HELD, incident="inc-01", triggers=()), outcome(Ending.ESCALATED)))
+    before = document(outcomes=(earlier, outcome(Ending.HELD, incident="inc-01", triggers=()), outcome(Ending.ESCALATED)))
     escalation = Escalation(name, "mail", NOW - 9, due=NOW + 900)
-    made = moved(replace(found, escalated_at=NOW - 9, escalation=escalation, due=NOW + 900), resolved())
-    assert (made.document.escalation.due is not None) == reminds
-    assert made.document.outcomes[:-1] == found.outcomes[:-1]
-    assert made.document.outcomes[-1].triggers[0].resolved_at == NOW
+    result = moved(replace(before, escalated_at=NOW - 9, escalation=escalation, due=NOW + 900), resolved())
+    assert (result.document.escalation.due is not None) == reminds
+    assert result.document.outcomes[:-1] == before.outcomes[:-1]
+    assert result.document.outcomes[-1].triggers[0].resolved_at == NOW
 
 
 def test_a_waiting_incident_whose_alerts_are_all_resolved_ends():
     """Nothing is restarted for an alert that is over, unless it fires again; one of two moves nothing."""
-    found = document(incident(due=NOW + 100.0))
-    noted = moved(found, resolved())
+    before = document(incident(due=NOW + 100.0))
+    noted = moved(before, resolved())
     assert phase(noted) is Phase.WAITING
-    made = woken(noted.document, NOW + 100)
-    assert (made.document.incident, made.document.outcomes[-1].reason) == (None, Reason.NOT_FIRING)
-    assert kinds(made.document) == ["held"]
-    found = document(incident(due=NOW, triggers=(trigger(), trigger(fingerprint="fp-2"))))
-    made = moved(found, resolved())
-    assert (phase(made), made.acts, reason(made)) == (Phase.WAITING, (), Reason.NOT_FIRING)
+    result = woken(noted.document, NOW + 100)
+    assert (result.document.incident, result.document.outcomes[-1].reason) == (None, Reason.NOT_FIRING)
+    assert kinds(result.document) == ["held"]
+    before = document(incident(due=NOW, triggers=(trigger(), trigger(fingerprint="fp-2"))))
+    result = moved(before, resolved())
+    assert (phase(result), result.acts, reason(result)) == (Phase.WAITING, (), Reason.NOT_FIRING)
     over = moved(document(incident(due=NOW)), resolved())
     assert (over.document.incident, over.document.outcomes[-1].reason) == (None, Reason.NOT_FIRING)
     early = moved(document(incident(due=NOW + 1)), resolved())
     assert phase(early) is Phase.WAITING
-    found = document(
+    before = document(
         incident(due=NOW + 100, triggers=(trigger(resolved_at=NOW - 3), trigger(fingerprint="fp-2", resolved_at=NOW)))
     )
-    made = moved(found, alerted())
-    assert [one.resolved_at for one in made.document.incident.triggers] == [None, NOW]
+    result = moved(before, alerted())
+    assert [one.resolved_at for one in result.document.incident.triggers] == [None, NOW]
 
 
 # --- nothing twice ---------------------------------------------------------------------------------------------------
@@ -467,12 +467,12 @@ DOCUMENTS = {
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_whatever_is_open_after_a_step_has_a_wake_up(name):
     """I2: a wake-up at or after `due` is ordered whenever `due` moves, and `due` exists while anything is open."""
-    found = DOCUMENTS[name]
+    document = DOCUMENTS[name]
     for what in (seen(), seen(history=MISSING), seen(mail=well()), seen(mail=MISSING), seen(pause=Pause("x"))):
-        made = woken(found, NOW, what)
-        assert made.document.open == (made.document.due is not None)
-        if made.document.due is not None and made.document.due != found.due:
-            assert made.document.due in wakes(made)
+        result = woken(document, NOW, what)
+        assert result.document.open == (result.document.due is not None)
+        if result.document.due is not None and result.document.due != document.due:
+            assert result.document.due in wakes(result)
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -499,21 +499,21 @@ def asking() -> Document:
 
 def test_pressing_the_button_restarts_once():
     """It works once, since acting leaves the phase; a late press may wait; without its runbook it restarts nothing."""
-    found = asking()
-    assert found.incident is not None
-    event = Approved(found.incident.approval.nonce, "anna")
-    made = moved(found, event, seen(now=NOW + 60), NOW + 60, APPROVE)
-    assert (phase(made), made.document.incident.approval.approved_by) == (Phase.STARTING, "anna")
-    assert moved(made.document, event, seen(now=NOW + 61), NOW + 61, APPROVE).document == made.document
-    found, at = asking(), NOW + 1740
-    assert found.incident is not None
+    document = asking()
+    assert document.incident is not None
+    event = Approved(document.incident.approval.nonce, "anna")
+    result = moved(document, event, seen(now=NOW + 60), NOW + 60, APPROVE)
+    assert (phase(result), result.document.incident.approval.approved_by) == (Phase.STARTING, "anna")
+    assert moved(result.document, event, seen(now=NOW + 61), NOW + 61, APPROVE).document == result.document
+    document, at = asking(), NOW + 1740
+    assert document.incident is not None
     busy = seen(history=history_of(others=(execution(ended=None),), now=at), now=at)
-    made = moved(found, Approved(found.incident.approval.nonce, "anna"), busy, at, APPROVE)
-    assert (phase(made), made.document.outcomes) == (Phase.WAITING, ())
-    found = asking()
-    assert found.incident is not None
-    made = moved(found, Approved(found.incident.approval.nonce, "anna"), with_rules=rules(runbook(name="other")))
-    assert made.document.outcomes[-1].ending is Ending.HELD
+    result = moved(document, Approved(document.incident.approval.nonce, "anna"), busy, at, APPROVE)
+    assert (phase(result), result.document.outcomes) == (Phase.WAITING, ())
+    document = asking()
+    assert document.incident is not None
+    result = moved(document, Approved(document.incident.approval.nonce, "anna"), with_rules=rules(runbook(name="other")))
+    assert result.document.outcomes[-1].ending is Ending.HELD
 
 
 @pytest.mark.parametrize(
@@ -526,36 +526,38 @@ def test_pressing_the_button_restarts_once():
 )
 def test_an_approval_is_not_stronger_than_what_is_seen_now(look, code):
     """I9: guards are read at the moment of acting."""
-    found = asking()
-    assert found.incident is not None
-    made = moved(found, Approved(found.incident.approval.nonce, "anna"), seen(now=NOW + 60, **look), NOW + 60, APPROVE)
-    assert reason(made) is code
-    assert not any(isinstance(act, Start) for act in made.acts)
+    document = asking()
+    assert document.incident is not None
+    result = moved(document, Approved(document.incident.approval.nonce, "anna"), seen(now=NOW + 60, **look), NOW + 60, APPROVE)
+    assert reason(result) is code
+    assert not any(isinstance(act, Start) for act in result.acts)
 
 
-def declined(found: Document, at: float = NOW + 60) -> Step:
-    assert found.incident is not None
-    return moved(found, Declined(found.incident.approval.nonce, "anna", "a rollout is under way"), seen(now=at), at, APPROVE)
+def declined(document: Document, at: float = NOW + 60) -> Step:
+    assert document.incident is not None
+    return moved(
+        document, Declined(document.incident.approval.nonce, "anna", "a rollout is under way"), seen(now=at), at, APPROVE
+    )
 
 
 def test_a_no_ends_the_incident_with_name_and_reason():
     """It is reported once and archived, is no escalation, and isn't asked about again. A late no is no answer."""
-    made = declined(asking())
-    assert (made.document.incident, made.document.escalated_at, kinds(made.document)) == (None, None, ["declined"])
-    ended = made.document.outcomes[-1]
+    result = declined(asking())
+    assert (result.document.incident, result.document.escalated_at, kinds(result.document)) == (None, None, ["declined"])
+    ended = result.document.outcomes[-1]
     assert (ended.ending, ended.reason, ended.by) == (Ending.HELD, Reason.DECLINED, "anna")
-    assert made.document.to_archive[0].incident.detail == "a rollout is under way"
-    told = made.document.to_tell[0].card
+    assert result.document.to_archive[0].incident.detail == "a rollout is under way"
+    told = result.document.to_tell[0].card
     assert told.headline == "Declined: anna decided not to restart mail"
     assert ("Their reason", "a rollout is under way") in told.facts
-    assert not any(isinstance(act, Start) for act in made.acts)
+    assert not any(isinstance(act, Start) for act in result.acts)
     over = replace(declined(asking()).document, to_tell=(), to_archive=())
-    made = moved(over, alerted(), seen(now=NOW + 7200), NOW + 7200, APPROVE)
-    assert made.reply is not None
-    assert (made.reply.reason, made.document.incident, made.document.to_tell) == (Reason.DUPLICATE, None, ())
-    found = document(incident(Phase.ASKED, restarts=1, attempt=1, nonce="n", expires_at=NOW + 600))
-    made = declined(found)
-    assert (made.document.outcomes[-1].ending, made.document.escalated_at) == (Ending.HELD, None)
+    result = moved(over, alerted(), seen(now=NOW + 7200), NOW + 7200, APPROVE)
+    assert result.reply is not None
+    assert (result.reply.reason, result.document.incident, result.document.to_tell) == (Reason.DUPLICATE, None, ())
+    before = document(incident(Phase.ASKED, restarts=1, attempt=1, nonce="n", expires_at=NOW + 600))
+    result = declined(before)
+    assert (result.document.outcomes[-1].ending, result.document.escalated_at) == (Ending.HELD, None)
     assert kinds(declined(asking(), NOW + APPROVAL_S).document) == ["not_approved"]
 
 
@@ -563,12 +565,14 @@ def test_a_no_ends_the_incident_with_name_and_reason():
 @pytest.mark.parametrize("event", ["wake-up", "late press"])
 def test_expiry_is_told_as_not_approved(event, late_s):
     """Nobody pressed in time: nothing is restarted, it ends held, and people are told once."""
-    found, at = asking(), NOW + APPROVAL_S + late_s
-    assert found.incident is not None
-    pressed = Approved(found.incident.approval.nonce, "anna")
-    made = woken(found, at, with_rules=APPROVE) if event == "wake-up" else moved(found, pressed, seen(now=at), at, APPROVE)
-    assert kinds(made.document) == ["not_approved"]
-    assert (made.document.incident, made.document.outcomes[-1].ending) == (None, Ending.HELD)
+    document, at = asking(), NOW + APPROVAL_S + late_s
+    assert document.incident is not None
+    pressed = Approved(document.incident.approval.nonce, "anna")
+    result = (
+        woken(document, at, with_rules=APPROVE) if event == "wake-up" else moved(document, pressed, seen(now=at), at, APPROVE)
+    )
+    assert kinds(result.document) == ["not_approved"]
+    assert (result.document.incident, result.document.outcomes[-1].ending) == (None, Ending.HELD)
 
 
 ESCALATED = document(outcomes=(outcome(Ending.ESCALATED),), escalated_at=NOW - 600)
@@ -585,20 +589,20 @@ def test_an_escalation_does_not_end_by_what_is_not_well(mail):
 def test_an_escalation_ends_when_all_its_queues_are_well_whatever_was_held_since(post, ends):
     """The outcome that escalated names these queues, even one that this check doesn't show."""
     held = outcome(Ending.HELD, incident="inc-9", triggers=(), queues=())
-    found = replace(ESCALATED, outcomes=(outcome(Ending.ESCALATED, queues=(MAIL, POST)), held))
-    assert (moved(found, resolved(), seen(mail=well(), post=post)).document.escalated_at is None) == ends
+    document = replace(ESCALATED, outcomes=(outcome(Ending.ESCALATED, queues=(MAIL, POST)), held))
+    assert (moved(document, resolved(), seen(mail=well(), post=post)).document.escalated_at is None) == ends
 
 
 def test_an_escalation_ends_by_a_person_and_by_a_day():
     """Resumed, it is reported where it was reported before, or to all, with who and why; after 24 hours it ends by itself."""
-    made = moved(ESCALATED, Resumed("anna", "mended"))
-    assert (made.document.escalated_at, kinds(made.document)) == (None, ["resumed"])
-    assert moved(made.document, Resumed("anna")).document == made.document
+    result = moved(ESCALATED, Resumed("anna", "mended"))
+    assert (result.document.escalated_at, kinds(result.document)) == (None, ["resumed"])
+    assert moved(result.document, Resumed("anna")).document == result.document
     later = NOW - 600 + 86400
     assert phase(moved(ESCALATED, alerted(case(starts_at=later - 90)), seen(now=later), later)) is Phase.STARTING
-    made = moved(replace(ESCALATED, outcomes=()), Resumed("anna", "mended"))
-    assert [message.id for message in made.document.to_tell] == [f"resumed-{NOW:.0f}@everybody"]
-    assert "mended (anna)" in str(made.document.to_tell[0].card)
+    result = moved(replace(ESCALATED, outcomes=()), Resumed("anna", "mended"))
+    assert [message.id for message in result.document.to_tell] == [f"resumed-{NOW:.0f}@everybody"]
+    assert "mended (anna)" in str(result.document.to_tell[0].card)
     earlier = outcome(Ending.HELD, incident="inc-00", channels=("elsewhere",))
     assert channels(moved(replace(ESCALATED, outcomes=(earlier, *ESCALATED.outcomes)), Resumed("anna")).document) == {"ops"}
 
@@ -622,9 +626,9 @@ def test_a_message_does_not_wait_for_the_incident():
     assert (kinds(new.document), new.document.due) == (["resumed"], NOW + 60)
     refused = woken(new.document, NOW + 60)
     assert (kinds(refused.document), refused.document.due) == (["resumed"], NOW + 120)
-    made = woken(document(incident(Phase.ASKED, expires_at=NOW)), NOW)
-    ids = frozenset(message.id for message in made.document.to_tell)
-    kept = moved(made.document, MessagesDelivered(ids), at=NOW + 1)
+    result = woken(document(incident(Phase.ASKED, expires_at=NOW)), NOW)
+    ids = frozenset(message.id for message in result.document.to_tell)
+    kept = moved(result.document, MessagesDelivered(ids), at=NOW + 1)
     assert (kept.document.open, kept.document.due) == (True, NOW + 60)
     assert [record.incident.id for record in kept.document.to_archive] == ["inc-1"]
     assert not moved(kept.document, MessagesDelivered(frozenset(), archived=frozenset({"inc-1"})), at=NOW + 2).document.open
@@ -633,11 +637,11 @@ def test_a_message_does_not_wait_for_the_incident():
 def test_many_targets_are_told_in_one_message():
     """The holds of a storm wait for each other, and go out once however often they are handed over."""
     storm = Storm(tuple(Slot(f"t{n}", NOW) for n in range(3)))
-    made = moved(EMPTY, alerted(), seen(storm=storm))
-    assert {message.channel: message.bundle for message in made.document.to_tell} == dict.fromkeys(
+    result = moved(EMPTY, alerted(), seen(storm=storm))
+    assert {message.channel: message.bundle for message in result.document.to_tell} == dict.fromkeys(
         ("duty", "ops"), "too_many_targets"
     )
-    assert made.document.due == NOW + 20
+    assert result.document.due == NOW + 20
     waiting = {f"{name}@ops": Waiting("ops", f"service={name}", f"https://r.example.com/{name}") for name in "ab"}
     event = Bundled(Reason.TOO_MANY_TARGETS, frozenset(waiting), waiting)
     bundle = step(Document("bundle-too-many-targets"), event, seen(), NOW, rules())
@@ -654,8 +658,8 @@ def test_many_targets_are_told_in_one_message():
     assert {message.bundle for message in paused.to_tell} == {""}
     for after_s, kept in ((86399, 4), (86400, 2), (90000, 1)):
         another = replace(event, ids=frozenset({"d@ops"}), waiting={"d@ops": Waiting("ops", "service=d")})
-        made = step(later, another, seen(), NOW + after_s, rules())
-        assert len(made.document.bundled) == kept, "for a day"
+        result = step(later, another, seen(), NOW + after_s, rules())
+        assert len(result.document.bundled) == kept, "for a day"
     told = later.to_tell
     assert len(told) == 2
     assert "service=c" in str(told[1].card.facts)
@@ -665,8 +669,8 @@ def test_many_targets_are_told_in_one_message():
 @pytest.mark.parametrize(("late_s", "said"), [(3000.0, False), (3001.0, True)])
 def test_a_wake_up_that_comes_fifty_minutes_late_is_told(late_s, said):
     """Whoever reads the message knows that it is old."""
-    found = document(incident(Phase.ASKED, expires_at=NOW))
-    card = woken(found, NOW + late_s).document.to_tell[0].card
+    before = document(incident(Phase.ASKED, expires_at=NOW))
+    card = woken(before, NOW + late_s).document.to_tell[0].card
     assert card.text[0].startswith("This message is 50 min") is said
 
 
@@ -681,8 +685,8 @@ DAY_S = 86400.0
 def test_a_week_and_a_day_are_exact(left_s, mark):
     """The message's id says which of the two it is."""
     with_rules = replace(rules(), token_expires_at=NOW)
-    made = step(Document("runner-token"), TokenExpiring(), seen(), NOW - left_s, with_rules)
-    ids = {message.id.partition("@")[0] for message in made.document.to_tell}
+    result = step(Document("runner-token"), TokenExpiring(), seen(), NOW - left_s, with_rules)
+    ids = {message.id.partition("@")[0] for message in result.document.to_tell}
     assert ids == ({f"runner-token-{NOW:.0f}-{mark}"} if mark else set())
 
 
@@ -691,31 +695,31 @@ def test_alerts_that_no_key_has_signed_are_told_once_an_hour(after_s, again):
     """NOW is a full hour."""
     first = step(Document("unsigned"), Unsigned(), seen(), NOW, rules()).document
     assert (kinds(first), channels(first)) == (["unsigned"], {"everybody", "duty"})
-    made = step(replace(first, to_tell=()), Unsigned(), seen(), NOW + after_s, rules())
-    assert (kinds(made.document) == ["unsigned"]) == again
-    assert len(made.document.bundled) == 1
+    result = step(replace(first, to_tell=()), Unsigned(), seen(), NOW + after_s, rules())
+    assert (kinds(result.document) == ["unsigned"]) == again
+    assert len(result.document.bundled) == 1
 
 
 def test_a_new_token_is_told_of_anew():
     """Next month it is another end, and the marks of the old one are forgotten."""
-    found = Document("runner-token")
+    document = Document("runner-token")
     for month in range(12):
         ends = NOW + month * 30 * DAY_S
         for days in (6, 0.5):
             with_rules = replace(rules(), token_expires_at=ends)
-            made = step(found, TokenExpiring(), seen(), ends - days * DAY_S, with_rules)
-            assert channels(made.document) == ({"everybody"} if days > 1 else {"everybody", "duty"})
-            found = replace(made.document, to_tell=())
-    assert len(found.bundled) == 2
+            result = step(document, TokenExpiring(), seen(), ends - days * DAY_S, with_rules)
+            assert channels(result.document) == ({"everybody"} if days > 1 else {"everybody", "duty"})
+            document = replace(result.document, to_tell=())
+    assert len(document.bundled) == 2
 
 
 def test_the_history_is_bounded():
     """A hold that comes and goes for days keeps the first and the last entries."""
-    found = document(incident())
+    before = document(incident())
     for number in range(200):
         reason = (Reason.COOLDOWN, Reason.JOB_BUSY)[number % 2]
-        after = replace(found, incident=replace(found.incident, reason=reason))
-        found = note_history(found, after, NOW + number)
-    history = found.incident.history if found.incident else ()
+        after = replace(before, incident=replace(before.incident, reason=reason))
+        before = note_history(before, after, NOW + number)
+    history = before.incident.history if before.incident else ()
     assert len(history) == HISTORY_KEPT
     assert (history[0].at, history[-1].at) == (NOW, NOW + 199)

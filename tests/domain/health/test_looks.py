@@ -26,12 +26,12 @@ HELD = replace(holding(at=NOW), channels=None)
 
 def looked(*looks: tuple[float, QueueSnapshot | Unknown]) -> list[Health]:
     """What looks at these seconds from now find, one after the other; the samples' times move with them."""
-    watched, found = WATCHED, []
+    watched, healths = WATCHED, []
     for after_s, seen in looks:
         at = NOW + after_s
         judged, watched = judge_health(SYMPTOM, seen if isinstance(seen, Unknown) else replace(seen, at=at), watched, at)
-        found.append(judged.health)
-    return found
+        healths.append(judged.health)
+    return healths
 
 
 @pytest.mark.parametrize("path", RECORDINGS, ids=[path.stem for path in RECORDINGS])

@@ -51,8 +51,8 @@ def figures(depth: int, published: int | None, acks: int | None, again: int | No
 
 def publishing(*values: int) -> QueueSnapshot:
     """Nothing is left, and so much was published lately."""
-    made = figures(0, values[-1], 80)
-    return replace(made, history=replace(made.history, publishes=grid(*values)))
+    emptied = figures(0, values[-1], 80)
+    return replace(emptied, history=replace(emptied.history, publishes=grid(*values)))
 
 
 @pytest.mark.parametrize(
@@ -113,19 +113,19 @@ def test_a_restart_that_may_drop_messages_asks_a_person_in_auto_too(returns: Ret
             f"a restart may make RabbitMQ drop the messages that are held: mail.delivery: delivery limit {limit}"
         )
     what = seen(mail=holding(HELD, returns=USED_UP))
-    made = moved(Document("key"), alerted(), what, with_rules=ASKING)
-    assert phase(made) is Phase.ASKED
-    assert made.document.incident is not None
-    (card,) = (message.card for message in made.document.to_tell if message.channel == "ops")
+    result = moved(Document("key"), alerted(), what, with_rules=ASKING)
+    assert phase(result) is Phase.ASKED
+    assert result.document.incident is not None
+    (card,) = (message.card for message in result.document.to_tell if message.channel == "ops")
     assert "RabbitMQ may drop the held messages at the next restart (limit 1)" in dict(card.facts)["Delivery limit"]
-    approved = Approved(made.document.incident.approval.nonce, "anna")
-    made = moved(made.document, approved, what, with_rules=ASKING)
-    assert [act for act in made.acts if isinstance(act, Start)]
+    approved = Approved(result.document.incident.approval.nonce, "anna")
+    result = moved(result.document, approved, what, with_rules=ASKING)
+    assert [act for act in result.acts if isinstance(act, Start)]
     decision = asked(USED_UP, rules())
     assert (decision.kind, decision.reason) == (Kind.HOLD, Reason.AWAITING_APPROVAL)
-    made = moved(Document("key"), alerted(), seen(mail=holding(HELD, returns=USED_UP)))
-    assert made.reply is not None
-    assert (made.reply.reason, kinds(made.document)) == (Reason.AWAITING_APPROVAL, ["held"])
+    result = moved(Document("key"), alerted(), seen(mail=holding(HELD, returns=USED_UP)))
+    assert result.reply is not None
+    assert (result.reply.reason, kinds(result.document)) == (Reason.AWAITING_APPROVAL, ["held"])
 
 
 @pytest.mark.parametrize(
@@ -142,26 +142,28 @@ def test_the_card_says_how_many_restarts_the_held_messages_survive(returns: Retu
     """Where a limit is known."""
     running = execution(9, started=-1.0, ended=None, user="anna")
     what = seen(running, mail=holding(HELD, returns=returns))
-    made = woken(document(incident()), NOW, what)
-    (card,) = (message.card for message in made.document.to_tell if message.channel == "ops")
+    result = woken(document(incident()), NOW, what)
+    (card,) = (message.card for message in result.document.to_tell if message.channel == "ops")
     assert dict(card.facts).get("Delivery limit") == said
 
 
 def recovered(missing: int, returns: Returns = USED_UP, **changes: Any) -> Any:
     """The restart has ended, and the queue was healthy in two checks, with this many messages neither there nor acknowledged."""
-    found = verifying(-30.0)
-    assert found.incident is not None
-    (watched,) = found.incident.queues
+    before = verifying(-30.0)
+    assert before.incident is not None
+    (watched,) = before.incident.queues
     watched = replace(watched, before=figures(30, 100, 70, returns=returns), **changes)
-    made = replace(found, incident=change(found.incident, queues=(watched,)))
+    document = replace(before, incident=change(before.incident, queues=(watched,)))
     for after_s in (0.0, 16.0):
         at = NOW + after_s
         mail = figures(0, 100, 100 - missing, 10, at=at, ids=NEW, returns=None)
-        made = woken(
-            made, at, seen(found.incident.execution, now=at, mail=mail, history=history_of(found.incident.execution, now=at))
+        document = woken(
+            document,
+            at,
+            seen(before.incident.execution, now=at, mail=mail, history=history_of(before.incident.execution, now=at)),
         ).document
-    assert made.outcomes[-1].ending is Ending.RECOVERED
-    return made.to_archive[0], next(message.card for message in made.to_tell if message.channel == "ops")
+    assert document.outcomes[-1].ending is Ending.RECOVERED
+    return document.to_archive[0], next(message.card for message in document.to_tell if message.channel == "ops")
 
 
 def test_what_a_restart_cost_is_told_and_kept() -> None:
@@ -176,19 +178,19 @@ def test_what_a_restart_cost_is_told_and_kept() -> None:
 
 def test_what_each_restart_cost_is_added() -> None:
     """A start takes the figures of the restart before it."""
-    found = incident()
-    (watched,) = found.queues
+    waiting = incident()
+    (watched,) = waiting.queues
     watched = replace(watched, lost=3, after=AfterRestart(lost_since=3))
-    made = woken(document(change(found, queues=(watched,))), NOW, seen())
-    assert made.document.incident is not None
-    (after,) = made.document.incident.queues
-    assert (made.document.incident.phase, after.lost, after.after.lost_since) == (Phase.STARTING, 6, 0)
+    result = woken(document(change(waiting, queues=(watched,))), NOW, seen())
+    assert result.document.incident is not None
+    (after,) = result.document.incident.queues
+    assert (result.document.incident.phase, after.lost, after.after.lost_since) == (Phase.STARTING, 6, 0)
 
 
 def busy(*acks: int, depth: int = 3, **more: Any) -> QueueSnapshot:
     """What comes is acknowledged at once, eight messages a second."""
-    made = figures(depth, acks[-1] + depth, acks[-1], unacked=depth, ready=0, ack_samples=grid(*acks), **more)
-    return replace(made, history=replace(made.history, publishes=grid(*acks)))
+    reading = figures(depth, acks[-1] + depth, acks[-1], unacked=depth, ready=0, ack_samples=grid(*acks), **more)
+    return replace(reading, history=replace(reading.history, publishes=grid(*acks)))
 
 
 @pytest.mark.parametrize(
@@ -212,20 +214,20 @@ def test_what_was_held_without_a_return_left_may_be_gone_whatever_the_traffic(
 
 def test_nothing_that_may_be_dropped_is_called_no_action_needed() -> None:
     """The card of the recovery, of the hold after a crash loop, and of the resolved alert say how many at most."""
-    found = verifying(-30.0)
-    assert found.incident is not None
-    (watched,) = found.incident.queues
+    before = verifying(-30.0)
+    assert before.incident is not None
+    (watched,) = before.incident.queues
     watched = replace(watched, before=busy(900, 940, 980, depth=52))
-    made = replace(found, incident=change(found.incident, queues=(watched,)))
+    document = replace(before, incident=change(before.incident, queues=(watched,)))
     for after_s in (0.0, 16.0):
         at = NOW + after_s
         mail = replace(busy(1300, 1340, 1380, at=at, ids=NEW, returns=None), depth=0, unacked=0)
-        history = history_of(found.incident.execution, now=at)
-        made = woken(made, at, seen(found.incident.execution, now=at, mail=mail, history=history)).document
-    card = next(message.card for message in made.to_tell if message.channel == "ops")
+        history = history_of(before.incident.execution, now=at)
+        document = woken(document, at, seen(before.incident.execution, now=at, mail=mail, history=history)).document
+    card = next(message.card for message in document.to_tell if message.channel == "ops")
     assert card.headline == "In working hours: mail recovered, but messages may be lost"
     assert "mail.delivery: at most 52 of the held messages may have been dropped by the broker: delivery limit 1" in card.text
-    told = moved(replace(made, to_tell=()), resolved(), at=NOW + 60.0).document
+    told = moved(replace(document, to_tell=()), resolved(), at=NOW + 60.0).document
     (message,) = (one for one in told.to_tell if one.channel == "ops")
     assert (
         message.card.urgency,
@@ -242,7 +244,7 @@ def test_a_crash_loop_that_drops_messages_is_remembered() -> None:
         _, watched = judge_health(symptom, looping, watched, NOW)
     assert watched.risked_in_all == 1
     gone = seen(mail=snapshot(0))
-    made = woken(document(change(incident(), queues=(watched,))), NOW, gone)
-    (message,) = (one for one in made.document.to_tell if one.channel == "ops")
+    result = woken(document(change(incident(), queues=(watched,))), NOW, gone)
+    (message,) = (one for one in result.document.to_tell if one.channel == "ops")
     assert (message.card.urgency, message.card.kind) == ("plan", "held")
     assert "at most 1 of the held messages may have been dropped" in " ".join(message.card.text)

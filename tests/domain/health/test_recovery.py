@@ -488,12 +488,12 @@ def test_a_connection_that_the_restart_did_not_end_is_named_with_the_command_tha
 
 def test_it_is_not_restarted_again_for_a_connection_that_the_restart_did_not_end():
     """The incident goes to people, with the command."""
-    found = verifying(-125.0, queues=(replace(WATCHED, before=snapshot(3), held_by=(survivor(NOW),)),))
+    document = verifying(-125.0, queues=(replace(WATCHED, before=snapshot(3), held_by=(survivor(NOW),)),))
     mail = replace(holding(Holder("10.0.3.7", "old", 1)), channels=(survivor(NOW),))
-    made = woken(found, NOW, observed(found.incident.execution, mail=mail))
-    assert made.document.incident is None
-    assert made.document.outcomes[-1].ending is Ending.ESCALATED
-    card = made.document.to_tell[0].card
+    result = woken(document, NOW, observed(document.incident.execution, mail=mail))
+    assert result.document.incident is None
+    assert result.document.outcomes[-1].ending is Ending.ESCALATED
+    card = result.document.to_tell[0].card
     assert "close_connection" in " ".join(card.text)
 
 
@@ -517,5 +517,5 @@ def test_a_connection_that_the_restart_did_not_end_is_known_however_late_the_fir
     seen = flowing(replace(old, connected_at=connected_at), worker("new", since_s=2.0))
     after = judge_recovery(runbook(), seen, watched, Since(280.0, NOW)).after
     assert bool(after.survivor) is survives
-    found = replace(watched, after=AfterRestart(survivor="old (1)", looked_at=NOW - 250.0))
-    assert bool(judge_recovery(runbook(), seen, found, Since(280.0, NOW)).after.survivor) is survives, "nor is it forgotten"
+    checked = replace(watched, after=AfterRestart(survivor="old (1)", looked_at=NOW - 250.0))
+    assert bool(judge_recovery(runbook(), seen, checked, Since(280.0, NOW)).after.survivor) is survives, "nor is it forgotten"

@@ -85,10 +85,10 @@ def test_one_that_is_archived_while_the_list_is_read_is_shown_once():
 @pytest.mark.parametrize("ending", [None, *Ending])
 def test_each_story_has_a_page(name: str, ending: Ending | None, language: str):
     """Whatever it is and however it ended; no nonce of an approval is in it."""
-    made = page.compose(known(name, ending, STORIES[name].reason), replace(RULES, language=language), NOW + 60)
-    assert in_language(language, made.title)
-    assert made.todo
-    assert "never-shown" not in str(made)
+    content = page.compose(known(name, ending, STORIES[name].reason), replace(RULES, language=language), NOW + 60)
+    assert in_language(language, content.title)
+    assert content.todo
+    assert "never-shown" not in str(content)
 
 
 @pytest.mark.parametrize("phase", Phase)
@@ -98,12 +98,12 @@ def test_each_phase_has_a_page(phase: Phase):
 
 def test_the_page_says_what_to_do_who_held_what_and_which_runs_there_were():
     """With links to Rundeck, and the time in the configured zone."""
-    made = page.compose(known("escalated", Ending.ESCALATED), RULES, NOW + 60)
-    assert str(made.title) == "mail-delivery is still stuck after 2 restarts"
-    assert str(made.todo[0].text).startswith("What to do: If the log names a dependency")
-    assert [str(one) for one in made.figures[0].holders] == ["mail-worker-2 (10.0.3.7), 20 messages, for at least 2 min 1 s"]
-    assert [run.url.rpartition("/")[2] for run in made.runs] == ["1847", "1851"]
-    days = dict(made.days)
+    content = page.compose(known("escalated", Ending.ESCALATED), RULES, NOW + 60)
+    assert str(content.title) == "mail-delivery is still stuck after 2 restarts"
+    assert str(content.todo[0].text).startswith("What to do: If the log names a dependency")
+    assert [str(one) for one in content.figures[0].holders] == ["mail-worker-2 (10.0.3.7), 20 messages, for at least 2 min 1 s"]
+    assert [run.url.rpartition("/")[2] for run in content.runs] == ["1847", "1851"]
+    days = dict(content.days)
     assert [moment.time for moment in days["2026-11-24"]] == sorted(moment.time for moment in days["2026-11-24"])
     assert (str(days["2026-11-24"][-1].kind), days["2026-11-24"][-1].time) == ("outcome", "03:12:05")
 
@@ -144,12 +144,12 @@ def test_hostile_texts_break_no_page(name: str):
     incident = card_input.incident
     assert incident is not None
     few = {"triggers": incident.triggers[:3], "queues": incident.queues[:2], "tries": incident.tries[:2]}
-    found = Known(card_input.target, replace(incident, **few))
-    made = page.compose(found, RULES, NOW)
-    assert all(url.startswith("https://") for _, url in made.links)
-    assert [run.url for run in made.runs if run.url] == []
-    assert NASTY not in str(made)
-    assert len(summarize(found, RULES).target) <= 120
+    shown = Known(card_input.target, replace(incident, **few))
+    content = page.compose(shown, RULES, NOW)
+    assert all(url.startswith("https://") for _, url in content.links)
+    assert [run.url for run in content.runs if run.url] == []
+    assert NASTY not in str(content)
+    assert len(summarize(shown, RULES).target) <= 120
 
 
 # --- by week ----------------------------------------------------------------------------------------------------------

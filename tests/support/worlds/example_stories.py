@@ -141,7 +141,7 @@ class Course(Struct, frozen=True):
 
     def incident(self, phase: Phase, **changes: object) -> Incident:
         attempts = len(self.started_s)
-        made = Incident(
+        incident = Incident(
             "7f3a9c21",
             phase,
             self.alerted_at + 4,
@@ -155,7 +155,7 @@ class Course(Struct, frozen=True):
             runner_ahead_s=RUNNER_AHEAD_S,
             start_page=START_PAGE,
         )
-        return change(made, **changes)
+        return change(incident, **changes)
 
 
 STARTS = Course(started_s=(3.0,))

@@ -146,15 +146,15 @@ class Memory:
 
     def load(self, key: str, *, timeout_s: float) -> Stored | None:
         self._call(f"load {key}")
-        found = self.bodies.get(key)
-        return Stored(found[0], str(found[1])) if found else None
+        stored = self.bodies.get(key)
+        return Stored(stored[0], str(stored[1])) if stored else None
 
     def save(self, key: str, body: bytes, *, generation: str | None, due: float | None, timeout_s: float) -> str:
         self._call(f"save {key}")
-        found = self.bodies.get(key)
-        if (str(found[1]) if found else None) != generation:
+        stored = self.bodies.get(key)
+        if (str(stored[1]) if stored else None) != generation:
             raise Conflict(key)
-        self.bodies[key] = (body, found[1] + 1 if found else 1, due)
+        self.bodies[key] = (body, stored[1] + 1 if stored else 1, due)
         return str(self.bodies[key][1])
 
     def list_documents(self, *, timeout_s: float) -> list[Listed]:

@@ -1,10 +1,10 @@
 """Unstick on one machine, with a test for its scheduler: it has what was written for it, and delivers when it likes.
 
-with stuck(folder, monkeypatch, capsys) as made:      # mail.delivery and post.delivery are stuck; a restart empties them
-    made.alerted()
-    made.later(3600.0)                      # all that was written down lies an hour back
-    made.until_told(made.swept)
-    assert "recovered" in made.cards()
+with stuck(folder, monkeypatch, capsys) as place:      # mail.delivery and post.delivery are stuck; a restart empties them
+    place.alerted()
+    place.later(3600.0)                      # all that was written down lies an hour back
+    place.until_told(place.swept)
+    assert "recovered" in place.cards()
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ class Place:
         """Deploy this configuration."""
         local = {"local": {"path": str(self.database)}}
         changes = {"store": local, "scheduler": local, "budget": BUDGET} | changes
-        made = configuration(self.rundeck.url, self.rabbit.url, runbooks or [runbook("mail")], **changes)
-        (self.folder / "unstick.yaml").write_text(yaml.safe_dump(made))
+        settings = configuration(self.rundeck.url, self.rabbit.url, runbooks or [runbook("mail")], **changes)
+        (self.folder / "unstick.yaml").write_text(yaml.safe_dump(settings))
         current_config.cache_clear()
         bootstrap.current_adapters.cache_clear()
 
@@ -187,9 +187,9 @@ def stuck(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         with Rundeck(*(Job(id=job_id(name), name=name, action=restart) for name in ("mail", "post"))) as rundeck:
             for name in ("mail", "post"):
                 rabbit.queue(f"{name}.delivery", ready=5, unacked=1, acks=9)
-            made = Place(folder, rundeck, rabbit, capsys)
-            made.configured()
-            yield made
+            place = Place(folder, rundeck, rabbit, capsys)
+            place.configured()
+            yield place
 
 
 def payload_of(content: dict[str, Any], key: str = SIGNING_KEY) -> str:

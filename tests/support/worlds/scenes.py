@@ -43,8 +43,8 @@ OLD, NEW = ("old consumer",), ("new consumer",)
 
 def runbook(**changes: Any) -> Runbook:
     matchers, symptom = (Matcher("alertname", "=", "Stuck"),), Symptom("rabbitmq", {"vhost": "/", "queue": "mail"})
-    made = Runbook("mail", matchers, Restart("job-1"), symptom, mode=Mode.AUTO, notify=("ops",), escalate=("duty",))
-    return replace(made, **changes)
+    plain = Runbook("mail", matchers, Restart("job-1"), symptom, mode=Mode.AUTO, notify=("ops",), escalate=("duty",))
+    return replace(plain, **changes)
 
 
 def rules(*runbooks: Runbook, **changes: Any) -> Rules:
@@ -83,12 +83,12 @@ def snapshot(
     grid = [at - 5.0 * n for n in range(count - 1, -1, -1)]
     counter = tuple(zip(grid, [1000] * (count - 1) + [1000 + (acks or 0)], strict=True))
     figures = {name: tuple((when, value) for when in grid) for name, value in (("ready", depth), ("unacked", 0))}
-    made = QueueSnapshot(
+    still = QueueSnapshot(
         at, depth, depth, 0, consumers=None if ids is None else len(ids), consumer_ids=ids, acks=1000 + (acks or 0)
     )
-    made = replace(made, deliveries=1000 + (acks or 0), ack_samples=counter, depth_samples=figures["ready"])
-    made = replace(made, history=QueueHistory(**figures, deliveries=counter))
-    return replace(made, **more)
+    still = replace(still, deliveries=1000 + (acks or 0), ack_samples=counter, depth_samples=figures["ready"])
+    still = replace(still, history=QueueHistory(**figures, deliveries=counter))
+    return replace(still, **more)
 
 
 def holding(*holders: Holder, at: float = NOW, **more: Any) -> QueueSnapshot:
@@ -121,8 +121,8 @@ def execution(number: int = 7, *, started: float = -60.0, ended: float | None = 
     """A run, its times in seconds from RUNNER_NOW."""
     status = "running" if ended is None else "succeeded"
     ended_at = None if ended is None else RUNNER_NOW + ended
-    made = Execution(str(number), f"http://rundeck/execution/{number}", status, RUNNER_NOW + started, ended_at)
-    return replace(made, **changes)
+    run = Execution(str(number), f"http://rundeck/execution/{number}", status, RUNNER_NOW + started, ended_at)
+    return replace(run, **changes)
 
 
 def history_of(*executions: Execution, now: float = NOW, **changes: Any) -> ExecutionHistory:
@@ -155,63 +155,63 @@ def trigger(**changes: Any) -> AlertRef:
 
 def incident(phase: Phase = Phase.WAITING, **changes: Any) -> Incident:
     watched = (QueueState(MAIL, "mail", NOW, before=snapshot()),)
-    made = Incident("inc-1", phase, NOW, "mail", watched, (trigger(),), due=NOW, runner_ahead_s=AHEAD_S)
-    return change(made, **changes)
+    waiting = Incident("inc-1", phase, NOW, "mail", watched, (trigger(),), due=NOW, runner_ahead_s=AHEAD_S)
+    return change(waiting, **changes)
 
 
-def document(made: Incident | None = None, **changes: Any) -> Document:
-    due = made.due if made is not None else None
-    return replace(Document(TARGET.key, TARGET, made, due=due), **changes)
+def document(incident: Incident | None = None, **changes: Any) -> Document:
+    due = incident.due if incident is not None else None
+    return replace(Document(TARGET.key, TARGET, incident, due=due), **changes)
 
 
 def starting(**changes: Any) -> Document:
     """The POST of attempt 1 was ordered at NOW and nobody knows what came of it."""
-    made = incident(Phase.STARTING, attempt=1, runner_not_after=RUNNER_NOW + 30.0, due=NOW + 20.0)
-    return document(change(made, **changes))
+    ordered = incident(Phase.STARTING, attempt=1, runner_not_after=RUNNER_NOW + 30.0, due=NOW + 20.0)
+    return document(change(ordered, **changes))
 
 
 def verifying(ended: float = -20.0, **changes: Any) -> Document:
     """The first restart ended this long before NOW, successfully."""
     run = execution(started=ended - 10.0, ended=ended, tag="inc-1.1")
-    made = incident(Phase.VERIFYING, attempt=1, restarts=1, execution=run, began_at=NOW - 60.0)
-    queues = tuple(replace(watched, joined_at=NOW - 60.0) for watched in made.queues)
-    return document(change(made, **{"queues": queues, **changes}))
+    verified = incident(Phase.VERIFYING, attempt=1, restarts=1, execution=run, began_at=NOW - 60.0)
+    queues = tuple(replace(watched, joined_at=NOW - 60.0) for watched in verified.queues)
+    return document(change(verified, **{"queues": queues, **changes}))
 
 
-def stored(found: Document) -> Document:
+def stored(document: Document) -> Document:
     """As the store gives it back: equal, and made of other objects."""
-    return decode(Document, encode(found), found.key)
+    return decode(Document, encode(document), document.key)
 
 
-def woken(found: Document, at: float, what: Observation | None = None, with_rules: Rules | None = None) -> Step:
-    return step(stored(found), TimerFired(), what or seen(now=at), at, with_rules or rules())
+def woken(document: Document, at: float, what: Observation | None = None, with_rules: Rules | None = None) -> Step:
+    return step(stored(document), TimerFired(), what or seen(now=at), at, with_rules or rules())
 
 
 def moved(
-    found: Document, event: Event, what: Observation | None = None, at: float = NOW, with_rules: Rules | None = None
+    document: Document, event: Event, what: Observation | None = None, at: float = NOW, with_rules: Rules | None = None
 ) -> Step:
-    return step(stored(found), event, what or seen(now=at), at, with_rules or rules())
+    return step(stored(document), event, what or seen(now=at), at, with_rules or rules())
 
 
-def kinds(found: Document) -> list[str]:
+def kinds(document: Document) -> list[str]:
     """What there is to tell, in order, each on its first channel only."""
     shown: dict[str, Message] = {}
-    for message in found.to_tell:
+    for message in document.to_tell:
         shown.setdefault(message.id.rpartition("@")[0], message)
     return [message.card.kind for message in shown.values()]
 
 
-def channels(found: Document) -> set[str]:
-    return {message.channel for message in found.to_tell}
+def channels(document: Document) -> set[str]:
+    return {message.channel for message in document.to_tell}
 
 
-def wakes(made: Step) -> list[float]:
-    return [act.at for act in made.acts if isinstance(act, Wake)]
+def wakes(result: Step) -> list[float]:
+    return [act.at for act in result.acts if isinstance(act, Wake)]
 
 
-def phase(made: Step) -> Phase | None:
-    return made.document.incident.phase if made.document.incident else None
+def phase(result: Step) -> Phase | None:
+    return result.document.incident.phase if result.document.incident else None
 
 
-def reason(made: Step) -> Reason | None:
-    return made.reply.reason if made.reply else None
+def reason(result: Step) -> Reason | None:
+    return result.reply.reason if result.reply else None

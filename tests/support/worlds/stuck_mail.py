@@ -75,9 +75,9 @@ class StuckMail:
             panel_url="https://grafana.example.com/d/abc?viewPanel=4",
         )
         cases = self.ports.config.match_alerts((alert,))
-        found = intake.handle_notification(self.ports, cases, reconcile.Budget(self.ports, self.ports.monotonic() + WORK_S))
-        assert found.lost == 0
-        return found.replies[0]
+        handled = intake.handle_notification(self.ports, cases, reconcile.Budget(self.ports, self.ports.monotonic() + WORK_S))
+        assert handled.lost == 0
+        return handled.replies[0]
 
     def document(self) -> Document:
         key = next(
