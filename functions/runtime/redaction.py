@@ -26,8 +26,8 @@ def redact(text: str) -> str:
 @lru_cache(maxsize=1)
 def _forms(values: frozenset[bytes]) -> tuple[str, ...]:
     """All encodings in which the values may appear, longest first, since a shorter one may be part of a longer."""
-    found = {form for value in values for form in (*_plain_forms(value), *_base64_forms(value)) if len(form) >= SHORTEST}
-    return tuple(sorted(found, key=lambda form: (-len(form), form)))
+    forms = {form for value in values for form in (*_plain_forms(value), *_base64_forms(value)) if len(form) >= SHORTEST}
+    return tuple(sorted(forms, key=lambda form: (-len(form), form)))
 
 
 def _plain_forms(value: bytes) -> set[str]:
@@ -52,8 +52,8 @@ def _base64_forms(value: bytes) -> set[str]:
     """The characters that depend on the value alone, for each of the three places that it can have among others' bytes."""
     if len(value) < SHORTEST:
         return set()
-    found = set()
+    forms = set()
     for before in range(3):
         whole = b64encode(b"\0" * before + value).decode()
-        found.add(whole[ceil(before * 8 / 6) : (before + len(value)) * 8 // 6])
-    return found | {form.replace("+", "-").replace("/", "_") for form in found}
+        forms.add(whole[ceil(before * 8 / 6) : (before + len(value)) * 8 // 6])
+    return forms | {form.replace("+", "-").replace("/", "_") for form in forms}

@@ -100,8 +100,8 @@ def conclude_ill(card_input: CardInput) -> Phrase:
 
 def moved_messages(card_input: CardInput) -> Iterator[Fact]:
     """Which messages the run moved, once it has ended."""
-    found = read_moved(card_input.shown.run.tail) if running(card_input) else ()
-    for place, message in enumerate(found[:SHOWN], 1):
+    messages = read_moved(card_input.shown.run.tail) if running(card_input) else ()
+    for place, message in enumerate(messages[:SHOWN], 1):
         yield Text("Moved aside") if place == 1 else "", name_message(message)
-    if len(found) > SHOWN:
-        yield "", Text("and {count} more", count=len(found) - SHOWN)
+    if len(messages) > SHOWN:
+        yield "", Text("and {count} more", count=len(messages) - SHOWN)

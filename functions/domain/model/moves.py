@@ -40,8 +40,8 @@ class Moved(Struct, frozen=True, omit_defaults=True):
 def read_end(tail: Sequence[str] | None) -> End | None:
     """How the program ended; None if it did not say so."""
     said = (_END.fullmatch(line) for line in reversed(tail or ()))
-    found = next(filter(None, said), None)
-    return End(int(found[1]), found[2]) if found else None
+    end = next(filter(None, said), None)
+    return End(int(end[1]), end[2]) if end else None
 
 
 def read_moved(tail: Sequence[str] | None) -> tuple[Moved, ...]:

@@ -86,9 +86,9 @@ def _mask_tokens(text: bytes) -> bytes:
         if words and not any(word.encode() in lowered for word in words):
             continue
         done, parts = 0, []
-        for found in compiled(pattern).finditer(text):
-            spans = (found.span(number) for number in range(group, found.re.groups + 1))  # alternatives: one matched
-            begins, ends = next((span for span in spans if span[0] >= 0), found.span())
+        for match in compiled(pattern).finditer(text):
+            spans = (match.span(number) for number in range(group, match.re.groups + 1))  # alternatives: one matched
+            begins, ends = next((span for span in spans if span[0] >= 0), match.span())
             if begins >= done:
                 parts += [text[done:begins], MASK.encode()]
                 done = ends

@@ -104,8 +104,8 @@ class Command(Settings, frozen=True):
         folder = journal.folder_of(self.path)
         while (left_s := ends - time.monotonic()) > 0 and not is_enough(journal.read(folder, run, may_void=False)):
             time.sleep(POLL_S)
-        for found in history.find(self.path, "id = ?", (run,), timeout_s=max(left_s, POLL_S)):
-            return _to_execution(found)
+        for row in history.find(self.path, "id = ?", (run,), timeout_s=max(left_s, POLL_S)):
+            return _to_execution(row)
         raise Unavailable(SYSTEM, Text("the command has not begun yet"), late=True)
 
     def _read_tail(self, run: Run) -> tuple[str, ...]:

@@ -278,8 +278,8 @@ def mapping(value: Any) -> Mapping[str, Any]:
 
 def part(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """The part of an object; empty if it has none."""
-    found = value.get(name)
-    return found if isinstance(found, dict) else {}
+    inner = value.get(name)
+    return inner if isinstance(inner, dict) else {}
 
 
 def options_of(row: Mapping[str, Any]) -> dict[str, str] | None:
