@@ -68,8 +68,8 @@ def test_a_notification_has_a_thousand_targets_at_most():
     ports = Memory(mail=well)
     beyond = (alert(fingerprint="b-1"), alert(fingerprint="b-2", firing=False), alert(fingerprint="b-3"))
     for _ in range(2):
-        found = handle_notification(ports, [of_target(n) for n in range(1003)], ports.budget(), beyond=beyond)
-    assert (len(found.replies), found.lost) == (1001, 0)
+        handled = handle_notification(ports, [of_target(n) for n in range(1003)], ports.budget(), beyond=beyond)
+    assert (len(handled.replies), handled.lost) == (1001, 0)
     assert (len(lists(ports)), sum(map(len, lists(ports)))) == (2 * 10, 2 * 991)
     told = [channel for channel, card in ports.posts if "5 alerts were left out: a notification may have 10,000" in str(card)]
     assert told == ["duty", "everybody"]
@@ -114,7 +114,7 @@ def test_what_is_handed_over_is_whole():
     ((at, content),) = ports.wakes
     one, other = content["deferred"]
     assert (at, one["at"], one["incident"], one["crowd"], one["left_out"]) == (NOW, NOW, "inc-1", True, 3)
-    assert ([found["fingerprint"] for found in one["alerts"]], one["origin"]) == (
+    assert ([listed["fingerprint"] for listed in one["alerts"]], one["origin"]) == (
         ["fp-1", "fp-2"],
         {"id": "r1", "until": NOW + 9},
     )
@@ -125,9 +125,9 @@ def test_what_is_handed_over_is_whole():
 def sized(number: int, size: int) -> MatchedAlert:
     """An alert that is so long in a list."""
     empty = len(encode(of_target(number, annotations={"d": ""}).alert))
-    made = of_target(number, annotations={"d": "x" * (size - empty)})
-    assert len(encode(made.alert)) == size
-    return made
+    long = of_target(number, annotations={"d": "x" * (size - empty)})
+    assert len(encode(long.alert)) == size
+    return long
 
 
 @pytest.mark.parametrize(
@@ -152,8 +152,8 @@ def test_of_one_target_as_many_alerts_are_handed_over_as_fit(sizes, kept):
 def overdue(ports: Memory, ages: Mapping[str, float | None]) -> None:
     """Documents whose incident was due so long ago."""
     for key, age_s in ages.items():
-        made = document(incident()) if age_s is None else document(incident(due=NOW - age_s))
-        ports.put(key, replace(made, key=key))
+        before = document(incident()) if age_s is None else document(incident(due=NOW - age_s))
+        ports.put(key, replace(before, key=key))
         body, generation, _ = ports.bodies[key]
         ports.bodies[key] = (body, generation, None if age_s is None else NOW - age_s)
 

@@ -48,10 +48,10 @@ def logged(ports: Memory, event: Event | None = None) -> list[Line]:
     return lines
 
 
-def holding(found: Document, **world: Any) -> Memory:
+def holding(document: Document, **world: Any) -> Memory:
     """An outside that has this document, due now."""
     ports = Memory(**world)
-    ports.put(KEY, replace(found, due=NOW))
+    ports.put(KEY, replace(document, due=NOW))
     return ports
 
 
@@ -80,7 +80,7 @@ LAST_TRY = document(incident(Phase.VERIFYING, attempt=2, restarts=2, execution=F
 
 @pytest.mark.parametrize("before", [0, 1, 20])
 @pytest.mark.parametrize(
-    ("found", "mail", "severity", "outcome", "code"),
+    ("open_document", "mail", "severity", "outcome", "code"),
     [
         pytest.param(document(incident()), well, "NOTICE", "held", "symptom_gone", id="held"),
         pytest.param(LAST_TRY, lambda at: snapshot(at=at), "ERROR", "escalated", "", id="escalated"),
@@ -88,10 +88,10 @@ LAST_TRY = document(incident(Phase.VERIFYING, attempt=2, restarts=2, execution=F
             joined_at=NOW - 99) for one in verifying().incident.queues)), well, "NOTICE", "recovered", "", id="recovered"),
     ],
 )  # fmt: skip
-def test_the_end_of_an_incident_is_a_line_with_its_outcome(before, found, mail, severity, outcome, code):
+def test_the_end_of_an_incident_is_a_line_with_its_outcome(before, open_document, mail, severity, outcome, code):
     """An escalation is an error, and so found by whoever watches those; however many outcomes a document has already."""
-    ports = holding(replace(found, outcomes=OLD[:before]), mail=mail)
-    if found is LAST_TRY:
+    ports = holding(replace(open_document, outcomes=OLD[:before]), mail=mail)
+    if open_document is LAST_TRY:
         ports.clock += 600.0
     answered = {} if outcome == "recovered" else {"action": "held"}
     assert logged(ports, TimerFired())[:1] == [
@@ -176,10 +176,10 @@ def test_messages_that_were_posted_but_not_saved_are_a_line(error):
 
 def test_a_bundle_that_could_not_be_made_is_a_line_and_waits():
     """Its messages go out with the next wake-up."""
-    made = AlertsReceived((case(),), "inc-1", crowd=True)
+    event = AlertsReceived((case(),), "inc-1", crowd=True)
     ports = Memory(rules=rules(runbook(limits=Limits())))
     ports.put("pause", Pause("x", "anna", NOW))
-    assert logged(ports, made)[-1][1] == "held: paused"
+    assert logged(ports, event)[-1][1] == "held: paused"
     for error in (DOWN, Denied("store", "no right")):
         ports.clock = ports.document(KEY).due
         ports.before = fails("list", error=error)

@@ -194,11 +194,11 @@ LOOKS = [
 ]
 
 
-@pytest.mark.parametrize(("found", "event", "looks"), LOOKS)
-def test_the_world_is_looked_at_only_where_something_is_decided(found, event, looks):
+@pytest.mark.parametrize(("before", "event", "looks"), LOOKS)
+def test_the_world_is_looked_at_only_where_something_is_decided(before, event, looks):
     """Whatever else happens costs no system a call."""
     ports = Memory()
-    ports.put(KEY, found)
+    ports.put(KEY, before)
     reconcile.advance(ports, KEY, event, ports.budget(60.0))
     assert ("queue mail.delivery" in ports.names) is looks
     assert ("load storm" in ports.names) is looks
@@ -402,8 +402,8 @@ def test_a_wake_up_that_was_faster_than_the_save_comes_again():
 def test_without_a_wake_up_nothing_is_saved_or_sent():
     """I3: the wake-up is created first, and a claim whose answer was lost sends nothing."""
     ports = Memory(before=fails("wake"))
-    found = notify(ports)
-    assert (found.lost, sent(ports), KEY in ports.bodies) == (1, [], False)
+    handled = notify(ports)
+    assert (handled.lost, sent(ports), KEY in ports.bodies) == (1, [], False)
     ports = Memory()
     ports.before = fails("save storm", times=1)
     reply = advance(ports)
@@ -438,8 +438,8 @@ def test_a_chat_or_archive_that_is_down_holds_nothing_up(down):
     for _ in range(8):
         ports.clock += 16.0
         reconcile.advance(ports, KEY, TimerFired(), ports.budget(60.0))
-    found = ports.document(KEY)
-    assert (found.outcomes[-1].ending, found.open) == (Ending.RECOVERED, True)
+    saved = ports.document(KEY)
+    assert (saved.outcomes[-1].ending, saved.open) == (Ending.RECOVERED, True)
     woken_later(ports, 61.0)
     assert not ports.document(KEY).open
     assert [card.kind for _, card in ports.posts] == ["started", "recovered"]
@@ -466,9 +466,9 @@ def test_a_restarted_alert_writes_its_document_twice(trouble, saves, posts):
     ports = InTime()
 
     def joins() -> None:
-        found = ports.document(KEY)
-        triggers = (*found.incident.triggers, trigger(fingerprint="fp-2"))
-        ports.put(KEY, replace(found, incident=change(found.incident, triggers=triggers)))
+        saved = ports.document(KEY)
+        triggers = (*saved.incident.triggers, trigger(fingerprint="fp-2"))
+        ports.put(KEY, replace(saved, incident=change(saved.incident, triggers=triggers)))
 
     def killed() -> None:
         raise Killed
@@ -490,9 +490,9 @@ def test_a_restarted_alert_writes_its_document_twice(trouble, saves, posts):
     except Killed:
         assert ports.document(KEY).incident.phase is Phase.STARTING
     else:
-        found = ports.document(KEY)
-        assert (found.incident.phase, bool(found.to_tell)) == (Phase.RUNNING, not posts)
-        assert len(found.incident.triggers) == (2 if "joins" in trouble else 1)
+        saved = ports.document(KEY)
+        assert (saved.incident.phase, bool(saved.to_tell)) == (Phase.RUNNING, not posts)
+        assert len(saved.incident.triggers) == (2 if "joins" in trouble else 1)
     assert (ports.names.count(f"save {KEY}"), len(ports.posts)) == (saves, posts)
     woken_later(ports, 20.1)
     told = [card.kind for _, card in ports.posts]
@@ -534,9 +534,9 @@ def test_messages_of_one_incident_go_into_one_thread():
 def test_alerts_that_can_not_be_saved_are_handed_to_the_scheduler(down):
     """I2: answered 200 as `deferred`; the wake-up carries them and decides them."""
     ports = Memory(before=fails(f"{down} {KEY}"))
-    found = notify(ports)
-    assert ([reply.action for reply in found.replies], found.lost) == ([Action.DEFERRED], 0)
-    assert webhook.to_response(found)[1] == 200
+    handled = notify(ports)
+    assert ([reply.action for reply in handled.replies], handled.lost) == ([Action.DEFERRED], 0)
+    assert webhook.to_response(handled)[1] == 200
     (content,) = [content for _, content in ports.wakes if "deferred" in content]
     (entry,) = content["deferred"]
     alerts = msgspec.convert(entry["alerts"], tuple[Alert, ...])
@@ -559,9 +559,9 @@ def test_large_alerts_wait_in_lists_that_the_scheduler_takes():
         for n in range(110)
     ]
     ports = Memory()
-    found = notify(ports, *cases)
+    handled = notify(ports, *cases)
     lists = [content["deferred"] for _, content in ports.wakes if "deferred" in content]
-    assert (len(found.replies), sum(map(len, lists))) == (110, 100)
+    assert (len(handled.replies), sum(map(len, lists))) == (110, 100)
     assert all(len(payload_of({"deferred": entries})) < 1_000_000 for entries in lists)
 
 
@@ -593,9 +593,9 @@ def test_deferred_alerts_are_matched_by_the_configuration_of_now():
     assert {channel for channel, _ in ports.posts} == {"everybody"}
     ports = Memory()
     ports.put(KEY, replace(Document(KEY), version=VERSION + 1))
-    found = notify(ports)
-    assert (found.lost, webhook.to_response(found)[1]) == (1, 503)
-    assert "newer release" in str(found.why)
+    handled = notify(ports)
+    assert (handled.lost, webhook.to_response(handled)[1]) == (1, 503)
+    assert "newer release" in str(handled.why)
 
 
 @pytest.mark.parametrize("body", [b"not json", b'{"key": "pause", "version": 99}'])
@@ -614,8 +614,8 @@ def test_a_document_that_can_not_be_read_keeps_no_bundle_back():
     ports.put("foreign", Document("foreign", version=VERSION + 1), due=NOW)
     ports.bodies["foreign"] = (*ports.bodies["foreign"][:2], NOW)
     for number in range(3):
-        made = MatchedAlert(alert(fingerprint=f"fp-{number}"), None, None, None, Reason.NO_RUNBOOK)
-        reconcile.advance(ports, f"alert-{number}", AlertsReceived((made,), f"inc-{number}", crowd=True), ports.budget())
+        unmatched = MatchedAlert(alert(fingerprint=f"fp-{number}"), None, None, None, Reason.NO_RUNBOOK)
+        reconcile.advance(ports, f"alert-{number}", AlertsReceived((unmatched,), f"inc-{number}", crowd=True), ports.budget())
     ports.clock += 21.0
     for number in range(3):
         reconcile.advance(ports, f"alert-{number}", TimerFired(), ports.budget(60.0))
@@ -653,5 +653,5 @@ def test_every_alert_is_answered_with_its_incident():
     advance(ports)
     for after_s in (1.0, 20.0, 15.0, 15.0, 15.0):
         ports.clock += after_s
-        found = notify(ports, case(fingerprint=f"fp-{after_s}"))
-        assert [reply.incident for reply in found.replies] == ["inc-1"]
+        handled = notify(ports, case(fingerprint=f"fp-{after_s}"))
+        assert [reply.incident for reply in handled.replies] == ["inc-1"]

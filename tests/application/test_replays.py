@@ -21,8 +21,8 @@ pytestmark = pytest.mark.usefixtures("patient_code")
 EMPTY = Document(TARGET.key)
 
 
-def starts(made) -> bool:
-    return any(isinstance(act, Start) for act in made.acts)
+def starts(result) -> bool:
+    return any(isinstance(act, Start) for act in result.acts)
 
 
 def test_a_copy_of_a_held_notification_restarts_nothing_after_resume(place, monkeypatch):
@@ -42,9 +42,9 @@ def test_a_copy_of_a_held_notification_restarts_nothing_after_resume(place, monk
     assert repeat["action"] == "restarted"
 
 
-def answer_to_copy(found: Document) -> tuple[str, object]:
+def answer_to_copy(document: Document) -> tuple[str, object]:
     """The incident and the execution that a copy of the request r1 is answered with."""
-    reply = moved(found, replace(alerted(incident="inc-3"), origin=Origin("r1", NOW + 600))).reply
+    reply = moved(document, replace(alerted(incident="inc-3"), origin=Origin("r1", NOW + 600))).reply
     assert reply is not None
     return reply.incident, reply.execution
 
@@ -53,8 +53,8 @@ def test_a_copy_is_not_answered_with_the_execution_of_another_incident():
     """Its alert came to inc-1, which is over; meanwhile inc-2 runs for another alert of the target."""
     recovered = Outcome("inc-1", Ending.RECOVERED, None, NOW - 100, (to_alert_ref(case()),))
     running = incident(Phase.RUNNING, id="inc-2", execution=execution(8, ended=None), due=NOW + 60)
-    found = document(running, outcomes=(recovered,), requests={"r1": NOW + 600})
-    assert answer_to_copy(found) == ("inc-1", None)
+    before = document(running, outcomes=(recovered,), requests={"r1": NOW + 600})
+    assert answer_to_copy(before) == ("inc-1", None)
 
 
 def test_a_copy_speaks_of_the_held_incident_that_its_alert_came_to():
@@ -63,8 +63,8 @@ def test_a_copy_speaks_of_the_held_incident_that_its_alert_came_to():
     other = (trigger(fingerprint="fp-2"),)
     running = incident(Phase.RUNNING, id="inc-2", triggers=other, execution=execution(8, ended=None), due=NOW + 60)
     for is_open in (None, running):
-        found = document(is_open, outcomes=(held,), requests={"r1": NOW + 600})
-        assert answer_to_copy(found) == ("inc-1", None)
+        before = document(is_open, outcomes=(held,), requests={"r1": NOW + 600})
+        assert answer_to_copy(before) == ("inc-1", None)
 
 
 def test_what_can_be_let_in_no_longer_is_forgotten():
@@ -72,9 +72,9 @@ def test_what_can_be_let_in_no_longer_is_forgotten():
     held = seen(pause=Pause("x"))
     for until in (NOW - 1, NOW):
         old = moved(EMPTY, replace(alerted(), origin=Origin("old", until)), held).document
-        assert "new" in (found := moved(old, replace(alerted(), origin=Origin("new", NOW + 600)), held).document.requests)
-        assert "old" not in found
-    made = EMPTY
+        assert "new" in (requests := moved(old, replace(alerted(), origin=Origin("new", NOW + 600)), held).document.requests)
+        assert "old" not in requests
+    document = EMPTY
     for number in range(REQUESTS_KEPT + 20):
-        made = moved(made, replace(alerted(), origin=Origin(f"r{number}", NOW + 600)), held).document
-    assert list(made.requests) == [f"r{number}" for number in range(20, REQUESTS_KEPT + 20)]
+        document = moved(document, replace(alerted(), origin=Origin(f"r{number}", NOW + 600)), held).document
+    assert list(document.requests) == [f"r{number}" for number in range(20, REQUESTS_KEPT + 20)]

@@ -28,8 +28,8 @@ EMPTY = Document(TARGET.key)
 
 
 def of_queue(number: int, **changes) -> MatchedAlert:
-    found = alert(fingerprint=f"fp-{number}", **changes)
-    return MatchedAlert(found, runbook(), TARGET, to_queue("/", f"queue-{number}"))
+    received = alert(fingerprint=f"fp-{number}", **changes)
+    return MatchedAlert(received, runbook(), TARGET, to_queue("/", f"queue-{number}"))
 
 
 def read(ports: Memory) -> set[str]:
@@ -39,11 +39,11 @@ def read(ports: Memory) -> set[str]:
 def test_an_incident_takes_twenty_queues_and_says_how_many_alerts_were_left_out():
     """3,000 alerts of one application with different queues were 9,392 threads and 22,600 requests a minute."""
     ports = Memory()
-    found = handle_notification(ports, [of_queue(number) for number in range(3000)], ports.budget())
+    handled = handle_notification(ports, [of_queue(number) for number in range(3000)], ports.budget())
     document = ports.document(TARGET.key)
     assert len(document.incident.queues) == len(document.incident.triggers) == QUEUES_KEPT
     assert len(read(ports)) == QUEUES_KEPT
-    assert found.lost == 0
+    assert handled.lost == 0
     told = [card for channel, card in ports.posts if channel == "ops" and "too many alerts" in card.headline]
     assert len(told) == 1
     assert "2,980 alerts were left out" in " ".join(value for _, value in told[0].facts) + " ".join(told[0].text)
@@ -137,10 +137,10 @@ def test_messages_and_records_that_find_no_place_are_counted_in_the_log(dropped)
 @pytest.mark.parametrize("timeout_s", [0.0, 0.2])
 def test_a_call_that_no_thread_was_free_for_is_never_made(timeout_s):
     """Whoever asked goes on without it, so it must not act later."""
-    made, ends = [], threading.Event()
+    calls, ends = [], threading.Event()
 
     def call(number: int) -> None:
-        made.append(number)
+        calls.append(number)
         ends.wait(60)
 
     results = run_parallel([lambda n=n: call(n) for n in range(100)], timeout_s=timeout_s)
@@ -149,4 +149,4 @@ def test_a_call_that_no_thread_was_free_for_is_never_made(timeout_s):
     for thread in threading.enumerate():
         if thread.name.startswith("parallel-"):
             thread.join(60)
-    assert len(made) <= (MOST_THREADS if timeout_s else 0)
+    assert len(calls) <= (MOST_THREADS if timeout_s else 0)

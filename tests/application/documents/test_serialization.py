@@ -51,13 +51,13 @@ assert FULL.incident is not None
 
 
 @pytest.mark.parametrize(
-    "found",
+    "stored",
     [FULL, Document("k"), Storm((Slot("t", NOW),)), Pause("why", "anna", NOW, on=False, until=NOW)],
     ids=["full", "empty", "storm", "pause"],
 )
-def test_a_document_survives_the_store(found):
+def test_a_document_survives_the_store(stored):
     """Every field, nested and enumerated ones too, comes back equal."""
-    assert decode(type(found), encode(found), "k") == found
+    assert decode(type(stored), encode(stored), "k") == stored
 
 
 WRITTEN = Path("tests/recordings/documents-v2/full.json").read_bytes()

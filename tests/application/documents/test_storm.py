@@ -124,9 +124,9 @@ def test_eight_targets_at_once_are_all_restarted_within_their_request(writes):
         for n in range(8)
     ]
     began = time.monotonic()
-    found = intake.handle_notification(ports, cases, Budget(ports, began + 8.0))
+    handled = intake.handle_notification(ports, cases, Budget(ports, began + 8.0))
     took_s = time.monotonic() - began
-    assert Counter(reply.action for reply in found.replies) == {Action.RESTARTED: 8}
+    assert Counter(reply.action for reply in handled.replies) == {Action.RESTARTED: 8}
     assert took_s < 10.0
     assert max(count for name, count in writes.items() if not name.startswith("documents/storm")) == 2
     saved = [decode(Document, ports.store.load(f"key-{n}", timeout_s=PATIENCE_S).body, f"key-{n}") for n in range(8)]

@@ -34,8 +34,8 @@ pytestmark = pytest.mark.usefixtures("patient_code")
 
 @pytest.fixture
 def mail(tmp_path: Path) -> Iterator[StuckMail]:
-    with stuck_mail(tmp_path, mode="auto") as made:
-        yield made
+    with stuck_mail(tmp_path, mode="auto") as stuck:
+        yield stuck
 
 
 def post(ports: Adapters) -> report.Reported:
@@ -92,10 +92,10 @@ def test_it_counts_archive_and_history_and_posts(mail: StuckMail, capsys: pytest
     """Unstick's restart and those by hand are counted, those of another target are not; the card goes to `notify`."""
     restarted(mail)
     capsys.readouterr()
-    found = post(mail.ports)
-    (spent,) = found.cost.runbooks
+    reported = post(mail.ports)
+    (spent,) = reported.cost.runbooks
     assert (spent.week.by_unstick, spent.week.by_hand, spent.week.recovered, spent.week.saved_minutes) == (1, 2, 1, 8.0)
-    assert (found.told, found.failed) == (("console",), ())
+    assert (reported.told, reported.failed) == (("console",), ())
     assert "Restarts in 7 days: 1 by Unstick, 2 by hand" in capsys.readouterr().out
 
 
@@ -116,9 +116,9 @@ def test_people_who_restart_what_is_only_observed_are_counted(tmp_path: Path) ->
     with stuck_mail(tmp_path, mode="observe") as mail:
         mail.alert()
         mail.rundeck.run_by_hand({"service": "mail-delivery"})
-        found = report.compose(mail.ports, time.time(), 7)[0]
-        assert [(one.runbook, one.month.by_hand) for one in found.runbooks] == [("mail-delivery", 1)]
-        assert MissingData.ARCHIVE_EMPTY in {gap.lack for gap in found.gaps}
+        costs = report.compose(mail.ports, time.time(), 7)[0]
+        assert [(one.runbook, one.month.by_hand) for one in costs.runbooks] == [("mail-delivery", 1)]
+        assert MissingData.ARCHIVE_EMPTY in {gap.lack for gap in costs.gaps}
 
 
 def test_suspicions_that_came_to_nothing_are_counted(mail: StuckMail) -> None:
@@ -148,18 +148,18 @@ def test_what_is_broken_is_left_out_and_said(mail: StuckMail) -> None:
     day = time.strftime("%Y-%m-%d", time.gmtime())
     mail.ports.store.archive(f"incidents/{day}/x.json", b"garbage", timeout_s=5)
     mail.ports.store.archive(f"incidents/{day}/y.json", b'{"version": 99}', timeout_s=5)
-    found = report.compose(mail.ports, time.time(), 7)[0]
-    assert [gap.count for gap in found.gaps if gap.lack is MissingData.ARCHIVE_BROKEN] == [2]
-    assert found.runbooks[0].week.by_unstick == 1
+    costs = report.compose(mail.ports, time.time(), 7)[0]
+    assert [gap.count for gap in costs.gaps if gap.lack is MissingData.ARCHIVE_BROKEN] == [2]
+    assert costs.runbooks[0].week.by_unstick == 1
 
 
 def test_without_rundeck_the_archive_still_counts(mail: StuckMail) -> None:
     """The history can't be read: said in the language of the report, and the figures of the archive are there."""
     restarted(mail)
     mail.rundeck.state.hides_rows = True
-    found = report.compose(mail.ports, time.time(), 7)[0]
-    assert found.runbooks[0].week.by_unstick == 1
-    about = next(gap.about for gap in found.gaps if gap.lack is MissingData.HISTORY_UNREAD)
+    costs = report.compose(mail.ports, time.time(), 7)[0]
+    assert costs.runbooks[0].week.by_unstick == 1
+    about = next(gap.about for gap in costs.gaps if gap.lack is MissingData.HISTORY_UNREAD)
     assert str(about).startswith("service=mail-delivery: Rundeck")
     assert in_language("ja", about).startswith("service=mail-delivery：Rundeck：見えない実行があります")
 
@@ -170,8 +170,8 @@ def test_a_channel_that_is_down_is_named(mail: StuckMail) -> None:
     settings = replace(mail.ports.config, channels={**mail.ports.config.channels, "down": down})
     both = replace(settings, report=Report(("console", "down"), "week"))
     none = replace(settings, report=Report(("down",), "week"))
-    found = post(Adapters(both))
-    assert (found.told, found.failed) == (("console",), ("down",))
+    reported = post(Adapters(both))
+    assert (reported.told, reported.failed) == (("console",), ("down",))
     mail.ports = Adapters(none)
     assert client(mail).post("/").status_code == 503
 
@@ -191,16 +191,16 @@ def test_a_target_that_needs_no_label_is_asked_for_without_any_alert(mail: Stuck
     fixed = replace(book, restart=replace(book.restart, options={"service": "mail-delivery"}, allow={}))
     mail.ports = Adapters(replace(config, runbooks=(fixed,)))
     mail.rundeck.run_by_hand({"service": "mail-delivery"})
-    found = report.compose(mail.ports, time.time(), 7)[0]
-    assert [(one.runbook, one.month.by_hand) for one in found.runbooks] == [("mail-delivery", 1)]
-    assert MissingData.HISTORY_UNASKED not in {gap.lack for gap in found.gaps}
+    costs = report.compose(mail.ports, time.time(), 7)[0]
+    assert [(one.runbook, one.month.by_hand) for one in costs.runbooks] == [("mail-delivery", 1)]
+    assert MissingData.HISTORY_UNASKED not in {gap.lack for gap in costs.gaps}
 
 
 def test_suspicions_without_a_runbook_are_reported(mail: StuckMail) -> None:
     """With what the closest runbook asks for, in the card and in the figures."""
     early = UnmatchedAlert("RabbitMQQueueMaybeStuck", "invoice_jobs", Text("no {label}", label="service"), 0.0, time.time())
-    found = Document(KEY, unmatched=Unmatched({"one": early}))
-    mail.ports.store.save(KEY, encode(found), generation=None, due=None, timeout_s=5)
+    document = Document(KEY, unmatched=Unmatched({"one": early}))
+    mail.ports.store.save(KEY, encode(document), generation=None, due=None, timeout_s=5)
     reported = post(mail.ports)
     assert ("Matched no runbook", "RabbitMQQueueMaybeStuck invoice_jobs: no service") in reported.card.facts
     assert [one["detail"] for one in report.as_json(reported.cost)["unmatched"]] == ["no service"]

@@ -61,10 +61,10 @@ class Town(Memory):
 
 @pytest.fixture
 def town() -> Town:
-    made = Town()
-    made.pause()
-    made.alerted(0)
-    return made
+    paused = Town()
+    paused.pause()
+    paused.alerted(0)
+    return paused
 
 
 def depth_of(card: Card) -> str:
@@ -113,8 +113,8 @@ def test_a_card_that_can_not_be_changed_keeps_nobody_waiting(town: Town, error: 
 
 def test_a_chat_that_only_posts_hears_nothing_more(town: Town):
     """Without a thread there is no card to change, and nothing is written."""
-    found = town.document(TARGET.key)
-    town.put(TARGET.key, replace(found, threads={}))
+    held = town.document(TARGET.key)
+    town.put(TARGET.key, replace(held, threads={}))
     town.posts.clear()
     town.alerted(20)
     assert (town.chat.changed, town.document(TARGET.key).to_tell, town.posts) == ([], (), [])
@@ -122,11 +122,11 @@ def test_a_chat_that_only_posts_hears_nothing_more(town: Town):
 
 def test_a_card_that_shows_an_end_is_left_alone(town: Town):
     """The incident went on after its hold, and its card says how it ended."""
-    found = town.document(TARGET.key)
+    held = town.document(TARGET.key)
     ended = Outcome(town.chat.cards[0].incident, Ending.RECOVERED, None, NOW + 60.0, (), channels=("ops",))
-    town.put(TARGET.key, replace(found, outcomes=(ended,)))
+    town.put(TARGET.key, replace(held, outcomes=(ended,)))
     town.alerted(20)
     assert town.chat.changed == []
-    town.put(TARGET.key, replace(found, outcomes=(replace(ended, ending=Ending.HELD, reason=Reason.PAUSED),)))
+    town.put(TARGET.key, replace(held, outcomes=(replace(ended, ending=Ending.HELD, reason=Reason.PAUSED),)))
     town.alerted(21)
     assert len(town.chat.changed) == 1
