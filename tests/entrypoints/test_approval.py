@@ -26,19 +26,19 @@ pytestmark = pytest.mark.usefixtures("patient_code")
 @pytest.fixture
 def mail(tmp_path: Path) -> Iterator[StuckMail]:
     """It asks for approval."""
-    with stuck_mail(tmp_path) as made:
-        assert made.alert().action is Action.ASKED
-        yield made
+    with stuck_mail(tmp_path) as stuck:
+        assert stuck.alert().action is Action.ASKED
+        yield stuck
 
 
 def store_of(mail: StuckMail) -> list[tuple[str, bytes, str]]:
     """Everything in the store, with generations, and the wake-ups by number."""
-    found = []
+    contents = []
     for entry in mail.ports.store.list_documents(timeout_s=5):
         stored = mail.ports.store.load(entry.key, timeout_s=5)
         assert stored is not None
-        found.append((entry.key, stored.body, stored.generation))
-    return found
+        contents.append((entry.key, stored.body, stored.generation))
+    return contents
 
 
 def words(page: TestResponse) -> str:

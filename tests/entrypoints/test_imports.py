@@ -73,17 +73,17 @@ def imported(folder: Path) -> Lists:
 
 
 def _imported(folder: Path) -> Lists:
-    found: Lists = {}
+    lists: Lists = {}
     with Rundeck(Job(id=job_id("mail"))) as rundeck, RabbitDouble() as rabbitmq:
         rabbitmq.queue("mail.delivery", ready=5, consumers=())
         ways = {_on_one_machine: "auto", _with_approval: "approve", _in_the_cloud: "auto"}
         for restarts, (way, mode) in enumerate(ways.items(), 1):
             book = runbook("mail", mode=mode, verify=PATIENT)
             settings = configuration(rundeck.url, rabbitmq.url, [book], public_url=PUBLIC_URL, budget=BUDGET)
-            found |= way(folder / way.__name__, settings)
+            lists |= way(folder / way.__name__, settings)
             assert len(rundeck.posts()) == restarts
             rundeck.state.runs.clear()
-    return found
+    return lists
 
 
 def _on_one_machine(folder: Path, settings: dict[str, Any]) -> Lists:
@@ -163,9 +163,9 @@ def _asked(unstick: Unstick, *requests: Request, function: str = "webhook") -> t
         timeout=2 * PATIENCE_S,
         check=False,
     )
-    found = [line for line in ran.stdout.splitlines() if line.startswith("SEEN")]
-    assert found, ran.stdout + ran.stderr
-    seen = json.loads(found[0].removeprefix("SEEN"))
+    lines = [line for line in ran.stdout.splitlines() if line.startswith("SEEN")]
+    assert lines, ran.stdout + ran.stderr
+    seen = json.loads(lines[0].removeprefix("SEEN"))
     for one in seen[1:]:
         assert one["status"] in (200, 401, 403), one["said"]
     return [_listed(one["modules"]) for one in seen], ran.stdout

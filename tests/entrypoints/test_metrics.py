@@ -47,8 +47,8 @@ def saved(document: Document) -> None:
 
 def archived(name: str, ago_s: float, ending: Ending, reason: Reason | None = None, **changes: Any) -> None:
     at = time.time() - ago_s
-    made = change(incident(id=name, triggers=(trigger(starts_at=at - 600.0),)), **changes)
-    record = Archive(TARGET, made, Outcome(name, ending, reason, at, made.triggers, restarts=made.restarts))
+    ended = change(incident(id=name, triggers=(trigger(starts_at=at - 600.0),)), **changes)
+    record = Archive(TARGET, ended, Outcome(name, ending, reason, at, ended.triggers, restarts=ended.restarts))
     path = f"incidents/{time.strftime('%Y-%m-%d', time.gmtime(at))}/{name}.json"
     current_adapters().store.archive(path, encode(record), timeout_s=5)
 

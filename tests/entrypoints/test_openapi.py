@@ -25,8 +25,8 @@ MAX_BODY = 200_000
 
 @cache
 def described() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((ROOT / "docs" / "openapi.yaml").read_text(encoding="utf-8"))
-    return found
+    description: dict[str, Any] = yaml.safe_load((ROOT / "docs" / "openapi.yaml").read_text(encoding="utf-8"))
+    return description
 
 
 def resolved(node: Any) -> Any:
@@ -56,8 +56,8 @@ def operations() -> list[tuple[str, str, dict[str, Any]]]:
 
 def responses(path: str, method: str) -> dict[str, Any]:
     """By status, as the description has them for this operation."""
-    found: dict[str, Any] = described()["paths"][path][method.lower()]["responses"]
-    return found
+    by_status: dict[str, Any] = described()["paths"][path][method.lower()]["responses"]
+    return by_status
 
 
 def checked(answer: TestResponse, path: str, method: str) -> None:
@@ -115,10 +115,10 @@ def entry(tmp_path, monkeypatch) -> Served:
     (tmp_path / "unstick.yaml").write_text(yaml.safe_dump(written), encoding="utf-8")
 
     def client(function: str) -> Client:
-        made = functions_framework.create_app(function, str(ROOT / "main.py")).test_client()
+        caller = functions_framework.create_app(function, str(ROOT / "main.py")).test_client()
         if function != "webhook":
-            made.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {MACHINE_TOKEN}"
-        return made
+            caller.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {MACHINE_TOKEN}"
+        return caller
 
     return cache(client)
 

@@ -94,8 +94,8 @@ def world(place: Place) -> World:
 def operations(*, credentials: bool) -> dict[str, Any]:
     """Those of the description, by name; `credentials`: requests made of them have some, all of them wrong."""
     settled = schemathesis.Config.from_dict({"generation": {"with-security-parameters": credentials}})
-    found = schemathesis.openapi.from_path(ROOT / "docs" / "openapi.yaml", config=settled).get_all_operations()
-    return {one.ok().definition.raw["operationId"]: one.ok() for one in found}
+    described = schemathesis.openapi.from_path(ROOT / "docs" / "openapi.yaml", config=settled).get_all_operations()
+    return {one.ok().definition.raw["operationId"]: one.ok() for one in described}
 
 
 def plain(case: Any) -> Any:

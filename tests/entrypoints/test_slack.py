@@ -131,15 +131,15 @@ class Team:
 def signed(body: bytes, at: float | None = None, secret: str = SIGNING_SECRET) -> dict[str, str]:
     """As slack_sdk signs."""
     stamp = str(int(time.time() if at is None else at))
-    made = SignatureVerifier(secret).generate_signature(timestamp=stamp, body=body)
-    return {"X-Slack-Request-Timestamp": stamp, "X-Slack-Signature": str(made)}
+    signature = SignatureVerifier(secret).generate_signature(timestamp=stamp, body=body)
+    return {"X-Slack-Request-Timestamp": stamp, "X-Slack-Signature": str(signature)}
 
 
 def signed_bytes(body: bytes) -> dict[str, str]:
     """The same for what is no text, which slack_sdk does not sign."""
     stamp = str(int(time.time()))
-    made = hmac.new(SIGNING_SECRET.encode(), f"v0:{stamp}:".encode() + body, "sha256").hexdigest()
-    return {"X-Slack-Request-Timestamp": stamp, "X-Slack-Signature": f"v0={made}"}
+    signature = hmac.new(SIGNING_SECRET.encode(), f"v0:{stamp}:".encode() + body, "sha256").hexdigest()
+    return {"X-Slack-Request-Timestamp": stamp, "X-Slack-Signature": f"v0={signature}"}
 
 
 def buttons(body: dict[str, Any]) -> list[dict[str, Any]]:
