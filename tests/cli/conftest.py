@@ -12,8 +12,8 @@ from tests.cli.line import Line, line
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
-    with line(tmp_path, monkeypatch) as made:
-        yield made
+    with line(tmp_path, monkeypatch) as ready:
+        yield ready
 
 
 @pytest.fixture(autouse=True)

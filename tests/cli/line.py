@@ -52,8 +52,8 @@ class Line:
         """Write a configuration with these runbooks; one for mail-delivery where none is given."""
         path = str(self.folder / "unstick.db")
         places = {"store": {"local": {"path": path}}, "scheduler": {"local": {"path": path}}}
-        made = configuration(self.rundeck.url, self.rabbit.url, runbooks or [runbook("mail-delivery")], **(places | changes))
-        (self.folder / name).write_text(yaml.safe_dump(made))
+        settings = configuration(self.rundeck.url, self.rabbit.url, runbooks or [runbook("mail-delivery")], **(places | changes))
+        (self.folder / name).write_text(yaml.safe_dump(settings))
         return self.folder / name
 
     def run(self, *arguments: str, code: int | None = None, **more: Any) -> Result:
@@ -87,6 +87,6 @@ def line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
         monkeypatch.setenv(name, value)
     with RabbitDouble() as rabbit, Rundeck(Job(id=job_id("mail-delivery"))) as rundeck:
         rabbit.queue("mail.delivery", ready=342, unacked=20, acks=9000, head_at=int(time.time()) - 1560)
-        made = Line(folder, rundeck, rabbit)
-        made.configured()
-        yield made
+        ready = Line(folder, rundeck, rabbit)
+        ready.configured()
+        yield ready

@@ -34,9 +34,9 @@ def test_causes_in_text(here: Line) -> None:
 
 def test_causes_as_json(here: Line) -> None:
     """Every case and every pattern, with its count."""
-    (found,) = here.json("causes")
-    assert (found["runbook"], found["too_few"], len(found["cases"])) == ("mail", False, 7)
-    line = next(one for one in found["patterns"] if one["kind"] == "line")
+    (causes,) = here.json("causes")
+    assert (causes["runbook"], causes["too_few"], len(causes["cases"])) == ("mail", False, 7)
+    line = next(one for one in causes["patterns"] if one["kind"] == "line")
     assert (line["what"], line["count"], line["of"]) == ("worker * hangs in send (mailer.py:212)", 6, 7)
     assert line["sentence"].startswith("in 6 of 7 incidents: ")
 

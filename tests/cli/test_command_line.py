@@ -81,8 +81,8 @@ def test_a_configuration_that_is_missing_is_code_2_and_says_what_to_do(name: str
 
 def test_all_mistakes_of_the_configuration_are_said_at_once(tmp_path: Path) -> None:
     """Two mistakes are two lines, each with its place."""
-    made = configuration("http://127.0.0.1:1", "http://127.0.0.1:1", [runbook("mail", mode="sometimes")], language="fr")
-    (tmp_path / "unstick.yaml").write_text(json.dumps(made))
+    settings = configuration("http://127.0.0.1:1", "http://127.0.0.1:1", [runbook("mail", mode="sometimes")], language="fr")
+    (tmp_path / "unstick.yaml").write_text(json.dumps(settings))
     result = CliRunner().invoke(command_line, ["check", "--config", str(tmp_path / "unstick.yaml")])
     assert result.exit_code == 2
     assert "runbooks[0].mode" in result.stderr
@@ -91,8 +91,8 @@ def test_all_mistakes_of_the_configuration_are_said_at_once(tmp_path: Path) -> N
 
 def test_a_literal_secret_is_refused_and_not_repeated(tmp_path: Path) -> None:
     """What was written in a reference's place must not reach a terminal."""
-    made = configuration("http://127.0.0.1:1", "http://127.0.0.1:1", [], signing_keys=["hunter2-in-the-clear"])
-    (tmp_path / "unstick.yaml").write_text(json.dumps(made))
+    settings = configuration("http://127.0.0.1:1", "http://127.0.0.1:1", [], signing_keys=["hunter2-in-the-clear"])
+    (tmp_path / "unstick.yaml").write_text(json.dumps(settings))
     result = CliRunner().invoke(command_line, ["check", "--config", str(tmp_path / "unstick.yaml")])
     assert result.exit_code == 2
     assert "hunter2" not in result.output

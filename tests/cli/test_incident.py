@@ -107,9 +107,9 @@ def test_as_json_nothing_reaches_the_terminal_that_it_would_obey(here: Line) -> 
 def test_as_json_nothing_is_missing_but_the_nonce(here: Line) -> None:
     """The entries are in the order of time, whatever clock they were noted by; runs have their links."""
     archived(here)
-    found = here.json("incident", ID)
-    assert (found["incident"]["id"], found["incident"]["nonce"], found["outcome"]["ending"]) == (ID, "", "escalated")
-    entries = found["timeline"]
+    shown = here.json("incident", ID)
+    assert (shown["incident"]["id"], shown["incident"]["nonce"], shown["outcome"]["ending"]) == (ID, "", "escalated")
+    entries = shown["timeline"]
     assert [entry["at"] for entry in entries] == sorted(entry["at"] for entry in entries)
     runs = [entry for entry in entries if entry["kind"] == "restart"]
     assert len(runs) == 4

@@ -38,10 +38,10 @@ def deployed(here: Line) -> Iterator[Unstick]:
     observed = [runbook("mail-delivery", mode="observe")]
     unstick = Unstick(here.folder / "served", configuration(here.rundeck.url, here.rabbit.url, observed, budget=BUDGET))
     file = {"local": {"path": str(unstick.database)}}
-    made = yaml.safe_load((unstick.folder / "unstick.yaml").read_text())
-    made |= {"public_url": unstick.url.rstrip("/"), "store": file, "scheduler": file}
-    (unstick.folder / "unstick.yaml").write_text(yaml.safe_dump(made))
-    here.config.write_text(yaml.safe_dump(made))
+    settings = yaml.safe_load((unstick.folder / "unstick.yaml").read_text())
+    settings |= {"public_url": unstick.url.rstrip("/"), "store": file, "scheduler": file}
+    (unstick.folder / "unstick.yaml").write_text(yaml.safe_dump(settings))
+    here.config.write_text(yaml.safe_dump(settings))
     with unstick:
         yield unstick
 
@@ -80,9 +80,9 @@ def test_send_and_drill_through_the_whole_line(here: Line) -> None:
     with deployed(here) as unstick:
         taken = here.json("send", FIRING, unstick.url, "--restamp")
         assert taken["answer"]["incidents"][0]["reason"] == "observe_only"
-        found = here.json("drill")
-        assert [(leg["name"], leg["ok"]) for leg in found["legs"]] == [(n, True) for n in ("webhook", "scheduler")]
-        assert found["told"] == {"console": ""}
+        drilled = here.json("drill")
+        assert [(leg["name"], leg["ok"]) for leg in drilled["legs"]] == [(n, True) for n in ("webhook", "scheduler")]
+        assert drilled["told"] == {"console": ""}
         assert not unstick.cards("Test button")
         incidents = [document["incident"] for document in unstick.open_documents().values() if document["incident"]]
         assert [one["phase"] for one in incidents] == ["observing"], "only the real alert is followed"
@@ -94,9 +94,9 @@ def test_a_drill_with_the_wrong_secret(here: Line, monkeypatch: pytest.MonkeyPat
     with deployed(here):
         monkeypatch.setenv("GRAFANA_HMAC_SECRET", "another")
         result = here.run("drill", "--json", code=1)
-    found = json.loads(result.stdout)
-    assert [(leg["name"], leg["ok"]) for leg in found["legs"]] == [("webhook", False)]
-    assert "401" in found["legs"][0]["detail"]
+    drilled = json.loads(result.stdout)
+    assert [(leg["name"], leg["ok"]) for leg in drilled["legs"]] == [("webhook", False)]
+    assert "401" in drilled["legs"][0]["detail"]
     assert "The drill failed at: Webhook" in result.stderr
 
 
@@ -105,9 +105,9 @@ def test_a_drill_with_a_wrong_url_alarms_nobody(here: Line, httpserver: HTTPServ
     httpserver.expect_request("/").respond_with_data("no such page", status=404)
     for url in (httpserver.url_for("/"), "http://127.0.0.1:1/"):
         result = here.run("drill", "--url", url, "--json", code=1)
-        found = json.loads(result.stdout)
-        assert [(leg["name"], leg["ok"]) for leg in found["legs"]] == [("webhook", False)]
-        assert found["told"] == {}
+        drilled = json.loads(result.stdout)
+        assert [(leg["name"], leg["ok"]) for leg in drilled["legs"]] == [("webhook", False)]
+        assert drilled["told"] == {}
         assert "ACT NOW" not in result.stderr
         shown = here.run("drill", "--url", url, code=1).stderr
         assert "Nothing of Unstick's answered there, so nobody was notified." in shown
@@ -119,10 +119,10 @@ def test_a_drill_on_another_store(here: Line, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(drill, "SCHEDULER_S", 1.0)
     with deployed(here) as unstick:
         here.configured(public_url=unstick.url.rstrip("/"))
-        found = here.json("drill", "--no-post", code=1)
-    assert [(leg["name"], leg["ok"]) for leg in found["legs"]] == [("webhook", True), ("scheduler", False)]
-    assert "has this store" in found["legs"][1]["remedy"]
-    assert found["told"] == {}
+        drilled = here.json("drill", "--no-post", code=1)
+    assert [(leg["name"], leg["ok"]) for leg in drilled["legs"]] == [("webhook", True), ("scheduler", False)]
+    assert "has this store" in drilled["legs"][1]["remedy"]
+    assert drilled["told"] == {}
 
 
 # --- the job refuses a late start --------------------------------------------------------------------------------------

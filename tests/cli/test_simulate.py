@@ -29,8 +29,8 @@ def incident(here: Line, *arguments: str, code: int) -> dict[str, Any]:
     return dict(only)
 
 
-def deciding(found: dict[str, Any]) -> list[str]:
-    return [guard["guard"] for guard in found["guards"] if guard["decides"]]
+def deciding(decision: dict[str, Any]) -> list[str]:
+    return [guard["guard"] for guard in decision["guards"] if guard["decides"]]
 
 
 def seen(here: Line, content: object) -> str:
@@ -44,12 +44,12 @@ def seen(here: Line, content: object) -> str:
 
 def test_a_stuck_queue_would_be_restarted(here: Line) -> None:
     """The real systems are looked at, every guard says its part, and nothing is started, saved or told."""
-    found = incident(here, FIRING, "--restamp", code=0)
-    assert (found["action"], found["reason"]) == ("restarted", None)
-    assert [guard["guard"] for guard in found["guards"]] == list(GUARDS)
-    assert {guard["says"] for guard in found["guards"]} == {"passes"}
-    assert (found["job"], found["options"]) == (job_id("mail-delivery"), SERVICE)
-    assert found["seen"]["queues"]["rabbitmq:/:mail.delivery"]["depth"] == 362
+    decision = incident(here, FIRING, "--restamp", code=0)
+    assert (decision["action"], decision["reason"]) == ("restarted", None)
+    assert [guard["guard"] for guard in decision["guards"]] == list(GUARDS)
+    assert {guard["says"] for guard in decision["guards"]} == {"passes"}
+    assert (decision["job"], decision["options"]) == (job_id("mail-delivery"), SERVICE)
+    assert decision["seen"]["queues"]["rabbitmq:/:mail.delivery"]["depth"] == 362
     assert here.rundeck.posts() == []
     assert here.ports.store.list_documents(timeout_s=5) == []
 
@@ -72,16 +72,16 @@ def test_a_time_range_takes_what_came_in_it(here: Line) -> None:
 def test_an_old_recording_is_stale_today(here: Line) -> None:
     """Without --restamp the alert is as old as it is: what would happen now is asked."""
     old = here.file(alert("mail-delivery", "mail.delivery", starts_at=time.time() - 30 * 86400))
-    found = incident(here, old, code=1)
-    assert found["reason"] == "stale_alert"
-    assert deciding(found) == ["stale_alert"]
+    decision = incident(here, old, code=1)
+    assert decision["reason"] == "stale_alert"
+    assert deciding(decision) == ["stale_alert"]
 
 
 def test_a_hold_is_code_1_and_says_which_guard_decides(here: Line) -> None:
     """A healthy queue holds; the other guards are asked all the same."""
     here.rabbit.queues["/", "mail.delivery"].set(ready=0, unacked=0)
-    found = incident(here, FIRING, "--restamp", code=1)
-    assert (found["action"], found["reason"], deciding(found)) == ("held", "symptom_gone", ["symptom"])
+    decision = incident(here, FIRING, "--restamp", code=1)
+    assert (decision["action"], decision["reason"], deciding(decision)) == ("held", "symptom_gone", ["symptom"])
 
 
 def test_the_stores_document_counts(here: Line) -> None:
@@ -91,8 +91,8 @@ def test_the_stores_document_counts(here: Line) -> None:
     assert first["action"] == "restarted"
     key = target_key(here.rundeck.url, job_id("mail-delivery"), SERVICE)
     here.saved(Document(key, escalated_at=time.time() - 600, outcomes=(Outcome("i-1", Ending.ESCALATED, None, time.time(), ()),)))
-    found = incident(here, here.file(one), code=1)
-    assert (found["reason"], deciding(found)) == ("escalated", ["escalated"])
+    decision = incident(here, here.file(one), code=1)
+    assert (decision["reason"], deciding(decision)) == ("escalated", ["escalated"])
 
 
 def test_storm_slots_are_counted_within_one_notification(here: Line) -> None:
@@ -100,29 +100,29 @@ def test_storm_slots_are_counted_within_one_notification(here: Line) -> None:
     names = ["a", "b", "c"]
     here.configured(*(runbook(name) for name in names), storm={"targets": 2, "within": "10m"})
     path = here.file(*(alert(name, f"{name}.queue") for name in names))
-    (found,) = here.json("simulate", path, "--seen", seen(here, SICK), code=1)
-    assert [one["reason"] for one in found["incidents"]] == [None, None, "too_many_targets"]
+    (notification,) = here.json("simulate", path, "--seen", seen(here, SICK), code=1)
+    assert [one["reason"] for one in notification["incidents"]] == [None, None, "too_many_targets"]
 
 
 def test_offline_nothing_can_be_known_and_everything_holds(here: Line) -> None:
     """Fail closed, shown: the kill switch can't be read."""
     here.configured(rundeck={"url": "http://127.0.0.1:1", "token": "env://RUNDECK_TOKEN"})
-    found = incident(here, FIRING, "--offline", code=1)
-    assert (found["reason"], deciding(found)) == ("paused", ["paused"])
+    decision = incident(here, FIRING, "--offline", code=1)
+    assert (decision["reason"], deciding(decision)) == ("paused", ["paused"])
 
 
 def test_a_seen_file_stands_in_for_the_systems(here: Line) -> None:
     """Times of 0 or less count from the recording's clock."""
     ended = {"id": "7", "url": "", "status": "succeeded", "runner_started_at": -400, "runner_ended_at": -300}
-    found = incident(here, FIRING, "--seen", seen(here, SICK | {"ledger": {"executions": [ended]}}), code=1)
-    assert (found["reason"], deciding(found)) == ("cooldown", ["cooldown"])
-    assert found["again_at"] == pytest.approx(here.json("simulate", FIRING, "--offline", code=1)[0]["at"] + 300, abs=1)
+    decision = incident(here, FIRING, "--seen", seen(here, SICK | {"ledger": {"executions": [ended]}}), code=1)
+    assert (decision["reason"], deciding(decision)) == ("cooldown", ["cooldown"])
+    assert decision["again_at"] == pytest.approx(here.json("simulate", FIRING, "--offline", code=1)[0]["at"] + 300, abs=1)
 
 
 def test_a_part_that_could_not_be_seen(here: Line) -> None:
     """`why` in a part's place: the guard that needs it holds, with that reason."""
-    found = incident(here, FIRING, "--seen", seen(here, SICK | {"ledger": {"why": "Rundeck: is down"}}), code=1)
-    assert (found["reason"], found["detail"]) == ("ledger_unknown", "Rundeck: is down")
+    decision = incident(here, FIRING, "--seen", seen(here, SICK | {"ledger": {"why": "Rundeck: is down"}}), code=1)
+    assert (decision["reason"], decision["detail"]) == ("ledger_unknown", "Rundeck: is down")
 
 
 @pytest.mark.parametrize(
@@ -163,9 +163,9 @@ def test_every_form_of_a_recording(here: Line, form: str) -> None:
     raw = body if form == "plain" else json.dumps(content).encode()
     path = here.folder / "recording"
     path.write_bytes(gzip.compress(raw) if form == "gzip" else raw)
-    (found,) = here.json("simulate", str(path), "--seen", seen(here, SICK), code=0)
-    assert found["at"] == (1_795_561_000 if form == "plain" else 1_795_561_600)
-    assert found["incidents"][0]["action"] == "restarted"
+    (recording,) = here.json("simulate", str(path), "--seen", seen(here, SICK), code=0)
+    assert recording["at"] == (1_795_561_000 if form == "plain" else 1_795_561_600)
+    assert recording["incidents"][0]["action"] == "restarted"
 
 
 @pytest.mark.parametrize(
@@ -192,8 +192,8 @@ def test_an_alert_of_no_runbook_and_a_test(here: Line) -> None:
     """What has no target has no guards; the reason says it all, and the labels are what a runbook could match."""
     assert 'alertname="' in here.run("simulate", str(RECORDINGS / "26-minimal-alert.json"), code=1).stdout
     assert incident(here, str(RECORDINGS / "26-minimal-alert.json"), code=1)["reason"] == "no_runbook"
-    found = incident(here, str(RECORDINGS / "20-test-contact-point.json"), code=1)
-    assert (found["reason"], found["guards"]) == ("test_alert", [])
+    decision = incident(here, str(RECORDINGS / "20-test-contact-point.json"), code=1)
+    assert (decision["reason"], decision["guards"]) == ("test_alert", [])
 
 
 @pytest.mark.parametrize("path", sorted(path.name for path in RECORDINGS.glob("*.json*")))
@@ -223,33 +223,33 @@ def test_hostile_labels_do_a_terminal_no_harm(here: Line) -> None:
 
 
 def folder(here: Line, *names: str) -> str:
-    made = here.folder / "recordings"
-    made.mkdir()
+    recordings = here.folder / "recordings"
+    recordings.mkdir()
     for name in names:
-        shutil.copy(RECORDINGS / name, made)
-    return str(made)
+        shutil.copy(RECORDINGS / name, recordings)
+    return str(recordings)
 
 
 def test_the_same_configuration_twice_differs_in_nothing(here: Line) -> None:
     """Code 0, and the assumptions are stated."""
-    found = here.json("simulate", folder(here, "01-hmac-firing.json"), "--against", str(here.config), code=0)
-    assert (found["differences"], found["recordings"]) == ([], 1)
-    assert found["before"] == {"restarted": 1}
-    assert "every queue stuck" in found["stated"]
+    comparison = here.json("simulate", folder(here, "01-hmac-firing.json"), "--against", str(here.config), code=0)
+    assert (comparison["differences"], comparison["recordings"]) == ([], 1)
+    assert comparison["before"] == {"restarted": 1}
+    assert "every queue stuck" in comparison["stated"]
 
 
 def test_what_a_changed_configuration_would_do(here: Line) -> None:
     """Each alert that is treated otherwise, those alike in one line; code 1 as of a diff."""
     other = here.configured(runbook("mail-delivery", mode="observe"), name="other.yaml")
     place = folder(here, "01-hmac-firing.json", "06-resolved.json", "08-group-100.json.gz", "10-custom-payload.json")
-    found = here.json("simulate", place, "--against", str(other), code=1)
-    assert {(one["file"], one["count"]) for one in found["differences"]} == {
+    comparison = here.json("simulate", place, "--against", str(other), code=1)
+    assert {(one["file"], one["count"]) for one in comparison["differences"]} == {
         ("01-hmac-firing.json", 1),
         ("08-group-100.json.gz", 100),
     }
-    for one in found["differences"]:
+    for one in comparison["differences"]:
         assert (one["before"]["action"], one["after"]["reason"]) == ("restarted", "observe_only")
-    assert list(found["left_out"]) == ["10-custom-payload.json"]
+    assert list(comparison["left_out"]) == ["10-custom-payload.json"]
     shown = here.run("simulate", place, "--against", str(other), code=1)
     assert "RabbitMQQueueStuck x100" in shown.stdout
     assert "101 alerts would be treated differently" in shown.stdout

@@ -74,8 +74,8 @@ def switch(here: Line) -> Pause:
 
 def test_nothing_is_under_way(here: Line) -> None:
     """Code 0 where all is quiet."""
-    found = here.json("status")
-    assert (found["paused"], found["open"], found["recent"]) == (None, [], [])
+    status = here.json("status")
+    assert (status["paused"], status["open"], status["recent"]) == (None, [], [])
 
 
 def test_an_open_incident_with_its_phase_and_due(here: Line) -> None:
@@ -124,9 +124,9 @@ def test_documents_of_a_newer_release_are_named_not_fatal(here: Line) -> None:
     newer = json.loads(encode(opened())) | {"key": "t-2", "version": VERSION + 1, "incident": 7}
     here.ports.store.save("t-2", json.dumps(newer).encode(), generation=None, due=None, timeout_s=5)
     here.ports.store.save("t-3", b"{broken", generation=None, due=None, timeout_s=5)
-    found = here.json("status", code=1)
-    assert len(found["open"]) == 1
-    said = {one["document"]: one for one in found["unreadable"]}
+    status = here.json("status", code=1)
+    assert len(status["open"]) == 1
+    said = {one["document"]: one for one in status["unreadable"]}
     assert "newer release" in said["t-2"]["detail"]
     assert "Deploy the newer release" in said["t-2"]["remedy"]
     assert "can't be read" in said["t-3"]["detail"]
@@ -137,8 +137,8 @@ def test_a_broken_archive_record_is_named(here: Line) -> None:
     """It hides no other."""
     archived(here, NOW - 60, "whole")
     here.ports.store.archive(time.strftime("incidents/%Y-%m-%d/broken.json", time.gmtime(NOW)), b"{", timeout_s=5)
-    found = here.json("status", code=1)
-    assert ([one["incident"] for one in found["recent"]], len(found["archive_unreadable"])) == (["whole"], 1)
+    status = here.json("status", code=1)
+    assert ([one["incident"] for one in status["recent"]], len(status["archive_unreadable"])) == (["whole"], 1)
 
 
 def test_a_store_that_is_not_there_is_not_made(here: Line, tmp_path: Path) -> None:
@@ -182,8 +182,8 @@ def test_resume_of_what_is_not_paused_tells_nobody(here: Line) -> None:
     result = here.run("resume", code=0)
     assert "not paused" in result.stdout
     assert result.stderr == ""
-    found = here.json("pause", "--reason", "x", "--by", "me")
-    assert found == {"paused": True, "reason": "x", "by": "me", "until": None, "was_paused": False, "told": {"console": ""}}
+    paused = here.json("pause", "--reason", "x", "--by", "me")
+    assert paused == {"paused": True, "reason": "x", "by": "me", "until": None, "was_paused": False, "told": {"console": ""}}
     assert here.json("resume", "--by", "you")["was_paused"] is True
 
 
