@@ -480,18 +480,18 @@ def test_all_mistakes_are_reported_at_once_in_the_order_of_the_file():
 
 
 @pytest.mark.parametrize(
-    ("made", "says"),
+    ("path_in", "says"),
     [
         (lambda path: path / "none.yaml", "no such file"),
         (lambda path: path, "can't be read"),
         (lambda path: path / "latin", "not UTF-8"),
     ],
 )
-def test_a_file_that_can_not_be_read(tmp_path, made, says):
+def test_a_file_that_can_not_be_read(tmp_path, path_in, says):
     """The error names the path and what to do."""
     (tmp_path / "latin").write_bytes(b"a: \xe9\xff")
     with pytest.raises(ConfigError, match=says) as caught:
-        load_config(made(tmp_path))
+        load_config(path_in(tmp_path))
     assert str(tmp_path) in str(caught.value)
 
 

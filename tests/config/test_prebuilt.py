@@ -114,9 +114,9 @@ def started(monkeypatch) -> Callable[[Path], Config]:
 @pytest.mark.parametrize("text", [ALL_KEYS, *(path.read_text(encoding="utf-8") for path in FILES)])
 def test_it_is_what_the_file_is_read_as(tmp_path, text):
     """Every key comes back with its type, and runbooks in their order, which decides between them."""
-    read, found = parse_config(text), load_prebuilt(kept(tmp_path, text))
-    assert found == read
-    assert list(found.rules.runbooks) == list(read.rules.runbooks)
+    read, prebuilt = parse_config(text), load_prebuilt(kept(tmp_path, text))
+    assert prebuilt == read
+    assert list(prebuilt.rules.runbooks) == list(read.rules.runbooks)
 
 
 def test_beside_another_file_it_counts_for_nothing(started, tmp_path):
@@ -142,17 +142,17 @@ def test_what_looks_at_the_file_looks_at_the_file(started, tmp_path):
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda made: b"",
-        lambda made: b"\xff\xfe",
-        lambda made: json.dumps(made).encode()[:-9],
-        lambda made: json.dumps(made).encode().replace(b"zebra", b"z\xff\xfe"),
-        lambda made: b'{"config":' * 20_000,
-        lambda made: json.dumps([made]).encode(),
-        lambda made: json.dumps(made | {"config": None}).encode(),
-        lambda made: json.dumps(made | {"config": made["config"] | {"budget": "8s"}}).encode(),
-        lambda made: json.dumps(made | {"config": made["config"] | {"store": {"name": "../logs", "settings": {}}}}).encode(),
-        lambda made: json.dumps(made | {"config": made["config"] | {"store": {"name": "local", "settings": {}}}}).encode(),
-        lambda made: json.dumps(made | {"config": made["config"] | {"signing_keys": [{"reference": "a literal"}]}}).encode(),
+        lambda built: b"",
+        lambda built: b"\xff\xfe",
+        lambda built: json.dumps(built).encode()[:-9],
+        lambda built: json.dumps(built).encode().replace(b"zebra", b"z\xff\xfe"),
+        lambda built: b'{"config":' * 20_000,
+        lambda built: json.dumps([built]).encode(),
+        lambda built: json.dumps(built | {"config": None}).encode(),
+        lambda built: json.dumps(built | {"config": built["config"] | {"budget": "8s"}}).encode(),
+        lambda built: json.dumps(built | {"config": built["config"] | {"store": {"name": "../logs", "settings": {}}}}).encode(),
+        lambda built: json.dumps(built | {"config": built["config"] | {"store": {"name": "local", "settings": {}}}}).encode(),
+        lambda built: json.dumps(built | {"config": built["config"] | {"signing_keys": [{"reference": "a literal"}]}}).encode(),
     ],
     ids=[
         "empty", "no text", "cut", "no UTF-8 inside", "too deep", "a list", "nothing", "another type", "no room", "settings",
@@ -176,9 +176,9 @@ def test_the_archive_starts_from_it_without_yaml_and_regular_expressions(tmp_pat
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
         archive.extractall(tmp_path / "a")
     code = (
-        "import sys; from functions.config.current import current_config; found = current_config()\n"
+        "import sys; from functions.config.current import current_config; config = current_config()\n"
         "print([name for name in ('yaml', 're2', 'zoneinfo') if name in sys.modules])\n"
-        "from functions.config.current import encode_prebuilt; print(encode_prebuilt(found, open('unstick.yaml', 'rb').read()))"
+        "from functions.config.current import encode_prebuilt; print(encode_prebuilt(config, open('unstick.yaml', 'rb').read()))"
     )
     environment = {name: value for name, value in os.environ.items() if name != "UNSTICK_CONFIG"} | {"K_SERVICE": "webhook"}
     ran = subprocess.run(
