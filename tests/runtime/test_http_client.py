@@ -71,8 +71,8 @@ def test_one_connection_serves_many_requests() -> None:
 
     with Serving(Each) as server:
         for path in ("plain", "chunked", "moved", "empty", "plain"):
-            made = http_client.request("Rundeck", "GET", f"{server.url}/{path}", timeout_s=PATIENCE_S)
-            assert made.body in (b"hello", b"")
+            answer = http_client.request("Rundeck", "GET", f"{server.url}/{path}", timeout_s=PATIENCE_S)
+            assert answer.body in (b"hello", b"")
     assert len(connections) == 1
 
 

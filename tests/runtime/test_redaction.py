@@ -22,7 +22,7 @@ WRITTEN = {
     "JSON": lambda secret: json.dumps({"x": secret}),
     "JSON, UTF-8": lambda secret: json.dumps({"x": secret}, ensure_ascii=False),
     "URL": lambda secret: f"amqp://mail:{quote(secret, safe='')}@rabbit",
-    "URL, small": lambda secret: f"amqp://mail:{re.sub('%..', lambda found: found[0].lower(), quote(secret, safe=''))}@rabbit",
+    "URL, small": lambda secret: f"amqp://mail:{re.sub('%..', lambda escape: escape[0].lower(), quote(secret, safe=''))}@rabbit",
     "path": lambda secret: f"/a/{quote(secret)}",
     "form": lambda secret: f"password={quote_plus(secret)}&n=1",
     "base64": lambda secret: base64.b64encode(secret.encode()).decode(),

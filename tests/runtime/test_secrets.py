@@ -247,12 +247,14 @@ def test_no_secret_shows(manager, caplog):
 
 def test_a_start_warns_of_secrets_that_are_not_there(manager, monkeypatch, capsys, tmp_path):
     """A line for each environment variable and file, with its place and remedy; Secret Manager is not asked, and nothing ends."""
-    made = configuration("http://127.0.0.1:1", "http://127.0.0.1:1", [], signing_keys=["env://KEY", f"file://{tmp_path}/none"])
-    made["rundeck"]["token"] = REFERENCE
+    settings = configuration(
+        "http://127.0.0.1:1", "http://127.0.0.1:1", [], signing_keys=["env://KEY", f"file://{tmp_path}/none"]
+    )
+    settings["rundeck"]["token"] = REFERENCE
     for name in ("GRAFANA_HMAC_SECRET", "UNSTICK_MACHINE_TOKEN"):
         monkeypatch.setenv(name, "there")
     monkeypatch.setenv("RABBITMQ_PASSWORD", "")
-    warn_of_unreadable_secrets(parse_config(json.dumps(made)))
+    warn_of_unreadable_secrets(parse_config(json.dumps(settings)))
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(line["severity"], line["message"]) for line in lines] == [
         ("WARNING", "a secret can't be read: rabbitmq.password: env://RABBITMQ_PASSWORD is empty"),
