@@ -124,10 +124,10 @@ CLIENTS = {
 @cache
 def server() -> Anything:
     """One for the process."""
-    made = Anything()
-    made.__enter__()
-    atexit.register(made.__exit__)
-    return made
+    started = Anything()
+    started.__enter__()
+    atexit.register(started.__exit__)
+    return started
 
 
 @contextmanager
@@ -148,14 +148,14 @@ def heard(name: str, answers: list[bytes], in_s: float = IN_S) -> Any:
     client, server().answers, began = CLIENTS[name], list(answers), time.monotonic()
     with _environment():
         try:
-            made = client.call(in_s)
+            outcome = client.call(in_s)
         except (Unavailable, Denied, Conflict) as error:
-            made = error
+            outcome = error
     took_s = time.monotonic() - began
-    shown = f"{made} {getattr(made, 'remedy', '')}" if isinstance(made, Exception | list) else ""
+    shown = f"{outcome} {getattr(outcome, 'remedy', '')}" if isinstance(outcome, Exception | list) else ""
     assert not client.sends_secret or (SECRET not in shown and ENCODED not in shown), shown
     assert took_s < LONGEST_S, f"{took_s:.1f} s"
-    return made
+    return outcome
 
 
 def answer(status: int, body: bytes, *headers: str, reason: str = "OK") -> bytes:

@@ -46,12 +46,12 @@ QUEUE = to_queue("/", "mail.delivery")
 
 def notification(content: bytes) -> None:
     """A body that was let in: a notification, or 400 with a sentence that Grafana can show."""
-    found = _outcome(partial(parse, content), BadRequest)
-    if isinstance(found, BadRequest):
-        assert found.status == 400
-        assert len(found.sentence.encode()) <= 2048
+    outcome = _outcome(partial(parse, content), BadRequest)
+    if isinstance(outcome, BadRequest):
+        assert outcome.status == 400
+        assert len(outcome.sentence.encode()) <= 2048
     else:
-        assert found
+        assert outcome
 
 
 def door(content: bytes) -> None:
@@ -102,10 +102,10 @@ def templates(content: bytes) -> None:
 def configuration(content: bytes) -> None:
     """A file: settings, or all its mistakes, each with a place."""
     text = _outcome(content.decode, UnicodeDecodeError)
-    found = _outcome(partial(parse_config, text), ConfigError) if isinstance(text, str) else None
-    if isinstance(found, ConfigError):
-        assert found.problems
-        assert all(problem.startswith("unstick.yaml") for problem in found.problems)
+    outcome = _outcome(partial(parse_config, text), ConfigError) if isinstance(text, str) else None
+    if isinstance(outcome, ConfigError):
+        assert outcome.problems
+        assert all(problem.startswith("unstick.yaml") for problem in outcome.problems)
 
 
 def rundeck_says(content: bytes) -> None:

@@ -55,9 +55,9 @@ def _nothing_left_to_collect() -> Iterator[None]:
 @pytest.mark.parametrize("name", TARGETS)
 def test_each_target_of_the_fuzzer_takes_its_seeds(name: str) -> None:
     """There are some, so that it begins with what is real."""
-    found = list(seeds(name))
-    assert found
-    for seed in found:
+    all_seeds = list(seeds(name))
+    assert all_seeds
+    for seed in all_seeds:
         TARGETS[name](seed)
 
 
@@ -113,8 +113,8 @@ def test_a_sound_answer_is_taken(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     if name.startswith("slack"):
         adapters = adapters[:1]
     last = {"cloud storage, archive": [as_json({})], "cloud storage, list": [], "cloud storage, check": [as_json({"items": []})]}
-    made = heard(name, [*adapters, *last.get(name, [])], PATIENCE_S)
-    assert not isinstance(made, Exception), made
+    outcome = heard(name, [*adapters, *last.get(name, [])], PATIENCE_S)
+    assert not isinstance(outcome, Exception), outcome
 
 
 IMPORTED_IN_S = 3.0

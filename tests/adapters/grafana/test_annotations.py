@@ -64,8 +64,8 @@ def test_a_restart_by_hand_is_called_that() -> None:
     assert first["time"] == first["timeEnd"]
     waiting = Execution("5", "", "scheduled", scheduled=True)
     tries = (PastAttempt("7f3a.0", LATE, "refused_late"), PastAttempt("7f3a.1", waiting, "failed"))
-    found = annotations.rows(replace(RECORD, incident=replace(RECORD.incident, tries=tries)), rules())
-    assert [row["text"] for row in found] == [
+    rows = annotations.rows(replace(RECORD, incident=replace(RECORD.incident, tries=tries)), rules())
+    assert [row["text"] for row in rows] == [
         "restart: service=mail-delivery (execution 1847, succeeded)",
         "escalated (failing): service=mail-delivery",
     ]

@@ -255,15 +255,15 @@ def different(then: Any, now: Any, optional: set[str], where: str = "") -> list[
     if where.endswith("executions//job/options"):
         return []  # what the rows of a list were run with is the set-up's, not the server's
     if isinstance(then, dict) and isinstance(now, dict):
-        found = [f"{where}/{key}" for key in then.keys() ^ now.keys() if key not in optional | OFTEN_MISSING]
+        differences = [f"{where}/{key}" for key in then.keys() ^ now.keys() if key not in optional | OFTEN_MISSING]
         if where.endswith("/paging") and then["count"] == 0 < then["total"] and now["count"] == now["total"]:
-            found.append(f"{where}: rows that are hidden were recorded as counted")
+            differences.append(f"{where}: rows that are hidden were recorded as counted")
         for key in then.keys() & now.keys():
-            found += different(then[key], now[key], optional, f"{where}/{key}")
+            differences += different(then[key], now[key], optional, f"{where}/{key}")
             same = key in SAME and key not in optional and not isinstance(then[key], list)
             if same and "executions/" not in where and then[key] != now[key]:
-                found.append(f"{where}/{key}: {then[key]!r} was recorded, not {now[key]!r}")
-        return found
+                differences.append(f"{where}/{key}: {then[key]!r} was recorded, not {now[key]!r}")
+        return differences
     if isinstance(then, list) and isinstance(now, list):
         if bool(then) != bool(now):
             return [f"{where}: one of the lists is empty"]

@@ -55,9 +55,9 @@ def test_its_output_is_read_once_it_has_ended(double: Rundeck, settings: Setting
     with pytest.raises(Unavailable) if lost else nullcontext():
         started = start(settings)
     assert len(double.posts()) == 1
-    found, output = wait_until(lambda: read(settings, None if lost else started.id), lambda found: found[1] is not None)
-    assert found is not None
-    assert (found.succeeded, [one.text for one in output or ()]) == (True, [STACK])
+    run, output = wait_until(lambda: read(settings, None if lost else started.id), lambda both: both[1] is not None)
+    assert run is not None
+    assert (run.succeeded, [one.text for one in output or ()]) == (True, [STACK])
 
 
 @pytest.fixture
@@ -93,9 +93,9 @@ NOBODY = Settings("http://rundeck", SecretRef("env://NONE"))
 def test_the_output_is_taken_as_it_is(said: dict[str, Any], log: Any, output: str | None) -> None:
     """All lines at once, and none while Rundeck still gets some."""
     said |= {"execution/e%2F1": {"id": 7, "status": "failed", "date-ended": {"unixtime": 1}}, "lastlines=3000": log}
-    run, found = read(NOBODY, "e/1")
+    run, read_output = read(NOBODY, "e/1")
     assert run is not None
-    assert (run.id, found if found is None else "".join(one.text for one in found)) == ("7", output)
+    assert (run.id, read_output if read_output is None else "".join(one.text for one in read_output)) == ("7", output)
     assert said["asked"] == ["execution/e%2F1", "execution/7/output?lastlines=3000"]
 
 
@@ -103,8 +103,8 @@ def test_what_a_run_that_hangs_wrote_so_far_is_read_once_nobody_waits(said: dict
     """Its first lines are the most important ones."""
     said |= {"execution/7": {"id": 7, "status": "running"}, "lastlines=3000": {"entries": [{"log": ">> a"}]}}
     for partial, output in ((False, None), (True, ">> a")):
-        run, found = evidence.read_evidence(NOBODY, "j", tag=TAG, execution="7", partial=partial, timeout_s=PATIENCE_S)
-        assert (run and run.ended, found and found[0].text) == (False, output)
+        run, read_output = evidence.read_evidence(NOBODY, "j", tag=TAG, execution="7", partial=partial, timeout_s=PATIENCE_S)
+        assert (run and run.ended, read_output and read_output[0].text) == (False, output)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def row(number: int, tag: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("running", "every", "found"),
+    ("running", "every", "id_of_run"),
     [
         ({"executions": [row(1, "a"), row(1, "x"), row(2, TAG)]}, {"executions": [row(3, TAG)]}, "2"),
         ({"executions": [row(1, "x")]}, {"executions": [row(1, "x"), row(3, TAG)]}, "3"),
@@ -136,11 +136,11 @@ def row(number: int, tag: str) -> dict[str, Any]:
         ({}, {"executions": [row(3, "x")]}, None),
     ],
 )
-def test_a_run_is_found_in_either_list(said: dict[str, Any], running: Any, every: Any, found: str | None) -> None:
+def test_a_run_is_found_in_either_list(said: dict[str, Any], running: Any, every: Any, id_of_run: str | None) -> None:
     """The newest twenty of each."""
     said |= {"executions?status=running&max=20": running, "executions?max=20": every}
     run, output = evidence.read_evidence(NOBODY, "j/1", tag=TAG, execution=None, partial=False, timeout_s=PATIENCE_S)
-    assert ((run and run.id), output) == (found, None)
+    assert ((run and run.id), output) == (id_of_run, None)
     assert sorted(said["asked"]) == ["job/j%2F1/executions?max=20", "job/j%2F1/executions?status=running&max=20"]
 
 

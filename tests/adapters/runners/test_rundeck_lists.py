@@ -87,12 +87,12 @@ def look(*, follow: str | None = None, tail: bool = False) -> ExecutionHistory:
 
 def pages(lists: Lists) -> list[str]:
     """What was asked of each list: its status, and the offset."""
-    found = []
+    asked = []
     for path in lists.asked:
         query = parse_qs(path.removeprefix("job/x/executions?"))
         assert query["max"] == ["100"]
-        found.append(f"{query.get('status', [''])[0]}{query['offset'][0]}")
-    return sorted(found)
+        asked.append(f"{query.get('status', [''])[0]}{query['offset'][0]}")
+    return sorted(asked)
 
 
 ONCE = ["running0", "scheduled0"]

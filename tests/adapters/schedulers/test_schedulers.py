@@ -138,9 +138,9 @@ def verify_server() -> Iterator[HTTPServer]:
 
 @pytest.fixture
 def double(monkeypatch) -> Iterator[CloudTasks]:
-    with CloudTasks() as made:
-        monkeypatch.setenv(cloud_tasks.ENDPOINT, made.endpoint)
-        yield made
+    with CloudTasks() as service:
+        monkeypatch.setenv(cloud_tasks.ENDPOINT, service.endpoint)
+        yield service
 
 
 @pytest.fixture
@@ -705,14 +705,14 @@ class Account(Credentials):
 @pytest.fixture
 def account(monkeypatch) -> Account:
     """What google.auth.default finds."""
-    made = Account()
+    default_account = Account()
 
     def default(*, scopes: list[str]) -> tuple[Account, str]:
         assert scopes == ["https://www.googleapis.com/auth/cloud-platform"]
-        return made, "p"
+        return default_account, "p"
 
     monkeypatch.setattr(google.auth, "default", default)
-    return made
+    return default_account
 
 
 @pytest.mark.parametrize("refused", [0, 1, 2])

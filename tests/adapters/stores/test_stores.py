@@ -522,5 +522,5 @@ def test_alerts_without_a_target_are_forgotten_after_a_month(tmp_path: Path, mon
     save("alert-new", 29)
     assert len(settings.list_documents(timeout_s=PATIENCE_S)) == 5
     save("alert-newest", 31)
-    kept = {found.key for found in settings.list_documents(timeout_s=PATIENCE_S)}
+    kept = {listed.key for listed in settings.list_documents(timeout_s=PATIENCE_S)}
     assert kept == {"a-target", "alert-again", "alert-new", "alert-newest", "alert-open"}

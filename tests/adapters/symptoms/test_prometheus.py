@@ -95,8 +95,8 @@ def test_no_worker_for_all_of_for_is_a_proof(server):
 
 def test_without_a_counter_a_busy_queue_is_not_stuck(server):
     """One job a second comes and one is taken, so the depth is the same at each scrape."""
-    found, why = health(server, done=None)
-    assert (found, why) == (Health.UNKNOWN, "`done` isn't given, so nobody can tell whether work is done")
+    verdict, why = health(server, done=None)
+    assert (verdict, why) == (Health.UNKNOWN, "`done` isn't given, so nobody can tell whether work is done")
     blind = look(server, done=None).blind
     assert blind is not None
     assert blind.remedy
@@ -177,13 +177,13 @@ def test_the_stuck_queues_are_stuck_and_no_others(path: Path) -> None:
     """Each look with what those before it remember. Where `ill` is null it is stuck before a restart, or looks so."""
     case = json.loads(path.read_text())
     symptom = prometheus.Symptom(depth="a", for_s=FOR_S).to_symptom()
-    watched, found = QueueState(prometheus.name_queue(symptom, {"queue": case["case"]}), "mail", 0.0), []
+    watched, verdicts = QueueState(prometheus.name_queue(symptom, {"queue": case["case"]}), "mail", 0.0), []
     for look in case["looks"]:
         seen = _seen(look["prometheus"])
         assert 5.0 <= seen.behind_s < 11.0, "scraped every 5 s, and up to 5 s old at the scrape"
         judged, watched = judge_health(symptom, seen, watched, seen.at)
-        found.append(judged.health)
-    assert (Health.ILL in found) is (case["ill"] is not False), found
+        verdicts.append(judged.health)
+    assert (Health.ILL in verdicts) is (case["ill"] is not False), verdicts
 
 
 def _seen(look: dict[str, Any]) -> Any:

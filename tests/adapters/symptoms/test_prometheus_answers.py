@@ -131,11 +131,11 @@ def test_all_that_is_seen() -> None:
     """Depths and work are rounded up and consumers down, so nothing looks well that is not; a missing counter has a remedy."""
     depth = dict.fromkeys(STEADY, 4.2)
     done = {at: 40.0 + (at > NOW - 30) * 0.5 for at in STEADY}
-    found = seen(depth, done, now_of={"consumers": now(2.9, NOW - 7)}, took_s=0.25)
-    assert (found.at, found.depth, found.consumers, found.acks, found.behind_s) == (AT, 5, 2, 40, 12.25)
-    assert (found.zeros, found.blind, found.ready, found.consumer_ids) == (True, None, None, None)
-    assert found.depth_samples == tuple((at, 5) for at in sorted(STEADY))
-    assert found.ack_samples == tuple((at, int(at > NOW - 30)) for at in sorted(STEADY))
+    snapshot = seen(depth, done, now_of={"consumers": now(2.9, NOW - 7)}, took_s=0.25)
+    assert (snapshot.at, snapshot.depth, snapshot.consumers, snapshot.acks, snapshot.behind_s) == (AT, 5, 2, 40, 12.25)
+    assert (snapshot.zeros, snapshot.blind, snapshot.ready, snapshot.consumer_ids) == (True, None, None, None)
+    assert snapshot.depth_samples == tuple((at, 5) for at in sorted(STEADY))
+    assert snapshot.ack_samples == tuple((at, int(at > NOW - 30)) for at in sorted(STEADY))
     blind = seen(STEADY, {}, now_of={"done": answered([])}).blind
     assert blind is not None
     assert (blind.late, "`done` gives no series" in str(blind.why), bool(blind.remedy)) == (False, True, True)

@@ -57,16 +57,16 @@ def seen(page: Any = None, **more: Any) -> QueueSnapshot:
 )
 def test_what_the_page_can_not_tell_is_said(page: Any, said: str) -> None:
     """I4: the depth is there all the same."""
-    found = seen(page)
-    assert (found.depth, found.ready, found.unacked) == (5, 4, 1)
-    assert found.blind is not None
-    assert str(found.blind.why).startswith(said)
+    snapshot = seen(page)
+    assert (snapshot.depth, snapshot.ready, snapshot.unacked) == (5, 4, 1)
+    assert snapshot.blind is not None
+    assert str(snapshot.blind.why).startswith(said)
 
 
 def test_what_is_a_depth() -> None:
     """Dead-lettered at least once, or delayed before a retry: neither ready nor held. 0 is a figure."""
-    found = seen(messages=9)
-    assert (found.depth, found.later) == (5, 4)
+    snapshot = seen(messages=9)
+    assert (snapshot.depth, snapshot.later) == (5, 4)
     assert seen(messages=0, messages_ready=0, messages_unacknowledged=0).depth == 0
 
 
@@ -121,8 +121,8 @@ def consumer(tag: str, **more: Any) -> dict[str, Any]:
 )
 def test_consumers_are_counted_by_the_broker(details: Any, count: Any, consumers: int, ids: tuple[str, ...]) -> None:
     """Its count is up to 9 s late: where more are listed that can take a message, these are counted."""
-    found = seen({"consumers": count, "consumer_details": details})
-    assert (found.consumers, found.consumer_ids) == (consumers, ids)
+    snapshot = seen({"consumers": count, "consumer_details": details})
+    assert (snapshot.consumers, snapshot.consumer_ids) == (consumers, ids)
 
 
 @pytest.mark.parametrize(("head", "head_at"), [(1700, 1700.0), (1700.5, 1700.5), ("", None), ("1700", None), (None, None)])
@@ -147,8 +147,8 @@ def test_sizes_are_those_of_the_same_moment(totals: dict[str, int], page: tuple[
     """The page may be seconds older than the totals: where they differ, the sizes are of other messages."""
     sizes = {"messages_ready": page[0], "message_bytes_ready": 100}
     sizes |= {"messages_unacknowledged": page[1], "message_bytes_unacknowledged": 300}
-    found = seen({"consumer_details": []} | sizes, **totals)
-    assert (found.head_bytes, found.held_bytes) == (head, held)
+    snapshot = seen({"consumer_details": []} | sizes, **totals)
+    assert (snapshot.head_bytes, snapshot.held_bytes) == (head, held)
 
 
 # --- statuses -------------------------------------------------------------------------------------------------------------

@@ -33,15 +33,15 @@ def answer(recorded: dict[str, Any], at: float) -> Answer:
 def _ask(nodes: Answer, channels: Answer | None, paths: Sequence[str]) -> dict[str, Answer | Exception]:
     """What is asked in the second and third round trip: the nodes, and the channels' pages as recorded."""
     pages = {quote(one["name"], safe=""): one for one in (channels.json() if channels is not None else [])}
-    found = {path: pages.get(path.removeprefix("/api/channels/").partition("?")[0]) for path in paths}
-    answers = {path: answer({"status": 200 if page else 404, "body": page}, nodes.at) for path, page in found.items()}
+    page_of = {path: pages.get(path.removeprefix("/api/channels/").partition("?")[0]) for path in paths}
+    answers = {path: answer({"status": 200 if page else 404, "body": page}, nodes.at) for path, page in page_of.items()}
     return {path: nodes if "/nodes" in path else one for path, one in answers.items()}
 
 
 def judged(path: Path) -> list[tuple[str, Judgement]]:
     """(note, verdict) of each check, each queue with what earlier checks recorded."""
     watched: dict[str, QueueState] = {}
-    found = []
+    verdicts = []
     for look in json.loads(path.read_text())["looks"]:
         queue, answers, at = to_queue(look["vhost"], look["queue"]), look["answers"], look["at"]
         given = {name: answer(recorded, at) for name, recorded in answers.items()}
@@ -54,8 +54,8 @@ def judged(path: Path) -> list[tuple[str, Judgement]]:
         known = watched.get(queue.key) or QueueState(queue, "", at)
         reading = seen if isinstance(seen, QueueSnapshot) else Unknown(seen.text)
         judgement, watched[queue.key] = judge_health(Symptom("rabbitmq"), reading, known, at)
-        found.append((look["note"], judgement))
-    return found
+        verdicts.append((look["note"], judgement))
+    return verdicts
 
 
 @pytest.mark.parametrize("path", RECORDINGS, ids=[f"{path.parent.name}-{path.stem}" for path in RECORDINGS])

@@ -83,9 +83,9 @@ def test_consumers_that_nobody_counts_may_have_returned_anything() -> None:
 )
 def test_what_was_never_delivered_before_has_not_returned(channels: tuple[Channel, ...] | None, used: int) -> None:
     """Each channel that holds messages tells whether it was ever given one that had been."""
-    found = find_fresh(replace(seen(again=(7, 7, 7, 7)), channels=channels))
-    assert found.returns == Returns(20, used)
-    assert find_fresh(replace(found, returns=None)).returns is None
+    snapshot = find_fresh(replace(seen(again=(7, 7, 7, 7)), channels=channels))
+    assert snapshot.returns == Returns(20, used)
+    assert find_fresh(replace(snapshot, returns=None)).returns is None
 
 
 @pytest.mark.parametrize("version", ["4.0", "4.3"])
@@ -95,8 +95,8 @@ def test_the_limit_is_what_the_broker_shows(version: str, queue: str, limit: int
     texts = json.dumps(json.loads((RECORDINGS / version / "delivery-limit.json").read_text()))
     (page,) = [one for one in _pages(json.loads(texts)) if one.get("name") == queue and "durable" not in one]
     total = {"name": queue, "type": "quorum", "messages": 1, "messages_ready": 0, "messages_unacknowledged": 1}
-    found = read_snapshot(to_queue("/", queue), Answers({"items": [total]}, page), at=7.0).returns
-    assert (found.limit if found else None) == limit
+    returns = read_snapshot(to_queue("/", queue), Answers({"items": [total]}, page), at=7.0).returns
+    assert (returns.limit if returns else None) == limit
 
 
 def _pages(part: Any) -> list[dict[str, Any]]:

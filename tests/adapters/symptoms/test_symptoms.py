@@ -158,16 +158,16 @@ def test_what_is_wrong_with_one_queue_says_nothing_of_another(lab: Lab):
 def test_what_does_not_answer_is_unavailable(lab: Lab):
     """I4: never an exception, and never a queue that looks empty."""
     lab.system.close()
-    (found,) = lab.look("mail")
-    assert isinstance(found, Unavailable | Denied), found
-    said = f"{found!r} {found} {getattr(found, 'remedy', '')}"
+    (reading,) = lab.look("mail")
+    assert isinstance(reading, Unavailable | Denied), reading
+    said = f"{reading!r} {reading} {getattr(reading, 'remedy', '')}"
     assert not lab.system.secret or lab.system.secret not in said
 
 
 def test_no_time_left_is_unavailable(lab: Lab):
     """A webhook has eight seconds for all; none may be left."""
-    (found,) = lab.look("mail", timeout_s=0.0)
-    assert isinstance(found, Unavailable), found
+    (reading,) = lab.look("mail", timeout_s=0.0)
+    assert isinstance(reading, Unavailable), reading
 
 
 def test_check_finds_nothing_wrong_where_nothing_is(lab: Lab):

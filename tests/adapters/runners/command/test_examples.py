@@ -44,9 +44,9 @@ def configured(folder: Path, *, on_cloud_run: bool = False) -> Config:
 
 
 def test_the_examples_are_taken_as_they_stand(tmp_path):
-    found = configured(tmp_path)
-    assert (found.runner.name, found.runner_url) == ("command", "command://localhost")
-    assert set(found.runner.adapter.jobs) == {  # type: ignore[attr-defined]
+    config = configured(tmp_path)
+    assert (config.runner.name, config.runner_url) == ("command", "command://localhost")
+    assert set(config.runner.adapter.jobs) == {  # type: ignore[attr-defined]
         *("restart-unit", "restart-container", "restart-deployment", "restart-there", "restart-mail")
     }
 

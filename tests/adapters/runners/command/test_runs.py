@@ -271,13 +271,13 @@ def test_a_supervisor_that_begins_after_the_crash_is_found_by_its_tag(place):
     journal.create(place.runs, run, ["sh", "-c", STAYS, str(place.folder)], time.time() + 30, 60.0)
     supervise = [sys.executable, "-I", "-S", supervisor.__file__, place.runs, str(run)]
     first = subprocess.Popen(supervise)
-    (found,) = wait_until(lambda: place.look().executions, what=lambda: "the run")
-    assert (found.tag, found.status) == ("crash.1", "running")
+    (execution,) = wait_until(lambda: place.look().executions, what=lambda: "the run")
+    assert (execution.tag, execution.status) == ("crash.1", "running")
     (place.folder / "go").touch()
-    place.until_ended(found)
+    place.until_ended(execution)
     subprocess.run(supervise, check=True)
     assert first.wait() == 0
-    assert len(place.journal(found)) == 3, "order, begin, end: a second supervisor does nothing"
+    assert len(place.journal(execution)) == 3, "order, begin, end: a second supervisor does nothing"
 
 
 def test_evidence_is_found_by_its_tag_and_read_so_far(place):
@@ -291,8 +291,8 @@ def test_evidence_is_found_by_its_tag_and_read_so_far(place):
     (place.folder / "go").touch()
 
     def ended() -> bool:
-        found, output = read("restart", tag=tag, execution=None, partial=False, timeout_s=LIMIT_S)
-        return bool(found and found.ended and output and output[0].text == "done\n")
+        execution, output = read("restart", tag=tag, execution=None, partial=False, timeout_s=LIMIT_S)
+        return bool(execution and execution.ended and output and output[0].text == "done\n")
 
     wait_until(ended, what=lambda: "the evidence")
     assert place.look().executions == (), "it is no restart"

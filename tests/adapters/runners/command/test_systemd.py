@@ -40,10 +40,10 @@ time.sleep(3600)
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """The command prints its environment; systemctl is none yet."""
-    made = Place(tmp_path)
-    made.command = Command(made.command.path, {"restart": Job(("env",))}, systemd=True)
+    unstarted = Place(tmp_path)
+    unstarted.command = Command(unstarted.command.path, {"restart": Job(("env",))}, systemd=True)
     first_on_path(tmp_path / "bin", monkeypatch.setenv)
-    return made
+    return unstarted
 
 
 def systemd(place: Place, script: str = "") -> Path:
@@ -108,9 +108,9 @@ def test_a_silent_systemd_leaves_the_start_unclear_and_the_history_shows_later_w
     subprocess.run(
         ["systemctl", "start", "unstick-run@1.service"], env={"PATH": str(place.folder / "bin") + ":/usr/bin:/bin"}, check=True
     )
-    (found,) = wait_until(lambda: place.look().executions, what=lambda: "the run that began after all")
-    assert found.tag == "incident.1"
-    place.until_ended(found)
+    (execution,) = wait_until(lambda: place.look().executions, what=lambda: "the run that began after all")
+    assert execution.tag == "incident.1"
+    place.until_ended(execution)
 
 
 @pytest.mark.parametrize(
