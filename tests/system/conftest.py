@@ -27,16 +27,16 @@ def rabbitmq_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
     need_broker(request.param)
     run = tmp_path_factory.getbasetemp()
     run = run.parent if hasattr(request.config, "workerinput") else run
-    with shared(run / f"broker-{request.param}", request.param) as made:
-        yield made
+    with shared(run / f"broker-{request.param}", request.param) as node:
+        yield node
 
 
 @pytest.fixture(scope="session", params=EACH_VERSION)
 def rabbitmq_without_statistics(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     need_broker(request.param)
     folder = Path(tmp_path_factory.mktemp("broker-without-statistics"))
-    with brokers.broker(folder, version=request.param, statistics=False) as made:
-        yield made
+    with brokers.broker(folder, version=request.param, statistics=False) as node:
+        yield node
 
 
 @pytest.fixture(scope="session")

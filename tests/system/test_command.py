@@ -102,10 +102,10 @@ class Machine:
 @pytest.fixture
 def machine(rabbitmq_server: Broker, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Machine]:
     rabbitmq_server.add_user(USER, PASSWORD, tags="monitoring", vhosts=["/"])
-    made = Machine(tmp_path, rabbitmq_server, f"command-{abs(hash(request.node.name)) % 10**6}")
-    made.stick()
-    yield made
-    made.kill()
+    stuck = Machine(tmp_path, rabbitmq_server, f"command-{abs(hash(request.node.name)) % 10**6}")
+    stuck.stick()
+    yield stuck
+    stuck.kill()
 
 
 def outcome(unstick: Unstick, machine: Machine) -> dict[str, Any]:

@@ -54,14 +54,14 @@ def demo(tmp_path: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 def left_over(session: int, tmp_path: Path) -> list[str]:
     """What still runs of it: in its session, or with its folder in the environment; a zombie's environment is empty."""
-    found = []
+    commands = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             fields = (process / "stat").read_text().rpartition(")")[2].split()
             marked = str(tmp_path / "unstick-demo-").encode() in (process / "environ").read_bytes()
             if marked or (int(fields[3]) == session and int(process.name) != session and fields[0] != "Z"):
-                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-    return found
+                commands.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return commands
 
 
 def read_until(started: subprocess.Popen[str], text: str) -> str:
@@ -98,9 +98,9 @@ def assert_only_one_was_restarted(seen: Played) -> None:
     """The last sentence has the measured figures."""
     said = " ".join(seen.output.split())
     assert re.search(r"Rundeck's job has restarted mail-worker-2: process \d+ is gone, \d+ is there \d", said), seen.output
-    found = re.search(r"Recovered: mail-worker-2 was stuck for (\d+) s. The two others delivered (\d+) mails meanwhile", said)
-    assert found, seen.output
-    stuck_s, delivered = map(int, found.groups())
+    figures = re.search(r"Recovered: mail-worker-2 was stuck for (\d+) s. The two others delivered (\d+) mails meanwhile", said)
+    assert figures, seen.output
+    stuck_s, delivered = map(int, figures.groups())
     assert stuck_s >= stage.FOR_S
     assert delivered > stuck_s, "each of them some a second"
     pause = re.search(r"never paused for more than (\d+\.\d) s\.", said)
@@ -196,10 +196,10 @@ def test_stopping_it_leaves_nothing_behind(needed, tmp_path, number, after, argu
 def test_rundeck_s_job_restarts_all_workers_where_no_host_is_given():
     """And all of them take mails afterwards. The demo itself shows how one alone is restarted."""
     with ExitStack() as stack:
-        made = queues.StandInQueues(stack.enter_context(RabbitDouble()), "was not asked for")
+        broker = queues.StandInQueues(stack.enter_context(RabbitDouble()), "was not asked for")
         server = MailServer(mends=True)
         stack.callback(server.close)
-        application = stage.Application(made, server)
+        application = stage.Application(broker, server)
         stack.callback(application.close)
         rundeck = stage.start_rundeck(stack, application)
         application.start(*queues.WORKERS)
@@ -208,5 +208,5 @@ def test_rundeck_s_job_restarts_all_workers_where_no_host_is_given():
         rundeck.state.finish_work()
         after = {worker.name: process.pid for worker, process in application.processes.items()}
         assert [name for name, pid in before.items() if after[name] == pid] == []
-        made.flow(stack)
+        broker.flow(stack)
         wait_until(lambda: {one.worker for one in server.taken}, lambda seen: len(seen) == len(queues.WORKERS))

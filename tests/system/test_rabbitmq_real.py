@@ -230,11 +230,11 @@ def _definitions(password: str) -> Any:
     """The file of infra/rabbitmq with the hash that the README's own command makes."""
     lines = (INFRA / "rabbitmq" / "README.md").read_text().splitlines()
     command = shlex.split(next(line for line in lines if line.startswith("python3 -c")))
-    made = subprocess.run(
+    hashed = subprocess.run(
         [sys.executable, *command[1:]], input=password, capture_output=True, text=True, check=True, start_new_session=True
     )
     text = (INFRA / "rabbitmq" / "definitions.json").read_text()
-    return json.loads(text.replace("REPLACE_WITH_PASSWORD_HASH", made.stdout.strip()))
+    return json.loads(text.replace("REPLACE_WITH_PASSWORD_HASH", hashed.stdout.strip()))
 
 
 def test_the_tag_monitoring_shows_who_hangs(rabbitmq_server):
@@ -290,11 +290,11 @@ def test_a_channel_shows_how_much_it_may_hold(rabbitmq_server):
             def is_there(one: QueueSnapshot) -> bool:
                 return len(one.channels or ()) == count and all(channel.held for channel in one.channels or ())
 
-            found = wait_until(lambda: look(rabbitmq_server, name), is_there)
-            assert (found.users, found.active, found.unseen) == ((ADMIN[0],), count, None)
-            assert {channel.user for channel in found.channels} == {ADMIN[0]}
-            assert sum(channel.shared for channel in found.channels) == shared
-            return sorted((channel.held, channel.window) for channel in found.channels)
+            snapshot = wait_until(lambda: look(rabbitmq_server, name), is_there)
+            assert (snapshot.users, snapshot.active, snapshot.unseen) == ((ADMIN[0],), count, None)
+            assert {channel.user for channel in snapshot.channels} == {ADMIN[0]}
+            assert sum(channel.shared for channel in snapshot.channels) == shared
+            return sorted((channel.held, channel.window) for channel in snapshot.channels)
 
         assert seen("window-own") == [(3, 3)]
         assert seen("window-all") == [(5, 5 if shows else None)]

@@ -81,10 +81,10 @@ class Fleet:
 
     def endings(self) -> dict[str, list[str]]:
         """How the incidents of each service ended."""
-        found: dict[str, list[str]] = {}
+        by_service: dict[str, list[str]] = {}
         for record in self.unstick.archive():
-            found.setdefault(record["target"]["options"]["service"], []).append(record["outcome"]["ending"])
-        return found
+            by_service.setdefault(record["target"]["options"]["service"], []).append(record["outcome"]["ending"])
+        return by_service
 
     def outcome(self, service: str) -> tuple[int, list[str]]:
         """How often it was restarted, and how its incidents ended."""
@@ -113,9 +113,9 @@ class Fleet:
     def decided(self, answers: Answers) -> list[dict[str, Any]]:
         """What was decided in the answer. Where a process stood still for seconds, the rest was left to a wake-up."""
         incidents = [answer["incidents"][0] for _, answer in answers]
-        found = [one for one in incidents if (one["action"], one["reason"]) != ("deferred", None)]
-        assert found == incidents or self.took_s > STANDS_STILL_S, incidents
-        return found
+        at_once = [one for one in incidents if (one["action"], one["reason"]) != ("deferred", None)]
+        assert at_once == incidents or self.took_s > STANDS_STILL_S, incidents
+        return at_once
 
     def until_all_is_done(self) -> None:
         """Nothing is open and nothing is left to tell."""
@@ -143,9 +143,9 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
         storm = {"targets": given.get("storm", 20), "within": "10m"}
         file = configuration(rundeck.url, rabbit.url, [many], storm=storm, budget=BUDGET)
         unstick = Unstick(tmp_path_factory.mktemp("fleet"), file, WORKERS="2")
-        made = Fleet(unstick, rundeck, rabbit)
-        job.action = made.restart
-        yield stack.enter_context(unstick) and made
+        started = Fleet(unstick, rundeck, rabbit)
+        job.action = started.restart
+        yield stack.enter_context(unstick) and started
 
 
 def test_fifty_copies_of_one_notification_make_one_restart(fleet):
@@ -207,7 +207,7 @@ def test_many_targets_are_a_storm(fleet, targets):
     assert 1 <= len(restarted) <= STORM
     assert {service for service, ended in fleet.endings().items() if "recovered" in ended} == set(restarted)
     bundles = [card.splitlines()[0] for card in fleet.unstick.cards("too_many_targets")]
-    told = [int(found[0]) for bundle in bundles if (found := re.search(r"\d+(?= (?:applications|target) )", bundle))]
+    told = [int(count[0]) for bundle in bundles if (count := re.search(r"\d+(?= (?:applications|target) )", bundle))]
     assert (len(bundles) <= most, sum(told)) == (True, targets - len(restarted)), bundles
 
 

@@ -90,8 +90,8 @@ def complaints(driver: Chrome) -> list[str]:
 def violations(driver: Chrome) -> list[Any]:
     """What axe-core finds wrong with the page as it is shown: contrast, names, landmarks, order."""
     driver.execute_script(AXE.read_text(encoding="utf-8"))
-    found: list[Any] = driver.execute_async_script(AXE_RUN)
-    return found
+    problems: list[Any] = driver.execute_async_script(AXE_RUN)
+    return problems
 
 
 @contextmanager

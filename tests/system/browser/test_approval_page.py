@@ -40,9 +40,9 @@ def mail(tmp_path: Path, language: str, free_port: Callable[[], int], monkeypatc
         monkeypatch.setenv(name, secret)
     monkeypatch.setattr(logging.getLogger("werkzeug"), "disabled", True)
     port = free_port()
-    with stuck_mail(tmp_path, language=language, public_url=f"http://127.0.0.1:{port}") as made, served(made.app(), port):
-        made.alert()
-        yield made
+    with stuck_mail(tmp_path, language=language, public_url=f"http://127.0.0.1:{port}") as stuck, served(stuck.app(), port):
+        stuck.alert()
+        yield stuck
 
 
 def url(mail: StuckMail) -> str:
@@ -228,22 +228,22 @@ def test_axe_finds_no_violation_on_any_state_of_the_page(
     app.add_url_rule("/<language>/<page>", view_func=rendered)
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
     resize(browser, width, 844)
-    found = {}
+    problems_of = {}
     try:
         with served(app, port):
             for page, language in [*product(QUESTIONS, ("en", "ja")), *product(("opening", *NOTICES), (other,))]:
                 browser.get(f"http://127.0.0.1:{port}/{language}/{page}")
                 title = browser.find_element("tag name", "h1").text
-                found[title, page] = violations(browser)
+                problems_of[title, page] = violations(browser)
                 if (page, language) == ("remedy", "en"):
                     assert [one.text for one in browser.find_elements("name", "act")][1:] == ["Don't run it"]
                 background = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
                 assert (sum(map(int, re.findall(r"\d+", background)[:3])) < 3 * 128) is (scheme == "dark")
     finally:
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-    assert {state: problems for state, problems in found.items() if problems} == {}
-    assert {("Run park for mail-delivery?", "remedy"), ("Acknowledge mail-delivery?", "acknowledge")} <= set(found)
-    assert len(found) == 2 * len(QUESTIONS) + len(NOTICES) + 1
+    assert {state: problems for state, problems in problems_of.items() if problems} == {}
+    assert {("Run park for mail-delivery?", "remedy"), ("Acknowledge mail-delivery?", "acknowledge")} <= set(problems_of)
+    assert len(problems_of) == 2 * len(QUESTIONS) + len(NOTICES) + 1
 
 
 def test_nothing_injected_runs(browser: Chrome, mail: StuckMail) -> None:
@@ -260,7 +260,7 @@ def test_nothing_injected_runs(browser: Chrome, mail: StuckMail) -> None:
         said.extend(complaints(browser))
         return [one for one in said if "Content Security Policy" in one]
 
-    assert len(wait_until(refused, lambda found: len(found) >= 2)) == 2
+    assert len(wait_until(refused, lambda complained: len(complained) >= 2)) == 2
 
 
 def test_another_sites_page_can_not_press(

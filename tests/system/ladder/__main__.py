@@ -30,27 +30,27 @@ def main() -> int:
     given = parser.parse_args()
     chosen = [one for name, one in SCENARIOS.items() if not given.only or any(part in name for part in given.only)]
     print(HEADER, flush=True)
-    with tempfile.TemporaryDirectory() as folder, one_broker(Path(folder) / "broker", given.version) as made:
-        rows = list(play_all(made.nodes[0], chosen, KINDS, Path(folder)))
+    with tempfile.TemporaryDirectory() as folder, one_broker(Path(folder) / "broker", given.version) as brokers:
+        rows = list(play_all(brokers.nodes[0], chosen, KINDS, Path(folder)))
     return int(any(row.wrong for row in rows))
 
 
-def play_all(made: Broker, scenarios: Sequence[Scenario], kinds: Sequence[str], folder: Path) -> Iterator[Row]:
+def play_all(broker: Broker, scenarios: Sequence[Scenario], kinds: Sequence[str], folder: Path) -> Iterator[Row]:
     """So many at once. They share a broker, but where it is killed."""
-    admit(made)
+    admit(broker)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         cases = [(scenario, kind) for scenario in scenarios for kind in kinds]
-        for row in pool.map(lambda case: play_one(made, folder, *case), cases):
+        for row in pool.map(lambda case: play_one(broker, folder, *case), cases):
             print(row, flush=True)
             yield row
 
 
-def play_one(made: Broker, folder: Path, scenario: Scenario, kind: str) -> Row:
+def play_one(broker: Broker, folder: Path, scenario: Scenario, kind: str) -> Row:
     own = folder / f"{kind}-{scenario.name}".replace(" ", "-").replace(",", "")
     played = partial(Play, scenario, kind, folder=own / "play")
     if scenario.kills != "broker":
-        return played(Cluster([made])).play()
-    with one_broker(own / "broker", made.version) as dying:
+        return played(Cluster([broker])).play()
+    with one_broker(own / "broker", broker.version) as dying:
         admit(dying.nodes[0])
         return played(dying).play()
 
@@ -59,10 +59,10 @@ def one_broker(folder: Path, version: str) -> AbstractContextManager[Cluster]:
     return cluster(folder, 1, version=version)
 
 
-def admit(made: Broker) -> None:
+def admit(broker: Broker) -> None:
     """The accounts of the job and of Unstick."""
-    grant(made, vhost=VHOST, configure=r"\.work\.parked$", read=r"\.work(\.parked)?$")
-    made.add_user(USER, PASSWORD, tags="monitoring", vhosts=[VHOST])
+    grant(broker, vhost=VHOST, configure=r"\.work\.parked$", read=r"\.work(\.parked)?$")
+    broker.add_user(USER, PASSWORD, tags="monitoring", vhosts=[VHOST])
 
 
 if __name__ == "__main__":

@@ -125,10 +125,10 @@ HEADER = f"{'':5} {'queue':8} {'scenario':24}{''.join(f'{step:>9}' for step in T
 class Application:
     """Worker processes behind two scripts, which a restart and park.yaml run."""
 
-    def __init__(self, scenario: Scenario, made: Broker, folder: Path, queue: str) -> None:
+    def __init__(self, scenario: Scenario, broker: Broker, folder: Path, queue: str) -> None:
         self.folder, self.pids = folder, folder / "pids"
         self.stop_command, self.start_command = (["sh", str(folder / name)] for name in ("stop", "start"))
-        arguments = f"'{made.amqp_url(VHOST)}' {queue} {scenario.prefetch} {folder} {scenario.habit}"
+        arguments = f"'{broker.amqp_url(VHOST)}' {queue} {scenario.prefetch} {folder} {scenario.habit}"
         command = f"setsid {sys.executable} {Path(__file__).with_name('worker.py')} {arguments}"
         start = f"{command} </dev/null >>{folder}/log 2>&1 & echo $! >>{self.pids}\n" * scenario.workers
         stop = f"xargs -r kill -9 <{self.pids}; rm {self.pids}; touch {folder}/stopped; true\n"
@@ -154,8 +154,8 @@ class Application:
 class Publisher:
     """Puts messages into the queue, each until the broker has confirmed it: at first many, then one a second."""
 
-    def __init__(self, made: Broker, queue: str, arguments: Mapping[str, Any] | None) -> None:
-        self.made, self.queue, self.arguments = made, queue, arguments
+    def __init__(self, broker: Broker, queue: str, arguments: Mapping[str, Any] | None) -> None:
+        self.broker, self.queue, self.arguments = broker, queue, arguments
         self.sent: list[str] = []
         self.over, self.full = threading.Event(), threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -168,7 +168,7 @@ class Publisher:
 
     def _run(self) -> None:
         while not self.over.is_set():
-            with suppress(AMQPError, OSError), self.made.channel(VHOST) as channel:
+            with suppress(AMQPError, OSError), self.broker.channel(VHOST) as channel:
                 channel.queue_declare(self.queue, durable=True, arguments=dict(self.arguments or {}))
                 channel.confirm_delivery()
                 while not self.over.is_set():
@@ -387,12 +387,12 @@ class Play:
 
     def _messages(self, queue: str) -> list[str]:
         """All of them, which stay there, but for copies with a mark: a broker that died may leave some."""
-        found: list[str] = []
+        bodies: list[str] = []
         with suppress(pika.exceptions.ChannelClosedByBroker), self.broker.channel(VHOST) as channel:  # there is none
             while (got := channel.basic_get(queue))[0] is not None:
                 if not ((got[1].headers or {}).get("x-unstick") or {}).get("copy"):
-                    found.append(got[2].decode())
-        return found
+                    bodies.append(got[2].decode())
+        return bodies
 
     def _mend(self) -> None:
         """People repair the bug and bring the messages back: in the end each is done."""

@@ -13,9 +13,9 @@ from tests.system.ladder.play import HEADER, SCENARIOS
 DEATHS = ["kill broker parking", "kill rundeck parking", "kill unstick restarting"]
 
 
-def assert_all_right(made: Broker, names: list[str], kinds: tuple[str, ...], folder: Path) -> None:
+def assert_all_right(broker: Broker, names: list[str], kinds: tuple[str, ...], folder: Path) -> None:
     print(HEADER)  # and a line for each, which pytest shows where one is wrong
-    rows = list(play_all(made, [SCENARIOS[name] for name in names], kinds, folder))
+    rows = list(play_all(broker, [SCENARIOS[name] for name in names], kinds, folder))
     assert [row for row in rows if row.wrong] == []
 
 

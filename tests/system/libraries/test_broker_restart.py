@@ -51,9 +51,9 @@ def test_applications_that_do_not_come_back_after_the_brokers_restart(version: s
     need_libraries()
     need_broker(version)
     running = cluster(tmp_path / "broker", 1, version=version)
-    with running as made, town(made.nodes, PATTERNS, tmp_path / "unstick", for_s=FOR_S) as played:
+    with running as brokers, town(brokers.nodes, PATTERNS, tmp_path / "unstick", for_s=FOR_S) as played:
         scenes = {scene.name: scene for scene in played.scenes}
-        (node,) = made.nodes
+        (node,) = brokers.nodes
         pages = [f"queues/prod/{scene.queue}" for scene in played.scenes]
         wait_until(lambda: all(scene._processes for scene in played.scenes))
         wait_until(lambda: [node.api("GET", page).get("consumers") for page in pages] == [1] * len(pages))
@@ -61,8 +61,8 @@ def test_applications_that_do_not_come_back_after_the_brokers_restart(version: s
         incident.publish(1, body="hang")
         wait_until(lambda: incident._processes[0].held)
         played.unstick.until(played.unstick.open_documents, what="the incident")
-        made.stop(node)
-        made.start(node)
+        brokers.stop(node)
+        brokers.start(node)
         restarted_at = time.time()
         for scene in played.scenes:
             scene.publish(3)

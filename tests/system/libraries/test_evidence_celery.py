@@ -51,8 +51,8 @@ def start(rabbitmq_server: Broker) -> Iterator[Start]:
         yield make
 
 
-def _delete(made: Broker, queue: str) -> None:
-    with made.channel() as channel:
+def _delete(broker: Broker, queue: str) -> None:
+    with broker.channel() as channel:
         channel.queue_delete(queue)
 
 
@@ -81,8 +81,8 @@ def opinion_of(done: subprocess.CompletedProcess[str]) -> tuple[str, str] | None
     assert done.returncode == 0, done.stdout + done.stderr
     *others, last = [line for line in mask(done.stdout).splitlines() if line.strip()]
     assert not [line for line in others if ENDED.fullmatch(line)]
-    found = ENDED.fullmatch(last)
-    return (found[1], found[2]) if found else None
+    ending = ENDED.fullmatch(last)
+    return (ending[1], ending[2]) if ending else None
 
 
 HEALTHY = [
@@ -99,8 +99,8 @@ HEALTHY = [
 def test_a_task_for_later_or_one_that_may_take_longer_is_healthy(start: Start, run, form: str, sent, reason: str) -> None:
     """A hang looks the same until the longest time of a task is over: until then it is none."""
     queue, _ = start(form, **sent)
-    found = wait_until(lambda: opinion_of(run(queue, 600)), lambda said: said is not None and re.fullmatch(reason, said[1]))
-    assert found[0] == "healthy"
+    opinion = wait_until(lambda: opinion_of(run(queue, 600)), lambda said: said is not None and re.fullmatch(reason, said[1]))
+    assert opinion[0] == "healthy"
 
 
 @pytest.mark.parametrize(

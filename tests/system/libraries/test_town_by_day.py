@@ -23,7 +23,7 @@ def test_a_countdown_is_left_alone_and_who_hangs_is_restarted(tmp_path: Path) ->
     need_broker("host")
     patterns = [one for one in LIBRARIES if one.name in CHOSEN]
     running = broker(tmp_path / "broker")
-    with running as made, town([made], patterns, tmp_path / "unstick", for_s=FOR_S, stuck_after_s=5.0) as played:
+    with running as node, town([node], patterns, tmp_path / "unstick", for_s=FOR_S, stuck_after_s=5.0) as played:
         hanging = [scene for scene in played.scenes if scene.name != "celery-countdown"]
         played.unstick.until(lambda: all(scene.restarted for scene in hanging), within_s=WITHIN_S, what="both restarts")
         healthy = {scene.name: scene.restarted[0][0] for scene in hanging}

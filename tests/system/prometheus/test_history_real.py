@@ -34,8 +34,8 @@ def test_a_restarted_broker_does_not_lose_the_history(needed: Callable[..., None
     """Consumers and acknowledgements of before stand in the alert of after, as integers; the broker begins to count anew."""
     needed("prometheus")
     need_broker(version)
-    with cluster(tmp_path / "broker", 1, version=version) as made:
-        (node,) = made.nodes
+    with cluster(tmp_path / "broker", 1, version=version) as brokers:
+        (node,) = brokers.nodes
         file = yaml.safe_load((SHIPPED / "prometheus.yml").read_text(encoding="utf-8"))
         file |= {"scrape_configs": file["scrape_configs"][:1], "rule_files": ["rules.yml"]}
         file["scrape_configs"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{node.metrics_port}"]
@@ -49,8 +49,8 @@ def test_a_restarted_broker_does_not_lose_the_history(needed: Callable[..., None
                 counted = f'sum(rabbitmq_detailed_channel_messages_acked_total{{queue="{QUEUE}"}}) == {CONSUMED}'
                 for query in (seen, counted):
                     wait_until(lambda query=query: ask(url, "query", query=query)["result"], within_s=SUSPECTED_WITHIN_S)
-            made.stop(node)
-            made.start(node)
+            brokers.stop(node)
+            brokers.start(node)
             node.publish(QUEUE, 3)
             alerts = wait_until(lambda: suspicions(url), within_s=SUSPECTED_WITHIN_S)
             page = node.api("GET", f"queues/%2F/{QUEUE}")

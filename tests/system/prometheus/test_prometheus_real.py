@@ -91,20 +91,20 @@ class Redis:
 @contextmanager
 def redis(folder: Path, *modes: str) -> Iterator[Redis]:
     """Redis, exporter and worker, until the block ends."""
-    made = Redis(*free_ports(3), list(modes))
+    servers = Redis(*free_ports(3), list(modes))
     folder.mkdir()
-    server = ["redis-server", "--port", str(made.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    address, listen = f"redis://127.0.0.1:{made.port}", f"127.0.0.1:{made.exporter}"
+    server = ["redis-server", "--port", str(servers.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    address, listen = f"redis://127.0.0.1:{servers.port}", f"127.0.0.1:{servers.exporter}"
     exporter = ["prometheus-redis-exporter", "-redis.addr", address, "-web.listen-address", listen]
     with (
-        program(server, folder, f"tcp://127.0.0.1:{made.port}"),
+        program(server, folder, f"tcp://127.0.0.1:{servers.port}"),
         program([*exporter, "-check-single-keys", f"db0={QUEUE},db0=other"], folder, f"http://{listen}/metrics"),
     ):
         try:
-            made.restart()
-            yield made
+            servers.restart()
+            yield servers
         finally:
-            made.stop()
+            servers.stop()
 
 
 def test_from_the_length_of_a_redis_list_to_recovered(needed: Callable[..., None], tmp_path: Path):

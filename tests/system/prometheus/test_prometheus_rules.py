@@ -152,10 +152,10 @@ def test_a_real_broker_has_the_metrics_that_the_rules_name(rabbitmq_server):
     assert len(named) == 11
 
 
-def _scraped(made: Broker) -> str:
+def _scraped(broker: Broker) -> str:
     """What the example's scrape brings."""
     scrape = yaml.safe_load((FOLDER / "prometheus.yml").read_text())["scrape_configs"][0]
     query = "&".join(f"family={family}" for family in scrape["params"]["family"])
-    with urlopen(f"http://127.0.0.1:{made.metrics_port}{scrape['metrics_path']}?{query}", timeout=PATIENCE_S) as answer:
+    with urlopen(f"http://127.0.0.1:{broker.metrics_port}{scrape['metrics_path']}?{query}", timeout=PATIENCE_S) as answer:
         text: str = answer.read().decode()
     return text

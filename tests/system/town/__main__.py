@@ -62,13 +62,13 @@ def open_town(given: argparse.Namespace, folder: Path) -> Iterator[tuple[Town, C
     lines = nodes.LINES if size > 1 else (listener(mqtt_port),)
     plugins = (*PLUGINS, *(() if size > 1 else SPOKEN))
     with (
-        cluster(folder / "broker", size, version=given.version, plugins=plugins, lines=lines, bare=bare) as made,
-        town(made.nodes, patterns, folder / "unstick", for_s=given.for_s, mqtt_port=mqtt_port) as played,
+        cluster(folder / "broker", size, version=given.version, plugins=plugins, lines=lines, bare=bare) as brokers,
+        town(brokers.nodes, patterns, folder / "unstick", for_s=given.for_s, mqtt_port=mqtt_port) as played,
     ):
 
         def wait() -> None:
             if given.cluster:
-                nodes.live_through(made, tell)
+                nodes.live_through(brokers, tell)
             ends = time.monotonic() + given.minutes * 60
             while not given.cluster and time.monotonic() < ends:
                 time.sleep(min(30.0, max(0.0, ends - time.monotonic())))

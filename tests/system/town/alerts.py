@@ -64,7 +64,7 @@ class DirectAlerts:
         for broker in self.brokers:
             with suppress(OSError):
                 lists = {vhost: broker.api("GET", LIST.format(quote(vhost, safe=""))) for vhost in self.vhosts}
-                depths = {(vhost, one["name"]): one.get("messages", 0) for vhost, found in lists.items() for one in found}
+                depths = {(vhost, one["name"]): one.get("messages", 0) for vhost, queues in lists.items() for one in queues}
                 break
         now, due = time.time(), []
         for queue, depth in depths.items():

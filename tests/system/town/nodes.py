@@ -30,15 +30,20 @@ PLAYS = {pattern.name: pattern.play for pattern in (*HEALTHY, *STUCK)}
 BACKLOG = works(Habit(work_s=5.0), 2, backlog=200)
 
 
-def live_through(made: Cluster, tell: Callable[[str], None]) -> None:
+def live_through(cluster: Cluster, tell: Callable[[str], None]) -> None:
     """All events, one after the other, and then a quiet minute."""
     began = time.monotonic()
-    each: Mapping[str, Callable[..., None]] = {"stop": made.stop, "kill": made.kill, "part": made.part, "heal": made.heal}
-    for at_s, name, places in EVENTS[len(made.nodes)]:
+    each: Mapping[str, Callable[..., None]] = {
+        "stop": cluster.stop,
+        "kill": cluster.kill,
+        "part": cluster.part,
+        "heal": cluster.heal,
+    }
+    for at_s, name, places in EVENTS[len(cluster.nodes)]:
         time.sleep(max(0.0, began + at_s - time.monotonic()))
-        others = [made.nodes[place] for place in places]
+        others = [cluster.nodes[place] for place in places]
         if name == "start":
-            made.start(*others)
+            cluster.start(*others)
         for other in others if name != "start" else ():
             each[name](other)
         tell(f"{time.monotonic() - began:.0f} s: {name} of {', '.join(other.name for other in others)}")

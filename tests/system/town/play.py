@@ -117,7 +117,7 @@ def summary(lines: Sequence[Line]) -> list[str]:
         "stuck, neither": [line.pattern.name for line in stuck if not line.restarts and not line.asked],
         "messages lost": [f"{line.pattern.name} {line.lost}" for line in lines if line.lost],
     }
-    return [f"{what}: {len(found)}{': ' if found else ''}{', '.join(found)}" for what, found in rows.items()]
+    return [f"{what}: {len(named)}{': ' if named else ''}{', '.join(named)}" for what, named in rows.items()]
 
 
 def _asked(line: Line) -> str:
@@ -144,14 +144,14 @@ class Card:
 
 def read_cards(texts: Sequence[str]) -> dict[str, list[Card]]:
     """By service, in their order."""
-    found: dict[str, list[Card]] = {}
+    cards: dict[str, list[Card]] = {}
     for text in texts:
         service = re.search(r"^ +Target +service=(\S+)", text, re.MULTILINE)
         at = re.search(r"^ +Time +(\S+ \S+) UTC", text, re.MULTILINE)
         if service and at:
             seconds = calendar.timegm(time.strptime(at[1], "%Y-%m-%d %H:%M:%S"))
-            found.setdefault(service[1], []).append(Card(seconds + 1.0, text.partition("\n")[0].strip(), QUESTION in text))
-    return found
+            cards.setdefault(service[1], []).append(Card(seconds + 1.0, text.partition("\n")[0].strip(), QUESTION in text))
+    return cards
 
 
 @contextmanager
@@ -217,9 +217,9 @@ def _job(scene: Scene) -> Job:
 
 def _runbook(pattern: Pattern, for_s: float) -> dict[str, Any]:
     known = {"vhost": "${labels.vhost}", "queue": "${labels.queue}", "max_messages": 0, "for": f"{for_s:g}s", "users": [ADMIN[0]]}
-    made = runbook(pattern.name, symptom={"rabbitmq": known | pattern.symptom}, verify=VERIFY)
-    made["restart"]["holder"] = {"option": "host", "allow": r"127\.0\.[1-9][0-9]{0,2}\.[0-9]{1,3}"}
-    return made
+    book = runbook(pattern.name, symptom={"rabbitmq": known | pattern.symptom}, verify=VERIFY)
+    book["restart"]["holder"] = {"option": "host", "allow": r"127\.0\.[1-9][0-9]{0,2}\.[0-9]{1,3}"}
+    return book
 
 
 def judge(scene: Scene, cards: Sequence[Card], for_s: float, opened_at: float) -> Line:

@@ -169,8 +169,8 @@ class Scene:
         def put(channel: Any) -> None:
             for content in bodies:
                 stamped = pika.BasicProperties(timestamp=int(time.time()), delivery_mode=2, **properties)
-                written, made = make(content) if make else (content.encode(), stamped)
-                channel.basic_publish("", queue or self.queue, written, made)
+                written, described = make(content) if make else (content.encode(), stamped)
+                channel.basic_publish("", queue or self.queue, written, described)
 
         self._ask(put)
 
@@ -208,20 +208,20 @@ class Scene:
             if self.place.over.is_set():
                 raise Over
             self._hired.append((habit, count, queues))
-            made = [self._worker(habit, number, queues, hosts[number] if hosts else "") for number in range(count)]
-            for one in made:
+            workers = [self._worker(habit, number, queues, hosts[number] if hosts else "") for number in range(count)]
+            for one in workers:
                 one.start_soon()
-            for one in made:
+            for one in workers:
                 one.wait()
-            return made
+            return workers
 
     def _worker(self, habit: Habit, number: int, queues: tuple[str, ...], host: str) -> Worker:
         urls = self._urls_from(number if self.pattern.works_on is None else self.pattern.works_on)
         if host:
             urls = [self.url_as(host)]
-        made = Worker(urls, queues or self.queue, habit, name=f"{self.name}-{number}", back_s=16.0 if len(urls) > 1 else None)
-        self.workers.append(made)
-        return made
+        worker = Worker(urls, queues or self.queue, habit, name=f"{self.name}-{number}", back_s=16.0 if len(urls) > 1 else None)
+        self.workers.append(worker)
+        return worker
 
     @property
     def url(self) -> str:
@@ -239,10 +239,10 @@ class Scene:
             if self.place.over.is_set():
                 raise Over
             living = ExitStack()
-            made = living.enter_context(other())
+            process = living.enter_context(other())
             self._others.append((other, living, host))
-            self._processes.append(made)
-            return made
+            self._processes.append(process)
+            return process
 
     def then(self, habit: Habit, count: int = 1, *, queues: tuple[str, ...] = ()) -> None:
         """What the job starts anew."""
@@ -325,8 +325,8 @@ class Scene:
 
         def take(channel: Any) -> None:
             for queue in sorted(self._declared):
-                while (found := channel.basic_get(queue, auto_ack=True))[0]:
-                    left.add(content_of(found[2]))
+                while (message := channel.basic_get(queue, auto_ack=True))[0]:
+                    left.add(content_of(message[2]))
 
         self._ask(take)
         done = [body for _, body in self.finished]
@@ -346,5 +346,5 @@ def content_of(body: bytes) -> str:
     """What a message says, whoever wrote it."""
     if not body.startswith((b"{", b"[")):
         return body.decode()
-    made = json.loads(body)
-    return str((made["args"] if isinstance(made, dict) else made[0])[0])
+    task = json.loads(body)
+    return str((task["args"] if isinstance(task, dict) else task[0])[0])

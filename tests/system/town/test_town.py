@@ -54,7 +54,7 @@ def test_the_healthy_are_left_alone_and_the_stuck_are_restarted(version, tmp_pat
     (port,) = free_ports(1)
     running = broker(tmp_path / "broker", version=version, plugins=(*PLUGINS, *SPOKEN), lines=(listener(port),))
     patterns = HEALTHY + STUCK + PROTOCOLS + LIBRARIES
-    with running as made, town([made], patterns, tmp_path / "unstick", mqtt_port=port) as played:
+    with running as node, town([node], patterns, tmp_path / "unstick", mqtt_port=port) as played:
         time.sleep(OPEN_S)
         assert_treated_rightly(played)
 
@@ -64,8 +64,8 @@ def test_the_healthy_are_left_alone_and_the_stuck_are_restarted(version, tmp_pat
 def test_without_statistics_or_with_late_ones_no_healthy_application_is_restarted(version, line, tmp_path):
     """Where nothing or nothing recent is known, the stuck ones are reported, and the healthy ones left alone."""
     with (
-        broker(tmp_path / "broker", version=version, lines=(line,)) as made,
-        town([made], HEALTHY + STUCK, tmp_path / "unstick") as played,
+        broker(tmp_path / "broker", version=version, lines=(line,)) as node,
+        town([node], HEALTHY + STUCK, tmp_path / "unstick") as played,
     ):
         time.sleep(OPEN_S)
         assert_no_healthy_one_is_restarted(played)
@@ -76,14 +76,14 @@ def test_what_happens_to_nodes_restarts_nobody(version, size, patterns, tmp_path
     """The second of two is stopped, killed and parted; of three the one that leads is killed, and later two at once. They come
     back each time: no healthy application is restarted."""
     running = cluster(tmp_path / "nodes", size, version=version, lines=nodes.LINES)
-    with running as made, town(made.nodes, patterns, tmp_path / "unstick") as played:
-        nodes.live_through(made, print)
+    with running as brokers, town(brokers.nodes, patterns, tmp_path / "unstick") as played:
+        nodes.live_through(brokers, print)
         assert_no_healthy_one_is_restarted(played, but_stuck_ones_are=True)
 
 
 def test_consumers_of_which_nothing_is_known_are_left_alone(version, tmp_path):
     """Of two nodes the second has no management plugin: what is consumed there is not taken for stuck."""
     running = cluster(tmp_path / "nodes", 2, version=version, bare=(1,))
-    with running as made, town(made.nodes, nodes.STATISTICS_ON_ONE, tmp_path / "unstick") as played:
+    with running as brokers, town(brokers.nodes, nodes.STATISTICS_ON_ONE, tmp_path / "unstick") as played:
         time.sleep(OPEN_S)
         assert_no_healthy_one_is_restarted(played, but_stuck_ones_are=True)

@@ -44,13 +44,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     chance, bad = random.Random(given.seed), 0
-    with tempfile.TemporaryDirectory() as folder, cluster(Path(folder), 1, version=given.version) as made:
+    with tempfile.TemporaryDirectory() as folder, cluster(Path(folder), 1, version=given.version) as brokers:
         for kind in KINDS:
             for victim in given.victims:
                 counts: Counter[str] = Counter()
                 for first in range(0, given.runs, AT_ONCE):
                     names = [f"{kind}-{victim}-{number}" for number in range(first, min(first + AT_ONCE, given.runs))]
-                    counts.update(play_together(made, Path(folder), kind, victim, names, chance))
+                    counts.update(play_together(brokers, Path(folder), kind, victim, names, chance))
                 bad += sum(counts[what] for what in BAD)
                 exits = ", ".join(f"{count} x {name}" for name, count in sorted(counts.items()) if name.startswith("exit"))
                 rest = ", ".join(f"{name} {counts[name]}" for name in (*BAD, "copies", "out of order"))
@@ -77,8 +77,8 @@ def play_together(
         if victim in ("broker", "frozen"):
             time.sleep(chance.uniform(0.0, 4.0))
             hurt(nodes, victim)
-        for found in pool.map(partial(finish, victim), places, moves):
-            counts.update(found)
+        for counted in pool.map(partial(finish, victim), places, moves):
+            counts.update(counted)
     return counts
 
 
@@ -128,12 +128,12 @@ def after_a_kill(place: Place) -> Counter[str]:
 
 
 def judge(place: Place, said: str) -> Counter[str]:
-    wait_until(lambda: place.made.api("GET", f"queues/{VHOST}/{place.queue}").get("state") == "running")
+    wait_until(lambda: place.broker.api("GET", f"queues/{VHOST}/{place.queue}").get("state") == "running")
     parked, left = place.messages(place.parked), place.bodies()
     marked = [body.decode() for _, properties, body in parked if properties.headers["x-unstick"].get("copy")]
     unmarked = [body.decode() for _, properties, body in parked if not properties.headers["x-unstick"].get("copy")]
     places = Counter([*left, *unmarked])
-    found = Counter(
+    counts = Counter(
         {
             "lost": len(set(MESSAGES) - set(places) - set(marked)),
             "doubled": sum(count > 1 for count in places.values()),
@@ -142,9 +142,9 @@ def judge(place: Place, said: str) -> Counter[str]:
             "out of order": int(left != [body for body in MESSAGES if body in left]),
         }
     )
-    if found["lost"] or found["doubled"] or found["wrong"]:
+    if counts["lost"] or counts["doubled"] or counts["wrong"]:
         print(f"{place.queue}: left {left}, parked {unmarked}, copies {marked}: {said}", flush=True)
-    return found
+    return counts
 
 
 if __name__ == "__main__":

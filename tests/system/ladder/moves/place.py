@@ -32,17 +32,17 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def grant(made: Broker, *, vhost: str = VHOST, user: tuple[str, str] = MOVER, tags: str = "management", **other: str) -> None:
+def grant(broker: Broker, *, vhost: str = VHOST, user: tuple[str, str] = MOVER, tags: str = "management", **other: str) -> None:
     """The rights that infra/rabbitmq/README.md names, for all queues of these tests, which share a broker."""
-    made.add_vhost(vhost)
-    made.add_user(*user, tags=tags)
+    broker.add_vhost(vhost)
+    broker.add_user(*user, tags=tags)
     rights = {"configure": r"^mail\..*\.parked$", "write": r"^amq\.default$", "read": r"^mail\..*$"}
-    made.api("PUT", f"permissions/{quote(vhost, safe='')}/{user[0]}", {**rights, **other})
+    broker.api("PUT", f"permissions/{quote(vhost, safe='')}/{user[0]}", {**rights, **other})
 
 
-def configure(made: Broker, folder: Path, *, stop: Sequence[str] = (), start: Sequence[str] = (), **other: Any) -> Path:
+def configure(broker: Broker, folder: Path, *, stop: Sequence[str] = (), start: Sequence[str] = (), **other: Any) -> Path:
     """The file that move.py reads."""
-    account = {"api": made.url, "user": MOVER[0], "password": MOVER[1], "amqp": f"127.0.0.1:{made.amqp_port}"}
+    account = {"api": broker.url, "user": MOVER[0], "password": MOVER[1], "amqp": f"127.0.0.1:{broker.amqp_port}"}
     file = folder / "park.json"
     file.write_text(json.dumps({**account, "stop": list(stop), "start": list(start), **other}))
     return file
@@ -53,22 +53,22 @@ def step_of(job: str, file: Path, options: Mapping[str, str]) -> str:
     steps: list[dict[str, Any]] = yaml.safe_load((FOLDER / f"{job}.yaml").read_text())[0]["sequence"]["commands"]
     script = str(steps[-1]["script"]).replace("/usr/local/bin/unstick-move", f"{sys.executable} {PROGRAM}")
     script = re.sub(r"UNSTICK_MOVE_CONFIG='[^']*'", f"UNSTICK_MOVE_CONFIG='{file}'", script)
-    return re.sub(r"@option\.([a-z_]+)@", lambda found: options.get(found[1], found[0]), script)
+    return re.sub(r"@option\.([a-z_]+)@", lambda option: options.get(option[1], option[0]), script)
 
 
 class Place:
     """A queue, and what lies there. `started` is a file that START makes, `stopped` one that STOP makes."""
 
-    def __init__(self, made: Broker, folder: Path, kind: str, name: str, *, vhost: str = VHOST, **arguments: Any) -> None:
-        self.made, self.folder, self.kind, self.vhost, self.queue = made, folder, kind, vhost, name
+    def __init__(self, broker: Broker, folder: Path, kind: str, name: str, *, vhost: str = VHOST, **arguments: Any) -> None:
+        self.broker, self.folder, self.kind, self.vhost, self.queue = broker, folder, kind, vhost, name
         self.parked = f"{name}.parked"
         self.started, self.stopped = folder / "started", folder / "stopped"
-        grant(made, vhost=vhost)
-        with made.channel(vhost) as channel:
+        grant(broker, vhost=vhost)
+        with broker.channel(vhost) as channel:
             channel.queue_declare(name, durable=True, arguments={**KINDS[kind], **arguments})
 
     def publish(self, *bodies: str, queue: str = "", **properties: Any) -> None:
-        with self.made.channel(self.vhost) as channel:
+        with self.broker.channel(self.vhost) as channel:
             channel.confirm_delivery()
             for body in bodies:
                 given = pika.BasicProperties(delivery_mode=2, **properties)
@@ -78,7 +78,7 @@ class Place:
         """Consumers that take so many each, acknowledge none, and are gone with their connections, in this order."""
         connections = []
         for count in counts:
-            connection = pika.BlockingConnection(pika.URLParameters(self.made.amqp_url(self.vhost)))
+            connection = pika.BlockingConnection(pika.URLParameters(self.broker.amqp_url(self.vhost)))
             connections.append(connection)
             channel, held = connection.channel(), []
             channel.basic_qos(prefetch_count=count)
@@ -91,7 +91,7 @@ class Place:
 
     def until_returned(self) -> None:
         def is_free() -> bool:
-            with self.made.channel(self.vhost) as channel:
+            with self.broker.channel(self.vhost) as channel:
                 return channel.queue_declare(self.queue, passive=True).method.consumer_count == 0
 
         wait_until(is_free)
@@ -101,7 +101,7 @@ class Place:
 
     def environment(self, **configuration: Any) -> dict[str, str]:
         commands = {"stop": ["touch", str(self.stopped)], "start": ["touch", str(self.started)], "wait_s": 12}
-        file = configure(self.made, self.folder, **{**commands, **configuration})
+        file = configure(self.broker, self.folder, **{**commands, **configuration})
         return {**os.environ, "UNSTICK_MOVE_CONFIG": str(file)}
 
     def run(self, way: str, number: str = "1", returns: str = "20", **configuration: Any) -> tuple[int, str, str]:
@@ -121,11 +121,11 @@ class Place:
 
     def messages(self, queue: str = "") -> list[tuple[Any, Any, bytes]]:
         """All of them in their order; they stay there, but for what a delivery limit drops."""
-        found: list[tuple[Any, Any, bytes]] = []
-        with self.made.channel(self.vhost) as channel, suppress(pika.exceptions.ChannelClosedByBroker):
+        messages: list[tuple[Any, Any, bytes]] = []
+        with self.broker.channel(self.vhost) as channel, suppress(pika.exceptions.ChannelClosedByBroker):
             while (got := channel.basic_get(queue or self.queue))[0] is not None:
-                found.append(got)
-        return found
+                messages.append(got)
+        return messages
 
     def bodies(self, queue: str = "") -> list[str]:
         return [body.decode() for _, _, body in self.messages(queue)]
@@ -133,7 +133,7 @@ class Place:
     def left(self) -> list[str]:
         """The same, sorted where the broker keeps no order: 3.10 returns what two consumers of a quorum queue had in any."""
         bodies = self.bodies()
-        return sorted(bodies) if (self.kind, self.made.version) == ("quorum", HOST) else bodies
+        return sorted(bodies) if (self.kind, self.broker.version) == ("quorum", HOST) else bodies
 
     def hold(self, channel: BlockingChannel) -> None:
         """A consumer that took a message. One that pika has not handed over is rejected, and 3.10 puts it behind all others."""
@@ -151,7 +151,7 @@ class Place:
     def policy(self, pattern: str, definition: Mapping[str, Any], *, kind: str = "policies") -> None:
         name = f"{self.queue}-{kind}"
         body = {"pattern": pattern, "definition": definition, "apply-to": "queues", "priority": 1}
-        self.made.api("PUT", f"{kind}/{quote(self.vhost, safe='')}/{name}", body)
+        self.broker.api("PUT", f"{kind}/{quote(self.vhost, safe='')}/{name}", body)
         page = f"queues/{quote(self.vhost, safe='')}/{quote(self.queue, safe='')}"
-        wait_until(lambda: self.made.api("GET", page), what="the queue's page")
+        wait_until(lambda: self.broker.api("GET", page), what="the queue's page")
         time.sleep(0.5)  # a policy reaches the queues after its own answer

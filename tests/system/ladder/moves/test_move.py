@@ -32,9 +32,9 @@ def names(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(params=EACH_KIND)
 def place(request: pytest.FixtureRequest, rabbitmq_server: Broker, tmp_path: Path, names: str) -> Place:
     """Six messages, of which the application held the first."""
-    made = Place(rabbitmq_server, tmp_path, request.param, f"mail.{names}")
-    made.publish(*HUNG)
-    return made
+    filled = Place(rabbitmq_server, tmp_path, request.param, f"mail.{names}")
+    filled.publish(*HUNG)
+    return filled
 
 
 def test_what_hung_is_moved_aside_and_brought_back(place: Place) -> None:
@@ -62,7 +62,7 @@ def test_several_are_moved_in_their_order(place: Place) -> None:
 @pytest.mark.long
 def test_only_the_same_named_queue_of_its_own_vhost_is_touched(place: Place) -> None:
     """A shovel's `amqp://` was the vhost `/`, whatever queue was named."""
-    elsewhere = Place(place.made, place.folder, "classic", place.queue, vhost="/")
+    elsewhere = Place(place.broker, place.folder, "classic", place.queue, vhost="/")
     elsewhere.publish("another application's")
     place.hang(1)
     assert place.run("park")[0] == 0
@@ -126,7 +126,7 @@ def test_of_what_several_workers_held_the_one_that_hung_twice_is_moved(
 
 def test_nothing_is_moved_while_a_consumer_is_there(place: Place) -> None:
     """STOP did not stop all of them. The application is started all the same."""
-    with place.made.channel(VHOST) as channel:
+    with place.broker.channel(VHOST) as channel:
         place.hold(channel)
         status, sentence, said = place.run("park", wait_s=3)
     expected = f"nothing moved: {place.queue} still has a consumer: does STOP stop all of them?"
@@ -139,7 +139,7 @@ def test_a_message_that_somebody_got_holds_the_move(rabbitmq_server: Broker, tmp
     """`basic.get` needs no consumer."""
     place = Place(rabbitmq_server, tmp_path, "classic", f"mail.{names}")
     place.publish(*HUNG)
-    with place.made.channel(VHOST) as channel:
+    with place.broker.channel(VHOST) as channel:
         channel.basic_get(place.queue)
         assert place.run("park", wait_s=3)[0] == 4
     assert place.bodies() == HUNG
@@ -158,7 +158,7 @@ def test_queues_whose_names_differ_by_case_only_are_told_apart(rabbitmq_server: 
     place = Place(rabbitmq_server, tmp_path, "classic", f"mail.{names}")
     place.publish(*HUNG)
     place.hang(1)
-    with place.made.channel(VHOST) as channel:
+    with place.broker.channel(VHOST) as channel:
         channel.queue_declare(f"{place.queue}.PARKED", durable=True)
     place.publish("of somebody else", queue=f"{place.queue}.PARKED")
     assert place.run("park")[0] == 0
@@ -168,7 +168,7 @@ def test_queues_whose_names_differ_by_case_only_are_told_apart(rabbitmq_server: 
 @pytest.mark.long
 def test_headers_that_copy_messages_have_no_effect(place: Place) -> None:
     """CC would publish it to these queues again, on the way there and on the way back; it is kept as a text."""
-    with place.made.channel(VHOST) as channel:
+    with place.broker.channel(VHOST) as channel:
         channel.queue_declare("spread", durable=True)
         channel.queue_purge(place.queue)
     place.publish("copied", headers={"CC": ["spread"]}, expiration="900000")
@@ -178,7 +178,7 @@ def test_headers_that_copy_messages_have_no_effect(place: Place) -> None:
     ((_, properties, _),) = place.messages()
     assert (properties.expiration, properties.headers["x-unstick"]["CC"]) == ("900000", ["spread"])
     assert place.bodies("spread") == ["copied"]
-    with place.made.channel(VHOST) as channel:
+    with place.broker.channel(VHOST) as channel:
         channel.queue_delete("spread")
 
 
@@ -197,13 +197,13 @@ def raw_headers(count: int) -> bytes:
 @pytest.mark.long
 def test_there_and_back_a_message_stays_as_it_was(place: Place) -> None:
     """A large body, a hundred headers of every type, and texts that are no UTF-8. 4.3 itself changes the headers' order."""
-    with place.made.channel(VHOST) as channel:
+    with place.broker.channel(VHOST) as channel:
         channel.queue_purge(place.queue)
     folder = str(Path(__file__).parents[4] / "infra" / "rundeck")
     script = f"""
 import sys; sys.path.insert(0, {folder!r}); import move, pika, hashlib
 from tests.system.ladder.moves.test_move import raw_headers
-connection = pika.BlockingConnection(pika.URLParameters({place.made.amqp_url(VHOST)!r})); channel = connection.channel()
+connection = pika.BlockingConnection(pika.URLParameters({place.broker.amqp_url(VHOST)!r})); channel = connection.channel()
 if sys.argv[1] == "send":
     table = move.Table(); table.raw = raw_headers(100)
     properties = pika.BasicProperties(headers=table, message_id=b"\\xff\\xfe", priority=3, reply_to="me", delivery_mode=1)
@@ -268,7 +268,7 @@ def test_the_error_handler_starts_what_a_killed_program_left_stopped(tmp_path: P
 def test_the_jobs_run_the_program(place: Place) -> None:
     """Both, as a Rundeck fills in their options; one that has no value stays as it is."""
     place.hang(1)
-    file = configure(place.made, place.folder, stop=["touch", str(place.stopped)], start=["touch", str(place.started)])
+    file = configure(place.broker, place.folder, stop=["touch", str(place.stopped)], start=["touch", str(place.started)])
     given = {"service": "mail", "unstick_vhost": VHOST, "unstick_queue": place.queue, "unstick_messages": "1"}
     for job, options in (("park", {**given, "unstick_returns": "20"}), ("return", given)):
         done = subprocess.run(["sh", "-c", step_of(job, file, options)], capture_output=True, text=True, check=False)
@@ -295,7 +295,7 @@ def test_into_a_full_queue_nothing_is_brought_back(rabbitmq_server: Broker, tmp_
 @pytest.mark.long
 def test_a_full_parking_queue_refuses_and_nothing_is_lost(place: Place) -> None:
     kind = {**({} if place.kind != "quorum" else KINDS["quorum"]), "x-max-length": 1, "x-overflow": "reject-publish"}
-    with place.made.channel(VHOST) as channel:
+    with place.broker.channel(VHOST) as channel:
         channel.queue_declare(place.parked, durable=True, arguments=kind)
     with suppress(pika.exceptions.NackError):  # a quorum queue takes some more than its limit
         place.publish(*HUNG, queue=place.parked)
@@ -334,7 +334,7 @@ def test_who_reads_its_output_may_die(place: Place) -> None:
 def test_sigterm_gives_everything_back_and_starts_the_application(place: Place) -> None:
     """An abort in Rundeck, while it waits for consumers to go."""
     place.hang(1)
-    with place.made.channel(VHOST) as channel:
+    with place.broker.channel(VHOST) as channel:
         place.hold(channel)
         running = subprocess.Popen(place.command("park"), env=place.environment(wait_s=30), stdout=subprocess.PIPE, text=True)
         wait_until(place.stopped.exists)
@@ -351,8 +351,8 @@ def test_sigterm_gives_everything_back_and_starts_the_application(place: Place) 
 def test_an_alarm_of_the_broker_is_no_move(tmp_path: Path, version: str, when: str) -> None:
     """Before STOP it is refused; afterwards nothing is published that the broker would take once the alarm is over."""
     need_broker(version)
-    with broker(tmp_path / "broker", version=version) as made:
-        assert_no_move_in_an_alarm(Place(made, tmp_path, "classic", "mail.alarm"), when)
+    with broker(tmp_path / "broker", version=version) as node:
+        assert_no_move_in_an_alarm(Place(node, tmp_path, "classic", "mail.alarm"), when)
 
 
 def assert_no_move_in_an_alarm(place: Place, when: str) -> None:
@@ -362,7 +362,7 @@ def assert_no_move_in_an_alarm(place: Place, when: str) -> None:
     clear = "rabbit_alarm:clear_alarm({resource_limit, memory, node()})"
     try:
         if when == "before":
-            place.made.evaluate(f"{alarm}.")
+            place.broker.evaluate(f"{alarm}.")
             status, sentence, said = place.run("park")
             assert (status, "the broker takes nothing (alarm)" in sentence, place.untouched) == (2, True, True), said
         else:
@@ -370,7 +370,7 @@ def assert_no_move_in_an_alarm(place: Place, when: str) -> None:
 
             def raise_alarm() -> None:
                 wait_until(place.stopped.exists)
-                place.made.evaluate(f"{alarm}.")
+                place.broker.evaluate(f"{alarm}.")
                 alarmed.touch()
 
             stop = threading.Thread(target=raise_alarm)
@@ -381,6 +381,6 @@ def assert_no_move_in_an_alarm(place: Place, when: str) -> None:
             assert (status, sentence) == (4, "nothing moved: the broker takes nothing (alarm)"), said
             assert place.started.exists()
     finally:
-        place.made.evaluate(f"{clear}.")
+        place.broker.evaluate(f"{clear}.")
     time.sleep(1)
     assert (place.bodies(place.parked), place.bodies()) == ([], HUNG)

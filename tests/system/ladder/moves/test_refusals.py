@@ -101,7 +101,7 @@ def test_what_a_stop_could_drop_is_not_touched(
 def test_unlimited_returns_need_no_count(rabbitmq_server: Broker, tmp_path: Path, name: str) -> None:
     """-1 is unlimited since 4.0; before, it drops at the first return."""
     place = Place(rabbitmq_server, tmp_path, "quorum", name, **{"x-delivery-limit": -1})
-    if place.made.version == "host":
+    if place.broker.version == "host":
         assert "drops a message after -1 returns" in refused(place, returns="")
     else:
         assert place.run("check", returns="")[0] == 0
@@ -167,7 +167,7 @@ RIGHTS: dict[str, tuple[dict[str, str], str]] = {
 def test_each_missing_right_is_found(place: Place, right: str) -> None:
     lacks, said = RIGHTS[right]
     user = (f"{OTHER[0]}-{place.queue}", OTHER[1])
-    grant(place.made, user=user, **lacks)
+    grant(place.broker, user=user, **lacks)
     assert said in refused(place, user=user[0], password=user[1])
     assert place.bodies() == []
 
@@ -177,7 +177,7 @@ def test_a_login_that_is_wrong_is_told(place: Place) -> None:
     assert "can't be reached at http://127.0.0.1:1" in refused(place, api="http://127.0.0.1:1")
     assert "no AMQP connection to 127.0.0.1:1" in refused(place, amqp="127.0.0.1:1")
     user = (f"{OTHER[0]}-{place.queue}", OTHER[1])
-    grant(place.made, user=user, tags="")
+    grant(place.broker, user=user, tags="")
     assert "it needs the tag management" in refused(place, user=user[0], password=user[1])
 
 
@@ -215,4 +215,4 @@ def test_the_probes_leave_nothing_behind(place: Place) -> None:
     place.publish("one", "two")
     assert place.run("check")[0] == 0
     assert [method.redelivered for method, _, _ in place.messages()] == [False, False]
-    wait_until(lambda: place.made.api("GET", f"queues/{VHOST}/{place.queue}").get("consumers") == 0)
+    wait_until(lambda: place.broker.api("GET", f"queues/{VHOST}/{place.queue}").get("consumers") == 0)
