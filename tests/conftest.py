@@ -181,7 +181,7 @@ def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # monkeyp
 def _builders(_modules: int) -> set[Any]:
     """The cached functions of functions/. `_modules`: how many are imported, so that not every test looks through all of them."""
     ours = [module for name, module in list(sys.modules.items()) if name.startswith("functions.")]
-    return {found for module in ours for found in vars(module).values() if isinstance(found, functools._lru_cache_wrapper)}
+    return {value for module in ours for value in vars(module).values() if isinstance(value, functools._lru_cache_wrapper)}
 
 
 @pytest.fixture
@@ -206,8 +206,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     """Unstick on one machine, with a stuck queue and a scheduler that delivers when the test says so."""
     from tests.support.worlds.one_machine import stuck
 
-    with stuck(tmp_path, monkeypatch, capsys) as made:
-        yield made
+    with stuck(tmp_path, monkeypatch, capsys) as stuck_place:
+        yield stuck_place
 
 
 @pytest.fixture

@@ -151,14 +151,14 @@ def test_ones_own_secrets_outlive_a_restart_of_the_stand_in(tmp_path: Path) -> N
     """Alertmanager's token and RabbitMQ's password were handed out, so the next start, or the example's, makes no others."""
     newcomer = Newcomer(tmp_path)
     _, example, *_ = [body for info, body in blocks(PAGE) if info == "sh"]
-    env, found = tmp_path / "build" / "stand-ins" / "env", []
+    env, secrets = tmp_path / "build" / "stand-ins" / "env", []
     for block in (f"{example.rstrip()} --restart true", example, f"{example.rstrip()} --restart true"):
         with newcomer.terminal(block, until="Next, in another terminal"):
             lines = env.read_text(encoding="utf-8").splitlines()
-            found.append([line for line in lines if "ALERTMANAGER_TOKEN" in line or "RABBITMQ_PASSWORD" in line])
+            secrets.append([line for line in lines if "ALERTMANAGER_TOKEN" in line or "RABBITMQ_PASSWORD" in line])
     token = env.with_name("alertmanager-token")
-    assert (len(found[0]), found[0]) == (2, found[2])
-    assert token.read_text(encoding="utf-8") in found[0][0] + found[0][1]
+    assert (len(secrets[0]), secrets[0]) == (2, secrets[2])
+    assert token.read_text(encoding="utf-8") in secrets[0][0] + secrets[0][1]
     assert token.stat().st_mode & 0o077 == 0
 
 

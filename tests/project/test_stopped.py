@@ -49,14 +49,14 @@ INTERRUPTIBLE = [sys.executable, "-c", ALLOW]
 
 def left(folder: Path) -> list[str]:
     """The command lines of processes that know this folder by their environment, their arguments or where they are."""
-    found = []
+    commands = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             command = (process / "cmdline").read_bytes()
             known = command + (process / "environ").read_bytes() + bytes((process / "cwd").readlink())
             if str(folder).encode() in known:
-                found.append(f"{process.name}: {command.replace(bytes(1), b' ')[:200].decode(errors='replace')}")
-    return found
+                commands.append(f"{process.name}: {command.replace(bytes(1), b' ')[:200].decode(errors='replace')}")
+    return commands
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
@@ -67,7 +67,7 @@ def test_a_server_ends_with_who_started_it(tmp_path: Path, how: signal.Signals) 
         assert started.stdout.readline() == "running\n"
         assert len(left(tmp_path)) == 2
         started.send_signal(how)
-    wait_until(lambda: left(tmp_path), lambda found: not found)
+    wait_until(lambda: left(tmp_path), lambda leftovers: not leftovers)
 
 
 @pytest.mark.long  # two brokers each; by day the test above
@@ -93,7 +93,7 @@ def test_stopped_tests_leave_no_broker_behind(tmp_path: Path, workers: str, whom
         assert len(left(tmp_path)) > 4
         os.kill(started.pid, how) if whom == "pytest" else os.killpg(started.pid, how)
         started.wait(PATIENCE_S)
-        wait_until(lambda: left(tmp_path), lambda found: not found)
+        wait_until(lambda: left(tmp_path), lambda leftovers: not leftovers)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(started.pid, signal.SIGKILL)

@@ -21,5 +21,5 @@ def test_reachable_is_what_the_deployment_imports(tmp_path: Path) -> None:
         path = tmp_path / f"{name}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    found = {"main", "functions.a", "functions.b", "functions.adapters.chats.slack", "functions.adapters.stores.cloud_storage"}
-    assert set(weight.reachable(tmp_path)) == found
+    imported = {"main", "functions.a", "functions.b", "functions.adapters.chats.slack", "functions.adapters.stores.cloud_storage"}
+    assert set(weight.reachable(tmp_path)) == imported

@@ -53,8 +53,8 @@ exec @COMMAND@ "${words[@]}"
 
 def block(beginning: str, page: Path = PAGE) -> str:
     """The one block of the page that has this text."""
-    (found,) = [body for info, body in blocks(page) if info in ("sh", "hcl") and beginning in body]
-    return found
+    (text,) = [body for info, body in blocks(page) if info in ("sh", "hcl") and beginning in body]
+    return text
 
 
 def standing(applied: list[tuple[str, str, str]]) -> set[tuple[str, str]]:
@@ -67,8 +67,8 @@ class Project:
     def __init__(self, folder: Path, provider: str) -> None:
         self.folder, self.cloud, self.provider = folder / "repository", folder / "cloud", provider
         self.programs = folder / "programs"
-        for made in (self.folder / "infra", self.folder / ".venv" / "bin", self.cloud, self.programs):
-            made.mkdir(parents=True)
+        for path in (self.folder / "infra", self.folder / ".venv" / "bin", self.cloud, self.programs):
+            path.mkdir(parents=True)
         for name in ("main.py", "requirements.txt", "requirements-apprise.txt"):
             shutil.copy(ROOT / name, self.folder)
         (self.folder / "functions").symlink_to(ROOT / "functions")

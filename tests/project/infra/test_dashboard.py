@@ -80,8 +80,8 @@ def ask(url: str, path: str, **query: Any) -> Any:
 def run(url: str, expression: str, begin: int) -> list[tuple[dict[str, str], list[tuple[int, float]]]]:
     """As Grafana asks: variables that stand for all become `.*`, every 30 s."""
     query = expression.replace("$vhost", ".*").replace("$queue", ".*")
-    found = ask(url, "query_range", query=query, start=begin, end=begin + MINUTES * 60 - STEP_S, step=30)["result"]
-    return [(one["metric"], [(int(at), float(value)) for at, value in one["values"]]) for one in found]
+    series = ask(url, "query_range", query=query, start=begin, end=begin + MINUTES * 60 - STEP_S, step=30)["result"]
+    return [(one["metric"], [(int(at), float(value)) for at, value in one["values"]]) for one in series]
 
 
 def dashboard() -> Any:
@@ -95,8 +95,8 @@ def targets_of_panels() -> list[Any]:
 def marks(url: str, name: str, begin: int) -> list[float]:
     """The minutes that Grafana marks. It leaves out whatever is not over 0 (processEvents of its Prometheus data source)."""
     (annotation,) = [one for one in dashboard()["annotations"]["list"] if one["name"] == name]
-    found = run(url, annotation["expr"], begin)
-    return [(at - begin) / 60 for _, values in found for at, value in values if value > 0]
+    series = run(url, annotation["expr"], begin)
+    return [(at - begin) / 60 for _, values in series for at, value in values if value > 0]
 
 
 def test_every_panel_shows_the_queue(prometheus: str, begin: int) -> None:
@@ -104,9 +104,9 @@ def test_every_panel_shows_the_queue(prometheus: str, begin: int) -> None:
     targets = [target for target in targets_of_panels() if "unstick_" not in target["expr"]]
     assert len(targets) >= 5
     for target in targets:
-        found = run(prometheus, target["expr"], begin)
-        assert [metric for metric, _ in found] == [{"vhost": "/", "queue": "mail.delivery"}], target["expr"]
-        assert len(found[0][1]) > MINUTES
+        series = run(prometheus, target["expr"], begin)
+        assert [metric for metric, _ in series] == [{"vhost": "/", "queue": "mail.delivery"}], target["expr"]
+        assert len(series[0][1]) > MINUTES
 
 
 def test_the_variables_offer_what_is_there(prometheus: str) -> None:
@@ -121,16 +121,16 @@ def test_the_variables_offer_what_is_there(prometheus: str) -> None:
 
 def test_the_time_without_a_consumer_is_marked(prometheus: str, begin: int) -> None:
     """`== 0` keeps zeros, which Grafana leaves out: there was never a mark."""
-    found = marks(prometheus, "Consumers gone", begin)
-    assert found
-    assert GONE.start <= min(found) <= max(found) <= GONE.stop + 0.5
+    minutes = marks(prometheus, "Consumers gone", begin)
+    assert minutes
+    assert GONE.start <= min(minutes) <= max(minutes) <= GONE.stop + 0.5
 
 
 def test_the_moment_at_which_it_moves_again_is_marked(prometheus: str, begin: int) -> None:
     """Once after the pause, and not all the time."""
-    found = [minute for minute in marks(prometheus, "Moving again", begin) if minute > 2]
-    assert found
-    assert GONE.stop <= min(found) <= max(found) <= GONE.stop + 2
+    minutes = [minute for minute in marks(prometheus, "Moving again", begin) if minute > 2]
+    assert minutes
+    assert GONE.stop <= min(minutes) <= max(minutes) <= GONE.stop + 2
 
 
 def figures_of(begin: int, *pages: str) -> str:
@@ -163,9 +163,9 @@ def test_the_row_on_unstick_itself_shows_what_metrics_has(place: Place, begin: i
     assert len(targets) >= 8
     with filled(tmp_path, figures_of(begin, quiet, figures_after)) as url:
         for target in targets:
-            found = run(url, target["expr"], begin)
-            assert found, target["expr"]
-            assert any(value != 0 for _, values in found for _, value in values), target["expr"]
+            series = run(url, target["expr"], begin)
+            assert series, target["expr"]
+            assert any(value != 0 for _, values in series for _, value in values), target["expr"]
         assert {metric["reason"] for metric, _ in run(url, targets[2]["expr"], begin)} == {"paused"}
     there = set(re.findall(r"^(unstick_\w+)", figures_after, re.MULTILINE))
     asked = re.findall(r"unstick_\w+", (DASHBOARD.parents[2] / "prometheus" / "unstick.rules.yml").read_text(encoding="utf-8"))

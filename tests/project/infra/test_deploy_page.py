@@ -24,8 +24,8 @@ VENV = f'mkdir -p "$3/bin" && ln -sf "$(command -v systemctl)" "$3/bin/pip" && l
 
 
 def block(beginning: str) -> str:
-    (found,) = [body for info, body in blocks(PAGE) if info == "sh" and beginning in body]
-    return found
+    (text,) = [body for info, body in blocks(PAGE) if info == "sh" and beginning in body]
+    return text
 
 
 class Machine:
@@ -70,8 +70,8 @@ def test_one_machine_gets_what_the_units_name(machine: Machine) -> None:
     assert (there / "opt/unstick/.venv/bin/pip").exists()
     for source in ("main.py", "functions/entrypoints/webhook.py"):
         path = there / "opt/unstick" / source
-        made = max(one.stat().st_mtime_ns for one in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"))
-        assert made >= path.stat().st_mtime_ns, f"each start and each command would compile {source}"
+        compiled_at = max(one.stat().st_mtime_ns for one in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"))
+        assert compiled_at >= path.stat().st_mtime_ns, f"each start and each command would compile {source}"
     units = {path.name for path in (there / "etc/systemd/system").iterdir()}
     assert units >= {"unstick.service", "unstick@.service", "unstick-drill.timer", "unstick-report.timer"}
     assert (there / "usr/local/bin/unstick").stat().st_mode & 0o777 == 0o755

@@ -20,9 +20,9 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
-    with project_in(tmp_path) as found:
-        found.prepare()
-        yield found
+    with project_in(tmp_path) as new_project:
+        new_project.prepare()
+        yield new_project
 
 
 @pytest.fixture
@@ -83,9 +83,9 @@ def test_two_environments_in_one_project_share_nothing(deployed: Project) -> Non
     assert status != 0
     for kind, name in KEPT:
         assert f"Error 409: {kind} {name} already exists" in said
-    made = deployed.applied[len(before) :]
-    assert {did for did, _, _ in made} == {"create"}
-    assert not KEPT & {(kind, name) for _, kind, name in made}
+    created = deployed.applied[len(before) :]
+    assert {did for did, _, _ in created} == {"create"}
+    assert not KEPT & {(kind, name) for _, kind, name in created}
     (deployed.folder / "unstick.staging.yaml").write_text(right, encoding="utf-8")
     status, said = deployed.deploy("staging")
     assert status == 0, said

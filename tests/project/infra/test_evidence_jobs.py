@@ -77,8 +77,8 @@ def hang(tmp_path: Path, silent_relay: int) -> Iterator[Hang]:
 
 def definition(name: str) -> dict[str, Any]:
     (job,) = yaml.safe_load((FOLDER / name).read_text())
-    found: dict[str, Any] = job
-    return found
+    parsed: dict[str, Any] = job
+    return parsed
 
 
 def run(name: str, path: str | None = None, **options: str) -> subprocess.CompletedProcess[str]:
@@ -300,11 +300,11 @@ class Cluster(server.Handler):
             places[path] = {**places[path], "items": []}
         if pods:
             places["/api/v1/namespaces/prod/pods/mail-1"] = POD
-        found = places.get(path)
+        answer = places.get(path)
         missing = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404}
         if path.endswith("/log"):
             return self.reply(200, b"it crashed before\n>> forged\n", "text/plain")
-        return self.reply(200 if found else 404, found or missing)
+        return self.reply(200 if answer else 404, answer or missing)
 
     def change(self) -> None:
         self.sent()

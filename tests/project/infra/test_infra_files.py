@@ -44,8 +44,8 @@ each_rule = pytest.mark.parametrize("rule", [SUSPICION, ALERT], ids=lambda rule:
 @pytest.mark.parametrize("file", EXAMPLES, ids=str)
 def test_unstick_takes_the_configurations_that_are_given_as_examples(file: Path) -> None:
     """A newcomer's first start must not fail because of us."""
-    found = parse_config(file.read_text(encoding="utf-8"), name=file.name, on_cloud_run="cloud" in file.name)
-    assert list(found.rules.runbooks) == ["mail-delivery"]
+    config = parse_config(file.read_text(encoding="utf-8"), name=file.name, on_cloud_run="cloud" in file.name)
+    assert list(config.rules.runbooks) == ["mail-delivery"]
 
 
 # --- Grafana -----------------------------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ def test_the_rules_query_tells_stuck_from_busy_and_from_missing(rule: Any, tmp_p
 def test_what_grafana_says_of_the_day_before_is_what_prometheus_says(tmp_path: Path) -> None:
     """Grafana's two queries find in the unit tests of Prometheus' rules what these expect of the annotations."""
     queries = {query["refId"]: query["model"]["expr"] for query in SUSPICION["data"] if query["refId"] in ("consumers", "acked")}
-    tests, found = [], 0
+    tests, samples_in_all = [], 0
     for test in read(INFRA / "prometheus" / "history_test.yml")["tests"]:
         asked = []
         for expected, (name, query) in itertools.product(test["alert_rule_test"], queries.items()):
@@ -177,11 +177,11 @@ def test_what_grafana_says_of_the_day_before_is_what_prometheus_says(tmp_path: P
             text = ", ".join(f'{label}="{value}"' for label, value in labels.items())
             said = alert["exp_annotations"][f"unstick_{name}_1d"]
             samples = [{"labels": f"{{{text}}}", "value": int(said)}] if said else []
-            found += len(samples)
+            samples_in_all += len(samples)
             own = f"({query}) and on (job, vhost, queue) rabbitmq_detailed_queue_messages_ready"
             asked.append({"expr": own, "eval_time": expected["eval_time"], "exp_samples": samples})
         tests.append({"interval": test["interval"], "input_series": test["input_series"], "promql_expr_test": asked})
-    assert found > 2
+    assert samples_in_all > 2
     (tmp_path / "history.yml").write_text(yaml.safe_dump({"tests": tests}), encoding="utf-8")
     assert "SUCCESS" in promtool("test", "rules", str(tmp_path / "history.yml"))
 
@@ -216,12 +216,21 @@ def test_the_lab_listens_on_loopback_only_and_every_file_that_it_mounts_is_there
 
 def test_docker_itself_takes_the_compose_file(tmp_path: Path) -> None:
     """`docker compose config` needs no engine, only the plugin."""
-    found = shutil.which("docker")
-    if not found or subprocess.run([found, "compose", "version"], capture_output=True, check=False).returncode:
+    docker = shutil.which("docker")
+    if not docker or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
         pytest.skip("THE COMPOSE FILE IS ONLY PARSED: docker compose is not installed")
     shutil.copy(DOCKER / "lab_secrets.sh", tmp_path)
     subprocess.run(["bash", str(tmp_path / "lab_secrets.sh")], check=True)
-    command = [found, "compose", "-f", str(DOCKER / "compose.yaml"), "--env-file", str(tmp_path / "lab.env"), "config", "--quiet"]
+    command = [
+        docker,
+        "compose",
+        "-f",
+        str(DOCKER / "compose.yaml"),
+        "--env-file",
+        str(tmp_path / "lab.env"),
+        "config",
+        "--quiet",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

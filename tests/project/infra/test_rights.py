@@ -57,11 +57,11 @@ BY_HAND = {("storage", "rm"), ("tasks", "queues", "delete"), ("run", "services",
 
 
 def permissions(text: str) -> set[str]:
-    found = set()
+    words = set()
     for word in text.split():
         head, _, several = word.partition("{")
-        found |= {head + one for one in several.rstrip("}").split(",")} if several else {word}
-    return found
+        words |= {head + one for one in several.rstrip("}").split(",")} if several else {word}
+    return words
 
 
 def resources() -> set[str]:
@@ -72,9 +72,9 @@ def resources() -> set[str]:
 def commands() -> set[tuple[str, ...]]:
     """The commands of gcloud on the page, as far as they are words. Those of networks are for whoever has the network."""
     policies = sections(MODULE / "README.md", 2)["Policies of the organisation"]
-    found = re.findall(r"gcloud ((?:[a-z][a-z-]* )+)", PAGE.read_text(encoding="utf-8") + policies)
+    typed = re.findall(r"gcloud ((?:[a-z][a-z-]* )+)", PAGE.read_text(encoding="utf-8") + policies)
     known = {*CALLED, *ONCE, *BY_HAND}
-    every = {tuple(one.split()) for one in found if not one.startswith(("compute ", "auth "))}
+    every = {tuple(one.split()) for one in typed if not one.startswith(("compute ", "auth "))}
     return {next((one for one in known if words[: len(one)] == one), words) for words in every}
 
 

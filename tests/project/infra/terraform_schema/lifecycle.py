@@ -128,8 +128,8 @@ class Lifecycle:
         if config["secret"] not in read_lines("UNSTICK_FAKE_SECRETS"):
             said = f"googleapi: Error 404: Secret [{name}] not found or has no versions."
             return message(2, mistake([], f"error retrieving available secret manager secret versions: {said}"))
-        found = {"id": f"{name}/versions/1", "name": f"{name}/versions/1", "version": config["version"] or "1", "enabled": True}
-        return message(1, encoded(empty(self.data[kind]["block"]) | config | found))
+        version = {"id": f"{name}/versions/1", "name": f"{name}/versions/1", "version": config["version"] or "1", "enabled": True}
+        return message(1, encoded(empty(self.data[kind]["block"]) | config | version))
 
     def plan(self, request: bytes, _context: object) -> bytes:
         asked = dict(fields(request))
@@ -162,9 +162,9 @@ class Lifecycle:
         """Import: an existing thing with the id that was asked for."""
         asked = dict(fields(request))
         kind, identity = asked[1].decode(), asked[2].decode()
-        found = empty(self.schemas[kind]["block"])
-        found["id"] = identity
+        imported = empty(self.schemas[kind]["block"])
+        imported["id"] = identity
         for name in ("name", "secret_id", "account_id"):
-            if name in found:
-                found[name] = identity.rsplit("/", 1)[-1]
-        return message(1, text(1, kind) + message(2, encoded(found)))
+            if name in imported:
+                imported[name] = identity.rsplit("/", 1)[-1]
+        return message(1, text(1, kind) + message(2, encoded(imported)))

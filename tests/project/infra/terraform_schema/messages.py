@@ -117,14 +117,14 @@ def fields(content: bytes) -> Iterator[tuple[int, Any]]:
 
     def varint() -> int:
         nonlocal at
-        found = shift = 0
+        value = shift = 0
         while True:
             byte = content[at]
             at += 1
-            found |= (byte & 0x7F) << shift
+            value |= (byte & 0x7F) << shift
             shift += 7
             if not byte & 0x80:
-                return found
+                return value
 
     while at < len(content):
         key = varint()

@@ -41,7 +41,7 @@ class Provider:
             root = decoded(asked.get(2, b""))
             check = Check(root, self.rules.get(name, {}) if table == "resource_schemas" else {})
             check.walk(self.schema[table][name]["block"], root, [], [])
-            return b"".join(message(1, one) for one in check.found)
+            return b"".join(message(1, one) for one in check.mistakes)
 
         return call
 

@@ -57,9 +57,9 @@ def _together(rule: dict[str, Any], dotted: str, root: Any) -> Iterator[str]:
         if name not in rule:
             continue
         paths = sorted({dotted, *rule[name]})
-        found = {path: _lookup(root, path) for path in paths}
-        given = [path for path, value in found.items() if value is not None and value is not UNKNOWN]
-        unknown = any(value is UNKNOWN for value in found.values())
+        values = {path: _lookup(root, path) for path in paths}
+        given = [path for path, value in values.items() if value is not None and value is not UNKNOWN]
+        unknown = any(value is UNKNOWN for value in values.values())
         if (most and len(given) > most) or (not given and not unknown):
             yield f"{name.replace('_', ' ')} {paths}: given is {given or 'none'}"
 
@@ -97,14 +97,14 @@ class Check:
 
     def __init__(self, root: Any, rules: dict[str, Any]) -> None:
         self.root, self.rules = root, rules
-        self.found: list[bytes] = []
+        self.mistakes: list[bytes] = []
 
     def walk(self, block: dict[str, Any], value: Any, path: list[str | int], names: list[str]) -> None:
         if not isinstance(value, dict):
             return
         for name, attribute in block.get("attributes", {}).items():
             if value.get(name) is not None and not (attribute.get("required") or attribute.get("optional")):
-                self.found.append(mistake([*path, name], f"{'.'.join([*names, name])} is decided by the service."))
+                self.mistakes.append(mistake([*path, name], f"{'.'.join([*names, name])} is decided by the service."))
             self._one(name, value.get(name), path, names)
         for name, nested in block.get("block_types", {}).items():
             here = value.get(name)
@@ -121,4 +121,4 @@ class Check:
         if isinstance(value, list) and f"{dotted}[]" in self.rules:
             for item in value:
                 said += _broken(self.rules[f"{dotted}[]"], dotted, item, self.root)
-        self.found += [mistake(place, sentence) for sentence in said]
+        self.mistakes += [mistake(place, sentence) for sentence in said]
