@@ -62,32 +62,34 @@ def applied(variant: Variant) -> Iterator[None]:
 
 def _without_compare(right: Any) -> Any:
     def save(self: Host, key: str, body: bytes, *, generation: str | None, due: float | None, timeout_s: float) -> str:
-        found = self.world.store.bodies.get(key)
-        current = str(found[1]) if found else None
-        made: str = right(self, key, body, generation=current, due=due, timeout_s=timeout_s)
-        return made
+        stored = self.world.store.bodies.get(key)
+        current = str(stored[1]) if stored else None
+        saved: str = right(self, key, body, generation=current, due=due, timeout_s=timeout_s)
+        return saved
 
     return save
 
 
 def _save_before_wake(right: Any) -> Any:
-    def write(ports: Any, gathered: Any, made: Step, budget: Any) -> Any:
-        wakes = tuple(act for act in made.acts if isinstance(act, Wake))
-        result = right(ports, gathered, replace(made, acts=tuple(act for act in made.acts if not isinstance(act, Wake))), budget)
+    def write(ports: Any, gathered: Any, change: Step, budget: Any) -> Any:
+        wakes = tuple(act for act in change.acts if isinstance(act, Wake))
+        result = right(
+            ports, gathered, replace(change, acts=tuple(act for act in change.acts if not isinstance(act, Wake))), budget
+        )
         for act in wakes:
-            ports.wake(act.at, {"target": made.document.key}, timeout_s=5.0)
+            ports.wake(act.at, {"target": change.document.key}, timeout_s=5.0)
         return result
 
     return write
 
 
 def _post_before_save(right: Any) -> Any:
-    def write(ports: Any, gathered: Any, made: Step, budget: Any) -> Any:
-        for act in made.acts:
-            if isinstance(act, Start) and made.document.target is not None:
+    def write(ports: Any, gathered: Any, change: Step, budget: Any) -> Any:
+        for act in change.acts:
+            if isinstance(act, Start) and change.document.target is not None:
                 with suppress(Exception):  # a broken variant may be as careless as it likes
-                    ports.runner.run(made.document.target, tag=act.tag, runner_not_after=act.runner_not_after, timeout_s=5.0)
-        return right(ports, gathered, made, budget)
+                    ports.runner.run(change.document.target, tag=act.tag, runner_not_after=act.runner_not_after, timeout_s=5.0)
+        return right(ports, gathered, change, budget)
 
     return write
 
@@ -97,9 +99,9 @@ def _knows_if_answered(right: Any) -> Any:
 
     def save(self: Host, *arguments: Any, **named: Any) -> str:
         self.answered = False
-        made: str = right(self, *arguments, **named)
+        saved: str = right(self, *arguments, **named)
         self.answered = True
-        return made
+        return saved
 
     return save
 
@@ -141,10 +143,10 @@ def _looks_empty(right: Any) -> Any:
 
     def look(self: Host, target: Any, **named: Any) -> ExecutionHistory:
         try:
-            found: ExecutionHistory = right(self, target, **named)
+            history: ExecutionHistory = right(self, target, **named)
         except Unavailable:
             return ExecutionHistory(self.world.now + self.world.rundeck.ahead_s)
-        return found
+        return history
 
     return look
 
@@ -174,8 +176,8 @@ def _believes_suspicions(right: Any) -> Any:
     """What is suspected is taken for what it is suspected to be."""
 
     def symptom(scene: GuardContext) -> Decision | None:
-        found: Decision | None = None if scene.incident.is_suspicion else right(scene)
-        return found
+        decision: Decision | None = None if scene.incident.is_suspicion else right(scene)
+        return decision
 
     return symptom
 
@@ -184,9 +186,9 @@ def _lets_go(right: Any) -> Any:
     """A queue that has not stood still for all of `for` yet is taken for one that moves."""
 
     def symptom(scene: GuardContext) -> Decision | None:
-        found: Decision | None = right(scene)
-        unsure = found is not None and found.again_in_s is not None and not found.tell
-        return replace(found, reason=Reason.SYMPTOM_GONE, again_in_s=None) if found and unsure else found
+        decision: Decision | None = right(scene)
+        unsure = decision is not None and decision.again_in_s is not None and not decision.tell
+        return replace(decision, reason=Reason.SYMPTOM_GONE, again_in_s=None) if decision and unsure else decision
 
     return symptom
 
@@ -213,9 +215,9 @@ def _earlier_will_do(right: Any) -> Any:
     """Whatever is due later than the wake-up that was created beside the observation is left to that one."""
 
     def set_due(before: Any, result: Step, context: Any) -> Step:
-        made: Step = right(before, result, context)
+        right_result: Step = right(before, result, context)
         unneeded = context.wake_at is not None
-        return replace(made, acts=tuple(act for act in made.acts if not (unneeded and isinstance(act, Wake))))
+        return replace(right_result, acts=tuple(act for act in right_result.acts if not (unneeded and isinstance(act, Wake))))
 
     return set_due
 
@@ -223,9 +225,9 @@ def _earlier_will_do(right: Any) -> Any:
 def _let_go_first(right: Any) -> Any:
     """The record is forgotten with the save, and written afterwards."""
 
-    def write(ports: Any, gathered: Any, made: Step, budget: Any) -> Any:
-        records = made.document.to_archive
-        result = right(ports, gathered, replace(made, document=replace(made.document, to_archive=())), budget)
+    def write(ports: Any, gathered: Any, change: Step, budget: Any) -> Any:
+        records = change.document.to_archive
+        result = right(ports, gathered, replace(change, document=replace(change.document, to_archive=())), budget)
         for record in records:
             ports.store.archive(deliver.archive_path(record), encode(record), timeout_s=5.0)
         return result
@@ -236,16 +238,16 @@ def _let_go_first(right: Any) -> Any:
 def _forgets_messages(right: Any) -> Any:
     """Messages leave the document with the save, before they were posted."""
 
-    def write(ports: Any, gathered: Any, made: Step, budget: Any) -> Any:
-        return right(ports, gathered, replace(made, document=replace(made.document, to_tell=())), budget)
+    def write(ports: Any, gathered: Any, change: Step, budget: Any) -> Any:
+        return right(ports, gathered, replace(change, document=replace(change.document, to_tell=())), budget)
 
     return write
 
 
 def _one_queue(right: Any) -> Any:
     def with_alerts(incident: Any, cases: Any, now: Any) -> Any:
-        made, left_out = right(incident, cases, now)
-        return replace(made, queues=made.queues[:1]), left_out
+        joined, left_out = right(incident, cases, now)
+        return replace(joined, queues=joined.queues[:1]), left_out
 
     return with_alerts
 
@@ -288,8 +290,8 @@ def _adopts_any(right: Any) -> Any:
     def job_busy(scene: GuardContext) -> Decision | None:
         for execution in scene.history.others:
             return Decision(Kind.ADOPT, Reason.ALREADY_RUNNING, execution=execution)
-        found: Decision | None = right(scene)
-        return found
+        decision: Decision | None = right(scene)
+        return decision
 
     return job_busy
 
@@ -314,9 +316,9 @@ def _first_alone(right: Any) -> Any:
     """The message about many names one of them, and is taken for all."""
 
     def waiting_for(*arguments: Any) -> Any:
-        found = right(*arguments)
-        first = next(iter(found.values()), Waiting("", ""))
-        return {message: replace(one, name=first.name) for message, one in found.items()}
+        waiting_messages = right(*arguments)
+        first = next(iter(waiting_messages.values()), Waiting("", ""))
+        return {message: replace(one, name=first.name) for message, one in waiting_messages.items()}
 
     return waiting_for
 
@@ -326,11 +328,11 @@ def _acts_on_lost_save(right: Any) -> Any:
 
     def save(self: Host, key: str, body: bytes, *, generation: str | None, due: float | None, timeout_s: float) -> str:
         try:
-            made: str = right(self, key, body, generation=generation, due=due, timeout_s=timeout_s)
+            saved: str = right(self, key, body, generation=generation, due=due, timeout_s=timeout_s)
         except Unavailable:
-            found = self.world.store.bodies.get(key)
-            return str(found[1]) if found else "0"
-        return made
+            stored = self.world.store.bodies.get(key)
+            return str(stored[1]) if stored else "0"
+        return saved
 
     return save
 

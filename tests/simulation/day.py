@@ -76,18 +76,18 @@ def day(seed: int) -> Course:
     bounds = [BEGIN + DAY_S / 4 * quarter for quarter in range(4)] + [BEGIN + DAY_S, float("inf")]
     largest = tuple(max((len(body) for at, _, body in saved if begin <= at < end), default=0) for begin, end in pairwise(bounds))
     most: Callable[[str], int] = lambda part: max(len(getattr(document, part)) for document in documents)  # noqa: E731
-    found = check(scenario) + _sizes(documents, largest)
+    violations = check(scenario) + _sizes(documents, largest)
     restarts = sum(not run.refused for run in world.rundeck.runs)
     archived = len(world.store.archived)
-    return Course(found, len(scenario.causes), restarts, archived, largest, most("outcomes"), most("holds"), most("threads"))
+    return Course(violations, len(scenario.causes), restarts, archived, largest, most("outcomes"), most("holds"), most("threads"))
 
 
 def _sizes(documents: list[Document], largest: tuple[int, ...]) -> list[Violation]:
-    found = [Violation("size", f"a document had {size} bytes") for size in largest if size > MOST_BYTES]
+    violations = [Violation("size", f"a document had {size} bytes") for size in largest if size > MOST_BYTES]
     for kept, part in ((OUTCOMES_KEPT, "outcomes"), (HOLDS_KEPT, "holds"), (THREADS_KEPT, "threads")):
         over = Counter(document.key for document in documents if len(getattr(document, part)) > kept)
-        found += [Violation("size", f"{key} had more than {kept} {part}, {times} times") for key, times in over.items()]
-    return found
+        violations += [Violation("size", f"{key} had more than {kept} {part}, {times} times") for key, times in over.items()]
+    return violations
 
 
 def _in_threads(right: Any) -> Any:

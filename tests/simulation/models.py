@@ -181,13 +181,17 @@ class Rundeck:
         states = [run.state(now, self.ahead_s) for run in mine]
         if self.evidence_as_restarts:
             states += [run.state(now, self.ahead_s) for run in self.evidence if run.seen_from <= now]
-        found = sorted(states, key=lambda e: -(e.runner_started_at or 0.0))
+        executions = sorted(states, key=lambda e: -(e.runner_started_at or 0.0))
         followed = next((run.chain()[-1].state(now, self.ahead_s) for run in self.runs if str(run.id) == follow), None)
         unfinished = [*self.running(target.key, now), *(run for run in self.runs if run.started > now and self.one_at_a_time)]
         busy = [run for run in unfinished if run.target != target.key and run.seen_from <= now]
         others = tuple(run.state(now, self.ahead_s) for run in busy)
         return ExecutionHistory(
-            float(int(now + self.ahead_s)), tuple(found), others, followed, ("done",) if followed and followed.ended else None
+            float(int(now + self.ahead_s)),
+            tuple(executions),
+            others,
+            followed,
+            ("done",) if followed and followed.ended else None,
         )
 
 
@@ -198,12 +202,12 @@ class Store:
     generation: int = 0
 
     def load(self, key: str) -> Stored | None:
-        found = self.bodies.get(key)
-        return Stored(found[0], str(found[1])) if found else None
+        stored = self.bodies.get(key)
+        return Stored(stored[0], str(stored[1])) if stored else None
 
     def save(self, key: str, body: bytes, generation: str | None, due: float | None, *, compare: bool = True) -> str:
-        found = self.bodies.get(key)
-        if compare and (str(found[1]) if found else None) != generation:
+        stored = self.bodies.get(key)
+        if compare and (str(stored[1]) if stored else None) != generation:
             raise Conflict(key)
         self.generation += 1
         self.bodies[key] = (body, self.generation, due)

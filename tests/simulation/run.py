@@ -40,10 +40,10 @@ def several(seeds: range) -> Several:
     """Run these seeds, one after the other."""
     violations, starts, restarts = [], 0, 0
     for seed in seeds:
-        scenario, found = schedule(random.Random(seed))
+        scenario, violated = schedule(random.Random(seed))
         restarts += sum(not run.refused for run in scenario.world.rundeck.runs)
         starts += len(scenario.world.sent)
-        violations += [f"seed {seed}: {found[0]}"] if found else []
+        violations += [f"seed {seed}: {violated[0]}"] if violated else []
     return Several(violations, {"schedules": len(seeds), "starts": starts, "restarts": restarts, "violated": len(violations)})
 
 
@@ -63,10 +63,10 @@ def main() -> int:
     sums = Counter[str]()
     # A schedule leaves a few MB in cycles, and collecting them would take a tenth of its time.
     with multiprocessing.Pool(initializer=gc.disable, maxtasksperchild=1) as pool:
-        for found in pool.imap(several, parts):
-            for line in found.violations:
+        for several_seeds in pool.imap(several, parts):
+            for line in several_seeds.violations:
                 print(line, flush=True)
-            sums += Counter(found.sums)
+            sums += Counter(several_seeds.sums)
             if sys.stderr.isatty():
                 print(f"{sums['schedules']} schedules", end="\r", file=sys.stderr, flush=True)
     failed = sums["violated"]

@@ -63,15 +63,15 @@ def test_no_schedule_that_hypothesis_draws_violates_an_invariant(rng: random.Ran
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.what)
 def test_a_broken_variant_is_caught(variant: Variant) -> None:
     """The checker reports a violation of the invariant that the variant breaks; the right code passes on that very schedule."""
-    found, seed = set(), 0
+    reported, seed = set(), 0
     with applied(variant):
         for seed in (variant.seed, *range(VARIANT_SEEDS)):
             _, violations = schedule(random.Random(seed), faults=variant.faults, options=variant.options)
             # A variant that only falls over proves nothing.
-            found |= {violation.invariant for violation in violations} - {"defect"}
-            if variant.caught_by in found or (found and not variant.caught_by):
+            reported |= {violation.invariant for violation in violations} - {"defect"}
+            if variant.caught_by in reported or (reported and not variant.caught_by):
                 break
-    assert found if not variant.caught_by else variant.caught_by in found
+    assert reported if not variant.caught_by else variant.caught_by in reported
     _, violations = schedule(random.Random(seed), faults=variant.faults, options=variant.options - {"no_fence_in_job"})
     assert not violations, f"seed {seed}: {violations[0]}"
 

@@ -272,11 +272,11 @@ class World:
 
         def work(host: Host) -> None:
             cases, asked_at = cases_of(self, alerts), self.now
-            found = intake.handle_notification(host, cases, reconcile.Budget(host, host.monotonic() + WEBHOOK_BUDGET_S))
-            if found.lost == 0 and "deaf" not in self.options:
+            handled = intake.handle_notification(host, cases, reconcile.Budget(host, host.monotonic() + WEBHOOK_BUDGET_S))
+            if handled.lost == 0 and "deaf" not in self.options:
                 done["ok"] = True
-                self.note(f"Grafana hears {[(r.action.value, r.reason.value if r.reason else None) for r in found.replies]}")
-                self.answered += [Answered(alert, asked_at, self.now, found.replies) for alert in alerts if alert.firing]
+                self.note(f"Grafana hears {[(r.action.value, r.reason.value if r.reason else None) for r in handled.replies]}")
+                self.answered += [Answered(alert, asked_at, self.now, handled.replies) for alert in alerts if alert.firing]
 
         def ended(ok: bool) -> None:
             if not done["ok"] and again is not None:
@@ -289,8 +289,8 @@ class World:
     def pause(self, *, on: bool) -> None:
         self.pauses.append((self.now, on))
         self.note(f"somebody turns the kill switch {'on' if on else 'off'}")
-        found = self.store.load("pause")
-        self.store.save("pause", encode(Pause("test", "somebody", self.now, on=on)), found.generation if found else None, None)
+        stored = self.store.load("pause")
+        self.store.save("pause", encode(Pause("test", "somebody", self.now, on=on)), stored.generation if stored else None, None)
 
     def paused_at(self, at: float) -> bool:
         state = False
@@ -479,7 +479,7 @@ class Host:
     def save(self, key: str, body: bytes, *, generation: str | None, due: float | None, timeout_s: float) -> str:
         self._leg(f"save {key}")
         self._down(self.world.faults.store_down, "store")
-        made = self.world.store.save(key, body, generation, due, compare="no_compare" not in self.world.options)
+        new_generation = self.world.store.save(key, body, generation, due, compare="no_compare" not in self.world.options)
         self.world.saved.append((self.world.now, key, body))
         for queue, at in self.looked.items():
             self.world.kept.setdefault((key, queue, at), body)
@@ -489,7 +489,7 @@ class Host:
             self.world.note(f"{self.name}: the answer of that save is lost")
             raise lost("store")
         self._back("save")
-        return made
+        return new_generation
 
     def list_documents(self, *, timeout_s: float) -> list[Listed]:
         self._leg("list")
@@ -515,11 +515,11 @@ class Host:
         self._leg("history")
         try:
             self._down(self.world.faults.history_down, "rundeck")
-            found = self.world.rundeck.read_history(target, self.world.now, since_s, follow)
+            history = self.world.rundeck.read_history(target, self.world.now, since_s, follow)
         except (Unavailable, Denied):
             self.world.unread.append(self.world.now)
             raise
-        return replace(found, read_at=self.now())
+        return replace(history, read_at=self.now())
 
     @property
     def symptoms(self) -> Mapping[str, Host]:
@@ -533,13 +533,13 @@ class Host:
         self._down(self.world.faults.broker_down, "rabbitmq")
         if self.world.login_refused:
             raise Denied("rabbitmq", "the login failed", code=DeniedCode.LOGIN, remedy="Mend the password.")
-        found = self.world.queues.get(queue.key)
-        if found is None or queue.key in self.world.deleted:
+        simulated = self.world.queues.get(queue.key)
+        if simulated is None or queue.key in self.world.deleted:
             raise Denied("rabbitmq", "no such queue", code=DeniedCode.NO_QUEUE)
-        if found.up_since + BOOTS_S > self.world.now >= found.up_since:
+        if simulated.up_since + BOOTS_S > self.world.now >= simulated.up_since:
             raise Unavailable("rabbitmq", "is starting")
         if self.world.faults.scrape_s:
-            scraped = found.read_scraped(self.world.now, self.world.faults.scrape_s, self.world.rng, ahead_s=self.skew_s)
+            scraped = simulated.read_scraped(self.world.now, self.world.faults.scrape_s, self.world.rng, ahead_s=self.skew_s)
             self.world.looks.setdefault(queue.key, []).append((scraped[0], scraped[1].depth, ()))
             self.looked[queue.key] = scraped[0]
             return scraped[1]
@@ -547,7 +547,7 @@ class Host:
         page_slow, channels_slow = broker.page_slow or self.world.chance(slow), broker.channels_slow or self.world.chance(slow)
         if page_slow or channels_slow:
             broker = dataclasses.replace(broker, page_slow=page_slow, channels_slow=channels_slow)
-        seen = found.read(self.world.now, broker, ahead_s=self.skew_s)
+        seen = simulated.read(self.world.now, broker, ahead_s=self.skew_s)
         self.world.looks.setdefault(queue.key, []).append((self.world.now, seen.depth, seen.consumer_ids or ()))
         self.looked[queue.key] = self.world.now
         return seen

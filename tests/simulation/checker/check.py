@@ -36,36 +36,36 @@ SAME_HOLD_S = 3700.0
 def check(scenario: Scenario) -> list[Violation]:
     """All violations of one finished schedule."""
     world = scenario.world
-    found = [Violation("defect", defect) for defect in world.defects]
+    violations = [Violation("defect", defect) for defect in world.defects]
     records = list(archived(world).values())
-    found += _restarts(scenario, records)
-    found += check_guards(world)
-    found += check_remedies(world)
-    found += check_evidence(world)
-    found += check_held(scenario)
-    found += _told(world, records)
-    found += check_recoveries(world)
-    found += _zombies(world, records)
-    found += _foreign(world, records)
-    found += _repeated(world, records)
-    found += _told_again(world, records)
-    found += _declined(world, records)
-    found += check_observed(world)
-    found += check_pace(world)
-    found += check_reminders(world)
-    found += _told_of_suspicions(world, records)
-    found += check_overlooked(world, records)
-    found += [
+    violations += _restarts(scenario, records)
+    violations += check_guards(world)
+    violations += check_remedies(world)
+    violations += check_evidence(world)
+    violations += check_held(scenario)
+    violations += _told(world, records)
+    violations += check_recoveries(world)
+    violations += _zombies(world, records)
+    violations += _foreign(world, records)
+    violations += _repeated(world, records)
+    violations += _told_again(world, records)
+    violations += _declined(world, records)
+    violations += check_observed(world)
+    violations += check_pace(world)
+    violations += check_reminders(world)
+    violations += _told_of_suspicions(world, records)
+    violations += check_overlooked(world, records)
+    violations += [
         Violation("I2", f"{d.key} is open at the end: {d.incident.phase if d.incident else 'untold'}")
         for d in world.documents()
         if d.open
     ]
-    return found
+    return violations
 
 
 def _restarts(scenario: Scenario, records: list[Archive]) -> list[Violation]:
     """I1: one restart at a time, one for a cause, no more than `attempts` for an incident."""
-    world, found = scenario.world, []
+    world, violations = scenario.world, []
     runbook = world.rules.runbooks["mail"]
     by_incident = {record.incident.id: record for record in records}
     for target, runs in effective(world).items():
@@ -74,22 +74,22 @@ def _restarts(scenario: Scenario, records: list[Archive]) -> list[Violation]:
             incident = incident_of(run)
             if incident and run.job not in REMEDIES:
                 per_incident[incident] = per_incident.get(incident, 0) + 1
-        found += [
+        violations += [
             Violation("I1", f"{target}: {n} restarts for {i}")
             for i, n in per_incident.items()
             if n > (1 if i in world.wanted else runbook.limits.attempts)
         ]
-        found += _chains(world, by_incident, runs)
-        found += check_stickiness(world, by_incident, runs)
+        violations += _chains(world, by_incident, runs)
+        violations += check_stickiness(world, by_incident, runs)
         for earlier, later in pairwise(runs):
             if later.by != "unstick":
                 continue
             if earlier.ends is None or later.started < earlier.ends:
                 if later.sent_at - earlier.seen_from > 1.0 or earlier.by == "unstick":
-                    found.append(Violation("I1", f"{target}: {later.id} was started while {earlier.id} ran"))
+                    violations.append(Violation("I1", f"{target}: {later.id} was started while {earlier.id} ran"))
                 continue
-            found += _spaced(world, by_incident, earlier, later)
-    return found
+            violations += _spaced(world, by_incident, earlier, later)
+    return violations
 
 
 def _spaced(world: World, records: dict[str, Archive], earlier: Run, later: Run) -> list[Violation]:
@@ -132,7 +132,7 @@ def _chains(world: World, records: dict[str, Archive], runs: list[Run]) -> list[
 
 def _told(world: World, records: list[Archive]) -> list[Violation]:
     """I2: every alert that was answered 2xx has an outcome that people were told of, and only one."""
-    found = []
+    violations = []
     for record in records:
         kinds = {card.kind for _, _, card in world.chat.posts if card.incident == record.incident.id}
         wanted = {Ending.HELD: {"held", "not_approved", "declined", "bundle"}}.get(
@@ -145,15 +145,15 @@ def _told(world: World, records: list[Archive]) -> list[Violation]:
         repeated = record.outcome.ending is Ending.HELD and _told_lately(world, app, held_at, held_at)
         asked = record.outcome.reason is Reason.LIKELY_STUCK and _was_asked(world, app, held_at)
         if not kinds & wanted and not bundled and not repeated and not asked:
-            found.append(Violation("I2", f"{record.incident.id} {record.outcome.ending} was not told, only {sorted(kinds)}"))
+            violations.append(Violation("I2", f"{record.incident.id} {record.outcome.ending} was not told, only {sorted(kinds)}"))
         if {"recovered", "escalated"} <= kinds:
-            found.append(Violation("I2", f"{record.incident.id} was told as recovered and as escalated"))
-    found += [
+            violations.append(Violation("I2", f"{record.incident.id} was told as recovered and as escalated"))
+    violations += [
         Violation("I2", f"the alert {answer.alert.fingerprint} of {answer.alert.starts_at} came to nothing: {_of(answer)}")
         for answer in world.answered
         if not _came_to_something(world, records, answer)
     ]
-    return found
+    return violations
 
 
 def _has_ended(run: Run, by: float) -> bool:
@@ -164,7 +164,7 @@ def _has_ended(run: Run, by: float) -> bool:
 def _zombies(world: World, records: list[Archive]) -> list[Violation]:
     """I4: that a restart does not end is said only of one that ran when it was looked at, or that blocked the job then."""
     runs = {str(run.id): run for run in world.rundeck.runs}
-    found = []
+    violations = []
     for record in records:
         execution, outcome = record.incident.execution, record.outcome
         if outcome.reason is Reason.ZOMBIE_EXECUTION and execution is not None and execution.id in runs:
@@ -172,8 +172,8 @@ def _zombies(world: World, records: list[Archive]) -> list[Violation]:
             ends = own.chain()[-1].ends
             of_the_job = [run for run in runs.values() if world.rundeck.one_at_a_time or run.target == own.target]
             if ends is not None and all(_has_ended(run, outcome.at - STALLED_S) for run in of_the_job):
-                found.append(Violation("I4", f"{execution.id} was told as running {outcome.at - ends:.0f} s after it ended"))
-    return found
+                violations.append(Violation("I4", f"{execution.id} was told as running {outcome.at - ends:.0f} s after it ended"))
+    return violations
 
 
 def _bundled(world: World, app: str, since: float, until: float) -> bool:
@@ -241,7 +241,7 @@ def _passed(world: World, target: str) -> list[float]:
 
 def _told_of_suspicions(world: World, records: list[Archive]) -> list[Violation]:
     """Nobody is told of a suspicion that came to nothing, and it leaves no record."""
-    found = [
+    violations = [
         Violation("quiet", f"{record.incident.id} was a suspicion that came to nothing, and has an outcome")
         for record in records
         if record.outcome.reason in (Reason.SYMPTOM_GONE, Reason.NOT_FIRING)
@@ -254,7 +254,7 @@ def _told_of_suspicions(world: World, records: list[Archive]) -> list[Violation]
     for answer in world.answered:
         for reply in answer.replies:
             alerts.setdefault(reply.incident, []).append(answer)
-    return found + [
+    return violations + [
         Violation("quiet", f"{incident} was a suspicion of a queue that moves, and was told")
         for incident in posted & alerts.keys()
         if all(
@@ -278,7 +278,7 @@ def _is_gone(answer: Answered, incident: str) -> bool:
 
 def _repeated(world: World, records: list[Archive]) -> list[Violation]:
     """I1: an alert that has had its outcome starts nothing again."""
-    found = []
+    violations = []
     restarted = {incident_of(run) for runs in effective(world).values() for run in runs if run.tag}
     for record in records:
         earlier = [
@@ -289,42 +289,42 @@ def _repeated(world: World, records: list[Archive]) -> list[Violation]:
         ]
         again = all(any(_same(trigger, known) for known in earlier) for trigger in record.incident.triggers)
         if again and record.incident.id in restarted - world.wanted:
-            found.append(Violation("I1", f"{record.incident.id} restarted for alerts that had their outcome"))
-    return found
+            violations.append(Violation("I1", f"{record.incident.id} restarted for alerts that had their outcome"))
+    return violations
 
 
 def _told_again(world: World, records: list[Archive]) -> list[Violation]:
     """I2: what came of an alert, more than that it is held, is said by one incident."""
     told: dict[tuple[str, str], list[tuple[AlertRef, str]]] = {}
-    found = []
+    violations = []
     for record in records:
         if not record.outcome.settles or record.target is None or record.incident.id in world.wanted:
             continue
         for trigger in record.outcome.triggers:
             before = told.setdefault((record.target.key, trigger.fingerprint), [])
-            found += [
+            violations += [
                 Violation("I2", f"{trigger.fingerprint} of {trigger.starts_at} has outcomes of {other} and {record.incident.id}")
                 for known, other in before
                 if other != record.incident.id and _same(known, trigger)
             ]
             before.append((trigger, record.incident.id))
-    return found
+    return violations
 
 
 def _declined(world: World, records: list[Archive]) -> list[Violation]:
     """I3: what a person declined is not started afterwards, and its alerts are not asked about again."""
-    found = []
+    violations = []
     for record in records:
         if record.outcome.reason is not Reason.DECLINED:
             continue
         said_at = max((at for at, incident in world.declines if incident == record.incident.id), default=None)
         if said_at is None:
-            found.append(Violation("I3", f"{record.incident.id} was declined by nobody"))
+            violations.append(Violation("I3", f"{record.incident.id} was declined by nobody"))
             continue
         late = [sent for sent in world.sent if sent["at"] > said_at and str(sent["tag"]).startswith(f"{record.incident.id}.")]
         if late:
-            found.append(Violation("I3", f"{late[0]['tag']} was started after somebody declined it"))
-    return found
+            violations.append(Violation("I3", f"{late[0]['tag']} was started after somebody declined it"))
+    return violations
 
 
 def _same(one: AlertRef, other: AlertRef) -> bool:

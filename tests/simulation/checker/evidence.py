@@ -24,10 +24,10 @@ def check_evidence(world: World) -> list[Violation]:
     job = world.rules.runbooks["mail"].evidence
     if job is None:
         return [Violation("I10", f"{sent['tag']} was sent, but there is no evidence job") for sent in world.evidence_sent]
-    found = [*_sent_rightly(world), *_never_a_restart(world), *_first(world)]
+    violations = [*_sent_rightly(world), *_never_a_restart(world), *_first(world)]
     if is_steady(world) and "one_clock" in world.options:
-        found += [*_waited_for(world, job.within_s), *_not_too_long(world, job.within_s)]
-    return found
+        violations += [*_waited_for(world, job.within_s), *_not_too_long(world, job.within_s)]
+    return violations
 
 
 LOOK_S = 75.0
@@ -40,37 +40,37 @@ def _incident(tag: str) -> str:
 
 def _sent_rightly(world: World) -> list[Violation]:
     """Once an incident, with the kill switch off, and for a queue that was ill."""
-    found = []
+    violations = []
     symptom = world.rules.runbooks["mail"].symptom
     # A list of alerts that is delivered again opens an incident of the same id, if the first one ended as held.
     lives = Counter(incident for _, incident, phase in _phases(world) if phase is None)
     tags = Counter(str(sent["tag"]) for sent in world.evidence_sent)
-    found += [
+    violations += [
         Violation("I10", f"{tag} was sent {times} times") for tag, times in tags.items() if times > max(1, lives[_incident(tag)])
     ]
     targets = {record.incident.id: record.target.options["app"] for record in records(world).values() if record.target}
     for sent in world.evidence_sent:
         if sent["paused"]:
-            found.append(Violation("I9", f"{sent['tag']} was sent though the kill switch was on"))
+            violations.append(Violation("I9", f"{sent['tag']} was sent though the kill switch was on"))
         app = targets.get(_incident(sent["tag"]))
         queues = queues_of(world, f"target-{app}")
         ill = app == APP or any(queue.ill_within(sent["at"] - LOOK_S, sent["at"], symptom.for_s) for queue in queues)
         if queues and not ill and not is_perhaps_gone(world, f"target-{app}", sent["at"]):
-            found.append(Violation("I10", f"{sent['tag']} was sent though no queue was ill"))
-    return found
+            violations.append(Violation("I10", f"{sent['tag']} was sent though no queue was ill"))
+    return violations
 
 
 def _never_a_restart(world: World) -> list[Violation]:
     """No incident goes by an evidence run."""
     ids = {str(run.id) for run in world.rundeck.evidence}
-    found = []
+    violations = []
     for record in records(world).values():
         incident = record.incident
         followed = [one for one in (incident.execution, *(attempt.execution for attempt in incident.tries)) if one is not None]
-        found += [
+        violations += [
             Violation("I10", f"{incident.id} took the evidence run {one.id} for a restart") for one in followed if one.id in ids
         ]
-    return found
+    return violations
 
 
 def _first(world: World) -> list[Violation]:
@@ -118,7 +118,7 @@ def _not_too_long(world: World, within_s: float) -> list[Violation]:
 
 def _phases(world: World) -> list[tuple[float, str, Phase | None]]:
     """(when it was saved, incident, its phase; None: it is over)."""
-    found: list[tuple[float, str, Phase | None]] = []
+    phases: list[tuple[float, str, Phase | None]] = []
     open_incidents: dict[str, str] = {}
     for at, key, body in world.saved:
         if key.startswith(("pause", "storm")):
@@ -126,9 +126,9 @@ def _phases(world: World) -> list[tuple[float, str, Phase | None]]:
         incident = decode(Document, body, key).incident
         before = open_incidents.get(key)
         if before and (incident is None or incident.id != before):
-            found.append((at, before, None))
+            phases.append((at, before, None))
             del open_incidents[key]
         if incident is not None:
-            found.append((at, incident.id, incident.phase))
+            phases.append((at, incident.id, incident.phase))
             open_incidents[key] = incident.id
-    return found
+    return phases

@@ -38,51 +38,51 @@ UNCLEAR = 2
 
 def check_guards(world: World) -> list[Violation]:
     """All violations of I3, I4 and I9."""
-    found = _held_to_the_rules(world) + _blind(world) + _numbered(world) + _storm(world)
+    violations = _held_to_the_rules(world) + _blind(world) + _numbered(world) + _storm(world)
     archived = records(world)
     for target, runs in effective(world).items():
         own = [run for run in runs if run.by == "unstick"]
         if world.rules.runbooks["mail"].mode is Mode.APPROVE:
             pressings = sum(key == target for _, key in world.presses)
             if len(own) > pressings:
-                found.append(Violation("I3", f"{target}: {len(own)} restarts, but the button was pressed {pressings} times"))
+                violations.append(Violation("I3", f"{target}: {len(own)} restarts, but the button was pressed {pressings} times"))
         for run in own:
             if not pressed(world, target, run.sent_at):
-                found += _windows(world, runs, run) + _failing(world, run)
-        found += [
+                violations += _windows(world, runs, run) + _failing(world, run)
+        violations += [
             Violation("I3", f"{later.id} came before the cooldown after {earlier.id}")
             for earlier, later in pairwise(runs)
             if _too_soon(world, archived, earlier, later)
         ]
-    return found
+    return violations
 
 
 def _held_to_the_rules(world: World) -> list[Violation]:
     """Each effective restart was saved first, for a queue that was ill, with the kill switch off."""
-    found = []
+    violations = []
     runbook = world.rules.runbooks["mail"]
     sent_first = {run.sent_at: run for runs in effective(world).values() for run in runs if run.by == "unstick"}
     for sent in world.sent:
         if sent["paused"]:
-            found.append(Violation("I9", f"{sent['tag']} was sent though the kill switch was on"))
+            violations.append(Violation("I9", f"{sent['tag']} was sent though the kill switch was on"))
         if runbook.mode is Mode.OBSERVE:
-            found.append(Violation("I3", f"{sent['tag']} was sent in mode observe"))
+            violations.append(Violation("I3", f"{sent['tag']} was sent in mode observe"))
         if sent["at"] not in sent_first:
             continue
         document = decode(Document, sent["document"], "sent") if sent["document"] else None
         incident = document.incident if document else None
         if incident is None or incident.phase is not Phase.STARTING or not is_tag_of(incident, sent["tag"]):
-            found.append(Violation("I3", f"{sent['tag']} was sent without being saved as starting"))
+            violations.append(Violation("I3", f"{sent['tag']} was sent without being saved as starting"))
         elif document is not None and not _wakes(world, document.key, sent["at"]):
-            found.append(Violation("I3", f"{sent['tag']} was sent without a wake-up"))
+            violations.append(Violation("I3", f"{sent['tag']} was sent without a wake-up"))
         queues = queues_of(world, sent["target"])
         begin = sent["at"] - LOOK_AND_FENCE_S - 2 * world.faults.scrape_s
         for_s = runbook.symptom.for_s - world.faults.scrape_s
         likely = sent["target"] == TARGET or is_perhaps_gone(world, sent["target"], begin)
         allowed = likely and pressed(world, sent["target"], sent["at"])  # I13 has the rest of that
         if not allowed and not any(queue.ill_within(begin, sent["at"], for_s) for queue in queues):
-            found.append(Violation("I3", f"{sent['tag']} was sent though no queue was ill"))
-    return found
+            violations.append(Violation("I3", f"{sent['tag']} was sent though no queue was ill"))
+    return violations
 
 
 def _wakes(world: World, key: str, at: float) -> bool:
@@ -92,18 +92,18 @@ def _wakes(world: World, key: str, at: float) -> bool:
 def _blind(world: World) -> list[Violation]:
     """Nothing is sent in a freeze window, nor while nobody can know enough, give or take a look and its fence."""
     windows = world.rules.runbooks["mail"].freeze
-    found = []
+    violations = []
     for sent in world.sent:
         at = sent["at"]
-        found += [
+        violations += [
             Violation("I4", f"{sent['tag']} was sent though {kind}")
             for kind, begin, end in world.troubles
             if kind in BLIND and begin + LOOK_AND_FENCE_S < at < end
         ]
         inside = all(frozen(windows, moment) for moment in (at - SKEW_S, at, at + SKEW_S))
         if inside and not pressed(world, sent["target"], at):
-            found.append(Violation("I3", f"{sent['tag']} was sent in a freeze window"))
-    return found
+            violations.append(Violation("I3", f"{sent['tag']} was sent in a freeze window"))
+    return violations
 
 
 def _numbered(world: World) -> list[Violation]:
@@ -111,8 +111,8 @@ def _numbered(world: World) -> list[Violation]:
     for sent in world.sent:
         numbered.setdefault(sent["tag"].rpartition(".")[0], set()).add(sent["tag"])
     known_tags = {run.tag for run in world.rundeck.runs}
-    found = [Violation("I3", f"{name} has {len(tags)} attempts") for name, tags in numbered.items() if len(tags) > NUMBERED]
-    return found + [
+    violations = [Violation("I3", f"{name} has {len(tags)} attempts") for name, tags in numbered.items() if len(tags) > NUMBERED]
+    return violations + [
         Violation("unclear", f"{name} was sent {len(tags - known_tags)} times, and Rundeck ran none of them")
         for name, tags in numbered.items()
         if len(tags - known_tags) > UNCLEAR
@@ -166,10 +166,10 @@ def _storm(world: World) -> list[Violation]:
             foreign = [t for t in record.incident.tries if not t.tag.startswith(record.incident.id)] if record else []
             if by_us and not foreign:
                 first.setdefault(incident_of(run), run)
-    found = []
+    violations = []
     within_s = world.rules.storm_within_s - 2 * SKEW_S
     for run in first.values():
         targets = {one.target for one in first.values() if run.sent_at - within_s < one.sent_at <= run.sent_at}
         if len(targets) > world.rules.storm_targets:
-            found.append(Violation("I3", f"{run.id} is the restart of target {len(targets)} within {within_s:.0f} s"))
-    return found
+            violations.append(Violation("I3", f"{run.id} is the restart of target {len(targets)} within {within_s:.0f} s"))
+    return violations

@@ -39,10 +39,10 @@ CALLED = "boss"
 def check_held(scenario: Scenario) -> list[Violation]:
     """All violations of I13."""
     world, case = scenario.world, scenario.held
-    found = [*_unproved(world), *_asked_again(world), *_asked_early(world), *_never_calm(world)]
+    violations = [*_unproved(world), *_asked_again(world), *_asked_early(world), *_never_calm(world)]
     if case is not None:
-        found += [*_healthy_restarted(world, case), *_survivor(world, case), *_restarted_late(world, case)]
-    return found
+        violations += [*_healthy_restarted(world, case), *_survivor(world, case), *_restarted_late(world, case)]
+    return violations
 
 
 def is_provable(world: World, key: str, at: float) -> bool:
@@ -166,7 +166,7 @@ def _asked_again(world: World) -> list[Violation]:
     """One question for each queue and verdict in a day; a schedule is shorter, but where it only observes."""
     asked: dict[str, set[tuple[str, str]]] = {}
     nonces: set[str] = set()
-    found = []
+    violations = []
     for _, key, incident in _saved(world):
         if incident is None or incident.phase is not Phase.ASKED or incident.reason is not Reason.LIKELY_STUCK:
             continue
@@ -175,14 +175,14 @@ def _asked_again(world: World) -> list[Violation]:
         nonces.add(incident.approval.nonce)
         about = {(one.queue.key, one.proof.value if one.proof else "") for one in incident.queues if one.is_likely}
         if about <= asked.setdefault(key, set()):
-            found.append(Violation("I13", f"{incident.id} asked once more about {sorted(about)}"))
+            violations.append(Violation("I13", f"{incident.id} asked once more about {sorted(about)}"))
         asked[key] |= about
-    return found
+    return violations
 
 
 def _asked_early(world: World) -> list[Violation]:
     """A question comes once `keeps` has passed; of a window that is open, once its proof would have come first."""
-    found, known = [], set[str]()
+    violations, known = [], set[str]()
     for at, _, incident in _saved(world):
         if incident is None or incident.phase is not Phase.ASKED or incident.reason is not Reason.LIKELY_STUCK:
             continue
@@ -194,8 +194,8 @@ def _asked_early(world: World) -> list[Violation]:
         held_s = max(for_s, (symptom.keeps.most_s or 0.0) if symptom.keeps else 0.0) - COUNTED_S
         queue = world.queues[watched.queue.key]
         if not any(queue.hung(at - step, held_s, kept=True) for step in range(int(LOOK_S) + 1)):
-            found.append(Violation("I13", f"{incident.id} asked about what was held for less than {held_s:.0f} s"))
-    return found
+            violations.append(Violation("I13", f"{incident.id} asked about what was held for less than {held_s:.0f} s"))
+    return violations
 
 
 def _saved(world: World) -> Iterator[tuple[float, str, Incident | None]]:
@@ -206,18 +206,18 @@ def _saved(world: World) -> Iterator[tuple[float, str, Incident | None]]:
 
 def _never_calm(world: World) -> list[Violation]:
     """A question mentions nobody, calls nobody else, and escalates nothing."""
-    found = []
+    violations = []
     for record in records(world).values():
         incident = record.incident
         if record.outcome.reason is not Reason.LIKELY_STUCK or incident.restarts:
             continue
         if record.outcome.ending is Ending.ESCALATED:
-            found.append(Violation("I13", f"{incident.id} asked, and was escalated"))
+            violations.append(Violation("I13", f"{incident.id} asked, and was escalated"))
         cards = [(channel, card) for _, channel, card in world.chat.posts if card.incident == incident.id]
         asked = [(channel, card) for channel, card in cards if card.kind == "not_approved" or MAY_HANG in card.headline]
         loud = [card.kind for channel, card in asked if channel == CALLED or card.mention]
-        found += [Violation("I13", f"{incident.id} asked, and its {kind} called people") for kind in loud]
-    return found
+        violations += [Violation("I13", f"{incident.id} asked, and its {kind} called people") for kind in loud]
+    return violations
 
 
 def _survivor(world: World, case: Held) -> list[Violation]:
@@ -227,7 +227,7 @@ def _survivor(world: World, case: Held) -> list[Violation]:
     if not case.survivor or not seen or disturbed or not is_steady(world):
         return []
     runs, archived = effective(world).get(TARGET, []), records(world)
-    found = [
+    violations = [
         Violation("I13", f"{later.tag} was sent though {case.survivor} holds its messages still")
         for earlier, later in pairwise(runs)
         if incident_of(earlier) and incident_of(earlier) == incident_of(later) and earlier.status == "succeeded"
@@ -239,8 +239,8 @@ def _survivor(world: World, case: Held) -> list[Violation]:
             continue
         cards = [card for _, _, card in world.chat.posts if card.incident == record.incident.id and card.kind == "escalated"]
         if cards and not any(COMMAND in text for card in cards for text in (*card.text, *(said for _, said in card.facts))):
-            found.append(Violation("I13", f"{record.incident.id} does not tell how to close {case.survivor}"))
-    return found
+            violations.append(Violation("I13", f"{record.incident.id} does not tell how to close {case.survivor}"))
+    return violations
 
 
 def _restarted_late(world: World, case: Held) -> list[Violation]:

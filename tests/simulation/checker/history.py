@@ -29,8 +29,8 @@ class Violation:
 
 def records(world: World) -> dict[str, Archive]:
     """What was archived, by incident."""
-    found = [decode(Archive, body, path) for path, body in world.store.archived.items() if path.startswith("incidents/")]
-    return {record.incident.id: record for record in found}
+    archives = [decode(Archive, body, path) for path, body in world.store.archived.items() if path.startswith("incidents/")]
+    return {record.incident.id: record for record in archives}
 
 
 def queues_of(world: World, target: str) -> list[Queue]:

@@ -10,15 +10,15 @@ from tests.simulation.world import World
 
 def check_observed(world: World) -> list[Violation]:
     """All violations of I3 and I5 by incidents that were only observed."""
-    found = []
+    violations = []
     starts = {sent["tag"].rpartition(".")[0] for sent in world.sent}
     for record in records(world).values():
         if record.incident.observed.observed_at is None:
             continue
         if record.incident.id in starts:
-            found.append(Violation("I3", f"{record.incident.id} was only observed, and started the job"))
-        found += _healed(world, record) + _by_hand(world, record)
-    return found
+            violations.append(Violation("I3", f"{record.incident.id} was only observed, and started the job"))
+        violations += _healed(world, record) + _by_hand(world, record)
+    return violations
 
 
 def _healed(world: World, record: Archive) -> list[Violation]:

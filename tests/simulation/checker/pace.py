@@ -56,7 +56,7 @@ def _restarted_late(world: World) -> list[Violation]:
         return []
     if len({answer.alert.labels["app"] for answer in world.answered}) > world.rules.storm_targets:
         return []
-    found, known = [], set[str]()
+    violations, known = [], set[str]()
     for answer in world.answered:
         queue, target = answer.alert.labels["queue"], f"target-{answer.alert.labels['app']}"
         if target == TARGET:  # I13 has its bound
@@ -68,8 +68,8 @@ def _restarted_late(world: World) -> list[Violation]:
         stood = true.stuck(answer.asked_at + bound_s, bound_s - 1.0, hanging=world.broker.monitoring)
         sent_at = next((one["at"] for one in world.sent if one["target"] == target and one["at"] >= answer.asked_at - 1.0), None)
         if stood and (sent_at is None or sent_at - answer.asked_at > bound_s):
-            found.append(Violation("soon", f"{queue} was told at {answer.asked_at:.0f}, and {target} restarted {sent_at}"))
-    return found
+            violations.append(Violation("soon", f"{queue} was told at {answer.asked_at:.0f}, and {target} restarted {sent_at}"))
+    return violations
 
 
 def is_in_the_way(world: World, target: str, at: float) -> bool:
@@ -91,14 +91,14 @@ def _told_late(world: World) -> list[Violation]:
     """While a document has something to tell, the chat is tried again and again, a bound apart."""
     steady = is_steady(world)
     bound_s = TOLD_WITHIN_ONE_CLOCK_S if steady and "one_clock" in world.options else TOLD_WITHIN_S
-    found = []
+    violations = []
     for key, begin, end, tries in _waits(world):
         begins = begin if steady else max(begin, world.calm_from)
         moments = [begins, *(at for at in tries if begins < at < end), end]
         longest_s = max((later - earlier for earlier, later in pairwise(moments)), default=0.0)
         if end > begins and longest_s > bound_s:
-            found.append(Violation("told", f"{key} had something to tell, and nobody tried for {longest_s:.0f} s"))
-    return found
+            violations.append(Violation("told", f"{key} had something to tell, and nobody tried for {longest_s:.0f} s"))
+    return violations
 
 
 def _waits(world: World) -> Iterator[tuple[str, float, float, list[float]]]:
@@ -140,7 +140,7 @@ def _looked_at_too_often(world: World) -> list[Violation]:
     slots = [at for at, key, _ in world.saved if key.startswith("storm")]
     slots += [at for asked in world.asked.values() for at, by in asked if by.startswith(("approval", "restart again"))]
     paced = WINDOW_S / world.rules.runbooks["mail"].verify.every_s + more
-    found = []
+    violations = []
     for target, asked in world.asked.items():
         looks = [at for at, by in asked if by.startswith("wake-up")]
         others = sorted([at for at, by in asked if by.startswith("webhook")] + slots)
@@ -150,9 +150,11 @@ def _looked_at_too_often(world: World) -> list[Violation]:
                 first += 1
             most = paced + bisect_right(others, at) - bisect_left(others, at - WINDOW_S - FIRST_LOOK_S)
             if number - first + 1 > most:
-                found.append(Violation("every", f"{target} was looked at {number - first + 1} times within {WINDOW_S:.0f} s"))
+                violations.append(
+                    Violation("every", f"{target} was looked at {number - first + 1} times within {WINDOW_S:.0f} s")
+                )
                 break
-    return found
+    return violations
 
 
 def _left_to_the_sweep(world: World) -> list[Violation]:

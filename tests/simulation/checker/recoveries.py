@@ -31,7 +31,7 @@ KNOWN_S = 2.0
 
 def check_recoveries(world: World) -> list[Violation]:
     """All violations of I5."""
-    found: list[Violation] = _called_stuck_too_soon(world)
+    violations: list[Violation] = _called_stuck_too_soon(world)
     archived = records(world)
     seen: set[str] = set()
     for at, key, body in world.saved:
@@ -40,8 +40,8 @@ def check_recoveries(world: World) -> list[Violation]:
         for outcome in decode(Document, body, key).outcomes:
             if outcome.incident not in seen and outcome.ending is Ending.RECOVERED:
                 seen.add(outcome.incident)
-                found += _proven(world, archived.get(outcome.incident), at, key, outcome)
-    return found
+                violations += _proven(world, archived.get(outcome.incident), at, key, outcome)
+    return violations
 
 
 def _proven(world: World, record: Archive | None, at: float, key: str, outcome: Outcome) -> list[Violation]:
@@ -124,7 +124,7 @@ def _moving(world: World, name: str, run: Run, at: float) -> bool:
 def _called_stuck_too_soon(world: World) -> list[Violation]:
     """A queue has its patience from when it joined its incident. What a person has restarted again was stuck before it joined."""
     patience_s = world.rules.runbooks["mail"].verify.patience_s - (0.1 if "one_clock" in world.options else SKEW_S)
-    found, known = [], set()
+    violations, known = [], set()
     for at, incident, watched in _called_stuck(world):
         queue = watched.queue.key
         if (incident.id, queue) in known or incident.id in world.wanted:
@@ -136,8 +136,8 @@ def _called_stuck_too_soon(world: World) -> list[Violation]:
             continue
         if not any(watched.joined_at + patience_s <= when <= at for when, _, _ in world.looks.get(queue, [])):
             joined_s = at - watched.joined_at
-            found.append(Violation("I5", f"{incident.id}: {queue} was called stuck {joined_s:.0f} s after it joined"))
-    return found
+            violations.append(Violation("I5", f"{incident.id}: {queue} was called stuck {joined_s:.0f} s after it joined"))
+    return violations
 
 
 def _called_stuck(world: World) -> Iterator[tuple[float, Incident, QueueState]]:

@@ -17,15 +17,15 @@ def check_reminders(world: World) -> list[Violation]:
     for _, _, card in world.chat.posts:
         if card.kind == "escalated_again":
             told[card.incident].add(card.at)  # a post that was repeated has the same time
-    found = [
+    violations = [
         Violation("again", f"{incident} was told again {len(times)} times")
         for incident, times in told.items()
         if len(times) > TOLD_AGAIN
     ]
     for at, incident in world.takings:
         late = [time - at for time in told[incident] if time - SKEW_S > at]
-        found += [Violation("again", f"{incident} was told again {late[0]:.0f} s after somebody took it")] if late else []
-    return found + [
+        violations += [Violation("again", f"{incident} was told again {late[0]:.0f} s after somebody took it")] if late else []
+    return violations + [
         Violation("again", f"nobody took {incident}, and it was told again {len(told[incident])} times only")
         for incident in _left_alone(world)
         if len(told[incident]) < TOLD_AGAIN

@@ -47,7 +47,7 @@ def _for_the_same_message(world: World, records: dict[str, Archive], runs: list[
     """Where channels are seen and nothing delays what is decided: the message that hung came first again, and hangs."""
     faults, seen = world.faults, world.broker.monitoring and not any(kind in OF_THE_BROKER for kind, _, _ in world.troubles)
     at_once = is_steady(world) and not (faults.broker_down or faults.broker_slow or faults.history_down or faults.scrape_s)
-    found = []
+    violations = []
     for earlier, later in pairwise(runs):
         record = records.get(incident_of(later))
         if (
@@ -63,13 +63,13 @@ def _for_the_same_message(world: World, records: dict[str, Archive], runs: list[
         hung = [worker for key in _queues_when_sent(world, later) for worker in world.queues[key].hung(at, for_s)]
         again = [worker for worker in hung if worker.again > worker.done]
         if any(worker.came > earlier.sent_at for worker in again):
-            found.append(Violation("same", f"{later.id} was started though {again[0].id} hung on the same message again"))
-    return found
+            violations.append(Violation("same", f"{later.id} was started though {again[0].id} hung on the same message again"))
+    return violations
 
 
 def _after_an_escalation(world: World, records: dict[str, Archive], runs: list[Run]) -> list[Violation]:
     """An escalation holds its own queues, until they are healthy or its alert is resolved."""
-    found = []
+    violations = []
     for run in runs:
         queues = _queues_when_sent(world, run)
         for other in records.values():
@@ -81,8 +81,8 @@ def _after_an_escalation(world: World, records: dict[str, Archive], runs: list[R
                 continue
             stood = any(_stood(world, key, ended.at - SKEW_S, run.sent_at) for key in theirs & queues)
             if stood:
-                found.append(Violation("I3", f"{run.id} came {past_s:.0f} s after {other.incident.id} was escalated"))
-    return found
+                violations.append(Violation("I3", f"{run.id} came {past_s:.0f} s after {other.incident.id} was escalated"))
+    return violations
 
 
 def _queues_when_sent(world: World, run: Run) -> set[str]:
