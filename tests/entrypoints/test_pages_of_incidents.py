@@ -31,9 +31,9 @@ MONTH_S = 30 * 86400.0
 @pytest.fixture
 def mail(tmp_path: Path) -> Iterator[StuckMail]:
     """It asks for approval."""
-    with stuck_mail(tmp_path, more=MORE) as made:
-        assert made.alert().action is Action.ASKED
-        yield made
+    with stuck_mail(tmp_path, more=MORE) as stuck:
+        assert stuck.alert().action is Action.ASKED
+        yield stuck
 
 
 def read(mail: StuckMail, path: str, **headers: str) -> TestResponse:
@@ -114,10 +114,10 @@ def test_every_card_has_the_link(tmp_path: Path, capsys: pytest.CaptureFixture[s
     """As it was posted it opens the page; without `public_url` there is none."""
     with stuck_mail(tmp_path, more=MORE) as mail:
         mail.alert()
-        found = re.search(rf"Details: *\n? *{PUBLIC_URL}(/incidents/\S+)", capsys.readouterr().out)
-        assert found
-        assert mail.client().get(found[1]).status_code == 200
-        assert mail.client().get(found[1].partition("?")[0]).status_code == 403
+        link = re.search(rf"Details: *\n? *{PUBLIC_URL}(/incidents/\S+)", capsys.readouterr().out)
+        assert link
+        assert mail.client().get(link[1]).status_code == 200
+        assert mail.client().get(link[1].partition("?")[0]).status_code == 403
 
 
 def test_the_page_changes_nothing_and_says_nothing_secret(mail: StuckMail):

@@ -42,37 +42,37 @@ def mail(tmp_path: Path, language: str, free_port: Callable[[], int], monkeypatc
     monkeypatch.setattr(logging.getLogger("werkzeug"), "disabled", True)
     port = free_port()
     url, more = f"http://127.0.0.1:{port}", "identity_header: X-Reader"
-    with stuck_mail(tmp_path, language=language, public_url=url, more=more) as made, served(made.app(), port):
+    with stuck_mail(tmp_path, language=language, public_url=url, more=more) as stuck, served(stuck.app(), port):
         for number in range(40):
             name = list(STORIES)[number % 3]
-            archive(made, name, 60.0 + 3 * number if number else 2.0)
+            archive(stuck, name, 60.0 + 3 * number if number else 2.0)
         opened = incident("held-awaiting-approval", "open-1", time.time() - NOW, phase=Phase.ASKED)
         document = Document("t-1", TARGET, opened, due=time.time() + 600)
-        made.ports.store.save("t-1", encode(document), generation=None, due=document.due, timeout_s=5)
-        yield made
+        stuck.ports.store.save("t-1", encode(document), generation=None, due=document.due, timeout_s=5)
+        yield stuck
 
 
 def incident(name: str, identifier: str, later_s: float, **changes: object) -> Incident:
     """The incident of a card_input of the gallery, so much later than there."""
-    found = EXAMPLES[name].incident
-    assert found is not None
+    shown = EXAMPLES[name].incident
+    assert shown is not None
     queues = []
-    for one in found.queues:
+    for one in shown.queues:
         curve = tuple((at + later_s, count) for at, count in one.curve)
         queues.append(replace(one, curve=curve, held_curve=tuple((at, 20) for at, _ in curve)))
-    triggers = tuple(replace(one, starts_at=one.starts_at + later_s) for one in found.triggers)
-    run = found.execution
+    triggers = tuple(replace(one, starts_at=one.starts_at + later_s) for one in shown.triggers)
+    run = shown.execution
     if run is not None and run.runner_started_at is not None and run.runner_ended_at is not None:
         started_at, ended_at = run.runner_started_at + later_s, run.runner_ended_at + later_s
         run = replace(run, tag=f"{identifier}.1", runner_started_at=started_at, runner_ended_at=ended_at)
     evidence = EVIDENCE if run else None
-    return change(found, id=identifier, queues=tuple(queues), triggers=triggers, execution=run, evidence=evidence, **changes)
+    return change(shown, id=identifier, queues=tuple(queues), triggers=triggers, execution=run, evidence=evidence, **changes)
 
 
 def archive(mail: StuckMail, name: str, days_ago: float) -> None:
     at, identifier = time.time() - days_ago * DAY_S, f"{name}-{days_ago:.0f}"
-    found = incident(name, identifier, at - NOW)
-    record = Archive(TARGET, found, Outcome(identifier, *STORIES[name], at, found.triggers))
+    ended = incident(name, identifier, at - NOW)
+    record = Archive(TARGET, ended, Outcome(identifier, *STORIES[name], at, ended.triggers))
     mail.ports.store.archive(archive_path(record), encode(record), timeout_s=5)
 
 
@@ -100,16 +100,16 @@ PAGES = ("/incidents", "/incidents/open-1", *(f"/incidents/{name}" for name in E
 def test_axe_finds_no_violation_on_any_page(browser: Chrome, mail: StuckMail, scheme: str) -> None:
     """Contrast, names, landmarks, order; on a phone and on a desk, with the table of weeks open, and where it refuses."""
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
-    found = {}
+    problems_of = {}
     try:
         for width, path in product((390, 1280), (*PAGES, "/incidents/nothing-here")):
             resize(browser, width, 844)
             read(browser, mail, path)
             browser.execute_script("for (const one of document.querySelectorAll('details')) one.open = true")
-            found[width, path] = violations(browser)
+            problems_of[width, path] = violations(browser)
     finally:
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-    assert {page: problems for page, problems in found.items() if problems} == {}
+    assert {page: problems for page, problems in problems_of.items() if problems} == {}
 
 
 @pytest.mark.parametrize("width", [320, 390, 1280])
