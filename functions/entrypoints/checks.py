@@ -251,8 +251,8 @@ def _hosts_of(seen: QueueOutcome) -> tuple[str, ...]:
     if not isinstance(seen, QueueSnapshot):
         return ()
     names = {one.host for one in seen.channels or () if one.host}
-    found = (re.match(r"\[?([^\s\]]+?)\]?:\d+ -> ", one) for one in seen.consumer_ids or ())
-    return tuple(sorted(names or {one[1] for one in found if one}))
+    addresses = (re.match(r"\[?([^\s\]]+?)\]?:\d+ -> ", one) for one in seen.consumer_ids or ())
+    return tuple(sorted(names or {one[1] for one in addresses if one}))
 
 
 def check_chat(what: str, chat: Chat, timeout_s: float) -> list[Finding]:

@@ -28,7 +28,7 @@ MAIL = ("--label", "queue=mail.delivery", "--label", "vhost=/")
 ONE_QUEUE = Path(__file__).parents[2] / "examples" / "one-queue.yaml"
 
 
-def found(here: Line, *arguments: str, code: int) -> dict[str, dict[str, Any]]:
+def findings(here: Line, *arguments: str, code: int) -> dict[str, dict[str, Any]]:
     """The findings by what they are about."""
     answer = here.json("check", *arguments, code=code)
     assert answer["ok"] is (code == 0)
@@ -38,7 +38,7 @@ def found(here: Line, *arguments: str, code: int) -> dict[str, dict[str, Any]]:
 def test_all_is_well(here: Line) -> None:
     """Where everything is right every line is, and the exit code is 0. No job is started, and the store is as it was."""
     here.configured(public_url="https://unstick.example.com")
-    lines = found(here, *MAIL, code=0)
+    lines = findings(here, *MAIL, code=0)
     assert {line["ok"] for line in lines.values()} == {True}
     for part in (
         "Secrets: rundeck.token",
@@ -58,7 +58,7 @@ def test_the_least_configuration_has_nothing_to_look_at(here: Line, monkeypatch:
     """examples/one-queue.yaml: its part of `check` is all right, and the key that it names is there and readable."""
     monkeypatch.chdir(here.folder)
     here.config.write_text(ONE_QUEUE.read_text(encoding="utf-8"), encoding="utf-8")
-    lines = found(here, code=1)
+    lines = findings(here, code=1)
     own = {name: line for name, line in lines.items() if name.startswith("Configuration")}
     assert own
     assert all(line["ok"] for line in own.values()), own
@@ -73,7 +73,7 @@ def test_a_default_that_changed_is_pointed_out(here: Line) -> None:
     book["freeze"] = [{"days": "daily", "from": "00:00", "to": "00:01"}]
     path = here.configured(book)
     path.write_text(path.read_text().replace("time_zone: UTC\n", ""))
-    lines = found(here, *MAIL, code=0)
+    lines = findings(here, *MAIL, code=0)
     assert "before: Asia/Tokyo" in lines["Configuration: time_zone"]["detail"]
     assert lines["Configuration: runbooks[0].mode"]["ok"] is None
     assert "before: auto" in lines["Configuration: runbooks[0].mode"]["detail"]
@@ -89,7 +89,7 @@ def test_no_secret_is_shown(here: Line) -> None:
 def test_a_secret_that_is_not_there(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its line says where it should be; whoever needs it says so too instead of breaking off."""
     monkeypatch.delenv("RABBITMQ_PASSWORD")
-    lines = found(here, *MAIL, code=1)
+    lines = findings(here, *MAIL, code=1)
     assert "RABBITMQ_PASSWORD" in lines["Secrets: rabbitmq.password"]["remedy"]
     assert lines["rabbitmq: rabbitmq can be asked"]["ok"] is False
     assert lines["rundeck: the job refuses a late start"]["ok"] is True
@@ -98,7 +98,7 @@ def test_a_secret_that_is_not_there(here: Line, monkeypatch: pytest.MonkeyPatch)
 def test_a_short_key_is_pointed_out(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """A signing key that can be guessed works, so it is no mistake, but something to look at."""
     monkeypatch.setenv("UNSTICK_SIGNING_KEY", "short")
-    line = found(here, *MAIL, code=0)["Secrets: signing_keys[0]"]
+    line = findings(here, *MAIL, code=0)["Secrets: signing_keys[0]"]
     assert line["ok"] is None
     assert "openssl" in line["remedy"]
 
@@ -118,7 +118,7 @@ def test_a_secret_that_was_pasted_with_something_around_it(
 ) -> None:
     """It may be meant so, but a login that fails for it would say only that the password is wrong. The value is not shown."""
     monkeypatch.setenv("RABBITMQ_PASSWORD", value)
-    line = found(here, *MAIL, code=1)["Secrets: rabbitmq.password"]
+    line = findings(here, *MAIL, code=1)["Secrets: rabbitmq.password"]
     assert line["ok"] is None
     assert said in line["detail"]
     assert "abc" not in line["detail"] + line["remedy"]
@@ -161,7 +161,7 @@ def test_what_the_configuration_comes_to(
     """Wrong is what can't work; what may be meant is pointed out, and so is what can't be known here."""
     here.configured(*books, **keys)
     given = [word for name in labels for word in ("--label", f"{name}=mail.delivery")]
-    lines = found(here, *given, code=1 if right is False else 0)
+    lines = findings(here, *given, code=1 if right is False else 0)
     (shown,) = (one for name, one in lines.items() if name.endswith(line))
     assert shown["ok"] is right
     assert said in shown["detail"] + shown["remedy"]
@@ -172,7 +172,7 @@ def test_auto_needs_the_guard(here: Line, mode: str, code: int, right: bool | No
     """A job without the first step is refused for `mode: auto`, and pointed out for the others."""
     here.configured(runbook("mail-delivery", mode=mode))
     next(iter(here.rundeck.state.jobs.values())).guard = False
-    line = found(here, *MAIL, code=code)["rundeck: the job refuses a late start"]
+    line = findings(here, *MAIL, code=code)["rundeck: the job refuses a late start"]
     assert line["ok"] is right
     assert "infra/rundeck/job.yaml" in line["remedy"]
 
@@ -199,7 +199,7 @@ def test_a_secret_that_a_server_echoes_is_not_shown(here: Line, monkeypatch: pyt
 def test_the_kill_switch_is_pointed_out(here: Line) -> None:
     """Somebody who wonders why nothing is restarted finds it here."""
     here.ports.store.save("pause", encode(Pause("upgrade", "h.tanaka", 1.0)), generation=None, due=None, timeout_s=5)
-    line = found(here, code=0)["Store: kill switch"]
+    line = findings(here, code=0)["Store: kill switch"]
     assert line["ok"] is None
     assert "upgrade (h.tanaka)" in line["detail"]
 
@@ -208,7 +208,7 @@ def test_a_system_that_does_not_answer_takes_no_longer_than_it_may(here: Line) -
     """Its line says so; the others are shown as they are."""
     here.rabbit.broken = dict.fromkeys(("overview", "totals", "page", "whoami", "alarms"), NEVER_S)
     others = "rundeck: the job refuses a late start"  # where the machine itself stands still for that second, they are late, too
-    lines = wait_until(lambda: found(here, "--timeout", "1", code=1), lambda lines: lines[others]["ok"] is True)
+    lines = wait_until(lambda: findings(here, "--timeout", "1", code=1), lambda lines: lines[others]["ok"] is True)
     assert any(line["ok"] is False and line["system"] == "rabbitmq" for line in lines.values())
 
 
@@ -249,7 +249,7 @@ def with_holder(here: Line, hostname: str) -> None:
 def test_hosts_of_consumers_that_are_no_nodes_are_found(here: Line) -> None:
     """Nodes are named by DNS, RabbitMQ sees addresses: a restart of one host would go nowhere, and so would the next."""
     with_holder(here, "mail-1.example.com")
-    line = found(here, *MAIL, code=1)[f"rundeck: {checks.HOLDER_HOSTS}"]
+    line = findings(here, *MAIL, code=1)[f"rundeck: {checks.HOLDER_HOSTS}"]
     assert line["detail"] == "consumers come from 10.0.3.7, the nodes' `hostname` is mail-1.example.com"
     assert "`hostname`" in line["remedy"]
 
@@ -257,10 +257,10 @@ def test_hosts_of_consumers_that_are_no_nodes_are_found(here: Line) -> None:
 def test_hosts_of_consumers_that_are_nodes_are_well(here: Line) -> None:
     """With the labels of a queue; without them only what `allow` says of the nodes is known."""
     with_holder(here, "10.0.3.7")
-    assert found(here, *MAIL, code=0)[f"rundeck: {checks.HOLDER_HOSTS}"]["ok"] is True
-    assert found(here, code=0)[f"rundeck: {checks.HOLDER_HOSTS}"]["ok"] is None
+    assert findings(here, *MAIL, code=0)[f"rundeck: {checks.HOLDER_HOSTS}"]["ok"] is True
+    assert findings(here, code=0)[f"rundeck: {checks.HOLDER_HOSTS}"]["ok"] is None
     with_holder(here, "mail-1.example.com")
-    line = found(here, code=1)[f"rundeck: {checks.HOLDER_HOSTS}"]
+    line = findings(here, code=1)[f"rundeck: {checks.HOLDER_HOSTS}"]
     assert "none matches restart.holder.allow" in line["detail"]
 
 
@@ -268,14 +268,14 @@ def test_what_is_only_likely_to_hang_is_told_ahead(here: Line) -> None:
     """Where nobody can be asked, who could choose the host, and what `keeps` would change."""
     book = looks_at(vhost="${labels.vhost}", queue="${labels.queue}")[0]
     here.configured(book)
-    lines = found(here, *MAIL, code=0)
+    lines = findings(here, *MAIL, code=0)
     (nobody,) = (line for name, line in lines.items() if name.endswith("mail-delivery: people can be asked"))
     assert (nobody["ok"], nobody["remedy"]) == (None, "Set `public_url`.")
     (keeps,) = (line for name, line in lines.items() if name.endswith("messages that consumers keep"))
     assert "`never` restarts it after `for`" in keeps["detail"]
     book["restart"]["holder"] = {"option": "host", "allow": "10[.]0[.]3[.][0-9]+"}
     here.configured(book)
-    lines = found(here, *MAIL, code=1)
+    lines = findings(here, *MAIL, code=1)
     (holder,) = (line for name, line in lines.items() if name.endswith("mail-delivery: restart.holder"))
     assert "decides which host is restarted" in holder["detail"]
     assert any("`users: [mail]` names them" in line["detail"] for line in lines.values())
@@ -289,7 +289,7 @@ def test_when_each_runbook_last_matched_and_what_matched_none(here: Line) -> Non
     here.saved(Document("t-2", matched={"mail-delivery": now - 90000.0}))
     early = UnmatchedAlert("RabbitMQQueueMaybeStuck", "invoice_jobs", Text("the runbooks look at {labels}", labels="x"), now, now)
     here.saved(Document(KEY, unmatched=Unmatched({"one": early, "old": replace(early, queue="old", at=now - 90000.0)})))
-    lines = found(here, *MAIL, code=0)
+    lines = findings(here, *MAIL, code=0)
     matched = [lines[f"Alerts: {name} gets alerts"] for name in ("mail-delivery", "invoices")]
     assert [(one["ok"], one["detail"]) for one in matched] == [
         (True, "last 2 h 0 min ago"),
@@ -309,7 +309,7 @@ def test_when_each_runbook_last_matched_and_what_matched_none(here: Line) -> Non
 def test_documents_that_can_not_be_read_fail_no_deployment(here: Line) -> None:
     """When its runbooks last matched is then not known."""
     here.ports.store.save("t-3", b"{broken", generation=None, due=None, timeout_s=5)
-    assert found(here, *MAIL, code=0)["Alerts: runbooks get alerts"]["ok"] is None
+    assert findings(here, *MAIL, code=0)["Alerts: runbooks get alerts"]["ok"] is None
 
 
 @pytest.mark.parametrize(("allow", "right"), [(r"mail-1|10\.0\.3\.7", True), (r"mail-1|10\.0\.3\.8", False)])
@@ -321,7 +321,7 @@ def test_hosts_of_consumers_that_a_command_does_not_know(here: Line, allow: str,
     del whole["rundeck"]
     path.write_text(yaml.safe_dump(whole | {"command": {"path": str(here.folder / "unstick.db"), "jobs": {"mail": job}}}))
     here.rabbit.queue("mail.delivery").set(consumers=("10.0.3.7:50001 -> 10.0.0.2:5672",))
-    line = found(here, *MAIL, code=0 if right else 1)[f"command: {checks.HOLDER_HOSTS}"]
+    line = findings(here, *MAIL, code=0 if right else 1)[f"command: {checks.HOLDER_HOSTS}"]
     assert line["ok"] is right
     if not right:
         assert line["detail"] == "consumers come from 10.0.3.7, `restart.holder.allow` lists 10.0.3.8, mail-1"

@@ -51,8 +51,8 @@ def look(broker: Broker, name: str, *, vhost: str = "/") -> QueueSnapshot:
 
 
 def check(user: client.Settings, name: str) -> dict[str, Finding]:
-    found = checks.check(user, Symptom("rabbitmq", {"vhost": "/", "queue": name}), {}, timeout_s=PATIENCE_S)
-    return {one.what: one for one in found}
+    findings = checks.check(user, Symptom("rabbitmq", {"vhost": "/", "queue": name}), {}, timeout_s=PATIENCE_S)
+    return {one.what: one for one in findings}
 
 
 def test_the_depth_is_live(rabbitmq_server):
@@ -206,9 +206,9 @@ def test_the_definitions_without_a_hash_are_refused(rabbitmq_server):
 def test_an_administrator_is_warned_of(rabbitmq_server):
     """A user that can do more than it needs works, and `check` says so."""
     rabbitmq_server.publish("warned")
-    found = check(settings(rabbitmq_server), "warned")
-    assert found["RabbitMQ rights"].ok is None
-    assert "administrator" in found["RabbitMQ rights"].detail
+    findings = check(settings(rabbitmq_server), "warned")
+    assert findings["RabbitMQ rights"].ok is None
+    assert "administrator" in findings["RabbitMQ rights"].detail
 
 
 @pytest.mark.long  # a broker of its own; by day the recorded answers say the same
@@ -220,10 +220,10 @@ def test_without_statistics_the_depth_is_live_and_consumers_are_not_known(rabbit
     assert (seen.depth, seen.ready, seen.unacked, seen.consumers, seen.channels) == (3, 2, 1, None, None)
     assert seen.blind is not None
     assert str(seen.blind.why) == "the broker's statistics are off"
-    found = check(settings(rabbitmq_without_statistics), "bare")
-    assert found["RabbitMQ statistics"].ok is False
-    assert "management_agent.disable_metrics_collector" in found["RabbitMQ statistics"].remedy
-    assert found["RabbitMQ queue 'bare' in vhost '/'"].ok
+    findings = check(settings(rabbitmq_without_statistics), "bare")
+    assert findings["RabbitMQ statistics"].ok is False
+    assert "management_agent.disable_metrics_collector" in findings["RabbitMQ statistics"].remedy
+    assert findings["RabbitMQ queue 'bare' in vhost '/'"].ok
 
 
 def _definitions(password: str) -> Any:

@@ -30,10 +30,10 @@ def settings(settings: Settings) -> Settings:
 def check(
     settings: Settings, *, auto: bool = True, options: tuple[str, ...] = ("service",), job: str = JOB, max_run_s: float = 1800.0
 ) -> dict[str, Finding]:
-    found = checks.check(
+    findings = checks.check(
         settings, Restart(job, dict.fromkeys(options, "x"), max_run_s=max_run_s), auto=auto, timeout_s=PATIENCE_S
     )
-    return {finding.what: finding for finding in found}
+    return {finding.what: finding for finding in findings}
 
 
 def test_all_is_well(double: Rundeck, settings: Settings) -> None:
@@ -56,8 +56,8 @@ def check_shipped(settings: Settings, job: dict[str, Any], file: Path) -> dict[s
     options = [one["name"] for one in yaml.safe_load(file.read_text())[0]["options"] if one["name"] != INCIDENT]
     if not file.name.startswith(("evidence-", "return")):
         return check(settings, job=job["id"], options=tuple(name for name in options if name != NOT_AFTER))
-    found = checks.check_evidence(settings, job["id"], tuple(options), within_s=20.0, timeout_s=PATIENCE_S)
-    return {finding.what: finding for finding in found}
+    findings = checks.check_evidence(settings, job["id"], tuple(options), within_s=20.0, timeout_s=PATIENCE_S)
+    return {finding.what: finding for finding in findings}
 
 
 @pytest.mark.parametrize("file", shipped_jobs(), ids=lambda file: "/".join(file.parts[-2:]))
@@ -82,9 +82,9 @@ def test_own_definition_can_be_limited_to_a_host(double: Rundeck, settings: Sett
     text = DEFINITION.read_text().replace("    filter: 'tags: consumers'\n", "").replace("#|", "")
     double.definitions[JOB] = yaml.safe_load(text)
     restart = Restart(JOB, {"service": "mail"}, holder=HolderOption("host", "[0-9.]+"))
-    found = checks.check(settings, restart, auto=True, timeout_s=PATIENCE_S)
-    assert [(finding.what, finding.detail) for finding in found if finding.ok is False] == []
-    assert {finding.what: finding.ok for finding in found}[checks.HOLDER]
+    findings = checks.check(settings, restart, auto=True, timeout_s=PATIENCE_S)
+    assert [(finding.what, finding.detail) for finding in findings if finding.ok is False] == []
+    assert {finding.what: finding.ok for finding in findings}[checks.HOLDER]
     host = next(option for option in double.definitions[JOB][0]["options"] if option["name"] == "host")
     texts = (".*", "10.0.3.7", "fd00::7", "mail-1.example", "--help", "a b")
     assert [text for text in texts if re.search(host["regex"], text)] == [".*", "10.0.3.7", "fd00::7", "mail-1.example"]

@@ -80,13 +80,13 @@ def check(
 ) -> dict[str, Finding]:
     limited = HolderOption(holder, ".") if holder else None
     restart = Restart("x", dict.fromkeys(options, "y"), max_run_s=max_run_s, holder=limited)
-    found = checks.check(settings, restart, auto=auto, timeout_s=PATIENCE_S)
-    return {one.what: one for one in found}
+    findings = checks.check(settings, restart, auto=auto, timeout_s=PATIENCE_S)
+    return {one.what: one for one in findings}
 
 
 def evidence(options: tuple[str, ...] = ("service",)) -> dict[str, Finding]:
-    found = checks.check_evidence(SETTINGS, "x", options, within_s=20.0, timeout_s=PATIENCE_S)
-    return {one.what.removeprefix("evidence: "): one for one in found}
+    findings = checks.check_evidence(SETTINGS, "x", options, within_s=20.0, timeout_s=PATIENCE_S)
+    return {one.what.removeprefix("evidence: "): one for one in findings}
 
 
 def test_a_job_as_it_should_be(said: Said) -> None:
@@ -211,23 +211,23 @@ def test_a_question_that_is_refused(said: Said, path: str, error: Denied, what: 
     left_out = (what, checks.NODES, checks.MODE if what == checks.PROJECT else "")
     others = {one: line for one, line in check().items() if one not in left_out}
     said.bodies[path] = error
-    found = check()
-    assert (found[what].ok, found[what].detail, found[what].remedy) == (ok, error.detail, remedy)
+    findings = check()
+    assert (findings[what].ok, findings[what].detail, findings[what].remedy) == (ok, error.detail, remedy)
     if what == checks.ANSWERS:
-        assert list(found) == [checks.ANSWERS], "nothing else is asked with a token that Rundeck does not take"
+        assert list(findings) == [checks.ANSWERS], "nothing else is asked with a token that Rundeck does not take"
     elif what not in (checks.JOB, checks.DEFINITION):
-        assert {one: line for one, line in found.items() if one not in left_out} == others
+        assert {one: line for one, line in findings.items() if one not in left_out} == others
 
 
 def test_a_question_without_an_answer(said: Said) -> None:
     """Not known is wrong here: no answer is no Rundeck."""
     said.bodies["job/x/meta"] = Unavailable("Rundeck", "answered 500")
     said.bodies["job/x/info"] = ["what is that"]
-    found = check()
+    findings = check()
     for what, detail in ((checks.MAY_RUN, "answered 500"), (checks.JOB, "sent something other than what was asked for")):
-        assert (found[what].ok, str(found[what].detail)) == (False, detail)
-        assert found[what].remedy == "check rundeck.url and the network in between"
-    assert found[checks.GUARD].ok
+        assert (findings[what].ok, str(findings[what].detail)) == (False, detail)
+        assert findings[what].remedy == "check rundeck.url and the network in between"
+    assert findings[checks.GUARD].ok
 
 
 @pytest.mark.parametrize("body", [b"a: [", b"\xff", b"- 5", b"[]", b"a: 5", b""])
@@ -356,22 +356,22 @@ def test_values_that_the_job_does_not_allow(said: Said, value: str, wrong: bool)
     """Each start would be refused; a value with labels is known only when an alert comes."""
     said.job["options"][0] = {"name": "service", "enforced": True, "values": ["mail", "web"]}
     restart = Restart("x", {"service": value})
-    found = {one.what: one for one in checks.check(SETTINGS, restart, auto=True, timeout_s=PATIENCE_S)}
-    assert (checks.VALUES in found) is wrong
+    findings = {one.what: one for one in checks.check(SETTINGS, restart, auto=True, timeout_s=PATIENCE_S)}
+    assert (checks.VALUES in findings) is wrong
     if wrong:
-        assert (found[checks.VALUES].ok, found[checks.VALUES].detail) == (False, f"service: {value}")
+        assert (findings[checks.VALUES].ok, findings[checks.VALUES].detail) == (False, f"service: {value}")
 
 
 def test_options_of_an_evidence_job(said: Said) -> None:
     """Only those of the runbook must be there; the tag counts if it is declared. A time-out is all that is wanted."""
     said.job = {"options": [{"name": "unstick_incident", "secure": True}, "odd", {"name": "pid", "required": True}]}
-    found = evidence()
-    assert found[checks.OPTIONS].detail == (
+    findings = evidence()
+    assert findings[checks.OPTIONS].detail == (
         "service is not declared; unstick_incident is secure, so the history does not show it; pid is required"
     )
-    assert "evidence.options" in str(found[checks.OPTIONS].remedy)
-    assert found[checks.EVIDENCE_TIMEOUT].ok is None
-    assert found[checks.EVIDENCE_TIMEOUT].remedy == "set the job's timeout below a minute, and above evidence.within, 20 s"
+    assert "evidence.options" in str(findings[checks.OPTIONS].remedy)
+    assert findings[checks.EVIDENCE_TIMEOUT].ok is None
+    assert findings[checks.EVIDENCE_TIMEOUT].remedy == "set the job's timeout below a minute, and above evidence.within, 20 s"
     said.job = {"timeout": "999999999d"}
     assert evidence()[checks.EVIDENCE_TIMEOUT].ok is True
     said.job = {"options": [{"name": "service"}]}

@@ -239,10 +239,10 @@ def test_evidence_is_read_once_it_is_there(lab: Lab, by_tag: bool):
 def test_check_finds_nothing_wrong_where_nothing_is(lab: Lab):
     """Lines for people, of the restart and of the evidence; nothing is started."""
     restart = Restart(lab.system.job, {"service": "${labels.service}"}, {"service": "[a-z-]{1,40}"})
-    found = lab.adapter.check(restart, auto=True, timeout_s=PATIENCE_S)
-    found += lab.adapter.check_evidence(lab.system.evidence, ("process",), within_s=120.0, timeout_s=PATIENCE_S)
-    assert [line for line in found if line.ok is False] == []
-    assert any(line.ok for line in found)
+    findings = lab.adapter.check(restart, auto=True, timeout_s=PATIENCE_S)
+    findings += lab.adapter.check_evidence(lab.system.evidence, ("process",), within_s=120.0, timeout_s=PATIENCE_S)
+    assert [line for line in findings if line.ok is False] == []
+    assert any(line.ok for line in findings)
     assert all(isinstance(host, str) for host in lab.adapter.list_hosts(restart, timeout_s=PATIENCE_S))
     assert lab.look().executions == ()
 
@@ -252,7 +252,7 @@ def test_check_says_what_is_wrong_and_what_to_do(lab: Lab):
     gone = lab.adapter.check(Restart("33333333-3333-4333-8333-333333333333"), auto=True, timeout_s=PATIENCE_S)
     lab.system.close()
     down = lab.adapter.check(Restart(lab.system.job), auto=True, timeout_s=PATIENCE_S)
-    for found in (gone, down):
-        wrong = [line for line in found if line.ok is False]
+    for findings in (gone, down):
+        wrong = [line for line in findings if line.ok is False]
         assert wrong
         assert all(line.remedy for line in wrong)

@@ -203,8 +203,8 @@ def test_a_label_that_may_not_be_used_holds(allow: dict[str, str], labels: dict[
 )
 def test_mistakes_that_no_type_shows(keys: dict[str, Any], mistakes: list[tuple[str, str]]) -> None:
     """Each with its key and remedy; a label of `allow` may be that of any template."""
-    found = prometheus.Symptom(**(KEYS | keys)).find_mistakes()
-    assert [(key, remedy[: len("Write PromQL")] if key != "allow" else remedy) for key, _, remedy in found] == mistakes
+    problems = prometheus.Symptom(**(KEYS | keys)).find_mistakes()
+    assert [(key, remedy[: len("Write PromQL")] if key != "allow" else remedy) for key, _, remedy in problems] == mistakes
 
 
 # --- check ----------------------------------------------------------------------------------------------------------------
@@ -212,9 +212,9 @@ def test_mistakes_that_no_type_shows(keys: dict[str, Any], mistakes: list[tuple[
 
 def check(settings: Any = None, labels: Mapping[str, str] = LABELS, **keys: Any) -> dict[str, Finding]:
     given = settings or prometheus.Prometheus("https://mimir")
-    found = given.check(symptom(**keys), labels, timeout_s=PATIENCE_S)
-    assert len({one.what for one in found}) == len(found)
-    return {one.what: one for one in found}
+    findings = given.check(symptom(**keys), labels, timeout_s=PATIENCE_S)
+    assert len({one.what for one in findings}) == len(findings)
+    return {one.what: one for one in findings}
 
 
 def test_a_queue_as_it_should_be(wire: Wire) -> None:
@@ -270,12 +270,12 @@ FIGURES = [
 def test_what_check_says_of_a_figure(wire: Wire, metric: str, figure: tuple[Any, Any], right: bool | None, detail: str) -> None:
     """Value and age, or what is wrong with it, with a remedy. A counter may come later."""
     wire.now[metric] = figure
-    found = check()
-    line = found[f"{'consumers' if metric == 'up' else metric} of mail"]
+    findings = check()
+    line = findings[f"{'consumers' if metric == 'up' else metric} of mail"]
     assert (line.ok, line.detail) == (right, detail)
     assert bool(line.remedy) is (right is not True)
     assert line.remedy != line.detail
-    assert ("samples of mail" in found) is (right is not False)
+    assert ("samples of mail" in findings) is (right is not False)
 
 
 @pytest.mark.parametrize(
@@ -314,9 +314,9 @@ def test_queries_that_can_not_be_filled_in(
     wire: Wire, labels: dict[str, str], keys: dict[str, Any], right: bool | None, detail: str, remedy: str
 ) -> None:
     """Before the first alert nobody knows the labels; a value that may not be used is wrong."""
-    found = check(labels=labels, **keys)
-    assert list(found) == ["Prometheus answers", "the queries"]
-    line = found["the queries"]
+    findings = check(labels=labels, **keys)
+    assert list(findings) == ["Prometheus answers", "the queries"]
+    line = findings["the queries"]
     assert (line.ok, detail in str(line.detail), line.remedy) == (right, True, remedy)
 
 
@@ -332,18 +332,18 @@ def test_queries_that_can_not_be_filled_in(
 )
 def test_settings_that_do_not_fit(wire: Wire, settings: Any, wrong: bool) -> None:
     """Half a login, or two. All else is told as well, but for the samples."""
-    found = check(prometheus.Prometheus("https://mimir", **settings))
-    more = [one for one in found.values() if one.what == "Prometheus login"]
+    findings = check(prometheus.Prometheus("https://mimir", **settings))
+    more = [one for one in findings.values() if one.what == "Prometheus login"]
     assert [(one.ok, bool(one.remedy)) for one in more] == [(False, True)] * wrong
-    assert ("samples of mail" in found) is not wrong
-    assert len(found) == 5
+    assert ("samples of mail" in findings) is not wrong
+    assert len(findings) == 5
 
 
 def test_a_rate_is_no_counter(wire: Wire) -> None:
     """Small ones look like no work at all. Of a depth it may be one."""
-    found = check(done="sum(rate(done[5m]))", depth='sum(deriv(depth{queue="${labels.queue}"}[5m]))')
-    assert (found["done of mail"].ok, found["depth of mail"].ok) == (False, True)
-    assert "is a rate, not a counter" in str(found["done of mail"].detail)
+    findings = check(done="sum(rate(done[5m]))", depth='sum(deriv(depth{queue="${labels.queue}"}[5m]))')
+    assert (findings["done of mail"].ok, findings["depth of mail"].ok) == (False, True)
+    assert "is a rate, not a counter" in str(findings["done of mail"].detail)
 
 
 def test_samples_that_can_not_be_had(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,13 +150,13 @@ def test_no_secret_stands_in_errors_logs_or_reprs(rabbit, caplog):
 
 def test_check_finds_all_right(rabbit):
     """A broker as it should be gives no finding without its tick."""
-    found = check(rabbit)
-    assert {one.ok for one in found.values()} == {True}
-    assert "4 ready, 1 unacknowledged, consumers: 1" in found[READABLE].detail
+    findings = check(rabbit)
+    assert {one.ok for one in findings.values()} == {True}
+    assert "4 ready, 1 unacknowledged, consumers: 1" in findings[READABLE].detail
     kinds = ("channels", "statistics", "nodes", "alarms")
     told = {"messages that consumers keep", "users of 'mail.delivery' in vhost '/'"}
-    assert set(found) == {LOGIN, READABLE, *told, *(f"RabbitMQ {kind}" for kind in kinds)}
-    assert "users: [mail]" in found["users of 'mail.delivery' in vhost '/'"].detail
+    assert set(findings) == {LOGIN, READABLE, *told, *(f"RabbitMQ {kind}" for kind in kinds)}
+    assert "users: [mail]" in findings["users of 'mail.delivery' in vhost '/'"].detail
 
 
 @pytest.mark.parametrize(

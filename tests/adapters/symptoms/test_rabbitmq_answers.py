@@ -323,8 +323,8 @@ def test_what_goes_over_the_wire(monkeypatch: pytest.MonkeyPatch) -> None:
     assert wire.times["whoami"] == 1.0
     assert wire.times["page"] == 0.8 * PATIENCE_S < wire.times["totals"] <= PATIENCE_S
     wire = Wire(monkeypatch, totals=total(), page=HELD, whoami={"tags": []}, overview={}, alarms={})
-    found = checks.check(SETTINGS, Symptom("rabbitmq", dict(MAIL.keys)), {}, timeout_s=PATIENCE_S)
-    assert {one.what for one in found if one.ok is False} == set()
+    findings = checks.check(SETTINGS, Symptom("rabbitmq", dict(MAIL.keys)), {}, timeout_s=PATIENCE_S)
+    assert {one.what for one in findings if one.ok is False} == set()
     assert set(wire.times) == {"overview", "whoami", "alarms", "totals", "page"}
     assert min(wire.times.values()) > 1.0
 
@@ -348,9 +348,9 @@ def lines(queue: QueueRef = MAIL, **changes: Any) -> dict[str, Finding]:
         "alarms": answered({}), "nodes": answered([{"name": "a", "running": True, "uptime": 1}]), "features": answered({}, 404),
         "totals": answered(total()), "page": answered(HELD),
     }  # fmt: skip
-    found = checks.findings("unstick", queue, checks.Asked(**(said | changes)))
-    assert len({one.what for one in found}) == len(found) or "whoami" in changes
-    return {str(one.what) if one.what != "RabbitMQ rights" else str(one.detail): one for one in found}
+    findings = checks.findings("unstick", queue, checks.Asked(**(said | changes)))
+    assert len({one.what for one in findings}) == len(findings) or "whoami" in changes
+    return {str(one.what) if one.what != "RabbitMQ rights" else str(one.detail): one for one in findings}
 
 
 READABLE = "RabbitMQ queue 'mail' in vhost '/'"

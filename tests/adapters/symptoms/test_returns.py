@@ -127,6 +127,6 @@ LETTERS = {"arguments": {"x-dead-letter-exchange": "dlx"}}
 )  # fmt: skip
 def test_check_warns_of_what_a_restart_may_cost(page: Any, details: list[str]) -> None:
     """It is a warning: the owner of the queue decides."""
-    found = checks.find_losses(MAIL, Answer("rabbitmq", 200, {}, json.dumps(page).encode(), 0.0))
-    assert [(one.ok, one.detail) for one in found] == [(None, detail) for detail in details]
-    assert all(one.remedy for one in found)
+    findings = checks.find_losses(MAIL, Answer("rabbitmq", 200, {}, json.dumps(page).encode(), 0.0))
+    assert [(one.ok, one.detail) for one in findings] == [(None, detail) for detail in details]
+    assert all(one.remedy for one in findings)

@@ -302,8 +302,8 @@ def list_hosts(settings: Settings, restart: Restart, *, timeout_s: float) -> tup
     to = answers.connect(settings, timeout_s)
     path = f"job/{quote(restart.job, safe='')}"
     project = quote(str(answers.mapping(_get(to, f"{path}/info")).get("project")), safe="")
-    found = _get_nodes(to, f"project/{project}", _get_definition(to, path), restart.options)
-    nodes = found[1].values() if found else ()
+    filtered = _get_nodes(to, f"project/{project}", _get_definition(to, path), restart.options)
+    nodes = filtered[1].values() if filtered else ()
     return tuple(answers.plain(str(node.get("hostname") or ""), 100) for node in nodes if isinstance(node, dict))
 
 

@@ -26,18 +26,18 @@ ON_LABELS = {"service": "${labels.service}"}
 def findings(tmp_path, monkeypatch):
     monkeypatch.delenv("INVOCATION_ID", raising=False)
 
-    def found(restart: Restart, **jobs: Job) -> dict[str, Finding]:
+    def findings_of(restart: Restart, **jobs: Job) -> dict[str, Finding]:
         command = Command(str(tmp_path / "unstick.db"), {"restart": FINE, **jobs})
         return {one.what: one for one in command.check(restart, auto=True, timeout_s=LIMIT_S)}
 
-    return found
+    return findings_of
 
 
 def test_all_is_well(findings, tmp_path):
-    found = findings(Restart("restart", ON_LABELS))
-    assert {one.ok for one in found.values()} == {True}
-    assert not any(one.remedy for one in found.values())
-    assert set(found) == {checks.JOB, checks.PROGRAM, checks.OPTIONS, checks.TIMEOUT, checks.START}
+    lines = findings(Restart("restart", ON_LABELS))
+    assert {one.ok for one in lines.values()} == {True}
+    assert not any(one.remedy for one in lines.values())
+    assert set(lines) == {checks.JOB, checks.PROGRAM, checks.OPTIONS, checks.TIMEOUT, checks.START}
     assert not list((tmp_path / "unstick.db-runs").iterdir())
 
 
@@ -59,9 +59,9 @@ def test_all_is_well(findings, tmp_path):
     ],
 )
 def test_each_mistake_is_found_with_what_to_do(findings, restart, what, ok, said):
-    found = findings(restart, gone=Job(("/nowhere/restart-it",)), folder=Job(("/",)))[what]
-    assert found.ok is ok
-    assert said in str(found.remedy)
+    line = findings(restart, gone=Job(("/nowhere/restart-it",)), folder=Job(("/",)))[what]
+    assert line.ok is ok
+    assert said in str(line.remedy)
 
 
 def test_a_command_that_can_be_limited_to_a_host_is_checked_with_its_hosts(findings, tmp_path):
@@ -76,24 +76,24 @@ def test_a_command_that_can_be_limited_to_a_host_is_checked_with_its_hosts(findi
 
 def test_a_command_that_collects_evidence_needs_its_own_options_only(tmp_path):
     command = Command(str(tmp_path / "unstick.db"), {"look": Job(("echo", "${option.host}", "${option.unstick_incident}"))})
-    found = command.check_evidence("look", ("host",), within_s=20.0, timeout_s=LIMIT_S)
-    assert [(one.what, one.ok) for one in found] == [
+    lines = command.check_evidence("look", ("host",), within_s=20.0, timeout_s=LIMIT_S)
+    assert [(one.what, one.ok) for one in lines] == [
         (f"evidence: {what}", True) for what in (checks.JOB, checks.PROGRAM, checks.OPTIONS)
     ]
 
 
 def test_a_history_that_cannot_be_written_is_found(tmp_path):
     command = Command(str(tmp_path / "nowhere" / "unstick.db"), {"restart": FINE})
-    found = {one.what: one for one in command.check(Restart("restart", ON_LABELS), auto=False, timeout_s=LIMIT_S)}
-    assert found[checks.START].ok is False
-    assert "Create" in str(found[checks.START].remedy)
+    lines = {one.what: one for one in command.check(Restart("restart", ON_LABELS), auto=False, timeout_s=LIMIT_S)}
+    assert lines[checks.START].ok is False
+    assert "Create" in str(lines[checks.START].remedy)
 
 
 def test_under_systemd_a_command_needs_a_unit_of_its_own(findings, monkeypatch):
     """Else a restart of Unstick ends the restart of the application."""
     monkeypatch.setenv("INVOCATION_ID", "0" * 32)
-    found = findings(Restart("restart", ON_LABELS))[checks.OUTLIVES]
-    assert (found.ok, str(found.remedy)) == (None, "set command.systemd: true (docs/command.md)")
+    line = findings(Restart("restart", ON_LABELS))[checks.OUTLIVES]
+    assert (line.ok, str(line.remedy)) == (None, "set command.systemd: true (docs/command.md)")
 
 
 def test_a_drill_proves_that_a_late_start_is_refused(tmp_path):

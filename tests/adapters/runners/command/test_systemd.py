@@ -120,10 +120,10 @@ def test_a_silent_systemd_leaves_the_start_unclear_and_the_history_shows_later_w
 )
 def test_check_starts_a_command_that_does_nothing_by_systemd(place, script, unit, said):
     systemd(place, script or (STARTS.format(command=f"true {unit}") if unit else ""))
-    found = {one.what: one for one in place.command.check(Restart("restart"), auto=True, timeout_s=3.0 if unit else LIMIT_S)}
-    assert found[checks.START].ok is (not said)
-    assert said in str(found[checks.START].remedy)
-    assert checks.OUTLIVES not in found
+    findings = {one.what: one for one in place.command.check(Restart("restart"), auto=True, timeout_s=3.0 if unit else LIMIT_S)}
+    assert findings[checks.START].ok is (not said)
+    assert said in str(findings[checks.START].remedy)
+    assert checks.OUTLIVES not in findings
     assert not list(place.runs.iterdir())
 
 
