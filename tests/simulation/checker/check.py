@@ -7,7 +7,7 @@ from itertools import pairwise
 from functions.application.serialization import decode
 from functions.domain.decisions.guards import QUESTION_S
 from functions.domain.model.alerts import Alert
-from functions.domain.model.codes import Ending, Reason
+from functions.domain.model.codes import Ending, Phase, Reason
 from functions.domain.model.events import Reply
 from functions.domain.model.incidents import AlertRef, Archive, Document, Outcome
 from tests.simulation.checker.evidence import check_evidence
@@ -219,12 +219,15 @@ def _came_to_something(world: World, records: list[Archive], answer: Answered) -
     incidents = {reply.incident for reply in mine}
     held = any(card.kind == "held" and card.incident in incidents for _, _, card in world.chat.posts)
     asked = any(reply.reason is Reason.LIKELY_STUCK for reply in mine) and _was_asked(world, app, answer.at)
-    # What was unknown at first, by this alert or by one that it joined, may turn out to be what people were asked about already:
-    # that is not told again.
-    every = (reply for one in world.answered for reply in one.replies)
-    unsure = any(reply.reason is Reason.SYMPTOM_UNKNOWN and reply.incident in incidents for reply in every)
-    asked = asked or (unsure and _was_asked_that_day(world, f"target-{app}", answer.at))
+    # What waits before its first restart may turn out to be what people were asked about already: that is not told again.
+    asked = asked or (_has_waited(world, f"target-{app}", incidents) and _was_asked_that_day(world, f"target-{app}", answer.at))
     return any(spoken) or held or asked or bool(incidents & world.lost_lists)
+
+
+def _has_waited(world: World, target: str, incidents: set[str]) -> bool:
+    """Whether one of these incidents waited before its first restart."""
+    opened = (decode(Document, body, key).incident for _, key, body in world.saved if key == target)
+    return any(one is not None and one.id in incidents and one.phase is Phase.WAITING and not one.attempt for one in opened)
 
 
 def _was_asked_that_day(world: World, target: str, at: float) -> bool:
