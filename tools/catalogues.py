@@ -47,17 +47,23 @@ def messages() -> Iterator[tuple[str | tuple[str, str], str]]:
 
 def updated(po: Path) -> Catalog:
     """The catalogue with the code's current messages, in the code's order. A corrected English text keeps its translation, as
-    fuzzy, unless its values have other names."""
+    fuzzy, unless its values have other names; a new text gets none of those that are still said."""
     catalogue = read_po(io.BytesIO(po.read_bytes()), locale=po.parts[-3]) if po.exists() else Catalog(locale=po.parts[-3])
     current = Catalog(locale=po.parts[-3], project="Unstick", creation_date=EPOCH, revision_date=EPOCH, fuzzy=False)
     for message, place in messages():
         current.add(message, locations=[(place, 0)])
-    catalogue.update(current)
+    gone = Catalog(locale=po.parts[-3])
+    for message in catalogue:
+        if message.id and message.id not in current:
+            gone.add(message.id, message.string)
+    gone.update(current)
+    catalogue.update(current, no_fuzzy_matching=True)
     catalogue.obsolete.clear()
     for message in catalogue:
-        if message.id and message.fuzzy and not _has_same_values(message):
-            message.flags.discard("fuzzy")
-            message.string = ("",) * catalogue.num_plurals if message.pluralizable else ""
+        corrected = gone.get(message.id) if message.id else None
+        if corrected and corrected.fuzzy and _has_same_values(corrected):
+            message.string = corrected.string
+            message.flags.add("fuzzy")
     catalogue.project, catalogue.revision_date, catalogue.fuzzy = "Unstick", EPOCH, False
     catalogue.header_comment = "# Translations of Unstick. Write here, then: python tools/catalogues.py"
     return catalogue
@@ -98,7 +104,7 @@ def main() -> int:
                 print(f"{po.relative_to(ROOT)}: not translated: {message.id!r}")
                 missing += 1
     for place in to_look_at():
-        print(f"look at the translation of {place}")
+        print(f"look at the translation, then remove `#, fuzzy`: {place}")
     return 1 if missing else 0
 
 

@@ -230,7 +230,8 @@ def main() -> int:
     for title, found in problems.items():
         print(f"{title}:", *sorted(set(found)), sep="\n  ")
     if fuzzy := catalogues.to_look_at():
-        print("translations to look at, since the English text was corrected (no release before that):", *fuzzy, sep="\n  ")
+        title = "translations whose English text was corrected (before a release, look at each and remove `#, fuzzy`):"
+        print(title, *fuzzy, sep="\n  ")
     return bool(problems)
 
 
