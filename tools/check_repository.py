@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 import click
 
 from functions.domain.model.codes import Reason
+from functions.domain.texts.reasons import REASONS
 from tools import catalogues, weight
 from tools.docs import configuration_page, costs_page, gallery, terraform_page
 from tools.docs.pages import PAGES, ROOT, anchors, blocks, links, named, prose, sections, text_of
@@ -89,9 +90,12 @@ def unknown_commands() -> list[str]:
     return found
 
 
-def reasons_without_section() -> list[str]:
-    """Reason codes without a section, which cards link to in their reader's language."""
-    found = []
+def reasons_left_out() -> list[str]:
+    """Reason codes without their texts, their place in the API's description, or a section, which cards link to in their reader's
+    language."""
+    described = text_of(DOCS / "openapi.yaml").splitlines()
+    found = [f"functions/domain/texts/reasons.py: no texts for `{reason.value}`" for reason in Reason if reason not in REASONS]
+    found += [f"docs/openapi.yaml: no `{reason.value}`" for reason in Reason if f"        - {reason.value}" not in described]
     for name, heading in (("operations.md", "Reason codes"), ("operations.ja.md", "理由コード")):
         there = set(sections(DOCS / name, 3, heading))
         found += [f"docs/{name}: no section `{reason.value}`" for reason in Reason if f"`{reason.value}`" not in there]
@@ -211,7 +215,7 @@ CHECKS = {
     "broken links": broken_links,
     "unknown targets": unknown_targets,
     "unknown commands": unknown_commands,
-    "reason codes without a section": reasons_without_section,
+    "reason codes that are left out": reasons_left_out,
     "lines of docs/operations/log.md that are never logged": unlogged_lines,
     "generated pages that `make docs` would change": stale_pages,
     "unknown tests": unknown_tests,

@@ -251,3 +251,12 @@ def test_another_server_is_told_apart_from_unstick(here: Line, httpserver: HTTPS
     shown = here.run("send", FIRING, httpserver.url_for("/"), code=1).stdout
     assert "is not the answer of Unstick's webhook" in shown
     assert "html" not in shown
+
+
+@pytest.mark.parametrize(("reason", "passes"), [("storm_unknown", True), ("cooldown", True), ("paused", False)])
+def test_a_hold_that_ends_by_itself_is_said_to(here: Line, httpserver: HTTPServer, reason: str, passes: bool) -> None:
+    """So that nobody sends it again."""
+    answer = {"incidents": [{"id": "i-1", "target": "t", "action": "held", "reason": reason}]}
+    httpserver.expect_request("/hook").respond_with_json(answer)
+    shown = here.run("send", FIRING, httpserver.url_for("/hook"), code=0).stdout
+    assert ("it is decided again by itself" in shown) is passes

@@ -10,12 +10,12 @@ from functions.adapters.grafana import sender
 from functions.config.formats import read_url
 from functions.config.loader import load_config
 from functions.config.settings import Config
+from functions.domain.model.codes import PASSING
 from functions.runtime import http_client
 from unstick import notifications, output
 from unstick.notifications import Recorded
 
 WEBHOOK = "Write the address of the webhook, such as http://127.0.0.1:8080/."
-DECIDED_AGAIN = frozenset({"cooldown", "job_busy", "ledger_unknown", "symptom_unknown"})  # reasons for a hold that ends by itself
 
 
 @click.command()
@@ -107,5 +107,5 @@ def _print(answer: dict[str, object]) -> None:
         name = incident.get("target") or incident.get("runbook") or "alert"
         held_for = f" ({reason})" if reason else ""
         output.print_text(f"{name}: {action}{held_for}, incident {incident.get('id')}{restart}", "  ", "    ")
-        if action == "deferred" or (action == "held" and reason in DECIDED_AGAIN):
+        if action == "deferred" or (action == "held" and reason in PASSING):
             output.print_text("it is decided again by itself; `unstick status` shows when", "    → ")

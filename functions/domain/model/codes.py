@@ -55,6 +55,8 @@ OVERRULED = frozenset({Reason.ESCALATED, Reason.STALE_ALERT, Reason.FROZEN, *ASK
 """Reasons for which a person is asked, and may overrule. Never the kill switch, a healthy queue, or anything unknown."""
 SETTLED = OVERRULED | {Reason.STORM_UNKNOWN}
 """Reasons that hold nothing once a person has approved: whoever overrules a limit needs no count of past restarts."""
+PASSING = frozenset({Reason.COOLDOWN, Reason.JOB_BUSY, Reason.LEDGER_UNKNOWN, Reason.STORM_UNKNOWN, Reason.SYMPTOM_UNKNOWN})
+"""Reasons that end by themselves: Unstick decides again."""
 
 
 class Mode(StrEnum):

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from functions.domain.decisions.guards import GUARDS, Decision, GuardContext, Kind, decide, evaluate_all, freeze_at
-from functions.domain.model.codes import ASKED, OVERRULED, SETTLED, Ending, Mode, Phase, Reason
+from functions.domain.model.codes import ASKED, OVERRULED, PASSING, SETTLED, Ending, Mode, Phase, Reason
 from functions.domain.model.incidents import UNCLEAR, AfterRestart, Document, Escalation, Looks, Outcome, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, ExecutionHistory, Observation, Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Freeze, Limits, Restart
@@ -125,8 +125,7 @@ def test_each_guard_holds_with_its_reason_code(held, reason, detail):
     decision = decide(held)
     assert (decision.kind, decision.reason) == (Kind.HOLD, reason)
     assert detail in str(decision.detail)
-    passes = reason in {Reason.SYMPTOM_UNKNOWN, Reason.LEDGER_UNKNOWN, Reason.JOB_BUSY, Reason.COOLDOWN}
-    assert (decision.again_in_s is not None) == (passes or "can't be read" in detail), (
+    assert (decision.again_in_s is not None) == (reason in PASSING or "can't be read" in detail), (
         "what passes without a person is waited for"
     )
 
