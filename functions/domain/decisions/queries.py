@@ -13,10 +13,9 @@ from functions.domain.model.bounds import QUEUES_KEPT
 from functions.domain.model.codes import Ending, Phase
 from functions.domain.model.events import AlertsReceived, Approved, Event, RestartWanted, TimerFired
 from functions.domain.model.firings import new_alerts
-from functions.domain.model.incidents import Document, Evidence, Hold, Incident, change
+from functions.domain.model.incidents import Document, Evidence, Hold, Incident, Looks, Observed, change
 from functions.domain.model.runbooks import EvidenceJob, Rules, Runbook
 
-NOTED = ("unsure_at", "unread_at", "consumers_at", "steady_at", "left_at", "oldest_from")  # the moments in Looks
 AHEAD_S = 120.0  # seconds that `due` may be further ahead than the longest wait before it counts as a clock's step
 REPLACED_S = 10.0  # seconds after `due` from which any wake-up is accepted: its own may be lost or failing
 
@@ -74,27 +73,28 @@ def longest_wait_s(incident: Incident, rules: Rules) -> float:
 
 def _clamp(incident: Incident, now: float) -> Incident:
     """Move times that lie ahead of our clock, which was set back, to now. The runner's times stay: its clock is its own."""
-
-    def past(at: float | None) -> float | None:
-        return at if at is None else min(at, now)
-
-    queues = []
-    for watched in incident.queues:
-        looks = watched.looks
-        times = {name: past(getattr(looks, name)) for name in NOTED}
-        queues.append(replace(watched, joined_at=min(watched.joined_at, now), looks=replace(looks, **times)))
-    expires_at = incident.approval.expires_at
+    queues = tuple(
+        replace(watched, joined_at=min(watched.joined_at, now), looks=replace(watched.looks, **_moments(watched.looks, now)))
+        for watched in incident.queues
+    )
+    evidence, expires_at = incident.evidence, incident.approval.expires_at
+    if evidence is not None and evidence.asked_at is not None and evidence.asked_at > now:
+        evidence = replace(evidence, asked_at=now, until=evidence.until - evidence.asked_at + now)
     return change(
         incident,
+        **_moments(incident, now),
+        **_moments(incident.observed, now),
         due=now,
-        began_at=min(incident.began_at, now),
-        waits_from=min(incident.waits_from, now),
-        looked_at=past(incident.looked_at),
-        observed_at=past(incident.observed.observed_at),
-        healed_at=past(incident.observed.healed_at),
         expires_at=expires_at if expires_at is None else min(expires_at, now + APPROVAL_S),
-        queues=tuple(queues),
+        evidence=evidence,
+        queues=queues,
     )
+
+
+def _moments(part: Incident | Observed | Looks, now: float) -> dict[str, float | None]:
+    """The moments that were noted on our clock, by the names of their fields: those that lie ahead as now."""
+    noted = {name: getattr(part, name) for name in part.__struct_fields__ if name.endswith(("_at", "_from"))}
+    return {name: at if at is None else min(at, now) for name, at in noted.items()}
 
 
 def _past(holds: Mapping[str, Hold], now: float) -> dict[str, Hold]:

@@ -142,3 +142,12 @@ def test_no_moment_that_was_noted_lies_ahead_of_a_clock_that_was_set_back():
     back = set_back.queues[0].looks
     noted = (back.unsure_at, back.unread_at, back.consumers_at, back.steady_at, back.left_at, back.oldest_from)
     assert set(noted) == {NOW - 7200.0}
+
+
+def test_evidence_is_not_awaited_until_a_clock_that_was_set_back_has_caught_up():
+    """A run that hangs would hold the restart for these two hours."""
+    evidence = Evidence(asked_at=NOW - 10.0, until=NOW + 110.0)
+    ahead = document(incident(Phase.COLLECTING, evidence=evidence, due=NOW + 5.0))
+    set_back = undo_set_back(ahead, rules(runbook()), NOW - 7200.0).incident
+    assert set_back is not None
+    assert set_back.evidence == Evidence(asked_at=NOW - 7200.0, until=NOW - 7080.0)
