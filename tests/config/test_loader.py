@@ -527,9 +527,9 @@ def test_days(text, days):
     assert read_days(text) == frozenset(int(day) for day in days)
 
 
-def test_a_room_is_found_by_its_file():
+def test_an_adapter_is_found_by_its_file():
     """Names lists without importing, and nothing is loaded that is not listed."""
-    assert registry.adapter_names("runners") == ("command", "rundeck")
+    assert {"command", "rundeck"} <= set(registry.adapter_names("runners"))
     assert "_cards" not in registry.adapter_names("chats")
     for name in ("nothing", "_cards", "../errors", "__init__", "console.py"):
         with pytest.raises(KeyError):
