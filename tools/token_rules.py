@@ -5,16 +5,19 @@ Without a file, Go's module proxy gives the pinned version, and Go checks its ha
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import re2
 
 ROOT = Path(__file__).parents[1]
+Rule = tuple[tuple[str, ...], str, int]
 PAGE = ROOT / "functions" / "domain" / "texts" / "token_rules.py"
 MODULE, VERSION = "github.com/zricethezav/gitleaks/v8", "v8.30.1"
 SUM = "h1:PmEvCfVI7ti9dV3s5aMZUY7sS2GxRvG3yzih7E+cS3w="
@@ -28,6 +31,20 @@ LEFT_OUT = {
     "jwt-base64": "a word that begins like one is enough",
 }
 """Rules that aren't taken, and why."""
+
+KNOWN_FORMS = {
+    *("anthropic-admin-api-key", "anthropic-api-key", "artifactory-api-key", "aws-access-token", "gcp-api-key"),
+    *("github-app-token", "github-fine-grained-pat", "github-oauth", "github-pat", "github-refresh-token"),
+    *("gitlab-cicd-job-token", "gitlab-deploy-token", "gitlab-feed-token", "gitlab-incoming-mail-token"),
+    *("gitlab-kubernetes-agent-token", "gitlab-oauth-app-secret", "gitlab-pat", "gitlab-ptt", "gitlab-rrt"),
+    *("gitlab-runner-authentication-token", "gitlab-scim-token", "microsoft-teams-webhook", "openai-api-key"),
+    *("pypi-upload-token", "sendgrid-api-token", "slack-bot-token", "slack-legacy-bot-token", "slack-user-token"),
+    "vault-batch-token",
+}
+"""Rules whose tokens a form of masking.py, which is wider, masks entirely."""
+
+NAMED = re.compile(r"(?P<before>.*?\[\\w\.-\]\{0,50\}\?\(\?:)(?P<names>.*)(?P<after>\)\(\?:\[ \\t\\w\.-\]\{0,20\}\).*)")
+"""The pattern of a rule for a token that only a name before it gives away."""
 
 EXTRA_WORDS = {"atlassian-api-token": ("atatt3",)}
 """Words that a rule's tokens contain and that it lacks."""
@@ -54,17 +71,29 @@ def _download() -> Path:
     return Path(found["Dir"]) / "config" / "gitleaks.toml"
 
 
-def read_rules(text: str) -> list[tuple[tuple[str, ...], str, int]]:
+def read_rules(text: str) -> list[Rule]:
     """(keywords, of which one must be in the text in lower case; pattern; group that is the secret) of each rule."""
     rules = []
     for rule in tomllib.loads(text)["rules"]:
-        if "regex" not in rule or rule["id"] in LEFT_OUT or "path" in rule:
+        if "regex" not in rule or rule["id"] in LEFT_OUT or rule["id"] in KNOWN_FORMS or "path" in rule:
             continue
         pattern = rule["regex"]
         groups = re2.compile(pattern).groups
         group = rule.get("secretGroup", 1 if groups else 0)
         rules.append(((*(word.lower() for word in rule.get("keywords", ())), *EXTRA_WORDS.get(rule["id"], ())), pattern, group))
-    return sorted(rules)
+    return sorted(join_names(rules))
+
+
+def join_names(rules: list[Rule]) -> Iterator[Rule]:
+    """The rules, one for all names of services whose tokens look alike."""
+    alike: dict[tuple[str, str, int], list[tuple[tuple[str, ...], str]]] = {}
+    for words, pattern, group in rules:
+        parts = NAMED.fullmatch(pattern)
+        before, names, after = parts.group("before", "names", "after") if parts else (pattern, "", "")
+        alike.setdefault((before, after, group), []).append((words, names))
+    for (before, after, group), some in alike.items():
+        either = sorted({word for words, _ in some for word in words})
+        yield tuple(either), before + "|".join(dict.fromkeys(names for _, names in some)) + after, group
 
 
 def write(file: Path) -> None:
