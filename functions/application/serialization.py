@@ -61,24 +61,22 @@ def _reshape(value: Any, reshape: Reshape) -> Any:
 def decode(kind: type[T], body: bytes, name: str) -> T:
     """Decode a stored Struct: defaults for missing fields, unknown ones ignored. Raises Denied for a newer or broken document."""
     try:
-        value = _decode(kind, body)
+        return _decode(kind, body, name)
     except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:
-        if (version := _version(body)) > VERSION:
-            raise _newer_release(name, version) from None
         detail = Text("the document {name} can't be read: {error}", name=name, error=str(error))
         remedy = Text("Check it, and move it away if it is broken: its target then starts afresh.")
         raise Denied("store", detail, code=DeniedCode.DOCUMENT, remedy=remedy) from None
-    if (version := getattr(value, "version", VERSION)) > VERSION:
-        raise _newer_release(name, version)
-    return value
 
 
-def _decode(kind: type[T], body: bytes) -> T:
+def _decode(kind: type[T], body: bytes, name: str) -> T:
     raw = msgspec.json.decode(body)
+    version = raw.get("version") if isinstance(raw, dict) else None
+    if isinstance(version, int) and version > VERSION:
+        raise _newer_release(name, version)
     try:
         return convert(_reshape(raw, _nest), kind)
     except msgspec.ValidationError:
-        if not isinstance(raw, dict) or raw.get("version", FIRST_VERSION) != FIRST_VERSION:
+        if version not in (None, FIRST_VERSION):
             raise
         return convert(_reshape(_upgrade(raw), _nest), kind)
 
@@ -94,15 +92,6 @@ def _upgrade(value: Any) -> Any:
     kind, vhost, queue = value.get("kind", "rabbitmq"), value["vhost"], value["name"]
     name = queue if vhost == "/" else f"{queue} (vhost {vhost})"
     return {"kind": kind, "key": f"{kind}:{vhost}:{queue}", "name": name, "keys": {"vhost": vhost, "queue": queue}}
-
-
-def _version(body: bytes) -> int:
-    try:
-        value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
-        return 0
-    version = value.get("version") if isinstance(value, dict) else 0
-    return version if isinstance(version, int) else 0
 
 
 def _newer_release(name: str, version: int) -> Denied:

@@ -37,10 +37,7 @@ Sample = tuple[str, Labels, float]
 class _Run(Struct):
     """The part of an archived execution that is counted; decoding all of a record takes five times as long."""
 
-    tag: str = ""
     runner_started_at: float | None = None
-    runner_ended_at: float | None = None
-    status: str = ""
 
 
 class _Attempt(Struct):
