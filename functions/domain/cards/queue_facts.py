@@ -138,33 +138,22 @@ def losses(card_input: CardInput) -> list[Phrase]:
     return [_say_lost(queue, queue.lost_in_all, queue.risked_in_all) for queue in card_input.queues if queue.risked_in_all]
 
 
-def _say_may_be_lost(before: Returns | None, least: int, most: int) -> Phrase:
-    """What traffic hides: at least and at most."""
-    dead_letters = before is not None and before.dead_letters
-    if least:
-        dropped = Text("at least {least} and at most {most} messages were dropped by the broker: delivery limit {limit}")
-        moved = Text("at least {least} and at most {most} messages were dead-lettered by the broker: delivery limit {limit}")
-    else:
-        dropped = Text("at most {most} of the held messages may have been dropped by the broker: delivery limit {limit}")
-        moved = Text("at most {most} of the held messages may have been dead-lettered by the broker: delivery limit {limit}")
-    return (moved if dead_letters else dropped).fill(least=least, most=most, limit=before.limit if before else "?")
+DROPPED, DEAD_LETTERED = Text("dropped"), Text("dead-lettered")
 
 
-def _say_lost(queue: QueueState, count: int, most: int) -> Phrase:
+def _say_lost(queue: QueueState, least: int, most: int) -> Phrase:
+    """What the broker did to messages at their delivery limit: to so many, or at least and at most where traffic hides it."""
     before = queue.before.returns if queue.before else queue.returns
-    name, limit = tidy(queue.queue.name, QUEUE_NAME), before.limit if before else "?"
-    if most > count:
-        return named(name, _say_may_be_lost(before, count, most))
-    dropped = Text(
-        "{count} message was dropped by the broker: delivery limit {limit}",
-        "{count} messages were dropped by the broker: delivery limit {limit}",
+    lost = Text(
+        "{count} message was {done} by the broker: delivery limit {limit}",
+        "{count} messages were {done} by the broker: delivery limit {limit}",
     )
-    if before is not None and before.dead_letters:
-        dropped = Text(
-            "{count} message was dead-lettered by the broker: delivery limit {limit}",
-            "{count} messages were dead-lettered by the broker: delivery limit {limit}",
-        )
-    return named(name, dropped.fill(count=count, limit=limit))
+    if most > least:
+        lost = Text("at least {count} and at most {most} messages were {done} by the broker: delivery limit {limit}")
+    if not least:
+        lost = Text("at most {most} of the held messages may have been {done} by the broker: delivery limit {limit}")
+    done, limit = DEAD_LETTERED if before and before.dead_letters else DROPPED, before.limit if before else "?"
+    return named(tidy(queue.queue.name, QUEUE_NAME), lost.fill(count=least, most=most, done=done, limit=limit))
 
 
 def held(holder: Holder, at: float, held_bytes: int | None = None) -> Phrase:
