@@ -191,18 +191,11 @@ def on_start_result(turn: Turn, event: StartResult) -> None:
 
 
 def _end_as_mismatch(turn: Turn, execution: Execution, event: StartResult) -> None:
-    number, status = execution.id, worded(execution.status)
+    text = Text("execution {id} ran with options that were not sent; after the abort {runner} shows it as {status}")
     if event.refusal:
-        on = Text("execution {id} runs with options that were not sent, and was not aborted: {why}")
-        detail = on.fill(id=number, why=event.refusal)
-    elif not execution.ended:
-        on = Text("execution {id} runs with options that were not sent; {runner} took the abort and shows it as running")
-        detail = on.fill(id=number, runner=turn.rules.runner)
-    elif execution.aborted_by:
-        detail = Text("execution {id} ran with options that were not sent, and was aborted", id=number)
-    else:
-        ended = Text("execution {id} ran with options that were not sent, and had ended before the abort: {status}")
-        detail = ended.fill(id=number, status=status)
+        text = Text("execution {id} runs with options that were not sent, and was not aborted: {why}")
+    status, runner = worded(execution.status), turn.rules.runner
+    detail = text.fill(id=execution.id, why=event.refusal, status=status, runner=runner)
     endings.escalate(turn, Reason.RESTART_REFUSED, detail, remedy=event.remedy, about=execution)
 
 

@@ -139,9 +139,9 @@ def test_a_refused_restart_is_told_at_once_with_the_remedy():
     ("status", "ended", "by", "problem", "said"),
     [
         ("running", None, "", "Rundeck: no right", "was not aborted: Rundeck: no right"),
-        ("running", None, "unstick", "", "Rundeck took the abort and shows it as running"),
-        ("aborted", 1.0, "unstick", "", "and was aborted"),
-        ("succeeded", 1.0, "", "", "had ended before the abort: succeeded"),
+        ("running", None, "unstick", "", "after the abort Rundeck shows it as running"),
+        ("aborted", 1.0, "unstick", "", "after the abort Rundeck shows it as aborted"),
+        ("succeeded", 1.0, "", "", "after the abort Rundeck shows it as succeeded"),
     ],
 )
 def test_a_start_that_runs_with_other_options_is_escalated_as_seen_after_the_abort(status, ended, by, problem, said):
