@@ -16,7 +16,7 @@ from functions.domain.decisions.matching import NotRendered, fill_template, refu
 from functions.domain.model import runbooks
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import QueueSnapshot
-from functions.runtime.errors import Denied, DeniedCode, Unavailable
+from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.fields import duration, key, written
 from functions.runtime.text import Text
 
@@ -74,9 +74,7 @@ class JobsTable(Struct, frozen=True):
             return Unavailable(SYSTEM, Text("can't be read: {error}", error=str(error)))
         if count == 0:  # a table that keeps no job of an idle queue can't be told from a wrong name
             remedy = Text("Compare the alert's label with the column `queue`.")
-            return Denied(
-                SYSTEM, Text("there is no job of the queue {queue}", queue=queue), code=DeniedCode.NO_QUEUE, remedy=remedy
-            )
+            return Denied(SYSTEM, Text("there is no job of the queue {queue}", queue=queue), remedy=remedy)
         return QueueSnapshot(time.time(), count - done, acks=done)
 
     def check(self, symptom: runbooks.Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:

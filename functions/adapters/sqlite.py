@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from functions.runtime.errors import Denied, DeniedCode, Unavailable
+from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.text import Text, named
 
 _SCHEMA = """
@@ -103,7 +103,7 @@ def _explained(system: str, path: str, error: sqlite3.Error) -> Unavailable | De
         remedy = Text(
             "Stop all processes that use it, move it and its -wal and -shm files away, and start afresh or restore a copy."
         )
-        return Denied(system, damaged, code=DeniedCode.BROKEN, remedy=remedy)
+        return Denied(system, damaged, remedy=remedy)
     return Unavailable(system, named(path, str(error)))
 
 
@@ -111,12 +111,10 @@ def _unusable(system: str, path: str, why: str) -> Denied:
     folder = Path(path).absolute().parent
     if not folder.is_dir():
         absent = named(path, Text("there is no folder {folder}", folder=str(folder)))
-        return Denied(system, absent, code=DeniedCode.UNUSABLE, remedy=Text("Create {folder}.", folder=str(folder)))
+        return Denied(system, absent, remedy=Text("Create {folder}.", folder=str(folder)))
     remedy = Text(
         "Let the user that runs Unstick read and write {path} and create files in {folder}; SQLite keeps two beside it.",
         path=path,
         folder=str(folder),
     )
-    return Denied(
-        system, Text("{path} can't be opened for writing ({why})", path=path, why=why), code=DeniedCode.UNUSABLE, remedy=remedy
-    )
+    return Denied(system, Text("{path} can't be opened for writing ({why})", path=path, why=why), remedy=remedy)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from functions.domain.model.codes import FIRST_VERSION, VERSION
 from functions.domain.model.incidents import INCIDENT_PARTS, QUEUE_PARTS, Document
 from functions.runtime.decoding import convert
-from functions.runtime.errors import Denied, DeniedCode
+from functions.runtime.errors import Denied
 from functions.runtime.text import Text
 
 T = TypeVar("T")
@@ -65,7 +65,7 @@ def decode(kind: type[T], body: bytes, name: str) -> T:
     except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:
         detail = Text("the document {name} can't be read: {error}", name=name, error=str(error))
         remedy = Text("Check it, and move it away if it is broken: its target then starts afresh.")
-        raise Denied("store", detail, code=DeniedCode.DOCUMENT, remedy=remedy) from None
+        raise Denied("store", detail, remedy=remedy) from None
 
 
 def _decode(kind: type[T], body: bytes, name: str) -> T:
@@ -102,4 +102,4 @@ def _newer_release(name: str, version: int) -> Denied:
         known=VERSION,
     )
     remedy = Text("Deploy the newer release again, or let it finish the incident first.")
-    return Denied("store", detail, code=DeniedCode.NEWER, remedy=remedy)
+    return Denied("store", detail, remedy=remedy)

@@ -20,7 +20,7 @@ from functions.domain.cards.card import DRILL
 from functions.domain.cards.drill_card import Leg
 from functions.domain.model.codes import Reason
 from functions.runtime import http_client
-from functions.runtime.errors import Denied, DeniedCode, Unavailable
+from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.text import Text
 
 ALERTS = DIRECT + 1
@@ -81,7 +81,7 @@ def _follow(ports: Adapters, url: str) -> Iterable[Leg]:
     """Yield each part when it is done; the first that fails is the last."""
     if not url:
         remedy = Text("Set `public_url` to the webhook's URL, or give it with --url.")
-        raise Denied("drill", Text("there is no URL to send to"), code=DeniedCode.URL, remedy=remedy)
+        raise Denied("drill", Text("there is no URL to send to"), remedy=remedy)
     body = notification(ports.now())
     last = document_key(ports.config.match_alerts(parse(body))[-1])  # `webhook` decides at most DIRECT, so a wake-up decides it
     before = _generation(ports, last)

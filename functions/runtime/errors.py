@@ -45,43 +45,16 @@ class Unavailable(UnstickError):
 
 
 class DeniedCode(StrEnum):
-    """Why a system refused, if that changes what Unstick does next or what people have to do."""
+    """Why a system refused, where Unstick acts on the reason. People read `detail` and `remedy`."""
 
     ACL = "acl"
     API_VERSION = "api_version"
-    BROKEN = "broken"
     BUSY = "busy"  # the job is already running
-    DISABLED = "disabled"
-    DOCUMENT = "document"
-    DURATION = "duration"
-    EMPTY = "empty"
-    ENDPOINT = "endpoint"
-    FORM = "form"
     JOB = "job"  # there is no such job or execution
-    LEDGER_HIDDEN = "ledger_hidden"
     LOGIN = "login"
-    MAY_CREATE = "may_create"
-    MISSING = "missing"
-    NAME = "name"
-    NEWER = "newer"
-    NO_QUEUE = "no_queue"
-    NO_SERIES = "no_series"
-    NO_VHOST = "no_vhost"
-    NOT_MANAGEMENT = "not_management"
     OPTION = "option"
     PASSIVE = "passive"  # the runner starts nothing for anybody now
-    PERMISSION = "permission"
-    PROJECT = "project"
-    QUERY = "query"
-    REFUSED = "refused"
-    REPLICAS = "replicas"
-    SEVERAL = "several"
-    SIZE = "size"
-    STREAM = "stream"
     TOKEN = "token"  # noqa: S105  # a code
-    UNUSABLE = "unusable"
-    URL = "url"
-    VHOST_PERMISSION = "vhost_permission"
     WRONG_URL = "wrong_url"
 
 

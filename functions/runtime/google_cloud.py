@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from functions.runtime import http_client
-from functions.runtime.errors import Denied, DeniedCode, Unavailable, UnstickError
+from functions.runtime.errors import Denied, Unavailable, UnstickError
 from functions.runtime.import_lock import IMPORTING
 from functions.runtime.loopback import is_loopback
 from functions.runtime.text import Phrase, Text
@@ -77,7 +77,7 @@ def stand_in(system: str, variable: str) -> str:
     if url and (parts.scheme != "http" or not is_loopback(parts.hostname or "")):
         detail = Text("{endpoint} is not http on a loopback address", endpoint=variable)
         remedy = Text("Unset {endpoint}; only tests need it.", endpoint=variable)
-        raise Denied(system, detail, code=DeniedCode.ENDPOINT, remedy=remedy)
+        raise Denied(system, detail, remedy=remedy)
     return url.rstrip("/")
 
 

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from functions.runtime.errors import ConfigError, Denied, DeniedCode, Unavailable
+from functions.runtime.errors import ConfigError, Denied, Unavailable
 from functions.runtime.import_lock import IMPORTING
 from functions.runtime.text import Text
 
@@ -172,7 +172,7 @@ def read(reference: str, *, now: float) -> bytes:
 
 def _copy(error: Denied | Unavailable | None) -> Denied | Unavailable:
     if isinstance(error, Denied):
-        return Denied(error.system, error.detail, code=error.code, remedy=error.remedy, status=error.status)
+        return Denied(error.system, error.detail, remedy=error.remedy, status=error.status)
     if error is None:
         return Unavailable(SYSTEM, Text("nothing was read"))
     return Unavailable(error.system, error.detail, late=error.late)
@@ -194,22 +194,22 @@ def _fetch(reference: str, kept: _Kept, now: float, *, is_doubted: bool) -> None
 def _checked(reference: str, value: bytes) -> bytes:
     if not value:
         remedy = Text("Put the secret there; an empty one is never used.")
-        raise _denied(DeniedCode.EMPTY, Text("{reference} is empty", reference=reference), remedy)
+        raise _denied(Text("{reference} is empty", reference=reference), remedy)
     if len(value) > MAX_BYTES:
         too_large = Text("{reference} has more than {limit} bytes", reference=reference, limit=MAX_BYTES)
-        raise _denied(DeniedCode.SIZE, too_large, Text("Name the secret, not another file."))
+        raise _denied(too_large, Text("Name the secret, not another file."))
     return value
 
 
-def _denied(code: DeniedCode, detail: Text, remedy: Text) -> Denied:
-    return Denied(SYSTEM, detail, code=code, remedy=remedy)
+def _denied(detail: Text, remedy: Text) -> Denied:
+    return Denied(SYSTEM, detail, remedy=remedy)
 
 
 def _from_env(name: str) -> bytes:
     value = os.environ.get(name)
     if value is None:
         remedy = Text("Set the environment variable {name}, or name another reference in the configuration.", name=name)
-        raise _denied(DeniedCode.MISSING, Text("env://{name} is not set", name=name), remedy)
+        raise _denied(Text("env://{name} is not set", name=name), remedy)
     return os.fsencode(value)
 
 
@@ -220,7 +220,7 @@ def _from_outside(reference: str) -> bytes:
         project, name, version = match[1], match[2], match[3] or "latest"
         mounted = _mounted(Path(project, name, version))
         return _from_secret_manager(reference, project, name, version) if mounted is None else mounted
-    raise _denied(DeniedCode.FORM, Text("a reference is not one of {forms}", forms=FORMS), Text("Fix it in the configuration."))
+    raise _denied(Text("a reference is not one of {forms}", forms=FORMS), Text("Fix it in the configuration."))
 
 
 def _from_file(reference: str, path: Path) -> bytes:
@@ -228,14 +228,12 @@ def _from_file(reference: str, path: Path) -> bytes:
         return _content(path)
     except FileNotFoundError:
         remedy = Text("Create the file (on Cloud Run: mount the secret as a volume), or fix its path in the configuration.")
-        raise _denied(DeniedCode.MISSING, Text("{reference} does not exist", reference=reference), remedy) from None
+        raise _denied(Text("{reference} does not exist", reference=reference), remedy) from None
     except PermissionError:
         forbidden = Text("{reference} can't be read: permission denied", reference=reference)
-        raise _denied(DeniedCode.PERMISSION, forbidden, Text("Let the function's user read it.")) from None
+        raise _denied(forbidden, Text("Let the function's user read it.")) from None
     except IsADirectoryError:
-        raise _denied(
-            DeniedCode.MISSING, Text("{reference} is a folder", reference=reference), Text("Name the file in it.")
-        ) from None
+        raise _denied(Text("{reference} is a folder", reference=reference), Text("Name the file in it.")) from None
     except (OSError, ValueError) as error:
         why = Text("{reference} can't be read ({error})", reference=reference, error=type(error).__name__)
         raise Unavailable(SYSTEM, why) from None
@@ -255,7 +253,7 @@ def _make(reference: str, path: Path) -> None:
     except OSError as error:
         why = Text("{reference} can't be made ({error})", reference=reference, error=error.strerror or type(error).__name__)
         remedy = Text("Let the user that runs Unstick create files in {folder}.", folder=str(path.absolute().parent))
-        raise _denied(DeniedCode.UNUSABLE, why, remedy) from None
+        raise _denied(why, remedy) from None
     finally:
         whole.unlink(missing_ok=True)
 

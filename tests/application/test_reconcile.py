@@ -320,7 +320,7 @@ def test_a_start_has_the_time_that_fence_and_budget_leave(within_s, seconds, lim
         (SLOW, Action.DEFERRED, Reason.START_UNCLEAR),
         (Denied("rundeck", "no right", remedy="Load the ACL.", status=403), Action.HELD, Reason.RESTART_REFUSED),
         (Denied("rundeck", "runs already", code=DeniedCode.BUSY, status=409), Action.HELD, Reason.JOB_BUSY),
-        (Denied("rundeck", "a value is not allowed", code=DeniedCode.REFUSED, status=400), Action.HELD, Reason.RESTART_REFUSED),
+        (Denied("rundeck", "a value is not allowed", status=400), Action.HELD, Reason.RESTART_REFUSED),
         (Mismatch("rundeck", Execution("99", "http://rundeck/99", "running")), Action.HELD, Reason.RESTART_REFUSED),
     ],
     ids=["no answer", "403", "409", "400", "other options"],

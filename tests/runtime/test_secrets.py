@@ -85,17 +85,17 @@ def test_a_file_is_kept_for_five_minutes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("reference", "code", "says"),
+    ("reference", "says"),
     [
-        ("env://NOT_SET_ANYWHERE", "missing", "NOT_SET_ANYWHERE"),
-        ("env://EMPTY", "empty", "never used"),
-        ("file://{tmp}/none", "missing", "Create the file"),
-        ("file://{tmp}", "missing", "Name the file in it"),
-        ("file://{tmp}/empty", "empty", "never used"),
-        ("file://{tmp}/huge", "size", "another file"),
+        ("env://NOT_SET_ANYWHERE", "NOT_SET_ANYWHERE"),
+        ("env://EMPTY", "never used"),
+        ("file://{tmp}/none", "Create the file"),
+        ("file://{tmp}", "Name the file in it"),
+        ("file://{tmp}/empty", "never used"),
+        ("file://{tmp}/huge", "another file"),
     ],
 )
-def test_what_can_not_be_read_says_what_to_do(tmp_path, monkeypatch, reference, code, says):
+def test_what_can_not_be_read_says_what_to_do(tmp_path, monkeypatch, reference, says):
     """Each refusal names the reference and a remedy; an empty secret is refused, since it would match anybody's."""
     monkeypatch.setenv("EMPTY", "")
     (tmp_path / "empty").write_bytes(b"\n")
@@ -103,7 +103,6 @@ def test_what_can_not_be_read_says_what_to_do(tmp_path, monkeypatch, reference, 
     reference = reference.replace("{tmp}", str(tmp_path))
     with pytest.raises(Denied) as caught:
         SecretRef(reference).read()
-    assert caught.value.code == code
     assert reference in str(caught.value.detail)
     assert says in str(caught.value.remedy)
 

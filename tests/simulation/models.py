@@ -174,7 +174,7 @@ class Rundeck:
         if self.forbidden:
             raise Denied("rundeck", "answered 403", code=DeniedCode.TOKEN, remedy="Make a new token.")
         if self.hidden:
-            raise Denied("rundeck", "hides rows", code=DeniedCode.LEDGER_HIDDEN, remedy="Allow read.")
+            raise Denied("rundeck", "hides rows", remedy="Allow read.")
         mine = [
             run for run in self.runs if run.target == target.key and run.seen_from <= now and (run.ends or now) > now - since_s
         ]

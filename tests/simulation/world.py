@@ -535,7 +535,7 @@ class Host:
             raise Denied("rabbitmq", "the login failed", code=DeniedCode.LOGIN, remedy="Mend the password.")
         simulated = self.world.queues.get(queue.key)
         if simulated is None or queue.key in self.world.deleted:
-            raise Denied("rabbitmq", "no such queue", code=DeniedCode.NO_QUEUE)
+            raise Denied("rabbitmq", "no such queue")
         if simulated.up_since + BOOTS_S > self.world.now >= simulated.up_since:
             raise Unavailable("rabbitmq", "is starting")
         if self.world.faults.scrape_s:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from functions.runtime.decoding import convert
-from functions.runtime.errors import Denied, DeniedCode, Unavailable
+from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
 from functions.runtime.parallel import MOST_THREADS, name_late, run_parallel
 from functions.runtime.text import Phrase, Text
@@ -37,7 +37,7 @@ def require_ok(system: str, answer: Answer, *, passing: Collection[int], remedy:
         raise Unavailable(system, what)
     if status in REDIRECTS:
         what, remedy = Text("answered {status}, a redirect", status=str(status)), Text("Set `url` to where it redirects.")
-    raise Denied(system, what, code=DeniedCode.URL, remedy=remedy, status=status)
+    raise Denied(system, what, remedy=remedy, status=status)
 
 
 def shaped(system: str, value: Any, shape: type[T]) -> T:

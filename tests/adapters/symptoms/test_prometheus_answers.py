@@ -260,21 +260,22 @@ def test_samples_that_do_not_show_all_of_it(ages: Sequence[float], for_s: float,
 
 
 @pytest.mark.parametrize(
-    ("status", "error", "code"),
+    ("status", "error", "said"),
     [
-        (300, Denied, "url"), (302, Denied, "url"), (399, Denied, "url"), (400, Denied, "query"), (401, Denied, "login"),
-        (402, Denied, "url"), (403, Denied, "login"), (404, Denied, "url"), (422, Denied, "query"), (423, Denied, "url"),
-        (429, Unavailable, ""), (430, Denied, "url"), (499, Denied, "url"), (500, Unavailable, ""), (599, Unavailable, ""),
-        (201, Denied, "url"), (299, Denied, "url"),
+        (201, Denied, "answered"), (299, Denied, "answered"), (300, Denied, "answered"), (302, Denied, "answered"),
+        (399, Denied, "answered"), (400, Denied, "does not take the query"), (401, Denied, "the login failed"),
+        (402, Denied, "answered"), (403, Denied, "the login failed"), (404, Denied, "answered"),
+        (422, Denied, "does not take the query"), (423, Denied, "answered"), (429, Unavailable, "answered"),
+        (430, Denied, "answered"), (499, Denied, "answered"), (500, Unavailable, "answered"), (599, Unavailable, "answered"),
     ],
 )  # fmt: skip
-def test_what_a_status_means(status: int, error: type[Exception], code: str) -> None:
+def test_what_a_status_means(status: int, error: type[Exception], said: str) -> None:
     """A clear no comes with a remedy; the rest passes."""
-    with pytest.raises(error) as raised:
+    with pytest.raises(error, match=said) as raised:
         good(answered([], status=status), "depth")
-    said = raised.value
-    assert isinstance(said, Unavailable) or (said.code, said.status, bool(said.remedy)) == (code, status, True)  # type: ignore[attr-defined]
-    redirected = "where it redirects" in str(getattr(said, "remedy", ""))
+    refusal = raised.value
+    assert isinstance(refusal, Unavailable) or (refusal.status, bool(refusal.remedy)) == (status, True)  # type: ignore[attr-defined]
+    redirected = "where it redirects" in str(getattr(refusal, "remedy", ""))
     assert redirected is (300 <= status < 400)
 
 

@@ -78,9 +78,9 @@ def test_any_name_is_found_and_no_other(rabbit, vhost):
 @pytest.mark.parametrize(("vhost", "name"), [("/", ".."), ("..", "q"), (".", "q"), ("/", ""), ("", "q")])
 def test_a_name_that_no_url_can_carry_is_refused_before_asking(rabbit, vhost, name):
     """HTTP libraries resolve `.` and `..` however they are encoded, so such a name would reach another path."""
-    with pytest.raises(Denied) as refused:
+    with pytest.raises(Denied, match="no URL can name"):
         look(rabbit, to_queue(vhost, name))
-    assert (refused.value.code, rabbit.asked) == ("name", [])
+    assert rabbit.asked == []
 
 
 def test_deliveries_without_acknowledgement_count_as_acknowledged():

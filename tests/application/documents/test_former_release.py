@@ -187,6 +187,6 @@ def test_a_rollback_leaves_newer_documents_alone(event: Any):
     memory.bodies[KEY] = (newer, 5, None)
     with pytest.raises(Denied, match=f"written by a newer release .version {VERSION + 1}; this release reads up to 2") as denied:
         reconcile.advance(memory, KEY, event, memory.budget())
-    assert (denied.value.code, memory.bodies[KEY]) == ("newer", (newer, 5, None))
+    assert memory.bodies[KEY] == (newer, 5, None)
     assert "Deploy the newer release again" in str(denied.value.remedy)
     assert not any(name.startswith(("run", "save", "post")) for name in memory.names)

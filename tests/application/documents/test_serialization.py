@@ -103,7 +103,6 @@ def test_a_newer_releases_document_is_refused_by_name(change):
     body = {**json.loads(encode(FULL)), "version": VERSION + 1, **change}
     with pytest.raises(Denied, match=f"mail-key was written by a newer release .version {VERSION + 1}") as denied:
         decode(Document, json.dumps(body).encode(), "mail-key")
-    assert denied.value.code == "newer"
     assert "newer release" in str(denied.value.remedy)
 
 
@@ -120,4 +119,4 @@ def test_a_broken_document_is_refused_by_name(body):
     """Never a crash and never an empty document in its place: the target's restarts are held until a person looked."""
     with pytest.raises(Denied, match="the document mail-key can't be read") as denied:
         decode(Document, body, "mail-key")
-    assert (denied.value.code, bool(denied.value.remedy)) == ("document", True)
+    assert "move it away" in str(denied.value.remedy)

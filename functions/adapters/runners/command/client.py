@@ -19,7 +19,7 @@ from functions.domain.model.moves import LONGEST, MESSAGE
 from functions.domain.model.observations import Execution, ExecutionHistory, NodeOutput
 from functions.domain.model.runbooks import Restart
 from functions.domain.texts.masking import mask
-from functions.runtime.errors import Denied, DeniedCode, Unavailable
+from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.redaction import redact
 from functions.runtime.text import Phrase, Text
 
@@ -89,7 +89,7 @@ class Command(Settings, frozen=True):
             launch(folder, run, systemd=self.systemd, timeout_s=ends - time.monotonic())
         except OSError as error:
             remedy = Text("Run `unstick check`, which says what is missing.")
-            self._withdraw(run, Denied(SYSTEM, str(error), code=DeniedCode.REFUSED, remedy=remedy))
+            self._withdraw(run, Denied(SYSTEM, str(error), remedy=remedy))
         except Denied as denied:
             self._withdraw(run, denied)
         return self._wait(run, lambda state: state.began_at is not None, ends)

@@ -10,7 +10,7 @@ from typing import Any
 from functions.adapters.runners.command import supervisor
 from functions.adapters.runners.command.settings import SYSTEM
 from functions.domain.texts.masking import mask
-from functions.runtime.errors import Denied, DeniedCode, Unavailable
+from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.redaction import redact
 from functions.runtime.text import Text, named
 
@@ -38,7 +38,7 @@ def start_unit(run: int, timeout_s: float, *options: str) -> None:
     if done.returncode:
         said = mask(redact(done.stderr.decode(errors="replace"))).strip()[:SAID]
         remedy = Text("Install the account, unstick-run@.service and the polkit rule (docs/command.md).")
-        raise Denied(SYSTEM, named(Text("systemd refused"), said), code=DeniedCode.REFUSED, remedy=remedy)
+        raise Denied(SYSTEM, named(Text("systemd refused"), said), remedy=remedy)
 
 
 def _apart(**output: Any) -> dict[str, Any]:

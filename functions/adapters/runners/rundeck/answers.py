@@ -41,76 +41,72 @@ class Refusal(Struct, frozen=True):
     status: int
     error_code: str
     message: str
-    code: DeniedCode
     sentence: Phrase
     remedy: Phrase
+    code: DeniedCode | None = None
     quoted: bool = False  # whether to quote Rundeck's own text, with secrets masked
 
 
 _TOKEN = (
-    DeniedCode.TOKEN,
     Text("does not accept the token"),
     Text("Create a new token (infra/rundeck/README.md) and put it where rundeck.token points."),
+    DeniedCode.TOKEN,
 )
 EVENT_RIGHT = Text("Allow `read` on the resource kind event in the project (infra/rundeck/unstick.aclpolicy).")
-_EVENTS = (DeniedCode.ACL, Text("the token's role may not read the project's events, which are the history"), EVENT_RIGHT)
+_EVENTS = (Text("the token's role may not read the project's events, which are the history"), EVENT_RIGHT, DeniedCode.ACL)
 _ACL = (
-    DeniedCode.ACL,
     Text("the token's role lacks a permission"),
     Text("Load infra/rundeck/unstick.aclpolicy for the token's role."),
+    DeniedCode.ACL,
 )
 _JOB = (
-    DeniedCode.JOB,
     Text("there is no such job or execution"),
     Text("Compare restart.job with the UUID on the job's page in Rundeck."),
+    DeniedCode.JOB,
 )
-_OFF = (DeniedCode.DISABLED, Text("executions are disabled"), Text("Enable executions of the job and of its project in Rundeck."))
+_OFF = (Text("executions are disabled"), Text("Enable executions of the job and of its project in Rundeck."))
 _PASSIVE = (
-    DeniedCode.PASSIVE,
     Text("is in passive mode and starts nothing"),
     Text("Set Rundeck's execution mode to active. Until then its web interface starts nothing either."),
+    DeniedCode.PASSIVE,
 )
 _PROJECT = (
-    DeniedCode.PROJECT,
     Text("the job's project is missing, disabled or being deleted"),
     Text(
         "Check in Rundeck whether the project is there. If it was replaced, import the job and write its UUID into restart.job."
     ),
 )
 _VERSION = (
-    DeniedCode.API_VERSION,
     Text("does not support this API version"),
     Text("Set rundeck.api_version to 41, which every Rundeck from 4.0 on supports."),
+    DeniedCode.API_VERSION,
 )
 _URL = (
-    DeniedCode.WRONG_URL,
     Text("what answers there is not the Rundeck API"),
     Text("Check rundeck.url: scheme, port, context path, and any proxy in front."),
+    DeniedCode.WRONG_URL,
 )
 _RABBITMQ = (
-    DeniedCode.WRONG_URL,
     Text("RabbitMQ answers there, not Rundeck"),
     Text("Set rundeck.url to Rundeck's own address; its port is 4440 by default."),
+    DeniedCode.WRONG_URL,
 )
 RABBITMQ = (b'"Object Not Found"', b'"not_authorized"', b'"not_authorised"')
 """In RabbitMQ's answers to paths that it doesn't know, and to those that want a login."""
 _DURATION = (  # of infra/rundeck/rotate_token.py
-    DeniedCode.DURATION,
     Text("does not issue tokens that last so long"),
     Text("Ask for 30d, or raise rundeck.api.tokens.duration.max in rundeck-config.properties."),
 )
 _MAY_CREATE = (  # likewise
-    DeniedCode.MAY_CREATE,
     Text("does not let this token create tokens for others"),
     Text("Use the token of an administrator."),
 )
-_BUSY = (DeniedCode.BUSY, Text("the job is already running"), "")
+_BUSY = (Text("the job is already running"), "", DeniedCode.BUSY)
 _OPTION = (
-    DeniedCode.OPTION,
     Text("the job does not accept these options"),
     Text("Compare restart.options with the options in the job's definition."),
 )
-_REFUSED = (DeniedCode.REFUSED, Text("refused the request"), Text("Check Rundeck's service.log at this time."))
+_REFUSED = (Text("refused the request"), Text("Check Rundeck's service.log at this time."))
 
 ERRORS = (
     Refusal(401, "", "", *_URL),  # Rundeck answers 403 to a bad token: this is another server, or a proxy that wants a login
@@ -224,7 +220,7 @@ def _to_error(method: str, answer: http_client.Answer) -> Denied | Unavailable:
         return Unavailable(SYSTEM, Text("answered {status} without saying what it did", status=str(answer.status)))
     is_rabbitmq = answer.headers.get("server") == "Cowboy" or any(mark in answer.body for mark in RABBITMQ)
     if answer.status < 400 or _is_html(answer) or is_rabbitmq:
-        code, sentence, remedy = _RABBITMQ if is_rabbitmq else _URL
+        sentence, remedy, code = _RABBITMQ if is_rabbitmq else _URL
         return Denied(SYSTEM, sentence, code=code, remedy=remedy, status=answer.status)
     error_code, message = _error(answer)
     refusal = find_refusal(answer.status, error_code, message)

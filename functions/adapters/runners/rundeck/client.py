@@ -150,7 +150,7 @@ def _read_page(body: Any, offset: int) -> tuple[list[Mapping[str, Any]], int]:
     if len(rows) < min(PAGE, total - offset):
         hidden = Text("hides executions: {shown} of {total} shown", shown=len(rows), total=total - offset)
         status, remedy = answers.HTTP_OK, answers.EVENT_RIGHT
-        raise Denied(answers.SYSTEM, hidden, code=DeniedCode.LEDGER_HIDDEN, remedy=remedy, status=status)
+        raise Denied(answers.SYSTEM, hidden, remedy=remedy, status=status)
     return [answers.mapping(row) for row in rows], total
 
 
@@ -241,7 +241,7 @@ def abort(settings: Settings, execution: str, *, timeout_s: float) -> Execution:
     try:
         done = answers.mapping(answers.ask(to, "POST", f"{path}/abort").object().get("abort"))
         reason = Text("could not abort: {reason}", reason=answers.quoted(str(done.get("reason"))))
-        problem = Denied(answers.SYSTEM, reason, code=DeniedCode.REFUSED, status=answers.HTTP_OK)
+        problem = Denied(answers.SYSTEM, reason, status=answers.HTTP_OK)
         failed = problem if done.get("status") == "failed" else None
     except Denied as denied:
         failed = denied

@@ -127,7 +127,7 @@ def _required(query: str, one: Figure) -> float:
         raise Unavailable(SYSTEM, Text("`{query}` is not a number", query=query))
     if one.value is None or one.taken_at is None:
         remedy = Text("Try the query in Prometheus. If the series is missing while the queue is empty, see docs/symptoms.md.")
-        raise Denied(SYSTEM, Text("`{query}` gives no series", query=query), code=DeniedCode.NO_SERIES, remedy=remedy)
+        raise Denied(SYSTEM, Text("`{query}` gives no series", query=query), remedy=remedy)
     if one.value < 0:
         raise Unavailable(SYSTEM, Text("`{query}` is negative: {value}", query=query, value=one.value))
     return one.value
@@ -169,7 +169,7 @@ def _refuse_disagreement(now: Mapping[str, Figure], asked: Asked) -> None:
         if one.value is None and not one.not_a_number and seen_at and asked.sent_at - max(seen_at) < NEAR_S:
             remedy = Text("Set `url` to one of them, or to what merges them, such as Thanos or Mimir.")
             differ = Text("`{query}` gives a series in one answer and none in another: two servers that differ", query=query)
-            raise Denied(SYSTEM, differ, code=DeniedCode.REPLICAS, remedy=remedy)
+            raise Denied(SYSTEM, differ, remedy=remedy)
 
 
 def _figures(query: str, asked: Asked) -> list[Series]:
@@ -276,9 +276,7 @@ def _parts(query: str, outcome: Any) -> Sequence[Series]:
     count = sum(one.metric.get(WHICH) == "0" for one in series)
     if count > 1:
         remedy = Text("Put `sum(...)` or `max(...)` around it.")
-        raise Denied(
-            SYSTEM, Text("`{query}` gives {count} series", query=query, count=count), code=DeniedCode.SEVERAL, remedy=remedy
-        )
+        raise Denied(SYSTEM, Text("`{query}` gives {count} series", query=query, count=count), remedy=remedy)
     return series
 
 
@@ -299,7 +297,7 @@ def good(outcome: Any, query: str) -> Answer:
     status = answer.status
     if status in (BAD, UNPROCESSABLE):
         refused = Text("does not take the query `{query}`: {error}", query=query, error=_said(answer))
-        raise Denied(SYSTEM, refused, code=DeniedCode.QUERY, remedy=Text("Try the query in Prometheus."), status=status)
+        raise Denied(SYSTEM, refused, remedy=Text("Try the query in Prometheus."), status=status)
     if status in FORBIDDEN:
         remedy = Text("Check user and password, or the token; behind Grafana the token may need `datasources:query`.")
         raise Denied(SYSTEM, Text("the login failed"), code=DeniedCode.LOGIN, remedy=remedy, status=status)

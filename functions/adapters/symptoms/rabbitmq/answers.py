@@ -217,12 +217,12 @@ def live(outcome: Answer | Exception, queue: QueueRef) -> Answer:
         raise _no_permission(NOT_FOUND)
     remedy = Text("Compare the alert's labels with RabbitMQ's vhosts; if it exists, a proxy in front must leave %2F as it is.")
     absent = Text("there is no vhost '{vhost}'", vhost=queue.keys["vhost"])
-    raise Denied(SYSTEM, absent, code=DeniedCode.NO_VHOST, remedy=remedy, status=NOT_FOUND)
+    raise Denied(SYSTEM, absent, remedy=remedy, status=NOT_FOUND)
 
 
 def _no_permission(status: int) -> Denied:
     remedy = Text("Give it the permissions ^$ ^$ ^$ there.")
-    return Denied(SYSTEM, Text("the user may not see this vhost"), code=DeniedCode.VHOST_PERMISSION, remedy=remedy, status=status)
+    return Denied(SYSTEM, Text("the user may not see this vhost"), remedy=remedy, status=status)
 
 
 def json_or_none(outcome: Answer | Exception | None) -> Any:
@@ -256,12 +256,11 @@ def _not_allowed(answer: Answer) -> Denied:
     said = answer.body[:1000].decode(errors="replace").lower()
     if "access virtual host" in said:
         return _no_permission(answer.status)
-    code, detail = DeniedCode.LOGIN, Text("the login failed")
-    remedy = Text("Check user and password, and that the user may log in from here.")
     if "not management user" in said:
-        code, detail = DeniedCode.NOT_MANAGEMENT, Text("the user has no management tag")
         remedy = Text("Give the user the tag `monitoring`.")
-    return Denied(SYSTEM, detail, code=code, remedy=remedy, status=answer.status)
+        return Denied(SYSTEM, Text("the user has no management tag"), remedy=remedy, status=answer.status)
+    remedy = Text("Check user and password, and that the user may log in from here.")
+    return Denied(SYSTEM, Text("the login failed"), code=DeniedCode.LOGIN, remedy=remedy, status=answer.status)
 
 
 def shaped(value: Any, shape: type[T]) -> T:

@@ -24,7 +24,7 @@ from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
 from functions.application.ports import Query, QueueOutcome
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import QueueSnapshot, Unknown
-from functions.runtime.errors import Denied, DeniedCode, Unavailable
+from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import MAX_ANSWER_BYTES, Answer, request
 from functions.runtime.secrets import with_newest
 from functions.runtime.text import Text, named
@@ -57,8 +57,7 @@ class Asked(Struct, frozen=True):
 def look_all(settings: Settings, queries: Sequence[Query], *, timeout_s: float) -> list[QueueOutcome]:
     """Each queue's current state, with samples over at least this many seconds if the broker keeps them (an hour).
 
-    The live depth doesn't need the queue's page. Without a live depth, the queue's place has Denied (`login`, `not_management`,
-    `vhost_permission`, `no_vhost`, `no_queue`, `stream`, `name`, `url`) or Unavailable.
+    The live depth doesn't need the queue's page. Without a live depth, the queue's place has Denied or Unavailable.
 
     With the tag `monitoring` the consumers' channels are read in a second round trip, one by one and as many as the bounds allow,
     and in a third the connections of those that hang; each has at most half of the time that is left."""
@@ -182,9 +181,7 @@ def _lengths(for_s: float) -> dict[str, int]:
 
 def _segment(name: str) -> str:
     if name in UNNAMEABLE:
-        raise Denied(
-            SYSTEM, Text("no URL can name a vhost or queue '{name}'", name=name), code=DeniedCode.NAME, remedy=Text("Rename it.")
-        )
+        raise Denied(SYSTEM, Text("no URL can name a vhost or queue '{name}'", name=name), remedy=Text("Rename it."))
     return quote(name, safe="")
 
 

@@ -13,7 +13,7 @@ from functions.domain.health.rows import SETTLED_S
 from functions.domain.health.samples import drop_gaps, rise_of
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import Holder, QueueHistory, QueueSnapshot, Returns, Unknown
-from functions.runtime.errors import Denied, DeniedCode, Unavailable
+from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.text import Text
 
 WAITING = "waiting"  # `activity_status` of one that takes messages only once the single active consumer ends
@@ -61,12 +61,12 @@ def _find_total(queue: QueueRef, answers: Answers) -> Total:
         remedy = Text(
             "Compare the alert's labels with RabbitMQ's queues; an auto-delete or exclusive queue disappears with its consumer."
         )
-        raise Denied(SYSTEM, Text("there is no queue {queue}", queue=named(queue)), code=DeniedCode.NO_QUEUE, remedy=remedy)
+        raise Denied(SYSTEM, Text("there is no queue {queue}", queue=named(queue)), remedy=remedy)
     total = matching[0]
     if total.type == "stream":
         remedy = Text("Streams keep what was read: monitor the lag of their consumers with another tool.")
         stream = Text("{queue} is a stream, and its depth says nothing", queue=named(queue))
-        raise Denied(SYSTEM, stream, code=DeniedCode.STREAM, remedy=remedy)
+        raise Denied(SYSTEM, stream, remedy=remedy)
     if total.members and total.online is not None and 2 * len(total.online) <= len(total.members):
         lost = Text(
             "{queue} has lost its majority: {online} of {members} nodes are online, and its figures are frozen",
