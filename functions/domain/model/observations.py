@@ -86,7 +86,6 @@ class Holder(Struct, frozen=True):
     name: str = ""  # its own name: that of its connection, otherwise its product
     messages: int | None = None  # how many of this queue's messages it holds; None if its channel also holds messages of others
     since: float | None = None  # since when at least its channel has neither received nor acknowledged anything, on our clock
-    proved: bool = False  # that it has done so for all of `for`: it hangs
 
 
 Samples = tuple[tuple[float, int], ...]

@@ -121,7 +121,7 @@ def _with_names(seen: QueueSnapshot, hung: Sequence[Channel], answers: Mapping[s
         return seen
     named = {one.id: _with_connection(one, answers.get(_connection_path(one))) for one in hung}
     holders = tuple(
-        Holder(one.host, one.name, None if one.shared else one.held, seen.at - _flat_s(one), proved=True)
+        Holder(one.host, one.name, None if one.shared else one.held, seen.at - _flat_s(one))
         for one in tuple(named.values())[:KEPT]
     )
     return replace(seen, channels=tuple(named.get(one.id, one) for one in seen.channels), holders=holders)
