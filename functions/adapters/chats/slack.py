@@ -10,14 +10,16 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 from urllib.parse import urlencode, urlsplit
 
+import msgspec
 from msgspec import Struct
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from functions.adapters.chats import _cards, _posting
 from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART, Card
 from functions.domain.texts.words import CURVE, INCIDENT, SHORTENED, curve_words, log_title
 from functions.runtime import http_client
+from functions.runtime.decoding import decoder
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.fields import written
 from functions.runtime.logs import event
@@ -277,7 +279,7 @@ class _FirstCard(Struct, frozen=True):
 
     @property
     def handle(self) -> str | None:
-        return json.dumps(asdict(self)) if self.ts else None
+        return msgspec.json.encode(self).decode() if self.ts else None
 
 
 class Bot(Struct, frozen=True):
@@ -291,10 +293,10 @@ class Bot(Struct, frozen=True):
 def parse_handle(thread: str | None) -> _FirstCard | None:
     """The thread's first card; None without a handle, or for one of another chat."""
     try:
-        handle = json.loads(thread or "null")
-        return _FirstCard(str(handle["channel"]), str(handle["ts"]), float(handle["at"]), str(handle.get("details", "")))
-    except (ValueError, TypeError, KeyError):
+        first: _FirstCard = decoder(_FirstCard).decode(thread or "null")
+    except msgspec.DecodeError:
         return None
+    return first
 
 
 def _update_first_card(bot: Bot, first: _FirstCard, message: dict[str, Any], at: float) -> _FirstCard | None:
