@@ -24,7 +24,7 @@ DRILL = "UnstickDrill"  # the alertname of a drill's test alerts
 
 def compose(card_input: CardInput, rules: Rules) -> Card:
     """Compose the card. Pure; raises for no content."""
-    write, parts = KINDS.get(card_input.kind, (_other, (queue_facts.queues,)))
+    write, parts = KINDS[card_input.kind]
     content = write(card_input, rules)
     if content.urgency == "act" and card_input.calls_nobody:
         content = replace(content, urgency="plan")
@@ -449,10 +449,6 @@ def _unmatched(card_input: CardInput, _: Rules) -> Content:
     did = Text("Unstick did nothing for these, and says so once a day while they come.")
     todo = Text("Correct the runbook's `match` or the rule's labels, or leave the queue out of the rule.")
     return Content("plan", headline, [to_do(todo), did])
-
-
-def _other(card_input: CardInput, _: Rules) -> Content:
-    return Content("watch", Text("News about {subject}", subject=facts.subject(card_input)), why(card_input, card_input.reason))
 
 
 QUEUES, HOLDERS, HEAD, PROOFS = queue_facts.queues, queue_facts.holders, queue_facts.head, queue_facts.proofs

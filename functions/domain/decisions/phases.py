@@ -298,8 +298,7 @@ def _check_run(turn: Turn) -> None:
         return _watch_running(turn) if unseen is None else _wait_unseen(turn, unseen)
     if execution.aborted_by or execution.abandoned:
         code, why = explain_failure(execution, turn.incident.run.tail)
-        healthy = Text("the queue looks healthy") if execution.abandoned and _looks_healthy(turn) else ""
-        return endings.escalate(turn, code, join((why, healthy)))
+        return endings.escalate(turn, code, join((why, _say_if_healthy(turn) if execution.abandoned else "")))
     if execution.refused and not _has_run_before(execution, turn):
         tries = (*turn.incident.tries, PastAttempt(execution.tag, execution, REFUSED_LATE, turn.incident.run.holder_host))
         turn.change(phase=Phase.WAITING, execution=None, tries=tries, restarts=turn.incident.restarts - 1)
@@ -331,10 +330,9 @@ def _watch_running(turn: Turn) -> None:
     running_s = turn.at - _started_at(incident)
     if running_s > runbook.restart.max_run_s or (incident.execution is not None and incident.execution.abandoned):
         detail = guards.describe_zombie(turn.rules.runner, incident.execution, running_s)
-        healthy = Text("the queue looks healthy") if _looks_healthy(turn) else ""
         remedy = incident.execution is not None and remedy_of(incident.execution.tag)
         code = Reason.REMEDY_UNCLEAR if remedy else Reason.ZOMBIE_EXECUTION
-        return endings.escalate(turn, code, join((detail, healthy)))
+        return endings.escalate(turn, code, join((detail, _say_if_healthy(turn))))
     reason = None if incident.reason is Reason.LEDGER_UNKNOWN else incident.reason
     turn.change(looked_at=turn.at, reason=reason, due=turn.at + runbook.verify.every_s)
 
@@ -344,8 +342,8 @@ def _wait_unseen(turn: Turn, unseen: Unknown) -> None:
     incident, verify = turn.incident, turn.runbook.verify
     deadline = _started_at(incident) + turn.runbook.restart.max_run_s + verify.within_s + endings.GRACE_S
     unseen_s = turn.at - (incident.looked_at or incident.began_at)
-    healthy = Text("the queue looks healthy") if _looks_healthy(turn) else ""
-    detail = join((unseen.why, Text("the restart was last seen running {age} ago", age=duration(unseen_s)), healthy))
+    last_seen = Text("the restart was last seen running {age} ago", age=duration(unseen_s))
+    detail = join((unseen.why, last_seen, _say_if_healthy(turn)))
     if turn.at >= deadline:
         return endings.escalate(turn, Reason.LEDGER_UNKNOWN, detail, remedy=unseen.remedy)
     turn.change(reason=Reason.LEDGER_UNKNOWN, detail=detail, due=min(turn.at + verify.every_s, deadline))
@@ -358,10 +356,10 @@ def _started_at(incident: Incident) -> float:
     return incident.began_at if started_at is None else started_at - incident.runner_ahead_s
 
 
-def _looks_healthy(turn: Turn) -> bool:
-    seen = [(turn.runbook_of(watched), turn.snapshot_of(watched)) for watched in turn.incident.queues]
-    well = (looks_well(book.recovered, one) for book, one in seen)
-    return bool(seen) and all(well)
+def _say_if_healthy(turn: Turn) -> Phrase:
+    queues = turn.incident.queues
+    well = all(looks_well(turn.runbook_of(watched).recovered, turn.snapshot_of(watched)) for watched in queues)
+    return Text("the queue looks healthy") if queues and well else ""
 
 
 def _has_run_before(execution: Execution, turn: Turn) -> bool:

@@ -413,7 +413,7 @@ def test_hostile_text_is_cleaned_and_shortened(name: str, language: str):
     assert took_s < 2.0
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "unheard of"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "card_input",
     [
