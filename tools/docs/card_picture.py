@@ -9,15 +9,16 @@ from unicodedata import east_asian_width
 from msgspec import Struct, field
 
 from functions.adapters.chats.slack import BUTTONS, PRIMARY
-from functions.domain.cards.approval_page import plot
+from functions.domain.cards.curve import plot
 from functions.domain.model.messages import Card
-from functions.domain.texts.words import CURVE, curve_words, log_title
-from functions.runtime.text import in_language, named
+from functions.domain.texts.words import log_title
+from functions.runtime.text import in_language
 
 WIDTH = 400
 EDGE = 16
 INNER = WIDTH - 2 * EDGE
 LABEL = 104
+DEPTH = 64
 BOLD = 1.12
 """Factor by which bold letters are wider, in the widest font."""
 
@@ -129,16 +130,16 @@ def _facts(sheet: _Sheet, card: Card) -> None:
 
 
 def _depth(sheet: _Sheet, card: Card, strong: str, language: str) -> None:
-    curve = plot(card.curve, INNER)
+    curve = plot(card.curve, width=INNER, height=DEPTH)
     if curve is None:
         return
     sheet.y += 8
-    sheet.text(in_language(language, named(CURVE, curve_words(card.curve, language))), 12, colour=GREY)
+    sheet.text(in_language(language, curve.caption), 12, colour=GREY)
     drawn = (
-        f'<polygon points="0,{curve.base} {curve.points} {INNER},{curve.base}" fill="{strong}" fill-opacity=".14"/>'
+        f'<polygon points="{curve.area}" fill="{strong}" fill-opacity=".14"/>'
         f'<path d="M0 {curve.base}H{INNER}" stroke="{LINE}"/>'
-        f'<polyline points="{curve.points}" fill="none" stroke="{strong}" stroke-width="2.2" stroke-linejoin="round"/>'
-        f'<circle cx="{curve.end_x}" cy="{curve.end_y}" r="3.5" fill="{strong}"/>'
+        f'<polyline points="{curve.line}" fill="none" stroke="{strong}" stroke-width="2.2" stroke-linejoin="round"/>'
+        f'<path d="M{curve.end}h0" stroke="{strong}" stroke-width="7" stroke-linecap="round"/>'
     )
     sheet.parts.append(f'<g transform="translate({EDGE} {sheet.y:.1f})">{drawn}</g>')
     sheet.y += curve.height + 4

@@ -73,7 +73,7 @@ def headline(card: Card) -> str:
 def facts(card: Card, language: str, between: str = " ") -> list[tuple[str, str]]:
     """The card's facts; the last one is the curve: bars, then figures."""
     line = sparkline(card.curve)
-    curve = [(in_language(language, CURVE), f"{line}{between}{curve_words(card.curve, language)}")] if line else []
+    curve = [(in_language(language, CURVE), f"{line}{between}{in_language(language, curve_words(card.curve))}")] if line else []
     return [*card.facts, *curve]
 
 

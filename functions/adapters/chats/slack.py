@@ -189,7 +189,8 @@ def _first_blocks(card: Card, language: str) -> list[dict[str, Any]]:
 def _detail_blocks(card: Card, language: str) -> list[dict[str, Any]]:
     blocks = _fields(card.facts[FACTS_FIRST:], language)
     if bars := _cards.sparkline(card.curve):
-        blocks.append(_section(f"*{in_language(language, CURVE)}*  `{bars}`  {escape(curve_words(card.curve, language))}"))
+        figures = escape(in_language(language, curve_words(card.curve)))
+        blocks.append(_section(f"*{in_language(language, CURVE)}*  `{bars}`  {figures}"))
     if card.evidence:
         blocks.append(_section(f"*{log_title(card.evidence_title, language)}*\n```\n{_fit_log(card.evidence, language)}\n```"))
     return blocks + _link_sections(_links(card)[LINKS_FIRST:])

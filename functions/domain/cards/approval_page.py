@@ -7,8 +7,10 @@ from msgspec.structs import replace
 
 from functions.domain.cards import card, facts, remedies
 from functions.domain.cards.card_input import CardInput
+from functions.domain.cards.curve import Curve, find_starts, plot
 from functions.domain.cards.queue_facts import QUEUE_NAME, holders, proofs
 from functions.domain.cards.rendering import Fact, clock, tidy
+from functions.domain.health.looks import extend
 from functions.domain.model.codes import ASKED, Health
 from functions.domain.model.observations import QueueSnapshot, Reading, Unknown
 from functions.domain.model.runbooks import Rules
@@ -19,9 +21,6 @@ from functions.runtime.text import COMMA, Phrase, Text, join, named
 
 QUEUES_SHOWN = 5
 NAME, WHY = 80, 200  # maximum length of a person's name and reason
-CURVE_HEIGHT = 64
-BASE = CURVE_HEIGHT - 2  # the y coordinate of a depth of 0
-CURVE_WIDTH = 264  # pixels: the width between the margins on a screen of 320
 RESTART, DECLINE, ACKNOWLEDGE = "restart", "decline", "acknowledge"  # the values of `act` that the buttons send
 RESTS_ON = (proofs, holders)
 NOTHING_CHANGED = Text("Opening this page has changed nothing.")
@@ -45,6 +44,9 @@ LABELS: Mapping[str, Text] = {
     ),
     "link": Text("Link from the message"),
     "open": Text("Open"),
+    "ready": Text("all messages, ready and unacknowledged"),
+    "unacked": Text("of these unacknowledged"),
+    "restart": Text("restart"),
 }
 """Texts that are on every page."""
 
@@ -84,26 +86,14 @@ class Button(Struct, frozen=True):
     quiet: bool = False
 
 
-class Curve(Struct, frozen=True):
-    """A curve in pixels: `x,y x,y ...`, and its end point."""
-
-    points: str
-    end_x: str
-    end_y: str
-    width: int
-    height: int = CURVE_HEIGHT
-    base: int = BASE
-
-
 class Queue(Struct, frozen=True):
-    """The live figures of one queue; `summary` stands above the buttons. `curve`: of its depth; `caption` has it in words."""
+    """The live figures of one queue; `summary` stands above the buttons."""
 
     name: str
     summary: Phrase
     problem: Phrase = ""
     facts: tuple[Fact, ...] = ()
     curve: Curve | None = None
-    caption: Phrase = ""
 
 
 class Question(Struct, frozen=True):
@@ -219,33 +209,19 @@ def _below_queues(view: View, rules: Rules) -> tuple[Paragraph, ...]:
 
 
 def _queues(view: View) -> tuple[Queue, ...]:
-    return tuple(_queue(row, view.card_input.at) for row in view.rows[:QUEUES_SHOWN])
+    return tuple(_queue(row, view.card_input) for row in view.rows[:QUEUES_SHOWN])
 
 
-def _queue(row: Row, now: float) -> Queue:
+def _queue(row: Row, card_input: CardInput) -> Queue:
     name, seen = tidy(row.name, QUEUE_NAME), row.seen
     if isinstance(seen, Unknown):
         problem = Text("It can't be read: {why}", why=seen.why)
         return Queue(name, named(name, problem), problem)
-    curve, points = plot(seen.depth_samples, CURVE_WIDTH), seen.depth_samples
-    caption: Phrase = ""
-    if curve is not None:
-        span = duration(points[-1][0] - points[0][0])
-        caption = Text("Depth over the last {span}: {first} → {last}", span=span, first=points[0][1], last=points[-1][1])
+    depths = extend((), seen.at, seen.depth, seen.depth_samples)
+    held = extend((), seen.at, seen.unacked, seen.history.unacked)
+    starts = tuple(at for at in find_starts(card_input.shown) if depths[0][0] < at)
     summary = named(name, join((HEALTH.get(row.health, ""), messages(seen.depth)), COMMA))
-    return Queue(name, summary, "", tuple(_figures(seen, row.health, now)), curve, caption)
-
-
-def plot(curve: tuple[tuple[float, int], ...], width: int) -> Curve | None:
-    """Plot the depth over time; None for fewer than two samples."""
-    points = [(at, max(0, depth)) for at, depth in curve]
-    if len(points) < 2:
-        return None
-    first, span = points[0][0], max(points[-1][0] - points[0][0], 1e-9)
-    top = max(depth for _, depth in points) or 1
-    placed = [f"{(at - first) / span * width:.1f},{BASE - depth / top * (CURVE_HEIGHT - 8):.1f}" for at, depth in points]
-    end_x, end_y = placed[-1].split(",")
-    return Curve(" ".join(placed), end_x, end_y, width)
+    return Queue(name, summary, "", tuple(_figures(seen, row.health, card_input.at)), plot(depths, held, starts))
 
 
 def _figures(seen: QueueSnapshot, health: Health, now: float) -> list[Fact]:

@@ -102,8 +102,8 @@ def note_snapshot(watched: QueueState, seen: QueueSnapshot) -> QueueState:
         return watched
     return replace(
         watched,
-        curve=_extend(watched.curve, seen.at, seen.depth, seen.depth_samples),
-        held_curve=_extend(watched.held_curve, seen.at, seen.unacked, seen.history.unacked),
+        curve=extend(watched.curve, seen.at, seen.depth, seen.depth_samples),
+        held_curve=extend(watched.held_curve, seen.at, seen.unacked, seen.history.unacked),
         head_at=seen.head_at,
         head_bytes=seen.head_bytes,
         held_bytes=seen.held_bytes,
@@ -115,7 +115,7 @@ def note_snapshot(watched: QueueState, seen: QueueSnapshot) -> QueueState:
     )
 
 
-def _extend(curve: Samples, at: float, value: int | None, samples: Samples) -> Samples:
+def extend(curve: Samples, at: float, value: int | None, samples: Samples) -> Samples:
     """Append the newest value to the curve. An empty curve first gets the samples that the broker kept."""
     if value is None:
         return curve

@@ -1,7 +1,6 @@
 """The page of one incident as data. Title and advice come from the code that writes the cards, so that both say the same."""
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from itertools import groupby
 
 from msgspec import Struct
@@ -10,9 +9,9 @@ from msgspec.structs import replace
 from functions.domain.cards import card, facts, queue_facts
 from functions.domain.cards.approval_page import Paragraph
 from functions.domain.cards.card_input import CardInput
+from functions.domain.cards.curve import Curve, find_starts, plot
 from functions.domain.cards.queue_facts import QUEUE_NAME, held
 from functions.domain.cards.rendering import Fact, clock, tidy
-from functions.domain.incidents.curve import Chart, plot
 from functions.domain.incidents.overview import say_minutes, summarize
 from functions.domain.incidents.timeline import ENDINGS, KINDS, PHASES, Entry, Known, tell
 from functions.domain.model.codes import ASKED, Ending, Phase, Reason
@@ -43,9 +42,6 @@ LABELS: Mapping[str, Text] = {
     "to_all": Text("All incidents"),
     "todo": Text("What to do now"),
     "about": Text("What it is about"),
-    "ready": Text("all messages, ready and unacknowledged"),
-    "unacked": Text("of these unacknowledged"),
-    "restart": Text("restart"),
     "holders": Text("Who held messages"),
     "runs": Text("Job runs"),
     "evidence": Text("Evidence before the restart"),
@@ -56,13 +52,10 @@ LABELS: Mapping[str, Text] = {
 
 
 class Figure(Struct, frozen=True):
-    """One queue: its curve with a caption, and who held its messages."""
+    """One queue, and who held its messages."""
 
     name: str
-    chart: Chart | None
-    caption: Phrase
-    begins: str
-    ends: str
+    curve: Curve | None
     holders: tuple[Phrase, ...]
 
 
@@ -108,7 +101,7 @@ def compose(known: Known, rules: Rules, now: float) -> IncidentPage:
         title,
         todo,
         (*about, *gathered),
-        tuple(_figure(watched, incident, rules) for watched in incident.queues[:QUEUES_SHOWN]),
+        tuple(_figure(watched, incident) for watched in incident.queues[:QUEUES_SHOWN]),
         tuple(tidy(line, LINE) for line in evidence[-LINES:]),
         tuple(_runs(incident)),
         tuple(_days(known, rules)),
@@ -159,24 +152,12 @@ def _say(known: Known, story: CardInput, rules: Rules, now: float) -> tuple[Phra
 OLD = Paragraph(Text("This is what was to be done when it ended. Check first whether it still is."), "warn")
 
 
-def _figure(watched: QueueState, incident: Incident, rules: Rules) -> Figure:
-    chart = plot(watched, incident)
+def _figure(watched: QueueState, incident: Incident) -> Figure:
     before = watched.before
     holders = before.holders if before is not None and before.holders else watched.holders
     at = before.at if before is not None and before.holders else watched.curve[-1][0] if watched.curve else watched.joined_at
-    caption: Phrase = ""
-    if chart is not None:
-        span = duration(chart.ends_at - chart.begins_at)
-        depth = Text("{first} → {last} messages (peak {peak}) in {span}")
-        caption = depth.fill(first=chart.first, last=chart.last, peak=chart.most, span=span)
-    return Figure(
-        tidy(watched.queue.name, QUEUE_NAME),
-        chart,
-        caption,
-        _time(rules, chart.begins_at) if chart else "",
-        _time(rules, chart.ends_at) if chart else "",
-        tuple(held(holder, at) for holder in holders),
-    )
+    curve = plot(watched.curve, watched.held_curve, find_starts(incident))
+    return Figure(tidy(watched.queue.name, QUEUE_NAME), curve, tuple(held(holder, at) for holder in holders))
 
 
 def _runs(incident: Incident) -> Iterator[Run]:
@@ -198,7 +179,3 @@ def _days(known: Known, rules: Rules) -> Iterator[tuple[str, tuple[Moment, ...]]
     moments = [(clock(rules, entry.at), entry) for entry in tell(known.incident, known.outcome)]
     for day, group in groupby(moments, key=lambda moment: moment[0][:10]):
         yield day, tuple(Moment(at[11:19], KINDS[entry.kind], entry) for at, entry in group)
-
-
-def _time(rules: Rules, at: float) -> str:
-    return datetime.fromtimestamp(at, rules.zone).strftime("%H:%M:%S")

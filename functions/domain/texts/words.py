@@ -57,13 +57,13 @@ def choose_lines(output: str) -> tuple[str, ...]:
     return tuple(line[:LINE] for line in (marked[:LINES] or lines[-LINES:]))
 
 
-def curve_words(curve: tuple[tuple[float, int], ...], language: str) -> str:
+def curve_words(curve: tuple[tuple[float, int], ...]) -> Phrase:
     """A curve in figures: first, last, highest, and its time span. Empty for fewer than two samples."""
     if len(curve) < 2:
         return ""
     first, last, peak = curve[0][1], curve[-1][1], max(depth for _, depth in curve)
     span = duration(curve[-1][0] - curve[0][0])
-    return in_language(language, Text("{first} → {last} (peak {peak}) in {span}", first=first, last=last, peak=peak, span=span))
+    return Text("{first} → {last} (peak {peak}) in {span}", first=first, last=last, peak=peak, span=span)
 
 
 def bars(values: list[int]) -> str:

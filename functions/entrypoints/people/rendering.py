@@ -5,14 +5,14 @@ Every value is escaped. Colours meet WCAG AA in light and dark mode."""
 import hashlib
 from base64 import b64encode
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from functions.domain.cards.approval_page import LABELS, NAME, WHY, Notice, Person, Question
-from functions.domain.cards.rendering import SENTENCE, tidy
+from functions.domain.cards.rendering import SENTENCE, clock, tidy
 from functions.domain.model.runbooks import Rules
 from functions.entrypoints.responses import Response
 from functions.runtime.redaction import redact
@@ -45,6 +45,7 @@ def show_page(rules: Rules, template: str, title: Phrase, **values: Any) -> Resp
 
 
 def _render(template: str, rules: Rules, title: Phrase, **values: Any) -> str:
+    values["clock"] = partial(clock, rules, form="%H:%M:%S")
     return _environment(rules.language, rules.runner).get_template(template).render(title=title, **values)
 
 

@@ -9,16 +9,17 @@ import unicodedata
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.cards.approval_page import Row, View, ask, ask_to_take, plot
+from functions.domain.cards.approval_page import Row, View, ask, ask_to_take
 from functions.domain.cards.card import KINDS, compose
 from functions.domain.cards.card_input import CardInput
+from functions.domain.cards.curve import plot
 from functions.domain.cards.queue_facts import PROOFS
 from functions.domain.health.recovery import say_same_again
 from functions.domain.model.codes import ASKED, Health, Phase, Proof, Reason, Verdict
 from functions.domain.model.incidents import AfterRestart, AlertRef, Incident, PastAttempt, change
 from functions.domain.model.messages import APPROVE as APPROVE_BUTTON
 from functions.domain.model.messages import DECLINE, PAUSE, Card
-from functions.domain.model.observations import Execution, QueueSnapshot
+from functions.domain.model.observations import Execution, QueueHistory, QueueSnapshot
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.sanitize import clean, safe_url
@@ -32,6 +33,7 @@ from tests.support.worlds.example_stories import (
     INCIDENT,
     NOW,
     RUNBOOK,
+    RUNNER_AHEAD_S,
     TARGET,
     answerable,
     held,
@@ -488,7 +490,23 @@ def test_clean(text: str, cleaned: str):
 @pytest.mark.parametrize(("curve", "drawn"), [((), False), (((0.0, 5),), False), (((0.0, 5), (10.0, 0)), True)])
 def test_a_curve_needs_two_samples(curve: tuple[tuple[float, int], ...], drawn: bool):
     """One sample is not a curve."""
-    assert (plot(curve, 400) is not None) is drawn
+    assert (plot(curve) is not None) is drawn
+
+
+def test_the_curve_of_the_approval_page_ends_now_and_marks_a_restart_within_it():
+    """On our clock, where the broker's is a day ahead; one that began before the samples is not drawn in at their edge."""
+    samples = tuple((NOW + 86400.0 - 5.0 * n, 362 - n) for n in range(24, -1, -1))
+    seen = QueueSnapshot(NOW, 362, unacked=20, depth_samples=samples, history=QueueHistory(unacked=samples))
+    story = EXAMPLES["held-second-approval"]
+    assert story.incident is not None
+    assert story.incident.execution is not None
+    for ago_s, marks in ((60.0, 1), (600.0, 0)):
+        run = replace(story.incident.execution, runner_started_at=NOW + RUNNER_AHEAD_S - ago_s)
+        incident = change(story.incident, execution=run)
+        (queue,) = ask(View(replace(story, incident=incident), (Row("mail.outgoing", seen, Health.ILL),)), rules()).queues
+        assert queue.curve is not None
+        assert (queue.curve.ends_at, len(queue.curve.marks), bool(queue.curve.held)) == (NOW, marks, True)
+        assert str(queue.curve.caption) == "Depth: 339 → 362 (peak 362) in 1 min 55 s"
 
 
 @pytest.mark.parametrize(("health", "label"), [(Health.ILL, "Processed beside it"), (Health.WELL, "Processed")])

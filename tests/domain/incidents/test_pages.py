@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from functions.domain.cards.curve import find_starts, plot
 from functions.domain.costs.report import RestartAt
 from functions.domain.incidents import overview, page, weeks
-from functions.domain.incidents.curve import BASE, WIDTH, plot
 from functions.domain.incidents.overview import Filter, Summary, summarize
 from functions.domain.incidents.timeline import Known
 from functions.domain.model.codes import Ending, Phase, Reason
@@ -127,14 +127,13 @@ def test_the_curve_marks_each_restart_and_has_what_consumers_hold():
     """All points are inside the picture, also of what is 100 kB of marks."""
     incident = known("escalated").incident
     watched = replace(incident.queues[0], held_curve=tuple((at, 20) for at, _ in incident.queues[0].curve))
-    chart = plot(watched, incident)
-    assert chart is not None
-    assert (len(chart.marks), chart.first, chart.last, chart.most) == (2, 224, 615, 615)
-    for points in (chart.points, chart.held):
+    curve = plot(watched.curve, watched.held_curve, find_starts(incident))
+    assert curve is not None
+    assert (len(curve.marks), str(curve.caption)) == (2, "Depth: 224 → 615 (peak 615) in 8 min 9 s")
+    for points in (curve.area, curve.held):
         xs, ys = zip(*(map(float, point.split(",")) for point in points.split()), strict=True)
-        assert (min(xs), max(xs), min(ys) >= 0, max(ys)) == (0, WIDTH, True, BASE)
-    assert sorted(map(float, chart.marks)) == [float(mark) for mark in chart.marks]
-    assert plot(replace(watched, curve=watched.curve[:1]), incident) is None
+        assert (min(xs), max(xs), min(ys) >= 0, max(ys)) == (0, curve.width, True, curve.base)
+    assert sorted(map(float, curve.marks)) == [float(mark) for mark in curve.marks]
 
 
 @pytest.mark.parametrize("name", ["held-awaiting-approval", "escalated"])

@@ -93,6 +93,7 @@ def arrives(browser: Chrome, address: str) -> None:
 
 
 ENDED = ("recovered-2", "escalated-63", "held-observe-only-66")
+FIGURES = "return [...document.querySelectorAll('figure')].map(e => getComputedStyle(e).backgroundColor.match(/\\d+/)[0])"
 PAGES = ("/incidents", "/incidents/open-1", *(f"/incidents/{name}" for name in ENDED))
 
 
@@ -107,6 +108,8 @@ def test_axe_finds_no_violation_on_any_page(browser: Chrome, mail: StuckMail, sc
             read(browser, mail, path)
             browser.execute_script("for (const one of document.querySelectorAll('details')) one.open = true")
             problems_of[width, path] = violations(browser)
+            for red in browser.execute_script(FIGURES):
+                assert (int(red) < 128) is (scheme == "dark"), "a white box at night"
     finally:
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
     assert {page: problems for page, problems in problems_of.items() if problems} == {}
