@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 from werkzeug.test import TestResponse
@@ -168,10 +169,28 @@ def test_the_list_is_filtered_by_runbook_and_outcome(mail: StuckMail):
 
 
 @pytest.mark.parametrize(
-    "name", ["nothing-here", "20261123-181205-00000000", "..%2F..%2Fdocuments%2Fpause", "a" * 200, "99999999-999999-x"]
+    "name",
+    [
+        "nothing-here",
+        "20261123-181205-00000000",
+        "20261123-181205-00000000/",
+        "..%2F..%2Fdocuments%2Fpause",
+        "a" * 200,
+        "99999999-999999-x",
+    ],
 )
-def test_what_is_not_there_is_404(mail: StuckMail, name: str):
-    assert read(mail, f"/incidents/{name}", **TOKEN).status_code == 404
+def test_what_is_not_there_is_404_and_leads_to_the_list(mail: StuckMail, name: str):
+    page = read(mail, f"/incidents/{name}", **TOKEN)
+    found = re.search('href="([^"]+)"[^>]*>All incidents<', page.text)
+    assert page.status_code == 404
+    assert found is not None
+    assert urljoin(f"{PUBLIC_URL}/incidents/{name}", found[1]) == f"{PUBLIC_URL}/incidents"
+
+
+def test_the_link_of_an_incident_that_is_gone_leads_to_no_list(mail: StuckMail):
+    """Its holder may not read that."""
+    page = mail.client().get(link(mail, "20261123-181205-00000000"))
+    assert (page.status_code, "All incidents" in page.text) == (404, False)
 
 
 def test_a_store_that_does_not_answer_is_503(mail: StuckMail, tmp_path: Path):

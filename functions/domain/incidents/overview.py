@@ -43,7 +43,7 @@ LABELS: Mapping[str, Text] = {
 
 
 class Summary(Struct, frozen=True):
-    """What the list and its picture need of an incident. `state`: `open`, or how it ended."""
+    """What the list and its picture need of an incident. `state`: `open`, or how it ended; `outcome`: the same for people."""
 
     id: str
     at: float  # when its first alert began
@@ -51,6 +51,7 @@ class Summary(Struct, frozen=True):
     target: str
     runbook: str
     state: str
+    outcome: Phrase
     facts: tuple[Fact, ...]
     saved_minutes: float | None  # None: the runbook doesn't say how long a restart by hand takes
     restarts: Mapping[str, RestartAt]
@@ -90,7 +91,6 @@ def summarize(known: Known, rules: Rules) -> Summary:
     facts = (
         *proofs[:1],
         (Text("Done"), _done(known, restarts)),
-        (Text("Ended") if outcome else Text("State"), _ended(known)),
         *([(Text("Saved"), say_minutes(saved))] if saved is not None and outcome else []),
     )
     return Summary(
@@ -100,6 +100,7 @@ def summarize(known: Known, rules: Rules) -> Summary:
         tidy(known.target.name if known.target else "") or tidy(incident.runbook) or "-",
         tidy(incident.runbook),
         outcome.ending.value if outcome else OPEN,
+        _ended(known),
         facts,
         saved,
         restarts,

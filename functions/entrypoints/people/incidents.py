@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from flask import Request
+from msgspec.structs import replace
 
 from functions.application import signing
 from functions.application.history import incidents
@@ -86,7 +87,8 @@ def _refuse(ports: Adapters, status: int) -> Response:
 def _show_one(ports: Adapters, incident: str, *, by_link: bool) -> Response:
     found = incidents.find(ports, incident, READ_S) if PAGE_ID.fullmatch(incident) else incidents.Found(None)
     if found.known is None:
-        return _refuse(ports, 404)
+        to_all = (page.LABELS["to_all"], "../" * incident.count("/") + "../incidents")
+        return show_notice(ports.rules, replace(REFUSALS[404], links=() if by_link else (to_all,)), 404)
     content = page.compose(found.known, ports.rules, ports.now())
     return show_page(ports.rules, "incident.html", content.title, content=content, words=page.LABELS, to_all=not by_link)
 
