@@ -104,7 +104,7 @@ def _held(card_input: CardInput, rules: Rules) -> Content:
         anyway = Text("You can approve a restart anyway, once, until {until}.")
         text.append((once if reason in ASKED else anyway).fill(until=clock(rules, until)))
     text += _say_next(card_input, rules) if urgency != "fine" else []
-    return Content(urgency, _held_headline(card_input, urgency, rules), text)
+    return Content(urgency, _held_headline(card_input, urgency, rules), text, words=_hold_words(reason, urgency))
 
 
 def _say_next(card_input: CardInput, rules: Rules) -> list[Text]:
@@ -114,6 +114,11 @@ def _say_next(card_input: CardInput, rules: Rules) -> list[Text]:
         return []
     still = [Text("Still so at {time}.", time=clock(rules, card_input.at))] if card_input.told_at is not None else []
     return [*still, Text("If nothing changes, the next message comes after {time}.", time=clock(rules, card_input.next_at))]
+
+
+def _hold_words(reason: Reason | None, urgency: str) -> Phrase:
+    """The first words where Unstick only observes: how urgent it is, the team's own alert says."""
+    return Text("NO RESTART") if reason is Reason.OBSERVE_ONLY and urgency == "plan" else ""
 
 
 def _held_headline(card_input: CardInput, urgency: str, rules: Rules) -> Phrase:
@@ -404,7 +409,7 @@ def _bundle(card_input: CardInput, _: Rules) -> Content:
     else:
         held = Text("{count} target or alert was not restarted: {why}", "{count} targets or alerts were not restarted: {why}")
         headline = held.fill(count=count, why=short)
-    return Content(urgency, headline, why(card_input, reason))
+    return Content(urgency, headline, why(card_input, reason), words=_hold_words(reason, urgency))
 
 
 def _paused(card_input: CardInput, _: Rules) -> Content:
@@ -421,13 +426,16 @@ def _resumed(card_input: CardInput, _: Rules) -> Content:
 
 
 def _unsigned(_card: CardInput, _rules: Rules) -> Content:
-    waited = Text(
-        "They waited in the scheduler. Their signature fits none of the current `signing_keys`, so they restart nothing."
+    why_not = Text(
+        "They may be your own, signed before a key was removed; but somebody else could have written them, names included. "
+        "So they restart nothing."
     )
     todo = Text(
-        "Check what is firing. Add the former key back as the last of `signing_keys`; alerts of the last day are then processed."
+        "Check in your monitoring what is firing. If `signing_keys` lost a key, add it back as the last: alerts of the last day "
+        "are then processed."
     )
-    return Content("act", Text("Accepted alerts can't be processed: their signing key is missing"), [to_do(todo), waited])
+    headline = Text("Alerts can't be verified and were not processed: no signing key fits them")
+    return Content("act", headline, [to_do(todo), why_not])
 
 
 def _expiring(card_input: CardInput, rules: Rules) -> Content:

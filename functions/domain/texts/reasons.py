@@ -186,8 +186,8 @@ REASONS: Mapping[Reason, Explained] = {
     ),
     Reason.OBSERVE_ONLY: plan_by_hand(
         Text("the runbook only observes"),
-        Text("The queue is stuck, but the runbook's mode is observe: Unstick only reports what it would do."),
-        Text("Restart it by hand, as before."),
+        Text("The runbook's mode is observe: Unstick watches and says what it would have done. Nothing is wrong with Unstick."),
+        Text("Check the queue and restart it by hand if it hangs, as before. Unstick restarts nothing here."),
     ),
     Reason.LIKELY_STUCK: plan_by_hand(
         Text("it may hang, and it may be healthy"),

@@ -72,6 +72,7 @@ def test_headline_begins_with_the_urgency_in_words(name: str, language: str):
     """Urgency shows without any colour."""
     card = compose(EXAMPLES[name], rules(language))
     own = {"paused": ("PAUSED: ", "一時停止中："), "acknowledged": ("Taken: ", "対応中："), "declined": ("Declined: ", "却下：")}
+    own["held-observe-only"] = ("NO RESTART: ", "再起動なし：")
     words = own.get(name, URGENCY[card.urgency])
     assert card.headline.startswith(words[LANGUAGES.index(language)])
     assert len(card.headline) <= 140
@@ -92,7 +93,7 @@ def test_headline_begins_with_the_urgency_in_words(name: str, language: str):
         ("escalated-again", "act", "ACT NOW: mail-delivery is still stuck after 2 restarts, and nobody has taken it"),
         ("held-overrule", "act", "ACT NOW: mail-delivery was not restarted: it was restarted too often"),
         ("held-observe-only", "plan",
-            "In working hours: mail-delivery is stuck; Unstick only observes and would have restarted it"),
+            "NO RESTART: mail-delivery is stuck; Unstick only observes and would have restarted it"),
         ("held-symptom-gone", "fine", "No action needed: mail-delivery is healthy; nothing was restarted"),
         ("held-no-runbook", "plan", "In working hours: No runbook matches the alert RabbitMQQueueStuck"),
         ("draining", "watch", "No action yet: mail-delivery is processing again, 212 messages left"),
@@ -105,7 +106,7 @@ def test_headline_begins_with_the_urgency_in_words(name: str, language: str):
         ("bundle", "act", "ACT NOW: 26 applications are stuck at once and were not restarted"),
         ("paused", "watch", "PAUSED: Unstick restarts nothing"),
         ("resumed", "fine", "No action needed: Unstick may restart mail-delivery again"),
-        ("unsigned", "act", "ACT NOW: Accepted alerts can't be processed: their signing key is missing"),
+        ("unsigned", "act", "ACT NOW: Alerts can't be verified and were not processed: no signing key fits them"),
         ("expiring", "plan", "In working hours: Rundeck's token expires in 7 d 0 h"),
         ("unmatched", "plan", "In working hours: RabbitMQQueueMaybeStuck invoice_jobs matched no runbook"),
     ],
@@ -121,7 +122,8 @@ def test_headlines(name: str, urgency: str, headline: str):
     [
         ("held-cooldown",
             "Nothing until 2026-11-24 03:18:05 JST: then Unstick decides again. If it can't wait, restart it by hand."),
-        ("held-observe-only", "Restart it by hand, as before."),
+        ("held-observe-only",
+            "Check the queue and restart it by hand if it hangs, as before. Unstick restarts nothing here."),
         ("held-overrule", "Find the cause now; restart by hand only if you must."),
         ("held-no-runbook", "Add a runbook, fix the alert's labels, or route the alert elsewhere."),
         ("held-restart-refused", "Restart by hand now, then fix what Rundeck reports."),
@@ -134,13 +136,24 @@ def test_headlines(name: str, urgency: str, headline: str):
         ("paused",
             "Nothing now. If a queue gets stuck meanwhile, restart it by hand, or end the pause with unstick resume."),
         ("unsigned", (
-            "Check what is firing. Add the former key back as the last of signing_keys; alerts of the last day are "
-            "then processed.")),
+            "Check in your monitoring what is firing. If signing_keys lost a key, add it back as the last: alerts of the "
+            "last day are then processed.")),
     ],
 )  # fmt: skip
 def test_the_first_line_says_what_to_do(name: str, first_line: str):
     """Before any reason: five seconds on a phone are enough."""
     assert answerable(EXAMPLES[name], rules()).text[0] == f"What to do: {first_line}"
+
+
+@pytest.mark.parametrize("strength", ["stuck", "likely stuck"])
+def test_who_only_observes_says_so_and_calls_neither_itself_broken_nor_a_likely_queue_stuck(strength: str):
+    """At 3 a.m. nobody takes it for a restart, or for a defect of Unstick."""
+    card_input = EXAMPLES["held-observe-only" if strength == "stuck" else "held-likely"]
+    made = compose(replace(card_input, reason=Reason.OBSERVE_ONLY, approve_url=""), rules())
+    assert made.headline.startswith("NO RESTART: ")
+    assert made.text[1].endswith("Nothing is wrong with Unstick.")
+    assert made.text[2].startswith("It would have ")
+    assert ("is stuck" in all_text(made)) is (strength == "stuck")
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -206,8 +219,9 @@ def test_a_resolved_alert_says_whether_anything_was_restarted(restarts: int, hea
 
 
 def test_alerts_that_cannot_be_verified_are_named():
-    """As they say of themselves: their signature can't be checked."""
+    """As they say of themselves: their signature can't be checked, so anybody may have written that."""
     card = compose(EXAMPLES["unsigned"], rules())
+    assert "somebody else could have written them, names included" in card.text[1]
     names = dict(card.facts)["Alerts (not verified)"]
     assert names == "RabbitMQQueueStuck: Nothing was acknowledged in mail.outgoing for 5 minutes, DiskFull"
 
