@@ -199,7 +199,9 @@ def _em(char: str, *, mono: bool) -> float:
         return 0.61
     if char in "iIlj.,:;'|! ()[]ft-":
         return 0.36
-    return 0.84 if char in "mMwW@" else 0.7 if char.isupper() else 0.57
+    if char in "mW@%":
+        return 0.97
+    return 0.84 if char in "wM&#+<>=~OQ" else 0.7 if char.isupper() else 0.59
 
 
 def wrapped(text: str, width: float, *, mono: bool = False) -> list[str]:
