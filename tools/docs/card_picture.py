@@ -18,7 +18,7 @@ WIDTH = 400
 EDGE = 16
 INNER = WIDTH - 2 * EDGE
 LABEL = 104
-DEPTH = 64
+DEPTH = 62
 BOLD = 1.12
 """Factor by which bold letters are wider, in the widest font."""
 
@@ -130,19 +130,19 @@ def _facts(sheet: _Sheet, card: Card) -> None:
 
 
 def _depth(sheet: _Sheet, card: Card, strong: str, language: str) -> None:
-    curve = plot(card.curve, width=INNER, height=DEPTH)
+    curve = plot(card.curve, size=(INNER, DEPTH))
     if curve is None:
         return
     sheet.y += 8
     sheet.text(in_language(language, curve.caption), 12, colour=GREY)
     drawn = (
         f'<polygon points="{curve.area}" fill="{strong}" fill-opacity=".14"/>'
-        f'<path d="M0 {curve.base}H{INNER}" stroke="{LINE}"/>'
+        f'<path d="M0 {curve.height}H{INNER}" stroke="{LINE}"/>'
         f'<polyline points="{curve.line}" fill="none" stroke="{strong}" stroke-width="2.2" stroke-linejoin="round"/>'
-        f'<path d="M{curve.end}h0" stroke="{strong}" stroke-width="7" stroke-linecap="round"/>'
+        f'<path d="M{curve.line.split()[-1]}h0" stroke="{strong}" stroke-width="7" stroke-linecap="round"/>'
     )
     sheet.parts.append(f'<g transform="translate({EDGE} {sheet.y:.1f})">{drawn}</g>')
-    sheet.y += curve.height + 4
+    sheet.y += curve.height + 6
 
 
 def _evidence(sheet: _Sheet, card: Card, language: str) -> None:

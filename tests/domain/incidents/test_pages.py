@@ -139,7 +139,7 @@ def test_the_curve_marks_each_restart_and_has_what_consumers_hold():
     assert (len(curve.marks), str(curve.caption)) == (2, "Depth: 224 → 615 (peak 615) in 8 min 9 s")
     for points in (curve.area, curve.held):
         xs, ys = zip(*(map(float, point.split(",")) for point in points.split()), strict=True)
-        assert (min(xs), max(xs), min(ys) >= 0, max(ys)) == (0, curve.width, True, curve.base)
+        assert (min(xs), max(xs), min(ys) >= 0, max(ys)) == (0, curve.width, True, curve.height)
     assert sorted(map(float, curve.marks)) == [float(mark) for mark in curve.marks]
 
 
