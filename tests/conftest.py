@@ -92,7 +92,7 @@ NIGHT = (
     *("tests/system/prometheus/test_history_real.py",),
     *("tests/system/town/test_town.py", "tests/project/infra/test_deployment.py"),
 )
-"""All of their tests are long. By day they are not even imported: each worker would spend seconds on that."""
+"""All of their tests are long, marked or not. By day they are not even imported: each worker would spend seconds on that."""
 
 WAITING = 4
 """Workers beyond one for each core, and how many of them all may have of WAITS at a time: the others keep the cores busy."""
@@ -101,6 +101,12 @@ WAITING = 4
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave out NIGHT by day."""
     return True if config.option.markexpr == BY_DAY and collection_path.as_posix().endswith(NIGHT) else None
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark NIGHT as long: a test that was left out by day and not marked would never run."""
+    if item.path.as_posix().endswith(NIGHT):
+        item.add_marker("long")
 
 
 @pytest.hookimpl(wrapper=True)

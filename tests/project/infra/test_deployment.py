@@ -128,7 +128,6 @@ def test_what_is_removed_leaves_incidents_queue_and_secrets_and_comes_back(deplo
     assert not [one for one in deployed.applied if one[1:] in KEPT and one[0] == "delete"]
 
 
-@pytest.mark.long
 def test_a_secret_less_or_more_deletes_none(deployed: Project) -> None:
     """A rollback was refused where the bad release had added a secret, and a removed channel's value was deleted."""
     channel = "  extra: {type: google_chat, url: sm://my-project/unstick-chat-extra}\n"
@@ -158,7 +157,6 @@ def test_a_former_archive_is_deployed_with_its_configuration(deployed: Project) 
     assert "mode: observe" in (deployed.folder / "build" / "unstick.zip.yaml").read_text(encoding="utf-8")
 
 
-@pytest.mark.long
 def test_a_deployment_that_stopped_half_way_goes_on_or_is_removed(project: Project) -> None:
     """Where `verify` failed there is no address for the queue; neither the next apply nor the removal stops at that."""
     fails = project.cloud / "fails"
@@ -195,7 +193,6 @@ def test_what_was_changed_by_hand_shows_in_the_plan(deployed: Project) -> None:
     assert "Plan: 0 to add, 2 to change, 0 to destroy." in said
 
 
-@pytest.mark.long
 def test_an_address_of_the_alerts_can_be_changed(deployed: Project) -> None:
     """Monitoring refuses to delete a channel that a policy uses, so the policies come first."""
     done = len(deployed.applied)
@@ -206,7 +203,6 @@ def test_an_address_of_the_alerts_can_be_changed(deployed: Project) -> None:
     assert did[1:] == [("update", "google_monitoring_alert_policy")] * 6 + [("delete", "google_monitoring_notification_channel")]
 
 
-@pytest.mark.long
 def test_the_same_from_another_folder_changes_nothing(deployed: Project) -> None:
     """A colleague or CI deploys it: the archive that the functions name would be made anew under its name, and then deleted."""
     state, before = deployed.state(), deployed.applied
@@ -243,6 +239,7 @@ def test_a_state_of_a_build_before_loses_nothing(former: Project) -> None:
     assert changed == {
         ("create", "google_cloud_run_v2_service_iam_binding"),
         ("create", "google_cloud_scheduler_job"),
+        ("create", "google_logging_metric"),
         ("create", "google_project_iam_member"),  # the builder's, with another condition
         ("create", "google_storage_bucket_object"),
         ("delete", "google_cloud_tasks_queue_iam_member"),  # of `report`
@@ -250,13 +247,13 @@ def test_a_state_of_a_build_before_loses_nothing(former: Project) -> None:
         ("delete", "google_storage_bucket_object"),
         ("update", "google_cloudfunctions2_function"),
         ("update", "google_monitoring_alert_policy"),  # of failed jobs: there is one more
+        ("update", "google_monitoring_dashboard"),
     }
     left = {resource["type"] for resource in former.state()["resources"] if resource["mode"] == "managed"}
     assert not left & {"google_secret_manager_secret", "google_project_service", "google_cloud_run_v2_service_iam_member"}
     assert "No changes" in former.deploy()[1]
 
 
-@pytest.mark.long
 def test_the_removal_of_a_build_before_loses_no_secret(former: Project) -> None:
     """Even where nobody applied this one before: `destroy` does not look at `removed` blocks, so the page's line does it."""
     former.type(lines("-backend-config=prefix=production", 0, 1))
@@ -267,7 +264,6 @@ def test_the_removal_of_a_build_before_loses_no_secret(former: Project) -> None:
     assert ("delete", "google_storage_bucket", "my-project-unstick-store") not in former.applied
 
 
-@pytest.mark.long
 def test_a_state_from_before_the_module_is_moved_by_one_line(former: Project) -> None:
     """Its addresses begin with no module. Whoever forgets the line loses neither secrets nor bucket nor queue."""
     state = former.state()
