@@ -5,12 +5,10 @@ import os
 import sys
 
 from functions.config.current import DEFAULT_PATH, current_config
-from functions.config.settings import Config
+from functions.config.settings import LOCAL, Config
 from functions.entrypoints import access, throttle
 from functions.runtime import logs
 from functions.runtime.errors import BadRequest, ConfigError, Denied, Unavailable
-
-LOCAL = "local"
 
 
 def start() -> None:

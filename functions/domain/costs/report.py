@@ -179,9 +179,15 @@ def _cause(records: list[Archive]) -> Cause | None:
 
 
 def _likely(befores: list[QueueSnapshot]) -> Likely | None:
-    if any(before.holds_unacked for before in befores):
+    if any(map(_holds_unacked, befores)):
         return Likely.HELD_UNACKED
     return Likely.NO_CONSUMER if any(before.consumers == 0 and before.depth for before in befores) else None
+
+
+def _holds_unacked(before: QueueSnapshot) -> bool:
+    """Whether messages are held and none was acknowledged recently. A sample between two collections reads 0."""
+    counted = [value for _, value in before.ack_samples if value]
+    return bool(before.unacked and before.consumers) and (not counted or max(counted) == counted[0])
 
 
 def local_day(at: float, rules: Rules) -> date:

@@ -190,12 +190,6 @@ class QueueSnapshot(Struct, frozen=True):
     alarm: Phrase = ""  # the resources that the broker is short of, so that it blocks publishers
     returns: Returns | None = None  # how often held messages may return; None where there is no limit, or it is not known
 
-    @property
-    def holds_unacked(self) -> bool:
-        """Whether messages are held and none was acknowledged recently. A sample between two collections reads 0."""
-        counted = [value for _, value in self.ack_samples if value]
-        return bool(self.unacked and self.consumers) and (not counted or max(counted) == counted[0])
-
 
 Reading = QueueSnapshot | Unknown
 
