@@ -19,6 +19,7 @@ from functions.domain.model import unmatched
 from functions.domain.model.codes import Ending, Phase, Reason
 from functions.domain.model.incidents import Document, Incident
 from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.parallel import run_in_batches
 
 CHECK_S = 2.0
 OVERDUE_S = 120.0
@@ -97,40 +98,38 @@ def _of_documents(adapters: Adapters, listed: list[Listed]) -> Iterator[str]:
     phases = Counter(incident.phase for incident in incidents)
     waiting = [message for one in documents.values() for message in one.to_tell]
     early = documents[unmatched.KEY].unmatched.recent(now) if unmatched.KEY in documents else ()
-    gauge = partial(_family, kind="gauge")
-    yield from gauge(
-        "paused", text="Whether the kill switch is on.", samples=[("", (), read_pause(adapters, CHECK_S) is not None)]
-    )
-    yield from gauge("documents_open", text="Documents that wait for a wake-up.", samples=[("", (), len(due))])
-    overdue = sum(now - at > OVERDUE_S for at, _ in due)
-    yield from gauge("documents_overdue", text="Documents whose wake-up is two minutes late.", samples=[("", (), overdue)])
-    late = [("", (), max([0.0, *(now - at for at, _ in due)]))]
-    yield from gauge("wakeup_lateness_seconds", text="How late the latest wake-up is.", samples=late)
-    shown = [("", (("phase", phase.value),), phases[phase]) for phase in Phase]
-    yield from gauge("incidents_open", text="Open incidents.", samples=shown)
-    stale = [("", (), max([0.0, *(_unchanged_s(one, now) for one in incidents)]))]
-    text = "Since when the slowest open incident is unchanged, unless it waits for people, a time or a day of observation."
-    yield from gauge("incident_unchanged_seconds", text=text, samples=stale)
-    yield from gauge("messages_waiting", text="Messages that no chat has accepted yet.", samples=[("", (), len(waiting))])
-    oldest = [("", (), max([0.0, *(now - one.card.at for one in waiting)]))]
-    yield from gauge("message_waiting_seconds", text="Since when the oldest of them waits.", samples=oldest)
-    text = "Distinct suspicions of the last day that matched no runbook."
-    yield from gauge("unmatched_alerts", text=text, samples=[("", (), len(early))])
+    unchanged = "Since when the slowest open incident is unchanged, unless it waits for people, a time or a day of observation."
+    gauges: list[tuple[str, str, float]] = [
+        ("paused", "Whether the kill switch is on.", read_pause(adapters, CHECK_S) is not None),
+        ("documents_open", "Documents that wait for a wake-up.", len(due)),
+        ("documents_overdue", "Documents whose wake-up is two minutes late.", sum(now - at > OVERDUE_S for at, _ in due)),
+        ("wakeup_lateness_seconds", "How late the latest wake-up is.", _longest(now - at for at, _ in due)),
+        ("incident_unchanged_seconds", unchanged, _longest(_unchanged_s(one, now) for one in incidents)),
+        ("messages_waiting", "Messages that no chat has accepted yet.", len(waiting)),
+        ("message_waiting_seconds", "Since when the oldest of them waits.", _longest(now - one.card.at for one in waiting)),
+        ("unmatched_alerts", "Distinct suspicions of the last day that matched no runbook.", len(early)),
+    ]
     if (expires_at := adapters.rules.token_expires_at) is not None:
-        text = "When the runner's token expires."
-        yield from gauge("token_expiry_timestamp_seconds", text=text, samples=[("", (), expires_at)])
+        gauges.append(("token_expiry_timestamp_seconds", "When the runner's token expires.", expires_at))
+    for name, text, value in gauges:
+        yield from _family(name, "gauge", text, [("", (), value)])
+    by_phase = [("", (("phase", phase.value),), phases[phase]) for phase in Phase]
+    yield from _family("incidents_open", "gauge", "Open incidents.", by_phase)
+
+
+def _longest(seconds: Iterable[float]) -> float:
+    return max([0.0, *seconds])
 
 
 def _read(adapters: Adapters, keys: Iterable[str]) -> Iterator[Document]:
     """Load the documents, and leave out those that can't be read: one of a newer release must not hide all figures."""
     calls = [partial(adapters.store.load, key, timeout_s=CHECK_S) for key in keys]
-    for start in range(0, len(calls), AT_ONCE):
-        for stored in map(unwrap, adapters.run_parallel(calls[start : start + AT_ONCE], CHECK_S)):
-            try:
-                if stored is not None:
-                    yield decode(Document, stored.body, "of /metrics")
-            except Denied:
-                continue
+    for stored in map(unwrap, run_in_batches(adapters.run_parallel, calls, timeout_s=CHECK_S, at_once=AT_ONCE)):
+        try:
+            if stored is not None:
+                yield decode(Document, stored.body, "of /metrics")
+        except Denied:
+            continue
 
 
 def _unchanged_s(incident: Incident, now: float) -> float:
