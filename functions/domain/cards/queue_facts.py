@@ -116,29 +116,23 @@ def holders(card_input: CardInput) -> list[Fact]:
     return [(Text("Held by"), join(lines)), (Text("Delivery limit"), limit)]
 
 
+DROPPED, DEAD_LETTERED = Text("dropped"), Text("dead-lettered")
+
+
 def say_returns(left: Returns) -> Text:
     """What the next restarts do to held messages."""
+    text = Text(
+        "{count} more restart, then the held messages are {done} by RabbitMQ (limit {limit})",
+        "{count} more restarts, then the held messages are {done} by RabbitMQ (limit {limit})",
+    )
     if not left.left:
-        dead_letters = Text("RabbitMQ may dead-letter the held messages at the next restart (limit {limit})")
-        drops = Text("RabbitMQ may drop the held messages at the next restart (limit {limit})")
-    else:
-        dead_letters = Text(
-            "{count} more restart, then RabbitMQ dead-letters the held messages (limit {limit})",
-            "{count} more restarts, then RabbitMQ dead-letters the held messages (limit {limit})",
-        )
-        drops = Text(
-            "{count} more restart, then RabbitMQ drops the held messages (limit {limit})",
-            "{count} more restarts, then RabbitMQ drops the held messages (limit {limit})",
-        )
-    return (dead_letters if left.dead_letters else drops).fill(count=left.left, limit=left.limit)
+        text = Text("at the next restart the held messages may be {done} by RabbitMQ (limit {limit})")
+    return text.fill(count=left.left, done=DEAD_LETTERED if left.dead_letters else DROPPED, limit=left.limit)
 
 
 def losses(card_input: CardInput) -> list[Phrase]:
     """What the restarts have cost, by queue."""
     return [_say_lost(queue, queue.lost_in_all, queue.risked_in_all) for queue in card_input.queues if queue.risked_in_all]
-
-
-DROPPED, DEAD_LETTERED = Text("dropped"), Text("dead-lettered")
 
 
 def _say_lost(queue: QueueState, least: int, most: int) -> Phrase:

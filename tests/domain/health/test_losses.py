@@ -117,7 +117,7 @@ def test_a_restart_that_may_drop_messages_asks_a_person_in_auto_too(returns: Ret
     assert phase(result) is Phase.ASKED
     assert result.document.incident is not None
     (card,) = (message.card for message in result.document.to_tell if message.channel == "ops")
-    assert "RabbitMQ may drop the held messages at the next restart (limit 1)" in dict(card.facts)["Delivery limit"]
+    assert "at the next restart the held messages may be dropped by RabbitMQ (limit 1)" in dict(card.facts)["Delivery limit"]
     approved = Approved(result.document.incident.approval.nonce, "anna")
     result = moved(result.document, approved, what, with_rules=ASKING)
     assert [act for act in result.acts if isinstance(act, Start)]
@@ -131,10 +131,10 @@ def test_a_restart_that_may_drop_messages_asks_a_person_in_auto_too(returns: Ret
 @pytest.mark.parametrize(
     ("returns", "said"),
     [
-        (Returns(3, 1), "2 more restarts, then RabbitMQ drops the held messages (limit 3)"),
-        (LIMIT_ONE, "1 more restart, then RabbitMQ drops the held messages (limit 1)"),
-        (Returns(3, 2, dead_letters=True), "1 more restart, then RabbitMQ dead-letters the held messages (limit 3)"),
-        (DEAD_LETTERED, "RabbitMQ may dead-letter the held messages at the next restart (limit 1)"),
+        (Returns(3, 1), "2 more restarts, then the held messages are dropped by RabbitMQ (limit 3)"),
+        (LIMIT_ONE, "1 more restart, then the held messages are dropped by RabbitMQ (limit 1)"),
+        (Returns(3, 2, dead_letters=True), "1 more restart, then the held messages are dead-lettered by RabbitMQ (limit 3)"),
+        (DEAD_LETTERED, "at the next restart the held messages may be dead-lettered by RabbitMQ (limit 1)"),
         (None, None),
     ],
 )
