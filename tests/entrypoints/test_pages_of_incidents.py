@@ -53,7 +53,8 @@ def link(mail: StuckMail, incident: str = "", expires_in_s: float = MONTH_S) -> 
 
 def archived(mail: StuckMail, ending: Ending = Ending.RECOVERED, **changes: object) -> str:
     """An incident like the open one, ended and in the archive."""
-    name = f"{mail.incident().id[:-1]}0"
+    own = mail.incident().id
+    name = own[:-1] + ("1" if own.endswith("0") else "0")
     incident = change(mail.incident(), id=name, **changes)
     record = Archive(mail.document().target, incident, Outcome(name, ending, None, time.time(), incident.triggers))
     mail.ports.store.archive(archive_path(record), encode(record), timeout_s=5)
