@@ -179,8 +179,8 @@ def test_the_least_privileged_user_sees_all_and_touches_nothing(rabbitmq_server)
         wait_until(lambda: look_once(client.look_all, user, queue), lambda seen: seen.consumer_ids)
     assert {what: one.ok for what, one in check(user, "watched").items()} == dict.fromkeys(
         (
-            "RabbitMQ answers and knows unstick", "RabbitMQ channels", "RabbitMQ queue 'watched' in vhost '/'",
-            "RabbitMQ statistics", "RabbitMQ nodes", "RabbitMQ alarms", "messages that consumers keep",
+            "RabbitMQ answers and knows unstick", "RabbitMQ rights", "RabbitMQ queue 'watched' in vhost '/'",
+            "RabbitMQ statistics", "messages that consumers keep",
         ),
         True,
     )  # fmt: skip

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from functions.adapters.symptoms.rabbitmq import checks, to_queue
 from functions.adapters.symptoms.rabbitmq.snapshot import Answers, find_fresh, read_snapshot
 from functions.domain.model.observations import Channel, QueueSnapshot, Returns
+from functions.runtime.errors import Unavailable
 from functions.runtime.http_client import Answer
 
 MAIL = to_queue("/", "mail")
@@ -127,6 +128,10 @@ LETTERS = {"arguments": {"x-dead-letter-exchange": "dlx"}}
 )  # fmt: skip
 def test_check_warns_of_what_a_restart_may_cost(page: Any, details: list[str]) -> None:
     """It is a warning: the owner of the queue decides."""
-    findings = checks.find_losses(MAIL, Answer("rabbitmq", 200, {}, json.dumps(page).encode(), 0.0))
-    assert [(one.ok, one.detail) for one in findings] == [(None, detail) for detail in details]
-    assert all(one.remedy for one in findings)
+    said = Answer("rabbitmq", 200, {}, json.dumps(page).encode(), 0.0)
+    ill = Unavailable("rabbitmq", "no answer")
+    overview = Answer("rabbitmq", 200, {}, b"{}", 0.0)
+    findings = checks.findings("unstick", MAIL, checks.Asked(overview, ill, ill, ill, said))
+    losses = [one for one in findings if "survive a restart" in one.what]
+    assert [(one.ok, one.detail) for one in losses] == [(None, detail) for detail in details]
+    assert all(one.remedy for one in losses)

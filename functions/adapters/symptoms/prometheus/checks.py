@@ -1,15 +1,15 @@
 """`check` for Prometheus: whether it answers, and what each query of a runbook gives."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from functions.adapters.symptoms._checks import find_missing
+from functions.adapters.symptoms._checks import explain_refusal
 from functions.adapters.symptoms.prometheus import promql
-from functions.adapters.symptoms.prometheus.answers import Envelope, Figure, figure, good, shaped
+from functions.adapters.symptoms.prometheus.answers import Envelope, figure, good, shaped
 from functions.adapters.symptoms.prometheus.client import ask, counts_scrapes, look_all, now_paths
 from functions.adapters.symptoms.prometheus.settings import QUERIES, Settings, name_queue
 from functions.application.observe import unwrap
@@ -31,13 +31,13 @@ def findings(settings: Settings, symptom: Symptom, labels: Mapping[str, str], *,
     """One line for the server, one for each query, and one for the samples of the time before."""
     ends, what = time.monotonic() + timeout_s, "Prometheus answers"
     answer = ask(settings, [ANY], timeout_s=timeout_s)[ANY]
-    results = [*_settings(settings), finding_of(what, lambda: _greet(what, answer), UNREACHABLE)]
-    if not results[-1].ok:
+    results = [finding_of(what, lambda: _greet(what, answer), UNREACHABLE)]
+    if not results[0].ok:
         return results
     try:
         queue = name_queue(symptom, labels)
     except NotRendered as refusal:
-        return [*results, _unnamed(symptom, labels) or Finding("the queries", False, refusal.text)]
+        return [*results, explain_refusal("the queue", symptom, labels, refusal)]
     paths = now_paths(queue)
     outcomes = ask(settings, paths.values(), timeout_s=ends - time.monotonic())
     for query in QUERIES:
@@ -51,50 +51,31 @@ def findings(settings: Settings, symptom: Symptom, labels: Mapping[str, str], *,
     return results
 
 
-def _settings(settings: Settings) -> Iterator[Finding]:
-    if (settings.password is None) != (not settings.user):
-        yield Finding("Prometheus login", False, "`user` and `password` need each other", "Add the other one.")
-    if settings.password is not None and settings.token is not None:
-        yield Finding("Prometheus login", False, "has a password and a token", "Keep one of them.")
-
-
 def _greet(what: str, outcome: Any) -> Finding:
     known = bool(shaped(good(outcome, "vector(1)").json(), Envelope).data.result)
     return Finding(what, known, "" if known else "what answers there is not Prometheus", "Check `url`.")
 
 
-def _unnamed(symptom: Symptom, labels: Mapping[str, str]) -> Finding | None:
-    missing, given = find_missing(symptom, labels)
-    detail = f"their labels come with the alert; missing here: {' and '.join(missing)}"
-    return Finding("the queries", None, detail, f"To check them, add: {given}") if missing else None
-
-
 def _judge(what: str, query: str, queue: QueueRef, outcome: Any) -> Finding:
+    """What speaks against the figure of a query, or else the figure. What the look at the queue refuses, `samples` says."""
     one, max_age_s = figure(query, outcome, 0.0), float(queue.keys["max_age"])
+    later = None if query == "done" and one.taken_at is None else False  # a counter may come with the first job
     if query == "done" and promql.has_rate(queue.keys[query]):
         remedy = "Give the counter itself, such as sum(jobs_done_total)."
         return Finding(what, False, "is a rate, not a counter: small ones look like no work", remedy)
-    is_fresh = not one.not_a_number and one.age_s <= max_age_s
-    if query == "consumers" and counts_scrapes(queue) and (one.value or 0) < 1 and is_fresh:
+    if one.not_a_number:
+        remedy = "A division by zero, or a gauge that was never set: change the query."
+        return Finding(what, later, "is not a number (NaN)", remedy)
+    if one.age_s > max_age_s:
+        remedy = f"Its scrapes fail, or come too seldom: look at the target, or raise `max_age` ({max_age_s:g} s)."
+        return Finding(what, False, f"its newest figures are {one.age_s:.0f} s old, so they count as unknown", remedy)
+    if query == "consumers" and counts_scrapes(queue) and (one.value or 0) < 1:
         remedy = "Count workers by a series that says 0 when they are gone, and look at the worker's /metrics."
         return Finding(what, None, "none was scraped: it is gone, or its scrape fails", remedy)
-    if problem := _problem(query, one, max_age_s):
-        return Finding(what, None if query == "done" and one.taken_at is None else False, *problem)
-    return Finding(what, True, f"{one.value or 0:g}" + ("" if one.taken_at is None else f", {one.age_s:.0f} s old"))
-
-
-def _problem(query: str, one: Figure, max_age_s: float) -> tuple[str, str] | None:
-    if one.not_a_number:
-        return "is not a number (NaN)", "A division by zero, or a gauge that was never set: change the query."
-    if one.taken_at is not None and one.age_s > max_age_s:
-        remedy = f"Its scrapes fail, or come too seldom: look at the target, or raise `max_age` ({max_age_s:g} s)."
-        return f"its newest figures are {one.age_s:.0f} s old, so they count as unknown", remedy
     if one.value is None:
         remedy = "Try the query in Prometheus: is the label right, and is the series there while there is nothing to count?"
-        return "gives no series", remedy
-    if one.taken_at is None and query == "depth":
-        return "gives a figure of no series, as `or vector(0)` does", "Take the fallback from a series: see docs/symptoms.md."
-    return None
+        return Finding(what, later, "gives no series", remedy)
+    return Finding(what, True, f"{one.value:g}" + ("" if one.taken_at is None else f", {one.age_s:.0f} s old"))
 
 
 def _judge_samples(what: str, queue: QueueRef, seen: QueueSnapshot) -> Finding:
