@@ -85,8 +85,7 @@ def _check_deployment(ports: Adapters) -> dict[str, Any] | None:
 
 
 def _ask(ports: Adapters) -> list[checks.Line]:
-    secrets = [secret for _, secret in ports.config.secrets]
-    return checks.ask_all(checks.questions(ports, {}, CHECK_S, creates=False), CHECK_S, lambda: None, secrets)
+    return checks.ask_all(checks.questions(ports, {}, CHECK_S, creates=False), CHECK_S, lambda: None)
 
 
 def _publish(ports: Adapters, lines: list[checks.Line], *, deployed: bool = False) -> dict[str, Any]:

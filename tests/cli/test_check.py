@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from msgspec.structs import replace
 
 from functions.application.ports import Finding
 from functions.application.serialization import encode
-from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Pause
-from functions.domain.model.unmatched import KEY, Unmatched, UnmatchedAlert
 from functions.entrypoints import checks
 from functions.runtime.secrets import SecretRef
-from functions.runtime.text import Text
 from testbed.doubles.rundeck.state import Option
 from testbed.patience import wait_until
 from testbed.unstick_process import HMAC_SECRET, SIGNING_KEY, runbook
@@ -128,7 +123,6 @@ BOOK = runbook("mail-delivery")
 WIDE = runbook("wide", match=['alertname="RabbitMQQueueStuck"'], restart=BOOK["restart"])
 HMAC = {"hmac": {"secrets": ["env://GRAFANA_HMAC_SECRET"]}}
 ANNOTATED = {"auth": HMAC, "annotations": {"url": "http://127.0.0.1:1", "token": "env://ANNOTATOR"}}
-HEADER = "X-Goog-Authenticated-User-Email"
 
 
 def looks_at(**keys: str) -> list[dict[str, Any]]:
@@ -144,10 +138,9 @@ CONFIGURED = [
     (looks_at(vhost="mial"), {}, [], "rabbitmq: queues in vhost mial", False, ""),
     ([WIDE, BOOK], {}, [], "Configuration: mail-delivery gets its alerts", False, "before wide"),
     (*([runbook("mail-delivery", notify=[], escalate=[])], {"notify": []}, []),
-        *("Configuration: people hear of mail-delivery", False, "")),
+        *("Configuration: people hear of what happens", False, "")),
     ([runbook("mail-delivery", match=["service==mail"])], {}, [], ": match", None, "looks for the value `=mail`"),
     ([], {"public_url": "http://unstick.example.com"}, [], "Configuration: public_url is private", None, ""),
-    ([], {"identity_header": HEADER}, [], "Configuration: identity_header", None, f"set {HEADER} and approve in any name"),
     (*([], {"signing_keys": ["env://GRAFANA_HMAC_SECRET"]}, []),
         *("Configuration: grafana.auth.hmac.secrets[0] is separate", None, "is one of signing_keys")),
     ([], {"grafana": ANNOTATED}, [], "Secrets: grafana.annotations.token", False, "ANNOTATOR"),
@@ -187,13 +180,20 @@ def test_lines_that_runbooks_share_stand_once(here: Line) -> None:
     assert {tuple(one["runbooks"]) for one in wrong} == {("other",)}
 
 
-def test_a_secret_that_a_server_echoes_is_not_shown(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_that_a_server_echoes_is_not_shown(here: Line) -> None:
     """A proxy may quote the request; `check` runs where others read along."""
-    secret = SecretRef("env://GRAFANA_HMAC_SECRET")
-    value = secret.read().decode()
+    value = SecretRef("env://GRAFANA_HMAC_SECRET").read().decode()
     question = checks.Question("x", lambda: [Finding("answers", ok=False, detail=f"no such token: {value}")])
-    (line,) = checks.ask_all([question], 5.0, lambda: None, [secret, SecretRef("env://NOT_THERE")])
+    (line,) = checks.ask_all([question], 5.0, lambda: None)
     assert line.finding.detail == "no such token: ***"
+
+
+def test_what_a_runbooks_jobs_share_stands_once() -> None:
+    """What is right for the restart's job and another one alike is told once; what is wrong is told of each job."""
+    lines = [Finding("it answers", ok=True), Finding("it runs", ok=False, detail="disabled")]
+    asked = [checks.Question("x", lambda: lines, "mail", job) for job in ("", "evidence", "park")]
+    told = [one.finding.what for one in checks.ask_all(asked, 5.0, lambda: None)]
+    assert told == ["it answers", "it runs", "evidence: it runs", "park: it runs"]
 
 
 def test_the_kill_switch_is_pointed_out(here: Line) -> None:
@@ -279,37 +279,6 @@ def test_what_is_only_likely_to_hang_is_told_ahead(here: Line) -> None:
     (holder,) = (line for name, line in lines.items() if name.endswith("mail-delivery: restart.holder"))
     assert "decides which host is restarted" in holder["detail"]
     assert any("`users: [mail]` names them" in line["detail"] for line in lines.values())
-
-
-def test_when_each_runbook_last_matched_and_what_matched_none(here: Line) -> None:
-    """A renamed rule shows in the first, a suspicion that lacks a label in the second."""
-    here.configured(runbook("mail-delivery"), runbook("invoices", restart=BOOK["restart"]))
-    now = time.time()
-    here.saved(Document("t-1", matched={"mail-delivery": now - 7200.0}))
-    here.saved(Document("t-2", matched={"mail-delivery": now - 90000.0}))
-    early = UnmatchedAlert("RabbitMQQueueMaybeStuck", "invoice_jobs", Text("the runbooks look at {labels}", labels="x"), now, now)
-    here.saved(Document(KEY, unmatched=Unmatched({"one": early, "old": replace(early, queue="old", at=now - 90000.0)})))
-    lines = findings(here, *MAIL, code=0)
-    matched = [lines[f"Alerts: {name} gets alerts"] for name in ("mail-delivery", "invoices")]
-    assert [(one["ok"], one["detail"]) for one in matched] == [
-        (True, "last 2 h 0 min ago"),
-        (True, "no alert has matched it yet"),
-    ]
-    one = lines["Alerts: RabbitMQQueueMaybeStuck invoice_jobs matches a runbook"]
-    assert (one["ok"], one["remedy"]) == (None, "the runbooks look at x")
-    assert not any("old" in name for name in lines)
-    shown = " ".join(here.run("status", code=0).stdout.split())
-    assert "mail-delivery 2 h 0 min ago invoices never" in shown
-    assert "RabbitMQQueueMaybeStuck invoice_jobs matched no runbook" in shown
-    as_json = here.json("status")
-    assert as_json["last_matched"] == {"mail-delivery": now - 7200.0, "invoices": None}
-    assert [one["queue"] for one in as_json["unmatched"]] == ["invoice_jobs", "old"]
-
-
-def test_documents_that_can_not_be_read_fail_no_deployment(here: Line) -> None:
-    """When its runbooks last matched is then not known."""
-    here.ports.store.save("t-3", b"{broken", generation=None, due=None, timeout_s=5)
-    assert findings(here, *MAIL, code=0)["Alerts: runbooks get alerts"]["ok"] is None
 
 
 @pytest.mark.parametrize(("allow", "right"), [(r"mail-1|10\.0\.3\.7", True), (r"mail-1|10\.0\.3\.8", False)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -175,6 +175,21 @@ def test_a_job_that_can_never_run_proves_nothing(here: Line, nodes: str, unreach
     assert not leg.ok
     assert why in str(leg.detail)
     assert "node filter" in str(leg.remedy)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda state: setattr(state, "passive", True), "Set Rundeck's execution mode to active."),
+        (lambda state: state.disabled_projects.add("demo"), "Enable executions of the job and of its project in Rundeck."),
+    ],
+    ids=["passive", "disabled"],
+)
+def test_a_rundeck_that_starts_nothing_is_found_out(here: Line, change: Callable[[Any], Any], said: str) -> None:
+    """`check` does not see these: a real start does, and says what to do."""
+    change(here.rundeck.state)
+    done = here.run("drill", "--refusal", "mail-delivery", "--option", "service=mail-delivery", code=1)
+    assert said in " ".join(done.output.split())
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])

@@ -20,6 +20,8 @@ from functions.domain.model.alerts import Target
 from functions.domain.model.codes import VERSION, Ending, Phase, Reason
 from functions.domain.model.incidents import Archive, Document, Escalation, Incident, Outcome, QueueState, change
 from functions.domain.model.observations import Execution, Pause
+from functions.domain.model.unmatched import KEY, Unmatched, UnmatchedAlert
+from functions.runtime.text import Text
 from testbed.unstick_process import job_id, runbook
 from tests.cli.line import FIRING, Line
 from unstick.output import columns, local_time
@@ -116,6 +118,23 @@ def test_recent_incidents_newest_first(here: Line) -> None:
         archived(here, NOW - age_days * 86400, name)
     assert [one["incident"] for one in here.json("status")["recent"]] == ["first", "second"]
     assert [one["incident"] for one in here.json("status", "--days", "30", "--last", "1")["recent"]] == ["first"]
+
+
+def test_when_each_runbook_last_matched_and_what_matched_none(here: Line) -> None:
+    """A renamed rule shows in the first, a suspicion that lacks a label in the second."""
+    here.configured(runbook("mail-delivery"), runbook("invoices"))
+    now = time.time()
+    here.saved(Document("t-1", matched={"mail-delivery": now - 7200.0}))
+    here.saved(Document("t-2", matched={"mail-delivery": now - 90000.0}))
+    early = UnmatchedAlert("RabbitMQQueueMaybeStuck", "invoice_jobs", Text("the runbooks look at {labels}", labels="x"), now, now)
+    here.saved(Document(KEY, unmatched=Unmatched({"one": early, "old": replace(early, queue="old", at=now - 90000.0)})))
+    shown = " ".join(here.run("status", code=0).stdout.split())
+    assert "mail-delivery 2 h 0 min ago invoices never" in shown
+    assert "RabbitMQQueueMaybeStuck invoice_jobs matched no runbook" in shown
+    assert "the runbooks look at x" in shown
+    as_json = here.json("status")
+    assert as_json["last_matched"] == {"mail-delivery": now - 7200.0, "invoices": None}
+    assert [one["queue"] for one in as_json["unmatched"]] == ["invoice_jobs", "old"]
 
 
 def test_documents_of_a_newer_release_are_named_not_fatal(here: Line) -> None:

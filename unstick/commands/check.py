@@ -32,7 +32,7 @@ def check(*, config_path: str, as_json: bool, timeout_s: float, labels: tuple[st
     ports = output.load_adapters(config_path)
     questions = checks.questions(ports, output.named_values("--label", labels), timeout_s)
     with output.progress("asking every system", len(questions)) as advance, output.logs_to_stderr():
-        asked = checks.ask_all(questions, timeout_s, advance, [secret for _, secret in ports.config.secrets])
+        asked = checks.ask_all(questions, timeout_s, advance)
         lines = _find_new_defaults(config_path) + _find_double_signs(ports.rules) + asked
     failed = sum(line.finding.ok is False for line in lines)
     if as_json:

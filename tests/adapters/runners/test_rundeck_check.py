@@ -84,7 +84,7 @@ def test_own_definition_can_be_limited_to_a_host(double: Rundeck, settings: Sett
     restart = Restart(JOB, {"service": "mail"}, holder=HolderOption("host", "[0-9.]+"))
     findings = checks.check(settings, restart, auto=True, timeout_s=PATIENCE_S)
     assert [(finding.what, finding.detail) for finding in findings if finding.ok is False] == []
-    assert {finding.what: finding.ok for finding in findings}[checks.HOLDER]
+    assert {finding.what: finding.ok for finding in findings}["the job can be limited to the host that hangs"]
     host = next(option for option in double.definitions[JOB][0]["options"] if option["name"] == "host")
     texts = (".*", "10.0.3.7", "fd00::7", "mail-1.example", "--help", "a b")
     assert [text for text in texts if re.search(host["regex"], text)] == [".*", "10.0.3.7", "fd00::7", "mail-1.example"]

@@ -7,12 +7,10 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 
-from msgspec.structs import replace
-
 from functions.adapters.runners.command import journal
 from functions.adapters.runners.command.arguments import fill
 from functions.adapters.runners.command.launch import launch
-from functions.adapters.runners.command.settings import SYSTEM, Settings
+from functions.adapters.runners.command.settings import SYSTEM, Job, Settings
 from functions.adapters.sqlite import opened
 from functions.application.ports import Finding, finding_of_error
 from functions.domain.decisions.matching import template_options
@@ -20,57 +18,48 @@ from functions.domain.model.runbooks import Restart
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from functions.runtime.text import Text
 
-JOB = "the command is there"
 PROGRAM = "the command's program can be run"
 OPTIONS = "the options fill the command in"
-HOLDER = "the command can be limited to the host that hangs"
-TIMEOUT = "a command is ended before Unstick reports it as hung"
 START = "commands can be started"
-OUTLIVES = "a command outlives a restart of Unstick"
 EXAMPLE = "x"  # in place of what comes with the alert
 _HOST = re.compile(r"(?:[A-Za-z0-9:_-]|\\\.)+", re.ASCII)
 
 
-def check(settings: Settings, restart: Restart, *, timeout_s: float) -> list[Finding]:
+def check(settings: Settings, restart: Restart, *, timeout_s: float) -> Iterator[Finding]:
     """Check the command of a restart or a remedy."""
-    own = (settings.incident_option, settings.not_after_option)
-    findings = [*_check_job(settings, restart.job, restart.options, own, restart.holder.option if restart.holder else "")]
+    yield from check_job(settings, restart.job, restart.options, settings.incident_option, settings.not_after_option)
     if job := settings.jobs.get(restart.job):
+        if restart.holder:
+            what, name = "the command can be limited to the host that hangs", restart.holder.option
+            remedy = f"use ${{option.{name}}} in the command, and give it a default that stands for all hosts"
+            yield Finding(what, name in _options_of(job) and name in job.defaults, name, remedy)
+        what = "a command is ended before Unstick reports it as hung"
         remedy = f"set its timeout below restart.max_run, {restart.max_run_s:g} s"
-        findings.append(Finding(TIMEOUT, job.timeout_s < restart.max_run_s or None, f"timeout {job.timeout_s:g} s", remedy))
+        yield Finding(what, job.timeout_s < restart.max_run_s or None, f"timeout {job.timeout_s:g} s", remedy)
     if "INVOCATION_ID" in os.environ and not settings.systemd:  # set by systemd for what it runs
-        remedy = "set command.systemd: true (docs/command.md)"
-        findings.append(Finding(OUTLIVES, None, "systemd ends it with Unstick's own unit", remedy))
-    return [*findings, _check_start(settings, timeout_s)]
+        what, remedy = "a command outlives a restart of Unstick", "set command.systemd: true (docs/command.md)"
+        yield Finding(what, None, "systemd ends it with Unstick's own unit", remedy)
+    yield _check_start(settings, timeout_s)
 
 
-def check_evidence(settings: Settings, job: str, options: tuple[str, ...]) -> list[Finding]:
-    """Check the command that collects evidence."""
-    findings = _check_job(settings, job, dict.fromkeys(options, "$"), (settings.incident_option,), "")
-    return [replace(finding, what=f"evidence: {finding.what}") for finding in findings]
-
-
-def _check_job(settings: Settings, name: str, options: Mapping[str, str], own: tuple[str, ...], holder: str) -> Iterator[Finding]:
+def check_job(settings: Settings, name: str, options: Mapping[str, str], *own: str) -> Iterator[Finding]:
+    """Check a command and its options: the runbook's, some of which have values with `$`, and Unstick's `own`."""
     try:
         job = settings.job_named(name)
+        remedy = "install it, or write its whole path; let Unstick's user run it"
+        yield Finding(PROGRAM, shutil.which(job.run[0]) is not None, job.run[0], remedy)
+        examples = {name: EXAMPLE if "$" in value else value for name, value in options.items()}
+        fill(job, {**examples, **dict.fromkeys(own, EXAMPLE)})
     except Denied as error:
-        yield finding_of_error(JOB, error)
+        yield finding_of_error(OPTIONS if name in settings.jobs else PROGRAM, error)
         return
-    yield Finding(JOB, True, name)
-    remedy = "install it, or write its whole path; let Unstick's user run it"
-    yield Finding(PROGRAM, shutil.which(job.run[0]) is not None, job.run[0], remedy)
-    examples = {name: EXAMPLE if "$" in value else value for name, value in options.items()} | dict.fromkeys(own, EXAMPLE)
-    used = {name for argument in job.run for name in template_options(argument)}
-    idle = ", ".join(sorted(options.keys() - used))  # changes nothing but the target's name
+    idle = ", ".join(sorted(options.keys() - _options_of(job)))  # changes nothing but the target's name
     remedy = "use it in the command as ${option.NAME}, or remove it from the runbook"
-    try:
-        fill(job, examples)
-        yield Finding(OPTIONS, None if idle else True, f"not used: {idle}" if idle else "", remedy)
-    except Denied as error:
-        yield finding_of_error(OPTIONS, error)
-    if holder:
-        remedy = f"use ${{option.{holder}}} in the command, and give it a default that stands for all hosts"
-        yield Finding(HOLDER, holder in used and holder in job.defaults, holder, remedy)
+    yield Finding(OPTIONS, None if idle else True, f"not used: {idle}" if idle else "", remedy)
+
+
+def _options_of(job: Job) -> set[str]:
+    return {name for argument in job.run for name in template_options(argument)}
 
 
 def _check_start(settings: Settings, timeout_s: float) -> Finding:

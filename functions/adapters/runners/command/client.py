@@ -73,10 +73,10 @@ class Command(Settings, frozen=True):
         return checks.list_hosts(restart)
 
     def check(self, restart: Restart, *, auto: bool, timeout_s: float) -> list[Finding]:  # noqa: ARG002 - `auto` needs no more
-        return checks.check(self, restart, timeout_s=timeout_s)
+        return list(checks.check(self, restart, timeout_s=timeout_s))
 
     def check_evidence(self, job: str, options: tuple[str, ...], *, within_s: float, timeout_s: float) -> list[Finding]:  # noqa: ARG002 - it is read so far, if it takes longer
-        return checks.check_evidence(self, job, options)
+        return list(checks.check_job(self, job, dict.fromkeys(options, "$"), self.incident_option))
 
     def _start(
         self, target: str, name: str, options: Mapping[str, str], *, not_after: float | None, timeout_s: float
