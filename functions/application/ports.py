@@ -98,8 +98,8 @@ class Runner(Protocol):
     def abort(self, execution: str, *, timeout_s: float) -> Execution:
         """Abort it, and return it as it was seen then. `Denied`: it runs on."""
 
-    def list_hosts(self, restart: Restart, *, timeout_s: float) -> tuple[str, ...]:
-        """The hosts that the job can be limited to, as `restart.holder` names one."""
+    def list_hosts(self, restart: Restart, *, timeout_s: float) -> tuple[str, ...] | None:
+        """The hosts that the job can be limited to, as `restart.holder` names one; None without a list besides its `allow`."""
 
     def doubt_refusal(self, execution: str, *, timeout_s: float) -> Phrase:
         """Why the end of this late start doesn't prove that the job's own guard refused it; empty if it does."""

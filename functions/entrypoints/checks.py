@@ -190,13 +190,14 @@ def _check_holder(
         (seen,) = adapter.look_all([Query(adapter.name_queue(runbook.symptom, alert), 0.0)], timeout_s=timeout_s)
         ids = (seen.consumer_ids or ()) if isinstance(seen, QueueSnapshot) else ()
         consumers = {found[1] for one in ids if (found := CONSUMERS_HOST.match(one))}
-    known, named = f"{where} {', '.join(sorted(hosts)) or 'not there'}", consumers or hosts
-    allowed = [host for host in named if full_match(holder.allow, host)]
-    if lost := sorted(consumers.difference(hosts)):
-        return [Finding(HOLDER_HOSTS, False, f"consumers come from {', '.join(lost)}, {known}", remedy)]
-    if not allowed:
-        return [Finding(HOLDER_HOSTS, False, f"none matches restart.holder.allow: {known}", remedy)]
-    detail = f"{len(allowed)} of {len(named)} match restart.holder.allow"
+    listed = holder.allow if hosts is None else ", ".join(sorted(hosts)) or "not there"
+    compared = consumers or hosts or ()
+    allowed = [host for host in compared if full_match(holder.allow, host)]
+    if lost := sorted(consumers.difference(allowed if hosts is None else hosts)):
+        return [Finding(HOLDER_HOSTS, False, f"consumers come from {', '.join(lost)}, {where} {listed}", remedy)]
+    if hosts is not None and not allowed:
+        return [Finding(HOLDER_HOSTS, False, f"none matches restart.holder.allow: {where} {listed}", remedy)]
+    detail = f"{len(allowed)} of {len(compared)} match restart.holder.allow" if compared else f"{where} {listed}"
     return [Finding(HOLDER_HOSTS, bool(consumers) or None, detail, COMPARED_WITH_QUEUE)]
 
 

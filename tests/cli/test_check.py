@@ -281,7 +281,9 @@ def test_what_is_only_likely_to_hang_is_told_ahead(here: Line) -> None:
     assert any("`users: [mail]` names them" in line["detail"] for line in lines.values())
 
 
-@pytest.mark.parametrize(("allow", "right"), [(r"mail-1|10\.0\.3\.7", True), (r"mail-1|10\.0\.3\.8", False)])
+@pytest.mark.parametrize(
+    ("allow", "right"), [(r"mail-1|10\.0\.3\.7", True), (r"10\.0\.3\.[0-9]+", True), ("mail-1|mail-2", False)]
+)
 def test_hosts_of_consumers_that_a_command_does_not_know(here: Line, allow: str, right: bool) -> None:
     """Commands have no nodes: what the runbook lists is compared, and the remedy says so."""
     job = {"run": ["echo", "${option.host}"], "timeout": "1m", "defaults": {"host": "all"}}
@@ -290,9 +292,11 @@ def test_hosts_of_consumers_that_a_command_does_not_know(here: Line, allow: str,
     del whole["rundeck"]
     path.write_text(yaml.safe_dump(whole | {"command": {"path": str(here.folder / "unstick.db"), "jobs": {"mail": job}}}))
     here.rabbit.queue("mail.delivery").set(consumers=("10.0.3.7:50001 -> 10.0.0.2:5672",))
+    line = findings(here, code=0)[f"command: {checks.HOLDER_HOSTS}"]
+    assert (line["ok"], line["detail"]) == (None, f"`restart.holder.allow` lists {allow}")
     line = findings(here, *MAIL, code=0 if right else 1)[f"command: {checks.HOLDER_HOSTS}"]
     assert line["ok"] is right
     if not right:
-        assert line["detail"] == "consumers come from 10.0.3.7, `restart.holder.allow` lists 10.0.3.8, mail-1"
+        assert line["detail"] == "consumers come from 10.0.3.7, `restart.holder.allow` lists mail-1|mail-2"
         assert line["remedy"] == "List each host there as RabbitMQ sees it, or leave `holder` out (docs/command.md)."
     assert not any(word in f"{line}" for word in ("node", "Rundeck"))

