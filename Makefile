@@ -50,7 +50,7 @@ demo: setup ## watch a stuck queue being restarted on this machine, in under a m
 	$(RUN) -m demo $(ARGS)
 
 run: setup ## serve the function with unstick.yaml (or UNSTICK_CONFIG) on 127.0.0.1:8080 (or PORT)
-	@echo "next, in another terminal with the same environment (docs/first-hour.md): unstick send --example http://127.0.0.1:$(PORT)/"
+	@echo "next, in another terminal with the same environment: unstick send --example LABEL=VALUE... http://127.0.0.1:$(PORT)/ (docs/first-hour.md)"
 	$(VENV)/bin/functions-framework --target webhook --host 127.0.0.1 --port $(PORT)
 
 prove: setup ## simulate 100,000 schedules of crashes, stalls and races (SEED=n replays one)
