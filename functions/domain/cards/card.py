@@ -443,7 +443,7 @@ def _expiring(card_input: CardInput, rules: Rules) -> Content:
     left_s = expires_at - card_input.at
     left = Text("{runner}'s token expires in {left}", left=duration(left_s))
     text: list[Phrase] = [
-        to_do(Text("Run `infra/rundeck/rotate_token.py`, then deploy the configuration with the new `token_expires`.")),
+        to_do(rules.token_renewal),
         Text("It expires at {time}. Without a valid token Unstick restarts nothing.", time=clock(rules, expires_at)),
     ]
     return Content("act" if left_s <= DAY_S else "plan", left if left_s > 0 else Text("{runner}'s token has expired"), text)

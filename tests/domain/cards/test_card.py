@@ -552,3 +552,10 @@ def test_the_card_of_a_restart_says_what_it_rests_on(proof: Proof):
     queues = tuple(replace(one, proof=proof) for one in card_input.incident.queues)
     card = compose(replace(card_input, incident=change(card_input.incident, queues=queues)), rules())
     assert dict(card.facts)["Proved"] == str(PROOFS[proof])
+
+
+def test_a_runner_says_itself_how_its_token_is_renewed():
+    """Only Rundeck's is renewed by a program of ours."""
+    card = compose(EXAMPLES["expiring"], replace(rules(), runner="the agent", token_renewal="Ask its owner for another one."))
+    assert "What to do: Ask its owner for another one." in card.text
+    assert "undeck" not in " ".join((card.headline, *card.text))

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from functions.adapters.runners.rundeck import Rundeck
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.cards.card_input import CardInput
 from functions.domain.decisions.messages import compose_with_answers
@@ -187,8 +188,8 @@ EVIDENCE = Evidence(
 
 def rules(language: str = "en") -> Rules:
     zone, url = "Asia/Tokyo", "https://unstick.example.com"
-    ends = NOW + 7 * 86400
-    return Rules({"mail-delivery": RUNBOOK}, language=language, time_zone=zone, public_url=url, token_expires_at=ends)
+    token = {"token_expires_at": NOW + 7 * 86400, "token_renewal": Rundeck.renewal}
+    return Rules({"mail-delivery": RUNBOOK}, language=language, time_zone=zone, public_url=url, **token)
 
 
 def held(
