@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from functions.application import ports
 from functions.config import registry
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +39,19 @@ def adapter_files() -> list[tuple[str, Path]]:
 def test_each_adapter_names_its_class_with_its_contract(kind: str, path: Path):
     """Without the type at this line, mypy would compare the class with nothing."""
     assert re.search(rf"^ADAPTER: type\[{CONTRACTS[kind]}\] = \w+$", path.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in CONTRACTS for name in registry.adapter_names(kind)])
+def test_each_adapter_has_what_its_contract_asks_for(kind: str, name: str):
+    """Says what is missing, where mypy only says that the class is wrong."""
+    contract, adapter = vars(ports)[CONTRACTS[kind]], registry.load_adapter(kind, name)
+    members = [one for one in {**contract.__annotations__, **vars(contract)} if not one.startswith("_")]
+    missing = [member for member in members if not hasattr(adapter, member)]
+    for member in [one for one in members if inspect.isfunction(getattr(contract, one, None)) and one not in missing]:
+        asked, given = (inspect.signature(getattr(one, member)).parameters.values() for one in (contract, adapter))
+        names = {one.name for one in asked if one.kind is one.KEYWORD_ONLY} - {one.name for one in given}
+        missing += [f"{one} of {member}" for one in sorted(names)]
+    assert not missing, f"{adapter.__name__} lacks {', '.join(missing)}"
 
 
 @pytest.mark.long  # mypy without its cache takes ten seconds of a processor; by day `make lint` runs it on the adapters
