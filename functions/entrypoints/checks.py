@@ -30,6 +30,7 @@ SHORT_SECRET = 16  # bytes. A shorter secret can be guessed from a signed body
 GRACE_S = 1.0  # seconds beyond the time-out of each system that all together may take
 CONSUMERS_HOST = re.compile(r"\[?([^\s\]]+?)\]?:\d+ -> ")  # its connection's name begins with it
 HOLDER_HOSTS = "the job can be limited to the consumers' hosts"
+UNREACHABLE = "Make sure that it is up and can be reached from here, or give --timeout more seconds."
 COMPARED_WITH_QUEUE = "To compare them with a queue's consumers, add: --label vhost=... --label queue=..."
 
 
@@ -73,7 +74,8 @@ def _ask_about(ports: Adapters, runbook: Runbook, labels: Mapping[str, str], tim
     runner = partial(ask, ports.config.runner.name)
     yield runner(ports.runner.check, runbook.restart, auto=runbook.mode is Mode.AUTO)
     if runbook.restart.holder:
-        yield runner(_check_holder, ports, runbook, runbook.restart.holder, alert)
+        compare = partial(_compare_hosts, ports, runbook, runbook.restart.holder, alert, timeout_s)
+        yield Question(ports.config.runner.name, lambda: [finding_of(HOLDER_HOSTS, compare, UNREACHABLE)], runbook.name)
     if evidence:
         options = tuple(evidence.options)
         yield runner(ports.runner.check_evidence, evidence.job, options, within_s=evidence.within_s, job="evidence")
@@ -114,8 +116,7 @@ def ask_all(every: Sequence[Question], timeout_s: float, advance: Callable[[], N
 
 def _unanswered(question: Question, error: Exception) -> Finding:
     what = f"{question.system} {'can be asked' if isinstance(error, Denied) else 'answers'}"
-    remedy = "Make sure that it is up and can be reached from here, or give --timeout more seconds."
-    return finding_of(what, lambda: unwrap(error), remedy)
+    return finding_of(what, lambda: unwrap(error), UNREACHABLE)
 
 
 def _check_configuration(ports: Adapters) -> Iterator[Finding]:
@@ -179,9 +180,9 @@ def _check_secret(place: str, secret: SecretRef) -> list[Finding]:
     return [finding_of(place, look, "Make sure that it can be read from here.")]
 
 
-def _check_holder(
-    ports: Adapters, runbook: Runbook, holder: HolderOption, alert: Mapping[str, str], *, timeout_s: float
-) -> list[Finding]:
+def _compare_hosts(
+    ports: Adapters, runbook: Runbook, holder: HolderOption, alert: Mapping[str, str], timeout_s: float
+) -> Finding:
     """Compare the consumers' hosts, as `restart.holder` sends one, with those that the runner knows and with `allow`: a start
     for another host goes nowhere."""
     hosts, (where, remedy) = ports.runner.list_hosts(runbook.restart, timeout_s=timeout_s), ports.runner.hosts_are
@@ -194,11 +195,11 @@ def _check_holder(
     compared = consumers or hosts or ()
     allowed = [host for host in compared if full_match(holder.allow, host)]
     if lost := sorted(consumers.difference(allowed if hosts is None else hosts)):
-        return [Finding(HOLDER_HOSTS, False, f"consumers come from {', '.join(lost)}, {where} {listed}", remedy)]
+        return Finding(HOLDER_HOSTS, False, f"consumers come from {', '.join(lost)}, {where} {listed}", remedy)
     if hosts is not None and not allowed:
-        return [Finding(HOLDER_HOSTS, False, f"none matches restart.holder.allow: {where} {listed}", remedy)]
+        return Finding(HOLDER_HOSTS, False, f"none matches restart.holder.allow: {where} {listed}", remedy)
     detail = f"{len(allowed)} of {len(compared)} match restart.holder.allow" if compared else f"{where} {listed}"
-    return [Finding(HOLDER_HOSTS, bool(consumers) or None, detail, COMPARED_WITH_QUEUE)]
+    return Finding(HOLDER_HOSTS, bool(consumers) or None, detail, COMPARED_WITH_QUEUE)
 
 
 def check_chat(what: str, chat: Chat, timeout_s: float) -> list[Finding]:

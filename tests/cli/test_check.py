@@ -264,6 +264,16 @@ def test_hosts_of_consumers_that_are_nodes_are_well(here: Line) -> None:
     assert "none matches restart.holder.allow" in line["detail"]
 
 
+def test_hosts_that_the_token_may_not_see_are_named_as_such(here: Line) -> None:
+    """What could not be compared is said, and what to load."""
+    with_holder(here, "10.0.3.7")
+    here.rundeck.tokens = {here.rundeck.token: "viewer"}
+    lines = found(here, *MAIL, code=1)
+    line = lines[f"rundeck: {checks.HOLDER_HOSTS}"]
+    assert (line["ok"], "Read Nodes" in line["detail"], "unstick.aclpolicy" in line["remedy"]) == (False, True, True)
+    assert "rundeck: rundeck can be asked" not in lines
+
+
 def test_what_is_only_likely_to_hang_is_told_ahead(here: Line) -> None:
     """Where nobody can be asked, who could choose the host, and what `keeps` would change."""
     book = looks_at(vhost="${labels.vhost}", queue="${labels.queue}")[0]
