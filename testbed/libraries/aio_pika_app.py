@@ -25,8 +25,8 @@ async def collect(messages: "asyncio.Queue[Any]") -> None:
             except TimeoutError:
                 break
         for one in batch:
-            await one.ack()
             say(f"done {one.body.decode()}")
+            await one.ack()
 
 
 async def main() -> None:
@@ -44,8 +44,8 @@ async def main() -> None:
             return
         if not given.healthy and message.body.startswith(b"hang"):
             hang()
+        say(f"done {message.body.decode()}")  # before: at the next `await` another message may block the loop for good
         await message.ack()
-        say(f"done {message.body.decode()}")
 
     await queue.consume(take)
     say("consuming")

@@ -268,7 +268,7 @@ def test_hosts_that_the_token_may_not_see_are_named_as_such(here: Line) -> None:
     """What could not be compared is said, and what to load."""
     with_holder(here, "10.0.3.7")
     here.rundeck.tokens = {here.rundeck.token: "viewer"}
-    lines = found(here, *MAIL, code=1)
+    lines = findings(here, *MAIL, code=1)
     line = lines[f"rundeck: {checks.HOLDER_HOSTS}"]
     assert (line["ok"], "Read Nodes" in line["detail"], "unstick.aclpolicy" in line["remedy"]) == (False, True, True)
     assert "rundeck: rundeck can be asked" not in lines

@@ -88,7 +88,7 @@ def _imported(folder: Path) -> Lists:
 
 def _on_one_machine(folder: Path, settings: dict[str, Any]) -> Lists:
     unstick = Unstick(folder, settings)
-    (start, refused, restarted), printed = _asked(unstick, FORGED, ALERT)
+    (start, refused, restarted), printed = _asked(unstick, _forged(), _alert())
     assert "incident is running" in printed, printed
     with closing(sqlite3.connect(unstick.database)) as file, file:
         ((payload,),) = file.execute("SELECT payload FROM wake_ups LIMIT 1").fetchall()
@@ -110,7 +110,7 @@ def _on_one_machine(folder: Path, settings: dict[str, Any]) -> Lists:
 def _with_approval(folder: Path, settings: dict[str, Any]) -> Lists:
     settings["channels"] = {"console": {"type": "console", "approval_links": True}}
     unstick = Unstick(folder, settings)
-    _, printed = _asked(unstick, ALERT)
+    _, printed = _asked(unstick, _alert())
     link = re.search(rf"{PUBLIC_URL}/approve/#(\S+)/", printed)
     assert link, printed
     form, headers = f"token={link[1]}", {"Origin": PUBLIC_URL, "Content-Type": "application/x-www-form-urlencoded"}
@@ -136,7 +136,7 @@ def _in_the_cloud(folder: Path, settings: dict[str, Any]) -> Lists:
         stamped = {"X-Slack-Request-Timestamp": str(int(time.time())), "X-Slack-Signature": "v0=" + "0" * 64}
         press = _request(b"payload=%7B%7D", stamped, path="/slack")
         page = _request(method="GET", path="/incidents/x?link=forged")
-        seen, _ = _asked(unstick, FORGED, press, page, _request(b"token=forged", path="/approve/open"), ALERT)
+        seen, _ = _asked(unstick, _forged(), press, page, _request(b"token=forged", path="/approve/open"), _alert())
     links = ("a forged link to an incident", "a forged approval link")
     names = ("start", "a forged request", "a forged press in Slack", *links, "an alert")
     return {f"{name}, with the cloud's adapters": modules for name, modules in zip(names, seen, strict=True)}
@@ -147,8 +147,15 @@ def _request(body: bytes = b"", headers: Mapping[str, str] | None = None, *, met
 
 
 BODY = notification(alert("mail", "mail.delivery"))
-ALERT = _request(BODY, signed(BODY))
-FORGED = _request(BODY, signed(BODY) | {"X-Grafana-Alerting-Signature": "0" * 64})
+
+
+def _alert(**forged: str) -> Request:
+    """Signed now: a signature is too old after five minutes."""
+    return _request(BODY, signed(BODY) | forged)
+
+
+def _forged() -> Request:
+    return _alert(**{"X-Grafana-Alerting-Signature": "0" * 64})
 
 
 def _asked(unstick: Unstick, *requests: Request, function: str = "webhook") -> tuple[list[list[str]], str]:

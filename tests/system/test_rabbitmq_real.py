@@ -255,7 +255,7 @@ def test_the_tag_monitoring_shows_who_hangs(rabbitmq_server):
             lambda: as_user("watcher", "watched"), lambda seen: seen.holders and seen.consumers == 2 and seen.held_bytes
         )
         (holder,) = seen.holders
-        assert (holder.host, holder.name, holder.messages, holder.proved) == ("127.0.0.1", "mail-worker-2", 1, True)
+        assert (holder.host, holder.name, holder.messages) == ("127.0.0.1", "mail-worker-2", 1)
         assert (seen.holding, seen.held_bytes) == (1, len("message 0"))
         assert began - 1 <= holder.since <= time.time() - 10
         (hung,) = (one for one in seen.channels if one.held)
