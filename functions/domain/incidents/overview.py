@@ -1,13 +1,12 @@
 """The list of incidents as data, the open ones first."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 
 from msgspec import Struct
 
 from functions.domain.cards import queue_facts
 from functions.domain.cards.card_input import CardInput
-from functions.domain.cards.rendering import Fact, tidy
+from functions.domain.cards.rendering import Fact, clock, tidy
 from functions.domain.costs.report import RestartAt, is_own_recovery, note_restarts
 from functions.domain.incidents.timeline import ENDINGS, PHASES, Known
 from functions.domain.model.codes import Ending
@@ -157,7 +156,4 @@ def compose(
 
 def minute(rules: Rules, at: float) -> str:
     """A date and time for people, to the minute."""
-    try:
-        return datetime.fromtimestamp(at, rules.zone).strftime("%Y-%m-%d %H:%M")
-    except (OverflowError, ValueError, OSError):
-        return "?"
+    return clock(rules, at, "%Y-%m-%d %H:%M")

@@ -104,9 +104,9 @@ def _places(times: Iterable[float], rules: Rules, first: date, count: int) -> It
 
 
 def _bars(values: list[int] | list[float]) -> tuple[Bar, ...]:
-    most = max(values, default=0) or 1
-    heights = [value / most * (HEIGHT - 4) for value in values]
-    return tuple(Bar(n * (BAR + GAP), round(HEIGHT - high, 1), round(high, 1)) for n, high in enumerate(heights) if high)
+    most = max(values)
+    heights = [(n, value / most * (HEIGHT - 4)) for n, value in enumerate(values) if value]
+    return tuple(Bar(n * (BAR + GAP), round(HEIGHT - high, 1), round(high, 1)) for n, high in heights)
 
 
 def _caption(weeks: tuple[Week, ...], behind: int | None, *, has_minutes: bool) -> Phrase:

@@ -11,9 +11,10 @@ from functions.domain.cards.curve import find_starts, plot
 from functions.domain.costs.report import RestartAt
 from functions.domain.incidents import overview, page, weeks
 from functions.domain.incidents.overview import Filter, Summary, summarize
-from functions.domain.incidents.timeline import Known
-from functions.domain.model.codes import Ending, Phase, Reason
-from functions.domain.model.incidents import Outcome, change
+from functions.domain.incidents.timeline import Known, tell
+from functions.domain.model.codes import Ending, Phase, Reason, Verdict
+from functions.domain.model.incidents import STUCK, AfterRestart, Evidence, HistoryEntry, Outcome, PastAttempt, change
+from functions.domain.model.observations import Execution, QueueSnapshot
 from functions.runtime.text import in_language
 from tests.support.worlds.example_stories import EXAMPLES, NASTY, NOW, RUNBOOK, TARGET, hostile, rules
 
@@ -37,9 +38,13 @@ def facts(row: Summary) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("one", "outcome", "shown"),
     [
-        (known("recovered", Ending.RECOVERED), "recovered", {"Done": "1 restart by Unstick", "Saved": "8 min"}),
         (
-            known("escalated", Ending.ESCALATED),
+            known("recovered", Ending.RECOVERED, approved_by="anna"),
+            "recovered, by anna",
+            {"Done": "1 restart by Unstick", "Saved": "8 min"},
+        ),
+        (
+            known("escalated", Ending.ESCALATED, approved_by="anna"),
             "a person is needed",
             {"Done": "1 restart by Unstick, 1 restart by hand", "Saved": "0 min"},
         ),
@@ -70,14 +75,17 @@ def test_the_list_has_the_last_hundred_and_takes_what_the_filter_asks_for():
     rows = tuple(
         replace(row, id=f"i-{n}", runbook="mail" if n % 2 else "post", state="held" if n < 4 else "recovered") for n in range(240)
     )
-    opened = known("held-awaiting-approval")
-    every = overview.compose(RULES, [opened], rows, Filter(), is_all=True, notes=())
-    assert ([one.id for one in every.open], len(every.ended), every.ended[0].id) == ([opened.incident.id], 100, "i-0")
+    opened, early = known("held-awaiting-approval"), known("escalated")
+    early = replace(early, incident=replace(early.incident, id="early"))
+    every = overview.compose(RULES, [early, opened], rows, Filter(), is_all=True, notes=())
+    assert ([one.id for one in every.open], len(every.ended), every.ended[0].id) == ([opened.incident.id, "early"], 100, "i-0")
     assert every.has_older
     assert set(every.runbooks) == {"mail-delivery", "mail", "post"}
     some = overview.compose(RULES, [opened], rows, Filter("mail", "held"), is_all=True, notes=())
     assert ([one.id for one in some.open], [one.id for one in some.ended]) == ([], ["i-1", "i-3"])
     assert not some.has_older
+    for is_all in (True, False):
+        assert overview.compose(RULES, [], rows[:100], Filter(), is_all=is_all, notes=()).has_older is not is_all
 
 
 def test_one_that_is_archived_while_the_list_is_read_is_shown_once():
@@ -85,6 +93,70 @@ def test_one_that_is_archived_while_the_list_is_read_is_shown_once():
     ended = known("recovered", Ending.RECOVERED)
     content = overview.compose(RULES, [ended], (summarize(ended, RULES),), Filter(), is_all=True, notes=())
     assert len(content.open) + len(content.ended) == 1
+
+
+def test_done_counts_restarts_by_unstick_by_hand_and_remedies():
+    """An open one has saved nothing yet, nor has one whose runbook doesn't say what a restart takes."""
+    one = known("escalated", reason=Reason.FAILING)
+    tags = (f"{one.incident.id}.1", f"{one.incident.id}.2", "", "", "", f"{one.incident.id}.3-park")
+    runs = (Execution(str(number), "", "failed", NOW, tag=tag) for number, tag in enumerate(tags))
+    tries = tuple(PastAttempt(run.tag, run, STUCK) for run in runs)
+    row = summarize(replace(one, incident=replace(one.incident, tries=tries, execution=None)), RULES)
+    assert facts(row)["Done"] == "2 restarts by Unstick, 3 restarts by hand, the job park"
+    assert list(facts(row)) == ["Proved", "Done"]
+    assert list(facts(summarize(known("held-likely"), RULES))) == ["Likely", "Done", "State"]
+    ended = known("recovered", Ending.RECOVERED)
+    assert (summarize(ended, RULES).saved_minutes, summarize(ended, rules()).saved_minutes) == (8.0, None)
+    removed = summarize(replace(ended, incident=replace(ended.incident, runbook="")), RULES)
+    assert (removed.saved_minutes, removed.target) == (None, "service=mail-delivery")
+    assert summarize(replace(ended, target=None), RULES).target == "mail-delivery"
+
+
+def test_the_timeline_has_everything_by_our_clock():
+    """What the runner's clock says is converted. Of depths between two other entries the first and the last are told, once."""
+    (trigger,), (queue,) = EXAMPLES["escalated"].incident.triggers, EXAMPLES["escalated"].incident.queues
+    curve = ((NOW - 290, 5), (NOW - 200, 5), (NOW - 157, 7), (NOW - 90, 7), (NOW - 80, 9), (NOW - 75, 9))
+    before = QueueSnapshot(NOW - 157, 7, 5, 2, 1, head_at=NOW - 217, held_bytes=2048)
+    after = AfterRestart(4, verdict=Verdict.STUCK, looked_at=NOW - 38)
+    mine = Execution("51", "https://rundeck.example.com/51", "failed", NOW - 148, NOW - 118, tag="i.1")
+    theirs = Execution("52", "javascript:alert(1)", "aborted", NOW - 98, NOW - 58, user="anna")
+    incident = change(
+        EXAMPLES["escalated"].incident,
+        triggers=(
+            replace(trigger, resolved_at=NOW - 5, starts_at=NOW - 300, links={"dashboard": "https://grafana.example.com/d"}),
+        ),
+        queues=(replace(queue, curve=curve, before=before, after=after),),
+        history=(HistoryEntry(NOW - 280, Phase.STARTING, Reason.COOLDOWN, "restarted 4 min ago", 3),),
+        evidence=Evidence(asked_at=NOW - 270, execution=Execution("50", "", "succeeded", NOW - 268, NOW - 258), lines=("x",)),
+        tries=(PastAttempt("i.1", mine, STUCK), PastAttempt("i.2", None, STUCK)),
+        execution=theirs,
+        tail=("end",),
+        approved_by="bert",
+    )
+    shown = [
+        (entry.at - NOW, entry.kind, str(entry.text), entry.link.rpartition("/")[2], entry.lines)
+        for entry in tell(incident, Outcome("i", Ending.ESCALATED, Reason.FAILING, NOW - 5, ()))
+    ]
+    assert shown == [
+        (-300, "alert",
+            "RabbitMQQueueStuck (critical) fires: Nothing was acknowledged in mail.outgoing for 5 minutes", "d", ()),
+        (-290, "check", "mail.outgoing: 5 messages", "", ()),
+        (-280, "decision", "restarts: attempt 3: it was restarted recently (restarted 4 min ago)", "", ()),
+        (-260, "evidence", "execution 50: succeeded", "", ("x",)),
+        (-157, "check", "mail.outgoing: 7 messages, 2 unacknowledged (2 kB), 1 consumer, the oldest is 1 min old", "", ()),
+        (-150, "restart", "execution 51 started", "51", ()),
+        (-120, "restart", "execution 51: failed after 30 s, still stuck", "51", ()),
+        (-100, "restart", "execution 52 started (started by anna)", "", ()),
+        (-75, "check", "mail.outgoing: 7 → 9 messages", "", ()),
+        (-60, "restart", "execution 52: aborted after 40 s", "", ("end",)),
+        (-40, "verdict", "mail.outgoing: still stuck (4 messages, 1 consumer)", "", ()),
+        (-5, "alert", "RabbitMQQueueStuck (critical) is resolved", "", ()),
+        (-5, "outcome", "a person is needed; the restart job keeps failing; approved by bert", "", ()),
+    ]  # fmt: skip
+    late = change(
+        incident, triggers=(), queues=(), history=(), evidence=None, tries=(), execution=replace(mine, runner_started_at=None)
+    )
+    assert [str(one.text) for one in tell(late)] == ["execution 51: failed after 0 s"]
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
@@ -161,42 +233,59 @@ def test_hostile_texts_break_no_page(name: str):
 # --- by week ----------------------------------------------------------------------------------------------------------
 
 
-def row(days_ago: float, restarts: int = 1, minutes: float = 8.0, runbook: str = "mail") -> Summary:
+def row(days_ago: float, restarts: int = 1, minutes: float | None = 8.0, runbook: str = "mail") -> Summary:
     at = NOW - days_ago * DAY_S
     known_restarts = {f"{days_ago}.{n}": RestartAt(at, by_hand=False) for n in range(restarts)}
     return Summary(f"i-{days_ago}", at, at, "mail", runbook, "recovered", "recovered", (), minutes, known_restarts)
 
 
 def test_restarts_and_minutes_are_counted_by_week_as_in_the_report():
-    """Seven days each, today among the last; a runbook without restarts has no picture."""
-    rows = (row(0), row(6, restarts=2), row(7), row(13), row(3, restarts=0, runbook="post"))
+    """Seven days each, today among the last; minutes where it ended. A runbook without restarts has no picture."""
+    over = replace(row(13), ended_at=NOW - 6 * DAY_S)
+    ahead = row(-1)  # another machine's clock
+    rows = (row(0, minutes=8.4), row(6, restarts=2), row(7, minutes=0.0), over, ahead, row(3, restarts=0, runbook="post"))
     (course,) = weeks.plot(rows, RULES, NOW, is_all=True)
-    assert [(week.restarts, week.minutes) for week in course.weeks] == [(2, 16), (3, 16)]
-    assert (course.weeks[0].begins, course.weeks[1].begins) == ("2026-11-11", "2026-11-18")
-    assert str(course.caption) == "5 restarts since 2026-11-11; saved 32 min"
+    assert [(week.begins, week.restarts, week.minutes) for week in course.weeks] == [("2026-11-11", 2, 0), ("2026-11-18", 3, 24)]
+    assert str(course.caption) == "5 restarts since 2026-11-11; saved 24 min"
     assert course.fix_x is None
 
 
 def test_a_fix_is_marked_where_a_quiet_month_begins():
-    """With what a week cost before and after it; the bug may come back."""
-    rows = tuple(row(days, restarts=2) for days in (5, 60, 67, 74))
+    """With what a week cost before and after it. The highest bar nearly fills the picture, and the others are to scale."""
+    rows = (row(5), row(60, restarts=2), row(67, restarts=3), row(74, restarts=6, minutes=24.0))
     (course,) = weeks.plot(rows, RULES, NOW, is_all=True)
-    assert course.fix_x is not None
-    behind = [bar for bar in course.restarts if bar.x > course.fix_x]
-    assert (len(course.restarts), len(behind)) == (4, 1)
-    assert "before the line 2.0 a week, after it 0.2" in str(course.caption).replace(" 2 a", " 2.0 a")
+    assert [(bar.x, bar.y, bar.height) for bar in course.restarts] == [
+        (0, 4, 52),
+        (21, 30, 26),
+        (42, 38.7, 17.3),
+        (210, 47.3, 8.7),
+    ]
+    assert [(bar.x, bar.height) for bar in course.minutes] == [(0, 52), (21, 17.3), (42, 17.3), (210, 17.3)]
+    assert (course.fix_x, course.width, course.height, course.bar) == (61, 231, 56, 16)
+    assert str(course.caption).endswith("; before the line 3.7 a week, after it 0.1")
 
 
-@pytest.mark.parametrize(("began", "fixed"), [([], None), ([NOW - DAY_S], None), ([NOW - 40 * DAY_S], NOW - 40 * DAY_S)])
-def test_a_month_without_an_incident_is_what_the_report_calls_fixed(began: list[float], fixed: float | None):
-    assert weeks.find_fix(began, NOW) == fixed
+def test_the_six_runbooks_with_the_most_restarts_are_shown():
+    rows = tuple(row(1, restarts=count, runbook=f"r{count}" if count < 9 else "") for count in range(10))
+    assert [course.runbook for course in weeks.plot(rows, RULES, NOW, is_all=True)] == ["r8", "r7", "r6", "r5", "r4", "r3"]
+
+
+@pytest.mark.parametrize(
+    ("began", "fixed"), [((), None), ((1,), None), ((30,), None), ((31,), 31), ((40, 9), 40), ((20, 60, 100), 60)]
+)
+def test_a_month_without_an_incident_is_what_the_report_calls_fixed(began: tuple[int, ...], fixed: int | None):
+    """Of several the latest."""
+    at = weeks.find_fix([NOW - days * DAY_S for days in began], NOW)
+    assert (at and (NOW - at) / DAY_S) == fixed
 
 
 def test_a_week_that_was_read_in_part_is_left_out():
     """If the archive has older records, the oldest week that was read may lack some."""
     rows = tuple(row(days) for days in (1, 8, 17))
-    assert [len(weeks.plot(rows, RULES, NOW, is_all=is_all)[0].weeks) for is_all in (True, False)] == [3, 2]
-    assert weeks.plot((), RULES, NOW, is_all=True) == ()
+    for is_all, counts in ((True, [1, 1, 1]), (False, [1, 1])):
+        assert [week.restarts for week in weeks.plot(rows, RULES, NOW, is_all=is_all)[0].weeks] == counts
+    for few in ((), (row(1),), (row(-1),)):
+        assert weeks.plot(few, RULES, NOW, is_all=False) == ()
     assert len(weeks.plot((row(300), row(1)), RULES, NOW, is_all=True)[0].weeks) == weeks.WEEKS
 
 
