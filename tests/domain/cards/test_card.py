@@ -9,27 +9,29 @@ import unicodedata
 import pytest
 from msgspec.structs import replace
 
+from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.cards.approval_page import Row, View, ask, ask_to_take
 from functions.domain.cards.card import KINDS, compose
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.curve import plot
 from functions.domain.cards.queue_facts import PROOFS
 from functions.domain.health.recovery import say_same_again
-from functions.domain.model.codes import ASKED, Health, Phase, Proof, Reason, Verdict
+from functions.domain.model.codes import ASKED, Health, Mode, Phase, Proof, Reason, Verdict
 from functions.domain.model.incidents import AfterRestart, AlertRef, Incident, PastAttempt, change
 from functions.domain.model.messages import APPROVE as APPROVE_BUTTON
 from functions.domain.model.messages import DECLINE, PAUSE, Card
-from functions.domain.model.observations import Execution, QueueHistory, QueueSnapshot
+from functions.domain.model.observations import Execution, Holder, QueueHistory, QueueSnapshot, Returns
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.reasons import REASONS
-from functions.domain.texts.sanitize import clean, safe_url
-from functions.domain.texts.words import duration
+from functions.domain.texts.sanitize import clean, safe_url, shorten
+from functions.domain.texts.words import bars, curve_words, duration, size, worded
 from functions.runtime.text import Text, in_language
 from tests.support.worlds.example_stories import (
     APPROVE,
     ENDED,
     EVIDENCE,
     EXAMPLES,
+    HANDED_OVER,
     INCIDENT,
     NOW,
     RUNBOOK,
@@ -115,6 +117,148 @@ def test_headlines(name: str, urgency: str, headline: str):
     """What people read on a locked phone at 3 a.m."""
     card = compose(EXAMPLES[name], rules())
     assert (card.urgency, card.headline) == (urgency, headline)
+
+
+LOST = EXAMPLES["recovered"].incident.queues[0]
+RETURNS = QueueSnapshot(NOW - 400, 5, returns=Returns(20, dead_letters=True))
+OBSERVES = replace(RUNBOOK, mode=Mode.OBSERVE)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "changes", "headline", "said"),
+    [
+        ("started", {"runbook": None}, {"restarts": 0}, "No action yet: Restarting mail-delivery (attempt 1 of 1)", "Nothing is"),
+        ("started", {}, {"restarts": 3}, "No action yet: Restarting mail-delivery (attempt 3 of 3)", "Nothing is"),
+        ("started", {}, {"execution": ENDED}, "No action yet: mail-delivery was restarted (attempt 1 of 2)", "The job has ended"),
+        ("held-second-approval", {}, {"restarts": 2},
+            "ACT NOW: mail-delivery is still stuck after 2 restarts: approve restart 3 of 3?", "You can approve once, until"),
+        ("held-awaiting-approval", {"runbook": OBSERVES}, {},
+            "In working hours: mail-delivery is stuck: approve a restart?", "You can approve once, until"),
+        ("held-overrule", {"next_at": NOW + 60}, {},
+            "ACT NOW: mail-delivery was not restarted: it was restarted too often", "You can approve a restart anyway, once"),
+        ("held-restart-refused", {"next_at": NOW + 60, "told_at": NOW - 9}, {},
+            "ACT NOW: mail-delivery was not restarted: Rundeck refused the restart",
+            "Still so at 2026-11-24 03:12:05 JST. | If nothing changes, the next message comes after 2026-11-24 03:13:05 JST."),
+        ("held-cooldown", {"again": False}, {},
+            "No action yet: mail-delivery has not been restarted yet: it was restarted recently", "What to do: Nothing yet."),
+        ("held-likely", {"next_at": NOW + 60}, {"restarts": 1},
+            "In working hours: mail-delivery holds messages again after the restart, and may be healthy",
+            "What to do: See what speaks against it. If it hangs"),
+        ("held-likely", {"approve_url": ""}, {},
+            "In working hours: mail-delivery may hang, and nobody can be asked", "Set public_url, so that Unstick can ask."),
+        ("held-likely", {"approve_url": "", "reason": Reason.OBSERVE_ONLY}, {},
+            "NO RESTART: mail-delivery may hang; Unstick only observes and would have asked",
+            "It would have asked a person whether to run the job with: service=mail-delivery."),
+        ("held-restart-refused", {"reason": Reason.LEDGER_UNKNOWN}, {"restarts": 1},
+            "ACT NOW: mail-delivery: Rundeck does not show what was restarted", "What to do: Check Rundeck"),
+        ("held-restart-refused", {"reason": Reason.START_UNCLEAR, "again": True}, {},
+            "ACT NOW: mail-delivery may not have been restarted: Rundeck gave no clear answer to the start", "Open the job"),
+        ("held-restart-refused", {"reason": Reason.SYMPTOM_UNKNOWN, "again": True, "remedy": ""}, {},
+            "No action yet: mail-delivery has not been restarted yet: the queue's state is unknown",
+            "The queue's figures can't be read, and | Unstick tries again by itself, and calls a person"),
+        ("held-restart-refused", {"reason": Reason.MONITORING_FAILURE}, {},
+            "No action yet: mail-delivery: monitoring has no data", "What to do: If it lasts"),
+        ("held-restart-refused", {"reason": None}, {},
+            "ACT NOW: mail-delivery was not restarted: the token's role lacks a permission", "Load infra/rundeck"),
+        ("recovered", {}, {"queues": (replace(LOST, lost=2, risked=3),)},
+            "In working hours: mail-delivery recovered, but messages were lost",
+            "mail.outgoing: at least 2 and at most 3 messages were dropped by the broker: delivery limit ?"),
+        ("recovered", {}, {"queues": (replace(LOST, lost=2, before=RETURNS),)},
+            "In working hours: mail-delivery recovered, but messages were lost",
+            "mail.outgoing: 2 messages were dead-lettered by the broker: delivery limit 20"),
+        ("recovered", {}, {"queues": (replace(LOST, risked=3, returns=Returns(9)), LOST)},
+            "In working hours: mail-delivery recovered, but messages may be lost",
+            "What to do: Find out which they were | at most 3 of the held messages may have been dropped"),
+        ("recovered", {}, {"triggers": (replace(INCIDENT.triggers[0], starts_at=NOW + 59),)},
+            "No action needed: mail-delivery recovered in 0 s", "Healthy in two checks after the restart."),
+        ("recovered", {"runbook": None}, {"triggers": (replace(INCIDENT.triggers[0], starts_at=NOW + 60),), "restarts": 0},
+            "No action needed: mail-delivery recovered", ""),
+        ("escalated", {}, {"restarts": 1},
+            "ACT NOW: mail-delivery is still stuck after a restart", "What to do: If the log names a dependency"),
+        ("escalated", {}, {"restarts": 0}, "ACT NOW: mail-delivery needs a person", "What to do: Check the queue and the app"),
+        ("escalated", {"reason": Reason.FAILING}, {},
+            "ACT NOW: mail-delivery needs a person: the restart job keeps failing", "Details: it is still stuck"),
+        ("escalated-again", {"restarts": 1}, {},
+            "ACT NOW: mail-delivery is still stuck after 1 restart, and nobody has taken it", "Reminder 1 of 3."),
+        ("escalated-again", {"restarts": 0, "escalation": replace(HANDED_OVER, told=3, due=None)}, {},
+            "ACT NOW: Nobody has taken mail-delivery yet", "Reminder 3 of 3. | This is the last reminder."),
+        ("escalated-again", {"reason": Reason.FAILING}, {},
+            "ACT NOW: Nobody has taken mail-delivery yet: the restart job keeps failing", "What to do: Read the job's log"),
+        ("escalated-again", {"reason": Reason.AWAITING_APPROVAL}, {},
+            "ACT NOW: mail-delivery is still stuck after 2 restarts, and nobody has taken it", "What to do: Check the queue"),
+        ("not-approved", {}, {"restarts": 1},
+            "ACT NOW: mail-delivery was not restarted again: nobody approved it in time", "no longer be | leaves it alone"),
+        ("not-answered", {}, {},
+            "In working hours: mail-delivery was not restarted: nobody said whether it hangs", "Nobody answered"),
+        ("resolved", {"risked": 3}, {},
+            "In working hours: The alert of mail-delivery is resolved after 2 restarts", "What to do: Find out | At most 3 of"),
+        ("resumed", {"target": None}, {}, "No action needed: Unstick is no longer paused", "Details: fixed by a rollback"),
+        ("bundle", {"bundled": ("a",)}, {},
+            "ACT NOW: 1 target or alert was not restarted: too many targets are stuck at once", "What to do: Check what"),
+        ("bundle", {"reason": Reason.TEST_ALERT, "bundled": ("UnstickDrill 1", "UnstickDrill 2")}, {},
+            "No action needed: The drill's 2 test alerts arrived", "Nothing is wrong."),
+        ("bundle", {"reason": Reason.TEST_ALERT, "bundled": ("UnstickDrill 1", "b")}, {},
+            "No action needed: 2 test notifications arrived", "It was sent by the Test button"),
+        ("bundle", {"reason": Reason.NO_RUNBOOK, "bundled": ("a",)}, {},
+            "In working hours: No runbook matches 1 alert", "What to do: Add a runbook"),
+        ("bundle", {"reason": Reason.PAUSED, "is_calm": True, "bundled": ("a", "b")}, {},
+            "In working hours: 2 targets or alerts were not restarted: Unstick is paused", "The kill switch is on"),
+        ("bundle", {"reason": None, "detail": "why", "bundled": ("a", "b")}, {},
+            "ACT NOW: 2 targets or alerts were not restarted: why", "Details: why"),
+        ("unmatched", {"unmatched": EXAMPLES["unmatched"].unmatched * 2}, {},
+            "In working hours: 2 suspicions matched no runbook", "What to do: Correct the runbook's match"),
+    ],
+)  # fmt: skip
+def test_headline_and_text_follow_what_has_happened(
+    name: str, fields: dict[str, object], changes: dict[str, object], headline: str, said: str
+):
+    """The gallery's cards a little later, or where something differs."""
+    card_input = EXAMPLES[name]
+    if card_input.incident is not None:
+        fields = {"incident": change(card_input.incident, **changes), **fields}
+    card = compose(replace(card_input, **fields), rules())
+    assert card.headline == headline
+    assert [sentence for sentence in said.split(" | ") if sentence not in " ".join(card.text)] == []
+    assert ("If nothing changes" in " ".join(card.text)) is ("next_at" in fields and "likely" not in name)
+
+
+@pytest.mark.parametrize(
+    ("left_s", "headline"),
+    [
+        (86401, "In working hours: Rundeck's token expires in 1 d 0 h"),
+        (86400, "ACT NOW: Rundeck's token expires in 1 d 0 h"),
+        (1, "ACT NOW: Rundeck's token expires in 1 s"),
+        (0, "ACT NOW: Rundeck's token has expired"),
+        (None, "ACT NOW: Rundeck's token has expired"),
+    ],
+)
+def test_a_token_is_urgent_on_its_last_day(left_s: float | None, headline: str):
+    expires_at = None if left_s is None else NOW + left_s
+    assert compose(EXAMPLES["expiring"], replace(rules(), token_expires_at=expires_at)).headline == headline
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "said"),
+    [
+        ("started", "Firing for", "8 s"),
+        ("started", "Held by", "mail-worker-2 (10.0.3.7), 20 messages (41 kB), for at least 5 min 12 s"),
+        ("started", "Oldest message", "5 min 14 s old"),
+        ("started-evidence", "Evidence", "execution 1846, succeeded, 3 s"),
+        ("adopted", "Restart", "execution 1847, running, started by h.tanaka"),
+        ("held-no-runbook", "Firing for", "8 s"),
+        ("held-no-runbook", "Queue", "mail.outgoing"),
+        ("recovered-one", "Took", "1 min 36 s from the alert, 56 s from the end of the restart"),
+        ("recovered-one", "Restart", "execution 1847, succeeded, 32 s, only on 10.0.3.7"),
+        ("acknowledged", "Escalated", "18 min ago"),
+        ("acknowledged", "Firing for", "18 min 8 s"),
+        ("escalated-again", "Queue", "mail.outgoing: 1,335 messages, 1 consumer (15 min ago)"),
+        ("not-answered", "Held by", "mail-worker-2 (10.0.3.7), 1 message (2 kB), for at least 35 min 12 s"),
+        ("escalated-late", "Firing for", None),
+    ],
+)
+def test_facts_have_the_times_of_the_card(name: str, label: str, said: str | None):
+    """Up to the moment when it is written; none if the clock may have been set."""
+    assert dict(compose(EXAMPLES[name], rules()).facts).get(label) == said
 
 
 @pytest.mark.parametrize(
@@ -275,6 +419,80 @@ def test_where_one_of_several_was_restarted_all_consumers_count_and_what_is_left
     assert dict(card.facts)["Queue"] == f"mail.outgoing: {said}"
 
 
+def composed(name: str, **changes: object) -> Card:
+    """The card of the gallery, with its incident changed."""
+    card_input = EXAMPLES[name]
+    assert card_input.incident is not None
+    return compose(replace(card_input, incident=change(card_input.incident, **changes)), rules())
+
+
+def test_the_first_of_many_are_shown_and_the_others_counted():
+    """Queues, holders, alerts, attempts, targets and suspicions."""
+    (queue,), (trigger,) = EXAMPLES["escalated"].incident.queues, EXAMPLES["escalated"].incident.triggers
+    holders = tuple(Holder("10.0.3.7", f"worker-{n}", n, NOW - 60) for n in range(4))
+    held_by = (replace(queue, holders=holders, holding=9), replace(queue, holders=holders, holding=2))
+    idle = replace(queue, holders=())
+    tries = tuple(PastAttempt(f"i.{n}", None, "stuck") for n in range(8))
+    card = composed("escalated", queues=(*held_by, *[idle] * 9), triggers=(trigger,) * 3, tries=tries)
+    assert [label for label, _ in card.facts][:6] == ["Queue"] * 5 + [""]
+    assert card.facts[5][1] == "and 6 more queues"
+    assert dict(card.facts)["Held by"] == (
+        "mail.outgoing: worker-0 (10.0.3.7), 0 messages, for at least 1 min; mail.outgoing: worker-1 (10.0.3.7), 1 message, "
+        "for at least 1 min; mail.outgoing: worker-2 (10.0.3.7), 2 messages, for at least 1 min; and 5 more; "
+        "5 other consumers work"
+    )
+    assert dict(card.facts)["Alert"].endswith("in mail.outgoing for 5 minutes and 2 more")
+    tried = [text for _, text in card.facts if text[:2] in {f"{n}." for n in range(1, 9)}]
+    assert (tried[0], tried[6], len(tried)) == ("1. i.2: still stuck", "7. execution 1851, succeeded, 32 s", 7)
+    few = composed("escalated", queues=(replace(idle, holders=holders[:3], holding=3), *[idle] * 4))
+    assert "more" not in all_text(few)
+    assert "other" not in dict(few.facts)["Held by"]
+    names = tuple(f"service={n}" for n in range(33))
+    one = replace(EXAMPLES["unmatched"].unmatched[0], detail="x")
+    for count, more in ((33, "and 23 more"), (10, "")):
+        affected = dict(compose(replace(EXAMPLES["bundle"], bundled=names[:count]), rules()).facts)["Affected"]
+        listed = compose(replace(EXAMPLES["unmatched"], unmatched=(one,) * count), rules()).facts[:-1]
+        assert (affected.split(", ")[10:], [text for _, text in listed[10:]]) == ([more] * bool(more), [more] * bool(more))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"before": None, "curve": ((NOW - 15, 7),), "consumers": None}, "7 messages"),
+        ({"before": None, "curve": ((NOW - 16, 7),), "consumers": None}, "7 messages (16 s ago)"),
+        ({"before": None, "curve": (), "consumers": None, "after": AfterRestart()}, ""),
+        ({"curve": (), "consumers": None}, "490 → 615 messages, 1 consumer"),
+        ({"curve": (), "consumers": 3, "after": AfterRestart()}, "490 messages, 3 consumers"),
+        ({"curve": ((NOW - 158, 8), (NOW - 157, 9))}, "9 messages, 1 consumer (2 min 37 s ago)"),
+        ({"curve": ((NOW - 158, 8), (NOW - 156, 1))}, "490 → 1 message, 1 consumer (2 min 36 s ago)"),
+    ],
+)
+def test_a_queue_s_figures_are_those_of_the_last_look_with_their_age(changes: dict[str, object], said: str):
+    """And those before the restart only where it was looked at since."""
+    (queue,) = EXAMPLES["escalated"].incident.queues
+    card = composed("escalated", queues=(replace(queue, **changes),), triggers=())
+    assert dict(card.facts)["Queue"] == "mail.outgoing" + (said and f": {said}")
+
+
+def test_of_several_queues_the_oldest_message_the_least_returns_and_the_deepest_curve_are_shown():
+    """And all that is left is one sum."""
+    (queue,) = EXAMPLES["escalated"].incident.queues
+    small = replace(
+        queue, head_at=NOW - 60, head_bytes=1500, curve=((NOW - 9, 3), (NOW, 2)), returns=Returns(20, 18), consumers=0
+    )
+    single = replace(small, head_at=None, curve=((NOW, 9999),), returns=None, consumers=None)
+    large = replace(queue, head_at=NOW - 30, head_bytes=1, returns=Returns(20, 3))
+    for queues in ((small, single, large), (large, single, small)):
+        card = composed("escalated", queues=queues)
+        assert dict(card.facts)["Oldest message"] == "1 min old, 1.5 kB"
+        assert dict(card.facts)["Delivery limit"].startswith(
+            "2 more restarts, then the held messages are dropped by RabbitMQ (limit 20)"
+        )
+        assert card.curve == large.curve
+        assert "No consumer came back" in card.text[0]
+        assert composed("draining", queues=queues).headline.endswith("1,845 messages left")
+
+
 def test_the_evidence_is_shown_before_the_first_restart_only():
     """The next attempt's card does not repeat it; the escalation has everything."""
     card_input = EXAMPLES["started-evidence"]
@@ -405,12 +623,13 @@ def test_a_reason_code_leads_to_its_section(language: str, page: str):
         "javascript:alert(1)", "data:text/html,x", "ftp://example.com/", "//example.com", "https://",
         "https://user:pass@example.com/", "https://good.example.com@evil.example.com", "https://e.example.com/|<!channel>",
         "https://e.example.com/a b", "https://[::1", "", "https://e.example.com/\u202egpj", "https://e.example.com:99999999/",
-        "https://x/" + "a" * 3000, None, 7,
+        "https://x/" + "a" * 1991, None, 7,
     ],
 )  # fmt: skip
 def test_other_links_are_left_out(url: object):
     """Only http and https, without a user part, a space or anything that a chat interprets."""
     assert safe_url(url) == ""
+    assert safe_url(longest := "HTTPS://x/" + "a" * 1990) == longest
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -427,6 +646,43 @@ def test_hostile_text_is_cleaned_and_shortened(name: str, language: str):
     assert len(text) < 30_000
     assert all(url.startswith("https://unstick.example.com") for _, url in card.links)
     assert took_s < 2.0
+
+
+LONG = "x" * 2000
+
+
+@pytest.mark.parametrize(
+    ("kind", "lengths"),
+    [
+        ("declined", {"Declined by": [120], "Their reason": [200], "Queue": [190], "Alarm": [200]}),
+        ("escalated", {"Held by": [60, 60], "Tried": [60, 60], "": [40, 60, 60]}),
+        ("recovered", {
+            "Restart": [40, 60, 60], "Approved by": [120, 200], "Alert": [120, 20, 300], "Target": [192], "Runbook": [120],
+            "Incident": [80],
+        }),
+    ],
+)  # fmt: skip
+def test_no_text_takes_the_place_of_the_others(kind: str, lengths: dict[str, list[int]]):
+    """However long names, reasons and labels are, each leaves room for what stands beside it."""
+    run = Execution(LONG, "", LONG, NOW - 60, NOW - 28, user=LONG)
+    queue = replace(INCIDENT.queues[0], queue=to_queue("/", LONG), holders=(Holder(LONG, LONG, 1, NOW),), alarm=LONG)
+    incident = change(
+        INCIDENT,
+        id=LONG,
+        queues=(queue,),
+        triggers=(replace(INCIDENT.triggers[0], name=LONG, summary=LONG, severity=LONG),),
+        execution=run,
+        tries=(PastAttempt(LONG, None, "stuck", LONG),) if kind != "recovered" else (),
+        adopted=True,
+        declined_by=LONG,
+        approved_by=LONG,
+        approved_why=LONG,
+    )
+    target, runbook = replace(TARGET, options={"service": LONG}), replace(RUNBOOK, name=LONG, root_cause=LONG)
+    card = compose(CardInput(kind, NOW, runbook, target, incident, detail=LONG), rules())
+    shown = {label: [len(one) for one in re.findall("x{9,}…", text)] for label, text in card.facts}
+    assert {label: shown.get(label, []) for label in lengths} == lengths
+    assert len(card.headline) <= 140
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -477,8 +733,8 @@ def test_a_reminder_shows_the_queue_and_leads_to_the_restart():
 @pytest.mark.parametrize(
     ("seconds", "en", "ja"),
     [
-        (0, "0 s", "0秒"), (-5, "0 s", "0秒"), (59.6, "1 min", "1分"), (100, "1 min 40 s", "1分40秒"),
-        (7500, "2 h 5 min", "2時間5分"),
+        (0, "0 s", "0秒"), (0.6, "1 s", "1秒"), (-5, "0 s", "0秒"), (59.6, "1 min", "1分"), (100, "1 min 40 s", "1分40秒"),
+        (3599, "59 min 59 s", "59分59秒"), (3600, "1 h 0 min", "1時間0分"), (7500, "2 h 5 min", "2時間5分"),
         (90000, "1 d 1 h", "1日1時間"), (float("nan"), "0 s", "0秒"),
         (float("inf"), "11,574 d 1 h", "11,574日1時間"),
     ],
@@ -492,13 +748,39 @@ def test_durations(seconds: float, en: str, ja: str):
     ("text", "cleaned"),
     [
         ("a\nb\tc", "a b c"), ("\u202eabc", "abc"), ("\x1b[31mred\x1b[0m", "red"), ("日本語\u3000テスト", "日本語 テスト"),
-        ("\ud800x", "x"), ("e\u0301" + "\u0301" * 50, "e\u0301\u0301"), ("x" * 30, "x" * 19 + "…"),
-        ("\u200b" * 10_000 + "x", "…"),
+        ("\ud800x", "x"), ("e\u0301" + "\u0301" * 50 + "e\u0301", "e\u0301\u0301e\u0301"), ("x" * 30, "x" * 19 + "…"),
+        ("x" * 20, "x" * 20), ("x" * 18 + "  yz", "x" * 18 + "…"), ("a\u2029b", "a b"),
+        ("\u200b" * 143 + "x", "x"), ("\u200b" * 144 + "x", "…"),
     ],
 )  # fmt: skip
 def test_clean(text: str, cleaned: str):
     """White space is folded, invisible characters go, accents stay, cuts are marked."""
     assert clean(text, 20, "…") == cleaned
+
+
+@pytest.mark.parametrize(
+    ("limit", "mark", "more", "shown"),
+    [(3, "…", False, "abc"), (3, "…", True, "ab…"), (2, "…", False, "a…"), (1, "...", False, "."), (0, "…", False, "")],
+)
+def test_a_cut_and_its_mark_are_within_the_limit(limit: int, mark: str, more: bool, shown: str):
+    assert shorten("abc", limit, mark, more=more) == shown
+
+
+@pytest.mark.parametrize(
+    ("phrase", "said"),
+    [
+        (size(None), ""), (size(0), "0 bytes"), (size(1), "1 byte"), (size(999), "999 bytes"), (size(1000), "1 kB"),
+        (size(1260), "1.3 kB"), (size(999_900), "999.9 kB"), (size(1_000_000), "1 MB"), (size(2_340_000), "2.3 MB"),
+        (worded("failed: timedout"), "failed (timedout)"), (worded("stuck: stuck"), "still stuck"),
+        (worded("x: y: z"), "x (y (z))"), (worded("x" * 61), "x" * 59 + "…"),
+        (bars([0, 1, 10, 20, 100]), "▁▂▂▂█"), (bars([0, 0]), "▁▁"), (bars([]), ""), (bars([50, 60, 100]), "▅▅█"),
+        (curve_words(((0.0, 5), (30.0, 9), (90.0, 2))), "5 → 2 (peak 9) in 1 min 30 s"),
+        (curve_words(((0.0, 5), (60.0, 5))), "5 → 5 (peak 5) in 1 min"), (curve_words(((0.0, 5),)), ""),
+    ],
+)  # fmt: skip
+def test_figures_and_results_in_words(phrase: Text | str, said: str):
+    """As cards and chats show them."""
+    assert str(phrase) == said
 
 
 @pytest.mark.parametrize(("curve", "drawn"), [((), False), (((0.0, 5),), False), (((0.0, 5), (10.0, 0)), True)])

@@ -104,7 +104,7 @@ def test_done_counts_restarts_by_unstick_by_hand_and_remedies():
     row = summarize(replace(one, incident=replace(one.incident, tries=tries, execution=None)), RULES)
     assert facts(row)["Done"] == "2 restarts by Unstick, 3 restarts by hand, the job park"
     assert list(facts(row)) == ["Proved", "Done"]
-    assert list(facts(summarize(known("held-likely"), RULES))) == ["Likely", "Done", "State"]
+    assert list(facts(summarize(known("held-likely"), RULES))) == ["Likely", "Done"]
     ended = known("recovered", Ending.RECOVERED)
     assert (summarize(ended, RULES).saved_minutes, summarize(ended, rules()).saved_minutes) == (8.0, None)
     removed = summarize(replace(ended, incident=replace(ended.incident, runbook="")), RULES)
