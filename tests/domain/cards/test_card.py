@@ -433,7 +433,7 @@ def test_the_first_of_many_are_shown_and_the_others_counted():
     held_by = (replace(queue, holders=holders, holding=9), replace(queue, holders=holders, holding=2))
     idle = replace(queue, holders=())
     tries = tuple(PastAttempt(f"i.{n}", None, "stuck") for n in range(8))
-    card = composed("escalated", queues=(*held_by, *[idle] * 9), triggers=(trigger,) * 3, tries=tries)
+    card = composed("escalated", queues=(*held_by, *[idle] * 9), triggers=(trigger,) * 4, tries=tries)
     assert [label for label, _ in card.facts][:6] == ["Queue"] * 5 + [""]
     assert card.facts[5][1] == "and 6 more queues"
     assert dict(card.facts)["Held by"] == (
@@ -441,7 +441,7 @@ def test_the_first_of_many_are_shown_and_the_others_counted():
         "for at least 1 min; mail.outgoing: worker-2 (10.0.3.7), 2 messages, for at least 1 min; and 5 more; "
         "5 other consumers work"
     )
-    assert dict(card.facts)["Alert"].endswith("in mail.outgoing for 5 minutes and 2 more")
+    assert dict(card.facts)["Alert"].endswith("in mail.outgoing for 5 minutes and 3 more")
     tried = [text for _, text in card.facts if text[:2] in {f"{n}." for n in range(1, 9)}]
     assert (tried[0], tried[6], len(tried)) == ("1. i.2: still stuck", "7. execution 1851, succeeded, 32 s", 7)
     few = composed("escalated", queues=(replace(idle, holders=holders[:3], holding=3), *[idle] * 4))
