@@ -74,8 +74,7 @@ def _queue(watched: QueueState, card_input: CardInput) -> Phrase:
         connected = watched.after.connected  # the others were not restarted
     flows = _say_flows(watched, card_input)
     figures = join((in_brackets(_depth(watched), flows), consumers(connected) if connected is not None else ""), COMMA)
-    age_s = card_input.at - watched.curve[-1][0] if watched.curve else 0.0
-    if figures and age_s > FRESH_S:
+    if figures and watched.curve and (age_s := card_input.at - watched.curve[-1][0]) > FRESH_S:
         figures = Text("{figures} ({age} ago)", figures=figures, age=duration(age_s))
     return named(tidy(watched.queue.name, QUEUE_NAME), figures)
 

@@ -21,7 +21,7 @@ from functions.domain.model.incidents import AfterRestart, AlertRef, Incident, P
 from functions.domain.model.messages import APPROVE as APPROVE_BUTTON
 from functions.domain.model.messages import DECLINE, PAUSE, Card
 from functions.domain.model.observations import Execution, Holder, QueueHistory, QueueSnapshot, Returns
-from functions.domain.model.runbooks import Rules
+from functions.domain.model.runbooks import Recovered, Rules
 from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.sanitize import clean, safe_url, shorten
 from functions.domain.texts.words import bars, curve_words, duration, size, worded
@@ -36,6 +36,7 @@ from tests.support.worlds.example_stories import (
     NOW,
     RUNBOOK,
     RUNNER_AHEAD_S,
+    RUNNING,
     TARGET,
     answerable,
     held,
@@ -130,6 +131,8 @@ OBSERVES = replace(RUNBOOK, mode=Mode.OBSERVE)
         ("started", {"runbook": None}, {"restarts": 0}, "No action yet: Restarting mail-delivery (attempt 1 of 1)", "Nothing is"),
         ("started", {}, {"restarts": 3}, "No action yet: Restarting mail-delivery (attempt 3 of 3)", "Nothing is"),
         ("started", {}, {"execution": ENDED}, "No action yet: mail-delivery was restarted (attempt 1 of 2)", "The job has ended"),
+        ("adopted", {}, {},
+            "No action yet: mail-delivery is already being restarted; Unstick checks the result", "> Somebody started the same"),
         ("held-second-approval", {}, {"restarts": 2},
             "ACT NOW: mail-delivery is still stuck after 2 restarts: approve restart 3 of 3?", "You can approve once, until"),
         ("held-awaiting-approval", {"runbook": OBSERVES}, {},
@@ -141,6 +144,9 @@ OBSERVES = replace(RUNBOOK, mode=Mode.OBSERVE)
             "Still so at 2026-11-24 03:12:05 JST. | If nothing changes, the next message comes after 2026-11-24 03:13:05 JST."),
         ("held-cooldown", {"again": False}, {},
             "No action yet: mail-delivery has not been restarted yet: it was restarted recently", "What to do: Nothing yet."),
+        ("held-cooldown", {"again": False, "approve_url": APPROVE}, {},
+            "ACT NOW: mail-delivery was not restarted: it was restarted recently", "What to do: Nothing yet."),
+        ("held-symptom-gone", {}, {}, "No action needed: mail-delivery is healthy; nothing was restarted", "> Messages are"),
         ("held-likely", {"next_at": NOW + 60}, {"restarts": 1},
             "In working hours: mail-delivery holds messages again after the restart, and may be healthy",
             "What to do: See what speaks against it. If it hangs"),
@@ -149,6 +155,10 @@ OBSERVES = replace(RUNBOOK, mode=Mode.OBSERVE)
         ("held-likely", {"approve_url": "", "reason": Reason.OBSERVE_ONLY}, {},
             "NO RESTART: mail-delivery may hang; Unstick only observes and would have asked",
             "It would have asked a person whether to run the job with: service=mail-delivery."),
+        ("held-restart-refused", {"about": RUNNING}, {"restarts": 1},
+            "ACT NOW: mail-delivery was not restarted: Rundeck refused the restart", "What to do: Open the execution and see"),
+        ("held-restart-refused", {"about": RUNNING, "reason": Reason.LEDGER_UNKNOWN}, {},
+            "ACT NOW: mail-delivery was not restarted: Rundeck does not show what was restarted", "What to do: Check Rundeck"),
         ("held-restart-refused", {"reason": Reason.LEDGER_UNKNOWN}, {"restarts": 1},
             "ACT NOW: mail-delivery: Rundeck does not show what was restarted", "What to do: Check Rundeck"),
         ("held-restart-refused", {"reason": Reason.START_UNCLEAR, "again": True}, {},
@@ -175,6 +185,8 @@ OBSERVES = replace(RUNBOOK, mode=Mode.OBSERVE)
             "No action needed: mail-delivery recovered", ""),
         ("escalated", {}, {"restarts": 1},
             "ACT NOW: mail-delivery is still stuck after a restart", "What to do: If the log names a dependency"),
+        ("escalated", {}, {"queues": (replace(LOST, consumers=1, after=AfterRestart(came=True, verdict=Verdict.STUCK)),)},
+            "ACT NOW: mail-delivery is still stuck after 2 restarts", "> What to do: If the log names a dependency"),
         ("escalated", {}, {"restarts": 0}, "ACT NOW: mail-delivery needs a person", "What to do: Check the queue and the app"),
         ("escalated", {"reason": Reason.FAILING}, {},
             "ACT NOW: mail-delivery needs a person: the restart job keeps failing", "Details: it is still stuck"),
@@ -218,8 +230,9 @@ def test_headline_and_text_follow_what_has_happened(
         fields = {"incident": change(card_input.incident, **changes), **fields}
     card = compose(replace(card_input, **fields), rules())
     assert card.headline == headline
-    assert [sentence for sentence in said.split(" | ") if sentence not in " ".join(card.text)] == []
-    assert ("If nothing changes" in " ".join(card.text)) is ("next_at" in fields and "likely" not in name)
+    text = " ".join((">", *card.text))
+    assert [words for words in said.split(" | ") if words not in text] == []
+    assert ("If nothing changes" in text) is ("next_at" in fields and "likely" not in name)
 
 
 @pytest.mark.parametrize(
@@ -229,6 +242,7 @@ def test_headline_and_text_follow_what_has_happened(
         (86400, "ACT NOW: Rundeck's token expires in 1 d 0 h"),
         (1, "ACT NOW: Rundeck's token expires in 1 s"),
         (0, "ACT NOW: Rundeck's token has expired"),
+        (-1, "ACT NOW: Rundeck's token has expired"),
         (None, "ACT NOW: Rundeck's token has expired"),
     ],
 )
@@ -408,14 +422,24 @@ def test_recovered_shows_before_and_after_time_try_and_curve():
     assert dict(card.facts)["Queue"] == "mail.outgoing: 390 messages, 1 consumer (2 min ago)"
 
 
-@pytest.mark.parametrize(("left", "said"), [(0, "1 → 0 messages, 3 consumers"), (1, "1 → 1 message (it moves), 3 consumers")])
-def test_where_one_of_several_was_restarted_all_consumers_count_and_what_is_left_moves(left: int, said: str):
+@pytest.mark.parametrize(
+    ("left", "most", "said"),
+    [
+        (0, 0, "1 → 0 messages, 3 consumers"),
+        (1, 0, "1 → 1 message (it moves), 3 consumers"),
+        (1, 1, "1 → 1 message, 3 consumers"),
+        (1, 2, "1 → 1 message, 3 consumers"),
+        (1, None, "1 → 1 message (it moves), 3 consumers"),
+    ],
+)
+def test_where_one_of_several_was_restarted_all_consumers_count_and_what_is_left_moves(left: int, most: int | None, said: str):
     """The others were never restarted; and what they process does not look stuck."""
     card_input = EXAMPLES["recovered-one"]
     (queue,) = card_input.incident.queues
     after = replace(queue.after, depth=left, connected=3, verdict=Verdict.RECOVERED)
     queue = replace(queue, consumers=1, after=after, curve=(*queue.curve[:-1], (NOW, left)))
-    card = compose(replace(card_input, incident=replace(card_input.incident, queues=(queue,))), rules())
+    runbook = None if most is None else replace(RUNBOOK, recovered=Recovered(max_messages=most))
+    card = compose(replace(card_input, runbook=runbook, incident=replace(card_input.incident, queues=(queue,))), rules())
     assert dict(card.facts)["Queue"] == f"mail.outgoing: {said}"
 
 
@@ -481,7 +505,7 @@ def test_of_several_queues_the_oldest_message_the_least_returns_and_the_deepest_
         queue, head_at=NOW - 60, head_bytes=1500, curve=((NOW - 9, 3), (NOW, 2)), returns=Returns(20, 18), consumers=0
     )
     single = replace(small, head_at=None, curve=((NOW, 9999),), returns=None, consumers=None)
-    large = replace(queue, head_at=NOW - 30, head_bytes=1, returns=Returns(20, 3))
+    large = replace(queue, head_at=NOW - 30, head_bytes=1, returns=Returns(20, 3), curve=((NOW - 9, 600), (NOW, 615)))
     for queues in ((small, single, large), (large, single, small)):
         card = composed("escalated", queues=queues)
         assert dict(card.facts)["Oldest message"] == "1 min old, 1.5 kB"
