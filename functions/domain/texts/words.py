@@ -74,7 +74,7 @@ def bars(values: list[int]) -> str:
 
 def duration(seconds: float) -> Text:
     """A duration for people, in its two largest units."""
-    whole = round(min(max(seconds, 0.0), 1e9)) if seconds == seconds else 0  # noqa: PLR0124 - true only for NaN
+    whole = round(min(max(0.0, seconds), 1e9))  # in this order also for NaN
     minutes, s = divmod(whole, 60)
     hours, minute = divmod(minutes, 60)
     days, hour = divmod(hours, 24)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import time
 import unicodedata
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -468,8 +470,11 @@ def test_the_first_of_many_are_shown_and_the_others_counted():
     assert dict(card.facts)["Alert"].endswith("in mail.outgoing for 5 minutes and 3 more")
     tried = [text for _, text in card.facts if text[:2] in {f"{n}." for n in range(1, 9)}]
     assert (tried[0], tried[6], len(tried)) == ("1. i.2: still stuck", "7. execution 1851, succeeded, 32 s", 7)
-    few = composed("escalated", queues=(replace(idle, holders=holders[:3], holding=3), *[idle] * 4))
-    assert "more" not in all_text(few)
+    both = [text for _, text in composed("escalated", tries=HANDED_OVER.tries).facts if " execution " in text]
+    assert both == ["1. execution 1847, succeeded, 32 s: still stuck", "2. execution 1851, succeeded, 32 s: still stuck"]
+    few = composed("escalated", queues=(replace(idle, holders=holders[:3], holding=None), *[idle] * 4))
+    assert "more" not in all_text(few) + all_text(composed("escalated"))
+    assert dict(few.facts)["Held by"].count("messages, for") == 2
     assert "other" not in dict(few.facts)["Held by"]
     names = tuple(f"service={n}" for n in range(33))
     one = replace(EXAMPLES["unmatched"].unmatched[0], detail="x")
@@ -709,6 +714,18 @@ def test_no_text_takes_the_place_of_the_others(kind: str, lengths: dict[str, lis
     assert len(card.headline) <= 140
 
 
+def test_names_in_a_bundled_message_leave_room_for_the_others():
+    """Five of them have a link."""
+    links = {f"{n}{LONG}": START_PAGE for n in range(7)}
+    card = compose(replace(EXAMPLES["bundle"], bundled=(LONG,), bundled_links=links), rules())
+    assert len(dict(card.facts)["Affected"]) == 80
+    assert [label.partition(": ")[2] for label, _ in card.links] == [f"{n}{'x' * 38}…" for n in range(5)]
+    one = replace(EXAMPLES["unmatched"].unmatched[0], queue=LONG)
+    card = compose(replace(EXAMPLES["unmatched"], unmatched=(one,)), rules())
+    assert len(card.facts[0][0]) == 60
+    assert "x… matched no runbook" in card.headline
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "card_input",
@@ -774,37 +791,46 @@ def test_durations(seconds: float, en: str, ja: str):
         ("a\nb\tc", "a b c"), ("\u202eabc", "abc"), ("\x1b[31mred\x1b[0m", "red"), ("日本語\u3000テスト", "日本語 テスト"),
         ("\ud800x", "x"), ("e\u0301" + "\u0301" * 50 + "e\u0301", "e\u0301\u0301e\u0301"), ("x" * 30, "x" * 19 + "…"),
         ("x" * 20, "x" * 20), ("x" * 18 + "  yz", "x" * 18 + "…"), ("a\u2029b", "a b"),
-        ("\u200b" * 143 + "x", "x"), ("\u200b" * 144 + "x", "…"),
+        ("\u0301" * 3 + "x", "\u0301\u0301x"), ("\u200b" * 143 + "x", "x"), ("\u200b" * 144 + "x", "…"),
     ],
 )  # fmt: skip
 def test_clean(text: str, cleaned: str):
     """White space is folded, invisible characters go, accents stay, cuts are marked."""
     assert clean(text, 20, "…") == cleaned
+    assert clean("\n é\t1 \r\n\n2\u2028\n", 20, "…", lines=True) == " é 1\n\n2"
 
 
 @pytest.mark.parametrize(
     ("limit", "mark", "more", "shown"),
-    [(3, "…", False, "abc"), (3, "…", True, "ab…"), (2, "…", False, "a…"), (1, "...", False, "."), (0, "…", False, "")],
+    [
+        (3, "…", False, "abc"),
+        (3, "…", True, "ab…"),
+        (2, "…", False, "a…"),
+        (1, "...", False, "."),
+        (0, "…", False, ""),
+        (-1, "…", False, ""),
+    ],
 )
 def test_a_cut_and_its_mark_are_within_the_limit(limit: int, mark: str, more: bool, shown: str):
     assert shorten("abc", limit, mark, more=more) == shown
+    assert shorten("abc", 3, mark) == "abc"
 
 
 @pytest.mark.parametrize(
-    ("phrase", "said"),
+    ("say", "value", "said"),
     [
-        (size(None), ""), (size(0), "0 bytes"), (size(1), "1 byte"), (size(999), "999 bytes"), (size(1000), "1 kB"),
-        (size(1260), "1.3 kB"), (size(999_900), "999.9 kB"), (size(1_000_000), "1 MB"), (size(2_340_000), "2.3 MB"),
-        (worded("failed: timedout"), "failed (timedout)"), (worded("stuck: stuck"), "still stuck"),
-        (worded("x: y: z"), "x (y (z))"), (worded("x" * 61), "x" * 59 + "…"),
-        (bars([0, 1, 10, 20, 100]), "▁▂▂▂█"), (bars([0, 0]), "▁▁"), (bars([]), ""), (bars([50, 60, 100]), "▅▅█"),
-        (curve_words(((0.0, 5), (30.0, 9), (90.0, 2))), "5 → 2 (peak 9) in 1 min 30 s"),
-        (curve_words(((0.0, 5), (60.0, 5))), "5 → 5 (peak 5) in 1 min"), (curve_words(((0.0, 5),)), ""),
+        (size, None, ""), (size, 0, "0 bytes"), (size, 1, "1 byte"), (size, 999, "999 bytes"), (size, 1000, "1 kB"),
+        (size, 1260, "1.3 kB"), (size, 999_900, "999.9 kB"), (size, 1_000_000, "1 MB"), (size, 2_340_000, "2.3 MB"),
+        (worded, "failed: timedout", "failed (timedout)"), (worded, "stuck: stuck", "still stuck"),
+        (worded, "x: a: z", "x (a (z))"), (worded, "x" * 61, "x" * 59 + "…"),
+        (bars, [0, 1, 10, 20, 100], "▁▂▂▂█"), (bars, [50, 60, 100], "▅▅█"), (bars, [0, 0], "▁▁"), (bars, [], ""),
+        (curve_words, ((30.0, 5), (60.0, 9), (120.0, 2)), "5 → 2 (peak 9) in 1 min 30 s"),
+        (curve_words, ((30.0, 5), (90.0, 5)), "5 → 5 (peak 5) in 1 min"), (curve_words, ((30.0, 5),), ""),
     ],
 )  # fmt: skip
-def test_figures_and_results_in_words(phrase: Text | str, said: str):
+def test_figures_and_results_in_words(say: Callable[[Any], object], value: object, said: str):
     """As cards and chats show them."""
-    assert str(phrase) == said
+    assert str(say(value)) == said
 
 
 @pytest.mark.parametrize(("curve", "drawn"), [((), False), (((0.0, 5),), False), (((0.0, 5), (10.0, 0)), True)])
