@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.cards.approval_page import View, ask
+from functions.domain.cards.card import compose
 from functions.domain.cards.card_input import CardInput
+from functions.domain.cards.identity import name_message
 from functions.domain.decisions.queries import what_to_observe
 from functions.domain.model.codes import Ending, Mode, Phase, Reason, Verdict
 from functions.domain.model.events import Approved, Declined, Start, StartResult, Step, TimerFired
-from functions.domain.model.incidents import AfterRestart, Document, change
-from functions.domain.model.moves import read_moved
+from functions.domain.model.incidents import AfterRestart, Document, QueueState, change
+from functions.domain.model.moves import Moved, read_moved
 from functions.domain.model.observations import Channel, Execution, Holder, QueueSnapshot, Returns, Unknown
 from functions.domain.model.runbooks import Condition, Limits, Remedy, Rules
 from tests.support.worlds.scenes import (
@@ -280,6 +283,34 @@ def test_the_card_says_which_message_it_was():
         "headers trace, tenant, SHA-256 1a2b3c4d5e6f"
     )
     assert dict(card.facts)["Moved aside"] == said
+
+
+def test_what_names_a_message_is_cut_and_three_of_them_are_shown():
+    """The job's log has the others."""
+    shown = Moved(message_id="\u200b", type="x" * 81, app_id="y" * 80, age_s=0, sha256="ab" * 32)
+    assert str(name_message(shown)) == f"type {'x' * 79}…, app id {'y' * 80}, 0 s old, SHA-256 abababababa…"
+    for count, rows in ((3, ["Moved aside", "", ""]), (8, ["Moved aside", "", "", ""])):
+        card = parked(well(at=NOW + 300.0), log=(*[MOVED] * count, "exit 0: moved")).document.to_tell[-1].card
+        place = [label for label, _ in card.facts].index("Moved aside")
+        assert [label for label, _ in card.facts[place:] if label in ("Moved aside", "")] == rows
+        assert ("and 5 more" in dict(card.facts).values()) is (count == 8)
+
+
+QUEUE = QueueState(to_queue("/", "q" * 300), "mail", NOW, after=AfterRestart(verdict=Verdict.STUCK, held_again=1))
+
+
+@pytest.mark.parametrize(("remedy", "moves"), [("park", True), ("a", False), ("z", False), ("", False)])
+def test_cards_tell_only_what_the_last_run_moved(remedy: str, moves: bool):
+    """Not what another remedy would have moved."""
+    incident = verifying(ENDED_S, execution=execution(8, tag="inc-1.2-park"), remedy=remedy, to_move=2, queues=(QUEUE,)).incident
+    kinds = ("started", "recovered", "escalated", "draining")
+    cards = [compose(CardInput(kind, NOW, runbook(remedies=(PARK,)), None, incident), ladder()) for kind in kinds]
+    said = ("It moves 2 messages from qqq", "without the 2 messages that were", "Without the moved messages", "no such")
+    assert [words in " ".join(card.text) for words, card in zip(said, cards, strict=True)] == [moves, moves, moves, False]
+    assert [BACK in dict(card.links).values() for card in cards] == [False, moves, moves, False]
+    assert (f"from {'q' * 189}… to {'q' * 189}….parked" in cards[0].text[0]) is moves
+    well = replace(incident, queues=(replace(QUEUE, after=AfterRestart()),))
+    assert "moved" not in " ".join(compose(CardInput("escalated", NOW, None, None, well), ladder()).text)
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,7 @@ NAMED: tuple[tuple[str, Text], ...] = (
 
 def name_message(moved: Moved) -> Phrase:
     """Such as `message id 4711, type order, routing key mail.eu, 1,234 bytes, 2 h old, SHA-256 1a2b3c4d5e6f`."""
-    parts: list[Phrase] = [
-        said.fill(value=tidy(value, VALUE)) for name, said in NAMED if (value := getattr(moved, name)) and tidy(value, VALUE)
-    ]
+    parts: list[Phrase] = [said.fill(value=value) for name, said in NAMED if (value := tidy(getattr(moved, name), VALUE))]
     if moved.size is not None:
         parts.append(Text("{count} bytes", count=f"{moved.size:,}"))
     if moved.age_s is not None:

@@ -185,6 +185,11 @@ OBSERVES = replace(RUNBOOK, mode=Mode.OBSERVE)
             "No action needed: mail-delivery recovered in 0 s", "Healthy in two checks after the restart."),
         ("recovered", {"runbook": None}, {"triggers": (replace(INCIDENT.triggers[0], starts_at=NOW + 60),), "restarts": 0},
             "No action needed: mail-delivery recovered", ""),
+        ("recovered", {}, {"triggers": (replace(INCIDENT.triggers[0], starts_at=NOW + 61),)},
+            "No action needed: mail-delivery recovered", "> Healthy in two checks"),
+        ("held-cooldown", {}, {"remedy": "park"},
+            "No action yet: mail-delivery is stuck again soon after a restart; Unstick waits until 03:18:05",
+            "> What to do: Nothing until 2026-11-24 03:18:05 JST"),
         ("escalated", {}, {"restarts": 1},
             "ACT NOW: mail-delivery is still stuck after a restart", "What to do: If the log names a dependency"),
         ("escalated", {}, {"queues": (replace(LOST, consumers=1, after=AfterRestart(came=True, verdict=Verdict.STUCK)),)},
@@ -630,11 +635,12 @@ def test_a_card_that_asks_for_a_restart_by_hand_leads_to_it_first(reason: Reason
         card = compose(CardInput("held", NOW, RUNBOOK, TARGET, incident, code, again=True), rules())
         assert (card.links[0][1] == START_PAGE) is leads
     run = Execution("7", "https://rundeck.example.com/7", "running", NOW - 3)
-    incident = change(EXAMPLES["held-cooldown"].incident, start_page=START_PAGE, execution=run, restarts=1)
-    card = compose(CardInput("held", NOW, RUNBOOK, TARGET, incident, Reason.LEDGER_UNKNOWN, again=True), rules())
-    assert START_PAGE not in [url for _, url in card.links]
-    assert "Open the execution before you restart anything by hand" in " ".join(card.text)
-    assert "restart by hand if it hangs" not in " ".join(card.text)
+    for execution, restarts, may_run in ((run, 1, True), (run, 0, False), (ENDED, 1, False)):
+        incident = change(EXAMPLES["held-cooldown"].incident, start_page=START_PAGE, execution=execution, restarts=restarts)
+        card = compose(CardInput("held", NOW, RUNBOOK, TARGET, incident, Reason.LEDGER_UNKNOWN, again=True), rules())
+        assert (START_PAGE not in [url for _, url in card.links]) is may_run
+        assert ("Open the execution before you restart anything by hand" in " ".join(card.text)) is may_run
+        assert ("restart by hand if it hangs" not in " ".join(card.text)) is may_run
 
 
 @pytest.mark.parametrize(("language", "page"), [("en", "operations.md"), ("ja", "operations.ja.md")])
@@ -683,8 +689,8 @@ LONG = "x" * 2000
 @pytest.mark.parametrize(
     ("kind", "lengths"),
     [
-        ("declined", {"Declined by": [120], "Their reason": [200], "Queue": [190], "Alarm": [200]}),
-        ("escalated", {"Held by": [60, 60], "Tried": [60, 60], "": [40, 60, 60]}),
+        ("declined", {"headline": [120], "Declined by": [120], "Their reason": [200], "Queue": [190], "Alarm": [200]}),
+        ("escalated", {"headline": [60], "Held by": [60, 60], "Tried": [60, 60], "": [40, 60, 60]}),
         ("recovered", {
             "Restart": [40, 60, 60], "Approved by": [120, 200], "Alert": [120, 20, 300], "Target": [192], "Runbook": [120],
             "Incident": [80],
@@ -709,7 +715,9 @@ def test_no_text_takes_the_place_of_the_others(kind: str, lengths: dict[str, lis
     )
     target, runbook = replace(TARGET, options={"service": LONG}), replace(RUNBOOK, name=LONG, root_cause=LONG)
     card = compose(CardInput(kind, NOW, runbook, target, incident, detail=LONG), rules())
-    shown = {label: [len(one) for one in re.findall("x{9,}…", text)] for label, text in card.facts}
+    shown = {
+        label: [len(one) for one in re.findall("x{9,}…", text)] for label, text in (*card.facts, ("headline", card.headline))
+    }
     assert {label: shown.get(label, []) for label in lengths} == lengths
     assert len(card.headline) <= 140
 
