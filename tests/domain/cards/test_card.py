@@ -689,7 +689,9 @@ LONG = "x" * 2000
 @pytest.mark.parametrize(
     ("kind", "lengths"),
     [
-        ("declined", {"headline": [120], "Declined by": [120], "Their reason": [200], "Queue": [190], "Alarm": [200]}),
+        ("declined", {
+            "headline": [120], "text": [700], "Declined by": [120], "Their reason": [200], "Queue": [190], "Alarm": [200],
+        }),
         ("escalated", {"headline": [60], "Held by": [60, 60], "Tried": [60, 60], "": [40, 60, 60]}),
         ("recovered", {
             "Restart": [40, 60, 60], "Approved by": [120, 200], "Alert": [120, 20, 300], "Target": [192], "Runbook": [120],
@@ -712,14 +714,14 @@ def test_no_text_takes_the_place_of_the_others(kind: str, lengths: dict[str, lis
         declined_by=LONG,
         approved_by=LONG,
         approved_why=LONG,
+        tail=(LONG,) * 40,
     )
     target, runbook = replace(TARGET, options={"service": LONG}), replace(RUNBOOK, name=LONG, root_cause=LONG)
-    card = compose(CardInput(kind, NOW, runbook, target, incident, detail=LONG), rules())
-    shown = {
-        label: [len(one) for one in re.findall("x{9,}…", text)] for label, text in (*card.facts, ("headline", card.headline))
-    }
+    card = compose(CardInput(kind, NOW, runbook, target, incident, detail=LONG, remedy=LONG), rules())
+    texts = (*card.facts, ("headline", card.headline), ("text", " ".join(card.text)))
+    shown = {label: [len(one) for one in re.findall("x{9,}…", text)] for label, text in texts}
     assert {label: shown.get(label, []) for label in lengths} == lengths
-    assert len(card.headline) <= 140
+    assert card.evidence == (("x" * 239 + "…",) * 12 if kind == "escalated" else ())
 
 
 def test_names_in_a_bundled_message_leave_room_for_the_others():
@@ -728,6 +730,7 @@ def test_names_in_a_bundled_message_leave_room_for_the_others():
     card = compose(replace(EXAMPLES["bundle"], bundled=(LONG,), bundled_links=links), rules())
     assert len(dict(card.facts)["Affected"]) == 80
     assert [label.partition(": ")[2] for label, _ in card.links] == [f"{n}{'x' * 38}…" for n in range(5)]
+    assert len(compose(replace(EXAMPLES["bundle"], reason=None, detail=LONG), rules()).headline) == 140
     one = replace(EXAMPLES["unmatched"].unmatched[0], queue=LONG)
     card = compose(replace(EXAMPLES["unmatched"], unmatched=(one,)), rules())
     assert len(card.facts[0][0]) == 60

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -115,11 +116,21 @@ def test_done_counts_restarts_by_unstick_by_hand_and_remedies():
 def test_the_timeline_has_everything_by_our_clock():
     """What the runner's clock says is converted. Of depths between two other entries the first and the last are told, once."""
     (trigger,), (queue,) = EXAMPLES["escalated"].incident.triggers, EXAMPLES["escalated"].incident.queues
-    curve = ((NOW - 290, 5), (NOW - 200, 5), (NOW - 157, 7), (NOW - 90, 7), (NOW - 80, 9), (NOW - 75, 9))
+    curve = (
+        (NOW - 290, 5),
+        (NOW - 200, 5),
+        (NOW - 157, 7),
+        (NOW - 90, 7),
+        (NOW - 80, 9),
+        (NOW - 75, 9),
+        (NOW - 30, 9),
+        (NOW - 20, 4),
+    )
     before = QueueSnapshot(NOW - 157, 7, 5, 2, 1, head_at=NOW - 217, held_bytes=2048)
     after = AfterRestart(4, verdict=Verdict.STUCK, looked_at=NOW - 38)
     mine = Execution("51", "https://rundeck.example.com/51", "failed", NOW - 148, NOW - 118, tag="i.1")
-    theirs = Execution("52", "javascript:alert(1)", "aborted", NOW - 98, NOW - 58, user="anna")
+    theirs = Execution("49", "javascript:alert(1)", "aborted", NOW - 98, NOW - 58, user="anna")
+    other = Execution("47", "", "failed", NOW - 109, NOW - 108, tag="i.2")
     incident = change(
         EXAMPLES["escalated"].incident,
         triggers=(
@@ -128,7 +139,7 @@ def test_the_timeline_has_everything_by_our_clock():
         queues=(replace(queue, curve=curve, before=before, after=after),),
         history=(HistoryEntry(NOW - 280, Phase.STARTING, Reason.COOLDOWN, "restarted 4 min ago", 3),),
         evidence=Evidence(asked_at=NOW - 270, execution=Execution("50", "", "succeeded", NOW - 268, NOW - 258), lines=("x",)),
-        tries=(PastAttempt("i.1", mine, STUCK), PastAttempt("i.2", None, STUCK)),
+        tries=(PastAttempt("i.1", mine, STUCK), PastAttempt("i.2", other, STUCK), PastAttempt("i.3", None, STUCK)),
         execution=theirs,
         tail=("end",),
         approved_by="bert",
@@ -146,17 +157,30 @@ def test_the_timeline_has_everything_by_our_clock():
         (-157, "check", "mail.outgoing: 7 messages, 2 unacknowledged (2 kB), 1 consumer, the oldest is 1 min old", "", ()),
         (-150, "restart", "execution 51 started", "51", ()),
         (-120, "restart", "execution 51: failed after 30 s, still stuck", "51", ()),
-        (-100, "restart", "execution 52 started (started by anna)", "", ()),
+        (-111, "restart", "execution 47 started", "", ()),
+        (-110, "restart", "execution 47: failed after 1 s, still stuck", "", ()),
+        (-100, "restart", "execution 49 started (started by anna)", "", ()),
         (-75, "check", "mail.outgoing: 7 → 9 messages", "", ()),
-        (-60, "restart", "execution 52: aborted after 40 s", "", ("end",)),
+        (-60, "restart", "execution 49: aborted after 40 s", "", ("end",)),
         (-40, "verdict", "mail.outgoing: still stuck (4 messages, 1 consumer)", "", ()),
+        (-20, "check", "mail.outgoing: 9 → 4 messages", "", ()),
         (-5, "alert", "RabbitMQQueueStuck (critical) is resolved", "", ()),
         (-5, "outcome", "a person is needed; the restart job keeps failing; approved by bert", "", ()),
     ]  # fmt: skip
-    late = change(
-        incident, triggers=(), queues=(), history=(), evidence=None, tries=(), execution=replace(mine, runner_started_at=None)
-    )
-    assert [str(one.text) for one in tell(late)] == ["execution 51: failed after 0 s"]
+    late = replace(mine, runner_started_at=None)
+    late_only = change(incident, triggers=(), queues=(), history=(), evidence=None, tries=(), execution=late)
+    assert [str(one.text) for one in tell(late_only)] == ["execution 51: failed after 0 s"]
+
+
+def test_no_text_of_the_timeline_takes_the_place_of_the_others():
+    """However long names are."""
+    text = "x" * 2000
+    run = Execution(text, "", text, NOW, NOW + 9, user=text)
+    trigger = replace(EXAMPLES["escalated"].incident.triggers[0], name=text, severity=text, summary=text, resolved_at=NOW)
+    evidence = Evidence(asked_at=NOW, execution=run)
+    incident = change(EXAMPLES["escalated"].incident, triggers=(trigger,), queues=(), tries=(), execution=run, evidence=evidence)
+    shown = [[len(one) for one in re.findall("x{9,}…", str(entry.text))] for entry in tell(incident)]
+    assert sorted(shown) == [[40, 60], [40, 60], [40, 60], [120, 20], [120, 20, 300]]
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])

@@ -17,7 +17,7 @@ def test_wide_characters_take_two_columns(text: str, width: int):
     [
         ("", 5, None, [""]),
         ("one two six", 7, None, ["one two", "six"]),
-        ("one two six", 6, None, ["one", "two", "six"]),
+        ("one two sixty a", 6, None, ["one", "two", "sixty", "a"]),
         ("one two six", 11, 3, ["one", "two six"]),
         ("one two six", 7, 2, ["", "one two", "six"]),
         ("https://host/path x", 5, None, ["https://host/path", "x"]),
