@@ -13,9 +13,10 @@ from functions.domain.cards.card import compose
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.identity import name_message
 from functions.domain.decisions.queries import what_to_observe
+from functions.domain.decisions.remedies import next_remedy
 from functions.domain.model.codes import Ending, Mode, Phase, Reason, Verdict
 from functions.domain.model.events import Approved, Declined, Start, StartResult, Step, TimerFired
-from functions.domain.model.incidents import AfterRestart, Document, QueueState, change
+from functions.domain.model.incidents import STUCK, AfterRestart, Document, PastAttempt, QueueState, change
 from functions.domain.model.moves import Moved, read_moved
 from functions.domain.model.observations import Channel, Execution, Holder, QueueSnapshot, Returns, Unknown
 from functions.domain.model.runbooks import Condition, Limits, Remedy, Rules
@@ -28,6 +29,7 @@ from tests.support.worlds.scenes import (
     execution,
     history_of,
     holding,
+    incident,
     moved,
     phase,
     rules,
@@ -395,6 +397,35 @@ def test_a_run_that_rundeck_itself_tried_again_is_verified_once():
     with_rules = ladder(replace(HARDER, mode=Mode.AUTO), attempts=2)
     result = woken(starting(), at, seen(*ran, now=at, mail=again(at=at, redelivered=False)), with_rules)
     assert getattr(start_of(result), "tag", "") == "inc-1.2-harder"
+
+
+@pytest.mark.parametrize(
+    ("ran", "when", "name"),
+    [
+        pytest.param((), Condition.STUCK, "first", id="the first"),
+        pytest.param((), Condition.SAME_MESSAGE, "second", id="the first of its condition"),
+        pytest.param(("first",), Condition.SAME_MESSAGE, "second", id="the next"),
+        pytest.param(("first",), Condition.STUCK, "fourth", id="the next that doesn't only observe"),
+        pytest.param(("second",), Condition.STUCK, "fourth", id="never back"),
+        pytest.param(("fourth", "first"), Condition.SAME_MESSAGE, None, id="never back, whatever the order is now"),
+        pytest.param(("fourth",), Condition.STUCK, None, id="the last"),
+        pytest.param(("former",), Condition.STUCK, "first", id="one that is no longer configured"),
+    ],
+)
+def test_each_remedy_has_its_turn_once_in_the_order_of_the_runbook(ran, when, name):
+    """Where its condition holds."""
+    ladder = (
+        Remedy("first", "job-1", Condition.STUCK, Mode.AUTO),
+        Remedy("second", "job-2", Condition.SAME_MESSAGE),
+        Remedy("third", "job-3", Condition.STUCK, Mode.OBSERVE),
+        Remedy("fourth", "job-4", Condition.STUCK),
+    )
+    runs = [execution(number, tag=f"inc-1.{number}-{one}", status="failed") for number, one in enumerate(ran)]
+    late = [replace(run, runner_not_after=RUNNER_NOW - 61.0) for run in runs]
+    for executions, asked, following in ((runs, when, name), (late, Condition.STUCK, "first")):
+        after = incident(tries=tuple(PastAttempt(run.tag, run, STUCK) for run in executions))
+        remedy = next_remedy(after, runbook(remedies=ladder), asked)
+        assert getattr(remedy, "name", None) == following, "what came too late does not count"
 
 
 def test_an_unclear_start_is_decided_anew_with_its_condition():
