@@ -180,11 +180,11 @@ def test_what_each_restart_cost_is_added() -> None:
     """A start takes the figures of the restart before it."""
     waiting = incident()
     (watched,) = waiting.queues
-    watched = replace(watched, lost=3, after=AfterRestart(lost_since=3))
+    watched = replace(watched, lost=3, risked=5, after=AfterRestart(lost_since=5, at_risk=7))
     result = woken(document(change(waiting, queues=(watched,))), NOW, seen())
     assert result.document.incident is not None
     (after,) = result.document.incident.queues
-    assert (result.document.incident.phase, after.lost, after.after.lost_since) == (Phase.STARTING, 6, 0)
+    assert (phase(result), after.lost, after.risked, after.after) == (Phase.STARTING, 8, 12, AfterRestart())
 
 
 def busy(*acks: int, depth: int = 3, **more: Any) -> QueueSnapshot:
