@@ -98,6 +98,8 @@ def test_a_person_may_overrule_a_limit(changes, asks):
     )
     again = woken(document(incident(), holds={"grafana#1|fp-1": Hold(Reason.AWAITING_APPROVAL, NOW - 60)}), NOW, seen(), APPROVE)
     assert (phase(again), kinds(again.document)) == (Phase.ASKED, ["held"]), "each question is told"
+    assert again.document.due == NOW + 60, "the message"
+    assert again.document.incident.due == NOW + 1800, "it is not looked at again before it expires"
     if asks:
         assert result.document.incident.approval.expires_at == result.document.incident.due == NOW + 1800
         assert any("/approve/#inc-1.0." in url for _, url in result.document.to_tell[0].card.links)

@@ -16,6 +16,7 @@ from functions.domain.model.incidents import Document
 from functions.domain.model.observations import EvidenceReading, Execution, Holder, NodeOutput, QueueSnapshot
 from functions.domain.model.runbooks import EvidenceJob, Freeze, Keeps, Recovered, Rules, Symptom
 from tests.support.worlds.scenes import (
+    MAIL,
     NOW,
     RUNNER_NOW,
     alerted,
@@ -131,6 +132,13 @@ def test_a_question_that_nobody_answers_ends_calmly_and_blocks_nothing():
     never_acked = Symptom("rabbitmq", QUEUE, keeps=Keeps(None))
     always = moved(quiet, event, seen(now=at, mail=full(at)), at, asking(symptom=never_acked))
     assert phase(always) is Phase.ASKED, "another verdict is another question"
+
+
+def test_questions_are_remembered_for_a_day():
+    """Whatever queue they were about; no document keeps them for ever."""
+    known = {"a|held": NOW - DAY_S + 1.0, "b|held": NOW - DAY_S, "c|held": NOW - DAY_S - 1.0}
+    result = moved(replace(EMPTY, questions=known), alerted(), seen(mail=kept()), with_rules=asking())
+    assert dict(result.document.questions) == {f"{MAIL.key}|kept": NOW, "a|held": NOW - DAY_S + 1.0}
 
 
 def test_a_channel_that_can_not_be_read_for_once_is_no_other_question():

@@ -9,7 +9,7 @@ from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason, Ve
 from functions.domain.model.events import Start, StartResult, TimerFired
 from functions.domain.model.incidents import AfterRestart, Document, QueueState, change
 from functions.domain.model.observations import Observation, Pause, Unknown
-from functions.domain.model.runbooks import Limits, Rules
+from functions.domain.model.runbooks import Limits, Rules, Verify
 from functions.runtime.text import Text
 from tests.support.worlds.scenes import (
     MAIL,
@@ -831,3 +831,5 @@ def test_at_the_end_of_within_what_is_not_proven_escalates(mail, code):
     assert last(result) == (Ending.ESCALATED, code)
     said = "the queue could not be read" if code else "not recovered within 10 min"
     assert said in str(result.document.to_archive[-1].incident.detail)
+    patient = rules(runbook(verify=Verify(patience_s=900.0)))
+    assert last(at_looks(ill, *range(20, 601, 15), 620, with_rules=patient)) == (Ending.ESCALATED, None), "no verdict yet"

@@ -180,6 +180,16 @@ def test_modes_answer_and_tell(with_rules, action, code, channel):
     assert kinds(result.document) == ["held"]
 
 
+def test_a_first_look_that_came_too_late_leaves_the_decision_to_the_wake_up():
+    """Which has time to observe; what a wake-up can't see either is held."""
+    result = moved(EMPTY, alerted(), seen(mail=LATE))
+    assert result.reply is not None
+    assert (phase(result), result.reply.action, result.reply.reason) == (Phase.DEFERRED, Action.DEFERRED, None)
+    assert (result.document.due, result.document.to_tell, wakes(result)) == (NOW, (), [NOW])
+    assert phase(woken(result.document, NOW, seen(mail=LATE))) is Phase.WAITING
+    assert phase(woken(result.document, NOW)) is Phase.STARTING
+
+
 def test_test_alerts_are_told_each_time():
     """Grafana's Test button proves the whole line, as often as it is pressed."""
     document = EMPTY
@@ -199,6 +209,8 @@ def test_what_a_guard_held_is_reconsidered_when_an_alert_comes():
     free = moved(held, alerted(), with_rules=rules(public_url="https://unstick.example.com"))
     assert free.document.incident is not None
     assert free.document.incident.phase is Phase.STARTING
+    paused = moved(replace(held, incident=replace(asked, reason=Reason.FAILING)), alerted(), seen(pause=Pause("x")))
+    assert (paused.document.incident, paused.document.outcomes[-1].reason) == (None, Reason.PAUSED)
     full = seen(*(execution(f"e{n}", started=-3000 + n, ended=-2900 + n) for n in range(3)))
     still = moved(held, alerted(), full, with_rules=rules(public_url="https://unstick.example.com"))
     assert still.document == held
@@ -646,6 +658,10 @@ def test_many_targets_are_told_in_one_message():
     event = Bundled(Reason.TOO_MANY_TARGETS, frozenset(waiting), waiting)
     bundle = step(Document("bundle-too-many-targets"), event, seen(), NOW, rules())
     assert kinds(bundle.document) == ["bundle"]
+    for calls, urgency in ((True, "act"), (False, "plan")):
+        calm = replace(waiting["a@ops"], calls=False), replace(waiting["b@ops"], calls=calls)
+        told = step(Document("b"), replace(event, waiting=dict(zip(waiting, calm, strict=True))), seen(), NOW, rules()).document
+        assert [message.card.urgency for message in told.to_tell] == [urgency], "as urgent as its most urgent"
     links = dict(bundle.document.to_tell[0].card.links)
     assert links["Restart by hand: service=a"] == "https://r.example.com/a"
     assert step(bundle.document, event, seen(), NOW + 9, rules()).document == bundle.document
