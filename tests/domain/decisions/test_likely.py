@@ -18,6 +18,7 @@ from functions.domain.model.runbooks import EvidenceJob, Freeze, Keeps, Recovere
 from tests.support.worlds.scenes import (
     MAIL,
     NOW,
+    POST,
     RUNNER_NOW,
     alerted,
     bare,
@@ -139,6 +140,9 @@ def test_questions_are_remembered_for_a_day():
     known = {"a|held": NOW - DAY_S + 1.0, "b|held": NOW - DAY_S, "c|held": NOW - DAY_S - 1.0}
     result = moved(replace(EMPTY, questions=known), alerted(), seen(mail=kept()), with_rules=asking())
     assert dict(result.document.questions) == {f"{MAIL.key}|kept": NOW, "a|held": NOW - DAY_S + 1.0}
+    both = alerted(case(), case(POST, fingerprint="fp-2"))
+    proved = moved(EMPTY, both, seen(mail=full(), post=kept()), with_rules=asking(mode=Mode.APPROVE))
+    assert (phase(proved), reason(proved), dict(proved.document.questions)) == (Phase.ASKED, Reason.AWAITING_APPROVAL, {})
 
 
 def test_a_channel_that_can_not_be_read_for_once_is_no_other_question():

@@ -235,6 +235,8 @@ def test_the_last_sixty_holds_of_an_hour_are_kept():
     known = {f"key {age}": Hold(Reason.PAUSED, NOW - 10.0 * age) for age in range(60)}
     held = enqueue_hold(Document("d", holds={**known, "old": Hold(Reason.PAUSED, NOW - 3600)}), RULES, _about(FIRST), "m").holds
     assert set(held) == {*known, KEYS[0]} - {"key 59"}
+    hour = {"over": Hold(Reason.PAUSED, NOW - 3600.0), "last": Hold(Reason.PAUSED, NOW - 3599.0)}
+    assert set(enqueue_hold(Document("d", holds=hour), RULES, _about(FIRST), "m").holds) == {"last", KEYS[0]}
 
 
 def test_a_message_is_added_once_and_the_incident_knows_who_got_it():

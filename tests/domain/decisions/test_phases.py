@@ -571,7 +571,7 @@ def test_another_restart_at_the_same_time_is_noted(other, named, number, user):
     undated = replace(RUNNING, incident=replace(RUNNING.incident, execution=replace(OURS, runner_started_at=None)))
     assert woken(undated, NOW + 15, seen(beside, now=NOW + 15)).document.incident.run.beside == ""
     by_hand = replace(RUNNING, incident=replace(RUNNING.incident, execution=replace(OURS, tag="")))
-    untagged = execution(number, started=3, ended=None), replace(OURS, tag="")
+    untagged = replace(OURS, tag=""), execution(number, started=3, ended=None)
     assert woken(by_hand, NOW + 15, seen(*untagged, now=NOW + 15)).document.incident.run.beside, "both by hand"
 
 
@@ -626,6 +626,10 @@ def test_a_failed_execution_is_a_restart_and_the_next_attempt_is_decided():
     assert result.document.incident is not None
     assert [(one.tag, one.how) for one in result.document.incident.tries] == [("inc-1.1", "failed: failed")]
     assert result.document.incident.restarts == 1
+    busy = history_of(replace(FAILED, runner_ended_at=RUNNER_NOW - 5000), others=(execution(9, ended=None),), now=NOW + 15)
+    for began, then in ((NOW - 584, Phase.VERIFYING), (NOW - 585, None)):
+        adopted = replace(RUNNING, incident=replace(RUNNING.incident, began_at=began))
+        assert phase(woken(adopted, NOW + 15, seen(history=busy))) is then, "one that ended before the alert has its time, too"
     crashed = execution(9, started=-1801, ended=None)
     late = NOW + WITHIN_S + 16
     result = woken(RUNNING, late, seen(now=late, history=history_of(FAILED, others=(crashed,), now=late)))
@@ -831,5 +835,9 @@ def test_at_the_end_of_within_what_is_not_proven_escalates(mail, code):
     assert last(result) == (Ending.ESCALATED, code)
     said = "the queue could not be read" if code else "not recovered within 10 min"
     assert said in str(result.document.to_archive[-1].incident.detail)
-    patient = rules(runbook(verify=Verify(patience_s=900.0)))
-    assert last(at_looks(ill, *range(20, 601, 15), 620, with_rules=patient)) == (Ending.ESCALATED, None), "no verdict yet"
+    patient = rules(runbook(verify=Verify(patience_s=900.0, within_s=330.0)))
+    result = at_looks(ill, *range(20, 331, 15), 340, with_rules=patient)
+    assert (last(result), str(result.document.to_archive[-1].incident.detail)) == (
+        (Ending.ESCALATED, None),
+        "not recovered within 5.5 min",
+    ), "there is no verdict yet"

@@ -157,6 +157,9 @@ def test_evidence_is_not_awaited_until_a_clock_that_was_set_back_has_caught_up()
     set_back = undo_set_back(ahead, rules(runbook()), NOW - 7200.0).incident
     assert set_back is not None
     assert set_back.evidence == Evidence(asked_at=NOW - 7200.0, until=NOW - 7080.0)
+    before_it = undo_set_back(replace(ahead, incident=replace(ahead.incident, due=NOW + 7200.0)), rules(runbook()), NOW).incident
+    assert before_it is not None
+    assert before_it.evidence == evidence, "it was asked for before that"
 
 
 DAY_AHEAD = rules(

@@ -688,6 +688,8 @@ def test_a_wake_up_that_comes_fifty_minutes_late_is_told(late_s, said):
     before = document(incident(Phase.ASKED, expires_at=NOW))
     card = woken(before, NOW + late_s).document.to_tell[0].card
     assert card.text[0].startswith("This message is 50 min") is said
+    waits = woken(document(incident(late_s=5.0, waits_from=NOW + late_s)), NOW + late_s, seen(mail=MISSING)).document
+    assert waits.incident.late_s == 5.0 + (late_s if said else 0.0), "so no age that it tells is true"
 
 
 # --- the runner's token ------------------------------------------------------------------------------------------------
