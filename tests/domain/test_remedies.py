@@ -200,6 +200,8 @@ def test_a_press_holds_only_for_what_was_asked(mail, then):
     assert getattr(start_of(result), "job", "") == ""  # a restart by itself at most, as another attempt
     assert result.document.incident is not None
     assert (result.document.incident.phase, result.document.incident.approval.overruled) == (then, False)
+    fewer = pressed(again(at=NOW + 60.0), NOW + 60.0, looked(again(hosts=2)).document)
+    assert (start_of(fewer), phase(fewer), fewer.document.incident.approval.to_move) == (None, Phase.ASKED, 1)
 
 
 def test_a_restart_by_hand_since_the_question_gets_its_time_to_help():

@@ -70,6 +70,7 @@ def test_a_repeated_one_is_written_once_an_hour():
     (one,) = noted.unmatched.alerts.values()
     assert (one.first_at, one.at) == (NOW, NOW + HOUR_S)
     assert moved(first, alerted(suspected(firing=False)), with_rules=BOOKS).document == first
+    assert moved(first, alerted(suspected(), suspected("orders", firing=False)), with_rules=BOOKS).document == first
 
 
 def test_the_document_stays_small():

@@ -215,6 +215,14 @@ def test_the_card_of_a_hold_is_brought_up_to_date_where_it_shows_that_hold(chang
         )
 
 
+@pytest.mark.parametrize(("changes", "says"), [({}, True), ({"always": True}, False), ({"bundle": "paused"}, False)])
+def test_a_hold_that_is_not_repeated_for_an_hour_says_so(changes, says):
+    """A question is told each time; of many targets nothing of the kind can be said."""
+    (message, *_) = enqueue_hold(Document("d"), RULES, _about(FIRST, reason=Reason.PAUSED), "m", **changes).to_tell
+    assert (f"If nothing changes, the next message comes after {_time(3600.0)}." in message.card.text) is says
+    assert bool(message.name) == bool(message.bundle) == ("bundle" in changes)
+
+
 def _time(after_s: float) -> str:
     return datetime.fromtimestamp(NOW + after_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 

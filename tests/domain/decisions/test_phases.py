@@ -266,6 +266,8 @@ def test_a_refused_start_that_rundeck_tries_again_is_no_restart_either(attempts)
     assert after.document.incident is not None
     assert after.document.incident.restarts == 0
     assert {one.how for one in after.document.incident.tries} == {"refused_late"}
+    second = replace(during.document, incident=replace(during.document.incident, attempt=2, restarts=2))
+    assert woken(second, NOW + 60, seen(now=NOW + 60, history=history)).document.incident.restarts == 1, "the first was one"
 
 
 def test_a_history_that_stays_unreadable_while_starting_is_told_and_then_escalated():
@@ -339,6 +341,8 @@ def test_what_was_held_for_one_reason_and_is_held_for_another_is_decided_anew():
     assert (result.document.incident.approval.nonce, result.document.incident.approval.expires_at) == ("", None)
     book = rules(runbook(limits=Limits(cooldown_s=4 * 3600.0)))
     run = execution(started=-310, ended=-300)
+    almost = woken(document(incident()), NOW, seen(execution(started=-602, ended=-599.5)))
+    assert (almost.document.incident.reason, almost.document.incident.due) == (Reason.COOLDOWN, NOW + 1), "not at once"
     result = woken(document(incident()), NOW, seen(run), book)
     ends = NOW + 4 * 3600.0 - 300
     assert result.document.incident is not None

@@ -338,6 +338,15 @@ def test_the_answer_names_the_runbook_of_the_first_alert(before, firing, code):
         assert (result.reply.runbook, result.reply.reason) == (name, code)
 
 
+@pytest.mark.parametrize("at", sorted(set(Phase) - {Phase.OBSERVING}))
+def test_an_alert_that_joins_is_answered_as_held_or_as_still_to_be_decided(at):
+    """Whatever the incident waits for."""
+    result = moved(document(incident(at, due=NOW + 100.0, reason=Reason.AWAITING_APPROVAL)), alerted())
+    assert result.reply is not None
+    assert result.reply.action is (Action.DEFERRED if at is Phase.DEFERRED else Action.HELD)
+    assert (result.reply.reason, result.document.incident.due) == (Reason.DUPLICATE, NOW + 100.0)
+
+
 @pytest.mark.parametrize(
     ("cases", "noted"),
     [
