@@ -165,6 +165,12 @@ def test_an_outcome_knows_when_its_last_restart_ended():
         before = document(incident(attempt=3, restarts=2, tries=tries, execution=current))
         result = woken(before, NOW, seen(pause=Pause("x")))
         assert result.document.outcomes[-1].runner_ended_at == RUNNER_NOW + ended
+        assert result.document.escalation.tries[:3] == tries
+        assert [(one.tag, one.execution) for one in result.document.escalation.tries[3:]] == ([("", current)] if current else [])
+    once = woken(
+        document(incident(attempt=3, restarts=2, tries=tries, execution=tries[0].execution)), NOW, seen(pause=Pause("x"))
+    )
+    assert once.document.escalation.tries == tries, "each restart once"
     without = woken(document(incident(attempt=3, restarts=2)), NOW, seen(pause=Pause("x")))
     assert without.document.outcomes[-1].runner_ended_at is None
     suspected = case(labels={"alertname": "Stuck", "queue": "mail", "unstick": "suspicion"})

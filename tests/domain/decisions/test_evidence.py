@@ -70,6 +70,9 @@ def test_evidence_comes_once_and_before_the_first_restart(evidence, changes, ord
     assert any(isinstance(act, Start) for act in result.acts) is not orders
     without = woken(document(incident(evidence=evidence, **changes)), NOW)
     assert phase(without) is Phase.STARTING, "the runbook names no job any more"
+    unnamed = moved(EMPTY, alerted(case(book=book(), labels={"alertname": "Stuck"})), with_rules=rules(book()))
+    missing = 'option service: the alert has no label "queue"'
+    assert (phase(unnamed), str(unnamed.document.incident.evidence.missing)) == (Phase.STARTING, missing)
 
 
 @pytest.mark.parametrize(("within_s", "due_s"), [(20.0, 3.0), (2.0, 2.0), (3.0, 3.0)])

@@ -345,6 +345,8 @@ def test_a_fixed_option_is_used_as_it_is_unless_a_pattern_is_given():
         assert case_of({**LABELS, "long": "x" * length}, of_label).reason is reason
     anything = replace(runbook, restart=replace(restart, allow={"target": "(?s).*"}))
     assert case_of({**LABELS, "vhost": "a\nb"}, anything).reason is Reason.INVALID_OPTION
+    unlimited = replace(runbook, restart=Restart("j", {"target": "${labels.long}"}))
+    assert {case_of({**LABELS, "long": value}, unlimited).reason for value in ("x", "#1")} == {Reason.INVALID_OPTION}
     of_two = replace(runbook, restart=Restart("j", {"target": "${labels.long}${labels.long}"}, {"target": "x*"}))
     assert case_of({**LABELS, "long": "x" * 512}, of_two).target is not None
     said = str(case_of({**LABELS, "long": "x" * 513}, of_two).detail)

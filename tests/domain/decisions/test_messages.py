@@ -178,7 +178,7 @@ def test_a_hold_was_told_if_it_was_for_all_its_alerts(holds, recently):
 
 SHOWN = Hold(Reason.PAUSED, NOW - 600.0, "inc-0")
 ENDED = Outcome("inc-0", Ending.HELD, Reason.PAUSED, NOW - 600.0, ())
-THREADS = {"ops/inc-9": "t", "team/inc-0": "t", "b/c/inc-0": "t"}
+THREADS = {"ops/inc": "t", "ops/inc-9": "t", "team/inc-0": "t", "b/c/inc-0": "t"}
 
 
 @pytest.mark.parametrize(

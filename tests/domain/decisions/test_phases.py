@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason, Verdict
 from functions.domain.model.events import Start, StartResult, TimerFired
-from functions.domain.model.incidents import AfterRestart, Document, QueueState, change
+from functions.domain.model.incidents import REFUSED_LATE, STUCK, UNCLEAR, AfterRestart, Document, PastAttempt, QueueState, change
 from functions.domain.model.observations import Observation, Pause, Unknown
 from functions.domain.model.runbooks import Limits, Rules, Verify
 from functions.runtime.text import Text
@@ -305,6 +305,16 @@ def test_six_numbered_attempts_escalate_with_the_last_reason():
     over = (trigger(resolved_at=NOW),)
     assert [act.tag for act in starts(woken(document(incident(attempt=1, restarts=1, triggers=over)), NOW))] == ["inc-1.2"]
     assert last(woken(document(incident(attempt=1, triggers=over)), NOW)) == (Ending.HELD, Reason.NOT_FIRING)
+
+
+@pytest.mark.parametrize(("answer", "said"), [(SAID, "Rundeck: answered 500"), ("", "the answer to the start is lost")])
+def test_two_starts_without_a_clear_answer_are_peoples(answer, said):
+    """What keeps Rundeck from answering may last."""
+    tries = [PastAttempt(f"inc-1.{number}", None, how) for number, how in enumerate((UNCLEAR, STUCK, REFUSED_LATE, UNCLEAR))]
+    result = woken(document(incident(attempt=4, tries=tuple(tries), unclear=answer)), NOW)
+    assert (starts(result), last(result)) == ([], (Ending.ESCALATED, Reason.START_UNCLEAR))
+    assert str(result.document.to_archive[-1].incident.detail) == said
+    assert starts(woken(document(incident(attempt=3, tries=tuple(tries[:3]), unclear=answer)), NOW))
 
 
 @pytest.mark.parametrize("adopted", [False, True])
@@ -615,7 +625,7 @@ def test_a_retry_that_was_found_first_is_a_restart_where_the_history_shows_the_r
     retry = execution(8, started=40, ended=None, tag="inc-1.1", runner_not_after=RUNNER_NOW + 30)
     document = replace(RUNNING, incident=replace(RUNNING.incident, execution=retry))
     refused = replace(retry, status="failed", runner_ended_at=RUNNER_NOW + 41)
-    history = history_of(refused, *((other,) if other else ()), now=NOW + 60)
+    history = history_of(replace(refused, tag=""), *((other,) if other else ()), now=NOW + 60)
     result = woken(document, NOW + 60, seen(now=NOW + 60, history=history), book)
     assert [one.reason for one in result.document.outcomes] == ([Reason.FAILING] if counts else [])
     assert [act.tag for act in starts(result)] == ([] if counts else ["inc-1.2"])
