@@ -332,6 +332,8 @@ def test_the_answer_names_the_runbook_of_the_first_alert(before, firing, code):
     books = runbook(), runbook(name="post")
     first, second = (case(book=book, fingerprint=f"fp-{book.name}", firing=firing) for book in books)
     for cases, name in (((first, second), "mail"), ((second, first), "post")):
+        opened = moved(EMPTY, alerted(*cases), with_rules=rules(*books)).document.incident
+        assert (opened.runbook if opened else name) == name
         event = replace(alerted(*cases), origin=Origin("r", NOW + 1.0))
         result = moved(before, event, seen(pause=Pause("x")), with_rules=rules(*books))
         assert result.reply is not None
