@@ -30,13 +30,14 @@ def card(cost: Cost, rules: Rules, *, days: int = 7, in_common: Iterable[Phrase]
     most_prominent = max(active, key=lambda spent: spent.prominence, default=None)
     # Advice applies while a runbook only observes.
     observing = [spent for spent in active if (book := rules.runbooks.get(spent.runbook)) and book.mode is Mode.OBSERVE]
+    observed = (would_be.sentence(spent, spent.month if days > WEEK else spent.week) for spent in observing)
     links = ((tidy(spent.runbook, 40), safe_url(spent.root_cause)) for spent in active[:SHOWN])
     content = Content(
         "plan" if restarted or (most_prominent and most_prominent.prominence > 1) else "fine",
         _headline(cost, most_prominent, days),
         (
             *[_open(spent) for spent in sorted(active, key=lambda spent: -spent.prominence)][:SHOWN],
-            *[would_be.sentence(spent, spent.month if days > WEEK else spent.week) for spent in observing][:SHOWN],
+            *islice((phrase for phrase in observed if phrase), SHOWN),
             *_gaps(cost, rules),
             *[_likely(spent.runbook, spent.cause) for spent in active if spent.cause][:SHOWN],
             *islice((phrase for phrase in in_common if phrase), SHOWN),

@@ -30,7 +30,7 @@ RUNBOOK = Runbook(
     (),
     Restart("job"),
     Symptom("rabbitmq"),
-    Mode.AUTO,
+    mode=Mode.AUTO,
     root_cause="https://tracker.example.com/MAIL-123",
     manual_minutes=8,
 )
@@ -408,6 +408,15 @@ def test_the_report_says_how_it_would_have_gone():
             "down: 3 of 12 needed no restart."
         )
     ]
+
+
+def test_without_would_be_restarts_nothing_is_said_about_observing():
+    """No blank line either, and the next runbook has its place among the four."""
+    books = {name: replace(RUNBOOK, mode=Mode.OBSERVE) for name in ("a", "b", "c", "d", "mail")}
+    by_hand = [record(3, n, tag="", runbook=name, target=replace(TARGET, key=name)) for n, name in enumerate(books, 1)]
+    card = card_of(known(*by_hand, observed(9, 900)), rules(**books))
+    assert "" not in card.text
+    assert any(text.startswith("mail observes: 1 would-be restart in 7 days") for text in card.text)
 
 
 def test_it_is_said_in_japanese():
