@@ -10,7 +10,7 @@ from statistics import median
 
 from msgspec import Struct
 
-from functions.domain.costs.model import Known
+from functions.domain.costs.model import NAME, Known
 from functions.domain.model.codes import ASKED, Ending, Reason
 from functions.domain.model.incidents import Archive, QueueState
 from functions.domain.model.moves import Moved, read_moved
@@ -25,7 +25,6 @@ MOST = 0.75  # the minimum share of incidents with a pattern
 WIDTHS = (1, 2, 3)  # hours of the day that are counted together
 BOUT_S = 3 * 3600.0  # incidents that begin within this time of each other count once for hours and weekdays
 GROWTH_S = 60.0  # minimum length of a curve for measuring growth
-NAME = 60  # maximum length of a holder's name
 
 _VARYING = re.compile(
     r"\d{4}-\d\d-\d\d[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)?"  # a time
@@ -232,7 +231,7 @@ def _depth(watched: QueueState) -> int | None:
 def _growth(watched: QueueState) -> float | None:
     until = watched.before.at if watched.before else float("inf")
     points = [(at, depth) for at, depth in watched.curve if at <= until]
-    if len(points) < 2 or points[-1][0] - points[0][0] < GROWTH_S:
+    if not points or points[-1][0] - points[0][0] < GROWTH_S:
         return None
     (first_at, first), (last_at, last) = points[0], points[-1]
     return (last - first) / (last_at - first_at) * 60

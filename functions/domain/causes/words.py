@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from functions.domain.cards.identity import name_message
 from functions.domain.cards.rendering import tidy
 from functions.domain.causes.common import Common, Kind, Pattern
+from functions.domain.costs.model import NAME
 from functions.domain.model.moves import Moved
 from functions.runtime.text import Phrase, Text, join
 
@@ -38,4 +39,4 @@ def in_short(common: Common) -> Phrase:
     shown = [*(say_moved(message) for message in common.moved[:IN_REPORT]), *shown]
     if not shown:
         return ""
-    return Text("{runbook}, in common: {patterns}", runbook=tidy(common.runbook, 60), patterns=join(shown))
+    return Text("{runbook}, in common: {patterns}", runbook=tidy(common.runbook, NAME), patterns=join(shown))

@@ -5,7 +5,7 @@ from itertools import islice
 
 from functions.domain.cards.rendering import Content, Fact, date_of, render, tidy
 from functions.domain.costs import would_be
-from functions.domain.costs.model import MAX_PROMINENCE, Cause, Cost, Counts, Gap, Likely, MissingData, RunbookCost
+from functions.domain.costs.model import MAX_PROMINENCE, NAME, Cause, Cost, Counts, Gap, Likely, MissingData, RunbookCost
 from functions.domain.model.codes import Mode
 from functions.domain.model.messages import Card, CardKind
 from functions.domain.model.runbooks import Rules
@@ -54,7 +54,7 @@ def _headline(cost: Cost, most_prominent: RunbookCost | None, days: int) -> Phra
     if most_prominent is not None and most_prominent.prominence >= MAX_PROMINENCE:
         headline = Text(
             "{runbook} has kept getting stuck for {weeks}, and the bug is still open",
-            runbook=tidy(most_prominent.runbook, 60),
+            runbook=tidy(most_prominent.runbook, NAME),
             weeks=_weeks(most_prominent),
         )
     elif by_unstick + by_hand == 0:
@@ -85,7 +85,7 @@ def _open(spent: RunbookCost) -> Phrase:
         later = Text("{runbook}: nobody owns the bug after {weeks} and {restarts} in the last 30 days. {ticket}")
     restarts = Text("{count} restart", "{count} restarts", count=spent.month.restarts)
     ticket = Text("Open a ticket and put its link into the runbook as root_cause.")
-    text, runbook = reminder if first_week else later, tidy(spent.runbook, 60)
+    text, runbook = reminder if first_week else later, tidy(spent.runbook, NAME)
     return _marked(spent, text.fill(runbook=runbook, weeks=_weeks(spent), restarts=restarts, cause=cause, ticket=ticket))
 
 
@@ -100,12 +100,12 @@ def _likely(name: str, cause: Cause) -> Text:
             "RabbitMQ's consumer_timeout (30 min by default; from 4.3 on for quorum queues only) would disconnect it and requeue "
             "its messages; a shorter one would do so before people notice."
         )
-    return text.fill(runbook=tidy(name, 60), incidents=cause.incidents, of=cause.of)
+    return text.fill(runbook=tidy(name, NAME), incidents=cause.incidents, of=cause.of)
 
 
 def _gaps(cost: Cost, rules: Rules) -> list[Phrase]:
     """The sentences about missing data. Runbooks that had no alert yet share one."""
-    unasked = [tidy(gap.about, 60) for gap in cost.gaps if gap.lack is MissingData.HISTORY_UNASKED]
+    unasked = [tidy(gap.about, NAME) for gap in cost.gaps if gap.lack is MissingData.HISTORY_UNASKED]
     gaps = [gap for gap in cost.gaps if gap.lack is not MissingData.HISTORY_UNASKED]
     shared = [Gap(MissingData.HISTORY_UNASKED, about=join(unasked, COMMA))] if unasked else []
     lines: list[Phrase] = []
@@ -145,7 +145,7 @@ GAPS: Mapping[MissingData, Text] = {
 
 def _facts(cost: Cost, active: list[RunbookCost]) -> Iterator[Fact]:
     for spent in active[:SHOWN]:
-        name = tidy(spent.runbook, 60)
+        name = tidy(spent.runbook, NAME)
         yield Text("{runbook}, {days} days", runbook=name, days=spent.week.days), _counted(spent.week)
         month = join((_counted(spent.month), _asked_about(spent), _declined(spent)))
         yield Text("{runbook}, {days} days", runbook=name, days=spent.month.days), month
@@ -160,8 +160,8 @@ def _facts(cost: Cost, active: list[RunbookCost]) -> Iterator[Fact]:
     if suspected:
         yield Text("Suspicions, {days} days", days=suspected[0].week.days), join(map(_suspicions, suspected[:SHOWN]))
     for one in cost.unmatched[:SHOWN]:
-        yield Text("Matched no runbook"), named(tidy(one.said, 60), one.detail)
-    silent = [tidy(spent.runbook, 60) for spent in cost.runbooks if spent.quiet and not spent.unseen]
+        yield Text("Matched no runbook"), named(tidy(one.said, NAME), one.detail)
+    silent = [tidy(spent.runbook, NAME) for spent in cost.runbooks if spent.quiet and not spent.unseen]
     if silent:
         yield Text("Quiet"), join(silent, COMMA)
 
@@ -194,7 +194,7 @@ def _suspicions(spent: RunbookCost) -> Phrase:
     counted = Text(
         "{count} suspicion; the queue moved by itself in {passed}", "{count} suspicions; the queue moved by itself in {passed}"
     )
-    return named(tidy(spent.runbook, 60), counted.fill(count=spent.week.suspicions, passed=spent.week.passed))
+    return named(tidy(spent.runbook, NAME), counted.fill(count=spent.week.suspicions, passed=spent.week.passed))
 
 
 def _often(hours: tuple[int, ...]) -> Phrase:

@@ -12,6 +12,7 @@ from functions.domain.model.unmatched import UnmatchedAlert
 from functions.runtime.text import Phrase
 
 MAX_PROMINENCE = 5  # after this many weeks the bug itself is the headline
+NAME = 60  # characters of a name
 
 
 class Likely(StrEnum):
@@ -34,12 +35,12 @@ class Became(StrEnum):
 
 
 class WouldBe(Struct, frozen=True):
-    healed_by_person: int = 0
-    healed_by_itself: int = 0
-    not_ill: int = 0
-    still_ill: int = 0
-    unknown: int = 0
-    median_after_s: float | None = None  # from the would-be restart to the person's
+    healed_by_person: int
+    healed_by_itself: int
+    not_ill: int
+    still_ill: int
+    unknown: int
+    median_after_s: float | None  # from the would-be restart to the person's
 
     @property
     def total(self) -> int:
@@ -55,9 +56,9 @@ class Counts(Struct, frozen=True):
     held: int
     median_recovery_s: float | None  # from the alert to the recovery
     saved_minutes: float | None  # recoveries by Unstick's own restarts, times `manual_minutes`; None if the runbook sets none
-    suspicions: int = 0
-    passed: int = 0  # the suspicions whose queue moved by itself
-    would_be: WouldBe = WouldBe()  # the would-be restarts that were only observed
+    suspicions: int
+    passed: int  # the suspicions whose queue moved by itself
+    would_be: WouldBe  # the would-be restarts that were only observed
 
     @property
     def restarts(self) -> int:
@@ -86,9 +87,9 @@ class RunbookCost(Struct, frozen=True):
     cause: Cause | None
     first_at: float | None  # when the first incident of the current run began; a month without incidents ends a run
     weeks_open: int  # whole weeks since then
-    likely: int = 0  # incidents of the month that were only likely, so that a person was asked
-    declined: tuple[str, ...] = ()  # who declined a restart in the month, and why; newest first
-    unseen: bool = False  # its history could not be read, or was not read
+    likely: int  # incidents of the month that were only likely, so that a person was asked
+    declined: tuple[str, ...]  # who declined a restart in the month, and why; newest first
+    unseen: bool  # its history could not be read, or was not read
 
     @property
     def quiet(self) -> bool:
@@ -130,8 +131,8 @@ class Gap(Struct, frozen=True):
 class Cost(Struct, frozen=True):
     at: float
     runbooks: tuple[RunbookCost, ...]  # the most restarts first; runbooks without restarts are last
-    gaps: tuple[Gap, ...] = ()
-    unmatched: tuple[UnmatchedAlert, ...] = ()  # suspicions of the week that matched no runbook; newest first
+    gaps: tuple[Gap, ...]
+    unmatched: tuple[UnmatchedAlert, ...]  # suspicions of the week that matched no runbook; newest first
 
     def partial(self, days: int) -> bool:
         """Whether restarts of the last `days` days may be missing."""

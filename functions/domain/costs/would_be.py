@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from statistics import median
 
 from functions.domain.cards.rendering import tidy
-from functions.domain.costs.model import Became, Counts, RunbookCost, WouldBe
+from functions.domain.costs.model import NAME, Became, Counts, RunbookCost, WouldBe
 from functions.domain.model.incidents import Archive
 from functions.domain.texts.words import duration
 from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
@@ -55,7 +55,7 @@ def sentence(spent: RunbookCost, counts: Counts) -> Phrase:
         "{runbook} observes: {count} would-be restart in {days} days",
         "{runbook} observes: {count} would-be restarts in {days} days",
     )
-    head = observes.fill(runbook=tidy(spent.runbook, 60), count=would_be.total, days=counts.days)
+    head = observes.fill(runbook=tidy(spent.runbook, NAME), count=would_be.total, days=counts.days)
     return Text("{counted}. {advice}", counted=named(head, join(_parts(would_be), COMMA)), advice=_advice(would_be))
 
 

@@ -24,6 +24,7 @@ TOKYO = ZoneInfo("Asia/Tokyo")
 MONDAY = datetime(2026, 10, 5, tzinfo=TOKYO)
 NOW = datetime(2026, 11, 26, tzinfo=TOKYO).timestamp()
 DAY_S = 86400.0
+AHEAD_S = 200.0  # the runner's clock less ours
 RULES = Rules({}, time_zone=TOKYO.key)
 TARGET = Target("t1", "https://rundeck.example.com", "job", {"service": "mail-delivery"})
 QUEUE = to_queue("/", "mail.delivery")
@@ -47,7 +48,7 @@ def record(
     if held_by:
         before = replace(before, holders=(Holder(f"10.0.3.{number}", held_by, 1, at - 200),))
     curve = ((at, depth - 30), (at + 180, depth), (at + 300, 0))
-    ran = Execution(str(number), "", "succeeded", at + 200, at + 240, f"{name}.1") if restarts else None
+    ran = Execution(str(number), "", "succeeded", at + 400, at + 440, f"{name}.1") if restarts else None
     trigger = AlertRef("f", "g", at, QUEUE.key)
     incident = Incident(
         name,
@@ -58,6 +59,7 @@ def record(
         (trigger,),
         restarts=restarts,
         execution=ran,
+        runner_ahead_s=AHEAD_S,
         evidence=Evidence(lines=lines),
     )
     ending = Ending.HELD if reason else Ending.RECOVERED
@@ -65,7 +67,7 @@ def record(
 
 
 def compared(*records: Archive, by_hand: tuple[Execution, ...] = ()) -> Common:
-    (common,) = compare(Known(records, {}, {}, {"t1": ExecutionHistory(NOW, by_hand)}), RULES, NOW)
+    (common,) = compare(Known(records, {}, {}, {"t1": ExecutionHistory(NOW + AHEAD_S, by_hand)}), RULES, NOW)
     return common
 
 
@@ -87,6 +89,7 @@ AFTERNOON = [record((MONDAY + timedelta(hours=14, minutes=40 * place)).timestamp
 OTHER = replace(TARGET, key="t2", options={"service": "letters"})
 CODE = "send (mailer.py:212)"
 HELD = "in 6 of 7 the messages were held by worker-2"
+LONG = f"in 6 of 8 the messages were held by {'x' * 59}…"
 
 
 @pytest.mark.parametrize(
@@ -96,9 +99,12 @@ HELD = "in 6 of 7 the messages were held by worker-2"
         ([*on([0, 3, 6, 9], hour=23.5), *on([12, 15, 18], hour=0.5)], ["7 of 7 began from 23:00 to 01:00"]),
         ([*on([0, 3, 6], hour=9), *on([9, 12, 15], hour=17)], []),
         (AFTERNOON, []),
+        ([*on([0, 3, 6, 9, 12, 15], hour=9), *on([18, 21], hour=17)], ["6 of 8 began from 09:00 to 10:00"]),
+        ([*on([0, 3], 23.5), *on([6, 9], hour=0.5), *on([12, 15], hour=1.5)], ["6 of 6 began from 23:00 to 02:00"]),
         ([*daily(6), record(NOW - 9 * DAY_S, 9, target=OTHER)], ["6 of 7 were of service=mail-delivery"]),
         ([*daily(6, target=None), record(NOW - 9 * DAY_S, 9)], []),
         ([*daily(6, held_by="worker-2"), record(NOW - 9 * DAY_S, 9, held_by="worker-5")], [HELD]),
+        ([*daily(6, held_by="x" * 99), *[record(NOW - day * DAY_S, day, held_by="w") for day in (9, 15)]], [LONG]),
         (daily(7, held_by="worker-1", of=1), []),
         ([*daily(4, lines=("hangs",)), *daily(3)], []),
         (
@@ -108,9 +114,9 @@ HELD = "in 6 of 7 the messages were held by worker-2"
         (daily(4, lines=("hangs",)), []),
     ],
     ids=[
-        "an hour", "across midnight", "two times of day", "one bad afternoon is one bout", "a target", "no target is none",
-        "a holder",
-        "an only consumer", "lines of too few incidents", "lines differ in numbers, but not in the line of code",
+        "an hour", "across midnight", "two times of day", "one bad afternoon is one bout", "exactly three in four",
+        "three hours", "a target", "no target is none", "a holder", "a long name", "an only consumer",
+        "lines of too few incidents", "lines differ in numbers, but not in the line of code",
         "too few incidents",
     ],
 )  # fmt: skip
@@ -121,9 +127,11 @@ def test_what_three_in_four_share_is_named(records: list[Archive], sentences: li
 
 def test_the_figures_before_the_restart() -> None:
     """Depth, growth, the oldest message and the time since the last restart, those by hand included, and when they began."""
-    by_hand = Execution("90", "", "succeeded", NOW - 2.5 * DAY_S, NOW - 2.5 * DAY_S + 30)
+    ended = NOW - 2.5 * DAY_S + 230
+    by_hand = Execution("90", "", "succeeded", ended - 30, ended)
+    refused = replace(by_hand, id="91", status="failed", runner_ended_at=NOW - 0.5 * DAY_S, runner_not_after=ended - 31)
     records = [record(NOW - place * DAY_S, place, depth=depth) for place, depth in enumerate([40, 300, 90])]
-    shown = {str(label): str(value) for label, value in figures(compared(*records, by_hand=(by_hand,)))}
+    shown = {str(label): str(value) for label, value in figures(compared(*records, by_hand=(by_hand, refused)))}
     assert shown == {
         "Times of day, from 00:00 to 23:00": "█" + "▁" * 23,
         "Weekdays, from Monday to Sunday": "▁███▁▁▁",
@@ -132,6 +140,39 @@ def test_the_figures_before_the_restart() -> None:
         "Oldest message": "4 min to 4 min, median 4 min",
         "Since the restart before": "11 h 59 min to 23 h 56 min, median 23 h 56 min",
     }
+    (queue,) = records[0].incident.queues
+    assert queue.before is not None
+    ahead = replace(queue, before=replace(queue.before, head_at=queue.before.at + 60))
+    (case,) = compared(replace(records[0], incident=replace(records[0].incident, queues=(ahead,)))).cases
+    assert case.oldest_s == 0.0, "the publisher's clock is ahead"
+
+
+def test_incidents_within_three_hours_are_one_bout() -> None:
+    """Exactly three hours apart, too."""
+    assert sum(compared(record(NOW, 1), record(NOW + 10800, 2)).hours) == 1
+    assert sum(compared(record(NOW, 1), record(NOW + 10801, 2)).hours) == 2
+
+
+@pytest.mark.parametrize(
+    ("curve", "depth", "growth"),
+    [
+        (((60.0, 10), (90.0, 99), (120.0, 40)), 40, 30.0),
+        (((60.0, 10), (119.0, 40)), 40, None),
+        (((60.0, 10),), 10, None),
+        ((), None, None),
+    ],
+    ids=["over a minute", "in less", "one point", "none"],
+)
+def test_without_a_reading_before_the_restart_the_curve_tells(
+    curve: tuple[tuple[float, int], ...], depth: int | None, growth: float | None
+) -> None:
+    """How deep the deepest queue was at last, and by how much it grew a minute."""
+    one = record(60.0, 1)
+    (queue,) = one.incident.queues
+    shallow = replace(queue, before=None, curve=((60.0, 1), (120.0, 1)))
+    queues = (shallow, replace(queue, before=None, curve=curve)) if curve else (replace(queue, before=None, curve=()),)
+    (case,) = compared(replace(one, incident=replace(one.incident, queues=queues))).cases
+    assert (case.depth, case.growth, case.oldest_s) == (depth, growth, None)
 
 
 @pytest.mark.parametrize(
@@ -178,6 +219,16 @@ def test_the_message_that_hung_the_application_is_named_first() -> None:
     assert said(common) == ["in 5 of 5 the message that hung it had type order"]
     assert str(in_short(common)).startswith("mail, in common: it hung on the message with message id `m0`, type order")
     assert "- it hung on the message with message id" in draft(common, RULES).replace("`", "")
+
+
+def test_the_report_has_the_first_of_what_is_common() -> None:
+    """Three messages, three features and one line, cut."""
+    message = '{"message_id": "m", "type": "t", "app_id": "a", "exchange": "e", "routing_key": "r"}'
+    records = [parked(one, message) for one in daily(5, lines=("l" * 200, "m"))]
+    words = str(in_short(compared(*records)))
+    assert words.count("it hung on the message with") == 3
+    assert words.count("in 5 of 5 the message that hung it had") == 3
+    assert words.endswith(f"; in 5 of 5 incidents: {'l' * 159}…")
 
 
 def test_a_message_after_which_it_still_hung_is_not_named() -> None:
