@@ -99,6 +99,7 @@ def test_what_waits_has_time_to_show_before_a_message_is_taken_for_kept():
     for seconds, health in ((60, Health.UNSURE), (75, Health.UNSURE), (80, Health.LIKELY)):
         assert judge(SYMPTOM, snapshot(kept, seconds), Trust()).health is health
     assert judge(replace(SYMPTOM, keeps=Keeps(0.0)), snapshot(kept, 60), Trust()).health is Health.ILL
+    assert judge(replace(SYMPTOM, keeps=Keeps(0.0), for_s=60.5), snapshot(kept, 60), Trust()).health is Health.UNSURE
     judged = judge(SYMPTOM, snapshot(kept), Trust())
     assert judged.proof is Proof.KEPT
     expected = "it holds 7 of 8, and could take more; Celery's countdowns, batches and delays look like this"

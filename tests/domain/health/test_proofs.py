@@ -14,7 +14,7 @@ from functions.domain.health.proofs import SAMPLE_LATE_S, judge
 from functions.domain.health.rows import Trust
 from functions.domain.model.codes import Health, Proof
 from functions.domain.model.observations import Channel, QueueHistory, QueueSnapshot, Samples, Unknown
-from functions.domain.model.runbooks import Symptom
+from functions.domain.model.runbooks import Keeps, Symptom
 
 RECORDINGS = sorted((Path(__file__).parents[2] / "recordings" / "rabbitmq" / "channels").glob("*/*.json"))
 SYMPTOM = Symptom("rabbitmq")
@@ -253,6 +253,7 @@ def test_the_queue_as_a_whole_proves_what_lasted_all_of_for(seen, health, proof)
     assert (judged.health, judged.proof) == (health, proof), str(judged.why)
     over = replace(unserved(60), depth_samples=flat(5, since_s=55, before=3))
     assert judge(replace(SYMPTOM, max_messages=4), over, Trust()).health is Health.UNSURE, "over its limit for 55 s"
+    assert (judged.again_in_s is not None) == (health is Health.UNSURE)
     assert (judged.again_in_s or 0.0) <= SYMPTOM.for_s + SAMPLE_LATE_S, "no later than a proof that begins now"
 
 
@@ -342,6 +343,90 @@ def test_a_consumer_that_may_be_new_is_waited_for_without_channels():
         work = flat(201, since_s=since_s, before=200)
         busy = queue(channels=(channel(work=work),), ack_samples=flat(9, since_s=20, before=8))
         assert judge(SYMPTOM, busy, Trust(unsure_s=unsure_s)).health is health
+
+
+WAITS = QueueHistory(flat(4, since_s=60.0), flat(1), flat(7, since_s=60.0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "trust", "proof"),
+    [
+        pytest.param({}, Trust(), Proof.WORK_WAITS, id="others wait for all of `for`"),
+        pytest.param({"active": 1}, Trust(steady_s=60.0), Proof.WORK_WAITS, id="one is active"),
+        pytest.param({"active": 0}, Trust(), Proof.KEPT, id="none is active"),
+        pytest.param({"consumers": 0}, Trust(), Proof.KEPT, id="none consumes any more"),
+        pytest.param({"ready": 0}, Trust(), Proof.KEPT, id="none waits now"),
+        pytest.param({"history": replace(WAITS, ready=flat(4, since_s=55.0))}, Trust(), Proof.KEPT, id="not so long"),
+        pytest.param({"history": replace(WAITS, deliveries=flat(7, since_s=55.0))}, Trust(), Proof.KEPT, id="one was delivered"),
+        pytest.param({"deliveries": None}, Trust(), Proof.KEPT, id="deliveries are not counted"),
+        pytest.param({"blind": MISSING}, Trust(), Proof.KEPT, id="a delivery may be hidden"),
+        pytest.param({}, Trust(steady_s=59.0), Proof.KEPT, id="the figures can't be relied on for so long"),
+    ],
+)
+def test_a_consumer_that_could_take_more_is_stuck_where_others_wait(changes, trust, proof):
+    """Otherwise it may keep its message on purpose."""
+    seen = replace(still(ready=4, unacked=1, channels=(channel(window=8),), history=WAITS), **changes)
+    judged = judge(SYMPTOM, seen, trust)
+    assert (judged.proof, judged.health) == (proof, Health.ILL if proof is Proof.WORK_WAITS else Health.LIKELY)
+    held = "60 s: 1 message; 4 messages wait, and none is delivered" if proof is Proof.WORK_WAITS else "120 s: 1 message"
+    assert str(judged.why) == f"held by mail-worker-2 for {held}"
+
+
+@pytest.mark.parametrize(
+    ("window", "said"),
+    [
+        (2, "it holds 1 of 2, and could take more"), (0, "it holds 1, and could take any number"),
+        (None, "it holds 1, and how many it may hold is not known"),
+    ],
+)  # fmt: skip
+def test_people_are_told_what_a_consumer_could_take(window, said):
+    """By the channel, or by the runbook."""
+    judged = judge(SYMPTOM, queue(channels=(channel(window=window),)), Trust())
+    assert str(judged.against).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("most_s", "again_s"), [(30.0, None), (60.0, None), (120.0, None), (121.0, 1.0), (150.0, 30.0), (500.0, 60.0)]
+)
+def test_what_consumers_may_keep_is_looked_at_again_when_they_may_no_longer(most_s, again_s):
+    """But after a minute at the latest: something else may be stuck by then."""
+    judged = judge(replace(SYMPTOM, keeps=Keeps(most_s)), queue(channels=(channel(),)), Trust())
+    assert (judged.health is Health.ILL, judged.kept, judged.again_in_s) == (again_s is None, again_s is not None, again_s)
+
+
+GROWING = tuple((at, max(value, 978)) for at, value in rising(1))
+
+
+@pytest.mark.parametrize(
+    ("changes", "history", "likely"),
+    [
+        pytest.param({}, {}, True, id="three times `for`"),
+        pytest.param({"ack_samples": flat(6, since_s=115.0)}, {}, False, id="one was acknowledged later"),
+        pytest.param({"ack_samples": ()}, {}, True, id="none ever was"),
+        pytest.param({}, {"unacked": ((NOW - 120, 979), *GROWING[1:])}, False, id="fewer were held for a moment"),
+        pytest.param({}, {"unacked": flat(1000)}, False, id="no more are held"),
+        pytest.param({}, {"unacked": ()}, False, id="how many are held is not known"),
+        pytest.param({}, {"deliveries": flat(9, since_s=80.0)}, False, id="delivered in one burst"),
+        pytest.param({"channels": (channel(window=100, held=50, work=rising()),)}, {}, False, id="there is a limit"),
+        pytest.param({"channels": (channel(window=0, held=0, work=rising()),)}, {}, False, id="another holds them"),
+        pytest.param({"channels": None}, {}, False, id="nobody may see who holds them"),
+    ],
+)
+def test_a_consumer_without_a_limit_is_given_all_that_comes(changes, history, likely):
+    """It never stands still: only that ever more are held and none is acknowledged, for three times `for`, makes it likely."""
+    symptom = replace(SYMPTOM, for_s=40.0)
+    figures = {"unacked": GROWING, "deliveries": rising(), **history}
+    swallows = channel(window=0, held=50, counted=50, work=rising())
+    seen = still(ready=0, unacked=1000, ack_samples=flat(6), depth_samples=GROWING, channels=(swallows,))
+    seen = replace(seen, history=replace(seen.history, publishes=rising(), **figures), **changes)
+    judged = judge(symptom, seen, Trust())
+    assert (judged.health is Health.LIKELY, judged.proof) == (likely, Proof.SWALLOWED if likely else None)
+    if likely:
+        assert str(judged.why) == "50 messages are held, and none was acknowledged for 120 s while more are delivered"
+        assert str(judged.against).startswith("the prefetch is unlimited")
+        assert judge(replace(symptom, keeps=Keeps(0.0)), seen, Trust()).health is Health.LIKELY, "no line proves it"
+    assert judge(replace(symptom, for_s=41.0), seen, Trust()).proof is None
+    assert judge(replace(symptom, window=100), seen, Trust()).proof is None
 
 
 COUNTLESS = [
