@@ -1,17 +1,40 @@
-"""What the domain hands on stays what it was."""
+"""What the domain hands on stays what it was, and what a document lacks counts as nothing."""
 
 from __future__ import annotations
 
 import pkgutil
 from importlib import import_module
 
+import msgspec
 from msgspec import Struct
 
 from functions import domain
 
+MODULES = [import_module(one.name) for one in pkgutil.walk_packages(domain.__path__, "functions.domain.")]
+KINDS = {
+    kind
+    for module in MODULES
+    for kind in vars(module).values()
+    if isinstance(kind, type) and issubclass(kind, Struct) and kind.__module__ == module.__name__
+}
+MEANT = {"version", "Pause.on", "Waiting.calls"}
+"""Defaults that say something: a written pause is on, and what waits calls people."""
+
 
 def test_no_value_of_the_domain_can_be_changed():
     """A step returns a new document; whoever holds the old one can rely on it."""
-    modules = [import_module(one.name) for one in pkgutil.walk_packages(domain.__path__, "functions.domain.")]
-    kinds = {kind for module in modules for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, Struct)}
-    assert [kind.__name__ for kind in kinds if not kind.__struct_config__.frozen and kind is not Struct] == []
+    assert [kind.__name__ for kind in KINDS if not kind.__struct_config__.frozen] == []
+
+
+def test_what_a_document_lacks_is_nothing():
+    """Documents of former builds lack the fields that came later: unknown, none, no, never. A part of one has such fields."""
+    kinds = [kind for kind in KINDS if ".model." in kind.__module__ and not kind.__module__.endswith(".runbooks")]
+    said = {
+        f"{kind.__name__}.{one.name}"
+        for kind in kinds
+        for one in msgspec.structs.fields(kind)
+        if one.name not in MEANT
+        for default in [one.default_factory() if callable(one.default_factory) else one.default]
+        if default is not msgspec.NODEFAULT and default and type(default) not in KINDS
+    }
+    assert said == MEANT - {"version"}
