@@ -68,7 +68,7 @@ def _headline(cost: Cost, most_prominent: RunbookCost | None, days: int) -> Phra
 
 
 def _marked(spent: RunbookCost, phrase: Phrase) -> Phrase:
-    return Text("{marks} {text}", marks="!" * (spent.prominence - 1), text=phrase) if spent.prominence > 1 else phrase
+    return Text("{marks} {text}", marks="!" * (spent.prominence - 1), text=phrase)
 
 
 def _weeks(spent: RunbookCost) -> Text:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 
 import pytest
 from msgspec.structs import replace
@@ -12,7 +13,16 @@ from functions.application.intake import handle_notification
 from functions.application.reconcile import advance
 from functions.application.serialization import encode
 from functions.domain.model.alerts import MatchedAlert
-from functions.domain.model.bounds import ALERTS_KEPT, HISTORY_KEPT, MAX_BYTES, QUEUES_KEPT, before_restart, shrink
+from functions.domain.model.bounds import (
+    ALERTS_KEPT,
+    HISTORY_KEPT,
+    MAX_BYTES,
+    QUEUES_KEPT,
+    before_restart,
+    drop_oldest,
+    note_history,
+    shrink,
+)
 from functions.domain.model.codes import Ending, Phase
 from functions.domain.model.events import TimerFired
 from functions.domain.model.incidents import AlertRef, Archive, Document, Escalation, Evidence, HistoryEntry, Outcome, QueueState
@@ -111,6 +121,65 @@ def test_a_document_stays_under_256_kb_whatever_comes():
     smallest = list(shrink(large()))[-1]
     assert len(encode(smallest)) < MAX_BYTES
     assert (len(smallest.incident.triggers), len(smallest.incident.queues), len(smallest.outcomes)) == (50, 20, 1)
+
+
+def test_what_people_read_goes_before_what_decisions_need():
+    """Step by step: outcomes but the last, details but of the first queue and alert, and messages and records in the end."""
+    bundled = {f"m{n}": NOW for n in range(1001)}
+    first, *steps = shrink(replace(large(), bundled=bundled))
+    assert len(first.bundled) == 1001
+    assert [*steps[0].bundled] == [f"m{n}" for n in range(1, 1001)]
+    assert [len(one.outcomes) for one in steps[:20]] == [*range(20, 0, -1)]
+    outcome, incident, card, barest = (steps[place] for place in (19, 20, 21, 22))
+    assert [len(trigger.name) for trigger in outcome.outcomes[0].triggers] == [len(HOSTILE), *[0] * 49]
+    assert outcome.incident == first.incident
+    for kept in (incident.incident, incident.to_archive[0].incident):
+        assert [(len(one.curve), len(one.holders), len(one.before.holders)) for one in kept.queues[:2]] == [
+            (120, 5, 5),
+            (5, 0, 0),
+        ]
+        assert (len(kept.history), len(kept.evidence.lines)) == (5, 5)
+        assert [len(trigger.summary) > 0 for trigger in kept.triggers[:2]] == [True, False]
+    assert incident.incident.queues[1].curve == first.incident.queues[1].curve[-5:]
+    archived = incident.to_archive[0]
+    assert (len(archived.incident.triggers), len(archived.outcome.triggers)) == (5, 5)
+    shown = card.to_tell[-1].card
+    assert [len(part) for part in (shown.text, shown.facts, shown.evidence, shown.curve)] == [5, 5, 0, 0]
+    kept = barest.incident
+    assert {(len(one.curve), len(one.holders), one.before is None) for one in kept.queues} == {(0, 0, False)}
+    assert (len(kept.history), len(kept.evidence.lines), len(kept.evidence.options)) == (0, 0, 3)
+    assert [(len(one.to_tell), len(one.to_archive)) for one in steps[22:26]] == [(100, 20), (99, 19), (98, 18), (97, 17)]
+    assert [message.id for message in steps[23].to_tell[:1]] == ["m1@ops"], "the oldest goes first"
+    assert (len(steps), len(steps[-1].to_tell), len(steps[-1].to_archive)) == (123, 0, 0)
+
+
+def test_a_hold_makes_place_for_other_outcomes():
+    """Its alert is only posted again; the last outcome stays, whatever it is."""
+    held, ended = (Outcome(ending.value, ending, None, NOW, ()) for ending in (Ending.HELD, Ending.ESCALATED))
+    for outcomes, left in (
+        ((ended, held, held), (ended, held)),
+        ((ended, ended, held), (ended, held)),
+        ((held, ended), (ended,)),
+    ):
+        assert drop_oldest(outcomes) == left
+    assert [one.incident for one in drop_oldest((replace(ended, incident="old"), ended))] == ["escalated"]
+
+
+def test_consumers_are_remembered_up_to_a_size():
+    """Their names recognize new ones after the restart; 2,000 characters of them are kept."""
+    for ids in (("a" * 1000, "b" * 1000), ("a" * 1000, "b" * 1001)):
+        assert before_restart(snapshot(ids=ids)).consumer_ids == (ids if len(ids[1]) == 1000 else None)
+
+
+def test_the_history_keeps_its_first_and_its_last_entries():
+    """However often an incident changes."""
+    documents = [replace(EMPTY, incident=incident(attempt=number)) for number in range(100)]
+    kept = documents[0]
+    for former, later in pairwise(documents):
+        kept = note_history(former, replace(later, incident=replace(later.incident, history=kept.incident.history)), NOW)
+    assert [entry.attempt for entry in kept.incident.history] == [*range(1, 21), *range(80, 100)]
+    same = replace(documents[0], incident=replace(documents[0].incident, detail="in other words"))
+    assert note_history(documents[0], same, NOW) is same
 
 
 @pytest.mark.parametrize("dropped", [True, False])

@@ -314,8 +314,9 @@ def test_gaps_that_do_not_fit_are_counted() -> None:
     """Nothing that is missing is passed over in silence; markup and length in names are shown as text."""
     targets = {f"t{n}": ("mail", replace(TARGET, key=f"t{n}", options={"service": f"s{n}"})) for n in range(9)}
     archived = Known((), {"mail": (NOW - 90 * DAY_S,)}, targets, dict.fromkeys(targets, Unknown("Rundeck: answered 403")))
-    few = {key: targets[key] for key in ("t0", "t1", "t2", "t3", "t4")}
-    assert len(card_of(replace(archived, targets=few, histories=archived.histories), rules()).text) == 5
+    five, six = ({f"t{n}": targets[f"t{n}"] for n in range(count)} for count in (5, 6))
+    assert len(card_of(replace(archived, targets=five), rules()).text) == 5
+    assert card_of(replace(archived, targets=six), rules()).text[5:] == ("1 more of these is in the report's JSON.",)
     assert card_of(archived, rules()).text[-2:] == (
         "Rundeck's history can't be read, so restarts by hand are not counted: service=s4: Rundeck: answered 403",
         "4 more of these are in the report's JSON.",
@@ -333,6 +334,7 @@ def test_a_week_with_restarts_is_no_week_without_work() -> None:
     assert card_of(known(*(record(1, n) for n in range(3))), rules()).headline.startswith("In working hours: ")
     by_hand = known(history=(execution(1, NOW - 20 * DAY_S),))
     assert card_of(by_hand, rules()).headline == "No action needed: No restarts in 7 days"
+    assert card_of(known(record(9, 1)), rules()).headline.startswith("In working hours: ! No known"), "for a week by now"
     assert card_of(by_hand, rules(), days=30).headline == "In working hours: Restarts in 30 days: 0 by Unstick, 1 by hand"
 
 
@@ -410,6 +412,7 @@ def test_the_open_bug_is_said_louder_every_week(root_cause: str) -> None:
         said = "still open" if root_cause else "nobody owns the bug"
         assert said in card.text[0]
         assert root_cause in card.text[0]
+        assert (f"after {weeks} week" in card.text[0]) == (weeks > 0)
         assert ("the bug is still open" in card.headline) == (weeks >= MAX_PROMINENCE - 1)
     assert cards[6][0].headline.endswith("!!!! mail has kept getting stuck for 6 weeks, and the bug is still open")
 
