@@ -12,7 +12,7 @@ from functions.domain.model.codes import Reason
 from functions.domain.model.events import MessagesDelivered
 from functions.domain.model.incidents import Document
 from functions.domain.model.runbooks import Matcher
-from functions.domain.model.unmatched import KEPT, KEY
+from functions.domain.model.unmatched import KEPT, KEY, Unmatched, UnmatchedAlert
 from tests.support.worlds.scenes import NOW, TARGET, alert, alerted, case, document, moved, rules, runbook, wakes, woken
 
 HOUR_S, DAY_S = 3600.0, 86400.0
@@ -79,8 +79,16 @@ def test_the_document_stays_small():
     full = moved(EMPTY, crowd, with_rules=BOOKS).document
     assert len(full.unmatched.alerts) == KEPT
     assert moved(full, crowd, at=NOW + 20.0, with_rules=BOOKS).document == full
-    later = moved(full, alerted(suspected("new")), at=NOW + 8 * DAY_S, with_rules=BOOKS).document
-    assert [one.queue for one in later.unmatched.alerts.values()] == ["new"]
+    new = alerted(suspected("n" * 200))
+    assert moved(full, new, at=NOW + 7 * DAY_S - 1, with_rules=BOOKS).document == full
+    later = moved(full, new, at=NOW + 7 * DAY_S, with_rules=BOOKS).document
+    assert [one.queue for one in later.unmatched.alerts.values()] == ["n" * 120]
+
+
+def test_what_was_noted_within_a_day_is_recent():
+    """`status`, `check` and the report name these, the newest first."""
+    noted = {key: UnmatchedAlert(key, "", "", NOW, at) for key, at in (("a", NOW), ("b", NOW + 1), ("c", NOW - 1))}
+    assert [one.name for one in Unmatched(noted).recent(NOW + DAY_S)] == ["b", "a"]
 
 
 def test_a_clock_that_was_set_back_holds_nothing_up():

@@ -6,9 +6,13 @@ import pkgutil
 from importlib import import_module
 
 import msgspec
+import pytest
 from msgspec import Struct
 
 from functions import domain
+from functions.domain.model.firings import short_source
+from functions.domain.model.observations import Pause
+from tests.support.worlds.scenes import NOW
 
 MODULES = [import_module(one.name) for one in pkgutil.walk_packages(domain.__path__, "functions.domain.")]
 KINDS = {
@@ -38,3 +42,21 @@ def test_what_a_document_lacks_is_nothing():
         if default is not msgspec.NODEFAULT and default and type(default) not in KINDS
     }
     assert said == MEANT - {"version"}
+
+
+def test_a_long_source_is_kept_as_its_hash():
+    """So is one with characters that nobody can see."""
+    for source, kept in (("s" * 200, True), ("s" * 201, False), ("caf\u00e9", False), ("a\n", False)):
+        assert (short_source(source) == source, len(short_source(source)) == 64) == (kept, not kept)
+
+
+@pytest.mark.parametrize(
+    ("pause", "holds"),
+    [
+        (Pause(), True), (Pause(on=False), False), (Pause(until=NOW), False), (Pause(until=NOW + 1), True),
+        (Pause(on=False, until=NOW + 1), False),
+    ],
+)  # fmt: skip
+def test_a_pause_holds_until_its_end(pause, holds):
+    """Without an end until somebody ends it."""
+    assert pause.holds_at(NOW) is holds

@@ -544,6 +544,8 @@ def test_without_would_be_restarts_nothing_is_said_about_observing():
     card = card_of(known(*by_hand, observed(9, 900)), rules(**books))
     assert "" not in card.text
     assert any(text.startswith("mail observes: 1 would-be restart in 7 days") for text in card.text)
+    month = card_of(known(*by_hand, observed(9, 900)), rules(**books), days=30).text
+    assert any(text.startswith("mail observes: 1 would-be restart in 30 days") for text in month)
 
 
 def test_it_is_said_in_japanese():

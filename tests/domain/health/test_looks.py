@@ -10,12 +10,13 @@ from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
-from functions.domain.health.looks import judge_health, note_snapshot
+from functions.domain.health.looks import judge_health, note_snapshot, remember_history
+from functions.domain.model.alerts import ACKED_1D, CONSUMERS_1D
 from functions.domain.model.codes import Health, Proof
 from functions.domain.model.incidents import Looks, QueueState
 from functions.domain.model.observations import Holder, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Symptom
-from tests.support.worlds.scenes import MAIL, NEW, NOW, bare, holding, snapshot
+from tests.support.worlds.scenes import MAIL, NEW, NOW, alert, bare, holding, snapshot
 
 RECORDINGS = sorted((Path(__file__).parents[2] / "recordings" / "rabbitmq").glob("*.json"))
 SYMPTOM = Symptom("rabbitmq", {"vhost": "/", "queue": "mail"})
@@ -119,6 +120,21 @@ def test_people_are_told_why(seen, health, why):
     """With the figures that the judgement rests on, and the time that they are of."""
     judged, _ = judge_health(SYMPTOM, seen, WATCHED, NOW)
     assert (judged.health, str(judged.why)) == (health, why)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "count"),
+    [
+        ("2", 2), ("2.0", 2), ("0", 0), ("-1", None), ("", None), ("NaN", None), ("+Inf", None), ("<no value>", None),
+        (f"{'0' * 19}7", 7), (f"{'0' * 20}7", 0),
+    ],
+)  # fmt: skip
+def test_the_day_before_is_what_the_alert_says_in_figures(annotation, count):
+    """An annotation that is no number says nothing; of a long one the beginning is read."""
+    looks = remember_history(WATCHED, alert(annotations={CONSUMERS_1D: annotation, ACKED_1D: annotation})).looks
+    assert (looks.consumed, looks.acked, looks.unconsumed) == (bool(count), bool(count), count == 0)
+    for known in (Looks(consumed=True, acked=True), Looks(unconsumed=True)):
+        assert remember_history(replace(WATCHED, looks=known), alert()).looks == known, "an alert without it changes nothing"
 
 
 # --- the figures that people see ----------------------------------------------------------------------------------------------
