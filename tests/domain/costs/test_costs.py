@@ -515,6 +515,7 @@ def test_the_report_says_how_it_would_have_gone():
             "1 healed by itself. Go on to mode approve: 4 of 5 needed a restart."
         )
     ]
+    assert said(*by_person, mode=Mode.APPROVE) == said(*by_person, mode=Mode.AUTO) == [], "nothing is only observed any more"
     assert said(*by_person, *others) == [
         (
             "mail observes: 12 would-be restarts in 7 days: 9 healed only after a person restarted (median 14 min later), "

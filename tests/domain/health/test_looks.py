@@ -72,6 +72,7 @@ LOOKS = [
     pytest.param([(0, snapshot(nodes=("a",), nodes_up_s=59.0))], [Health.UNSURE], id="a node came"),
     pytest.param([(0, snapshot(0, deliveries=990)), (15, snapshot())], [Health.WELL, Health.ILL], id="a counter rose"),
     pytest.param([(0, snapshot(0, deliveries=1)), (15, snapshot(deliveries=0))], [Health.WELL, Health.UNSURE], id="to zero"),
+    pytest.param([(0, snapshot(0, deliveries=0)), (15, snapshot(deliveries=0))], [Health.WELL, Health.ILL], id="none"),
     pytest.param([(0, snapshot(0)), (15, snapshot(deliveries=3))], [Health.WELL, Health.UNSURE], id="a counter fell"),
 ]  # fmt: skip
 
