@@ -192,11 +192,13 @@ def test_days_and_hours_are_those_of_the_configured_zone() -> None:
     assert [day.day for day in costs.daily if day.by_hand] == ["2026-11-24"]
     assert (costs.daily[0].day, costs.daily[-1].day, len(costs.daily)) == ("2026-10-27", "2026-11-25", 30)
     assert costs.hours[8] == sum(costs.hours) == 1
+    assert len(costs.hours) == 24
     assert [day.by_hand for day in costs.weekly] == [0, 0, 0, 1]
-    earlier, later = record(1, 2, runbook="former"), record(2, 1)
-    history = tuple(one.incident.execution for one in (earlier, later) if one.incident.execution)
-    costs = cost.cost(known(earlier, later, history=(*history, execution(9, NOW - 3600))), rules(), NOW)
-    assert {one.runbook: (one.week.by_unstick, one.week.by_hand) for one in costs.runbooks} == {"mail": (1, 1), "former": (1, 0)}
+    for old in ("former", "the former"):
+        earlier, later = record(1, 2, runbook=old), record(2, 1)
+        history = tuple(one.incident.execution for one in (earlier, later) if one.incident.execution)
+        costs = cost.cost(known(earlier, later, history=(*history, execution(9, NOW - 3600))), rules(), NOW)
+        assert {one.runbook: (one.week.by_unstick, one.week.by_hand) for one in costs.runbooks} == {"mail": (1, 1), old: (1, 0)}
 
 
 def test_the_first_day_counts_from_midnight_on() -> None:
@@ -343,19 +345,19 @@ def test_many_runbooks_share_the_card() -> None:
     name = "x" * 79
     book = replace(RUNBOOK, mode=Mode.OBSERVE, root_cause="https://t/" + "c" * 400)
     records = []
-    for n in range(6):  # the first has the most restarts, the last has been stuck for the longest
+    for n in range(9):  # the first has the most restarts, the last has been stuck for the longest
         for days_ago in (*range(1, 7 - n), *(8 + 7 * week for week in range(min(n, 4)))):
             one = suspected(days_ago, len(records), f"{n}{name}", replace(TARGET, key=f"t{n}"))
             incident = change(one.incident, observed_at=one.outcome.at - 900, healed_at=one.outcome.at)
             records.append(replace(one, incident=incident))
     unmatched = tuple(UnmatchedAlert(f"{n}{name}", "", "no service", NOW, NOW) for n in range(6))
-    spoken = rules(**{f"{n}{name}": book for n in range(6)})
+    spoken = rules(**{f"{n}{name}": book for n in range(9)})
     costs = cost.cost(replace(known(*records), unmatched=unmatched), spoken, NOW)
     card = cost_card.card(costs, spoken, in_common=("", *(f"{n} in common" for n in range(6))))
-    short = {n: f"{n}{name[:58]}…" for n in range(6)}
+    short = {n: f"{n}{name[:58]}…" for n in range(9)}
     kinds = ("still open", "observes", "probably holds", "in common")
     shown = [(int(text.lstrip("! ")[0]), kind) for text in card.text for kind in kinds if kind in text]
-    assert shown == [(n, kind) for kind, of in zip(kinds, ([4, 5, 3, 2], *[range(4)] * 3), strict=True) for n in of]
+    assert shown == [(n, kind) for kind, of in zip(kinds, (range(4, 8), *[range(4)] * 3), strict=True) for n in of]
     assert (
         card.text[0] == f"!!!! {short[4]}: still open after 4 weeks and 6 restarts in the last 30 days: {book.root_cause[:299]}…"
     )
@@ -363,7 +365,8 @@ def test_many_runbooks_share_the_card() -> None:
     unmatched_shown = [("Matched no runbook", f"{short[n]}: no service") for n in range(4)]
     labels = [label.format(short[n]) for n in range(4) for label in each]
     assert [label for label, _ in card.facts] == [*labels, "", "Suspicions, 7 days", *["Matched no runbook"] * 4]
-    assert card.facts[20][1] == "and 2 more runbooks"
+    assert card.facts[2] == ("Restarts per week", "0 → 0 → 0 → 6")
+    assert card.facts[20][1] == "and 5 more runbooks"
     assert card.facts[21][1].count("the queue moved by itself") == 4
     assert card.facts[22:] == tuple(unmatched_shown)
     assert [label for label, _ in card.links] == [f"Root cause: {n}{name[:38]}…" for n in range(4)]
@@ -527,10 +530,10 @@ def test_the_report_says_how_it_would_have_gone():
 
 def test_few_would_be_restarts_say_nothing_yet():
     """Nor do those that were not followed; one that began before its would-be restart came at once."""
-    early, unknown = [observed(number, 1200, -20) for number in range(4)], observed(7, None, ended_s=900)
+    early, unknown = [observed(number, 1200, -20) for number in range(3)], observed(7, None, ended_s=900)
     assert said(*early, unknown) == [
         (
-            "mail observes: 5 would-be restarts in 7 days: 4 healed only after a person restarted (median 0 s later), "
+            "mail observes: 4 would-be restarts in 7 days: 3 healed only after a person restarted (median 0 s later), "
             "1 was not followed. Stay in mode observe: fewer than 5 say nothing yet."
         )
     ]

@@ -380,8 +380,9 @@ def test_a_consumer_that_could_take_more_is_stuck_where_others_wait(changes, tru
     ],
 )  # fmt: skip
 def test_people_are_told_what_a_consumer_could_take(window, said):
-    """By the channel, or by the runbook."""
-    judged = judge(SYMPTOM, queue(channels=(channel(window=window),)), Trust())
+    """By the channel that has held its message for the longest."""
+    later = channel(id="c2 (1)", window=9, work=flat(201, since_s=100.0))
+    judged = judge(SYMPTOM, queue(channels=(later, channel(window=window))), Trust())
     assert str(judged.against).startswith(said)
 
 

@@ -296,6 +296,11 @@ def test_a_loop_is_not_the_same_message_that_hangs_again(changes, age_s, rose_s,
     seen = replace(seen, history=replace(seen.history, redeliveries=again), **changes)
     judged = judge_recovery(BOOK, seen, replace(WATCHED, before=before), Since(age_s, at))
     assert (judged.after.same_again, judged.after.verdict is Verdict.STUCK) == (same, same)
+    before, began = replace(before, redeliveries=0), replace(seen, redeliveries=min(1, seen.redeliveries or 0))
+    judged = judge_recovery(BOOK, began, replace(WATCHED, before=before), Since(age_s, at))
+    assert judged.after.same_again is (same or changes == {"redeliveries": 3}), "nothing had come back before"
+    judged = judge_recovery(BOOK, replace(began, redeliveries=0), replace(WATCHED, before=before), Since(age_s, at))
+    assert not judged.after.same_again, "nor since"
 
 
 GRID = range(100, -1, -5)
