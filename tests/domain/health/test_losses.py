@@ -37,6 +37,7 @@ from tests.support.worlds.scenes import (
 HELD = Holder("10.0.3.7", "worker-1")
 ASKING = rules(public_url="https://unstick.example.com")
 LIMIT_ONE, USED_UP, DEAD_LETTERED = Returns(1), Returns(1, 1), Returns(1, 1, dead_letters=True)
+ONE_LEFT = Returns(3, 2)
 
 
 def grid(*values: int, at: float = NOW) -> tuple[tuple[float, int], ...]:
@@ -64,6 +65,7 @@ def publishing(*values: int) -> QueueSnapshot:
         (figures(30, 100, 70), figures(0, 100, 101), 0),
         (figures(30, 100, 70, later=2), figures(0, 100, 90, later=5), 7),
         (figures(30, None, None), figures(0, None, 20), 10),
+        (figures(30, None, None), figures(0, None, None), 30),
         (figures(30, 100, 70), figures(0, 104, 94, 3), 10),
         # what comes in 10 s may be counted on one side only
         (figures(30, 90, 70), publishing(100, 100, 100, 100), 30),
@@ -198,13 +200,19 @@ def busy(*acks: int, depth: int = 3, **more: Any) -> QueueSnapshot:
     [
         pytest.param(busy(900, 940, 980, depth=52), busy(1300, 1340, 1380), 52, id="traffic hides what was dropped"),
         pytest.param(busy(900, 940, 980, depth=52, returns=Returns(3, 1)), busy(1300, 1340, 1380), 0, id="two returns are left"),
+        pytest.param(busy(900, 940, 980, depth=52, returns=ONE_LEFT), busy(1300, 1340, 1380), 0, id="one for its consumer"),
+        pytest.param(busy(900, 940, 980, depth=52, returns=ONE_LEFT, consumers=2), busy(1300, 1340, 1380), 52,
+            id="one for two that may hand on what they held"),
+        pytest.param(busy(900, 940, 980, depth=52, returns=ONE_LEFT, consumers=None), busy(1300, 1340, 1380), 0,
+            id="one for whoever consumes"),
+        pytest.param(busy(900, 940, 980, depth=52, consumers=0), busy(1300, 1340, 1380), 52, id="none, and nobody consumes"),
         pytest.param(busy(900, 940, 980, depth=52, returns=None), busy(1300, 1340, 1380), 0, id="no limit"),
         pytest.param(figures(30, 100, 70, unacked=30), figures(0, 100, 100), 0, id="at rest the counters tell: all acknowledged"),
         pytest.param(figures(30, 100, 70, unacked=30), figures(0, 100, 90), 10, id="at rest the counters tell: ten are gone"),
         pytest.param(figures(30, 100, 70, unacked=30), figures(0, 100, 100, uncounted=True), 30, id="nobody counts"),
         pytest.param(None, busy(1300, 1340, 1380), 0, id="no restart"),
     ],
-)
+)  # fmt: skip
 def test_what_was_held_without_a_return_left_may_be_gone_whatever_the_traffic(
     before: QueueSnapshot | None, after: QueueSnapshot, most: int
 ) -> None:

@@ -382,6 +382,17 @@ def test_a_message_hangs_again_after_all_of_for(age_s, again, hangs):
     assert (after.verdict is Verdict.STUCK, after.held_again, after.same_again) == (hangs, int(hangs), hangs and again)
 
 
+@pytest.mark.parametrize(
+    ("confirmed", "since_s", "held"), [(False, 100.0, 0), (True, 100.0, 1), (True, 60.0, 1), (True, 55.0, 0)]
+)
+def test_a_message_that_may_be_kept_hangs_again_once_a_person_has_said_that_it_hung(confirmed, since_s, held):
+    """What is only likely proves nothing else."""
+    kept = replace(worker("a", since_s=since_s), window=8)
+    watched = replace(WATCHED, before=snapshot(3, ids=("old",)))
+    after = judge_recovery(BOOK, replace(flowing(kept), ready=0), watched, Since(100.0, NOW, confirmed=confirmed)).after
+    assert after.held_again == held
+
+
 @pytest.mark.parametrize(("ago_s", "same"), [(55, True), (60, True), (65, True), (70, False), (None, False)])
 def test_what_came_back_is_held_if_it_was_given_with_what_is_held(ago_s, same):
     """A minute ago; the counters are a sample apart at most."""
@@ -487,6 +498,7 @@ def test_a_connection_that_the_restart_did_not_end_is_named_with_the_command_tha
     if survives:
         assert watched.after.verdict is Verdict.STUCK
         said = str(say_survivor(watched))
+        assert said.startswith("the restart did not end the connection old: ")
         assert "rabbitmqctl list_connections pid name" in said
         assert "rabbitmqctl close_connection PID" in said
 
@@ -522,5 +534,8 @@ def test_a_connection_that_the_restart_did_not_end_is_known_however_late_the_fir
     seen = flowing(replace(old, connected_at=connected_at), worker("new", since_s=2.0))
     after = judge_recovery(runbook(), seen, watched, Since(280.0, NOW)).after
     assert bool(after.survivor) is survives
+    moved = replace(worker("old", since_s=95.0), connected_at=1.0)
+    seen_later = flowing(moved, worker("new", since_s=2.0))
+    assert not judge_recovery(runbook(), seen_later, watched, Since(280.0, NOW)).after.survivor, "it did something 95 s ago"
     checked = replace(watched, after=AfterRestart(survivor="old (1)", looked_at=NOW - 250.0))
     assert bool(judge_recovery(runbook(), seen, checked, Since(280.0, NOW)).after.survivor) is survives, "nor is it forgotten"
