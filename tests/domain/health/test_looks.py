@@ -156,6 +156,16 @@ def test_the_curve_begins_with_what_the_broker_kept():
     assert curve(bare(50)).curve == ((NOW, 50),)
 
 
+def test_what_was_seen_once_is_remembered():
+    """That somebody consumes it, acknowledges or takes by basic.get: after a restart of the broker nothing shows it any more."""
+    once = curve(snapshot(50, polled=True))
+    idle = snapshot(50, at=NOW + 15, ids=(), deliveries=None)
+    looks = curve(replace(idle, acks=None, ack_samples=()), once).looks
+    assert (looks.consumed, looks.acked, looks.polled) == (True, True, True)
+    never = curve(replace(idle, acks=0, ack_samples=())).looks
+    assert (never.consumed, never.acked, never.polled) == (False, False, False)
+
+
 # --- the oldest message ----------------------------------------------------------------------------------------------------
 
 QUARTER = Symptom("rabbitmq", {"vhost": "/", "queue": "mail"}, oldest_s=900.0)
