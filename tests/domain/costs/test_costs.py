@@ -175,9 +175,10 @@ def again_after_a_late_start() -> Archive:
         (record(1, 1), (execution(10, NOW - 3600), execution(11, NOW - 7200)), (1, 2)),
         (record(1, 1), (execution(12, NOW - 50, scheduled=True),), (1, 0)),
         (record(1, 1), (execution(13, NOW - 60, "inc9.1", runner_not_after=NOW - 70, status="failed"),), (1, 0)),
+        (record(1, 1), (execution(13, NOW - 60, "inc9.1", runner_not_after=NOW - 60, status="failed"),), (2, 0)),
         (again_after_a_late_start(), (), (1, 0)),
     ],
-    ids=["in both", "Rundeck's retry", "by hand", "scheduled", "refused late", "a try that was refused late"],
+    ids=["in both", "Rundeck's retry", "by hand", "scheduled", "refused late", "failed in time", "a try that was refused late"],
 )
 def test_a_restart_counts_once(archived: Archive, history: tuple[Execution, ...], week: tuple[int, int]) -> None:
     """By Unstick and by hand, whatever its source; what never ran is none."""

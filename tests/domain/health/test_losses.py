@@ -12,7 +12,7 @@ from functions.domain.health.looks import judge_health
 from functions.domain.health.recovery import count_at_risk, count_lost
 from functions.domain.model.codes import Ending, Phase, Reason
 from functions.domain.model.events import Approved, Start
-from functions.domain.model.incidents import AfterRestart, Document, change
+from functions.domain.model.incidents import AfterRestart, Document, Looks, change
 from functions.domain.model.observations import Holder, QueueSnapshot, Returns
 from tests.support.worlds.scenes import (
     NEW,
@@ -187,6 +187,14 @@ def test_what_each_restart_cost_is_added() -> None:
     assert result.document.incident is not None
     (after,) = result.document.incident.queues
     assert (phase(result), after.lost, after.risked, after.after) == (Phase.STARTING, 8, 12, AfterRestart())
+
+
+def test_what_may_be_gone_is_the_most_that_any_figure_says() -> None:
+    """Of all restarts together, of a crash loop, or what is lost for certain."""
+    (watched,) = incident().queues
+    watched = replace(watched, risked=2, after=AfterRestart(at_risk=4))
+    for changes, most in (({}, 6), ({"looks": Looks(at_risk=9)}, 9), ({"lost": 7}, 7)):
+        assert replace(watched, **changes).risked_in_all == most
 
 
 def busy(*acks: int, depth: int = 3, **more: Any) -> QueueSnapshot:
