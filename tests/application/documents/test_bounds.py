@@ -12,17 +12,9 @@ from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.application.intake import handle_notification
 from functions.application.reconcile import advance
 from functions.application.serialization import encode
+from functions.domain.model import bounds
 from functions.domain.model.alerts import MatchedAlert
-from functions.domain.model.bounds import (
-    ALERTS_KEPT,
-    HISTORY_KEPT,
-    MAX_BYTES,
-    QUEUES_KEPT,
-    before_restart,
-    drop_oldest,
-    note_history,
-    shrink,
-)
+from functions.domain.model.bounds import ALERTS_KEPT, HISTORY_KEPT, MAX_BYTES, QUEUES_KEPT, before_restart, shrink
 from functions.domain.model.codes import Ending, Phase
 from functions.domain.model.events import TimerFired
 from functions.domain.model.incidents import AlertRef, Archive, Document, Escalation, Evidence, HistoryEntry, Outcome, QueueState
@@ -161,8 +153,8 @@ def test_a_hold_makes_place_for_other_outcomes():
         ((ended, ended, held), (ended, held)),
         ((held, ended), (ended,)),
     ):
-        assert drop_oldest(outcomes) == left
-    assert [one.incident for one in drop_oldest((replace(ended, incident="old"), ended))] == ["escalated"]
+        assert bounds.drop_oldest(outcomes) == left
+    assert [one.incident for one in bounds.drop_oldest((replace(ended, incident="old"), ended))] == ["escalated"]
 
 
 def test_consumers_are_remembered_up_to_a_size():
@@ -176,10 +168,10 @@ def test_the_history_keeps_its_first_and_its_last_entries():
     documents = [replace(EMPTY, incident=incident(attempt=number)) for number in range(100)]
     kept = documents[0]
     for former, later in pairwise(documents):
-        kept = note_history(former, replace(later, incident=replace(later.incident, history=kept.incident.history)), NOW)
+        kept = bounds.note_history(former, replace(later, incident=replace(later.incident, history=kept.incident.history)), NOW)
     assert [entry.attempt for entry in kept.incident.history] == [*range(1, 21), *range(80, 100)]
     same = replace(documents[0], incident=replace(documents[0].incident, detail="in other words"))
-    assert note_history(documents[0], same, NOW) is same
+    assert bounds.note_history(documents[0], same, NOW) is same
 
 
 @pytest.mark.parametrize("dropped", [True, False])

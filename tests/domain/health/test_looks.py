@@ -221,5 +221,5 @@ def test_the_oldest_message_is_stuck_whatever_else_moves(looks, health):
 )
 def test_how_long_it_is_held_reaches_back_to_earlier_looks(former, now, since):
     """The last look was 30 s ago: one that has moved since then began anew."""
-    watched = replace(WATCHED, holders=tuple(former), curve=((NOW - 30.0, 1),))
+    watched = replace(WATCHED, holders=tuple(former), curve=((NOW - 60.0, 1), (NOW - 30.0, 1)))
     assert note_snapshot(watched, holding(at=NOW, holders=tuple(now))).holders[0].since == since
