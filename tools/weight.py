@@ -159,11 +159,11 @@ def rows(root: Path) -> list[Row]:
     words = sum(len(path.read_text(encoding="utf-8").split()) for path in (root / "docs").rglob("*.md"))
     infra = [path for path in python_files(root, "infra") if "rundeck" not in path.parts]
     return [
-        ("code lines reachable from webhook and verify", sum(map(code_lines, deployed)), 10_400),
+        ("code lines reachable from webhook and verify", sum(map(code_lines, deployed)), 10_300),
         ("code lines of functions/", sum(map(code_lines, python_files(root, "functions"))), None),
-        ("lines of functions/", count_lines(python_files(root, "functions")), 23_600),
+        ("lines of functions/", count_lines(python_files(root, "functions")), 23_100),
         ("lines of unstick/", count_lines(python_files(root, "unstick")), 2_600),
-        ("lines of tests/", count_lines(python_files(root, "tests")), 44_600),
+        ("lines of tests/", count_lines(python_files(root, "tests")), 45_400),
         ("lines of testbed/", count_lines(python_files(root, "testbed")), None),
         ("lines of bench/", count_lines(python_files(root, "bench")), 1_000),
         ("lines of infra's Python without infra/rundeck", count_lines(infra), 250),
