@@ -76,12 +76,13 @@ def test_a_run_that_ended_is_not_abandoned() -> None:
 def test_the_stand_ins_script_outlives_it_without_a_reader(tmp_path: Path) -> None:
     """As measured with a killed Rundeck: the script goes on, and what it prints then ends it."""
     (tmp_path / "job.sh").write_text(
-        f"echo begun >{tmp_path}/begun; sleep 1; echo quiet >{tmp_path}/quiet; sleep 1; echo loud; echo on >{tmp_path}/on\n"
+        f"cd {tmp_path}; touch begun; until [ -e crashed ]; do sleep 0.1; done; touch quiet; echo loud; touch on\n"
     )
     with Rundeck(Job(action=CommandAction(f"bash {tmp_path}/job.sh"), timeout_s=None)) as rundeck:
         running(rundeck)
         wait_until((tmp_path / "begun").exists)
         rundeck.state.crash()
+        (tmp_path / "crashed").touch()
         rundeck.state.finish_work()
         assert (tmp_path / "quiet").exists()
         assert not (tmp_path / "on").exists()
