@@ -110,5 +110,7 @@ def test_a_runbook_remembers_to_the_hour_when_it_matched(wrong: bool):
     again = moved(before, alerted(one), at=NOW + 60.0, with_rules=books).document
     assert again.matched == before.matched
     assert moved(before, alerted(one), at=NOW + HOUR_S, with_rules=books).document.matched == {"mail": NOW + HOUR_S}
+    ahead = replace(before, matched={"mail": NOW + DAY_S})
+    assert moved(ahead, alerted(one), with_rules=books).document.matched == {"mail": NOW}, "the clock was set back"
     gone = MatchedAlert(replace(one.alert, firing=False), one.runbook, one.target, one.queue, one.reason)
     assert moved(Document(key), alerted(gone), with_rules=books).document.matched == {}

@@ -257,6 +257,7 @@ def test_a_refused_start_that_rundeck_tries_again_is_no_restart_either(attempts)
     refused = execution(started=40, ended=41, tag="inc-1.1", status="failed", runner_not_after=RUNNER_NOW + 30)
     retry = execution(8, started=42, ended=None, tag="inc-1.1", runner_not_after=RUNNER_NOW + 30)
     during = woken(starting(), NOW + 45, seen(refused, retry, now=NOW + 45), book)
+    assert woken(starting(), NOW + 45, seen(retry, refused, now=NOW + 45), book).document == during.document
     assert during.document.outcomes == ()
     assert (phase(during), during.document.incident.restarts, starts(during)) == (Phase.RUNNING, 1, [])
     ended = replace(retry, status="failed", runner_ended_at=RUNNER_NOW + 46)
@@ -798,7 +799,7 @@ def test_a_slow_drain_is_told_once_and_waited_for():
     unknown = at_looks(falling, 20, 60, 120, document=verifying(execution=None, began_at=NOW - 20))
     assert unknown.document.incident.run.draining_told == "inc-1-draining-1"
     result = at_looks(falling, *range(20, 600, 15))
-    assert phase(result) is Phase.VERIFYING
+    assert (phase(result), result.document.due) == (Phase.VERIFYING, NOW + 580), "at the end of `within`"
     result = at_looks(falling, *range(20, 601, 15), 620)
     assert last(result)[0] is Ending.RECOVERED
 
