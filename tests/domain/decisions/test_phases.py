@@ -570,7 +570,7 @@ def test_other_runs_of_the_target_say_nothing_of_the_one_that_is_followed(order)
         pytest.param({"started": 10, "ended": 12}, True, id="began as ours ended"),
         pytest.param({"started": 10.1, "ended": 12}, False, id="began after it"),
         pytest.param({"started": 3, "ended": None, "tag": "inc-0.1"}, True, id="of another incident"),
-        pytest.param({"started": 3, "ended": None, "tag": "inc-1.1"}, False, id="ours, tried again"),
+        pytest.param({"started": 3, "ended": None, "tag": f"{incident().id}.1"}, False, id="ours, tried again"),
         pytest.param({"started": 3, "ended": None, "scheduled": True}, False, id="waits to start"),
         pytest.param({"runner_started_at": None}, False, id="of unknown age"),
     ],
@@ -796,6 +796,9 @@ def test_a_slow_drain_is_told_once_and_waited_for():
     assert result.document.incident.run.draining_told == "inc-1-draining-7"
     again = replace(result.document, incident=change(result.document.incident, draining_told="inc-1-draining-6"), to_tell=())
     assert kinds(at_looks(falling, 135, document=again).document) == ["draining"]
+    two = verifying(queues=(QueueState(MAIL, "mail", NOW), QueueState(POST, "mail", NOW)))
+    for post, told in ((unseen, []), (ill, []), (falling, ["draining"]), (well, ["draining"])):
+        assert kinds(at_looks(falling, 20, 60, 120, document=two, post=post).document) == told, "not while another hangs"
     unknown = at_looks(falling, 20, 60, 120, document=verifying(execution=None, began_at=NOW - 20))
     assert unknown.document.incident.run.draining_told == "inc-1-draining-1"
     result = at_looks(falling, *range(20, 600, 15))

@@ -71,6 +71,7 @@ AWAY = alerted(replace(case(), target=None, queue=None))
             document(incident(due=NOW - 9.9)), TimerFired(due=NOW - 15), False, id="a replaced one, while its own may come"
         ),
         pytest.param(document(incident(due=NOW - 10)), TimerFired(due=NOW - 15), True, id="one that makes up for a lost one"),
+        pytest.param(document(incident(due=NOW - 60)), TimerFired(due=NOW - 15), True, id="one a minute later"),
         pytest.param(LATER, TimerFired(at_once=True), False, id="at once, where nothing was deferred"),
         pytest.param(document(incident(Phase.DEFERRED, due=NOW + 10)), TimerFired(at_once=True), True, id="at once"),
         pytest.param(EMPTY, TimerFired(), False, id="nothing is open"),
