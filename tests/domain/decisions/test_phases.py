@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason, Verdict
 from functions.domain.model.events import Start, StartResult, TimerFired
 from functions.domain.model.incidents import REFUSED_LATE, STUCK, UNCLEAR, AfterRestart, Document, PastAttempt, QueueState, change
-from functions.domain.model.observations import Observation, Pause, Unknown
+from functions.domain.model.observations import Channel, Holder, Observation, Pause, Unknown
 from functions.domain.model.runbooks import Limits, Rules, Verify
 from functions.runtime.text import Text
 from tests.support.worlds.scenes import (
@@ -23,6 +23,7 @@ from tests.support.worlds.scenes import (
     document,
     execution,
     history_of,
+    holding,
     incident,
     kinds,
     moved,
@@ -488,6 +489,8 @@ def test_restarts_by_hand_that_were_made_for_the_same_alert_count(started, count
     )
     newer = incident(triggers=(trigger(starts_at=NOW - 5000), trigger(fingerprint="fp-2")))
     assert woken(document(newer), NOW, seen(running, earlier)).document.incident.restarts == counted
+    ours = woken(document(incident(attempt=1)), NOW, seen(replace(running, tag="inc-1.1"), earlier)).document.incident
+    assert (ours.restarts, ours.run.adopted) == (1, False), "our own lost start is one, whoever was faster"
     other = replace(earlier, id="13")
     assert woken(document(incident()), NOW, seen(running, other)).document.incident.restarts == counted, "whatever its number"
 
@@ -767,6 +770,16 @@ def test_a_queue_without_movement_for_patience_gets_the_next_attempt():
     assert (card.mention, card.evidence) == (("<users/all>",), ("connection refused",))
     assert result.document.escalated_at == NOW + 100
     assert last(at_looks(ill, 20, 120, document=verifying(once=True))) == (Ending.ESCALATED, None), "a person wanted one"
+
+
+@pytest.mark.parametrize(("restarts", "host"), [(0, "10.0.3.8"), (1, "10.0.3.7")])
+def test_what_was_held_before_the_restart_stays_known(restarts, host):
+    """It is compared with what is held after it; before any restart, what the newest look shows counts."""
+    watched = replace(incident().queues[0], held_by=(Channel("10.0.3.7 (1)", "10.0.3.7"),))
+    before = document(incident(attempt=restarts, restarts=restarts, queues=(watched,)))
+    result = woken(before, NOW, seen(mail=holding(Holder("10.0.3.8", "worker-2")), pause=Pause("x")))
+    (queue,) = result.document.to_archive[-1].incident.queues
+    assert [channel.host for channel in queue.held_by] == [host]
 
 
 def test_after_a_restart_that_did_not_help_the_kill_switch_calls_people():
