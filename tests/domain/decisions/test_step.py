@@ -661,6 +661,7 @@ def test_a_message_does_not_wait_for_the_incident():
 def test_many_targets_are_told_in_one_message():
     """The holds of a storm wait for each other, and go out once however often they are handed over."""
     storm = Storm(tuple(Slot(f"t{n}", NOW) for n in range(3)))
+    assert phase(moved(EMPTY, alerted(), seen(storm=storm), with_rules=PUBLIC)) is None, "nobody is asked"
     result = moved(EMPTY, alerted(), seen(storm=storm))
     assert {message.channel: message.bundle for message in result.document.to_tell} == dict.fromkeys(
         ("duty", "ops"), "too_many_targets"
