@@ -640,7 +640,6 @@ def test_a_message_does_not_wait_for_the_incident():
     assert list(heard.threads) == [*list(known)[1:], "ops/new"], "the last twenty threads"
     held = moved(EMPTY, alerted(), seen(pause=Pause("x"))).document
     assert (held.due, len(held.to_tell)) == (NOW + 60, 2)
-    assert woken(held, NOW + 59).document == held, "not before"
     for fingerprint, due_s in (("fp-1", 60), ("fp-2", 25)):
         event = alerted(case(fingerprint=fingerprint), incident=f"inc-{fingerprint}")
         more = step(held, event, seen(pause=Pause("y")), NOW + 5, rules(), NOW + 25)
