@@ -263,6 +263,7 @@ def test_the_queue_as_a_whole_proves_what_lasted_all_of_for(seen, health, proof)
         (still(ready=4, unacked=1), "1 message is held, and nothing was delivered or acknowledged for 120 s"),
         (still(ready=5, unacked=0, consumers=None), "depth 5, still for 0 s"),
         (still(ready=5, unacked=0, depth_samples=(*flat(5)[:-1], (NOW, 6))), "depth 5, still for 0 s"),
+        (still(ready=1000, unacked=0, depth_samples=at_least(790), history=COMING), "depth 1,000, still for 0 s"),
         (still(ready=5, unacked=0, consumers=None, depth_samples=flat(5, since_s=60)), "depth 5, still for 0 s"),
         (still(ready=5, unacked=0), "5 messages wait, and the consumers were given nothing for 120 s"),
         (still(ready=5, unacked=0, consumers=0), "5 messages have waited for 120 s, and the consumer is gone"),

@@ -37,6 +37,7 @@ def test_a_gap_is_longer_than_two_and_a_half_samples(gap_s, lasted_s):
     [
         ((5, 0, 6), (5, 6)), ((0, 5, 6), (5, 6)), ((5, 6, 0), (5, 6)), ((0, 5, 0), (5,)), ((5, 0, 0, 6), (5, 0, 0, 6)),
         ((0, 0, 5), (0, 0, 5)), ((5, 0, 0), (5, 0, 0)), ((0,), (0,)), ((0, 0), (0, 0)), ((), ()), ((5, 1, 6), (5, 1, 6)),
+        ((1, 0, 1), (1, 1)),
     ],
 )  # fmt: skip
 def test_a_single_zero_between_others_is_a_gap(values, left):
