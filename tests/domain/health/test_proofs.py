@@ -243,6 +243,8 @@ QUEUES = [
     pytest.param(still(ready=5, unacked=0, depth_samples=(*flat(7)[:4], *flat(6)[4:12], *flat(5)[12:])), Health.ILL,
         Proof.UNSERVED, id="and one before"),
     pytest.param(queue(depth=0, ready=0, unacked=0, blind=MISSING), Health.WELL, None, id="empty"),
+    pytest.param(queue(depth=0, channels=(channel(work=flat(201, since_s=55, before=200)),)), Health.WELL, None,
+        id="empty by now, though a page from before has a message that is held"),
 ]  # fmt: skip
 
 
