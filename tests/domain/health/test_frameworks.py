@@ -97,7 +97,8 @@ def test_what_waits_has_time_to_show_before_a_message_is_taken_for_kept():
     """`for` and 20 s; with `keeps: never` after `for`."""
     kept = next(form for form in FORMS if form["form"] == "celery-q-eta-7-a")
     for seconds, health in ((60, Health.UNSURE), (75, Health.UNSURE), (80, Health.LIKELY)):
-        assert judge(SYMPTOM, snapshot(kept, seconds), Trust()).health is health
+        judged = judge(SYMPTOM, snapshot(kept, seconds), Trust())
+        assert (judged.health, judged.kept) == (health, False)
     assert judge(replace(SYMPTOM, keeps=Keeps(0.0)), snapshot(kept, 60), Trust()).health is Health.ILL
     assert judge(replace(SYMPTOM, keeps=Keeps(0.0), for_s=60.5), snapshot(kept, 60), Trust()).health is Health.UNSURE
     judged = judge(SYMPTOM, snapshot(kept), Trust())

@@ -397,6 +397,8 @@ def test_what_consumers_may_keep_is_looked_at_again_when_they_may_no_longer(most
     """But after a minute at the latest: something else may be stuck by then."""
     judged = judge(replace(SYMPTOM, keeps=Keeps(most_s)), queue(channels=(channel(),)), Trust())
     assert (judged.health is Health.ILL, judged.kept, judged.again_in_s) == (again_s is None, again_s is not None, again_s)
+    begun = channel(work=flat(201, since_s=55.0, before=200))
+    assert not judge(replace(SYMPTOM, keeps=Keeps(most_s)), queue(channels=(begun,)), Trust()).kept, "it is not stuck anyway"
 
 
 GROWING = tuple((at, max(value, 978)) for at, value in rising(1))
