@@ -89,9 +89,8 @@ def _mask_tokens(text: bytes) -> bytes:
         for match in compiled(pattern).finditer(text):
             spans = (match.span(number) for number in range(group, match.re.groups + 1))  # alternatives: one matched
             begins, ends = next((span for span in spans if span[0] >= 0), match.span())
-            if begins >= done:
-                parts += [text[done:begins], MASK.encode()]
-                done = ends
+            parts += [text[done:begins], MASK.encode()]
+            done = ends
         text = b"".join((*parts, text[done:]))
     return text
 

@@ -14,6 +14,7 @@ ONE, OTHER = NodeOutput("worker-1", "stack of 1"), NodeOutput("worker-2", "stack
 def test_each_node_s_lines_are_under_its_name_and_the_one_that_hangs_comes_first():
     """One node needs no name; a node that wrote nothing has no line."""
     assert join_nodes(put_first((ONE, OTHER), "worker-2")) == "worker-2:\nstack of 2\nworker-1:\nstack of 1"
+    assert put_first((OTHER, ONE), f"worker-{1}") == (ONE, OTHER)
     assert join_nodes(put_first((ONE, OTHER), "10.0.3.7")) == "worker-1:\nstack of 1\nworker-2:\nstack of 2"
     assert join_nodes((ONE, NodeOutput("worker-2", ""))) == "stack of 1"
     assert join_nodes(()) == ""
@@ -36,4 +37,4 @@ def test_each_node_s_lines_are_under_its_name_and_the_one_that_hangs_comes_first
 def test_an_opinion_is_the_last_line_of_a_run_that_was_limited_to_one_host(text, host, opinion):
     """One opinion, and the host that the run was limited to."""
     assert read_opinion((NodeOutput("worker-1", text),), host) == opinion
-    assert read_opinion((NodeOutput("worker-1", text), OTHER), host) is None
+    assert read_opinion((OTHER, NodeOutput("worker-1", text)), host) is None
