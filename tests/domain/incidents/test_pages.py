@@ -104,8 +104,7 @@ def test_done_counts_restarts_by_unstick_by_hand_and_remedies():
     tries = tuple(PastAttempt(run.tag, run, STUCK) for run in runs)
     row = summarize(replace(one, incident=replace(one.incident, tries=tries, execution=None)), RULES)
     assert facts(row)["Done"] == "2 restarts by Unstick, 3 restarts by hand, the job park"
-    assert list(facts(row)) == ["Proved", "Done"]
-    assert list(facts(summarize(known("held-likely"), RULES))) == ["Likely", "Done"]
+    assert not {"Saved", "Against it"} & {*facts(row), *facts(summarize(known("held-likely"), RULES))}
     ended = known("recovered", Ending.RECOVERED)
     assert (summarize(ended, RULES).saved_minutes, summarize(ended, rules()).saved_minutes) == (8.0, None)
     removed = summarize(replace(ended, incident=replace(ended.incident, runbook="")), RULES)
@@ -257,7 +256,7 @@ def test_hostile_texts_break_no_page(name: str):
 # --- by week ----------------------------------------------------------------------------------------------------------
 
 
-def row(days_ago: float, restarts: int = 1, minutes: float | None = 8.0, runbook: str = "mail") -> Summary:
+def row(days_ago: float, restarts: int = 1, minutes: float = 8.0, runbook: str = "mail") -> Summary:
     at = NOW - days_ago * DAY_S
     known_restarts = {f"{days_ago}.{n}": RestartAt(at, by_hand=False) for n in range(restarts)}
     return Summary(f"i-{days_ago}", at, at, "mail", runbook, "recovered", "recovered", (), minutes, known_restarts)
