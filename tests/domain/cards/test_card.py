@@ -638,6 +638,8 @@ def test_a_card_that_asks_for_a_restart_by_hand_leads_to_it_first(reason: Reason
         assert (START_PAGE not in [url for _, url in card.links]) is may_run
         assert ("Open the execution before you restart anything by hand" in " ".join(card.text)) is may_run
         assert ("restart by hand if it hangs" not in " ".join(card.text)) is may_run
+        card = compose(CardInput("held", NOW, RUNBOOK, TARGET, incident, Reason.FROZEN), rules())
+        assert START_PAGE in [url for _, url in card.links]
 
 
 @pytest.mark.parametrize(("language", "page"), [("en", "operations.md"), ("ja", "operations.ja.md")])
@@ -730,7 +732,7 @@ def test_names_in_a_bundled_message_leave_room_for_the_others():
     assert len(compose(replace(EXAMPLES["bundle"], reason=None, detail=LONG), rules()).headline) == 140
     one = replace(EXAMPLES["unmatched"].unmatched[0], queue=LONG)
     card = compose(replace(EXAMPLES["unmatched"], unmatched=(one,)), rules())
-    assert len(card.facts[0][0]) == 60
+    assert [len(label) for label, _ in card.facts] == [60, len("Time")]
     assert "x… matched no runbook" in card.headline
 
 
