@@ -10,16 +10,18 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 from msgspec.structs import replace
 
+from functions.application.history.incidents import document_keys, load_documents
 from functions.application.observe import read_pause, unwrap
 from functions.application.ports import Chat, Finding, Query, finding_of, finding_of_error
 from functions.bootstrap import Adapters
 from functions.config.matchers import overlaps
-from functions.domain.decisions.matching import NotRendered
+from functions.domain.decisions.matching import NotRendered, last_matches
 from functions.domain.model.alerts import MOVES, RETURNS
 from functions.domain.model.codes import Mode
 from functions.domain.model.observations import QueueSnapshot
 from functions.domain.model.runbooks import HolderOption, Runbook
 from functions.domain.texts.patterns import full_match
+from functions.domain.texts.words import duration
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.loopback import is_loopback
 from functions.runtime.parallel import run_parallel
@@ -32,6 +34,10 @@ CONSUMERS_HOST = re.compile(r"\[?([^\s\]]+?)\]?:\d+ -> ")  # its connection's na
 HOLDER_HOSTS = "the job can be limited to the consumers' hosts"
 UNREACHABLE = "Make sure that it is up and can be reached from here, or give --timeout more seconds."
 COMPARED_WITH_QUEUE = "To compare them with a queue's consumers, add: --label vhost=... --label queue=..."
+COULD_MOVE = Finding(
+    "the job could move a message", None, "only its node can tell, with the job's own account",
+    "Ask there, without a stop: unstick-move check VHOST QUEUE 1 check (docs/remedies.md).",
+)  # fmt: skip
 
 
 class Line(Struct, frozen=True):
@@ -58,6 +64,7 @@ def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float, *, c
     every.append(Question("Store", partial(ports.store.check, timeout_s=timeout_s)))
     every.append(Question("Scheduler", partial(ports.scheduler.check, creates=creates, timeout_s=timeout_s)))
     every.append(Question("Store", partial(_check_switch, ports, timeout_s)))
+    every.append(Question("Alerts", partial(_check_matches, ports, timeout_s)))
     for name, one in ports.config.channels.items():
         every.append(Question("Chats", partial(check_chat, f"{name} ({one.name})", one.adapter, timeout_s)))
     return every
@@ -84,6 +91,8 @@ def _ask_about(ports: Adapters, runbook: Runbook, labels: Mapping[str, str], tim
         options_of = {**runbook.restart.options, **remedy.options, **moving}
         restart = replace(runbook.restart, job=remedy.job, options=options_of, holder=None)
         yield runner(ports.runner.check, restart, auto=True, job=remedy.name)  # whatever its mode, it must refuse a late start
+        if moving:
+            yield Question(ports.config.runner.name, lambda: [COULD_MOVE], runbook.name, remedy.name)
     yield ask(symptom.kind, ports.symptoms[symptom.kind].check, symptom, alert)
 
 
@@ -217,3 +226,17 @@ def _check_switch(ports: Adapters, timeout_s: float) -> list[Finding]:
         return Finding("kill switch", None if pause else True, detail, "To turn it off: unstick resume")
 
     return [finding_of("kill switch", look, "Make sure that the store is up: while this can't be read, nothing is restarted.")]
+
+
+def _check_matches(ports: Adapters, timeout_s: float) -> list[Finding]:
+    """When each runbook last matched an alert, and which suspicions matched none."""
+    try:
+        documents = load_documents(ports, document_keys(ports, timeout_s=timeout_s), timeout_s=timeout_s).readable
+    except (Denied, Unavailable) as error:
+        return [finding_of_error("runbooks get alerts", error)]
+    now, findings = ports.now(), []
+    for name, at in last_matches(ports.rules.runbooks, documents).items():
+        detail = "no alert has matched it yet" if at is None else f"last {duration(max(now - at, 0.0))} ago"
+        findings.append(Finding(f"{name} gets alerts", True, detail))
+    unmatched = (one for document in documents for one in document.unmatched.recent(now))
+    return [*findings, *(Finding(f"{one.said} matches a runbook", None, "it matched none", one.detail) for one in unmatched)]

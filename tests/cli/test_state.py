@@ -135,6 +135,13 @@ def test_when_each_runbook_last_matched_and_what_matched_none(here: Line) -> Non
     as_json = here.json("status")
     assert as_json["last_matched"] == {"mail-delivery": now - 7200.0, "invoices": None}
     assert [one["queue"] for one in as_json["unmatched"]] == ["invoice_jobs", "old"]
+    lines = [line for line in here.json("check", code=1)["findings"] if line["system"] == "Alerts"]
+    assert {line["what"]: line["detail"] for line in lines} == {
+        "mail-delivery gets alerts": "last 2 h 0 min ago",
+        "invoices gets alerts": "no alert has matched it yet",
+        "RabbitMQQueueMaybeStuck invoice_jobs matches a runbook": "it matched none",
+    }
+    assert lines[-1]["remedy"] == "the runbooks look at x"
 
 
 def test_documents_of_a_newer_release_are_named_not_fatal(here: Line) -> None:

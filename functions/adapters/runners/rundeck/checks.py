@@ -23,6 +23,7 @@ MAY_RUN = "the token may run the job"
 HISTORY = "the job's history can be read"
 NODES = "the job's node filter matches nodes"
 POLICY = "infra/rundeck/unstick.aclpolicy"
+ABORTS = "whether it may abort a run with wrong options (`kill`), Rundeck shows nowhere"
 UNREACHABLE = "check rundeck.url and the network in between"
 UNITS_S = {"d": 86400, "h": 3600, "m": 60, "s": 1, "": 1}
 LOG_LINES = 100
@@ -144,7 +145,7 @@ def _judge_permission(body: Any) -> Finding:
     allowed = next((answers.part(one, "data").get("run") for one in parts if one.get("name") == "authz"), None)
     if allowed is False:
         return Finding(MAY_RUN, False, "its role lacks `run` on the job", f"allow `run` on the job ({POLICY})")
-    return Finding(MAY_RUN, True if allowed is True else None)
+    return Finding(MAY_RUN, True if allowed is True else None, ABORTS)
 
 
 def _judge_history(body: Any) -> Finding:
