@@ -12,6 +12,7 @@ from testbed.doubles.rundeck import Job, Rundeck
 from testbed.patience import wait_until
 from testbed.unstick_process import BUDGET, ENDED_WITHIN_S, Unstick, alert, configuration, job_id, runbook
 from testbed.workers.crew import Habit, Worker
+from testbed.workers.stuck_application import until_stuck
 
 USER, PASSWORD = "unstick-delivery-limit", "only looks"
 HELD = 5
@@ -39,6 +40,7 @@ def test_what_the_broker_dropped_is_counted_and_told(rabbitmq_server: Broker, tm
         stack.enter_context(unstick)
 
         wait_until(lambda: hangs.held, what=unstick.output)
+        until_stuck(rabbitmq_server, queue)  # a new queue's figures say for seconds that it is empty
         assert unstick.notify(alert("limited", queue))[0] == 200
         card = unstick.until(lambda: unstick.cards("delivery limit 0"), within_s=ENDED_WITHIN_S, what="the question")[-1]
         assert rundeck.state.carried_out == []
