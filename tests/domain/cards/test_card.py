@@ -872,6 +872,9 @@ def test_the_page_says_what_flows_beside_a_consumer_that_hangs_as_that(health: H
     card_input = replace(EXAMPLES["held-likely"], approve_url="")
     (queue,) = ask(View(card_input, (Row("mail.outgoing", seen, health),)), rules()).queues
     assert dict(map_texts(queue.facts))[label] == "592 in the last 2 min"
+    one_sample = replace(seen, ack_samples=seen.ack_samples[:1])
+    (queue,) = ask(View(card_input, (Row("mail.outgoing", one_sample, health),)), rules()).queues
+    assert label not in dict(map_texts(queue.facts)), "of how long"
 
 
 def map_texts(facts: tuple[tuple[object, object], ...]) -> list[tuple[str, str]]:

@@ -411,6 +411,7 @@ GROWING = tuple((at, max(value, 978)) for at, value in rising(1))
         pytest.param({"ack_samples": flat(6, since_s=115.0)}, {}, False, id="one was acknowledged later"),
         pytest.param({"ack_samples": ()}, {}, True, id="none ever was"),
         pytest.param({}, {"unacked": ((NOW - 120, 979), *GROWING[1:])}, False, id="fewer were held for a moment"),
+        pytest.param({}, {"unacked": ((NOW - 125, 2000), *GROWING)}, True, id="more were held long before"),
         pytest.param({}, {"unacked": flat(1000)}, False, id="no more are held"),
         pytest.param({}, {"unacked": ()}, False, id="how many are held is not known"),
         pytest.param({}, {"deliveries": flat(9, since_s=80.0)}, False, id="delivered in one burst"),
