@@ -7,7 +7,7 @@ from itertools import pairwise
 from functions.application.serialization import decode
 from functions.domain.decisions.guards import QUESTION_S
 from functions.domain.model.alerts import Alert
-from functions.domain.model.codes import Ending, Phase, Reason
+from functions.domain.model.codes import Action, Ending, Phase, Reason
 from functions.domain.model.events import Reply
 from functions.domain.model.incidents import AlertRef, Archive, Document, Outcome
 from tests.simulation.checker.evidence import check_evidence
@@ -219,8 +219,9 @@ def _came_to_something(world: World, records: list[Archive], answer: Answered) -
     incidents = {reply.incident for reply in mine}
     held = any(card.kind == "held" and card.incident in incidents for _, _, card in world.chat.posts)
     asked = any(reply.reason is Reason.LIKELY_STUCK for reply in mine) and _was_asked(world, app, answer.at)
-    # What waits before its first restart may turn out to be what people were asked about already: that is not told again.
-    asked = asked or (_has_waited(world, f"target-{app}", incidents) and _was_asked_that_day(world, f"target-{app}", answer.at))
+    # What waits before its first restart, or is handed over, may be what people were asked about already: that is not told again.
+    later = any(reply.action is Action.DEFERRED for reply in mine) or _has_waited(world, f"target-{app}", incidents)
+    asked = asked or (later and _was_asked_that_day(world, f"target-{app}", answer.at))
     return any(spoken) or held or asked or bool(incidents & world.lost_lists)
 
 
