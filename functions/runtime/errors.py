@@ -48,14 +48,10 @@ class DeniedCode(StrEnum):
     """Why a system refused, where Unstick acts on the reason. People read `detail` and `remedy`."""
 
     ACL = "acl"
-    API_VERSION = "api_version"
     BUSY = "busy"  # the job is already running
     JOB = "job"  # there is no such job or execution
     LOGIN = "login"
-    OPTION = "option"
     PASSIVE = "passive"  # the runner starts nothing for anybody now
-    TOKEN = "token"  # noqa: S105  # a code
-    WRONG_URL = "wrong_url"
 
 
 class Denied(UnstickError):

@@ -159,9 +159,9 @@ def test_clocks_may_be_half_a_minute_apart(said: Said, ahead_s: int, ok: bool, s
 
 
 ACL = Denied("Rundeck", "may not", code=DeniedCode.ACL, remedy="load the policy")
-VERSION = Denied("Rundeck", "does not support it", code=DeniedCode.API_VERSION, remedy="set 41")
+VERSION = Denied("Rundeck", "does not support it", remedy="set 41")
 GONE = Denied("Rundeck", "is not there", code=DeniedCode.JOB, remedy="compare the UUID")
-URL = Denied("Rundeck", "is not Rundeck", code=DeniedCode.WRONG_URL, remedy="check the URL")
+URL = Denied("Rundeck", "is not Rundeck", remedy="check the URL")
 UNCLEAR = Denied("Rundeck", "says no", remedy="see its log")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from functions.adapters.runners.command.settings import SYSTEM, Job
 from functions.domain.decisions.matching import OPTION, shown, template_options
-from functions.runtime.errors import Denied, DeniedCode
+from functions.runtime.errors import Denied
 from functions.runtime.text import Phrase, Text
 
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]+", re.ASCII)
@@ -38,4 +38,4 @@ def _fill_argument(template: str, given: Mapping[str, str]) -> str:
 
 
 def _refused(detail: Phrase, remedy: Phrase) -> Denied:
-    return Denied(SYSTEM, detail, code=DeniedCode.OPTION, remedy=remedy)
+    return Denied(SYSTEM, detail, remedy=remedy)

@@ -50,7 +50,6 @@ class Refusal(Struct, frozen=True):
 _TOKEN = (
     Text("does not accept the token"),
     Text("Create a new token (infra/rundeck/README.md) and put it where rundeck.token points."),
-    DeniedCode.TOKEN,
 )
 EVENT_RIGHT = Text("Allow `read` on the resource kind event in the project (infra/rundeck/unstick.aclpolicy).")
 _EVENTS = (Text("the token's role may not read the project's events, which are the history"), EVENT_RIGHT, DeniedCode.ACL)
@@ -79,17 +78,14 @@ _PROJECT = (
 _VERSION = (
     Text("does not support this API version"),
     Text("Set rundeck.api_version to 41, which every Rundeck from 4.0 on supports."),
-    DeniedCode.API_VERSION,
 )
 _URL = (
     Text("what answers there is not the Rundeck API"),
     Text("Check rundeck.url: scheme, port, context path, and any proxy in front."),
-    DeniedCode.WRONG_URL,
 )
 _RABBITMQ = (
     Text("RabbitMQ answers there, not Rundeck"),
     Text("Set rundeck.url to Rundeck's own address; its port is 4440 by default."),
-    DeniedCode.WRONG_URL,
 )
 RABBITMQ = (b'"Object Not Found"', b'"not_authorized"', b'"not_authorised"')
 """In RabbitMQ's answers to paths that it doesn't know, and to those that want a login."""
@@ -220,8 +216,8 @@ def _to_error(method: str, answer: http_client.Answer) -> Denied | Unavailable:
         return Unavailable(SYSTEM, Text("answered {status} without saying what it did", status=str(answer.status)))
     is_rabbitmq = answer.headers.get("server") == "Cowboy" or any(mark in answer.body for mark in RABBITMQ)
     if answer.status < 400 or _is_html(answer) or is_rabbitmq:
-        sentence, remedy, code = _RABBITMQ if is_rabbitmq else _URL
-        return Denied(SYSTEM, sentence, code=code, remedy=remedy, status=answer.status)
+        sentence, remedy = _RABBITMQ if is_rabbitmq else _URL
+        return Denied(SYSTEM, sentence, remedy=remedy, status=answer.status)
     error_code, message = _error(answer)
     refusal = find_refusal(answer.status, error_code, message)
     detail = named(refusal.sentence, quoted(message)) if refusal.quoted else refusal.sentence
