@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import random
+import weakref
 from typing import Any
 
 import pytest
@@ -149,6 +151,15 @@ def test_the_same_seed_gives_the_same_schedule() -> None:
     traces = [schedule(random.Random(42), trace=True)[0].world.trace for _ in range(2)]
     assert traces[0]
     assert traces[0] == traces[1]
+
+
+def test_a_schedule_leaves_nothing_in_memory() -> None:
+    """A worker of `make test-long` runs hundreds."""
+    scenario, _ = schedule(random.Random(42))
+    world = weakref.ref(scenario.world)
+    del scenario
+    gc.collect()
+    assert world() is None
 
 
 def test_schedules_do_what_they_are_for() -> None:

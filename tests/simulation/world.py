@@ -190,6 +190,8 @@ class World:
             self.now, _, what = heapq.heappop(self._events)
             what()
         self.now = max(self.now, until)
+        while self._idle:  # what a waiting greenlet holds, the garbage collector can't see
+            self._idle.pop().throw()
 
     def spawn(self, name: str, work: Callable[[Host], None], ended: Callable[[bool], None] = lambda ok: None) -> None:
         """Run an invocation; `ended` learns whether it came to its end."""
