@@ -89,11 +89,11 @@ def read_body(request: Request, max_body: int) -> bytes:
     then sends it again."""
     connection, length = request.environ.get("gunicorn.socket"), request.content_length
     if connection is None:
-        return grafana.read_body(request.stream, length, max_body, request.headers)
+        return grafana.read_body(request.stream, length, max_body, request.content_encoding)
     allowed_s = BODY_S if length is None else min(BODY_S, BASE_S + length / BYTES_PER_S)
     with _watched(request.stream, connection, allowed_s, FAIR_S) as reading:
         try:
-            return grafana.read_body(reading, length, max_body, request.headers)
+            return grafana.read_body(reading, length, max_body, request.content_encoding)
         except BadRequest:
             if reading.cut:
                 raise BadRequest(503, "The body did not arrive in time.") from None

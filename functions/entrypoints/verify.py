@@ -55,7 +55,7 @@ def verify(request: Request) -> Response:
 
 def _read_wake_up(request: Request) -> object:
     """The value of `wake` in the body; None if it has none, as from Cloud Scheduler."""
-    body = grafana.read_body(request.stream, request.content_length, current_config().grafana.max_body, request.headers)
+    body = grafana.read_body(request.stream, request.content_length, current_config().grafana.max_body, request.content_encoding)
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):

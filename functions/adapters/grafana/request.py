@@ -4,7 +4,7 @@ Unauthenticated requests are rejected before anything is parsed or imported."""
 
 from typing import Protocol
 
-from functions.adapters.grafana.auth import Headers, authenticate, header
+from functions.adapters.grafana.auth import authenticate
 from functions.runtime.errors import BadRequest
 
 __all__ = ["authenticate", "read_body", "read_chunk"]
@@ -18,10 +18,10 @@ class Stream(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-def read_body(stream: Stream, content_length: int | None, max_body: int, headers: Headers) -> bytes:
-    """The whole body. Reads at most `max_body` + 1 bytes, whatever Content-Length says. Raises BadRequest: 413 over `max_body`
-    bytes, 415 if it is compressed, 400 if it ends early."""
-    if header(headers, "Content-Encoding").strip().lower() not in ("", "identity"):
+def read_body(stream: Stream, content_length: int | None, max_body: int, encoding: str | None) -> bytes:
+    """The whole body. Reads at most `max_body` + 1 bytes, whatever Content-Length says. `encoding`: the header Content-Encoding.
+    Raises BadRequest: 413 over `max_body` bytes, 415 if it is compressed, 400 if it ends early."""
+    if (encoding or "").strip().lower() not in ("", "identity"):
         raise BadRequest(415, "The body is compressed. Grafana never does that: send it as it is, without Content-Encoding.")
     too_large = (
         f"The body has more than {max_body} bytes: set Max Alerts in the contact point, or raise "

@@ -327,7 +327,7 @@ def test_endless_body_is_cut_and_a_compressed_one_refused_unread(content_length,
     """
     stream = Endless()
     with pytest.raises(BadRequest) as caught:
-        read_body(stream, content_length, 1000, {"content-encoding": encoding})
+        read_body(stream, content_length, 1000, encoding)
     assert caught.value.status == status
     assert said in caught.value.sentence
     assert len(caught.value.sentence) < 200 or status == 413
@@ -344,15 +344,15 @@ def test_body_within_the_limit_is_read(content_length):
             return super().read(min(size or 0, 7))
 
     for stream in (io.BytesIO(b"y" * size), Dribbling(b"y" * size)):
-        assert read_body(stream, content_length, 1000, {"Content-Encoding": "identity"}) == b"y" * size
+        assert read_body(stream, content_length, 1000, "identity") == b"y" * size
 
 
 def test_nothing_behind_the_stated_length_is_read():
     """What follows a body on the connection belongs to somebody else."""
     stream = io.BytesIO(b"0123456789")
-    assert read_body(stream, 4, 1000, {}) == b"0123"
+    assert read_body(stream, 4, 1000, None) == b"0123"
     assert stream.tell() == 4
-    assert read_body(stream, -5, 1000, {}) == b""
+    assert read_body(stream, -5, 1000, None) == b""
 
 
 class Broken(io.RawIOBase):
@@ -373,7 +373,7 @@ def broken_reads() -> list[Exception]:
 def test_body_that_ends_early_is_refused(stream):
     """A sender that hangs up in the middle has sent nothing."""
     with pytest.raises(BadRequest) as caught:
-        read_body(stream, 10, 1000, {})
+        read_body(stream, 10, 1000, None)
     assert caught.value.status == 400
 
 
