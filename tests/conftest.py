@@ -60,8 +60,9 @@ sys.addaudithook(_stay_here)
 
 
 APART = (
-    "tests/project/infra/test_deploy_script.py", "tests/simulation/", "tests/cli/test_send_and_drill.py",
-)  # fmt: skip
+    *("tests/project/infra/test_deploy_script.py", "tests/simulation/", "tests/cli/test_send_and_drill.py"),
+    "tests/system/ladder/moves/",
+)
 """Tests of these take long each and share nothing, so that any worker may take one. Else a worker takes a whole file."""
 
 WAITS = (

@@ -168,18 +168,19 @@ def test_queues_whose_names_differ_by_case_only_are_told_apart(rabbitmq_server: 
 @pytest.mark.long
 def test_headers_that_copy_messages_have_no_effect(place: Place) -> None:
     """CC would publish it to these queues again, on the way there and on the way back; it is kept as a text."""
+    spread = f"{place.queue}.spread"
     with place.broker.channel(VHOST) as channel:
-        channel.queue_declare("spread", durable=True)
+        channel.queue_declare(spread, durable=True)
         channel.queue_purge(place.queue)
-    place.publish("copied", headers={"CC": ["spread"]}, expiration="900000")
+    place.publish("copied", headers={"CC": [spread]}, expiration="900000")
     place.hang(1)
     assert place.run("park")[0] == 0
     assert place.run("return", "")[0] == 0
     ((_, properties, _),) = place.messages()
-    assert (properties.expiration, properties.headers["x-unstick"]["CC"]) == ("900000", ["spread"])
-    assert place.bodies("spread") == ["copied"]
+    assert (properties.expiration, properties.headers["x-unstick"]["CC"]) == ("900000", [spread])
+    assert place.bodies(spread) == ["copied"]
     with place.broker.channel(VHOST) as channel:
-        channel.queue_delete("spread")
+        channel.queue_delete(spread)
 
 
 def raw_headers(count: int) -> bytes:
