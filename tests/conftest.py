@@ -63,7 +63,7 @@ APART = (
     *("tests/project/infra/test_deploy_script.py", "tests/simulation/", "tests/cli/test_send_and_drill.py"),
     "tests/system/ladder/moves/",
 )
-"""Tests of these take long each and share nothing, so that any worker may take one. Else a worker takes a whole file."""
+"""Tests of these take long each and share at most a broker, so that any worker may take one. Else a worker takes a whole file."""
 
 WAITS = (
     *("tests/system/ladder/test_ladder.py", "tests/system/town/", "tests/system/test_restart_time.py"),

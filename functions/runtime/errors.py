@@ -52,6 +52,7 @@ class DeniedCode(StrEnum):
     JOB = "job"  # there is no such job or execution
     LOGIN = "login"
     PASSIVE = "passive"  # the runner starts nothing for anybody now
+    TOKEN = "token"  # noqa: S105  # a code
 
 
 class Denied(UnstickError):

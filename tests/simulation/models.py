@@ -12,7 +12,7 @@ from functions.application.ports import Listed, Stored
 from functions.domain.model.alerts import Target
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, ExecutionHistory
-from functions.runtime.errors import Conflict, Denied, Unavailable
+from functions.runtime.errors import Conflict, Denied, DeniedCode, Unavailable
 
 
 @dataclass
@@ -172,7 +172,7 @@ class Rundeck:
 
     def read_history(self, target: Target, now: float, since_s: float, follow: str | None) -> ExecutionHistory:
         if self.forbidden:
-            raise Denied("rundeck", "answered 403", remedy="Make a new token.")
+            raise Denied("rundeck", "answered 403", code=DeniedCode.TOKEN, remedy="Make a new token.")
         if self.hidden:
             raise Denied("rundeck", "hides rows", remedy="Allow read.")
         mine = [

@@ -586,7 +586,7 @@ class Host:
         if world.rundeck.passive:
             raise Denied("rundeck", "is in passive mode and starts nothing", code=DeniedCode.PASSIVE, remedy="Set it to active.")
         if world.rundeck.forbidden:
-            raise Denied("rundeck", "answered 403", remedy="Make a new token.")
+            raise Denied("rundeck", "answered 403", code=DeniedCode.TOKEN, remedy="Make a new token.")
         if world.rundeck.running(target.key, world.now - 0.05):
             raise Denied("rundeck", "busy", code=DeniedCode.BUSY, status=409)
         run = accepted(world, target, tag, runner_not_after, sent_at, lag)
@@ -622,7 +622,7 @@ class Host:
                 accepted_later()
             raise Unavailable("rundeck", "answered 500")
         if world.rundeck.passive or world.rundeck.forbidden:
-            raise Denied("rundeck", "answered 403", remedy="Make a new token.")
+            raise Denied("rundeck", "answered 403", code=DeniedCode.TOKEN, remedy="Make a new token.")
         if world.rng.random() < BUSY:
             raise Denied("rundeck", "busy", code=DeniedCode.BUSY, status=409)
         run = world.rundeck.collect(tag, world.now, sent_at, world.rng, lag)
@@ -639,7 +639,7 @@ class Host:
         self._leg("the evidence run")
         self._down(world.faults.history_down, "rundeck")
         if world.rundeck.forbidden:
-            raise Denied("rundeck", "answered 403", remedy="Make a new token.")
+            raise Denied("rundeck", "answered 403", code=DeniedCode.TOKEN, remedy="Make a new token.")
         runs = [run for run in world.rundeck.evidence if execution == str(run.id) or (execution is None and run.tag == tag)]
         run = next((run for run in runs if execution is not None or run.seen_from <= world.now), None)
         if run is None:

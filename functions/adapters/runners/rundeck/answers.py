@@ -50,6 +50,7 @@ class Refusal(Struct, frozen=True):
 _TOKEN = (
     Text("does not accept the token"),
     Text("Create a new token (infra/rundeck/README.md) and put it where rundeck.token points."),
+    DeniedCode.TOKEN,
 )
 EVENT_RIGHT = Text("Allow `read` on the resource kind event in the project (infra/rundeck/unstick.aclpolicy).")
 _EVENTS = (Text("the token's role may not read the project's events, which are the history"), EVENT_RIGHT, DeniedCode.ACL)
