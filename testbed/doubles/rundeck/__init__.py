@@ -111,7 +111,7 @@ class CommandAction:
 
     def __init__(self, command: str) -> None:
         self.words = shlex.split(command)
-        self.started: list[subprocess.Popen[bytes]] = []
+        self.started: list[tuple[subprocess.Popen[bytes], threading.Event]] = []  # and whether its output is read to its end
 
     def __call__(self, options: Mapping[str, str]) -> bool | str:
         filled = list(self.words)
@@ -121,12 +121,14 @@ class CommandAction:
         process = subprocess.Popen(
             filled, env=surroundings, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
-        self.started.append(process)
+        is_read = threading.Event()
+        self.started.append((process, is_read))
         said = b""
         with process:
             output = process.stdout.fileno() if process.stdout is not None else -1
             while chunk := self._read(output):
                 said += chunk
+            is_read.set()
         return (said.decode(errors="replace") or True) if process.returncode == 0 else False
 
     @staticmethod
@@ -138,8 +140,9 @@ class CommandAction:
 
     def crash(self) -> None:
         """Rundeck dies: nobody reads any more."""
-        for process in self.started:
+        for process, is_read in self.started:
             if process.poll() is None and process.stdout is not None:
                 reader = os.open(os.devnull, os.O_RDONLY)
                 os.dup2(reader, process.stdout.fileno())  # the pipe's only reader is closed, and whoever reads sees its end
                 os.close(reader)
+                is_read.wait()  # until then `select` still has the pipe
