@@ -201,6 +201,7 @@ class World:
         if self.spawned >= MOST_INVOCATIONS:
             return
         skew_s = 0.0 if "one_clock" in self.options else self.rng.choice(SKEWS_S)
+        skew_s += self.spawned % 1000 * 1e-6  # an incident's id has its time: two invocations never read the very same
         host = Host(self, name, skew_s=skew_s)
 
         def body() -> None:

@@ -69,10 +69,18 @@ def run_phase(turn: Turn) -> None:
 
 def evaluate_guards(turn: Turn) -> None:
     """Evaluate the guards, and carry out their decision. Before a remedy's turn its condition is checked once more."""
-    done = (past for past in reversed(turn.incident.tries) if past.execution is not None and not past.execution.refused)
-    remedy, last = turn.incident.approval.remedy, next(done, None)
-    if not remedy or last is None:
-        return _decide(turn)
+    last = _find_last_run(turn.incident)
+    if turn.incident.approval.remedy and last is not None:
+        return _verify_again(turn, last)
+    _decide(turn)
+
+
+def _find_last_run(incident: Incident) -> PastAttempt | None:
+    done = (past for past in reversed(incident.tries) if past.execution is not None and not past.execution.refused)
+    return next(done, None)
+
+
+def _verify_again(turn: Turn, last: PastAttempt) -> None:
     turn.change(phase=Phase.VERIFYING, execution=last.execution, holder_host=last.holder_host)
     turn.forget_followed()
     turn.answer(Action.HELD, None)
@@ -103,12 +111,20 @@ def _decide(turn: Turn) -> None:
     if decision.kind is Kind.ASK:
         return endings.request_approval(turn, decision)
     if decision.kind is Kind.HOLD:
-        return endings.handle_hold(turn, decision)
+        return _hold(turn, decision)
     if sum(attempt.how == UNCLEAR for attempt in incident.tries) >= guards.MAX_UNCLEAR:
         return endings.escalate(turn, Reason.START_UNCLEAR, incident.run.unclear or NO_ANSWER)
     if incident.attempt >= guards.MAX_NUMBERED:
         return endings.escalate(turn, incident.reason, Text("numbered attempts: {count}", count=guards.MAX_NUMBERED))
     _order_start(turn, guard_context.history, judged)
+
+
+def _hold(turn: Turn, decision: Decision) -> None:
+    """Hold. What is healthy after a restart need not be told as a failure: it is verified, whatever helped."""
+    last = _find_last_run(turn.incident)
+    if decision.reason is Reason.SYMPTOM_GONE and last is not None:
+        return _verify_again(turn, last)
+    endings.handle_hold(turn, decision)
 
 
 def clear_escalation_if_healthy(turn: Turn, runbook: Runbook | None) -> Document:

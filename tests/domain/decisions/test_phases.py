@@ -241,6 +241,20 @@ def test_a_start_that_was_not_sent_gives_its_number_back(attempt):
     assert (result.document.incident.attempt, result.document.incident.run.runner_not_after) == (attempt - 1, None)
 
 
+@pytest.mark.parametrize("before", [Phase.DEFERRED, Phase.WAITING])
+@pytest.mark.parametrize("how", ["failed: failed", STUCK])
+def test_a_queue_that_is_healthy_before_the_next_attempt_has_recovered(before, how):
+    """Nothing more is started, and nobody is called: it is verified like after any restart."""
+    run = execution(started=-70, ended=-60, tag="inc-1.1", status="failed" if how != STUCK else "succeeded")
+    waiting = incident(before, attempt=1, restarts=1, began_at=NOW - 100, tries=(PastAttempt("inc-1.1", run, how),))
+    looks = [(after_s, seen(run, now=NOW + after_s, mail=well(NOW + after_s))) for after_s in (0.0, 15.0)]
+    result = through(document(waiting), looks[:1])
+    assert (phase(result), result.document.incident.due, starts(result)) == (Phase.VERIFYING, NOW + 15, [])
+    assert result.document.to_tell == ()
+    result = through(document(waiting), looks)
+    assert (last(result), kinds(result.document)) == ((Ending.RECOVERED, None), ["recovered"])
+
+
 # --- starting --------------------------------------------------------------------------------------------------------
 
 
