@@ -183,7 +183,7 @@ def _asked_again(world: World) -> list[Violation]:
 def _asked_early(world: World) -> list[Violation]:
     """A question comes once `keeps` has passed; of a window that is open, once its proof would have come first."""
     violations, known = [], set[str]()
-    for at, _, incident in _saved(world):
+    for at, key, incident in _saved(world):
         if incident is None or incident.phase is not Phase.ASKED or incident.reason is not Reason.LIKELY_STUCK:
             continue
         (watched, *others), symptom = incident.queues, _runbook_of(world, incident.queues[0].queue.key).symptom
@@ -193,7 +193,10 @@ def _asked_early(world: World) -> list[Violation]:
         for_s = symptom.for_s + (KEPT_MORE_S if watched.proof is Proof.KEPT and symptom.keeps is None else 0.0)
         held_s = max(for_s, (symptom.keeps.most_s or 0.0) if symptom.keeps else 0.0) - COUNTED_S
         queue = world.queues[watched.queue.key]
-        if not any(queue.hung(at - step, held_s, kept=True) for step in range(int(LOOK_S) + 1)):
+        # It may have stalled between its look and its save.
+        looks = [when for document, name, when in world.kept if (document, name) == (key, watched.queue.key) and when <= at]
+        moments = [before - step for before in (at, *looks[-1:]) for step in range(int(LOOK_S) + 1)]
+        if not any(queue.hung(moment, held_s, kept=True) for moment in moments):
             violations.append(Violation("I13", f"{incident.id} asked about what was held for less than {held_s:.0f} s"))
     return violations
 
