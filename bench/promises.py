@@ -30,7 +30,7 @@ A queue gets stuck while Prometheus, Alertmanager (not Grafana) and Unstick run 
 """
 HOW = """
 - `for` counts from the last movement, so the time until the alert fires adds nothing if it is shorter. RabbitMQ's samples add up to 10 s.
-- The applications that get stuck set `keeps: never`.
+- The applications that get stuck set `keeps: never`, and `max_messages: 5` since a message comes each second.
 - *Recovered* takes two checks: {first} after the restart, and {every} later.
 
 **No healthy application is restarted.** These ran beside the stuck ones, in `mode: auto`:
