@@ -39,7 +39,7 @@ APART_S = 7.3
 WARM_S = 90.0  # so that the broker has samples of healthy minutes before anything gets stuck
 
 VERIFY = {"first": "20s", "every": "15s", "patience": "2m", "within": "10m"}  # Unstick's defaults, written out
-FEW = {"max_messages": 5}  # a message comes each second: a check may meet one that is being handled
+FEW = {"max_messages": 5}  # where a message comes each second: a check may meet one that is being handled
 
 KNOWN_LIMIT_S = 20.0 + 15.0 + 5.0  # `first`, `every` and 5 s: two checks after the consumer is back
 
@@ -192,17 +192,17 @@ def _jobs(applications: Mapping[str, Application]) -> list[Job]:
 
 
 def _unstick(folder: Path, broker: Broker, rundeck: Rundeck, waits: Mapping[str, int]) -> Unstick:
-    books = [_runbook(name, for_s, keeps="never") for name, for_s in waits.items()]
+    books = [_runbook(name, for_s, keeps="never", **FEW) for name, for_s in waits.items()]
     books += [_runbook(pattern.service, pattern.for_s) for pattern in PATTERNS]
     basic = {"auth": {"basic": {"user": USER, "passwords": ["env://ALERTMANAGER_PASSWORD"]}}}
     file = configuration(rundeck.url, broker.url, books, grafana=basic)
     return Unstick(folder / "unstick", file, rabbitmq_password=LOOKS, ALERTMANAGER_PASSWORD=PASSWORD)
 
 
-def _runbook(name: str, for_s: int, **more: str) -> dict[str, Any]:
-    symptom = {"rabbitmq": {"vhost": "${labels.vhost}", "queue": "${labels.queue}", "for": f"{for_s}s"} | FEW | more}
+def _runbook(name: str, for_s: int, **more: Any) -> dict[str, Any]:
+    symptom = {"rabbitmq": {"vhost": "${labels.vhost}", "queue": "${labels.queue}", "for": f"{for_s}s"} | more}
     match = ['alertname=~"RabbitMQQueue(Maybe)?Stuck"', f'service="{_service(name)}"']
-    return runbook(_service(name), match=match, symptom=symptom, verify=VERIFY, recovered=FEW)
+    return runbook(_service(name), match=match, symptom=symptom, verify=VERIFY, recovered=FEW if more else {})
 
 
 def _start_healthy(broker: Broker, publisher: Publisher, stack: ExitStack) -> ExitStack:
