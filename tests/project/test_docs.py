@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from unicodedata import east_asian_width
 
 import pytest
 import yaml
@@ -50,11 +49,3 @@ def test_the_readmes_configuration_is_the_tested_one(page: Path) -> None:
     """Its yaml is examples/one-queue.yaml, which a test serves the whole way; only comments differ."""
     (shown,) = [body for info, body in blocks(page) if info == "yaml"]
     assert yaml.safe_load(shown) == yaml.safe_load((ROOT / "examples" / "one-queue.yaml").read_text(encoding="utf-8"))
-
-
-@pytest.mark.parametrize("page", READMES, ids=lambda page: page.name)
-def test_the_diagram_fits_a_narrow_page(page: Path) -> None:
-    """A line wider than a phone's or the README's column would break it. Japanese letters are two columns wide."""
-    (diagram,) = [body for info, body in blocks(page) if info == "text"]
-    widths = [sum(1 + (east_asian_width(letter) in "WF") for letter in line) for line in diagram.splitlines()]
-    assert max(widths) <= 64
