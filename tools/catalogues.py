@@ -47,7 +47,7 @@ def messages() -> Iterator[tuple[str | tuple[str, str], str]]:
 
 def updated(po: Path) -> Catalog:
     """The catalogue with the code's current messages, in the code's order. A corrected English text keeps its translation, as
-    fuzzy, unless its values have other names; a new text gets none of those that are still said."""
+    fuzzy, unless its values have other names; a new text gets none of those that are still said, and an old one keeps its own."""
     catalogue = read_po(io.BytesIO(po.read_bytes()), locale=po.parts[-3]) if po.exists() else Catalog(locale=po.parts[-3])
     current = Catalog(locale=po.parts[-3], project="Unstick", creation_date=EPOCH, revision_date=EPOCH, fuzzy=False)
     for message, place in messages():
@@ -57,10 +57,11 @@ def updated(po: Path) -> Catalog:
         if message.id and message.id not in current:
             gone.add(message.id, message.string)
     gone.update(current)
+    former = {message.id for message in catalogue}
     catalogue.update(current, no_fuzzy_matching=True)
     catalogue.obsolete.clear()
     for message in catalogue:
-        corrected = gone.get(message.id) if message.id else None
+        corrected = gone.get(message.id) if message.id not in former else None
         if corrected and corrected.fuzzy and _has_same_values(corrected):
             message.string = corrected.string
             message.flags.add("fuzzy")
