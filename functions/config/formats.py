@@ -26,8 +26,6 @@ KEPT_MOST_S = 3600.0
 MAX_TEXT = 1024  # characters of a matcher, pattern or template
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s?(s|m|h|d)?", re.ASCII)
 _UNITS_S = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZE = re.compile(r"(\d{1,9})\s?(B|KiB|MiB)?", re.ASCII)
-_SIZE_BYTES = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024 * 1024}
 _CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9]|24:00"
 _HEADER = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}"  # a token of RFC 9110, 5.6.2
 _APPROVER = r"[UWSCG][A-Z0-9]{2,30}|[^@\s]{1,100}@[^@\s]{1,100}"
@@ -74,13 +72,6 @@ def _read_keeps(text: str) -> dict[str, float | None]:
         if not 0 < most_s <= KEPT_MOST_S:
             raise ValueError("is not a time up to 1h, as far back as RabbitMQ keeps samples")
     return {"most_s": most_s}
-
-
-def _read_size(text: str) -> int:
-    match = _SIZE.fullmatch(text)
-    if not match or not 1024 <= (size := int(match[1]) * _SIZE_BYTES[match[2]]) <= 32 * 1024 * 1024:
-        raise ValueError("is not a size from 1KiB to 32MiB, which is Cloud Run's own limit")
-    return size
 
 
 def _read_text(text: str) -> str:
@@ -219,7 +210,6 @@ FORMATS: Mapping[str, Format] = {
     "remedy": Format("a name of up to 20 letters, digits and hyphens, such as park", _matching("[a-z][a-z0-9-]{0,19}")),
     "duration": Format("a duration (30s, 5m, 2h)", read_duration),
     "keeps": Format("never, always, or a duration up to 1h", _read_keeps),
-    "size": Format("a size such as 8MiB", _read_size),
     "secret": Format(f"a secret: {FORMS}", _read_secret),
     "base-url": Format("a base URL such as https://host:port/path", read_url),
     "link": Format("a link", _read_link),

@@ -36,8 +36,6 @@ class Hmac(Struct, frozen=True, rename=key):
     """Header with the signature."""
     timestamp_header: str | None = "X-Grafana-Alerting-Timestamp"
     """Header with the signed time. `null`: no time is signed, and replays aren't rejected."""
-    tolerance_s: Annotated[float, duration(1, 3600)] = 300.0
-    """How far the timestamp may be off in either direction."""
 
 
 class Basic(Struct, frozen=True):
@@ -83,8 +81,6 @@ class Annotations(Struct, frozen=True):
 class Grafana(Struct, frozen=True):
     auth: Auth
     """How senders authenticate: by at least one of these."""
-    max_body: Annotated[int, written("size")] = 8 * 1024 * 1024
-    """Largest notification. 1,000 alerts are 2.6 MB."""
     annotations: Annotations | None = None
     """Writes restarts and outcomes as annotations on dashboards."""
 
@@ -107,7 +103,7 @@ class File(Struct, frozen=True, rename=key):
     """The top of the file, without the runner and the symptoms, whose keys are their adapters' names."""
 
     grafana: Grafana
-    """Authentication and size of notifications."""
+    """Authentication of notifications."""
     store: Annotated[Named[Any], adapter("stores")]
     """Keeps documents and the archive."""
     channels: Annotated[Mapping[str, Annotated[Named[Any], adapter("chats")]], Meta(min_length=1)]

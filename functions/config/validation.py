@@ -5,6 +5,7 @@ No mistake repeats a value."""
 import re
 from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from typing import Any
 
 import msgspec
@@ -15,6 +16,13 @@ from functions.config.formats import FORMATS
 from functions.config.schema import Schema, adapter_schema, describe, expand_adapters
 from functions.config.yaml_tree import Path, Unshown
 from functions.runtime.decoding import convert
+
+REMOVED = {
+    "grafana.auth.hmac.tolerance": "Remove it, and keep both clocks right: a signed time may be off by 5 minutes",
+    "grafana.max_body": "Remove it: a notification may have 8 MiB, which is 3,000 alerts (Max Alerts in the contact point)",
+}
+"""What to do instead of a key that is gone. `*` stands for any one name or number; `KEY=VALUE` (with `*` in VALUE) for a value
+that is gone, such as a chat's `type`."""
 
 
 def find_mistakes(value: Any, schema: Schema) -> Iterator[tuple[Path, str, str]]:
@@ -53,10 +61,13 @@ def _explain(path: Path, error: ValidationError) -> Iterator[tuple[Path, str, st
     match error.validator:
         case _ if error.instance is None:
             yield path, "has no value", f"Write {describe(schema)}"
+        case _ if error.validator != "additionalProperties" and (removed := _removed(path, error.instance)):
+            yield path, *removed
         case "additionalProperties":
             instance: Any = error.instance
             for name in instance.keys() - schema["properties"].keys():
-                yield (*path, _shown(name, schema["properties"])), *_unknown(name, schema["properties"])
+                removed = _removed((*path, name), instance[name])
+                yield (*path, _shown(name, schema["properties"])), *(removed or _unknown(name, schema["properties"]))
         case "enum" if path[-1] == "type":  # of a chat: names its adapter; other adapters are named by their key
             yield path, *_unknown(str(error.instance), schema["enum"])
         case "required":
@@ -70,6 +81,17 @@ def _explain(path: Path, error: ValidationError) -> Iterator[tuple[Path, str, st
             yield path, "is not a list" if "items" in schema else "is not a mapping", f"Write {describe(schema)}"
         case _:
             yield path, f"is not {describe(schema)}", "Name exactly one" if "maxProperties" in schema else "Write one that is"
+
+
+def _removed(path: Path, value: Any) -> tuple[str, str] | None:
+    """The mistake for a key or a value that is gone, with what to do instead."""
+    for pattern, remedy in REMOVED.items():
+        keys, is_value, gone = pattern.partition("=")
+        parts = keys.split(".")
+        is_here = len(parts) == len(path) and all(map(fnmatchcase, map(str, path), parts))
+        if is_here and (not is_value or (isinstance(value, str) and fnmatchcase(value, gone))):
+            return "was removed", remedy
+    return None
 
 
 def _shown(name: str, known: Collection[str]) -> str:

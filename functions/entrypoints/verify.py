@@ -14,7 +14,6 @@ from functions.application.intake import group_by_document, make_incident_id, sw
 from functions.application.ports import Budget
 from functions.application.reconcile import advance
 from functions.bootstrap import Adapters, current_adapters
-from functions.config.current import current_config
 from functions.domain.model.alerts import Alert
 from functions.domain.model.events import AlertsReceived, Origin, TimerFired, Unsigned
 from functions.entrypoints.responses import Response, error_response, json_response, not_allowed
@@ -55,7 +54,7 @@ def verify(request: Request) -> Response:
 
 def _read_wake_up(request: Request) -> object:
     """The value of `wake` in the body; None if it has none, as from Cloud Scheduler."""
-    body = grafana.read_body(request.stream, request.content_length, current_config().grafana.max_body, request.content_encoding)
+    body = grafana.read_body(request.stream, request.content_length, grafana.MAX_BODY, request.content_encoding)
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):

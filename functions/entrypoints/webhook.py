@@ -47,7 +47,7 @@ def webhook(request: Request) -> Response:
         settings = current_config()
         headers = dict(request.headers.items())  # each lookup in Flask's own takes 10 microseconds
         grafana.authenticate(settings.grafana.auth, headers, None, time.time())
-        body = throttle.read_body(request, settings.grafana.max_body)
+        body = throttle.read_body(request, grafana.MAX_BODY)
         request_id = grafana.authenticate(settings.grafana.auth, headers, body, time.time())
         from functions.adapters.grafana.payload import parse  # imported only for authenticated requests
 
@@ -70,8 +70,7 @@ def _handle_alerts(alerts: tuple[Alert, ...], request_id: str) -> IntakeResult:
 
     settings, adapters = current_config(), current_adapters()
     budget = Budget(adapters, adapters.monotonic() + settings.budget_s)
-    hmac = settings.grafana.auth.hmac
-    origin = Origin(request_id, adapters.now() + 2 * hmac.tolerance_s) if hmac else Origin()
+    origin = Origin(request_id, adapters.now() + 2 * grafana.TOLERANCE_S) if settings.grafana.auth.hmac else Origin()
     cases = settings.match_alerts(alerts[:MOST_ALERTS])
     return handle_notification(adapters, cases, budget, origin, beyond=alerts[MOST_ALERTS:])
 

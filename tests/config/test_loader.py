@@ -15,6 +15,7 @@ from functions.config.current import current_config
 from functions.config.formats import read_days, read_duration
 from functions.config.loader import load_config, parse_config
 from functions.config.settings import Auth, Basic, Bearer, Config, File, Hmac, Named, Report
+from functions.config.validation import REMOVED
 from functions.domain.model.codes import Mode
 from functions.domain.model.runbooks import Freeze, Limits, Matcher, Recovered, Restart, Runbook, Symptom, Verify
 from functions.runtime.errors import ConfigError
@@ -61,7 +62,6 @@ def problems(text: str, *, on_cloud_run: bool = False) -> tuple[str, ...]:
 def test_what_is_required_is_enough_and_all_else_has_its_default():
     """The defaults are those of the design; durations are seconds, sizes are bytes."""
     read = parse_config(MINIMAL)
-    assert read.grafana.max_body == 8 * 1024 * 1024
     assert read.budget_s == 8.0
     assert read.report is None
     assert (read.runner.adapter.incident_option, read.runner.adapter.not_after_option) == (
@@ -123,11 +123,11 @@ def test_the_repositorys_example_is_read_whole():
 def test_the_ways_in():
     """Hmac without a timestamp by null, other schemes by name, and YAML's own idea of `no` stays out."""
     written = (
-        "{hmac: {secrets: [env://A, env://B], header: X-Mine, timestamp_header: null, tolerance: 90},"
+        "{hmac: {secrets: [env://A, env://B], header: X-Mine, timestamp_header: null},"
         " basic: {user: no, passwords: ['file:///run/p']}, bearer: {tokens: [sm://p/t/3], scheme: ApiKey}}"
     )
     assert parse_config(changed("{bearer: {tokens: [env://TOKEN]}}", written)).grafana.auth == Auth(
-        Hmac((SecretRef("env://A"), SecretRef("env://B")), header="X-Mine", timestamp_header=None, tolerance_s=90.0),
+        Hmac((SecretRef("env://A"), SecretRef("env://B")), header="X-Mine", timestamp_header=None),
         Basic("no", (SecretRef("file:///run/p"),)),
         Bearer((SecretRef("sm://p/t/3"),), "ApiKey"),
     )
@@ -259,10 +259,6 @@ REFUSED = [
     (changed("tokens: [env://TOKEN]", "tokens: []"), 1, "grafana.auth.bearer.tokens", "empty"),
     (changed("bearer: {tokens: [env://TOKEN]}", "hmac: {secrets: [env://A], header: 'a b'}"), 1, "grafana.auth.hmac.header",
         "value"),
-    (changed("bearer: {tokens: [env://TOKEN]}", "hmac: {secrets: [env://A], tolerance: 0}"), 1, "grafana.auth.hmac.tolerance",
-        "value"),
-    (changed("grafana: {", "grafana: {max_body: 8MB, "), 1, "grafana.max_body", "value"),
-    (changed("grafana: {", "grafana: {max_body: 64MiB, "), 1, "grafana.max_body", "value"),
     # adapters
     (changed("store: {local:", "store: {lokal:"), 4, "store.lokal", "unknown"),
     (changed("store: {local: {path: unstick.db}}", "store: local"), 4, "store", "value"),
@@ -399,6 +395,25 @@ def test_a_mistake_has_its_line_place_kind_and_remedy(text, line, place, kind):
     assert [one for one in reported if one.startswith(begin) and re.search(KINDS[kind], one.removeprefix(begin))], reported
     assert all(re.fullmatch(r"unstick\.yaml:\d+: .+(\.|\?) \S.*[.?]", one) for one in reported)
     assert len(set(reported)) == len(reported)
+
+
+@pytest.mark.parametrize(("pattern", "remedy"), REMOVED.items())
+def test_a_key_that_is_gone_says_what_to_do_instead(pattern, remedy):
+    """One sentence for each, also for a value such as a chat's type, and for names that people choose."""
+    path, is_value, gone = pattern.partition("=")
+    *above, key = path.split(".")
+    text = yaml.safe_load(MINIMAL)
+    here, place = text, ""
+    for name in above:
+        if isinstance(here, list):
+            here, place = here[0], f"{place}[0]"
+        else:
+            inner = next(iter(here)) if name == "*" else name
+            here, place = here.setdefault(inner, {}), f"{place}.{inner}"
+    here[key] = gone.replace("*", "5m") if is_value else "x"
+    (problem,) = [one for one in problems(yaml.safe_dump(text)) if f" {f'{place}.{key}'.removeprefix('.')} was removed. " in one]
+    assert problem.endswith(f" was removed. {remedy}.")
+    assert ". " not in remedy
 
 
 @pytest.mark.parametrize("key", ["store", "scheduler"])

@@ -21,10 +21,9 @@ CLOUD = ROOT / "infra" / "unstick.cloud.yaml"
 ALL_KEYS = """\
 grafana:
   auth:
-    hmac: {secrets: [env://A, env://B], header: X-Mine, timestamp_header: null, tolerance: 90}
+    hmac: {secrets: [env://A, env://B], header: X-Mine, timestamp_header: null}
     basic: {user: no, passwords: ['file:///run/p']}
     bearer: {tokens: [sm://p/t/3], scheme: ApiKey}
-  max_body: 2MiB
   annotations: {url: https://grafana.example.com, token: env://G, ca: g.pem}
 rundeck:
   {url: https://rundeck.example.com/r, token: env://R, token_expires: '2026-12-26T11:15:56Z', api_version: 45,

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("patient_code")
 
 Served = Callable[[str], Client]
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
-MAX_BODY = 200_000
+MAX_BODY = 8 * 1024 * 1024
 
 
 @cache
@@ -111,7 +111,6 @@ def entry(tmp_path, monkeypatch) -> Served:
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     written = configuration(nobody, nobody, [runbook("mail")], report={"every": "week", "channels": ["console"]})
-    written["grafana"]["max_body"] = MAX_BODY
     (tmp_path / "unstick.yaml").write_text(yaml.safe_dump(written), encoding="utf-8")
 
     def client(function: str) -> Client:

@@ -42,7 +42,6 @@ WORDS = {
     "optional-text": "text",
     "name": "name",
     "duration": "duration",
-    "size": "size",
     "secret": "secret",  # pragma: allowlist secret
     "base-url": "URL",
     "link": "URL",
@@ -70,7 +69,6 @@ EDITOR: dict[str, dict[str, Any]] = {
     "name": {**ANY_TEXT, "maxLength": 80},
     **dict.fromkeys(("template", "evidence-template", "argument"), TEMPLATE),
     "duration": {"type": ["string", "number"], "pattern": r"^\d+(\.\d+)?\s?[smhd]?$"},
-    "size": {"type": ["string", "integer"], "pattern": r"^\d+\s?(B|KiB|MiB)?$"},
     "secret": {"pattern": "^(env|file|sm)://.+"},
     "base-url": {"format": "uri", "pattern": "^https?://"},
     "link": {"format": "uri"},
@@ -125,8 +123,6 @@ def _default(key: dict[str, Any]) -> Any:
     match key.get("format"):
         case "duration":
             return show_duration(value) if value is not None else None
-        case "size":
-            return f"{value // 1024 // 1024}MiB"
         case "windows":
             return {show_duration(window_s): count for window_s, count in value}
     return value if isinstance(value, str | int | float) and value != "" else None

@@ -17,6 +17,7 @@ from functions.config.settings import Auth, Basic, Bearer, Hmac
 from functions.runtime.errors import BadRequest, Denied, Unavailable
 from functions.runtime.secrets import SecretRef, any_matches
 
+TOLERANCE_S = 300.0  # how far a signed time may be off in either direction
 SHOWN_BYTES = 1024  # characters of an error's body that Grafana shows to its users
 REQUEST_ID = 16  # hex digits of a signature that identify a request
 
@@ -77,7 +78,7 @@ def _hmac(way: Hmac, headers: Headers, body: bytes | None, now: float) -> _Refus
         return _Refusal(f"The header {way.header} must be 64 lower-case hex digits without a prefix, as Grafana signs.")
     if way.timestamp_header:
         stamp = header(headers, way.timestamp_header)
-        if stale := _stale(stamp, way.timestamp_header, way.tolerance_s, now):
+        if stale := _stale(stamp, way.timestamp_header, now):
             return _Refusal(stale)
     elif body is not None and re.match(rb"[0-9]{1,12}:", body):
         # a signature over TIMESTAMP:BODY would be valid here, with the timestamp as part of the body
@@ -101,17 +102,17 @@ def _hmac(way: Hmac, headers: Headers, body: bytes | None, now: float) -> _Refus
     )
 
 
-def _stale(stamp: str, name: str, tolerance_s: float, now: float) -> str | None:
+def _stale(stamp: str, name: str, now: float) -> str | None:
     if not stamp:
         return f"The header {name} is missing: set it as timestamp header in the contact point's HMAC settings (default: none)."
     if not re.fullmatch(r"[0-9]{1,12}", stamp):
         return f"The header {name} must be Unix seconds in up to 12 digits."
     early_s = int(stamp) - now
-    if abs(early_s) <= tolerance_s:  # also false for NaN
+    if abs(early_s) <= TOLERANCE_S:  # also false for NaN
         return None
     return (
         f"The timestamp is {abs(early_s):.0f} s {'ahead of' if early_s > 0 else 'behind'} the clock here, "
-        f"{tolerance_s:g} s are allowed: are both clocks right?"
+        f"{TOLERANCE_S:g} s are allowed: are both clocks right?"
     )
 
 

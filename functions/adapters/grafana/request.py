@@ -4,11 +4,12 @@ Unauthenticated requests are rejected before anything is parsed or imported."""
 
 from typing import Protocol
 
-from functions.adapters.grafana.auth import authenticate
+from functions.adapters.grafana.auth import TOLERANCE_S, authenticate
 from functions.runtime.errors import BadRequest
 
-__all__ = ["authenticate", "read_body", "read_chunk"]
+__all__ = ["TOLERANCE_S", "authenticate", "read_body", "read_chunk"]
 
+MAX_BODY = 8 * 1024 * 1024  # bytes; 1,000 alerts are 2.6 MB
 READ_BYTES = 16 * 1024  # small enough to show how fast a body arrives
 
 
@@ -23,10 +24,7 @@ def read_body(stream: Stream, content_length: int | None, max_body: int, encodin
     Raises BadRequest: 413 over `max_body` bytes, 415 if it is compressed, 400 if it ends early."""
     if (encoding or "").strip().lower() not in ("", "identity"):
         raise BadRequest(415, "The body is compressed. Grafana never does that: send it as it is, without Content-Encoding.")
-    too_large = (
-        f"The body has more than {max_body} bytes: set Max Alerts in the contact point, or raise "
-        "grafana.max_body in unstick.yaml."
-    )
+    too_large = f"The body has more than {max_body} bytes: set Max Alerts in the contact point."
     if content_length is not None and content_length > max_body:
         raise BadRequest(413, too_large)
     wanted = max_body + 1 if content_length is None else max(content_length, 0)
