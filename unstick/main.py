@@ -9,7 +9,6 @@ import click
 
 from functions import __version__
 from functions.runtime.errors import BadRequest, ConfigError, Denied, Unavailable
-from unstick.commands.causes import causes
 from unstick.commands.check import check
 from unstick.commands.drill import drill
 from unstick.commands.incident import incident
@@ -53,7 +52,7 @@ def command_line(ctx: click.Context) -> None:
         ctx.color = False
 
 
-for command in (check, simulate, send, drill, status, incident, approve, ack, pause, resume, report, causes):
+for command in (check, simulate, send, drill, status, incident, approve, ack, pause, resume, report):
     command_line.add_command(command)
 
 

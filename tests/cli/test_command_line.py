@@ -25,7 +25,7 @@ from unstick.main import command_line
 ROOT = Path(__file__).parents[2]
 
 
-COMMANDS = ["check", "simulate", "send", "drill", "status", "incident", "approve", "ack", "pause", "resume", "report", "causes"]
+COMMANDS = ["check", "simulate", "send", "drill", "status", "incident", "approve", "ack", "pause", "resume", "report"]
 
 
 def test_the_version_is_that_of_the_package() -> None:
@@ -44,7 +44,6 @@ def test_help_names_every_command_in_the_order_of_a_days_work() -> None:
 @pytest.mark.parametrize(
     ("typed", "begun", "offered"),
     [
-        (["causes", "--runbook"], "mail", ["mail-delivery"]),
         (["drill", "--refusal"], "", ["mail-delivery"]),
         (["incident"], "", ["inc-1"]),
         (["ack"], "service=", ["service=mail-delivery"]),

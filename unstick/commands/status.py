@@ -217,7 +217,7 @@ def _print_recent(state: State, rules: Rules) -> None:
         text = f"{target.name if target else '-'}: {outcome.ending.value}{reason}, restarts: {outcome.restarts}{_became(record)}"
         output.print_text(f"{text}, incident {record.incident.id}", f"  {output.local_time(outcome.at, rules)}  ")
     if state.recent:
-        output.print_text("everything about one: unstick incident ID; what they share: causes", "  → ")
+        output.print_text("everything about one: unstick incident ID", "  → ")
 
 
 def _became(record: Archive) -> str:

@@ -15,8 +15,6 @@ from functions.application.observe import or_unknown, unwrap
 from functions.application.ports import Ports
 from functions.application.serialization import decode
 from functions.application.storm import is_shard
-from functions.domain.causes.common import compare
-from functions.domain.causes.words import in_short
 from functions.domain.costs import card as cost_card
 from functions.domain.costs import report as costs
 from functions.domain.costs.model import Cost, Gap, Known, MissingData
@@ -92,8 +90,7 @@ def compose(ports: Ports, now: float, days: int) -> tuple[Cost, Card]:
     """The figures, and the card whose headline covers this many days. Posts and changes nothing."""
     known = gather(ports, now, costs.month_begin(now, ports.rules))
     cost = costs.cost(known, ports.rules, now)
-    in_common = [in_short(common) for common in compare(known, ports.rules, now)]
-    return cost, cost_card.card(cost, ports.rules, days=days, in_common=in_common)
+    return cost, cost_card.card(cost, ports.rules, days=days)
 
 
 def gather(ports: Ports, now: float, begin: float) -> Known:

@@ -1,4 +1,4 @@
-"""Says which message it was, for cards, the report and `causes`. The values are its publisher's: cut, cleaned, and escaped by
+"""Says which message it was, for cards. The values are its publisher's: cut, cleaned, and escaped by
 each channel like any text."""
 
 from functions.domain.cards.rendering import tidy

@@ -1,6 +1,6 @@
 """Turns the cost of the bug into a card. The longer a bug stays open, the more prominent it is."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 
 from functions.domain.cards.rendering import Content, Fact, date_of, render, tidy
@@ -21,8 +21,8 @@ WEEK = 7
 TREND = 14  # days whose bars fit into one line of a phone
 
 
-def card(cost: Cost, rules: Rules, *, days: int = 7, in_common: Iterable[Phrase] = ()) -> Card:
-    """Compose the report's card. Its headline covers the last 7 or 30 days. `in_common`: what incidents have in common.
+def card(cost: Cost, rules: Rules, *, days: int = 7) -> Card:
+    """Compose the report's card. Its headline covers the last 7 or 30 days.
     An open bug gets more prominent every week: 1 is a reminder, from 2 on each week adds a mark to headline and sentence, and at
     `MAX_PROMINENCE` the bug is the headline. The card never uses the words that make people get up."""
     active = [spent for spent in cost.runbooks if not spent.quiet]
@@ -40,7 +40,6 @@ def card(cost: Cost, rules: Rules, *, days: int = 7, in_common: Iterable[Phrase]
             *islice((phrase for phrase in observed if phrase), SHOWN),
             *_gaps(cost, rules),
             *[_likely(spent.runbook, spent.cause) for spent in active if spent.cause][:SHOWN],
-            *islice((phrase for phrase in in_common if phrase), SHOWN),
         ),
         _facts(cost, active),
         [(named(LINK_CAUSE, runbook), url) for runbook, url in links if url],

@@ -354,11 +354,11 @@ def test_many_runbooks_share_the_card() -> None:
     unmatched = tuple(UnmatchedAlert(f"{n}{name}", "", "no service", NOW, NOW) for n in range(6))
     spoken = rules(**{f"{n}{name}": book for n in range(9)})
     costs = cost.cost(replace(known(*records), unmatched=unmatched), spoken, NOW)
-    card = cost_card.card(costs, spoken, in_common=("", *(f"{n} in common" for n in range(6))))
+    card = cost_card.card(costs, spoken)
     short = {n: f"{n}{name[:58]}…" for n in range(9)}
-    kinds = ("still open", "observes", "probably holds", "in common")
+    kinds = ("still open", "observes", "probably holds")
     shown = [(int(text.lstrip("! ")[0]), kind) for text in card.text for kind in kinds if kind in text]
-    assert shown == [(n, kind) for kind, of in zip(kinds, (range(4, 8), *[range(4)] * 3), strict=True) for n in of]
+    assert shown == [(n, kind) for kind, of in zip(kinds, (range(4, 8), *[range(4)] * 2), strict=True) for n in of]
     assert (
         card.text[0] == f"!!!! {short[4]}: still open after 4 weeks and 6 restarts in the last 30 days: {book.root_cause[:299]}…"
     )
