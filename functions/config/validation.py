@@ -18,6 +18,7 @@ from functions.config.yaml_tree import Path, Unshown
 from functions.runtime.decoding import convert
 
 REMOVED = {
+    "channels.*.type=teams": "Write `type: apprise`: its url takes the flow's whole URL as it is",
     "grafana.auth.hmac.tolerance": "Remove it, and keep both clocks right: a signed time may be off by 5 minutes",
     "grafana.max_body": "Remove it: a notification may have 8 MiB, which is 3,000 alerts (Max Alerts in the contact point)",
 }

@@ -40,7 +40,7 @@ channels:
   one: {type: slack, token: env://S, channel: '#ops', base_url: https://slack.example.com}
   two: {type: slack, url: env://S, ca: s.pem, signing_secret: env://S}
   three: {type: google_chat, url: env://C}
-  four: {type: teams, url: env://C}
+  four: {type: google_chat, url: env://D}
   five: {type: chatwork, token: env://C, room: 7, base_url: https://chatwork.example.com}
   six: {type: apprise, url: env://C}
   seven: {type: console, approval_links: true}

@@ -21,7 +21,7 @@ BROKEN = {  # file: (what stands there, what a careless change makes of it)
     "runners/rundeck/__init__.py": ("def abort(self", "def stop(self"),
     "stores/local.py": ("def read_archived", "def read_record"),
     "schedulers/cloud_tasks.py": ("def wake(self, at: float", "def wake(self, at: str"),
-    "chats/teams.py": ("def check(self", "def _check(self"),
+    "chats/chatwork.py": ("def check(self", "def _check(self"),
 }
 
 

@@ -12,9 +12,9 @@ def test_reachable_is_what_the_deployment_imports(tmp_path: Path) -> None:
     files = {
         "main": "from functions import a\nfrom functions.entrypoints import report_request",
         "functions/a": "if TYPE_CHECKING:\n    import functions.types\ndef f():\n    import functions.b",
-        "functions/b": "from functions.adapters.chats import slack, teams",
+        "functions/b": "from functions.adapters.chats import chatwork, slack",
         **dict.fromkeys(("functions/types", "functions/entrypoints/report_request", "functions/unused"), ""),
-        **dict.fromkeys((f"functions/adapters/{name}" for name in ("chats/slack", "chats/teams", "stores/cloud_storage")), ""),
+        **dict.fromkeys((f"functions/adapters/{name}" for name in ("chats/slack", "chats/chatwork", "stores/cloud_storage")), ""),
         "functions/adapters/chats/checks": "",
     }
     for name, text in files.items():

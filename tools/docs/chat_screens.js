@@ -61,17 +61,3 @@ const google_chat = message => {
       node("div", "font-size:16px;font-weight:500", header.title), node("div", "color:#5f6368", header.subtitle || ""),
       ...sections.map(section => node("div", "border-top:1px solid #e0e0e0;margin-top:10px", node("div", "color:#5f6368;font-weight:500;margin-top:8px", section.header || ""), ...section.widgets.map(chatWidget)))));
 };
-// Microsoft's own renderer draws Teams' card (npm package adaptivecards).
-const teams = message => {
-  const card = new AdaptiveCards.AdaptiveCard();
-  const colour = (text, subtle) => ({default: text, subtle});
-  card.hostConfig = new AdaptiveCards.HostConfig({
-    fontFamily: "Segoe UI,'Noto Sans',system-ui,sans-serif", supportsInteractivity: true, actions: {maxActions: 10, actionsOrientation: "horizontal"},
-    containerStyles: {attention: {backgroundColor: "#FCE4E6", foregroundColors: {default: colour("#242424", "#616161")}}},
-  });
-  card.parse(message.attachments[0].content);
-  const drawn = card.render();
-  drawn.innerHTML = drawn.innerHTML.replace(/&lt;at&gt;(.*?)&lt;\/at&gt;/g, "<span style='color:#5b5fc7'>$1</span>");
-  drawn.querySelectorAll("button").forEach(one => { one.style.cssText += ";border:1px solid #d1d1d1;border-radius:4px;background:#fff;padding:5px 12px;margin:4px 0;font:600 13px sans-serif"; });
-  return node("div", "padding:14px", node("div", "border:1px solid #e0e0e0;border-radius:8px;overflow:hidden;font-size:14px", drawn));
-};

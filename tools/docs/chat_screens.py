@@ -1,14 +1,12 @@
-"""Takes the pictures of the chats for docs/chat.md: `python -m tools.docs.chat_screens FOLDER_OF_NPM_PACK`.
+"""Takes the pictures of the chats for docs/chat.md: `python -m tools.docs.chat_screens`.
 
-`npm pack adaptivecards@3.0.6` in that folder brings Microsoft's renderer of Teams' cards. Slack and Google Chat have none to run:
-chat_screens.js draws the blocks that Unstick sends. The JSON beside the pictures is what is posted (tools/docs/gallery.py).
+They have no renderer to run: chat_screens.js draws the blocks that Unstick sends. The JSON beside the pictures is what is
+posted (tools/docs/gallery.py).
 """
 
 from __future__ import annotations
 
 import json
-import sys
-import tarfile
 import tempfile
 from importlib import import_module
 from pathlib import Path
@@ -21,11 +19,10 @@ from tests.support.worlds.example_stories import EXAMPLES, RUNBOOK, answerable, 
 from tests.system.browser.chromium import chromium, resize
 
 SCREENS = Path(__file__).parents[2] / "docs" / "screens"
-CHATS = ("slack", "google_chat", "teams")
+CHATS = ("slack", "google_chat")
 STORY = "escalated"
 WIDTH = 390
 PAGE = "<!doctype html><meta name=viewport content='width=device-width'><body style='margin:0;background:white'></body>"
-RENDERER = "package/dist/adaptivecards.min.js"
 
 
 def message(chat: str) -> Any:
@@ -44,17 +41,13 @@ def as_text(chat: str) -> str:
 def main() -> None:
     """Write the JSON and draw the pictures."""
     debian.ensure("fonts-noto-color-emoji")
-    (packed,) = Path(sys.argv[1]).glob("adaptivecards-*.tgz")
-    with tarfile.open(packed) as archive:
-        script = archive.extractfile(RENDERER)
-        renderer = script.read().decode() if script else ""
     drawing = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
     SCREENS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, chromium(Path(folder) / "profile", width=WIDTH) as browser:
         for chat in CHATS:
             (SCREENS / f"{chat}.json").write_text(as_text(chat), encoding="utf-8")
             browser.get(f"data:text/html;charset=utf-8,{PAGE}")
-            browser.execute_script(f"{renderer}\n{drawing}\ndocument.body.append({chat}(arguments[0]))", message(chat))
+            browser.execute_script(f"{drawing}\ndocument.body.append({chat}(arguments[0]))", message(chat))
             resize(browser, WIDTH, browser.execute_script("return document.body.firstElementChild.offsetHeight"), scale=1.5)
             browser.save_screenshot(str(SCREENS / f"{chat}.png"))
 

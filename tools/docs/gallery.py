@@ -18,13 +18,12 @@ PICTURES = {f"{name}.svg": (name, "en") for name in EXAMPLES} | {f"{name}-ja.svg
 
 PAGE = """# What people see
 
-The same escalation in three chats on a phone, in Slack with its Details. Teams is drawn by Microsoft's renderer, the others by
+The same escalation in two chats on a phone, in Slack with its Details, drawn by
 [a script](../../tools/docs/chat_screens.js) that doesn't copy the apps' look. What was sent: [Slack](../screens/slack.json),
-[Google Chat](../screens/google_chat.json), [Teams](../screens/teams.json).
+[Google Chat](../screens/google_chat.json).
 
 ![The escalation in Slack](../screens/slack.png)
 ![The escalation in Google Chat](../screens/google_chat.png)
-![The escalation in Teams](../screens/teams.png)
 
 ## All cards
 

@@ -1,4 +1,4 @@
-"""All other services (Mattermost, Discord, Rocket.Chat, e-mail, ...), by the URLs of the library apprise."""
+"""All other services (Teams, Mattermost, Discord, Rocket.Chat, e-mail, ...), by the URLs of the library apprise."""
 
 import logging
 import re
@@ -18,6 +18,7 @@ MAX_CHARACTERS = 20_000
 MAX_TITLE = 250
 MENTION = re.compile(r"@[\w.:-]{1,80}|<@[!&]?\d{1,20}>")
 """The forms of Mattermost, Discord and Rocket.Chat. These services show the forms of other chats as plain text."""
+IN_TEAMS = re.compile(r"<at>[^<>\s]{1,200}</at>")
 
 CALLS, CALMS = ("act",), ("fine",)  # the urgencies that open an alert at a pager, and those that close it
 REMEDY = "put a valid apprise URL (such as mmosts://HOST/TOKEN) into the secret"
@@ -35,7 +36,11 @@ class Apprise(Struct, frozen=True):
         if _is_pager(service) and card.urgency not in (*CALLS, *CALMS):
             return
         notify_type = _tie_to_incident(service, card)
-        title, body = _title_and_body(card, language, service.body_maxlen, service.title_maxlen)
+        is_teams = hasattr(service, "adaptive_card_version")
+        mention = IN_TEAMS if is_teams else MENTION
+        title, body = _title_and_body(card, language, service.body_maxlen, service.title_maxlen, mention)
+        if is_teams:  # Teams joins lines, as Markdown does, unless a blank one is between them
+            body = re.sub("\n+", "\n\n", body)
         # Half of the time each for connecting and reading: apprise has no overall limit, and most services take one request.
         service.socket_connect_timeout = service.socket_read_timeout = max(0.1, (ends - time.monotonic()) / 2)
         try:
@@ -73,16 +78,16 @@ class Apprise(Struct, frozen=True):
 
 def render(card: Card, language: str) -> str:
     """Headline and text. `post` applies the service's limits."""
-    return "\n".join(_title_and_body(card, language, MAX_CHARACTERS, MAX_TITLE))
+    return "\n".join(_title_and_body(card, language, MAX_CHARACTERS, MAX_TITLE, MENTION))
 
 
-def _title_and_body(card: Card, language: str, limit: int, title_limit: int) -> tuple[str, str]:
+def _title_and_body(card: Card, language: str, limit: int, title_limit: int, form: re.Pattern[str]) -> tuple[str, str]:
     """Title and body that together stay within `limit`, since many plugins join them into one text. A twentieth is left for
     what the plugin itself adds, such as mentions in its URL."""
     card = _cards.clean_card(card, language)
     title_limit = min(title_limit or MAX_TITLE, limit * 2 // 3)
     title = _cards.fit_text(_cards.headline(card), title_limit, _text_layout.literal, language)
-    mention = _text_layout.mention_line(card, MENTION)
+    mention = _text_layout.mention_line(card, form)
     left = limit - limit // 20 - _cards.units(title) - 2 - _cards.units(mention)
     return title, mention + _text_layout.lay_out_body(card, language, left, _text_layout.literal)
 

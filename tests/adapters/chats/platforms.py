@@ -276,38 +276,7 @@ def buttons(body: Any) -> Iterator[Any]:
                 yield from widget.get("buttonList", {}).get("buttons", [])
 
 
-# --- Teams and the rest ------------------------------------------------------------------------------------------------
-
-
-class Teams(Platform):
-    mention = "oncall@example.com"
-
-    def secret(self) -> str:
-        return f"{self.url}/workflows/w/triggers/manual/paths/invoke?api-version=1&sig={SECRET}"
-
-    def problem(self, call: Call) -> str:
-        if call.query.get("sig") != SECRET:
-            return "DirectApiAuthorizationRequired"
-        if call.size > 21_504:
-            return "RequestEntityTooLarge"
-        attachments = call.body.get("attachments", [])
-        fine = (
-            call.body.get("type") == "message"
-            and len(attachments) == 1
-            and attachments[0]["contentType"] == "application/vnd.microsoft.card.adaptive"
-            and attachments[0]["content"]["version"] == "1.4"
-        )
-        return "" if fine else "TriggerInputSchemaMismatch"
-
-    def accepted(self, call: Call) -> HttpAnswer:
-        return HttpAnswer(202)
-
-    def pings(self, body: Any) -> list[str]:
-        """A mention needs its text in a text block and an entity; either alone is counted too."""
-        content = body["attachments"][0]["content"]
-        entities = [re.sub(r"</?at>", "", entity["text"]) for entity in content["msteams"]["entities"]]
-        written = [ping for text in strings(content["body"]) for ping in re.findall(r"<at>(.*?)</at>", text)]
-        return entities + [ping for ping in written if ping not in entities]
+# --- the rest ---------------------------------------------------------------------------------------------------------
 
 
 class AnyService(Platform):

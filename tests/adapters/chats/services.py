@@ -8,9 +8,11 @@ import json
 import math
 import re
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import requests
 
 from functions.runtime.secrets import SecretRef
 from tests.adapters.chats import platforms
@@ -135,17 +137,56 @@ class Chatwork(Service):
         return HttpAnswer(429, "", {"X-RateLimit-Reset": str(math.ceil(time.time() + wait_s))})
 
 
+class Teams(Service):
+    """A flow of Power Automate that posts apprise's Adaptive Card, by https only: `installed` leads it here."""
+
+    mention = "<at>oncall@example.com</at>"
+    path = f"/powerautomate/automations/direct/workflows/{'b' * 32}/triggers/manual/paths/invoke"
+    host = "default01.23.environment.api.powerplatform.com"
+    limit = 28 * 1024
+
+    def secret(self) -> str:
+        return f"https://{self.host}:443{self.path}?api-version=1&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig={SECRET}"
+
+    def installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from apprise.plugins import workflows
+
+        def post(url: str, *, timeout: Any, **request: Any) -> Any:
+            return requests.post(url.replace(f"https://{self.host}:443", self.url), timeout=timeout, **request)
+
+        there = SimpleNamespace(post=post, codes=requests.codes, RequestException=requests.RequestException)
+        monkeypatch.setattr(workflows, "requests", there)
+
+    def problem(self, call: Call) -> str:
+        if call.path != self.path or call.query.get("sig") != SECRET:
+            return "DirectApiAuthorizationRequired"
+        return "RequestEntityTooLarge" if call.size > self.limit else ""
+
+    def text(self, body: Any) -> str:
+        """Title and paragraphs. A line's end alone is drawn as a blank."""
+        blocks = [block["text"] for block in body["attachments"][0]["content"]["body"] if block["type"] == "TextBlock"]
+        return "\n".join(re.sub(r"\n\n|(\n)", lambda end: " " if end[1] else "\n", text) for text in blocks)
+
+    def accepted(self, call: Call) -> HttpAnswer:
+        return HttpAnswer(202)
+
+    def pings(self, body: Any) -> list[str]:
+        """A mention needs its text and an entity."""
+        entities = body["attachments"][0]["content"]["msteams"].get("entities", ())
+        return [entity["text"] for entity in entities if entity["text"] in self.text(body)]
+
+
 DOUBLES: dict[str, list[tuple[str, type[Platform] | None]]] = {
     "console": [("console", None)],
     "slack": [("slack-webhook", platforms.SlackWebhook), ("slack-bot", platforms.SlackApi)],
     "google_chat": [("google_chat", platforms.GoogleChat)],
-    "teams": [("teams", platforms.Teams)],
     "chatwork": [("chatwork", Chatwork)],
     "apprise": [
         ("apprise", platforms.AnyService),
         ("apprise-discord", Discord),
         ("apprise-mattermost", Mattermost),
         ("apprise-rocket_chat", RocketChat),
+        ("apprise-teams", Teams),
     ],
 }
 """By the chat's name: what it can post to, each with the name of its tests. None: it posts nowhere."""

@@ -40,7 +40,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:Deprecati
 
 CHATS = registry.adapter_names("chats")
 REFERENCE = SecretRef("env://CHAT_SECRET")
-EVERYBODY = ("<!channel>", "<users/all>", "oncall@example.com", "@here", "[toall]")
+EVERYBODY = ("<!channel>", "<users/all>", "<at>oncall@example.com</at>", "@here", "[toall]")
 BY_HTTP = [name for variants in DOUBLES.values() for name, double in variants if double]
 EVERY = [name for variants in DOUBLES.values() for name, _ in variants]
 

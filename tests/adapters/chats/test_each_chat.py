@@ -1,4 +1,4 @@
-"""What only one chat does: Slack's threads, Google's request ids, Teams' retired URLs, the terminal, services that call people.
+"""What only one chat does: Slack's threads, Google's request ids, the terminal, services that call people.
 
 Those have one alert for an incident, closed when it is over, and nothing for what needs nobody.
 """
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from functions.adapters.chats import apprise, console, google_chat, slack, teams
+from functions.adapters.chats import apprise, console, google_chat, slack
 from functions.application.ports import Chat, Finding
 from functions.domain.cards.card import compose
 from functions.domain.model.messages import Card
@@ -128,12 +128,8 @@ def test_slack_shows_the_end_of_a_long_log():
     assert 2500 < len(shown) <= 3000
 
 
-def test_teams_gets_no_template():
-    """Neither Teams' dates nor a flow's expressions; and a queue may be called `_dead_`."""
-    sent = json.dumps(teams.render(replace(compose(EXAMPLES["escalated"], rules()), text=("{{{DATE(2026)}}} $${x}",)), "en"))
-    assert "DATE(2026)" in sent
-    assert "{{" not in sent.replace('": {', "").replace("[{", "")
-    assert "${" not in sent
+def test_slack_shows_markup_in_a_name_literally():
+    """A queue may be called `_dead_`."""
     message = slack.render(Card("x", "fine", "h", (("Queue", "_dead_ *x* `y`"), ("", "a & <b>"))), "en")
     assert [field["text"] for field in message["blocks"][1]["fields"]] == ["*Queue*\n`_dead_ *x* 'y'`", "a &amp; &lt;b&gt;"]
 
@@ -259,8 +255,6 @@ def test_google_chat_posts_the_same_card_once(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize(
     ("chat", "url", "ok"),
     [
-        (teams, "https://acme.webhook.office.com/webhookb2/x", False),
-        (teams, "https://prod-1.westus.logic.azure.com/workflows/x?sig=y", None),
         (google_chat, "https://chat.googleapis.com/v1/spaces/A/messages?key=k", False),
         (google_chat, "https://chat.googleapis.com/v1/spaces/A/messages?key=k&token=t", None),
         (apprise, "nonsense://x", False),
@@ -268,7 +262,7 @@ def test_google_chat_posts_the_same_card_once(monkeypatch: pytest.MonkeyPatch):
     ],
 )
 def test_check_knows_a_wrong_url(chat: Any, url: str, ok: bool | None, monkeypatch: pytest.MonkeyPatch):
-    """`check` finds retired connectors and incomplete URLs."""
+    """`check` finds incomplete URLs."""
     monkeypatch.setenv("CHAT_SECRET", url)
     finding = check(chat.ADAPTER(url=REFERENCE))
     assert finding.ok is (False if url == "" and finding.ok is False else ok)

