@@ -30,7 +30,7 @@ def verify(request: Request) -> Response:
 
 
 def report(request: Request) -> Response:
-    """Post what the bug costs, start the drill, or check every system from this function."""
+    """Post what the bug costs, or check every system from this function."""
     return _answer(_report, request, guarded=True)
 
 

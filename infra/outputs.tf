@@ -14,7 +14,7 @@ output "secrets" {
 }
 
 output "public_url" {
-  description = "The webhook's address as the configuration has it: for Grafana, approval links and the drill."
+  description = "The webhook's address as the configuration has it: for Grafana and approval links."
   value       = module.unstick.public_url
 }
 

@@ -53,7 +53,7 @@ variable "paused" {
 }
 
 variable "schedule" {
-  description = "When check, report and drill run, as cron."
+  description = "When check and report run, as cron."
   type        = any
   default     = null
 }

@@ -60,7 +60,7 @@ sys.addaudithook(_stay_here)
 
 
 APART = (
-    *("tests/project/infra/test_deploy_script.py", "tests/simulation/", "tests/cli/test_send_and_drill.py"),
+    *("tests/project/infra/test_deploy_script.py", "tests/simulation/", "tests/cli/test_send.py"),
     "tests/system/ladder/moves/",
 )
 """Tests of these take long each and share at most a broker, so that any worker may take one. Else a worker takes a whole file."""
@@ -70,7 +70,7 @@ WAITS = (
     *("tests/system/test_whole_way.py", "tests/system/test_alertmanager.py"),
     *("tests/system/ladder/", "tests/system/libraries/", "tests/system/prometheus/", "tests/system/test_rabbitmq_real.py"),
     *("tests/system/test_", "tests/adapters/schedulers"),
-    *("tests/cli/test_send_and_drill.py", "tests/project/test_first_hour.py", "tests/project/test_stopped.py"),
+    *("tests/cli/test_send.py", "tests/project/test_first_hour.py", "tests/project/test_stopped.py"),
 )
 """What spends most of its time waiting for servers and clocks, the longest first."""
 

@@ -10,7 +10,6 @@ import click
 from functions import __version__
 from functions.runtime.errors import BadRequest, ConfigError, Denied, Unavailable
 from unstick.commands.check import check
-from unstick.commands.drill import drill
 from unstick.commands.incident import incident
 from unstick.commands.report import report
 from unstick.commands.send import send
@@ -52,7 +51,7 @@ def command_line(ctx: click.Context) -> None:
         ctx.color = False
 
 
-for command in (check, simulate, send, drill, status, incident, approve, ack, pause, resume, report):
+for command in (check, simulate, send, status, incident, approve, ack, pause, resume, report):
     command_line.add_command(command)
 
 

@@ -103,9 +103,6 @@ class Runner(Protocol):
     def list_hosts(self, restart: Restart, *, timeout_s: float) -> tuple[str, ...] | None:
         """The hosts that the job can be limited to, as `restart.holder` names one; None without a list besides its `allow`."""
 
-    def doubt_refusal(self, execution: str, *, timeout_s: float) -> Phrase:
-        """Why the end of this late start doesn't prove that the job's own guard refused it; empty if it does."""
-
     def start_page(self, target: Target) -> str:
         """The page where people start the job by hand, as far as it is known without a call."""
 

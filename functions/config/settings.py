@@ -131,7 +131,7 @@ class File(Struct, frozen=True, rename=key):
     open_to_network: bool = False
     """Whether `verify`, `report` and `/metrics` answer everybody who reaches their port, without a token."""
     notify: tuple[str, ...] = ()
-    """Default channels, also for alerts without a runbook, the kill switch and the drill. Default: those of the runbooks."""
+    """Default channels, also for alerts without a runbook and the kill switch. Default: those of the runbooks."""
     language: Annotated[str, written("language")] = "en"
     """Language of messages."""
     time_zone: Annotated[str, written("time-zone")] = ""
@@ -184,7 +184,7 @@ class Config(File, frozen=True, kw_only=True, dict=True):
 
     @property
     def report_channels(self) -> tuple[str, ...]:
-        """The channels for the report, the drill and the check from inside: those of `report`, else the default ones."""
+        """The channels for the report and the check from inside: those of `report`, else the default ones."""
         return self.report.channels if self.report else self.rules.default_channels
 
     @property

@@ -1,4 +1,4 @@
-"""The entry point for the weekly report, the drill and the check from inside. Cloud Scheduler calls it."""
+"""The entry point for the weekly report and the check from inside. Cloud Scheduler calls it."""
 
 import json
 import os
@@ -10,19 +10,25 @@ from functions import __version__
 from functions.application.deliver import post_to_all
 from functions.application.history.report import Reported, as_json, post_report
 from functions.bootstrap import Adapters
-from functions.domain.cards import drill_card
-from functions.entrypoints import checks, drill
+from functions.domain.cards.card import to_do
+from functions.domain.cards.rendering import Content, render, tidy
+from functions.domain.model.messages import Card, CardKind
+from functions.domain.model.runbooks import Rules
+from functions.entrypoints import checks
 from functions.entrypoints.responses import Response, json_response, not_allowed
 from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.text import COMMA, Text, join, named
 
 MAX_BODY = 4096
 STORE_S = 5.0
 FAILED_ONCE = b"problems were found once"
 CHECK_S = 60.0  # time-out of each system: a new instance may need a minute to connect to a private network
+CHECKED = Text("Unstick checked every system from where it runs. Nothing was restarted.")
+MOST = 8  # lines on the card of a check; the log has all of them
 
 
 def respond(request: Request, ports: Adapters) -> Response:
-    """POST {"what": "report"} (or no body): gather, post, and answer with the figures. {"what": "drill"} starts a drill.
+    """POST {"what": "report"} (or no body): gather, post, and answer with the figures.
     {"check": true} checks every system with this function's network and identity, answers with all lines, and posts failures.
     {"check": "deployment"} does that once for each deployed revision, and posts its success too."""
     if request.method != "POST":
@@ -31,8 +37,6 @@ def respond(request: Request, ports: Adapters) -> Response:
     try:
         if what == "report":
             return _to_response(post_report(ports, ports.config.report_channels, ports.config.report_days, ports.now()))
-        if what == "drill":
-            return json_response(200, drill=drill.as_json(drill.run(ports)))
         if what == "check":
             return json_response(200, check=_check(ports))
         if what == "deployment":
@@ -40,7 +44,7 @@ def respond(request: Request, ports: Adapters) -> Response:
     except (Unavailable, Denied) as error:
         ports.log("ERROR", f"{what} failed: {error}")
         return json_response(503, error=str(error))
-    return json_response(400, error='The body is not {"what": "report"}, {"what": "drill"} or {"check": true}.')
+    return json_response(400, error='The body is not {"what": "report"} or {"check": true}.')
 
 
 def _what(body: bytes) -> str:
@@ -53,8 +57,7 @@ def _what(body: bytes) -> str:
     if isinstance(content, dict) and "check" in content:
         asked = "deployment" if content["check"] == "deployment" else "check" if content["check"] is True else ""
         return asked if len(content) == 1 else ""
-    what = content.get("what", "report") if isinstance(content, dict) else ""
-    return what if what in ("report", "drill") else ""
+    return "report" if isinstance(content, dict) and content.get("what", "report") == "report" else ""
 
 
 def _to_response(reported: Reported) -> Response:
@@ -91,14 +94,27 @@ def _ask(ports: Adapters) -> list[checks.Line]:
 def _publish(ports: Adapters, lines: list[checks.Line], *, deployed: bool = False) -> dict[str, Any]:
     findings, failed, card = _as_json(lines), _failed(lines), None
     if failed:
-        rows = [(line.system, line.finding.what, line.finding.detail, line.finding.remedy) for line in failed]
-        card = drill_card.check(rows, ports.rules, ports.now())
+        card = _compose_failure(failed, ports.rules, ports.now())
         ports.log("WARNING", "check from inside: problems found", findings=findings)
     else:
         ports.log("INFO", "check from inside: no problems", findings=findings)
-        card = drill_card.deployed(__version__, ports.rules, ports.now()) if deployed else None
+        card = _compose_success(ports.rules, ports.now()) if deployed else None
     posted = post_to_all(ports, ports.config.report_channels, card, "the check was not posted to ") if card else {}
     return {"ok": not failed, "findings": findings, "posted": posted}
+
+
+def _compose_success(rules: Rules, at: float) -> Card:
+    headline = Text("Unstick {version} was deployed, and its check found no problems", version=__version__)
+    return render(rules, CardKind.CHECK, Content("fine", headline, [CHECKED]), at)
+
+
+def _compose_failure(failed: list[checks.Line], rules: Rules, at: float) -> Card:
+    """The headline names every system; each remedy is said once."""
+    systems = join(dict.fromkeys(tidy(line.system) for line in failed), COMMA)
+    remedies = dict.fromkeys(line.finding.remedy for line in failed[:MOST] if line.finding.remedy)
+    headline = Text("The check failed at {system}. Restarts may not work", system=systems)
+    facts = [(tidy(line.system), named(line.finding.what, line.finding.detail)) for line in failed[:MOST]]
+    return render(rules, CardKind.CHECK, Content("act", headline, [CHECKED, *map(to_do, remedies)], facts), at)
 
 
 def _failed(lines: list[checks.Line]) -> list[checks.Line]:

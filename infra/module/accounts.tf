@@ -4,7 +4,7 @@ locals {
   accounts = {
     webhook   = "Unstick: takes alerts of Grafana"
     verify    = "Unstick: takes wake-ups"
-    report    = "Unstick: report and drill"
+    report    = "Unstick: report and check"
     tasks     = "Unstick: calls verify for Cloud Tasks"
     scheduler = "Unstick: calls verify and report for Cloud Scheduler"
     builder   = "Unstick: builds the functions"

@@ -10,7 +10,7 @@ locals {
 
   # Which account reads the secrets of which part of the configuration.
   readers = {
-    # report reads all: it checks every system, and its drill signs as Grafana does.
+    # report reads all: it checks every system.
     grafana      = ["webhook", "report"]
     annotations  = ["webhook", "verify", "report"] # who ends an incident posts them
     rundeck      = ["webhook", "verify", "report"]
@@ -69,7 +69,7 @@ resource "terraform_data" "config" {
 
     precondition {
       condition     = can(regex("^https://[^/]+$", local.public_url))
-      error_message = "public_url in the configuration must be https://HOST: approval links and the drill go there."
+      error_message = "public_url in the configuration must be https://HOST: Grafana and approval links go there."
     }
 
     precondition {

@@ -28,7 +28,7 @@ output "secrets" {
 }
 
 output "public_url" {
-  description = "The webhook's address as the configuration has it: for Grafana, approval links and the drill. The function has a second one at run.app, which leads to the same."
+  description = "The webhook's address as the configuration has it: for Grafana and approval links. The function has a second one at run.app, which leads to the same."
   value       = local.public_url
 }
 
@@ -37,7 +37,7 @@ output "next_steps" {
   value = [
     "Wait for the result of the check from inside: it is posted within ten minutes.",
     "Enter URL, headers and secret in Grafana: terraform output grafana",
-    "Send a first drill: gcloud scheduler jobs run ${google_cloud_scheduler_job.job["drill"].name} --project=${var.project} --location=${var.region}",
+    "Press Test at Grafana's contact point: its message must arrive in the channels of `notify`.",
     "See what became of it: https://console.cloud.google.com/monitoring/dashboards?project=${var.project}",
   ]
 }

@@ -5,7 +5,6 @@ locals {
     check  = { entry = "report", cron = var.schedule.check, body = { check = true }, retries = 0, description = "Asks every system from inside" }
     # report checks each deployment once, and answers at once where it did
     after-deployment = { entry = "report", cron = "*/5 * * * *", body = { check = "deployment" }, retries = 0, description = "Checks a new deployment from inside" }
-    drill            = { entry = "report", cron = var.schedule.drill, body = { what = "drill" }, retries = 1, description = "A marked alert through the whole line" }
   }
 }
 

@@ -155,11 +155,10 @@ variable "paused" {
 }
 
 variable "schedule" {
-  description = "When report, check and drill run, as cron in the configuration's time zone."
+  description = "When report and check run, as cron in the configuration's time zone."
   type = object({
     report = optional(string, "0 9 * * 1")
     check  = optional(string, "0 10 * * 1")
-    drill  = optional(string, "30 10 * * 1")
   })
   default  = {}
   nullable = false

@@ -25,7 +25,7 @@ from unstick.main import command_line
 ROOT = Path(__file__).parents[2]
 
 
-COMMANDS = ["check", "simulate", "send", "drill", "status", "incident", "approve", "ack", "pause", "resume", "report"]
+COMMANDS = ["check", "simulate", "send", "status", "incident", "approve", "ack", "pause", "resume", "report"]
 
 
 def test_the_version_is_that_of_the_package() -> None:
@@ -43,12 +43,7 @@ def test_help_names_every_command_in_the_order_of_a_days_work() -> None:
 
 @pytest.mark.parametrize(
     ("typed", "begun", "offered"),
-    [
-        (["drill", "--refusal"], "", ["mail-delivery"]),
-        (["incident"], "", ["inc-1"]),
-        (["ack"], "service=", ["service=mail-delivery"]),
-        (["resume", "--target"], "x", []),
-    ],
+    [(["incident"], "", ["inc-1"]), (["ack"], "service=", ["service=mail-delivery"]), (["resume", "--target"], "x", [])],
 )
 def test_a_shell_completes_names_of_the_configuration_and_the_store(
     here: Line, monkeypatch: pytest.MonkeyPatch, typed: list[str], begun: str, offered: list[str]
@@ -155,7 +150,6 @@ def test_a_table_fits_the_terminal(
 
 MISTAKES = [
     (["incident", "../../pause"], 1, "there is no incident"),
-    (["drill"], 1, "--url"),
     (["pause", "--reason", "  "], 2, "reason"),
     (["pause", "--reason", "x", "--for", "tomorrow"], 2, "--for"),
     (["ack", "mail-delivery"], 2, "mail-delivery"),
@@ -170,9 +164,6 @@ MISTAKES = [
     (["send", FIRING, "http://127.0.0.1:1/"], 1, "connection refused"),
     (["send", FIRING, "http://127.0.0.1:1/", "--as", "bearer"], 1, "has no bearer"),
     (["send", "none.json", "http://127.0.0.1:1/"], 2, "no such file"),
-    (["drill", "--refusal", "nobody"], 2, "there is no such runbook"),
-    (["drill", "--refusal", "mail-delivery"], 2, "takes service from labels"),
-    (["drill", "--refusal", "mail-delivery", "--option", "colour=red"], 2, "has no such option"),
     (["send", "--example", "service=mail-delivery", "http://127.0.0.1:1/"], 2, "Add: vhost=... queue=..."),
 ]
 

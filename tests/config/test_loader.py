@@ -98,7 +98,7 @@ def test_a_local_store_settles_scheduler_and_signing_key(tmp_path):
 
 
 def test_the_channels_of_the_runbooks_hear_of_everything():
-    """Where the top names none: pause, drill and report go to them too."""
+    """Where the top names none: pause and report go to them too."""
     read = parse_config(MINIMAL + "    notify: [console]\n")
     assert read.rules.default_channels == read.report_channels == ("console",)
 

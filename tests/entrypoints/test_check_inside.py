@@ -49,6 +49,8 @@ def test_what_failed_is_posted_with_its_remedy(
     output = capsys.readouterr().out
     assert headline in output
     assert "RUNDECK_TOKEN" in output
+    card = " ".join(word for line in output.splitlines() if not line.startswith("{") for word in line.split())
+    assert card.count("Set the environment variable RUNDECK_TOKEN") == (language == "en"), "each remedy is said once"
     assert any(one["ok"] is False and one["remedy"] for one in answer["check"]["findings"])
 
 

@@ -46,9 +46,9 @@ PRICES = {
 
 WEBHOOK_GIB, OTHER_GIB = 1.0, 0.5
 """Memory of the functions, as in infra/module."""
-FORGED_S, WEBHOOK_S, VERIFY_S, SWEEP_S, ASK_S, WEEKLY_S = 0.1, 2.0, 1.0, 0.3, 0.2, 180.0
+FORGED_S, WEBHOOK_S, VERIFY_S, SWEEP_S, ASK_S, WEEKLY_S = 0.1, 2.0, 1.0, 0.3, 0.2, 120.0
 """Seconds that Cloud Run bills, rounded up to 0.1: a forged request; an alert with its calls; a wake-up; a sweep; the question
-whether a deployment was checked; the report, check and drill of one week together. Assumes that each has the instance to itself,
+whether a deployment was checked; the report and check of one week together. Assumes that each has the instance to itself,
 which is the upper limit."""
 WAKE_UPS = 8
 """Wake-ups of one alert: six checks until the queue is healthy in two of them, the messages, and one spare."""
@@ -95,7 +95,7 @@ def usage(month: Month) -> dict[str, float]:
         "memory": webhook_s * WEBHOOK_GIB + other_s * OTHER_GIB,
         "requests": requests,
         "tasks": wake_ups * 2,
-        "jobs": 5,
+        "jobs": 4,
         "secrets": SECRETS,
         "accesses": lifetimes * (SECRETS - 1),
         "writes": written + sweeps,

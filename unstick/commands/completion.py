@@ -1,4 +1,4 @@
-"""What a shell completes from the configuration and the store: runbooks, incidents, targets."""
+"""What a shell completes from the store: incidents and targets."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -24,9 +24,6 @@ def completing(list_names: Callable[[Adapters], Iterable[str]]) -> Complete:
             return []
 
     return complete
-
-
-runbooks = completing(lambda ports: ports.rules.runbooks)
 
 
 @completing

@@ -1,4 +1,4 @@
-"""Grafana's side of the webhook, for `send` and the drill: makes notifications, and signs them like a contact point."""
+"""Grafana's side of the webhook, for `send`: makes notifications, and signs them like a contact point."""
 
 import hashlib
 import hmac
@@ -10,8 +10,6 @@ from typing import Any
 
 from functions.config.settings import Auth, Basic, Bearer, Hmac
 from functions.runtime.errors import Denied
-
-SEND_S = 30.0  # Grafana's own time-out, in seconds
 
 
 def alert(labels: Mapping[str, str], summary: str, fingerprint: str, now: float) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from functions.domain.texts.words import LINE, LINES, duration
 from functions.runtime.text import Phrase, Text
 
 DAY_S = 86400.0
-DRILL = "UnstickDrill"  # the alertname of a drill's test alerts
 
 
 def compose(card_input: CardInput, rules: Rules) -> Card:
@@ -396,9 +395,6 @@ def _test(_card: CardInput, _rules: Rules) -> Content:
 
 def _bundle(card_input: CardInput, _: Rules) -> Content:
     count, reason = len(card_input.bundled), card_input.reason
-    if reason is Reason.TEST_ALERT and all(name.startswith(DRILL) for name in card_input.bundled):
-        sent = Text("A drill sent them to try the path from the webhook to this chat. Nothing is wrong.")
-        return Content("fine", Text("The drill's {count} test alerts arrived", count=count), [sent])
     urgency, short = (REASONS[reason].urgency, REASONS[reason].short) if reason else ("act", card_input.detail)
     if reason is Reason.TOO_MANY_TARGETS and count > 1:
         headline = Text("{count} applications are stuck at once and were not restarted", count=count)

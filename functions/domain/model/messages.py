@@ -29,7 +29,6 @@ class CardKind(StrEnum):
     EXPIRING = "expiring"
     UNMATCHED = "unmatched"
     REPORT = "report"
-    DRILL = "drill"
     CHECK = "check"
 
 

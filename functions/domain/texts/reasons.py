@@ -36,9 +36,7 @@ REASONS: Mapping[Reason, Explained] = {
         Text("No runbook of the configuration matches the alert's labels, so Unstick does nothing about it."),
         Text("Add a runbook, fix the alert's labels, or route the alert elsewhere."),
     ),
-    Reason.TEST_ALERT: fine(
-        Text("a test notification"), Text("It was sent by the Test button of a contact point, or by a drill.")
-    ),
+    Reason.TEST_ALERT: fine(Text("a test notification"), Text("It was sent by the Test button of a contact point.")),
     Reason.MONITORING_FAILURE: watch(
         Text("monitoring has no data"),
         Text("Grafana reports no data or a failing data source. That says nothing about the application."),

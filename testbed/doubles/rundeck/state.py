@@ -133,8 +133,6 @@ class State:
         """Name -> the attribute `hostname`; as its name where there is none."""
         self.hidden_nodes: set[str] = set()
         """Those that the token's role may neither read nor run on."""
-        self.unreachable: set[str] = set()
-        """Nodes that no step can be sent to."""
         self.server = SERVER
         """The UUID of the server that answers; all runs are of SERVER."""
         self.shows_system = True
@@ -262,11 +260,6 @@ class State:
             run.log += [
                 (run.started, "ERROR", line) for line in (f"{kind}: {said}", at, f"Exception: class {kind}: {said}", said)
             ]
-            return
-        if gone := set(self.matched(nodes)) & self.unreachable:
-            run.result, run.ends_at = "failed", run.started
-            said = f"Failed: ConnectionFailure: Unable to connect to {min(gone)}: Connection refused"
-            run.log.append((run.started, "ERROR", said))
             return
         not_after = run.options.get(NOT_AFTER, "")
         node_now = int(self.now() + self.node_ahead_s)

@@ -641,7 +641,7 @@ def test_links_that_nobody_should_follow_are_dropped(url):
     assert (alert.generator_url, alert.silence_url, alert.dashboard_url, alert.panel_url) == ("", "", "", "")
 
 
-# --- the notifications that `send` and the drill make ----------------------------------------------------------------------
+# --- the notifications that `send` makes ----------------------------------------------------------------------------------
 
 SENT_AT = 1_800_000_000.9
 FIRST, SECOND, TOKEN = (known(secret) for secret in ("f\xf6rst", "second", "token"))

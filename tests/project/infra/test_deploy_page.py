@@ -73,7 +73,7 @@ def test_one_machine_gets_what_the_units_name(machine: Machine) -> None:
         compiled_at = max(one.stat().st_mtime_ns for one in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"))
         assert compiled_at >= path.stat().st_mtime_ns, f"each start and each command would compile {source}"
     units = {path.name for path in (there / "etc/systemd/system").iterdir()}
-    assert units >= {"unstick.service", "unstick@.service", "unstick-drill.timer", "unstick-report.timer"}
+    assert units >= {"unstick.service", "unstick@.service", "unstick-report.timer"}
     assert (there / "usr/local/bin/unstick").stat().st_mode & 0o777 == 0o755
     assert (there / "etc/unstick/unstick.env").stat().st_mode & 0o777 == 0o600
     assert (there / "etc/unstick/unstick.yaml").read_bytes() == (SYSTEMD / "unstick.yaml").read_bytes()

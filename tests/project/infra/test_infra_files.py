@@ -261,7 +261,7 @@ def test_the_labs_job_guards_itself_as_the_real_one_does() -> None:
 # --- systemd -----------------------------------------------------------------------------------------------------------
 
 UNITS = [
-    "unstick.service", "unstick@.service", "unstick-run@.service", "unstick-report.timer", "unstick-drill.timer",
+    "unstick.service", "unstick@.service", "unstick-run@.service", "unstick-report.timer",
     "unstick-health.timer", "unstick-health.service", "unstick-failed@.service",
 ]  # fmt: skip
 

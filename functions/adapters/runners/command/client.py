@@ -21,7 +21,7 @@ from functions.domain.model.runbooks import Restart
 from functions.domain.texts.masking import mask
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.redaction import redact
-from functions.runtime.text import Phrase, Text
+from functions.runtime.text import Text
 
 TAIL_LINES, LINE = 20, 300  # how many lines of output, and characters of each, as of Rundeck's
 POLL_S = 0.02
@@ -63,10 +63,6 @@ class Command(Settings, frozen=True):
         return None, None
 
     def start_page(self, target: Target) -> str:  # noqa: ARG002 - there is none
-        return ""
-
-    def doubt_refusal(self, execution: str, *, timeout_s: float) -> Phrase:  # noqa: ARG002 - nobody need be asked
-        """Nothing casts doubt on a refusal: the supervisor refuses before it starts anything."""
         return ""
 
     def list_hosts(self, restart: Restart, *, timeout_s: float) -> None:

@@ -8,7 +8,6 @@ from functions.domain.model.alerts import Target
 from functions.domain.model.observations import Execution, ExecutionHistory
 from functions.domain.model.runbooks import Restart
 from functions.runtime.import_lock import IMPORTING
-from functions.runtime.text import Phrase
 
 __all__ = ["ADAPTER", "Rundeck"]
 
@@ -38,11 +37,6 @@ class Rundeck(Settings, frozen=True):
         from functions.adapters.runners.rundeck import checks  # only `check` asks
 
         return checks.list_hosts(self, restart, timeout_s=timeout_s)
-
-    def doubt_refusal(self, execution: str, *, timeout_s: float) -> Phrase:
-        from functions.adapters.runners.rundeck import checks  # only the drill asks
-
-        return checks.doubt_refusal(self, execution, timeout_s=timeout_s)
 
     def start_page(self, target: Target) -> str:
         with IMPORTING:

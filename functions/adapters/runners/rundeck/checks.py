@@ -12,7 +12,6 @@ from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.ports import Finding, finding_of, finding_of_error
 from functions.domain.model.runbooks import Restart
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
-from functions.runtime.text import Phrase, Text
 
 MAX_SKEW_S = 30.0
 META_VERSION = 46
@@ -26,8 +25,6 @@ POLICY = "infra/rundeck/unstick.aclpolicy"
 ABORTS = "whether it may abort a run with wrong options (`kill`), Rundeck shows nowhere"
 UNREACHABLE = "check rundeck.url and the network in between"
 UNITS_S = {"d": 86400, "h": 3600, "m": 60, "s": 1, "": 1}
-LOG_LINES = 100
-GUARD_LINE = re.compile(r"^too late by \d+ s: ")  # of infra/rundeck/job.yaml
 
 Rules = Callable[[Mapping[str, Any]], Iterable[Finding]]
 """What a job's definition has to be like."""
@@ -225,20 +222,6 @@ def list_hosts(settings: Settings, restart: Restart, *, timeout_s: float) -> tup
     node_filter = _fill_node_filter(_get_definition(to, path), restart.options)
     nodes = _get_nodes(to, answers.mapping(_get(to, f"{path}/info")), node_filter).values() if node_filter else ()
     return tuple(answers.plain(str(node.get("hostname") or ""), 100) for node in nodes if isinstance(node, dict))
-
-
-def doubt_refusal(settings: Settings, execution: str, *, timeout_s: float) -> Phrase:
-    """Why the log of a late start doesn't prove that the guard refused it; empty if it does: its first step said so, or failed on
-    a node. A run without nodes, or on one that can't be reached, ends in the same way, and so would every restart."""
-    path = f"execution/{quote(execution, safe='')}/output?lastlines={LOG_LINES}"
-    entries = answers.ask(answers.connect(settings, timeout_s), "GET", path).object().get("entries")
-    rows = [row for row in entries if isinstance(row, dict)] if isinstance(entries, list) else []
-    first_step = [str(row.get("log") or "") for row in rows if str(row.get("stepctx") or "").partition("@")[0] == "1"]
-    if any(GUARD_LINE.search(line) or "NonZeroResultCode" in line for line in first_step):
-        return ""
-    errors = [answers.without_noise(str(row.get("log") or "")) for row in rows if row.get("level") == "ERROR"]
-    said = next((line for line in reversed(errors) if line), "")
-    return answers.quoted(said) or Text("its log has no line of the first step")
 
 
 def guard_problem(job: Mapping[str, Any], not_after_option: str) -> tuple[str, str]:

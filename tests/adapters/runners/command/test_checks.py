@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import pytest
-import yaml
 
 from functions.adapters.runners.command import Command, checks
 from functions.adapters.runners.command.settings import Job
 from functions.application.ports import Finding
-from functions.bootstrap import Adapters
-from functions.config.loader import parse_config
-from functions.domain.decisions.matching import to_target
 from functions.domain.model.runbooks import HolderOption, Restart
-from testbed.unstick_process import configuration, runbook
-from unstick import late_start
 
 FINE = Job(("echo", "mail@${option.service}"), 60.0)
 BY_HOST = Job(("echo", "${option.host}"), 60.0, {"host": "all"})
@@ -87,16 +81,3 @@ def test_under_systemd_a_command_needs_a_unit_of_its_own(findings, monkeypatch):
     monkeypatch.setenv("INVOCATION_ID", "0" * 32)
     findings = findings(Restart("restart", ON_LABELS))[OUTLIVES]
     assert (findings.ok, str(findings.remedy)) == (None, "set command.systemd: true (docs/command.md)")
-
-
-def test_a_drill_proves_that_a_late_start_is_refused(tmp_path):
-    """`unstick drill --refusal`: the command is not run."""
-    ran = tmp_path / "ran"
-    keys = {"path": str(tmp_path / "unstick.db"), "jobs": {"restart": {"run": ["touch", str(ran), "${option.service}"]}}}
-    whole = configuration("", "http://127.0.0.1:1", [runbook("mail", restart={"job": "restart", "options": {"service": "mail"}})])
-    del whole["rundeck"]
-    ports = Adapters(parse_config(yaml.safe_dump(whole | {"command": keys})))
-    book = ports.rules.runbooks["mail"]
-    leg = late_start.refusal(ports, to_target(book.restart, ports.config.runner_url, book.restart.options))
-    assert (leg.ok, leg.detail) == (True, "")
-    assert not ran.exists()

@@ -1,0 +1,148 @@
+"""`send`, against Unstick in a process of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.request import Request as Posted
+from urllib.request import urlopen
+
+import pytest
+import yaml
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
+
+from functions.adapters.grafana.auth import authenticate
+from testbed.broker import free_ports
+from testbed.patience import PATIENCE_S, wait_until
+from testbed.unstick_process import BUDGET, Unstick, alert, configuration, notification, runbook
+from tests.cli.line import FIRING, Line
+
+
+@contextmanager
+def deployed(here: Line) -> Iterator[Unstick]:
+    """Unstick serves, and the command line has its configuration."""
+    observed = [runbook("mail-delivery", mode="observe")]
+    unstick = Unstick(here.folder / "served", configuration(here.rundeck.url, here.rabbit.url, observed, budget=BUDGET))
+    file = {"local": {"path": str(unstick.database)}}
+    settings = yaml.safe_load((unstick.folder / "unstick.yaml").read_text())
+    settings |= {"public_url": unstick.url.rstrip("/"), "store": file, "scheduler": file}
+    (unstick.folder / "unstick.yaml").write_text(yaml.safe_dump(settings))
+    here.config.write_text(yaml.safe_dump(settings))
+    with unstick:
+        yield unstick
+
+
+def test_send_posts_what_grafana_would(here: Line, httpserver: HTTPServer) -> None:
+    """Signed with the first secret; --restamp lets the alerts begin now; any 2xx is code 0."""
+    taken: list[Request] = []
+
+    def take(request: Request) -> Response:
+        taken.append(request)
+        return Response(json.dumps({"incidents": [{"id": "i-1", "target": "t", "action": "held", "reason": "cooldown"}]}))
+
+    httpserver.expect_request("/hook", method="POST").respond_with_handler(take)
+    shown = here.run("send", FIRING, httpserver.url_for("/hook"), "--restamp", code=0).stdout
+    assert "t: held (cooldown), incident i-1" in shown
+    body = taken[0].get_data()
+    assert body != json.loads(Path(FIRING).read_text())["request"]["body"].encode()
+    authenticate(here.ports.config.grafana.auth, dict(taken[0].headers), body, here.ports.now())
+
+
+def test_a_secret_that_is_missing_is_code_1(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for `check`: the file is right, and something outside of it is not."""
+    monkeypatch.delenv("GRAFANA_HMAC_SECRET")
+    assert "Set the environment variable GRAFANA_HMAC_SECRET" in here.run("send", FIRING, "http://127.0.0.1:1/", code=1).stderr
+
+
+def test_an_answer_that_is_no_is_code_1(here: Line, httpserver: HTTPServer) -> None:
+    """401: what the webhook says is shown."""
+    httpserver.expect_request("/").respond_with_json({"error": "The signature does not match"}, status=401)
+    assert "The signature does not match" in here.run("send", FIRING, httpserver.url_for("/"), code=1).stdout
+
+
+def test_an_alert_goes_through_the_whole_line(here: Line) -> None:
+    """A real alert of a runbook that observes is taken as such, and restarts nothing."""
+    with deployed(here) as unstick:
+        taken = here.json("send", FIRING, unstick.url, "--restamp")
+        assert taken["answer"]["incidents"][0]["reason"] == "observe_only"
+        incidents = [document["incident"] for document in unstick.open_documents().values() if document["incident"]]
+        assert [one["phase"] for one in incidents] == ["observing"]
+    assert here.rundeck.posts() == []
+
+
+# --- an example, and what keeps Grafana's own ---------------------------------------------------------------------------
+
+
+def test_an_example_is_made_and_sent(here: Line) -> None:
+    """`send --example`: the labels of the runbook's matchers are added, and the alert is taken as a real one."""
+    with deployed(here) as unstick:
+        answer = here.json("send", "--example", "queue=mail.delivery", "vhost=/", "service=mail-delivery", unstick.url)["answer"]
+    assert [(one["runbook"], one["reason"]) for one in answer["incidents"]] == [("mail-delivery", "observe_only")]
+
+
+def test_an_example_without_url_is_printed(here: Line) -> None:
+    """For a file of one's own: what is printed is what simulate takes."""
+    printed = here.run("send", "--example", "queue=mail.delivery", "vhost=/", code=0).stdout
+    (incident,) = json.loads(here.run("simulate", "-", "--json", input=printed, code=0).stdout)[0]["incidents"]
+    assert (incident["runbook"], incident["action"]) == ("mail-delivery", "restarted")
+
+
+def test_the_shipped_alert_is_one_for_the_shipped_configuration(here: Line) -> None:
+    """examples/alert.json matches the runbook of unstick.yaml as it stands."""
+    root = Path(__file__).parents[2]
+    seen = here.folder / "seen.json"
+    seen.write_text('{"queues": {"*": {"depth": 362, "consumers": 1}}}')
+    arguments = [str(root / "examples" / "alert.json"), "--seen", str(seen), "--config", str(root / "unstick.yaml")]
+    (incident,) = here.json("simulate", *arguments)[0]["incidents"]
+    assert incident["runbook"] == "mail-delivery"
+
+
+def test_what_grafana_posts_is_kept_and_simulated(here: Line) -> None:
+    """`simulate --listen` says where it listens, keeps the body without any header, and decides it."""
+    path, port = here.folder / "recording.json", free_ports(1)[0]
+    with ThreadPoolExecutor(1) as pool:
+        recording = pool.submit(here.run, "simulate", "--listen", f"127.0.0.1:{port}", str(path), code=0)
+        body = notification(alert("mail-delivery", "mail.delivery"))
+        wait_until(lambda: _posted(port, body))
+        result = recording.result(PATIENCE_S)
+    assert f"http://127.0.0.1:{port}/" in result.stderr
+    assert "would restart it" in result.stdout
+    assert "secret-of-the-header" not in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600, "it may hold what only its owner may know"
+    assert incident_of(here.json("simulate", str(path)))["action"] == "restarted"
+
+
+def incident_of(shown: Any) -> dict[str, Any]:
+    ((incident,),) = [one["incidents"] for one in shown]
+    return dict(incident)
+
+
+def _posted(port: int, body: bytes) -> bool:
+    try:
+        with urlopen(Posted(f"http://127.0.0.1:{port}/", body, {"Authorization": "secret-of-the-header"})) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(("body", "status"), [(b"<html>welcome", 200), (b"{}", 404), (b'{"ok": true}', 200)])
+def test_another_server_is_told_apart_from_unstick(here: Line, httpserver: HTTPServer, body: bytes, status: int) -> None:
+    """A page of something else is not shown as an answer: it says that the address is wrong, also where the status is 200."""
+    httpserver.expect_request("/").respond_with_data(body, status=status)
+    shown = here.run("send", FIRING, httpserver.url_for("/"), code=1).stdout
+    assert "is not the answer of Unstick's webhook" in shown
+    assert "html" not in shown
+
+
+@pytest.mark.parametrize(("reason", "passes"), [("storm_unknown", True), ("cooldown", True), ("paused", False)])
+def test_a_hold_that_ends_by_itself_is_said_to(here: Line, httpserver: HTTPServer, reason: str, passes: bool) -> None:
+    """So that nobody sends it again."""
+    answer = {"incidents": [{"id": "i-1", "target": "t", "action": "held", "reason": reason}]}
+    httpserver.expect_request("/hook").respond_with_json(answer)
+    shown = here.run("send", FIRING, httpserver.url_for("/hook"), code=0).stdout
+    assert ("it is decided again by itself" in shown) is passes
