@@ -18,7 +18,7 @@ from functions.domain.model.codes import Ending, Mode, Phase, Reason, Verdict
 from functions.domain.model.events import Approved, Declined, Start, StartResult, Step, TimerFired
 from functions.domain.model.incidents import STUCK, AfterRestart, Document, PastAttempt, QueueState, change
 from functions.domain.model.moves import Moved, read_moved
-from functions.domain.model.observations import Channel, Execution, Holder, QueueSnapshot, Returns, Unknown
+from functions.domain.model.observations import Channel, Execution, Holder, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Condition, Limits, Remedy, Rules
 from tests.support.worlds.scenes import (
     MAIL,
@@ -337,14 +337,6 @@ def test_the_link_says_which_job_it_approves():
     """It is not the restart."""
     card = asked().to_tell[-1].card
     assert card.links[0][0] == "Approve the job park"
-
-
-def test_the_job_learns_how_often_what_is_held_may_return():
-    """Only where the queue has a limit, and it is known."""
-    result = pressed(replace(again(at=NOW + 60.0), returns=Returns(20, 3)))
-    start = start_of(result)
-    assert start is not None
-    assert start.options["unstick_returns"] == "17"
 
 
 def test_the_queue_that_flows_without_it_names_the_message():

@@ -12,7 +12,6 @@ from functions.application.history.report import read_archive
 from functions.application.observe import or_unknown, read_pause
 from functions.application.serialization import decode
 from functions.bootstrap import Adapters
-from functions.domain.cards.queue_facts import say_returns
 from functions.domain.costs import would_be
 from functions.domain.costs.model import Became
 from functions.domain.decisions.guards import ESCALATION_HOLDS_S
@@ -24,7 +23,6 @@ from functions.domain.model.runbooks import Rules
 from functions.domain.model.unmatched import UnmatchedAlert
 from functions.domain.texts import words
 from functions.runtime.errors import Denied
-from functions.runtime.text import named
 from unstick import output
 
 OVERDUE_S = 120.0  # seconds after which the sweep should have advanced a document whose wake-up was lost
@@ -202,9 +200,6 @@ def _print_open(state: State) -> None:
             parts.append(f"messages to send: {len(document.to_tell)}")
         output.print_text(name_of(document), "  ")
         output.print_text(", ".join(parts), "    ")
-        for watched in incident.queues if incident else ():
-            if watched.returns is not None:
-                output.print_text(named(watched.queue.name, say_returns(watched.returns)), "    ")
     if any(map(state.overdue, state.open)):
         output.print_text("the scheduler does not deliver, or `verify` fails: see its log, and `check`", "  → ")
 

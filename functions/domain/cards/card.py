@@ -27,6 +27,10 @@ def compose(card_input: CardInput, rules: Rules) -> Card:
     content = write(card_input, rules)
     if content.urgency == "act" and card_input.calls_nobody:
         content = replace(content, urgency="plan")
+    if card_input.kind in ENDS and (card_input.may_be_gone or any(watched.may_be_gone for watched in card_input.queues)):
+        well = content.urgency == "fine"
+        text = (MAY_BE_GONE, *content.text) if well else (*content.text, MAY_BE_GONE)
+        content = replace(content, urgency="plan" if well else content.urgency, text=text)
     if card_input.late_s:
         late = Text("This message is {late} late. Look first.", late=duration(card_input.late_s))
         content = replace(content, text=(late, *content.text))
@@ -89,8 +93,6 @@ def _held(card_input: CardInput, rules: Rules) -> Content:
     if reason is Reason.COOLDOWN and card_input.again:
         wait = Text("Nothing until {time}: then Unstick decides again. If it can't wait, restart it by hand.")
         text = [to_do(wait.fill(time=clock(rules, card_input.shown.due))), *why(card_input, reason, todo=False)]
-    if reason is Reason.SYMPTOM_GONE and (losses := queue_facts.losses(card_input)):
-        urgency, text = "plan", [to_do(FIND_LOST), *losses, *text]
     if by_itself:
         text.append(Text("Unstick tries again by itself, and calls a person if that does not help."))
     if reason is Reason.OBSERVE_ONLY and card_input.target:
@@ -252,14 +254,9 @@ def _recovered(card_input: CardInput, _: Rules) -> Content:
         headline = Text("{subject} recovered in {took}", subject=subject, took=duration(alert_s))
     if not card_input.moving and card_input.shown.restarts:
         text.append(Text("Healthy in two checks after the restart."))
-    if losses := queue_facts.losses(card_input):
-        headline = Text("{subject} recovered, but messages were lost", subject=subject)
-        if not any(watched.lost_in_all for watched in card_input.queues):
-            headline = Text("{subject} recovered, but messages may be lost", subject=subject)
-        text = [to_do(FIND_LOST), *losses, *text]
     if concluded := remedies.conclude_well(card_input):
         text = [to_do(Text("Look at what was moved, then bring it back with the job return, or delete it.")), *concluded, *text]
-    return Content("plan" if losses or concluded else "fine", headline, [*text, *_cause(card_input)])
+    return Content("plan" if concluded else "fine", headline, [*text, *_cause(card_input)])
 
 
 def _escalated(card_input: CardInput, _: Rules) -> Content:
@@ -273,7 +270,7 @@ def _escalated(card_input: CardInput, _: Rules) -> Content:
         text = [to_do(_advice(card_input))]
         if find_same_again(card_input.queues) or all(watched.after.verdict is not Verdict.STUCK for watched in card_input.queues):
             text += why(card_input, None)  # otherwise the headline says it
-    return Content("act", headline, [*text, *queue_facts.losses(card_input), HANDS_OFF, *_cause(card_input)])
+    return Content("act", headline, [*text, HANDS_OFF, *_cause(card_input)])
 
 
 HANDS_OFF = Text("Unstick leaves it alone until it is healthy or resumed, for 24 h at most.")
@@ -354,14 +351,10 @@ def _resolved(card_input: CardInput, _: Rules) -> Content:
             "The alert of {subject} is resolved after {count} restarts",
         )
         headline = after.fill(subject=subject, count=count)
-    if not card_input.risked:
-        return Content("fine", headline, [resolved])
-    lost = Text("At most {count} of the messages that were held at their delivery limit may be gone.")
-    return Content("plan", headline, [to_do(FIND_LOST), lost.fill(count=card_input.risked), resolved])
+    return Content("fine", headline, [resolved])
 
 
 MONITORING = Text("The monitoring")
-FIND_LOST = Text("Find out which they were, and have them sent again.")
 
 
 def _not_approved(card_input: CardInput, _: Rules) -> Content:
@@ -481,3 +474,9 @@ KINDS: Mapping[CardKind, tuple[Callable[[CardInput, Rules], Content], tuple[fact
     CardKind.UNMATCHED: (_unmatched, (facts.unmatched,)),
 }
 """Kind -> what the card says, and the facts that it shows before those of every card."""
+
+ENDS = {CardKind.HELD, CardKind.RECOVERED, CardKind.ESCALATED, CardKind.RESOLVED, CardKind.NOT_APPROVED, CardKind.DECLINED}
+MAY_BE_GONE = Text(
+    "RabbitMQ may have dropped or dead-lettered messages that came back too often (delivery limit): "
+    "find out which, and have them sent again."
+)

@@ -36,7 +36,7 @@ class CardInput(Struct, frozen=True):
     bundled_links: Mapping[str, str] = field(default_factory=dict)  # name -> where people restart the target by hand
     is_calm: bool = False  # for a bundled message: none of its messages is urgent
     late_s: float = 0.0
-    risked: int = 0  # for a card without an incident: how many messages the broker may have dropped, at most,
+    may_be_gone: bool = False  # for a card without an incident: whether messages may be gone,
     restarts: int = 0  # and how many restarts there were
     moving: bool = False  # it counts as recovered at the end of `within` because it moves again, with messages left
     unmatched: tuple[UnmatchedAlert, ...] = ()  # for the daily card about suspicions without a runbook

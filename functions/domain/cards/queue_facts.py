@@ -7,7 +7,7 @@ from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import Fact, tidy
 from functions.domain.model.codes import Proof, Reason, Verdict
 from functions.domain.model.incidents import QueueState
-from functions.domain.model.observations import Holder, Returns
+from functions.domain.model.observations import Holder
 from functions.domain.texts.words import consumers, duration, messages, size
 from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
 
@@ -98,7 +98,7 @@ def _depth(watched: QueueState) -> Phrase:
 
 
 def holders(card_input: CardInput) -> list[Fact]:
-    """Who holds the queue's unacknowledged messages, how many, the minimum time, and how many restarts these survive."""
+    """Who holds the queue's unacknowledged messages, how many, and the minimum time."""
     queues = card_input.queues
     lines = []
     for queue in queues:
@@ -110,43 +110,7 @@ def holders(card_input: CardInput) -> list[Fact]:
     others = sum(max((queue.holding or 0) - len(queue.holders), 0) for queue in queues)
     if lines and others:
         lines.append(Text("{count} other consumer works", "{count} other consumers work", count=others))
-    returns = [queue.returns for queue in queues if queue.returns is not None]
-    limit = say_returns(min(returns, key=lambda one: one.left)) if returns else ""
-    return [(Text("Held by"), join(lines)), (Text("Delivery limit"), limit)]
-
-
-DROPPED, DEAD_LETTERED = Text("dropped"), Text("dead-lettered")
-
-
-def say_returns(left: Returns) -> Text:
-    """What the next restarts do to held messages."""
-    text = Text(
-        "{count} more restart, then the held messages are {done} by RabbitMQ (limit {limit})",
-        "{count} more restarts, then the held messages are {done} by RabbitMQ (limit {limit})",
-    )
-    if not left.left:
-        text = Text("at the next restart the held messages may be {done} by RabbitMQ (limit {limit})")
-    return text.fill(count=left.left, done=DEAD_LETTERED if left.dead_letters else DROPPED, limit=left.limit)
-
-
-def losses(card_input: CardInput) -> list[Phrase]:
-    """What the restarts have cost, by queue."""
-    return [_say_lost(queue, queue.lost_in_all, queue.risked_in_all) for queue in card_input.queues if queue.risked_in_all]
-
-
-def _say_lost(queue: QueueState, least: int, most: int) -> Phrase:
-    """What the broker did to messages at their delivery limit: to so many, or at least and at most where traffic hides it."""
-    before = queue.before.returns if queue.before else queue.returns
-    lost = Text(
-        "{count} message was {done} by the broker: delivery limit {limit}",
-        "{count} messages were {done} by the broker: delivery limit {limit}",
-    )
-    if most > least:
-        lost = Text("at least {count} and at most {most} messages were {done} by the broker: delivery limit {limit}")
-    if not least:
-        lost = Text("at most {most} of the held messages may have been {done} by the broker: delivery limit {limit}")
-    done, limit = DEAD_LETTERED if before and before.dead_letters else DROPPED, before.limit if before else "?"
-    return named(tidy(queue.queue.name, QUEUE_NAME), lost.fill(count=least, most=most, done=done, limit=limit))
+    return [(Text("Held by"), join(lines))]
 
 
 def held(holder: Holder, at: float, held_bytes: int | None = None) -> Phrase:

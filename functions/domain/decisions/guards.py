@@ -392,7 +392,8 @@ def delivery_limit(queues: tuple[QueueState, ...], readings: Mapping[str, Readin
     for watched in queues:
         seen = readings.get(watched.queue.key, NOT_CHECKED)
         if not isinstance(seen, Unknown) and seen.returns is not None and seen.returns.may_drop:
-            limits.append(named(watched.queue.name, Text("delivery limit {limit}", limit=seen.returns.limit)))
+            limit = seen.returns.limit if seen.returns.limit is not None else Text("unknown")
+            limits.append(named(watched.queue.name, Text("delivery limit {limit}", limit=limit)))
     if not limits:
         return None
     detail = named(Text("a restart may make RabbitMQ drop the messages that are held"), join(limits))

@@ -204,7 +204,7 @@ def _to_outcome(incident: Incident, ending: Ending, card_input: CardInput, chann
         restarts=incident.restarts,
         queues=tuple(watched.queue for watched in incident.queues),
         by=incident.approval.declined_by,
-        risked=sum(watched.risked_in_all for watched in incident.queues),
+        may_be_gone=any(watched.may_be_gone for watched in incident.queues),
     )
 
 

@@ -178,10 +178,8 @@ def _note_verdict(watched: QueueState, judged: Judgement) -> QueueState:
 def _note_proof(turn: Turn, watched: QueueState, judged: Judgement) -> QueueState:
     seen = turn.snapshot_of(watched)
     before = before_restart(seen) if isinstance(seen, QueueSnapshot) else watched.before
-    lost, risked = watched.lost + watched.after.lost_since, watched.risked + watched.after.at_risk
-    after = replace(watched.after, lost_since=0, at_risk=0)
     watched = watched if judged.proof else replace(watched, proof=None, held_by=(), doubt=Doubt())
-    return replace(_note_verdict(watched, judged), before=before, lost=lost, risked=risked, after=after)
+    return replace(_note_verdict(watched, judged), before=before)
 
 
 def on_start_result(turn: Turn, event: StartResult) -> None:

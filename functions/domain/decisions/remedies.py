@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from functions.domain.decisions.turn import Turn
 from functions.domain.health.recovery import count_hanging, find_same_again
-from functions.domain.model.alerts import MOVES, RETURNS
+from functions.domain.model.alerts import MOVES
 from functions.domain.model.codes import Mode, Reason, Verdict
 from functions.domain.model.incidents import Incident
 from functions.domain.model.moves import read_end
@@ -62,9 +62,9 @@ def options_of(remedy: Remedy, turn: Turn) -> Mapping[str, str]:
     own, watched = target.own.get(remedy.job, {}) if target else {}, find_same_again(incident.queues)
     if not remedy.moves or watched is None:
         return own
-    keys, left = watched.queue.keys, watched.returns.left if watched.returns else None
+    keys = watched.queue.keys
     moves = dict(zip(MOVES, (keys["vhost"], keys["queue"], str(incident.approval.to_move)), strict=True))
-    return {**own, **moves, **({} if left is None else {RETURNS: str(left)})}
+    return {**own, **moves}
 
 
 def explain_failure(execution: Execution, tail: Sequence[str] | None) -> tuple[Reason, Phrase]:

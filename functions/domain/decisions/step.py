@@ -270,7 +270,7 @@ def _note_resolved(turn: Turn, cases: tuple[MatchedAlert, ...]) -> None:
         target=document.target,
         trigger=triggers[0],
         detail=last.incident,
-        risked=last.risked,
+        may_be_gone=last.may_be_gone,
         restarts=last.restarts,
     )
     turn.post(card_input, f"{last.incident}-resolved", last.channels)

@@ -41,7 +41,8 @@ def judge_health(
     unsure_at = now if looks.unsure_at is None else looks.unsure_at
     open_end = judged.health in (Health.UNSURE, Health.UNKNOWN, Health.LIKELY)
     looks = replace(looks, unsure_at=unsure_at if open_end else None, unread_at=None)
-    return judged, replace(note_snapshot(watched, seen), looks=looks)
+    may_be_gone = watched.may_be_gone or _may_be_gone(watched.looks, seen)
+    return judged, replace(note_snapshot(watched, seen), looks=looks, may_be_gone=may_be_gone)
 
 
 def remember_history(watched: QueueState, alert: Alert) -> QueueState:
@@ -71,7 +72,6 @@ def _note_looks(watched: QueueState, seen: QueueSnapshot) -> Looks:
         left_at=_left_at(watched, seen),
         deliveries=seen.deliveries,
         redeliveries=seen.redeliveries,
-        at_risk=max(looks.at_risk, _count_at_risk(looks, seen)),
         consumed=looks.consumed or bool(seen.consumers),
         acked=looks.acked or bool(seen.acks),
         polled=looks.polled or seen.polled,
@@ -86,10 +86,10 @@ def _left_at(watched: QueueState, seen: QueueSnapshot) -> float | None:
     return seen.at if watched.consumers else watched.looks.left_at
 
 
-def _count_at_risk(looks: Looks, seen: QueueSnapshot) -> int:
-    """How many messages are held without a return left, if some returned since the last check: a crash loop drops them."""
+def _may_be_gone(looks: Looks, seen: QueueSnapshot) -> bool:
+    """Whether messages returned since the last check and are held without a return left: a crash loop drops them."""
     returned = None not in (looks.redeliveries, seen.redeliveries) and (seen.redeliveries or 0) > (looks.redeliveries or 0)
-    return (seen.unacked or 0) if returned and seen.returns is not None and seen.returns.left == 0 else 0
+    return returned and seen.returns is not None and seen.returns.left == 0
 
 
 def _digest(names: tuple[str, ...]) -> str:
@@ -110,7 +110,6 @@ def note_snapshot(watched: QueueState, seen: QueueSnapshot) -> QueueState:
         holding=seen.holding,
         consumers=seen.consumers,
         holders=tuple(_held_on(watched, holder, seen.holders) for holder in seen.holders),
-        returns=seen.returns,
         alarm=seen.alarm,
     )
 

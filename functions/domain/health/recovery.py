@@ -42,7 +42,7 @@ def judge_recovery(runbook: Runbook, seen: Reading, watched: QueueState, since: 
         return watched
     after = _note_movement(watched, seen, age_s, at)
     consumers = _count_consumers(seen, watched.before, after, age_s)
-    # A restart that may have cost messages is not judged before these can be counted.
+    # A restart that may have cost messages is not judged before their returns are counted.
     may_lose = watched.before is not None and watched.before.returns is not None
     well = is_well(runbook.recovered, seen.depth, consumers, polled=watched.looks.polled)
     well = well or _works_again(runbook, seen, watched, after, consumers, age_s)
@@ -55,12 +55,11 @@ def judge_recovery(runbook: Runbook, seen: Reading, watched: QueueState, since: 
     if age_s >= SETTLED_S:
         before = watched.before.deliveries if watched.before is not None else None
         given = before is not None and (seen.deliveries or 0) > before
-        least = count_lost(watched.before, seen)
-        after = replace(after, lost_since=least, at_risk=count_at_risk(watched.before, seen, least))
     after = replace(after, came=after.came or bool(consumers) or given)
     since_s = min(age_s, seen.at - seen.behind_s - watched.joined_at)
     after = replace(after, verdict=_verdict(runbook, after, well=well, since_s=since_s, at=at))
-    return replace(note_snapshot(watched, seen), after=after, consumers=consumers)
+    gone = watched.may_be_gone or _may_be_gone(watched.before, seen)
+    return replace(note_snapshot(watched, seen), after=after, consumers=consumers, may_be_gone=gone)
 
 
 def _note_movement(watched: QueueState, seen: QueueSnapshot, age_s: float, at: float) -> AfterRestart:
@@ -244,34 +243,12 @@ def _count_consumers(seen: QueueSnapshot, before: QueueSnapshot | None, after: A
     return len(set(seen.consumer_ids) - set(before.consumer_ids))
 
 
-def count_lost(before: QueueSnapshot | None, seen: QueueSnapshot) -> int:
-    """How many messages have disappeared since the last snapshot before a restart without being acknowledged.
-    Only for a queue whose delivery limit may be the reason, and only a number that exceeds what the counters may lag behind: what
-    is published and acknowledged in SETTLED_S."""
-    if before is None or before.returns is None or before.uncounted or seen.uncounted or seen.deliveries is None:
-        return 0
-    published, acked = (seen.published or 0) - (before.published or 0), (seen.acks or 0) - (before.acks or 0)
-    again = (seen.redeliveries or 0) - (before.redeliveries or 0)
-    if min(published, acked, again) < 0 or again < before.returns.left:
-        return 0
-    missing = before.depth + before.later + published - acked - seen.depth - seen.later
-    return missing if missing > _in_transit(before, seen) else 0
-
-
-def _in_transit(before: QueueSnapshot, seen: QueueSnapshot) -> int:
-    """By how much the counters may be apart: what came, and what was acknowledged, at most in SETTLED_S."""
-    counter = drop_gaps(within(seen.history.publishes, seen.at - before.at + SETTLED_S))
-    came = max((rise_of(within(counter[: place + 1], SETTLED_S)) for place in range(len(counter))), default=0)
-    return came + rise_of(within(seen.ack_samples, SETTLED_S))
-
-
-def count_at_risk(before: QueueSnapshot | None, seen: QueueSnapshot, least: int) -> int:
-    """How many messages may be gone at most: all that were held without a return left, unless the counters show otherwise.
-    They do where nothing comes or goes; under traffic their difference hides a few messages."""
-    # Workers that stop one after the other hand on what they held, so a message may return as often as there are workers.
-    if before is None or before.returns is None or before.returns.left >= max(before.consumers or 1, 1):
-        return least
-    counted = not (before.uncounted or seen.uncounted) and None not in (seen.deliveries, seen.acks)
-    if counted and not _in_transit(before, seen):
-        return least
-    return max(least, before.unacked or 0)
+def _may_be_gone(before: QueueSnapshot | None, seen: QueueSnapshot) -> bool:
+    """Whether RabbitMQ may have dropped or dead-lettered what was held: it came back as often as the delivery limit allows.
+    Workers that stop one after the other hand on what they held, so one restart may return a message once for each of them."""
+    if before is None or before.returns is None:
+        return False
+    returned, left = (seen.redeliveries or 0) - (before.redeliveries or 0), before.returns.left
+    # Where one restart can't use up what is left, it takes a loop of crashes, in which the others that were held return, too.
+    others = (before.unacked or 1) - 1 if left >= max(before.consumers or 1, 1) else 0
+    return returned >= left + others

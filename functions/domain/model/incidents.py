@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from functions.domain.model.alerts import QueueRef, Target
 from functions.domain.model.codes import VERSION, Ending, Phase, Proof, Reason, Verdict
 from functions.domain.model.messages import Message
-from functions.domain.model.observations import Channel, Execution, Holder, QueueSnapshot, Returns
+from functions.domain.model.observations import Channel, Execution, Holder, QueueSnapshot
 from functions.domain.model.unmatched import Unmatched
 from functions.runtime.text import Phrase
 
@@ -53,7 +53,6 @@ class Looks(Struct, frozen=True, omit_defaults=True, rename=lambda name: f"look_
     polled: bool = False  # whether its messages are taken by basic.get, without any consumer
     left_at: float | None = None  # since when it has been without the consumers that an earlier check saw
     redeliveries: int | None = None
-    at_risk: int = 0  # the most messages that were held without a return left, while others returned: some may be gone
     oldest_from: float | None = None  # since when its oldest message has been the same
 
 
@@ -78,8 +77,6 @@ class AfterRestart(Struct, frozen=True):
     same_again: bool = False  # and whether one of these messages had been delivered before
     connected: int | None = None  # how many consumers it has, whether they connected before the restart or since
     came: bool = False  # whether a consumer connected since, even if it is gone again
-    lost_since: int = 0  # messages that are gone since the restart, and that nobody acknowledged: at least,
-    at_risk: int = 0  # and at most, since they were held without a return left
     survivor: str = ""  # a channel that held messages before the restart and still does: the broker still has its connection
 
 
@@ -104,18 +101,7 @@ class QueueState(Struct, frozen=True):
     holding: int | None = None  # how many channels held messages then, whether they hang or work
     head_bytes: int | None = None  # the size of the oldest ready message, if known
     alarm: Phrase = ""  # what the broker was short of at the last check
-    returns: Returns | None = None  # how often what is held may still return, at the last check
-    lost: int = 0  # messages that earlier restarts of the incident have cost: at least,
-    risked: int = 0  # and at most
-
-    @property
-    def lost_in_all(self) -> int:
-        return self.lost + self.after.lost_since
-
-    @property
-    def risked_in_all(self) -> int:
-        """How many messages may be gone, at most: traffic can hide that some are."""
-        return max(self.lost_in_all, self.risked + self.after.at_risk, self.looks.at_risk)
+    may_be_gone: bool = False  # messages came back so often that RabbitMQ may have dropped or dead-lettered some
 
     @property
     def is_likely(self) -> bool:
@@ -279,7 +265,7 @@ class Outcome(Struct, frozen=True):
     restarts: int = 0
     queues: tuple[QueueRef, ...] = ()
     by: str = ""  # the person who ended it
-    risked: int = 0  # messages that the broker may have dropped meanwhile, at most
+    may_be_gone: bool = False  # RabbitMQ may have dropped or dead-lettered messages meanwhile
 
     @property
     def settles(self) -> bool:

@@ -115,14 +115,14 @@ class Channel(Struct, frozen=True, omit_defaults=True):
 class Returns(Struct, frozen=True, omit_defaults=True):
     """How often a held message may return to its queue. A consumer that goes, for whatever reason, returns all that it holds."""
 
-    limit: int  # the queue's delivery limit: the return after that many drops the message
+    limit: int | None  # the queue's delivery limit: the return after that many drops the message; None: it can't be read
     used: int = 0  # how often a message that is held now has returned already, at most
     dead_letters: bool = False  # what is over the limit goes to a dead-letter exchange instead
 
     @property
     def left(self) -> int:
         """How many more returns they survive, at least."""
-        return max(self.limit - self.used, 0)
+        return max((self.limit or 0) - self.used, 0)
 
     @property
     def may_drop(self) -> bool:
@@ -188,7 +188,7 @@ class QueueSnapshot(Struct, frozen=True):
     node_down: bool = False  # a node of the cluster is down; only earlier checks show since when
     nodes_up_s: float | None = None  # the minimum time for which all of these nodes have been running
     alarm: Phrase = ""  # the resources that the broker is short of, so that it blocks publishers
-    returns: Returns | None = None  # how often held messages may return; None where there is no limit, or it is not known
+    returns: Returns | None = None  # how often held messages may return; None where there is no limit
 
 
 Reading = QueueSnapshot | Unknown

@@ -22,7 +22,7 @@ from functions.domain.model.codes import ASKED, Health, Mode, Phase, Proof, Reas
 from functions.domain.model.incidents import AfterRestart, AlertRef, Incident, PastAttempt, change
 from functions.domain.model.messages import APPROVE as APPROVE_BUTTON
 from functions.domain.model.messages import DECLINE, PAUSE, Card
-from functions.domain.model.observations import Execution, Holder, QueueHistory, QueueSnapshot, Returns
+from functions.domain.model.observations import Execution, Holder, QueueHistory, QueueSnapshot
 from functions.domain.model.runbooks import Recovered, Rules
 from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.sanitize import clean, safe_url, shorten
@@ -123,7 +123,6 @@ def test_headlines(name: str, urgency: str, headline: str):
 
 
 LOST = EXAMPLES["recovered"].incident.queues[0]
-RETURNS = QueueSnapshot(NOW - 400, 5, returns=Returns(20, dead_letters=True))
 OBSERVES = replace(RUNBOOK, mode=Mode.OBSERVE)
 
 
@@ -169,15 +168,15 @@ OBSERVES = replace(RUNBOOK, mode=Mode.OBSERVE)
             "No action yet: mail-delivery: monitoring has no data", "What to do: If it lasts"),
         ("held-restart-refused", {"reason": None}, {},
             "ACT NOW: mail-delivery was not restarted: the token's role lacks a permission", "Load infra/rundeck"),
-        ("recovered", {}, {"queues": (replace(LOST, lost=2, risked=3),)},
-            "In working hours: mail-delivery recovered, but messages were lost",
-            "mail.outgoing: at least 2 and at most 3 messages were dropped by the broker: delivery limit ?"),
-        ("recovered", {}, {"queues": (replace(LOST, lost=2, before=RETURNS),)},
-            "In working hours: mail-delivery recovered, but messages were lost",
-            "mail.outgoing: 2 messages were dead-lettered by the broker: delivery limit 20"),
-        ("recovered", {}, {"queues": (replace(LOST, risked=3, returns=Returns(9)), LOST)},
-            "In working hours: mail-delivery recovered, but messages may be lost",
-            "What to do: Find out which they were | at most 3 of the held messages may have been dropped"),
+        ("recovered", {}, {"queues": (LOST, replace(LOST, may_be_gone=True))},
+            "In working hours: mail-delivery recovered in 6 min 52 s",
+            "RabbitMQ may have dropped or dead-lettered | Healthy in two checks"),
+        ("escalated", {}, {"queues": (replace(LOST, may_be_gone=True),)},
+            "ACT NOW: mail-delivery is still stuck after 2 restarts", "What to do: | RabbitMQ may have dropped or dead-lettered"),
+        ("not-approved", {}, {"queues": (replace(LOST, may_be_gone=True),)},
+            "ACT NOW: mail-delivery was not restarted: nobody approved it in time", "RabbitMQ may have dropped"),
+        ("held-symptom-gone", {}, {"queues": (replace(LOST, may_be_gone=True),)},
+            "In working hours: mail-delivery is healthy; nothing was restarted", "RabbitMQ may have dropped | Messages are"),
         ("recovered", {}, {"triggers": (replace(INCIDENT.triggers[0], starts_at=NOW + 59),)},
             "No action needed: mail-delivery recovered in 0 s", "Healthy in two checks after the restart."),
         ("recovered", {"runbook": None}, {"triggers": (replace(INCIDENT.triggers[0], starts_at=NOW + 60),), "restarts": 0},
@@ -206,8 +205,8 @@ OBSERVES = replace(RUNBOOK, mode=Mode.OBSERVE)
             "ACT NOW: mail-delivery was not restarted again: nobody approved it in time", "no longer be | leaves it alone"),
         ("not-answered", {}, {},
             "In working hours: mail-delivery was not restarted: nobody said whether it hangs", "Nobody answered"),
-        ("resolved", {"risked": 3}, {},
-            "In working hours: The alert of mail-delivery is resolved after 2 restarts", "What to do: Find out | At most 3 of"),
+        ("resolved", {"may_be_gone": True}, {},
+            "In working hours: The alert of mail-delivery is resolved after 2 restarts", "RabbitMQ may have dropped"),
         ("resumed", {"target": None}, {}, "No action needed: Unstick is no longer paused", "Details: fixed by a rollback"),
         ("bundle", {"bundled": ("a",)}, {},
             "ACT NOW: 1 target or alert was not restarted: too many targets are stuck at once", "What to do: Check what"),
@@ -503,20 +502,15 @@ def test_a_queue_s_figures_are_those_of_the_last_look_with_their_age(changes: di
     assert dict(card.facts)["Queue"] == "mail.outgoing" + (said and f": {said}")
 
 
-def test_of_several_queues_the_oldest_message_the_least_returns_and_the_deepest_curve_are_shown():
+def test_of_several_queues_the_oldest_message_and_the_deepest_curve_are_shown():
     """And all that is left is one sum."""
     (queue,) = EXAMPLES["escalated"].incident.queues
-    small = replace(
-        queue, head_at=NOW - 60, head_bytes=1500, curve=((NOW - 9, 3), (NOW, 2)), returns=Returns(20, 18), consumers=0
-    )
-    single = replace(small, head_at=None, curve=((NOW, 9999),), returns=None, consumers=None)
-    large = replace(queue, head_at=NOW - 30, head_bytes=1, returns=Returns(20, 3), curve=((NOW - 9, 600), (NOW, 615)))
+    small = replace(queue, head_at=NOW - 60, head_bytes=1500, curve=((NOW - 9, 3), (NOW, 2)), consumers=0)
+    single = replace(small, head_at=None, curve=((NOW, 9999),), consumers=None)
+    large = replace(queue, head_at=NOW - 30, head_bytes=1, curve=((NOW - 9, 600), (NOW, 615)))
     for queues in ((small, single, large), (large, single, small)):
         card = composed("escalated", queues=queues)
         assert dict(card.facts)["Oldest message"] == "1 min old, 1.5 kB"
-        assert dict(card.facts)["Delivery limit"].startswith(
-            "2 more restarts, then the held messages are dropped by RabbitMQ (limit 20)"
-        )
         assert card.curve == large.curve
         assert "No consumer came back" in card.text[0]
         assert composed("draining", queues=queues).headline.endswith("1,845 messages left")

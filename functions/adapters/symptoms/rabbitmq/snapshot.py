@@ -36,7 +36,8 @@ def read_snapshot(queue: QueueRef, answers: Answers, *, at: float) -> QueueSnaps
     if total.messages is None or ready is None or unacked is None:
         state = total.state or Text("unknown")
         raise Unavailable(SYSTEM, Text("no current totals of {queue} (state: {state})", queue=named(queue), state=state))
-    seen = QueueSnapshot(at, ready + unacked, ready, unacked, later=max(total.messages - ready - unacked, 0))
+    returns = Returns(None) if total.type == "quorum" and unacked else None  # until its page shows the limit
+    seen = QueueSnapshot(at, ready + unacked, ready, unacked, later=max(total.messages - ready - unacked, 0), returns=returns)
     if answers.page is None:
         return replace(seen, blind=Unknown(Text("the page of {queue} could not be read", queue=named(queue))))
     try:
