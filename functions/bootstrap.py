@@ -13,7 +13,7 @@ from msgspec import Struct
 from functions.application.ports import Buttons, Chat, Runner, Scheduler, Store, SymptomAdapter
 from functions.config.current import current_config
 from functions.config.settings import Config
-from functions.domain.model.codes import FIRST_VERSION
+from functions.domain.model.codes import VERSION
 from functions.domain.model.incidents import Archive
 from functions.domain.model.runbooks import Rules
 from functions.runtime import logs
@@ -65,7 +65,7 @@ class Adapters(Struct, frozen=True, dict=True):
     def wake(self, at: float, content: Mapping[str, Any], *, timeout_s: float) -> None:
         from functions.application import signing  # imports itsdangerous, which a forged press needs not pay for
 
-        payload = signing.sign(self.config.signing_keys, {"v": FIRST_VERSION, **content})
+        payload = signing.sign(self.config.signing_keys, {"v": VERSION, **content})
         self.scheduler.wake(at, payload, timeout_s=timeout_s)
 
     def sign_approval(self, key: str, nonce: str, expires_at: float) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from itsdangerous import BadData, URLSafeSerializer
 
-from functions.domain.model.codes import FIRST_VERSION
+from functions.domain.model.codes import VERSION
 from functions.runtime.errors import BadRequest, Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 
@@ -48,8 +48,8 @@ def verify_payload(keys: tuple[SecretRef, ...], payload: str) -> dict[str, Any]:
         raise BadRequest(401, "This wake-up is not signed with any of signing_keys.") from None
     if not isinstance(content, dict) or type(content.get("v")) is not int or len(CONTENTS & content.keys()) != 1:
         raise BadRequest(400, "This is signed, but it is no wake-up.")
-    if (version := content["v"]) > FIRST_VERSION:
-        raise BadRequest(400, f"This wake-up has version {version}, made by a newer release; this one knows {FIRST_VERSION}.")
+    if (version := content["v"]) > VERSION:
+        raise BadRequest(400, f"This wake-up has version {version}, made by a newer release; this one knows {VERSION}.")
     return content
 
 

@@ -20,7 +20,7 @@ from functions.domain.decisions import matching
 from functions.domain.model.alerts import Alert, MatchedAlert
 from functions.domain.model.codes import VERSION, Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Acknowledged, AlertsReceived, Approved, Declined, RestartWanted, Resumed, TimerFired
-from functions.domain.model.incidents import Document, Escalation, Outcome, change
+from functions.domain.model.incidents import Document, Escalation, Outcome
 from functions.domain.model.messages import Card, Message
 from functions.domain.model.observations import Execution, Pause
 from functions.domain.model.runbooks import Matcher, Restart
@@ -36,6 +36,7 @@ from tests.support.worlds.scenes import (
     alert,
     alerted,
     case,
+    change,
     document,
     execution,
     incident,

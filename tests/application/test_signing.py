@@ -8,7 +8,7 @@ import pytest
 from itsdangerous import URLSafeSerializer
 
 from functions.application import signing
-from functions.domain.model.codes import FIRST_VERSION
+from functions.domain.model.codes import VERSION
 from functions.runtime.errors import BadRequest, ConfigError, Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 
@@ -29,8 +29,7 @@ def refused(call) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    "content",
-    [{"v": FIRST_VERSION, "target": "t-0123"}, {"v": FIRST_VERSION, "deferred": [{"alerts": [{"labels": {"queue": "配送/a"}}]}]}],
+    "content", [{"v": VERSION, "target": "t-0123"}, {"v": VERSION, "deferred": [{"alerts": [{"labels": {"queue": "配送/a"}}]}]}]
 )
 def test_round_trip(content):
     """What was signed comes out as it went in."""
@@ -39,24 +38,24 @@ def test_round_trip(content):
 
 def test_equal_contents_make_equal_payloads():
     """The local scheduler merges equal wake-ups, so a signature may hold no time and no chance; former keys still count."""
-    content = {"v": FIRST_VERSION, "target": "t-0123"}
+    content = {"v": VERSION, "target": "t-0123"}
     assert signing.sign((NEW,), content) == signing.sign((NEW,), content)
-    former = signing.sign((FORMER,), {"v": FIRST_VERSION, "target": "a"})
+    former = signing.sign((FORMER,), {"v": VERSION, "target": "a"})
     assert signing.verify_payload((NEW, FORMER), former)["target"] == "a"
-    assert signing.verify_payload((NEW,), signing.sign((NEW, FORMER), {"v": FIRST_VERSION, "target": "b"}))["target"] == "b"
+    assert signing.verify_payload((NEW,), signing.sign((NEW, FORMER), {"v": VERSION, "target": "b"}))["target"] == "b"
 
 
 def test_what_no_key_has_signed():
     """A payload of somebody else starts nothing, SHA-1 is not accepted, and a newer version is left alone."""
-    payload = signing.sign((STRANGE,), {"v": FIRST_VERSION, "target": "a"})
+    payload = signing.sign((STRANGE,), {"v": VERSION, "target": "a"})
     assert refused(lambda: signing.verify_payload((NEW, FORMER), payload)) == (
         401, "This wake-up is not signed with any of signing_keys."
     )  # fmt: skip
-    payload = signing.sign((NEW,), {"v": FIRST_VERSION + 1, "target": "a"})
+    payload = signing.sign((NEW,), {"v": VERSION + 1, "target": "a"})
     status, sentence = refused(lambda: signing.verify_payload((NEW,), payload))
     assert status == 400
-    assert f"version {FIRST_VERSION + 1}, made by a newer release" in sentence
-    payload = URLSafeSerializer(NEW.read(), salt="unstick.wake-up").dumps({"v": FIRST_VERSION, "target": "a"})
+    assert f"version {VERSION + 1}, made by a newer release" in sentence
+    payload = URLSafeSerializer(NEW.read(), salt="unstick.wake-up").dumps({"v": VERSION, "target": "a"})
     assert refused(lambda: signing.verify_payload((NEW,), payload))[0] == 401
 
 
@@ -88,7 +87,7 @@ def test_signed_but_no_wake_up_is_400(content):
 def test_an_approval_is_no_wake_up_and_the_other_way_round():
     """The two are signed apart; a token says which document and which question it answers, until it expires."""
     token = signing.sign_approval((NEW,), "a", "n", NOW + 60)
-    payload = signing.sign((NEW,), {"v": FIRST_VERSION, "target": "a"})
+    payload = signing.sign((NEW,), {"v": VERSION, "target": "a"})
     assert refused(lambda: signing.verify_payload((NEW,), token))[0] == 401
     assert refused(lambda: signing.read_approval((NEW,), payload, NOW))[0] == 403
     token = signing.sign_approval((NEW,), "t-1", "nonce", NOW)
@@ -103,12 +102,12 @@ def test_an_empty_key_signs_nothing(monkeypatch):
     """An empty secret would let anybody sign."""
     monkeypatch.setenv("KEY_NEW", "")
     with pytest.raises((Denied, ConfigError)):
-        signing.sign((NEW,), {"v": FIRST_VERSION, "target": "a"})
+        signing.sign((NEW,), {"v": VERSION, "target": "a"})
 
 
 def test_a_former_key_that_cannot_be_read_matters_only_if_it_is_needed(monkeypatch):
     """A missing former key neither stops what the newest signed, nor turns what it may have signed into a lie."""
-    newest, former = (signing.sign((key,), {"v": FIRST_VERSION, "target": "a"}) for key in (NEW, FORMER))
+    newest, former = (signing.sign((key,), {"v": VERSION, "target": "a"}) for key in (NEW, FORMER))
     monkeypatch.delenv("KEY_FORMER")
     missing = SecretRef("env://KEY_MISSING")
     assert signing.verify_payload((NEW, missing), newest)["target"] == "a"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from functions.application import signing
-from functions.domain.model.codes import FIRST_VERSION
+from functions.domain.model.codes import VERSION
 from functions.entrypoints import startup
 from functions.runtime.errors import BadRequest
 from functions.runtime.secrets import SecretRef
@@ -74,7 +74,7 @@ def test_a_wake_up_of_a_newer_release_is_left_for_it_and_its_target_is_swept(pla
     place.alerted()
     key = place.documents()[0].key
     place.later(HOURS_S)
-    status, said = place.delivered(payload_of({"v": FIRST_VERSION + 1, "target": key, "why": "new here"}))
+    status, said = place.delivered(payload_of({"v": VERSION + 1, "target": key, "why": "new here"}))
     assert (status, "made by a newer release" in said) == (400, True)
     place.until_told(place.swept)
     assert "recovered" in place.cards()
@@ -140,6 +140,6 @@ def test_alerts_that_were_handed_over_go_to_the_targets_of_now(place):
     place.configured(runbook("mail"), runbook("post"))
     entries = [content_of(handed_over(name, 60.0))["deferred"][0] for name in ("mail", "post")]
     both = {**entries[0], "alerts": [entries[0]["alerts"][0], {**entries[1]["alerts"][0], "fingerprint": "f2"}]}
-    assert place.delivered(payload_of({"v": FIRST_VERSION, "deferred": [both]}))[0] == 200
+    assert place.delivered(payload_of({"v": VERSION, "deferred": [both]}))[0] == 200
     assert sorted(run.options["service"] for run in place.rundeck.state.carried_out) == ["mail", "post"]
     assert len(place.documents()) == 2

@@ -14,13 +14,14 @@ from functions.application.intake import handle_notification
 from functions.application.ports import Budget
 from functions.application.serialization import encode
 from functions.domain.model.codes import Action, Ending, Phase, Reason, Verdict
-from functions.domain.model.incidents import AfterRestart, Archive, Document, Evidence, HistoryEntry, Incident, Outcome, change
+from functions.domain.model.incidents import AfterRestart, Archive, Document, Evidence, HistoryEntry, Incident, Outcome
 from functions.domain.model.observations import Execution
 from functions.runtime.text import Text
 from testbed.patience import PATIENCE_S
 from testbed.unstick_process import alert, notification
 from tests.cli.line import Line
 from tests.support.worlds.example_stories import EXAMPLES, NOW, TARGET
+from tests.support.worlds.scenes import change
 from unstick.output import columns
 
 ID = time.strftime("%Y%m%d-%H%M%S-7f3a9c21", time.gmtime(NOW - 300))
@@ -108,7 +109,7 @@ def test_as_json_nothing_is_missing_but_the_nonce(here: Line) -> None:
     """The entries are in the order of time, whatever clock they were noted by; runs have their links."""
     archived(here)
     shown = here.json("incident", ID)
-    assert (shown["incident"]["id"], shown["incident"]["nonce"], shown["outcome"]["ending"]) == (ID, "", "escalated")
+    assert (shown["incident"]["id"], shown["incident"]["approval"]["nonce"], shown["outcome"]["ending"]) == (ID, "", "escalated")
     entries = shown["timeline"]
     assert [entry["at"] for entry in entries] == sorted(entry["at"] for entry in entries)
     runs = [entry for entry in entries if entry["kind"] == "restart"]

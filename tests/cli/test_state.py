@@ -18,12 +18,13 @@ from functions.application.answer import turn
 from functions.application.serialization import decode, encode
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import VERSION, Ending, Phase, Reason
-from functions.domain.model.incidents import Archive, Document, Escalation, Incident, Outcome, QueueState, change
+from functions.domain.model.incidents import Archive, Document, Escalation, Incident, Outcome, QueueState
 from functions.domain.model.observations import Execution, Pause
 from functions.domain.model.unmatched import KEY, Unmatched, UnmatchedAlert
 from functions.runtime.text import Text
 from testbed.unstick_process import job_id, runbook
 from tests.cli.line import FIRING, Line
+from tests.support.worlds.scenes import change
 from unstick.output import columns, local_time
 
 NOW = time.time()

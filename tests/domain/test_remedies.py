@@ -16,7 +16,7 @@ from functions.domain.decisions.queries import what_to_observe
 from functions.domain.decisions.remedies import next_remedy
 from functions.domain.model.codes import Ending, Mode, Phase, Reason, Verdict
 from functions.domain.model.events import Approved, Declined, Start, StartResult, Step, TimerFired
-from functions.domain.model.incidents import STUCK, AfterRestart, Document, PastAttempt, QueueState, change
+from functions.domain.model.incidents import STUCK, AfterRestart, Document, PastAttempt, QueueState
 from functions.domain.model.moves import Moved, read_moved
 from functions.domain.model.observations import Channel, Execution, Holder, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Condition, Limits, Remedy, Rules
@@ -26,6 +26,7 @@ from tests.support.worlds.scenes import (
     NOW,
     POST,
     RUNNER_NOW,
+    change,
     execution,
     history_of,
     holding,

@@ -13,14 +13,14 @@ from msgspec.structs import replace
 from functions.application.serialization import encode
 from functions.bootstrap import current_adapters
 from functions.domain.model.codes import Ending, Phase, Reason
-from functions.domain.model.incidents import Archive, Document, HistoryEntry, Outcome, PastAttempt, change
+from functions.domain.model.incidents import Archive, Document, HistoryEntry, Outcome, PastAttempt
 from functions.domain.model.messages import Card, Message
 from functions.domain.model.unmatched import KEY, Unmatched, UnmatchedAlert
 from functions.entrypoints import health, metrics
 from testbed.unstick_process import alert, notification, signed
 from tests.support.needs import need
 from tests.support.worlds.one_machine import Place
-from tests.support.worlds.scenes import AHEAD_S, TARGET, execution, incident, trigger
+from tests.support.worlds.scenes import AHEAD_S, TARGET, change, execution, incident, trigger
 
 pytestmark = pytest.mark.usefixtures("patient_code")
 DAY_S = 86400.0

@@ -24,7 +24,7 @@ from werkzeug.test import Client, TestResponse
 
 from functions import bootstrap
 from functions.application.signing import sign
-from functions.domain.model.codes import FIRST_VERSION, Phase
+from functions.domain.model.codes import VERSION, Phase
 from testbed.unstick_process import ROOT, alert, runbook, signed
 from tests.support.worlds.one_machine import Place
 
@@ -113,7 +113,7 @@ def prove(case: Any, world: World, *, ours: bool) -> None:
     if case.path == "/approve/open" and isinstance(case.body, dict):
         case.body["token"] = world.approval
     elif case.path == "/verify" and isinstance(case.body, dict):
-        payload = {"v": FIRST_VERSION, "target": world.asking}
+        payload = {"v": VERSION, "target": world.asking}
         case.body["wake"] = sign(bootstrap.current_adapters().config.signing_keys, payload) if ours else "forged"
     elif case.path == "/" and ours and case.meta.generation.mode.is_positive:
         case.body["alerts"][0] = alert("mail", "mail.delivery")

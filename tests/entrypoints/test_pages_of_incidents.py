@@ -15,9 +15,10 @@ from werkzeug.test import TestResponse
 from functions.application.deliver import archive_path
 from functions.application.serialization import encode
 from functions.domain.model.codes import Action, Ending
-from functions.domain.model.incidents import Archive, Evidence, Outcome, change
+from functions.domain.model.incidents import Archive, Evidence, Outcome
 from testbed.unstick_process import alert, notification, signed
 from tests.support.worlds.one_machine import Place
+from tests.support.worlds.scenes import change
 from tests.support.worlds.stuck_mail import PUBLIC_URL, SECRETS, StuckMail, stuck_mail
 
 pytestmark = pytest.mark.usefixtures("patient_code")

@@ -24,13 +24,14 @@ from functions.application.answer import turn
 from functions.application.serialization import decode, encode
 from functions.bootstrap import current_adapters
 from functions.domain.model.codes import Ending, Phase, Reason
-from functions.domain.model.incidents import Document, change
+from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Pause
 from functions.runtime.errors import BadRequest
 from functions.runtime.secrets import SecretRef
 from testbed.unstick_process import runbook
 from tests.adapters.chats.platforms import Call, HttpAnswer, SlackApi
 from tests.support.worlds.one_machine import Place, stuck
+from tests.support.worlds.scenes import change
 
 pytestmark = pytest.mark.usefixtures("patient_code")
 

@@ -11,14 +11,13 @@ import heapq
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import greenlet
 import msgspec
 from msgspec.structs import replace
 
-from functions.application import intake, reconcile, serialization
+from functions.application import intake, reconcile
 from functions.application.ports import Listed, Query, Stored
 from functions.application.serialization import decode, encode
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
@@ -48,10 +47,6 @@ MOST_INVOCATIONS, MOST_LEGS = 30_000, 1500
 
 BEHIND_S = 1.0
 """What schedulers/cloud_tasks.py adds to the time of a wake-up."""
-
-
-# The same bytes are read again and again, in a run and by its checker, and what comes of them can't be changed.
-serialization._decode = lru_cache(4096)(serialization._decode)  # type: ignore[assignment]
 
 
 def _remember_last(encode: Callable[[object], bytes]) -> Callable[[object], bytes]:

@@ -2,14 +2,13 @@
 
 import click
 import msgspec
+from msgspec.structs import replace
 
 from functions.application.collect import evidence_path
 from functions.application.history.incidents import find
-from functions.application.serialization import to_stored
 from functions.bootstrap import Adapters
 from functions.domain.cards.rendering import rendered, tidy
 from functions.domain.incidents.timeline import ENDINGS, Entry, Known, tell
-from functions.domain.model.incidents import change
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.sanitize import clean
 from functions.runtime.text import Phrase, Text, named
@@ -90,7 +89,7 @@ def _as_json(record: Known, entries: tuple[Entry, ...], rules: Rules, evidence: 
         for entry in entries
     ]
     content: dict[str, object] = {
-        "incident": to_stored(change(record.incident, nonce="")),
+        "incident": msgspec.to_builtins(replace(record.incident, approval=replace(record.incident.approval, nonce=""))),
         "target": msgspec.to_builtins(record.target),
         "outcome": msgspec.to_builtins(record.outcome),
         "timeline": timeline,

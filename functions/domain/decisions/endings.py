@@ -11,7 +11,7 @@ from functions.domain.decisions.observing import observe_hold
 from functions.domain.decisions.turn import Turn
 from functions.domain.model.codes import ASKED, Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Declined
-from functions.domain.model.incidents import Incident, change
+from functions.domain.model.incidents import Incident
 from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import Execution, Unknown
 from functions.domain.model.runbooks import Runbook
@@ -100,8 +100,8 @@ def request_approval(turn: Turn, decision: Decision) -> None:
     _note_question(turn, decision)
     expires_at, looks = turn.at + APPROVAL_S, decision.reason is Reason.LIKELY_STUCK
     nonce = f"{turn.tag}.{turn.seen.nonce}"
-    turn.change(phase=Phase.ASKED, nonce=nonce, expires_at=expires_at)
-    turn.change(due=turn.at + turn.runbook.verify.every_s if looks else expires_at)
+    turn.change(phase=Phase.ASKED, due=turn.at + turn.runbook.verify.every_s if looks else expires_at)
+    turn.change_approval(nonce=nonce, expires_at=expires_at)
     approve_url = f"{turn.rules.public_url}/approve/#{nonce}"
     turn.post_hold(replace(hold_card(turn, decision), approve_url=approve_url), f"{turn.mark}-asked", always=True)
     turn.answer(Action.ASKED if decision.reason in ASKED else Action.HELD, decision.reason)
@@ -126,7 +126,8 @@ def end_as_declined(turn: Turn, declined: Declined) -> None:
     """End the incident because a person declined the restart.
     This isn't an escalation, so it blocks no other alert. Its own alerts are settled: see `Outcome.settles`. But a declined
     remedy escalates, since the restart before it did not help."""
-    turn.change(reason=Reason.DECLINED, detail=declined.why, declined_by=declined.by, nonce="")
+    turn.change(reason=Reason.DECLINED, detail=declined.why)
+    turn.change_approval(declined_by=declined.by, nonce="")
     turn.answer(Action.HELD, Reason.DECLINED)
     card_input = turn.card(CardKind.DECLINED, Reason.DECLINED, declined.why)
     told = (*channels_for(turn.rules, card_input.runbook), *turn.incident.told)
@@ -175,7 +176,8 @@ def _with_execution(incident: Incident, execution: Execution | None) -> Incident
     """Add the execution that a card is about as a link; the incident itself doesn't follow it."""
     if incident.execution is not None or execution is None:
         return incident
-    return change(incident, execution=execution, adopted=not execution.tag.startswith(f"{incident.id}."))
+    adopted = not execution.tag.startswith(f"{incident.id}.")
+    return replace(incident, execution=execution, run=replace(incident.run, adopted=adopted))
 
 
 def escalate(turn: Turn, reason: Reason | None, detail: Phrase, *, remedy: Phrase = "", about: Execution | None = None) -> None:

@@ -46,7 +46,8 @@ def order_evidence(turn: Turn, judged: tuple[Judgement, ...]) -> None:
     hosts = (*proved, *(holder.host for watched in turn.incident.queues for holder in watched.holders))
     evidence = name_holder(job, replace(evidence, asked_at=turn.at, until=until), hosts)
     due = min(turn.at + LOOK_S, until)
-    turn.change(phase=Phase.COLLECTING, evidence=evidence, due=due, reason=None, detail="", nonce="", expires_at=None)
+    turn.change(phase=Phase.COLLECTING, evidence=evidence, due=due, reason=None, detail="")
+    turn.change_approval(nonce="", expires_at=None)
     turn.acts.append(Collect(tag_of(turn.incident), job.job, evidence.options, job.within_s))
     turn.answer(Action.DEFERRED, None)
 

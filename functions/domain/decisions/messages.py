@@ -19,7 +19,6 @@ from functions.domain.model.incidents import (
     Outcome,
     PastAttempt,
     QueueState,
-    change,
 )
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART, Card, CardKind, Message
 from functions.domain.model.runbooks import Rules, Runbook
@@ -210,7 +209,7 @@ def _to_outcome(incident: Incident, ending: Ending, card_input: CardInput, chann
 
 def record_hold(document: Document, rules: Rules, incident: Incident, card_input: CardInput) -> Document:
     """Archive an incident that was held at once, since a card shows its id. It settles no alert, so it leaves no outcome."""
-    incident = change(incident, reason=card_input.reason, detail=card_input.detail)
+    incident = replace(incident, reason=card_input.reason, detail=card_input.detail)
     outcome = _to_outcome(incident, Ending.HELD, card_input, channels_for(rules, card_input.runbook))
     return replace(document, to_archive=(*document.to_archive, Archive(document.target, incident, outcome)))
 

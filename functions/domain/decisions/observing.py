@@ -1,6 +1,8 @@
 """Follows what the mode `observe` held: how did it go without Unstick? Starts nothing, and posts only the hold itself.
 The archived incident has the result, for `status` and the report: `domain/costs/would_be.py`."""
 
+from msgspec.structs import replace
+
 from functions.domain.decisions.guards import SAME_CAUSE_S, count_as_restarts, decide, judge_queues
 from functions.domain.decisions.turn import Turn
 from functions.domain.health.movement import recent_s
@@ -19,7 +21,8 @@ sees the restarts that Rundeck's history still shows, which is half an hour for 
 
 def observe_hold(turn: Turn) -> None:
     """Report what would have been restarted, and follow it from now on."""
-    turn.change(phase=Phase.OBSERVING, observed_at=turn.at, due=turn.at + turn.runbook.verify.first_s, execution=None)
+    observed = replace(turn.incident.observed, observed_at=turn.at)
+    turn.change(phase=Phase.OBSERVING, observed=observed, due=turn.at + turn.runbook.verify.first_s, execution=None)
     _tell(turn)
     turn.answer(Action.HELD, Reason.OBSERVE_ONLY)
 
@@ -48,7 +51,9 @@ def watch_observed(turn: Turn) -> None:
     healed_at = (incident.observed.healed_at if incident.observed.healed_at is not None else turn.at) if healthy else None
     execution = _restart_by_hand(turn, observed_at) or incident.execution
     queues = tuple(watched for _, watched in judged)
-    turn.change(queues=queues, healed_at=healed_at, execution=execution, adopted=execution is not None, looked_at=turn.at)
+    observed = replace(incident.observed, healed_at=healed_at)
+    turn.change(queues=queues, observed=observed, execution=execution, looked_at=turn.at)
+    turn.change_run(adopted=execution is not None)
     # Without the history, a person's restart can't be seen.
     proven = healed_at is not None and turn.at - healed_at >= max(every_s, _recent_s(turn))
     if turn.at >= observed_at + FOLLOWED_S or (proven and turn.history):

@@ -81,7 +81,8 @@ def _find_last_run(incident: Incident) -> PastAttempt | None:
 
 
 def _verify_again(turn: Turn, last: PastAttempt) -> None:
-    turn.change(phase=Phase.VERIFYING, execution=last.execution, holder_host=last.holder_host)
+    turn.change(phase=Phase.VERIFYING, execution=last.execution)
+    turn.change_run(holder_host=last.holder_host)
     turn.forget_followed()
     turn.answer(Action.HELD, None)
     _check_recovery(turn)
@@ -157,10 +158,11 @@ def _order_start(turn: Turn, history: ExecutionHistory, judged: tuple[Judgement,
     given = options_of(remedy, turn) if remedy else {holder.option: host} if holder and host else {}
     if holder is not None and turn.document.target is not None:  # possibly written by an earlier release or for other runbooks
         turn.document = replace(turn.document, target=replace(turn.document.target, holder=holder.option))
-    run = replace(turn.incident.run, runner_not_after=not_after, unclear="", adopted=False, holder_host=host, tail=None)
     queues = tuple(map(partial(_note_proof, turn), turn.incident.queues, judged))
-    turn.change(phase=Phase.STARTING, attempt=turn.incident.attempt + 1, run=run, execution=None)
-    turn.change(queues=queues, due=turn.due_within(FIRST_LOOK_S), nonce="")
+    turn.change(phase=Phase.STARTING, attempt=turn.incident.attempt + 1, execution=None)
+    turn.change(queues=queues, due=turn.due_within(FIRST_LOOK_S))
+    turn.change_run(runner_not_after=not_after, unclear="", adopted=False, holder_host=host, tail=None)
+    turn.change_approval(nonce="")
     if turn.incident.restarts == 0 and not isinstance(turn.seen.storm, Unknown):
         turn.acts.append(Claim(turn.at))
     turn.acts.append(Start(turn.tag, not_after, within_s, given, remedy.job if remedy else ""))
@@ -192,9 +194,10 @@ def on_start_result(turn: Turn, event: StartResult) -> None:
     if event.execution is not None:
         return _follow(turn, event.execution, Action.RESTARTED)
     if event.unsent is None and not event.busy and not event.refusal:
-        turn.change(unclear=event.unclear)
+        turn.change_run(unclear=event.unclear)
         return turn.answer(Action.DEFERRED, Reason.START_UNCLEAR)
-    turn.change(attempt=incident.attempt - 1, phase=Phase.WAITING, runner_not_after=None, holder_host="")
+    turn.change(attempt=incident.attempt - 1, phase=Phase.WAITING)
+    turn.change_run(runner_not_after=None, holder_host="")
     if event.unsent is not None:
         _handle_unsent(turn, event.unsent, event)
     elif event.busy:
@@ -245,7 +248,7 @@ def _check_asked(turn: Turn) -> None:
     decision = decide(turn.guard_context())
     if decision.reason in (Reason.LIKELY_STUCK, Reason.SYMPTOM_UNKNOWN, Reason.LEDGER_UNKNOWN, Reason.PAUSED):
         return turn.change(due=min(turn.at + turn.runbook.verify.every_s, expires_at))
-    turn.change(phase=Phase.WAITING, nonce="", expires_at=None, waits_from=turn.at)
+    turn.withdraw_question()
     evaluate_guards(turn)
 
 
@@ -287,15 +290,17 @@ def _adopt(turn: Turn, execution: Execution, reason: Reason | None) -> None:
         others = (restart for restart in guards.count_as_restarts(history) if restart.id != execution.id)
         earlier = sum((restart.runner_started_at or 0.0) >= began_at - guards.SAME_CAUSE_S for restart in others)
         turn.change(restarts=max(incident.restarts, earlier))
-    turn.change(adopted=not own, holder_host=incident.run.holder_host if own else "")
+    turn.change_run(adopted=not own, holder_host=incident.run.holder_host if own else "")
     _follow(turn, execution, Action.RESTARTED if own else Action.ADOPTED, reason=reason)
 
 
 def _follow(turn: Turn, execution: Execution, action: Action, *, reason: Reason | None = None) -> None:
     due, incident = turn.at + turn.runbook.verify.every_s, turn.incident
     due = min(incident.due, due) if incident.due > turn.at else due
-    turn.change(phase=Phase.RUNNING, execution=execution, restarts=incident.restarts + 1, reason=reason, tail=None)
-    turn.change(overruled=False, due=due, looked_at=turn.at)
+    turn.change(phase=Phase.RUNNING, execution=execution, restarts=incident.restarts + 1, reason=reason)
+    turn.change(due=due, looked_at=turn.at)
+    turn.change_run(tail=None)
+    turn.change_approval(overruled=False)
     turn.answer(action, reason)
     if not execution.ended or not (turn.incident.run.adopted or execution.refused):
         turn.post(turn.card(CardKind.STARTED, reason), f"{incident.id}-started-{execution.id}")
@@ -389,14 +394,15 @@ def _note_execution(turn: Turn) -> Execution | None:
     if history is None:
         return known
     if history.tail is not None:
-        turn.change(tail=history.tail)
+        turn.change_run(tail=history.tail)
     if known is None:
         return None
     current = history.followed or next((one for one in history.executions if one.id == known.id), known)
     # The history may lag, so remember a retry instead of looking it up again.
     retried = known.retry_of_restart or (current.id != known.id and not known.late)
     current = replace(current, tag=current.tag or known.tag, retry_of_restart=retried)
-    turn.change(execution=current, beside=_find_beside(history, current) or turn.incident.run.beside)
+    turn.change(execution=current)
+    turn.change_run(beside=_find_beside(history, current) or turn.incident.run.beside)
     return current
 
 
@@ -432,7 +438,7 @@ def _check_recovery(turn: Turn) -> None:
         return turn.close(Ending.RECOVERED, turn.card(CardKind.RECOVERED))
     if any(queue.after.verdict is Verdict.STUCK for queue in queues):
         return _after_failure(turn, queues)
-    turn.change(overruled=False)  # what a remedy was approved for has passed
+    turn.change_approval(overruled=False)  # what a remedy was approved for has passed
     joined_s = turn.at - max(watched.joined_at for watched in queues)
     if min(age_s, joined_s) >= verify.within_s:
         return _end_of_time(turn)
@@ -454,7 +460,7 @@ def _after_failure(turn: Turn, queues: tuple[QueueState, ...]) -> None:
     if remedy is None or (remedy.moves and not count):
         return endings.escalate(turn, None, join((why, why_not)))
     if count != turn.incident.approval.to_move:
-        turn.change(overruled=False, to_move=count)  # a person agreed to another number
+        turn.change_approval(overruled=False, to_move=count)  # a person agreed to another number
     _next_attempt(turn, STUCK, remedy.name)
 
 
@@ -481,7 +487,7 @@ def _announce_draining(turn: Turn, age_s: float) -> None:
     mark = f"{incident.id}-draining-{incident.execution.id if incident.execution else incident.attempt}"
     drains = Verdict.DRAINING in verdicts and verdicts <= {Verdict.DRAINING, Verdict.RECOVERED}
     if drains and age_s >= turn.runbook.verify.patience_s and incident.run.draining_told != mark:
-        turn.change(draining_told=mark)
+        turn.change_run(draining_told=mark)
         turn.post(turn.card(CardKind.DRAINING), mark)
 
 
@@ -515,7 +521,8 @@ def _stuck_since(incident: Incident, watched: QueueState) -> bool:
 def _next_attempt(turn: Turn, how: How, remedy: str = "") -> None:
     """Decide about another restart, or a remedy. While a hold that ends by itself lasts, the incident keeps verifying."""
     approval = turn.incident.approval
-    turn.change(remedy=remedy, overruled=approval.overruled and approval.remedy == remedy)  # a press is for what was asked
+    still_wanted = approval.overruled and approval.remedy == remedy  # a press is for what was asked
+    turn.change_approval(remedy=remedy, overruled=still_wanted)
     incident = turn.incident
     execution = incident.execution
     tag = execution.tag or execution.id if execution else turn.tag

@@ -1,6 +1,7 @@
 """Decides what to observe before a step, and what is due."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -13,7 +14,7 @@ from functions.domain.model.bounds import QUEUES_KEPT
 from functions.domain.model.codes import Ending, Phase
 from functions.domain.model.events import AlertsReceived, Approved, Event, RestartWanted, TimerFired
 from functions.domain.model.firings import new_alerts
-from functions.domain.model.incidents import Document, Evidence, Hold, Incident, Looks, Observed, change
+from functions.domain.model.incidents import Document, Evidence, Hold, Incident, Looks, Observed
 from functions.domain.model.runbooks import EvidenceJob, Rules, Runbook
 
 AHEAD_S = 120.0  # seconds that `due` may be further ahead than the longest wait before it counts as a clock's step
@@ -80,18 +81,19 @@ def _clamp(incident: Incident, now: float) -> Incident:
     evidence, expires_at = incident.evidence, incident.approval.expires_at
     if evidence is not None and evidence.asked_at is not None and evidence.asked_at > now:
         evidence = replace(evidence, asked_at=now, until=evidence.until - evidence.asked_at + now)
-    return change(
+    expires_at = expires_at if expires_at is None else min(expires_at, now + APPROVAL_S)
+    return replace(
         incident,
         **_moments(incident, now),
-        **_moments(incident.observed, now),
+        observed=replace(incident.observed, **_moments(incident.observed, now)),
         due=now,
-        expires_at=expires_at if expires_at is None else min(expires_at, now + APPROVAL_S),
+        approval=replace(incident.approval, expires_at=expires_at),
         evidence=evidence,
         queues=queues,
     )
 
 
-def _moments(part: Incident | Observed | Looks, now: float) -> dict[str, float | None]:
+def _moments(part: Incident | Observed | Looks, now: float) -> dict[str, Any]:
     """The moments that were noted on our clock, by the names of their fields: those that lie ahead as now."""
     noted = {name: getattr(part, name) for name in part.__struct_fields__ if name.endswith(("_at", "_from"))}
     return {name: at if at is None else min(at, now) for name, at in noted.items()}

@@ -244,7 +244,7 @@ def _recheck_guard(turn: Turn, event: events.AlertsReceived) -> None:
     decision = decide(replace(turn.guard_context(), document=document))
     if decision.kind is Kind.HOLD and decision.reason is turn.incident.reason:
         return turn.answer_alerts(event, event.cases[0], Action.HELD, decision.reason or Reason.DUPLICATE)
-    turn.change(phase=Phase.WAITING, nonce="", expires_at=None, waits_from=turn.at)
+    turn.withdraw_question()
     phases.evaluate_guards(turn)
 
 
@@ -296,7 +296,8 @@ def _on_answer(turn: Turn, event: events.Approved | events.Declined) -> None:
         return phases.run_phase(turn)
     if isinstance(event, events.Declined):
         return end_as_declined(turn, event)
-    turn.change(approved_by=event.by, approved_why=event.why, overruled=True, nonce="", phase=Phase.WAITING, waits_from=turn.at)
+    turn.change(phase=Phase.WAITING, waits_from=turn.at)
+    turn.change_approval(approved_by=event.by, approved_why=event.why, overruled=True, nonce="")
     phases.evaluate_guards(turn)
 
 

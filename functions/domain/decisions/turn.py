@@ -11,7 +11,7 @@ from functions.domain.health.looks import note_snapshot
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Action, Ending, Phase, Reason
 from functions.domain.model.events import Act, AlertsReceived, Reply
-from functions.domain.model.incidents import Document, Incident, QueueState, change
+from functions.domain.model.incidents import Document, Incident, QueueState
 from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import NOT_CHECKED, ExecutionHistory, Observation, QueueSnapshot, Reading, Unknown
 from functions.domain.model.runbooks import Rules, Runbook
@@ -96,8 +96,21 @@ class Turn:
         self.document = replace(self.document, incident=incident)
 
     def change(self, **changes: Any) -> None:
-        """Change these fields of the open incident."""
-        self.open(change(self.incident, **changes))
+        """Change these fields of the open incident. mypy knows them: tools/typed_replace.py."""
+        self.open(replace(self.incident, **changes))
+
+    def change_approval(self, **changes: Any) -> None:
+        """Change these fields of what people were asked, and what they answered."""
+        self.change(approval=replace(self.incident.approval, **changes))
+
+    def change_run(self, **changes: Any) -> None:
+        """Change these fields of the current restart."""
+        self.change(run=replace(self.incident.run, **changes))
+
+    def withdraw_question(self) -> None:
+        """Go on without an answer: the link that people got approves nothing any more."""
+        self.change(phase=Phase.WAITING, waits_from=self.at)
+        self.change_approval(nonce="", expires_at=None)
 
     def card(self, kind: CardKind, reason: Reason | None = None, detail: Phrase = "", **more: Any) -> CardInput:
         """The card of the open incident."""

@@ -2,8 +2,7 @@
 
 from enum import StrEnum
 
-VERSION = 2  # of documents and archive records. A release reads its own and the one before. In 1 a detail was a sentence.
-FIRST_VERSION = 1  # of wake-ups, the kill switch and the storm, which a former release still reads after a rollback
+VERSION = 1  # of everything that is stored or sent: documents, archive records, wake-ups. A release refuses newer ones.
 
 
 class Reason(StrEnum):

@@ -5,10 +5,9 @@ A new field needs a default, since stored documents lack it. A moment that an in
 moved back with a clock that was set back (decisions/queries.py)."""
 
 from collections.abc import Mapping
-from typing import Any, NewType
+from typing import NewType
 
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from functions.domain.model.alerts import QueueRef, Target
 from functions.domain.model.codes import VERSION, Ending, Phase, Proof, Reason, Verdict
@@ -37,7 +36,7 @@ class AlertRef(Struct, frozen=True):
         return ("Grafana" if organisation else "Alertmanager") if mark else ""
 
 
-class Looks(Struct, frozen=True, omit_defaults=True, rename=lambda name: f"look_{name}"):
+class Looks(Struct, frozen=True, omit_defaults=True):
     """What an incident remembers of earlier readings of a queue, to notice discontinuities that one reading can't show."""
 
     unsure_at: float | None = None  # the time of the first check in a row that was unsure whether it is stuck
@@ -56,14 +55,14 @@ class Looks(Struct, frozen=True, omit_defaults=True, rename=lambda name: f"look_
     oldest_from: float | None = None  # since when its oldest message has been the same
 
 
-class Doubt(Struct, frozen=True, omit_defaults=True, rename=lambda name: f"doubt_{name}"):
+class Doubt(Struct, frozen=True, omit_defaults=True):
     """Why a verdict is likely and not proved; empty where it is proved."""
 
     against: Phrase = ""  # what speaks against it
     settle: str = ""  # the line of configuration that settles it for good
 
 
-class AfterRestart(Struct, frozen=True):
+class AfterRestart(Struct, frozen=True, omit_defaults=True):
     """The checks of a queue after the last restart ended. Times are on the runner's clock."""
 
     depth: int | None = None
@@ -81,7 +80,7 @@ class AfterRestart(Struct, frozen=True):
 
 
 class QueueState(Struct, frozen=True):
-    """One queue of an incident. Documents store it flat: the fields of `looks` and `after` stand beside the others."""
+    """One queue of an incident."""
 
     queue: QueueRef
     runbook: str
@@ -186,7 +185,7 @@ class Observed(Struct, frozen=True):
 
 
 class Incident(Struct, frozen=True):
-    """An open incident. Stored flat: the fields of `approval`, `run` and `observed` are beside the others."""
+    """An open incident."""
 
     id: str
     phase: Phase
@@ -232,19 +231,6 @@ class Incident(Struct, frozen=True):
         """Whether it is still only suspected: no other alert joined, nothing was started, nobody was notified."""
         suspected = bool(self.triggers) and all(trigger.suspicion for trigger in self.triggers)
         return suspected and not (self.attempt or self.restarts or self.told)
-
-
-INCIDENT_PARTS = {"approval": Approval, "run": Run, "observed": Observed}
-QUEUE_PARTS = {"looks": Looks, "after": AfterRestart, "doubt": Doubt}
-_PART_OF = {name: part for part, kind in INCIDENT_PARTS.items() for name in kind.__struct_fields__}
-
-
-def change(incident: Incident, **changes: Any) -> Incident:
-    """The incident with these fields changed. Fields of its parts have unique names, so they are given like the others."""
-    for name in changes.keys() & _PART_OF.keys():
-        part = _PART_OF[name]
-        incident = replace(incident, **{part: replace(getattr(incident, part), **{name: changes.pop(name)})})
-    return replace(incident, **changes)
 
 
 def first_restart_at(incident: Incident) -> float | None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from functions.domain.model.codes import FIRST_VERSION
+from functions.domain.model.codes import VERSION
 from functions.runtime.text import Phrase, Text, in_brackets
 
 EVIDENCE = "evidence"  # INCIDENT.evidence tags an evidence run, INCIDENT.ATTEMPT a restart, INCIDENT.ATTEMPT-NAME a remedy
@@ -201,7 +201,7 @@ class Pause(Struct, frozen=True):
     by: str = ""
     at: float = 0.0
     on: bool = True
-    version: int = FIRST_VERSION
+    version: int = VERSION
     until: float | None = None  # when it turns off by itself. A former release ignores this and stays paused.
 
     def holds_at(self, now: float) -> bool:
@@ -221,7 +221,7 @@ class Storm(Struct, frozen=True):
     """The targets that recently had their first restart; a document `storm`, `storm-1` ... has a part of them."""
 
     slots: tuple[Slot, ...] = ()
-    version: int = FIRST_VERSION
+    version: int = VERSION
 
 
 class Observation(Struct, frozen=True):

@@ -19,7 +19,7 @@ from functions.domain.cards.curve import plot
 from functions.domain.cards.queue_facts import PROOFS
 from functions.domain.health.recovery import say_same_again
 from functions.domain.model.codes import ASKED, Health, Mode, Phase, Proof, Reason, Verdict
-from functions.domain.model.incidents import AfterRestart, AlertRef, Incident, PastAttempt, change
+from functions.domain.model.incidents import AfterRestart, AlertRef, Incident, PastAttempt
 from functions.domain.model.messages import APPROVE as APPROVE_BUTTON
 from functions.domain.model.messages import DECLINE, PAUSE, Card
 from functions.domain.model.observations import Execution, Holder, QueueHistory, QueueSnapshot
@@ -46,6 +46,7 @@ from tests.support.worlds.example_stories import (
     rules,
 )
 from tests.support.worlds.example_stories import START_PAGE as EXAMPLE_PAGE
+from tests.support.worlds.scenes import change
 
 LANGUAGES = ("en", "ja")
 START_PAGE = "https://rundeck.example.com/project/ops/job/show/1?opt.service=mail-delivery"

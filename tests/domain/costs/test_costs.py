@@ -16,11 +16,12 @@ from functions.domain.costs import would_be
 from functions.domain.costs.model import MAX_PROMINENCE, Became, Known, Likely, RunbookCost
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Ending, Mode, Phase, Reason
-from functions.domain.model.incidents import AlertRef, Archive, Doubt, Incident, Outcome, PastAttempt, QueueState, change
+from functions.domain.model.incidents import AlertRef, Archive, Doubt, Incident, Outcome, PastAttempt, QueueState
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Restart, Rules, Runbook, Symptom
 from functions.domain.model.unmatched import UnmatchedAlert
+from tests.support.worlds.scenes import change
 
 TOKYO = ZoneInfo("Asia/Tokyo")
 NOW = datetime(2026, 11, 25, 9, 0, tzinfo=TOKYO).timestamp()

@@ -9,7 +9,7 @@ from functions.domain.decisions.endings import GRACE_S, deadline_of
 from functions.domain.health.proofs import SAMPLE_LATE_S
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Start, StartResult, Step, TimerFired
-from functions.domain.model.incidents import Document, Hold, PastAttempt, change
+from functions.domain.model.incidents import Document, Hold, PastAttempt
 from functions.domain.model.observations import Pause, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Freeze, Limits, Verify
 from tests.support.worlds.scenes import (
@@ -19,6 +19,7 @@ from tests.support.worlds.scenes import (
     alerted,
     bare,
     case,
+    change,
     document,
     execution,
     history_of,

@@ -19,11 +19,12 @@ from functions.domain.decisions.messages import (
     was_told_recently,
 )
 from functions.domain.model.codes import Ending, Mode, Reason
-from functions.domain.model.incidents import AlertRef, Document, Hold, Outcome, change
+from functions.domain.model.incidents import AlertRef, Document, Hold, Outcome
 from functions.domain.model.messages import Card
 from functions.domain.model.runbooks import Rules
 from tests.support.worlds import scenes
 from tests.support.worlds.example_stories import INCIDENT, NOW, RUNBOOK, TARGET, TRIGGER
+from tests.support.worlds.scenes import change
 
 BOOK = replace(RUNBOOK, notify=("team",), escalate=("pager", "team"), mention=("<!here>", "<users/all>"))
 OTHER = replace(RUNBOOK, name="other", notify=("others",), escalate=("boss",), mention=("<@U1>",))

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason, Verdict
 from functions.domain.model.events import Start, StartResult, TimerFired
-from functions.domain.model.incidents import REFUSED_LATE, STUCK, UNCLEAR, AfterRestart, Document, PastAttempt, QueueState, change
+from functions.domain.model.incidents import REFUSED_LATE, STUCK, UNCLEAR, AfterRestart, Document, PastAttempt, QueueState
 from functions.domain.model.observations import Channel, Holder, Observation, Pause, Unknown
 from functions.domain.model.runbooks import Limits, Rules, Verify
 from functions.runtime.text import Text
@@ -19,6 +19,7 @@ from tests.support.worlds.scenes import (
     RUNNER_NOW,
     alerted,
     case,
+    change,
     channels,
     document,
     execution,

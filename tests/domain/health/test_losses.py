@@ -11,12 +11,13 @@ from functions.domain.decisions.guards import GuardContext, Kind, decide
 from functions.domain.health.looks import judge_health
 from functions.domain.model.codes import Ending, Phase, Reason
 from functions.domain.model.events import Approved, Start
-from functions.domain.model.incidents import Document, change
+from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Holder, QueueSnapshot, Returns
 from tests.support.worlds.scenes import (
     NEW,
     NOW,
     alerted,
+    change,
     document,
     history_of,
     holding,

@@ -14,10 +14,11 @@ from functions.domain.incidents import overview, page, weeks
 from functions.domain.incidents.overview import Filter, Summary, summarize
 from functions.domain.incidents.timeline import Known, tell
 from functions.domain.model.codes import Ending, Phase, Reason, Verdict
-from functions.domain.model.incidents import STUCK, AfterRestart, Evidence, HistoryEntry, Outcome, PastAttempt, change
+from functions.domain.model.incidents import STUCK, AfterRestart, Evidence, HistoryEntry, Outcome, PastAttempt
 from functions.domain.model.observations import Execution, QueueSnapshot
 from functions.runtime.text import in_language
 from tests.support.worlds.example_stories import EXAMPLES, NASTY, NOW, RUNBOOK, TARGET, hostile, rules
+from tests.support.worlds.scenes import change
 
 DAY_S = 86400.0
 RULES = replace(rules(), runbooks={RUNBOOK.name: replace(RUNBOOK, manual_minutes=8.0)})

@@ -24,7 +24,6 @@ from functions.domain.model.incidents import (
     Incident,
     PastAttempt,
     QueueState,
-    change,
 )
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Channel, Execution, Holder, QueueSnapshot
@@ -32,6 +31,7 @@ from functions.domain.model.runbooks import Recovered, Restart, Rules, Runbook, 
 from functions.domain.model.unmatched import UnmatchedAlert
 from functions.domain.texts.words import duration
 from functions.runtime.text import COMMA, Phrase, Text, join, named
+from tests.support.worlds.scenes import change
 
 NOW = 1_795_457_525.0  # 2026-11-24 03:12:05 in Tokyo
 RUNNER_AHEAD_S = 2.0

@@ -6,10 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import msgspec
-
 from functions.application.ports import Budget, Listed, Query, Stored
-from functions.application.serialization import decode, to_stored
+from functions.application.serialization import decode, encode
 from functions.domain.model.alerts import QueueRef, Target
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.messages import Card
@@ -94,7 +92,7 @@ class Memory:
     def put(self, key: str, document: object, due: float | None = None) -> None:
         """Somebody else saves this."""
         generation = self.bodies[key][1] + 1 if key in self.bodies else 1
-        self.bodies[key] = (msgspec.json.encode(to_stored(document)), generation, getattr(document, "due", due))
+        self.bodies[key] = (encode(document), generation, getattr(document, "due", due))
 
     def document(self, key: str) -> Document:
         return decode(Document, self.bodies[key][0], key)

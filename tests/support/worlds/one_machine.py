@@ -28,7 +28,7 @@ from functions import bootstrap
 from functions.application import signing
 from functions.application.serialization import decode
 from functions.config.current import current_config
-from functions.domain.model.codes import FIRST_VERSION
+from functions.domain.model.codes import VERSION
 from functions.domain.model.incidents import Document
 from functions.runtime.errors import BadRequest
 from functions.runtime.secrets import SecretRef
@@ -214,6 +214,4 @@ def handed_over(service_name: str, ago_s: float) -> str:
     at = time.time() - ago_s
     content = {"fingerprint": "f1", "source": "https://grafana.example.com 1", "firing": True, "labels": labels}
     one = {"at": at, "incident": "20261125-031500-0a1b2c3d", "crowd": False}
-    return payload_of(
-        {"v": FIRST_VERSION, "deferred": [one | {"alerts": [content | {"annotations": {}, "starts_at": at - 60.0}]}]}
-    )
+    return payload_of({"v": VERSION, "deferred": [one | {"alerts": [content | {"annotations": {}, "starts_at": at - 60.0}]}]})

@@ -12,7 +12,7 @@ from functions.domain.decisions.step import step
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Mode, Phase, Reason
 from functions.domain.model.events import AlertsReceived, Event, Step, TimerFired, Wake
-from functions.domain.model.incidents import AlertRef, Document, Incident, QueueState, change
+from functions.domain.model.incidents import AlertRef, Document, Incident, QueueState
 from functions.domain.model.messages import Message
 from functions.domain.model.observations import (
     Channel,
@@ -151,6 +151,15 @@ def well(at: float = NOW, ids: tuple[str, ...] = NEW) -> QueueSnapshot:
 
 def trigger(**changes: Any) -> AlertRef:
     return replace(AlertRef("fp-1", "grafana#1", NOW - 90.0, MAIL.key, "Stuck"), **changes)
+
+
+def change(incident: Incident, **changes: Any) -> Incident:
+    """The incident with these fields changed. Fields of its parts are given like the others."""
+    for name in ("approval", "run", "observed"):
+        part = getattr(incident, name)
+        of_part = {field: changes.pop(field) for field in part.__struct_fields__ if field in changes}
+        changes |= {name: replace(part, **of_part)} if of_part else {}
+    return replace(incident, **changes)
 
 
 def incident(phase: Phase = Phase.WAITING, **changes: Any) -> Incident:

@@ -19,11 +19,12 @@ from functions.bootstrap import Adapters
 from functions.config.loader import parse_config
 from functions.domain.model.alerts import Alert
 from functions.domain.model.events import Reply
-from functions.domain.model.incidents import Document, Incident, change
+from functions.domain.model.incidents import Document, Incident
 from functions.domain.model.observations import Pause
 from functions.entrypoints.people import incidents, page
 from testbed.doubles.rabbitmq import Queue, RabbitDouble
 from testbed.doubles.rundeck import TOKEN, Job, Rundeck
+from tests.support.worlds.scenes import change
 
 YAML = """
 grafana: {{auth: {{basic: {{user: grafana, passwords: [env://T_GRAFANA]}}}}}}

@@ -17,7 +17,7 @@ from functions.domain.cards import approval_page
 from functions.domain.cards.approval_page import Notice, Person, Question, Row, View
 from functions.domain.cards.card_input import CardInput
 from functions.domain.model.codes import Health
-from functions.domain.model.incidents import Approval, change
+from functions.domain.model.incidents import Approval
 from functions.domain.model.observations import Unknown
 from functions.entrypoints.people.approval import NOT_APPROVER
 from functions.entrypoints.people.page import REFUSALS
@@ -26,6 +26,7 @@ from functions.runtime.text import Text, in_language
 from testbed.patience import PATIENCE_S, wait_until
 from tests.support.worlds import scenes
 from tests.support.worlds.example_stories import EXAMPLES, NONCE, rules
+from tests.support.worlds.scenes import change
 from tests.support.worlds.stuck_mail import SECRETS, StuckMail, stuck_mail, token_of
 from tests.system.browser.chromium import BROAD, SMALL, complaints, resize, served, violations
 

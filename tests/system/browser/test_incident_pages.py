@@ -17,10 +17,11 @@ from functions.application.deliver import archive_path
 from functions.application.serialization import encode
 from functions.domain.incidents.timeline import PHASES
 from functions.domain.model.codes import Ending, Phase, Reason
-from functions.domain.model.incidents import Archive, Document, Incident, Outcome, change
+from functions.domain.model.incidents import Archive, Document, Incident, Outcome
 from functions.runtime.text import Text, in_language
 from testbed.patience import PATIENCE_S
 from tests.support.worlds.example_stories import EVIDENCE, EXAMPLES, NOW, TARGET
+from tests.support.worlds.scenes import change
 from tests.support.worlds.stuck_mail import SECRETS, StuckMail, stuck_mail
 from tests.system.browser.chromium import BROAD, SMALL, complaints, resize, served, violations
 

@@ -111,22 +111,17 @@ def to_snapshot(queue: QueueRef, asked: Asked) -> QueueOutcome:
         seen = read_snapshot(queue, Answers(answer.json(), json_or_none(asked.page)), at=answer.at)
     except (Unavailable, Denied) as error:
         return error
-    for field, what, outcome in (
-        ("blind", Text("the queue's page can't be read"), asked.page),
-        ("unseen", Text("the user's tags can't be read"), asked.whoami),
-    ):
-        if (unread := _error_of(outcome)) is not None:
-            late = isinstance(unread, Unavailable) and unread.late
-            seen = replace(seen, **{field: Unknown(named(what, unread.detail), late=late, remedy=unread.remedy)})
-    return seen
+    blind = _why_unread(asked.page, Text("the queue's page can't be read"))
+    return replace(seen, blind=blind or seen.blind, unseen=_why_unread(asked.whoami, Text("the user's tags can't be read")))
 
 
-def _error_of(outcome: Answer | Exception | None) -> Unavailable | Denied | None:
+def _why_unread(outcome: Answer | Exception | None, what: Text) -> Unknown | None:
     try:
         if outcome is not None:
             good(outcome).json()
     except (Unavailable, Denied) as error:
-        return error
+        late = isinstance(error, Unavailable) and error.late
+        return Unknown(named(what, error.detail), late=late, remedy=error.remedy)
     return None
 
 
