@@ -13,10 +13,9 @@ from functions.application.documents import LIST_S, STORE_S
 from functions.application.observe import unwrap
 from functions.application.ports import Budget, Ports
 from functions.application.reconcile import advance
-from functions.domain.decisions.handlers.notices import WEEK_S
 from functions.domain.model.alerts import Alert, MatchedAlert
 from functions.domain.model.codes import Action, Reason
-from functions.domain.model.events import AlertsReceived, Event, Origin, Reply, TimerFired, TokenExpiring
+from functions.domain.model.events import AlertsReceived, Event, Origin, Reply, TimerFired
 from functions.domain.model.unmatched import KEY as UNMATCHED_KEY
 from functions.runtime.errors import Denied, Unavailable, UnstickError
 from functions.runtime.text import Text
@@ -32,7 +31,6 @@ LISTED_BYTES = 600_000  # bytes of alerts in one list: Cloud Tasks accepts 1 MB,
 SWEEP_AFTER_S = 60.0
 FAR_AHEAD_S = 300.0  # further ahead than most waits: worth loading the document
 SWEEP_MOST = 200
-TOKEN_KEY = "runner-token"  # noqa: S105 - a document's name
 """The document that records what people were told about the runner's token."""
 WAKE_BUDGET_S = 60.0
 NO_ORIGIN = Origin()
@@ -182,9 +180,6 @@ def sweep(ports: Ports, budget: Budget) -> int:
         if due < now:
             ports.log("WARNING", "wake-up missing; advanced by the sweep", document=key)
         stepped += _sweep_one(ports, key, TimerFired(), budget)
-    expires_at = ports.rules.token_expires_at
-    if expires_at is not None and ports.now() >= expires_at - WEEK_S and budget.left_s > 0:
-        _sweep_one(ports, TOKEN_KEY, TokenExpiring(), budget)  # sent with each sweep; the step knows what people were told
     return stepped
 
 

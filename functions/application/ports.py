@@ -68,8 +68,6 @@ class Runner(Protocol):
     """Its name in texts, as in "Open the job in Rundeck"."""
     hosts_are: ClassVar[tuple[str, str]]
     """Where `list_hosts` has the hosts from, as in "the nodes' `hostname` is", and the remedy if one is missing there."""
-    renewal: ClassVar[Phrase]
-    """What to do before its token expires; empty if it has none that does."""
 
     @property
     def url(self) -> str:

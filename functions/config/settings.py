@@ -168,7 +168,6 @@ class Config(File, frozen=True, kw_only=True, dict=True):
             incident_option=self.runner.adapter.incident_option,
             mask=self.mask,
             token_expires_at=self.runner.adapter.token_expires_at,
-            token_renewal=self.runner.adapter.renewal,
         )
 
     def match_alerts(self, alerts: Iterable[Alert]) -> list[MatchedAlert]:

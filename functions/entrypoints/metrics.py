@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache, partial
 
-import msgspec
 from msgspec import Struct
 
 from functions.application.observe import read_pause, unwrap
@@ -17,7 +16,7 @@ from functions.application.serialization import decode
 from functions.bootstrap import Adapters, current_adapters
 from functions.domain.model import unmatched
 from functions.domain.model.codes import Ending, Phase, Reason
-from functions.domain.model.incidents import Document, Incident
+from functions.domain.model.incidents import Archive, Document, Incident
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import run_in_batches
 
@@ -28,44 +27,10 @@ AT_ONCE = 16
 ARCHIVE_S = 10.0
 DAY_S = 86400.0
 FIRST_DAY = "1970-01-01"
-BUCKETS_S = (10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 UNHURRIED = frozenset({Phase.ASKED, Phase.OBSERVING})  # an incident in these phases waits for people, or for a day
 
 Labels = tuple[tuple[str, str], ...]
-Sample = tuple[str, Labels, float]
-
-
-class _Run(Struct):
-    """The part of an archived execution that is counted; decoding all of a record takes five times as long."""
-
-    runner_started_at: float | None = None
-
-
-class _Attempt(Struct):
-    execution: _Run | None = None
-
-
-class _Trigger(Struct):
-    starts_at: float
-
-
-class _Incident(Struct):
-    runbook: str
-    triggers: tuple[_Trigger, ...] = ()
-    tries: tuple[_Attempt, ...] = ()
-    execution: _Run | None = None
-    runner_ahead_s: float = 0.0
-
-
-class _Outcome(Struct):
-    ending: str
-    reason: str | None = None
-    restarts: int = 0
-
-
-class _Record(Struct):
-    incident: _Incident
-    outcome: _Outcome
+Sample = tuple[Labels, float]
 
 
 class Counts(Struct, frozen=True):
@@ -74,8 +39,6 @@ class Counts(Struct, frozen=True):
     incidents: Mapping[tuple[str, str], int]  # by runbook and ending
     restarts: Mapping[str, int]  # by runbook
     holds: Mapping[str, int]  # by reason
-    buckets: Mapping[float, int]  # by upper bound: restarts that began within so many seconds of the first alert, each in one
-    seconds: float = 0.0
 
 
 def metrics(adapters: Adapters, *, healthy: bool) -> str:
@@ -85,7 +48,7 @@ def metrics(adapters: Adapters, *, healthy: bool) -> str:
         lines = [*_of_documents(adapters, listed), *_of_archive(adapters)]
     except (Unavailable, Denied):
         healthy, lines = False, []
-    well = _family("healthy", "gauge", "Whether the store can be written and wake-ups are delivered.", [("", (), healthy)])
+    well = _family("healthy", "gauge", "Whether the store can be written and wake-ups are delivered.", [((), healthy)])
     return "\n".join([*well, *lines, ""])
 
 
@@ -112,8 +75,8 @@ def _of_documents(adapters: Adapters, listed: list[Listed]) -> Iterator[str]:
     if (expires_at := adapters.rules.token_expires_at) is not None:
         gauges.append(("token_expiry_timestamp_seconds", "When the runner's token expires.", expires_at))
     for name, text, value in gauges:
-        yield from _family(name, "gauge", text, [("", (), value)])
-    by_phase = [("", (("phase", phase.value),), phases[phase]) for phase in Phase]
+        yield from _family(name, "gauge", text, [((), value)])
+    by_phase = [((("phase", phase.value),), phases[phase]) for phase in Phase]
     yield from _family("incidents_open", "gauge", "Open incidents.", by_phase)
 
 
@@ -146,19 +109,13 @@ def _of_archive(adapters: Adapters) -> Iterator[str]:
     holds = Counter(old.holds) + Counter(new.holds)
     names = sorted(set(adapters.rules.runbooks) | {name for name, _ in incidents})
     samples: list[Sample] = [
-        ("", (("runbook", name), ("outcome", ending.value)), incidents[name, ending]) for name in names for ending in Ending
+        ((("runbook", name), ("outcome", ending.value)), incidents[name, ending]) for name in names for ending in Ending
     ]
     yield from _family("incidents_total", "counter", "Ended incidents.", samples)
-    samples = [("", (("reason", reason.value),), holds[reason]) for reason in Reason]
+    samples = [((("reason", reason.value),), holds[reason]) for reason in Reason]
     yield from _family("holds_total", "counter", "Ended incidents without a restart, by reason.", samples)
-    samples = [("", (("runbook", name),), restarts[name]) for name in names]
+    samples = [((("runbook", name),), restarts[name]) for name in names]
     yield from _family("restarts_total", "counter", "Restarts of ended incidents.", samples)
-    buckets, samples, sum_s = Counter(old.buckets) + Counter(new.buckets), [], 0
-    for bound in (*BUCKETS_S, float("inf")):
-        sum_s += buckets[bound]
-        samples.append(("_bucket", (("le", f"{bound:g}".replace("inf", "+Inf")),), sum_s))
-    samples += [("_sum", (), old.seconds + new.seconds), ("_count", (), sum_s)]
-    yield from _family("time_to_restart_seconds", "histogram", "From the first alert to the first restart.", samples)
 
 
 @lru_cache(maxsize=1)
@@ -170,13 +127,12 @@ def _count(store: Store, since: str, before: str) -> Counts:
     """Count the records of the days from `since` on; `before`: the first day that is not counted, if any. One that can't be
     decoded isn't counted."""
     incidents, restarts, holds = Counter[tuple[str, str]](), Counter[str](), Counter[str]()
-    buckets, seconds = Counter[float](), 0.0
     for path, body in store.read_archive(since=since, timeout_s=ARCHIVE_S):
         if before and path >= f"incidents/{before}":
             break
         try:
-            record = msgspec.json.decode(body, type=_Record)
-        except msgspec.MsgspecError:
+            record = decode(Archive, body, path)
+        except Denied:
             continue
         incident, outcome = record.incident, record.outcome
         incidents[incident.runbook, outcome.ending] += 1
@@ -184,27 +140,15 @@ def _count(store: Store, since: str, before: str) -> Counts:
             holds[outcome.reason] += 1
         if outcome.restarts:
             restarts[incident.runbook] += outcome.restarts
-        took_s = _time_to_restart_s(incident) if outcome.restarts else None
-        if took_s is not None:
-            buckets[next((bound for bound in BUCKETS_S if took_s <= bound), float("inf"))] += 1
-            seconds += took_s
-    return Counts(incidents, restarts, holds, buckets, seconds)
-
-
-def _time_to_restart_s(incident: _Incident) -> float | None:
-    runs = [attempt.execution for attempt in incident.tries] + [incident.execution]
-    starts = [run.runner_started_at for run in runs if run is not None and run.runner_started_at is not None]
-    if not starts or not incident.triggers:
-        return None
-    return max(min(starts) - incident.runner_ahead_s - min(trigger.starts_at for trigger in incident.triggers), 0.0)
+    return Counts(incidents, restarts, holds)
 
 
 def _family(name: str, kind: str, text: str, samples: Iterable[Sample]) -> Iterator[str]:
     yield f"# HELP unstick_{name} {text}"
     yield f"# TYPE unstick_{name} {kind}"
-    for suffix, labels, value in samples:
+    for labels, value in samples:
         shown = ",".join(f'{label}="{_escape(one)}"' for label, one in labels)
-        yield f"unstick_{name}{suffix}{f'{{{shown}}}' if shown else ''} {value + 0:.15g}"
+        yield f"unstick_{name}{f'{{{shown}}}' if shown else ''} {value + 0:.15g}"
 
 
 def _escape(value: str) -> str:

@@ -19,7 +19,7 @@ from functions.domain.model.codes import Action, Reason
 from functions.domain.model.events import AlertsReceived, Origin, Reply, TimerFired
 from functions.runtime.errors import Denied, Unavailable
 from tests.support.worlds.memory import Memory
-from tests.support.worlds.scenes import MAIL, NOW, TARGET, alert, case, document, incident, rules, runbook, well
+from tests.support.worlds.scenes import MAIL, NOW, TARGET, alert, case, document, incident, runbook, well
 
 DAY_S = 86400.0
 
@@ -173,7 +173,7 @@ def test_the_sweep_begins_with_what_is_overdue_longest():
 
 def test_the_sweep_ends_with_its_budget(monkeypatch):
     """One document may take all of it; what it did not come to is not counted."""
-    ports = Memory(rules=replace(rules(), token_expires_at=NOW))
+    ports = Memory()
     overdue(ports, {"doc-a": 100.0, "doc-b": 200.0, "doc-c": 300.0})
     stepped: list[str] = []
 
@@ -186,7 +186,7 @@ def test_the_sweep_ends_with_its_budget(monkeypatch):
     assert stepped == ["doc-c", "doc-b"]
     stepped.clear()
     assert sweep(ports, ports.budget(45.0)) == 3
-    assert stepped == ["doc-c", "doc-b", "doc-a", "runner-token"], "the runner's token is no document of a target"
+    assert stepped == ["doc-c", "doc-b", "doc-a"]
 
 
 @pytest.mark.parametrize("error", [Unavailable("store", "is down"), Denied("store", "no right")])
@@ -207,11 +207,3 @@ def test_a_document_that_can_not_be_stepped_is_logged_and_not_counted(error, mon
         ("ERROR", "sweep failed for a document", "doc-b"),
         ("WARNING", "wake-up missing; advanced by the sweep", "doc-a"),
     ]
-
-
-@pytest.mark.parametrize(("left_s", "asks"), [(7 * DAY_S + 1, False), (7 * DAY_S - 0.5, True), (0.0, True), (-DAY_S, True)])
-def test_the_sweep_asks_about_the_token_from_a_week_before_its_end(left_s, asks):
-    """The step knows what people were told."""
-    ports = Memory(rules=replace(rules(), token_expires_at=NOW + left_s))
-    assert sweep(ports, ports.budget(0.5)) == 0
-    assert ("load runner-token" in ports.names) is asks

@@ -179,7 +179,7 @@ def _print_expiry(expires_at: float, now: float, rules: Rules) -> None:
         output.mark(f"{rules.runner}'s token {'expires' if expires_at > now else 'expired'} {when}", "warn" if soon else "ok")
     )
     if soon:
-        output.print_text(str(rules.token_renewal), "  → ")
+        output.print_text("unstick check says how to replace it", "  → ")
 
 
 def _print_open(state: State) -> None:

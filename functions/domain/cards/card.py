@@ -427,17 +427,6 @@ def _unsigned(_card: CardInput, _rules: Rules) -> Content:
     return Content("act", headline, [to_do(todo), why_not])
 
 
-def _expiring(card_input: CardInput, rules: Rules) -> Content:
-    expires_at = card_input.at if rules.token_expires_at is None else rules.token_expires_at
-    left_s = expires_at - card_input.at
-    left = Text("{runner}'s token expires in {left}", left=duration(left_s))
-    text: list[Phrase] = [
-        to_do(rules.token_renewal),
-        Text("It expires at {time}. Without a valid token Unstick restarts nothing.", time=clock(rules, expires_at)),
-    ]
-    return Content("act" if left_s <= DAY_S else "plan", left if left_s > 0 else Text("{runner}'s token has expired"), text)
-
-
 def _unmatched(card_input: CardInput, _: Rules) -> Content:
     count, first = len(card_input.unmatched), next((one.said for one in card_input.unmatched), "")
     headline = Text("{count} suspicion matched no runbook", "{count} suspicions matched no runbook").fill(count=count)
@@ -470,7 +459,6 @@ KINDS: Mapping[CardKind, tuple[Callable[[CardInput, Rules], Content], tuple[fact
     CardKind.PAUSED: (_paused, ()),
     CardKind.RESUMED: (_resumed, ()),
     CardKind.UNSIGNED: (_unsigned, (facts.unverified,)),
-    CardKind.EXPIRING: (_expiring, ()),
     CardKind.UNMATCHED: (_unmatched, (facts.unmatched,)),
 }
 """Kind -> what the card says, and the facts that it shows before those of every card."""

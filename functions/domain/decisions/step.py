@@ -13,7 +13,7 @@ from functions.domain.decisions.endings import end_as_declined
 from functions.domain.decisions.evidence import on_evidence_started, without_evidence_runs
 from functions.domain.decisions.guards import Kind, decide, escalated_queues, hold_escalated, is_about_other_queues
 from functions.domain.decisions.handlers.escalations import on_acknowledgement, on_restart_wanted, on_resume, remind
-from functions.domain.decisions.handlers.notices import on_bundle, on_delivered, on_token_expiring, on_unsigned
+from functions.domain.decisions.handlers.notices import on_bundle, on_delivered, on_unsigned
 from functions.domain.decisions.handlers.unmatched import note_matched, post_held, tell_unmatched_suspicions, turn_away
 from functions.domain.decisions.matching import render_evidence
 from functions.domain.decisions.messages import LATE_S, LINKED_TRIGGERS, to_alert_ref
@@ -314,5 +314,4 @@ HANDLERS: Mapping[type[events.Event], Callable[[Turn, Any], None]] = {
     events.MessagesDelivered: on_delivered,
     events.Bundled: on_bundle,
     events.Unsigned: on_unsigned,
-    events.TokenExpiring: on_token_expiring,
 }

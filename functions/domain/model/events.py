@@ -111,13 +111,9 @@ class Unsigned(Struct, frozen=True):
     names: tuple[str, ...] = ()
 
 
-class TokenExpiring(Struct, frozen=True):
-    """The runner's token expires within a week."""
-
-
 Answer = Approved | Declined | Acknowledged | RestartWanted | Resumed
 Result = StartResult | EvidenceStarted | MessagesDelivered
-Event = AlertsReceived | TimerFired | Answer | Result | Bundled | Unsigned | TokenExpiring
+Event = AlertsReceived | TimerFired | Answer | Result | Bundled | Unsigned
 
 
 class Wake(Struct, frozen=True):

@@ -13,7 +13,6 @@ from msgspec import Meta, Struct, field
 
 from functions.domain.model.codes import Mode
 from functions.runtime.fields import adapter, duration, key, written
-from functions.runtime.text import Phrase
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -254,8 +253,6 @@ class Rules(Struct, frozen=True):
     """Patterns of RE2 for secrets in the output of jobs, besides the built-in ones."""
     token_expires_at: float | None = None
     """When Unstick's token for the runner expires, if known."""
-    token_renewal: Phrase = ""
-    """What people do before that."""
 
     @property
     def default_channels(self) -> tuple[str, ...]:

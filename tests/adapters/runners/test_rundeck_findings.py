@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from email.utils import formatdate
 from typing import Any
 
@@ -27,7 +28,7 @@ GUARD = "the job refuses a late start"
 TIMEOUT = "Rundeck ends a run that hangs"
 RETRY = "only Unstick tries a restart again"
 DEFINITION = "the job's definition can be read"
-EXPIRY = "people are told before the token expires"
+LASTS = "the token lasts for a week"
 STEP = "test $(date +%s) -le @option.unstick_not_after@ || exit 3"
 OPTIONS = tuple({"name": name} for name in ("service", "unstick_incident", "unstick_not_after"))
 
@@ -92,6 +93,7 @@ def test_a_job_as_it_should_be(said: Said) -> None:
     assert {(one.what, one.ok, str(one.detail), str(one.remedy)) for one in check().values()} == {
         (checks.ANSWERS, True, "Rundeck 6.2.0, API 41 of 59", ""),
         ("Rundeck's clock is within 30 s of ours", True, "+0 s", ""),
+        (LASTS, True, "it expires in 44 d 16 h", ""),
         (checks.JOB, True, "ops/mail in de/mo", ""),
         (checks.MAY_RUN, True, checks.ABORTS, ""),
         (checks.HISTORY, True, "7 executions", ""),
@@ -139,9 +141,21 @@ def test_the_option_that_limits_a_restart_to_a_host(
     assert check()[OPTIONS_ARE].ok == (declared is None or not declared["value"]), "a default that the runbook does not name"
 
 
+@pytest.mark.parametrize(
+    ("left_s", "lasts", "said_of_it"),
+    [(7 * 86400 + 1, True, "it expires in 7 d 0 h"), (7 * 86400, False, "it expires in 7 d 0 h"), (0, False, "it has expired")],
+)
+def test_a_token_that_ends_soon_fails(said: Said, left_s: float, lasts: bool, said_of_it: str) -> None:
+    """From a week before, with how to replace it: a check of every week is in time."""
+    ends = datetime.fromtimestamp(AT + left_s, UTC).isoformat()
+    line = check(replace(SETTINGS, token_expires=ends))[LASTS]
+    assert (line.ok, line.detail) == (lasts, said_of_it)
+    assert ("infra/rundeck/rotate_token.py" in str(line.remedy)) is not lasts
+
+
 def test_a_token_whose_end_nobody_wrote_down(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     """It can't read its own end; without a Date header some proxy has taken the clock."""
-    line = check(replace(SETTINGS, token_expires=""))[EXPIRY]
+    line = check(replace(SETTINGS, token_expires=""))[LASTS]
     assert (line.ok, line.detail, "rundeck.token_expires" in str(line.remedy)) == (None, "a token can't read its own end", True)
     monkeypatch.setattr(answers, "ask", lambda *a, **k: replace(said.ask(*a, **k), headers={}))
     line = check()["Rundeck's clock is within 30 s of ours"]

@@ -113,7 +113,6 @@ def test_headline_begins_with_the_urgency_in_words(name: str, language: str):
         ("paused", "watch", "PAUSED: Unstick restarts nothing"),
         ("resumed", "fine", "No action needed: Unstick may restart mail-delivery again"),
         ("unsigned", "act", "ACT NOW: Alerts can't be verified and were not processed: no signing key fits them"),
-        ("expiring", "plan", "In working hours: Rundeck's token expires in 7 d 0 h"),
         ("unmatched", "plan", "In working hours: RabbitMQQueueMaybeStuck invoice_jobs matched no runbook"),
     ],
 )  # fmt: skip
@@ -235,22 +234,6 @@ def test_headline_and_text_follow_what_has_happened(
     text = " ".join((">", *card.text))
     assert [words for words in said.split(" | ") if words not in text] == []
     assert ("If nothing changes" in text) is ("next_at" in fields and "likely" not in name)
-
-
-@pytest.mark.parametrize(
-    ("left_s", "headline"),
-    [
-        (86401, "In working hours: Rundeck's token expires in 1 d 0 h"),
-        (86400, "ACT NOW: Rundeck's token expires in 1 d 0 h"),
-        (1, "ACT NOW: Rundeck's token expires in 1 s"),
-        (0, "ACT NOW: Rundeck's token has expired"),
-        (-1, "ACT NOW: Rundeck's token has expired"),
-        (None, "ACT NOW: Rundeck's token has expired"),
-    ],
-)
-def test_a_token_is_urgent_on_its_last_day(left_s: float | None, headline: str):
-    expires_at = None if left_s is None else NOW + left_s
-    assert compose(EXAMPLES["expiring"], replace(rules(), token_expires_at=expires_at)).headline == headline
 
 
 @pytest.mark.parametrize(
@@ -890,10 +873,3 @@ def test_the_card_of_a_restart_says_what_it_rests_on(proof: Proof):
     queues = tuple(replace(one, proof=proof) for one in card_input.incident.queues)
     card = compose(replace(card_input, incident=change(card_input.incident, queues=queues)), rules())
     assert dict(card.facts)["Proved"] == str(PROOFS[proof])
-
-
-def test_a_runner_says_itself_how_its_token_is_renewed():
-    """Only Rundeck's is renewed by a program of ours."""
-    card = compose(EXAMPLES["expiring"], replace(rules(), runner="the agent", token_renewal="Ask its owner for another one."))
-    assert "What to do: Ask its owner for another one." in card.text
-    assert "undeck" not in " ".join((card.headline, *card.text))

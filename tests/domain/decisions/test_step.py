@@ -21,7 +21,6 @@ from functions.domain.model.events import (
     Start,
     StartResult,
     Step,
-    TokenExpiring,
     Unsigned,
     Waiting,
     Wake,
@@ -704,22 +703,6 @@ def test_a_wake_up_that_comes_fifty_minutes_late_is_told(late_s, said):
     assert waits.incident.late_s == 5.0 + (late_s if said else 0.0), "so no age that it tells is true"
 
 
-# --- the runner's token ------------------------------------------------------------------------------------------------
-
-DAY_S = 86400.0
-
-
-@pytest.mark.parametrize(
-    ("left_s", "mark"), [(7 * DAY_S + 1, None), (7 * DAY_S, "week"), (DAY_S + 1, "week"), (DAY_S, "day"), (0.0, "day")]
-)
-def test_a_week_and_a_day_are_exact(left_s, mark):
-    """The message's id says which of the two it is."""
-    with_rules = replace(rules(), token_expires_at=NOW)
-    result = step(Document("runner-token"), TokenExpiring(), seen(), NOW - left_s, with_rules)
-    ids = {message.id.partition("@")[0] for message in result.document.to_tell}
-    assert ids == ({f"runner-token-{NOW:.0f}-{mark}"} if mark else set())
-
-
 @pytest.mark.parametrize(("after_s", "again"), [(0.0, False), (3599.0, False), (3600.0, True)])
 def test_alerts_that_no_key_has_signed_are_told_once_an_hour(after_s, again):
     """NOW is a full hour."""
@@ -728,19 +711,6 @@ def test_alerts_that_no_key_has_signed_are_told_once_an_hour(after_s, again):
     result = step(replace(first, to_tell=()), Unsigned(), seen(), NOW + after_s, rules())
     assert (kinds(result.document) == ["unsigned"]) == again
     assert len(result.document.bundled) == 1
-
-
-def test_a_new_token_is_told_of_anew():
-    """Next month it is another end, and the marks of the old one are forgotten."""
-    document = Document("runner-token")
-    for month in range(12):
-        ends = NOW + month * 30 * DAY_S
-        for days in (6, 0.5):
-            with_rules = replace(rules(), token_expires_at=ends)
-            result = step(document, TokenExpiring(), seen(), ends - days * DAY_S, with_rules)
-            assert channels(result.document) == ({"everybody"} if days > 1 else {"everybody", "duty"})
-            document = replace(result.document, to_tell=())
-    assert len(document.bundled) == 2
 
 
 def test_the_history_is_bounded():

@@ -15,9 +15,10 @@ from urllib.request import urlopen
 
 import pytest
 
+from functions.domain.model.codes import Ending
 from testbed import alerting
 from testbed.patience import PATIENCE_S
-from tests.entrypoints.test_metrics import restarted, some_history, some_trouble
+from tests.entrypoints.test_metrics import archived, some_history, some_trouble
 from tests.support.needs import need
 from tests.support.worlds.one_machine import Place
 
@@ -157,7 +158,7 @@ def test_the_row_on_unstick_itself_shows_what_metrics_has(place: Place, begin: i
     quiet = webhook.get("/metrics").text
     some_history()
     some_trouble()
-    restarted("today", 1.0, 45.0)
+    archived("today", 1.0, Ending.RECOVERED, restarts=2)
     figures_after = webhook.get("/metrics").text
     targets = [target for target in targets_of_panels() if "unstick_" in target["expr"]]
     assert len(targets) >= 8

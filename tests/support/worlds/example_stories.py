@@ -8,7 +8,6 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from functions.adapters.runners.rundeck import Rundeck
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.cards.card_input import CardInput
 from functions.domain.decisions.messages import compose_with_answers
@@ -188,8 +187,7 @@ EVIDENCE = Evidence(
 
 def rules(language: str = "en") -> Rules:
     zone, url = "Asia/Tokyo", "https://unstick.example.com"
-    token = {"token_expires_at": NOW + 7 * 86400, "token_renewal": Rundeck.renewal}
-    return Rules({"mail-delivery": RUNBOOK}, language=language, time_zone=zone, public_url=url, **token)
+    return Rules({"mail-delivery": RUNBOOK}, language=language, time_zone=zone, public_url=url)
 
 
 def held(
@@ -331,7 +329,6 @@ EXAMPLES: dict[str, CardInput] = {
     "unsigned": CardInput(
         "unsigned", NOW, bundled=("RabbitMQQueueStuck: Nothing was acknowledged in mail.outgoing for 5 minutes", "DiskFull")
     ),
-    "expiring": CardInput("expiring", NOW),
     "unmatched": CardInput(
         "unmatched",
         NOW,

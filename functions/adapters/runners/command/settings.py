@@ -7,7 +7,7 @@ from msgspec import Meta, Struct, field
 
 from functions.runtime.errors import Denied, DeniedCode
 from functions.runtime.fields import duration, key, written
-from functions.runtime.text import Phrase, Text
+from functions.runtime.text import Text
 
 SYSTEM = "command"
 LONGEST_S = 86400.0
@@ -32,7 +32,6 @@ class Settings(Struct, frozen=True):
         "`restart.holder.allow` lists",
         "List each host there as RabbitMQ sees it, or leave `holder` out (docs/command.md).",
     )
-    renewal: ClassVar[Phrase] = ""
 
     path: str
     """SQLite file with the history. The local store may use the same file. `PATH-runs` beside it has the output."""

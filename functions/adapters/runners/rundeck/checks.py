@@ -11,12 +11,15 @@ from functions.adapters.runners.rundeck import answers
 from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.ports import Finding, finding_of, finding_of_error
 from functions.domain.model.runbooks import Restart
+from functions.domain.texts.words import duration
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
 
 MAX_SKEW_S = 30.0
+WEEK_S = 7 * 86400.0
 META_VERSION = 46
 """The first API version that has /job/ID/meta, which alone shows permissions without running anything."""
 ANSWERS = "Rundeck answers and takes the token"
+LASTS = "the token lasts for a week"
 JOB = "Rundeck's job exists and is enabled"
 MAY_RUN = "the token may run the job"
 HISTORY = "the job's history can be read"
@@ -39,11 +42,12 @@ def check(settings: Settings, restart: Restart, *, auto: bool, timeout_s: float)
     except (Denied, Unavailable) as error:
         return [finding_of_error(ANSWERS, error, UNREACHABLE)]
     version, newest = answers.plain(str(server.get("version"))), answers.plain(str(server.get("apiversion")))
-    findings = [Finding(ANSWERS, True, f"Rundeck {version}, API {settings.api_version} of {newest}"), _check_clock(answer)]
-    if settings.token_expires_at is None:
-        remedy = "write the end that Rundeck showed into rundeck.token_expires"
-        findings.append(Finding("people are told before the token expires", None, "a token can't read its own end", remedy))
-    return [*findings, *_check_job(to, restart.job, restart.options, partial(_list_rules, settings, restart, auto=auto))]
+    return [
+        Finding(ANSWERS, True, f"Rundeck {version}, API {settings.api_version} of {newest}"),
+        _check_clock(answer),
+        _check_expiry(settings, answer.at),
+        *_check_job(to, restart.job, restart.options, partial(_list_rules, settings, restart, auto=auto)),
+    ]
 
 
 def check_evidence(settings: Settings, job: str, options: tuple[str, ...], *, within_s: float, timeout_s: float) -> list[Finding]:
@@ -134,6 +138,16 @@ def _check_clock(answer: Any) -> Finding:
     except Unavailable as error:
         return finding_of_error(what, error, "have the proxy in front of Rundeck pass on the Date header")
     return Finding(what, abs(ahead_s) <= MAX_SKEW_S, f"{ahead_s:+z.0f} s", "keep both clocks by NTP")
+
+
+def _check_expiry(settings: Settings, now: float) -> Finding:
+    ends_at = settings.token_expires_at
+    if ends_at is None:
+        remedy = "write the end that Rundeck showed into rundeck.token_expires"
+        return Finding(LASTS, None, "a token can't read its own end", remedy)
+    left = f"it expires in {duration(ends_at - now)}" if ends_at > now else "it has expired"
+    remedy = "run infra/rundeck/rotate_token.py, then deploy the configuration with the new token_expires"
+    return Finding(LASTS, ends_at - now > WEEK_S, left, remedy)
 
 
 def _judge_permission(body: Any) -> Finding:

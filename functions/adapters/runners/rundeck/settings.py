@@ -7,7 +7,6 @@ from msgspec import Meta, Struct
 
 from functions.runtime.fields import written
 from functions.runtime.secrets import SecretRef
-from functions.runtime.text import Phrase, Text
 
 FIRST_WITH_OPTIONS = 18  # older versions of the API ignore the options of a run
 
@@ -19,9 +18,6 @@ class Settings(Struct, frozen=True):
     hosts_are: ClassVar[tuple[str, str]] = (
         "the nodes' `hostname` is",
         "Give each node the address that RabbitMQ sees as its `hostname`, or leave `holder` out (infra/rundeck/README.md).",
-    )
-    renewal: ClassVar[Phrase] = Text(
-        "Run `infra/rundeck/rotate_token.py`, then deploy the configuration with the new `token_expires`."
     )
 
     url: Annotated[str, written("base-url")]

@@ -1,13 +1,12 @@
-"""Events that only concern messages: what was delivered, what is bundled, and warnings about Unstick itself."""
+"""Events that only concern messages: what was delivered, what is bundled, and alerts that nobody signed."""
 
 from msgspec.structs import replace
 
 from functions.domain.cards.card_input import CardInput
 from functions.domain.decisions.turn import Turn
-from functions.domain.model.events import Bundled, MessagesDelivered, TokenExpiring, Unsigned, Waiting
+from functions.domain.model.events import Bundled, MessagesDelivered, Unsigned, Waiting
 from functions.domain.model.messages import CardKind
 
-WEEK_S, DAY_S = 7 * 86400.0, 86400.0
 BUNDLES_KEPT_S = 86400.0
 THREADS_KEPT = 20
 
@@ -40,25 +39,9 @@ def on_bundle(turn: Turn, event: Bundled) -> None:
         turn.post(card_input, f"{document.key}-{turn.at:.3f}", (channel,))
 
 
-def on_token_expiring(turn: Turn, _: TokenExpiring) -> None:
-    """Warn twice before the runner's token expires: a week ahead, and a day ahead."""
-    document, expires_at = turn.document, turn.rules.token_expires_at
-    if expires_at is None or turn.at < expires_at - WEEK_S:
-        return
-    token = f"{document.key}-{expires_at:.0f}"
-    _post_once(turn, CardKind.EXPIRING, f"{token}-{'day' if turn.at >= expires_at - DAY_S else 'week'}", token)
-
-
 def on_unsigned(turn: Turn, event: Unsigned) -> None:
     """Report, at most once an hour, that alerts wait whose key is gone."""
     mark = f"{turn.document.key}-{turn.at // 3600:.0f}"
-    _post_once(turn, CardKind.UNSIGNED, mark, mark, event.names)
-
-
-def _post_once(turn: Turn, kind: CardKind, mark: str, keep: str, names: tuple[str, ...] = ()) -> None:
-    """Post a message unless its mark is noted already. Marks that begin with `keep` stay noted."""
-    noted = turn.document.bundled
-    if mark not in noted:
-        kept = {known: at for known, at in noted.items() if known.startswith(keep)}
-        turn.document = replace(turn.document, bundled={**kept, mark: turn.at})
-        turn.post(CardInput(kind, turn.at, bundled=names), mark)
+    if mark not in turn.document.bundled:
+        turn.document = replace(turn.document, bundled={mark: turn.at})
+        turn.post(CardInput(CardKind.UNSIGNED, turn.at, bundled=event.names), mark)
