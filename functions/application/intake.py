@@ -29,7 +29,6 @@ HAND_OVER_S = 1.5  # seconds beyond the budget, if the store did not answer in t
 LISTED = 100
 LISTED_BYTES = 600_000  # bytes of alerts in one list: Cloud Tasks accepts 1 MB, and encoding adds less than a third
 SWEEP_AFTER_S = 60.0
-FAR_AHEAD_S = 300.0  # further ahead than most waits: worth loading the document
 SWEEP_MOST = 200
 """The document that records what people were told about the runner's token."""
 WAKE_BUDGET_S = 60.0
@@ -168,17 +167,14 @@ def _deferred(incident: str, case: MatchedAlert) -> Reply:
 
 
 def sweep(ports: Ports, budget: Budget) -> int:
-    """Step documents that are overdue by a minute, in case the scheduler lost their wake-ups, and look at those that are due so
-    late that the clock may have been set back. Returns their number."""
+    """Step documents that are overdue by a minute, in case the scheduler lost their wake-ups. Returns their number."""
     now, listed = ports.now(), ports.store.list_documents(timeout_s=budget.at_most(LIST_S))
     overdue = sorted((entry.due, entry.key) for entry in listed if entry.due is not None and entry.due < now - SWEEP_AFTER_S)
-    far_ahead = sorted((entry.due, entry.key) for entry in listed if entry.due is not None and entry.due > now + FAR_AHEAD_S)
     stepped = 0
-    for due, key in (*overdue, *far_ahead)[:SWEEP_MOST]:
+    for _, key in overdue[:SWEEP_MOST]:
         if budget.left_s <= 0:
             break
-        if due < now:
-            ports.log("WARNING", "wake-up missing; advanced by the sweep", document=key)
+        ports.log("WARNING", "wake-up missing; advanced by the sweep", document=key)
         stepped += _sweep_one(ports, key, TimerFired(), budget)
     return stepped
 

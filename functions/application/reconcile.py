@@ -17,7 +17,7 @@ from functions.application.ports import Budget, Mismatch, Ports
 from functions.application.serialization import encode
 from functions.application.storm import Shard, claim_slot
 from functions.domain.decisions.phases import FIRST_LOOK_S
-from functions.domain.decisions.queries import has_firing_target, is_enough, needs_observation, of_alerts, undo_set_back
+from functions.domain.decisions.queries import has_firing_target, is_enough, needs_observation, of_alerts
 from functions.domain.decisions.step import step
 from functions.domain.model import events
 from functions.domain.model.bounds import MAX_BYTES, shrink
@@ -133,12 +133,10 @@ def _load_and_observe(ports: Ports, key: str, event: Event, budget: Budget, *, f
         woken_at = wake_at if "wake-up" in early and _was_made(early["wake-up"]) else None
         seen, shards = read(results[len(ahead) :])
         complete, now = is_enough(wanted, document), ports.now()
-        document = undo_set_back(document, ports.rules, now)
         if complete or not needs_observation(document, event, now):
             return LoadedDocument(document, generation, seen, shards, looked_from, woken_at, None if complete else now)
     document, generation = load(ports, key, budget.at_most(STORE_S))
     now = ports.now()
-    document = undo_set_back(document, ports.rules, now)
     if not needs_observation(document, event, now):
         return LoadedDocument(document, generation, NOTHING_SEEN, wake_at=woken_at, unlooked_at=now)
     looked_from = ports.monotonic()

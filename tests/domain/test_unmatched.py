@@ -91,15 +91,6 @@ def test_what_was_noted_within_a_day_is_recent():
     assert [one.name for one in Unmatched(noted).recent(NOW + DAY_S)] == ["b", "a"]
 
 
-def test_a_clock_that_was_set_back_holds_nothing_up():
-    """What was noted and told later than now does not count."""
-    ahead = moved(EMPTY, alerted(suspected()), at=NOW + DAY_S, with_rules=BOOKS).document
-    told = delivered(woken(ahead, NOW + 2 * DAY_S, with_rules=BOOKS).document)
-    noted = moved(told, alerted(suspected()), at=NOW, with_rules=BOOKS).document
-    assert noted.due == NOW + DAY_S
-    assert len(woken(noted, NOW + DAY_S, with_rules=BOOKS).document.to_tell) == 1
-
-
 @pytest.mark.parametrize("wrong", [False, True])
 def test_a_runbook_remembers_to_the_hour_when_it_matched(wrong: bool):
     """Whether its target can be named or not; a resolved alert is no match."""
@@ -110,7 +101,5 @@ def test_a_runbook_remembers_to_the_hour_when_it_matched(wrong: bool):
     again = moved(before, alerted(one), at=NOW + 60.0, with_rules=books).document
     assert again.matched == before.matched
     assert moved(before, alerted(one), at=NOW + HOUR_S, with_rules=books).document.matched == {"mail": NOW + HOUR_S}
-    ahead = replace(before, matched={"mail": NOW + DAY_S})
-    assert moved(ahead, alerted(one), with_rules=books).document.matched == {"mail": NOW}, "the clock was set back"
     gone = MatchedAlert(replace(one.alert, firing=False), one.runbook, one.target, one.queue, one.reason)
     assert moved(Document(key), alerted(gone), with_rules=books).document.matched == {}

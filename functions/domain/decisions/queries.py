@@ -1,23 +1,18 @@
 """Decides what to observe before a step, and what is due."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from functions.domain.decisions.endings import APPROVAL_S
-from functions.domain.decisions.messages import NO_RUNBOOK
-from functions.domain.decisions.observing import AT_MOST_S
 from functions.domain.model.alerts import MatchedAlert, QueueRef, Target
 from functions.domain.model.bounds import QUEUES_KEPT
 from functions.domain.model.codes import Ending, Phase
 from functions.domain.model.events import AlertsReceived, Approved, Event, RestartWanted, TimerFired
 from functions.domain.model.firings import new_alerts
-from functions.domain.model.incidents import Document, Evidence, Hold, Incident, Looks, Observed
+from functions.domain.model.incidents import Document, Evidence, Incident
 from functions.domain.model.runbooks import EvidenceJob, Rules, Runbook
 
-AHEAD_S = 120.0  # seconds that `due` may be further ahead than the longest wait before it counts as a clock's step
 REPLACED_S = 10.0  # seconds after `due` from which any wake-up is accepted: its own may be lost or failing
 
 Queues = dict[str, tuple[QueueRef, Runbook | None]]  # queue key -> the queue, and the runbook that judges it
@@ -37,71 +32,6 @@ class Wanted(Struct, frozen=True):
 def has_firing_target(event: AlertsReceived) -> bool:
     """Whether these alerts may lead to a restart."""
     return event.cases[0].target is not None and any(case.alert.firing for case in event.cases)
-
-
-def undo_set_back(document: Document, rules: Rules, now: float) -> Document:
-    """The document as if our clock had never been ahead, if something in it is due later than any wait can be: else an incident
-    would stand still until the clock has caught up. What is due then is decided now, and no age is negative."""
-    incident, escalation, due = document.incident, document.escalation, document.due
-    if incident is not None and incident.due > now + longest_wait_s(incident, rules):
-        document, due = replace(document, incident=_clamp(incident, now), holds=_past(document.holds, now)), now
-    if escalation is not None and escalation.due is not None:
-        runbook = rules.runbooks.get(escalation.runbook)
-        if escalation.due > now + (runbook.escalation if runbook else NO_RUNBOOK).again_s + AHEAD_S:
-            document, due = replace(document, escalation=replace(escalation, due=now)), now
-    if (document.to_tell or document.to_archive) and document.due is not None and document.due > now + AHEAD_S:
-        due = now  # unposted messages are tried again every minute
-    return document if due == document.due else replace(document, due=due)
-
-
-def longest_wait_s(incident: Incident, rules: Rules) -> float:
-    """How far ahead the incident's next step can be due."""
-    runbook = rules.runbooks.get(incident.runbook)
-    if runbook is None:
-        return AHEAD_S
-    look_s = max(runbook.verify.first_s, runbook.verify.every_s)
-    match incident.phase:
-        case Phase.STARTING:
-            return look_s + runbook.restart.start_within_s + AHEAD_S
-        case Phase.ASKED:
-            return APPROVAL_S + AHEAD_S
-        case Phase.WAITING:
-            return max(look_s, runbook.limits.cooldown_s + runbook.verify.within_s) + AHEAD_S
-        case Phase.OBSERVING:
-            return max(look_s, AT_MOST_S) + AHEAD_S
-    return look_s + AHEAD_S
-
-
-def _clamp(incident: Incident, now: float) -> Incident:
-    """Move times that lie ahead of our clock, which was set back, to now. The runner's times stay: its clock is its own."""
-    queues = tuple(
-        replace(watched, joined_at=min(watched.joined_at, now), looks=replace(watched.looks, **_moments(watched.looks, now)))
-        for watched in incident.queues
-    )
-    evidence, expires_at = incident.evidence, incident.approval.expires_at
-    if evidence is not None and evidence.asked_at is not None and evidence.asked_at > now:
-        evidence = replace(evidence, asked_at=now, until=evidence.until - evidence.asked_at + now)
-    expires_at = expires_at if expires_at is None else min(expires_at, now + APPROVAL_S)
-    return replace(
-        incident,
-        **_moments(incident, now),
-        observed=replace(incident.observed, **_moments(incident.observed, now)),
-        due=now,
-        approval=replace(incident.approval, expires_at=expires_at),
-        evidence=evidence,
-        queues=queues,
-    )
-
-
-def _moments(part: Incident | Observed | Looks, now: float) -> dict[str, Any]:
-    """The moments that were noted on our clock, by the names of their fields: those that lie ahead as now."""
-    noted = {name: getattr(part, name) for name in part.__struct_fields__ if name.endswith(("_at", "_from"))}
-    return {name: at if at is None else min(at, now) for name, at in noted.items()}
-
-
-def _past(holds: Mapping[str, Hold], now: float) -> dict[str, Hold]:
-    """Without holds that were told later than now: they would be kept back for more than their hour."""
-    return {key: one for key, one in holds.items() if one.at <= now}
 
 
 def needs_observation(document: Document, event: Event, now: float) -> bool:

@@ -1,8 +1,7 @@
 """The document of a target: its open incident, its last outcomes and the messages to post.
 Times are Unix seconds in UTC on our clock unless a name or its docstring says `runner`.
 
-A new field needs a default, since stored documents lack it. A moment that an incident notes is named `_at` or `_from`: then it is
-moved back with a clock that was set back (decisions/queries.py)."""
+A new field needs a default, since stored documents lack it."""
 
 from collections.abc import Mapping
 from typing import NewType

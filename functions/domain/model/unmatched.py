@@ -41,12 +41,12 @@ class Unmatched(Struct, frozen=True):
 def note(known: Unmatched, key: str, alert: Alert, explain: Callable[[], Phrase], now: float) -> Unmatched:
     """Note the alert, unless it was noted within the hour. A week of `KEPT` distinct ones leaves no place for another."""
     before = known.alerts.get(key)
-    if before is not None and 0 <= now - before.at < NOTED_S:
+    if before is not None and now - before.at < NOTED_S:
         return known
     kept = {name: one for name, one in known.alerts.items() if now - one.at < KEPT_S}
     if key not in kept and len(kept) >= KEPT:
         return known
     name, queue = alert.name[:TEXT_KEPT], alert.labels.get("queue", "")[:TEXT_KEPT]
     kept[key] = UnmatchedAlert(name, queue, explain(), before.first_at if before else now, now)
-    due = known.due if known.due is not None else max(now + GATHERED_S, min(known.told_at, now) + TOLD_S)
+    due = known.due if known.due is not None else max(now + GATHERED_S, known.told_at + TOLD_S)
     return replace(known, alerts=kept, due=due)

@@ -7,21 +7,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.decisions.queries import (
-    evidence_to_read,
-    is_enough,
-    needs_observation,
-    of_alerts,
-    undo_set_back,
-    what_to_observe,
-)
+from functions.domain.decisions.queries import evidence_to_read, is_enough, needs_observation, of_alerts, what_to_observe
 from functions.domain.model.bounds import QUEUES_KEPT
-from functions.domain.model.codes import Ending, Phase, Reason
+from functions.domain.model.codes import Ending, Phase
 from functions.domain.model.events import Approved, MessagesDelivered, RestartWanted, Resumed, TimerFired
-from functions.domain.model.incidents import Document, Escalation, Evidence, Hold, Looks, Outcome, QueueState
-from functions.domain.model.messages import Card, Message
-from functions.domain.model.runbooks import Escalation as Reminders
-from functions.domain.model.runbooks import EvidenceJob, Limits, Verify
+from functions.domain.model.incidents import Document, Escalation, Evidence, Outcome, QueueState
+from functions.domain.model.runbooks import EvidenceJob
 from tests.support.worlds.scenes import (
     MAIL,
     NOW,
@@ -137,82 +128,3 @@ def test_evidence_is_read_while_it_is_collected():
         (collecting, without),
     ):
         assert evidence_to_read(one, under) is None
-
-
-def test_no_moment_that_was_noted_lies_ahead_of_a_clock_that_was_set_back():
-    """A queue whose consumers left "in an hour" would be gone for `for` an hour too late."""
-    looks = Looks(unsure_at=NOW, unread_at=NOW, consumers_at=NOW, steady_at=NOW, left_at=NOW, oldest_from=NOW)
-    (watched,) = incident().queues
-    ahead = document(incident(queues=(replace(watched, looks=looks),)))
-    set_back = undo_set_back(ahead, rules(runbook()), NOW - 7200.0).incident
-    assert set_back is not None
-    back = set_back.queues[0].looks
-    noted = (back.unsure_at, back.unread_at, back.consumers_at, back.steady_at, back.left_at, back.oldest_from)
-    assert set(noted) == {NOW - 7200.0}
-
-
-def test_evidence_is_not_awaited_until_a_clock_that_was_set_back_has_caught_up():
-    """A run that hangs would hold the restart for these two hours."""
-    evidence = Evidence(asked_at=NOW - 10.0, until=NOW + 110.0)
-    ahead = document(incident(Phase.COLLECTING, evidence=evidence, due=NOW + 5.0))
-    set_back = undo_set_back(ahead, rules(runbook()), NOW - 7200.0).incident
-    assert set_back is not None
-    assert set_back.evidence == Evidence(asked_at=NOW - 7200.0, until=NOW - 7080.0)
-    before_it = undo_set_back(replace(ahead, incident=replace(ahead.incident, due=NOW + 7200.0)), rules(runbook()), NOW).incident
-    assert before_it is not None
-    assert before_it.evidence == evidence, "it was asked for before that"
-
-
-DAY_AHEAD = rules(
-    runbook(escalation=Reminders(again_s=60.0)),
-    runbook(name="slow", verify=Verify(first_s=3600.0)),
-    runbook(name="often", verify=Verify(first_s=5.0, every_s=300.0), limits=Limits(cooldown_s=0.0)),
-    runbook(name="late", verify=Verify(every_s=900.0, within_s=60.0), limits=Limits(cooldown_s=0.0)),
-)
-
-
-@pytest.mark.parametrize(
-    ("at", "book", "wait_s"),
-    [
-        (Phase.RUNNING, "mail", 140.0),
-        (Phase.VERIFYING, "often", 420.0),
-        (Phase.STARTING, "mail", 170.0),
-        (Phase.ASKED, "mail", 1920.0),
-        (Phase.WAITING, "mail", 1320.0),
-        (Phase.WAITING, "late", 1020.0),
-        (Phase.OBSERVING, "mail", 1920.0),
-        (Phase.OBSERVING, "slow", 3720.0),
-        (Phase.RUNNING, "gone", 120.0),
-    ],
-)
-def test_what_is_due_later_than_any_wait_of_its_phase_is_due_now(at: Phase, book: str, wait_s: float):
-    """Two minutes more than it can take, by the runbook's own times; what was told later than now is told again."""
-    told = {"ahead": Hold(Reason.PAUSED, NOW + 1.0), "now": Hold(Reason.PAUSED, NOW)}
-    (watched,) = incident().queues
-    moments = {"began_at": NOW + 5.0, "waits_from": NOW + 6.0, "observed_at": NOW + 7.0, "expires_at": NOW + 1801.0}
-    queues = (replace(watched, joined_at=NOW + 5.0), replace(watched, joined_at=NOW - 5.0))
-    for late_s, set_back in ((0.0, False), (1.0, True)):
-        due = NOW + wait_s + late_s
-        before = document(incident(at, runbook=book, due=due, queues=queues, **moments), holds=told)
-        after = undo_set_back(before, DAY_AHEAD, NOW)
-        assert (after == before) is not set_back
-        assert (after.due, after.incident.due, "ahead" in after.holds) == ((NOW, NOW, False) if set_back else (due, due, True))
-        if set_back:
-            kept = after.incident
-            assert (kept.began_at, kept.waits_from, kept.observed.observed_at, kept.looked_at) == (NOW, NOW, NOW, None)
-            assert (kept.approval.expires_at, [one.joined_at for one in kept.queues]) == (NOW + 1800.0, [NOW, NOW - 5.0])
-            assert set(after.holds) == {"now"}
-
-
-@pytest.mark.parametrize(("book", "again_s"), [("mail", 60.0), ("slow", 900.0), ("gone", 900.0)])
-def test_reminders_and_unposted_messages_are_not_postponed_by_a_clock_that_was_set_back(book: str, again_s: float):
-    """Two minutes more than the pause between reminders, or than the minute after which a message is tried again."""
-    for late_s, due in ((0.0, NOW + again_s + 120.0), (1.0, NOW)):
-        escalation = Escalation("inc-0", book, NOW - 60.0, NOW + again_s + 120.0 + late_s)
-        after = undo_set_back(replace(ESCALATED, escalation=escalation, due=escalation.due), DAY_AHEAD, NOW)
-        assert (after.escalation.due, after.due) == (due, due)
-    message = Message("m@ops", "ops", Card("held", "plan", "h"))
-    for late_s, due in ((0.0, NOW + 120.0), (1.0, NOW)):
-        ahead = replace(EMPTY, due=NOW + 120.0 + late_s)
-        assert undo_set_back(replace(ahead, to_tell=(message,)), DAY_AHEAD, NOW).due == due
-        assert undo_set_back(ahead, DAY_AHEAD, NOW) == ahead, "nothing to post"

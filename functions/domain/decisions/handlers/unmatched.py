@@ -57,8 +57,7 @@ def tell_unmatched_suspicions(turn: Turn) -> None:
     known = turn.document.unmatched
     if known.due is None or turn.at < known.due:
         return
-    since = known.told_at if known.told_at < turn.at else 0.0  # later than now: our clock was set back
-    new = tuple(one for one in known.recent(turn.at, unmatched.KEPT_S) if one.at > since)
+    new = tuple(one for one in known.recent(turn.at, unmatched.KEPT_S) if one.at > known.told_at)
     turn.document = replace(turn.document, unmatched=replace(known, told_at=turn.at, due=None))
     if new:
         turn.post(CardInput(CardKind.UNMATCHED, turn.at, unmatched=new), f"unmatched-{turn.at:.0f}")
@@ -67,7 +66,7 @@ def tell_unmatched_suspicions(turn: Turn) -> None:
 def note_matched(turn: Turn, event: AlertsReceived) -> None:
     """Note, to the hour, when a runbook last matched a firing alert."""
     names = {case.runbook.name for case in event.cases if case.runbook and case.alert.firing}
-    old = [name for name in names if not 0 <= turn.at - turn.document.matched.get(name, 0.0) < unmatched.NOTED_S]
+    old = [name for name in names if turn.at - turn.document.matched.get(name, 0.0) >= unmatched.NOTED_S]
     if old:
         turn.document = replace(turn.document, matched={**turn.document.matched, **dict.fromkeys(sorted(old), turn.at)})
 
