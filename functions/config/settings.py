@@ -188,8 +188,8 @@ class Config(File, frozen=True, kw_only=True, dict=True):
 
     @property
     def report_days(self) -> int:
-        """The number of days in the report's headline."""
-        return 30 if self.report and self.report.every == "month" else 7
+        """The number of days that the report covers."""
+        return {"day": 1, "week": 7, "month": 30}[self.report.every if self.report else "week"]
 
     @property
     def secrets(self) -> Iterator[tuple[str, SecretRef]]:

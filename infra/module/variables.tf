@@ -176,8 +176,8 @@ variable "archive_days" {
   nullable    = false
 
   validation {
-    condition     = var.archive_days >= 35 && floor(var.archive_days) == var.archive_days
-    error_message = "archive_days must be a whole number of at least 35: the report's figures look back a month, its count of weeks a year."
+    condition     = var.archive_days >= 62 && floor(var.archive_days) == var.archive_days
+    error_message = "archive_days must be a whole number of at least 62: the report compares a month with the month before."
   }
 }
 

@@ -226,7 +226,7 @@ def test_the_collector_runs_again_after_the_start():
 def test_a_start_and_an_alert_need_neither_approval_nor_report(seen):
     """What is for people stays out of the way of an alert."""
     domain, reading = "functions.domain", "functions.application.history"
-    people = ("functions.entrypoints.people", f"{domain}.costs.report", f"{domain}.incidents", reading)
+    people = ("functions.entrypoints.people", f"{domain}.cards.report", f"{domain}.incidents", reading)
     for path in ("start", "an alert", f"start{CLOUD}"):
         assert [name for name in seen[path] if name.startswith(people)] == [], path
 

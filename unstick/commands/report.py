@@ -9,14 +9,13 @@ from unstick import output
 
 @click.command()
 @output.options
-@click.option("--days", type=click.Choice(["7", "30"]), default=None, help="What the headline covers; else report.every.")
+@click.option("--days", type=click.Choice(["7", "30"]), default=None, help="The period; else report.every.")
 @click.option("--post", is_flag=True, help="Post it to the channels of `report`, else of `notify`, as the weekly report does.")
 def report(*, config_path: str, as_json: bool, days: str | None, post: bool) -> None:
     """Show what the bug behind each runbook costs.
 
-    That is restarts by Unstick and by hand, recoveries, and time saved.
-
-    From the archive and the runner's history, over the last 7 and 30 days. Nothing is changed; only --post notifies people.
+    That is how long queues were stuck, incidents, restarts, hand-overs to people, and who held the messages, beside the
+    period before. All from the archive. Nothing is changed; only --post notifies people.
 
     Exit code 1: with --post, a channel could not be notified.
     """

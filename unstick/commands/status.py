@@ -1,6 +1,5 @@
 """status: shows what is going on, what happened lately, and whether anything is paused."""
 
-import time
 from typing import Any
 
 import click
@@ -8,12 +7,10 @@ import msgspec
 from msgspec import Struct
 
 from functions.application.history.incidents import LOAD_S, document_keys, load_documents, name_of
-from functions.application.history.report import read_archive
+from functions.application.history.report import read_newest
 from functions.application.observe import or_unknown, read_pause
-from functions.application.serialization import decode
 from functions.bootstrap import Adapters
-from functions.domain.costs import would_be
-from functions.domain.costs.model import Became
+from functions.domain.cards.report import Became, restarted_after_s, what_became
 from functions.domain.decisions.guards import ESCALATION_HOLDS_S
 from functions.domain.decisions.matching import last_matches
 from functions.domain.model import unmatched
@@ -27,6 +24,7 @@ from unstick import output
 
 OVERDUE_S = 120.0  # seconds after which the sweep should have advanced a document whose wake-up was lost
 ARCHIVE_S = 60.0
+READ = 500  # the newest records by their paths, which are in the order of days and then of when they began
 DAY_S = 86400.0
 WEEK_S = 7 * DAY_S
 BECAME = {
@@ -81,23 +79,21 @@ def status(*, config_path: str, as_json: bool, days: int, last: int) -> None:
 def _read(ports: Adapters, days: int, last: int) -> State:
     now = ports.now()
     since = now - days * DAY_S
-    records, archive_unreadable = [], []
     with output.logs_to_stderr():
         pause = or_unknown(ports.run_parallel([lambda: read_pause(ports, LOAD_S)], LOAD_S)[0])
         keys = document_keys(ports)
         with output.progress("reading documents", len(keys)) as advance:
             documents = load_documents(ports, keys, advance)
-        for path, body in read_archive(ports, time.strftime("%Y-%m-%d", time.gmtime(since)), ARCHIVE_S):
-            try:
-                records.append(decode(Archive, body, path))
-            except Denied as denied:
-                archive_unreadable.append(f"{denied.detail}. {denied.remedy}")
-    recent = sorted((record for record in records if record.outcome.at >= since), key=lambda record: -record.outcome.at)[:last]
+        newest = read_newest(ports, since, max(last, READ), lambda record: record, ARCHIVE_S)
+    archive_unreadable = tuple(f"{denied.detail}. {denied.remedy}" for denied in newest.broken)
+    recent = sorted((record for record in newest.kept if record.outcome.at >= since), key=lambda record: -record.outcome.at)[
+        :last
+    ]
     opened = sorted((document for document in documents.readable if document.open), key=lambda document: document.due or 0.0)
     escalated = tuple(document for document in documents.readable if _is_held_by_escalation(document, now))
     matches = last_matches(ports.rules.runbooks, documents.readable)
     early = next((one.unmatched.recent(now, days * DAY_S) for one in documents.readable if one.key == unmatched.KEY), ())
-    unreadable = documents.unreadable, tuple(recent), tuple(archive_unreadable)
+    unreadable = documents.unreadable, tuple(recent), archive_unreadable
     return State(now, pause, tuple(opened), escalated, *unreadable, matches, early)
 
 
@@ -216,7 +212,7 @@ def _print_recent(state: State, rules: Rules) -> None:
 
 
 def _became(record: Archive) -> str:
-    became, after_s = would_be.what_became(record), would_be.restarted_after_s(record)
+    became, after_s = what_became(record), restarted_after_s(record)
     if became is None:
         return ""
     return f", {BECAME[became]}" + (f" {words.duration(after_s)} later" if after_s is not None else "")
@@ -276,6 +272,6 @@ def _ended_as_json(record: Archive) -> dict[str, Any]:
         "at": record.outcome.at,
         "restarts": record.outcome.restarts,
         "would_have_restarted_at": record.incident.observed.observed_at,
-        "became": would_be.what_became(record),
-        "restarted_by_person_after_s": would_be.restarted_after_s(record),
+        "became": what_became(record),
+        "restarted_by_person_after_s": restarted_after_s(record),
     }

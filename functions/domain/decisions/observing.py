@@ -1,5 +1,5 @@
 """Follows what the mode `observe` held: how did it go without Unstick? Starts nothing, and posts only the hold itself.
-The archived incident has the result, for `status` and the report: `domain/costs/would_be.py`."""
+The archived incident has the result, for `status` and the report: `domain/cards/report.py`."""
 
 from msgspec.structs import replace
 

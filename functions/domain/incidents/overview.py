@@ -7,9 +7,9 @@ from msgspec import Struct
 from functions.domain.cards import queue_facts
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import Fact, clock, tidy
-from functions.domain.costs.report import RestartAt, is_own_recovery, note_restarts
 from functions.domain.incidents.timeline import ENDINGS, PHASES, Known
 from functions.domain.model.codes import Ending
+from functions.domain.model.incidents import Incident, Outcome
 from functions.domain.model.messages import CardKind
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.reasons import REASONS
@@ -39,6 +39,11 @@ LABELS: Mapping[str, Text] = {
     "none_weeks": Text("No restart is known."),
     "zone": Text("Times are in {zone}."),
 }
+
+
+class RestartAt(Struct, frozen=True):
+    at: float
+    by_hand: bool
 
 
 class Summary(Struct, frozen=True):
@@ -104,6 +109,22 @@ def summarize(known: Known, rules: Rules) -> Summary:
         saved,
         restarts,
     )
+
+
+def note_restarts(restarts: dict[str, RestartAt], incident: Incident) -> None:
+    """Add the restarts that the incident knows of, each once. The runner's own retries share the tag."""
+    for execution in incident.executions:
+        if execution.refused or execution.scheduled or execution.runner_started_at is None:
+            continue
+        mark, at = execution.tag or f"execution {execution.id}", execution.runner_started_at - incident.runner_ahead_s
+        if mark not in restarts or at < restarts[mark].at:
+            restarts[mark] = RestartAt(at, by_hand=not execution.tag)
+
+
+def is_own_recovery(incident: Incident, outcome: Outcome | None) -> bool:
+    """Whether Unstick's own restart healed it, which saved somebody the work."""
+    recovered = outcome is not None and outcome.ending is Ending.RECOVERED
+    return recovered and incident.execution is not None and incident.execution.tag.startswith(f"{incident.id}.")
 
 
 def say_minutes(minutes: float) -> Text:

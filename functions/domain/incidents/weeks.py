@@ -1,17 +1,17 @@
 """The picture above the list: each runbook's restarts and saved minutes by week, with the last fix marked."""
 
 from collections.abc import Iterable, Iterator
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from itertools import pairwise
 
 from msgspec import Struct
 
-from functions.domain.costs.report import QUIET_S, WEEK, RestartAt, local_day
-from functions.domain.incidents.overview import Summary
+from functions.domain.incidents.overview import RestartAt, Summary
 from functions.domain.model.runbooks import Rules
 from functions.runtime.text import Phrase, Text, join
 
-WEEKS = 26
+WEEKS, WEEK = 26, 7
+QUIET_S = 30 * 86400.0  # after this long without an incident, the next one begins a new run: the bug before it was fixed
 SHOWN = 6  # how many runbooks the picture shows
 BAR, GAP = 16, 5
 HEIGHT = 56
@@ -94,6 +94,11 @@ def find_fix(began: list[float], now: float) -> float | None:
     times = [*sorted(began), now]
     quiet = [before for before, after in pairwise(times) if after - before > QUIET_S]
     return quiet[-1] if quiet else None
+
+
+def local_day(at: float, rules: Rules) -> date:
+    """The day of this time, in the configured time zone."""
+    return datetime.fromtimestamp(at, rules.zone).date()
 
 
 def _places(times: Iterable[float], rules: Rules, first: date, count: int) -> Iterator[int]:

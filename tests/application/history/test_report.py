@@ -1,10 +1,9 @@
-"""The report from the store's archive and Rundeck's history to the chat, with the real adapters."""
+"""The report from the store's archive to the chat, with the real adapters."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +17,18 @@ from functions.application.history import report
 from functions.application.serialization import encode
 from functions.bootstrap import Adapters
 from functions.config.settings import Named, Report
-from functions.domain.costs.model import MissingData
-from functions.domain.model.codes import Ending
+from functions.domain.model.codes import Ending, Phase
 from functions.domain.model.events import TimerFired
-from functions.domain.model.incidents import Archive, Document, Outcome
-from functions.domain.model.unmatched import KEY, Unmatched, UnmatchedAlert
+from functions.domain.model.incidents import Archive, Incident, Outcome
 from functions.entrypoints import report_request
+from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
-from functions.runtime.text import Text, in_language
-from testbed.patience import wait_until
+from tests.support.worlds.memory import Memory
+from tests.support.worlds.scenes import NOW
 from tests.support.worlds.stuck_mail import StuckMail, stuck_mail
 
 pytestmark = pytest.mark.usefixtures("patient_code")
+DAY_S = 86400.0
 
 
 @pytest.fixture
@@ -43,27 +42,15 @@ def post(ports: Adapters) -> report.Reported:
     return report.post_report(ports, ports.config.report_channels, ports.config.report_days, time.time())
 
 
-def archive(mail: StuckMail, record: Archive) -> None:
-    day = time.strftime("%Y-%m-%d", time.gmtime(record.outcome.at))
-    mail.ports.store.archive(f"incidents/{day}/{record.incident.id}.json", encode(record), timeout_s=5)
-
-
-def ended(mail: StuckMail, *, days_ago: float = 0.0, name: str = "") -> Archive:
+def archive(mail: StuckMail, *days_ago: float) -> None:
     """The incident that is open in the store, as if it had ended so long ago."""
     document, incident = mail.document(), mail.incident()
-    at = time.time() - days_ago * 86400
-    execution = incident.execution
-    if execution and days_ago:
-        execution = replace(
-            execution,
-            id=f"9{execution.id}",
-            tag=f"{name}.1",
-            runner_started_at=at - 60,
-            runner_ended_at=at - 30,
-            status="succeeded",
-        )
-    incident = replace(incident, id=name or incident.id, execution=execution, began_at=at - 300)
-    return Archive(document.target, incident, Outcome(incident.id, Ending.RECOVERED, None, at, incident.triggers, restarts=1))
+    for number, days in enumerate(days_ago):
+        at, name = time.time() - days * DAY_S, f"{incident.id}-{number}"
+        ended = replace(incident, id=name, began_at=at - 300, triggers=())
+        record = Archive(document.target, ended, Outcome(name, Ending.RECOVERED, None, at, (), restarts=1))
+        day = time.strftime("%Y-%m-%d", time.gmtime(at))
+        mail.ports.store.archive(f"incidents/{day}/{name}.json", encode(record), timeout_s=5)
 
 
 def client(mail: StuckMail) -> Any:
@@ -72,31 +59,18 @@ def client(mail: StuckMail) -> Any:
     return app.test_client()
 
 
-def all_ended(mail: StuckMail) -> bool:
-    with mail.rundeck.state.lock:
-        mail.rundeck.state.settle()
-        return all(run.ended for run in mail.rundeck.state.runs.values())
-
-
-def restarted(mail: StuckMail) -> None:
-    """One restart by Unstick, archived; two by hand."""
-    assert mail.alert().execution is not None
-    archive(mail, ended(mail))
-    for _ in range(2):
-        wait_until(lambda: all_ended(mail))
-        mail.rundeck.run_by_hand({"service": "mail-delivery"})
-    mail.rundeck.run_by_hand({"service": "invoices"})
-
-
-def test_it_counts_archive_and_history_and_posts(mail: StuckMail, capsys: pytest.CaptureFixture[str]) -> None:
-    """Unstick's restart and those by hand are counted, those of another target are not; the card goes to `notify`."""
-    restarted(mail)
+def test_it_counts_the_archive_and_posts(mail: StuckMail, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the last two periods have, and nothing older; the card goes to `notify`."""
+    mail.alert()
+    archive(mail, 1, 8, 15)
     capsys.readouterr()
-    reported = post(mail.ports)
-    (spent,) = reported.cost.runbooks
-    assert (spent.week.by_unstick, spent.week.by_hand, spent.week.recovered, spent.week.saved_minutes) == (1, 2, 1, 8.0)
-    assert (reported.told, reported.failed) == (("console",), ())
-    assert "Restarts in 7 days: 1 by Unstick, 2 by hand" in capsys.readouterr().out
+    answer = client(mail).post("/")
+    assert (answer.status_code, answer.json["told"], answer.json["failed"]) == (200, ["console"], [])
+    (runbook,) = answer.json["report"]["runbooks"]
+    assert (runbook["runbook"], runbook["root_cause"]) == ("mail-delivery", "https://tracker.example.com/MAIL-123")
+    assert [runbook[period]["incidents"] for period in ("now", "before")] == [1, 1]
+    assert [runbook[period]["stuck_s"] for period in ("now", "before")] == pytest.approx([300, 300])
+    assert "Stuck for 5 min in 7 days, 1 restart (before: 5 min, 1 restart)" in capsys.readouterr().out
 
 
 def test_a_real_incident_gets_into_the_report(tmp_path: Path) -> None:
@@ -107,61 +81,20 @@ def test_a_real_incident_gets_into_the_report(tmp_path: Path) -> None:
         reconcile.advance(
             mail.ports, mail.document().key, TimerFired(), reconcile.Budget(mail.ports, mail.ports.monotonic() + 20)
         )
-        (spent,) = report.compose(mail.ports, time.time(), 7)[0].runbooks
-        assert (spent.week.held, spent.week.by_unstick) == (1, 0)
-
-
-def test_people_who_restart_what_is_only_observed_are_counted(tmp_path: Path) -> None:
-    """Mode observe archives nothing; the target's document still leads to its history."""
-    with stuck_mail(tmp_path, mode="observe") as mail:
-        mail.alert()
-        mail.rundeck.run_by_hand({"service": "mail-delivery"})
-        costs = report.compose(mail.ports, time.time(), 7)[0]
-        assert [(one.runbook, one.month.by_hand) for one in costs.runbooks] == [("mail-delivery", 1)]
-        assert MissingData.ARCHIVE_EMPTY in {gap.lack for gap in costs.gaps}
-
-
-def test_suspicions_that_came_to_nothing_are_counted(mail: StuckMail) -> None:
-    """Each target's document has their number, whether the target is known otherwise or not."""
-    restarted(mail)
-    stored = mail.ports.store.load(mail.document().key, timeout_s=5)
-    assert stored is not None
-    today = datetime.fromtimestamp(time.time(), mail.ports.rules.zone).strftime("%Y-%m-%d")
-    counted = replace(mail.document(), passed={today: 38})
-    mail.ports.store.save(counted.key, encode(counted), generation=stored.generation, due=counted.due, timeout_s=5)
-    (spent,) = post(mail.ports).cost.runbooks
-    assert spent.week.passed == 38
-
-
-def test_weeks_are_counted_from_the_first_incident_of_the_present_run(mail: StuckMail) -> None:
-    """Incidents before the month are no figures of it, but tell how long the bug has been there."""
-    restarted(mail)
-    for days in (400, 300, 100, 72, 55, 35, 29):
-        archive(mail, ended(mail, days_ago=days, name=f"old{days}"))
-    (spent,) = report.compose(mail.ports, time.time(), 7)[0].runbooks
-    assert (spent.month.by_unstick, spent.weeks_open) == (2, 14)
+        (runbook,) = report.compose(mail.ports, time.time(), 7)[0].runbooks
+        assert (runbook.now.incidents, runbook.now.restarts) == (1, 0)
 
 
 def test_what_is_broken_is_left_out_and_said(mail: StuckMail) -> None:
     """A garbled record and one of a newer release are counted as unread; the rest is shown."""
-    restarted(mail)
+    mail.alert()
+    archive(mail, 0)
     day = time.strftime("%Y-%m-%d", time.gmtime())
     mail.ports.store.archive(f"incidents/{day}/x.json", b"garbage", timeout_s=5)
     mail.ports.store.archive(f"incidents/{day}/y.json", b'{"version": 99}', timeout_s=5)
-    costs = report.compose(mail.ports, time.time(), 7)[0]
-    assert [gap.count for gap in costs.gaps if gap.lack is MissingData.ARCHIVE_BROKEN] == [2]
-    assert costs.runbooks[0].week.by_unstick == 1
-
-
-def test_without_rundeck_the_archive_still_counts(mail: StuckMail) -> None:
-    """The history can't be read: said in the language of the report, and the figures of the archive are there."""
-    restarted(mail)
-    mail.rundeck.state.hides_rows = True
-    costs = report.compose(mail.ports, time.time(), 7)[0]
-    assert costs.runbooks[0].week.by_unstick == 1
-    about = next(gap.about for gap in costs.gaps if gap.lack is MissingData.HISTORY_UNREAD)
-    assert str(about).startswith("service=mail-delivery: Rundeck")
-    assert in_language("ja", about).startswith("service=mail-delivery：Rundeck：見えない実行があります")
+    reported = post(mail.ports)
+    assert (reported.cost.now.incidents, reported.cost.broken) == (1, 2)
+    assert "2 archived incidents can't be read and are not counted." in reported.card.text
 
 
 def test_a_channel_that_is_down_is_named(mail: StuckMail) -> None:
@@ -184,23 +117,70 @@ def test_a_store_that_is_down_is_an_error_to_the_scheduler(mail: StuckMail, tmp_
     assert client(mail).post("/").status_code == 503
 
 
-def test_a_target_that_needs_no_label_is_asked_for_without_any_alert(mail: StuckMail) -> None:
-    """Its options are in the configuration, so its history can be read at once."""
-    config = mail.ports.config
-    book = config.rules.runbooks["mail-delivery"]
-    fixed = replace(book, restart=replace(book.restart, options={"service": "mail-delivery"}, allow={}))
-    mail.ports = Adapters(replace(config, runbooks=(fixed,)))
-    mail.rundeck.run_by_hand({"service": "mail-delivery"})
-    costs = report.compose(mail.ports, time.time(), 7)[0]
-    assert [(one.runbook, one.month.by_hand) for one in costs.runbooks] == [("mail-delivery", 1)]
-    assert MissingData.HISTORY_UNASKED not in {gap.lack for gap in costs.gaps}
+class Library(Memory):
+    """An archive that is asked for its records by name."""
+
+    read = 0
+
+    def list_archive(self, *, since: str, timeout_s: float) -> list[str]:
+        return sorted(path for path in self.archived if path >= f"incidents/{since}")
+
+    def read_archived(self, path: str, *, timeout_s: float) -> bytes | None:
+        self._call("read")
+        self.read += 1
+        return self.archived.get(path)
 
 
-def test_suspicions_without_a_runbook_are_reported(mail: StuckMail) -> None:
-    """With what the closest runbook asks for, in the card and in the figures."""
-    early = UnmatchedAlert("RabbitMQQueueMaybeStuck", "invoice_jobs", Text("no {label}", label="service"), 0.0, time.time())
-    document = Document(KEY, unmatched=Unmatched({"one": early}))
-    mail.ports.store.save(KEY, encode(document), generation=None, due=None, timeout_s=5)
-    reported = post(mail.ports)
-    assert ("Matched no runbook", "RabbitMQQueueMaybeStuck invoice_jobs: no service") in reported.card.facts
-    assert [one["detail"] for one in report.as_json(reported.cost)["unmatched"]] == ["no service"]
+def library(days: int, a_day: int) -> Library:
+    """So many records of each of the last days, each of an incident that was stuck for a minute."""
+    ports = Library()
+    for day in range(days):
+        at = NOW - day * DAY_S
+        one = Incident("inc-1", Phase.VERIFYING, at - 60, "mail", (), ())
+        date = time.strftime("%Y-%m-%d", time.gmtime(at))
+        body = encode(Archive(None, one, Outcome(one.id, Ending.RECOVERED, None, at, ())))
+        ports.archived.update({f"incidents/{date}/{number:05}.json": body for number in range(a_day)})
+    return ports
+
+
+def test_a_large_archive_is_read_as_far_as_the_bound() -> None:
+    """50,000 incidents in two months: the newest 10,000 are counted, and the card says that it was not all."""
+    ports = library(days=50, a_day=1000)
+    cost, card = report.compose(ports, NOW, 30)
+    assert (cost.now.incidents, cost.read, cost.archived, ports.read) == (10_000, 10_000, 50_000, 10_000)
+    assert card.text[0] == "Only the newest 10,000 of 50,000 archived incidents were read, so the figures are too low."
+
+
+def test_older_records_are_not_even_read() -> None:
+    """Only the days of the two periods are listed."""
+    ports = library(days=50, a_day=10)
+    cost, card = report.compose(ports, NOW, 7)
+    assert (cost.now.incidents, cost.before.incidents, ports.read) == (80, 70, 150)
+    assert "Only the newest" not in str(card.text)
+
+
+def test_a_slow_store_ends_the_reading_in_time() -> None:
+    """What was read until then is reported, the newest first."""
+    ports = library(days=5, a_day=1000)
+
+    def take_a_second(name: str) -> None:
+        ports.clock += 1.0
+
+    ports.before = take_a_second
+    cost, card = report.compose(ports, NOW, 7)
+    assert 0 < cost.read < 5000
+    assert card.text[0].startswith(f"Only the newest {cost.read:,} of 5,000 ")
+
+
+@pytest.mark.parametrize("error", [Unavailable("store", "answered 503"), Denied("store", "answered 403")])
+def test_a_record_that_the_store_refuses_is_an_error(error: Exception) -> None:
+    """It is not one that is broken: nothing is posted, and the scheduler comes again."""
+    ports = library(days=1, a_day=3)
+
+    def refuse(name: str) -> None:
+        if name == "read":
+            raise error
+
+    ports.before = refuse
+    with pytest.raises(type(error)):
+        report.compose(ports, NOW, 7)

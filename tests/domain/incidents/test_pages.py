@@ -9,9 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from functions.domain.cards.curve import find_starts, plot
-from functions.domain.costs.report import RestartAt
 from functions.domain.incidents import overview, page, weeks
-from functions.domain.incidents.overview import Filter, Summary, summarize
+from functions.domain.incidents.overview import Filter, RestartAt, Summary, summarize
 from functions.domain.incidents.timeline import Known, tell
 from functions.domain.model.codes import Ending, Phase, Reason, Verdict
 from functions.domain.model.incidents import STUCK, AfterRestart, Evidence, HistoryEntry, Outcome, PastAttempt

@@ -1,0 +1,277 @@
+"""The report: what the bug behind each runbook cost in a period, beside the period before, from the archive alone."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from statistics import median
+
+from msgspec import Struct, field
+
+from functions.domain.cards.rendering import Content, Fact, render, tidy
+from functions.domain.model.codes import Ending, Mode
+from functions.domain.model.incidents import Archive, QueueState
+from functions.domain.model.messages import Card, CardKind
+from functions.domain.model.runbooks import Rules
+from functions.domain.texts.sanitize import safe_url
+from functions.domain.texts.words import LINK_CAUSE, duration
+from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
+
+DAY_S = 86400.0
+SHOWN = 8  # runbooks. Each has two of the 24 facts that every chat shows.
+NAME = 60
+AT_ONCE_S = 60.0  # about the duration of a restart: a queue that is healthy by then needed none
+FOLLOWED_S = DAY_S  # an incident that is not healthy by then is not followed any longer
+ENOUGH = 5  # the minimum number of would-be restarts for advice
+RIGHT = 0.8  # the minimum share of needed would-be restarts for advising mode `approve`
+
+
+class Became(StrEnum):
+    """What became of an incident that mode `observe` followed."""
+
+    HEALED_BY_PERSON = "healed_by_person"
+    HEALED_BY_ITSELF = "healed_by_itself"  # or by something that the runner's history doesn't show
+    NOT_ILL = "not_ill"  # it was healthy again before a restart would have ended
+    STILL_ILL = "still_ill"  # it was unhealthy for a day
+    UNKNOWN = "unknown"  # it was not followed to its end because the runbook changed
+
+
+class Case(Struct, frozen=True):
+    """What the report keeps of an archived incident."""
+
+    runbook: str
+    target: str
+    ended_at: float
+    stuck: tuple[float, float]  # from the first alert until the queue was healthy, or people took over
+    handed_over: bool
+    restarts: frozenset[str]  # marks, since two incidents may know of the same restart by hand
+    holders: frozenset[tuple[str, str]]  # (name, host) of those that held messages
+    became: Became | None
+    restarted_after_s: float | None
+
+
+class Counts(Struct, frozen=True):
+    incidents: int = 0
+    restarts: int = 0  # by Unstick and by hand, as far as incidents know of them
+    handed_over: int = 0  # incidents that ended with people
+    stuck_s: float = 0.0  # of all targets; where incidents of one overlap, once
+    holder: str = ""  # who held messages most often:
+    held: int = 0  # in so many incidents
+    known: int = 0  # of those whose holders are known
+    would_be: Mapping[Became, int] = field(default_factory=dict)  # the would-be restarts that were only observed
+    median_after_s: float | None = None  # from the would-be restart to the person's
+
+
+class RunbookReport(Struct, frozen=True):
+    runbook: str
+    root_cause: str
+    now: Counts
+    before: Counts
+
+
+class Report(Struct, frozen=True):
+    """The last `days` days and as many before. `read`: how many of the `archived` incidents of that time were read, the newest;
+    `broken`: how many of these could not be decoded."""
+
+    at: float
+    days: int
+    now: Counts
+    before: Counts
+    runbooks: tuple[RunbookReport, ...]  # those with incidents, the longest stuck first
+    archived: int = 0
+    read: int = 0
+    broken: int = 0
+
+
+def what_became(record: Archive) -> Became | None:
+    """What became of one incident; None unless it was only observed."""
+    observed = record.incident.observed
+    if observed.observed_at is None:
+        return None
+    if observed.healed_at is None:
+        return Became.STILL_ILL if record.outcome.at - observed.observed_at >= FOLLOWED_S else Became.UNKNOWN
+    if restarted_after_s(record) is not None:
+        return Became.HEALED_BY_PERSON
+    return Became.NOT_ILL if observed.healed_at - observed.observed_at <= AT_ONCE_S else Became.HEALED_BY_ITSELF
+
+
+def restarted_after_s(record: Archive) -> float | None:
+    """Seconds from the would-be restart to the person's restart that helped."""
+    observed, execution = record.incident.observed, record.incident.execution
+    runner_started_at = execution.runner_started_at if execution else None
+    if observed.observed_at is None or observed.healed_at is None or runner_started_at is None:
+        return None
+    started_at = runner_started_at - record.incident.runner_ahead_s
+    return max(0.0, started_at - observed.observed_at) if started_at <= observed.healed_at else None
+
+
+def to_case(record: Archive) -> Case:
+    """Reduce an archived incident to what is counted."""
+    incident, outcome = record.incident, record.outcome
+    began_at, healed_at = incident.first_alert_at, incident.observed.healed_at
+    ran = [one for one in incident.executions if one.runner_started_at is not None and not (one.refused or one.scheduled)]
+    return Case(
+        incident.runbook,
+        record.target.key if record.target else incident.id,
+        outcome.at,
+        (began_at, max(began_at, outcome.at if healed_at is None else healed_at)),
+        outcome.ending is Ending.ESCALATED,
+        frozenset(execution.tag or execution.id for execution in ran),  # the runner's own retries share the tag
+        frozenset(holder for watched in incident.queues for holder in _holders(watched)),
+        what_became(record),
+        restarted_after_s(record),
+    )
+
+
+def _holders(watched: QueueState) -> set[tuple[str, str]]:
+    before = watched.before.holders if watched.before else ()
+    return {(tidy(holder.name, NAME), tidy(holder.host, NAME)) for holder in before or watched.holders}
+
+
+def count(cases: Iterable[Case], rules: Rules, at: float, days: int) -> Report:
+    """Count the cases of both periods. Runbooks that were removed from the configuration count too."""
+    now, before = defaultdict[str, list[Case]](list), defaultdict[str, list[Case]](list)
+    for case in cases:
+        if case.ended_at >= at - 2 * days * DAY_S:
+            (now if case.ended_at >= at - days * DAY_S else before)[case.runbook].append(case)
+    causes = {name: runbook.root_cause for name, runbook in rules.runbooks.items()}
+    runbooks = [RunbookReport(name, causes.get(name, ""), _count(now[name]), _count(before[name])) for name in {**now, **before}]
+    runbooks.sort(key=lambda book: (-book.now.stuck_s, -book.before.stuck_s, book.runbook))
+    of_now, of_before = ([case for cases_of in part.values() for case in cases_of] for part in (now, before))
+    return Report(at, days, _count(of_now), _count(of_before), tuple(runbooks))
+
+
+def _count(cases: list[Case]) -> Counts:
+    holders = Counter(holder for case in cases for holder in sorted(case.holders))
+    ((name, host), held), *_ = holders.most_common(1) or [(("", ""), 0)]
+    after_s = [case.restarted_after_s for case in cases if case.restarted_after_s is not None]
+    return Counts(
+        len(cases),
+        len(frozenset().union(*(case.restarts for case in cases))),
+        sum(case.handed_over for case in cases),
+        _add_up(cases),
+        str(in_brackets(name, host)),
+        held,
+        sum(bool(case.holders) for case in cases),
+        Counter(case.became for case in cases if case.became is not None),
+        median(after_s) if after_s else None,
+    )
+
+
+def _add_up(cases: list[Case]) -> float:
+    """The seconds in which targets were stuck. An alert that fires on is held again and again, from the same beginning."""
+    stuck_s, until = 0.0, dict[str, float]()
+    for case in sorted(cases, key=lambda case: case.stuck):
+        began_at, ended_at = case.stuck
+        stuck_s += max(0.0, ended_at - max(began_at, until.get(case.target, began_at)))
+        until[case.target] = max(ended_at, until.get(case.target, ended_at))
+    return stuck_s
+
+
+def compose(cost: Report, rules: Rules) -> Card:
+    """Compose the card. Its urgency never makes anybody get up."""
+    shown = cost.runbooks[:SHOWN]
+    facts = [fact for book in shown for fact in _facts(book, cost.days)]
+    if (more := len(cost.runbooks) - SHOWN) > 0:
+        facts.append(("", Text("and {count} more runbook", "and {count} more runbooks", count=more)))
+    active = [book for book in shown if book.now.incidents and book.runbook in rules.runbooks]
+    nobody = Text("{runbook}: nobody owns the bug yet. Open a ticket and put its link into the runbook as `root_cause`.")
+    observed = (_observed(book, cost.days) for book in active if rules.runbooks[book.runbook].mode is Mode.OBSERVE)
+    text: list[Phrase] = [
+        *_say_unread(cost),
+        *(nobody.fill(runbook=tidy(book.runbook, NAME)) for book in active if not book.root_cause),
+        *(phrase for phrase in observed if phrase),
+    ]
+    links = ((named(LINK_CAUSE, tidy(book.runbook, 40)), safe_url(book.root_cause)) for book in shown)
+    urgency = "plan" if cost.now.incidents else "fine"
+    content = Content(urgency, _headline(cost), text, facts, [(label, url) for label, url in links if url])
+    return render(rules, CardKind.REPORT, content, cost.at)
+
+
+def _headline(cost: Report) -> Phrase:
+    if not cost.now.incidents:
+        return Text("No incident in {span}", span=_days(cost.days))
+    stuck, before = Text("Stuck for {stuck} in {span}, {restarts}"), Text("before: {stuck}, {restarts}")
+    now, then = (
+        {"stuck": duration(counts.stuck_s), "restarts": _restarts(counts), "span": _days(cost.days)}
+        for counts in (cost.now, cost.before)
+    )
+    return in_brackets(stuck.fill(**now), before.fill(**then))
+
+
+def _days(days: int) -> Text:
+    return Text("{count} day", "{count} days", count=days)
+
+
+def _restarts(counts: Counts) -> Text:
+    return Text("{count} restart", "{count} restarts", count=counts.restarts)
+
+
+def _say_unread(cost: Report) -> list[Phrase]:
+    """What is missing in the figures."""
+    newest = Text("Only the newest {count} of {of} archived incidents were read, so the figures are too low.")
+    broken = Text(
+        "{count} archived incident can't be read and is not counted.",
+        "{count} archived incidents can't be read and are not counted.",
+    )
+    cut = [newest.fill(count=cost.read, of=cost.archived)] if cost.read < cost.archived else []
+    return [*cut, *([broken.fill(count=cost.broken)] if cost.broken else [])]
+
+
+def _facts(book: RunbookReport, days: int) -> list[Fact]:
+    """The runbook's figures of both periods, which stand side by side where a chat has two columns."""
+    name, span = tidy(book.runbook, NAME), _days(days)
+    before = Text("{runbook}, the {span} before", runbook=name, span=span)
+    return [(Text("{runbook}, {span}", runbook=name, span=span), _counted(book.now)), (before, _counted(book.before))]
+
+
+def _counted(counts: Counts) -> Phrase:
+    held = Text("{count} of {of} held by {holder}", count=counts.held, of=counts.known, holder=counts.holder)
+    return join(
+        (
+            Text("stuck for {stuck}", stuck=duration(counts.stuck_s)) if counts.incidents else "",
+            Text("{count} incident", "{count} incidents", count=counts.incidents),
+            _restarts(counts),
+            Text("{count} hand-over to people", "{count} hand-overs to people", count=counts.handed_over),
+            held if counts.held else "",
+        )
+    )
+
+
+def _observed(book: RunbookReport, days: int) -> Phrase:
+    """What became of a runbook's would-be restarts, and whether to go on to `approve`. Empty without any."""
+    would_be, total = book.now.would_be, sum(book.now.would_be.values())
+    observes = Text(
+        "{runbook} observes: {count} would-be restart in {span}", "{runbook} observes: {count} would-be restarts in {span}"
+    )
+    head = observes.fill(runbook=tidy(book.runbook, NAME), count=total, span=_days(days))
+    later = Text("median {took} later", took=duration(book.now.median_after_s or 0.0))
+    parts = (
+        in_brackets(BECAME[became].fill(count=count), later if became is Became.HEALED_BY_PERSON else "")
+        for became in BECAME
+        if (count := would_be.get(became, 0))
+    )
+    return Text("{counted}. {advice}", counted=named(head, join(parts, COMMA)), advice=_advise(would_be)) if total else ""
+
+
+BECAME: Mapping[Became, Text] = {
+    Became.HEALED_BY_PERSON: Text("{count} healed only after a person restarted"),
+    Became.STILL_ILL: Text("{count} did not heal within a day"),
+    Became.HEALED_BY_ITSELF: Text("{count} healed by itself", "{count} healed by themselves"),
+    Became.NOT_ILL: Text("{count} was no longer ill", "{count} were no longer ill"),
+    Became.UNKNOWN: Text("{count} was not followed", "{count} were not followed"),
+}
+
+
+def _advise(would_be: Mapping[Became, int]) -> Text:
+    """Whether to trust the runbook with more than observing."""
+    followed = sum(count for became, count in would_be.items() if became is not Became.UNKNOWN)
+    needed = would_be.get(Became.HEALED_BY_PERSON, 0) + would_be.get(Became.STILL_ILL, 0)
+    if followed < ENOUGH:
+        return Text("Stay in mode observe: fewer than {enough} say nothing yet.", enough=ENOUGH)
+    if needed >= RIGHT * followed:
+        return Text("Go on to mode approve: {needed} of {followed} needed a restart.", needed=needed, followed=followed)
+    return Text(
+        "Stay in mode observe, and raise `symptom.for` or slow the alert rule down: {needless} of {followed} needed no restart.",
+        needless=followed - needed,
+        followed=followed,
+    )

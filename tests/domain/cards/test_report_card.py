@@ -1,0 +1,261 @@
+"""The report: what is counted in which period, and what its card says."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree as ET  # only our own pictures are read
+
+import pytest
+from msgspec.structs import replace
+
+from functions.adapters.chats import console, google_chat, slack
+from functions.adapters.symptoms.rabbitmq import to_queue
+from functions.domain.cards.report import Became, Report, compose, count, to_case, what_became
+from functions.domain.model.alerts import Target
+from functions.domain.model.codes import Ending, Mode, Phase, Reason
+from functions.domain.model.incidents import AlertRef, Archive, Incident, Observed, Outcome, PastAttempt, QueueState
+from functions.domain.model.messages import Card
+from functions.domain.model.observations import Execution, Holder, QueueSnapshot
+from functions.domain.model.runbooks import Restart, Rules, Runbook, Symptom
+from tools.docs.card_picture import card_svg
+
+NOW = 1_795_561_678.0
+DAY_S = 86400.0
+AHEAD_S = 30.0
+CAUSE = "https://tracker.example.com/MAIL-123"
+RUNBOOK = Runbook("mail", (), Restart("job"), Symptom("rabbitmq"), mode=Mode.AUTO, root_cause=CAUSE)
+TARGET = Target("t1", "https://rundeck.example.com", "job", {"service": "mail-delivery"})
+
+
+def rules(language: str = "en", **runbooks: Runbook) -> Rules:
+    return Rules(runbooks or {"mail": RUNBOOK}, language=language)
+
+
+def execution(number: int, at: float, tag: str = "", **changes: object) -> Execution:
+    return replace(Execution(str(number), f"https://r/{number}", "succeeded", at, at + 30, tag), **changes)  # type: ignore[arg-type]
+
+
+def record(
+    days_ago: float,
+    number: int,
+    *,
+    ending: Ending = Ending.RECOVERED,
+    took_s: float = 300,
+    runbook: str = "mail",
+    holders: tuple[str, ...] = ("mail-2",),
+    **changes: object,
+) -> Archive:
+    """An incident that ended so long ago, with one restart by Unstick unless it was held."""
+    at, name = NOW - days_ago * DAY_S, f"inc{number}"
+    before = QueueSnapshot(at, 362, 342, 20, consumers=1, holders=tuple(Holder("10.0.0.7", one) for one in holders))
+    queue = QueueState(to_queue("/", "mail"), runbook, at - took_s, before)
+    trigger = AlertRef("f", "g", at - took_s, queue.queue.key)
+    ran = execution(number, at - 100, f"{name}.1") if ending is not Ending.HELD else None
+    incident = Incident(name, Phase.VERIFYING, at - took_s + 5, runbook, (queue,), (trigger,), execution=ran)
+    return Archive(TARGET, replace(incident, **changes), Outcome(name, ending, None, at, (trigger,)))
+
+
+def counted(*records: Archive, days: int = 7, spoken: Rules | None = None) -> Report:
+    return count(map(to_case, records), spoken or rules(), NOW, days)
+
+
+def card_of(*records: Archive, spoken: Rules | None = None, days: int = 7) -> Card:
+    return compose(counted(*records, days=days, spoken=spoken), spoken or rules())
+
+
+def test_the_card_has_both_periods_side_by_side() -> None:
+    """Minutes stuck, incidents, restarts, hand-overs and the most frequent holder; the headline says what it costs in all."""
+    card = card_of(
+        record(1, 1, took_s=3600),
+        record(2, 2, ending=Ending.ESCALATED, took_s=1800),
+        record(3, 3, ending=Ending.HELD, holders=("mail-1",)),
+        record(4, 4, ending=Ending.HELD, holders=()),
+        record(8, 5, took_s=7200, holders=("mail-3",)),
+        record(15, 6),
+    )
+    assert card.headline == "In working hours: Stuck for 1 h 40 min in 7 days, 2 restarts (before: 2 h 0 min, 1 restart)"
+    assert card.facts == (
+        (
+            "mail, 7 days",
+            "stuck for 1 h 40 min; 4 incidents; 2 restarts; 1 hand-over to people; 2 of 3 held by mail-2 (10.0.0.7)",
+        ),
+        (
+            "mail, the 7 days before",
+            "stuck for 2 h 0 min; 1 incident; 1 restart; 0 hand-overs to people; 1 of 1 held by mail-3 (10.0.0.7)",
+        ),
+    )
+    assert card.links == (("Root cause: mail", CAUSE),)
+    assert (card.kind, card.mention, card.curve, card.text) == ("report", (), (), ())
+
+
+def test_periods_begin_to_the_second() -> None:
+    """What ended a second earlier belongs to the period before, or to none."""
+    ended = [record(days + second / DAY_S, n) for n, (days, second) in enumerate([(7, 0), (7, 1), (14, 0), (14, 1)])]
+    report = counted(*ended)
+    assert (report.now.incidents, report.before.incidents) == (1, 2)
+    month = counted(*ended, days=30)
+    assert (month.now.incidents, month.before.incidents) == (4, 0)
+
+
+OWN = execution(1, NOW - 100, "inc1.1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "restarts"),
+    [
+        ({"execution": execution(7, NOW - 100)}, 1),
+        ({"execution": None}, 0),
+        ({"tries": (PastAttempt("inc1.1", replace(OWN, id="2"), "stuck"),)}, 1),
+        ({"tries": (PastAttempt("inc1.2", execution(2, NOW - 900, "inc1.2"), "stuck"),)}, 2),
+        ({"tries": (PastAttempt("inc1.2", execution(2, NOW - 900, "inc1.2"), "refused_late"),)}, 1),
+        ({"execution": replace(OWN, scheduled=True)}, 0),
+        ({"execution": replace(OWN, runner_not_after=NOW - 200, status="failed")}, 0),
+    ],
+    ids=["by hand", "none", "Rundeck's retry", "two attempts", "a try that was refused late", "scheduled", "refused late"],
+)
+def test_a_restart_counts_once(changes: dict[str, object], restarts: int) -> None:
+    """By Unstick and by hand; what never ran is none, and one that two incidents followed is one."""
+    assert counted(record(0, 1, **changes), record(0, 1, **changes)).now.restarts == restarts
+
+
+def test_time_ends_where_the_queue_was_healthy() -> None:
+    """A followed incident ends later than the queue was healthy; a sender's clock that is ahead makes no time negative."""
+    healed = observed(1, 900, ended_s=5000)
+    assert counted(healed).now.stuck_s == 300 + 900
+    assert counted(record(1, 1, took_s=-60)).now.stuck_s == 0
+
+
+def test_an_alert_that_is_held_again_and_again_is_stuck_once() -> None:
+    """Its incidents begin together; another target counts for itself."""
+    hour = 1 / 24
+    held = [record(1 - n * hour, n, ending=Ending.HELD, took_s=600 + n * 3600) for n in range(3)]
+    apart, other = record(2, 4), replace(record(1, 5), target=replace(TARGET, key="t2"))
+    assert counted(*held, apart).now.stuck_s == 600 + 2 * 3600 + 300
+    assert counted(*held, other).now.stuck_s == 600 + 2 * 3600 + 300
+
+
+def test_runbooks_are_listed_by_how_long_they_were_stuck() -> None:
+    """Eight are shown, the others counted; one that left the configuration too, though nobody is asked for its ticket."""
+    book = replace(RUNBOOK, root_cause="")
+    name = "x" * 79
+    records = [record(1, n, took_s=1000 - n, runbook=f"{n}{name}") for n in range(9)]
+    spoken = rules(**{f"{n}{name}": book for n in range(1, 9)})
+    card = card_of(*records, record(8, 10, runbook="quiet"), spoken=spoken)
+    assert [label for label, _ in card.facts[:2]] == [f"0{name[:58]}…, 7 days", f"0{name[:58]}…, the 7 days before"]
+    assert card.facts[16:] == (("", "and 2 more runbooks"),)
+    assert [text[0] for text in card.text] == [str(n) for n in range(1, 8)]
+    assert card.text[0].endswith(": nobody owns the bug yet. Open a ticket and put its link into the runbook as root_cause.")
+
+
+def test_a_period_without_an_incident_is_fine() -> None:
+    """The one before is shown all the same."""
+    card = card_of(record(8, 1))
+    assert card.headline == "No action needed: No incident in 7 days"
+    assert card.facts[0] == ("mail, 7 days", "0 incidents; 0 restarts; 0 hand-overs to people")
+    assert card.facts[1][1].startswith("stuck for 5 min; 1 incident; 1 restart; ")
+    assert card_of(days=1).headline == "No action needed: No incident in 1 day"
+
+
+def test_what_was_not_read_is_said() -> None:
+    """Before everything else: the figures are too low."""
+    report = replace(counted(record(1, 1)), archived=50_000, read=10_000, broken=2)
+    assert compose(report, rules()).text == (
+        "Only the newest 10,000 of 50,000 archived incidents were read, so the figures are too low.",
+        "2 archived incidents can't be read and are not counted.",
+    )
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_every_chat_can_show_it(language: str) -> None:
+    """Whole, whatever names it has."""
+    nasty = "<b>&\u202e" + "x" * 500
+    card = card_of(record(1, 1, runbook=nasty, holders=(nasty,)), observed(2, 900), spoken=rules(language))
+    assert all(len(text) < 1000 and "\u202e" not in text for text in (card.headline, *card.text, *dict(card.facts).values()))
+    for chat in (console, google_chat, slack):
+        assert "mail" in str(chat.render(card, language))
+    ET.fromstring(card_svg(card, language))  # noqa: S314
+
+
+# --- what became of what a runbook in mode observe would have restarted -------------------------------------------------------
+
+
+def observed(number: int, healed_s: float | None, restarted_s: float | None = None, ended_s: float | None = None) -> Archive:
+    """Held two days ago; healed and restarted by a person so long after that."""
+    archived = record(2, number, ending=Ending.HELD)
+    at = archived.outcome.at
+    by_hand = None if restarted_s is None else execution(number, at + restarted_s + AHEAD_S)
+    healed_at = None if healed_s is None else at + healed_s
+    ended_at = at + (ended_s if ended_s is not None else (healed_s or 0.0) + 15)
+    incident = replace(archived.incident, observed=Observed(at, healed_at), execution=by_hand, runner_ahead_s=AHEAD_S)
+    return replace(archived, incident=incident, outcome=replace(archived.outcome, reason=Reason.OBSERVE_ONLY, at=ended_at))
+
+
+@pytest.mark.parametrize(
+    ("one", "became"),
+    [
+        (observed(1, 900, 840), Became.HEALED_BY_PERSON),
+        (observed(2, 900), Became.HEALED_BY_ITSELF),
+        (observed(3, 900, 950), Became.HEALED_BY_ITSELF),
+        (observed(3, 900, 900), Became.HEALED_BY_PERSON),
+        (observed(4, 60), Became.NOT_ILL),
+        (observed(4, 60.5), Became.HEALED_BY_ITSELF),
+        (observed(5, None, ended_s=DAY_S), Became.STILL_ILL),
+        (observed(6, None, 840, ended_s=DAY_S), Became.STILL_ILL),
+        (observed(7, None, ended_s=900), Became.UNKNOWN),
+        (record(1, 8, ending=Ending.HELD), None),
+    ],
+    ids=[
+        "person", "itself", "restarted after it healed", "as it healed", "at once", "a little later",
+        "still ill", "a restart did not help", "changed",
+        "not observed",
+    ],
+)  # fmt: skip
+def test_each_incident_went_one_way(one: Archive, became: Became | None) -> None:
+    """A restart that somebody made counts only if the target recovered after it."""
+    assert what_became(one) is became
+
+
+def said(*records: Archive, language: str = "en", mode: Mode = Mode.OBSERVE) -> list[str]:
+    """The lines of the report about observing."""
+    spoken = rules(language, mail=replace(RUNBOOK, mode=mode))
+    return list(card_of(*records, spoken=spoken).text)
+
+
+def test_the_report_says_how_it_would_have_gone() -> None:
+    """The figure that makes a team trust it, with the advice to go on."""
+    by_person = [observed(number, 1200 + number, 60.0 * number) for number in range(10, 19)]
+    others = [observed(1, 900), observed(2, 900), observed(3, 20)]
+    assert said(*by_person[:4], others[0]) == [
+        (
+            "mail observes: 5 would-be restarts in 7 days: 4 healed only after a person restarted (median 11 min 30 s later), "
+            "1 healed by itself. Go on to mode approve: 4 of 5 needed a restart."
+        )
+    ]
+    assert said(*by_person, mode=Mode.APPROVE) == said(*by_person, mode=Mode.AUTO) == [], "nothing is only observed any more"
+    assert said(*by_person, *others) == [
+        (
+            "mail observes: 12 would-be restarts in 7 days: 9 healed only after a person restarted (median 14 min later), "
+            "2 healed by themselves, 1 was no longer ill. Stay in mode observe, and raise symptom.for or slow the alert rule "
+            "down: 3 of 12 needed no restart."
+        )
+    ]
+
+
+def test_few_would_be_restarts_say_nothing_yet() -> None:
+    """Nor do those that were not followed; one that began before its would-be restart came at once. None: no line."""
+    early, unknown = [observed(number, 1200, -20) for number in range(3)], observed(7, None, ended_s=900)
+    assert said(*early, unknown) == [
+        (
+            "mail observes: 4 would-be restarts in 7 days: 3 healed only after a person restarted (median 0 s later), "
+            "1 was not followed. Stay in mode observe: fewer than 5 say nothing yet."
+        )
+    ]
+    still_ill = [observed(number, None, ended_s=DAY_S) for number in range(4)]
+    assert "4 did not heal within a day, 1 healed by itself. Go on" in said(*still_ill, observed(5, 900))[0]
+    assert said(record(1, 1)) == []
+
+
+def test_it_is_said_in_japanese() -> None:
+    """As all of the report."""
+    (line,) = said(observed(1, 900, 840), observed(2, None, ended_s=DAY_S), language="ja")
+    assert "再起動" in line
+    assert "later" not in line
