@@ -74,14 +74,6 @@ class Runner(Protocol):
         """The base URL, which is part of each target."""
 
     @property
-    def incident_option(self) -> str:
-        """The job's option that receives the tag of `run`."""
-
-    @property
-    def not_after_option(self) -> str:
-        """The job's option that receives the time after which the job must refuse to start."""
-
-    @property
     def token_expires_at(self) -> float | None:
         """When the token expires (Unix seconds); None if unknown."""
 

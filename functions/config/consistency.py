@@ -13,7 +13,7 @@ from functions.config.yaml_tree import Path
 from functions.domain.decisions.matching import HOLDER_HOST, template_labels
 from functions.domain.model.alerts import MOVES, RETURNS
 from functions.domain.model.codes import Mode
-from functions.domain.model.runbooks import EvidenceJob, Remedy, Restart, Runbook
+from functions.domain.model.runbooks import OWN_OPTIONS, EvidenceJob, Remedy, Restart, Runbook
 from functions.domain.texts.masking import mask
 from functions.domain.texts.patterns import full_match
 from functions.runtime.decoding import convert
@@ -26,7 +26,7 @@ def find_inconsistencies(top: Mapping[str, Any], wrong: set[Path], *, on_cloud_r
     """Find contradictions between the keys of the file. `wrong`: the places that are wrong by themselves."""
     yield from _check_top(top, wrong, on_cloud_run=on_cloud_run)
     lists: list[Path] = [("notify",), ("report", "channels")]
-    own, restarting, names = _own_options(top, wrong), _restarting_jobs(top), dict[str, int]()
+    restarting, names = _restarting_jobs(top), dict[str, int]()
     for n, raw in enumerate(_list(top, "runbooks")):
         here: Path = ("runbooks", n)
         lists += [(*here, key) for key in ("notify", "escalate", "escalate_further")]
@@ -35,7 +35,7 @@ def find_inconsistencies(top: Mapping[str, Any], wrong: set[Path], *, on_cloud_r
             continue
         if (first := names.setdefault(runbook.name, n)) != n:
             yield (*here, "name"), "is the name of another runbook too", f"Rename it; the first is runbooks[{first}]"
-        for place, what, remedy in (*_check_symptom(raw, here, wrong), *_check_runbook(runbook, top, own, restarting)):
+        for place, what, remedy in (*_check_symptom(raw, here, wrong), *_check_runbook(runbook, top, restarting)):
             if place[1:2] == ("options",) and (*here, place[0], "allow", *place[2:]) in wrong:
                 continue  # its pattern is there, only wrong by itself
             yield (*here, *place), what, remedy
@@ -118,16 +118,6 @@ def _check_channels(top: Mapping[str, Any], place: Path) -> Mistakes:
             yield (*place, n), "names no channel", remedy
 
 
-def _own_options(top: Mapping[str, Any], wrong: set[Path]) -> tuple[str, ...]:
-    """The job's options that Unstick sets itself, as the runner's settings name them."""
-    for name in registry.adapter_names("runners"):
-        if name in top:
-            kind = registry.load_adapter("runners", name)
-            runner = _convert_rest(top[name], (name,), wrong, adapter_schema("runners", name), kind)
-            return (runner.incident_option, runner.not_after_option) if runner is not None else ()
-    return ()
-
-
 def _restarting_jobs(top: Mapping[str, Any]) -> set[str]:
     """The ids of all jobs that a runbook restarts with, in lower case."""
     jobs = [_at(runbook, "restart", "job") for runbook in _list(top, "runbooks")]
@@ -145,17 +135,17 @@ def _check_symptom(raw: Any, here: Path, wrong: set[Path]) -> Mistakes:
             yield (*place, key), what, remedy
 
 
-def _check_runbook(runbook: Runbook, top: Mapping[str, Any], own: tuple[str, ...], restarting: set[str]) -> Mistakes:
+def _check_runbook(runbook: Runbook, top: Mapping[str, Any], restarting: set[str]) -> Mistakes:
     symptom, verify = runbook.symptom, runbook.verify
     if runbook.mode is Mode.APPROVE and not _at(top, "public_url"):
         yield ("mode",), "is approve, and approval links have no address", "Add `public_url:`"
     if symptom.kind not in top:
         yield ("symptom",), "can't be observed", f"Add `{symptom.kind}:` with its address at the top of the file"
-    yield from _check_options(("restart",), runbook.restart, own)
-    yield from _check_holder(runbook.restart, own)
-    yield from _check_remedies(runbook, own, has_links=bool(_at(top, "public_url")))
+    yield from _check_options(("restart",), runbook.restart)
+    yield from _check_holder(runbook.restart)
+    yield from _check_remedies(runbook, has_links=bool(_at(top, "public_url")))
     if runbook.evidence is not None:
-        yield from _check_options(("evidence",), runbook.evidence, own)
+        yield from _check_options(("evidence",), runbook.evidence)
         if runbook.evidence.job.lower() in restarting:
             remedy = "Name a job that only reads (docs/evidence.md): its runs would be taken for restarts"
             yield ("evidence", "job"), "is a job that restarts something", remedy
@@ -167,7 +157,7 @@ def _check_runbook(runbook: Runbook, top: Mapping[str, Any], own: tuple[str, ...
             yield ("verify", name), "is longer than within", "Raise `within`, or shorten it"
 
 
-def _check_remedies(runbook: Runbook, own: tuple[str, ...], *, has_links: bool) -> Mistakes:
+def _check_remedies(runbook: Runbook, *, has_links: bool) -> Mistakes:
     modes = list(Mode)
     for n, remedy in enumerate(runbook.remedies):
         here, earlier = ("remedies", n), runbook.remedies[:n]
@@ -186,12 +176,12 @@ def _check_remedies(runbook: Runbook, own: tuple[str, ...], *, has_links: bool) 
             yield (*here, "job"), "is a job of this runbook already", "Name another job; `limits.attempts` repeats the restart"
         if not remedy.moves and any(one.moves for one in earlier):
             yield (*here, "when"), "is stuck, after a remedy that moves messages", "Put it before those with same_message"
-        yield from _check_options(here, remedy, (*own, *MOVES, RETURNS))
+        yield from _check_options(here, remedy, (*OWN_OPTIONS, *MOVES, RETURNS))
         for name in remedy.options.keys() & runbook.restart.options.keys():
             yield (*here, "options", name), "is an option of restart, too", "Remove it: the job gets those of `restart` anyway"
 
 
-def _check_options(place: Path, job: Restart | Remedy | EvidenceJob, own: tuple[str, ...]) -> Mistakes:
+def _check_options(place: Path, job: Restart | Remedy | EvidenceJob, own: tuple[str, ...] = OWN_OPTIONS) -> Mistakes:
     for name, template in job.options.items():
         here = (*place, "options", name)
         if name in own:
@@ -211,11 +201,11 @@ NO_HOSTS = ("--help", "-h", "-", ".*", "*", "a b", "a,b", "a;b", "$(a)")
 """What a command line, a shell or a node filter would take for something other than one host."""
 
 
-def _check_holder(restart: Restart, own: tuple[str, ...]) -> Mistakes:
+def _check_holder(restart: Restart) -> Mistakes:
     if restart.holder is None:
         return
     name, pattern, here = restart.holder.option, restart.holder.allow, ("restart", "holder")
-    if name in own:
+    if name in OWN_OPTIONS:
         yield (*here, "option"), "is an option that Unstick sets by itself", "Name another option of the job"
     if name in restart.options or name in restart.allow:
         remedy = "Remove it there: it is sent only where a single host hangs, so it can't be part of the target"

@@ -165,7 +165,6 @@ class Config(File, frozen=True, kw_only=True, dict=True):
             language=self.language,
             time_zone=self.time_zone or ("Asia/Tokyo" if self.language == "ja" else "UTC"),
             runner=self.runner.adapter.name,
-            incident_option=self.runner.adapter.incident_option,
             mask=self.mask,
             token_expires_at=self.runner.adapter.token_expires_at,
         )

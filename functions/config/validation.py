@@ -21,6 +21,8 @@ REMOVED = {
     "channels.*.type=teams": "Write `type: apprise`: its url takes the flow's whole URL as it is",
     "grafana.auth.hmac.tolerance": "Remove it, and keep both clocks right: a signed time may be off by 5 minutes",
     "grafana.max_body": "Remove it: a notification may have 8 MiB, which is 3,000 alerts (Max Alerts in the contact point)",
+    "rundeck.incident_option": "Remove it, and name the job's option unstick_incident",
+    "rundeck.not_after_option": "Remove it, and name the job's option unstick_not_after",
 }
 """What to do instead of a key that is gone. `*` stands for any one name or number; `KEY=VALUE` (with `*` in VALUE) for a value
 that is gone, such as a chat's `type`."""

@@ -64,10 +64,6 @@ def test_what_is_required_is_enough_and_all_else_has_its_default():
     read = parse_config(MINIMAL)
     assert read.budget_s == 8.0
     assert read.report is None
-    assert (read.runner.adapter.incident_option, read.runner.adapter.not_after_option) == (
-        "unstick_incident",
-        "unstick_not_after",
-    )
     assert (read.rules.storm_targets, read.rules.storm_within_s) == (3, 600.0)
     assert (read.rules.notify, read.rules.public_url, read.rules.language) == ((), "", "en")
     assert read.rules.time_zone == "UTC"

@@ -26,8 +26,7 @@ grafana:
     bearer: {tokens: [sm://p/t/3], scheme: ApiKey}
   annotations: {url: https://grafana.example.com, token: env://G, ca: g.pem}
 rundeck:
-  {url: https://rundeck.example.com/r, token: env://R, token_expires: '2026-12-26T11:15:56Z', api_version: 45,
-    incident_option: i, not_after_option: n, ca: r.pem}
+  {url: https://rundeck.example.com/r, token: env://R, token_expires: '2026-12-26T11:15:56Z', api_version: 45, ca: r.pem}
 rabbitmq: {url: http://127.0.0.1:15672, user: unstick, password: env://P, ca: q.pem}
 prometheus:
   {url: https://mimir.example.com/p, user: '7', password: env://P, token: env://T, headers: {X-Scope-OrgID: m}, ca: p.pem}

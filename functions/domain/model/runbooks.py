@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
 
+OWN_OPTIONS = INCIDENT_OPTION, NOT_AFTER_OPTION = "unstick_incident", "unstick_not_after"
+"""The options that every job gets besides its own: INCIDENT.ATTEMPT, and the Unix time after which it must refuse to start."""
+
+
 class Matcher(Struct, frozen=True):
     """One matcher in Alertmanager's syntax; `=~` and `!~` are anchored RE2, a missing label is the empty string."""
 
@@ -248,7 +252,6 @@ class Rules(Struct, frozen=True):
     time_zone: str = "UTC"
     runner: str = "Rundeck"
     """The runner's name in texts, where it replaces `{runner}`."""
-    incident_option: str = "unstick_incident"
     mask: tuple[str, ...] = ()
     """Patterns of RE2 for secrets in the output of jobs, besides the built-in ones."""
     token_expires_at: float | None = None

@@ -13,7 +13,7 @@ from functions.adapters.runners.command.settings import SYSTEM, Job, Settings
 from functions.adapters.sqlite import opened
 from functions.application.ports import Finding, finding_of_error
 from functions.domain.decisions.matching import template_options
-from functions.domain.model.runbooks import Restart
+from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION, Restart
 from functions.runtime.errors import Denied, Unavailable
 
 PROGRAM = "the command's program can be run"
@@ -24,7 +24,7 @@ EXAMPLE = "x"  # in place of what comes with the alert
 
 def check(settings: Settings, restart: Restart, *, timeout_s: float) -> Iterator[Finding]:
     """Check the command of a restart or a remedy."""
-    yield from check_job(settings, restart.job, restart.options, settings.incident_option, settings.not_after_option)
+    yield from check_job(settings, restart.job, restart.options, INCIDENT_OPTION, NOT_AFTER_OPTION)
     if job := settings.jobs.get(restart.job):
         if restart.holder:
             what, name = "the command can be limited to the host that hangs", restart.holder.option

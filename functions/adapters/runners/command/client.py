@@ -17,7 +17,7 @@ from functions.application.ports import EvidenceRun, Finding
 from functions.domain.model.alerts import Target
 from functions.domain.model.moves import LONGEST, MESSAGE
 from functions.domain.model.observations import Execution, ExecutionHistory, NodeOutput
-from functions.domain.model.runbooks import Restart
+from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION, Restart
 from functions.domain.texts.masking import mask
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.redaction import redact
@@ -43,12 +43,12 @@ class Command(Settings, frozen=True):
 
     def run(self, target: Target, *, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
         """Start the command once. Its supervisor refuses right before the command if it is too late by then."""
-        own = {self.incident_option: tag, self.not_after_option: str(int(runner_not_after))}
+        own = {INCIDENT_OPTION: tag, NOT_AFTER_OPTION: str(int(runner_not_after))}
         return self._start(target.key, target.job, {**target.options, **own}, not_after=runner_not_after, timeout_s=timeout_s)
 
     def start_evidence(self, job: str, options: Mapping[str, str], *, tag: str, timeout_s: float) -> Execution:
         """Start a command that collects evidence. Any number may run at a time."""
-        return self._start("", job, {**options, self.incident_option: tag}, not_after=None, timeout_s=timeout_s)
+        return self._start("", job, {**options, INCIDENT_OPTION: tag}, not_after=None, timeout_s=timeout_s)
 
     def abort(self, execution: str, *, timeout_s: float) -> Execution:
         """Ask a run to end, and return its state, which may still be running: SIGKILL follows some seconds later."""
@@ -72,13 +72,13 @@ class Command(Settings, frozen=True):
         return list(checks.check(self, restart, timeout_s=timeout_s))
 
     def check_evidence(self, job: str, options: tuple[str, ...], *, within_s: float, timeout_s: float) -> list[Finding]:  # noqa: ARG002 - it is read so far, if it takes longer
-        return list(checks.check_job(self, job, dict.fromkeys(options, "$"), self.incident_option))
+        return list(checks.check_job(self, job, dict.fromkeys(options, "$"), INCIDENT_OPTION))
 
     def _start(
         self, target: str, name: str, options: Mapping[str, str], *, not_after: float | None, timeout_s: float
     ) -> Execution:
         ends, job = time.monotonic() + timeout_s, self.job_named(name)
-        argv, tag, folder = fill(job, options), options[self.incident_option], journal.folder_of(self.path)
+        argv, tag, folder = fill(job, options), options[INCIDENT_OPTION], journal.folder_of(self.path)
         run = history.claim(self.path, target, name, tag=tag, not_after=not_after, timeout_s=timeout_s)
         try:
             journal.create(folder, run, argv, not_after, job.timeout_s)

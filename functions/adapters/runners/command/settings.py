@@ -47,14 +47,6 @@ class Settings(Struct, frozen=True):
         return "command://localhost"
 
     @property
-    def incident_option(self) -> str:
-        return "unstick_incident"
-
-    @property
-    def not_after_option(self) -> str:
-        return "unstick_not_after"
-
-    @property
     def token_expires_at(self) -> None:
         """None: commands need no token."""
 

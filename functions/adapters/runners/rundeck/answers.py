@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from functions.adapters.runners.rundeck.settings import Settings
 from functions.domain.model.moves import LONGEST, MESSAGE
 from functions.domain.model.observations import Execution
+from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION
 from functions.domain.texts.masking import mask
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
@@ -298,8 +299,8 @@ def execution_of(row: Mapping[str, Any], settings: Settings) -> Execution:
         status=plain(f"{status}: {quoted(str(custom))}" if custom else status, 60),
         runner_started_at=_seconds(row.get("date-started")),
         runner_ended_at=_seconds(row.get("date-ended")),
-        tag=plain(options.get(settings.incident_option, ""), 100),
-        runner_not_after=_not_after(options.get(settings.not_after_option, "")),
+        tag=plain(options.get(INCIDENT_OPTION, ""), 100),
+        runner_not_after=_not_after(options.get(NOT_AFTER_OPTION, "")),
         user=plain(str(row.get("user") or ""), 100),
         aborted_by=plain(str(row.get("abortedby") or ""), 100),
         server=plain(str(row.get("serverUUID") or ""), 100),

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from functions.adapters.runners.rundeck import answers
 from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.ports import Finding, finding_of, finding_of_error
-from functions.domain.model.runbooks import Restart
+from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION, Restart
 from functions.domain.texts.words import duration
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
 
@@ -46,7 +46,7 @@ def check(settings: Settings, restart: Restart, *, auto: bool, timeout_s: float)
         Finding(ANSWERS, True, f"Rundeck {version}, API {settings.api_version} of {newest}"),
         _check_clock(answer),
         _check_expiry(settings, answer.at),
-        *_check_job(to, restart.job, restart.options, partial(_list_rules, settings, restart, auto=auto)),
+        *_check_job(to, restart.job, restart.options, partial(_list_rules, restart, auto=auto)),
     ]
 
 
@@ -54,7 +54,7 @@ def check_evidence(settings: Settings, job: str, options: tuple[str, ...], *, wi
     """The same for an evidence job: it needs no guard against a late start, but a time-out."""
 
     def list_rules(definition: Mapping[str, Any]) -> Iterator[Finding]:
-        own = {settings.incident_option} & _declared(definition).keys()  # Rundeck keeps it if it isn't declared, too
+        own = {INCIDENT_OPTION} & _declared(definition).keys()  # Rundeck keeps it if it isn't declared, too
         yield _check_options(dict.fromkeys((*options, *own), "$"), definition, "evidence.options")
         yield _check_timeout(definition, math.inf, f"a minute, and above evidence.within, {within_s:g} s")
 
@@ -171,16 +171,16 @@ def _judge_nodes(node_filter: str, nodes: Mapping[str, Any]) -> Finding:
     return Finding(NODES, bool(nodes), detail, remedy)
 
 
-def _list_rules(settings: Settings, restart: Restart, job: Mapping[str, Any], *, auto: bool) -> Iterator[Finding]:
+def _list_rules(restart: Restart, job: Mapping[str, Any], *, auto: bool) -> Iterator[Finding]:
     """What has to be so in the definition of a job that restarts something."""
     holder = {restart.holder.option: "$"} if restart.holder else {}
-    sent = {**restart.options, **holder, settings.incident_option: "$", settings.not_after_option: "$"}
+    sent = {**restart.options, **holder, INCIDENT_OPTION: "$", NOT_AFTER_OPTION: "$"}
     yield _check_options(sent, job, "restart.options")
     for name in holder:
         yield _check_holder(name, job)
     several = "it may run several times at once" if job.get("multipleExecutions") else ""
     yield Finding("the job runs once at a time", not several, several, "set multipleExecutions to false")
-    problem, remedy = guard_problem(job, settings.not_after_option)
+    problem, remedy = guard_problem(job)
     yield Finding("the job refuses a late start", not problem or (False if auto else None), problem, remedy)
     yield _check_timeout(job, restart.max_run_s, f"restart.max_run, {restart.max_run_s / 60:g} min")
     # Rundeck's own retries send the same `unstick_not_after` again, so the first step refuses most of them.
@@ -238,16 +238,16 @@ def list_hosts(settings: Settings, restart: Restart, *, timeout_s: float) -> tup
     return tuple(answers.plain(str(node.get("hostname") or ""), 100) for node in nodes if isinstance(node, dict))
 
 
-def guard_problem(job: Mapping[str, Any], not_after_option: str) -> tuple[str, str]:
+def guard_problem(job: Mapping[str, Any]) -> tuple[str, str]:
     """Why a late start would restart something anyway, and the remedy; empty if the first step prevents it."""
     sequence = answers.part(job, "sequence")
     steps = sequence.get("commands")
     first = steps[0] if isinstance(steps, list) and steps and isinstance(steps[0], dict) else {}
     code = "\n".join(line for line in str(first.get("script") or "").splitlines() if not line.lstrip().startswith("#"))
-    named = f"@option.{not_after_option}@" in code or f"RD_OPTION_{not_after_option.upper()}" in code
+    named = f"@option.{NOT_AFTER_OPTION}@" in code or f"RD_OPTION_{NOT_AFTER_OPTION.upper()}" in code
     if not (named and "date +%s" in code and re.search(r"\bexit [1-9]", code)):
         remedy = "put the first step of infra/rundeck/job.yaml before the restart; mode auto needs it"
-        return f"its first step does not compare {not_after_option} with the time and fail", remedy
+        return f"its first step does not compare {NOT_AFTER_OPTION} with the time and fail", remedy
     if sequence.get("keepgoing"):
         return "keepgoing is true: the restart follows even if the first step fails", "set the workflow's keepgoing to false"
     if (strategy := str(sequence.get("strategy", "node-first"))) not in ("node-first", "sequential"):

@@ -17,6 +17,7 @@ from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.ports import Mismatch
 from functions.domain.model.alerts import MOVES, RETURNS, Target
 from functions.domain.model.observations import Execution, ExecutionHistory
+from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION
 from functions.domain.texts.masking import mask
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from functions.runtime.parallel import Calls, name_late, run_parallel
@@ -163,7 +164,7 @@ def _split_by_target(
     rows: list[Mapping[str, Any]], settings: Settings, target: Target
 ) -> tuple[tuple[Execution, ...], tuple[Execution, ...]]:
     """(the target's executions, unfinished ones of others), newest start first, each once, as ended if any list says so."""
-    own = {settings.incident_option, settings.not_after_option, target.holder, *((*MOVES, RETURNS) if target.remedies else ())}
+    own = {INCIDENT_OPTION, NOT_AFTER_OPTION, target.holder, *((*MOVES, RETURNS) if target.remedies else ())}
     wanted = answers.without_empty(target.options)
     ours: dict[str, Execution] = {}
     others: dict[str, Execution] = {}
@@ -218,7 +219,7 @@ def _read_tail(to: answers.Connection, execution: str) -> tuple[str, ...] | None
 def run(settings: Settings, target: Target, *, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
     """Start the job once. Rundeck silently drops or replaces option values, so its echo must equal what was sent. An option
     that a secure one hides, or a default that the runbook doesn't name, is a mismatch too: the history could never be matched."""
-    own = {settings.incident_option: tag, settings.not_after_option: str(int(runner_not_after))}
+    own = {INCIDENT_OPTION: tag, NOT_AFTER_OPTION: str(int(runner_not_after))}
     sent = answers.without_empty({**target.options, **own})
     row = answers.start(answers.connect(settings, timeout_s), target.job, sent)
     execution = answers.execution_of(row, settings)

@@ -10,6 +10,7 @@ from functions.adapters.runners.rundeck.client import ask_all
 from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.ports import EvidenceRun
 from functions.domain.model.observations import Execution, NodeOutput
+from functions.domain.model.runbooks import INCIDENT_OPTION
 
 OUTPUT_LINES = 3000
 RECENT = 20  # number of runs in which the tag is searched. If a job runs more often in `within`, the run isn't found
@@ -18,7 +19,7 @@ RECENT = 20  # number of runs in which the tag is searched. If a job runs more o
 def start_evidence(settings: Settings, job: str, options: Mapping[str, str], *, tag: str, timeout_s: float) -> Execution:
     """Start the job once. Rundeck keeps options that the job doesn't declare, so the tag is always sent."""
     to = answers.connect(settings, timeout_s)
-    sent = {**answers.without_empty(options), settings.incident_option: tag}
+    sent = {**answers.without_empty(options), INCIDENT_OPTION: tag}
     return answers.execution_of(answers.start(to, job, sent), settings)
 
 

@@ -28,10 +28,6 @@ class Settings(Struct, frozen=True):
     """When the token expires. A token can't read its own expiry."""
     api_version: Annotated[int, Meta(ge=FIRST_WITH_OPTIONS)] = 41
     """API version. Servers from 4.0 on accept 41."""
-    incident_option: str = "unstick_incident"
-    """The job's option for INCIDENT.ATTEMPT."""
-    not_after_option: str = "unstick_not_after"
-    """The job's option for the Unix time after which it must refuse to start."""
     ca: str = ""
     """Certificates to trust (PEM file or folder) for a private CA."""
 
