@@ -20,7 +20,6 @@ from functions.domain.decisions.phases import FIRST_LOOK_S
 from functions.domain.decisions.queries import has_firing_target, is_enough, needs_observation, of_alerts
 from functions.domain.decisions.step import step
 from functions.domain.model import events
-from functions.domain.model.bounds import MAX_BYTES, shrink
 from functions.domain.model.codes import Phase, Reason
 from functions.domain.model.events import Claim, Collect, Event, Keep, MessagesDelivered, Reply, Start, StartResult, Step, Wake
 from functions.domain.model.incidents import Document
@@ -79,7 +78,7 @@ def advance(ports: Ports, key: str, event: Event, budget: Budget) -> Reply | Non
         loaded = _load_and_observe(ports, key, event, budget, first=attempt == 0)
         wake_at = loaded.wake_at or wake_at
         now = ports.now() if loaded.unlooked_at is None else loaded.unlooked_at
-        change = _step(ports, loaded.document, event, loaded.seen, now, wake_at)
+        change = step(loaded.document, event, loaded.seen, now, ports.rules, wake_at)
         if change.document == loaded.document and not change.acts:
             return change.reply
         try:
@@ -147,22 +146,6 @@ def _load_and_observe(ports: Ports, key: str, event: Event, budget: Budget, *, f
 def _was_made(result: Any) -> bool:
     """Whether the wake-up certainly exists. If not, the step orders another one, which must exist before the save."""
     return not isinstance(or_unknown(result), Unknown)
-
-
-def _step(ports: Ports, document: Document, event: Event, seen: Observation, now: float, wake_at: float | None = None) -> Step:
-    change = step(document, event, seen, now, ports.rules, wake_at)
-    return change if change.document == document else replace(change, document=_fit(ports, change.document))
-
-
-def _fit(ports: Ports, document: Document) -> Document:
-    smaller = document
-    for smaller in shrink(document):
-        if len(encode(smaller)) <= MAX_BYTES:
-            break
-    lost = len(document.to_tell) - len(smaller.to_tell) + len(document.to_archive) - len(smaller.to_archive)
-    if lost:
-        ports.log("ERROR", f"messages and records were dropped, since they could not be delivered for too long: {lost}")
-    return smaller
 
 
 def _reload(ports: Ports, loaded: LoadedDocument, budget: Budget) -> LoadedDocument:
@@ -284,12 +267,12 @@ def _save_start_result(
         for _ in range(TRIES):
             if isinstance(start_result, StartResult) and start_result.busy:
                 seen, _shards = observe(ports, loaded.document, start_result, budget)
-            change = _step(ports, loaded.document, start_result, seen, ports.now())
+            change = step(loaded.document, start_result, seen, ports.now(), ports.rules)
             if change.document == loaded.document:
                 return loaded, change.reply
             if change.document.incident is not None and change.document.incident.phase is Phase.RUNNING:
                 told = told or _tell_start(ports, loaded, change.document, budget)
-                after = _step(ports, change.document, told, NOTHING_SEEN, ports.now())
+                after = step(change.document, told, NOTHING_SEEN, ports.now(), ports.rules)
                 change = replace(change, document=after.document, acts=(*change.acts, *after.acts))
             try:
                 generation = _write_ahead_and_save(ports, loaded, change, budget).generation
@@ -331,7 +314,7 @@ def _deliver_and_save(ports: Ports, loaded: LoadedDocument, budget: Budget, wait
 def _save_delivered(ports: Ports, loaded: LoadedDocument, delivered: MessagesDelivered, budget: Budget) -> None:
     try:
         for _ in range(TRIES):
-            change = _step(ports, loaded.document, delivered, NOTHING_SEEN, ports.now())
+            change = step(loaded.document, delivered, NOTHING_SEEN, ports.now(), ports.rules)
             if change.document == loaded.document:
                 return
             try:

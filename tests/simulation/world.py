@@ -49,22 +49,6 @@ BEHIND_S = 1.0
 """What schedulers/cloud_tasks.py adds to the time of a wake-up."""
 
 
-def _remember_last(encode: Callable[[object], bytes]) -> Callable[[object], bytes]:
-    """A document is encoded to see whether it is too large, and again to be saved."""
-    last: tuple[object, bytes] = (None, b"")
-
-    def encode_or_repeat(document: object) -> bytes:
-        nonlocal last
-        if last[0] is not document:
-            last = (document, encode(document))
-        return last[1]
-
-    return encode_or_repeat
-
-
-reconcile.encode = _remember_last(encode)
-
-
 class Crashed(BaseException):
     """The process of an invocation was killed."""
 

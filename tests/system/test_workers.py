@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from functions.domain.decisions.step import BUNDLE_S
-from functions.domain.model.bounds import ALERTS_KEPT
+from functions.domain.model.incidents import ALERTS_KEPT
 from testbed.broker.ports import is_taken
 from testbed.doubles.rabbitmq import RabbitDouble
 from testbed.doubles.rundeck import Job, Rundeck

@@ -5,7 +5,6 @@ from msgspec.structs import replace
 from functions.domain.cards.card_input import CardInput
 from functions.domain.model import runbooks
 from functions.domain.model.alerts import MatchedAlert
-from functions.domain.model.bounds import bare, drop_oldest
 from functions.domain.model.codes import ASKED, OVERRULED, Ending, Mode, Reason
 from functions.domain.model.firings import alert_key, short_source
 from functions.domain.model.incidents import (
@@ -33,6 +32,8 @@ TO_ESCALATED = (ACKNOWLEDGE, RESTART, PAUSE)
 LATE_S = 3000.0  # messages mention a wake-up that comes this late
 
 OUTCOMES_KEPT = 20
+MESSAGES_KEPT = 100  # a chat that is down for a day leaves no more to post; the oldest go first
+RECORDS_KEPT = 20  # to archive
 HOLDS_KEPT = 60
 TEXT_KEPT = 300
 LINKED_TRIGGERS = 5  # number of alerts of an incident that keep their links: cards show those of the first
@@ -93,7 +94,7 @@ def enqueue_message(
     incident = document.incident
     if incident is not None and new and composed.incident in ("", incident.id):
         incident = replace(incident, told=tuple(dict.fromkeys((*incident.told, *channels))))
-    return replace(document, to_tell=(*document.to_tell, *new), incident=incident)
+    return replace(document, to_tell=(*document.to_tell, *new)[-MESSAGES_KEPT:], incident=incident)
 
 
 def compose_with_answers(card_input: CardInput, rules: Rules) -> Card:
@@ -164,7 +165,7 @@ def _update_hold(document: Document, rules: Rules, card_input: CardInput, trigge
     new = [Message(f"{mark}@{channel}", channel, composed, updates=True) for channel in channels]
     holds = {**document.holds, **{name: replace(hold, updated_at=card_input.at) for name, hold in told.items()}}
     to_tell = (*document.to_tell, *(message for message in new if message.id not in waiting))
-    return replace(document, to_tell=to_tell, holds=holds)
+    return replace(document, to_tell=to_tell[-MESSAGES_KEPT:], holds=holds)
 
 
 def close_incident(
@@ -179,15 +180,32 @@ def close_incident(
         document = enqueue_message(document, rules, card_input, channels, f"{incident.id}-{ending.value}")
     told = document.incident.told if document.incident else ()
     outcome = _to_outcome(incident, ending, card_input, tuple(dict.fromkeys((*channels, *told))))
-    outcomes = (*document.outcomes, outcome)
-    outcomes = drop_oldest(outcomes) if len(outcomes) > OUTCOMES_KEPT else outcomes
-    to_archive = (*document.to_archive, Archive(document.target, incident, outcome))
-    document = replace(document, outcomes=outcomes, to_archive=to_archive, incident=None)
+    outcomes = _drop_oldest((*document.outcomes, outcome))
+    document = replace(_add_record(document, incident, outcome), outcomes=outcomes, incident=None)
     if ending is Ending.ESCALATED:
         document = replace(document, escalated_at=card_input.at, escalation=_to_escalation(document, incident, card_input))
     elif ending is Ending.RECOVERED and not _left_escalated(document, incident):
         document = end_escalation(document)
     return document
+
+
+def _drop_oldest(outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
+    """At most `OUTCOMES_KEPT`. Holds go first: the held alert is only posted again."""
+    if len(outcomes) <= OUTCOMES_KEPT:
+        return outcomes
+    dropped = next((place for place, outcome in enumerate(outcomes[:-1]) if not outcome.settles), 0)
+    return (*outcomes[:dropped], *outcomes[dropped + 1 :])
+
+
+def _add_record(document: Document, incident: Incident, outcome: Outcome) -> Document:
+    records = (*document.to_archive, Archive(document.target, incident, outcome))
+    return replace(document, to_archive=records[-RECORDS_KEPT:])
+
+
+def _without_texts(triggers: tuple[AlertRef, ...]) -> tuple[AlertRef, ...]:
+    """What identifies the alerts, and what the first is called, which cards name."""
+    first = tuple(replace(trigger, links={}, summary="") for trigger in triggers[:1])
+    return (*first, *(replace(trigger, links={}, summary="", name="", severity="") for trigger in triggers[1:]))
 
 
 def _to_outcome(incident: Incident, ending: Ending, card_input: CardInput, channels: tuple[str, ...]) -> Outcome:
@@ -197,7 +215,7 @@ def _to_outcome(incident: Incident, ending: Ending, card_input: CardInput, chann
         ending=ending,
         reason=card_input.reason,
         at=card_input.at,
-        triggers=tuple(replace(trigger, links={}, summary="") for trigger in bare(incident.triggers)),
+        triggers=_without_texts(incident.triggers),
         runner_ended_at=execution.runner_ended_at if execution else None,
         channels=channels,
         restarts=incident.restarts,
@@ -211,7 +229,7 @@ def record_hold(document: Document, rules: Rules, incident: Incident, card_input
     """Archive an incident that was held at once, since a card shows its id. It settles no alert, so it leaves no outcome."""
     incident = replace(incident, reason=card_input.reason, detail=card_input.detail)
     outcome = _to_outcome(incident, Ending.HELD, card_input, channels_for(rules, card_input.runbook))
-    return replace(document, to_archive=(*document.to_archive, Archive(document.target, incident, outcome)))
+    return _add_record(document, incident, outcome)
 
 
 def _left_escalated(document: Document, incident: Incident) -> tuple[QueueState, ...]:

@@ -13,6 +13,7 @@ from functions.domain.decisions.messages import end_escalation
 from functions.domain.decisions.observing import watch_observed
 from functions.domain.decisions.remedies import count_to_move, explain_failure, next_remedy, options_of, remedies_run
 from functions.domain.decisions.turn import Turn, has_unseen, is_all_resolved
+from functions.domain.health.looks import before_restart
 from functions.domain.health.proofs import Judgement
 from functions.domain.health.recovery import (
     Since,
@@ -24,7 +25,6 @@ from functions.domain.health.recovery import (
     say_same_again,
     say_survivor,
 )
-from functions.domain.model.bounds import before_restart
 from functions.domain.model.codes import Action, Ending, Phase, Reason, Verdict
 from functions.domain.model.events import Claim, Start, StartResult
 from functions.domain.model.incidents import (

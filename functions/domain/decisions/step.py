@@ -23,10 +23,9 @@ from functions.domain.decisions.turn import Turn, has_unseen, is_all_resolved
 from functions.domain.health.looks import remember_history
 from functions.domain.model import events
 from functions.domain.model.alerts import MatchedAlert
-from functions.domain.model.bounds import ALERTS_KEPT, QUEUES_KEPT, note_history
 from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.firings import SAME_START_S, Firings, alert_key, alerts_of_outcomes, by_alert, new_alerts
-from functions.domain.model.incidents import AlertRef, Document, Incident, QueueState
+from functions.domain.model.incidents import ALERTS_KEPT, QUEUES_KEPT, AlertRef, Document, HistoryEntry, Incident, QueueState
 from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import Observation
 from functions.domain.model.runbooks import Rules
@@ -35,6 +34,7 @@ from functions.runtime.text import Text
 UNTOLD_S = 60.0  # an unposted message keeps a document due at most this far ahead
 BUNDLE_S = 20.0  # how long a message waits for others to be bundled with
 REQUESTS_KEPT = 100
+HISTORY_KEPT = 40
 
 
 def step(
@@ -51,8 +51,22 @@ def step(
     HANDLERS[type(event)](turn, event)
     if turn.late_s and document.incident is not None and turn.document.incident is not None and turn.document != document:
         turn.change(late_s=document.incident.late_s + turn.late_s)
-    result = events.Step(note_history(document, turn.document, now), tuple(turn.acts), turn.reply)
+    result = events.Step(_note_history(document, turn.document, now), tuple(turn.acts), turn.reply)
     return _set_due(document, result, turn)
+
+
+def _note_history(before: Document, after: Document, now: float) -> Document:
+    """Add an entry to the incident's history if phase, reason or attempt have changed. The first and the last ones are kept."""
+    incident, former = after.incident, before.incident
+    if incident is None:
+        return after
+    now_is = (incident.id, incident.phase, incident.reason, incident.attempt)
+    if former is not None and now_is == (former.id, former.phase, former.reason, former.attempt):
+        return after
+    history = (*incident.history, HistoryEntry(now, incident.phase, incident.reason, incident.detail, incident.attempt))
+    if len(history) > HISTORY_KEPT:
+        history = (*history[: HISTORY_KEPT // 2], *history[-HISTORY_KEPT // 2 :])
+    return replace(after, incident=replace(incident, history=history))
 
 
 def _set_due(before: Document, result: events.Step, turn: Turn) -> events.Step:

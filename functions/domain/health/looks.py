@@ -10,10 +10,11 @@ from functions.domain.health.rows import Terms, Trust
 from functions.domain.model.alerts import ACKED_1D, CONSUMERS_1D, Alert
 from functions.domain.model.codes import Health
 from functions.domain.model.incidents import Looks, QueueState
-from functions.domain.model.observations import Holder, QueueSnapshot, Reading, Samples, Unknown
+from functions.domain.model.observations import Holder, QueueHistory, QueueSnapshot, Reading, Samples, Unknown
 from functions.domain.model.runbooks import Symptom
 
 CURVE_POINTS = 120
+CONSUMERS_CHARACTERS = 2000  # of the consumers' ids that a document keeps
 
 
 def judge_health(
@@ -112,6 +113,13 @@ def note_snapshot(watched: QueueState, seen: QueueSnapshot) -> QueueState:
         holders=tuple(_held_on(watched, holder, seen.holders) for holder in seen.holders),
         alarm=seen.alarm,
     )
+
+
+def before_restart(seen: QueueSnapshot) -> QueueSnapshot:
+    """The part of the last snapshot before a restart to keep: the figures, and the consumers, to recognize new ones."""
+    fits = sum(map(len, seen.consumer_ids or ())) <= CONSUMERS_CHARACTERS
+    seen = replace(seen, ack_samples=(), depth_samples=(), history=QueueHistory(), channels=None, blind=None, unseen=None)
+    return seen if fits else replace(seen, consumer_ids=None)
 
 
 def extend(curve: Samples, at: float, value: int | None, samples: Samples) -> Samples:

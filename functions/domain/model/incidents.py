@@ -15,6 +15,9 @@ from functions.domain.model.observations import Channel, Execution, Holder, Queu
 from functions.domain.model.unmatched import Unmatched
 from functions.runtime.text import Phrase
 
+QUEUES_KEPT = 20  # queues of an incident. Every step reads all of them.
+ALERTS_KEPT = 50  # alerts of an incident. Fingerprint and start identify an alert, so each is kept.
+
 
 class AlertRef(Struct, frozen=True):
     fingerprint: str

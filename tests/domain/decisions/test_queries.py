@@ -8,10 +8,9 @@ import pytest
 from msgspec.structs import replace
 
 from functions.domain.decisions.queries import evidence_to_read, is_enough, needs_observation, of_alerts, what_to_observe
-from functions.domain.model.bounds import QUEUES_KEPT
 from functions.domain.model.codes import Ending, Phase
 from functions.domain.model.events import Approved, MessagesDelivered, RestartWanted, Resumed, TimerFired
-from functions.domain.model.incidents import Document, Escalation, Evidence, Outcome, QueueState
+from functions.domain.model.incidents import QUEUES_KEPT, Document, Escalation, Evidence, Outcome, QueueState
 from functions.domain.model.runbooks import EvidenceJob
 from tests.support.worlds.scenes import (
     MAIL,

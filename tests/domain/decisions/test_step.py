@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from functions.domain.decisions.endings import APPROVAL_S
 from functions.domain.decisions.step import step
+from functions.domain.health.looks import before_restart
 from functions.domain.model.alerts import MatchedAlert
-from functions.domain.model.bounds import HISTORY_KEPT, before_restart, note_history
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import (
     Approved,
@@ -714,12 +714,11 @@ def test_alerts_that_no_key_has_signed_are_told_once_an_hour(after_s, again):
 
 
 def test_the_history_is_bounded():
-    """A hold that comes and goes for days keeps the first and the last entries."""
-    before = document(incident())
+    """However often a hold comes and goes, the first and the last entries are kept."""
+    before = document(incident(Phase.WAITING))
     for number in range(200):
-        reason = (Reason.COOLDOWN, Reason.JOB_BUSY)[number % 2]
-        after = replace(before, incident=replace(before.incident, reason=reason))
-        before = note_history(before, after, NOW + number)
-    history = before.incident.history if before.incident else ()
-    assert len(history) == HISTORY_KEPT
-    assert (history[0].at, history[-1].at) == (NOW, NOW + 199)
+        history = (history_of(execution(ended=None, tag="", started=-5.0)), MISSING)[number % 2]
+        before = woken(before, NOW + 15 * number, seen(history=history)).document
+        before = replace(before, incident=replace(before.incident, due=0.0, waits_from=NOW + 15 * number))
+    times = [entry.at for entry in before.incident.history]
+    assert (len(times), times[0], times[-1]) == (40, NOW, NOW + 15 * 199)

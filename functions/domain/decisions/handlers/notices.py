@@ -9,6 +9,7 @@ from functions.domain.model.messages import CardKind
 
 BUNDLES_KEPT_S = 86400.0
 THREADS_KEPT = 20
+BUNDLED_KEPT = 1000
 
 
 def on_delivered(turn: Turn, event: MessagesDelivered) -> None:
@@ -27,7 +28,8 @@ def on_bundle(turn: Turn, event: Bundled) -> None:
     if not new:
         return
     recent = {name: at for name, at in document.bundled.items() if turn.at - at < BUNDLES_KEPT_S}
-    turn.document = replace(document, bundled={**recent, **dict.fromkeys(sorted(new), turn.at)})
+    bundled = list({**recent, **dict.fromkeys(sorted(new), turn.at)}.items())[-BUNDLED_KEPT:]
+    turn.document = replace(document, bundled=dict(bundled))
     by_channel: dict[str, list[Waiting]] = {}
     for message, waiting in event.waiting.items():
         if message in new:  # another process may have collected the same messages
