@@ -23,7 +23,7 @@ from functions.domain.model.runbooks import HolderOption, Runbook
 from functions.domain.texts.patterns import full_match
 from functions.domain.texts.words import duration
 from functions.runtime.errors import Denied, Unavailable
-from functions.runtime.loopback import is_loopback
+from functions.runtime.http_client import is_loopback
 from functions.runtime.parallel import run_parallel
 from functions.runtime.redaction import redact
 from functions.runtime.secrets import SecretRef

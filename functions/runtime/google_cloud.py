@@ -15,7 +15,6 @@ from msgspec import Struct
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable, UnstickError
 from functions.runtime.import_lock import IMPORTING
-from functions.runtime.loopback import is_loopback
 from functions.runtime.text import Phrase, Text
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -74,7 +73,7 @@ def stand_in(system: str, variable: str) -> str:
     """The base URL of a test's server that replaces the service, from the environment and only on loopback; else empty."""
     url = os.environ.get(variable, "")
     parts = urlsplit(url)
-    if url and (parts.scheme != "http" or not is_loopback(parts.hostname or "")):
+    if url and (parts.scheme != "http" or not http_client.is_loopback(parts.hostname)):
         detail = Text("{endpoint} is not http on a loopback address", endpoint=variable)
         remedy = Text("Unset {endpoint}; only tests need it.", endpoint=variable)
         raise Denied(system, detail, remedy=remedy)

@@ -5,6 +5,7 @@ CURL_CA_BUNDLE, SSL_CERT_FILE. A system's own `ca` takes precedence."""
 
 from __future__ import annotations
 
+import ipaddress
 import json as jsonlib
 import logging
 import os
@@ -20,7 +21,6 @@ from msgspec import Struct
 
 from functions.runtime.errors import Unavailable
 from functions.runtime.import_lock import IMPORTING
-from functions.runtime.loopback import is_loopback
 from functions.runtime.text import Phrase, Text, named
 
 if TYPE_CHECKING:
@@ -244,3 +244,11 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
             if isinstance(inner, BaseException) and id(inner) not in known:
                 known.add(id(inner))
                 waiting.append(inner)
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a URL's host or a peer's address is loopback: plain http is fine there, and no proxy is used."""
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 from functions.application.ports import Finding
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable
-from functions.runtime.loopback import is_loopback
 from functions.runtime.secrets import SecretRef
 
 MIN_WAIT_S = 0.5
@@ -28,7 +27,7 @@ def webhook_url(system: str, secret: SecretRef) -> str:
     remedy = f"put the whole URL of the webhook into {secret.reference}"
     if not host or any(char.isspace() for char in url):
         raise Denied(system, "the secret is not a URL", remedy=remedy)
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
+    if parts.scheme != "https" and not (parts.scheme == "http" and http_client.is_loopback(host)):
         raise Denied(system, "the secret is not an https URL", remedy=remedy)
     return url
 

@@ -21,7 +21,7 @@ from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE
 from functions.domain.texts.sanitize import clean
 from functions.runtime.decoding import decoder
 from functions.runtime.errors import BadRequest, Denied
-from functions.runtime.loopback import is_loopback
+from functions.runtime.http_client import is_loopback
 from functions.runtime.secrets import SecretRef, any_matches
 
 SIGNATURE, TIMESTAMP = "X-Slack-Signature", "X-Slack-Request-Timestamp"
