@@ -48,7 +48,11 @@ def contents(root: Path, config: Path) -> dict[str, bytes]:
     found = {name: (root / name).read_bytes() for name in ALONE} | {PINS: (root / pins).read_bytes()}
     found |= {inside.name: file, prebuilt_path(inside).name: encode_prebuilt(checked, file)}
     functions = root / "functions"
-    read = (*(functions / "locale").rglob("*.mo"), *(functions / "entrypoints" / "people" / "templates").iterdir())
+    read = (
+        *(functions / "locale").rglob("*.mo"),
+        *(functions / "entrypoints" / "people" / "templates").iterdir(),
+        *(functions / "runtime").glob("*.json"),
+    )
     return found | {path.relative_to(root).as_posix(): path.read_bytes() for path in (*reached_files(root), *read)}
 
 

@@ -1,4 +1,4 @@
-"""Writes functions/domain/texts/token_rules.py from the rules of gitleaks: `python -m tools.token_rules [gitleaks.toml]`.
+"""Writes functions/runtime/token_rules.json from the rules of gitleaks: `python -m tools.token_rules [gitleaks.toml]`.
 
 Without a file, Go's module proxy gives the pinned version, and Go checks its hash. See docs/decisions.md."""
 
@@ -18,7 +18,7 @@ import re2
 
 ROOT = Path(__file__).parents[1]
 Rule = tuple[tuple[str, ...], str, int]
-PAGE = ROOT / "functions" / "domain" / "texts" / "token_rules.py"
+DATA = ROOT / "functions" / "runtime" / "token_rules.json"
 MODULE, VERSION = "github.com/zricethezav/gitleaks/v8", "v8.30.1"
 SUM = "h1:PmEvCfVI7ti9dV3s5aMZUY7sS2GxRvG3yzih7E+cS3w="
 LEFT_OUT = {
@@ -48,16 +48,6 @@ NAMED = re.compile(r"(?P<before>.*?\[\\w\.-\]\{0,50\}\?\(\?:)(?P<names>.*)(?P<af
 
 EXTRA_WORDS = {"atlassian-api-token": ("atatt3",)}
 """Words that a rule's tokens contain and that it lacks."""
-
-HEAD = '''"""How the tokens of many services look: the rules of gitleaks {version} (config/gitleaks.toml), as data.
-
-Written by tools/token_rules.py; don't edit. See docs/decisions.md.
-
-MIT License. {copyright}
-{permission}"""
-
-RULES: tuple[tuple[tuple[str, ...], str, int], ...] = (
-'''
 
 
 def _download() -> Path:
@@ -97,12 +87,11 @@ def join_names(rules: list[Rule]) -> Iterator[Rule]:
 
 
 def write(file: Path) -> None:
-    """Write the page from a gitleaks.toml, beside whose folder the licence lies."""
-    licence = (file.parents[1] / "LICENSE").read_text(encoding="utf-8").split("\n\n")
-    permission = "\n".join(part.strip() for part in licence[2:])
-    head = HEAD.format(version=VERSION, copyright=licence[1].strip(), permission=permission.strip() + "\n")
-    rows = [f"    {rule!r},\n" for rule in read_rules(file.read_text(encoding="utf-8"))]
-    PAGE.write_text(head + "".join(rows) + ")\n", encoding="utf-8")
+    """Write the data from a gitleaks.toml, beside whose folder the licence lies. Each rule has its line."""
+    licence = (file.parents[1] / "LICENSE").read_text(encoding="utf-8")
+    head = {"source": f"gitleaks {VERSION}, config/gitleaks.toml, by tools/token_rules.py", "licence": " ".join(licence.split())}
+    lines = ",\n".join(json.dumps(rule, ensure_ascii=False) for rule in read_rules(file.read_text(encoding="utf-8")))
+    DATA.write_text(f'{json.dumps(head, ensure_ascii=False)[:-1]}, "rules": [\n{lines}\n]}}\n', encoding="utf-8")
 
 
 if __name__ == "__main__":

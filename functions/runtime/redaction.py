@@ -1,18 +1,38 @@
 """Masks the configured secrets by their values, wherever text goes out: what a job prints, cards, log lines.
 
 Patterns can't know every form of a password; the values of our own are known. Their plain, JSON-, URL- and base64-encoded forms
-are masked, also where base64 encodes something around them, such as `user:password`."""
+are masked, also where base64 encodes something around them, such as `user:password`. How the tokens of many services look is
+in token_rules.json; functions/domain/texts/masking.py masks by it."""
 
 import json
 from base64 import b64encode
 from functools import lru_cache
 from math import ceil
+from pathlib import Path
 from urllib.parse import quote, quote_plus
+
+import msgspec
 
 from functions.runtime import secrets
 
 MASK = "***"
 SHORTEST = 8  # characters; a shorter secret could be a word of any text
+
+
+class TokenRule(msgspec.Struct, frozen=True, array_like=True):
+    words: tuple[str, ...]  # one of these must be in the text, in lower case; none: no word is needed
+    pattern: str
+    group: int  # where the secret begins
+
+
+class _TokenRules(msgspec.Struct, frozen=True):
+    rules: tuple[TokenRule, ...]
+
+
+@lru_cache(maxsize=1)
+def token_rules() -> tuple[TokenRule, ...]:
+    """The rules of gitleaks, read at first use."""
+    return msgspec.json.decode(Path(__file__).with_name("token_rules.json").read_bytes(), type=_TokenRules).rules
 
 
 def redact(text: str) -> str:

@@ -5,6 +5,7 @@ import re
 
 from functions.domain.texts.patterns import compiled
 from functions.domain.texts.sanitize import ANSI, clean
+from functions.runtime.redaction import token_rules
 
 KEPT_BYTES = 256 * 1024
 MARGIN = 16 * 1024  # bytes read in addition and cut off again, so that no secret is cut in two: a private key has fewer
@@ -79,15 +80,13 @@ def mask(output: str, patterns: tuple[str, ...] = ()) -> str:
 
 def _mask_tokens(text: bytes) -> bytes:
     """Mask what one of the kept rules recognizes. Few rules run: each needs a word that its tokens or their names contain."""
-    from functions.domain.texts.token_rules import RULES
-
     lowered = text.lower()
-    for words, pattern, group in RULES:
-        if words and not any(word.encode() in lowered for word in words):
+    for rule in token_rules():
+        if rule.words and not any(word.encode() in lowered for word in rule.words):
             continue
         done, parts = 0, []
-        for match in compiled(pattern).finditer(text):
-            spans = (match.span(number) for number in range(group, match.re.groups + 1))  # alternatives: one matched
+        for match in compiled(rule.pattern).finditer(text):
+            spans = (match.span(number) for number in range(rule.group, match.re.groups + 1))  # alternatives: one matched
             begins, ends = next((span for span in spans if span[0] >= 0), match.span())
             parts += [text[done:begins], MASK.encode()]
             done = ends

@@ -47,14 +47,22 @@ def test_the_archive_has_the_same_bytes_each_time_and_only_what_the_function_nee
     assert {name.split("/")[0] for name in names} == {
         "main.py", "requirements.txt", "unstick.yaml", "unstick.checked.json", "functions",
     }  # fmt: skip
-    assert {name.rpartition(".")[2] for name in names if name.startswith("functions/")} == {"py", "mo", "html", "css", "js"}
+    assert {name.rpartition(".")[2] for name in names if name.startswith("functions/")} == {
+        "py",
+        "mo",
+        "html",
+        "css",
+        "js",
+        "json",
+    }
     assert not {f"functions/{name}.py" for name in ("__main__", "config/loader", "config/schema", "config/validation")} & set(
         names
     )
 
 
 def test_what_is_in_the_archive_serves(archive: Path, tmp_path: Path) -> None:
-    """Nothing that a request can reach is missing: every module in it can be imported, without what reads unstick.yaml."""
+    """Nothing that a request can reach is missing: every module in it can be imported, without what reads unstick.yaml; pages and
+    the tokens of services are data beside them."""
     with zipfile.ZipFile(archive) as file:
         file.extractall(tmp_path / "app")
         names = [name.removesuffix(".py").replace("/", ".") for name in file.namelist() if name.endswith(".py")]
@@ -62,13 +70,14 @@ def test_what_is_in_the_archive_serves(archive: Path, tmp_path: Path) -> None:
         "import importlib, sys; sys.modules['jsonschema'] = sys.modules['rich'] = sys.modules['apprise'] = None\n"
         f"for name in {[name.removesuffix('.__init__') for name in names]}: importlib.import_module(name)\n"
         "from functions.config.current import current_config; print(current_config().runner.name)\n"
-        "from functions.entrypoints.people.rendering import show_opening; print(show_opening(current_config().rules)[1])"
+        "from functions.entrypoints.people.rendering import show_opening; print(show_opening(current_config().rules)[1])\n"
+        "from functions.domain.texts.masking import mask; print(mask('a dapi0123456789abcdef0123456789abcdef'))"
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("UNSTICK_")}
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path / "app", env=environment, capture_output=True, text=True, check=False
     )
-    assert (run.returncode, run.stdout) == (0, "rundeck\n200\n"), run.stderr
+    assert (run.returncode, run.stdout) == (0, "rundeck\n200\na ***\n"), run.stderr
 
 
 def test_apprise_is_installed_only_where_a_chat_needs_it(archive: Path, tmp_path: Path) -> None:
