@@ -68,20 +68,20 @@ def compare(before: Config, after: Config, recordings: Sequence[Recorded], obser
 def _fates(settings: Config, recorded: Recorded, observe: Observe) -> list[tuple[str, Fate]]:
     """(name, fate) of every alert, in the notification's order."""
     alerts = notifications.parsed(recorded)
-    fates: dict[int, Fate] = {}
-    for decision in simulation.decide_notification(settings, alerts, simulation.recorded_at(recorded.at, alerts), observe):
-        reply = decision.reply
-        fate = Fate(reply.action.value, reply.reason.value if reply.reason else "", reply.target, reply.runbook)
-        fates |= {id(case.alert): fate for case in decision.cases}
-    return [(alert.name, fates[id(alert)]) for alert in alerts]
+    decisions = simulation.decide_notification(settings, alerts, simulation.recorded_at(recorded.at, alerts), observe)
+    fates = {
+        alert.fingerprint: Fate(decision.action, decision.reason or "", decision.target or "", decision.runbook or "")
+        for decision in decisions
+        for alert in decision.alerts
+    }
+    return [(alert.name, fates[alert.fingerprint]) for alert in alerts]
 
 
 def show(result: Comparison) -> None:
     """The comparison as text."""
     output.print_text(result.stated)
-    names = sorted({*result.before, *result.after})
     click.echo()
-    counts = [(name, result.before[name], result.after[name]) for name in names]
+    counts = [(name, result.before[name], result.after[name]) for name in sorted({*result.before, *result.after})]
     output.print_table(("alerts that would be", "before", "after"), counts)
     if result.differences:
         click.echo()

@@ -61,19 +61,6 @@ def test_the_least_configuration_has_nothing_to_look_at(here: Line, monkeypatch:
     assert [path.name for path in here.folder.glob("*.key")] == ["unstick.db.key"]
 
 
-def test_a_default_that_changed_is_pointed_out(here: Line) -> None:
-    """Who relied on `mode: auto` learns before the night that the runbook only observes, and that times are UTC's."""
-    book = runbook("mail-delivery")
-    del book["mode"]
-    book["freeze"] = [{"days": "daily", "from": "00:00", "to": "00:01"}]
-    path = here.configured(book)
-    path.write_text(path.read_text().replace("time_zone: UTC\n", ""))
-    lines = findings(here, *MAIL, code=0)
-    assert "before: Asia/Tokyo" in lines["Configuration: time_zone"]["detail"]
-    assert lines["Configuration: runbooks[0].mode"]["ok"] is None
-    assert "before: auto" in lines["Configuration: runbooks[0].mode"]["detail"]
-
-
 def test_no_secret_is_shown(here: Line) -> None:
     """Neither text nor JSON has a secret's value."""
     shown = here.run("check").output + here.run("check", "--json").output

@@ -10,13 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
 from functions import __version__
-from functions.domain.model.alerts import Target
-from functions.domain.model.codes import Phase
-from functions.domain.model.incidents import Document, Incident
+from functions.domain.model.incidents import Document
 from testbed.unstick_process import configuration, runbook
 from tests.cli.line import FIRING, Line
 from unstick import __main__, output
@@ -39,23 +36,6 @@ def test_help_names_every_command_in_the_order_of_a_days_work() -> None:
     assert result.exit_code == 0
     listed = [row.split()[0] for row in result.stdout.partition("Commands:")[2].splitlines() if row.strip()]
     assert listed == COMMANDS
-
-
-@pytest.mark.parametrize(
-    ("typed", "begun", "offered"),
-    [(["incident"], "", ["inc-1"]), (["ack"], "service=", ["service=mail-delivery"]), (["resume", "--target"], "x", [])],
-)
-def test_a_shell_completes_names_of_the_configuration_and_the_store(
-    here: Line, monkeypatch: pytest.MonkeyPatch, typed: list[str], begun: str, offered: list[str]
-) -> None:
-    """Runbooks, incidents and targets; nothing where the configuration can't be read."""
-    target = Target("t-1", here.rundeck.url, "job", {"service": "mail-delivery"})
-    here.saved(Document("t-1", target, Incident("inc-1", Phase.WAITING, 1.0, "mail-delivery", (), ())))
-    shell = ShellComplete(command_line, {}, "unstick", "_UNSTICK_COMPLETE")
-    monkeypatch.setenv("UNSTICK_CONFIG", str(here.config))
-    assert [one.value for one in shell.get_completions(typed, begun)] == offered
-    monkeypatch.setenv("UNSTICK_CONFIG", "none.yaml")
-    assert shell.get_completions(typed, begun) == []
 
 
 @pytest.mark.parametrize("arguments", [["no-such-command"], ["simulate"], ["pause"], ["status", "--days", "0"]])

@@ -1,12 +1,9 @@
 """check: checks configuration, secrets, and every system with the permissions that Unstick needs there. Changes nothing."""
 
-from pathlib import Path
-
 import click
 from msgspec.structs import asdict
 
 from functions.application.ports import Finding
-from functions.config.yaml_tree import parse_yaml
 from functions.domain.model.runbooks import Rules
 from functions.entrypoints import checks
 from functions.entrypoints.checks import Line
@@ -33,7 +30,7 @@ def check(*, config_path: str, as_json: bool, timeout_s: float, labels: tuple[st
     questions = checks.questions(ports, output.named_values("--label", labels), timeout_s)
     with output.progress("asking every system", len(questions)) as advance, output.logs_to_stderr():
         asked = checks.ask_all(questions, timeout_s, advance)
-        lines = _find_new_defaults(config_path) + _find_double_signs(ports.rules) + asked
+        lines = _find_double_signs(ports.rules) + asked
     failed = sum(line.finding.ok is False for line in lines)
     if as_json:
         findings = [{"system": line.system, "runbooks": line.runbooks, **asdict(line.finding)} for line in lines]
@@ -44,20 +41,6 @@ def check(*, config_path: str, as_json: bool, timeout_s: float, labels: tuple[st
         click.echo(f"\n{len(lines) - failed - unknown} ok, {unknown} to look at, {failed} failed")
     if failed:
         raise SystemExit(output.WRONG)
-
-
-def _find_new_defaults(config_path: str) -> list[Line]:
-    """Keys that the (valid) file omits and whose default has changed."""
-    top = parse_yaml(Path(config_path).read_text(encoding="utf-8-sig")).value
-    changed = [
-        (f"runbooks[{n}].mode", "is left out, so it is observe (before: auto)")
-        for n, runbook in enumerate(top.get("runbooks", ()))
-        if "mode" not in runbook
-    ]
-    frozen = any(runbook.get("freeze") for runbook in top.get("runbooks", ()))
-    if frozen and "time_zone" not in top and top.get("language", "en") == "en":
-        changed.append(("time_zone", "is left out, so freeze windows are in UTC (before: Asia/Tokyo)"))
-    return [Line("Configuration", Finding(key, ok=None, detail=what, remedy="Write the key out.")) for key, what in changed]
 
 
 def _find_double_signs(rules: Rules) -> list[Line]:

@@ -13,7 +13,6 @@ from functions.domain.model.runbooks import Rules
 from functions.domain.texts.sanitize import clean
 from functions.runtime.text import Phrase, Text, named
 from unstick import output
-from unstick.commands import completion
 
 ARCHIVE_S, EVIDENCE_S = 60.0, 30.0
 OUTPUT = 300_000  # characters of evidence that are shown at most: more than the archive keeps
@@ -21,7 +20,7 @@ OUTPUT = 300_000  # characters of evidence that are shown at most: more than the
 
 @click.command()
 @output.options
-@click.argument("incident_id", metavar="ID", shell_complete=completion.incidents)
+@click.argument("incident_id", metavar="ID")
 @click.option("--evidence", "with_evidence", is_flag=True, help="Print the whole output of the evidence job as well.")
 def incident(*, config_path: str, as_json: bool, incident_id: str, with_evidence: bool) -> None:
     """Show everything about one incident, in order.

@@ -10,7 +10,7 @@ import msgspec
 from functions.application.intake import group_by_document
 from functions.bootstrap import Adapters
 from functions.config.loader import load_config
-from functions.domain.model.observations import ExecutionHistory, Observation, Pause, QueueSnapshot, Storm
+from functions.domain.model.codes import Action
 from unstick import comparison, notifications, observations, output, recorder, simulation
 from unstick.notifications import Recorded
 from unstick.simulation import Observe, SimulatedDecision
@@ -18,11 +18,11 @@ from unstick.simulation import Observe, SimulatedDecision
 MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M"])
 STUCK = "every queue stuck, nothing restarted before, the kill switch off"
 ACTIONS = {
-    "restarted": ("would restart it", "ok"),
-    "adopted": ("would follow the execution that already runs", "ok"),
-    "held": ("would hold", "warn"),
-    "deferred": ("would decide later", "warn"),
-    "asked": ("would ask for approval", "warn"),
+    Action.RESTARTED: ("would restart it", "ok"),
+    Action.ADOPTED: ("would follow the execution that already runs", "ok"),
+    Action.HELD: ("would hold", "warn"),
+    Action.DEFERRED: ("would decide later", "warn"),
+    Action.ASKED: ("would ask for approval", "warn"),
 }
 
 
@@ -39,7 +39,7 @@ ACTIONS = {
 def simulate(*, config_path: str, as_json: bool, files: tuple[str, ...], address: str | None, **wanted: Any) -> None:
     """Show what would be decided about notifications.
 
-    Also what every guard says about each incident.
+    Also what every guard says about each incident; --json adds all that was seen.
 
     FILE is the body of a notification (JSON; examples/alert.json is one), or a recorded request with its body in
     `request.body`, `body_text` or `body_base64`; either may be gzipped. - is stdin, and a folder all its *.json and
@@ -95,31 +95,25 @@ def _simulate(config_path: str, recordings: list[Recorded], *, as_json: bool, re
     if offline and seen_path:
         raise click.UsageError("--offline and --seen exclude each other: use one of them.")
     ports = output.load_adapters(config_path)
-    observe = simulation.live_observations(ports)
-    if offline or seen_path:
-        made_up = observations.from_file(seen_path) if seen_path else observations.unobserved
-        observe = simulation.made_up_observations(made_up)
-    real_time = not (offline or seen_path) or restamp
+    live = simulation.live_observations(ports)
+    observe = observations.from_file(seen_path) if seen_path else observations.unobserved() if offline else live
+    real_time = observe is live or restamp
     results = [(recorded.name, *_decide(ports, recorded, observe, real_time=real_time)) for recorded in recordings]
     if as_json:
-        output.print_json(
-            [{"file": name, "at": at, "incidents": list(map(simulation.as_json, decisions))} for name, at, decisions in results]
-        )
+        output.print_json([{"file": name, "at": at, "incidents": msgspec.to_builtins(made)} for name, at, made in results])
     else:
         for name, at, decisions in results:
-            stamp = f"{output.local_time(at, ports.rules)} {ports.rules.time_zone}"
-            output.print_text(f"{name} at {stamp}")
+            output.print_text(f"{name} at {output.local_time(at, ports.rules)} {ports.rules.time_zone}")
             for decision in decisions:
                 _print(decision, at)
-    return any(decision.held for _, _, decisions in results for decision in decisions)
+    return any(decision.holds for _, _, decisions in results for decision in decisions)
 
 
 def _compare(config_path: str, recordings: list[Recorded], *, as_json: bool, other_path: str, **wanted: Any) -> bool:
     """Returns whether the two configurations decide something differently."""
     seen_path = wanted["seen_path"]
-    made_up = observations.from_file(seen_path) if seen_path else observations.stuck
+    observe = observations.from_file(seen_path) if seen_path else observations.stuck()
     seen = f"what {seen_path} says" if seen_path else STUCK
-    observe = simulation.made_up_observations(made_up)
     result = comparison.compare(load_config(config_path), load_config(other_path), recordings, observe, seen)
     output.print_json(msgspec.to_builtins(result)) if as_json else comparison.show(result)
     return bool(result.differences)
@@ -134,47 +128,23 @@ def _decide(ports: Adapters, recorded: Recorded, observe: Observe, *, real_time:
 
 
 def _print(decision: SimulatedDecision, at: float) -> None:
-    words, kind = ACTIONS[decision.reply.action.value]
-    reason = f"({decision.reply.reason.value})" if decision.reply.reason else ""
-    name = decision.reply.target or decision.cases[0].alert.name or "an alert without a name"
+    words, kind = ACTIONS[decision.action]
+    name = decision.target or decision.alerts[0].name or "an alert without a name"
     click.echo()
-    text = ": ".join(filter(None, (reason, decision.detail)))
+    text = ": ".join(filter(None, (f"({decision.reason})" if decision.reason else "", decision.detail)))
     output.print_text(text, f"  {output.printable(name)}: {output.mark(words, kind)} ", "    ")
-    names = ", ".join(dict.fromkeys(case.alert.name for case in decision.cases))
-    rows = [("alerts", f"{len(decision.cases)}: {names}"), ("runbook", decision.reply.runbook or "none matches")]
-    if target := decision.cases[0].target:
-        rows += [("job", f"{target.job} with {target.name}"), *(("seen", line) for line in _observed(decision.seen, at))]
-    if not decision.reply.runbook:
-        rows.append(("labels", " ".join(f'{label}="{value}"' for label, value in decision.cases[0].alert.labels.items())))
+    rows = [("alerts", f"{len(decision.alerts)}: {', '.join(dict.fromkeys(alert.name for alert in decision.alerts))}")]
+    rows.append(("runbook", decision.runbook or "none matches"))
+    if not decision.runbook:
+        rows.append(("labels", " ".join(f'{label}="{value}"' for label, value in decision.alerts[0].labels.items())))
+    if decision.job:
+        rows.append(("job", f"{decision.job} with {decision.target}"))
     if decision.again_at is not None:
         rows.append(("again", output.relative(decision.again_at - at)))
     rows.append(("message", ", ".join(decision.told) or "nobody, now"))
     for label, text in rows:
         output.print_text(text, f"    {label:<8} ")
-    for guard, result in decision.guards:
-        verdict = output.mark("passes", "ok") if result is None else output.mark(result.kind.value, "warn")
-        text = ": ".join(map(str, filter(None, (result.reason, result.detail)))) if result else ""
-        output.print_text(text + " <- decides" * (guard == decision.decides), f"      {guard:<18} {verdict} ", " " * 8)
-
-
-def _observed(seen: Observation, at: float) -> list[str]:
-    lines = []
-    for key, queue in seen.queues.items():
-        if isinstance(queue, QueueSnapshot):
-            known = "not known" if queue.consumers is None else str(queue.consumers)
-            parts = "" if queue.ready is None else f" ({queue.ready} ready, {queue.unacked} unacknowledged)"
-            lines.append(f"{key}: {queue.depth} messages{parts}, consumers: {known}")
-        else:
-            lines.append(f"{key}: {queue.why}")
-    if isinstance(seen.history, ExecutionHistory):
-        newest = next(iter(seen.history.executions), None)
-        last = f", the newest {newest.id} is {newest.status}" if newest else ""
-        busy = f"; {len(seen.history.others)} of the job with other options" if seen.history.others else ""
-        ahead_s = seen.history.runner_now - at
-        lines.append(f"history: {len(seen.history.executions)} executions{last}{busy}; its clock is {ahead_s:+.0f} s")
-    else:
-        lines.append(f"history: {seen.history.why}")
-    switch = "off" if seen.pause is None else f"on: {seen.pause.why}" if isinstance(seen.pause, Pause) else seen.pause.why
-    lines.append(f"kill switch: {switch}")
-    lines.append(f"storm: {len(seen.storm.slots)} slots taken" if isinstance(seen.storm, Storm) else f"storm: {seen.storm.why}")
-    return lines
+    for guard in decision.guards:
+        verdict = output.mark(guard.says, "ok" if guard.says == simulation.PASSES else "warn")
+        text = ": ".join(filter(None, (guard.reason, guard.detail))) + " <- decides" * guard.decides
+        output.print_text(text, f"      {guard.guard:<18} {verdict} ", " " * 8)

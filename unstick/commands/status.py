@@ -123,14 +123,20 @@ def _print(state: State, rules: Rules) -> None:
     else:
         click.echo(output.mark("not paused", "ok"))
     output.print_text(f"times are in {rules.time_zone}")
-    if rules.token_expires_at is not None:
-        _print_expiry(rules.token_expires_at, state.at, rules)
+    if (expires_at := rules.token_expires_at) is not None:
+        when = f"{output.local_time(expires_at, rules)}, {output.relative(expires_at - state.at)}"
+        kind = "warn" if expires_at - state.at <= WEEK_S else "ok"
+        text = f"{rules.runner}'s token {'expires' if expires_at > state.at else 'expired'} {when}"
+        output.print_text("" if kind == "ok" else "(unstick check says how to replace it)", output.mark(text, kind) + " ")
     _print_open(state)
     if state.escalated:
-        rows = [(name_of(one), one.key, output.relative((one.escalated_at or 0.0) - state.at)) for one in state.escalated]
         click.echo()
-        output.print_table(("escalated, held until healthy or resumed", "document", "when"), rows)
-        _print_takers(state, rules)
+        rows = [
+            (name_of(one), one.key, output.relative((one.escalated_at or 0.0) - state.at), _taken_by(one) or "nobody")
+            for one in state.escalated
+        ]
+        output.print_table(("escalated, held until healthy or resumed", "document", "when", "taken by"), rows)
+        output.print_text("to take one: unstick ack NAME; when it is fixed: unstick resume --target NAME", "  → ")
     wrong = [(f"document {key}: {denied.detail}", denied.remedy) for key, denied in state.unreadable]
     for problem, remedy in wrong + [(f"archive: {problem}", "") for problem in state.archive_unreadable]:
         click.echo()
@@ -139,6 +145,10 @@ def _print(state: State, rules: Rules) -> None:
             output.print_text(remedy, "  → ")
     _print_matches(state)
     _print_recent(state, rules)
+
+
+def _taken_by(document: Document) -> str:
+    return document.escalation.taken_by if document.escalation else ""
 
 
 def _print_matches(state: State) -> None:
@@ -151,31 +161,6 @@ def _print_matches(state: State) -> None:
             f"{one.said} matched no runbook, last {output.relative(one.at - state.at)}", output.mark("WRONG ", "warn")
         )
         output.print_text(one.detail, "  → ")
-
-
-def _print_takers(state: State, rules: Rules) -> None:
-    free = 0
-    for document in state.escalated:
-        escalation = document.escalation
-        if escalation is not None and escalation.taken_by:
-            at = output.local_time(escalation.taken_at or escalation.at, rules)
-            output.print_text(f"{escalation.taken_by} has taken {name_of(document)}, {at}", "  ")
-        else:
-            free += 1
-    if free:
-        which = "it" if free == 1 else f"{free} of them"
-        output.print_text(f"nobody has taken {which}: unstick ack NAME", "  → ")
-    output.print_text("when it is fixed: unstick resume --target NAME", "  → ")
-
-
-def _print_expiry(expires_at: float, now: float, rules: Rules) -> None:
-    when = f"{output.local_time(expires_at, rules)}, {output.relative(expires_at - now)}"
-    soon = expires_at - now <= WEEK_S
-    click.echo(
-        output.mark(f"{rules.runner}'s token {'expires' if expires_at > now else 'expired'} {when}", "warn" if soon else "ok")
-    )
-    if soon:
-        output.print_text("unstick check says how to replace it", "  → ")
 
 
 def _print_open(state: State) -> None:
@@ -256,7 +241,7 @@ def _escalated_as_json(document: Document) -> dict[str, Any]:
         "document": document.key,
         "target": name_of(document),
         "at": document.escalated_at,
-        "taken_by": (escalation.taken_by or None) if escalation else None,
+        "taken_by": _taken_by(document) or None,
         "taken_at": escalation.taken_at if escalation else None,
         "told_again": escalation.told if escalation else 0,
     }

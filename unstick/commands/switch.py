@@ -19,7 +19,6 @@ from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE
 from functions.domain.model.observations import Pause
 from functions.runtime.text import Text, in_language
 from unstick import output
-from unstick.commands import completion
 
 BUDGET_S = 60.0
 by_option = click.option("--by", default="", metavar="NAME", help="Who; else the user of this machine.")
@@ -60,13 +59,7 @@ def pause(*, config_path: str, as_json: bool, reason: str, lasts: str, by: str) 
 @click.command()
 @output.options
 @by_option
-@click.option(
-    "--target",
-    default="",
-    metavar="NAME_OR_KEY",
-    help="Release this escalated target, as `status` names it, instead.",
-    shell_complete=completion.targets,
-)
+@click.option("--target", default="", metavar="NAME_OR_KEY", help="Release this escalated target, as `status` names it, instead.")
 @click.option("--reason", default="", metavar="TEXT", help="What was done about it.")
 def resume(*, config_path: str, as_json: bool, by: str, target: str, reason: str) -> None:
     """Allow restarts again: all after `pause`, or of one target.
@@ -86,7 +79,7 @@ def resume(*, config_path: str, as_json: bool, by: str, target: str, reason: str
 
 @click.command()
 @output.options
-@click.argument("target", shell_complete=completion.targets)
+@click.argument("target")
 @by_option
 def ack(*, config_path: str, as_json: bool, target: str, by: str) -> None:
     """Take an escalation, so that nobody is reminded of it.
@@ -113,7 +106,7 @@ def ack(*, config_path: str, as_json: bool, target: str, by: str) -> None:
 
 @click.command()
 @output.options
-@click.argument("target", shell_complete=completion.targets)
+@click.argument("target")
 @click.option("--decline", is_flag=True, help="Decline the restart instead.")
 @click.option("--reason", default="", metavar="TEXT", help="Why; the card shows it.")
 @by_option
