@@ -6,7 +6,7 @@ import re
 
 from msgspec import Struct
 
-from functions.adapters.chats import _cards, _posting, _text_layout
+from functions.adapters.chats import _cards, _posting
 from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import Card
 from functions.runtime.secrets import SecretRef
@@ -40,9 +40,9 @@ class Mattermost(Struct, frozen=True):
 def render(card: Card, language: str) -> dict[str, str]:
     """The message as JSON."""
     card = _cards.clean_card(card, language)
-    title = _text_layout.literal(_cards.headline(card))
-    body = _text_layout.lay_out_body(card, language, MAX_UNITS, _text_layout.literal)
-    return {"text": f"{_text_layout.mention_line(card, MENTION)}**{title}**\n\n{body}"}
+    title = _cards.literal(_cards.headline(card))
+    body = _cards.lay_out_body(card, language, MAX_UNITS, _cards.literal)
+    return {"text": f"{_cards.mention_line(card, MENTION)}**{title}**\n\n{body}"}
 
 
 ADAPTER: type[Chat] = Mattermost

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from functions.adapters.chats import _cards, _text_layout
+from functions.adapters.chats import _cards
 from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import Card
 from functions.runtime.errors import Denied, Unavailable
@@ -86,10 +86,10 @@ def _title_and_body(card: Card, language: str, limit: int, title_limit: int, for
     what the plugin itself adds, such as mentions in its URL."""
     card = _cards.clean_card(card, language)
     title_limit = min(title_limit or MAX_TITLE, limit * 2 // 3)
-    title = _cards.fit_text(_cards.headline(card), title_limit, _text_layout.literal, language)
-    mention = _text_layout.mention_line(card, form)
+    title = _cards.fit_text(_cards.headline(card), title_limit, _cards.literal, language)
+    mention = _cards.mention_line(card, form)
     left = limit - limit // 20 - _cards.units(title) - 2 - _cards.units(mention)
-    return title, mention + _text_layout.lay_out_body(card, language, left, _text_layout.literal)
+    return title, mention + _cards.lay_out_body(card, language, left, _cards.literal)
 
 
 def _is_pager(service: Any) -> bool:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from msgspec import Struct
 
-from functions.adapters.chats import _cards, _posting, _text_layout
+from functions.adapters.chats import _cards, _posting
 from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import Card
 from functions.runtime import http_client
@@ -55,8 +55,8 @@ def render(card: Card, language: str) -> str:
     """The message in Chatwork's notation."""
     card = _cards.clean_card(card, language)
     title = _literal(_cards.headline(card))
-    body = _text_layout.lay_out_body(card, language, MAX_UNITS, _literal)
-    return f"{_text_layout.mention_line(card, MENTION)}[info][title]{title}[/title]{body}[/info]"
+    body = _cards.lay_out_body(card, language, MAX_UNITS, _literal)
+    return f"{_cards.mention_line(card, MENTION)}[info][title]{title}[/title]{body}[/info]"
 
 
 def _literal(text: str) -> str:

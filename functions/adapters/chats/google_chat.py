@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from msgspec import Struct, to_builtins
 from msgspec.structs import replace
 
-from functions.adapters.chats import _cards, _posting, _text_layout
+from functions.adapters.chats import _cards, _posting
 from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import Card
 from functions.domain.texts.words import ALERT, TARGET, log_title
@@ -69,7 +69,7 @@ def _message(card: Card, language: str) -> dict[str, Any]:
     header = _header(card, language)
     message: dict[str, Any] = {"cardsV2": [{"cardId": "incident", "card": {"header": header, "sections": sections}}]}
     if mentions := _cards.mentions(card, MENTION):
-        message["text"] = " ".join((*mentions, _text_layout.literal(headline)))
+        message["text"] = " ".join((*mentions, _cards.literal(headline)))
     else:
         message["fallbackText"] = headline
     if card.incident:

@@ -11,6 +11,8 @@ from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
+from google.apps.chat_v1 import Message
+from google.protobuf import json_format
 from slack_sdk.errors import SlackObjectFormationError
 from slack_sdk.models.blocks import Block
 
@@ -248,6 +250,10 @@ class GoogleChat(Platform):
         widgets = sum(len(section["widgets"]) for card in cards for section in card["card"].get("sections", []))
         if any(not section["widgets"] for card in cards for section in card["card"].get("sections", [])):
             return "INVALID_ARGUMENT: section without widgets"
+        try:  # Google's own message types: an unknown field or a wrong type is an error
+            json_format.ParseDict(call.body, Message.pb(Message()), ignore_unknown_fields=False)
+        except json_format.ParseError as error:
+            return f"INVALID_ARGUMENT: {error}"
         urls = [button["onClick"]["openLink"]["url"] for button in buttons(call.body)]
         if widgets > 100 or any(not url.startswith("http") for url in urls):
             return "INVALID_ARGUMENT: card"

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import requests
 
+from functions.domain.model.messages import Card
 from functions.runtime.secrets import SecretRef
 from tests.adapters.chats import platforms
 from tests.adapters.chats.platforms import SECRET, Call, HttpAnswer, Platform
@@ -45,6 +46,12 @@ def linked(text: str) -> list[str]:
 def units(text: str) -> int:
     """Length in UTF-16, the stricter of the two ways platforms count characters."""
     return len(text.encode("utf-16-le")) // 2
+
+
+def links_that_stay(card: Card) -> tuple[tuple[str, str], ...]:
+    """The links of a card that was cut: those up to its incident's page, which has the others."""
+    pages = [place for place, (_, url) in enumerate(card.links, 1) if card.incident and f"/incidents/{card.incident}" in url]
+    return card.links[: pages[0]] if pages else card.links
 
 
 class Service(Platform):
