@@ -128,8 +128,6 @@ class File(Struct, frozen=True, rename=key):
     """Time the webhook may take before it leaves the rest to wake-ups."""
     machine_tokens: tuple[SecretRef, ...] = ()
     """Bearer tokens for `/incidents`, `verify`, `report` and `/metrics`, newest first. On Cloud Run for `/incidents` alone."""
-    open_to_network: bool = False
-    """Whether `verify`, `report` and `/metrics` answer everybody who reaches their port, without a token."""
     notify: tuple[str, ...] = ()
     """Default channels, also for alerts without a runbook and the kill switch. Default: those of the runbooks."""
     language: Annotated[str, written("language")] = "en"

@@ -20,9 +20,8 @@ def warn_if_unguarded(entry_point: str) -> None:
     """Log at the start whom `verify` or `report` answers, if no platform in front checks callers."""
     if entry_point not in ("verify", "report") or os.environ.get(PLATFORM):
         return
-    config = current_config()
-    known = "callers with one of machine_tokens" if config.machine_tokens else "nobody: machine_tokens is not set"
-    who = "anybody who can reach this port" if config.open_to_network else known
+    tokens = current_config().machine_tokens
+    who = "callers with one of machine_tokens" if tokens else "nobody: machine_tokens is not set"
     logs.event("WARNING", f"{entry_point} is served without a platform in front that checks its callers: it answers {who}")
 
 
@@ -36,16 +35,16 @@ def has_token(request: Request, tokens: tuple[SecretRef, ...]) -> bool:
 def refuse_stranger(request: Request) -> Response | None:
     """Returns 403 for a caller without a token of this machine if no platform checks callers, 503 if the tokens can't be read;
     None for callers that are let in."""
-    config = current_config()
-    if os.environ.get(PLATFORM) or config.open_to_network:
+    if os.environ.get(PLATFORM):
         return None
+    tokens = current_config().machine_tokens
     try:
-        if has_token(request, config.machine_tokens):
+        if has_token(request, tokens):
             return None
     except (Unavailable, Denied) as error:
         throttle.log_refusal(503, f"machine_tokens can't be read: {error}")
         return json_response(503, error="Unstick can't read its own secrets; its log says why.")
-    if config.machine_tokens:
+    if tokens:
         throttle.log_refusal(403, "a caller without one of machine_tokens")
         return json_response(403, error="Send the header Authorization: Bearer, with one of `machine_tokens` in unstick.yaml.")
     throttle.log_refusal(403, "nobody is let in, since machine_tokens is not set")

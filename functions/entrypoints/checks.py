@@ -155,13 +155,16 @@ def _check_configuration(ports: Adapters) -> Iterator[Finding]:
 
 def _check_secrecy(ports: Adapters) -> Iterator[Finding]:
     """Settings that let others read traffic or sign in our name."""
-    urls = {f"{ports.config.runner.name}.url": ports.config.runner_url, "public_url": ports.rules.public_url}
+    urls = {f"{ports.config.runner.name}.url": ports.config.runner_url}
     for name, symptom in ports.symptoms.items():
         if any(place.startswith(f"{name}.") for place, _ in ports.config.secrets):
             urls[f"{name}.url"] = getattr(symptom, "url", "")
+    if _is_open_http(ports.rules.public_url):
+        detail = "http: others reach its port without a proxy, where slow senders keep Grafana out and all is readable"
+        remedy = "Listen on 127.0.0.1, behind a proxy with TLS (docs/deploy.md)."
+        yield Finding("public_url leads to a proxy", None, detail, remedy)
     for place, url in urls.items():
-        parts = urlsplit(url)
-        if parts.scheme == "http" and not is_loopback(parts.hostname):
+        if _is_open_http(url):
             detail, remedy = "http sends everything unencrypted", "Use https, or keep the traffic inside a private network."
             yield Finding(f"{place} is private", None, detail, remedy)
     keys = {key.reference for key in ports.config.signing_keys}
@@ -169,6 +172,11 @@ def _check_secrecy(ports: Adapters) -> Iterator[Finding]:
         if secret.reference in keys and not place.startswith("signing_keys"):
             detail = f"{secret.reference} is one of signing_keys: whoever has it can sign approvals and wake-ups"
             yield Finding(f"{place} is separate", None, detail, "Make another for signing_keys.")
+
+
+def _is_open_http(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "http" and not is_loopback(parts.hostname)
 
 
 def _check_secret(place: str, secret: SecretRef) -> list[Finding]:

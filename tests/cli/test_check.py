@@ -127,7 +127,7 @@ CONFIGURED = [
     (*([runbook("mail-delivery", notify=[], escalate=[])], {"notify": []}, []),
         *("Configuration: people hear of what happens", False, "")),
     ([runbook("mail-delivery", match=["service==mail"])], {}, [], ": match", None, "looks for the value `=mail`"),
-    ([], {"public_url": "http://unstick.example.com"}, [], "Configuration: public_url is private", None, ""),
+    ([], {"public_url": "http://unstick.example.com"}, [], "Configuration: public_url leads to a proxy", None, ""),
     (*([], {"signing_keys": ["env://GRAFANA_HMAC_SECRET"]}, []),
         *("Configuration: grafana.auth.hmac.secrets[0] is separate", None, "is one of signing_keys")),
     ([], {"grafana": ANNOTATED}, [], "Secrets: grafana.annotations.token", False, "ANNOTATOR"),

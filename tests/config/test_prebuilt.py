@@ -48,7 +48,6 @@ language: ja
 time_zone: Europe/Berlin
 budget: 12.5
 identity_header: X-Forwarded-Email
-open_to_network: true
 storm: {targets: 5, within: 90m}
 report: {every: month, channels: [two]}
 mask: ['internal-[0-9]+']

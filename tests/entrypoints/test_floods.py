@@ -4,7 +4,6 @@ docs/security.md has the limits that are tried here and what answers each.
 """
 
 import gzip
-import itertools
 import json
 import os
 import socket
@@ -134,19 +133,29 @@ def forged() -> list[str]:
 # --- slow ----------------------------------------------------------------------------------------------------------------
 
 
-def test_slow_senders_do_not_keep_others_out(door):
+@pytest.mark.parametrize(
+    ("target", "field", "piece", "answer"),
+    [
+        ("/", "Content-Length: 1000000", b"x", 503),
+        ("/", "Transfer-Encoding: chunked", b"1\r\nx\r\n", 503),
+        ("/approve/open", "Content-Length: 1000", b"x", 503),
+        ("/robots.txt", "Content-Length: 1000000", b"x", 404),
+    ],
+    ids=["a length", "chunks", "a form", "a page that is none"],
+)
+def test_slow_senders_do_not_keep_others_out(door, target, field, piece, answer):
     """One sender for each thread that there is, a byte every half second: hung up on in ten seconds, then others are served."""
     with ExitStack() as stack:
         lines = [stack.enter_context(closing(connected(door))) for _ in range(THREADS)]
         for line in lines:
-            line.sendall(head("Content-Length: 1000000", *forged()).encode())
+            line.sendall(head(field, *forged(), target=target).encode())
         began, over = time.monotonic(), threading.Event()
 
         def drip() -> None:
             while not over.wait(0.5):
                 for line in lines:
                     with suppress(OSError):
-                        line.sendall(b"x")
+                        line.sendall(piece)
 
         with ThreadPoolExecutor(2) as pool:
             pool.submit(drip)
@@ -156,59 +165,26 @@ def test_slow_senders_do_not_keep_others_out(door):
             over.set()
         assert said == 401
         assert waited < BODY_S + PATIENCE_S / 2
-        assert {status(line.recv(4096)) for line in lines} == {503}
+        assert {status(line.recv(4096)) for line in lines} == {answer}
 
 
-STRANGERS = 120
-UNFINISHED = {
-    "of nobody": "Content-Length: 1000000",
-    "signed by nobody": "Content-Length: 8000000",
-    "signed, in chunks": "Transfer-Encoding: chunked",
-    "for the page": "Content-Length: 4000",
-    "signed, too large": "Content-Length: 1000000000",
-}
-"""Requests whose bodies never come: a byte now and then."""
-ANSWERED_S = 3.0
+HONEST = 16
 
 
-def drip(door: Unstick, stranger: int, over: threading.Event) -> None:
-    """One stranger, who comes again as soon as he is hung up on, with another kind of request."""
-    kinds = itertools.cycle([*UNFINISHED])
-    for kind in itertools.islice(kinds, stranger % len(UNFINISHED), None):
-        with suppress(OSError), closing(connected(door)) as line:
-            line.settimeout(0.5)
-            fields = [UNFINISHED[kind], *(forged() if "signed" in kind else ())]
-            line.sendall(head(*fields, target="/approve/open" if kind == "for the page" else "/").encode())
-            while not over.is_set():
-                line.sendall(b"1" if "chunks" not in kind else b"1\r\n1\r\n")
-                with suppress(TimeoutError):
-                    line.recv(4096)
-                    break
-        if over.wait(0.05):
-            return
+def test_honest_senders_that_pause_are_all_heard_however_many_come_at_once(door):
+    """Grafana behind a slow line: the bodies come 0.8 s after their headers, from more senders than there are threads."""
+    body = notification(alert("nobody", "nobody.queue"))
+    fields = [f"{name}: {value}" for name, value in signed(body).items()]
 
+    def send(_: int) -> int:
+        with closing(connected(door)) as line:
+            line.sendall(head(f"Content-Length: {len(body)}", *fields).encode())
+            time.sleep(0.8)
+            line.sendall(body)
+            return status(read_all(line))
 
-def answered_in_s(door: Unstick, body: bytes) -> float:
-    began = time.monotonic()
-    assert post(door.url, body, signed(body), timeout_s=TIMEOUT_S)[0] == 200
-    return time.monotonic() - began
-
-
-def test_a_notification_gets_through_a_crowd_of_slow_strangers(door):
-    """120 connections that are refilled, for a server of four threads: Grafana's own is answered within three seconds."""
-    over = threading.Event()
-    small, large = (notification(alert("nobody", "nobody.queue", note="x" * size)) for size in (1, 300_000))
-    strangers = [threading.Thread(target=drip, args=(door, stranger, over)) for stranger in range(STRANGERS)]
-    try:
-        for stranger in strangers:
-            stranger.start()
-        time.sleep(1.0)
-        for body in (small, large):
-            assert any(answered_in_s(door, body) < ANSWERED_S for _ in range(TRIES))
-    finally:
-        over.set()
-        for stranger in strangers:
-            stranger.join()
+    with ThreadPoolExecutor(HONEST) as pool:
+        assert list(pool.map(send, range(HONEST))) == [200] * HONEST
 
 
 def test_whoever_does_not_close_keeps_nobody_out(door):
@@ -329,8 +305,7 @@ def test_no_header_moves_the_path(door):
 
 
 def test_a_flood_of_forged_requests_grows_neither_memory_nor_log_nor_threads(door):
-    """A thousand forged notifications over 16 connections at once: 401, a line a second in the log, memory flat.
-    503 is for a sender that paused between headers and body while many others wait, as on a busy machine."""
+    """A thousand forged notifications over 16 connections at once: 401, a line a second in the log, memory flat."""
     body = notification(alert("mail", "mail.delivery"))
     wrong = signed(body) | {"X-Grafana-Alerting-Signature": "0" * 64}
     assert told(door, body, wrong)[0] == 401
@@ -340,12 +315,11 @@ def test_a_flood_of_forged_requests_grows_neither_memory_nor_log_nor_threads(doo
         answers = list(pool.map(lambda _: told(door, body, wrong)[0], range(1000)))
     grown = len(door.output().splitlines()) - lines
     took = time.monotonic() - began
-    assert set(answers) <= {401, 503}
-    assert answers.count(401) > 500
+    assert set(answers) == {401}
     assert rss_mib(door) - before < 4
     assert grown <= took + 2
     threads = [len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in door.workers()]
-    assert max(threads) <= THREADS + 4  # main, the local scheduler, the flood's watch, and one to spare
+    assert max(threads) <= THREADS + 3  # main, the local scheduler, and one to spare
 
 
 def test_a_refused_sender_may_go_on_with_the_same_connection(door):

@@ -82,14 +82,10 @@ def test_refused_callers_are_logged_once_a_second(place):
     assert sum("refused with 403" in line for line in lines) <= time.monotonic() - began + 2
 
 
-@pytest.mark.parametrize("way", ["key", "platform"])
-def test_a_platform_or_a_key_lets_them_in(place, monkeypatch, way):
-    """Cloud Run has checked the caller's permission; on a network of one's own a key says that this is wanted."""
-    if way == "platform":
-        current_config()  # which would refuse a local store there
-        monkeypatch.setenv("K_SERVICE", "unstick-verify")
-    else:
-        place.configured(open_to_network=True)
+def test_a_platform_lets_them_in(place, monkeypatch):
+    """Cloud Run has checked the caller's permission."""
+    current_config()  # which would refuse a local store there
+    monkeypatch.setenv("K_SERVICE", "unstick-verify")
     assert place.entry("verify", "").post("/").status_code == 200
 
 
@@ -98,14 +94,14 @@ def test_the_webhook_takes_everybody(place):
     assert place.entry("webhook", "").post("/").status_code == 401
 
 
-@pytest.mark.parametrize(("entry", "open_to_network", "said"), [
-    ("verify", False, "callers with one of machine_tokens"),
-    ("report", True, "anybody who can reach this port"),
-    ("webhook", True, ""),
+@pytest.mark.parametrize(("entry", "tokens", "said"), [
+    ("verify", ["env://UNSTICK_MACHINE_TOKEN"], "callers with one of machine_tokens"),
+    ("report", [], "nobody: machine_tokens is not set"),
+    ("webhook", [], ""),
 ])  # fmt: skip
-def test_the_start_says_who_is_let_in(place, entry, open_to_network, said):
+def test_the_start_says_who_is_let_in(place, entry, tokens, said):
     """A warning for the operator, since nothing in front checks who calls."""
-    place.configured(open_to_network=open_to_network)
+    place.configured(machine_tokens=tokens)
     place.capsys.readouterr()
     warn_if_unguarded(entry)
     shown = place.capsys.readouterr()

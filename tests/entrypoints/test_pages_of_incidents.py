@@ -24,7 +24,7 @@ from tests.support.worlds.stuck_mail import PUBLIC_URL, SECRETS, StuckMail, stuc
 pytestmark = pytest.mark.usefixtures("patient_code")
 
 HEADER = "X-Goog-Authenticated-User-Email"
-MORE = f"identity_header: {HEADER}\nmachine_tokens: [env://T_MACHINE]\nopen_to_network: true"
+MORE = f"identity_header: {HEADER}\nmachine_tokens: [env://T_MACHINE]"
 TOKEN = {"Authorization": f"Bearer {SECRETS['T_MACHINE']}"}
 PERSON = {HEADER: "accounts.google.com:h.tanaka@example.com"}
 MONTH_S = 30 * 86400.0
@@ -79,7 +79,7 @@ def archived(mail: StuckMail, ending: Ending = Ending.RECOVERED, **changes: obje
 def test_a_token_or_the_proxys_word_opens_every_page_and_no_address_does(
     mail: StuckMail, headers: dict[str, str], status: int, monkeypatch: pytest.MonkeyPatch
 ):
-    """Neither `open_to_network` nor Cloud Run in front lets anybody read: there, the webhook answers everybody."""
+    """Cloud Run in front lets nobody read: there, the webhook answers everybody."""
     monkeypatch.setenv("K_SERVICE", "webhook")
     for path in ("/incidents", "/incidents/", f"/incidents/{mail.incident().id}"):
         page = read(mail, path, **headers)

@@ -16,7 +16,7 @@ from functions.runtime import logs
 from functions.runtime.errors import BadRequest, Denied, Unavailable
 
 WAKE_S = 2.0  # seconds for the scheduler to accept a press: Slack waits three
-REFUSED = throttle.Sparing()
+REFUSED = throttle.Refusals()
 
 
 def respond(request: Request) -> Response:
@@ -27,8 +27,7 @@ def respond(request: Request) -> Response:
     try:
         press = _read(request, ports.buttons)
     except BadRequest as refusal:
-        if (more := REFUSED.passes()) is not None:
-            logs.event("WARNING", f"Slack action rejected with {refusal.status}: {refusal.sentence}{more}")
+        REFUSED.log(f"Slack action rejected with {refusal.status}: {refusal.sentence}")
         return error_response(refusal)
     except (Unavailable, Denied) as error:
         logs.event("ERROR", f"Slack signing secret unavailable: {error}")
