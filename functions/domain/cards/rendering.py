@@ -53,11 +53,6 @@ def render(rules: Rules, kind: CardKind, content: Content, at: float) -> Card:
     )
 
 
-def date_of(rules: Rules, at: float) -> str:
-    """A date in the configured time zone, as YYYY-MM-DD."""
-    return datetime.fromtimestamp(at, rules.zone).strftime("%Y-%m-%d")
-
-
 def clock(rules: Rules, at: float, form: str = "%Y-%m-%d %H:%M:%S %Z") -> str:
     """A time in the configured time zone, for people."""
     try:
