@@ -15,7 +15,7 @@ from functions.domain.model.runbooks import Rules
 from functions.runtime.errors import Conflict
 from functions.runtime.parallel import Calls
 
-FIRST = "storm"  # earlier releases keep all slots in this document
+FIRST = "storm"
 MOST = 8
 TRIES = 50  # as in reconcile.py: each conflict means that another target took a slot
 
@@ -79,16 +79,11 @@ def _current(shard: Shard, slot: Slot, rules: Rules) -> tuple[Slot, ...]:
 
 
 def _shards_for(shards: tuple[Shard, ...], slot: Slot, rules: Rules) -> list[Shard]:
-    """Where the slot may go, the best first: the place that its target has; else each target begins elsewhere. A document of an
-    earlier release holds more than its share. What is too much takes places of the next ones."""
-    free, over = [], 0
-    for shard in shards:
-        current = _current(shard, slot, rules)
-        if any(other.target == slot.target for other in current):
-            return [shard]
-        over += len(current) - shard.capacity
-        if over < 0:
-            free.append(shard)
-            over = 0
+    """Where the slot may go, the best first: the place that its target has; else each target begins elsewhere."""
+    current = {shard.key: _current(shard, slot, rules) for shard in shards}
+    own = [shard for shard in shards if any(other.target == slot.target for other in current[shard.key])]
+    if own:
+        return own
+    free = [shard for shard in shards if len(current[shard.key]) < shard.capacity]
     begin = zlib.crc32(slot.target.encode()) % max(len(free), 1)
     return free[begin:] + free[:begin]

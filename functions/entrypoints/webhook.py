@@ -23,7 +23,7 @@ SHOWN = 100  # results in one answer; of the others it has the number. Nobody re
 
 def webhook(request: Request) -> Response:
     """Handle a notification of Grafana or Alertmanager, a person's answer, or a request for a page."""
-    if request.path == "/approve" or request.path.startswith("/approve/"):
+    if request.path in ("/approve", "/approve/", "/approve/open"):
         from functions.bootstrap import current_adapters
         from functions.entrypoints.people.page import respond
 

@@ -101,14 +101,6 @@ def test_the_kill_switch_by_environment_shows_in_the_exit_code(here: Line, monke
     assert "PAUSED: UNSTICK_PAUSED=1 is set" in here.run("status", code=1).stdout
 
 
-def test_the_name_of_before_works_for_one_release() -> None:
-    """`python -m functions` runs the same commands, and says on stderr what to write instead."""
-    command = [sys.executable, "-m", "functions", "--version"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
-    assert (done.returncode, done.stdout) == (0, f"unstick {__version__}\n")
-    assert done.stderr == "`python -m functions` is going away; use `unstick` instead.\n"
-
-
 @pytest.mark.parametrize(
     ("columns", "lines"),
     [

@@ -60,8 +60,6 @@ OPERATIONS = {
     "notifyByPut": Asked("webhook", frozenset({200, 400, 401}), EXACT),
     "listIncidents": Asked("webhook", frozenset({200, 403}), CONFORMS),
     "showIncident": Asked("webhook", frozenset({403, 404}), CONFORMS),
-    "showOldLink": Asked("webhook", frozenset({410}), CONFORMS),
-    "postOldLink": Asked("webhook", frozenset({410}), CONFORMS),
     "approve": Asked("webhook", frozenset({200, 403}), CONFORMS),  # then 409, or 410 once it was declined
     "pressInSlack": Asked("webhook", frozenset({401}), CONFORMS),  # no channel of type slack: nobody is let in
     "verify": Asked("verify", frozenset({200, 401}), CONFORMS),  # any body that names no wake-up is a sweep

@@ -156,7 +156,7 @@ def _order_start(turn: Turn, history: ExecutionHistory, judged: tuple[Judgement,
     if any(past.holder_host == host and past.execution is not None and past.execution.failed for past in turn.incident.tries):
         host = ""  # the job could not be limited to it; without the option all hosts are restarted
     given = options_of(remedy, turn) if remedy else {holder.option: host} if holder and host else {}
-    if holder is not None and turn.document.target is not None:  # possibly written by an earlier release or for other runbooks
+    if holder is not None and turn.document.target is not None:  # written for other runbooks, perhaps
         turn.document = replace(turn.document, target=replace(turn.document.target, holder=holder.option))
     queues = tuple(map(partial(_note_proof, turn), turn.incident.queues, judged))
     turn.change(phase=Phase.STARTING, attempt=turn.incident.attempt + 1, execution=None)

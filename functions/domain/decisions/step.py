@@ -40,7 +40,7 @@ HISTORY_KEPT = 40
 def step(
     document: Document, event: events.Event, seen: Observation, now: float, rules: Rules, wake_at: float | None = None
 ) -> events.Step:
-    """Take one step. Raises nothing for documents that this or the former release wrote.
+    """Take one step. Raises nothing for a stored document.
     `wake_at`: the time of an already existing wake-up; what is due then needs no other one."""
     expected = event.handed_over_at if isinstance(event, events.AlertsReceived) else document.due
     late_s = now - expected if expected is not None else 0.0

@@ -202,7 +202,7 @@ class Pause(Struct, frozen=True):
     at: float = 0.0
     on: bool = True
     version: int = VERSION
-    until: float | None = None  # when it turns off by itself. A former release ignores this and stays paused.
+    until: float | None = None  # when it turns off by itself
 
     def holds_at(self, now: float) -> bool:
         return self.on and (self.until is None or now < self.until)

@@ -24,10 +24,6 @@ FAILED = Notice(
     Text("Unstick can't do this right now"),
     (Text("A system that it needs does not respond. Reload the page in a moment to see whether anything was done."),),
 )
-BY_HAND = Text(
-    "Open the newest message of the incident in the chat. If it has no other link, restart the job in {runner} yourself."
-)
-OLD = Notice(Text("This kind of link is no longer used"), (BY_HAND,))
 REFUSALS: Mapping[int | str, Notice] = {
     FOREIGN: Notice(
         Text("The button was pressed on another site's page"),
@@ -52,8 +48,6 @@ def respond(request: Request, ports: Adapters) -> Response:
     rules = ports.rules
     if request.method not in ("GET", "POST"):
         return not_allowed("GET, POST")
-    if request.path.removeprefix("/approve").strip("/") not in ("", OPEN):  # older releases had the token in the path
-        return show_notice(rules, OLD, 410)
     try:
         if request.method == "GET":
             return show_opening(rules)

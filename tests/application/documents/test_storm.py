@@ -13,12 +13,12 @@ from msgspec.structs import replace
 from functions.adapters.stores import cloud_storage
 from functions.application import intake
 from functions.application.ports import Budget
-from functions.application.serialization import decode, encode
+from functions.application.serialization import decode
 from functions.application.storm import claim_slot, plan_shards
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Action, Phase
 from functions.domain.model.incidents import Document
-from functions.domain.model.observations import Slot, Storm
+from functions.domain.model.observations import Slot
 from functions.runtime.errors import Conflict
 from functions.runtime.parallel import run_parallel
 from testbed.doubles.cloud_storage import cloud_storage as cloud_storage_double
@@ -70,21 +70,6 @@ def test_slots():
     for number in range(4):
         claim_slot(ports, Slot(f"t{number}", NOW), shards_of(ports), 5.0)
     assert slots_of(ports) == ["t0", "t1", "t2", "t3"]
-
-
-@pytest.mark.parametrize("taken", [1, 2, 3])
-def test_slots_of_an_earlier_release_count(taken):
-    """It keeps all of them in the document `storm`, more than its share: those take places in the others."""
-    ports = Memory()
-    ports.put("storm", Storm(tuple(Slot(f"old-{number}", NOW) for number in range(taken))))
-    seen, lost = shards_of(ports), 0
-    for number in range(3 - taken + 1 if taken < 3 else 0):
-        try:
-            claim_slot(ports, Slot(f"new-{number}", NOW), seen, 5.0)
-        except Conflict:
-            lost += 1
-    assert (len(slots_of(ports)), lost) == (3, int(taken < 3))
-    assert decode(Storm, encode(Storm((Slot("t", NOW),))), "storm").slots == (Slot("t", NOW),)
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ class Project:
         for name in ("main.py", "requirements.txt", "requirements-apprise.txt"):
             shutil.copy(ROOT / name, self.folder)
         (self.folder / "functions").symlink_to(ROOT / "functions")
-        for name in ("main.tf", "variables.tf", "outputs.tf", "former.tf", "package.py", "unstick.cloud.yaml"):
+        for name in ("main.tf", "variables.tf", "outputs.tf", "package.py", "unstick.cloud.yaml"):
             shutil.copy(ROOT / "infra" / name, self.folder / "infra")
         ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*", "tests")
         shutil.copytree(ROOT / "infra" / "module", self.folder / "infra" / "module", ignore=ignored)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -11,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.project.infra.page_as_typed import NAMES, ROOT, Project, block, project_in, standing
+from tests.project.infra.page_as_typed import NAMES, Project, block, project_in, standing
 
-RECORDED = ROOT / "tests" / "recordings" / "terraform" / "state-before.json"
 KEPT = {("google_storage_bucket", "my-project-unstick-store"), ("google_cloud_tasks_queue", "unstick")}
 pytestmark = pytest.mark.timeout(300)
 
@@ -218,67 +216,3 @@ def test_the_check_shows_the_answer_that_came_after_it(project: Project) -> None
     assert project.type(block("answer()")) == "the findings of the new entry"
     first, run, *_ = project.called[-4:]
     assert (first.startswith("logging read "), run.startswith("scheduler jobs run unstick-check ")) == (True, True)
-
-
-# --- who has a state of the builds that had an engine of their own ----------------------------------------------------------
-
-
-@pytest.fixture
-def former(project: Project) -> Project:
-    """A project with the recorded state of such a build."""
-    shutil.copy(RECORDED, project.cloud / "production.tfstate")
-    return project
-
-
-def test_a_state_of_a_build_before_loses_nothing(former: Project) -> None:
-    """Secrets and APIs are forgotten, callers too, since they are in one place now; all else stays what it is."""
-    status, said = former.deploy()
-    assert status == 0, said
-    assert "google_secret_manager_secret.named" in said
-    changed = {(did, kind) for did, kind, _ in former.applied}
-    assert changed == {
-        ("create", "google_cloud_run_v2_service_iam_binding"),
-        ("create", "google_cloud_scheduler_job"),
-        ("create", "google_logging_metric"),
-        ("create", "google_project_iam_member"),  # the builder's, with another condition
-        ("create", "google_storage_bucket_object"),
-        ("delete", "google_cloud_tasks_queue_iam_member"),  # of `report`
-        ("delete", "google_project_iam_member"),
-        ("delete", "google_storage_bucket_object"),
-        ("update", "google_cloudfunctions2_function"),
-        ("update", "google_monitoring_alert_policy"),  # of failed jobs: there is one more
-        ("update", "google_monitoring_dashboard"),
-    }
-    left = {resource["type"] for resource in former.state()["resources"] if resource["mode"] == "managed"}
-    assert not left & {"google_secret_manager_secret", "google_project_service", "google_cloud_run_v2_service_iam_member"}
-    assert "No changes" in former.deploy()[1]
-
-
-def test_the_removal_of_a_build_before_loses_no_secret(former: Project) -> None:
-    """Even where nobody applied this one before: `destroy` does not look at `removed` blocks, so the page's line does it."""
-    former.type(lines("-backend-config=prefix=production", 0, 1))
-    former.type(lines("terraform -chdir=infra destroy", 1, 2))
-    gone = {kind for did, kind, _ in former.applied if did == "delete"}
-    assert "google_cloudfunctions2_function" in gone
-    assert not gone & {"google_secret_manager_secret", "google_cloud_tasks_queue"}
-    assert ("delete", "google_storage_bucket", "my-project-unstick-store") not in former.applied
-
-
-def test_a_state_from_before_the_module_is_moved_by_one_line(former: Project) -> None:
-    """Its addresses begin with no module. Whoever forgets the line loses neither secrets nor bucket nor queue."""
-    state = former.state()
-    for resource in state["resources"]:
-        del resource["module"]
-    former.save_state(state)
-    former.type(lines("-backend-config=prefix=production", 0, 1))
-    plan = lines("-backend-config=prefix=production", 2).replace(" apply ", " plan ")
-    said = former.type(plan)
-    for kept in ("secret_manager_secret.named", "storage_bucket.store", "cloud_tasks_queue.wakeups"):
-        assert f"# google_{kept}" in said
-        assert not re.search(rf"# google_{kept}\S* will be destroyed", said)
-    (line,) = re.findall(r"`(terraform state list .*?; done)`", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
-    former.type(f"cd infra && {line}")
-    assert {resource.get("module") for resource in former.state()["resources"]} == {"module.unstick"}
-    status, said = former.deploy()
-    assert status == 0, said
-    assert not {("delete", *kept) for kept in KEPT} & set(former.applied)

@@ -309,8 +309,8 @@ def test_runs_older_than_any_limit_looks_back_are_forgotten_with_their_files(tmp
     assert [one.id for one in place.look(old).executions] == [new.id]
 
 
-def test_a_file_of_a_release_that_had_no_commands_is_taken(tmp_path):
-    """Its other tables stay, and the former release can go on with it after a rollback."""
+def test_a_file_without_the_table_of_runs_is_taken(tmp_path):
+    """Of a machine that called Rundeck until now."""
     place = Place(tmp_path)
     place.look()
     place.change("DROP TABLE runs")
