@@ -32,7 +32,7 @@ def log_step(ports: Ports, before: Document, change: Step) -> None:
             ports.log(
                 "WARNING", f"a suspicion matches no runbook: {one.said}: {one.detail}", document=after.key, unmatched=one.name
             )
-    if after.passed != before.passed:
+    if after.passed_at != before.passed_at:
         ports.log("INFO", "suspicion cleared; nobody was told", **fields, outcome="passed")
     elif len(after.outcomes) > len(before.outcomes) or (
         after.outcomes and after.outcomes[-1:] != before.outcomes[-1:] and before.incident and not after.incident

@@ -1,7 +1,5 @@
 """Ends an incident, or lets it wait or ask for approval."""
 
-from datetime import datetime
-
 from msgspec.structs import replace
 
 from functions.domain.cards.card_input import CardInput
@@ -22,7 +20,6 @@ GRACE_S = 900.0  # without a restart for `within` plus this time, an incident es
 APPROVAL_S = 1800.0
 ACKNOWLEDGE = "ack"  # in a nonce, instead of an approval's number of the attempt
 PASSED = frozenset({Reason.SYMPTOM_GONE, Reason.NOT_FIRING})  # the reasons with which a suspicion clears: the queue moves again
-PASSED_DAYS = 32  # days for which a document keeps the number of cleared suspicions: the report covers 30
 
 
 def handle_hold(turn: Turn, decision: Decision) -> None:
@@ -157,13 +154,10 @@ def end_as_held(turn: Turn, decision: Decision) -> None:
 
 
 def _end_as_passed(turn: Turn, decision: Decision) -> None:
-    """End a suspicion that cleared: count it, and notify nobody.
-    The count is in the document, which is saved anyway. Archive records of a queue that is suspected every minute would fill the
-    archive, and nobody would read them."""
+    """End a suspicion that cleared, and notify nobody. Records of a queue that is suspected every minute would fill the archive,
+    and nobody would read them."""
     turn.answer(Action.HELD, decision.reason)
-    today = datetime.fromtimestamp(turn.at, turn.rules.zone).strftime("%Y-%m-%d")
-    counts = {**turn.document.passed, today: turn.document.passed.get(today, 0) + 1}
-    turn.document = replace(turn.document, passed=dict(sorted(counts.items())[-PASSED_DAYS:]), incident=None)
+    turn.document = replace(turn.document, passed_at=turn.at, incident=None)
 
 
 def hold_card(turn: Turn, decision: Decision) -> CardInput:

@@ -311,7 +311,7 @@ class Document(Struct, frozen=True):
     bundled: Mapping[str, float] = field(default_factory=dict)  # in bundle documents only: message id -> when it was moved here
     requests: Mapping[str, float] = field(default_factory=dict)  # decided signed request -> until when a copy would be accepted
     questions: Mapping[str, float] = field(default_factory=dict)  # `QUEUE|VERDICT` -> when people were asked whether it hangs
-    passed: Mapping[str, int] = field(default_factory=dict)  # day (YYYY-MM-DD, local) -> suspicions that cleared
+    passed_at: float | None = None  # when the last suspicion cleared, which is logged
     matched: Mapping[str, float] = field(default_factory=dict)  # runbook -> when it last matched an alert, to the hour
     unmatched: Unmatched = Unmatched()  # in the document of that key only
     version: int = VERSION

@@ -238,9 +238,9 @@ def _was_asked_that_day(world: World, target: str, at: float) -> bool:
 
 
 def _passed(world: World, target: str) -> list[float]:
-    """When a suspicion of this target was counted as one that came to nothing."""
-    counts = [(at, sum(decode(Document, body, key).passed.values())) for at, key, body in world.saved if key == target]
-    return [at for (_, before), (at, count) in pairwise([(0.0, 0), *counts]) if count > before]
+    """When suspicions of this target came to nothing, by the clock of the process that saved it."""
+    last = [(at, decode(Document, body, key).passed_at) for at, key, body in world.saved if key == target]
+    return [at for (_, before), (at, passed_at) in pairwise([(0.0, None), *last]) if passed_at != before]
 
 
 def _told_of_suspicions(world: World, records: list[Archive]) -> list[Violation]:
