@@ -163,7 +163,7 @@ def _end_as_passed(turn: Turn, decision: Decision) -> None:
 def hold_card(turn: Turn, decision: Decision) -> CardInput:
     """The card of a hold."""
     incident = _with_execution(turn.incident, decision.execution)
-    return turn.card(CardKind.HELD, decision.reason, decision.detail, remedy=decision.remedy, incident=incident)
+    return replace(turn.card(CardKind.HELD, decision.reason, decision.detail, incident), remedy=decision.remedy)
 
 
 def _with_execution(incident: Incident, execution: Execution | None) -> Incident:
@@ -183,8 +183,8 @@ def escalate(turn: Turn, reason: Reason | None, detail: Phrase, *, remedy: Phras
     turn.change(reason=reason, detail=detail)
     turn.answer(Action.HELD, reason)
     shown, url = _with_execution(turn.incident, about), _acknowledge_url(turn)
-    card_input = turn.card(CardKind.ESCALATED, reason, detail, remedy=remedy, incident=shown, acknowledge_url=url, about=about)
-    turn.close(Ending.ESCALATED, card_input)
+    card_input = turn.card(CardKind.ESCALATED, reason, detail, shown)
+    turn.close(Ending.ESCALATED, replace(card_input, remedy=remedy, acknowledge_url=url, about=about))
 
 
 def _acknowledge_url(turn: Turn) -> str:

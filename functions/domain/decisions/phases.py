@@ -499,7 +499,7 @@ def _end_of_time(turn: Turn) -> None:
         if any(watched.after.well_at is not None or _stuck_since(incident, watched) for watched in unproven):
             # Either it was healthy once and the second check is still to come, or it may be stuck again.
             return turn.change(due=turn.at + runbook.verify.every_s)
-        return turn.close(Ending.RECOVERED, turn.card(CardKind.RECOVERED, moving=True))
+        return turn.close(Ending.RECOVERED, replace(turn.card(CardKind.RECOVERED), moving=True))
     if all(watched.after.verdict is not Verdict.UNKNOWN for watched in unproven):
         return endings.escalate(turn, None, Text("not recovered within {minutes} min", minutes=runbook.verify.within_s / 60))
     # Nothing shows whether the restart helped.

@@ -181,7 +181,8 @@ def _tell_left_out(turn: Turn, event: events.AlertsReceived, case: MatchedAlert,
         "{count} alert was left out; an incident takes {alerts} alerts and {queues} queues",
         "{count} alerts were left out; an incident takes {alerts} alerts and {queues} queues",
     ).fill(count=count, alerts=ALERTS_KEPT, queues=QUEUES_KEPT)
-    post_held(turn, event, trigger, runbook=case.runbook, target=turn.document.target, reason=Reason.INCIDENT_FULL, detail=detail)
+    card_input = CardInput(CardKind.HELD, turn.at, case.runbook, turn.document.target, None, Reason.INCIDENT_FULL, detail)
+    post_held(turn, event, replace(card_input, trigger=trigger))
 
 
 def _new_incident(event: events.AlertsReceived, case: MatchedAlert, now: float) -> Incident:
@@ -231,7 +232,7 @@ def _leave_out_escalated(turn: Turn, event: events.AlertsReceived, incident: Inc
         queues=tuple(watched for watched in incident.queues if watched.queue.key in escalated),
         triggers=tuple(trigger for trigger in incident.triggers if trigger.queue in escalated),
     )
-    card_input = turn.card(CardKind.HELD, held.reason, held.detail, incident=out)
+    card_input = turn.card(CardKind.HELD, held.reason, held.detail, out)
     # The record has no course of its own: restarts, or that it is only watched, belong to the open incident.
     held_back = Incident(out.id, out.phase, turn.at, out.runbook, out.queues, out.triggers)
     turn.post_and_record_hold(card_input, held_back, f"{event.incident}-out", bundled=turn.crowd)

@@ -112,12 +112,13 @@ class Turn:
         self.change(phase=Phase.WAITING, waits_from=self.at)
         self.change_approval(nonce="", expires_at=None)
 
-    def card(self, kind: CardKind, reason: Reason | None = None, detail: Phrase = "", **more: Any) -> CardInput:
-        """The card of the open incident."""
-        incident = more.pop("incident", self.document.incident)
-        runbook = self.rules.runbooks.get(incident.runbook) if incident else None
-        target, late_s = self.document.target, self.late_s
-        return CardInput(kind, self.at, runbook, target, incident, reason, detail, late_s=late_s, **more)
+    def card(
+        self, kind: CardKind, reason: Reason | None = None, detail: Phrase = "", incident: Incident | None = None
+    ) -> CardInput:
+        """The card of the incident, by default the open one."""
+        incident = incident or self.incident
+        runbook, target = self.rules.runbooks.get(incident.runbook), self.document.target
+        return CardInput(kind, self.at, runbook, target, incident, reason, detail, late_s=self.late_s)
 
     def post(self, card_input: CardInput, mark: str, channels: tuple[str, ...] | None = None) -> None:
         """Post a message once, to these channels or those of its runbook. `mark` identifies the message."""

@@ -26,24 +26,18 @@ T = TypeVar("T")
 
 
 class Firings(Generic[T]):
-    """A mapping from firing periods of alerts to values. Any report of the same period finds its value, in constant time."""
+    """A mapping from firing periods of alerts to values. Any report of the same period finds the first value that was added."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, str, int], tuple[float, T]] = {}
+        self._kept: dict[tuple[str, str], list[tuple[float, T]]] = {}
 
     def add(self, trigger: AlertRef, value: T) -> None:
-        """Add a value; the first one of a period stays. Two starts in the same minute are one period."""
-        place = (trigger.fingerprint, trigger.source, int(trigger.starts_at // SAME_START_S))
-        self._kept.setdefault(place, (trigger.starts_at, value))
+        self._kept.setdefault((trigger.source, trigger.fingerprint), []).append((trigger.starts_at, value))
 
     def find(self, case: MatchedAlert) -> T | None:
-        minute = int(case.alert.starts_at // SAME_START_S)
-        source = short_source(case.alert.source)
-        for near in (minute, minute - 1, minute + 1):
-            kept = self._kept.get((case.alert.fingerprint, source, near))
-            if kept is not None and abs(kept[0] - case.alert.starts_at) <= SAME_START_S:
-                return kept[1]
-        return None
+        alert = case.alert
+        starts = self._kept.get((short_source(alert.source), alert.fingerprint), ())
+        return next((value for starts_at, value in starts if abs(starts_at - alert.starts_at) <= SAME_START_S), None)
 
 
 C = TypeVar("C", Incident, Outcome)

@@ -1,7 +1,6 @@
 """Alerts without a target, which are only reported, and the notes on what runbooks match."""
 
 from functools import partial
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -14,7 +13,6 @@ from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Action, Reason
 from functions.domain.model.events import AlertsReceived
 from functions.domain.model.firings import alert_key, short_source
-from functions.domain.model.incidents import AlertRef
 from functions.domain.model.messages import CardKind
 
 
@@ -29,7 +27,8 @@ def turn_away(turn: Turn, event: AlertsReceived, case: MatchedAlert) -> None:
         _tell_unmatched(turn, event)
     elif turn.document.incident is None:
         kind = CardKind.TEST if reason is Reason.TEST_ALERT else CardKind.HELD
-        post_held(turn, event, to_alert_ref(case), kind, runbook=case.runbook, reason=reason, detail=case.detail)
+        card_input = CardInput(kind, turn.at, case.runbook, reason=reason, detail=case.detail, trigger=to_alert_ref(case))
+        post_held(turn, event, card_input)
     turn.answer_alerts(event, case, Action.HELD, reason)
 
 
@@ -40,7 +39,7 @@ def _tell_unmatched(turn: Turn, event: AlertsReceived) -> None:
         return
     trigger = replace(to_alert_ref(case), fingerprint=Reason.NO_RUNBOOK.value)
     detail = explain_mismatch(turn.rules.runbooks, case.alert.labels)
-    post_held(turn, event, trigger, reason=Reason.NO_RUNBOOK, detail=detail)
+    post_held(turn, event, CardInput(CardKind.HELD, turn.at, reason=Reason.NO_RUNBOOK, detail=detail, trigger=trigger))
 
 
 def _note_unmatched(turn: Turn, event: AlertsReceived) -> None:
@@ -71,7 +70,6 @@ def note_matched(turn: Turn, event: AlertsReceived) -> None:
         turn.document = replace(turn.document, matched={**turn.document.matched, **dict.fromkeys(sorted(old), turn.at)})
 
 
-def post_held(turn: Turn, event: AlertsReceived, trigger: AlertRef, kind: CardKind = CardKind.HELD, **about: Any) -> None:
+def post_held(turn: Turn, event: AlertsReceived, card_input: CardInput) -> None:
     """Report alerts that no incident takes."""
-    card_input = CardInput(kind, turn.at, trigger=trigger, **about)
-    turn.post_hold(card_input, event.incident, bundled=turn.crowd, always=kind == CardKind.TEST)
+    turn.post_hold(card_input, event.incident, bundled=turn.crowd, always=card_input.kind is CardKind.TEST)
