@@ -24,6 +24,7 @@ REMOVED = {
     "rundeck.incident_option": "Remove it, and name the job's option unstick_incident",
     "rundeck.not_after_option": "Remove it, and name the job's option unstick_not_after",
     "open_to_network": "Remove it, and send one of `machine_tokens` with each call of `verify`, `report` and `/metrics`",
+    "runbooks.*.remedies": "Remove it: a person decides after a restart that did not help (docs/rabbitmq.md)",
 }
 """What to do instead of a key that is gone. `*` stands for any one name or number; `KEY=VALUE` (with `*` in VALUE) for a value
 that is gone, such as a chat's `type`."""
