@@ -5,7 +5,7 @@ from typing import Any
 
 from functions.application.ports import Query, QueueOutcome
 from functions.domain.model.alerts import QueueRef
-from functions.domain.model.observations import QueueSnapshot
+from functions.domain.model.observations import QueueSnapshot, figures_of
 from testbed.patience import PATIENCE_S
 
 
@@ -21,4 +21,6 @@ def look_once(
     (seen,) = look_all(settings, [Query(queue, for_s)], timeout_s=timeout_s)
     if isinstance(seen, Exception):
         raise seen
-    return seen
+    snapshot = figures_of(seen)
+    assert snapshot is not None
+    return snapshot

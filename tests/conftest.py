@@ -59,13 +59,16 @@ def _stay_here(event: str, arguments: tuple[Any, ...]) -> None:
 sys.addaudithook(_stay_here)
 
 
-APART = ("tests/project/infra/test_deploy_script.py", "tests/simulation/", "tests/cli/test_send.py")
-"""Tests of these take long each and share nothing, so that any worker may take one. Else a worker takes a whole file."""
+APART = (
+    *("tests/project/infra/test_deploy_script.py", "tests/simulation/", "tests/cli/test_send.py"),
+    "tests/system/ladder/moves/",
+)
+"""Tests of these take long each and share at most a broker, so that any worker may take one. Else a worker takes a whole file."""
 
 WAITS = (
-    *("tests/system/town/", "tests/system/test_restart_time.py"),
+    *("tests/system/ladder/test_ladder.py", "tests/system/town/", "tests/system/test_restart_time.py"),
     *("tests/system/test_whole_way.py", "tests/system/test_alertmanager.py"),
-    *("tests/system/libraries/", "tests/system/prometheus/", "tests/system/test_rabbitmq_real.py"),
+    *("tests/system/ladder/", "tests/system/libraries/", "tests/system/prometheus/", "tests/system/test_rabbitmq_real.py"),
     *("tests/system/test_", "tests/adapters/schedulers"),
     *("tests/cli/test_send.py", "tests/project/test_first_hour.py", "tests/project/test_stopped.py"),
 )
@@ -194,14 +197,14 @@ def patient_code(monkeypatch: pytest.MonkeyPatch) -> None:
     from functions.adapters.symptoms.rabbitmq import client
     from functions.application import answer
     from functions.application.ports import Budget
-    from functions.entrypoints.people import answers, slack
+    from functions.entrypoints.people import queues, slack, slack_presses
 
     monkeypatch.setattr(Budget, "left_s", property(lambda _self: PATIENCE_S))
     monkeypatch.setattr(Budget, "at_most", lambda _self, _seconds: PATIENCE_S)
     monkeypatch.setattr(client, "WHOAMI_S", PATIENCE_S)
-    monkeypatch.setattr(answers, "LOOK_S", PATIENCE_S)
+    monkeypatch.setattr(queues, "LOOK_S", PATIENCE_S)
     monkeypatch.setattr(slack, "WAKE_S", PATIENCE_S)
-    monkeypatch.setattr(slack, "ANSWER_S", PATIENCE_S)
+    monkeypatch.setattr(slack_presses, "ANSWER_S", PATIENCE_S)
     monkeypatch.setattr(answer, "LOOK_UP_S", PATIENCE_S)
 
 

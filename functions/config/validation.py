@@ -20,11 +20,16 @@ from functions.runtime.decoding import convert
 REMOVED = {
     "channels.*.type=teams": "Write `type: apprise`: its url takes the flow's whole URL as it is",
     "grafana.auth.hmac.tolerance": "Remove it, and keep both clocks right: a signed time may be off by 5 minutes",
+    "runbooks.*.symptom.prometheus.consumers": "Write it into `stuck`, such as sum(JOBS) > 0 and max(WORKERS) == 0",
+    "runbooks.*.symptom.prometheus.delay": "Remove it, and make `range` longer by it",
+    "runbooks.*.symptom.prometheus.done": "Write it into `stuck`, such as sum(JOBS) > 0 and sum(increase(DONE[1m])) == 0",
+    "runbooks.*.symptom.prometheus.max_age": "Remove it: where figures are pushed, bound their age in `stuck` (docs/symptoms.md)",
+    "runbooks.*.symptom.prometheus.max_messages": "Write it into `stuck`, such as sum(JOBS) > 10",
+    "runbooks.*.symptom.prometheus.name": "Remove it: messages show the values of the labels",
     "grafana.max_body": "Remove it: a notification may have 8 MiB, which is 3,000 alerts (Max Alerts in the contact point)",
     "rundeck.incident_option": "Remove it, and name the job's option unstick_incident",
     "rundeck.not_after_option": "Remove it, and name the job's option unstick_not_after",
     "open_to_network": "Remove it, and send one of `machine_tokens` with each call of `verify`, `report` and `/metrics`",
-    "runbooks.*.remedies": "Remove it: a person decides after a restart that did not help (docs/rabbitmq.md)",
 }
 """What to do instead of a key that is gone. `*` stands for any one name or number; `KEY=VALUE` (with `*` in VALUE) for a value
 that is gone, such as a chat's `type`."""

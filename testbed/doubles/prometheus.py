@@ -1,10 +1,10 @@
-"""A stand-in for Prometheus' HTTP API with a scrape history that is written, not scraped.
+"""A stand-in for Prometheus' HTTP API. It computes no PromQL: a test says which series an expression gives, and when.
 
-It computes no PromQL: a test says which series a query selects and what it gives.
-tests/system/prometheus/test_prometheus_real.py asks the real one.
-"""
+tests/system/prometheus asks the real one."""
 
-import re
+from __future__ import annotations
+
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,17 +12,15 @@ from urllib.parse import parse_qs
 
 from testbed.doubles import server
 
-Samples = dict[float, float]
-"""By the time of the sample, in seconds before now: its value."""
-STALE_S = 300.0
-
 
 @dataclass
 class Series:
-    """What one query gives. `samples`: value by age in seconds; `exists`: whether its selectors have series at all."""
+    """A series that is there from so many seconds before now until so many. Two with the same labels are one with a gap."""
 
-    samples: Samples = field(default_factory=dict)
-    exists: bool = True
+    since_s: float = math.inf
+    until_s: float = -math.inf
+    value: str = "1"
+    labels: dict[str, str] = field(default_factory=dict)
 
 
 class PrometheusDouble(server.Serving):
@@ -32,58 +30,42 @@ class PrometheusDouble(server.Serving):
     """The header that it wants; empty: none."""
 
     def __init__(self) -> None:
-        self.series: dict[str, Series] = {}
-        """By a part of the query: the metric's name."""
-        self.began_at = time.time()
-        """What the ages of samples count from. Its clock stands still, so that they are exact however busy the machine is."""
+        self.series: dict[str, list[Series]] = {}
+        """By a part of the expression, such as a metric's name and its labels: what it gives."""
+        self.now = time.time()
+        """What `since_s` and `until_s` count from: it stands still, so that they are exact however busy the machine is."""
         self.ahead_s = 0.0
         """How far its clock is ahead of ours."""
-        self.refuses: tuple[int, Any] | None = None
-        """Status and JSON of every answer instead."""
+        self.refuses: dict[str, tuple[int, Any]] = {}
+        """By a part of the expression: status and JSON of the answer instead. The empty part: of every answer."""
+        self.warnings: list[str] = []
+        self.asked: list[dict[str, str]] = []
+        """The queries, with the address and the login of each."""
         super().__init__(_handler(self))
 
-    @property
-    def now(self) -> float:
-        return self.began_at + self.ahead_s
-
     def answer(self, path: str, query: dict[str, str], headers: dict[str, str]) -> tuple[int, Any]:
-        if self.refuses:
-            return self.refuses
+        self.asked.append({"path": path, "authorization": headers.get("authorization", "")} | query)
         if self.authorization and headers.get("authorization") != self.authorization:
             return 401, {"message": "Unauthorized"}
         expression = query["query"]
-        if expression == "vector(1)":
-            return 200, _success([{"metric": {}, "value": [self.now, str(self.now)]}])
-        found = next((one for name, one in self.series.items() if re.search(rf"\b{name}\b", expression)), Series(exists=False))
-        if path.endswith("/query_range"):
-            start, end, step = (float(query[name]) for name in ("start", "end", "step"))
-            times = [start + step * number for number in range(int((end - start) / step) + 1)]
-            return 200, _success(_parts(found, times, self.began_at + self.ahead_s, ranged=True))
-        return 200, _success(_parts(found, [self.now], self.began_at + self.ahead_s, ranged=False))
+        if refusal := next((refusal for part, refusal in self.refuses.items() if part in expression), None):
+            return refusal
+        if path.endswith("/query"):
+            at = time.time() + self.ahead_s
+            return self._success([{"metric": {}, "value": [at, str(at)]}] if expression == "vector(time())" else [])
+        start, end, step = (float(query[name]) for name in ("start", "end", "step"))
+        times = [start + step * number for number in range(round((end - start) / step) + 1)]
+        given = next((series for part, series in self.series.items() if part in expression), [])
+        rows: dict[tuple[tuple[str, str], ...], list[list[Any]]] = {}
+        for at in times:
+            for one in given:
+                if one.until_s <= self.now - at <= one.since_s:
+                    rows.setdefault(tuple(one.labels.items()), []).append([at, one.value])
+        return self._success([{"metric": dict(labels), "values": values} for labels, values in rows.items()])
 
-
-def _parts(found: Series, times: list[float], began_at: float, *, ranged: bool) -> list[dict[str, Any]]:
-    """The figure under the label `0`, the time of its sample under `1`."""
-    figures, ages = [], []
-    for at in times:
-        taken = {began_at - age_s: value for age_s, value in found.samples.items()}
-        known = [(taken_at, value) for taken_at, value in taken.items() if at - STALE_S <= taken_at <= at]
-        if known:
-            taken_at, value = max(known)
-            figures.append([at, f"{value:g}"])
-            ages.append([at, repr(taken_at)])
-    if not found.exists and found.samples:
-        ages = []
-    if found.exists and not found.samples:  # a filter that leaves nothing of series that exist
-        ages = [[at, repr(at)] for at in times]
-    rows = [({"unstick": "0"}, figures), ({"unstick": "1"}, ages)]
-    if ranged:
-        return [{"metric": metric, "values": values} for metric, values in rows if values]
-    return [{"metric": metric, "value": values[-1]} for metric, values in rows if values]
-
-
-def _success(result: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"status": "success", "data": {"resultType": "vector", "result": result}}
+    def _success(self, result: list[dict[str, Any]]) -> tuple[int, Any]:
+        body = {"status": "success", "data": {"resultType": "matrix", "result": result}}
+        return 200, body | ({"warnings": self.warnings} if self.warnings else {})
 
 
 def _handler(double: PrometheusDouble) -> type[server.Handler]:

@@ -6,14 +6,13 @@ docs/rabbitmq.md has the lags that were measured.
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from msgspec.structs import replace as change
 
-from functions.domain.model.observations import Channel, QueueHistory, QueueSnapshot, Samples, Unknown
+from functions.domain.model.observations import Channel, QueueHistory, QueueSnapshot, Samples, Statement, Unknown
 
 COLLECTED_S = 5.0
 GAUGES_LATE_S = 3.7
@@ -23,8 +22,8 @@ BOOTS_S = 12.0
 """What a broker that was restarted takes until its page answers."""
 MISSED = 0.1
 """How likely a scrape is missing."""
-EXPORTER_LATE_S = 5.0
-"""How much older than its scrape a figure may be; `delay` in unstick.yaml says so."""
+RANGE = 4
+"""How many scrapes a condition in PromQL looks back."""
 COUNTED_S = 6.0
 """A stillness may look so much longer than it is: it is seen by samples, and these are late."""
 
@@ -291,6 +290,14 @@ class Queue:
         names = {one.id for one in gone}
         self.turn(at, tuple(one for one in self.piece(at).workers if one.id not in names))
 
+    def move_away(self, at: float, count: int, *, again: int) -> None:
+        """Somebody takes the first messages away; nobody else consumes now. So many others have been delivered before, too."""
+        piece = self.pieces[-1].move_to(at)
+        node, counts = next(iter(piece.left), ("a", (0, 0, 0)))
+        left = {**dict(piece.left), node: _sum([counts, (count, count, count)])}
+        returned = max(0, piece.returned - count) + again
+        self._lay(replace(piece, left=tuple(left.items()), returned=returned, depth=max(0.0, piece.depth - count)))
+
     def lose(self, at: float, node: str) -> None:
         """A node is gone, with its consumers, their messages' deliveries and its counters of all times."""
         gone = tuple(one.id for one in self.piece(at).workers if one.node == node)
@@ -428,26 +435,22 @@ class Queue:
         piece = self.piece(at)
         return next((one.counts(piece.done_by(at, one)) for one in piece.workers if one.id == worker), (0, 0, 0))
 
-    def read_scraped(
-        self, at: float, scrape_s: float, rng: random.Random, *, ahead_s: float = 0.0
-    ) -> tuple[float, QueueSnapshot]:
-        """What Prometheus shows, and when that was so: its exporter is late, and a scrape may be missing."""
-        first = self.pieces[0].at % scrape_s
-        scraped_at = first + scrape_s * math.floor((at - first) / scrape_s - (rng.random() < MISSED))
-        grid = [scraped_at - scrape_s * back for back in range(max(int(300 / scrape_s), 4), -1, -1)]
-        collected = [when - when * 0.618 % EXPORTER_LATE_S for when in grid]
-        acks = 0
-        acks_at = [acks := max(acks, self.acks(when)) for when in collected]
-        return collected[-1], QueueSnapshot(
-            at + ahead_s,
-            self.depth(collected[-1]),
-            consumers=len(self.consumers(collected[-1])),
-            acks=acks_at[-1],
-            ack_samples=tuple(zip(grid, acks_at, strict=True)),
-            depth_samples=tuple((when, self.depth(true)) for when, true in zip(grid, collected, strict=True)),
-            behind_s=at - scraped_at + EXPORTER_LATE_S,
-            zeros=True,
-        )
+    def read_stated(self, at: float, scrape_s: float, for_s: float, *, ahead_s: float = 0.0) -> Statement:
+        """What two conditions in PromQL say: jobs are there and none was done in `range`; none is there, or one was done."""
+        step_s = for_s / 4
+        said = [self._conditions(at - step_s * back, scrape_s) for back in range(5)]
+        held = next((back for back, (stuck, _) in enumerate(said) if not stuck), len(said))
+        figures = QueueSnapshot(at + ahead_s, self.depth(at))
+        return Statement(at + ahead_s, RANGE * scrape_s, (held - 1) * step_s if held else None, said[0][1], figures)
+
+    def _conditions(self, at: float, scrape_s: float) -> tuple[bool, bool]:
+        """Whether it is stuck, and whether it works, by the scrapes of `range`; neither while the last one is missing."""
+        first = at - (at - self.pieces[0].at) % scrape_s
+        scraped = [when for when in (first - scrape_s * back for back in range(RANGE)) if _chance(when) >= MISSED]
+        if first not in scraped or len(scraped) < 2:
+            return False, False
+        works = self.depth(first) == 0 or self.acks(first) > self.acks(scraped[-1])
+        return not works, works
 
 
 def _with_consumers(seen: QueueSnapshot, at: float, pieces: tuple[Piece, Piece], broker: Broker) -> QueueSnapshot:

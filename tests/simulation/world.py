@@ -18,14 +18,14 @@ import msgspec
 from msgspec.structs import replace
 
 from functions.application import intake, reconcile
-from functions.application.ports import Listed, Query, Stored
+from functions.application.ports import Listed, Query, QueueOutcome, Stored
 from functions.application.serialization import decode, encode
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Mode
 from functions.domain.model.events import Acknowledged, AlertsReceived, Approved, Declined, Reply, RestartWanted, TimerFired
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.messages import Card
-from functions.domain.model.observations import Execution, ExecutionHistory, NodeOutput, Pause, QueueSnapshot
+from functions.domain.model.observations import Execution, ExecutionHistory, NodeOutput, Pause, QueueSnapshot, Statement
 from functions.domain.model.runbooks import Restart, Rules, Runbook, Symptom
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from tests.simulation.models import Chat, EvidenceRun, Faults, Run, Rundeck, Store, lost
@@ -38,6 +38,8 @@ VERIFY_BUDGET_S = 120.0
 
 SKEWS_S = (0.0, 0.0, -0.6, -20.0, 3.0, 45.0)
 """How far an invocation's clock is ahead. Behind by more than a second, it leaves its wake-up to the sweep."""
+PROMETHEUS_SKEW_S = 5.0
+"""With clocks further apart, what Prometheus says is no answer."""
 
 BUSY = 0.1
 """How likely Rundeck answers that the evidence job is busy."""
@@ -507,10 +509,10 @@ class Host:
     def symptoms(self) -> Mapping[str, Host]:
         return dict.fromkeys(("rabbitmq", "prometheus"), self)
 
-    def look_all(self, queries: Sequence[Query], *, timeout_s: float) -> list[QueueSnapshot | Unavailable | Denied]:
+    def look_all(self, queries: Sequence[Query], *, timeout_s: float) -> list[QueueOutcome]:
         return read_each(self.read_queue, queries, timeout_s)
 
-    def read_queue(self, queue: QueueRef, for_s: float, timeout_s: float) -> QueueSnapshot:
+    def read_queue(self, queue: QueueRef, for_s: float, timeout_s: float) -> QueueSnapshot | Statement:
         self._leg("queue")
         self._down(self.world.faults.broker_down, "rabbitmq")
         if self.world.login_refused:
@@ -521,10 +523,12 @@ class Host:
         if simulated.up_since + BOOTS_S > self.world.now >= simulated.up_since:
             raise Unavailable("rabbitmq", "is starting")
         if self.world.faults.scrape_s:
-            scraped = simulated.read_scraped(self.world.now, self.world.faults.scrape_s, self.world.rng, ahead_s=self.skew_s)
-            self.world.looks.setdefault(queue.key, []).append((scraped[0], scraped[1].depth, ()))
-            self.looked[queue.key] = scraped[0]
-            return scraped[1]
+            if abs(self.skew_s) > PROMETHEUS_SKEW_S:
+                raise Denied("prometheus", "its clock and ours are apart")
+            said = simulated.read_stated(self.world.now, self.world.faults.scrape_s, for_s, ahead_s=self.skew_s)
+            self.world.looks.setdefault(queue.key, []).append((self.world.now, simulated.depth(self.world.now), ()))
+            self.looked[queue.key] = self.world.now
+            return said
         broker, slow = self.world.broker, self.world.faults.broker_slow
         page_slow, channels_slow = broker.page_slow or self.world.chance(slow), broker.channels_slow or self.world.chance(slow)
         if page_slow or channels_slow:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace
 
-from functions.domain.cards import facts, queue_facts
+from functions.domain.cards import facts, queue_facts, remedies
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import CUT, Content, clock, render, rendered, tidy
 from functions.domain.health.recovery import find_same_again, find_survivor, say_survivor
@@ -15,8 +15,8 @@ from functions.domain.model.messages import Card, CardKind
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.sanitize import clean
-from functions.domain.texts.words import LINE, LINES, PHASES, duration
-from functions.runtime.text import Phrase, Text, named
+from functions.domain.texts.words import LINE, LINES, duration
+from functions.runtime.text import Phrase, Text
 
 DAY_S = 86400.0
 
@@ -31,8 +31,6 @@ def compose(card_input: CardInput, rules: Rules) -> Card:
         well = content.urgency == "fine"
         text = (MAY_BE_GONE, *content.text) if well else (*content.text, MAY_BE_GONE)
         content = replace(content, urgency="plan" if well else content.urgency, text=text)
-    if card_input.is_over and content.urgency != "fine":
-        content = replace(content, urgency="over", words="", text=(OLD, *content.text))
     if card_input.late_s:
         late = Text("This message is {late} late. Look first.", late=duration(card_input.late_s))
         content = replace(content, text=(late, *content.text))
@@ -48,22 +46,15 @@ def compose(card_input: CardInput, rules: Rules) -> Card:
     )
 
 
-OLD = Text("This is what was to be done when it ended. Check first whether it still is.")
-WORKING = Text("Nothing yet: Unstick is working on it, and calls people if it needs them.")
-
-
 def _started(card_input: CardInput, _: Rules) -> Content:
     subject, attempt = facts.subject(card_input), max(1, card_input.shown.restarts)
     counted = {"subject": subject, "attempt": attempt, "attempts": max(attempt, card_input.attempts)}
-    execution = card_input.shown.execution
-    headline: Phrase = named(subject, PHASES[card_input.shown.phase].fill(attempt=attempt))
-    text: list[Phrase] = [WORKING]
-    if execution is None:  # on its page only
-        return Content("watch", headline, text)
-    if card_input.shown.run.adopted:
+    if name := remedies.running(card_input):
+        headline, text = Text("{subject}: the job {remedy} runs", subject=subject, remedy=name), remedies.say_running(card_input)
+    elif card_input.shown.run.adopted:
         headline = Text("{subject} is already being restarted; Unstick checks the result", subject=subject)
         text = why(card_input, Reason.ALREADY_RUNNING, todo=False)
-    elif execution.ended:
+    elif card_input.shown.execution and card_input.shown.execution.ended:
         headline = Text("{subject} was restarted (attempt {attempt} of {attempts})", **counted)
         text = [Text("The job has ended. Unstick checks the queue and will report the result here.")]
     else:
@@ -97,6 +88,8 @@ def _held(card_input: CardInput, rules: Rules) -> Content:
         urgency = "act"
     by_itself = urgency == "watch" and card_input.again and reason is not None and REASONS[reason].urgency == "act"
     text = why(card_input, reason, todo=urgency != "fine" and (not by_itself or bool(card_input.remedy)))
+    if remedies.asked_for(card_input):
+        text = remedies.say_question(card_input)
     if reason is Reason.COOLDOWN and card_input.again:
         wait = Text("Nothing until {time}: then Unstick decides again. If it can't wait, restart it by hand.")
         text = [to_do(wait.fill(time=clock(rules, card_input.shown.due))), *why(card_input, reason, todo=False)]
@@ -167,6 +160,14 @@ def _observed_headline(card_input: CardInput, subject: Phrase) -> Text:
 
 
 def _asked_headline(card_input: CardInput, subject: Phrase) -> Text:
+    if name := remedies.asked_for(card_input):
+        moves = Text(
+            "{subject} is still stuck after the restart: move {count} message aside?",
+            "{subject} is still stuck after the restart: move {count} messages aside?",
+        )
+        runs = Text("{subject} is still stuck after the restart: run {remedy}?", subject=subject, remedy=name)
+        count = card_input.shown.approval.to_move
+        return moves.fill(subject=subject, count=count) if count else runs
     count = card_input.shown.restarts
     if not count:
         return Text("{subject} is stuck: approve a restart?", subject=subject)
@@ -253,7 +254,9 @@ def _recovered(card_input: CardInput, _: Rules) -> Content:
         headline = Text("{subject} recovered in {took}", subject=subject, took=duration(alert_s))
     if not card_input.moving and card_input.shown.restarts:
         text.append(Text("Healthy in two checks after the restart."))
-    return Content("fine", headline, [*text, *_cause(card_input)])
+    if concluded := remedies.conclude_well(card_input):
+        text = [to_do(Text("Look at what was moved, then bring it back with the job return, or delete it.")), *concluded, *text]
+    return Content("plan" if concluded else "fine", headline, [*text, *_cause(card_input)])
 
 
 def _escalated(card_input: CardInput, _: Rules) -> Content:
@@ -264,8 +267,6 @@ def _escalated(card_input: CardInput, _: Rules) -> Content:
     else:
         stuck = Text("{subject} is still stuck after a restart", "{subject} is still stuck after {count} restarts")
         headline = stuck.fill(subject=subject, count=count) if count else Text("{subject} needs a person", subject=subject)
-        if card_input.is_over:
-            headline = Text("{subject} was handed over to people", subject=subject)
         text = [to_do(_advice(card_input))]
         if find_same_again(card_input.queues) or all(watched.after.verdict is not Verdict.STUCK for watched in card_input.queues):
             text += why(card_input, None)  # otherwise the headline says it
@@ -291,10 +292,12 @@ def _escalated_again(card_input: CardInput, _: Rules) -> Content:
         if card_input.acknowledge_url:
             advice = Text("Acknowledge it, so that others know. Then check the queue and the application's log.")
     count, last = (escalation.told, escalation.due is None) if escalation else (1, False)
-    reminder = Text("It was escalated, the queue is not healthy, and nobody has acknowledged it. Reminder {count} of 3.")
-    text: list[Phrase] = [to_do(advice), reminder.fill(count=count) if count else HANDS_OFF]  # none yet: on its page only
-    text += [Text("This is the last reminder.")] if last and count else []
-    return Content("act", headline, text)
+    text: list[Phrase] = [
+        to_do(advice),
+        Text("It was escalated, the queue is not healthy, and nobody has acknowledged it. Reminder {count} of 3.", count=count),
+        Text("This is the last reminder.") if last else "",
+    ]
+    return Content("act", headline, filter(None, text))
 
 
 def _acknowledged(card_input: CardInput, _: Rules) -> Content:
@@ -305,6 +308,8 @@ def _acknowledged(card_input: CardInput, _: Rules) -> Content:
 
 def _advice(card_input: CardInput) -> Phrase:
     """The advice that fits the state of the consumers, if anything was restarted."""
+    if concluded := remedies.conclude_ill(card_input):
+        return concluded
     if survivor := find_survivor(card_input.queues):
         return say_survivor(survivor)
     if find_same_again(card_input.queues):
@@ -433,14 +438,17 @@ def _unmatched(card_input: CardInput, _: Rules) -> Content:
 
 
 QUEUES, HOLDERS, HEAD, PROOFS = queue_facts.queues, queue_facts.holders, queue_facts.head, queue_facts.proofs
-RECOVERY = (QUEUES, facts.took, facts.attempt, facts.restart)
+RECOVERY = (QUEUES, remedies.moved_messages, facts.took, facts.attempt, facts.restart)
 
 KINDS: Mapping[CardKind, tuple[Callable[[CardInput, Rules], Content], tuple[facts.Part, ...]]] = {
     CardKind.STARTED: (_started, (QUEUES, PROOFS, HOLDERS, HEAD, facts.since, facts.first_or_tried, facts.evidence)),
     CardKind.HELD: (_held, (QUEUES, PROOFS, HOLDERS, facts.restart_or_tried, HEAD, facts.since, facts.evidence)),
     CardKind.DRAINING: (_draining, RECOVERY),
     CardKind.RECOVERED: (_recovered, (*RECOVERY, facts.evidence)),
-    CardKind.ESCALATED: (_escalated, (QUEUES, PROOFS, facts.tried, HOLDERS, HEAD, facts.since, facts.evidence)),
+    CardKind.ESCALATED: (
+        _escalated,
+        (QUEUES, remedies.moved_messages, PROOFS, facts.tried, HOLDERS, HEAD, facts.since, facts.evidence),
+    ),
     CardKind.ESCALATED_AGAIN: (_escalated_again, (QUEUES, HOLDERS, facts.tried, facts.taken, facts.since)),
     CardKind.ACKNOWLEDGED: (_acknowledged, (facts.taken, facts.since)),
     CardKind.RESOLVED: (_resolved, (QUEUES,)),

@@ -48,7 +48,7 @@ PROOFS: Mapping[Proof, Text] = {
     Proof.UNATTENDED: Text("messages wait, and the consumer is gone"),
     Proof.PERHAPS_UNATTENDED: Text("messages wait, and there is no consumer"),
     Proof.OLDEST: Text("the oldest message stays, whatever else moves"),
-    Proof.STILL: Text("messages wait, and nothing is processed"),
+    Proof.STATED: Text("its own condition for stuck holds"),
 }
 
 

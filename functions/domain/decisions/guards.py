@@ -14,10 +14,20 @@ from msgspec.structs import replace
 
 from functions.domain.health.looks import judge_health
 from functions.domain.health.proofs import LATE_FOR_S, Judgement
+from functions.domain.health.recovery import find_same_again
 from functions.domain.health.rows import terms_of
 from functions.domain.model.codes import SETTLED, Health, Mode, Proof, Reason
 from functions.domain.model.incidents import REFUSED_LATE, UNCLEAR, Document, Incident, Outcome, QueueState
-from functions.domain.model.observations import NOT_CHECKED, Execution, ExecutionHistory, Observation, Reading, Unknown
+from functions.domain.model.observations import (
+    NOT_CHECKED,
+    Execution,
+    ExecutionHistory,
+    Observation,
+    QueueSnapshot,
+    Reading,
+    Unknown,
+    remedy_of,
+)
 from functions.domain.model.runbooks import Freeze, Rules, Runbook
 from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.words import duration
@@ -218,7 +228,7 @@ def _hold_as_scheduled(execution: Execution, every_s: float) -> Decision:
 def just_restarted(history: ExecutionHistory, incident: Incident, now: float, *, approved: bool) -> Decision | None:
     """Verify a restart that was not yet verified for this alert, instead of restarting again."""
     last = newest_end(history)
-    if last is None or approved:
+    if last is None or (approved and not incident.approval.remedy):
         return None
     if incident.restarts:
         return _adopt_newer_restart(incident, last)
@@ -229,10 +239,13 @@ def just_restarted(history: ExecutionHistory, incident: Incident, now: float, *,
 
 
 def _adopt_newer_restart(incident: Incident, last: Execution) -> Decision | None:
-    """Adopt a restart by somebody else after our last attempt: it also gets its time to help."""
+    """Adopt a restart by somebody else after our last attempt: it also gets its time to help.
+    Not one that failed while a message hangs again: its failure would end that verdict."""
     own = [attempt.execution for attempt in incident.tries if attempt.execution and attempt.how != REFUSED_LATE]
     ended_at = max((execution.runner_ended_at or 0.0 for execution in own), default=0.0)
     if not own or last.id in {execution.id for execution in own} or (last.runner_ended_at or 0.0) <= ended_at:
+        return None
+    if not last.succeeded and find_same_again(incident.queues):
         return None
     return Decision(Kind.ADOPT, detail=Text("execution {id} ended after the last attempt", id=last.id), execution=last)
 
@@ -258,7 +271,8 @@ def too_many_restarts(history: ExecutionHistory, limits: tuple[tuple[float, int]
 
 
 def failing(history: ExecutionHistory, limit: int) -> Decision | None:
-    ended = [execution for execution in count_as_restarts(history) if execution.ended]
+    ran = count_as_restarts(history)  # a remedy that failed says nothing about the restart's job
+    ended = [execution for execution in ran if execution.ended and not remedy_of(execution.tag)]
     ended.sort(key=lambda execution: -(execution.runner_ended_at or 0.0))
     failed = list(takewhile(lambda execution: not execution.succeeded, ended))
     if len(failed) < limit:
@@ -301,7 +315,9 @@ PEOPLE_DECIDE: Mapping[Health, tuple[Reason, Phrase]] = {
 
 def _hold_as_unknown(context: GuardContext, judged: Judgement, watched: QueueState) -> Decision:
     seen = context.seen.queues.get(watched.queue.key, NOT_CHECKED)
-    unseen = seen if isinstance(seen, Unknown) else seen.blind or seen.unseen or NOT_CHECKED
+    unread = (seen.blind or seen.unseen) if isinstance(seen, QueueSnapshot) else seen if isinstance(seen, Unknown) else None
+    unread = seen.blind or seen.unseen if isinstance(seen, QueueSnapshot) else None
+    unseen = seen if isinstance(seen, Unknown) else unread or NOT_CHECKED
     since = [at for at in (watched.looks.unread_at, watched.looks.unsure_at) if at is not None]
     lasts = not context.incident.is_suspicion or (bool(since) and context.now - min(since) >= LATE_FOR_S)
     return _hold_as_unread(context, Reason.SYMPTOM_UNKNOWN, named(watched.queue.name, judged.why), unseen, lasts=lasts)
@@ -371,10 +387,12 @@ def question_key(watched: QueueState, proof: Proof | None) -> str:
     return f"{watched.queue.key}|{proof.value if proof else ''}"
 
 
-def mode(runbook: Runbook) -> Decision | None:
-    if runbook.mode is Mode.OBSERVE:
+def mode(runbook: Runbook, remedy: str) -> Decision | None:
+    """The mode of the runbook, and of the remedy whose turn it is."""
+    planned = runbook.find_remedy(remedy) or runbook
+    if Mode.OBSERVE in (runbook.mode, planned.mode):
         return hold(Reason.OBSERVE_ONLY)
-    if runbook.mode is Mode.APPROVE:
+    if planned.mode is Mode.APPROVE:
         return Decision(Kind.ASK, Reason.AWAITING_APPROVAL)
     return None
 
@@ -384,7 +402,7 @@ def delivery_limit(queues: tuple[QueueState, ...], readings: Mapping[str, Readin
     limits = []
     for watched in queues:
         seen = readings.get(watched.queue.key, NOT_CHECKED)
-        if not isinstance(seen, Unknown) and seen.returns is not None and seen.returns.may_drop:
+        if isinstance(seen, QueueSnapshot) and seen.returns is not None and seen.returns.may_drop:
             limit = seen.returns.limit if seen.returns.limit is not None else Text("unknown")
             limits.append(named(watched.queue.name, Text("delivery limit {limit}", limit=limit)))
     if not limits:
@@ -423,7 +441,7 @@ GUARDS: Mapping[str, Guard] = {
     "failing": lambda given: failing(given.history, given.runbook.limits.failing),
     "too_many_targets": _first_only(too_many_targets),
     "likely_stuck": likely_stuck,
-    "mode": lambda given: mode(given.runbook),
+    "mode": lambda given: mode(given.runbook, given.incident.approval.remedy),
     "delivery_limit": lambda given: delivery_limit(given.incident.queues, given.seen.queues, can_ask=given.rules.can_ask),
 }
 """The guards in the order in which they are asked, each bound to what it decides by."""

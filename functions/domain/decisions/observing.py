@@ -9,7 +9,7 @@ from functions.domain.health.movement import recent_s
 from functions.domain.model.codes import Action, Ending, Health, Mode, Phase, Reason
 from functions.domain.model.incidents import Incident, QueueState
 from functions.domain.model.messages import CardKind
-from functions.domain.model.observations import Execution, QueueSnapshot
+from functions.domain.model.observations import Execution, QueueSnapshot, Statement, Unknown
 from functions.domain.model.runbooks import Rules
 
 FOLLOWED_S = 86400.0  # seconds to follow an incident: what hasn't healed by itself in a day won't
@@ -75,17 +75,18 @@ def is_over(incident: Incident, rules: Rules) -> bool:
 
 def _is_healed(turn: Turn, observed_at: float, watched: QueueState) -> bool:
     """Whether the figures are newer than the hold, and show consumers where these can be seen.
-    Older figures return after a missed scrape, and an emptied queue is not a sign of recovery."""
+    An emptied queue is not a sign of recovery."""
     seen, needed = turn.snapshot_of(watched), turn.runbook_of(watched).recovered.min_consumers
-    if not isinstance(seen, QueueSnapshot) or turn.at - seen.behind_s <= observed_at:
-        return False
-    return seen.consumers is None or seen.consumers >= needed
+    if isinstance(seen, Statement):
+        return seen.at - seen.range_s > observed_at
+    return isinstance(seen, QueueSnapshot) and (seen.consumers is None or seen.consumers >= needed)
 
 
 def _recent_s(turn: Turn) -> float:
     """How far apart two checks must lie, so that the second can show new work."""
     seen = [turn.snapshot_of(watched) for watched in turn.incident.queues]
-    return max((recent_s(one) for one in seen if isinstance(one, QueueSnapshot)), default=0.0)
+    apart = (one.range_s if isinstance(one, Statement) else recent_s(one) for one in seen if not isinstance(one, Unknown))
+    return max(apart, default=0.0)
 
 
 def _restart_by_hand(turn: Turn, observed_at: float) -> Execution | None:

@@ -13,7 +13,7 @@ from functions.domain.model.codes import Action, Ending, Phase, Reason
 from functions.domain.model.events import Act, AlertsReceived, Reply
 from functions.domain.model.incidents import Document, Incident, QueueState
 from functions.domain.model.messages import CardKind
-from functions.domain.model.observations import NOT_CHECKED, ExecutionHistory, Observation, QueueSnapshot, Reading, Unknown
+from functions.domain.model.observations import NOT_CHECKED, ExecutionHistory, Observation, Reading, Unknown
 from functions.domain.model.runbooks import Rules, Runbook
 from functions.runtime.text import Phrase
 
@@ -62,8 +62,9 @@ class Turn:
 
     @property
     def tag(self) -> str:
-        """The tag of the incident's current attempt."""
-        return f"{self.incident.id}.{self.incident.attempt}"
+        """The tag of the incident's current attempt; a remedy's names it."""
+        starts = self.incident.phase is Phase.STARTING and self.incident.approval.remedy
+        return f"{self.incident.id}.{self.incident.attempt}{f'-{starts}' if starts else ''}"
 
     @property
     def mark(self) -> str:
@@ -81,7 +82,7 @@ class Turn:
     def note_figures(self, queues: tuple[QueueState, ...]) -> tuple[QueueState, ...]:
         """The queues with their current figures, where these can be read. Nothing is judged by them."""
         seen = ((watched, self.snapshot_of(watched)) for watched in queues)
-        return tuple(note_snapshot(watched, one) if isinstance(one, QueueSnapshot) else watched for watched, one in seen)
+        return tuple(note_snapshot(watched, one) for watched, one in seen)
 
     def runbook_of(self, watched: QueueState) -> Runbook:
         """The runbook that judges the queue."""

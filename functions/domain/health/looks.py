@@ -5,13 +5,23 @@ from hashlib import blake2s
 
 from msgspec.structs import replace
 
-from functions.domain.health.proofs import NO_TERMS, Judgement, judge
+from functions.domain.health.proofs import NO_TERMS, SOONEST_S, Judgement, judge
 from functions.domain.health.rows import Terms, Trust
 from functions.domain.model.alerts import ACKED_1D, CONSUMERS_1D, Alert
-from functions.domain.model.codes import Health
+from functions.domain.model.codes import Health, Proof
 from functions.domain.model.incidents import Looks, QueueState
-from functions.domain.model.observations import Holder, QueueHistory, QueueSnapshot, Reading, Samples, Unknown
+from functions.domain.model.observations import (
+    Holder,
+    QueueHistory,
+    QueueSnapshot,
+    Reading,
+    Samples,
+    Statement,
+    Unknown,
+    figures_of,
+)
 from functions.domain.model.runbooks import Symptom
+from functions.runtime.text import Text
 
 CURVE_POINTS = 120
 CONSUMERS_CHARACTERS = 2000  # of the consumers' ids that a document keeps
@@ -26,9 +36,35 @@ def judge_health(
         unread_at = now if looks.unread_at is None else looks.unread_at
         looks = replace(looks, unsure_at=None, unread_at=unread_at, oldest_from=None)
         return Judgement(Health.UNKNOWN, seen.why), replace(watched, looks=looks)
-    looks = _note_looks(watched, seen)
+    if isinstance(seen, Statement):
+        judged = _judge_statement(symptom, seen)
+    else:
+        looks = _note_looks(watched, seen)
+        watched = replace(watched, may_be_gone=watched.may_be_gone or _may_be_gone(watched.looks, seen))
+        judged = judge(symptom, seen, _to_trust(looks, seen, now), terms)
+    unsure_at = now if looks.unsure_at is None else looks.unsure_at
+    open_end = judged.health in (Health.UNSURE, Health.UNKNOWN, Health.LIKELY)
+    looks = replace(looks, unsure_at=unsure_at if open_end else None, unread_at=None)
+    return judged, replace(note_snapshot(watched, seen), looks=looks)
+
+
+def _judge_statement(symptom: Symptom, said: Statement) -> Judgement:
+    """One condition alone is an answer. Both, or neither, mean that a figure is missing, or that a condition is wrong."""
+    if said.recovered and said.stuck_s is not None:
+        return Judgement(Health.UNKNOWN, Text("`stuck` and `recovered` hold both"))
+    if said.recovered:
+        return Judgement(Health.WELL, Text("`recovered` holds"))
+    if said.stuck_s is None:
+        return Judgement(Health.UNKNOWN, Text("neither `stuck` nor `recovered` holds: a figure may be missing"))
+    why = Text("`stuck` has held for {seconds} s", seconds=round(said.stuck_s))
+    if said.stuck_s < symptom.for_s:
+        return Judgement(Health.UNSURE, why, again_in_s=max(symptom.for_s - said.stuck_s, SOONEST_S))
+    return Judgement(Health.ILL, why, Proof.STATED)
+
+
+def _to_trust(looks: Looks, seen: QueueSnapshot, now: float) -> Trust:
     steady_s = math.inf if looks.steady_at is None else seen.at - looks.steady_at
-    trust = Trust(
+    return Trust(
         steady_s=min(steady_s, math.inf if seen.nodes_up_s is None else seen.nodes_up_s),
         same_consumers_s=seen.at - (looks.consumers_at or seen.at),
         unsure_s=0.0 if looks.unsure_at is None else now - looks.unsure_at,
@@ -38,12 +74,6 @@ def judge_health(
         unconsumed=looks.unconsumed and not seen.consumers,
         same_oldest_s=seen.at - (looks.oldest_from or seen.at),
     )
-    judged = judge(symptom, seen, trust, terms)
-    unsure_at = now if looks.unsure_at is None else looks.unsure_at
-    open_end = judged.health in (Health.UNSURE, Health.UNKNOWN, Health.LIKELY)
-    looks = replace(looks, unsure_at=unsure_at if open_end else None, unread_at=None)
-    may_be_gone = watched.may_be_gone or _may_be_gone(watched.looks, seen)
-    return judged, replace(note_snapshot(watched, seen), looks=looks, may_be_gone=may_be_gone)
 
 
 def remember_history(watched: QueueState, alert: Alert) -> QueueState:
@@ -97,9 +127,10 @@ def _digest(names: tuple[str, ...]) -> str:
     return blake2s("\n".join(names).encode(), digest_size=8).hexdigest()
 
 
-def note_snapshot(watched: QueueState, seen: QueueSnapshot) -> QueueState:
-    """Add the snapshot to the figures that people see."""
-    if watched.curve and watched.curve[-1][0] == seen.at:
+def note_snapshot(watched: QueueState, reading: Reading) -> QueueState:
+    """Add the reading to the figures that people see."""
+    seen = figures_of(reading)
+    if seen is None or (watched.curve and watched.curve[-1][0] == seen.at):
         return watched
     return replace(
         watched,

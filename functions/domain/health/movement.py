@@ -4,14 +4,9 @@ from itertools import pairwise
 
 from functions.domain.health.rows import RECENT_S
 from functions.domain.health.samples import drop_gaps, lasting_s, rise_of, rises_in_both_halves, spacing_s, still_s, within
-from functions.domain.model.observations import QueueSnapshot, Samples
+from functions.domain.model.observations import QueueSnapshot
 from functions.domain.model.runbooks import Symptom
 from functions.runtime.text import Phrase, Text
-
-
-def real(seen: QueueSnapshot, samples: Samples) -> Samples:
-    """The samples that were actually taken."""
-    return samples if seen.zeros else drop_gaps(samples)
 
 
 def recent_s(seen: QueueSnapshot) -> float:
@@ -22,10 +17,10 @@ def recent_s(seen: QueueSnapshot) -> float:
 def find_movement(symptom: Symptom, seen: QueueSnapshot) -> Phrase | None:
     """What was processed just now, if anything."""
     within_s = recent_s(seen)
-    count = rise_of(within(real(seen, seen.ack_samples), within_s))
+    count = rise_of(within(drop_gaps(seen.ack_samples), within_s))
     if count:
         return Text("processed in the last {seconds} s: {count}", seconds=round(within_s), count=count)
-    lately = [depth for _, depth in within(real(seen, seen.depth_samples), symptom.for_s)]
+    lately = [depth for _, depth in within(drop_gaps(seen.depth_samples), symptom.for_s)]
     if lately and seen.depth < min(lately):
         return Text("the depth is falling: {before} before, {now} now", before=min(lately), now=seen.depth)
     return None
@@ -34,7 +29,7 @@ def find_movement(symptom: Symptom, seen: QueueSnapshot) -> Phrase | None:
 def untouched_s(seen: QueueSnapshot, lasted_s: float) -> float:
     """For how much of `lasted_s` no message left though none was delivered: expired, purged, or counted by a node that was lost.
     The counter of publishes and the depth are up to two samples apart, so as much as comes in that time doesn't count."""
-    depths = real(seen, seen.depth_samples)
+    depths = drop_gaps(seen.depth_samples)
     if not depths or seen.depth < depths[-1][1]:
         return 0.0
     fell_at = [at for (_, before), (at, after) in pairwise(depths) if after < before]

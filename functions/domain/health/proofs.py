@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from functions.domain.health.held import find_held
-from functions.domain.health.movement import find_movement, is_going_round, real
+from functions.domain.health.movement import find_movement, is_going_round
 from functions.domain.health.rows import RECENT_S, SETTLED_S, Candidate, Terms, Trust, needed_s
 from functions.domain.health.samples import drop_gaps, rise_of, spacing_s, still_s, within
 from functions.domain.health.waiting import find_waiting, is_young, over_limit_s, was_consumed
@@ -97,7 +97,7 @@ def _judge_unseen(unseen: Unknown, trust: Trust) -> Judgement:
 def _judge_unproved(symptom: Symptom, seen: QueueSnapshot, rows: list[Candidate], trust: Trust) -> Judgement:
     """Neither stuck nor certainly healthy: a deployment, a slow job, or the beginning of a stuck queue."""
     for_s, lasted_s = needed_s(symptom), max((row.lasted_s for row in rows), default=0.0)
-    done = rise_of(within(real(seen, seen.ack_samples), for_s))
+    done = rise_of(within(drop_gaps(seen.ack_samples), for_s))
     # What stands still now may be the beginning of a stuck queue, and the next alert may be long in coming.
     if done and lasted_s <= for_s / 2 and trust.unsure_s >= SLOW_AFTER * for_s:
         moved = Text("processed in the last {seconds} s: {count}, by every consumer", seconds=round(for_s), count=done)
@@ -118,7 +118,7 @@ def _judge_unproved(symptom: Symptom, seen: QueueSnapshot, rows: list[Candidate]
 
 def _sampled_ago_s(seen: QueueSnapshot) -> float:
     """Age of the newest sample, so that the next check comes with a sample; 0 if the clocks differ too much to tell."""
-    ago_s = seen.at - seen.behind_s - seen.depth_samples[-1][0] if seen.depth_samples else 0.0
+    ago_s = seen.at - seen.depth_samples[-1][0] if seen.depth_samples else 0.0
     return ago_s if 0.0 <= ago_s <= spacing_s(seen.depth_samples) else 0.0
 
 
@@ -135,8 +135,6 @@ def _say(seen: QueueSnapshot, row: Candidate) -> Phrase:
     if row.channels:
         return _say_held_by(seen, row)
     seconds = round(min(row.lasted_s, 1e6))
-    if row.proof not in STILL:
-        return Text("depth {depth} and nothing processed for {seconds} s", depth=seen.depth, seconds=seconds)
     waiting = row.proof in (Proof.UNSERVED, Proof.UNATTENDED, Proof.PERHAPS_UNATTENDED)
     said = STILL[row.proof].fill(count=(seen.ready if waiting else seen.unacked) or 0, seconds=seconds)
     uncounted = row.proof is Proof.HELD_UNSEEN and seen.uncounted

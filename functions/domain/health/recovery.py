@@ -13,7 +13,7 @@ from functions.domain.health.rows import RECENT_S, SETTLED_S, Terms, Trust
 from functions.domain.health.samples import drop_gaps, rise_of, spacing_s, still_s, within
 from functions.domain.model.codes import Proof, Verdict
 from functions.domain.model.incidents import AfterRestart, QueueState
-from functions.domain.model.observations import Channel, QueueSnapshot, Reading, Unknown
+from functions.domain.model.observations import Channel, QueueSnapshot, Reading, Statement, Unknown
 from functions.domain.model.runbooks import Recovered, Runbook, Symptom
 from functions.runtime.text import Phrase, Text
 
@@ -29,17 +29,15 @@ class Since(Struct, frozen=True):
 
 def judge_recovery(runbook: Runbook, seen: Reading, watched: QueueState, since: Since) -> QueueState:
     """Check the queue after the restart ended, and return it with its new verdict.
-    Each figure counts once: at the time of the check, however long the process took to get here; delayed figures at the time of
-    their samples. Checks are timed by the runner's clock, since two checks may run on machines whose clocks differ."""
+    It counts at the time of the check, however long the process took to get here. Checks are timed by the runner's clock, since
+    two checks may run on machines whose clocks differ."""
     if isinstance(seen, Unknown):
         return replace(watched, after=replace(watched.after, verdict=Verdict.UNKNOWN, well_at=None))
-    at = float(round(seen.at - seen.behind_s + since.ahead_s))
-    age_s = since.age_s - (since.now - seen.at) - seen.behind_s
-    # Clocks of machines differ, and the runner's may be unknown now: the sample's own time shows whether it was seen before.
-    sample_at = seen.depth_samples[-1][0] if seen.behind_s and seen.depth_samples else None
-    known = at <= (watched.after.looked_at or 0.0) or (sample_at is not None and sample_at == watched.after.sample_at)
-    if age_s <= 0 or (seen.behind_s and known):
+    at, age_s = float(round(seen.at + since.ahead_s)), since.age_s - (since.now - seen.at)
+    if age_s <= 0:
         return watched
+    if isinstance(seen, Statement):
+        return _judge_statement(runbook, seen, watched, at, age_s)
     after = _note_movement(watched, seen, age_s, at)
     consumers = _count_consumers(seen, watched.before, after, age_s)
     # A restart that may have cost messages is not judged before their returns are counted.
@@ -48,7 +46,7 @@ def judge_recovery(runbook: Runbook, seen: Reading, watched: QueueState, since: 
     well = well or _works_again(runbook, seen, watched, after, consumers, age_s)
     well = well and not (seen.depth and _has_same_oldest(watched, seen.head_at)) and (age_s >= SETTLED_S or not may_lose)
     well_at = (after.well_at if after.well_at is not None else at) if well else None
-    after = replace(after, well_at=well_at, looked_at=at, sample_at=sample_at, survivor=_find_survivor(watched, seen, age_s, at))
+    after = replace(after, well_at=well_at, looked_at=at, survivor=_find_survivor(watched, seen, age_s, at))
     held_again, same_again = (0, False) if well else find_held_again(runbook, seen, replace(watched, after=after), since, age_s)
     after = replace(after, held_again=held_again, same_again=same_again, connected=seen.consumers)
     given = False
@@ -56,10 +54,26 @@ def judge_recovery(runbook: Runbook, seen: Reading, watched: QueueState, since: 
         before = watched.before.deliveries if watched.before is not None else None
         given = before is not None and (seen.deliveries or 0) > before
     after = replace(after, came=after.came or bool(consumers) or given)
-    since_s = min(age_s, seen.at - seen.behind_s - watched.joined_at)
+    since_s = min(age_s, seen.at - watched.joined_at)
     after = replace(after, verdict=_verdict(runbook, after, well=well, since_s=since_s, at=at))
     gone = watched.may_be_gone or _may_be_gone(watched.before, seen)
     return replace(note_snapshot(watched, seen), after=after, consumers=consumers, may_be_gone=gone)
+
+
+def _judge_statement(runbook: Runbook, said: Statement, watched: QueueState, at: float, age_s: float) -> QueueState:
+    """A condition counts once all that it looks back on is after the restart, and twice once none of it is the same."""
+    after, for_s = watched.after, runbook.symptom.for_s
+    watched = note_snapshot(watched, said)
+    well = looks_well(runbook.recovered, said) and age_s >= said.range_s
+    if well and after.well_at is not None and at - after.well_at < said.range_s:
+        return watched
+    well_at = (after.well_at if after.well_at is not None else at) if well else None
+    patience_s = max(runbook.verify.patience_s, for_s + said.range_s)
+    lasts = not said.recovered and (said.stuck_s or 0.0) >= for_s
+    stuck = lasts and min(age_s, said.at - watched.joined_at) >= patience_s
+    verdict = Verdict.RECOVERED if well else Verdict.STUCK if stuck else None
+    depth = said.figures.depth if said.figures else None
+    return replace(watched, after=replace(after, verdict=verdict, well_at=well_at, looked_at=at, depth=depth))
 
 
 def _note_movement(watched: QueueState, seen: QueueSnapshot, age_s: float, at: float) -> AfterRestart:
@@ -92,9 +106,9 @@ def is_well(recovered: Recovered, depth: int, consumers: int | None, *, polled: 
 
 def looks_well(recovered: Recovered, seen: Reading | None) -> bool:
     """Whether this reading, by itself, shows a working queue."""
-    if not isinstance(seen, QueueSnapshot):
-        return False
-    return is_well(recovered, seen.depth, seen.consumers, polled=seen.polled)
+    if isinstance(seen, Statement):
+        return seen.recovered and seen.stuck_s is None
+    return isinstance(seen, QueueSnapshot) and is_well(recovered, seen.depth, seen.consumers, polled=seen.polled)
 
 
 def are_enough(recovered: Recovered, consumers: int | None, *, polled: bool) -> bool:
@@ -144,9 +158,7 @@ def find_held_again(runbook: Runbook, seen: QueueSnapshot, watched: QueueState, 
     loop, and nothing was acknowledged for SETTLED_S more."""
     for_s, before = runbook.symptom.for_s, watched.before
     if seen.channels is not None:
-        # Before SETTLED_S a connection from before the restart can't be told from a new one.
-        counts = age_s >= max(for_s, SETTLED_S)
-        hanging = find_hanging(runbook.symptom, seen, confirmed=since.confirmed) if counts else []
+        hanging = find_hanging(runbook.symptom, seen, confirmed=since.confirmed) if age_s >= for_s else []
         held = [channel for channel in hanging if channel.id != watched.after.survivor]
         return len(held), any(map(_was_redelivered, held))
     if before is None or None in (before.redeliveries, seen.redeliveries, before.acks, seen.acks) or not seen.unacked:
@@ -163,6 +175,13 @@ def find_hanging(symptom: Symptom, seen: QueueSnapshot, *, confirmed: bool) -> l
     proved = (row for row in rows if row.lasted_s >= row.needs_s and not row.against)
     hold = (row for row in rows if row.lasted_s >= symptom.for_s) if confirmed else proved
     return list({channel.id: channel for row in hold for channel in row.channels}.values())
+
+
+def count_hanging(symptom: Symptom, seen: QueueSnapshot, *, confirmed: bool) -> int | None:
+    """How many messages these hold. Without channels: all that are held."""
+    if seen.channels is None:
+        return seen.unacked
+    return sum(one.held for one in find_hanging(symptom, seen, confirmed=confirmed))
 
 
 def _find_survivor(watched: QueueState, seen: QueueSnapshot, age_s: float, at: float) -> str:

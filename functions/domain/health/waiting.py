@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from functions.domain.health import doubts
-from functions.domain.health.movement import find_movement, real, untouched_s
+from functions.domain.health.movement import untouched_s
 from functions.domain.health.rows import Candidate, Terms, Trust, needed_s
 from functions.domain.health.samples import drop_gaps, lasting_s, still_s
 from functions.domain.model.codes import Proof
@@ -14,16 +14,11 @@ YOUNG_S = 3600.0  # younger counters don't show that a queue never had a consume
 
 
 def find_waiting(symptom: Symptom, seen: QueueSnapshot, trust: Trust, terms: Terms) -> list[Candidate]:
-    """The rows about waiting messages, as strong as they can be. A symptom without figures of what is held has one of its own."""
-    if seen.depth <= symptom.max_messages or seen.unacked or seen.blind is not None:
+    """The rows about waiting messages, as strong as they can be."""
+    if seen.depth <= symptom.max_messages or seen.unacked != 0 or seen.blind is not None:
         return []
-    over_s, needs_s = over_limit_s(symptom, seen), needed_s(symptom)
-    if seen.ready is None or seen.unacked is None:
-        worked = not seen.ack_samples or find_movement(symptom, seen) is not None
-        still = 0.0 if worked else min(over_s, still_s(real(seen, seen.ack_samples)))
-        return [Candidate(Proof.STILL, min(still, trust.steady_s), needs_s)]
-    waited_s = min(over_s, lasting_s(drop_gaps(seen.history.unacked), lambda count: count == 0))
-    row = Candidate(Proof.UNSERVED, min(untouched_s(seen, waited_s), trust.steady_s), needs_s)
+    waited_s = min(over_limit_s(symptom, seen), lasting_s(drop_gaps(seen.history.unacked), lambda count: count == 0))
+    row = Candidate(Proof.UNSERVED, min(untouched_s(seen, waited_s), trust.steady_s), needed_s(symptom))
     if seen.deliveries is not None:
         row = replace(row, lasted_s=min(row.lasted_s, still_s(drop_gaps(seen.history.deliveries))))
     if seen.consumers is None:
@@ -33,7 +28,7 @@ def find_waiting(symptom: Symptom, seen: QueueSnapshot, trust: Trust, terms: Ter
 
 def over_limit_s(symptom: Symptom, seen: QueueSnapshot) -> float:
     """For how long the depth has exceeded what may wait."""
-    return lasting_s(real(seen, seen.depth_samples), lambda depth: depth > symptom.max_messages)
+    return lasting_s(drop_gaps(seen.depth_samples), lambda depth: depth > symptom.max_messages)
 
 
 def was_consumed(seen: QueueSnapshot, trust: Trust) -> bool:

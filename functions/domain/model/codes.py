@@ -26,6 +26,12 @@ class Reason(StrEnum):
     RESTART_REFUSED = "restart_refused"
     START_UNCLEAR = "start_unclear"
     ABORTED = "aborted"
+    REMEDY_REFUSED = "remedy_refused"
+    NOTHING_MOVED = "nothing_moved"
+    PARTLY_MOVED = "partly_moved"
+    NOT_STARTED = "not_started"
+    REMEDY_STOPPED = "remedy_stopped"
+    REMEDY_UNCLEAR = "remedy_unclear"
     DUPLICATE = "duplicate"
     ESCALATED = "escalated"
     COOLDOWN = "cooldown"
@@ -114,4 +120,4 @@ class Proof(StrEnum):
     UNATTENDED = "unattended"  # messages wait, and the consumer that the queue had is gone
     PERHAPS_UNATTENDED = "perhaps_unattended"  # messages wait, nobody consumes, and the counters are too young to tell who did
     OLDEST = "oldest"  # the oldest message stays the same and is too old, whatever else moves
-    STILL = "still"  # messages wait and no work is done; the workers can't be seen
+    STATED = "stated"  # the runbook's own condition for "stuck" holds

@@ -73,7 +73,6 @@ class AfterRestart(Struct, frozen=True, omit_defaults=True):
     well_at: float | None = None  # since when it has been healthy without interruption
     verdict: Verdict | None = None
     looked_at: float | None = None  # when it was last checked
-    sample_at: float | None = None  # of its newest sample at the last check, by its own clock, if its figures are only as new
     held_again: int = 0  # how many consumers have held a message for all of `for` since,
     same_again: bool = False  # and whether one of these messages had been delivered before
     connected: int | None = None  # how many consumers it has, whether they connected before the restart or since
@@ -163,6 +162,8 @@ class Approval(Struct, frozen=True):
     declined_by: str = ""
     once: bool = False  # a person wanted one restart after an escalation; without success it goes back to people
     overruled: bool = False  # a person approved, and that has not led to a restart yet
+    remedy: str = ""  # the remedy whose turn it is; empty: the restart
+    to_move: int = 0  # how many messages it would move
 
 
 class Run(Struct, frozen=True):

@@ -8,7 +8,12 @@ from msgspec import Struct
 from functions.domain.model.codes import VERSION
 from functions.runtime.text import Phrase, Text, in_brackets
 
-EVIDENCE = "evidence"  # INCIDENT.evidence tags an evidence run, INCIDENT.ATTEMPT a restart
+EVIDENCE = "evidence"  # INCIDENT.evidence tags an evidence run, INCIDENT.ATTEMPT a restart, INCIDENT.ATTEMPT-NAME a remedy
+
+
+def remedy_of(tag: str) -> str:
+    """The name of the remedy that a run's tag names; empty for a restart."""
+    return tag.rpartition(".")[2].partition("-")[2]
 
 
 class Execution(Struct, frozen=True):
@@ -164,8 +169,6 @@ class QueueSnapshot(Struct, frozen=True):
     held_bytes: int | None = None  # the total size of the unacknowledged messages
     holders: tuple[Holder, ...] = ()  # who is proved to hold unacknowledged messages; without channels, the only consumer
     holding: int | None = None  # how many of the channels that were read hold messages; None if none can be
-    behind_s: float = 0.0  # the age of the depth at `at`; 0 if it is live. Counter and consumers may be SETTLED_S older.
-    zeros: bool = False  # whether a sample of 0 is real. RabbitMQ also shows 0 for a sample between two of its collections.
     blind: Unknown | None = None  # why missing work can't be proved; then the queue is not stuck. `late`: this passes by itself.
     later: int = 0  # messages beyond the depth that wait for their time: dead-lettered at least once, or delayed before a retry
     deliveries: int | None = None  # how many were delivered or taken; None if they aren't counted, or there was none
@@ -186,7 +189,22 @@ class QueueSnapshot(Struct, frozen=True):
     returns: Returns | None = None  # how often held messages may return; None where there is no limit
 
 
-Reading = QueueSnapshot | Unknown
+class Statement(Struct, frozen=True):
+    """What a symptom says of a queue by the runbook's own conditions, such as PromQL. If both or neither hold, it is unknown."""
+
+    at: float
+    range_s: float  # how far back a condition looks: after a restart it says something about the time since only then
+    stuck_s: float | None = None  # for how long the condition for "stuck" has held without a gap; None: it doesn't hold
+    recovered: bool = False  # whether the condition for "recovered" holds
+    figures: QueueSnapshot | None = None  # its depth, for people: nothing is judged by it
+
+
+Reading = QueueSnapshot | Statement | Unknown
+
+
+def figures_of(seen: Reading) -> QueueSnapshot | None:
+    """The figures of a reading, as far as it has any."""
+    return seen.figures if isinstance(seen, Statement) else seen if isinstance(seen, QueueSnapshot) else None
 
 
 class Pause(Struct, frozen=True):

@@ -51,7 +51,7 @@ class RabbitMQ(RabbitDouble):
 
 
 class Prometheus(PrometheusDouble):
-    keys: Mapping[str, Any] = {"depth": 'sum(jobs_waiting{queue="${labels.queue}"})'}
+    keys: Mapping[str, Any] = {name: f'{name}{{queue="${{labels.queue}}"}}' for name in ("stuck", "recovered", "depth")}
     secret = "glsa_token"
     authorization = f"Bearer {secret}"
 
@@ -60,10 +60,11 @@ class Prometheus(PrometheusDouble):
         return prometheus.Prometheus(self.url, token=SECRET)
 
     def fill(self, depth: int) -> None:
-        self.series = {"mail": Series({2.0 + 5.0 * number: depth for number in range(64)})}
+        says = "stuck" if depth else "recovered"
+        self.series = {f'{says}{{queue="mail"}}': [Series()], 'depth{queue="mail"}': [Series(value=str(depth))]}
 
     def close(self) -> None:
-        self.refuses = (503, {"error": "down"})
+        self.refuses = {"": (503, {"error": "down"})}
 
 
 SYSTEMS: dict[str, Callable[[Path], AbstractContextManager[System]]] = {

@@ -1,10 +1,12 @@
-"""The Prometheus symptom: what each odd answer means, and that no label can change a query. docs/symptoms.md has the table."""
+"""The Prometheus symptom: what it asks, what each odd answer means, and that no label can change an expression.
 
-import json
+tests/system/prometheus plays what queues do before a real one."""
+
+from __future__ import annotations
+
 import re
-import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -12,182 +14,396 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from functions.adapters.symptoms import prometheus
-from functions.adapters.symptoms.prometheus import promql
-from functions.adapters.symptoms.prometheus.answers import Asked, snapshot
-from functions.application.ports import Query
+from functions.application.ports import Finding, Query, QueueOutcome
 from functions.domain.decisions.matching import NotRendered
-from functions.domain.health.looks import judge_health
 from functions.domain.model import runbooks
-from functions.domain.model.codes import Health
-from functions.domain.model.incidents import QueueState
-from functions.domain.model.observations import QueueSnapshot
-from functions.runtime.errors import Denied
-from functions.runtime.http_client import Answer
+from functions.domain.model.observations import Statement
+from functions.runtime.errors import Denied, Unavailable
 from testbed.doubles.prometheus import PrometheusDouble, Series
-from testbed.looks import look_once
 from testbed.patience import PATIENCE_S
 from tests.adapters.secret import Secret
 
-DEPTH, DONE, CONSUMERS = 'sum(jobs_waiting{queue="${labels.queue}"})', "sum(jobs_done_total)", "count(up == 1)"
+STUCK, RECOVERED, DEPTH = (f'{name}{{queue="${{labels.queue}}"}}' for name in ("hangs", "works", "jobs"))
 LABELS = {"queue": "mail"}
+STEP_S = 5.0
+"""Of a `for` and a `range` of a minute: a reading is about the last multiple of it."""
 
 
 def symptom(**keys: Any) -> runbooks.Symptom:
-    return prometheus.Symptom(**({"depth": DEPTH, "done": DONE, "consumers": CONSUMERS} | keys)).to_symptom()
-
-
-def every(spacing_s: float, value: float, *, span_s: float = 320.0, newest_s: float = 2.0) -> dict[float, float]:
-    """Samples of a series that doesn't change."""
-    return {newest_s + spacing_s * number: value for number in range(int(span_s / spacing_s))}
+    return prometheus.Symptom(**({"stuck": STUCK, "recovered": RECOVERED, "depth": DEPTH} | keys)).to_symptom()
 
 
 @pytest.fixture
 def server() -> Iterator[PrometheusDouble]:
-    """A queue of five jobs that stands still, with one worker, scraped every 5 s."""
+    """A queue of five jobs that has hung for long."""
     with PrometheusDouble() as double:
-        double.series = {"jobs_waiting": Series(every(5, 5)), "jobs_done_total": Series(every(5, 40)), "up": Series(every(5, 1))}
+        double.series = {"hangs": [Series()], "jobs": [Series(value="5")]}
         yield double
 
 
-def look(server: PrometheusDouble, *, timeout_s: float = PATIENCE_S, **keys: Any) -> QueueSnapshot:
-    symptom_keys = symptom(**keys)
-    queue = prometheus.name_queue(symptom_keys, LABELS)
-    return look_once(
-        prometheus.client.look_all, prometheus.Prometheus(server.url), queue, for_s=symptom_keys.for_s, timeout_s=timeout_s
-    )
+def look(server: PrometheusDouble, settings: Mapping[str, Any] | None = None, **keys: Any) -> QueueOutcome:
+    read = symptom(**keys)
+    adapter = prometheus.Prometheus(server.url, **(settings or {}))
+    (seen,) = adapter.look_all([Query(prometheus.name_queue(read, LABELS), read.for_s)], timeout_s=PATIENCE_S)
+    return seen
 
 
-def health(server: PrometheusDouble, **keys: Any) -> tuple[Health, str]:
-    symptom_keys = symptom(**keys)
+def says(server: PrometheusDouble, **keys: Any) -> tuple[float | None, bool]:
     seen = look(server, **keys)
-    watched = QueueState(prometheus.name_queue(symptom_keys, LABELS), "mail", 0.0)
-    judged, _ = judge_health(symptom_keys, seen, watched, time.time())
-    return judged.health, str(judged.why)
+    assert isinstance(seen, Statement), seen
+    return seen.stuck_s, seen.recovered
 
 
-# --- the table of docs/symptoms.md ----------------------------------------------------------------------------------------
+# --- questions ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_failed_scrape_is_no_missing_worker(server):
-    """The worker's /metrics answers 500 while it works: `up` is 0, its counter is gone, and nobody knows what it does."""
-    server.series["up"] = Series()
-    server.series["jobs_done_total"] = Series(exists=False)
-    assert health(server) == (Health.UNKNOWN, "`done` gives no series, so nobody can tell whether work is done")
-    assert look(server).consumers is None
-    server.series["up"] = Series(every(5, 0))
-    assert health(server, consumers="sum(up)")[0] is Health.UNKNOWN
-    assert health(server, consumers="count(up == 1) or vector(0)")[0] is Health.UNKNOWN
+@given(now=st.floats(1.7e9, 1.9e9), for_s=st.floats(1, 3600), range_s=st.floats(1, 3600))
+def test_no_two_moments_are_further_apart_than_half_a_range(now: float, for_s: float, range_s: float) -> None:
+    """All of `for` lies between the first and the last, and both conditions are about the last."""
+    queue = prometheus.name_queue(symptom(range_s=range_s), LABELS)
+    stuck, recovered, _ = prometheus.plan_questions(Query(queue, for_s), now).values()
+    assert stuck.step_ms <= 500 * range_s
+    assert stuck.count * stuck.step_ms >= 1000 * for_s
+    assert 4 <= stuck.count < 10_000
+    assert (recovered.end_ms, recovered.count) == (stuck.end_ms, 0)
+    assert now - STEP_S - 0.001 < stuck.end_ms / 1000 <= now
 
 
-WORKERS = "sum(workers)"
+def test_what_is_asked(server: PrometheusDouble) -> None:
+    """The clock, and each expression with the label filled in, at multiples of its step."""
+    seen = look(server)
+    ranges = {one["query"]: one for one in server.asked if one["path"] == "/api/v1/query_range"}
+    assert list(ranges) == unordered('hangs{queue="mail"}', 'works{queue="mail"}', 'jobs{queue="mail"}')
+    spans = {query: (float(one["end"]) - float(one["start"]), float(one["step"])) for query, one in ranges.items()}
+    assert list(spans.values()) == unordered((60.0, 5.0), (0.0, 5.0), (300.0, 15.0))
+    assert {float(one["end"]) % STEP_S for one in ranges.values()} == {0.0}
+    assert [one["query"] for one in server.asked if one["path"] == "/api/v1/query"] == ["vector(time())"]
+    assert isinstance(seen, Statement)
+    assert seen.at == float(ranges['hangs{queue="mail"}']["end"])
 
 
-def test_no_worker_for_all_of_for_is_a_proof(server):
-    """A series that exists says that there is none, and has said so for all of `for`; its counter may have gone with it."""
-    server.series["jobs_done_total"] = Series(exists=False)
-    server.series["workers"] = Series(every(5, 0))
-    assert health(server, consumers=WORKERS)[0] is Health.ILL
-    server.series["workers"] = Series({age: 0 if age < 20 else 2 for age in every(5, 0)})
-    assert health(server, consumers=WORKERS)[0] is Health.UNSURE, "a deployment looks like that"
-    server.series["workers"] = Series({2.0: 0, 7.0: 0})
-    assert health(server, consumers=WORKERS)[0] is Health.UNSURE
+class unordered(list[Any]):  # noqa: N801 - reads like a function
+    """Equal to a list with the same parts in any order: all are asked at the same time."""
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(parts)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, list) and sorted(other) == sorted(self)
+
+    __hash__ = None  # type: ignore[assignment]
 
 
-def test_without_a_counter_a_busy_queue_is_not_stuck(server):
-    """One job a second comes and one is taken, so the depth is the same at each scrape."""
-    verdict, why = health(server, done=None)
-    assert (verdict, why) == (Health.UNKNOWN, "`done` isn't given, so nobody can tell whether work is done")
-    blind = look(server, done=None).blind
-    assert blind is not None
-    assert blind.remedy
-    server.series["jobs_waiting"] = Series({age: 5 + age for age in every(5, 0)})
-    assert health(server, done=None)[0] is Health.WELL, "what falls is taken"
-    server.series["jobs_waiting"] = Series(every(5, 5))
-    server.series["workers"] = Series(every(5, 0))
-    assert health(server, done=None, consumers=WORKERS)[0] is Health.ILL
+@pytest.mark.parametrize(
+    ("settings", "authorization"),
+    [
+        ({}, ""),
+        ({"token": Secret(b"t")}, "Bearer t"),
+        ({"user": "u", "password": Secret(b"p")}, "Basic dTpw"),
+        ({"user": "u", "password": Secret(b"p"), "token": Secret(b"t")}, "Basic dTpw"),
+        ({"token": Secret(b"old", b"t")}, "Bearer t"),
+    ],
+)
+def test_how_it_logs_in(server: PrometheusDouble, settings: dict[str, Any], authorization: str) -> None:
+    """With the password where there is one, else with the token, and with a new one where the old one is refused."""
+    server.authorization = authorization
+    assert isinstance(look(server, settings), Statement)
+    assert server.asked[-1]["authorization"] == authorization
 
 
-def test_a_pair_that_differs_is_told_by_what_it_is(server):
-    """One of two servers can't scrape the worker. Whichever answers, nothing is stuck, and the remedy says why."""
-    answer, blind = server.answer, "query"
+# --- answers --------------------------------------------------------------------------------------------------------------
 
-    def taking_turns(path: str, query: dict[str, str], headers: dict[str, str]) -> tuple[int, Any]:
-        if path.endswith(f"/{blind}") and "jobs_waiting" not in query["query"]:
-            return 200, {"status": "success", "data": {"resultType": "vector", "result": []}}
-        return answer(path, query, headers)
+ANSWERS = [
+    pytest.param([Series()], [], (60.0, 60.0), False, id="stuck all the time"),
+    pytest.param([Series(since_s=33)], [], (25.0, 30.0), False, id="not all of it yet"),
+    pytest.param([Series(until_s=-99, since_s=0.5)], [], (None, 0.0), False, id="just now, if at all"),
+    pytest.param([Series(until_s=10)], [], (None, None), False, id="no longer"),
+    pytest.param([Series(since_s=33), Series(until_s=39)], [], (25.0, 30.0), False, id="a gap"),
+    pytest.param([], [Series(value="0")], (None, None), True, id="an answer of 0 is one"),
+    pytest.param([Series()], [Series()], (60.0, 60.0), True, id="both"),
+    pytest.param([], [], (None, None), False, id="neither"),
+    pytest.param([Series(value="NaN")], [Series(value="NaN")], (None, None), False, id="not a number"),
+    pytest.param([Series(value="what")], [Series(value="+Inf")], (None, None), False, id="no number at all"),
+    pytest.param([], [Series(until_s=10)], (None, None), False, id="recovered no longer"),
+]
 
-    server.answer = taking_turns
-    with pytest.raises(Denied, match="two servers that differ") as denied:
-        look(server)
-    assert "Thanos" in str(denied.value.remedy)
-    blind = "query_range"
-    assert health(server)[0] is Health.UNSURE
+
+@pytest.mark.parametrize(("stuck", "recovered", "stuck_s", "recovers"), ANSWERS)
+def test_an_answer_is_a_series_that_is_there(
+    server: PrometheusDouble, stuck: list[Series], recovered: list[Series], stuck_s: tuple[Any, Any], recovers: bool
+) -> None:
+    """`stuck` counts back from the last moment, up to the first gap, and no further than `for`."""
+    server.series |= {"hangs": stuck, "works": recovered}
+    seen = says(server)
+    assert seen[1] is recovers
+    least, most = stuck_s
+    assert seen[0] in (least, most) or least <= seen[0] <= most
 
 
-@pytest.mark.parametrize("ahead_s", [-600.0, 600.0])
-def test_a_clock_that_is_off_changes_nothing(server, ahead_s):
-    """Ages are by Prometheus' own clock alone."""
+@pytest.mark.parametrize("key", ["hangs", "works"])
+@pytest.mark.parametrize(
+    "series",
+    [
+        pytest.param([Series(labels={"pod": "a"}), Series(labels={"pod": "b"})], id="two pods"),
+        pytest.param([Series(labels={"pod": "a"}), Series(labels={"pod": "b"}, until_s=50)], id="one of them for a moment"),
+        pytest.param([Series(labels={"p": "0"}, since_s=30), Series(labels={"p": "1"}, until_s=30)], id="in turn"),
+    ],
+)
+def test_several_series_are_no_answer(server: PrometheusDouble, key: str, series: list[Series]) -> None:
+    """They are refused with the remedy, for an expression that is asked at one moment if there are two at that moment."""
+    server.series[key] = series
+    seen = look(server)
+    if key == "works" and len({one.until_s < 0 for one in series}) > 1:
+        assert isinstance(seen, Statement)
+        return
+    assert isinstance(seen, Denied)
+    assert "gives 2 series" in str(seen.detail)
+    assert "sum(...)" in str(seen.remedy)
+
+
+@pytest.mark.parametrize("depth", [[], [Series(value="NaN")], [Series(value="-1")], [Series(labels={"a": "1"}), Series()]])
+def test_without_a_depth_there_is_no_curve(server: PrometheusDouble, depth: list[Series]) -> None:
+    """The conditions count all the same; also where the depth is refused, or not asked for."""
+    server.series["jobs"] = depth
+    seen = look(server)
+    assert isinstance(seen, Statement)
+    assert (seen.stuck_s, seen.figures) == (60.0, None)
+    server.refuses = {"jobs": (422, {"error": "no"})}
+    assert says(server) == (60.0, False) == says(server, depth=None)
+
+
+def test_the_depth_has_a_curve_of_five_minutes(server: PrometheusDouble) -> None:
+    """In whole jobs, rounded up."""
+    server.series["jobs"] = [Series(value="4.2")]
+    seen = look(server)
+    assert isinstance(seen, Statement)
+    assert seen.figures is not None
+    assert (seen.figures.depth, {depth for _, depth in seen.figures.depth_samples}) == (5, {5})
+    assert [later - earlier for (earlier, _), (later, _) in zip(*[iter(seen.figures.depth_samples)] * 2, strict=False)] == [
+        15.0
+    ] * 10
+
+
+@pytest.mark.parametrize(("ahead_s", "taken"), [(-6.0, False), (-4.0, True), (4.0, True), (7.0, False)])
+def test_clocks_that_are_apart_are_no_answer(server: PrometheusDouble, ahead_s: float, taken: bool) -> None:
+    """Its steps would be about another time than the alert and the restart."""
     server.ahead_s = ahead_s
-    began = time.time()
-    assert 7.0 <= look(server).behind_s <= 7.001 + time.time() - began
+    seen = look(server)
+    assert isinstance(seen, Statement if taken else Denied)
+    assert taken or "its clock and ours are" in str(seen)
 
 
-def test_no_error_shows_a_secret(server):
-    """Neither a refused login nor a refused query."""
-    queue = prometheus.name_queue(symptom(), LABELS)
-    settings = prometheus.Prometheus(server.url, token=Secret(b"glsa_secret"))
+@pytest.mark.parametrize(
+    ("status", "error", "said"),
+    [
+        (302, Denied, "a redirect"), (400, Denied, "does not take `stuck`: bad_data"), (401, Denied, "the login failed"),
+        (403, Denied, "the login failed"), (404, Denied, "answered 404"), (422, Denied, "does not take `stuck`: bad_data"),
+        (429, Unavailable, "answered 429"), (500, Unavailable, "answered 500"), (503, Unavailable, "answered 503"),
+    ],
+)  # fmt: skip
+def test_what_a_status_means(server: PrometheusDouble, status: int, error: type[Exception], said: str) -> None:
+    """A clear no comes with a remedy; the rest passes."""
+    server.refuses = {"hangs": (status, {"error": "bad_data"})}
+    seen = look(server)
+    assert isinstance(seen, error)
+    assert said in str(seen)
+    assert error is Unavailable or getattr(seen, "remedy", "")
+
+
+@pytest.mark.parametrize("body", [b"<html>", [], {}, {"data": {"result": 7}}, {"data": {"result": [{"values": [["a", 1]]}]}}])
+def test_what_is_no_answer_of_prometheus_is_no_answer(server: PrometheusDouble, body: Any) -> None:
+    """A page of a proxy, or another system."""
+    server.refuses = {"hangs": (200, body)}
+    assert isinstance(look(server), Unavailable)
+    server.refuses = {"hangs": (400, body)}
+    assert "does not take `stuck`: 400" in str(look(server))
+
+
+@pytest.mark.parametrize(("warning", "taken"), [("PromQL info: metric might not be a counter", True), ("store is down", False)])
+def test_a_warning_means_that_something_is_missing(server: PrometheusDouble, warning: str, taken: bool) -> None:
+    """Unless it is only about style."""
+    server.warnings = [warning]
+    seen = look(server)
+    assert isinstance(seen, Statement if taken else Unavailable)
+    assert taken or warning in str(seen)
+
+
+def test_no_error_shows_a_secret(server: PrometheusDouble) -> None:
+    """Neither a refused login nor a refused expression."""
     for refusal in ((401, b"glsa_secret"), (500, b""), (404, b"glsa_secret")):
-        server.refuses = refusal
-        (error,) = prometheus.client.look_all(settings, [Query(queue, 60.0)], timeout_s=PATIENCE_S)
+        server.refuses = {"": refusal}
+        error = look(server, {"token": Secret(b"glsa_secret")})
         assert "glsa_secret" not in f"{error!r}{error} {getattr(error, 'remedy', '')}"
 
 
+# --- expressions and labels -----------------------------------------------------------------------------------------------
+
+
+def test_the_keys_of_a_runbook() -> None:
+    """As they are if nobody gives others. The key is that of documents in the store, so a release must not change it."""
+    assert prometheus.Symptom("a", "b").to_symptom() == runbooks.Symptom(
+        "prometheus", {"stuck": "a", "recovered": "b", "range": "60"}, 0, 60.0, {}
+    )
+    queue = prometheus.name_queue(symptom(range_s=90.5), LABELS)
+    assert queue.keys == {name: f'{part}{{queue="mail"}}' for name, part in NAMES.items()} | {"range": "90.5"}
+    assert (queue.kind, queue.key, queue.name) == ("prometheus", "prometheus:7ab10bc77b7c:mail", "mail")
+
+
+NAMES = {"stuck": "hangs", "recovered": "works", "depth": "jobs"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "name"),
+    [
+        ({"depth": "sum(jobs{a='${labels.a}', q='${labels.queue}'})"}, "mail b"),
+        ({"stuck": "a", "recovered": "b", "depth": "sum(jobs)"}, "sum(jobs)"),
+        ({"stuck": f"sum({'s' * 120})", "recovered": "b", "depth": None}, f"sum({'s' * 116}"),
+    ],
+)
+def test_the_name_that_people_read(keys: dict[str, Any], name: str) -> None:
+    """The values of the labels, or the expression; 120 characters of it."""
+    assert prometheus.name_queue(symptom(**keys), LABELS | {"a": "b"}).name == name
+
+
+@pytest.mark.parametrize(
+    ("allow", "labels", "said"),
+    [
+        ({}, {"queue": "x" * 255}, ""),
+        ({}, {"queue": "x" * 256}, "does not match its `allow` pattern"),
+        ({"queue": "x*"}, {"queue": "x" * 256}, ""),
+        ({"queue": "x*"}, {"queue": "x" * 700}, "the expressions have 2,144 bytes, the limit is 2,000"),
+        ({"queue": "[a-z]+"}, {"queue": "a;b"}, 'stuck, label "queue": it does not match its `allow` pattern: "a;b"'),
+        ({}, {}, 'stuck: the alert has no label "queue"'),
+        ({}, {"queue": "a\nb"}, "it contains control characters"),
+        ({}, {"queue": "x" * 2000}, "2,000 characters"),
+    ],
+)
+def test_a_label_that_may_not_be_used_holds(allow: dict[str, str], labels: dict[str, str], said: str) -> None:
+    """I8: it is missing, against `allow` (255 characters unless it says otherwise), hostile, or too long for a document."""
+    with pytest.raises(NotRendered, match=re.escape(said)) if said else nullcontext():
+        assert prometheus.name_queue(symptom(allow=allow), labels)
+
+
+MISTAKES = [
+    ({"allow": {"queue": "b"}}, []),
+    ({"allow": {"odd": "a"}}, [("allow", "limits the label odd")]),
+    ({"stuck": "m{a=${labels.queue}}"}, [("stuck", "has a label outside of quotes")]),
+    ({"stuck": "m{a=`${labels.queue}`}"}, [("stuck", "has a label in backticks")]),
+    ({"recovered": 'm{a=\'b, c="${labels.queue}"}'}, [("recovered", "has a quote without its end")]),
+    ({"depth": "m{a=${labels.queue}}"}, [("depth", "has a label outside of quotes")]),
+    ({"stuck": "increase(m[61s])"}, [("stuck", "looks back 61s, which is longer than `range` (60s)")]),
+    ({"stuck": "increase(m[ 1m1s ])"}, [("stuck", "looks back 1m1s, ")]),
+    ({"stuck": "increase(m[1m]) + m offset 60s"}, []),
+    ({"recovered": "m OFFSET -2m"}, [("recovered", "looks back 2m, ")]),
+    ({"recovered": "max_over_time(m[1h:10s])"}, [("recovered", "looks back 1h, ")]),
+    ({"recovered": "max_over_time(m[1h:10s])", "range_s": 3600.0}, []),
+    ({"stuck": "m @ end()"}, [("stuck", "has `@`")]),
+    ({"stuck": "m{a='[1h] @'} # offset 2h"}, []),
+    ({"depth": "max_over_time(m[1h]) @ 0"}, []),
+]
+
+
+@pytest.mark.parametrize(("keys", "mistakes"), MISTAKES)
+def test_mistakes_that_no_type_shows(keys: dict[str, Any], mistakes: list[tuple[str, str]]) -> None:
+    """Each with its key and a remedy. What Prometheus itself says best is left to it, and so is the time that a depth is of."""
+    problems = list(prometheus.Symptom(**({"stuck": STUCK, "recovered": RECOVERED, "depth": DEPTH} | keys)).find_mistakes())
+    assert [key for key, _, _ in problems] == [key for key, _ in mistakes]
+    assert all(why.startswith(said) for (_, why, _), (_, said) in zip(problems, mistakes, strict=True))
+    assert all(remedy for _, _, remedy in problems)
+
+
 @pytest.mark.parametrize("quote", ["'", '"'])
-@pytest.mark.parametrize("sign", ["=", "=~"])
+@pytest.mark.parametrize("sign", ["=", "=~", "!~ # it's a pattern\n "])
 @given(value=st.text(max_size=60))
 @example(value='"} or vector(0) or up{a="')
 @example(value="'} or vector(0) or up{a='")
 @example(value='\\"')
 @example(value="\\n")
 @example(value="$1.*({#`")
-def test_a_label_never_changes_the_query(sign, quote, value):
-    """I8: the query has the same tokens with any value, and its string stands for that very value; else it holds."""
-    template = f"sum(m{{q{sign}{quote}${{labels.queue}}{quote}}})"
+def test_a_label_never_changes_the_expression(sign: str, quote: str, value: str) -> None:
+    """I8: all but its string stays as it is, and the string stands for that very value; else it holds."""
+    before, after = f"sum(m{{q{sign}{quote}", f"{quote}}}) # isn't \"it"
+    read = symptom(stuck=f"{before}${{labels.queue}}{after}", recovered="a", depth=None)
     try:
-        query = prometheus.name_queue(symptom(depth=template, done=None, consumers=None), {"queue": value}).keys["depth"]
+        expression = prometheus.name_queue(read, {"queue": value}).keys["stuck"]
     except NotRendered:
         return
-    assert [token.kind for token in promql.tokens(query)] == [token.kind for token in promql.tokens(template)]
-    (string,) = [token.text[1:-1] for token in promql.tokens(query) if token.kind == "string"]
+    assert expression.startswith(before)
+    assert expression.endswith(after)
+    string = expression[len(before) : -len(after)]
+    assert re.fullmatch(rf"(?:[^{quote}\\\n]|\\.)*", string), "it ends where it ended"
     # Prometheus refuses a backslash before the quote of the other kind (lexEscape in promql/parser/lex.go).
     assert set(re.findall(r"\\(.)", string)) <= {"\\", quote, "n"}
     text = re.sub(r"\\(.)", lambda escaped: {"n": "\n"}.get(escaped[1], escaped[1]), string)
     assert text == value if sign == "=" else re.fullmatch(text, value)
 
 
-# --- recordings: RabbitMQ's queues as a real Prometheus showed them -------------------------------------------------------
+# --- check ----------------------------------------------------------------------------------------------------------------
 
-FOR_S = 60.0
-RECORDINGS = sorted((Path(__file__).parents[2] / "recordings" / "prometheus").glob("*.json"))
-
-
-@pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)
-def test_the_stuck_queues_are_stuck_and_no_others(path: Path) -> None:
-    """Each look with what those before it remember. Where `ill` is null it is stuck before a restart, or looks so."""
-    case = json.loads(path.read_text())
-    symptom = prometheus.Symptom(depth="a", for_s=FOR_S).to_symptom()
-    watched, verdicts = QueueState(prometheus.name_queue(symptom, {"queue": case["case"]}), "mail", 0.0), []
-    for look in case["looks"]:
-        seen = _seen(look["prometheus"])
-        assert 5.0 <= seen.behind_s < 11.0, "scraped every 5 s, and up to 5 s old at the scrape"
-        judged, watched = judge_health(symptom, seen, watched, seen.at)
-        verdicts.append(judged.health)
-    assert (Health.ILL in verdicts) is (case["ill"] is not False), verdicts
+DAY = "mail in the last 24 h"
 
 
-def _seen(look: dict[str, Any]) -> Any:
-    def answers(bodies: dict[str, Any]) -> dict[str, Answer]:
-        return {query: Answer("prometheus", 200, {}, json.dumps(body).encode(), look["at"]) for query, body in bodies.items()}
+def check(server: PrometheusDouble, labels: Mapping[str, str] = LABELS, **keys: Any) -> dict[str, Finding]:
+    findings = prometheus.Prometheus(server.url).check(symptom(**keys), labels, timeout_s=PATIENCE_S)
+    return {one.what: one for one in findings}
 
-    asked = Asked(answers(look["now"]), answers(look["before"]), look["sent_at"])
-    return snapshot(asked, for_s=FOR_S, max_age_s=120.0, delay_s=5.0, at=look["at"])
+
+NEVER = "it would never have been called stuck; `recovered` held"
+ONCE = "it would have been called stuck 1 time, for up to 16 min( 30 s)?; `recovered` held"  # as the steps fall
+CHECKED = [
+    pytest.param([], [Series()], True, f"{NEVER} 100% of the time", id="never stuck"),
+    pytest.param([Series(4000, 3000), Series(900, 860), Series(500, 200)], [Series(3000, 1000), Series(150)], True,
+        f"{ONCE.replace('1 time', '2 times')} 2% of the time, neither 96%", id="twice, and once shortly"),
+    pytest.param([Series(990)], [], True, f"{ONCE} 0% of the time, neither 99%", id="now"),
+    pytest.param([Series(990)], [Series()], None, f"{ONCE} 100% of the time, both 1%; now it is unknown", id="both"),
+    pytest.param([], [Series(until_s=40000)], None, f"{NEVER} 54% of the time, neither 46%; now it is unknown", id="neither now"),
+    pytest.param([], [], False, "neither `stuck` nor `recovered` ever held", id="neither, ever"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("stuck", "recovered", "right", "detail"), CHECKED)
+def test_check_says_how_often_it_would_have_been_stuck(
+    server: PrometheusDouble, stuck: list[Series], recovered: list[Series], right: bool | None, detail: str
+) -> None:
+    """In the last day: whoever knows the queue sees at once whether the expressions are right."""
+    server.series |= {"hangs": stuck, "works": recovered}
+    line = check(server)[DAY]
+    assert line.ok is right
+    assert re.fullmatch(detail, str(line.detail)), line.detail
+    assert bool(line.remedy) is (right is not True)
+
+
+def test_check_looks_back_as_far_as_prometheus_answers(server: PrometheusDouble) -> None:
+    """10,000 steps of half a `range`, or of `for`."""
+    assert list(check(server, for_s=1.0)) == ["Prometheus answers", "mail in the last 2.78 h", "depth of mail"]
+
+
+def test_check_shows_the_depth(server: PrometheusDouble) -> None:
+    """Without one there is no line, and one that gives nothing is not wrong: nothing is decided by it."""
+    assert (check(server)["depth of mail"].ok, check(server)["depth of mail"].detail) == (True, "5")
+    server.series["jobs"] = []
+    assert check(server)["depth of mail"].ok is None
+    assert "depth of mail" not in check(server, depth=None)
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        ((401, []), "the login failed"), ((200, b"<html>"), "that is not JSON"), ((503, []), "answered 503"),
+        ((200, {"data": {"result": []}}), "what answers there is not Prometheus"),
+    ],
+)  # fmt: skip
+def test_check_of_a_server_that_does_not_answer_as_prometheus(server: PrometheusDouble, body: Any, detail: str) -> None:
+    """Then nothing else is asked."""
+    server.refuses = {"": body}
+    ((what, line),) = check(server).items()
+    assert (what, line.ok, bool(line.remedy)) == ("Prometheus answers", False, True)
+    assert detail in str(line.detail)
+
+
+def test_check_says_what_prometheus_says_of_an_expression(server: PrometheusDouble) -> None:
+    """With its own words."""
+    server.refuses = {"hangs": (400, {"error": "unexpected end of input"})}
+    line = check(server)[DAY]
+    assert line.ok is False
+    assert "does not take `stuck`: unexpected end of input" in str(line.detail)

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import MessagesDelivered, Start, Step
 from functions.domain.model.incidents import Document, Incident
-from functions.domain.model.observations import Execution, Observation, Unknown
+from functions.domain.model.observations import Execution, Observation, Statement, Unknown
 from functions.domain.model.runbooks import Freeze
 from tests.support.worlds.scenes import (
     NOW,
@@ -79,7 +79,7 @@ def test_people_are_told_once_and_it_is_followed():
 
 
 def test_a_queue_that_is_stuck_again_has_not_healed():
-    """The count of healthy checks begins anew; purged, or by older figures, it has not recovered."""
+    """The count of healthy checks begins anew; purged, or by what was so before the hold, it has not recovered."""
     document = look(observed(), 300, healthy(300)).document
     document = look(document, 315).document
     assert (document.incident.observed.healed_at, document.due) == (None, NOW + 315 + 31.5)
@@ -87,21 +87,25 @@ def test_a_queue_that_is_stuck_again_has_not_healed():
     assert look(observed(), 300, more).document.incident.observed.healed_at == NOW + 300
     purged = replace(healthy(300), queues={key: well(NOW + 300, ()) for key in seen().queues})
     assert look(observed(), 300, purged).document.incident.observed.healed_at is None
-    late = replace(healthy(300), queues={key: replace(well(NOW + 300), behind_s=300.0) for key in seen().queues})
-    assert look(observed(), 300, late).document.incident.observed.healed_at is None
+    for back_s, healed_at in ((300.0, None), (299.0, NOW + 300)):
+        said = Statement(NOW + 300, back_s, recovered=True)
+        stated = replace(healthy(300), queues=dict.fromkeys(seen().queues, said))
+        assert look(observed(), 300, stated).document.incident.observed.healed_at == healed_at
 
 
 def test_two_checks_that_see_the_same_work_prove_nothing():
-    """Prometheus has a sample every 30 s: two checks 15 s apart may see the same two, from before it hung again."""
+    """A condition looks back for 60 s: two checks 15 s apart may see the same work, from before it hung again."""
+
+    def check(document, after_s):
+        said = Statement(NOW + after_s, 60.0, recovered=True)
+        return look(document, after_s, healthy(after_s, queues=dict.fromkeys(seen().queues, said)))
+
     document = observed()
     for after_s in (300, 315, 330, 345):
-        samples = tuple((NOW + after_s - ago_s, 900 + after_s - ago_s) for ago_s in (90, 60, 30))
-        working = {key: replace(well(NOW + after_s), ack_samples=samples) for key in seen().queues}
-        checked = look(document, after_s, healthy(after_s, queues=working))
+        checked = check(document, after_s)
         assert phase(checked) is Phase.OBSERVING
         document = checked.document
-    working = {key: replace(well(NOW + 360), ack_samples=samples) for key in seen().queues}
-    assert ended(look(document, 360, healthy(360, queues=working))).observed.healed_at == NOW + 300
+    assert ended(check(document, 360)).observed.healed_at == NOW + 300
 
 
 def test_what_has_not_healed_in_a_day_is_archived_as_it_is():

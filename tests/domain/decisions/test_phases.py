@@ -287,18 +287,6 @@ def test_a_refused_start_that_rundeck_tries_again_is_no_restart_either(attempts)
     assert woken(second, NOW + 60, seen(now=NOW + 60, history=history)).document.incident.restarts == 1, "the first was one"
 
 
-@pytest.mark.parametrize(("attempts", "then"), [(2, []), (3, ["inc-1.2"])])
-def test_a_run_that_rundeck_itself_tried_again_is_verified_once(attempts, then):
-    """Both have the tag of the attempt, and both restarted it. The second was adopted again and again."""
-    ran = [
-        execution(8, started=0, ended=9, tag="inc-1.1", status="failed"),
-        execution(9, started=1, ended=10, tag="inc-1.1", status="succeeded"),
-    ]
-    at = NOW + 900.0
-    result = woken(starting(), at, seen(*ran, now=at, mail=ill(at)), rules(runbook(limits=Limits(attempts=attempts))))
-    assert [act.tag for act in starts(result)] == then
-
-
 def test_a_history_that_stays_unreadable_while_starting_is_told_and_then_escalated():
     """Looked at every 15 s until `within` after the fence, then told; after another 15 minutes people take over."""
     fence_s = 30.0
@@ -713,13 +701,13 @@ def test_after_a_failed_restart_what_passes_by_itself_is_waited_for(look, code, 
 
 def test_the_end_of_a_restart_begins_the_verification_anew():
     """What was seen before counts no more; the check that proves it may be one interval after the end of `within`."""
-    watched = QueueState(MAIL, "mail", NOW, after=AfterRestart(50, 7, NOW, NOW, Verdict.STUCK, NOW, NOW - 5))
+    watched = QueueState(MAIL, "mail", NOW, after=AfterRestart(50, 7, NOW, NOW, Verdict.STUCK, NOW))
     document = replace(RUNNING, incident=replace(RUNNING.incident, queues=(watched,)))
     result = woken(document, NOW + 15, seen(ENDED, now=NOW + 15, mail=well(NOW + 15)))
     assert (phase(result), result.document.due) == (Phase.VERIFYING, NOW + 30)
     assert result.document.incident is not None
     kept = result.document.incident.queues[0]
-    assert kept.after == AfterRestart(sample_at=NOW - 5)
+    assert kept.after == AfterRestart()
     result = at_looks(lambda at: well(at) if at >= NOW + 595 else ill_slowly(at), *range(20, 601, 15), 615)
     assert (phase(result), result.document.due) == (Phase.VERIFYING, NOW + 610)
     assert last(woken(result.document, NOW + 610, seen(now=NOW + 610, mail=well(NOW + 610))))[0] is Ending.RECOVERED

@@ -14,7 +14,7 @@ from functions.domain.health.looks import judge_health, note_snapshot, remember_
 from functions.domain.model.alerts import ACKED_1D, CONSUMERS_1D
 from functions.domain.model.codes import Health, Proof
 from functions.domain.model.incidents import Looks, QueueState
-from functions.domain.model.observations import Holder, QueueSnapshot, Unknown
+from functions.domain.model.observations import Holder, QueueSnapshot, Statement, Unknown
 from functions.domain.model.runbooks import Symptom
 from tests.support.worlds.scenes import MAIL, NEW, NOW, alert, bare, holding, snapshot
 
@@ -88,39 +88,27 @@ def test_a_discontinuity_begins_the_clock_anew(looks, expected):
     assert told == [Health.UNSURE, Health.UNSURE, Health.UNKNOWN, Health.UNKNOWN]
 
 
-# --- a symptom that can't tell who holds what, such as Prometheus ----------------------------------------------------------
+# --- a symptom that states it itself, such as Prometheus ---------------------------------------------------------------------
+
+STATED = [
+    pytest.param({"stuck_s": 60.0}, Health.ILL, "`stuck` has held for 60 s", None, id="for as long as `for`"),
+    pytest.param({"stuck_s": 59.0}, Health.UNSURE, "`stuck` has held for 59 s", 1.0, id="not so long"),
+    pytest.param({"stuck_s": 0.0}, Health.UNSURE, "`stuck` has held for 0 s", 60.0, id="just now"),
+    pytest.param({"recovered": True}, Health.WELL, "`recovered` holds", None, id="recovered"),
+    pytest.param({"stuck_s": 60.0, "recovered": True}, Health.UNKNOWN, "`stuck` and `recovered` hold both", None, id="both"),
+    pytest.param({}, Health.UNKNOWN, "neither `stuck` nor `recovered` holds: a figure may be missing", None, id="neither"),
+]
 
 
-def sampled(depths: list[int], acks: list[int], *, step_s: float = 5.0, **changes) -> QueueSnapshot:
-    """Depth and a counter of work with these samples, the newest of which is of NOW."""
-    rows = [tuple((NOW - step_s * (len(row) - 1 - place), n) for place, n in enumerate(row)) for row in (depths, acks)]
-    seen = QueueSnapshot(NOW, depths[-1], consumers=1, acks=acks[-1], ack_samples=rows[1], depth_samples=rows[0], zeros=True)
-    return replace(seen, **changes)
-
-
-STILL, FLAT = [50] * 26, [7] * 26
-STUCK_FOR, PAUSES = "depth 50 and nothing processed for", "processed in the last 60 s: 2, but nothing right now"
-NOT_LONG = "depth over 0 for less than 60 s"
-SAID = [
-    pytest.param(sampled(STILL, FLAT), Health.ILL, f"{STUCK_FOR} 125 s", id="stuck"),
-    pytest.param(sampled(STILL, FLAT, depth=0), Health.WELL, "depth 0", id="well"),
-    pytest.param(sampled(STILL, FLAT, depth=49), Health.WELL, "the depth is falling: 50 before, 49 now", id="falls"),
-    pytest.param(sampled(STILL, FLAT, blind=Unknown("no counter")), Health.UNKNOWN, "no counter", id="unseen work"),
-    pytest.param(sampled(STILL, [*FLAT[:25], 9]), Health.WELL, "processed in the last 10 s: 2", id="works"),
-    pytest.param(sampled(STILL, [*FLAT[:22], *[9] * 4]), Health.UNSURE, PAUSES, id="pauses"),
-    pytest.param(sampled([*[0] * 13, *[50] * 13], FLAT), Health.ILL, f"{STUCK_FOR} 60 s", id="for as long as `for`"),
-    pytest.param(sampled([*[0] * 14, *[50] * 12], FLAT), Health.UNSURE, NOT_LONG, id="not so long"),
-    pytest.param(sampled([*STILL[:20], 0, *STILL[:5]], FLAT), Health.UNSURE, NOT_LONG, id="empty for a moment"),
-    pytest.param(sampled([50] * 6, [1, 1, 1, 1, 1, 2], step_s=60), Health.WELL, "processed in the last 120 s: 1", id="rare"),
-    pytest.param(sampled([50] * 6, [1, 1, 1, 2, 2, 2], step_s=60), Health.ILL, f"{STUCK_FOR} 120 s", id="rare, stuck"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("seen", "health", "why"), SAID)
-def test_people_are_told_why(seen, health, why):
-    """With the figures that the judgement rests on, and the time that they are of."""
-    judged, _ = judge_health(SYMPTOM, seen, WATCHED, NOW)
-    assert (judged.health, str(judged.why)) == (health, why)
+@pytest.mark.parametrize(("says", "health", "why", "again_s"), STATED)
+@pytest.mark.parametrize("figures", [None, QueueSnapshot(NOW - 5.0, 7)])
+def test_one_condition_alone_is_an_answer(figures, says, health, why, again_s):
+    """I3: whatever the depth, which is there for people only. What is unknown or unsure is known to be so since when."""
+    judged, watched = judge_health(SYMPTOM, Statement(NOW, 60.0, figures=figures, **says), WATCHED, NOW)
+    assert (judged.health, str(judged.why), judged.again_in_s) == (health, why, again_s)
+    assert (judged.proof is Proof.STATED) == (health is Health.ILL)
+    assert (watched.looks.unsure_at == NOW) == (health in (Health.UNSURE, Health.UNKNOWN))
+    assert watched.curve == (((NOW - 5.0, 7),) if figures else ())
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from functions.domain.health.looks import CURVE_POINTS, note_snapshot
 from functions.domain.health.recovery import Since, is_moving, is_well, judge_recovery, say_same_again, say_survivor
 from functions.domain.model.codes import Ending, Proof, Verdict
 from functions.domain.model.incidents import AfterRestart, Looks, QueueState
-from functions.domain.model.observations import Channel, Holder, QueueSnapshot, Returns, Unknown
+from functions.domain.model.observations import Channel, Holder, QueueSnapshot, Reading, Returns, Statement, Unknown
 from functions.domain.model.runbooks import Recovered, Verify
 from tests.support.worlds.scenes import MAIL, NEW, NOW, OLD, bare, holding, runbook, snapshot, verifying, woken
 from tests.support.worlds.scenes import seen as observed
@@ -38,14 +38,12 @@ def recorded(name: str, *, channels: bool = True) -> list[tuple[str, QueueSnapsh
     ]
 
 
-def looked(*looks: tuple[float, QueueSnapshot | Unknown], before: QueueSnapshot | None = None) -> QueueState:
+def looked(*looks: tuple[float, Reading], before: QueueSnapshot | None = None) -> QueueState:
     """The queue after looks at these seconds after the restart's end."""
     watched = replace(WATCHED, before=before or snapshot(50))
     for age_s, seen in looks:
         at = NOW + age_s
         fresh = seen if isinstance(seen, Unknown) else replace(seen, at=at)
-        if not isinstance(fresh, Unknown) and fresh.behind_s:
-            fresh = replace(fresh, depth_samples=((at - fresh.behind_s, fresh.depth),))
         watched = judge_recovery(BOOK, fresh, watched, Since(age_s, at))
     return watched
 
@@ -79,7 +77,7 @@ VERDICTS = [
 def test_the_verdict_is_the_first_that_holds(looks, verdict):
     """I5: unknown, recovered, draining, stuck, in this order; None means to check again."""
     after = looked(*looks).after
-    assert (after.verdict, after.sample_at, after.held_again) == (verdict, None, 0)
+    assert (after.verdict, after.held_again) == (verdict, 0)
 
 
 @pytest.mark.parametrize(("age_s", "verdict"), [(9.9, None), (10.0, Verdict.RECOVERED)])
@@ -118,33 +116,31 @@ def test_late_acknowledgements_are_no_movement():
     assert looked((20.0, snapshot(50, acks=7)), (35.0, snapshot(50))).after.moved_at is None
 
 
-LATE = replace(snapshot(0, ids=None, consumers=1), behind_s=12.0, zeros=True)
-"""A queue that Prometheus shows as empty, with a consumer, twelve seconds late."""
+STUCK = Statement(NOW, 60.0, 60.0)
+HEALTHY, NEITHER = replace(STUCK, stuck_s=None, recovered=True), replace(STUCK, stuck_s=None)
 
 
 @pytest.mark.parametrize(
     ("looks", "verdict", "proven"),
     [
-        pytest.param([(11.0, LATE)], None, False, id="of before the end"),
-        pytest.param([(21.0, LATE)], None, False, id="consumers of the first ten seconds"),
-        pytest.param([(22.0, LATE)], Verdict.RECOVERED, False, id="of ten seconds after"),
-        pytest.param([(22.0, LATE), (37.0, replace(LATE, behind_s=27.0))], Verdict.RECOVERED, False, id="the same sample twice"),
-        pytest.param([(22.0, LATE), (37.0, replace(LATE, behind_s=40.0))], Verdict.RECOVERED, False, id="an older sample"),
-        pytest.param([(42.0, LATE), (57.0, replace(LATE, behind_s=30.0, depth=9))], Verdict.RECOVERED, False,
-            id="an older one after the end"),
-        pytest.param([(22.0, LATE), (42.0, replace(LATE, behind_s=18.0))], Verdict.RECOVERED, False, id="14 s younger"),
-        pytest.param([(22.0, LATE), (37.0, LATE)], Verdict.RECOVERED, True, id="15 s younger"),
-        pytest.param([(131.0, replace(LATE, depth=9))], None, False, id="patience is not over in the figures"),
-        pytest.param([(132.0, replace(LATE, depth=9))], Verdict.STUCK, False, id="patience is over in the figures"),
+        pytest.param([(-1.0, HEALTHY)], None, False, id="of before the end"),
+        pytest.param([(59.0, HEALTHY)], None, False, id="it looks back on the time before the end"),
+        pytest.param([(60.0, HEALTHY)], Verdict.RECOVERED, False, id="once"),
+        pytest.param([(60.0, HEALTHY), (119.0, HEALTHY)], Verdict.RECOVERED, False, id="the two look back on the same time"),
+        pytest.param([(60.0, HEALTHY), (75.0, HEALTHY), (120.0, HEALTHY)], Verdict.RECOVERED, True, id="twice"),
+        pytest.param([(60.0, HEALTHY), (75.0, STUCK), (120.0, HEALTHY)], Verdict.RECOVERED, False, id="not in between"),
+        pytest.param([(60.0, HEALTHY), (75.0, NEITHER), (120.0, HEALTHY)], Verdict.RECOVERED, False, id="unknown in between"),
+        pytest.param([(60.0, replace(HEALTHY, stuck_s=0.0))], None, False, id="both"),
+        pytest.param([(119.0, STUCK)], None, False, id="patience is not over"),
+        pytest.param([(120.0, STUCK)], Verdict.STUCK, False, id="patience is over"),
+        pytest.param([(400.0, replace(STUCK, stuck_s=59.0))], None, False, id="not for all of `for`"),
     ],
 )  # fmt: skip
-def test_figures_that_are_behind_count_at_their_own_time(looks, verdict, proven):
-    """I5: what was so before the end says nothing, one sample is one check, and `every` and `patience` are of the figures."""
-    watched = looked(*looks)
-    assert watched.after.verdict is verdict
-    assert (
-        watched.after.well_at is not None and (watched.after.looked_at or 0.0) - watched.after.well_at >= BOOK.verify.every_s
-    ) == proven
+def test_conditions_count_once_all_that_they_look_back_on_is_after_the_restart(looks, verdict, proven):
+    """I5: one `range` after its end, and twice, one `range` apart."""
+    after = looked(*looks).after
+    assert after.verdict is verdict
+    assert (after.well_at is not None and (after.looked_at or 0.0) - after.well_at >= BOOK.verify.every_s) == proven
 
 
 def test_without_statistics_consumers_are_inferred_from_movement_only():
@@ -161,15 +157,12 @@ def test_without_statistics_nothing_recovers_within_ten_seconds(age_s, verdict):
 
 
 @pytest.mark.parametrize(
-    ("at_s", "behind_s", "late_s", "verdict"),
-    [
-        (400.0, 0.0, 0.0, None), (400.0, 0.0, 25.0, None), (419.0, 0.0, 0.0, None), (420.0, 0.0, 0.0, Verdict.STUCK),
-        (431.0, 12.0, 25.0, None), (432.0, 12.0, 0.0, Verdict.STUCK),
-    ],
-)  # fmt: skip
-def test_a_queue_that_joined_late_is_not_stuck_by_figures_of_before_its_patience_is_over(at_s, behind_s, late_s, verdict):
+    ("at_s", "late_s", "verdict"), [(400.0, 0.0, None), (400.0, 25.0, None), (419.0, 0.0, None), (420.0, 0.0, Verdict.STUCK)]
+)
+@pytest.mark.parametrize("seen", [snapshot(50), STUCK])
+def test_a_queue_that_joined_late_is_not_stuck_by_figures_of_before_its_patience_is_over(seen, at_s, late_s, verdict):
     """It joined after 300 s and has 120 s, by the figures' own time; however long the process took from them to the step."""
-    watched, seen = replace(WATCHED, joined_at=NOW + 300.0), replace(snapshot(50, at=NOW + at_s), behind_s=behind_s)
+    watched, seen = replace(WATCHED, joined_at=NOW + 300.0), replace(seen, at=NOW + at_s)
     assert judge_recovery(BOOK, seen, watched, Since(at_s + late_s, NOW + at_s + late_s)).after.verdict is verdict
 
 
@@ -230,26 +223,12 @@ def test_the_curve_stays_small_and_keeps_its_end():
         assert [depth for _, depth in note_snapshot(full, snapshot(7, at=NOW + 500.0)).curve] == [*kept, 7]
 
 
-@pytest.mark.parametrize("behind_s", [0.0, 5.0])
-def test_figures_of_before_the_end_do_not_count_however_long_the_process_took(behind_s):
+def test_figures_of_before_the_end_do_not_count_however_long_the_process_took():
     """I5: a process was frozen between its look and its step, and the restart ended in between."""
-    before_the_end = replace(snapshot(0, at=NOW - 25.0, ids=NEW), behind_s=behind_s)
+    before_the_end = snapshot(0, at=NOW - 25.0, ids=NEW)
     assert judge_recovery(BOOK, before_the_end, WATCHED, Since(20.0, NOW)) == WATCHED
     after_the_end = replace(before_the_end, at=NOW - 5.0)
     assert judge_recovery(BOOK, after_the_end, WATCHED, Since(20.0, NOW)).after.well_at is not None
-
-
-def test_a_sample_that_is_shown_again_is_no_second_check_whatever_the_clocks_say():
-    """I5: another machine, whose clock is 45 s ahead, sees the sample of the first check; Rundeck's clock can't be read."""
-    shown = replace(snapshot(0, at=NOW, ids=NEW), behind_s=5.0)
-    first = judge_recovery(BOOK, shown, WATCHED, Since(30.0, NOW))
-    assert first.after.well_at is not None
-    assert judge_recovery(BOOK, replace(shown, at=NOW + 45.0), first, Since(75.0, NOW + 45.0)) == first
-    unsampled = replace(shown, depth_samples=())
-    once = judge_recovery(BOOK, unsampled, WATCHED, Since(30.0, NOW))
-    assert judge_recovery(BOOK, replace(unsampled, depth=9), once, Since(30.0, NOW)) == once, "nor are figures of the same time"
-    newer = replace(shown, at=NOW + 60.0, depth_samples=((NOW + 15.0, 0),))
-    assert judge_recovery(BOOK, newer, first, Since(90.0, NOW + 60.0)).after.looked_at != first.after.looked_at
 
 
 # --- the same message again ---------------------------------------------------------------------------------------------------
@@ -506,12 +485,10 @@ def test_a_connection_that_the_restart_did_not_end_is_named_with_the_command_tha
 
 @pytest.mark.parametrize(("age_s", "named"), [(9.9, ""), (10.0, "old (1)")])
 def test_a_connection_is_not_looked_for_in_figures_of_before_the_end(age_s, named):
-    """They are up to ten seconds late. Nor is it taken for a new one that hangs again, however short `for` is."""
+    """They are up to ten seconds late."""
     watched = replace(WATCHED, before=snapshot(3, ids=("old",)), held_by=(survivor(NOW),))
     seen = replace(holding(Holder("10.0.3.7", "old", 1)), channels=(survivor(NOW),))
-    book = replace(BOOK, symptom=replace(BOOK.symptom, for_s=6.0))
-    after = judge_recovery(book, seen, watched, Since(age_s, NOW)).after
-    assert (after.survivor, after.held_again) == (named, 0)
+    assert judge_recovery(BOOK, seen, watched, Since(age_s, NOW)).after.survivor == named
 
 
 def test_it_is_not_restarted_again_for_a_connection_that_the_restart_did_not_end():

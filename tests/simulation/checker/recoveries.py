@@ -12,7 +12,7 @@ from functions.domain.model.codes import Ending, Verdict
 from functions.domain.model.incidents import Archive, Document, Incident, Outcome, QueueState
 from tests.simulation.checker.history import LOOK_AND_FENCE_S, SKEW_S, Violation, effective, incident_of, records
 from tests.simulation.models import Run
-from tests.simulation.queues import EXPORTER_LATE_S
+from tests.simulation.queues import RANGE
 from tests.simulation.world import World
 
 LEAVING_S = 10.0
@@ -66,11 +66,13 @@ def _seen_well(world: World, key: str, name: str, run: Run, told_at: float) -> b
     verify = world.rules.runbooks["mail"].verify
     first = None
     looks = world.looks.get(name, [])
-    # A scrape that was missing may show an older figure after a newer one; in time it is the older one all the same.
-    for when, depth, _ in sorted(looks) if world.faults.scrape_s else looks:
+    range_s = RANGE * world.faults.scrape_s
+    for when, depth, _ in looks:
         if not ended < when <= told_at:
             continue
         well = _present(world, name, run, when) and (depth == 0 or _works_again(world, name, run, when))
+        if range_s:  # by conditions that look back: nothing of it from before the end, and nothing of it twice
+            well = when >= ended + range_s - KNOWN_S and _worked(world, name, when, range_s)
         if not well and not _was_judged(world, key, name, when):
             continue
         first = (when if first is None else first) if well else None
@@ -78,7 +80,7 @@ def _seen_well(world: World, key: str, name: str, run: Run, told_at: float) -> b
             continue
         # Without Rundeck's clock, what lies between two looks is by the clocks of those who look. A look takes up to LOOK_S.
         unread = any(first - LOOK_S <= at <= when + LOOK_S for at in world.unread)
-        every_s = verify.every_s - KNOWN_S - (EXPORTER_LATE_S if world.faults.scrape_s else 0.0)
+        every_s = max(verify.every_s, range_s) - KNOWN_S
         if when - first >= (0.1 if unread else every_s):
             return True
     return False
@@ -100,6 +102,12 @@ def _present(world: World, name: str, run: Run, when: float) -> bool:
     queue = world.queues[name]
     old = () if when >= (run.ends or 0.0) + LEAVING_S else queue.consumers(run.started)
     return any(one not in old for one in queue.consumers(when))
+
+
+def _worked(world: World, name: str, when: float, range_s: float) -> bool:
+    """Whether it was empty, or a job was done, as far as scrapes can tell."""
+    queue, scrape_s = world.queues[name], world.faults.scrape_s
+    return any(queue.depth(at) == 0 for at in (when, when - scrape_s)) or queue.acks(when) > queue.acks(when - range_s - scrape_s)
 
 
 def _works_again(world: World, name: str, run: Run, when: float) -> bool:

@@ -100,7 +100,7 @@ def _runbook(world: World, rng: random.Random, kind: str) -> None:
     if kind == "a window of the runbook":
         symptom = change(symptom, window=4)
     book = change(
-        mail, name=RUNBOOK, symptom=symptom, recovered=Recovered(min_consumers=int(kind != "scaled to zero")),
+        mail, name=RUNBOOK, symptom=symptom, recovered=Recovered(min_consumers=int(kind != "scaled to zero")), remedies=(),
         evidence=job if mail.evidence else None, escalate=("boss",), mention=("<!here>",),
     )  # fmt: skip
     asks = world.rules.public_url or rng.random() < 0.7 or bool(world.options)

@@ -6,22 +6,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from functions.application.ports import Budget, Listed, Query, Stored
+from functions.application.ports import Budget, Listed, Query, QueueOutcome, Stored
 from functions.application.serialization import decode, encode
 from functions.domain.model.alerts import QueueRef, Target
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.messages import Card
-from functions.domain.model.observations import Execution, ExecutionHistory, NodeOutput, Pause, QueueSnapshot
+from functions.domain.model.observations import Execution, ExecutionHistory, NodeOutput, Pause, QueueSnapshot, Statement
 from functions.domain.model.runbooks import Rules
 from functions.runtime.errors import Conflict, Denied, Unavailable
 from tests.support.worlds.scenes import AHEAD_S, NOW, rules, snapshot
 
 
 def read_each(
-    read_queue: Callable[[QueueRef, float, float], QueueSnapshot], queries: Sequence[Query], timeout_s: float
-) -> list[QueueSnapshot | Unavailable | Denied]:
+    read_queue: Callable[[QueueRef, float, float], QueueSnapshot | Statement], queries: Sequence[Query], timeout_s: float
+) -> list[QueueOutcome]:
     """One queue after the other; an error takes the place of its queue."""
-    snapshots: list[QueueSnapshot | Unavailable | Denied] = []
+    snapshots: list[QueueOutcome] = []
     for query in queries:
         try:
             snapshots.append(read_queue(query.queue, query.for_s, timeout_s))
@@ -175,7 +175,7 @@ class Memory:
     def symptoms(self) -> Mapping[str, Memory]:
         return dict.fromkeys(("rabbitmq", "prometheus"), self)
 
-    def look_all(self, queries: Sequence[Query], *, timeout_s: float) -> list[QueueSnapshot | Unavailable | Denied]:
+    def look_all(self, queries: Sequence[Query], *, timeout_s: float) -> list[QueueOutcome]:
         return read_each(self.read_queue, queries, timeout_s)
 
     def read_queue(self, queue: QueueRef, for_s: float, timeout_s: float) -> QueueSnapshot:

@@ -1,91 +1,84 @@
-"""`check` for Prometheus: whether it answers, and what each query of a runbook gives."""
+"""`check` for Prometheus: whether it answers, and what the conditions of a runbook said in the last day."""
+
+from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from functools import partial
 from itertools import pairwise
-from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING
 
+from functions.adapters.symptoms import prometheus
 from functions.adapters.symptoms._checks import explain_refusal
-from functions.adapters.symptoms.prometheus import promql
-from functions.adapters.symptoms.prometheus.answers import Envelope, figure, good, shaped
-from functions.adapters.symptoms.prometheus.client import ask, counts_scrapes, look_all, now_paths
-from functions.adapters.symptoms.prometheus.settings import QUERIES, Settings, name_queue
-from functions.application.observe import unwrap
-from functions.application.ports import Finding, Query, finding_of
+from functions.application.ports import Finding, finding_of
 from functions.domain.decisions.matching import NotRendered
-from functions.domain.model.alerts import QueueRef
-from functions.domain.model.observations import QueueSnapshot
-from functions.domain.model.runbooks import Symptom
+from functions.domain.texts.words import duration
 
-ANY = "/api/v1/query?query=vector(1)"
+if TYPE_CHECKING:
+    from functions.domain.model.runbooks import Symptom
+
+DAY_S, MOST_STEPS = 86400.0, 10_000  # Prometheus answers with at most 11,000 steps
 UNREACHABLE = "See that it is up and can be reached from here, and `url` right."
-WITHOUT = {
-    "done": "not given: nobody can tell whether work is done, so only a queue without a worker is restarted",
-    "consumers": "not given: recovered then needs work that was seen after the restart, or `min_consumers: 0`",
-}
+TRY_BOTH = "Try both in Prometheus: are the labels right, are the figures there, and is `range` at least four scrapes?"
 
 
-def findings(settings: Settings, symptom: Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
-    """One line for the server, one for each query, and one for the samples of the time before."""
-    ends, what = time.monotonic() + timeout_s, "Prometheus answers"
-    answer = ask(settings, [ANY], timeout_s=timeout_s)[ANY]
-    results = [finding_of(what, lambda: _greet(what, answer), UNREACHABLE)]
-    if not results[0].ok:
-        return results
+def findings(settings: prometheus.Prometheus, symptom: Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
+    """One line for the server, one for the conditions, and one for the depth."""
+    now = time.time()
+    clock = settings.ask([prometheus.CLOCK], timeout_s=timeout_s)[prometheus.CLOCK]
+    lines = [finding_of("Prometheus answers", lambda: _greet(clock, now), UNREACHABLE)]
     try:
-        queue = name_queue(symptom, labels)
+        queue = prometheus.name_queue(symptom, labels)
     except NotRendered as refusal:
-        return [*results, explain_refusal("the queue", symptom, labels, refusal)]
-    paths = now_paths(queue)
-    outcomes = ask(settings, paths.values(), timeout_s=ends - time.monotonic())
-    for query in QUERIES:
-        what = f"{query} of {queue.name}"
-        judge = partial(_judge, what, query, queue, outcomes[paths[query]]) if query in paths else None
-        results.append(finding_of(what, judge, UNREACHABLE) if judge else Finding(what, None, WITHOUT[query]))
-    if all(one.ok is not False for one in results):
-        what = f"samples of {queue.name}"
-        (seen,) = look_all(settings, [Query(queue, symptom.for_s)], timeout_s=ends - time.monotonic())
-        results.append(finding_of(what, lambda: _judge_samples(what, queue, unwrap(seen)), UNREACHABLE))
-    return results
+        return [*lines, explain_refusal("the queue", symptom, labels, refusal)]
+    if not lines[0].ok:
+        return lines
+    step_s = min(float(queue.keys["range"]) / 2, symptom.for_s)
+    day = prometheus.to_grid(now, min(DAY_S, MOST_STEPS * step_s), step_s)
+    paths = {name: day.path(queue.keys[name]) for name in prometheus.EXPRESSIONS if name in queue.keys}
+    outcomes = settings.ask(paths.values(), timeout_s=timeout_s)
+
+    def read(name: str) -> dict[int, float]:
+        return prometheus.read(name, outcomes[paths[name]])
+
+    what, depth = f"{queue.name} in the last {day.count * step_s / 3600:.3g} h", f"depth of {queue.name}"
+    lines.append(
+        finding_of(what, lambda: _judge_day(what, day, symptom.for_s, set(read("stuck")), set(read("recovered"))), UNREACHABLE)
+    )
+    if "depth" in paths:
+        lines.append(finding_of(depth, lambda: _judge_depth(depth, read("depth").get(day.end_ms)), UNREACHABLE))
+    return lines
 
 
-def _greet(what: str, outcome: Any) -> Finding:
-    known = bool(shaped(good(outcome, "vector(1)").json(), Envelope).data.result)
-    return Finding(what, known, "" if known else "what answers there is not Prometheus", "Check `url`.")
+def _greet(clock: object, now: float) -> str:
+    prometheus.require_same_clock(clock, now)
+    return ""
 
 
-def _judge(what: str, query: str, queue: QueueRef, outcome: Any) -> Finding:
-    """What speaks against the figure of a query, or else the figure. What the look at the queue refuses, `samples` says."""
-    one, max_age_s = figure(query, outcome, 0.0), float(queue.keys["max_age"])
-    later = None if query == "done" and one.taken_at is None else False  # a counter may come with the first job
-    if query == "done" and promql.has_rate(queue.keys[query]):
-        remedy = "Give the counter itself, such as sum(jobs_done_total)."
-        return Finding(what, False, "is a rate, not a counter: small ones look like no work", remedy)
-    if one.not_a_number:
-        remedy = "A division by zero, or a gauge that was never set: change the query."
-        return Finding(what, later, "is not a number (NaN)", remedy)
-    if one.age_s > max_age_s:
-        remedy = f"Its scrapes fail, or come too seldom: look at the target, or raise `max_age` ({max_age_s:g} s)."
-        return Finding(what, False, f"its newest figures are {one.age_s:.0f} s old, so they count as unknown", remedy)
-    if query == "consumers" and counts_scrapes(queue) and (one.value or 0) < 1:
-        remedy = "Count workers by a series that says 0 when they are gone, and look at the worker's /metrics."
-        return Finding(what, None, "none was scraped: it is gone, or its scrape fails", remedy)
-    if one.value is None:
-        remedy = "Try the query in Prometheus: is the label right, and is the series there while there is nothing to count?"
-        return Finding(what, later, "gives no series", remedy)
-    return Finding(what, True, f"{one.value:g}" + ("" if one.taken_at is None else f", {one.age_s:.0f} s old"))
+def _judge_day(what: str, day: prometheus.Grid, for_s: float, stuck: set[int], recovered: set[int]) -> Finding:
+    """How often, and for how long, the queue would have been called stuck: whoever knows it sees whether `stuck` is right."""
+    if not stuck | recovered:
+        return Finding(what, False, "neither `stuck` nor `recovered` ever held", TRY_BOTH)
+    proved = [length_s for length_s in _lengths_s(day, stuck) if length_s >= for_s]
+    called = (
+        f"it would have been called stuck {len(proved)} time{'s' * (len(proved) > 1)}, for up to {duration(max(proved or [0.0]))}"
+    )
+    total, both = day.count + 1, stuck & recovered
+    shares = {"both": len(both), "neither": total - len(stuck | recovered)}
+    held = f"`recovered` held {len(recovered) / total:.0%} of the time"
+    said = [held, *(f"{name} {count / total:.0%}" for name, count in shares.items() if count)]
+    detail = f"{called if proved else 'it would never have been called stuck'}; {', '.join(said)}"
+    unclear = (day.end_ms in stuck) == (day.end_ms in recovered)
+    return Finding(what, None if unclear else True, detail + ("; now it is unknown" if unclear else ""), TRY_BOTH)
 
 
-def _judge_samples(what: str, queue: QueueRef, seen: QueueSnapshot) -> Finding:
-    """How often there are samples, and whether they are enough to judge the queue."""
-    max_age_s = float(queue.keys["max_age"])
-    steps = [later - earlier for (earlier, _), (later, _) in pairwise(seen.depth_samples)]
-    every_s = median(steps) if steps else 0.0
-    if every_s and max_age_s < 2 * every_s:
-        detail = f"one every {every_s:.0f} s, and after {max_age_s:g} s they count as unknown"
-        return Finding(what, False, detail, f"Raise `max_age` to {2 * every_s:.0f}s or more, or scrape more often.")
-    if seen.blind is not None:
-        return Finding(what, None, seen.blind.why, seen.blind.remedy)
-    return Finding(what, True, f"one every {every_s:.0f} s")
+def _lengths_s(day: prometheus.Grid, moments: set[int]) -> list[float]:
+    """How long each run of moments without a gap was, in seconds."""
+    ordered = sorted(moments)
+    breaks = [place for place in range(1, len(ordered)) if ordered[place] - ordered[place - 1] > day.step_ms]
+    return [(ordered[end - 1] - ordered[begin]) / 1000 for begin, end in pairwise([0, *breaks, len(ordered)]) if ordered]
+
+
+def _judge_depth(what: str, value: float | None) -> Finding:
+    if value is None:
+        return Finding(what, None, "gives no series now, so cards have no curve", "Try the expression in Prometheus.")
+    return Finding(what, True, f"{value:g}")

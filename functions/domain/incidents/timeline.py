@@ -1,0 +1,189 @@
+"""Everything that is known about one incident, in chronological order."""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+
+from msgspec import Struct
+
+from functions.domain.cards.queue_facts import QUEUE_NAME, held
+from functions.domain.cards.rendering import tidy
+from functions.domain.model.alerts import Target
+from functions.domain.model.codes import Ending, Phase, Verdict
+from functions.domain.model.incidents import AlertRef, Evidence, HistoryEntry, Incident, Outcome, QueueState
+from functions.domain.model.observations import Execution, QueueSnapshot
+from functions.domain.texts.reasons import REASONS
+from functions.domain.texts.sanitize import safe_url
+from functions.domain.texts.words import consumers, duration, messages, size, worded
+from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
+
+SUMMARY = 300
+
+PHASES: Mapping[Phase, Text] = {
+    Phase.DEFERRED: Text("there was no time to decide; it is decided next"),
+    Phase.ASKED: Text("asks for approval"),
+    Phase.WAITING: Text("waits"),
+    Phase.COLLECTING: Text("collects evidence first"),
+    Phase.STARTING: Text("restarts: attempt {attempt}"),
+    Phase.RUNNING: Text("the restart runs"),
+    Phase.VERIFYING: Text("checks whether the queue recovers"),
+    Phase.OBSERVING: Text("restarts nothing, and watches"),
+}
+ENDINGS: Mapping[Ending, Text] = {
+    Ending.RECOVERED: Text("recovered"),
+    Ending.ESCALATED: Text("a person is needed"),
+    Ending.HELD: Text("nothing was restarted"),
+}
+VERDICTS: Mapping[Verdict, Text] = {
+    Verdict.RECOVERED: Text("recovered"),
+    Verdict.DRAINING: Text("messages are being processed"),
+    Verdict.STUCK: Text("still stuck"),
+    Verdict.UNKNOWN: Text("unknown: the queue can't be read"),
+}
+
+
+KINDS: Mapping[str, Text] = {
+    "alert": Text("alert"),
+    "check": Text("check"),
+    "decision": Text("decision"),
+    "evidence": Text("evidence"),
+    "restart": Text("restart"),
+    "verdict": Text("verdict"),
+    "outcome": Text("outcome"),
+}
+
+
+class Known(Struct, frozen=True):
+    """An incident as people ask for it, open or ended."""
+
+    target: Target | None
+    incident: Incident
+    outcome: Outcome | None = None  # None while it is open
+
+
+class Entry(Struct, frozen=True):
+    """One thing that happened. `kind`: one of KINDS."""
+
+    at: float  # Unix seconds on our clock
+    kind: str
+    text: Phrase
+    link: str = ""
+    lines: tuple[str, ...] = ()  # log lines, shown literally
+
+
+def tell(incident: Incident, outcome: Outcome | None = None) -> tuple[Entry, ...]:
+    """The entries of an incident, oldest first. Depths read between two others are one entry; the incident's curve has all."""
+    entries = [
+        *(entry for trigger in incident.triggers for entry in _alert(trigger)),
+        *(entry for watched in incident.queues for entry in _before(watched)),
+        *map(_decision, incident.history),
+        *(_evidence(incident.evidence, incident.runner_ahead_s) if incident.evidence else ()),
+        *(entry for execution, how in _executions(incident) for entry in _restart(execution, how, incident)),
+        *(entry for watched in incident.queues for entry in _verdict(watched, incident.runner_ahead_s)),
+    ]
+    if outcome is not None:
+        why = REASONS[outcome.reason].short if outcome.reason else ""
+        by = Text("by {name}", name=tidy(outcome.by)) if outcome.by else _by(incident)
+        entries.append(Entry(outcome.at, "outcome", join((ENDINGS[outcome.ending], why, by))))
+    times = sorted(entry.at for entry in entries)
+    looks = [entry for watched in incident.queues for entry in _looks(watched, times)]
+    return tuple(sorted([*entries, *looks], key=lambda entry: (entry.at, entry.kind == "outcome")))
+
+
+def _alert(trigger: AlertRef) -> Iterator[Entry]:
+    name = in_brackets(tidy(trigger.name) or Text("an alert"), tidy(trigger.severity, 20))
+    link = safe_url(trigger.links.get("panel") or trigger.links.get("alert") or trigger.links.get("dashboard") or "")
+    yield Entry(trigger.starts_at, "alert", named(Text("{alert} fires", alert=name), tidy(trigger.summary, SUMMARY)), link)
+    if trigger.resolved_at is not None:
+        yield Entry(trigger.resolved_at, "alert", Text("{alert} is resolved", alert=name))
+
+
+def _looks(watched: QueueState, times: Sequence[float]) -> Iterator[Entry]:
+    queue, before = tidy(watched.queue.name, QUEUE_NAME), watched.before
+    points = [point for point in watched.curve if before is None or point[0] != before.at]
+    former: int | None = None
+    for _, group in groupby(points, key=lambda point: bisect_left(times, point[0])):
+        seen = tuple(group)
+        first, (at, last) = seen[0][1], seen[-1]
+        if first == last:
+            said = messages(last)
+        else:
+            said = Text("{before} → {count} message", "{before} → {count} messages", before=first, count=last)
+        if first != last or last != former:
+            yield Entry(at, "check", named(queue, said))
+        former = last
+
+
+def _before(watched: QueueState) -> Iterator[Entry]:
+    if watched.before is not None:
+        yield Entry(watched.before.at, "check", named(tidy(watched.queue.name, QUEUE_NAME), describe(watched.before)))
+
+
+def describe(seen: QueueSnapshot) -> Phrase:
+    """One reading of a queue in full."""
+    oldest: Phrase = ""
+    if seen.head_at is not None:
+        oldest = Text("the oldest is {age} old", age=duration(seen.at - seen.head_at))
+    unacked: Phrase = ""
+    if seen.unacked is not None:
+        of = size(seen.held_bytes) if seen.held_bytes is not None else ""
+        unacked = in_brackets(Text("{count} unacknowledged", count=seen.unacked), of)
+    figures = join(
+        (messages(seen.depth), unacked, consumers(seen.consumers) if seen.consumers is not None else "", oldest), COMMA
+    )
+    return join((figures, *(Text("held by {holder}", holder=held(holder, seen.at)) for holder in seen.holders)))
+
+
+def _decision(entry: HistoryEntry) -> Entry:
+    reason = REASONS[entry.reason].short if entry.reason else ""
+    return Entry(entry.at, "decision", named(PHASES[entry.phase].fill(attempt=entry.attempt), in_brackets(reason, entry.detail)))
+
+
+def _evidence(evidence: Evidence, ahead_s: float) -> Iterator[Entry]:
+    """The evidence run with the lines that cards show, or why there is none."""
+    if evidence.asked_at is None:
+        return
+    at, run, link = evidence.asked_at, evidence.execution, ""
+    said: Phrase = ""
+    if run is not None:
+        said, link = named(Text("execution {id}", id=tidy(run.id, 40)), worded(run.status)), safe_url(run.url)
+        at = run.runner_ended_at - ahead_s if run.runner_ended_at is not None else at
+    if evidence.missing:
+        said = Text("no evidence: {why}", why=evidence.missing)
+    yield Entry(at, "evidence", join((said, evidence.without)), link, evidence.lines)
+
+
+def _by(incident: Incident) -> Phrase:
+    return Text("approved by {name}", name=tidy(incident.approval.approved_by)) if incident.approval.approved_by else ""
+
+
+def _executions(incident: Incident) -> list[tuple[Execution, Phrase]]:
+    """Each restart once, with its result."""
+    tried = [(past.execution, worded(past.how)) for past in incident.tries if past.execution is not None]
+    last = incident.execution
+    if last is not None and all(execution.id != last.id for execution, _ in tried):
+        tried.append((last, ""))
+    return tried
+
+
+def _restart(execution: Execution, how: Phrase, incident: Incident) -> Iterator[Entry]:
+    who = Text("started by {user}", user=tidy(execution.user, 60)) if execution.user and not execution.tag else ""
+    named_run = Text("execution {id}", id=tidy(execution.id, 40))
+    ahead_s, link = incident.runner_ahead_s, safe_url(execution.url)
+    started, ended = execution.runner_started_at, execution.runner_ended_at
+    if started is not None:
+        yield Entry(started - ahead_s, "restart", in_brackets(Text("{run} started", run=named_run), who), link)
+    if ended is not None:
+        took = Text("{status} after {took}", status=worded(execution.status), took=duration(ended - (started or ended)))
+        lines = incident.run.tail if incident.execution is not None and incident.execution.id == execution.id else None
+        yield Entry(ended - ahead_s, "restart", join((named(named_run, took), how), COMMA), link, lines or ())
+
+
+def _verdict(watched: QueueState, ahead_s: float) -> Iterator[Entry]:
+    after = watched.after
+    if after.verdict is None or after.looked_at is None:
+        return
+    left = messages(after.depth) if after.depth is not None else ""
+    connected = consumers(watched.consumers) if watched.consumers is not None else ""
+    said = in_brackets(VERDICTS[after.verdict], join((left, connected), COMMA))
+    yield Entry(after.looked_at - ahead_s, "verdict", named(tidy(watched.queue.name, QUEUE_NAME), said))
