@@ -26,7 +26,7 @@ from functions.domain.model.alerts import MOVES, RETURNS
 from testbed.broker import ADMIN
 from testbed.doubles.rundeck import INCIDENT, OWN, Job, Option, Rundeck
 from testbed.patience import PATIENCE_S
-from testbed.unstick_process import BUDGET, HELPED, ROOT, SHORT, Unstick, configuration, job_id, runbook
+from testbed.unstick_process import HELPED, ROOT, SHORT, Unstick, configuration, job_id, runbook
 
 SERVICE = "mail-delivery"
 PROGRAM = str(ROOT / "demo" / "mail_worker.py")
@@ -191,7 +191,7 @@ def start_unstick(
         mail["remedies"] = [{"name": "park", "job": PARK_JOB, "when": "same_message"}]
         channels = {"console": {"type": "console", "approval_links": True}}
         more = {"public_url": "http://127.0.0.1", "channels": channels}
-    file = configuration(rundeck.url, queues.url, [mail], user=USER, budget=BUDGET, **more)
+    file = configuration(rundeck.url, queues.url, [mail], user=USER, **more)
     process = Unstick(folder / "unstick", file, rabbitmq_password=PASSWORD)
     stack.callback(process.stop)
     return process.start()

@@ -50,9 +50,6 @@ HELPED = SHORT | {"patience": "60s", "within": "2m"}
 ENDED_WITHIN_S = 150.0
 """More than `within`, after which an incident ends in any case."""
 
-BUDGET = "25s"
-"""`budget` for tests in which the webhook is to come to its decision, whatever the machine has to do besides."""
-
 
 # --- configuration -----------------------------------------------------------------------------------------------------
 

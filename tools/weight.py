@@ -9,6 +9,8 @@ How each row is counted:
   there. main.py counts in full. LEFT_OUT says what isn't followed, and why.
 - Lines of a folder are all lines of all its *.py files.
 - Packages are the pinned ones in requirements.txt, the function's own.
+- Keys are the dotted names in unstick.schema.json that have a value and no further names below them; the same key of several
+  chats counts once. NOT_COUNTED says what else is no key.
 - Words are those of docs/**/*.md, as `wc -w` counts them.
 - A function's lines go from `def` to its last one, docstring included. Functions of main.py, functions/ and unstick/ count,
   nested ones too.
@@ -20,13 +22,14 @@ from __future__ import annotations
 import argparse
 import ast
 import io
+import json
 import subprocess
 import tarfile
 import tempfile
 import tokenize
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 ROOT = Path(__file__).resolve().parent.parent
 DEPLOYMENT = {
@@ -44,6 +47,9 @@ LEFT_OUT = (
     "functions.config.loader",  # the archive for the cloud contains the checked configuration instead
 )
 """Modules that are not followed. The adapters' `checks` modules aren't either: only `report` and the command line call them."""
+
+NOT_COUNTED = {"type", "days", "from", "to"}
+"""A chat's `type` names its adapter, as `local` does a store. Days and times are one value: a freeze window."""
 
 MOST_LINES = 40
 MOST_ARGUMENTS = 6
@@ -152,6 +158,16 @@ def too_wide(root: Path) -> list[str]:
     return [f"{place}: {count} arguments" for place, count in counts.items() if count > MOST_ARGUMENTS]
 
 
+def keys_of(schema: dict[str, Any], place: str = "") -> set[str]:
+    """The keys that a part of unstick.schema.json has, as dotted names."""
+    found: set[str] = set()
+    for name, part in schema.get("properties", {}).items():
+        if name not in NOT_COUNTED:
+            found |= keys_of(part, f"{place}.{name}") or {f"{place}.{name}"}
+    inside = [schema.get("items"), schema.get("additionalProperties"), schema.get("then"), *schema.get("allOf", ())]
+    return found.union(*(keys_of(part, place) for part in inside if isinstance(part, dict)))
+
+
 def rows(root: Path) -> list[Row]:
     """(what, amount, limit) of a tree. `make lint` fails over a limit."""
     deployed = set(reachable(root).values())
@@ -169,6 +185,7 @@ def rows(root: Path) -> list[Row]:
         ("lines of infra's Python without infra/rundeck", count_lines(infra), 250),
         ("packages in requirements.txt", len(pins), 43),
         ("words of docs/", words, 30_000),
+        ("keys of unstick.yaml", len(keys_of(json.loads((root / "unstick.schema.json").read_text()))), 100),
         (f"functions over {MOST_LINES} lines", len(too_long(root)), 0),
         (f"functions with more than {MOST_ARGUMENTS} arguments", len(too_wide(root)), 0),
     ]

@@ -29,7 +29,7 @@ def find_inconsistencies(top: Mapping[str, Any], wrong: set[Path], *, on_cloud_r
     restarting, names = _restarting_jobs(top), dict[str, int]()
     for n, raw in enumerate(_list(top, "runbooks")):
         here: Path = ("runbooks", n)
-        lists += [(*here, key) for key in ("notify", "escalate", "escalate_further")]
+        lists += [(*here, key) for key in ("notify", "escalate")]
         runbook = _convert_rest(raw, here, wrong, file_schema()["properties"]["runbooks"]["items"], Runbook)
         if runbook is None:
             continue

@@ -117,15 +117,11 @@ class File(Struct, frozen=True, rename=key):
     """Which alert restarts what. Without a runbook every alert is held with `no_runbook`."""
     public_url: Annotated[str, written("base-url")] = ""
     """This function's address in a browser, for the links of messages."""
-    docs_url: Annotated[str, written("base-url")] = ""
-    """Address of this release's `docs` folder. Messages then link to their reason code."""
     identity_header: Annotated[str, written("header")] = ""
     """Header in which a proxy names the person, such as `X-Goog-Authenticated-User-Email`. Set it only if nobody can bypass
     that proxy. Without it, people type their names."""
     storm: Storm = field(default_factory=Storm)
     """Holds restarts when many targets need one at once."""
-    budget_s: Annotated[float, duration(1, 25)] = 8.0  # Grafana gives up after 30 s
-    """Time the webhook may take before it leaves the rest to wake-ups."""
     machine_tokens: tuple[SecretRef, ...] = ()
     """Bearer tokens for `/incidents`, `verify`, `report` and `/metrics`, newest first. On Cloud Run for `/incidents` alone."""
     notify: tuple[str, ...] = ()
@@ -159,7 +155,6 @@ class Config(File, frozen=True, kw_only=True, dict=True):
             storm_targets=self.storm.targets,
             storm_within_s=self.storm.within_s,
             public_url=self.public_url,
-            docs_url=self.docs_url,
             language=self.language,
             time_zone=self.time_zone or ("Asia/Tokyo" if self.language == "ja" else "UTC"),
             runner=self.runner.adapter.name,

@@ -18,7 +18,9 @@ from functions.config.yaml_tree import Path, Unshown
 from functions.runtime.decoding import convert
 
 REMOVED = {
+    "budget": "Remove it: the webhook decides within 8 s, and leaves the rest to wake-ups",
     "channels.*.type=teams": "Write `type: apprise`: its url takes the flow's whole URL as it is",
+    "docs_url": "Remove it: docs/operations.md explains each reason code",
     "grafana.auth.hmac.tolerance": "Remove it, and keep both clocks right: a signed time may be off by 5 minutes",
     "runbooks.*.symptom.prometheus.consumers": "Write it into `stuck`, such as sum(JOBS) > 0 and max(WORKERS) == 0",
     "runbooks.*.symptom.prometheus.delay": "Remove it, and make `range` longer by it",
@@ -27,9 +29,13 @@ REMOVED = {
     "runbooks.*.symptom.prometheus.max_messages": "Write it into `stuck`, such as sum(JOBS) > 10",
     "runbooks.*.symptom.prometheus.name": "Remove it: messages show the values of the labels",
     "grafana.max_body": "Remove it: a notification may have 8 MiB, which is 3,000 alerts (Max Alerts in the contact point)",
+    "open_to_network": "Remove it, and send one of `machine_tokens` with each call of `verify`, `report` and `/metrics`",
+    "runbooks.*.escalate_further": "Name these channels in `escalate`: reminders go there too",
+    "runbooks.*.escalation": "Remove it: people are reminded every 15 minutes, three times at most",
+    "rundeck.api_version": "Remove it: Unstick speaks version 41, which each Rundeck from 4.0 on does",
     "rundeck.incident_option": "Remove it, and name the job's option unstick_incident",
     "rundeck.not_after_option": "Remove it, and name the job's option unstick_not_after",
-    "open_to_network": "Remove it, and send one of `machine_tokens` with each call of `verify`, `report` and `/metrics`",
+    "store.cloud_storage.prefix": "Remove it, and give Unstick a bucket of its own",
 }
 """What to do instead of a key that is gone. `*` stands for any one name or number; `KEY=VALUE` (with `*` in VALUE) for a value
 that is gone, such as a chat's `type`."""

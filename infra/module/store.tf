@@ -24,7 +24,7 @@ resource "google_storage_bucket" "store" {
     }
     condition {
       age            = var.archive_days
-      matches_prefix = [for folder in ["incidents/", "evidence/"] : "${try(local.config.store.cloud_storage.prefix, "")}${folder}"]
+      matches_prefix = ["incidents/", "evidence/"]
       with_state     = "LIVE"
     }
   }
@@ -47,7 +47,7 @@ resource "google_storage_bucket" "store" {
     }
     condition {
       age            = 30
-      matches_prefix = ["${try(local.config.store.cloud_storage.prefix, "")}documents/alert-"]
+      matches_prefix = ["documents/alert-"]
       with_state     = "LIVE"
     }
   }

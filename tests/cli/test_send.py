@@ -19,7 +19,7 @@ from werkzeug import Request, Response
 from functions.adapters.grafana.auth import authenticate
 from testbed.broker import free_ports
 from testbed.patience import PATIENCE_S, wait_until
-from testbed.unstick_process import BUDGET, Unstick, alert, configuration, notification, runbook
+from testbed.unstick_process import Unstick, alert, configuration, notification, runbook
 from tests.cli.line import FIRING, Line
 
 
@@ -27,7 +27,7 @@ from tests.cli.line import FIRING, Line
 def deployed(here: Line) -> Iterator[Unstick]:
     """Unstick serves, and the command line has its configuration."""
     observed = [runbook("mail-delivery", mode="observe")]
-    unstick = Unstick(here.folder / "served", configuration(here.rundeck.url, here.rabbit.url, observed, budget=BUDGET))
+    unstick = Unstick(here.folder / "served", configuration(here.rundeck.url, here.rabbit.url, observed))
     file = {"local": {"path": str(unstick.database)}}
     settings = yaml.safe_load((unstick.folder / "unstick.yaml").read_text())
     settings |= {"public_url": unstick.url.rstrip("/"), "store": file, "scheduler": file}

@@ -26,7 +26,7 @@ grafana:
     bearer: {tokens: [sm://p/t/3], scheme: ApiKey}
   annotations: {url: https://grafana.example.com, token: env://G, ca: g.pem}
 rundeck:
-  {url: https://rundeck.example.com/r, token: env://R, token_expires: '2026-12-26T11:15:56Z', api_version: 45, ca: r.pem}
+  {url: https://rundeck.example.com/r, token: env://R, token_expires: '2026-12-26T11:15:56Z', ca: r.pem}
 rabbitmq: {url: http://127.0.0.1:15672, user: unstick, password: env://P, ca: q.pem}
 prometheus:
   {url: https://mimir.example.com/p, user: '7', password: env://P, token: env://T, headers: {X-Scope-OrgID: m}, ca: p.pem}
@@ -34,7 +34,6 @@ store: {local: {path: unstick.db}}
 scheduler: {local: {path: unstick.db}}
 signing_keys: [env://K, env://L]
 public_url: https://unstick.example.com
-docs_url: https://git.example.com/unstick/docs
 channels:
   one: {type: slack, token: env://S, channel: '#ops', base_url: https://slack.example.com}
   two: {type: slack, url: env://S, ca: s.pem, signing_secret: env://S}
@@ -46,7 +45,6 @@ channels:
 notify: [seven, one]
 language: ja
 time_zone: Europe/Berlin
-budget: 12.5
 identity_header: X-Forwarded-Email
 storm: {targets: 5, within: 90m}
 report: {every: month, channels: [two]}
@@ -67,8 +65,6 @@ runbooks:
     freeze: [{days: fri-mon, from: '22:00', to: '06:00'}, {days: daily, from: '00:00', to: '24:00'}]
     notify: [three]
     escalate: [four, five]
-    escalate_further: [six]
-    escalation: {again: 20m}
     approvers: [U0123ABCD, anna@example.com]
     mention: [U1, '']
     root_cause: https://tracker.example.com/7
@@ -146,7 +142,7 @@ def test_what_looks_at_the_file_looks_at_the_file(started, tmp_path):
         lambda built: b'{"config":' * 20_000,
         lambda built: json.dumps([built]).encode(),
         lambda built: json.dumps(built | {"config": None}).encode(),
-        lambda built: json.dumps(built | {"config": built["config"] | {"budget": "8s"}}).encode(),
+        lambda built: json.dumps(built | {"config": built["config"] | {"notify": "ops"}}).encode(),
         lambda built: json.dumps(built | {"config": built["config"] | {"store": {"name": "../logs", "settings": {}}}}).encode(),
         lambda built: json.dumps(built | {"config": built["config"] | {"store": {"name": "local", "settings": {}}}}).encode(),
         lambda built: json.dumps(built | {"config": built["config"] | {"signing_keys": [{"reference": "a literal"}]}}).encode(),

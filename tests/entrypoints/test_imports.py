@@ -19,7 +19,6 @@ from testbed.doubles.rabbitmq import RabbitDouble
 from testbed.doubles.rundeck import Job, Rundeck
 from testbed.patience import PATIENCE_S
 from testbed.unstick_process import (
-    BUDGET,
     ROOT,
     Unstick,
     alert,
@@ -79,7 +78,7 @@ def _imported(folder: Path) -> Lists:
         ways = {_on_one_machine: "auto", _with_approval: "approve", _in_the_cloud: "auto"}
         for restarts, (way, mode) in enumerate(ways.items(), 1):
             book = runbook("mail", mode=mode, verify=PATIENT)
-            settings = configuration(rundeck.url, rabbitmq.url, [book], public_url=PUBLIC_URL, budget=BUDGET)
+            settings = configuration(rundeck.url, rabbitmq.url, [book], public_url=PUBLIC_URL)
             lists |= way(folder / way.__name__, settings)
             assert len(rundeck.posts()) == restarts
             rundeck.state.runs.clear()

@@ -21,7 +21,6 @@ from testbed.broker import free_ports
 from testbed.broker.ports import is_taken
 from testbed.doubles.rabbitmq import RabbitDouble, User
 from testbed.patience import PATIENCE_S, wait_until
-from testbed.unstick_process import BUDGET
 from tools.docs.pages import LEFT_OUT, ROOT, blocks
 
 PAGE = ROOT / "docs" / "first-hour.md"
@@ -97,8 +96,6 @@ def test_every_block_of_the_page_works(tmp_path: Path) -> None:
     _, stand_ins, serve, send, look, *_ = [body for info, body in blocks(PAGE) if info == "sh"]
     with ExitStack() as terminals:
         rundeck = terminals.enter_context(newcomer.terminal(stand_ins, until="Next, in another terminal"))
-        with (tmp_path / "build" / "stand-ins" / "unstick.yaml").open("a", encoding="utf-8") as file:
-            file.write(f"budget: {BUDGET}\n")
         serving = newcomer.terminal(serve, until=f"listening on http://127.0.0.1:{newcomer.port}/")
         unstick = terminals.enter_context(serving)
         wait_until(lambda: is_taken(newcomer.port))
@@ -134,7 +131,7 @@ def test_an_application_of_ones_own_is_restarted(tmp_path: Path) -> None:
         for shipped, value in own.items():
             assert shipped in changed
             changed = changed.replace(shipped, value)
-        file.write_text(f"{changed}budget: {BUDGET}\n", encoding="utf-8")
+        file.write_text(changed, encoding="utf-8")
         check, make = serve.rstrip().rpartition("\n")[::2]
         assert "0 failed" in newcomer.run(check)
         terminal = check.rpartition("\n")[0]

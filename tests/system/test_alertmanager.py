@@ -12,7 +12,7 @@ import pytest
 from testbed.alerting import PACKAGES, alerting
 from testbed.broker import Broker
 from testbed.doubles.rundeck import Job, Rundeck
-from testbed.unstick_process import BUDGET, ENDED_WITHIN_S, Unstick, configuration, job_id, runbook
+from testbed.unstick_process import ENDED_WITHIN_S, Unstick, configuration, job_id, runbook
 from testbed.workers.stuck_application import stuck
 
 SERVICE, QUEUE = "alerted-delivery", "alerted.delivery"
@@ -35,7 +35,7 @@ def test_from_the_brokers_metrics_to_resolved(rabbitmq_server: Broker, needed: C
         rundeck = stack.enter_context(Rundeck(Job(id=job_id(SERVICE), action=application.restart)))
         basic = {"auth": {"basic": {"user": USER, "passwords": ["env://ALERTMANAGER_PASSWORD"]}}}
         book = runbook(SERVICE, match=['alertname=~"RabbitMQQueue(Maybe)?Stuck"', f'service="{SERVICE}"'])
-        file = configuration(rundeck.url, broker.url, [book], user=LOOKER, grafana=basic, budget=BUDGET)
+        file = configuration(rundeck.url, broker.url, [book], user=LOOKER, grafana=basic)
         unstick = Unstick(tmp_path / "unstick", file, rabbitmq_password="only looks", ALERTMANAGER_PASSWORD=PASSWORD)
         stack.enter_context(unstick)
         began = time.monotonic()

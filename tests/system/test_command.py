@@ -17,7 +17,7 @@ import pytest
 
 from testbed.broker import Broker
 from testbed.patience import wait_until
-from testbed.unstick_process import BUDGET, ENDED_WITHIN_S, ROOT, Unstick, alert, configuration, runbook
+from testbed.unstick_process import ENDED_WITHIN_S, ROOT, Unstick, alert, configuration, runbook
 from testbed.workers.stuck_application import until_stuck
 from tests.adapters.runners.command.place import stand_in
 
@@ -74,7 +74,7 @@ class Machine:
         run = [str(self.restart), "${option.service}", "healthy", f"{stays_s}"]
         book = runbook(self.service)
         book["restart"] |= {"job": "restart-it", "start_within": "8s"}
-        file = configuration("", self.broker.url, [book], user=USER, budget=BUDGET)
+        file = configuration("", self.broker.url, [book], user=USER)
         del file["rundeck"]
         file["command"] = {
             "path": str(self.folder / "unstick.db"),

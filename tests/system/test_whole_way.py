@@ -22,7 +22,7 @@ import pytest
 from functions.adapters.symptoms.rabbitmq.client import WHOAMI_S
 from testbed.broker import Broker
 from testbed.doubles.rundeck import Rundeck
-from testbed.unstick_process import BUDGET, ENDED_WITHIN_S, HELPED, ROOT, SHORT, Unstick, alert, configuration, job_id, runbook
+from testbed.unstick_process import ENDED_WITHIN_S, HELPED, ROOT, SHORT, Unstick, alert, configuration, job_id, runbook
 from testbed.workers.stuck_application import Application, jobs, stuck
 
 EVERY_S, MESSAGES = 2.0, 12
@@ -96,7 +96,7 @@ def town(rabbitmq_server: Broker, tmp_path_factory: pytest.TempPathFactory) -> I
         rundeck = stack.enter_context(Rundeck(*jobs(applications)))
         console = {"console": {"type": "console", "approval_links": True}}
         answers = {"public_url": PUBLIC_URL, "channels": console}
-        file = configuration(rundeck.url, rabbitmq_server.url, RUNBOOKS, user=USER, budget=BUDGET, **answers)
+        file = configuration(rundeck.url, rabbitmq_server.url, RUNBOOKS, user=USER, **answers)
         unstick = stack.enter_context(Unstick(folder, file, rabbitmq_password=PASSWORD))
         yield Town(unstick, rundeck, applications)
 

@@ -28,7 +28,6 @@ from testbed.doubles.rabbitmq import RabbitDouble
 from testbed.doubles.rundeck import Job, Rundeck
 from testbed.patience import PATIENCE_S, wait_until
 from testbed.unstick_process import (
-    BUDGET,
     ENDED_WITHIN_S,
     HELPED,
     Unstick,
@@ -141,7 +140,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
         many = runbook("many", verify=FAST, match=['alertname="RabbitMQQueueStuck"', 'service=~"mail-[0-9]+"'])
         many["restart"] = many["restart"] | {"job": JOB, "start_within": given.get("start_within", "60s")}
         storm = {"targets": given.get("storm", 20), "within": "10m"}
-        file = configuration(rundeck.url, rabbit.url, [many], storm=storm, budget=BUDGET)
+        file = configuration(rundeck.url, rabbit.url, [many], storm=storm)
         unstick = Unstick(tmp_path_factory.mktemp("fleet"), file, WORKERS="2")
         started = Fleet(unstick, rundeck, rabbit)
         job.action = started.restart

@@ -43,10 +43,9 @@ _MOST_BYTES = 32 * 1024 * 1024  # of one answer: a list has up to 1,000 names, a
 
 
 class CloudStorage(Struct, frozen=True):
-    """`bucket`: its name. `prefix`: the beginning of every object's name, such as `unstick/`."""
+    """`bucket`: its name. It is Unstick's own."""
 
     bucket: str
-    prefix: str = ""
 
     def load(self, key: str, *, timeout_s: float) -> Stored | None:
         """The current document; None if there is none. One request: the generation is in the response headers."""
@@ -71,21 +70,20 @@ class CloudStorage(Struct, frozen=True):
         return [Listed(name[len(prefix) :].removesuffix(".json"), _due(metadata)) for name, metadata in listed]
 
     def archive(self, path: str, body: bytes, *, timeout_s: float) -> None:
-        self._write(self.prefix + path, body, timeout_s, {})
+        self._write(path, body, timeout_s, {})
 
     def read_archived(self, path: str, *, timeout_s: float) -> bytes | None:
-        answer = self._read_if_there(self.prefix + path, timeout_s)
+        answer = self._read_if_there(path, timeout_s)
         return None if answer is None else answer.body
 
     def list_archive(self, *, since: str, timeout_s: float) -> list[str]:
-        folder = f"{self.prefix}incidents/"
-        listed = self._list(folder, folder + since, "items(name),nextPageToken", timeout_s)
-        return [name.removeprefix(self.prefix) for name, _ in listed]
+        listed = self._list("incidents/", f"incidents/{since}", "items(name),nextPageToken", timeout_s)
+        return [name for name, _ in listed]
 
     def read_archive(self, *, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
         """The archive from DATE `since` on, by path. `timeout_s` applies to the list and to each batch of eight records."""
         paths = self.list_archive(since=since, timeout_s=timeout_s)
-        calls = [partial(self._read, self.prefix + path, timeout_s) for path in paths]
+        calls = [partial(self._read, path, timeout_s) for path in paths]
         bodies = run_in_batches(run_parallel, calls, timeout_s=timeout_s, at_once=_AT_ONCE)
         for path, body in zip(paths, bodies, strict=True):
             if isinstance(body, Exception):
@@ -100,10 +98,10 @@ class CloudStorage(Struct, frozen=True):
 
         ignored = "Use Cloud Storage itself: this server ignores if_generation_match."
         unreachable = "Check whether storage.googleapis.com can be reached."
-        return _checks.check(self, f"store gs://{self.bucket}/{self.prefix}", delete, (ignored, unreachable), timeout_s)
+        return _checks.check(self, f"store gs://{self.bucket}", delete, (ignored, unreachable), timeout_s)
 
     def _document(self, key: str) -> str:
-        return f"{self.prefix}documents/{key}.json"
+        return f"documents/{key}.json"
 
     def _bucket(self) -> str:
         return f"/storage/v1/b/{quote(self.bucket, safe='')}/o"

@@ -22,8 +22,6 @@ from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
 BUNDLED_SHOWN = 10
 BUNDLED_LINKS = 5
 CLOCKS_DIFFER_S = 60.0  # an alert that began later than this after the card shows that our clock was set back
-LINK_REASON = Text("What the reason code means")
-PAGES = {"en": "operations.md", "ja": "operations.ja.md"}  # the page of the reason codes; English by default
 
 UNHELPED = (Reason.LEDGER_UNKNOWN, Reason.ZOMBIE_EXECUTION, Reason.START_UNCLEAR)
 """Reasons for which waiting doesn't help, though Unstick checks again."""
@@ -263,7 +261,7 @@ def unmatched(card_input: CardInput) -> Iterator[Fact]:
 def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
     """(label, URL), most urgent first. Anything but a plain web address is left out."""
     trigger = first_trigger(card_input)
-    known, reason, page = trigger.links if trigger else {}, card_input.reason, PAGES.get(rules.language, PAGES["en"])
+    known = trigger.links if trigger else {}
     execution, collected = card_input.about or card_input.shown.execution, card_input.shown.evidence
     bundled = islice(card_input.bundled_links.items(), BUNDLED_LINKS)
     wanted: list[tuple[Phrase, str]] = [
@@ -274,7 +272,6 @@ def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
         (words.LINK_UNDO, page_to_undo(card_input)),
         (words.LINK_EXECUTION, execution.url if execution else ""),
         (words.LINK_DETAILS, page_of_incident(incident_id(card_input), rules)),
-        (LINK_REASON, f"{rules.docs_url}/{page}#{reason.value}" if reason and rules.docs_url else ""),
         (words.LINK_EVIDENCE, collected.execution.url if collected and collected.execution else ""),
         *((label, known.get(name, "")) for name, label in LINKS.items()),
         (words.LINK_CAUSE, card_input.runbook.root_cause if card_input.runbook else ""),

@@ -3,7 +3,6 @@
 from msgspec.structs import replace
 
 from functions.domain.cards.card_input import CardInput
-from functions.domain.model import runbooks
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import ASKED, OVERRULED, Ending, Mode, Reason
 from functions.domain.model.firings import alert_key, short_source
@@ -25,7 +24,7 @@ from functions.domain.model.runbooks import Rules, Runbook
 SAME_HOLD_S = 3600.0
 UPDATE_S = 600.0  # how often the card of a hold that is not posted again is brought up to date, at most
 TAKEN_WITHIN_S = 86400.0  # how long an escalation can be acknowledged: as long as it holds restarts
-NO_RUNBOOK = runbooks.Escalation()
+REMINDED_EVERY_S = 900.0
 TO_ASKED = (APPROVE, DECLINE, PAUSE)
 TO_OVERRULE = (DECLINE, APPROVE, PAUSE)  # the first is what the card advises
 TO_ESCALATED = (ACKNOWLEDGE, RESTART, PAUSE)
@@ -242,8 +241,7 @@ def _to_escalation(document: Document, incident: Incident, card_input: CardInput
     """Queues that were escalated before stay so: the state of one queue says nothing about the target's others."""
     own = tuple(QueueState(watched.queue, watched.runbook, card_input.at) for watched in incident.queues)
     queues = (*own, *_left_escalated(document, incident))
-    again_s = (card_input.runbook.escalation if card_input.runbook else NO_RUNBOOK).again_s
-    due, nonce = card_input.at + again_s if again_s else None, card_input.acknowledge_url.rpartition("#")[2]
+    due, nonce = card_input.at + REMINDED_EVERY_S, card_input.acknowledge_url.rpartition("#")[2]
     tries, last = incident.tries, incident.execution
     if last is not None and all(past.execution is None or past.execution.id != last.id for past in tries):
         tries = (*tries, PastAttempt(last.tag, last, How(""), incident.run.holder_host))

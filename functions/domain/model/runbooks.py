@@ -172,13 +172,6 @@ class Limits(Struct, frozen=True, rename=key):
     """Older alerts restart nothing."""
 
 
-class Escalation(Struct, frozen=True, rename=key):
-    """Reminders of an escalation."""
-
-    again_s: Annotated[float, duration(0, 86400)] = 900.0
-    """Interval of reminders until somebody takes it, three at most; 0: none."""
-
-
 class Freeze(Struct, frozen=True):
     """A weekly window in the configured time zone. If `end` is before `start`, it runs over midnight."""
 
@@ -222,10 +215,6 @@ class Runbook(Struct, frozen=True):
     approvers: tuple[Annotated[str, written("approver")], ...] = ()
     """Who can approve, decline, restart once more and pause: Slack IDs of users, groups or channels, or addresses as in
     `identity_header`. Default: whoever reads the message."""
-    escalate_further: tuple[str, ...] = ()
-    """More channels for reminders of an escalation."""
-    escalation: Escalation = field(default_factory=Escalation)
-    """Reminders of an escalation."""
     mention: tuple[Annotated[str, written("optional-text")], ...] = ()
     """Mentions in messages that begin with ACT NOW, in the chat's form: `<users/all>`, `<!here>`."""
     root_cause: Annotated[str, written("link")] = ""
@@ -247,7 +236,6 @@ class Rules(Struct, frozen=True):
     storm_targets: int = 3
     storm_within_s: float = 600.0
     public_url: str = ""
-    docs_url: str = ""
     language: str = "en"
     time_zone: str = "UTC"
     runner: str = "Rundeck"

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from functions.adapters.runners.rundeck import answers
 from functions.adapters.runners.rundeck.settings import Settings
@@ -45,7 +46,8 @@ def ask(
 ) -> Answer:
     monkeypatch.setattr(http_client, "request", wire.request)
     settings = Settings("http://rundeck/prefix/", token or Secret(b"secret"), ca="/ca.pem")
-    to = answers.connect(settings, PATIENCE_S).within(within_s).at_least(more.pop("at_least", 0))
+    version = more.pop("api_version", answers.API_VERSION)
+    to = replace(answers.connect(settings, PATIENCE_S).within(within_s), api_version=version)
     return answers.ask(to, method, "job/x/run", **more)
 
 
@@ -59,7 +61,7 @@ def test_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
         "system": "Rundeck", "method": "POST", "url": "http://rundeck/prefix/api/41/job/x/run",
         "headers": {"X-Rundeck-Auth-Token": "t\xf6ken", "Accept": "application/json"}, "json": {"a": 1}, "ca": "/ca.pem",
     }  # fmt: skip
-    ask(monkeypatch, wire, accept="application/yaml", at_least=46, within_s=2.0)
+    ask(monkeypatch, wire, accept="application/yaml", api_version=46, within_s=2.0)
     assert wire.sent[1]["url"] == "http://rundeck/prefix/api/46/job/x/run"
     assert 0 < wire.sent[1]["timeout_s"] <= 2.0
     assert wire.sent[1]["headers"]["Accept"] == "application/yaml"

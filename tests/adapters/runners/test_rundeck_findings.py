@@ -56,7 +56,7 @@ class Said:
 
     def ask(self, to: answers.Connection, method: str, path: str, **more: Any) -> Answer:
         assert method == "GET"
-        self.asked[path] = more | {"api_version": to.settings.api_version}
+        self.asked[path] = more | {"api_version": to.api_version}
         body = self.bodies.get(path, self.nodes if "/resources?" in path else [self.job])
         if isinstance(body, Exception):
             raise body

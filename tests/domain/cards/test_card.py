@@ -570,9 +570,9 @@ def test_links_lead_where_they_say():
     """Approval first, then the execution, then Grafana; the cause last."""
     card_input = replace(EXAMPLES["escalated"], approve_url="https://unstick.example.com/approve/", reason=Reason.FAILING)
     card_input = replace(card_input, incident=replace(card_input.incident, start_page=START_PAGE))
-    labels = [label for label, _ in compose(card_input, replace(rules(), docs_url="https://git.example.com/docs")).links]
+    labels = [label for label, _ in compose(card_input, rules()).links]
     assert labels == [
-        "Approve a restart anyway", "Restart by hand", "Rundeck execution", "Details", "What the reason code means", "Panel",
+        "Approve a restart anyway", "Restart by hand", "Rundeck execution", "Details", "Panel",
         "Dashboard", "Alert rule", "Runbook page", "Silence", "Root cause",
     ]  # fmt: skip
 
@@ -615,15 +615,6 @@ def test_a_card_that_asks_for_a_restart_by_hand_leads_to_it_first(reason: Reason
         assert ("restart by hand if it hangs" not in " ".join(card.text)) is may_run
         card = compose(CardInput("held", NOW, RUNBOOK, TARGET, incident, Reason.FROZEN), rules())
         assert START_PAGE in [url for _, url in card.links]
-
-
-@pytest.mark.parametrize(("language", "page"), [("en", "operations.md"), ("ja", "operations.ja.md")])
-def test_a_reason_code_leads_to_its_section(language: str, page: str):
-    """In the reader's language, where `docs_url` is set."""
-    spoken = replace(rules(language), docs_url="https://git.example.com/docs")
-    links = [url for _, url in compose(EXAMPLES["held-restart-refused"], spoken).links]
-    assert f"https://git.example.com/docs/{page}#restart_refused" in links
-    assert not any(page in url for _, url in compose(EXAMPLES["held-restart-refused"], rules(language)).links)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from functions.domain.model.events import Acknowledged, Approved, RestartWanted,
 from functions.domain.model.incidents import Document, QueueState
 from functions.domain.model.messages import Message
 from functions.domain.model.observations import Observation, Pause, Unknown
-from functions.domain.model.runbooks import Escalation
 from tests.support.worlds import scenes
 from tests.support.worlds.scenes import (
     MAIL,
@@ -58,7 +57,7 @@ def links(message: Message) -> list[str]:
 
 
 def test_an_escalation_stays_open_until_somebody_takes_it():
-    """It has a due time, and a link with a nonce of its own; reminders call people, and `escalate_further` from the first on."""
+    """It has a due time, and a link with a nonce of its own; reminders call people, where the escalation went."""
     asked = document(incident(Phase.ASKED, restarts=1, attempt=1, nonce="n", expires_at=NOW))
     result = woken(asked, NOW, seen(now=NOW), with_rules=PUBLIC)
     before = result.document
@@ -68,22 +67,16 @@ def test_an_escalation_stays_open_until_somebody_takes_it():
     assert links(before.to_tell[0]) == [f"{URL}/approve/#{before.escalation.nonce}"]
     assert before.to_tell[0].card.nonce_until == NOW + 86400
     assert posted(before).open
-    further = rules(runbook(escalate_further=("boss",), mention=("<!here>",)), public_url=URL)
-    assert "boss" not in channels(escalated(further))
-    result = woken(escalated(further), NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=further)
-    assert channels(result.document) == {"ops", "duty", "boss"}
+    mentioning = rules(runbook(mention=("<!here>",)), public_url=URL)
+    result = woken(escalated(mentioning), NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=mentioning)
+    assert channels(result.document) == {"ops", "duty"}
     assert {message.card.mention for message in result.document.to_tell} == {("<!here>",)}
     assert all(
         message.card.headline.endswith("still stuck after 1 restart, and nobody has taken it")
         for message in result.document.to_tell
     )
-    further = rules(runbook(escalate_further=("boss",)), public_url=URL)
-    before = escalated(further)
-    assert before.escalation is not None
-    taking = Acknowledged("anna", before.escalation.incident)
-    assert channels(moved(before, taking, seen(), NOW + 60, further).document) == {"ops", "duty"}
-    reminded = posted(woken(before, NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=further).document)
-    assert channels(moved(reminded, taking, seen(), NOW + 960, further).document) == {"ops", "duty", "boss"}
+    taken = moved(posted(result.document), Acknowledged("anna", before.escalation.incident), seen(), NOW + 960, mentioning)
+    assert channels(taken.document) == {"ops", "duty"}
 
 
 def test_people_are_reminded_three_times():
@@ -159,15 +152,6 @@ def test_a_restart_that_a_person_approved_keeps_its_escalated_queue():
     started = moved(posted(asked.document), pressed, seen(now=at + 5), at + 5, PUBLIC)
     joined = moved(posted(started.document), alerted(POST_TOO), of_both(at + 9), at + 9, PUBLIC)
     assert [watched.queue.key for watched in joined.document.incident.queues] == [MAIL.key, scenes.POST.key]
-
-
-@pytest.mark.parametrize(("again_s", "known", "due_s"), [(60.0, True, 60.0), (0.0, True, None), (60.0, False, AGAIN_S)])
-def test_the_pause_between_reminders_is_the_runbooks(again_s, known, due_s):
-    """As it is now; without the runbook it is fifteen minutes. None where it was set to zero meanwhile."""
-    changed = rules(runbook(name="mail" if known else "other", escalation=Escalation(again_s=again_s)), public_url=URL)
-    result = woken(escalated(), NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=changed)
-    assert result.document.escalation.due == (None if due_s is None else NOW + AGAIN_S + due_s)
-    assert (kinds(result.document) == []) == (due_s is None)
 
 
 @pytest.mark.parametrize("url", ["", URL])

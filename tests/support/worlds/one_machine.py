@@ -35,7 +35,6 @@ from functions.runtime.secrets import SecretRef
 from testbed.doubles.rabbitmq import RabbitDouble
 from testbed.doubles.rundeck import Job, Rundeck
 from testbed.unstick_process import (
-    BUDGET,
     HMAC_SECRET,
     MACHINE_TOKEN,
     ROOT,
@@ -75,7 +74,7 @@ class Place:
     def configured(self, *runbooks: dict[str, Any], **changes: Any) -> None:
         """Deploy this configuration."""
         local = {"local": {"path": str(self.database)}}
-        changes = {"store": local, "scheduler": local, "budget": BUDGET} | changes
+        changes = {"store": local, "scheduler": local} | changes
         settings = configuration(self.rundeck.url, self.rabbit.url, runbooks or [runbook("mail")], **changes)
         (self.folder / "unstick.yaml").write_text(yaml.safe_dump(settings))
         current_config.cache_clear()

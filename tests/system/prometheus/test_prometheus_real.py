@@ -18,7 +18,7 @@ from testbed import alerting
 from testbed.alerting import PACKAGES, SHIPPED, program
 from testbed.broker import free_ports
 from testbed.doubles.rundeck import Job, Rundeck
-from testbed.unstick_process import BUDGET, ENDED_WITHIN_S, HELPED, Unstick, configuration, job_id, runbook
+from testbed.unstick_process import ENDED_WITHIN_S, HELPED, Unstick, configuration, job_id, runbook
 from testbed.workers import redis_worker
 
 SERVICE, QUEUE = "mail-worker", "mail"
@@ -114,7 +114,7 @@ def test_from_the_length_of_a_redis_list_to_recovered(needed: Callable[..., None
         )
         auth = {"auth": {"basic": {"user": USER, "passwords": ["env://ALERTMANAGER_PASSWORD"]}}}
         (port,) = free_ports(1)
-        file = configuration(rundeck.url, "", [book], grafana=auth, budget=BUDGET, prometheus={"url": f"http://127.0.0.1:{port}"})
+        file = configuration(rundeck.url, "", [book], grafana=auth, prometheus={"url": f"http://127.0.0.1:{port}"})
         del file["rabbitmq"]
         unstick = Unstick(tmp_path / "unstick", file, ALERTMANAGER_PASSWORD=PASSWORD)
         stack.enter_context(unstick)

@@ -10,7 +10,7 @@ import pytest
 from testbed.broker import Broker
 from testbed.doubles.rundeck import Job, Rundeck
 from testbed.patience import wait_until
-from testbed.unstick_process import BUDGET, ENDED_WITHIN_S, Unstick, alert, configuration, job_id, runbook
+from testbed.unstick_process import ENDED_WITHIN_S, Unstick, alert, configuration, job_id, runbook
 from testbed.workers.crew import Habit, Worker
 from testbed.workers.stuck_application import until_stuck
 
@@ -33,7 +33,7 @@ def test_what_the_broker_dropped_is_told(rabbitmq_server: Broker, tmp_path: Path
             stack.enter_context(Worker(rabbitmq_server.amqp_url(), queue, Habit()))
 
         rundeck = stack.enter_context(Rundeck(Job(id=job_id("limited"), action=restart)))
-        file = configuration(rundeck.url, rabbitmq_server.url, [runbook("limited")], user=USER, budget=BUDGET)
+        file = configuration(rundeck.url, rabbitmq_server.url, [runbook("limited")], user=USER)
         console = {"console": {"type": "console", "approval_links": True}}
         shown = {"public_url": "https://unstick.example.com", "channels": console}
         unstick = Unstick(tmp_path / "unstick", file | shown, rabbitmq_password=PASSWORD)

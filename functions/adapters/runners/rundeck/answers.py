@@ -26,6 +26,7 @@ from functions.runtime.secrets import with_newest
 from functions.runtime.text import Phrase, Text, named
 
 SYSTEM = "Rundeck"
+API_VERSION = 41  # that of Rundeck 4.0; later ones still accept it
 JSON = "application/json"
 MAX_TEXT = 300
 JAVA_TRACE = re.compile(r"\s+at [\w.$/<>]+\(|\s*\.\.\. \d+ (more|common frames omitted)")
@@ -77,10 +78,7 @@ _PROJECT = (
         "Check in Rundeck whether the project is there. If it was replaced, import the job and write its UUID into restart.job."
     ),
 )
-_VERSION = (
-    Text("does not support this API version"),
-    Text("Set rundeck.api_version to 41, which every Rundeck from 4.0 on supports."),
-)
+_VERSION = (Text("does not support this API version"), Text("Upgrade Rundeck to 4.0 or newer."))
 _URL = (
     Text("what answers there is not the Rundeck API"),
     Text("Check rundeck.url: scheme, port, context path, and any proxy in front."),
@@ -136,6 +134,7 @@ class Connection(Struct, frozen=True):
 
     settings: Settings
     ends: float
+    api_version: int = API_VERSION
 
     @property
     def left_s(self) -> float:
@@ -144,10 +143,6 @@ class Connection(Struct, frozen=True):
     def within(self, seconds: float) -> Connection:
         """The same with at most this much time."""
         return replace(self, ends=min(self.ends, time.monotonic() + seconds))
-
-    def at_least(self, api_version: int) -> Connection:
-        """The same with this version of the API or a newer one."""
-        return replace(self, settings=replace(self.settings, api_version=max(api_version, self.settings.api_version)))
 
 
 def connect(settings: Settings, timeout_s: float) -> Connection:
@@ -161,7 +156,7 @@ def ask(
     """One exchange; `path` follows /api/N/. Returns Rundeck's answer with the status `expected`. Raises Denied by ERRORS, and
     Unavailable if the result is unclear. A rejected token is read again; if it was replaced in the meantime, the request is
     sent once more: after a rejected token nothing ran."""
-    url = f"{to.settings.url.rstrip('/')}/api/{to.settings.api_version}/{path}"
+    url = f"{to.settings.url.rstrip('/')}/api/{to.api_version}/{path}"
 
     def send(token: bytes) -> http_client.Answer:
         headers = {"X-Rundeck-Auth-Token": token.decode("latin-1").strip(), "Accept": accept}

@@ -7,6 +7,8 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
+from msgspec.structs import replace
+
 from functions.adapters.runners.rundeck import answers
 from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.ports import Finding, finding_of, finding_of_error
@@ -43,7 +45,7 @@ def check(settings: Settings, restart: Restart, *, auto: bool, timeout_s: float)
         return [finding_of_error(ANSWERS, error, UNREACHABLE)]
     version, newest = answers.plain(str(server.get("version"))), answers.plain(str(server.get("apiversion")))
     return [
-        Finding(ANSWERS, True, f"Rundeck {version}, API {settings.api_version} of {newest}"),
+        Finding(ANSWERS, True, f"Rundeck {version}, API {answers.API_VERSION} of {newest}"),
         _check_clock(answer),
         _check_expiry(settings, answer.at),
         *_check_job(to, restart.job, restart.options, partial(_list_rules, restart, auto=auto)),
@@ -71,7 +73,7 @@ def _check_job(to: answers.Connection, job: str, options: Mapping[str, str], rul
         return
     name = answers.plain(f"{info.get('group') or ''}/{info.get('name')} in {info.get('project')}".lstrip("/"))
     yield Finding(JOB, info.get("enabled") is True, name, "enable the job's execution")
-    yield _unless_refused(MAY_RUN, lambda: _judge_permission(_get(to, f"{path}/meta", META_VERSION)))
+    yield _unless_refused(MAY_RUN, lambda: _judge_permission(_get(replace(to, api_version=META_VERSION), f"{path}/meta")))
     yield finding_of(HISTORY, lambda: _judge_history(_get(to, f"{path}/executions?max=1")), UNREACHABLE)
     try:
         definition = _get_definition(to, path)
@@ -93,8 +95,8 @@ def _unless_refused(what: str, ask: Callable[[], Finding]) -> Finding:
         return finding_of_error(what, error, UNREACHABLE)
 
 
-def _get(to: answers.Connection, path: str, at_least: int = 0) -> Any:
-    return answers.ask(to.at_least(at_least), "GET", path).json()
+def _get(to: answers.Connection, path: str) -> Any:
+    return answers.ask(to, "GET", path).json()
 
 
 def _get_definition(to: answers.Connection, path: str) -> Mapping[str, Any]:

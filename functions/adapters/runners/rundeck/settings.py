@@ -3,12 +3,10 @@
 from datetime import datetime
 from typing import Annotated, ClassVar
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from functions.runtime.fields import written
 from functions.runtime.secrets import SecretRef
-
-FIRST_WITH_OPTIONS = 18  # older versions of the API ignore the options of a run
 
 
 class Settings(Struct, frozen=True):
@@ -26,8 +24,6 @@ class Settings(Struct, frozen=True):
     """The token."""
     token_expires: Annotated[str, written("moment")] = ""
     """When the token expires. A token can't read its own expiry."""
-    api_version: Annotated[int, Meta(ge=FIRST_WITH_OPTIONS)] = 41
-    """API version. Servers from 4.0 on accept 41."""
     ca: str = ""
     """Certificates to trust (PEM file or folder) for a private CA."""
 

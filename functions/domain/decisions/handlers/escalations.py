@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from functions.domain.cards.card_input import CardInput
-from functions.domain.decisions.messages import NO_RUNBOOK, channels_for, end_escalation
+from functions.domain.decisions.messages import REMINDED_EVERY_S, channels_for, end_escalation
 from functions.domain.decisions.phases import clear_escalation_if_healthy, evaluate_guards
 from functions.domain.decisions.turn import Turn
 from functions.domain.model.codes import Phase
@@ -20,17 +20,15 @@ def remind(turn: Turn) -> None:
     escalation = turn.document.escalation
     if escalation is None or not turn.document.is_reminder_due(turn.at):
         return
-    runbook = turn.rules.runbooks.get(escalation.runbook)
-    again_s = (runbook.escalation if runbook else NO_RUNBOOK).again_s
-    if not again_s or turn.document.escalated_at is None:
+    if turn.document.escalated_at is None:
         return _keep(turn, replace(escalation, due=None))
     if turn.document.incident is not None:
-        return _keep(turn, replace(escalation, due=turn.at + again_s))
-    turn.document = clear_escalation_if_healthy(turn, runbook)
+        return _keep(turn, replace(escalation, due=turn.at + REMINDED_EVERY_S))
+    turn.document = clear_escalation_if_healthy(turn, turn.rules.runbooks.get(escalation.runbook))
     if turn.document.escalated_at is None:
         return
     told = escalation.told + 1
-    escalation = replace(escalation, told=told, due=turn.at + again_s if told < TOLD_AGAIN else None)
+    escalation = replace(escalation, told=told, due=turn.at + REMINDED_EVERY_S if told < TOLD_AGAIN else None)
     _keep(turn, escalation)
     shown, public_url = replace(escalation, queues=turn.note_figures(escalation.queues)), turn.rules.public_url
     url = f"{public_url}/approve/#{escalation.nonce}" if public_url and escalation.nonce else ""
@@ -81,12 +79,11 @@ def on_resume(turn: Turn, event: Resumed) -> None:
 
 
 def _post(turn: Turn, kind: CardKind, escalation: Escalation, mark: str, url: str = "") -> None:
-    """Post to the channels that got the escalation; after a reminder, also to those of `escalate_further`."""
+    """Post to the channels that got the escalation."""
     outcome, runbook = turn.document.find_outcome(escalation.incident), turn.rules.runbooks.get(escalation.runbook)
     reason, trigger = (outcome.reason, next(iter(outcome.triggers), None)) if outcome else (None, None)
     card_input = CardInput(kind, turn.at, runbook, turn.document.target, reason=reason, trigger=trigger, acknowledge_url=url)
-    further = runbook.escalate_further if runbook and escalation.told else ()
-    first = outcome.channels if outcome else channels_for(turn.rules, runbook)
+    channels = outcome.channels if outcome else channels_for(turn.rules, runbook)
     restarts = outcome.restarts if outcome else 0
     card_input = replace(card_input, late_s=turn.late_s, escalation=escalation, restarts=restarts)
-    turn.post(card_input, f"{escalation.incident}-{mark}", tuple(dict.fromkeys((*further, *first))))
+    turn.post(card_input, f"{escalation.incident}-{mark}", channels)
