@@ -85,7 +85,7 @@ def _queue(place: str, queues: dict[str, Any], key: str, for_s: float, now: floa
 
 def _snapshot(place: str, queues: dict[str, Any], name: str, now: float) -> QueueSnapshot | Unknown:
     given = queues[name]
-    filled = {"at": now, "ready": given.get("depth", 0), "unacked": 0, "acks": DONE, "deliveries": DONE, **given}
+    filled = {"at": now, "ready": given.get("depth", 0), "unacked": 0, "acks": DONE, "deliveries": DONE, "channels": [], **given}
     return _part(f"{place}: queues.{name}", given if "why" in given else filled, QueueSnapshot, now)
 
 

@@ -12,7 +12,6 @@ from functions.application.ports import Budget, Ports, Query, QueueOutcome
 from functions.application.serialization import decode
 from functions.application.storm import Shard, plan_shards
 from functions.domain.decisions.queries import Queues, Wanted, what_to_observe
-from functions.domain.health.proofs import reach_s
 from functions.domain.model.events import Event
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import NOT_CHECKED, ExecutionHistory, Observation, Pause, Storm, Unknown
@@ -86,7 +85,7 @@ def plan_queues(
     `channels`: those to read first, by the queue's key."""
     groups: dict[str, list[Query]] = {}
     for key, (queue, runbook) in queues.items():
-        query = Query(queue, reach_s(runbook.symptom) if runbook else 60.0, (channels or {}).get(key, ()))
+        query = Query(queue, runbook.symptom.for_s if runbook else 60.0, (channels or {}).get(key, ()))
         groups.setdefault(queue.kind, []).append(query)
 
     def read(results: list[Any]) -> dict[str, Any]:

@@ -22,7 +22,6 @@ from functions.runtime.text import languages
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MIDNIGHT = 24 * 60
-KEPT_MOST_S = 3600.0
 MAX_TEXT = 1024  # characters of a matcher, pattern or template
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s?(s|m|h|d)?", re.ASCII)
 _UNITS_S = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -63,15 +62,6 @@ def show_duration(value_s: float) -> str:
         if value_s >= unit_s and value_s % unit_s == 0 and (unit != "d" or value_s > unit_s):
             return f"{value_s / unit_s:.0f}{unit}"
     return f"{value_s:.6f}".rstrip("0").rstrip(".") + "s"
-
-
-def _read_keeps(text: str) -> dict[str, float | None]:
-    most_s = {"never": 0.0, "always": None}.get(text, -1.0)
-    if most_s == -1.0:
-        most_s = read_duration(text)
-        if not 0 < most_s <= KEPT_MOST_S:
-            raise ValueError("is not a time up to 1h, as far back as RabbitMQ keeps samples")
-    return {"most_s": most_s}
 
 
 def _read_text(text: str) -> str:
@@ -209,7 +199,7 @@ FORMATS: Mapping[str, Format] = {
     "name": Format("a name of 1 to 80 characters", _read_name),
     "remedy": Format("a name of up to 20 letters, digits and hyphens, such as park", _matching("[a-z][a-z0-9-]{0,19}")),
     "duration": Format("a duration (30s, 5m, 2h)", read_duration),
-    "keeps": Format("never, always, or a duration up to 1h", _read_keeps),
+    "never": Format("never", _matching("never")),
     "secret": Format(f"a secret: {FORMS}", _read_secret),
     "base-url": Format("a base URL such as https://host:port/path", read_url),
     "link": Format("a link", _read_link),
@@ -244,5 +234,5 @@ FORMATS: Mapping[str, Format] = {
         {"type": "object", "additionalProperties": _COUNT, "minProperties": 1},
     ),
 }
-STRUCTS = {"SecretRef": "secret", "Matcher": "matcher", "Freeze": "freeze", "Keeps": "keeps"}
+STRUCTS = {"SecretRef": "secret", "Matcher": "matcher", "Freeze": "freeze"}
 """Structs that have a format of their own."""

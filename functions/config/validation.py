@@ -32,6 +32,9 @@ REMOVED = {
     "open_to_network": "Remove it, and send one of `machine_tokens` with each call of `verify`, `report` and `/metrics`",
     "runbooks.*.escalate_further": "Name these channels in `escalate`: reminders go there too",
     "runbooks.*.escalation": "Remove it: people are reminded every 15 minutes, three times at most",
+    "runbooks.*.symptom.rabbitmq.keeps=*": "Write never, or set `for` as long as the application may keep a message, in a queue "
+    "and a runbook of its own",
+    "runbooks.*.symptom.rabbitmq.window": "Remove it: a person is asked where RabbitMQ doesn't show how much one may hold",
     "rundeck.api_version": "Remove it: Unstick speaks version 41, which each Rundeck from 4.0 on does",
     "rundeck.incident_option": "Remove it, and name the job's option unstick_incident",
     "rundeck.not_after_option": "Remove it, and name the job's option unstick_not_after",

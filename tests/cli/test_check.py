@@ -277,7 +277,7 @@ def test_what_is_only_likely_to_hang_is_told_ahead(here: Line) -> None:
     (nobody,) = (line for name, line in lines.items() if name.endswith("mail-delivery: people can be asked"))
     assert (nobody["ok"], nobody["remedy"]) == (None, "Set `public_url`.")
     (keeps,) = (line for name, line in lines.items() if name.endswith("messages that consumers keep"))
-    assert "`never` restarts it after `for`" in keeps["detail"]
+    assert "`keeps: never` is not set" in keeps["detail"]
     book["restart"]["holder"] = {"option": "host", "allow": "10[.]0[.]3[.][0-9]+"}
     here.configured(book)
     lines = findings(here, *MAIL, code=1)

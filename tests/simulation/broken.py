@@ -20,7 +20,7 @@ from functions.domain.decisions import messages as telling
 from functions.domain.decisions.guards import Decision, GuardContext, Kind
 from functions.domain.decisions.handlers import escalations
 from functions.domain.decisions.turn import Turn
-from functions.domain.health import doubts, held, looks, proofs, recovery, waiting
+from functions.domain.health import looks, recovery, rows
 from functions.domain.model import firings
 from functions.domain.model.codes import Health, Phase, Reason
 from functions.domain.model.events import Acknowledged, Start, Step, Waiting, Wake
@@ -455,16 +455,6 @@ def _given_is_held(right: Any) -> Any:
     return find_flat
 
 
-def _never_rejects(right: Any) -> Any:
-    """A consumer that rejects is taken for one that holds all that it was ever given, whatever its queue held meanwhile."""
-
-    def find_flat(seen: Any, trust: Any) -> Any:
-        channels = tuple(replace(one, counted=min(one.counted, one.held)) for one in seen.channels or ())
-        return right(replace(seen, channels=channels, history=replace(seen.history, unacked=())), trust)
-
-    return find_flat
-
-
 def _absent_is_zero(right: Any) -> Any:
     """Counters that are not there are taken for zeros, and so is what can't be seen."""
 
@@ -519,15 +509,6 @@ def _all_escalated(_right: Any) -> Any:
     return is_about_other_queues
 
 
-def _ignores_users(right: Any) -> Any:
-    """Whoever holds messages is the application."""
-
-    def find_held(symptom: Any, *rest: Any) -> Any:
-        return right(replace(symptom, users=()), *rest)
-
-    return find_held
-
-
 def _ever_acked(right: Any) -> Any:
     """A queue of which no message was ever acknowledged is as good as any."""
 
@@ -535,15 +516,6 @@ def _ever_acked(right: Any) -> Any:
         return right(row, symptom, seen, replace(trust, acked=True), terms)
 
     return weaken
-
-
-def _needs_consumers(right: Any) -> Any:
-    """A queue that may be without consumers is taken for one that may not."""
-
-    def find_unattended(row: Any, seen: Any, trust: Any, terms: Any) -> Any:
-        return right(row, seen, trust, replace(terms, min_consumers=1))
-
-    return find_unattended
 
 
 def _any_host(right: Any) -> Any:
@@ -587,10 +559,8 @@ ALONE = frozenset({"auto", "untroubled", "one_clock", "nobody answers"})
 PRESSED = frozenset({"auto", "sick", "one hangs", "remedies"})
 
 VARIANTS = (
-    Variant("a message given just now, counted from the last work on", ((held, "find_flat", _given_is_held),), Faults(),
+    Variant("a message given just now, counted from the last work on", ((rows, "_find_flat", _given_is_held),), Faults(),
         frozenset({"auto", "idle"}), "I3", seed=1),
-    Variant("a consumer that rejects, taken for one that hangs", ((held, "find_flat", _never_rejects),), Faults(),
-        frozenset({"auto", "idle"}), "I3", seed=39),
     Variant("absent counters taken for zeros", ((Host, "read_queue", _absent_is_zero),), Faults(),
         frozenset({"auto", "busy", "dead letters", "the statistics are off"}), "I3", seed=4),
     Variant("unseen channels taken for none", ((looks, "judge", _unseen_is_nothing),), Faults(broker_slow=0.5),
@@ -613,7 +583,7 @@ VARIANTS = (
         frozenset({"auto", "sick", "one hangs", "never heals", "soon_again"}), "I3", seed=20),
     Variant("an escalation that holds the whole target", ((guards, "is_about_other_queues", _all_escalated),), Faults(),
         UNDISTURBED | {"two_queues", "apart", "never heals"}, "soon", seed=3),
-    Variant("one of several that nobody sees", ((held, "find_flat", lambda _: lambda *_: []),), Faults(),
+    Variant("one of several that nobody sees", ((rows, "_find_flat", lambda _: lambda *_: []),), Faults(),
         UNDISTURBED | {"one hangs"}, "soon", seed=6),
     Variant("a save without compare", ((Host, "save", _without_compare),), Faults(stall=0.1), frozenset({"auto", "sick"}), "I1",
         seed=21),
@@ -735,25 +705,9 @@ VARIANTS = (
         frozenset({"auto", "sick", "evidence"}), "I10", seed=0),
     Variant("evidence counted as a restart", ((step, "without_evidence_runs", _all_runs),), Faults(),
         frozenset({"auto", "sick", "evidence", "same_job"}), "I10"),
-    Variant("any message that is held, taken for a full window", ((held, "is_full", lambda _: lambda *_: True),), Faults(),
+    Variant("what is kept, taken for what hangs", ((rows, "_say_open_window", lambda _: lambda *_: ""),), Faults(),
         ALONE | {"keeps"}, "I13", seed=11),
-    Variant("a window that was filled just now, taken for one that was full all the time",
-        ((held, "is_full", lambda _: lambda symptom, channel: 0 < (channel.window or 0) <= channel.held),), Faults(),
-        ALONE | {"one of two"}, "I13", seed=26),
-    Variant("work that waits now, taken for work that waited all the time", ((held, "waiting_s", lambda _: lambda seen: 1e9),),
-        Faults(), ALONE | {"fills"}, "I13"),
-    Variant("what is kept, taken for what hangs", ((doubts, "say_open_window", lambda _: lambda *_: ""),), Faults(),
-        ALONE | {"keeps"}, "I13", seed=11),
-    Variant("a question that comes before its proof", ((held, "KEPT_MORE_S", lambda _: 0.0),), Faults(), ALONE | {"fills"},
-        "I13"),
-    Variant("a lock that is broken", ((held, "_weaken", _ever_acked),), Faults(), ALONE | {"locks"}, "I13"),
-    Variant("`keeps` that nobody reads", ((held, "_apply_keeps", lambda _: lambda row, symptom: row),), Faults(),
-        ALONE | {"keeps", "keeps a while"}, "I13", seed=7),
-    Variant("another user's messages", ((proofs, "find_held", _ignores_users),), Faults(), ALONE | {"another user"}, "I13"),
-    Variant("a worker that was scaled to zero", ((waiting, "_find_unattended", _needs_consumers),), Faults(),
-        ALONE | {"scaled to zero"}, "I13"),
-    Variant("dead letters, taken for work whose consumer is gone", ((waiting, "was_consumed", lambda _: lambda *_: True),),
-        Faults(), ALONE | {"dead letters after the broker's restart"}, "I13"),
+    Variant("a lock that is broken", ((rows, "_weaken", _ever_acked),), Faults(), ALONE | {"locks"}, "I13"),
     Variant("an alert's history that nobody reads", ((step, "remember_history", lambda _: lambda watched, alert: watched),),
         Faults(), ALONE | {"gone after the broker's restart"}, "I13", seed=3),
     Variant("a question that is repeated", ((guards, "was_asked", lambda _: lambda *_: False),), Faults(), ALONE | {"locks"},
@@ -761,7 +715,7 @@ VARIANTS = (
     Variant("a question that calls people", ((endings, "end_as_not_approved", _calls_people),), Faults(), ALONE | {"locks"},
         "I13"),
     Variant("a question during which nobody looks", ((phases, "PHASES", _not_looked_at),), Faults(),
-        ALONE | {"a window of the runbook"}, "I13", seed=27),
+        ALONE | {"fills"}, "I13", seed=27),
     Variant("what is likely, restarted like what is proved", (_replaced_guard("likely_stuck", _passes),), Faults(),
         ALONE | {"keeps"}, "I13", seed=11),
     Variant("an opinion of another host", ((guards, "ask_opinion", _any_host),), Faults(), ALONE | {"one of two", "opinions"},

@@ -98,9 +98,8 @@ TOLD = {
     "dead letters after the broker's restart": ASKED,
     "back after the broker's restart": NOTHING,
     "fills": RESTARTED,
-    "a window of the runbook": RESTARTED,
     "one of two": RESTARTED,
-    "polls and dies": RESTARTED,
+    "polls and dies": ASKED,
     "gone after the broker's restart": RESTARTED,
     "survives": COMMAND,
 }
@@ -130,7 +129,13 @@ def _first_starts(seed: int, faults: Faults) -> dict[str, float] | None:
     world = scenario.world
     began = {f"target-{alert.labels['app']}": alert.starts_at for alert in reversed(scenario.alerts)}
     by_hand = any(run.by != "unstick" for run in world.rundeck.runs)
-    if world.pauses or by_hand or len(began) > world.rules.storm_targets or any(cause.self_heals for cause in scenario.causes):
+    if (
+        not world.broker.monitoring
+        or world.pauses
+        or by_hand
+        or len(began) > world.rules.storm_targets
+        or any(cause.self_heals for cause in scenario.causes)
+    ):
         return None
     return {key: next((sent["at"] - at for sent in world.sent if sent["target"] == key), math.inf) for key, at in began.items()}
 

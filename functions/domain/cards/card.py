@@ -10,7 +10,7 @@ from functions.domain.cards import facts, queue_facts, remedies
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import CUT, Content, clock, render, rendered, tidy
 from functions.domain.health.recovery import find_same_again, find_survivor, say_survivor
-from functions.domain.model.codes import ASKED, Proof, Reason, Verdict
+from functions.domain.model.codes import ASKED, Reason, Verdict
 from functions.domain.model.messages import Card, CardKind
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.reasons import REASONS
@@ -74,8 +74,6 @@ def _why_restarted(card_input: CardInput) -> Text:
         return Text("A person says that it hangs. Unstick is restarting the application and will report the result here.")
     if any(watched.held_by for watched in card_input.queues):
         return Text("A consumer hangs with messages. Unstick is restarting the application and will report the result here.")
-    if any(watched.proof is Proof.OLDEST for watched in card_input.queues):  # the others are processed
-        return Text("Unstick is restarting the application and will report the result here.")
     return Text("Nothing is being processed. Unstick is restarting the application and will report the result here.")
 
 

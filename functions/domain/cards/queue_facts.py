@@ -37,17 +37,11 @@ def queues(card_input: CardInput) -> list[Fact]:
 
 
 PROOFS: Mapping[Proof, Text] = {
-    Proof.LOCK: Text("a consumer holds messages and does nothing with them"),
-    Proof.HELD: Text("a consumer holds as many messages as it may, and does nothing with them"),
+    Proof.FULL: Text("a consumer holds as many messages as it may, and does nothing with them"),
     Proof.WORK_WAITS: Text("a consumer holds messages and does nothing with them, and others wait"),
-    Proof.KEPT: Text("a consumer holds messages and does nothing with them"),
-    Proof.HELD_BY_GET: Text("messages were taken by basic.get or a cancelled consumer, and nothing is done with them"),
-    Proof.HELD_UNSEEN: Text("messages are held, and nothing is done with them"),
-    Proof.SWALLOWED: Text("a consumer takes more and more messages, and acknowledges none"),
-    Proof.UNSERVED: Text("consumers are connected, but the broker serves nobody"),
-    Proof.UNATTENDED: Text("messages wait, and the consumer is gone"),
-    Proof.PERHAPS_UNATTENDED: Text("messages wait, and there is no consumer"),
-    Proof.OLDEST: Text("the oldest message stays, whatever else moves"),
+    Proof.UNSERVED: Text("messages wait, and the connected consumers are given none"),
+    Proof.GONE: Text("messages wait, and the consumer is gone"),
+    Proof.PERHAPS: Text("messages stand still"),
     Proof.STATED: Text("its own condition for stuck holds"),
 }
 

@@ -7,6 +7,7 @@ from functions.domain.decisions.guards import QUESTION_S, Decision, hold, questi
 from functions.domain.decisions.messages import channels_for, may_overrule, was_told_recently
 from functions.domain.decisions.observing import observe_hold
 from functions.domain.decisions.turn import Turn
+from functions.domain.health.rows import GROWS_TIMES
 from functions.domain.model.codes import ASKED, Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Declined
 from functions.domain.model.incidents import Incident
@@ -50,9 +51,11 @@ def _may_ask(turn: Turn, decision: Decision) -> bool:
 
 def _wait(turn: Turn, decision: Decision) -> None:
     again = turn.at + max(decision.again_in_s or 0.0, 1.0)
-    if decision.reason is Reason.COOLDOWN or decision.patient:  # its end is known, so don't escalate
+    if decision.reason is Reason.COOLDOWN:  # its end is known, so don't escalate
         turn.change(waits_from=again)
     deadline = deadline_of(turn.incident, turn.runbook)
+    if decision.reason is Reason.SYMPTOM_UNKNOWN and not decision.tell:  # no row of the table has lasted for long enough yet
+        deadline += max(GROWS_TIMES * turn.runbook.symptom.for_s - turn.runbook.verify.within_s, 0.0)
     if turn.at >= deadline:
         if turn.incident.is_suspicion and decision.reason is Reason.SYMPTOM_UNKNOWN and not decision.tell:
             return _end_as_passed(turn, decision)  # it kept moving, though rarely

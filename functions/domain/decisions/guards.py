@@ -56,7 +56,6 @@ class Decision(Struct, frozen=True):
     remedy: Phrase = ""
     execution: Execution | None = None  # the execution to adopt, or the one that causes the hold
     tell: bool = True
-    patient: bool = False  # its end is known, so that waiting for it escalates nothing
 
 
 class HistoryUnknown(Exception):
@@ -291,8 +290,7 @@ def symptom(context: GuardContext) -> Decision | None:
     if unsure:
         one, watched = min(unsure, key=lambda pair: pair[0].again_in_s or math.inf)
         again_s = one.again_in_s or _runbook_of(context, watched).verify.every_s
-        held = partial(hold, Reason.SYMPTOM_UNKNOWN, named(watched.queue.name, one.why), again_in_s=again_s, tell=False)
-        return held(patient=any(one.kept for one, _ in unsure))
+        return hold(Reason.SYMPTOM_UNKNOWN, named(watched.queue.name, one.why), again_in_s=again_s, tell=False)
     for health, (reason, remedy) in PEOPLE_DECIDE.items():
         concerned = [(one, watched) for one, watched in judged if one.health is health]
         if concerned:
@@ -382,8 +380,7 @@ def was_asked(document: Document, watched: QueueState, judged: Judgement, now: f
 
 
 def question_key(watched: QueueState, proof: Proof | None) -> str:
-    """What a question is about. What is kept may be seen by channel or not: that is one question."""
-    proof = Proof.KEPT if proof is Proof.HELD_UNSEEN else proof
+    """What a question is about."""
     return f"{watched.queue.key}|{proof.value if proof else ''}"
 
 

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from functions.domain.decisions.guards import SAME_CAUSE_S, count_as_restarts, decide, judge_queues
 from functions.domain.decisions.turn import Turn
-from functions.domain.health.movement import recent_s
+from functions.domain.health.samples import recent_s
 from functions.domain.model.codes import Action, Ending, Health, Mode, Phase, Reason
 from functions.domain.model.incidents import Incident, QueueState
 from functions.domain.model.messages import CardKind

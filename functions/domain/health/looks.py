@@ -66,7 +66,6 @@ def _to_trust(looks: Looks, seen: QueueSnapshot, now: float) -> Trust:
     steady_s = math.inf if looks.steady_at is None else seen.at - looks.steady_at
     return Trust(
         steady_s=min(steady_s, math.inf if seen.nodes_up_s is None else seen.nodes_up_s),
-        same_consumers_s=seen.at - (looks.consumers_at or seen.at),
         unsure_s=0.0 if looks.unsure_at is None else now - looks.unsure_at,
         consumed=looks.consumed,
         acked=looks.acked,
@@ -92,12 +91,10 @@ def _note_looks(watched: QueueState, seen: QueueSnapshot) -> Looks:
     """Remember of this snapshot what reveals a discontinuity in the next one."""
     looks = watched.looks
     fell = None not in (seen.deliveries, looks.deliveries) and (seen.deliveries or 0) < (looks.deliveries or 0)
-    consumers, nodes = _digest(seen.consumer_ids or ()), _digest(seen.nodes) if seen.nodes else looks.nodes
+    nodes = _digest(seen.nodes) if seen.nodes else looks.nodes
     unsteady = fell or (looks.nodes and nodes != looks.nodes) or (seen.node_down and looks.steady_at is None)
     return replace(
         looks,
-        consumers=consumers,
-        consumers_at=looks.consumers_at if looks.consumers_at and consumers == looks.consumers else seen.at,
         nodes=nodes,
         steady_at=seen.at if unsteady else looks.steady_at,
         left_at=_left_at(watched, seen),

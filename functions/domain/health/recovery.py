@@ -7,11 +7,10 @@ import math
 from msgspec import Struct
 from msgspec.structs import replace
 
-from functions.domain.health.held import find_held
 from functions.domain.health.looks import note_snapshot
-from functions.domain.health.rows import RECENT_S, SETTLED_S, Terms, Trust
-from functions.domain.health.samples import drop_gaps, rise_of, spacing_s, still_s, within
-from functions.domain.model.codes import Proof, Verdict
+from functions.domain.health.rows import Terms, Trust, find_held
+from functions.domain.health.samples import RECENT_S, SETTLED_S, drop_gaps, rise_of, spacing_s, still_s, within
+from functions.domain.model.codes import Verdict
 from functions.domain.model.incidents import AfterRestart, QueueState
 from functions.domain.model.observations import Channel, QueueSnapshot, Reading, Statement, Unknown
 from functions.domain.model.runbooks import Recovered, Runbook, Symptom
@@ -44,7 +43,8 @@ def judge_recovery(runbook: Runbook, seen: Reading, watched: QueueState, since: 
     may_lose = watched.before is not None and watched.before.returns is not None
     well = is_well(runbook.recovered, seen.depth, consumers, polled=watched.looks.polled)
     well = well or _works_again(runbook, seen, watched, after, consumers, age_s)
-    well = well and not (seen.depth and _has_same_oldest(watched, seen.head_at)) and (age_s >= SETTLED_S or not may_lose)
+    same_oldest = bool(seen.depth) and _has_same_oldest(runbook.symptom, watched.before, seen.head_at)
+    well = well and not same_oldest and (age_s >= SETTLED_S or not may_lose)
     well_at = (after.well_at if after.well_at is not None else at) if well else None
     after = replace(after, well_at=well_at, looked_at=at, survivor=_find_survivor(watched, seen, age_s, at))
     held_again, same_again = (0, False) if well else find_held_again(runbook, seen, replace(watched, after=after), since, age_s)
@@ -121,23 +121,21 @@ def is_moving(runbook: Runbook, watched: QueueState, at: float) -> bool:
     present = are_enough(runbook.recovered, watched.consumers, polled=watched.looks.polled)
     moved_at = watched.after.moved_at
     moves = moved_at is not None and at - moved_at < runbook.verify.patience_s
-    return present and moves and not _has_same_oldest(watched, watched.head_at)
+    return present and moves and not _has_same_oldest(runbook.symptom, watched.before, watched.head_at)
 
 
-def _has_same_oldest(watched: QueueState, head_at: float | None) -> bool:
-    """Whether the message whose age caused the restart is still the oldest."""
-    before_at = watched.before.head_at if watched.proof is Proof.OLDEST and watched.before is not None else None
-    return before_at is not None and head_at == before_at
+def _has_same_oldest(symptom: Symptom, before: QueueSnapshot | None, head_at: float | None) -> bool:
+    """Whether a message that was older than it may be before the restart is still the oldest."""
+    if symptom.oldest_s is None or before is None or before.head_at is None:
+        return False
+    return head_at == before.head_at and before.at - before.head_at > symptom.oldest_s
 
 
 def _works_again(
     runbook: Runbook, seen: QueueSnapshot, watched: QueueState, after: AfterRestart, consumers: int | None, age_s: float
 ) -> bool:
     """Where one consumer of several hung, so that the queue need not be empty: it is gone or moves, and each consumer has done
-    something since the restart. Where the oldest message hung: another one is the oldest."""
-    if watched.proof is Proof.OLDEST:
-        enough = are_enough(runbook.recovered, consumers, polled=watched.looks.polled)
-        return seen.blind is None and age_s >= SETTLED_S and enough
+    something since the restart."""
     before = watched.before.consumers if watched.before is not None else None
     several = bool(watched.held_by) and (before or 0) > len(watched.held_by)
     if not several or seen.channels is None or seen.unseen is not None or age_s < SETTLED_S or after.moved_at is None:
@@ -171,7 +169,7 @@ def find_held_again(runbook: Runbook, seen: QueueSnapshot, watched: QueueState, 
 
 def find_hanging(symptom: Symptom, seen: QueueSnapshot, *, confirmed: bool) -> list[Channel]:
     """The channels that are proved to hang with messages. `confirmed`: also those that are only likely to."""
-    rows = find_held(symptom, seen, Trust(unsure_s=math.inf, acked=True), Terms())
+    rows = find_held(symptom, seen, Trust(unsure_s=math.inf, acked=True), Terms(), symptom.for_s)
     proved = (row for row in rows if row.lasted_s >= row.needs_s and not row.against)
     hold = (row for row in rows if row.lasted_s >= symptom.for_s) if confirmed else proved
     return list({channel.id: channel for row in hold for channel in row.channels}.values())

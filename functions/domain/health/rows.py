@@ -1,39 +1,57 @@
-"""What the rows of the verdict table share (docs/rabbitmq.md has the table)."""
+"""The rows of the verdict table (docs/rabbitmq.md). Held is not hung: what tells them apart is whether the application could take
+more. What no row proves is `perhaps`, with what speaks against it."""
 
 import math
+from collections.abc import Iterable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from functions.domain.health.samples import drop_gaps, lasting_s
+from functions.domain.health.samples import (
+    RECENT_S,
+    SETTLED_S,
+    drop_gaps,
+    lasting_s,
+    rise_of,
+    rises_in_both_halves,
+    still_s,
+    untouched_s,
+    within,
+)
 from functions.domain.model.codes import Proof
 from functions.domain.model.observations import Channel, QueueSnapshot
 from functions.domain.model.runbooks import Runbook, Symptom
-from functions.runtime.text import Phrase
+from functions.domain.texts.words import duration
+from functions.runtime.text import COMMA, Phrase, Text, join
 
-RECENT_S = 10.0  # three samples, 5 s apart. A working queue processes something in this time, or between its last three samples.
+MORE_S = 20.0
+"""`perhaps` takes so much longer: by then messages that wait, or a full window, would show, which prove more."""
 
-SETTLED_S = 10.0
-"""What RabbitMQ shows of a queue is up to 9 s old: without channels, a new consumer that was given the message of the one before
-it looks like that one (measured)."""
+GROWS_TIMES = 3  # what only grows takes so many times as long
+YOUNG_S = 3600.0  # younger counters don't show that a queue never had a consumer
+KEEPS, MIN_CONSUMERS, HISTORY = "symptom: {rabbitmq: {keeps: never}}", "recovered: {min_consumers: 1}", "unstick_consumers_1d"
+"""The lines of configuration, and the alert's annotation, that settle a doubt."""
 
 
-class Candidate(Struct, frozen=True):
-    """One row that may hold: a verdict once it has lasted for `needs_s`."""
+Flat = list[tuple[float, Channel]]
+
+
+class Row(Struct, frozen=True):
+    """A row of the table: a verdict once it has lasted for `needs_s`."""
 
     proof: Proof
+    why: Phrase  # what was seen
     lasted_s: float
     needs_s: float
     channels: tuple[Channel, ...] = ()  # those that hold the messages
     against: Phrase = ""  # what speaks against it, so that it is likely at most; empty: it is proved
     settle: str = ""  # the line of configuration that settles it
-    kept: bool = False  # whether `keeps` alone makes it wait longer than `for`
 
 
 class Trust(Struct, frozen=True):
     """What earlier readings say about the reliability of this one."""
 
     steady_s: float = math.inf  # how long the samples can be relied on: a node that left took all of its own with it
-    same_consumers_s: float = 0.0  # for how long the queue is known to have had the consumers that it has
     unsure_s: float = 0.0  # for how long the queue has been unsure
     consumed: bool = False  # the queue is known to have had a consumer, whatever its counters say
     acked: bool = False  # a message of the queue is known to have been acknowledged, whatever its counters say
@@ -54,16 +72,292 @@ def terms_of(runbook: Runbook) -> Terms:
     return Terms(runbook.recovered.min_consumers, one_host=runbook.restart.holder is not None)
 
 
-def needed_s(symptom: Symptom) -> float:
-    """How long a verdict must have lasted."""
-    return max(symptom.for_s, RECENT_S)
+def find_rows(symptom: Symptom, seen: QueueSnapshot, trust: Trust, terms: Terms, deadline_s: float) -> list[Row]:
+    """The rows that the figures show, in the order of the table, however long they have lasted; each as strong as it can be.
+    `deadline_s`: how long a row must last to prove that the queue is stuck."""
+    rows = [*find_held(symptom, seen, trust, terms, deadline_s), *_find_waiting(symptom, seen, trust, terms, deadline_s)]
+    oldest = find_oldest(symptom, seen, trust, deadline_s)
+    rows += [oldest] if oldest else []
+    return sorted(rows, key=lambda row: row.proof is Proof.PERHAPS)
 
 
-def held_some_s(seen: QueueSnapshot) -> float:
-    """For how long some message has been held."""
+# --- messages that are held ---------------------------------------------------------------------------------------------------
+
+
+def find_held(symptom: Symptom, seen: QueueSnapshot, trust: Trust, terms: Terms, deadline_s: float) -> list[Row]:
+    """The rows about held messages."""
+    rows = _find_by_channel(symptom, seen, trust, deadline_s)
+    growing = []
+    if seen.blind is None:
+        rows, growing = [*rows, *_find_by_queue(symptom, seen, trust, deadline_s)], _find_growing(seen, deadline_s)
+    return [*(_weaken(row, symptom, seen, trust, terms) for row in rows), *growing]
+
+
+def _find_flat(seen: QueueSnapshot, trust: Trust) -> Flat:
+    """The consumers' channels that hold a message without working on it, and for how long (s), the longest first.
+    By their own counters: RabbitMQ renews `idle_since` every 60 s, whatever a consumer does. The number of held messages is up to
+    5 s ahead of the counters, so a message counts as held only once they show it. A consumer that rejects has more deliveries
+    than acknowledgements for ever: what it holds counts from the first look on. Whoever holds a message of a queue that held none
+    a moment ago was given it just now: after a first reject the counters look like those of one that holds it."""
+    flat, channels = [], (seen.channels or ()) if seen.unacked else ()
+    never_empty_s = _held_some_s(seen)
+    most_s = never_empty_s + SETTLED_S if seen.history.unacked else math.inf
+    own = sum(channel.held for channel in channels if not channel.shared)
+    for channel in channels:
+        others_only = channel.shared and own >= (seen.unacked or 0)  # what it holds is another queue's
+        if channel.held and channel.counted > 0 and channel.work and channel.work[-1][1] and not others_only:
+            since_s = min(trust.unsure_s, never_empty_s) if channel.counted > channel.held else math.inf
+            flat.append((min(still_s(drop_gaps(channel.work)), most_s, since_s), channel))
+    return sorted(flat, key=lambda pair: -pair[0])
+
+
+def _held_some_s(seen: QueueSnapshot) -> float:
     return lasting_s(drop_gaps(seen.history.unacked), lambda count: count > 0)
 
 
-def waiting_s(seen: QueueSnapshot) -> float:
-    """For how long some message has been ready."""
+def _waiting_s(seen: QueueSnapshot) -> float:
     return lasting_s(drop_gaps(seen.history.ready), lambda count: count > 0)
+
+
+def _undelivered_s(seen: QueueSnapshot) -> float:
+    """For how long nothing was delivered or taken; 0 if that isn't counted."""
+    return still_s(drop_gaps(seen.history.deliveries)) if seen.deliveries is not None else 0.0
+
+
+def _unacked_s(seen: QueueSnapshot) -> float:
+    """For how long nothing was acknowledged. The counter is absent until the first message is."""
+    return still_s(drop_gaps(seen.ack_samples)) if seen.ack_samples else math.inf
+
+
+def _find_by_channel(symptom: Symptom, seen: QueueSnapshot, trust: Trust, deadline_s: float) -> list[Row]:
+    flat = _find_flat(seen, trust)
+    full = [pair for pair in flat if pair[1].is_full]
+    opens = [pair for pair in flat if not pair[1].is_full]
+    rows = [_by_channel(Proof.FULL, symptom, seen, full, deadline_s)] if full else []
+    if flat and seen.blind is None and seen.ready and (seen.consumers if seen.active is None else seen.active):
+        waits_s = min(_waiting_s(seen), _undelivered_s(seen), trust.steady_s)
+        rows.append(_by_channel(Proof.WORK_WAITS, symptom, seen, flat, deadline_s, waits_s))
+    if opens:
+        perhaps = _by_channel(Proof.PERHAPS, symptom, seen, opens, deadline_s)
+        if not symptom.keeps_nothing:
+            against = _say_open_window(perhaps.channels[0])
+            perhaps = replace(perhaps, needs_s=deadline_s + MORE_S, against=against, settle=KEEPS)
+        rows.append(perhaps)
+    return rows
+
+
+def _by_channel(proof: Proof, symptom: Symptom, seen: QueueSnapshot, flat: Flat, needs_s: float, most_s: float = math.inf) -> Row:
+    """The row for the channels that have lasted long enough, those of the application's own users first; otherwise for all."""
+    lasting = [pair for pair in flat if pair[0] >= needs_s] or flat
+    lasting = [pair for pair in lasting if not symptom.users or pair[1].user in symptom.users] or lasting
+    lasted_s, channels = min(lasting[0][0], most_s), tuple(channel for _, channel in lasting)
+    waits = Text("{count} message waits, and none is delivered", "{count} messages wait, and none is delivered")
+    waiting = waits.fill(count=seen.ready or 0) if proof is Proof.WORK_WAITS else ""
+    return Row(proof, join((_say_held_by(channels, lasted_s), waiting, _say_others(seen))), lasted_s, needs_s, channels)
+
+
+def _find_by_queue(symptom: Symptom, seen: QueueSnapshot, trust: Trust, deadline_s: float) -> list[Row]:
+    """Where no channel shows who holds what: all that can be read of the queue stands still."""
+    shown = any(channel.held for channel in seen.channels or ()) and seen.unseen is None and not seen.uncounted
+    if not seen.unacked or seen.ready is None or seen.depth <= symptom.max_messages or shown:
+        return []
+    if seen.uncounted and seen.consumers:
+        lasted_s = _unchanged_s(seen)
+    else:
+        lasted_s = min(_held_some_s(seen), _undelivered_s(seen), _unacked_s(seen))
+    lasted_s = min(untouched_s(seen, lasted_s), trust.steady_s)
+    held = Text(
+        "{count} message is held, and nothing was delivered or acknowledged for {seconds} s",
+        "{count} messages are held, and nothing was delivered or acknowledged for {seconds} s",
+    )
+    why = held.fill(count=seen.unacked, seconds=_shown_s(lasted_s))
+    return [Row(Proof.PERHAPS, why, lasted_s, deadline_s + MORE_S, against=_say_unseen(seen))]
+
+
+def _unchanged_s(seen: QueueSnapshot) -> float:
+    """For how long ready and unacknowledged have been exactly what they are now, and nothing came.
+    A consumer that finishes a message just as the next comes looks still where publishes can't be seen and nothing waits."""
+    if seen.published is None and not seen.ready:
+        return 0.0
+    ready_s = lasting_s(drop_gaps(seen.history.ready), lambda count: count == seen.ready)
+    unacked_s = lasting_s(drop_gaps(seen.history.unacked), lambda count: count == seen.unacked)
+    came_s = math.inf if seen.published is None else still_s(drop_gaps(seen.history.publishes))
+    return min(came_s, ready_s, unacked_s)
+
+
+def _find_growing(seen: QueueSnapshot, deadline_s: float) -> list[Row]:
+    """Without a limit a consumer is given all that comes, so neither its channel nor the queue ever stands still."""
+    counts = drop_gaps(seen.history.unacked)
+    begin = len(counts) - 1
+    while begin > 0 and 0 < counts[begin - 1][1] <= counts[begin][1]:
+        begin -= 1
+    if not seen.unacked or seen.uncounted or len(counts) < 2 or counts[begin][1] == counts[-1][1]:
+        return []
+    needs_s = GROWS_TIMES * deadline_s
+    lasted_s = min(counts[-1][0] - counts[begin][0], _unacked_s(seen))
+    if not rises_in_both_halves(within(drop_gaps(seen.history.deliveries), min(lasted_s, needs_s))):
+        return []
+    grows = Text(
+        "{count} message is held, and none was acknowledged for {seconds} s while more are delivered",
+        "{count} messages are held, and none was acknowledged for {seconds} s while more are delivered",
+    )
+    holders = tuple(channel for channel in seen.channels or () if channel.held)
+    against = Text("large batches, and consumers that acknowledge many at once, look like this")
+    return [Row(Proof.PERHAPS, grows.fill(count=seen.unacked, seconds=_shown_s(lasted_s)), lasted_s, needs_s, holders, against)]
+
+
+def find_oldest(symptom: Symptom, seen: QueueSnapshot, trust: Trust, deadline_s: float) -> Row | None:
+    """The oldest message, if it is older than it may be and somebody holds messages, whatever else moves."""
+    if symptom.oldest_s is None or seen.head_at is None or not seen.unacked or seen.at - seen.head_at <= symptom.oldest_s:
+        return None
+    why = Text("the oldest message is {age} old and still in the queue", age=duration(seen.at - seen.head_at))
+    against = Text("publishers set the time of a message, and a long job looks like this")
+    return Row(Proof.PERHAPS, why, trust.same_oldest_s, deadline_s + MORE_S, against=against)
+
+
+def _weaken(row: Row, symptom: Symptom, seen: QueueSnapshot, trust: Trust, terms: Terms) -> Row:
+    """The row with all that speaks against it."""
+    proves = symptom.keeps_nothing and row.channels
+    if not (proves or seen.acks or trust.acked or seen.uncounted):
+        lock = Text("no message of this queue is known to have been acknowledged, ever: locks and leases look like this")
+        needs_s = row.needs_s if row.proof is Proof.PERHAPS else row.needs_s + MORE_S
+        row = replace(row, proof=Proof.PERHAPS, needs_s=needs_s, against=lock, settle=KEEPS if row.channels else "")
+    row = _doubt_users(row, symptom, [channel.user for channel in row.channels] or seen.users)
+    if terms.one_host and row.channels and not symptom.users:
+        no_users = Text("without `users` whoever may consume the queue decides which host is restarted")
+        row = _doubt(row, no_users, f"symptom: {{rabbitmq: {{users: [{', '.join(seen.users)}]}}}}")
+    return row
+
+
+def _doubt_users(row: Row, symptom: Symptom, users: Iterable[str]) -> Row:
+    others = sorted(set(users).difference(symptom.users)) if symptom.users else []
+    if not others:
+        return row
+    said = Text("consumed as {users}, who is none of the application's `users`", users=join(others, COMMA))
+    return _doubt(row, said, "")
+
+
+def _doubt(row: Row, against: Phrase, settle: str) -> Row:
+    return replace(row, against=join((row.against, against)), settle=settle or row.settle)
+
+
+# --- messages that wait -------------------------------------------------------------------------------------------------------
+
+
+def _find_waiting(symptom: Symptom, seen: QueueSnapshot, trust: Trust, terms: Terms, deadline_s: float) -> list[Row]:
+    """The rows about waiting messages."""
+    if seen.depth <= symptom.max_messages or seen.unacked != 0 or seen.blind is not None or seen.consumers is None:
+        return []
+    waited_s = min(over_limit_s(symptom, seen), lasting_s(drop_gaps(seen.history.unacked), lambda count: count == 0))
+    waited_s = min(untouched_s(seen, waited_s), trust.steady_s)
+    if seen.deliveries is not None:
+        waited_s = min(waited_s, _undelivered_s(seen))
+    if seen.consumers:
+        return _find_unserved(symptom, seen, waited_s, deadline_s)
+    return _find_gone(seen, trust, terms, waited_s, deadline_s)
+
+
+def over_limit_s(symptom: Symptom, seen: QueueSnapshot) -> float:
+    """For how long the depth has exceeded what may wait."""
+    return lasting_s(drop_gaps(seen.depth_samples), lambda depth: depth > symptom.max_messages)
+
+
+def _find_unserved(symptom: Symptom, seen: QueueSnapshot, waited_s: float, deadline_s: float) -> list[Row]:
+    channels, all_seen = seen.channels or (), seen.channels is not None and seen.unseen is None and not seen.uncounted
+    # An absent counter means that nothing was delivered only where the channel of each consumer shows the same.
+    if seen.deliveries is None and not (all_seen and channels and len(channels) == seen.consumers):
+        return []
+    unserved = Text(
+        "{count} message waits, and the consumers were given nothing for {seconds} s",
+        "{count} messages wait, and the consumers were given nothing for {seconds} s",
+    )
+    row = Row(Proof.UNSERVED, unserved.fill(count=seen.ready or 0, seconds=_shown_s(waited_s)), waited_s, deadline_s)
+    elsewhere: Phrase = ""
+    if any(channel.held for channel in channels):
+        elsewhere = Text("its consumers hold messages of other queues, and one prefetch may be for all of them (global QoS)")
+    elif not all_seen:
+        elsewhere = _say_unseen(seen)
+    if elsewhere:
+        row = replace(row, proof=Proof.PERHAPS, needs_s=deadline_s + MORE_S, against=elsewhere)
+    return [_doubt_users(row, symptom, seen.users)]
+
+
+def _find_gone(seen: QueueSnapshot, trust: Trust, terms: Terms, waited_s: float, deadline_s: float) -> list[Row]:
+    if was_consumed(seen, trust):
+        gone = Text(
+            "{count} message has waited for {seconds} s, and the consumer is gone",
+            "{count} messages have waited for {seconds} s, and the consumer is gone",
+        )
+        lasted_s = min(waited_s, trust.gone_s)
+        row = Row(Proof.GONE, gone.fill(count=seen.ready or 0, seconds=_shown_s(lasted_s)), lasted_s, deadline_s)
+        scaled = Text(
+            "the runbook allows no consumer at all (`min_consumers: 0`): scaled to zero, and nightly workers, look like this"
+        )
+        return [row if terms.min_consumers else replace(row, against=scaled, settle=MIN_CONSUMERS)]
+    if not is_young(seen) or trust.unconsumed:
+        return []
+    nobody = Text(
+        "{count} message has waited for {seconds} s, and there is no consumer",
+        "{count} messages have waited for {seconds} s, and there is no consumer",
+    )
+    young = Text("RabbitMQ began {age} ago, and nothing says that the queue had a consumer: dead-letter queues look like this")
+    why, against = (
+        nobody.fill(count=seen.ready or 0, seconds=_shown_s(waited_s)),
+        young.fill(age=duration(seen.nodes_up_s or 0.0)),
+    )
+    return [Row(Proof.PERHAPS, why, waited_s, deadline_s + MORE_S, against=against, settle=HISTORY)]
+
+
+def was_consumed(seen: QueueSnapshot, trust: Trust) -> bool:
+    """Whether the queue ever had a consumer: absent counters don't show that it had none."""
+    remembered = trust.consumed or trust.acked
+    return bool(remembered or seen.consumed or seen.deliveries or any(count for _, count in seen.history.unacked))
+
+
+def is_young(seen: QueueSnapshot) -> bool:
+    """Whether the broker's counters are too young to show that the queue never had a consumer."""
+    return seen.nodes_up_s is not None and seen.nodes_up_s < YOUNG_S
+
+
+# --- in words -----------------------------------------------------------------------------------------------------------------
+
+
+def _shown_s(seconds: float) -> int:
+    return round(min(seconds, 1e6))
+
+
+def _say_held_by(channels: tuple[Channel, ...], lasted_s: float) -> Phrase:
+    names = tuple(dict.fromkeys(channel.name or channel.host or channel.id for channel in channels))
+    text = Text("held by {names} for {seconds} s: {count} message", "held by {names} for {seconds} s: {count} messages")
+    count = sum(channel.held for channel in channels)
+    return text.fill(names=join(names[:3], COMMA), seconds=_shown_s(lasted_s), count=count)
+
+
+def _say_others(seen: QueueSnapshot) -> Phrase:
+    """How many other consumers work, if any does."""
+    idle = [channel for channel in seen.channels or () if channel.held and still_s(drop_gaps(channel.work)) >= RECENT_S]
+    moves = rise_of(within(drop_gaps(seen.ack_samples), RECENT_S))
+    others = (seen.consumers or 0) - len(idle) if moves else 0
+    return Text("{count} other consumer works", "{count} other consumers work", count=others) if others > 0 else ""
+
+
+def _say_open_window(channel: Channel) -> Phrase:
+    """That the application could take more."""
+    if channel.window is None:
+        holds = Text("it holds {held}, and how many it may hold is not known", held=channel.sure)
+    elif channel.window == 0:
+        holds = Text("it holds {held}, and could take any number", held=channel.sure)
+    else:
+        holds = Text("it holds {held} of {window}, and could take more", held=channel.sure, window=channel.window)
+    return join((holds, Text("Celery's countdowns, batches and delays look like this")))
+
+
+def _say_unseen(seen: QueueSnapshot) -> Phrase:
+    """Why no channel shows who holds what."""
+    if seen.unseen is not None:
+        return Text("its consumers' channels can't be seen: {why}", why=seen.unseen.why)
+    if seen.consumers and seen.uncounted:
+        return Text("RabbitMQ counts no work of AMQP 1.0 and MQTT consumers")
+    if seen.consumers and seen.channels is None:
+        return Text("its consumers' channels can't be seen: RabbitMQ's user lacks the tag `monitoring`")
+    return Text("no consumer's channel holds them: they were taken by basic.get, or by a consumer that was cancelled")

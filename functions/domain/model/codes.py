@@ -109,15 +109,11 @@ class Health(StrEnum):
 
 
 class Proof(StrEnum):
-    LOCK = "lock"  # messages are held, and the queue is not known to have had one acknowledged, ever
-    HELD = "held"  # blocked: a channel holds as many messages as it may, and does nothing with them
-    WORK_WAITS = "work_waits"  # blocked too: a channel holds messages and does nothing, others wait, and none is delivered
-    KEPT = "kept"  # a channel holds messages and does nothing with them, but could take more, or nothing waits
-    HELD_BY_GET = "held_by_get"  # messages are held, and the queue has no consumer
-    HELD_UNSEEN = "held_unseen"  # messages are held, and it can't be seen by whom
-    SWALLOWED = "swallowed"  # more and more messages are delivered without a limit, and none is acknowledged
+    """The rows of the verdict table."""
+
+    FULL = "full"  # a channel holds as many messages as it may, and does nothing with them
+    WORK_WAITS = "work_waits"  # a channel holds messages and does nothing with them, others wait, and none is delivered
     UNSERVED = "unserved"  # messages wait, and consumers that hold nothing are given none
-    UNATTENDED = "unattended"  # messages wait, and the consumer that the queue had is gone
-    PERHAPS_UNATTENDED = "perhaps_unattended"  # messages wait, nobody consumes, and the counters are too young to tell who did
-    OLDEST = "oldest"  # the oldest message stays the same and is too old, whatever else moves
+    GONE = "gone"  # messages wait, and the consumer that the queue had is gone
+    PERHAPS = "perhaps"  # all that can be read stands still, and none of the above shows it
     STATED = "stated"  # the runbook's own condition for "stuck" holds

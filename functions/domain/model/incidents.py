@@ -43,8 +43,6 @@ class Looks(Struct, frozen=True, omit_defaults=True):
 
     unsure_at: float | None = None  # the time of the first check in a row that was unsure whether it is stuck
     unread_at: float | None = None  # the time of the first check in a row that could not read it
-    consumers: str = ""  # a digest of its consumers' ids,
-    consumers_at: float | None = None  # and since when it has been that
     nodes: str = ""  # a digest of the names of the running nodes
     steady_at: float | None = None  # older samples are unreliable: a node was away, came or left, or a counter fell
     deliveries: int | None = None

@@ -111,6 +111,11 @@ class Channel(Struct, frozen=True, omit_defaults=True):
         """How many messages it holds by its counters, too. These are up to 5 s behind `held`."""
         return min(self.held, self.counted)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether it holds as many messages as it may, by its counters too."""
+        return bool(self.window) and self.sure >= (self.window or 0)
+
 
 class Returns(Struct, frozen=True, omit_defaults=True):
     """How often a held message may return to its queue. A consumer that goes, for whatever reason, returns all that it holds."""

@@ -107,13 +107,6 @@ class EvidenceJob(Struct, frozen=True, rename=key):
     """How long the restart waits for the run, at most."""
 
 
-class Keeps(Struct, frozen=True):
-    """How long a consumer may keep a message on purpose."""
-
-    most_s: float | None
-    """At most; 0: no time at all, None: any time."""
-
-
 class Symptom(Struct, frozen=True):
     """When a queue is stuck (functions/domain/health/proofs.py)."""
 
@@ -127,10 +120,8 @@ class Symptom(Struct, frozen=True):
     """Label -> the pattern for its whole value."""
     oldest_s: float | None = None
     """The maximum age of the oldest message; None: its age doesn't count."""
-    keeps: Keeps | None = None
-    """None: it is not known whether consumers keep messages on purpose."""
-    window: int | None = None
-    """How many messages a consumer's channel may hold at most; None: as the system shows it."""
+    keeps_nothing: bool = False
+    """No consumer keeps a message on purpose."""
     users: tuple[str, ...] = ()
     """The application's users of the system; empty: not known."""
 

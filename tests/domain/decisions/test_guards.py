@@ -26,6 +26,7 @@ from tests.support.worlds.scenes import (
     going_round,
     history_of,
     incident,
+    never_used,
     rules,
     runbook,
     seen,
@@ -301,9 +302,7 @@ def test_what_is_not_known_of_a_queue_is_said():
         assert (decision.again_in_s, str(decision.detail)) == (6.0, "mail.post: depth over 0 for less than 20 s")
 
 
-@pytest.mark.parametrize(
-    ("mail", "reason"), [(snapshot(ids=(), deliveries=None), Reason.NEVER_CONSUMED), (going_round(), Reason.GOING_ROUND)]
-)
+@pytest.mark.parametrize(("mail", "reason"), [(never_used(), Reason.NEVER_CONSUMED), (going_round(), Reason.GOING_ROUND)])
 def test_what_a_restart_does_not_help_is_held_and_told_with_what_to_do(mail, reason):
     """A dead-letter queue, a loop: people decide; an alert that lasts asks again."""
     decision = decide(scene(seen(mail=mail)))

@@ -53,7 +53,7 @@ def ordered(*holders: Holder, holder: HolderOption | None = HOLDER) -> tuple[Doc
 
 
 def stuck(*hosts: str, health: Health = Health.ILL) -> Judgement:
-    return Judgement(health, "why", Proof.HELD, tuple(Channel(f"{host} ({n})", host) for n, host in enumerate(hosts)))
+    return Judgement(health, "why", Proof.FULL, tuple(Channel(f"{host} ({n})", host) for n, host in enumerate(hosts)))
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ def stuck(*hosts: str, health: Health = Health.ILL) -> Judgement:
         ([stuck("10.0.3.7"), stuck("10.0.3.8", health=Health.UNSURE)], "10.0.3.7"),
         ([stuck("10.0.3.7", "10.0.3.8")], ""),
         ([stuck("10.0.3.7"), stuck("10.0.3.8")], ""),
-        ([stuck("10.0.3.7"), Judgement(Health.ILL, "", Proof.UNATTENDED)], ""),
-        ([Judgement(Health.ILL, "", Proof.HELD)], ""),
+        ([stuck("10.0.3.7"), Judgement(Health.ILL, "", Proof.GONE)], ""),
+        ([Judgement(Health.ILL, "", Proof.FULL)], ""),
         ([stuck("")], ""),
         ([stuck("10.0.3.1234")], ""),
         ([stuck("10.0.3.7\n")], ""),

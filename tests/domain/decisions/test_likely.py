@@ -14,7 +14,7 @@ from functions.domain.model.codes import Action, Ending, Mode, Phase, Proof, Rea
 from functions.domain.model.events import Approved, Collect, Declined, Start, Step
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import EvidenceReading, Execution, Holder, NodeOutput, QueueSnapshot
-from functions.domain.model.runbooks import EvidenceJob, Freeze, Keeps, Recovered, Rules, Symptom
+from functions.domain.model.runbooks import EvidenceJob, Freeze, Recovered, Rules, Symptom
 from tests.support.worlds.scenes import (
     MAIL,
     NOW,
@@ -82,9 +82,9 @@ def test_in_auto_a_person_is_asked_calmly_with_what_speaks_against_it():
     card = message.card
     assert (card.urgency, card.mention, card.actions[:2]) == ("plan", (), ("approve", "decline"))
     facts = dict(card.facts)
-    assert facts["Likely"] == "a consumer holds messages and does nothing with them"
+    assert facts["Likely"] == "messages stand still"
     assert facts["Against it"] == "it holds 1 of 8, and could take more; Celery's countdowns, batches and delays look like this"
-    assert facts["What settles it"].startswith("symptom: {rabbitmq: {keeps: never}} # or the longest time")
+    assert facts["What settles it"] == "symptom: {rabbitmq: {keeps: never}}"
     assert "Proved" not in facts
     incident = result.document.incident
     page = ask(View(CardInput("held", NOW, runbook(), None, incident, Reason.LIKELY_STUCK), ()), asking())
@@ -130,31 +130,29 @@ def test_a_question_that_nobody_answers_ends_calmly_and_blocks_nothing():
     event = alerted(case(starts_at=at - 90.0), incident="inc-2")
     proved = moved(quiet, event, seen(now=at, mail=full(at)), at, asking())
     assert start_of(proved) is not None, "what is proved is restarted"
-    never_acked = Symptom("rabbitmq", QUEUE, keeps=Keeps(None))
-    always = moved(quiet, event, seen(now=at, mail=full(at)), at, asking(symptom=never_acked))
-    assert phase(always) is Phase.ASKED, "another verdict is another question"
+    strangers = Symptom("rabbitmq", QUEUE, users=("mail",))
+    other = moved(quiet, event, seen(now=at, mail=full(at)), at, asking(symptom=strangers))
+    assert phase(other) is Phase.ASKED, "another verdict is another question"
 
 
 def test_questions_are_remembered_for_a_day():
     """Whatever queue they were about; no document keeps them for ever."""
-    known = {"a|held": NOW - DAY_S + 1.0, "b|held": NOW - DAY_S, "c|held": NOW - DAY_S - 1.0}
+    known = {"a|full": NOW - DAY_S + 1.0, "b|full": NOW - DAY_S, "c|full": NOW - DAY_S - 1.0}
     result = moved(replace(EMPTY, questions=known), alerted(), seen(mail=kept()), with_rules=asking())
-    assert dict(result.document.questions) == {f"{MAIL.key}|kept": NOW, "a|held": NOW - DAY_S + 1.0}
+    assert dict(result.document.questions) == {f"{MAIL.key}|perhaps": NOW, "a|full": NOW - DAY_S + 1.0}
     both = alerted(case(), case(POST, fingerprint="fp-2"))
     proved = moved(EMPTY, both, seen(mail=full(), post=kept()), with_rules=asking(mode=Mode.APPROVE))
     assert (phase(proved), reason(proved), dict(proved.document.questions)) == (Phase.ASKED, Reason.AWAITING_APPROVAL, {})
 
 
 def test_a_channel_that_can_not_be_read_for_once_is_no_other_question():
-    """Kept by a channel, and held by whom can't be seen, is one verdict for people."""
+    """Held by a channel, and by whom can't be seen, is one verdict for people."""
     result = asked()
     ended = looked(result, NOW + 1800.0, kept(NOW + 1800.0))
     at = NOW + 3600.0
-    unseen = replace(kept(at), channels=None, consumer_ids=("a",))
+    unseen = replace(kept(at), channels=None)
     event = alerted(case(starts_at=at - 90.0), incident="inc-2")
-    first = moved(replace(ended.document, to_tell=()), event, seen(now=at, mail=unseen), at, asking())
-    assert phase(first) is Phase.WAITING, "its consumers may be new"
-    again = looked(first, at + 10.0, replace(unseen, at=at + 10.0))
+    again = moved(replace(ended.document, to_tell=()), event, seen(now=at, mail=unseen), at, asking())
     assert (reason(again), kinds(again.document), phase(again)) == (Reason.LIKELY_STUCK, [], None)
 
 
@@ -187,16 +185,16 @@ def test_a_person_who_says_that_it_hangs_has_it_restarted_and_judged_by_that():
     assert (declined.document.outcomes[-1].reason, declined.document.escalated_at) == (Reason.DECLINED, None)
 
 
-def test_keeps_waits_quietly_and_never_restarts_before_its_time():
-    """Within the time no question and no message; then as strong as it is."""
-    patient = asking(symptom=Symptom("rabbitmq", QUEUE, keeps=Keeps(600.0)))
+def test_a_long_for_is_waited_for_quietly():
+    """Within the time no question and no message, longer than `verify.within`; where nothing is kept on purpose, it is proved."""
+    patient = asking(symptom=Symptom("rabbitmq", QUEUE, for_s=3600.0))
     result = moved(EMPTY, alerted(), seen(mail=full()), with_rules=patient)
     assert (phase(result), reason(result), kinds(result.document)) == (Phase.WAITING, Reason.SYMPTOM_UNKNOWN, [])
-    for n in range(1, 40):
+    for n in range(1, 60):
         at = NOW + 60.0 * n
         result = looked(result, at, full(at), patient)
-        assert kinds(result.document) == [], "it escalates nothing"
-    never = asking(symptom=Symptom("rabbitmq", QUEUE, keeps=Keeps(0.0)))
+        assert (phase(result), kinds(result.document)) == (Phase.WAITING, []), "it escalates nothing"
+    never = asking(symptom=Symptom("rabbitmq", QUEUE, keeps_nothing=True))
     assert start_of(moved(EMPTY, alerted(), seen(mail=kept()), with_rules=never)) is not None
 
 
@@ -219,7 +217,7 @@ def test_after_the_broker_s_restart_the_alert_remembers_who_consumed(annotations
     zero = asking(recovered=Recovered(min_consumers=0))
     if expected[0] is Phase.STARTING:
         result = moved(EMPTY, alerted(case(annotations=annotations)), seen(mail=replace(new, acks=None)), with_rules=zero)
-        assert (phase(result), result.document.incident.queues[0].proof) == (Phase.ASKED, Proof.UNATTENDED), "scaled to zero"
+        assert (phase(result), result.document.incident.queues[0].proof) == (Phase.ASKED, Proof.GONE), "scaled to zero"
 
 
 def test_the_alert_remembers_that_messages_were_acknowledged():

@@ -46,6 +46,7 @@ from tests.support.worlds.scenes import (
     incident,
     kinds,
     moved,
+    never_used,
     phase,
     reason,
     resolved,
@@ -134,7 +135,7 @@ FROM_ALERT = [
     ("failing", True, {"history": history_of(*FAILED)}, alerted(), EMPTY),
     ("too_many_targets", True, {"storm": Storm(tuple(Slot(f"t{n}", NOW) for n in range(3)))}, alerted(), EMPTY),
     ("storm_unknown", False, {"storm": MISSING}, alerted(), EMPTY),
-    ("never_consumed", True, {"mail": snapshot(ids=(), deliveries=None)}, alerted(), EMPTY),
+    ("never_consumed", True, {"mail": never_used()}, alerted(), EMPTY),
     ("going_round", True, {"mail": going_round()}, alerted(), EMPTY),
 ]
 

@@ -17,7 +17,7 @@ from functions.domain.health.proofs import Judgement, judge
 from functions.domain.health.rows import Terms, Trust
 from functions.domain.model.codes import Health, Proof
 from functions.domain.model.observations import Channel, QueueHistory, QueueSnapshot, Samples
-from functions.domain.model.runbooks import Keeps, Symptom
+from functions.domain.model.runbooks import Symptom
 
 RECORDED = Path(__file__).parents[2] / "recordings" / "rabbitmq" / "frameworks.jsonl"
 FORMS = [json.loads(line) for line in RECORDED.read_text().splitlines()]
@@ -31,7 +31,7 @@ LEFT = {
     "pika-lock-acked",  # a lock that was acknowledged once
     *("node-breaker", "spring-paused"),  # a circuit breaker
 }
-"""Healthy forms that look exactly like a hang while they last: `for` or `keeps` settles them."""
+"""Healthy forms that look exactly like a hang while they last."""
 
 
 def flat(value: int, since_s: int = 120) -> Samples:
@@ -67,44 +67,34 @@ def strength_of(judged: Judgement) -> str:
 def test_a_verdict_is_as_strong_as_the_table_says(form):
     """Held is not hung: it is proved only where the application could take no more, or takes none though others wait."""
     assert strength_of(judge(SYMPTOM, snapshot(form), Trust())) == form["strength"]
-    always = replace(SYMPTOM, keeps=Keeps(None))
     if form["kind"] != "unattended":
-        assert strength_of(judge(always, snapshot(form), Trust())) in ("likely", "no"), "consumers keep messages"
         assert judge(SYMPTOM, snapshot(form, 55), Trust()).health not in (Health.ILL, Health.LIKELY), "not for all of `for`"
 
 
 def test_only_what_no_rule_can_tell_from_a_hang_is_proved_of_healthy_applications():
-    """I13: the page on client libraries names each, and what to set."""
-    proved = {form["form"] for form in FORMS if form["truth"] == "healthy" and form["strength"] == "proved"}
-    assert proved == LEFT
-    for form in FORMS:
-        if form["form"] in LEFT and form["kind"] == "held":
-            patient = replace(SYMPTOM, keeps=Keeps(3600.0))
-            judged = judge(patient, snapshot(form), Trust())
-            assert (judged.health, judged.kept) == (Health.UNSURE, True), "before that time no"
+    """I13: only a longer `for` tells them apart."""
+    proved = [form for form in FORMS if form["truth"] == "healthy" and form["strength"] == "proved"]
+    assert {form["form"] for form in proved} == LEFT
+    assert all(judge(replace(SYMPTOM, for_s=3600.0), snapshot(form), Trust()).health is Health.UNSURE for form in proved)
 
 
 @pytest.mark.parametrize("form", [form for form in FORMS if form["truth"] == "stuck" and form["strength"] == "likely"],
     ids=lambda form: f"{form['form']}-{form['version']}")  # fmt: skip
 def test_what_is_only_likely_says_why_and_how_to_settle_it(form):
-    """And the line that it names settles it."""
-    judged = judge(SYMPTOM, snapshot(form), Trust())
-    assert (str(judged.against) != "", judged.settle.partition(" #")[0]) == (True, "symptom: {rabbitmq: {keeps: never}}")
-    assert judge(replace(SYMPTOM, keeps=Keeps(0.0)), snapshot(form), Trust()).health is Health.ILL
+    """The line that it names settles it. Of what was taken by basic.get no channel shows anything, so no line does."""
+    judged, never = judge(SYMPTOM, snapshot(form), Trust()), judge(replace(SYMPTOM, keeps_nothing=True), snapshot(form), Trust())
+    settle = "symptom: {rabbitmq: {keeps: never}}" if form["kind"] == "held" else ""
+    assert (str(judged.against) != "", judged.settle) == (True, settle)
+    assert never.health is (Health.ILL if settle else Health.LIKELY)
 
 
-def test_what_waits_has_time_to_show_before_a_message_is_taken_for_kept():
-    """`for` and 20 s; with `keeps: never` after `for`."""
-    kept = next(form for form in FORMS if form["form"] == "celery-q-eta-7-a")
+def test_what_waits_has_time_to_show_before_people_are_asked():
+    """`for` and 20 s; with `keeps: never` it is proved after `for`."""
+    kept, never = next(form for form in FORMS if form["form"] == "celery-q-eta-7-a"), replace(SYMPTOM, keeps_nothing=True)
     for seconds, health in ((60, Health.UNSURE), (75, Health.UNSURE), (80, Health.LIKELY)):
-        judged = judge(SYMPTOM, snapshot(kept, seconds), Trust())
-        assert (judged.health, judged.kept) == (health, False)
-    assert judge(replace(SYMPTOM, keeps=Keeps(0.0)), snapshot(kept, 60), Trust()).health is Health.ILL
-    assert judge(replace(SYMPTOM, keeps=Keeps(0.0), for_s=60.5), snapshot(kept, 60), Trust()).health is Health.UNSURE
-    judged = judge(SYMPTOM, snapshot(kept), Trust())
-    assert judged.proof is Proof.KEPT
-    expected = "it holds 7 of 8, and could take more; Celery's countdowns, batches and delays look like this"
-    assert str(judged.against) == expected
+        assert judge(SYMPTOM, snapshot(kept, seconds), Trust()).health is health
+    assert judge(never, snapshot(kept, 60), Trust()).health is Health.ILL
+    assert judge(replace(never, for_s=60.5), snapshot(kept, 60), Trust()).health is Health.UNSURE
 
 
 def test_a_queue_without_a_consumer_is_gone_scaled_to_zero_or_never_consumed():
@@ -113,10 +103,11 @@ def test_a_queue_without_a_consumer_is_gone_scaled_to_zero_or_never_consumed():
     assert judge(SYMPTOM, snapshot(gone), Trust(), Terms(min_consumers=0)).health is Health.LIKELY
     never = snapshot(gone | {"deliveries": 0, "acks": 0})
     assert judge(SYMPTOM, never, Trust()).health is Health.NEVER_CONSUMED
-    assert judge(SYMPTOM, never, Trust(consumed=True)).proof is Proof.UNATTENDED, "it is remembered"
+    assert judge(SYMPTOM, never, Trust(consumed=True)).proof is Proof.GONE, "it is remembered"
+    assert judge(SYMPTOM, never, Trust(acked=True)).proof is Proof.GONE, "or that a message was acknowledged"
     young = replace(never, nodes_up_s=3599.0)
     judged = judge(SYMPTOM, young, Trust())
-    assert (judged.health, judged.proof) == (Health.LIKELY, Proof.PERHAPS_UNATTENDED)
+    assert (judged.health, judged.proof) == (Health.LIKELY, Proof.PERHAPS)
     assert judge(SYMPTOM, young, Trust(consumed=True)).health is Health.ILL
     assert judge(SYMPTOM, young, Trust(unconsumed=True)).health is Health.NEVER_CONSUMED
 

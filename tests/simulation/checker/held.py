@@ -28,7 +28,6 @@ LOOK_S = 75.0
 """A process may freeze between its look and what it saves."""
 KEPT_MORE_S = 20.0
 """Beyond `for`: so long a held message that leaves room for more waits for a proof, before people are asked."""
-HELD = frozenset({Proof.LOCK, Proof.HELD, Proof.KEPT, Proof.WORK_WAITS})
 UNDISTURBED = frozenset({"auto", "untroubled", "one_clock"})
 COMMAND = "rabbitmqctl close_connection"
 MAY_HANG = "may hang"
@@ -55,21 +54,17 @@ def is_provable(world: World, key: str, at: float) -> bool:
 
 
 def _is_held(world: World, key: str, symptom: Symptom, at: float) -> bool:
-    """A window that is full, or messages that wait behind what is held, of a queue that is no lock."""
-    queue, keeps = world.queues[key], symptom.keeps.most_s if symptom.keeps else 0.0
-    if keeps is None:
-        return False
-    never = symptom.keeps is not None and not keeps
-    holding = queue.hung(at, max(symptom.for_s, keeps) - COUNTED_S, kept=True)
+    """A window that is full, or messages that wait behind what a channel holds, of a queue that is no lock."""
+    queue = world.queues[key]
+    holding = [one for one in queue.hung(at, symptom.for_s - COUNTED_S, kept=True) if not one.polls]
     own = [one for one in holding if not symptom.users or not one.user or one.user in symptom.users]
-    if not own or not (never or _was_acked(world, key, at)):
+    if not own or not world.broker.monitoring or not (symptom.keeps_nothing or _was_acked(world, key, at)):
         return False
-    return never or any(_is_full(symptom, one) for one in own) or _waits(queue, at, symptom.for_s - COUNTED_S)
+    return symptom.keeps_nothing or any(map(_is_full, own)) or _waits(queue, at, symptom.for_s - COUNTED_S)
 
 
-def _is_full(symptom: Symptom, worker: Worker) -> bool:
-    window = worker.window if symptom.window is None else symptom.window
-    return bool(window) and worker.holds >= (window or 0) and not worker.polls
+def _is_full(worker: Worker) -> bool:
+    return bool(worker.window) and worker.holds >= (worker.window or 0)
 
 
 def _is_left(world: World, key: str, runbook: Runbook, at: float) -> bool:
@@ -78,8 +73,8 @@ def _is_left(world: World, key: str, runbook: Runbook, at: float) -> bool:
     if not _waits(queue, at, for_s) or any(one.holds for one in queue.piece(at).workers):
         return False
     if queue.consumers(at):
-        return True
-    return runbook.recovered.min_consumers > 0 and _was_consumed(world, key, at)
+        return world.broker.monitoring
+    return runbook.recovered.min_consumers > 0 and (_was_consumed(world, key, at) or _was_acked(world, key, at))
 
 
 def _waits(queue: Queue, at: float, for_s: float) -> bool:
@@ -181,17 +176,16 @@ def _asked_again(world: World) -> list[Violation]:
 
 
 def _asked_early(world: World) -> list[Violation]:
-    """A question comes once `keeps` has passed; of a window that is open, once its proof would have come first."""
+    """A question about what a channel holds comes once its proof would have come first."""
     violations, known = [], set[str]()
     for at, key, incident in _saved(world):
         if incident is None or incident.phase is not Phase.ASKED or incident.reason is not Reason.LIKELY_STUCK:
             continue
         (watched, *others), symptom = incident.queues, _runbook_of(world, incident.queues[0].queue.key).symptom
-        if incident.id in known or others or watched.proof not in HELD:
+        if incident.id in known or others or not watched.held_by:
             continue
         known.add(incident.id)
-        for_s = symptom.for_s + (KEPT_MORE_S if watched.proof is Proof.KEPT and symptom.keeps is None else 0.0)
-        held_s = max(for_s, (symptom.keeps.most_s or 0.0) if symptom.keeps else 0.0) - COUNTED_S
+        held_s = symptom.for_s + (KEPT_MORE_S if watched.proof is Proof.PERHAPS else 0.0) - COUNTED_S
         queue = world.queues[watched.queue.key]
         # It may have stalled between its look and its save.
         looks = [when for document, name, when in world.kept if (document, name) == (key, watched.queue.key) and when <= at]

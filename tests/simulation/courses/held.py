@@ -16,7 +16,7 @@ from msgspec.structs import replace as change
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.model.alerts import ACKED_1D, CONSUMERS_1D
 from functions.domain.model.codes import Phase
-from functions.domain.model.runbooks import EvidenceJob, Keeps, Recovered
+from functions.domain.model.runbooks import EvidenceJob, Recovered
 from tests.simulation.models import Run
 from tests.simulation.queues import Queue, Worker
 from tests.simulation.world import BEGIN, World
@@ -25,8 +25,6 @@ APP, RUNBOOK = "held0", "held"
 TARGET = f"target-{APP}"
 SHARE = 0.4
 """Of the schedules that have such an application beside the others."""
-KEEPS: dict[str, Keeps] = {"keeps nothing": Keeps(0.0), "keeps a while": Keeps(100.0), "keeps always": Keeps(None)}
-"""What the runbook says about how long a consumer may keep a message, as an option of a schedule."""
 RATE = 3.0
 PUBLISH = 0.1
 POLLED_EVERY_S, POLLED_FOR_S = 20.0, 4.0
@@ -93,12 +91,9 @@ def _runbook(world: World, rng: random.Random, kind: str) -> None:
     job = EvidenceJob("evidence", {"host": "${holder.host}"}, {"host": r"10\.0\.3\.[0-9]+"}, within_s)
     if "opinions" in world.options:
         mail = change(mail, evidence=change(job, options={}, allow={}))
-    keeps = next((keeps for name, keeps in KEEPS.items() if name in world.options), None)
-    if keeps is None and not world.options:
-        keeps = rng.choice([None, None, None, *(KEEPS[name] for name in MAY_SAY.get(kind, ()))])
-    symptom = change(mail.symptom, keeps=keeps, users=("app",) if kind == "another user" or rng.random() < 0.3 else ())
-    if kind == "a window of the runbook":
-        symptom = change(symptom, window=4)
+    never = "keeps nothing" in world.options or (kind == "fills" and not world.options and rng.random() < 0.3)
+    users = ("app",) if kind == "another user" or rng.random() < 0.3 else ()
+    symptom = change(mail.symptom, keeps_nothing=never, users=users)
     book = change(
         mail, name=RUNBOOK, symptom=symptom, recovered=Recovered(min_consumers=int(kind != "scaled to zero")), remedies=(),
         evidence=job if mail.evidence else None, escalate=("boss",), mention=("<!here>",),
@@ -175,8 +170,7 @@ def _keeps(world: World, case: Held, rng: random.Random, at: float) -> None:
     keeper, busy = _worker("keeper", 1, window=rng.choice([0, None, 8]), on_purpose=True), _worker("busy", 2, rate=RATE)
     others = (busy,) if rng.random() < 0.5 else ()
     case.queue.turn(BEGIN - 300.0, (keeper, *others), publish=0.3 if others else 0.0)
-    lasting = world.rules.runbooks[RUNBOOK].symptom.keeps == KEEPS["keeps a while"]
-    kept_s = rng.choice([60.0, 85.0]) if lasting else rng.choice([85.0, 400.0, 1500.0])
+    kept_s = rng.choice([85.0, 400.0, 1500.0])
     two = rng.random() < 0.5
     for place in range(3):
         begins = at + 1.5 * kept_s * place
@@ -242,8 +236,8 @@ def _comes_back(world: World, case: Held, rng: random.Random, at: float) -> None
 
 def _fills(world: World, case: Held, rng: random.Random, at: float) -> None:
     """It hangs, is given messages until its window is full, and then the others wait."""
-    limit = 4 if case.kind == "a window of the runbook" else rng.choice([1, 2, 4])
-    window = None if case.kind == "a window of the runbook" or rng.random() < 0.3 else limit
+    limit = rng.choice([1, 2, 4])
+    window = None if rng.random() < 0.3 else limit
     gap_s = rng.choice([30.0, 100.0, 1200.0])
     hung, busy = _worker("hung", 1, window=window), _worker("busy", 2, rate=RATE)
     others = (busy,) if window and rng.random() < 0.3 else ()
@@ -299,9 +293,6 @@ def _key() -> str:
 
 
 NEVER_ACKED = ("locks", "dead letters after the broker's restart")
-MAY_SAY = {"keeps": ("keeps a while", "keeps always"), "locks": ("keeps always",), "fills": ("keeps nothing", "keeps a while")}
-"""What its runbook may say about `keeps`."""
-
 KINDS: dict[str, Callable[[World, Held, random.Random, float], None]] = {
     "keeps": _keeps,
     "locks": _locks,
@@ -311,7 +302,6 @@ KINDS: dict[str, Callable[[World, Held, random.Random, float], None]] = {
     "dead letters after the broker's restart": _dead_letters,
     "back after the broker's restart": _comes_back,
     "fills": _fills,
-    "a window of the runbook": _fills,
     "one of two": _one_of_two,
     "polls and dies": _poller_dies,
     "gone after the broker's restart": _gone,

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.cards.card_input import CardInput
 from functions.domain.decisions.messages import compose_with_answers
-from functions.domain.health.doubts import KEEPS, say_open_window
+from functions.domain.health.rows import KEEPS
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Mode, Phase, Proof, Reason, Verdict
 from functions.domain.model.incidents import (
@@ -25,7 +25,7 @@ from functions.domain.model.incidents import (
     QueueState,
 )
 from functions.domain.model.messages import Card
-from functions.domain.model.observations import Channel, Execution, Holder, QueueSnapshot
+from functions.domain.model.observations import Execution, Holder, QueueSnapshot
 from functions.domain.model.runbooks import Recovered, Restart, Rules, Runbook, Symptom
 from functions.domain.model.unmatched import UnmatchedAlert
 from functions.domain.texts.words import duration
@@ -123,7 +123,7 @@ class Course(Struct, frozen=True):
             "mail-delivery",
             self.alerted_at,
             self.snapshot(NOW - self.started_s[-1]) if restarted else None,
-            Proof.HELD,
+            Proof.FULL,
             after=AfterRestart(self.depth(NOW), verdict=None if moves else Verdict.STUCK) if checked else AfterRestart(),
             consumers=self.one_of + 1 if moves and self.one_of == 1 else self.one_of,
             curve=curve,
@@ -221,8 +221,9 @@ def _cooldown() -> CardInput:
 
 def _likely(reason: Reason = Reason.LIKELY_STUCK, **changes: Any) -> CardInput:
     course = Course(one_of=3)
-    doubt = Doubt(say_open_window(Symptom("rabbitmq"), Channel("c (1)", held=1, counted=1, window=8)), KEEPS)
-    queue = replace(course.queue(), proof=Proof.KEPT, doubt=doubt)
+    room = Text("it holds {held} of {window}, and could take more", held=1, window=8)
+    doubt = Doubt(join((room, Text("Celery's countdowns, batches and delays look like this"))), KEEPS)
+    queue = replace(course.queue(), proof=Proof.PERHAPS, doubt=doubt)
     incident = course.incident(Phase.ASKED, reason=reason, queues=(queue,), expires_at=NOW + 1800)
     return replace(CardInput("held", NOW, RUNBOOK, TARGET, incident, reason, approve_url=APPROVE), **changes)
 

@@ -77,8 +77,8 @@ def snapshot(
     samples_s: float = 125.0,
     **more: Any,
 ) -> QueueSnapshot:
-    """A queue whose page can be had, with a sample every 5 s, none of which moved: nobody takes what waits. `acks`: processed
-    in the last 5 s."""
+    """A queue whose page can be had, with a sample every 5 s, none of which moved: nobody takes what waits, and no channel holds
+    anything. `acks`: processed in the last 5 s."""
     count = int(samples_s / 5.0) + 1
     grid = [at - 5.0 * n for n in range(count - 1, -1, -1)]
     counter = tuple(zip(grid, [1000] * (count - 1) + [1000 + (acks or 0)], strict=True))
@@ -87,8 +87,13 @@ def snapshot(
         at, depth, depth, 0, consumers=None if ids is None else len(ids), consumer_ids=ids, acks=1000 + (acks or 0)
     )
     still = replace(still, deliveries=1000 + (acks or 0), ack_samples=counter, depth_samples=figures["ready"])
-    still = replace(still, history=QueueHistory(**figures, deliveries=counter))
+    still = replace(still, history=QueueHistory(**figures, deliveries=counter), channels=())
     return replace(still, **more)
+
+
+def never_used(**more: Any) -> QueueSnapshot:
+    """A queue in which messages wait, and nobody was ever seen to take one."""
+    return replace(snapshot(ids=(), deliveries=None, ack_samples=(), **more), acks=None)
 
 
 def holding(*holders: Holder, at: float = NOW, **more: Any) -> QueueSnapshot:

@@ -22,8 +22,8 @@ PROBE = "unstick-check-looks-for-no-queue"  # placeholder for a queue whose name
 MORE_THAN_NEEDED = frozenset({"administrator", "policymaker"})
 MOST_ATTEMPTS = 5  # the most that `limits.attempts` takes
 KEEPS = (
-    "`keeps` is not set: a person is asked about a consumer that holds a message and could take more. `never` restarts it "
-    "after `for`, a time such as `30m` waits that long first, and `always` asks about any message that is held"
+    "`keeps: never` is not set: a person is asked about a consumer that holds a message and could take more; with it the "
+    "application is restarted after `for`"
 )
 UNREACHABLE = "See that the broker is up with its management plugin, and `url` right."
 SWITCHES = (  # that turn statistics off; what the management API shows then is the same (measured on 3.10, 4.0 and 4.3)
@@ -55,7 +55,7 @@ def check(settings: Settings, symptom: Symptom, labels: Mapping[str, str], *, ti
     paths = ["/api/overview", WHOAMI, NODES]
     paths += [*client.list_queues([queue]), client.page_path(queue, client.CURVE_S)] if queue else []
     asked = Asked(*client.ask(settings, dict.fromkeys(paths, timeout_s), timeout_s=timeout_s).values())
-    keeps = [Finding("messages that consumers keep", True, KEEPS)] if symptom.keeps is None else []
+    keeps = [Finding("messages that consumers keep", True, KEEPS)] if not symptom.keeps_nothing else []
     return [*keeps, *findings(settings.user, queue, asked, symptom.users), *unnamed]
 
 

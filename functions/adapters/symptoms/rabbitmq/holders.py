@@ -14,8 +14,7 @@ from msgspec.structs import replace
 from functions.adapters.symptoms.rabbitmq.answers import good, shaped, shaped_or_none, tags_of
 from functions.adapters.symptoms.rabbitmq.channels import NAME, Look, choose_channels, read_channels
 from functions.adapters.symptoms.rabbitmq.snapshot import find_fresh
-from functions.domain.health.rows import RECENT_S
-from functions.domain.health.samples import drop_gaps, rise_of, still_s, within
+from functions.domain.health.samples import RECENT_S, drop_gaps, rise_of, still_s, within
 from functions.domain.model.observations import Channel, Holder, QueueSnapshot, Unknown
 from functions.domain.texts.sanitize import clean
 from functions.runtime.errors import Denied, Unavailable

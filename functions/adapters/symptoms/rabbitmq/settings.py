@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from functions.domain.decisions.matching import NotRendered, fill_template, refuse_control_characters, shown
 from functions.domain.model import runbooks
@@ -45,25 +45,16 @@ class Symptom(Struct, frozen=True, rename=key):
     """Stuck too if the oldest message, held or waiting, is older and stays the oldest for all of `for`. Publishers must set
     timestamps, and the queue be a classic one."""
 
-    keeps: runbooks.Keeps | None = None
-    """How long one consumer may keep a message on purpose: `never`, a time such as `30m` (1h at most), or `always`. Default: not
-    known, so that a person is asked about a consumer that could take more."""
-    window: Annotated[int, Meta(ge=1, le=65535)] | None = None
-    """How many messages a consumer's channel may hold, if RabbitMQ doesn't show it (4.x: a prefetch for the whole channel)."""
+    keeps: Annotated[str, written("never")] = ""
+    """`never`: no consumer keeps a message on purpose, so whoever holds one for all of `for` is stuck. Default: a person is asked
+    about a consumer that could take more."""
     users: tuple[Annotated[str, written("name")], ...] = ()
     """The application's RabbitMQ users. What others hold proves nothing. Needed with `restart.holder`."""
 
     def to_symptom(self) -> runbooks.Symptom:
         keys = {"vhost": self.vhost, "queue": self.queue}
         return runbooks.Symptom(
-            SYSTEM,
-            keys,
-            self.max_messages,
-            self.for_s,
-            oldest_s=self.oldest_s,
-            keeps=self.keeps,
-            window=self.window,
-            users=self.users,
+            SYSTEM, keys, self.max_messages, self.for_s, oldest_s=self.oldest_s, keeps_nothing=bool(self.keeps), users=self.users
         )
 
     def find_mistakes(self) -> Iterable[tuple[str, str, str]]:

@@ -9,8 +9,7 @@ from msgspec.structs import replace
 from functions.adapters.symptoms.rabbitmq.answers import ChannelPage, Consumer, Page, Total, Totals, named, shaped
 from functions.adapters.symptoms.rabbitmq.channels import NAME, add_channels, own_channels, to_series
 from functions.adapters.symptoms.rabbitmq.settings import SYSTEM
-from functions.domain.health.rows import SETTLED_S
-from functions.domain.health.samples import drop_gaps, rise_of
+from functions.domain.health.samples import SETTLED_S, drop_gaps, rise_of
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import Holder, QueueHistory, QueueSnapshot, Returns, Unknown
 from functions.runtime.errors import Denied, Unavailable
