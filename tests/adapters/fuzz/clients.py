@@ -50,7 +50,7 @@ RECORD = Archive(
     Incident("i", Phase.STARTING, NOW, "mail", (), ()),
     Outcome("i", Ending.RECOVERED, None, NOW, ()),
 )
-BUCKET = cloud_storage.CloudStorage("bucket-one", "p/")
+BUCKET = cloud_storage.CloudStorage("bucket-one")
 QUEUE = cloud_tasks.CloudTasks("projects/p/locations/l/queues/q", "https://verify.example.com", "verify@example.com")
 HOURS = count()
 """Secret Manager is asked anew each hour."""
@@ -83,9 +83,9 @@ def _grafana() -> annotations.Settings:
 
 
 VERSION = {"name": "projects/1/secrets/token/versions/1", "payload": {"data": ENCODED, "dataCrc32c": "1"}}
-OBJECT = {"name": "p/documents/a.json", "generation": "7", "metageneration": "1", "metadata": {"unstick-due": "1.5"}, "size": "2"}
-LIST = {"items": [OBJECT, {"name": "p/documents/b.json"}], "prefixes": ["x"], "nextPageToken": "more"}
-RECORDS = {"items": [{"name": "p/incidents/2026-01-01/a.json"}]}
+OBJECT = {"name": "documents/a.json", "generation": "7", "metageneration": "1", "metadata": {"unstick-due": "1.5"}, "size": "2"}
+LIST = {"items": [OBJECT, {"name": "documents/b.json"}], "prefixes": ["x"], "nextPageToken": "more"}
+RECORDS = {"items": [{"name": "incidents/2026-01-01/a.json"}]}
 TASK = {
     "name": "projects/p/locations/l/queues/q/tasks/1", "scheduleTime": "2026-11-25T03:00:00Z", "dispatchCount": 1,
     "httpRequest": {"url": "https://v", "httpMethod": "POST", "body": "e30=", "headers": {"a": "b"}}, "dispatchDeadline": "600s",

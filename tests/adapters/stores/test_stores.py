@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import secrets
 import sqlite3
 import subprocess
 import sys
@@ -96,13 +97,16 @@ def local_lab(tmp_path: Path) -> Iterator[Lab]:
 
 
 @pytest.fixture
-def cloud_lab(gcs: str, request, monkeypatch, closed_port) -> Lab:
+def cloud_lab(gcs: str, monkeypatch, closed_port) -> Lab:
+    """Each test has a bucket of its own."""
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs)
+    bucket = f"bucket-{secrets.token_hex(8)}"
+    Client(project="p", credentials=AnonymousCredentials()).create_bucket(bucket)
 
     def leave() -> None:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{closed_port}")
 
-    return Lab(cloud_storage.CloudStorage("bucket-one", f"{abs(hash(request.node.nodeid))}/"), leave)
+    return Lab(cloud_storage.CloudStorage(bucket), leave)
 
 
 @pytest.fixture(params=["local", "cloud_storage"])
@@ -366,7 +370,7 @@ def answering(storage_server, monkeypatch):
     over.set()
 
 
-SETTINGS = cloud_storage.CloudStorage("bucket-one", "p/")
+SETTINGS = cloud_storage.CloudStorage("bucket-one")
 every_call = pytest.mark.parametrize("call", [partial(call, SETTINGS) for call in CALLS.values()], ids=CALLS)
 ANY = re.compile(".*")
 NO_BUCKET = "The specified bucket does not exist."
@@ -445,7 +449,7 @@ def test_412_is_a_conflict_and_a_missing_document_is_none(answering):
     for name in ("create", "update"):
         with pytest.raises(Conflict):
             CALLS[name](SETTINGS, PATIENCE_S)
-    answering(404, "No such object: bucket-one/p/documents/a.json")
+    answering(404, "No such object: bucket-one/documents/a.json")
     assert CALLS["load"](SETTINGS, PATIENCE_S) is None
     with pytest.raises(Conflict):
         CALLS["update"](SETTINGS, PATIENCE_S)
@@ -488,7 +492,8 @@ def test_a_damaged_answer_is_not_taken(server):
 
 def test_googles_client_reads_what_was_written_and_writes_what_is_read(cloud_lab):
     """The requests are our own, so Google's client is asked what they made; generations are compared across both."""
-    store, bucket = cloud_lab.store, Client(project="p", credentials=AnonymousCredentials()).bucket("bucket-one")
+    store = cloud_lab.store
+    bucket = Client(project="p", credentials=AnonymousCredentials()).bucket(store.bucket)
     body, name = 'ü\r\n--"'.encode() * 1000, "documents/a b+%/ü.json"
     generation = store.save("a b+%/ü", body, generation=None, due=2.5, timeout_s=PATIENCE_S)
     blob = bucket.get_blob(name)
