@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export HYPOTHESIS_NO_PLUGINS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test all-tests test-fast test-long test-manual mutate lint format demo run prove bench ladder moves town fuzz audit lock release docs weight clean
+.PHONY: help setup test all-tests test-fast test-long test-manual mutate lint format demo run prove bench town fuzz audit lock release docs weight clean
 
 help: ## list targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,7 +34,7 @@ test-long: setup ## run the long tests, in half an hour: other versions of Rabbi
 	-@[ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || tools/brokers "$${BROKERS_FOLDER:-build/brokers}"
 	$(RUN) -m pytest -m "(long or hypothesis) and not manual" --hypothesis-profile=long $(ARGS)
 
-test-manual: setup ## run the tests that take hours: the town, the ladder and the moves on each version of RabbitMQ
+test-manual: setup ## run the tests that take hours: the town on each version of RabbitMQ
 	$(RUN) -m pytest -m manual -n 0 $(ARGS)
 
 mutate: setup ## mutation testing: change 200 places of the domain, one at a time, and list the changes that no test notices
@@ -58,12 +58,6 @@ prove: setup ## simulate 100,000 schedules of crashes, stalls and races (SEED=n 
 
 bench: setup ## run the benchmarks and write docs/benchmarks.md: an hour (ARGS='--only restart-time' 5 minutes)
 	$(RUN) -m bench $(ARGS)
-
-ladder: setup ## from the restart to the remedy on a real RabbitMQ, and what may die on the way (ARGS="--version 4.3")
-	$(RUN) -m tests.system.ladder $(ARGS)
-
-moves: setup ## what is left where move.py or the broker dies in a move (ARGS="--version 4.3 --runs 18")
-	$(RUN) -m tests.system.ladder.moves $(ARGS)
 
 town: setup ## ninety applications on a real RabbitMQ, some with real client libraries, healthy and stuck: what Unstick does to each (ARGS="--version 4.3 --minutes 30")
 	$(RUN) -m tests.system.town $(ARGS)

@@ -2,7 +2,6 @@
 
 python -m demo                  it recovers: exit status 0
 python -m demo --still-broken   the restart does not help: it is escalated, exit status 1
-python -m demo poison           the mail hangs whoever gets it, and is moved aside by the next remedy: exit status 0
 python -m demo --stand-in       without RabbitMQ
 """
 
@@ -24,7 +23,7 @@ from typing import Any
 
 from demo import stage
 from demo.mail_server import Handover, MailServer
-from demo.queues import PASSWORD, QUEUE, RATE, USER, WORKERS, Queues, RealQueues, Worker, open_queues
+from demo.queues import PASSWORD, QUEUE, RATE, USER, WORKERS, Queues, Worker, open_queues
 from demo.screen import Screen
 from functions.adapters.symptoms.rabbitmq import client, to_queue
 from functions.domain.health.looks import judge_health
@@ -51,7 +50,6 @@ class NotAsPlanned(Exception):
 def main() -> int:
     """Play the story and put everything away; the exit status is 0 only if the queue recovered."""
     parser = argparse.ArgumentParser(prog="python -m demo", description="See one worker of three hang, and be restarted.")
-    parser.add_argument("act", nargs="?", choices=["poison"], help="the mail hangs whoever gets it, until it is moved aside")
     parser.add_argument("--stand-in", action="store_true", help="take a stand-in for RabbitMQ even where the real one is there")
     parser.add_argument("--still-broken", action="store_true", help="the mail hangs whoever gets it: see it escalated")
     given = parser.parse_args()
@@ -143,8 +141,7 @@ class Play:
 
 
 def _play(screen: Screen, stack: ExitStack, folder: Path, given: argparse.Namespace) -> int:
-    title = "Unstick: one of three workers hangs with a mail, it alone is restarted, and the others never stop"
-    screen.title("Unstick: a mail hangs every worker that gets it, until it is moved aside" if given.act else title)
+    screen.title("Unstick: one of three workers hangs with a mail, it alone is restarted, and the others never stop")
     play = _prepare(screen, stack, folder, given)
     with screen.step("mails come in") as line:
         play.broker.flow(stack)
@@ -161,18 +158,11 @@ def _play(screen: Screen, stack: ExitStack, folder: Path, given: argparse.Namesp
         answer = _told(play.unstick, _recorded(began_at))
         line.text = f"Grafana's webhook, signed: 200, {answer['action']}: evidence comes before the restart"
     restarts = _restarted(play, hung)
-    if given.act:
-        _move_aside(play)
     ending = _ending(play)
     pause_s = max(play.server.longest_pause_s(one.name, hung.at, time.monotonic()) for one in _others(hung))
     _show_cards(screen, play.unstick)
     if ending["ending"] != "recovered":
         raise NotAsPlanned(f"the incident was {ending['ending']}, as the last card says.")
-    if given.act:
-        screen.text(
-            f"\nRecovered: the mail lies in {QUEUE}.parked, and the queue flows without it. The last card says which it was."
-        )
-        return 0
     delivered = sum(play.server.count(one.name, hung.at, restarts[0].at) for one in _others(hung))
     stuck = f"Recovered: {hung.worker} was stuck for {restarts[0].at - hung.at:.0f} s."
     screen.text(
@@ -183,19 +173,17 @@ def _play(screen: Screen, stack: ExitStack, folder: Path, given: argparse.Namesp
 
 def _prepare(screen: Screen, stack: ExitStack, folder: Path, given: argparse.Namespace) -> Play:
     """Start everything but the mails."""
-    helps, poison = not (given.still_broken or given.act), bool(given.act)
+    helps = not given.still_broken
     with screen.step("RabbitMQ starts") as line:
         broker = open_queues(stack, folder, stand_in=given.stand_in)
         line.text = broker.description
-    if poison and not isinstance(broker, RealQueues):
-        raise RuntimeError("moving a mail aside needs the real RabbitMQ")
     server = MailServer(mends=helps)
     stack.callback(server.close)
     application = stage.Application(broker, server)
     stack.callback(application.close)
     with screen.step("Rundeck's stand-in, Unstick and three workers start") as line:
         rundeck = stage.start_rundeck(stack, application)
-        unstick = stage.start_unstick(stack, folder, broker, rundeck, helps=helps or poison, remedy=poison)
+        unstick = stage.start_unstick(stack, folder, broker, rundeck, helps=helps)
         application.start(*WORKERS)
         line.text = f"Unstick is up under functions-framework on {unstick.url[:-1]}, Rundeck is a stand-in"
     return Play(screen, broker, server, application, rundeck, unstick, helps)
@@ -263,24 +251,6 @@ def _evidence(runner: Rundeck) -> str:
     lines = [line.removeprefix(">> ").strip() for _, _, line in logs[0]] if logs else []
     frame = next((line for line in lines if "mail_worker.py:" in line), "")
     return f"py-spy shows the line that hangs: {frame}" if frame else f"there is no evidence: {lines[-1]}" if lines else ""
-
-
-def _move_aside(play: Play) -> None:
-    """The same mail hangs another worker. The demo presses the button by itself, as a person would."""
-    screen, unstick = play.screen, play.unstick
-    with screen.step("the same mail hangs the next worker") as line:
-        card = play.until(lambda: unstick.cards("/approve/#"), "Unstick asked nobody", ENDED_WITHIN_S)[-1]
-        line.text = "the same mail hangs the next worker, and Unstick asks whether to move it aside"
-    with screen.step("somebody approves") as line:
-        unstick.approve(card, "the demo")
-        line.text = "a person approves: here the demo presses the button by itself"
-    with screen.step("Rundeck runs the job park") as line:
-
-        def parked() -> str:
-            logs = [run.log for run in play.rundeck.state.runs.values() if run.job == stage.PARK_JOB and run.log]
-            return next((line for _, _, line in (logs[0] if logs else ()) if line.startswith("exit ")), "").partition(": ")[2]
-
-        line.text = f"Rundeck's job park, its script really run: {play.until(parked, 'the job park did not end', ENDED_WITHIN_S)}"
 
 
 def _ending(play: Play) -> dict[str, Any]:

@@ -24,8 +24,6 @@ RATE = 8.0
 USER = "unstick"
 MAIL_USER = "mail"
 """The stand-in's user of the workers; on a real broker they are its administrator."""
-PARKER = "unstick-park"
-"""The account of the job that moves messages."""
 PASSWORD = token_urlsafe(12)
 
 
@@ -46,8 +44,6 @@ class Queues(Protocol):
     @property
     def url(self) -> str: ...
     @property
-    def amqp(self) -> str: ...
-    @property
     def description(self) -> str: ...
     def flow(self, stack: ExitStack) -> None:
         """Mails come in from now on."""
@@ -67,10 +63,6 @@ class RealQueues:
     @property
     def url(self) -> str:
         return self.broker.url
-
-    @property
-    def amqp(self) -> str:
-        return f"127.0.0.1:{self.broker.amqp_port}"
 
     @property
     def description(self) -> str:
@@ -118,11 +110,6 @@ class StandInQueues:
     @property
     def url(self) -> str:
         return self.double.url
-
-    @property
-    def amqp(self) -> str:
-        """Nobody speaks AMQP to it."""
-        return ""
 
     @property
     def description(self) -> str:
@@ -209,10 +196,6 @@ def open_queues(stack: ExitStack, folder: Path, *, stand_in: bool) -> Queues:
 def _open_real(stack: ExitStack, folder: Path) -> RealQueues:
     broker = stack.enter_context(brokers.broker(folder / "broker"))
     broker.add_user(USER, PASSWORD, tags="monitoring", vhosts=["/"])
-    broker.add_user(PARKER, PASSWORD, tags="management")
-    name = QUEUE.replace(".", r"\.")
-    rights = {"configure": rf"^{name}\.parked$", "write": r"^amq\.default$", "read": rf"^{name}(\.parked)?$"}
-    broker.api("PUT", f"permissions/%2F/{PARKER}", rights)
     with broker.channel() as channel:
         channel.queue_declare(QUEUE, durable=True)
     return RealQueues(broker, stack.enter_context(Relay(broker.amqp_port)))

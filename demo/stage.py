@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Mapping
@@ -16,13 +14,11 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from demo.mail_server import MailServer
-from demo.queues import MAIL_USER, PARKER, PASSWORD, USER, WORKERS, Queues, Worker
-from functions.domain.model.alerts import MOVES, RETURNS
+from demo.queues import MAIL_USER, PASSWORD, USER, WORKERS, Queues, Worker
 from testbed.broker import ADMIN
 from testbed.doubles.rundeck import INCIDENT, OWN, Job, Option, Rundeck
 from testbed.patience import PATIENCE_S
@@ -34,9 +30,6 @@ HOSTS = r"127\.0\.1\.[0-9]{1,3}"
 FOR_S = 10.0
 """Unstick takes no less."""
 EVIDENCE_FILE = ROOT / "infra" / "rundeck" / "evidence-python.yaml"
-PARK_FILE = ROOT / "infra" / "rundeck" / "park.yaml"
-MOVER = PARK_FILE.with_name("move.py")
-PARK_JOB = "44444444-4444-4444-8444-444444444441"
 EVIDENCE_JOB = "22222222-2222-4222-8222-222222222223"
 
 
@@ -99,26 +92,6 @@ class Application:
             ]
         return True
 
-    def park(self, options: Mapping[str, str]) -> str:
-        """What infra/rundeck/park.yaml does, its program really run: all workers are stopped, and started again in any case."""
-        (job,) = yaml.safe_load(PARK_FILE.read_text(encoding="utf-8"))
-        with tempfile.TemporaryDirectory() as name, self.lock:
-            config, account = Path(name) / "park.json", {"user": PARKER, "password": PASSWORD}
-            config.write_text(json.dumps({"api": self.queues.url, "amqp": self.queues.amqp, **account, "stop": [], "start": []}))
-            script = job["sequence"]["commands"][-1]["script"].replace("/usr/local/bin/unstick-move", f"{sys.executable} {MOVER}")
-            script = re.sub(r"UNSTICK_MOVE_CONFIG='[^']*'", f"UNSTICK_MOVE_CONFIG='{config}'", script)
-            script = re.sub(r"@option\.([a-z_]+)@", lambda found: options.get(found[1], found[0]), script)
-            try:
-                for worker in WORKERS:
-                    self.stop(worker)
-                command = ["sh", "-c", script]
-                run = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE_S, check=False)
-            finally:
-                self.start(*WORKERS)
-        if run.returncode:
-            raise RuntimeError(f"{run.stdout}{run.stderr}".strip())
-        return run.stdout.strip()
-
     def close(self) -> None:
         """End it for good: a restart that is under way comes first, one that comes later does nothing."""
         with self.lock:
@@ -162,22 +135,13 @@ def start_rundeck(stack: ExitStack, application: Application) -> Rundeck:
         begins="",
         action=partial(collect_evidence, application.server.port),
     )
-    park = Job(
-        id=PARK_JOB,
-        name="park",
-        options=(Option("service", required=True), *(Option(name, required=True) for name in MOVES), Option(RETURNS), *OWN),
-        nodes="tags: consumers",
-        action=application.park,
-    )
-    rundeck = stack.enter_context(Rundeck(restart, evidence, park))
+    rundeck = stack.enter_context(Rundeck(restart, evidence))
     rundeck.state.nodes |= {worker.name: ("consumers",) for worker in WORKERS}
     rundeck.state.hostnames = {worker.name: worker.host for worker in WORKERS}
     return rundeck
 
 
-def start_unstick(
-    stack: ExitStack, folder: Path, queues: Queues, rundeck: Rundeck, *, helps: bool, remedy: bool = False
-) -> Unstick:
+def start_unstick(stack: ExitStack, folder: Path, queues: Queues, rundeck: Rundeck, *, helps: bool) -> Unstick:
     """Unstick under functions-framework, with a runbook whose minutes are seconds."""
     mail = runbook(
         SERVICE, verify=HELPED if helps else SHORT, root_cause="https://tracker.example.com/MAIL-123", manual_minutes=8
@@ -186,12 +150,7 @@ def start_unstick(
     mail["restart"]["holder"] = {"option": "host", "allow": HOSTS}
     options = {"process": Path(PROGRAM).name, "host": "${holder.host}"}
     mail["evidence"] = {"job": EVIDENCE_JOB, "options": options, "allow": {"host": HOSTS}, "within": "1m"}
-    more: dict[str, Any] = {}
-    if remedy:
-        mail["remedies"] = [{"name": "park", "job": PARK_JOB, "when": "same_message"}]
-        channels = {"console": {"type": "console", "approval_links": True}}
-        more = {"public_url": "http://127.0.0.1", "channels": channels}
-    file = configuration(rundeck.url, queues.url, [mail], user=USER, **more)
+    file = configuration(rundeck.url, queues.url, [mail], user=USER)
     process = Unstick(folder / "unstick", file, rabbitmq_password=PASSWORD)
     stack.callback(process.stop)
     return process.start()

@@ -59,16 +59,13 @@ def _stay_here(event: str, arguments: tuple[Any, ...]) -> None:
 sys.addaudithook(_stay_here)
 
 
-APART = (
-    *("tests/project/infra/test_deploy_script.py", "tests/simulation/", "tests/cli/test_send.py"),
-    "tests/system/ladder/moves/",
-)
-"""Tests of these take long each and share at most a broker, so that any worker may take one. Else a worker takes a whole file."""
+APART = ("tests/project/infra/test_deploy_script.py", "tests/simulation/", "tests/cli/test_send.py")
+"""Tests of these take long each and share nothing, so that any worker may take one. Else a worker takes a whole file."""
 
 WAITS = (
-    *("tests/system/ladder/test_ladder.py", "tests/system/town/", "tests/system/test_restart_time.py"),
+    *("tests/system/town/", "tests/system/test_restart_time.py"),
     *("tests/system/test_whole_way.py", "tests/system/test_alertmanager.py"),
-    *("tests/system/ladder/", "tests/system/libraries/", "tests/system/prometheus/", "tests/system/test_rabbitmq_real.py"),
+    *("tests/system/libraries/", "tests/system/prometheus/", "tests/system/test_rabbitmq_real.py"),
     *("tests/system/test_", "tests/adapters/schedulers"),
     *("tests/cli/test_send.py", "tests/project/test_first_hour.py", "tests/project/test_stopped.py"),
 )

@@ -99,8 +99,7 @@ def _plain(matcher: Matcher) -> str | None:
 
 
 def _require_labels(runbook: Runbook, labels: Mapping[str, str]) -> None:
-    options = (runbook.restart.options, *(remedy.options for remedy in runbook.remedies), runbook.symptom.keys)
-    templates = [template for named in options for template in named.values()]
+    templates = [*runbook.restart.options.values(), *runbook.symptom.keys.values()]
     unmet = [matcher.label for matcher in runbook.match if not matches(matcher, labels)]
     needed = dict.fromkeys([*unmet, *(name for template in templates for name in template_labels(template))])
     if missing := [name for name in needed if name not in labels]:

@@ -78,9 +78,9 @@ class Runner(Protocol):
         """When the token expires (Unix seconds); None if unknown."""
 
     def look(self, target: Target, *, since_s: float, follow: str | None, tail: bool, timeout_s: float) -> ExecutionHistory:
-        """Read the target's history of the last `since_s` seconds: the runs of its job and of `target.remedies` with its options,
-        whoever started them, whatever the option `target.holder` says. `follow`: the id of an execution to follow to the end
-        of its chain of retries; `tail`: also read its last log lines once it has ended."""
+        """Read the target's history of the last `since_s` seconds: the runs of its job with its options, whoever started
+        them, whatever the option `target.holder` says. `follow`: the id of an execution to follow to the end of its chain of
+        retries; `tail`: also read its last log lines once it has ended."""
 
     def run(self, target: Target, *, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
         """Start the job once. `Denied` with the code BUSY: the job is already running; PASSIVE: the runner starts nothing for

@@ -226,7 +226,7 @@ def _start_job(ports: Ports, loaded: LoadedDocument, start: Start, budget: Budge
     if timeout_s < 1.0 or target is None:
         return StartResult(start.tag, refusal=Text("too much time had passed since the last check"), unsent=Reason.LEDGER_UNKNOWN)
     try:
-        limited = replace(target, job=start.job or target.job, options={**target.options, **start.options})
+        limited = replace(target, options={**target.options, **start.options})
         execution = ports.runner.run(limited, tag=start.tag, runner_not_after=start.runner_not_after, timeout_s=timeout_s)
         return StartResult(start.tag, execution)
     except Mismatch as mismatch:

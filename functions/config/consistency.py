@@ -11,9 +11,8 @@ from functions.config.settings import LOCAL
 from functions.config.validation import read
 from functions.config.yaml_tree import Path
 from functions.domain.decisions.matching import HOLDER_HOST, template_labels
-from functions.domain.model.alerts import MOVES, RETURNS
 from functions.domain.model.codes import Mode
-from functions.domain.model.runbooks import OWN_OPTIONS, EvidenceJob, Recovered, Remedy, Restart, Runbook
+from functions.domain.model.runbooks import OWN_OPTIONS, EvidenceJob, Recovered, Restart, Runbook
 from functions.domain.texts.masking import mask
 from functions.domain.texts.patterns import full_match
 from functions.runtime.decoding import convert
@@ -121,7 +120,6 @@ def _check_channels(top: Mapping[str, Any], place: Path) -> Mistakes:
 def _restarting_jobs(top: Mapping[str, Any]) -> set[str]:
     """The ids of all jobs that a runbook restarts with, in lower case."""
     jobs = [_at(runbook, "restart", "job") for runbook in _list(top, "runbooks")]
-    jobs += [_at(remedy, "job") for runbook in _list(top, "runbooks") for remedy in _list(runbook, "remedies")]
     return {job.lower() for job in jobs if isinstance(job, str)}
 
 
@@ -141,11 +139,10 @@ def _check_runbook(runbook: Runbook, top: Mapping[str, Any], restarting: set[str
         yield ("mode",), "is approve, and approval links have no address", "Add `public_url:`"
     if symptom.kind not in top:
         yield ("symptom",), "can't be observed", f"Add `{symptom.kind}:` with its address at the top of the file"
-    yield from _check_options(("restart",), runbook.restart)
+    yield from _check_options("restart", runbook.restart)
     yield from _check_holder(runbook.restart)
-    yield from _check_remedies(runbook, has_links=bool(_at(top, "public_url")))
     if runbook.evidence is not None:
-        yield from _check_options(("evidence",), runbook.evidence)
+        yield from _check_options("evidence", runbook.evidence)
         if runbook.evidence.job.lower() in restarting:
             remedy = "Name a job that only reads (docs/evidence.md): its runs would be taken for restarts"
             yield ("evidence", "job"), "is a job that restarts something", remedy
@@ -159,34 +156,10 @@ def _check_runbook(runbook: Runbook, top: Mapping[str, Any], restarting: set[str
             yield ("verify", name), "is longer than within", "Raise `within`, or shorten it"
 
 
-def _check_remedies(runbook: Runbook, *, has_links: bool) -> Mistakes:
-    modes = list(Mode)
-    for n, remedy in enumerate(runbook.remedies):
-        here, earlier = ("remedies", n), runbook.remedies[:n]
-        if remedy.moves and remedy.mode is Mode.AUTO:
-            what = "is auto, and moving messages changes their order and may leave duplicates"
-            yield (*here, "mode"), what, "Set approve: a person decides each time"
-        elif modes.index(remedy.mode) > modes.index(runbook.mode):
-            yield (*here, "mode"), f"is above the runbook's mode, {runbook.mode.value}", f"Set {runbook.mode.value} at most"
-        elif remedy.mode is Mode.APPROVE and not has_links:
-            yield (*here, "mode"), "is approve, and approval links have no address", "Add `public_url:`"
-        if remedy.moves and runbook.symptom.kind != "rabbitmq":
-            yield (*here, "when"), "is same_message, which only the symptom rabbitmq shows", "Use the symptom rabbitmq, or stuck"
-        if remedy.name in {one.name for one in earlier}:
-            yield (*here, "name"), "is the name of an earlier remedy too", "Rename it; each remedy runs once"
-        if remedy.job.lower() in {runbook.restart.job.lower(), *(one.job.lower() for one in earlier)}:
-            yield (*here, "job"), "is a job of this runbook already", "Name another job; `limits.attempts` repeats the restart"
-        if not remedy.moves and any(one.moves for one in earlier):
-            yield (*here, "when"), "is stuck, after a remedy that moves messages", "Put it before those with same_message"
-        yield from _check_options(here, remedy, (*OWN_OPTIONS, *MOVES, RETURNS))
-        for name in remedy.options.keys() & runbook.restart.options.keys():
-            yield (*here, "options", name), "is an option of restart, too", "Remove it: the job gets those of `restart` anyway"
-
-
-def _check_options(place: Path, job: Restart | Remedy | EvidenceJob, own: tuple[str, ...] = OWN_OPTIONS) -> Mistakes:
+def _check_options(key: str, job: Restart | EvidenceJob) -> Mistakes:
     for name, template in job.options.items():
-        here = (*place, "options", name)
-        if name in own:
+        here = (key, "options", name)
+        if name in OWN_OPTIONS:
             yield here, "is an option that Unstick sets by itself", "Remove it here; the job must have it"
         taken = "a host" if template == HOLDER_HOST else "a label's value" if template_labels(template) else ""
         if taken and name not in job.allow:
@@ -196,7 +169,7 @@ def _check_options(place: Path, job: Restart | Remedy | EvidenceJob, own: tuple[
             yield here, "is not what its own pattern in `allow` takes", "Fix the value or the pattern"
     for name in job.allow.keys() - job.options.keys():
         options = ", ".join(job.options) or "none"
-        yield (*place, "allow", name), "limits an option that this runbook does not set", f"Options: {options}"
+        yield (key, "allow", name), "limits an option that this runbook does not set", f"Options: {options}"
 
 
 NO_HOSTS = ("--help", "-h", "-", ".*", "*", "a b", "a,b", "a;b", "$(a)")

@@ -197,7 +197,6 @@ FORMATS: Mapping[str, Format] = {
     "text": Format("a text", _read_text),
     "optional-text": Format("a text", lambda text: text and _read_text(text)),
     "name": Format("a name of 1 to 80 characters", _read_name),
-    "remedy": Format("a name of up to 20 letters, digits and hyphens, such as park", _matching("[a-z][a-z0-9-]{0,19}")),
     "duration": Format("a duration (30s, 5m, 2h)", read_duration),
     "never": Format("never", _matching("never")),
     "secret": Format(f"a secret: {FORMS}", _read_secret),

@@ -16,7 +16,6 @@ from functions.application.ports import Chat, Finding, Query, finding_of, findin
 from functions.bootstrap import Adapters
 from functions.config.matchers import overlaps
 from functions.domain.decisions.matching import NotRendered, last_matches
-from functions.domain.model.alerts import MOVES, RETURNS
 from functions.domain.model.codes import Mode
 from functions.domain.model.observations import QueueSnapshot
 from functions.domain.model.runbooks import HolderOption, Runbook
@@ -34,10 +33,6 @@ CONSUMERS_HOST = re.compile(r"\[?([^\s\]]+?)\]?:\d+ -> ")  # its connection's na
 HOLDER_HOSTS = "the job can be limited to the consumers' hosts"
 UNREACHABLE = "Make sure that it is up and can be reached from here, or give --timeout more seconds."
 COMPARED_WITH_QUEUE = "To compare them with a queue's consumers, add: --label vhost=... --label queue=..."
-COULD_MOVE = Finding(
-    "the job could move a message", None, "only its node can tell, with the job's own account",
-    "Ask there, without a stop: unstick-move check VHOST QUEUE 1 check (docs/remedies.md).",
-)  # fmt: skip
 
 
 class Line(Struct, frozen=True):
@@ -86,13 +81,6 @@ def _ask_about(ports: Adapters, runbook: Runbook, labels: Mapping[str, str], tim
     if evidence:
         options = tuple(evidence.options)
         yield runner(ports.runner.check_evidence, evidence.job, options, within_s=evidence.within_s, job="evidence")
-    for remedy in runbook.remedies:
-        moving = dict.fromkeys((*MOVES, RETURNS), "$") if remedy.moves else {}
-        options_of = {**runbook.restart.options, **remedy.options, **moving}
-        restart = replace(runbook.restart, job=remedy.job, options=options_of, holder=None)
-        yield runner(ports.runner.check, restart, auto=True, job=remedy.name)  # whatever its mode, it must refuse a late start
-        if moving:
-            yield Question(ports.config.runner.name, lambda: [COULD_MOVE], runbook.name, remedy.name)
     yield ask(symptom.kind, ports.symptoms[symptom.kind].check, symptom, alert)
 
 

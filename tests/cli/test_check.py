@@ -15,7 +15,7 @@ from functions.entrypoints import checks
 from functions.runtime.secrets import SecretRef
 from testbed.doubles.rundeck.state import Option
 from testbed.patience import wait_until
-from testbed.unstick_process import HMAC_SECRET, SIGNING_KEY, job_id, runbook
+from testbed.unstick_process import HMAC_SECRET, SIGNING_KEY, runbook
 from tests.cli.line import Line
 
 NEVER_S = 600.0
@@ -178,17 +178,9 @@ def test_a_secret_that_a_server_echoes_is_not_shown(here: Line) -> None:
 def test_what_a_runbooks_jobs_share_stands_once() -> None:
     """What is right for the restart's job and another one alike is told once; what is wrong is told of each job."""
     lines = [Finding("it answers", ok=True), Finding("it runs", ok=False, detail="disabled")]
-    asked = [checks.Question("x", lambda: lines, "mail", job) for job in ("", "evidence", "park")]
+    asked = [checks.Question("x", lambda: lines, "mail", job) for job in ("", "evidence")]
     told = [one.finding.what for one in checks.ask_all(asked, 5.0, lambda: None)]
-    assert told == ["it answers", "it runs", "evidence: it runs", "park: it runs"]
-
-
-def test_how_to_ask_whether_a_job_could_move_a_message(here: Line) -> None:
-    """Only its node knows. All else of the job is compared as ever."""
-    park = {"name": "park", "job": job_id("mail"), "when": "same_message"}
-    here.configured(runbook("mail-delivery", remedies=[park]), public_url="https://unstick.example.com")
-    line = findings(here, *MAIL, code=1)["rundeck: park: the job could move a message"]
-    assert (line["ok"], "unstick-move check VHOST QUEUE 1 check" in line["remedy"]) == (None, True)
+    assert told == ["it answers", "it runs", "evidence: it runs"]
 
 
 def test_the_kill_switch_is_pointed_out(here: Line) -> None:

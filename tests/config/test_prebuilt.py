@@ -55,8 +55,6 @@ runbooks:
     mode: approve
     restart: {job: j-1, options: {host: '${labels.host}', kind: soft}, allow: {host: '[a-z]+'}, start_within: 40, max_run: 2h,
       holder: {option: only, allow: 'h[0-9]'}}
-    remedies: [{name: harder, job: j-8, when: stuck, mode: observe}, {name: park, job: j-7, when: same_message, most: 3,
-      options: {a: '${labels.a}'}, allow: {a: '[a-z]+'}, undo: https://rundeck.example.com/r}]
     evidence: {job: j-9, options: {a: '${labels.a}', b: '${holder.host}'}, allow: {a: '[a-z]+', b: '[0-9]+'}, within: 30s}
     symptom: {rabbitmq: {vhost: mail, queue: '${labels.q}', max_messages: 3, for: 2m, oldest: 15m}}
     recovered: {max_messages: 1, min_consumers: 0}

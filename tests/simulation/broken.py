@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from functions.application import collect, deliver, reconcile, storm
 from functions.application.serialization import encode
-from functions.domain.decisions import endings, evidence, guards, observing, phases, queries, remedies, step
+from functions.domain.decisions import endings, evidence, guards, observing, phases, queries, step
 from functions.domain.decisions import messages as telling
 from functions.domain.decisions.guards import Decision, GuardContext, Kind
 from functions.domain.decisions.handlers import escalations
@@ -556,8 +556,6 @@ UNDISTURBED = frozenset({"auto", "sick", "untroubled", "one_clock"})
 
 ALONE = frozenset({"auto", "untroubled", "one_clock", "nobody answers"})
 
-PRESSED = frozenset({"auto", "sick", "one hangs", "remedies"})
-
 VARIANTS = (
     Variant("a message given just now, counted from the last work on", ((rows, "_find_flat", _given_is_held),), Faults(),
         frozenset({"auto", "idle"}), "I3", seed=1),
@@ -569,16 +567,6 @@ VARIANTS = (
         frozenset({"auto", "sick", "one hangs", "never heals"}), "I5", seed=10),
     Variant("the same message restarted again", ((recovery, "find_held_again", _not_the_same),), Faults(),
         frozenset({"auto", "sick", "one hangs", "never heals"}), "same", seed=5),
-    Variant("a remedy twice", ((remedies, "remedies_run", lambda _: lambda incident: []),), Faults(), PRESSED | {"never heals"},
-        "twice", seed=29),
-    Variant("a restart after another remedy", ((phases, "is_used_up", lambda _: lambda *_: False),), Faults(),
-        PRESSED | {"never heals"}, "order", seed=36),
-    Variant("a remedy with restarts left", ((phases, "is_used_up", lambda _: lambda *_: True),), Faults(),
-        PRESSED | {"never heals"}, "condition", seed=4),
-    Variant("a remedy without its condition", ((recovery, "find_held_again", lambda _: lambda *arguments: (1, True)), (remedies,
-        "count_hanging", lambda _: lambda *arguments, **named: 1)), Faults(), PRESSED, "condition", seed=1),
-    Variant("a remedy that nobody pressed", (_replaced_guard("mode", _passes),), Faults(), PRESSED | {"never heals"}, "person",
-        seed=8),
     Variant("an escalation that holds nothing", (_replaced_guard("escalated", _passes),), Faults(),
         frozenset({"auto", "sick", "one hangs", "never heals", "soon_again"}), "I3", seed=20),
     Variant("an escalation that holds the whole target", ((guards, "is_about_other_queues", _all_escalated),), Faults(),

@@ -62,7 +62,6 @@ class Run:
     retried: Run | None = None
     """The run that Rundeck started when this one had failed, since the job says so."""
     is_retry: bool = False
-    job: str = "job"
 
     def chain(self) -> list[Run]:
         """The run and its retries."""
@@ -144,9 +143,8 @@ class Rundeck:
         status = "failed" if late or kind < self.fails else "succeeded"
         ends = None if kind > 0.97 and not late else now + length
         run = Run(
-            self.count, target.key, dict(target.options), tag, not_after, now + 0.01, ends, status, late, now + lag_s, sent_at,
-            job=target.job,
-        )  # fmt: skip
+            self.count, target.key, dict(target.options), tag, not_after, now + 0.01, ends, status, late, now + lag_s, sent_at
+        )
         self.runs.append(run)
         return run
 

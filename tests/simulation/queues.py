@@ -290,14 +290,6 @@ class Queue:
         names = {one.id for one in gone}
         self.turn(at, tuple(one for one in self.piece(at).workers if one.id not in names))
 
-    def move_away(self, at: float, count: int, *, again: int) -> None:
-        """Somebody takes the first messages away; nobody else consumes now. So many others have been delivered before, too."""
-        piece = self.pieces[-1].move_to(at)
-        node, counts = next(iter(piece.left), ("a", (0, 0, 0)))
-        left = {**dict(piece.left), node: _sum([counts, (count, count, count)])}
-        returned = max(0, piece.returned - count) + again
-        self._lay(replace(piece, left=tuple(left.items()), returned=returned, depth=max(0.0, piece.depth - count)))
-
     def lose(self, at: float, node: str) -> None:
         """A node is gone, with its consumers, their messages' deliveries and its counters of all times."""
         gone = tuple(one.id for one in self.piece(at).workers if one.node == node)

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.decisions.observing import FOLLOWED_S
-from functions.domain.model.alerts import MOVES, SUSPICION, Alert, QueueRef, Target
+from functions.domain.model.alerts import SUSPICION, Alert, QueueRef, Target
 from functions.domain.model.codes import Mode, Phase
-from functions.domain.model.runbooks import Condition, EvidenceJob, Limits, Remedy, Rules, Runbook, Verify
+from functions.domain.model.runbooks import EvidenceJob, Limits, Rules, Runbook, Verify
 from tests.simulation.courses.held import APP, RUNBOOK, SHARE, Held, add, named
 from tests.simulation.courses.troubles import freeze, troubles
 from tests.simulation.models import Faults, Run
@@ -51,11 +51,6 @@ DECLINED_EVERY = 4
 """One press in this many is a no."""
 EVIDENCE = 0.3
 """How likely a schedule's runbook has an evidence job."""
-
-PARK = Remedy("park", "park", Condition.SAME_MESSAGE)
-HARDER = Remedy("harder", "harder", Condition.STUCK, Mode.AUTO)
-REMEDIES = (HARDER.job, PARK.job)
-"""What some schedules' runbooks have besides the restart."""
 
 CROWD = 0.01
 """More targets at once than one notification decides directly."""
@@ -94,10 +89,6 @@ class Cause:
     self_heals: float | None = None
     how: str = "all hang"
     """Of HOW."""
-    dependency: bool = False
-    """What hangs does so because of something that all messages need, not because of one of them."""
-    moved: bool = False
-    """The message that hung it was moved away."""
 
 
 @dataclass
@@ -116,10 +107,7 @@ def build(
     """Draw a schedule. Everything that is drawn comes from `rng`."""
     profile = faults or PROFILES[rng.choice(sorted(PROFILES))]
     runbook = _runbook(rng, options)
-    public = "https://unstick.example.com" if "remedies" in options or runbook.mode is Mode.APPROVE or rng.random() < 0.2 else ""
-    if public and runbook.mode is not Mode.OBSERVE and (not options or "remedies" in options):
-        harder = runbook.mode is Mode.AUTO and runbook.limits.attempts != 2
-        runbook = replace(runbook, remedies=(HARDER, PARK) if harder else (PARK,))
+    public = "https://unstick.example.com" if runbook.mode is Mode.APPROVE or rng.random() < 0.2 else ""
     rules = Rules({"mail": runbook}, ("ops",), public_url=public)
     world = World(rng, profile, rules, _target_of, [] if trace else None, calm_from=BEGIN + CALM_AFTER_S, options=options)
     world.rundeck.ahead_s = rng.choice([0.0, -90.0, 15.0, 200.0])
@@ -180,8 +168,7 @@ def _runbook(rng: random.Random, options: frozenset[str]) -> Runbook:
 
 def _target_of(alert: Alert) -> tuple[Target, QueueRef]:
     app = alert.labels["app"]
-    queue = to_queue("/", alert.labels["queue"])
-    return Target(f"target-{app}", "http://rundeck", "job", {"app": app}, remedies=REMEDIES), queue
+    return Target(f"target-{app}", "http://rundeck", "job", {"app": app}), to_queue("/", alert.labels["queue"])
 
 
 def _target(scenario: Scenario, app: str, rng: random.Random) -> None:
@@ -205,7 +192,7 @@ def _target(scenario: Scenario, app: str, rng: random.Random) -> None:
         how = _draw_how(world, also)
         for place, name in enumerate(names):
             at = begins + place * APART_S if "apart" in world.options else begins
-            cause = Cause(app, name, at, heals, own_s, how, dependency=heals == 0.0 and int(begins * 10) % 3 == 0)
+            cause = Cause(app, name, at, heals, own_s, how)
             scenario.causes.append(cause)
             world.at(at, _sticks(world, cause))
             if own_s is not None:
@@ -326,10 +313,7 @@ def _after_restart(scenario: Scenario, app: str, names: list[str], run: Run) -> 
         queue.turn(world.now, stopped if stay_s else (), publish=0.0 if purged else None, purge=purged)
         if stay_s:
             world.at(world.now + stay_s, lambda queue=queue, old=old: queue.leave(world.now, old))
-        if run.job == PARK.job:
-            _move_away(world, cause, queue, run)
-        healed = cause is not None and cause.moved
-        helps = cause is None or healed or (world.rng.random() < cause.heals and run.status == "succeeded")
+        helps = cause is None or (world.rng.random() < cause.heals and run.status == "succeeded")
         kind = world.rng.random()
 
         def comes(
@@ -345,18 +329,6 @@ def _after_restart(scenario: Scenario, app: str, names: list[str], run: Run) -> 
             queue.turn(world.now, (*queue.piece(world.now).workers, *come))
 
         world.at(world.now + world.rng.choice([0.5, 3.0, 8.0]), comes)
-
-
-def _move_away(world: World, cause: Cause | None, queue: Queue, run: Run) -> None:
-    """What park.yaml does while the application is stopped. It helps unless a dependency is down."""
-    vhost, name, count = (run.options[option] for option in MOVES)
-    if run.status != "succeeded" or world.queues[to_queue(vhost, name).key] is not queue:
-        return
-    queue.leave(world.now, queue.piece(world.now).workers)
-    helps = cause is None or not cause.dependency
-    queue.move_away(world.now, int(count), again=int(not helps and world.rng.random() < 0.5))
-    if cause is not None and helps:
-        cause.moved = True
 
 
 def _alert(

@@ -15,14 +15,6 @@ from testbed.broker.shared import shared
 from tests.support.needs import EACH_VERSION, need, need_broker
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The many tests of move.py take half an hour on a version: those on 4.0 are left to `make test-manual`."""
-    for item in items:
-        if "ladder/moves/" in item.nodeid and "4.0" in item.nodeid:
-            item.add_marker(pytest.mark.manual)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def _nothing_left_to_collect() -> Iterator[None]:
     """Where a broker ends while pika connects, pika leaves the socket open: that must not fail a test of another file."""

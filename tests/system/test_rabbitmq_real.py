@@ -77,6 +77,34 @@ def test_a_held_message_is_unacknowledged_until_its_consumer_dies(rabbitmq_serve
     wait_until(lambda: look(rabbitmq_server, "held"), lambda seen: seen.consumer_ids == ())
 
 
+@pytest.mark.parametrize("kind", ["classic", "quorum"])
+def test_one_message_is_moved_by_hand_as_the_docs_say(rabbitmq_server, kind):
+    """docs/rabbitmq.md: looking at all keeps their order, and `Reject requeue false` moves the first of them, whole."""
+    queue, dead = f"by-hand-{kind}", f"by-hand-{kind}.dead"
+    with rabbitmq_server.channel() as channel:
+        for name, more in ((dead, {}), (queue, {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead})):
+            channel.queue_declare(name, durable=True, arguments={"x-queue-type": kind, **more})
+        for number in range(5):
+            properties = pika.BasicProperties(delivery_mode=2, headers={"tenant": number})
+            channel.basic_publish("", queue, f"mail {number}".encode(), properties)
+    with consumer(rabbitmq_server, queue, "stuck-unacked"):
+        wait_until(lambda: rabbitmq_server.api("GET", f"queues/%2F/{queue}").get("messages_unacknowledged"))
+
+    def get(name: str, mode: str, count: int) -> list[dict[str, Any]]:
+        asked = {"ackmode": mode, "count": count, "encoding": "auto", "truncate": 50_000}
+        return list(rabbitmq_server.api("POST", f"queues/%2F/{name}/get", asked))
+
+    shown = wait_until(lambda: get(queue, "ack_requeue_true", 9), lambda all_: len(all_) == 5)
+    assert (shown[0]["payload"], shown[0]["redelivered"]) == ("mail 0", True)
+    again = get(queue, "ack_requeue_true", 9)
+    assert [one["payload"] for one in again] == [f"mail {number}" for number in range(5)]
+    (moved,) = get(queue, "reject_requeue_false", 1)
+    assert moved["payload"] == "mail 0"
+    (there,) = wait_until(lambda: get(dead, "ack_requeue_true", 9))
+    assert (there["payload"], there["properties"]["headers"]["tenant"]) == ("mail 0", 0)
+    assert [one["payload"] for one in get(queue, "ack_requeue_true", 9)] == [f"mail {number}" for number in range(1, 5)]
+
+
 @pytest.mark.long  # the recorded answers say the same by day
 def test_ready_messages_with_a_consumer_that_takes_none(rabbitmq_server):
     """The other form of the bug: a consumer is registered, nothing is unacknowledged, nothing moves, and the head tells since

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from functions.domain.cards import card, facts, remedies
+from functions.domain.cards import card, facts
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.curve import Curve, find_starts, plot
 from functions.domain.cards.queue_facts import QUEUE_NAME, holders, proofs
@@ -135,18 +135,14 @@ def ask(view: View, rules: Rules) -> Question:
     declining = Text("If you decline, Unstick doesn't ask again for this alert. A new alert is decided anew.")
     tail = card_input.shown.run.tail
     log_title, log = (LOG_END, tail) if tail else facts.shown_lines(card_input)
-    title, button = Text("Restart {subject}?", subject=subject), Text("Restart {subject} now", subject=subject)
-    dont = Text("Don't restart it")
-    if name := remedies.asked_for(card_input):
-        title = Text("Run {remedy} for {subject}?", remedy=name, subject=subject)
-        button, dont = Text("Run {remedy} for {subject} now", remedy=name, subject=subject), Text("Don't run it")
+    restart = Button(RESTART, Text("Restart {subject} now", subject=subject))
     stuck = not view.rows or any(row.health is not Health.WELL for row in view.rows)
     return Question(
-        title,
+        Text("Restart {subject}?", subject=subject),
         why=(*_why(card_input), *(Paragraph(warning, "warn") for warning in view.warnings)),
         queues=_queues(view),
         below_queues=_below_queues(view, rules),
-        buttons=(Button(RESTART, button), Button(DECLINE, dont, quiet=True)),
+        buttons=(restart, Button(DECLINE, Text("Don't restart it"), quiet=True)),
         notes=(Paragraph(_until(card_input, rules)), Paragraph(condition, "note"), Paragraph(declining, "note")),
         facts=tuple(facts.gathered(card_input, rules, facts.since, facts.restart, facts.tried)),
         links=_links(card_input, rules),
@@ -179,8 +175,6 @@ def ask_to_take(view: View, rules: Rules) -> Question:
 def _why(card_input: CardInput) -> tuple[Paragraph, ...]:
     if card_input.reason is None:
         return ()
-    if remedies.asked_for(card_input):
-        return tuple(map(Paragraph, remedies.say_question(card_input)))
     parts = [Paragraph(REASONS[card_input.reason].why)]
     if card_input.reason not in ASKED and card_input.escalation is None:
         parts.append(Paragraph(Text("Approving overrules Unstick, which does not restart this by itself."), "warn"))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace
 
-from functions.domain.cards import facts, queue_facts, remedies
+from functions.domain.cards import facts, queue_facts
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import CUT, Content, clock, render, rendered, tidy
 from functions.domain.health.recovery import find_same_again, find_survivor, say_survivor
@@ -49,9 +49,7 @@ def compose(card_input: CardInput, rules: Rules) -> Card:
 def _started(card_input: CardInput, _: Rules) -> Content:
     subject, attempt = facts.subject(card_input), max(1, card_input.shown.restarts)
     counted = {"subject": subject, "attempt": attempt, "attempts": max(attempt, card_input.attempts)}
-    if name := remedies.running(card_input):
-        headline, text = Text("{subject}: the job {remedy} runs", subject=subject, remedy=name), remedies.say_running(card_input)
-    elif card_input.shown.run.adopted:
+    if card_input.shown.run.adopted:
         headline = Text("{subject} is already being restarted; Unstick checks the result", subject=subject)
         text = why(card_input, Reason.ALREADY_RUNNING, todo=False)
     elif card_input.shown.execution and card_input.shown.execution.ended:
@@ -86,8 +84,6 @@ def _held(card_input: CardInput, rules: Rules) -> Content:
         urgency = "act"
     by_itself = urgency == "watch" and card_input.again and reason is not None and REASONS[reason].urgency == "act"
     text = why(card_input, reason, todo=urgency != "fine" and (not by_itself or bool(card_input.remedy)))
-    if remedies.asked_for(card_input):
-        text = remedies.say_question(card_input)
     if reason is Reason.COOLDOWN and card_input.again:
         wait = Text("Nothing until {time}: then Unstick decides again. If it can't wait, restart it by hand.")
         text = [to_do(wait.fill(time=clock(rules, card_input.shown.due))), *why(card_input, reason, todo=False)]
@@ -158,14 +154,6 @@ def _observed_headline(card_input: CardInput, subject: Phrase) -> Text:
 
 
 def _asked_headline(card_input: CardInput, subject: Phrase) -> Text:
-    if name := remedies.asked_for(card_input):
-        moves = Text(
-            "{subject} is still stuck after the restart: move {count} message aside?",
-            "{subject} is still stuck after the restart: move {count} messages aside?",
-        )
-        runs = Text("{subject} is still stuck after the restart: run {remedy}?", subject=subject, remedy=name)
-        count = card_input.shown.approval.to_move
-        return moves.fill(subject=subject, count=count) if count else runs
     count = card_input.shown.restarts
     if not count:
         return Text("{subject} is stuck: approve a restart?", subject=subject)
@@ -252,9 +240,7 @@ def _recovered(card_input: CardInput, _: Rules) -> Content:
         headline = Text("{subject} recovered in {took}", subject=subject, took=duration(alert_s))
     if not card_input.moving and card_input.shown.restarts:
         text.append(Text("Healthy in two checks after the restart."))
-    if concluded := remedies.conclude_well(card_input):
-        text = [to_do(Text("Look at what was moved, then bring it back with the job return, or delete it.")), *concluded, *text]
-    return Content("plan" if concluded else "fine", headline, [*text, *_cause(card_input)])
+    return Content("fine", headline, [*text, *_cause(card_input)])
 
 
 def _escalated(card_input: CardInput, _: Rules) -> Content:
@@ -306,12 +292,13 @@ def _acknowledged(card_input: CardInput, _: Rules) -> Content:
 
 def _advice(card_input: CardInput) -> Phrase:
     """The advice that fits the state of the consumers, if anything was restarted."""
-    if concluded := remedies.conclude_ill(card_input):
-        return concluded
     if survivor := find_survivor(card_input.queues):
         return say_survivor(survivor)
     if find_same_again(card_input.queues):
-        return Text("Check the message that is held and the application's log; move that message away or roll back.")
+        return Text(
+            "Check the message that is held and the application's log. Move that message away "
+            "(docs/rabbitmq.md, Moving one message by hand), or roll back."
+        )
     consumers = queue_facts.fewest_consumers(card_input)
     if consumers is None or not card_input.shown.restarts:
         return Text("Check the queue and the application's log, and restart it by hand if it hangs.")
@@ -436,17 +423,14 @@ def _unmatched(card_input: CardInput, _: Rules) -> Content:
 
 
 QUEUES, HOLDERS, HEAD, PROOFS = queue_facts.queues, queue_facts.holders, queue_facts.head, queue_facts.proofs
-RECOVERY = (QUEUES, remedies.moved_messages, facts.took, facts.attempt, facts.restart)
+RECOVERY = (QUEUES, facts.took, facts.attempt, facts.restart)
 
 KINDS: Mapping[CardKind, tuple[Callable[[CardInput, Rules], Content], tuple[facts.Part, ...]]] = {
     CardKind.STARTED: (_started, (QUEUES, PROOFS, HOLDERS, HEAD, facts.since, facts.first_or_tried, facts.evidence)),
     CardKind.HELD: (_held, (QUEUES, PROOFS, HOLDERS, facts.restart_or_tried, HEAD, facts.since, facts.evidence)),
     CardKind.DRAINING: (_draining, RECOVERY),
     CardKind.RECOVERED: (_recovered, (*RECOVERY, facts.evidence)),
-    CardKind.ESCALATED: (
-        _escalated,
-        (QUEUES, remedies.moved_messages, PROOFS, facts.tried, HOLDERS, HEAD, facts.since, facts.evidence),
-    ),
+    CardKind.ESCALATED: (_escalated, (QUEUES, PROOFS, facts.tried, HOLDERS, HEAD, facts.since, facts.evidence)),
     CardKind.ESCALATED_AGAIN: (_escalated_again, (QUEUES, HOLDERS, facts.tried, facts.taken, facts.since)),
     CardKind.ACKNOWLEDGED: (_acknowledged, (facts.taken, facts.since)),
     CardKind.RESOLVED: (_resolved, (QUEUES,)),

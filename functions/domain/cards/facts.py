@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 
 from functions.domain.cards.card_input import CardInput
-from functions.domain.cards.remedies import asked_for, conclude_ill, page_to_undo
 from functions.domain.cards.rendering import Fact, clock, tidy
 from functions.domain.health.recovery import find_same_again, find_survivor
-from functions.domain.model.codes import ASKED, Reason
+from functions.domain.model.codes import ASKED, Reason, Verdict
 from functions.domain.model.incidents import AlertRef, Escalation, Run
 from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import Execution
@@ -269,7 +268,7 @@ def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
         (words.LINK_ACKNOWLEDGE, card_input.acknowledge_url),
         (words.LINK_BY_HAND, page_to_restart(card_input) if asks_to_restart(card_input) else ""),
         *((named(words.LINK_BY_HAND, tidy(name, 40)), url) for name, url in bundled),
-        (words.LINK_UNDO, page_to_undo(card_input)),
+        (words.LINK_QUEUE, page_of_queue(card_input)),
         (words.LINK_EXECUTION, execution.url if execution else ""),
         (words.LINK_DETAILS, page_of_incident(incident_id(card_input), rules)),
         (words.LINK_EVIDENCE, collected.execution.url if collected and collected.execution else ""),
@@ -279,10 +278,15 @@ def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
     return ((label, safe) for label, url in wanted if (safe := safe_url(url)))
 
 
+def page_of_queue(card_input: CardInput) -> str:
+    """Where people look at a queue that the restart did not help, and move away a message on which it hangs again."""
+    hang = (watched for watched in card_input.queues if watched.after.verdict is Verdict.STUCK)
+    watched = find_same_again(card_input.queues) or next(hang, None)
+    escalated = card_input.kind in (CardKind.ESCALATED, CardKind.ESCALATED_AGAIN)
+    return watched.queue.page if watched and escalated else ""
+
+
 def _say_approve(card_input: CardInput) -> Phrase:
-    """The label of the link that approves: it names the job, since that may be a remedy's."""
-    if remedy := asked_for(card_input):
-        return Text("Approve the job {remedy}", remedy=remedy)
     return words.LINK_APPROVE if card_input.reason in ASKED else Text("Approve a restart anyway")
 
 
@@ -297,7 +301,7 @@ def asks_to_restart(card_input: CardInput) -> bool:
         return False
     if reason is None:  # it is still stuck
         queues = card_input.queues
-        return not (conclude_ill(card_input) or find_survivor(queues) or find_same_again(queues))  # a restart wouldn't help
+        return not (find_survivor(queues) or find_same_again(queues))  # a restart wouldn't help
     if reason is Reason.LEDGER_UNKNOWN and kind == CardKind.HELD and may_run(card_input):
         return False
     return REASONS[reason].by_hand and not (card_input.again and reason not in (*UNHELPED, Reason.COOLDOWN))

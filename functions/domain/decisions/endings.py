@@ -118,27 +118,23 @@ def _note_question(turn: Turn, decision: Decision) -> None:
 def end_as_not_approved(turn: Turn) -> None:
     """End the incident because nobody answered in time."""
     card_input = turn.card(CardKind.NOT_APPROVED, turn.incident.reason, turn.incident.detail)
-    calm = turn.incident.reason is Reason.LIKELY_STUCK
-    _end_unrestarted(turn, card_input, "not-approved", escalates=turn.incident.restarts > 0 and not calm)
+    escalates = turn.incident.restarts > 0 and turn.incident.reason is not Reason.LIKELY_STUCK
+    if escalates:
+        card_input = replace(card_input, acknowledge_url=_acknowledge_url(turn))
+    turn.post(card_input, f"{turn.incident.id}-not-approved")
+    turn.close(Ending.ESCALATED if escalates else Ending.HELD, card_input, tell=False)
 
 
 def end_as_declined(turn: Turn, declined: Declined) -> None:
     """End the incident because a person declined the restart.
-    This isn't an escalation, so it blocks no other alert. Its own alerts are settled: see `Outcome.settles`. But a declined
-    remedy escalates, since the restart before it did not help."""
+    This isn't an escalation, so it blocks no other alert. Its own alerts are settled: see `Outcome.settles`."""
     turn.change(reason=Reason.DECLINED, detail=declined.why)
     turn.change_approval(declined_by=declined.by, nonce="")
     turn.answer(Action.HELD, Reason.DECLINED)
     card_input = turn.card(CardKind.DECLINED, Reason.DECLINED, declined.why)
     told = (*channels_for(turn.rules, card_input.runbook), *turn.incident.told)
-    _end_unrestarted(turn, card_input, "declined", told, escalates=bool(turn.incident.approval.remedy))
-
-
-def _end_unrestarted(turn: Turn, card_input: CardInput, mark: str, channels: tuple[str, ...] = (), *, escalates: bool) -> None:
-    if escalates:
-        card_input = replace(card_input, acknowledge_url=_acknowledge_url(turn))
-    turn.post(card_input, f"{turn.incident.id}-{mark}", tuple(dict.fromkeys(channels)) or None)
-    turn.close(Ending.ESCALATED if escalates else Ending.HELD, card_input, tell=False)
+    turn.post(card_input, f"{turn.incident.id}-declined", tuple(dict.fromkeys(told)))
+    turn.close(Ending.HELD, card_input, tell=False)
 
 
 def end_as_held(turn: Turn, decision: Decision) -> None:

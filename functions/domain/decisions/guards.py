@@ -14,7 +14,6 @@ from msgspec.structs import replace
 
 from functions.domain.health.looks import judge_health
 from functions.domain.health.proofs import LATE_FOR_S, Judgement
-from functions.domain.health.recovery import find_same_again
 from functions.domain.health.rows import terms_of
 from functions.domain.model.codes import SETTLED, Health, Mode, Proof, Reason
 from functions.domain.model.incidents import REFUSED_LATE, UNCLEAR, Document, Incident, Outcome, QueueState
@@ -26,7 +25,6 @@ from functions.domain.model.observations import (
     QueueSnapshot,
     Reading,
     Unknown,
-    remedy_of,
 )
 from functions.domain.model.runbooks import Freeze, Rules, Runbook
 from functions.domain.texts.reasons import REASONS
@@ -227,7 +225,7 @@ def _hold_as_scheduled(execution: Execution, every_s: float) -> Decision:
 def just_restarted(history: ExecutionHistory, incident: Incident, now: float, *, approved: bool) -> Decision | None:
     """Verify a restart that was not yet verified for this alert, instead of restarting again."""
     last = newest_end(history)
-    if last is None or (approved and not incident.approval.remedy):
+    if last is None or approved:
         return None
     if incident.restarts:
         return _adopt_newer_restart(incident, last)
@@ -238,13 +236,10 @@ def just_restarted(history: ExecutionHistory, incident: Incident, now: float, *,
 
 
 def _adopt_newer_restart(incident: Incident, last: Execution) -> Decision | None:
-    """Adopt a restart by somebody else after our last attempt: it also gets its time to help.
-    Not one that failed while a message hangs again: its failure would end that verdict."""
+    """Adopt a restart by somebody else after our last attempt: it also gets its time to help."""
     own = [attempt.execution for attempt in incident.tries if attempt.execution and attempt.how != REFUSED_LATE]
     ended_at = max((execution.runner_ended_at or 0.0 for execution in own), default=0.0)
     if not own or last.id in {execution.id for execution in own} or (last.runner_ended_at or 0.0) <= ended_at:
-        return None
-    if not last.succeeded and find_same_again(incident.queues):
         return None
     return Decision(Kind.ADOPT, detail=Text("execution {id} ended after the last attempt", id=last.id), execution=last)
 
@@ -270,8 +265,7 @@ def too_many_restarts(history: ExecutionHistory, limits: tuple[tuple[float, int]
 
 
 def failing(history: ExecutionHistory, limit: int) -> Decision | None:
-    ran = count_as_restarts(history)  # a remedy that failed says nothing about the restart's job
-    ended = [execution for execution in ran if execution.ended and not remedy_of(execution.tag)]
+    ended = [execution for execution in count_as_restarts(history) if execution.ended]
     ended.sort(key=lambda execution: -(execution.runner_ended_at or 0.0))
     failed = list(takewhile(lambda execution: not execution.succeeded, ended))
     if len(failed) < limit:
@@ -384,12 +378,10 @@ def question_key(watched: QueueState, proof: Proof | None) -> str:
     return f"{watched.queue.key}|{proof.value if proof else ''}"
 
 
-def mode(runbook: Runbook, remedy: str) -> Decision | None:
-    """The mode of the runbook, and of the remedy whose turn it is."""
-    planned = runbook.find_remedy(remedy) or runbook
-    if Mode.OBSERVE in (runbook.mode, planned.mode):
+def mode(runbook: Runbook) -> Decision | None:
+    if runbook.mode is Mode.OBSERVE:
         return hold(Reason.OBSERVE_ONLY)
-    if planned.mode is Mode.APPROVE:
+    if runbook.mode is Mode.APPROVE:
         return Decision(Kind.ASK, Reason.AWAITING_APPROVAL)
     return None
 
@@ -438,7 +430,7 @@ GUARDS: Mapping[str, Guard] = {
     "failing": lambda given: failing(given.history, given.runbook.limits.failing),
     "too_many_targets": _first_only(too_many_targets),
     "likely_stuck": likely_stuck,
-    "mode": lambda given: mode(given.runbook, given.incident.approval.remedy),
+    "mode": lambda given: mode(given.runbook),
     "delivery_limit": lambda given: delivery_limit(given.incident.queues, given.seen.queues, can_ask=given.rules.can_ask),
 }
 """The guards in the order in which they are asked, each bound to what it decides by."""

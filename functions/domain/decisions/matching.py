@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Health, Reason
 from functions.domain.model.incidents import Document, Evidence
-from functions.domain.model.runbooks import EvidenceJob, HolderOption, Matcher, Remedy, Restart, Rules, Runbook, Symptom
+from functions.domain.model.runbooks import EvidenceJob, HolderOption, Matcher, Restart, Rules, Runbook, Symptom
 from functions.domain.texts.patterns import full_match
 from functions.runtime.text import COMMA, Phrase, Text, join, named
 
@@ -151,19 +151,17 @@ def last_matches(runbooks: Mapping[str, Runbook], documents: Iterable[Document])
 
 def render_target(runbook: Runbook, runner_url: str, labels: Mapping[str, str]) -> Target:
     """The target of a runbook for an alert with these labels. Raises NotRendered."""
-    own = {remedy.job: _render(remedy.options, remedy, labels) for remedy in runbook.remedies if remedy.options}
-    options = _render(runbook.restart.options, runbook.restart, labels)
-    return replace(to_target(runbook.restart, runner_url, options, runbook.remedies), own=own)
+    return to_target(runbook.restart, runner_url, _render(runbook.restart.options, runbook.restart, labels))
 
 
-def _render(templates: Mapping[str, str], job: Restart | Remedy | EvidenceJob, labels: Mapping[str, str]) -> dict[str, str]:
+def _render(templates: Mapping[str, str], job: Restart | EvidenceJob, labels: Mapping[str, str]) -> dict[str, str]:
     return {name: _option(name, template, job.allow.get(name), labels) for name, template in templates.items()}
 
 
-def to_target(restart: Restart, url: str, options: Mapping[str, str], remedies: Iterable[Remedy] = ()) -> Target:
+def to_target(restart: Restart, url: str, options: Mapping[str, str]) -> Target:
     """The target with these values of the options."""
-    holder, further = restart.holder.option if restart.holder else "", tuple(remedy.job for remedy in remedies)
-    return Target(target_key(url, restart.job, options), url, restart.job, options, holder, further)
+    holder = restart.holder.option if restart.holder else ""
+    return Target(target_key(url, restart.job, options), url, restart.job, options, holder)
 
 
 def render_evidence(job: EvidenceJob, labels: Mapping[str, str]) -> Evidence:

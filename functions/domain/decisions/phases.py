@@ -11,7 +11,6 @@ from functions.domain.decisions.guards import Decision, Kind, decide, hold, judg
 from functions.domain.decisions.matching import find_only_host
 from functions.domain.decisions.messages import end_escalation
 from functions.domain.decisions.observing import watch_observed
-from functions.domain.decisions.remedies import count_to_move, explain_failure, next_remedy, options_of, remedies_run
 from functions.domain.decisions.turn import Turn, has_unseen, is_all_resolved
 from functions.domain.health.looks import before_restart
 from functions.domain.health.proofs import Judgement
@@ -41,8 +40,8 @@ from functions.domain.model.incidents import (
     failed,
 )
 from functions.domain.model.messages import CardKind
-from functions.domain.model.observations import EvidenceReading, Execution, ExecutionHistory, Unknown, figures_of, remedy_of
-from functions.domain.model.runbooks import Condition, Runbook
+from functions.domain.model.observations import EvidenceReading, Execution, ExecutionHistory, Unknown, figures_of
+from functions.domain.model.runbooks import Runbook
 from functions.domain.texts.words import duration, worded
 from functions.runtime.text import Phrase, Text, join, named
 
@@ -68,27 +67,7 @@ def run_phase(turn: Turn) -> None:
 
 
 def evaluate_guards(turn: Turn) -> None:
-    """Evaluate the guards, and carry out their decision. Before a remedy's turn its condition is checked once more."""
-    last = _find_last_run(turn.incident)
-    if turn.incident.approval.remedy and last is not None:
-        return _verify_again(turn, last)
-    _decide(turn)
-
-
-def _find_last_run(incident: Incident) -> PastAttempt | None:
-    done = (past for past in reversed(incident.tries) if past.execution is not None and not past.execution.refused)
-    return next(done, None)
-
-
-def _verify_again(turn: Turn, last: PastAttempt) -> None:
-    turn.change(phase=Phase.VERIFYING, execution=last.execution)
-    turn.change_run(holder_host=last.holder_host)
-    turn.forget_followed()
-    turn.answer(Action.HELD, None)
-    _check_recovery(turn)
-
-
-def _decide(turn: Turn) -> None:
+    """Evaluate the guards, and carry out their decision."""
     incident = turn.incident
     if is_all_resolved(incident) and incident.restarts == 0:
         return endings.end_as_held(turn, hold(Reason.NOT_FIRING))
@@ -122,10 +101,15 @@ def _decide(turn: Turn) -> None:
 
 def _hold(turn: Turn, decision: Decision) -> None:
     """Hold. What is healthy after a restart need not be told as a failure: it is verified, whatever helped."""
-    last = _find_last_run(turn.incident)
-    if decision.reason is Reason.SYMPTOM_GONE and last is not None:
-        return _verify_again(turn, last)
-    endings.handle_hold(turn, decision)
+    ran = (past for past in reversed(turn.incident.tries) if past.execution is not None and not past.execution.refused)
+    last = next(ran, None)
+    if decision.reason is not Reason.SYMPTOM_GONE or last is None:
+        return endings.handle_hold(turn, decision)
+    turn.change(phase=Phase.VERIFYING, execution=last.execution)
+    turn.change_run(holder_host=last.holder_host)
+    turn.forget_followed()
+    turn.answer(Action.HELD, None)
+    _check_recovery(turn)
 
 
 def clear_escalation_if_healthy(turn: Turn, runbook: Runbook | None) -> Document:
@@ -150,12 +134,10 @@ def defer(turn: Turn, wait_s: float = 0.0) -> None:
 def _order_start(turn: Turn, history: ExecutionHistory, judged: tuple[Judgement, ...]) -> None:
     within_s = turn.runbook.restart.start_within_s
     not_after = history.runner_now + within_s
-    remedy = turn.runbook.find_remedy(turn.incident.approval.remedy)
-    holder = turn.runbook.restart.holder if remedy is None else None
+    holder = turn.runbook.restart.holder
     host = find_only_host(holder, judged)
     if any(past.holder_host == host and past.execution is not None and past.execution.failed for past in turn.incident.tries):
         host = ""  # the job could not be limited to it; without the option all hosts are restarted
-    given = options_of(remedy, turn) if remedy else {holder.option: host} if holder and host else {}
     if holder is not None and turn.document.target is not None:  # written for other runbooks, perhaps
         turn.document = replace(turn.document, target=replace(turn.document.target, holder=holder.option))
     queues = tuple(map(partial(_note_proof, turn), turn.incident.queues, judged))
@@ -165,7 +147,7 @@ def _order_start(turn: Turn, history: ExecutionHistory, judged: tuple[Judgement,
     turn.change_approval(nonce="")
     if turn.incident.restarts == 0 and not isinstance(turn.seen.storm, Unknown):
         turn.acts.append(Claim(turn.at))
-    turn.acts.append(Start(turn.tag, not_after, within_s, given, remedy.job if remedy else ""))
+    turn.acts.append(Start(turn.tag, not_after, within_s, {holder.option: host} if holder and host else {}))
     turn.answer(Action.RESTARTED, None)
 
 
@@ -316,7 +298,7 @@ def _check_run(turn: Turn) -> None:
         unseen = _why_unseen(turn)
         return _watch_running(turn) if unseen is None else _wait_unseen(turn, unseen)
     if execution.aborted_by or execution.abandoned:
-        code, why = explain_failure(execution, turn.incident.run.tail)
+        code, why = _explain_failure(execution)
         return endings.escalate(turn, code, join((why, _say_if_healthy(turn) if execution.abandoned else "")))
     if execution.refused and not _has_run_before(execution, turn):
         tries = (*turn.incident.tries, PastAttempt(execution.tag, execution, REFUSED_LATE, turn.incident.run.holder_host))
@@ -328,8 +310,18 @@ def _check_run(turn: Turn) -> None:
         return _check_recovery(turn)
     # The job failed. The queue may have recovered anyway; otherwise the next attempt is decided.
     if is_used_up(turn.incident, turn.runbook):
-        return endings.escalate(turn, *explain_failure(execution, turn.incident.run.tail))
+        return endings.escalate(turn, *_explain_failure(execution))
     _next_attempt(turn, failed(execution))
+
+
+def _explain_failure(execution: Execution) -> tuple[Reason, Phrase]:
+    """Why an execution that failed or was aborted is handed to people, and the details."""
+    if execution.abandoned:
+        gone = Text("execution {id} is gone and left no end, so nobody knows how far it came", id=execution.id)
+        return Reason.LEDGER_UNKNOWN, gone
+    if execution.aborted_by:
+        return Reason.ABORTED, Text("{user} aborted execution {id}", user=execution.aborted_by, id=execution.id)
+    return Reason.FAILING, Text("the job ended as {status}", status=worded(execution.status))
 
 
 def _why_unseen(turn: Turn) -> Unknown | None:
@@ -348,9 +340,7 @@ def _watch_running(turn: Turn) -> None:
     running_s = turn.at - _started_at(incident)
     if running_s > runbook.restart.max_run_s or (incident.execution is not None and incident.execution.abandoned):
         detail = guards.describe_zombie(turn.rules.runner, incident.execution, running_s)
-        remedy = incident.execution is not None and remedy_of(incident.execution.tag)
-        code = Reason.REMEDY_UNCLEAR if remedy else Reason.ZOMBIE_EXECUTION
-        return endings.escalate(turn, code, join((detail, _say_if_healthy(turn))))
+        return endings.escalate(turn, Reason.ZOMBIE_EXECUTION, join((detail, _say_if_healthy(turn))))
     reason = None if incident.reason is Reason.LEDGER_UNKNOWN else incident.reason
     turn.change(looked_at=turn.at, reason=reason, due=turn.at + runbook.verify.every_s)
 
@@ -419,8 +409,8 @@ def _find_beside(history: ExecutionHistory, ours: Execution) -> Phrase:
 
 
 def is_used_up(incident: Incident, runbook: Runbook) -> bool:
-    """Whether the incident has had all its restarts. None follows another remedy."""
-    return bool(remedies_run(incident)) or incident.restarts >= (1 if incident.approval.once else runbook.limits.attempts)
+    """Whether the incident has had all its restarts."""
+    return incident.restarts >= (1 if incident.approval.once else runbook.limits.attempts)
 
 
 def _check_recovery(turn: Turn) -> None:
@@ -437,7 +427,7 @@ def _check_recovery(turn: Turn) -> None:
         return turn.close(Ending.RECOVERED, turn.card(CardKind.RECOVERED))
     if any(queue.after.verdict is Verdict.STUCK for queue in queues):
         return _after_failure(turn, queues)
-    turn.change_approval(overruled=False)  # what a remedy was approved for has passed
+    turn.change_approval(overruled=False)  # what the next restart was approved for has passed
     joined_s = turn.at - max(watched.joined_at for watched in queues)
     if min(age_s, joined_s) >= verify.within_s:
         return _end_of_time(turn)
@@ -447,20 +437,14 @@ def _check_recovery(turn: Turn) -> None:
 
 
 def _after_failure(turn: Turn, queues: tuple[QueueState, ...]) -> None:
-    """The restart did not help: another one, the next remedy, or people."""
+    """The restart did not help: another one, or people. On the same message another would hang as well."""
     if survivor := find_survivor(queues):
         return endings.escalate(turn, None, say_survivor(survivor))
-    same = find_same_again(queues) is not None
-    if not same and not is_used_up(turn.incident, turn.runbook):
-        return _next_attempt(turn, STUCK)
-    remedy = next_remedy(turn.incident, turn.runbook, Condition.SAME_MESSAGE if same else Condition.STUCK)
-    why = say_same_again(queues) if same else Text("it is still stuck")
-    count, why_not = count_to_move(turn, remedy) if remedy is not None and remedy.moves else (0, "")
-    if remedy is None or (remedy.moves and not count):
-        return endings.escalate(turn, None, join((why, why_not)))
-    if count != turn.incident.approval.to_move:
-        turn.change_approval(overruled=False, to_move=count)  # a person agreed to another number
-    _next_attempt(turn, STUCK, remedy.name)
+    if find_same_again(queues):
+        return endings.escalate(turn, None, say_same_again(queues))
+    if is_used_up(turn.incident, turn.runbook):
+        return endings.escalate(turn, None, Text("it is still stuck"))
+    _next_attempt(turn, STUCK)
 
 
 def _age_s(turn: Turn) -> float:
@@ -517,17 +501,14 @@ def _stuck_since(incident: Incident, watched: QueueState) -> bool:
     )
 
 
-def _next_attempt(turn: Turn, how: How, remedy: str = "") -> None:
-    """Decide about another restart, or a remedy. While a hold that ends by itself lasts, the incident keeps verifying."""
-    approval = turn.incident.approval
-    still_wanted = approval.overruled and approval.remedy == remedy  # a press is for what was asked
-    turn.change_approval(remedy=remedy, overruled=still_wanted)
+def _next_attempt(turn: Turn, how: How) -> None:
+    """Decide about another restart. While a hold that ends by itself lasts, the incident keeps verifying."""
     incident = turn.incident
     execution = incident.execution
     tag = execution.tag or execution.id if execution else turn.tag
     tries = incident.tries
     known = {(past.tag, past.execution.id if past.execution else "") for past in tries}  # Rundeck's own retry has the same tag
-    if (tag, execution.id if execution else "") not in known:  # otherwise a remedy was approved, and is decided again
+    if (tag, execution.id if execution else "") not in known:  # otherwise it was verified again
         tries = (*tries, PastAttempt(tag, execution, how, incident.run.holder_host))
     guard_context = turn.guard_context(approved=incident.approval.overruled)
     guard_context = replace(guard_context, incident=replace(incident, tries=tries))
@@ -535,7 +516,7 @@ def _next_attempt(turn: Turn, how: How, remedy: str = "") -> None:
     if decision.kind is Kind.HOLD and (decision.again_in_s is not None or decision.reason is Reason.SYMPTOM_GONE):
         return _keep_verifying(turn, decision, tuple(watched for _, watched in judge_queues(guard_context)))
     turn.change(tries=tries, phase=Phase.WAITING)
-    _decide(turn)
+    evaluate_guards(turn)
 
 
 def _keep_verifying(turn: Turn, decision: Decision, looked: tuple[QueueState, ...]) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from functions.domain.model.alerts import MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Ending, Phase
@@ -102,13 +101,9 @@ def what_to_observe(document: Document, event: Event, rules: Rules) -> Wanted:
         return Wanted(wanted.target, queues)
     for watched in incident.queues:
         queues.setdefault(watched.queue.key, (watched.queue, rules.runbooks.get(watched.runbook)))
-    target, runbook = wanted.target, rules.runbooks.get(incident.runbook)
-    if target is not None and runbook is not None:  # the incident may be older than the configuration, or the reverse
-        remedies = dict.fromkeys((*target.remedies, *(remedy.job for remedy in runbook.remedies)))
-        target = replace(target, remedies=tuple(remedies))
     follow = incident.execution.id if incident.execution and incident.phase is not Phase.OBSERVING else None
     channels = {one.queue.key: tuple(held.id for held in one.held_by) for one in incident.queues if one.held_by}
-    return Wanted(target, queues, follow, tail=follow is not None and incident.run.tail is None, channels=channels)
+    return Wanted(wanted.target, queues, follow, tail=follow is not None and incident.run.tail is None, channels=channels)
 
 
 def evidence_to_read(incident: Incident | None, rules: Rules) -> tuple[EvidenceJob, Evidence] | None:

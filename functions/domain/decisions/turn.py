@@ -62,9 +62,8 @@ class Turn:
 
     @property
     def tag(self) -> str:
-        """The tag of the incident's current attempt; a remedy's names it."""
-        starts = self.incident.phase is Phase.STARTING and self.incident.approval.remedy
-        return f"{self.incident.id}.{self.incident.attempt}{f'-{starts}' if starts else ''}"
+        """The tag of the incident's current attempt."""
+        return f"{self.incident.id}.{self.incident.attempt}"
 
     @property
     def mark(self) -> str:

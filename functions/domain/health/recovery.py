@@ -175,13 +175,6 @@ def find_hanging(symptom: Symptom, seen: QueueSnapshot, *, confirmed: bool) -> l
     return list({channel.id: channel for row in hold for channel in row.channels}.values())
 
 
-def count_hanging(symptom: Symptom, seen: QueueSnapshot, *, confirmed: bool) -> int | None:
-    """How many messages these hold. Without channels: all that are held."""
-    if seen.channels is None:
-        return seen.unacked
-    return sum(one.held for one in find_hanging(symptom, seen, confirmed=confirmed))
-
-
 def _find_survivor(watched: QueueState, seen: QueueSnapshot, age_s: float, at: float) -> str:
     """A channel that held messages before the restart and has done nothing since: the broker still has its connection."""
     if age_s < SETTLED_S:

@@ -94,7 +94,7 @@ def summarize(known: Known, rules: Rules) -> Summary:
     proofs = queue_facts.proofs(CardInput(CardKind.HELD, 0.0, reason=outcome.reason if outcome else None, incident=incident))
     facts = (
         *proofs[:1],
-        (Text("Done"), _done(known, restarts)),
+        (Text("Done"), _done(restarts)),
         *([(Text("Saved"), say_minutes(saved))] if saved is not None and outcome else []),
     )
     return Summary(
@@ -132,16 +132,13 @@ def say_minutes(minutes: float) -> Text:
     return Text("{minutes} min", minutes=round(minutes))
 
 
-def _done(known: Known, restarts: Mapping[str, RestartAt]) -> Phrase:
-    """What was done, in words: restarts by Unstick and by hand, and remedies."""
-    own = f"{known.incident.id}."
-    remedies = [name for mark in restarts if mark.startswith(own) and (name := mark.removeprefix(own).partition("-")[2])]
+def _done(restarts: Mapping[str, RestartAt]) -> Phrase:
+    """What was done, in words: restarts by Unstick and by hand."""
     by_hand = sum(restart.by_hand for restart in restarts.values())
-    by_unstick = len(restarts) - by_hand - len(remedies)
+    by_unstick = len(restarts) - by_hand
     parts = (
         Text("{count} restart by Unstick", "{count} restarts by Unstick", count=by_unstick) if by_unstick else "",
         Text("{count} restart by hand", "{count} restarts by hand", count=by_hand) if by_hand else "",
-        *(Text("the job {remedy}", remedy=tidy(name, 60)) for name in remedies),
     )
     return join(parts, COMMA) or Text("nothing")
 

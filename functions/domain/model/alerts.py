@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from functions.domain.model.codes import Reason
 from functions.domain.model.runbooks import Runbook
@@ -50,10 +50,6 @@ class Alert(Struct, frozen=True):
             return None
 
 
-MOVES = ("unstick_vhost", "unstick_queue", "unstick_messages")  # tell a remedy's job what to move, and how much
-RETURNS = "unstick_returns"  # tells it how often what is held may still return to its queue, where that is known and limited
-
-
 class Target(Struct, frozen=True):
     """What Unstick restarts: the runner's URL, its job and the rendered options, without Unstick's own options."""
 
@@ -62,9 +58,6 @@ class Target(Struct, frozen=True):
     job: str
     options: Mapping[str, str]
     holder: str = ""  # the option that limits a restart to one host. Runs with any value of it are restarts of this target.
-    remedies: tuple[str, ...] = ()  # further jobs that act on it, with these options and MOVES. Their runs count as restarts.
-    own: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """By such a job: its own options besides. Its executions with any values of them count."""
 
     @property
     def name(self) -> str:
@@ -79,6 +72,7 @@ class QueueRef(Struct, frozen=True):
     key: str  # unique, `KIND:PLACE:NAME`. Identifies the queue in documents, the archive and logs.
     name: str  # for people
     keys: Mapping[str, str]  # the symptom's own keys of unstick.yaml, with the alert's labels filled in
+    page: str = ""  # where people look at it in a browser, if the symptom's system has such pages
 
 
 class MatchedAlert(Struct, frozen=True):

@@ -138,7 +138,6 @@ class Start(Struct, frozen=True):
     runner_not_after: float
     within_s: float
     options: Mapping[str, str] = field(default_factory=dict)  # in addition to the target's own options
-    job: str = ""  # the remedy's job; empty: the target's
 
 
 class Collect(Struct, frozen=True):

@@ -160,8 +160,6 @@ class Approval(Struct, frozen=True):
     declined_by: str = ""
     once: bool = False  # a person wanted one restart after an escalation; without success it goes back to people
     overruled: bool = False  # a person approved, and that has not led to a restart yet
-    remedy: str = ""  # the remedy whose turn it is; empty: the restart
-    to_move: int = 0  # how many messages it would move
 
 
 class Run(Struct, frozen=True):

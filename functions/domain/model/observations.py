@@ -8,12 +8,7 @@ from msgspec import Struct
 from functions.domain.model.codes import VERSION
 from functions.runtime.text import Phrase, Text, in_brackets
 
-EVIDENCE = "evidence"  # INCIDENT.evidence tags an evidence run, INCIDENT.ATTEMPT a restart, INCIDENT.ATTEMPT-NAME a remedy
-
-
-def remedy_of(tag: str) -> str:
-    """The name of the remedy that a run's tag names; empty for a restart."""
-    return tag.rpartition(".")[2].partition("-")[2]
+EVIDENCE = "evidence"  # INCIDENT.evidence tags an evidence run, INCIDENT.ATTEMPT a restart
 
 
 class Execution(Struct, frozen=True):

@@ -6,7 +6,6 @@ docs/configuration.md and the JSON Schema contain the docstrings of the fields.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta, Struct, field
@@ -55,42 +54,6 @@ class Restart(Struct, frozen=True, rename=key):
     holder: HolderOption | None = None
     """Restarts only the host whose consumer hangs. It is sent where a single host is proved to hold the messages and matches
     `allow`; otherwise the job runs without it. The target stays the same."""
-
-
-class Condition(StrEnum):
-    """What the last verification must have found."""
-
-    STUCK = "stuck"
-    """The restarts are used up, and it is still stuck."""
-    SAME_MESSAGE = "same_message"
-    """The application hangs on the same message again."""
-
-
-class Remedy(Struct, frozen=True):
-    """A job that runs if the restart did not help, at most once per incident."""
-
-    name: Annotated[str, written("remedy")]
-    """Its name in messages and in the tag of its run (INCIDENT.ATTEMPT-NAME)."""
-    job: str
-    """The job's ID. The runbook must not name this job elsewhere."""
-    when: Condition
-    """`stuck`: the restarts are used up. `same_message`: it hangs on the same message again; then the job also learns which
-    messages to move (docs/remedies.md)."""
-    mode: Mode = Mode.APPROVE
-    """Like the runbook's `mode`, and no more than that. `same_message` always needs a person; `observe` skips the remedy."""
-    most: Annotated[int, Meta(ge=1, le=1000)] = 10
-    """The most messages to move. If more are held, Unstick escalates instead."""
-    options: Mapping[str, Annotated[str, written("template")]] = field(default_factory=dict)
-    """The job's options besides those of `restart`, which it always gets, since its runs are found by them."""
-    allow: Mapping[str, Annotated[str, written("pattern")]] = field(default_factory=dict)
-    """By option: the pattern for its whole value. Required for options with labels."""
-    undo: Annotated[str, written("link")] = ""
-    """Link to the job that brings moved messages back. Messages show it once some were moved."""
-
-    @property
-    def moves(self) -> bool:
-        """Whether it moves messages."""
-        return self.when is Condition.SAME_MESSAGE
 
 
 class EvidenceJob(Struct, frozen=True, rename=key):
@@ -187,8 +150,6 @@ class Runbook(Struct, frozen=True):
     """The condition for a restart."""
     evidence: EvidenceJob | None = None
     """A read-only job that runs once per incident, before the first restart."""
-    remedies: tuple[Remedy, ...] = ()
-    """What to try next, in this order, if the restart did not help."""
     mode: Mode = Mode.OBSERVE
     """`observe` only reports, `approve` asks a person, `auto` restarts."""
     recovered: Recovered = field(default_factory=Recovered)
@@ -212,10 +173,6 @@ class Runbook(Struct, frozen=True):
     """Link to the bug's ticket."""
     manual_minutes: Annotated[float, Meta(ge=0)] = 0.0
     """Minutes that a restart by hand takes, for the report."""
-
-    def find_remedy(self, name: str) -> Remedy | None:
-        """The remedy of this name."""
-        return next((remedy for remedy in self.remedies if remedy.name == name), None)
 
 
 class Rules(Struct, frozen=True):

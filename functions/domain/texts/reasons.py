@@ -106,39 +106,6 @@ REASONS: Mapping[Reason, Explained] = {
         Text("Somebody aborted the execution in {runner}. That is a person's decision, so Unstick does not restart again."),
         Text("Ask whoever aborted it what the plan is; then resume the target, or restart it with the button or by hand."),
     ),
-    Reason.REMEDY_REFUSED: act(
-        Text("the remedy was refused, and the application was not touched"),
-        Text("The job checks what it can before it stops the application, and found something that speaks against it."),
-        Text("Do what the details say, then run the job yourself, or handle the message without it."),
-    ),
-    Reason.NOTHING_MOVED: act(
-        Text("nothing was moved aside"),
-        Text("The job stopped the application, found no message that it was sure of or no place for it, and started it again."),
-        Text("Read the details. The application probably hangs on the same message again."),
-    ),
-    Reason.PARTLY_MOVED: act(
-        Text("the messages were not all moved, and one may be in both queues"),
-        Text("The job could not finish. No message is lost; one may be there twice."),
-        Text("Compare the two queues, delete what is there twice, and move the rest yourself."),
-    ),
-    Reason.NOT_STARTED: act_by_hand(
-        Text("the application is stopped, and the job could not start it"),
-        Text("The job stopped the application to move messages, and starting it again failed."),
-        Text("Start it by hand now. The details say what became of the messages."),
-    ),
-    Reason.REMEDY_STOPPED: act(
-        Text("the remedy was aborted"),
-        Text("A person or a time-out ended the job. What it had not moved by then went back to the queue."),
-        Text("Look whether the application runs, and ask whoever aborted the job what the plan is."),
-    ),
-    Reason.REMEDY_UNCLEAR: act_by_hand(
-        Text("the remedy failed, and the application may be stopped"),
-        Text("The job did not say what it had done."),
-        Text(
-            "Look whether the application runs, and start it by hand if it doesn't. Then open the execution; if it moves "
-            "messages, compare the queues."
-        ),
-    ),
     Reason.DUPLICATE: fine(
         Text("it is already being handled"), Text("An incident of the same target already covers this alert.")
     ),

@@ -8,7 +8,6 @@ from typing import Protocol
 
 from functions.adapters.runners import command, rundeck
 from functions.application.ports import Runner
-from functions.domain.model.alerts import MOVES
 from functions.runtime.secrets import SecretRef
 from testbed.doubles.rundeck import INCIDENT, TOKEN, Job, Option, Rundeck
 from testbed.patience import PATIENCE_S
@@ -19,12 +18,10 @@ STACK = "Thread 71\n>>   read_reply (smtp.py:41)"
 
 
 class System(Protocol):
-    """A job that restarts what its option `service` names and prints `restarted`, a remedy's, and one that prints STACK."""
+    """A job that restarts what its option `service` names and prints `restarted`, and one that prints STACK."""
 
     job: str
     """The restart, of one host if its option `host` names one. Each run lasts until `finish`."""
-    remedy: str
-    """A second job that acts on `service`, and takes the options MOVES too."""
     evidence: str
     """Collects evidence; it takes the option `process`."""
     secret: str
@@ -46,15 +43,14 @@ class System(Protocol):
 
 
 class RundeckServer(Rundeck):
-    job, remedy, evidence = Job().id, "44444444-4444-4444-8444-444444444444", "22222222-2222-4222-8222-222222222222"
+    job, evidence = Job().id, "22222222-2222-4222-8222-222222222222"
     secret = TOKEN
 
     def __init__(self) -> None:
         options = (Option("process", required=True), Option(INCIDENT))
         stack = Job(self.evidence, "evidence", options=options, action=lambda _: STACK, begins="", limit=0, guard=False)
         restart = Job(options=(*Job().options, Option("host")), action=self._restart, begins="")
-        move = Job(self.remedy, "move", options=(*Job().options, *map(Option, MOVES)))
-        super().__init__(restart, move, stack)
+        super().__init__(restart, stack)
         self.restarted: list[str] = []
         self._ends, self._well = threading.Event(), True
 
@@ -80,7 +76,7 @@ class RundeckServer(Rundeck):
 
 
 class CommandMachine(AbstractContextManager["CommandMachine"]):
-    job, remedy, evidence, secret = "restart", "move", "stack", ""
+    job, evidence, secret = "restart", "stack", ""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "machine"
@@ -89,8 +85,7 @@ class CommandMachine(AbstractContextManager["CommandMachine"]):
         wait = 'echo "$1" >>"$0/restarted"; echo restarted; while [ ! -e "$0/end" ]; do sleep 0.05; done; exit "$(cat "$0/end")"'
         restart = command.settings.Job(("sh", "-c", wait, str(self.folder), "${option.service}"))
         stack = command.settings.Job(("sh", "-c", 'cat "$0"', f"{self.folder}/stack", "${option.process}"))
-        jobs = {self.job: restart, self.remedy: command.settings.Job(("true", "${option.service}")), self.evidence: stack}
-        self.adapter = command.Command(f"{self.folder}/unstick.db", jobs)
+        self.adapter = command.Command(f"{self.folder}/unstick.db", {self.job: restart, self.evidence: stack})
 
     @property
     def restarted(self) -> list[str]:

@@ -3,7 +3,6 @@
 import json
 import math
 import time
-from dataclasses import replace as replace_job
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -279,16 +278,6 @@ def test_rundecks_own_noise_is_cut_off_the_log(double: Rundeck, settings: Settin
     )
 
 
-def test_the_line_of_a_moved_message_is_kept_whole(double: Rundeck, settings: Settings) -> None:
-    """It is longer than other lines, which are cut."""
-    message = 'message 1 of 1: {"message_id": "' + "m" * 500 + '"}'
-    now = double.state.now()
-    log = [(now - 8, "NORMAL", line) for line in (message, "x" * 500)]
-    double.state.plant(JOB, {"service": "mail"}, started=now - 9, ended=now - 8, result="succeeded", log=log)
-    kept, cut = look(settings, follow="1", tail=True).tail or ()
-    assert (kept, len(cut)) == (message, 303)
-
-
 @pytest.mark.parametrize(
     ("name", "ended", "succeeded", "status"),
     [
@@ -312,24 +301,3 @@ def test_recorded_executions(settings: Settings, name: str, ended: bool, succeed
     assert (execution.ended, execution.succeeded, execution.status) == (ended, succeeded, status)
     assert execution.url == body["permalink"]
     assert execution.runner_started_at == body["date-started"]["unixtime"] / 1000
-
-
-def test_the_runs_of_a_targets_other_remedies_are_its_own(double: Rundeck, settings: Settings) -> None:
-    """Whatever was moved, with any value of its own options. Those of another target block nothing: that is another job."""
-    plant, now = double.state.plant, double.state.now()
-    double.state.jobs["park"] = replace_job(double.state.jobs[JOB], id="park")
-    moving = {"unstick_vhost": "/", "unstick_queue": "mail", "unstick_messages": "1"}
-    plant("park", {"service": "mail", INCIDENT: "a.2-park", **moving}, started=now - 100, ended=now - 90)
-    plant("park", {"service": "mail", "keep": "3d"}, started=now - 30)
-    plant("park", {"service": "other", **moving}, started=now - 20)
-    plant(JOB, {"service": "mail"}, started=now - 80, ended=now - 70)
-    seen = look(settings, replace(MAIL, remedies=("park",), own={"park": {"keep": "1d"}}), follow="1")
-    assert [(row.id, row.tag, row.ended) for row in seen.executions] == [
-        ("2", "", False),
-        ("4", "", True),
-        ("1", "a.2-park", True),
-    ]
-    assert seen.others == ()
-    assert seen.followed is not None
-    assert seen.followed.tag == "a.2-park"
-    assert [row.id for row in look(settings).executions] == ["4"]

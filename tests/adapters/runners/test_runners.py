@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from functions.application.ports import Runner
 from functions.config import registry
-from functions.domain.model.alerts import MOVES, Target
+from functions.domain.model.alerts import Target
 from functions.domain.model.observations import Execution, ExecutionHistory
 from functions.domain.model.runbooks import Restart
 from functions.runtime.decoding import convert
@@ -182,13 +182,11 @@ def test_another_targets_run_is_not_this_ones(lab: Lab):
     assert [one.id for one in lab.look(other).executions] == [started.id]
 
 
-@pytest.mark.parametrize("by_remedy", [False, True])
-def test_a_run_on_one_host_or_of_a_remedy_is_its_targets(lab: Lab, by_remedy: bool):
-    """I1: it counts as a restart, whichever host or messages its options name; and it is not another target's."""
-    target = replace(lab.target(), holder="host", remedies=(lab.system.remedy,))
-    job, more = (lab.system.remedy, dict.fromkeys(MOVES, "1")) if by_remedy else (target.job, {"host": "mail-1"})
+def test_a_run_on_one_host_is_its_targets(lab: Lab):
+    """I1: it counts as a restart, whichever host its option names; and it is not another target's."""
+    target = replace(lab.target(), holder="host")
     lab.system.finish()
-    ended = lab.end_of(lab.run(replace(target, job=job, options={**target.options, **more})), target)
+    ended = lab.end_of(lab.run(replace(target, options={**target.options, "host": "mail-1"})), target)
     assert [one.id for one in lab.look(target).executions] == [ended.id]
     assert lab.look(replace(target, key="key-of-web", options={"service": "web"})).executions == ()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from functions.adapters.symptoms.rabbitmq import checks, client, to_queue
+from functions.adapters.symptoms.rabbitmq import RabbitMQ, checks, client, to_queue
 from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
 from functions.application.ports import Finding
 from functions.domain.model.alerts import QueueRef
@@ -58,6 +58,13 @@ def look(rabbit: RabbitDouble, queue: QueueRef = MAIL, *passwords: bytes, timeou
 
 def check(rabbit: RabbitDouble) -> dict[str, Finding]:
     return {one.what: one for one in checks.check(settings(rabbit), Symptom("rabbitmq", MAIL.keys), {}, timeout_s=PATIENCE_S)}
+
+
+def test_a_queue_leads_to_its_page_in_rabbitmq():
+    """As the management pages write it, whatever its vhost and it are called."""
+    adapter = RabbitMQ("https://rabbitmq.example.com/prefix/", "unstick", Secret(b"secret"))  # type: ignore[arg-type]
+    symptom = Symptom("rabbitmq", {"vhost": "/", "queue": "a/b 100%"})
+    assert adapter.name_queue(symptom, {}).page == "https://rabbitmq.example.com/prefix/#/queues/%2F/a%2Fb%20100%25"
 
 
 # --- what is seen ----------------------------------------------------------------------------------------------------

@@ -182,7 +182,7 @@ OBSERVES = replace(RUNBOOK, mode=Mode.OBSERVE)
             "No action needed: mail-delivery recovered", ""),
         ("recovered", {}, {"triggers": (replace(INCIDENT.triggers[0], starts_at=NOW + 61),)},
             "No action needed: mail-delivery recovered", "> Healthy in two checks"),
-        ("held-cooldown", {}, {"remedy": "park"},
+        ("held-cooldown", {}, {},
             "No action yet: mail-delivery is stuck again soon after a restart; Unstick waits until 03:18:05",
             "> What to do: Nothing until 2026-11-24 03:18:05 JST"),
         ("escalated", {}, {"restarts": 1},
@@ -339,6 +339,21 @@ def test_an_escalation_that_a_restart_would_not_help_has_no_such_link():
         queues = tuple(replace(one, after=replace(one.after, **change_of)) for one in card_input.incident.queues)
         card = compose(replace(card_input, incident=replace(card_input.incident, queues=queues)), rules())
         assert "Restart by hand" not in dict(card.links)
+
+
+@pytest.mark.parametrize("name", ["escalated", "escalated-again"])
+@pytest.mark.parametrize(("verdict", "leads"), [(Verdict.STUCK, True), (Verdict.UNKNOWN, False)])
+def test_what_a_restart_did_not_help_leads_to_the_queue(name: str, verdict: Verdict, leads: bool):
+    """In RabbitMQ's own pages, where people look at its messages and move one away."""
+    page, card_input = "https://rabbitmq.example.com/#/queues/%2F/mail", EXAMPLES[name]
+    queues = tuple(
+        replace(one, queue=replace(one.queue, page=page), after=replace(one.after, verdict=verdict)) for one in card_input.queues
+    )
+    if card_input.incident is not None:
+        card_input = replace(card_input, incident=replace(card_input.incident, queues=queues))
+    if card_input.escalation is not None:
+        card_input = replace(card_input, escalation=replace(card_input.escalation, queues=queues))
+    assert (("Queue in RabbitMQ", page) in compose(card_input, rules()).links) is leads
 
 
 def test_a_reminder_says_what_was_tried():

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from functions.domain.decisions.guards import GUARDS, Decision, GuardContext, Kind, decide, evaluate_all, freeze_at
 from functions.domain.model.codes import ASKED, OVERRULED, PASSING, SETTLED, Ending, Mode, Phase, Reason
-from functions.domain.model.incidents import UNCLEAR, AfterRestart, Document, Escalation, Looks, Outcome, PastAttempt, QueueState
+from functions.domain.model.incidents import UNCLEAR, Document, Escalation, Looks, Outcome, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, ExecutionHistory, Observation, Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Freeze, Limits, Restart
 from functions.runtime.text import Text
@@ -141,10 +141,6 @@ PASSES = [
     pytest.param(scene(seen(failed(2, -4000), execution(1, started=-9000, ended=-8990))), id="one failed, one did not"),
     pytest.param(scene(seen(execution(2, started=-4000, ended=-3990), failed(1, -9000), failed(3, -9500))), id="newest is well"),
     pytest.param(scene(seen(failed(2, -4000)), book=runbook(limits=Limits(failing=2))), id="fewer than `failing`"),
-    pytest.param(
-        scene(seen(failed(2, -4000), replace(failed(1, -9000), tag="inc-0.2-park")), book=runbook(limits=Limits(failing=2))),
-        id="a remedy that failed",
-    ),
     pytest.param(scene(seen(storm=taken(2))), id="a slot is free"),
     pytest.param(scene(seen(storm=taken(3, NOW - 600))), id="old slots"),
     pytest.param(scene(seen(storm=Storm((*taken(2).slots, Slot("".join(TARGET.key), NOW - 60))))), id="the slot is its own"),
@@ -265,8 +261,7 @@ def test_another_run_of_the_job_is_waited_for(changes, code, said):
 
 
 def test_after_an_attempt_a_newer_restart_by_somebody_else_is_adopted():
-    """It is not one of ours, and it ended after the last of ours that was a restart. One that failed is not while a message hangs
-    again: that verdict stays."""
+    """It is not one of ours, and it ended after the last of ours that was a restart, well or not."""
     own = execution(11, started=-110, ended=-100, tag="inc-1.1")
     refused = execution(12, started=-40, ended=-39, tag="inc-1.2", status="failed", runner_not_after=RUNNER_NOW - 41)
     tries = (PastAttempt("inc-1.1", own, "stuck"), PastAttempt("inc-1.2", refused, "refused_late"))
@@ -275,9 +270,7 @@ def test_after_an_attempt_a_newer_restart_by_somebody_else_is_adopted():
         decision = decide(scene(seen(refused, other, own), before=between(tries=tries)))
         assert (decision.kind, decision.execution) == ((Kind.ADOPT, other) if adopts else (Kind.RESTART, None))
     failed = execution(13, started=-150, ended=-90, user="anna", status="failed")
-    for same_again, kind in ((False, Kind.ADOPT), (True, Kind.RESTART)):
-        queues = (QueueState(MAIL, "mail", NOW, after=AfterRestart(same_again=same_again)),)
-        assert decide(scene(seen(refused, failed, own), before=between(tries=tries, queues=queues))).kind is kind
+    assert decide(scene(seen(refused, failed, own), before=between(tries=tries))).kind is Kind.ADOPT
     for unproven in ((), tries[1:], (PastAttempt("inc-1.1", None, "stuck"),)):
         assert decide(scene(seen(execution(13, started=-150, ended=-90)), before=between(tries=unproven))).kind is Kind.RESTART
 

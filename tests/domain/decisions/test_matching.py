@@ -24,7 +24,7 @@ from functions.domain.decisions.matching import (
 from functions.domain.model.alerts import Alert, MatchedAlert
 from functions.domain.model.codes import Mode, Reason
 from functions.domain.model.incidents import Evidence
-from functions.domain.model.runbooks import Condition, EvidenceJob, Matcher, Remedy, Restart, Rules, Runbook, Symptom
+from functions.domain.model.runbooks import EvidenceJob, Matcher, Restart, Rules, Runbook, Symptom
 
 URL = "http://127.0.0.1:4440"
 LABELS = {"alertname": "RabbitMQQueueStuck", "service": "mail-1", "vhost": "/", "queue": "mail.送信"}
@@ -234,16 +234,6 @@ def test_any_labels_end_in_a_target_that_is_allowed_or_a_reason(labels):
         service = case.target.options["service"]
         assert 1 <= len(service) <= 40
         assert set(service) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
-
-
-def test_a_remedy_has_options_of_its_own():
-    """Besides those of the restart, which name the target; what its pattern does not take refuses the alert."""
-    remedy = Remedy("p", "job-2", Condition.STUCK, options={"how": "hard", "at": "${labels.vhost}"}, allow={"at": "/"})
-    target = case_of(LABELS, replace(RUNBOOK, remedies=(remedy,))).target
-    assert target is not None
-    assert (target.options, target.own) == ({"service": "mail-1", "env": "prod"}, {"job-2": {"how": "hard", "at": "/"}})
-    refused = case_of(LABELS, replace(RUNBOOK, remedies=(replace(remedy, allow={"at": "[a-z]+"}),)))
-    assert (refused.target, refused.reason) == (None, Reason.INVALID_OPTION)
 
 
 # --- templates, sentences, overlaps ----------------------------------------------------------------------------------------

@@ -287,6 +287,18 @@ def test_a_refused_start_that_rundeck_tries_again_is_no_restart_either(attempts)
     assert woken(second, NOW + 60, seen(now=NOW + 60, history=history)).document.incident.restarts == 1, "the first was one"
 
 
+@pytest.mark.parametrize(("attempts", "then"), [(2, []), (3, ["inc-1.2"])])
+def test_a_run_that_rundeck_itself_tried_again_is_verified_once(attempts, then):
+    """Both have the tag of the attempt, and both restarted it. The second was adopted again and again."""
+    ran = [
+        execution(8, started=0, ended=9, tag="inc-1.1", status="failed"),
+        execution(9, started=1, ended=10, tag="inc-1.1", status="succeeded"),
+    ]
+    at = NOW + 900.0
+    result = woken(starting(), at, seen(*ran, now=at, mail=ill(at)), rules(runbook(limits=Limits(attempts=attempts))))
+    assert [act.tag for act in starts(result)] == then
+
+
 def test_a_history_that_stays_unreadable_while_starting_is_told_and_then_escalated():
     """Looked at every 15 s until `within` after the fence, then told; after another 15 minutes people take over."""
     fence_s = 30.0

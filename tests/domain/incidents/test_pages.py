@@ -96,14 +96,14 @@ def test_one_that_is_archived_while_the_list_is_read_is_shown_once():
     assert len(content.open) + len(content.ended) == 1
 
 
-def test_done_counts_restarts_by_unstick_by_hand_and_remedies():
+def test_done_counts_restarts_by_unstick_and_by_hand():
     """An open one has saved nothing yet, nor has one whose runbook doesn't say what a restart takes."""
     one = known("escalated", reason=Reason.FAILING)
-    tags = (f"{one.incident.id}.1", f"{one.incident.id}.2", "", "", "", f"{one.incident.id}.3-park")
+    tags = (f"{one.incident.id}.1", f"{one.incident.id}.2", "", "", "")
     runs = (Execution(str(number), "", "failed", NOW, tag=tag) for number, tag in enumerate(tags))
     tries = tuple(PastAttempt(run.tag, run, STUCK) for run in runs)
     row = summarize(replace(one, incident=replace(one.incident, tries=tries, execution=None)), RULES)
-    assert facts(row)["Done"] == "2 restarts by Unstick, 3 restarts by hand, the job park"
+    assert facts(row)["Done"] == "2 restarts by Unstick, 3 restarts by hand"
     assert not {"Saved", "Against it"} & {*facts(row), *facts(summarize(known("held-likely"), RULES))}
     ended = known("recovered", Ending.RECOVERED)
     assert (summarize(ended, RULES).saved_minutes, summarize(ended, rules()).saved_minutes) == (8.0, None)

@@ -18,12 +18,11 @@ from tests.simulation.checker.history import records as archived
 from tests.simulation.checker.observe_only import check_observed
 from tests.simulation.checker.pace import check_pace
 from tests.simulation.checker.recoveries import check_recoveries
-from tests.simulation.checker.remedies import check_remedies
 from tests.simulation.checker.reminders import check_reminders
 from tests.simulation.checker.sticky import check_overlooked, check_stickiness
 from tests.simulation.models import Run
 from tests.simulation.queues import COUNTED_S
-from tests.simulation.scenario import REMEDIES, Scenario
+from tests.simulation.scenario import Scenario
 from tests.simulation.world import Answered, World
 
 STALLED_S = 300.0
@@ -40,7 +39,6 @@ def check(scenario: Scenario) -> list[Violation]:
     records = list(archived(world).values())
     violations += _restarts(scenario, records)
     violations += check_guards(world)
-    violations += check_remedies(world)
     violations += check_evidence(world)
     violations += check_held(scenario)
     violations += _told(world, records)
@@ -72,7 +70,7 @@ def _restarts(scenario: Scenario, records: list[Archive]) -> list[Violation]:
         per_incident: dict[str, int] = {}
         for run in runs:
             incident = incident_of(run)
-            if incident and run.job not in REMEDIES:
+            if incident:
                 per_incident[incident] = per_incident.get(incident, 0) + 1
         violations += [
             Violation("I1", f"{target}: {n} restarts for {i}")
@@ -118,7 +116,6 @@ def _chains(world: World, records: dict[str, Archive], runs: list[Run]) -> list[
     """No alert gets more restarts than `attempts` after it began, whichever incidents they belong to."""
     attempts = world.rules.runbooks["mail"].limits.attempts
     own = [run for run in runs if run.by == "unstick" and not pressed(world, run.target, run.sent_at)]
-    own = [run for run in own if run.job not in REMEDIES]
     for place, run in enumerate(own):
         record = records.get(incident_of(run))
         if record is None:

@@ -18,7 +18,6 @@ from tests.simulation.checker.history import (
     effective,
     incident_of,
     is_perhaps_gone,
-    is_tag_of,
     known,
     pressed,
     queues_of,
@@ -71,7 +70,7 @@ def _held_to_the_rules(world: World) -> list[Violation]:
             continue
         document = decode(Document, sent["document"], "sent") if sent["document"] else None
         incident = document.incident if document else None
-        if incident is None or incident.phase is not Phase.STARTING or not is_tag_of(incident, sent["tag"]):
+        if incident is None or incident.phase is not Phase.STARTING or f"{incident.id}.{incident.attempt}" != sent["tag"]:
             violations.append(Violation("I3", f"{sent['tag']} was sent without being saved as starting"))
         elif document is not None and not _wakes(world, document.key, sent["at"]):
             violations.append(Violation("I3", f"{sent['tag']} was sent without a wake-up"))

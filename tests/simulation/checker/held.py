@@ -20,7 +20,7 @@ from tests.simulation.courses.held import APP, RUNBOOK, TARGET, Held
 from tests.simulation.courses.troubles import OF_THE_BROKER
 from tests.simulation.models import Faults, Run
 from tests.simulation.queues import COUNTED_S, Queue, Worker
-from tests.simulation.scenario import REMEDIES, Scenario
+from tests.simulation.scenario import Scenario
 from tests.simulation.world import World
 
 STEP_S = 5.0
@@ -120,7 +120,7 @@ def _own(world: World) -> Iterator[Run]:
             record = archived.get(incident_of(run))
             began = record.incident.began_at - SKEW_S if record else 0.0
             said = any(key == run.target and began <= when <= run.sent_at for when, key in world.presses)
-            if run.by == "unstick" and run.job not in REMEDIES and not said:
+            if run.by == "unstick" and not said:
                 yield run
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from functions.application.serialization import decode
-from functions.domain.model.incidents import Archive, Incident
+from functions.domain.model.incidents import Archive
 from tests.simulation.models import Run
 from tests.simulation.queues import Queue
 from tests.simulation.world import World
@@ -57,12 +57,6 @@ def effective(world: World) -> dict[str, list[Run]]:
 def incident_of(run: Run) -> str:
     """The incident that a run's tag names; "" for somebody's."""
     return run.tag.rpartition(".")[0]
-
-
-def is_tag_of(incident: Incident, tag: str) -> bool:
-    """Whether a tag is that of the incident's current attempt: INCIDENT.ATTEMPT, or INCIDENT.ATTEMPT-REMEDY."""
-    name = incident.approval.remedy
-    return tag == f"{incident.id}.{incident.attempt}{f'-{name}' if name else ''}"
 
 
 def pressed(world: World, target: str, at: float) -> bool:

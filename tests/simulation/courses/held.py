@@ -95,7 +95,7 @@ def _runbook(world: World, rng: random.Random, kind: str) -> None:
     users = ("app",) if kind == "another user" or rng.random() < 0.3 else ()
     symptom = change(mail.symptom, keeps_nothing=never, users=users)
     book = change(
-        mail, name=RUNBOOK, symptom=symptom, recovered=Recovered(min_consumers=int(kind != "scaled to zero")), remedies=(),
+        mail, name=RUNBOOK, symptom=symptom, recovered=Recovered(min_consumers=int(kind != "scaled to zero")),
         evidence=job if mail.evidence else None, escalate=("boss",), mention=("<!here>",),
     )  # fmt: skip
     asks = world.rules.public_url or rng.random() < 0.7 or bool(world.options)

@@ -3,7 +3,6 @@
 A start has three steps: its row is committed, its order written, its supervisor started. After a crash between them, the journal
 tells the next look whether it runs, has ended, is lost, or never began and never will."""
 
-import re
 import time
 from collections.abc import Callable, Mapping
 
@@ -15,7 +14,6 @@ from functions.adapters.runners.command.launch import launch
 from functions.adapters.runners.command.settings import SYSTEM, Settings
 from functions.application.ports import EvidenceRun, Finding
 from functions.domain.model.alerts import Target
-from functions.domain.model.moves import LONGEST, MESSAGE
 from functions.domain.model.observations import Execution, ExecutionHistory, NodeOutput
 from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION, Restart
 from functions.domain.texts.masking import mask
@@ -25,14 +23,12 @@ from functions.runtime.text import Text
 
 TAIL_LINES, LINE = 20, 300  # how many lines of output, and characters of each, as of Rundeck's
 POLL_S = 0.02
-_EXIT = re.compile(r"exit \d{1,3}: ")
 
 
 class Command(Settings, frozen=True):
     """Commands on this machine (`command:` in unstick.yaml). Not on Google Cloud."""
 
     def look(self, target: Target, *, since_s: float, follow: str | None, tail: bool, timeout_s: float) -> ExecutionHistory:
-        """The target's runs, including its remedies', which are stored under the same key."""
         now, followed, lines = time.time(), None, None
         where = "(target = ? AND (ended_at IS NULL OR ended_at > ?)) OR id = ?"
         runs = history.find(self.path, where, (target.key, now - since_s, follow), timeout_s=timeout_s)
@@ -105,11 +101,9 @@ class Command(Settings, frozen=True):
         raise Unavailable(SYSTEM, Text("the command has not begun yet"), late=True)
 
     def _read_tail(self, run: Run) -> tuple[str, ...]:
-        """The last lines, masked, and the exit status, which says how a remedy ended (functions/domain/model/moves.py)."""
+        """The last lines, masked."""
         output = mask(redact(journal.read_output(journal.folder_of(self.path), run.id)))
-        lines = [line[: LONGEST if MESSAGE.match(line) else LINE] for line in output.split("\n") if line.strip()]
-        if run.state.exit and not any(map(_EXIT.match, lines)):
-            lines.append(f"exit {run.state.exit}: {run.state.status}")
+        lines = [line[:LINE] for line in output.split("\n") if line.strip()]
         return tuple(lines[-TAIL_LINES:])
 
 

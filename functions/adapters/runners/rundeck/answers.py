@@ -15,7 +15,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.adapters.runners.rundeck.settings import Settings
-from functions.domain.model.moves import LONGEST, MESSAGE
 from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION
 from functions.domain.texts.masking import mask
@@ -245,8 +244,6 @@ def without_noise(line: str) -> str:
     """The line without what only Rundeck's developers read: Java's traces and class names, and dumps of its variables."""
     if JAVA_TRACE.match(line):
         return ""
-    if MESSAGE.match(line):
-        return plain(line, LONGEST)
     return plain(VARIABLES.sub("", JAVA_CLASS.sub("", line)))
 
 

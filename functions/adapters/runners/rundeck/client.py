@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from functions.adapters.runners.rundeck import answers
 from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.ports import Mismatch
-from functions.domain.model.alerts import MOVES, RETURNS, Target
+from functions.domain.model.alerts import Target
 from functions.domain.model.observations import Execution, ExecutionHistory
 from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION
 from functions.domain.texts.masking import mask
@@ -57,18 +57,15 @@ def look(
     One round of parallel requests; a second one only if the history is longer than a page, and one for `tail`. `followed` stays
     None for an execution that Rundeck no longer has."""
     to = answers.connect(settings, timeout_s)
-    calls: list[partial[Any]] = []
-    for job in (target.job, *target.remedies):
-        calls += [partial(_list, to, job, status, since_s=since_s) for status in ("running", "scheduled", "")]
+    calls = [partial(_list, to, target.job, status, since_s=since_s) for status in ("running", "scheduled", "")]
     followers: list[partial[Any]] = []
     if follow is not None:  # only then something may run
         followers = [partial(_follow, to, follow, tail=tail), partial(_read_server, to)]
     results = ask_all([*calls, *followers], to)
     lists, ((followed, lines), server) = results[: len(calls)], results[len(calls) :] or ((None, None), _Server())
-    for place in range(2, len(calls), 3):
-        if not lists[place].at_once:
-            # On most databases running executions come last, so one that ended between the two answers would be in neither list.
-            lists += ask_all([calls[place - 2], partial(calls[place], pages=1)], to)
+    if not lists[-1].at_once:
+        # On most databases running executions come last, so one that ended between the two answers would be in neither list.
+        lists += ask_all([calls[0], partial(calls[-1], pages=1)], to)
     rows = [row for listed in lists for row in listed.rows]
     ours, others = _split_by_target(rows, settings, target)
     ours, others = (tuple(_mark_abandoned(one, server) for one in some) for some in (ours, others))
@@ -164,18 +161,15 @@ def _split_by_target(
     rows: list[Mapping[str, Any]], settings: Settings, target: Target
 ) -> tuple[tuple[Execution, ...], tuple[Execution, ...]]:
     """(the target's executions, unfinished ones of others), newest start first, each once, as ended if any list says so."""
-    own = {INCIDENT_OPTION, NOT_AFTER_OPTION, target.holder, *((*MOVES, RETURNS) if target.remedies else ())}
+    own = {INCIDENT_OPTION, NOT_AFTER_OPTION, target.holder}
     wanted = answers.without_empty(target.options)
     ours: dict[str, Execution] = {}
     others: dict[str, Execution] = {}
     for row in sorted(rows, key=lambda row: "date-ended" in row):
         options = answers.options_of(row)
         execution = answers.execution_of(row, settings)
-        job = answers.mapping(row.get("job")).get("id")
-        ignored = own | target.own.get(str(job), {}).keys()
-        same = options is not None and {name: value for name, value in options.items() if name not in ignored} == wanted
-        if same or (job is not None and job not in target.remedies):
-            (ours if same else others)[execution.id] = execution
+        same = options is not None and {name: value for name, value in options.items() if name not in own} == wanted
+        (ours if same else others)[execution.id] = execution
     return _newest_first(ours.values()), _newest_first(execution for execution in others.values() if not execution.ended)
 
 

@@ -2,11 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
+from urllib.parse import quote
+
+from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import settings
 from functions.adapters.symptoms.rabbitmq.settings import Symptom, name_queue, to_queue
 from functions.application.ports import Finding, Query, QueueOutcome, SymptomAdapter, SymptomKeys
 from functions.domain.model import runbooks
+from functions.domain.model.alerts import QueueRef
 from functions.runtime.import_lock import IMPORTING
 
 __all__ = ["ADAPTER", "RabbitMQ", "Symptom", "name_queue", "to_queue"]
@@ -16,7 +20,11 @@ class RabbitMQ(settings.Settings, frozen=True):
     """`rabbitmq` in unstick.yaml."""
 
     Keys: ClassVar[type[SymptomKeys]] = Symptom
-    name_queue = staticmethod(settings.name_queue)
+
+    def name_queue(self, symptom: runbooks.Symptom, labels: Mapping[str, str]) -> QueueRef:
+        queue = settings.name_queue(symptom, labels)
+        place = "/".join(quote(queue.keys[key], safe="") for key in ("vhost", "queue"))
+        return replace(queue, page=f"{self.url.rstrip('/')}/#/queues/{place}")
 
     def look_all(self, queries: Sequence[Query], *, timeout_s: float) -> list[QueueOutcome]:
         with IMPORTING:

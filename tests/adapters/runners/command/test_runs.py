@@ -49,13 +49,12 @@ def test_the_command_gets_none_of_unsticks_secrets_and_stands_in_the_root_folder
     assert tail[-1] == "/"
 
 
-def test_a_failure_says_its_exit_status_as_remedies_do(tmp_path):
-    """functions/domain/model/moves.py reads it from the last lines."""
+def test_a_failure_says_its_exit_status_and_its_last_lines(tmp_path):
     place = Place(tmp_path, "echo no luck; exit 4")
     ended = place.until_ended(place.start())
     assert ended.followed is not None
     assert (ended.followed.failed, ended.followed.status) == (True, "failed: exit 4")
-    assert ended.tail == ("no luck", "exit 4: failed")
+    assert ended.tail == ("no luck",)
 
 
 def test_a_program_that_is_not_there_is_a_failed_run_that_says_so(tmp_path):
@@ -63,7 +62,7 @@ def test_a_program_that_is_not_there_is_a_failed_run_that_says_so(tmp_path):
     ended = place.until_ended(place.start(place.target(job="gone")))
     assert ended.followed is not None
     assert ended.followed.status == "failed: exit 127"
-    assert ended.tail == ("/nowhere/restart-it: No such file or directory", "exit 127: failed")
+    assert ended.tail == ("/nowhere/restart-it: No such file or directory",)
 
 
 def test_a_start_that_comes_too_late_runs_nothing_and_counts_as_refused(tmp_path):
@@ -113,7 +112,7 @@ def test_what_a_command_leaves_running_does_not_keep_its_run_open(tmp_path):
 
 
 def test_one_run_of_a_target_at_a_time(place):
-    """Another start of it is refused as busy, a remedy's too; another target's is not."""
+    """Another start of it is refused as busy; another target's is not."""
     started = place.start()
     for target in (place.target(), Place(place.folder).target()):
         with pytest.raises(Denied, match="already running") as refused:
