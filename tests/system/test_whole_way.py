@@ -7,6 +7,7 @@ its own, and each test waits for its own.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ import pytest
 
 from functions.adapters.symptoms.rabbitmq.client import WHOAMI_S
 from testbed.broker import Broker
-from testbed.doubles.rundeck import Rundeck
+from testbed.doubles.rundeck import Job, Rundeck
 from testbed.unstick_process import ENDED_WITHIN_S, HELPED, ROOT, SHORT, Unstick, alert, configuration, job_id, runbook
 from testbed.workers.stuck_application import Application, jobs, stuck
 
@@ -75,6 +76,7 @@ RUNBOOKS = [
     runbook("ready"),
     runbook("slow", verify=HELPED | {"patience": SLOW_PATIENCE}),
     runbook("again", verify=SHORT | {"patience": "8s"}),
+    runbook("survives", verify=SHORT | {"patience": "15s"}),  # more than figures are late
     runbook("absent", verify=SHORT | {"patience": "8s"}, limits={"attempts": 1}),
 ]
 MODES = {
@@ -82,6 +84,7 @@ MODES = {
     "ready": ["stuck-ready", "healthy"],
     "slow": ["stuck-unacked", "slow"],
     "again": ["stuck-unacked"],
+    "survives": ["stuck-unacked", "healthy"],
     "absent": ["stuck-unacked", "absent"],
 }
 
@@ -93,7 +96,9 @@ def town(rabbitmq_server: Broker, tmp_path_factory: pytest.TempPathFactory) -> I
     with ExitStack() as stack:
         applications = stuck(rabbitmq_server, MODES, stack, messages=MESSAGES)
         rabbitmq_server.publish(applications["slow"].queue, SLOW_MESSAGES - MESSAGES)
-        rundeck = stack.enter_context(Rundeck(*jobs(applications)))
+        rundeck = stack.enter_context(Rundeck(*jobs({name: one for name, one in applications.items() if name != "survives"})))
+        survives = Job(id=job_id("survives"), name="ends-nothing", action=lambda _: applications["survives"].start())
+        rundeck.state.jobs[survives.id] = survives
         console = {"console": {"type": "console", "approval_links": True}}
         answers = {"public_url": PUBLIC_URL, "channels": console}
         file = configuration(rundeck.url, rabbitmq_server.url, RUNBOOKS, user=USER, **answers)
@@ -188,6 +193,16 @@ def test_a_consumer_that_hangs_on_the_same_message_again_goes_to_people(town, be
     held = town.answer("again", severity="warning")
     assert (held["action"], held["reason"]) == ("held", "escalated")
     assert town.restarts("again") == 1
+
+
+def test_a_connection_that_the_restart_did_not_end_goes_to_people(town, began):
+    """Its job started a process beside the one that hangs. Another restart would leave it too: people learn how to close it."""
+    assert is_restarted(began("survives"))
+    outcome = town.outcome("survives")
+    assert (outcome["ending"], outcome["restarts"], town.restarts("survives")) == ("escalated", 1, 1)
+    said = " ".join(town.card("🚨 ACT NOW: survives").split())
+    assert re.search(r"the restart did not end the connection 127\.0\.0\.1:\d+ -> 127\.0\.0\.1:\d+: RabbitMQ still has it", said)
+    assert "rabbitmqctl close_connection PID" in said
 
 
 def test_no_consumer_after_the_restart_is_no_recovery(town, began):

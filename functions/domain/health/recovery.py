@@ -156,7 +156,9 @@ def find_held_again(runbook: Runbook, seen: QueueSnapshot, watched: QueueState, 
     loop, and nothing was acknowledged for SETTLED_S more."""
     for_s, before = runbook.symptom.for_s, watched.before
     if seen.channels is not None:
-        hanging = find_hanging(runbook.symptom, seen, confirmed=since.confirmed) if age_s >= for_s else []
+        # Before SETTLED_S a connection from before the restart can't be told from a new one.
+        counts = age_s >= max(for_s, SETTLED_S)
+        hanging = find_hanging(runbook.symptom, seen, confirmed=since.confirmed) if counts else []
         held = [channel for channel in hanging if channel.id != watched.after.survivor]
         return len(held), any(map(_was_redelivered, held))
     if before is None or None in (before.redeliveries, seen.redeliveries, before.acks, seen.acks) or not seen.unacked:
