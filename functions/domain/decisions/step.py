@@ -73,7 +73,9 @@ def _set_due(before: Document, result: events.Step, turn: Turn) -> events.Step:
     after = result.document
     if after == before:
         return result
-    dues = [one.due for one in (after.incident, after.escalation, after.unmatched) if one is not None and one.due is not None]
+    # While an incident is open, nobody is reminded.
+    parts = (after.incident or after.escalation, after.unmatched)
+    dues = [part.due for part in parts if part is not None and part.due is not None]
     if after.to_tell or after.to_archive:
         dues.append(post_untold_at(before, after, turn))
     due = min(dues, default=None)
@@ -260,7 +262,7 @@ def _recheck_guard(turn: Turn, event: events.AlertsReceived) -> None:
     if decision.kind is Kind.HOLD and decision.reason is turn.incident.reason:
         return turn.answer_alerts(event, event.cases[0], Action.HELD, decision.reason or Reason.DUPLICATE)
     turn.withdraw_question()
-    phases.evaluate_guards(turn)
+    phases.run_phase(turn)
 
 
 def _note_resolved(turn: Turn, cases: tuple[MatchedAlert, ...]) -> None:
@@ -306,14 +308,13 @@ def _on_answer(turn: Turn, event: events.Approved | events.Declined) -> None:
     incident = turn.document.incident
     if incident is None or incident.phase is not Phase.ASKED or not event.nonce or incident.approval.nonce != event.nonce:
         return
-    expired = incident.approval.expires_at is not None and turn.at >= incident.approval.expires_at
-    if expired or (isinstance(event, events.Approved) and incident.runbook not in turn.rules.runbooks):
-        return phases.run_phase(turn)
-    if isinstance(event, events.Declined):
+    is_in_time = incident.approval.expires_at is None or turn.at < incident.approval.expires_at
+    if is_in_time and isinstance(event, events.Declined):
         return end_as_declined(turn, event)
-    turn.change(phase=Phase.WAITING, waits_from=turn.at)
-    turn.change_approval(approved_by=event.by, approved_why=event.why, overruled=True, nonce="")
-    phases.evaluate_guards(turn)
+    if is_in_time and incident.runbook in turn.rules.runbooks:
+        turn.change(phase=Phase.WAITING, waits_from=turn.at)
+        turn.change_approval(approved_by=event.by, approved_why=event.why, overruled=True, nonce="")
+    phases.run_phase(turn)
 
 
 HANDLERS: Mapping[type[events.Event], Callable[[Turn, Any], None]] = {

@@ -321,6 +321,6 @@ class Document(Struct, frozen=True):
         return next((one for one in reversed(self.outcomes) if one.incident == incident), None)
 
     def is_reminder_due(self, now: float) -> bool:
-        """Whether to remind people of an escalation that nobody has taken."""
-        due = self.escalation.due if self.escalation else None
+        """Whether to remind people of an escalation that nobody has taken. While an incident is open, somebody works on it."""
+        due = self.escalation.due if self.escalation and self.incident is None else None
         return due is not None and now >= due

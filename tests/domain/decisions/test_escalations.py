@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from functions.domain.model.codes import Action, Mode, Phase, Reason
-from functions.domain.model.events import Acknowledged, Approved, RestartWanted, Start
+from functions.domain.model.events import Acknowledged, Approved, Declined, MessagesDelivered, RestartWanted, Start
 from functions.domain.model.incidents import Document, QueueState
 from functions.domain.model.messages import Message
 from functions.domain.model.observations import Observation, Pause, Unknown
@@ -217,21 +217,18 @@ def test_who_takes_it_is_told_once_and_nobody_is_reminded():
     assert (result.document.escalation, result.document.escalated_at, result.document.to_tell) == (None, None, ())
 
 
-def test_while_an_incident_of_the_target_is_open_the_reminder_waits():
-    """A later alert blocks nothing and is not blocked: whoever approved it, or Unstick, is at work."""
+def test_while_an_incident_of_the_target_is_open_nobody_is_reminded():
+    """Whoever approves it, or Unstick, is at work; no wake-up comes for the reminder, which follows once the incident ended."""
     ask = rules(runbook(mode=Mode.APPROVE), public_url=URL)
     asked = moved(escalated(ask), alerted(case(starts_at=NOW + 300, fingerprint="fp-2")), seen(now=NOW + 400), NOW + 400, ask)
     assert phase(asked) is Phase.ASKED
-    document = replace(asked.document, to_tell=())
-    assert document.incident is not None
-    assert document.escalation is not None
-    assert asked.document.due is not None
-    assert asked.document.due <= NOW + AGAIN_S
+    document = replace(moved(asked.document, MessagesDelivered(frozenset(one.id for one in asked.document.to_tell))).document)
+    assert document.due == document.incident.due > NOW + AGAIN_S
     waits = woken(document, NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=ask)
-    assert waits.document.escalation is not None
-    assert (waits.document.escalation.due, waits.document.to_tell) == (NOW + 2 * AGAIN_S, ())
-    approved = moved(waits.document, Approved(document.incident.approval.nonce, "anna"), seen(now=NOW + 950), NOW + 950, ask)
-    assert phase(approved) is Phase.STARTING
+    assert waits.document == document
+    declined = moved(document, Declined(document.incident.approval.nonce, "anna"), seen(now=NOW + 950), NOW + 950, ask)
+    assert declined.document.due == NOW + AGAIN_S
+    assert kinds(woken(posted(declined.document), NOW + 951, seen(now=NOW + 951), with_rules=ask).document) == ["escalated_again"]
 
 
 # --- once more -------------------------------------------------------------------------------------------------------

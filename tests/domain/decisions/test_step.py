@@ -25,7 +25,7 @@ from functions.domain.model.events import (
     Waiting,
     Wake,
 )
-from functions.domain.model.incidents import Document, Escalation, Outcome
+from functions.domain.model.incidents import Document, Escalation, Outcome, PastAttempt, failed
 from functions.domain.model.observations import Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Matcher, Restart
 from tests.support.worlds.scenes import (
@@ -553,6 +553,19 @@ def test_an_approval_is_not_stronger_than_what_is_seen_now(look, code):
     result = moved(document, Approved(document.incident.approval.nonce, "anna"), seen(now=NOW + 60, **look), NOW + 60, APPROVE)
     assert reason(result) is code
     assert not any(isinstance(act, Start) for act in result.acts)
+
+
+def test_the_clock_of_the_process_that_took_the_answer_proves_no_recovery():
+    """Its clock is behind by 20 s, so its check and the one that follows a second later are by the runner's clock."""
+    ended = execution(started=2, ended=10, tag="inc-1.1", status="failed")
+    ran = {"attempt": 1, "restarts": 1, "execution": ended, "tries": (PastAttempt("inc-1.1", ended, failed(ended)),)}
+    asked = document(incident(Phase.ASKED, nonce="n", expires_at=NOW + 1800, **ran))
+    behind = history_of(ended, now=NOW + 60, read_at=NOW + 40)
+    approved = moved(asked, Approved("n", "anna"), seen(mail=well(NOW + 40), history=behind), NOW + 40, APPROVE)
+    assert phase(approved) is Phase.VERIFYING
+    for at, outcomes in ((NOW + 61, 0), (NOW + 76, 1)):
+        result = woken(replace(approved.document, due=at), at, seen(ended, now=at, mail=well(at)), APPROVE)
+        assert len(result.document.outcomes) == outcomes
 
 
 def declined(document: Document, at: float = NOW + 60) -> Step:

@@ -16,14 +16,12 @@ TOLD_AGAIN = 3  # maximum number of reminders: a fourth wouldn't help if three d
 
 
 def remind(turn: Turn) -> None:
-    """Remind people of a due escalation, unless its target is healthy. While an incident is open, somebody works on it."""
+    """Remind people of a due escalation, unless its target is healthy."""
     escalation = turn.document.escalation
     if escalation is None or not turn.document.is_reminder_due(turn.at):
         return
     if turn.document.escalated_at is None:
         return _keep(turn, replace(escalation, due=None))
-    if turn.document.incident is not None:
-        return _keep(turn, replace(escalation, due=turn.at + REMINDED_EVERY_S))
     turn.document = clear_escalation_if_healthy(turn, turn.rules.runbooks.get(escalation.runbook))
     if turn.document.escalated_at is None:
         return
