@@ -194,14 +194,14 @@ def patient_code(monkeypatch: pytest.MonkeyPatch) -> None:
     from functions.adapters.symptoms.rabbitmq import client
     from functions.application import answer
     from functions.application.ports import Budget
-    from functions.entrypoints.people import queues, slack, slack_presses
+    from functions.entrypoints.people import answers, slack
 
     monkeypatch.setattr(Budget, "left_s", property(lambda _self: PATIENCE_S))
     monkeypatch.setattr(Budget, "at_most", lambda _self, _seconds: PATIENCE_S)
     monkeypatch.setattr(client, "WHOAMI_S", PATIENCE_S)
-    monkeypatch.setattr(queues, "LOOK_S", PATIENCE_S)
+    monkeypatch.setattr(answers, "LOOK_S", PATIENCE_S)
     monkeypatch.setattr(slack, "WAKE_S", PATIENCE_S)
-    monkeypatch.setattr(slack_presses, "ANSWER_S", PATIENCE_S)
+    monkeypatch.setattr(slack, "ANSWER_S", PATIENCE_S)
     monkeypatch.setattr(answer, "LOOK_UP_S", PATIENCE_S)
 
 

@@ -78,7 +78,7 @@ def deliver(payload: str) -> None:
         due = content.get("due")
         advance(adapters, content["target"], TimerFired(due if isinstance(due, int | float) else None), budget)
     elif isinstance(content.get("press"), dict):
-        from functions.entrypoints.people.slack_presses import handle
+        from functions.entrypoints.people.slack import handle
 
         handle(adapters, content["press"], budget)
 

@@ -26,7 +26,7 @@ def webhook(request: Request) -> Response:
     """Handle a notification of Grafana or Alertmanager, a person's answer, or a request for a page."""
     if request.path in ("/approve", "/approve/", "/approve/open"):
         from functions.bootstrap import current_adapters
-        from functions.entrypoints.people.page import respond
+        from functions.entrypoints.people.answers import respond
 
         return respond(request, current_adapters())
     if request.method not in ("POST", "PUT") and (request.path == "/incidents" or request.path.startswith("/incidents/")):

@@ -113,7 +113,7 @@ def _with_approval(folder: Path, settings: dict[str, Any]) -> Lists:
     link = re.search(rf"{PUBLIC_URL}/approve/#(\S+)/", printed)
     assert link, printed
     form, headers = f"token={link[1]}", {"Origin": PUBLIC_URL, "Content-Type": "application/x-www-form-urlencoded"}
-    page, press = (_request(f"{form}{act}".encode(), headers, path="/approve/open") for act in ("", "&act=restart"))
+    page, press = (_request(f"{form}{act}".encode(), headers, path="/approve/open") for act in ("", "&act=approve"))
     (_, shown, pressed), _ = _asked(unstick, page, press)
     return {"the page of an approval": shown, "the button of an approval": pressed}
 

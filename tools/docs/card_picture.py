@@ -9,10 +9,12 @@ from unicodedata import east_asian_width
 from msgspec import Struct, field
 
 from functions.adapters.chats.slack import BUTTONS, PRIMARY
-from functions.domain.cards.curve import plot
+from functions.domain.cards import curve
+from functions.domain.cards.curve import Curve
+from functions.domain.cards.rendering import split_headline
 from functions.domain.model.messages import Card
 from functions.domain.texts.words import log_title
-from functions.runtime.text import in_language
+from functions.runtime.text import in_language, named
 
 WIDTH = 400
 EDGE = 16
@@ -104,13 +106,13 @@ def card_svg(card: Card, language: str) -> str:
 
 def _headline(sheet: _Sheet, card: Card, strong: str, soft: str) -> None:
     """The words of urgency have their own row if the headline begins with them."""
-    *words, rest = re.split(": |：", card.headline, maxsplit=1)
+    words, rest = split_headline(card)
     band = len(sheet.parts)
     sheet.parts.append("")
     shape = SHAPES.get(card.urgency, SHAPES["watch"]).format(c=strong)
     sheet.parts.append(f'<g transform="translate({EDGE} 13)">{shape}</g>')
     sheet.y = 11
-    sheet.text("".join(words), 18, x=EDGE + 34, width=INNER - 34, colour=strong, bold=True)
+    sheet.text(words, 18, x=EDGE + 34, width=INNER - 34, colour=strong, bold=True)
     sheet.y = max(sheet.y, 40) + 4
     sheet.text(rest, 16, bold=True)
     sheet.y += 8
@@ -130,19 +132,11 @@ def _facts(sheet: _Sheet, card: Card) -> None:
 
 
 def _depth(sheet: _Sheet, card: Card, strong: str, language: str) -> None:
-    curve = plot(card.curve, size=(INNER, DEPTH))
-    if curve is None:
-        return
-    sheet.y += 8
-    sheet.text(in_language(language, curve.caption), 12, colour=GREY)
-    drawn = (
-        f'<polygon points="{curve.area}" fill="{strong}" fill-opacity=".14"/>'
-        f'<path d="M0 {curve.height}H{INNER}" stroke="{LINE}"/>'
-        f'<polyline points="{curve.line}" fill="none" stroke="{strong}" stroke-width="2.2" stroke-linejoin="round"/>'
-        f'<path d="M{curve.line.split()[-1]}h0" stroke="{strong}" stroke-width="7" stroke-linecap="round"/>'
-    )
-    sheet.parts.append(f'<g transform="translate({EDGE} {sheet.y:.1f})">{drawn}</g>')
-    sheet.y += curve.height + 6
+    if drawn := curve.draw(Curve(card.curve), (INNER, DEPTH)):
+        sheet.y += 8
+        sheet.text(in_language(language, named(curve.CURVE, curve.say(card.curve))), 12, colour=GREY)
+        sheet.parts.append(f'<g transform="translate({EDGE} {sheet.y:.1f})" color="{strong}">{drawn}</g>')
+        sheet.y += DEPTH + 6
 
 
 def _evidence(sheet: _Sheet, card: Card, language: str) -> None:

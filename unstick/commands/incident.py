@@ -8,9 +8,10 @@ from functions.application.collect import evidence_path
 from functions.application.history.incidents import find
 from functions.bootstrap import Adapters
 from functions.domain.cards.rendering import rendered, tidy
-from functions.domain.incidents.timeline import ENDINGS, Entry, Known, tell
+from functions.domain.cards.timeline import Entry, Known, tell
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.sanitize import clean
+from functions.domain.texts.words import ENDINGS
 from functions.runtime.text import Phrase, Text, named
 from unstick import output
 

@@ -9,13 +9,13 @@ from urllib.parse import quote, urlsplit
 
 from msgspec.structs import replace
 
+from functions.domain.cards import curve
 from functions.domain.model.messages import Card
 from functions.domain.texts.sanitize import clean, safe_url, shorten
-from functions.domain.texts.words import CURVE, SHORTENED, bars, curve_words, log_title
+from functions.domain.texts.words import SHORTENED, log_title
 from functions.runtime.text import in_language
 
 SIGNS = {"act": "🚨", "watch": "⏳", "plan": "📅", "fine": "✅"}  # beside the headline's words, never instead of them
-BARS_SHOWN = 24
 MIN_PARAGRAPH = 40  # characters. Less of a paragraph is useless
 _MARKUP = re.compile(
     r"[*~`]|\|\||://|^www\.|\\[^\w\s]"
@@ -84,24 +84,13 @@ def headline(card: Card) -> str:
 
 def facts(card: Card, language: str, between: str = " ") -> list[tuple[str, str]]:
     """The card's facts; the last one is the curve: bars, then figures."""
-    line = sparkline(card.curve)
-    curve = [(in_language(language, CURVE), f"{line}{between}{in_language(language, curve_words(card.curve))}")] if line else []
-    return [*card.facts, *curve]
+    bars, said = curve.to_bars(card.curve), in_language(language, curve.say(card.curve))
+    return [*card.facts, *([(in_language(language, curve.CURVE), f"{bars}{between}{said}")] if bars else [])]
 
 
 def mentions(card: Card, form: re.Pattern[str]) -> list[str]:
     """The mentions in this platform's form. Names of other platforms are left out."""
     return [mention for mention in card.mention if form.fullmatch(mention)]
-
-
-def sparkline(curve: tuple[tuple[float, int], ...]) -> str:
-    """The depths as bars of text; empty for fewer than two samples. A bar for several samples shows the highest."""
-    depths = [max(0, depth) for _, depth in curve]
-    if len(depths) < 2:
-        return ""
-    width = min(BARS_SHOWN, len(depths))
-    cells = [max(depths[place * len(depths) // width : (place + 1) * len(depths) // width]) for place in range(width)]
-    return bars(cells)
 
 
 def json_bytes(message: dict[str, Any]) -> int:

@@ -16,8 +16,9 @@ from msgspec.structs import replace
 
 from functions.adapters.chats import _cards, _posting
 from functions.application.ports import Chat, Finding
+from functions.domain.cards import curve
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART, Card
-from functions.domain.texts.words import CURVE, INCIDENT, SHORTENED, curve_words, log_title
+from functions.domain.texts.words import INCIDENT, SHORTENED, log_title
 from functions.runtime import http_client
 from functions.runtime.decoding import decoder
 from functions.runtime.errors import Denied, Unavailable
@@ -188,9 +189,9 @@ def _first_blocks(card: Card, language: str) -> list[dict[str, Any]]:
 
 def _detail_blocks(card: Card, language: str) -> list[dict[str, Any]]:
     blocks = _fields(card.facts[FACTS_FIRST:], language)
-    if bars := _cards.sparkline(card.curve):
-        figures = escape(in_language(language, curve_words(card.curve)))
-        blocks.append(_section(f"*{in_language(language, CURVE)}*  `{bars}`  {figures}"))
+    if bars := curve.to_bars(card.curve):
+        figures = escape(in_language(language, curve.say(card.curve)))
+        blocks.append(_section(f"*{in_language(language, curve.CURVE)}*  `{bars}`  {figures}"))
     if card.evidence:
         blocks.append(_section(f"*{log_title(card.evidence_title, language)}*\n```\n{_fit_log(card.evidence, language)}\n```"))
     return blocks + _link_sections(_links(card)[LINKS_FIRST:])

@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from functions.application.observe import unwrap
 from functions.application.ports import Ports, Stored
 from functions.application.serialization import decode
 from functions.application.storm import is_shard
-from functions.domain.incidents.overview import Summary, summarize
-from functions.domain.incidents.timeline import Known
+from functions.domain.cards.pages import Row, to_row
+from functions.domain.cards.timeline import Known
+from functions.domain.decisions.guards import ESCALATION_HOLDS_S
+from functions.domain.model.codes import Ending
 from functions.domain.model.incidents import Archive, Document
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import run_in_batches
@@ -40,9 +43,9 @@ class Found(Struct, frozen=True):
 
 
 class Newest(Struct, frozen=True):
-    """Summaries of the archive's newest records, newest first."""
+    """The rows of the archive's newest records."""
 
-    rows: tuple[Summary, ...]
+    rows: tuple[Row, ...]
     unread: int = 0  # records that are broken, or could not be read in time
     is_all: bool = True  # whether the archive has no older ones
 
@@ -90,12 +93,29 @@ def _incidents_of(document: Document) -> Iterator[Known]:
     if document.incident is not None:
         yield Known(document.target, document.incident)
     for waiting in document.to_archive:
-        yield to_known(waiting)
+        yield _escalated(to_known(waiting), document)
 
 
 def to_known(record: Archive) -> Known:
     """An archive record as a Known."""
     return Known(record.target, record.incident, record.outcome)
+
+
+def _escalated(known: Known, document: Document) -> Known:
+    """With the document's escalation if it is about this incident, and holds restarts back still."""
+    escalation = document.escalation if document.escalated_at is not None else None
+    return replace(known, escalation=escalation) if escalation and escalation.incident == known.incident.id else known
+
+
+def _read_escalation(ports: Ports, known: Known, timeout_s: float) -> Known:
+    """The ended incident, with its escalation if people still have to handle it."""
+    outcome, target = known.outcome, known.target
+    if outcome is None or target is None or outcome.ending is not Ending.ESCALATED:
+        return known
+    if ports.now() - outcome.at > ESCALATION_HOLDS_S:
+        return known
+    stored = ports.store.load(target.key, timeout_s=timeout_s)
+    return _escalated(known, decode(Document, stored.body, target.key)) if stored else known
 
 
 def find(ports: Ports, incident_id: str, timeout_s: float) -> Found:
@@ -105,13 +125,13 @@ def find(ports: Ports, incident_id: str, timeout_s: float) -> Found:
     days = [_date(first_at + day * DAY_S) for day in range(DAYS_LONG + 1)] if begun is not None else []
     record = _read_first(ports, [f"incidents/{day}/{incident_id}.json" for day in days], timeout_s)
     if record is not None:
-        return Found(to_known(record))
+        return Found(_read_escalation(ports, to_known(record), timeout_s))
     opened, unreadable = read_open(ports, timeout_s)
     known = next((one for one in opened if one.incident.id == incident_id), None)
     if known is None:
         paths = ports.store.list_archive(since=_date(first_at), timeout_s=timeout_s)
         record = _read_first(ports, [path for path in paths if path.endswith(f"/{incident_id}.json")], timeout_s)
-        known = to_known(record) if record is not None else None
+        known = _read_escalation(ports, to_known(record), timeout_s) if record is not None else None
     return Found(known, unreadable)
 
 
@@ -138,7 +158,7 @@ def _read_first(ports: Ports, paths: list[str], timeout_s: float) -> Archive | N
 
 
 def read_newest(ports: Ports, most: int, timeout_s: float) -> Newest:
-    """Summarize the newest records. However large the archive is, it lists names, reads at most `most` records, and holds few
+    """Read the newest records. However large the archive is, it lists names, reads at most `most` records, and holds few
     of them at a time. Raises Unavailable or Denied if the archive can't be listed."""
     ends = ports.monotonic() + timeout_s
     paths: list[str] = []
@@ -148,13 +168,15 @@ def read_newest(ports: Ports, most: int, timeout_s: float) -> Newest:
         if len(paths) >= most:
             break
     left_s = ends - ports.monotonic()
-    calls = [partial(_summarize, ports, path, left_s) for path in reversed(paths[-most:])]
+    calls = [partial(_read_row, ports, path, left_s) for path in reversed(paths[-most:])]
     results = ports.run_parallel(calls, left_s) if calls else []
     read = [unwrap(result) for result in results if not isinstance(result, Unavailable | Denied)]
-    rows = sorted((row for row in read if row is not None), key=lambda row: -(row.ended_at or 0.0))
-    return Newest(tuple(rows), len(results) - len(rows), len(paths) <= most)
+    rows = tuple(row for row in read if row is not None)
+    return Newest(rows, len(results) - len(rows), len(paths) <= most)
 
 
-def _summarize(ports: Ports, path: str, timeout_s: float) -> Summary | None:
+def _read_row(ports: Ports, path: str, timeout_s: float) -> Row | None:
     body = ports.store.read_archived(path, timeout_s=timeout_s)
-    return summarize(to_known(decode(Archive, body, path)), ports.rules) if body is not None else None
+    if body is None:
+        return None
+    return to_row(_read_escalation(ports, to_known(decode(Archive, body, path)), timeout_s), ports.rules, ports.now())

@@ -15,8 +15,8 @@ from functions.domain.model.messages import Card, CardKind
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.sanitize import clean
-from functions.domain.texts.words import LINE, LINES, duration
-from functions.runtime.text import Phrase, Text
+from functions.domain.texts.words import LINE, LINES, PHASES, duration
+from functions.runtime.text import Phrase, Text, named
 
 DAY_S = 86400.0
 
@@ -31,6 +31,8 @@ def compose(card_input: CardInput, rules: Rules) -> Card:
         well = content.urgency == "fine"
         text = (MAY_BE_GONE, *content.text) if well else (*content.text, MAY_BE_GONE)
         content = replace(content, urgency="plan" if well else content.urgency, text=text)
+    if card_input.is_over and content.urgency != "fine":
+        content = replace(content, urgency="over", words="", text=(OLD, *content.text))
     if card_input.late_s:
         late = Text("This message is {late} late. Look first.", late=duration(card_input.late_s))
         content = replace(content, text=(late, *content.text))
@@ -46,13 +48,22 @@ def compose(card_input: CardInput, rules: Rules) -> Card:
     )
 
 
+OLD = Text("This is what was to be done when it ended. Check first whether it still is.")
+WORKING = Text("Nothing yet: Unstick is working on it, and calls people if it needs them.")
+
+
 def _started(card_input: CardInput, _: Rules) -> Content:
     subject, attempt = facts.subject(card_input), max(1, card_input.shown.restarts)
     counted = {"subject": subject, "attempt": attempt, "attempts": max(attempt, card_input.attempts)}
+    execution = card_input.shown.execution
+    headline: Phrase = named(subject, PHASES[card_input.shown.phase].fill(attempt=attempt))
+    text: list[Phrase] = [WORKING]
+    if execution is None:  # on its page only
+        return Content("watch", headline, text)
     if card_input.shown.run.adopted:
         headline = Text("{subject} is already being restarted; Unstick checks the result", subject=subject)
         text = why(card_input, Reason.ALREADY_RUNNING, todo=False)
-    elif card_input.shown.execution and card_input.shown.execution.ended:
+    elif execution.ended:
         headline = Text("{subject} was restarted (attempt {attempt} of {attempts})", **counted)
         text = [Text("The job has ended. Unstick checks the queue and will report the result here.")]
     else:
@@ -251,6 +262,8 @@ def _escalated(card_input: CardInput, _: Rules) -> Content:
     else:
         stuck = Text("{subject} is still stuck after a restart", "{subject} is still stuck after {count} restarts")
         headline = stuck.fill(subject=subject, count=count) if count else Text("{subject} needs a person", subject=subject)
+        if card_input.is_over:
+            headline = Text("{subject} was handed over to people", subject=subject)
         text = [to_do(_advice(card_input))]
         if find_same_again(card_input.queues) or all(watched.after.verdict is not Verdict.STUCK for watched in card_input.queues):
             text += why(card_input, None)  # otherwise the headline says it
@@ -276,12 +289,10 @@ def _escalated_again(card_input: CardInput, _: Rules) -> Content:
         if card_input.acknowledge_url:
             advice = Text("Acknowledge it, so that others know. Then check the queue and the application's log.")
     count, last = (escalation.told, escalation.due is None) if escalation else (1, False)
-    text: list[Phrase] = [
-        to_do(advice),
-        Text("It was escalated, the queue is not healthy, and nobody has acknowledged it. Reminder {count} of 3.", count=count),
-        Text("This is the last reminder.") if last else "",
-    ]
-    return Content("act", headline, filter(None, text))
+    reminder = Text("It was escalated, the queue is not healthy, and nobody has acknowledged it. Reminder {count} of 3.")
+    text: list[Phrase] = [to_do(advice), reminder.fill(count=count) if count else HANDS_OFF]  # none yet: on its page only
+    text += [Text("This is the last reminder.")] if last and count else []
+    return Content("act", headline, text)
 
 
 def _acknowledged(card_input: CardInput, _: Rules) -> Content:

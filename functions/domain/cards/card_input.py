@@ -42,6 +42,7 @@ class CardInput(Struct, frozen=True):
     unmatched: tuple[UnmatchedAlert, ...] = ()  # for the daily card about suspicions without a runbook
     again: bool = False  # the hold ends by itself: Unstick decides again on its own
     told_at: float | None = None  # when this hold was posted, if within the hour: the card brings that one up to date
+    is_over: bool = False  # for a page: what it says to do was to be done when it ended
     next_at: float | None = None  # before this time the same hold is not posted again
 
     @property

@@ -1,5 +1,6 @@
 """Renders phrases as a card's texts: translated, clean and within their limits."""
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -45,12 +46,18 @@ def render(rules: Rules, kind: CardKind, content: Content, at: float) -> Card:
     return Card(
         kind=kind,
         urgency=content.urgency,
-        headline=rendered(rules, named(content.words or URGENCIES[content.urgency], content.headline), HEADLINE),
+        headline=rendered(rules, named(content.words or URGENCIES.get(content.urgency, ""), content.headline), HEADLINE),
         facts=tuple((rendered(rules, label), rendered(rules, value)) for label, value in content.facts),
         text=tuple(rendered(rules, phrase) for phrase in content.text),
         links=tuple((rendered(rules, label), url) for label, url in content.links),
         at=at,
     )
+
+
+def split_headline(card: Card) -> tuple[str, str]:
+    """The headline's first words, which say how urgent it is, and the rest. The words are empty if the urgency has none."""
+    words, *rest = re.split(": |：", card.headline, maxsplit=1)
+    return (words, rest[0]) if rest and card.urgency in URGENCIES else ("", card.headline)
 
 
 def clock(rules: Rules, at: float, form: str = "%Y-%m-%d %H:%M:%S %Z") -> str:

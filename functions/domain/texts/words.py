@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from functions.domain.model.codes import Ending, Phase
 from functions.domain.model.incidents import REFUSED_LATE, STUCK, UNCLEAR
 from functions.domain.texts.sanitize import clean
 from functions.runtime.text import Phrase, Text, in_brackets, in_language
@@ -11,13 +12,13 @@ URGENCIES: Mapping[str, Text] = {
     "watch": Text("No action yet"),
     "plan": Text("In working hours"),
     "fine": Text("No action needed"),
+    "over": Text("Ended"),
 }
-"""The first words of every headline: how urgent it is."""
+"""The first words of every headline: how urgent it is. `over`: on pages, what is no longer urgent."""
 
 SHORTENED = Text("… (shortened)")
 LOG_END = Text("End of the job's log")
 EVIDENCE = Text("Evidence before the restart")
-CURVE = Text("Depth")
 ALERT = Text("Alert")
 TARGET = Text("Target")
 INCIDENT = Text("Incident")
@@ -29,7 +30,22 @@ LINK_QUEUE = Text("Queue in RabbitMQ")
 LINK_DETAILS = Text("Details")
 LINK_EXECUTION = Text("{runner} execution")
 LINK_EVIDENCE = Text("Evidence in {runner}")
-BARS = "▁▂▃▄▅▆▇█"
+
+PHASES: Mapping[Phase, Text] = {
+    Phase.DEFERRED: Text("there was no time to decide; it is decided next"),
+    Phase.ASKED: Text("asks for approval"),
+    Phase.WAITING: Text("waits"),
+    Phase.COLLECTING: Text("collects evidence first"),
+    Phase.STARTING: Text("restarts: attempt {attempt}"),
+    Phase.RUNNING: Text("the restart runs"),
+    Phase.VERIFYING: Text("checks whether the queue recovers"),
+    Phase.OBSERVING: Text("restarts nothing, and watches"),
+}
+ENDINGS: Mapping[Ending, Text] = {
+    Ending.RECOVERED: Text("recovered"),
+    Ending.ESCALATED: Text("a person is needed"),
+    Ending.HELD: Text("nothing was restarted"),
+}
 
 MARK = ">> "  # the evidence job's prefix for the lines that matter
 LINES, LINE = 12, 240  # lines of evidence or of a job's log on a card, and characters of each
@@ -55,21 +71,6 @@ def choose_lines(output: str) -> tuple[str, ...]:
     lines = [line.rstrip() for line in output.splitlines() if line.strip()]
     marked = [line.removeprefix(MARK) for line in lines if line.startswith(MARK)]
     return tuple(line[:LINE] for line in (marked[:LINES] or lines[-LINES:]))
-
-
-def curve_words(curve: tuple[tuple[float, int], ...]) -> Phrase:
-    """A curve in figures: first, last, highest, and its time span. Empty for fewer than two samples."""
-    if len(curve) < 2:
-        return ""
-    first, last, peak = curve[0][1], curve[-1][1], max(depth for _, depth in curve)
-    span = duration(curve[-1][0] - curve[0][0])
-    return Text("{first} → {last} (peak {peak}) in {span}", first=first, last=last, peak=peak, span=span)
-
-
-def bars(values: list[int]) -> str:
-    """The values as bars of text; the lowest bar is zero."""
-    highest = max(values, default=0) or 1
-    return "".join(BARS[max(1, round(value * 7 / highest)) if value else 0] for value in values)
 
 
 def duration(seconds: float) -> Text:

@@ -4,7 +4,7 @@ Who may read: callers with a token of this machine, whoever the proxy names, and
 incident only. The address that a request comes from admits nobody."""
 
 from collections.abc import Mapping
-from functools import partial
+from typing import Any
 
 from flask import Request
 from msgspec.structs import replace
@@ -12,36 +12,37 @@ from msgspec.structs import replace
 from functions.application import signing
 from functions.application.history import incidents
 from functions.bootstrap import Adapters
-from functions.domain.cards.approval_page import Notice
+from functions.domain.cards import card, pages
+from functions.domain.cards.curve import Curve, find_starts
 from functions.domain.cards.facts import PAGE_ID
-from functions.domain.incidents import overview, page, weeks
-from functions.domain.incidents.overview import Filter
-from functions.domain.texts.sanitize import clean
+from functions.domain.cards.queue_facts import QUEUE_NAME, QUEUES_SHOWN
+from functions.domain.cards.rendering import Content, render, tidy
+from functions.domain.cards.timeline import KINDS, tell
+from functions.domain.model.messages import CardKind
 from functions.entrypoints import access, throttle
-from functions.entrypoints.people.form import MAX_TOKEN, identify
-from functions.entrypoints.people.rendering import show_notice, show_page
+from functions.entrypoints.people.pages import MAX_TOKEN, identify, show_card, show_list
 from functions.entrypoints.responses import Response, not_allowed
 from functions.runtime.errors import BadRequest, Denied, Unavailable
-from functions.runtime.text import Phrase, Text
+from functions.runtime.text import Text
 
 READ_S = 10.0
-NEWEST = 500  # how many records the list and its picture read
+SHOWN = 100  # how many ended incidents the list shows
 PATH = "/incidents"
 LINK = "link"
-REFUSALS: Mapping[int, Notice] = {
-    403: Notice(
+REFUSALS: Mapping[int, tuple[Text, Text]] = {
+    403: (
         Text("This page is not open to you"),
-        (Text("Open the link Details of a message in the chat as it is, or sign in at the proxy in front of Unstick."),),
+        Text("Open the link Details of a message in the chat as it is, or sign in at the proxy in front of Unstick."),
     ),
-    404: Notice(
+    404: (
         Text("There is no such incident"),
-        (Text("It may be too old for the archive, or too new to be stored. Reload the page in a moment."),),
+        Text("It may be too old for the archive, or too new to be stored. Reload the page in a moment."),
     ),
-    410: Notice(
+    410: (
         Text("This link has expired"),
-        (Text("The link Details of a message works for 30 days. Later `unstick incident ID` shows the same."),),
+        Text("The link Details of a message works for 30 days. Later `unstick incident ID` shows the same."),
     ),
-    503: Notice(Text("Unstick can't do this right now"), (Text("The store does not respond. Reload the page in a moment."),)),
+    503: (Text("Unstick can't do this right now"), Text("The store does not respond. Reload the page in a moment.")),
 }
 
 
@@ -55,7 +56,7 @@ def respond(request: Request, ports: Adapters) -> Response:
         if not by_link and not _is_known(request, ports):
             throttle.log_refusal(403, "a reader of the incidents without a token, a proxy's name or a card's link")
             return _refuse(ports, 403)
-        return _show_one(ports, incident, by_link=by_link) if incident else _show_all(request, ports)
+        return _show_one(ports, incident, by_link=by_link) if incident else _show_all(ports, below=request.path.endswith("/"))
     except BadRequest as refusal:
         throttle.log_refusal(refusal.status, refusal.sentence)
         return _refuse(ports, refusal.status)
@@ -80,33 +81,35 @@ def _is_known(request: Request, ports: Adapters) -> bool:
     return identify(request, ports.config.identity_header).verified or access.has_token(request, ports.config.machine_tokens)
 
 
-def _refuse(ports: Adapters, status: int) -> Response:
-    return show_notice(ports.rules, REFUSALS[status], status, {"Retry-After": "5"} if status == 503 else None)
+def _refuse(ports: Adapters, status: int, **more: Any) -> Response:
+    headline, text = REFUSALS[status]
+    shown = render(ports.rules, CardKind.HELD, Content("", headline, [text]), ports.now())
+    return show_card(ports.rules, shown, status, {"Retry-After": "5"} if status == 503 else None, **more)
 
 
 def _show_one(ports: Adapters, incident: str, *, by_link: bool) -> Response:
-    found = incidents.find(ports, incident, READ_S) if PAGE_ID.fullmatch(incident) else incidents.Found(None)
-    if found.known is None:
-        to_all = (page.LABELS["to_all"], "../" * incident.count("/") + "../incidents")
-        return show_notice(ports.rules, replace(REFUSALS[404], links=() if by_link else (to_all,)), 404)
-    content = page.compose(found.known, ports.rules, ports.now())
-    return show_page(ports.rules, "incident.html", content.title, content=content, words=page.LABELS, to_all=not by_link)
+    known = incidents.find(ports, incident, READ_S).known if PAGE_ID.fullmatch(incident) else None
+    to_all: dict[str, Any] = {} if by_link else {"to_all": "../" * (incident.count("/") + 1) + "incidents"}
+    if known is None:
+        return _refuse(ports, 404, **to_all)
+    shown = card.compose(pages.to_card_input(known, ports.rules, ports.now()), ports.rules)
+    queues, starts = known.incident.queues[:QUEUES_SHOWN], find_starts(known.incident)
+    curves = [(tidy(queue.queue.name, QUEUE_NAME), Curve(queue.curve, queue.held_curve, starts)) for queue in queues]
+    timeline = tell(known.incident, known.outcome)
+    bare = replace(shown, evidence=())  # the timeline has it
+    return show_card(ports.rules, bare, wide=True, curves=curves, timeline=timeline, kinds=KINDS, **to_all)
 
 
-def _show_all(request: Request, ports: Adapters) -> Response:
+def _show_all(ports: Adapters, *, below: bool) -> Response:
     rules, now = ports.rules, ports.now()
-    chosen = Filter(*(clean(request.args.get(name, ""), 120, "") for name in ("runbook", "state")))
     opened, unreadable = incidents.read_open(ports, READ_S)
-    newest = incidents.read_newest(ports, NEWEST, READ_S)
-    missing: list[Phrase] = []
+    newest = incidents.read_newest(ports, SHOWN, READ_S)
+    notes = []
     if unreadable:
         text = Text("{count} open document can't be read.", "{count} open documents can't be read.")
-        missing.append(text.fill(count=unreadable))
+        notes.append(text.fill(count=unreadable))
     if newest.unread:
         text = Text("{count} record could not be read.", "{count} records could not be read.")
-        missing.append(text.fill(count=newest.unread))
-    content = overview.compose(rules, opened, newest.rows, chosen, is_all=newest.is_all, notes=tuple(missing))
-    courses = weeks.plot(newest.rows, rules, now, is_all=newest.is_all)
-    values = {"courses": courses, "words": overview.LABELS, "states": overview.STATES, "minute": partial(overview.minute, rules)}
-    root = "" if request.path.endswith("/") else "incidents/"
-    return show_page(rules, "incidents.html", overview.LABELS["title"], content=content, root=root, **values)
+        notes.append(text.fill(count=newest.unread))
+    rows = pages.sort_rows([*(pages.to_row(known, rules, now) for known in opened), *newest.rows])
+    return show_list(rules, rows=rows, notes=notes, has_older=not newest.is_all, root="" if below else "incidents/")

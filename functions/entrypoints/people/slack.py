@@ -1,22 +1,51 @@
 """Buttons in Slack's messages. `/slack` only authenticates a press and hands it to the scheduler: Slack waits three seconds.
 
-`verify` handles the press later (slack_presses.py)."""
+`verify` handles the press later: if the person may, and the message is still current."""
 
 import time
+from collections.abc import Mapping
+from datetime import datetime
 from functools import partial
+from typing import Any
 
 from flask import Request
 from msgspec import to_builtins
 
-from functions.application.ports import Buttons, Press
-from functions.bootstrap import current_adapters
+from functions.application import signing
+from functions.application.answer import NO_RUNBOOK, Answer, Refusal, Result, answer
+from functions.application.ports import Budget, Buttons, Press
+from functions.bootstrap import Adapters, current_adapters
+from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART
+from functions.domain.model.observations import Pause
 from functions.entrypoints import throttle
 from functions.entrypoints.responses import Response, error_response, json_response, not_allowed
 from functions.runtime import logs
+from functions.runtime.decoding import convert
 from functions.runtime.errors import BadRequest, Denied, Unavailable
+from functions.runtime.text import COMMA, Text, in_language, join
 
 WAKE_S = 2.0  # seconds for the scheduler to accept a press: Slack waits three
 REFUSED = throttle.Refusals()
+ANSWER_S = 5.0
+TOO_LATE_S = 600.0  # seconds after which a press is ignored: people have moved on
+PAUSE_S = 3600.0
+NO_LONGER = Text("Nothing was done: the message is no longer current. The newest message of the incident shows the state.")
+OLD = Text("Nothing was done: the button took too long to reach Unstick. Press it again if it is still needed.")
+DONE: Mapping[str, Text] = {
+    APPROVE: Text("Approved by {by} at {at}"),
+    DECLINE: Text("Declined by {by} at {at}"),
+    ACKNOWLEDGE: Text("Taken by {by} at {at}"),
+    RESTART: Text("Restart wanted by {by} at {at}"),
+    PAUSE: Text("Paused for 1 h by {by} at {at}"),
+}
+REFUSALS: Mapping[Refusal | None, Text] = {
+    Refusal.OVER: NO_LONGER,
+    Refusal.NO_RUNBOOK: NO_RUNBOOK,
+    Refusal.NOT_APPROVER: Text("Nothing was done: only the runbook's approvers may do this ({who})."),
+    Refusal.UNKNOWN_APPROVERS: Text(
+        "Nothing was done: Unstick can't check whether you may. Use the link in the message, or {runner}."
+    ),
+}
 
 
 def respond(request: Request) -> Response:
@@ -46,3 +75,44 @@ def _read(request: Request, buttons: Buttons | None) -> Press | None:
     if buttons is None:
         raise BadRequest(401, "No channel of type slack has a signing_secret.")
     return buttons.read_press(dict(request.headers.items()), partial(throttle.read_body, request), time.time())
+
+
+def handle(ports: Adapters, content: Mapping[str, Any], budget: Budget) -> None:
+    """Do what was pressed, and show the result in the message. Raises Unavailable or Denied if it must be redelivered."""
+    press, buttons = convert(dict(content), Press), ports.buttons
+    if buttons is None:
+        ports.log("WARNING", "Slack action dropped: no channel of type slack has a signing_secret")
+        return
+    by = f"{press.name or '?'} (Slack {press.user})"  # the id stays when the name changes
+    result, language = _answer(ports, buttons, press, by, budget), ports.rules.language
+    try:
+        if not isinstance(result, Result):
+            buttons.show_refusal(press, in_language(language, result, runner=ports.rules.runner), timeout_s=ANSWER_S)
+        elif not _shows_newer_state(buttons, press, result):
+            at = datetime.fromtimestamp(ports.now(), ports.rules.zone).strftime("%H:%M")
+            note = in_language(language, DONE[press.action].fill(by=by, at=at))
+            only = frozenset({PAUSE} & {press.action})
+            buttons.show_answer(press, note, only=only, timeout_s=ANSWER_S)
+    except (Unavailable, Denied) as error:
+        ports.log("WARNING", f"Slack message not updated: {error}")
+
+
+def _answer(ports: Adapters, buttons: Buttons, press: Press, by: str, budget: Budget) -> Result | Text:
+    """Do what was pressed. If the press doesn't count, returns why, for the person who pressed."""
+    if ports.now() - press.at > TOO_LATE_S:
+        return OLD
+    try:
+        key, nonce = signing.read_approval(ports.config.signing_keys, press.token, ports.now())
+    except BadRequest:
+        return NO_LONGER
+    switch = Pause(Text("pressed in Slack"), by, press.at, until=press.at + PAUSE_S) if press.action == PAUSE else None
+    result = answer(ports, Answer(press.action, key, nonce, by, user=press.user, switch=switch), budget, buttons)
+    refusal = REFUSALS.get(result.refusal)
+    return refusal.fill(who=join(result.approvers, COMMA)) if refusal else result
+
+
+def _shows_newer_state(buttons: Buttons, press: Press, result: Result) -> bool:
+    """Whether the message starts the incident's thread and was just updated, so that it already shows more than the answer."""
+    before = {} if result.refusal is Refusal.REPEATED else result.before.threads
+    changed = [handle for place, handle in result.after.threads.items() if handle != before.get(place)]
+    return any(buttons.starts_thread(press, handle) for handle in changed)

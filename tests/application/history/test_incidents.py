@@ -106,7 +106,7 @@ def test_of_a_long_archive_only_the_newest_records_are_read(world: Any):
     for n in range(60):
         world.archived(f"i-{n:02}", days_ago=30.0 * n)
     newest = read_newest(world, 10, READ_S)
-    assert ([row.id for row in newest.rows], newest.is_all) == ([f"i-{n:02}" for n in range(10)], False)
+    assert ([row.card.incident for row in newest.rows], newest.is_all) == ([f"i-{n:02}" for n in range(10)], False)
     assert world.store.read == 10
     every = read_newest(world, 100, READ_S)
     assert (len(every.rows), every.is_all, every.unread) == (60, True, 0)
@@ -119,7 +119,7 @@ def test_what_is_broken_or_late_is_counted_and_the_others_are_shown(world: Any):
     world.store.late = {world.archived("late")}
     world.store.archive(world.archived("broken"), b"{", timeout_s=5)
     newest = read_newest(world, 100, READ_S)
-    assert ([row.id for row in newest.rows], newest.unread) == ([f"i-{n}" for n in range(5)], 2)
+    assert ([row.card.incident for row in newest.rows], newest.unread) == ([f"i-{n}" for n in range(5)], 2)
 
 
 def test_an_empty_archive_has_no_rows(world: Any):

@@ -12,21 +12,19 @@ import pytest
 from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
-from functions.domain.cards.approval_page import Row, View, ask, ask_to_take
 from functions.domain.cards.card import KINDS, compose
 from functions.domain.cards.card_input import CardInput
-from functions.domain.cards.curve import plot
 from functions.domain.cards.queue_facts import PROOFS
 from functions.domain.health.recovery import say_same_again
-from functions.domain.model.codes import ASKED, Health, Mode, Phase, Proof, Reason, Verdict
+from functions.domain.model.codes import ASKED, Mode, Phase, Proof, Reason, Verdict
 from functions.domain.model.incidents import AfterRestart, AlertRef, Incident, PastAttempt
 from functions.domain.model.messages import APPROVE as APPROVE_BUTTON
 from functions.domain.model.messages import DECLINE, PAUSE, Card
-from functions.domain.model.observations import Execution, Holder, QueueHistory, QueueSnapshot
+from functions.domain.model.observations import Execution, Holder, QueueSnapshot
 from functions.domain.model.runbooks import Recovered, Rules
 from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.sanitize import clean, safe_url, shorten
-from functions.domain.texts.words import bars, curve_words, duration, size, worded
+from functions.domain.texts.words import duration, size, worded
 from functions.runtime.text import Text, in_language
 from tests.support.worlds.example_stories import (
     APPROVE,
@@ -37,7 +35,6 @@ from tests.support.worlds.example_stories import (
     INCIDENT,
     NOW,
     RUNBOOK,
-    RUNNER_AHEAD_S,
     RUNNING,
     TARGET,
     answerable,
@@ -814,61 +811,11 @@ def test_a_cut_and_its_mark_are_within_the_limit(limit: int, mark: str, more: bo
         (size, 1260, "1.3 kB"), (size, 999_900, "999.9 kB"), (size, 1_000_000, "1 MB"), (size, 2_340_000, "2.3 MB"),
         (worded, "failed: timedout", "failed (timedout)"), (worded, "stuck: stuck", "still stuck"),
         (worded, "x: a: z", "x (a (z))"), (worded, "x" * 61, "x" * 59 + "…"),
-        (bars, [0, 1, 10, 20, 100], "▁▂▂▂█"), (bars, [50, 60, 100], "▅▅█"), (bars, [0, 0], "▁▁"), (bars, [], ""),
-        (curve_words, ((30.0, 5), (60.0, 9), (120.0, 2)), "5 → 2 (peak 9) in 1 min 30 s"),
-        (curve_words, ((30.0, 5), (90.0, 5)), "5 → 5 (peak 5) in 1 min"), (curve_words, ((30.0, 5),), ""),
     ],
 )  # fmt: skip
 def test_figures_and_results_in_words(say: Callable[[Any], object], value: object, said: str):
     """As cards and chats show them."""
     assert str(say(value)) == said
-
-
-@pytest.mark.parametrize(("curve", "drawn"), [((), False), (((0.0, 5),), False), (((0.0, 5), (10.0, 0)), True)])
-def test_a_curve_needs_two_samples(curve: tuple[tuple[float, int], ...], drawn: bool):
-    """One sample is not a curve."""
-    assert (plot(curve) is not None) is drawn
-
-
-def test_the_curve_of_the_approval_page_ends_now_and_marks_a_restart_within_it():
-    """On our clock, where the broker's is a day ahead; one that began before the samples is not drawn in at their edge."""
-    samples = tuple((NOW + 86400.0 - 5.0 * n, 362 - n) for n in range(24, -1, -1))
-    seen = QueueSnapshot(NOW, 362, unacked=20, depth_samples=samples, history=QueueHistory(unacked=samples))
-    story = EXAMPLES["held-second-approval"]
-    assert story.incident is not None
-    assert story.incident.execution is not None
-    for ago_s, marks in ((60.0, 1), (600.0, 0)):
-        run = replace(story.incident.execution, runner_started_at=NOW + RUNNER_AHEAD_S - ago_s)
-        incident = change(story.incident, execution=run)
-        (queue,) = ask(View(replace(story, incident=incident), (Row("mail.outgoing", seen, Health.ILL),)), rules()).queues
-        assert queue.curve is not None
-        assert (queue.curve.ends_at, len(queue.curve.marks), bool(queue.curve.held)) == (NOW, marks, True)
-        assert str(queue.curve.caption) == "Depth: 339 → 362 (peak 362) in 1 min 55 s"
-
-
-@pytest.mark.parametrize(("health", "label"), [(Health.ILL, "Processed beside it"), (Health.WELL, "Processed")])
-def test_the_page_says_what_flows_beside_a_consumer_that_hangs_as_that(health: Health, label: str):
-    """Beside `Stuck` a bare `Processed 592` would read as a contradiction."""
-    seen = QueueSnapshot(NOW, 1, 0, 1, 3, ack_samples=((NOW - 120, 100), (NOW, 692)))
-    card_input = replace(EXAMPLES["held-likely"], approve_url="")
-    (queue,) = ask(View(card_input, (Row("mail.outgoing", seen, health),)), rules()).queues
-    assert dict(map_texts(queue.facts))[label] == "592 in the last 2 min"
-    one_sample = replace(seen, ack_samples=seen.ack_samples[:1])
-    (queue,) = ask(View(card_input, (Row("mail.outgoing", one_sample, health),)), rules()).queues
-    assert label not in dict(map_texts(queue.facts)), "of how long"
-
-
-def map_texts(facts: tuple[tuple[object, object], ...]) -> list[tuple[str, str]]:
-    return [(str(label), str(value)) for label, value in facts]
-
-
-def test_who_takes_an_escalation_sees_above_the_button_what_was_tried_and_who_holds():
-    """As its card says; the page may be all that a person opens."""
-    page = ask_to_take(View(EXAMPLES["escalated-again"], ()), rules())
-    shown = {str(label): str(value) for label, value in page.rests_on if label}
-    assert shown["Held by"].startswith("mail-worker-2 (10.0.3.7), 20 messages")
-    assert shown["Tried"] == "1. execution 1847, succeeded, 32 s: still stuck"
-    assert all(value for _, value in page.rests_on)
 
 
 @pytest.mark.parametrize("proof", Proof)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -18,10 +20,10 @@ from functions.application.serialization import decode, encode
 from functions.bootstrap import Adapters
 from functions.config.loader import parse_config
 from functions.domain.model.alerts import Alert
-from functions.domain.model.events import Reply
+from functions.domain.model.events import Event, Reply, TimerFired
 from functions.domain.model.incidents import Document, Incident
 from functions.domain.model.observations import Pause
-from functions.entrypoints.people import incidents, page
+from functions.entrypoints.people import answers, incidents
 from testbed.doubles.rabbitmq import Queue, RabbitDouble
 from testbed.doubles.rundeck import TOKEN, Job, Rundeck
 from tests.support.worlds.scenes import change
@@ -112,11 +114,24 @@ class StuckMail:
         return self.client().post("/approve/open", data={"token": token_of(link or self.path())})
 
     def press(
-        self, link: str | None = None, headers: Mapping[str, str] | None = None, act: str = "restart", **fields: str
+        self, link: str | None = None, headers: Mapping[str, str] | None = None, act: str = "approve", **fields: str
     ) -> TestResponse:
         """What a button posts."""
         data = {"token": token_of(link or self.path()), "act": act, **fields}
         return self.client().post("/approve/open", data=data, headers=dict(headers or {}))
+
+    def stored(self) -> list[tuple[str, bytes, str]]:
+        """Everything in the store, with generations."""
+        entries = [
+            (entry.key, self.ports.store.load(entry.key, timeout_s=5)) for entry in self.ports.store.list_documents(timeout_s=5)
+        ]
+        return [(key, stored.body, stored.generation) for key, stored in entries if stored is not None]
+
+    def advance(self, event: Event | None = None, ports: Adapters | None = None) -> None:
+        """What a wake-up does, or this event."""
+        ports = ports or self.ports
+        budget = reconcile.Budget(ports, ports.monotonic() + WORK_S)
+        reconcile.advance(ports, self.document().key, event or TimerFired(), budget)
 
     def pause(self, reason: str) -> None:
         self.ports.store.save("pause", encode(Pause(reason, "h.tanaka", time.time())), generation=None, due=None, timeout_s=5)
@@ -135,12 +150,18 @@ class StuckMail:
         def answer(path: str) -> tuple[str, int, Mapping[str, str]] | Response:
             if path.startswith("incidents"):
                 return incidents.respond(request, self.ports)
-            return page.respond(request, self.ports) if path.startswith("approve") else Response("", 404)
+            return answers.respond(request, self.ports) if path.startswith("approve") else Response("", 404)
 
         return app
 
     def client(self) -> Client:
         return self.app().test_client()
+
+
+def words(page: TestResponse) -> str:
+    """What a reader sees, without markup."""
+    body = re.sub(r"<style>.*?</style>|<svg.*?</svg>", "", page.text, flags=re.DOTALL)
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", body)).split())
 
 
 def token_of(link: str) -> str:

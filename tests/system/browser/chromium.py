@@ -45,11 +45,14 @@ return [...document.querySelectorAll('body *')].filter(broad)
 """What reaches beyond the screen."""
 
 SMALL = """
-const pressed = [...document.querySelectorAll('a, button:not([hidden]), select, summary')];
+const pressed = [...document.querySelectorAll('a, button:not([hidden])')];
 return pressed.map(e => [e.textContent, e.getBoundingClientRect()])
     .filter(([, box]) => box.height < 44 || box.width < 44).map(([text]) => text)
 """
 """What is hard to press with a finger."""
+
+FONT = "fonts-ipafont-gothic"
+"""Without one of Japanese its letters are narrow boxes, and a page looks shorter than on a phone."""
 
 AXE = Path(axe_core_python.__file__).with_name("axe.min.js")
 AXE_RUN = "axe.run().then(found => arguments[0](found.violations.map(one => [one.id, one.nodes.map(node => node.html)])))"
@@ -58,7 +61,7 @@ AXE_RUN = "axe.run().then(found => arguments[0](found.violations.map(one => [one
 @contextmanager
 def chromium(profile: Path, *, width: int = 390, height: int = 844) -> Iterator[Chrome]:
     """A browser with a phone's viewport."""
-    need("chromium", "chromium-driver")
+    need("chromium", "chromium-driver", FONT)
     from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
     options = ChromeOptions()

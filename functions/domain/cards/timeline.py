@@ -9,31 +9,16 @@ from msgspec import Struct
 from functions.domain.cards.queue_facts import QUEUE_NAME, held
 from functions.domain.cards.rendering import tidy
 from functions.domain.model.alerts import Target
-from functions.domain.model.codes import Ending, Phase, Verdict
-from functions.domain.model.incidents import AlertRef, Evidence, HistoryEntry, Incident, Outcome, QueueState
+from functions.domain.model.codes import Verdict
+from functions.domain.model.incidents import AlertRef, Escalation, Evidence, HistoryEntry, Incident, Outcome, QueueState
 from functions.domain.model.observations import Execution, QueueSnapshot
 from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.sanitize import safe_url
-from functions.domain.texts.words import consumers, duration, messages, size, worded
+from functions.domain.texts.words import ENDINGS, PHASES, consumers, duration, messages, size, worded
 from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
 
 SUMMARY = 300
 
-PHASES: Mapping[Phase, Text] = {
-    Phase.DEFERRED: Text("there was no time to decide; it is decided next"),
-    Phase.ASKED: Text("asks for approval"),
-    Phase.WAITING: Text("waits"),
-    Phase.COLLECTING: Text("collects evidence first"),
-    Phase.STARTING: Text("restarts: attempt {attempt}"),
-    Phase.RUNNING: Text("the restart runs"),
-    Phase.VERIFYING: Text("checks whether the queue recovers"),
-    Phase.OBSERVING: Text("restarts nothing, and watches"),
-}
-ENDINGS: Mapping[Ending, Text] = {
-    Ending.RECOVERED: Text("recovered"),
-    Ending.ESCALATED: Text("a person is needed"),
-    Ending.HELD: Text("nothing was restarted"),
-}
 VERDICTS: Mapping[Verdict, Text] = {
     Verdict.RECOVERED: Text("recovered"),
     Verdict.DRAINING: Text("messages are being processed"),
@@ -59,6 +44,7 @@ class Known(Struct, frozen=True):
     target: Target | None
     incident: Incident
     outcome: Outcome | None = None  # None while it is open
+    escalation: Escalation | None = None  # people were called for it, and as far as is known it is not healthy yet
 
 
 class Entry(Struct, frozen=True):

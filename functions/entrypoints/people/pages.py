@@ -1,0 +1,204 @@
+"""Reads the forms of the pages for people and who posts them, and renders cards as pages with Jinja2.
+
+The pages load nothing, and only the first one runs a script. Every value is escaped. Colours meet WCAG AA in light and dark."""
+
+import hashlib
+from base64 import b64encode
+from collections.abc import Mapping
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+from flask import Request
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from msgspec import Struct
+
+from functions.domain.cards import curve
+from functions.domain.cards.rendering import SENTENCE, clock, split_headline, tidy
+from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, Card
+from functions.domain.model.runbooks import Rules
+from functions.domain.texts.sanitize import clean
+from functions.entrypoints.responses import Response
+from functions.entrypoints.throttle import read_body
+from functions.runtime.errors import BadRequest
+from functions.runtime.redaction import redact
+from functions.runtime.text import Phrase, Text, in_language
+
+TEMPLATES = Path(__file__).parent / "templates"
+MAX_TOKEN, MAX_IDENTITY = 1000, 120
+MAX_NAME, MAX_WHY = 80, 200
+MAX_BODY, FIELDS = 4096, 8
+FOREIGN = "foreign"
+BY_LINK = Text("whoever had the link")
+NAME_COOKIE = "unstick_name"  # remembers the name that a person typed, in the browser only
+NAME_KEPT_S = 365 * 86400
+BUTTONS: Mapping[str, Text] = {
+    APPROVE: Text("Approve the restart"),
+    DECLINE: Text("Don't restart it"),
+    ACKNOWLEDGE: Text("I'm on it"),
+}
+"""The answers of a card that a page has buttons for."""
+
+LABELS: Mapping[str, Text] = {
+    "reason": Text("Reason (optional)"),
+    "name": Text("Your name (optional)"),
+    "needed_name": Text("Your name"),
+    "signed_in": Text("You are signed in as {name}."),
+    "nothing_changed": Text("Opening this page has changed nothing."),
+    "opening": Text("Opening the approval page"),
+    "pasting": Text(
+        "If nothing happens, this browser does not run JavaScript. Copy the whole link from the message and paste it here."
+    ),
+    "link": Text("Link from the message"),
+    "open": Text("Open"),
+    "ready": Text("all messages, ready and unacknowledged"),
+    "unacked": Text("of these unacknowledged"),
+    "restart": Text("restart"),
+    "log": Text("End of the job's log"),
+    "timeline": Text("Timeline"),
+    "all_incidents": Text("All incidents"),
+    "title": Text("Incidents"),
+    "incident": Text("Incident"),
+    "runs": Text("Restarts"),
+    "began": Text("Began"),
+    "none": Text("No incident."),
+    "older": Text("Older ones: `unstick status --days` lists them, and `unstick incident ID` shows each."),
+    "zone": Text("Times are in {zone}."),
+}
+
+
+class Person(Struct, frozen=True):
+    """The visitor of the page, if known. `verified`: signed in by a proxy; otherwise the browser remembered the name."""
+
+    name: str = ""
+    verified: bool = False
+    address: str = ""  # what the proxy said, unchanged: names are shown, addresses compared
+
+
+class Form(Struct, frozen=True):
+    """A posted form. `act`: the value of the pressed button, empty if there was none."""
+
+    token: str
+    act: str = ""
+    who: str = ""
+    why: str = ""
+
+
+def read_form(request: Request, public_url: str) -> Form:
+    """Read the form. Raises BadRequest if it comes from another site or is too large."""
+    origin = request.headers.get("Origin")
+    if origin is not None and _origin(origin) != _origin(public_url):
+        raise BadRequest(403, FOREIGN)
+    body = read_body(request, MAX_BODY)
+    try:
+        fields = parse_qs(body.decode(errors="replace"), max_num_fields=FIELDS)
+    except ValueError:
+        raise BadRequest(403, "This is no form of ours.") from None
+    token, act, who, why = (fields.get(name, [""])[0] for name in ("token", "act", "who", "why"))
+    # Without JavaScript people paste the whole link.
+    token = token.rpartition("#")[2].strip().strip("/")[:MAX_TOKEN]
+    return Form(token, act, clean(who, MAX_NAME, "…"), clean(why, MAX_WHY, "…"))
+
+
+def _origin(url: str) -> tuple[str, str, int] | None:
+    """Scheme, host and port; None if there are none, as for `null`."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
+    except ValueError:
+        return None
+    return (parts.scheme, parts.hostname, port) if parts.hostname else None
+
+
+def identify(request: Request, header: str) -> Person:
+    """The caller, as named by the configured proxy, otherwise by the browser's cookie."""
+    signed_in = request.headers.get(header, "").removeprefix("accounts.google.com:") if header else ""
+    if name := clean(signed_in, MAX_IDENTITY, "…"):
+        return Person(name, verified=True, address=signed_in)
+    return Person(clean(unquote(request.cookies.get(NAME_COOKIE, "")), MAX_NAME, "…"))
+
+
+def pressed_by(person: Person, typed: str) -> Phrase:
+    """Who pressed the button, as named by the proxy or by themselves; the latter proves nothing."""
+    if person.verified:
+        return person.name
+    return Text("{who} (not verified)", who=typed) if typed else BY_LINK
+
+
+def keep_name(public_url: str, person: Person, typed: str) -> dict[str, str]:
+    """The header that lets the browser remember the name, for these pages only."""
+    if person.verified or not typed:
+        return {}
+    parts = urlsplit(public_url)
+    secure = "; Secure" if parts.scheme == "https" else ""
+    path = f"{parts.path.rstrip('/')}/approve/"
+    cookie = f"{NAME_COOKIE}={quote(typed, safe='')}; Max-Age={NAME_KEPT_S}; Path={path}; HttpOnly; SameSite=Strict{secure}"
+    return {"Set-Cookie": cookie}
+
+
+def show_card(rules: Rules, card: Card, status: int = 200, headers: Mapping[str, str] | None = None, **more: Any) -> Response:
+    """A card as a page. `more`: what the page adds to it (templates/card.html)."""
+    links = tuple((label, url) for label, url in card.links if not _is_of_this_page(card, url))
+    page = _render("card.html", rules, card.headline, card=card, links=links, **more)
+    return page, status, {**_headers(), **(headers or {})}
+
+
+def _is_of_this_page(card: Card, url: str) -> bool:
+    """Whether the link only leads to the card's own buttons or page."""
+    return bool((card.nonce and card.nonce in url) or (card.incident and f"/incidents/{card.incident}" in url))
+
+
+def show_opening(rules: Rules) -> Response:
+    """The page that a card's link opens: its script sends the token in the fragment on."""
+    return _render("opening.html", rules, LABELS["opening"]), 200, {**_headers("open.js")}
+
+
+def show_list(rules: Rules, **values: Any) -> Response:
+    """The list of incidents."""
+    return _render("incidents.html", rules, LABELS["title"], wide=True, **values), 200, {**_headers()}
+
+
+def _render(template: str, rules: Rules, title: Phrase, **values: Any) -> str:
+    values |= {"clock": partial(clock, rules), "zone": rules.time_zone}
+    return _environment(rules.language, rules.runner).get_template(template).render(title=title, **values)
+
+
+@lru_cache
+def _environment(language: str, runner: str) -> Environment:
+    """The templates in this language. `say` formats a phrase as one clean line. The configured secrets are masked."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: redact(value) if type(value) is str else value,
+    )
+    environment.filters["say"] = lambda phrase: tidy(in_language(language, phrase, runner=runner), SENTENCE)
+    environment.globals.update(draw=lambda shown: Markup(curve.draw(shown)), say_curve=curve.say)  # noqa: S704 - figures only
+    environment.globals.update(language=language, labels=LABELS, buttons=BUTTONS, split_headline=split_headline)
+    environment.globals.update(longest_name=MAX_NAME, longest_why=MAX_WHY)
+    return environment
+
+
+@lru_cache
+def _headers(script: str = "") -> Mapping[str, str]:
+    """Response headers. The policy allows only our style and script, by their hashes."""
+    policy = f"default-src 'none'; style-src {_hash('style.css')}; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    return {
+        "Content-Type": "text/html; charset=utf-8",
+        "Content-Security-Policy": f"{policy}; script-src {_hash(script)}" if script else policy,
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+        # With `no-referrer` browsers would send `Origin: null` with the button, which looks like another site's page.
+        "Referrer-Policy": "same-origin",
+        "X-Robots-Tag": "noindex",
+    }
+
+
+def _hash(name: str) -> str:
+    """The hash of the file as a page includes it."""
+    content = _environment("en", "").get_template(name).render()
+    return f"'sha256-{b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"

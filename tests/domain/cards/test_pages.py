@@ -1,0 +1,219 @@
+"""What pages add to cards: the card of an incident as it stands, the list's order, the timeline, the curve."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from functions.domain.cards import card, curve
+from functions.domain.cards.curve import Curve, find_starts
+from functions.domain.cards.pages import sort_rows, to_card_input, to_row
+from functions.domain.cards.timeline import Known, tell
+from functions.domain.model.codes import Ending, Phase, Reason, Verdict
+from functions.domain.model.incidents import STUCK, AfterRestart, Escalation, Evidence, HistoryEntry, Outcome, PastAttempt
+from functions.domain.model.messages import Card
+from functions.domain.model.observations import Execution, QueueSnapshot
+from tests.support.worlds.example_stories import EXAMPLES, NASTY, NOW, TARGET, hostile, rules
+from tests.support.worlds.scenes import change
+
+HOUR_S = 3600.0
+STORIES = {name: card_input for name, card_input in EXAMPLES.items() if card_input.incident is not None}
+TAKEN = Escalation("i", "mail-delivery", NOW, taken_by="h.tanaka", taken_at=NOW + 60)
+
+
+def known(name: str, ending: Ending | None = None, reason: Reason | None = None, **changes: Any) -> Known:
+    """The incident of a card of the gallery, open or ended."""
+    incident = change(EXAMPLES[name].incident, **{"id": "i", "nonce": "never-shown", **changes})
+    return Known(TARGET, incident, Outcome(incident.id, ending, reason, NOW, incident.triggers) if ending else None)
+
+
+def compose(shown: Known, later_s: float = 60.0, language: str = "en") -> Card:
+    in_language = rules(language)
+    return card.compose(to_card_input(shown, in_language, NOW + later_s), in_language)
+
+
+@pytest.mark.parametrize(
+    ("shown", "later_s", "headline"),
+    [
+        (known("started", phase=Phase.DEFERRED, execution=None), 0,
+            "No action yet: mail-delivery: there was no time to decide; it is decided next"),
+        (known("started", phase=Phase.COLLECTING, execution=None), 0, "No action yet: mail-delivery: collects evidence first"),
+        (known("started", phase=Phase.RUNNING), 0, "No action yet: Restarting mail-delivery (attempt 1 of 2)"),
+        (known("held-awaiting-approval", phase=Phase.ASKED), 0, "ACT NOW: mail-delivery is stuck: approve a restart?"),
+        (known("held-observe-only", phase=Phase.OBSERVING), 0,
+            "NO RESTART: mail-delivery is stuck; Unstick only observes and would have restarted it"),
+        (known("recovered", Ending.RECOVERED), 1e6, "No action needed: mail-delivery recovered in 6 min 52 s"),
+        (known("escalated", Ending.ESCALATED), 60, "Ended: mail-delivery was handed over to people"),
+        (replace(known("escalated", Ending.ESCALATED), escalation=replace(TAKEN, taken_by="")), 20 * HOUR_S,
+            "ACT NOW: mail-delivery is still stuck after 2 restarts"),
+        (replace(known("escalated", Ending.ESCALATED), escalation=TAKEN), 60, "Taken: h.tanaka is working on mail-delivery"),
+        (known("held-awaiting-approval", Ending.HELD, Reason.AWAITING_APPROVAL), 60,
+            "ACT NOW: mail-delivery was not restarted: nobody approved it in time"),
+        (known("held-overrule", Ending.HELD, Reason.PAUSED), HOUR_S + 1,
+            "Ended: mail-delivery was not restarted: Unstick is paused"),
+        (known("declined", Ending.HELD, Reason.DECLINED), 60, "Declined: h.tanaka decided not to restart mail-delivery"),
+    ],
+)  # fmt: skip
+def test_the_card_says_how_it_stands_or_how_it_ended(shown: Known, later_s: float, headline: str):
+    """What is no longer urgent doesn't call anybody; what people still have to deal with does."""
+    composed = compose(shown, later_s)
+    assert composed.headline == headline
+    assert ("Check first whether it still is." in " ".join(composed.text)) is headline.startswith("Ended")
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+@pytest.mark.parametrize("name", STORIES)
+@pytest.mark.parametrize("ending", [None, *Ending])
+def test_each_story_has_a_page(name: str, ending: Ending | None, language: str):
+    """Whatever it is and however it ended; no nonce of an approval is in it."""
+    composed = compose(known(name, ending, STORIES[name].reason), language=language)
+    assert composed.headline
+    assert "never-shown" not in str(composed)
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_each_phase_has_a_page(phase: Phase):
+    assert compose(known("started", phase=phase)).text
+
+
+def test_what_burns_is_on_top_of_the_list():
+    """Open, then what people still have to deal with, then ended, the newest of each first; each incident once."""
+    stands = replace(known("escalated", Ending.ESCALATED, id="stands"), escalation=replace(TAKEN, incident="stands", taken_by=""))
+    former = known("recovered", Ending.RECOVERED, id="former")
+    former = replace(former, outcome=replace(former.outcome, at=NOW - 9))
+    shown = (
+        former,
+        known("recovered", Ending.RECOVERED, id="recovered"),
+        known("escalated", Ending.ESCALATED, id="over"),
+        stands,
+        known("started", id="running"),
+        known("held-awaiting-approval", id="asks", phase=Phase.ASKED),
+        known("recovered", id="recovered"),  # read before it ended
+    )
+    rows = sort_rows(to_row(one, rules(), NOW + 60) for one in shown)
+    assert [row.card.incident for row in rows] == ["asks", "running", "stands", "over", "recovered", "former"]
+    assert [row.card.urgency for row in rows] == ["act", "watch", "act", "over", "fine", "fine"]
+
+
+def test_runs_are_counted_as_what_they_were():
+    """A start that the job refused was none; without a tag somebody else started it."""
+    ends = ("failed", "a.1"), ("failed", "a.2"), ("succeeded", ""), ("succeeded", "a.3")
+    tries = tuple(PastAttempt(tag, Execution(str(n), "", status, NOW, tag=tag), STUCK) for n, (status, tag) in enumerate(ends))
+    for changes, said in (({"tries": tries}, "2 failed, 1 done by hand, 1 done"), ({"tries": ()}, "")):
+        assert str(to_row(known("escalated", execution=None, **changes), rules(), NOW).runs) == said
+
+
+def test_the_timeline_has_everything_by_our_clock():
+    """What the runner's clock says is converted. Of depths between two other entries the first and the last are told, once."""
+    (trigger,), (queue,) = EXAMPLES["escalated"].incident.triggers, EXAMPLES["escalated"].incident.queues
+    curve = (
+        (NOW - 290, 5),
+        (NOW - 200, 5),
+        (NOW - 157, 7),
+        (NOW - 90, 7),
+        (NOW - 80, 9),
+        (NOW - 75, 9),
+        (NOW - 30, 9),
+        (NOW - 20, 4),
+    )
+    before = QueueSnapshot(NOW - 157, 7, 5, 2, 1, head_at=NOW - 217, held_bytes=2048)
+    after = AfterRestart(4, verdict=Verdict.STUCK, looked_at=NOW - 38)
+    mine = Execution("51", "https://rundeck.example.com/51", "failed", NOW - 148, NOW - 118, tag="i.1")
+    theirs = Execution("49", "javascript:alert(1)", "aborted", NOW - 98, NOW - 58, user="anna")
+    other = Execution("47", "", "failed", NOW - 109, NOW - 108, tag="i.2")
+    incident = change(
+        EXAMPLES["escalated"].incident,
+        triggers=(
+            replace(trigger, resolved_at=NOW - 5, starts_at=NOW - 300, links={"dashboard": "https://grafana.example.com/d"}),
+        ),
+        queues=(replace(queue, curve=curve, before=before, after=after),),
+        history=(HistoryEntry(NOW - 280, Phase.STARTING, Reason.COOLDOWN, "restarted 4 min ago", 3),),
+        evidence=Evidence(asked_at=NOW - 270, execution=Execution("50", "", "succeeded", NOW - 268, NOW - 258), lines=("x",)),
+        tries=(PastAttempt("i.1", mine, STUCK), PastAttempt("i.2", other, STUCK), PastAttempt("i.3", None, STUCK)),
+        execution=theirs,
+        tail=("end",),
+        approved_by="bert",
+    )
+    shown = [
+        (entry.at - NOW, entry.kind, str(entry.text), entry.link.rpartition("/")[2], entry.lines)
+        for entry in tell(incident, Outcome("i", Ending.ESCALATED, Reason.FAILING, NOW - 5, ()))
+    ]
+    assert shown == [
+        (-300, "alert",
+            "RabbitMQQueueStuck (critical) fires: Nothing was acknowledged in mail.outgoing for 5 minutes", "d", ()),
+        (-290, "check", "mail.outgoing: 5 messages", "", ()),
+        (-280, "decision", "restarts: attempt 3: it was restarted recently (restarted 4 min ago)", "", ()),
+        (-260, "evidence", "execution 50: succeeded", "", ("x",)),
+        (-157, "check", "mail.outgoing: 7 messages, 2 unacknowledged (2 kB), 1 consumer, the oldest is 1 min old", "", ()),
+        (-150, "restart", "execution 51 started", "51", ()),
+        (-120, "restart", "execution 51: failed after 30 s, still stuck", "51", ()),
+        (-111, "restart", "execution 47 started", "", ()),
+        (-110, "restart", "execution 47: failed after 1 s, still stuck", "", ()),
+        (-100, "restart", "execution 49 started (started by anna)", "", ()),
+        (-75, "check", "mail.outgoing: 7 → 9 messages", "", ()),
+        (-60, "restart", "execution 49: aborted after 40 s", "", ("end",)),
+        (-40, "verdict", "mail.outgoing: still stuck (4 messages, 1 consumer)", "", ()),
+        (-20, "check", "mail.outgoing: 9 → 4 messages", "", ()),
+        (-5, "alert", "RabbitMQQueueStuck (critical) is resolved", "", ()),
+        (-5, "outcome", "a person is needed; the restart job keeps failing; approved by bert", "", ()),
+    ]  # fmt: skip
+    late = replace(mine, runner_started_at=None)
+    late_only = change(incident, triggers=(), queues=(), history=(), evidence=None, tries=(), execution=late)
+    assert [str(one.text) for one in tell(late_only)] == ["execution 51: failed after 0 s"]
+
+
+def test_no_text_of_the_timeline_takes_the_place_of_the_others():
+    """However long names are."""
+    text = "x" * 2000
+    run = Execution(text, "", text, NOW, NOW + 9, user=text)
+    trigger = replace(EXAMPLES["escalated"].incident.triggers[0], name=text, severity=text, summary=text, resolved_at=NOW)
+    evidence = Evidence(asked_at=NOW, execution=run)
+    incident = change(EXAMPLES["escalated"].incident, triggers=(trigger,), queues=(), tries=(), execution=run, evidence=evidence)
+    shown = [[len(one) for one in re.findall("x{9,}…", str(entry.text))] for entry in tell(incident)]
+    assert sorted(shown) == [[40, 60], [40, 60], [40, 60], [120, 20], [120, 20, 300]]
+
+
+@pytest.mark.parametrize("name", ["held-awaiting-approval", "escalated"])
+def test_hostile_texts_break_no_page(name: str):
+    """They are cut and cleaned as on cards; no link but a plain web address is left."""
+    card_input = hostile(EXAMPLES[name])
+    incident = card_input.incident
+    assert incident is not None
+    few = {"triggers": incident.triggers[:3], "queues": incident.queues[:2], "tries": incident.tries[:2]}
+    shown = Known(card_input.target, replace(incident, **few))
+    composed, entries = compose(shown), tell(shown.incident)
+    urls = (*(url for _, url in composed.links), *(entry.link for entry in entries))
+    assert all(url.startswith("https://") for url in urls if url)
+    assert NASTY not in str((composed, entries))
+
+
+def test_the_curve_marks_each_restart_and_has_what_consumers_hold():
+    """All points are inside the picture; fewer than two samples are no curve."""
+    incident = known("escalated").incident
+    depths = incident.queues[0].curve
+    drawn = curve.draw(Curve(depths, tuple((at, 20) for at, _ in depths), find_starts(incident)), (560, 120))
+    for kind in ("area", "held"):
+        (points,) = re.findall(f'class="{kind}"[^>]* points="([^"]+)"', drawn)
+        xs, ys = zip(*(map(float, point.split(",")) for point in points.split()), strict=True)
+        assert (min(xs), max(xs), min(ys) >= 0, max(ys)) == (0, 560, True, 120)
+    assert drawn.count('class="mark"') == 2
+    assert str(curve.say(depths)) == "224 → 615 (peak 615) in 8 min 9 s"
+    assert {curve.draw(Curve(few)) or curve.to_bars(few) or curve.say(few) for few in ((), depths[:1])} == {""}
+
+
+@pytest.mark.parametrize(
+    ("depths", "bars", "said"),
+    [
+        ((5, 9, 2), "▅█▃", "5 → 2 (peak 9) in 1 min 30 s"),
+        ((0, 1, 10, 20, 100), "▁▂▂▂█", "0 → 100 (peak 100) in 3 min"),
+        ((0, -3), "▁▁", "0 → -3 (peak 0) in 45 s"),
+        ((*range(48),), "▂▂▂▂▂▃▃▃▄▄▄▄▅▅▅▆▆▆▇▇▇▇██", "0 → 47 (peak 47) in 35 min 15 s"),
+    ],
+)
+def test_chats_show_the_curve_as_bars_and_in_words(depths: tuple[int, ...], bars: str, said: str):
+    """The lowest bar is zero; a bar for several samples shows the highest."""
+    samples = tuple((45.0 * n, depth) for n, depth in enumerate(depths))
+    assert (curve.to_bars(samples), str(curve.say(samples))) == (bars, said)

@@ -1,0 +1,230 @@
+"""The pages for people as a person on a phone meets them, in a real Chromium."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from msgspec.structs import replace
+from selenium.webdriver import ActionChains, Keys
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+from functions.application.deliver import archive_path
+from functions.application.serialization import encode
+from functions.domain.model.codes import Ending, Reason
+from functions.domain.model.incidents import Archive, Document, Incident, Outcome
+from functions.runtime.text import Text, in_language
+from testbed.patience import PATIENCE_S, wait_until
+from tests.support.worlds.example_stories import EVIDENCE, EXAMPLES, HANDED_OVER, NOW, TARGET
+from tests.support.worlds.stuck_mail import SECRETS, StuckMail, stuck_mail, token_of
+from tests.system.browser.chromium import BROAD, SMALL, complaints, resize, served, violations
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+DAY_S = 86400.0
+PHONE = 390, 664
+"""Pixels below the browser's own bars."""
+STORIES = {
+    "recovered": (Ending.RECOVERED, None),
+    "escalated": (Ending.ESCALATED, None),
+    "held-overrule": (Ending.HELD, Reason.TOO_MANY_RESTARTS),
+}
+BACKGROUNDS = "return [...document.querySelectorAll('body, figure')].map(e => getComputedStyle(e).backgroundColor)"
+LISTED = ("/incidents", "/incidents/burns", *(f"/incidents/{name}-{number}" for number, name in enumerate(STORIES)))
+
+
+@pytest.fixture
+def mail(tmp_path: Path, language: str, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> Iterator[StuckMail]:
+    """A stuck queue that waits for an approval, an escalation that still stands, and eight that ended."""
+    for name, secret in SECRETS.items():
+        monkeypatch.setenv(name, secret)
+    monkeypatch.setattr(logging.getLogger("werkzeug"), "disabled", True)
+    port = free_port()
+    url, more = f"http://127.0.0.1:{port}", "identity_header: X-Reader"
+    with stuck_mail(tmp_path, language=language, public_url=url, more=more) as stuck, served(stuck.app(), port):
+        stuck.alert()
+        for number in range(8):
+            name = list(STORIES)[number % 3]
+            archive(stuck, name, f"{name}-{number}", time.time() - (number + 2) * DAY_S)
+        archive(stuck, "escalated", "burns", time.time() - 600)
+        escalation = replace(HANDED_OVER, incident="burns", at=time.time() - 600)
+        document = Document("t-1", TARGET, escalated_at=escalation.at, escalation=escalation)
+        stuck.ports.store.save("t-1", encode(document), generation=None, due=None, timeout_s=5)
+        yield stuck
+
+
+def archive(mail: StuckMail, name: str, identifier: str, at: float) -> None:
+    """An incident of the gallery that ended then."""
+    ended = incident(name, identifier, at - NOW)
+    record = Archive(TARGET, ended, Outcome(identifier, *STORIES[name], at, ended.triggers))
+    mail.ports.store.archive(archive_path(record), encode(record), timeout_s=5)
+
+
+def incident(name: str, identifier: str, later_s: float) -> Incident:
+    """The incident of a card of the gallery, so much later than there."""
+    shown = EXAMPLES[name].incident
+    assert shown is not None
+    queues = []
+    for one in shown.queues:
+        curve = tuple((at + later_s, count) for at, count in one.curve)
+        queues.append(replace(one, curve=curve, held_curve=tuple((at, 20) for at, _ in curve)))
+    triggers = tuple(replace(one, starts_at=one.starts_at + later_s) for one in shown.triggers)
+    run = shown.execution
+    if run is not None and run.runner_started_at is not None and run.runner_ended_at is not None:
+        started_at, ended_at = run.runner_started_at + later_s, run.runner_ended_at + later_s
+        run = replace(run, tag=f"{identifier}.1", runner_started_at=started_at, runner_ended_at=ended_at)
+    evidence = replace(EVIDENCE, asked_at=queues[0].curve[0][0]) if run else None
+    return replace(shown, id=identifier, queues=tuple(queues), triggers=triggers, execution=run, evidence=evidence)
+
+
+def open_link(browser: Chrome, mail: StuckMail) -> None:
+    """Open the approval link, and wait until its page has posted the token."""
+    browser.get("about:blank")
+    browser.get(mail.ports.rules.public_url + mail.path())
+    WebDriverWait(browser, PATIENCE_S, poll_frequency=0.05).until(lambda here: here.find_elements("name", "act"))
+
+
+def read(browser: Chrome, mail: StuckMail, path: str) -> None:
+    """As somebody whom the proxy names."""
+    browser.execute_cdp_cmd("Network.enable", {})
+    browser.execute_cdp_cmd("Network.setExtraHTTPHeaders", {"headers": {"X-Reader": "h.tanaka@example.com"}})
+    browser.get(mail.ports.rules.public_url + path)
+    browser.execute_cdp_cmd("Network.setExtraHTTPHeaders", {"headers": {}})
+
+
+def shows(browser: Chrome, title: str) -> None:
+    """Wait for the page with this title: a form that was sent is answered a moment later."""
+    from selenium.common.exceptions import WebDriverException
+    from selenium.webdriver.support.expected_conditions import text_to_be_present_in_element
+
+    waiting = WebDriverWait(browser, PATIENCE_S, poll_frequency=0.05, ignored_exceptions=[WebDriverException])
+    waiting.until(text_to_be_present_in_element(("tag name", "h1"), title))
+
+
+def test_a_person_declines_and_later_restarts_by_keyboard_alone(
+    browser: Chrome, mail: StuckMail, language: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Opening and Enter in a field change nothing. The name is typed once; no log of requests has the link's token."""
+    monkeypatch.setattr(logging.getLogger("werkzeug"), "disabled", False)
+    token = token_of(mail.path())
+    with caplog.at_level(logging.INFO, logger="werkzeug"):
+        open_link(browser, mail)
+        assert browser.find_element("tag name", "html").get_attribute("lang") == language
+        assert browser.switch_to.active_element.tag_name == "body"
+        browser.find_element(By.NAME, "who").send_keys("田中", Keys.ENTER)
+        browser.find_element(By.CSS_SELECTOR, "button[value=decline]").click()
+        shows(browser, in_language(language, Text("{subject} is not restarted", subject="mail-delivery")))
+    by = in_language(language, Text("{who} (not verified)", who="田中"))
+    assert mail.document().outcomes[-1].by == by
+    assert mail.rundeck.posts() == []
+    requests = [line for line in (record.getMessage() for record in caplog.records) if "/approve/" in line]
+    assert len(requests) == 3
+    assert not [line for line in (*requests, browser.current_url) if token[:20] in line]
+    mail.alert("f2")
+    open_link(browser, mail)
+    for field in ("who", "why", "act"):
+        ActionChains(browser).send_keys(Keys.TAB).perform()
+        assert browser.switch_to.active_element.get_attribute("name") == field
+        outline = browser.execute_script("return getComputedStyle(document.activeElement).outline")
+        assert ("solid" in outline, "3px" in outline) == (True, True), "the focus can be seen"
+    ActionChains(browser).send_keys(Keys.ENTER).perform()
+    shows(browser, in_language(language, Text("{subject} is being restarted", subject="mail-delivery")))
+    assert mail.incident().approval.approved_by == by
+    assert len(mail.rundeck.posts()) == 1
+    assert complaints(browser) == []
+
+
+@pytest.mark.parametrize("width", [320, pytest.param(390, marks=pytest.mark.long), 1280])
+def test_they_fit_every_screen(browser: Chrome, mail: StuckMail, width: int) -> None:
+    """No sideways scrolling, with long names too; nothing to press is under 44 px; nothing is loaded, no policy is broken."""
+    trigger = replace(mail.incident().triggers[0], summary="x" * 290)
+    mail.change(triggers=(trigger, *mail.incident().triggers[1:]), detail="y" * 400)
+    resize(browser, width, 640)
+    for path in ("question", *LISTED):
+        if path == "question":
+            open_link(browser, mail)
+        else:
+            read(browser, mail, path)
+        assert browser.execute_script("return window.innerWidth") == width, path
+        assert browser.execute_script(BROAD) == [], path
+        assert browser.execute_script(SMALL) == [], path
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width, path
+        assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0, path
+    assert complaints(browser) == []
+
+
+def test_what_matters_is_on_a_phones_first_screen(browser: Chrome, mail: StuckMail) -> None:
+    """Without scrolling: the queue as it is and both buttons; of the list what burns, with nothing above it but the title."""
+    resize(browser, *PHONE)
+    open_link(browser, mail)
+    buttons = browser.find_elements("name", "act")
+    assert browser.find_element("class name", "now").rect["y"] < buttons[0].rect["y"]
+    assert [one.rect["y"] + one.rect["height"] <= PHONE[1] for one in buttons] == [True, True]
+    read(browser, mail, "/incidents")
+    rows = browser.find_elements(By.CSS_SELECTOR, "tbody tr")
+    states = [one.get_attribute("class") for one in browser.find_elements(By.CSS_SELECTOR, "tbody .state")]
+    assert states == ["state act", "state act", *["state fine", "state over", "state over"] * 2, "state fine", "state over"]
+    assert [row.rect["y"] + row.rect["height"] <= PHONE[1] for row in rows[:3]] == [True] * 3
+    assert rows[0].rect["y"] < PHONE[1] / 4
+
+
+def test_without_a_script_a_person_goes_from_the_list_to_an_incident_and_back(browser: Chrome, mail: StuckMail) -> None:
+    """Its curve has the restarts marked."""
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        read(browser, mail, "/incidents")
+        browser.execute_cdp_cmd("Network.setExtraHTTPHeaders", {"headers": {"X-Reader": "h.tanaka@example.com"}})
+        title = browser.find_element(By.TAG_NAME, "h1").text
+        browser.find_element(By.CSS_SELECTOR, "a[href$=burns]").click()
+        shows(browser, "mail-delivery")
+        assert len(browser.find_elements(By.CSS_SELECTOR, "figure svg .mark")) == 2
+        browser.find_element(By.CSS_SELECTOR, "nav a:last-child").click()
+        shows(browser, title)
+    finally:
+        browser.execute_cdp_cmd("Network.setExtraHTTPHeaders", {"headers": {}})
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation_on_any_page(browser: Chrome, mail: StuckMail, scheme: str) -> None:
+    """Contrast, names, landmarks, order; on a phone and on a desk; what opens, asks, lists, shows and refuses."""
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+    problems_of = {}
+    try:
+        for width, path in product((390, 1280), ("question", "/approve/", *LISTED, "/incidents/nothing-here")):
+            resize(browser, width, 844)
+            if path == "question":
+                open_link(browser, mail)
+            else:
+                read(browser, mail, path)
+            problems_of[width, path] = violations(browser)
+            for box in browser.execute_script(BACKGROUNDS):
+                assert (int(re.findall(r"\d+", box)[0]) < 128) is (scheme == "dark"), "a white box at night"
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert {page: problems for page, problems in problems_of.items() if problems} == {}
+
+
+def test_nothing_injected_runs(browser: Chrome, mail: StuckMail) -> None:
+    """Even a script that got into the page would not run: the policy forbids it (and the browser says so)."""
+    open_link(browser, mail)
+    browser.execute_script(
+        "const s = document.createElement('script'); s.textContent = 'window.ran = 1'; document.body.append(s);"
+        "const i = document.createElement('img'); i.src = 'data:image/gif;base64,R0lGODlhAQABAAAAACw='; document.body.append(i);"
+    )
+    assert browser.execute_script("return window.ran") is None
+    said: list[str] = []
+
+    def refused() -> list[str]:
+        said.extend(complaints(browser))
+        return [one for one in said if "Content Security Policy" in one]
+
+    assert len(wait_until(refused, lambda complained: len(complained) >= 2)) == 2
