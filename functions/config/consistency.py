@@ -5,11 +5,8 @@ Places that are wrong by themselves are skipped; everything else is checked."""
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
-from functions.config import registry
-from functions.config.schema import Schema, adapter_schema, describe, file_schema
-from functions.config.settings import LOCAL
-from functions.config.validation import read
-from functions.config.yaml_tree import Path
+from functions.config.settings import LOCAL, adapter_names, load_adapter
+from functions.config.validation import Path, Schema, adapter_schema, describe, file_schema, read
 from functions.domain.decisions.matching import HOLDER_HOST, template_labels
 from functions.domain.model.codes import Mode
 from functions.domain.model.runbooks import OWN_OPTIONS, EvidenceJob, Recovered, Restart, Runbook
@@ -73,7 +70,7 @@ def _convert_rest(raw: Any, here: Path, wrong: set[Path], schema: Schema, kind: 
 
 
 def _check_top(top: Mapping[str, Any], wrong: set[Path], *, on_cloud_run: bool) -> Mistakes:
-    runners, symptoms = registry.adapter_names("runners"), registry.adapter_names("symptoms")
+    runners, symptoms = adapter_names("runners"), adapter_names("symptoms")
     if sum(name in top for name in runners) != 1:
         yield (), "names no runner or several", f"Add exactly one of {', '.join(runners)}"
     if not any(name in top for name in symptoms):
@@ -127,7 +124,7 @@ def _check_symptom(raw: Any, here: Path, wrong: set[Path]) -> Mistakes:
     for kind, keys in _at(raw, "symptom").items():
         place = ("symptom", kind)
         kept = _convert_rest(
-            keys, (*here, *place), wrong, adapter_schema("runbook/symptoms", kind), registry.load_adapter("symptoms", kind).Keys
+            keys, (*here, *place), wrong, adapter_schema("runbook/symptoms", kind), load_adapter("symptoms", kind).Keys
         )
         for key, what, remedy in kept.find_mistakes() if kept else ():
             yield (*place, key), what, remedy

@@ -13,21 +13,25 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct, to_builtins
 
-from functions.config.matchers import parse_matcher
-from functions.config.yaml_tree import CONTROL
 from functions.domain.decisions.matching import HOLDER_HOST, template_labels, template_options
+from functions.domain.model.runbooks import Matcher
 from functions.domain.texts.patterns import pattern_mistake
 from functions.runtime.secrets import FORMS, is_reference
 from functions.runtime.text import languages
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MIDNIGHT = 24 * 60
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 MAX_TEXT = 1024  # characters of a matcher, pattern or template
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s?(s|m|h|d)?", re.ASCII)
 _UNITS_S = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9]|24:00"
 _HEADER = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}"  # a token of RFC 9110, 5.6.2
 _APPROVER = r"[UWSCG][A-Z0-9]{2,30}|[^@\s]{1,100}@[^@\s]{1,100}"
+_NAME = r'"(?:[^"\\]|\\.)*"|[^\s{}!=~,\\"\'`]+'
+_MATCHER = rf"({_NAME})\s*(=~|!=|!~|=)\s*(.*)"
+_ESCAPE = r"(?s)\\(.)"
+_ESCAPED = {"n": "\n", '"': '"', "\\": "\\"}
 TEXT = MappingProxyType({"type": "string"})
 
 
@@ -78,6 +82,36 @@ def _read_name(text: str) -> str:
     if not text.strip() or len(text) > 80 or CONTROL.search(text) or "${" in text:
         raise ValueError
     return text
+
+
+def parse_matcher(text: str) -> Matcher:
+    r"""Read one matcher as Alertmanager does (prometheus/alertmanager, pkg/labels/parse.go): the value in double quotes or
+    bare, with `\n`, `\"` and `\\` as escapes and any other backslash literally. Raises ValueError with what is wrong.
+    """
+    parts = re.fullmatch(_MATCHER, text.strip(), re.DOTALL)
+    if not parts:
+        raise ValueError('is not a matcher such as service="mail" (operators: =, !=, =~, !~)')
+    label, op, value = parts[1], parts[2], parts[3]
+    label = _unquoted(label[1:-1]) if label.startswith('"') else label
+    if value.startswith('"'):
+        if len(value) < 2 or not value.endswith('"'):
+            raise ValueError("has a value without its closing quote, or text behind it")
+        value = value[1:-1]
+    elif "," in value or "}" in value:
+        raise ValueError("holds more than one matcher, or a value with a comma or brace that is not quoted")
+    value = _unquoted(value)
+    if op in ("=~", "!~") and (mistake := pattern_mistake(value)):
+        raise ValueError(mistake)
+    return Matcher(label, op, value)
+
+
+def _unquoted(text: str) -> str:
+    bare = re.sub(_ESCAPE, "", text)
+    if '"' in bare:
+        raise ValueError('holds a double quote that is not escaped (write \\"), or more than one matcher')
+    if bare.endswith("\\"):
+        raise ValueError("ends in a backslash that escapes nothing (write \\\\)")
+    return re.sub(_ESCAPE, lambda escape: _ESCAPED.get(escape[1], escape[0]), text)
 
 
 def _read_template(text: str) -> str:

@@ -1,30 +1,140 @@
-"""unstick.yaml to a Config. All mistakes are reported at once, each with its place, line and remedy."""
+"""unstick.yaml to a Config. All mistakes are reported at once, each with its place, line and remedy.
+
+A text stays as it stands in the file (YAML 1.2): `no` and 09:00 are texts. Mistakes never repeat a value, which could be a
+secret in the wrong place."""
 
 import os
+import pathlib
+import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from functions.config import registry
+import yaml
+from msgspec import Struct, field
+
 from functions.config.consistency import find_inconsistencies
-from functions.config.schema import file_schema
-from functions.config.settings import Config, to_config
-from functions.config.validation import find_mistakes, read
-from functions.config.yaml_tree import Tree, parse_yaml, show_path
+from functions.config.settings import Config, adapter_names, to_config
+from functions.config.validation import Path, Unshown, file_schema, find_mistakes, read
 from functions.runtime.errors import ConfigError
 
 BEGIN = "Begin with the example in docs/configuration.md"
+MAX_CHARACTERS = 1024 * 1024
+MAX_NODES = 50_000  # counts an alias each time it is used: a few lines of aliases can expand to billions of values
+MAX_DEPTH = 20
+_KEY = re.compile(r"[\w .:/<-]{1,40}")
+_SIGN = r"'[^\w\s'\"\\]{1,2}'"
+_QUOTED = re.compile(rf"({_SIGN})|\s*(?!{_SIGN})(['\"]).*\2")
+"""Quoted parts of YAML's error messages. The group: one or two expected characters, such as ','."""
+_PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "timestamp", "value", "merge")}
 
 
-def load_config(path: str | Path, *, on_cloud_run: bool | None = None) -> Config:
+class Mistake(Struct, frozen=True):
+    line: int
+    path: Path
+    what: str
+    remedy: str
+
+
+class Tree(Struct, frozen=True):
+    """The content of the file. None stands for YAML's null."""
+
+    value: Any
+    lines: dict[Path, int]
+    mistakes: list[Mistake] = field(default_factory=list)
+
+    def report(self, path: Path, what: str, remedy: str, line: int = 0) -> None:
+        known = next(path[:end] for end in range(len(path), -1, -1) if path[:end] in self.lines)
+        self.mistakes.append(Mistake(line or self.lines[known], path, what, remedy))
+
+
+def parse_yaml(text: str) -> Tree:
+    """Parse the text of a file. The tree may lack the parts with mistakes."""
+    if len(text) > MAX_CHARACTERS:
+        return _refuse(f"has more than {MAX_CHARACTERS} characters", "Give each team a function of its own")
+    try:
+        root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 1
+        row = [*text.split("\n"), ""][line - 1]
+        if "\t" in row[: len(row) - len(row.lstrip())]:
+            return _refuse("is not valid YAML: a tab indents this line", "Indent with spaces", line)
+        problem = _QUOTED.sub(lambda match: match[1] or "", str(getattr(error, "problem", None) or "it can't be read"))
+        return _refuse(f"is not valid YAML: {problem}", "Fix it at or just above this line", line)
+    if root is None:
+        return _refuse("is empty", "Begin with the example in docs/configuration.md")
+    tree = Tree({}, {(): 1})
+    value = _Reader(tree).read(root, (), 0)
+    return Tree(value, tree.lines, tree.mistakes)
+
+
+def _refuse(what: str, remedy: str, line: int = 1) -> Tree:
+    return Tree(None, {(): line}, [Mistake(line, (), what, remedy)])
+
+
+class _Reader:
+    """Turns YAML's nodes into values and counts them, since aliases multiply."""
+
+    def __init__(self, tree: Tree) -> None:
+        self.tree = tree
+        self.left = MAX_NODES
+
+    def read(self, node: Any, path: Path, depth: int) -> Any:
+        self.left -= 1
+        if depth > MAX_DEPTH or self.left < 0:
+            if self.left != -MAX_NODES:  # reported once
+                self.tree.report(path, "is nested too deeply, or repeats itself by aliases too often", "Write it out")
+            self.left = -MAX_NODES
+            return None
+        if isinstance(node, yaml.MappingNode) and node.tag == "tag:yaml.org,2002:map":
+            return self._mapping(node, path, depth)
+        if isinstance(node, yaml.SequenceNode) and node.tag == "tag:yaml.org,2002:seq":
+            self.tree.lines.update({(*path, n): item.start_mark.line + 1 for n, item in enumerate(node.value)})
+            return [self.read(item, (*path, n), depth + 1) for n, item in enumerate(node.value)]
+        if isinstance(node, yaml.ScalarNode) and node.tag in _PLAIN_TAGS:
+            return None if node.tag.endswith(":null") else node.value
+        self.tree.report(path, "has a tag (`!...`)", "Remove the tag; values that begin with `!` go in quotes")
+        return None
+
+    def _mapping(self, node: Any, path: Path, depth: int) -> dict[str, Any]:
+        mapping: dict[str, Any] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            name = key.value if isinstance(key, yaml.ScalarNode) else "?"
+            here = (*path, name)
+            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+                remedy = "Write the keys out; an alias may stand for a whole value only"
+                self.tree.report(here, "is not a plain key", remedy, line)
+            elif name in mapping:
+                first = self.tree.lines[here]
+                self.tree.report(here, f"stands here a second time, first in line {first}", "Keep one of them", line)
+            else:
+                self.tree.lines[here] = line
+                mapping[name] = self.read(value, here, depth + 1)
+        return mapping
+
+
+def show_path(path: Path) -> str:
+    """Format a place for people. Leaves out a key that doesn't look like one: the file may be another one."""
+    shown = ""
+    for part in path:
+        key = part if isinstance(part, int) or (_KEY.fullmatch(part) and not isinstance(part, Unshown)) else "?"
+        shown += f"[{key}]" if isinstance(part, int) else f".{key}"
+    return shown.removeprefix(".") or "the file"
+
+
+# --- the file
+
+
+def load_config(path: str | pathlib.Path, *, on_cloud_run: bool | None = None) -> Config:
     """Read a file. `on_cloud_run`: where it will run; None: where this process runs. Raises ConfigError with all mistakes."""
     here = "K_SERVICE" in os.environ
-    return parse_config(_read(path), name=Path(path).name, on_cloud_run=here if on_cloud_run is None else on_cloud_run)
+    return parse_config(_read(path), name=pathlib.Path(path).name, on_cloud_run=here if on_cloud_run is None else on_cloud_run)
 
 
-def _read(path: str | Path) -> str:
+def _read(path: str | pathlib.Path) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        return pathlib.Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         problem = "there is no such file. Create it (docs/configuration.md has an example), or name another by UNSTICK_CONFIG."
     except UnicodeDecodeError:
@@ -67,4 +177,4 @@ def _end(remedy: str) -> str:
 
 
 def _systems(kind: str, data: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: data[name] for name in registry.adapter_names(kind) if name in data}
+    return {name: data[name] for name in adapter_names(kind) if name in data}

@@ -1,22 +1,25 @@
-"""Finds all mistakes of a file by its schema, with place and remedy, and reads the values that are right.
+"""The JSON Schema of unstick.yaml, made from the types and from formats.py, and all mistakes by it, with place and remedy.
 
-No mistake repeats a value."""
+Every scalar is a text there, as it stands in the file, and has a format. The keyword `adapters` stands for the keys of whichever
+adapter the file names there. No mistake repeats a value."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 from jsonschema import Draft202012Validator, ValidationError, validators
 
-from functions.config import registry
-from functions.config.formats import FORMATS
-from functions.config.schema import Schema, adapter_schema, describe, expand_adapters
-from functions.config.yaml_tree import Path, Unshown
+from functions.config.formats import FORMATS, STRUCTS, show_duration
+from functions.config.settings import File, adapter_names, load_adapter
 from functions.runtime.decoding import convert
 
+Path = tuple[str | int, ...]  # keys and list indexes, from the top of the file
+Schema = Mapping[str, Any]
 REMOVED = {
     "budget": "Remove it: the webhook decides within 8 s, and leaves the rest to wake-ups",
     "channels.*.type=teams": "Write `type: apprise`: its url takes the flow's whole URL as it is",
@@ -46,6 +49,112 @@ REMOVED = {
 that is gone, such as a chat's `type`."""
 
 
+class Unshown(str):
+    """A key that may be a secret: it leads to its line, and isn't shown."""
+
+    __slots__ = ()
+
+
+@lru_cache
+def schema_of(struct: type) -> Schema:
+    """The schema of a struct, with those of its parts inlined. Unknown keys are mistakes."""
+    schema = msgspec.json.schema(struct)
+    return _written({"$ref": schema["$ref"]}, schema["$defs"])
+
+
+def adapter_schema(kind: str, name: str) -> Schema:
+    """The keys of one adapter. `runbook/symptoms` stands for the keys of a symptom in a runbook."""
+    if kind == "runbook/symptoms":
+        return schema_of(load_adapter("symptoms", name).Keys)
+    return schema_of(load_adapter(kind, name))
+
+
+@lru_cache
+def file_schema() -> Schema:
+    """The schema of the whole file, including the top-level keys of the runner and the symptoms."""
+    top = schema_of(File)
+    systems = {name: adapter_schema(kind, name) for kind in ("runners", "symptoms") for name in adapter_names(kind)}
+    return {**top, "properties": {**top["properties"], **systems}}
+
+
+def describe(schema: Schema) -> str:
+    """Describe to people how a value is written."""
+    if "format" in schema:
+        words = FORMATS[schema["format"]].words + _describe_bounds(schema)
+    elif "enum" in schema:
+        words = "one of " + ", ".join(schema["enum"])
+    elif "adapters" in schema:
+        return describe(expand_adapters(schema["adapters"]))
+    elif "maxProperties" in schema:
+        words = f"{{NAME: {{...}}}} with NAME one of {', '.join(schema['properties'])}"
+    elif "allOf" in schema:
+        words = f"{{type: {'|'.join(schema['properties']['type']['enum'])}, ...}}"
+    elif "items" in schema:
+        words = f"a list, each {describe(schema['items'])}"
+    else:
+        words = "a mapping, its keys below it or in {...}"
+    return f"{words}, or null" if "null" in schema.get("type", ()) else words
+
+
+def _describe_bounds(schema: Schema) -> str:
+    show = show_duration if schema["format"] == "duration" else str
+    match schema:
+        case {"minimum": low, "maximum": high}:
+            return f" from {show(low)} to {show(high)}"
+        case {"minimum": low}:
+            return f" of {show(low)} or more"
+    return ""
+
+
+def _written(part: Schema, structs: Schema) -> dict[str, Any]:
+    if "adapters" in part:
+        return {"adapters": part["adapters"]}
+    if "anyOf" in part:  # a type or null; flat, so that mistakes are reported for the type alone
+        inner = _written(part["anyOf"][0], structs)
+        return {**inner, "type": [inner["type"], "null"], "default": part["default"]}
+    name = part.get("$ref", "").rpartition("/")[2]
+    whole = {**({"format": STRUCTS[name]} if name in STRUCTS else structs.get(name, {})), **part}
+    part = {key: value for key, value in whole.items() if key not in ("$ref", "title")}
+    match part:
+        case {"format": form}:
+            kept = {key: part[key] for key in ("format", "minimum", "maximum", "default") if key in part}
+            part = dict(FORMATS[form].schema) | kept
+        case {"properties": properties}:
+            part["properties"] = {key: _written(one, structs) for key, one in properties.items()}
+            part["additionalProperties"] = False
+        case {"items": one}:
+            part["items"] = _written(one, structs)
+        case {"additionalProperties": one}:
+            part["additionalProperties"] = _written(one, structs)
+        case {"type": "string"}:
+            part["format"] = "optional-text" if part.get("default") == "" else "text"
+        case {"type": scalar}:
+            least = {"minimum": 0} if scalar == "integer" else {}
+            part = {**least, **part, "type": "string", "format": scalar}
+    return part
+
+
+def expand_adapters(kind: str, named: Mapping[str, Schema] = MappingProxyType({})) -> dict[str, Any]:
+    """The schema of one adapter: a chat has a key `type` beside its own keys; others are a mapping with one key, the name.
+    `named`: the adapters whose keys are included; the others are listed by name only, and not imported."""
+    settings = {name: named.get(name, {}) for name in adapter_names(kind.rpartition("/")[2])}
+    if kind != "chats":
+        one = {"properties": settings, "additionalProperties": False, "minProperties": 1, "maxProperties": 1}
+        return {"type": "object", **one}
+    chats = [
+        {
+            "if": {"type": "object", "properties": {"type": {"const": name}}, "required": ["type"]},
+            "then": {**keys, "properties": {"type": {}, **keys["properties"]}},
+        }
+        for name, keys in settings.items()
+        if keys
+    ]
+    return {"type": "object", "properties": {"type": {"enum": list(settings)}}, "required": ["type"], "allOf": chats}
+
+
+# --- mistakes
+
+
 def find_mistakes(value: Any, schema: Schema) -> Iterator[tuple[Path, str, str]]:
     """(place, what is wrong there, how to fix it) of each mistake."""
     for error in _VALIDATOR.evolve(schema=schema).iter_errors(value):
@@ -73,7 +182,7 @@ def _read_adapter(kind: str, value: Mapping[str, Any]) -> Any:
         ((name, settings),) = value.items()
     settings = read(settings, adapter_schema(kind, name))
     if kind == "runbook/symptoms":
-        return msgspec.to_builtins(convert(settings, registry.load_adapter("symptoms", name).Keys).to_symptom())
+        return msgspec.to_builtins(convert(settings, load_adapter("symptoms", name).Keys).to_symptom())
     return {"name": name, "adapter": settings}
 
 
@@ -147,7 +256,7 @@ def _format(validator: Any, name: str, instance: Any, schema: Schema) -> Iterato
 
 def _adapters(validator: Any, kind: str, instance: Any, _: Schema) -> Iterator[ValidationError]:
     here = {*instance.keys(), str(instance.get("type"))} if isinstance(instance, dict) else set()
-    names = here.intersection(registry.adapter_names(kind.rpartition("/")[2]))
+    names = here.intersection(adapter_names(kind.rpartition("/")[2]))
     yield from validator.descend(instance, expand_adapters(kind, {name: adapter_schema(kind, name) for name in names}))
 
 

@@ -14,8 +14,7 @@ from functions.application.history.incidents import document_keys, load_document
 from functions.application.observe import read_pause, unwrap
 from functions.application.ports import Chat, Finding, Query, finding_of, finding_of_error
 from functions.bootstrap import Adapters
-from functions.config.matchers import overlaps
-from functions.domain.decisions.matching import NotRendered, last_matches
+from functions.domain.decisions.matching import NotRendered, find_overlaps, last_matches
 from functions.domain.model.codes import Mode
 from functions.domain.model.observations import QueueSnapshot
 from functions.domain.model.runbooks import HolderOption, Runbook
@@ -120,7 +119,7 @@ def _check_configuration(ports: Adapters) -> Iterator[Finding]:
     """Settings that are valid, but may not be intended."""
     rules, count = ports.rules, len(ports.rules.runbooks)
     yield Finding("the file has no mistakes", True, f"{count} runbook{'s' * (count != 1)}")
-    for one in overlaps(rules.runbooks):
+    for one in find_overlaps(rules.runbooks):
         detail, remedy = f"an alert may match {one.earlier} too, which comes before it", "Add a matcher that keeps the two apart."
         if one.always:
             detail = f"{one.earlier}, which comes before it, takes every alert that it matches"

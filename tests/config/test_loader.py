@@ -10,11 +10,10 @@ import jsonschema
 import pytest
 import yaml
 
-from functions.config import registry
 from functions.config.current import current_config
 from functions.config.formats import read_days, read_duration
 from functions.config.loader import load_config, parse_config
-from functions.config.settings import Auth, Basic, Bearer, Config, File, Hmac, Named, Report
+from functions.config.settings import Auth, Basic, Bearer, Config, File, Hmac, Named, Report, adapter_names, load_adapter
 from functions.config.validation import REMOVED
 from functions.domain.model.codes import Mode
 from functions.domain.model.runbooks import Freeze, Limits, Matcher, Recovered, Restart, Runbook, Symptom, Verify
@@ -106,7 +105,7 @@ def test_the_repositorys_example_is_read_whole():
     assert read.runner_url == "http://127.0.0.1:4440"
     assert read.symptoms["rabbitmq"].password == SecretRef("env://RABBITMQ_PASSWORD")
     assert (read.store.name, read.scheduler.name) == ("local", "local")
-    assert read.channels["console"] == Named("console", registry.load_adapter("chats", "console")())
+    assert read.channels["console"] == Named("console", load_adapter("chats", "console")())
     assert read.report == Report(channels=("console",), every="week")
     runbook = read.rules.runbooks["mail-delivery"]
     assert runbook.restart.options == {"service": "${labels.service}"}
@@ -136,11 +135,9 @@ def test_rooms_of_google_cloud_and_chats_are_read_from_their_own_settings():
         "scheduler: {cloud_tasks: {queue: projects/p/locations/l/queues/q, url: https://v/, service_account: a@b}}",
     ).replace("{type: console}", "{type: google_chat, url: env://CHAT}")
     read = parse_config(text, on_cloud_run=True)
-    assert read.store.adapter == registry.load_adapter("stores", "cloud_storage")("b")
+    assert read.store.adapter == load_adapter("stores", "cloud_storage")("b")
     assert read.scheduler.adapter.url == "https://v"
-    assert read.channels["console"] == Named(
-        "google_chat", registry.load_adapter("chats", "google_chat")(SecretRef("env://CHAT"))
-    )
+    assert read.channels["console"] == Named("google_chat", load_adapter("chats", "google_chat")(SecretRef("env://CHAT")))
 
 
 def test_aliases_stand_for_whole_values_and_numbers_for_texts():
@@ -508,13 +505,13 @@ def test_days(text, days):
 
 def test_an_adapter_is_found_by_its_file():
     """Names lists without importing, and nothing is loaded that is not listed."""
-    assert {"command", "rundeck"} <= set(registry.adapter_names("runners"))
-    assert "_cards" not in registry.adapter_names("chats")
+    assert {"command", "rundeck"} <= set(adapter_names("runners"))
+    assert "_cards" not in adapter_names("chats")
     for name in ("nothing", "_cards", "../errors", "__init__", "console.py"):
         with pytest.raises(KeyError):
-            registry.load_adapter("chats", name)
+            load_adapter("chats", name)
     with pytest.raises(ValueError, match="no kind of adapter"):
-        registry.adapter_names("cli")
+        adapter_names("cli")
 
 
 def test_keys_of_several_systems():
@@ -546,7 +543,7 @@ def test_every_key_of_the_file_is_explained():
                 yield from silent(inner, f"{place}.{name}")
 
     assert list(silent(configuration_page.documented(File), "")) == []
-    assert list(silent(configuration_page.documented(registry.load_adapter("symptoms", "rabbitmq").Keys), "")) == []
+    assert list(silent(configuration_page.documented(load_adapter("symptoms", "rabbitmq").Keys), "")) == []
 
 
 @cache

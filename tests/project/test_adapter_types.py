@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from functions.application import ports
-from functions.config import registry
+from functions.config.settings import adapter_names, load_adapter
 
 ROOT = Path(__file__).parents[2]
 CONTRACTS = {"runners": "Runner", "symptoms": "SymptomAdapter", "stores": "Store", "schedulers": "Scheduler", "chats": "Chat"}
@@ -29,7 +29,7 @@ def adapter_files() -> list[tuple[str, Path]]:
     """(kind, file that names the class) of each adapter."""
     files = []
     for kind in CONTRACTS:
-        for name in registry.adapter_names(kind):
+        for name in adapter_names(kind):
             folder = ROOT / "functions" / "adapters" / kind
             files.append((kind, folder / name / "__init__.py" if (folder / name).is_dir() else folder / f"{name}.py"))
     return files
@@ -41,10 +41,10 @@ def test_each_adapter_names_its_class_with_its_contract(kind: str, path: Path):
     assert re.search(rf"^ADAPTER: type\[{CONTRACTS[kind]}\] = \w+$", path.read_text(encoding="utf-8"), re.MULTILINE)
 
 
-@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in CONTRACTS for name in registry.adapter_names(kind)])
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in CONTRACTS for name in adapter_names(kind)])
 def test_each_adapter_has_what_its_contract_asks_for(kind: str, name: str):
     """Says what is missing, where mypy only says that the class is wrong."""
-    contract, adapter = vars(ports)[CONTRACTS[kind]], registry.load_adapter(kind, name)
+    contract, adapter = vars(ports)[CONTRACTS[kind]], load_adapter(kind, name)
     members = [one for one in {**contract.__annotations__, **vars(contract)} if not one.startswith("_")]
     missing = [member for member in members if not hasattr(adapter, member)]
     for member in [one for one in members if inspect.isfunction(getattr(contract, one, None)) and one not in missing]:

@@ -13,10 +13,9 @@ from typing import Any, get_args
 from msgspec import Struct
 from msgspec.structs import fields
 
-from functions.config import registry
 from functions.config.formats import show_duration
-from functions.config.schema import describe, expand_adapters, schema_of
-from functions.config.settings import File
+from functions.config.settings import File, adapter_names, load_adapter
+from functions.config.validation import describe, expand_adapters, schema_of
 from functions.runtime.text import languages
 
 ROOT = Path(__file__).parents[2]
@@ -149,7 +148,7 @@ def field_words(struct: type) -> dict[str, str]:
 def schema() -> dict[str, Any]:
     """JSON Schema of the file, for editors. Unstick itself also checks what several keys need together."""
     top = _for_editors(documented(File))
-    systems = {kind: {name: _settings(kind, name) for name in registry.adapter_names(kind)} for kind in ("runners", "symptoms")}
+    systems = {kind: {name: _settings(kind, name) for name in adapter_names(kind)} for kind in ("runners", "symptoms")}
     top["properties"] |= {name: settings for named in systems.values() for name, settings in named.items()}
     one_of = [{"required": [name]} for name in systems["runners"]]
     any_of = [{"required": [name]} for name in systems["symptoms"]]
@@ -164,8 +163,8 @@ def _settings(kind: str, name: str) -> dict[str, Any]:
 def _keys(kind: str, name: str) -> type:
     """The struct of an adapter's keys. `runbook/symptoms` stands for the keys of a symptom in a runbook."""
     if kind == "runbook/symptoms":
-        return registry.load_adapter("symptoms", name).Keys
-    return registry.load_adapter(kind, name)
+        return load_adapter("symptoms", name).Keys
+    return load_adapter(kind, name)
 
 
 def _for_editors(part: Any) -> Any:
@@ -174,7 +173,7 @@ def _for_editors(part: Any) -> Any:
     if not isinstance(part, dict):
         return part
     if kind := part.get("adapters"):
-        names = registry.adapter_names(kind.rpartition("/")[2])
+        names = adapter_names(kind.rpartition("/")[2])
         words = {"description": part["description"]} if "description" in part else {}
         return words | expand_adapters(kind, {name: _settings(kind, name) for name in names})
     keys = {key: value if key in ("default", "enum", "required") else _for_editors(value) for key, value in part.items()}
@@ -196,7 +195,7 @@ def page() -> str:
         if kind not in ("runners", "symptoms"):
             lists.append(_short_list(kind))
             continue
-        for name in registry.adapter_names(kind):
+        for name in adapter_names(kind):
             lists.append(f"### {name}\n")
             lists.append(_list(_rows(documented(_keys(kind, name)))))
             if kind == "symptoms":
@@ -238,8 +237,8 @@ def _list(rows: Iterable[tuple[str, str, str]]) -> str:
 def _short_list(kind: str) -> str:
     """One line for each adapter, where adapters have few keys."""
     rows = []
-    for name in registry.adapter_names(kind):
-        settings = registry.load_adapter(kind, name)
+    for name in adapter_names(kind):
+        settings = load_adapter(kind, name)
         schema = documented(settings)
         words = [" ".join((inspect.getdoc(settings) or "").split())]
         words += [

@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
@@ -219,3 +220,35 @@ def target_key(url: str, job: str, options: Mapping[str, str]) -> str:
     """The key of a target's document: 20 hex digits, the same for every notification of the target."""
     canonical = json.dumps([url, job, sorted(options.items())], separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:20]
+
+
+class Overlap(Struct, frozen=True):
+    """Two runbooks; the earlier one takes all alerts that the later one matches (`always`), or some."""
+
+    earlier: str
+    later: str
+    always: bool
+
+
+def find_overlaps(runbooks: Mapping[str, Runbook]) -> list[Overlap]:
+    """Overlaps by which the file's order hides a runbook, doubtful ones too. A narrower runbook before a wider one is normal."""
+    overlapping, ordered = [], list(runbooks.values())
+    for place, later in enumerate(ordered):
+        for earlier in ordered[:place]:
+            first, second = set(earlier.match), set(later.match)
+            if first <= second:
+                overlapping.append(Overlap(earlier.name, later.name, always=True))
+            elif not second <= first and not any(_exclude_each_other(mine, other) for mine in first for other in second):
+                overlapping.append(Overlap(earlier.name, later.name, always=False))
+    return overlapping
+
+
+def _exclude_each_other(first: Matcher, second: Matcher) -> bool:
+    """Whether no labels can satisfy both."""
+    if first.label != second.label:
+        return False
+    pairs = ((first, second), (second, first))
+    if any(equal.op == "=" and not matches(other, {equal.label: equal.value}) for equal, other in pairs):
+        return True
+    opposite = {("=~", "!~"), ("!~", "=~"), ("=", "!="), ("!=", "=")}
+    return (first.op, second.op) in opposite and first.value == second.value

@@ -20,7 +20,7 @@ import pytest
 from msgspec.structs import fields, replace
 
 from functions.adapters.chats.apprise import Apprise
-from functions.config import registry
+from functions.config.settings import adapter_names, load_adapter
 from functions.domain.cards.card import compose
 from functions.domain.model.messages import Card
 from functions.domain.texts.words import SHORTENED
@@ -37,7 +37,7 @@ from tests.support.worlds.example_stories import EXAMPLES, LONG, NOW, hostile, r
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # apprise on Python 3.11
 
-CHATS = registry.adapter_names("chats")
+CHATS = adapter_names("chats")
 REFERENCE = SecretRef("env://CHAT_SECRET")
 EVERYBODY = ("<!channel>", "<users/all>", "<at>oncall@example.com</at>", "@here", "[toall]")
 BY_HTTP = [name for variants in DOUBLES.values() for name, double in variants if double]
@@ -74,7 +74,7 @@ class Lab:
 def lab(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Lab]:
     name = request.param
     kind, double = next((kind, double) for kind, variants in DOUBLES.items() for known, double in variants if known == name)
-    adapter = registry.load_adapter("chats", kind)
+    adapter = load_adapter("chats", kind)
     with ExitStack() as stack:
         if double is None:
             yield Lab(name, adapter(), None, capsys)
@@ -92,7 +92,7 @@ by_http = pytest.mark.parametrize("lab", BY_HTTP, indirect=True)
 @pytest.mark.parametrize("name", CHATS)
 def test_every_chat_keeps_the_contract_and_has_a_stand_in(name: str):
     """A frozen struct, a pure `render`, and a double that enforces the platform's limits; mypy compares its methods."""
-    chat = registry.load_adapter("chats", name)
+    chat = load_adapter("chats", name)
     assert name in DOUBLES, f"add a stand-in for {name} and its line in DOUBLES to tests/adapters/chats/services.py"
     assert issubclass(chat, msgspec.Struct)
     assert chat.__struct_config__.frozen

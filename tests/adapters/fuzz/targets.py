@@ -20,8 +20,8 @@ from functions.adapters.runners.rundeck.settings import Settings
 from functions.adapters.symptoms.rabbitmq import answers as rabbitmq_answers
 from functions.adapters.symptoms.rabbitmq import name_queue, to_queue
 from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
+from functions.config.formats import parse_matcher
 from functions.config.loader import parse_config
-from functions.config.matchers import parse_matcher
 from functions.config.settings import Auth, Basic, Bearer, Hmac
 from functions.domain.decisions import matching
 from functions.domain.model.alerts import Alert

@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from functions.application.ports import Runner
-from functions.config import registry
+from functions.config.settings import adapter_names
 from functions.domain.model.alerts import Target
 from functions.domain.model.observations import Execution, ExecutionHistory
 from functions.domain.model.runbooks import Restart
@@ -21,7 +21,7 @@ from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from testbed.patience import PATIENCE_S, wait_until
 from tests.adapters.runners.systems import STACK, SYSTEMS, System
 
-RUNNERS = registry.adapter_names("runners")
+RUNNERS = adapter_names("runners")
 TAG, EVIDENCE = "inc-1.1", "inc-1.evidence"
 
 

@@ -13,7 +13,7 @@ import pytest
 from functions.application.observe import or_unknown
 from functions.application.ports import Finding, Query, SymptomAdapter
 from functions.application.serialization import decode, encode
-from functions.config import registry
+from functions.config.settings import adapter_names, load_adapter
 from functions.domain.decisions.matching import NotRendered
 from functions.domain.health.looks import judge_health
 from functions.domain.health.proofs import Judgement
@@ -27,7 +27,7 @@ from functions.runtime.errors import Denied, Unavailable
 from testbed.patience import PATIENCE_S
 from tests.adapters.symptoms.systems import SYSTEMS, System
 
-SYMPTOMS = registry.adapter_names("symptoms")
+SYMPTOMS = adapter_names("symptoms")
 MAX_REF_BYTES = 4000
 """Of a queue in a document, which holds up to twenty."""
 MOST_OLD_S = 5.0
@@ -75,7 +75,7 @@ def lab(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_pat
 @pytest.mark.parametrize("name", SYMPTOMS)
 def test_every_symptom_keeps_the_contract(name: str):
     """Frozen structs for its keys at the top and in a runbook; mypy compares its methods with the contract."""
-    adapter = registry.load_adapter("symptoms", name)
+    adapter = load_adapter("symptoms", name)
     for struct in (adapter, adapter.Keys):
         assert issubclass(struct, msgspec.Struct)
         assert struct.__struct_config__.frozen
@@ -91,7 +91,7 @@ BOUNDS = [
 @pytest.mark.parametrize(("name", "keys", "key", "least", "most"), BOUNDS)
 def test_a_time_of_a_runbook_has_bounds(name: str, keys: dict[str, Any], key: str, least: float, most: float):
     """As far as the system keeps samples, or an hour. Both ends are included."""
-    kind = registry.load_adapter("symptoms", name).Keys
+    kind = load_adapter("symptoms", name).Keys
     for value in (least, most):
         assert getattr(convert(keys | {key: value}, kind), f"{key}_s") == value
     for value in (least - 0.5, most + 0.5):

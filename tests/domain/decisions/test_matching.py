@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import name_queue, to_queue
-from functions.config.matchers import Overlap, overlaps, parse_matcher
+from functions.config.formats import parse_matcher
 from functions.domain.decisions.matching import (
     HOLDER_HOST,
+    Overlap,
+    find_overlaps,
     match_alerts,
     matches,
     name_holder,
@@ -290,7 +292,7 @@ def of(name: str, *matchers: str) -> Runbook:
 )  # fmt: skip
 def test_runbooks_that_hide_each_other(first, second, expected):
     """True: the later one never takes any alert. False: the order may decide. None: narrower in front, or never both."""
-    hidden = overlaps({"one": of("one", *first), "two": of("two", *second)})
+    hidden = find_overlaps({"one": of("one", *first), "two": of("two", *second)})
     assert hidden == ([] if expected is None else [Overlap("one", "two", always=expected)])
 
 

@@ -49,7 +49,7 @@ def test_the_archive_has_the_same_bytes_each_time_and_only_what_the_function_nee
     }  # fmt: skip
     suffixes = {name.rpartition(".")[2] for name in names if name.startswith("functions/")}
     assert suffixes == {"py", "mo", "html", "css", "js", "json"}
-    assert not {f"functions/{name}.py" for name in ("config/loader", "config/schema", "config/validation")} & set(names)
+    assert not {f"functions/{name}.py" for name in ("config/loader", "config/validation")} & set(names)
 
 
 def test_what_is_in_the_archive_serves(archive: Path, tmp_path: Path) -> None:
