@@ -40,9 +40,9 @@ class Mattermost(Struct, frozen=True):
 def render(card: Card, language: str) -> dict[str, str]:
     """The message as JSON."""
     card = _cards.clean_card(card, language)
-    title = _cards.literal(_cards.headline(card))
-    body = _cards.lay_out_body(card, language, MAX_UNITS, _cards.literal)
-    return {"text": f"{_cards.mention_line(card, MENTION)}**{title}**\n\n{body}"}
+    title = _cards.escape_markup(_cards.show_headline(card))
+    body = _cards.lay_out_body(card, language, MAX_UNITS, _cards.escape_markup)
+    return {"text": f"{_cards.write_mentions(card, MENTION)}**{title}**\n\n{body}"}
 
 
 ADAPTER: type[Chat] = Mattermost

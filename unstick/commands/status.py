@@ -10,7 +10,7 @@ from functions.application.history.incidents import LOAD_S, document_keys, load_
 from functions.application.history.report import read_newest
 from functions.application.observe import or_unknown, read_pause
 from functions.bootstrap import Adapters
-from functions.domain.cards.report import Became, restarted_after_s, what_became
+from functions.domain.cards.report import Became, find_course, measure_wait_s
 from functions.domain.decisions.guards import ESCALATION_HOLDS_S
 from functions.domain.decisions.matching import last_matches
 from functions.domain.model import unmatched
@@ -197,7 +197,7 @@ def _print_recent(state: State, rules: Rules) -> None:
 
 
 def _became(record: Archive) -> str:
-    became, after_s = what_became(record), restarted_after_s(record)
+    became, after_s = find_course(record), measure_wait_s(record)
     if became is None:
         return ""
     return f", {BECAME[became]}" + (f" {words.duration(after_s)} later" if after_s is not None else "")
@@ -257,6 +257,6 @@ def _ended_as_json(record: Archive) -> dict[str, Any]:
         "at": record.outcome.at,
         "restarts": record.outcome.restarts,
         "would_have_restarted_at": record.incident.observed.observed_at,
-        "became": what_became(record),
-        "restarted_by_person_after_s": restarted_after_s(record),
+        "became": find_course(record),
+        "restarted_by_person_after_s": measure_wait_s(record),
     }

@@ -48,25 +48,25 @@ def clean_card(card: Card, language: str, budget: float = 1.0) -> Card:
     """The card with every part clean and within its share of the budget. Cards may come from elsewhere than `compose`."""
     mark = in_language(language, SHORTENED)
 
-    def part(text: str, limit: int) -> str:
+    def cut(text: str, limit: int) -> str:
         return clean(text, max(40, int(limit * budget)), mark)
 
     max_lines, max_facts, max_paragraphs = max(2, int(20 * budget)), max(3, int(24 * budget)), max(2, int(12 * budget))
-    facts = tuple((part(label, 60), part(text, 900)) for label, text in card.facts[:max_facts])
-    text = tuple(part(paragraph, 1500) for paragraph in card.text[:max_paragraphs])
-    evidence = tuple(part(line, 300) for line in card.evidence[-max_lines:])
+    facts = tuple((cut(label, 60), cut(text, 900)) for label, text in card.facts[:max_facts])
+    text = tuple(cut(paragraph, 1500) for paragraph in card.text[:max_paragraphs])
+    evidence = tuple(cut(line, 300) for line in card.evidence[-max_lines:])
     if len(card.evidence) > max_lines:
         evidence = (mark.strip(), *evidence)
     if len(card.facts) > max_facts or len(card.text) > max_paragraphs:
         text = (*text, mark.strip())
-    safe_links = tuple((part(label, 60), url) for label, url in card.links[:11] if safe_url(url) == url.strip() != "")
+    safe_links = tuple((cut(label, 60), url) for label, url in card.links[:11] if safe_url(url) == url.strip() != "")
     links = tuple((label, url) for label, url in safe_links if len(url) <= max(200, 2000 * budget))
     if len(links) < len(safe_links):
         text = (*text, mark.strip())
     return replace(
         card,
         headline=clean(card.headline, 200, mark),
-        evidence_title=part(card.evidence_title, 60),
+        evidence_title=cut(card.evidence_title, 60),
         facts=facts,
         text=tuple(filter(None, text)),
         evidence=evidence,
@@ -77,28 +77,28 @@ def clean_card(card: Card, language: str, budget: float = 1.0) -> Card:
     )
 
 
-def headline(card: Card) -> str:
+def show_headline(card: Card) -> str:
     """The headline, after the sign of its urgency."""
     return f"{SIGNS.get(card.urgency, '•')} {card.headline}"
 
 
-def facts(card: Card, language: str, between: str = " ") -> list[tuple[str, str]]:
+def list_facts(card: Card, language: str, between: str = " ") -> list[tuple[str, str]]:
     """The card's facts; the last one is the curve: bars, then figures."""
     bars, said = curve.to_bars(card.curve), in_language(language, curve.say(card.curve))
     return [*card.facts, *([(in_language(language, curve.CURVE), f"{bars}{between}{said}")] if bars else [])]
 
 
-def mentions(card: Card, form: re.Pattern[str]) -> list[str]:
+def find_mentions(card: Card, form: re.Pattern[str]) -> list[str]:
     """The mentions in this platform's form. Names of other platforms are left out."""
     return [mention for mention in card.mention if form.fullmatch(mention)]
 
 
-def json_bytes(message: dict[str, Any]) -> int:
+def measure_json(message: dict[str, Any]) -> int:
     """The size of the message in bytes, as it is sent."""
     return len(json.dumps(message, ensure_ascii=False).encode())
 
 
-def units(text: str) -> int:
+def count_units(text: str) -> int:
     """The length in UTF-16 units. Some platforms count these; for the others the figure is never too small."""
     return len(text.encode("utf-16-le", errors="surrogatepass")) // 2
 
@@ -106,31 +106,31 @@ def units(text: str) -> int:
 def fit_text(text: str, limit: int, escape: Callable[[str], str], language: str) -> str:
     """The escaped text within `limit`. It is cut before escaping, so that no markup stays open and no entity is cut in two."""
     length, mark = min(len(text), limit), in_language(language, SHORTENED)
-    while units(escaped := escape(shorten(text, length, mark))) > limit and length > 0:
-        length -= 1 + (units(escaped) - limit) // 5  # escaping turns a character into five at most
+    while count_units(escaped := escape(shorten(text, length, mark))) > limit and length > 0:
+        length -= 1 + (count_units(escaped) - limit) // 5  # escaping turns a character into five at most
     return escaped if length > 0 else ""
 
 
-def size(rows: list[str]) -> int:
+def measure_rows(rows: list[str]) -> int:
     """The length of the rows, each with a line end, and a blank line after them."""
-    return sum(units(row) + 1 for row in rows) + 1 if rows else 0
+    return sum(count_units(row) + 1 for row in rows) + 1 if rows else 0
 
 
 def take_rows(rows: list[str], limit: int) -> list[str]:
     """As many of the first rows as fit."""
     count = len(rows)
-    while count and size(rows[:count]) > limit:
+    while count and measure_rows(rows[:count]) > limit:
         count -= 1
     return rows[:count]
 
 
-def place_of_details(card: Card) -> int:
+def count_links_to_page(card: Card) -> int:
     """How many links the card has up to the one to its incident's page, which has the others; 0 if it has none."""
     page = f"/incidents/{card.incident}"
     return next((place for place, (_, url) in enumerate(card.links, 1) if card.incident and page in url), 0)
 
 
-def literal(text: str) -> str:
+def escape_markup(text: str) -> str:
     """Escape text that Markdown and its relatives would interpret: words with markup become code; no mentions, no links."""
     for char, harmless in _REPLACED.items():
         text = text.replace(char, harmless)
@@ -151,9 +151,9 @@ def escape_url(url: str) -> str:
     return url[:start] + quote(url[start:], safe="/?#&=%,:;+!").replace("~", "%7E").replace("__", "_%5F")
 
 
-def mention_line(card: Card, form: re.Pattern[str]) -> str:
+def write_mentions(card: Card, form: re.Pattern[str]) -> str:
     """The mentions in this platform's form, as a line of their own."""
-    in_form = mentions(card, form)
+    in_form = find_mentions(card, form)
     return " ".join(in_form) + "\n" if in_form else ""
 
 
@@ -161,19 +161,19 @@ def lay_out_body(card: Card, language: str, limit: int, escape: Callable[[str], 
     """The card below its headline within `limit`: text, links, facts, end of the log. Links come where a phone shows them. The
     log is cut first, then facts, then the links that the incident's page has too, then text, then links from the end."""
     mark = in_language(language, SHORTENED).strip()
-    left = limit - units(mark) - 1
+    left = limit - count_units(mark) - 1
     link_rows = [f"{escape(label)}: {escape_url(url)}" for label, url in card.links]
     wanted = link_rows
-    if size(link_rows) + size([escape(paragraph) for paragraph in card.text]) > left:
-        wanted = link_rows[: place_of_details(card) or None]
+    if measure_rows(link_rows) + measure_rows([escape(paragraph) for paragraph in card.text]) > left:
+        wanted = link_rows[: count_links_to_page(card) or None]
     links = take_rows(wanted, left * 3 // 4) or take_rows(link_rows[:1], left)  # leaves a quarter for the advice
-    text, complete = _fit_paragraphs(card.text, left - size(links), escape, language)
-    left = left - size(links) - size(text) if complete else 0
-    fact_rows = [escape(f"{label}: {value}" if label else value) for label, value in facts(card, language)]
+    text, complete = _fit_paragraphs(card.text, left - measure_rows(links), escape, language)
+    left = left - measure_rows(links) - measure_rows(text) if complete else 0
+    fact_rows = [escape(f"{label}: {value}" if label else value) for label, value in list_facts(card, language)]
     shown = take_rows(fact_rows, left)
-    left = left - size(shown) if len(shown) == len(fact_rows) else 0
+    left = left - measure_rows(shown) if len(shown) == len(fact_rows) else 0
     title = escape(f"{log_title(card.evidence_title, language)}:")
-    log = take_rows([f"│ {escape(line)}" for line in reversed(card.evidence)], left - units(title) - 2)[::-1]
+    log = take_rows([f"│ {escape(line)}" for line in reversed(card.evidence)], left - count_units(title) - 2)[::-1]
     complete = complete and len(links) + len(shown) + len(log) == len(link_rows) + len(fact_rows) + len(card.evidence)
     blocks = (text, links, shown, [title, *log] if log else [], [] if complete else [mark])
     return "\n\n".join("\n".join(block) for block in blocks if block)[: max(0, limit)]
@@ -183,9 +183,9 @@ def _fit_paragraphs(text: tuple[str, ...], limit: int, escape: Callable[[str], s
     """The paragraphs that fit, the last one shortened if needed, and whether they are complete."""
     rows: list[str] = []
     for paragraph in text:
-        left = limit - size(rows) - 2
+        left = limit - measure_rows(rows) - 2
         row = escape(paragraph)
-        if units(row) <= left:
+        if count_units(row) <= left:
             rows.append(row)
             continue
         if left >= MIN_PARAGRAPH:

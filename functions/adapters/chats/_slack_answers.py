@@ -71,11 +71,11 @@ class SlackButtons(Struct, frozen=True):
     channels: tuple[Slack, ...]
 
     def read_press(self, headers: Mapping[str, str], read_body: Callable[[int], bytes], now: float) -> Press | None:
-        secrets = tuple(dict.fromkeys(one.signing_secret for one in self.channels if one.signing_secret is not None))
+        secrets = tuple(dict.fromkeys(slack.signing_secret for slack in self.channels if slack.signing_secret is not None))
         stamp, _ = require_fresh(headers, now)
         body = read_body(MAX_BODY)
         require_signature(secrets, headers, body, now)
-        ids = frozenset(one.channel for one in self.channels)
+        ids = frozenset(slack.channel for slack in self.channels)
         return read_press(body, float(stamp), frozenset() if "" in ids else ids)
 
     def is_approver(self, user: str, approvers: tuple[str, ...], *, timeout_s: float) -> bool:
@@ -85,7 +85,7 @@ class SlackButtons(Struct, frozen=True):
         if user in ids or not groups:
             return user in ids
         ends = time.monotonic() + timeout_s
-        bot = next((Bot(one, one.token, ends) for one in self.channels if one.token is not None), None)
+        bot = next((Bot(slack, slack.token, ends) for slack in self.channels if slack.token is not None), None)
         if bot is None:
             raise Denied("slack", "approvers names groups or channels, and no channel of type slack has a bot's token")
         return any(user in _members(group, bot) for group in groups)
@@ -135,7 +135,7 @@ def _ids(page: dict[str, Any], key: str) -> set[str]:
 def find_buttons(chats: Iterable[Chat]) -> Buttons | None:
     """The buttons of these chats; None if no channel of type slack has a signing_secret."""
     channels = tuple(chat for chat in chats if isinstance(chat, Slack))
-    return SlackButtons(channels) if any(one.signing_secret for one in channels) else None
+    return SlackButtons(channels) if any(slack.signing_secret for slack in channels) else None
 
 
 def require_signature(secrets: tuple[SecretRef, ...], headers: Mapping[str, str], body: bytes, now: float) -> None:

@@ -44,7 +44,7 @@ class Apprise(Struct, frozen=True):
         # Half of the time each for connecting and reading: apprise has no overall limit, and most services take one request.
         service.socket_connect_timeout = service.socket_read_timeout = max(0.1, (ends - time.monotonic()) / 2)
         try:
-            # Apprise would escape Markdown character by character, including links; `literal` has already escaped it.
+            # Apprise would escape Markdown character by character, including links; `escape_markup` did that to what needs it.
             body_format = None if service.resolve_format("text") == "markdown" else "text"
             accepted = service.notify(
                 body=body or title, title=title if body else "", notify_type=notify_type, body_format=body_format
@@ -86,10 +86,10 @@ def _title_and_body(card: Card, language: str, limit: int, title_limit: int, for
     what the plugin itself adds, such as mentions in its URL."""
     card = _cards.clean_card(card, language)
     title_limit = min(title_limit or MAX_TITLE, limit * 2 // 3)
-    title = _cards.fit_text(_cards.headline(card), title_limit, _cards.literal, language)
-    mention = _cards.mention_line(card, form)
-    left = limit - limit // 20 - _cards.units(title) - 2 - _cards.units(mention)
-    return title, mention + _cards.lay_out_body(card, language, left, _cards.literal)
+    title = _cards.fit_text(_cards.show_headline(card), title_limit, _cards.escape_markup, language)
+    mention = _cards.write_mentions(card, form)
+    left = limit - limit // 20 - _cards.count_units(title) - 2 - _cards.count_units(mention)
+    return title, mention + _cards.lay_out_body(card, language, left, _cards.escape_markup)
 
 
 def _is_pager(service: Any) -> bool:

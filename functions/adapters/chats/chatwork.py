@@ -54,9 +54,9 @@ class Chatwork(Struct, frozen=True):
 def render(card: Card, language: str) -> str:
     """The message in Chatwork's notation."""
     card = _cards.clean_card(card, language)
-    title = _literal(_cards.headline(card))
+    title = _literal(_cards.show_headline(card))
     body = _cards.lay_out_body(card, language, MAX_UNITS, _literal)
-    return f"{_cards.mention_line(card, MENTION)}[info][title]{title}[/title]{body}[/info]"
+    return f"{_cards.write_mentions(card, MENTION)}[info][title]{title}[/title]{body}[/info]"
 
 
 def _literal(text: str) -> str:

@@ -54,7 +54,7 @@ def render(card: Card, language: str) -> str:
 
 
 def _lay_out(card: Card, language: str) -> str:
-    facts = _cards.facts(card, language)
+    facts = _cards.list_facts(card, language)
     width = max((columns(label) for label, _ in facts), default=0)
     log = [f"{log_title(card.evidence_title, language)}:", *(f"  {line}" for line in card.evidence)]
     blocks = (
@@ -64,7 +64,7 @@ def _lay_out(card: Card, language: str) -> str:
         [row for label, url in card.links for row in _hang(f"{label}: ", url, 2)],
     )
     body = "\n\n".join("\n".join(_indent(row) for row in block) for block in blocks if block)
-    return f"{_cards.headline(card)}\n{body}".rstrip("\n")
+    return f"{_cards.show_headline(card)}\n{body}".rstrip("\n")
 
 
 def _indent(row: str) -> str:

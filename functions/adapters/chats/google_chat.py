@@ -50,26 +50,26 @@ class GoogleChat(Struct, frozen=True):
 
 def render(card: Card, language: str) -> dict[str, Any]:
     """The card as the JSON that Google Chat's webhook takes."""
-    return _cards.fit(card, language, _message, MAX_BYTES, _cards.json_bytes)
+    return _cards.fit(card, language, _message, MAX_BYTES, _cards.measure_json)
 
 
 def _message(card: Card, language: str) -> dict[str, Any]:
-    headline = _replace_brackets(_cards.headline(card))
+    headline = _replace_brackets(_cards.show_headline(card))
     paragraphs = (f"<b>{_escaped(card.headline)}</b>" if card.headline else "", _escaped("\n\n".join(card.text)))
     widgets: list[dict[str, Any]] = [{"textParagraph": {"text": text}} for text in paragraphs if text]
     sections: list[dict[str, Any]] = [{"widgets": widgets}] if widgets else []
     if card.links:
         buttons = [{"text": _replace_brackets(label), "onClick": {"openLink": {"url": url}}} for label, url in card.links]
         sections.append({"widgets": [{"buttonList": {"buttons": buttons}}]})
-    if shown := [_fact(label, text) for label, text in _cards.facts(card, language, between="\n")]:
+    if shown := [_fact(label, text) for label, text in _cards.list_facts(card, language, between="\n")]:
         sections.append({"widgets": shown})
     if card.evidence:
         log = {"textParagraph": {"text": _escaped("\n".join(card.evidence))}}
         sections.append({"header": _escaped(log_title(card.evidence_title, language)), "widgets": [log]})
     header = _header(card, language)
     message: dict[str, Any] = {"cardsV2": [{"cardId": "incident", "card": {"header": header, "sections": sections}}]}
-    if mentions := _cards.mentions(card, MENTION):
-        message["text"] = " ".join((*mentions, _cards.literal(headline)))
+    if mentions := _cards.find_mentions(card, MENTION):
+        message["text"] = " ".join((*mentions, _cards.escape_markup(headline)))
     else:
         message["fallbackText"] = headline
     if card.incident:
@@ -82,7 +82,7 @@ def _header(card: Card, language: str) -> dict[str, str]:
     words = re.split("[:：]", card.headline, maxsplit=1)[0]
     facts = dict(card.facts)
     subject = facts.get(in_language(language, TARGET)) or facts.get(in_language(language, ALERT))
-    title = {"title": _replace_brackets(_cards.headline(replace(card, headline=words)))}
+    title = {"title": _replace_brackets(_cards.show_headline(replace(card, headline=words)))}
     return {**title, "subtitle": _replace_brackets(subject)} if subject else title
 
 

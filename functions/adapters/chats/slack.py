@@ -164,7 +164,7 @@ def render_details(card: Card, language: str) -> dict[str, Any]:
 def _fit(card: Card, language: str, layout: Callable[[Card, str], list[dict[str, Any]]]) -> dict[str, Any]:
 
     def message(card: Card, language: str) -> dict[str, Any]:
-        text = " ".join((*_cards.mentions(card, MENTION), escape(_cards.headline(card))))
+        text = " ".join((*_cards.find_mentions(card, MENTION), escape(_cards.show_headline(card))))
         return {"text": text, "blocks": layout(card, language), "unfurl_links": False, "unfurl_media": False}
 
     return _cards.fit(card, language, message, MAX_CHARACTERS, lambda message: len(json.dumps(message, ensure_ascii=False)))
@@ -172,8 +172,8 @@ def _fit(card: Card, language: str, layout: Callable[[Card, str], list[dict[str,
 
 def _first_blocks(card: Card, language: str) -> list[dict[str, Any]]:
     """What a person needs first: the headline, a sentence, the buttons, the first facts and links, and the incident."""
-    blocks: list[dict[str, Any]] = [{"type": "header", "text": _plain_text(_cards.headline(card), MAX_HEADER, language)}]
-    if mentions := _cards.mentions(card, MENTION):
+    blocks: list[dict[str, Any]] = [{"type": "header", "text": _plain_text(_cards.show_headline(card), MAX_HEADER, language)}]
+    if mentions := _cards.find_mentions(card, MENTION):
         blocks.append(_section(" ".join(mentions)))
     sentences = [{"type": "section", "text": _plain_text(text, MAX_SECTION, language)} for text in card.text if text]
     blocks += sentences[:1]

@@ -56,7 +56,7 @@ class Counts(Struct, frozen=True):
     stuck_s: float = 0.0  # of all targets; where incidents of one overlap, once
     holder: str = ""  # who held messages most often:
     held: int = 0  # in so many incidents
-    known: int = 0  # of those whose holders are known
+    with_holders: int = 0  # of those whose holders are known
     would_be: Mapping[Became, int] = field(default_factory=dict)  # the would-be restarts that were only observed
     median_after_s: float | None = None  # from the would-be restart to the person's
 
@@ -82,19 +82,19 @@ class Report(Struct, frozen=True):
     broken: int = 0
 
 
-def what_became(record: Archive) -> Became | None:
+def find_course(record: Archive) -> Became | None:
     """What became of one incident; None unless it was only observed."""
     observed = record.incident.observed
     if observed.observed_at is None:
         return None
     if observed.healed_at is None:
         return Became.STILL_ILL if record.outcome.at - observed.observed_at >= FOLLOWED_S else Became.UNKNOWN
-    if restarted_after_s(record) is not None:
+    if measure_wait_s(record) is not None:
         return Became.HEALED_BY_PERSON
     return Became.NOT_ILL if observed.healed_at - observed.observed_at <= AT_ONCE_S else Became.HEALED_BY_ITSELF
 
 
-def restarted_after_s(record: Archive) -> float | None:
+def measure_wait_s(record: Archive) -> float | None:
     """Seconds from the would-be restart to the person's restart that helped."""
     observed, execution = record.incident.observed, record.incident.execution
     runner_started_at = execution.runner_started_at if execution else None
@@ -108,23 +108,23 @@ def to_case(record: Archive) -> Case:
     """Reduce an archived incident to what is counted."""
     incident, outcome = record.incident, record.outcome
     began_at, healed_at = incident.first_alert_at, incident.observed.healed_at
-    ran = [one for one in incident.executions if one.runner_started_at is not None and not (one.refused or one.scheduled)]
+    ran = [run for run in incident.executions if run.runner_started_at is not None and not (run.refused or run.scheduled)]
     return Case(
         incident.runbook,
         record.target.key if record.target else incident.id,
         outcome.at,
         (began_at, max(began_at, outcome.at if healed_at is None else healed_at)),
         outcome.ending is Ending.ESCALATED,
-        frozenset(execution.tag or execution.id for execution in ran),  # the runner's own retries share the tag
-        frozenset(holder for watched in incident.queues for holder in _holders(watched)),
-        what_became(record),
-        restarted_after_s(record),
+        frozenset(run.tag or run.id for run in ran),  # the runner's own retries share the tag
+        frozenset(holder for queue in incident.queues for holder in _list_holders(queue)),
+        find_course(record),
+        measure_wait_s(record),
     )
 
 
-def _holders(watched: QueueState) -> set[tuple[str, str]]:
-    before = watched.before.holders if watched.before else ()
-    return {(tidy(holder.name, NAME), tidy(holder.host, NAME)) for holder in before or watched.holders}
+def _list_holders(queue: QueueState) -> set[tuple[str, str]]:
+    before = queue.before.holders if queue.before else ()
+    return {(tidy(holder.name, NAME), tidy(holder.host, NAME)) for holder in before or queue.holders}
 
 
 def count(cases: Iterable[Case], rules: Rules, at: float, days: int) -> Report:
@@ -170,12 +170,12 @@ def _add_up(cases: list[Case]) -> float:
 def compose(cost: Report, rules: Rules) -> Card:
     """Compose the card. Its urgency never makes anybody get up."""
     shown = cost.runbooks[:SHOWN]
-    facts = [fact for book in shown for fact in _facts(book, cost.days)]
+    facts = [fact for book in shown for fact in _list_facts(book, cost.days)]
     if (more := len(cost.runbooks) - SHOWN) > 0:
         facts.append(("", Text("and {count} more runbook", "and {count} more runbooks", count=more)))
     active = [book for book in shown if book.now.incidents and book.runbook in rules.runbooks]
     nobody = Text("{runbook}: nobody owns the bug yet. Open a ticket and put its link into the runbook as `root_cause`.")
-    observed = (_observed(book, cost.days) for book in active if rules.runbooks[book.runbook].mode is Mode.OBSERVE)
+    observed = (_say_observed(book, cost.days) for book in active if rules.runbooks[book.runbook].mode is Mode.OBSERVE)
     text: list[Phrase] = [
         *_say_unread(cost),
         *(nobody.fill(runbook=tidy(book.runbook, NAME)) for book in active if not book.root_cause),
@@ -183,26 +183,26 @@ def compose(cost: Report, rules: Rules) -> Card:
     ]
     links = ((named(LINK_CAUSE, tidy(book.runbook, 40)), safe_url(book.root_cause)) for book in shown)
     urgency = "plan" if cost.now.incidents else "fine"
-    content = Content(urgency, _headline(cost), text, facts, [(label, url) for label, url in links if url])
+    content = Content(urgency, _say_headline(cost), text, facts, [(label, url) for label, url in links if url])
     return render(rules, CardKind.REPORT, content, cost.at)
 
 
-def _headline(cost: Report) -> Phrase:
+def _say_headline(cost: Report) -> Phrase:
     if not cost.now.incidents:
-        return Text("No incident in {span}", span=_days(cost.days))
+        return Text("No incident in {span}", span=_say_days(cost.days))
     stuck, before = Text("Stuck for {stuck} in {span}, {restarts}"), Text("before: {stuck}, {restarts}")
     now, then = (
-        {"stuck": duration(counts.stuck_s), "restarts": _restarts(counts), "span": _days(cost.days)}
+        {"stuck": duration(counts.stuck_s), "restarts": _say_restarts(counts), "span": _say_days(cost.days)}
         for counts in (cost.now, cost.before)
     )
     return in_brackets(stuck.fill(**now), before.fill(**then))
 
 
-def _days(days: int) -> Text:
+def _say_days(days: int) -> Text:
     return Text("{count} day", "{count} days", count=days)
 
 
-def _restarts(counts: Counts) -> Text:
+def _say_restarts(counts: Counts) -> Text:
     return Text("{count} restart", "{count} restarts", count=counts.restarts)
 
 
@@ -217,33 +217,33 @@ def _say_unread(cost: Report) -> list[Phrase]:
     return [*cut, *([broken.fill(count=cost.broken)] if cost.broken else [])]
 
 
-def _facts(book: RunbookReport, days: int) -> list[Fact]:
+def _list_facts(book: RunbookReport, days: int) -> list[Fact]:
     """The runbook's figures of both periods, which stand side by side where a chat has two columns."""
-    name, span = tidy(book.runbook, NAME), _days(days)
+    name, span = tidy(book.runbook, NAME), _say_days(days)
     before = Text("{runbook}, the {span} before", runbook=name, span=span)
-    return [(Text("{runbook}, {span}", runbook=name, span=span), _counted(book.now)), (before, _counted(book.before))]
+    return [(Text("{runbook}, {span}", runbook=name, span=span), _say_counts(book.now)), (before, _say_counts(book.before))]
 
 
-def _counted(counts: Counts) -> Phrase:
-    held = Text("{count} of {of} held by {holder}", count=counts.held, of=counts.known, holder=counts.holder)
+def _say_counts(counts: Counts) -> Phrase:
+    held = Text("{count} of {of} held by {holder}", count=counts.held, of=counts.with_holders, holder=counts.holder)
     return join(
         (
             Text("stuck for {stuck}", stuck=duration(counts.stuck_s)) if counts.incidents else "",
             Text("{count} incident", "{count} incidents", count=counts.incidents),
-            _restarts(counts),
+            _say_restarts(counts),
             Text("{count} hand-over to people", "{count} hand-overs to people", count=counts.handed_over),
             held if counts.held else "",
         )
     )
 
 
-def _observed(book: RunbookReport, days: int) -> Phrase:
+def _say_observed(book: RunbookReport, days: int) -> Phrase:
     """What became of a runbook's would-be restarts, and whether to go on to `approve`. Empty without any."""
     would_be, total = book.now.would_be, sum(book.now.would_be.values())
     observes = Text(
         "{runbook} observes: {count} would-be restart in {span}", "{runbook} observes: {count} would-be restarts in {span}"
     )
-    head = observes.fill(runbook=tidy(book.runbook, NAME), count=total, span=_days(days))
+    head = observes.fill(runbook=tidy(book.runbook, NAME), count=total, span=_say_days(days))
     later = Text("median {took} later", took=duration(book.now.median_after_s or 0.0))
     parts = (
         in_brackets(BECAME[became].fill(count=count), later if became is Became.HEALED_BY_PERSON else "")

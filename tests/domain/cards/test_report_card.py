@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from functions.adapters.chats import console, google_chat, slack
 from functions.adapters.symptoms.rabbitmq import to_queue
-from functions.domain.cards.report import Became, Report, compose, count, to_case, what_became
+from functions.domain.cards.report import Became, Report, compose, count, find_course, to_case
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Ending, Mode, Phase, Reason
 from functions.domain.model.incidents import AlertRef, Archive, Incident, Observed, Outcome, PastAttempt, QueueState
@@ -211,7 +211,7 @@ def observed(number: int, healed_s: float | None, restarted_s: float | None = No
 )  # fmt: skip
 def test_each_incident_went_one_way(one: Archive, became: Became | None) -> None:
     """A restart that somebody made counts only if the target recovered after it."""
-    assert what_became(one) is became
+    assert find_course(one) is became
 
 
 def said(*records: Archive, language: str = "en", mode: Mode = Mode.OBSERVE) -> list[str]:
