@@ -8,17 +8,18 @@ Every method that calls an outside system takes `timeout_s`, the time for all of
 the call may or may not have taken effect) or `Denied` (a clear refusal), and nothing else on purpose. No error contains a
 secret or a URL with a secret. Importing an adapter costs nothing: the methods import the clients that they need."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from msgspec import Struct
-from msgspec.structs import force_setattr
+from msgspec.structs import force_setattr, replace
 
 from functions.domain.model.alerts import QueueRef, Target
 from functions.domain.model.incidents import Archive
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, ExecutionHistory, NodeOutput, QueueSnapshot, Statement
-from functions.domain.model.runbooks import Restart, Rules, Symptom
+from functions.domain.model.runbooks import EvidenceJob, HolderOption, Restart, Rules, Symptom
+from functions.domain.texts.patterns import full_match
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import Calls
 from functions.runtime.text import Phrase, Text
@@ -53,6 +54,31 @@ def finding_of(what: str, ask: Callable[[], Finding | Phrase], remedy: Phrase = 
     return answer if isinstance(answer, Finding) else Finding(what, True, answer)
 
 
+def name_evidence(findings: Iterable[Finding], restart: Sequence[Finding]) -> list[Finding]:
+    """The lines about the evidence job by its name, without what is right of the restart's job in the same words."""
+    return [replace(one, what=f"evidence: {one.what}") for one in findings if not (one.ok and one in restart)]
+
+
+HOLDER_HOSTS = "the job can be limited to the consumers' hosts"
+
+
+def compare_hosts(
+    holder: HolderOption, consumers: frozenset[str], hosts: Collection[str] | None, where: str, remedy: str
+) -> Finding:
+    """Compare the hosts of a queue's consumers, as `restart.holder` sends one, with those that the runner knows (None: it knows
+    none) and with `allow`: a start for another host goes nowhere. `where`: what says so, as in "the nodes' `hostname` is"."""
+    listed = holder.allow if hosts is None else ", ".join(sorted(hosts)) or "not there"
+    compared = consumers or hosts or ()
+    allowed = [host for host in compared if full_match(holder.allow, host)]
+    if lost := sorted(consumers.difference(allowed if hosts is None else hosts)):
+        return Finding(HOLDER_HOSTS, False, f"consumers come from {', '.join(lost)}, {where} {listed}", remedy)
+    if hosts is not None and not allowed:
+        return Finding(HOLDER_HOSTS, False, f"none matches restart.holder.allow: {where} {listed}", remedy)
+    detail = f"{len(allowed)} of {len(compared)} match restart.holder.allow" if compared else f"{where} {listed}"
+    hint = "To compare them with a queue's consumers, add: --label vhost=... --label queue=..."
+    return Finding(HOLDER_HOSTS, bool(consumers) or None, detail, hint)
+
+
 class Mismatch(Denied):
     """The job runs with other options than were sent: it may restart another target."""
 
@@ -65,9 +91,9 @@ class Runner(Protocol):
     """Restarts a target (runners/)."""
 
     name: ClassVar[str]
-    """Its name in texts, as in "Open the job in Rundeck"."""
-    hosts_are: ClassVar[tuple[str, str]]
-    """Where `list_hosts` has the hosts from, as in "the nodes' `hostname` is", and the remedy if one is missing there."""
+    """Its name in texts, as in "Open the job in NAME"."""
+    needs_machine: ClassVar[bool]
+    """Whether it starts processes where Unstick runs, which a platform such as Cloud Run ends."""
 
     @property
     def url(self) -> str:
@@ -90,9 +116,6 @@ class Runner(Protocol):
     def abort(self, execution: str, *, timeout_s: float) -> Execution:
         """Abort it, and return it as it was seen then. `Denied`: it runs on."""
 
-    def list_hosts(self, restart: Restart, *, timeout_s: float) -> tuple[str, ...] | None:
-        """The hosts that the job can be limited to, as `restart.holder` names one; None without a list besides its `allow`."""
-
     def start_page(self, target: Target) -> str:
         """The page where people start the job by hand, as far as it is known without a call."""
 
@@ -102,10 +125,11 @@ class Runner(Protocol):
     def read_evidence(self, job: str, *, tag: str, execution: str | None, partial: bool, timeout_s: float) -> EvidenceRun:
         """Read the run (found by its tag if `execution` is None), and its output once it has ended, or so far if `partial`."""
 
-    def check_evidence(self, job: str, options: tuple[str, ...], *, within_s: float, timeout_s: float) -> list[Finding]: ...
-
-    def check(self, restart: Restart, *, auto: bool, timeout_s: float) -> list[Finding]:
-        """Check that the job can be run as the runbook wants it. `auto`: without anybody who looks at it."""
+    def check(
+        self, restart: Restart, evidence: EvidenceJob | None, consumers: frozenset[str], *, auto: bool, timeout_s: float
+    ) -> list[Finding]:
+        """Check that both jobs can be run as the runbook wants them. `auto`: without anybody who looks at it. `consumers`: the
+        hosts of the queue's consumers, as `restart.holder` sends one; empty if they aren't known."""
 
 
 class Query(Struct, frozen=True):

@@ -84,12 +84,10 @@ def _check_top(top: Mapping[str, Any], wrong: set[Path], *, on_cloud_run: bool) 
             if mask(line := f"{name}: {value}") != line:
                 what, remedy = "looks like a secret, and is written out", "Use `token` or `password`, or a proxy"
                 yield (symptom, "headers", name), what, remedy
-    if on_cloud_run and "command" in top:
-        yield (
-            ("command",),
-            "runs commands, and Cloud Run keeps no processes",
-            "Use rundeck, or run Unstick on a machine of its own",
-        )
+    for name in runners if on_cloud_run else ():
+        if name in top and load_adapter("runners", name).needs_machine:
+            remedy = "Use another runner, or run Unstick on a machine of its own"
+            yield (name,), "starts processes here, and Cloud Run keeps none", remedy
     yield from _check_places(top, on_cloud_run=on_cloud_run)
 
 

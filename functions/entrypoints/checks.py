@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -17,8 +16,7 @@ from functions.bootstrap import Adapters
 from functions.domain.decisions.matching import NotRendered, find_overlaps, last_matches
 from functions.domain.model.codes import Mode
 from functions.domain.model.observations import QueueSnapshot
-from functions.domain.model.runbooks import HolderOption, Runbook
-from functions.domain.texts.patterns import full_match
+from functions.domain.model.runbooks import Runbook
 from functions.domain.texts.words import duration
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import is_loopback
@@ -29,9 +27,7 @@ from functions.runtime.secrets import SecretRef
 SHORT_SECRET = 16  # bytes. A shorter secret can be guessed from a signed body
 GRACE_S = 1.0  # seconds beyond the time-out of each system that all together may take
 CONSUMERS_HOST = re.compile(r"\[?([^\s\]]+?)\]?:\d+ -> ")  # its connection's name begins with it
-HOLDER_HOSTS = "the job can be limited to the consumers' hosts"
 UNREACHABLE = "Make sure that it is up and can be reached from here, or give --timeout more seconds."
-COMPARED_WITH_QUEUE = "To compare them with a queue's consumers, add: --label vhost=... --label queue=..."
 
 
 class Line(Struct, frozen=True):
@@ -46,7 +42,6 @@ class Question(Struct, frozen=True):
     system: str
     ask: Callable[[], list[Finding]]
     runbook: str = ""
-    job: str = ""  # what the lines about another job than the restart's begin with
 
 
 def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float, *, creates: bool = True) -> list[Question]:
@@ -65,26 +60,14 @@ def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float, *, c
 
 
 def _ask_about(ports: Adapters, runbook: Runbook, labels: Mapping[str, str], timeout_s: float) -> Iterator[Question]:
-    """The restart's job first: what others share with it is said of it."""
     alert = {matcher.label: matcher.value for matcher in runbook.match if matcher.op == "="} | dict(labels)
-    symptom, evidence = runbook.symptom, runbook.evidence
-
-    def ask(system: str, check: Callable[..., list[Finding]], *given: Any, job: str = "", **more: Any) -> Question:
-        return Question(system, partial(check, *given, timeout_s=timeout_s, **more), runbook.name, job)
-
-    runner = partial(ask, ports.config.runner.name)
-    yield runner(ports.runner.check, runbook.restart, auto=runbook.mode is Mode.AUTO)
-    if runbook.restart.holder:
-        compare = partial(_compare_hosts, ports, runbook, runbook.restart.holder, alert, timeout_s)
-        yield Question(ports.config.runner.name, lambda: [finding_of(HOLDER_HOSTS, compare, UNREACHABLE)], runbook.name)
-    if evidence:
-        options = tuple(evidence.options)
-        yield runner(ports.runner.check_evidence, evidence.job, options, within_s=evidence.within_s, job="evidence")
-    yield ask(symptom.kind, ports.symptoms[symptom.kind].check, symptom, alert)
+    name, symptom = runbook.name, runbook.symptom
+    yield Question(ports.config.runner.name, partial(_check_runner, ports, runbook, alert, timeout_s), name)
+    yield Question(symptom.kind, partial(ports.symptoms[symptom.kind].check, symptom, alert, timeout_s=timeout_s), name)
 
 
 def ask_all(every: Sequence[Question], timeout_s: float, advance: Callable[[], None]) -> list[Line]:
-    """Ask all at once. What runbooks or their jobs share appears once, and no line shows a secret that a server echoed."""
+    """Ask all at once. What runbooks share appears once, and no line shows a secret that a server echoed."""
 
     def ask(question: Question) -> list[Finding]:
         try:
@@ -98,8 +81,6 @@ def ask_all(every: Sequence[Question], timeout_s: float, advance: Callable[[], N
         for one in [_unanswered(question, result)] if isinstance(result, Exception) else result:
             shown = redact(str(one.detail))
             finding = one if shown == str(one.detail) else replace(one, detail=shown)
-            if question.job and not (finding.ok and (question.system, finding) in runbooks):
-                finding = replace(finding, what=f"{question.job}: {finding.what}")
             runbooks.setdefault((question.system, finding), []).append(question.runbook)
     several = len({question.runbook for question in every if question.runbook}) > 1
     order = {question.system: place for place, question in reversed(list(enumerate(every)))}
@@ -184,26 +165,17 @@ def _check_secret(place: str, secret: SecretRef) -> list[Finding]:
     return [finding_of(place, look, "Make sure that it can be read from here.")]
 
 
-def _compare_hosts(
-    ports: Adapters, runbook: Runbook, holder: HolderOption, alert: Mapping[str, str], timeout_s: float
-) -> Finding:
-    """Compare the consumers' hosts, as `restart.holder` sends one, with those that the runner knows and with `allow`: a start
-    for another host goes nowhere."""
-    hosts, (where, remedy) = ports.runner.list_hosts(runbook.restart, timeout_s=timeout_s), ports.runner.hosts_are
-    adapter, consumers = ports.symptoms[runbook.symptom.kind], set[str]()
-    with suppress(NotRendered):  # the queue comes with the alert
-        (seen,) = adapter.look_all([Query(adapter.name_queue(runbook.symptom, alert), 0.0)], timeout_s=timeout_s)
-        ids = (seen.consumer_ids or ()) if isinstance(seen, QueueSnapshot) else ()
-        consumers = {found[1] for one in ids if (found := CONSUMERS_HOST.match(one))}
-    listed = holder.allow if hosts is None else ", ".join(sorted(hosts)) or "not there"
-    compared = consumers or hosts or ()
-    allowed = [host for host in compared if full_match(holder.allow, host)]
-    if lost := sorted(consumers.difference(allowed if hosts is None else hosts)):
-        return Finding(HOLDER_HOSTS, False, f"consumers come from {', '.join(lost)}, {where} {listed}", remedy)
-    if hosts is not None and not allowed:
-        return Finding(HOLDER_HOSTS, False, f"none matches restart.holder.allow: {where} {listed}", remedy)
-    detail = f"{len(allowed)} of {len(compared)} match restart.holder.allow" if compared else f"{where} {listed}"
-    return Finding(HOLDER_HOSTS, bool(consumers) or None, detail, COMPARED_WITH_QUEUE)
+def _check_runner(ports: Adapters, runbook: Runbook, alert: Mapping[str, str], timeout_s: float) -> list[Finding]:
+    """Check the jobs, and where one can be limited to a host, whether it knows those of the queue's consumers."""
+    ends, consumers = ports.monotonic() + timeout_s, frozenset[str]()
+    if runbook.restart.holder:
+        adapter = ports.symptoms[runbook.symptom.kind]
+        with suppress(NotRendered):  # the queue comes with the alert
+            (seen,) = adapter.look_all([Query(adapter.name_queue(runbook.symptom, alert), 0.0)], timeout_s=timeout_s / 2)
+            ids = (seen.consumer_ids or ()) if isinstance(seen, QueueSnapshot) else ()
+            consumers = frozenset(found[1] for one in ids if (found := CONSUMERS_HOST.match(one)))
+    left_s = ends - ports.monotonic()
+    return ports.runner.check(runbook.restart, runbook.evidence, consumers, auto=runbook.mode is Mode.AUTO, timeout_s=left_s)
 
 
 def check_chat(what: str, chat: Chat, timeout_s: float) -> list[Finding]:

@@ -63,7 +63,8 @@ def try_token(to: answers.Connection, secret: str, jobs: Sequence[str]) -> None:
     os.environ[NEW] = secret
     tried = replace(to.settings, token=SecretRef(f"env://{NEW}"))
     for job in jobs:
-        for finding in checks.check(tried, Restart(job, max_run_s=float("inf")), auto=False, timeout_s=to.left_s):
+        restart = Restart(job, max_run_s=float("inf"))
+        for finding in checks.check(tried, restart, None, frozenset(), auto=False, timeout_s=to.left_s):
             if finding.what in TRIED and finding.ok is False:
                 raise Denied(
                     answers.SYSTEM, f"the new token does not work: {finding.what}: no. {finding.detail}", remedy=finding.remedy

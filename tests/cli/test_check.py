@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from functions.application.ports import Finding
+from functions.application.ports import HOLDER_HOSTS, Finding, name_evidence
 from functions.application.serialization import encode
 from functions.domain.model.observations import Pause
 from functions.entrypoints import checks
@@ -176,11 +176,9 @@ def test_a_secret_that_a_server_echoes_is_not_shown(here: Line) -> None:
 
 
 def test_what_a_runbooks_jobs_share_stands_once() -> None:
-    """What is right for the restart's job and another one alike is told once; what is wrong is told of each job."""
+    """What is right for the restart's job and the evidence's alike is told once; what is wrong is told of each job."""
     lines = [Finding("it answers", ok=True), Finding("it runs", ok=False, detail="disabled")]
-    asked = [checks.Question("x", lambda: lines, "mail", job) for job in ("", "evidence")]
-    told = [one.finding.what for one in checks.ask_all(asked, 5.0, lambda: None)]
-    assert told == ["it answers", "it runs", "evidence: it runs"]
+    assert [one.what for one in name_evidence(lines, lines)] == ["evidence: it runs"]
 
 
 def test_the_kill_switch_is_pointed_out(here: Line) -> None:
@@ -236,7 +234,7 @@ def with_holder(here: Line, hostname: str) -> None:
 def test_hosts_of_consumers_that_are_no_nodes_are_found(here: Line) -> None:
     """Nodes are named by DNS, RabbitMQ sees addresses: a restart of one host would go nowhere, and so would the next."""
     with_holder(here, "mail-1.example.com")
-    line = findings(here, *MAIL, code=1)[f"rundeck: {checks.HOLDER_HOSTS}"]
+    line = findings(here, *MAIL, code=1)[f"rundeck: {HOLDER_HOSTS}"]
     assert line["detail"] == "consumers come from 10.0.3.7, the nodes' `hostname` is mail-1.example.com"
     assert "`hostname`" in line["remedy"]
 
@@ -244,10 +242,10 @@ def test_hosts_of_consumers_that_are_no_nodes_are_found(here: Line) -> None:
 def test_hosts_of_consumers_that_are_nodes_are_well(here: Line) -> None:
     """With the labels of a queue; without them only what `allow` says of the nodes is known."""
     with_holder(here, "10.0.3.7")
-    assert findings(here, *MAIL, code=0)[f"rundeck: {checks.HOLDER_HOSTS}"]["ok"] is True
-    assert findings(here, code=0)[f"rundeck: {checks.HOLDER_HOSTS}"]["ok"] is None
+    assert findings(here, *MAIL, code=0)[f"rundeck: {HOLDER_HOSTS}"]["ok"] is True
+    assert findings(here, code=0)[f"rundeck: {HOLDER_HOSTS}"]["ok"] is None
     with_holder(here, "mail-1.example.com")
-    line = findings(here, code=1)[f"rundeck: {checks.HOLDER_HOSTS}"]
+    line = findings(here, code=1)[f"rundeck: {HOLDER_HOSTS}"]
     assert "none matches restart.holder.allow" in line["detail"]
 
 
@@ -256,7 +254,7 @@ def test_hosts_that_the_token_may_not_see_are_named_as_such(here: Line) -> None:
     with_holder(here, "10.0.3.7")
     here.rundeck.tokens = {here.rundeck.token: "viewer"}
     lines = findings(here, *MAIL, code=1)
-    line = lines[f"rundeck: {checks.HOLDER_HOSTS}"]
+    line = lines[f"rundeck: {HOLDER_HOSTS}"]
     assert (line["ok"], "Read Nodes" in line["detail"], "unstick.aclpolicy" in line["remedy"]) == (False, True, True)
     assert "rundeck: rundeck can be asked" not in lines
 
@@ -289,9 +287,9 @@ def test_hosts_of_consumers_that_a_command_does_not_know(here: Line, allow: str,
     del whole["rundeck"]
     path.write_text(yaml.safe_dump(whole | {"command": {"path": str(here.folder / "unstick.db"), "jobs": {"mail": job}}}))
     here.rabbit.queue("mail.delivery").set(consumers=("10.0.3.7:50001 -> 10.0.0.2:5672",))
-    line = findings(here, code=0)[f"command: {checks.HOLDER_HOSTS}"]
+    line = findings(here, code=0)[f"command: {HOLDER_HOSTS}"]
     assert (line["ok"], line["detail"]) == (None, f"`restart.holder.allow` lists {allow}")
-    line = findings(here, *MAIL, code=0 if right else 1)[f"command: {checks.HOLDER_HOSTS}"]
+    line = findings(here, *MAIL, code=0 if right else 1)[f"command: {HOLDER_HOSTS}"]
     assert line["ok"] is right
     if not right:
         assert line["detail"] == "consumers come from 10.0.3.7, `restart.holder.allow` lists mail-1|mail-2"

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from functions.application import ports
+from functions.config import settings
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("functions", "testbed", "tests", "pyproject.toml", "main.py")
@@ -28,6 +34,55 @@ def blocks() -> list[tuple[str, str]]:
 def test_each_stand_in_of_the_page_belongs_to_an_example():
     """So that none is left untested."""
     assert [name for name, _ in blocks()] == [stand_ins for _, stand_ins in EXAMPLES.values()]
+
+
+PORTS: dict[str, dict[type, str]] = {
+    "A symptom": {ports.SymptomAdapter: "", ports.SymptomKeys: "Keys."},
+    "A chat": {ports.UpdatingChat: "", ports.Buttons: ""},
+    "A runner": {ports.Runner: ""},
+    "A store or a scheduler": {ports.Store: "", ports.Scheduler: ""},
+}
+"""Heading of the page -> the protocols that it describes, with what their members' names begin with there."""
+
+
+def members(protocol: type) -> Iterator[str]:
+    """Each member as the page writes it: its name, and those of its arguments."""
+    for part in (part for part in protocol.__mro__ if part.__module__ == ports.__name__):
+        for name in (name for name in {**part.__annotations__, **vars(part)} if not name.startswith("_")):
+            value = getattr(protocol, name, None)
+            if not inspect.isfunction(value):
+                yield name
+                continue
+            arguments = list(inspect.signature(value).parameters.values())[1:]
+            plain = [one.replace(annotation=one.empty, default=one.empty) for one in arguments]
+            yield f"{name}{inspect.Signature(plain)}"
+
+
+@pytest.mark.parametrize("heading", PORTS)
+def test_the_page_lists_each_member_of_each_port(heading: str):
+    """By name and arguments. What the page has besides is no member: the function `render`, and the class in `ADAPTER`."""
+    section = (ROOT / "examples" / "adapters" / "README.md").read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2]
+    listed = re.findall(r"^\| `([^`]+)` \|", section.partition("\n## ")[0], re.MULTILINE)
+    besides = ("render(", "ADAPTER: ")
+    expected = [prefix + member for protocol, prefix in PORTS[heading].items() for member in members(protocol)]
+    assert sorted(one for one in listed if not one.startswith(besides)) == sorted(expected)
+
+
+def test_a_runner_has_at_most_eleven_members():
+    """What only `check` asks is a part of `check`."""
+    assert len(list(members(ports.Runner))) <= 11
+
+
+@pytest.mark.parametrize("name", settings.adapter_names("runners"))
+def test_no_code_outside_a_runner_names_it(name: str):
+    """Another runner would be left out there. Keys that are gone are named by their path."""
+    named = re.compile(rf"{re.escape(settings.load_adapter('runners', name).name)}|\b{name}\.|^{name}$")
+    paths = [path for top in ("functions", "unstick") for path in sorted((ROOT / top).rglob("*.py"))]
+    for path in (one for one in paths if "adapters/runners" not in one.as_posix() and one.name != "validation.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+        texts = [one.value for one in nodes if isinstance(one, ast.Constant) and id(one) not in docstrings]
+        assert [f"{path}: {text}" for text in texts if isinstance(text, str) and named.search(text)] == []
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

@@ -184,7 +184,7 @@ class Rules(Struct, frozen=True):
     public_url: str = ""
     language: str = "en"
     time_zone: str = "UTC"
-    runner: str = "Rundeck"
+    runner: str = "the runner"
     """The runner's name in texts, where it replaces `{runner}`."""
     mask: tuple[str, ...] = ()
     """Patterns of RE2 for secrets in the output of jobs, besides the built-in ones."""

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from functions.adapters.runners.rundeck import checks
 from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.ports import Finding
-from functions.domain.model.runbooks import HolderOption, Restart
+from functions.domain.model.runbooks import EvidenceJob, HolderOption, Restart
 from testbed.doubles.rundeck import INCIDENT, NOT_AFTER, Job, Rundeck
 from testbed.patience import PATIENCE_S
 
@@ -30,9 +30,8 @@ def settings(settings: Settings) -> Settings:
 def check(
     settings: Settings, *, auto: bool = True, options: tuple[str, ...] = ("service",), job: str = JOB, max_run_s: float = 1800.0
 ) -> dict[str, Finding]:
-    findings = checks.check(
-        settings, Restart(job, dict.fromkeys(options, "x"), max_run_s=max_run_s), auto=auto, timeout_s=PATIENCE_S
-    )
+    restart = Restart(job, dict.fromkeys(options, "x"), max_run_s=max_run_s)
+    findings = checks.check(settings, restart, None, frozenset(), auto=auto, timeout_s=PATIENCE_S)
     return {finding.what: finding for finding in findings}
 
 
@@ -56,8 +55,9 @@ def check_shipped(settings: Settings, job: dict[str, Any], file: Path) -> dict[s
     options = [one["name"] for one in yaml.safe_load(file.read_text())[0]["options"] if one["name"] != INCIDENT]
     if not file.name.startswith(("evidence-", "return")):
         return check(settings, job=job["id"], options=tuple(name for name in options if name != NOT_AFTER))
-    findings = checks.check_evidence(settings, job["id"], tuple(options), within_s=20.0, timeout_s=PATIENCE_S)
-    return {finding.what: finding for finding in findings}
+    evidence = EvidenceJob(job["id"], dict.fromkeys(options, "x"))
+    findings = checks.check(settings, Restart("gone"), evidence, frozenset(), auto=False, timeout_s=PATIENCE_S)
+    return {finding.what: finding for finding in findings if finding.what.startswith("evidence: ")}
 
 
 @pytest.mark.parametrize("file", shipped_jobs(), ids=lambda file: "/".join(file.parts[-2:]))
@@ -81,8 +81,9 @@ def test_own_definition_can_be_limited_to_a_host(double: Rundeck, settings: Sett
     """Its lines for `restart.holder` are right as they stand, once their marks are off."""
     text = DEFINITION.read_text().replace("    filter: 'tags: consumers'\n", "").replace("#|", "")
     double.definitions[JOB] = yaml.safe_load(text)
+    double.state.hostnames = {"mail-1": "10.0.3.7"}
     restart = Restart(JOB, {"service": "mail"}, holder=HolderOption("host", "[0-9.]+"))
-    findings = checks.check(settings, restart, auto=True, timeout_s=PATIENCE_S)
+    findings = checks.check(settings, restart, None, frozenset(), auto=True, timeout_s=PATIENCE_S)
     assert [(finding.what, finding.detail) for finding in findings if finding.ok is False] == []
     assert {finding.what: finding.ok for finding in findings}["the job can be limited to the host that hangs"]
     host = next(option for option in double.definitions[JOB][0]["options"] if option["name"] == "host")

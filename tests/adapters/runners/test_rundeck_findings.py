@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from functions.adapters.runners.rundeck import answers, checks
 from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.ports import Finding
-from functions.domain.model.runbooks import HolderOption, Restart
+from functions.domain.model.runbooks import EvidenceJob, HolderOption, Restart
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from functions.runtime.http_client import Answer
 from functions.runtime.secrets import SecretRef
@@ -79,13 +79,14 @@ def check(
 ) -> dict[str, Finding]:
     limited = HolderOption(holder, ".") if holder else None
     restart = Restart("x", dict.fromkeys(options, "y"), holder=limited)
-    findings = checks.check(settings, restart, auto=auto, timeout_s=PATIENCE_S)
+    findings = checks.check(settings, restart, None, frozenset(), auto=auto, timeout_s=PATIENCE_S)
     return {one.what: one for one in findings}
 
 
 def evidence(options: tuple[str, ...] = ("service",)) -> dict[str, Finding]:
-    findings = checks.check_evidence(SETTINGS, "x", options, within_s=20.0, timeout_s=PATIENCE_S)
-    return {one.what: one for one in findings}
+    job = EvidenceJob("x", dict.fromkeys(options, "y"))
+    findings = checks.check(SETTINGS, Restart("gone"), job, frozenset(), auto=True, timeout_s=PATIENCE_S)
+    return {one.what.removeprefix("evidence: "): one for one in findings if one.what.startswith("evidence: ")}
 
 
 def test_a_job_as_it_should_be(said: Said) -> None:
@@ -343,9 +344,9 @@ def test_values_that_the_job_does_not_allow(said: Said, value: str, wrong: bool)
     """Each start would be refused; a value with labels is known only when an alert comes, and a list may be kept elsewhere."""
     for values in (["mail", 8], []):
         said.job["options"][0] = {"name": "service", "enforced": True, "values": values}
-        findings = {
-            one.what: one for one in checks.check(SETTINGS, Restart("x", {"service": value}), auto=True, timeout_s=PATIENCE_S)
-        }
+        restart = Restart("x", {"service": value})
+        lines = checks.check(SETTINGS, restart, None, frozenset(), auto=True, timeout_s=PATIENCE_S)
+        findings = {one.what: one for one in lines}
         problem = f"service does not allow {value}" if wrong and values else ""
         assert (findings[OPTIONS_ARE].ok, findings[OPTIONS_ARE].detail) == (not problem, problem)
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -15,7 +16,7 @@ from functions.application.ports import Runner
 from functions.config.settings import adapter_names
 from functions.domain.model.alerts import Target
 from functions.domain.model.observations import Execution, ExecutionHistory
-from functions.domain.model.runbooks import Restart
+from functions.domain.model.runbooks import EvidenceJob, Restart
 from functions.runtime.decoding import convert
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from testbed.patience import PATIENCE_S, wait_until
@@ -248,19 +249,19 @@ def test_evidence_is_read_once_it_is_there(lab: Lab, by_tag: bool):
 def test_check_finds_nothing_wrong_where_nothing_is(lab: Lab):
     """Lines for people, of the restart and of the evidence; nothing is started."""
     restart = Restart(lab.system.job, {"service": "${labels.service}"}, {"service": "[a-z-]{1,40}"})
-    findings = lab.adapter.check(restart, auto=True, timeout_s=PATIENCE_S)
-    findings += lab.adapter.check_evidence(lab.system.evidence, ("process",), within_s=120.0, timeout_s=PATIENCE_S)
+    evidence = EvidenceJob(lab.system.evidence, {"process": "x"}, within_s=120.0)
+    findings = lab.adapter.check(restart, evidence, frozenset(), auto=True, timeout_s=PATIENCE_S)
     assert [line for line in findings if line.ok is False] == []
     assert any(line.ok for line in findings)
-    assert all(isinstance(host, str) for host in lab.adapter.list_hosts(restart, timeout_s=PATIENCE_S) or ())
     assert lab.look().executions == ()
 
 
 def test_check_says_what_is_wrong_and_what_to_do(lab: Lab):
     """A job that is not there, and a system that does not answer."""
-    gone = lab.adapter.check(Restart("33333333-3333-4333-8333-333333333333"), auto=True, timeout_s=PATIENCE_S)
+    check = partial(lab.adapter.check, evidence=None, consumers=frozenset(), auto=True, timeout_s=PATIENCE_S)
+    gone = check(Restart("33333333-3333-4333-8333-333333333333"))
     lab.system.close()
-    down = lab.adapter.check(Restart(lab.system.job), auto=True, timeout_s=PATIENCE_S)
+    down = check(Restart(lab.system.job))
     for findings in (gone, down):
         wrong = [line for line in findings if line.ok is False]
         assert wrong

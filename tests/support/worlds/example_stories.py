@@ -190,7 +190,7 @@ EVIDENCE = Evidence(
 
 def rules(language: str = "en") -> Rules:
     zone, url = "Asia/Tokyo", "https://unstick.example.com"
-    return Rules({"mail-delivery": RUNBOOK}, language=language, time_zone=zone, public_url=url)
+    return Rules({"mail-delivery": RUNBOOK}, language=language, time_zone=zone, public_url=url, runner="Rundeck")
 
 
 def held(

@@ -48,7 +48,7 @@ def runbook(**changes: Any) -> Runbook:
 
 
 def rules(*runbooks: Runbook, **changes: Any) -> Rules:
-    return Rules({one.name: one for one in runbooks or (runbook(),)}, notify=("everybody",), **changes)
+    return Rules({one.name: one for one in runbooks or (runbook(),)}, notify=("everybody",), **({"runner": "Rundeck"} | changes))
 
 
 def alert(**changes: Any) -> Alert:

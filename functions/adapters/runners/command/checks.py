@@ -11,9 +11,9 @@ from functions.adapters.runners.command.arguments import fill
 from functions.adapters.runners.command.launch import launch
 from functions.adapters.runners.command.settings import SYSTEM, Job, Settings
 from functions.adapters.sqlite import opened
-from functions.application.ports import Finding, finding_of_error
+from functions.application.ports import Finding, compare_hosts, finding_of_error, name_evidence
 from functions.domain.decisions.matching import template_options
-from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION, Restart
+from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION, EvidenceJob, Restart
 from functions.runtime.errors import Denied, Unavailable
 
 PROGRAM = "the command's program can be run"
@@ -22,24 +22,34 @@ START = "commands can be started"
 EXAMPLE = "x"  # in place of what comes with the alert
 
 
-def check(settings: Settings, restart: Restart, *, timeout_s: float) -> Iterator[Finding]:
-    """Check the command of a restart or a remedy."""
-    yield from check_job(settings, restart.job, restart.options, INCIDENT_OPTION, NOT_AFTER_OPTION)
+def check(
+    settings: Settings, restart: Restart, evidence: EvidenceJob | None, consumers: frozenset[str], *, timeout_s: float
+) -> list[Finding]:
+    """Check the commands of a runbook, and that commands can be started at all."""
+    lines = [*_check_restart(settings, restart, consumers), _check_start(settings, timeout_s)]
+    if evidence:
+        lines += name_evidence(_check_job(settings, evidence.job, dict.fromkeys(evidence.options, "$"), INCIDENT_OPTION), lines)
+    return lines
+
+
+def _check_restart(settings: Settings, restart: Restart, consumers: frozenset[str]) -> Iterator[Finding]:
+    yield from _check_job(settings, restart.job, restart.options, INCIDENT_OPTION, NOT_AFTER_OPTION)
     if job := settings.jobs.get(restart.job):
         if restart.holder:
             what, name = "the command can be limited to the host that hangs", restart.holder.option
             remedy = f"use ${{option.{name}}} in the command, and give it a default that stands for all hosts"
             yield Finding(what, name in _options_of(job) and name in job.defaults, name, remedy)
+            remedy = "List each host there as RabbitMQ sees it, or leave `holder` out (docs/command.md)."
+            yield compare_hosts(restart.holder, consumers, None, "`restart.holder.allow` lists", remedy)
         what = "a command is ended before Unstick reports it as hung"
         remedy = f"set its timeout below restart.max_run, {restart.max_run_s:g} s"
         yield Finding(what, job.timeout_s < restart.max_run_s or None, f"timeout {job.timeout_s:g} s", remedy)
     if "INVOCATION_ID" in os.environ and not settings.systemd:  # set by systemd for what it runs
         what, remedy = "a command outlives a restart of Unstick", "set command.systemd: true (docs/command.md)"
         yield Finding(what, None, "systemd ends it with Unstick's own unit", remedy)
-    yield _check_start(settings, timeout_s)
 
 
-def check_job(settings: Settings, name: str, options: Mapping[str, str], *own: str) -> Iterator[Finding]:
+def _check_job(settings: Settings, name: str, options: Mapping[str, str], *own: str) -> Iterator[Finding]:
     """Check a command and its options: the runbook's, some of which have values with `$`, and Unstick's `own`."""
     try:
         job = settings.job_named(name)

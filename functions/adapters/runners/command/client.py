@@ -15,7 +15,7 @@ from functions.adapters.runners.command.settings import SYSTEM, Settings
 from functions.application.ports import EvidenceRun, Finding
 from functions.domain.model.alerts import Target
 from functions.domain.model.observations import Execution, ExecutionHistory, NodeOutput
-from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION, Restart
+from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION, EvidenceJob, Restart
 from functions.domain.texts.masking import mask
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.redaction import redact
@@ -61,14 +61,11 @@ class Command(Settings, frozen=True):
     def start_page(self, target: Target) -> str:  # noqa: ARG002 - there is none
         return ""
 
-    def list_hosts(self, restart: Restart, *, timeout_s: float) -> None:
-        """None: unlike Rundeck, this machine has no list of hosts."""
-
-    def check(self, restart: Restart, *, auto: bool, timeout_s: float) -> list[Finding]:  # noqa: ARG002 - `auto` needs no more
-        return list(checks.check(self, restart, timeout_s=timeout_s))
-
-    def check_evidence(self, job: str, options: tuple[str, ...], *, within_s: float, timeout_s: float) -> list[Finding]:  # noqa: ARG002 - it is read so far, if it takes longer
-        return list(checks.check_job(self, job, dict.fromkeys(options, "$"), INCIDENT_OPTION))
+    def check(
+        self, restart: Restart, evidence: EvidenceJob | None, consumers: frozenset[str], *, auto: bool, timeout_s: float
+    ) -> list[Finding]:
+        del auto  # in no mode a command restarts anything late
+        return checks.check(self, restart, evidence, consumers, timeout_s=timeout_s)
 
     def _start(
         self, target: str, name: str, options: Mapping[str, str], *, not_after: float | None, timeout_s: float

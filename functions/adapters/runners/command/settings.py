@@ -28,10 +28,7 @@ class Settings(Struct, frozen=True):
     """Commands on this machine (`command:` in unstick.yaml). Not on Google Cloud."""
 
     name: ClassVar[str] = "command runner"
-    hosts_are: ClassVar[tuple[str, str]] = (
-        "`restart.holder.allow` lists",
-        "List each host there as RabbitMQ sees it, or leave `holder` out (docs/command.md).",
-    )
+    needs_machine: ClassVar[bool] = True
 
     path: str
     """SQLite file with the history. The local store may use the same file. `PATH-runs` beside it has the output."""

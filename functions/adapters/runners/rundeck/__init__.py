@@ -6,7 +6,7 @@ from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.ports import EvidenceRun, Finding, Runner
 from functions.domain.model.alerts import Target
 from functions.domain.model.observations import Execution, ExecutionHistory
-from functions.domain.model.runbooks import Restart
+from functions.domain.model.runbooks import EvidenceJob, Restart
 from functions.runtime.import_lock import IMPORTING
 
 __all__ = ["ADAPTER", "Rundeck"]
@@ -33,11 +33,6 @@ class Rundeck(Settings, frozen=True):
 
         return client.abort(self, execution, timeout_s=timeout_s)
 
-    def list_hosts(self, restart: Restart, *, timeout_s: float) -> tuple[str, ...]:
-        from functions.adapters.runners.rundeck import checks  # only `check` asks
-
-        return checks.list_hosts(self, restart, timeout_s=timeout_s)
-
     def start_page(self, target: Target) -> str:
         with IMPORTING:
             from functions.adapters.runners.rundeck import client
@@ -56,15 +51,12 @@ class Rundeck(Settings, frozen=True):
 
         return evidence.read_evidence(self, job, tag=tag, execution=execution, partial=partial, timeout_s=timeout_s)
 
-    def check(self, restart: Restart, *, auto: bool, timeout_s: float) -> list[Finding]:
+    def check(
+        self, restart: Restart, evidence: EvidenceJob | None, consumers: frozenset[str], *, auto: bool, timeout_s: float
+    ) -> list[Finding]:
         from functions.adapters.runners.rundeck import checks  # no start and no alert needs it
 
-        return checks.check(self, restart, auto=auto, timeout_s=timeout_s)
-
-    def check_evidence(self, job: str, options: tuple[str, ...], *, within_s: float, timeout_s: float) -> list[Finding]:
-        from functions.adapters.runners.rundeck import checks  # no start and no alert needs it
-
-        return checks.check_evidence(self, job, options, within_s=within_s, timeout_s=timeout_s)
+        return checks.check(self, restart, evidence, consumers, auto=auto, timeout_s=timeout_s)
 
 
 ADAPTER: type[Runner] = Rundeck

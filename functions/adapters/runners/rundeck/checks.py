@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from functions.adapters.runners.rundeck import answers
 from functions.adapters.runners.rundeck.settings import Settings
-from functions.application.ports import Finding, finding_of, finding_of_error
-from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION, Restart
+from functions.application.ports import HOLDER_HOSTS, Finding, compare_hosts, finding_of, finding_of_error, name_evidence
+from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION, EvidenceJob, HolderOption, Restart
 from functions.domain.texts.words import duration
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
 
@@ -31,11 +31,14 @@ ABORTS = "whether it may abort a run with wrong options (`kill`), Rundeck shows 
 UNREACHABLE = "check rundeck.url and the network in between"
 UNITS_S = {"d": 86400, "h": 3600, "m": 60, "s": 1, "": 1}
 
+Nodes = Mapping[str, Any]
 Rules = Callable[[Mapping[str, Any]], Iterable[Finding]]
 """What a job's definition has to be like."""
 
 
-def check(settings: Settings, restart: Restart, *, auto: bool, timeout_s: float) -> list[Finding]:
+def check(
+    settings: Settings, restart: Restart, evidence: EvidenceJob | None, consumers: frozenset[str], *, auto: bool, timeout_s: float
+) -> list[Finding]:
     """Everything that Unstick's own token can find out."""
     to = answers.connect(settings, timeout_s)
     try:
@@ -44,26 +47,22 @@ def check(settings: Settings, restart: Restart, *, auto: bool, timeout_s: float)
     except (Denied, Unavailable) as error:
         return [finding_of_error(ANSWERS, error, UNREACHABLE)]
     version, newest = answers.plain(str(server.get("version"))), answers.plain(str(server.get("apiversion")))
-    return [
+    holder = restart.holder
+    compare = partial(_compare_nodes, holder, consumers) if holder else None
+    lines = [
         Finding(ANSWERS, True, f"Rundeck {version}, API {answers.API_VERSION} of {newest}"),
         _check_clock(answer),
         _check_expiry(settings, answer.at),
-        *_check_job(to, restart.job, restart.options, partial(_list_rules, restart, auto=auto)),
+        *_check_job(to, restart.job, restart.options, partial(_list_rules, restart, auto=auto), compare),
     ]
+    if evidence:
+        lines += name_evidence(_check_job(to, evidence.job, {}, partial(_list_evidence_rules, evidence)), lines)
+    return lines
 
 
-def check_evidence(settings: Settings, job: str, options: tuple[str, ...], *, within_s: float, timeout_s: float) -> list[Finding]:
-    """The same for an evidence job: it needs no guard against a late start, but a time-out."""
-
-    def list_rules(definition: Mapping[str, Any]) -> Iterator[Finding]:
-        own = {INCIDENT_OPTION} & _declared(definition).keys()  # Rundeck keeps it if it isn't declared, too
-        yield _check_options(dict.fromkeys((*options, *own), "$"), definition, "evidence.options")
-        yield _check_timeout(definition, math.inf, f"a minute, and above evidence.within, {within_s:g} s")
-
-    return list(_check_job(answers.connect(settings, timeout_s), job, {}, list_rules))
-
-
-def _check_job(to: answers.Connection, job: str, options: Mapping[str, str], rules: Rules) -> Iterator[Finding]:
+def _check_job(
+    to: answers.Connection, job: str, options: Mapping[str, str], rules: Rules, compare: Callable[[Nodes], Finding] | None = None
+) -> Iterator[Finding]:
     """What can be found out about a job and its nodes; of a job that can't be read only that, since nothing else can then."""
     path = f"job/{quote(job, safe='')}"
     try:
@@ -81,8 +80,11 @@ def _check_job(to: answers.Connection, job: str, options: Mapping[str, str], rul
         yield finding_of_error("the job's definition can be read", error, UNREACHABLE)
         return
     yield from rules(definition)
-    if node_filter := _fill_node_filter(definition, options):
+    node_filter = _fill_node_filter(definition, options)
+    if node_filter:
         yield _unless_refused(NODES, lambda: _judge_nodes(node_filter, _get_nodes(to, info, node_filter)))
+    if compare:
+        yield finding_of(HOLDER_HOSTS, lambda: compare(_get_nodes(to, info, node_filter) if node_filter else {}), UNREACHABLE)
 
 
 def _unless_refused(what: str, ask: Callable[[], Finding]) -> Finding:
@@ -110,7 +112,7 @@ def _get_definition(to: answers.Connection, path: str) -> Mapping[str, Any]:
     return answers.mapping(jobs[0] if isinstance(jobs, list) and jobs else None)
 
 
-def _get_nodes(to: answers.Connection, info: Mapping[str, Any], node_filter: str) -> Mapping[str, Any]:
+def _get_nodes(to: answers.Connection, info: Mapping[str, Any], node_filter: str) -> Nodes:
     path = f"project/{quote(str(info.get('project')), safe='')}/resources?filter={quote(node_filter, safe='')}"
     return answers.mapping(_get(to, path))
 
@@ -166,11 +168,25 @@ def _judge_history(body: Any) -> Finding:
     return Finding(HISTORY, bool(body.get("executions")) or not total, f"{total} executions", answers.EVENT_RIGHT)
 
 
-def _judge_nodes(node_filter: str, nodes: Mapping[str, Any]) -> Finding:
+def _judge_nodes(node_filter: str, nodes: Nodes) -> Finding:
     shown = answers.plain(node_filter)
     remedy = f"compare the job's node filter, the nodes' tags and the rule `node` of the policy ({POLICY})"
     detail = f"{shown}: {len(nodes)}" if nodes else f"no node of `{shown}` that the token may use"
     return Finding(NODES, bool(nodes), detail, remedy)
+
+
+def _compare_nodes(holder: HolderOption, consumers: frozenset[str], nodes: Nodes) -> Finding:
+    """By the attribute `hostname` of each node of the job's filter: what `hostname: ${option.NAME}` compares, as a whole."""
+    hosts = [answers.plain(str(node.get("hostname") or ""), 100) for node in nodes.values() if isinstance(node, dict)]
+    remedy = "Give each node the address that RabbitMQ sees as its `hostname`, or leave `holder` out (infra/rundeck/README.md)."
+    return compare_hosts(holder, consumers, hosts, "the nodes' `hostname` is", remedy)
+
+
+def _list_evidence_rules(evidence: EvidenceJob, job: Mapping[str, Any]) -> Iterator[Finding]:
+    """An evidence job needs no guard against a late start, but a time-out."""
+    own = {INCIDENT_OPTION} & _declared(job).keys()  # Rundeck keeps it if it isn't declared, too
+    yield _check_options(dict.fromkeys((*evidence.options, *own), "$"), job, "evidence.options")
+    yield _check_timeout(job, math.inf, f"a minute, and above evidence.within, {evidence.within_s:g} s")
 
 
 def _list_rules(restart: Restart, job: Mapping[str, Any], *, auto: bool) -> Iterator[Finding]:
@@ -229,15 +245,6 @@ def _check_timeout(job: Mapping[str, Any], below_s: float, key: str) -> Finding:
     is_right = 0 < sum(int(number) * UNITS_S[unit] for number, unit in parts) < below_s
     remedy = f"set the job's timeout below {key}"
     return Finding("Rundeck ends a run that hangs", is_right or None, f"timeout: {answers.plain(text, 40)}", remedy)
-
-
-def list_hosts(settings: Settings, restart: Restart, *, timeout_s: float) -> tuple[str, ...]:
-    """The attribute `hostname` of each node of the job's filter: what `hostname: ${option.NAME}` compares, as a whole."""
-    to = answers.connect(settings, timeout_s)
-    path = f"job/{quote(restart.job, safe='')}"
-    node_filter = _fill_node_filter(_get_definition(to, path), restart.options)
-    nodes = _get_nodes(to, answers.mapping(_get(to, f"{path}/info")), node_filter).values() if node_filter else ()
-    return tuple(answers.plain(str(node.get("hostname") or ""), 100) for node in nodes if isinstance(node, dict))
 
 
 def guard_problem(job: Mapping[str, Any]) -> tuple[str, str]:

@@ -13,10 +13,7 @@ class Settings(Struct, frozen=True):
     """How to reach Rundeck (`rundeck:` in unstick.yaml)."""
 
     name: ClassVar[str] = "Rundeck"
-    hosts_are: ClassVar[tuple[str, str]] = (
-        "the nodes' `hostname` is",
-        "Give each node the address that RabbitMQ sees as its `hostname`, or leave `holder` out (infra/rundeck/README.md).",
-    )
+    needs_machine: ClassVar[bool] = False
 
     url: Annotated[str, written("base-url")]
     """Base URL with its context path."""

@@ -7,7 +7,7 @@ import pytest
 from functions.adapters.runners.command import Command, checks
 from functions.adapters.runners.command.settings import Job
 from functions.application.ports import Finding
-from functions.domain.model.runbooks import HolderOption, Restart
+from functions.domain.model.runbooks import EvidenceJob, HolderOption, Restart
 
 FINE = Job(("echo", "mail@${option.service}"), 60.0)
 BY_HOST = Job(("echo", "${option.host}"), 60.0, {"host": "all"})
@@ -24,7 +24,7 @@ def findings(tmp_path, monkeypatch):
 
     def findings_of(restart: Restart, **jobs: Job) -> dict[str, Finding]:
         command = Command(str(tmp_path / "unstick.db"), {"restart": FINE, **jobs})
-        return {one.what: one for one in command.check(restart, auto=True, timeout_s=LIMIT_S)}
+        return {one.what: one for one in command.check(restart, None, frozenset(), auto=True, timeout_s=LIMIT_S)}
 
     return findings_of
 
@@ -65,13 +65,16 @@ def test_a_command_that_can_be_limited_to_a_host(findings):
 
 def test_a_command_that_collects_evidence_needs_its_own_options_only(tmp_path):
     command = Command(str(tmp_path / "unstick.db"), {"look": Job(("echo", "${option.host}", "${option.unstick_incident}"))})
-    findings = command.check_evidence("look", ("host",), within_s=20.0, timeout_s=LIMIT_S)
-    assert [(one.what, one.ok) for one in findings] == [(checks.PROGRAM, True), (checks.OPTIONS, True)]
+    findings = command.check(Restart("gone"), EvidenceJob("look", {"host": "x"}), frozenset(), auto=True, timeout_s=LIMIT_S)
+    lines = {one.what: one.ok for one in findings if one.what.startswith("evidence: ")}
+    assert lines == {f"evidence: {checks.PROGRAM}": True, f"evidence: {checks.OPTIONS}": True}
 
 
 def test_a_history_that_cannot_be_written_is_found(tmp_path):
     command = Command(str(tmp_path / "nowhere" / "unstick.db"), {"restart": FINE})
-    lines = {one.what: one for one in command.check(Restart("restart", ON_LABELS), auto=False, timeout_s=LIMIT_S)}
+    lines = {
+        one.what: one for one in command.check(Restart("restart", ON_LABELS), None, frozenset(), auto=False, timeout_s=LIMIT_S)
+    }
     assert lines[checks.START].ok is False
     assert "Create" in str(lines[checks.START].remedy)
 

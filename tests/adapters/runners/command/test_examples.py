@@ -55,7 +55,7 @@ def test_google_cloud_keeps_no_processes_and_the_configuration_says_what_to_do(t
     with pytest.raises(ConfigError) as refused:
         configured(tmp_path, on_cloud_run=True)
     (problem,) = [one for one in refused.value.problems if ": command " in one]
-    assert "Cloud Run keeps no processes. Use rundeck, or run Unstick on a machine of its own" in problem
+    assert "Cloud Run keeps none. Use another runner, or run Unstick on a machine of its own" in problem
 
 
 @pytest.mark.parametrize(

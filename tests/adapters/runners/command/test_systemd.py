@@ -120,7 +120,9 @@ def test_a_silent_systemd_leaves_the_start_unclear_and_the_history_shows_later_w
 )
 def test_check_starts_a_command_that_does_nothing_by_systemd(place, script, unit, said):
     systemd(place, script or (STARTS.format(command=f"true {unit}") if unit else ""))
-    findings = {one.what: one for one in place.command.check(Restart("restart"), auto=True, timeout_s=3.0 if unit else LIMIT_S)}
+    limit_s = 3.0 if unit else LIMIT_S
+    findings = place.command.check(Restart("restart"), None, frozenset(), auto=True, timeout_s=limit_s)
+    findings = {one.what: one for one in findings}
     assert findings[checks.START].ok is (not said)
     assert said in str(findings[checks.START].remedy)
     assert "a command outlives a restart of Unstick" not in findings
