@@ -6,6 +6,7 @@ with alerting(folder, broker, unstick.url, basic_auth=(USER, PASSWORD)) as prome
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -41,6 +42,12 @@ def rules_for(queues: str) -> str:
     named = '{queue=~"mail[.]delivery"}'
     assert shipped.count(named) == 1
     return shipped.replace(named, f'{{queue=~"{queues}"}}')
+
+
+def ready_expressions() -> list[dict[str, str]]:
+    """Those of pieces.md."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", (SHIPPED / "pieces.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return [block for block in map(yaml.safe_load, blocks) if "stuck" in block]
 
 
 @contextmanager

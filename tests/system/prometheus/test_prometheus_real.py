@@ -1,4 +1,4 @@
-"""The Prometheus symptom on real servers: a Redis list, from the rule by Alertmanager to `recovered`."""
+"""The Prometheus symptom on real servers: a Redis list, from the rule by Alertmanager to `recovered`, and RabbitMQ's exporter."""
 
 from __future__ import annotations
 
@@ -13,13 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from functions.adapters.symptoms import prometheus
+from functions.application.observe import or_unknown
+from functions.application.ports import Query
+from functions.domain.health.looks import judge_health
+from functions.domain.model.codes import Health
+from functions.domain.model.incidents import QueueState
 from testbed import alerting
-from testbed.alerting import PACKAGES, SHIPPED, program
-from testbed.broker import free_ports
+from testbed.alerting import PACKAGES, SHIPPED, program, ready_expressions
+from testbed.broker import HOST, cluster, consumer, free_ports
 from testbed.doubles.rundeck import Job, Rundeck
+from testbed.patience import PATIENCE_S, wait_until
 from testbed.unstick_process import ENDED_WITHIN_S, HELPED, Unstick, configuration, job_id, runbook
 from testbed.workers import redis_worker
+from tests.support.needs import need_broker
 
 SERVICE, QUEUE = "mail-worker", "mail"
 USER, PASSWORD = "alertmanager", "from-alertmanager-to-us"
@@ -28,7 +37,7 @@ SYMPTOM = {
     "stuck": f"{JOBS} > 0 and {DONE} == 0", "recovered": f"{DONE} > 0 or {JOBS} == 0", "depth": JOBS,
     "allow": {"queue": "[a-z]{1,20}"}, "for": "5s", "range": "5s",
 }  # fmt: skip
-SECONDS = {"interval: 10s": "interval: 1s", "offset 10s": "offset 2s", "[15s]": "[4s]"}
+SECONDS = {"interval: 10s": "interval: 1s", "[15s]": "[4s]"}
 """The shipped suspicion, for scrapes every second instead of every five."""
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]  # what each waits for may take long on a busy machine
 
@@ -141,3 +150,40 @@ def test_from_the_length_of_a_redis_list_to_recovered(needed: Callable[..., None
         assert jobs.ask("LLEN", QUEUE) == [b"0"]
         assert len(rundeck.posts()) == 1
         print(f"recovered after {time.monotonic() - began:.1f} s")
+
+
+def test_the_ready_expressions_for_rabbitmq(needed: Callable[..., None], tmp_path: Path) -> None:
+    """A consumer works, hangs, and is gone, in twenty seconds for a minute."""
+    needed("prometheus")
+    need_broker(HOST)
+    (block,) = [one for one in ready_expressions() if "rabbitmq_detailed" in one["stuck"]]
+    short = {name: expression.replace("[1m]", "[20s]") for name, expression in block.items()}
+    symptom = prometheus.Symptom(**short, for_s=10.0, range_s=20.0).to_symptom()
+    queue = prometheus.name_queue(symptom, {"vhost": "/", "queue": QUEUE})
+    with cluster(tmp_path / "broker", 1, version=HOST) as brokers:
+        (node,) = brokers.nodes
+        file = yaml.safe_load((SHIPPED / "prometheus.yml").read_text(encoding="utf-8"))
+        scrape = file["scrape_configs"][0] | {"static_configs": [{"targets": [f"127.0.0.1:{node.metrics_port}"]}]}
+        with alerting.prometheus(tmp_path / "p", {"scrape_configs": [scrape]}) as url:
+            seen = []
+
+            def judge() -> Health:
+                (reading,) = prometheus.Prometheus(url).look_all([Query(queue, 10.0)], timeout_s=PATIENCE_S)
+                watched = QueueState(queue, "mail", 0.0)
+                seen.append(judge_health(symptom, or_unknown(reading), watched, time.time())[0].health)
+                return seen[-1]
+
+            node.publish(QUEUE, 1)
+            with consumer(node, QUEUE, "moody"):
+                for _ in range(20):
+                    node.publish(QUEUE, 1)
+                    time.sleep(1.0)
+                wait_until(judge, Health.WELL.__eq__)
+                assert Health.ILL not in seen, "it works"
+                with node.channel("/") as channel:
+                    channel.basic_publish("", QUEUE, b"hang")
+                wait_until(judge, Health.ILL.__eq__)
+            with consumer(node, QUEUE, "healthy"):
+                wait_until(judge, Health.WELL.__eq__)
+            node.publish(QUEUE, 1)
+            wait_until(judge, Health.ILL.__eq__)

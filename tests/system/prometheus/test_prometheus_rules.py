@@ -33,9 +33,9 @@ def promtool(*arguments: str, folder: Path = FOLDER) -> subprocess.CompletedProc
         ("check", "rules", "unstick.rules.yml"),
         ("test", "rules", "unstick.rules_test.yml"),
         ("check", "rules", "redis.rules.yml"),
-        pytest.param(("test", "rules", "redis.rules_test.yml"), marks=pytest.mark.long),
+        ("test", "rules", "redis.rules_test.yml"),
         ("check", "rules", "jobs.rules.yml"),
-        pytest.param(("test", "rules", "jobs.rules_test.yml"), marks=pytest.mark.long),
+        ("test", "rules", "jobs.rules_test.yml"),
     ],
     ids=" ".join,
 )

@@ -9,6 +9,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Annotated, Any, ClassVar
 from urllib.parse import urlencode
@@ -80,7 +81,7 @@ class Symptom(Struct, frozen=True, rename=key):
 _QUOTED = re.compile(r"""([=!]~(?:\s|\#[^\n]*\n)*)?("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`)|\#[^\n]*""", re.DOTALL)
 """A string, and before it what makes a regular expression of it; or a comment."""
 _LABEL = re.compile(r"\$\{labels\.([^${}]+)\}")
-_LOOKS_BACK = re.compile(r"(?:\[\s*|\boffset\s*-?\s*)((?:\d+(?:ms|[smhdwy]))+)", re.IGNORECASE)
+_LOOKS_BACK = re.compile(r"(\[|\boffset)\s*-?\s*((?:\d+(?:ms|[smhdwy]))+)\s*(:?)", re.IGNORECASE)
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31536000}
 
 
@@ -114,12 +115,16 @@ def _escape(value: str, sign: str, *, is_pattern: bool) -> str:
 
 
 def _find_other_times(expression: str, range_s: float) -> str:
-    """What makes it look further back than `range`, or at the same moment at each step; empty if nothing does."""
-    bare = _QUOTED.sub("", expression)
-    for match in _LOOKS_BACK.finditer(bare):
-        parts = re.findall(r"(\d+)(ms|[a-z])", match[1].lower())
-        if sum(int(number) * _UNITS[unit] for number, unit in parts) > range_s:
-            return f"looks back {match[1]}, which is longer than `range` ({range_s:g}s)"
+    """What makes it look further back than `range`, or at the same moment at each step; empty if nothing does. A range, a
+    subquery (`[1h:1m]`) and an offset may be around each other: the longest of each count together."""
+    bare, longest_s = _QUOTED.sub("", expression), dict[str, float]()
+    for kind, text, subquery in _LOOKS_BACK.findall(bare.lower()):
+        parts = re.findall(r"(\d+)(ms|[a-z])", text)
+        length_s = sum(int(number) * _UNITS[unit] for number, unit in parts)
+        longest_s[kind + subquery] = max(length_s, longest_s.get(kind + subquery, 0.0))
+    back_s = sum(longest_s.values())
+    if back_s > range_s:
+        return f"looks back {back_s:g}s, which is longer than `range` ({range_s:g}s)"
     return "has `@`, which is the same moment at each step" if "@" in bare else ""
 
 
@@ -148,11 +153,12 @@ class Series(Struct, frozen=True):
 
 
 class Data(Struct, frozen=True):
-    result: list[Series]
+    result: list[Series] = field(default_factory=list)
 
 
 class Envelope(Struct, frozen=True):
-    data: Data
+    data: Data = Data()
+    error: str = ""
     warnings: list[str] = field(default_factory=list)
 
 
@@ -178,26 +184,20 @@ def read_series(name: str, outcome: Any) -> list[Series]:
     if isinstance(outcome, BaseException):
         raise outcome
     answer: Answer = outcome
-    if answer.status in REFUSED:
-        refused = Text("does not take `{name}`: {error}", name=name, error=_said(answer))
-        raise Denied(SYSTEM, refused, remedy=Text("Try the expression in Prometheus."), status=answer.status)
     if answer.status in FORBIDDEN:
         remedy = Text("Check user and password, or the token; behind Grafana the token may need `datasources:query`.")
         raise Denied(SYSTEM, Text("the login failed"), code=DeniedCode.LOGIN, remedy=remedy, status=answer.status)
-    remedy = Text("Check that `url` is the address of Prometheus, without `/api/v1`.")
-    envelope = shaped(SYSTEM, require_ok(SYSTEM, answer, passing=(TOO_MANY,), remedy=remedy).json(), Envelope)
+    if answer.status not in REFUSED:
+        remedy = Text("Check that `url` is the address of Prometheus, without `/api/v1`.")
+        require_ok(SYSTEM, answer, passing=(TOO_MANY,), remedy=remedy)
+    envelope = shaped(SYSTEM, answer.json(), Envelope)
+    if answer.status in REFUSED:
+        refused = Text("does not take `{name}`: {error}", name=name, error=envelope.error[:SAID_SHOWN])
+        raise Denied(SYSTEM, refused, remedy=Text("Try the expression in Prometheus."), status=answer.status)
     missing = [warning for warning in envelope.warnings if not warning.startswith(HARMLESS)]
     if missing:
         raise Unavailable(SYSTEM, Text("answered with a warning: {warning}", warning=missing[0][:SAID_SHOWN]))
     return envelope.data.result
-
-
-def _said(answer: Answer) -> str:
-    try:
-        said = answer.json()
-    except Unavailable:
-        return str(answer.status)
-    return str(said.get("error", answer.status))[:SAID_SHOWN] if isinstance(said, dict) else str(answer.status)
 
 
 def require_same_clock(outcome: Any, sent_at: float) -> None:
@@ -248,12 +248,10 @@ def to_statement(queue: QueueRef, grids: Mapping[str, Grid], outcomes: Mapping[s
     held = next((step for step in range(grid.count + 2) if end_ms - step * grid.step_ms not in moments["stuck"]), 0)
     stuck_s = (held - 1) * grid.step_ms / 1000 if held else None
     figures = None
-    try:
+    with suppress(Denied, Unavailable):
         depths = read("depth", outcomes[grids["depth"].path(queue.keys["depth"])]) if "depth" in grids else {}
         samples = tuple((at_ms / 1000, math.ceil(value)) for at_ms, value in sorted(depths.items()) if value >= 0)
         figures = QueueSnapshot(samples[-1][0], samples[-1][1], depth_samples=samples) if samples else None
-    except (Denied, Unavailable):
-        pass
     return Statement(end_ms / 1000, float(queue.keys["range"]), stuck_s, bool(moments["recovered"]), figures)
 
 
@@ -307,17 +305,15 @@ class Prometheus(Struct, frozen=True):
 
             return ask_all(SYSTEM, dict.fromkeys(paths, timeout_s), ends, get)
 
-        return with_newest(secret, ask_with, _is_login_refused) if secret else ask_with(b"")
+        def is_refused(outcomes: Mapping[str, Any]) -> bool:
+            return any(isinstance(outcome, Answer) and outcome.status in FORBIDDEN for outcome in outcomes.values())
+
+        return with_newest(secret, ask_with, is_refused) if secret else ask_with(b"")
 
     def check(self, symptom: runbooks.Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
         from functions.adapters.symptoms.prometheus import checks  # needed only for `check`
 
         return checks.findings(self, symptom, labels, timeout_s=timeout_s)
-
-
-def _is_login_refused(outcomes: Mapping[str, Any]) -> bool:
-    """Whether another secret could help."""
-    return any(isinstance(outcome, Answer) and outcome.status in FORBIDDEN for outcome in outcomes.values())
 
 
 ADAPTER: type[SymptomAdapter] = Prometheus
