@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from functions.application.history.incidents import LOAD_S, document_keys, load_documents, name_of
-from functions.application.history.report import read_newest
+from functions.application.history.report import read_records
 from functions.application.observe import or_unknown, read_pause
 from functions.bootstrap import Adapters
 from functions.domain.cards.report import Became, find_course, measure_wait_s
@@ -84,9 +84,9 @@ def _read(ports: Adapters, days: int, last: int) -> State:
         keys = document_keys(ports)
         with output.progress("reading documents", len(keys)) as advance:
             documents = load_documents(ports, keys, advance)
-        newest = read_newest(ports, since, max(last, READ), lambda record: record, ARCHIVE_S)
-    archive_unreadable = tuple(f"{denied.detail}. {denied.remedy}" for denied in newest.broken)
-    recent = sorted((record for record in newest.kept if record.outcome.at >= since), key=lambda record: -record.outcome.at)[
+        records = read_records(ports, since, max(last, READ), lambda record: record, ARCHIVE_S)
+    archive_unreadable = tuple(f"{denied.detail}. {denied.remedy}" for denied in records.broken)
+    recent = sorted((record for record in records.kept if record.outcome.at >= since), key=lambda record: -record.outcome.at)[
         :last
     ]
     opened = sorted((document for document in documents.readable if document.open), key=lambda document: document.due or 0.0)

@@ -21,7 +21,7 @@ from functions.runtime.errors import Denied
 from functions.runtime.parallel import run_in_batches
 
 ARCHIVE_S = 120.0
-MOST = 10_000  # records that are read: 13 a minute over a month's report
+MOST = 10_000  # records that are read: 160 a day, over a month and the month before
 AT_ONCE = 16
 
 Kept = TypeVar("Kept")
@@ -43,7 +43,7 @@ class Reported(Struct, frozen=True):
         return tuple(name for name, problem in self.problems.items() if problem)
 
 
-class Newest(Struct, Generic[Kept], frozen=True):
+class Records(Struct, Generic[Kept], frozen=True):
     """What was kept of the archive's newest records; how many were read, of so many; and why some could not be decoded."""
 
     kept: tuple[Kept, ...]
@@ -60,15 +60,15 @@ def post_report(ports: Ports, channels: Iterable[str], days: int, now: float) ->
 
 def compose(ports: Ports, now: float, days: int) -> tuple[Report, Card]:
     """The figures of the last `days` days and of as many before, and their card. Posts and changes nothing."""
-    newest = read_newest(ports, now - 2 * days * DAY_S, MOST, to_case, ARCHIVE_S)
-    for denied in newest.broken:
+    records = read_records(ports, now - 2 * days * DAY_S, MOST, to_case, ARCHIVE_S)
+    for denied in records.broken:
         ports.log("WARNING", f"archived incident left out of the report: {denied}")
-    cost = costs.count(newest.kept, ports.rules, now, days)
-    cost = replace(cost, archived=newest.archived, read=newest.read, broken=len(newest.broken))
+    cost = costs.count(records.kept, ports.rules, now, days)
+    cost = replace(cost, archived=records.archived, read=records.read, broken=len(records.broken))
     return cost, costs.compose(cost, ports.rules)
 
 
-def read_newest(ports: Ports, since: float, most: int, keep: Callable[[Archive], Kept], timeout_s: float) -> Newest[Kept]:
+def read_records(ports: Ports, since: float, most: int, keep: Callable[[Archive], Kept], timeout_s: float) -> Records[Kept]:
     """Read the newest records of the days from `since` on, newest first: at most `most`, until the time is over. However many
     there are, it holds few at a time. Raises Unavailable or Denied if the store can't be read."""
     ends = ports.monotonic() + timeout_s
@@ -87,7 +87,7 @@ def read_newest(ports: Ports, since: float, most: int, keep: Callable[[Archive],
             broken.append(denied)
         if ports.monotonic() > ends:
             break
-    return Newest(tuple(kept), read, len(paths), tuple(broken))
+    return Records(tuple(kept), read, len(paths), tuple(broken))
 
 
 def as_json(cost: Report) -> Any:
