@@ -16,7 +16,7 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
 from bench.page import LOOK, Promise, write_part
-from functions.adapters.symptoms.rabbitmq import client, to_queue
+from functions.adapters.symptoms.rabbitmq import RabbitMQ, client, to_queue
 from functions.application.ports import Query
 from functions.domain.model.alerts import QueueRef
 from functions.runtime.secrets import SecretRef
@@ -78,7 +78,7 @@ class Meter:
     def look(self, queues: list[QueueRef]) -> Figures:
         """A check of each of these queues by itself, all at the same time."""
         os.environ["UNSTICK_BENCH_PASSWORD"] = ADMIN[1]
-        settings = client.Settings(self.made.url, ADMIN[0], SecretRef("env://UNSTICK_BENCH_PASSWORD"))
+        settings = RabbitMQ(self.made.url, ADMIN[0], SecretRef("env://UNSTICK_BENCH_PASSWORD"))
         sent = client.request
 
         def count(*arguments: Any, **more: Any) -> Any:

@@ -25,7 +25,7 @@ from demo import stage
 from demo.mail_server import Handover, MailServer
 from demo.queues import PASSWORD, QUEUE, RATE, USER, WORKERS, Queues, Worker, open_queues
 from demo.screen import Screen
-from functions.adapters.symptoms.rabbitmq import client, to_queue
+from functions.adapters.symptoms.rabbitmq import RabbitMQ, client, to_queue
 from functions.domain.health.looks import judge_health
 from functions.domain.model.codes import Health
 from functions.domain.model.incidents import QueueState
@@ -193,7 +193,7 @@ def _until_stuck(play: Play) -> tuple[Handover, str]:
     """Wait until RabbitMQ's own figures prove it: the mail without a reply, and the proof."""
     play.server.ignore(WORKERS[1].name)
     play.until(lambda: play.server.unanswered, "no worker hangs")
-    settings = client.Settings(play.broker.url, USER, known(PASSWORD))
+    settings = RabbitMQ(play.broker.url, USER, known(PASSWORD))
     symptom, queue = Symptom("rabbitmq", for_s=stage.FOR_S), to_queue("/", QUEUE)
     watched = QueueState(queue, "", 0.0)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from functions.adapters.symptoms.rabbitmq import client, to_queue
+from functions.adapters.symptoms.rabbitmq import RabbitMQ, client, to_queue
 from functions.domain.health.looks import judge_health
 from functions.domain.model.codes import Health
 from functions.domain.model.incidents import QueueState
@@ -52,7 +52,7 @@ class Application:
 
 def until_stuck(broker: Broker, name: str) -> None:
     """Wait until the broker's own figures show what the runbook calls stuck, or likely to be."""
-    settings, queue = client.Settings(broker.url, ADMIN[0], known(ADMIN[1])), to_queue("/", name)
+    settings, queue = RabbitMQ(broker.url, ADMIN[0], known(ADMIN[1])), to_queue("/", name)
 
     def ill() -> bool:
         time.sleep(0.3)

@@ -18,7 +18,7 @@ import pika
 import pytest
 from pika.exceptions import ChannelClosedByBroker
 
-from functions.adapters.symptoms.rabbitmq import checks, client, to_queue
+from functions.adapters.symptoms.rabbitmq import RabbitMQ, checks, client, to_queue
 from functions.application.ports import Finding, Query
 from functions.domain.model.observations import QueueSnapshot
 from functions.domain.model.runbooks import Symptom
@@ -42,15 +42,15 @@ class Password:
         """Nothing else is known."""
 
 
-def settings(broker: Broker, user: str = ADMIN[0], password: str = ADMIN[1]) -> client.Settings:
-    return client.Settings(broker.url, user, Password(password))
+def settings(broker: Broker, user: str = ADMIN[0], password: str = ADMIN[1]) -> RabbitMQ:
+    return RabbitMQ(broker.url, user, Password(password))
 
 
 def look(broker: Broker, name: str, *, vhost: str = "/") -> QueueSnapshot:
     return look_once(client.look_all, settings(broker), to_queue(vhost, name))
 
 
-def check(user: client.Settings, name: str) -> dict[str, Finding]:
+def check(user: RabbitMQ, name: str) -> dict[str, Finding]:
     findings = checks.check(user, Symptom("rabbitmq", {"vhost": "/", "queue": name}), {}, timeout_s=PATIENCE_S)
     return {one.what: one for one in findings}
 

@@ -170,7 +170,6 @@ class QueueSnapshot(Struct, frozen=True):
     holders: tuple[Holder, ...] = ()  # who is proved to hold unacknowledged messages; without channels, the only consumer
     holding: int | None = None  # how many of the channels that were read hold messages; None if none can be
     blind: Unknown | None = None  # why missing work can't be proved; then the queue is not stuck. `late`: this passes by itself.
-    later: int = 0  # messages beyond the depth that wait for their time: dead-lettered at least once, or delayed before a retry
     deliveries: int | None = None  # how many were delivered or taken; None if they aren't counted, or there was none
     redeliveries: int | None = None
     published: int | None = None

@@ -19,7 +19,7 @@ from functions.adapters.runners.rundeck import client as rundeck
 from functions.adapters.runners.rundeck.settings import Settings
 from functions.adapters.symptoms.rabbitmq import answers as rabbitmq_answers
 from functions.adapters.symptoms.rabbitmq import name_queue, to_queue
-from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
+from functions.adapters.symptoms.rabbitmq.snapshot import add_channels, read_snapshot
 from functions.config.formats import parse_matcher
 from functions.config.loader import parse_config
 from functions.config.settings import Auth, Basic, Bearer, Hmac
@@ -128,9 +128,11 @@ def rabbitmq_says(content: bytes) -> None:
     totals, page, channels = (_answer("rabbitmq", part) for part in (content + b"\n\n\n\n").split(b"\n\n")[:3])
     with suppress(Denied, Unavailable):
         rabbitmq_answers.good(totals)
-        known = (rabbitmq_answers.json_or_none(one) for one in (page, channels))
-        seen = read_snapshot(QUEUE, Answers(totals.json(), *known), at=NOW)
+        seen = read_snapshot(QUEUE, totals.json(), rabbitmq_answers.json_or_none(page), at=NOW)
         assert isinstance(seen.depth, int)
+        shown = rabbitmq_answers.shaped_or_none(page, rabbitmq_answers.Page)
+        pages = rabbitmq_answers.shaped_or_none(channels, list[rabbitmq_answers.ChannelPage])
+        add_channels(seen, QUEUE, shown.own_channels if shown else {}, pages or ())
 
 
 def clients_hear(content: bytes) -> None:

@@ -4,12 +4,10 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from functions.adapters.symptoms.rabbitmq import RabbitMQ, checks, client, to_queue
-from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
 from functions.application.ports import Finding
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import Holder, QueueSnapshot
@@ -19,8 +17,9 @@ from testbed.doubles.rabbitmq import Queue, RabbitDouble, User
 from testbed.looks import look_once
 from testbed.patience import PATIENCE_S
 from tests.adapters.secret import Secret
+from tests.support.recorded import RABBITMQ, read_looks
 
-RECORDINGS = sorted((Path(__file__).parents[2] / "recordings" / "rabbitmq").glob("*.json"))
+RECORDINGS = sorted(RABBITMQ.glob("*.json"))
 MAIL = to_queue("/", "mail.delivery")
 NAMES = (
     "mail.delivery",
@@ -48,8 +47,8 @@ def rabbit() -> Iterator[RabbitDouble]:
         yield double
 
 
-def settings(rabbit: RabbitDouble, *passwords: bytes) -> client.Settings:
-    return client.Settings(rabbit.url, "unstick", Secret(*passwords or (b"secret",)))  # type: ignore[arg-type]
+def settings(rabbit: RabbitDouble, *passwords: bytes) -> RabbitMQ:
+    return RabbitMQ(rabbit.url, "unstick", Secret(*passwords or (b"secret",)))  # type: ignore[arg-type]
 
 
 def look(rabbit: RabbitDouble, queue: QueueRef = MAIL, *passwords: bytes, timeout_s: float = PATIENCE_S) -> QueueSnapshot:
@@ -92,19 +91,15 @@ def test_a_name_that_no_url_can_carry_is_refused_before_asking(rabbit, vhost, na
 
 def test_deliveries_without_acknowledgement_count_as_acknowledged():
     """A consumer in automatic acknowledgement mode works as well as one that acknowledges."""
-    case = json.loads((RECORDINGS[0].parent / "busy-no-ack.json").read_text())["looks"][0]
-    seen = read_snapshot(to_queue("/", "busy-no-ack"), Answers(case["totals"], case["page"]), at=case["at"])
-    assert seen.acks == seen.ack_samples[-1][1] == case["page"]["message_stats"]["deliver_no_ack"] > 1000
+    (_, seen), *_ = read_looks(RABBITMQ / "busy-no-ack.json")
+    page = json.loads((RABBITMQ / "busy-no-ack.json").read_text())["looks"][0]["page"]
+    assert seen.acks == seen.ack_samples[-1][1] == page["message_stats"]["deliver_no_ack"] > 1000
 
 
 @pytest.mark.parametrize("path", RECORDINGS, ids=[path.stem for path in RECORDINGS])
 def test_every_recorded_look_of_a_real_broker_is_understood(path):
     """Live depth, consumers and a window of samples are there in every answer of a real broker."""
-    case = json.loads(path.read_text())
-    for recorded in case["looks"]:
-        seen = read_snapshot(
-            to_queue(case["vhost"], case["case"]), Answers(recorded["totals"], recorded["page"]), at=recorded["at"]
-        )
+    for _, seen in read_looks(path):
         assert seen.depth == seen.ready + seen.unacked
         assert None not in (seen.consumers, seen.consumer_ids)
         assert seen.depth_samples[-1][0] - seen.depth_samples[0][0] >= 115  # of the 120 s that were asked for, or more

@@ -8,10 +8,10 @@ from urllib.parse import quote
 
 import pytest
 
-from functions.adapters.symptoms.rabbitmq import client, to_queue
+from functions.adapters.symptoms.rabbitmq import RabbitMQ, client, to_queue
 from functions.adapters.symptoms.rabbitmq.answers import ChannelPage, Consumer
-from functions.adapters.symptoms.rabbitmq.channels import Look, choose_channels
-from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
+from functions.adapters.symptoms.rabbitmq.client import Look, choose_channels
+from functions.adapters.symptoms.rabbitmq.snapshot import read_snapshot
 from functions.application.ports import Query
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import Holder, QueueSnapshot
@@ -36,7 +36,7 @@ def rabbit(monkeypatch: pytest.MonkeyPatch) -> Iterator[RabbitDouble]:
 
 
 def look_all(rabbit: RabbitDouble, *queries: Query, timeout_s: float = PATIENCE_S) -> list[QueueSnapshot]:
-    settings = client.Settings(rabbit.url, "unstick", Secret(b"secret"))  # type: ignore[arg-type]
+    settings = RabbitMQ(rabbit.url, "unstick", Secret(b"secret"))  # type: ignore[arg-type]
     seen = client.look_all(settings, queries, timeout_s=timeout_s)
     return [one for one in seen if isinstance(one, QueueSnapshot)]
 
@@ -130,7 +130,7 @@ def test_all_channels_have_their_turn(every_s: int) -> None:
     read: set[str] = set()
     for turn in range(20):
         seen = QueueSnapshot(1_800_000_000.0 + every_s * turn + 0.02 * (turn % 3), 9)
-        read |= set(choose_channels([Look(seen, Query(MAIL, 60.0), own, {})])[0].channels)
+        read |= set(choose_channels([Look(seen, Query(MAIL, 60.0), own)])[0].channels)
     assert len(read) == 500
 
 
@@ -312,4 +312,4 @@ def test_a_queue_whose_messages_are_taken_by_get(stats: Any, details: list[Any],
 
 def page_of(page: dict[str, Any], queue: QueueRef = MAIL) -> QueueSnapshot:
     total = {"name": queue.keys["queue"], "messages": 5, "messages_ready": 4, "messages_unacknowledged": 1}
-    return read_snapshot(queue, Answers({"items": [total]}, page), at=7.0)
+    return read_snapshot(queue, {"items": [total]}, page, at=7.0)

@@ -11,9 +11,7 @@ import pytest
 
 from functions.adapters.symptoms.rabbitmq import client, to_queue
 from functions.adapters.symptoms.rabbitmq.answers import Page, shaped_or_none
-from functions.adapters.symptoms.rabbitmq.channels import Look, own_channels
-from functions.adapters.symptoms.rabbitmq.holders import add_details
-from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
+from functions.adapters.symptoms.rabbitmq.client import Look, add_details
 from functions.application.ports import Query
 from functions.domain.health.looks import judge_health
 from functions.domain.health.proofs import Judgement
@@ -22,8 +20,9 @@ from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Symptom
 from functions.runtime.http_client import Answer
+from tests.support.recorded import RABBITMQ, read_looks
 
-RECORDINGS = sorted((Path(__file__).parents[2] / "recordings" / "rabbitmq" / "answers").glob("*/*.json"))
+RECORDINGS = sorted((RABBITMQ / "answers").glob("*/*.json"))
 
 
 def answer(recorded: dict[str, Any], at: float) -> Answer:
@@ -46,11 +45,11 @@ def judged(path: Path, for_s: float = 60.0) -> list[tuple[str, Judgement]]:
         queue, answers, at = to_queue(look["vhost"], look["queue"]), look["answers"], look["at"]
         given = {name: answer(recorded, at) for name, recorded in answers.items()}
         totals, page, channels, nodes = (given.get(name) for name in ("totals", "page", "channels", "nodes"))
-        seen = client.to_snapshot(queue, client.Asked(totals, page))
+        seen = client.to_snapshot(queue, totals, page)
         if isinstance(seen, QueueSnapshot) and nodes is not None:
             shown = shaped_or_none(page, Page) if page is not None else None
-            own = own_channels(shown) if shown is not None else {}
-            seen = add_details({"q": Look(seen, Query(queue, 60.0), own, {})}, partial(_ask, nodes, channels))["q"]
+            own = shown.own_channels if shown is not None else {}
+            seen = add_details({"q": Look(seen, Query(queue, 60.0), own)}, partial(_ask, nodes, channels))["q"]
         known = watched.get(queue.key) or QueueState(queue, "", at)
         reading = seen if isinstance(seen, QueueSnapshot) else Unknown(seen.text)
         judgement, watched[queue.key] = judge_health(Symptom("rabbitmq", for_s=for_s), reading, known, at)
@@ -111,10 +110,7 @@ CHANNELS = [
 @pytest.mark.parametrize("version", ["3.10", "4.0", "4.3"])
 def test_what_real_channels_may_hold(version: str, case: str, windows: set[int], active: int, shared: bool) -> None:
     """Where consumers have no limit, only 3.10 tells whether their channel has one. Of two, one is the active one."""
-    recorded = json.loads((RECORDINGS[0].parents[2] / "channels" / version / f"{case}.json").read_text())
-    look = recorded["looks"][-1]
-    answers = Answers(look["totals"], look["page"], look["channels"])
-    seen = read_snapshot(to_queue(recorded["vhost"], recorded["queue"]), answers, at=look["at"])
+    seen = read_looks(RABBITMQ / "channels" / version / f"{case}.json")[-1][1]
     expected = windows if version == "3.10" or windows != {0} else {None}
     assert ({one.window for one in seen.channels or ()}, seen.active) == (expected, active)
     assert (any(one.shared for one in seen.channels or ()), seen.polled) == (shared, case == "getters")

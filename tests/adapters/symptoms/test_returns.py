@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import checks, to_queue
-from functions.adapters.symptoms.rabbitmq.snapshot import Answers, find_fresh, read_snapshot
+from functions.adapters.symptoms.rabbitmq.snapshot import find_fresh, read_snapshot
 from functions.domain.model.observations import Channel, QueueSnapshot, Returns
 from functions.runtime.errors import Unavailable
 from functions.runtime.http_client import Answer
@@ -32,7 +32,7 @@ def seen(
     figures = {"messages_ready_details": samples(*depths), "messages_unacknowledged_details": samples(*(0 for _ in depths))}
     total = {"name": "mail", "type": "quorum", "messages": 2, "messages_ready": 2 - unacked, "messages_unacknowledged": unacked}
     shown = {"consumers": 1, "consumer_details": [WORKER], "message_stats": traffic, "delivery_limit": 20} | figures | page
-    return read_snapshot(MAIL, Answers({"items": [total]}, shown), at=7.0)
+    return read_snapshot(MAIL, {"items": [total]}, shown, at=7.0)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_the_limit_is_what_the_broker_shows(version: str, queue: str, limit: int
     texts = json.dumps(json.loads((RECORDINGS / version / "delivery-limit.json").read_text()))
     (page,) = [one for one in _pages(json.loads(texts)) if one.get("name") == queue and "durable" not in one]
     total = {"name": queue, "type": "quorum", "messages": 1, "messages_ready": 0, "messages_unacknowledged": 1}
-    returns = read_snapshot(to_queue("/", queue), Answers({"items": [total]}, page), at=7.0).returns
+    returns = read_snapshot(to_queue("/", queue), {"items": [total]}, page, at=7.0).returns
     assert (returns.limit if returns else None) == limit
 
 

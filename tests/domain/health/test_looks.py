@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
-from functions.adapters.symptoms.rabbitmq import to_queue
-from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
 from functions.domain.health.looks import judge_health, note_snapshot, remember_history
 from functions.domain.model.alerts import ACKED_1D, CONSUMERS_1D
 from functions.domain.model.codes import Health, Proof
 from functions.domain.model.incidents import Looks, QueueState
 from functions.domain.model.observations import Holder, QueueSnapshot, Statement, Unknown
 from functions.domain.model.runbooks import Symptom
+from tests.support.recorded import RABBITMQ, read_looks
 from tests.support.worlds.scenes import MAIL, NOW, alert, bare, holding, snapshot
 
-RECORDINGS = sorted((Path(__file__).parents[2] / "recordings" / "rabbitmq").glob("*.json"))
+RECORDINGS = sorted(RABBITMQ.glob("*.json"))
 SYMPTOM = Symptom("rabbitmq", {"vhost": "/", "queue": "mail"})
 WATCHED = QueueState(MAIL, "mail", NOW - 1000.0)
 
@@ -36,14 +34,11 @@ def looked(*looks: tuple[float, QueueSnapshot | Unknown]) -> list[Health]:
 @pytest.mark.parametrize("path", RECORDINGS, ids=[path.stem for path in RECORDINGS])
 def test_what_a_real_broker_shows_is_judged_right(path):
     """I3: busy, idle, deploying and draining queues are not even likely to be stuck, where no channel can be seen."""
-    case = json.loads(path.read_text())
-    queue = to_queue(case["vhost"], case["case"])
-    for one in case["looks"]:
-        seen = read_snapshot(queue, Answers(one["totals"], one["page"]), at=one["at"])
-        symptom = replace(SYMPTOM, for_s=40.0 if case["ill"] else 60.0)  # people are asked 20 s later
+    ill = json.loads(path.read_text())["ill"]
+    symptom = replace(SYMPTOM, for_s=40.0 if ill else 60.0)  # people are asked 20 s later
+    for note, seen in read_looks(path, channels=False):
         judged, _ = judge_health(symptom, seen, WATCHED, seen.at)
-        if case["ill"] is not None:
-            assert (judged.health in (Health.ILL, Health.LIKELY)) == case["ill"], f"{one['note']}: {judged.why}"
+        assert ill is None or (judged.health in (Health.ILL, Health.LIKELY)) == ill, f"{note}: {judged.why}"
 
 
 GONE = snapshot(deliveries=None, ids=())

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 from msgspec.structs import replace
 
-from functions.adapters.symptoms.rabbitmq import to_queue
-from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
 from functions.domain.health.proofs import SAMPLE_LATE_S, judge
 from functions.domain.health.rows import Trust
 from functions.domain.model.codes import Health, Proof
 from functions.domain.model.observations import Channel, QueueHistory, QueueSnapshot, Samples, Unknown
 from functions.domain.model.runbooks import Symptom
+from tests.support.recorded import RABBITMQ, read_looks
 
-RECORDINGS = sorted((Path(__file__).parents[2] / "recordings" / "rabbitmq" / "channels").glob("*/*.json"))
+RECORDINGS = sorted((RABBITMQ / "channels").glob("*/*.json"))
 SYMPTOM = Symptom("rabbitmq")
 NOW = 1_800_000_000.0
 
@@ -39,16 +35,14 @@ OTHER = {"no-consumers": Health.NEVER_CONSUMED, "goes-round": Health.GOING_ROUND
 def test_what_a_real_broker_shows_proves_what_was_stuck_and_nothing_else(path, channels):
     """I3: one of several that hangs, prefetched, single active, gone; never a slow, batching or rejecting one. Without their
     channels nobody is proved to hold anything."""
-    case = json.loads(path.read_text())
-    queue, (beginning, proof) = to_queue(case["vhost"], case["queue"]), STUCK.get(path.stem, ("never", None))
-    for look in case["looks"]:
-        answers = Answers(look["totals"], look["page"], look["channels"] if channels else None)
-        judged = judge(SYMPTOM, read_snapshot(queue, answers, at=look["at"]), Trust(acked=path.stem not in OTHER))
-        if look["note"].startswith(beginning) and (channels or proof is Proof.GONE):
-            assert (judged.health, judged.proof) == (Health.ILL, proof), f"{look['note']}: {judged.why}"
+    beginning, proof = STUCK.get(path.stem, ("never", None))
+    for note, seen in read_looks(path, channels=channels):
+        judged = judge(SYMPTOM, seen, Trust(acked=path.stem not in OTHER))
+        if note.startswith(beginning) and (channels or proof is Proof.GONE):
+            assert (judged.health, judged.proof) == (Health.ILL, proof), f"{note}: {judged.why}"
         else:
-            assert judged.health is not Health.ILL, f"{look['note']}: {judged.why}"
-            assert not channels or judged.health is OTHER.get(path.stem, judged.health), f"{look['note']}: {judged.why}"
+            assert judged.health is not Health.ILL, f"{note}: {judged.why}"
+            assert not channels or judged.health is OTHER.get(path.stem, judged.health), f"{note}: {judged.why}"
 
 
 # --- made-up figures, at each bound -------------------------------------------------------------------------------------------

@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from functions.adapters.symptoms.rabbitmq import to_queue
-from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
 from functions.domain.health.looks import CURVE_POINTS, note_snapshot
 from functions.domain.health.recovery import Since, is_moving, is_well, judge_recovery, say_same_again, say_survivor
 from functions.domain.model.codes import Ending, Verdict
 from functions.domain.model.incidents import AfterRestart, Looks, QueueState
 from functions.domain.model.observations import Channel, Holder, QueueSnapshot, Reading, Returns, Statement, Unknown
 from functions.domain.model.runbooks import Recovered, Verify
+from tests.support.recorded import RABBITMQ, read_looks
 from tests.support.worlds.scenes import MAIL, NEW, NOW, OLD, bare, holding, runbook, snapshot, verifying, woken
 from tests.support.worlds.scenes import seen as observed
 
-RECORDINGS = Path(__file__).parents[2] / "recordings" / "rabbitmq"
 BOOK = runbook()
 WATCHED = QueueState(MAIL, "mail", NOW - 1000.0)
-
-
-def recorded(name: str, *, channels: bool = True) -> list[tuple[str, QueueSnapshot]]:
-    """(note, snapshot) of each look of a recording."""
-    case = json.loads((RECORDINGS / f"{name}.json").read_text())
-    queue = to_queue(case["vhost"], case.get("queue", case["case"]))
-    return [
-        (
-            one["note"],
-            read_snapshot(queue, Answers(one["totals"], one["page"], one.get("channels") if channels else None), at=one["at"]),
-        )
-        for one in case["looks"]
-    ]
 
 
 def looked(*looks: tuple[float, Reading], before: QueueSnapshot | None = None) -> QueueState:
@@ -168,7 +151,7 @@ def test_a_queue_that_joined_late_is_not_stuck_by_figures_of_before_its_patience
 
 def test_a_real_restart_is_seen_to_recover():
     """Stuck before, then moving, then recovered, never stuck; where the new consumer sticks too, nothing moves."""
-    (_, before), *later = recorded("restarted")
+    (_, before), *later = read_looks(RABBITMQ / "restarted.json")
     ended = later[0][1].at - 1.0
     watched = replace(WATCHED, joined_at=before.at, before=before)
     verdicts = []
@@ -178,7 +161,7 @@ def test_a_real_restart_is_seen_to_recover():
     assert verdicts[0] is None
     assert Verdict.STUCK not in verdicts
     assert watched.after.verdict in (Verdict.DRAINING, Verdict.RECOVERED)
-    (_, before), *later = recorded("restarted-in-vain")
+    (_, before), *later = read_looks(RABBITMQ / "restarted-in-vain.json")
     ended = later[0][1].at - 1.0
     book = runbook(verify=Verify(patience_s=10.0))
     watched = replace(WATCHED, joined_at=before.at, before=before)
@@ -233,7 +216,7 @@ def test_figures_of_before_the_end_do_not_count_however_long_the_process_took():
 
 # --- the same message again ---------------------------------------------------------------------------------------------------
 
-VERSIONS = sorted(path.name for path in (RECORDINGS / "channels").iterdir())
+VERSIONS = sorted(path.name for path in (RABBITMQ / "channels").iterdir())
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -241,7 +224,7 @@ VERSIONS = sorted(path.name for path in (RECORDINGS / "channels").iterdir())
 @pytest.mark.parametrize("case", ["same-again", "same-again-quorum", "restarted-slow"])
 def test_a_real_restart_that_hangs_on_the_same_message_is_told_from_a_slow_job(version, channels, case):
     """By redeliveries, once it has been held for all of `for` again; a job of 25 s shows the same at first."""
-    (_, before), *later = recorded(f"channels/{version}/{case}", channels=channels)
+    (_, before), *later = read_looks(RABBITMQ / "channels" / version / f"{case}.json", channels=channels)
     ended = later[0][1].at - 1.0
     watched = replace(WATCHED, joined_at=before.at, before=before)
     for note, seen in later:

@@ -1,28 +1,74 @@
-"""RabbitMQ. A forged request needs its settings only, so what calls it is imported when it is first called."""
+"""RabbitMQ's keys in unstick.yaml, at the top and in a runbook, and the queue built from them for an alert.
+A forged request needs no more, so what calls RabbitMQ is imported when it is first called."""
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, ClassVar
 from urllib.parse import quote
 
+from msgspec import Struct
 from msgspec.structs import replace
 
-from functions.adapters.symptoms.rabbitmq import settings
-from functions.adapters.symptoms.rabbitmq.settings import Symptom, name_queue, to_queue
 from functions.application.ports import Finding, Query, QueueOutcome, SymptomAdapter, SymptomKeys
+from functions.domain.decisions.matching import NotRendered, fill_template, refuse_control_characters, shown
 from functions.domain.model import runbooks
 from functions.domain.model.alerts import QueueRef
+from functions.runtime.fields import duration, key, written
 from functions.runtime.import_lock import IMPORTING
+from functions.runtime.secrets import SecretRef
+from functions.runtime.text import Text, named
 
-__all__ = ["ADAPTER", "RabbitMQ", "Symptom", "name_queue", "to_queue"]
+SYSTEM = "rabbitmq"
+MAX_BYTES = 255  # names of queues and vhosts are AMQP short strings
+DEFAULT_VHOST = "/"
 
 
-class RabbitMQ(settings.Settings, frozen=True):
+class Symptom(Struct, frozen=True, rename=key):
+    """The keys of `symptom: {rabbitmq: ...}` in a runbook."""
+
+    vhost: Annotated[str, written("template")] = "${labels.vhost}"
+    """The virtual host."""
+    queue: Annotated[str, written("template")] = "${labels.queue}"
+    """The queue's name."""
+    max_messages: int = 0
+    """Messages, ready and unacknowledged, that may wait. A message that a consumer holds counts whatever the depth."""
+    for_s: Annotated[float, duration(1, 3600)] = 60.0  # as far back as RabbitMQ keeps samples
+    """How long a queue must stand still to be stuck: longer than the application ever keeps a message."""
+    oldest_s: Annotated[float, duration(60)] | None = None
+    """A person is asked if the oldest message, held or waiting, is older and stays the oldest for all of `for`. Publishers must
+    set timestamps, and the queue be a classic one."""
+    keeps: Annotated[str, written("never")] = ""
+    """`never`: no consumer keeps a message on purpose, so whoever holds one for all of `for` is stuck. Default: a person is asked
+    about a consumer that could take more."""
+    users: tuple[Annotated[str, written("name")], ...] = ()
+    """The application's RabbitMQ users. What others hold proves nothing. Needed with `restart.holder`."""
+
+    def to_symptom(self) -> runbooks.Symptom:
+        keys = {"vhost": self.vhost, "queue": self.queue}
+        return runbooks.Symptom(
+            SYSTEM, keys, self.max_messages, self.for_s, oldest_s=self.oldest_s, keeps_nothing=bool(self.keeps), users=self.users
+        )
+
+    def find_mistakes(self) -> Iterable[tuple[str, str, str]]:
+        """None: the types catch all of them."""
+        return ()
+
+
+class RabbitMQ(Struct, frozen=True):
     """`rabbitmq` in unstick.yaml."""
 
     Keys: ClassVar[type[SymptomKeys]] = Symptom
 
+    url: Annotated[str, written("base-url")]
+    """Base URL of the management API, without `/api`."""
+    user: str
+    """The user."""
+    password: SecretRef
+    """The password."""
+    ca: str = ""
+    """Certificates to trust (PEM file or folder) for a private CA."""
+
     def name_queue(self, symptom: runbooks.Symptom, labels: Mapping[str, str]) -> QueueRef:
-        queue = settings.name_queue(symptom, labels)
+        queue = name_queue(symptom, labels)
         place = "/".join(quote(queue.keys[key], safe="") for key in ("vhost", "queue"))
         return replace(queue, page=f"{self.url.rstrip('/')}/#/queues/{place}")
 
@@ -39,3 +85,25 @@ class RabbitMQ(settings.Settings, frozen=True):
 
 
 ADAPTER: type[SymptomAdapter] = RabbitMQ
+
+
+def name_queue(symptom: runbooks.Symptom, labels: Mapping[str, str]) -> QueueRef:
+    """The queue for an alert with these labels. Raises NotRendered."""
+    return to_queue(fill("vhost", symptom, labels), fill("queue", symptom, labels))
+
+
+def to_queue(vhost: str, queue: str) -> QueueRef:
+    """A queue. Its name includes the vhost, unless that is the default one."""
+    name = queue if vhost == DEFAULT_VHOST else f"{queue} (vhost {vhost})"
+    return QueueRef(SYSTEM, f"{SYSTEM}:{vhost}:{queue}", name, {"vhost": vhost, "queue": queue})
+
+
+def fill(own_key: str, symptom: runbooks.Symptom, labels: Mapping[str, str]) -> str:
+    """The vhost's or the queue's name for an alert with these labels. Raises NotRendered."""
+    value = fill_template(symptom.keys[own_key], labels, own_key)
+    size = len(value.encode("utf-8", "surrogatepass"))
+    if size > MAX_BYTES:
+        too_long = Text("{count} bytes, the limit is {limit}: {value}", count=size, limit=MAX_BYTES, value=shown(value))
+        raise NotRendered(named(own_key, too_long))
+    refuse_control_characters(value, own_key)
+    return value

@@ -6,13 +6,14 @@ from msgspec import Struct, field
 
 from functions.adapters.symptoms import _http
 from functions.adapters.symptoms._http import FORBIDDEN, require_ok
-from functions.adapters.symptoms.rabbitmq.settings import SYSTEM
+from functions.adapters.symptoms.rabbitmq import SYSTEM
 from functions.domain.model.alerts import QueueRef
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from functions.runtime.http_client import Answer
 from functions.runtime.text import Text
 
 NOT_FOUND = 404
+SEES_ALL = frozenset({"monitoring", "administrator"})
 COME_AGAIN = frozenset({408, 429})
 GONE = frozenset({"suspected_down", "cancelled"})
 """`activity_status` of consumers that take no message; a waiting single active consumer may at any time."""
@@ -121,6 +122,11 @@ class Page(Struct, frozen=True):
         here = [one for one in self.consumer_details or () if one.activity_status not in GONE]
         return [one for one in here if one.channel.name] if self.consumers == 0 else here
 
+    @property
+    def own_channels(self) -> dict[str, Consumer]:
+        """The consumers that acknowledge messages, by the names of their channels."""
+        return {one.channel.name: one for one in self.present if one.ack_required and one.channel.name}
+
     def setting(self, name: str) -> Any:
         """The setting's value in the queue's arguments or its policies; None if neither has it."""
         arguments, policy = self._settings
@@ -193,6 +199,26 @@ class ChannelPage(Struct, frozen=True):
         return min((limit for limit in (of_consumers, self.global_prefetch_count) if limit), default=0)
 
 
+class Connection(Struct, frozen=True):
+    client_properties: dict[str, Any] | list[Any] = field(default_factory=dict)  # an empty list if there are none
+    connected_at: int | None = None  # milliseconds
+
+
+class Node(Struct, frozen=True):
+    name: str
+    running: bool = False
+    uptime: int | None = None  # milliseconds; absent if the node is down or has no management agent
+
+
+class Alarm(Struct, frozen=True):
+    resource: str = "?"  # `memory` or `disk`
+    node: str = "?"
+
+
+class Alarms(Struct, frozen=True):
+    alarms: list[Alarm] = field(default_factory=list)
+
+
 class User(Struct, frozen=True):
     tags: str | list[str] = ""  # before 3.9 a comma-separated text
 
@@ -245,6 +271,14 @@ def tags_of(whoami: Answer | Exception) -> frozenset[str]:
     """The tags of the user. Raises Denied or Unavailable if they are unknown."""
     tags = shaped(good(whoami).json(), User).tags
     return frozenset(tags.split(",") if isinstance(tags, str) else tags)
+
+
+def sees_all(whoami: Answer | Exception) -> bool:
+    """Whether the user has a tag that shows others' channels and connections. The broker logs requests without it."""
+    try:
+        return not SEES_ALL.isdisjoint(tags_of(whoami))
+    except (Denied, Unavailable):
+        return False
 
 
 def login_failed(outcome: Answer | Exception) -> bool:

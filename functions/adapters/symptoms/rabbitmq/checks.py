@@ -6,11 +6,21 @@ from typing import Any
 from msgspec import Struct
 
 from functions.adapters.symptoms._checks import explain_refusal
-from functions.adapters.symptoms.rabbitmq import client
-from functions.adapters.symptoms.rabbitmq.answers import Page, good, json_or_none, live, named, shaped, shaped_or_none, tags_of
-from functions.adapters.symptoms.rabbitmq.holders import NODES, WHOAMI, Node, sees_all
-from functions.adapters.symptoms.rabbitmq.settings import Settings, fill, name_queue, to_queue
-from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
+from functions.adapters.symptoms.rabbitmq import RabbitMQ, client, fill, name_queue, to_queue
+from functions.adapters.symptoms.rabbitmq.answers import (
+    Node,
+    Page,
+    good,
+    json_or_none,
+    live,
+    named,
+    sees_all,
+    shaped,
+    shaped_or_none,
+    tags_of,
+)
+from functions.adapters.symptoms.rabbitmq.client import NODES, WHOAMI
+from functions.adapters.symptoms.rabbitmq.snapshot import read_snapshot
 from functions.application.ports import Finding, finding_of
 from functions.domain.decisions.matching import NotRendered
 from functions.domain.model.alerts import QueueRef
@@ -44,7 +54,7 @@ class Asked(Struct, frozen=True):
     page: Outcome | None = None
 
 
-def check(settings: Settings, symptom: Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
+def check(settings: RabbitMQ, symptom: Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
     """Every right and setting that is needed; without the queue if the labels don't name it."""
     queue, unnamed = _probe(symptom, labels), []
     try:
@@ -92,7 +102,7 @@ def _version(overview: Outcome) -> str:
 
 
 def _figures(queue: QueueRef, totals: Outcome, page: Outcome) -> str:
-    seen = read_snapshot(queue, Answers(live(totals, queue).json(), json_or_none(page)), at=0.0)
+    seen = read_snapshot(queue, live(totals, queue).json(), json_or_none(page), at=0.0)
     present = "not known" if seen.consumers is None else seen.consumers
     return f"{seen.ready} ready, {seen.unacked} unacknowledged, consumers: {present}"
 

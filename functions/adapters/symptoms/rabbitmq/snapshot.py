@@ -1,61 +1,73 @@
 """Derives one queue's state from RabbitMQ's answers, and what they can't show (docs/rabbitmq.md has each case, by version)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
-from msgspec import Struct
 from msgspec.structs import replace
 
-from functions.adapters.symptoms.rabbitmq.answers import ChannelPage, Consumer, Page, Total, Totals, named, shaped
-from functions.adapters.symptoms.rabbitmq.channels import NAME, add_channels, own_channels, to_series
-from functions.adapters.symptoms.rabbitmq.settings import SYSTEM
-from functions.domain.health.samples import SETTLED_S, drop_gaps, rise_of
+from functions.adapters.symptoms.rabbitmq import SYSTEM
+from functions.adapters.symptoms.rabbitmq.answers import (
+    Alarms,
+    ChannelPage,
+    Connection,
+    Consumer,
+    Node,
+    Page,
+    Samples,
+    Total,
+    Totals,
+    good,
+    named,
+    shaped,
+    shaped_or_none,
+)
+from functions.domain.health.samples import RECENT_S, SETTLED_S, drop_gaps, rise_of, still_s
+from functions.domain.model import observations
 from functions.domain.model.alerts import QueueRef
-from functions.domain.model.observations import Holder, QueueHistory, QueueSnapshot, Returns, Unknown
+from functions.domain.model.observations import Channel, Holder, QueueHistory, QueueSnapshot, Returns, Unknown
+from functions.domain.texts.sanitize import clean
 from functions.runtime.errors import Denied, Unavailable
-from functions.runtime.text import Text
+from functions.runtime.http_client import Answer
+from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join
 
 WAITING = "waiting"  # `activity_status` of one that takes messages only once the single active consumer ends
 SHOVEL = "none"  # the user of a shovel's consumer (measured on 4.3)
+NAME = 80  # maximum length of a host or name in a document
+KEPT = 5  # holders and alarms
+ALARM_STATUS = 503
 
 
-class Answers(Struct, frozen=True):
-    """The answers about one queue at one moment, as parsed JSON. None: not available."""
-
-    totals: Any
-    page: Any = None
-    channels: Sequence[Any] | None = None  # the pages of its consumers' channels; also None without the tag `monitoring`
+# --- the first round trip: totals and the queue's page --------------------------------------------------------------------------
 
 
-def read_snapshot(queue: QueueRef, answers: Answers, *, at: float) -> QueueSnapshot:
-    """The queue at our time `at`. Raises Denied or Unavailable if its depth is unknown. Deliveries that need no acknowledgement
-    count as acknowledged, as in the broker."""
-    total = _find_total(queue, answers)
+def read_snapshot(queue: QueueRef, totals: Any, page: Any, *, at: float) -> QueueSnapshot:
+    """The queue at our time `at`, by these answers as parsed JSON; None: not available. Raises Denied or Unavailable if its depth
+    is unknown. Deliveries that need no acknowledgement count as acknowledged, as in the broker."""
+    total = _find_total(queue, totals, page)
     ready, unacked = total.messages_ready, total.messages_unacknowledged
     if total.messages is None or ready is None or unacked is None:
         state = total.state or Text("unknown")
         raise Unavailable(SYSTEM, Text("no current totals of {queue} (state: {state})", queue=named(queue), state=state))
     returns = Returns(None) if total.type == "quorum" and unacked else None  # until its page shows the limit
-    seen = QueueSnapshot(at, ready + unacked, ready, unacked, later=max(total.messages - ready - unacked, 0), returns=returns)
-    if answers.page is None:
+    seen = QueueSnapshot(at, ready + unacked, ready, unacked, returns=returns)
+    if page is None:
         return replace(seen, blind=Unknown(Text("the page of {queue} could not be read", queue=named(queue))))
     try:
-        page = shaped(answers.page, Page)
+        shown = shaped(page, Page)
     except Unavailable as error:
         return replace(seen, blind=Unknown(error.text))
-    if total.type == "quorum" and seen.depth == 0 and page.messages != 0:
+    if total.type == "quorum" and seen.depth == 0 and shown.messages != 0:
         # For 5 s after a leader change the list of 4.0 says 0, and the page has no figures (measured).
         raise Unavailable(SYSTEM, Text("{queue} may have changed its leader just now", queue=named(queue)), late=True)
-    seen = _with_page(seen, page)
-    if answers.channels is not None and page.consumer_details is not None:
-        seen = add_channels(seen, queue, own_channels(page), shaped(answers.channels, list[ChannelPage]))
-    return replace(seen, returns=_find_returns(seen, page))
+    seen = _with_page(seen, shown)
+    return replace(seen, returns=_find_returns(seen, shown))
 
 
-def _find_total(queue: QueueRef, answers: Answers) -> Total:
-    matching = [item for item in shaped(answers.totals, Totals).items if item.name == queue.keys["queue"]]
-    if not matching and isinstance(answers.page, dict) and answers.page.get("name") == queue.keys["queue"]:
-        node = str(answers.page.get("node", "?"))
+def _find_total(queue: QueueRef, totals: Any, page: Any) -> Total:
+    matching = [item for item in shaped(totals, Totals).items if item.name == queue.keys["queue"]]
+    if not matching and isinstance(page, dict) and page.get("name") == queue.keys["queue"]:
+        node = str(page.get("node", "?"))
         raise Unavailable(SYSTEM, Text("{queue} has no live totals: its node {node} is down", queue=named(queue), node=node))
     if not matching:
         remedy = Text(
@@ -106,7 +118,7 @@ def _with_page(seen: QueueSnapshot, page: Page) -> QueueSnapshot:
             to_series(traffic.redeliver_details),
             to_series(traffic.publish_details),
         ),
-        holders=_only_holder(consumers, seen),
+        holders=_only_holder(page, seen),
         uncounted=any(not one.channel.name for one in consumers),
         consumed=bool(page.consumer_details),
         active=sum(one.active and one.activity_status != WAITING for one in consumers),
@@ -141,23 +153,22 @@ def _count_since_empty(seen: QueueSnapshot) -> int:
     return rise_of(tuple((at, count) for at, count in drop_gaps(seen.history.redeliveries) if at >= empty_at - SETTLED_S))
 
 
-def _only_holder(consumers: list[Consumer], seen: QueueSnapshot) -> tuple[Holder, ...]:
+def _only_holder(page: Page, seen: QueueSnapshot) -> tuple[Holder, ...]:
     """If a queue has one consumer, that is its holder, even for users who can't see channels."""
-    channels = {one.channel.name: one.channel for one in consumers if one.ack_required and one.channel.name}
-    if not seen.unacked or len(channels) != 1:
+    if not seen.unacked or len(page.own_channels) != 1:
         return ()
-    (only,) = channels.values()
-    return (Holder(only.peer_host[:NAME], "", seen.unacked),)
+    (only,) = page.own_channels.values()
+    return (Holder(only.channel.peer_host[:NAME], "", seen.unacked),)
 
 
 def _find_mismatch(page: Page, consumers: list[Consumer], seen: QueueSnapshot) -> Unknown | None:
     """Contradictions in the page, which may hide work."""
-    known = len(page.consumer_details or ())
-    if page.consumers is not None and page.consumers > known:
+    shown = len(page.consumer_details or ())
+    if page.consumers is not None and page.consumers > shown:
         why = Text(
             "consumers: {consumers}, of which the statistics show {known}; a node may send none",
             consumers=page.consumers,
-            known=known,
+            known=shown,
         )
         return Unknown(why, late=True, remedy=Text("Enable rabbitmq_management_agent on every node of the cluster."))
     if consumers and all(one.channel.user == SHOVEL for one in consumers):
@@ -170,5 +181,119 @@ def _find_mismatch(page: Page, consumers: list[Consumer], seen: QueueSnapshot) -
 
 
 def _sum(*counters: int | None) -> int | None:
-    known = [counter for counter in counters if counter is not None]
-    return sum(known) if known else None
+    counted = [counter for counter in counters if counter is not None]
+    return sum(counted) if counted else None
+
+
+def to_series(*parts: Samples) -> observations.Samples:
+    """(seconds, value) by time, oldest first; values of the same time are added up."""
+    by_time: dict[int, int] = {}
+    for one in (sample for part in parts for sample in part.samples):
+        by_time[one.timestamp] = by_time.get(one.timestamp, 0) + one.sample
+    return tuple((at / 1000, value) for at, value in sorted(by_time.items()))
+
+
+# --- what needs the tag `monitoring`: channels, nodes, and the names of who hangs -----------------------------------------------
+
+
+def add_channels(
+    seen: QueueSnapshot, queue: QueueRef, own: Mapping[str, Consumer], pages: Sequence[ChannelPage]
+) -> QueueSnapshot:
+    """The snapshot with the channels that have these pages."""
+    channels = tuple(_to_channel(queue, own[page.name], page) for page in pages if page.name in own)
+    return replace(seen, channels=channels, holding=sum(one.held > 0 for one in channels))
+
+
+def _to_channel(queue: QueueRef, consumer: Consumer, page: ChannelPage) -> Channel:
+    traffic = page.traffic
+    others = (one for one in page.consumer_details if one.ack_required and one.queue.name != queue.keys["queue"])
+    return Channel(
+        page.name,
+        consumer.channel.peer_host[:NAME],
+        held=page.messages_unacknowledged,
+        counted=(traffic.deliver or 0) + (traffic.get or 0) - (traffic.ack or 0),
+        work=to_series(traffic.deliver_details, traffic.get_details, traffic.ack_details),
+        redeliveries=to_series(traffic.redeliver_details),
+        returned=traffic.redeliver if traffic.redeliver is not None or traffic.deliver is None else 0,
+        shared=any(others),
+        user=page.user[:NAME],
+        window=page.window,
+    )
+
+
+def find_hung(seen: QueueSnapshot, for_s: float) -> list[Channel]:
+    """The channels that hold a message and have done nothing for `for_s`. The number of held messages is up to 5 s ahead of the
+    counters, so a message counts once they show it. The one that holds most comes first. How long a consumer has held a message
+    is read from its channel's counters: `idle_since` is renewed every 60 s (measured on 3.10, 4.0, 4.3)."""
+    hung = [
+        one
+        for one in seen.channels or ()
+        if one.held and one.counted > 0 and one.work and one.work[-1][1] and _flat_s(one) >= max(for_s, RECENT_S)
+    ]
+    return sorted(hung, key=lambda one: (-one.held, one.id))
+
+
+def _flat_s(channel: Channel) -> float:
+    return still_s(drop_gaps(channel.work))
+
+
+def connection_path(channel: Channel) -> str:
+    """The page of the channel's connection: its name is the connection's and a number, `10.0.0.1:5000 -> 10.0.0.2:5672 (1)`."""
+    return f"/api/connections/{quote(channel.id.rpartition(' (')[0], safe='')}"
+
+
+def with_names(seen: QueueSnapshot, hung: Sequence[Channel], answers: Mapping[str, Answer | Exception]) -> QueueSnapshot:
+    """The snapshot with the names of the channels that hang, and with these as its holders."""
+    if not seen.channels:
+        return seen
+    by_id = {one.id: _with_connection(one, answers.get(connection_path(one))) for one in hung}
+    holders = tuple(
+        Holder(one.host, one.name, None if one.shared else one.held, seen.at - _flat_s(one))
+        for one in tuple(by_id.values())[:KEPT]
+    )
+    return replace(seen, channels=tuple(by_id.get(one.id, one) for one in seen.channels), holders=holders)
+
+
+def _with_connection(channel: Channel, answer: Answer | Exception | None) -> Channel:
+    """The channel with the name that its connection gives itself, or else its library's product name."""
+    connection = shaped_or_none(answer, Connection) if answer is not None else None
+    if connection is None:
+        return channel
+    properties = connection.client_properties if isinstance(connection.client_properties, dict) else {}
+    names = (properties.get(key) for key in ("connection_name", "product"))
+    name = clean(next((name for name in names if isinstance(name, str) and name), ""), NAME, "…")
+    connected_at = connection.connected_at / 1000 if connection.connected_at is not None else None
+    return replace(channel, name=name, connected_at=connected_at)
+
+
+def with_nodes(seen: QueueSnapshot, nodes: Answer | Exception, alarms: Answer | Exception) -> QueueSnapshot:
+    """The snapshot with the cluster's nodes, and what the broker is short of."""
+    seen = replace(seen, alarm=_read_alarm(alarms))
+    try:
+        members = shaped(good(nodes).json(), list[Node])
+    except (Denied, Unavailable) as error:
+        unread = Unknown(Text("the nodes of the cluster could not be read: {error}", error=error.text), late=True)
+        return replace(seen, blind=seen.blind or unread)
+    up = [node for node in members if node.running]
+    silent = [node.name for node in up if node.uptime is None]
+    if silent and (seen.blind is None or seen.blind.late):
+        why = Text("these nodes send no statistics: {nodes}", nodes=", ".join(silent))
+        remedy = Text("Enable rabbitmq_management_agent on every node of the cluster.")
+        seen = replace(seen, blind=Unknown(why, late=True, remedy=remedy))  # a node sends none until seconds after its start
+    return replace(
+        seen,
+        nodes=tuple(sorted(node.name for node in up)),
+        node_down=len(up) < len(members),
+        nodes_up_s=min((node.uptime / 1000 for node in up if node.uptime is not None), default=0.0),
+    )
+
+
+def _read_alarm(answer: Answer | Exception) -> Phrase:
+    """The resources that the broker is short of; empty if there are none, or it doesn't say."""
+    if not isinstance(answer, Answer) or answer.status != ALARM_STATUS:
+        return ""
+    try:
+        alarms = shaped(answer.json(), Alarms).alarms
+    except Unavailable:
+        return ""
+    return join([in_brackets(clean(one.resource, NAME, "…"), clean(one.node, NAME, "…")) for one in alarms[:KEPT]], COMMA)
