@@ -79,7 +79,9 @@ def _judge_unproved(symptom: Symptom, seen: QueueSnapshot, rows: list[Row], trus
     young = is_young(seen) and not trust.unconsumed
     if seen.consumers == 0 and not seen.unacked and not was_consumed(seen, trust) and not young and waits_s >= deadline_s:
         return Judgement(Health.NEVER_CONSUMED, Text("{count} messages wait, and no consumer was ever seen", count=seen.depth))
-    left_s = min((row.needs_s - row.lasted_s for row in rows), default=deadline_s)
+    # Whatever is only perhaps stuck by now may be proved once the deadline is over.
+    ends = ((row.lasted_s, deadline_s if row.lasted_s < deadline_s else row.needs_s) for row in rows)
+    left_s = min((ends_s - lasted_s for lasted_s, ends_s in ends), default=deadline_s)
     if done:
         why = Text("processed in the last {seconds} s: {count}, but nothing right now", seconds=shown_s, count=done)
     elif waits_s < deadline_s:

@@ -276,6 +276,7 @@ def test_the_next_check_comes_with_a_sample(sampled_s, again_s):
     seen = replace(seen, ack_samples=counted, history=replace(seen.history, deliveries=counted))
     seen = replace(seen, at=NOW + sampled_s)
     assert judge(SYMPTOM, seen, Trust()).again_in_s == again_s
+    assert judge(SYMPTOM, replace(seen, channels=None), Trust()).again_in_s == again_s, "by then it may be proved"
     unknown = judge(SYMPTOM, replace(seen, consumers=None), Trust())
     assert (unknown.again_in_s, str(unknown.why)) == (again_s + 30.0, "processed in the last 60 s: 1, but nothing right now")
 
