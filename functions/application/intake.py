@@ -13,10 +13,9 @@ from functions.application.documents import LIST_S, STORE_S
 from functions.application.observe import unwrap
 from functions.application.ports import Budget, Ports
 from functions.application.reconcile import advance
-from functions.domain.model.alerts import Alert, MatchedAlert
+from functions.domain.model.alerts import UNMATCHED_KEY, Alert, MatchedAlert
 from functions.domain.model.codes import Action, Reason
 from functions.domain.model.events import AlertsReceived, Event, Origin, Reply, TimerFired
-from functions.domain.model.unmatched import KEY as UNMATCHED_KEY
 from functions.runtime.errors import Denied, Unavailable, UnstickError
 from functions.runtime.text import Text
 

@@ -14,7 +14,7 @@ from functions.application.observe import read_pause, unwrap
 from functions.application.ports import Listed, Store
 from functions.application.serialization import decode
 from functions.bootstrap import Adapters, current_adapters
-from functions.domain.model import unmatched
+from functions.domain.model.alerts import UNMATCHED_KEY
 from functions.domain.model.codes import Ending, Phase, Reason
 from functions.domain.model.incidents import Archive, Document, Incident
 from functions.runtime.errors import Denied, Unavailable
@@ -55,12 +55,12 @@ def metrics(adapters: Adapters, *, healthy: bool) -> str:
 def _of_documents(adapters: Adapters, listed: list[Listed]) -> Iterator[str]:
     now, due = adapters.now(), sorted((one.due, one.key) for one in listed if one.due is not None)
     keys = [key for _, key in due[:READ]]
-    noted = [unmatched.KEY] if any(one.key == unmatched.KEY for one in listed) else []
+    noted = [UNMATCHED_KEY] if any(one.key == UNMATCHED_KEY for one in listed) else []
     documents = {one.key: one for one in _read(adapters, {*keys, *noted})}
     incidents = [one.incident for one in documents.values() if one.incident is not None]
     phases = Counter(incident.phase for incident in incidents)
     waiting = [message for one in documents.values() for message in one.to_tell]
-    early = documents[unmatched.KEY].unmatched.recent(now) if unmatched.KEY in documents else ()
+    early = documents[UNMATCHED_KEY].unmatched.recent(now) if UNMATCHED_KEY in documents else ()
     unchanged = "Since when the slowest open incident is unchanged, unless it waits for people, a time or a day of observation."
     gauges: list[tuple[str, str, float]] = [
         ("paused", "Whether the kill switch is on.", read_pause(adapters, CHECK_S) is not None),

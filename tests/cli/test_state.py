@@ -17,11 +17,10 @@ from msgspec.structs import replace
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.application.answer import turn
 from functions.application.serialization import decode, encode
-from functions.domain.model.alerts import Target
+from functions.domain.model.alerts import UNMATCHED_KEY, Target, Unmatched, UnmatchedAlert
 from functions.domain.model.codes import VERSION, Ending, Phase, Reason
 from functions.domain.model.incidents import Archive, Document, Escalation, Incident, Outcome, QueueState
 from functions.domain.model.observations import Execution, Pause
-from functions.domain.model.unmatched import KEY, Unmatched, UnmatchedAlert
 from functions.runtime.text import Text
 from testbed.unstick_process import job_id, runbook
 from tests.cli.line import FIRING, Line
@@ -129,7 +128,7 @@ def test_when_each_runbook_last_matched_and_what_matched_none(here: Line) -> Non
     here.saved(Document("t-1", matched={"mail-delivery": now - 7200.0}))
     here.saved(Document("t-2", matched={"mail-delivery": now - 90000.0}))
     early = UnmatchedAlert("RabbitMQQueueMaybeStuck", "invoice_jobs", Text("the runbooks look at {labels}", labels="x"), now, now)
-    here.saved(Document(KEY, unmatched=Unmatched({"one": early, "old": replace(early, queue="old", at=now - 90000.0)})))
+    here.saved(Document(UNMATCHED_KEY, unmatched=Unmatched({"one": early, "old": replace(early, queue="old", at=now - 90000.0)})))
     shown = " ".join(here.run("status", code=0).stdout.split())
     assert "mail-delivery 2 h 0 min ago invoices never" in shown
     assert "RabbitMQQueueMaybeStuck invoice_jobs matched no runbook" in shown

@@ -7,17 +7,16 @@ from msgspec.structs import replace
 
 from functions.application.intake import document_key
 from functions.domain.decisions.matching import last_matches
-from functions.domain.model.alerts import MatchedAlert
+from functions.domain.model.alerts import UNMATCHED_KEPT, UNMATCHED_KEY, MatchedAlert, Unmatched, UnmatchedAlert
 from functions.domain.model.codes import Reason
 from functions.domain.model.events import MessagesDelivered
 from functions.domain.model.incidents import Document
 from functions.domain.model.runbooks import Matcher
-from functions.domain.model.unmatched import KEPT, KEY, Unmatched, UnmatchedAlert
 from tests.support.worlds.scenes import NOW, TARGET, alert, alerted, case, document, moved, rules, runbook, wakes, woken
 
 HOUR_S, DAY_S = 3600.0, 86400.0
 BOOKS = rules(runbook(match=(Matcher("alertname", "=", "MaybeStuck"), Matcher("service", "=", "mail"))))
-EMPTY = Document(KEY)
+EMPTY = Document(UNMATCHED_KEY)
 
 
 def suspected(queue: str = "invoice_jobs", *, firing: bool = True) -> MatchedAlert:
@@ -34,8 +33,8 @@ def delivered(document: Document) -> Document:
 def test_all_of_them_share_a_document():
     """Which an alert of a rule that doesn't only suspect has no part in."""
     calls = MatchedAlert(alert(), reason=Reason.NO_RUNBOOK)
-    assert {document_key(suspected()), document_key(suspected("other"))} == {KEY}
-    assert document_key(calls) != KEY
+    assert {document_key(suspected()), document_key(suspected("other"))} == {UNMATCHED_KEY}
+    assert document_key(calls) != UNMATCHED_KEY
 
 
 def test_a_minute_of_them_is_one_message_and_a_day_another():
@@ -77,7 +76,7 @@ def test_the_document_stays_small():
     """A rule that names a thousand queues takes no more than fifty places, and is not written for the others."""
     crowd = alerted(*(suspected(f"queue-{number}") for number in range(1000)))
     full = moved(EMPTY, crowd, with_rules=BOOKS).document
-    assert len(full.unmatched.alerts) == KEPT
+    assert len(full.unmatched.alerts) == UNMATCHED_KEPT
     assert moved(full, crowd, at=NOW + 20.0, with_rules=BOOKS).document == full
     new = alerted(suspected("n" * 200))
     assert moved(full, new, at=NOW + 7 * DAY_S - 1, with_rules=BOOKS).document == full

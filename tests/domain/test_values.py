@@ -9,9 +9,8 @@ import msgspec
 from msgspec import Struct
 
 from functions import domain
-from functions.domain.model.firings import short_source
 from functions.domain.model.observations import Pause
-from tests.support.worlds.scenes import NOW
+from tests.support.worlds.scenes import NOW, alert
 
 MODULES = [import_module(one.name) for one in pkgutil.walk_packages(domain.__path__, "functions.domain.")]
 KINDS = {
@@ -46,7 +45,8 @@ def test_what_a_document_lacks_is_nothing():
 def test_a_long_source_is_kept_as_its_hash():
     """So is one with characters that nobody can see."""
     for source, kept in (("s" * 200, True), ("s" * 201, False), ("caf\u00e9", False), ("a\n", False)):
-        assert (short_source(source) == source, len(short_source(source)) == 64) == (kept, not kept)
+        reported = alert(source=source)
+        assert (reported.short_source == source, len(reported.short_source) == 64) == (kept, not kept)
 
 
 def test_a_pause_holds_until_its_end():

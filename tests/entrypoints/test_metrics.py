@@ -12,10 +12,10 @@ from msgspec.structs import replace
 
 from functions.application.serialization import encode
 from functions.bootstrap import current_adapters
+from functions.domain.model.alerts import UNMATCHED_KEY, Unmatched, UnmatchedAlert
 from functions.domain.model.codes import Ending, Phase, Reason
 from functions.domain.model.incidents import Archive, Document, HistoryEntry, Outcome
 from functions.domain.model.messages import Card, Message
-from functions.domain.model.unmatched import KEY, Unmatched, UnmatchedAlert
 from functions.entrypoints import health, metrics
 from testbed.unstick_process import alert, notification, signed
 from tests.support.needs import need
@@ -71,7 +71,7 @@ def some_trouble() -> None:
     asked = incident(Phase.ASKED, began_at=now - 9000.0, due=now + 60.0)
     saved(Document("t-2", TARGET, asked, due=now + 60.0))
     one = UnmatchedAlert("MaybeStuck", "jobs", "no service", now, now)
-    saved(Document(KEY, unmatched=Unmatched({"one": one, "old": replace(one, at=now - 2 * DAY_S)})))
+    saved(Document(UNMATCHED_KEY, unmatched=Unmatched({"one": one, "old": replace(one, at=now - 2 * DAY_S)})))
 
 
 def test_a_quiet_machine_shows_zeros(place: Place):

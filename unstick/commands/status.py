@@ -13,11 +13,10 @@ from functions.bootstrap import Adapters
 from functions.domain.cards.report import Became, find_course, measure_wait_s
 from functions.domain.decisions.guards import ESCALATION_HOLDS_S
 from functions.domain.decisions.matching import last_matches
-from functions.domain.model import unmatched
+from functions.domain.model.alerts import UNMATCHED_KEY, UnmatchedAlert
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.observations import Pause, Unknown
 from functions.domain.model.runbooks import Rules
-from functions.domain.model.unmatched import UnmatchedAlert
 from functions.domain.texts import words
 from functions.runtime.errors import Denied
 from unstick import output
@@ -92,7 +91,7 @@ def _read(ports: Adapters, days: int, last: int) -> State:
     opened = sorted((document for document in documents.readable if document.open), key=lambda document: document.due or 0.0)
     escalated = tuple(document for document in documents.readable if _is_held_by_escalation(document, now))
     matches = last_matches(ports.rules.runbooks, documents.readable)
-    early = next((one.unmatched.recent(now, days * DAY_S) for one in documents.readable if one.key == unmatched.KEY), ())
+    early = next((one.unmatched.recent(now, days * DAY_S) for one in documents.readable if one.key == UNMATCHED_KEY), ())
     unreadable = documents.unreadable, tuple(recent), archive_unreadable
     return State(now, pause, tuple(opened), escalated, *unreadable, matches, early)
 

@@ -4,13 +4,12 @@ from collections.abc import Mapping
 
 from msgspec import Struct, field
 
-from functions.domain.model.alerts import Target
+from functions.domain.model.alerts import Target, UnmatchedAlert
 from functions.domain.model.codes import Mode, Phase, Reason
 from functions.domain.model.incidents import AlertRef, Escalation, Incident, QueueState
 from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import Runbook
-from functions.domain.model.unmatched import UnmatchedAlert
 from functions.runtime.text import Phrase
 
 NO_INCIDENT = Incident("", Phase.DEFERRED, 0.0, "", (), ())

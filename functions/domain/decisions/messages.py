@@ -5,7 +5,6 @@ from msgspec.structs import replace
 from functions.domain.cards.card_input import CardInput
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import ASKED, OVERRULED, Ending, Mode, Reason
-from functions.domain.model.firings import alert_key, short_source
 from functions.domain.model.incidents import (
     AlertRef,
     Archive,
@@ -50,7 +49,7 @@ def to_alert_ref(case: MatchedAlert, *, linked: bool = True) -> AlertRef:
     }
     return AlertRef(
         fingerprint=alert.fingerprint,
-        source=short_source(alert.source),
+        source=alert.short_source,
         starts_at=alert.starts_at,
         queue=case.queue.key if case.queue else "",
         name=alert.name[:TEXT_KEPT],
@@ -112,7 +111,7 @@ def compose_with_answers(card_input: CardInput, rules: Rules) -> Card:
 
 def _keys(triggers: tuple[AlertRef, ...]) -> list[str]:
     """The keys that identify a hold. Of a large group, only the first alerts are used."""
-    return [alert_key(trigger.source, trigger.fingerprint) for trigger in triggers[:HOLDS_KEPT]]
+    return [trigger.key for trigger in triggers[:HOLDS_KEPT]]
 
 
 def was_told_recently(document: Document, triggers: tuple[AlertRef, ...], reason: Reason | None, at: float) -> bool:

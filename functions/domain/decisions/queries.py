@@ -7,8 +7,7 @@ from msgspec import Struct, field
 from functions.domain.model.alerts import MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Ending, Phase
 from functions.domain.model.events import AlertsReceived, Approved, Event, RestartWanted, TimerFired
-from functions.domain.model.firings import new_alerts
-from functions.domain.model.incidents import QUEUES_KEPT, Document, Evidence, Incident
+from functions.domain.model.incidents import QUEUES_KEPT, Document, Evidence, Incident, new_alerts
 from functions.domain.model.runbooks import EvidenceJob, Rules, Runbook
 
 REPLACED_S = 10.0  # seconds after `due` from which any wake-up is accepted: its own may be lost or failing

@@ -24,8 +24,20 @@ from functions.domain.health.looks import remember_history
 from functions.domain.model import events
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Action, Phase, Reason
-from functions.domain.model.firings import SAME_START_S, Firings, alert_key, alerts_of_outcomes, by_alert, new_alerts
-from functions.domain.model.incidents import ALERTS_KEPT, QUEUES_KEPT, AlertRef, Document, HistoryEntry, Incident, QueueState
+from functions.domain.model.incidents import (
+    ALERTS_KEPT,
+    QUEUES_KEPT,
+    SAME_START_S,
+    AlertRef,
+    Document,
+    Firings,
+    HistoryEntry,
+    Incident,
+    QueueState,
+    alerts_of_outcomes,
+    by_alert,
+    new_alerts,
+)
 from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import Observation
 from functions.domain.model.runbooks import Rules
@@ -294,10 +306,10 @@ def _note_resolved(turn: Turn, cases: tuple[MatchedAlert, ...]) -> None:
 
 
 def _mark_resolved(triggers: tuple[AlertRef, ...], cases: tuple[MatchedAlert, ...], now: float) -> tuple[AlertRef, ...]:
-    resolved = {alert_key(case.alert.source, case.alert.fingerprint): case.alert for case in cases}
+    resolved = {case.alert.key: case.alert for case in cases}
 
     def marked(trigger: AlertRef) -> AlertRef:
-        alert = resolved.get(alert_key(trigger.source, trigger.fingerprint))
+        alert = resolved.get(trigger.key)
         ends_here = alert is not None and trigger.resolved_at is None and alert.starts_at >= trigger.starts_at - SAME_START_S
         return replace(trigger, resolved_at=(alert.ends_at if alert else None) or now) if ends_here else trigger
 

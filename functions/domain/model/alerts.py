@@ -1,8 +1,10 @@
 """Alerts, and the targets and queues that they name. Times are Unix seconds in UTC."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping
 
-from msgspec import Struct
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from functions.domain.model.codes import Reason
 from functions.domain.model.runbooks import Runbook
@@ -12,6 +14,7 @@ CONSUMERS_1D, ACKED_1D = "unstick_consumers_1d", "unstick_acked_1d"
 """Annotations of the shipped rules, as integers: the most consumers that the queue had in the last day, and how many messages
 they acknowledged. They outlive a restart of the broker, which begins its counters anew."""
 
+SOURCE_KEPT = 200
 SUSPICION = ("unstick", "suspicion")  # label and value of an early alert, which fires long before the queue certainly is stuck
 
 
@@ -34,6 +37,17 @@ class Alert(Struct, frozen=True):
     @property
     def name(self) -> str:
         return self.labels.get("alertname", "")
+
+    @property
+    def short_source(self) -> str:
+        """The source if it is short, otherwise its hash."""
+        fits = len(self.source) <= SOURCE_KEPT and self.source.isascii() and self.source.isprintable()
+        return self.source if fits else hashlib.sha256(self.source.encode(errors="surrogatepass")).hexdigest()
+
+    @property
+    def key(self) -> str:
+        """Identifies the alert across its firing periods. A fingerprint is unique only inside one source."""
+        return f"{self.short_source}|{self.fingerprint}"
 
     @property
     def is_suspicion(self) -> bool:
@@ -84,3 +98,49 @@ class MatchedAlert(Struct, frozen=True):
     queue: QueueRef | None = None
     reason: Reason | None = None
     detail: Phrase = ""
+
+
+UNMATCHED_KEY = "unmatched"  # the key of the document with the suspicions that matched no runbook
+NOTED_S = 3600.0  # a repeated alert is noted once an hour, which saves writes
+GATHERED_S = 60.0  # how long the first card waits for others of the same cause
+TOLD_S = 86400.0
+UNMATCHED_KEPT, UNMATCHED_KEPT_S = 50, 7 * 86400.0
+TEXT_KEPT = 120
+
+
+class UnmatchedAlert(Struct, frozen=True):
+    name: str
+    queue: str  # its label `queue`, which all shipped rules set
+    detail: Phrase  # the labels that the runbooks look at, and what the closest one lacks
+    first_at: float
+    at: float  # when it was last noted
+
+    @property
+    def said(self) -> str:
+        return f"{self.name} {self.queue}".strip()
+
+
+class Unmatched(Struct, frozen=True):
+    """The suspicions that matched no runbook, in a document of their own, which stays small however many come and how often."""
+
+    alerts: Mapping[str, UnmatchedAlert] = field(default_factory=dict)  # by `Alert.key`
+    told_at: float = 0.0
+    due: float | None = None  # when people are told of what was noted since the last message; None: nothing was
+
+    def recent(self, now: float, within_s: float = TOLD_S) -> tuple[UnmatchedAlert, ...]:
+        """The alerts that were noted within this time, newest first."""
+        return tuple(sorted((one for one in self.alerts.values() if now - one.at <= within_s), key=lambda one: -one.at))
+
+
+def note_unmatched(known: Unmatched, alert: Alert, explain: Callable[[], Phrase], now: float) -> Unmatched:
+    """Note the alert, unless it was noted within the hour. A week of as many as are kept leaves no place for another."""
+    before = known.alerts.get(alert.key)
+    if before is not None and now - before.at < NOTED_S:
+        return known
+    kept = {name: one for name, one in known.alerts.items() if now - one.at < UNMATCHED_KEPT_S}
+    if alert.key not in kept and len(kept) >= UNMATCHED_KEPT:
+        return known
+    name, queue = alert.name[:TEXT_KEPT], alert.labels.get("queue", "")[:TEXT_KEPT]
+    kept[alert.key] = UnmatchedAlert(name, queue, explain(), before.first_at if before else now, now)
+    due = known.due if known.due is not None else max(now + GATHERED_S, known.told_at + TOLD_S)
+    return replace(known, alerts=kept, due=due)

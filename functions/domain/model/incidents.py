@@ -3,20 +3,20 @@ Times are Unix seconds in UTC on our clock unless a name or its docstring says `
 
 A new field needs a default, since stored documents lack it."""
 
-from collections.abc import Mapping
-from typing import NewType
+from collections.abc import Iterable, Mapping
+from typing import Generic, NewType, TypeVar
 
 from msgspec import Struct, field
 
-from functions.domain.model.alerts import QueueRef, Target
+from functions.domain.model.alerts import MatchedAlert, QueueRef, Target, Unmatched
 from functions.domain.model.codes import VERSION, Ending, Phase, Proof, Reason, Verdict
 from functions.domain.model.messages import Message
 from functions.domain.model.observations import Channel, Execution, Holder, QueueSnapshot
-from functions.domain.model.unmatched import Unmatched
 from functions.runtime.text import Phrase
 
 QUEUES_KEPT = 20  # queues of an incident. Every step reads all of them.
 ALERTS_KEPT = 50  # alerts of an incident. Fingerprint and start identify an alert, so each is kept.
+SAME_START_S = 60.0  # Grafana's replicas give the same alert slightly different start times
 
 
 class AlertRef(Struct, frozen=True):
@@ -30,6 +30,11 @@ class AlertRef(Struct, frozen=True):
     links: Mapping[str, str] = field(default_factory=dict)  # destination (panel, dashboard, silence, alert, runbook) -> URL
     resolved_at: float | None = None
     suspicion: bool = False
+
+    @property
+    def key(self) -> str:
+        """As `Alert.key`."""
+        return f"{self.source}|{self.fingerprint}"
 
     @property
     def sender(self) -> str:
@@ -324,3 +329,41 @@ class Document(Struct, frozen=True):
         """Whether to remind people of an escalation that nobody has taken. While an incident is open, somebody works on it."""
         due = self.escalation.due if self.escalation and self.incident is None else None
         return due is not None and now >= due
+
+
+T = TypeVar("T")
+C = TypeVar("C", Incident, Outcome)
+
+
+class Firings(Generic[T]):
+    """A mapping from firing periods of alerts to values. Any report of the same period finds the first value that was added."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, list[tuple[float, T]]] = {}
+
+    def add(self, trigger: AlertRef, value: T) -> None:
+        self._kept.setdefault(trigger.key, []).append((trigger.starts_at, value))
+
+    def find(self, case: MatchedAlert) -> T | None:
+        firings = self._kept.get(case.alert.key, ())
+        return next((value for starts_at, value in firings if abs(starts_at - case.alert.starts_at) <= SAME_START_S), None)
+
+
+def by_alert(carriers: Iterable[C]) -> Firings[C]:
+    """Alert -> the first of these that contains it."""
+    firings = Firings[C]()
+    for carrier in carriers:
+        for trigger in carrier.triggers:
+            firings.add(trigger, carrier)
+    return firings
+
+
+def alerts_of_outcomes(document: Document) -> Firings[Outcome]:
+    """The settled alerts, each with its newest outcome."""
+    return by_alert(outcome for outcome in reversed(document.outcomes) if outcome.settles)
+
+
+def new_alerts(document: Document, cases: tuple[MatchedAlert, ...]) -> tuple[MatchedAlert, ...]:
+    """The firing alerts that no outcome of the document contains."""
+    carried = alerts_of_outcomes(document)
+    return tuple(case for case in cases if case.alert.firing and carried.find(case) is None)

@@ -437,6 +437,14 @@ def test_what_is_resolved_is_the_alert_of_that_firing(changes, ends):
     assert twice.document.incident.triggers[0].resolved_at == (ended_at if ends else None)
 
 
+def test_an_alert_whose_source_is_kept_as_its_hash_is_resolved_too():
+    """Grafana's address may be as long as it likes."""
+    long = f"https://grafana.example.com/{'x' * 200}#1"
+    opened = moved(EMPTY, alerted(case(source=long))).document
+    noted = moved(opened, resolved(source=long)).document
+    assert [one.resolved_at for one in noted.incident.triggers] == [NOW]
+
+
 @pytest.mark.parametrize(("name", "reminds"), [("inc-0", False), ("inc-1", True), ("hinc", True)])
 def test_resolved_ends_the_reminders_of_its_own_escalation_only(name, reminds):
     """The last outcome changes, those before it stay as they are."""

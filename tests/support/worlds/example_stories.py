@@ -12,7 +12,7 @@ from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.cards.card_input import CardInput
 from functions.domain.decisions.messages import compose_with_answers
 from functions.domain.health.rows import KEEPS
-from functions.domain.model.alerts import Target
+from functions.domain.model.alerts import Target, UnmatchedAlert
 from functions.domain.model.codes import Mode, Phase, Proof, Reason, Verdict
 from functions.domain.model.incidents import (
     AfterRestart,
@@ -27,7 +27,6 @@ from functions.domain.model.incidents import (
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, Holder, QueueSnapshot
 from functions.domain.model.runbooks import Recovered, Restart, Rules, Runbook, Symptom
-from functions.domain.model.unmatched import UnmatchedAlert
 from functions.domain.texts.words import duration
 from functions.runtime.text import COMMA, Phrase, Text, join, named
 from tests.support.worlds.scenes import change

@@ -8,11 +8,9 @@ from functions.domain.cards.card_input import CardInput
 from functions.domain.decisions.matching import explain_mismatch
 from functions.domain.decisions.messages import to_alert_ref
 from functions.domain.decisions.turn import Turn
-from functions.domain.model import unmatched
-from functions.domain.model.alerts import MatchedAlert
+from functions.domain.model.alerts import NOTED_S, UNMATCHED_KEPT_S, MatchedAlert, note_unmatched
 from functions.domain.model.codes import Action, Reason
 from functions.domain.model.events import AlertsReceived
-from functions.domain.model.firings import alert_key, short_source
 from functions.domain.model.messages import CardKind
 
 
@@ -46,8 +44,7 @@ def _note_unmatched(turn: Turn, event: AlertsReceived) -> None:
     """Note suspicions that match no runbook. They repeat every few seconds, so people are told of all of them once a day."""
     known = turn.document.unmatched
     for alert in (case.alert for case in event.cases if case.alert.firing and case.alert.is_suspicion):
-        key = alert_key(short_source(alert.source), alert.fingerprint)
-        known = unmatched.note(known, key, alert, partial(explain_mismatch, turn.rules.runbooks, alert.labels), turn.at)
+        known = note_unmatched(known, alert, partial(explain_mismatch, turn.rules.runbooks, alert.labels), turn.at)
     turn.document = replace(turn.document, unmatched=known)
 
 
@@ -56,7 +53,7 @@ def tell_unmatched_suspicions(turn: Turn) -> None:
     known = turn.document.unmatched
     if known.due is None or turn.at < known.due:
         return
-    new = tuple(one for one in known.recent(turn.at, unmatched.KEPT_S) if one.at > known.told_at)
+    new = tuple(one for one in known.recent(turn.at, UNMATCHED_KEPT_S) if one.at > known.told_at)
     turn.document = replace(turn.document, unmatched=replace(known, told_at=turn.at, due=None))
     if new:
         turn.post(CardInput(CardKind.UNMATCHED, turn.at, unmatched=new), f"unmatched-{turn.at:.0f}")
@@ -65,7 +62,7 @@ def tell_unmatched_suspicions(turn: Turn) -> None:
 def note_matched(turn: Turn, event: AlertsReceived) -> None:
     """Note, to the hour, when a runbook last matched a firing alert."""
     names = {case.runbook.name for case in event.cases if case.runbook and case.alert.firing}
-    old = [name for name in names if turn.at - turn.document.matched.get(name, 0.0) >= unmatched.NOTED_S]
+    old = [name for name in names if turn.at - turn.document.matched.get(name, 0.0) >= NOTED_S]
     if old:
         turn.document = replace(turn.document, matched={**turn.document.matched, **dict.fromkeys(sorted(old), turn.at)})
 
