@@ -8,7 +8,17 @@ from msgspec.structs import replace
 
 from functions.domain.model.events import AlertsReceived
 from functions.domain.model.incidents import Document
-from functions.domain.model.observations import ExecutionHistory, Observation, Pause, QueueHistory, QueueSnapshot, Storm, Unknown
+from functions.domain.model.observations import (
+    ExecutionHistory,
+    Observation,
+    Pause,
+    QueueHistory,
+    QueueSnapshot,
+    Reading,
+    Statement,
+    Storm,
+    Unknown,
+)
 from unstick.output import Unusable
 from unstick.simulation import Observe
 
@@ -40,8 +50,8 @@ def stuck() -> Observe:
 
 def from_file(path: str) -> Observe:
     """The observation in a JSON file; see `simulate --help`. Raises Unusable with the place of a mistake. `queues`: by
-    `rabbitmq:VHOST:NAME`, or `*` for all others. A time of 0 or less is relative to now. A queue without samples has not
-    changed for as long as the runbook requires."""
+    `rabbitmq:VHOST:NAME`, or `*` for all others; with `stuck_s` or `recovered`, what its conditions say. A time of 0 or less is
+    relative to now. A queue without samples has not changed for as long as the runbook requires."""
     try:
         seen = msgspec.json.decode(Path(path).read_bytes(), type=_Seen)
     except OSError as error:
@@ -75,16 +85,18 @@ def _observe_as(place: str, seen: _Seen) -> Observe:
     return observe
 
 
-def _queue(place: str, queues: dict[str, Any], key: str, for_s: float, now: float) -> QueueSnapshot | Unknown:
+def _queue(place: str, queues: dict[str, Any], key: str, for_s: float, now: float) -> Reading:
     name = key if key in queues else ANY
     if name not in queues:
         return Unknown(f"{place} says nothing of {key}")
-    snapshot = _snapshot(place, queues, name, now)
-    return snapshot if isinstance(snapshot, Unknown) or snapshot.depth_samples else _steady(snapshot, for_s)
+    reading = _snapshot(place, queues, name, now)
+    return _steady(reading, for_s) if isinstance(reading, QueueSnapshot) and not reading.depth_samples else reading
 
 
-def _snapshot(place: str, queues: dict[str, Any], name: str, now: float) -> QueueSnapshot | Unknown:
+def _snapshot(place: str, queues: dict[str, Any], name: str, now: float) -> Reading:
     given = queues[name]
+    if not {"stuck_s", "recovered"}.isdisjoint(given):
+        return _part(f"{place}: queues.{name}", {"at": now, "range_s": 0.0, **given}, Statement, now)
     filled = {"at": now, "ready": given.get("depth", 0), "unacked": 0, "acks": DONE, "deliveries": DONE, "channels": [], **given}
     return _part(f"{place}: queues.{name}", given if "why" in given else filled, QueueSnapshot, now)
 

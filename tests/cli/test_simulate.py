@@ -146,6 +146,16 @@ def test_mistakes_in_a_seen_file(here: Line, content: str, said: str) -> None:
     assert '"depth": 362' in shown
 
 
+@pytest.mark.parametrize(
+    ("says", "reason"), [({"stuck_s": 60}, None), ({"recovered": True}, "symptom_gone"), ({"stuck_s": 5}, "symptom_unknown")]
+)
+def test_what_conditions_say(here: Line, says: dict[str, Any], reason: str | None) -> None:
+    """A runbook may have conditions of its own, as in PromQL."""
+    path = seen(here, {"queues": {"*": says}, "ledger": {"executions": []}})
+    decision = incident(here, FIRING, "--restamp", "--seen", path, code=1 if reason else 0)
+    assert decision["reason"] == reason
+
+
 def test_a_body_from_stdin(here: Line) -> None:
     """`-` takes the body as Grafana posts it."""
     body = notification(alert("mail-delivery", "mail.delivery"))
