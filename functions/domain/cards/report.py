@@ -81,6 +81,11 @@ class Report(Struct, frozen=True):
     read: int = 0
     broken: int = 0
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether both periods were read to their end."""
+        return self.read >= self.archived
+
 
 def find_course(record: Archive) -> Became | None:
     """What became of one incident; None unless it was only observed."""
@@ -195,7 +200,7 @@ def _say_headline(cost: Report) -> Phrase:
         {"stuck": duration(counts.stuck_s), "restarts": _say_restarts(counts), "span": _say_days(cost.days)}
         for counts in (cost.now, cost.before)
     )
-    return in_brackets(stuck.fill(**now), before.fill(**then))
+    return in_brackets(stuck.fill(**now), before.fill(**then) if cost.is_whole else "")
 
 
 def _say_days(days: int) -> Text:
@@ -213,7 +218,7 @@ def _say_unread(cost: Report) -> list[Phrase]:
         "{count} archived incident can't be read and is not counted.",
         "{count} archived incidents can't be read and are not counted.",
     )
-    cut = [newest.fill(count=cost.read, of=cost.archived)] if cost.read < cost.archived else []
+    cut = [newest.fill(count=cost.read, of=cost.archived)] if not cost.is_whole else []
     return [*cut, *([broken.fill(count=cost.broken)] if cost.broken else [])]
 
 

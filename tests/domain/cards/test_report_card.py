@@ -156,9 +156,11 @@ def test_a_period_without_an_incident_is_fine() -> None:
 
 
 def test_what_was_not_read_is_said() -> None:
-    """Before everything else: the figures are too low."""
+    """Before everything else: the figures are too low, and the headline compares nothing."""
     report = replace(counted(record(1, 1)), archived=50_000, read=10_000, broken=2)
-    assert compose(report, rules()).text == (
+    card = compose(report, rules())
+    assert card.headline == "In working hours: Stuck for 5 min in 7 days, 1 restart"
+    assert card.text == (
         "Only the newest 10,000 of 50,000 archived incidents were read, so the figures are too low.",
         "2 archived incidents can't be read and are not counted.",
     )
