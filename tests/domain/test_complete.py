@@ -15,7 +15,6 @@ PARTIAL = {
     "functions/domain/cards/card.py: KINDS": {"REPORT", "CHECK"},  # which are rendered without `compose`
     "functions/domain/decisions/guards.py: PEOPLE_DECIDE": {"ILL", "LIKELY", "WELL", "UNSURE", "UNKNOWN"},
     "functions/domain/health/proofs.py: STILL": {"HELD", "WORK_WAITS", "KEPT", "SWALLOWED", "OLDEST", "STATED"},
-    "functions/domain/incidents/page.py: NOW": {"DEFERRED", "WAITING", "COLLECTING", "STARTING", "RUNNING", "VERIFYING"},
 }
 """The codes that a table needs no entry for, since it is asked first whether it has one."""
 

@@ -46,9 +46,9 @@ class CardInput(Struct, frozen=True):
 
     @property
     def calls_nobody(self) -> bool:
-        """Whether it can always wait for working hours: the runbook only observes, or a rule only suspects."""
+        """Whether it can always wait for working hours: the runbook only observes, or a rule only suspects (no incident yet)."""
         observes = self.runbook is not None and self.runbook.mode is Mode.OBSERVE
-        suspects = self.incident is None and self.trigger is not None and self.trigger.suspicion
+        suspects = not (self.incident or self.escalation) and self.trigger is not None and self.trigger.suspicion
         return observes or suspects or self.is_calm
 
     @property

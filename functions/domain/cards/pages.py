@@ -2,7 +2,7 @@
 one line about each queue as it is now."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -22,7 +22,11 @@ from functions.runtime.text import COMMA, Phrase, Text, join, named
 
 DONE = Text("done")
 HELD_S = 3600.0  # a hold that goes on is told again, as a newer incident, an hour later
-KINDS = {Ending.RECOVERED: CardKind.RECOVERED, Ending.ESCALATED: CardKind.ESCALATED, Ending.HELD: CardKind.HELD}
+KINDS: Mapping[Ending, CardKind] = {
+    Ending.RECOVERED: CardKind.RECOVERED,
+    Ending.ESCALATED: CardKind.ESCALATED,
+    Ending.HELD: CardKind.HELD,
+}
 HEALTH = {
     Health.ILL: Text("Stuck"),
     Health.LIKELY: Text("Likely stuck"),

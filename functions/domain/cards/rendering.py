@@ -1,7 +1,7 @@
 """Renders phrases as a card's texts: translated, clean and within their limits."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from msgspec import Struct
@@ -10,7 +10,7 @@ from functions.domain.model.messages import Card, CardKind
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.sanitize import clean
 from functions.domain.texts.words import URGENCIES
-from functions.runtime.text import Phrase, in_language, named
+from functions.runtime.text import Phrase, Text, in_language, named
 
 Fact = tuple[Phrase, Phrase]
 
@@ -25,9 +25,9 @@ def tidy(text: object, limit: int = NAME) -> str:
     return clean(text, limit, CUT)
 
 
-def rendered(rules: Rules, phrase: Phrase, limit: int = SENTENCE) -> str:
-    """One clean line in the configured language, within `limit`."""
-    return tidy(in_language(rules.language, phrase, runner=rules.runner), limit)
+def rendered(rules: Rules, phrase: Phrase, limit: int = SENTENCE, shared: Mapping[str, str] = {}) -> str:
+    """One clean line in the configured language, within `limit`. `shared`: what a template may name without having it."""
+    return tidy(in_language(rules.language, phrase, runner=rules.runner, **shared), limit)
 
 
 class Content(Struct, frozen=True):
@@ -41,17 +41,28 @@ class Content(Struct, frozen=True):
     words: Phrase = ""
 
 
-def render(rules: Rules, kind: CardKind, content: Content, at: float) -> Card:
-    """Render the card."""
+def render(rules: Rules, kind: CardKind, content: Content, at: float, shared: Mapping[str, str] = {}) -> Card:
+    """Render the card. `shared`: what headline and text may name without having it."""
+    headline = named(content.words or URGENCIES.get(content.urgency, ""), content.headline)
     return Card(
         kind=kind,
         urgency=content.urgency,
-        headline=rendered(rules, named(content.words or URGENCIES.get(content.urgency, ""), content.headline), HEADLINE),
+        headline=rendered(rules, headline, HEADLINE, shared),
         facts=tuple((rendered(rules, label), rendered(rules, value)) for label, value in content.facts),
-        text=tuple(rendered(rules, phrase) for phrase in content.text),
+        text=tuple(rendered(rules, phrase, shared=shared) for phrase in content.text if phrase),
         links=tuple((rendered(rules, label), url) for label, url in content.links),
         at=at,
     )
+
+
+def to_do(todo: Phrase) -> Text:
+    """The sentence that says what to do."""
+    return Text("What to do: {todo}", todo=todo)
+
+
+def details(detail: Phrase) -> Text:
+    """The exact detail, possibly quoted from elsewhere."""
+    return Text("Details: {detail}", detail=detail)
 
 
 def split_headline(card: Card) -> tuple[str, str]:

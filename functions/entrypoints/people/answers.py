@@ -11,10 +11,10 @@ from functions.application import documents, observe, signing
 from functions.application.answer import NO_RUNBOOK, Answer, Refusal, answer, find_runbook
 from functions.application.ports import Budget
 from functions.bootstrap import Adapters
-from functions.domain.cards import card, facts, pages
+from functions.domain.cards import facts, pages
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.queue_facts import QUEUES_SHOWN
-from functions.domain.cards.rendering import Content, clock, render, tidy
+from functions.domain.cards.rendering import Content, clock, details, render, tidy, to_do
 from functions.domain.decisions import endings
 from functions.domain.decisions.messages import compose_with_answers
 from functions.domain.health.looks import judge_health
@@ -206,8 +206,8 @@ def _say_approved(subject: Phrase, reply: Reply, incident: Incident | None, by: 
 
 def _why_not(reply: Reply, incident: Incident | None) -> list[Text]:
     words = REASONS[reply.reason] if reply.reason else None
-    parts = [words.why, card.to_do(words.todo)] if words else []
-    parts += [card.details(incident.detail)] if incident and incident.detail else []
+    parts = [words.why, to_do(words.todo)] if words else []
+    parts += [details(incident.detail)] if incident and incident.detail else []
     return parts + ([Text("Unstick tries again by itself and reports in the chat.")] if incident else [])
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import time
 import unicodedata
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -20,11 +18,9 @@ from functions.domain.model.codes import ASKED, Mode, Phase, Proof, Reason, Verd
 from functions.domain.model.incidents import AfterRestart, AlertRef, Incident, PastAttempt
 from functions.domain.model.messages import APPROVE as APPROVE_BUTTON
 from functions.domain.model.messages import DECLINE, PAUSE, Card
-from functions.domain.model.observations import Execution, Holder, QueueSnapshot
+from functions.domain.model.observations import Execution, Holder
 from functions.domain.model.runbooks import Recovered, Rules
 from functions.domain.texts.reasons import REASONS
-from functions.domain.texts.sanitize import clean, safe_url, shorten
-from functions.domain.texts.words import duration, size, worded
 from functions.runtime.text import Text, in_language
 from tests.support.worlds.example_stories import (
     APPROVE,
@@ -36,17 +32,16 @@ from tests.support.worlds.example_stories import (
     NOW,
     RUNBOOK,
     RUNNING,
+    START_PAGE,
     TARGET,
     answerable,
     held,
     hostile,
     rules,
 )
-from tests.support.worlds.example_stories import START_PAGE as EXAMPLE_PAGE
 from tests.support.worlds.scenes import change
 
 LANGUAGES = ("en", "ja")
-START_PAGE = "https://rundeck.example.com/project/ops/job/show/1?opt.service=mail-delivery"
 URGENCY = {
     "act": ("ACT NOW", "至急対応"),
     "watch": ("No action yet", "まだ対応不要"),
@@ -59,185 +54,179 @@ def all_text(card: Card) -> str:
     return "\n".join((card.headline, *card.text, *(f"{label}: {text}" for label, text in card.facts), *card.evidence))
 
 
-def test_every_reason_code_has_words_in_both_languages():
-    """All reason codes say why, and what to do, and whether anybody must get up."""
-    for reason, explained in REASONS.items():
-        assert explained.urgency in URGENCY, reason
-        for text in (explained.short, explained.why, explained.todo):
-            assert str(text).isascii(), reason
-            assert not in_language("ja", text).isascii(), reason
+def composed(name: str, **changes: object) -> Card:
+    """The card of the gallery, with its incident changed."""
+    card_input = EXAMPLES[name]
+    assert card_input.incident is not None
+    return compose(replace(card_input, incident=change(card_input.incident, **changes)), rules())
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_headline_begins_with_the_urgency_in_words(name: str, language: str):
-    """Urgency shows without any colour."""
+def test_each_card_begins_with_its_urgency_and_gives_one_advice(name: str, language: str):
+    """Urgency shows without any colour; at most one sentence says what to do, and it comes first."""
     card = compose(EXAMPLES[name], rules(language))
     own = {"paused": ("PAUSED: ", "一時停止中："), "acknowledged": ("Taken: ", "対応中："), "declined": ("Declined: ", "却下：")}
     own["held-observe-only"] = ("NO RESTART: ", "再起動なし：")
     words = own.get(name, URGENCY[card.urgency])
     assert card.headline.startswith(words[LANGUAGES.index(language)])
     assert len(card.headline) <= 140
-
-
-@pytest.mark.parametrize(
-    ("name", "urgency", "headline"),
-    [
-        ("started", "watch", "No action yet: Restarting mail-delivery (attempt 1 of 2)"),
-        ("adopted", "watch", "No action yet: mail-delivery is already being restarted; Unstick checks the result"),
-        ("held-restart-refused", "act", "ACT NOW: mail-delivery was not restarted: Rundeck refused the restart"),
-        ("held-cooldown", "watch",
-            "No action yet: mail-delivery is stuck again soon after a restart; Unstick waits until 03:18:05"),
-        ("held-awaiting-approval", "act", "ACT NOW: mail-delivery is stuck: approve a restart?"),
-        ("held-second-approval", "act", "ACT NOW: mail-delivery is still stuck after 1 restart: approve restart 2 of 2?"),
-        ("acknowledged", "watch", "Taken: h.tanaka is working on mail-delivery"),
-        ("declined", "watch", "Declined: h.tanaka decided not to restart mail-delivery"),
-        ("escalated-again", "act", "ACT NOW: mail-delivery is still stuck after 2 restarts, and nobody has taken it"),
-        ("held-overrule", "act", "ACT NOW: mail-delivery was not restarted: it was restarted too often"),
-        ("held-observe-only", "plan",
-            "NO RESTART: mail-delivery is stuck; Unstick only observes and would have restarted it"),
-        ("held-symptom-gone", "fine", "No action needed: mail-delivery is healthy; nothing was restarted"),
-        ("held-no-runbook", "plan", "In working hours: No runbook matches the alert RabbitMQQueueStuck"),
-        ("draining", "watch", "No action yet: mail-delivery is processing again, 212 messages left"),
-        ("recovered", "fine", "No action needed: mail-delivery recovered in 6 min 52 s"),
-        ("recovered-moving", "fine", "No action needed: mail-delivery is processing again, 100 messages left"),
-        ("escalated", "act", "ACT NOW: mail-delivery is still stuck after 2 restarts"),
-        ("resolved", "fine", "No action needed: The alert of mail-delivery is resolved after 2 restarts"),
-        ("not-approved", "act", "ACT NOW: mail-delivery was not restarted: nobody approved it in time"),
-        ("test", "fine", "No action needed: The test notification arrived"),
-        ("bundle", "act", "ACT NOW: 26 applications are stuck at once and were not restarted"),
-        ("paused", "watch", "PAUSED: Unstick restarts nothing"),
-        ("resumed", "fine", "No action needed: Unstick may restart mail-delivery again"),
-        ("unsigned", "act", "ACT NOW: Alerts can't be verified and were not processed: no signing key fits them"),
-        ("unmatched", "plan", "In working hours: RabbitMQQueueMaybeStuck invoice_jobs matched no runbook"),
-    ],
-)  # fmt: skip
-def test_headlines(name: str, urgency: str, headline: str):
-    """What people read on a locked phone at 3 a.m."""
-    card = compose(EXAMPLES[name], rules())
-    assert (card.urgency, card.headline) == (urgency, headline)
+    told = [place for place, text in enumerate(card.text) if text.startswith(("What to do: ", "対応："))]
+    assert told in ([], [int(bool(EXAMPLES[name].late_s))])
 
 
 LOST = EXAMPLES["recovered"].incident.queues[0]
+GONE = replace(EXAMPLES["escalated"].incident.queues[0], consumers=0)
+AGAIN = replace(EXAMPLES["escalated"].incident.queues[0], after=AfterRestart(615, same_again=True, verdict=Verdict.STUCK))
 OBSERVES = replace(RUNBOOK, mode=Mode.OBSERVE)
 
 
-@pytest.mark.parametrize(
-    ("name", "fields", "changes", "headline", "said"),
-    [
-        ("started", {"runbook": None}, {"restarts": 0}, "No action yet: Restarting mail-delivery (attempt 1 of 1)", "Nothing is"),
-        ("started", {}, {"restarts": 3}, "No action yet: Restarting mail-delivery (attempt 3 of 3)", "Nothing is"),
-        ("started", {}, {"execution": ENDED}, "No action yet: mail-delivery was restarted (attempt 1 of 2)", "The job has ended"),
-        ("adopted", {}, {},
-            "No action yet: mail-delivery is already being restarted; Unstick checks the result", "> Somebody started the same"),
-        ("held-second-approval", {}, {"restarts": 2},
-            "ACT NOW: mail-delivery is still stuck after 2 restarts: approve restart 3 of 3?", "You can approve once, until"),
-        ("held-awaiting-approval", {"runbook": OBSERVES}, {},
-            "In working hours: mail-delivery is stuck: approve a restart?", "You can approve once, until"),
-        ("held-overrule", {"next_at": NOW + 60}, {},
-            "ACT NOW: mail-delivery was not restarted: it was restarted too often", "You can approve a restart anyway, once"),
-        ("held-restart-refused", {"next_at": NOW + 60, "told_at": NOW - 9}, {},
-            "ACT NOW: mail-delivery was not restarted: Rundeck refused the restart",
-            "Still so at 2026-11-24 03:12:05 JST. | If nothing changes, the next message comes after 2026-11-24 03:13:05 JST."),
-        ("held-cooldown", {"again": False}, {},
-            "No action yet: mail-delivery has not been restarted yet: it was restarted recently", "What to do: Nothing yet."),
-        ("held-cooldown", {"again": False, "approve_url": APPROVE}, {},
-            "ACT NOW: mail-delivery was not restarted: it was restarted recently", "What to do: Nothing yet."),
-        ("held-symptom-gone", {}, {}, "No action needed: mail-delivery is healthy; nothing was restarted", "> Messages are"),
-        ("held-likely", {"next_at": NOW + 60}, {"restarts": 1},
-            "In working hours: mail-delivery holds messages again after the restart, and may be healthy",
-            "What to do: See what speaks against it. If it hangs"),
-        ("held-likely", {"approve_url": ""}, {},
-            "In working hours: mail-delivery may hang, and nobody can be asked", "Set public_url, so that Unstick can ask."),
-        ("held-restart-refused", {"about": RUNNING}, {"restarts": 1},
-            "ACT NOW: mail-delivery was not restarted: Rundeck refused the restart", "What to do: Open the execution and see"),
-        ("held-restart-refused", {"about": RUNNING, "reason": Reason.LEDGER_UNKNOWN}, {},
-            "ACT NOW: mail-delivery was not restarted: Rundeck does not show what was restarted", "What to do: Check Rundeck"),
-        ("held-restart-refused", {"reason": Reason.LEDGER_UNKNOWN}, {"restarts": 1},
-            "ACT NOW: mail-delivery: Rundeck does not show what was restarted", "What to do: Check Rundeck"),
-        ("held-restart-refused", {"reason": Reason.START_UNCLEAR, "again": True}, {},
-            "ACT NOW: mail-delivery may not have been restarted: Rundeck gave no clear answer to the start", "Open the job"),
-        ("held-restart-refused", {"reason": Reason.SYMPTOM_UNKNOWN, "again": True, "remedy": ""}, {},
-            "No action yet: mail-delivery has not been restarted yet: the queue's state is unknown",
-            "The queue's figures can't be read, and | Unstick tries again by itself, and calls a person"),
-        ("held-restart-refused", {"reason": Reason.MONITORING_FAILURE}, {},
-            "No action yet: mail-delivery: monitoring has no data", "What to do: If it lasts"),
-        ("held-restart-refused", {"reason": None}, {},
-            "ACT NOW: mail-delivery was not restarted: the token's role lacks a permission", "Load infra/rundeck"),
-        ("recovered", {}, {"queues": (LOST, replace(LOST, may_be_gone=True))},
-            "In working hours: mail-delivery recovered in 6 min 52 s",
-            "RabbitMQ may have dropped or dead-lettered | Healthy in two checks"),
-        ("escalated", {}, {"queues": (replace(LOST, may_be_gone=True),)},
-            "ACT NOW: mail-delivery is still stuck after 2 restarts", "What to do: | RabbitMQ may have dropped or dead-lettered"),
-        ("not-approved", {}, {"queues": (replace(LOST, may_be_gone=True),)},
-            "ACT NOW: mail-delivery was not restarted: nobody approved it in time", "RabbitMQ may have dropped"),
-        ("held-symptom-gone", {}, {"queues": (replace(LOST, may_be_gone=True),)},
-            "In working hours: mail-delivery is healthy; nothing was restarted", "RabbitMQ may have dropped | Messages are"),
-        ("recovered", {}, {"triggers": (replace(INCIDENT.triggers[0], starts_at=NOW + 59),)},
-            "No action needed: mail-delivery recovered in 0 s", "Healthy in two checks after the restart."),
-        ("recovered", {"runbook": None}, {"triggers": (replace(INCIDENT.triggers[0], starts_at=NOW + 60),), "restarts": 0},
-            "No action needed: mail-delivery recovered", ""),
-        ("recovered", {}, {"triggers": (replace(INCIDENT.triggers[0], starts_at=NOW + 61),)},
-            "No action needed: mail-delivery recovered", "> Healthy in two checks"),
-        ("held-cooldown", {}, {},
-            "No action yet: mail-delivery is stuck again soon after a restart; Unstick waits until 03:18:05",
-            "> What to do: Nothing until 2026-11-24 03:18:05 JST"),
-        ("escalated", {}, {"restarts": 1},
-            "ACT NOW: mail-delivery is still stuck after a restart", "What to do: If the log names a dependency"),
-        ("escalated", {}, {"queues": (replace(LOST, consumers=1, after=AfterRestart(came=True, verdict=Verdict.STUCK)),)},
-            "ACT NOW: mail-delivery is still stuck after 2 restarts", "> What to do: If the log names a dependency"),
-        ("escalated", {}, {"restarts": 0}, "ACT NOW: mail-delivery needs a person", "What to do: Check the queue and the app"),
-        ("escalated", {"reason": Reason.FAILING}, {},
-            "ACT NOW: mail-delivery needs a person: the restart job keeps failing", "Details: it is still stuck"),
-        ("escalated-again", {"restarts": 1}, {},
-            "ACT NOW: mail-delivery is still stuck after 1 restart, and nobody has taken it", "Reminder 1 of 3."),
-        ("escalated-again", {"restarts": 0, "escalation": replace(HANDED_OVER, told=3, due=None)}, {},
-            "ACT NOW: Nobody has taken mail-delivery yet", "Reminder 3 of 3. | This is the last reminder."),
-        ("escalated-again", {"reason": Reason.FAILING}, {},
-            "ACT NOW: Nobody has taken mail-delivery yet: the restart job keeps failing", "What to do: Read the job's log"),
-        ("escalated-again", {"reason": Reason.AWAITING_APPROVAL}, {},
-            "ACT NOW: mail-delivery is still stuck after 2 restarts, and nobody has taken it", "What to do: Check the queue"),
-        ("not-approved", {}, {"restarts": 1},
-            "ACT NOW: mail-delivery was not restarted again: nobody approved it in time", "no longer be | leaves it alone"),
-        ("not-answered", {}, {},
-            "In working hours: mail-delivery was not restarted: nobody said whether it hangs", "Nobody answered"),
-        ("resolved", {"may_be_gone": True}, {},
-            "In working hours: The alert of mail-delivery is resolved after 2 restarts", "RabbitMQ may have dropped"),
-        ("resumed", {"target": None}, {}, "No action needed: Unstick is no longer paused", "Details: fixed by a rollback"),
-        ("bundle", {"bundled": ("a",)}, {},
-            "ACT NOW: 1 target or alert was not restarted: too many targets are stuck at once", "What to do: Check what"),
-        ("bundle", {"reason": Reason.TEST_ALERT, "bundled": ("a", "b")}, {},
-            "No action needed: 2 test notifications arrived", "It was sent by the Test button"),
-        ("bundle", {"reason": Reason.NO_RUNBOOK, "bundled": ("a",)}, {},
-            "In working hours: No runbook matches 1 alert", "What to do: Add a runbook"),
-        ("bundle", {"reason": Reason.PAUSED, "is_calm": True, "bundled": ("a", "b")}, {},
-            "In working hours: 2 targets or alerts were not restarted: Unstick is paused", "The kill switch is on"),
-        ("bundle", {"reason": None, "detail": "why", "bundled": ("a", "b")}, {},
-            "ACT NOW: 2 targets or alerts were not restarted: why", "Details: why"),
-        ("unmatched", {"unmatched": EXAMPLES["unmatched"].unmatched * 2}, {},
-            "In working hours: 2 suspicions matched no runbook", "What to do: Correct the runbook's match"),
-    ],
-)  # fmt: skip
-def test_headline_and_text_follow_what_has_happened(
-    name: str, fields: dict[str, object], changes: dict[str, object], headline: str, said: str
-):
-    """The gallery's cards a little later, or where something differs."""
-    card_input = EXAMPLES[name]
+STORIES = [
+    ("started", {}, "No action yet: Restarting mail-delivery (attempt 1 of 2)", "> Unstick is restarting the application and"),
+    ("started", {"runbook": None, "restarts": 0}, "No action yet: Restarting mail-delivery (attempt 1 of 1)", ""),
+    ("started", {"restarts": 3}, "No action yet: Restarting mail-delivery (attempt 3 of 3)", ""),
+    ("started", {"execution": ENDED}, "No action yet: mail-delivery was restarted (attempt 1 of 2)", "The job has ended"),
+    ("adopted", {}, "No action yet: mail-delivery is already being restarted; Unstick checks the result",
+        "> Somebody started the same"),
+    ("held-awaiting-approval", {}, "ACT NOW: mail-delivery is stuck: approve a restart?",
+        "> What to do: Check the figures, then approve or decline. | You can approve once, until"),
+    ("held-awaiting-approval", {"runbook": OBSERVES}, "In working hours: mail-delivery is stuck: approve a restart?", ""),
+    ("held-second-approval", {}, "ACT NOW: mail-delivery is still stuck after 1 restart: approve restart 2 of 2?", ""),
+    ("held-second-approval", {"restarts": 2},
+        "ACT NOW: mail-delivery is still stuck after 2 restarts: approve restart 3 of 3?", ""),
+    ("held-overrule", {"next_at": NOW + 60}, "ACT NOW: mail-delivery was not restarted: it was restarted too often",
+        "> What to do: Find the cause now; restart by hand only if you must. | You can approve a restart anyway, once"),
+    ("held-restart-refused", {"next_at": NOW + 60, "told_at": NOW - 9},
+        "ACT NOW: mail-delivery was not restarted: Rundeck refused the restart",
+        "> What to do: Restart by hand now, then | Still so at 2026-11-24 03:12:05 JST. | after 2026-11-24 03:13:05 JST."),
+    ("held-restart-refused", {"about": RUNNING, "restarts": 1},
+        "ACT NOW: mail-delivery was not restarted: Rundeck refused the restart", "What to do: Open the execution and see"),
+    ("held-restart-refused", {"about": RUNNING, "reason": Reason.LEDGER_UNKNOWN},
+        "ACT NOW: mail-delivery was not restarted: Rundeck does not show what was restarted", "What to do: Check Rundeck"),
+    ("held-restart-refused", {"reason": Reason.LEDGER_UNKNOWN, "restarts": 1},
+        "ACT NOW: mail-delivery: Rundeck does not show what was restarted", "What to do: Check Rundeck"),
+    ("held-restart-refused", {"reason": Reason.START_UNCLEAR, "again": True},
+        "ACT NOW: mail-delivery may not have been restarted: Rundeck gave no clear answer to the start", "Open the job"),
+    ("held-restart-refused", {"reason": Reason.SYMPTOM_UNKNOWN, "again": True, "remedy": ""},
+        "No action yet: mail-delivery has not been restarted yet: the queue's state is unknown",
+        "The queue's figures can't be read, and | Unstick tries again by itself, and calls a person"),
+    ("held-restart-refused", {"reason": Reason.MONITORING_FAILURE}, "No action yet: mail-delivery: monitoring has no data",
+        "What to do: If it lasts"),
+    ("held-restart-refused", {"reason": None},
+        "ACT NOW: mail-delivery was not restarted: the token's role lacks a permission", "Load infra/rundeck"),
+    ("held-cooldown", {}, "No action yet: mail-delivery is stuck again soon after a restart; Unstick waits until 03:18:05",
+        "> What to do: Nothing until 03:18:05: then Unstick decides again. If it can't wait, restart it by hand."),
+    ("held-cooldown", {"again": False}, "No action yet: mail-delivery has not been restarted yet: it was restarted recently",
+        "> What to do: Nothing yet."),
+    ("held-cooldown", {"again": False, "approve_url": APPROVE},
+        "ACT NOW: mail-delivery was not restarted: it was restarted recently", "> What to do: Nothing yet."),
+    ("held-symptom-gone", {}, "No action needed: mail-delivery is healthy; nothing was restarted", "> Messages are"),
+    ("held-symptom-gone", {"queues": (replace(LOST, may_be_gone=True),)},
+        "In working hours: mail-delivery is healthy; nothing was restarted", "> RabbitMQ may have dropped | Messages are"),
+    ("held-observe-only", {}, "NO RESTART: mail-delivery is stuck; Unstick only observes and would have restarted it",
+        "> What to do: Check the queue and restart it by hand | Nothing is wrong with Unstick. It would have run"),
+    ("held-likely", {"reason": Reason.OBSERVE_ONLY, "approve_url": ""},
+        "NO RESTART: mail-delivery may hang; Unstick only observes and would have asked", "It would have asked a person"),
+    ("held-likely", {"next_at": NOW + 60, "restarts": 1},
+        "In working hours: mail-delivery holds messages again after the restart, and may be healthy",
+        "> What to do: See what speaks against it. If it hangs"),
+    ("held-likely", {"approve_url": ""}, "In working hours: mail-delivery may hang, and nobody can be asked",
+        "Set public_url, so that Unstick can ask."),
+    ("held-no-runbook", {}, "In working hours: No runbook matches the alert MailStuck",
+        "> What to do: Add a runbook, fix the alert's labels, or route the alert elsewhere."),
+    ("draining", {}, "No action yet: mail-delivery is processing again, 212 messages left", "The restart helped"),
+    ("recovered", {}, "No action needed: mail-delivery recovered in 6 min 52 s",
+        "> Healthy in two checks after the restart. | The bug behind it is still open: https://tracker.example.com/MAIL-123"),
+    ("recovered", {"queues": (LOST, replace(LOST, may_be_gone=True))},
+        "In working hours: mail-delivery recovered in 6 min 52 s", "> RabbitMQ may have dropped | Healthy in two checks"),
+    ("recovered", {"triggers": (replace(INCIDENT.triggers[0], starts_at=NOW + 59),)},
+        "No action needed: mail-delivery recovered in 0 s", "Healthy in two checks after the restart."),
+    ("recovered", {"runbook": None, "triggers": (replace(INCIDENT.triggers[0], starts_at=NOW + 60),), "restarts": 0},
+        "No action needed: mail-delivery recovered", ""),
+    ("recovered", {"late_s": 3001.0}, "No action needed: mail-delivery recovered", "> This message is 50 min"),
+    ("recovered-moving", {}, "No action needed: mail-delivery is processing again, 100 messages left", "> The queue is not"),
+    ("escalated", {}, "ACT NOW: mail-delivery is still stuck after 2 restarts",
+        "> What to do: If the log names a dependency, restart once it is back"),
+    ("escalated", {"restarts": 1}, "ACT NOW: mail-delivery is still stuck after a restart", ""),
+    ("escalated", {"restarts": 0}, "ACT NOW: mail-delivery needs a person", "> What to do: Check the queue and the app"),
+    ("escalated", {"queues": (GONE,)}, "ACT NOW: mail-delivery is still stuck after 2 restarts",
+        "> What to do: No consumer came back"),
+    ("escalated", {"queues": (replace(GONE, after=AfterRestart(came=True, verdict=Verdict.STUCK)),)},
+        "ACT NOW: mail-delivery is still stuck after 2 restarts", "> What to do: A consumer came back and is gone again"),
+    ("escalated", {"queues": (AGAIN,), "detail": say_same_again((AGAIN,))},
+        "ACT NOW: mail-delivery is still stuck after 2 restarts",
+        "> What to do: Check the message that is held | Details: it hangs on the same message again, so another restart would"),
+    ("escalated", {"queues": (replace(LOST, may_be_gone=True),)}, "ACT NOW: mail-delivery is still stuck after 2 restarts",
+        "> What to do: | RabbitMQ may have dropped or dead-lettered"),
+    ("escalated", {"reason": Reason.FAILING}, "ACT NOW: mail-delivery needs a person: the restart job keeps failing",
+        "Details: it is still stuck"),
+    ("escalated-again", {}, "ACT NOW: mail-delivery is still stuck after 2 restarts, and nobody has taken it",
+        "> What to do: Check the queue | Reminder 1 of 3."),
+    ("escalated-again", {"acknowledge_url": APPROVE, "restarts": 1},
+        "ACT NOW: mail-delivery is still stuck after 1 restart, and nobody has taken it",
+        "> What to do: Acknowledge it, so that others know. Then check the queue and the application's log."),
+    ("escalated-again", {"restarts": 0, "escalation": replace(HANDED_OVER, told=3, due=None)},
+        "ACT NOW: Nobody has taken mail-delivery yet", "Reminder 3 of 3. This is the last reminder."),
+    ("escalated-again", {"reason": Reason.FAILING},
+        "ACT NOW: Nobody has taken mail-delivery yet: the restart job keeps failing", "> What to do: Read the job's log"),
+    ("escalated-again", {"reason": Reason.AWAITING_APPROVAL},
+        "ACT NOW: mail-delivery is still stuck after 2 restarts, and nobody has taken it", "> What to do: Check the queue"),
+    ("acknowledged", {}, "Taken: h.tanaka is working on mail-delivery", "> Nobody is reminded any more."),
+    ("declined", {}, "Declined: h.tanaka decided not to restart mail-delivery",
+        "> What to do: Ask whoever declined it what the plan is | Unstick doesn't ask again for this alert"),
+    ("not-approved", {}, "ACT NOW: mail-delivery was not restarted: nobody approved it in time",
+        "> What to do: Check the queue, and restart the application by hand if it is still stuck. It can no longer be approved."),
+    ("not-approved", {"restarts": 1}, "ACT NOW: mail-delivery was not restarted again: nobody approved it in time",
+        "leaves it alone"),
+    ("not-answered", {}, "In working hours: mail-delivery was not restarted: nobody said whether it hangs", "Nobody answered"),
+    ("resolved", {}, "No action needed: The alert of mail-delivery is resolved after 2 restarts", ""),
+    ("resolved", {"restarts": 0}, "No action needed: The alert of mail-delivery is resolved; nothing was restarted", ""),
+    ("resolved", {"restarts": 1, "may_be_gone": True},
+        "In working hours: The alert of mail-delivery is resolved after 1 restart", "RabbitMQ may have dropped"),
+    ("resumed", {}, "No action needed: Unstick may restart mail-delivery again", "Details: fixed by a rollback"),
+    ("resumed", {"target": None}, "No action needed: Unstick is no longer paused", ""),
+    ("paused", {}, "PAUSED: Unstick restarts nothing",
+        "> What to do: Nothing now. If a queue gets stuck meanwhile, restart it by hand, or end the pause with unstick resume."),
+    ("test", {}, "No action needed: The test notification arrived", ""),
+    ("unsigned", {}, "ACT NOW: Alerts can't be verified and were not processed: no signing key fits them",
+        "> What to do: Check in your monitoring | somebody else could have written them, names included"),
+    ("bundle", {}, "ACT NOW: 26 applications are stuck at once and were not restarted",
+        "> What to do: Check what they share before you restart any by hand: broker, database, network, the last rollout."),
+    ("bundle", {"bundled": ("a",)},
+        "ACT NOW: 1 target or alert was not restarted: too many targets are stuck at once", "What to do: Check what"),
+    ("bundle", {"reason": Reason.TEST_ALERT, "bundled": ("a", "b")}, "No action needed: 2 test notifications arrived",
+        "It was sent by the Test button"),
+    ("bundle", {"reason": Reason.NO_RUNBOOK, "bundled": ("a",)}, "In working hours: No runbook matches 1 alert", "Add a runbook"),
+    ("bundle", {"reason": Reason.PAUSED, "is_calm": True, "bundled": ("a", "b")},
+        "In working hours: 2 targets or alerts were not restarted: Unstick is paused", "The kill switch is on"),
+    ("bundle", {"reason": None, "detail": "why", "bundled": ("a", "b")},
+        "ACT NOW: 2 targets or alerts were not restarted: why", "Details: why"),
+    ("unmatched", {}, "In working hours: RabbitMQQueueMaybeStuck invoice_jobs matched no runbook", ""),
+    ("unmatched", {"unmatched": EXAMPLES["unmatched"].unmatched * 2}, "In working hours: 2 suspicions matched no runbook",
+        "> What to do: Correct the runbook's match"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "changes", "headline", "said"), STORIES)
+def test_what_people_read_at_three_in_the_morning(name: str, changes: dict[str, object], headline: str, said: str):
+    """The gallery's cards, or where something differs: the headline, and what the text says; after `>` it comes first."""
+    card_input, of_card = EXAMPLES[name], {key: changes[key] for key in changes.keys() & set(CardInput.__struct_fields__)}
+    of_incident = {key: value for key, value in changes.items() if key not in of_card or key == "restarts"}
     if card_input.incident is not None:
-        fields = {"incident": change(card_input.incident, **changes), **fields}
-    card = compose(replace(card_input, **fields), rules())
+        card_input = replace(card_input, incident=change(card_input.incident, **of_incident))
+    card = compose(replace(card_input, **of_card), rules())
     assert card.headline == headline
     text = " ".join((">", *card.text))
     assert [words for words in said.split(" | ") if words not in text] == []
-    assert ("If nothing changes" in text) is ("next_at" in fields and "likely" not in name)
+    assert ("If nothing changes" in text) is ("next_at" in changes and "likely" not in name)
 
 
 @pytest.mark.parametrize(
     ("name", "label", "said"),
     [
         ("started", "Firing for", "8 s"),
-        ("started", "Held by", "mail-worker-2 (10.0.3.7), 20 messages (41 kB), for at least 5 min 12 s"),
-        ("started", "Oldest message", "5 min 14 s old"),
+        ("started", "Held by", "mail-worker-2 (10.0.3.7), 20 messages (41 kB), for at least 32 s"),
+        ("started", "Oldest message", "34 s old"),
         ("started-evidence", "Evidence", "execution 1846, succeeded, 3 s"),
         ("adopted", "Restart", "execution 1847, running, started by h.tanaka"),
         ("held-no-runbook", "Firing for", "8 s"),
@@ -247,67 +236,20 @@ def test_headline_and_text_follow_what_has_happened(
         ("acknowledged", "Escalated", "18 min ago"),
         ("acknowledged", "Firing for", "18 min 8 s"),
         ("escalated-again", "Queue", "mail.outgoing: 1,335 messages, 1 consumer (15 min ago)"),
-        ("not-answered", "Held by", "mail-worker-2 (10.0.3.7), 1 message (2 kB), for at least 35 min 12 s"),
+        ("not-answered", "Held by", "mail-worker-2 (10.0.3.7), 1 message (2 kB), for at least 30 min 32 s"),
+        ("escalated", "Oldest message", "5 min 50 s old"),
+        ("escalated-again", "Tried", "1. execution 1847, succeeded, 32 s: still stuck"),
+        ("recovered", "Queue", "mail.outgoing: 362 → 0 messages, 2 consumers"),
+        ("recovered", "Took", "6 min 52 s from the alert, 6 min 12 s from the end of the restart"),
+        ("recovered", "Attempt", "1 of 2"),
+        ("recovered", "Time", "2026-11-24 03:12:05 JST"),
+        ("unsigned", "Alerts (not verified)", "RabbitMQQueueMaybeStuck: 356 messages stand still in mail.outgoing, DiskFull"),
         ("escalated-late", "Firing for", None),
     ],
 )
 def test_facts_have_the_times_of_the_card(name: str, label: str, said: str | None):
     """Up to the moment when it is written; none if the clock may have been set."""
     assert dict(compose(EXAMPLES[name], rules()).facts).get(label) == said
-
-
-@pytest.mark.parametrize(
-    ("name", "first_line"),
-    [
-        ("held-cooldown",
-            "Nothing until 2026-11-24 03:18:05 JST: then Unstick decides again. If it can't wait, restart it by hand."),
-        ("held-observe-only",
-            "Check the queue and restart it by hand if it hangs, as before. Unstick restarts nothing here."),
-        ("held-overrule", "Find the cause now; restart by hand only if you must."),
-        ("held-no-runbook", "Add a runbook, fix the alert's labels, or route the alert elsewhere."),
-        ("held-restart-refused", "Restart by hand now, then fix what Rundeck reports."),
-        ("held-awaiting-approval", "Check the figures, then approve or decline."),
-        ("not-approved", "Check the queue, and restart the application by hand if it is still stuck."),
-        ("declined", "Ask whoever declined it what the plan is; restart it by hand if it is needed after all."),
-        ("escalated-again", "Acknowledge it, so that others know. Then check the queue and the application's log."),
-        ("bundle",
-            "Check what they share before you restart any by hand: broker, database, network, the last rollout."),
-        ("paused",
-            "Nothing now. If a queue gets stuck meanwhile, restart it by hand, or end the pause with unstick resume."),
-        ("unsigned", (
-            "Check in your monitoring what is firing. If signing_keys lost a key, add it back as the last: alerts of the "
-            "last day are then processed.")),
-    ],
-)  # fmt: skip
-def test_the_first_line_says_what_to_do(name: str, first_line: str):
-    """Before any reason: five seconds on a phone are enough."""
-    assert answerable(EXAMPLES[name], rules()).text[0] == f"What to do: {first_line}"
-
-
-@pytest.mark.parametrize("strength", ["stuck", "likely stuck"])
-def test_who_only_observes_says_so_and_calls_neither_itself_broken_nor_a_likely_queue_stuck(strength: str):
-    """At 3 a.m. nobody takes it for a restart, or for a defect of Unstick."""
-    card_input = EXAMPLES["held-observe-only" if strength == "stuck" else "held-likely"]
-    made = compose(replace(card_input, reason=Reason.OBSERVE_ONLY, approve_url=""), rules())
-    assert made.headline.startswith("NO RESTART: ")
-    assert made.text[1].endswith("Nothing is wrong with Unstick.")
-    assert made.text[2].startswith("It would have ")
-    assert ("is stuck" in all_text(made)) is (strength == "stuck")
-
-
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_a_card_gives_one_advice(name: str):
-    """At most one sentence says what to do, and it comes first."""
-    told = [place for place, text in enumerate(compose(EXAMPLES[name], rules()).text) if text.startswith("What to do: ")]
-    late = bool(EXAMPLES[name].late_s)
-    assert told in ([], [int(late)])
-
-
-def test_a_declined_restart_is_nobodys_wait():
-    """Unstick doesn't come back, so the card doesn't say `yet`."""
-    card = compose(EXAMPLES["declined"], rules())
-    assert not any("yet" in text for text in (card.headline, *card.text))
-    assert "Unstick doesn't ask again for this alert" in card.text[1]
 
 
 @pytest.mark.parametrize(
@@ -326,7 +268,7 @@ def test_the_first_button_is_what_the_text_advises(name: str, actions: tuple[str
 @pytest.mark.parametrize("name", ["held-cooldown", "held-observe-only", "not-approved", "escalated", "escalated-again"])
 def test_a_card_that_speaks_of_a_restart_leads_to_the_job(name: str):
     """In every chat, not only where there are buttons."""
-    assert ("Restart by hand", EXAMPLE_PAGE) in answerable(EXAMPLES[name], rules()).links
+    assert ("Restart by hand", START_PAGE) in answerable(EXAMPLES[name], rules()).links
 
 
 def test_an_escalation_that_a_restart_would_not_help_has_no_such_link():
@@ -353,33 +295,6 @@ def test_what_a_restart_did_not_help_leads_to_the_queue(name: str, verdict: Verd
     assert (("Queue in RabbitMQ", page) in compose(card_input, rules()).links) is leads
 
 
-def test_a_reminder_says_what_was_tried():
-    """Whoever reads only the reminder does not try the same once more."""
-    text = all_text(compose(EXAMPLES["escalated-again"], rules()))
-    assert "Tried: 1. execution 1847, succeeded, 32 s: still stuck" in text
-    assert "2. execution 1851, succeeded, 32 s" in text
-
-
-@pytest.mark.parametrize(
-    ("restarts", "headline"),
-    [
-        (0, "No action needed: The alert of mail-delivery is resolved; nothing was restarted"),
-        (1, "No action needed: The alert of mail-delivery is resolved after 1 restart"),
-    ],
-)
-def test_a_resolved_alert_says_whether_anything_was_restarted(restarts: int, headline: str):
-    """It may have healed by itself."""
-    assert compose(replace(EXAMPLES["resolved"], restarts=restarts), rules()).headline == headline
-
-
-def test_alerts_that_cannot_be_verified_are_named():
-    """As they say of themselves: their signature can't be checked, so anybody may have written that."""
-    card = compose(EXAMPLES["unsigned"], rules())
-    assert "somebody else could have written them, names included" in card.text[1]
-    names = dict(card.facts)["Alerts (not verified)"]
-    assert names == "RabbitMQQueueStuck: Nothing was acknowledged in mail.outgoing for 5 minutes, DiskFull"
-
-
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("reason", Reason)
 def test_every_hold_says_why_and_what_to_do(reason: Reason, language: str):
@@ -394,28 +309,6 @@ def test_every_hold_says_why_and_what_to_do(reason: Reason, language: str):
     todo = in_language(language, Text("What to do: {todo}", todo=explained.todo), runner="Rundeck")
     assert card.urgency == "fine" or todo in card.text
     assert (in_language(language, Text("Reason code")), reason.value) in card.facts
-
-
-def test_recovered_shows_before_and_after_time_try_and_curve():
-    """Times are from the alert and from the end of the restart, on our clock; a second restart has figures of its own."""
-    card = compose(EXAMPLES["recovered"], rules())
-    facts = dict(card.facts)
-    assert facts["Queue"] == "mail.outgoing: 362 → 0 messages, 2 consumers"
-    assert facts["Took"] == "6 min 52 s from the alert, 6 min 12 s from the end of the restart"
-    assert facts["Attempt"] == "1 of 2"
-    assert facts["Restart"] == "execution 1847, succeeded, 32 s"
-    assert facts["Time"] == "2026-11-24 03:12:05 JST"
-    assert card.curve[-1][1] == 0
-    assert card.text[-1] == "The bug behind it is still open: https://tracker.example.com/MAIL-123"
-    card_input = EXAMPLES["started"]
-    again = replace(
-        card_input.incident.queues[0],
-        after=AfterRestart(384),
-        before=QueueSnapshot(NOW - 120, 390, 370, 20, 1),
-        curve=((NOW - 120, 390),),
-    )
-    card = compose(replace(card_input, incident=replace(card_input.incident, queues=(again,))), rules())
-    assert dict(card.facts)["Queue"] == "mail.outgoing: 390 messages, 1 consumer (2 min ago)"
 
 
 @pytest.mark.parametrize(
@@ -439,13 +332,6 @@ def test_where_one_of_several_was_restarted_all_consumers_count_and_what_is_left
     assert dict(card.facts)["Queue"] == f"mail.outgoing: {said}"
 
 
-def composed(name: str, **changes: object) -> Card:
-    """The card of the gallery, with its incident changed."""
-    card_input = EXAMPLES[name]
-    assert card_input.incident is not None
-    return compose(replace(card_input, incident=change(card_input.incident, **changes)), rules())
-
-
 def test_the_first_of_many_are_shown_and_the_others_counted():
     """Queues, holders, alerts, attempts, targets and suspicions."""
     (queue,), (trigger,) = EXAMPLES["escalated"].incident.queues, EXAMPLES["escalated"].incident.triggers
@@ -461,7 +347,7 @@ def test_the_first_of_many_are_shown_and_the_others_counted():
         "for at least 1 min; mail.outgoing: worker-2 (10.0.3.7), 2 messages, for at least 1 min; and 5 more; "
         "5 other consumers work"
     )
-    assert dict(card.facts)["Alert"].endswith("in mail.outgoing for 5 minutes and 3 more")
+    assert dict(card.facts)["Alert"].endswith("in mail.outgoing and 3 more")
     tried = [text for _, text in card.facts if text[:2] in {f"{n}." for n in range(1, 9)}]
     assert (tried[0], tried[6], len(tried)) == ("1. i.2: still stuck", "7. execution 1851, succeeded, 32 s", 7)
     both = [text for _, text in composed("escalated", tries=HANDED_OVER.tries).facts if " execution " in text]
@@ -530,7 +416,7 @@ def test_japanese_is_set_as_japanese():
     recovered, escalated = (dict(compose(EXAMPLES[name], rules("ja")).facts) for name in ("recovered", "escalated"))
     assert recovered["キュー"] == "mail.outgoing：362 → 0件、コンシューマー数 2"
     assert escalated["実施済み"] == "1. 実行番号 1847、成功、32秒：滞留は解消せず"
-    assert escalated["アラート"].startswith("RabbitMQQueueStuck（critical）：")
+    assert escalated["アラート"].startswith("RabbitMQQueueMaybeStuck：")
     for name in EXAMPLES:
         card = compose(EXAMPLES[name], rules("ja"))
         own = [card.headline, *(text for label, text in card.facts if label not in LITERAL)]
@@ -540,9 +426,14 @@ def test_japanese_is_set_as_japanese():
 @pytest.mark.parametrize(
     ("source", "en", "ja", "resolved"),
     [
-        ("https://grafana.example.com/#1", "(critical, from Grafana)", "Grafana から", "Grafana reports the alert as resolved."),
-        ("http://am:9093#", "(critical, from Alertmanager)", "Alertmanager から", "Alertmanager reports the alert as resolved."),
-        ("5f2a" * 16, "(critical):", "critical", "The monitoring reports the alert as resolved."),  # too long to be kept
+        ("https://grafana.example.com/#1", "(from Grafana)", "Grafana から", "Grafana reports the alert as resolved."),
+        ("http://am:9093#", "(from Alertmanager)", "Alertmanager から", "Alertmanager reports the alert as resolved."),
+        (
+            "5f2a" * 16,
+            "RabbitMQQueueMaybeStuck:",
+            "RabbitMQQueueMaybeStuck：",
+            "The monitoring reports the alert as resolved.",
+        ),  # too long to be kept
     ],
 )
 def test_a_card_says_who_reported(source: str, en: str, ja: str, resolved: str):
@@ -552,30 +443,6 @@ def test_a_card_says_who_reported(source: str, en: str, ja: str, resolved: str):
     assert en in dict(compose(card_input, rules()).facts)["Alert"]
     assert ja in dict(compose(card_input, rules("ja")).facts)["アラート"]
     assert resolved in compose(card_input, rules()).text
-
-
-def test_escalation_carries_the_evidence():
-    """Job log, consumers, age of the oldest message, all tries, and what to do, which depends on what was seen."""
-    card = compose(EXAMPLES["escalated"], rules())
-    text = all_text(card)
-    assert card.evidence[-1].endswith("trying again (1/∞)")
-    assert "Oldest message: 10 min 30 s old" in text
-    assert "1. execution 1847, succeeded, 32 s: still stuck" in text
-    assert "2. execution 1851, succeeded, 32 s" in text
-    assert "1 consumer" in text
-    assert card.text[0].startswith("What to do: If the log names a dependency, restart once it is back")
-    card_input = EXAMPLES["escalated"]
-    gone = replace(card_input.incident, queues=(replace(card_input.incident.queues[0], consumers=0),))
-    assert "No consumer came back" in compose(replace(card_input, incident=gone), rules()).text[0]
-    left = change(gone, queues=tuple(replace(one, after=replace(one.after, came=True)) for one in gone.queues))
-    assert "A consumer came back and is gone again" in compose(replace(card_input, incident=left), rules()).text[0]
-
-
-@pytest.mark.parametrize(("late_s", "said"), [(0.0, False), (3001.0, True)])
-def test_late_messages_say_so_first(late_s: float, said: bool):
-    """Over 50 minutes late, the message says so."""
-    card = compose(replace(EXAMPLES["recovered"], late_s=late_s), rules())
-    assert card.text[0].startswith("This message is 50 min") is said
 
 
 def test_links_lead_where_they_say():
@@ -592,17 +459,6 @@ def test_links_lead_where_they_say():
 BY_HAND = ["restart_refused", "observe_only", "ledger_unknown", "too_many_targets", "declined", "failing", "frozen"]
 BY_HAND += ["start_unclear", "aborted", "likely_stuck"]
 RESTART_IT = (Reason.TOO_MANY_TARGETS, Reason.LIKELY_STUCK)
-
-
-def test_what_hangs_on_the_same_message_again_is_told():
-    """Others may work, so it isn't said that nothing is acknowledged; and no second restart is asked for."""
-    card_input = EXAMPLES["escalated"]
-    assert card_input.incident is not None
-    queues = tuple(replace(one, after=replace(one.after, same_again=True)) for one in card_input.incident.queues)
-    sentence = say_same_again(queues)
-    card = compose(replace(card_input, incident=replace(card_input.incident, queues=queues), detail=sentence), rules())
-    assert card.text[0].startswith("What to do: Check the message that is held")
-    assert card.text[1] == "Details: it hangs on the same message again, so another restart would not help"
 
 
 @pytest.mark.parametrize("reason", Reason)
@@ -627,21 +483,6 @@ def test_a_card_that_asks_for_a_restart_by_hand_leads_to_it_first(reason: Reason
         assert ("restart by hand if it hangs" not in " ".join(card.text)) is may_run
         card = compose(CardInput("held", NOW, RUNBOOK, TARGET, incident, Reason.FROZEN), rules())
         assert START_PAGE in [url for _, url in card.links]
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "javascript:alert(1)", "data:text/html,x", "ftp://example.com/", "//example.com", "https://",
-        "https://user:pass@example.com/", "https://good.example.com@evil.example.com", "https://e.example.com/|<!channel>",
-        "https://e.example.com/a b", "https://[::1", "", "https://e.example.com/\u202egpj", "https://e.example.com:99999999/",
-        "https://x/" + "a" * 1991, None, 7,
-    ],
-)  # fmt: skip
-def test_other_links_are_left_out(url: object):
-    """Only http and https, without a user part, a space or anything that a chat interprets."""
-    assert safe_url(url) == ""
-    assert safe_url(longest := "HTTPS://x/" + "a" * 1990) == longest
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -749,73 +590,6 @@ def test_every_card_of_an_incident_names_it(name: str):
     """People say the id to each other, and `unstick incident` takes it."""
     card = compose(EXAMPLES[name], rules())
     assert dict(card.facts)["Incident"] == card.incident == "7f3a9c21"
-
-
-def test_a_reminder_shows_the_queue_and_leads_to_the_restart():
-    """Who reads only the reminder sees the depth, and can restart by hand."""
-    card = compose(EXAMPLES["escalated-again"], rules())
-    assert dict(card.facts)["Queue"].startswith("mail.outgoing: ")
-    label, url = card.links[0]
-    assert (label, url.partition("?")[2]) == ("Restart by hand", "opt.service=mail-delivery")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "en", "ja"),
-    [
-        (0, "0 s", "0秒"), (0.6, "1 s", "1秒"), (-5, "0 s", "0秒"), (59.6, "1 min", "1分"), (100, "1 min 40 s", "1分40秒"),
-        (3599, "59 min 59 s", "59分59秒"), (3600, "1 h 0 min", "1時間0分"), (7500, "2 h 5 min", "2時間5分"),
-        (90000, "1 d 1 h", "1日1時間"), (float("nan"), "0 s", "0秒"),
-        (float("inf"), "11,574 d 1 h", "11,574日1時間"),
-    ],
-)  # fmt: skip
-def test_durations(seconds: float, en: str, ja: str):
-    """Two units are enough for people."""
-    assert (str(duration(seconds)), in_language("ja", duration(seconds))) == (en, ja)
-
-
-@pytest.mark.parametrize(
-    ("text", "cleaned"),
-    [
-        ("a\nb\tc", "a b c"), ("\u202eabc", "abc"), ("\x1b[31mred\x1b[0m", "red"), ("日本語\u3000テスト", "日本語 テスト"),
-        ("\ud800x", "x"), ("e\u0301" + "\u0301" * 50 + "e\u0301", "e\u0301\u0301e\u0301"), ("x" * 30, "x" * 19 + "…"),
-        ("x" * 20, "x" * 20), ("x" * 18 + "  yz", "x" * 18 + "…"), ("a\u2029b", "a b"),
-        ("\u0301" * 3 + "x", "\u0301\u0301x"), ("\u200b" * 143 + "x", "x"), ("\u200b" * 144 + "x", "…"),
-    ],
-)  # fmt: skip
-def test_clean(text: str, cleaned: str):
-    """White space is folded, invisible characters go, accents stay, cuts are marked."""
-    assert clean(text, 20, "…") == cleaned
-    assert clean("\n é\t1 \r\n\n2\u2028\n", 20, "…", lines=True) == " é 1\n\n2"
-
-
-@pytest.mark.parametrize(
-    ("limit", "mark", "more", "shown"),
-    [
-        (3, "…", False, "abc"),
-        (3, "…", True, "ab…"),
-        (2, "…", False, "a…"),
-        (1, "...", False, "."),
-        (0, "…", False, ""),
-        (-1, "…", False, ""),
-    ],
-)
-def test_a_cut_and_its_mark_are_within_the_limit(limit: int, mark: str, more: bool, shown: str):
-    assert shorten("abc", limit, mark, more=more) == shown
-    assert shorten("abc", 3, mark) == "abc"
-
-
-@pytest.mark.parametrize(
-    ("say", "value", "said"),
-    [
-        (size, None, ""), (size, 0, "0 bytes"), (size, 1, "1 byte"), (size, 999, "999 bytes"), (size, 1000, "1 kB"),
-        (size, 1260, "1.3 kB"), (size, 999_900, "999.9 kB"), (size, 1_000_000, "1 MB"), (size, 2_340_000, "2.3 MB"),
-        (worded, "failed: timedout", "failed (timedout)"), (worded, "stuck: stuck", "still stuck"),
-        (worded, "x: a: z", "x (a (z))"), (worded, "x" * 61, "x" * 59 + "…"),
-    ],
-)  # fmt: skip
-def test_figures_and_results_in_words(say: Callable[[Any], object], value: object, said: str):
-    """As cards and chats show them."""
-    assert str(say(value)) == said
 
 
 @pytest.mark.parametrize("proof", Proof)

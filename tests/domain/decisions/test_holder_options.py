@@ -106,7 +106,7 @@ def test_the_card_and_the_archive_say_which_host_was_restarted():
     running = execution(9, started=1.0, ended=None, tag="inc-1.1")
     started = moved(document, StartResult("inc-1.1", running), seen(mail=own(holding(ONE))), with_rules=limited())
     (card,) = (message.card for message in started.document.to_tell if message.channel == "ops")
-    assert "A consumer on 10.0.3.7 hangs" in card.text[0]
+    assert "restarting the application on 10.0.3.7 and nowhere else" in card.text[0]
     assert dict(card.facts)["Restart"].endswith("only on 10.0.3.7")
     ended = replace(running, status="succeeded", runner_ended_at=RUNNER_NOW + 5.0)
     result = started
