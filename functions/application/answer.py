@@ -6,16 +6,15 @@ from msgspec import Struct
 
 from functions.application.deliver import post_to_all
 from functions.application.documents import STORE_S, load
-from functions.application.intake import make_incident_id
 from functions.application.ports import Budget, Buttons, Ports
 from functions.application.reconcile import advance
 from functions.application.serialization import decode, encode
 from functions.domain.cards.card import compose
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import clock
-from functions.domain.model.events import Acknowledged, Approved, Declined, Event, Reply, RestartWanted
+from functions.domain.model.events import Acknowledged, Approved, Declined, Event, Reply
 from functions.domain.model.incidents import Document
-from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART, CardKind
+from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, CardKind
 from functions.domain.model.observations import Pause
 from functions.domain.texts.words import duration
 from functions.runtime.errors import Conflict, Denied, Unavailable
@@ -75,7 +74,7 @@ def answer(ports: Ports, given: Answer, budget: Budget, buttons: Buttons | None 
     if given.switch is not None:
         counts, reply, after = _pause_once(ports, given.switch, budget), None, before
     else:
-        reply = advance(ports, given.key, _to_event(ports, given, before), budget)
+        reply = advance(ports, given.key, _to_event(given, before), budget)
         after = load(ports, given.key, budget.at_most(STORE_S))[0]
         counts = reply is not None or (given.action == ACKNOWLEDGE and _is_repeated(after, given))
     if counts:
@@ -89,7 +88,7 @@ def find_runbook(document: Document, action: str, nonce: str) -> str | None:
     incident, escalation = document.incident, document.escalation
     if incident is not None and incident.approval.nonce == nonce and action in (APPROVE, DECLINE, PAUSE):
         return incident.runbook
-    if escalation is None or escalation.nonce != nonce or action not in (ACKNOWLEDGE, RESTART, PAUSE):
+    if escalation is None or escalation.nonce != nonce or action not in (ACKNOWLEDGE, PAUSE):
         return None
     return None if action == ACKNOWLEDGE and escalation.taken_by else escalation.runbook
 
@@ -124,15 +123,12 @@ def _refuse(ports: Ports, given: Answer, approvers: tuple[str, ...] | None, butt
     return Refusal.NOT_APPROVER
 
 
-def _to_event(ports: Ports, given: Answer, document: Document) -> Event:
+def _to_event(given: Answer, document: Document) -> Event:
     if given.action == APPROVE:
         return Approved(given.nonce, given.by, given.why)
     if given.action == DECLINE:
         return Declined(given.nonce, given.by, given.why)
-    escalated = document.escalation.incident if document.escalation else ""
-    if given.action == ACKNOWLEDGE:
-        return Acknowledged(given.by, escalated)
-    return RestartWanted(given.by, escalated, make_incident_id(given.key, ports.now(), []))
+    return Acknowledged(given.by, document.escalation.incident if document.escalation else "")
 
 
 def _pause_once(ports: Ports, switch: Pause, budget: Budget) -> bool:

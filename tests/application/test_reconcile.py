@@ -19,7 +19,7 @@ from functions.application.ports import Mismatch
 from functions.domain.decisions import matching
 from functions.domain.model.alerts import Alert, MatchedAlert
 from functions.domain.model.codes import VERSION, Action, Ending, Mode, Phase, Reason
-from functions.domain.model.events import Acknowledged, AlertsReceived, Approved, Declined, RestartWanted, Resumed, TimerFired
+from functions.domain.model.events import Acknowledged, AlertsReceived, Approved, Declined, Resumed, TimerFired
 from functions.domain.model.incidents import Document, Escalation, Outcome
 from functions.domain.model.messages import Card, Message
 from functions.domain.model.observations import Execution, Pause
@@ -188,8 +188,6 @@ LOOKS = [
     pytest.param(document(ASKING), Approved("n", "anna"), True, id="a yes"),
     pytest.param(document(), Approved("n", "anna"), False, id="a yes to nothing"),
     pytest.param(document(ASKING), Declined("n", "anna"), False, id="a no"),
-    pytest.param(ESCALATED, RestartWanted("anna", "inc-0", "inc-9"), True, id="once more"),
-    pytest.param(document(), RestartWanted("anna", "inc-0", "inc-9"), False, id="once more of nothing"),
     pytest.param(ESCALATED, Acknowledged("anna", "inc-0"), False, id="taken"),
     pytest.param(ESCALATED, Resumed("anna"), False, id="resumed"),
 ]

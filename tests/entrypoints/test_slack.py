@@ -248,24 +248,19 @@ def test_a_person_declines_in_the_message(team: Team) -> None:
     assert f"Declined by {BY} at" not in first
 
 
-def test_a_person_pauses_takes_an_escalation_and_has_it_restarted_once_more(started: Callable[..., Team]) -> None:
-    """Nobody is reminded any more, whoever takes it; a restart is a new incident, approved by name."""
+def test_a_person_pauses_and_takes_an_escalation_in_the_message(started: Callable[..., Team]) -> None:
+    """Nobody is reminded any more, whoever takes it."""
     team = started(approvers=["U0123ABCD"])
     escalated(team)
     message = team.message()
-    assert [one["action_id"] for one in buttons(message)] == ["acknowledge", "restart", "pause"]
-    acknowledge, restart = team.payload("acknowledge", "U0OTHER00", message), team.payload("restart", message=message)
+    assert [one["action_id"] for one in buttons(message)] == ["acknowledge", "pause"]
+    acknowledge = team.payload("acknowledge", "U0OTHER00", message)
     team.press("pause")
     assert paused() is not None
-    turn(current_adapters(), Pause(by="anna", at=time.time(), on=False))
     team.bring(acknowledge)
     escalation = team.document().escalation
     assert escalation is not None
     assert (escalation.taken_by, escalation.due) == ("h.tanaka (Slack U0OTHER00)", None)
-    team.bring(restart)
-    incident = team.document().incident
-    assert incident is not None
-    assert (incident.approval.once, incident.approval.approved_by, len(team.place.rundeck.posts())) == (True, BY, 1)
 
 
 def test_a_message_that_is_over_pauses_nothing(started: Callable[..., Team]) -> None:

@@ -673,7 +673,7 @@ VARIANTS = (
     Variant("a wake-up that another one has replaced",
         tuple((where, "is_replaced", lambda _: lambda document, event, now: False) for where in (step, queries)),
         Faults(slow=0.5), frozenset({"auto", "sick", "one_clock"}), "every", seed=22),
-    Variant("once more and once more",
+    Variant("another restart though all are used up",
         ((phases, "is_used_up", lambda _: lambda incident, runbook: incident.restarts >= max(runbook.limits.attempts, 2)),),
         Faults(), frozenset({"auto", "sick"}), "I1", seed=1),
     Variant("an escalation that is told again without end", ((escalations, "TOLD_AGAIN", lambda _: 1000),), Faults(),

@@ -44,8 +44,6 @@ reminder, and some are not at all."""
 APART_S = 2400.0
 """Between the queues of an application, where they don't get stuck together."""
 DEAD_LETTERS = 0.1
-AGAIN_EVERY = 25
-"""Of the same moments: when somebody wants a restart once more. Rarely, since much is allowed after a person's word."""
 TAKEN_UNTIL_MIN = 40
 DECLINED_EVERY = 4
 """One press in this many is a no."""
@@ -425,13 +423,10 @@ def _people(scenario: Scenario, rng: random.Random) -> None:
 
 
 def _take(world: World, number: int) -> None:
-    """Somebody takes an escalation that waits, or has its target restarted once more."""
+    """Somebody takes an escalation that waits."""
     for document in world.documents():
         escalation = document.escalation
-        if document.escalated_at is not None and escalation is not None and (len(document.outcomes) + number) % AGAIN_EVERY == 0:
-            world.note(f"somebody wants {document.key} restarted once more")
-            world.restart_again(document.key, escalation.incident)
-        elif escalation is not None and escalation.due is not None and (len(document.outcomes) + number) % TAKEN_EVERY == 0:
+        if escalation is not None and escalation.due is not None and (len(document.outcomes) + number) % TAKEN_EVERY == 0:
             world.note(f"somebody takes {escalation.incident}")
             world.take(document.key, escalation.incident)
 

@@ -22,7 +22,7 @@ from functions.application.ports import Listed, Query, QueueOutcome, Stored
 from functions.application.serialization import decode, encode
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Mode
-from functions.domain.model.events import Acknowledged, AlertsReceived, Approved, Declined, Reply, RestartWanted, TimerFired
+from functions.domain.model.events import Acknowledged, AlertsReceived, Approved, Declined, Reply, TimerFired
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, ExecutionHistory, NodeOutput, Pause, QueueSnapshot, Statement
@@ -109,8 +109,6 @@ class World:
     """(when, for which target) somebody pressed the button."""
     declines: list[tuple[float, str]] = field(default_factory=list)
     """(when, of which incident) somebody declined the restart."""
-    wanted: set[str] = field(default_factory=set)
-    """The incidents with which somebody wanted an escalated target restarted once more."""
     takings: list[tuple[float, str]] = field(default_factory=list)
     """(when it was saved, of which incident) somebody took an escalation."""
     looks: dict[str, list[tuple[float, int, tuple[str, ...]]]] = field(default_factory=dict)
@@ -304,19 +302,6 @@ class World:
                     host, key, Declined(nonce, "somebody"), reconcile.Budget(host, host.monotonic() + WEBHOOK_BUDGET_S)
                 )
                 and None
-            ),
-        )
-
-    def restart_again(self, key: str, incident: str) -> None:
-        """Somebody wants an escalated target restarted once more."""
-        self.presses.append((self.now, key))
-        again = f"again-{len(self.wanted)}-{incident[-8:]}"
-        self.wanted.add(again)
-        event = RestartWanted("somebody", incident, again)
-        self.spawn(
-            "restart again",
-            lambda host: (
-                reconcile.advance(host, key, event, reconcile.Budget(host, host.monotonic() + WEBHOOK_BUDGET_S)) and None
             ),
         )
 

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from functions.adapters.chats import _cards, _posting
 from functions.application.ports import Chat, Finding
 from functions.domain.cards import curve
-from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART, Card
+from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, Card
 from functions.domain.texts.words import INCIDENT, SHORTENED, log_title
 from functions.runtime import http_client
 from functions.runtime.decoding import decoder
@@ -61,7 +61,6 @@ BUTTONS: Mapping[str, tuple[Text, str, Text | None]] = {
     APPROVE: (Text("Approve"), PRIMARY, Text("Restart it now?")),
     DECLINE: (Text("Decline"), "", None),
     ACKNOWLEDGE: (Text("Acknowledge"), PRIMARY, None),
-    RESTART: (Text("Restart once more"), "danger", Text("Restart it once more, although the last restart did not help?")),
     PAUSE: (Text("Pause restarts for 1 h"), "", Text("Nothing is restarted for an hour, whatever gets stuck.")),
 }
 """By action: label, style, and the confirmation."""

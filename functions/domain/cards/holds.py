@@ -130,7 +130,7 @@ def _because(card_input: CardInput, reason: Reason) -> Text:
 
 
 def _todo(card_input: CardInput, reason: Reason) -> Text:
-    """What to do. What may run or have run is opened before anybody restarts it once more."""
+    """What to do. What may run or have run is opened before anybody restarts it again."""
     if reason is Reason.LIKELY_STUCK and not card_input.approve_url and not card_input.shown.restarts:
         return Text("See what speaks against it, and restart it by hand if it hangs. Set `public_url`, so that Unstick can ask.")
     if reason is Reason.RESTART_REFUSED and card_input.about is not None:

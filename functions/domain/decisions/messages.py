@@ -17,7 +17,7 @@ from functions.domain.model.incidents import (
     PastAttempt,
     QueueState,
 )
-from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART, Card, CardKind, Message
+from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, Card, CardKind, Message
 from functions.domain.model.runbooks import Rules, Runbook
 
 SAME_HOLD_S = 3600.0
@@ -26,7 +26,7 @@ TAKEN_WITHIN_S = 86400.0  # how long an escalation can be acknowledged: as long 
 REMINDED_EVERY_S = 900.0
 TO_ASKED = (APPROVE, DECLINE, PAUSE)
 TO_OVERRULE = (DECLINE, APPROVE, PAUSE)  # the first is what the card advises
-TO_ESCALATED = (ACKNOWLEDGE, RESTART, PAUSE)
+TO_ESCALATED = (ACKNOWLEDGE, PAUSE)
 LATE_S = 3000.0  # messages mention a wake-up that comes this late
 
 OUTCOMES_KEPT = 20

@@ -410,7 +410,7 @@ def _find_beside(history: ExecutionHistory, ours: Execution) -> Phrase:
 
 def is_used_up(incident: Incident, runbook: Runbook) -> bool:
     """Whether the incident has had all its restarts."""
-    return incident.restarts >= (1 if incident.approval.once else runbook.limits.attempts)
+    return incident.restarts >= runbook.limits.attempts
 
 
 def _check_recovery(turn: Turn) -> None:

@@ -6,7 +6,7 @@ from msgspec import Struct, field
 
 from functions.domain.model.alerts import MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Ending, Phase
-from functions.domain.model.events import AlertsReceived, Approved, Event, RestartWanted, TimerFired
+from functions.domain.model.events import AlertsReceived, Approved, Event, TimerFired
 from functions.domain.model.incidents import QUEUES_KEPT, Document, Evidence, Incident, new_alerts
 from functions.domain.model.runbooks import EvidenceJob, Rules, Runbook
 
@@ -47,8 +47,6 @@ def needs_observation(document: Document, event: Event, now: float) -> bool:
             return not is_replaced(document, event, now) and (due or document.is_reminder_due(now))
         case Approved():
             return incident is not None
-        case RestartWanted():
-            return document.escalation is not None
     return False
 
 

@@ -12,7 +12,7 @@ from functions.domain.decisions import phases
 from functions.domain.decisions.endings import end_as_declined
 from functions.domain.decisions.evidence import on_evidence_started, without_evidence_runs
 from functions.domain.decisions.guards import Kind, decide, escalated_queues, hold_escalated, is_about_other_queues
-from functions.domain.decisions.handlers.escalations import on_acknowledgement, on_restart_wanted, on_resume, remind
+from functions.domain.decisions.handlers.escalations import on_acknowledgement, on_resume, remind
 from functions.domain.decisions.handlers.notices import on_bundle, on_delivered, on_unsigned
 from functions.domain.decisions.handlers.unmatched import note_matched, post_held, tell_unmatched_suspicions, turn_away
 from functions.domain.decisions.matching import render_evidence
@@ -335,7 +335,6 @@ HANDLERS: Mapping[type[events.Event], Callable[[Turn, Any], None]] = {
     events.Approved: _on_answer,
     events.Declined: _on_answer,
     events.Acknowledged: on_acknowledgement,
-    events.RestartWanted: on_restart_wanted,
     events.Resumed: on_resume,
     events.StartResult: phases.on_start_result,
     events.EvidenceStarted: on_evidence_started,

@@ -50,12 +50,6 @@ class Acknowledged(Struct, frozen=True):
     incident: str = ""  # the escalated one; empty: the target's last
 
 
-class RestartWanted(Struct, frozen=True):
-    by: str
-    incident: str  # the escalated one
-    id: str  # of the new one
-
-
 class Resumed(Struct, frozen=True):
     by: str
     reason: str = ""
@@ -111,7 +105,7 @@ class Unsigned(Struct, frozen=True):
     names: tuple[str, ...] = ()
 
 
-Answer = Approved | Declined | Acknowledged | RestartWanted | Resumed
+Answer = Approved | Declined | Acknowledged | Resumed
 Result = StartResult | EvidenceStarted | MessagesDelivered
 Event = AlertsReceived | TimerFired | Answer | Result | Bundled | Unsigned
 

@@ -163,7 +163,6 @@ class Approval(Struct, frozen=True):
     approved_by: str = ""
     approved_why: str = ""
     declined_by: str = ""
-    once: bool = False  # a person wanted one restart after an escalation; without success it goes back to people
     overruled: bool = False  # a person approved, and that has not led to a restart yet
 
 
@@ -290,7 +289,7 @@ class Escalation(Struct, frozen=True):
     told: int = 0  # reminders sent
     taken_by: str = ""
     taken_at: float | None = None
-    queues: tuple[QueueState, ...] = ()  # what a person's restart has to heal: which queues, by which runbooks
+    queues: tuple[QueueState, ...] = ()  # what has to be healthy again
     start_page: str = ""  # where people start the job by hand
     tries: tuple[PastAttempt, ...] = ()  # its restarts
 

@@ -4,8 +4,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-APPROVE, DECLINE, ACKNOWLEDGE, RESTART, PAUSE = "approve", "decline", "acknowledge", "restart", "pause"
-"""The possible answers to a card, as buttons in chats that have them. RESTART: once more, after an escalation."""
+APPROVE, DECLINE, ACKNOWLEDGE, PAUSE = "approve", "decline", "acknowledge", "pause"
+"""The possible answers to a card, as buttons in chats that have them."""
 
 
 class CardKind(StrEnum):

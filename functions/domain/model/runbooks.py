@@ -165,8 +165,8 @@ class Runbook(Struct, frozen=True):
     escalate: tuple[str, ...] = ()
     """More channels for messages that begin with ACT NOW."""
     approvers: tuple[Annotated[str, written("approver")], ...] = ()
-    """Who can approve, decline, restart once more and pause: Slack IDs of users, groups or channels, or addresses as in
-    `identity_header`. Default: whoever reads the message."""
+    """Who can approve, decline and pause: Slack IDs of users, groups or channels, or addresses as in `identity_header`. Default:
+    whoever reads the message."""
     mention: tuple[Annotated[str, written("optional-text")], ...] = ()
     """Mentions in messages that begin with ACT NOW, in the chat's form: `<users/all>`, `<!here>`."""
     root_cause: Annotated[str, written("link")] = ""

@@ -104,7 +104,7 @@ REASONS: Mapping[Reason, Explained] = {
     Reason.ABORTED: act_by_hand(
         Text("a person aborted the restart"),
         Text("Somebody aborted the execution in {runner}. That is a person's decision, so Unstick does not restart again."),
-        Text("Ask whoever aborted it what the plan is; then resume the target, or restart it with the button or by hand."),
+        Text("Ask whoever aborted it what the plan is; then resume the target, or restart it by hand."),
     ),
     Reason.DUPLICATE: fine(
         Text("it is already being handled"), Text("An incident of the same target already covers this alert.")

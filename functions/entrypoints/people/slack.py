@@ -15,7 +15,7 @@ from functions.application import signing
 from functions.application.answer import NO_RUNBOOK, Answer, Refusal, Result, answer
 from functions.application.ports import Budget, Buttons, Press
 from functions.bootstrap import Adapters, current_adapters
-from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART
+from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE
 from functions.domain.model.observations import Pause
 from functions.entrypoints import throttle
 from functions.entrypoints.responses import Response, error_response, json_response, not_allowed
@@ -35,7 +35,6 @@ DONE: Mapping[str, Text] = {
     APPROVE: Text("Approved by {by} at {at}"),
     DECLINE: Text("Declined by {by} at {at}"),
     ACKNOWLEDGE: Text("Taken by {by} at {at}"),
-    RESTART: Text("Restart wanted by {by} at {at}"),
     PAUSE: Text("Paused for 1 h by {by} at {at}"),
 }
 REFUSALS: Mapping[Refusal | None, Text] = {

@@ -50,7 +50,7 @@ def bot(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bot]:
 
 
 ANSWERABLE = replace(
-    ESCALATED, mention=RUNBOOK.mention, actions=("acknowledge", "restart", "pause"), token="t0k3n",
+    ESCALATED, mention=RUNBOOK.mention, actions=("acknowledge", "pause"), token="t0k3n",
     links=(("Acknowledge", "https://unstick.example.com/approve/#t0k3n/"), *ESCALATED.links),
 )  # fmt: skip
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.model.codes import Action, Mode, Phase, Reason
-from functions.domain.model.events import Acknowledged, Approved, Declined, MessagesDelivered, RestartWanted, Start
+from functions.domain.model.codes import Mode, Phase, Reason
+from functions.domain.model.events import Acknowledged, Approved, Declined, MessagesDelivered
 from functions.domain.model.incidents import Document, QueueState
 from functions.domain.model.messages import Message
-from functions.domain.model.observations import Observation, Pause, Unknown
+from functions.domain.model.observations import Observation
 from tests.support.worlds import scenes
 from tests.support.worlds.scenes import (
     MAIL,
@@ -187,10 +187,10 @@ def test_a_reminder_is_about_its_own_incident_whatever_ended_since(before, after
     [{"escalation": None}, {"escalated_at": None}, {"escalation": None, "escalated_at": None}],
     ids=["nothing to take", "it has ended", "neither"],
 )
-def test_what_is_no_escalation_any_more_is_neither_taken_nor_restarted(changes):
+def test_what_is_no_escalation_any_more_is_not_taken(changes):
     """A button of an old message does nothing."""
     document = replace(escalated(), **changes)
-    for event in (Acknowledged("anna", "inc-1"), Acknowledged("anna"), RestartWanted("anna", "inc-1", "inc-9")):
+    for event in (Acknowledged("anna", "inc-1"), Acknowledged("anna")):
         assert moved(document, event, seen(), NOW + 60, PUBLIC).document == document
 
 
@@ -229,50 +229,3 @@ def test_while_an_incident_of_the_target_is_open_nobody_is_reminded():
     declined = moved(document, Declined(document.incident.approval.nonce, "anna"), seen(now=NOW + 950), NOW + 950, ask)
     assert declined.document.due == NOW + AGAIN_S
     assert kinds(woken(posted(declined.document), NOW + 951, seen(now=NOW + 951), with_rules=ask).document) == ["escalated_again"]
-
-
-# --- once more -------------------------------------------------------------------------------------------------------
-
-
-def wanted(document: Document) -> RestartWanted:
-    assert document.escalation is not None
-    return RestartWanted("anna", document.escalation.incident, "inc-9")
-
-
-def test_a_person_has_an_escalated_target_restarted_once_more():
-    """A new incident with the same alerts and queues, which the escalation does not hold; an older button does nothing."""
-    before = escalated()
-    result = moved(before, wanted(before), seen(now=NOW + 600), NOW + 600, PUBLIC)
-    assert phase(result) is Phase.STARTING
-    again = result.document.incident
-    assert again is not None
-    assert (again.id, again.approval.approved_by, again.triggers) == ("inc-9", "anna", before.outcomes[-1].triggers)
-    assert again.approval.once, "whatever `attempts` says"
-    assert [watched.queue for watched in again.queues] == list(before.outcomes[-1].queues)
-    assert result.reply is not None
-    assert result.reply.action is Action.RESTARTED
-    before = escalated()
-    for other in ("another", "inc-2"):
-        event = RestartWanted("anna", other, "inc-9")
-        assert moved(before, event, seen(now=NOW + 600), NOW + 600, PUBLIC).document == before
-    started = moved(before, wanted(before), seen(now=NOW + 600), NOW + 600, PUBLIC).document
-    assert moved(started, wanted(before), seen(now=NOW + 601), NOW + 601, PUBLIC).document == started
-    assert moved(document(), RestartWanted("anna", "inc-0", "inc-9"), seen(), NOW, PUBLIC).document == document()
-
-
-@pytest.mark.parametrize(
-    ("look", "code"),
-    [
-        ({"pause": Pause("x")}, Reason.PAUSED),
-        ({"mail": well(NOW + 600)}, Reason.SYMPTOM_GONE),
-        ({"mail": Unknown("down")}, Reason.SYMPTOM_UNKNOWN),
-        ({"history": Unknown("down")}, Reason.LEDGER_UNKNOWN),
-    ],
-)
-def test_once_more_overrules_nothing_that_no_approval_may(look, code):
-    """The kill switch, a healthy queue, and unknown states."""
-    document = escalated()
-    result = moved(document, wanted(document), seen(now=NOW + 600, **look), NOW + 600, PUBLIC)
-    assert result.reply is not None
-    assert result.reply.reason is code
-    assert not any(isinstance(act, Start) for act in result.acts)

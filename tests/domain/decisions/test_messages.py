@@ -273,7 +273,7 @@ def test_a_message_is_added_once_and_the_incident_knows_who_got_it():
     [
         ({}, "", (), 0.0),
         ({"approve_url": "https://x/approve/#n"}, "n", ("decline", "approve", "pause"), NOW + 77),
-        ({"acknowledge_url": "https://x/approve/#a"}, "a", ("acknowledge", "restart", "pause"), NOW + 86400),
+        ({"acknowledge_url": "https://x/approve/#a"}, "a", ("acknowledge", "pause"), NOW + 86400),
         ({"approve_url": "https://x/approve/#n", "acknowledge_url": "https://x/approve/#a"}, "n",
             ("decline", "approve", "pause"), NOW + 77),
     ],

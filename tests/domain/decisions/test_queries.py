@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from functions.domain.decisions.queries import evidence_to_read, is_enough, needs_observation, of_alerts, what_to_observe
 from functions.domain.model.codes import Ending, Phase
-from functions.domain.model.events import Approved, MessagesDelivered, RestartWanted, Resumed, TimerFired
+from functions.domain.model.events import Approved, MessagesDelivered, Resumed, TimerFired
 from functions.domain.model.incidents import QUEUES_KEPT, Document, Escalation, Evidence, Outcome, QueueState
 from functions.domain.model.runbooks import EvidenceJob
 from tests.support.worlds.scenes import (
@@ -68,8 +68,6 @@ AWAY = alerted(replace(case(), target=None, queue=None))
         pytest.param(ESCALATED, TimerFired(), True, id="a reminder that is due"),
         pytest.param(EMPTY, Approved("n", "anna"), False, id="an approval of nothing"),
         pytest.param(LATER, Approved("n", "anna"), True, id="an approval"),
-        pytest.param(ESCALATED, RestartWanted("anna", "inc-0", "inc-1"), True, id="once more"),
-        pytest.param(EMPTY, RestartWanted("anna", "inc-0", "inc-1"), False, id="once more without an escalation"),
         pytest.param(ESCALATED, Resumed("anna"), False, id="resume"),
         pytest.param(DUE, MessagesDelivered(frozenset()), False, id="delivered"),
     ],

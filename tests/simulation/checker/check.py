@@ -73,9 +73,7 @@ def _restarts(scenario: Scenario, records: list[Archive]) -> list[Violation]:
             if incident:
                 per_incident[incident] = per_incident.get(incident, 0) + 1
         violations += [
-            Violation("I1", f"{target}: {n} restarts for {i}")
-            for i, n in per_incident.items()
-            if n > (1 if i in world.wanted else runbook.limits.attempts)
+            Violation("I1", f"{target}: {n} restarts for {i}") for i, n in per_incident.items() if n > runbook.limits.attempts
         ]
         violations += _chains(world, by_incident, runs)
         violations += check_stickiness(world, by_incident, runs)
@@ -289,7 +287,7 @@ def _repeated(world: World, records: list[Archive]) -> list[Violation]:
             for trigger in other.outcome.triggers
         ]
         again = all(any(_same(trigger, known) for known in earlier) for trigger in record.incident.triggers)
-        if again and record.incident.id in restarted - world.wanted:
+        if again and record.incident.id in restarted:
             violations.append(Violation("I1", f"{record.incident.id} restarted for alerts that had their outcome"))
     return violations
 
@@ -299,7 +297,7 @@ def _told_again(world: World, records: list[Archive]) -> list[Violation]:
     told: dict[tuple[str, str], list[tuple[AlertRef, str]]] = {}
     violations = []
     for record in records:
-        if not record.outcome.settles or record.target is None or record.incident.id in world.wanted:
+        if not record.outcome.settles or record.target is None:
             continue
         for trigger in record.outcome.triggers:
             before = told.setdefault((record.target.key, trigger.fingerprint), [])

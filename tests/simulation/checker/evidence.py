@@ -74,16 +74,12 @@ def _never_a_restart(world: World) -> list[Violation]:
 
 
 def _first(world: World) -> list[Violation]:
-    """The first restart of a target that nobody has restarted before comes after evidence was asked for.
-
-    Not the one that a person wants once more after an escalation: its alert, which names the options, is gone.
-    """
-    wanted = {record.incident.id for record in records(world).values() if record.incident.approval.once}
+    """The first restart of a target that nobody has restarted before comes after evidence was asked for."""
     collected = {incident for _, incident, phase in _phases(world) if phase is Phase.COLLECTING}
     return [
         Violation("I10", f"{runs[0].id} came without evidence")
         for runs in effective(world).values()
-        if runs[0].by == "unstick" and incident_of(runs[0]) not in collected | wanted
+        if runs[0].by == "unstick" and incident_of(runs[0]) not in collected
     ]
 
 

@@ -130,12 +130,12 @@ def _moving(world: World, name: str, run: Run, at: float) -> bool:
 
 
 def _called_stuck_too_soon(world: World) -> list[Violation]:
-    """A queue has its patience from when it joined its incident. What a person has restarted again was stuck before it joined."""
+    """A queue has its patience from when it joined its incident."""
     patience_s = world.rules.runbooks["mail"].verify.patience_s - (0.1 if "one_clock" in world.options else SKEW_S)
     violations, known = [], set()
     for at, incident, watched in _called_stuck(world):
         queue = watched.queue.key
-        if (incident.id, queue) in known or incident.id in world.wanted:
+        if (incident.id, queue) in known:
             continue
         known.add((incident.id, queue))
         if world.queues[queue].ill_within(at - LOOK_AND_FENCE_S, at, world.rules.runbooks["mail"].symptom.for_s) and (

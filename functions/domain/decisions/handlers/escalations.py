@@ -4,11 +4,10 @@ from msgspec.structs import replace
 
 from functions.domain.cards.card_input import CardInput
 from functions.domain.decisions.messages import REMINDED_EVERY_S, channels_for, end_escalation
-from functions.domain.decisions.phases import clear_escalation_if_healthy, evaluate_guards
+from functions.domain.decisions.phases import clear_escalation_if_healthy
 from functions.domain.decisions.turn import Turn
-from functions.domain.model.codes import Phase
-from functions.domain.model.events import Acknowledged, RestartWanted, Resumed
-from functions.domain.model.incidents import Approval, Escalation, Incident
+from functions.domain.model.events import Acknowledged, Resumed
+from functions.domain.model.incidents import Escalation
 from functions.domain.model.messages import CardKind
 from functions.runtime.text import in_brackets
 
@@ -47,22 +46,6 @@ def on_acknowledgement(turn: Turn, event: Acknowledged) -> None:
     escalation = replace(escalation, taken_by=event.by, taken_at=turn.at, due=None)
     _keep(turn, escalation)
     _post(turn, CardKind.ACKNOWLEDGED, escalation, "acknowledged")
-
-
-def on_restart_wanted(turn: Turn, event: RestartWanted) -> None:
-    """Restart once more, as a new, already approved incident. Guards that nobody may overrule still apply."""
-    escalation = turn.document.escalation
-    if escalation is None or turn.document.escalated_at is None or turn.document.incident is not None:
-        return
-    outcome = turn.document.find_outcome(escalation.incident)
-    if event.incident != escalation.incident or outcome is None or escalation.runbook not in turn.rules.runbooks:
-        return
-    queues = tuple(replace(watched, joined_at=turn.at) for watched in escalation.queues)
-    approval = Approval(approved_by=event.by, once=True, overruled=True)
-    incident = Incident(event.id, Phase.WAITING, turn.at, escalation.runbook, queues, outcome.triggers, due=turn.at)
-    incident = replace(incident, waits_from=turn.at, approval=approval, told=outcome.channels)
-    turn.open(incident)
-    evaluate_guards(turn)
 
 
 def on_resume(turn: Turn, event: Resumed) -> None:
