@@ -14,9 +14,9 @@ from typing import Any
 
 from functions.adapters.grafana.auth import authenticate
 from functions.adapters.grafana.payload import parse
+from functions.adapters.runners.rundeck import Rundeck as Settings
 from functions.adapters.runners.rundeck import answers as rundeck_answers
 from functions.adapters.runners.rundeck import client as rundeck
-from functions.adapters.runners.rundeck.settings import Settings
 from functions.adapters.symptoms.rabbitmq import answers as rabbitmq_answers
 from functions.adapters.symptoms.rabbitmq import name_queue, to_queue
 from functions.adapters.symptoms.rabbitmq.snapshot import add_channels, read_snapshot

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from functions.adapters.runners.rundeck.settings import Settings
+from functions.adapters.runners.rundeck import Rundeck as Settings
 from functions.runtime.secrets import SecretRef
 from testbed.doubles.rundeck import TOKEN, Rundeck
 

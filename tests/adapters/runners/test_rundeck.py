@@ -11,8 +11,8 @@ import pytest
 from msgspec.structs import replace
 from pytest_httpserver import HTTPServer
 
+from functions.adapters.runners.rundeck import Rundeck as Settings
 from functions.adapters.runners.rundeck import answers, client
-from functions.adapters.runners.rundeck.settings import Settings
 from functions.domain.model.alerts import Target
 from functions.domain.model.observations import Execution, ExecutionHistory
 from functions.runtime.errors import Denied, Unavailable

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from functions.adapters.runners.rundeck import Rundeck as Settings
 from functions.adapters.runners.rundeck import answers
-from functions.adapters.runners.rundeck.settings import Settings
 from functions.domain.model.observations import Execution
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable

@@ -11,8 +11,8 @@ import requests
 import yaml
 from msgspec.structs import replace
 
+from functions.adapters.runners.rundeck import Rundeck as Settings
 from functions.adapters.runners.rundeck import checks
-from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.ports import Finding
 from functions.domain.model.runbooks import EvidenceJob, HolderOption, Restart
 from testbed.doubles.rundeck import INCIDENT, NOT_AFTER, Job, Rundeck

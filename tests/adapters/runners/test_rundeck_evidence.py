@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from functions.adapters.runners.rundeck import answers, evidence
-from functions.adapters.runners.rundeck.settings import Settings
+from functions.adapters.runners.rundeck import Rundeck as Settings
+from functions.adapters.runners.rundeck import answers, client
 from functions.application.ports import EvidenceRun
 from functions.domain.model.observations import Execution
 from functions.runtime.errors import Denied, Unavailable
@@ -37,11 +37,11 @@ def double() -> Iterator[Rundeck]:
 
 
 def start(settings: Settings, timeout_s: float = PATIENCE_S) -> Execution:
-    return evidence.start_evidence(settings, EVIDENCE, {"process": "mail"}, tag=TAG, timeout_s=timeout_s)
+    return client.start_evidence(settings, EVIDENCE, {"process": "mail"}, tag=TAG, timeout_s=timeout_s)
 
 
 def read(settings: Settings, execution: str | None) -> EvidenceRun:
-    return evidence.read_evidence(settings, EVIDENCE, tag=TAG, execution=execution, partial=False, timeout_s=PATIENCE_S)
+    return client.read_evidence(settings, EVIDENCE, tag=TAG, execution=execution, partial=False, timeout_s=PATIENCE_S)
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["by its id", "by its tag"])
@@ -103,7 +103,7 @@ def test_what_a_run_that_hangs_wrote_so_far_is_read_once_nobody_waits(said: dict
     """Its first lines are the most important ones."""
     said |= {"execution/7": {"id": 7, "status": "running"}, "lastlines=3000": {"entries": [{"log": ">> a"}]}}
     for partial, output in ((False, None), (True, ">> a")):
-        run, read_output = evidence.read_evidence(NOBODY, "j", tag=TAG, execution="7", partial=partial, timeout_s=PATIENCE_S)
+        run, read_output = client.read_evidence(NOBODY, "j", tag=TAG, execution="7", partial=partial, timeout_s=PATIENCE_S)
         assert (run and run.ended, read_output and read_output[0].text) == (False, output)
 
 
@@ -139,7 +139,7 @@ def row(number: int, tag: str) -> dict[str, Any]:
 def test_a_run_is_found_in_either_list(said: dict[str, Any], running: Any, every: Any, id_of_run: str | None) -> None:
     """The newest twenty of each."""
     said |= {"executions?status=running&max=20": running, "executions?max=20": every}
-    run, output = evidence.read_evidence(NOBODY, "j/1", tag=TAG, execution=None, partial=False, timeout_s=PATIENCE_S)
+    run, output = client.read_evidence(NOBODY, "j/1", tag=TAG, execution=None, partial=False, timeout_s=PATIENCE_S)
     assert ((run and run.id), output) == (id_of_run, None)
     assert sorted(said["asked"]) == ["job/j%2F1/executions?max=20", "job/j%2F1/executions?status=running&max=20"]
 

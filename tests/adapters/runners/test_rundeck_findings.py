@@ -10,8 +10,8 @@ import pytest
 import yaml
 from msgspec.structs import replace
 
+from functions.adapters.runners.rundeck import Rundeck as Settings
 from functions.adapters.runners.rundeck import answers, checks
-from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.ports import Finding
 from functions.domain.model.runbooks import EvidenceJob, HolderOption, Restart
 from functions.runtime.errors import Denied, DeniedCode, Unavailable

@@ -8,8 +8,8 @@ from urllib.parse import parse_qs
 import pytest
 from msgspec.structs import replace
 
+from functions.adapters.runners.rundeck import Rundeck as Settings
 from functions.adapters.runners.rundeck import answers, client
-from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.ports import Mismatch
 from functions.domain.model.alerts import Target
 from functions.domain.model.observations import ExecutionHistory

@@ -1,62 +1,67 @@
 """Rundeck. A forged request needs its settings only, so what calls it is imported when it is first called."""
 
-from collections.abc import Mapping
+from datetime import datetime
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from functions.adapters.runners.rundeck.settings import Settings
-from functions.application.ports import EvidenceRun, Finding, Runner
-from functions.domain.model.alerts import Target
-from functions.domain.model.observations import Execution, ExecutionHistory
-from functions.domain.model.runbooks import EvidenceJob, Restart
-from functions.runtime.import_lock import IMPORTING
+from msgspec import Struct
 
-__all__ = ["ADAPTER", "Rundeck"]
+from functions.application.ports import Runner
+from functions.runtime.fields import written
+from functions.runtime.import_lock import Late
+from functions.runtime.secrets import SecretRef
+
+if TYPE_CHECKING:
+    from functions.adapters.runners.rundeck import checks as late_checks
+    from functions.adapters.runners.rundeck import client as late_client
+else:
+
+    @Late
+    def late_client() -> ModuleType:
+        """What reads, starts and aborts runs."""
+        from functions.adapters.runners.rundeck import client
+
+        return client
+
+    @Late
+    def late_checks() -> ModuleType:
+        """What `check` asks."""
+        from functions.adapters.runners.rundeck import checks
+
+        return checks
 
 
-class Rundeck(Settings, frozen=True):
+class Rundeck(Struct, frozen=True):
     """How to reach Rundeck (`rundeck:` in unstick.yaml)."""
 
-    def look(self, target: Target, *, since_s: float, follow: str | None, tail: bool, timeout_s: float) -> ExecutionHistory:
-        with IMPORTING:
-            from functions.adapters.runners.rundeck import client
+    name: ClassVar[str] = "Rundeck"
+    needs_machine: ClassVar[bool] = False
 
-        return client.look(self, target, since_s=since_s, follow=follow, tail=tail, timeout_s=timeout_s)
+    url: Annotated[str, written("base-url")]
+    """Base URL with its context path."""
+    token: SecretRef
+    """The token."""
+    token_expires: Annotated[str, written("moment")] = ""
+    """When the token expires. A token can't read its own expiry."""
+    ca: str = ""
+    """Certificates to trust (PEM file or folder) for a private CA."""
 
-    def run(self, target: Target, *, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
-        with IMPORTING:
-            from functions.adapters.runners.rundeck import client
+    look = late_client.look
+    run = late_client.run
+    abort = late_client.abort
+    start_page = late_client.start_page
+    start_evidence = late_client.start_evidence
+    read_evidence = late_client.read_evidence
+    check = late_checks.check
 
-        return client.run(self, target, tag=tag, runner_not_after=runner_not_after, timeout_s=timeout_s)
-
-    def abort(self, execution: str, *, timeout_s: float) -> Execution:
-        with IMPORTING:
-            from functions.adapters.runners.rundeck import client
-
-        return client.abort(self, execution, timeout_s=timeout_s)
-
-    def start_page(self, target: Target) -> str:
-        with IMPORTING:
-            from functions.adapters.runners.rundeck import client
-
-        return client.start_page(self, target)
-
-    def start_evidence(self, job: str, options: Mapping[str, str], *, tag: str, timeout_s: float) -> Execution:
-        with IMPORTING:
-            from functions.adapters.runners.rundeck import evidence
-
-        return evidence.start_evidence(self, job, options, tag=tag, timeout_s=timeout_s)
-
-    def read_evidence(self, job: str, *, tag: str, execution: str | None, partial: bool, timeout_s: float) -> EvidenceRun:
-        with IMPORTING:
-            from functions.adapters.runners.rundeck import evidence
-
-        return evidence.read_evidence(self, job, tag=tag, execution=execution, partial=partial, timeout_s=timeout_s)
-
-    def check(
-        self, restart: Restart, evidence: EvidenceJob | None, consumers: frozenset[str], *, auto: bool, timeout_s: float
-    ) -> list[Finding]:
-        from functions.adapters.runners.rundeck import checks  # no start and no alert needs it
-
-        return checks.check(self, restart, evidence, consumers, auto=auto, timeout_s=timeout_s)
+    @property
+    def token_expires_at(self) -> float | None:
+        """`token_expires` in Unix seconds; None if unknown."""
+        try:
+            moment = datetime.fromisoformat(self.token_expires)
+        except ValueError:
+            return None
+        return moment.timestamp() if moment.tzinfo else None
 
 
 ADAPTER: type[Runner] = Rundeck

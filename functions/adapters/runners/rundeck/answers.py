@@ -8,13 +8,12 @@ import re
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from functions.adapters.runners.rundeck.settings import Settings
 from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION
 from functions.domain.texts.masking import mask
@@ -23,6 +22,9 @@ from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from functions.runtime.redaction import redact
 from functions.runtime.secrets import with_newest
 from functions.runtime.text import Phrase, Text, named
+
+if TYPE_CHECKING:
+    from functions.adapters.runners.rundeck import Rundeck
 
 SYSTEM = "Rundeck"
 API_VERSION = 41  # that of Rundeck 4.0; later ones still accept it
@@ -131,7 +133,7 @@ ERRORS = (
 class Connection(Struct, frozen=True):
     """Where to send requests, and the deadline (monotonic seconds)."""
 
-    settings: Settings
+    settings: Rundeck
     ends: float
     api_version: int = API_VERSION
 
@@ -144,7 +146,7 @@ class Connection(Struct, frozen=True):
         return replace(self, ends=min(self.ends, time.monotonic() + seconds))
 
 
-def connect(settings: Settings, timeout_s: float) -> Connection:
+def connect(settings: Rundeck, timeout_s: float) -> Connection:
     """What the calls for one question share: the settings and the deadline."""
     return Connection(settings, time.monotonic() + timeout_s)
 
@@ -277,7 +279,7 @@ def options_of(row: Mapping[str, Any]) -> dict[str, str] | None:
     return {str(name): str(value) for name, value in given.items() if value not in ("", None)} if isinstance(given, dict) else {}
 
 
-def execution_of(row: Mapping[str, Any], settings: Settings) -> Execution:
+def execution_of(row: Mapping[str, Any], settings: Rundeck) -> Execution:
     """Convert Rundeck's execution object. Only `date-ended` shows whether it ended: the list of statuses is open."""
     number = row.get("id")
     status = row.get("status")

@@ -1,20 +1,24 @@
 """`check` for Rundeck: token, permissions and the job's definition. Changes nothing."""
 
+from __future__ import annotations
+
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from msgspec.structs import replace
 
 from functions.adapters.runners.rundeck import answers
-from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.ports import HOLDER_HOSTS, Finding, compare_hosts, finding_of, finding_of_error, name_evidence
 from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION, EvidenceJob, HolderOption, Restart
 from functions.domain.texts.words import duration
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
+
+if TYPE_CHECKING:
+    from functions.adapters.runners.rundeck import Rundeck
 
 MAX_SKEW_S = 30.0
 WEEK_S = 7 * 86400.0
@@ -37,7 +41,7 @@ Rules = Callable[[Mapping[str, Any]], Iterable[Finding]]
 
 
 def check(
-    settings: Settings, restart: Restart, evidence: EvidenceJob | None, consumers: frozenset[str], *, auto: bool, timeout_s: float
+    settings: Rundeck, restart: Restart, evidence: EvidenceJob | None, consumers: frozenset[str], *, auto: bool, timeout_s: float
 ) -> list[Finding]:
     """Everything that Unstick's own token can find out."""
     to = answers.connect(settings, timeout_s)
@@ -144,7 +148,7 @@ def _check_clock(answer: Any) -> Finding:
     return Finding(what, abs(ahead_s) <= MAX_SKEW_S, f"{ahead_s:+z.0f} s", "keep both clocks by NTP")
 
 
-def _check_expiry(settings: Settings, now: float) -> Finding:
+def _check_expiry(settings: Rundeck, now: float) -> Finding:
     ends_at = settings.token_expires_at
     if ends_at is None:
         remedy = "write the end that Rundeck showed into rundeck.token_expires"

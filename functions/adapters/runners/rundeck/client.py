@@ -1,28 +1,32 @@
-"""Reads a job's history in Rundeck, starts the job once, and aborts executions.
+"""Reads a job's history in Rundeck, starts the job once, aborts executions, and collects evidence.
 
 Rundeck has no idempotency key, and its limit of one execution doesn't stop simultaneous requests. So a start is never sent
 twice: a lost answer is Unavailable, and the history shows later what happened."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from functools import partial
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.adapters.runners.rundeck import answers
-from functions.adapters.runners.rundeck.settings import Settings
-from functions.application.ports import Mismatch
+from functions.application.ports import EvidenceRun, Mismatch
 from functions.domain.model.alerts import Target
-from functions.domain.model.observations import Execution, ExecutionHistory
+from functions.domain.model.observations import Execution, ExecutionHistory, NodeOutput
 from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION
 from functions.domain.texts.masking import mask
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from functions.runtime.parallel import Calls, name_late, run_parallel
 from functions.runtime.redaction import redact
 from functions.runtime.text import Text
+
+if TYPE_CHECKING:
+    from functions.adapters.runners.rundeck import Rundeck
 
 PAGE = 100
 MAX_PAGES = 10
@@ -31,6 +35,8 @@ LONG_RUN_S = 3600.0
 MAX_RETRIES = 20
 TAIL_LINES = 20
 STARTS_S = 1.0  # Rundeck starts no run before it is up
+OUTPUT_LINES = 3000  # of an evidence job
+RECENT = 20  # runs in which an evidence job's tag is searched. If it runs more often in `within`, the run isn't found
 LINES_READ = 60  # a Java trace may follow the job's last output
 
 
@@ -51,7 +57,7 @@ class _Server(Struct, frozen=True):
 
 
 def look(
-    settings: Settings, target: Target, *, since_s: float, follow: str | None, tail: bool, timeout_s: float
+    settings: Rundeck, target: Target, *, since_s: float, follow: str | None, tail: bool, timeout_s: float
 ) -> ExecutionHistory:
     """The target's history over the last `since_s` seconds, from the job's own lists: they answer 403 where others hide rows.
     One round of parallel requests; a second one only if the history is longer than a page, and one for `tail`. `followed` stays
@@ -97,7 +103,7 @@ def _mark_abandoned(execution: Execution, server: _Server) -> Execution:
     return replace(execution, abandoned=began < since - STARTS_S and execution.server in ("", server.uuid))
 
 
-def start_page(settings: Settings, target: Target, project: str = "") -> str:
+def start_page(settings: Rundeck, target: Target, project: str = "") -> str:
     """The job's page, with the target's options filled in if the project is known. Rundeck accepts them as `opt.NAME` since 2.7
     (docs.rundeck.com, "Linking to Jobs and providing option values"). Without the project it redirects to the page with the
     project, and drops them (ScheduledExecutionController.show, up to 6.x)."""
@@ -158,7 +164,7 @@ def _is_ended_before(row: Mapping[str, Any], runner_time: float) -> bool:
 
 
 def _split_by_target(
-    rows: list[Mapping[str, Any]], settings: Settings, target: Target
+    rows: list[Mapping[str, Any]], settings: Rundeck, target: Target
 ) -> tuple[tuple[Execution, ...], tuple[Execution, ...]]:
     """(the target's executions, unfinished ones of others), newest start first, each once, as ended if any list says so."""
     own = {INCIDENT_OPTION, NOT_AFTER_OPTION, target.holder}
@@ -210,7 +216,7 @@ def _read_tail(to: answers.Connection, execution: str) -> tuple[str, ...] | None
     return tuple(line for line, _ in groupby(filter(None, lines)))[-TAIL_LINES:]
 
 
-def run(settings: Settings, target: Target, *, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
+def run(settings: Rundeck, target: Target, *, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
     """Start the job once. Rundeck silently drops or replaces option values, so its echo must equal what was sent. An option
     that a secure one hides, or a default that the runbook doesn't name, is a mismatch too: the history could never be matched."""
     own = {INCIDENT_OPTION: tag, NOT_AFTER_OPTION: str(int(runner_not_after))}
@@ -230,7 +236,7 @@ def run(settings: Settings, target: Target, *, tag: str, runner_not_after: float
     return execution
 
 
-def abort(settings: Settings, execution: str, *, timeout_s: float) -> Execution:
+def abort(settings: Rundeck, execution: str, *, timeout_s: float) -> Execution:
     """Abort an execution, and return it as it is then: it runs until its step ends. Raises Denied if it can't be aborted."""
     to, path = answers.connect(settings, timeout_s), f"execution/{quote(execution, safe='')}"
     try:
@@ -244,3 +250,57 @@ def abort(settings: Settings, execution: str, *, timeout_s: float) -> Execution:
     if failed is not None and not seen.ended:
         raise failed
     return seen
+
+
+def start_evidence(settings: Rundeck, job: str, options: Mapping[str, str], *, tag: str, timeout_s: float) -> Execution:
+    """Start the job once. Rundeck keeps options that the job doesn't declare, so the tag is always sent."""
+    to = answers.connect(settings, timeout_s)
+    sent = {**answers.without_empty(options), INCIDENT_OPTION: tag}
+    return answers.execution_of(answers.start(to, job, sent), settings)
+
+
+def read_evidence(
+    settings: Rundeck, job: str, *, tag: str, execution: str | None, partial: bool, timeout_s: float
+) -> EvidenceRun:
+    """The run, and its output once it has ended. Without `execution`, the run is found by its tag."""
+    to = answers.connect(settings, timeout_s)
+    row = answers.read_execution(to, execution) if execution is not None else None
+    run = answers.execution_of(row, settings) if row is not None else _find(to, job, tag)
+    return run, _read_output(to, run.id) if run is not None and (run.ended or partial) else None
+
+
+def _find(to: answers.Connection, job: str, tag: str) -> Execution | None:
+    """On most databases running executions come last in the list of all, so both lists are read."""
+    path = f"job/{quote(job, safe='')}/executions"
+    calls = [partial(answers.ask, to, "GET", f"{path}?{which}max={RECENT}") for which in ("status=running&", "")]
+    for result in ask_all(calls, to):
+        rows: Any = result.object().get("executions")
+        for row in rows if isinstance(rows, list) else ():
+            run = answers.execution_of(answers.mapping(row), to.settings)
+            if run.tag == tag:
+                return run
+    return None
+
+
+def _read_output(to: answers.Connection, execution: str) -> tuple[NodeOutput, ...] | None:
+    """The last lines of the job's output by node, unchanged; None while Rundeck doesn't have all of them yet."""
+    body = answers.ask(to, "GET", f"execution/{execution}/output?lastlines={OUTPUT_LINES}").object()
+    entries = body.get("entries")
+    if body.get("pending") or not isinstance(entries, list):
+        return None
+    # what only Rundeck wrote is left out if nothing remains of it; a Java trace may be evidence if the job wrote it
+    written = [entry for entry in entries if isinstance(entry, dict) and (_is_of_job(entry) or _line(entry))]
+    lines: dict[str, list[str]] = {}
+    for entry in written:
+        lines.setdefault(str(entry.get("node") or ""), []).append(_line(entry))
+    return tuple(NodeOutput(node, "\n".join(texts)) for node, texts in lines.items())
+
+
+def _line(entry: dict[str, Any]) -> str:
+    line = str(entry.get("log") or "")
+    return line if _is_of_job(entry) else answers.without_noise(line)
+
+
+def _is_of_job(entry: dict[str, Any]) -> bool:
+    """Whether a step wrote it. Rundeck's own messages about a run have a level but no step."""
+    return "stepctx" in entry or "level" not in entry
