@@ -10,8 +10,7 @@ from functions.application.ports import Budget, Buttons, Ports
 from functions.application.reconcile import advance
 from functions.application.serialization import decode, encode
 from functions.domain.cards.card import compose
-from functions.domain.cards.card_input import CardInput
-from functions.domain.cards.rendering import clock
+from functions.domain.cards.content import CardInput, clock
 from functions.domain.model.events import Acknowledged, Approved, Declined, Event, Reply
 from functions.domain.model.incidents import Document
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, CardKind

@@ -10,7 +10,7 @@ from functions import __version__
 from functions.application.deliver import post_to_all
 from functions.application.history.report import Reported, as_json, post_report
 from functions.bootstrap import Adapters
-from functions.domain.cards.rendering import Content, render, tidy, to_do
+from functions.domain.cards.content import Content, render, tidy, to_do
 from functions.domain.model.messages import Card, CardKind
 from functions.domain.model.runbooks import Rules
 from functions.entrypoints import checks

@@ -152,7 +152,7 @@ def test_english_reads_no_catalogue():
         opened = []
         sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
         from functions.domain.cards.card import compose
-        from functions.domain.cards.card_input import CardInput
+        from functions.domain.cards.content import CardInput
         from functions.domain.model.codes import Reason
         from functions.domain.model.runbooks import Rules
         for language in sys.argv[1:]:

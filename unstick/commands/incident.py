@@ -7,8 +7,8 @@ from msgspec.structs import replace
 from functions.application.collect import evidence_path
 from functions.application.history.incidents import find
 from functions.bootstrap import Adapters
-from functions.domain.cards.rendering import rendered, tidy
-from functions.domain.cards.timeline import Entry, Known, tell
+from functions.domain.cards.content import rendered, tidy
+from functions.domain.cards.incident import Entry, Known, tell
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.sanitize import clean
 from functions.domain.texts.words import ENDINGS

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 
 from msgspec.structs import replace
 
-from functions.domain.cards import curve
+from functions.domain.cards import queues
 from functions.domain.model.messages import Card
 from functions.domain.texts.sanitize import clean, safe_url, shorten
 from functions.domain.texts.words import SHORTENED, log_title
@@ -84,8 +84,8 @@ def show_headline(card: Card) -> str:
 
 def list_facts(card: Card, language: str, between: str = " ") -> list[tuple[str, str]]:
     """The card's facts; the last one is the curve: bars, then figures."""
-    bars, said = curve.to_bars(card.curve), in_language(language, curve.say(card.curve))
-    return [*card.facts, *([(in_language(language, curve.CURVE), f"{bars}{between}{said}")] if bars else [])]
+    bars, said = queues.to_bars(card.curve), in_language(language, queues.say_curve(card.curve))
+    return [*card.facts, *([(in_language(language, queues.CURVE), f"{bars}{between}{said}")] if bars else [])]
 
 
 def find_mentions(card: Card, form: re.Pattern[str]) -> list[str]:

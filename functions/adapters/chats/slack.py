@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from functions.adapters.chats import _cards, _posting
 from functions.application.ports import Chat, Finding
-from functions.domain.cards import curve
+from functions.domain.cards import queues
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, Card
 from functions.domain.texts.words import INCIDENT, SHORTENED, log_title
 from functions.runtime import http_client
@@ -188,9 +188,9 @@ def _first_blocks(card: Card, language: str) -> list[dict[str, Any]]:
 
 def _detail_blocks(card: Card, language: str) -> list[dict[str, Any]]:
     blocks = _fields(card.facts[FACTS_FIRST:], language)
-    if bars := curve.to_bars(card.curve):
-        figures = escape(in_language(language, curve.say(card.curve)))
-        blocks.append(_section(f"*{in_language(language, curve.CURVE)}*  `{bars}`  {figures}"))
+    if bars := queues.to_bars(card.curve):
+        figures = escape(in_language(language, queues.say_curve(card.curve)))
+        blocks.append(_section(f"*{in_language(language, queues.CURVE)}*  `{bars}`  {figures}"))
     if card.evidence:
         blocks.append(_section(f"*{log_title(card.evidence_title, language)}*\n```\n{_fit_log(card.evidence, language)}\n```"))
     return blocks + _link_sections(_links(card)[LINKS_FIRST:])

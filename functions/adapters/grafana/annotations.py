@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from functions.config.settings import Annotations as Settings
-from functions.domain.cards.rendering import rendered, tidy
+from functions.domain.cards.content import rendered, tidy
 from functions.domain.model.codes import Ending
 from functions.domain.model.incidents import Archive
 from functions.domain.model.runbooks import Rules

@@ -13,8 +13,7 @@ from functions.application.observe import unwrap
 from functions.application.ports import Ports, Stored
 from functions.application.serialization import decode
 from functions.application.storm import is_shard
-from functions.domain.cards.pages import Row, to_row
-from functions.domain.cards.timeline import Known
+from functions.domain.cards.incident import Known, Row, to_row
 from functions.domain.decisions.guards import ESCALATION_HOLDS_S
 from functions.domain.model.codes import Ending
 from functions.domain.model.incidents import Archive, Document

@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace
 
-from functions.domain.cards import facts, holds, queue_facts
-from functions.domain.cards.card_input import CardInput
-from functions.domain.cards.rendering import CUT, Content, clock, render, rendered, tidy, to_do
+from functions.domain.cards import facts, holds, queues
+from functions.domain.cards.content import CUT, CardInput, Content, clock, render, rendered, tidy, to_do
 from functions.domain.health.recovery import find_same_again, find_survivor, say_survivor
 from functions.domain.model.codes import Reason, Verdict
 from functions.domain.model.messages import Card, CardKind
@@ -34,7 +33,7 @@ def compose(card_input: CardInput, rules: Rules) -> Card:
         card,
         evidence=tuple(clean(line, LINE, CUT) for line in lines[-LINES:]),
         evidence_title=rendered(rules, title) if lines else "",
-        curve=queue_facts.curve(card_input) if card_input.has_ages else (),
+        curve=queues.pick_curve(card_input) if card_input.has_ages else (),
         incident=facts.incident_id(card_input),
     )
 
@@ -152,7 +151,7 @@ def _advice(card_input: CardInput) -> Phrase:
             "Check the message that is held and the application's log. Move that message away "
             "(docs/rabbitmq.md, Moving one message by hand), or roll back."
         )
-    consumers = queue_facts.fewest_consumers(card_input)
+    consumers = queues.fewest_consumers(card_input)
     if consumers is None or not card_input.shown.restarts:
         return Text("Check the queue and the application's log, and restart it by hand if it hangs.")
     if consumers == 0 and any(watched.after.came for watched in card_input.queues):
@@ -246,7 +245,7 @@ UNSIGNED = Content(
 )
 
 ENDS = {CardKind.HELD, CardKind.RECOVERED, CardKind.ESCALATED, CardKind.RESOLVED, CardKind.NOT_APPROVED, CardKind.DECLINED}
-QUEUES, HOLDERS, HEAD, PROOFS = queue_facts.queues, queue_facts.holders, queue_facts.head, queue_facts.proofs
+QUEUES, HOLDERS, HEAD, PROOFS = queues.list_queues, queues.holders, queues.head, queues.proofs
 RECOVERY = (QUEUES, facts.took, facts.attempt, facts.restart)
 
 KINDS: Mapping[CardKind, tuple[Content | Callable[[CardInput], Content], tuple[facts.Part, ...]]] = {

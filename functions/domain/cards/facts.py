@@ -4,8 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 
-from functions.domain.cards.card_input import CardInput
-from functions.domain.cards.rendering import Fact, clock, tidy
+from functions.domain.cards.content import CardInput, Fact, clock, tidy
 from functions.domain.health.recovery import find_same_again, find_survivor
 from functions.domain.model.codes import ASKED, Reason, Verdict
 from functions.domain.model.incidents import AlertRef, Escalation, Run

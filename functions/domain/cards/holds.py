@@ -5,8 +5,7 @@ from collections.abc import Callable, Mapping
 from msgspec.structs import replace
 
 from functions.domain.cards import facts
-from functions.domain.cards.card_input import CardInput
-from functions.domain.cards.rendering import Content, details, tidy, to_do
+from functions.domain.cards.content import CardInput, Content, details, tidy, to_do
 from functions.domain.model.codes import ASKED, Reason
 from functions.domain.texts.reasons import REASONS
 from functions.runtime.text import Phrase, Text

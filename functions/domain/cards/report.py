@@ -7,7 +7,7 @@ from statistics import median
 
 from msgspec import Struct, field
 
-from functions.domain.cards.rendering import Content, Fact, render, tidy
+from functions.domain.cards.content import Content, Fact, render, tidy
 from functions.domain.model.codes import Ending, Mode
 from functions.domain.model.incidents import Archive, QueueState
 from functions.domain.model.messages import Card, CardKind

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from functions.domain.cards.card_input import CardInput
+from functions.domain.cards.content import CardInput
 from functions.domain.decisions.guards import QUESTION_S, Decision, hold, question_key
 from functions.domain.decisions.messages import channels_for, may_overrule, was_told_recently
 from functions.domain.decisions.observing import observe_hold

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from functions.domain.cards.card_input import CardInput
+from functions.domain.cards.content import CardInput
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import ASKED, OVERRULED, Ending, Mode, Reason
 from functions.domain.model.incidents import (
@@ -81,11 +81,11 @@ def enqueue_message(
     document: Document, rules: Rules, card_input: CardInput, channels: tuple[str, ...], mark: str, *, bundle: str = ""
 ) -> Document:
     """Add a message for each channel, and for those of `escalate` if it is urgent, unless the document already has it."""
-    from functions.domain.cards import facts, rendering
+    from functions.domain.cards import content, facts
 
     composed, channels = call_people(rules, card_input.runbook, compose_with_answers(card_input, rules), channels)
     present_ids = {message.id for message in document.to_tell}
-    name = rendering.rendered(rules, facts.short_name(card_input)) if bundle else ""
+    name = content.rendered(rules, facts.short_name(card_input)) if bundle else ""
     link = facts.page_to_restart(card_input) if bundle else ""
     all_new = (Message(f"{mark}@{channel}", channel, composed, bundle, name, link) for channel in channels)
     new = [message for message in all_new if message.id not in present_ids]

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from functions.domain.cards.card_input import CardInput
+from functions.domain.cards.content import CardInput
 from functions.domain.decisions import phases
 from functions.domain.decisions.endings import end_as_declined
 from functions.domain.decisions.evidence import on_evidence_started, without_evidence_runs

@@ -4,7 +4,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from functions.domain.cards.card_input import CardInput
+from functions.domain.cards.content import CardInput
 from functions.domain.decisions.guards import GuardContext
 from functions.domain.decisions.messages import channels_for, close_incident, enqueue_hold, enqueue_message, record_hold
 from functions.domain.health.looks import note_snapshot

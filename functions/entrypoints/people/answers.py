@@ -11,10 +11,9 @@ from functions.application import documents, observe, signing
 from functions.application.answer import NO_RUNBOOK, Answer, Refusal, answer, find_runbook
 from functions.application.ports import Budget
 from functions.bootstrap import Adapters
-from functions.domain.cards import facts, pages
-from functions.domain.cards.card_input import CardInput
-from functions.domain.cards.queue_facts import QUEUES_SHOWN
-from functions.domain.cards.rendering import Content, clock, details, render, tidy, to_do
+from functions.domain.cards import facts, incident
+from functions.domain.cards.content import CardInput, Content, clock, details, render, tidy, to_do
+from functions.domain.cards.queues import QUEUES_SHOWN
 from functions.domain.decisions import endings
 from functions.domain.decisions.messages import compose_with_answers
 from functions.domain.health.looks import judge_health
@@ -150,7 +149,7 @@ def _read_now(ports: Adapters, watched: tuple[QueueState, ...]) -> tuple[list[Ph
         runbook = rules.runbooks.get(one.runbook)
         judged = judge_health(runbook.symptom, seen, one, now, terms_of(runbook))[0] if runbook else Judgement(Health.UNKNOWN, "")
         health.append(judged.health)
-        lines.append(pages.say_now(one.queue.name, figures_of(seen) or Unknown(judged.why), judged.health))
+        lines.append(incident.say_now(one.queue.name, figures_of(seen) or Unknown(judged.why), judged.health))
     warnings: list[Phrase] = []
     if isinstance(pause, Exception):
         warnings.append(Text("The kill switch can't be read, so the button would restart nothing."))

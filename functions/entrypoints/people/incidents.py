@@ -12,12 +12,11 @@ from msgspec.structs import replace
 from functions.application import signing
 from functions.application.history import incidents
 from functions.bootstrap import Adapters
-from functions.domain.cards import card, pages
-from functions.domain.cards.curve import Curve, find_starts
+from functions.domain.cards import card
+from functions.domain.cards.content import Content, render, tidy
 from functions.domain.cards.facts import PAGE_ID
-from functions.domain.cards.queue_facts import QUEUE_NAME, QUEUES_SHOWN
-from functions.domain.cards.rendering import Content, render, tidy
-from functions.domain.cards.timeline import KINDS, tell
+from functions.domain.cards.incident import KINDS, sort_rows, tell, to_card_input, to_row
+from functions.domain.cards.queues import QUEUE_NAME, QUEUES_SHOWN, Curve, find_starts
 from functions.domain.model.messages import CardKind
 from functions.entrypoints import access, throttle
 from functions.entrypoints.people.pages import MAX_TOKEN, identify, show_card, show_list
@@ -92,7 +91,7 @@ def _show_one(ports: Adapters, incident: str, *, by_link: bool) -> Response:
     to_all: dict[str, Any] = {} if by_link else {"to_all": "../" * (incident.count("/") + 1) + "incidents"}
     if known is None:
         return _refuse(ports, 404, **to_all)
-    shown = card.compose(pages.to_card_input(known, ports.rules, ports.now()), ports.rules)
+    shown = card.compose(to_card_input(known, ports.rules, ports.now()), ports.rules)
     queues, starts = known.incident.queues[:QUEUES_SHOWN], find_starts(known.incident)
     curves = [(tidy(queue.queue.name, QUEUE_NAME), Curve(queue.curve, queue.held_curve, starts)) for queue in queues]
     timeline = tell(known.incident, known.outcome)
@@ -111,5 +110,5 @@ def _show_all(ports: Adapters, *, below: bool) -> Response:
     if newest.unread:
         text = Text("{count} record could not be read.", "{count} records could not be read.")
         notes.append(text.fill(count=newest.unread))
-    rows = pages.sort_rows([*(pages.to_row(known, rules, now) for known in opened), *newest.rows])
+    rows = sort_rows([*(to_row(known, rules, now) for known in opened), *newest.rows])
     return show_list(rules, rows=rows, notes=notes, has_older=not newest.is_all, root="" if below else "incidents/")

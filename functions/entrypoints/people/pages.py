@@ -15,8 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from msgspec import Struct
 
-from functions.domain.cards import curve
-from functions.domain.cards.rendering import SENTENCE, clock, split_headline, tidy
+from functions.domain.cards import queues
+from functions.domain.cards.content import SENTENCE, clock, split_headline, tidy
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, Card
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.sanitize import clean
@@ -177,7 +177,7 @@ def _environment(language: str, runner: str) -> Environment:
         finalize=lambda value: redact(value) if type(value) is str else value,
     )
     environment.filters["say"] = lambda phrase: tidy(in_language(language, phrase, runner=runner), SENTENCE)
-    environment.globals.update(draw=lambda shown: Markup(curve.draw(shown)), say_curve=curve.say)  # noqa: S704 - figures only
+    environment.globals.update(draw=lambda shown: Markup(queues.draw_curve(shown)), say_curve=queues.say_curve)  # noqa: S704 - figures only
     environment.globals.update(language=language, labels=LABELS, buttons=BUTTONS, split_headline=split_headline)
     environment.globals.update(longest_name=MAX_NAME, longest_why=MAX_WHY)
     return environment

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.application.intake import handle_notification
-from functions.domain.cards.card_input import CardInput
+from functions.domain.cards.content import CardInput
 from functions.domain.decisions.messages import close_incident, enqueue_message
 from functions.domain.health.looks import before_restart
 from functions.domain.model.alerts import MatchedAlert

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.cards.card import KINDS, compose
-from functions.domain.cards.card_input import CardInput
-from functions.domain.cards.queue_facts import PROOFS
+from functions.domain.cards.content import CardInput
+from functions.domain.cards.queues import PROOFS
 from functions.domain.health.recovery import say_same_again
 from functions.domain.model.codes import ASKED, Mode, Phase, Proof, Reason, Verdict
 from functions.domain.model.incidents import AfterRestart, AlertRef, Incident, PastAttempt

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.cards import card, curve
-from functions.domain.cards.curve import Curve, find_starts
-from functions.domain.cards.pages import sort_rows, to_card_input, to_row
-from functions.domain.cards.timeline import Known, tell
+from functions.domain.cards import card, queues
+from functions.domain.cards.incident import Known, sort_rows, tell, to_card_input, to_row
+from functions.domain.cards.queues import Curve, find_starts
 from functions.domain.model.codes import Ending, Phase, Reason, Verdict
 from functions.domain.model.incidents import STUCK, AfterRestart, Escalation, Evidence, HistoryEntry, Outcome, PastAttempt
 from functions.domain.model.messages import Card
@@ -194,14 +193,14 @@ def test_the_curve_marks_each_restart_and_has_what_consumers_hold():
     """All points are inside the picture; fewer than two samples are no curve."""
     incident = known("escalated").incident
     depths = incident.queues[0].curve
-    drawn = curve.draw(Curve(depths, tuple((at, 20) for at, _ in depths), find_starts(incident)), (560, 120))
+    drawn = queues.draw_curve(Curve(depths, tuple((at, 20) for at, _ in depths), find_starts(incident)), (560, 120))
     for kind in ("area", "held"):
         (points,) = re.findall(f'class="{kind}"[^>]* points="([^"]+)"', drawn)
         xs, ys = zip(*(map(float, point.split(",")) for point in points.split()), strict=True)
         assert (min(xs), max(xs), min(ys) >= 0, max(ys)) == (0, 560, True, 120)
     assert drawn.count('class="mark"') == 2
-    assert str(curve.say(depths)) == "224 → 615 (peak 615) in 8 min 9 s"
-    assert {curve.draw(Curve(few)) or curve.to_bars(few) or curve.say(few) for few in ((), depths[:1])} == {""}
+    assert str(queues.say_curve(depths)) == "224 → 615 (peak 615) in 8 min 9 s"
+    assert {queues.draw_curve(Curve(few)) or queues.to_bars(few) or queues.say_curve(few) for few in ((), depths[:1])} == {""}
 
 
 @pytest.mark.parametrize(
@@ -216,4 +215,4 @@ def test_the_curve_marks_each_restart_and_has_what_consumers_hold():
 def test_chats_show_the_curve_as_bars_and_in_words(depths: tuple[int, ...], bars: str, said: str):
     """The lowest bar is zero; a bar for several samples shows the highest."""
     samples = tuple((45.0 * n, depth) for n, depth in enumerate(depths))
-    assert (curve.to_bars(samples), str(curve.say(samples))) == (bars, said)
+    assert (queues.to_bars(samples), str(queues.say_curve(samples))) == (bars, said)

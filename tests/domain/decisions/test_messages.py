@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from functions.domain.cards.card import KINDS
-from functions.domain.cards.card_input import CardInput
+from functions.domain.cards.content import CardInput
 from functions.domain.decisions.messages import (
     channels_for,
     enqueue_hold,

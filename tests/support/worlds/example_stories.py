@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
-from functions.domain.cards.card_input import CardInput
+from functions.domain.cards.content import CardInput
 from functions.domain.decisions.messages import compose_with_answers
 from functions.domain.health.rows import KEEPS
 from functions.domain.model.alerts import Target, UnmatchedAlert

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from functions.domain.cards.card_input import CardInput
+from functions.domain.cards.content import CardInput
 from functions.domain.decisions.messages import REMINDED_EVERY_S, channels_for, end_escalation
 from functions.domain.decisions.phases import clear_escalation_if_healthy
 from functions.domain.decisions.turn import Turn

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from functions.domain.cards.card_input import CardInput
+from functions.domain.cards.content import CardInput
 from functions.domain.decisions.turn import Turn
 from functions.domain.model.events import Bundled, MessagesDelivered, Unsigned, Waiting
 from functions.domain.model.messages import CardKind

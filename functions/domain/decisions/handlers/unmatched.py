@@ -4,7 +4,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from functions.domain.cards.card_input import CardInput
+from functions.domain.cards.content import CardInput
 from functions.domain.decisions.matching import explain_mismatch
 from functions.domain.decisions.messages import to_alert_ref
 from functions.domain.decisions.turn import Turn

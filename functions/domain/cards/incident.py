@@ -1,17 +1,23 @@
-"""Everything that is known about one incident, in chronological order."""
+"""One incident as pages and the command line show it: its card as it stands, its place in the list, a line about each queue as it
+is now, and all that happened, in order."""
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from functions.domain.cards.queue_facts import QUEUE_NAME, held
-from functions.domain.cards.rendering import tidy
+from functions.domain.cards import card
+from functions.domain.cards.content import CardInput, tidy
+from functions.domain.cards.queues import QUEUE_NAME, held
 from functions.domain.model.alerts import Target
-from functions.domain.model.codes import Verdict
+from functions.domain.model.codes import ASKED, Ending, Health, Phase, Reason, Verdict
 from functions.domain.model.incidents import AlertRef, Escalation, Evidence, HistoryEntry, Incident, Outcome, QueueState
-from functions.domain.model.observations import Execution, QueueSnapshot
+from functions.domain.model.messages import Card, CardKind
+from functions.domain.model.observations import Execution, QueueSnapshot, Unknown
+from functions.domain.model.runbooks import Rules
 from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.sanitize import safe_url
 from functions.domain.texts.words import ENDINGS, PHASES, consumers, duration, messages, size, worded
@@ -173,3 +179,89 @@ def _verdict(watched: QueueState, ahead_s: float) -> Iterator[Entry]:
     connected = consumers(watched.consumers) if watched.consumers is not None else ""
     said = in_brackets(VERDICTS[after.verdict], join((left, connected), COMMA))
     yield Entry(after.looked_at - ahead_s, "verdict", named(tidy(watched.queue.name, QUEUE_NAME), said))
+
+
+DONE = Text("done")
+HELD_S = 3600.0  # a hold that goes on is told again, as a newer incident, an hour later
+ENDED_AS: Mapping[Ending, CardKind] = {
+    Ending.RECOVERED: CardKind.RECOVERED,
+    Ending.ESCALATED: CardKind.ESCALATED,
+    Ending.HELD: CardKind.HELD,
+}
+HEALTH = {
+    Health.ILL: Text("Stuck"),
+    Health.LIKELY: Text("Likely stuck"),
+    Health.WELL: Text("Not stuck"),
+    Health.UNSURE: Text("Not yet clear whether it is stuck"),
+}
+
+
+class Row(Struct, frozen=True):
+    card: Card
+    began_at: float
+    runs: Phrase
+    rank: int  # 0: open, 1: ended, and still to be dealt with, 2: over
+
+
+def to_row(known: Known, rules: Rules, now: float) -> Row:
+    """Reduce an incident to its row in the list."""
+    card_input = to_card_input(known, rules, now)
+    shown = card.compose(card_input, rules)
+    rank = 0 if known.outcome is None else 2 if card_input.is_over or shown.urgency == "fine" else 1
+    bare = replace(shown, facts=(), text=(), evidence=(), curve=(), links=())
+    return Row(bare, known.incident.first_alert_at, count_runs(known.incident), rank)
+
+
+def sort_rows(rows: Iterable[Row]) -> list[Row]:
+    """What burns first: open, then what a person still has to deal with, then ended; the newest first of each."""
+    distinct = {row.card.incident: row for row in sorted(rows, key=lambda row: row.rank)}  # one may just be archived
+
+    def order(row: Row) -> tuple[float, ...]:
+        return row.rank, row.rank == 0 and row.card.urgency != "act", -row.card.at, -row.began_at
+
+    return sorted(distinct.values(), key=order)
+
+
+def to_card_input(known: Known, rules: Rules, now: float) -> CardInput:
+    """What the card that tells how it ended, or where it stands, is made from."""
+    incident, outcome = known.incident, known.outcome
+    runbook = rules.runbooks.get(incident.runbook)
+    card_input = CardInput(CardKind.STARTED, now, runbook, known.target, incident, incident.reason, incident.detail)
+    if outcome is None:
+        if incident.phase is Phase.OBSERVING:
+            return replace(card_input, kind=CardKind.HELD, reason=Reason.OBSERVE_ONLY)
+        is_held = incident.phase in (Phase.ASKED, Phase.WAITING) and incident.reason is not None
+        return replace(card_input, kind=CardKind.HELD, again=incident.phase is Phase.WAITING) if is_held else card_input
+    kind, escalation, at = ENDED_AS[outcome.ending], known.escalation, outcome.at
+    if escalation is not None and escalation.taken_by:
+        kind, at = CardKind.ACKNOWLEDGED, escalation.taken_at or at
+    elif outcome.reason is Reason.DECLINED:
+        kind = CardKind.DECLINED
+    elif outcome.reason in ASKED and incident.approval.nonce and kind != CardKind.RECOVERED:
+        kind = CardKind.NOT_APPROVED
+    most = runbook.recovered.max_messages if runbook else 0
+    return replace(
+        card_input,
+        kind=kind,
+        at=at,
+        reason=outcome.reason,
+        detail=incident.detail if outcome.reason else "",
+        moving=any((watched.after.depth or 0) > most for watched in incident.queues),
+        escalation=escalation,
+        is_over=escalation is None and (outcome.ending is Ending.ESCALATED or now - outcome.at > HELD_S),
+    )
+
+
+def count_runs(incident: Incident) -> Phrase:
+    """Its restarts by how they ended, such as `2 done, 1 failed by hand`."""
+    counted = Counter((execution.status, not execution.tag) for execution in incident.executions)
+    each = Text("{count} {status}"), Text("{count} {status} by hand")
+    ended = {status: DONE if status == "succeeded" else worded(status) for status, _ in counted}
+    return join((each[by_hand].fill(count=n, status=ended[status]) for (status, by_hand), n in counted.items()), COMMA)
+
+
+def say_now(name: str, seen: QueueSnapshot | Unknown, health: Health) -> Phrase:
+    """The line about a queue as it is now."""
+    if isinstance(seen, Unknown):
+        return named(tidy(name, QUEUE_NAME), Text("It can't be read: {why}", why=seen.why))
+    return named(Text("{queue} now", queue=tidy(name, QUEUE_NAME)), join((HEALTH.get(health, ""), describe(seen)), COMMA))
