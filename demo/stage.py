@@ -143,9 +143,7 @@ def start_rundeck(stack: ExitStack, application: Application) -> Rundeck:
 
 def start_unstick(stack: ExitStack, folder: Path, queues: Queues, rundeck: Rundeck, *, helps: bool) -> Unstick:
     """Unstick under functions-framework, with a runbook whose minutes are seconds."""
-    mail = runbook(
-        SERVICE, verify=HELPED if helps else SHORT, root_cause="https://tracker.example.com/MAIL-123", manual_minutes=8
-    )
+    mail = runbook(SERVICE, verify=HELPED if helps else SHORT, root_cause="https://tracker.example.com/MAIL-123")
     mail["symptom"]["rabbitmq"] |= {"for": f"{FOR_S:g}s", "users": [ADMIN[0], MAIL_USER]}
     mail["restart"]["holder"] = {"option": "host", "allow": HOSTS}
     options = {"process": Path(PROGRAM).name, "host": "${holder.host}"}

@@ -226,7 +226,6 @@ _FREEZE = {key: {**TEXT, "format": form} for key, form in (("days", "days"), ("f
 _COUNT = {**TEXT, "format": "integer", "minimum": 1, "maximum": 100}
 FORMATS: Mapping[str, Format] = {
     "integer": Format("a whole number", _matching("[0-9]{1,12}", int)),
-    "number": Format("a number", _matching(r"[0-9]{1,12}(\.[0-9]{1,6})?", float)),
     "boolean": Format("true or false", _matching("true|false", lambda text: text == "true")),
     "text": Format("a text", _read_text),
     "optional-text": Format("a text", lambda text: text and _read_text(text)),

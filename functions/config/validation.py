@@ -41,6 +41,7 @@ REMOVED = {
     "rundeck.api_version": "Remove it: Unstick speaks version 41, which each Rundeck from 4.0 on does",
     "rundeck.incident_option": "Remove it, and name the job's option unstick_incident",
     "rundeck.not_after_option": "Remove it, and name the job's option unstick_not_after",
+    "runbooks.*.manual_minutes": "Remove it: the report says how long queues were stuck",
     "runbooks.*.remedies": "Remove it: a person decides after a restart that did not help (docs/rabbitmq.md)",
     "store.cloud_storage.prefix": "Remove it, and give Unstick a bucket of its own",
 }

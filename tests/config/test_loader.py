@@ -111,7 +111,7 @@ def test_the_repositorys_example_is_read_whole():
     assert runbook.restart.options == {"service": "${labels.service}"}
     assert runbook.freeze == (Freeze(frozenset(range(5)), 540, 600, "mon-fri 09:00-10:00"),)
     assert (runbook.notify, runbook.escalate, runbook.mention) == (("console",), ("console",), ("<users/all>",))
-    assert (runbook.root_cause, runbook.manual_minutes) == ("https://tracker.example.com/MAIL-123", 8.0)
+    assert runbook.root_cause == "https://tracker.example.com/MAIL-123"
 
 
 def test_the_ways_in():
@@ -317,7 +317,6 @@ REFUSED = [
     (MINIMAL + "    limits: {restarts: {1h: 1, 60m: 2}}", 13, f"{RB}.limits.restarts", "value"),
     (MINIMAL + "    limits: {restarts: {1h: 0}}", 13, f"{RB}.limits.restarts.1h", "value"),
     (MINIMAL + "    limits: {stale: 60d}", 13, f"{RB}.limits.stale", "value"),
-    (MINIMAL + "    manual_minutes: long", 13, f"{RB}.manual_minutes", "value"),
     (MINIMAL + "    root_cause: MAIL-123", 13, f"{RB}.root_cause", "value"),
     # secrets
     (MINIMAL + "prometheus: {url: http://p, headers: {X-Scope-OrgID: m, X-Api-Key: hunter2}}", 13,

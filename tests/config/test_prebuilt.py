@@ -66,7 +66,6 @@ runbooks:
     approvers: [U0123ABCD, anna@example.com]
     mention: [U1, '']
     root_cause: https://tracker.example.com/7
-    manual_minutes: 7.5
   - {name: apple, match: [service=mail], mode: observe, restart: {job: j-2}, symptom: {rabbitmq: {}}}
   - name: pear
     match: [service=jobs]

@@ -35,7 +35,6 @@ SECTIONS = {
 }
 WORDS = {
     "integer": "number",
-    "number": "number",
     "boolean": "boolean",
     "text": "text",
     "optional-text": "text",
@@ -61,7 +60,6 @@ ANY_TEXT = {"type": ["string", "number", "boolean"]}
 TEMPLATE = {**ANY_TEXT, "minLength": 1, "maxLength": 1024}
 EDITOR: dict[str, dict[str, Any]] = {
     "integer": {"type": "integer"},
-    "number": {"type": "number"},
     "boolean": {"type": "boolean"},
     "text": {**ANY_TEXT, "minLength": 1},
     "optional-text": ANY_TEXT,

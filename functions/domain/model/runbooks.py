@@ -171,8 +171,6 @@ class Runbook(Struct, frozen=True):
     """Mentions in messages that begin with ACT NOW, in the chat's form: `<users/all>`, `<!here>`."""
     root_cause: Annotated[str, written("link")] = ""
     """Link to the bug's ticket."""
-    manual_minutes: Annotated[float, Meta(ge=0)] = 0.0
-    """Minutes that a restart by hand takes, for the report."""
 
 
 class Rules(Struct, frozen=True):

@@ -49,7 +49,6 @@ runbooks:
     restart: {{job: {job}, options: {{service: '${{labels.service}}'}}, allow: {{service: '[a-z0-9][a-z0-9-]{{0,39}}'}}}}
     symptom: {{rabbitmq: {{}}}}
     root_cause: https://tracker.example.com/MAIL-123
-    manual_minutes: 8
 """
 SECRETS = {"T_GRAFANA": "g" * 32, "T_RUNDECK": TOKEN, "T_RABBIT": "secret", "T_KEY": "k" * 32, "T_MACHINE": "m" * 32}
 WORK_S = 25.0
