@@ -21,7 +21,7 @@ from functions.domain.decisions.guards import Decision, GuardContext, Kind
 from functions.domain.decisions.handlers import escalations
 from functions.domain.decisions.turn import Turn
 from functions.domain.health import looks, recovery, rows
-from functions.domain.model import firings
+from functions.domain.model import incidents
 from functions.domain.model.codes import Health, Phase, Reason
 from functions.domain.model.events import Acknowledged, Start, Step, Waiting, Wake
 from functions.domain.model.observations import ExecutionHistory, Unknown
@@ -602,12 +602,12 @@ VARIANTS = (
         frozenset({"auto", "sick"}), "I4", seed=15),
     Variant("adopting another target's execution", (_replaced_guard("job_busy", _adopts_any),), Faults(),
         frozenset({"auto", "sick", "many", "one_job"})),
-    Variant("a repeat counted as a new cause", ((firings, "alerts_of_outcomes", _carries_nothing),
+    Variant("a repeat counted as a new cause", ((incidents, "alerts_of_outcomes", _carries_nothing),
         _replaced_guard("just_restarted", _passes), _replaced_guard("cooldown", _passes)), Faults(), frozenset({"auto", "sick"}),
         "I1", seed=53),
-    Variant("a repeat posted as news", ((firings, "alerts_of_outcomes", _carries_nothing),), Faults(),
+    Variant("a repeat posted as news", ((incidents, "alerts_of_outcomes", _carries_nothing),), Faults(),
         frozenset({"auto", "sick"}), "I2", seed=12),
-    Variant("a no that settles nothing", ((firings, "alerts_of_outcomes", _asks_on),), Faults(), frozenset({"approve", "sick"}),
+    Variant("a no that settles nothing", ((incidents, "alerts_of_outcomes", _asks_on),), Faults(), frozenset({"approve", "sick"}),
         "I1", seed=1),
     Variant("a verdict from late statistics", ((recovery, "SETTLED_S", lambda _: 0.0),), Faults(),
         frozenset({"auto", "sick", "quick", "purges"}), "I5", seed=29),
