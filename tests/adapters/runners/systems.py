@@ -83,8 +83,8 @@ class CommandMachine(AbstractContextManager["CommandMachine"]):
         self.folder.mkdir()
         (self.folder / "stack").write_text(STACK)
         wait = 'echo "$1" >>"$0/restarted"; echo restarted; while [ ! -e "$0/end" ]; do sleep 0.05; done; exit "$(cat "$0/end")"'
-        restart = command.settings.Job(("sh", "-c", wait, str(self.folder), "${option.service}"))
-        stack = command.settings.Job(("sh", "-c", 'cat "$0"', f"{self.folder}/stack", "${option.process}"))
+        restart = command.Job(("sh", "-c", wait, str(self.folder), "${option.service}"))
+        stack = command.Job(("sh", "-c", 'cat "$0"', f"{self.folder}/stack", "${option.process}"))
         self.adapter = command.Command(f"{self.folder}/unstick.db", {self.job: restart, self.evidence: stack})
 
     @property

@@ -1,8 +1,165 @@
-"""The runner `command`: programs on this machine, without Rundeck."""
+"""The runner `command`: programs on this machine, without Rundeck.
 
-from functions.adapters.runners.command.client import Command
-from functions.application.ports import Runner
+A start has three steps: its row is committed, its order written, its supervisor started. After a crash between them, the journal
+tells the next look whether it runs, has ended, is lost, or never began and never will."""
 
-__all__ = ["ADAPTER", "Command"]
+import time
+from collections.abc import Callable, Mapping
+from typing import Annotated, ClassVar
+
+from msgspec import Meta, Struct, field
+
+from functions.adapters.runners.command import runs
+from functions.adapters.runners.command.runs import SYSTEM, Run, State
+from functions.application.ports import EvidenceRun, Finding, Runner
+from functions.domain.model.alerts import Target
+from functions.domain.model.observations import Execution, ExecutionHistory, NodeOutput
+from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION, EvidenceJob, Restart
+from functions.domain.texts.masking import mask
+from functions.runtime.errors import Denied, DeniedCode, Unavailable
+from functions.runtime.fields import duration, key, written
+from functions.runtime.redaction import redact
+from functions.runtime.text import Text
+
+LONGEST_S = 86400.0
+TAIL_LINES, LINE = 20, 300  # how many lines of output, and characters of each, as of Rundeck's
+POLL_S = 0.02
+
+
+class Job(Struct, frozen=True, rename=key):
+    """A program with its arguments and limits, which a runbook names as others name a job."""
+
+    run: Annotated[tuple[Annotated[str, written("argument")], ...], Meta(min_length=1)]
+    """The program and its arguments, without a shell. `${option.NAME}` in an argument is an option of the runbook."""
+    timeout_s: Annotated[float, duration(1, LONGEST_S)] = 300.0
+    """How long the command may run. Then it and its children get SIGTERM, five seconds later SIGKILL."""
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    """Values of options that may be missing, such as that of `restart.holder` when all hosts are restarted."""
+
+
+class Command(Struct, frozen=True):
+    """Commands on this machine (`command:` in unstick.yaml). Not on Google Cloud."""
+
+    name: ClassVar[str] = "command runner"
+    needs_machine: ClassVar[bool] = True
+
+    path: str
+    """SQLite file with the history. The local store may use the same file. `PATH-runs` beside it has the output."""
+    jobs: Annotated[Mapping[str, Job], Meta(min_length=1)]
+    """Commands by the name that `restart.job` gives."""
+    systemd: bool = False
+    """Whether each command runs in a unit of its own (unstick-run@.service). Needed if systemd runs Unstick, since a unit that
+    is stopped ends all its processes."""
+
+    @property
+    def url(self) -> str:
+        """The same on every machine: it is part of each target's key, and a container gets a new host name with each start."""
+        return "command://localhost"
+
+    @property
+    def token_expires_at(self) -> None:
+        """None: commands need no token."""
+
+    def job_named(self, name: str) -> Job:
+        """The command of this name. Raises Denied if there is none."""
+        if name in self.jobs:
+            return self.jobs[name]
+        remedy = Text("Add it to command.jobs, or name one of: {names}.", names=", ".join(self.jobs))
+        raise Denied(SYSTEM, Text("there is no command {job}", job=name), code=DeniedCode.JOB, remedy=remedy)
+
+    def look(self, target: Target, *, since_s: float, follow: str | None, tail: bool, timeout_s: float) -> ExecutionHistory:
+        where, followed, lines = "(target = ? AND (ended_at IS NULL OR ended_at > ?)) OR id = ?", None, None
+        rows = runs.find(self.path, where, (target.key, time.time() - since_s, follow), timeout_s=timeout_s)
+        now = time.time()  # after the rows: none has ended later
+        for run in rows:
+            if str(run.id) == follow:
+                followed, lines = _to_execution(run), self._read_tail(run) if tail and run.state.ended_at else None
+        return ExecutionHistory(now, tuple(map(_to_execution, rows)), followed=followed, tail=lines, read_at=now)
+
+    def run(self, target: Target, *, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
+        """Start the command once. Its supervisor refuses right before the command if it is too late by then."""
+        own = {INCIDENT_OPTION: tag, NOT_AFTER_OPTION: str(int(runner_not_after))}
+        return self._start(target.key, target.job, {**target.options, **own}, not_after=runner_not_after, timeout_s=timeout_s)
+
+    def start_evidence(self, job: str, options: Mapping[str, str], *, tag: str, timeout_s: float) -> Execution:
+        """Start a command that collects evidence. Any number may run at a time."""
+        return self._start("", job, {**options, INCIDENT_OPTION: tag}, not_after=None, timeout_s=timeout_s)
+
+    def abort(self, execution: str, *, timeout_s: float) -> Execution:
+        """Ask a run to end, and return its state, which may still be running: SIGKILL follows some seconds later."""
+        runs.ask_to_end(runs.folder_of(self.path), int(execution), "unstick")
+        return self._wait(int(execution), lambda state: state.ended_at is not None, time.monotonic() + timeout_s)
+
+    def read_evidence(self, job: str, *, tag: str, execution: str | None, partial: bool, timeout_s: float) -> EvidenceRun:
+        where, values = ("id = ?", (execution,)) if execution else ("job = ? AND tag = ?", (job, tag))
+        for run in runs.find(self.path, where, values, timeout_s=timeout_s):
+            output = (NodeOutput("", runs.read_output(runs.folder_of(self.path), run.id)),)
+            return _to_execution(run), output if partial or run.state.ended_at else None
+        return None, None
+
+    def start_page(self, target: Target) -> str:  # noqa: ARG002 - there is none
+        return ""
+
+    def check(
+        self, restart: Restart, evidence: EvidenceJob | None, consumers: frozenset[str], *, auto: bool, timeout_s: float
+    ) -> list[Finding]:
+        del auto  # in no mode a command restarts anything late
+        from functions.adapters.runners.command import checks  # no start and no alert needs it
+
+        return checks.check(self, restart, evidence, consumers, timeout_s=timeout_s)
+
+    def _start(
+        self, target: str, name: str, options: Mapping[str, str], *, not_after: float | None, timeout_s: float
+    ) -> Execution:
+        ends, job = time.monotonic() + timeout_s, self.job_named(name)
+        argv, tag, folder = runs.fill(job, options), options[INCIDENT_OPTION], runs.folder_of(self.path)
+        run = runs.claim(self.path, target, name, tag=tag, not_after=not_after, timeout_s=timeout_s)
+        try:
+            runs.create_order(folder, run, argv, not_after, job.timeout_s)
+            runs.launch(folder, run, systemd=self.systemd, timeout_s=ends - time.monotonic())
+        except OSError as error:
+            remedy = Text("Run `unstick check`, which says what is missing.")
+            self._withdraw(run, Denied(SYSTEM, str(error), remedy=remedy))
+        except Denied as denied:
+            self._withdraw(run, denied)
+        return self._wait(run, lambda state: state.began_at is not None, ends)
+
+    def _withdraw(self, run: int, refusal: Denied) -> None:
+        """Raise the refusal if it is certain that nothing runs."""
+        if runs.withdraw(self.path, run, timeout_s=1.0):
+            raise refusal
+
+    def _wait(self, run: int, is_enough: Callable[[State], bool], ends: float) -> Execution:
+        """Wait until the run's state is enough, or the time is up. One that has not begun by then may still begin."""
+        folder = runs.folder_of(self.path)
+        while (left_s := ends - time.monotonic()) > 0 and not is_enough(runs.read_state(folder, run, may_void=False)):
+            time.sleep(POLL_S)
+        for row in runs.find(self.path, "id = ?", (run,), timeout_s=max(left_s, POLL_S)):
+            return _to_execution(row)
+        raise Unavailable(SYSTEM, Text("the command has not begun yet"), late=True)
+
+    def _read_tail(self, run: Run) -> tuple[str, ...]:
+        """The last lines, masked."""
+        output = mask(redact(runs.read_output(runs.folder_of(self.path), run.id)))
+        lines = [line[:LINE] for line in output.split("\n") if line.strip()]
+        return tuple(lines[-TAIL_LINES:])
+
+
+def _to_execution(run: Run) -> Execution:
+    state = run.state
+    return Execution(
+        id=str(run.id),
+        url="",
+        status=f"failed: exit {state.exit}" if state.status == "failed" else state.status or "running",
+        # The supervisor reads the clock for the refusal after it has noted the begin.
+        runner_started_at=state.ended_at if state.status == "refused_late" else state.began_at,
+        runner_ended_at=state.ended_at,
+        tag=run.tag,
+        runner_not_after=run.not_after,
+        user="unstick",
+        aborted_by=state.stopped_by,
+        abandoned=state.status == runs.LOST,
+    )
+
 
 ADAPTER: type[Runner] = Command

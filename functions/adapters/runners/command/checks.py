@@ -1,20 +1,23 @@
 """`unstick check` of commands: whether each could run now. It runs none of them."""
 
+from __future__ import annotations
+
 import os
 import secrets
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
-from functions.adapters.runners.command import journal
-from functions.adapters.runners.command.arguments import fill
-from functions.adapters.runners.command.launch import launch
-from functions.adapters.runners.command.settings import SYSTEM, Job, Settings
+from functions.adapters.runners.command import runs
 from functions.adapters.sqlite import opened
 from functions.application.ports import Finding, compare_hosts, finding_of_error, name_evidence
 from functions.domain.decisions.matching import template_options
 from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION, EvidenceJob, Restart
 from functions.runtime.errors import Denied, Unavailable
+
+if TYPE_CHECKING:
+    from functions.adapters.runners.command import Command, Job
 
 PROGRAM = "the command's program can be run"
 OPTIONS = "the options fill the command in"
@@ -23,7 +26,7 @@ EXAMPLE = "x"  # in place of what comes with the alert
 
 
 def check(
-    settings: Settings, restart: Restart, evidence: EvidenceJob | None, consumers: frozenset[str], *, timeout_s: float
+    settings: Command, restart: Restart, evidence: EvidenceJob | None, consumers: frozenset[str], *, timeout_s: float
 ) -> list[Finding]:
     """Check the commands of a runbook, and that commands can be started at all."""
     lines = [*_check_restart(settings, restart, consumers), _check_start(settings, timeout_s)]
@@ -32,7 +35,7 @@ def check(
     return lines
 
 
-def _check_restart(settings: Settings, restart: Restart, consumers: frozenset[str]) -> Iterator[Finding]:
+def _check_restart(settings: Command, restart: Restart, consumers: frozenset[str]) -> Iterator[Finding]:
     yield from _check_job(settings, restart.job, restart.options, INCIDENT_OPTION, NOT_AFTER_OPTION)
     if job := settings.jobs.get(restart.job):
         if restart.holder:
@@ -49,14 +52,14 @@ def _check_restart(settings: Settings, restart: Restart, consumers: frozenset[st
         yield Finding(what, None, "systemd ends it with Unstick's own unit", remedy)
 
 
-def _check_job(settings: Settings, name: str, options: Mapping[str, str], *own: str) -> Iterator[Finding]:
+def _check_job(settings: Command, name: str, options: Mapping[str, str], *own: str) -> Iterator[Finding]:
     """Check a command and its options: the runbook's, some of which have values with `$`, and Unstick's `own`."""
     try:
         job = settings.job_named(name)
         remedy = "install it, or write its whole path; let Unstick's user run it"
         yield Finding(PROGRAM, shutil.which(job.run[0]) is not None, job.run[0], remedy)
         examples = {name: EXAMPLE if "$" in value else value for name, value in options.items()}
-        fill(job, {**examples, **dict.fromkeys(own, EXAMPLE)})
+        runs.fill(job, {**examples, **dict.fromkeys(own, EXAMPLE)})
     except Denied as error:
         yield finding_of_error(OPTIONS if name in settings.jobs else PROGRAM, error)
         return
@@ -69,21 +72,21 @@ def _options_of(job: Job) -> set[str]:
     return {name for argument in job.run for name in template_options(argument)}
 
 
-def _check_start(settings: Settings, timeout_s: float) -> Finding:
+def _check_start(settings: Command, timeout_s: float) -> Finding:
     """Start `true` the way a command is started, under a number that no run ever has."""
-    ends, folder, run = time.monotonic() + timeout_s, journal.folder_of(settings.path), 10**12 + secrets.randbelow(10**9)
+    ends, folder, run = time.monotonic() + timeout_s, runs.folder_of(settings.path), 10**12 + secrets.randbelow(10**9)
     try:
-        with opened(SYSTEM, settings.path, timeout_s=timeout_s) as file:
+        with opened(runs.SYSTEM, settings.path, timeout_s=timeout_s) as file:
             file.execute("BEGIN IMMEDIATE")
-        journal.create(folder, run, ["true"], None, timeout_s)
-        launch(folder, run, systemd=settings.systemd, timeout_s=timeout_s)
-        while not (state := journal.read(folder, run, may_void=False)).status and time.monotonic() < ends:
+        runs.create_order(folder, run, ["true"], None, timeout_s)
+        runs.launch(folder, run, systemd=settings.systemd, timeout_s=timeout_s)
+        while not (state := runs.read_state(folder, run, may_void=False)).status and time.monotonic() < ends:
             time.sleep(0.05)
     except OSError as error:
         return Finding(START, False, str(error), f"let Unstick's user write {folder} and run systemctl")
     except (Denied, Unavailable) as error:
         return finding_of_error(START, error, "check what else uses the file, and `systemctl status`")
     finally:
-        journal.remove(folder, run)
+        runs.remove_files(folder, run)
     detail = "" if state.status == "succeeded" else state.status or "nothing began"
     return Finding(START, not detail, detail, f"if systemd starts them: unstick-run@.service has to name {folder}")

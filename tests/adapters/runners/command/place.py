@@ -12,8 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from functions.adapters.runners.command import Command
-from functions.adapters.runners.command.settings import Job
+from functions.adapters.runners.command import Command, Job
 from functions.domain.decisions.matching import target_key
 from functions.domain.model.alerts import Target
 from functions.domain.model.observations import Execution, ExecutionHistory

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from functions.adapters.runners.command.arguments import fill
-from functions.adapters.runners.command.settings import Job
+from functions.adapters.runners.command import Job
+from functions.adapters.runners.command.runs import fill
 from functions.runtime.errors import Denied
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from functions.adapters.runners.command import Command, checks
-from functions.adapters.runners.command.settings import Job
+from functions.adapters.runners.command import Command, Job, checks
 from functions.application.ports import Finding
 from functions.domain.model.runbooks import EvidenceJob, HolderOption, Restart
 

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from functions.adapters.runners.command import history, journal, supervisor
-from functions.adapters.runners.command.settings import Job
+from functions.adapters.runners.command import Job, runs, supervisor
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from testbed.patience import wait_until
 from tests.adapters.runners.command.place import LIMIT_S, Place, is_running
@@ -233,13 +232,13 @@ def test_a_history_that_was_lost_leaves_no_end_for_a_new_run(tmp_path):
 def claimed(place: Place, *, not_after_s: float) -> int:
     """What a crash right after the commit leaves."""
     not_after = time.time() + not_after_s
-    return history.claim(place.command.path, place.target().key, "restart", tag="crash.1", not_after=not_after, timeout_s=LIMIT_S)
+    return runs.claim(place.command.path, place.target().key, "restart", tag="crash.1", not_after=not_after, timeout_s=LIMIT_S)
 
 
 def test_a_start_that_a_crash_cut_off_blocks_others_until_it_can_no_longer_begin(tmp_path):
     place = Place(tmp_path, 'touch "$0/ran"')
     run = claimed(place, not_after_s=30.0)
-    journal.create(place.runs, run, ["sh", "-c", f"touch {tmp_path}/ran"], time.time() + 30, 10.0)
+    runs.create_order(place.runs, run, ["sh", "-c", f"touch {tmp_path}/ran"], time.time() + 30, 10.0)
     assert place.look().executions == ()
     with pytest.raises(Denied, match="already running"):
         place.start()
@@ -266,7 +265,7 @@ def test_a_start_without_an_order_is_void_too(tmp_path):
 def test_a_supervisor_that_begins_after_the_crash_is_found_by_its_tag(place):
     """The crash came between the start and the save: the run is adopted, and runs once."""
     run = claimed(place, not_after_s=30.0)
-    journal.create(place.runs, run, ["sh", "-c", STAYS, str(place.folder)], time.time() + 30, 60.0)
+    runs.create_order(place.runs, run, ["sh", "-c", STAYS, str(place.folder)], time.time() + 30, 60.0)
     supervise = [sys.executable, "-I", "-S", supervisor.__file__, place.runs, str(run)]
     first = subprocess.Popen(supervise)
     (execution,) = wait_until(lambda: place.look().executions, what=lambda: "the run")
@@ -301,7 +300,7 @@ def test_runs_older_than_any_limit_looks_back_are_forgotten_with_their_files(tmp
     place = Place(tmp_path)
     old = place.start()
     place.until_ended(old)
-    place.change(f"UPDATE runs SET ended_at = ended_at - {history.KEPT_S}")  # noqa: S608 - our own number
+    place.change(f"UPDATE runs SET ended_at = ended_at - {runs.KEPT_S}")  # noqa: S608 - our own number
     new = place.start()
     place.until_ended(new)
     assert {file.name.partition(".")[0] for file in place.runs.iterdir()} == {new.id}

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from functions.adapters.runners.command import Command, checks
-from functions.adapters.runners.command.settings import Job
+from functions.adapters.runners.command import Command, Job, checks
 from functions.domain.model.runbooks import Restart
 from functions.runtime.errors import Denied, Unavailable
 from testbed.patience import wait_until

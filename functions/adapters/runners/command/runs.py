@@ -1,0 +1,262 @@
+"""Runs of commands: how one is filled in and started, the journal that its supervisor writes, and the history of all in SQLite.
+
+No shell of ours sees a command, but `ssh` hands its arguments to one on the other side. So a value consists of characters that
+mean nothing to any shell, and can become neither another argument nor an option of the program. A row of the history is
+committed before anything starts, and SQLite decides between two who start at once. The supervisor runs apart from Unstick's
+processes, and without the secrets in their environment."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from functions.adapters.runners.command import supervisor
+from functions.adapters.runners.command.supervisor import append, read_entries
+from functions.adapters.sqlite import opened
+from functions.domain.decisions.matching import OPTION, shown, template_options
+from functions.domain.texts.masking import mask
+from functions.runtime.errors import Denied, DeniedCode, Unavailable
+from functions.runtime.redaction import redact
+from functions.runtime.text import Phrase, Text, named
+
+if TYPE_CHECKING:
+    from functions.adapters.runners.command import Job
+
+SYSTEM = "command"
+_PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]+", re.ASCII)
+UNIT = "unstick-run@{run}.service"
+SAID = 300  # characters of systemctl's error
+LOST = "lost"
+"""The status of a run that vanished without noting an end: nobody knows how far it came."""
+VOID_AFTER_S = 15.0  # a run that has not begun by then, and may no longer begin, is void. A supervisor begins within a second
+EVIDENCE_BEGINS_S = 60.0
+KEPT_S = 40 * 86400.0  # more than the longest window of `limits.restarts`
+_COLUMNS = "id, job, tag, not_after, created_at, began_at, ended_at, status, exit, stopped_by"
+
+
+def fill(job: Job, options: Mapping[str, str]) -> list[str]:
+    """The program and its arguments. Raises Denied for a value that is missing, or that a program or shell could misread."""
+    given = {**job.defaults, **{name: value for name, value in options.items() if value}}
+    if template_options(job.run[0]):
+        raise _refused(Text("the program itself is an option"), Text("Write the program out; options are for its arguments."))
+    return [_fill_argument(template, given) for template in job.run]
+
+
+def _fill_argument(template: str, given: Mapping[str, str]) -> str:
+    for name in template_options(template):
+        if name not in given:
+            remedy = Text("Add {name} to the runbook's options, or to the command's `defaults`.", name=name)
+            raise _refused(Text("nothing fills in the option {name}", name=name), remedy)
+        if not _PLAIN.fullmatch(given[name]):
+            what = Text("the option {name} has characters that a shell could read: {value}", name=name, value=shown(given[name]))
+            raise _refused(what, Text("Allow letters, digits and @%+=:,./_- only (`allow` in the runbook)."))
+    argument = OPTION.sub(lambda option: given[option[1]], template)
+    if argument.startswith("-") and not template.startswith("-"):
+        what = Text("the argument {template} begins like an option: {value}", template=template, value=shown(argument))
+        raise _refused(what, Text("Write fixed options of the program into command.jobs, not into the runbook's options."))
+    return argument
+
+
+def _refused(detail: Phrase, remedy: Phrase) -> Denied:
+    return Denied(SYSTEM, detail, remedy=remedy)
+
+
+def launch(folder: Path, run: int, *, systemd: bool, timeout_s: float) -> None:
+    """Start the supervisor, in a session of its own or by systemd. Raises OSError, or what `start_unit` raises."""
+    if systemd:
+        start_unit(run, timeout_s, "--no-block")
+        return
+    command = [sys.executable, "-I", "-S", supervisor.__file__, str(folder), str(run)]
+    process = subprocess.Popen(command, **_apart(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL), start_new_session=True)
+    threading.Thread(target=process.wait, daemon=True, name="supervisor").start()  # so that it leaves no zombie
+
+
+def start_unit(run: int, timeout_s: float, *options: str) -> None:
+    """Have systemd start the unit of this run. Raises Denied if systemd refuses, Unavailable if it doesn't answer."""
+    command = ["systemctl", "start", "--no-ask-password", *options, UNIT.format(run=run)]
+    try:
+        done = subprocess.run(command, **_apart(capture_output=True), timeout=max(timeout_s, 0.1), check=False)
+    except subprocess.TimeoutExpired:
+        raise Unavailable(SYSTEM, Text("systemd gave no answer"), late=True) from None
+    if done.returncode:
+        said = mask(redact(done.stderr.decode(errors="replace"))).strip()[:SAID]
+        remedy = Text("Install the account, unstick-run@.service and the polkit rule (docs/command.md).")
+        raise Denied(SYSTEM, named(Text("systemd refused"), said), remedy=remedy)
+
+
+def _apart(**output: Any) -> dict[str, Any]:
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": "/", "LANG": "C.UTF-8"}
+    return {"stdin": subprocess.DEVNULL, "cwd": "/", "env": environment, **output}
+
+
+class State(Struct, frozen=True):
+    began_at: float | None = None
+    ended_at: float | None = None
+    status: str = ""
+    exit: int | None = None
+    stopped_by: str = ""
+    void: bool = False  # it never began, and never will
+
+
+def folder_of(path: str) -> Path:
+    """The folder of the runs of this history."""
+    return Path(f"{Path(path).absolute()}-runs")
+
+
+def create_order(folder: Path, run: int, argv: Sequence[str], not_after: float | None, timeout_s: float) -> None:
+    """Write the journal's first line, the supervisor's order. Raises OSError, also if the run was declared void meanwhile."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    file = os.open(folder / f"{run}.jsonl", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        append(file, argv=list(argv), not_after=not_after, timeout_s=timeout_s)
+    finally:
+        os.close(file)
+
+
+def read_state(folder: Path, run: int, *, may_void: bool) -> State:
+    """What became of a run. If no supervisor runs it any more, note its end: lost if it began; if not, and `may_void`, void.
+    This takes the lock that a supervisor takes first, so a void run can't begin later."""
+    try:
+        journal = os.open(folder / f"{run}.jsonl", os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | (os.O_CREAT * may_void), 0o600)
+    except FileNotFoundError:
+        return State()
+    try:
+        state = _state(read_entries(journal))
+        if state.ended_at is not None or state.void:
+            return state
+        with suppress(BlockingIOError):  # its supervisor has the lock: it runs
+            fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            state = _state(read_entries(journal))
+            if state.ended_at is None and state.began_at is not None:
+                append(journal, ended=time.time(), status=LOST)
+            elif state == State() and may_void:
+                append(journal, void=time.time())
+        return _state(read_entries(journal))
+    finally:
+        os.close(journal)
+
+
+def _state(entries: list[dict[str, Any]]) -> State:
+    whole: dict[str, Any] = {name: value for entry in entries for name, value in entry.items()}
+    ended = whole.get("ended")
+    return State(whole.get("began"), ended, whole.get("status", ""), whole.get("exit"), whole.get("by", ""), "void" in whole)
+
+
+def ask_to_end(folder: Path, run: int, by: str) -> None:
+    """Ask the supervisor to end the run."""
+    with suppress(FileNotFoundError):
+        journal = os.open(folder / f"{run}.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        append(journal, abort=by)
+        os.close(journal)
+
+
+def read_output(folder: Path, run: int) -> str:
+    """The newest part of its output, so far."""
+    parts = []
+    for name in (f"{run}.out.1", f"{run}.out"):
+        with suppress(FileNotFoundError):
+            parts.append((folder / name).read_bytes())
+    return b"".join(parts).decode(errors="replace")
+
+
+def remove_files(folder: Path, run: int) -> None:
+    """Remove the journal and the output of a run."""
+    for ending in ("jsonl", "out", "out.1"):
+        with suppress(OSError):
+            (folder / f"{run}.{ending}").unlink()
+
+
+class Run(Struct, frozen=True):
+    """One row of the history, with what the run's journal adds."""
+
+    id: int
+    job: str
+    tag: str
+    not_after: float | None
+    created_at: float
+    state: State
+
+
+def _to_run(row: tuple[Any, ...]) -> Run:
+    number, job, tag, not_after, created_at, *state = row
+    return Run(number, job, tag, not_after, created_at, State(*state))
+
+
+def claim(path: str, target: str, job: str, *, tag: str, not_after: float | None, timeout_s: float) -> int:
+    """Commit the row of a run that is about to start, and return its number. Raises Denied if another run of this target has not
+    ended, or if this start was made before. An empty target is no target: any number of such runs go at a time."""
+    with opened(SYSTEM, path, timeout_s=timeout_s) as file:
+        file.execute("BEGIN IMMEDIATE")
+        if file.execute("SELECT 1 FROM runs WHERE tag = ?", (tag,)).fetchone():
+            raise Denied(SYSTEM, Text("this start was made before"), code=DeniedCode.BUSY)
+        before = file.execute(f"SELECT {_COLUMNS} FROM runs WHERE target = ? AND ended_at IS NULL", (target,)).fetchall()  # noqa: S608 - our own text
+        if target and any(run and run.state.ended_at is None for run in (_settle(file, path, _to_run(row)) for row in before)):
+            raise Denied(SYSTEM, Text("the command is already running"), code=DeniedCode.BUSY)
+        _forget_old(file, path)
+        row = (target, job, tag, not_after, time.time())
+        run = (
+            file.execute("INSERT INTO runs (target, job, tag, not_after, created_at) VALUES (?, ?, ?, ?, ?)", row).lastrowid or 0
+        )
+        remove_files(folder_of(path), run)  # of a former history, which used the same numbers
+        file.execute("COMMIT")
+    return run
+
+
+def find(path: str, where: str, values: Sequence[object], *, timeout_s: float) -> list[Run]:
+    """The matching runs that began, newest first, brought up to date from their journals."""
+    with opened(SYSTEM, path, timeout_s=timeout_s) as file:
+        rows = file.execute(f"SELECT {_COLUMNS} FROM runs WHERE {where} ORDER BY id DESC", tuple(values)).fetchall()  # noqa: S608
+        runs = [run for row in rows if (run := _settle(file, path, _to_run(row)))]
+    return [run for run in runs if run.state.began_at is not None]
+
+
+def withdraw(path: str, run: int, *, timeout_s: float) -> bool:
+    """Declare the run void, if it has not begun. Returns whether it is void: nothing began, and nothing will."""
+    with opened(SYSTEM, path, timeout_s=timeout_s) as file:
+        state = read_state(folder_of(path), run, may_void=True)
+        if state.void:
+            _delete(file, path, run)
+    return state.void
+
+
+def _settle(file: sqlite3.Connection, path: str, run: Run) -> Run | None:
+    """Bring the run's row up to date from its journal. Returns None, and deletes the row, if the run is void."""
+    if run.state.ended_at is not None:
+        return run
+    begins_by = run.created_at + EVIDENCE_BEGINS_S if run.not_after is None else run.not_after
+    may_void = time.time() > max(begins_by, run.created_at + VOID_AFTER_S)
+    state = read_state(folder_of(path), run.id, may_void=may_void)
+    if run.state.began_at is not None and state.began_at is None:  # somebody removed its journal
+        state = replace(run.state, ended_at=time.time(), status=LOST)
+    if state.void:
+        _delete(file, path, run.id)
+        return None
+    if state != run.state:
+        file.execute(
+            "UPDATE runs SET began_at = ?, ended_at = ?, status = ?, exit = ?, stopped_by = ? WHERE id = ? AND ended_at IS NULL",
+            (state.began_at, state.ended_at, state.status, state.exit, state.stopped_by, run.id),
+        )
+    return replace(run, state=state)
+
+
+def _delete(file: sqlite3.Connection, path: str, run: int) -> None:
+    file.execute("DELETE FROM runs WHERE id = ?", (run,))
+    remove_files(folder_of(path), run)
+
+
+def _forget_old(file: sqlite3.Connection, path: str) -> None:
+    for (run,) in file.execute("SELECT id FROM runs WHERE ended_at < ?", (time.time() - KEPT_S,)).fetchall():
+        _delete(file, path, run)
