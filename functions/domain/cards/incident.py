@@ -16,7 +16,7 @@ from functions.domain.model.alerts import Target
 from functions.domain.model.codes import ASKED, Ending, Health, Phase, Reason, Verdict
 from functions.domain.model.incidents import AlertRef, Escalation, Evidence, HistoryEntry, Incident, Outcome, QueueState
 from functions.domain.model.messages import Card, CardKind
-from functions.domain.model.observations import Execution, QueueSnapshot, Unknown
+from functions.domain.model.observations import Execution, QueueSnapshot, Reading, Unknown, figures_of
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.sanitize import safe_url
@@ -260,8 +260,10 @@ def count_runs(incident: Incident) -> Phrase:
     return join((each[by_hand].fill(count=n, status=ended[status]) for (status, by_hand), n in counted.items()), COMMA)
 
 
-def say_now(name: str, seen: QueueSnapshot | Unknown, health: Health) -> Phrase:
-    """The line about a queue as it is now."""
+def say_now(name: str, seen: Reading, health: Health, why: Phrase) -> Phrase:
+    """The line about a queue as it is now: its figures, or why it is judged so where it has none."""
     if isinstance(seen, Unknown):
         return named(tidy(name, QUEUE_NAME), Text("It can't be read: {why}", why=seen.why))
-    return named(Text("{queue} now", queue=tidy(name, QUEUE_NAME)), join((HEALTH.get(health, ""), describe(seen)), COMMA))
+    figures = figures_of(seen)
+    said = join((HEALTH.get(health, ""), describe(figures) if figures else why), COMMA)
+    return named(Text("{queue} now", queue=tidy(name, QUEUE_NAME)), said)

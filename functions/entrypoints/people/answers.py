@@ -23,7 +23,7 @@ from functions.domain.model.codes import Action, Health, Phase
 from functions.domain.model.events import Reply
 from functions.domain.model.incidents import Document, Escalation, Incident, QueueState
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, CardKind
-from functions.domain.model.observations import Execution, Pause, Reading, Unknown, figures_of
+from functions.domain.model.observations import Execution, Pause, Reading
 from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.sanitize import safe_url
 from functions.domain.texts.words import ENDINGS, LINK_EXECUTION, PHASES
@@ -149,7 +149,7 @@ def _read_now(ports: Adapters, watched: tuple[QueueState, ...]) -> tuple[list[Ph
         runbook = rules.runbooks.get(one.runbook)
         judged = judge_health(runbook.symptom, seen, one, now, terms_of(runbook))[0] if runbook else Judgement(Health.UNKNOWN, "")
         health.append(judged.health)
-        lines.append(incident.say_now(one.queue.name, figures_of(seen) or Unknown(judged.why), judged.health))
+        lines.append(incident.say_now(one.queue.name, seen, judged.health, judged.why))
     warnings: list[Phrase] = []
     if isinstance(pause, Exception):
         warnings.append(Text("The kill switch can't be read, so the button would restart nothing."))

@@ -9,12 +9,12 @@ import pytest
 from msgspec.structs import replace
 
 from functions.domain.cards import card, queues
-from functions.domain.cards.incident import Known, sort_rows, tell, to_card_input, to_row
+from functions.domain.cards.incident import Known, say_now, sort_rows, tell, to_card_input, to_row
 from functions.domain.cards.queues import Curve, find_starts
-from functions.domain.model.codes import Ending, Phase, Reason, Verdict
+from functions.domain.model.codes import Ending, Health, Phase, Reason, Verdict
 from functions.domain.model.incidents import STUCK, AfterRestart, Escalation, Evidence, HistoryEntry, Outcome, PastAttempt
 from functions.domain.model.messages import Card
-from functions.domain.model.observations import Execution, QueueSnapshot
+from functions.domain.model.observations import Execution, QueueSnapshot, Reading, Statement, Unknown
 from tests.support.worlds.example_stories import EXAMPLES, NASTY, NOW, TARGET, hostile, rules
 from tests.support.worlds.scenes import change
 
@@ -216,3 +216,17 @@ def test_chats_show_the_curve_as_bars_and_in_words(depths: tuple[int, ...], bars
     """The lowest bar is zero; a bar for several samples shows the highest."""
     samples = tuple((45.0 * n, depth) for n, depth in enumerate(depths))
     assert (queues.to_bars(samples), str(queues.say_curve(samples))) == (bars, said)
+
+
+@pytest.mark.parametrize(
+    ("seen", "said"),
+    [
+        (Unknown("401 from RabbitMQ"), "mail: It can't be read: 401 from RabbitMQ"),
+        (QueueSnapshot(NOW, 5, consumers=1), "mail now: Stuck, 5 messages, 1 consumer"),
+        (Statement(NOW, 60.0, 60.0, figures=QueueSnapshot(NOW, 5)), "mail now: Stuck, 5 messages"),
+        (Statement(NOW, 60.0, 60.0), "mail now: Stuck, `stuck` has held for 60 s"),
+    ],
+)
+def test_what_is_said_of_a_queue_as_it_is_now(seen: Reading, said: str) -> None:
+    """A condition may be all that is known of it."""
+    assert str(say_now("mail", seen, Health.ILL, "`stuck` has held for 60 s")) == said
