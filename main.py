@@ -9,9 +9,9 @@ from flask import Request
 
 gc.disable()  # the objects of a start stay: a garbage collection takes 4 ms and finds nothing
 
-from functions.entrypoints import access, startup, throttle  # noqa: E402
+from functions.entrypoints import http, startup  # noqa: E402
 from functions.entrypoints import webhook as webhook_request  # noqa: E402
-from functions.entrypoints.responses import Response, json_response  # noqa: E402
+from functions.entrypoints.http import Response, json_response  # noqa: E402
 from functions.runtime import logs  # noqa: E402
 
 startup.start()
@@ -49,10 +49,10 @@ def _report(request: Request) -> Response:
 
 def _answer(entry: Callable[[Request], Response], request: Request, *, guarded: bool = False) -> Response:
     try:
-        refusal = access.refuse_stranger(request) if guarded else None
+        refusal = http.refuse_stranger(request) if guarded else None
         response = refusal or entry(request)
     except Exception as error:  # noqa: BLE001 - the last line of defence: tracebacks go to the log, not to the caller
         logs.event("ERROR", "internal error", error=error)
         response = json_response(500, error="Internal error in Unstick; see its log.")
-    throttle.stop_reading(request)
+    http.stop_reading(request)
     return response

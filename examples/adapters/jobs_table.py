@@ -17,7 +17,7 @@ from functions.domain.model import runbooks
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import QueueSnapshot, Statement, figures_of
 from functions.runtime.errors import Denied, Unavailable
-from functions.runtime.fields import duration, key, written
+from functions.runtime.structs import duration, key, written
 from functions.runtime.text import Text
 
 SYSTEM = "jobs_table"

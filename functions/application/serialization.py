@@ -5,8 +5,8 @@ from typing import TypeVar
 import msgspec
 
 from functions.domain.model.codes import VERSION
-from functions.runtime.decoding import convert
 from functions.runtime.errors import Denied
+from functions.runtime.structs import convert
 from functions.runtime.text import Text
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from functions.domain.model.codes import Mode
 from functions.domain.model.runbooks import OWN_OPTIONS, EvidenceJob, Recovered, Restart, Runbook
 from functions.domain.texts.masking import mask
 from functions.domain.texts.patterns import full_match
-from functions.runtime.decoding import convert
+from functions.runtime.structs import convert
 
 T = TypeVar("T")
 Mistakes = Iterator[tuple[Path, str, str]]  # (place, what is wrong there, how to fix it)

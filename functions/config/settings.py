@@ -13,9 +13,8 @@ from functions.application.ports import Chat, Runner, Scheduler, Store, SymptomA
 from functions.domain.decisions import matching
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef
 from functions.domain.model.runbooks import Rules, Runbook, Symptom
-from functions.runtime.decoding import convert
-from functions.runtime.fields import adapter, duration, key, written
 from functions.runtime.secrets import SecretRef
+from functions.runtime.structs import adapter, convert, duration, key, written
 
 A = TypeVar("A")
 LOCAL = "local"

@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 
 from functions.config.formats import FORMATS, STRUCTS, show_duration
 from functions.config.settings import File, adapter_names, load_adapter
-from functions.runtime.decoding import convert
+from functions.runtime.structs import convert
 
 Path = tuple[str | int, ...]  # keys and list indexes, from the top of the file
 Schema = Mapping[str, Any]

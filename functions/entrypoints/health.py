@@ -1,21 +1,43 @@
-"""Whether Unstick itself works, on one machine: `/healthz` for anybody, `/metrics` for those who know this machine's token.
+"""Whether Unstick itself works, on one machine: `/healthz` for anybody, and the figures of `/metrics`, in Prometheus' text form,
+for those who know this machine's token.
 
-Strangers see which part is ill; the log has the details, such as the store's path."""
+Strangers see which part is ill; the log has the details, such as the store's path. Unstick keeps no figures in memory: what is
+open comes from the documents, and every counter is counted in the archive, which only grows. So all processes show the same, and
+none begins anew at a restart."""
 
 import time
-from functools import lru_cache
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache, partial
 
 from flask import Request
+from msgspec import Struct
 
 from functions.adapters.schedulers.local import LocalScheduler
-from functions.bootstrap import current_adapters
-from functions.entrypoints import access
-from functions.entrypoints.metrics import metrics
-from functions.entrypoints.responses import Response, json_response, not_allowed
+from functions.application.observe import read_pause, unwrap
+from functions.application.ports import Listed, Store
+from functions.application.serialization import decode
+from functions.bootstrap import Adapters, current_adapters
+from functions.domain.model.alerts import UNMATCHED_KEY
+from functions.domain.model.codes import Ending, Phase, Reason
+from functions.domain.model.incidents import Archive, Document, Incident
+from functions.entrypoints.http import Response, json_response, not_allowed, refuse_stranger
 from functions.runtime import logs
+from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.parallel import run_in_batches
 
 KEPT_S = 5.0  # strangers may ask as often as they like: an answer is kept this long
 CHECK_S = 2.0
+OVERDUE_S = 120.0
+READ = 200  # open documents that are read, the most overdue first. The count of open documents is always complete.
+AT_ONCE = 16
+ARCHIVE_S = 10.0
+DAY_S = 86400.0
+FIRST_DAY = "1970-01-01"
+UNHURRIED = frozenset({Phase.ASKED, Phase.OBSERVING})  # an incident in these phases waits for people, or for a day
+
+Labels = tuple[tuple[str, str], ...]
+Sample = tuple[Labels, float]
 
 
 def respond(request: Request) -> Response:
@@ -25,7 +47,7 @@ def respond(request: Request) -> Response:
     wrong = _find_wrong(time.monotonic() // KEPT_S)
     if request.path == "/healthz":
         return json_response(503 if wrong else 200, healthy=not wrong, wrong=wrong)
-    refusal = access.refuse_stranger(request)
+    refusal = refuse_stranger(request)
     return refusal or (metrics(current_adapters(), healthy=not wrong), 200, {"Content-Type": "text/plain; version=0.0.4"})
 
 
@@ -42,3 +64,129 @@ def _find_wrong(_moment: float) -> list[str]:
     if not wrong and isinstance(adapters.scheduler, LocalScheduler) and not adapters.scheduler.is_running(timeout_s=CHECK_S):
         return ["no process delivers wake-ups"]
     return list(wrong)
+
+
+# --- figures
+
+
+class Counts(Struct, frozen=True):
+    """What the records of some days add up to."""
+
+    incidents: Mapping[tuple[str, str], int]  # by runbook and ending
+    restarts: Mapping[str, int]  # by runbook
+    holds: Mapping[str, int]  # by reason
+
+
+def metrics(adapters: Adapters, *, healthy: bool) -> str:
+    """All figures; if the store can't be read, only that Unstick isn't healthy."""
+    try:
+        listed = adapters.store.list_documents(timeout_s=CHECK_S)
+        lines = [*_of_documents(adapters, listed), *_of_archive(adapters)]
+    except (Unavailable, Denied):
+        healthy, lines = False, []
+    well = _family("healthy", "gauge", "Whether the store can be written and wake-ups are delivered.", [((), healthy)])
+    return "\n".join([*well, *lines, ""])
+
+
+def _of_documents(adapters: Adapters, listed: list[Listed]) -> Iterator[str]:
+    now, due = adapters.now(), sorted((one.due, one.key) for one in listed if one.due is not None)
+    keys = [key for _, key in due[:READ]]
+    noted = [UNMATCHED_KEY] if any(one.key == UNMATCHED_KEY for one in listed) else []
+    documents = {one.key: one for one in _read(adapters, {*keys, *noted})}
+    incidents = [one.incident for one in documents.values() if one.incident is not None]
+    phases = Counter(incident.phase for incident in incidents)
+    waiting = [message for one in documents.values() for message in one.to_tell]
+    early = documents[UNMATCHED_KEY].unmatched.recent(now) if UNMATCHED_KEY in documents else ()
+    unchanged = "Since when the slowest open incident is unchanged, unless it waits for people, a time or a day of observation."
+    gauges: list[tuple[str, str, float]] = [
+        ("paused", "Whether the kill switch is on.", read_pause(adapters, CHECK_S) is not None),
+        ("documents_open", "Documents that wait for a wake-up.", len(due)),
+        ("documents_overdue", "Documents whose wake-up is two minutes late.", sum(now - at > OVERDUE_S for at, _ in due)),
+        ("wakeup_lateness_seconds", "How late the latest wake-up is.", _longest(now - at for at, _ in due)),
+        ("incident_unchanged_seconds", unchanged, _longest(_unchanged_s(one, now) for one in incidents)),
+        ("messages_waiting", "Messages that no chat has accepted yet.", len(waiting)),
+        ("message_waiting_seconds", "Since when the oldest of them waits.", _longest(now - one.card.at for one in waiting)),
+        ("unmatched_alerts", "Distinct suspicions of the last day that matched no runbook.", len(early)),
+    ]
+    if (expires_at := adapters.rules.token_expires_at) is not None:
+        gauges.append(("token_expiry_timestamp_seconds", "When the runner's token expires.", expires_at))
+    for name, text, value in gauges:
+        yield from _family(name, "gauge", text, [((), value)])
+    by_phase = [((("phase", phase.value),), phases[phase]) for phase in Phase]
+    yield from _family("incidents_open", "gauge", "Open incidents.", by_phase)
+
+
+def _longest(seconds: Iterable[float]) -> float:
+    return max([0.0, *seconds])
+
+
+def _read(adapters: Adapters, keys: Iterable[str]) -> Iterator[Document]:
+    """Load the documents, and leave out those that can't be read: one of a newer release must not hide all figures."""
+    calls = [partial(adapters.store.load, key, timeout_s=CHECK_S) for key in keys]
+    for stored in map(unwrap, run_in_batches(adapters.run_parallel, calls, timeout_s=CHECK_S, at_once=AT_ONCE)):
+        try:
+            if stored is not None:
+                yield decode(Document, stored.body, "of /metrics")
+        except Denied:
+            continue
+
+
+def _unchanged_s(incident: Incident, now: float) -> float:
+    changed_at = max([incident.began_at, incident.waits_from, *(entry.at for entry in incident.history[-1:])])
+    return 0.0 if incident.phase in UNHURRIED else now - changed_at
+
+
+def _of_archive(adapters: Adapters) -> Iterator[str]:
+    """Counters of what ended. A process counts the days before yesterday once; those of the last two may still grow. What never
+    happened is shown as 0, since a counter that begins with 1 shows no increase."""
+    recent = time.strftime("%Y-%m-%d", time.gmtime(adapters.now() - DAY_S))
+    old, new = count_before(recent), _count(adapters.store, recent, "")
+    incidents, restarts = Counter(old.incidents) + Counter(new.incidents), Counter(old.restarts) + Counter(new.restarts)
+    holds = Counter(old.holds) + Counter(new.holds)
+    names = sorted(set(adapters.rules.runbooks) | {name for name, _ in incidents})
+    samples: list[Sample] = [
+        ((("runbook", name), ("outcome", ending.value)), incidents[name, ending]) for name in names for ending in Ending
+    ]
+    yield from _family("incidents_total", "counter", "Ended incidents.", samples)
+    samples = [((("reason", reason.value),), holds[reason]) for reason in Reason]
+    yield from _family("holds_total", "counter", "Ended incidents without a restart, by reason.", samples)
+    samples = [((("runbook", name),), restarts[name]) for name in names]
+    yield from _family("restarts_total", "counter", "Restarts of ended incidents.", samples)
+
+
+@lru_cache(maxsize=1)
+def count_before(day: str) -> Counts:
+    """What the records before this day add up to: they change no more."""
+    return _count(current_adapters().store, FIRST_DAY, day)
+
+
+def _count(store: Store, since: str, before: str) -> Counts:
+    """Count the records of the days from `since` on; `before`: the first day that is not counted, if any. One that can't be
+    decoded isn't counted."""
+    incidents, restarts, holds = Counter[tuple[str, str]](), Counter[str](), Counter[str]()
+    for path, body in store.read_archive(since=since, timeout_s=ARCHIVE_S):
+        if before and path >= f"incidents/{before}":
+            break
+        try:
+            record = decode(Archive, body, path)
+        except Denied:
+            continue
+        incident, outcome = record.incident, record.outcome
+        incidents[incident.runbook, outcome.ending] += 1
+        if outcome.ending == Ending.HELD and outcome.reason:
+            holds[outcome.reason] += 1
+        if outcome.restarts:
+            restarts[incident.runbook] += outcome.restarts
+    return Counts(incidents, restarts, holds)
+
+
+def _family(name: str, kind: str, text: str, samples: Iterable[Sample]) -> Iterator[str]:
+    yield f"# HELP unstick_{name} {text}"
+    yield f"# TYPE unstick_{name} {kind}"
+    for labels, value in samples:
+        shown = ",".join(f'{label}="{_escape(one)}"' for label, one in labels)
+        yield f"unstick_{name}{f'{{{shown}}}' if shown else ''} {value + 0:.15g}"
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -14,7 +14,7 @@ from functions.domain.cards.content import Content, render, tidy, to_do
 from functions.domain.model.messages import Card, CardKind
 from functions.domain.model.runbooks import Rules
 from functions.entrypoints import checks
-from functions.entrypoints.responses import Response, json_response, not_allowed
+from functions.entrypoints.http import Response, json_response, not_allowed
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.text import COMMA, Text, join, named
 

@@ -6,7 +6,7 @@ import sys
 
 from functions.config.current import DEFAULT_PATH, current_config
 from functions.config.settings import LOCAL, Config
-from functions.entrypoints import access, throttle
+from functions.entrypoints import http
 from functions.runtime import logs
 from functions.runtime.errors import BadRequest, ConfigError, Denied, Unavailable
 
@@ -23,9 +23,9 @@ def start() -> None:
         for problem in error.problems:
             sys.stderr.write(f"{problem}\n")
         raise SystemExit(2) from None
-    throttle.guard_server()
+    http.guard_server()
     warn_of_unreadable_secrets(settings)
-    access.warn_if_unguarded(os.environ.get("FUNCTION_TARGET", ""))
+    http.warn_if_unguarded(os.environ.get("FUNCTION_TARGET", ""))
     # The garbage collector writes to the objects that it visits; frozen ones stay shared by all workers.
     os.register_at_fork(before=gc.freeze)
     if os.environ.get("FUNCTION_TARGET") == "webhook" and settings.scheduler.name == LOCAL:

@@ -16,10 +16,10 @@ from functions.application.reconcile import advance
 from functions.bootstrap import Adapters, current_adapters
 from functions.domain.model.alerts import Alert
 from functions.domain.model.events import AlertsReceived, Origin, TimerFired, Unsigned
-from functions.entrypoints.responses import Response, error_response, json_response, not_allowed
+from functions.entrypoints.http import Response, error_response, json_response, not_allowed
 from functions.runtime import logs
-from functions.runtime.decoding import convert
 from functions.runtime.errors import BadRequest, Denied, Unavailable
+from functions.runtime.structs import convert
 from functions.runtime.text import named
 
 VERIFY_BUDGET_S = 120.0

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from functions.adapters.grafana import request as grafana
 from functions.config.current import current_config
-from functions.entrypoints import throttle
-from functions.entrypoints.responses import Response, error_response, json_response, not_allowed
+from functions.entrypoints import http
+from functions.entrypoints.http import Response, error_response, json_response, not_allowed
 from functions.runtime import logs
 from functions.runtime.errors import BadRequest, Denied, Unavailable
 
@@ -48,13 +48,13 @@ def webhook(request: Request) -> Response:
         settings = current_config()
         headers = dict(request.headers.items())  # each lookup in Flask's own takes 10 microseconds
         grafana.authenticate(settings.grafana.auth, headers, None, time.time())
-        body = throttle.read_body(request, grafana.MAX_BODY)
+        body = http.read_body(request, grafana.MAX_BODY)
         request_id = grafana.authenticate(settings.grafana.auth, headers, body, time.time())
         from functions.adapters.grafana.payload import parse  # imported only for authenticated requests
 
         alerts = parse(body)
     except BadRequest as error:
-        throttle.log_refusal(error.status, error.sentence)
+        http.log_refusal(error.status, error.sentence)
         return error_response(error)
     except (Unavailable, Denied) as error:
         logs.event("ERROR", f"authentication is unavailable: {error}")

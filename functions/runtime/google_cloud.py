@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable, UnstickError
-from functions.runtime.import_lock import IMPORTING
+from functions.runtime.parallel import IMPORTING
 from functions.runtime.text import Phrase, Text
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"

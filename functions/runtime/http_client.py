@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from functions.runtime.errors import Unavailable
-from functions.runtime.import_lock import IMPORTING
+from functions.runtime.parallel import IMPORTING
 from functions.runtime.text import Phrase, Text, named
 
 if TYPE_CHECKING:

@@ -1,9 +1,10 @@
-"""Calls several systems at the same time."""
+"""Threads: calls to several systems at the same time, and a lock for the imports of their clients."""
 
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from types import ModuleType
 from typing import Any
 
 from functions.runtime.errors import Unavailable
@@ -11,6 +12,13 @@ from functions.runtime.text import Text
 
 MOST_THREADS = 32
 """Limit for one set of calls, however many systems an alert names: each thread costs memory here and a connection there."""
+
+IMPORTING = threading.RLock()
+"""Hold it around every import of a client library inside a function. Two threads that import parts of one package can deadlock:
+`import requests.exceptions` locks that module and then `requests`, while `import requests` takes the two locks in the other
+order. Python resolves that with an error in one of the threads (importlib, `_ModuleLock`), as in one of 150 processes whose first
+alert called Cloud Storage and Secret Manager at the same time. It does not cover what a library itself imports later, such as
+google-auth's modules for the credentials that it finds."""
 
 TIME = "time"  # placeholder for the system that did not answer, until the caller names it (`name_late`)
 
@@ -70,3 +78,18 @@ def _outcome(call: Callable[[], Any]) -> Any:
         return call()
     except Exception as error:  # noqa: BLE001 - returned to the caller in place of the result
         return error
+
+
+class Late:
+    """A module of our own that is imported when one of its functions is first called. `load` imports and returns it."""
+
+    def __init__(self, load: Callable[[], ModuleType]) -> None:
+        self._load = load
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*given: Any, **named: Any) -> Any:
+            with IMPORTING:
+                module = self._load()
+            return getattr(module, name)(*given, **named)
+
+        return call

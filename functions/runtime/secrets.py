@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from functions.runtime.errors import ConfigError, Denied, Unavailable
-from functions.runtime.import_lock import IMPORTING
+from functions.runtime.parallel import IMPORTING
 from functions.runtime.text import Text
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from functions.entrypoints.throttle import BODY_S
+from functions.entrypoints.http import BODY_S
 from testbed.doubles.rabbitmq import RabbitDouble
 from testbed.doubles.rundeck import Job, Rundeck
 from testbed.patience import PATIENCE_S

@@ -10,7 +10,7 @@ import pytest
 from functions import bootstrap
 from functions.config.current import current_config
 from functions.entrypoints import health
-from functions.entrypoints.access import warn_if_unguarded
+from functions.entrypoints.http import warn_if_unguarded
 from functions.entrypoints.verify import sweep_overdue
 from testbed.doubles.rundeck import Job, Rundeck
 from testbed.unstick_process import MACHINE_TOKEN, ROOT, alert, notification, signed

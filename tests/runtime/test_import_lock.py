@@ -74,5 +74,5 @@ def test_two_clients_may_be_met_by_two_threads_at_once() -> None:
 
 def test_without_the_lock_they_do_not_get_on() -> None:
     """The meeting above is one where it matters."""
-    unlocked = "import contextlib\nfrom functions.runtime import import_lock\nimport_lock.IMPORTING = contextlib.nullcontext()\n"
+    unlocked = "import contextlib\nfrom functions.runtime import parallel\nparallel.IMPORTING = contextlib.nullcontext()\n"
     assert "deadlock detected" in met(unlocked + MEETING, PATIENCE_S)[0]

@@ -10,7 +10,7 @@ from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.adapters.symptoms.rabbitmq.answers import ChannelPage, Page
 from functions.adapters.symptoms.rabbitmq.snapshot import add_channels, read_snapshot
 from functions.domain.model.observations import QueueSnapshot
-from functions.runtime.decoding import convert
+from functions.runtime.structs import convert
 
 RABBITMQ = Path(__file__).parents[1] / "recordings" / "rabbitmq"
 

@@ -19,10 +19,10 @@ from functions.adapters.chats.slack import Bot, Slack, ask, parse_handle
 from functions.application.ports import Buttons, Chat, Press
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE
 from functions.domain.texts.sanitize import clean
-from functions.runtime.decoding import decoder
 from functions.runtime.errors import BadRequest, Denied
 from functions.runtime.http_client import is_loopback
 from functions.runtime.secrets import SecretRef, any_matches
+from functions.runtime.structs import decoder
 
 SIGNATURE, TIMESTAMP = "X-Slack-Signature", "X-Slack-Request-Timestamp"
 FRESH_S = 300.0  # seconds that a request's timestamp may be off in either direction, as Slack advises

@@ -11,7 +11,7 @@ from functions.adapters.chats import _cards
 from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import Card
 from functions.runtime.errors import Denied, Unavailable
-from functions.runtime.import_lock import IMPORTING
+from functions.runtime.parallel import IMPORTING
 from functions.runtime.secrets import SecretRef
 
 MAX_CHARACTERS = 20_000

@@ -13,8 +13,8 @@ from functions.adapters.chats import _cards, _posting
 from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import Card
 from functions.runtime import http_client
-from functions.runtime.fields import written
 from functions.runtime.secrets import SecretRef
+from functions.runtime.structs import written
 
 MAX_UNITS = 12_000  # characters below the headline. Each takes at most three bytes in UTF-8, so 36,000 bytes
 NOTATION = re.compile(r"\[(?=\s*/?\s*[^\W\d_])")

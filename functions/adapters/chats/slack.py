@@ -20,11 +20,10 @@ from functions.domain.cards import queues
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, Card
 from functions.domain.texts.words import INCIDENT, SHORTENED, log_title
 from functions.runtime import http_client
-from functions.runtime.decoding import decoder
 from functions.runtime.errors import Denied, Unavailable
-from functions.runtime.fields import written
 from functions.runtime.logs import event
 from functions.runtime.secrets import SecretRef
+from functions.runtime.structs import decoder, written
 from functions.runtime.text import Text, in_language
 
 MAX_CHARACTERS = 10_000

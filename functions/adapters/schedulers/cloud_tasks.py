@@ -15,8 +15,8 @@ from msgspec import Struct
 
 from functions.application.ports import Finding, Scheduler
 from functions.runtime.errors import Unavailable
-from functions.runtime.fields import written
 from functions.runtime.google_cloud import Service
+from functions.runtime.structs import written
 
 SYSTEM = "Cloud Tasks"
 ENDPOINT = "UNSTICK_CLOUD_TASKS_ENDPOINT"

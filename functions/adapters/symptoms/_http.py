@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from functions.runtime.decoding import convert
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
 from functions.runtime.parallel import MOST_THREADS, name_late, run_parallel
+from functions.runtime.structs import convert
 from functions.runtime.text import Phrase, Text
 
 T = TypeVar("T")

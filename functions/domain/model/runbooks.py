@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec import Meta, Struct, field
 
 from functions.domain.model.codes import Mode
-from functions.runtime.fields import adapter, duration, key, written
+from functions.runtime.structs import adapter, duration, key, written
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo

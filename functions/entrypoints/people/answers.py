@@ -27,6 +27,7 @@ from functions.domain.model.observations import Execution, Pause, Reading
 from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.sanitize import safe_url
 from functions.domain.texts.words import ENDINGS, LINK_EXECUTION, PHASES
+from functions.entrypoints.http import Response, not_allowed
 from functions.entrypoints.people.pages import (
     BY_LINK,
     FOREIGN,
@@ -39,7 +40,6 @@ from functions.entrypoints.people.pages import (
     show_card,
     show_opening,
 )
-from functions.entrypoints.responses import Response, not_allowed
 from functions.runtime.errors import BadRequest, Denied, Unavailable
 from functions.runtime.text import Phrase, Text, in_language, named
 

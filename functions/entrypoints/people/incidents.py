@@ -18,9 +18,9 @@ from functions.domain.cards.facts import PAGE_ID
 from functions.domain.cards.incident import KINDS, sort_rows, tell, to_card_input, to_row
 from functions.domain.cards.queues import QUEUE_NAME, QUEUES_SHOWN, Curve, find_starts
 from functions.domain.model.messages import CardKind
-from functions.entrypoints import access, throttle
+from functions.entrypoints import http
+from functions.entrypoints.http import Response, not_allowed
 from functions.entrypoints.people.pages import MAX_TOKEN, identify, show_card, show_list
-from functions.entrypoints.responses import Response, not_allowed
 from functions.runtime.errors import BadRequest, Denied, Unavailable
 from functions.runtime.text import Text
 
@@ -53,11 +53,11 @@ def respond(request: Request, ports: Adapters) -> Response:
     try:
         by_link = _is_let_in_by_link(request, ports, incident)
         if not by_link and not _is_known(request, ports):
-            throttle.log_refusal(403, "a reader of the incidents without a token, a proxy's name or a card's link")
+            http.log_refusal(403, "a reader of the incidents without a token, a proxy's name or a card's link")
             return _refuse(ports, 403)
         return _show_one(ports, incident, by_link=by_link) if incident else _show_all(ports, below=request.path.endswith("/"))
     except BadRequest as refusal:
-        throttle.log_refusal(refusal.status, refusal.sentence)
+        http.log_refusal(refusal.status, refusal.sentence)
         return _refuse(ports, refusal.status)
     except (Unavailable, Denied) as error:
         ports.log("ERROR", f"incidents unavailable: {error}")
@@ -77,7 +77,7 @@ def _is_let_in_by_link(request: Request, ports: Adapters, incident: str) -> bool
 
 def _is_known(request: Request, ports: Adapters) -> bool:
     """Whether the proxy names the caller, or the caller has a token of this machine."""
-    return identify(request, ports.config.identity_header).verified or access.has_token(request, ports.config.machine_tokens)
+    return identify(request, ports.config.identity_header).verified or http.has_token(request, ports.config.machine_tokens)
 
 
 def _refuse(ports: Adapters, status: int, **more: Any) -> Response:

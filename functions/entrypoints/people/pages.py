@@ -20,8 +20,7 @@ from functions.domain.cards.content import SENTENCE, clock, split_headline, tidy
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, Card
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.sanitize import clean
-from functions.entrypoints.responses import Response
-from functions.entrypoints.throttle import read_body
+from functions.entrypoints.http import Response, read_body
 from functions.runtime.errors import BadRequest
 from functions.runtime.redaction import redact
 from functions.runtime.text import Phrase, Text, in_language

@@ -17,15 +17,15 @@ from functions.application.ports import Budget, Buttons, Press
 from functions.bootstrap import Adapters, current_adapters
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE
 from functions.domain.model.observations import Pause
-from functions.entrypoints import throttle
-from functions.entrypoints.responses import Response, error_response, json_response, not_allowed
+from functions.entrypoints import http
+from functions.entrypoints.http import Response, error_response, json_response, not_allowed
 from functions.runtime import logs
-from functions.runtime.decoding import convert
 from functions.runtime.errors import BadRequest, Denied, Unavailable
+from functions.runtime.structs import convert
 from functions.runtime.text import COMMA, Text, in_language, join
 
 WAKE_S = 2.0  # seconds for the scheduler to accept a press: Slack waits three
-REFUSED = throttle.Refusals()
+REFUSED = http.Refusals()
 ANSWER_S = 5.0
 TOO_LATE_S = 600.0  # seconds after which a press is ignored: people have moved on
 PAUSE_S = 3600.0
@@ -73,7 +73,7 @@ def respond(request: Request) -> Response:
 def _read(request: Request, buttons: Buttons | None) -> Press | None:
     if buttons is None:
         raise BadRequest(401, "No channel of type slack has a signing_secret.")
-    return buttons.read_press(dict(request.headers.items()), partial(throttle.read_body, request), time.time())
+    return buttons.read_press(dict(request.headers.items()), partial(http.read_body, request), time.time())
 
 
 def handle(ports: Adapters, content: Mapping[str, Any], budget: Budget) -> None:

@@ -25,9 +25,9 @@ from functions.domain.cards.card import compose
 from functions.domain.model.messages import Card
 from functions.domain.texts.words import SHORTENED
 from functions.entrypoints.checks import check_chat
-from functions.runtime.decoding import convert
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
+from functions.runtime.structs import convert
 from functions.runtime.text import in_language
 from testbed.patience import PATIENCE_S
 from tests.adapters.chats import platforms

@@ -17,8 +17,8 @@ from functions.config.settings import adapter_names
 from functions.domain.model.alerts import Target
 from functions.domain.model.observations import Execution, ExecutionHistory
 from functions.domain.model.runbooks import EvidenceJob, Restart
-from functions.runtime.decoding import convert
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
+from functions.runtime.structs import convert
 from testbed.patience import PATIENCE_S, wait_until
 from tests.adapters.runners.systems import STACK, SYSTEMS, System
 

@@ -16,8 +16,8 @@ from functions.application.ports import Query
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import Holder, QueueSnapshot
 from functions.runtime import http_client
-from functions.runtime.decoding import convert
 from functions.runtime.http_client import Answer
+from functions.runtime.structs import convert
 from testbed.doubles.rabbitmq import Queue, RabbitDouble, User
 from testbed.patience import PATIENCE_S
 from tests.adapters.secret import Secret

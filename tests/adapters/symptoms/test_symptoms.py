@@ -22,8 +22,8 @@ from functions.domain.model.codes import Health
 from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import figures_of
 from functions.domain.model.runbooks import Symptom
-from functions.runtime.decoding import convert
 from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.structs import convert
 from testbed.patience import PATIENCE_S
 from tests.adapters.symptoms.systems import SYSTEMS, System
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from functions.domain.model.alerts import Alert
-from functions.runtime.decoding import convert
+from functions.runtime.structs import convert
 from testbed.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]

@@ -17,8 +17,8 @@ from functions.domain.model.observations import Execution, ExecutionHistory, Nod
 from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION, EvidenceJob, Restart
 from functions.domain.texts.masking import mask
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
-from functions.runtime.fields import duration, key, written
 from functions.runtime.redaction import redact
+from functions.runtime.structs import duration, key, written
 from functions.runtime.text import Text
 
 LONGEST_S = 86400.0

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from msgspec import Struct
 
 from functions.application.ports import Runner
-from functions.runtime.fields import written
-from functions.runtime.import_lock import Late
+from functions.runtime.parallel import Late
 from functions.runtime.secrets import SecretRef
+from functions.runtime.structs import written
 
 if TYPE_CHECKING:
     from functions.adapters.runners.rundeck import checks as late_checks

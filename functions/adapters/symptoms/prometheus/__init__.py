@@ -24,9 +24,9 @@ from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import QueueSnapshot, Statement
 from functions.domain.texts.patterns import full_match
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
-from functions.runtime.fields import duration, key, written
 from functions.runtime.http_client import Answer, request
 from functions.runtime.secrets import SecretRef, with_newest
+from functions.runtime.structs import duration, key, written
 from functions.runtime.text import Text, named
 
 SYSTEM = "prometheus"

@@ -12,9 +12,9 @@ from functions.application.ports import Finding, Query, QueueOutcome, SymptomAda
 from functions.domain.decisions.matching import NotRendered, fill_template, refuse_control_characters, shown
 from functions.domain.model import runbooks
 from functions.domain.model.alerts import QueueRef
-from functions.runtime.fields import duration, key, written
-from functions.runtime.import_lock import IMPORTING
+from functions.runtime.parallel import IMPORTING
 from functions.runtime.secrets import SecretRef
+from functions.runtime.structs import duration, key, written
 from functions.runtime.text import Text, named
 
 SYSTEM = "rabbitmq"

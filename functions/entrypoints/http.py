@@ -1,8 +1,10 @@
-"""Limits what strangers' requests cost: the time of a thread, memory, and one log line a second.
+"""What all entry points share: the answers, who may call, and what strangers' requests may cost.
 
 gunicorn has a thread for each request, and reads a body only while the function asks for it, without a time limit. So each body
 has a deadline. What else slow senders could do is the business of the proxy in front (docs/security.md)."""
 
+import json
+import os
 import socket
 import threading
 import time
@@ -16,13 +18,37 @@ from flask import request as current_request
 from msgspec import Struct, field
 
 from functions.adapters.grafana import request as grafana
+from functions.config.current import current_config
 from functions.runtime import logs
-from functions.runtime.errors import BadRequest
+from functions.runtime.errors import BadRequest, Denied, Unavailable
+from functions.runtime.secrets import SecretRef, any_matches
 
+Response = tuple[str, int, dict[str, str]]
+JSON = {"Content-Type": "application/json"}
 BODY_S = 10.0  # the longest that a body may take. 1,000 alerts (2.6 MB) take this long at 2.1 Mbit/s
 BASE_S, BYTES_PER_S = 2.0, 256 * 1024  # a shorter body gets this time, and its announced length at this rate
 REFUSED_S = 1.0  # seconds in which the rest of an answered request may arrive
 LOGGED_EVERY_S = 1.0  # further refusals are only counted: 1,000 a second would be 40 GB of log a day
+PLATFORM = "K_SERVICE"  # set by Cloud Run, which lets in only callers with a permission
+BEARER = "Bearer "
+
+
+def json_response(status: int, **content: object) -> Response:
+    """A response with a JSON object."""
+    return json.dumps(content, ensure_ascii=False), status, JSON
+
+
+def not_allowed(methods: str) -> Response:
+    """The response to another method. No body, so that a redirect that turned POST into GET doesn't look like success."""
+    return "", 405, {"Allow": methods}
+
+
+def error_response(error: BadRequest) -> Response:
+    """The response to a bad request."""
+    return json_response(error.status, error=error.sentence)
+
+
+# --- bodies
 
 
 class _Timed(Struct):
@@ -120,3 +146,41 @@ def _refusals(_status: int) -> Refusals:
 def log_refusal(status: int, sentence: str) -> None:
     """Limits lines by status, so that strangers' 401 don't hide Grafana's own 400."""
     _refusals(status).log(f"refused with {status}: {sentence}")
+
+
+# --- who may call
+
+
+def warn_if_unguarded(entry_point: str) -> None:
+    """Log at the start whom `verify` or `report` answers, if no platform in front checks callers."""
+    if entry_point not in ("verify", "report") or os.environ.get(PLATFORM):
+        return
+    tokens = current_config().machine_tokens
+    who = "callers with one of machine_tokens" if tokens else "nobody: machine_tokens is not set"
+    logs.event("WARNING", f"{entry_point} is served without a platform in front that checks its callers: it answers {who}")
+
+
+def has_token(request: Request, tokens: tuple[SecretRef, ...]) -> bool:
+    """Whether the request carries one of these tokens. Raises Unavailable or Denied if the tokens can't be read."""
+    shown = request.headers.get("Authorization", "")
+    token = shown.removeprefix(BEARER).encode(errors="replace")
+    return shown.startswith(BEARER) and any_matches(tokens, token, lambda secret: secret)
+
+
+def refuse_stranger(request: Request) -> Response | None:
+    """Returns 403 for a caller without a token of this machine if no platform checks callers, 503 if the tokens can't be read;
+    None for callers that are let in."""
+    if os.environ.get(PLATFORM):
+        return None
+    tokens = current_config().machine_tokens
+    try:
+        if has_token(request, tokens):
+            return None
+    except (Unavailable, Denied) as error:
+        log_refusal(503, f"machine_tokens can't be read: {error}")
+        return json_response(503, error="Unstick can't read its own secrets; its log says why.")
+    if tokens:
+        log_refusal(403, "a caller without one of machine_tokens")
+        return json_response(403, error="Send the header Authorization: Bearer, with one of `machine_tokens` in unstick.yaml.")
+    log_refusal(403, "nobody is let in, since machine_tokens is not set")
+    return json_response(403, error="Nobody is let in: set `machine_tokens` in unstick.yaml (docs/deploy.md).")
