@@ -279,7 +279,7 @@ class Unstick:
 
     def approve(self, card: str, who: str) -> None:
         """Press the button behind a card's link. Raises urllib's HTTPError."""
-        form = urlencode({"token": re.findall(r"/approve/#(\S+)", card)[0], "act": "restart", "who": who}).encode()
+        form = urlencode({"token": re.findall(r"/approve/#(\S+)", card)[0], "act": "approve", "who": who}).encode()
         with urlopen(Request(f"{self.url}approve/open", form, method="POST"), timeout=PATIENCE_S) as page:
             page.read()
 

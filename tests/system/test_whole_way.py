@@ -152,7 +152,7 @@ def test_the_incident_is_told_in_order_with_who_held_the_message(town, began):
     answer = began("unacked")
     town.outcome("unacked")
     ran = subprocess.run(
-        [sys.executable, "-m", "functions", "incident", answer["id"], "--json"],
+        [sys.executable, "-m", "unstick", "incident", answer["id"], "--json"],
         cwd=town.unstick.folder,
         env=town.unstick.environment | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
