@@ -1,17 +1,22 @@
 """simulate: shows what would be decided about a notification, with the result of every guard. Changes nothing."""
 
 import time
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
+from msgspec import Struct
 
 from functions.application.intake import group_by_document
 from functions.bootstrap import Adapters
 from functions.config.loader import load_config
+from functions.config.settings import Config
 from functions.domain.model.codes import Action
-from unstick import comparison, notifications, observations, output, recorder, simulation
+from unstick import notifications, observations, output, recorder, simulation
 from unstick.notifications import Recorded
 from unstick.simulation import Observe, SimulatedDecision
 
@@ -24,6 +29,7 @@ ACTIONS = {
     Action.DEFERRED: ("would decide later", "warn"),
     Action.ASKED: ("would ask for approval", "warn"),
 }
+STATED = "Each recording is decided by itself on its own clock, with {seen}, and without the documents of earlier ones."
 
 
 @click.command()
@@ -114,8 +120,8 @@ def _compare(config_path: str, recordings: list[Recorded], *, as_json: bool, oth
     seen_path = wanted["seen_path"]
     observe = observations.from_file(seen_path) if seen_path else observations.stuck()
     seen = f"what {seen_path} says" if seen_path else STUCK
-    result = comparison.compare(load_config(config_path), load_config(other_path), recordings, observe, seen)
-    output.print_json(msgspec.to_builtins(result)) if as_json else comparison.show(result)
+    result = _compare_all(load_config(config_path), load_config(other_path), recordings, observe, seen)
+    output.print_json(msgspec.to_builtins(result)) if as_json else _print_comparison(result)
     return bool(result.differences)
 
 
@@ -148,3 +154,81 @@ def _print(decision: SimulatedDecision, at: float) -> None:
         verdict = output.mark(guard.says, "ok" if guard.says == simulation.PASSES else "warn")
         text = ": ".join(filter(None, (guard.reason, guard.detail))) + " <- decides" * guard.decides
         output.print_text(text, f"      {guard.guard:<18} {verdict} ", " " * 8)
+
+
+class Fate(Struct, frozen=True, omit_defaults=True):
+    action: str
+    reason: str = ""
+    target: str = ""
+    runbook: str = ""
+
+    def __str__(self) -> str:
+        parts = (f"({self.reason})" * bool(self.reason), self.target, f"by {self.runbook}" * bool(self.runbook))
+        return " ".join(filter(None, (self.action, *parts)))
+
+
+class Difference(Struct, frozen=True):
+    file: str
+    alert: str
+    count: int
+    before: Fate
+    after: Fate
+
+
+class Comparison(Struct, frozen=True):
+    """The decisions of two configurations on the same recordings. `left_out`: the files that could not be used, and why."""
+
+    stated: str
+    recordings: int
+    left_out: dict[str, str]
+    before: Counter[str]
+    after: Counter[str]
+    differences: list[Difference]
+
+
+def _compare_all(before: Config, after: Config, recordings: Sequence[Recorded], observe: Observe, seen: str) -> Comparison:
+    """Decide each recording with both. Skips recordings without a notification. `seen`: the made-up observation, in words."""
+    result = Comparison(STATED.format(seen=seen), len(recordings), {}, Counter(), Counter(), [])
+    with output.progress("deciding", len(recordings)) as advance:
+        for recorded in recordings:
+            try:
+                fates = [_fates(settings, recorded, observe) for settings in (before, after)]
+            except output.Unusable as error:
+                result.left_out[Path(recorded.name).name] = error.message.removeprefix(f"{recorded.name}: ")
+                continue
+            finally:
+                advance()
+            for count, decided in zip((result.before, result.after), fates, strict=True):
+                count.update("/".join(filter(None, (fate.action, fate.reason))) for _, fate in decided)
+            changed = Counter((name, old, new) for (name, old), (_, new) in zip(*fates, strict=True) if old != new)
+            file = Path(recorded.name).name
+            result.differences.extend(Difference(file, name, count, old, new) for (name, old, new), count in changed.items())
+    return result
+
+
+def _fates(settings: Config, recorded: Recorded, observe: Observe) -> list[tuple[str, Fate]]:
+    """(name, fate) of every alert, in the notification's order."""
+    alerts = notifications.parsed(recorded)
+    decisions = simulation.decide_notification(settings, alerts, simulation.recorded_at(recorded.at, alerts), observe)
+    fates = {
+        alert.fingerprint: Fate(decision.action, decision.reason or "", decision.target or "", decision.runbook or "")
+        for decision in decisions
+        for alert in decision.alerts
+    }
+    return [(alert.name, fates[alert.fingerprint]) for alert in alerts]
+
+
+def _print_comparison(result: Comparison) -> None:
+    """The comparison as text."""
+    output.print_text(result.stated)
+    click.echo()
+    counts = [(name, result.before[name], result.after[name]) for name in sorted({*result.before, *result.after})]
+    output.print_table(("alerts that would be", "before", "after"), counts)
+    if result.differences:
+        click.echo()
+        rows = [(one.file, f"{one.alert} x{one.count}", one.before, one.after) for one in result.differences]
+        output.print_table(("recording", "alerts", "before", "after"), rows)
+    for file, why in result.left_out.items():
+        output.print_text(f"left out: {file}: {why}", err=True)
+    changed = sum(one.count for one in result.differences)
+    output.print_text(f"{result.recordings - len(result.left_out)} recordings, {changed} alerts would be treated differently")
