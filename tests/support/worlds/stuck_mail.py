@@ -43,7 +43,7 @@ language: {language}
 time_zone: Asia/Tokyo
 runbooks:
   - name: mail-delivery
-    match: ['alertname="RabbitMQQueueStuck"']
+    match: ['alertname="MailStuck"']
     mode: {mode}
     approvers: {approvers}
     restart: {{job: {job}, options: {{service: '${{labels.service}}'}}, allow: {{service: '[a-z0-9][a-z0-9-]{{0,39}}'}}}}
@@ -71,8 +71,8 @@ class StuckMail:
             fingerprint,
             "https://grafana.example.com 1",
             True,
-            {"alertname": "RabbitMQQueueStuck", "service": "mail-delivery", "vhost": "/", "queue": "mail.outgoing", **labels},
-            {"summary": "Nothing was acknowledged in mail.outgoing for 5 minutes"},
+            {"alertname": "MailStuck", "service": "mail-delivery", "vhost": "/", "queue": "mail.outgoing", **labels},
+            {"summary": "No mail was sent for 5 minutes"},
             time.time() - 300,
             panel_url="https://grafana.example.com/d/abc?viewPanel=4",
         )
