@@ -164,17 +164,6 @@ def test_the_timeline_has_everything_by_our_clock():
     assert [str(one.text) for one in tell(late_only)] == ["execution 51: failed after 0 s"]
 
 
-def test_no_text_of_the_timeline_takes_the_place_of_the_others():
-    """However long names are."""
-    text = "x" * 2000
-    run = Execution(text, "", text, NOW, NOW + 9, user=text)
-    trigger = replace(EXAMPLES["escalated"].incident.triggers[0], name=text, severity=text, summary=text, resolved_at=NOW)
-    evidence = Evidence(asked_at=NOW, execution=run)
-    incident = change(EXAMPLES["escalated"].incident, triggers=(trigger,), queues=(), tries=(), execution=run, evidence=evidence)
-    shown = [[len(one) for one in re.findall("x{9,}…", str(entry.text))] for entry in tell(incident)]
-    assert sorted(shown) == [[40, 60], [40, 60], [40, 60], [120, 20], [120, 20, 300]]
-
-
 @pytest.mark.parametrize("name", ["held-awaiting-approval", "escalated"])
 def test_hostile_texts_break_no_page(name: str):
     """They are cut and cleaned as on cards; no link but a plain web address is left."""
