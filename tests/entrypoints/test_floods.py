@@ -233,6 +233,12 @@ def test_an_endless_chunked_body_is_cut_at_the_limit(door):
     assert max(seen[2:]) - min(seen[:2]) < GROWTH_MIB
 
 
+def test_a_body_that_ends_early_is_refused(door):
+    """A sender that hangs up in the middle has sent nothing."""
+    assert ask(door, head("Content-Length: 10", *forged()), b"abc", ends=True) == 400
+    assert ask(door, head("Transfer-Encoding: chunked", *forged()), b"5\r\nabc", ends=True) == 400
+
+
 def test_length_and_chunks_at_once_are_refused(door):
     """The classic of request smuggling."""
     assert ask(door, head("Content-Length: 2", "Transfer-Encoding: chunked"), b"0\r\n\r\n") in (0, 400, 401)
