@@ -2,26 +2,30 @@
 
 import json
 from email.utils import formatdate
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import RabbitMQ, checks, client, to_queue
-from functions.adapters.symptoms.rabbitmq.answers import good, json_or_none, live, login_failed, sees_all, tags_of
-from functions.adapters.symptoms.rabbitmq.snapshot import read_snapshot
+from functions.adapters.symptoms.rabbitmq.answers import ChannelPage, good, json_or_none, live, login_failed, sees_all, tags_of
+from functions.adapters.symptoms.rabbitmq.snapshot import find_fresh, read_snapshot
 from functions.application.ports import Finding, Query
 from functions.domain.model.alerts import QueueRef
-from functions.domain.model.observations import QueueSnapshot
+from functions.domain.model.observations import Channel, QueueSnapshot, Returns
 from functions.domain.model.runbooks import Symptom
+from functions.runtime.decoding import convert
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
 from testbed.looks import look_once
 from testbed.patience import PATIENCE_S
 from tests.adapters.secret import Secret
+from tests.support.recorded import RABBITMQ
 
 AT = 1_800_000_000.0
+AT_MS = 1_800_000_000_000
+WORKER = {"consumer_tag": "t", "channel_details": {"name": "c (1)", "connection_name": "c", "peer_host": "h"}}
 MAIL = to_queue("/", "mail")
 LATE = Unavailable("rabbitmq", "no answer in the time given")
 
@@ -147,6 +151,153 @@ def test_sizes_are_those_of_the_same_moment(totals: dict[str, int], page: tuple[
     sizes |= {"messages_unacknowledged": page[1], "message_bytes_unacknowledged": 300}
     snapshot = seen({"consumer_details": []} | sizes, **totals)
     assert (snapshot.head_bytes, snapshot.held_bytes) == (head, held)
+
+
+WINDOWS = [
+    pytest.param([{"prefetch_count": 5}], 0, 5, id="one consumer"),
+    pytest.param([{"prefetch_count": 5}, {"prefetch_count": 2}], 0, 7, id="two consumers"),
+    pytest.param([{"prefetch_count": 5}, {"prefetch_count": 0}], 0, 0, id="one is unlimited"),
+    pytest.param([{"prefetch_count": 5}, {"prefetch_count": 0, "ack_required": False}], 0, 5, id="one needs no ack"),
+    pytest.param([{"prefetch_count": 0}], 7, 7, id="the channel's own limit"),
+    pytest.param([{"prefetch_count": 5}], 7, 5, id="the smaller one"),
+    pytest.param([{"prefetch_count": 9}], 7, 7, id="the smaller one, the channel's"),
+    pytest.param([{"prefetch_count": 5}], None, 5, id="4.x: the consumer's"),
+    pytest.param([{"prefetch_count": 0}], None, None, id="4.x: the channel's own limit is not shown"),
+    pytest.param([], None, None, id="no consumer yet"),
+    pytest.param([{}], 0, None, id="not told"),
+]
+
+
+@pytest.mark.parametrize(("consumers", "own_limit", "window"), WINDOWS)
+def test_how_many_messages_a_channel_may_hold(consumers: list[Any], own_limit: int | None, window: int | None) -> None:
+    """By what its page shows of its consumers and of itself; the page's `prefetch_count` is of consumers to come."""
+    page = {"name": "c (1)", "prefetch_count": 3, "consumer_details": consumers}
+    page |= {} if own_limit is None else {"global_prefetch_count": own_limit}
+    assert convert(page, ChannelPage).window == window
+
+
+@pytest.mark.parametrize(
+    ("details", "active", "users"),
+    [
+        ([{}], 1, ("mail",)),
+        ([{"active": False, "activity_status": "waiting"}, {"activity_status": "single_active"}], 1, ("mail",)),
+        ([{"activity_status": "blocked"}], 1, ("mail",)),
+        ([{"activity_status": "cancelled"}, {"activity_status": "suspected_down"}], 0, ()),
+        ([{}, {"channel_details": {"name": "s", "user": "none"}}, {"channel_details": {"name": "b", "user": "backup"}}], 3,
+            ("backup", "mail")),
+    ],
+)  # fmt: skip
+def test_which_consumers_would_be_given_a_message(details: list[dict[str, Any]], active: int, users: tuple[str, ...]) -> None:
+    """Not those that wait for the single active one. 4.3 shows one whose window is full as blocked."""
+    known = {"consumer_tag": "t", "channel_details": {"name": "c (1)", "user": "mail"}}
+    snapshot = seen({"consumer_details": [known | one for one in details]})
+    assert (snapshot.active, snapshot.users) == (active, users)
+
+
+@pytest.mark.parametrize(
+    ("stats", "details", "polled", "deliveries"),
+    [
+        ({"get": 5, "deliver": 0, "get_no_ack": 2}, [], True, 7),
+        ({"get": 5, "deliver": 1}, [], False, 6),
+        ({"get": 5, "deliver": 0}, [{"consumer_tag": "t", "channel_details": {"name": "c"}}], False, 5),
+        ({"get": 0, "deliver": 0}, [], False, 0),
+        ([], [], False, None),
+    ],
+)
+def test_a_queue_whose_messages_are_taken_by_get(stats: Any, details: list[Any], polled: bool, deliveries: int | None) -> None:
+    """No request ties a channel to a queue by what it got."""
+    snapshot = seen({"consumer_details": details, "message_stats": stats})
+    assert (snapshot.polled, snapshot.deliveries) == (polled, deliveries)
+
+
+# --- how often a held message may return to its queue ----------------------------------------------------------------
+
+
+def samples(*values: int) -> dict[str, Any]:
+    """The newest first, as the broker has them, 5 s apart."""
+    return {"samples": [{"sample": value, "timestamp": AT_MS - 5000 * back} for back, value in enumerate(values)]}
+
+
+def limited(
+    unacked: int = 1, depths: tuple[int, ...] = (2, 2, 2, 2), again: tuple[int, ...] = (0, 0, 0, 0), **page: Any
+) -> QueueSnapshot:
+    """A quorum queue of which one message is held."""
+    traffic = {"deliver": 9, "redeliver": again[0], "redeliver_details": samples(*again)}
+    figures = {"messages_ready_details": samples(*depths), "messages_unacknowledged_details": samples(*(0 for _ in depths))}
+    total = {"name": "mail", "type": "quorum", "messages": 2, "messages_ready": 2 - unacked, "messages_unacknowledged": unacked}
+    shown = {"consumers": 1, "consumer_details": [WORKER], "message_stats": traffic, "delivery_limit": 20} | figures | page
+    return read_snapshot(MAIL, {"items": [total]}, shown, at=7.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "returns"),
+    [
+        ({}, Returns(20)),
+        ({"delivery_limit": 3, "again": (2, 2, 2, 2)}, Returns(3, 2)),
+        ({"delivery_limit": 3, "again": (9, 9, 9, 9)}, Returns(3, 3)),
+        ({"delivery_limit": 0}, Returns(0)),
+        ({"delivery_limit": None, "type": "quorum", "arguments": {"x-delivery-limit": 4}}, Returns(4)),
+        ({"delivery_limit": None, "type": "classic", "arguments": {"x-delivery-limit": 4}}, None),
+        ({"delivery_limit": None, "type": "quorum", "arguments": {"x-delivery-limit": 4},
+            "effective_policy_definition": {"delivery-limit": 3}}, Returns(3)),
+        ({"delivery_limit": "unlimited"}, None),
+        ({"delivery_limit": -1}, None),
+        ({"delivery_limit": None}, None),
+        ({"unacked": 0}, None),
+        ({"arguments": {"x-dead-letter-exchange": ""}}, Returns(20, dead_letters=True)),
+        ({"effective_policy_definition": {"dead-letter-exchange": "dlx"}}, Returns(20, dead_letters=True)),
+        ({"effective_policy_definition": []}, Returns(20)),
+        # what returned before the queue was empty is gone with it; but depth and counter may be 10 s apart
+        ({"depths": (2, 2, 0, 0, 2, 2), "again": (7, 7, 7, 7, 7, 6)}, Returns(20)),
+        ({"depths": (2, 2, 0, 0, 2, 2), "again": (7, 7, 7, 7, 6, 6)}, Returns(20, 1)),
+        ({"depths": (2, 2, 0, 0, 2, 2), "again": (8, 7, 7, 7, 7, 6)}, Returns(20, 1)),
+        ({"depths": (2, 2, 0, 2, 2, 2), "again": (7, 7, 7, 7, 7, 6)}, Returns(20, 7)),
+    ],
+)  # fmt: skip
+def test_returns_are_counted_too_high_rather_than_too_low(changes: dict[str, Any], returns: Returns | None) -> None:
+    """A single sample of 0 is a gap, and no empty queue."""
+    assert limited(**changes).returns == returns
+
+
+def test_consumers_that_nobody_counts_may_have_returned_anything() -> None:
+    """Those of AMQP 1.0 on 4.x."""
+    assert limited(consumer_details=[{"consumer_tag": "0"}]).returns == Returns(20, 20)
+
+
+@pytest.mark.parametrize(
+    ("channels", "used"),
+    [
+        ((Channel("a", held=1, returned=0),), 0),
+        ((Channel("a", held=1, returned=0), Channel("b", held=0, returned=4)), 0),
+        ((Channel("a", held=1, returned=1),), 7),
+        ((Channel("a", held=1, returned=None),), 7),
+        ((Channel("a", held=1, returned=0), Channel("b", held=1, returned=1)), 7),
+        ((), 7),
+        (None, 7),
+    ],
+)
+def test_what_was_never_delivered_before_has_not_returned(channels: tuple[Channel, ...] | None, used: int) -> None:
+    """Each channel that holds messages tells whether it was ever given one that had been."""
+    snapshot = find_fresh(replace(limited(again=(7, 7, 7, 7)), channels=channels))
+    assert snapshot.returns == Returns(20, used)
+    assert find_fresh(replace(snapshot, returns=None)).returns is None
+
+
+@pytest.mark.parametrize("version", ["4.0", "4.3"])
+@pytest.mark.parametrize(("queue", "limit"), [("default", 20), ("argument", 3), ("policy", 7), ("unlimited", None)])
+def test_the_limit_is_what_the_broker_shows(version: str, queue: str, limit: int | None) -> None:
+    """Recorded: by default, by an argument, by a policy, and none."""
+    texts = json.dumps(json.loads((RABBITMQ / "answers" / version / "delivery-limit.json").read_text()))
+    (page,) = [one for one in _pages(json.loads(texts)) if one.get("name") == queue and "durable" not in one]
+    total = {"name": queue, "type": "quorum", "messages": 1, "messages_ready": 0, "messages_unacknowledged": 1}
+    returns = read_snapshot(to_queue("/", queue), {"items": [total]}, page, at=7.0).returns
+    assert (returns.limit if returns else None) == limit
+
+
+def _pages(part: Any) -> list[dict[str, Any]]:
+    if isinstance(part, dict):
+        return [part] * ("delivery_limit" in part) + [one for value in part.values() for one in _pages(value)]
+    return [one for value in part for one in _pages(value)] if isinstance(part, list) else []
 
 
 # --- statuses -------------------------------------------------------------------------------------------------------------
@@ -379,7 +530,9 @@ def test_a_broker_as_it_should_be() -> None:
         ({"page": answered({"consumer_details": []})}, "RabbitMQ statistics", True, "on"),
         ({"whoami": answered({"tags": ["management"]})}, "RabbitMQ rights", None, "one consumer of several that hangs is not"),
         ({"whoami": LATE}, "RabbitMQ rights", None, "one consumer of several that hangs is not"),
-        ({"page": LATE}, READABLE, True, "4 ready"),
+        ({"whoami": answered({"tags": ["administrator"]})}, "RabbitMQ rights", None, "the user is administrator: more than it"),
+        ({"whoami": answered({"tags": "policymaker,administrator,management"})}, "RabbitMQ rights", None,
+            "the user is administrator, policymaker: more than it needs"),
     ],
 )  # fmt: skip
 def test_what_check_says_of_an_answer(changes: dict[str, Any], what: str, ok: bool | None, detail: str) -> None:
@@ -396,7 +549,7 @@ def test_what_check_says_of_an_answer(changes: dict[str, Any], what: str, ok: bo
 )
 def test_check_names_the_switches_that_may_have_turned_statistics_off(recording: str) -> None:
     """The answers don't tell which one it was; on 3.10 a node with the third one in its configuration does not start."""
-    folder = Path(__file__).parents[2] / "recordings" / "rabbitmq" / "answers"
+    folder = RABBITMQ / "answers"
     said = json.loads((folder / f"{recording}.json").read_text())["looks"][0]["answers"]
     found = lines(**{name: answered(said[name]["body"], said[name]["status"]) for name in ("overview", "page", "nodes")})
     line = found["RabbitMQ statistics"]
@@ -409,7 +562,7 @@ def test_check_names_the_switches_that_may_have_turned_statistics_off(recording:
 @pytest.mark.parametrize("version", ["4.0", "4.3"])
 def test_check_names_a_node_without_the_management_agent(version: str) -> None:
     """What is connected there is not seen, so nothing can be proved."""
-    path = Path(__file__).parents[2] / "recordings" / "rabbitmq" / "answers" / version / "statistics-on-one.json"
+    path = RABBITMQ / "answers" / version / "statistics-on-one.json"
     nodes = json.loads(path.read_text())["looks"][0]["answers"]["nodes"]["body"]
     line = lines(nodes=answered(nodes))["RabbitMQ nodes"]
     assert (line.ok, str(line.detail)) == (False, f"without statistics: {nodes[1]['name']}")
@@ -418,70 +571,63 @@ def test_check_names_a_node_without_the_management_agent(version: str) -> None:
         assert "RabbitMQ nodes" not in lines(nodes=others)
 
 
-@pytest.mark.parametrize(
-    ("tags", "more"),
-    [
-        ("policymaker,administrator,management", "administrator, policymaker"),
-        (["administrator"], "administrator"),
-        (["management", "monitoring"], ""),
-    ],
-)
-def test_rights_that_nobody_needs_are_pointed_out(tags: Any, more: str) -> None:
-    """All in one line, with what to give instead."""
-    line = lines(whoami=answered({"tags": tags}))["RabbitMQ rights"]
-    assert line.ok is (None if more else True)
-    assert str(line.detail) == (f"the user is {more}: more than it needs" if more else "each consumer's work is seen")
-    assert ("monitoring" in str(line.remedy)) is bool(more)
-
-
 NO_VHOST, MAY_NOT = answered({"error": "x"}, 404), answered({"reason": "access virtual host"}, 401)
+BY_ALERT = {"vhost": "${labels.v}", "queue": "${labels.q}"}
 
 
 @pytest.mark.parametrize(
-    ("keys", "labels", "totals", "what", "ok", "detail"),
+    ("labels", "totals", "what", "ok", "detail"),
     [
-        ({"vhost": "v", "queue": "${labels.q}"}, {}, answered({"items": []}), "queues in vhost v", True, "can be seen"),
-        ({"vhost": "v", "queue": "${labels.q}"}, {}, MAY_NOT, "queues in vhost v", False, "may not"),
-        ({"vhost": "v", "queue": "${labels.q}"}, {}, NO_VHOST, "queues in vhost v", False, "there is no vhost 'v'"),
-        ({"vhost": "v", "queue": "${labels.q}"}, {}, LATE, "queues in vhost v", False, "no answer"),
-        ({"vhost": "${labels.v}", "queue": "${labels.q}"}, {"v": "w"}, LATE, "queues in vhost w", False, "no answer"),
-        ({"vhost": "${labels.v}", "queue": "a"}, {}, LATE, "the queue", None, "missing here: the label v"),
-        ({"vhost": "${labels.v}", "queue": "${labels.q}"}, {"q": "x"}, LATE, "the queue", None, "missing here: the label v"),
-        ({"vhost": "${labels.v}", "queue": "${labels.q}"}, {}, LATE, "the queue", None, "missing here: the labels v and q"),
+        ({"v": "w"}, answered({"items": []}), "queues in vhost w", True, "can be seen"),
+        ({"v": "w"}, MAY_NOT, "queues in vhost w", False, "may not"),
+        ({"v": "w"}, NO_VHOST, "queues in vhost w", False, "there is no vhost 'w'"),
+        ({"v": "w"}, LATE, "queues in vhost w", False, "no answer"),
+        ({"q": "x"}, LATE, "the queue", None, "missing here: the label v"),
+        ({}, LATE, "the queue", None, "missing here: the labels v and q"),
+        ({"v": "x" * 256}, LATE, "the queue", None, "missing here: the label q"),
+        ({"v": "v", "q": "x" * 256}, LATE, "the queue", False, "queue: 256 bytes, the limit is 255"),
+        ({"v": "v", "q": "x" * 1025}, LATE, "the queue", False, 'queue, label "q": 1,025 characters'),
+        ({"v": "a\tb", "q": "a"}, LATE, "the queue", False, 'vhost: it contains control characters: "a\\tb"'),
     ],
 )
 def test_a_queue_that_only_an_alert_names(
-    monkeypatch: pytest.MonkeyPatch,
-    keys: dict[str, str], labels: dict[str, str], totals: Any, what: str, ok: bool | None, detail: str,
-) -> None:  # fmt: skip
-    """Where its vhost is known, whether its queues can be seen; else which labels are missing. Nothing tells of another queue."""
+    monkeypatch: pytest.MonkeyPatch, labels: dict[str, str], totals: Any, what: str, ok: bool | None, detail: str
+) -> None:
+    """Where its vhost is known, whether its queues can be seen; else which labels are missing, or can't be used. Nothing tells of
+    another queue."""
     Wire(monkeypatch, totals=totals, page=LATE, whoami={"tags": ["monitoring"]}, overview={})
-    *before, line = checks.check(SETTINGS, Symptom("rabbitmq", keys), labels, timeout_s=PATIENCE_S)
+    *before, line = checks.check(SETTINGS, Symptom("rabbitmq", BY_ALERT), labels, timeout_s=PATIENCE_S)
     assert (line.what, line.ok) == (what, ok)
     assert detail in str(line.detail)
     assert checks.PROBE not in str([line, *before])
-    if what == "the queue":
+    if what == "the queue" and ok is None:
         missing = detail.removeprefix("missing here: the label").removeprefix("s").strip().split(" and ")
         assert line.remedy == "To check one, add: " + " ".join(f"--label {name}=..." for name in missing)
 
 
+QUORUM = {"type": "quorum", "delivery_limit": 20, "consumer_details": []}
+LETTERS = {"arguments": {"x-dead-letter-exchange": "dlx"}}
+
+
 @pytest.mark.parametrize(
-    ("keys", "labels", "ok", "detail"),
+    ("page", "details"),
     [
-        ({"vhost": "v", "queue": "${labels.q}"}, {"q": "x" * 256}, False, "queue: 256 bytes, the limit is 255"),
-        ({"vhost": "v", "queue": "${labels.q}"}, {"q": "x" * 1025}, False, 'queue, label "q": 1,025 characters'),
-        ({"vhost": "${labels.v}", "queue": "a"}, {"v": "a\tb"}, False, 'vhost: it contains control characters: "a\\tb"'),
-        ({"vhost": "${labels.v}", "queue": "${labels.q}"}, {"v": "x" * 256, "q": "a"}, False, "vhost: 256 bytes"),
-        ({"vhost": "${labels.v}", "queue": "${labels.q}"}, {"v": "x" * 256}, None, "missing here: the label q"),
+        ({"type": "classic", "consumer_details": []}, []),
+        (QUORUM | LETTERS, []),
+        (QUORUM, ["after 20 returns RabbitMQ drops a message; every consumer that ends returns what it holds"]),
+        (QUORUM | {"delivery_limit": "unlimited"}, []),
+        (QUORUM | LETTERS | {"delivery_limit": 6}, []),
+        (QUORUM | LETTERS | {"delivery_limit": 5},
+            ["its delivery limit is 5, as few as the restarts of one incident may be (limits.attempts)"]),
+        ({"type": "classic", "auto_delete": True},
+            ["the queue is auto-delete: it goes with its consumer, and all messages with it"]),
+        ({"type": "classic", "exclusive": True}, ["the queue is exclusive: it goes with its consumer, and all messages with it"]),
+        ([], []),
     ],
-)
-def test_a_label_that_can_not_be_used_is_named(
-    monkeypatch: pytest.MonkeyPatch, keys: dict[str, str], labels: dict[str, str], ok: bool | None, detail: str
-) -> None:
-    """An alert with it would restart nothing; where another label is missing, that one is asked for first."""
-    Wire(monkeypatch, totals=LATE, page=LATE, whoami={"tags": []}, overview={})
-    line = checks.check(SETTINGS, Symptom("rabbitmq", keys), labels, timeout_s=PATIENCE_S)[-1]
-    assert (line.what, line.ok) == ("the queue", ok)
-    assert detail in str(line.detail)
-    assert (line.remedy == "To check one, add: --label q=...") is (ok is None)
-    assert line.remedy
+)  # fmt: skip
+def test_check_warns_of_what_a_restart_may_cost(page: Any, details: list[str]) -> None:
+    """It is a warning: the owner of the queue decides."""
+    findings = lines(page=answered(page)).values()
+    losses = [one for one in findings if "survive a restart" in one.what]
+    assert [(one.ok, one.detail) for one in losses] == [(None, detail) for detail in details]
+    assert all(one.remedy for one in losses)
