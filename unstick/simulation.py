@@ -62,8 +62,8 @@ class SimulatedDecision(Struct, frozen=True):
     seen: Observation | None
 
     @property
-    def holds(self) -> bool:
-        """Whether somebody might miss a restart."""
+    def is_held(self) -> bool:
+        """Whether an alert that fires leads to no restart."""
         return self.action in (Action.HELD, Action.DEFERRED, Action.ASKED) and self.reason is not Reason.NOT_FIRING
 
 

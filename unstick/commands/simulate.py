@@ -112,7 +112,7 @@ def _simulate(config_path: str, recordings: list[Recorded], *, as_json: bool, re
             output.print_text(f"{name} at {output.local_time(at, ports.rules)} {ports.rules.time_zone}")
             for decision in decisions:
                 _print(decision, at)
-    return any(decision.holds for _, _, decisions in results for decision in decisions)
+    return any(decision.is_held for _, _, decisions in results for decision in decisions)
 
 
 def _compare(config_path: str, recordings: list[Recorded], *, as_json: bool, other_path: str, **wanted: Any) -> bool:

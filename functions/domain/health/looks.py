@@ -28,24 +28,24 @@ CONSUMERS_CHARACTERS = 2000  # of the consumers' ids that a document keeps
 
 
 def judge_health(
-    symptom: Symptom, seen: Reading, watched: QueueState, now: float, terms: Terms = NO_TERMS
+    symptom: Symptom, snapshot: Reading, state: QueueState, now: float, terms: Terms = NO_TERMS
 ) -> tuple[Judgement, QueueState]:
     """Whether a queue is stuck, why, and its state to remember for the next check."""
-    looks = watched.looks
-    if isinstance(seen, Unknown):
+    looks = state.looks
+    if isinstance(snapshot, Unknown):
         unread_at = now if looks.unread_at is None else looks.unread_at
         looks = replace(looks, unsure_at=None, unread_at=unread_at, oldest_from=None)
-        return Judgement(Health.UNKNOWN, seen.why), replace(watched, looks=looks)
-    if isinstance(seen, Statement):
-        judged = _judge_statement(symptom, seen)
+        return Judgement(Health.UNKNOWN, snapshot.why), replace(state, looks=looks)
+    if isinstance(snapshot, Statement):
+        judged = _judge_statement(symptom, snapshot)
     else:
-        looks = _note_looks(watched, seen)
-        watched = replace(watched, may_be_gone=watched.may_be_gone or _may_be_gone(watched.looks, seen))
-        judged = judge(symptom, seen, _to_trust(looks, seen, now), terms)
+        looks = _note_looks(state, snapshot)
+        state = replace(state, may_be_gone=state.may_be_gone or _may_be_gone(state.looks, snapshot))
+        judged = judge(symptom, snapshot, _to_trust(looks, snapshot, now), terms)
     unsure_at = now if looks.unsure_at is None else looks.unsure_at
     open_end = judged.health in (Health.UNSURE, Health.UNKNOWN, Health.LIKELY)
     looks = replace(looks, unsure_at=unsure_at if open_end else None, unread_at=None)
-    return judged, replace(note_snapshot(watched, seen), looks=looks)
+    return judged, replace(note_snapshot(state, snapshot), looks=looks)
 
 
 def _judge_statement(symptom: Symptom, said: Statement) -> Judgement:
@@ -62,92 +62,94 @@ def _judge_statement(symptom: Symptom, said: Statement) -> Judgement:
     return Judgement(Health.ILL, why, Proof.STATED)
 
 
-def _to_trust(looks: Looks, seen: QueueSnapshot, now: float) -> Trust:
-    steady_s = math.inf if looks.steady_at is None else seen.at - looks.steady_at
+def _to_trust(looks: Looks, snapshot: QueueSnapshot, now: float) -> Trust:
+    steady_s = math.inf if looks.steady_at is None else snapshot.at - looks.steady_at
     return Trust(
-        steady_s=min(steady_s, math.inf if seen.nodes_up_s is None else seen.nodes_up_s),
+        steady_s=min(steady_s, math.inf if snapshot.nodes_up_s is None else snapshot.nodes_up_s),
         unsure_s=0.0 if looks.unsure_at is None else now - looks.unsure_at,
         consumed=looks.consumed,
         acked=looks.acked,
-        gone_s=math.inf if looks.left_at is None else seen.at - looks.left_at,
-        unconsumed=looks.unconsumed and not seen.consumers,
-        same_oldest_s=seen.at - (looks.oldest_from or seen.at),
+        gone_s=math.inf if looks.left_at is None else snapshot.at - looks.left_at,
+        unconsumed=looks.unconsumed and not snapshot.consumers,
+        same_oldest_s=snapshot.at - (looks.oldest_from or snapshot.at),
     )
 
 
-def remember_history(watched: QueueState, alert: Alert) -> QueueState:
+def remember_history(state: QueueState, alert: Alert) -> QueueState:
     """Add what the alert's annotations say of the last day: the broker's own counters end with it."""
     consumers, acked = alert.history_of(CONSUMERS_1D), alert.history_of(ACKED_1D)
     looks = replace(
-        watched.looks,
-        consumed=watched.looks.consumed or bool(consumers),
-        acked=watched.looks.acked or bool(acked),
-        unconsumed=watched.looks.unconsumed if consumers is None else consumers == 0,
+        state.looks,
+        consumed=state.looks.consumed or bool(consumers),
+        acked=state.looks.acked or bool(acked),
+        unconsumed=state.looks.unconsumed if consumers is None else consumers == 0,
     )
-    return replace(watched, looks=looks)
+    return replace(state, looks=looks)
 
 
-def _note_looks(watched: QueueState, seen: QueueSnapshot) -> Looks:
+def _note_looks(state: QueueState, snapshot: QueueSnapshot) -> Looks:
     """Remember of this snapshot what reveals a discontinuity in the next one."""
-    looks = watched.looks
-    fell = None not in (seen.deliveries, looks.deliveries) and (seen.deliveries or 0) < (looks.deliveries or 0)
-    nodes = _digest(seen.nodes) if seen.nodes else looks.nodes
-    unsteady = fell or (looks.nodes and nodes != looks.nodes) or (seen.node_down and looks.steady_at is None)
+    looks = state.looks
+    fell = None not in (snapshot.deliveries, looks.deliveries) and (snapshot.deliveries or 0) < (looks.deliveries or 0)
+    nodes = _digest(snapshot.nodes) if snapshot.nodes else looks.nodes
+    unsteady = fell or (looks.nodes and nodes != looks.nodes) or (snapshot.node_down and looks.steady_at is None)
     return replace(
         looks,
         nodes=nodes,
-        steady_at=seen.at if unsteady else looks.steady_at,
-        left_at=_left_at(watched, seen),
-        deliveries=seen.deliveries,
-        redeliveries=seen.redeliveries,
-        consumed=looks.consumed or bool(seen.consumers),
-        acked=looks.acked or bool(seen.acks),
-        polled=looks.polled or seen.polled,
-        oldest_from=looks.oldest_from if looks.oldest_from and seen.head_at == watched.head_at else seen.at,
+        steady_at=snapshot.at if unsteady else looks.steady_at,
+        left_at=_left_at(state, snapshot),
+        deliveries=snapshot.deliveries,
+        redeliveries=snapshot.redeliveries,
+        consumed=looks.consumed or bool(snapshot.consumers),
+        acked=looks.acked or bool(snapshot.acks),
+        polled=looks.polled or snapshot.polled,
+        oldest_from=looks.oldest_from if looks.oldest_from and snapshot.head_at == state.head_at else snapshot.at,
     )
 
 
-def _left_at(watched: QueueState, seen: QueueSnapshot) -> float | None:
+def _left_at(state: QueueState, snapshot: QueueSnapshot) -> float | None:
     """Since when its consumers are gone: idle ones leave no other trace in the samples."""
-    if seen.consumers != 0:
+    if snapshot.consumers != 0:
         return None
-    return seen.at if watched.consumers else watched.looks.left_at
+    return snapshot.at if state.consumers else state.looks.left_at
 
 
-def _may_be_gone(looks: Looks, seen: QueueSnapshot) -> bool:
+def _may_be_gone(looks: Looks, snapshot: QueueSnapshot) -> bool:
     """Whether messages returned since the last check and are held without a return left: a crash loop drops them."""
-    returned = None not in (looks.redeliveries, seen.redeliveries) and (seen.redeliveries or 0) > (looks.redeliveries or 0)
-    return returned and seen.returns is not None and seen.returns.left == 0
+    returned = None not in (looks.redeliveries, snapshot.redeliveries) and (snapshot.redeliveries or 0) > (
+        looks.redeliveries or 0
+    )
+    return returned and snapshot.returns is not None and snapshot.returns.left == 0
 
 
 def _digest(names: tuple[str, ...]) -> str:
     return blake2s("\n".join(names).encode(), digest_size=8).hexdigest()
 
 
-def note_snapshot(watched: QueueState, reading: Reading) -> QueueState:
+def note_snapshot(state: QueueState, reading: Reading) -> QueueState:
     """Add the reading to the figures that people see."""
-    seen = figures_of(reading)
-    if seen is None or (watched.curve and watched.curve[-1][0] == seen.at):
-        return watched
+    snapshot = figures_of(reading)
+    if snapshot is None or (state.curve and state.curve[-1][0] == snapshot.at):
+        return state
     return replace(
-        watched,
-        curve=extend(watched.curve, seen.at, seen.depth, seen.depth_samples),
-        held_curve=extend(watched.held_curve, seen.at, seen.unacked, seen.history.unacked),
-        head_at=seen.head_at,
-        head_bytes=seen.head_bytes,
-        held_bytes=seen.held_bytes,
-        holding=seen.holding,
-        consumers=seen.consumers,
-        holders=tuple(_held_on(watched, holder, seen.holders) for holder in seen.holders),
-        alarm=seen.alarm,
+        state,
+        curve=extend(state.curve, snapshot.at, snapshot.depth, snapshot.depth_samples),
+        held_curve=extend(state.held_curve, snapshot.at, snapshot.unacked, snapshot.history.unacked),
+        head_at=snapshot.head_at,
+        head_bytes=snapshot.head_bytes,
+        held_bytes=snapshot.held_bytes,
+        holding=snapshot.holding,
+        consumers=snapshot.consumers,
+        holders=tuple(_held_on(state, holder, snapshot.holders) for holder in snapshot.holders),
+        alarm=snapshot.alarm,
     )
 
 
-def before_restart(seen: QueueSnapshot) -> QueueSnapshot:
+def before_restart(snapshot: QueueSnapshot) -> QueueSnapshot:
     """The part of the last snapshot before a restart to keep: the figures, and the consumers, to recognize new ones."""
-    fits = sum(map(len, seen.consumer_ids or ())) <= CONSUMERS_CHARACTERS
-    seen = replace(seen, ack_samples=(), depth_samples=(), history=QueueHistory(), channels=None, blind=None, unseen=None)
-    return seen if fits else replace(seen, consumer_ids=None)
+    fits = sum(map(len, snapshot.consumer_ids or ())) <= CONSUMERS_CHARACTERS
+    snapshot = replace(snapshot, ack_samples=(), depth_samples=(), history=QueueHistory(), channels=None, blind=None, unseen=None)
+    return snapshot if fits else replace(snapshot, consumer_ids=None)
 
 
 def extend(curve: Samples, at: float, value: int | None, samples: Samples) -> Samples:
@@ -164,12 +166,12 @@ def extend(curve: Samples, at: float, value: int | None, samples: Samples) -> Sa
     return curve
 
 
-def _held_on(watched: QueueState, holder: Holder, all_now: tuple[Holder, ...]) -> Holder:
+def _held_on(state: QueueState, holder: Holder, all_now: tuple[Holder, ...]) -> Holder:
     """The holder, with since when it has held messages: earlier looks reach further back than samples.
     Only if it stood still at the last look already, and no other has its host and name."""
-    who, last_at = (holder.host, holder.name), watched.curve[-1][0] if watched.curve else -math.inf
-    same = [one for one in watched.holders if (one.host, one.name) == who]
-    alone = len(same) == 1 == sum((one.host, one.name) == who for one in all_now)
+    who, last_at = (holder.host, holder.name), state.curve[-1][0] if state.curve else -math.inf
+    same = [other for other in state.holders if (other.host, other.name) == who]
+    alone = len(same) == 1 == sum((other.host, other.name) == who for other in all_now)
     if not alone or holder.since is None or same[0].since is None or holder.since > last_at:
         return holder
     return replace(holder, since=min(holder.since, same[0].since))

@@ -30,35 +30,35 @@ class Judgement(Struct, frozen=True):
 
 
 def judge(
-    symptom: Symptom, seen: QueueSnapshot, trust: Trust, terms: Terms = NO_TERMS, *, deadline_s: float | None = None
+    symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: Terms = NO_TERMS, *, deadline_s: float | None = None
 ) -> Judgement:
     """Judge the queue by the samples of one snapshot. The first proved row of the table decides, else the first likely one.
     A channel that holds a message proves by itself, whatever else can't be seen: its counters exist as long as the channel.
     `deadline_s`: how long a row must last; by default the symptom's `for`."""
     deadline_s = max(symptom.for_s if deadline_s is None else deadline_s, RECENT_S)
-    rows = find_rows(symptom, seen, trust, terms, deadline_s)
+    rows = find_rows(symptom, snapshot, trust, terms, deadline_s)
     lasting = [row for row in rows if row.lasted_s >= row.needs_s]
     if lasting:
         row = next((row for row in lasting if not row.against), lasting[0])
         health = Health.LIKELY if row.against else Health.ILL
         return Judgement(health, row.why, row.proof, row.channels, against=row.against, settle=row.settle)
-    if seen.depth == 0 or (seen.depth <= symptom.max_messages and not rows):
-        return Judgement(Health.WELL, Text("depth {depth}", depth=seen.depth))
-    moving = find_movement(symptom, seen)
-    unseen = seen.blind if moving is None else seen.unseen
+    if snapshot.depth == 0 or (snapshot.depth <= symptom.max_messages and not rows):
+        return Judgement(Health.WELL, Text("depth {depth}", depth=snapshot.depth))
+    moving = find_movement(symptom, snapshot)
+    unseen = snapshot.blind if moving is None else snapshot.unseen
     if unseen is not None:
         return _judge_unseen(unseen, trust)
-    if is_going_round(seen, deadline_s):
-        count = rise_of(within(drop_gaps(seen.history.deliveries), deadline_s))
+    if is_going_round(snapshot, deadline_s):
+        count = rise_of(within(drop_gaps(snapshot.history.deliveries), deadline_s))
         text = Text("the same messages come back: {count} deliveries in {seconds} s, none acknowledged")
         return Judgement(Health.GOING_ROUND, text.fill(count=count, seconds=round(deadline_s)))
-    if seen.unseen is not None:
-        return _judge_unseen(seen.unseen, trust)
-    if oldest := find_oldest(symptom, seen, trust, deadline_s):
+    if snapshot.unseen is not None:
+        return _judge_unseen(snapshot.unseen, trust)
+    if oldest := find_oldest(symptom, snapshot, trust, deadline_s):
         return Judgement(Health.UNSURE, oldest.why, again_in_s=max(oldest.needs_s - oldest.lasted_s, SOONEST_S))
     if moving is not None and max((row.lasted_s for row in rows), default=0.0) <= RECENT_S:
         return Judgement(Health.WELL, moving)
-    return _judge_unproved(symptom, seen, rows, trust, deadline_s)
+    return _judge_unproved(symptom, snapshot, rows, trust, deadline_s)
 
 
 def _judge_unseen(unseen: Unknown, trust: Trust) -> Judgement:
@@ -67,18 +67,26 @@ def _judge_unseen(unseen: Unknown, trust: Trust) -> Judgement:
     return Judgement(Health.UNSURE if late else Health.UNKNOWN, unseen.why, again_in_s=RECENT_S if late else None)
 
 
-def _judge_unproved(symptom: Symptom, seen: QueueSnapshot, rows: list[Row], trust: Trust, deadline_s: float) -> Judgement:
+def _judge_unproved(symptom: Symptom, snapshot: QueueSnapshot, rows: list[Row], trust: Trust, deadline_s: float) -> Judgement:
     """Neither stuck nor certainly healthy: a deployment, a slow job, or the beginning of a stuck queue."""
     lasted_s, shown_s = max((row.lasted_s for row in rows), default=0.0), round(deadline_s)
-    done = rise_of(within(drop_gaps(seen.ack_samples), deadline_s))
+    done = rise_of(within(drop_gaps(snapshot.ack_samples), deadline_s))
     # What stands still now may be the beginning of a stuck queue, and the next alert may be long in coming.
     if done and lasted_s <= deadline_s / 2 and trust.unsure_s >= SLOW_AFTER * deadline_s:
         moved = Text("processed in the last {seconds} s: {count}, by every consumer", seconds=shown_s, count=done)
         return Judgement(Health.WELL, moved)
-    waits_s = over_limit_s(symptom, seen)
-    young = is_young(seen) and not trust.unconsumed
-    if seen.consumers == 0 and not seen.unacked and not was_consumed(seen, trust) and not young and waits_s >= deadline_s:
-        return Judgement(Health.NEVER_CONSUMED, Text("{count} messages wait, and no consumer was ever seen", count=seen.depth))
+    waits_s = over_limit_s(symptom, snapshot)
+    young = is_young(snapshot) and not trust.unconsumed
+    if (
+        snapshot.consumers == 0
+        and not snapshot.unacked
+        and not was_consumed(snapshot, trust)
+        and not young
+        and waits_s >= deadline_s
+    ):
+        return Judgement(
+            Health.NEVER_CONSUMED, Text("{count} messages wait, and no consumer was ever seen", count=snapshot.depth)
+        )
     # Whatever is only perhaps stuck by now may be proved once the deadline is over.
     ends = ((row.lasted_s, deadline_s if row.lasted_s < deadline_s else row.needs_s) for row in rows)
     left_s = min((ends_s - lasted_s for lasted_s, ends_s in ends), default=deadline_s)
@@ -87,11 +95,11 @@ def _judge_unproved(symptom: Symptom, seen: QueueSnapshot, rows: list[Row], trus
     elif waits_s < deadline_s:
         why = Text("depth over {limit} for less than {seconds} s", limit=symptom.max_messages, seconds=shown_s)
     else:
-        why = Text("depth {depth}, still for {seconds} s", depth=seen.depth, seconds=round(lasted_s))
-    return Judgement(Health.UNSURE, why, again_in_s=max(left_s - _sampled_ago_s(seen) + SAMPLE_LATE_S, SOONEST_S))
+        why = Text("depth {depth}, still for {seconds} s", depth=snapshot.depth, seconds=round(lasted_s))
+    return Judgement(Health.UNSURE, why, again_in_s=max(left_s - _sampled_ago_s(snapshot) + SAMPLE_LATE_S, SOONEST_S))
 
 
-def _sampled_ago_s(seen: QueueSnapshot) -> float:
+def _sampled_ago_s(snapshot: QueueSnapshot) -> float:
     """Age of the newest sample, so that the next check comes with a sample; 0 if the clocks differ too much to tell."""
-    ago_s = seen.at - seen.depth_samples[-1][0] if seen.depth_samples else 0.0
-    return ago_s if 0.0 <= ago_s <= spacing_s(seen.depth_samples) else 0.0
+    ago_s = snapshot.at - snapshot.depth_samples[-1][0] if snapshot.depth_samples else 0.0
+    return ago_s if 0.0 <= ago_s <= spacing_s(snapshot.depth_samples) else 0.0

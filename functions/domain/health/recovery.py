@@ -26,65 +26,65 @@ class Since(Struct, frozen=True):
     confirmed: bool = False  # a person approved the restart: what is held the same way again is not kept on purpose
 
 
-def judge_recovery(runbook: Runbook, seen: Reading, watched: QueueState, since: Since) -> QueueState:
+def judge_recovery(runbook: Runbook, snapshot: Reading, state: QueueState, since: Since) -> QueueState:
     """Check the queue after the restart ended, and return it with its new verdict.
     It counts at the time of the check, however long the process took to get here. Checks are timed by the runner's clock, since
     two checks may run on machines whose clocks differ."""
-    if isinstance(seen, Unknown):
-        return replace(watched, after=replace(watched.after, verdict=Verdict.UNKNOWN, well_at=None))
-    at, age_s = float(round(seen.at + since.ahead_s)), since.age_s - (since.now - seen.at)
+    if isinstance(snapshot, Unknown):
+        return replace(state, after=replace(state.after, verdict=Verdict.UNKNOWN, well_at=None))
+    at, age_s = float(round(snapshot.at + since.ahead_s)), since.age_s - (since.now - snapshot.at)
     if age_s <= 0:
-        return watched
-    if isinstance(seen, Statement):
-        return _judge_statement(runbook, seen, watched, at, age_s)
-    after = _note_movement(watched, seen, age_s, at)
-    consumers = _count_consumers(seen, watched.before, after, age_s)
+        return state
+    if isinstance(snapshot, Statement):
+        return _judge_statement(runbook, snapshot, state, at, age_s)
+    after = _note_movement(state, snapshot, age_s, at)
+    consumers = _count_consumers(snapshot, state.before, after, age_s)
     # A restart that may have cost messages is not judged before their returns are counted.
-    may_lose = watched.before is not None and watched.before.returns is not None
-    well = is_well(runbook.recovered, seen.depth, consumers, polled=watched.looks.polled)
-    well = well or _works_again(runbook, seen, watched, after, consumers, age_s)
-    same_oldest = bool(seen.depth) and _has_same_oldest(runbook.symptom, watched.before, seen.head_at)
+    may_lose = state.before is not None and state.before.returns is not None
+    well = is_well(runbook.recovered, snapshot.depth, consumers, polled=state.looks.polled)
+    well = well or _works_again(runbook, snapshot, state, after, consumers, age_s)
+    same_oldest = bool(snapshot.depth) and _has_same_oldest(runbook.symptom, state.before, snapshot.head_at)
     well = well and not same_oldest and (age_s >= SETTLED_S or not may_lose)
     well_at = (after.well_at if after.well_at is not None else at) if well else None
-    after = replace(after, well_at=well_at, looked_at=at, survivor=_find_survivor(watched, seen, age_s, at))
-    held_again, same_again = (0, False) if well else find_held_again(runbook, seen, replace(watched, after=after), since, age_s)
-    after = replace(after, held_again=held_again, same_again=same_again, connected=seen.consumers)
+    after = replace(after, well_at=well_at, looked_at=at, survivor=_find_survivor(state, snapshot, age_s, at))
+    held_again, same_again = (0, False) if well else find_held_again(runbook, snapshot, replace(state, after=after), since, age_s)
+    after = replace(after, held_again=held_again, same_again=same_again, connected=snapshot.consumers)
     given = False
     if age_s >= SETTLED_S:
-        before = watched.before.deliveries if watched.before is not None else None
-        given = before is not None and (seen.deliveries or 0) > before
+        before = state.before.deliveries if state.before is not None else None
+        given = before is not None and (snapshot.deliveries or 0) > before
     after = replace(after, came=after.came or bool(consumers) or given)
-    since_s = min(age_s, seen.at - watched.joined_at)
+    since_s = min(age_s, snapshot.at - state.joined_at)
     after = replace(after, verdict=_verdict(runbook, after, well=well, since_s=since_s, at=at))
-    gone = watched.may_be_gone or _may_be_gone(watched.before, seen)
-    return replace(note_snapshot(watched, seen), after=after, consumers=consumers, may_be_gone=gone)
+    gone = state.may_be_gone or _may_be_gone(state.before, snapshot)
+    return replace(note_snapshot(state, snapshot), after=after, consumers=consumers, may_be_gone=gone)
 
 
-def _judge_statement(runbook: Runbook, said: Statement, watched: QueueState, at: float, age_s: float) -> QueueState:
+def _judge_statement(runbook: Runbook, said: Statement, state: QueueState, at: float, age_s: float) -> QueueState:
     """A condition counts once all that it looks back on is after the restart, and twice once none of it is the same."""
-    after, for_s = watched.after, runbook.symptom.for_s
-    watched = note_snapshot(watched, said)
+    after, for_s = state.after, runbook.symptom.for_s
+    state = note_snapshot(state, said)
     well = looks_well(runbook.recovered, said) and age_s >= said.range_s
     if well and after.well_at is not None and at - after.well_at < said.range_s:
-        return watched
+        return state
     well_at = (after.well_at if after.well_at is not None else at) if well else None
     patience_s = max(runbook.verify.patience_s, for_s + said.range_s)
     lasts = not said.recovered and (said.stuck_s or 0.0) >= for_s
-    stuck = lasts and min(age_s, said.at - watched.joined_at) >= patience_s
+    stuck = lasts and min(age_s, said.at - state.joined_at) >= patience_s
     verdict = Verdict.RECOVERED if well else Verdict.STUCK if stuck else None
     depth = said.figures.depth if said.figures else None
-    return replace(watched, after=replace(after, verdict=verdict, well_at=well_at, looked_at=at, depth=depth))
+    return replace(state, after=replace(after, verdict=verdict, well_at=well_at, looked_at=at, depth=depth))
 
 
-def _note_movement(watched: QueueState, seen: QueueSnapshot, age_s: float, at: float) -> AfterRestart:
+def _note_movement(state: QueueState, snapshot: QueueSnapshot, age_s: float, at: float) -> AfterRestart:
     """Record movement between the previous check and this one, dated at the previous check."""
-    after = watched.after
+    after = state.after
     # A node that sends no statistics takes its counts out of the sum. They come back with it, and nobody has acknowledged them.
-    acks = seen.acks if age_s >= SETTLED_S and seen.blind is None else None
-    fell = after.depth is not None and seen.depth < after.depth
+    acks = snapshot.acks if age_s >= SETTLED_S and snapshot.blind is None else None
+    fell = after.depth is not None and snapshot.depth < after.depth
     acked = after.acks is not None and acks is not None and acks > after.acks
     moved_at = after.moved_at if not (fell or acked) else after.looked_at if after.looked_at is not None else at
-    return replace(after, depth=seen.depth, acks=acks if acks is not None else after.acks, moved_at=moved_at)
+    return replace(after, depth=snapshot.depth, acks=acks if acks is not None else after.acks, moved_at=moved_at)
 
 
 def _verdict(runbook: Runbook, after: AfterRestart, *, well: bool, since_s: float, at: float) -> Verdict | None:
@@ -104,11 +104,11 @@ def is_well(recovered: Recovered, depth: int, consumers: int | None, *, polled: 
     return depth <= recovered.max_messages and are_enough(recovered, consumers, polled=polled)
 
 
-def looks_well(recovered: Recovered, seen: Reading | None) -> bool:
+def looks_well(recovered: Recovered, snapshot: Reading | None) -> bool:
     """Whether this reading, by itself, shows a working queue."""
-    if isinstance(seen, Statement):
-        return seen.recovered and seen.stuck_s is None
-    return isinstance(seen, QueueSnapshot) and is_well(recovered, seen.depth, seen.consumers, polled=seen.polled)
+    if isinstance(snapshot, Statement):
+        return snapshot.recovered and snapshot.stuck_s is None
+    return isinstance(snapshot, QueueSnapshot) and is_well(recovered, snapshot.depth, snapshot.consumers, polled=snapshot.polled)
 
 
 def are_enough(recovered: Recovered, consumers: int | None, *, polled: bool) -> bool:
@@ -116,12 +116,12 @@ def are_enough(recovered: Recovered, consumers: int | None, *, polled: bool) -> 
     return (consumers or 0) >= (0 if polled else recovered.min_consumers)
 
 
-def is_moving(runbook: Runbook, watched: QueueState, at: float) -> bool:
+def is_moving(runbook: Runbook, state: QueueState, at: float) -> bool:
     """Whether it moved recently, with consumers present. `at` is on the runner's clock."""
-    present = are_enough(runbook.recovered, watched.consumers, polled=watched.looks.polled)
-    moved_at = watched.after.moved_at
+    present = are_enough(runbook.recovered, state.consumers, polled=state.looks.polled)
+    moved_at = state.after.moved_at
     moves = moved_at is not None and at - moved_at < runbook.verify.patience_s
-    return present and moves and not _has_same_oldest(runbook.symptom, watched.before, watched.head_at)
+    return present and moves and not _has_same_oldest(runbook.symptom, state.before, state.head_at)
 
 
 def _has_same_oldest(symptom: Symptom, before: QueueSnapshot | None, head_at: float | None) -> bool:
@@ -132,66 +132,66 @@ def _has_same_oldest(symptom: Symptom, before: QueueSnapshot | None, head_at: fl
 
 
 def _works_again(
-    runbook: Runbook, seen: QueueSnapshot, watched: QueueState, after: AfterRestart, consumers: int | None, age_s: float
+    runbook: Runbook, snapshot: QueueSnapshot, state: QueueState, after: AfterRestart, consumers: int | None, age_s: float
 ) -> bool:
     """Where one consumer of several hung, so that the queue need not be empty: it is gone or moves, and each consumer has done
     something since the restart."""
-    before = watched.before.consumers if watched.before is not None else None
-    several = bool(watched.held_by) and (before or 0) > len(watched.held_by)
-    if not several or seen.channels is None or seen.unseen is not None or age_s < SETTLED_S or after.moved_at is None:
+    before = state.before.consumers if state.before is not None else None
+    several = bool(state.held_by) and (before or 0) > len(state.held_by)
+    if not several or snapshot.channels is None or snapshot.unseen is not None or age_s < SETTLED_S or after.moved_at is None:
         return False
-    for one in seen.channels:
-        if one.held and one.work:
+    for channel in snapshot.channels:
+        if channel.held and channel.work:
             # Since the restart it has finished a message, and done something lately. A first delivery is no work.
-            finished = one.work[-1][1] > one.counted or one.counted > one.held
-            if not finished or still_s(drop_gaps(one.work)) >= age_s - SETTLED_S:
+            finished = channel.work[-1][1] > channel.counted or channel.counted > channel.held
+            if not finished or still_s(drop_gaps(channel.work)) >= age_s - SETTLED_S:
                 return False
     return (consumers or 0) >= runbook.recovered.min_consumers
 
 
-def find_held_again(runbook: Runbook, seen: QueueSnapshot, watched: QueueState, since: Since, age_s: float) -> tuple[int, bool]:
+def find_held_again(runbook: Runbook, snapshot: QueueSnapshot, state: QueueState, since: Since, age_s: float) -> tuple[int, bool]:
     """How many consumers have held a message for all of `for` since the restart, and whether one of these messages had been
     delivered before it.
     Judged by channels where they can be seen, otherwise by the queue: redeliveries rose, but no longer do, as they would in a
     loop, and nothing was acknowledged for SETTLED_S more."""
-    for_s, before = runbook.symptom.for_s, watched.before
-    if seen.channels is not None:
+    for_s, before = runbook.symptom.for_s, state.before
+    if snapshot.channels is not None:
         # Before SETTLED_S a connection from before the restart can't be told from a new one.
         counts = age_s >= max(for_s, SETTLED_S)
-        hanging = find_hanging(runbook.symptom, seen, confirmed=since.confirmed) if counts else []
-        held = [channel for channel in hanging if channel.id != watched.after.survivor]
+        hanging = find_hanging(runbook.symptom, snapshot, confirmed=since.confirmed) if counts else []
+        held = [channel for channel in hanging if channel.id != state.after.survivor]
         return len(held), any(map(_was_redelivered, held))
-    if before is None or None in (before.redeliveries, seen.redeliveries, before.acks, seen.acks) or not seen.unacked:
+    if before is None or None in (before.redeliveries, snapshot.redeliveries, before.acks, snapshot.acks) or not snapshot.unacked:
         return 0, False
-    rises = rise_of(within(drop_gaps(seen.history.redeliveries), for_s - SETTLED_S))
-    returned = (seen.redeliveries or 0) > (before.redeliveries or 0) and not rises
-    same = age_s >= for_s + SETTLED_S and returned and seen.acks == before.acks
+    rises = rise_of(within(drop_gaps(snapshot.history.redeliveries), for_s - SETTLED_S))
+    returned = (snapshot.redeliveries or 0) > (before.redeliveries or 0) and not rises
+    same = age_s >= for_s + SETTLED_S and returned and snapshot.acks == before.acks
     return int(same), same
 
 
-def find_hanging(symptom: Symptom, seen: QueueSnapshot, *, confirmed: bool) -> list[Channel]:
+def find_hanging(symptom: Symptom, snapshot: QueueSnapshot, *, confirmed: bool) -> list[Channel]:
     """The channels that are proved to hang with messages. `confirmed`: also those that are only likely to."""
-    rows = find_held(symptom, seen, Trust(unsure_s=math.inf, acked=True), Terms(), symptom.for_s)
+    rows = find_held(symptom, snapshot, Trust(unsure_s=math.inf, acked=True), Terms(), symptom.for_s)
     proved = (row for row in rows if row.lasted_s >= row.needs_s and not row.against)
     hold = (row for row in rows if row.lasted_s >= symptom.for_s) if confirmed else proved
     return list({channel.id: channel for row in hold for channel in row.channels}.values())
 
 
-def _find_survivor(watched: QueueState, seen: QueueSnapshot, age_s: float, at: float) -> str:
+def _find_survivor(state: QueueState, snapshot: QueueSnapshot, age_s: float, at: float) -> str:
     """A channel that held messages before the restart and has done nothing since: the broker still has its connection."""
     if age_s < SETTLED_S:
         return ""
-    known = {one.id: one.connected_at for one in watched.held_by}
-    for channel in seen.channels or ():
-        if channel.id not in known or not channel.held:
+    connected_at = {channel.id: channel.connected_at for channel in state.held_by}
+    for channel in snapshot.channels or ():
+        if channel.id not in connected_at or not channel.held:
             continue
-        before, now = known[channel.id], channel.connected_at
+        before, now = connected_at[channel.id], channel.connected_at
         if before != now and None not in (before, now):
             continue  # another connection of the same name
         # Samples may not go back to the restart. An earlier check did, or it is the same connection for certain.
         work, needs_s = drop_gaps(channel.work), age_s
-        if channel.id == watched.after.survivor:
-            needs_s = min(needs_s, at - (watched.after.looked_at or 0.0))
+        if channel.id == state.after.survivor:
+            needs_s = min(needs_s, at - (state.after.looked_at or 0.0))
         if before is not None and before == now and work:
             needs_s = min(needs_s, work[-1][0] - work[0][0] + SETTLED_S)
         if still_s(work) >= max(needs_s - SETTLED_S, RECENT_S):
@@ -199,29 +199,29 @@ def _find_survivor(watched: QueueState, seen: QueueSnapshot, age_s: float, at: f
     return ""
 
 
-def say_survivor(watched: QueueState) -> Phrase:
+def say_survivor(state: QueueState) -> Phrase:
     """That the broker still has the connection, and how to close it."""
-    connection = watched.after.survivor.rpartition(" (")[0]
+    connection = state.after.survivor.rpartition(" (")[0]
     text = Text(
         "the restart did not end the connection {connection}: RabbitMQ still has it, and keeps its messages for it; find its pid "
         "with `rabbitmqctl list_connections pid name`, and close it with `rabbitmqctl close_connection PID hung`"
     )
-    return text.fill(connection=connection or watched.after.survivor)
+    return text.fill(connection=connection or state.after.survivor)
 
 
 def find_survivor(queues: tuple[QueueState, ...]) -> QueueState | None:
     """The first queue whose messages are still held by a connection from before the restart."""
-    return next((watched for watched in queues if watched.after.survivor), None)
+    return next((state for state in queues if state.after.survivor), None)
 
 
 def find_same_again(queues: tuple[QueueState, ...]) -> QueueState | None:
     """The first queue that hangs on the same message again."""
-    return next((watched for watched in queues if watched.after.same_again), None)
+    return next((state for state in queues if state.after.same_again), None)
 
 
 def say_same_again(queues: tuple[QueueState, ...]) -> Phrase:
     """What the queue hangs on after the restart, in words."""
-    worst = max(queues, key=lambda watched: watched.after.held_again)
+    worst = max(queues, key=lambda state: state.after.held_again)
     if worst.after.held_again > 1 and worst.after.held_again >= (worst.consumers or 0):
         return Text("each consumer hangs on a message again, so what they all need is probably down")
     return Text("it hangs on the same message again, so another restart would not help")
@@ -239,23 +239,23 @@ def _was_redelivered(channel: Channel) -> bool:
     return begun > 0 or work[-1][1] < 2 * (channel.held + again[-1][1])
 
 
-def _count_consumers(seen: QueueSnapshot, before: QueueSnapshot | None, after: AfterRestart, age_s: float) -> int | None:
+def _count_consumers(snapshot: QueueSnapshot, before: QueueSnapshot | None, after: AfterRestart, age_s: float) -> int | None:
     """The number of consumers that certainly exist after the restart: soon after it, those that connected since."""
     if age_s >= SETTLED_S:
-        present = len(seen.consumer_ids) if seen.consumer_ids is not None else seen.consumers
+        present = len(snapshot.consumer_ids) if snapshot.consumer_ids is not None else snapshot.consumers
         # Consumers can't be seen, but somebody took messages after the restart ended.
         return 1 if present is None and after.moved_at is not None else present
-    if seen.consumer_ids is None or before is None or before.consumer_ids is None:
+    if snapshot.consumer_ids is None or before is None or before.consumer_ids is None:
         return None
-    return len(set(seen.consumer_ids) - set(before.consumer_ids))
+    return len(set(snapshot.consumer_ids) - set(before.consumer_ids))
 
 
-def _may_be_gone(before: QueueSnapshot | None, seen: QueueSnapshot) -> bool:
+def _may_be_gone(before: QueueSnapshot | None, snapshot: QueueSnapshot) -> bool:
     """Whether RabbitMQ may have dropped or dead-lettered what was held: it came back as often as the delivery limit allows.
     Workers that stop one after the other hand on what they held, so one restart may return a message once for each of them."""
     if before is None or before.returns is None:
         return False
-    returned, left = (seen.redeliveries or 0) - (before.redeliveries or 0), before.returns.left
+    returned, left = (snapshot.redeliveries or 0) - (before.redeliveries or 0), before.returns.left
     # Where one restart can't use up what is left, it takes a loop of crashes, in which the others that were held return, too.
     others = (before.unacked or 1) - 1 if left >= max(before.consumers or 1, 1) else 0
     return returned >= left + others

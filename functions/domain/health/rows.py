@@ -72,11 +72,11 @@ def terms_of(runbook: Runbook) -> Terms:
     return Terms(runbook.recovered.min_consumers, one_host=runbook.restart.holder is not None)
 
 
-def find_rows(symptom: Symptom, seen: QueueSnapshot, trust: Trust, terms: Terms, deadline_s: float) -> list[Row]:
+def find_rows(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: Terms, deadline_s: float) -> list[Row]:
     """The rows that the figures show, in the order of the table, however long they have lasted; each as strong as it can be.
     `deadline_s`: how long a row must last to prove that the queue is stuck."""
-    rows = [*find_held(symptom, seen, trust, terms, deadline_s), *_find_waiting(symptom, seen, trust, terms, deadline_s)]
-    oldest = find_oldest(symptom, seen, trust, deadline_s)
+    rows = [*find_held(symptom, snapshot, trust, terms, deadline_s), *_find_waiting(symptom, snapshot, trust, terms, deadline_s)]
+    oldest = find_oldest(symptom, snapshot, trust, deadline_s)
     rows += [oldest] if oldest else []
     return sorted(rows, key=lambda row: row.proof is Proof.PERHAPS)
 
@@ -84,61 +84,66 @@ def find_rows(symptom: Symptom, seen: QueueSnapshot, trust: Trust, terms: Terms,
 # --- messages that are held ---------------------------------------------------------------------------------------------------
 
 
-def find_held(symptom: Symptom, seen: QueueSnapshot, trust: Trust, terms: Terms, deadline_s: float) -> list[Row]:
+def find_held(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: Terms, deadline_s: float) -> list[Row]:
     """The rows about held messages."""
-    rows = _find_by_channel(symptom, seen, trust, deadline_s)
+    rows = _find_by_channel(symptom, snapshot, trust, deadline_s)
     growing = []
-    if seen.blind is None:
-        rows, growing = [*rows, *_find_by_queue(symptom, seen, trust, deadline_s)], _find_growing(seen, deadline_s)
-    return [*(_weaken(row, symptom, seen, trust, terms) for row in rows), *growing]
+    if snapshot.blind is None:
+        rows, growing = [*rows, *_find_by_queue(symptom, snapshot, trust, deadline_s)], _find_growing(snapshot, deadline_s)
+    return [*(_weaken(row, symptom, snapshot, trust, terms) for row in rows), *growing]
 
 
-def _find_flat(seen: QueueSnapshot, trust: Trust) -> Flat:
+def _find_flat(snapshot: QueueSnapshot, trust: Trust) -> Flat:
     """The consumers' channels that hold a message without working on it, and for how long (s), the longest first.
     By their own counters: RabbitMQ renews `idle_since` every 60 s, whatever a consumer does. The number of held messages is up to
     5 s ahead of the counters, so a message counts as held only once they show it. A consumer that rejects has more deliveries
     than acknowledgements for ever: what it holds counts from the first look on. Whoever holds a message of a queue that held none
     a moment ago was given it just now: after a first reject the counters look like those of one that holds it."""
-    flat, channels = [], (seen.channels or ()) if seen.unacked else ()
-    never_empty_s = _held_some_s(seen)
-    most_s = never_empty_s + SETTLED_S if seen.history.unacked else math.inf
+    flat, channels = [], (snapshot.channels or ()) if snapshot.unacked else ()
+    never_empty_s = _held_some_s(snapshot)
+    most_s = never_empty_s + SETTLED_S if snapshot.history.unacked else math.inf
     own = sum(channel.held for channel in channels if not channel.shared)
     for channel in channels:
-        others_only = channel.shared and own >= (seen.unacked or 0)  # what it holds is another queue's
+        others_only = channel.shared and own >= (snapshot.unacked or 0)  # what it holds is another queue's
         if channel.held and channel.counted > 0 and channel.work and channel.work[-1][1] and not others_only:
             since_s = min(trust.unsure_s, never_empty_s) if channel.counted > channel.held else math.inf
             flat.append((min(still_s(drop_gaps(channel.work)), most_s, since_s), channel))
     return sorted(flat, key=lambda pair: -pair[0])
 
 
-def _held_some_s(seen: QueueSnapshot) -> float:
-    return lasting_s(drop_gaps(seen.history.unacked), lambda count: count > 0)
+def _held_some_s(snapshot: QueueSnapshot) -> float:
+    return lasting_s(drop_gaps(snapshot.history.unacked), lambda count: count > 0)
 
 
-def _waiting_s(seen: QueueSnapshot) -> float:
-    return lasting_s(drop_gaps(seen.history.ready), lambda count: count > 0)
+def _waiting_s(snapshot: QueueSnapshot) -> float:
+    return lasting_s(drop_gaps(snapshot.history.ready), lambda count: count > 0)
 
 
-def _undelivered_s(seen: QueueSnapshot) -> float:
+def _undelivered_s(snapshot: QueueSnapshot) -> float:
     """For how long nothing was delivered or taken; 0 if that isn't counted."""
-    return still_s(drop_gaps(seen.history.deliveries)) if seen.deliveries is not None else 0.0
+    return still_s(drop_gaps(snapshot.history.deliveries)) if snapshot.deliveries is not None else 0.0
 
 
-def _unacked_s(seen: QueueSnapshot) -> float:
+def _unacked_s(snapshot: QueueSnapshot) -> float:
     """For how long nothing was acknowledged. The counter is absent until the first message is."""
-    return still_s(drop_gaps(seen.ack_samples)) if seen.ack_samples else math.inf
+    return still_s(drop_gaps(snapshot.ack_samples)) if snapshot.ack_samples else math.inf
 
 
-def _find_by_channel(symptom: Symptom, seen: QueueSnapshot, trust: Trust, deadline_s: float) -> list[Row]:
-    flat = _find_flat(seen, trust)
+def _find_by_channel(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, deadline_s: float) -> list[Row]:
+    flat = _find_flat(snapshot, trust)
     full = [pair for pair in flat if pair[1].is_full]
     opens = [pair for pair in flat if not pair[1].is_full]
-    rows = [_by_channel(Proof.FULL, symptom, seen, full, deadline_s)] if full else []
-    if flat and seen.blind is None and seen.ready and (seen.consumers if seen.active is None else seen.active):
-        waits_s = min(_waiting_s(seen), _undelivered_s(seen), trust.steady_s)
-        rows.append(_by_channel(Proof.WORK_WAITS, symptom, seen, flat, deadline_s, waits_s))
+    rows = [_by_channel(Proof.FULL, symptom, snapshot, full, deadline_s)] if full else []
+    if (
+        flat
+        and snapshot.blind is None
+        and snapshot.ready
+        and (snapshot.consumers if snapshot.active is None else snapshot.active)
+    ):
+        waits_s = min(_waiting_s(snapshot), _undelivered_s(snapshot), trust.steady_s)
+        rows.append(_by_channel(Proof.WORK_WAITS, symptom, snapshot, flat, deadline_s, waits_s))
     if opens:
-        perhaps = _by_channel(Proof.PERHAPS, symptom, seen, opens, deadline_s)
+        perhaps = _by_channel(Proof.PERHAPS, symptom, snapshot, opens, deadline_s)
         if not symptom.keeps_nothing:
             against = _say_open_window(perhaps.channels[0])
             perhaps = replace(perhaps, needs_s=deadline_s + MORE_S, against=against, settle=KEEPS)
@@ -146,86 +151,95 @@ def _find_by_channel(symptom: Symptom, seen: QueueSnapshot, trust: Trust, deadli
     return rows
 
 
-def _by_channel(proof: Proof, symptom: Symptom, seen: QueueSnapshot, flat: Flat, needs_s: float, most_s: float = math.inf) -> Row:
+def _by_channel(
+    proof: Proof, symptom: Symptom, snapshot: QueueSnapshot, flat: Flat, needs_s: float, most_s: float = math.inf
+) -> Row:
     """The row for the channels that have lasted long enough, those of the application's own users first; otherwise for all."""
     lasting = [pair for pair in flat if pair[0] >= needs_s] or flat
     lasting = [pair for pair in lasting if not symptom.users or pair[1].user in symptom.users] or lasting
     lasted_s, channels = min(lasting[0][0], most_s), tuple(channel for _, channel in lasting)
     waits = Text("{count} message waits, and none is delivered", "{count} messages wait, and none is delivered")
-    waiting = waits.fill(count=seen.ready or 0) if proof is Proof.WORK_WAITS else ""
-    return Row(proof, join((_say_held_by(channels, lasted_s), waiting, _say_others(seen))), lasted_s, needs_s, channels)
+    waiting = waits.fill(count=snapshot.ready or 0) if proof is Proof.WORK_WAITS else ""
+    return Row(proof, join((_say_held_by(channels, lasted_s), waiting, _say_others(snapshot))), lasted_s, needs_s, channels)
 
 
-def _find_by_queue(symptom: Symptom, seen: QueueSnapshot, trust: Trust, deadline_s: float) -> list[Row]:
+def _find_by_queue(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, deadline_s: float) -> list[Row]:
     """Where no channel shows who holds what: all that can be read of the queue stands still."""
-    shown = any(channel.held for channel in seen.channels or ()) and seen.unseen is None and not seen.uncounted
-    if not seen.unacked or seen.ready is None or seen.depth <= symptom.max_messages or shown:
+    shown = any(channel.held for channel in snapshot.channels or ()) and snapshot.unseen is None and not snapshot.uncounted
+    if not snapshot.unacked or snapshot.ready is None or snapshot.depth <= symptom.max_messages or shown:
         return []
-    if seen.uncounted and seen.consumers:
-        lasted_s = _unchanged_s(seen)
+    if snapshot.uncounted and snapshot.consumers:
+        lasted_s = _unchanged_s(snapshot)
     else:
-        lasted_s = min(_held_some_s(seen), _undelivered_s(seen), _unacked_s(seen))
-    lasted_s = min(untouched_s(seen, lasted_s), trust.steady_s)
+        lasted_s = min(_held_some_s(snapshot), _undelivered_s(snapshot), _unacked_s(snapshot))
+    lasted_s = min(untouched_s(snapshot, lasted_s), trust.steady_s)
     held = Text(
         "{count} message is held, and nothing was delivered or acknowledged for {seconds} s",
         "{count} messages are held, and nothing was delivered or acknowledged for {seconds} s",
     )
-    why = held.fill(count=seen.unacked, seconds=_shown_s(lasted_s))
-    return [Row(Proof.PERHAPS, why, lasted_s, deadline_s + MORE_S, against=_say_unseen(seen))]
+    why = held.fill(count=snapshot.unacked, seconds=_shown_s(lasted_s))
+    return [Row(Proof.PERHAPS, why, lasted_s, deadline_s + MORE_S, against=_say_unseen(snapshot))]
 
 
-def _unchanged_s(seen: QueueSnapshot) -> float:
+def _unchanged_s(snapshot: QueueSnapshot) -> float:
     """For how long ready and unacknowledged have been exactly what they are now, and nothing came.
     A consumer that finishes a message just as the next comes looks still where publishes can't be seen and nothing waits."""
-    if seen.published is None and not seen.ready:
+    if snapshot.published is None and not snapshot.ready:
         return 0.0
-    ready_s = lasting_s(drop_gaps(seen.history.ready), lambda count: count == seen.ready)
-    unacked_s = lasting_s(drop_gaps(seen.history.unacked), lambda count: count == seen.unacked)
-    came_s = math.inf if seen.published is None else still_s(drop_gaps(seen.history.publishes))
+    ready_s = lasting_s(drop_gaps(snapshot.history.ready), lambda count: count == snapshot.ready)
+    unacked_s = lasting_s(drop_gaps(snapshot.history.unacked), lambda count: count == snapshot.unacked)
+    came_s = math.inf if snapshot.published is None else still_s(drop_gaps(snapshot.history.publishes))
     return min(came_s, ready_s, unacked_s)
 
 
-def _find_growing(seen: QueueSnapshot, deadline_s: float) -> list[Row]:
+def _find_growing(snapshot: QueueSnapshot, deadline_s: float) -> list[Row]:
     """Without a limit a consumer is given all that comes, so neither its channel nor the queue ever stands still."""
-    counts = drop_gaps(seen.history.unacked)
+    counts = drop_gaps(snapshot.history.unacked)
     begin = len(counts) - 1
     while begin > 0 and 0 < counts[begin - 1][1] <= counts[begin][1]:
         begin -= 1
-    if not seen.unacked or seen.uncounted or len(counts) < 2 or counts[begin][1] == counts[-1][1]:
+    if not snapshot.unacked or snapshot.uncounted or len(counts) < 2 or counts[begin][1] == counts[-1][1]:
         return []
     needs_s = GROWS_TIMES * deadline_s
-    lasted_s = min(counts[-1][0] - counts[begin][0], _unacked_s(seen))
-    if not rises_in_both_halves(within(drop_gaps(seen.history.deliveries), min(lasted_s, needs_s))):
+    lasted_s = min(counts[-1][0] - counts[begin][0], _unacked_s(snapshot))
+    if not rises_in_both_halves(within(drop_gaps(snapshot.history.deliveries), min(lasted_s, needs_s))):
         return []
     grows = Text(
         "{count} message is held, and none was acknowledged for {seconds} s while more are delivered",
         "{count} messages are held, and none was acknowledged for {seconds} s while more are delivered",
     )
-    holders = tuple(channel for channel in seen.channels or () if channel.held)
+    holders = tuple(channel for channel in snapshot.channels or () if channel.held)
     against = Text("large batches, and consumers that acknowledge many at once, look like this")
-    return [Row(Proof.PERHAPS, grows.fill(count=seen.unacked, seconds=_shown_s(lasted_s)), lasted_s, needs_s, holders, against)]
+    return [
+        Row(Proof.PERHAPS, grows.fill(count=snapshot.unacked, seconds=_shown_s(lasted_s)), lasted_s, needs_s, holders, against)
+    ]
 
 
-def find_oldest(symptom: Symptom, seen: QueueSnapshot, trust: Trust, deadline_s: float) -> Row | None:
+def find_oldest(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, deadline_s: float) -> Row | None:
     """The oldest message, if it is older than it may be and somebody holds messages, whatever else moves."""
-    if symptom.oldest_s is None or seen.head_at is None or not seen.unacked or seen.at - seen.head_at <= symptom.oldest_s:
+    if (
+        symptom.oldest_s is None
+        or snapshot.head_at is None
+        or not snapshot.unacked
+        or snapshot.at - snapshot.head_at <= symptom.oldest_s
+    ):
         return None
-    why = Text("the oldest message is {age} old and still in the queue", age=duration(seen.at - seen.head_at))
+    why = Text("the oldest message is {age} old and still in the queue", age=duration(snapshot.at - snapshot.head_at))
     against = Text("publishers set the time of a message, and a long job looks like this")
     return Row(Proof.PERHAPS, why, trust.same_oldest_s, deadline_s + MORE_S, against=against)
 
 
-def _weaken(row: Row, symptom: Symptom, seen: QueueSnapshot, trust: Trust, terms: Terms) -> Row:
+def _weaken(row: Row, symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: Terms) -> Row:
     """The row with all that speaks against it."""
     proves = symptom.keeps_nothing and row.channels
-    if not (proves or seen.acks or trust.acked or seen.uncounted):
+    if not (proves or snapshot.acks or trust.acked or snapshot.uncounted):
         lock = Text("no message of this queue is known to have been acknowledged, ever: locks and leases look like this")
         needs_s = row.needs_s if row.proof is Proof.PERHAPS else row.needs_s + MORE_S
         row = replace(row, proof=Proof.PERHAPS, needs_s=needs_s, against=lock, settle=KEEPS if row.channels else "")
-    row = _doubt_users(row, symptom, [channel.user for channel in row.channels] or seen.users)
+    row = _doubt_users(row, symptom, [channel.user for channel in row.channels] or snapshot.users)
     if terms.one_host and row.channels and not symptom.users:
         no_users = Text("without `users` whoever may consume the queue decides which host is restarted")
-        row = _doubt(row, no_users, f"symptom: {{rabbitmq: {{users: [{', '.join(seen.users)}]}}}}")
+        row = _doubt(row, no_users, f"symptom: {{rabbitmq: {{users: [{', '.join(snapshot.users)}]}}}}")
     return row
 
 
@@ -244,57 +258,65 @@ def _doubt(row: Row, against: Phrase, settle: str) -> Row:
 # --- messages that wait -------------------------------------------------------------------------------------------------------
 
 
-def _find_waiting(symptom: Symptom, seen: QueueSnapshot, trust: Trust, terms: Terms, deadline_s: float) -> list[Row]:
+def _find_waiting(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: Terms, deadline_s: float) -> list[Row]:
     """The rows about waiting messages."""
-    if seen.depth <= symptom.max_messages or seen.unacked != 0 or seen.blind is not None or seen.consumers is None:
+    if (
+        snapshot.depth <= symptom.max_messages
+        or snapshot.unacked != 0
+        or snapshot.blind is not None
+        or snapshot.consumers is None
+    ):
         return []
-    waited_s = min(over_limit_s(symptom, seen), lasting_s(drop_gaps(seen.history.unacked), lambda count: count == 0))
-    waited_s = min(untouched_s(seen, waited_s), trust.steady_s)
-    if seen.deliveries is not None:
-        waited_s = min(waited_s, _undelivered_s(seen))
-    if seen.consumers:
-        return _find_unserved(symptom, seen, waited_s, deadline_s)
-    return _find_gone(seen, trust, terms, waited_s, deadline_s)
+    waited_s = min(over_limit_s(symptom, snapshot), lasting_s(drop_gaps(snapshot.history.unacked), lambda count: count == 0))
+    waited_s = min(untouched_s(snapshot, waited_s), trust.steady_s)
+    if snapshot.deliveries is not None:
+        waited_s = min(waited_s, _undelivered_s(snapshot))
+    if snapshot.consumers:
+        return _find_unserved(symptom, snapshot, waited_s, deadline_s)
+    return _find_gone(snapshot, trust, terms, waited_s, deadline_s)
 
 
-def over_limit_s(symptom: Symptom, seen: QueueSnapshot) -> float:
+def over_limit_s(symptom: Symptom, snapshot: QueueSnapshot) -> float:
     """For how long the depth has exceeded what may wait."""
-    return lasting_s(drop_gaps(seen.depth_samples), lambda depth: depth > symptom.max_messages)
+    return lasting_s(drop_gaps(snapshot.depth_samples), lambda depth: depth > symptom.max_messages)
 
 
-def _find_unserved(symptom: Symptom, seen: QueueSnapshot, waited_s: float, deadline_s: float) -> list[Row]:
-    channels, all_seen = seen.channels or (), seen.channels is not None and seen.unseen is None and not seen.uncounted
+def _find_unserved(symptom: Symptom, snapshot: QueueSnapshot, waited_s: float, deadline_s: float) -> list[Row]:
+    channels, all_seen = (
+        snapshot.channels or (),
+        snapshot.channels is not None and snapshot.unseen is None and not snapshot.uncounted,
+    )
     # An absent counter means that nothing was delivered only where the channel of each consumer shows the same.
-    if seen.deliveries is None and not (all_seen and channels and len(channels) == seen.consumers):
+    if snapshot.deliveries is None and not (all_seen and channels and len(channels) == snapshot.consumers):
         return []
     unserved = Text(
         "{count} message waits, and the consumers were given nothing for {seconds} s",
         "{count} messages wait, and the consumers were given nothing for {seconds} s",
     )
-    row = Row(Proof.UNSERVED, unserved.fill(count=seen.ready or 0, seconds=_shown_s(waited_s)), waited_s, deadline_s)
+    row = Row(Proof.UNSERVED, unserved.fill(count=snapshot.ready or 0, seconds=_shown_s(waited_s)), waited_s, deadline_s)
     elsewhere: Phrase = ""
     if any(channel.held for channel in channels):
         elsewhere = Text("its consumers hold messages of other queues, and one prefetch may be for all of them (global QoS)")
     elif not all_seen:
-        elsewhere = _say_unseen(seen)
+        elsewhere = _say_unseen(snapshot)
     if elsewhere:
         row = replace(row, proof=Proof.PERHAPS, needs_s=deadline_s + MORE_S, against=elsewhere)
-    return [_doubt_users(row, symptom, seen.users)]
+    return [_doubt_users(row, symptom, snapshot.users)]
 
 
-def _find_gone(seen: QueueSnapshot, trust: Trust, terms: Terms, waited_s: float, deadline_s: float) -> list[Row]:
-    if was_consumed(seen, trust):
+def _find_gone(snapshot: QueueSnapshot, trust: Trust, terms: Terms, waited_s: float, deadline_s: float) -> list[Row]:
+    if was_consumed(snapshot, trust):
         gone = Text(
             "{count} message has waited for {seconds} s, and the consumer is gone",
             "{count} messages have waited for {seconds} s, and the consumer is gone",
         )
         lasted_s = min(waited_s, trust.gone_s)
-        row = Row(Proof.GONE, gone.fill(count=seen.ready or 0, seconds=_shown_s(lasted_s)), lasted_s, deadline_s)
+        row = Row(Proof.GONE, gone.fill(count=snapshot.ready or 0, seconds=_shown_s(lasted_s)), lasted_s, deadline_s)
         scaled = Text(
             "the runbook allows no consumer at all (`min_consumers: 0`): scaled to zero, and nightly workers, look like this"
         )
         return [row if terms.min_consumers else replace(row, against=scaled, settle=MIN_CONSUMERS)]
-    if not is_young(seen) or trust.unconsumed:
+    if not is_young(snapshot) or trust.unconsumed:
         return []
     nobody = Text(
         "{count} message has waited for {seconds} s, and there is no consumer",
@@ -302,21 +324,21 @@ def _find_gone(seen: QueueSnapshot, trust: Trust, terms: Terms, waited_s: float,
     )
     young = Text("RabbitMQ began {age} ago, and nothing says that the queue had a consumer: dead-letter queues look like this")
     why, against = (
-        nobody.fill(count=seen.ready or 0, seconds=_shown_s(waited_s)),
-        young.fill(age=duration(seen.nodes_up_s or 0.0)),
+        nobody.fill(count=snapshot.ready or 0, seconds=_shown_s(waited_s)),
+        young.fill(age=duration(snapshot.nodes_up_s or 0.0)),
     )
     return [Row(Proof.PERHAPS, why, waited_s, deadline_s + MORE_S, against=against, settle=HISTORY)]
 
 
-def was_consumed(seen: QueueSnapshot, trust: Trust) -> bool:
+def was_consumed(snapshot: QueueSnapshot, trust: Trust) -> bool:
     """Whether the queue ever had a consumer: absent counters don't show that it had none."""
     remembered = trust.consumed or trust.acked
-    return bool(remembered or seen.consumed or seen.deliveries or any(count for _, count in seen.history.unacked))
+    return bool(remembered or snapshot.consumed or snapshot.deliveries or any(count for _, count in snapshot.history.unacked))
 
 
-def is_young(seen: QueueSnapshot) -> bool:
+def is_young(snapshot: QueueSnapshot) -> bool:
     """Whether the broker's counters are too young to show that the queue never had a consumer."""
-    return seen.nodes_up_s is not None and seen.nodes_up_s < YOUNG_S
+    return snapshot.nodes_up_s is not None and snapshot.nodes_up_s < YOUNG_S
 
 
 # --- in words -----------------------------------------------------------------------------------------------------------------
@@ -333,11 +355,11 @@ def _say_held_by(channels: tuple[Channel, ...], lasted_s: float) -> Phrase:
     return text.fill(names=join(names[:3], COMMA), seconds=_shown_s(lasted_s), count=count)
 
 
-def _say_others(seen: QueueSnapshot) -> Phrase:
+def _say_others(snapshot: QueueSnapshot) -> Phrase:
     """How many other consumers work, if any does."""
-    idle = [channel for channel in seen.channels or () if channel.held and still_s(drop_gaps(channel.work)) >= RECENT_S]
-    moves = rise_of(within(drop_gaps(seen.ack_samples), RECENT_S))
-    others = (seen.consumers or 0) - len(idle) if moves else 0
+    idle = [channel for channel in snapshot.channels or () if channel.held and still_s(drop_gaps(channel.work)) >= RECENT_S]
+    moves = rise_of(within(drop_gaps(snapshot.ack_samples), RECENT_S))
+    others = (snapshot.consumers or 0) - len(idle) if moves else 0
     return Text("{count} other consumer works", "{count} other consumers work", count=others) if others > 0 else ""
 
 
@@ -352,12 +374,12 @@ def _say_open_window(channel: Channel) -> Phrase:
     return join((holds, Text("Celery's countdowns, batches and delays look like this")))
 
 
-def _say_unseen(seen: QueueSnapshot) -> Phrase:
+def _say_unseen(snapshot: QueueSnapshot) -> Phrase:
     """Why no channel shows who holds what."""
-    if seen.unseen is not None:
-        return Text("its consumers' channels can't be seen: {why}", why=seen.unseen.why)
-    if seen.consumers and seen.uncounted:
+    if snapshot.unseen is not None:
+        return Text("its consumers' channels can't be seen: {why}", why=snapshot.unseen.why)
+    if snapshot.consumers and snapshot.uncounted:
         return Text("RabbitMQ counts no work of AMQP 1.0 and MQTT consumers")
-    if seen.consumers and seen.channels is None:
+    if snapshot.consumers and snapshot.channels is None:
         return Text("its consumers' channels can't be seen: RabbitMQ's user lacks the tag `monitoring`")
     return Text("no consumer's channel holds them: they were taken by basic.get, or by a consumer that was cancelled")

@@ -41,7 +41,7 @@ def main() -> int:
         return 2
     if asked.here:
         return _fuzz(names[0], asked.seconds)
-    return max([_apart(name, asked.seconds) for name in names])
+    return max([_run_alone(name, asked.seconds) for name in names])
 
 
 def _fuzz(name: str, seconds: int) -> int:
@@ -64,7 +64,7 @@ def _fuzz(name: str, seconds: int) -> int:
     return 0
 
 
-def _apart(name: str, seconds: int) -> int:
+def _run_alone(name: str, seconds: int) -> int:
     ARTIFACTS.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "tests.adapters.fuzz", name, "--seconds", str(seconds), "--here"]
     try:

@@ -15,9 +15,9 @@ from functions.application.ports import Finding, Query
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import Channel, QueueSnapshot, Returns
 from functions.domain.model.runbooks import Symptom
-from functions.runtime.decoding import convert
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
+from functions.runtime.structs import convert
 from testbed.looks import look_once
 from testbed.patience import PATIENCE_S
 from tests.adapters.secret import Secret

@@ -80,7 +80,7 @@ def launch(folder: Path, run: int, *, systemd: bool, timeout_s: float) -> None:
         start_unit(run, timeout_s, "--no-block")
         return
     command = [sys.executable, "-I", "-S", supervisor.__file__, str(folder), str(run)]
-    process = subprocess.Popen(command, **_apart(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL), start_new_session=True)
+    process = subprocess.Popen(command, **_detach(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL), start_new_session=True)
     threading.Thread(target=process.wait, daemon=True, name="supervisor").start()  # so that it leaves no zombie
 
 
@@ -88,7 +88,7 @@ def start_unit(run: int, timeout_s: float, *options: str) -> None:
     """Have systemd start the unit of this run. Raises Denied if systemd refuses, Unavailable if it doesn't answer."""
     command = ["systemctl", "start", "--no-ask-password", *options, UNIT.format(run=run)]
     try:
-        done = subprocess.run(command, **_apart(capture_output=True), timeout=max(timeout_s, 0.1), check=False)
+        done = subprocess.run(command, **_detach(capture_output=True), timeout=max(timeout_s, 0.1), check=False)
     except subprocess.TimeoutExpired:
         raise Unavailable(SYSTEM, Text("systemd gave no answer"), late=True) from None
     if done.returncode:
@@ -97,7 +97,8 @@ def start_unit(run: int, timeout_s: float, *options: str) -> None:
         raise Denied(SYSTEM, named(Text("systemd refused"), said), remedy=remedy)
 
 
-def _apart(**output: Any) -> dict[str, Any]:
+def _detach(**output: Any) -> dict[str, Any]:
+    """What keeps a process from our input, folder and environment."""
     environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": "/", "LANG": "C.UTF-8"}
     return {"stdin": subprocess.DEVNULL, "cwd": "/", "env": environment, **output}
 

@@ -119,13 +119,13 @@ class Page(Struct, frozen=True):
     @property
     def present(self) -> list[Consumer]:
         """The consumers that may take a message. One whose node was lost stays listed forever, without its channel's name."""
-        here = [one for one in self.consumer_details or () if one.activity_status not in GONE]
-        return [one for one in here if one.channel.name] if self.consumers == 0 else here
+        here = [consumer for consumer in self.consumer_details or () if consumer.activity_status not in GONE]
+        return [consumer for consumer in here if consumer.channel.name] if self.consumers == 0 else here
 
     @property
     def own_channels(self) -> dict[str, Consumer]:
         """The consumers that acknowledge messages, by the names of their channels."""
-        return {one.channel.name: one for one in self.present if one.ack_required and one.channel.name}
+        return {consumer.channel.name: consumer for consumer in self.present if consumer.ack_required and consumer.channel.name}
 
     def setting(self, name: str) -> Any:
         """The setting's value in the queue's arguments or its policies; None if neither has it."""
@@ -190,7 +190,7 @@ class ChannelPage(Struct, frozen=True):
     @property
     def window(self) -> int | None:
         """How many messages it may hold, by its consumers' limits and its own; 0: any number, None: not known."""
-        limits = [one.prefetch_count for one in self.consumer_details if one.ack_required]
+        limits = [consumer.prefetch_count for consumer in self.consumer_details if consumer.ack_required]
         if not limits or None in limits:
             return self.global_prefetch_count or None
         of_consumers = sum(limit or 0 for limit in limits) if all(limits) else 0

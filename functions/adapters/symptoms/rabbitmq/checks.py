@@ -102,9 +102,9 @@ def _version(overview: Outcome) -> str:
 
 
 def _figures(queue: QueueRef, totals: Outcome, page: Outcome) -> str:
-    seen = read_snapshot(queue, live(totals, queue).json(), json_or_none(page), at=0.0)
-    present = "not known" if seen.consumers is None else seen.consumers
-    return f"{seen.ready} ready, {seen.unacked} unacknowledged, consumers: {present}"
+    snapshot = read_snapshot(queue, live(totals, queue).json(), json_or_none(page), at=0.0)
+    present = "not known" if snapshot.consumers is None else snapshot.consumers
+    return f"{snapshot.ready} ready, {snapshot.unacked} unacknowledged, consumers: {present}"
 
 
 def _rights(whoami: Outcome) -> Finding:
@@ -148,7 +148,7 @@ def _judge_page(queue: QueueRef, outcome: Outcome, users: Sequence[str]) -> Iter
     if isinstance(limit, int) and 0 <= limit <= MOST_ATTEMPTS:
         detail = f"its delivery limit is {limit}, as few as the restarts of one incident may be (limits.attempts)"
         yield Finding(what, None, detail, "Raise delivery-limit by a policy.")
-    consuming = sorted({one.channel.user for one in page.present if one.channel.user})
+    consuming = sorted({consumer.channel.user for consumer in page.present if consumer.channel.user})
     everybody, others = ", ".join(consuming), ", ".join(user for user in consuming if users and user not in users)
     if consuming:
         detail = f"{others} consumes it too: what such a channel holds proves nothing" if others else everybody

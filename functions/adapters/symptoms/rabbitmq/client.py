@@ -78,7 +78,7 @@ UNNAMEABLE = frozenset({"", ".", ".."})  # `.` and `..` mean other paths to ever
 class Look(Struct, frozen=True):
     """A queue whose channels may be read."""
 
-    seen: QueueSnapshot
+    snapshot: QueueSnapshot
     query: Query
     own: Mapping[str, Consumer]  # its consumers that acknowledge messages, by the names of their channels
     channels: tuple[str, ...] = ()  # the names of those to read now
@@ -111,13 +111,13 @@ def look_all(settings: RabbitMQ, queries: Sequence[Query], *, timeout_s: float) 
     looks: dict[str, Look] = {}
     for query in queries:
         key, page = query.queue.key, outcomes.get(pages.get(query.queue.key, ""))
-        seen = to_snapshot(query.queue, totals.get(key), page, outcomes[WHOAMI])
-        if isinstance(seen, QueueSnapshot) and page is not None and sees_all(outcomes[WHOAMI]):
+        snapshot = to_snapshot(query.queue, totals.get(key), page, outcomes[WHOAMI])
+        if isinstance(snapshot, QueueSnapshot) and page is not None and sees_all(outcomes[WHOAMI]):
             shown = shaped_or_none(page, Page)
-            seen = replace(seen, channels=None if shown is None or shown.consumer_details is None else ())
-            if _is_worth_asking(seen):
-                looks[key] = Look(seen, query, shown.own_channels if shown is not None else {})
-        results[key] = seen
+            snapshot = replace(snapshot, channels=None if shown is None or shown.consumer_details is None else ())
+            if _is_worth_asking(snapshot):
+                looks[key] = Look(snapshot, query, shown.own_channels if shown is not None else {})
+        results[key] = snapshot
 
     def ask_more(paths: Sequence[str]) -> dict[str, Answer | Exception]:
         left_s = (ends - time.monotonic()) / 2
@@ -127,11 +127,11 @@ def look_all(settings: RabbitMQ, queries: Sequence[Query], *, timeout_s: float) 
     return [results[query.queue.key] for query in queries]
 
 
-def _is_worth_asking(seen: QueueSnapshot) -> bool:
+def _is_worth_asking(snapshot: QueueSnapshot) -> bool:
     """Whether it is worth another round trip: a message is held, or messages wait and none was delivered recently."""
-    deliveries = seen.history.deliveries
+    deliveries = snapshot.history.deliveries
     delivered = deliveries and rise_of(within(drop_gaps(deliveries), RECENT_S))
-    return bool(seen.unacked or (seen.ready and not delivered))
+    return bool(snapshot.unacked or (snapshot.ready and not delivered))
 
 
 def add_details(looks: Mapping[str, Look], ask: Ask) -> dict[str, QueueSnapshot]:
@@ -142,12 +142,12 @@ def add_details(looks: Mapping[str, Look], ask: Ask) -> dict[str, QueueSnapshot]
     answers = ask([NODES, ALARMS, *dict.fromkeys(look.path(name) for look in chosen.values() for name in look.channels)])
     details = {}
     for key, look in chosen.items():
-        seen = find_fresh(_read_channels(look, answers)) if look.own else look.seen
-        details[key] = with_nodes(seen, answers[NODES], answers[ALARMS])
-    hung = {key: find_hung(seen, looks[key].query.for_s) for key, seen in details.items()}
-    paths = dict.fromkeys(connection_path(one) for channels in hung.values() for one in channels)
+        snapshot = find_fresh(_read_channels(look, answers)) if look.own else look.snapshot
+        details[key] = with_nodes(snapshot, answers[NODES], answers[ALARMS])
+    hung = {key: find_hung(snapshot, looks[key].query.for_s) for key, snapshot in details.items()}
+    paths = dict.fromkeys(connection_path(channel) for channels in hung.values() for channel in channels)
     connections = ask(list(paths)[:MOST_CONNECTIONS]) if paths else {}
-    return {key: with_names(seen, hung[key], connections) for key, seen in details.items()}
+    return {key: with_names(snapshot, hung[key], connections) for key, snapshot in details.items()}
 
 
 def choose_channels(looks: Sequence[Look]) -> list[Look]:
@@ -172,7 +172,7 @@ def choose_channels(looks: Sequence[Look]) -> list[Look]:
 def _in_order(look: Look) -> list[str]:
     first = [name for name in dict.fromkeys(look.query.first) if name in look.own]
     rest = sorted(look.own.keys() - set(first))
-    start = int(look.seen.at * TURN % 1 * len(rest))
+    start = int(look.snapshot.at * TURN % 1 * len(rest))
     return [*first, *rest[start:], *rest[:start]]
 
 
@@ -187,7 +187,7 @@ def _read_channels(look: Look, answers: Mapping[str, Answer | Exception]) -> Que
             pages.append(shaped(good(answer).json(), ChannelPage))
         except (Denied, Unavailable) as error:
             errors.append(error)
-    return replace(add_channels(look.seen, look.query.queue, look.own, pages), unseen=_find_unseen(look, errors))
+    return replace(add_channels(look.snapshot, look.query.queue, look.own, pages), unseen=_find_unseen(look, errors))
 
 
 def _find_unseen(look: Look, errors: Sequence[Denied | Unavailable]) -> Unknown | None:
@@ -213,11 +213,11 @@ def to_snapshot(queue: QueueRef, totals: Any, page: Any = None, whoami: Any = No
         if totals is None:
             page_path(queue, 0.0)
         answer = live(totals, queue)
-        seen = read_snapshot(queue, answer.json(), json_or_none(page), at=answer.at)
+        snapshot = read_snapshot(queue, answer.json(), json_or_none(page), at=answer.at)
     except (Unavailable, Denied) as error:
         return error
     blind = _why_unread(page, Text("the queue's page can't be read"))
-    return replace(seen, blind=blind or seen.blind, unseen=_why_unread(whoami, Text("the user's tags can't be read")))
+    return replace(snapshot, blind=blind or snapshot.blind, unseen=_why_unread(whoami, Text("the user's tags can't be read")))
 
 
 def _why_unread(outcome: Answer | Exception | None, what: Text) -> Unknown | None:

@@ -50,18 +50,18 @@ def read_snapshot(queue: QueueRef, totals: Any, page: Any, *, at: float) -> Queu
         state = total.state or Text("unknown")
         raise Unavailable(SYSTEM, Text("no current totals of {queue} (state: {state})", queue=named(queue), state=state))
     returns = Returns(None) if total.type == "quorum" and unacked else None  # until its page shows the limit
-    seen = QueueSnapshot(at, ready + unacked, ready, unacked, returns=returns)
+    snapshot = QueueSnapshot(at, ready + unacked, ready, unacked, returns=returns)
     if page is None:
-        return replace(seen, blind=Unknown(Text("the page of {queue} could not be read", queue=named(queue))))
+        return replace(snapshot, blind=Unknown(Text("the page of {queue} could not be read", queue=named(queue))))
     try:
         shown = shaped(page, Page)
     except Unavailable as error:
-        return replace(seen, blind=Unknown(error.text))
-    if total.type == "quorum" and seen.depth == 0 and shown.messages != 0:
+        return replace(snapshot, blind=Unknown(error.text))
+    if total.type == "quorum" and snapshot.depth == 0 and shown.messages != 0:
         # For 5 s after a leader change the list of 4.0 says 0, and the page has no figures (measured).
         raise Unavailable(SYSTEM, Text("{queue} may have changed its leader just now", queue=named(queue)), late=True)
-    seen = _with_page(seen, shown)
-    return replace(seen, returns=_find_returns(seen, shown))
+    snapshot = _with_page(snapshot, shown)
+    return replace(snapshot, returns=_find_returns(snapshot, shown))
 
 
 def _find_total(queue: QueueRef, totals: Any, page: Any) -> Total:
@@ -92,22 +92,24 @@ def _find_total(queue: QueueRef, totals: Any, page: Any) -> Total:
     return total
 
 
-def _with_page(seen: QueueSnapshot, page: Page) -> QueueSnapshot:
+def _with_page(snapshot: QueueSnapshot, page: Page) -> QueueSnapshot:
     if page.consumer_details is None:
         remedy = Text("Turn the statistics on; `check` names the switch that turns them off.")
-        return replace(seen, blind=Unknown(Text("the broker's statistics are off"), remedy=remedy))
+        return replace(snapshot, blind=Unknown(Text("the broker's statistics are off"), remedy=remedy))
     consumers, traffic, head = page.present, page.traffic, page.head_message_timestamp
     delivered, taken = _sum(traffic.deliver, traffic.deliver_no_ack), _sum(traffic.get, traffic.get_no_ack)
     return replace(
-        seen,
+        snapshot,
         consumers=len(consumers) if page.consumers is None else max(page.consumers, len(consumers)),
-        consumer_ids=tuple(sorted(one.id for one in consumers)),
+        consumer_ids=tuple(sorted(consumer.id for consumer in consumers)),
         acks=_sum(traffic.ack, traffic.deliver_no_ack, traffic.get_no_ack),
         ack_samples=to_series(traffic.ack_details, traffic.deliver_no_ack_details, traffic.get_no_ack_details),
         depth_samples=to_series(page.messages_ready_details, page.messages_unacknowledged_details),
         head_at=float(head) if isinstance(head, float | int) else None,
-        head_bytes=page.message_bytes_ready if page.messages_ready == seen.ready == 1 else None,
-        held_bytes=page.message_bytes_unacknowledged if page.messages_unacknowledged == seen.unacked and seen.unacked else None,
+        head_bytes=page.message_bytes_ready if page.messages_ready == snapshot.ready == 1 else None,
+        held_bytes=page.message_bytes_unacknowledged
+        if page.messages_unacknowledged == snapshot.unacked and snapshot.unacked
+        else None,
         deliveries=_sum(delivered, taken),
         redeliveries=traffic.redeliver,
         published=traffic.publish,
@@ -118,50 +120,56 @@ def _with_page(seen: QueueSnapshot, page: Page) -> QueueSnapshot:
             to_series(traffic.redeliver_details),
             to_series(traffic.publish_details),
         ),
-        holders=_only_holder(page, seen),
-        uncounted=any(not one.channel.name for one in consumers),
+        holders=_only_holder(page, snapshot),
+        uncounted=any(not consumer.channel.name for consumer in consumers),
         consumed=bool(page.consumer_details),
-        active=sum(one.active and one.activity_status != WAITING for one in consumers),
-        users=tuple(sorted({one.channel.user for one in consumers} - {"", SHOVEL})),
+        active=sum(consumer.active and consumer.activity_status != WAITING for consumer in consumers),
+        users=tuple(sorted({consumer.channel.user for consumer in consumers} - {"", SHOVEL})),
         polled=bool(taken and not delivered and not consumers),
-        blind=_find_mismatch(page, consumers, seen),
+        blind=_find_mismatch(page, consumers, snapshot),
     )
 
 
-def _find_returns(seen: QueueSnapshot, page: Page) -> Returns | None:
+def _find_returns(snapshot: QueueSnapshot, page: Page) -> Returns | None:
     """How often held messages may return. How often they have is unknown, so all redeliveries since the queue was empty count."""
     limit = page.limit_of_returns
-    if not isinstance(limit, int) or limit < 0 or not seen.unacked:
+    if not isinstance(limit, int) or limit < 0 or not snapshot.unacked:
         return None
-    used = limit if seen.uncounted else _count_since_empty(seen)
+    used = limit if snapshot.uncounted else _count_since_empty(snapshot)
     return Returns(limit, min(used, limit), page.setting("dead-letter-exchange") is not None)
 
 
-def find_fresh(seen: QueueSnapshot) -> QueueSnapshot:
+def find_fresh(snapshot: QueueSnapshot) -> QueueSnapshot:
     """The snapshot without returns so far, if no channel that holds messages ever got a redelivered one."""
-    held_by = [one for one in seen.channels or () if one.held]
-    if seen.returns is None or not held_by or seen.unseen or seen.uncounted or any(one.returned != 0 for one in held_by):
-        return seen
-    return replace(seen, returns=replace(seen.returns, used=0))
+    held_by = [channel for channel in snapshot.channels or () if channel.held]
+    if (
+        snapshot.returns is None
+        or not held_by
+        or snapshot.unseen
+        or snapshot.uncounted
+        or any(channel.returned != 0 for channel in held_by)
+    ):
+        return snapshot
+    return replace(snapshot, returns=replace(snapshot.returns, used=0))
 
 
-def _count_since_empty(seen: QueueSnapshot) -> int:
+def _count_since_empty(snapshot: QueueSnapshot) -> int:
     """The redeliveries since the queue was last seen empty; depth and counters are up to SETTLED_S apart."""
-    empty_at = max((at for at, depth in drop_gaps(seen.depth_samples) if not depth), default=None)
-    if empty_at is None or not seen.history.redeliveries:
-        return seen.redeliveries or 0
-    return rise_of(tuple((at, count) for at, count in drop_gaps(seen.history.redeliveries) if at >= empty_at - SETTLED_S))
+    empty_at = max((at for at, depth in drop_gaps(snapshot.depth_samples) if not depth), default=None)
+    if empty_at is None or not snapshot.history.redeliveries:
+        return snapshot.redeliveries or 0
+    return rise_of(tuple((at, count) for at, count in drop_gaps(snapshot.history.redeliveries) if at >= empty_at - SETTLED_S))
 
 
-def _only_holder(page: Page, seen: QueueSnapshot) -> tuple[Holder, ...]:
+def _only_holder(page: Page, snapshot: QueueSnapshot) -> tuple[Holder, ...]:
     """If a queue has one consumer, that is its holder, even for users who can't see channels."""
-    if not seen.unacked or len(page.own_channels) != 1:
+    if not snapshot.unacked or len(page.own_channels) != 1:
         return ()
     (only,) = page.own_channels.values()
-    return (Holder(only.channel.peer_host[:NAME], "", seen.unacked),)
+    return (Holder(only.channel.peer_host[:NAME], "", snapshot.unacked),)
 
 
-def _find_mismatch(page: Page, consumers: list[Consumer], seen: QueueSnapshot) -> Unknown | None:
+def _find_mismatch(page: Page, consumers: list[Consumer], snapshot: QueueSnapshot) -> Unknown | None:
     """Contradictions in the page, which may hide work."""
     shown = len(page.consumer_details or ())
     if page.consumers is not None and page.consumers > shown:
@@ -171,11 +179,11 @@ def _find_mismatch(page: Page, consumers: list[Consumer], seen: QueueSnapshot) -
             known=shown,
         )
         return Unknown(why, late=True, remedy=Text("Enable rabbitmq_management_agent on every node of the cluster."))
-    if consumers and all(one.channel.user == SHOVEL for one in consumers):
+    if consumers and all(consumer.channel.user == SHOVEL for consumer in consumers):
         return Unknown(Text("only a shovel takes messages from it"), remedy=Text("See the shovel's state in RabbitMQ."))
     if not page.messages_ready_details.samples:
         return Unknown(Text("the broker has no samples of its depth"), late=True)
-    if seen.unacked and consumers and page.traffic.deliver is None and all(one.channel.name for one in consumers):
+    if snapshot.unacked and consumers and page.traffic.deliver is None and all(consumer.channel.name for consumer in consumers):
         return Unknown(Text("messages are held, but nobody counts its deliveries"), late=True)
     return None
 
@@ -188,8 +196,8 @@ def _sum(*counters: int | None) -> int | None:
 def to_series(*parts: Samples) -> observations.Samples:
     """(seconds, value) by time, oldest first; values of the same time are added up."""
     by_time: dict[int, int] = {}
-    for one in (sample for part in parts for sample in part.samples):
-        by_time[one.timestamp] = by_time.get(one.timestamp, 0) + one.sample
+    for sample in (sample for part in parts for sample in part.samples):
+        by_time[sample.timestamp] = by_time.get(sample.timestamp, 0) + sample.sample
     return tuple((at / 1000, value) for at, value in sorted(by_time.items()))
 
 
@@ -197,16 +205,16 @@ def to_series(*parts: Samples) -> observations.Samples:
 
 
 def add_channels(
-    seen: QueueSnapshot, queue: QueueRef, own: Mapping[str, Consumer], pages: Sequence[ChannelPage]
+    snapshot: QueueSnapshot, queue: QueueRef, own: Mapping[str, Consumer], pages: Sequence[ChannelPage]
 ) -> QueueSnapshot:
     """The snapshot with the channels that have these pages."""
     channels = tuple(_to_channel(queue, own[page.name], page) for page in pages if page.name in own)
-    return replace(seen, channels=channels, holding=sum(one.held > 0 for one in channels))
+    return replace(snapshot, channels=channels, holding=sum(channel.held > 0 for channel in channels))
 
 
 def _to_channel(queue: QueueRef, consumer: Consumer, page: ChannelPage) -> Channel:
     traffic = page.traffic
-    others = (one for one in page.consumer_details if one.ack_required and one.queue.name != queue.keys["queue"])
+    others = (other for other in page.consumer_details if other.ack_required and other.queue.name != queue.keys["queue"])
     return Channel(
         page.name,
         consumer.channel.peer_host[:NAME],
@@ -221,16 +229,16 @@ def _to_channel(queue: QueueRef, consumer: Consumer, page: ChannelPage) -> Chann
     )
 
 
-def find_hung(seen: QueueSnapshot, for_s: float) -> list[Channel]:
+def find_hung(snapshot: QueueSnapshot, for_s: float) -> list[Channel]:
     """The channels that hold a message and have done nothing for `for_s`. The number of held messages is up to 5 s ahead of the
     counters, so a message counts once they show it. The one that holds most comes first. How long a consumer has held a message
     is read from its channel's counters: `idle_since` is renewed every 60 s (measured on 3.10, 4.0, 4.3)."""
     hung = [
         one
-        for one in seen.channels or ()
+        for one in snapshot.channels or ()
         if one.held and one.counted > 0 and one.work and one.work[-1][1] and _flat_s(one) >= max(for_s, RECENT_S)
     ]
-    return sorted(hung, key=lambda one: (-one.held, one.id))
+    return sorted(hung, key=lambda channel: (-channel.held, channel.id))
 
 
 def _flat_s(channel: Channel) -> float:
@@ -242,16 +250,16 @@ def connection_path(channel: Channel) -> str:
     return f"/api/connections/{quote(channel.id.rpartition(' (')[0], safe='')}"
 
 
-def with_names(seen: QueueSnapshot, hung: Sequence[Channel], answers: Mapping[str, Answer | Exception]) -> QueueSnapshot:
+def with_names(snapshot: QueueSnapshot, hung: Sequence[Channel], answers: Mapping[str, Answer | Exception]) -> QueueSnapshot:
     """The snapshot with the names of the channels that hang, and with these as its holders."""
-    if not seen.channels:
-        return seen
-    by_id = {one.id: _with_connection(one, answers.get(connection_path(one))) for one in hung}
+    if not snapshot.channels:
+        return snapshot
+    by_id = {channel.id: _with_connection(channel, answers.get(connection_path(channel))) for channel in hung}
     holders = tuple(
-        Holder(one.host, one.name, None if one.shared else one.held, seen.at - _flat_s(one))
-        for one in tuple(by_id.values())[:KEPT]
+        Holder(channel.host, channel.name, None if channel.shared else channel.held, snapshot.at - _flat_s(channel))
+        for channel in tuple(by_id.values())[:KEPT]
     )
-    return replace(seen, channels=tuple(by_id.get(one.id, one) for one in seen.channels), holders=holders)
+    return replace(snapshot, channels=tuple(by_id.get(channel.id, channel) for channel in snapshot.channels), holders=holders)
 
 
 def _with_connection(channel: Channel, answer: Answer | Exception | None) -> Channel:
@@ -266,22 +274,24 @@ def _with_connection(channel: Channel, answer: Answer | Exception | None) -> Cha
     return replace(channel, name=name, connected_at=connected_at)
 
 
-def with_nodes(seen: QueueSnapshot, nodes: Answer | Exception, alarms: Answer | Exception) -> QueueSnapshot:
+def with_nodes(snapshot: QueueSnapshot, nodes: Answer | Exception, alarms: Answer | Exception) -> QueueSnapshot:
     """The snapshot with the cluster's nodes, and what the broker is short of."""
-    seen = replace(seen, alarm=_read_alarm(alarms))
+    snapshot = replace(snapshot, alarm=_read_alarm(alarms))
     try:
         members = shaped(good(nodes).json(), list[Node])
     except (Denied, Unavailable) as error:
         unread = Unknown(Text("the nodes of the cluster could not be read: {error}", error=error.text), late=True)
-        return replace(seen, blind=seen.blind or unread)
+        return replace(snapshot, blind=snapshot.blind or unread)
     up = [node for node in members if node.running]
     silent = [node.name for node in up if node.uptime is None]
-    if silent and (seen.blind is None or seen.blind.late):
+    if silent and (snapshot.blind is None or snapshot.blind.late):
         why = Text("these nodes send no statistics: {nodes}", nodes=", ".join(silent))
         remedy = Text("Enable rabbitmq_management_agent on every node of the cluster.")
-        seen = replace(seen, blind=Unknown(why, late=True, remedy=remedy))  # a node sends none until seconds after its start
+        snapshot = replace(
+            snapshot, blind=Unknown(why, late=True, remedy=remedy)
+        )  # a node sends none until seconds after its start
     return replace(
-        seen,
+        snapshot,
         nodes=tuple(sorted(node.name for node in up)),
         node_down=len(up) < len(members),
         nodes_up_s=min((node.uptime / 1000 for node in up if node.uptime is not None), default=0.0),
@@ -296,4 +306,4 @@ def _read_alarm(answer: Answer | Exception) -> Phrase:
         alarms = shaped(answer.json(), Alarms).alarms
     except Unavailable:
         return ""
-    return join([in_brackets(clean(one.resource, NAME, "…"), clean(one.node, NAME, "…")) for one in alarms[:KEPT]], COMMA)
+    return join([in_brackets(clean(alarm.resource, NAME, "…"), clean(alarm.node, NAME, "…")) for alarm in alarms[:KEPT]], COMMA)
