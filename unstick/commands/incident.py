@@ -8,7 +8,7 @@ from functions.application.collect import evidence_path
 from functions.application.history.incidents import find
 from functions.bootstrap import Adapters
 from functions.domain.cards.content import rendered, tidy
-from functions.domain.cards.incident import Entry, Known, tell
+from functions.domain.cards.incident import Entry, Record, tell
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.sanitize import clean
 from functions.domain.texts.words import ENDINGS
@@ -50,22 +50,22 @@ def incident(*, config_path: str, as_json: bool, incident_id: str, with_evidence
         raise output.Wrong("no evidence was kept of this incident.")
 
 
-def _find(ports: Adapters, incident_id: str) -> Known:
+def _find(ports: Adapters, incident_id: str) -> Record:
     """The archived or open incident. Raises Wrong if there is none."""
     found = find(ports, incident_id, ARCHIVE_S)
-    if found.known is not None:
-        return found.known
+    if found.record is not None:
+        return found.record
     unreadable = f" {found.unreadable} documents can't be read; `status` says why." if found.unreadable else ""
     raise output.Wrong(f"there is no incident {incident_id}.{unreadable} `status --days 30 --last 100` lists the ended ones.")
 
 
-def _title(record: Known) -> Phrase:
+def _title(record: Record) -> Phrase:
     name = record.target.name if record.target else record.incident.runbook or "-"
     opened = Text("open, {phase}", phase=record.incident.phase.value)
     return named(tidy(name), ENDINGS[record.outcome.ending] if record.outcome else opened)
 
 
-def _print(record: Known, entries: tuple[Entry, ...], rules: Rules) -> None:
+def _print(record: Record, entries: tuple[Entry, ...], rules: Rules) -> None:
     output.print_text(rendered(rules, _title(record)), click.style(f"{record.incident.id}  ", bold=True))
     parts = [f"runbook {record.incident.runbook}", f"restarts: {record.incident.restarts}", f"times are in {rules.time_zone}"]
     output.print_text(", ".join(parts))
@@ -82,7 +82,7 @@ def _print(record: Known, entries: tuple[Entry, ...], rules: Rules) -> None:
             output.print_text(line, " " * 22 + "| ")
 
 
-def _as_json(record: Known, entries: tuple[Entry, ...], rules: Rules, evidence: str | None) -> dict[str, object]:
+def _as_json(record: Record, entries: tuple[Entry, ...], rules: Rules, evidence: str | None) -> dict[str, object]:
     """All of it, without the nonce of the approval link."""
     timeline = [
         {"at": entry.at, "kind": entry.kind, "text": rendered(rules, entry.text), "link": entry.link, "lines": entry.lines}

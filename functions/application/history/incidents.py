@@ -13,7 +13,7 @@ from functions.application.observe import unwrap
 from functions.application.ports import Ports, Stored
 from functions.application.serialization import decode
 from functions.application.storm import is_shard
-from functions.domain.cards.incident import Known, Row, to_row
+from functions.domain.cards.incident import Record, Row, to_row
 from functions.domain.decisions.guards import ESCALATION_HOLDS_S
 from functions.domain.model.codes import Ending
 from functions.domain.model.incidents import Archive, Document
@@ -37,7 +37,7 @@ class Documents(Struct, frozen=True):
 
 
 class Found(Struct, frozen=True):
-    known: Known | None
+    record: Record | None
     unreadable: int = 0  # open documents that can't be read: it may be in one of these
 
 
@@ -81,40 +81,43 @@ def load_documents(
     return Documents(tuple(readable), tuple(unreadable))
 
 
-def read_open(ports: Ports, timeout_s: float) -> tuple[list[Known], int]:
+def read_open(ports: Ports, timeout_s: float) -> tuple[list[Record], int]:
     """The incidents that are open, or ended and not yet archived; and how many open documents can't be read."""
     keys = document_keys(ports, only_open=True, timeout_s=timeout_s)[:OPEN_READ]
     documents = load_documents(ports, keys, timeout_s=timeout_s)
-    return [known for document in documents.readable for known in _incidents_of(document)], len(documents.unreadable)
+    return [record for document in documents.readable for record in _incidents_of(document)], len(documents.unreadable)
 
 
-def _incidents_of(document: Document) -> Iterator[Known]:
+def _incidents_of(document: Document) -> Iterator[Record]:
     if document.incident is not None:
-        yield Known(document.target, document.incident)
+        yield Record(document.target, document.incident)
     for waiting in document.to_archive:
-        yield _escalated(to_known(waiting), document)
+        yield _escalated(to_record(waiting), document)
 
 
-def to_known(record: Archive) -> Known:
-    """An archive record as a Known."""
-    return Known(record.target, record.incident, record.outcome)
+def to_record(archived: Archive) -> Record:
+    """The archived incident, as people ask for it."""
+    return Record(archived.target, archived.incident, archived.outcome)
 
 
-def _escalated(known: Known, document: Document) -> Known:
+def _escalated(record: Record, document: Document) -> Record:
     """With the document's escalation if it is about this incident, and holds restarts back still."""
     escalation = document.escalation if document.escalated_at is not None else None
-    return replace(known, escalation=escalation) if escalation and escalation.incident == known.incident.id else known
+    return replace(record, escalation=escalation) if escalation and escalation.incident == record.incident.id else record
 
 
-def _read_escalation(ports: Ports, known: Known, timeout_s: float) -> Known:
+def _read_escalation(ports: Ports, record: Record, timeout_s: float) -> Record:
     """The ended incident, with its escalation if people still have to handle it."""
-    outcome, target = known.outcome, known.target
+    outcome, target = record.outcome, record.target
     if outcome is None or target is None or outcome.ending is not Ending.ESCALATED:
-        return known
+        return record
     if ports.now() - outcome.at > ESCALATION_HOLDS_S:
-        return known
+        return record
     stored = ports.store.load(target.key, timeout_s=timeout_s)
-    return _escalated(known, decode(Document, stored.body, target.key)) if stored else known
+    try:
+        return _escalated(record, decode(Document, stored.body, target.key)) if stored else record
+    except Denied:  # of a newer release, or broken: the list names it
+        return record
 
 
 def find(ports: Ports, incident_id: str, timeout_s: float) -> Found:
@@ -124,14 +127,13 @@ def find(ports: Ports, incident_id: str, timeout_s: float) -> Found:
     days = [_date(first_at + day * DAY_S) for day in range(DAYS_LONG + 1)] if begun is not None else []
     record = _read_first(ports, [f"incidents/{day}/{incident_id}.json" for day in days], timeout_s)
     if record is not None:
-        return Found(_read_escalation(ports, to_known(record), timeout_s))
+        return Found(record)
     opened, unreadable = read_open(ports, timeout_s)
-    known = next((one for one in opened if one.incident.id == incident_id), None)
-    if known is None:
+    record = next((waiting for waiting in opened if waiting.incident.id == incident_id), None)
+    if record is None:
         paths = ports.store.list_archive(since=_date(first_at), timeout_s=timeout_s)
         record = _read_first(ports, [path for path in paths if path.endswith(f"/{incident_id}.json")], timeout_s)
-        known = _read_escalation(ports, to_known(record), timeout_s) if record is not None else None
-    return Found(known, unreadable)
+    return Found(record, unreadable)
 
 
 def _begun_at(incident_id: str) -> float | None:
@@ -147,12 +149,12 @@ def _date(at: float) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(at))
 
 
-def _read_first(ports: Ports, paths: list[str], timeout_s: float) -> Archive | None:
+def _read_first(ports: Ports, paths: list[str], timeout_s: float) -> Record | None:
     calls = [partial(ports.store.read_archived, path, timeout_s=timeout_s) for path in paths]
     bodies = ports.run_parallel(calls, timeout_s) if calls else []
     for path, body in zip(paths, bodies, strict=True):
         if unwrap(body) is not None:
-            return decode(Archive, body, path)
+            return _read_escalation(ports, to_record(decode(Archive, body, path)), timeout_s)
     return None
 
 
@@ -178,4 +180,4 @@ def _read_row(ports: Ports, path: str, timeout_s: float) -> Row | None:
     body = ports.store.read_archived(path, timeout_s=timeout_s)
     if body is None:
         return None
-    return to_row(_read_escalation(ports, to_known(decode(Archive, body, path)), timeout_s), ports.rules, ports.now())
+    return to_row(_read_escalation(ports, to_record(decode(Archive, body, path)), timeout_s), ports.rules, ports.now())

@@ -42,7 +42,7 @@ def _set_urgency(content: Content, card_input: CardInput) -> Content:
     """As urgent as it really is: some call nobody, some are over, and what may be gone is never nothing."""
     if content.urgency == "act" and card_input.calls_nobody:
         content = replace(content, urgency="plan")
-    if card_input.kind in ENDS and (card_input.may_be_gone or any(watched.may_be_gone for watched in card_input.queues)):
+    if card_input.kind in ENDS and (card_input.may_be_gone or any(state.may_be_gone for state in card_input.queues)):
         well = content.urgency == "fine"
         text = (MAY_BE_GONE, *content.text) if well else (*content.text, MAY_BE_GONE)
         content = replace(content, urgency="plan" if well else content.urgency, text=text)
@@ -91,7 +91,7 @@ def _draining(card_input: CardInput) -> Content:
 
 
 def _moving(card_input: CardInput) -> Text:
-    left = sum(watched.after.depth or 0 for watched in card_input.queues)
+    left = sum(state.after.depth or 0 for state in card_input.queues)
     text = Text("{subject} is processing again, {count} message left", "{subject} is processing again, {count} messages left")
     return text.fill(count=left)
 
@@ -116,7 +116,7 @@ def _escalated(card_input: CardInput) -> Content:
         if card_input.is_over:
             headline = Text("{subject} was handed over to people")
         text = [to_do(_advice(card_input))]
-        if find_same_again(card_input.queues) or all(watched.after.verdict is not Verdict.STUCK for watched in card_input.queues):
+        if find_same_again(card_input.queues) or all(state.after.verdict is not Verdict.STUCK for state in card_input.queues):
             text += holds.why(card_input, None)  # otherwise the headline says it
     return Content("act", headline, [*text, holds.HANDS_OFF, *holds.say_cause(card_input)])
 
@@ -154,7 +154,7 @@ def _advice(card_input: CardInput) -> Phrase:
     consumers = queues.fewest_consumers(card_input)
     if consumers is None or not card_input.shown.restarts:
         return Text("Check the queue and the application's log, and restart it by hand if it hangs.")
-    if consumers == 0 and any(watched.after.came for watched in card_input.queues):
+    if consumers == 0 and any(state.after.came for state in card_input.queues):
         return Text(
             "A consumer came back and is gone again: the application crashed, or RabbitMQ cut it off. "
             "Read its log, then start it by hand."
@@ -207,7 +207,7 @@ def _resumed(card_input: CardInput) -> Content:
 
 
 def _unmatched(card_input: CardInput) -> Content:
-    count, first = len(card_input.unmatched), next((one.said for one in card_input.unmatched), "")
+    count, first = len(card_input.unmatched), next((alert.said for alert in card_input.unmatched), "")
     headline = Text("{count} suspicion matched no runbook", "{count} suspicions matched no runbook", count=count)
     if count == 1:
         headline = Text("{alert} matched no runbook", alert=tidy(first, 80))

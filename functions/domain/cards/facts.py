@@ -251,7 +251,7 @@ def _listed(card_input: CardInput) -> Phrase:
 
 def unmatched(card_input: CardInput) -> Iterator[Fact]:
     """The suspicions without a runbook, and which labels the closest runbook asks for."""
-    yield from ((tidy(one.said, 60), one.detail) for one in card_input.unmatched[:BUNDLED_SHOWN])
+    yield from ((tidy(alert.said, 60), alert.detail) for alert in card_input.unmatched[:BUNDLED_SHOWN])
     if (more := len(card_input.unmatched) - BUNDLED_SHOWN) > 0:
         yield "", Text("and {count} more", count=more)
 
@@ -259,7 +259,7 @@ def unmatched(card_input: CardInput) -> Iterator[Fact]:
 def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
     """(label, URL), most urgent first. Anything but a plain web address is left out."""
     trigger = first_trigger(card_input)
-    known = trigger.links if trigger else {}
+    of_alert = trigger.links if trigger else {}
     execution, collected = card_input.about or card_input.shown.execution, card_input.shown.evidence
     bundled = islice(card_input.bundled_links.items(), BUNDLED_LINKS)
     wanted: list[tuple[Phrase, str]] = [
@@ -271,7 +271,7 @@ def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
         (words.LINK_EXECUTION, execution.url if execution else ""),
         (words.LINK_DETAILS, page_of_incident(incident_id(card_input), rules)),
         (words.LINK_EVIDENCE, collected.execution.url if collected and collected.execution else ""),
-        *((label, known.get(name, "")) for name, label in LINKS.items()),
+        *((label, of_alert.get(name, "")) for name, label in LINKS.items()),
         (words.LINK_CAUSE, card_input.runbook.root_cause if card_input.runbook else ""),
     ]
     return ((label, safe) for label, url in wanted if (safe := safe_url(url)))
@@ -279,10 +279,10 @@ def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
 
 def page_of_queue(card_input: CardInput) -> str:
     """Where people look at a queue that the restart did not help, and move away a message on which it hangs again."""
-    hang = (watched for watched in card_input.queues if watched.after.verdict is Verdict.STUCK)
-    watched = find_same_again(card_input.queues) or next(hang, None)
+    hang = (state for state in card_input.queues if state.after.verdict is Verdict.STUCK)
+    state = find_same_again(card_input.queues) or next(hang, None)
     escalated = card_input.kind in (CardKind.ESCALATED, CardKind.ESCALATED_AGAIN)
-    return watched.queue.page if watched and escalated else ""
+    return state.queue.page if state and escalated else ""
 
 
 def _say_approve(card_input: CardInput) -> Phrase:

@@ -34,11 +34,8 @@ def say_held(card_input: CardInput) -> Content:
             would = Text("It would have asked a person whether to run the job with: {target}.")
         text.append(would.fill(target=tidy(card_input.target.name, 200)))
     if card_input.approve_url and card_input.shown.approval.expires_at is not None:
-        once, anyway = (
-            Text("You can approve once, until {until}."),
-            Text("You can approve a restart anyway, once, until {until}."),
-        )
-        text.append(once if reason in ASKED else anyway)
+        anyway = Text("You can approve a restart anyway, once, until {until}.")
+        text.append(Text("You can approve once, until {until}.") if reason in ASKED else anyway)
     if card_input.next_at is not None and reason is not Reason.LIKELY_STUCK and urgency != "fine":  # likely waits for a day
         text += [Text("Still so at {at}.")] if card_input.told_at is not None else []
         text.append(Text("If nothing changes, the next message comes after {next}."))
@@ -69,8 +66,8 @@ def _held_headline(card_input: CardInput, urgency: str) -> Text:
 
 def _is_likely(card_input: CardInput) -> bool:
     """Whether what it rests on is likely only."""
-    judged = [watched for watched in card_input.queues if watched.proof is not None]
-    return bool(judged) and all(watched.is_likely for watched in judged)
+    judged = [state for state in card_input.queues if state.proof is not None]
+    return bool(judged) and all(state.is_likely for state in judged)
 
 
 def _doubt(card_input: CardInput) -> Text:

@@ -44,7 +44,7 @@ KINDS: Mapping[str, Text] = {
 }
 
 
-class Known(Struct, frozen=True):
+class Record(Struct, frozen=True):
     """An incident as people ask for it, open or ended."""
 
     target: Target | None
@@ -67,18 +67,18 @@ def tell(incident: Incident, outcome: Outcome | None = None) -> tuple[Entry, ...
     """The entries of an incident, oldest first. Depths read between two others are one entry; the incident's curve has all."""
     entries = [
         *(entry for trigger in incident.triggers for entry in _alert(trigger)),
-        *(entry for watched in incident.queues for entry in _before(watched)),
+        *(entry for state in incident.queues for entry in _before(state)),
         *map(_decision, incident.history),
         *(_evidence(incident.evidence, incident.runner_ahead_s) if incident.evidence else ()),
         *(entry for execution, how in _executions(incident) for entry in _restart(execution, how, incident)),
-        *(entry for watched in incident.queues for entry in _verdict(watched, incident.runner_ahead_s)),
+        *(entry for state in incident.queues for entry in _verdict(state, incident.runner_ahead_s)),
     ]
     if outcome is not None:
         why = REASONS[outcome.reason].short if outcome.reason else ""
         by = Text("by {name}", name=tidy(outcome.by)) if outcome.by else _by(incident)
         entries.append(Entry(outcome.at, "outcome", join((ENDINGS[outcome.ending], why, by))))
     times = sorted(entry.at for entry in entries)
-    looks = [entry for watched in incident.queues for entry in _looks(watched, times)]
+    looks = [entry for state in incident.queues for entry in _looks(state, times)]
     return tuple(sorted([*entries, *looks], key=lambda entry: (entry.at, entry.kind == "outcome")))
 
 
@@ -90,13 +90,13 @@ def _alert(trigger: AlertRef) -> Iterator[Entry]:
         yield Entry(trigger.resolved_at, "alert", Text("{alert} is resolved", alert=name))
 
 
-def _looks(watched: QueueState, times: Sequence[float]) -> Iterator[Entry]:
-    queue, before = tidy(watched.queue.name, QUEUE_NAME), watched.before
-    points = [point for point in watched.curve if before is None or point[0] != before.at]
+def _looks(state: QueueState, times: Sequence[float]) -> Iterator[Entry]:
+    queue, before = tidy(state.queue.name, QUEUE_NAME), state.before
+    points = [point for point in state.curve if before is None or point[0] != before.at]
     former: int | None = None
     for _, group in groupby(points, key=lambda point: bisect_left(times, point[0])):
-        seen = tuple(group)
-        first, (at, last) = seen[0][1], seen[-1]
+        samples = tuple(group)
+        first, (at, last) = samples[0][1], samples[-1]
         if first == last:
             said = messages(last)
         else:
@@ -106,24 +106,24 @@ def _looks(watched: QueueState, times: Sequence[float]) -> Iterator[Entry]:
         former = last
 
 
-def _before(watched: QueueState) -> Iterator[Entry]:
-    if watched.before is not None:
-        yield Entry(watched.before.at, "check", named(tidy(watched.queue.name, QUEUE_NAME), describe(watched.before)))
+def _before(state: QueueState) -> Iterator[Entry]:
+    if state.before is not None:
+        yield Entry(state.before.at, "check", named(tidy(state.queue.name, QUEUE_NAME), describe(state.before)))
 
 
-def describe(seen: QueueSnapshot) -> Phrase:
+def describe(reading: QueueSnapshot) -> Phrase:
     """One reading of a queue in full."""
     oldest: Phrase = ""
-    if seen.head_at is not None:
-        oldest = Text("the oldest is {age} old", age=duration(seen.at - seen.head_at))
+    if reading.head_at is not None:
+        oldest = Text("the oldest is {age} old", age=duration(reading.at - reading.head_at))
     unacked: Phrase = ""
-    if seen.unacked is not None:
-        of = size(seen.held_bytes) if seen.held_bytes is not None else ""
-        unacked = in_brackets(Text("{count} unacknowledged", count=seen.unacked), of)
+    if reading.unacked is not None:
+        of = size(reading.held_bytes) if reading.held_bytes is not None else ""
+        unacked = in_brackets(Text("{count} unacknowledged", count=reading.unacked), of)
     figures = join(
-        (messages(seen.depth), unacked, consumers(seen.consumers) if seen.consumers is not None else "", oldest), COMMA
+        (messages(reading.depth), unacked, consumers(reading.consumers) if reading.consumers is not None else "", oldest), COMMA
     )
-    return join((figures, *(Text("held by {holder}", holder=held(holder, seen.at)) for holder in seen.holders)))
+    return join((figures, *(Text("held by {holder}", holder=held(holder, reading.at)) for holder in reading.holders)))
 
 
 def _decision(entry: HistoryEntry) -> Entry:
@@ -171,14 +171,14 @@ def _restart(execution: Execution, how: Phrase, incident: Incident) -> Iterator[
         yield Entry(ended - ahead_s, "restart", join((named(named_run, took), how), COMMA), link, lines or ())
 
 
-def _verdict(watched: QueueState, ahead_s: float) -> Iterator[Entry]:
-    after = watched.after
+def _verdict(state: QueueState, ahead_s: float) -> Iterator[Entry]:
+    after = state.after
     if after.verdict is None or after.looked_at is None:
         return
     left = messages(after.depth) if after.depth is not None else ""
-    connected = consumers(watched.consumers) if watched.consumers is not None else ""
+    connected = consumers(state.consumers) if state.consumers is not None else ""
     said = in_brackets(VERDICTS[after.verdict], join((left, connected), COMMA))
-    yield Entry(after.looked_at - ahead_s, "verdict", named(tidy(watched.queue.name, QUEUE_NAME), said))
+    yield Entry(after.looked_at - ahead_s, "verdict", named(tidy(state.queue.name, QUEUE_NAME), said))
 
 
 DONE = Text("done")
@@ -203,13 +203,13 @@ class Row(Struct, frozen=True):
     rank: int  # 0: open, 1: ended, and still to be dealt with, 2: over
 
 
-def to_row(known: Known, rules: Rules, now: float) -> Row:
+def to_row(record: Record, rules: Rules, now: float) -> Row:
     """Reduce an incident to its row in the list."""
-    card_input = to_card_input(known, rules, now)
+    card_input = to_card_input(record, rules, now)
     shown = card.compose(card_input, rules)
-    rank = 0 if known.outcome is None else 2 if card_input.is_over or shown.urgency == "fine" else 1
+    rank = 0 if record.outcome is None else 2 if card_input.is_over or shown.urgency == "fine" else 1
     bare = replace(shown, facts=(), text=(), evidence=(), curve=(), links=())
-    return Row(bare, known.incident.first_alert_at, count_runs(known.incident), rank)
+    return Row(bare, record.incident.first_alert_at, count_runs(record.incident), rank)
 
 
 def sort_rows(rows: Iterable[Row]) -> list[Row]:
@@ -222,17 +222,17 @@ def sort_rows(rows: Iterable[Row]) -> list[Row]:
     return sorted(distinct.values(), key=order)
 
 
-def to_card_input(known: Known, rules: Rules, now: float) -> CardInput:
+def to_card_input(record: Record, rules: Rules, now: float) -> CardInput:
     """What the card that tells how it ended, or where it stands, is made from."""
-    incident, outcome = known.incident, known.outcome
+    incident, outcome = record.incident, record.outcome
     runbook = rules.runbooks.get(incident.runbook)
-    card_input = CardInput(CardKind.STARTED, now, runbook, known.target, incident, incident.reason, incident.detail)
+    card_input = CardInput(CardKind.STARTED, now, runbook, record.target, incident, incident.reason, incident.detail)
     if outcome is None:
         if incident.phase is Phase.OBSERVING:
             return replace(card_input, kind=CardKind.HELD, reason=Reason.OBSERVE_ONLY)
         is_held = incident.phase in (Phase.ASKED, Phase.WAITING) and incident.reason is not None
         return replace(card_input, kind=CardKind.HELD, again=incident.phase is Phase.WAITING) if is_held else card_input
-    kind, escalation, at = ENDED_AS[outcome.ending], known.escalation, outcome.at
+    kind, escalation, at = ENDED_AS[outcome.ending], record.escalation, outcome.at
     if escalation is not None and escalation.taken_by:
         kind, at = CardKind.ACKNOWLEDGED, escalation.taken_at or at
     elif outcome.reason is Reason.DECLINED:
@@ -246,7 +246,7 @@ def to_card_input(known: Known, rules: Rules, now: float) -> CardInput:
         at=at,
         reason=outcome.reason,
         detail=incident.detail if outcome.reason else "",
-        moving=any((watched.after.depth or 0) > most for watched in incident.queues),
+        moving=any((state.after.depth or 0) > most for state in incident.queues),
         escalation=escalation,
         is_over=escalation is None and (outcome.ending is Ending.ESCALATED or now - outcome.at > HELD_S),
     )
@@ -260,10 +260,10 @@ def count_runs(incident: Incident) -> Phrase:
     return join((each[by_hand].fill(count=n, status=ended[status]) for (status, by_hand), n in counted.items()), COMMA)
 
 
-def say_now(name: str, seen: Reading, health: Health, why: Phrase) -> Phrase:
+def say_now(name: str, reading: Reading, health: Health, why: Phrase) -> Phrase:
     """The line about a queue as it is now: its figures, or why it is judged so where it has none."""
-    if isinstance(seen, Unknown):
-        return named(tidy(name, QUEUE_NAME), Text("It can't be read: {why}", why=seen.why))
-    figures = figures_of(seen)
+    if isinstance(reading, Unknown):
+        return named(tidy(name, QUEUE_NAME), Text("It can't be read: {why}", why=reading.why))
+    figures = figures_of(reading)
     said = join((HEALTH.get(health, ""), describe(figures) if figures else why), COMMA)
     return named(Text("{queue} now", queue=tidy(name, QUEUE_NAME)), said)

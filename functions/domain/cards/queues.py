@@ -22,19 +22,19 @@ FRESH_S = 15.0  # seconds. Older figures are shown with their age: they may be f
 def fewest_consumers(card_input: CardInput) -> int | None:
     """The lowest number of consumers of the incident's queues at the last check; None if none is known. A queue from which the
     application takes by basic.get has none."""
-    counts = (watched.consumers for watched in card_input.queues if not watched.looks.polled)
+    counts = (state.consumers for state in card_input.queues if not state.looks.polled)
     return min((count for count in counts if count is not None), default=None)
 
 
 def list_queues(card_input: CardInput) -> list[Fact]:
     """Each queue's consumers and its depth before the restart, and after it once that was checked."""
-    watched = card_input.queues
-    facts: list[Fact] = [(Text("Queue"), _queue(queue, card_input)) for queue in watched[:QUEUES_SHOWN]]
-    if len(watched) > QUEUES_SHOWN:
-        facts.append(("", Text("and {count} more queue", "and {count} more queues", count=len(watched) - QUEUES_SHOWN)))
-    if not watched and card_input.trigger and card_input.trigger.queue:
+    state = card_input.queues
+    facts: list[Fact] = [(Text("Queue"), _queue(queue, card_input)) for queue in state[:QUEUES_SHOWN]]
+    if len(state) > QUEUES_SHOWN:
+        facts.append(("", Text("and {count} more queue", "and {count} more queues", count=len(state) - QUEUES_SHOWN)))
+    if not state and card_input.trigger and card_input.trigger.queue:
         facts.append((Text("Queue"), tidy(card_input.trigger.queue.split(":", 2)[-1])))
-    alarms = dict.fromkeys(str(queue.alarm) for queue in watched if queue.alarm)
+    alarms = dict.fromkeys(str(queue.alarm) for queue in state if queue.alarm)
     return facts + [(Text("Alarm"), Text("{alarm}: publishers are blocked", alarm=tidy(alarm, 200))) for alarm in alarms]
 
 
@@ -64,29 +64,29 @@ def proofs(card_input: CardInput) -> list[Fact]:
 UNPROVED = {Reason.SYMPTOM_GONE, Reason.SYMPTOM_UNKNOWN, Reason.NEVER_CONSUMED, Reason.GOING_ROUND, Reason.NOT_FIRING}
 
 
-def _queue(watched: QueueState, card_input: CardInput) -> Phrase:
-    connected = watched.consumers if watched.consumers is not None else watched.before.consumers if watched.before else None
-    if card_input.shown.run.holder_host and watched.after.connected is not None:
-        connected = watched.after.connected  # the others were not restarted
-    flows = _say_flows(watched, card_input)
-    figures = join((in_brackets(_depth(watched), flows), consumers(connected) if connected is not None else ""), COMMA)
-    if figures and watched.curve and (age_s := card_input.at - watched.curve[-1][0]) > FRESH_S:
+def _queue(state: QueueState, card_input: CardInput) -> Phrase:
+    connected = state.consumers if state.consumers is not None else state.before.consumers if state.before else None
+    if card_input.shown.run.holder_host and state.after.connected is not None:
+        connected = state.after.connected  # the others were not restarted
+    flows = _say_flows(state, card_input)
+    figures = join((in_brackets(_depth(state), flows), consumers(connected) if connected is not None else ""), COMMA)
+    if figures and state.curve and (age_s := card_input.at - state.curve[-1][0]) > FRESH_S:
         figures = Text("{figures} ({age} ago)", figures=figures, age=duration(age_s))
-    return named(tidy(watched.queue.name, QUEUE_NAME), figures)
+    return named(tidy(state.queue.name, QUEUE_NAME), figures)
 
 
-def _say_flows(watched: QueueState, card_input: CardInput) -> Phrase:
+def _say_flows(state: QueueState, card_input: CardInput) -> Phrase:
     """Say that the rest of a recovered queue is being processed. Where one of several consumers hung, it need not be empty."""
-    left, most = watched.after.depth or 0, card_input.runbook.recovered.max_messages if card_input.runbook else 0
-    if watched.after.verdict is not Verdict.RECOVERED or left <= most:
+    left, most = state.after.depth or 0, card_input.runbook.recovered.max_messages if card_input.runbook else 0
+    if state.after.verdict is not Verdict.RECOVERED or left <= most:
         return ""
     return Text("it moves", "they move", count=left)
 
 
-def _depth(watched: QueueState) -> Phrase:
+def _depth(state: QueueState) -> Phrase:
     """The depth before and after the restart; without a restart the last one, which is in every curve."""
-    before, after = watched.before, watched.after.depth
-    last_at, last = watched.curve[-1] if watched.curve else (inf, after)
+    before, after = state.before, state.after.depth
+    last_at, last = state.curve[-1] if state.curve else (inf, after)
     if before is not None and None not in (after, last) and last_at > before.at:  # else an earlier restart left that depth
         return Text("{before} → {count} message", "{before} → {count} messages", before=before.depth, count=last or 0)
     depth = last if last is not None else before.depth if before is not None else None
@@ -129,7 +129,7 @@ def head(card_input: CardInput) -> list[Fact]:
 
 def pick_curve(card_input: CardInput) -> tuple[tuple[float, int], ...]:
     """The curve of the deepest queue."""
-    curves = [watched.curve for watched in card_input.queues if len(watched.curve) > 1]
+    curves = [state.curve for state in card_input.queues if len(state.curve) > 1]
     return max(curves, key=lambda points: max(depth for _, depth in points), default=())
 
 

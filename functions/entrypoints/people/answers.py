@@ -11,8 +11,9 @@ from functions.application import documents, observe, signing
 from functions.application.answer import NO_RUNBOOK, Answer, Refusal, answer, find_runbook
 from functions.application.ports import Budget
 from functions.bootstrap import Adapters
-from functions.domain.cards import facts, incident
+from functions.domain.cards import facts
 from functions.domain.cards.content import CardInput, Content, clock, details, render, tidy, to_do
+from functions.domain.cards.incident import say_now
 from functions.domain.cards.queues import QUEUES_SHOWN
 from functions.domain.decisions import endings
 from functions.domain.decisions.messages import compose_with_answers
@@ -43,8 +44,6 @@ from functions.entrypoints.people.pages import (
 from functions.runtime.errors import BadRequest, Denied, Unavailable
 from functions.runtime.text import Phrase, Text, in_language, named
 
-OPEN = "open"
-"""The path that forms post to. It differs from the link's, or browsers would treat the link as an anchor of the open page."""
 BUDGET_S = 20.0  # people wait longer than Grafana does; Cloud Run waits longer still
 LOOK_S = 6.0
 
@@ -116,11 +115,11 @@ def _ask(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -> R
     incident = document.incident
     if incident is None or find_runbook(document, APPROVE, nonce) is None:
         return _say_over(ports, document, nonce)
-    question = _about(ports, document, incident)
+    question = _to_question(ports, document, incident)
     return _show_question(ports, question, incident.queues, person, form.token)
 
 
-def _about(ports: Adapters, document: Document, incident: Incident) -> CardInput:
+def _to_question(ports: Adapters, document: Document, incident: Incident) -> CardInput:
     rules, now = ports.rules, ports.now()
     link = f"{rules.public_url}/approve/#{incident.approval.nonce}"
     runbook = rules.runbooks.get(incident.runbook)
@@ -137,25 +136,26 @@ def _show_question(
     return show_card(ports.rules, shown, lines=lines, warnings=warnings, person=person, token=token)
 
 
-def _read_now(ports: Adapters, watched: tuple[QueueState, ...]) -> tuple[list[Phrase], list[Phrase]]:
+def _read_now(ports: Adapters, states: tuple[QueueState, ...]) -> tuple[list[Phrase], list[Phrase]]:
     """A line about each queue as it is now, and what would keep the button from restarting anything."""
-    first, rules, now = watched[:QUEUES_SHOWN], ports.rules, ports.now()
-    queues = {one.queue.key: (one.queue, rules.runbooks.get(one.runbook)) for one in first}
+    first, rules, now = states[:QUEUES_SHOWN], ports.rules, ports.now()
+    queues = {state.queue.key: (state.queue, rules.runbooks.get(state.runbook)) for state in first}
     calls, read_queues = observe.plan_queues(ports, queues, LOOK_S)
     pause, *results = ports.run_parallel([partial(observe.read_pause, ports, LOOK_S), *calls], LOOK_S)
     snapshots, lines, health = read_queues(results), [], []
-    for one in first:
-        seen: Reading = observe.or_unknown(snapshots[one.queue.key])
-        runbook = rules.runbooks.get(one.runbook)
-        judged = judge_health(runbook.symptom, seen, one, now, terms_of(runbook))[0] if runbook else Judgement(Health.UNKNOWN, "")
+    for state in first:
+        reading: Reading = observe.or_unknown(snapshots[state.queue.key])
+        judged, runbook = Judgement(Health.UNKNOWN, ""), rules.runbooks.get(state.runbook)
+        if runbook:
+            judged = judge_health(runbook.symptom, reading, state, now, terms_of(runbook))[0]
         health.append(judged.health)
-        lines.append(incident.say_now(one.queue.name, seen, judged.health, judged.why))
+        lines.append(say_now(state.queue.name, reading, judged.health, judged.why))
     warnings: list[Phrase] = []
     if isinstance(pause, Exception):
         warnings.append(Text("The kill switch can't be read, so the button would restart nothing."))
     if isinstance(pause, Pause):
         warnings.append(Text("The kill switch is on: the button would restart nothing. {why}", why=pause.why))
-    if len(first) == len(watched) and set(health) == {Health.WELL}:
+    if len(first) == len(states) and set(health) == {Health.WELL}:
         warnings.append(Text("No queue is stuck: the button would restart nothing."))
     return lines, warnings
 
@@ -171,7 +171,7 @@ def _decide(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -
     incident = result.before.incident
     if result.reply is None or incident is None:
         return _say_over(ports, result.after, nonce)
-    subject = facts.subject(_about(ports, result.before, incident))
+    subject = facts.subject(_to_question(ports, result.before, incident))
     if form.act == DECLINE:
         told = Text("Unstick tells the chat, and doesn't ask again for this alert. A new alert is decided anew.")
         recorded = Text("Recorded as declined by: {by}", by=by)
@@ -183,7 +183,7 @@ def _decide(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -
 
 def _say_approved(subject: Phrase, reply: Reply, incident: Incident | None, by: str) -> Content:
     """The result of approving. `incident`: its state afterwards."""
-    recorded, links = Text("Recorded as approved by: {by}", by=by), _link(reply.execution)
+    recorded, links = Text("Recorded as approved by: {by}", by=by), _list_link(reply.execution)
     watched = Text("Unstick watches the queue and reports the result in the chat. You can close this page.")
     unanswered = Text(
         "The job may have started or not. Unstick finds out within two minutes; don't start it by hand before that."
@@ -210,7 +210,7 @@ def _why_not(reply: Reply, incident: Incident | None) -> list[Text]:
     return parts + ([Text("Unstick tries again by itself and reports in the chat.")] if incident else [])
 
 
-def _link(execution: Execution | None) -> list[tuple[Phrase, str]]:
+def _list_link(execution: Execution | None) -> list[tuple[Phrase, str]]:
     url = safe_url(execution.url) if execution else ""
     return [(LINK_EXECUTION, url)] if url else []
 
@@ -219,7 +219,7 @@ def _say_over(ports: Adapters, document: Document, nonce: str) -> Response:
     """The page that says why the link no longer works: 409 while the incident goes on, 410 after it."""
     incident, asked_for = document.incident, nonce.rsplit(".", 2)[0]
     if incident is not None and incident.id == asked_for:
-        return _notice(ports, _goes_on(incident), 409)
+        return _notice(ports, _say_going_on(incident), 409)
     outcome = document.find_outcome(asked_for)
     sentence = Text("The incident that it was for is over. Nothing was done now.")
     if outcome is not None:
@@ -231,13 +231,13 @@ def _say_over(ports: Adapters, document: Document, nonce: str) -> Response:
     return _notice(ports, Content("", OVER, [sentence]), 410)
 
 
-def _goes_on(incident: Incident) -> Content:
+def _say_going_on(incident: Incident) -> Content:
     if incident.phase is Phase.ASKED:
         newer = Text("Unstick has asked again since. Use the link in the newest message; this one does nothing.")
         return Content("", Text("A newer link has been sent"), [newer])
     by = Text("It was approved by {by}. Nothing more was done now.", by=tidy(incident.approval.approved_by) or BY_LINK)
     phase = Text("Current state of the incident: {phase}.", phase=PHASES[incident.phase].fill(attempt=incident.attempt))
-    return Content("", Text("This link was already used"), [by, phase], links=_link(incident.execution))
+    return Content("", Text("This link was already used"), [by, phase], links=_list_link(incident.execution))
 
 
 def _ask_to_take(ports: Adapters, key: str, nonce: str, person: Person, form: Form, warning: Phrase = "") -> Response:
@@ -246,10 +246,10 @@ def _ask_to_take(ports: Adapters, key: str, nonce: str, person: Person, form: Fo
     escalation = document.escalation
     if escalation is None or find_runbook(document, ACKNOWLEDGE, nonce) is None:
         return _say_taken(ports, document, nonce)
-    return _show_question(ports, _escalated(ports, document, escalation), escalation.queues, person, form.token, warning)
+    return _show_question(ports, _to_reminder(ports, document, escalation), escalation.queues, person, form.token, warning)
 
 
-def _escalated(ports: Adapters, document: Document, escalation: Escalation) -> CardInput:
+def _to_reminder(ports: Adapters, document: Document, escalation: Escalation) -> CardInput:
     outcome, rules = document.find_outcome(escalation.incident), ports.rules
     return CardInput(
         CardKind.ESCALATED_AGAIN,
@@ -274,7 +274,7 @@ def _take(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -> 
     after = result.after
     if result.refusal is not None or after.escalation is None:
         return _say_taken(ports, after, nonce)
-    title = Text("You have taken {subject}", subject=facts.subject(_escalated(ports, after, after.escalation)))
+    title = Text("You have taken {subject}", subject=facts.subject(_to_reminder(ports, after, after.escalation)))
     told = Text("Unstick tells the chat, and reminds nobody any more. You can close this page.")
     content = Content("", title, [told, Text("Recorded as acknowledged by: {by}", by=by)])
     return _notice(ports, content, headers=keep_name(rules.public_url, person, form.who))

@@ -87,14 +87,14 @@ def _refuse(ports: Adapters, status: int, **more: Any) -> Response:
 
 
 def _show_one(ports: Adapters, incident: str, *, by_link: bool) -> Response:
-    known = incidents.find(ports, incident, READ_S).known if PAGE_ID.fullmatch(incident) else None
+    record = incidents.find(ports, incident, READ_S).record if PAGE_ID.fullmatch(incident) else None
     to_all: dict[str, Any] = {} if by_link else {"to_all": "../" * (incident.count("/") + 1) + "incidents"}
-    if known is None:
+    if record is None:
         return _refuse(ports, 404, **to_all)
-    shown = card.compose(to_card_input(known, ports.rules, ports.now()), ports.rules)
-    queues, starts = known.incident.queues[:QUEUES_SHOWN], find_starts(known.incident)
+    shown = card.compose(to_card_input(record, ports.rules, ports.now()), ports.rules)
+    queues, starts = record.incident.queues[:QUEUES_SHOWN], find_starts(record.incident)
     curves = [(tidy(queue.queue.name, QUEUE_NAME), Curve(queue.curve, queue.held_curve, starts)) for queue in queues]
-    timeline = tell(known.incident, known.outcome)
+    timeline = tell(record.incident, record.outcome)
     bare = replace(shown, evidence=())  # the timeline has it
     return show_card(ports.rules, bare, wide=True, curves=curves, timeline=timeline, kinds=KINDS, **to_all)
 
@@ -110,5 +110,5 @@ def _show_all(ports: Adapters, *, below: bool) -> Response:
     if newest.unread:
         text = Text("{count} record could not be read.", "{count} records could not be read.")
         notes.append(text.fill(count=newest.unread))
-    rows = sort_rows([*(to_row(known, rules, now) for known in opened), *newest.rows])
+    rows = sort_rows([*(to_row(record, rules, now) for record in opened), *newest.rows])
     return show_list(rules, rows=rows, notes=notes, has_older=not newest.is_all, root="" if below else "incidents/")

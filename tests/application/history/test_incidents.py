@@ -15,7 +15,7 @@ from functions.application.deliver import archive_path
 from functions.application.history.incidents import find, read_newest, read_open
 from functions.application.serialization import encode
 from functions.domain.model.codes import Ending
-from functions.domain.model.incidents import Archive, Document, Outcome
+from functions.domain.model.incidents import Archive, Document, Escalation, Outcome
 from functions.runtime.errors import Unavailable
 from functions.runtime.parallel import run_parallel
 from tests.support.worlds.example_stories import INCIDENT, NOW, TARGET, rules
@@ -82,8 +82,8 @@ def test_an_archived_one_is_found_by_its_day_and_one_that_took_longer_by_its_nam
         world.archived(name, days_ago)
         world.store.read = 0
         found = find(world, name, READ_S)
-        assert found.known is not None
-        assert (found.known.incident.id, found.known.outcome.incident) == (name, name)
+        assert found.record is not None
+        assert (found.record.incident.id, found.record.outcome.incident) == (name, name)
         assert world.store.read <= 5
 
 
@@ -95,10 +95,10 @@ def test_an_open_one_and_one_that_waits_for_its_record_are_found(world: Any):
     world.store.save("t-3", b'{"version": 99}', generation=None, due=NOW, timeout_s=5)
     opened, unreadable = read_open(world, READ_S)
     assert ([one.incident.id for one in opened], unreadable) == (["open", "waits"], 1)
-    assert find(world, "open", READ_S).known.outcome is None
-    assert find(world, "waits", READ_S).known.outcome is not None
+    assert find(world, "open", READ_S).record.outcome is None
+    assert find(world, "waits", READ_S).record.outcome is not None
     missing = find(world, "nowhere", READ_S)
-    assert (missing.known, missing.unreadable) == (None, 1)
+    assert (missing.record, missing.unreadable) == (None, 1)
 
 
 def test_of_a_long_archive_only_the_newest_records_are_read(world: Any):
@@ -124,4 +124,20 @@ def test_what_is_broken_or_late_is_counted_and_the_others_are_shown(world: Any):
 
 def test_an_empty_archive_has_no_rows(world: Any):
     assert read_newest(world, 10, READ_S).rows == ()
-    assert find(world, "20261123-181205-7f3a9c21", READ_S).known is None
+    assert find(world, "20261123-181205-7f3a9c21", READ_S).record is None
+
+
+def test_an_escalation_stands_until_its_document_says_otherwise_for_a_day(world: Any):
+    """A document that can't be read hides no incident that is archived."""
+    outcome = Outcome("i", Ending.ESCALATED, None, NOW - 60, ())
+    record = Archive(TARGET, replace(INCIDENT, id="i"), outcome)
+    world.store.archive(archive_path(record), encode(record), timeout_s=5)
+    assert find(world, "i", READ_S).record.escalation is None
+    world.store.save("t-1", b'{"version": 99}', generation=None, due=None, timeout_s=5)
+    assert find(world, "i", READ_S).record.escalation is None
+    assert [row.card.incident for row in read_newest(world, 10, READ_S).rows] == ["i"]
+    stored = world.store.load("t-1", timeout_s=5)
+    standing = Document("t-1", TARGET, escalated_at=NOW - 60, escalation=Escalation("i", "mail-delivery", NOW - 60))
+    world.store.save("t-1", encode(standing), generation=stored.generation, due=None, timeout_s=5)
+    assert find(world, "i", READ_S).record.escalation is not None
+    assert [row.card.urgency for row in read_newest(world, 10, READ_S).rows] == ["act"]

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from functions.domain.cards import card, queues
-from functions.domain.cards.incident import Known, say_now, sort_rows, tell, to_card_input, to_row
+from functions.domain.cards.incident import Record, say_now, sort_rows, tell, to_card_input, to_row
 from functions.domain.cards.queues import Curve, find_starts
 from functions.domain.model.codes import Ending, Health, Phase, Reason, Verdict
 from functions.domain.model.incidents import STUCK, AfterRestart, Escalation, Evidence, HistoryEntry, Outcome, PastAttempt
@@ -23,13 +23,13 @@ STORIES = {name: card_input for name, card_input in EXAMPLES.items() if card_inp
 TAKEN = Escalation("i", "mail-delivery", NOW, taken_by="h.tanaka", taken_at=NOW + 60)
 
 
-def known(name: str, ending: Ending | None = None, reason: Reason | None = None, **changes: Any) -> Known:
+def known(name: str, ending: Ending | None = None, reason: Reason | None = None, **changes: Any) -> Record:
     """The incident of a card of the gallery, open or ended."""
     incident = change(EXAMPLES[name].incident, **{"id": "i", "nonce": "never-shown", **changes})
-    return Known(TARGET, incident, Outcome(incident.id, ending, reason, NOW, incident.triggers) if ending else None)
+    return Record(TARGET, incident, Outcome(incident.id, ending, reason, NOW, incident.triggers) if ending else None)
 
 
-def compose(shown: Known, later_s: float = 60.0, language: str = "en") -> Card:
+def compose(shown: Record, later_s: float = 60.0, language: str = "en") -> Card:
     in_language = rules(language)
     return card.compose(to_card_input(shown, in_language, NOW + later_s), in_language)
 
@@ -56,7 +56,7 @@ def compose(shown: Known, later_s: float = 60.0, language: str = "en") -> Card:
         (known("declined", Ending.HELD, Reason.DECLINED), 60, "Declined: h.tanaka decided not to restart mail-delivery"),
     ],
 )  # fmt: skip
-def test_the_card_says_how_it_stands_or_how_it_ended(shown: Known, later_s: float, headline: str):
+def test_the_card_says_how_it_stands_or_how_it_ended(shown: Record, later_s: float, headline: str):
     """What is no longer urgent doesn't call anybody; what people still have to deal with does."""
     composed = compose(shown, later_s)
     assert composed.headline == headline
@@ -171,7 +171,7 @@ def test_hostile_texts_break_no_page(name: str):
     incident = card_input.incident
     assert incident is not None
     few = {"triggers": incident.triggers[:3], "queues": incident.queues[:2], "tries": incident.tries[:2]}
-    shown = Known(card_input.target, replace(incident, **few))
+    shown = Record(card_input.target, replace(incident, **few))
     composed, entries = compose(shown), tell(shown.incident)
     urls = (*(url for _, url in composed.links), *(entry.link for entry in entries))
     assert all(url.startswith("https://") for url in urls if url)
