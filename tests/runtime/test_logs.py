@@ -23,11 +23,6 @@ ROOT = Path(__file__).parents[2]
 TRACE_ID = "105445aa7843bc8bf206b12000100000"
 
 
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
 @pytest.fixture
 def written(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[dict[str, Any]]]:
     """Returns the entries that were written since it was called last."""
@@ -59,14 +54,10 @@ def test_an_event_is_one_json_line_with_cloud_loggings_fields(written):
 @pytest.mark.parametrize(
     ("header", "project", "expected"),
     [
-        (f"{TRACE_ID}/1;o=1", "shop", f"projects/shop/traces/{TRACE_ID}"),
-        (f"{TRACE_ID}", "shop", f"projects/shop/traces/{TRACE_ID}"),
-        (f"{TRACE_ID.upper()}/18446744073709551615", "shop", f"projects/shop/traces/{TRACE_ID}"),
+        (f"{TRACE_ID.upper()}/18446744073709551615;o=1", "shop", f"projects/shop/traces/{TRACE_ID}"),
         (f"{TRACE_ID}/1;o=1", None, None),
         (f"{TRACE_ID}/1;o=1\n", "shop", None),
-        (f"{TRACE_ID}x", "shop", None),
         ("../../other", "shop", None),
-        ("", "shop", None),
         (None, "shop", None),
     ],
 )
@@ -102,24 +93,17 @@ def test_an_error_brings_its_traceback_for_error_reporting(written):
 
 def test_a_huge_error_keeps_its_end(written):
     """What went wrong stands at the end of a traceback, so the front is cut."""
-
-    def deeper(rest: int) -> None:
-        if not rest:
-            raise ValueError("x" * 1_000_000)
-        (deeper if rest % 2 else deeper_too)(rest - 1)
-
-    def deeper_too(rest: int) -> None:
-        deeper(rest - 1) if rest else None
-
+    code = "".join(f"def f{n}(): f{n - 1}()\n" for n in range(1, 200))
+    names: dict[str, Any] = {"f0": lambda: int("x" * 1_000_000)}
+    exec(code, names)  # noqa: S102 - equal frames would be shown once
     try:
-        deeper(151)
+        names["f199"]()
     except ValueError as error:
         logs.event("ERROR", "failed", error=error)
-
     (entry,) = written()
     assert len(entry["stack_trace"]) <= logs.MAX_FIELD_BYTES + 100
     assert entry["stack_trace"].startswith("Traceback (most recent call last):\n")
-    assert "ValueError: xxx" in entry["stack_trace"]
+    assert "ValueError: invalid literal" in entry["stack_trace"]
     assert len(entry["error"].encode()) <= logs.MAX_FIELD_BYTES
 
 
@@ -203,14 +187,13 @@ def test_whatever_is_logged_is_one_line_of_json(message, value, trace_header):
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", entry["time"])
 
 
-@pytest.mark.parametrize("stream", [None, io.StringIO()], ids=["none", "closed"])
-def test_logging_never_raises(monkeypatch, stream):
-    """A process without a stdout goes on."""
-    if stream is not None:
-        stream.close()
-    monkeypatch.setattr(sys, "stdout", stream)
-
-    assert logs.event("INFO", "lost") is None
+def test_logging_never_raises(monkeypatch):
+    """A process without a stdout, or with a closed one, goes on."""
+    closed = io.StringIO()
+    closed.close()
+    for stream in (None, closed):
+        monkeypatch.setattr(sys, "stdout", stream)
+        logs.event("INFO", "lost")
 
 
 WRITER = """
@@ -231,19 +214,14 @@ threads = [threading.Thread(target=write, args=(f"{sys.argv[1]}-{place}",)) for 
 def test_lines_of_parallel_threads_and_processes_stay_whole(processes, longest, unbuffered):
     """Workers share one stdout: each line can be parsed, and none is lost."""
     reading, writing = os.pipe()
+    command, environment = [sys.executable, "-c", WRITER], {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     writers = [
-        subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(place), str(longest)],
-            stdout=writing,
-            cwd=ROOT,
-            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
-        )
+        subprocess.Popen([*command, str(place), str(longest)], stdout=writing, cwd=ROOT, env=environment)
         for place in range(processes)
     ]
     os.close(writing)
     with os.fdopen(reading, encoding="utf-8") as stream:
         entries = [json.loads(line) for line in stream]
-
     assert [writer.wait(PATIENCE_S) for writer in writers] == [0] * processes
     assert len({(entry["incident"], entry["number"]) for entry in entries}) == len(entries) == processes * 4 * 200
 
@@ -252,7 +230,8 @@ def test_on_a_terminal_it_is_readable_text(monkeypatch):
     """People see time, severity, message and fields, without what only machines want."""
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "shop")
     monkeypatch.setenv("NO_COLOR", "1")
-    terminal = Terminal()
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
     with redirect_stdout(terminal), logs.traced(TRACE_ID):
         logs.event("WARNING", "restart held", incident="a1b2", detail="two words", count=3, empty="")
 

@@ -70,9 +70,3 @@ def test_two_clients_may_be_met_by_two_threads_at_once() -> None:
         "Rundeck: 127.0.0.1: connection refused",
         "Secret Manager (sm://p-1/token): connection failed (ConnectionError)",
     ]
-
-
-def test_without_the_lock_they_do_not_get_on() -> None:
-    """The meeting above is one where it matters."""
-    unlocked = "import contextlib\nfrom functions.runtime import parallel\nparallel.IMPORTING = contextlib.nullcontext()\n"
-    assert "deadlock detected" in met(unlocked + MEETING, PATIENCE_S)[0]
