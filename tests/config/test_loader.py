@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from functions.config.current import current_config
-from functions.config.formats import read_days, read_duration
+from functions.config.formats import read_duration
 from functions.config.loader import load_config, parse_config
 from functions.config.settings import Auth, Basic, Bearer, Config, File, Hmac, Named, Report, adapter_names, load_adapter
 from functions.config.validation import REMOVED
@@ -127,17 +127,14 @@ def test_the_ways_in():
     )
 
 
-def test_rooms_of_google_cloud_and_chats_are_read_from_their_own_settings():
-    """What config.py knows of an adapter is its name; the keys are those of its Settings."""
-    text = changed("store: {local: {path: unstick.db}}", "store: {cloud_storage: {bucket: b}}")
-    text = text.replace(
+def test_google_clouds_store_and_scheduler_are_read_from_their_own_settings():
+    """What the configuration knows of an adapter is its name; the keys are those of its settings."""
+    text = changed("store: {local: {path: unstick.db}}", "store: {cloud_storage: {bucket: b}}").replace(
         "scheduler: {local: {path: unstick.db}}",
         "scheduler: {cloud_tasks: {queue: projects/p/locations/l/queues/q, url: https://v/, service_account: a@b}}",
-    ).replace("{type: console}", "{type: google_chat, url: env://CHAT}")
+    )
     read = parse_config(text, on_cloud_run=True)
-    assert read.store.adapter == load_adapter("stores", "cloud_storage")("b")
-    assert read.scheduler.adapter.url == "https://v"
-    assert read.channels["console"] == Named("google_chat", load_adapter("chats", "google_chat")(SecretRef("env://CHAT")))
+    assert (read.store.adapter, read.scheduler.adapter.url) == (load_adapter("stores", "cloud_storage")("b"), "https://v")
 
 
 def test_aliases_stand_for_whole_values_and_numbers_for_texts():
@@ -145,7 +142,7 @@ def test_aliases_stand_for_whole_values_and_numbers_for_texts():
     text = (
         MINIMAL
         + """\
-    freeze: &quiet [{days: 'fri-mon', from: 22:00, to: 06:00}, {days: daily, from: 00:00, to: 24:00}]
+    freeze: &quiet [{days: 'fri-mon,wed', from: 22:00, to: 06:00}, {days: daily, from: 00:00, to: 24:00}]
     limits: {cooldown: 0, restarts: {90m: 2, 24h: 5}}
   - {name: 2026, match: ['queue=~"a.*"'], restart: {job: j}, symptom: {rabbitmq: {vhost: /, queue: 7}}, freeze: *quiet}
 """
@@ -153,7 +150,7 @@ def test_aliases_stand_for_whole_values_and_numbers_for_texts():
     first, second = parse_config(text).rules.runbooks.values()
     assert first.freeze == second.freeze
     assert [(window.days, window.start_minute, window.end_minute) for window in first.freeze] == [
-        (frozenset({4, 5, 6, 0}), 1320, 360),
+        (frozenset({2, 4, 5, 6, 0}), 1320, 360),
         (frozenset(range(7)), 0, 1440),
     ]
     assert first.limits.restarts == ((5400.0, 2), (86400.0, 5))
@@ -196,10 +193,7 @@ REFUSED = [
     ("just text", 1, "the file", "value"),
     ("a: [1", 2, "the file", "form of the file"),
     ("a: 'x", 1, "the file", "form of the file"),
-    ("a: *nowhere", 1, "the file", "form of the file"),
     ("a: 1\n---\nb: 2", 2, "the file", "form of the file"),
-    ("a: \x01", 1, "the file", "form of the file"),
-    ("a: " + "[" * 3000, 1, "the file", "form of the file"),
     ("a: &x [*x]", 1, "a[0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0]", "form of the file"),
     ("a: !!python/object:os.system x", 1, "a", "form of the file"),
     ("<<: {a: 1}", 1, "<<", "form of the file"),
@@ -208,68 +202,45 @@ REFUSED = [
     (MINIMAL + "store: {local: {path: b}}", 13, "store", "form of the file"),
     # keys
     (changed("scheduler:", "schedular:"), 5, "schedular", "unknown"),
-    (changed("scheduler:", "schedular:"), 5, "schedular", "unknown"),
     (changed("{local: {path: unstick.db}}\nscheduler", "{cloud_storage: {bucket: b-1}}\nx"), 1, "the file", "missing"),
-    (changed("local: {path: unstick.db}", "cloud_storage: {bucket: b}").replace("signing_keys", "x"), 1, "the file", "missing"),
     (changed("user: unstick", "usr: unstick"), 3, "rabbitmq.usr", "unknown"),
-    (changed("job: j-1", "job: j-1, opions: {}"), 11, f"{RB}.restart.opions", "unknown"),
     (changed("    match: [service=mail]\n", ""), 9, RB, "missing"),
     (changed("rundeck:", "rundek:"), 1, "the file", "missing"),
     (changed("rundeck:", "rundek:"), 2, "rundek", "unknown"),
-    (changed("rabbitmq: {url", "x: {url"), 1, "the file", "missing"),
-    (changed("rabbitmq: {url", "x: {url"), 12, f"{RB}.symptom", "together"),
     # types
     (changed("[env://KEY]", "env://KEY"), 6, "signing_keys", "value"),
     (changed("[env://KEY]", "[]"), 6, "signing_keys", "empty"),
-    (changed("rundeck: {", "rundeck: [{").replace("RUNDECK_TOKEN}", "RUNDECK_TOKEN}]", 1), 2, "rundeck", "value"),
     (changed("job: j-1", "job: [j-1]"), 11, f"{RB}.restart.job", "value"),
-    (changed("job: j-1", "job: "), 11, f"{RB}.restart.job", "empty"),
     (changed("job: j-1", "job: ''"), 11, f"{RB}.restart.job", "empty"),
     (changed("job: j-1", 'job: "a\\nb"'), 11, f"{RB}.restart.job", "value"),
     (changed("job: j-1", "job: '${JOB}'"), 11, f"{RB}.restart.job", "value"),
-    (changed("job: j-1", "job: j, options: [a]"), 11, f"{RB}.restart.options", "value"),
     (changed("token: env", "token_expires: 2026-12-26, token: env"), 2, "rundeck.token_expires", "value"),
-    (changed("token: env", "token_expires: soon, token: env"), 2, "rundeck.token_expires", "value"),
     (changed("http://127.0.0.1:4440", "ftp://h"), 2, "rundeck.url", "value"),
     (changed("http://127.0.0.1:4440", "http://u:p@h"), 2, "rundeck.url", "value"),
-    (changed("http://127.0.0.1:4440", "http://h:99999"), 2, "rundeck.url", "value"),
     (changed("http://127.0.0.1:4440", "http://h/?a=b"), 2, "rundeck.url", "value"),
-    (changed("http://127.0.0.1:4440", "'http://h/ x'"), 2, "rundeck.url", "value"),
     (MINIMAL + "public_url: unstick.example.com", 13, "public_url", "value"),
     (MINIMAL + "language: de", 13, "language", "value"),
     (MINIMAL + "time_zone: Mars/Olympus", 13, "time_zone", "value"),
-    (MINIMAL + "time_zone: ../../etc/passwd", 13, "time_zone", "value"),
     (MINIMAL + "storm: {targets: 0}", 13, "storm.targets", "value"),
     (MINIMAL + "storm: {within: -5m}", 13, "storm.within", "value"),
     (MINIMAL + "report: {every: year, channels: [console]}", 13, "report.every", "value"),
-    (MINIMAL + "report: {every: week}", 13, "report", "missing"),
     # grafana
     (changed("{bearer: {tokens: [env://TOKEN]}}", "{bearer: null}"), 1, "grafana.auth", "empty"),
-    (changed("tokens: [env://TOKEN]", "tokens: []"), 1, "grafana.auth.bearer.tokens", "empty"),
     (changed("bearer: {tokens: [env://TOKEN]}", "hmac: {secrets: [env://A], header: 'a b'}"), 1, "grafana.auth.hmac.header",
         "value"),
     # adapters
     (changed("store: {local:", "store: {lokal:"), 4, "store.lokal", "unknown"),
-    (changed("store: {local: {path: unstick.db}}", "store: local"), 4, "store", "value"),
     (changed("{path: unstick.db}}\nscheduler", "{path: a}, cloud_storage: {bucket: b}}\nscheduler"), 4, "store", "value"),
     (changed("{local: {path: unstick.db}}", "{local: {}}"), 4, "store.local", "missing"),
     (changed("{type: console}", "{type: consol}"), 7, "channels.console.type", "unknown"),
-    (changed("{type: console}", "{}"), 7, "channels.console", "missing"),
     (changed("{type: console}", "{type: google_chat}"), 7, "channels.console", "missing"),
     (changed("channels: {console: {type: console}}", "channels: {}"), 7, "channels", "empty"),
-    (changed("channels: {console: {type: console}}", "channels: {console: console}"), 7, "channels.console", "value"),
-    (changed("{type: console}", "{type: }"), 7, "channels.console.type", "empty"),
     (changed(SYMPTOM, "    symptom: {kafka: {}}"), 12, f"{RB}.symptom.kafka", "unknown"),
-    (changed(SYMPTOM, "    symptom: {}"), 12, f"{RB}.symptom", "value"),
     # channels that don't exist
     (MINIMAL + "notify: [ops]", 13, "notify[0]", "together"),
     (MINIMAL + "report: {channels: [console, ops]}", 13, "report.channels[1]", "together"),
-    (MINIMAL + "    escalate: [console, ops]", 13, f"{RB}.escalate[1]", "together"),
     # matchers and patterns
-    (changed("[service=mail]", "[]"), 10, f"{RB}.match", "empty"),
     (changed("[service=mail]", "[service]"), 10, f"{RB}.match[0]", "value"),
-    (changed("[service=mail]", "['a=\"b']"), 10, f"{RB}.match[0]", "value"),
-    (changed("[service=mail]", "['a=~\"(\"']"), 10, f"{RB}.match[0]", "value"),
     (changed("[service=mail]", "['a=~\"(?=x)\"']"), 10, f"{RB}.match[0]", "value"),
     (changed("[service=mail]", f"['a={'x' * 1100}']"), 10, f"{RB}.match[0]", "value"),
     (changed(RESTART, "    restart: {job: j, options: {a: b}, allow: {a: '('}}"), 11, f"{RB}.restart.allow.a", "value"),
@@ -284,39 +255,28 @@ REFUSED = [
     (MINIMAL + "    evidence: {job: e, options: {a: 'root@${holder.host}'}, allow: {a: x}}", 13, f"{RB}.evidence.options.a",
         "value"),
     # the host that hangs
-    (changed(RESTART, "    restart: {job: j, holder: host}"), 11, f"{RB}.restart.holder", "value"),
     (changed(RESTART, "    restart: {job: j, holder: {option: host}}"), 11, f"{RB}.restart.holder", "missing"),
-    (changed(RESTART, "    restart: {job: j, holder: {option: '', allow: 'h.'}}"), 11, f"{RB}.restart.holder.option", "empty"),
     (changed(RESTART, "    restart: {job: j, holder: {option: h, allow: 'h.', all: '.*'}}"), 11, f"{RB}.restart.holder.all",
         "unknown"),
-    *( ( changed(RESTART, f"    restart: {{job: j, holder: {{option: h, allow: '{pattern}'}}}}"), 11,
-        f"{RB}.restart.holder.allow", kind ) for pattern, kind in [ ("(", "value"), (".*", "together"), ("[a-z0-9-]{1,40}",
-        "together"), ("mail-1|--help", "together"), (r"[\w ]+", "together"), (r"[\w,]+", "together"), (r"\S+", "together"),
-        (r"[\w.*]+", "together") ] ),
+    *((changed(RESTART, f"    restart: {{job: j, holder: {{option: h, allow: '{pattern}'}}}}"), 11, f"{RB}.restart.holder.allow",
+        "value" if pattern == "(" else "together") for pattern in ("(", ".*", "mail-1|--help", r"[\w ]+", r"\S+")),
     (changed(RESTART, "    restart: {job: j, options: {h: a}, holder: {option: h, allow: 'h.'}}"), 11,
         f"{RB}.restart.holder.option", "together"),
     (changed(RESTART, "    restart: {job: j, holder: {option: unstick_incident, allow: 'h.'}}"), 11,
         f"{RB}.restart.holder.option", "together"),
     (changed(RESTART, "    restart: {job: j, options: {a: '${env.A}'}}"), 11, f"{RB}.restart.options.a", "value"),
-    (changed(RESTART, "    restart: {job: j, options: {a: '${labels.}'}}"), 11, f"{RB}.restart.options.a", "value"),
-    (changed(RESTART, "    restart: {job: j, options: {a: ''}}"), 11, f"{RB}.restart.options.a", "empty"),
     (changed(RESTART, "    restart: {job: j, options: {unstick_incident: x}}"), 11, f"{RB}.restart.options.unstick_incident",
         "together"),
     (changed("rabbitmq: {}", "rabbitmq: {queue: '${labels.a'}"), 12, f"{RB}.symptom.rabbitmq.queue", "value"),
     # figures
     (changed("rabbitmq: {}", "rabbitmq: {for: 2h}"), 12, f"{RB}.symptom.rabbitmq.for", "value"),
-    (changed("rabbitmq: {}", "rabbitmq: {max_messages: -1}"), 12, f"{RB}.symptom.rabbitmq.max_messages", "value"),
-    (MINIMAL + "    recovered: {min_consumers: -1}", 13, f"{RB}.recovered.min_consumers", "value"),
     (MINIMAL + "    verify: {first: 0s}", 13, f"{RB}.verify.first", "value"),
-    (MINIMAL + "    verify: {first: 20m}", 13, f"{RB}.verify.first", "together"),
     (MINIMAL + "    verify: {patience: 5m, within: 4m}", 13, f"{RB}.verify.patience", "together"),
     (MINIMAL + "    limits: {attempts: 6}", 13, f"{RB}.limits.attempts", "value"),
-    (MINIMAL + "    limits: {attempts: 1.5}", 13, f"{RB}.limits.attempts", "value"),
     (MINIMAL + "    limits: {restarts: {}}", 13, f"{RB}.limits.restarts", "empty"),
     (MINIMAL + "    limits: {restarts: {soon: 1}}", 13, f"{RB}.limits.restarts", "value"),
     (MINIMAL + "    limits: {restarts: {1h: 1, 60m: 2}}", 13, f"{RB}.limits.restarts", "value"),
     (MINIMAL + "    limits: {restarts: {1h: 0}}", 13, f"{RB}.limits.restarts.1h", "value"),
-    (MINIMAL + "    limits: {stale: 60d}", 13, f"{RB}.limits.stale", "value"),
     (MINIMAL + "    root_cause: MAIL-123", 13, f"{RB}.root_cause", "value"),
     # secrets
     (MINIMAL + "prometheus: {url: http://p, headers: {X-Scope-OrgID: m, X-Api-Key: hunter2}}", 13,
@@ -325,10 +285,8 @@ REFUSED = [
     (MINIMAL + "    approvers: [anna]", 13, f"{RB}.approvers[0]", "value"),
     (MINIMAL + "    approvers: ['anna@example.com\u3000']", 13, f"{RB}.approvers[0]", "value"),  # as a Japanese keyboard types it
     # freeze
-    (MINIMAL + "    freeze: {days: daily}", 13, f"{RB}.freeze", "value"),
     (MINIMAL + "    freeze: [{days: daily, from: '09:00'}]", 13, f"{RB}.freeze[0]", "missing"),
     (MINIMAL + "    freeze: [{days: weekdays, from: '09:00', to: '10:00'}]", 13, f"{RB}.freeze[0].days", "value"),
-    (MINIMAL + "    freeze: [{days: daily, from: '9:00', to: '10:00'}]", 13, f"{RB}.freeze[0].from", "value"),
     (MINIMAL + "    freeze: [{days: daily, from: '09:00', to: '24:01'}]", 13, f"{RB}.freeze[0].to", "value"),
     (MINIMAL + "    freeze: [{days: daily, from: '09:00', to: '09:00'}]", 13, f"{RB}.freeze[0]", "empty"),
     (MINIMAL + "    freeze: [{days: daily, from: '09:00', to: '10:00', zone: x}]", 13, f"{RB}.freeze[0].zone", "unknown"),
@@ -336,16 +294,12 @@ REFUSED = [
     (MINIMAL + "    mode: automatic", 13, f"{RB}.mode", "value"),
     (MINIMAL + "    mode: approve", 13, f"{RB}.mode", "together"),
     (MINIMAL + "    evidence: {job: J-1}", 13, f"{RB}.evidence.job", "together"),
-    (MINIMAL + "    evidence: {job: e, options: {a: '${labels.x}'}}", 13, f"{RB}.evidence.options.a", "together"),
     (MINIMAL + "    evidence: {job: e, options: {unstick_incident: x}}", 13, f"{RB}.evidence.options.unstick_incident",
         "together"),
-    (MINIMAL + "    evidence: {job: e, within: 10m}", 13, f"{RB}.evidence.within", "value"),
     (changed(SYMPTOM, "    symptom: {prometheus: {stuck: a, recovered: b}}")
         + "    recovered: {min_consumers: 0}\nprometheus: {url: http://p}", 13, f"{RB}.recovered", "together"),
     (MINIMAL + "mask: ['(']", 13, "mask[0]", "value"),
-    (changed("name: mail", "name: ' '"), 9, f"{RB}.name", "value"),
     (MINIMAL + "  - {name: mail, match: [a=b], restart: {job: j}, symptom: {rabbitmq: {}}}", 13, "runbooks[1].name", "together"),
-    (MINIMAL + "  - mail", 13, "runbooks[1]", "value"),
 ]  # fmt: skip
 
 
@@ -392,30 +346,22 @@ def test_cloud_run_keeps_no_files(key, tmp_path, monkeypatch):
 
 SECRETS = [
     changed("[env://KEY]", f"[{SECRET}]"),
-    changed("[env://KEY]", f"[{{a: {SECRET}}}]"),
-    changed("[env://KEY]", SECRET),
     changed("token: env://RUNDECK_TOKEN", f"token: {SECRET}"),
-    changed("token: env://RUNDECK_TOKEN", f"token: [{SECRET}]"),
     changed("token: env://RUNDECK_TOKEN", f"tokn: {SECRET}"),
     changed("token: env://RUNDECK_TOKEN", f"token: !x {SECRET}"),
     changed("token: env://RUNDECK_TOKEN", f"token: *{SECRET}"),
     changed("token: env://RUNDECK_TOKEN", f"token: '{SECRET}"),
-    changed("token: env://RUNDECK_TOKEN", f"token: @{SECRET}"),
-    changed("token: env://RUNDECK_TOKEN", f"token: vault://{SECRET}"),
     changed("token: env://RUNDECK_TOKEN", f"token: env://{SECRET}"),
     changed("http://127.0.0.1:4440", f"http://admin:{SECRET}@h"),
     changed("token: env://RUNDECK_TOKEN", f"token: env://T, token_expires: {SECRET}"),
     changed("{type: console}", f"{{type: google_chat, url: 'https://chat.example.com/?key={SECRET}'}}"),
     changed("{type: console}", f"{{type: {SECRET}}}"),
-    MINIMAL + f"public_url: {SECRET}",
     MINIMAL + f"    mode: {SECRET}",
     MINIMAL + f"    notify: [{SECRET}]",
-    MINIMAL + f"    freeze: [{SECRET}]",
     # as a key
     changed("token: env://RUNDECK_TOKEN", f"{SECRET}: x"),
     changed("token: env://RUNDECK_TOKEN", f"token: {{{SECRET}: x}}"),
     MINIMAL + f"{SECRET}: x",
-    MINIMAL + f"    {SECRET}: x",
     MINIMAL + f"    verify: {{{SECRET}: 1s}}",
     # a secret's file, which UNSTICK_CONFIG may name by mistake
     *(f"{SECRET}", f"PASSWORD={SECRET}\nTOKEN={SECRET}\n", f"password: {SECRET}\n{SECRET}: x\n"),
@@ -489,18 +435,6 @@ def test_durations(text, expected):
             read_duration(text)
     else:
         assert read_duration(text) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "days"),
-    [
-        ("daily", "0123456"), ("mon", "0"), ("mon-fri", "01234"), ("sat,sun", "56"), ("sat, sun", "56"), ("fri-mon", "4560"),
-        ("mon-wed,sun", "0126"), ("sun-sun", "6"),
-    ],
-)  # fmt: skip
-def test_days(text, days):
-    """Single days, ranges also over the week's end, and lists of both."""
-    assert read_days(text) == frozenset(int(day) for day in days)
 
 
 def test_an_adapter_is_found_by_its_file():
