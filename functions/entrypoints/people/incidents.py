@@ -16,13 +16,13 @@ from functions.domain.cards import card
 from functions.domain.cards.content import Content, render, tidy
 from functions.domain.cards.facts import PAGE_ID
 from functions.domain.cards.incident import KINDS, sort_rows, tell, to_card_input, to_row
-from functions.domain.cards.queues import QUEUE_NAME, QUEUES_SHOWN, Curve, find_starts
+from functions.domain.cards.queues import QUEUE_NAME, QUEUES_SHOWN, Curve, find_starts, say_curve
 from functions.domain.model.messages import CardKind
 from functions.entrypoints import http
 from functions.entrypoints.http import Response, not_allowed
 from functions.entrypoints.people.pages import MAX_TOKEN, identify, show_card, show_list
 from functions.runtime.errors import BadRequest, Denied, Unavailable
-from functions.runtime.text import Text
+from functions.runtime.text import Text, named
 
 READ_S = 10.0
 SHOWN = 100  # how many ended incidents the list shows
@@ -92,8 +92,11 @@ def _show_one(ports: Adapters, incident: str, *, by_link: bool) -> Response:
     if record is None:
         return _refuse(ports, 404, **to_all)
     shown = card.compose(to_card_input(record, ports.rules, ports.now()), ports.rules)
-    queues, starts = record.incident.queues[:QUEUES_SHOWN], find_starts(record.incident)
-    curves = [(tidy(queue.queue.name, QUEUE_NAME), Curve(queue.curve, queue.held_curve, starts)) for queue in queues]
+    starts = find_starts(record.incident)
+    curves = [
+        (named(tidy(state.queue.name, QUEUE_NAME), say_curve(state.curve)), Curve(state.curve, state.held_curve, starts))
+        for state in record.incident.queues[:QUEUES_SHOWN]
+    ]
     timeline = tell(record.incident, record.outcome)
     bare = replace(shown, evidence=())  # the timeline has it
     return show_card(ports.rules, bare, wide=True, curves=curves, timeline=timeline, kinds=KINDS, **to_all)

@@ -176,7 +176,7 @@ def _environment(language: str, runner: str) -> Environment:
         finalize=lambda value: redact(value) if type(value) is str else value,
     )
     environment.filters["say"] = lambda phrase: tidy(in_language(language, phrase, runner=runner), SENTENCE)
-    environment.globals.update(draw=lambda shown: Markup(queues.draw_curve(shown)), say_curve=queues.say_curve)  # noqa: S704 - figures only
+    environment.globals.update(draw=lambda shown: Markup(queues.draw_curve(shown)))  # noqa: S704 - figures only
     environment.globals.update(language=language, labels=LABELS, buttons=BUTTONS, split_headline=split_headline)
     environment.globals.update(longest_name=MAX_NAME, longest_why=MAX_WHY)
     return environment
