@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from io import BytesIO
+from typing import IO
 
 from flask import Request, current_app, has_app_context
 from flask import request as current_request
 from msgspec import Struct, field
 
-from functions.adapters.grafana import request as grafana
 from functions.config.current import current_config
 from functions.runtime import logs
 from functions.runtime.errors import BadRequest, Denied, Unavailable
@@ -25,6 +25,8 @@ from functions.runtime.secrets import SecretRef, any_matches
 
 Response = tuple[str, int, dict[str, str]]
 JSON = {"Content-Type": "application/json"}
+MAX_BODY = 8 * 1024 * 1024  # bytes; 1,000 alerts are 2.6 MB
+READ_BYTES = 64 * 1024
 BODY_S = 10.0  # the longest that a body may take. 1,000 alerts (2.6 MB) take this long at 2.1 Mbit/s
 BASE_S, BYTES_PER_S = 2.0, 256 * 1024  # a shorter body gets this time, and its announced length at this rate
 REFUSED_S = 1.0  # seconds in which the rest of an answered request may arrive
@@ -76,8 +78,8 @@ def _limit_time(request: Request, seconds: float) -> Iterator[None]:
     unreader.sock = _Timed(connection, ends)
     try:
         yield
-    except BadRequest:
-        if time.monotonic() >= ends:
+    except BadRequest as error:
+        if error.status == 400 and time.monotonic() >= ends:
             raise BadRequest(503, "The body did not arrive in time.") from None
         raise
     finally:
@@ -85,11 +87,36 @@ def _limit_time(request: Request, seconds: float) -> Iterator[None]:
         connection.settimeout(None)
 
 
-def read_body(request: Request, max_body: int) -> bytes:
-    """`grafana.read_body`, within a time that the body's length justifies. Raises BadRequest."""
-    length = request.content_length
+def read_body(request: Request, max_body: int = MAX_BODY) -> bytes:
+    """The whole body, within a time that its length justifies. Reads at most `max_body` + 1 bytes, whatever Content-Length says.
+    Raises BadRequest: 413 over `max_body` bytes, 415 if it is compressed, 503 if it is late, 400 if it ends early."""
+    if (request.content_encoding or "").strip().lower() not in ("", "identity"):
+        raise BadRequest(415, "The body is compressed. Grafana never does that: send it as it is, without Content-Encoding.")
+    length, too_large = request.content_length, f"The body has more than {max_body} bytes: set Max Alerts in the contact point."
+    if length is not None and length > max_body:
+        raise BadRequest(413, too_large)
+    wanted = max_body + 1 if length is None else length
+    chunks, size = [], 0
     with _limit_time(request, BODY_S if length is None else min(BODY_S, BASE_S + length / BYTES_PER_S)):
-        return grafana.read_body(request.stream, length, max_body, request.content_encoding)
+        while size < wanted and (chunk := _read_chunk(request.stream, wanted - size)):
+            chunks.append(chunk)
+            size += len(chunk)
+        if size > max_body:
+            raise BadRequest(413, too_large)
+        if length is not None and size < wanted:
+            raise BadRequest(400, f"The body ended after {size} of {wanted} bytes.")
+    return b"".join(chunks)
+
+
+def _read_chunk(stream: IO[bytes], most: int = READ_BYTES) -> bytes:
+    """The next bytes; none at the end. Raises BadRequest 400 if the body ends early or its chunks are malformed."""
+    from gunicorn.http.errors import ParseException  # the server has already imported both
+    from werkzeug.exceptions import HTTPException
+
+    try:
+        return stream.read(min(READ_BYTES, most))
+    except (OSError, ValueError, HTTPException, ParseException):
+        raise BadRequest(400, "The body could not be read to its end.") from None
 
 
 def stop_reading(request: Request) -> None:
@@ -99,7 +126,7 @@ def stop_reading(request: Request) -> None:
     closes = request.environ["SERVER_PROTOCOL"] == "HTTP/1.0" or "close" in request.headers.get("Connection", "").lower()
     try:
         with _limit_time(request, REFUSED_S):
-            while grafana.read_chunk(stream):
+            while _read_chunk(stream):
                 pass
     except BadRequest:
         closes = True

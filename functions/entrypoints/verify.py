@@ -7,7 +7,6 @@ from typing import Any
 from flask import Request
 from msgspec import ValidationError
 
-from functions.adapters.grafana import request as grafana
 from functions.application import signing
 from functions.application.documents import STORE_S
 from functions.application.intake import group_by_document, make_incident_id, sweep
@@ -16,7 +15,7 @@ from functions.application.reconcile import advance
 from functions.bootstrap import Adapters, current_adapters
 from functions.domain.model.alerts import Alert
 from functions.domain.model.events import AlertsReceived, Origin, TimerFired, Unsigned
-from functions.entrypoints.http import Response, error_response, json_response, not_allowed
+from functions.entrypoints.http import Response, error_response, json_response, not_allowed, read_body
 from functions.runtime import logs
 from functions.runtime.errors import BadRequest, Denied, Unavailable
 from functions.runtime.structs import convert
@@ -54,7 +53,7 @@ def verify(request: Request) -> Response:
 
 def _read_wake_up(request: Request) -> object:
     """The value of `wake` in the body; None if it has none, as from Cloud Scheduler."""
-    body = grafana.read_body(request.stream, request.content_length, grafana.MAX_BODY, request.content_encoding)
+    body = read_body(request)
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):

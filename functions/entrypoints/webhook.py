@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from functions.adapters.grafana import request as grafana
+from functions.adapters.grafana.auth import TOLERANCE_S, authenticate
 from functions.config.current import current_config
 from functions.entrypoints import http
 from functions.entrypoints.http import Response, error_response, json_response, not_allowed
@@ -47,9 +47,9 @@ def webhook(request: Request) -> Response:
     try:
         settings = current_config()
         headers = dict(request.headers.items())  # each lookup in Flask's own takes 10 microseconds
-        grafana.authenticate(settings.grafana.auth, headers, None, time.time())
-        body = http.read_body(request, grafana.MAX_BODY)
-        request_id = grafana.authenticate(settings.grafana.auth, headers, body, time.time())
+        authenticate(settings.grafana.auth, headers, None, time.time())
+        body = http.read_body(request)
+        request_id = authenticate(settings.grafana.auth, headers, body, time.time())
         from functions.adapters.grafana.payload import parse  # imported only for authenticated requests
 
         alerts = parse(body)
@@ -71,7 +71,7 @@ def _handle_alerts(alerts: tuple[Alert, ...], request_id: str) -> IntakeResult:
 
     settings, adapters = current_config(), current_adapters()
     budget = Budget(adapters, adapters.monotonic() + BUDGET_S)
-    origin = Origin(request_id, adapters.now() + 2 * grafana.TOLERANCE_S) if settings.grafana.auth.hmac else Origin()
+    origin = Origin(request_id, adapters.now() + 2 * TOLERANCE_S) if settings.grafana.auth.hmac else Origin()
     cases = settings.match_alerts(alerts[:MOST_ALERTS])
     return handle_notification(adapters, cases, budget, origin, beyond=alerts[MOST_ALERTS:])
 

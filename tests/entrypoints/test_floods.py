@@ -57,7 +57,7 @@ def still_serves(door: Unstick) -> Iterator[None]:
     assert post(door.url, b"{}", {}, timeout_s=TIMEOUT_S)[0] == 401
     assert time.monotonic() - began < PATIENCE_S / 2
     assert door.workers() == workers
-    assert "defect" not in door.output()
+    assert "internal error" not in door.output()
 
 
 pytestmark = pytest.mark.usefixtures("still_serves")

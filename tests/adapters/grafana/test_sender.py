@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from functions.adapters.grafana import sender
-from functions.adapters.grafana.request import authenticate
+from functions.adapters.grafana.auth import authenticate
 from functions.config.settings import Auth, Basic, Bearer, Hmac
 from functions.runtime.errors import Denied
 from testbed.recorded_grafana import known
