@@ -12,7 +12,8 @@ from functions.application.observe import observe as observe_systems
 from functions.application.ports import Budget
 from functions.bootstrap import Adapters
 from functions.config.settings import Config
-from functions.domain.decisions.guards import GuardContext, evaluate_all
+from functions.domain.decisions.guards import evaluate_all
+from functions.domain.decisions.judging import GuardContext
 from functions.domain.decisions.messages import to_alert_ref
 from functions.domain.decisions.step import step
 from functions.domain.model.alerts import Alert, MatchedAlert

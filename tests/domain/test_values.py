@@ -19,8 +19,8 @@ KINDS = {
     for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, Struct) and kind.__module__ == module.__name__
 }
-MEANT = {"version", "Pause.on", "Waiting.calls"}
-"""Defaults that say something: a written pause is on, and what waits calls people."""
+MEANT = {"version", "Pause.on", "Waiting.calls", "Decision.tell"}
+"""Defaults that say something: a written pause is on, what waits calls people, and a hold is told."""
 
 
 def test_no_value_of_the_domain_can_be_changed():

@@ -15,15 +15,14 @@ from msgspec.structs import replace
 
 from functions.application import collect, deliver, reconcile, storm
 from functions.application.serialization import encode
-from functions.domain.decisions import endings, evidence, guards, observing, phases, queries, step
+from functions.domain.decisions import endings, evidence, following, guards, judging, phases, queries, step
 from functions.domain.decisions import messages as telling
-from functions.domain.decisions.guards import Decision, GuardContext, Kind
-from functions.domain.decisions.handlers import escalations
+from functions.domain.decisions.judging import GuardContext
 from functions.domain.decisions.turn import Turn
 from functions.domain.health import looks, recovery, rows
 from functions.domain.model import incidents
 from functions.domain.model.codes import Health, Phase, Reason
-from functions.domain.model.events import Acknowledged, Start, Step, Waiting, Wake
+from functions.domain.model.events import Acknowledged, Decision, Kind, Start, Step, Waiting, Wake
 from functions.domain.model.observations import ExecutionHistory, Unknown
 from functions.runtime.errors import Unavailable
 from tests.simulation.models import Faults
@@ -598,7 +597,7 @@ VARIANTS = (
         Faults(run_late=0.7, run_lost=0.3, history_lag_s=40.0), frozenset({"auto", "sick"}), "I1", seed=11),
     Variant("a guard that fails open", ((Host, "look", _looks_empty),), Faults(history_down=0.5, run_lost=0.5),
         frozenset({"auto", "sick"}), seed=10),
-    Variant("an unseen restart counted as running", ((phases, "_why_unseen", _unseen_runs_on),), Faults(history_down=0.985),
+    Variant("an unseen restart counted as running", ((following, "_why_unseen", _unseen_runs_on),), Faults(history_down=0.985),
         frozenset({"auto", "sick"}), "I4", seed=15),
     Variant("adopting another target's execution", (_replaced_guard("job_busy", _adopts_any),), Faults(),
         frozenset({"auto", "sick", "many", "one_job"})),
@@ -613,11 +612,11 @@ VARIANTS = (
         frozenset({"auto", "sick", "quick", "purges"}), "I5", seed=29),
     Variant("a condition that looks back counted at once", ((Host, "read_queue", _as_if_live),), Faults(scrape_s=60.0),
         frozenset({"auto", "sick"}), "I5", seed=14),
-    Variant("a late queue judged by old figures", ((phases, "judge_recovery", _counted_to_the_step),), Faults(slow=0.4),
+    Variant("a late queue judged by old figures", ((following, "judge_recovery", _counted_to_the_step),), Faults(slow=0.4),
         frozenset({"auto", "sick", "quick", "two_queues", "one_clock", "no monitoring"}), "I5", seed=98),
     Variant("recovered without consumers", ((recovery, "_count_consumers", _nobody_needed),), Faults(),
         frozenset({"auto", "sick", "quick", "purges"}), "I5"),
-    Variant("recovered after one check", ((phases, "_unproven", _one_look),), Faults(), frozenset({"auto", "sick"}), "I5",
+    Variant("recovered after one check", ((following, "_unproven", _one_look),), Faults(), frozenset({"auto", "sick"}), "I5",
         seed=3),
     Variant("a message lost in a crash", ((reconcile, "_write_ahead_and_save", _forgets_messages),), Faults(crash=0.1),
         frozenset({"auto", "sick"}), "I2", seed=11),
@@ -633,9 +632,9 @@ VARIANTS = (
         frozenset({"auto", "sick", "pausing"}), "I9", seed=0),
     Variant("an approval that nobody gave", (_replaced_guard("mode", _passes),), Faults(), frozenset({"approve", "sick"}), "I3"),
     Variant("observing that restarts", (_replaced_guard("mode", _passes),), Faults(), frozenset({"observe", "sick"}), "I3"),
-    Variant("observing that believes what it can't see", ((observing, "judge_queues", _all_healthy),), Faults(),
+    Variant("observing that believes what it can't see", ((following, "judge_queues", _all_healthy),), Faults(),
         frozenset({"observe", "sick"}), "I5", seed=1),
-    Variant("observing that overlooks people", ((observing, "_restart_by_hand", lambda _: lambda *_: None),), Faults(),
+    Variant("observing that overlooks people", ((following, "_restart_by_hand", lambda _: lambda *_: None),), Faults(),
         frozenset({"observe", "sick"}), "I5", seed=21),
     Variant("no cooldown", (_replaced_guard("cooldown", _passes),), Faults(), frozenset({"auto", "sick", "soon_again"}), "I3",
         seed=18),
@@ -674,9 +673,9 @@ VARIANTS = (
         tuple((where, "is_replaced", lambda _: lambda document, event, now: False) for where in (step, queries)),
         Faults(slow=0.5), frozenset({"auto", "sick", "one_clock"}), "every", seed=22),
     Variant("another restart though all are used up",
-        ((phases, "is_used_up", lambda _: lambda incident, runbook: incident.restarts >= max(runbook.limits.attempts, 2)),),
+        ((following, "is_used_up", lambda _: lambda incident, runbook: incident.restarts >= max(runbook.limits.attempts, 2)),),
         Faults(), frozenset({"auto", "sick"}), "I1", seed=1),
-    Variant("an escalation that is told again without end", ((escalations, "TOLD_AGAIN", lambda _: 1000),), Faults(),
+    Variant("an escalation that is told again without end", ((endings, "TOLD_AGAIN", lambda _: 1000),), Faults(),
         frozenset({"auto", "sick"}), "again", seed=48),
     Variant("an acknowledgement that nobody hears", ((step, "HANDLERS", _deaf),), Faults(),
         frozenset({"auto", "sick"}), "again", seed=1),
@@ -698,7 +697,7 @@ VARIANTS = (
     Variant("a lock that is broken", ((rows, "_weaken", _ever_acked),), Faults(), ALONE | {"locks"}, "I13"),
     Variant("an alert's history that nobody reads", ((step, "remember_history", lambda _: lambda watched, alert: watched),),
         Faults(), ALONE | {"gone after the broker's restart"}, "I13", seed=3),
-    Variant("a question that is repeated", ((guards, "was_asked", lambda _: lambda *_: False),), Faults(), ALONE | {"locks"},
+    Variant("a question that is repeated", ((judging, "was_asked", lambda _: lambda *_: False),), Faults(), ALONE | {"locks"},
         "I13"),
     Variant("a question that calls people", ((endings, "end_as_not_approved", _calls_people),), Faults(), ALONE | {"locks"},
         "I13"),
@@ -706,8 +705,8 @@ VARIANTS = (
         ALONE | {"fills"}, "I13", seed=27),
     Variant("what is likely, restarted like what is proved", (_replaced_guard("likely_stuck", _passes),), Faults(),
         ALONE | {"keeps"}, "I13", seed=11),
-    Variant("an opinion of another host", ((guards, "ask_opinion", _any_host),), Faults(), ALONE | {"one of two", "opinions"},
+    Variant("an opinion of another host", ((judging, "ask_opinion", _any_host),), Faults(), ALONE | {"one of two", "opinions"},
         "seen"),
-    Variant("a connection that the restart did not end, restarted again", ((phases, "find_survivor", lambda _: lambda *_: None),),
-        Faults(), ALONE | {"survives"}, "I13", seed=4),
+    Variant("a connection that the restart did not end, restarted again",
+        ((following, "find_survivor", lambda _: lambda *_: None),), Faults(), ALONE | {"survives"}, "I13", seed=4),
 )  # fmt: skip

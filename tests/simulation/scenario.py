@@ -11,7 +11,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
-from functions.domain.decisions.observing import FOLLOWED_S
+from functions.domain.decisions.following import FOLLOWED_S
 from functions.domain.model.alerts import SUSPICION, Alert, QueueRef, Target
 from functions.domain.model.codes import Mode, Phase
 from functions.domain.model.runbooks import EvidenceJob, Limits, Rules, Runbook, Verify

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from functions.domain.decisions import messages as telling
-from functions.domain.decisions.handlers import notices
+from functions.domain.decisions import notices
 from tests.simulation.broken import Variant, applied
 from tests.simulation.day import MOST_BYTES, day
 from tests.simulation.models import Faults

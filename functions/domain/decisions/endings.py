@@ -1,26 +1,27 @@
-"""Ends an incident, or lets it wait or ask for approval."""
+"""Ends an incident, or lets it wait or ask for approval. An escalation stays until its queues are healthy, and people are
+reminded of it until somebody takes it."""
 
 from msgspec.structs import replace
 
 from functions.domain.cards.content import CardInput
-from functions.domain.decisions.guards import QUESTION_S, Decision, hold, question_key
-from functions.domain.decisions.messages import channels_for, may_overrule, was_told_recently
-from functions.domain.decisions.observing import observe_hold
+from functions.domain.decisions.judging import QUESTION_S, question_key
+from functions.domain.decisions.messages import REMINDED_EVERY_S, channels_for, end_escalation, may_overrule, was_told_recently
 from functions.domain.decisions.turn import Turn
+from functions.domain.health.recovery import looks_well
 from functions.domain.health.rows import GROWS_TIMES
 from functions.domain.model.codes import ASKED, Action, Ending, Mode, Phase, Reason
-from functions.domain.model.events import Declined
-from functions.domain.model.incidents import Incident
+from functions.domain.model.events import Acknowledged, Decision, Declined, Resumed, hold
+from functions.domain.model.incidents import Document, Escalation, Incident
 from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import Execution, Unknown
 from functions.domain.model.runbooks import Runbook
-from functions.runtime.text import Phrase, join
+from functions.runtime.text import Phrase, in_brackets, join
 
 GRACE_S = 900.0  # without a restart for `within` plus this time, an incident escalates
-
 APPROVAL_S = 1800.0
 ACKNOWLEDGE = "ack"  # in a nonce, instead of an approval's number of the attempt
 PASSED = frozenset({Reason.SYMPTOM_GONE, Reason.NOT_FIRING})  # the reasons with which a suspicion clears: the queue moves again
+TOLD_AGAIN = 3  # maximum number of reminders: a fourth wouldn't help if three didn't
 
 
 def handle_hold(turn: Turn, decision: Decision) -> None:
@@ -34,7 +35,7 @@ def handle_hold(turn: Turn, decision: Decision) -> None:
     elif turn.incident.restarts > 0:
         escalate(turn, decision.reason, decision.detail, remedy=decision.remedy)
     elif decision.reason is Reason.OBSERVE_ONLY:
-        observe_hold(turn)
+        turn.enter(Phase.OBSERVING)
     elif _may_ask(turn, decision):
         request_approval(turn, decision)
     else:
@@ -190,3 +191,72 @@ def _acknowledge_url(turn: Turn) -> str:
     """The link to acknowledge the escalation. Its nonce is random, as an approval's is, so nobody can guess it."""
     url, nonce = turn.rules.public_url, turn.seen.nonce
     return f"{url}/approve/#{turn.incident.id}.{ACKNOWLEDGE}.{nonce}" if url and nonce else ""
+
+
+def clear_escalation_if_healthy(turn: Turn, runbook: Runbook | None) -> Document:
+    """The document, without an escalation whose queues are all healthy, whoever fixed them."""
+    document = turn.document
+    if document.escalated_at is None or runbook is None:
+        return document
+    last = next((outcome for outcome in reversed(document.outcomes) if outcome.ending is Ending.ESCALATED), None)
+    parts = [part.queues for part in (document.escalation, document.incident) if part is not None]
+    queues = {watched.queue.key for part in parts for watched in part} | {queue.key for queue in (last.queues if last else ())}
+    seen = [turn.seen.queues.get(key) for key in queues or turn.seen.queues.keys()]
+    well = all(looks_well(runbook.recovered, one) for one in seen)
+    return end_escalation(document) if well else document
+
+
+def remind(turn: Turn) -> None:
+    """Remind people of a due escalation, unless its target is healthy."""
+    escalation = turn.document.escalation
+    if escalation is None or not turn.document.is_reminder_due(turn.at):
+        return
+    if turn.document.escalated_at is None:
+        return _keep(turn, replace(escalation, due=None))
+    turn.document = clear_escalation_if_healthy(turn, turn.rules.runbooks.get(escalation.runbook))
+    if turn.document.escalated_at is None:
+        return
+    told = escalation.told + 1
+    escalation = replace(escalation, told=told, due=turn.at + REMINDED_EVERY_S if told < TOLD_AGAIN else None)
+    _keep(turn, escalation)
+    shown, public_url = replace(escalation, queues=turn.note_figures(escalation.queues)), turn.rules.public_url
+    url = f"{public_url}/approve/#{escalation.nonce}" if public_url and escalation.nonce else ""
+    _post_escalation(turn, CardKind.ESCALATED_AGAIN, shown, f"again-{told}", url)
+
+
+def _keep(turn: Turn, escalation: Escalation) -> None:
+    turn.document = replace(turn.document, escalation=escalation)
+
+
+def on_acknowledgement(turn: Turn, event: Acknowledged) -> None:
+    """Somebody takes the escalation, which ends the reminders. Only the first person counts."""
+    escalation = turn.document.escalation
+    if escalation is None or turn.document.escalated_at is None or escalation.taken_by:
+        return
+    if event.incident and event.incident != escalation.incident:
+        return
+    escalation = replace(escalation, taken_by=event.by, taken_at=turn.at, due=None)
+    _keep(turn, escalation)
+    _post_escalation(turn, CardKind.ACKNOWLEDGED, escalation, "acknowledged")
+
+
+def on_resume(turn: Turn, event: Resumed) -> None:
+    """Somebody allows restarts of the target again."""
+    document = turn.document
+    if document.escalated_at is None:
+        return
+    card_input = CardInput(CardKind.RESUMED, turn.at, target=document.target, detail=in_brackets(event.reason, event.by))
+    channels = document.outcomes[-1].channels if document.outcomes else turn.rules.default_channels
+    turn.document = end_escalation(document)
+    turn.post(card_input, f"resumed-{turn.at:.0f}", channels)
+
+
+def _post_escalation(turn: Turn, kind: CardKind, escalation: Escalation, mark: str, url: str = "") -> None:
+    """Post to the channels that got the escalation."""
+    outcome, runbook = turn.document.find_outcome(escalation.incident), turn.rules.runbooks.get(escalation.runbook)
+    reason, trigger = (outcome.reason, next(iter(outcome.triggers), None)) if outcome else (None, None)
+    card_input = CardInput(kind, turn.at, runbook, turn.document.target, reason=reason, trigger=trigger, acknowledge_url=url)
+    channels = outcome.channels if outcome else channels_for(turn.rules, runbook)
+    restarts = outcome.restarts if outcome else 0
+    card_input = replace(card_input, late_s=turn.late_s, escalation=escalation, restarts=restarts)
+    turn.post(card_input, f"{escalation.incident}-{mark}", channels)

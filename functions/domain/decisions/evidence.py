@@ -4,13 +4,12 @@ on: at worst without evidence, and with the reason. After the wait the queues ar
 
 from msgspec.structs import replace
 
-from functions.domain.decisions.guards import Decision, Kind
 from functions.domain.decisions.matching import name_holder
 from functions.domain.decisions.messages import was_told_recently
 from functions.domain.decisions.turn import Turn
 from functions.domain.health.proofs import Judgement
 from functions.domain.model.codes import Action, Phase, Reason
-from functions.domain.model.events import Collect, EvidenceStarted, Keep
+from functions.domain.model.events import Collect, Decision, EvidenceStarted, Keep, Kind
 from functions.domain.model.incidents import Evidence, Incident
 from functions.domain.model.observations import EVIDENCE, EvidenceReading, Observation, Unknown
 from functions.domain.texts import opinions

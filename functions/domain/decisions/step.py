@@ -8,22 +8,29 @@ from typing import Any
 from msgspec.structs import replace
 
 from functions.domain.cards.content import CardInput
-from functions.domain.decisions import phases
-from functions.domain.decisions.endings import end_as_declined
+from functions.domain.decisions.endings import clear_escalation_if_healthy, end_as_declined, on_acknowledgement, on_resume, remind
 from functions.domain.decisions.evidence import on_evidence_started, without_evidence_runs
-from functions.domain.decisions.guards import Kind, decide, escalated_queues, hold_escalated, is_about_other_queues
-from functions.domain.decisions.handlers.escalations import on_acknowledgement, on_resume, remind
-from functions.domain.decisions.handlers.notices import on_bundle, on_delivered, on_unsigned
-from functions.domain.decisions.handlers.unmatched import note_matched, post_held, tell_unmatched_suspicions, turn_away
+from functions.domain.decisions.following import is_over, observe_alerts, stop_observing
+from functions.domain.decisions.guards import decide, escalated_queues, hold_escalated, is_about_other_queues
 from functions.domain.decisions.matching import render_evidence
 from functions.domain.decisions.messages import LATE_S, LINKED_TRIGGERS, to_alert_ref
-from functions.domain.decisions.observing import is_over, observe_alerts, stop_observing
+from functions.domain.decisions.notices import (
+    note_matched,
+    on_bundle,
+    on_delivered,
+    on_unsigned,
+    tell_left_out,
+    tell_unmatched_suspicions,
+    turn_away,
+)
+from functions.domain.decisions.phases import on_start_result, run_entered, run_phase
 from functions.domain.decisions.queries import is_decided_at_once, is_replaced
 from functions.domain.decisions.turn import Turn, has_unseen, is_all_resolved
 from functions.domain.health.looks import remember_history
 from functions.domain.model import events
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Action, Phase, Reason
+from functions.domain.model.events import Kind
 from functions.domain.model.incidents import (
     ALERTS_KEPT,
     QUEUES_KEPT,
@@ -41,7 +48,6 @@ from functions.domain.model.incidents import (
 from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import Observation
 from functions.domain.model.runbooks import Rules
-from functions.runtime.text import Text
 
 UNTOLD_S = 60.0  # an unposted message keeps a document due at most this far ahead
 BUNDLE_S = 20.0  # how long a message waits for others to be bundled with
@@ -61,6 +67,7 @@ def step(
     if isinstance(event, events.AlertsReceived):
         turn.crowd, turn.was_saved = event.crowd, document.incident is not None
     HANDLERS[type(event)](turn, event)
+    run_entered(turn)
     if turn.late_s and document.incident is not None and turn.document.incident is not None and turn.document != document:
         turn.change(late_s=document.incident.late_s + turn.late_s)
     result = events.Step(_note_history(document, turn.document, now), tuple(turn.acts), turn.reply)
@@ -115,13 +122,13 @@ def _on_timer(turn: Turn, event: events.TimerFired) -> None:
         return
     incident = document.incident
     if incident is not None and is_decided_at_once(incident, event):
-        return phases.run_phase(turn)
+        return run_phase(turn)
     if document.due is not None and turn.at < document.due:
         return
     remind(turn)
     tell_unmatched_suspicions(turn)
     if incident is not None and turn.at >= incident.due:
-        phases.run_phase(turn)
+        run_phase(turn)
     elif turn.document.to_tell or turn.document.to_archive or incident is None:
         # Changing `due` makes one process post: the one whose save succeeds.
         turn.document = replace(turn.document, due=None)
@@ -157,10 +164,10 @@ def _on_alerts(turn: Turn, event: events.AlertsReceived) -> None:
     incident, left_out = _with_alerts(turn.document.incident or _new_incident(event, new[0], turn.at), new, turn.at)
     turn.open(_leave_out_escalated(turn, event, incident))
     if opened:
-        phases.run_phase(turn)
+        run_phase(turn)
     else:
         _join_incident(turn, event, new)
-    _tell_left_out(turn, event, new[0], event.left_out + left_out)
+    tell_left_out(turn, event, new[0], event.left_out + left_out)
 
 
 def _on_resolved(turn: Turn, event: events.AlertsReceived) -> None:
@@ -168,9 +175,9 @@ def _on_resolved(turn: Turn, event: events.AlertsReceived) -> None:
     incident, first = turn.document.incident, event.cases[0]
     due = incident is not None and turn.at >= incident.due and not has_unseen(turn.seen)
     if incident is not None and is_all_resolved(incident) and (due or incident.is_suspicion):
-        phases.run_phase(turn)
+        run_phase(turn)
     else:
-        turn.document = phases.clear_escalation_if_healthy(turn, first.runbook)
+        turn.document = clear_escalation_if_healthy(turn, first.runbook)
     if turn.reply is None:
         turn.answer_alerts(event, first, Action.HELD, Reason.NOT_FIRING)
 
@@ -184,19 +191,6 @@ def _answer_duplicate(turn: Turn, event: events.AlertsReceived, case: MatchedAle
         outcome = by_alert(reversed(document.outcomes)).find(case)
     if outcome and turn.reply:
         turn.reply = replace(turn.reply, incident=outcome.incident, execution=None)
-
-
-def _tell_left_out(turn: Turn, event: events.AlertsReceived, case: MatchedAlert, count: int) -> None:
-    """Report, once an hour for each source, that alerts were held because their incident is full."""
-    if not count:
-        return
-    trigger = replace(to_alert_ref(case), fingerprint=Reason.INCIDENT_FULL.value)
-    detail = Text(
-        "{count} alert was left out; an incident takes {alerts} alerts and {queues} queues",
-        "{count} alerts were left out; an incident takes {alerts} alerts and {queues} queues",
-    ).fill(count=count, alerts=ALERTS_KEPT, queues=QUEUES_KEPT)
-    card_input = CardInput(CardKind.HELD, turn.at, case.runbook, turn.document.target, None, Reason.INCIDENT_FULL, detail)
-    post_held(turn, event, replace(card_input, trigger=trigger))
 
 
 def _new_incident(event: events.AlertsReceived, case: MatchedAlert, now: float) -> Incident:
@@ -262,19 +256,19 @@ def _join_incident(turn: Turn, event: events.AlertsReceived, cases: tuple[Matche
         return _recheck_guard(turn, event)
     turn.answer_alerts(event, cases[0], Action.DEFERRED if incident.phase is Phase.DEFERRED else Action.HELD, Reason.DUPLICATE)
     if turn.at >= incident.due and not has_unseen(turn.seen):
-        phases.run_phase(turn)
+        run_phase(turn)
 
 
 def _recheck_guard(turn: Turn, event: events.AlertsReceived) -> None:
     """Evaluate again the guard that held the incident for a person: it may no longer object."""
     if turn.incident.runbook not in turn.rules.runbooks:
-        return phases.run_phase(turn)
-    document = phases.clear_escalation_if_healthy(turn, turn.runbook)
+        return run_phase(turn)
+    document = clear_escalation_if_healthy(turn, turn.runbook)
     decision = decide(replace(turn.guard_context(), document=document))
     if decision.kind is Kind.HOLD and decision.reason is turn.incident.reason:
         return turn.answer_alerts(event, event.cases[0], Action.HELD, decision.reason or Reason.DUPLICATE)
     turn.withdraw_question()
-    phases.run_phase(turn)
+    run_phase(turn)
 
 
 def _note_resolved(turn: Turn, cases: tuple[MatchedAlert, ...]) -> None:
@@ -326,7 +320,7 @@ def _on_answer(turn: Turn, event: events.Approved | events.Declined) -> None:
     if is_in_time and incident.runbook in turn.rules.runbooks:
         turn.change(phase=Phase.WAITING, waits_from=turn.at)
         turn.change_approval(approved_by=event.by, approved_why=event.why, overruled=True, nonce="")
-    phases.run_phase(turn)
+    run_phase(turn)
 
 
 HANDLERS: Mapping[type[events.Event], Callable[[Turn, Any], None]] = {
@@ -336,7 +330,7 @@ HANDLERS: Mapping[type[events.Event], Callable[[Turn, Any], None]] = {
     events.Declined: _on_answer,
     events.Acknowledged: on_acknowledgement,
     events.Resumed: on_resume,
-    events.StartResult: phases.on_start_result,
+    events.StartResult: on_start_result,
     events.EvidenceStarted: on_evidence_started,
     events.MessagesDelivered: on_delivered,
     events.Bundled: on_bundle,

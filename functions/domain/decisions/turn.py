@@ -5,7 +5,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from functions.domain.cards.content import CardInput
-from functions.domain.decisions.guards import GuardContext
+from functions.domain.decisions.judging import GuardContext
 from functions.domain.decisions.messages import channels_for, close_incident, enqueue_hold, enqueue_message, record_hold
 from functions.domain.health.looks import note_snapshot
 from functions.domain.model.alerts import MatchedAlert
@@ -30,6 +30,7 @@ class Turn:
         self.crowd = False
         self.was_saved = True  # the incident was in the document before this step, so people expect an outcome
         self.wake_at: float | None = None  # of the wake-up that was created during the observation, before anything was decided
+        self.entered = False  # whether the phase of the incident takes its step with this one
         self.acts: list[Act] = []  # ordered so far
         self.reply: Reply | None = None  # the answer to Grafana; the last one counts
 
@@ -106,10 +107,16 @@ class Turn:
         """Change these fields of the current restart."""
         self.change(run=replace(self.incident.run, **changes))
 
+    def enter(self, phase: Phase) -> None:
+        """Go on to this phase, whose step is taken at once: see `run_entered`."""
+        self.change(phase=phase)
+        self.entered = True
+
     def withdraw_question(self) -> None:
         """Go on without an answer: the link that people got approves nothing any more."""
-        self.change(phase=Phase.WAITING, waits_from=self.at)
+        self.change(waits_from=self.at)
         self.change_approval(nonce="", expires_at=None)
+        self.enter(Phase.WAITING)
 
     def card(
         self, kind: CardKind, reason: Reason | None = None, detail: Phrase = "", incident: Incident | None = None

@@ -1,6 +1,8 @@
-"""The events that move a document, and the acts that a step orders."""
+"""The events that move a document, what is decided, and the acts that a step orders."""
 
 from collections.abc import Mapping
+from enum import StrEnum
+from functools import partial
 
 from msgspec import Struct, field
 
@@ -108,6 +110,26 @@ class Unsigned(Struct, frozen=True):
 Answer = Approved | Declined | Acknowledged | Resumed
 Result = StartResult | EvidenceStarted | MessagesDelivered
 Event = AlertsReceived | TimerFired | Answer | Result | Bundled | Unsigned
+
+
+class Kind(StrEnum):
+    RESTART = "restart"
+    HOLD = "hold"
+    ASK = "ask"
+    ADOPT = "adopt"  # continue from an execution that exists already, running or ended
+
+
+class Decision(Struct, frozen=True):
+    kind: Kind
+    reason: Reason | None = None
+    detail: Phrase = ""
+    again_in_s: float | None = None  # the hold ends by itself: decide again after this many seconds. None: it doesn't.
+    remedy: Phrase = ""
+    execution: Execution | None = None  # the execution to adopt, or the one that causes the hold
+    tell: bool = True
+
+
+hold = partial(Decision, Kind.HOLD)
 
 
 class Wake(Struct, frozen=True):

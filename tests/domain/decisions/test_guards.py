@@ -8,8 +8,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.decisions.guards import GUARDS, Decision, GuardContext, Kind, decide, evaluate_all, freeze_at
+from functions.domain.decisions.guards import GUARDS, decide, evaluate_all, freeze_at
+from functions.domain.decisions.judging import GuardContext
 from functions.domain.model.codes import ASKED, OVERRULED, PASSING, SETTLED, Ending, Mode, Phase, Reason
+from functions.domain.model.events import Decision, Kind
 from functions.domain.model.incidents import UNCLEAR, Document, Escalation, Looks, Outcome, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, ExecutionHistory, Observation, Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Freeze, Limits, Restart

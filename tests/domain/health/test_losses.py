@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.decisions.guards import GuardContext, Kind, decide
+from functions.domain.decisions.guards import decide
+from functions.domain.decisions.judging import GuardContext
 from functions.domain.health.looks import judge_health
 from functions.domain.model.codes import Ending, Phase, Reason
-from functions.domain.model.events import Approved, Start
+from functions.domain.model.events import Approved, Kind, Start
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Holder, QueueSnapshot, Returns
 from tests.support.worlds.scenes import (

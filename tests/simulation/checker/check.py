@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from functions.application.serialization import decode
-from functions.domain.decisions.guards import QUESTION_S
+from functions.domain.decisions.judging import QUESTION_S
 from functions.domain.model.alerts import Alert
 from functions.domain.model.codes import Action, Ending, Phase, Reason
 from functions.domain.model.events import Reply

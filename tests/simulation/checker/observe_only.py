@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functions.domain.decisions.observing import FOLLOWED_S
+from functions.domain.decisions.following import FOLLOWED_S
 from functions.domain.model.incidents import Archive
 from tests.simulation.checker.history import LOOK_AND_FENCE_S, SKEW_S, Violation, effective, known, records
 from tests.simulation.world import World

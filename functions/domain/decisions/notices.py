@@ -1,4 +1,4 @@
-"""Alerts without a target, which are only reported, and the notes on what runbooks match."""
+"""What is told without an incident: alerts without a target, what did not fit, bundles; and the notes on what runbooks match."""
 
 from functools import partial
 
@@ -8,10 +8,17 @@ from functions.domain.cards.content import CardInput
 from functions.domain.decisions.matching import explain_mismatch
 from functions.domain.decisions.messages import to_alert_ref
 from functions.domain.decisions.turn import Turn
+from functions.domain.model import events
 from functions.domain.model.alerts import NOTED_S, UNMATCHED_KEPT_S, MatchedAlert, note_unmatched
 from functions.domain.model.codes import Action, Reason
-from functions.domain.model.events import AlertsReceived
+from functions.domain.model.events import AlertsReceived, Bundled, MessagesDelivered, Unsigned, Waiting
+from functions.domain.model.incidents import ALERTS_KEPT, QUEUES_KEPT
 from functions.domain.model.messages import CardKind
+from functions.runtime.text import Text
+
+BUNDLES_KEPT_S = 86400.0
+THREADS_KEPT = 20
+BUNDLED_KEPT = 1000
 
 
 def turn_away(turn: Turn, event: AlertsReceived, case: MatchedAlert) -> None:
@@ -70,3 +77,53 @@ def note_matched(turn: Turn, event: AlertsReceived) -> None:
 def post_held(turn: Turn, event: AlertsReceived, card_input: CardInput) -> None:
     """Report alerts that no incident takes."""
     turn.post_hold(card_input, event.incident, bundled=turn.crowd, always=card_input.kind is CardKind.TEST)
+
+
+def tell_left_out(turn: Turn, event: events.AlertsReceived, case: MatchedAlert, count: int) -> None:
+    """Report, once an hour for each source, that alerts were held because their incident is full."""
+    if not count:
+        return
+    trigger = replace(to_alert_ref(case), fingerprint=Reason.INCIDENT_FULL.value)
+    detail = Text(
+        "{count} alert was left out; an incident takes {alerts} alerts and {queues} queues",
+        "{count} alerts were left out; an incident takes {alerts} alerts and {queues} queues",
+    ).fill(count=count, alerts=ALERTS_KEPT, queues=QUEUES_KEPT)
+    card_input = CardInput(CardKind.HELD, turn.at, case.runbook, turn.document.target, None, Reason.INCIDENT_FULL, detail)
+    post_held(turn, event, replace(card_input, trigger=trigger))
+
+
+def on_delivered(turn: Turn, event: MessagesDelivered) -> None:
+    """Forget what was posted and archived."""
+    document = turn.document
+    unposted = tuple(message for message in document.to_tell if message.id not in event.ids)
+    unarchived = tuple(record for record in document.to_archive if record.incident.id not in event.archived)
+    threads = dict(list({**document.threads, **event.threads}.items())[-THREADS_KEPT:])
+    turn.document = replace(document, to_tell=unposted, to_archive=unarchived, threads=threads)
+
+
+def on_bundle(turn: Turn, event: Bundled) -> None:
+    """Take over messages from several documents about one reason, each message once."""
+    document = turn.document
+    new = event.ids - set(document.bundled)
+    if not new:
+        return
+    recent = {name: at for name, at in document.bundled.items() if turn.at - at < BUNDLES_KEPT_S}
+    bundled = list({**recent, **dict.fromkeys(sorted(new), turn.at)}.items())[-BUNDLED_KEPT:]
+    turn.document = replace(document, bundled=dict(bundled))
+    by_channel: dict[str, list[Waiting]] = {}
+    for message, waiting in event.waiting.items():
+        if message in new:  # another process may have collected the same messages
+            by_channel.setdefault(waiting.channel, []).append(waiting)
+    for channel, together in by_channel.items():
+        links = {waiting.name: waiting.link for waiting in together if waiting.link}
+        names, is_calm = tuple(waiting.name for waiting in together), not any(waiting.calls for waiting in together)
+        card_input = CardInput(CardKind.BUNDLE, turn.at, reason=event.reason, bundled=names, bundled_links=links, is_calm=is_calm)
+        turn.post(card_input, f"{document.key}-{turn.at:.3f}", (channel,))
+
+
+def on_unsigned(turn: Turn, event: Unsigned) -> None:
+    """Report, at most once an hour, that alerts wait whose key is gone."""
+    mark = f"{turn.document.key}-{turn.at // 3600:.0f}"
+    if mark not in turn.document.bundled:
+        turn.document = replace(turn.document, bundled={mark: turn.at})
+        turn.post(CardInput(CardKind.UNSIGNED, turn.at, bundled=event.names), mark)

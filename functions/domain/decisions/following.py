@@ -1,0 +1,353 @@
+"""Follows a restart until every queue is healthy twice, and what the mode `observe` held, which goes on without Unstick.
+
+An observed incident starts nothing and posts only the hold itself. Its result is in the archive, for `status` and the report."""
+
+from msgspec.structs import replace
+
+from functions.domain.decisions import endings
+from functions.domain.decisions.guards import SAME_CAUSE_S, count_as_restarts, decide, describe_zombie
+from functions.domain.decisions.judging import judge_queues
+from functions.domain.decisions.turn import Turn
+from functions.domain.health.recovery import (
+    Since,
+    find_same_again,
+    find_survivor,
+    is_moving,
+    judge_recovery,
+    looks_well,
+    say_same_again,
+    say_survivor,
+)
+from functions.domain.health.samples import recent_s
+from functions.domain.model.codes import Action, Ending, Health, Mode, Phase, Reason, Verdict
+from functions.domain.model.events import Decision, Kind, hold
+from functions.domain.model.incidents import REFUSED_LATE, STUCK, AfterRestart, How, Incident, PastAttempt, QueueState, failed
+from functions.domain.model.messages import CardKind
+from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot, Statement, Unknown
+from functions.domain.model.runbooks import Rules, Runbook
+from functions.domain.texts.words import duration, worded
+from functions.runtime.text import Phrase, Text, join, named
+
+FOLLOWED_S = 86400.0  # seconds to follow an incident: what hasn't healed by itself in a day won't
+SHARE, AT_MOST_S = 0.1, 1800.0
+"""The next look comes after a tenth of the time so far, so a day takes about a hundred looks. At most half an hour: a look only
+sees the restarts that Rundeck's history still shows, which is half an hour for the shortest `limits`."""
+
+
+def check_run(turn: Turn) -> None:
+    """See whether the restart still runs, and how it ended."""
+    execution = _note_execution(turn)
+    if execution is None or not execution.ended:
+        turn.change(queues=turn.note_figures(turn.incident.queues))
+        unseen = _why_unseen(turn)
+        return _watch_running(turn) if unseen is None else _wait_unseen(turn, unseen)
+    if execution.aborted_by or execution.abandoned:
+        code, why = _explain_failure(execution)
+        return endings.escalate(turn, code, join((why, _say_if_healthy(turn) if execution.abandoned else "")))
+    if execution.refused and not _has_run_before(execution, turn):
+        tries = (*turn.incident.tries, PastAttempt(execution.tag, execution, REFUSED_LATE, turn.incident.run.holder_host))
+        turn.change(execution=None, tries=tries, restarts=turn.incident.restarts - 1)
+        return turn.enter(Phase.WAITING)
+    queues = (replace(watched, after=AfterRestart()) for watched in turn.incident.queues)
+    turn.change(queues=tuple(queues))
+    if execution.succeeded:
+        return turn.enter(Phase.VERIFYING)
+    # The job failed. The queue may have recovered anyway; otherwise the next attempt is decided.
+    turn.change(phase=Phase.VERIFYING)
+    if is_used_up(turn.incident, turn.runbook):
+        return endings.escalate(turn, *_explain_failure(execution))
+    _next_attempt(turn, failed(execution))
+
+
+def _explain_failure(execution: Execution) -> tuple[Reason, Phrase]:
+    """Why an execution that failed or was aborted is handed to people, and the details."""
+    if execution.abandoned:
+        gone = Text("execution {id} is gone and left no end, so nobody knows how far it came", id=execution.id)
+        return Reason.LEDGER_UNKNOWN, gone
+    if execution.aborted_by:
+        return Reason.ABORTED, Text("{user} aborted execution {id}", user=execution.aborted_by, id=execution.id)
+    return Reason.FAILING, Text("the job ended as {status}", status=worded(execution.status))
+
+
+def _why_unseen(turn: Turn) -> Unknown | None:
+    """Why this observation can't show whether the execution still runs; None if it was seen running."""
+    history, known = turn.seen.history, turn.incident.execution
+    if isinstance(history, Unknown):
+        return history
+    if known is not None and (history.followed or any(one.id == known.id for one in history.executions)):
+        return None
+    gone = Text("execution {id} is no longer in {runner}: it was deleted, or its job")
+    return Unknown(gone.fill(id=known.id if known else "?", runner=turn.rules.runner))
+
+
+def _watch_running(turn: Turn) -> None:
+    incident, runbook = turn.incident, turn.runbook
+    running_s = turn.at - _started_at(incident)
+    if running_s > runbook.restart.max_run_s or (incident.execution is not None and incident.execution.abandoned):
+        detail = describe_zombie(turn.rules.runner, incident.execution, running_s)
+        return endings.escalate(turn, Reason.ZOMBIE_EXECUTION, join((detail, _say_if_healthy(turn))))
+    reason = None if incident.reason is Reason.LEDGER_UNKNOWN else incident.reason
+    turn.change(looked_at=turn.at, reason=reason, due=turn.at + runbook.verify.every_s)
+
+
+def _wait_unseen(turn: Turn, unseen: Unknown) -> None:
+    """It is unknown whether the execution still runs: check again, notify people, and escalate long after `max_run`."""
+    incident, verify = turn.incident, turn.runbook.verify
+    deadline = _started_at(incident) + turn.runbook.restart.max_run_s + verify.within_s + endings.GRACE_S
+    unseen_s = turn.at - (incident.looked_at or incident.began_at)
+    last_seen = Text("the restart was last seen running {age} ago", age=duration(unseen_s))
+    detail = join((unseen.why, last_seen, _say_if_healthy(turn)))
+    if turn.at >= deadline:
+        return endings.escalate(turn, Reason.LEDGER_UNKNOWN, detail, remedy=unseen.remedy)
+    turn.change(reason=Reason.LEDGER_UNKNOWN, detail=detail, due=min(turn.at + verify.every_s, deadline))
+    if unseen_s >= verify.within_s or unseen.remedy:
+        endings.tell_wait(turn, hold(Reason.LEDGER_UNKNOWN, detail, remedy=unseen.remedy), "-unseen")
+
+
+def _started_at(incident: Incident) -> float:
+    started_at = incident.execution.runner_started_at if incident.execution else None
+    return incident.began_at if started_at is None else started_at - incident.runner_ahead_s
+
+
+def _say_if_healthy(turn: Turn) -> Phrase:
+    queues = turn.incident.queues
+    well = all(looks_well(turn.runbook_of(watched).recovered, turn.snapshot_of(watched)) for watched in queues)
+    return Text("the queue looks healthy") if queues and well else ""
+
+
+def _has_run_before(execution: Execution, turn: Turn) -> bool:
+    """Whether the run that the job refused as too late is the runner's own retry of one that had failed."""
+    known = turn.history.executions if turn.history else ()
+    ran = (other for other in known if other.tag == execution.tag and other.id != execution.id)
+    return execution.retry_of_restart or any(other.ended and not other.refused for other in ran)
+
+
+def _note_execution(turn: Turn) -> Execution | None:
+    """Note the execution and the end of its log as in the history now, otherwise as last known."""
+    known, history = turn.incident.execution, turn.history
+    if history is None:
+        return known
+    if history.tail is not None:
+        turn.change_run(tail=history.tail)
+    if known is None:
+        return None
+    current = history.followed or next((one for one in history.executions if one.id == known.id), known)
+    # The history may lag, so remember a retry instead of looking it up again.
+    retried = known.retry_of_restart or (current.id != known.id and not known.late)
+    current = replace(current, tag=current.tag or known.tag, retry_of_restart=retried)
+    turn.change(execution=current)
+    turn.change_run(beside=_find_beside(history, current) or turn.incident.run.beside)
+    return current
+
+
+def _find_beside(history: ExecutionHistory, ours: Execution) -> Phrase:
+    """Name another restart of the target that ran at the same time as ours; empty if there was none."""
+    began, ended = ours.runner_started_at, ours.runner_ended_at or history.runner_now
+    for one in count_as_restarts(history):
+        own = one.id == ours.id or bool(one.tag and one.tag == ours.tag)  # Rundeck's own retry has the same tag
+        started = one.runner_started_at
+        if own or one.is_evidence or began is None or started is None or started > ended:
+            continue
+        if (one.runner_ended_at or history.runner_now) >= began:
+            return Text("execution {id} by {user}", id=one.id, user=one.user or "?")
+    return ""
+
+
+def is_used_up(incident: Incident, runbook: Runbook) -> bool:
+    """Whether the incident has had all its restarts."""
+    return incident.restarts >= runbook.limits.attempts
+
+
+def check_recovery(turn: Turn) -> None:
+    """See whether the queues are healthy after the restart. The next attempt, or people, if they are not."""
+    _note_execution(turn)
+    runbook, age_s = turn.runbook, _age_s(turn)
+    verify = runbook.verify
+    if age_s < verify.first_s:
+        return turn.change(due=turn.at + verify.first_s - age_s)
+    since = Since(age_s, turn.at, turn.incident.runner_ahead_s, confirmed=turn.is_confirmed)
+    looked = ((watched, turn.runbook_of(watched), turn.snapshot_of(watched)) for watched in turn.incident.queues)
+    queues = tuple(judge_recovery(book, seen, watched, since) for watched, book, seen in looked)
+    turn.change(queues=queues, looked_at=turn.at)
+    if not _unproven(turn.incident, runbook):
+        return turn.close(Ending.RECOVERED, turn.card(CardKind.RECOVERED))
+    if any(queue.after.verdict is Verdict.STUCK for queue in queues):
+        return _after_failure(turn, queues)
+    turn.change_approval(overruled=False)  # what the next restart was approved for has passed
+    joined_s = turn.at - max(watched.joined_at for watched in queues)
+    if min(age_s, joined_s) >= verify.within_s:
+        return _end_of_time(turn)
+    left_s = max(verify.within_s - age_s, 0.0)
+    turn.change(due=turn.at + (min(verify.every_s, left_s) or verify.every_s))
+    _announce_draining(turn, age_s)
+
+
+def _after_failure(turn: Turn, queues: tuple[QueueState, ...]) -> None:
+    """The restart did not help: another one, or people. On the same message another would hang as well."""
+    if survivor := find_survivor(queues):
+        return endings.escalate(turn, None, say_survivor(survivor))
+    if find_same_again(queues):
+        return endings.escalate(turn, None, say_same_again(queues))
+    if is_used_up(turn.incident, turn.runbook):
+        return endings.escalate(turn, None, Text("it is still stuck"))
+    _next_attempt(turn, STUCK)
+
+
+def _age_s(turn: Turn) -> float:
+    """Seconds since the restart ended, on the runner's clock."""
+    incident = turn.incident
+    ended_at = incident.execution.runner_ended_at if incident.execution else None
+    return turn.at + incident.runner_ahead_s - ended_at if ended_at is not None else turn.at - incident.began_at
+
+
+def _unproven(incident: Incident, runbook: Runbook) -> list[QueueState]:
+    """The queues that were not yet healthy in two checks, `every` apart."""
+    return [
+        watched
+        for watched in incident.queues
+        if (after := watched.after).well_at is None or (after.looked_at or after.well_at) - after.well_at < runbook.verify.every_s
+    ]
+
+
+def _announce_draining(turn: Turn, age_s: float) -> None:
+    """Report once per restart that the queue drains slowly."""
+    incident = turn.incident
+    verdicts = {watched.after.verdict for watched in incident.queues}
+    mark = f"{incident.id}-draining-{incident.execution.id if incident.execution else incident.attempt}"
+    drains = Verdict.DRAINING in verdicts and verdicts <= {Verdict.DRAINING, Verdict.RECOVERED}
+    if drains and age_s >= turn.runbook.verify.patience_s and incident.run.draining_told != mark:
+        turn.change_run(draining_told=mark)
+        turn.post(turn.card(CardKind.DRAINING), mark)
+
+
+def _end_of_time(turn: Turn) -> None:
+    incident, runbook = turn.incident, turn.runbook
+    unproven = _unproven(incident, runbook)
+    runner_at = turn.at + incident.runner_ahead_s
+    if all(watched.after.well_at is not None or is_moving(runbook, watched, runner_at) for watched in unproven):
+        if any(watched.after.well_at is not None or _stuck_since(incident, watched) for watched in unproven):
+            # Either it was healthy once and the second check is still to come, or it may be stuck again.
+            return turn.change(due=turn.at + runbook.verify.every_s)
+        return turn.close(Ending.RECOVERED, replace(turn.card(CardKind.RECOVERED), moving=True))
+    if all(watched.after.verdict is not Verdict.UNKNOWN for watched in unproven):
+        return endings.escalate(turn, None, Text("not recovered within {minutes} min", minutes=runbook.verify.within_s / 60))
+    # Nothing shows whether the restart helped.
+    seen = [(watched.queue.name, turn.snapshot_of(watched)) for watched in unproven]
+    unread = [(name, one) for name, one in seen if isinstance(one, Unknown)]
+    detail = join((Text("the queue could not be read"), *(named(name, one.why) for name, one in unread)))
+    endings.escalate(turn, Reason.SYMPTOM_UNKNOWN, detail, remedy=next((one.remedy for _, one in unread if one.remedy), ""))
+
+
+def _stuck_since(incident: Incident, watched: QueueState) -> bool:
+    """Whether an alert of this queue began after it last moved: it may be stuck again, so `patience` applies."""
+    moved_at = (watched.after.moved_at or 0.0) - incident.runner_ahead_s
+    return any(
+        trigger.resolved_at is None and trigger.queue == watched.queue.key and trigger.starts_at > moved_at
+        for trigger in incident.triggers
+    )
+
+
+def _next_attempt(turn: Turn, how: How) -> None:
+    """Decide about another restart. While a hold that ends by itself lasts, the incident keeps verifying."""
+    incident = turn.incident
+    execution = incident.execution
+    tag = execution.tag or execution.id if execution else turn.tag
+    tries = incident.tries
+    known = {(past.tag, past.execution.id if past.execution else "") for past in tries}  # Rundeck's own retry has the same tag
+    if (tag, execution.id if execution else "") not in known:  # otherwise it was verified again
+        tries = (*tries, PastAttempt(tag, execution, how, incident.run.holder_host))
+    guard_context = turn.guard_context(approved=incident.approval.overruled)
+    guard_context = replace(guard_context, incident=replace(incident, tries=tries))
+    decision = decide(guard_context)
+    if decision.kind is Kind.HOLD and (decision.again_in_s is not None or decision.reason is Reason.SYMPTOM_GONE):
+        return _keep_verifying(turn, decision, tuple(watched for _, watched in judge_queues(guard_context)))
+    turn.change(tries=tries)
+    turn.enter(Phase.WAITING)
+
+
+def _keep_verifying(turn: Turn, decision: Decision, looked: tuple[QueueState, ...]) -> None:
+    """Wait for a hold that ends by itself, with a limit. Keeps the first of two checks that found the queues stuck."""
+    verify = turn.runbook.verify
+    time_s = verify.within_s + (endings.GRACE_S if decision.reason is Reason.SYMPTOM_GONE else 0.0)
+    if min(_age_s(turn), turn.at - turn.incident.began_at) >= time_s:
+        return endings.escalate(turn, decision.reason, decision.detail, remedy=decision.remedy, about=decision.execution)
+    queues = zip(turn.incident.queues, looked, strict=True)
+    turn.change(due=turn.at + verify.every_s, queues=tuple(replace(watched, looks=new.looks) for watched, new in queues))
+
+
+def watch_observed(turn: Turn) -> None:
+    """Watch the queues and a person's restarts, until all queues were healthy twice or a day has passed."""
+    incident = turn.incident
+    if is_over(incident, turn.rules):
+        return stop_observing(turn)
+    observed_at, every_s = incident.observed.observed_at, turn.runbook.verify.every_s
+    if observed_at is None:
+        return _begin_to_observe(turn)
+    judged = judge_queues(turn.guard_context())
+    healthy = all(one.health is Health.WELL and _is_healed(turn, observed_at, watched) for one, watched in judged)
+    healed_at = (incident.observed.healed_at if incident.observed.healed_at is not None else turn.at) if healthy else None
+    execution = _restart_by_hand(turn, observed_at) or incident.execution
+    queues = tuple(watched for _, watched in judged)
+    observed = replace(incident.observed, healed_at=healed_at)
+    turn.change(queues=queues, observed=observed, execution=execution, looked_at=turn.at)
+    turn.change_run(adopted=execution is not None)
+    # Without the history, a person's restart can't be seen.
+    proven = healed_at is not None and turn.at - healed_at >= max(every_s, _recent_s(turn))
+    if turn.at >= observed_at + FOLLOWED_S or (proven and turn.history):
+        return stop_observing(turn)
+    wait_s = every_s if healed_at is not None else max(every_s, min((turn.at - observed_at) * SHARE, AT_MOST_S))
+    turn.change(due=min(turn.at + wait_s, observed_at + FOLLOWED_S))
+
+
+def _begin_to_observe(turn: Turn) -> None:
+    """Report what would have been restarted, and follow it from now on."""
+    observed = replace(turn.incident.observed, observed_at=turn.at)
+    turn.change(observed=observed, due=turn.at + turn.runbook.verify.first_s, execution=None)
+    _tell_observed(turn)
+    turn.answer(Action.HELD, Reason.OBSERVE_ONLY)
+
+
+def observe_alerts(turn: Turn) -> None:
+    """More alerts for a followed incident: report the would-be restart again, as often as any hold."""
+    decision = decide(turn.guard_context())
+    if decision.reason is Reason.OBSERVE_ONLY:
+        _tell_observed(turn)
+    turn.answer(Action.HELD, decision.reason or Reason.OBSERVE_ONLY)
+
+
+def _tell_observed(turn: Turn) -> None:
+    turn.post_hold(turn.card(CardKind.HELD, Reason.OBSERVE_ONLY), turn.incident.id, bundled=turn.crowd)
+
+
+def stop_observing(turn: Turn) -> None:
+    """Archive the result. Nobody is notified: people know more about it than Unstick."""
+    turn.close(Ending.HELD, turn.card(CardKind.HELD, Reason.OBSERVE_ONLY), tell=False)
+
+
+def is_over(incident: Incident, rules: Rules) -> bool:
+    """Whether the runbook no longer observes, or is gone. A followed incident is never acted on: the next alert is decided."""
+    runbook = rules.runbooks.get(incident.runbook)
+    return incident.phase is Phase.OBSERVING and (runbook is None or runbook.mode is not Mode.OBSERVE)
+
+
+def _is_healed(turn: Turn, observed_at: float, watched: QueueState) -> bool:
+    """Whether the figures are newer than the hold, and show consumers where these can be seen.
+    An emptied queue is not a sign of recovery."""
+    seen, needed = turn.snapshot_of(watched), turn.runbook_of(watched).recovered.min_consumers
+    if isinstance(seen, Statement):
+        return seen.at - seen.range_s > observed_at
+    return isinstance(seen, QueueSnapshot) and (seen.consumers is None or seen.consumers >= needed)
+
+
+def _recent_s(turn: Turn) -> float:
+    """How far apart two checks must lie, so that the second can show new work."""
+    seen = [turn.snapshot_of(watched) for watched in turn.incident.queues]
+    apart = (one.range_s if isinstance(one, Statement) else recent_s(one) for one in seen if not isinstance(one, Unknown))
+    return max(apart, default=0.0)
+
+
+def _restart_by_hand(turn: Turn, observed_at: float) -> Execution | None:
+    """The newest restart since the hold. One that the history already had would have been followed instead."""
+    since = observed_at + turn.incident.runner_ahead_s - SAME_CAUSE_S
+    restarts = count_as_restarts(turn.history) if turn.history else ()
+    return next((one for one in restarts if (one.runner_started_at or 0.0) > since), None)
