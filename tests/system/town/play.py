@@ -261,11 +261,11 @@ def _treat_stuck(scene: Scene, told: Card | None, began_at: float, for_s: float)
         early = scene.restarted[0][0] - (scene.began_at or began_at) < for_s - SAMPLE_S
         times += ", too early" if early else ""
         times += " only where it is held" if all(host for _, host in scene.restarted) else ""
-        in_time = seconds <= for_s + LIMIT_S[scene.pattern.truth] + scene.pattern.late_s and not early
+        in_time = seconds <= for_s + LIMIT_S[scene.pattern.truth] and not early
         return in_time and len(scene.restarted) == 1, times, seconds
     if told:
         seconds = told.at - began_at
-        in_time = seconds <= for_s + LIMIT_S[Truth.LIKELY] + scene.pattern.late_s
+        in_time = seconds <= for_s + LIMIT_S[Truth.LIKELY]
         return told.asks and likely and in_time, "asked about" if told.asks else "told, not restarted", seconds
     return False, "neither restarted nor asked about", None
 

@@ -51,12 +51,8 @@ def _mqtt(scene: Scene, *, hangs: bool = False, work_s: float = 0.0) -> partial[
     return partial(MqttSubscriber, scene.place.mqtt_port, *ADMIN, scene.name, scene.name, hangs=hangs, work_s=work_s)
 
 
-UNCOUNTED_S = 10.0
-"""A consumer that nobody counts may be new until it was seen for so long (docs/rabbitmq.md)."""
-
-
 def _speaks(name: str, truth: Truth, says: str, play: object) -> Pattern:
-    return Pattern(name, truth, says, play, late_s=UNCOUNTED_S, counted=False)  # type: ignore[arg-type]
+    return Pattern(name, truth, says, play, counted=False)  # type: ignore[arg-type]
 
 
 PROTOCOLS: tuple[Pattern, ...] = (

@@ -53,8 +53,6 @@ class Pattern:
     """The node on which its queue is declared."""
     works_on: int | None = None
     """The node to which its workers connect first; in turn to all, where it is not given."""
-    late_s: float = 0.0
-    """How much later a restart may come, since the broker shows less of the protocol."""
     vhost: str = "/"
     symptom: Mapping[str, Any] = field(default_factory=dict)
     """What its owner has added to the symptom, as docs/libraries.md says."""

@@ -115,7 +115,7 @@ def _rights(whoami: Outcome) -> Finding:
         more = ""
     if not more and sees_all(whoami):
         return Finding("RabbitMQ rights", True, "each consumer's work is seen")
-    missing = "one consumer of several that hangs is not seen, and a stuck queue is told 10 s later"
+    missing = "one consumer of several that hangs is not seen, and of what consumers hold nothing is proved: people are asked"
     return Finding("RabbitMQ rights", None, f"the user is {more}: more than it needs" if more else missing, TAG)
 
 
