@@ -90,7 +90,7 @@ ON_QUEUE = "on (job, vhost, queue)"
 OTHERS = [
     (f'unless {ON_QUEUE} rabbitmq_detailed_queue_info{{queue_type="rabbit_stream_queue"}}', "4.3, a stream is never empty"),
     ("and on (job) rabbitmq_detailed_queue_messages_delivered_ack_total", "nobody is there, so no channel has a series"),
-    (f"unless {ON_QUEUE} rabbitmq_detailed_queue_messages_delivered_ack_total",
+    (f"unless {ON_QUEUE} max_over_time(rabbitmq_detailed_queue_messages_delivered_ack_total[1h:1m])",
         "4.x, the application is gone, its queue's counters are not"),
     (f"unless {ON_QUEUE} max_over_time(rabbitmq_detailed_queue_consumers[1h:1m]) > 0",
         "4.x, an application without counters (AMQP 1.0, MQTT) is gone for less than an hour"),
