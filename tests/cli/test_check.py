@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 import yaml
 
-from functions.application.ports import HOLDER_HOSTS, Finding, name_evidence
+from functions.application.ports import HOLDER_HOSTS, Finding
 from functions.application.serialization import encode
 from functions.domain.model.observations import Pause
 from functions.entrypoints import checks
 from functions.runtime.secrets import SecretRef
+from testbed.doubles.rundeck import Job
 from testbed.doubles.rundeck.state import Option
 from testbed.patience import wait_until
-from testbed.unstick_process import HMAC_SECRET, SIGNING_KEY, runbook
-from tests.cli.line import Line
+from testbed.unstick_process import HMAC_SECRET, SIGNING_KEY, job_id, runbook
+from tests.cli.conftest import Line
 
 NEVER_S = 600.0
 MAIL = ("--label", "queue=mail.delivery", "--label", "vhost=/")
@@ -31,7 +32,8 @@ def findings(here: Line, *arguments: str, code: int) -> dict[str, dict[str, Any]
 
 
 def test_all_is_well(here: Line) -> None:
-    """Where everything is right every line is, and the exit code is 0. No job is started, and the store is as it was."""
+    """Where everything is right every line is, and the exit code is 0. No job is started, the store is as it was, and no secret
+    is shown."""
     here.configured(public_url="https://unstick.example.com")
     lines = findings(here, *MAIL, code=0)
     assert {line["ok"] for line in lines.values()} == {True}
@@ -47,6 +49,8 @@ def test_all_is_well(here: Line) -> None:
     assert any("a second writer is turned away" in line["detail"] for line in lines.values())
     assert here.rundeck.posts() == []
     assert here.ports.store.list_documents(timeout_s=5) == []
+    shown = here.run("check").output + here.run("check", "--json").output
+    assert [secret for secret in (HMAC_SECRET, SIGNING_KEY, here.rundeck.token, "secret\n") if secret in shown] == []
 
 
 def test_the_least_configuration_has_nothing_to_look_at(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,56 +58,39 @@ def test_the_least_configuration_has_nothing_to_look_at(here: Line, monkeypatch:
     monkeypatch.chdir(here.folder)
     here.config.write_text(ONE_QUEUE.read_text(encoding="utf-8"), encoding="utf-8")
     lines = findings(here, code=1)
-    own = {name: line for name, line in lines.items() if name.startswith("Configuration")}
-    assert own
-    assert all(line["ok"] for line in own.values()), own
+    assert {line["ok"] for name, line in lines.items() if name.startswith("Configuration")} == {True}
     assert lines["Secrets: signing_keys[0]"]["ok"]
     assert [path.name for path in here.folder.glob("*.key")] == ["unstick.db.key"]
 
 
-def test_no_secret_is_shown(here: Line) -> None:
-    """Neither text nor JSON has a secret's value."""
-    shown = here.run("check").output + here.run("check", "--json").output
-    for secret in (HMAC_SECRET, SIGNING_KEY, here.rundeck.token, "secret\n"):
-        assert secret not in shown
-
-
-def test_a_secret_that_is_not_there(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its line says where it should be; whoever needs it says so too instead of breaking off."""
-    monkeypatch.delenv("RABBITMQ_PASSWORD")
-    lines = findings(here, *MAIL, code=1)
-    assert "RABBITMQ_PASSWORD" in lines["Secrets: rabbitmq.password"]["remedy"]
-    assert lines["rabbitmq: rabbitmq can be asked"]["ok"] is False
-    assert lines["rundeck: the job refuses a late start"]["ok"] is True
-
-
-def test_a_short_key_is_pointed_out(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A signing key that can be guessed works, so it is no mistake, but something to look at."""
-    monkeypatch.setenv("UNSTICK_SIGNING_KEY", "short")
-    line = findings(here, *MAIL, code=0)["Secrets: signing_keys[0]"]
-    assert line["ok"] is None
-    assert "openssl" in line["remedy"]
+AROUND = "blank or line break at an end"
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("name", "value", "ok", "line", "said"),
     [
-        ('"abc"', "quotes around it"),
-        ("'abc'", "quotes around it"),
-        ("abc ", "blank or line break at an end"),
-        ("abc\n", "blank or line break at an end"),
-        ("\tabc", "blank or line break at an end"),
+        ("RABBITMQ_PASSWORD", None, False, "rabbitmq.password", "RABBITMQ_PASSWORD"),
+        ("UNSTICK_SIGNING_KEY", "short", None, "signing_keys[0]", "openssl"),
+        ("RABBITMQ_PASSWORD", '"abc"', None, "rabbitmq.password", "quotes around it"),
+        ("RABBITMQ_PASSWORD", "'abc'", None, "rabbitmq.password", "quotes around it"),
+        ("RABBITMQ_PASSWORD", "abc ", None, "rabbitmq.password", AROUND),
+        ("RABBITMQ_PASSWORD", "\tabc\n", None, "rabbitmq.password", AROUND),
     ],
 )
-def test_a_secret_that_was_pasted_with_something_around_it(
-    here: Line, monkeypatch: pytest.MonkeyPatch, value: str, said: str
+def test_a_secret_that_is_not_as_it_should_be(
+    here: Line, monkeypatch: pytest.MonkeyPatch, name: str, value: str | None, ok: bool | None, line: str, said: str
 ) -> None:
-    """It may be meant so, but a login that fails for it would say only that the password is wrong. The value is not shown."""
-    monkeypatch.setenv("RABBITMQ_PASSWORD", value)
-    line = findings(here, *MAIL, code=1)["Secrets: rabbitmq.password"]
-    assert line["ok"] is None
-    assert said in line["detail"]
-    assert "abc" not in line["detail"] + line["remedy"]
+    """Missing, too short, or pasted with something around it: a failed login would say only that the password is wrong. The
+    value is not shown, and the other systems are asked all the same."""
+    if value is None:
+        monkeypatch.delenv(name)
+    else:
+        monkeypatch.setenv(name, value)
+    lines = findings(here, *MAIL, code=0 if value == "short" else 1)
+    shown = lines[f"Secrets: {line}"]
+    assert (shown["ok"], said in shown["detail"] + shown["remedy"]) == (ok, True)
+    assert "abc" not in f"{shown}"
+    assert lines["rundeck: the job refuses a late start"]["ok"] is True
 
 
 BOOK = runbook("mail-delivery")
@@ -147,23 +134,24 @@ def test_what_the_configuration_comes_to(
     assert said in shown["detail"] + shown["remedy"]
 
 
-@pytest.mark.parametrize(("mode", "code", "right"), [("auto", 1, False), ("observe", 0, None)])
-def test_auto_needs_the_guard(here: Line, mode: str, code: int, right: bool | None) -> None:
+def test_auto_needs_the_guard_of_the_job(here: Line) -> None:
     """A job without the first step is refused for `mode: auto`, and pointed out for the others."""
-    here.configured(runbook("mail-delivery", mode=mode))
     next(iter(here.rundeck.state.jobs.values())).guard = False
-    line = findings(here, *MAIL, code=code)["rundeck: the job refuses a late start"]
-    assert line["ok"] is right
-    assert "infra/rundeck/job.yaml" in line["remedy"]
+    for mode, right in (("auto", False), ("observe", None)):
+        here.configured(runbook("mail-delivery", mode=mode))
+        line = findings(here, *MAIL, code=1 if right is False else 0)["rundeck: the job refuses a late start"]
+        assert (line["ok"], "infra/rundeck/job.yaml" in line["remedy"]) == (right, True)
 
 
 def test_lines_that_runbooks_share_stand_once(here: Line) -> None:
-    """Two runbooks on one server: what is about the server is one line for both, a missing job is one's own."""
-    here.configured(runbook("mail-delivery"), runbook("other"))
+    """Two runbooks on one server, one with evidence: what is about the server is one line for all, a missing job is one's own."""
+    evidence = Job(id=job_id("stack"))
+    here.rundeck.state.jobs[evidence.id] = evidence
+    here.configured(runbook("mail-delivery", evidence={"job": evidence.id}), runbook("other"))
     answer = here.json("check", code=1)["findings"]
-    taken = [one for one in answer if one["what"] == "Rundeck answers and takes the token"]
-    assert [one["runbooks"] for one in taken] == [["mail-delivery", "other"]]
-    wrong = [one for one in answer if one["ok"] is False]
+    (taken,) = [one for one in answer if one["what"].endswith("Rundeck answers and takes the token")]
+    assert taken["runbooks"] == ["mail-delivery", "other"]
+    wrong = [one for one in answer if one["ok"] is False and not one["what"].startswith("evidence: ")]
     assert {tuple(one["runbooks"]) for one in wrong} == {("other",)}
 
 
@@ -175,18 +163,11 @@ def test_a_secret_that_a_server_echoes_is_not_shown(here: Line) -> None:
     assert line.finding.detail == "no such token: ***"
 
 
-def test_what_a_runbooks_jobs_share_stands_once() -> None:
-    """What is right for the restart's job and the evidence's alike is told once; what is wrong is told of each job."""
-    lines = [Finding("it answers", ok=True), Finding("it runs", ok=False, detail="disabled")]
-    assert [one.what for one in name_evidence(lines, lines)] == ["evidence: it runs"]
-
-
 def test_the_kill_switch_is_pointed_out(here: Line) -> None:
     """Somebody who wonders why nothing is restarted finds it here."""
     here.ports.store.save("pause", encode(Pause("upgrade", "h.tanaka", 1.0)), generation=None, due=None, timeout_s=5)
     line = findings(here, code=0)["Store: kill switch"]
-    assert line["ok"] is None
-    assert "upgrade (h.tanaka)" in line["detail"]
+    assert (line["ok"], "upgrade (h.tanaka)" in line["detail"]) == (None, True)
 
 
 def test_a_system_that_does_not_answer_takes_no_longer_than_it_may(here: Line) -> None:
@@ -207,22 +188,10 @@ def test_the_table_has_marks_and_remedies(here: Line) -> None:
     assert shown.rstrip().endswith("failed")
 
 
-def test_a_url_of_another_server_is_named_as_such(here: Line) -> None:
-    """RabbitMQ's address in rundeck.url: not the token is wrong, and nobody should make a new one."""
-    here.configured(rundeck={"url": here.rabbit.url, "token": "env://RUNDECK_TOKEN"})
-    shown = here.run("check", "--only-wrong", code=1).stdout
-    assert "RabbitMQ answers there, not Rundeck" in shown
-    assert "Set rundeck.url" in shown
-    assert "new token" not in shown
-
-
-HOLDER = {"option": "host", "allow": r"10\.0\.3\.[0-9]{1,3}"}
-
-
 def with_holder(here: Line, hostname: str) -> None:
     """Two nodes of consumers, of which one has this attribute, and a job that can be limited to one of them."""
     book = runbook("mail-delivery")
-    book["restart"]["holder"] = HOLDER
+    book["restart"]["holder"] = {"option": "host", "allow": r"10\.0\.3\.[0-9]{1,3}"}
     here.configured(book)
     (job,) = [one for one in here.rundeck.state.jobs.values() if one.id == book["restart"]["job"]]
     job.options = (*job.options, Option("host", default=".*"))
@@ -231,32 +200,50 @@ def with_holder(here: Line, hostname: str) -> None:
     here.rabbit.queue("mail.delivery").set(consumers=("10.0.3.7:50001 -> 10.0.0.2:5672",))
 
 
-def test_hosts_of_consumers_that_are_no_nodes_are_found(here: Line) -> None:
-    """Nodes are named by DNS, RabbitMQ sees addresses: a restart of one host would go nowhere, and so would the next."""
-    with_holder(here, "mail-1.example.com")
-    line = findings(here, *MAIL, code=1)[f"rundeck: {HOLDER_HOSTS}"]
-    assert line["detail"] == "consumers come from 10.0.3.7, the nodes' `hostname` is mail-1.example.com"
-    assert "`hostname`" in line["remedy"]
-
-
-def test_hosts_of_consumers_that_are_nodes_are_well(here: Line) -> None:
-    """With the labels of a queue; without them only what `allow` says of the nodes is known."""
-    with_holder(here, "10.0.3.7")
-    assert findings(here, *MAIL, code=0)[f"rundeck: {HOLDER_HOSTS}"]["ok"] is True
-    assert findings(here, code=0)[f"rundeck: {HOLDER_HOSTS}"]["ok"] is None
-    with_holder(here, "mail-1.example.com")
-    line = findings(here, code=1)[f"rundeck: {HOLDER_HOSTS}"]
-    assert "none matches restart.holder.allow" in line["detail"]
-
-
-def test_hosts_that_the_token_may_not_see_are_named_as_such(here: Line) -> None:
-    """What could not be compared is said, and what to load."""
-    with_holder(here, "10.0.3.7")
-    here.rundeck.tokens = {here.rundeck.token: "viewer"}
-    lines = findings(here, *MAIL, code=1)
+@pytest.mark.parametrize(
+    ("hostname", "labels", "role", "ok", "detail", "remedy"),
+    [
+        ("10.0.3.7", MAIL, "", True, "", ""),
+        ("10.0.3.7", (), "", None, "", ""),
+        (
+            *("mail-1.example.com", MAIL, "", False),
+            "consumers come from 10.0.3.7, the nodes' `hostname` is mail-1.example.com",
+            "`hostname`",
+        ),
+        ("mail-1.example.com", (), "", False, "none matches restart.holder.allow", ""),
+        ("10.0.3.7", MAIL, "viewer", False, "Read Nodes", "unstick.aclpolicy"),
+    ],
+)
+def test_hosts_of_consumers_are_compared_with_the_nodes(
+    here: Line, hostname: str, labels: tuple[str, ...], role: str, ok: bool | None, detail: str, remedy: str
+) -> None:
+    """Nodes may be named by DNS, and RabbitMQ sees addresses: a restart of one host would go nowhere, and so would the next.
+    Without a queue only what `allow` says of the nodes is known; what the token may not see is said, and what to load."""
+    with_holder(here, hostname)
+    if role:
+        here.rundeck.tokens = {here.rundeck.token: role}
+    lines = findings(here, *labels, code=1 if ok is False else 0)
     line = lines[f"rundeck: {HOLDER_HOSTS}"]
-    assert (line["ok"], "Read Nodes" in line["detail"], "unstick.aclpolicy" in line["remedy"]) == (False, True, True)
+    assert (line["ok"], detail in line["detail"], remedy in line["remedy"]) == (ok, True, True), line
     assert "rundeck: rundeck can be asked" not in lines
+
+
+def test_hosts_of_consumers_are_compared_with_those_that_a_command_may_get(here: Line) -> None:
+    """Commands have no nodes: what the runbook lists is compared, and the remedy says so."""
+    here.rabbit.queue("mail.delivery").set(consumers=("10.0.3.7:50001 -> 10.0.0.2:5672",))
+    job = {"run": ["echo", "${option.host}"], "timeout": "1m", "defaults": {"host": "all"}}
+    command = {"command": {"path": str(here.folder / "unstick.db"), "jobs": {"mail": job}}}
+    for allow, right in ((r"mail-1|10\.0\.3\.7", True), (r"10\.0\.3\.[0-9]+", True), ("mail-1|mail-2", False)):
+        path = here.configured(runbook("mail-delivery", restart={"job": "mail", "holder": {"option": "host", "allow": allow}}))
+        whole = yaml.safe_load(path.read_text())
+        del whole["rundeck"]
+        path.write_text(yaml.safe_dump(whole | command))
+        line = findings(here, code=0)[f"command: {HOLDER_HOSTS}"]
+        assert (line["ok"], line["detail"]) == (None, f"`restart.holder.allow` lists {allow}")
+        line = findings(here, *MAIL, code=0 if right else 1)[f"command: {HOLDER_HOSTS}"]
+        assert line["ok"] is right
+    assert line["detail"] == "consumers come from 10.0.3.7, `restart.holder.allow` lists mail-1|mail-2"
+    assert line["remedy"] == "List each host there as RabbitMQ sees it, or leave `holder` out (docs/command.md)."
 
 
 def test_what_is_only_likely_to_hang_is_told_ahead(here: Line) -> None:
@@ -274,24 +261,3 @@ def test_what_is_only_likely_to_hang_is_told_ahead(here: Line) -> None:
     (holder,) = (line for name, line in lines.items() if name.endswith("mail-delivery: restart.holder"))
     assert "decides which host is restarted" in holder["detail"]
     assert any("`users: [mail]` names them" in line["detail"] for line in lines.values())
-
-
-@pytest.mark.parametrize(
-    ("allow", "right"), [(r"mail-1|10\.0\.3\.7", True), (r"10\.0\.3\.[0-9]+", True), ("mail-1|mail-2", False)]
-)
-def test_hosts_of_consumers_that_a_command_does_not_know(here: Line, allow: str, right: bool) -> None:
-    """Commands have no nodes: what the runbook lists is compared, and the remedy says so."""
-    job = {"run": ["echo", "${option.host}"], "timeout": "1m", "defaults": {"host": "all"}}
-    path = here.configured(runbook("mail-delivery", restart={"job": "mail", "holder": {"option": "host", "allow": allow}}))
-    whole = yaml.safe_load(path.read_text())
-    del whole["rundeck"]
-    path.write_text(yaml.safe_dump(whole | {"command": {"path": str(here.folder / "unstick.db"), "jobs": {"mail": job}}}))
-    here.rabbit.queue("mail.delivery").set(consumers=("10.0.3.7:50001 -> 10.0.0.2:5672",))
-    line = findings(here, code=0)[f"command: {HOLDER_HOSTS}"]
-    assert (line["ok"], line["detail"]) == (None, f"`restart.holder.allow` lists {allow}")
-    line = findings(here, *MAIL, code=0 if right else 1)[f"command: {HOLDER_HOSTS}"]
-    assert line["ok"] is right
-    if not right:
-        assert line["detail"] == "consumers come from 10.0.3.7, `restart.holder.allow` lists mail-1|mail-2"
-        assert line["remedy"] == "List each host there as RabbitMQ sees it, or leave `holder` out (docs/command.md)."
-    assert not any(word in f"{line}" for word in ("node", "Rundeck"))

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from functions import __version__
 from functions.domain.model.incidents import Document
 from testbed.unstick_process import configuration, runbook
-from tests.cli.line import FIRING, Line
+from tests.cli.conftest import FIRING, Line
 from unstick import __main__, output
 from unstick.main import command_line
 
@@ -25,17 +25,13 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = ["check", "simulate", "send", "status", "incident", "approve", "ack", "pause", "resume", "report"]
 
 
-def test_the_version_is_that_of_the_package() -> None:
-    """`--version` says which release this is."""
-    assert CliRunner().invoke(command_line, ["--version"]).stdout == f"unstick {__version__}\n"
-
-
 def test_help_names_every_command_in_the_order_of_a_days_work() -> None:
-    """`--help` lists the commands as one needs them, not by the alphabet."""
+    """Not by the alphabet. `--version` says which release this is."""
     result = CliRunner().invoke(command_line, ["--help"])
     assert result.exit_code == 0
     listed = [row.split()[0] for row in result.stdout.partition("Commands:")[2].splitlines() if row.strip()]
     assert listed == COMMANDS
+    assert CliRunner().invoke(command_line, ["--version"]).stdout == f"unstick {__version__}\n"
 
 
 @pytest.mark.parametrize("arguments", [["no-such-command"], ["simulate"], ["pause"], ["status", "--days", "0"]])
@@ -45,30 +41,18 @@ def test_a_wrong_command_is_code_2(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize("name", ["check", "status"])
-def test_a_configuration_that_is_missing_is_code_2_and_says_what_to_do(name: str, tmp_path: Path) -> None:
-    """No file: its name, and how to name another."""
-    result = CliRunner().invoke(command_line, [name, "--config", str(tmp_path / "none.yaml")])
-    assert result.exit_code == 2
-    assert "none.yaml: there is no such file" in result.stderr
-    assert "UNSTICK_CONFIG" in result.stderr
-
-
-def test_all_mistakes_of_the_configuration_are_said_at_once(tmp_path: Path) -> None:
-    """Two mistakes are two lines, each with its place."""
-    settings = configuration("http://127.0.0.1:1", "http://127.0.0.1:1", [runbook("mail", mode="sometimes")], language="fr")
+def test_a_configuration_that_can_not_be_used_is_code_2(name: str, tmp_path: Path) -> None:
+    """No file: its name, and how to name another. Mistakes: all of them, each with its place; a secret that was written in a
+    reference's place does not reach the terminal."""
+    missing = CliRunner().invoke(command_line, [name, "--config", str(tmp_path / "none.yaml")])
+    assert (missing.exit_code, "none.yaml: there is no such file" in missing.stderr) == (2, True)
+    assert "UNSTICK_CONFIG" in missing.stderr
+    books, wrong = [runbook("mail", mode="sometimes")], {"language": "fr", "signing_keys": ["hunter2-in-the-clear"]}
+    settings = configuration("http://127.0.0.1:1", "http://127.0.0.1:1", books, **wrong)
     (tmp_path / "unstick.yaml").write_text(json.dumps(settings))
-    result = CliRunner().invoke(command_line, ["check", "--config", str(tmp_path / "unstick.yaml")])
+    result = CliRunner().invoke(command_line, [name, "--config", str(tmp_path / "unstick.yaml")])
     assert result.exit_code == 2
-    assert "runbooks[0].mode" in result.stderr
-    assert "language" in result.stderr
-
-
-def test_a_literal_secret_is_refused_and_not_repeated(tmp_path: Path) -> None:
-    """What was written in a reference's place must not reach a terminal."""
-    settings = configuration("http://127.0.0.1:1", "http://127.0.0.1:1", [], signing_keys=["hunter2-in-the-clear"])
-    (tmp_path / "unstick.yaml").write_text(json.dumps(settings))
-    result = CliRunner().invoke(command_line, ["check", "--config", str(tmp_path / "unstick.yaml")])
-    assert result.exit_code == 2
+    assert [place for place in ("runbooks[0].mode", "language", "signing_keys") if place not in result.stderr] == []
     assert "hunter2" not in result.output
 
 
@@ -94,26 +78,28 @@ def test_without_its_packages_it_says_how_to_get_them() -> None:
     )
 
 
-def test_the_kill_switch_by_environment_shows_in_the_exit_code(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    """UNSTICK_PAUSED=1 in the environment is a pause like any other."""
+def test_what_the_environment_lacks_or_forbids_is_code_1(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is right, and something outside of it is not: a secret is missing, or UNSTICK_PAUSED=1 is a pause as any other."""
     here.saved(Document("closed"))
     monkeypatch.setenv("UNSTICK_PAUSED", "1")
     assert "PAUSED: UNSTICK_PAUSED=1 is set" in here.run("status", code=1).stdout
+    monkeypatch.delenv("GRAFANA_HMAC_SECRET")
+    assert "Set the environment variable GRAFANA_HMAC_SECRET" in here.run("send", FIRING, "http://127.0.0.1:1/", code=1).stderr
 
 
 @pytest.mark.parametrize(
     ("columns", "lines"),
     [
-        pytest.param(None, ["what    when", "メール  now, and for as long as it takes", "b[x]    :smile:"], id="a pipe"),
-        pytest.param(
-            "24", ["what    when", "メール  now, and for as", "        long as it takes", "b[x]    :smile:"], id="narrow"
-        ),
+        (None, ["what    when", "メール  now, and for as long as it takes", "b[x]    :smile:"]),
+        ("24", ["what    when", "メール  now, and for as", "        long as it takes", "b[x]    :smile:"]),
     ],
+    ids=["a pipe", "narrow"],
 )
 def test_a_table_fits_the_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: str | None, lines: list[str]
 ) -> None:
     """East Asian characters take two columns; nothing of a cell is markup; in a pipe nothing is wrapped or coloured."""
+    monkeypatch.delenv("COLUMNS", raising=False)
     if columns:
         monkeypatch.setenv("COLUMNS", columns)
     output.print_table(("what", "when"), [("メール", "now, and for as long as it takes"), ("b[x]", ":smile:")])

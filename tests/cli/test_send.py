@@ -20,7 +20,7 @@ from functions.adapters.grafana.auth import authenticate
 from testbed.broker import free_ports
 from testbed.patience import PATIENCE_S, wait_until
 from testbed.unstick_process import Unstick, alert, configuration, notification, runbook
-from tests.cli.line import FIRING, Line
+from tests.cli.conftest import FIRING, Line
 
 
 @contextmanager
@@ -38,58 +38,61 @@ def deployed(here: Line) -> Iterator[Unstick]:
 
 
 def test_send_posts_what_grafana_would(here: Line, httpserver: HTTPServer) -> None:
-    """Signed with the first secret; --restamp lets the alerts begin now; any 2xx is code 0."""
+    """Signed with the first secret; --restamp lets the alerts begin now; any 2xx is code 0. A hold that ends by itself is said
+    to, so that nobody sends it again."""
     taken: list[Request] = []
+    reasons = iter(("storm_unknown", "cooldown", "paused"))
 
     def take(request: Request) -> Response:
         taken.append(request)
-        return Response(json.dumps({"incidents": [{"id": "i-1", "target": "t", "action": "held", "reason": "cooldown"}]}))
+        held = {"id": "i-1", "target": "t", "action": "held", "reason": next(reasons)}
+        return Response(json.dumps({"incidents": [held]}))
 
     httpserver.expect_request("/hook", method="POST").respond_with_handler(take)
-    shown = here.run("send", FIRING, httpserver.url_for("/hook"), "--restamp", code=0).stdout
-    assert "t: held (cooldown), incident i-1" in shown
+    for reason, passes in (("storm_unknown", True), ("cooldown", True), ("paused", False)):
+        shown = here.run("send", FIRING, httpserver.url_for("/hook"), "--restamp", code=0).stdout
+        assert f"t: held ({reason}), incident i-1" in shown
+        assert ("it is decided again by itself" in shown) is passes
     body = taken[0].get_data()
     assert body != json.loads(Path(FIRING).read_text())["request"]["body"].encode()
     authenticate(here.ports.config.grafana.auth, dict(taken[0].headers), body, here.ports.now())
 
 
-def test_a_secret_that_is_missing_is_code_1(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As for `check`: the file is right, and something outside of it is not."""
-    monkeypatch.delenv("GRAFANA_HMAC_SECRET")
-    assert "Set the environment variable GRAFANA_HMAC_SECRET" in here.run("send", FIRING, "http://127.0.0.1:1/", code=1).stderr
-
-
-def test_an_answer_that_is_no_is_code_1(here: Line, httpserver: HTTPServer) -> None:
-    """401: what the webhook says is shown."""
-    httpserver.expect_request("/").respond_with_json({"error": "The signature does not match"}, status=401)
-    assert "The signature does not match" in here.run("send", FIRING, httpserver.url_for("/"), code=1).stdout
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        (b'{"error": "The signature does not match"}', 401, "The signature does not match"),
+        (b"<html>welcome", 200, "is not the answer of Unstick's webhook"),
+        (b"{}", 404, "is not the answer of Unstick's webhook"),
+        (b'{"ok": true}', 200, "is not the answer of Unstick's webhook"),
+    ],
+)
+def test_any_other_answer_is_code_1(here: Line, httpserver: HTTPServer, body: bytes, status: int, said: str) -> None:
+    """What the webhook says is shown; a page of something else is not: the address is wrong, also where the status is 200."""
+    httpserver.expect_request("/").respond_with_data(body, status=status)
+    shown = here.run("send", FIRING, httpserver.url_for("/"), code=1).stdout
+    assert said in shown
+    assert "html" not in shown
 
 
 def test_an_alert_goes_through_the_whole_line(here: Line) -> None:
-    """A real alert of a runbook that observes is taken as such, and restarts nothing."""
+    """A real alert of a runbook that observes is taken as such, and so is an example, to which the labels of the runbook's
+    matchers are added; neither restarts anything."""
     with deployed(here) as unstick:
-        taken = here.json("send", FIRING, unstick.url, "--restamp")
-        assert taken["answer"]["incidents"][0]["reason"] == "observe_only"
+        taken = here.json("send", FIRING, unstick.url, "--restamp")["answer"]
+        example = here.json("send", "--example", "queue=mail.delivery", "vhost=/", unstick.url)["answer"]
+        assert [(one["runbook"], one["reason"]) for one in taken["incidents"]] == [("mail-delivery", "observe_only")]
+        assert [one["runbook"] for one in example["incidents"]] == ["mail-delivery"]
         incidents = [document["incident"] for document in unstick.open_documents().values() if document["incident"]]
         assert [one["phase"] for one in incidents] == ["observing"]
     assert here.rundeck.posts() == []
 
 
-# --- an example, and what keeps Grafana's own ---------------------------------------------------------------------------
-
-
-def test_an_example_is_made_and_sent(here: Line) -> None:
-    """`send --example`: the labels of the runbook's matchers are added, and the alert is taken as a real one."""
-    with deployed(here) as unstick:
-        answer = here.json("send", "--example", "queue=mail.delivery", "vhost=/", "service=mail-delivery", unstick.url)["answer"]
-    assert [(one["runbook"], one["reason"]) for one in answer["incidents"]] == [("mail-delivery", "observe_only")]
-
-
 def test_an_example_without_url_is_printed(here: Line) -> None:
     """For a file of one's own: what is printed is what simulate takes."""
     printed = here.run("send", "--example", "queue=mail.delivery", "vhost=/", code=0).stdout
-    (incident,) = json.loads(here.run("simulate", "-", "--json", input=printed, code=0).stdout)[0]["incidents"]
-    assert (incident["runbook"], incident["action"]) == ("mail-delivery", "restarted")
+    decision = incident_of(json.loads(here.run("simulate", "-", "--json", input=printed, code=0).stdout))
+    assert (decision["runbook"], decision["action"]) == ("mail-delivery", "restarted")
 
 
 def test_the_shipped_alert_is_one_for_the_shipped_configuration(here: Line) -> None:
@@ -98,8 +101,7 @@ def test_the_shipped_alert_is_one_for_the_shipped_configuration(here: Line) -> N
     seen = here.folder / "seen.json"
     seen.write_text('{"queues": {"*": {"depth": 362, "consumers": 1}}}')
     arguments = [str(root / "examples" / "alert.json"), "--seen", str(seen), "--config", str(root / "unstick.yaml")]
-    (incident,) = here.json("simulate", *arguments)[0]["incidents"]
-    assert incident["runbook"] == "mail-delivery"
+    assert incident_of(here.json("simulate", *arguments))["runbook"] == "mail-delivery"
 
 
 def test_what_grafana_posts_is_kept_and_simulated(here: Line) -> None:
@@ -128,21 +130,3 @@ def _posted(port: int, body: bytes) -> bool:
             return answer.status == 200
     except OSError:
         return False
-
-
-@pytest.mark.parametrize(("body", "status"), [(b"<html>welcome", 200), (b"{}", 404), (b'{"ok": true}', 200)])
-def test_another_server_is_told_apart_from_unstick(here: Line, httpserver: HTTPServer, body: bytes, status: int) -> None:
-    """A page of something else is not shown as an answer: it says that the address is wrong, also where the status is 200."""
-    httpserver.expect_request("/").respond_with_data(body, status=status)
-    shown = here.run("send", FIRING, httpserver.url_for("/"), code=1).stdout
-    assert "is not the answer of Unstick's webhook" in shown
-    assert "html" not in shown
-
-
-@pytest.mark.parametrize(("reason", "passes"), [("storm_unknown", True), ("cooldown", True), ("paused", False)])
-def test_a_hold_that_ends_by_itself_is_said_to(here: Line, httpserver: HTTPServer, reason: str, passes: bool) -> None:
-    """So that nobody sends it again."""
-    answer = {"incidents": [{"id": "i-1", "target": "t", "action": "held", "reason": reason}]}
-    httpserver.expect_request("/hook").respond_with_json(answer)
-    shown = here.run("send", FIRING, httpserver.url_for("/hook"), code=0).stdout
-    assert ("it is decided again by itself" in shown) is passes

@@ -17,7 +17,7 @@ from functions.domain.decisions.matching import target_key
 from functions.domain.model.codes import Ending
 from functions.domain.model.incidents import Document, Outcome
 from testbed.unstick_process import alert, job_id, notification, runbook
-from tests.cli.line import FIRING, RECORDINGS, Line
+from tests.cli.conftest import FIRING, RECORDINGS, Line
 
 SERVICE = {"service": "mail-delivery"}
 SICK = {"queues": {"*": {"depth": 362, "consumers": 1}}}
@@ -37,9 +37,6 @@ def seen(here: Line, content: object) -> str:
     path = here.folder / "seen.json"
     path.write_text(json.dumps(content))
     return str(path)
-
-
-# --- simulate ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_stuck_queue_would_be_restarted(here: Line) -> None:
@@ -69,19 +66,22 @@ def test_a_time_range_takes_what_came_in_it(here: Line) -> None:
     assert "the first came at 2026-11-01 00:00:00, the last at 2026-11-03 00:00:00" in " ".join(outside.stderr.split())
 
 
+def test_a_hold_is_code_1_and_says_which_guard_decides(here: Line) -> None:
+    """A healthy queue holds; the other guards are asked all the same. As text the decision comes first, then a line for each."""
+    here.rabbit.queues["/", "mail.delivery"].set(ready=0, unacked=0)
+    decision = incident(here, FIRING, "--restamp", code=1)
+    assert (decision["action"], decision["reason"], deciding(decision)) == ("held", "symptom_gone", ["symptom"])
+    shown = here.run("simulate", FIRING, "--restamp", code=1).stdout
+    assert "service=mail-delivery: would hold (symptom_gone): mail.delivery: depth 0" in shown
+    assert next(line for line in shown.splitlines() if line.split()[:1] == ["paused"]).split()[1] == "passes"
+    assert next(line for line in shown.splitlines() if line.endswith("<- decides")).split()[0] == "symptom"
+
+
 def test_an_old_recording_is_stale_today(here: Line) -> None:
     """Without --restamp the alert is as old as it is: what would happen now is asked."""
     old = here.file(alert("mail-delivery", "mail.delivery", starts_at=time.time() - 30 * 86400))
     decision = incident(here, old, code=1)
-    assert decision["reason"] == "stale_alert"
-    assert deciding(decision) == ["stale_alert"]
-
-
-def test_a_hold_is_code_1_and_says_which_guard_decides(here: Line) -> None:
-    """A healthy queue holds; the other guards are asked all the same."""
-    here.rabbit.queues["/", "mail.delivery"].set(ready=0, unacked=0)
-    decision = incident(here, FIRING, "--restamp", code=1)
-    assert (decision["action"], decision["reason"], deciding(decision)) == ("held", "symptom_gone", ["symptom"])
+    assert (decision["reason"], deciding(decision)) == ("stale_alert", ["stale_alert"])
 
 
 def test_the_stores_document_counts(here: Line) -> None:
@@ -111,18 +111,25 @@ def test_offline_nothing_can_be_known_and_everything_holds(here: Line) -> None:
     assert (decision["reason"], deciding(decision)) == ("paused", ["paused"])
 
 
-def test_a_seen_file_stands_in_for_the_systems(here: Line) -> None:
-    """Times of 0 or less count from the recording's clock."""
-    ended = {"id": "7", "url": "", "status": "succeeded", "runner_started_at": -400, "runner_ended_at": -300}
-    decision = incident(here, FIRING, "--seen", seen(here, SICK | {"ledger": {"executions": [ended]}}), code=1)
-    assert (decision["reason"], deciding(decision)) == ("cooldown", ["cooldown"])
-    assert decision["again_at"] == pytest.approx(here.json("simulate", FIRING, "--offline", code=1)[0]["at"] + 300, abs=1)
+ENDED = {"id": "7", "url": "", "status": "succeeded", "runner_started_at": -400, "runner_ended_at": -300}
+SEEN = [
+    (SICK | {"ledger": {"executions": [ENDED]}}, "cooldown", "restarted 5 min ago"),
+    (SICK | {"ledger": {"why": "Rundeck: is down"}}, "ledger_unknown", "Rundeck: is down"),
+    ({"queues": {"*": {"stuck_s": 60}}, "ledger": {"executions": []}}, None, ""),
+    ({"queues": {"*": {"recovered": True}}, "ledger": {"executions": []}}, "symptom_gone", ""),
+    ({"queues": {"*": {"stuck_s": 5}}, "ledger": {"executions": []}}, "symptom_unknown", ""),
+]
 
 
-def test_a_part_that_could_not_be_seen(here: Line) -> None:
-    """`why` in a part's place: the guard that needs it holds, with that reason."""
-    decision = incident(here, FIRING, "--seen", seen(here, SICK | {"ledger": {"why": "Rundeck: is down"}}), code=1)
-    assert (decision["reason"], decision["detail"]) == ("ledger_unknown", "Rundeck: is down")
+@pytest.mark.parametrize(("content", "reason", "detail"), SEEN, ids=[str(reason) for _, reason, _ in SEEN])
+def test_a_seen_file_stands_in_for_the_systems(here: Line, content: object, reason: str | None, detail: str) -> None:
+    """Times of 0 or less count from the recording's clock; `why` stands for a part that could not be seen; a queue may have
+    what conditions say of it, as in PromQL."""
+    decision = incident(here, FIRING, "--seen", seen(here, content), code=1 if reason else 0)
+    assert decision["reason"] == reason
+    assert detail in decision["detail"]
+    if reason == "cooldown":
+        assert decision["again_at"] == pytest.approx(here.json("simulate", FIRING, "--offline", code=1)[0]["at"] + 300, abs=1)
 
 
 @pytest.mark.parametrize(
@@ -146,35 +153,19 @@ def test_mistakes_in_a_seen_file(here: Line, content: str, said: str) -> None:
     assert '"depth": 362' in shown
 
 
-@pytest.mark.parametrize(
-    ("says", "reason"), [({"stuck_s": 60}, None), ({"recovered": True}, "symptom_gone"), ({"stuck_s": 5}, "symptom_unknown")]
-)
-def test_what_conditions_say(here: Line, says: dict[str, Any], reason: str | None) -> None:
-    """A runbook may have conditions of its own, as in PromQL."""
-    path = seen(here, {"queues": {"*": says}, "ledger": {"executions": []}})
-    decision = incident(here, FIRING, "--restamp", "--seen", path, code=1 if reason else 0)
-    assert decision["reason"] == reason
-
-
-def test_a_body_from_stdin(here: Line) -> None:
-    """`-` takes the body as Grafana posts it."""
-    body = notification(alert("mail-delivery", "mail.delivery"))
-    result = here.run("simulate", "-", "--json", input=body, code=0)
-    assert json.loads(result.stdout)[0]["file"] == "stdin"
-
-
-@pytest.mark.parametrize("form", ["body", "body_text", "body_base64", "flat", "gzip", "plain"])
+@pytest.mark.parametrize("form", ["body", "body_text", "body_base64", "flat", "gzip", "plain", "stdin"])
 def test_every_form_of_a_recording(here: Line, form: str) -> None:
-    """A bare body, a recorded request with its body in one of three keys, gzipped or not."""
+    """A bare body, a recorded request with its body in one of three keys, gzipped or not; or a body on stdin."""
     body = notification(alert("mail-delivery", "mail.delivery", starts_at=1_795_561_000))
     key = form if form.startswith("body") else "body_text"
     text = b64encode(body).decode() if key == "body_base64" else body.decode()
     content = {"recorded_at_unix": 1_795_561_600, **({key: text} if form == "flat" else {"request": {key: text}})}
-    raw = body if form == "plain" else json.dumps(content).encode()
+    raw = body if form in ("plain", "stdin") else json.dumps(content).encode()
     path = here.folder / "recording"
     path.write_bytes(gzip.compress(raw) if form == "gzip" else raw)
-    (recording,) = here.json("simulate", str(path), "--seen", seen(here, SICK), code=0)
-    assert recording["at"] == (1_795_561_000 if form == "plain" else 1_795_561_600)
+    name = "-" if form == "stdin" else str(path)
+    (recording,) = here.json("simulate", name, "--seen", seen(here, SICK), code=0, input=raw)
+    assert recording["at"] == (1_795_561_000 if raw == body else 1_795_561_600)
     assert recording["incidents"][0]["action"] == "restarted"
 
 
@@ -206,20 +197,11 @@ def test_an_alert_of_no_runbook_and_a_test(here: Line) -> None:
     assert (decision["reason"], decision["guards"]) == ("test_alert", [])
 
 
-@pytest.mark.parametrize("path", sorted(path.name for path in RECORDINGS.glob("*.json*")))
-def test_every_recording_can_be_simulated(here: Line, path: str) -> None:
+def test_every_recording_can_be_simulated(here: Line) -> None:
     """All recordings of Grafana and Alertmanager are decided, or are refused as they would be."""
-    result = here.run("simulate", str(RECORDINGS / path), "--offline")
-    assert result.exit_code in (0, 1) or "If the contact point has a custom payload" in result.stderr
-
-
-def test_the_text_shows_who_decides(here: Line) -> None:
-    """As text: the decision first, then a line for each guard."""
-    here.rabbit.queues["/", "mail.delivery"].set(ready=0, unacked=0)
-    shown = here.run("simulate", FIRING, "--restamp", code=1).stdout
-    assert "service=mail-delivery: would hold (symptom_gone): mail.delivery: depth 0" in shown
-    assert next(line for line in shown.splitlines() if line.split()[:1] == ["paused"]).split()[1] == "passes"
-    assert next(line for line in shown.splitlines() if line.endswith("<- decides")).split()[0] == "symptom"
+    for path in sorted(RECORDINGS.glob("*.json*")):
+        result = here.run("simulate", str(path), "--offline")
+        assert result.exit_code in (0, 1) or "If the contact point has a custom payload" in result.stderr, path.name
 
 
 def test_hostile_labels_do_a_terminal_no_harm(here: Line) -> None:
@@ -232,26 +214,16 @@ def test_hostile_labels_do_a_terminal_no_harm(here: Line) -> None:
 # --- against another configuration ------------------------------------------------------------
 
 
-def folder(here: Line, *names: str) -> str:
-    recordings = here.folder / "recordings"
-    recordings.mkdir()
-    for name in names:
-        shutil.copy(RECORDINGS / name, recordings)
-    return str(recordings)
-
-
-def test_the_same_configuration_twice_differs_in_nothing(here: Line) -> None:
-    """Code 0, and the assumptions are stated."""
-    comparison = here.json("simulate", folder(here, "01-hmac-firing.json"), "--against", str(here.config), code=0)
-    assert (comparison["differences"], comparison["recordings"]) == ([], 1)
-    assert comparison["before"] == {"restarted": 1}
-    assert "every queue stuck" in comparison["stated"]
-
-
 def test_what_a_changed_configuration_would_do(here: Line) -> None:
-    """Each alert that is treated otherwise, those alike in one line; code 1 as of a diff."""
+    """Each alert that is treated otherwise, those alike in one line: code 1, as by diff. The same differs in nothing: code 0."""
     other = here.configured(runbook("mail-delivery", mode="observe"), name="other.yaml")
-    place = folder(here, "01-hmac-firing.json", "06-resolved.json", "08-group-100.json.gz", "10-custom-payload.json")
+    (here.folder / "recordings").mkdir()
+    for name in ("01-hmac-firing.json", "06-resolved.json", "08-group-100.json.gz", "10-custom-payload.json"):
+        shutil.copy(RECORDINGS / name, here.folder / "recordings")
+    place = str(here.folder / "recordings")
+    same = here.json("simulate", place, "--against", str(here.config), code=0)
+    assert (same["differences"], same["recordings"], same["before"]["restarted"]) == ([], 4, 101)
+    assert "every queue stuck" in same["stated"]
     comparison = here.json("simulate", place, "--against", str(other), code=1)
     assert {(one["file"], one["count"]) for one in comparison["differences"]} == {
         ("01-hmac-firing.json", 1),

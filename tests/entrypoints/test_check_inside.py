@@ -11,8 +11,8 @@ from werkzeug.wrappers import Request
 
 from functions import __version__
 from functions.entrypoints import report_request
+from tests.cli.conftest import Line
 from tests.cli.conftest import here as here  # noqa: PLC0414 - the systems around the command line
-from tests.cli.line import Line
 from tests.entrypoints.test_openapi import described
 
 
