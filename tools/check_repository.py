@@ -103,7 +103,7 @@ def reasons_left_out() -> list[str]:
 def unlogged_lines() -> list[str]:
     """Lines that the page about the log describes, and that nothing logs."""
     texts = "\n".join(text_of(path) for path in [ROOT / "main.py", *sorted((ROOT / "functions").rglob("*.py"))])
-    told = sections(DOCS / "operations" / "log.md", 2)["What the log says"].partition("Warnings and errors")[2]
+    told = sections(DOCS / "operations" / "log.md", 2)["Lines that need you"]
     return [line for line in re.findall(r"^\| `([^`]+)` \|", told, re.MULTILINE) if line not in texts]
 
 
