@@ -409,11 +409,10 @@ class Queue:
         work = [counts[0] + counts[1] for counts in taken]
         if _chance(grid[-1], worker.id) < MISSED and len(work) > 3:
             work[-3] = work[-4]
-        again = tuple(zip(stamps, [counts[2] for counts in taken], strict=True))
         counted = taken[-1][0] - taken[-1][1]
         work_samples = tuple(zip(stamps, work, strict=True))
         return Channel(
-            worker.id, worker.host, held=held, counted=counted, work=work_samples, redeliveries=again, user=worker.user,
+            worker.id, worker.host, held=held, counted=counted, work=work_samples, returned=taken[-1][2], user=worker.user,
             window=worker.window, connected_at=worker.came if worker.host else None,
         )  # fmt: skip
 
