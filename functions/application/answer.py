@@ -5,10 +5,9 @@ from enum import Enum, auto
 from msgspec import Struct
 
 from functions.application.deliver import post_to_all
-from functions.application.documents import STORE_S, load
+from functions.application.documents import STORE_S, decode, encode, load
 from functions.application.ports import Budget, Buttons, Ports
 from functions.application.reconcile import advance
-from functions.application.serialization import decode, encode
 from functions.domain.cards.card import compose
 from functions.domain.cards.content import CardInput, clock
 from functions.domain.model.events import Acknowledged, Approved, Declined, Event, Reply

@@ -1,6 +1,5 @@
 """Posts a document's messages, and archives its ended incidents."""
 
-import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -8,10 +7,8 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from functions.application.documents import LIST_S, STORE_S, load, opened
-from functions.application.observe import unwrap
+from functions.application.documents import LIST_S, STORE_S, archive_path, decode_document, encode, load
 from functions.application.ports import Budget, Ports, UpdatingChat
-from functions.application.serialization import encode
 from functions.domain.cards.facts import page_of_incident
 from functions.domain.decisions.endings import APPROVAL_S
 from functions.domain.decisions.messages import call_people
@@ -20,6 +17,7 @@ from functions.domain.model.events import Bundled, Event, MessagesDelivered, Wai
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.messages import Card, Message
 from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.parallel import unwrap
 from functions.runtime.redaction import redact
 from functions.runtime.text import Text
 
@@ -36,11 +34,6 @@ class DeliveryProgress(Struct):
     ids: set[str] = field(default_factory=set)
     threads: dict[str, str] = field(default_factory=dict)
     archived: set[str] = field(default_factory=set)
-
-
-def archive_path(record: Archive) -> str:
-    """The path incidents/DATE/ID.json, by the UTC day on which the incident ended."""
-    return f"incidents/{time.strftime('%Y-%m-%d', time.gmtime(record.outcome.at))}/{record.incident.id}.json"
 
 
 def _archive(ports: Ports, record: Archive, timeout_s: float, done: DeliveryProgress) -> None:
@@ -206,7 +199,7 @@ def _collect_bundle(ports: Ports, reason: str, bundled: set[str], budget: Budget
             continue
         stored = ports.store.load(entry.key, timeout_s=budget.at_most(STORE_S))
         try:
-            document, _ = opened(entry.key, stored)
+            document, _ = decode_document(entry.key, stored)
         except Denied as denied:
             ports.log("WARNING", f"left out of a bundle: {denied}", document=entry.key)
             continue

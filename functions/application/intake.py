@@ -10,13 +10,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.application.documents import LIST_S, STORE_S
-from functions.application.observe import unwrap
 from functions.application.ports import Budget, Ports
 from functions.application.reconcile import advance
 from functions.domain.model.alerts import UNMATCHED_KEY, Alert, MatchedAlert
 from functions.domain.model.codes import Action, Reason
 from functions.domain.model.events import AlertsReceived, Event, Origin, Reply, TimerFired
 from functions.runtime.errors import Denied, Unavailable, UnstickError
+from functions.runtime.parallel import unwrap
 from functions.runtime.text import Text
 
 DIRECT = 10  # targets of one notification that are decided in the request; the others wait for their wake-ups

@@ -7,23 +7,23 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from functions.application.collect import read_evidence
+from functions.application.documents import Shard, decode, plan_shards
 from functions.application.ports import Budget, Ports, Query, QueueOutcome
-from functions.application.serialization import decode
-from functions.application.storm import Shard, plan_shards
-from functions.domain.decisions.queries import Queues, Wanted, what_to_observe
+from functions.domain.decisions.evidence import is_awaited, tag_of
+from functions.domain.decisions.queries import Queues, Wanted, evidence_to_read, what_to_observe
 from functions.domain.model.events import Event
-from functions.domain.model.incidents import Document
-from functions.domain.model.observations import NOT_CHECKED, ExecutionHistory, Observation, Pause, Storm, Unknown
+from functions.domain.model.incidents import Document, Incident
+from functions.domain.model.observations import NOT_CHECKED, EvidenceReading, ExecutionHistory, Observation, Pause, Storm, Unknown
 from functions.domain.model.runbooks import Runbook
 from functions.domain.texts.masking import mask
 from functions.runtime.errors import Denied, Unavailable
-from functions.runtime.parallel import Calls, name_late
+from functions.runtime.parallel import Calls, name_late, unwrap
 from functions.runtime.redaction import redact
 from functions.runtime.text import Text
 
 LOOK_SHARE = 0.5  # the observation's share of the time left; the rest is for saving and acting
 LOOK_S = 20.0
+READ_EVIDENCE_S = 3.0  # seconds for each check of the run. The last check may end this long after `within`
 STORE = "store"  # names the call in the note about a time-out
 Seen = tuple[Observation, tuple[Shard, ...]]
 NOTHING_SEEN = Observation(NOT_CHECKED, {}, NOT_CHECKED, NOT_CHECKED)
@@ -68,6 +68,30 @@ def plan_queries(ports: Ports, wanted: Wanted, timeout_s: float) -> tuple[Calls,
         return Observation(history, seen, or_unknown(pause), storm, start_page, nonce=secrets.token_urlsafe(12)), shards
 
     return calls, read
+
+
+def read_evidence(ports: Ports, incident: Incident | None, budget: Budget) -> EvidenceReading | None:
+    """Read the evidence run; None for an incident that collects none."""
+    wanted = evidence_to_read(incident, ports.rules)
+    if incident is None or wanted is None:
+        return None
+    job, evidence = wanted
+    if evidence.missing:  # its id is in the answer to its start
+        return EvidenceReading(evidence.execution)
+    known = evidence.execution.id if evidence.execution else None
+    try:
+        run, output = ports.runner.read_evidence(
+            job.job,
+            tag=tag_of(incident),
+            execution=known,
+            partial=ports.now() >= evidence.until,  # nobody waits for the rest
+            timeout_s=budget.at_most(READ_EVIDENCE_S),
+        )
+        masked = output and tuple(replace(one, text=mask(redact(one.text), ports.rules.mask)) for one in output)
+        reading = EvidenceReading(run, masked)
+    except (Denied, Unavailable) as error:
+        reading = EvidenceReading(evidence.execution, problem=error.text)
+    return replace(reading, awaited=is_awaited(evidence, reading, ports.now()))
 
 
 def _mask_tail(history: Any, patterns: tuple[str, ...]) -> Any:
@@ -126,10 +150,3 @@ def or_unknown(result: Any) -> Any:
     if isinstance(result, Denied):
         return Unknown(result.text, remedy=result.remedy)
     return unwrap(result)
-
-
-def unwrap(result: Any) -> Any:
-    """Return the result of a `run_parallel` call, or raise it if it is an error."""
-    if isinstance(result, BaseException):
-        raise result
-    return result

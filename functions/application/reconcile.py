@@ -9,25 +9,47 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from functions.application.collect import keep_evidence, start_evidence
 from functions.application.deliver import deliver_messages, hand_to_bundles
-from functions.application.documents import STORE_S, load, log_step, opened
-from functions.application.observe import LOOK_S, LOOK_SHARE, NOTHING_SEEN, observe, or_unknown, plan_queries, read_pause, unwrap
+from functions.application.documents import (
+    STORE_S,
+    TRIES,
+    Shard,
+    claim_slot,
+    decode_document,
+    encode,
+    evidence_path,
+    load,
+    log_step,
+)
+from functions.application.observe import LOOK_S, LOOK_SHARE, NOTHING_SEEN, observe, or_unknown, plan_queries, read_pause
 from functions.application.ports import Budget, Mismatch, Ports
-from functions.application.serialization import encode
-from functions.application.storm import Shard, claim_slot
 from functions.domain.decisions.phases import FIRST_LOOK_S
 from functions.domain.decisions.queries import has_firing_target, is_enough, needs_observation, of_alerts
 from functions.domain.decisions.step import step
 from functions.domain.model import events
 from functions.domain.model.codes import Phase, Reason
-from functions.domain.model.events import Claim, Collect, Event, Keep, MessagesDelivered, Reply, Start, StartResult, Step, Wake
+from functions.domain.model.events import (
+    Claim,
+    Collect,
+    Event,
+    EvidenceStarted,
+    Keep,
+    MessagesDelivered,
+    Reply,
+    Start,
+    StartResult,
+    Step,
+    Wake,
+)
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Observation, Pause, Slot, Unknown
 from functions.runtime.errors import Conflict, Denied, DeniedCode, Unavailable
+from functions.runtime.parallel import unwrap
 from functions.runtime.text import Text
 
 RUN_S = 10.0
+START_EVIDENCE_S = 5.0
+KEEP_EVIDENCE_S = 2.0  # seconds to archive the output, in parallel with the save
 SETTLE_S = 1.0  # seconds of the budget reserved for saving the result of a start
 TELL_LEAST_S = 0.5  # seconds. With less time left, posting is left to the wake-up
 TELL_START_S = 5.0
@@ -37,7 +59,6 @@ object. With RUN_S and STORE_S it ends before the first check."""
 DATE_S = 1.0  # resolution of the Date header, in seconds; `not_after` depends on it
 PAUSE_AGE_S = 1.0  # seconds. The kill switch is read with the save, and again before acting if the save took longer than this
 UNANSWERED = 2
-TRIES = 50  # each conflict means that another process made progress, so this many indicate a defect. Usually the time ends first
 
 
 class Saved(Struct, frozen=True):
@@ -128,7 +149,7 @@ def _load_and_observe(ports: Ports, key: str, event: Event, budget: Budget, *, f
             ahead["wake-up"] = partial(ports.wake, wake_at, to_wake_up(key, wake_at), timeout_s=store_s)
         results = ports.run_parallel([*ahead.values(), *calls], budget.at_most(STORE_S))
         early = dict(zip(ahead, results, strict=False))
-        document, generation = opened(key, unwrap(early["document"]))
+        document, generation = decode_document(key, unwrap(early["document"]))
         woken_at = wake_at if "wake-up" in early and _was_made(early["wake-up"]) else None
         seen, shards = read(results[len(ahead) :])
         complete, now = is_enough(wanted, document), ports.now()
@@ -171,7 +192,7 @@ def _write_ahead_and_save(ports: Ports, loaded: LoadedDocument, change: Step, bu
         elif isinstance(act, Claim):
             calls["slot"] = partial(claim_slot, ports, Slot(document.key, act.at), loaded.shards, timeout_s)
         elif isinstance(act, Keep):
-            calls[f"evidence of {act.incident}"] = partial(keep_evidence, ports, act, timeout_s)
+            calls[f"evidence of {act.incident}"] = partial(_keep_evidence, ports, act, timeout_s)
     asked_at = ports.monotonic()
     results = dict(zip(calls, ports.run_parallel(list(calls.values()), timeout_s), strict=True))
     if document.due is not None and ports.now() >= document.due and not isinstance(results["document"], Conflict):
@@ -202,7 +223,7 @@ def _act(ports: Ports, loaded: LoadedDocument, change: Step, budget: Budget, sav
             loaded, answer = _save_start_result(ports, loaded, start_result, budget)
             reply = answer or (replace(reply, execution=start_result.execution) if reply else None)
         elif isinstance(act, Collect):
-            started = start_evidence(ports, act, loaded.looked_from, saved.pause, budget)
+            started = _start_evidence(ports, act, loaded.looked_from, saved.pause, budget)
             loaded, _ = _save_start_result(ports, loaded, started, budget)
     return reply, loaded
 
@@ -250,6 +271,31 @@ def _abort(ports: Ports, tag: str, mismatch: Mismatch, timeout_s: float) -> Star
     return StartResult(tag, seen, remedy=mismatch.remedy, mismatch=True)
 
 
+def _start_evidence(ports: Ports, collect: Collect, looked_from: float, pause: Any, budget: Budget) -> EvidenceStarted:
+    """Start the evidence job once, unless the kill switch is on or can't be read."""
+    if pause is not None:
+        return EvidenceStarted(collect.tag, refusal=Text("the kill switch is on, or can't be read"))
+    timeout_s = min(budget.at_most(START_EVIDENCE_S), collect.within_s - (ports.monotonic() - looked_from))
+    if timeout_s <= 0:
+        return EvidenceStarted(collect.tag, refusal=Text("too much time had passed since the last check"))
+    try:
+        run = ports.runner.start_evidence(collect.job, collect.options, tag=collect.tag, timeout_s=timeout_s)
+    except Denied as denied:
+        return EvidenceStarted(collect.tag, refusal=denied.detail)
+    except Unavailable as unavailable:
+        ports.log("WARNING", f"no response to the start of the evidence job: {unavailable}")
+        return EvidenceStarted(collect.tag)
+    return EvidenceStarted(collect.tag, run)
+
+
+def _keep_evidence(ports: Ports, keep: Keep, timeout_s: float) -> None:
+    """Archive the output. If that fails, the runner still has it."""
+    try:
+        ports.store.archive(evidence_path(keep.incident), keep.output.encode(), timeout_s=min(timeout_s, KEEP_EVIDENCE_S))
+    except (Denied, Unavailable) as error:
+        ports.log("WARNING", f"evidence not archived: {error}", incident=keep.incident)
+
+
 def _without_slot(start: Start, error: Exception) -> StartResult:
     """Decide again if another target changed the storm document first; try again later if the save is unclear."""
     if isinstance(error, Conflict):
@@ -259,7 +305,7 @@ def _without_slot(start: Start, error: Exception) -> StartResult:
 
 
 def _save_start_result(
-    ports: Ports, loaded: LoadedDocument, start_result: StartResult | events.EvidenceStarted, budget: Budget
+    ports: Ports, loaded: LoadedDocument, start_result: StartResult | EvidenceStarted, budget: Budget
 ) -> tuple[LoadedDocument, Reply | None]:
     """Save the result of a start. If that fails, the wake-up finds out."""
     seen, told = loaded.seen, None

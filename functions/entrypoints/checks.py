@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 from msgspec.structs import replace
 
-from functions.application.history.incidents import document_keys, load_documents
-from functions.application.observe import read_pause, unwrap
+from functions.application.history import document_keys, load_documents
+from functions.application.observe import read_pause
 from functions.application.ports import Chat, Finding, Query, finding_of, finding_of_error
 from functions.bootstrap import Adapters
 from functions.domain.decisions.matching import NotRendered, find_overlaps, last_matches
@@ -20,7 +20,7 @@ from functions.domain.model.runbooks import Runbook
 from functions.domain.texts.words import duration
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import is_loopback
-from functions.runtime.parallel import run_parallel
+from functions.runtime.parallel import run_parallel, unwrap
 from functions.runtime.redaction import redact
 from functions.runtime.secrets import SecretRef
 

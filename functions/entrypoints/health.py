@@ -14,9 +14,9 @@ from flask import Request
 from msgspec import Struct
 
 from functions.adapters.schedulers.local import LocalScheduler
-from functions.application.observe import read_pause, unwrap
+from functions.application.documents import decode
+from functions.application.observe import read_pause
 from functions.application.ports import Listed, Store
-from functions.application.serialization import decode
 from functions.bootstrap import Adapters, current_adapters
 from functions.domain.model.alerts import UNMATCHED_KEY
 from functions.domain.model.codes import Ending, Phase, Reason
@@ -24,7 +24,7 @@ from functions.domain.model.incidents import Archive, Document, Incident
 from functions.entrypoints.http import Response, json_response, not_allowed, refuse_stranger
 from functions.runtime import logs
 from functions.runtime.errors import Denied, Unavailable
-from functions.runtime.parallel import run_in_batches
+from functions.runtime.parallel import run_in_batches, unwrap
 
 KEPT_S = 5.0  # strangers may ask as often as they like: an answer is kept this long
 CHECK_S = 2.0

@@ -8,7 +8,7 @@ from flask import Request
 
 from functions import __version__
 from functions.application.deliver import post_to_all
-from functions.application.history.report import Reported, as_json, post_report
+from functions.application.history import Reported, as_json, post_report
 from functions.bootstrap import Adapters
 from functions.domain.cards.content import Content, render, tidy, to_do
 from functions.domain.model.messages import Card, CardKind

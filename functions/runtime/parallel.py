@@ -60,6 +60,13 @@ def run_parallel(calls: Calls, *, timeout_s: float, at_once: int = MOST_THREADS)
     return list(results)
 
 
+def unwrap(result: Any) -> Any:
+    """Return the result of one of the calls, or raise it if it is an error."""
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
 def name_late(outcome: Any, system: str) -> Any:
     """The result; if it timed out, an error that names the system."""
     if isinstance(outcome, Unavailable) and outcome.system == TIME:

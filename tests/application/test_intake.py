@@ -11,9 +11,9 @@ import pytest
 from msgspec.structs import replace
 
 from functions.application import intake
+from functions.application.documents import encode
 from functions.application.intake import LISTED_BYTES, document_key, group_by_document, hand_over, handle_notification, sweep
 from functions.application.reconcile import advance
-from functions.application.serialization import encode
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Action, Reason
 from functions.domain.model.events import AlertsReceived, Origin, Reply, TimerFired

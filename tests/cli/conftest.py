@@ -13,7 +13,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from functions.application.serialization import encode
+from functions.application.documents import encode
 from functions.bootstrap import Adapters
 from functions.config.loader import load_config
 from functions.domain.model.incidents import Document

@@ -9,10 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from functions.adapters.grafana.payload import parse
-from functions.application.deliver import archive_path
+from functions.application.documents import archive_path, encode
 from functions.application.intake import handle_notification
 from functions.application.ports import Budget
-from functions.application.serialization import encode
 from functions.domain.model.codes import Action, Ending, Phase, Reason, Verdict
 from functions.domain.model.incidents import AfterRestart, Archive, Document, Evidence, HistoryEntry, Incident, Outcome
 from functions.domain.model.observations import Execution

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.application.answer import turn
-from functions.application.serialization import decode, encode
+from functions.application.documents import decode, encode
 from functions.domain.model.alerts import UNMATCHED_KEY, Target, Unmatched, UnmatchedAlert
 from functions.domain.model.codes import VERSION, Ending, Phase, Reason
 from functions.domain.model.incidents import Archive, Document, Escalation, Incident, Outcome, QueueState

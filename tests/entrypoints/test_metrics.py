@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from functions.application.serialization import encode
+from functions.application.documents import encode
 from functions.bootstrap import current_adapters
 from functions.domain.model.alerts import UNMATCHED_KEY, Unmatched, UnmatchedAlert
 from functions.domain.model.codes import Ending, Phase, Reason

@@ -11,8 +11,7 @@ from urllib.parse import urljoin
 import pytest
 from werkzeug.test import TestResponse
 
-from functions.application.deliver import archive_path
-from functions.application.serialization import encode
+from functions.application.documents import archive_path, encode
 from functions.domain.model.codes import Action, Ending
 from functions.domain.model.events import Acknowledged, Resumed
 from functions.domain.model.incidents import Archive, Evidence, Outcome

@@ -21,7 +21,7 @@ from slack_sdk.signature import Clock, SignatureVerifier
 
 from functions.adapters.chats import _slack_answers as answers
 from functions.application.answer import turn
-from functions.application.serialization import decode, encode
+from functions.application.documents import decode, encode
 from functions.bootstrap import current_adapters
 from functions.domain.model.codes import Ending, Phase, Reason
 from functions.domain.model.incidents import Document

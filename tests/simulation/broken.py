@@ -13,8 +13,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from functions.application import collect, deliver, reconcile, storm
-from functions.application.serialization import encode
+from functions.application import deliver, documents, observe, reconcile
+from functions.application.documents import encode
 from functions.domain.decisions import endings, evidence, following, guards, judging, phases, queries, step
 from functions.domain.decisions import messages as telling
 from functions.domain.decisions.judging import GuardContext
@@ -228,7 +228,7 @@ def _let_go_first(right: Any) -> Any:
         records = change.document.to_archive
         result = right(ports, gathered, replace(change, document=replace(change.document, to_archive=())), budget)
         for record in records:
-            ports.store.archive(deliver.archive_path(record), encode(record), timeout_s=5.0)
+            ports.store.archive(documents.archive_path(record), encode(record), timeout_s=5.0)
         return result
 
     return write
@@ -584,8 +584,8 @@ VARIANTS = (
     Variant("a wake-up that comes too early, taken for the one that is needed", ((step, "_set_due", _earlier_will_do),),
         Faults(), frozenset({"auto", "sick", "evidence", "one_clock"}), "I10", seed=4),
     Variant("a start without its storm slot",
-        ((reconcile, "_start_job", _starts_without_slot), (storm, "MOST", lambda _: 1), (storm, "TRIES", lambda _: 1)), Faults(),
-        frozenset({"auto", "sick", "many"}), "I3", seed=14),
+        ((reconcile, "_start_job", _starts_without_slot), (documents, "MOST_SHARDS", lambda _: 1),
+            (documents, "TRIES", lambda _: 1)), Faults(), frozenset({"auto", "sick", "many"}), "I3", seed=14),
     Variant("the POST before the save", ((reconcile, "_write_ahead_and_save", _post_before_save),),
         Faults(stall=0.05, crash=0.05), frozenset({"auto", "sick"})),
     Variant("no fence", ((reconcile, "_start_job", _never_unsent),), Faults(stall=0.15), frozenset({"auto", "sick"}), seed=1),
@@ -683,7 +683,7 @@ VARIANTS = (
         seed=1),
     Variant("a message that two processes post", ((reconcile, "deliver_messages", _posts_all),), Faults(),
         frozenset({"auto", "sick", "two_queues", "one_clock", "slow_chat"}), "once", seed=12),
-    Variant("a restart before the evidence ended", ((collect, "is_awaited", _never_awaited),), Faults(),
+    Variant("a restart before the evidence ended", ((observe, "is_awaited", _never_awaited),), Faults(),
         frozenset({"auto", "sick", "evidence", "one_clock"}), "I10", seed=3),
     Variant("a restart that waits for evidence for ever",
         ((phases, "order_evidence", _without_end), (evidence, "LOOK_S", lambda _: 600.0)), Faults(),

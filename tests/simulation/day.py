@@ -16,7 +16,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
-from functions.application.serialization import decode
+from functions.application.documents import decode
 from functions.domain.decisions.messages import HOLDS_KEPT, OUTCOMES_KEPT
 from functions.domain.decisions.notices import THREADS_KEPT
 from functions.domain.model.alerts import Alert

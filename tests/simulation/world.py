@@ -18,8 +18,8 @@ import msgspec
 from msgspec.structs import replace
 
 from functions.application import intake, reconcile
+from functions.application.documents import decode, encode
 from functions.application.ports import Listed, Query, QueueOutcome, Stored
-from functions.application.serialization import decode, encode
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Mode
 from functions.domain.model.events import Acknowledged, AlertsReceived, Approved, Declined, Reply, TimerFired

@@ -4,8 +4,8 @@ import click
 import msgspec
 from msgspec.structs import replace
 
-from functions.application.collect import evidence_path
-from functions.application.history.incidents import find
+from functions.application.documents import evidence_path
+from functions.application.history import find
 from functions.bootstrap import Adapters
 from functions.domain.cards.content import rendered, tidy
 from functions.domain.cards.incident import Entry, Record, tell

@@ -3,7 +3,7 @@
 import click
 
 from functions.adapters.chats import console
-from functions.application.history import report as reporting
+from functions.application import history
 from unstick import output
 
 
@@ -24,12 +24,12 @@ def report(*, config_path: str, as_json: bool, days: str | None, post: bool) -> 
     ports = output.load_adapters(config_path)
     with output.logs_to_stderr():
         if post:
-            reported = reporting.post_report(ports, ports.config.report_channels, ports.config.report_days, ports.now())
+            reported = history.post_report(ports, ports.config.report_channels, ports.config.report_days, ports.now())
         else:
             covered = int(days or ports.config.report_days)
-            reported = reporting.Reported(*reporting.compose(ports, ports.now(), covered), {})
+            reported = history.Reported(*history.compose_report(ports, ports.now(), covered), {})
     if as_json:
-        output.print_json({"report": reporting.as_json(reported.cost), "told": reported.told, "failed": reported.failed})
+        output.print_json({"report": history.as_json(reported.cost), "told": reported.told, "failed": reported.failed})
     else:
         output.print_lines(console.render(reported.card, ports.rules.language))
         if post:

@@ -6,8 +6,7 @@ import click
 import msgspec
 from msgspec import Struct
 
-from functions.application.history.incidents import LOAD_S, document_keys, load_documents, name_of
-from functions.application.history.report import read_records
+from functions.application.history import LOAD_S, document_keys, load_documents, name_of, read_records
 from functions.application.observe import or_unknown, read_pause
 from functions.bootstrap import Adapters
 from functions.domain.cards.report import Became, find_course, measure_wait_s

@@ -7,7 +7,7 @@ import click
 
 from functions.application.answer import Answer, Refusal, Result, answer, turn_and_tell
 from functions.application.documents import load
-from functions.application.history.incidents import document_keys, load_documents, name_of
+from functions.application.history import document_keys, load_documents, name_of
 from functions.application.ports import Budget
 from functions.application.reconcile import advance
 from functions.bootstrap import Adapters

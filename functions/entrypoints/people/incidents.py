@@ -9,8 +9,7 @@ from typing import Any
 from flask import Request
 from msgspec.structs import replace
 
-from functions.application import signing
-from functions.application.history import incidents
+from functions.application import history, signing
 from functions.bootstrap import Adapters
 from functions.domain.cards import card
 from functions.domain.cards.content import Content, render, tidy
@@ -87,7 +86,7 @@ def _refuse(ports: Adapters, status: int, **more: Any) -> Response:
 
 
 def _show_one(ports: Adapters, incident: str, *, by_link: bool) -> Response:
-    record = incidents.find(ports, incident, READ_S).record if PAGE_ID.fullmatch(incident) else None
+    record = history.find(ports, incident, READ_S).record if PAGE_ID.fullmatch(incident) else None
     to_all: dict[str, Any] = {} if by_link else {"to_all": "../" * (incident.count("/") + 1) + "incidents"}
     if record is None:
         return _refuse(ports, 404, **to_all)
@@ -104,8 +103,8 @@ def _show_one(ports: Adapters, incident: str, *, by_link: bool) -> Response:
 
 def _show_all(ports: Adapters, *, below: bool) -> Response:
     rules, now = ports.rules, ports.now()
-    opened, unreadable = incidents.read_open(ports, READ_S)
-    newest = incidents.read_newest(ports, SHOWN, READ_S)
+    opened, unreadable = history.read_open(ports, READ_S)
+    newest = history.read_newest(ports, SHOWN, READ_S)
     notes = []
     if unreadable:
         text = Text("{count} open document can't be read.", "{count} open documents can't be read.")

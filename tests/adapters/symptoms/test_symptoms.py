@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from functions.application.documents import decode, encode
 from functions.application.observe import or_unknown
 from functions.application.ports import Finding, Query, SymptomAdapter
-from functions.application.serialization import decode, encode
 from functions.config.settings import adapter_names, load_adapter
 from functions.domain.decisions.matching import NotRendered
 from functions.domain.health.looks import judge_health

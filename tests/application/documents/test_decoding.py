@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 ROUNDS = """
 import importlib, sys, threading
 from functions.domain.model import incidents as model
-from functions.application.serialization import decode, encode
+from functions.application.documents import decode, encode
 
 sys.setswitchinterval(1e-6)
 body = encode(model.Document("a"))

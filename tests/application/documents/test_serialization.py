@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec import inspect
 
-from functions.application.serialization import decode, encode
+from functions.application.documents import decode, encode
 from functions.domain.model.codes import VERSION
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Pause, Slot, Storm

@@ -12,9 +12,8 @@ from msgspec.structs import replace
 
 from functions.adapters.stores import cloud_storage
 from functions.application import intake
+from functions.application.documents import claim_slot, decode, plan_shards
 from functions.application.ports import Budget
-from functions.application.serialization import decode
-from functions.application.storm import claim_slot, plan_shards
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Action, Phase
 from functions.domain.model.incidents import Document

@@ -11,9 +11,8 @@ import pytest
 from msgspec.structs import replace
 
 from functions.adapters.stores.local import LocalStore
-from functions.application.deliver import archive_path
-from functions.application.history.incidents import find, read_newest, read_open
-from functions.application.serialization import encode
+from functions.application.documents import archive_path, encode
+from functions.application.history import find, read_newest, read_open
 from functions.domain.model.codes import Ending
 from functions.domain.model.incidents import Archive, Document, Escalation, Outcome
 from functions.runtime.errors import Unavailable

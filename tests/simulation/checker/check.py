@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from functions.application.serialization import decode
+from functions.application.documents import decode
 from functions.domain.decisions.judging import QUESTION_S
 from functions.domain.model.alerts import Alert
 from functions.domain.model.codes import Action, Ending, Phase, Reason

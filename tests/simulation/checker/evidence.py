@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from functions.application.serialization import decode
+from functions.application.documents import decode
 from functions.domain.model.codes import Phase
 from functions.domain.model.incidents import Document
 from tests.simulation.checker.history import Violation, effective, incident_of, is_perhaps_gone, queues_of, records

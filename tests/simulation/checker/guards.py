@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from functions.application.serialization import decode
+from functions.application.documents import decode
 from functions.domain.model.codes import Mode, Phase
 from functions.domain.model.incidents import Archive, Document
 from tests.simulation.checker.history import (

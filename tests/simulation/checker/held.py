@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 from functions.adapters.symptoms.rabbitmq import to_queue
-from functions.application.serialization import decode
+from functions.application.documents import decode
 from functions.domain.model.alerts import ACKED_1D, CONSUMERS_1D
 from functions.domain.model.codes import Ending, Mode, Phase, Proof, Reason
 from functions.domain.model.incidents import Document, Incident

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from functions.application.serialization import decode
+from functions.application.documents import decode
 from functions.domain.model.incidents import Archive
 from tests.simulation.models import Run
 from tests.simulation.queues import Queue

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from functions.adapters.symptoms.rabbitmq import to_queue
-from functions.application.serialization import decode
+from functions.application.documents import decode
 from functions.domain.decisions.phases import FIRST_LOOK_S
 from functions.domain.model.incidents import Document
 from functions.domain.model.messages import Card

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from functions.application.serialization import decode
+from functions.application.documents import decode
 from functions.domain.model.codes import Ending, Verdict
 from functions.domain.model.incidents import Archive, Document, Incident, Outcome, QueueState
 from tests.simulation.checker.history import LOOK_AND_FENCE_S, SKEW_S, Violation, effective, incident_of, records

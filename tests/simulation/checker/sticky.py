@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from functions.application.serialization import decode
+from functions.application.documents import decode
 from functions.domain.model.codes import Ending, Reason
 from functions.domain.model.incidents import Archive, Document
 from tests.simulation.checker.history import SKEW_S, Violation, incident_of, pressed

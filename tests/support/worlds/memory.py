@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from functions.application.documents import decode, encode
 from functions.application.ports import Budget, Listed, Query, QueueOutcome, Stored
-from functions.application.serialization import decode, encode
 from functions.domain.model.alerts import QueueRef, Target
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.messages import Card

@@ -26,7 +26,7 @@ from flask.testing import FlaskClient
 
 from functions import bootstrap
 from functions.application import signing
-from functions.application.serialization import decode
+from functions.application.documents import decode
 from functions.config.current import current_config
 from functions.domain.model.codes import VERSION
 from functions.domain.model.incidents import Document

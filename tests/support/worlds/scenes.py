@@ -7,7 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
-from functions.application.serialization import decode, encode
+from functions.application.documents import decode, encode
 from functions.domain.decisions.step import step
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Mode, Phase, Reason

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from werkzeug.test import Client, TestResponse
 
 from functions.application import intake, reconcile
-from functions.application.serialization import decode, encode
+from functions.application.documents import decode, encode
 from functions.bootstrap import Adapters
 from functions.config.loader import parse_config
 from functions.domain.model.alerts import Alert

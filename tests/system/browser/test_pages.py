@@ -16,8 +16,7 @@ from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from functions.application.deliver import archive_path
-from functions.application.serialization import encode
+from functions.application.documents import archive_path, encode
 from functions.domain.model.codes import Ending, Reason
 from functions.domain.model.incidents import Archive, Document, Incident, Outcome
 from functions.runtime.text import Text, in_language
