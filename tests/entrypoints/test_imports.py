@@ -75,10 +75,8 @@ def _imported(folder: Path) -> Lists:
     lists: Lists = {}
     with Rundeck(Job(id=job_id("mail"))) as rundeck, RabbitDouble() as rabbitmq:
         rabbitmq.queue("mail.delivery", ready=5, consumers=())
-        ways = {_on_one_machine: "auto", _with_approval: "approve", _in_the_cloud: "auto"}
-        for restarts, (way, mode) in enumerate(ways.items(), 1):
-            book = runbook("mail", mode=mode, verify=PATIENT)
-            settings = configuration(rundeck.url, rabbitmq.url, [book], public_url=PUBLIC_URL)
+        for restarts, way in enumerate((_on_one_machine, _in_the_cloud), 1):
+            settings = configuration(rundeck.url, rabbitmq.url, [runbook("mail", verify=PATIENT)], public_url=PUBLIC_URL)
             lists |= way(folder / way.__name__, settings)
             assert len(rundeck.posts()) == restarts
             rundeck.state.runs.clear()
@@ -104,18 +102,6 @@ def _on_one_machine(folder: Path, settings: dict[str, Any]) -> Lists:
         "start": start, "a forged request": refused, "an alert": restarted, "a wake-up": woken, "a sweep": swept,
         "a report": reported,
     }  # fmt: skip
-
-
-def _with_approval(folder: Path, settings: dict[str, Any]) -> Lists:
-    settings["channels"] = {"console": {"type": "console", "approval_links": True}}
-    unstick = Unstick(folder, settings)
-    _, printed = _asked(unstick, _alert())
-    link = re.search(rf"{PUBLIC_URL}/approve/#(\S+)/", printed)
-    assert link, printed
-    form, headers = f"token={link[1]}", {"Origin": PUBLIC_URL, "Content-Type": "application/x-www-form-urlencoded"}
-    page, press = (_request(f"{form}{act}".encode(), headers, path="/approve/open") for act in ("", "&act=approve"))
-    (_, shown, pressed), _ = _asked(unstick, page, press)
-    return {"the page of an approval": shown, "the button of an approval": pressed}
 
 
 def _in_the_cloud(folder: Path, settings: dict[str, Any]) -> Lists:

@@ -27,9 +27,6 @@ WRITTEN = {
     "form": lambda secret: f"password={quote_plus(secret)}&n=1",
     "base64": lambda secret: base64.b64encode(secret.encode()).decode(),
     "basic": lambda secret: base64.b64encode(f"mail:{secret}".encode()).decode(),
-    "basic, another user": lambda secret: base64.b64encode(f"unstick:{secret}".encode()).decode(),
-    "smtp": lambda secret: base64.b64encode(f"\0mail\0{secret}".encode()).decode(),
-    "base64 in a URL": lambda secret: base64.urlsafe_b64encode(f"a{secret}b".encode()).decode(),
 }
 
 
