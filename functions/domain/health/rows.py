@@ -75,9 +75,11 @@ def terms_of(runbook: Runbook) -> Terms:
 def find_rows(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: Terms, deadline_s: float) -> list[Row]:
     """The rows that the figures show, in the order of the table, however long they have lasted; each as strong as it can be.
     `deadline_s`: how long a row must last to prove that the queue is stuck."""
-    rows = [*find_held(symptom, snapshot, trust, terms, deadline_s), *_find_waiting(symptom, snapshot, trust, terms, deadline_s)]
-    oldest = find_oldest(symptom, snapshot, trust, deadline_s)
-    rows += [oldest] if oldest else []
+    rows = find_held(symptom, snapshot, trust, terms, deadline_s)
+    if snapshot.blind is None:
+        rows += [*_find_growing(snapshot, deadline_s), *_find_waiting(symptom, snapshot, trust, terms, deadline_s)]
+    if oldest := find_oldest(symptom, snapshot, trust, deadline_s):
+        rows.append(oldest)
     return sorted(rows, key=lambda row: row.proof is Proof.PERHAPS)
 
 
@@ -85,12 +87,11 @@ def find_rows(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: Te
 
 
 def find_held(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: Terms, deadline_s: float) -> list[Row]:
-    """The rows about held messages."""
+    """The rows about held messages that stand still."""
     rows = _find_by_channel(symptom, snapshot, trust, deadline_s)
-    growing = []
     if snapshot.blind is None:
-        rows, growing = [*rows, *_find_by_queue(symptom, snapshot, trust, deadline_s)], _find_growing(snapshot, deadline_s)
-    return [*(_weaken(row, symptom, snapshot, trust, terms) for row in rows), *growing]
+        rows += _find_by_queue(symptom, snapshot, trust, deadline_s)
+    return [_weaken(row, symptom, snapshot, trust, terms) for row in rows]
 
 
 def _find_flat(snapshot: QueueSnapshot, trust: Trust) -> Flat:
@@ -134,12 +135,8 @@ def _find_by_channel(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, de
     full = [pair for pair in flat if pair[1].is_full]
     opens = [pair for pair in flat if not pair[1].is_full]
     rows = [_by_channel(Proof.FULL, symptom, snapshot, full, deadline_s)] if full else []
-    if (
-        flat
-        and snapshot.blind is None
-        and snapshot.ready
-        and (snapshot.consumers if snapshot.active is None else snapshot.active)
-    ):
+    active = snapshot.consumers if snapshot.active is None else snapshot.active
+    if flat and snapshot.blind is None and snapshot.ready and active:
         waits_s = min(_waiting_s(snapshot), _undelivered_s(snapshot), trust.steady_s)
         rows.append(_by_channel(Proof.WORK_WAITS, symptom, snapshot, flat, deadline_s, waits_s))
     if opens:
@@ -217,14 +214,10 @@ def _find_growing(snapshot: QueueSnapshot, deadline_s: float) -> list[Row]:
 
 def find_oldest(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, deadline_s: float) -> Row | None:
     """The oldest message, if it is older than it may be and somebody holds messages, whatever else moves."""
-    if (
-        symptom.oldest_s is None
-        or snapshot.head_at is None
-        or not snapshot.unacked
-        or snapshot.at - snapshot.head_at <= symptom.oldest_s
-    ):
+    age_s = snapshot.at - snapshot.head_at if snapshot.head_at is not None else 0.0
+    if symptom.oldest_s is None or not snapshot.unacked or age_s <= symptom.oldest_s:
         return None
-    why = Text("the oldest message is {age} old and still in the queue", age=duration(snapshot.at - snapshot.head_at))
+    why = Text("the oldest message is {age} old and still in the queue", age=duration(age_s))
     against = Text("publishers set the time of a message, and a long job looks like this")
     return Row(Proof.PERHAPS, why, trust.same_oldest_s, deadline_s + MORE_S, against=against)
 
@@ -260,12 +253,7 @@ def _doubt(row: Row, against: Phrase, settle: str) -> Row:
 
 def _find_waiting(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: Terms, deadline_s: float) -> list[Row]:
     """The rows about waiting messages."""
-    if (
-        snapshot.depth <= symptom.max_messages
-        or snapshot.unacked != 0
-        or snapshot.blind is not None
-        or snapshot.consumers is None
-    ):
+    if snapshot.depth <= symptom.max_messages or snapshot.unacked != 0 or snapshot.consumers is None:
         return []
     waited_s = min(over_limit_s(symptom, snapshot), lasting_s(drop_gaps(snapshot.history.unacked), lambda count: count == 0))
     waited_s = min(untouched_s(snapshot, waited_s), trust.steady_s)
@@ -282,10 +270,8 @@ def over_limit_s(symptom: Symptom, snapshot: QueueSnapshot) -> float:
 
 
 def _find_unserved(symptom: Symptom, snapshot: QueueSnapshot, waited_s: float, deadline_s: float) -> list[Row]:
-    channels, all_seen = (
-        snapshot.channels or (),
-        snapshot.channels is not None and snapshot.unseen is None and not snapshot.uncounted,
-    )
+    channels = snapshot.channels or ()
+    all_seen = snapshot.channels is not None and snapshot.unseen is None and not snapshot.uncounted
     # An absent counter means that nothing was delivered only where the channel of each consumer shows the same.
     if snapshot.deliveries is None and not (all_seen and channels and len(channels) == snapshot.consumers):
         return []
