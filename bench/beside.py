@@ -182,14 +182,12 @@ def section(samples: Samples, rounds: int) -> str:
     return "\n".join(
         [
             BESIDE, "",
-            "Each program starts, answers forged requests, and has the same stand-in for Rundeck restart something: Unstick, [adnanh/webhook](https://github.com/adnanh/webhook), which"
-            " checks nothing first and answers before it acts, and an empty function.", "",
+            "Unstick, [adnanh/webhook](https://github.com/adnanh/webhook), which checks nothing first and answers before it acts, and an empty function, before the same stand-in for Rundeck.", "",
             f"| | {' | '.join(names)} |",
             f"| --- |{' ---: |' * len(names)}",
             *rows, "",
             table(promises(samples)), "",
-            "Figures are medians of rounds, with quartiles; ratios are taken within a round. The fastest of five cold starts counts.",
-            f"Measured on {time.strftime('%Y-%m-%d', time.gmtime())} in {rounds} rounds, Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}.",
+            f"Medians, with quartiles; of five cold starts the fastest. Measured on {time.strftime('%Y-%m-%d', time.gmtime())} in {rounds} rounds, Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}.",
         ]
     )  # fmt: skip
 

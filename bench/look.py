@@ -143,7 +143,7 @@ def section(measured: dict[str, dict[tuple[int, int], Figures]]) -> str:
         [
             LOOK, "",
             f"One check of a queue whose consumers each hold a message and hang, on real brokers ({names}) with so many channels in all. Seconds are medians of {TIMES};"
-            " memory is how much the broker's process grew at its peak. What a check can't read in time it leaves out, and says so.", "",
+            " memory is how much the broker's process grew at its peak.", "",
             "| channels | consumers | requests | answers | seconds | memory, MB |",
             "| ---: | ---: | ---: | ---: | ---: | ---: |",
             *rows, "",

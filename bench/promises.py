@@ -17,7 +17,7 @@ FLOOD_DOLLARS, MONTH_DOLLARS = 5.0, 10.0
 
 TOP = """# Benchmarks
 
-`make bench` writes this page; don't edit it by hand. `ARGS='--only restart-time'` writes only the part above [Beside others](#beside-others), in five minutes.
+`make bench` writes this page but for [its end](#each-version-of-rabbitmq); `ARGS='--only restart-time'` writes the part above [Beside others](#beside-others), in five minutes.
 
 """
 NOTES = """
@@ -25,13 +25,11 @@ Times are the slowest of {trials}, on real servers. Costs are computed from [lis
 
 ## Time to restart
 
-A queue gets stuck while Prometheus, Alertmanager (not Grafana) and Unstick run with [the shipped rules](../infra/prometheus/README.md) and the default times. A stand-in for Rundeck restarts the consumer. Median and slowest, in seconds:
+A queue gets stuck while Prometheus, Alertmanager (not Grafana) and Unstick run with [the shipped rules](../infra/prometheus/README.md) and the default times; a stand-in for Rundeck restarts the consumer. Median and slowest, in seconds:
 
 """
 HOW = """
-- `for` counts from the last movement, so the time until the alert fires adds nothing if it is shorter. RabbitMQ's samples add up to 10 s.
-- The applications that get stuck set `keeps: never`, and `max_messages: 5` since a message comes each second.
-- *Recovered* takes two checks: {first} after the restart, and {every} later.
+`for` counts from the last movement, and RabbitMQ's samples add up to 10 s. *Recovered* takes two checks: {first} after the restart, and {every} later. The applications set `keeps: never`, and `max_messages: 5` since a message comes each second.
 
 **No healthy application is restarted.** These ran beside the stuck ones, in `mode: auto`:
 
@@ -43,13 +41,13 @@ def promises(measured: Measured) -> list[Promise]:
     rows = []
     for for_s, limit_s in sorted(LIMITS_S.items(), reverse=True):
         slowest_s = max(one.restart_s for one in _of(measured, for_s))
-        what = f"time to restart with `symptom.for: {for_s}s`: from the message that gets stuck to the start in Rundeck"
+        what = f"time to restart with `for: {for_s}s`: from the message that gets stuck to the start in Rundeck"
         rows.append(Promise(what, f"at most {limit_s:g} s", f"{slowest_s:.0f} s", slowest_s <= limit_s))
     known_s = max(one.known_s for one in measured.trials)
     what = "time to know: from the consumer that is back to *recovered* in the chat"
     rows.append(Promise(what, f"at most {KNOWN_LIMIT_S:g} s", f"{known_s:.0f} s", known_s <= KNOWN_LIMIT_S))
     restarted = sum(one.restarts for one in measured.healthy)
-    what = "restarts of healthy applications: slow, in bursts, being deployed, with jobs shorter than `for` ([what else](libraries.md))"
+    what = "restarts of healthy applications: slow, in bursts, being deployed, with jobs shorter than `for`"
     rows.append(Promise(what, "0", str(restarted), restarted == 0))
     flood = _dollars(Month("", forged=MILLION)) - _dollars(Month(""))
     rows.append(_cost("a million forged requests", flood, FLOOD_DOLLARS))
