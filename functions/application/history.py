@@ -109,7 +109,7 @@ def to_record(archived: Archive) -> Record:
 
 def _escalated(record: Record, document: Document) -> Record:
     """With the document's escalation if it is about this incident, and holds restarts back still."""
-    escalation = document.escalation if document.escalated_at is not None else None
+    escalation = document.escalation
     return replace(record, escalation=escalation) if escalation and escalation.incident == record.incident.id else record
 
 

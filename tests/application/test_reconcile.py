@@ -20,7 +20,7 @@ from functions.domain.decisions import matching
 from functions.domain.model.alerts import Alert, MatchedAlert
 from functions.domain.model.codes import VERSION, Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Acknowledged, AlertsReceived, Approved, Declined, Resumed, TimerFired
-from functions.domain.model.incidents import Document, Escalation, Outcome
+from functions.domain.model.incidents import Document, Outcome
 from functions.domain.model.messages import Card, Message
 from functions.domain.model.observations import Execution, Pause
 from functions.domain.model.runbooks import Matcher, Restart
@@ -38,6 +38,7 @@ from tests.support.worlds.scenes import (
     case,
     change,
     document,
+    escalation,
     execution,
     incident,
     resolved,
@@ -160,8 +161,7 @@ def test_what_starts_nothing_leaves_at_most_one_wake_up(cases, wakes):
 
 ESCALATED = document(
     outcomes=(Outcome("inc-0", Ending.ESCALATED, None, NOW - 60, (trigger(),), queues=(MAIL,)),),
-    escalated_at=NOW - 60,
-    escalation=Escalation("inc-0", "mail", NOW - 60, due=NOW + 900),
+    escalation=escalation(due=NOW + 900),
 )
 RUNNING = incident(Phase.RUNNING, attempt=1, restarts=1, execution=execution(11, ended=None, tag="inc-1.1"), due=NOW + 100)
 ASKING = incident(Phase.ASKED, nonce="n", due=NOW + 100, expires_at=NOW + 100, reason=Reason.AWAITING_APPROVAL)

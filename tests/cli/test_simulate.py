@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.decisions.guards import GUARDS
 from functions.domain.decisions.matching import target_key
-from functions.domain.model.codes import Ending
-from functions.domain.model.incidents import Document, Outcome
+from functions.domain.model.incidents import Document, Escalation, QueueState
 from testbed.unstick_process import alert, job_id, notification, runbook
 from tests.cli.conftest import FIRING, RECORDINGS, Line
 
@@ -90,7 +90,8 @@ def test_the_stores_document_counts(here: Line) -> None:
     first = here.json("simulate", here.file(one), code=0)[0]["incidents"][0]
     assert first["action"] == "restarted"
     key = target_key(here.rundeck.url, job_id("mail-delivery"), SERVICE)
-    here.saved(Document(key, escalated_at=time.time() - 600, outcomes=(Outcome("i-1", Ending.ESCALATED, None, time.time(), ()),)))
+    queue = QueueState(to_queue("/", "mail.delivery"), "mail-delivery", time.time())
+    here.saved(Document(key, escalation=Escalation("i-1", "mail-delivery", time.time() - 600, queues=(queue,))))
     decision = incident(here, here.file(one), code=1)
     assert (decision["reason"], deciding(decision)) == ("escalated", ["escalated"])
 

@@ -57,7 +57,9 @@ def opened(**changes: object) -> Document:
 def escalated(key: str, service: str) -> Document:
     target = replace(TARGET, key=key, options={"service": service})
     ended = replace(OUTCOME, ending=Ending.ESCALATED, channels=("console",))
-    return Document(key, target, outcomes=(ended,), escalated_at=NOW - 300)
+    return Document(
+        key, target, outcomes=(ended,), escalation=Escalation(ended.incident, "mail-delivery", NOW - 300, queues=INCIDENT.queues)
+    )
 
 
 def archived(here: Line, at: float, name: str) -> None:

@@ -119,7 +119,7 @@ def test_a_person_declines_with_a_reason_and_the_alert_is_not_asked_about_again(
     assert (page.status_code, "mail-delivery is not restarted" in words(page)) == (200, True)
     assert "Recorded as declined by: h.tanaka (not verified)" in words(page)
     document = mail.document()
-    assert (document.incident, document.escalated_at) == (None, None)
+    assert (document.incident, document.escalation) == (None, None)
     assert (document.outcomes[-1].reason, document.outcomes[-1].by) == (Reason.DECLINED, "h.tanaka (not verified)")
     ((_, record),) = mail.ports.store.read_archive(since="2000-01-01", timeout_s=5)
     assert "a deployment is under way" in record.decode()

@@ -96,8 +96,8 @@ def _read(ports: Adapters, days: int, last: int) -> State:
 
 
 def _is_held_by_escalation(document: Document, now: float) -> bool:
-    at = document.escalated_at
-    return at is not None and document.incident is None and now - at < ESCALATION_HOLDS_S
+    escalation = document.escalation
+    return escalation is not None and document.incident is None and now - escalation.at < ESCALATION_HOLDS_S
 
 
 def _phase(document: Document) -> str:
@@ -130,8 +130,9 @@ def _print(state: State, rules: Rules) -> None:
     if state.escalated:
         click.echo()
         rows = [
-            (name_of(one), one.key, output.relative((one.escalated_at or 0.0) - state.at), _taken_by(one) or "nobody")
+            (name_of(one), one.key, output.relative(one.escalation.at - state.at), _taken_by(one) or "nobody")
             for one in state.escalated
+            if one.escalation
         ]
         output.print_table(("escalated, held until healthy or resumed", "document", "when", "taken by"), rows)
         output.print_text("to take one: unstick ack NAME; when it is fixed: unstick resume --target NAME", "  → ")
@@ -238,7 +239,7 @@ def _escalated_as_json(document: Document) -> dict[str, Any]:
     return {
         "document": document.key,
         "target": name_of(document),
-        "at": document.escalated_at,
+        "at": escalation.at if escalation else None,
         "taken_by": _taken_by(document) or None,
         "taken_at": escalation.taken_at if escalation else None,
         "told_again": escalation.told if escalation else 0,

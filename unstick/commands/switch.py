@@ -93,7 +93,7 @@ def ack(*, config_path: str, as_json: bool, target: str, by: str) -> None:
     ports = output.load_with_store(config_path)
     document = _find(ports, target)
     name = name_of(document)
-    if document.escalated_at is None or document.escalation is None:
+    if document.escalation is None:
         raise output.Unusable(f"{name} ({document.key}) has no escalation to take. `status` shows the targets that have.")
     result = _answer(ports, ACKNOWLEDGE, document.key, document.escalation.nonce, by)
     taken_by = result.after.escalation.taken_by if result.after.escalation else ""
@@ -182,12 +182,12 @@ def _unpause(ports: Adapters, switch: Pause, *, as_json: bool) -> None:
 def _release(ports: Adapters, wanted: str, by: str, reason: str, *, as_json: bool) -> None:
     document = _find(ports, wanted)
     name = name_of(document)
-    if document.escalated_at is None:
+    if document.escalation is None:
         raise output.Unusable(f"{name} ({document.key}) is not escalated. `status` shows the targets that are.")
     with output.logs_to_stderr():
         advance(ports, document.key, Resumed(by, reason), Budget(ports, ports.monotonic() + BUDGET_S))
         after = load(ports, document.key)[0]
-    released = after.escalated_at is None
+    released = after.escalation is None
     answer = {"resumed": released, "target": name, "document": document.key, "by": by, "untold": _untold(after)}
     done = ("RESUMED: ", f"{name} can be restarted again") if released else None
     _conclude(answer, done, "it was escalated again in the meantime; see `status`", as_json=as_json)
@@ -222,7 +222,7 @@ def _find(ports: Adapters, wanted: str) -> Document:
             raise denied
     matching = [one for one in documents.readable if wanted in (one.key, name_of(one))]
     matching = matching or [one for one in documents.readable if one.target and wanted in one.target.options.values()]
-    candidates = [one for one in matching if one.escalated_at is not None] or matching
+    candidates = [one for one in matching if one.escalation is not None] or matching
     if len(candidates) == 1:
         return candidates[0]
     if not matching:

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from functions.domain.cards.content import CardInput
 from functions.domain.decisions.judging import QUESTION_S, question_key
-from functions.domain.decisions.messages import REMINDED_EVERY_S, channels_for, end_escalation, may_overrule, was_told_recently
+from functions.domain.decisions.messages import REMINDED_EVERY_S, channels_for, may_overrule, was_told_recently
 from functions.domain.decisions.turn import Turn
 from functions.domain.health.recovery import looks_well
 from functions.domain.health.rows import GROWS_TIMES
@@ -196,14 +196,11 @@ def _acknowledge_url(turn: Turn) -> str:
 def clear_escalation_if_healthy(turn: Turn, runbook: Runbook | None) -> Document:
     """The document, without an escalation whose queues are all healthy, whoever fixed them."""
     document = turn.document
-    if document.escalated_at is None or runbook is None:
+    if document.escalation is None or runbook is None:
         return document
-    last = next((outcome for outcome in reversed(document.outcomes) if outcome.ending is Ending.ESCALATED), None)
-    parts = [part.queues for part in (document.escalation, document.incident) if part is not None]
-    queues = {watched.queue.key for part in parts for watched in part} | {queue.key for queue in (last.queues if last else ())}
-    seen = [turn.seen.queues.get(key) for key in queues or turn.seen.queues.keys()]
-    well = all(looks_well(runbook.recovered, one) for one in seen)
-    return end_escalation(document) if well else document
+    queues = (*document.escalation.queues, *(document.incident.queues if document.incident else ()))
+    well = bool(queues) and all(looks_well(runbook.recovered, turn.snapshot_of(watched)) for watched in queues)
+    return replace(document, escalation=None) if well else document
 
 
 def remind(turn: Turn) -> None:
@@ -211,10 +208,8 @@ def remind(turn: Turn) -> None:
     escalation = turn.document.escalation
     if escalation is None or not turn.document.is_reminder_due(turn.at):
         return
-    if turn.document.escalated_at is None:
-        return _keep(turn, replace(escalation, due=None))
     turn.document = clear_escalation_if_healthy(turn, turn.rules.runbooks.get(escalation.runbook))
-    if turn.document.escalated_at is None:
+    if turn.document.escalation is None:
         return
     told = escalation.told + 1
     escalation = replace(escalation, told=told, due=turn.at + REMINDED_EVERY_S if told < TOLD_AGAIN else None)
@@ -231,9 +226,7 @@ def _keep(turn: Turn, escalation: Escalation) -> None:
 def on_acknowledgement(turn: Turn, event: Acknowledged) -> None:
     """Somebody takes the escalation, which ends the reminders. Only the first person counts."""
     escalation = turn.document.escalation
-    if escalation is None or turn.document.escalated_at is None or escalation.taken_by:
-        return
-    if event.incident and event.incident != escalation.incident:
+    if escalation is None or escalation.taken_by or event.incident not in ("", escalation.incident):
         return
     escalation = replace(escalation, taken_by=event.by, taken_at=turn.at, due=None)
     _keep(turn, escalation)
@@ -243,11 +236,11 @@ def on_acknowledgement(turn: Turn, event: Acknowledged) -> None:
 def on_resume(turn: Turn, event: Resumed) -> None:
     """Somebody allows restarts of the target again."""
     document = turn.document
-    if document.escalated_at is None:
+    if document.escalation is None:
         return
     card_input = CardInput(CardKind.RESUMED, turn.at, target=document.target, detail=in_brackets(event.reason, event.by))
     channels = document.outcomes[-1].channels if document.outcomes else turn.rules.default_channels
-    turn.document = end_escalation(document)
+    turn.document = replace(document, escalation=None)
     turn.post(card_input, f"resumed-{turn.at:.0f}", channels)
 
 

@@ -54,10 +54,9 @@ def already_escalated(document: Document, incident: Incident, now: float) -> Dec
 
 def hold_escalated(document: Document, now: float) -> Decision | None:
     """The hold of a target that people were called for within the last day, and that has not recovered."""
-    at = document.escalated_at
-    if at is None or now - at >= ESCALATION_HOLDS_S:
+    if document.escalation is None or (age_s := now - document.escalation.at) >= ESCALATION_HOLDS_S:
         return None
-    detail = Text("the last incident was escalated {age} ago, and it has not recovered since", age=duration(now - at))
+    detail = Text("the last incident was escalated {age} ago, and it has not recovered since", age=duration(age_s))
     return hold(Reason.ESCALATED, detail)
 
 

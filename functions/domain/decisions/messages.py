@@ -181,9 +181,9 @@ def close_incident(
     outcomes = _drop_oldest((*document.outcomes, outcome))
     document = replace(_add_record(document, incident, outcome), outcomes=outcomes, incident=None)
     if ending is Ending.ESCALATED:
-        document = replace(document, escalated_at=card_input.at, escalation=_to_escalation(document, incident, card_input))
+        document = replace(document, escalation=_to_escalation(document, incident, card_input))
     elif ending is Ending.RECOVERED and not _left_escalated(document, incident):
-        document = end_escalation(document)
+        document = replace(document, escalation=None)
     return document
 
 
@@ -232,7 +232,7 @@ def record_hold(document: Document, rules: Rules, incident: Incident, card_input
 
 def _left_escalated(document: Document, incident: Incident) -> tuple[QueueState, ...]:
     own = {watched.queue.key for watched in incident.queues}
-    earlier = document.escalation.queues if document.escalation and document.escalated_at is not None else ()
+    earlier = document.escalation.queues if document.escalation else ()
     return tuple(watched for watched in earlier if watched.queue.key not in own)
 
 
@@ -246,11 +246,6 @@ def _to_escalation(document: Document, incident: Incident, card_input: CardInput
         tries = (*tries, PastAttempt(last.tag, last, How(""), incident.run.holder_host))
     page = incident.start_page
     return Escalation(incident.id, incident.runbook, card_input.at, due, nonce, queues=queues, start_page=page, tries=tries)
-
-
-def end_escalation(document: Document) -> Document:
-    """Allow restarts of the target again, and end the reminders."""
-    return replace(document, escalated_at=None, escalation=None)
 
 
 def may_overrule(reason: Reason | None, rules: Rules) -> bool:

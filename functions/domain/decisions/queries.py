@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from msgspec import Struct, field
 
 from functions.domain.model.alerts import MatchedAlert, QueueRef, Target
-from functions.domain.model.codes import Ending, Phase
+from functions.domain.model.codes import Phase
 from functions.domain.model.events import AlertsReceived, Approved, Event, TimerFired
 from functions.domain.model.incidents import QUEUES_KEPT, Document, Evidence, Incident, new_alerts
 from functions.domain.model.runbooks import EvidenceJob, Rules, Runbook
@@ -40,7 +40,7 @@ def needs_observation(document: Document, event: Event, now: float) -> bool:
                 return False
             if incident is None:
                 # An escalation ends only when its queues are healthy again.
-                return has_firing_target(event) or document.escalated_at is not None
+                return has_firing_target(event) or document.escalation is not None
             return now >= incident.due or incident.phase in (Phase.ASKED, Phase.OBSERVING)
         case TimerFired():
             due = incident is not None and (now >= incident.due or is_decided_at_once(incident, event))
@@ -74,7 +74,7 @@ def of_alerts(cases: tuple[MatchedAlert, ...]) -> Wanted:
 
 def is_enough(wanted: Wanted, document: Document) -> bool:
     """Whether the observation for the alerts alone is all that the step needs."""
-    if document.incident is not None or document.escalated_at is not None:
+    if document.incident is not None or document.escalation is not None:
         return False
     # If there are many queues, the ones that were read may all belong to an outcome.
     return len(wanted.queues) < QUEUES_KEPT or not document.outcomes
@@ -86,18 +86,12 @@ def what_to_observe(document: Document, event: Event, rules: Rules) -> Wanted:
     if isinstance(event, AlertsReceived):
         wanted = of_alerts(new_alerts(document, event.cases) or event.cases)
     queues = dict(wanted.queues)
-    if document.escalated_at is not None:
-        runbook = next(iter(queues.values()))[1] if queues else None
-        last = next((outcome for outcome in reversed(document.outcomes) if outcome.ending is Ending.ESCALATED), None)
-        for watched in document.escalation.queues if document.escalation else ():
+    for part in (document.escalation, document.incident):
+        for watched in part.queues if part is not None else ():
             queues.setdefault(watched.queue.key, (watched.queue, rules.runbooks.get(watched.runbook)))
-        for queue in last.queues if last else ():
-            queues.setdefault(queue.key, (queue, runbook))
     incident = document.incident
     if incident is None:
         return Wanted(wanted.target, queues)
-    for watched in incident.queues:
-        queues.setdefault(watched.queue.key, (watched.queue, rules.runbooks.get(watched.runbook)))
     follow = incident.execution.id if incident.execution and incident.phase is not Phase.OBSERVING else None
     channels = {one.queue.key: tuple(held.id for held in one.held_by) for one in incident.queues if one.held_by}
     return Wanted(wanted.target, queues, follow, tail=follow is not None and incident.run.tail is None, channels=channels)

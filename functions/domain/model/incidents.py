@@ -304,7 +304,6 @@ class Document(Struct, frozen=True):
     """They are archived only after the save, so that a stalled process can't replace the true outcome with its own."""
     due: float | None = None
     holds: Mapping[str, Hold] = field(default_factory=dict)
-    escalated_at: float | None = None
     escalation: Escalation | None = None
     threads: Mapping[str, str] = field(default_factory=dict)  # `channel/incident` -> the channel's handle of its thread
     bundled: Mapping[str, float] = field(default_factory=dict)  # in bundle documents only: message id -> when it was moved here

@@ -136,7 +136,7 @@ def test_an_escalation_stands_until_its_document_says_otherwise_for_a_day(world:
     assert find(world, "i", READ_S).record.escalation is None
     assert [row.card.incident for row in read_newest(world, 10, READ_S).rows] == ["i"]
     stored = world.store.load("t-1", timeout_s=5)
-    standing = Document("t-1", TARGET, escalated_at=NOW - 60, escalation=Escalation("i", "mail-delivery", NOW - 60))
+    standing = Document("t-1", TARGET, escalation=Escalation("i", "mail-delivery", NOW - 60))
     world.store.save("t-1", encode(standing), generation=stored.generation, due=None, timeout_s=5)
     assert find(world, "i", READ_S).record.escalation is not None
     assert [row.card.urgency for row in read_newest(world, 10, READ_S).rows] == ["act"]

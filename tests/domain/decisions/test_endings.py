@@ -114,7 +114,7 @@ def test_what_was_restarted_and_then_held_is_peoples():
     assert (outcome.ending, outcome.reason, outcome.restarts) == (Ending.ESCALATED, Reason.PAUSED, 1)
     assert outcome.channels == ("ops", "duty")
     assert not any(isinstance(act, Start) for act in result.acts)
-    assert result.document.escalated_at == NOW
+    assert result.document.escalation.at == NOW
     result = woken(document(incident()), NOW, seen(mail=MISSING))
     assert (phase(result), reason(result), kinds(result.document)) == (Phase.WAITING, Reason.SYMPTOM_UNKNOWN, ["held"])
     assert [message.id for message in result.document.to_tell] == ["inc-1-0-symptom_unknown@ops"]

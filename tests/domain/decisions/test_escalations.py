@@ -87,7 +87,7 @@ def test_people_are_reminded_three_times():
         ids += [message.id for message in result.document.to_tell if message.channel == "ops"]
         document = posted(result.document)
     assert ids == [f"inc-1-again-{number}@ops" for number in (1, 2, 3)]
-    assert (document.escalation.told, document.due, document.escalated_at) == (3, None, NOW)
+    assert (document.escalation.told, document.due, document.escalation.at) == (3, None, NOW)
 
 
 def about_post(document: Document) -> Document:
@@ -182,14 +182,9 @@ def test_a_reminder_is_about_its_own_incident_whatever_ended_since(before, after
     assert "Other" not in shown
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{"escalation": None}, {"escalated_at": None}, {"escalation": None, "escalated_at": None}],
-    ids=["nothing to take", "it has ended", "neither"],
-)
-def test_what_is_no_escalation_any_more_is_not_taken(changes):
+def test_what_is_no_escalation_any_more_is_not_taken():
     """A button of an old message does nothing."""
-    document = replace(escalated(), **changes)
+    document = replace(escalated(), escalation=None)
     for event in (Acknowledged("anna", "inc-1"), Acknowledged("anna")):
         assert moved(document, event, seen(), NOW + 60, PUBLIC).document == document
 
@@ -202,7 +197,7 @@ def test_who_takes_it_is_told_in_its_thread_and_a_well_queue_reminds_nobody():
     for other in ("another", "inc-0", "inc-2"):
         assert moved(document, Acknowledged("anna", other), seen(), NOW + 60, PUBLIC).document == document
     result = woken(escalated(), NOW + AGAIN_S, seen(mail=well(NOW + AGAIN_S), now=NOW + AGAIN_S), with_rules=PUBLIC)
-    assert (result.document.escalation, result.document.escalated_at, result.document.to_tell) == (None, None, ())
+    assert (result.document.escalation, result.document.to_tell) == (None, ())
 
 
 def test_while_an_incident_of_the_target_is_open_nobody_is_reminded():

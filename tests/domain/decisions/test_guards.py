@@ -12,7 +12,7 @@ from functions.domain.decisions.guards import GUARDS, decide, evaluate_all, free
 from functions.domain.decisions.judging import GuardContext
 from functions.domain.model.codes import ASKED, OVERRULED, PASSING, SETTLED, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Decision, Kind
-from functions.domain.model.incidents import UNCLEAR, Document, Escalation, Looks, Outcome, PastAttempt, QueueState
+from functions.domain.model.incidents import UNCLEAR, Document, Looks, Outcome, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, ExecutionHistory, Observation, Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Freeze, Limits, Restart
 from functions.runtime.text import Text
@@ -24,6 +24,7 @@ from tests.support.worlds.scenes import (
     TARGET,
     bare,
     document,
+    escalation,
     execution,
     going_round,
     history_of,
@@ -104,7 +105,7 @@ HOLDS = [
         "waiting to start", id="job_busy-scheduled"),
     pytest.param(scene(seen(execution(ended=None, started=600, scheduled=True))), Reason.JOB_BUSY, "waiting",
         id="job_busy-own-scheduled"),
-    pytest.param(scene(before=document(incident(), escalated_at=NOW - 86399)), Reason.ESCALATED, "23 h 59 min ago",
+    pytest.param(scene(before=document(incident(), escalation=escalation(NOW - 86399))), Reason.ESCALATED, "23 h 59 min ago",
         id="escalated"),
     pytest.param(scene(seen(execution(started=-310, ended=-300))), Reason.COOLDOWN, "5 min ago", id="cooldown"),
     pytest.param(scene(seen(execution(started=-610, ended=-599))), Reason.COOLDOWN, "9 min 59 s ago", id="cooldown-last-second"),
@@ -135,8 +136,8 @@ def test_each_guard_holds_with_its_reason_code(held, reason, detail):
 
 PASSES = [
     pytest.param(scene(before=since(-86400)), id="as old as `stale` allows"),
-    pytest.param(scene(before=document(incident(), escalated_at=NOW - 86400)), id="24 hours after the escalation"),
-    pytest.param(scene(before=document(incident(), escalated_at=NOW - 90000)), id="25 hours after it"),
+    pytest.param(scene(before=document(incident(), escalation=escalation(NOW - 86400))), id="24 hours after the escalation"),
+    pytest.param(scene(before=document(incident(), escalation=escalation(NOW - 90000))), id="25 hours after it"),
     pytest.param(scene(seen(execution(started=-610, ended=-600))), id="cooldown is over"),
     pytest.param(scene(seen(*many(2, 600))), id="a window with room"),
     pytest.param(scene(seen(*many(3, 100, -3700.0 - 300))), id="older than the window"),
@@ -153,7 +154,7 @@ PASSES = [
     pytest.param(scene(before=between(), book=runbook(limits=Limits(stale_s=10))), id="not stale between attempts"),
     pytest.param(scene(seen(execution(started=-40, ended=-30)), before=between()), id="no cooldown between attempts"),
     pytest.param(scene(seen(storm=taken(9)), before=between()), id="no storm between attempts"),
-    pytest.param(scene(before=replace(between(), escalated_at=NOW - 60)), id="not escalated between attempts"),
+    pytest.param(scene(before=replace(between(), escalation=escalation())), id="not escalated between attempts"),
 ]
 
 
@@ -306,17 +307,15 @@ def test_what_a_restart_does_not_help_is_held_and_told_with_what_to_do(mail, rea
 
 def test_an_escalation_blocks_its_own_queues_alone():
     """Another queue of the same target may be restarted for."""
-    about = Escalation("inc-0", "mail", NOW - 60, queues=(QueueState(POST, "mail", NOW),))
-    assert decide(scene(before=document(escalated_at=NOW - 60, escalation=about))).kind is Kind.RESTART
-    same = replace(about, queues=(QueueState(MAIL, "mail", NOW),))
-    assert decide(scene(before=document(escalated_at=NOW - 60, escalation=same))).reason is Reason.ESCALATED
+    assert decide(scene(before=document(escalation=escalation(queue=POST)))).kind is Kind.RESTART
+    assert decide(scene(before=document(escalation=escalation()))).reason is Reason.ESCALATED
 
 
 # --- order, and people -----------------------------------------------------------------------------------------------
 
 IN_ORDER = [
     (Reason.PAUSED, {"pause": Pause("x")}, {}, {}),
-    (Reason.ESCALATED, {}, {}, {"escalated_at": NOW - 60}),
+    (Reason.ESCALATED, {}, {}, {"escalation": escalation()}),
     (Reason.FROZEN, {}, {"freeze": (NOON,)}, {}),
     (Reason.SYMPTOM_GONE, {"mail": well()}, {}, {}),
     (Reason.COOLDOWN, {"run": execution(5, started=-310, ended=-300)}, {}, {}),

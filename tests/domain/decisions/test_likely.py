@@ -111,7 +111,7 @@ def test_a_question_that_nobody_answers_ends_calmly_and_blocks_nothing():
     result = asked()
     ended = looked(result, NOW + 1800.0, kept(NOW + 1800.0))
     assert ended.document.incident is None
-    assert (ended.document.outcomes[-1].ending, ended.document.escalated_at) == (Ending.HELD, None)
+    assert (ended.document.outcomes[-1].ending, ended.document.escalation) == (Ending.HELD, None)
     last = ended.document.to_tell[-1]
     assert (last.card.kind, last.card.urgency, last.channel) == ("not_approved", "plan", "ops")
     quiet = replace(ended.document, to_tell=())
@@ -176,7 +176,7 @@ def test_a_person_who_says_that_it_hangs_has_it_restarted_and_judged_by_that():
     started = moved(result.document, Approved(nonce, "anna"), seen(now=NOW + 5.0, mail=kept(NOW + 5.0)), NOW + 5.0, asking())
     assert start_of(started) is not None
     declined = moved(result.document, Declined(nonce, "anna"), seen(now=NOW + 5.0, mail=kept(NOW + 5.0)), NOW + 5.0, asking())
-    assert (declined.document.outcomes[-1].reason, declined.document.escalated_at) == (Reason.DECLINED, None)
+    assert (declined.document.outcomes[-1].reason, declined.document.escalation) == (Reason.DECLINED, None)
 
 
 def test_a_long_for_is_waited_for_quietly():

@@ -22,6 +22,7 @@ from tests.support.worlds.scenes import (
     change,
     channels,
     document,
+    escalation,
     execution,
     history_of,
     holding,
@@ -433,7 +434,7 @@ def test_a_runbook_that_only_observes_escalates_nothing():
     while before.incident is not None:
         at = before.due or 0.0
         before = woken(before, at, seen(now=at, mail=MISSING), observes).document
-    assert (before.outcomes[-1].ending, before.escalated_at) == (Ending.HELD, None)
+    assert (before.outcomes[-1].ending, before.escalation) == (Ending.HELD, None)
     assert channels(before) == {"ops"}
 
 
@@ -761,10 +762,10 @@ def test_recovered_takes_two_looks_every_apart():
     document = verifying(queues=two)
     assert phase(at_looks(well, 20, 35, 50, document=document, post=ill)) is Phase.VERIFYING
     assert last(at_looks(well, 20, 35, document=document, post=well))[0] is Ending.RECOVERED
-    document = replace(verifying(overruled=True), escalated_at=NOW - 300)
+    document = replace(verifying(overruled=True), escalation=escalation(NOW - 300))
     result = at_looks(well, 20, 35, document=document)
     assert last(result)[0] is Ending.RECOVERED
-    assert result.document.escalated_at is None
+    assert result.document.escalation is None
 
 
 def test_an_adopted_restart_is_told_once():
@@ -795,7 +796,7 @@ def test_a_queue_without_movement_for_patience_gets_the_next_attempt():
     assert (last(result), channels(result.document), starts(result)) == ((Ending.ESCALATED, None), {"ops", "duty"}, [])
     card = result.document.to_tell[0].card
     assert (card.mention, card.evidence) == (("<users/all>",), ("connection refused",))
-    assert result.document.escalated_at == NOW + 100
+    assert result.document.escalation.at == NOW + 100
 
 
 @pytest.mark.parametrize(("restarts", "host"), [(0, "10.0.3.8"), (1, "10.0.3.7")])

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from functions.domain.decisions.queries import evidence_to_read, is_enough, needs_observation, of_alerts, what_to_observe
 from functions.domain.model.codes import Ending, Phase
 from functions.domain.model.events import Approved, MessagesDelivered, Resumed, TimerFired
-from functions.domain.model.incidents import QUEUES_KEPT, Document, Escalation, Evidence, Outcome, QueueState
+from functions.domain.model.incidents import QUEUES_KEPT, Document, Evidence, Outcome
 from functions.domain.model.runbooks import EvidenceJob
 from tests.support.worlds.scenes import (
     MAIL,
@@ -20,6 +20,7 @@ from tests.support.worlds.scenes import (
     alerted,
     case,
     document,
+    escalation,
     execution,
     incident,
     resolved,
@@ -34,8 +35,7 @@ DUE = document(incident(due=NOW))
 ESCALATED = replace(
     EMPTY,
     target=TARGET,
-    escalated_at=NOW - 60,
-    escalation=Escalation("inc-0", "mail", NOW - 60, NOW, queues=(QueueState(POST, "mail", NOW),)),
+    escalation=escalation(queue=POST, due=NOW),
     outcomes=(Outcome("inc-0", Ending.ESCALATED, None, NOW - 60, (trigger(),), queues=(MAIL, POST)),),
 )
 AWAY = alerted(replace(case(), target=None, queue=None))
@@ -81,9 +81,7 @@ def test_all_queues_are_observed_that_the_step_may_judge():
     """Those of the alerts, the open incident and the escalation; enough for a document without an incident."""
     joined = what_to_observe(document(incident()), alerted(case(POST)), rules())
     assert (set(joined.queues), joined.target) == ({MAIL.key, POST.key}, TARGET)
-    assert set(what_to_observe(ESCALATED, TimerFired(), rules()).queues) == {MAIL.key, POST.key}
-    left = what_to_observe(replace(ESCALATED, escalation=None), alerted(), rules())
-    assert left.queues[POST.key] == (POST, runbook()), "judged by the alert's runbook"
+    assert what_to_observe(ESCALATED, TimerFired(), rules()).queues == {POST.key: (POST, runbook())}
     settled = replace(ESCALATED, outcomes=(replace(ESCALATED.outcomes[0], ending=Ending.RECOVERED),))
     known = what_to_observe(settled, alerted(case(), case(POST, fingerprint="fp-2")), rules())
     assert set(known.queues) == {POST.key}, "the alert of the other queue is settled"

@@ -24,7 +24,7 @@ from functions.domain.model.events import (
     Waiting,
     Wake,
 )
-from functions.domain.model.incidents import Document, Escalation, Outcome, PastAttempt, failed
+from functions.domain.model.incidents import Document, Outcome, PastAttempt, failed
 from functions.domain.model.observations import Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Matcher, Restart
 from tests.support.worlds.scenes import (
@@ -39,6 +39,7 @@ from tests.support.worlds.scenes import (
     case,
     channels,
     document,
+    escalation,
     execution,
     going_round,
     history_of,
@@ -125,7 +126,7 @@ FROM_ALERT = [
     ("job_busy", True, {"history": history_of(others=(RUNNING,))}, alerted(), EMPTY),
     ("zombie_execution", True, {"history": history_of(execution(ended=None, started=-1900))}, alerted(), EMPTY),
     ("duplicate", False, {}, alerted(), document(outcomes=(outcome(),))),
-    ("escalated", True, {}, alerted(), document(escalated_at=NOW - 60)),
+    ("escalated", True, {}, alerted(), document(escalation=escalation())),
     ("cooldown", True, {"history": history_of(execution(started=-310, ended=-300))}, alerted(), EMPTY),
     (
         *("too_many_restarts", True),
@@ -449,8 +450,7 @@ def test_resolved_ends_the_reminders_of_its_own_escalation_only(name, reminds):
     """The last outcome changes, those before it stay as they are."""
     earlier = outcome(incident="inc-00", triggers=(trigger(fingerprint="fp-0"),))
     before = document(outcomes=(earlier, outcome(Ending.HELD, incident="inc-01", triggers=()), outcome(Ending.ESCALATED)))
-    escalation = Escalation(name, "mail", NOW - 9, due=NOW + 900)
-    result = moved(replace(before, escalated_at=NOW - 9, escalation=escalation, due=NOW + 900), resolved())
+    result = moved(replace(before, escalation=escalation(incident=name, due=NOW + 900), due=NOW + 900), resolved())
     assert (result.document.escalation.due is not None) == reminds
     assert result.document.outcomes[:-1] == before.outcomes[:-1]
     assert result.document.outcomes[-1].triggers[0].resolved_at == NOW
@@ -559,7 +559,7 @@ def test_a_no_to_a_second_restart_is_no_escalation_and_a_late_no_no_answer():
         return moved(document, no, seen(now=at), at, APPROVE).document
 
     result = declined(document(incident(Phase.ASKED, restarts=1, attempt=1, nonce="n", expires_at=NOW + 600)), NOW + 60)
-    assert (result.outcomes[-1].ending, result.escalated_at) == (Ending.HELD, None)
+    assert (result.outcomes[-1].ending, result.escalation) == (Ending.HELD, None)
     assert kinds(declined(asking(), NOW + APPROVAL_S)) == ["not_approved"]
 
 
@@ -577,28 +577,29 @@ def test_expiry_is_told_as_not_approved(event, late_s):
     assert (result.document.incident, result.document.outcomes[-1].ending) == (None, Ending.HELD)
 
 
-ESCALATED = document(outcomes=(outcome(Ending.ESCALATED),), escalated_at=NOW - 600)
+ESCALATED = document(outcomes=(outcome(Ending.ESCALATED),), escalation=escalation(NOW - 600))
 ANOTHER = case(starts_at=NOW - 5, fingerprint="fp-2")
 
 
 @pytest.mark.parametrize("mail", [snapshot(), snapshot(0, ids=()), MISSING, bare(0)], ids=["ill", "nobody", "unseen", "bare"])
 def test_an_escalation_does_not_end_by_what_is_not_well(mail):
     """I4: what can't be seen is not well."""
-    assert moved(ESCALATED, resolved(), seen(mail=mail)).document.escalated_at == NOW - 600
+    assert moved(ESCALATED, resolved(), seen(mail=mail)).document.escalation == ESCALATED.escalation
 
 
 @pytest.mark.parametrize(("post", "ends"), [(None, False), (snapshot(), False), (MISSING, False), (well(), True)])
 def test_an_escalation_ends_when_all_its_queues_are_well_whatever_was_held_since(post, ends):
-    """The outcome that escalated names these queues, even one that this check doesn't show."""
+    """Even one that this check doesn't show."""
     held = outcome(Ending.HELD, incident="inc-9", triggers=(), queues=())
-    document = replace(ESCALATED, outcomes=(outcome(Ending.ESCALATED, queues=(MAIL, POST)), held))
-    assert (moved(document, resolved(), seen(mail=well(), post=post)).document.escalated_at is None) == ends
+    both = (*escalation().queues, *escalation(queue=POST).queues)
+    before = document(outcomes=(outcome(Ending.ESCALATED), held), escalation=escalation(queues=both))
+    assert (moved(before, resolved(), seen(mail=well(), post=post)).document.escalation is None) == ends
 
 
 def test_an_escalation_ends_by_a_person_and_by_a_day():
     """Resumed, it is reported where it was reported before, or to all, with who and why; after 24 hours it ends by itself."""
     result = moved(ESCALATED, Resumed("anna", "mended"))
-    assert (result.document.escalated_at, kinds(result.document)) == (None, ["resumed"])
+    assert (result.document.escalation, kinds(result.document)) == (None, ["resumed"])
     assert moved(result.document, Resumed("anna")).document == result.document
     later = NOW - 600 + 86400
     assert phase(moved(ESCALATED, alerted(case(starts_at=later - 90)), seen(now=later), later)) is Phase.STARTING
@@ -623,7 +624,7 @@ def test_a_message_does_not_wait_for_the_incident():
         event = alerted(case(fingerprint=fingerprint), incident=f"inc-{fingerprint}")
         more = step(held, event, seen(pause=Pause("y")), NOW + 5, rules(), NOW + 25)
         assert more.document.due == NOW + due_s, "a new message with the wake-up that comes next"
-    asked = document(incident(Phase.ASKED, nonce="n", expires_at=NOW + 1800, due=NOW + 1800), escalated_at=NOW - 60)
+    asked = document(incident(Phase.ASKED, nonce="n", expires_at=NOW + 1800, due=NOW + 1800), escalation=escalation())
     new = moved(asked, Resumed("anna"), at=NOW)
     assert (kinds(new.document), new.document.due) == (["resumed"], NOW + 60)
     refused = woken(new.document, NOW + 60)

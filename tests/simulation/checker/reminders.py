@@ -40,4 +40,4 @@ def _left_alone(world: World) -> list[str]:
 
 
 def _is_escalated(document: Document) -> bool:
-    return document.escalated_at is not None and document.incident is None
+    return document.escalation is not None and document.incident is None

@@ -12,7 +12,7 @@ from functions.domain.decisions.step import step
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Mode, Phase, Reason
 from functions.domain.model.events import AlertsReceived, Event, Step, TimerFired, Wake
-from functions.domain.model.incidents import AlertRef, Document, Incident, QueueState
+from functions.domain.model.incidents import AlertRef, Document, Escalation, Incident, QueueState
 from functions.domain.model.messages import Message
 from functions.domain.model.observations import (
     Channel,
@@ -176,6 +176,11 @@ def incident(phase: Phase = Phase.WAITING, **changes: Any) -> Incident:
 def document(incident: Incident | None = None, **changes: Any) -> Document:
     due = incident.due if incident is not None else None
     return replace(Document(TARGET.key, TARGET, incident, due=due), **changes)
+
+
+def escalation(at: float = NOW - 60.0, *, queue: QueueRef = MAIL, **changes: Any) -> Escalation:
+    """People were called for the queue."""
+    return replace(Escalation("inc-0", "mail", at, queues=(QueueState(queue, "mail", at),)), **changes)
 
 
 def starting(**changes: Any) -> Document:

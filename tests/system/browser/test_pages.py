@@ -55,7 +55,7 @@ def mail(tmp_path: Path, language: str, free_port: Callable[[], int], monkeypatc
             archive(stuck, name, f"{name}-{number}", time.time() - (number + 2) * DAY_S)
         archive(stuck, "escalated", "burns", time.time() - 600)
         escalation = replace(HANDED_OVER, incident="burns", at=time.time() - 600)
-        document = Document("t-1", TARGET, escalated_at=escalation.at, escalation=escalation)
+        document = Document("t-1", TARGET, escalation=escalation)
         stuck.ports.store.save("t-1", encode(document), generation=None, due=None, timeout_s=5)
         yield stuck
 
