@@ -17,8 +17,8 @@ from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.application.documents import decode
-from functions.domain.decisions.messages import HOLDS_KEPT, OUTCOMES_KEPT
-from functions.domain.decisions.notices import THREADS_KEPT
+from functions.domain.decisions.endings import OUTCOMES_KEPT
+from functions.domain.decisions.messages import HOLDS_KEPT, THREADS_KEPT
 from functions.domain.model.alerts import Alert
 from functions.domain.model.incidents import Document
 from functions.domain.model.runbooks import Limits, Rules

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from functions.domain.decisions import endings
 from functions.domain.decisions import messages as telling
-from functions.domain.decisions import notices
 from tests.simulation.broken import Variant, applied
 from tests.simulation.day import MOST_BYTES, day
 from tests.simulation.models import Faults
@@ -21,13 +21,13 @@ def test_a_day_of_illnesses_leaves_small_documents_and_none_open(seed: int) -> N
     assert course.violations == []
     assert course.illnesses > 100
     assert course.restarts > 40
-    assert (course.outcomes, course.threads) == (telling.OUTCOMES_KEPT, notices.THREADS_KEPT)
+    assert (course.outcomes, course.threads) == (endings.OUTCOMES_KEPT, telling.THREADS_KEPT)
     assert course.holds > 30
     assert max(course.largest_bytes) < MOST_BYTES
 
 
 @pytest.mark.parametrize(
-    ("module", "limit", "seed"), [(telling, "OUTCOMES_KEPT", 7), (telling, "HOLDS_KEPT", 11), (notices, "THREADS_KEPT", 7)]
+    ("module", "limit", "seed"), [(endings, "OUTCOMES_KEPT", 7), (telling, "HOLDS_KEPT", 11), (telling, "THREADS_KEPT", 7)]
 )
 def test_a_document_that_grows_is_found(module: object, limit: str, seed: int) -> None:
     """Without one of the limits, the day is not called good. The seeds are those of days that get there."""

@@ -5,18 +5,31 @@ from msgspec.structs import replace
 
 from functions.domain.cards.content import CardInput
 from functions.domain.decisions.judging import QUESTION_S, question_key
-from functions.domain.decisions.messages import REMINDED_EVERY_S, channels_for, may_overrule, was_told_recently
+from functions.domain.decisions.messages import channels_for, post, post_hold, was_told_recently
 from functions.domain.decisions.turn import Turn
 from functions.domain.health.recovery import looks_well
 from functions.domain.health.rows import GROWS_TIMES
-from functions.domain.model.codes import ASKED, Action, Ending, Mode, Phase, Reason
+from functions.domain.model.codes import ASKED, OVERRULED, Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Acknowledged, Decision, Declined, Resumed, hold
-from functions.domain.model.incidents import Document, Escalation, Incident
+from functions.domain.model.incidents import (
+    AlertRef,
+    Archive,
+    Document,
+    Escalation,
+    How,
+    Incident,
+    Outcome,
+    PastAttempt,
+    QueueState,
+)
 from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import Execution, Unknown
 from functions.domain.model.runbooks import Runbook
 from functions.runtime.text import Phrase, in_brackets, join
 
+REMINDED_EVERY_S = 900.0
+OUTCOMES_KEPT = 20
+RECORDS_KEPT = 20  # to archive
 GRACE_S = 900.0  # without a restart for `within` plus this time, an incident escalates
 APPROVAL_S = 1800.0
 ACKNOWLEDGE = "ack"  # in a nonce, instead of an approval's number of the attempt
@@ -47,7 +60,8 @@ def _may_ask(turn: Turn, decision: Decision) -> bool:
     incident, reason = turn.incident, decision.reason
     if turn.runbook.mode is Mode.OBSERVE or reason is Reason.TOO_MANY_TARGETS or incident.approval.overruled:
         return False
-    return may_overrule(reason, turn.rules) and not was_told_recently(turn.document, incident.triggers, reason, turn.at)
+    can_ask = reason in OVERRULED and turn.rules.can_ask
+    return can_ask and not was_told_recently(turn.document, incident.triggers, reason, turn.at)
 
 
 def _wait(turn: Turn, decision: Decision) -> None:
@@ -87,13 +101,13 @@ def look_again(turn: Turn, unseen: Unknown) -> None:
     if turn.incident.run.unclear:
         tell_wait(turn, hold(Reason.START_UNCLEAR, join((turn.incident.run.unclear, unseen.why)), remedy=unseen.remedy))
     if turn.at >= deadline - GRACE_S:
-        turn.post_hold(hold_card(turn, hold(reason, unseen.why, remedy=unseen.remedy)), turn.mark)
+        post_hold(turn, hold_card(turn, hold(reason, unseen.why, remedy=unseen.remedy)), turn.mark)
     turn.answer(Action.DEFERRED, reason)
 
 
 def tell_wait(turn: Turn, decision: Decision, about: str = "") -> None:
     """Report, once an attempt, a hold that Unstick waits out. `about`: what tells it from others of the same reason."""
-    turn.post_hold(replace(hold_card(turn, decision), again=True), f"{turn.mark}{about}")
+    post_hold(turn, replace(hold_card(turn, decision), again=True), f"{turn.mark}{about}")
 
 
 def request_approval(turn: Turn, decision: Decision) -> None:
@@ -104,7 +118,7 @@ def request_approval(turn: Turn, decision: Decision) -> None:
     turn.change(phase=Phase.ASKED, due=turn.at + turn.runbook.verify.every_s if looks else expires_at)
     turn.change_approval(nonce=nonce, expires_at=expires_at)
     approve_url = f"{turn.rules.public_url}/approve/#{nonce}"
-    turn.post_hold(replace(hold_card(turn, decision), approve_url=approve_url), f"{turn.mark}-asked", always=True)
+    post_hold(turn, replace(hold_card(turn, decision), approve_url=approve_url), f"{turn.mark}-asked", always=True)
     turn.answer(Action.ASKED if decision.reason in ASKED else Action.HELD, decision.reason)
 
 
@@ -122,8 +136,8 @@ def end_as_not_approved(turn: Turn) -> None:
     escalates = turn.incident.restarts > 0 and turn.incident.reason is not Reason.LIKELY_STUCK
     if escalates:
         card_input = replace(card_input, acknowledge_url=_acknowledge_url(turn))
-    turn.post(card_input, f"{turn.incident.id}-not-approved")
-    turn.close(Ending.ESCALATED if escalates else Ending.HELD, card_input, tell=False)
+    post(turn, card_input, f"{turn.incident.id}-not-approved")
+    close(turn, Ending.ESCALATED if escalates else Ending.HELD, card_input, tell=False)
 
 
 def end_as_declined(turn: Turn, declined: Declined) -> None:
@@ -134,8 +148,8 @@ def end_as_declined(turn: Turn, declined: Declined) -> None:
     turn.answer(Action.HELD, Reason.DECLINED)
     card_input = turn.card(CardKind.DECLINED, Reason.DECLINED, declined.why)
     told = (*channels_for(turn.rules, card_input.runbook), *turn.incident.told)
-    turn.post(card_input, f"{turn.incident.id}-declined", tuple(dict.fromkeys(told)))
-    turn.close(Ending.HELD, card_input, tell=False)
+    post(turn, card_input, f"{turn.incident.id}-declined", tuple(dict.fromkeys(told)))
+    close(turn, Ending.HELD, card_input, tell=False)
 
 
 def end_as_held(turn: Turn, decision: Decision) -> None:
@@ -146,10 +160,10 @@ def end_as_held(turn: Turn, decision: Decision) -> None:
     turn.answer(Action.HELD, decision.reason, about=card_input.incident)
     repeats = decision.reason is Reason.LIKELY_STUCK and not decision.tell  # people were asked, and that is in the archive
     if turn.was_saved and not repeats:
-        return turn.close(Ending.HELD, card_input, tell=decision.tell)
+        return close(turn, Ending.HELD, card_input, tell=decision.tell)
     if decision.tell:
         bundled = turn.crowd or decision.reason is Reason.TOO_MANY_TARGETS
-        turn.post_and_record_hold(card_input, turn.incident, turn.incident.id, bundled=bundled)
+        post_and_record_hold(turn, card_input, turn.incident, turn.incident.id, bundled=bundled)
     turn.document = replace(turn.document, incident=None)
 
 
@@ -184,13 +198,95 @@ def escalate(turn: Turn, reason: Reason | None, detail: Phrase, *, remedy: Phras
     turn.answer(Action.HELD, reason)
     shown, url = _with_execution(turn.incident, about), _acknowledge_url(turn)
     card_input = turn.card(CardKind.ESCALATED, reason, detail, shown)
-    turn.close(Ending.ESCALATED, replace(card_input, remedy=remedy, acknowledge_url=url, about=about))
+    close(turn, Ending.ESCALATED, replace(card_input, remedy=remedy, acknowledge_url=url, about=about))
 
 
 def _acknowledge_url(turn: Turn) -> str:
     """The link to acknowledge the escalation. Its nonce is random, as an approval's is, so nobody can guess it."""
     url, nonce = turn.rules.public_url, turn.seen.nonce
     return f"{url}/approve/#{turn.incident.id}.{ACKNOWLEDGE}.{nonce}" if url and nonce else ""
+
+
+def close(turn: Turn, ending: Ending, card_input: CardInput, *, tell: bool = True) -> None:
+    """Remove the incident from the document: keep its outcome, post it, and archive the incident."""
+    incident, document = turn.incident, turn.document
+    channels = tuple(dict.fromkeys((*channels_for(turn.rules, card_input.runbook), *incident.told)))
+    if tell and ending is Ending.HELD:
+        post_hold(turn, card_input, incident.id, bundled=card_input.reason is Reason.TOO_MANY_TARGETS)
+    elif tell:
+        post(turn, card_input, f"{incident.id}-{ending.value}", channels)
+    outcome = _to_outcome(incident, ending, card_input, tuple(dict.fromkeys((*channels, *turn.incident.told))))
+    escalation = document.escalation
+    if ending is Ending.ESCALATED:
+        escalation = _to_escalation(document, incident, card_input)
+    elif ending is Ending.RECOVERED and not _left_escalated(document, incident):
+        escalation = None
+    outcomes = _drop_oldest((*document.outcomes, outcome))
+    turn.document = replace(turn.document, outcomes=outcomes, incident=None, escalation=escalation)
+    _archive(turn, incident, outcome)
+
+
+def _drop_oldest(outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
+    """At most `OUTCOMES_KEPT`. Holds go first: the held alert is only posted again."""
+    if len(outcomes) <= OUTCOMES_KEPT:
+        return outcomes
+    dropped = next((place for place, outcome in enumerate(outcomes[:-1]) if not outcome.settles), 0)
+    return (*outcomes[:dropped], *outcomes[dropped + 1 :])
+
+
+def _archive(turn: Turn, incident: Incident, outcome: Outcome) -> None:
+    records = (*turn.document.to_archive, Archive(turn.document.target, incident, outcome))
+    turn.document = replace(turn.document, to_archive=records[-RECORDS_KEPT:])
+
+
+def _without_texts(triggers: tuple[AlertRef, ...]) -> tuple[AlertRef, ...]:
+    """What identifies the alerts, and what the first is called, which cards name."""
+    first = tuple(replace(trigger, links={}, summary="") for trigger in triggers[:1])
+    return (*first, *(replace(trigger, links={}, summary="", name="", severity="") for trigger in triggers[1:]))
+
+
+def _to_outcome(incident: Incident, ending: Ending, card_input: CardInput, channels: tuple[str, ...]) -> Outcome:
+    execution = incident.execution or next((attempt.execution for attempt in reversed(incident.tries) if attempt.execution), None)
+    return Outcome(
+        incident=incident.id,
+        ending=ending,
+        reason=card_input.reason,
+        at=card_input.at,
+        triggers=_without_texts(incident.triggers),
+        runner_ended_at=execution.runner_ended_at if execution else None,
+        channels=channels,
+        restarts=incident.restarts,
+        queues=tuple(watched.queue for watched in incident.queues),
+        by=incident.approval.declined_by,
+        may_be_gone=any(watched.may_be_gone for watched in incident.queues),
+    )
+
+
+def post_and_record_hold(turn: Turn, card_input: CardInput, incident: Incident, mark: str, *, bundled: bool) -> None:
+    """Post the hold of an incident that is not kept open. Only if people get a card of it is it archived, so that it can be
+    looked up: repeats write no records. It settles no alert, so it leaves no outcome."""
+    if post_hold(turn, card_input, mark, bundled=bundled):
+        incident = replace(incident, reason=card_input.reason, detail=card_input.detail)
+        channels = channels_for(turn.rules, card_input.runbook)
+        _archive(turn, incident, _to_outcome(incident, Ending.HELD, card_input, channels))
+
+
+def _left_escalated(document: Document, incident: Incident) -> tuple[QueueState, ...]:
+    own = {watched.queue.key for watched in incident.queues}
+    earlier = document.escalation.queues if document.escalation else ()
+    return tuple(watched for watched in earlier if watched.queue.key not in own)
+
+
+def _to_escalation(document: Document, incident: Incident, card_input: CardInput) -> Escalation:
+    """Queues that were escalated before stay so: the state of one queue says nothing about the target's others."""
+    own = tuple(QueueState(watched.queue, watched.runbook, card_input.at) for watched in incident.queues)
+    queues = (*own, *_left_escalated(document, incident))
+    due, nonce = card_input.at + REMINDED_EVERY_S, card_input.acknowledge_url.rpartition("#")[2]
+    tries, last = incident.tries, incident.execution
+    if last is not None and all(past.execution is None or past.execution.id != last.id for past in tries):
+        tries = (*tries, PastAttempt(last.tag, last, How(""), incident.run.holder_host))
+    page = incident.start_page
+    return Escalation(incident.id, incident.runbook, card_input.at, due, nonce, queues=queues, start_page=page, tries=tries)
 
 
 def clear_escalation_if_healthy(turn: Turn, runbook: Runbook | None) -> Document:
@@ -213,14 +309,10 @@ def remind(turn: Turn) -> None:
         return
     told = escalation.told + 1
     escalation = replace(escalation, told=told, due=turn.at + REMINDED_EVERY_S if told < TOLD_AGAIN else None)
-    _keep(turn, escalation)
+    turn.document = replace(turn.document, escalation=escalation)
     shown, public_url = replace(escalation, queues=turn.note_figures(escalation.queues)), turn.rules.public_url
     url = f"{public_url}/approve/#{escalation.nonce}" if public_url and escalation.nonce else ""
     _post_escalation(turn, CardKind.ESCALATED_AGAIN, shown, f"again-{told}", url)
-
-
-def _keep(turn: Turn, escalation: Escalation) -> None:
-    turn.document = replace(turn.document, escalation=escalation)
 
 
 def on_acknowledgement(turn: Turn, event: Acknowledged) -> None:
@@ -229,7 +321,7 @@ def on_acknowledgement(turn: Turn, event: Acknowledged) -> None:
     if escalation is None or escalation.taken_by or event.incident not in ("", escalation.incident):
         return
     escalation = replace(escalation, taken_by=event.by, taken_at=turn.at, due=None)
-    _keep(turn, escalation)
+    turn.document = replace(turn.document, escalation=escalation)
     _post_escalation(turn, CardKind.ACKNOWLEDGED, escalation, "acknowledged")
 
 
@@ -241,7 +333,7 @@ def on_resume(turn: Turn, event: Resumed) -> None:
     card_input = CardInput(CardKind.RESUMED, turn.at, target=document.target, detail=in_brackets(event.reason, event.by))
     channels = document.outcomes[-1].channels if document.outcomes else turn.rules.default_channels
     turn.document = replace(document, escalation=None)
-    turn.post(card_input, f"resumed-{turn.at:.0f}", channels)
+    post(turn, card_input, f"resumed-{turn.at:.0f}", channels)
 
 
 def _post_escalation(turn: Turn, kind: CardKind, escalation: Escalation, mark: str, url: str = "") -> None:
@@ -252,4 +344,4 @@ def _post_escalation(turn: Turn, kind: CardKind, escalation: Escalation, mark: s
     channels = outcome.channels if outcome else channels_for(turn.rules, runbook)
     restarts = outcome.restarts if outcome else 0
     card_input = replace(card_input, late_s=turn.late_s, escalation=escalation, restarts=restarts)
-    turn.post(card_input, f"{escalation.incident}-{mark}", channels)
+    post(turn, card_input, f"{escalation.incident}-{mark}", channels)

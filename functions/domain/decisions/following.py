@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from functions.domain.decisions import endings
 from functions.domain.decisions.guards import SAME_CAUSE_S, count_as_restarts, decide, describe_zombie
 from functions.domain.decisions.judging import judge_queues
+from functions.domain.decisions.messages import post, post_hold
 from functions.domain.decisions.turn import Turn
 from functions.domain.health.recovery import (
     Since,
@@ -170,7 +171,7 @@ def check_recovery(turn: Turn) -> None:
     queues = tuple(judge_recovery(book, seen, watched, since) for watched, book, seen in looked)
     turn.change(queues=queues, looked_at=turn.at)
     if not _unproven(turn.incident, runbook):
-        return turn.close(Ending.RECOVERED, turn.card(CardKind.RECOVERED))
+        return endings.close(turn, Ending.RECOVERED, turn.card(CardKind.RECOVERED))
     if any(queue.after.verdict is Verdict.STUCK for queue in queues):
         return _after_failure(turn, queues)
     turn.change_approval(overruled=False)  # what the next restart was approved for has passed
@@ -217,7 +218,7 @@ def _announce_draining(turn: Turn, age_s: float) -> None:
     drains = Verdict.DRAINING in verdicts and verdicts <= {Verdict.DRAINING, Verdict.RECOVERED}
     if drains and age_s >= turn.runbook.verify.patience_s and incident.run.draining_told != mark:
         turn.change_run(draining_told=mark)
-        turn.post(turn.card(CardKind.DRAINING), mark)
+        post(turn, turn.card(CardKind.DRAINING), mark)
 
 
 def _end_of_time(turn: Turn) -> None:
@@ -228,7 +229,7 @@ def _end_of_time(turn: Turn) -> None:
         if any(watched.after.well_at is not None or _stuck_since(incident, watched) for watched in unproven):
             # Either it was healthy once and the second check is still to come, or it may be stuck again.
             return turn.change(due=turn.at + runbook.verify.every_s)
-        return turn.close(Ending.RECOVERED, replace(turn.card(CardKind.RECOVERED), moving=True))
+        return endings.close(turn, Ending.RECOVERED, replace(turn.card(CardKind.RECOVERED), moving=True))
     if all(watched.after.verdict is not Verdict.UNKNOWN for watched in unproven):
         return endings.escalate(turn, None, Text("not recovered within {minutes} min", minutes=runbook.verify.within_s / 60))
     # Nothing shows whether the restart helped.
@@ -316,12 +317,12 @@ def observe_alerts(turn: Turn) -> None:
 
 
 def _tell_observed(turn: Turn) -> None:
-    turn.post_hold(turn.card(CardKind.HELD, Reason.OBSERVE_ONLY), turn.incident.id, bundled=turn.crowd)
+    post_hold(turn, turn.card(CardKind.HELD, Reason.OBSERVE_ONLY), turn.incident.id, bundled=turn.crowd)
 
 
 def stop_observing(turn: Turn) -> None:
     """Archive the result. Nobody is notified: people know more about it than Unstick."""
-    turn.close(Ending.HELD, turn.card(CardKind.HELD, Reason.OBSERVE_ONLY), tell=False)
+    endings.close(turn, Ending.HELD, turn.card(CardKind.HELD, Reason.OBSERVE_ONLY), tell=False)
 
 
 def is_over(incident: Incident, rules: Rules) -> bool:

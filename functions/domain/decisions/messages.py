@@ -1,40 +1,34 @@
-"""Adds messages to a document's `to_tell`, and closes incidents."""
+"""Who is told what: the messages that a step adds to its document, and what is told without an incident."""
+
+from functools import partial
 
 from msgspec.structs import replace
 
 from functions.domain.cards.content import CardInput
-from functions.domain.model.alerts import MatchedAlert
-from functions.domain.model.codes import ASKED, OVERRULED, Ending, Mode, Reason
-from functions.domain.model.incidents import (
-    AlertRef,
-    Archive,
-    Document,
-    Escalation,
-    Hold,
-    How,
-    Incident,
-    Outcome,
-    PastAttempt,
-    QueueState,
-)
+from functions.domain.decisions.matching import explain_mismatch
+from functions.domain.decisions.turn import Turn
+from functions.domain.model.alerts import NOTED_S, UNMATCHED_KEPT_S, MatchedAlert, note_unmatched
+from functions.domain.model.codes import ASKED, Action, Mode, Reason
+from functions.domain.model.events import AlertsReceived, Bundled, MessagesDelivered, Unsigned, Waiting
+from functions.domain.model.incidents import ALERTS_KEPT, QUEUES_KEPT, AlertRef, Document, Hold
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, Card, CardKind, Message
 from functions.domain.model.runbooks import Rules, Runbook
+from functions.runtime.text import Text
 
 SAME_HOLD_S = 3600.0
 UPDATE_S = 600.0  # how often the card of a hold that is not posted again is brought up to date, at most
 TAKEN_WITHIN_S = 86400.0  # how long an escalation can be acknowledged: as long as it holds restarts
-REMINDED_EVERY_S = 900.0
 TO_ASKED = (APPROVE, DECLINE, PAUSE)
 TO_OVERRULE = (DECLINE, APPROVE, PAUSE)  # the first is what the card advises
 TO_ESCALATED = (ACKNOWLEDGE, PAUSE)
-LATE_S = 3000.0  # messages mention a wake-up that comes this late
 
-OUTCOMES_KEPT = 20
 MESSAGES_KEPT = 100  # a chat that is down for a day leaves no more to post; the oldest go first
-RECORDS_KEPT = 20  # to archive
 HOLDS_KEPT = 60
 TEXT_KEPT = 300
 LINKED_TRIGGERS = 5  # number of alerts of an incident that keep their links: cards show those of the first
+BUNDLES_KEPT_S = 86400.0
+THREADS_KEPT = 20
+BUNDLED_KEPT = 1000
 
 
 def to_alert_ref(case: MatchedAlert, *, linked: bool = True) -> AlertRef:
@@ -77,24 +71,6 @@ def call_people(rules: Rules, runbook: Runbook | None, card: Card, channels: tup
     return replace(card, mention=mention), tuple(dict.fromkeys((*escalate, *channels)))
 
 
-def enqueue_message(
-    document: Document, rules: Rules, card_input: CardInput, channels: tuple[str, ...], mark: str, *, bundle: str = ""
-) -> Document:
-    """Add a message for each channel, and for those of `escalate` if it is urgent, unless the document already has it."""
-    from functions.domain.cards import content, facts
-
-    composed, channels = call_people(rules, card_input.runbook, compose_with_answers(card_input, rules), channels)
-    present_ids = {message.id for message in document.to_tell}
-    name = content.rendered(rules, facts.short_name(card_input)) if bundle else ""
-    link = facts.page_to_restart(card_input) if bundle else ""
-    all_new = (Message(f"{mark}@{channel}", channel, composed, bundle, name, link) for channel in channels)
-    new = [message for message in all_new if message.id not in present_ids]
-    incident = document.incident
-    if incident is not None and new and composed.incident in ("", incident.id):
-        incident = replace(incident, told=tuple(dict.fromkeys((*incident.told, *channels))))
-    return replace(document, to_tell=(*document.to_tell, *new)[-MESSAGES_KEPT:], incident=incident)
-
-
 def compose_with_answers(card_input: CardInput, rules: Rules) -> Card:
     """The card, with the answers that people may give to it."""
     from functions.domain.cards import card  # takes 1 ms, and restarts don't wait for cards
@@ -109,145 +85,175 @@ def compose_with_answers(card_input: CardInput, rules: Rules) -> Card:
     return replace(composed, nonce=link.rpartition("#")[2], nonce_until=nonce_until, actions=actions)
 
 
-def _keys(triggers: tuple[AlertRef, ...]) -> list[str]:
+def post(turn: Turn, card_input: CardInput, mark: str, channels: tuple[str, ...] | None = None, *, bundle: str = "") -> None:
+    """Add a message for each of these channels, by default those of its runbook, and of `escalate` if it is urgent, unless the
+    document already has it. `mark` identifies the message."""
+    from functions.domain.cards import content, facts
+
+    document, rules = turn.document, turn.rules
+    channels = channels_for(rules, card_input.runbook) if channels is None else channels
+    composed, channels = call_people(rules, card_input.runbook, compose_with_answers(card_input, rules), channels)
+    name = content.rendered(rules, facts.short_name(card_input)) if bundle else ""
+    link = facts.page_to_restart(card_input) if bundle else ""
+    present = {message.id for message in document.to_tell}
+    messages = (Message(f"{mark}@{channel}", channel, composed, bundle, name, link) for channel in channels)
+    new = [message for message in messages if message.id not in present]
+    incident = document.incident
+    if incident is not None and new and composed.incident in ("", incident.id):
+        incident = replace(incident, told=tuple(dict.fromkeys((*incident.told, *channels))))
+    turn.document = replace(document, to_tell=(*document.to_tell, *new)[-MESSAGES_KEPT:], incident=incident)
+
+
+def _to_keys(triggers: tuple[AlertRef, ...], reason: Reason | None) -> list[str]:
     """The keys that identify a hold. Of a large group, only the first alerts are used."""
-    return [trigger.key for trigger in triggers[:HOLDS_KEPT]]
+    return [f"{trigger.key}|{reason}" for trigger in triggers[:HOLDS_KEPT]]
 
 
 def was_told_recently(document: Document, triggers: tuple[AlertRef, ...], reason: Reason | None, at: float) -> bool:
     """Whether this hold of these alerts was posted within the last hour, whatever was posted since."""
-    holds, keys = document.holds, _keys(triggers)
-    told = {key for key, last in holds.items() if last.reason is reason and at - last.at < SAME_HOLD_S}
-    return bool(keys) and all(key in told or f"{key}|{reason}" in told for key in keys)
+    told = {key for key, last in document.holds.items() if at - last.at < SAME_HOLD_S}
+    return bool(triggers) and told.issuperset(_to_keys(triggers, reason))
 
 
-def enqueue_hold(
-    document: Document, rules: Rules, card_input: CardInput, mark: str, *, bundle: str = "", always: bool = False
-) -> Document:
-    """Add a hold's message, at most once an hour for the same alerts and reason. In between its card is updated."""
-    triggers = card_input.incident.triggers if card_input.incident else ()
-    if card_input.trigger:
-        triggers = (card_input.trigger,)
+def post_hold(turn: Turn, card_input: CardInput, mark: str, *, bundled: bool = False, always: bool = False) -> bool:
+    """Post a hold, at most once an hour for the same alerts and reason; in between its card is brought up to date.
+    `bundled`: with others for the same reason. Returns whether people get a card of its own."""
+    triggers = (card_input.trigger,) if card_input.trigger else card_input.shown.triggers
     reason = card_input.reason or Reason.NO_RUNBOOK
-    recent = {key: last_hold for key, last_hold in document.holds.items() if card_input.at - last_hold.at < SAME_HOLD_S}
-    if not always and was_told_recently(document, triggers, reason, card_input.at):
-        return _update_hold(replace(document, holds=recent), rules, card_input, triggers)
-    keys, incident = _keys(triggers), card_input.incident.id if card_input.incident else ""
-    former = {key: recent[key] for key in keys if key in recent and recent[key].reason is not reason}
-    before = {f"{key}|{last_hold.reason}": last_hold for key, last_hold in former.items()}
-    holds = {**recent, **before, **{key: Hold(reason, card_input.at, incident) for key in keys}}
-    document = replace(document, holds=dict(sorted(holds.items(), key=lambda entry: -entry[1].at)[:HOLDS_KEPT]))
-    channels = channels_for(rules, card_input.runbook)
-    if not (always or bundle):
-        card_input = replace(card_input, next_at=card_input.at + SAME_HOLD_S)
-    return enqueue_message(document, rules, card_input, channels, f"{mark}-{reason.value}", bundle=bundle)
+    if not always and was_told_recently(turn.document, triggers, reason, turn.at):
+        _update_hold(turn, card_input, _to_keys(triggers, reason))
+        return False
+    recent = {key: last for key, last in turn.document.holds.items() if turn.at - last.at < SAME_HOLD_S}
+    holds = recent | dict.fromkeys(_to_keys(triggers, reason), Hold(reason, turn.at, card_input.shown.id))
+    newest = sorted(holds.items(), key=lambda entry: -entry[1].at)[:HOLDS_KEPT]
+    turn.document = replace(turn.document, holds=dict(newest))
+    if not (always or bundled):
+        card_input = replace(card_input, next_at=turn.at + SAME_HOLD_S)
+    post(turn, card_input, f"{mark}-{reason.value}", bundle=reason.value if bundled else "")
+    return not bundled
 
 
-def _update_hold(document: Document, rules: Rules, card_input: CardInput, triggers: tuple[AlertRef, ...]) -> Document:
+def _update_hold(turn: Turn, card_input: CardInput, keys: list[str]) -> None:
     """Bring the card of a hold that was posted within the hour up to date, unless it shows something newer than that hold."""
-    names = [name for key in _keys(triggers) for name in (key, f"{key}|{card_input.reason}")]
-    told = {name: document.holds[name] for name in names if name in document.holds}
-    told = {name: hold for name, hold in told.items() if hold.reason is card_input.reason and hold.incident}
+    document = turn.document
+    told = {key: document.holds[key] for key in keys if document.holds[key].incident}
     first = max(told.values(), key=lambda hold: hold.at, default=None)
-    if first is None or card_input.incident is None or card_input.at - max(first.at, first.updated_at) < UPDATE_S:
-        return document
-    outcome = next((one for one in document.outcomes if one.incident == first.incident), None)
+    if first is None or card_input.incident is None or turn.at - max(first.at, first.updated_at) < UPDATE_S:
+        return
+    outcome = document.find_outcome(first.incident)
     places = (place.rpartition("/") for place in document.threads)
     channels = [channel for channel, _, incident in places if incident == first.incident]
     if not channels or (outcome is not None and outcome.reason is not first.reason):
-        return document
+        return
     shown = replace(card_input.incident, id=first.incident)
-    composed = compose_with_answers(replace(card_input, incident=shown, told_at=first.at, next_at=first.at + SAME_HOLD_S), rules)
-    mark = f"{first.incident}-{first.reason.value}-still"
-    waiting = {message.id for message in document.to_tell}
-    new = [Message(f"{mark}@{channel}", channel, composed, updates=True) for channel in channels]
-    holds = {**document.holds, **{name: replace(hold, updated_at=card_input.at) for name, hold in told.items()}}
-    to_tell = (*document.to_tell, *(message for message in new if message.id not in waiting))
-    return replace(document, to_tell=to_tell[-MESSAGES_KEPT:], holds=holds)
+    shown_input = replace(card_input, incident=shown, told_at=first.at, next_at=first.at + SAME_HOLD_S)
+    composed, mark = compose_with_answers(shown_input, turn.rules), f"{first.incident}-{first.reason.value}-still"
+    present = {message.id for message in document.to_tell}
+    messages = (Message(f"{mark}@{channel}", channel, composed, updates=True) for channel in channels)
+    to_tell = (*document.to_tell, *(message for message in messages if message.id not in present))[-MESSAGES_KEPT:]
+    holds = {**document.holds, **{key: replace(hold, updated_at=turn.at) for key, hold in told.items()}}
+    turn.document = replace(document, to_tell=to_tell, holds=holds)
 
 
-def close_incident(
-    document: Document, rules: Rules, incident: Incident, ending: Ending, card_input: CardInput, *, tell: bool
-) -> Document:
-    """Remove the incident from the document: keep its outcome, post it, and archive the incident."""
-    channels = tuple(dict.fromkeys((*channels_for(rules, card_input.runbook), *incident.told)))
-    if tell and ending is Ending.HELD:
-        bundle = card_input.reason.value if card_input.reason is Reason.TOO_MANY_TARGETS else ""
-        document = enqueue_hold(document, rules, card_input, incident.id, bundle=bundle)
-    elif tell:
-        document = enqueue_message(document, rules, card_input, channels, f"{incident.id}-{ending.value}")
-    told = document.incident.told if document.incident else ()
-    outcome = _to_outcome(incident, ending, card_input, tuple(dict.fromkeys((*channels, *told))))
-    outcomes = _drop_oldest((*document.outcomes, outcome))
-    document = replace(_add_record(document, incident, outcome), outcomes=outcomes, incident=None)
-    if ending is Ending.ESCALATED:
-        document = replace(document, escalation=_to_escalation(document, incident, card_input))
-    elif ending is Ending.RECOVERED and not _left_escalated(document, incident):
-        document = replace(document, escalation=None)
-    return document
+def turn_away(turn: Turn, event: AlertsReceived, case: MatchedAlert) -> None:
+    """Report an alert without a target, and do nothing else."""
+    note_matched(turn, event)
+    reason = case.reason or Reason.NO_RUNBOOK
+    if not case.alert.firing:
+        reason = Reason.NOT_FIRING
+    elif reason is Reason.NO_RUNBOOK:
+        _note_unmatched(turn, event)
+        _tell_unmatched(turn, event)
+    elif turn.document.incident is None:
+        kind = CardKind.TEST if reason is Reason.TEST_ALERT else CardKind.HELD
+        card_input = CardInput(kind, turn.at, case.runbook, reason=reason, detail=case.detail, trigger=to_alert_ref(case))
+        post_hold(turn, card_input, event.incident, bundled=turn.crowd, always=kind is CardKind.TEST)
+    turn.answer_alerts(event, case, Action.HELD, reason)
 
 
-def _drop_oldest(outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
-    """At most `OUTCOMES_KEPT`. Holds go first: the held alert is only posted again."""
-    if len(outcomes) <= OUTCOMES_KEPT:
-        return outcomes
-    dropped = next((place for place, outcome in enumerate(outcomes[:-1]) if not outcome.settles), 0)
-    return (*outcomes[:dropped], *outcomes[dropped + 1 :])
+def _tell_unmatched(turn: Turn, event: AlertsReceived) -> None:
+    """Report, once an hour for all alerts of a rule, what a runbook would have to match."""
+    case = next((case for case in event.cases if case.alert.firing and not case.alert.is_suspicion), None)
+    if case is None or turn.document.incident is not None:
+        return
+    trigger = replace(to_alert_ref(case), fingerprint="")
+    detail = explain_mismatch(turn.rules.runbooks, case.alert.labels)
+    card_input = CardInput(CardKind.HELD, turn.at, reason=Reason.NO_RUNBOOK, detail=detail, trigger=trigger)
+    post_hold(turn, card_input, event.incident, bundled=turn.crowd)
 
 
-def _add_record(document: Document, incident: Incident, outcome: Outcome) -> Document:
-    records = (*document.to_archive, Archive(document.target, incident, outcome))
-    return replace(document, to_archive=records[-RECORDS_KEPT:])
+def _note_unmatched(turn: Turn, event: AlertsReceived) -> None:
+    """Note suspicions that match no runbook. They repeat every few seconds, so people are told of all of them once a day."""
+    known = turn.document.unmatched
+    for alert in (case.alert for case in event.cases if case.alert.firing and case.alert.is_suspicion):
+        known = note_unmatched(known, alert, partial(explain_mismatch, turn.rules.runbooks, alert.labels), turn.at)
+    turn.document = replace(turn.document, unmatched=known)
 
 
-def _without_texts(triggers: tuple[AlertRef, ...]) -> tuple[AlertRef, ...]:
-    """What identifies the alerts, and what the first is called, which cards name."""
-    first = tuple(replace(trigger, links={}, summary="") for trigger in triggers[:1])
-    return (*first, *(replace(trigger, links={}, summary="", name="", severity="") for trigger in triggers[1:]))
+def tell_unmatched_suspicions(turn: Turn) -> None:
+    """Report the suspicions that were noted since the last such message."""
+    known = turn.document.unmatched
+    if known.due is None or turn.at < known.due:
+        return
+    new = tuple(one for one in known.recent(turn.at, UNMATCHED_KEPT_S) if one.at > known.told_at)
+    turn.document = replace(turn.document, unmatched=replace(known, told_at=turn.at, due=None))
+    if new:
+        post(turn, CardInput(CardKind.UNMATCHED, turn.at, unmatched=new), f"unmatched-{turn.at:.0f}")
 
 
-def _to_outcome(incident: Incident, ending: Ending, card_input: CardInput, channels: tuple[str, ...]) -> Outcome:
-    execution = incident.execution or next((attempt.execution for attempt in reversed(incident.tries) if attempt.execution), None)
-    return Outcome(
-        incident=incident.id,
-        ending=ending,
-        reason=card_input.reason,
-        at=card_input.at,
-        triggers=_without_texts(incident.triggers),
-        runner_ended_at=execution.runner_ended_at if execution else None,
-        channels=channels,
-        restarts=incident.restarts,
-        queues=tuple(watched.queue for watched in incident.queues),
-        by=incident.approval.declined_by,
-        may_be_gone=any(watched.may_be_gone for watched in incident.queues),
-    )
+def note_matched(turn: Turn, event: AlertsReceived) -> None:
+    """Note, to the hour, when a runbook last matched a firing alert."""
+    names = {case.runbook.name for case in event.cases if case.runbook and case.alert.firing}
+    old = [name for name in names if turn.at - turn.document.matched.get(name, 0.0) >= NOTED_S]
+    if old:
+        turn.document = replace(turn.document, matched={**turn.document.matched, **dict.fromkeys(sorted(old), turn.at)})
 
 
-def record_hold(document: Document, rules: Rules, incident: Incident, card_input: CardInput) -> Document:
-    """Archive an incident that was held at once, since a card shows its id. It settles no alert, so it leaves no outcome."""
-    incident = replace(incident, reason=card_input.reason, detail=card_input.detail)
-    outcome = _to_outcome(incident, Ending.HELD, card_input, channels_for(rules, card_input.runbook))
-    return _add_record(document, incident, outcome)
+def tell_left_out(turn: Turn, event: AlertsReceived, case: MatchedAlert, count: int) -> None:
+    """Report, once an hour for each source, that alerts were held because their incident is full."""
+    if not count:
+        return
+    trigger = replace(to_alert_ref(case), fingerprint="")
+    detail = Text(
+        "{count} alert was left out; an incident takes {alerts} alerts and {queues} queues",
+        "{count} alerts were left out; an incident takes {alerts} alerts and {queues} queues",
+    ).fill(count=count, alerts=ALERTS_KEPT, queues=QUEUES_KEPT)
+    card_input = CardInput(CardKind.HELD, turn.at, case.runbook, turn.document.target, None, Reason.INCIDENT_FULL, detail)
+    post_hold(turn, replace(card_input, trigger=trigger), event.incident, bundled=turn.crowd)
 
 
-def _left_escalated(document: Document, incident: Incident) -> tuple[QueueState, ...]:
-    own = {watched.queue.key for watched in incident.queues}
-    earlier = document.escalation.queues if document.escalation else ()
-    return tuple(watched for watched in earlier if watched.queue.key not in own)
+def on_delivered(turn: Turn, event: MessagesDelivered) -> None:
+    """Forget what was posted and archived."""
+    document = turn.document
+    unposted = tuple(message for message in document.to_tell if message.id not in event.ids)
+    unarchived = tuple(record for record in document.to_archive if record.incident.id not in event.archived)
+    threads = dict(list({**document.threads, **event.threads}.items())[-THREADS_KEPT:])
+    turn.document = replace(document, to_tell=unposted, to_archive=unarchived, threads=threads)
 
 
-def _to_escalation(document: Document, incident: Incident, card_input: CardInput) -> Escalation:
-    """Queues that were escalated before stay so: the state of one queue says nothing about the target's others."""
-    own = tuple(QueueState(watched.queue, watched.runbook, card_input.at) for watched in incident.queues)
-    queues = (*own, *_left_escalated(document, incident))
-    due, nonce = card_input.at + REMINDED_EVERY_S, card_input.acknowledge_url.rpartition("#")[2]
-    tries, last = incident.tries, incident.execution
-    if last is not None and all(past.execution is None or past.execution.id != last.id for past in tries):
-        tries = (*tries, PastAttempt(last.tag, last, How(""), incident.run.holder_host))
-    page = incident.start_page
-    return Escalation(incident.id, incident.runbook, card_input.at, due, nonce, queues=queues, start_page=page, tries=tries)
+def on_bundle(turn: Turn, event: Bundled) -> None:
+    """Take over messages from several documents about one reason, each message once."""
+    document = turn.document
+    new = event.ids - set(document.bundled)
+    if not new:
+        return
+    recent = {name: at for name, at in document.bundled.items() if turn.at - at < BUNDLES_KEPT_S}
+    bundled = list({**recent, **dict.fromkeys(sorted(new), turn.at)}.items())[-BUNDLED_KEPT:]
+    turn.document = replace(document, bundled=dict(bundled))
+    by_channel: dict[str, list[Waiting]] = {}
+    for message, waiting in event.waiting.items():
+        if message in new:  # another process may have collected the same messages
+            by_channel.setdefault(waiting.channel, []).append(waiting)
+    for channel, together in by_channel.items():
+        links = {waiting.name: waiting.link for waiting in together if waiting.link}
+        names, is_calm = tuple(waiting.name for waiting in together), not any(waiting.calls for waiting in together)
+        card_input = CardInput(CardKind.BUNDLE, turn.at, reason=event.reason, bundled=names, bundled_links=links, is_calm=is_calm)
+        post(turn, card_input, f"{document.key}-{turn.at:.3f}", (channel,))
 
 
-def may_overrule(reason: Reason | None, rules: Rules) -> bool:
-    """Whether a person may be asked: the reason allows it, and links have an address."""
-    return reason in OVERRULED and bool(rules.public_url)
+def on_unsigned(turn: Turn, event: Unsigned) -> None:
+    """Report, at most once an hour, that alerts wait whose key is gone."""
+    mark = f"{turn.document.key}-{turn.at // 3600:.0f}"
+    if mark not in turn.document.bundled:
+        turn.document = replace(turn.document, bundled={mark: turn.at})
+        post(turn, CardInput(CardKind.UNSIGNED, turn.at, bundled=event.names), mark)

@@ -12,6 +12,7 @@ from functions.domain.decisions.following import check_recovery, check_run, watc
 from functions.domain.decisions.guards import decide
 from functions.domain.decisions.judging import judge_queues
 from functions.domain.decisions.matching import find_only_host
+from functions.domain.decisions.messages import post
 from functions.domain.decisions.turn import Turn, has_unseen, is_all_resolved
 from functions.domain.health.looks import before_restart
 from functions.domain.health.proofs import Judgement
@@ -165,7 +166,7 @@ def _follow(turn: Turn, execution: Execution, action: Action, *, reason: Reason 
     turn.change_approval(overruled=False)
     turn.answer(action, reason)
     if not execution.ended or not (turn.incident.run.adopted or execution.refused):
-        turn.post(turn.card(CardKind.STARTED, reason), f"{incident.id}-started-{execution.id}")
+        post(turn, turn.card(CardKind.STARTED, reason), f"{incident.id}-started-{execution.id}")
     if execution.ended:
         turn.forget_followed()
         turn.enter(Phase.RUNNING)

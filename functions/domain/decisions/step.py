@@ -8,19 +8,28 @@ from typing import Any
 from msgspec.structs import replace
 
 from functions.domain.cards.content import CardInput
-from functions.domain.decisions.endings import clear_escalation_if_healthy, end_as_declined, on_acknowledgement, on_resume, remind
+from functions.domain.decisions.endings import (
+    clear_escalation_if_healthy,
+    end_as_declined,
+    on_acknowledgement,
+    on_resume,
+    post_and_record_hold,
+    remind,
+)
 from functions.domain.decisions.evidence import on_evidence_started, without_evidence_runs
 from functions.domain.decisions.following import is_over, observe_alerts, stop_observing
 from functions.domain.decisions.guards import decide, escalated_queues, hold_escalated, is_about_other_queues
 from functions.domain.decisions.matching import render_evidence
-from functions.domain.decisions.messages import LATE_S, LINKED_TRIGGERS, to_alert_ref
-from functions.domain.decisions.notices import (
+from functions.domain.decisions.messages import (
+    LINKED_TRIGGERS,
     note_matched,
     on_bundle,
     on_delivered,
     on_unsigned,
+    post,
     tell_left_out,
     tell_unmatched_suspicions,
+    to_alert_ref,
     turn_away,
 )
 from functions.domain.decisions.phases import on_start_result, run_entered, run_phase
@@ -51,6 +60,7 @@ from functions.domain.model.runbooks import Rules
 
 UNTOLD_S = 60.0  # an unposted message keeps a document due at most this far ahead
 BUNDLE_S = 20.0  # how long a message waits for others to be bundled with
+LATE_S = 3000.0  # messages mention a wake-up that comes this late
 REQUESTS_KEPT = 100
 HISTORY_KEPT = 40
 
@@ -243,7 +253,7 @@ def _leave_out_escalated(turn: Turn, event: events.AlertsReceived, incident: Inc
     card_input = turn.card(CardKind.HELD, held.reason, held.detail, out)
     # The record has no course of its own: restarts, or that it is only watched, belong to the open incident.
     held_back = Incident(out.id, out.phase, turn.at, out.runbook, out.queues, out.triggers)
-    turn.post_and_record_hold(card_input, held_back, f"{event.incident}-out", bundled=turn.crowd)
+    post_and_record_hold(turn, card_input, held_back, f"{event.incident}-out", bundled=turn.crowd)
     triggers = tuple(trigger for trigger in incident.triggers if trigger.queue not in escalated)
     return replace(incident, queues=queues, triggers=triggers, runbook=queues[0].runbook)
 
@@ -296,7 +306,7 @@ def _note_resolved(turn: Turn, cases: tuple[MatchedAlert, ...]) -> None:
         may_be_gone=last.may_be_gone,
         restarts=last.restarts,
     )
-    turn.post(card_input, f"{last.incident}-resolved", last.channels)
+    post(turn, card_input, f"{last.incident}-resolved", last.channels)
 
 
 def _mark_resolved(triggers: tuple[AlertRef, ...], cases: tuple[MatchedAlert, ...], now: float) -> tuple[AlertRef, ...]:

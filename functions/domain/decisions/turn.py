@@ -6,10 +6,9 @@ from msgspec.structs import replace
 
 from functions.domain.cards.content import CardInput
 from functions.domain.decisions.judging import GuardContext
-from functions.domain.decisions.messages import channels_for, close_incident, enqueue_hold, enqueue_message, record_hold
 from functions.domain.health.looks import note_snapshot
 from functions.domain.model.alerts import MatchedAlert
-from functions.domain.model.codes import Action, Ending, Phase, Reason
+from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.events import Act, AlertsReceived, Reply
 from functions.domain.model.incidents import Document, Incident, QueueState
 from functions.domain.model.messages import CardKind
@@ -125,30 +124,6 @@ class Turn:
         incident = incident or self.incident
         runbook, target = self.rules.runbooks.get(incident.runbook), self.document.target
         return CardInput(kind, self.at, runbook, target, incident, reason, detail, late_s=self.late_s)
-
-    def post(self, card_input: CardInput, mark: str, channels: tuple[str, ...] | None = None) -> None:
-        """Post a message once, to these channels or those of its runbook. `mark` identifies the message."""
-        if channels is None:
-            channels = channels_for(self.rules, card_input.runbook)
-        self.document = enqueue_message(self.document, self.rules, card_input, channels, mark)
-
-    def post_hold(self, card_input: CardInput, mark: str, *, bundled: bool = False, always: bool = False) -> bool:
-        """Post a hold, at most once an hour for the same alerts; `bundled`: with others for the same reason. Returns whether it
-        is posted as a card of its own."""
-        before = self.document.to_tell
-        bundle = card_input.reason.value if card_input.reason and bundled else ""
-        self.document = enqueue_hold(self.document, self.rules, card_input, mark, bundle=bundle, always=always)
-        return self.document.to_tell != before and not bundle
-
-    def post_and_record_hold(self, card_input: CardInput, incident: Incident, mark: str, *, bundled: bool) -> None:
-        """Post the hold of an incident that is not kept open. Only if people get a card is it archived, so that it can be looked
-        up: repeats that are posted nowhere write no records."""
-        if self.post_hold(card_input, mark, bundled=bundled):
-            self.document = record_hold(self.document, self.rules, incident, card_input)
-
-    def close(self, ending: Ending, card_input: CardInput, *, tell: bool = True) -> None:
-        """End the incident, with an outcome and a record."""
-        self.document = close_incident(self.document, self.rules, self.incident, ending, card_input, tell=tell)
 
     def answer(self, action: Action, reason: Reason | None, about: Incident | None = None) -> None:
         """Answer Grafana. `about`: the incident as the answer shows it, by default the open one."""

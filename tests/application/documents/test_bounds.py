@@ -10,7 +10,9 @@ from msgspec.structs import replace
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.application.intake import handle_notification
 from functions.domain.cards.content import CardInput
-from functions.domain.decisions.messages import close_incident, enqueue_message
+from functions.domain.decisions.endings import close
+from functions.domain.decisions.messages import post
+from functions.domain.decisions.turn import Turn
 from functions.domain.health.looks import before_restart
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Ending, Reason
@@ -18,7 +20,7 @@ from functions.domain.model.incidents import QUEUES_KEPT, AlertRef, Document, Ou
 from functions.runtime.errors import Unavailable
 from functions.runtime.parallel import MOST_THREADS, run_parallel
 from tests.support.worlds.memory import Memory
-from tests.support.worlds.scenes import NOW, TARGET, alert, alerted, incident, moved, rules, runbook, snapshot
+from tests.support.worlds.scenes import NOW, TARGET, alert, alerted, incident, moved, rules, runbook, seen, snapshot
 
 EMPTY = Document(TARGET.key)
 
@@ -76,8 +78,10 @@ def test_a_document_keeps_the_newest_messages_and_records_while_nothing_can_be_d
         document = replace(document, incident=incident(id=f"inc-{number}", reason=Reason.SYMPTOM_GONE))
         ending = Ending.ESCALATED if number == 0 else Ending.HELD
         card_input = CardInput("resumed", NOW + number)
-        document = enqueue_message(document, rules(), card_input, ("ops",), f"m{number}")
-        document = close_incident(document, rules(), document.incident, ending, card_input, tell=False)
+        turn = Turn(document, rules(), seen(), NOW)
+        post(turn, card_input, f"m{number}", ("ops",))
+        close(turn, ending, card_input, tell=False)
+        document = turn.document
     assert [message.id for message in document.to_tell] == [f"m{number}@ops" for number in range(20, 120)]
     assert [record.incident.id for record in document.to_archive] == [f"inc-{number}" for number in range(100, 120)]
     assert [outcome.incident for outcome in document.outcomes] == ["inc-0", *(f"inc-{number}" for number in range(101, 120))]

@@ -78,13 +78,17 @@ def test_an_incident_may_wait_for_within_and_fifteen_minutes_from_its_last_chang
         pytest.param({"with_rules": rules(LIMITED)}, False, id="no address for the link"),
         pytest.param({"with_rules": rules(replace(LIMITED, mode=Mode.OBSERVE), public_url="https://x")}, False, id="observe"),
         pytest.param(
-            {"before": replace(EMPTY, holds={"grafana#1|fp-1": Hold(Reason.TOO_MANY_RESTARTS, NOW - 60)})}, False, id="told"
+            {"before": replace(EMPTY, holds={"grafana#1|fp-1|too_many_restarts": Hold(Reason.TOO_MANY_RESTARTS, NOW - 60)})},
+            False,
+            id="told",
         ),
         pytest.param(
-            {"before": replace(EMPTY, holds={"grafana#1|fp-1": Hold(Reason.FROZEN, NOW - 60)})}, True, id="told another"
+            {"before": replace(EMPTY, holds={"grafana#1|fp-1|frozen": Hold(Reason.FROZEN, NOW - 60)})}, True, id="told another"
         ),
         pytest.param(
-            {"before": replace(EMPTY, holds={"grafana#1|fp-1": Hold(Reason.TOO_MANY_RESTARTS, NOW - 3600)})}, True, id="long ago"
+            {"before": replace(EMPTY, holds={"grafana#1|fp-1|too_many_restarts": Hold(Reason.TOO_MANY_RESTARTS, NOW - 3600)})},
+            True,
+            id="long ago",
         ),
     ],
 )
@@ -97,7 +101,12 @@ def test_a_person_may_overrule_a_limit(changes, asks):
         Action.HELD,
         Reason.TOO_MANY_RESTARTS,
     )
-    again = woken(document(incident(), holds={"grafana#1|fp-1": Hold(Reason.AWAITING_APPROVAL, NOW - 60)}), NOW, seen(), APPROVE)
+    again = woken(
+        document(incident(), holds={"grafana#1|fp-1|awaiting_approval": Hold(Reason.AWAITING_APPROVAL, NOW - 60)}),
+        NOW,
+        seen(),
+        APPROVE,
+    )
     assert (phase(again), kinds(again.document)) == (Phase.ASKED, ["held"]), "each question is told"
     assert again.document.due == NOW + 60, "the message"
     assert again.document.incident.due == NOW + 1800, "it is not looked at again before it expires"

@@ -10,14 +10,8 @@ from msgspec.structs import replace
 
 from functions.domain.cards.card import KINDS
 from functions.domain.cards.content import CardInput
-from functions.domain.decisions.messages import (
-    channels_for,
-    enqueue_hold,
-    enqueue_message,
-    may_overrule,
-    to_alert_ref,
-    was_told_recently,
-)
+from functions.domain.decisions.messages import channels_for, post, post_hold, to_alert_ref, was_told_recently
+from functions.domain.decisions.turn import Turn
 from functions.domain.model.codes import Ending, Mode, Reason
 from functions.domain.model.incidents import AlertRef, Document, Hold, Outcome
 from functions.domain.model.messages import Card
@@ -29,6 +23,7 @@ from tests.support.worlds.scenes import change
 BOOK = replace(RUNBOOK, notify=("team",), escalate=("pager", "team"), mention=("<!here>", "<users/all>"))
 OTHER = replace(RUNBOOK, name="other", notify=("others",), escalate=("boss",), mention=("<@U1>",))
 RULES = Rules({BOOK.name: BOOK, OTHER.name: OTHER}, ("ops",), public_url="https://unstick.example.com")
+EMPTY = Document("d")
 FIRST_WORDS = {"en": "ACT NOW: ", "ja": "至急対応："}
 
 MESSAGES = [
@@ -38,8 +33,21 @@ MESSAGES = [
 ]
 
 
-def _posted(card_input: CardInput, language: str = "en") -> dict[str, Card]:
-    document = enqueue_message(Document("d"), replace(RULES, language=language), card_input, ("team",), "m")
+def posted(card_input: CardInput, *channels: str, to: Document = EMPTY, with_rules: Rules = RULES) -> Document:
+    """The document with this message."""
+    turn = Turn(to, with_rules, scenes.seen(), NOW)
+    post(turn, card_input, "m", channels or ("team",))
+    return turn.document
+
+
+def held(*triggers: AlertRef, to: Document = EMPTY, reason: Reason | None = Reason.PAUSED, **how: bool) -> Document:
+    """The document with the hold of these alerts."""
+    turn = Turn(to, RULES, scenes.seen(), NOW)
+    post_hold(turn, CardInput("held", NOW, BOOK, TARGET, replace(INCIDENT, triggers=triggers), reason), "m", **how)
+    return turn.document
+
+
+def cards(document: Document) -> dict[str, Card]:
     return {message.channel: message.card for message in document.to_tell}
 
 
@@ -48,20 +56,16 @@ def _posted(card_input: CardInput, language: str = "en") -> dict[str, Card]:
 def test_a_message_that_begins_with_act_now_calls_people(kind: str, language: str):
     """It mentions people and goes to `escalate` too; not for runbooks that only observe."""
     for card_input in (one for one in MESSAGES if one.kind == kind):
-        posted = _posted(card_input, language)
-        for card in posted.values():
+        to_team = cards(posted(card_input, with_rules=replace(RULES, language=language)))
+        for card in to_team.values():
             assert card.headline.startswith(FIRST_WORDS[language]) == bool(card.mention), card_input.reason
-        calls = posted["team"].headline.startswith(FIRST_WORDS[language])
-        assert posted["team"].mention == (BOOK.mention if calls else ()), card_input.reason
+        calls = to_team["team"].headline.startswith(FIRST_WORDS[language])
+        assert to_team["team"].mention == (BOOK.mention if calls else ()), card_input.reason
         expected = {"team"} if not calls or kind == "bundle" else {"team", "pager"}
-        assert set(posted) == expected, card_input.reason
+        assert set(to_team) == expected, card_input.reason
     observing = replace(OTHER, mode=Mode.OBSERVE)
-    document = enqueue_message(
-        Document("d"),
-        replace(RULES, runbooks={BOOK.name: BOOK, OTHER.name: observing}),
-        CardInput("unsigned", NOW),
-        ("ops",),
-        "m",
+    document = posted(
+        CardInput("unsigned", NOW), "ops", with_rules=replace(RULES, runbooks={BOOK.name: BOOK, OTHER.name: observing})
     )
     assert {one.channel: one.card.mention for one in document.to_tell} == dict.fromkeys(("ops", "pager", "team"), BOOK.mention)
 
@@ -84,20 +88,6 @@ def test_a_runbook_has_its_own_channels_or_those_of_all(top, own, expected):
     assert channels_for(known, None) == tuple(dict.fromkeys(top)) or not top
     everybody = Rules({BOOK.name: BOOK, OTHER.name: OTHER, "third": replace(OTHER, notify=("team", "third"))})
     assert everybody.default_channels == channels_for(everybody, None) == ("team", "others", "third")
-
-
-@pytest.mark.parametrize(
-    ("code", "url", "asks"),
-    [
-        (Reason.COOLDOWN, "https://x", True),
-        (Reason.COOLDOWN, "", False),
-        (Reason.PAUSED, "https://x", False),
-        (None, "https://x", False),
-    ],
-)
-def test_a_person_is_asked_for_what_they_may_overrule_and_where_they_can_answer(code, url, asks):
-    """Never for the kill switch."""
-    assert may_overrule(code, Rules({}, public_url=url)) is asks
 
 
 # --- what a document keeps ---------------------------------------------------------------------------------------------
@@ -138,11 +128,7 @@ def test_of_an_alert_its_texts_are_kept_as_far_as_cards_show_them(changes, kept)
 # --- the same hold -----------------------------------------------------------------------------------------------------
 
 FIRST, SECOND = scenes.trigger(), scenes.trigger(fingerprint="fp-2")
-KEYS = ("grafana#1|fp-1", "grafana#1|fp-2")
-
-
-def _about(*triggers: AlertRef, reason: Reason | None = None) -> CardInput:
-    return CardInput("held", NOW, BOOK, TARGET, replace(INCIDENT, triggers=triggers), reason)
+KEYS = ("grafana#1|fp-1|paused", "grafana#1|fp-2|paused")
 
 
 @pytest.mark.parametrize(
@@ -158,23 +144,17 @@ def _about(*triggers: AlertRef, reason: Reason | None = None) -> CardInput:
     ],
 )
 def test_a_hold_was_told_if_it_was_for_all_its_alerts(holds, recently):
-    """The same reason, within the hour."""
-    told = {key: Hold(code, NOW - age_s) for key, (code, age_s) in zip(KEYS, holds, strict=False)}
+    """The same reason, within the hour, whatever was told for others."""
+    told = {key.replace("paused", code): Hold(code, NOW - age_s) for key, (code, age_s) in zip(KEYS, holds, strict=False)}
     document = Document("d", holds=told)
     assert was_told_recently(document, (FIRST, SECOND), Reason.PAUSED, NOW) is recently
     assert not was_told_recently(document, (), Reason.PAUSED, NOW), "of no alerts nothing was told"
-    held = enqueue_hold(document, RULES, _about(FIRST, SECOND, reason=Reason.PAUSED), "m")
-    assert bool(held.to_tell) is not recently
-    assert {message.id for message in held.to_tell} <= {"m-paused@team", "m-paused@pager"}
-    if not recently:
-        assert {key: held.holds[key] for key in KEYS} == dict.fromkeys(KEYS, Hold(Reason.PAUSED, NOW, INCIDENT.id))
-        kept = {f"{key}|{one.reason}": one for key, one in told.items() if one.reason is not Reason.PAUSED}
-        assert held.holds == {**dict.fromkeys(KEYS, Hold(Reason.PAUSED, NOW, INCIDENT.id)), **kept}, (
-            "and the one before for another reason"
-        )
-    else:
-        assert held.holds == told
-    assert enqueue_hold(document, RULES, _about(FIRST, SECOND, reason=Reason.PAUSED), "m", always=True).to_tell
+    after = held(FIRST, SECOND, to=document)
+    assert {message.id for message in after.to_tell} == (set() if recently else {"m-paused@team", "m-paused@pager"})
+    new = dict.fromkeys(KEYS, Hold(Reason.PAUSED, NOW, INCIDENT.id))
+    kept = {key: one for key, one in told.items() if NOW - one.at < 3600.0}
+    assert after.holds == (told if recently else kept | new)
+    assert held(FIRST, SECOND, to=document, always=True).to_tell
 
 
 SHOWN = Hold(Reason.PAUSED, NOW - 600.0, "inc-0")
@@ -201,14 +181,12 @@ THREADS = {"ops/inc": "t", "ops/inc-9": "t", "team/inc-0": "t", "b/c/inc-0": "t"
 def test_the_card_of_a_hold_is_brought_up_to_date_where_it_shows_that_hold(changes, updated):
     """Every ten minutes, in its own threads: how it is now, and until when nothing more comes."""
     document = replace(Document("d", holds={KEYS[0]: SHOWN}, outcomes=(ENDED,), threads=THREADS), **changes)
-    held = enqueue_hold(document, RULES, _about(FIRST, reason=Reason.PAUSED), "m")
+    after = held(FIRST, to=document)
     ids = ["inc-0-paused-still@team", "inc-0-paused-still@b/c"] if updated else []
-    assert [(one.id, one.channel, one.updates) for one in held.to_tell] == [(name, name[19:], True) for name in ids]
-    assert held.holds == {KEYS[0]: replace(SHOWN, updated_at=NOW)} if updated else held.holds == document.holds
-    assert (
-        enqueue_hold(replace(held, holds=document.holds), RULES, _about(FIRST, reason=Reason.PAUSED), "m").to_tell == held.to_tell
-    )
-    for message in held.to_tell:
+    assert [(one.id, one.channel, one.updates) for one in after.to_tell] == [(name, name[19:], True) for name in ids]
+    assert after.holds == {KEYS[0]: replace(SHOWN, updated_at=NOW)} if updated else after.holds == document.holds
+    assert held(FIRST, to=replace(after, holds=document.holds)).to_tell == after.to_tell
+    for message in after.to_tell:
         assert message.card.incident == "inc-0"
         assert message.card.text[-2:] == (
             f"Still so at {_time(0.0)}.",
@@ -216,12 +194,12 @@ def test_the_card_of_a_hold_is_brought_up_to_date_where_it_shows_that_hold(chang
         )
 
 
-@pytest.mark.parametrize(("changes", "says"), [({}, True), ({"always": True}, False), ({"bundle": "paused"}, False)])
+@pytest.mark.parametrize(("changes", "says"), [({}, True), ({"always": True}, False), ({"bundled": True}, False)])
 def test_a_hold_that_is_not_repeated_for_an_hour_says_so(changes, says):
     """A question is told each time; of many targets nothing of the kind can be said."""
-    (message, *_) = enqueue_hold(Document("d"), RULES, _about(FIRST, reason=Reason.PAUSED), "m", **changes).to_tell
+    (message, *_) = held(FIRST, **changes).to_tell
     assert (f"If nothing changes, the next message comes after {_time(3600.0)}." in message.card.text) is says
-    assert bool(message.name) == bool(message.bundle) == ("bundle" in changes)
+    assert bool(message.name) == bool(message.bundle) == ("bundled" in changes)
 
 
 def _time(after_s: float) -> str:
@@ -231,38 +209,38 @@ def _time(after_s: float) -> str:
 def test_of_several_cards_of_a_hold_the_newest_is_brought_up_to_date():
     """Each of its alerts was told in a card of its own; also one that was told for another reason since."""
     both = {KEYS[0]: SHOWN, KEYS[1]: replace(SHOWN, at=NOW - 700.0, incident="inc-00")}
-    other = {f"{KEYS[0]}|paused": SHOWN, KEYS[0]: Hold(Reason.FROZEN, NOW, "inc-1"), KEYS[1]: both[KEYS[1]]}
+    other = {**both, "grafana#1|fp-1|frozen": Hold(Reason.FROZEN, NOW, "inc-1")}
     for holds in (both, dict(reversed(both.items())), other):
         document = Document("d", holds=holds, threads={"team/inc-0": "t", "team/inc-00": "t", "team/inc-1": "t"})
-        held = enqueue_hold(document, RULES, _about(SECOND, FIRST, reason=Reason.PAUSED), "m")
-        assert [one.id for one in held.to_tell] == ["inc-0-paused-still@team"]
-        assert [one.updated_at for one in held.holds.values() if one.reason is Reason.PAUSED] == [NOW, NOW]
+        after = held(SECOND, FIRST, to=document)
+        assert [one.id for one in after.to_tell] == ["inc-0-paused-still@team"]
+        assert [one.updated_at for one in after.holds.values() if one.reason is Reason.PAUSED] == [NOW, NOW]
 
 
 def test_the_last_sixty_holds_of_an_hour_are_kept():
     """What is older is told again."""
     known = {f"key {age}": Hold(Reason.PAUSED, NOW - 10.0 * age) for age in range(60)}
-    held = enqueue_hold(Document("d", holds={**known, "old": Hold(Reason.PAUSED, NOW - 3600)}), RULES, _about(FIRST), "m").holds
-    assert set(held) == {*known, KEYS[0]} - {"key 59"}
+    after = held(FIRST, to=Document("d", holds={**known, "old": Hold(Reason.PAUSED, NOW - 3600)}))
+    assert set(after.holds) == {*known, KEYS[0]} - {"key 59"}
     hour = {"over": Hold(Reason.PAUSED, NOW - 3600.0), "last": Hold(Reason.PAUSED, NOW - 3599.0)}
-    assert set(enqueue_hold(Document("d", holds=hour), RULES, _about(FIRST), "m").holds) == {"last", KEYS[0]}
+    assert set(held(FIRST, to=Document("d", holds=hour)).holds) == {"last", KEYS[0]}
 
 
 def test_a_message_is_added_once_and_the_incident_knows_who_got_it():
     """What is there already is not added again; a message about another incident is none of this one's."""
     card_input = CardInput("started", NOW, BOOK, TARGET, INCIDENT)
     document = Document("d", incident=replace(INCIDENT, told=("old",)))
-    once = enqueue_message(document, RULES, card_input, ("a", "b"), "m")
+    once = posted(card_input, "a", "b", to=document)
     assert [message.id for message in once.to_tell] == ["m@a", "m@b"]
     assert once.incident.told == ("old", "a", "b")
-    again = enqueue_message(once, RULES, card_input, ("b", "c"), "m")
+    again = posted(card_input, "b", "c", to=once)
     assert [message.id for message in again.to_tell] == ["m@a", "m@b", "m@c"]
     assert again.incident.told == ("old", "a", "b", "c")
-    assert enqueue_message(once, RULES, card_input, ("a", "b"), "m") == once
+    assert posted(card_input, "a", "b", to=once) == once
     other = replace(document, incident=replace(document.incident, id="another"))
-    assert enqueue_message(other, RULES, card_input, ("a",), "m").incident == other.incident
+    assert posted(card_input, "a", to=other).incident == other.incident
     about_none = CardInput("test", NOW, trigger=TRIGGER)
-    assert enqueue_message(document, RULES, about_none, ("a",), "m").incident.told == ("old", "a")
+    assert posted(about_none, "a", to=document).incident.told == ("old", "a")
 
 
 # --- messages ----------------------------------------------------------------------------------------------------------
@@ -281,7 +259,7 @@ def test_a_message_is_added_once_and_the_incident_knows_who_got_it():
 def test_a_card_with_a_link_says_what_people_may_answer_and_until_when(links, nonce, actions, until):
     """An approval expires with its incident, an escalation is to be taken for a day."""
     card_input = CardInput("held", NOW, BOOK, TARGET, change(INCIDENT, expires_at=NOW + 77), Reason.COOLDOWN, **links)
-    card = _posted(card_input)["team"]
+    card = cards(posted(card_input))["team"]
     assert (card.nonce, card.actions, card.nonce_until) == (nonce, actions, until)
     without = replace(card_input, incident=None)
-    assert _posted(without)["team"].nonce_until == (NOW + 86400 if links else 0.0)
+    assert cards(posted(without))["team"].nonce_until == (NOW + 86400 if links else 0.0)

@@ -381,7 +381,7 @@ def test_alerts_that_were_left_out_are_told_once(left_out, said, crowd):
     """With how many an incident takes, whoever left them out."""
     first, other = case(), case(fingerprint="fp-2", source="grafana#2", book=runbook(notify=("elsewhere",)))
     result = moved(EMPTY, replace(alerted(first, other, crowd=crowd), left_out=left_out))
-    assert "grafana#1|incident_full" in result.document.holds
+    assert "grafana#1||incident_full" in result.document.holds
     full = [message for message in result.document.to_tell if "incident_full" in message.id]
     assert {message.channel for message in full} == {"ops", "duty"}
     assert said in str(full[0].card)
