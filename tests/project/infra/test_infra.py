@@ -112,7 +112,7 @@ def test_what_needs_something_comes_after_it(module: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "right", "wrong", "said"),
     [
-        ("queue.tf", 'http_method = "POST"', 'http_method = "SEND"', "http_method to be one of"),
+        ("queue.tf", 'http_method = "POST"', 'http_method = "SEND"', "http_method: 'SEND' is not one of"),
         ("store.tf", "google_storage_bucket", "google_storage_bukket", "does not support resource type"),
         ("accounts.tf", "account_id   =", "id           =", "account_id"),
     ],

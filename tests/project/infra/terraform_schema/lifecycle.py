@@ -13,21 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from messages import UNKNOWN, Unknown, decoded, fields, message, mistake, number, text
+from protocol import UNKNOWN, read_value, to_mistake, to_path, to_value
 
-Call = Callable[[bytes, Any], bytes]
-LEGACY = 1
+Call = Callable[[Any], dict[str, Any]]
+LEGACY = {"legacy_type_system": True}
 """Terraform then holds a plan to less, as it does with most resources of Google's provider."""
-
-
-def encoded(value: Any) -> bytes:
-    import msgpack
-
-    def other(thing: object) -> Any:
-        assert isinstance(thing, Unknown)
-        return msgpack.ExtType(0, b"\0")
-
-    return message(1, msgpack.packb(value, default=other))
 
 
 def fill(block: dict[str, Any], value: Any, make: Callable[[str, Any, Any], Any]) -> Any:
@@ -102,69 +92,60 @@ def exists(kind: str, name: str) -> bool:
 
 class Lifecycle:
     def __init__(self, schemas: dict[str, Any], data: dict[str, Any]) -> None:
-        self.schemas, self.data = schemas, data
+        self.blocks = {kind: schema["block"] for kind, schema in (schemas | data).items()}
 
     def calls(self) -> dict[str, Call]:
         return {
             "UpgradeResourceState": self.upgrade,
-            "ReadResource": lambda request, _: message(1, dict(fields(request))[2]),
+            "ReadResource": lambda request: {"new_state": request.current_state},
             "PlanResourceChange": self.plan,
             "ApplyResourceChange": self.apply,
             "ImportResourceState": self.take,
             "ReadDataSource": self.read_data,
         }
 
-    def upgrade(self, request: bytes, _context: object) -> bytes:
+    def upgrade(self, request: Any) -> dict[str, Any]:
         """A state is read as it was written; what it leaves out is empty."""
-        asked = dict(fields(request))
-        state = json.loads(dict(fields(asked[3]))[1])
-        return message(1, message(2, json.dumps(empty(self.schemas[asked[1].decode()]["block"]) | state).encode()))
+        return {"upgraded_state": to_value(empty(self.blocks[request.type_name]) | json.loads(request.raw_state.json))}
 
-    def read_data(self, request: bytes, _context: object) -> bytes:
+    def read_data(self, request: Any) -> dict[str, Any]:
         """A version of a secret, without its value."""
-        asked = dict(fields(request))
-        kind, config = asked[1].decode(), decoded(asked[2])
+        config = read_value(request.config)
         name = f"projects/555/secrets/{config['secret']}"
         if config["secret"] not in read_lines("UNSTICK_FAKE_SECRETS"):
             said = f"googleapi: Error 404: Secret [{name}] not found or has no versions."
-            return message(2, mistake([], f"error retrieving available secret manager secret versions: {said}"))
+            return {"diagnostics": [to_mistake([], f"error retrieving available secret manager secret versions: {said}")]}
         version = {"id": f"{name}/versions/1", "name": f"{name}/versions/1", "version": config["version"] or "1", "enabled": True}
-        return message(1, encoded(empty(self.data[kind]["block"]) | config | version))
+        return {"state": to_value(empty(self.blocks[request.type_name]) | config | version)}
 
-    def plan(self, request: bytes, _context: object) -> bytes:
-        asked = dict(fields(request))
-        before, proposed = decoded(asked[2]), decoded(asked[3])
+    def plan(self, request: Any) -> dict[str, Any]:
+        before, proposed = read_value(request.prior_state), read_value(request.proposed_new_state)
         if proposed is not None and before is None:
-            proposed = fill(self.schemas[asked[1].decode()]["block"], proposed, unknown_where_unset)
-        known = {name: value for name, value in (before or {}).items() if value is not None}  # of an import it is not much
-        changed = [name for name in FIXED if proposed and name in known and known[name] != proposed.get(name)]
-        anew = b"".join(message(2, message(1, text(1, name))) for name in changed)
-        return message(1, encoded(proposed)) + anew + number(5, LEGACY)
+            proposed = fill(self.blocks[request.type_name], proposed, unknown_where_unset)
+        given = {name: value for name, value in (before or {}).items() if value is not None}  # of an import it is not much
+        changed = [name for name in FIXED if proposed and name in given and given[name] != proposed.get(name)]
+        return LEGACY | {"planned_state": to_value(proposed), "requires_replace": [to_path(name) for name in changed]}
 
-    def apply(self, request: bytes, _context: object) -> bytes:
-        asked = dict(fields(request))
-        kind, before, planned = asked[1].decode(), decoded(asked[2]), decoded(asked[3])
+    def apply(self, request: Any) -> dict[str, Any]:
+        kind, before, planned = request.type_name, read_value(request.prior_state), read_value(request.planned_state)
         of = planned or before
         own = named(of)
         if planned is not None and before is None:
             said = f"Error 409: {kind} {own} already exists" if exists(kind, own) else ""
             said = "Build failed" if f"{kind}:{own}" in read_lines("UNSTICK_FAKE_FAILS") else said
             if said:
-                return message(1, encoded(None)) + message(3, mistake([], said)) + number(4, LEGACY)
+                return LEGACY | {"new_state": to_value(None), "diagnostics": [to_mistake([], said)]}
         did = "create" if before is None else "delete" if planned is None else "update"
         if path := os.environ.get("UNSTICK_FAKE_CLOUD"):
             with Path(path).open("a", encoding="utf-8") as log:
                 log.write(json.dumps({"did": did, "type": kind, "name": own}) + "\n")
-        after = fill(self.schemas[kind]["block"], planned, given_out(kind, of)) if planned is not None else None
-        return message(1, encoded(after)) + number(4, LEGACY)
+        after = fill(self.blocks[kind], planned, given_out(kind, of)) if planned is not None else None
+        return LEGACY | {"new_state": to_value(after)}
 
-    def take(self, request: bytes, _context: object) -> bytes:
+    def take(self, request: Any) -> dict[str, Any]:
         """Import: an existing thing with the id that was asked for."""
-        asked = dict(fields(request))
-        kind, identity = asked[1].decode(), asked[2].decode()
-        imported = empty(self.schemas[kind]["block"])
-        imported["id"] = identity
+        imported = empty(self.blocks[request.type_name]) | {"id": request.id}
         for name in ("name", "secret_id", "account_id"):
             if name in imported:
-                imported[name] = identity.rsplit("/", 1)[-1]
-        return message(1, text(1, kind) + message(2, encoded(imported)))
+                imported[name] = request.id.rsplit("/", 1)[-1]
+        return {"imported_resources": [{"type_name": request.type_name, "state": to_value(imported)}]}
