@@ -338,7 +338,7 @@ def test_a_message_that_may_be_kept_hangs_again_once_a_person_has_said_that_it_h
     watched = replace(WATCHED, before=snapshot(3, ids=("old",)))
     after = judge_recovery(BOOK, replace(flowing(kept), ready=0), watched, Since(100.0, NOW, confirmed=confirmed)).after
     assert after.held_again == held
-    rising = tuple((NOW - age, 100 - age) for age in GRID[:-1]) + ((NOW, 100),)
+    rising = tuple((NOW - age, 100 - age) for age in GRID)
     fills = replace(flowing(replace(kept, work=rising)), ready=0, ack_samples=())
     fills = replace(fills, history=replace(fills.history, unacked=rising, deliveries=rising))
     assert judge_recovery(BOOK, fills, watched, Since(100.0, NOW, confirmed=True)).after.held_again == 0, "it takes what comes"
