@@ -101,8 +101,10 @@ def imports(path: Path) -> Iterator[str]:
 def is_deployed(module: str) -> bool:
     """Whether a module belongs to the deployment: not an adapter of another system, nor `report`."""
     match module.split("."):
+        case ["functions", "adapters", *_] if module.endswith("checks"):
+            return False
         case ["functions", "adapters", kind, name, *_] if kind in DEPLOYMENT:
-            return (name.startswith("_") or name == DEPLOYMENT[kind]) and not module.endswith("checks")
+            return name.startswith("_") or name == DEPLOYMENT[kind]
     return not module.startswith(LEFT_OUT)
 
 

@@ -11,7 +11,8 @@ from typing import Annotated, ClassVar
 
 from msgspec import Struct
 
-from functions.application.ports import Finding, Query, QueueOutcome, SymptomAdapter, SymptomKeys, finding_of_error
+from functions.adapters.checks import finding_of_error
+from functions.application.ports import Finding, Query, QueueOutcome, SymptomAdapter, SymptomKeys
 from functions.domain.decisions.matching import NotRendered, fill_template, refuse_control_characters
 from functions.domain.model import runbooks
 from functions.domain.model.alerts import QueueRef

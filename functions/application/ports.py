@@ -8,18 +8,17 @@ Every method that calls an outside system takes `timeout_s`, the time for all of
 the call may or may not have taken effect) or `Denied` (a clear refusal), and nothing else on purpose. No error contains a
 secret or a URL with a secret. Importing an adapter costs nothing: the methods import the clients that they need."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from msgspec import Struct
-from msgspec.structs import force_setattr, replace
+from msgspec.structs import force_setattr
 
 from functions.domain.model.alerts import QueueRef, Target
 from functions.domain.model.incidents import Archive
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, ExecutionHistory, NodeOutput, QueueSnapshot, Statement
-from functions.domain.model.runbooks import EvidenceJob, HolderOption, Restart, Rules, Symptom
-from functions.domain.texts.patterns import full_match
+from functions.domain.model.runbooks import EvidenceJob, Restart, Rules, Symptom
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import Calls
 from functions.runtime.text import Phrase, Text
@@ -37,46 +36,6 @@ class Finding(Struct, frozen=True):
     def __post_init__(self) -> None:
         if self.ok:
             force_setattr(self, "remedy", "")
-
-
-def finding_of_error(what: str, error: Unavailable | Denied, remedy: Phrase = "") -> Finding:
-    """The line of `check` for a system that refused, with its own remedy, or that did not answer, with this one."""
-    own = error.remedy if isinstance(error, Denied) else error.remedy or remedy
-    return Finding(what, ok=False, detail=error.detail, remedy=own)
-
-
-def finding_of(what: str, ask: Callable[[], Finding | Phrase], remedy: Phrase = "") -> Finding:
-    """The line of `check` for an answer: a finding, details of what is right, or an error; this remedy if nothing answers."""
-    try:
-        answer = ask()
-    except (Denied, Unavailable) as error:
-        return finding_of_error(what, error, remedy)
-    return answer if isinstance(answer, Finding) else Finding(what, True, answer)
-
-
-def name_evidence(findings: Iterable[Finding], restart: Sequence[Finding]) -> list[Finding]:
-    """The lines about the evidence job by its name, without what is right of the restart's job in the same words."""
-    return [replace(one, what=f"evidence: {one.what}") for one in findings if not (one.ok and one in restart)]
-
-
-HOLDER_HOSTS = "the job can be limited to the consumers' hosts"
-
-
-def compare_hosts(
-    holder: HolderOption, consumers: frozenset[str], hosts: Collection[str] | None, where: str, remedy: str
-) -> Finding:
-    """Compare the hosts of a queue's consumers, as `restart.holder` sends one, with those that the runner knows (None: it knows
-    none) and with `allow`: a start for another host goes nowhere. `where`: what says so, as in "the nodes' `hostname` is"."""
-    listed = holder.allow if hosts is None else ", ".join(sorted(hosts)) or "not there"
-    compared = consumers or hosts or ()
-    allowed = [host for host in compared if full_match(holder.allow, host)]
-    if lost := sorted(consumers.difference(allowed if hosts is None else hosts)):
-        return Finding(HOLDER_HOSTS, False, f"consumers come from {', '.join(lost)}, {where} {listed}", remedy)
-    if hosts is not None and not allowed:
-        return Finding(HOLDER_HOSTS, False, f"none matches restart.holder.allow: {where} {listed}", remedy)
-    detail = f"{len(allowed)} of {len(compared)} match restart.holder.allow" if compared else f"{where} {listed}"
-    hint = "To compare them with a queue's consumers, add: --label vhost=... --label queue=..."
-    return Finding(HOLDER_HOSTS, bool(consumers) or None, detail, hint)
 
 
 class Mismatch(Denied):

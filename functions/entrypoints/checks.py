@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 from msgspec.structs import replace
 
+from functions.adapters.checks import finding_of, finding_of_error
 from functions.application.history import document_keys, load_documents
 from functions.application.observe import read_pause
-from functions.application.ports import Chat, Finding, Query, finding_of, finding_of_error
+from functions.application.ports import Chat, Finding, Query
 from functions.bootstrap import Adapters
 from functions.domain.decisions.matching import NotRendered, find_overlaps, last_matches
 from functions.domain.model.codes import Mode

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from functions.adapters.checks import HOLDER_HOSTS
 from functions.application.documents import encode
-from functions.application.ports import HOLDER_HOSTS, Finding
+from functions.application.ports import Finding
 from functions.domain.model.observations import Pause
 from functions.entrypoints import checks
 from functions.runtime.secrets import SecretRef

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from functions.application.ports import Finding, Scheduler
-from functions.runtime.errors import Unavailable
+from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.google_cloud import Service
 from functions.runtime.structs import written
 
@@ -33,6 +33,9 @@ _REMEDIES = {  # https://cloud.google.com/tasks/docs/creating-http-target-tasks#
     " service_account that the tasks use.",
     404: "There is no such queue. Correct scheduler.cloud_tasks.queue, or make the queue (a deleted name is blocked for a week).",
 }
+_CREATE = "cloudtasks.tasks.create"
+_FORBIDDEN = 403
+_VIEWER = "Give it roles/cloudtasks.viewer on the queue if check should see whether the queue runs; it works without."
 _SERVICE = Service(SYSTEM, "https://cloudtasks.googleapis.com", ENDPOINT, _REMEDIES)
 
 
@@ -50,9 +53,39 @@ class CloudTasks(Struct, frozen=True):
             raise Unavailable(SYSTEM, "answered 200 with something that is no task")
 
     def check(self, *, creates: bool = True, timeout_s: float) -> list[Finding]:
-        from functions.adapters.schedulers import _cloud_tasks_checks as checks  # no start and no alert needs it
+        """Creates no task. What the queue does is shown as far as this account may see it."""
+        from functions.adapters.checks import finding_of_error  # no start and no alert needs it
 
-        return checks.check(self.queue, _ask, _REMEDIES[403] if creates else None, timeout_s=timeout_s)
+        what = f"scheduler {self.queue}"
+        try:
+            asked = {"permissions": [_CREATE]}
+            granted = _ask("POST", f"{self.queue}:testIamPermissions", timeout_s, asked).get("permissions") if creates else None
+        except (Denied, Unavailable) as error:
+            return [finding_of_error(what, error, "Check whether cloudtasks.googleapis.com can be reached.")]
+        allowed = granted == [_CREATE]  # left out if there are none
+        right = Finding(what, allowed, "tasks may be put in" if allowed else f"{_CREATE} is missing", _REMEDIES[403])
+        try:
+            queue = self._judge_queue(what, _ask("GET", self.queue, timeout_s))
+        except Unavailable as error:
+            queue = Finding(what, None, error.detail)
+        except Denied as error:
+            queue = (
+                Finding(what, None, "its state can't be read by this account", _VIEWER)
+                if error.status == _FORBIDDEN
+                else (finding_of_error(what, error))
+            )
+        return [right, queue] if creates else [queue]
+
+    def _judge_queue(self, what: str, state: dict[str, Any]) -> Finding:
+        if state.get("state") != "RUNNING":
+            remedy = f"gcloud tasks queues resume {self.queue}"
+            return Finding(what, False, f"the queue is {str(state.get('state'))[:40]}", remedy)
+        retries = state.get("retryConfig")
+        attempts = retries.get("maxAttempts") if isinstance(retries, dict) else None
+        if isinstance(attempts, int) and attempts > 0:
+            remedy = "Set max_attempts to -1 (infra/ does), else wake-ups can be lost."
+            return Finding(what, False, f"the queue gives up after {attempts} attempts", remedy)
+        return Finding(what, True, "the queue runs")
 
     def _task(self, at: float, payload: str) -> dict[str, Any]:
         due = datetime.fromtimestamp(math.ceil((at + _BEHIND_S) * 1_000_000) / 1_000_000, UTC)

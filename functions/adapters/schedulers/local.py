@@ -12,8 +12,9 @@ from pathlib import Path
 
 from msgspec import Struct, field
 
+from functions.adapters.checks import finding_of_error
 from functions.adapters.sqlite import opened
-from functions.application.ports import Finding, Scheduler, finding_of_error
+from functions.application.ports import Finding, Scheduler
 from functions.runtime import logs
 from functions.runtime.errors import Denied, Unavailable, UnstickError
 

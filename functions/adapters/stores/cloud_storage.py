@@ -91,14 +91,14 @@ class CloudStorage(Struct, frozen=True):
             yield path, body.body
 
     def check(self, *, timeout_s: float) -> list[Finding]:
-        from functions.adapters.stores import _checks  # no start and no alert needs it
+        from functions.adapters.checks import check_store  # no start and no alert needs it
 
         def delete(key: str) -> None:
             _SERVICE.ask("DELETE", f"{self._bucket()}/{quote(self._document(key), safe='')}", timeout_s=timeout_s)
 
         ignored = "Use Cloud Storage itself: this server ignores if_generation_match."
         unreachable = "Check whether storage.googleapis.com can be reached."
-        return _checks.check(self, f"store gs://{self.bucket}", delete, (ignored, unreachable), timeout_s)
+        return check_store(self, f"store gs://{self.bucket}", delete, (ignored, unreachable), timeout_s)
 
     def _document(self, key: str) -> str:
         return f"documents/{key}.json"

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from functions.adapters.checks import check_store
 from functions.adapters.sqlite import opened
-from functions.adapters.stores import _checks
 from functions.application.ports import Finding, Listed, Store, Stored
 from functions.runtime.errors import Conflict
 
@@ -91,7 +91,7 @@ class LocalStore(Struct, frozen=True):
                 file.execute("DELETE FROM documents WHERE key = ?", (key,))
 
         remedies = "Use a file on a local disk.", "Check what else uses the file, and whether the disk is full."
-        return _checks.check(self, f"store {self.path}", delete, remedies, timeout_s)
+        return check_store(self, f"store {self.path}", delete, remedies, timeout_s)
 
     def _file(self, timeout_s: float) -> contextlib.AbstractContextManager[sqlite3.Connection]:
         return opened(SYSTEM, self.path, timeout_s=timeout_s)

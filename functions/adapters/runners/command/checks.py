@@ -9,9 +9,10 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from functions.adapters.checks import compare_hosts, finding_of_error, name_evidence
 from functions.adapters.runners.command import runs
 from functions.adapters.sqlite import opened
-from functions.application.ports import Finding, compare_hosts, finding_of_error, name_evidence
+from functions.application.ports import Finding
 from functions.domain.decisions.matching import template_options
 from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION, EvidenceJob, Restart
 from functions.runtime.errors import Denied, Unavailable

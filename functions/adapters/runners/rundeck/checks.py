@@ -11,8 +11,9 @@ from urllib.parse import quote
 
 from msgspec.structs import replace
 
+from functions.adapters.checks import HOLDER_HOSTS, compare_hosts, finding_of, finding_of_error, name_evidence
 from functions.adapters.runners.rundeck import answers
-from functions.application.ports import HOLDER_HOSTS, Finding, compare_hosts, finding_of, finding_of_error, name_evidence
+from functions.application.ports import Finding
 from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION, EvidenceJob, HolderOption, Restart
 from functions.domain.texts.words import duration
 from functions.runtime.errors import Denied, DeniedCode, Unavailable

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from functions.adapters.checks import explain_refusal, finding_of
 from functions.adapters.symptoms import prometheus
-from functions.adapters.symptoms._checks import explain_refusal
-from functions.application.ports import Finding, finding_of
+from functions.application.ports import Finding
 from functions.domain.decisions.matching import NotRendered
 from functions.domain.texts.words import duration
 

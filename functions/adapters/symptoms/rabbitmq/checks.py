@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from functions.adapters.symptoms._checks import explain_refusal
+from functions.adapters.checks import explain_refusal, finding_of
 from functions.adapters.symptoms.rabbitmq import RabbitMQ, client, fill, name_queue, to_queue
 from functions.adapters.symptoms.rabbitmq.answers import (
     Node,
@@ -21,7 +21,7 @@ from functions.adapters.symptoms.rabbitmq.answers import (
 )
 from functions.adapters.symptoms.rabbitmq.client import NODES, WHOAMI
 from functions.adapters.symptoms.rabbitmq.snapshot import read_snapshot
-from functions.application.ports import Finding, finding_of
+from functions.application.ports import Finding
 from functions.domain.decisions.matching import NotRendered
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.runbooks import Symptom
