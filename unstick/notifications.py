@@ -1,24 +1,28 @@
-"""Reads notifications from files (Grafana's body or a recorded request; gzipped or not; `-` is stdin), or makes an example."""
+"""Reads notifications from files (Grafana's body or a recorded request; gzipped or not; `-` is stdin), or makes an example;
+and signs them like a contact point."""
 
 import gzip
 import hashlib
+import hmac
 import json
 import re
 import sys
 import time
 import zlib
+from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from functions.adapters.grafana import sender
-from functions.adapters.grafana.payload import parse
+from functions.adapters.grafana.request import parse
+from functions.config.settings import Auth, Basic, Bearer, Hmac
 from functions.domain.decisions.matching import matches, template_labels
 from functions.domain.model.alerts import Alert
 from functions.domain.model.runbooks import Matcher, Rules, Runbook
-from functions.runtime.errors import BadRequest
+from functions.runtime.errors import BadRequest, Denied
 from unstick.output import Unusable
 
 GZIP = b"\x1f\x8b"
@@ -87,9 +91,9 @@ def example(rules: Rules, labels: Mapping[str, str], now: float) -> Recorded:
             break
     labels = {"alertname": "Example", **labels}
     fingerprint = hashlib.sha256(json.dumps([sorted(labels.items()), now]).encode()).hexdigest()[:16]
-    alert = sender.alert(labels, "An example by unstick send", fingerprint, now)
+    alert = _alert(labels, "An example by unstick send", fingerprint, now)
     group_key = f'{{}}:{{example="{fingerprint}"}}'
-    return Recorded("example", sender.notification([alert], receiver="unstick", group_key=group_key, source=SOURCE), now)
+    return Recorded("example", _notification([alert], receiver="unstick", group_key=group_key, source=SOURCE), now)
 
 
 def _plain(matcher: Matcher) -> str | None:
@@ -129,3 +133,57 @@ def _recorded(name: str, content: bytes) -> Recorded:
     text = request.body if request.body is not None else request.body_text
     body = text.encode() if text is not None else request.body_base64
     return Recorded(name, content, None) if body is None else Recorded(name, body, recording.recorded_at_unix)
+
+
+def _alert(labels: Mapping[str, str], summary: str, fingerprint: str, now: float) -> dict[str, Any]:
+    """A firing alert that begins now, in the form of a notification."""
+    return {
+        "status": "firing",
+        "labels": dict(labels),
+        "annotations": {"summary": summary},
+        "startsAt": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)),
+        "endsAt": "0001-01-01T00:00:00Z",
+        "generatorURL": "",
+        "fingerprint": fingerprint,
+    }
+
+
+def _notification(alerts: list[dict[str, Any]], *, receiver: str, group_key: str, source: str) -> bytes:
+    """The body of a notification with these alerts. `source`: the value for Grafana's address."""
+    content = {
+        "receiver": receiver,
+        "status": "firing",
+        "version": "1",
+        "groupKey": group_key,
+        "truncatedAlerts": 0,
+        "externalURL": source,
+        "orgId": 1,
+        "alerts": alerts,
+    }
+    return json.dumps(content, ensure_ascii=False, indent=2).encode()
+
+
+def sign(auth: Auth, body: bytes, now: float, way: str = "") -> dict[str, str]:
+    """The headers of a notification: by the first secret of the first configured method, or of `way` (hmac, basic or bearer).
+    Raises Denied if the method isn't configured or its secret can't be read, or Unavailable."""
+    plain = {"Content-Type": "application/json", "User-Agent": "Grafana"}
+    ways: dict[str, Hmac | Basic | Bearer | None] = {"hmac": auth.hmac, "basic": auth.basic, "bearer": auth.bearer}
+    chosen = ways.get(way) if way else next(filter(None, ways.values()), None)
+    match chosen:
+        case Hmac():
+            return plain | _signed(chosen, body, now)
+        case Basic():
+            shown = b64encode(chosen.user.encode() + b":" + chosen.passwords[0].read()).decode()
+            return plain | {"Authorization": f"Basic {shown}"}
+        case Bearer():
+            return plain | {"Authorization": f"{chosen.scheme} {chosen.tokens[0].read().decode('latin-1')}"}
+    raise Denied("grafana", f"grafana.auth has no {way or 'way in'}", remedy="Name one that the configuration has.")
+
+
+def _signed(way: Hmac, body: bytes, now: float) -> dict[str, str]:
+    """HMAC-SHA-256 in hex digits; if there is a timestamp header, over time, colon and body."""
+    stamp = str(int(now)) if way.timestamp_header else ""
+    mac = hmac.new(way.secrets[0].read(), f"{stamp}:".encode() if stamp else b"", hashlib.sha256)
+    mac.update(body)
+    timestamp = {way.timestamp_header: stamp} if way.timestamp_header else {}
+    return {way.header: mac.hexdigest(), **timestamp}

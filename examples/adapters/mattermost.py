@@ -6,7 +6,7 @@ import re
 
 from msgspec import Struct
 
-from functions.adapters.chats import _cards, _posting
+from functions.adapters.chats import _shared
 from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import Card
 from functions.runtime.secrets import SecretRef
@@ -27,22 +27,22 @@ class Mattermost(Struct, frozen=True):
 
     def post(self, card: Card, *, thread: str | None, language: str, timeout_s: float) -> None:
         """Post a new message. The webhook can neither reply nor edit."""
-        url = _posting.webhook_url(SYSTEM, self.url)
-        answer = _posting.post(SYSTEM, url, render(card, language), timeout_s=timeout_s)
-        _posting.require_accepted(answer, self.url, REMEDIES)
+        url = _shared.webhook_url(SYSTEM, self.url)
+        answer = _shared.post(SYSTEM, url, render(card, language), timeout_s=timeout_s)
+        _shared.require_accepted(answer, self.url, REMEDIES)
 
     def check(self, *, timeout_s: float) -> list[Finding]:
         """Check the URL's form. More can't be known without posting."""
-        _posting.webhook_url(SYSTEM, self.url)
-        return [_posting.NOT_TRIED]
+        _shared.webhook_url(SYSTEM, self.url)
+        return [_shared.NOT_TRIED]
 
 
 def render(card: Card, language: str) -> dict[str, str]:
     """The message as JSON."""
-    card = _cards.clean_card(card, language)
-    title = _cards.escape_markup(_cards.show_headline(card))
-    body = _cards.lay_out_body(card, language, MAX_UNITS, _cards.escape_markup)
-    return {"text": f"{_cards.write_mentions(card, MENTION)}**{title}**\n\n{body}"}
+    card = _shared.clean_card(card, language)
+    title = _shared.escape_markup(_shared.show_headline(card))
+    body = _shared.lay_out_body(card, language, MAX_UNITS, _shared.escape_markup)
+    return {"text": f"{_shared.write_mentions(card, MENTION)}**{title}**\n\n{body}"}
 
 
 ADAPTER: type[Chat] = Mattermost

@@ -15,7 +15,7 @@ from functions.domain.model.events import Event
 from functions.domain.model.incidents import Document, Incident
 from functions.domain.model.observations import NOT_CHECKED, EvidenceReading, ExecutionHistory, Observation, Pause, Storm, Unknown
 from functions.domain.model.runbooks import Runbook
-from functions.domain.texts.masking import mask
+from functions.domain.texts.patterns import mask
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import Calls, name_late, unwrap
 from functions.runtime.redaction import redact

@@ -10,8 +10,7 @@ from functions.config.validation import Path, Schema, adapter_schema, describe, 
 from functions.domain.decisions.matching import HOLDER_HOST, template_labels
 from functions.domain.model.codes import Mode
 from functions.domain.model.runbooks import OWN_OPTIONS, EvidenceJob, Recovered, Restart, Runbook
-from functions.domain.texts.masking import mask
-from functions.domain.texts.patterns import full_match
+from functions.domain.texts.patterns import full_match, mask
 from functions.runtime.structs import convert
 
 T = TypeVar("T")

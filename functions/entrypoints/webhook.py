@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from functions.adapters.grafana.auth import TOLERANCE_S, authenticate
+from functions.adapters.grafana.request import TOLERANCE_S, authenticate
 from functions.config.current import current_config
 from functions.entrypoints import http
 from functions.entrypoints.http import Response, error_response, json_response, not_allowed
@@ -50,7 +50,7 @@ def webhook(request: Request) -> Response:
         authenticate(settings.grafana.auth, headers, None, time.time())
         body = http.read_body(request)
         request_id = authenticate(settings.grafana.auth, headers, body, time.time())
-        from functions.adapters.grafana.payload import parse  # imported only for authenticated requests
+        from functions.adapters.grafana.request import parse  # imported only for authenticated requests
 
         alerts = parse(body)
     except BadRequest as error:

@@ -2,7 +2,7 @@
 
 Patterns can't know every form of a password; the values of our own are known. Their plain, JSON-, URL- and base64-encoded forms
 are masked, also where base64 encodes something around them, such as `user:password`. How the tokens of many services look is
-in token_rules.json; functions/domain/texts/masking.py masks by it."""
+in token_rules.json; functions/domain/texts/patterns.py masks by it."""
 
 import json
 from base64 import b64encode

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from functions.adapters.grafana.payload import parse
+from functions.adapters.grafana.request import parse
 from functions.application.documents import archive_path, encode
 from functions.application.intake import handle_notification
 from functions.application.ports import Budget

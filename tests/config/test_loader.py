@@ -440,8 +440,8 @@ def test_durations(text, expected):
 def test_an_adapter_is_found_by_its_file():
     """Names lists without importing, and nothing is loaded that is not listed."""
     assert {"command", "rundeck"} <= set(adapter_names("runners"))
-    assert "_cards" not in adapter_names("chats")
-    for name in ("nothing", "_cards", "../errors", "__init__", "console.py"):
+    assert "_shared" not in adapter_names("chats")
+    for name in ("nothing", "_shared", "../errors", "__init__", "console.py"):
         with pytest.raises(KeyError):
             load_adapter("chats", name)
     with pytest.raises(ValueError, match="no kind of adapter"):

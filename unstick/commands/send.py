@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from functions.adapters.grafana import sender
 from functions.config.formats import read_url
 from functions.config.loader import load_config
 from functions.config.settings import Config
@@ -57,7 +56,7 @@ def send(*, config_path: str, arguments: tuple[str, ...], example: bool, restamp
 
 def _post(settings: Config, url: str, recorded: Recorded, *, way: str | None, timeout_s: float, as_json: bool) -> bool:
     """Post it and show the answer. Returns whether the answer is Unstick's, and 2xx."""
-    headers = sender.headers(settings.grafana.auth, recorded.body, time.time(), way or "")
+    headers = notifications.sign(settings.grafana.auth, recorded.body, time.time(), way or "")
     began = time.monotonic()
     response = http_client.request("webhook", "POST", url, timeout_s=timeout_s, headers=headers, body=recorded.body)
     took_s = time.monotonic() - began

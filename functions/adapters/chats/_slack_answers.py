@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 from msgspec import Struct, field
 
-from functions.adapters.chats import _posting
+from functions.adapters.chats import _shared
 from functions.adapters.chats.slack import Bot, Slack, ask, parse_handle
 from functions.application.ports import Buttons, Chat, Press
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE
@@ -108,7 +108,7 @@ class SlackButtons(Struct, frozen=True):
         slack = self.channels[0]
         if not is_slacks(press.response_url, slack.base_url):
             raise Denied("slack", "the response_url is not Slack's", remedy="the press counted all the same")
-        answer = _posting.post("slack", press.response_url, content, timeout_s=timeout_s, ca=slack.ca)
+        answer = _shared.post("slack", press.response_url, content, timeout_s=timeout_s, ca=slack.ca)
         if answer.status != 200:
             raise Denied("slack", f"the message could not be updated: answered {answer.status}", status=answer.status)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from functions.adapters.chats import _cards
+from functions.adapters.chats import _shared
 from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import Card
 from functions.runtime.errors import Denied, Unavailable
@@ -84,12 +84,12 @@ def render(card: Card, language: str) -> str:
 def _title_and_body(card: Card, language: str, limit: int, title_limit: int, form: re.Pattern[str]) -> tuple[str, str]:
     """Title and body that together stay within `limit`, since many plugins join them into one text. A twentieth is left for
     what the plugin itself adds, such as mentions in its URL."""
-    card = _cards.clean_card(card, language)
+    card = _shared.clean_card(card, language)
     title_limit = min(title_limit or MAX_TITLE, limit * 2 // 3)
-    title = _cards.fit_text(_cards.show_headline(card), title_limit, _cards.escape_markup, language)
-    mention = _cards.write_mentions(card, form)
-    left = limit - limit // 20 - _cards.count_units(title) - 2 - _cards.count_units(mention)
-    return title, mention + _cards.lay_out_body(card, language, left, _cards.escape_markup)
+    title = _shared.fit_text(_shared.show_headline(card), title_limit, _shared.escape_markup, language)
+    mention = _shared.write_mentions(card, form)
+    left = limit - limit // 20 - _shared.count_units(title) - 2 - _shared.count_units(mention)
+    return title, mention + _shared.lay_out_body(card, language, left, _shared.escape_markup)
 
 
 def _is_pager(service: Any) -> bool:
@@ -110,7 +110,7 @@ def _tie_to_incident(service: Any, card: Card) -> str:
     if hasattr(service, "alias"):
         service.alias = service.alias or incident or None
     if extras is not None:
-        extras.update({"incident": incident, "urgency": card.urgency if card.urgency in _cards.SIGNS else ""})
+        extras.update({"incident": incident, "urgency": card.urgency if card.urgency in _shared.SIGNS else ""})
     return "failure" if card.urgency in CALLS else "success" if card.urgency in CALMS else "warning"
 
 

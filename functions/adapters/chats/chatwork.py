@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from msgspec import Struct
 
-from functions.adapters.chats import _cards, _posting
+from functions.adapters.chats import _shared
 from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import Card
 from functions.runtime import http_client
@@ -35,8 +35,8 @@ class Chatwork(Struct, frozen=True):
         """Post a new message. It is also unread for the token's own account, which may be a person's."""
         form = urlencode({"body": render(card, language), "self_unread": 1}).encode()
         headers = {**self._token_header(), "Content-Type": FORM}
-        answer = _posting.post("chatwork", f"{self._room_url()}/messages", form, timeout_s=timeout_s, headers=headers)
-        _posting.require_accepted(answer, self.token, REMEDIES)
+        answer = _shared.post("chatwork", f"{self._room_url()}/messages", form, timeout_s=timeout_s, headers=headers)
+        _shared.require_accepted(answer, self.token, REMEDIES)
 
     def _room_url(self) -> str:
         return f"{self.base_url.rstrip('/')}/rooms/{self.room}"
@@ -47,16 +47,16 @@ class Chatwork(Struct, frozen=True):
     def check(self, *, timeout_s: float) -> list[Finding]:
         """Read the room, which needs a valid token of one of its members."""
         answer = http_client.request("chatwork", "GET", self._room_url(), timeout_s=timeout_s, headers=self._token_header())
-        _posting.require_accepted(answer, self.token, REMEDIES)
+        _shared.require_accepted(answer, self.token, REMEDIES)
         return [Finding("chatwork", ok=True, detail="the token is valid, and its account is in the room")]
 
 
 def render(card: Card, language: str) -> str:
     """The message in Chatwork's notation."""
-    card = _cards.clean_card(card, language)
-    title = _literal(_cards.show_headline(card))
-    body = _cards.lay_out_body(card, language, MAX_UNITS, _literal)
-    return f"{_cards.write_mentions(card, MENTION)}[info][title]{title}[/title]{body}[/info]"
+    card = _shared.clean_card(card, language)
+    title = _literal(_shared.show_headline(card))
+    body = _shared.lay_out_body(card, language, MAX_UNITS, _literal)
+    return f"{_shared.write_mentions(card, MENTION)}[info][title]{title}[/title]{body}[/info]"
 
 
 def _literal(text: str) -> str:

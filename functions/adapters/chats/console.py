@@ -7,10 +7,10 @@ import sys
 from msgspec import Struct
 from msgspec.structs import replace
 
-from functions.adapters.chats import _cards
+from functions.adapters.chats import _shared
 from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import Card
-from functions.domain.texts.columns import columns, wrap
+from functions.domain.texts.sanitize import columns, wrap
 from functions.domain.texts.words import log_title
 from functions.runtime.text import Text, in_language
 
@@ -50,11 +50,11 @@ class Console(Struct, frozen=True):
 
 def render(card: Card, language: str) -> str:
     """The card as plain text without colour. Mentions are left out: a terminal notifies nobody."""
-    return _cards.fit(card, language, _lay_out, MAX_CHARACTERS, len)
+    return _shared.fit(card, language, _lay_out, MAX_CHARACTERS, len)
 
 
 def _lay_out(card: Card, language: str) -> str:
-    facts = _cards.list_facts(card, language)
+    facts = _shared.list_facts(card, language)
     width = max((columns(label) for label, _ in facts), default=0)
     log = [f"{log_title(card.evidence_title, language)}:", *(f"  {line}" for line in card.evidence)]
     blocks = (
@@ -64,7 +64,7 @@ def _lay_out(card: Card, language: str) -> str:
         [row for label, url in card.links for row in _hang(f"{label}: ", url, 2)],
     )
     body = "\n\n".join("\n".join(_indent(row) for row in block) for block in blocks if block)
-    return f"{_cards.show_headline(card)}\n{body}".rstrip("\n")
+    return f"{_shared.show_headline(card)}\n{body}".rstrip("\n")
 
 
 def _indent(row: str) -> str:

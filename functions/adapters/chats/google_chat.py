@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from msgspec import Struct, to_builtins
 from msgspec.structs import replace
 
-from functions.adapters.chats import _cards, _posting
+from functions.adapters.chats import _shared
 from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import Card
 from functions.domain.texts.words import ALERT, TARGET, log_title
@@ -36,40 +36,40 @@ class GoogleChat(Struct, frozen=True):
     def post(self, card: Card, *, thread: str | None, language: str, timeout_s: float) -> None:
         """Post into the incident's thread, whose key is the incident's id. Never posts the same card twice."""
         message = render(card, language)
-        parts = urlsplit(_posting.webhook_url("google_chat", self.url))
+        parts = urlsplit(_shared.webhook_url("google_chat", self.url))
         query = dict(parse_qsl(parts.query)) | {"messageReplyOption": REPLY, "requestId": _request_id(card)}
-        answer = _posting.post("google_chat", parts._replace(query=urlencode(query)).geturl(), message, timeout_s=timeout_s)
-        _posting.require_accepted(answer, self.url, REMEDIES)
+        answer = _shared.post("google_chat", parts._replace(query=urlencode(query)).geturl(), message, timeout_s=timeout_s)
+        _shared.require_accepted(answer, self.url, REMEDIES)
 
     def check(self, *, timeout_s: float) -> list[Finding]:
-        query = dict(parse_qsl(urlsplit(_posting.webhook_url("google_chat", self.url)).query))
+        query = dict(parse_qsl(urlsplit(_shared.webhook_url("google_chat", self.url)).query))
         if not {"key", "token"} <= query.keys():
             raise Denied("google_chat", "the URL lacks key or token", remedy="copy the webhook's whole URL into the secret")
-        return [_posting.NOT_TRIED]
+        return [_shared.NOT_TRIED]
 
 
 def render(card: Card, language: str) -> dict[str, Any]:
     """The card as the JSON that Google Chat's webhook takes."""
-    return _cards.fit(card, language, _message, MAX_BYTES, _cards.measure_json)
+    return _shared.fit(card, language, _message, MAX_BYTES, _shared.measure_json)
 
 
 def _message(card: Card, language: str) -> dict[str, Any]:
-    headline = _replace_brackets(_cards.show_headline(card))
+    headline = _replace_brackets(_shared.show_headline(card))
     paragraphs = (f"<b>{_escaped(card.headline)}</b>" if card.headline else "", _escaped("\n\n".join(card.text)))
     widgets: list[dict[str, Any]] = [{"textParagraph": {"text": text}} for text in paragraphs if text]
     sections: list[dict[str, Any]] = [{"widgets": widgets}] if widgets else []
     if card.links:
         buttons = [{"text": _replace_brackets(label), "onClick": {"openLink": {"url": url}}} for label, url in card.links]
         sections.append({"widgets": [{"buttonList": {"buttons": buttons}}]})
-    if shown := [_fact(label, text) for label, text in _cards.list_facts(card, language, between="\n")]:
+    if shown := [_fact(label, text) for label, text in _shared.list_facts(card, language, between="\n")]:
         sections.append({"widgets": shown})
     if card.evidence:
         log = {"textParagraph": {"text": _escaped("\n".join(card.evidence))}}
         sections.append({"header": _escaped(log_title(card.evidence_title, language)), "widgets": [log]})
     header = _header(card, language)
     message: dict[str, Any] = {"cardsV2": [{"cardId": "incident", "card": {"header": header, "sections": sections}}]}
-    if mentions := _cards.find_mentions(card, MENTION):
-        message["text"] = " ".join((*mentions, _cards.escape_markup(headline)))
+    if mentions := _shared.find_mentions(card, MENTION):
+        message["text"] = " ".join((*mentions, _shared.escape_markup(headline)))
     else:
         message["fallbackText"] = headline
     if card.incident:
@@ -82,7 +82,7 @@ def _header(card: Card, language: str) -> dict[str, str]:
     words = re.split("[:：]", card.headline, maxsplit=1)[0]
     facts = dict(card.facts)
     subject = facts.get(in_language(language, TARGET)) or facts.get(in_language(language, ALERT))
-    title = {"title": _replace_brackets(_cards.show_headline(replace(card, headline=words)))}
+    title = {"title": _replace_brackets(_shared.show_headline(replace(card, headline=words)))}
     return {**title, "subtitle": _replace_brackets(subject)} if subject else title
 
 

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from functions.adapters.chats import _cards, _posting
+from functions.adapters.chats import _shared
 from functions.application.ports import Chat, Finding
 from functions.domain.cards import queues
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, Card
@@ -119,15 +119,15 @@ class Slack(Struct, frozen=True):
 
     def _post_to_webhook(self, message: dict[str, Any], ends: float) -> None:
         secret, url = self._webhook()
-        answer = _posting.post("slack", url, message, timeout_s=ends - time.monotonic(), ca=self.ca)
+        answer = _shared.post("slack", url, message, timeout_s=ends - time.monotonic(), ca=self.ca)
         if answer.status == 400:
-            answer = _posting.post("slack", url, {"text": message["text"]}, timeout_s=ends - time.monotonic(), ca=self.ca)
-        _posting.require_accepted(answer, secret, WEBHOOK_REMEDIES)
+            answer = _shared.post("slack", url, {"text": message["text"]}, timeout_s=ends - time.monotonic(), ca=self.ca)
+        _shared.require_accepted(answer, secret, WEBHOOK_REMEDIES)
 
     def _webhook(self) -> tuple[SecretRef, str]:
         if self.url is None:
             raise Denied("slack", "neither url nor token is set", remedy="set `url` (incoming webhook), or `token` and `channel`")
-        url = _posting.webhook_url("slack", self.url)
+        url = _shared.webhook_url("slack", self.url)
         if urlsplit(url).path.startswith("/hooks/"):
             raise Denied("slack", "the URL is a webhook of Mattermost or Rocket.Chat, which show no blocks", remedy=NOT_SLACK)
         return self.url, url
@@ -136,7 +136,7 @@ class Slack(Struct, frozen=True):
         """Call auth.test for a bot. For a webhook, only the URL's form can be checked without posting."""
         if self.token is None:
             self._webhook()
-            return [_posting.NOT_TRIED]
+            return [_shared.NOT_TRIED]
         if not self.channel:
             raise Denied("slack", "channel is not set", remedy=REMEDIES["channel_not_found"])
         _call(Bot(self, self.token, time.monotonic() + timeout_s), "auth.test", {})
@@ -162,16 +162,16 @@ def render_details(card: Card, language: str) -> dict[str, Any]:
 def _fit(card: Card, language: str, layout: Callable[[Card, str], list[dict[str, Any]]]) -> dict[str, Any]:
 
     def message(card: Card, language: str) -> dict[str, Any]:
-        text = " ".join((*_cards.find_mentions(card, MENTION), escape(_cards.show_headline(card))))
+        text = " ".join((*_shared.find_mentions(card, MENTION), escape(_shared.show_headline(card))))
         return {"text": text, "blocks": layout(card, language), "unfurl_links": False, "unfurl_media": False}
 
-    return _cards.fit(card, language, message, MAX_CHARACTERS, lambda message: len(json.dumps(message, ensure_ascii=False)))
+    return _shared.fit(card, language, message, MAX_CHARACTERS, lambda message: len(json.dumps(message, ensure_ascii=False)))
 
 
 def _first_blocks(card: Card, language: str) -> list[dict[str, Any]]:
     """What a person needs first: the headline, a sentence, the buttons, the first facts and links, and the incident."""
-    blocks: list[dict[str, Any]] = [{"type": "header", "text": _plain_text(_cards.show_headline(card), MAX_HEADER, language)}]
-    if mentions := _cards.find_mentions(card, MENTION):
+    blocks: list[dict[str, Any]] = [{"type": "header", "text": _plain_text(_shared.show_headline(card), MAX_HEADER, language)}]
+    if mentions := _shared.find_mentions(card, MENTION):
         blocks.append(_section(" ".join(mentions)))
     sentences = [{"type": "section", "text": _plain_text(text, MAX_SECTION, language)} for text in card.text if text]
     blocks += sentences[:1]
@@ -233,13 +233,13 @@ def escape(text: str) -> str:
 
 
 def _plain_text(text: str, limit: int, language: str) -> dict[str, Any]:
-    return {"type": "plain_text", "text": _cards.fit_text(text, limit, escape, language), "emoji": False}
+    return {"type": "plain_text", "text": _shared.fit_text(text, limit, escape, language), "emoji": False}
 
 
 def _fit_log(lines: tuple[str, ...], language: str) -> str:
     """As many of the log's last lines as fit: the end shows what went wrong."""
     rows = [escape(line).replace("```", "'''") for line in reversed(lines)]
-    last_rows = _cards.take_rows(rows, MAX_LOG)
+    last_rows = _shared.take_rows(rows, MAX_LOG)
     mark = [in_language(language, SHORTENED).strip()] if len(last_rows) < len(rows) else []
     return "\n".join([*mark, *reversed(last_rows)])
 
@@ -253,7 +253,7 @@ def _field(label: str, text: str, language: str) -> dict[str, Any]:
     is_code = FORMATTING.search(text) is not None
     heading = f"*{escape(label)}*\n" if label else ""
     left = MAX_FIELD - len(heading) - 2
-    value = _cards.fit_text(text.replace("`", "'") if is_code else text, left, escape, language)
+    value = _shared.fit_text(text.replace("`", "'") if is_code else text, left, escape, language)
     return {"type": "mrkdwn", "text": heading + (f"`{value}`" if is_code else value), "verbatim": True}
 
 
@@ -331,7 +331,7 @@ def _show_details(bot: Bot, first: _FirstCard, card: Card, language: str) -> _Fi
 def _call(bot: Bot, method: str, body: dict[str, Any]) -> dict[str, Any]:
     """Call one method of the Web API. If Slack finds the message too large, send only its headline."""
     url, headers = _address(bot, method)
-    answer = _posting.post("slack", url, body, timeout_s=bot.ends - time.monotonic(), headers=headers, ca=bot.slack.ca)
+    answer = _shared.post("slack", url, body, timeout_s=bot.ends - time.monotonic(), headers=headers, ca=bot.slack.ca)
     try:
         return _result(bot, method, answer)
     except _Refused as error:
@@ -353,7 +353,7 @@ def _address(bot: Bot, path: str) -> tuple[str, dict[str, str]]:
 
 
 def _result(bot: Bot, method: str, answer: http_client.Answer) -> dict[str, Any]:
-    _posting.require_accepted(answer, bot.token, {})
+    _shared.require_accepted(answer, bot.token, {})
     result = answer.object()
     error = str(result.get("error"))
     if result.get("ok") is True:

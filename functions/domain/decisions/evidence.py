@@ -1,6 +1,12 @@
 """Collects evidence once an incident, before its first restart. It never starts, holds or counts as a restart (I10).
 The restart waits for the end of the evidence run, but never longer than `within`. Whatever happens to the run, the incident goes
-on: at worst without evidence, and with the reason. After the wait the queues are read again."""
+on: at worst without evidence, and with the reason. After the wait the queues are read again.
+
+The second opinion is what the job says of the application on the host that holds a message (docs/evidence.md): its last line
+there may be `unstick: healthy REASON` or `unstick: stuck REASON`. Silence, or both, changes nothing."""
+
+import re
+from collections.abc import Iterable
 
 from msgspec.structs import replace
 
@@ -10,12 +16,13 @@ from functions.domain.decisions.turn import Turn
 from functions.domain.health.proofs import Judgement
 from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.events import Collect, Decision, EvidenceStarted, Keep, Kind
-from functions.domain.model.incidents import Evidence, Incident
-from functions.domain.model.observations import EVIDENCE, EvidenceReading, Observation, Unknown
-from functions.domain.texts import opinions
+from functions.domain.model.incidents import Evidence, Incident, Opinion
+from functions.domain.model.observations import EVIDENCE, EvidenceReading, NodeOutput, Observation, Unknown
 from functions.domain.texts.words import choose_lines, worded
 from functions.runtime.text import Phrase, Text, named
 
+REASON = 200  # characters of an opinion's reason
+_OPINION = re.compile(r"unstick: (healthy|stuck)(?: (.*))?")
 LOOK_S = 3.0  # how often Unstick checks whether the run has ended
 
 
@@ -77,17 +84,17 @@ def wait_for_evidence(turn: Turn, reading: EvidenceReading) -> None:
 def note_evidence(turn: Turn, reading: EvidenceReading) -> None:
     """Note what was collected, or why nothing was, and archive the output."""
     turn.change(evidence=with_reading(turn.incident.evidence or Evidence(), reading, turn.at))
-    if whole := opinions.join_nodes(reading.output or ()):
+    if whole := join_nodes(reading.output or ()):
         turn.acts.append(Keep(turn.incident.id, whole))
 
 
 def with_reading(evidence: Evidence, reading: EvidenceReading, now: float) -> Evidence:
     """Add what was collected, or why nothing was."""
-    output = opinions.put_first(reading.output or (), evidence.host)
-    lines = choose_lines(opinions.join_nodes(output))
+    output = put_first(reading.output or (), evidence.host)
+    lines = choose_lines(join_nodes(output))
     evidence = replace(evidence, execution=reading.execution or evidence.execution, lines=lines)
     evidence = replace(evidence, missing=evidence.missing or _why_missing(evidence, reading, now))
-    return evidence if evidence.missing else replace(evidence, opinion=opinions.read_opinion(output, evidence.host))
+    return evidence if evidence.missing else replace(evidence, opinion=read_opinion(output, evidence.host))
 
 
 def _why_missing(evidence: Evidence, reading: EvidenceReading, now: float) -> Phrase:
@@ -103,7 +110,7 @@ def _why_missing(evidence: Evidence, reading: EvidenceReading, now: float) -> Ph
         return Text("execution {id} ended as {status}", id=execution.id, status=worded(execution.status))
     if reading.output is None:
         return Text("the output of execution {id} could not be read", id=execution.id)
-    return "" if opinions.join_nodes(reading.output) else Text("execution {id} wrote nothing", id=execution.id)
+    return "" if join_nodes(reading.output) else Text("execution {id} wrote nothing", id=execution.id)
 
 
 def without_evidence_runs(seen: Observation) -> Observation:
@@ -116,3 +123,23 @@ def without_evidence_runs(seen: Observation) -> Observation:
     if (executions, others) == (history.executions, history.others):
         return seen
     return replace(seen, history=replace(history, executions=executions, others=others))
+
+
+def read_opinion(output: tuple[NodeOutput, ...], host: str) -> Opinion | None:
+    """The opinion on this host. `host`: the one that the run was limited to; only it counts, so the run has one node."""
+    said = [line.strip() for node in output for line in node.text.splitlines() if line.strip()]
+    opinions = [match for line in said if (match := _OPINION.fullmatch(line))]
+    if not host or len(output) != 1 or len(opinions) != 1 or not _OPINION.fullmatch(said[-1]):
+        return None
+    return Opinion(host, opinions[0][1] == "healthy", (opinions[0][2] or "")[:REASON])
+
+
+def put_first(output: tuple[NodeOutput, ...], host: str) -> tuple[NodeOutput, ...]:
+    """The output with that of this host first."""
+    return tuple(sorted(output, key=lambda node: node.node != host))
+
+
+def join_nodes(output: Iterable[NodeOutput]) -> str:
+    """The whole output. Of several nodes, each is under its name."""
+    written = [one for one in output if one.text]
+    return "\n".join(f"{one.node}:\n{one.text}" if len(written) > 1 else one.text for one in written)

@@ -12,8 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from functions.adapters.grafana.auth import authenticate
-from functions.adapters.grafana.payload import parse
+from functions.adapters.grafana.request import authenticate, parse
 from functions.adapters.runners.rundeck import Rundeck as Settings
 from functions.adapters.runners.rundeck import answers as rundeck_answers
 from functions.adapters.runners.rundeck import client as rundeck

@@ -10,8 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from functions.adapters.grafana.auth import authenticate
-from functions.adapters.grafana.payload import parse
+from functions.adapters.grafana.request import authenticate, parse
 from functions.config.settings import Auth, Basic, Bearer, Hmac
 from functions.runtime.errors import BadRequest, Denied, Unavailable
 from testbed.recorded_grafana import RECORDINGS, Recording, as_wsgi, known, unreadable

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functions.adapters.grafana.payload import parse
+from functions.adapters.grafana.request import parse
 from functions.domain.model.alerts import Alert
 from functions.runtime.errors import BadRequest
 from testbed.recorded_grafana import RECORDINGS

@@ -21,7 +21,7 @@ from detect_secrets.plugins.twilio import TwilioKeyDetector
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functions.domain.texts.masking import KEPT_BYTES, MARGIN, mask
+from functions.domain.texts.patterns import KEPT_BYTES, MARGIN, mask
 from functions.domain.texts.words import choose_lines
 
 SECRETS = {

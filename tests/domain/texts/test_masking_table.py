@@ -10,7 +10,7 @@ import string
 
 import pytest
 
-from functions.domain.texts.masking import mask
+from functions.domain.texts.patterns import mask
 
 HEX, LOWER, ALNUM, UPPER = "0123456789abcdef", string.ascii_lowercase + string.digits, string.ascii_letters + string.digits, string.ascii_uppercase + string.digits  # fmt: skip # noqa: E501
 X = "hunter2hunter2"

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import pytest
 import yaml
 
-from functions.domain.texts.masking import mask
+from functions.domain.texts.patterns import mask
 from functions.domain.texts.words import choose_lines
 from testbed.doubles import server
 from testbed.doubles.rundeck import INCIDENT

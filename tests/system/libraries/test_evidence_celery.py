@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from functions.domain.texts.masking import mask
+from functions.domain.texts.patterns import mask
 from functions.domain.texts.words import choose_lines
 from testbed.broker import Broker
 from testbed.libraries import Application, message_of

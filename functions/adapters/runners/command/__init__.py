@@ -15,7 +15,7 @@ from functions.application.ports import EvidenceRun, Finding, Runner
 from functions.domain.model.alerts import Target
 from functions.domain.model.observations import Execution, ExecutionHistory, NodeOutput
 from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION, EvidenceJob, Restart
-from functions.domain.texts.masking import mask
+from functions.domain.texts.patterns import mask
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from functions.runtime.redaction import redact
 from functions.runtime.structs import duration, key, written

@@ -27,7 +27,7 @@ from functions.adapters.runners.command import supervisor
 from functions.adapters.runners.command.supervisor import append, read_entries
 from functions.adapters.sqlite import opened
 from functions.domain.decisions.matching import OPTION, shown, template_options
-from functions.domain.texts.masking import mask
+from functions.domain.texts.patterns import mask
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from functions.runtime.redaction import redact
 from functions.runtime.text import Phrase, Text, named

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION
-from functions.domain.texts.masking import mask
+from functions.domain.texts.patterns import mask
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from functions.runtime.redaction import redact
