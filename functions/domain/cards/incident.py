@@ -1,5 +1,5 @@
-"""One incident as pages and the command line show it: its card as it stands, its place in the list, a line about each queue as it
-is now, and all that happened, in order."""
+"""One incident as pages and the command line show it: its card as it stands, its place in the list, all that happened, in order,
+and the curves of its queues, drawn as SVG."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -11,16 +11,16 @@ from msgspec.structs import replace
 
 from functions.domain.cards import card
 from functions.domain.cards.content import CardInput, tidy
-from functions.domain.cards.queues import QUEUE_NAME, held
+from functions.domain.cards.queues import QUEUE_NAME, describe
 from functions.domain.model.alerts import Target
-from functions.domain.model.codes import ASKED, Ending, Health, Phase, Reason, Verdict
+from functions.domain.model.codes import ASKED, Ending, Phase, Reason, Verdict
 from functions.domain.model.incidents import AlertRef, Escalation, Evidence, HistoryEntry, Incident, Outcome, QueueState
 from functions.domain.model.messages import Card, CardKind
-from functions.domain.model.observations import Execution, QueueSnapshot, Reading, Unknown, figures_of
+from functions.domain.model.observations import Execution, Samples
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.sanitize import safe_url
-from functions.domain.texts.words import ENDINGS, PHASES, consumers, duration, messages, size, worded
+from functions.domain.texts.words import ENDINGS, PHASES, consumers, duration, messages, worded
 from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
 
 SUMMARY = 300
@@ -111,21 +111,6 @@ def _before(state: QueueState) -> Iterator[Entry]:
         yield Entry(state.before.at, "check", named(tidy(state.queue.name, QUEUE_NAME), describe(state.before)))
 
 
-def describe(reading: QueueSnapshot) -> Phrase:
-    """One reading of a queue in full."""
-    oldest: Phrase = ""
-    if reading.head_at is not None:
-        oldest = Text("the oldest is {age} old", age=duration(reading.at - reading.head_at))
-    unacked: Phrase = ""
-    if reading.unacked is not None:
-        of = size(reading.held_bytes) if reading.held_bytes is not None else ""
-        unacked = in_brackets(Text("{count} unacknowledged", count=reading.unacked), of)
-    figures = join(
-        (messages(reading.depth), unacked, consumers(reading.consumers) if reading.consumers is not None else "", oldest), COMMA
-    )
-    return join((figures, *(Text("held by {holder}", holder=held(holder, reading.at)) for holder in reading.holders)))
-
-
 def _decision(entry: HistoryEntry) -> Entry:
     reason = REASONS[entry.reason].short if entry.reason else ""
     return Entry(entry.at, "decision", named(PHASES[entry.phase].fill(attempt=entry.attempt), in_brackets(reason, entry.detail)))
@@ -187,12 +172,6 @@ ENDED_AS: Mapping[Ending, CardKind] = {
     Ending.RECOVERED: CardKind.RECOVERED,
     Ending.ESCALATED: CardKind.ESCALATED,
     Ending.HELD: CardKind.HELD,
-}
-HEALTH = {
-    Health.ILL: Text("Stuck"),
-    Health.LIKELY: Text("Likely stuck"),
-    Health.WELL: Text("Not stuck"),
-    Health.UNSURE: Text("Not yet clear whether it is stuck"),
 }
 
 
@@ -260,10 +239,55 @@ def count_runs(incident: Incident) -> Phrase:
     return join((each[by_hand].fill(count=n, status=ended[status]) for (status, by_hand), n in counted.items()), COMMA)
 
 
-def say_now(name: str, reading: Reading, health: Health, why: Phrase) -> Phrase:
-    """The line about a queue as it is now: its figures, or why it is judged so where it has none."""
-    if isinstance(reading, Unknown):
-        return named(tidy(name, QUEUE_NAME), Text("It can't be read: {why}", why=reading.why))
-    figures = figures_of(reading)
-    said = join((HEALTH.get(health, ""), describe(figures) if figures else why), COMMA)
-    return named(Text("{queue} now", queue=tidy(name, QUEUE_NAME)), said)
+SIZE = 560, 120
+TOP = 0.93  # the share of the height that the maximum reaches, so that the end point fits in
+DRAWING = (
+    '<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" fill="none" stroke="currentColor" overflow="visible" '
+    'aria-hidden="true"><polygon class="area" fill="currentColor" stroke="none" opacity=".3" points="{area}"/>'
+    '<polygon class="held" fill="currentColor" stroke="none" points="{held}"/>'
+    '<path class="axis" stroke="#8a919c" d="M0 {height}H{width}"/>{marks}'
+    '<polyline points="{line}" stroke-width="2" stroke-linejoin="round"/>'
+    '<path stroke-width="8" stroke-linecap="round" d="M{end}h0"/></svg>'
+)
+MARK = '<path class="mark" stroke-width="2" stroke-dasharray="5 4" d="M{x} 0V{height}"/>'
+
+
+class Curve(Struct, frozen=True):
+    depths: Samples  # all messages
+    held: Samples = ()  # of these the unacknowledged ones, where known
+    starts: tuple[float, ...] = ()  # when restarts began, by our clock
+
+    @property
+    def begins_at(self) -> float:
+        return min(self.depths[0][0], *self.starts, self.depths[-1][0])
+
+    @property
+    def ends_at(self) -> float:
+        return max(self.depths[0][0], *self.starts, self.depths[-1][0])
+
+
+def find_starts(incident: Incident) -> tuple[float, ...]:
+    """When its restarts began, by our clock."""
+    began = (execution.runner_started_at for execution in incident.executions)
+    return tuple(at - incident.runner_ahead_s for at in began if at is not None)
+
+
+def draw_curve(curve: Curve, size: tuple[int, int] = SIZE) -> str:
+    """The curve as SVG in the colour of the text around it, with a mark for each restart; empty with fewer than two samples."""
+    if len(curve.depths) < 2:
+        return ""
+    begins_at, span_s, (width, height) = curve.begins_at, max(curve.ends_at - curve.begins_at, 1e-9), size
+    most = max(1, *(depth for _, depth in curve.depths))
+
+    def x(at: float) -> str:
+        return f"{min(max((at - begins_at) / span_s, 0.0), 1.0) * width:.1f}"
+
+    def place(samples: Samples) -> str:
+        return " ".join(f"{x(at)},{height - min(max(0, count), most) / most * height * TOP:.1f}" for at, count in samples)
+
+    def close(samples: Samples) -> str:
+        return f"{x(samples[0][0])},{height} {place(samples)} {x(samples[-1][0])},{height}" if len(samples) > 1 else ""
+
+    line, marks = place(curve.depths), "".join(MARK.format(x=x(at), height=height) for at in sorted(curve.starts))
+    areas = {"area": close(curve.depths), "held": close(curve.held)}
+    return DRAWING.format(line=line, end=line.split()[-1], marks=marks, width=width, height=height, **areas)

@@ -1,15 +1,13 @@
-"""What cards say of queues: figures before and after, who holds messages, the oldest one; and the curve of the messages, drawn as
-SVG for pages and the gallery, as bars of text for chats, and said in words."""
+"""What cards say of queues: figures before and after, who holds messages, the oldest one; each queue as it is now; and the
+curve of the messages, as bars of text and in words."""
 
 from collections.abc import Mapping
 from math import inf
 
-from msgspec import Struct
-
 from functions.domain.cards.content import CardInput, Fact, tidy
-from functions.domain.model.codes import Proof, Reason, Verdict
-from functions.domain.model.incidents import Incident, QueueState
-from functions.domain.model.observations import Holder, Samples
+from functions.domain.model.codes import Health, Proof, Reason, Verdict
+from functions.domain.model.incidents import QueueState
+from functions.domain.model.observations import Holder, QueueSnapshot, Reading, Samples, Unknown, figures_of
 from functions.domain.texts.words import consumers, duration, messages, size
 from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
 
@@ -134,60 +132,8 @@ def pick_curve(card_input: CardInput) -> tuple[tuple[float, int], ...]:
 
 
 CURVE = Text("Depth")
-SIZE = 560, 120
-TOP = 0.93  # the share of the height that the maximum reaches, so that the end point fits in
 BARS = "▁▂▃▄▅▆▇█"
 BARS_SHOWN = 24
-DRAWING = (
-    '<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" fill="none" stroke="currentColor" overflow="visible" '
-    'aria-hidden="true"><polygon class="area" fill="currentColor" stroke="none" opacity=".3" points="{area}"/>'
-    '<polygon class="held" fill="currentColor" stroke="none" points="{held}"/>'
-    '<path class="axis" stroke="#8a919c" d="M0 {height}H{width}"/>{marks}'
-    '<polyline points="{line}" stroke-width="2" stroke-linejoin="round"/>'
-    '<path stroke-width="8" stroke-linecap="round" d="M{end}h0"/></svg>'
-)
-MARK = '<path class="mark" stroke-width="2" stroke-dasharray="5 4" d="M{x} 0V{height}"/>'
-
-
-class Curve(Struct, frozen=True):
-    depths: Samples  # all messages
-    held: Samples = ()  # of these the unacknowledged ones, where known
-    starts: tuple[float, ...] = ()  # when restarts began, by our clock
-
-    @property
-    def begins_at(self) -> float:
-        return min(self.depths[0][0], *self.starts, self.depths[-1][0])
-
-    @property
-    def ends_at(self) -> float:
-        return max(self.depths[0][0], *self.starts, self.depths[-1][0])
-
-
-def find_starts(incident: Incident) -> tuple[float, ...]:
-    """When its restarts began, by our clock."""
-    began = (execution.runner_started_at for execution in incident.executions)
-    return tuple(at - incident.runner_ahead_s for at in began if at is not None)
-
-
-def draw_curve(curve: Curve, size: tuple[int, int] = SIZE) -> str:
-    """The curve as SVG in the colour of the text around it, with a mark for each restart; empty with fewer than two samples."""
-    if len(curve.depths) < 2:
-        return ""
-    begins_at, span_s, (width, height) = curve.begins_at, max(curve.ends_at - curve.begins_at, 1e-9), size
-    most = max(1, *(depth for _, depth in curve.depths))
-
-    def x(at: float) -> str:
-        return f"{min(max((at - begins_at) / span_s, 0.0), 1.0) * width:.1f}"
-
-    def place(samples: Samples) -> str:
-        return " ".join(f"{x(at)},{height - min(max(0, count), most) / most * height * TOP:.1f}" for at, count in samples)
-
-    def close(samples: Samples) -> str:
-        return f"{x(samples[0][0])},{height} {place(samples)} {x(samples[-1][0])},{height}" if len(samples) > 1 else ""
-
-    line, marks = place(curve.depths), "".join(MARK.format(x=x(at), height=height) for at in sorted(curve.starts))
-    areas = {"area": close(curve.depths), "held": close(curve.held)}
-    return DRAWING.format(line=line, end=line.split()[-1], marks=marks, width=width, height=height, **areas)
 
 
 def say_curve(depths: Samples) -> Phrase:
@@ -208,3 +154,35 @@ def to_bars(samples: Samples) -> str:
     width, highest = min(BARS_SHOWN, len(depths)), max(depths) or 1
     heights = (max(depths[place * len(depths) // width : (place + 1) * len(depths) // width]) for place in range(width))
     return "".join(BARS[max(1, round(height * 7 / highest)) if height else 0] for height in heights)
+
+
+HEALTH = {
+    Health.ILL: Text("Stuck"),
+    Health.LIKELY: Text("Likely stuck"),
+    Health.WELL: Text("Not stuck"),
+    Health.UNSURE: Text("Not yet clear whether it is stuck"),
+}
+
+
+def describe(reading: QueueSnapshot) -> Phrase:
+    """One reading of a queue in full."""
+    oldest: Phrase = ""
+    if reading.head_at is not None:
+        oldest = Text("the oldest is {age} old", age=duration(reading.at - reading.head_at))
+    unacked: Phrase = ""
+    if reading.unacked is not None:
+        of = size(reading.held_bytes) if reading.held_bytes is not None else ""
+        unacked = in_brackets(Text("{count} unacknowledged", count=reading.unacked), of)
+    figures = join(
+        (messages(reading.depth), unacked, consumers(reading.consumers) if reading.consumers is not None else "", oldest), COMMA
+    )
+    return join((figures, *(Text("held by {holder}", holder=held(holder, reading.at)) for holder in reading.holders)))
+
+
+def say_now(name: str, reading: Reading, health: Health, why: Phrase) -> Phrase:
+    """The line about a queue as it is now: its figures, or why it is judged so where it has none."""
+    if isinstance(reading, Unknown):
+        return named(tidy(name, QUEUE_NAME), Text("It can't be read: {why}", why=reading.why))
+    figures = figures_of(reading)
+    said = join((HEALTH.get(health, ""), describe(figures) if figures else why), COMMA)
+    return named(Text("{queue} now", queue=tidy(name, QUEUE_NAME)), said)

@@ -13,8 +13,7 @@ from functions.application.ports import Budget
 from functions.bootstrap import Adapters
 from functions.domain.cards import facts
 from functions.domain.cards.content import CardInput, Content, clock, details, render, tidy, to_do
-from functions.domain.cards.incident import say_now
-from functions.domain.cards.queues import QUEUES_SHOWN
+from functions.domain.cards.queues import QUEUES_SHOWN, say_now
 from functions.domain.decisions import endings
 from functions.domain.decisions.messages import compose_with_answers
 from functions.domain.health.looks import judge_health

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask import Request
+from markupsafe import Markup
 from msgspec.structs import replace
 
 from functions.application import history, signing
@@ -14,8 +15,8 @@ from functions.bootstrap import Adapters
 from functions.domain.cards import card
 from functions.domain.cards.content import Content, render, tidy
 from functions.domain.cards.facts import PAGE_ID
-from functions.domain.cards.incident import KINDS, sort_rows, tell, to_card_input, to_row
-from functions.domain.cards.queues import QUEUE_NAME, QUEUES_SHOWN, Curve, find_starts, say_curve
+from functions.domain.cards.incident import KINDS, Curve, draw_curve, find_starts, sort_rows, tell, to_card_input, to_row
+from functions.domain.cards.queues import QUEUE_NAME, QUEUES_SHOWN, say_curve
 from functions.domain.model.messages import CardKind
 from functions.entrypoints import http
 from functions.entrypoints.http import Response, not_allowed
@@ -92,13 +93,13 @@ def _show_one(ports: Adapters, incident: str, *, by_link: bool) -> Response:
         return _refuse(ports, 404, **to_all)
     shown = card.compose(to_card_input(record, ports.rules, ports.now()), ports.rules)
     starts = find_starts(record.incident)
-    curves = [
-        (named(tidy(state.queue.name, QUEUE_NAME), say_curve(state.curve)), Curve(state.curve, state.held_curve, starts))
-        for state in record.incident.queues[:QUEUES_SHOWN]
-    ]
+    queues = [state for state in record.incident.queues[:QUEUES_SHOWN] if len(state.curve) > 1]
+    captions = [named(tidy(state.queue.name, QUEUE_NAME), say_curve(state.curve)) for state in queues]
+    curves = [Curve(state.curve, state.held_curve, starts) for state in queues]
+    drawn = [(caption, curve, Markup(draw_curve(curve))) for caption, curve in zip(captions, curves, strict=True)]  # noqa: S704
     timeline = tell(record.incident, record.outcome)
     bare = replace(shown, evidence=())  # the timeline has it
-    return show_card(ports.rules, bare, wide=True, curves=curves, timeline=timeline, kinds=KINDS, **to_all)
+    return show_card(ports.rules, bare, wide=True, curves=drawn, timeline=timeline, kinds=KINDS, **to_all)
 
 
 def _show_all(ports: Adapters, *, below: bool) -> Response:

@@ -9,8 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from functions.domain.cards import card, queues
-from functions.domain.cards.incident import Record, say_now, sort_rows, tell, to_card_input, to_row
-from functions.domain.cards.queues import Curve, find_starts
+from functions.domain.cards.incident import Curve, Record, draw_curve, find_starts, sort_rows, tell, to_card_input, to_row
+from functions.domain.cards.queues import say_now
 from functions.domain.model.codes import Ending, Health, Phase, Reason, Verdict
 from functions.domain.model.incidents import STUCK, AfterRestart, Escalation, Evidence, HistoryEntry, Outcome, PastAttempt
 from functions.domain.model.messages import Card
@@ -182,14 +182,14 @@ def test_the_curve_marks_each_restart_and_has_what_consumers_hold():
     """All points are inside the picture; fewer than two samples are no curve."""
     incident = known("escalated").incident
     depths = incident.queues[0].curve
-    drawn = queues.draw_curve(Curve(depths, tuple((at, 20) for at, _ in depths), find_starts(incident)), (560, 120))
+    drawn = draw_curve(Curve(depths, tuple((at, 20) for at, _ in depths), find_starts(incident)), (560, 120))
     for kind in ("area", "held"):
         (points,) = re.findall(f'class="{kind}"[^>]* points="([^"]+)"', drawn)
         xs, ys = zip(*(map(float, point.split(",")) for point in points.split()), strict=True)
         assert (min(xs), max(xs), min(ys) >= 0, max(ys)) == (0, 560, True, 120)
     assert drawn.count('class="mark"') == 2
     assert str(queues.say_curve(depths)) == "224 → 615 (peak 615) in 8 min 9 s"
-    assert {queues.draw_curve(Curve(few)) or queues.to_bars(few) or queues.say_curve(few) for few in ((), depths[:1])} == {""}
+    assert {draw_curve(Curve(few)) or queues.to_bars(few) or queues.say_curve(few) for few in ((), depths[:1])} == {""}
 
 
 @pytest.mark.parametrize(
