@@ -22,10 +22,10 @@ from functions.domain.decisions.messages import HOLDS_KEPT, THREADS_KEPT
 from functions.domain.model.alerts import Alert
 from functions.domain.model.incidents import Document
 from functions.domain.model.runbooks import Limits, Rules
-from tests.simulation.broken import Variant, applied
+from tests.simulation.broken import applied
 from tests.simulation.checker.check import check
 from tests.simulation.checker.history import Violation
-from tests.simulation.models import Faults, Run
+from tests.simulation.models import Run
 from tests.simulation.queues import Queue, Worker
 from tests.simulation.scenario import PROFILES, Cause, Scenario, _after_restart, _sticks, _target_of
 from tests.simulation.world import BEGIN, Host, World, a_runbook
@@ -69,7 +69,7 @@ def day(seed: int) -> Course:
     """Live through it, and look at every document that was saved."""
     scenario = _built(random.Random(seed))
     world = scenario.world
-    with applied(Variant("replies in threads", ((Host, "post", _in_threads),), Faults(), frozenset())):
+    with applied((Host, "post", _in_threads)):
         world.run(BEGIN + DAY_S + CALM_S)
     saved = [(at, key, body) for at, key, body in world.saved if not key.startswith(("pause", "storm"))]
     documents = [decode(Document, body, key) for _, key, body in saved]

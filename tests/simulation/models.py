@@ -15,7 +15,7 @@ from functions.domain.model.observations import Execution, ExecutionHistory
 from functions.runtime.errors import Conflict, Denied, DeniedCode, Unavailable
 
 
-@dataclass
+@dataclass(frozen=True)
 class Faults:
     """How likely each fault is, from 0 to 1, by call."""
 

@@ -209,9 +209,9 @@ class Queue:
             and earlier.get(one.id) == (one.counts(piece.done_by(at, one)), one.holds)
         ]
 
-    def stuck(self, at: float, seconds: float, *, hanging: bool = True) -> bool:
+    def stuck(self, at: float, seconds: float) -> bool:
         """Whether for so long a consumer has hung, or messages have waited and nobody was given any though somebody once was."""
-        if hanging and self.hung(at, seconds):
+        if self.hung(at, seconds):
             return True
         waits = self.depth(at) > 0 and self.depth(at - seconds) > 0 and self.was_consumed()
         return waits and self.moves(at) == self.moves(at - seconds)

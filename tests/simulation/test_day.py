@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from functions.domain.decisions import endings
 from functions.domain.decisions import messages as telling
-from tests.simulation.broken import Variant, applied
+from functions.domain.decisions import notices
+from tests.simulation.broken import applied
 from tests.simulation.day import MOST_BYTES, day
-from tests.simulation.models import Faults
 
 pytestmark = pytest.mark.long
 
@@ -21,15 +20,15 @@ def test_a_day_of_illnesses_leaves_small_documents_and_none_open(seed: int) -> N
     assert course.violations == []
     assert course.illnesses > 100
     assert course.restarts > 40
-    assert (course.outcomes, course.threads) == (endings.OUTCOMES_KEPT, telling.THREADS_KEPT)
+    assert (course.outcomes, course.threads) == (telling.OUTCOMES_KEPT, notices.THREADS_KEPT)
     assert course.holds > 30
     assert max(course.largest_bytes) < MOST_BYTES
 
 
 @pytest.mark.parametrize(
-    ("module", "limit", "seed"), [(endings, "OUTCOMES_KEPT", 7), (telling, "HOLDS_KEPT", 11), (telling, "THREADS_KEPT", 7)]
+    ("module", "limit", "seed"), [(telling, "OUTCOMES_KEPT", 7), (telling, "HOLDS_KEPT", 11), (notices, "THREADS_KEPT", 7)]
 )
 def test_a_document_that_grows_is_found(module: object, limit: str, seed: int) -> None:
     """Without one of the limits, the day is not called good. The seeds are those of days that get there."""
-    with applied(Variant("without end", ((module, limit, lambda _: 100_000),), Faults(), frozenset())):
+    with applied((module, limit, lambda _: 100_000)):
         assert {violation.invariant for violation in day(seed).violations} == {"size"}
