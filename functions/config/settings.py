@@ -118,6 +118,8 @@ class File(Struct, frozen=True, rename=key):
     """Which alert restarts what. Without a runbook every alert is held with `no_runbook`."""
     public_url: Annotated[str, written("base-url")] = ""
     """This function's address in a browser, for the links of messages."""
+    docs_url: Annotated[str, written("base-url")] = ""
+    """Address of this release's `docs` folder. Messages then link to their reason code, and to how a message is moved by hand."""
     identity_header: Annotated[str, written("header")] = ""
     """Header in which a proxy names the person, such as `X-Goog-Authenticated-User-Email`. Set it only if nobody can bypass
     that proxy. Without it, people type their names."""
@@ -156,6 +158,7 @@ class Config(File, frozen=True, kw_only=True, dict=True):
             storm_targets=self.storm.targets,
             storm_within_s=self.storm.within_s,
             public_url=self.public_url,
+            docs_url=self.docs_url,
             language=self.language,
             time_zone=self.time_zone or ("Asia/Tokyo" if self.language == "ja" else "UTC"),
             runner=self.runner.adapter.name,

@@ -34,6 +34,7 @@ store: {local: {path: unstick.db}}
 scheduler: {local: {path: unstick.db}}
 signing_keys: [env://K, env://L]
 public_url: https://unstick.example.com
+docs_url: https://git.example.com/unstick/docs
 channels:
   one: {type: slack, token: env://S, channel: '#ops', base_url: https://slack.example.com}
   two: {type: slack, url: env://S, ca: s.pem, signing_secret: env://S}

@@ -147,10 +147,7 @@ def _advice(card_input: CardInput) -> Phrase:
     if survivor := find_survivor(card_input.queues):
         return say_survivor(survivor)
     if find_same_again(card_input.queues):
-        return Text(
-            "Check the message that is held and the application's log. Move that message away "
-            "(docs/rabbitmq.md, Moving one message by hand), or roll back."
-        )
+        return Text("Check the message that is held and the application's log; move that message away or roll back.")
     consumers = queues.fewest_consumers(card_input)
     if consumers is None or not card_input.shown.restarts:
         return Text("Check the queue and the application's log, and restart it by hand if it hangs.")

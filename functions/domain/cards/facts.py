@@ -32,6 +32,8 @@ LINKS: Mapping[str, Text] = {
     "silence": Text("Silence"),
 }
 
+MOVING = "rabbitmq.md#moving-one-message-by-hand"
+PAGES = {"en": "operations.md", "ja": "operations.ja.md"}  # the page of the reason codes; English by default
 PAGE_ID = re.compile(r"[A-Za-z0-9-]{1,80}")  # an id that has a page
 
 Part = Callable[[CardInput], Iterable[Fact]]
@@ -261,15 +263,17 @@ def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
     trigger = first_trigger(card_input)
     of_alert = trigger.links if trigger else {}
     execution, collected = card_input.about or card_input.shown.execution, card_input.shown.evidence
+    reason, page = card_input.reason, PAGES.get(rules.language, PAGES["en"])
     bundled = islice(card_input.bundled_links.items(), BUNDLED_LINKS)
     wanted: list[tuple[Phrase, str]] = [
         (_say_approve(card_input), card_input.approve_url),
         (words.LINK_ACKNOWLEDGE, card_input.acknowledge_url),
         (words.LINK_BY_HAND, page_to_restart(card_input) if asks_to_restart(card_input) else ""),
         *((named(words.LINK_BY_HAND, tidy(name, 40)), url) for name, url in bundled),
-        (words.LINK_QUEUE, page_of_queue(card_input)),
+        *_links_to_queue(card_input, rules),
         (words.LINK_EXECUTION, execution.url if execution else ""),
         (words.LINK_DETAILS, page_of_incident(incident_id(card_input), rules)),
+        (words.LINK_REASON, f"{rules.docs_url}/{page}#{reason.value}" if reason and rules.docs_url else ""),
         (words.LINK_EVIDENCE, collected.execution.url if collected and collected.execution else ""),
         *((label, of_alert.get(name, "")) for name, label in LINKS.items()),
         (words.LINK_CAUSE, card_input.runbook.root_cause if card_input.runbook else ""),
@@ -277,12 +281,14 @@ def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
     return ((label, safe) for label, url in wanted if (safe := safe_url(url)))
 
 
-def page_of_queue(card_input: CardInput) -> str:
-    """Where people look at a queue that the restart did not help, and move away a message on which it hangs again."""
+def _links_to_queue(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
+    """Where people look at a queue that the restart did not help, and how they move away a message on which it hangs again."""
     hang = (state for state in card_input.queues if state.after.verdict is Verdict.STUCK)
-    state = find_same_again(card_input.queues) or next(hang, None)
-    escalated = card_input.kind in (CardKind.ESCALATED, CardKind.ESCALATED_AGAIN)
-    return state.queue.page if state and escalated else ""
+    same = find_same_again(card_input.queues)
+    state = same or next(hang, None)
+    if state is not None and card_input.kind in (CardKind.ESCALATED, CardKind.ESCALATED_AGAIN):
+        yield words.LINK_QUEUE, state.queue.page
+        yield words.LINK_MOVE, f"{rules.docs_url}/{MOVING}" if same and rules.docs_url else ""
 
 
 def _say_approve(card_input: CardInput) -> Phrase:

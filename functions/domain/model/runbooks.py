@@ -182,6 +182,7 @@ class Rules(Struct, frozen=True):
     storm_targets: int = 3
     storm_within_s: float = 600.0
     public_url: str = ""
+    docs_url: str = ""
     language: str = "en"
     time_zone: str = "UTC"
     runner: str = "the runner"

@@ -54,10 +54,10 @@ def all_text(card: Card) -> str:
 
 
 def composed(name: str, **changes: object) -> Card:
-    """The card of the gallery, with its incident changed."""
+    """The card of the gallery, with its incident changed, where `docs_url` is set."""
     card_input = EXAMPLES[name]
     assert card_input.incident is not None
-    return compose(replace(card_input, incident=change(card_input.incident, **changes)), rules())
+    return compose(replace(card_input, incident=change(card_input.incident, **changes)), replace(rules(), docs_url=DOCS))
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -76,6 +76,7 @@ def test_each_card_begins_with_its_urgency_gives_one_advice_and_names_its_incide
     assert told in ([], [int(bool(EXAMPLES[name].late_s))])
 
 
+DOCS = "https://git.example.com/docs"
 LOST = EXAMPLES["recovered"].incident.queues[0]
 GONE = replace(EXAMPLES["escalated"].incident.queues[0], consumers=0)
 AGAIN = replace(EXAMPLES["escalated"].incident.queues[0], after=AfterRestart(615, same_again=True, verdict=Verdict.STUCK))
@@ -272,12 +273,21 @@ def test_a_card_that_speaks_of_a_restart_leads_to_the_job(name: str):
     assert ("Restart by hand", START_PAGE) in answerable(EXAMPLES[name], rules()).links
 
 
+@pytest.mark.parametrize(("language", "page"), [("en", "operations.md"), ("ja", "operations.ja.md")])
+def test_a_reason_code_leads_to_its_section(language: str, page: str):
+    """In the reader's language, where `docs_url` is set."""
+    spoken = replace(rules(language), docs_url=DOCS)
+    links = [url for _, url in compose(EXAMPLES["held-restart-refused"], spoken).links]
+    assert f"{DOCS}/{page}#restart_refused" in links
+    assert not any(page in url for _, url in compose(EXAMPLES["held-restart-refused"], rules(language)).links)
+
+
 @pytest.mark.parametrize(
     ("after", "labels"),
     [
         ({"verdict": Verdict.STUCK}, {"Queue in RabbitMQ", "Restart by hand"}),
         ({"verdict": Verdict.UNKNOWN}, {"Restart by hand"}),
-        ({"verdict": Verdict.STUCK, "same_again": True}, {"Queue in RabbitMQ"}),
+        ({"verdict": Verdict.STUCK, "same_again": True}, {"Queue in RabbitMQ", "Moving one message by hand"}),
         ({"verdict": Verdict.STUCK, "survivor": "10.0.3.7:5 -> 10.0.0.1:5672 (1)"}, {"Queue in RabbitMQ"}),
     ],
 )
@@ -288,7 +298,7 @@ def test_what_a_restart_did_not_help_leads_to_the_queue(after: dict[str, object]
     card = composed(
         "escalated", queues=(replace(queue, queue=replace(queue.queue, page=page), after=replace(queue.after, **after)),)
     )
-    assert dict(card.links).keys() & {"Queue in RabbitMQ", "Restart by hand"} == labels
+    assert dict(card.links).keys() & {"Queue in RabbitMQ", "Moving one message by hand", "Restart by hand"} == labels
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -444,9 +454,9 @@ def test_links_lead_where_they_say():
     """Approval first, then the execution, then Grafana; the cause last."""
     card_input = replace(EXAMPLES["escalated"], approve_url="https://unstick.example.com/approve/", reason=Reason.FAILING)
     card_input = replace(card_input, incident=replace(card_input.incident, start_page=START_PAGE))
-    labels = [label for label, _ in compose(card_input, rules()).links]
+    labels = [label for label, _ in compose(card_input, replace(rules(), docs_url=DOCS)).links]
     assert labels == [
-        "Approve a restart anyway", "Restart by hand", "Rundeck execution", "Details", "Panel",
+        "Approve a restart anyway", "Restart by hand", "Rundeck execution", "Details", "What the reason code means", "Panel",
         "Dashboard", "Alert rule", "Runbook page", "Silence", "Root cause",
     ]  # fmt: skip
 
