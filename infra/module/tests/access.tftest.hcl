@@ -190,6 +190,34 @@ run "secrets" {
   }
 }
 
+run "optional_secrets" {
+  command = plan
+
+  variables {
+    config_file = "./tests/optional-secrets.yaml"
+  }
+
+  assert {
+    condition = { for name in ["annotator", "metrics", "bot", "signed"] : name => join(" ", sort([for one in local.accessors : one.reader if one.secret == name])) } == {
+      annotator = "report verify webhook"
+      metrics   = "report verify webhook"
+      bot       = "report verify webhook"
+      signed    = "report webhook"
+    }
+    error_message = "webhook and verify end incidents, look at queues and post; a press in Slack is checked by webhook alone: verify takes it signed by Unstick."
+  }
+
+  assert {
+    condition     = local.door["signed"] == "latest" && !contains(keys(local.door), "bot") && !contains(keys(local.door), "annotator")
+    error_message = "What tells a true press from a forged one is mounted; what is needed later is not."
+  }
+
+  assert {
+    condition     = endswith(output.grafana.secret, "--secret=unstick-grafana-hmac")
+    error_message = "The token of annotations is not taken for the contact point's secret."
+  }
+}
+
 run "what_to_paste_into_grafana" {
   command = plan
 

@@ -127,68 +127,6 @@ def test_what_the_provider_would_refuse_is_refused(module: Path, file: str, righ
     assert said in " ".join(shown.replace("│", " ").split())
 
 
-ANNOTATED = """
-mock_provider "google" {
-  source = "./tests/mocks"
-}
-
-run "annotations" {
-  command = plan
-
-  variables {
-    project     = "example-project"
-    region      = "asia-northeast1"
-    config_file = "../unstick.cloud.yaml"
-    source_zip  = "../unstick.cloud.yaml"
-
-    alert_emails = ["oncall@example.com"]
-  }
-
-  assert {
-    condition     = toset([for one in local.accessors : one.reader if one.secret == "annotator"]) == toset(keys(local.entries))
-    error_message = "Read by: ${join(" ", keys(local.accessors))}"
-  }
-
-  assert {
-    condition     = toset([for one in local.accessors : one.reader if one.secret == "metrics"]) == toset(keys(local.entries))
-    error_message = "Read by: ${join(" ", keys(local.accessors))}"
-  }
-
-  assert {
-    condition     = toset([for one in local.accessors : one.reader if one.secret == "signed"]) == toset(["webhook", "report"])
-    error_message = "Read by: ${join(" ", keys(local.accessors))}"
-  }
-
-  assert {
-    condition     = local.door["signed"] == "latest" && !contains(keys(local.door), "bot")
-    error_message = "Mounted: ${join(" ", keys(local.door))}"
-  }
-
-  assert {
-    condition     = endswith(output.grafana.secret, "--secret=unstick-grafana-hmac")
-    error_message = "Shown for Grafana: ${output.grafana.secret}"
-  }
-}
-"""
-
-
-def test_secrets_are_read_by_those_who_use_them(module: Path) -> None:
-    """`webhook` and `verify` end incidents and look at queues; and neither is taken for the secret of the contact point.
-
-    A press in Slack is checked by `webhook` alone: `verify` takes it signed by Unstick.
-    """
-    config = module.parent / "unstick.cloud.yaml"
-    token = "  annotations: {url: 'https://grafana.example.com', token: sm://example-project/annotator}\n"
-    written = config.read_text(encoding="utf-8").replace("grafana:\n", f"grafana:\n{token}", 1)
-    prometheus = "prometheus: {url: 'https://prometheus.example.com', token: sm://example-project/metrics}\n"
-    secrets = "token: sm://example-project/bot, signing_secret: sm://example-project/signed"
-    written = written.replace("channels:\n", f"channels:\n  slack: {{type: slack, channel: C0123456789, {secrets}}}\n", 1)
-    config.write_text(f"{written}\n{prometheus}", encoding="utf-8")
-    (module / "tests" / "annotated.tftest.hcl").write_text(ANNOTATED, encoding="utf-8")
-    status, said = run(module, "test", "-no-color", "-filter=tests/annotated.tftest.hcl")
-    assert status == 0, said
-
-
 def test_the_root_is_valid(module: Path) -> None:
     """The one that docs/google-cloud.md deploys with; test_deployment.py plans and applies it."""
     for arguments in (["init", "-backend=false", "-no-color"], ["validate", "-no-color"]):
