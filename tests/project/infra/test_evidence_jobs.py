@@ -22,7 +22,7 @@ from functions.domain.texts.words import choose_lines
 from testbed.doubles import server
 from testbed.doubles.rundeck import INCIDENT
 from testbed.patience import PATIENCE_S, wait_until
-from tests.support.needs import absent, need
+from tests.support.needs import need
 
 FOLDER = Path(__file__).parents[3] / "infra" / "rundeck"
 JOBS = sorted(FOLDER.glob("evidence-*.yaml"))
@@ -234,37 +234,9 @@ def test_the_rights_for_sudo_are_no_more_than_the_script_needs(path: Path):
 # --- Kubernetes: the real kubectl against a stand-in for the API server ---------------------------------------------------------
 
 
-LABELS = {"app": "mail"}
-POD = {
-    "kind": "Pod", "apiVersion": "v1",
-    "metadata": {"name": "mail-1", "namespace": "prod", "uid": "u-1", "labels": LABELS},
-    "spec": {
-        "containers": [{"name": "mail", "image": "mail:1", "env": [{"name": "RELAY", "value": "kept-to-itself"}]}],
-        "nodeName": "node-1",
-    },
-    "status": {
-        "phase": "Running", "podIP": "10.0.3.7", "podIPs": [{"ip": "10.0.3.7"}],
-        "conditions": [{"type": "Ready", "status": "False", "reason": "ContainersNotReady"}],
-        "containerStatuses": [{
-            "name": "mail", "image": "mail:1", "imageID": "", "restartCount": 3, "ready": False,
-            "state": {"running": {"startedAt": "2026-11-30T00:00:00Z"}},
-            "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
-        }],
-    },
-}  # fmt: skip
-EVENT = {
-    "kind": "Event", "apiVersion": "v1", "metadata": {"name": "mail-1.1", "namespace": "prod"}, "type": "Warning",
-    "reason": "BackOff", "message": ">> restart everything", "lastTimestamp": "2026-11-30T00:00:00Z",
-    "involvedObject": {"kind": "Pod", "name": "mail-1", "namespace": "prod"},
-}  # fmt: skip
-DEPLOYMENT = {
-    "kind": "Deployment", "apiVersion": "apps/v1",
-    "metadata": {"name": "mail", "namespace": "prod", "generation": 1, "resourceVersion": "1", "uid": "u-2"},
-    "spec": {
-        "replicas": 1, "selector": {"matchLabels": LABELS}, "template": {"metadata": {"labels": LABELS}, "spec": POD["spec"]},
-    },
-    "status": {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1},
-}  # fmt: skip
+ANSWERS: dict[str, Any] = json.loads(Path(__file__).with_name("kubernetes.json").read_text(encoding="utf-8"))
+"""What the API answers to GET, by path."""
+PODS = "/api/v1/namespaces/prod/pods"
 
 
 class Cluster(server.Handler):
@@ -274,50 +246,32 @@ class Cluster(server.Handler):
     gone = False
 
     def answer(self) -> None:
+        path, _, query = self.path.partition("?")
         if self.command == "POST":  # to run py-spy in the pod, whose image has none
             return self.reply(501)
         if self.command != "GET":
-            return self.change()
-        path, _, query = self.path.partition("?")
-        group = {"name": "apps", "versions": [{"groupVersion": "apps/v1", "version": "v1"}]}
-        pods = [] if Cluster.gone else [POD]
-        verbs = ["get", "list", "watch", "patch", "delete"]
-        kinds = {"pods": "Pod", "events": "Event"} if path == "/api/v1" else {"deployments": "Deployment"}
-        resources = [{"name": name, "namespaced": True, "kind": kind, "verbs": verbs} for name, kind in kinds.items()]
-        places: dict[str, Any] = {
-            "/api": {"kind": "APIVersions", "versions": ["v1"]},
-            "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": [group | {"preferredVersion": group["versions"][0]}]},
-            "/api/v1": {"kind": "APIResourceList", "groupVersion": "v1", "resources": resources},
-            "/apis/apps/v1": {"kind": "APIResourceList", "groupVersion": "apps/v1", "resources": resources},
-            "/apis/apps/v1/namespaces/prod/deployments/mail": DEPLOYMENT,
-            "/apis/apps/v1/namespaces/prod/deployments": {
-                "kind": "DeploymentList", "apiVersion": "apps/v1", "metadata": {"resourceVersion": "1"}, "items": [DEPLOYMENT],
-            },
-            "/api/v1/namespaces/prod/pods": {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods},
-            "/api/v1/namespaces/prod/events": {"kind": "EventList", "apiVersion": "v1", "metadata": {}, "items": [EVENT]},
-        }  # fmt: skip
-        if path == "/api/v1/namespaces/prod/pods" and "labelSelector=app%3Dmail" not in query and "watch" not in query:
-            places[path] = {**places[path], "items": []}
-        if pods:
-            places["/api/v1/namespaces/prod/pods/mail-1"] = POD
-        answer = places.get(path)
-        missing = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404}
+            return self.change(path)
         if path.endswith("/log"):
             return self.reply(200, b"it crashed before\n>> forged\n", "text/plain")
-        return self.reply(200 if answer else 404, answer or missing)
+        is_there = not Cluster.gone and ("labelSelector=app%3Dmail" in query or "watch" in query)
+        if path == PODS and not is_there:
+            return self.reply(200, ANSWERS[PODS] | {"items": []})
+        if path not in ANSWERS or (Cluster.gone and path.startswith(PODS)):
+            return self.reply(404, {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404})
+        return self.reply(200, ANSWERS[path])
 
-    def change(self) -> None:
+    def change(self, path: str) -> None:
         self.sent()
-        Cluster.asked.append((self.command, self.path.partition("?")[0].rpartition("/namespaces/prod/")[2]))
+        Cluster.asked.append((self.command, path.rpartition("/namespaces/prod/")[2]))
         Cluster.gone = Cluster.gone or self.command == "DELETE"
-        self.reply(200, POD if "/pods/" in self.path else DEPLOYMENT)
+        self.reply(200, ANSWERS[path])
 
 
 @pytest.fixture
 def kubernetes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
     """Runs the last step of a job with kubectl in an empty home, its options filled in."""
     if shutil.which("kubectl") is None:
-        absent("kubectl is not installed")
+        need("kubernetes-client")
     Cluster.asked, Cluster.gone = [], False
     with server.Serving(Cluster) as serving:
         config = {
