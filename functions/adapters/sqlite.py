@@ -17,13 +17,13 @@ from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.text import Text, named
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS documents (key TEXT PRIMARY KEY, body BLOB NOT NULL, generation INTEGER NOT NULL, due REAL);
+CREATE TABLE IF NOT EXISTS documents (
+    key TEXT PRIMARY KEY, body BLOB NOT NULL, generation INTEGER NOT NULL, due REAL, saved_at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS archive (path TEXT PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS wake_ups (
     id INTEGER PRIMARY KEY, at REAL NOT NULL, payload TEXT NOT NULL, failures INTEGER NOT NULL DEFAULT 0,
     owner TEXT, leased_until REAL NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS wake_ups_by_time ON wake_ups (at);
-CREATE TABLE IF NOT EXISTS heard (key TEXT PRIMARY KEY, at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS runs (
     id INTEGER PRIMARY KEY AUTOINCREMENT, target TEXT NOT NULL, job TEXT NOT NULL, tag TEXT NOT NULL, not_after REAL,
     created_at REAL NOT NULL, began_at REAL, ended_at REAL, status TEXT NOT NULL DEFAULT '', exit INTEGER,

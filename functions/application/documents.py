@@ -72,9 +72,14 @@ def decode_document(key: str, stored: Stored | None) -> tuple[Document, str | No
     return (decode(Document, stored.body, key), stored.generation) if stored else (Document(key), None)
 
 
+def write_day(at: float) -> str:
+    """The UTC day, as the archive's paths have it."""
+    return time.strftime("%Y-%m-%d", time.gmtime(at))
+
+
 def archive_path(record: Archive) -> str:
-    """The path incidents/DATE/ID.json, by the UTC day on which the incident ended."""
-    return f"incidents/{time.strftime('%Y-%m-%d', time.gmtime(record.outcome.at))}/{record.incident.id}.json"
+    """The path incidents/DATE/ID.json, by the day on which the incident ended."""
+    return f"incidents/{write_day(record.outcome.at)}/{record.incident.id}.json"
 
 
 def evidence_path(incident: str) -> str:

@@ -1,6 +1,5 @@
 """Reads incidents for people: one by its id, the open ones, the newest of the archive. Composes the report from the archive."""
 
-import re
 import time
 from calendar import timegm
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.application.deliver import post_to_all
-from functions.application.documents import decode, is_shard
+from functions.application.documents import decode, is_shard, write_day
 from functions.application.ports import Ports, Stored
 from functions.domain.cards import report as costs
 from functions.domain.cards.incident import Record, Row, to_row
@@ -26,7 +25,6 @@ from functions.runtime.parallel import run_in_batches, unwrap
 
 LIST_S, LOAD_S = 30.0, 30.0
 AT_ONCE = 16
-FORMER_DAYS = 400  # how far back to search for an id that does not begin with its day
 DAYS_LONG = 3  # days within which nearly every incident ends; its record is then found by its path, without listing the archive
 SPANS_DAYS = (8, 64, 512, 4096)  # how far back to list the archive, one after the other, until there are enough records
 OPEN_READ = 200  # open documents that are read at most
@@ -34,8 +32,6 @@ ARCHIVE_S = 120.0
 MOST = 10_000  # records that the report reads: 160 a day, over a month and the month before
 
 Kept = TypeVar("Kept")
-
-_BEGUN = re.compile(r"(\d{4})(\d\d)(\d\d)-\d{6}-")
 
 
 class Documents(Struct, frozen=True):
@@ -129,31 +125,25 @@ def _read_escalation(ports: Ports, record: Record, timeout_s: float) -> Record:
 
 def find(ports: Ports, incident_id: str, timeout_s: float) -> Found:
     """The archived or open incident of this id. Raises Unavailable or Denied if the store can't be read."""
-    begun = _begun_at(incident_id)
-    first_at = begun if begun is not None else ports.now() - FORMER_DAYS * DAY_S
-    days = [_date(first_at + day * DAY_S) for day in range(DAYS_LONG + 1)] if begun is not None else []
+    day_at = _day_of(incident_id)
+    days = [write_day(day_at + day * DAY_S) for day in range(DAYS_LONG + 1)] if day_at is not None else []
     record = _read_first(ports, [f"incidents/{day}/{incident_id}.json" for day in days], timeout_s)
     if record is not None:
         return Found(record)
     opened, unreadable = read_open(ports, timeout_s)
     record = next((waiting for waiting in opened if waiting.incident.id == incident_id), None)
-    if record is None:
-        paths = ports.store.list_archive(since=_date(first_at), timeout_s=timeout_s)
+    if record is None and days:
+        paths = ports.store.list_archive(since=days[0], timeout_s=timeout_s)
         record = _read_first(ports, [path for path in paths if path.endswith(f"/{incident_id}.json")], timeout_s)
     return Found(record, unreadable)
 
 
-def _begun_at(incident_id: str) -> float | None:
-    """When its day began, if the id begins with a date."""
-    begun = _BEGUN.match(incident_id)
+def _day_of(incident_id: str) -> float | None:
+    """When the day began that is in the id (`make_incident_id`)."""
     try:
-        return timegm(time.strptime("".join(begun.groups()), "%Y%m%d")) if begun else None
+        return timegm(time.strptime(incident_id[:16], "%Y%m%d-%H%M%S-")) // DAY_S * DAY_S
     except ValueError:
         return None
-
-
-def _date(at: float) -> str:
-    return time.strftime("%Y-%m-%d", time.gmtime(at))
 
 
 def _read_first(ports: Ports, paths: list[str], timeout_s: float) -> Record | None:
@@ -171,7 +161,7 @@ def read_newest(ports: Ports, most: int, timeout_s: float) -> Newest:
     ends = ports.monotonic() + timeout_s
     paths: list[str] = []
     for days in SPANS_DAYS:
-        since = _date(max(0.0, ports.now() - days * DAY_S))
+        since = write_day(max(0.0, ports.now() - days * DAY_S))
         paths = ports.store.list_archive(since=since, timeout_s=ends - ports.monotonic())
         if len(paths) >= most:
             break
@@ -208,6 +198,10 @@ class Reported(Struct, frozen=True):
     def failed(self) -> tuple[str, ...]:
         return tuple(name for name, problem in self.problems.items() if problem)
 
+    def as_json(self) -> dict[str, Any]:
+        """What `report` answers and prints."""
+        return {"report": msgspec.to_builtins(self.cost), "told": self.told, "failed": self.failed}
+
 
 class Records(Struct, Generic[Kept], frozen=True):
     """What was kept of the archive's newest records; how many were read, of so many; and why some could not be decoded."""
@@ -218,14 +212,15 @@ class Records(Struct, Generic[Kept], frozen=True):
     broken: tuple[Denied, ...]
 
 
-def post_report(ports: Ports, channels: Iterable[str], days: int, now: float) -> Reported:
+def post_report(ports: Ports, channels: Iterable[str], days: int) -> Reported:
     """Compose and post. A channel that is down is logged and named. Raises if the archive can't be read."""
-    cost, card = compose_report(ports, now, days)
+    cost, card = compose_report(ports, days)
     return Reported(cost, card, post_to_all(ports, channels, card, "report not posted to "))
 
 
-def compose_report(ports: Ports, now: float, days: int) -> tuple[Report, Card]:
+def compose_report(ports: Ports, days: int) -> tuple[Report, Card]:
     """The figures of the last `days` days and of as many before, and their card. Posts and changes nothing."""
+    now = ports.now()
     records = read_records(ports, now - 2 * days * DAY_S, MOST, to_case, ARCHIVE_S)
     for denied in records.broken:
         ports.log("WARNING", f"archived incident left out of the report: {denied}")
@@ -238,14 +233,12 @@ def read_records(ports: Ports, since: float, most: int, keep: Callable[[Archive]
     """Read the newest records of the days from `since` on, newest first: at most `most`, until the time is over. However many
     there are, it holds few at a time. Raises Unavailable or Denied if the store can't be read."""
     ends = ports.monotonic() + timeout_s
-    paths = ports.store.list_archive(since=time.strftime("%Y-%m-%d", time.gmtime(since)), timeout_s=timeout_s)[::-1]
-    calls = [partial(ports.store.read_archived, path, timeout_s=timeout_s) for path in paths[:most]]
+    paths = ports.store.list_archive(since=write_day(since), timeout_s=timeout_s)[::-1]
     kept: list[Kept] = []
     broken: list[Denied] = []
     read = 0
-    bodies = run_in_batches(ports.run_parallel, calls, timeout_s=timeout_s, at_once=AT_ONCE)
-    for path, result in zip(paths, bodies, strict=False):
-        body, read = unwrap(result), read + 1
+    for path, body in read_bodies(ports, paths[:most], timeout_s):
+        read += 1
         try:
             if body is not None:  # deleted meanwhile
                 kept.append(keep(decode(Archive, body, path)))
@@ -256,6 +249,8 @@ def read_records(ports: Ports, since: float, most: int, keep: Callable[[Archive]
     return Records(tuple(kept), read, len(paths), tuple(broken))
 
 
-def as_json(cost: Report) -> Any:
-    """The figures as plain dicts and lists."""
-    return msgspec.to_builtins(cost)
+def read_bodies(ports: Ports, paths: list[str], timeout_s: float) -> Iterator[tuple[str, bytes | None]]:
+    """Read these records in order, few at a time, each batch in this time. Raises Unavailable or Denied."""
+    calls = [partial(ports.store.read_archived, path, timeout_s=timeout_s) for path in paths]
+    results = run_in_batches(ports.run_parallel, calls, timeout_s=timeout_s, at_once=AT_ONCE)
+    return zip(paths, map(unwrap, results), strict=True)

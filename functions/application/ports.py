@@ -8,7 +8,7 @@ Every method that calls an outside system takes `timeout_s`, the time for all of
 the call may or may not have taken effect) or `Denied` (a clear refusal), and nothing else on purpose. No error contains a
 secret or a URL with a secret. Importing an adapter costs nothing: the methods import the clients that they need."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from msgspec import Struct
@@ -153,9 +153,6 @@ class Store(Protocol):
 
     def list_archive(self, *, since: str, timeout_s: float) -> list[str]:
         """The paths of the archived incidents from DATE `since` (YYYY-MM-DD) on, oldest first."""
-
-    def read_archive(self, *, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
-        """Yield (path, body) of the archived incidents from DATE `since` on, oldest first."""
 
     def check(self, *, timeout_s: float) -> list[Finding]:
         """Check that the store is writable and that compare-and-set really compares. Leaves nothing behind."""

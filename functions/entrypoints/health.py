@@ -15,8 +15,9 @@ from msgspec import Struct
 
 from functions.adapters.schedulers.local import LocalScheduler
 from functions.application.documents import decode
+from functions.application.history import read_bodies
 from functions.application.observe import read_pause
-from functions.application.ports import Listed, Store
+from functions.application.ports import Listed
 from functions.bootstrap import Adapters, current_adapters
 from functions.domain.model.alerts import UNMATCHED_KEY
 from functions.domain.model.codes import Ending, Phase, Reason
@@ -140,7 +141,7 @@ def _of_archive(adapters: Adapters) -> Iterator[str]:
     """Counters of what ended. A process counts the days before yesterday once; those of the last two may still grow. What never
     happened is shown as 0, since a counter that begins with 1 shows no increase."""
     recent = time.strftime("%Y-%m-%d", time.gmtime(adapters.now() - DAY_S))
-    old, new = count_before(recent), _count(adapters.store, recent, "")
+    old, new = count_before(recent), _count(adapters, recent, "")
     incidents, restarts = Counter(old.incidents) + Counter(new.incidents), Counter(old.restarts) + Counter(new.restarts)
     holds = Counter(old.holds) + Counter(new.holds)
     names = sorted(set(adapters.rules.runbooks) | {name for name, _ in incidents})
@@ -157,18 +158,18 @@ def _of_archive(adapters: Adapters) -> Iterator[str]:
 @lru_cache(maxsize=1)
 def count_before(day: str) -> Counts:
     """What the records before this day add up to: they change no more."""
-    return _count(current_adapters().store, FIRST_DAY, day)
+    return _count(current_adapters(), FIRST_DAY, day)
 
 
-def _count(store: Store, since: str, before: str) -> Counts:
+def _count(adapters: Adapters, since: str, before: str) -> Counts:
     """Count the records of the days from `since` on; `before`: the first day that is not counted, if any. One that can't be
     decoded isn't counted."""
     incidents, restarts, holds = Counter[tuple[str, str]](), Counter[str](), Counter[str]()
-    for path, body in store.read_archive(since=since, timeout_s=ARCHIVE_S):
-        if before and path >= f"incidents/{before}":
-            break
+    paths = adapters.store.list_archive(since=since, timeout_s=ARCHIVE_S)
+    counted = [path for path in paths if not before or path < f"incidents/{before}"]
+    for path, body in read_bodies(adapters, counted, ARCHIVE_S):
         try:
-            record = decode(Archive, body, path)
+            record = decode(Archive, body or b"", path)
         except Denied:
             continue
         incident, outcome = record.incident, record.outcome

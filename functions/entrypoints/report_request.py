@@ -8,7 +8,7 @@ from flask import Request
 
 from functions import __version__
 from functions.application.deliver import post_to_all
-from functions.application.history import Reported, as_json, post_report
+from functions.application.history import post_report
 from functions.bootstrap import Adapters
 from functions.domain.cards.content import Content, render, tidy, to_do
 from functions.domain.model.messages import Card, CardKind
@@ -35,7 +35,9 @@ def respond(request: Request, ports: Adapters) -> Response:
     what = _what(request.stream.read(MAX_BODY + 1))
     try:
         if what == "report":
-            return _to_response(post_report(ports, ports.config.report_channels, ports.config.report_days, ports.now()))
+            reported = post_report(ports, ports.config.report_channels, ports.config.report_days)
+            status = 503 if reported.failed and not reported.told else 200  # if nobody got it, the scheduler tries again
+            return json_response(status, **reported.as_json())
         if what == "check":
             return json_response(200, check=_check(ports))
         if what == "deployment":
@@ -57,12 +59,6 @@ def _what(body: bytes) -> str:
         asked = "deployment" if content["check"] == "deployment" else "check" if content["check"] is True else ""
         return asked if len(content) == 1 else ""
     return "report" if isinstance(content, dict) and content.get("what", "report") == "report" else ""
-
-
-def _to_response(reported: Reported) -> Response:
-    """503 if no channel got the report, so that the scheduler tries again."""
-    status = 503 if reported.failed and not reported.told else 200
-    return json_response(status, report=as_json(reported.cost), told=reported.told, failed=reported.failed)
 
 
 def _check(ports: Adapters) -> dict[str, Any]:

@@ -88,8 +88,9 @@ def test_the_evidence_is_printed_whole(here: Line) -> None:
     archived(here, output=EVIDENCE)
     assert EVIDENCE.strip() in here.run("incident", ID, "--evidence", code=0).stdout
     assert here.json("incident", ID, "--evidence")["evidence"] == EVIDENCE
-    archived(here, name="without")
-    result = here.run("incident", "without", "--evidence", code=1)
+    without = f"{ID}-without"
+    archived(here, name=without)
+    result = here.run("incident", without, "--evidence", code=1)
     assert "a person is needed" in result.stdout
     assert "no evidence was kept" in result.stderr
 

@@ -121,8 +121,8 @@ def test_a_person_declines_with_a_reason_and_the_alert_is_not_asked_about_again(
     document = mail.document()
     assert (document.incident, document.escalation) == (None, None)
     assert (document.outcomes[-1].reason, document.outcomes[-1].by) == (Reason.DECLINED, "h.tanaka (not verified)")
-    ((_, record),) = mail.ports.store.read_archive(since="2000-01-01", timeout_s=5)
-    assert "a deployment is under way" in record.decode()
+    (path,) = mail.ports.store.list_archive(since="2000-01-01", timeout_s=5)
+    assert "a deployment is under way" in mail.ports.store.read_archived(path, timeout_s=5).decode()
     for late in (mail.press(link), mail.show(link)):
         assert (late.status_code, "It was declined by h.tanaka (not verified)" in words(late)) == (410, True)
     assert mail.alert().reason is Reason.DUPLICATE

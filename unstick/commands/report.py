@@ -24,12 +24,12 @@ def report(*, config_path: str, as_json: bool, days: str | None, post: bool) -> 
     ports = output.load_adapters(config_path)
     with output.logs_to_stderr():
         if post:
-            reported = history.post_report(ports, ports.config.report_channels, ports.config.report_days, ports.now())
+            reported = history.post_report(ports, ports.config.report_channels, ports.config.report_days)
         else:
             covered = int(days or ports.config.report_days)
-            reported = history.Reported(*history.compose_report(ports, ports.now(), covered), {})
+            reported = history.Reported(*history.compose_report(ports, covered), {})
     if as_json:
-        output.print_json({"report": history.as_json(reported.cost), "told": reported.told, "failed": reported.failed})
+        output.print_json(reported.as_json())
     else:
         output.print_lines(console.render(reported.card, ports.rules.language))
         if post:

@@ -11,8 +11,6 @@ import json
 import secrets
 import time
 from base64 import b64encode
-from collections.abc import Iterator
-from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -22,12 +20,10 @@ from functions.application.ports import Finding, Listed, Store, Stored
 from functions.runtime.errors import Conflict, Denied, Unavailable
 from functions.runtime.google_cloud import Service, unreadable
 from functions.runtime.http_client import Answer
-from functions.runtime.parallel import run_in_batches, run_parallel
 from functions.runtime.text import Text
 
 SYSTEM = "Cloud Storage"
 _DUE = "unstick-due"
-_AT_ONCE = 8
 _NOT_FOUND = 404
 _PRECONDITION_FAILED = 412
 _TOO_SOON = 429
@@ -50,7 +46,7 @@ class CloudStorage(Struct, frozen=True):
     def load(self, key: str, *, timeout_s: float) -> Stored | None:
         """The current document; None if there is none. One request: the generation is in the response headers."""
         answer = self._read_if_there(self._document(key), timeout_s)
-        return None if answer is None else Stored(answer.body, _generation(answer.headers.get("x-goog-generation")))
+        return None if answer is None else Stored(answer.body, _read_generation(answer.headers.get("x-goog-generation")))
 
     def save(self, key: str, body: bytes, *, generation: str | None, due: float | None, timeout_s: float) -> str:
         metadata = {} if due is None else {_DUE: repr(due)}
@@ -61,13 +57,13 @@ class CloudStorage(Struct, frozen=True):
             if error.status == _PRECONDITION_FAILED or deleted:
                 raise Conflict(f"{key} was changed by somebody else") from None
             raise
-        return _generation(answer.object().get("generation"))
+        return _read_generation(answer.object().get("generation"))
 
     def list_documents(self, *, timeout_s: float) -> list[Listed]:
         """All documents, by key. One request for each 1,000 of them, since `due` is in the objects' metadata."""
         prefix = self._document("")[: -len(".json")]
-        listed = self._list(prefix, "", "items(name,metadata),nextPageToken", timeout_s)
-        return [Listed(name[len(prefix) :].removesuffix(".json"), _due(metadata)) for name, metadata in listed]
+        listed = self._list(prefix, "", timeout_s)
+        return [Listed(name[len(prefix) :].removesuffix(".json"), due) for name, due in listed]
 
     def archive(self, path: str, body: bytes, *, timeout_s: float) -> None:
         self._write(path, body, timeout_s, {})
@@ -77,18 +73,7 @@ class CloudStorage(Struct, frozen=True):
         return None if answer is None else answer.body
 
     def list_archive(self, *, since: str, timeout_s: float) -> list[str]:
-        listed = self._list("incidents/", f"incidents/{since}", "items(name),nextPageToken", timeout_s)
-        return [name for name, _ in listed]
-
-    def read_archive(self, *, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
-        """The archive from DATE `since` on, by path. `timeout_s` applies to the list and to each batch of eight records."""
-        paths = self.list_archive(since=since, timeout_s=timeout_s)
-        calls = [partial(self._read, path, timeout_s) for path in paths]
-        bodies = run_in_batches(run_parallel, calls, timeout_s=timeout_s, at_once=_AT_ONCE)
-        for path, body in zip(paths, bodies, strict=True):
-            if isinstance(body, Exception):
-                raise body
-            yield path, body.body
+        return [name for name, _ in self._list("incidents/", f"incidents/{since}", timeout_s)]
 
     def check(self, *, timeout_s: float) -> list[Finding]:
         from functions.adapters.checks import check_store  # no start and no alert needs it
@@ -144,45 +129,36 @@ class CloudStorage(Struct, frozen=True):
                 return _SERVICE.accept(answer)
             time.sleep(_PAUSE_S + _PAUSE_MORE_S * secrets.randbelow(1000) / 1000)
 
-    def _list(self, prefix: str, start: str, fields: str, timeout_s: float) -> list[tuple[str, Any]]:
-        """(name, metadata) of all objects that begin with the prefix, from `start` on, by name."""
+    def _list(self, prefix: str, start: str, timeout_s: float) -> list[tuple[str, float | None]]:
+        """(name, due) of all objects that begin with the prefix, from `start` on, by name."""
         ends = time.monotonic() + timeout_s
-        query = {"prefix": prefix, "fields": fields} | ({"startOffset": start} if start else {})
-        listed: list[Any] = []
+        query = {"prefix": prefix, "fields": "items(name,metadata),nextPageToken", "startOffset": start}
+        listed: list[tuple[str, float | None]] = []
         while True:
             path = f"{self._bucket()}?{urlencode(query, errors='replace')}"
             page = _SERVICE.ask("GET", path, timeout_s=ends - time.monotonic(), max_bytes=_MOST_BYTES).object()
-            listed += page.get("items") or []
+            listed += map(_read_entry, page.get("items") or [])
             if not page.get("nextPageToken"):
-                break
+                return listed
             if time.monotonic() > ends:
                 raise Unavailable(SYSTEM, Text("the list was not complete in time"), late=True)
             query["pageToken"] = str(page["nextPageToken"])
-        return [_named(one) for one in listed]
 
 
-def _named(entry: Any) -> tuple[str, Any]:
-    """(name, metadata) of an entry of a list. A name that is no valid text can't be asked for."""
+def _read_entry(entry: Any) -> tuple[str, float | None]:
+    """(name, due) of an entry of a list; `due` as `save` wrote it."""
     try:
-        entry["name"].encode()
-        return entry["name"], entry.get("metadata")
-    except (AttributeError, KeyError, TypeError, UnicodeEncodeError):
-        raise Unavailable(SYSTEM, Text("the list has an entry without a name")) from None
-
-
-def _generation(value: Any) -> str:
-    try:
-        return str(int(value))
-    except (TypeError, ValueError) as error:
+        name, due = entry["name"], (entry.get("metadata") or {}).get(_DUE)
+        name.encode()  # a name that is no valid text can't be asked for
+        return name, float(due) if due else None
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise unreadable(SYSTEM, error) from None
 
 
-def _due(metadata: Any) -> float | None:
-    """When the document is due, as `save` wrote it."""
+def _read_generation(value: Any) -> str:
     try:
-        due = (metadata or {}).get(_DUE)
-        return float(due) if due else None
-    except (AttributeError, TypeError, ValueError) as error:
+        return str(int(value))
+    except (TypeError, ValueError) as error:
         raise unreadable(SYSTEM, error) from None
 
 

@@ -4,7 +4,6 @@ system: SQLite's locks and shared memory don't work there (sqlite.org/wal.html).
 import contextlib
 import sqlite3
 import time
-from collections.abc import Iterator
 
 from msgspec import Struct
 
@@ -15,9 +14,15 @@ from functions.runtime.errors import Conflict
 
 SYSTEM = "store"
 SHORT_LIVED, SHORT_LIVED_S = "alert-", 30 * 86400.0
-"""Matches documents of alerts without a target. infra/module/store.tf has the same rule for the bucket."""
-_PAGE = 200
-_LAST = "\U0010ffff"  # sorts after every path
+"""Documents of alerts without a target are forgotten when they are this old and have nothing to send, as in the bucket
+(infra/module/store.tf)."""
+
+_CREATE = "INSERT INTO documents VALUES (:key, :body, 1, :due, :now) ON CONFLICT DO NOTHING"
+_UPDATE = (
+    "UPDATE documents SET body = :body, generation = generation + 1, due = :due, saved_at = :now"
+    " WHERE key = :key AND generation = :former"
+)
+_FORGET = f"DELETE FROM documents WHERE due IS NULL AND key GLOB '{SHORT_LIVED}*' AND saved_at < :old"  # noqa: S608 - a constant
 
 
 class LocalStore(Struct, frozen=True):
@@ -31,24 +36,14 @@ class LocalStore(Struct, frozen=True):
         return Stored(body=row[0], generation=str(row[1])) if row else None
 
     def save(self, key: str, body: bytes, *, generation: str | None, due: float | None, timeout_s: float) -> str:
+        former, now = int(generation or 0), time.time()
+        values = {"key": key, "body": body, "former": former, "due": due, "now": now, "old": now - SHORT_LIVED_S}
         with self._file(timeout_s) as file:
-            if generation is None:
-                new_generation = 1
-                cursor = file.execute(
-                    "INSERT INTO documents (key, body, generation, due) VALUES (?, ?, 1, ?) ON CONFLICT DO NOTHING",
-                    (key, body, due),
-                )
-            else:
-                new_generation = int(generation) + 1
-                cursor = file.execute(
-                    "UPDATE documents SET body = ?, generation = ?, due = ? WHERE key = ? AND generation = ?",
-                    (body, new_generation, due, key, int(generation)),
-                )
-            if cursor.rowcount != 1:
+            if file.execute(_CREATE if generation is None else _UPDATE, values).rowcount != 1:
                 raise Conflict(f"{key} was changed by somebody else")
             if key.startswith(SHORT_LIVED):
-                _forget_old(file, key, time.time())
-        return str(new_generation)
+                file.execute(_FORGET, values)
+        return str(former + 1)
 
     def list_documents(self, *, timeout_s: float) -> list[Listed]:
         with self._file(timeout_s) as file:
@@ -68,22 +63,8 @@ class LocalStore(Struct, frozen=True):
 
     def list_archive(self, *, since: str, timeout_s: float) -> list[str]:
         with self._file(timeout_s) as file:
-            after = f"incidents/{since}", f"incidents/{_LAST}"
-            return [path for (path,) in file.execute("SELECT path FROM archive WHERE path > ? AND path < ? ORDER BY path", after)]
-
-    def read_archive(self, *, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
-        """The archive from DATE `since` on, by path. Read in pages: during a long read SQLite can't shorten its journal."""
-        after = f"incidents/{since}"
-        while True:
-            with self._file(timeout_s) as file:
-                page = file.execute(
-                    "SELECT path, body FROM archive WHERE path > ? AND path < ? ORDER BY path LIMIT ?",
-                    (after, f"incidents/{_LAST}", _PAGE),
-                ).fetchall()
-            yield from page
-            if len(page) < _PAGE:
-                return
-            after = page[-1][0]
+            newer = "SELECT path FROM archive WHERE path GLOB 'incidents/*' AND path > ? ORDER BY path"
+            return [path for (path,) in file.execute(newer, (f"incidents/{since}",))]
 
     def check(self, *, timeout_s: float) -> list[Finding]:
         def delete(key: str) -> None:
@@ -95,15 +76,6 @@ class LocalStore(Struct, frozen=True):
 
     def _file(self, timeout_s: float) -> contextlib.AbstractContextManager[sqlite3.Connection]:
         return opened(SYSTEM, self.path, timeout_s=timeout_s)
-
-
-def _forget_old(file: sqlite3.Connection, key: str, now: float) -> None:
-    """Delete documents of alerts without a target that are a month old and have nothing to send, as the bucket does."""
-    file.execute("INSERT INTO heard VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET at = excluded.at", (key, now))
-    file.execute("INSERT OR IGNORE INTO heard SELECT key, ? FROM documents WHERE key GLOB ?", (now, f"{SHORT_LIVED}*"))
-    old = "SELECT key FROM heard WHERE at < ?"
-    file.execute(f"DELETE FROM documents WHERE due IS NULL AND key IN ({old})", (now - SHORT_LIVED_S,))  # noqa: S608 - a constant
-    file.execute("DELETE FROM heard WHERE key NOT IN (SELECT key FROM documents)")
 
 
 ADAPTER: type[Store] = LocalStore

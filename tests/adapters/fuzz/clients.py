@@ -102,7 +102,9 @@ CLIENTS = {
     ),
     "cloud storage, list": Client(lambda in_s: BUCKET.list_documents(timeout_s=in_s), (LIST, {"items": []}), False),
     "cloud storage, archive": Client(
-        lambda in_s: list(BUCKET.read_archive(since="2026-01-01", timeout_s=in_s)), (RECORDS, LIST), False
+        lambda in_s: [BUCKET.read_archived(path, timeout_s=in_s) for path in BUCKET.list_archive(since="2026", timeout_s=in_s)],
+        (RECORDS, LIST),
+        False,
     ),
     "cloud storage, check": Client(lambda in_s: BUCKET.check(timeout_s=in_s), (OBJECT, LIST), False),
     "cloud tasks, wake": Client(lambda in_s: QUEUE.wake(NOW, "payload", timeout_s=in_s), (TASK,), False),

@@ -38,7 +38,7 @@ def mail(tmp_path: Path) -> Iterator[StuckMail]:
 
 def post(ports: Adapters) -> history.Reported:
     """Post it as the entry point does."""
-    return history.post_report(ports, ports.config.report_channels, ports.config.report_days, time.time())
+    return history.post_report(ports, ports.config.report_channels, ports.config.report_days)
 
 
 def archive(mail: StuckMail, *days_ago: float) -> None:
@@ -80,7 +80,7 @@ def test_a_real_incident_gets_into_the_report(tmp_path: Path) -> None:
         reconcile.advance(
             mail.ports, mail.document().key, TimerFired(), reconcile.Budget(mail.ports, mail.ports.monotonic() + 20)
         )
-        (runbook,) = history.compose_report(mail.ports, time.time(), 7)[0].runbooks
+        (runbook,) = history.compose_report(mail.ports, 7)[0].runbooks
         assert (runbook.now.incidents, runbook.now.restarts) == (1, 0)
 
 
@@ -145,7 +145,7 @@ def library(days: int, a_day: int) -> Library:
 def test_a_large_archive_is_read_as_far_as_the_bound() -> None:
     """50,000 incidents in two months: the newest 10,000 are counted, and the card says that it was not all."""
     ports = library(days=50, a_day=1000)
-    cost, card = history.compose_report(ports, NOW, 30)
+    cost, card = history.compose_report(ports, 30)
     assert (cost.now.incidents, cost.read, cost.archived, ports.read) == (10_000, 10_000, 50_000, 10_000)
     assert card.text[0] == "Only the newest 10,000 of 50,000 archived incidents were read, so the figures are too low."
 
@@ -153,7 +153,7 @@ def test_a_large_archive_is_read_as_far_as_the_bound() -> None:
 def test_older_records_are_not_even_read() -> None:
     """Only the days of the two periods are listed."""
     ports = library(days=50, a_day=10)
-    cost, card = history.compose_report(ports, NOW, 7)
+    cost, card = history.compose_report(ports, 7)
     assert (cost.now.incidents, cost.before.incidents, ports.read) == (80, 70, 150)
     assert "Only the newest" not in str(card.text)
 
@@ -166,7 +166,7 @@ def test_a_slow_store_ends_the_reading_in_time() -> None:
         ports.clock += 1.0
 
     ports.before = take_a_second
-    cost, card = history.compose_report(ports, NOW, 7)
+    cost, card = history.compose_report(ports, 7)
     assert 0 < cost.read < 5000
     assert card.text[0].startswith(f"Only the newest {cost.read:,} of 5,000 ")
 
@@ -182,4 +182,4 @@ def test_a_record_that_the_store_refuses_is_an_error(error: Exception) -> None:
 
     ports.before = refuse
     with pytest.raises(type(error)):
-        history.compose_report(ports, NOW, 7)
+        history.compose_report(ports, 7)
