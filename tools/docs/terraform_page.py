@@ -30,26 +30,16 @@ def _cell(text: str) -> str:
 
 
 def tables() -> str:
-    """Inputs, outputs and resources."""
+    """Inputs and outputs."""
     inputs = [
-        f"| `{name}` | {_cell(of['description'].strip(chr(34)).replace(chr(92), ''))} | `{_cell(of['type'])}` | "
+        f"| `{name}` | {_cell(of['description'].strip(chr(34)).replace(chr(92), ''))} | "
         + (f"`{_cell(of['default'])}` |" if "default" in of else "required |")
         for name, of in read_blocks("variable", "variables.tf")
     ]
     outputs = [f"| `{name}` | {_cell(of['description'].strip(chr(34)))} |" for name, of in read_blocks("output", "outputs.tf")]
-    files = sorted(MODULE.glob("*.tf"))
-    resources = sorted(
-        {
-            (kind, name, path.name)
-            for path in files
-            for kind, name in re.findall(r'^resource "(\w+)" "(\w+)"', path.read_text(encoding="utf-8"), re.MULTILINE)
-        }
-    )
-    lines = ["## Inputs", "", "| name | what | type | default |", "| --- | --- | --- | --- |", *inputs, ""]
-    lines += ["## Outputs", "", "| name | what |", "| --- | --- |", *outputs, ""]
-    lines += ["## Resources", "", "| resource | file |", "| --- | --- |"]
-    lines += [f"| `{kind}.{name}` | [{file}]({file}) |" for kind, name, file in resources]
-    return "\n".join(lines)
+    typed = "[variables.tf](variables.tf) has their types and checks."
+    lines = ["## Inputs", "", typed, "", "| name | what | default |", "| --- | --- | --- |", *inputs, ""]
+    return "\n".join([*lines, "## Outputs", "", "| name | what |", "| --- | --- |", *outputs])
 
 
 def page() -> str:
