@@ -32,11 +32,11 @@ class Hmac(Struct, frozen=True, rename=key):
     """Signed by Grafana's contact point. The file fixes whether a timestamp is signed too; the request can't choose."""
 
     secrets: Annotated[tuple[SecretRef, ...], Meta(min_length=1)]
-    """Signing secrets. List two during a rotation."""
+    """List two during a rotation."""
     header: Annotated[str, written("header")] = "X-Grafana-Alerting-Signature"
-    """Header with the signature."""
+    """The signature's header."""
     timestamp_header: str | None = "X-Grafana-Alerting-Timestamp"
-    """Header with the signed time. `null`: no time is signed, and replays aren't rejected."""
+    """The signed time's header. `null`: no time is signed, and replays aren't rejected."""
 
 
 class Basic(Struct, frozen=True):
@@ -45,23 +45,23 @@ class Basic(Struct, frozen=True):
     user: str
     """The contact point's user."""
     passwords: Annotated[tuple[SecretRef, ...], Meta(min_length=1)]
-    """Accepted passwords. List two during a rotation."""
+    """List two during a rotation."""
 
 
 class Bearer(Struct, frozen=True):
     """A token in the Authorization header, after a configurable scheme."""
 
     tokens: Annotated[tuple[SecretRef, ...], Meta(min_length=1)]
-    """Accepted tokens. List two during a rotation."""
+    """List two during a rotation."""
     scheme: str = "Bearer"
-    """The word before the token in the Authorization header, such as `ApiKey`."""
+    """The word before the token, such as `ApiKey`."""
 
 
 class Auth(Struct, frozen=True):
     """The accepted methods of authentication. One that matches is enough."""
 
     hmac: Hmac | None = None
-    """Grafana's HMAC signature."""
+    """Grafana's signature."""
     basic: Basic | None = None
     """User and password, for Grafana and Alertmanager."""
     bearer: Bearer | None = None
@@ -74,30 +74,30 @@ class Annotations(Struct, frozen=True):
     url: Annotated[str, written("base-url")]
     """Grafana's address."""
     token: SecretRef
-    """Token of a service account that can create annotations."""
+    """Of a service account that can create annotations."""
     ca: str = ""
-    """Certificates to trust (PEM file or folder) for a private CA."""
+    """PEM file or folder of a private CA."""
 
 
 class Grafana(Struct, frozen=True):
     auth: Auth
     """How senders authenticate: by at least one of these."""
     annotations: Annotations | None = None
-    """Writes restarts and outcomes as annotations on dashboards."""
+    """Writes restarts and outcomes on dashboards."""
 
 
 class Storm(Struct, frozen=True, rename=key):
     targets: Annotated[int, Meta(ge=1, le=1000)] = 3
-    """First restarts allowed within `within`; the next target is held."""
+    """Targets restarted within `within`; the next one is held."""
     within_s: Annotated[float, duration(1)] = 600.0
-    """The period that `targets` counts over."""
+    """The period."""
 
 
 class Report(Struct, frozen=True):
     channels: Annotated[tuple[Annotated[str, written("name")], ...], Meta(min_length=1)]
-    """Channels that get it."""
+    """Who gets it."""
     every: Literal["day", "week", "month"] = "week"
-    """The period it covers."""
+    """Its period."""
 
 
 class File(Struct, frozen=True, rename=key):
@@ -110,31 +110,31 @@ class File(Struct, frozen=True, rename=key):
     channels: Annotated[Mapping[str, Annotated[Named[Any], adapter("chats")]], Meta(min_length=1)]
     """Chats by name."""
     scheduler: Annotated[Named[Any] | None, adapter("schedulers")] = None
-    """Delivers wake-ups. Default with a local store: the same file."""
+    """Delivers wake-ups. Default: the local store's file."""
     signing_keys: Annotated[tuple[SecretRef, ...], Meta(min_length=1)] = ()
-    """Keys for wake-ups and approval links, newest first. The first one signs; all verify. Default with a local store: a key
-    that Unstick makes and keeps beside it (`unstick.db.key`, mode 0600)."""
+    """Keys for wake-ups and approval links: the first signs, all verify. Default: one that Unstick makes beside a local store
+    (`unstick.db.key`)."""
     runbooks: tuple[Runbook, ...] = ()
-    """Which alert restarts what. Without a runbook every alert is held with `no_runbook`."""
+    """Which alert restarts what."""
     public_url: Annotated[str, written("base-url")] = ""
-    """This function's address in a browser, for the links of messages."""
+    """The webhook's address in a browser, for links."""
     docs_url: Annotated[str, written("base-url")] = ""
-    """Address of this release's `docs` folder. Messages then link to their reason code, and to how a message is moved by hand."""
+    """Address of this release's `docs` folder, for links to reason codes."""
     identity_header: Annotated[str, written("header")] = ""
-    """Header in which a proxy names the person, such as `X-Goog-Authenticated-User-Email`. Set it only if nobody can bypass
-    that proxy. Without it, people type their names."""
+    """Header in which a proxy names the person, such as `X-Goog-Authenticated-User-Email`. Only if nobody can bypass that proxy.
+    """
     storm: Storm = field(default_factory=Storm)
     """Holds restarts when many targets need one at once."""
     machine_tokens: tuple[SecretRef, ...] = ()
     """Bearer tokens for `/incidents`, `verify`, `report` and `/metrics`, newest first. On Cloud Run for `/incidents` alone."""
     notify: tuple[str, ...] = ()
-    """Default channels, also for alerts without a runbook and the kill switch. Default: those of the runbooks."""
+    """Default channels. Default: those of the runbooks."""
     language: Annotated[str, written("language")] = "en"
-    """Language of messages."""
+    """Of messages."""
     time_zone: Annotated[str, written("time-zone")] = ""
-    """Time zone of freeze windows and messages. Default: `Asia/Tokyo` with `language: ja`, else `UTC`."""
+    """Of freeze windows and messages. Default: `Asia/Tokyo` with `language: ja`, else `UTC`."""
     mask: tuple[Annotated[str, written("pattern-anywhere")], ...] = ()
-    """What else to mask in the output of jobs, besides recognized passwords, tokens and keys."""
+    """What else to mask in the output of jobs."""
     report: Report | None = None
     """The regular report."""
 

@@ -77,17 +77,16 @@ class Slack(Struct, frozen=True):
     """Either `url` (incoming webhook) or `token` with `channel` (bot with the scope chat:write)."""
 
     url: SecretRef | None = None
-    """The incoming webhook. For Mattermost and Rocket.Chat use `apprise`: of Slack's messages they show one line, and mentions
-    in it call people."""
+    """The incoming webhook. For Mattermost and Rocket.Chat use `apprise`."""
     token: SecretRef | None = None
     """The bot's token."""
     channel: str = ""
     """The channel's id."""
     signing_secret: SecretRef | None = None
-    """Of the Slack app, for buttons in its messages: the app's interactivity must point to `/slack` at the webhook's URL."""
+    """The Slack app's, for buttons: its interactivity must point to `/slack` at the webhook's URL."""
     base_url: Annotated[str, written("base-url")] = "https://slack.com/api"
     ca: str = ""
-    """Certificates to trust (PEM file or folder) for a private CA."""
+    """PEM file or folder of a private CA."""
 
     def post(self, card: Card, *, thread: str | None, language: str, timeout_s: float) -> str | None:
         card = card if self.signing_secret else replace(card, actions=())

@@ -33,7 +33,7 @@ class HolderOption(Struct, frozen=True):
     """The job's option that limits a restart to one host."""
 
     option: str
-    """The option's name. Its default in the job stands for all hosts."""
+    """The option. Its default in the job stands for all hosts."""
     allow: Annotated[str, written("pattern")]
     """The pattern for the whole host."""
 
@@ -42,32 +42,30 @@ class Restart(Struct, frozen=True, rename=key):
     """What is restarted."""
 
     job: str
-    """The ID of Rundeck's job, or the name of a command."""
+    """ID of Rundeck's job, or a command's name."""
     options: Mapping[str, Annotated[str, written("template")]] = field(default_factory=dict)
-    """The job's options. Job and options together are the target."""
+    """Its options. Job and options are the target."""
     allow: Mapping[str, Annotated[str, written("pattern")]] = field(default_factory=dict)
-    """By option: the pattern for its whole value. Required for options with labels."""
+    """By option: the pattern for its value. Required for options with labels."""
     start_within_s: Annotated[float, duration(5, 600)] = 30.0
-    """The job rejects starts later than this after the decision."""
+    """The job rejects starts later than this."""
     max_run_s: Annotated[float, duration(1)] = 1800.0
-    """A run that takes longer is reported as hung."""
+    """A longer run is reported as hung."""
     holder: HolderOption | None = None
-    """Restarts only the host whose consumer hangs. It is sent where a single host is proved to hold the messages and matches
-    `allow`; otherwise the job runs without it. The target stays the same."""
+    """Restarts only the host that is proved to hold the messages."""
 
 
 class EvidenceJob(Struct, frozen=True, rename=key):
     """A read-only job that collects evidence before the restart destroys it."""
 
     job: str
-    """The job's ID. It must not be a job that restarts something."""
+    """The job's ID."""
     options: Mapping[str, Annotated[str, written("evidence-template")]] = field(default_factory=dict)
-    """The job's options. `${holder.host}` as the whole value is the host that holds a message; if that is unknown, the job runs
-    without this option."""
+    """Its options. `${holder.host}` as the whole value is the host that holds a message, if known."""
     allow: Mapping[str, Annotated[str, written("pattern")]] = field(default_factory=dict)
-    """By option: the pattern for its whole value. Required for options with labels or the holder's host."""
+    """As in `restart`."""
     within_s: Annotated[float, duration(1, 300)] = 20.0
-    """How long the restart waits for the run, at most."""
+    """How long the restart waits, at most."""
 
 
 class Symptom(Struct, frozen=True):
@@ -93,9 +91,9 @@ class Recovered(Struct, frozen=True):
     """What is healthy again."""
 
     max_messages: int = 0
-    """The maximum number of messages."""
+    """The most messages."""
     min_consumers: Annotated[int, Meta(ge=0, le=10_000)] = 1
-    """The minimum number of consumers."""
+    """The fewest consumers."""
 
 
 class Verify(Struct, frozen=True, rename=key):
@@ -106,7 +104,7 @@ class Verify(Struct, frozen=True, rename=key):
     every_s: Annotated[float, duration(1)] = 15.0
     """From check to check. Recovery takes two."""
     patience_s: Annotated[float, duration(1)] = 120.0
-    """The restart has failed if nothing moves for this long."""
+    """It has failed if nothing moves for so long."""
     within_s: Annotated[float, duration(1)] = 600.0
     """When to stop checking."""
 
@@ -119,9 +117,9 @@ class Limits(Struct, frozen=True, rename=key):
     attempts: Annotated[int, Meta(ge=1, le=5)] = 2
     """Restarts per incident; then it escalates."""
     restarts: Annotated[tuple[tuple[float, int], ...], written("windows")] = ((3600.0, 3), (86400.0, 7))
-    """Restarts of a target per window, manual ones included."""
+    """Restarts of a target, manual ones included."""
     failing: Annotated[int, Meta(ge=1, le=100)] = 2
-    """Failed runs in a row that hold the next one."""
+    """Failed runs in a row that hold the next."""
     stale_s: Annotated[float, duration(1)] = 86400.0
     """Older alerts restart nothing."""
 
@@ -141,7 +139,7 @@ class Runbook(Struct, frozen=True):
     """Which alerts, what to restart, and how to tell whether it helped."""
 
     name: Annotated[str, written("name")]
-    """Unique name, used in messages, logs and the archive."""
+    """Unique."""
     match: Annotated[tuple[Matcher, ...], Meta(min_length=1)]
     """All must match the alert's labels."""
     restart: Restart
@@ -149,7 +147,7 @@ class Runbook(Struct, frozen=True):
     symptom: Annotated[Symptom, adapter("runbook/symptoms")]
     """The condition for a restart."""
     evidence: EvidenceJob | None = None
-    """A read-only job that runs once per incident, before the first restart."""
+    """A read-only job before the first restart."""
     mode: Mode = Mode.OBSERVE
     """`observe` only reports, `approve` asks a person, `auto` restarts."""
     recovered: Recovered = field(default_factory=Recovered)
@@ -161,14 +159,14 @@ class Runbook(Struct, frozen=True):
     freeze: tuple[Freeze, ...] = ()
     """Times without restarts, in `time_zone`. `days`: `daily`, `mon-fri`, `'sat,sun'`. A `to` before `from`: the next day."""
     notify: tuple[str, ...] = ()
-    """This runbook's channels. Default: the top-level `notify`."""
+    """Its channels. Default: the top-level `notify`."""
     escalate: tuple[str, ...] = ()
-    """More channels for messages that begin with ACT NOW."""
+    """More channels for ACT NOW."""
     approvers: tuple[Annotated[str, written("approver")], ...] = ()
     """Who can approve, decline and pause: Slack IDs of users, groups or channels, or addresses as in `identity_header`. Default:
-    whoever reads the message."""
+    all readers."""
     mention: tuple[Annotated[str, written("optional-text")], ...] = ()
-    """Mentions in messages that begin with ACT NOW, in the chat's form: `<users/all>`, `<!here>`."""
+    """Mentions for ACT NOW, in the chat's form: `<users/all>`, `<!here>`."""
     root_cause: Annotated[str, written("link")] = ""
     """Link to the bug's ticket."""
 

@@ -30,11 +30,11 @@ class Job(Struct, frozen=True, rename=key):
     """A program with its arguments and limits, which a runbook names as others name a job."""
 
     run: Annotated[tuple[Annotated[str, written("argument")], ...], Meta(min_length=1)]
-    """The program and its arguments, without a shell. `${option.NAME}` in an argument is an option of the runbook."""
+    """The program and its arguments. `${option.NAME}` is an option of the runbook."""
     timeout_s: Annotated[float, duration(1, LONGEST_S)] = 300.0
-    """How long the command may run. Then it and its children get SIGTERM, five seconds later SIGKILL."""
+    """Then it gets SIGTERM, five seconds later SIGKILL."""
     defaults: Mapping[str, str] = field(default_factory=dict)
-    """Values of options that may be missing, such as that of `restart.holder` when all hosts are restarted."""
+    """Values of options that may be missing, such as that of `restart.holder`."""
 
 
 class Command(Struct, frozen=True):
@@ -44,12 +44,11 @@ class Command(Struct, frozen=True):
     needs_machine: ClassVar[bool] = True
 
     path: str
-    """SQLite file with the history. The local store may use the same file. `PATH-runs` beside it has the output."""
+    """SQLite file with the history; may be the local store's. `PATH-runs` has the output."""
     jobs: Annotated[Mapping[str, Job], Meta(min_length=1)]
     """Commands by the name that `restart.job` gives."""
     systemd: bool = False
-    """Whether each command runs in a unit of its own (unstick-run@.service). Needed if systemd runs Unstick, since a unit that
-    is stopped ends all its processes."""
+    """Whether each command runs in a unit of its own (unstick-run@.service). Needed if systemd runs Unstick."""
 
     @property
     def url(self) -> str:

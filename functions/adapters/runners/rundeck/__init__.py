@@ -38,13 +38,13 @@ class Rundeck(Struct, frozen=True):
     needs_machine: ClassVar[bool] = False
 
     url: Annotated[str, written("base-url")]
-    """Base URL with its context path."""
+    """With its context path."""
     token: SecretRef
     """The token."""
     token_expires: Annotated[str, written("moment")] = ""
-    """When the token expires. A token can't read its own expiry."""
+    """When it expires: a token can't tell."""
     ca: str = ""
-    """Certificates to trust (PEM file or folder) for a private CA."""
+    """PEM file or folder of a private CA."""
 
     look = late_client.look
     run = late_client.run

@@ -50,13 +50,13 @@ class Symptom(Struct, frozen=True, rename=key):
     recovered: Annotated[str, written("template")]
     """PromQL of one series that is there while the queue is healthy."""
     depth: Annotated[str, written("template")] | None = None
-    """PromQL of one series: the number of jobs, for the curve and the cards. Nothing is decided by it."""
+    """PromQL of one series: the number of jobs, for the curve and the cards."""
     allow: Mapping[str, Annotated[str, written("pattern")]] = field(default_factory=dict)
-    """By label: the pattern for its whole value. Default: any 255 characters, escaped."""
+    """By label: the pattern for its value. Default: any 255 characters, escaped."""
     for_s: Annotated[float, duration(1, 3600)] = 60.0
     """`stuck` must have held for this long, without a gap."""
     range_s: Annotated[float, duration(1, 3600)] = 60.0
-    """The longest range in `stuck` and `recovered`. After a restart, `recovered` counts once this time has passed."""
+    """The longest range in the two; after a restart `recovered` counts later than this."""
 
     def to_symptom(self) -> runbooks.Symptom:
         own = {name: template for name in EXPRESSIONS if (template := getattr(self, name)) is not None}
@@ -262,17 +262,17 @@ class Prometheus(Struct, frozen=True):
     name_queue = staticmethod(name_queue)
 
     url: Annotated[str, written("base-url")]
-    """Base URL, without `/api/v1`. For Grafana's proxy: `https://GRAFANA/api/datasources/proxy/uid/UID`."""
+    """Without `/api/v1`."""
     user: str = ""
-    """User for basic authentication."""
+    """For basic authentication."""
     password: SecretRef | None = None
-    """Password for basic authentication."""
+    """For basic authentication."""
     token: SecretRef | None = None
     """Bearer token, such as a Grafana service account's."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """More request headers, such as Mimir's `X-Scope-OrgID`. Secrets are refused here."""
+    """More headers, such as Mimir's `X-Scope-OrgID`; no secrets."""
     ca: str = ""
-    """Certificates to trust (PEM file or folder) for a private CA."""
+    """PEM file or folder of a private CA."""
 
     def look_all(self, queries: Sequence[Query], *, timeout_s: float) -> list[QueueOutcome]:
         """What each queue's conditions say now, and of the last `for_s` seconds."""

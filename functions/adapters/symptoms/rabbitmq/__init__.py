@@ -30,17 +30,15 @@ class Symptom(Struct, frozen=True, rename=key):
     queue: Annotated[str, written("template")] = "${labels.queue}"
     """The queue's name."""
     max_messages: int = 0
-    """Messages, ready and unacknowledged, that may wait. A message that a consumer holds counts whatever the depth."""
+    """Messages that may wait. One that a consumer holds counts whatever the depth."""
     for_s: Annotated[float, duration(1, 3600)] = 60.0  # as far back as RabbitMQ keeps samples
     """How long a queue must stand still to be stuck: longer than the application ever keeps a message."""
     oldest_s: Annotated[float, duration(60)] | None = None
-    """A person is asked if the oldest message, held or waiting, is older and stays the oldest for all of `for`. Publishers must
-    set timestamps, and the queue be a classic one."""
+    """A person is asked if the oldest message is older. Publishers must set timestamps, and the queue be a classic one."""
     keeps: Annotated[str, written("never")] = ""
-    """`never`: no consumer keeps a message on purpose, so whoever holds one for all of `for` is stuck. Default: a person is asked
-    about a consumer that could take more."""
+    """`never`: whoever holds a message for all of `for` is stuck. Default: a person is asked about one that could take more."""
     users: tuple[Annotated[str, written("name")], ...] = ()
-    """The application's RabbitMQ users. What others hold proves nothing. Needed with `restart.holder`."""
+    """The application's RabbitMQ users: what others hold proves nothing. Needed with `restart.holder`."""
 
     def to_symptom(self) -> runbooks.Symptom:
         keys = {"vhost": self.vhost, "queue": self.queue}
@@ -59,13 +57,13 @@ class RabbitMQ(Struct, frozen=True):
     Keys: ClassVar[type[SymptomKeys]] = Symptom
 
     url: Annotated[str, written("base-url")]
-    """Base URL of the management API, without `/api`."""
+    """Of the management API, without `/api`."""
     user: str
     """The user."""
     password: SecretRef
     """The password."""
     ca: str = ""
-    """Certificates to trust (PEM file or folder) for a private CA."""
+    """PEM file or folder of a private CA."""
 
     def name_queue(self, symptom: runbooks.Symptom, labels: Mapping[str, str]) -> QueueRef:
         queue = name_queue(symptom, labels)
