@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from functions.domain.model.alerts import QueueRef
 from functions.domain.model.codes import VERSION
 from functions.runtime.text import Phrase, Text, in_brackets
 
@@ -74,6 +75,10 @@ class ExecutionHistory(Struct, frozen=True):
     tail: tuple[str, ...] | None = None  # its last log lines, if they were requested
     read_at: float | None = None  # the time of `runner_now` on our clock
     start_page: str = ""  # where people start the job by hand, with the target's options filled in
+
+    def running_s(self, execution: Execution) -> float:
+        """For how long the execution has been running."""
+        return max(0.0, self.runner_now - (execution.runner_started_at or self.runner_now))
 
 
 class Holder(Struct, frozen=True):
@@ -243,3 +248,6 @@ class Observation(Struct, frozen=True):
     start_page: str = ""  # where people start the job by hand, as far as it is known without the history: without the options
     nonce: str = ""  # random, new for each observation: for an approval link, if one is sent
     evidence: EvidenceReading | None = None  # None: this observation didn't read evidence
+
+    def reading_of(self, queue: QueueRef) -> Reading:
+        return self.queues.get(queue.key, NOT_CHECKED)
