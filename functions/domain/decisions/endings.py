@@ -84,7 +84,7 @@ def _wait(turn: Turn, decision: Decision) -> None:
 def deadline_of(incident: Incident, runbook: Runbook) -> float:
     """Until when an incident may wait for a hold that ends by itself. Each cooldown, approval and start restarts the time."""
     ran = (attempt.execution for attempt in incident.tries)
-    ends = [one.runner_ended_at - incident.runner_ahead_s for one in ran if one and one.runner_ended_at]
+    ends = [run.runner_ended_at - incident.runner_ahead_s for run in ran if run and run.runner_ended_at]
     if incident.phase is Phase.STARTING and incident.run.runner_not_after is not None:
         ends.append(incident.run.runner_not_after - incident.runner_ahead_s)
     return max([incident.began_at, incident.waits_from, *ends]) + runbook.verify.within_s + GRACE_S
@@ -126,7 +126,7 @@ def _note_question(turn: Turn, decision: Decision) -> None:
     """Remember what people were asked, or told, about a verdict that is likely only."""
     if decision.reason is Reason.LIKELY_STUCK:
         recent = {key: at for key, at in turn.document.questions.items() if turn.at - at < QUESTION_S}
-        asked = {question_key(watched, watched.proof): turn.at for watched in turn.incident.queues if watched.is_likely}
+        asked = {question_key(state, state.proof): turn.at for state in turn.incident.queues if state.is_likely}
         turn.document = replace(turn.document, questions=asked | recent)
 
 
@@ -256,9 +256,9 @@ def _to_outcome(incident: Incident, ending: Ending, card_input: CardInput, chann
         runner_ended_at=execution.runner_ended_at if execution else None,
         channels=channels,
         restarts=incident.restarts,
-        queues=tuple(watched.queue for watched in incident.queues),
+        queues=tuple(state.queue for state in incident.queues),
         by=incident.approval.declined_by,
-        may_be_gone=any(watched.may_be_gone for watched in incident.queues),
+        may_be_gone=any(state.may_be_gone for state in incident.queues),
     )
 
 
@@ -272,14 +272,14 @@ def post_and_record_hold(turn: Turn, card_input: CardInput, incident: Incident, 
 
 
 def _left_escalated(document: Document, incident: Incident) -> tuple[QueueState, ...]:
-    own = {watched.queue.key for watched in incident.queues}
+    own = {state.queue.key for state in incident.queues}
     earlier = document.escalation.queues if document.escalation else ()
-    return tuple(watched for watched in earlier if watched.queue.key not in own)
+    return tuple(state for state in earlier if state.queue.key not in own)
 
 
 def _to_escalation(document: Document, incident: Incident, card_input: CardInput) -> Escalation:
     """Queues that were escalated before stay so: the state of one queue says nothing about the target's others."""
-    own = tuple(QueueState(watched.queue, watched.runbook, card_input.at) for watched in incident.queues)
+    own = tuple(QueueState(state.queue, state.runbook, card_input.at) for state in incident.queues)
     queues = (*own, *_left_escalated(document, incident))
     due, nonce = card_input.at + REMINDED_EVERY_S, card_input.acknowledge_url.rpartition("#")[2]
     tries, last = incident.tries, incident.execution
@@ -289,14 +289,14 @@ def _to_escalation(document: Document, incident: Incident, card_input: CardInput
     return Escalation(incident.id, incident.runbook, card_input.at, due, nonce, queues=queues, start_page=page, tries=tries)
 
 
-def clear_escalation_if_healthy(turn: Turn, runbook: Runbook | None) -> Document:
-    """The document, without an escalation whose queues are all healthy, whoever fixed them."""
+def clear_escalation_if_healthy(turn: Turn, runbook: Runbook | None) -> None:
+    """End an escalation whose queues are all healthy, whoever fixed them."""
     document = turn.document
     if document.escalation is None or runbook is None:
-        return document
+        return
     queues = (*document.escalation.queues, *(document.incident.queues if document.incident else ()))
-    well = bool(queues) and all(looks_well(runbook.recovered, turn.snapshot_of(watched)) for watched in queues)
-    return replace(document, escalation=None) if well else document
+    if queues and all(looks_well(runbook.recovered, turn.snapshot_of(state)) for state in queues):
+        turn.document = replace(document, escalation=None)
 
 
 def remind(turn: Turn) -> None:
@@ -304,7 +304,7 @@ def remind(turn: Turn) -> None:
     escalation = turn.document.escalation
     if escalation is None or not turn.document.is_reminder_due(turn.at):
         return
-    turn.document = clear_escalation_if_healthy(turn, turn.rules.runbooks.get(escalation.runbook))
+    clear_escalation_if_healthy(turn, turn.rules.runbooks.get(escalation.runbook))
     if turn.document.escalation is None:
         return
     told = escalation.told + 1

@@ -48,8 +48,8 @@ def order_evidence(turn: Turn, judged: tuple[Judgement, ...]) -> None:
         raise TypeError("needs_evidence comes first")
     until = turn.at + job.within_s
     # First those with a proof, since a working consumer also holds some.
-    proved = [channel.host for one in judged for channel in one.held_by]
-    hosts = (*proved, *(holder.host for watched in turn.incident.queues for holder in watched.holders))
+    proved = [channel.host for judgement in judged for channel in judgement.held_by]
+    hosts = (*proved, *(holder.host for state in turn.incident.queues for holder in state.holders))
     evidence = name_holder(job, replace(evidence, asked_at=turn.at, until=until), hosts)
     due = min(turn.at + LOOK_S, until)
     turn.change(phase=Phase.COLLECTING, evidence=evidence, due=due, reason=None, detail="")
@@ -74,18 +74,17 @@ def is_awaited(evidence: Evidence, reading: EvidenceReading, now: float) -> bool
     return not evidence.missing and reading.output is None and now < evidence.until
 
 
-def wait_for_evidence(turn: Turn, reading: EvidenceReading) -> None:
-    """Check again soon, at the latest when the time is up."""
-    evidence = turn.incident.evidence or Evidence()
-    due = max(turn.at, min(turn.at + LOOK_S, evidence.until))
-    turn.change(evidence=replace(evidence, execution=reading.execution or evidence.execution), due=due)
-
-
-def note_evidence(turn: Turn, reading: EvidenceReading) -> None:
-    """Note what was collected, or why nothing was, and archive the output."""
-    turn.change(evidence=with_reading(turn.incident.evidence or Evidence(), reading, turn.at))
+def check_evidence(turn: Turn) -> None:
+    """Note what was collected, or why nothing was, and archive the output. Until then check again soon, at the latest when the
+    time is up."""
+    reading, evidence = turn.seen.evidence or EvidenceReading(), turn.incident.evidence or Evidence()
+    if reading.awaited:
+        due = max(turn.at, min(turn.at + LOOK_S, evidence.until))
+        return turn.change(evidence=replace(evidence, execution=reading.execution or evidence.execution), due=due)
+    turn.change(evidence=with_reading(evidence, reading, turn.at))
     if whole := join_nodes(reading.output or ()):
         turn.acts.append(Keep(turn.incident.id, whole))
+    turn.enter(Phase.WAITING)
 
 
 def with_reading(evidence: Evidence, reading: EvidenceReading, now: float) -> Evidence:

@@ -49,8 +49,7 @@ def check_run(turn: Turn) -> None:
         tries = (*turn.incident.tries, PastAttempt(execution.tag, execution, REFUSED_LATE, turn.incident.run.holder_host))
         turn.change(execution=None, tries=tries, restarts=turn.incident.restarts - 1)
         return turn.enter(Phase.WAITING)
-    queues = (replace(watched, after=AfterRestart()) for watched in turn.incident.queues)
-    turn.change(queues=tuple(queues))
+    turn.change(queues=tuple(replace(state, after=AfterRestart()) for state in turn.incident.queues))
     if execution.succeeded:
         return turn.enter(Phase.VERIFYING)
     # The job failed. The queue may have recovered anyway; otherwise the next attempt is decided.
@@ -72,13 +71,13 @@ def _explain_failure(execution: Execution) -> tuple[Reason, Phrase]:
 
 def _why_unseen(turn: Turn) -> Unknown | None:
     """Why this observation can't show whether the execution still runs; None if it was seen running."""
-    history, known = turn.seen.history, turn.incident.execution
+    history, ours = turn.seen.history, turn.incident.execution
     if isinstance(history, Unknown):
         return history
-    if known is not None and (history.followed or any(one.id == known.id for one in history.executions)):
+    if ours is not None and (history.followed or any(execution.id == ours.id for execution in history.executions)):
         return None
     gone = Text("execution {id} is no longer in {runner}: it was deleted, or its job")
-    return Unknown(gone.fill(id=known.id if known else "?", runner=turn.rules.runner))
+    return Unknown(gone.fill(id=ours.id if ours else "?", runner=turn.rules.runner))
 
 
 def _watch_running(turn: Turn) -> None:
@@ -112,30 +111,30 @@ def _started_at(incident: Incident) -> float:
 
 def _say_if_healthy(turn: Turn) -> Phrase:
     queues = turn.incident.queues
-    well = all(looks_well(turn.runbook_of(watched).recovered, turn.snapshot_of(watched)) for watched in queues)
+    well = all(looks_well(turn.runbook_of(state).recovered, turn.snapshot_of(state)) for state in queues)
     return Text("the queue looks healthy") if queues and well else ""
 
 
 def _has_run_before(execution: Execution, turn: Turn) -> bool:
     """Whether the run that the job refused as too late is the runner's own retry of one that had failed."""
-    known = turn.history.executions if turn.history else ()
-    ran = (other for other in known if other.tag == execution.tag and other.id != execution.id)
-    return execution.retry_of_restart or any(other.ended and not other.refused for other in ran)
+    executions = turn.history.executions if turn.history else ()
+    others = (other for other in executions if other.tag == execution.tag and other.id != execution.id)
+    return execution.retry_of_restart or any(other.ended and not other.refused for other in others)
 
 
 def _note_execution(turn: Turn) -> Execution | None:
     """Note the execution and the end of its log as in the history now, otherwise as last known."""
-    known, history = turn.incident.execution, turn.history
+    before, history = turn.incident.execution, turn.history
     if history is None:
-        return known
+        return before
     if history.tail is not None:
         turn.change_run(tail=history.tail)
-    if known is None:
+    if before is None:
         return None
-    current = history.followed or next((one for one in history.executions if one.id == known.id), known)
+    current = history.followed or next((execution for execution in history.executions if execution.id == before.id), before)
     # The history may lag, so remember a retry instead of looking it up again.
-    retried = known.retry_of_restart or (current.id != known.id and not known.late)
-    current = replace(current, tag=current.tag or known.tag, retry_of_restart=retried)
+    retried = before.retry_of_restart or (current.id != before.id and not before.late)
+    current = replace(current, tag=current.tag or before.tag, retry_of_restart=retried)
     turn.change(execution=current)
     turn.change_run(beside=_find_beside(history, current) or turn.incident.run.beside)
     return current
@@ -144,13 +143,13 @@ def _note_execution(turn: Turn) -> Execution | None:
 def _find_beside(history: ExecutionHistory, ours: Execution) -> Phrase:
     """Name another restart of the target that ran at the same time as ours; empty if there was none."""
     began, ended = ours.runner_started_at, ours.runner_ended_at or history.runner_now
-    for one in count_as_restarts(history):
-        own = one.id == ours.id or bool(one.tag and one.tag == ours.tag)  # Rundeck's own retry has the same tag
-        started = one.runner_started_at
-        if own or one.is_evidence or began is None or started is None or started > ended:
+    for other in count_as_restarts(history):
+        own = other.id == ours.id or bool(other.tag and other.tag == ours.tag)  # Rundeck's own retry has the same tag
+        started = other.runner_started_at
+        if own or other.is_evidence or began is None or started is None or started > ended:
             continue
-        if (one.runner_ended_at or history.runner_now) >= began:
-            return Text("execution {id} by {user}", id=one.id, user=one.user or "?")
+        if (other.runner_ended_at or history.runner_now) >= began:
+            return Text("execution {id} by {user}", id=other.id, user=other.user or "?")
     return ""
 
 
@@ -166,16 +165,17 @@ def check_recovery(turn: Turn) -> None:
     verify = runbook.verify
     if age_s < verify.first_s:
         return turn.change(due=turn.at + verify.first_s - age_s)
-    since = Since(age_s, turn.at, turn.incident.runner_ahead_s, confirmed=turn.is_confirmed)
-    looked = ((watched, turn.runbook_of(watched), turn.snapshot_of(watched)) for watched in turn.incident.queues)
-    queues = tuple(judge_recovery(book, seen, watched, since) for watched, book, seen in looked)
+    # What a restart holds that a person approved is not kept on purpose.
+    since = Since(age_s, turn.at, turn.incident.runner_ahead_s, confirmed=bool(turn.incident.approval.approved_by))
+    states = turn.incident.queues
+    queues = tuple(judge_recovery(turn.runbook_of(state), turn.snapshot_of(state), state, since) for state in states)
     turn.change(queues=queues, looked_at=turn.at)
     if not _unproven(turn.incident, runbook):
         return endings.close(turn, Ending.RECOVERED, turn.card(CardKind.RECOVERED))
     if any(queue.after.verdict is Verdict.STUCK for queue in queues):
         return _after_failure(turn, queues)
     turn.change_approval(overruled=False)  # what the next restart was approved for has passed
-    joined_s = turn.at - max(watched.joined_at for watched in queues)
+    joined_s = turn.at - max(state.joined_at for state in queues)
     if min(age_s, joined_s) >= verify.within_s:
         return _end_of_time(turn)
     left_s = max(verify.within_s - age_s, 0.0)
@@ -204,16 +204,16 @@ def _age_s(turn: Turn) -> float:
 def _unproven(incident: Incident, runbook: Runbook) -> list[QueueState]:
     """The queues that were not yet healthy in two checks, `every` apart."""
     return [
-        watched
-        for watched in incident.queues
-        if (after := watched.after).well_at is None or (after.looked_at or after.well_at) - after.well_at < runbook.verify.every_s
+        state
+        for state in incident.queues
+        if (after := state.after).well_at is None or (after.looked_at or after.well_at) - after.well_at < runbook.verify.every_s
     ]
 
 
 def _announce_draining(turn: Turn, age_s: float) -> None:
     """Report once per restart that the queue drains slowly."""
     incident = turn.incident
-    verdicts = {watched.after.verdict for watched in incident.queues}
+    verdicts = {state.after.verdict for state in incident.queues}
     mark = f"{incident.id}-draining-{incident.execution.id if incident.execution else incident.attempt}"
     drains = Verdict.DRAINING in verdicts and verdicts <= {Verdict.DRAINING, Verdict.RECOVERED}
     if drains and age_s >= turn.runbook.verify.patience_s and incident.run.draining_told != mark:
@@ -225,25 +225,26 @@ def _end_of_time(turn: Turn) -> None:
     incident, runbook = turn.incident, turn.runbook
     unproven = _unproven(incident, runbook)
     runner_at = turn.at + incident.runner_ahead_s
-    if all(watched.after.well_at is not None or is_moving(runbook, watched, runner_at) for watched in unproven):
-        if any(watched.after.well_at is not None or _stuck_since(incident, watched) for watched in unproven):
+    if all(state.after.well_at is not None or is_moving(runbook, state, runner_at) for state in unproven):
+        if any(state.after.well_at is not None or _stuck_since(incident, state) for state in unproven):
             # Either it was healthy once and the second check is still to come, or it may be stuck again.
             return turn.change(due=turn.at + runbook.verify.every_s)
         return endings.close(turn, Ending.RECOVERED, replace(turn.card(CardKind.RECOVERED), moving=True))
-    if all(watched.after.verdict is not Verdict.UNKNOWN for watched in unproven):
+    if all(state.after.verdict is not Verdict.UNKNOWN for state in unproven):
         return endings.escalate(turn, None, Text("not recovered within {minutes} min", minutes=runbook.verify.within_s / 60))
     # Nothing shows whether the restart helped.
-    seen = [(watched.queue.name, turn.snapshot_of(watched)) for watched in unproven]
-    unread = [(name, one) for name, one in seen if isinstance(one, Unknown)]
-    detail = join((Text("the queue could not be read"), *(named(name, one.why) for name, one in unread)))
-    endings.escalate(turn, Reason.SYMPTOM_UNKNOWN, detail, remedy=next((one.remedy for _, one in unread if one.remedy), ""))
+    readings = [(state.queue.name, turn.snapshot_of(state)) for state in unproven]
+    unread = [(name, reading) for name, reading in readings if isinstance(reading, Unknown)]
+    detail = join((Text("the queue could not be read"), *(named(name, reading.why) for name, reading in unread)))
+    remedy = next((reading.remedy for _, reading in unread if reading.remedy), "")
+    endings.escalate(turn, Reason.SYMPTOM_UNKNOWN, detail, remedy=remedy)
 
 
-def _stuck_since(incident: Incident, watched: QueueState) -> bool:
+def _stuck_since(incident: Incident, state: QueueState) -> bool:
     """Whether an alert of this queue began after it last moved: it may be stuck again, so `patience` applies."""
-    moved_at = (watched.after.moved_at or 0.0) - incident.runner_ahead_s
+    moved_at = (state.after.moved_at or 0.0) - incident.runner_ahead_s
     return any(
-        trigger.resolved_at is None and trigger.queue == watched.queue.key and trigger.starts_at > moved_at
+        trigger.resolved_at is None and trigger.queue == state.queue.key and trigger.starts_at > moved_at
         for trigger in incident.triggers
     )
 
@@ -253,15 +254,14 @@ def _next_attempt(turn: Turn, how: How) -> None:
     incident = turn.incident
     execution = incident.execution
     tag = execution.tag or execution.id if execution else turn.tag
-    tries = incident.tries
-    known = {(past.tag, past.execution.id if past.execution else "") for past in tries}  # Rundeck's own retry has the same tag
-    if (tag, execution.id if execution else "") not in known:  # otherwise it was verified again
-        tries = (*tries, PastAttempt(tag, execution, how, incident.run.holder_host))
+    tries, attempt = incident.tries, PastAttempt(tag, execution, how, incident.run.holder_host)
+    if all(attempt.key != past.key for past in tries):  # otherwise it was verified again
+        tries = (*tries, attempt)
     guard_context = turn.guard_context(approved=incident.approval.overruled)
     guard_context = replace(guard_context, incident=replace(incident, tries=tries))
     decision = decide(guard_context)
     if decision.kind is Kind.HOLD and (decision.again_in_s is not None or decision.reason is Reason.SYMPTOM_GONE):
-        return _keep_verifying(turn, decision, tuple(watched for _, watched in judge_queues(guard_context)))
+        return _keep_verifying(turn, decision, tuple(state for _, state in judge_queues(guard_context)))
     turn.change(tries=tries)
     turn.enter(Phase.WAITING)
 
@@ -273,7 +273,7 @@ def _keep_verifying(turn: Turn, decision: Decision, looked: tuple[QueueState, ..
     if min(_age_s(turn), turn.at - turn.incident.began_at) >= time_s:
         return endings.escalate(turn, decision.reason, decision.detail, remedy=decision.remedy, about=decision.execution)
     queues = zip(turn.incident.queues, looked, strict=True)
-    turn.change(due=turn.at + verify.every_s, queues=tuple(replace(watched, looks=new.looks) for watched, new in queues))
+    turn.change(due=turn.at + verify.every_s, queues=tuple(replace(state, looks=new.looks) for state, new in queues))
 
 
 def watch_observed(turn: Turn) -> None:
@@ -285,10 +285,10 @@ def watch_observed(turn: Turn) -> None:
     if observed_at is None:
         return _begin_to_observe(turn)
     judged = judge_queues(turn.guard_context())
-    healthy = all(one.health is Health.WELL and _is_healed(turn, observed_at, watched) for one, watched in judged)
+    healthy = all(judgement.health is Health.WELL and _is_healed(turn, observed_at, state) for judgement, state in judged)
     healed_at = (incident.observed.healed_at if incident.observed.healed_at is not None else turn.at) if healthy else None
     execution = _restart_by_hand(turn, observed_at) or incident.execution
-    queues = tuple(watched for _, watched in judged)
+    queues = tuple(state for _, state in judged)
     observed = replace(incident.observed, healed_at=healed_at)
     turn.change(queues=queues, observed=observed, execution=execution, looked_at=turn.at)
     turn.change_run(adopted=execution is not None)
@@ -331,24 +331,28 @@ def is_over(incident: Incident, rules: Rules) -> bool:
     return incident.phase is Phase.OBSERVING and (runbook is None or runbook.mode is not Mode.OBSERVE)
 
 
-def _is_healed(turn: Turn, observed_at: float, watched: QueueState) -> bool:
+def _is_healed(turn: Turn, observed_at: float, state: QueueState) -> bool:
     """Whether the figures are newer than the hold, and show consumers where these can be seen.
     An emptied queue is not a sign of recovery."""
-    seen, needed = turn.snapshot_of(watched), turn.runbook_of(watched).recovered.min_consumers
-    if isinstance(seen, Statement):
-        return seen.at - seen.range_s > observed_at
-    return isinstance(seen, QueueSnapshot) and (seen.consumers is None or seen.consumers >= needed)
+    reading, needed = turn.snapshot_of(state), turn.runbook_of(state).recovered.min_consumers
+    if isinstance(reading, Statement):
+        return reading.at - reading.range_s > observed_at
+    return isinstance(reading, QueueSnapshot) and (reading.consumers is None or reading.consumers >= needed)
 
 
 def _recent_s(turn: Turn) -> float:
     """How far apart two checks must lie, so that the second can show new work."""
-    seen = [turn.snapshot_of(watched) for watched in turn.incident.queues]
-    apart = (one.range_s if isinstance(one, Statement) else recent_s(one) for one in seen if not isinstance(one, Unknown))
-    return max(apart, default=0.0)
+    readings = [turn.snapshot_of(state) for state in turn.incident.queues]
+    known_s = (
+        reading.range_s if isinstance(reading, Statement) else recent_s(reading)
+        for reading in readings
+        if not isinstance(reading, Unknown)
+    )
+    return max(known_s, default=0.0)
 
 
 def _restart_by_hand(turn: Turn, observed_at: float) -> Execution | None:
     """The newest restart since the hold. One that the history already had would have been followed instead."""
     since = observed_at + turn.incident.runner_ahead_s - SAME_CAUSE_S
     restarts = count_as_restarts(turn.history) if turn.history else ()
-    return next((one for one in restarts if (one.runner_started_at or 0.0) > since), None)
+    return next((execution for execution in restarts if (execution.runner_started_at or 0.0) > since), None)

@@ -140,14 +140,14 @@ def explain_mismatch(runbooks: Mapping[str, Runbook], labels: Mapping[str, str])
     if not closest or not any(met[closest]):
         return looked_at
     needed = zip(runbooks[closest].match, met[closest], strict=True)
-    missing = join([f'{one.label}{one.op}"{one.value}"' for one, is_met in needed if not is_met], COMMA)
+    missing = join([f'{matcher.label}{matcher.op}"{matcher.value}"' for matcher, is_met in needed if not is_met], COMMA)
     return join((looked_at, Text("closest is {runbook}, which needs {matchers}", runbook=closest, matchers=missing)))
 
 
 def last_matches(runbooks: Mapping[str, Runbook], documents: Iterable[Document]) -> dict[str, float | None]:
     """When each runbook last matched an alert, by what the documents note."""
     noted = [document.matched for document in documents]
-    return {name: max((one[name] for one in noted if name in one), default=None) for name in runbooks}
+    return {name: max((matched[name] for matched in noted if name in matched), default=None) for name in runbooks}
 
 
 def render_target(runbook: Runbook, runner_url: str, labels: Mapping[str, str]) -> Target:
@@ -191,9 +191,9 @@ def name_holder(job: EvidenceJob, evidence: Evidence, hosts: Iterable[str]) -> E
 
 def find_only_host(holder: HolderOption | None, judged: Iterable[Judgement]) -> str:
     """The only host that needs a restart; empty if there are several, or if it is unknown or not allowed."""
-    stuck = [one for one in judged if one.health in (Health.ILL, Health.LIKELY)]
-    hosts = {channel.host for one in stuck for channel in one.held_by}
-    if holder is None or len(hosts) != 1 or not all(one.held_by for one in stuck):
+    stuck = [judgement for judgement in judged if judgement.health in (Health.ILL, Health.LIKELY)]
+    hosts = {channel.host for judgement in stuck for channel in judgement.held_by}
+    if holder is None or len(hosts) != 1 or not all(judgement.held_by for judgement in stuck):
         return ""
     (host,) = hosts
     return host if host and len(host) <= MAX_MATCHED and full_match(holder.allow, host) else ""

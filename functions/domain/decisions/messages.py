@@ -65,9 +65,9 @@ def call_people(rules: Rules, runbook: Runbook | None, card: Card, channels: tup
     Of no single runbook: the people of all that don't only observe. A bundle goes to the channels of its messages."""
     if card.urgency != "act":
         return card, channels
-    concerned = (runbook,) if runbook else tuple(one for one in rules.runbooks.values() if one.mode is not Mode.OBSERVE)
-    mention = tuple(dict.fromkeys(name for one in concerned for name in one.mention))
-    escalate = () if card.kind == CardKind.BUNDLE else (name for one in concerned for name in one.escalate)
+    books = (runbook,) if runbook else tuple(book for book in rules.runbooks.values() if book.mode is not Mode.OBSERVE)
+    mention = tuple(dict.fromkeys(name for book in books for name in book.mention))
+    escalate = () if card.kind == CardKind.BUNDLE else (name for book in books for name in book.escalate)
     return replace(card, mention=mention), tuple(dict.fromkeys((*escalate, *channels)))
 
 
@@ -184,19 +184,19 @@ def _tell_unmatched(turn: Turn, event: AlertsReceived) -> None:
 
 def _note_unmatched(turn: Turn, event: AlertsReceived) -> None:
     """Note suspicions that match no runbook. They repeat every few seconds, so people are told of all of them once a day."""
-    known = turn.document.unmatched
+    unmatched = turn.document.unmatched
     for alert in (case.alert for case in event.cases if case.alert.firing and case.alert.is_suspicion):
-        known = note_unmatched(known, alert, partial(explain_mismatch, turn.rules.runbooks, alert.labels), turn.at)
-    turn.document = replace(turn.document, unmatched=known)
+        unmatched = note_unmatched(unmatched, alert, partial(explain_mismatch, turn.rules.runbooks, alert.labels), turn.at)
+    turn.document = replace(turn.document, unmatched=unmatched)
 
 
 def tell_unmatched_suspicions(turn: Turn) -> None:
     """Report the suspicions that were noted since the last such message."""
-    known = turn.document.unmatched
-    if known.due is None or turn.at < known.due:
+    unmatched = turn.document.unmatched
+    if unmatched.due is None or turn.at < unmatched.due:
         return
-    new = tuple(one for one in known.recent(turn.at, UNMATCHED_KEPT_S) if one.at > known.told_at)
-    turn.document = replace(turn.document, unmatched=replace(known, told_at=turn.at, due=None))
+    new = tuple(noted for noted in unmatched.recent(turn.at, UNMATCHED_KEPT_S) if noted.at > unmatched.told_at)
+    turn.document = replace(turn.document, unmatched=replace(unmatched, told_at=turn.at, due=None))
     if new:
         post(turn, CardInput(CardKind.UNMATCHED, turn.at, unmatched=new), f"unmatched-{turn.at:.0f}")
 

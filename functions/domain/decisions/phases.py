@@ -7,7 +7,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from functions.domain.decisions import endings, guards
-from functions.domain.decisions.evidence import needs_evidence, note_evidence, order_evidence, wait_for_evidence
+from functions.domain.decisions.evidence import check_evidence, needs_evidence, order_evidence
 from functions.domain.decisions.following import check_recovery, check_run, watch_observed
 from functions.domain.decisions.guards import decide
 from functions.domain.decisions.judging import judge_queues
@@ -20,7 +20,7 @@ from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.events import Claim, Decision, Kind, Start, StartResult, hold
 from functions.domain.model.incidents import UNCLEAR, Doubt, PastAttempt, QueueState
 from functions.domain.model.messages import CardKind
-from functions.domain.model.observations import EvidenceReading, Execution, ExecutionHistory, Unknown, figures_of
+from functions.domain.model.observations import Execution, ExecutionHistory, Unknown, figures_of
 from functions.domain.texts.words import worded
 from functions.runtime.text import Phrase, Text
 
@@ -68,11 +68,11 @@ def evaluate_guards(turn: Turn) -> None:
     guard_context = turn.guard_context(approved=incident.approval.overruled)
     looked = judge_queues(guard_context)
     judged = tuple(judgement for judgement, _ in looked)
-    queues = tuple(_note_verdict(watched, judgement) for judgement, watched in looked)
+    queues = tuple(_note_verdict(state, judgement) for judgement, state in looked)
     if incident.restarts:  # what was held before the restart is compared with what is held after it
-        queues = tuple(replace(one, held_by=before.held_by) for one, before in zip(queues, incident.queues, strict=True))
+        queues = tuple(replace(state, held_by=past.held_by) for state, past in zip(queues, incident.queues, strict=True))
     turn.change(queues=queues)
-    turn.document = endings.clear_escalation_if_healthy(turn, turn.runbook)
+    endings.clear_escalation_if_healthy(turn, turn.runbook)
     # With the queues before this observation, so that it counts once.
     decision = decide(replace(guard_context, document=turn.document))
     turn.change(reason=decision.reason, detail=decision.detail)
@@ -130,19 +130,19 @@ def _order_start(turn: Turn, history: ExecutionHistory, judged: tuple[Judgement,
     turn.answer(Action.RESTARTED, None)
 
 
-def _note_verdict(watched: QueueState, judged: Judgement) -> QueueState:
+def _note_verdict(state: QueueState, judged: Judgement) -> QueueState:
     """Note in the queue the verdict that the restart, or the question, rests on."""
     if judged.proof is None:
-        return watched
+        return state
     held_by = tuple(replace(channel, work=()) for channel in judged.held_by)
-    return replace(watched, proof=judged.proof, held_by=held_by, doubt=Doubt(judged.against, judged.settle))
+    return replace(state, proof=judged.proof, held_by=held_by, doubt=Doubt(judged.against, judged.settle))
 
 
-def _note_proof(turn: Turn, watched: QueueState, judged: Judgement) -> QueueState:
-    seen = figures_of(turn.snapshot_of(watched))
-    before = before_restart(seen) if seen is not None else watched.before
-    watched = watched if judged.proof else replace(watched, proof=None, held_by=(), doubt=Doubt())
-    return replace(_note_verdict(watched, judged), before=before)
+def _note_proof(turn: Turn, state: QueueState, judged: Judgement) -> QueueState:
+    figures = figures_of(turn.snapshot_of(state))
+    before = before_restart(figures) if figures is not None else state.before
+    state = state if judged.proof else replace(state, proof=None, held_by=(), doubt=Doubt())
+    return replace(_note_verdict(state, judged), before=before)
 
 
 def _adopt(turn: Turn, execution: Execution, reason: Reason | None) -> None:
@@ -185,14 +185,6 @@ def _check_asked(turn: Turn) -> None:
     turn.withdraw_question()
 
 
-def _check_evidence(turn: Turn) -> None:
-    reading = turn.seen.evidence or EvidenceReading()
-    if reading.awaited:
-        return wait_for_evidence(turn, reading)
-    note_evidence(turn, reading)
-    turn.enter(Phase.WAITING)
-
-
 def _check_start(turn: Turn) -> None:
     """Find out from the history whether the job was started; notify people as soon as it can't be seen."""
     turn.change(queues=turn.note_figures(turn.incident.queues))
@@ -209,8 +201,7 @@ def _check_start(turn: Turn) -> None:
         turn.change(reason=Reason.START_UNCLEAR, detail=unclear)
         endings.tell_wait(turn, hold(Reason.START_UNCLEAR, unclear))
         return defer(turn, left_s + 1)
-    tries = (*turn.incident.tries, PastAttempt(turn.tag, None, UNCLEAR))
-    turn.change(tries=tries)
+    turn.change(tries=(*turn.incident.tries, PastAttempt(turn.tag, None, UNCLEAR)))
     turn.enter(Phase.WAITING)
 
 
@@ -264,14 +255,14 @@ def _handle_busy(turn: Turn, detail: Phrase) -> None:
     for execution in history.executions:
         if not execution.ended and not execution.scheduled:
             return _adopt(turn, execution, Reason.ALREADY_RUNNING)
-    other = next((one for one in history.others if not one.scheduled), None)
+    other = next((execution for execution in history.others if not execution.scheduled), None)
     endings.handle_hold(turn, hold(Reason.JOB_BUSY, detail, again_in_s=turn.runbook.verify.every_s, execution=other))
 
 
 PHASES: Mapping[Phase, Callable[[Turn], None]] = {
     Phase.DEFERRED: evaluate_guards,
     Phase.WAITING: evaluate_guards,
-    Phase.COLLECTING: _check_evidence,
+    Phase.COLLECTING: check_evidence,
     Phase.ASKED: _check_asked,
     Phase.STARTING: _check_start,
     Phase.RUNNING: check_run,

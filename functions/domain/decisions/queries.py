@@ -87,13 +87,13 @@ def what_to_observe(document: Document, event: Event, rules: Rules) -> Wanted:
         wanted = of_alerts(new_alerts(document, event.cases) or event.cases)
     queues = dict(wanted.queues)
     for part in (document.escalation, document.incident):
-        for watched in part.queues if part is not None else ():
-            queues.setdefault(watched.queue.key, (watched.queue, rules.runbooks.get(watched.runbook)))
+        for state in part.queues if part is not None else ():
+            queues.setdefault(state.queue.key, (state.queue, rules.runbooks.get(state.runbook)))
     incident = document.incident
     if incident is None:
         return Wanted(wanted.target, queues)
     follow = incident.execution.id if incident.execution and incident.phase is not Phase.OBSERVING else None
-    channels = {one.queue.key: tuple(held.id for held in one.held_by) for one in incident.queues if one.held_by}
+    channels = {state.queue.key: tuple(held.id for held in state.held_by) for state in incident.queues if state.held_by}
     return Wanted(wanted.target, queues, follow, tail=follow is not None and incident.run.tail is None, channels=channels)
 
 

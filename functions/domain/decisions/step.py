@@ -106,7 +106,7 @@ def _set_due(before: Document, result: events.Step, turn: Turn) -> events.Step:
     parts = (after.incident or after.escalation, after.unmatched)
     dues = [part.due for part in parts if part is not None and part.due is not None]
     if after.to_tell or after.to_archive:
-        dues.append(post_untold_at(before, after, turn))
+        dues.append(post_at(before, after, turn))
     due = min(dues, default=None)
     after = replace(after, due=due)
     if due is None or due in (before.due, turn.wake_at):
@@ -114,16 +114,12 @@ def _set_due(before: Document, result: events.Step, turn: Turn) -> events.Step:
     return replace(result, document=after, acts=(events.Wake(due), *result.acts))
 
 
-def post_untold_at(before: Document, after: Document, turn: Turn) -> float:
+def post_at(before: Document, after: Document, turn: Turn) -> float:
     """When to try again to post or archive. New messages don't postpone older ones."""
     bundled = after.to_tell and all(message.bundle for message in after.to_tell)
-    post_at = turn.due_within(BUNDLE_S if bundled else UNTOLD_S)
-    waited, waits = (
-        {message.id for message in one.to_tell} | {record.incident.id for record in one.to_archive} for one in (before, after)
-    )
-    if not waited or before.due is None or before.due <= turn.at:
-        return post_at
-    return before.due if waits <= waited else min(before.due, post_at)
+    at = turn.due_within(BUNDLE_S if bundled else UNTOLD_S)
+    is_waiting = bool(before.to_tell or before.to_archive) and before.due is not None and before.due > turn.at
+    return min(before.due or at, at) if is_waiting else at
 
 
 def _on_timer(turn: Turn, event: events.TimerFired) -> None:
@@ -187,7 +183,7 @@ def _on_resolved(turn: Turn, event: events.AlertsReceived) -> None:
     if incident is not None and is_all_resolved(incident) and (due or incident.is_suspicion):
         run_phase(turn)
     else:
-        turn.document = clear_escalation_if_healthy(turn, first.runbook)
+        clear_escalation_if_healthy(turn, first.runbook)
     if turn.reply is None:
         turn.answer_alerts(event, first, Action.HELD, Reason.NOT_FIRING)
 
@@ -212,7 +208,7 @@ def _new_incident(event: events.AlertsReceived, case: MatchedAlert, now: float) 
 def _with_alerts(incident: Incident, cases: tuple[MatchedAlert, ...], now: float) -> tuple[Incident, int]:
     """Add these alerts and their queues to the incident, and count those that don't fit.
     Existing alerts stay unchanged, including earlier firings."""
-    triggers, queues = list(incident.triggers), {watched.queue.key: watched for watched in incident.queues}
+    triggers, queues = list(incident.triggers), {state.queue.key: state for state in incident.queues}
     places = Firings[int]()
     for place, trigger in enumerate(triggers):
         places.add(trigger, place)
@@ -239,21 +235,20 @@ def _leave_out_escalated(turn: Turn, event: events.AlertsReceived, incident: Inc
     """The incident without the queues that people were called for, if it is about others too: those must not wait for people.
     What is left out is held, as it would be alone. A restart that people approved for such a queue keeps it."""
     escalated, held, before = escalated_queues(turn.document), hold_escalated(turn.document, turn.at), turn.document.incident
-    queues = tuple(watched for watched in incident.queues if watched.queue.key not in escalated)
+    queues = tuple(state for state in incident.queues if state.queue.key not in escalated)
     is_asked = before is not None and before.phase is Phase.ASKED and before.reason is Reason.ESCALATED
     is_approved = before is not None and not is_asked and not is_about_other_queues(turn.document, before)
     if held is None or not queues or queues == incident.queues or is_approved:
         return incident
-    out = replace(
-        incident,
-        id=event.incident,
-        queues=tuple(watched for watched in incident.queues if watched.queue.key in escalated),
+    # As it would be alone: restarts, or that it is only observed, belong to the open incident.
+    left_out = Incident(
+        *(event.incident, Phase.DEFERRED, turn.at, incident.runbook),
+        queues=tuple(state for state in incident.queues if state.queue.key in escalated),
         triggers=tuple(trigger for trigger in incident.triggers if trigger.queue in escalated),
+        start_page=incident.start_page,
     )
-    card_input = turn.card(CardKind.HELD, held.reason, held.detail, out)
-    # The record has no course of its own: restarts, or that it is only watched, belong to the open incident.
-    held_back = Incident(out.id, out.phase, turn.at, out.runbook, out.queues, out.triggers)
-    post_and_record_hold(turn, card_input, held_back, f"{event.incident}-out", bundled=turn.crowd)
+    card_input = turn.card(CardKind.HELD, held.reason, held.detail, left_out)
+    post_and_record_hold(turn, card_input, left_out, f"{event.incident}-out", bundled=turn.crowd)
     triggers = tuple(trigger for trigger in incident.triggers if trigger.queue not in escalated)
     return replace(incident, queues=queues, triggers=triggers, runbook=queues[0].runbook)
 
@@ -271,13 +266,12 @@ def _join_incident(turn: Turn, event: events.AlertsReceived, cases: tuple[Matche
 
 def _recheck_guard(turn: Turn, event: events.AlertsReceived) -> None:
     """Evaluate again the guard that held the incident for a person: it may no longer object."""
-    if turn.incident.runbook not in turn.rules.runbooks:
-        return run_phase(turn)
-    document = clear_escalation_if_healthy(turn, turn.runbook)
-    decision = decide(replace(turn.guard_context(), document=document))
-    if decision.kind is Kind.HOLD and decision.reason is turn.incident.reason:
-        return turn.answer_alerts(event, event.cases[0], Action.HELD, decision.reason or Reason.DUPLICATE)
-    turn.withdraw_question()
+    if turn.incident.runbook in turn.rules.runbooks:
+        clear_escalation_if_healthy(turn, turn.runbook)
+        decision = decide(turn.guard_context())
+        if decision.kind is Kind.HOLD and decision.reason is turn.incident.reason:
+            return turn.answer_alerts(event, event.cases[0], Action.HELD, decision.reason or Reason.DUPLICATE)
+        turn.withdraw_question()
     run_phase(turn)
 
 
@@ -324,7 +318,7 @@ def _on_answer(turn: Turn, event: events.Approved | events.Declined) -> None:
     incident = turn.document.incident
     if incident is None or incident.phase is not Phase.ASKED or not event.nonce or incident.approval.nonce != event.nonce:
         return
-    is_in_time = incident.approval.expires_at is None or turn.at < incident.approval.expires_at
+    is_in_time = turn.at < (incident.approval.expires_at or 0.0)
     if is_in_time and isinstance(event, events.Declined):
         return end_as_declined(turn, event)
     if is_in_time and incident.runbook in turn.rules.runbooks:

@@ -12,7 +12,7 @@ from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.events import Act, AlertsReceived, Reply
 from functions.domain.model.incidents import Document, Incident, QueueState
 from functions.domain.model.messages import CardKind
-from functions.domain.model.observations import NOT_CHECKED, ExecutionHistory, Observation, Reading, Unknown
+from functions.domain.model.observations import ExecutionHistory, Observation, Reading, Unknown
 from functions.domain.model.runbooks import Rules, Runbook
 from functions.runtime.text import Phrase
 
@@ -56,11 +56,6 @@ class Turn:
         return self.rules.runbooks[self.incident.runbook]
 
     @property
-    def is_confirmed(self) -> bool:
-        """Whether a person approved the incident's restart, so that what it holds is not kept on purpose."""
-        return bool(self.incident.approval.approved_by)
-
-    @property
     def tag(self) -> str:
         """The tag of the incident's current attempt."""
         return f"{self.incident.id}.{self.incident.attempt}"
@@ -75,17 +70,16 @@ class Turn:
         if self.history is not None:
             self.seen = replace(self.seen, history=replace(self.history, followed=None, tail=None))
 
-    def snapshot_of(self, watched: QueueState) -> Reading:
-        return self.seen.queues.get(watched.queue.key, NOT_CHECKED)
+    def snapshot_of(self, state: QueueState) -> Reading:
+        return self.seen.reading_of(state.queue)
 
     def note_figures(self, queues: tuple[QueueState, ...]) -> tuple[QueueState, ...]:
         """The queues with their current figures, where these can be read. Nothing is judged by them."""
-        seen = ((watched, self.snapshot_of(watched)) for watched in queues)
-        return tuple(note_snapshot(watched, one) for watched, one in seen)
+        return tuple(note_snapshot(state, self.snapshot_of(state)) for state in queues)
 
-    def runbook_of(self, watched: QueueState) -> Runbook:
+    def runbook_of(self, state: QueueState) -> Runbook:
         """The runbook that judges the queue."""
-        return self.rules.runbooks.get(watched.runbook, self.runbook)
+        return self.rules.runbooks.get(state.runbook, self.runbook)
 
     def guard_context(self, *, approved: bool = False) -> GuardContext:
         return GuardContext(self.rules, self.runbook, self.document, self.incident, self.seen, self.at, approved=approved)

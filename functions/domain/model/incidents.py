@@ -128,6 +128,11 @@ class PastAttempt(Struct, frozen=True):
     how: How
     holder_host: str = ""  # the only host that it restarted; empty: all
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Rundeck's own retry has the same tag."""
+        return self.tag, self.execution.id if self.execution else ""
+
 
 class HistoryEntry(Struct, frozen=True):
     at: float  # from then on the incident had this phase and reason
