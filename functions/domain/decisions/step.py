@@ -8,30 +8,11 @@ from typing import Any
 from msgspec.structs import replace
 
 from functions.domain.cards.content import CardInput
-from functions.domain.decisions.endings import (
-    clear_escalation_if_healthy,
-    end_as_declined,
-    on_acknowledgement,
-    on_resume,
-    post_and_record_hold,
-    remind,
-)
+from functions.domain.decisions import endings, messages
 from functions.domain.decisions.evidence import on_evidence_started, without_evidence_runs
 from functions.domain.decisions.following import is_over, observe_alerts, stop_observing
 from functions.domain.decisions.guards import decide, escalated_queues, hold_escalated, is_about_other_queues
 from functions.domain.decisions.matching import render_evidence
-from functions.domain.decisions.messages import (
-    LINKED_TRIGGERS,
-    note_matched,
-    on_bundle,
-    on_delivered,
-    on_unsigned,
-    post,
-    tell_left_out,
-    tell_unmatched_suspicions,
-    to_alert_ref,
-    turn_away,
-)
 from functions.domain.decisions.phases import on_start_result, run_entered, run_phase
 from functions.domain.decisions.queries import is_decided_at_once, is_replaced
 from functions.domain.decisions.turn import Turn, has_unseen, is_all_resolved
@@ -131,8 +112,8 @@ def _on_timer(turn: Turn, event: events.TimerFired) -> None:
         return run_phase(turn)
     if document.due is not None and turn.at < document.due:
         return
-    remind(turn)
-    tell_unmatched_suspicions(turn)
+    endings.remind(turn)
+    messages.tell_unmatched_suspicions(turn)
     if incident is not None and turn.at >= incident.due:
         run_phase(turn)
     elif turn.document.to_tell or turn.document.to_archive or incident is None:
@@ -154,9 +135,9 @@ def _on_request(turn: Turn, event: events.AlertsReceived) -> None:
 def _on_alerts(turn: Turn, event: events.AlertsReceived) -> None:
     first = event.cases[0]
     if first.target is None:
-        return turn_away(turn, event, next((case for case in event.cases if case.alert.firing), first))
+        return messages.turn_away(turn, event, next((case for case in event.cases if case.alert.firing), first))
     turn.document = replace(turn.document, target=first.target)
-    note_matched(turn, event)
+    messages.note_matched(turn, event)
     _note_resolved(turn, tuple(case for case in event.cases if not case.alert.firing))
     firing = tuple(case for case in event.cases if case.alert.firing)
     if not firing:
@@ -173,7 +154,7 @@ def _on_alerts(turn: Turn, event: events.AlertsReceived) -> None:
         run_phase(turn)
     else:
         _join_incident(turn, event, new)
-    tell_left_out(turn, event, new[0], event.left_out + left_out)
+    messages.tell_left_out(turn, event, new[0], event.left_out + left_out)
 
 
 def _on_resolved(turn: Turn, event: events.AlertsReceived) -> None:
@@ -183,7 +164,7 @@ def _on_resolved(turn: Turn, event: events.AlertsReceived) -> None:
     if incident is not None and is_all_resolved(incident) and (due or incident.is_suspicion):
         run_phase(turn)
     else:
-        clear_escalation_if_healthy(turn, first.runbook)
+        endings.clear_escalation_if_healthy(turn, first.runbook)
     if turn.reply is None:
         turn.answer_alerts(event, first, Action.HELD, Reason.NOT_FIRING)
 
@@ -209,21 +190,19 @@ def _with_alerts(incident: Incident, cases: tuple[MatchedAlert, ...], now: float
     """Add these alerts and their queues to the incident, and count those that don't fit.
     Existing alerts stay unchanged, including earlier firings."""
     triggers, queues = list(incident.triggers), {state.queue.key: state for state in incident.queues}
-    places = Firings[int]()
-    for place, trigger in enumerate(triggers):
-        places.add(trigger, place)
+    places = Firings((trigger, place) for place, trigger in enumerate(triggers))
     left_out = 0
     for case in cases:
-        known = places.find(case)
+        place = places.find(case)
         new_queue = case.queue if case.queue is not None and case.queue.key not in queues else None
-        if (new_queue is not None and len(queues) == QUEUES_KEPT) or (known is None and len(triggers) == ALERTS_KEPT):
+        if (new_queue is not None and len(queues) == QUEUES_KEPT) or (place is None and len(triggers) == ALERTS_KEPT):
             left_out += 1
             continue
-        if known is None:
-            places.add(trigger := to_alert_ref(case, linked=len(triggers) < LINKED_TRIGGERS), len(triggers))
+        if place is None:
+            places.add(trigger := messages.to_alert_ref(case, linked=len(triggers) < messages.LINKED_TRIGGERS), len(triggers))
             triggers.append(trigger)
-        elif triggers[known].resolved_at is not None:
-            triggers[known] = replace(triggers[known], resolved_at=None)
+        else:
+            triggers[place] = replace(triggers[place], resolved_at=None)
         if new_queue is not None and case.runbook is not None:
             queues[new_queue.key] = QueueState(new_queue, case.runbook.name, now)
         if case.queue is not None and case.queue.key in queues:
@@ -248,7 +227,7 @@ def _leave_out_escalated(turn: Turn, event: events.AlertsReceived, incident: Inc
         start_page=incident.start_page,
     )
     card_input = turn.card(CardKind.HELD, held.reason, held.detail, left_out)
-    post_and_record_hold(turn, card_input, left_out, f"{event.incident}-out", bundled=turn.crowd)
+    endings.post_and_record_hold(turn, card_input, left_out, f"{event.incident}-out", bundled=turn.crowd)
     triggers = tuple(trigger for trigger in incident.triggers if trigger.queue not in escalated)
     return replace(incident, queues=queues, triggers=triggers, runbook=queues[0].runbook)
 
@@ -267,7 +246,7 @@ def _join_incident(turn: Turn, event: events.AlertsReceived, cases: tuple[Matche
 def _recheck_guard(turn: Turn, event: events.AlertsReceived) -> None:
     """Evaluate again the guard that held the incident for a person: it may no longer object."""
     if turn.incident.runbook in turn.rules.runbooks:
-        clear_escalation_if_healthy(turn, turn.runbook)
+        endings.clear_escalation_if_healthy(turn, turn.runbook)
         decision = decide(turn.guard_context())
         if decision.kind is Kind.HOLD and decision.reason is turn.incident.reason:
             return turn.answer_alerts(event, event.cases[0], Action.HELD, decision.reason or Reason.DUPLICATE)
@@ -300,7 +279,7 @@ def _note_resolved(turn: Turn, cases: tuple[MatchedAlert, ...]) -> None:
         may_be_gone=last.may_be_gone,
         restarts=last.restarts,
     )
-    post(turn, card_input, f"{last.incident}-resolved", last.channels)
+    messages.post(turn, card_input, f"{last.incident}-resolved", last.channels)
 
 
 def _mark_resolved(triggers: tuple[AlertRef, ...], cases: tuple[MatchedAlert, ...], now: float) -> tuple[AlertRef, ...]:
@@ -320,7 +299,7 @@ def _on_answer(turn: Turn, event: events.Approved | events.Declined) -> None:
         return
     is_in_time = turn.at < (incident.approval.expires_at or 0.0)
     if is_in_time and isinstance(event, events.Declined):
-        return end_as_declined(turn, event)
+        return endings.end_as_declined(turn, event)
     if is_in_time and incident.runbook in turn.rules.runbooks:
         turn.change(phase=Phase.WAITING, waits_from=turn.at)
         turn.change_approval(approved_by=event.by, approved_why=event.why, overruled=True, nonce="")
@@ -332,11 +311,11 @@ HANDLERS: Mapping[type[events.Event], Callable[[Turn, Any], None]] = {
     events.TimerFired: _on_timer,
     events.Approved: _on_answer,
     events.Declined: _on_answer,
-    events.Acknowledged: on_acknowledgement,
-    events.Resumed: on_resume,
+    events.Acknowledged: endings.on_acknowledgement,
+    events.Resumed: endings.on_resume,
     events.StartResult: on_start_result,
     events.EvidenceStarted: on_evidence_started,
-    events.MessagesDelivered: on_delivered,
-    events.Bundled: on_bundle,
-    events.Unsigned: on_unsigned,
+    events.MessagesDelivered: messages.on_delivered,
+    events.Bundled: messages.on_bundle,
+    events.Unsigned: messages.on_unsigned,
 }

@@ -341,8 +341,10 @@ C = TypeVar("C", Incident, Outcome)
 class Firings(Generic[T]):
     """A mapping from firing periods of alerts to values. Any report of the same period finds the first value that was added."""
 
-    def __init__(self) -> None:
+    def __init__(self, values: Iterable[tuple[AlertRef, T]]) -> None:
         self._kept: dict[str, list[tuple[float, T]]] = {}
+        for trigger, value in values:
+            self.add(trigger, value)
 
     def add(self, trigger: AlertRef, value: T) -> None:
         self._kept.setdefault(trigger.key, []).append((trigger.starts_at, value))
@@ -354,11 +356,7 @@ class Firings(Generic[T]):
 
 def by_alert(carriers: Iterable[C]) -> Firings[C]:
     """Alert -> the first of these that contains it."""
-    firings = Firings[C]()
-    for carrier in carriers:
-        for trigger in carrier.triggers:
-            firings.add(trigger, carrier)
-    return firings
+    return Firings((trigger, carrier) for carrier in carriers for trigger in carrier.triggers)
 
 
 def alerts_of_outcomes(document: Document) -> Firings[Outcome]:
