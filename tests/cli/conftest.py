@@ -79,12 +79,17 @@ class Line:
         return str(path)
 
 
+@pytest.fixture(autouse=True)
+def _in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is wrapped, whatever terminal pytest runs on."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
     """Everything up, and the queue of mail-delivery stuck."""
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.delenv("COLUMNS", raising=False)  # output as in a pipe, whatever terminal pytest runs on
     with RabbitDouble() as rabbit, Rundeck(Job(id=job_id("mail-delivery"))) as rundeck:
         rabbit.queue("mail.delivery", ready=342, unacked=20, acks=9000, head_at=int(time.time()) - 1560)
         ready = Line(tmp_path, rundeck, rabbit)

@@ -45,6 +45,7 @@ def test_the_page_is_the_card_with_the_queue_as_it_is_now_and_changes_nothing(ma
     """However often it is opened. What to do and the queue stand above the buttons, the card's facts below."""
     path, before = mail.path(), mail.stored()
     mail.queue.set(ready=400, unacked=21)
+    del mail.queue.history[:-1]  # for long already: the next sample would show a delivery, and nothing stands still
     for _ in range(3):
         page = mail.show(path)
     seen, form = words(page), page.text.partition("<form")[2].partition("</form>")[0]
