@@ -1,20 +1,25 @@
 """Stand-ins for what runs jobs. A new runner needs one here, and its name in SYSTEMS; test_runners.py does the rest."""
 
+import json
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from email.utils import formatdate
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from functions.adapters.runners import command, rundeck
+from functions.adapters.runners.rundeck import answers
 from functions.application.ports import Runner
+from functions.runtime.http_client import Answer
 from functions.runtime.secrets import SecretRef
 from testbed.doubles.rundeck import INCIDENT, TOKEN, Job, Option, Rundeck
 from testbed.patience import PATIENCE_S
 
 SECRET = SecretRef("env://RUNNER_SECRET")
 """Whoever needs a secret gets it by this reference; the test sets it to `secret` of the system."""
-STACK = "Thread 71\n>>   read_reply (smtp.py:41)"
+STACK = "Thread 71\n>>   read_reply (smtp.py:41)\n\tat com.example.Mail.deliver(Mail.java:7)"
+"""A Java stack is evidence too: nothing of it is taken for Rundeck's own noise."""
 
 
 class System(Protocol):
@@ -107,3 +112,42 @@ SYSTEMS: dict[str, Callable[[Path], AbstractContextManager[System]]] = {
     "rundeck": lambda _folder: RundeckServer(),
 }
 """By the runner's name in unstick.yaml: its stand-in, given an empty folder."""
+
+
+# --- a Rundeck without a network
+
+AT = 1_800_000_000.0
+RECORDINGS = Path(__file__).parents[2] / "recordings" / "rundeck"
+SETTINGS = rundeck.Rundeck("http://rundeck", SecretRef("env://NONE"), token_expires="2027-03-01T00:00:00Z")
+"""Of a Rundeck that only `Said` stands for."""
+
+
+def recorded(name: str) -> dict[str, Any]:
+    """The recorded exchange with a real Rundeck."""
+    exchange: dict[str, Any] = json.loads((RECORDINGS / f"{name}.json").read_text())
+    return exchange
+
+
+def answered(body: Any, date: float = AT, at: float = AT) -> Answer:
+    """Answered when Rundeck's clock was at `date`, and read at `at`."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Answer("Rundeck", 200, {"date": formatdate(date, usegmt=True)}, content, at)
+
+
+class Said:
+    """What Rundeck says, by the end of the path: a body, a whole answer, an error, or what a function makes of the path."""
+
+    def __init__(self) -> None:
+        self.bodies: dict[str, Any] = {"system/info": {"system": {}}}
+        self.date = AT
+        self.asked: list[str] = []
+        self.sent: Any = None
+
+    def ask(self, _to: answers.Connection, _method: str, path: str, *, json: Any = None, **_: Any) -> Answer:
+        self.asked.append(path)
+        self.sent = json
+        body = next(self.bodies[end] for end in sorted(self.bodies, key=len, reverse=True) if path.endswith(end))
+        body = body(path) if callable(body) else body
+        if isinstance(body, Exception):
+            raise body
+        return body if isinstance(body, Answer) else answered(body, self.date)

@@ -1,39 +1,34 @@
-"""Rundeck's adapter: starting the job once, refusals, stopping, the history of a target, and the execution that is followed."""
+"""Rundeck's adapter, one exchange at a time: what is sent, starting the job once, what each answer means, stopping."""
 
 import json
 import math
 import time
-from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from msgspec.structs import replace
-from pytest_httpserver import HTTPServer
 
 from functions.adapters.runners.rundeck import Rundeck as Settings
-from functions.adapters.runners.rundeck import answers, client
+from functions.adapters.runners.rundeck import answers
+from functions.application.ports import Mismatch
 from functions.domain.model.alerts import Target
-from functions.domain.model.observations import Execution, ExecutionHistory
+from functions.domain.model.observations import Execution
+from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable
-from functions.runtime.secrets import SecretRef
-from testbed.doubles.rundeck import INCIDENT, NOT_AFTER, OWN, TOKEN, Job, Option, Rundeck, Seen
+from functions.runtime.http_client import Answer
+from testbed.doubles.rundeck import INCIDENT, OWN, TOKEN, Job, Option, Rundeck
 from testbed.patience import MORE_TIME_S, PATIENCE_S, wait_until
+from tests.adapters.runners.systems import AT, RECORDINGS, SETTINGS, Said, recorded
+from tests.adapters.secret import Secret
 
-RECORDINGS = Path(__file__).parents[2] / "recordings" / "rundeck"
 JOB = Job().id
 MAIL = Target("t", "http://rundeck", JOB, {"service": "mail"})
+JSON, HTML = "application/json;charset=utf-8", "Text/HTML; charset=utf-8"
+RABBITMQ = "none, as RabbitMQ answers what it cannot negotiate"
 
 
-def look(settings: Settings, target: Target = MAIL, *, follow: str | None = None, tail: bool = False) -> ExecutionHistory:
-    """A day back."""
-    return client.look(settings, target, since_s=86400.0, follow=follow, tail=tail, timeout_s=PATIENCE_S)
-
-
-def run(
-    settings: Settings, target: Target = MAIL, *, tag: str = "inc.1", in_s: float = 60, timeout_s: float = PATIENCE_S
-) -> Execution:
-    return client.run(settings, target, tag=tag, runner_not_after=time.time() + in_s, timeout_s=timeout_s)
+def run(settings: Settings, target: Target = MAIL, *, tag: str = "inc.1", timeout_s: float = PATIENCE_S) -> Execution:
+    return settings.run(target, tag=tag, runner_not_after=time.time() + 60, timeout_s=timeout_s)
 
 
 # --- starting
@@ -61,14 +56,14 @@ def test_answer_that_says_nothing_is_unknown_and_never_sent_again(
 
     def started() -> int:
         with double.state.lock:
-            return sum(one.options[INCIDENT] == tag for one in double.state.runs.values())
+            return sum(run.options[INCIDENT] == tag for run in double.state.runs.values())
 
     assert wait_until(started, lambda count: count == taken) == taken
-    assert [execution.tag for execution in look(settings).executions if execution.tag == tag] == [tag] * taken
+    rows = settings.look(MAIL, since_s=600.0, follow=None, tail=False, timeout_s=PATIENCE_S).executions
+    assert [row.tag for row in rows if row.tag == tag] == [tag] * taken
 
 
 ALL_HOSTS = Option("host", default=".*", regex=r"^([0-9.]+|[.][*])$")
-HELD_ON = replace(MAIL, holder="host")
 
 
 def test_a_start_may_be_limited_to_a_host(double: Rundeck, settings: Settings) -> None:
@@ -77,20 +72,92 @@ def test_a_start_may_be_limited_to_a_host(double: Rundeck, settings: Settings) -
     double.state.hostnames = {"mail-1": "10.0.3.7", "mail-2": "10.0.3.8"}
     double.state.jobs[JOB].options = (Option("service"), ALL_HOSTS, *OWN)
     double.state.jobs[JOB].nodes = "tags: consumers hostname: ${option.host}"
-    for tag, options, host in (
-        ("inc.1", {}, ".*"),
-        ("inc.2", {"host": "10.0.3.7"}, "10.0.3.7"),
-        ("inc.3", {"host": "10.0.9.9"}, ""),
-    ):
-        started = run(settings, replace(HELD_ON, options={**MAIL.options, **options}), tag=tag)
+    for options, host in (({}, ".*"), ({"host": "10.0.3.7"}, "10.0.3.7"), ({"host": "10.0.9.9"}, "")):
+        started = run(settings, replace(MAIL, holder="host", options={**MAIL.options, **options}))
         taken = double.state.runs[int(started.id)]
-        assert [json.loads(sent.body)["options"].get("host") for sent in double.posts()][-1] == options.get("host")
+        assert json.loads(double.posts()[-1].body)["options"].get("host") == options.get("host")
         assert taken.carried_out == bool(host)
         assert not host or taken.options["host"] == host
         double.state.finish(taken.id)
 
 
-# --- refusals
+@pytest.mark.parametrize(
+    ("echo", "named"),
+    [
+        ({"service": "mail", "unstick_incident": "i.1", "unstick_not_after": "1800000060", "note": ""}, ""),
+        ({"service": "mails", "unstick_incident": "i.1"}, "service, unstick_not_after"),
+        ({"service": "mail", "unstick_incident": "i.1", "unstick_not_after": "1800000060", "b": "x", "a": "y"}, "a, b"),
+        (None, "service, unstick_incident, unstick_not_after"),
+    ],
+)
+def test_the_options_that_came_through(said: Said, echo: Any, named: str) -> None:
+    """What runs must run with exactly what was sent; what differs is named."""
+    said.bodies["/run"] = {"id": 5, "status": "running", "project": "p", "job": None if echo is None else {"options": echo}}
+    target, arguments = replace(MAIL, options={"service": "mail", "note": ""}), {"runner_not_after": AT + 60.9}
+    if named:
+        with pytest.raises(Mismatch, match="execution 5 runs with options that were not sent") as denied:
+            SETTINGS.run(target, tag="i.1", timeout_s=PATIENCE_S, **arguments)
+        assert f"Some options have other values: {named}. Declare" in str(denied.value.remedy)
+        runs = denied.value.execution
+        assert (runs.id, runs.url, runs.ended) == ("5", "http://rundeck/project/p/execution/show/5", False)
+    else:
+        assert SETTINGS.run(target, tag="i.1", timeout_s=PATIENCE_S, **arguments).id == "5"
+    assert said.sent == {"options": {"service": "mail", "unstick_incident": "i.1", "unstick_not_after": "1800000060"}}
+
+
+# --- an exchange
+
+
+class Wire:
+    """What comes back each time, and what was sent."""
+
+    def __init__(self, status: int, kind: str, body: Any) -> None:
+        self.headers = {"server": "Cowboy"} if kind == RABBITMQ else {"content-type": kind} if kind else {}
+        self.status, self.body = status, body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.sent: list[dict[str, Any]] = []
+
+    def request(self, system: str, method: str, url: str, **more: Any) -> Answer:
+        self.sent.append({"system": system, "method": method, "url": url} | more)
+        return Answer(system, self.status, self.headers, self.body, 1.0)
+
+    def ask(self, monkeypatch: pytest.MonkeyPatch, token: Any = None, *, method: str = "GET", **more: Any) -> Answer:
+        monkeypatch.setattr(http_client, "request", self.request)
+        settings = Settings("http://rundeck/prefix/", token or Secret(b"secret"), ca="/ca.pem")
+        return answers.ask(answers.connect(settings, PATIENCE_S), method, "job/x/run", **more)
+
+
+def test_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address with its prefix and version, the token without the line break of its file, and how long it may take."""
+    wire = Wire(200, JSON, {})
+    wire.ask(monkeypatch, Secret(b"  t\xf6ken\n"), method="POST", json={"a": 1})
+    (sent,) = wire.sent
+    assert 0 < sent.pop("timeout_s") <= PATIENCE_S
+    assert sent == {
+        "system": "Rundeck", "method": "POST", "url": "http://rundeck/prefix/api/41/job/x/run",
+        "headers": {"X-Rundeck-Auth-Token": "t\xf6ken", "Accept": "application/json"}, "json": {"a": 1}, "ca": "/ca.pem",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "values", "sent"),
+    [
+        pytest.param(403, {"errorCode": "unauthorized"}, [b"a", b"b"], ["a", "b"], id="refused"),
+        pytest.param(401, b"", [b"a", b"b"], ["a", "b"], id="a proxy's login"),
+        pytest.param(403, {"errorCode": "unauthorized"}, [b"a"], ["a"], id="the same again"),
+        pytest.param(403, {"errorCode": "unauthorized"}, [b"a", Denied("secrets", "gone")], ["a"], id="gone"),
+        pytest.param(403, {"errorCode": "api.error.item.unauthorized"}, [b"a", b"b"], ["a"], id="a missing right"),
+        pytest.param(400, {"errorCode": "unauthorized"}, [b"a", b"b"], ["a"], id="another no"),
+    ],
+)
+def test_only_a_refused_token_is_read_again(
+    monkeypatch: pytest.MonkeyPatch, status: int, body: Any, values: list[Any], sent: list[str]
+) -> None:
+    """And only another one is tried, once: the start of a job must not be sent twice for anything else."""
+    wire = Wire(status, JSON, body)
+    with pytest.raises(Denied):
+        wire.ask(monkeypatch, Secret(*values), method="POST")
+    assert [request["headers"]["X-Rundeck-Auth-Token"] for request in wire.sent] == sent
+
 
 EXPECTED = {
     "auth-403-no-token": "token", "auth-403-bad-token": "token", "auth-403-deleted-token": "token", "auth-403-bearer": "token",
@@ -120,184 +187,108 @@ MEANINGS = {
 }  # fmt: skip
 
 
-def recorded_errors() -> list[tuple[str, Any]]:
-    recorded = [(path.stem, json.loads(path.read_text())) for path in sorted(RECORDINGS.glob("*.json"))]
-    return [one for one in recorded if one[1]["status"] >= 300 and not one[0].startswith(("webhook-", "system-mode-passive-503"))]
+def recorded_errors() -> list[str]:
+    names = [path.stem for path in sorted(RECORDINGS.glob("*.json")) if recorded(path.stem)["status"] >= 300]
+    return [name for name in names if not name.startswith(("webhook-", "system-mode-passive-503"))]
 
 
-@pytest.mark.parametrize(("name", "exchange"), recorded_errors(), ids=[name for name, _ in recorded_errors()])
-def test_recorded_errors_have_a_remedy(httpserver: HTTPServer, settings: Settings, name: str, exchange: Any) -> None:
+@pytest.mark.parametrize("name", recorded_errors())
+def test_recorded_errors_have_a_remedy(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Every recorded no of Rundeck means something to the user, in its own words where they help; none has the token."""
-    headers = {key: value for key, value in exchange["headers"].items() if key != "set-cookie"}
-    httpserver.expect_request("/api/41/job/x/run").respond_with_data(json.dumps(exchange["body"]), exchange["status"], headers)
-    to = answers.connect(replace(settings, url=httpserver.url_for("")), PATIENCE_S)
+    exchange = recorded(name)
     with pytest.raises((Denied, Unavailable)) as raised:
-        answers.ask(to, "POST", "job/x/run", json={})
-    said: Any = raised.value
+        Wire(exchange["status"], exchange["headers"].get("content-type", ""), exchange["body"]).ask(monkeypatch, method="POST")
+    error: Any = raised.value
     meaning = EXPECTED[max((key for key in EXPECTED if name.startswith(key)), key=len)]
-    assert str(said.detail).startswith(MEANINGS[meaning])
-    assert isinstance(said, Unavailable) or said.remedy or meaning == "busy"
-    assert meaning != "option" or answers.quoted(exchange["body"]["message"]) in str(said)
-    assert "Token:" not in str(said)
+    assert str(error.detail).startswith(MEANINGS[meaning])
+    assert isinstance(error, Unavailable) or error.remedy or meaning == "busy"
+    assert meaning != "option" or answers.quoted(exchange["body"]["message"]) in str(error)
+    assert "Token:" not in str(error)
+
+
+NOT_RUNDECK = "what answers there is not the Rundeck API"
+DISABLED = {"errorCode": "api.error.job.disabled"}
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "kind", "body", "expected", "error", "detail"),
+    [
+        ("GET", 200, "", {}, 200, None, ""),
+        ("GET", 204, JSON, b"", 204, None, ""),
+        ("POST", 201, JSON, {}, 200, Unavailable, "answered 201 without saying what it did"),
+        ("POST", 200, HTML, b"<html>", 200, Unavailable, "answered 200 without saying what it did"),
+        ("DELETE", 200, HTML, b"<html>", 204, Unavailable, "answered 200 without saying what it did"),
+        ("GET", 200, HTML, b"<html>", 200, Denied, NOT_RUNDECK),
+        ("POST", 399, JSON, DISABLED, 200, Denied, NOT_RUNDECK),
+        ("POST", 400, HTML, DISABLED, 200, Denied, NOT_RUNDECK),
+        ("GET", 401, "", b"", 200, Denied, NOT_RUNDECK),
+        ("POST", 403, HTML, b"<html>", 200, Denied, NOT_RUNDECK),
+        ("GET", 404, JSON, {}, 200, Denied, NOT_RUNDECK),
+        ("GET", 406, RABBITMQ, b"", 200, Denied, "RabbitMQ answers there, not Rundeck"),
+        ("POST", 407, "", b"", 200, Denied, "refused the request"),
+        ("POST", 408, JSON, {}, 200, Unavailable, "answered 408"),
+        ("POST", 425, JSON, {}, 200, Unavailable, "answered 425"),
+        ("POST", 429, JSON, {}, 200, Unavailable, "answered 429"),
+        ("POST", 500, HTML, b"<html>", 200, Unavailable, "answered 500"),
+    ],
+)
+def test_what_an_answer_of_something_else_means(
+    monkeypatch: pytest.MonkeyPatch, method: str, status: int, kind: str, body: Any, expected: int, error: Any, detail: str
+) -> None:
+    """Of a proxy, or another server: a clear no is one; what leaves open whether the job runs is unknown."""
+    wire = Wire(status, kind, body)
+    if error is None:
+        assert wire.ask(monkeypatch, method=method, expected=expected).status == status
+        return
+    with pytest.raises(error) as raised:
+        wire.ask(monkeypatch, method=method, expected=expected)
+    assert str(raised.value.detail) == detail
+    assert error is Unavailable or (raised.value.status == status and raised.value.remedy)
+
+
+@pytest.mark.parametrize(("status", "error_code"), [(400, "api.error.execution.failed"), (500, "")])
+def test_no_secret_in_an_error_is_passed_on(monkeypatch: pytest.MonkeyPatch, status: int, error_code: str) -> None:
+    """I8: Rundeck quotes options, and a proxy may quote headers."""
+    body = {"error": True, "errorCode": error_code, "message": "no --password hunter2\x1b"}
+    with pytest.raises((Denied, Unavailable), match=r"--password \*\*\*") as raised:
+        Wire(status, JSON, body).ask(monkeypatch)
+    assert "hunter2" not in str(raised.value)
+    assert "\x1b" not in str(raised.value)
 
 
 # --- abort
 
 
 def test_abort(double: Rundeck, settings: Settings) -> None:
-    """A running one is stopped; one that has ended is fine; an unknown one and a missing permission are a no."""
+    """A running one is stopped; one that has ended is fine, whatever the token may; all else is a no."""
     double.state.jobs[JOB].duration_s = math.inf
     run(settings)
-    assert client.abort(settings, "1", timeout_s=PATIENCE_S).aborted_by == "unstick"
-    assert look(settings).executions[0].status == "aborted"
-    again = client.abort(settings, "1", timeout_s=PATIENCE_S)
-    assert (again.status, again.ended) == ("aborted", True)
-    with pytest.raises(Denied) as denied:
-        client.abort(settings, "77", timeout_s=PATIENCE_S)
-    assert denied.value.code == "job"
+    assert settings.abort("1", timeout_s=PATIENCE_S).aborted_by == "unstick"
+    assert settings.look(MAIL, since_s=600.0, follow=None, tail=False, timeout_s=PATIENCE_S).executions[0].status == "aborted"
     run(settings)
     double.tokens = {TOKEN: "viewer"}
-    with pytest.raises(Denied) as denied:
-        client.abort(settings, "2", timeout_s=PATIENCE_S)
-    assert denied.value.code == "acl"
-
-
-def test_a_fast_job_has_ended_before_it_can_be_aborted(double: Rundeck, settings: Settings) -> None:
-    """Then it was a restart, whether or not the token may abort anything."""
-    run(settings)
-    for level in ("runner", "viewer"):
-        double.tokens = {TOKEN: level}
-        ran = client.abort(settings, "1", timeout_s=PATIENCE_S)
-        assert (ran.status, ran.ended, ran.aborted_by) == ("succeeded", True, "")
-
-
-# --- the history
-
-
-def test_look_takes_the_targets_own_runs_manual_ones_included(double: Rundeck, settings: Settings) -> None:
-    """Rows count by their options without Unstick's own and empty ones; unfinished ones of others are listed apart."""
-    plant, now = double.state.plant, double.state.now()
-    plant(JOB, {"service": "mail", INCIDENT: "a.1", NOT_AFTER: "junk"}, started=now - 100, ended=now - 90)
-    plant(JOB, {"service": "mail"}, started=now - 80, ended=now - 70, user="alice", result="failed")
-    plant(JOB, {"service": "mail", "dry_run": "yes"}, started=now - 60)
-    plant(JOB, {"service": "mailer"}, started=now - 50, ended=now - 40)
-    plant(JOB, {"service": "mail", "note": ""}, started=now - 30)
-    plant(JOB, {"service": "other"}, started=now + 3600, scheduled=True)
-    seen = look(settings, replace(MAIL, options={"service": "mail", "empty": ""}))
-    assert [(row.id, row.tag, row.user, row.ended, row.succeeded) for row in seen.executions] == [
-        ("5", "", "admin", False, False),
-        ("2", "", "alice", True, False),
-        ("1", "a.1", "admin", True, True),
-    ]
-    assert seen.executions[2].runner_not_after is None
-    assert [(row.id, row.scheduled) for row in seen.others] == [("6", True), ("3", False)]
+    for number, code in (("77", "job"), ("2", "acl")):
+        with pytest.raises(Denied) as denied:
+            settings.abort(number, timeout_s=PATIENCE_S)
+        assert denied.value.code == code
+    assert settings.abort("1", timeout_s=PATIENCE_S).ended
 
 
 @pytest.mark.parametrize(
-    ("options", "query"),
+    ("done", "left", "ended", "stopped"),
     [
-        ({"service": "mail"}, "?opt.service=mail"),
-        ({"b": "x", "a": "1", "empty": ""}, "?opt.a=1&opt.b=x"),
-        ({"o&p=": "a b&c=d#e/%?+é"}, "?opt.o%26p%3D=a%20b%26c%3Dd%23e%2F%25%3F%2B%C3%A9"),
-        ({}, ""),
+        ("failed", "running", False, False), ("failed", "succeeded", True, True), ("pending", "running", False, True),
+        ("aborted", "running", False, True), ("aborted", "aborted", True, True),
     ],
-)
-def test_the_page_of_the_job_has_the_options_filled_in(settings: Settings, options: dict[str, str], query: str) -> None:
-    """Names and values are percent-encoded, so that none of them can add an option of its own."""
-    target = replace(MAIL, options=options)
-    page = client.start_page(settings, target, "de/mo")
-    assert page == f"{settings.url}/project/de%2Fmo/job/show/{JOB}{query}"
-    assert parse_qs(urlsplit(page).query) == {f"opt.{name}": [value] for name, value in options.items() if value}
-
-
-class Ending(Rundeck):
-    """One whose first execution ends a moment after a list was asked for and before that list is answered."""
-
-    def __init__(self, last: str) -> None:
-        super().__init__()
-        self.last = last
-
-    def arrived(self, seen: Seen) -> tuple[str, float]:
-        fault = super().arrived(seen)
-        if f"{self.last}max=" in f"{seen.path}?{seen.query}" and not self.state.runs[1].ended:
-            time.sleep(0.3)
-            self.state.finish(1)
-        return fault
-
-
-@pytest.mark.parametrize(
-    ("last", "older"), [("executions?", 3), ("status=running&", 150)], ids=["the history last", "the running ones last"]
-)
-def test_execution_that_ends_between_the_lists_is_not_lost(tmp_path: Path, last: str, older: int) -> None:
-    """I1: lists that disagree are put together, and where a long history was cut before the running ones, it is asked again."""
-    (tmp_path / "token").write_text(TOKEN)
-    with Ending(last) as double:
-        now = double.state.now()
-        double.state.plant(JOB, {"service": "mail"}, started=now - 5)
-        for number in range(older):
-            double.state.plant(JOB, {"service": "mail"}, started=now - 9999, ended=now - 5000 - number)
-        (newest, *_) = look(Settings(double.url, SecretRef(f"file://{tmp_path}/token"))).executions
-        assert (newest.id, newest.ended) == ("1", True)
-
-
-# --- the followed execution
-
-
-def test_retries_are_followed_to_the_last(double: Rundeck, settings: Settings) -> None:
-    """The followed execution is the one at the end of the chain of retries, with its log once it has ended."""
-    double.state.jobs[JOB].retries, double.state.jobs[JOB].results = 2, ["failed", "failed"]
-    run(settings)
-    for _ in range(3):
-        look(settings)
-    seen = look(settings, follow="1", tail=True)
-    assert seen.followed is not None
-    assert (seen.followed.id, seen.followed.succeeded, seen.followed.tag) == ("3", True, "inc.1")
-    assert seen.tail == ("restarting mail inc.1 " + str(int(seen.followed.runner_not_after or 0)),)
-    assert [row.status for row in seen.executions] == ["succeeded", "failed-with-retry", "failed-with-retry"]
-
-
-def test_rundecks_own_noise_is_cut_off_the_log(double: Rundeck, settings: Settings) -> None:
-    """People see what the job said and why it failed, not Java's traces and dumps of variables."""
-    names = ("output-no-matched-nodes", "output-failed")
-    no_nodes, failed = (json.loads((RECORDINGS / f"{name}.json").read_text())["body"]["entries"] for name in names)
-    trace = [f"\tat org.rundeck.app.Step{n}.run(Step.java:{n})" for n in range(30)] + ["\t... 12 more"]
-    said = ["restarting mail", *(row["log"] for row in no_nodes), *trace, *(row["log"] for row in failed)]
-    now = double.state.now()
-    log = [(now - 8, "ERROR", line) for line in said]
-    double.state.plant(JOB, {"service": "mail"}, started=now - 9, ended=now - 8, result="failed", log=log)
-    assert look(settings, follow="1", tail=True).tail == (
-        "restarting mail",
-        "No matched nodes: NodeSet{includes={tags=nosuchtag, dominant=false, }}",
-        "about to fail",
-        "Result: 1",
-        "Failed: NonZeroResultCode: Result code was 1",
-        (
-            "Execution failed: 18 in project demo: [Workflow result: , step failures: "
-            "{2=Dispatch failed on 1 nodes: [localhost: NonZeroResultCode: Result code was 1"
-        ),
-    )
-
-
-@pytest.mark.parametrize(
-    ("name", "ended", "succeeded", "status"),
-    [
-        ("execution-running", False, False, "running"),
-        ("execution-succeeded", True, True, "succeeded"),
-        ("execution-failed", True, False, "failed"),
-        ("execution-aborted", True, False, "aborted"),
-        ("execution-timedout", True, False, "timedout"),
-        ("execution-failed-with-retry", True, False, "failed-with-retry"),
-        ("execution-scheduled", False, False, "scheduled"),
-        ("execution-other-incomplete", True, False, "other: incomplete"),
-        ("execution-other-custom-status", True, False, "other: needs-human"),
-        ("execution-v5x-shape", True, True, "succeeded"),
-        ("execution-zombie-after-crash", False, False, "running"),
-    ],
-)
-def test_recorded_executions(settings: Settings, name: str, ended: bool, succeeded: bool, status: str) -> None:
-    """Each recorded state is read as what it is; the end tells whether it ended."""
-    body = json.loads((RECORDINGS / f"{name}.json").read_text())["body"]
-    execution = answers.execution_of(body, replace(settings, url="http://127.0.0.1:4440/"))
-    assert (execution.ended, execution.succeeded, execution.status) == (ended, succeeded, status)
-    assert execution.url == body["permalink"]
-    assert execution.runner_started_at == body["date-started"]["unixtime"] / 1000
+)  # fmt: skip
+def test_what_an_abort_came_to(said: Said, done: str, left: str, ended: bool, stopped: bool) -> None:
+    """Only an abort that failed while the execution goes on is none; what is seen after it is what counts."""
+    said.bodies["execution/5/abort"] = {"abort": {"status": done, "reason": "busy"}, "execution": {"status": "running"}}
+    said.bodies["execution/5"] = {"id": 5, "status": left, **({"date-ended": {"unixtime": 1}} if ended else {})}
+    if stopped:
+        seen = SETTINGS.abort("5", timeout_s=PATIENCE_S)
+        assert (seen.status, seen.ended) == (left, ended)
+    else:
+        with pytest.raises(Denied, match="could not abort: busy") as denied:
+            SETTINGS.abort("5", timeout_s=PATIENCE_S)
+        assert denied.value.status == 200

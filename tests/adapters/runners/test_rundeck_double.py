@@ -4,7 +4,6 @@ import http.client
 import json
 import math
 import threading
-import time
 from collections.abc import Callable, Iterator
 from copy import copy
 from pathlib import Path
@@ -14,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from testbed.doubles.rundeck import OWN, Job, Option, Rundeck
+from testbed.doubles.rundeck import OWN, CommandAction, Job, Option, Rundeck
 from testbed.doubles.rundeck.state import Token
 from testbed.patience import PATIENCE_S, wait_until
 
@@ -308,13 +307,16 @@ def test_simultaneous_runs_are_all_accepted() -> None:
         assert post(double, service="a")[0] == 409
 
 
-def test_late_start_is_refused_by_the_first_step() -> None:
-    """A run that begins after unstick_not_after fails without carrying anything out; one in time does it."""
-    done: list[str] = []
-    with Rundeck(Job(limit=0, action=lambda options: done.append(options["service"]))) as double:
-        now = int(time.time())
-        _, late = post(double, service="late", unstick_not_after=str(now - 5))
-        post(double, service="in-time", unstick_not_after=str(now + 600))
-        assert wait_until(lambda: done) == ["in-time"]
-        assert [run.options["service"] for run in double.state.carried_out] == ["in-time"]
-        assert double.state.runs[late["id"]].result == "failed"
+def test_a_script_outlives_a_crash_without_a_reader(tmp_path: Path) -> None:
+    """As measured with a killed Rundeck: the script goes on, and what it prints then ends it."""
+    (tmp_path / "job.sh").write_text(
+        f"cd {tmp_path}; touch begun; until [ -e crashed ]; do sleep 0.1; done; touch quiet; echo loud; touch on\n"
+    )
+    with Rundeck(Job(action=CommandAction(f"bash {tmp_path}/job.sh"), timeout_s=None)) as double:
+        double.run_by_hand({"service": "mail"})
+        wait_until((tmp_path / "begun").exists)
+        double.state.crash()
+        (tmp_path / "crashed").touch()
+        double.state.finish_work()
+        assert (tmp_path / "quiet").exists()
+        assert not (tmp_path / "on").exists()

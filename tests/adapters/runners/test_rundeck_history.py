@@ -1,0 +1,384 @@
+"""Rundeck's history: how an execution is read, how far back the lists go, a followed run and its log, and evidence."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from msgspec.structs import replace
+
+from functions.adapters.runners.rundeck import Rundeck as Settings
+from functions.adapters.runners.rundeck import answers, client
+from functions.domain.model.alerts import Target
+from functions.domain.model.observations import Execution, ExecutionHistory
+from functions.runtime.errors import Denied, DeniedCode, Unavailable
+from functions.runtime.http_client import Answer
+from functions.runtime.secrets import SecretRef
+from testbed.doubles.rundeck import INCIDENT, NOT_AFTER, TOKEN, Job, Rundeck, Seen
+from testbed.patience import PATIENCE_S
+from tests.adapters.runners.systems import AT, SETTINGS, Said, answered, recorded
+
+JOB = Job().id
+MAIL = Target("t", "http://rundeck", JOB, {"service": "mail"})
+SINCE_S = 600.5
+WINDOW = AT - SINCE_S - 3600.0
+"""What ended before needs no further page."""
+
+
+def look(
+    settings: Settings = SETTINGS, target: Target = MAIL, *, follow: str | None = None, tail: bool = False
+) -> ExecutionHistory:
+    since_s = SINCE_S if settings is SETTINGS else 86400.0
+    return settings.look(target, since_s=since_s, follow=follow, tail=tail, timeout_s=PATIENCE_S)
+
+
+# --- one execution
+
+
+def read(body: Any) -> Execution:
+    return answers.execution_of(body, replace(SETTINGS, url="http://127.0.0.1:4440/"))
+
+
+@pytest.mark.parametrize(
+    ("name", "ended", "succeeded", "status"),
+    [
+        ("execution-running", False, False, "running"),
+        ("execution-succeeded", True, True, "succeeded"),
+        ("execution-failed", True, False, "failed"),
+        ("execution-aborted", True, False, "aborted"),
+        ("execution-timedout", True, False, "timedout"),
+        ("execution-failed-with-retry", True, False, "failed-with-retry"),
+        ("execution-scheduled", False, False, "scheduled"),
+        ("execution-other-incomplete", True, False, "other: incomplete"),
+        ("execution-other-custom-status", True, False, "other: needs-human"),
+        ("execution-v5x-shape", True, True, "succeeded"),
+        ("execution-zombie-after-crash", False, False, "running"),
+    ],
+)
+def test_recorded_executions(name: str, ended: bool, succeeded: bool, status: str) -> None:
+    """Each recorded state is read as what it is; the end tells whether it ended."""
+    body = recorded(name)["body"]
+    execution = read(body)
+    assert (execution.ended, execution.succeeded, execution.status) == (ended, succeeded, status)
+    assert execution.url == body["permalink"]
+    assert execution.runner_started_at == body["date-started"]["unixtime"] / 1000
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"id": "5", "user": None, "permalink": 5, "date-started": {"unixtime": "1500"}}, {}),
+        ({"status": "s" * 61}, {"status": "s" * 60 + "..."}),
+        ({"user": "u" * 101}, {"user": "u" * 100 + "..."}),
+        ({"job": {"options": {"unstick_incident": "t" * 101}}}, {"tag": "t" * 100 + "..."}),
+        ({"job": {"options": {"unstick_not_after": "180"}}}, {"runner_not_after": 180.0}),
+        *(({"job": {"options": {"unstick_not_after": odd}}}, {}) for odd in ("1800000000000", "²", "-5")),
+        ({"status": "queued"}, {"status": "queued", "scheduled": True}),
+        ({"status": "queued", "date-ended": {"unixtime": 2500}}, {"status": "queued", "runner_ended_at": 2.5}),
+        ({"permalink": "http://127.0.0.1:4440/" + "p" * 500}, {"url": "http://127.0.0.1:4440/" + "p" * 478 + "..."}),
+        ({"permalink": "http://127.0.0.1:44401/p"}, {}),
+        ({"project": None}, {"url": "http://127.0.0.1:4440/project//execution/show/5"}),
+    ],
+)
+def test_how_an_odd_execution_is_read(row: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Each field by itself: what is odd in it is not known, and what is too long is cut."""
+    fields = {"url": "http://127.0.0.1:4440/project/a%2Fb/execution/show/5", "status": "running"} | expected
+    assert read({"id": 5, "status": "running", "project": "a/b"} | row) == Execution("5", **fields)
+
+
+@pytest.mark.parametrize("row", [*({"id": odd} for odd in (None, "²", "5a", -5, "")), {"status": None}])
+def test_an_execution_without_a_number_or_status_is_unknown(row: dict[str, Any]) -> None:
+    """Nobody could follow it."""
+    with pytest.raises(Unavailable, match="without an id or a status"):
+        read({"id": 5, "status": "running"} | row)
+
+
+@pytest.mark.parametrize("headers", [{}, {"date": "today"}])
+def test_a_clock_that_can_not_be_read(headers: dict[str, str]) -> None:
+    """Without it no age is known."""
+    with pytest.raises(Unavailable, match="no usable Date header"):
+        answers.runner_now(Answer("Rundeck", 200, headers, b"", 1.0))
+
+
+# --- the target's own runs
+
+
+def test_look_takes_the_targets_own_runs_manual_ones_included(double: Rundeck, settings: Settings) -> None:
+    """Rows count by their options without Unstick's own and empty ones; unfinished ones of others are listed apart."""
+    plant, now = double.state.plant, double.state.now()
+    plant(JOB, {"service": "mail", INCIDENT: "a.1", NOT_AFTER: "junk"}, started=now - 100, ended=now - 90)
+    plant(JOB, {"service": "mail"}, started=now - 80, ended=now - 70, user="alice", result="failed")
+    plant(JOB, {"service": "mail", "dry_run": "yes"}, started=now - 60)
+    plant(JOB, {"service": "mailer"}, started=now - 50, ended=now - 40)
+    plant(JOB, {"service": "mail", "note": ""}, started=now - 30)
+    plant(JOB, {"service": "other"}, started=now + 3600, scheduled=True)
+    seen = look(settings, replace(MAIL, options={"service": "mail", "empty": ""}))
+    assert [(row.id, row.tag, row.user, row.ended, row.succeeded) for row in seen.executions] == [
+        ("5", "", "admin", False, False),
+        ("2", "", "alice", True, False),
+        ("1", "a.1", "admin", True, True),
+    ]
+    assert seen.executions[2].runner_not_after is None
+    assert [(row.id, row.scheduled) for row in seen.others] == [("6", True), ("3", False)]
+
+
+@pytest.mark.parametrize(
+    ("options", "query"),
+    [
+        ({"b": "x", "a": "1", "empty": ""}, "?opt.a=1&opt.b=x"),
+        ({"o&p=": "a b&c=d#e/%?+é"}, "?opt.o%26p%3D=a%20b%26c%3Dd%23e%2F%25%3F%2B%C3%A9"),
+        ({}, ""),
+    ],
+)
+def test_the_page_of_the_job_has_the_options_filled_in(options: dict[str, str], query: str) -> None:
+    """Names and values are percent-encoded, so that none of them can add an option of its own."""
+    page = client.start_page(SETTINGS, replace(MAIL, options=options), "de/mo")
+    assert page == f"{SETTINGS.url}/project/de%2Fmo/job/show/{JOB}{query}"
+    assert parse_qs(urlsplit(page).query) == {f"opt.{name}": [value] for name, value in options.items() if value}
+
+
+class Ending(Rundeck):
+    """One whose first execution ends a moment after a list was asked for and before that list is answered."""
+
+    def __init__(self, last: str) -> None:
+        super().__init__()
+        self.last = last
+
+    def arrived(self, seen: Seen) -> tuple[str, float]:
+        fault = super().arrived(seen)
+        if f"{self.last}max=" in f"{seen.path}?{seen.query}" and not self.state.runs[1].ended:
+            time.sleep(0.3)
+            self.state.finish(1)
+        return fault
+
+
+@pytest.mark.parametrize(
+    ("last", "older"), [("executions?", 3), ("status=running&", 150)], ids=["the history last", "the running ones last"]
+)
+def test_execution_that_ends_between_the_lists_is_not_lost(tmp_path: Path, last: str, older: int) -> None:
+    """I1: lists that disagree are put together, and where a long history was cut before the running ones, it is asked again."""
+    (tmp_path / "token").write_text(TOKEN)
+    with Ending(last) as double:
+        now = double.state.now()
+        double.state.plant(JOB, {"service": "mail"}, started=now - 5)
+        for number in range(older):
+            double.state.plant(JOB, {"service": "mail"}, started=now - 9999, ended=now - 5000 - number)
+        (newest, *_) = look(Settings(double.url, SecretRef(f"file://{tmp_path}/token"))).executions
+        assert (newest.id, newest.ended) == ("1", True)
+
+
+# --- the lists
+
+
+def row(number: int, *, ended: float | None = WINDOW + 1, **more: Any) -> dict[str, Any]:
+    """An execution of the target, which began a minute before its end."""
+    end = {} if ended is None else {"date-ended": {"unixtime": round(ended * 1000)}}
+    began = {"unixtime": round(((ended or AT) - 60) * 1000)}
+    job = {"options": {"service": "mail"}}
+    return {"id": number, "status": "succeeded", "job": job, "date-started": began, **end, **more}
+
+
+class Lists:
+    """The lists of one job, and by the status that is asked for Rundeck's time in the answer, and ours."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.running: list[dict[str, Any]] = []
+        self.hidden = 0
+        self.clocks: dict[str, tuple[float, float]] = {}
+
+    def answer(self, path: str) -> Answer:
+        query = {name: values[0] for name, values in parse_qs(path.partition("?")[2]).items()}
+        status, offset = query.get("status", ""), int(query["offset"])
+        rows = {"running": self.running, "scheduled": []}.get(status, self.rows)
+        shown = rows[offset : offset + int(query["max"])]
+        hidden = self.hidden if offset + len(shown) == len(rows) and not status else 0
+        body = {"paging": {"total": len(rows)}, "executions": shown[: len(shown) - hidden]}
+        return answered(body, *self.clocks.get(status, (AT, AT)))
+
+
+@pytest.fixture
+def lists(said: Said) -> Lists:
+    lists = Lists()
+    said.bodies[""] = lists.answer
+    return lists
+
+
+RUNNING, ALL = "status=running&max=100&offset=0", "executions?max=100&offset=0"
+ONCE = ["running0", "scheduled0", "0"]
+TWICE = ["0", "running0", "running0", "scheduled0", "0"]
+"""A history that no single answer has is read again behind the running ones, from its beginning."""
+
+
+@pytest.mark.parametrize(
+    ("rows", "asked"),
+    [
+        pytest.param([], ONCE, id="none"),
+        pytest.param([row(1)] * 100, ONCE, id="a page"),
+        pytest.param([row(1)] * 101, [*TWICE, "100"], id="a page and one more"),
+        pytest.param([row(1, ended=WINDOW - 0.001)] * 250, TWICE, id="before the window"),
+        pytest.param([row(1, ended=WINDOW)] * 250, [*TWICE, "100", "200"], id="at its beginning"),
+        pytest.param([row(1)] * 100 + [row(2, ended=1.0)] * 150, [*TWICE, "100"], id="the second page is before it"),
+        pytest.param([row(1, ended=1.0)] * 99 + [row(2)] + [row(3)] * 50, [*TWICE, "100"], id="one is inside"),
+        pytest.param([row(1, ended=1.0)] * 99 + [row(2, ended=None)] * 2, [*TWICE, "100"], id="one is not over"),
+        pytest.param([row(1)] * 1000, [*TWICE, *(f"{number}" for number in range(100, 1000, 100))], id="ten pages"),
+    ],
+)
+def test_pages_are_read_as_far_back_as_anything_may_have_ended(
+    said: Said, lists: Lists, rows: list[dict[str, Any]], asked: list[str]
+) -> None:
+    """A list is ordered by start up to 5.x, so an hour more is read. Each list is asked for once where one answer has it all."""
+    lists.rows = rows
+    look()
+    queries = [parse_qs(path.removeprefix(f"job/{JOB}/executions?")) for path in said.asked]
+    assert {query["max"][0] for query in queries} == {"100"}
+    assert sorted(f"{query.get('status', [''])[0]}{query['offset'][0]}" for query in queries) == sorted(asked)
+
+
+def test_too_long_a_history_is_unknown(said: Said, lists: Lists) -> None:
+    """Ten pages are read, and twenty executions of a chain of retries, and no more."""
+    lists.rows = [row(1)] * 1001
+    with pytest.raises(Unavailable, match="over 1,000 executions"):
+        look()
+    assert len(said.asked) == 12
+    lists.rows = []
+    said.bodies |= {f"execution/{number}": row(number, retriedExecution={"id": number + 1}) for number in range(1, 25)}
+    with pytest.raises(Unavailable, match="execution 1 was retried more than 20 times"):
+        look(follow="1")
+    assert sum(path.startswith("execution/") for path in said.asked) == 20
+
+
+@pytest.mark.parametrize(("total", "hidden", "shown"), [(5, 1, "4 of 5"), (100, 1, "99 of 100"), (150, 50, "0 of 50")])
+def test_rows_that_are_hidden_are_counted(lists: Lists, total: int, hidden: int, shown: str) -> None:
+    """Fewer rows than the list says there are: a missing right, and no short history."""
+    lists.rows, lists.hidden = [row(1)] * total, hidden
+    with pytest.raises(Denied, match=f"hides executions: {shown} shown") as denied:
+        look()
+    assert (denied.value.status, denied.value.remedy) == (200, answers.EVENT_RIGHT)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"paging": {"total": 0}, "executions": {}}, {"paging": {}, "executions": []}, {"paging": 0, "executions": []},
+        {"paging": {"total": "0"}, "executions": []}, {"paging": {"total": 1}, "executions": [5]}, [],
+    ],
+)  # fmt: skip
+def test_what_is_no_list_is_unknown(said: Said, lists: Lists, body: Any) -> None:
+    """I4: it may be a proxy's page, or another version's."""
+    said.bodies[RUNNING] = body
+    with pytest.raises(Unavailable, match="sent something other than"):
+        look()
+
+
+def test_a_clear_no_is_told_before_a_missing_answer(said: Said, lists: Lists) -> None:
+    """It comes with a remedy; the other may pass by itself."""
+    said.bodies |= {RUNNING: Unavailable("Rundeck", "answered 500"), ALL: Denied("Rundeck", "may not", code=DeniedCode.ACL)}
+    with pytest.raises(Denied):
+        look()
+
+
+def test_the_clock_is_that_of_the_newest_answer(lists: Lists) -> None:
+    """Ages are counted from it. Of several in the same second it is the first that came."""
+    lists.clocks = {"running": (AT + 1, AT + 0.3), "scheduled": (AT + 2, AT + 0.5), "": (AT + 2, AT + 0.4)}
+    seen = look()
+    assert (seen.runner_now, seen.read_at) == (AT + 2, AT + 0.4)
+
+
+@pytest.mark.parametrize("first", ["running", "rows"])
+def test_an_execution_in_two_lists_is_over_if_one_of_them_says_so(lists: Lists, first: str) -> None:
+    """It ended between the two answers."""
+    ended, going = [row(7, ended=AT - 5)], [row(7, ended=None)]
+    lists.running, lists.rows = (ended, going) if first == "running" else (going, ended)
+    assert [(run.id, run.ended) for run in look().executions] == [("7", True)]
+
+
+# --- the followed execution
+
+
+def test_retries_are_followed_to_the_last(double: Rundeck, settings: Settings) -> None:
+    """The followed execution is the one at the end of the chain of retries, with its log once it has ended."""
+    double.state.jobs[JOB].retries, double.state.jobs[JOB].results = 2, ["failed", "failed"]
+    settings.run(MAIL, tag="inc.1", runner_not_after=time.time() + 60, timeout_s=PATIENCE_S)
+    for _ in range(3):
+        look(settings)
+    seen = look(settings, follow="1", tail=True)
+    assert seen.followed is not None
+    assert (seen.followed.id, seen.followed.succeeded, seen.followed.tag) == ("3", True, "inc.1")
+    assert seen.tail == ("restarting mail inc.1 " + str(int(seen.followed.runner_not_after or 0)),)
+    assert [run.status for run in seen.executions] == ["succeeded", "failed-with-retry", "failed-with-retry"]
+
+
+@pytest.mark.parametrize(
+    ("change", "abandoned"),
+    [
+        pytest.param(lambda _: None, True, id="the server that ran it was started after it"),
+        pytest.param(
+            lambda state: setattr(state, "server", "22222222-bbbb-4bbb-8bbb-000000000002"), False, id="another's in a cluster"
+        ),
+        pytest.param(lambda state: setattr(state, "shows_system", False), False, id="without the right to read the system"),
+        pytest.param(lambda state: state.finish(1), False, id="it ended"),
+    ],
+)
+def test_a_run_from_before_the_servers_start_is_abandoned(
+    double: Rundeck, settings: Settings, change: Callable[[Any], None], abandoned: bool
+) -> None:
+    """Rundeck was killed in a run: who runs it is gone, and it stays `running`. Before that it just runs."""
+    double.state.plant(JOB, {"service": "mail"}, started=double.state.now() - 5.0)
+    seen = look(settings, follow="1")
+    assert not (seen.followed and seen.followed.abandoned)
+    double.state.crash()
+    change(double.state)
+    seen = look(settings, follow="1")
+    assert seen.followed is not None
+    assert (seen.followed.abandoned, seen.executions[0].abandoned) == (abandoned, abandoned)
+
+
+@pytest.mark.parametrize("code", [DeniedCode.JOB, DeniedCode.ACL])
+def test_an_execution_that_is_gone_is_none(said: Said, lists: Lists, code: DeniedCode) -> None:
+    """Every other no is one of the whole look."""
+    said.bodies["execution/1"] = Denied("Rundeck", "no", code=code)
+    if code is DeniedCode.JOB:
+        assert look(follow="1", tail=True).followed is None
+    else:
+        with pytest.raises(Denied):
+            look(follow="1", tail=True)
+
+
+OUTPUTS = ("output-no-matched-nodes", "output-failed")
+SENT = [
+    {"log": "restarting mail"}, *recorded(OUTPUTS[0])["body"]["entries"], *recorded(OUTPUTS[1])["body"]["entries"],
+    *({"log": f"\tat org.rundeck.app.Step{n}.run(Step.java:{n})"} for n in range(30)), {"log": "\t... 12 more"},
+]  # fmt: skip
+SHOWN = (
+    "restarting mail", "No matched nodes: NodeSet{includes={tags=nosuchtag, dominant=false, }}", "about to fail", "Result: 1",
+    "Failed: NonZeroResultCode: Result code was 1",
+    (
+        "Execution failed: 18 in project demo: [Workflow result: , step failures: {2=Dispatch failed on 1 nodes: [localhost: "
+        "NonZeroResultCode: Result code was 1"
+    ),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("entries", "tail"),
+    [
+        pytest.param([{"log": "a"}, {"log": "a"}, {"log": "b"}, {"log": "a"}], ("a", "b", "a"), id="repeated"),
+        pytest.param([{"log": ""}, {"log": None}, {}, {"log": "a"}, "odd"], ("a",), id="empty"),
+        pytest.param([{"log": f"{n}"} for n in range(30)], tuple(f"{n}" for n in range(10, 30)), id="more than twenty"),
+        pytest.param(
+            [{"log": "PASSWORD=x7"}, {"log": "-----BEGIN PRIVATE KEY-----"}, {"log": "x7"}], ("PASSWORD=***", "***"), id="secrets"
+        ),
+        pytest.param(SENT, SHOWN, id="Java's traces and dumps of variables"),
+        pytest.param({"log": "a"}, (), id="no list"),
+        pytest.param(Unavailable("Rundeck", "answered 500"), None, id="no answer"),
+        pytest.param(Denied("Rundeck", "may not"), None, id="no right"),
+    ],
+)
+def test_the_last_twenty_lines_of_the_log(said: Said, lists: Lists, entries: Any, tail: Any) -> None:
+    """What the job said and why it failed; where the log can't be had, there is none."""
+    said.bodies["lastlines=60"] = entries if isinstance(entries, Exception) else {"entries": entries}
+    said.bodies["execution/1"] = row(1)
+    assert look(follow="1", tail=True).tail == tail
