@@ -85,7 +85,7 @@ def test_a_run_that_hangs_costs_no_more_than_within():
         wait(ports, max(0.0, (ports.document(KEY).due or 0.0) - ports.clock))
     assert started(ports)[-1] == "run inc-1.1"
     assert ports.clock - begun < WITHIN_S + 1.0
-    assert ("Evidence", "no evidence: execution evidence-1 had not ended after 20 s") in ports.posts[0][1].facts
+    assert ("Evidence", "none: execution evidence-1 had not ended after 20 s") in ports.posts[0][1].facts
     ports = outside()
     told(ports)
     ports.so_far = OUTPUT
@@ -112,7 +112,7 @@ def test_a_refused_run_costs_nothing(error: Denied, why: str):
     assert (ports.document(KEY).due or 0.0) <= ports.clock
     wait(ports, 0.0)
     assert started(ports)[-1] == "run inc-1.1"
-    assert ("Evidence", f"no evidence: {why}") in ports.posts[0][1].facts
+    assert ("Evidence", f"none: {why}") in ports.posts[0][1].facts
 
 
 def test_a_lost_answer_is_looked_for_by_its_tag():
@@ -130,7 +130,7 @@ def test_a_lost_answer_is_looked_for_by_its_tag():
     ended(ports, "py-spy: Permission denied\n", "failed")
     wait(ports, 3.0)
     card = ports.posts[0][1]
-    assert ("Evidence", "no evidence: execution evidence-1 ended as failed") in card.facts
+    assert ("Evidence", "none: execution evidence-1 ended as failed") in card.facts
     assert card.evidence == ("py-spy: Permission denied",)
 
 
@@ -168,4 +168,4 @@ def test_an_option_that_can_not_be_filled_costs_the_evidence_only():
     assert reply is not None
     assert reply.action is Action.RESTARTED
     facts = dict(ports.posts[0][1].facts)
-    assert facts["Evidence"].startswith("no evidence: option service (from label queue)")
+    assert facts["Evidence"].startswith("none: option service (from label queue)")

@@ -125,7 +125,7 @@ COLLECTED = Evidence(asked_at=NOW - 126, execution=RUN, lines=('File "/app/maile
     ("evidence", "shown"),
     [
         (COLLECTED, ("execution 1846: succeeded", RUN.url, list(COLLECTED.lines))),
-        (Evidence(asked_at=NOW - 126, missing="the job is already running"), ("no evidence: the job is already running", "", [])),
+        (Evidence(asked_at=NOW - 126, missing="the job is already running"), ("none: the job is already running", "", [])),
     ],
 )
 def test_the_run_that_collected_evidence_is_an_entry(here: Line, evidence: Evidence, shown: tuple[str, str, list[str]]) -> None:

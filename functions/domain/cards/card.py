@@ -24,7 +24,7 @@ def compose(card_input: CardInput, rules: Rules) -> Card:
     said, parts = KINDS[card_input.kind]
     content = _set_urgency(said if isinstance(said, Content) else said(card_input), card_input)
     if card_input.late_s:
-        late = Text("This message is {late} late. Look first.", late=duration(card_input.late_s))
+        late = Text("This message is {late} late. Check the current state first.", late=duration(card_input.late_s))
         content = replace(content, text=(late, *content.text))
     content = replace(content, facts=facts.gathered(card_input, rules, *parts), links=facts.links(card_input, rules))
     card = render(rules, card_input.kind, content, card_input.at, _name_values(card_input, rules))
@@ -168,13 +168,15 @@ def _advice(card_input: CardInput) -> Phrase:
 
 def _resolved(card_input: CardInput) -> Content:
     trigger, count = facts.first_trigger(card_input), card_input.restarts
-    resolved = Text("{sender} reports the alert as resolved.", sender=(trigger and trigger.sender) or Text("The monitoring"))
+    resolved = Text("The monitoring reports the alert as resolved.")
+    if trigger is not None and trigger.sender:
+        resolved = Text("{sender} reports the alert as resolved.", sender=trigger.sender)
     after = Text(
-        "The alert of {subject} is resolved after {count} restart",
-        "The alert of {subject} is resolved after {count} restarts",
+        "The alert for {subject} was resolved after {count} restart",
+        "The alert for {subject} was resolved after {count} restarts",
         count=count,
     )
-    return Content("fine", after if count else Text("The alert of {subject} is resolved; nothing was restarted"), [resolved])
+    return Content("fine", after if count else Text("The alert for {subject} was resolved; nothing was restarted"), [resolved])
 
 
 def _bundle(card_input: CardInput) -> Content:
@@ -208,36 +210,36 @@ def _unmatched(card_input: CardInput) -> Content:
     headline = Text("{count} suspicion matched no runbook", "{count} suspicions matched no runbook", count=count)
     if count == 1:
         headline = Text("{alert} matched no runbook", alert=tidy(first, 80))
-    did = Text("Unstick did nothing for these, and says so once a day while they come.")
+    did = Text("Unstick did nothing about these, and repeats this once a day while they come.")
     todo = Text("Correct the runbook's `match` or the rule's labels, or leave the queue out of the rule.")
     return Content("plan", headline, [to_do(todo), did])
 
 
-OLD = Text("This is what was to be done when it ended. Check first whether it still is.")
+OLD = Text("This was the advice when it ended. Check first whether it still applies.")
 MAY_BE_GONE = Text(
     "RabbitMQ may have dropped or dead-lettered messages that came back too often (delivery limit): "
     "find out which, and have them sent again."
 )
 TAKEN = Content(
-    "watch", Text("{by} is working on {subject}"), (Text("Nobody is reminded any more."), holds.HANDS_OFF), words=Text("Taken")
+    "watch",
+    Text("{by} is working on {subject}"),
+    (Text("Unstick sends no more reminders."), holds.HANDS_OFF),
+    words=Text("Taken"),
 )
 TESTED = Content(
     "fine", Text("The test notification arrived"), (Text("The path from Grafana through Unstick to this chat works."),)
 )
 UNSIGNED = Content(
     "act",
-    Text("Alerts can't be verified and were not processed: no signing key fits them"),
+    Text("Alerts can't be verified and were not processed: no signing key matches"),
     (
         to_do(
             Text(
-                "Check in your monitoring what is firing. If `signing_keys` lost a key, add it back as the last: alerts of the "
+                "Check in your monitoring what is firing. If `signing_keys` lost a key, add it back at the end: alerts of the "
                 "last day are then processed."
             )
         ),
-        Text(
-            "They may be your own, signed before a key was removed; but somebody else could have written them, names included. "
-            "So they restart nothing."
-        ),
+        Text("They may be yours, signed with a key that was removed since, or forged, names included. So they restart nothing."),
     ),
 )
 

@@ -152,7 +152,7 @@ def evidence(card_input: CardInput) -> Iterator[Fact]:
     run = collected.execution
     if collected.missing:
         partly = collected.lines and run is not None and not run.ended
-        why = Text("incomplete: {why}") if partly else Text("no evidence: {why}")
+        why = Text("incomplete: {why}") if partly else Text("none: {why}")
         yield Text("Evidence"), why.fill(why=collected.missing)
     elif run is not None:
         yield Text("Evidence"), join((_execution(run), collected.without))
@@ -187,7 +187,8 @@ def tried(card_input: CardInput) -> Iterator[Fact]:
     tries = card_input.escalation.tries if card_input.escalation and not card_input.incident else incident.tries
     for past in tries[-6:]:
         execution = tidy(past.tag, 60) if past.execution is None else _execution(past.execution)
-        lines.append(named(join((execution, _only_host(past.holder_host)), COMMA), worded(past.how)))
+        how = worded(past.how) if past.execution is None or worded(past.how) != worded(past.execution.status) else ""
+        lines.append(named(join((execution, _only_host(past.holder_host)), COMMA), how))
     last = incident.execution
     if last is not None and all(past.execution is None or past.execution.id != last.id for past in incident.tries):
         lines.append(_current_execution(incident.run, last))

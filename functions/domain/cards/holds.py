@@ -142,7 +142,7 @@ RUNS_ON = Text("Check {runner} and the token's rights. Open the execution before
 def say_not_approved(card_input: CardInput) -> Content:
     """The card of a question that nobody answered in time."""
     if card_input.reason is Reason.LIKELY_STUCK:
-        calm = Text("Nobody answered; that changes nothing. Unstick restarts it once it is proved, and asks again after a day.")
+        calm = Text("Nobody answered. Unstick restarts it once there is proof, and asks again after a day.")
         see = Text("See what speaks against it, and restart it by hand if it hangs.")
         headline = Text("{subject} was not restarted: nobody said whether it hangs")
         return Content("plan", headline, [to_do(see), calm, *why(card_input, None)])
@@ -153,7 +153,9 @@ def say_not_approved(card_input: CardInput) -> Content:
     # The reason's own sentence asks for an approval, for which it is too late.
     reason = card_input.reason if card_input.reason is not Reason.AWAITING_APPROVAL else None
     by_hand = to_do(Text("Check the queue, and restart the application by hand if it is still stuck."))
-    return Content("act", headline, [by_hand, Text("It can no longer be approved."), *why(card_input, reason, todo=False), *rest])
+    return Content(
+        "act", headline, [by_hand, Text("The approval link has expired."), *why(card_input, reason, todo=False), *rest]
+    )
 
 
 def say_declined(card_input: CardInput) -> Content:

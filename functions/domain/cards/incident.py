@@ -126,7 +126,7 @@ def _evidence(evidence: Evidence, ahead_s: float) -> Iterator[Entry]:
         said, link = named(Text("execution {id}", id=tidy(run.id, 40)), worded(run.status)), safe_url(run.url)
         at = run.runner_ended_at - ahead_s if run.runner_ended_at is not None else at
     if evidence.missing:
-        said = Text("no evidence: {why}", why=evidence.missing)
+        said = Text("none: {why}", why=evidence.missing)
     yield Entry(at, "evidence", join((said, evidence.without)), link, evidence.lines)
 
 
@@ -136,7 +136,11 @@ def _by(incident: Incident) -> Phrase:
 
 def _executions(incident: Incident) -> list[tuple[Execution, Phrase]]:
     """Each restart once, with its result."""
-    tried = [(past.execution, worded(past.how)) for past in incident.tries if past.execution is not None]
+    tried: list[tuple[Execution, Phrase]] = []
+    for past in incident.tries:
+        if past.execution is not None:
+            how = worded(past.how)
+            tried.append((past.execution, how if how != worded(past.execution.status) else ""))
     last = incident.execution
     if last is not None and all(execution.id != last.id for execution, _ in tried):
         tried.append((last, ""))

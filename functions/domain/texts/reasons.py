@@ -33,7 +33,7 @@ REASONS: Mapping[Reason, Explained] = {
     Reason.NOT_FIRING: fine(Text("the alert is not firing"), Text("The alert is already resolved.")),
     Reason.NO_RUNBOOK: plan(
         Text("no runbook matches the alert"),
-        Text("No runbook of the configuration matches the alert's labels, so Unstick does nothing about it."),
+        Text("No runbook in the configuration matches the alert's labels, so Unstick does nothing about it."),
         Text("Add a runbook, fix the alert's labels, or route the alert elsewhere."),
     ),
     Reason.TEST_ALERT: fine(Text("a test notification"), Text("It was sent by the Test button of a contact point.")),
@@ -56,11 +56,11 @@ REASONS: Mapping[Reason, Explained] = {
     Reason.SYMPTOM_UNKNOWN: act_by_hand(
         Text("the queue's state is unknown"),
         Text("The queue's figures can't be read, and Unstick does not restart on a guess."),
-        Text("Look at the queue and at what shows its figures to Unstick, and restart by hand if it hangs."),
+        Text("Check the queue and the system that Unstick reads its figures from, and restart by hand if it hangs."),
     ),
     Reason.NEVER_CONSUMED: plan(
         Text("nobody was ever seen to consume the queue"),
-        Text("Messages wait, but no consumer ever took one that Unstick knows of, so there is nothing to restart."),
+        Text("Messages wait, but as far as Unstick knows no consumer ever took one, so there is nothing to restart."),
         Text(
             "If nobody is meant to consume it (a dead-letter, delay or parking queue), take it out of the alert's rule. If its "
             "consumer never came, start it."
@@ -93,12 +93,12 @@ REASONS: Mapping[Reason, Explained] = {
     ),
     Reason.RESTART_REFUSED: act_by_hand(
         Text("{runner} refused the restart"),
-        Text("{runner} answers that it does not start the job. Nothing was restarted."),
+        Text("{runner} answered that it does not start the job. Nothing was restarted."),
         Text("Restart by hand now, then fix what {runner} reports."),
     ),
     Reason.START_UNCLEAR: act_by_hand(
         Text("{runner} gave no clear answer to the start"),
-        Text("Unstick sent the start, but nothing shows yet that the job runs. It tries at most twice, then people decide."),
+        Text("Unstick asked for the start, but nothing shows yet that the job runs. It tries at most twice, then people decide."),
         Text("Open the job in {runner}. If it does not run there, restart by hand: Unstick checks that restart's result."),
     ),
     Reason.ABORTED: act_by_hand(
@@ -116,7 +116,7 @@ REASONS: Mapping[Reason, Explained] = {
     ),
     Reason.COOLDOWN: watch_by_hand(
         Text("it was restarted recently"),
-        Text("The cooldown is still running. Unstick decides again when it is over."),
+        Text("The cooldown after the last restart is not over yet."),
         Text("Nothing yet. If it can't wait, restart it by hand."),
     ),
     Reason.TOO_MANY_RESTARTS: act_by_hand(
@@ -141,7 +141,7 @@ REASONS: Mapping[Reason, Explained] = {
     ),
     Reason.INCIDENT_FULL: act(
         Text("too many alerts of one application"),
-        Text("An incident takes a limited number of alerts and queues. Those beyond it were not checked."),
+        Text("An incident takes a limited number of alerts and queues. Those beyond the limit were not checked."),
         Text("Check the application's other queues; alerts that still fire are decided when they are sent again."),
     ),
     Reason.INVALID_OPTION: act(
@@ -156,8 +156,10 @@ REASONS: Mapping[Reason, Explained] = {
     ),
     Reason.LIKELY_STUCK: plan_by_hand(
         Text("it may hang, and it may be healthy"),
-        Text("It looks stuck, but some healthy applications look the same. The line that settles it ends this question."),
-        Text("See what speaks against it. If it hangs, restart it; if not, nothing needs doing."),
+        Text(
+            "It looks stuck, but some healthy applications look the same. Add the line that settles it, and Unstick stops asking."
+        ),
+        Text("Check what speaks against it. If it hangs, restart it; if not, do nothing."),
     ),
     Reason.AWAITING_APPROVAL: act(
         Text("it is waiting for approval"),
@@ -166,7 +168,7 @@ REASONS: Mapping[Reason, Explained] = {
     ),
     Reason.DECLINED: watch_by_hand(
         Text("a person declined the restart"),
-        Text("A person decided against the restart. Unstick doesn't ask again for this alert; a new alert is decided anew."),
+        Text("A person decided against the restart. Unstick doesn't ask again for this alert; the next one is handled as usual."),
         Text("Ask whoever declined it what the plan is; restart it by hand if it is needed after all."),
     ),
 }

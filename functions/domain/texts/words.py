@@ -113,4 +113,6 @@ def consumers(count: int) -> Phrase:
 def worded(status: str) -> Phrase:
     """How an execution or attempt ended, in words for people."""
     first, _, rest = status.partition(": ")
-    return in_brackets(STATUSES.get(first) or clean(first, 60, "…"), worded(rest) if rest and rest != first else "")
+    if rest == first or rest.startswith(f"{first}: "):  # an attempt failed because its job did
+        return worded(rest)
+    return in_brackets(STATUSES.get(first) or clean(first, 60, "…"), worded(rest) if rest else "")

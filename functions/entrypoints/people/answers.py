@@ -172,7 +172,7 @@ def _decide(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -
         return _say_over(ports, result.after, nonce)
     subject = facts.subject(_to_question(ports, result.before, incident))
     if form.act == DECLINE:
-        told = Text("Unstick tells the chat, and doesn't ask again for this alert. A new alert is decided anew.")
+        told = Text("Unstick tells the chat, and doesn't ask again for this alert. The next one is handled as usual.")
         recorded = Text("Recorded as declined by: {by}", by=by)
         content = Content("", Text("{subject} is not restarted", subject=subject), [told, recorded])
     else:

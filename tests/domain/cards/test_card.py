@@ -131,7 +131,7 @@ STORIES = [
         "NO RESTART: mail-delivery may hang; Unstick only observes and would have asked", "It would have asked a person"),
     ("held-likely", {"next_at": NOW + 60, "restarts": 1},
         "In working hours: mail-delivery holds messages again after the restart, and may be healthy",
-        "> What to do: See what speaks against it. If it hangs"),
+        "> What to do: Check what speaks against it. If it hangs"),
     ("held-likely", {"approve_url": ""}, "In working hours: mail-delivery may hang, and nobody can be asked",
         "Set public_url, so that Unstick can ask."),
     ("held-no-runbook", {}, "In working hours: No runbook matches the alert MailStuck",
@@ -173,25 +173,25 @@ STORIES = [
         "ACT NOW: Nobody has taken mail-delivery yet: the restart job keeps failing", "> What to do: Read the job's log"),
     ("escalated-again", {"reason": Reason.AWAITING_APPROVAL},
         "ACT NOW: mail-delivery is still stuck after 2 restarts, and nobody has taken it", "> What to do: Check the queue"),
-    ("acknowledged", {}, "Taken: h.tanaka is working on mail-delivery", "> Nobody is reminded any more."),
+    ("acknowledged", {}, "Taken: h.tanaka is working on mail-delivery", "> Unstick sends no more reminders."),
     ("declined", {}, "Declined: h.tanaka decided not to restart mail-delivery",
         "> What to do: Ask whoever declined it what the plan is | Unstick doesn't ask again for this alert"),
     ("not-approved", {}, "ACT NOW: mail-delivery was not restarted: nobody approved it in time",
-        "> What to do: Check the queue, and restart the application by hand if it is still stuck. It can no longer be approved."),
+        "> What to do: Check the queue, and restart the application by hand | The approval link has expired."),
     ("not-approved", {"restarts": 1}, "ACT NOW: mail-delivery was not restarted again: nobody approved it in time",
         "leaves it alone"),
     ("not-answered", {}, "In working hours: mail-delivery was not restarted: nobody said whether it hangs", "Nobody answered"),
-    ("resolved", {}, "No action needed: The alert of mail-delivery is resolved after 2 restarts", ""),
-    ("resolved", {"restarts": 0}, "No action needed: The alert of mail-delivery is resolved; nothing was restarted", ""),
+    ("resolved", {}, "No action needed: The alert for mail-delivery was resolved after 2 restarts", ""),
+    ("resolved", {"restarts": 0}, "No action needed: The alert for mail-delivery was resolved; nothing was restarted", ""),
     ("resolved", {"restarts": 1, "may_be_gone": True},
-        "In working hours: The alert of mail-delivery is resolved after 1 restart", "RabbitMQ may have dropped"),
+        "In working hours: The alert for mail-delivery was resolved after 1 restart", "RabbitMQ may have dropped"),
     ("resumed", {}, "No action needed: Unstick may restart mail-delivery again", "Details: fixed by a rollback"),
     ("resumed", {"target": None}, "No action needed: Unstick is no longer paused", ""),
     ("paused", {}, "PAUSED: Unstick restarts nothing",
         "> What to do: Nothing now. If a queue gets stuck meanwhile, restart it by hand, or end the pause with unstick resume."),
     ("test", {}, "No action needed: The test notification arrived", ""),
-    ("unsigned", {}, "ACT NOW: Alerts can't be verified and were not processed: no signing key fits them",
-        "> What to do: Check in your monitoring | somebody else could have written them, names included"),
+    ("unsigned", {}, "ACT NOW: Alerts can't be verified and were not processed: no signing key matches",
+        "> What to do: Check in your monitoring | or forged, names included"),
     ("bundle", {}, "ACT NOW: 26 applications are stuck at once and were not restarted",
         "> What to do: Check what they share before you restart any by hand: broker, database, network, the last rollout."),
     ("bundle", {"bundled": ("a",)},
@@ -357,6 +357,9 @@ def test_the_first_of_many_are_shown_and_the_others_counted():
     assert (tried[0], tried[6], len(tried)) == ("1. i.2: still stuck", "7. execution 1851, succeeded, 32 s", 7)
     both = [text for _, text in composed("escalated", tries=HANDED_OVER.tries).facts if " execution " in text]
     assert both == ["1. execution 1847, succeeded, 32 s: still stuck", "2. execution 1851, succeeded, 32 s: still stuck"]
+    wrong = replace(ENDED, id="1847", status="failed: exit 1")
+    ends = dict(composed("escalated", tries=(PastAttempt("i.1", wrong, "failed: failed: exit 1"),)).facts)["Tried"]
+    assert ends == "1. execution 1847, failed (exit 1), 32 s"  # said once
     few = composed("escalated", queues=(replace(idle, holders=holders[:3], holding=None), *[idle] * 4))
     assert "more" not in all_text(few) + all_text(composed("escalated"))
     assert dict(few.facts)["Held by"].count("messages, for") == 2

@@ -60,7 +60,7 @@ def test_the_card_says_how_it_stands_or_how_it_ended(shown: Record, later_s: flo
     """What is no longer urgent doesn't call anybody; what people still have to deal with does."""
     composed = compose(shown, later_s)
     assert composed.headline == headline
-    assert ("Check first whether it still is." in " ".join(composed.text)) is headline.startswith("Ended")
+    assert ("Check first whether it still applies." in " ".join(composed.text)) is headline.startswith("Ended")
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
