@@ -9,18 +9,9 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from functions.application import documents
 from functions.application.deliver import deliver_messages, hand_to_bundles
-from functions.application.documents import (
-    STORE_S,
-    TRIES,
-    Shard,
-    claim_slot,
-    decode_document,
-    encode,
-    evidence_path,
-    load,
-    log_step,
-)
+from functions.application.documents import STORE_S, TRIES, Shard, load
 from functions.application.observe import LOOK_S, LOOK_SHARE, NOTHING_SEEN, observe, or_unknown, plan_queries, read_pause
 from functions.application.ports import Budget, Mismatch, Ports
 from functions.domain.decisions.phases import FIRST_LOOK_S
@@ -28,19 +19,7 @@ from functions.domain.decisions.queries import has_firing_target, is_enough, nee
 from functions.domain.decisions.step import step
 from functions.domain.model import events
 from functions.domain.model.codes import Phase, Reason
-from functions.domain.model.events import (
-    Claim,
-    Collect,
-    Event,
-    EvidenceStarted,
-    Keep,
-    MessagesDelivered,
-    Reply,
-    Start,
-    StartResult,
-    Step,
-    Wake,
-)
+from functions.domain.model.events import EvidenceStarted, MessagesDelivered, Reply, StartResult
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Observation, Pause, Slot, Unknown
 from functions.runtime.errors import Conflict, Denied, DeniedCode, Unavailable
@@ -51,6 +30,7 @@ RUN_S = 10.0
 START_EVIDENCE_S = 5.0
 KEEP_EVIDENCE_S = 2.0  # seconds to archive the output, in parallel with the save
 SETTLE_S = 1.0  # seconds of the budget reserved for saving the result of a start
+UNSAVED_START = "the result of the start was not saved"
 TELL_LEAST_S = 0.5  # seconds. With less time left, posting is left to the wake-up
 TELL_START_S = 5.0
 """Seconds that saving a start waits for the chat at most, so that one save has both: Cloud Storage takes one write a second to an
@@ -58,7 +38,6 @@ object. With RUN_S and STORE_S it ends before the first check."""
 
 DATE_S = 1.0  # resolution of the Date header, in seconds; `not_after` depends on it
 PAUSE_AGE_S = 1.0  # seconds. The kill switch is read with the save, and again before acting if the save took longer than this
-UNANSWERED = 2
 
 
 class Saved(Struct, frozen=True):
@@ -70,58 +49,54 @@ class Saved(Struct, frozen=True):
     paused_at: float = 0.0  # monotonic time of the request for the kill switch
 
 
-class LoadedDocument(Struct, frozen=True):
+class Loaded(Struct, frozen=True):
     """A loaded document, and the observation that belongs to it."""
 
     document: Document
     generation: str | None
     seen: Observation
+    at: float  # the time of the step
     shards: tuple[Shard, ...] = ()  # the documents of the storm slots
     looked_from: float = 0.0  # monotonic time at which the observation began
     wake_at: float | None = None  # the time of a wake-up that was created during the observation
-    unlooked_at: float | None = None  # the time of the step if it needed no observation
     to_post: frozenset[str] = frozenset()
     """The messages that this process posts. Another process may be posting the others at this moment."""
 
-    def after_save(self, document: Document, generation: str) -> LoadedDocument:
+    def after_save(self, document: Document, generation: str) -> Loaded:
         """The saved document; posting the messages that the save added is this process's job."""
         new = _message_ids(document) - _message_ids(self.document)
         return replace(self, document=document, generation=generation, to_post=self.to_post | new)
 
 
-def advance(ports: Ports, key: str, event: Event, budget: Budget) -> Reply | None:
+def advance(ports: Ports, key: str, event: events.Event, budget: Budget) -> Reply | None:
     """Advance one document by one event. Returns the answer to Grafana; if it raises, a wake-up finds what was done."""
-    conflicts = Unavailable("store", Text("another process kept changing the document"), late=True)
-    failed, unanswered, wake_at = conflicts, 0, None
+    failed, answered = Unavailable("store", Text("another process kept changing the document"), late=True), True
+    wake_at = None
     for attempt in range(TRIES):
         if attempt and budget.left_s <= 0:
             break
         loaded = _load_and_observe(ports, key, event, budget, first=attempt == 0)
         wake_at = loaded.wake_at or wake_at
-        now = ports.now() if loaded.unlooked_at is None else loaded.unlooked_at
-        change = step(loaded.document, event, loaded.seen, now, ports.rules, wake_at)
+        change = step(loaded.document, event, loaded.seen, loaded.at, ports.rules, wake_at)
         if change.document == loaded.document and not change.acts:
             return change.reply
         try:
             saved = _write_ahead_and_save(ports, loaded, change, budget)
         except Conflict:
-            failed = conflicts
             continue
         except Unavailable as unavailable:
-            # It may have been saved: the next observation shows that. Each try queries every system, so stop soon.
-            unanswered += 1
-            if unanswered == UNANSWERED:
+            # It may have been saved: the next observation shows that. Each try queries every system, so try once more only.
+            if not answered:
                 raise
-            failed = unavailable
+            failed, answered = unavailable, False
             continue
-        log_step(ports, loaded.document, change)
+        documents.log_step(ports, loaded.document, change)
         due = loaded.document.due  # the process that moves it posts the messages that waited for it
-        overdue = _message_ids(loaded.document) if due is not None and now >= due else frozenset()
-        waited = overdue if isinstance(event, events.TimerFired) else frozenset()
+        overdue = _message_ids(loaded.document) if due is not None and loaded.at >= due else frozenset()
         loaded = replace(loaded, to_post=overdue).after_save(change.document, saved.generation)
         reply, loaded = _act(ports, loaded, change, budget, saved)
         if loaded.generation is not None:
-            _deliver_and_save(ports, loaded, budget, waited)
+            _deliver(ports, loaded, budget, overdue if isinstance(event, events.TimerFired) else frozenset())
         if isinstance(saved.slot_error, Conflict) and budget.left_s > 0:
             return _decide_again(ports, key, budget) or reply
         return reply
@@ -137,98 +112,81 @@ def _decide_again(ports: Ports, key: str, budget: Budget) -> Reply | None:
     return None
 
 
-def _load_and_observe(ports: Ports, key: str, event: Event, budget: Budget, *, first: bool) -> LoadedDocument:
+def _load_and_observe(ports: Ports, key: str, event: events.Event, budget: Budget, *, first: bool) -> Loaded:
     looked_from, woken_at = ports.monotonic(), None
     if first and isinstance(event, events.AlertsReceived) and has_firing_target(event):
         wanted = of_alerts(event.cases)
         calls, read = plan_queries(ports, wanted, budget.at_most(LOOK_S) * LOOK_SHARE)
         store_s, wake_at = budget.at_most(STORE_S), ports.now() + FIRST_LOOK_S
-        ahead: dict[str, Callable[[], Any]] = {"document": partial(ports.store.load, key, timeout_s=store_s)}
+        ahead: list[Callable[[], Any]] = [partial(ports.store.load, key, timeout_s=store_s)]
         if event.hurries:
             # An extra wake-up is harmless, so don't wait for the decision: if a job is started, the wake-up looks for it.
-            ahead["wake-up"] = partial(ports.wake, wake_at, to_wake_up(key, wake_at), timeout_s=store_s)
-        results = ports.run_parallel([*ahead.values(), *calls], budget.at_most(STORE_S))
-        early = dict(zip(ahead, results, strict=False))
-        document, generation = decode_document(key, unwrap(early["document"]))
-        woken_at = wake_at if "wake-up" in early and _was_made(early["wake-up"]) else None
+            ahead.append(partial(ports.wake, wake_at, _to_wake_up(key, wake_at), timeout_s=store_s))
+        results = ports.run_parallel([*ahead, *calls], store_s)
+        document, generation = documents.decode_document(key, unwrap(results[0]))
+        if event.hurries and not isinstance(or_unknown(results[1]), Unknown):  # else the step orders another one
+            woken_at = wake_at
         seen, shards = read(results[len(ahead) :])
-        complete, now = is_enough(wanted, document), ports.now()
-        if complete or not needs_observation(document, event, now):
-            return LoadedDocument(document, generation, seen, shards, looked_from, woken_at, None if complete else now)
+        now = ports.now()
+        if is_enough(wanted, document) or not needs_observation(document, event, now):
+            return Loaded(document, generation, seen, now, shards, looked_from, woken_at)
     document, generation = load(ports, key, budget.at_most(STORE_S))
-    now = ports.now()
+    now, looked_from = ports.now(), ports.monotonic()
     if not needs_observation(document, event, now):
-        return LoadedDocument(document, generation, NOTHING_SEEN, wake_at=woken_at, unlooked_at=now)
-    looked_from = ports.monotonic()
+        return Loaded(document, generation, NOTHING_SEEN, now, wake_at=woken_at)
     seen, shards = observe(ports, document, event, budget)
-    return LoadedDocument(document, generation, seen, shards, looked_from, woken_at)
+    return Loaded(document, generation, seen, ports.now(), shards, looked_from, woken_at)
 
 
-def _was_made(result: Any) -> bool:
-    """Whether the wake-up certainly exists. If not, the step orders another one, which must exist before the save."""
-    return not isinstance(or_unknown(result), Unknown)
-
-
-def _reload(ports: Ports, loaded: LoadedDocument, budget: Budget) -> LoadedDocument:
-    document, generation = load(ports, loaded.document.key, budget.at_most(STORE_S))
-    return replace(loaded, document=document, generation=generation)
-
-
-def _write_ahead_and_save(ports: Ports, loaded: LoadedDocument, change: Step, budget: Budget) -> Saved:
+def _write_ahead_and_save(ports: Ports, loaded: Loaded, change: events.Step, budget: Budget) -> Saved:
     """Create the wake-up if none exists yet, then save. With the save of a start: claim its slot, read the kill switch. With
     any save: archive evidence, before the step acts. A failure of that is ignored."""
     document, timeout_s = change.document, budget.at_most(STORE_S)
-    times = [act.at for act in change.acts if isinstance(act, Wake)]
-    ahead = [partial(ports.wake, at, to_wake_up(document.key, at), timeout_s=timeout_s) for at in times]
+    times = [act.at for act in change.acts if isinstance(act, events.Wake)]
+    ahead = [partial(ports.wake, at, _to_wake_up(document.key, at), timeout_s=timeout_s) for at in times]
     for result in ports.run_parallel(ahead, timeout_s):
         unwrap(result)
-    save = partial(ports.store.save, timeout_s=timeout_s)
-    calls: dict[str, Callable[[], Any]] = {
-        "document": partial(save, document.key, encode(document), generation=loaded.generation, due=document.due)
-    }
+    body, due = documents.encode(document), document.due
+    save = partial(ports.store.save, document.key, body, generation=loaded.generation, due=due, timeout_s=timeout_s)
+    calls: dict[str, Callable[[], Any]] = {"document": save}
     for act in change.acts:
-        if isinstance(act, Start | Collect):
+        if isinstance(act, events.Start | events.Collect):
             calls["kill switch"] = partial(read_pause, ports, timeout_s)
-        elif isinstance(act, Claim):
-            calls["slot"] = partial(claim_slot, ports, Slot(document.key, act.at), loaded.shards, timeout_s)
-        elif isinstance(act, Keep):
+        elif isinstance(act, events.Claim):
+            slot = Slot(document.key, act.at)  # claiming it returns nothing
+            calls["slot"] = partial(documents.claim_slot, ports, slot, loaded.shards, timeout_s)
+        elif isinstance(act, events.Keep):
             calls[f"evidence of {act.incident}"] = partial(_keep_evidence, ports, act, timeout_s)
     asked_at = ports.monotonic()
     results = dict(zip(calls, ports.run_parallel(list(calls.values()), timeout_s), strict=True))
-    if document.due is not None and ports.now() >= document.due and not isinstance(results["document"], Conflict):
-        _wake_again(ports, document.key, document.due, budget)
-    slot_error = results.get("slot")  # claiming a slot returns nothing
-    return Saved(unwrap(results["document"]), slot_error, results.get("kill switch"), asked_at)
+    if due is not None and ports.now() >= due and not isinstance(results["document"], Conflict):
+        try:  # the save ended after `due`, so its wake-up may already have come and gone
+            ports.wake(ports.now(), _to_wake_up(document.key, due), timeout_s=budget.at_most(STORE_S))
+        except (Unavailable, Denied) as error:
+            ports.log("WARNING", f"wake-up may be missing; left to the sweep: {error}", document=document.key)
+    return Saved(unwrap(results["document"]), results.get("slot"), results.get("kill switch"), asked_at)
 
 
-def to_wake_up(key: str, due: float) -> dict[str, Any]:
+def _to_wake_up(key: str, due: float) -> dict[str, Any]:
     """The content of a wake-up: the document, and the `due` that it is for."""
     return {"target": key, "due": due}
 
 
-def _wake_again(ports: Ports, key: str, due: float, budget: Budget) -> None:
-    """Create another wake-up: the save ended after `due`, so the first may already have come and gone."""
-    try:
-        ports.wake(ports.now(), to_wake_up(key, due), timeout_s=budget.at_most(STORE_S))
-    except (Unavailable, Denied) as error:
-        ports.log("WARNING", f"wake-up may be missing; left to the sweep: {error}", document=key)
-
-
-def _act(ports: Ports, loaded: LoadedDocument, change: Step, budget: Budget, saved: Saved) -> tuple[Reply | None, LoadedDocument]:
+def _act(ports: Ports, loaded: Loaded, change: events.Step, budget: Budget, saved: Saved) -> tuple[Reply | None, Loaded]:
     """Do what only the process whose save succeeded may do. Without a generation, the result could not be saved."""
     reply = change.reply
     for act in change.acts:
-        if isinstance(act, Start):
-            start_result = _start_job(ports, loaded, act, budget, saved)
-            loaded, answer = _save_start_result(ports, loaded, start_result, budget)
-            reply = answer or (replace(reply, execution=start_result.execution) if reply else None)
-        elif isinstance(act, Collect):
+        if isinstance(act, events.Start):
+            result = _start_job(ports, loaded, act, budget, saved)
+            loaded, answer = _save_result(ports, loaded, result, budget, UNSAVED_START)
+            reply = answer or (replace(reply, execution=result.execution) if reply else None)
+        elif isinstance(act, events.Collect):
             started = _start_evidence(ports, act, loaded.looked_from, saved.pause, budget)
-            loaded, _ = _save_start_result(ports, loaded, started, budget)
+            loaded, _ = _save_result(ports, loaded, started, budget, UNSAVED_START)
     return reply, loaded
 
 
-def _start_job(ports: Ports, loaded: LoadedDocument, start: Start, budget: Budget, saved: Saved) -> StartResult:
+def _start_job(ports: Ports, loaded: Loaded, start: events.Start, budget: Budget, saved: Saved) -> StartResult:
     """Start the job once, if its storm slot is taken, the kill switch is off now and the answer comes before the fence."""
     if saved.slot_error is not None:
         return _without_slot(start, saved.slot_error)
@@ -236,8 +194,7 @@ def _start_job(ports: Ports, loaded: LoadedDocument, start: Start, budget: Budge
     if ports.monotonic() - saved.paused_at > PAUSE_AGE_S:
         (pause,) = ports.run_parallel([partial(read_pause, ports, budget.at_most(STORE_S))], budget.at_most(STORE_S))
     if isinstance(pause, Exception):
-        why = pause.text if isinstance(pause, Unavailable | Denied) else str(pause)
-        refusal = Text("the kill switch can't be read: {why}", why=why)
+        refusal = Text("the kill switch can't be read: {why}", why=or_unknown(pause).why)
         return StartResult(start.tag, refusal=refusal, unsent=Reason.PAUSED, unread=True)
     if isinstance(pause, Pause):
         return StartResult(start.tag, refusal=pause.why, unsent=Reason.PAUSED)
@@ -271,7 +228,7 @@ def _abort(ports: Ports, tag: str, mismatch: Mismatch, timeout_s: float) -> Star
     return StartResult(tag, seen, remedy=mismatch.remedy, mismatch=True)
 
 
-def _start_evidence(ports: Ports, collect: Collect, looked_from: float, pause: Any, budget: Budget) -> EvidenceStarted:
+def _start_evidence(ports: Ports, collect: events.Collect, looked_from: float, pause: Any, budget: Budget) -> EvidenceStarted:
     """Start the evidence job once, unless the kill switch is on or can't be read."""
     if pause is not None:
         return EvidenceStarted(collect.tag, refusal=Text("the kill switch is on, or can't be read"))
@@ -288,15 +245,16 @@ def _start_evidence(ports: Ports, collect: Collect, looked_from: float, pause: A
     return EvidenceStarted(collect.tag, run)
 
 
-def _keep_evidence(ports: Ports, keep: Keep, timeout_s: float) -> None:
+def _keep_evidence(ports: Ports, keep: events.Keep, timeout_s: float) -> None:
     """Archive the output. If that fails, the runner still has it."""
     try:
-        ports.store.archive(evidence_path(keep.incident), keep.output.encode(), timeout_s=min(timeout_s, KEEP_EVIDENCE_S))
+        path = documents.evidence_path(keep.incident)
+        ports.store.archive(path, keep.output.encode(), timeout_s=min(timeout_s, KEEP_EVIDENCE_S))
     except (Denied, Unavailable) as error:
         ports.log("WARNING", f"evidence not archived: {error}", incident=keep.incident)
 
 
-def _without_slot(start: Start, error: Exception) -> StartResult:
+def _without_slot(start: events.Start, error: Exception) -> StartResult:
     """Decide again if another target changed the storm document first; try again later if the save is unclear."""
     if isinstance(error, Conflict):
         return StartResult(start.tag, refusal=Text("another target took a slot first"), unsent=Reason.TOO_MANY_TARGETS)
@@ -304,19 +262,20 @@ def _without_slot(start: Start, error: Exception) -> StartResult:
     return StartResult(start.tag, refusal=why, unsent=Reason.STORM_UNKNOWN, unread=True)
 
 
-def _save_start_result(
-    ports: Ports, loaded: LoadedDocument, start_result: StartResult | EvidenceStarted, budget: Budget
-) -> tuple[LoadedDocument, Reply | None]:
-    """Save the result of a start. If that fails, the wake-up finds out."""
-    seen, told = loaded.seen, None
+def _save_result(
+    ports: Ports, loaded: Loaded, result: events.Result, budget: Budget, failure: str
+) -> tuple[Loaded, Reply | None]:
+    """Step by the result of what was done, and save. If that fails, the wake-up finds out. `failure`: the line of the log."""
+    seen, told = NOTHING_SEEN if isinstance(result, MessagesDelivered) else loaded.seen, None
     try:
         for _ in range(TRIES):
-            if isinstance(start_result, StartResult) and start_result.busy:
-                seen, _shards = observe(ports, loaded.document, start_result, budget)
-            change = step(loaded.document, start_result, seen, ports.now(), ports.rules)
+            if isinstance(result, StartResult) and result.busy:
+                seen, _shards = observe(ports, loaded.document, result, budget)
+            change = step(loaded.document, result, seen, ports.now(), ports.rules)
+            incident = change.document.incident
             if change.document == loaded.document:
                 return loaded, change.reply
-            if change.document.incident is not None and change.document.incident.phase is Phase.RUNNING:
+            if isinstance(result, StartResult) and incident is not None and incident.phase is Phase.RUNNING:
                 told = told or _tell_start(ports, loaded, change.document, budget)
                 after = step(change.document, told, NOTHING_SEEN, ports.now(), ports.rules)
                 change = replace(change, document=after.document, acts=(*change.acts, *after.acts))
@@ -324,17 +283,18 @@ def _save_start_result(
                 generation = _write_ahead_and_save(ports, loaded, change, budget).generation
             except Conflict:
                 # An alert joined in the meantime. If another process went on to another attempt, this step changes nothing.
-                loaded = _reload(ports, loaded, budget)
+                document, generation_now = load(ports, loaded.document.key, budget.at_most(STORE_S))
+                loaded = replace(loaded, document=document, generation=generation_now)
                 continue
-            log_step(ports, loaded.document, change)
+            documents.log_step(ports, loaded.document, change)
             loaded = loaded.after_save(change.document, generation)
             return replace(loaded, to_post=frozenset()) if told else loaded, change.reply
     except (Unavailable, Denied) as error:
-        ports.log("WARNING", f"the result of the start was not saved: {error}")
+        ports.log("WARNING", f"{failure}: {error}")
     return replace(loaded, generation=None), None
 
 
-def _tell_start(ports: Ports, loaded: LoadedDocument, document: Document, budget: Budget) -> MessagesDelivered:
+def _tell_start(ports: Ports, loaded: Loaded, document: Document, budget: Budget) -> MessagesDelivered:
     """Post once, before the save. If that fails, the wake-up finds the start in the runner's history, and posts again."""
     to_post = loaded.after_save(document, "").to_post
     ends = min(ports.monotonic() + TELL_START_S, budget.ends - SETTLE_S)
@@ -345,7 +305,7 @@ def _message_ids(document: Document) -> frozenset[str]:
     return frozenset(message.id for message in document.to_tell)
 
 
-def _deliver_and_save(ports: Ports, loaded: LoadedDocument, budget: Budget, waited: frozenset[str]) -> None:
+def _deliver(ports: Ports, loaded: Loaded, budget: Budget, waited: frozenset[str]) -> None:
     """Post and archive, and save the progress. `waited`: ids of messages that no longer wait for others of their kind."""
     if budget.left_s < TELL_LEAST_S:
         return
@@ -354,19 +314,4 @@ def _deliver_and_save(ports: Ports, loaded: LoadedDocument, budget: Budget, wait
     if bundled:
         delivered = replace(delivered, ids=delivered.ids | hand_to_bundles(ports, bundled, advance, budget))
     if delivered.ids or delivered.archived:
-        _save_delivered(ports, loaded, delivered, budget)
-
-
-def _save_delivered(ports: Ports, loaded: LoadedDocument, delivered: MessagesDelivered, budget: Budget) -> None:
-    try:
-        for _ in range(TRIES):
-            change = step(loaded.document, delivered, NOTHING_SEEN, ports.now(), ports.rules)
-            if change.document == loaded.document:
-                return
-            try:
-                _write_ahead_and_save(ports, loaded, change, budget)
-                return
-            except Conflict:
-                loaded = _reload(ports, loaded, budget)
-    except (Unavailable, Denied) as error:
-        ports.log("WARNING", f"posted messages not saved; they may be posted again: {error}")
+        _save_result(ports, loaded, delivered, budget, "posted messages not saved; they may be posted again")
