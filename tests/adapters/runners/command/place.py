@@ -44,14 +44,14 @@ class Place:
         follow = execution.id if execution else None
         return self.command.look(target or self.target(), since_s=3600.0, follow=follow, tail=True, timeout_s=LIMIT_S)
 
-    def until_ended(self, execution: Execution) -> ExecutionHistory:
-        """The history once this run is over."""
+    def until_ended(self, execution: Execution) -> tuple[Execution, tuple[str, ...]]:
+        """The run once it is over, and its last lines."""
 
-        def ended() -> ExecutionHistory | None:
+        def look_for_end() -> tuple[Execution, tuple[str, ...]] | None:
             history = self.look(execution)
-            return history if history.followed and history.followed.ended else None
+            return (history.followed, history.tail or ()) if history.followed and history.followed.ended else None
 
-        return wait_until(ended, what=lambda: f"the end of {execution}")
+        return wait_until(look_for_end, what=lambda: f"the end of {execution}")
 
     def until(self, name: str) -> str:
         """What the command wrote into its note of this name, once it has."""

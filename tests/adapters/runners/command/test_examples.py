@@ -69,18 +69,12 @@ def test_an_argument_that_nothing_fills_in_is_a_mistake_of_the_file(tmp_path, ar
         parse_config(text)
 
 
-def run_to_its_end(command: Command, job: str, **options: str) -> tuple[str, tuple[str, ...] | None]:
+def run_to_its_end(command: Command, job: str, **options: str) -> tuple[str, tuple[str, ...]]:
     """Start it as a restart: how it ended, and its last lines."""
     place = Place(Path(command.path).parent)
-    target = to_target(Restart(job), command.url, {"service": "mail-delivery", **options})
     place.command = command
-    started = place.start(target, tag=f"{job}.1")
-
-    def ended() -> tuple[str, tuple[str, ...] | None] | None:
-        history = place.look(started, target)
-        return (history.followed.status, history.tail) if history.followed and history.followed.ended else None
-
-    return wait_until(ended, what=lambda: job)  # type: ignore[return-value]
+    ended, tail = place.until_ended(place.start(to_target(Restart(job), command.url, {"service": "mail-delivery", **options})))
+    return ended.status, tail
 
 
 @pytest.mark.parametrize(
@@ -153,4 +147,4 @@ def test_a_host_that_cannot_be_reached_is_a_failed_run_that_says_why(tmp_path):
         Command(str(tmp_path / "unstick.db"), {"there": type(job)(run, LIMIT_S)}), "there", host="127.0.0.1"
     )
     assert status == "failed: exit 255"
-    assert "Connection refused" in " ".join(tail or ())
+    assert "Connection refused" in " ".join(tail)
