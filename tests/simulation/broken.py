@@ -18,7 +18,7 @@ from functions.application.documents import decode, encode
 from functions.domain.decisions import endings, evidence, guards, messages, step
 from functions.domain.decisions.judging import GuardContext
 from functions.domain.decisions.turn import Turn
-from functions.domain.health import proofs, recovery
+from functions.domain.health import looks, recovery
 from functions.domain.model.codes import Reason
 from functions.domain.model.events import Decision, Wake
 from functions.domain.model.incidents import Document
@@ -220,7 +220,7 @@ VARIANTS = (
         frozenset({"auto", "sick", "evidence", "one_clock"})),
     Variant("what is likely, restarted like what is proved", "I13", (_without_guards("likely_stuck"),), NO_FAULTS,
         ALONE | {"keeps"}),
-    Variant("unseen channels taken for none", "seen", ((proofs, "judge", _unseen_is_nothing),), Faults(broker_slow=0.5),
+    Variant("unseen channels taken for none", "seen", ((looks, "judge", _unseen_is_nothing),), Faults(broker_slow=0.5),
         frozenset({"auto", "sick", "one hangs", "one_clock"})),
     Variant("a suspicion that is let go while the queue stands still", "soon", ((guards, "GUARDS", _lets_go),), NO_FAULTS,
         UNDISTURBED | {"suspected"}),

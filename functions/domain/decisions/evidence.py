@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from functions.domain.decisions.matching import name_holder
 from functions.domain.decisions.messages import was_told_recently
 from functions.domain.decisions.turn import Turn
-from functions.domain.health.proofs import Judgement
+from functions.domain.health.looks import Judgement
 from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.events import Collect, Decision, EvidenceStarted, Keep, Kind
 from functions.domain.model.incidents import Evidence, Incident, Opinion

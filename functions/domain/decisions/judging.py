@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from functions.domain.health.looks import judge_health
-from functions.domain.health.proofs import LATE_FOR_S, Judgement
+from functions.domain.health.looks import LATE_FOR_S, Judgement, judge_health
 from functions.domain.health.rows import terms_of
 from functions.domain.model.codes import Health, Mode, Proof, Reason
 from functions.domain.model.events import Decision, Kind, hold

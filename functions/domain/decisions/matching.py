@@ -20,7 +20,7 @@ from functions.domain.texts.patterns import full_match
 from functions.runtime.text import COMMA, Phrase, Text, join, named
 
 if TYPE_CHECKING:
-    from functions.domain.health.proofs import Judgement  # each start would pay for it
+    from functions.domain.health.looks import Judgement  # each start would pay for it
 
 MAX_MATCHED = 1024  # the longest label value that a regular expression sees: a longer one matches nothing
 SHOWN = 60  # maximum length of an untrusted value in a sentence

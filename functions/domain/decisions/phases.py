@@ -14,8 +14,7 @@ from functions.domain.decisions.judging import judge_queues
 from functions.domain.decisions.matching import find_only_host
 from functions.domain.decisions.messages import post
 from functions.domain.decisions.turn import Turn, has_unseen, is_all_resolved
-from functions.domain.health.looks import before_restart
-from functions.domain.health.proofs import Judgement
+from functions.domain.health.looks import Judgement, before_restart
 from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.events import Claim, Decision, Kind, Start, StartResult, hold
 from functions.domain.model.incidents import UNCLEAR, Doubt, PastAttempt, QueueState

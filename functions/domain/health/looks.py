@@ -1,16 +1,20 @@
-"""Judges a queue before a restart: by one snapshot (`proofs`), and by what the incident remembers of earlier readings."""
+"""Judges a queue before a restart: stuck for certain, likely stuck, moving, or unknown (docs/rabbitmq.md has the table).
+By one snapshot, and by what the incident remembers of earlier readings. A restart needs a proof that lasted for all of `for`,
+without a gap. Unreadable figures never count as zero."""
 
 import math
 from hashlib import blake2s
 
+from msgspec import Struct
 from msgspec.structs import replace
 
-from functions.domain.health.proofs import NO_TERMS, SOONEST_S, Judgement, judge
-from functions.domain.health.rows import Terms, Trust
+from functions.domain.health.rows import Row, Terms, Trust, find_oldest, find_rows, is_young, over_limit_s, was_consumed
+from functions.domain.health.samples import RECENT_S, find_movement, is_going_round, rise_within, spacing_s
 from functions.domain.model.alerts import ACKED_1D, CONSUMERS_1D, Alert
 from functions.domain.model.codes import Health, Proof
 from functions.domain.model.incidents import Looks, QueueState
 from functions.domain.model.observations import (
+    Channel,
     Holder,
     QueueHistory,
     QueueSnapshot,
@@ -21,10 +25,25 @@ from functions.domain.model.observations import (
     figures_of,
 )
 from functions.domain.model.runbooks import Symptom
-from functions.runtime.text import Text
+from functions.runtime.text import Phrase, Text
 
 CURVE_POINTS = 120
 CONSUMERS_CHARACTERS = 2000  # of the consumers' ids that a document keeps
+SAMPLE_LATE_S = 1.0  # the broker collects every 5 s, a little late at times. A check that comes too early costs another 5 s.
+SOONEST_S = 1.0
+LATE_FOR_S = 30.0  # seconds after which a problem that should pass by itself is reported to people
+SLOW_AFTER = 3  # a queue that has been unsure for so many times `for`, and moved meanwhile, is a slow one
+NO_TERMS = Terms()
+
+
+class Judgement(Struct, frozen=True):
+    health: Health
+    why: Phrase
+    proof: Proof | None = None  # the row of the table that holds
+    held_by: tuple[Channel, ...] = ()  # the channels that hold the messages
+    again_in_s: float | None = None  # when another check may prove it; None if only a change can
+    against: Phrase = ""  # if it is likely: what speaks against it,
+    settle: str = ""  # and the line of configuration that settles it
 
 
 def judge_health(
@@ -90,14 +109,18 @@ def remember_history(state: QueueState, alert: Alert) -> QueueState:
 def _note_looks(state: QueueState, snapshot: QueueSnapshot) -> Looks:
     """Remember of this snapshot what reveals a discontinuity in the next one."""
     looks = state.looks
-    fell = None not in (snapshot.deliveries, looks.deliveries) and (snapshot.deliveries or 0) < (looks.deliveries or 0)
-    nodes = _digest(snapshot.nodes) if snapshot.nodes else looks.nodes
-    unsteady = fell or (looks.nodes and nodes != looks.nodes) or (snapshot.node_down and looks.steady_at is None)
+    nodes = blake2s("\n".join(snapshot.nodes).encode(), digest_size=8).hexdigest() if snapshot.nodes else looks.nodes
+    unsteady = (
+        _rose(snapshot.deliveries, looks.deliveries)
+        or (looks.nodes and nodes != looks.nodes)
+        or (snapshot.node_down and looks.steady_at is None)
+    )
     return replace(
         looks,
         nodes=nodes,
         steady_at=snapshot.at if unsteady else looks.steady_at,
-        left_at=_left_at(state, snapshot),
+        # Since when its consumers are gone: idle ones leave no other trace in the samples.
+        left_at=None if snapshot.consumers != 0 else snapshot.at if state.consumers else looks.left_at,
         deliveries=snapshot.deliveries,
         redeliveries=snapshot.redeliveries,
         consumed=looks.consumed or bool(snapshot.consumers),
@@ -107,23 +130,13 @@ def _note_looks(state: QueueState, snapshot: QueueSnapshot) -> Looks:
     )
 
 
-def _left_at(state: QueueState, snapshot: QueueSnapshot) -> float | None:
-    """Since when its consumers are gone: idle ones leave no other trace in the samples."""
-    if snapshot.consumers != 0:
-        return None
-    return snapshot.at if state.consumers else state.looks.left_at
-
-
 def _may_be_gone(looks: Looks, snapshot: QueueSnapshot) -> bool:
     """Whether messages returned since the last check and are held without a return left: a crash loop drops them."""
-    returned = None not in (looks.redeliveries, snapshot.redeliveries) and (snapshot.redeliveries or 0) > (
-        looks.redeliveries or 0
-    )
-    return returned and snapshot.returns is not None and snapshot.returns.left == 0
+    return _rose(looks.redeliveries, snapshot.redeliveries) and snapshot.returns is not None and snapshot.returns.left == 0
 
 
-def _digest(names: tuple[str, ...]) -> str:
-    return blake2s("\n".join(names).encode(), digest_size=8).hexdigest()
+def _rose(before: int | None, now: int | None) -> bool:
+    return before is not None and now is not None and now > before
 
 
 def note_snapshot(state: QueueState, reading: Reading) -> QueueState:
@@ -175,3 +188,79 @@ def _held_on(state: QueueState, holder: Holder, all_now: tuple[Holder, ...]) -> 
     if not alone or holder.since is None or same[0].since is None or holder.since > last_at:
         return holder
     return replace(holder, since=min(holder.since, same[0].since))
+
+
+# --- one snapshot -------------------------------------------------------------------------------------------------------------
+
+
+def judge(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: Terms = NO_TERMS) -> Judgement:
+    """Judge the queue by the samples of one snapshot. The first proved row of the table decides, else the first likely one.
+    A channel that holds a message proves by itself, whatever else can't be seen: its counters exist as long as the channel."""
+    moving = find_movement(symptom, snapshot)
+    symptom = replace(symptom, for_s=max(symptom.for_s, RECENT_S))
+    rows = find_rows(symptom, snapshot, trust, terms)
+    lasting = [row for row in rows if row.lasted_s >= row.needs_s]
+    if lasting:
+        row = next((row for row in lasting if not row.against), lasting[0])
+        health = Health.LIKELY if row.against else Health.ILL
+        return Judgement(health, row.why, row.proof, row.channels, against=row.against, settle=row.settle)
+    if snapshot.depth == 0 or (snapshot.depth <= symptom.max_messages and not rows):
+        return Judgement(Health.WELL, Text("depth {depth}", depth=snapshot.depth))
+    unseen = snapshot.blind if moving is None else snapshot.unseen
+    if unseen is not None:
+        return _judge_unseen(unseen, trust)
+    if is_going_round(snapshot, symptom.for_s):
+        count = rise_within(snapshot.history.deliveries, symptom.for_s)
+        text = Text("the same messages come back: {count} deliveries in {seconds} s, none acknowledged")
+        return Judgement(Health.GOING_ROUND, text.fill(count=count, seconds=round(symptom.for_s)))
+    if snapshot.unseen is not None:
+        return _judge_unseen(snapshot.unseen, trust)
+    if oldest := find_oldest(symptom, snapshot, trust):
+        return Judgement(Health.UNSURE, oldest.why, again_in_s=max(oldest.needs_s - oldest.lasted_s, SOONEST_S))
+    if moving is not None and max((row.lasted_s for row in rows), default=0.0) <= RECENT_S:
+        return Judgement(Health.WELL, moving)
+    return _judge_unproved(symptom, snapshot, rows, trust)
+
+
+def _judge_unseen(unseen: Unknown, trust: Trust) -> Judgement:
+    """Work, or a hanging consumer, may be hidden. A cause that should pass is reported only if it hasn't."""
+    late = unseen.late and trust.unsure_s < LATE_FOR_S
+    return Judgement(Health.UNSURE if late else Health.UNKNOWN, unseen.why, again_in_s=RECENT_S if late else None)
+
+
+def _judge_unproved(symptom: Symptom, snapshot: QueueSnapshot, rows: list[Row], trust: Trust) -> Judgement:
+    """Neither stuck nor certainly healthy: a deployment, a slow job, or the beginning of a stuck queue."""
+    lasted_s, shown_s = max((row.lasted_s for row in rows), default=0.0), round(symptom.for_s)
+    done = rise_within(snapshot.ack_samples, symptom.for_s)
+    # What stands still now may be the beginning of a stuck queue, and the next alert may be long in coming.
+    if done and lasted_s <= symptom.for_s / 2 and trust.unsure_s >= SLOW_AFTER * symptom.for_s:
+        moved = Text("processed in the last {seconds} s: {count}, by every consumer", seconds=shown_s, count=done)
+        return Judgement(Health.WELL, moved)
+    waits_s = over_limit_s(symptom, snapshot)
+    young = is_young(snapshot) and not trust.unconsumed
+    if (
+        snapshot.consumers == 0
+        and not snapshot.unacked
+        and not was_consumed(snapshot, trust)
+        and not young
+        and waits_s >= symptom.for_s
+    ):
+        return Judgement(
+            Health.NEVER_CONSUMED, Text("{count} messages wait, and no consumer was ever seen", count=snapshot.depth)
+        )
+    # Whatever is only perhaps stuck by now may be proved once the deadline is over.
+    ends = ((row.lasted_s, symptom.for_s if row.lasted_s < symptom.for_s else row.needs_s) for row in rows)
+    left_s = min((ends_s - lasted_s for lasted_s, ends_s in ends), default=symptom.for_s)
+    if done:
+        why = Text("processed in the last {seconds} s: {count}, but nothing right now", seconds=shown_s, count=done)
+    elif waits_s < symptom.for_s:
+        why = Text("depth over {limit} for less than {seconds} s", limit=symptom.max_messages, seconds=shown_s)
+    else:
+        why = Text("depth {depth}, still for {seconds} s", depth=snapshot.depth, seconds=round(lasted_s))
+    return Judgement(Health.UNSURE, why, again_in_s=max(left_s - _sampled_ago_s(snapshot) + SAMPLE_LATE_S, SOONEST_S))
+
+
+def _sampled_ago_s(snapshot: QueueSnapshot) -> float:
+    """Age of the newest sample, so that the next check comes with a sample; 0 if the clocks differ too much to tell."""
+    ago_s = snapshot.at - snapshot.depth_samples[-1][0] if snapshot.depth_samples else 0.0
+    return ago_s if 0.0 <= ago_s <= spacing_s(snapshot.depth_samples) else 0.0

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from functions.domain.health.looks import note_snapshot
 from functions.domain.health.rows import Terms, Trust, find_held
-from functions.domain.health.samples import RECENT_S, SETTLED_S, drop_gaps, rise_of, still_s, within
+from functions.domain.health.samples import RECENT_S, SETTLED_S, drop_gaps, rise_within, still_s
 from functions.domain.model.codes import Verdict
 from functions.domain.model.incidents import AfterRestart, QueueState
 from functions.domain.model.observations import Channel, QueueSnapshot, Reading, Statement, Unknown
@@ -144,7 +144,7 @@ def _works_again(
         if channel.held and channel.work:
             # Since the restart it has finished a message, and done something lately. A first delivery is no work.
             finished = channel.work[-1][1] > channel.counted or channel.counted > channel.held
-            if not finished or still_s(drop_gaps(channel.work)) >= age_s - SETTLED_S:
+            if not finished or still_s(channel.work) >= age_s - SETTLED_S:
                 return False
     return (consumers or 0) >= runbook.recovered.min_consumers
 
@@ -163,7 +163,7 @@ def find_held_again(runbook: Runbook, snapshot: QueueSnapshot, state: QueueState
         return len(held), any(map(_holds_returned, held))
     if before is None or None in (before.redeliveries, snapshot.redeliveries, before.acks, snapshot.acks) or not snapshot.unacked:
         return 0, False
-    rises = rise_of(within(drop_gaps(snapshot.history.redeliveries), for_s - SETTLED_S))
+    rises = rise_within(snapshot.history.redeliveries, for_s - SETTLED_S)
     returned = (snapshot.redeliveries or 0) > (before.redeliveries or 0) and not rises
     same = age_s >= for_s + SETTLED_S and returned and snapshot.acks == before.acks
     return int(same), same
@@ -171,7 +171,7 @@ def find_held_again(runbook: Runbook, snapshot: QueueSnapshot, state: QueueState
 
 def find_hanging(symptom: Symptom, snapshot: QueueSnapshot, *, confirmed: bool) -> list[Channel]:
     """The channels that are proved to hang with messages. `confirmed`: also those that are only likely to."""
-    rows = find_held(symptom, snapshot, Trust(unsure_s=math.inf, acked=True), Terms(), symptom.for_s)
+    rows = find_held(symptom, snapshot, Trust(unsure_s=math.inf, acked=True), Terms())
     proved = (row for row in rows if row.lasted_s >= row.needs_s and not row.against)
     hold = (row for row in rows if row.lasted_s >= symptom.for_s) if confirmed else proved
     return list({channel.id: channel for row in hold for channel in row.channels}.values())

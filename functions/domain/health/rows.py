@@ -12,7 +12,7 @@ from functions.domain.health.samples import (
     SETTLED_S,
     drop_gaps,
     lasting_s,
-    rise_of,
+    rise_within,
     rises_in_both_halves,
     still_s,
     untouched_s,
@@ -72,13 +72,13 @@ def terms_of(runbook: Runbook) -> Terms:
     return Terms(runbook.recovered.min_consumers, one_host=runbook.restart.holder is not None)
 
 
-def find_rows(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: Terms, deadline_s: float) -> list[Row]:
+def find_rows(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: Terms) -> list[Row]:
     """The rows that the figures show, in the order of the table, however long they have lasted; each as strong as it can be.
-    `deadline_s`: how long a row must last to prove that the queue is stuck."""
-    rows = find_held(symptom, snapshot, trust, terms, deadline_s)
+    One that lasts for the symptom's `for` proves that the queue is stuck."""
+    rows = find_held(symptom, snapshot, trust, terms)
     if snapshot.blind is None:
-        rows += [*_find_growing(snapshot, deadline_s), *_find_waiting(symptom, snapshot, trust, terms, deadline_s)]
-    if oldest := find_oldest(symptom, snapshot, trust, deadline_s):
+        rows += [*_find_growing(symptom, snapshot), *_find_waiting(symptom, snapshot, trust, terms)]
+    if oldest := find_oldest(symptom, snapshot, trust):
         rows.append(oldest)
     return sorted(rows, key=lambda row: row.proof is Proof.PERHAPS)
 
@@ -86,11 +86,11 @@ def find_rows(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: Te
 # --- messages that are held ---------------------------------------------------------------------------------------------------
 
 
-def find_held(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: Terms, deadline_s: float) -> list[Row]:
+def find_held(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: Terms) -> list[Row]:
     """The rows about held messages that stand still."""
-    rows = _find_by_channel(symptom, snapshot, trust, deadline_s)
+    rows = _find_by_channel(symptom, snapshot, trust)
     if snapshot.blind is None:
-        rows += _find_by_queue(symptom, snapshot, trust, deadline_s)
+        rows += _find_by_queue(symptom, snapshot, trust)
     return [_weaken(row, symptom, snapshot, trust, terms) for row in rows]
 
 
@@ -101,66 +101,56 @@ def _find_flat(snapshot: QueueSnapshot, trust: Trust) -> Flat:
     than acknowledgements for ever: what it holds counts from the first look on. Whoever holds a message of a queue that held none
     a moment ago was given it just now: after a first reject the counters look like those of one that holds it."""
     flat, channels = [], (snapshot.channels or ()) if snapshot.unacked else ()
-    never_empty_s = _held_some_s(snapshot)
+    never_empty_s = lasting_s(snapshot.history.unacked, bool)
     most_s = never_empty_s + SETTLED_S if snapshot.history.unacked else math.inf
     own = sum(channel.held for channel in channels if not channel.shared)
     for channel in channels:
         others_only = channel.shared and own >= (snapshot.unacked or 0)  # what it holds is another queue's
         if channel.held and channel.counted > 0 and channel.work and channel.work[-1][1] and not others_only:
             since_s = min(trust.unsure_s, never_empty_s) if channel.counted > channel.held else math.inf
-            flat.append((min(still_s(drop_gaps(channel.work)), most_s, since_s), channel))
+            flat.append((min(still_s(channel.work), most_s, since_s), channel))
     return sorted(flat, key=lambda pair: -pair[0])
-
-
-def _held_some_s(snapshot: QueueSnapshot) -> float:
-    return lasting_s(drop_gaps(snapshot.history.unacked), lambda count: count > 0)
-
-
-def _waiting_s(snapshot: QueueSnapshot) -> float:
-    return lasting_s(drop_gaps(snapshot.history.ready), lambda count: count > 0)
 
 
 def _undelivered_s(snapshot: QueueSnapshot) -> float:
     """For how long nothing was delivered or taken; 0 if that isn't counted."""
-    return still_s(drop_gaps(snapshot.history.deliveries)) if snapshot.deliveries is not None else 0.0
+    return still_s(snapshot.history.deliveries) if snapshot.deliveries is not None else 0.0
 
 
 def _unacked_s(snapshot: QueueSnapshot) -> float:
     """For how long nothing was acknowledged. The counter is absent until the first message is."""
-    return still_s(drop_gaps(snapshot.ack_samples)) if snapshot.ack_samples else math.inf
+    return still_s(snapshot.ack_samples) if snapshot.ack_samples else math.inf
 
 
-def _find_by_channel(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, deadline_s: float) -> list[Row]:
+def _find_by_channel(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust) -> list[Row]:
     flat = _find_flat(snapshot, trust)
     full = [pair for pair in flat if pair[1].is_full]
     opens = [pair for pair in flat if not pair[1].is_full]
-    rows = [_by_channel(Proof.FULL, symptom, snapshot, full, deadline_s)] if full else []
+    rows = [_by_channel(Proof.FULL, symptom, snapshot, full)] if full else []
     active = snapshot.consumers if snapshot.active is None else snapshot.active
     if flat and snapshot.blind is None and snapshot.ready and active:
-        waits_s = min(_waiting_s(snapshot), _undelivered_s(snapshot), trust.steady_s)
-        rows.append(_by_channel(Proof.WORK_WAITS, symptom, snapshot, flat, deadline_s, waits_s))
+        waits_s = min(lasting_s(snapshot.history.ready, bool), _undelivered_s(snapshot), trust.steady_s)
+        rows.append(_by_channel(Proof.WORK_WAITS, symptom, snapshot, flat, waits_s))
     if opens:
-        perhaps = _by_channel(Proof.PERHAPS, symptom, snapshot, opens, deadline_s)
+        perhaps = _by_channel(Proof.PERHAPS, symptom, snapshot, opens)
         if not symptom.keeps_nothing:
             against = _say_open_window(perhaps.channels[0])
-            perhaps = replace(perhaps, needs_s=deadline_s + MORE_S, against=against, settle=KEEPS)
+            perhaps = replace(perhaps, needs_s=symptom.for_s + MORE_S, against=against, settle=KEEPS)
         rows.append(perhaps)
     return rows
 
 
-def _by_channel(
-    proof: Proof, symptom: Symptom, snapshot: QueueSnapshot, flat: Flat, needs_s: float, most_s: float = math.inf
-) -> Row:
+def _by_channel(proof: Proof, symptom: Symptom, snapshot: QueueSnapshot, flat: Flat, most_s: float = math.inf) -> Row:
     """The row for the channels that have lasted long enough, those of the application's own users first; otherwise for all."""
-    lasting = [pair for pair in flat if pair[0] >= needs_s] or flat
+    lasting = [pair for pair in flat if pair[0] >= symptom.for_s] or flat
     lasting = [pair for pair in lasting if not symptom.users or pair[1].user in symptom.users] or lasting
     lasted_s, channels = min(lasting[0][0], most_s), tuple(channel for _, channel in lasting)
     waits = Text("{count} message waits, and none is delivered", "{count} messages wait, and none is delivered")
     waiting = waits.fill(count=snapshot.ready or 0) if proof is Proof.WORK_WAITS else ""
-    return Row(proof, join((_say_held_by(channels, lasted_s), waiting, _say_others(snapshot))), lasted_s, needs_s, channels)
+    return Row(proof, join((_say_held_by(channels, lasted_s), waiting, _say_others(snapshot))), lasted_s, symptom.for_s, channels)
 
 
-def _find_by_queue(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, deadline_s: float) -> list[Row]:
+def _find_by_queue(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust) -> list[Row]:
     """Where no channel shows who holds what: all that can be read of the queue stands still."""
     shown = any(channel.held for channel in snapshot.channels or ()) and snapshot.unseen is None and not snapshot.uncounted
     if not snapshot.unacked or snapshot.ready is None or snapshot.depth <= symptom.max_messages or shown:
@@ -168,14 +158,14 @@ def _find_by_queue(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, dead
     if snapshot.uncounted and snapshot.consumers:
         lasted_s = _unchanged_s(snapshot)
     else:
-        lasted_s = min(_held_some_s(snapshot), _undelivered_s(snapshot), _unacked_s(snapshot))
+        lasted_s = min(lasting_s(snapshot.history.unacked, bool), _undelivered_s(snapshot), _unacked_s(snapshot))
     lasted_s = min(untouched_s(snapshot, lasted_s), trust.steady_s)
     held = Text(
         "{count} message is held, and nothing was delivered or acknowledged for {seconds} s",
         "{count} messages are held, and nothing was delivered or acknowledged for {seconds} s",
     )
     why = held.fill(count=snapshot.unacked, seconds=_shown_s(lasted_s))
-    return [Row(Proof.PERHAPS, why, lasted_s, deadline_s + MORE_S, against=_say_unseen(snapshot))]
+    return [Row(Proof.PERHAPS, why, lasted_s, symptom.for_s + MORE_S, against=_say_unseen(snapshot))]
 
 
 def _unchanged_s(snapshot: QueueSnapshot) -> float:
@@ -183,13 +173,13 @@ def _unchanged_s(snapshot: QueueSnapshot) -> float:
     A consumer that finishes a message just as the next comes looks still where publishes can't be seen and nothing waits."""
     if snapshot.published is None and not snapshot.ready:
         return 0.0
-    ready_s = lasting_s(drop_gaps(snapshot.history.ready), lambda count: count == snapshot.ready)
-    unacked_s = lasting_s(drop_gaps(snapshot.history.unacked), lambda count: count == snapshot.unacked)
-    came_s = math.inf if snapshot.published is None else still_s(drop_gaps(snapshot.history.publishes))
+    ready_s = lasting_s(snapshot.history.ready, lambda count: count == snapshot.ready)
+    unacked_s = lasting_s(snapshot.history.unacked, lambda count: count == snapshot.unacked)
+    came_s = math.inf if snapshot.published is None else still_s(snapshot.history.publishes)
     return min(came_s, ready_s, unacked_s)
 
 
-def _find_growing(snapshot: QueueSnapshot, deadline_s: float) -> list[Row]:
+def _find_growing(symptom: Symptom, snapshot: QueueSnapshot) -> list[Row]:
     """Without a limit a consumer is given all that comes, so neither its channel nor the queue ever stands still."""
     counts = drop_gaps(snapshot.history.unacked)
     begin = len(counts) - 1
@@ -197,7 +187,7 @@ def _find_growing(snapshot: QueueSnapshot, deadline_s: float) -> list[Row]:
         begin -= 1
     if not snapshot.unacked or snapshot.uncounted or len(counts) < 2 or counts[begin][1] == counts[-1][1]:
         return []
-    needs_s = GROWS_TIMES * deadline_s
+    needs_s = GROWS_TIMES * symptom.for_s
     lasted_s = min(counts[-1][0] - counts[begin][0], _unacked_s(snapshot))
     if not rises_in_both_halves(within(drop_gaps(snapshot.history.deliveries), min(lasted_s, needs_s))):
         return []
@@ -212,14 +202,14 @@ def _find_growing(snapshot: QueueSnapshot, deadline_s: float) -> list[Row]:
     ]
 
 
-def find_oldest(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, deadline_s: float) -> Row | None:
+def find_oldest(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust) -> Row | None:
     """The oldest message, if it is older than it may be and somebody holds messages, whatever else moves."""
     age_s = snapshot.at - snapshot.head_at if snapshot.head_at is not None else 0.0
     if symptom.oldest_s is None or not snapshot.unacked or age_s <= symptom.oldest_s:
         return None
     why = Text("the oldest message is {age} old and still in the queue", age=duration(age_s))
     against = Text("publishers set the time of a message, and a long job looks like this")
-    return Row(Proof.PERHAPS, why, trust.same_oldest_s, deadline_s + MORE_S, against=against)
+    return Row(Proof.PERHAPS, why, trust.same_oldest_s, symptom.for_s + MORE_S, against=against)
 
 
 def _weaken(row: Row, symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: Terms) -> Row:
@@ -251,25 +241,25 @@ def _doubt(row: Row, against: Phrase, settle: str) -> Row:
 # --- messages that wait -------------------------------------------------------------------------------------------------------
 
 
-def _find_waiting(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: Terms, deadline_s: float) -> list[Row]:
+def _find_waiting(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: Terms) -> list[Row]:
     """The rows about waiting messages."""
     if snapshot.depth <= symptom.max_messages or snapshot.unacked != 0 or snapshot.consumers is None:
         return []
-    waited_s = min(over_limit_s(symptom, snapshot), lasting_s(drop_gaps(snapshot.history.unacked), lambda count: count == 0))
+    waited_s = min(over_limit_s(symptom, snapshot), lasting_s(snapshot.history.unacked, lambda count: count == 0))
     waited_s = min(untouched_s(snapshot, waited_s), trust.steady_s)
     if snapshot.deliveries is not None:
         waited_s = min(waited_s, _undelivered_s(snapshot))
     if snapshot.consumers:
-        return _find_unserved(symptom, snapshot, waited_s, deadline_s)
-    return _find_gone(snapshot, trust, terms, waited_s, deadline_s)
+        return _find_unserved(symptom, snapshot, waited_s)
+    return _find_gone(symptom, snapshot, trust, terms, waited_s)
 
 
 def over_limit_s(symptom: Symptom, snapshot: QueueSnapshot) -> float:
     """For how long the depth has exceeded what may wait."""
-    return lasting_s(drop_gaps(snapshot.depth_samples), lambda depth: depth > symptom.max_messages)
+    return lasting_s(snapshot.depth_samples, lambda depth: depth > symptom.max_messages)
 
 
-def _find_unserved(symptom: Symptom, snapshot: QueueSnapshot, waited_s: float, deadline_s: float) -> list[Row]:
+def _find_unserved(symptom: Symptom, snapshot: QueueSnapshot, waited_s: float) -> list[Row]:
     channels = snapshot.channels or ()
     all_seen = snapshot.channels is not None and snapshot.unseen is None and not snapshot.uncounted
     # An absent counter means that nothing was delivered only where the channel of each consumer shows the same.
@@ -279,25 +269,25 @@ def _find_unserved(symptom: Symptom, snapshot: QueueSnapshot, waited_s: float, d
         "{count} message waits, and the consumers were given nothing for {seconds} s",
         "{count} messages wait, and the consumers were given nothing for {seconds} s",
     )
-    row = Row(Proof.UNSERVED, unserved.fill(count=snapshot.ready or 0, seconds=_shown_s(waited_s)), waited_s, deadline_s)
+    row = Row(Proof.UNSERVED, unserved.fill(count=snapshot.ready or 0, seconds=_shown_s(waited_s)), waited_s, symptom.for_s)
     elsewhere: Phrase = ""
     if any(channel.held for channel in channels):
         elsewhere = Text("its consumers hold messages of other queues, and one prefetch may be for all of them (global QoS)")
     elif not all_seen:
         elsewhere = _say_unseen(snapshot)
     if elsewhere:
-        row = replace(row, proof=Proof.PERHAPS, needs_s=deadline_s + MORE_S, against=elsewhere)
+        row = replace(row, proof=Proof.PERHAPS, needs_s=symptom.for_s + MORE_S, against=elsewhere)
     return [_doubt_users(row, symptom, snapshot.users)]
 
 
-def _find_gone(snapshot: QueueSnapshot, trust: Trust, terms: Terms, waited_s: float, deadline_s: float) -> list[Row]:
+def _find_gone(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: Terms, waited_s: float) -> list[Row]:
     if was_consumed(snapshot, trust):
         gone = Text(
             "{count} message has waited for {seconds} s, and the consumer is gone",
             "{count} messages have waited for {seconds} s, and the consumer is gone",
         )
         lasted_s = min(waited_s, trust.gone_s)
-        row = Row(Proof.GONE, gone.fill(count=snapshot.ready or 0, seconds=_shown_s(lasted_s)), lasted_s, deadline_s)
+        row = Row(Proof.GONE, gone.fill(count=snapshot.ready or 0, seconds=_shown_s(lasted_s)), lasted_s, symptom.for_s)
         scaled = Text(
             "the runbook allows no consumer at all (`min_consumers: 0`): scaled to zero, and nightly workers, look like this"
         )
@@ -313,7 +303,7 @@ def _find_gone(snapshot: QueueSnapshot, trust: Trust, terms: Terms, waited_s: fl
         nobody.fill(count=snapshot.ready or 0, seconds=_shown_s(waited_s)),
         young.fill(age=duration(snapshot.nodes_up_s or 0.0)),
     )
-    return [Row(Proof.PERHAPS, why, waited_s, deadline_s + MORE_S, against=against, settle=HISTORY)]
+    return [Row(Proof.PERHAPS, why, waited_s, symptom.for_s + MORE_S, against=against, settle=HISTORY)]
 
 
 def was_consumed(snapshot: QueueSnapshot, trust: Trust) -> bool:
@@ -343,8 +333,8 @@ def _say_held_by(channels: tuple[Channel, ...], lasted_s: float) -> Phrase:
 
 def _say_others(snapshot: QueueSnapshot) -> Phrase:
     """How many other consumers work, if any does."""
-    idle = [channel for channel in snapshot.channels or () if channel.held and still_s(drop_gaps(channel.work)) >= RECENT_S]
-    moves = rise_of(within(drop_gaps(snapshot.ack_samples), RECENT_S))
+    idle = [channel for channel in snapshot.channels or () if channel.held and still_s(channel.work) >= RECENT_S]
+    moves = rise_within(snapshot.ack_samples, RECENT_S)
     others = (snapshot.consumers or 0) - len(idle) if moves else 0
     return Text("{count} other consumer works", "{count} other consumers work", count=others) if others > 0 else ""
 

@@ -39,6 +39,7 @@ def drop_gaps(samples: Samples) -> Samples:
 
 def lasting_s(samples: Samples, holds: Callable[[int], bool]) -> float:
     """Seconds, up to the newest sample, for which each sample was like this; 0 if even the newest isn't. A gap ends the time."""
+    samples = drop_gaps(samples)
     if not samples or not holds(samples[-1][1]):
         return 0.0
     widest_s, since = GAP * spacing_s(samples), samples[-1][0]
@@ -51,6 +52,7 @@ def lasting_s(samples: Samples, holds: Callable[[int], bool]) -> float:
 
 def still_s(samples: Samples) -> float:
     """Seconds, up to the newest sample, for which a counter has certainly not changed."""
+    samples = drop_gaps(samples)
     return lasting_s(samples, lambda value: value == samples[-1][1])
 
 
@@ -62,6 +64,11 @@ def within(samples: Samples, seconds: float) -> Samples:
 def rise_of(counter: Samples) -> int:
     """How much a counter rose. One that restarts counts from zero."""
     return sum(max(0, later - earlier) for (_, earlier), (_, later) in pairwise(counter))
+
+
+def rise_within(counter: Samples, seconds: float) -> int:
+    """How much a counter rose in the last `seconds` before its newest sample, whatever was not collected."""
+    return rise_of(within(drop_gaps(counter), seconds))
 
 
 def rises_in_both_halves(counter: Samples) -> bool:
@@ -78,7 +85,7 @@ def recent_s(snapshot: QueueSnapshot) -> float:
 def find_movement(symptom: Symptom, snapshot: QueueSnapshot) -> Phrase | None:
     """What was processed just now, if anything."""
     within_s = recent_s(snapshot)
-    count = rise_of(within(drop_gaps(snapshot.ack_samples), within_s))
+    count = rise_within(snapshot.ack_samples, within_s)
     if count:
         return Text("processed in the last {seconds} s: {count}", seconds=round(within_s), count=count)
     lately = [depth for _, depth in within(drop_gaps(snapshot.depth_samples), symptom.for_s)]
@@ -106,8 +113,7 @@ def is_going_round(snapshot: QueueSnapshot, for_s: float) -> bool:
     history = snapshot.history
     if not (history.deliveries and history.redeliveries and snapshot.ack_samples):
         return False
-    if min(still_s(drop_gaps(snapshot.ack_samples)), lasting_s(drop_gaps(snapshot.depth_samples), bool)) < for_s:
+    if min(still_s(snapshot.ack_samples), lasting_s(snapshot.depth_samples, bool)) < for_s:
         return False
     again = within(drop_gaps(history.redeliveries), for_s)
-    delivered = rise_of(within(drop_gaps(history.deliveries), for_s))
-    return rises_in_both_halves(again) and 2 * rise_of(again) >= delivered
+    return rises_in_both_halves(again) and 2 * rise_of(again) >= rise_within(history.deliveries, for_s)

@@ -16,8 +16,7 @@ from functions.domain.cards.content import CardInput, Content, clock, details, r
 from functions.domain.cards.queues import QUEUES_SHOWN, say_now
 from functions.domain.decisions import endings
 from functions.domain.decisions.messages import compose_with_answers
-from functions.domain.health.looks import judge_health
-from functions.domain.health.proofs import Judgement
+from functions.domain.health.looks import Judgement, judge_health
 from functions.domain.health.rows import terms_of
 from functions.domain.model.codes import Action, Health, Phase
 from functions.domain.model.events import Reply

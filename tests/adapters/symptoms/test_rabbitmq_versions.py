@@ -13,8 +13,7 @@ from functions.adapters.symptoms.rabbitmq import client, to_queue
 from functions.adapters.symptoms.rabbitmq.answers import Page, shaped_or_none
 from functions.adapters.symptoms.rabbitmq.client import Look, add_details
 from functions.application.ports import Query
-from functions.domain.health.looks import judge_health
-from functions.domain.health.proofs import Judgement
+from functions.domain.health.looks import Judgement, judge_health
 from functions.domain.model.codes import Health
 from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import QueueSnapshot, Unknown

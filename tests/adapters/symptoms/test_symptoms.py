@@ -15,8 +15,7 @@ from functions.application.observe import or_unknown
 from functions.application.ports import Finding, Query, SymptomAdapter
 from functions.config.settings import adapter_names, load_adapter
 from functions.domain.decisions.matching import NotRendered
-from functions.domain.health.looks import judge_health
-from functions.domain.health.proofs import Judgement
+from functions.domain.health.looks import Judgement, judge_health
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.codes import Health
 from functions.domain.model.incidents import QueueState

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from functions.domain.decisions.endings import GRACE_S, deadline_of
-from functions.domain.health.proofs import SAMPLE_LATE_S
+from functions.domain.health.looks import SAMPLE_LATE_S
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Start, StartResult, Step, TimerFired
 from functions.domain.model.incidents import Document, Hold, PastAttempt

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from functions.domain.decisions.matching import find_only_host
-from functions.domain.health.proofs import Judgement
+from functions.domain.health.looks import Judgement
 from functions.domain.model.codes import Health, Proof
 from functions.domain.model.events import Start, StartResult
 from functions.domain.model.incidents import Document

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.health.proofs import Judgement, judge
+from functions.domain.health.looks import Judgement, judge
 from functions.domain.health.rows import Terms, Trust
 from functions.domain.model.codes import Health, Proof
 from functions.domain.model.observations import Channel, QueueHistory, QueueSnapshot, Samples

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.health.proofs import SAMPLE_LATE_S, judge
+from functions.domain.health.looks import SAMPLE_LATE_S, judge
 from functions.domain.health.rows import Trust
 from functions.domain.model.codes import Health, Proof
 from functions.domain.model.observations import Channel, QueueHistory, QueueSnapshot, Samples, Unknown
@@ -203,7 +203,7 @@ def test_the_queue_as_a_whole_shows_what_lasted_all_of_for(seen, expected):
     assert (judged.again_in_s is not None) == (health is Health.UNSURE)
     assert (judged.again_in_s or 0.0) <= SYMPTOM.for_s + SAMPLE_LATE_S + 20.0, "no later than a verdict that begins now"
     if proof is not None:
-        assert judge(SYMPTOM, seen, Trust(), deadline_s=121.0).proof is None, "whoever knows a longer deadline waits for it"
+        assert judge(replace(SYMPTOM, for_s=121.0), seen, Trust()).proof is None, "a longer `for` is waited for"
         over = replace(SYMPTOM, max_messages=seen.depth)
         assert judge(over, seen, Trust()).health is Health.WELL, "so many may wait"
 

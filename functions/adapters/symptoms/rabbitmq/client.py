@@ -41,7 +41,7 @@ from functions.adapters.symptoms.rabbitmq.snapshot import (
     with_nodes,
 )
 from functions.application.ports import Query, QueueOutcome
-from functions.domain.health.samples import RECENT_S, drop_gaps, rise_of, within
+from functions.domain.health.samples import RECENT_S, rise_within
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import QueueSnapshot, Unknown
 from functions.runtime.errors import Denied, Unavailable
@@ -130,7 +130,7 @@ def look_all(settings: RabbitMQ, queries: Sequence[Query], *, timeout_s: float) 
 def _is_worth_asking(snapshot: QueueSnapshot) -> bool:
     """Whether it is worth another round trip: a message is held, or messages wait and none was delivered recently."""
     deliveries = snapshot.history.deliveries
-    delivered = deliveries and rise_of(within(drop_gaps(deliveries), RECENT_S))
+    delivered = deliveries and rise_within(deliveries, RECENT_S)
     return bool(snapshot.unacked or (snapshot.ready and not delivered))
 
 

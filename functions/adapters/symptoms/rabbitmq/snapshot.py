@@ -235,13 +235,9 @@ def find_hung(snapshot: QueueSnapshot, for_s: float) -> list[Channel]:
     hung = [
         one
         for one in snapshot.channels or ()
-        if one.held and one.counted > 0 and one.work and one.work[-1][1] and _flat_s(one) >= max(for_s, RECENT_S)
+        if one.held and one.counted > 0 and one.work and one.work[-1][1] and still_s(one.work) >= max(for_s, RECENT_S)
     ]
     return sorted(hung, key=lambda channel: (-channel.held, channel.id))
-
-
-def _flat_s(channel: Channel) -> float:
-    return still_s(drop_gaps(channel.work))
 
 
 def connection_path(channel: Channel) -> str:
@@ -255,7 +251,7 @@ def with_names(snapshot: QueueSnapshot, hung: Sequence[Channel], answers: Mappin
         return snapshot
     by_id = {channel.id: _with_connection(channel, answers.get(connection_path(channel))) for channel in hung}
     holders = tuple(
-        Holder(channel.host, channel.name, None if channel.shared else channel.held, snapshot.at - _flat_s(channel))
+        Holder(channel.host, channel.name, None if channel.shared else channel.held, snapshot.at - still_s(channel.work))
         for channel in tuple(by_id.values())[:KEPT]
     )
     return replace(snapshot, channels=tuple(by_id.get(channel.id, channel) for channel in snapshot.channels), holders=holders)
