@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from flask import Request
+from msgspec.structs import replace
 
 from functions.application import documents, observe, signing
 from functions.application.answer import NO_RUNBOOK, Answer, Refusal, answer, find_runbook
@@ -20,7 +21,7 @@ from functions.domain.health.looks import Judgement, judge_health
 from functions.domain.health.rows import terms_of
 from functions.domain.model.codes import Action, Health, Phase
 from functions.domain.model.events import Reply
-from functions.domain.model.incidents import Document, Escalation, Incident, QueueState
+from functions.domain.model.incidents import Document, Incident, QueueState
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, CardKind
 from functions.domain.model.observations import Execution, Pause, Reading
 from functions.domain.texts.reasons import REASONS
@@ -88,12 +89,9 @@ def respond(request: Request, ports: Adapters) -> Response:
         form = read_form(request, ports.rules.public_url)
         key, nonce = signing.read_approval(ports.config.signing_keys, form.token, ports.now())
         person = identify(request, ports.config.identity_header)
-        is_escalation = nonce.split(".")[1:2] == [endings.ACKNOWLEDGE]
-        if form.act and form.act not in ({ACKNOWLEDGE} if is_escalation else {APPROVE, DECLINE}):
+        if form.act and form.act not in ({ACKNOWLEDGE} if _is_for_taking(nonce) else {APPROVE, DECLINE}):
             return _notice(ports, REFUSALS[403], 403)
-        if is_escalation:
-            return (_take if form.act else _ask_to_take)(ports, key, nonce, person, form)
-        return (_decide if form.act else _ask)(ports, key, nonce, person, form)
+        return (_answer if form.act else _ask)(ports, key, nonce, person, form)
     except BadRequest as refusal:
         content = REFUSALS.get(refusal.sentence) or REFUSALS.get(refusal.status, REFUSALS[403])
         return _notice(ports, content, refusal.status)
@@ -107,31 +105,38 @@ def _notice(ports: Adapters, content: Content, status: int = 200, headers: Mappi
     return show_card(ports.rules, render(ports.rules, CardKind.HELD, content, ports.now()), status, headers)
 
 
-def _ask(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -> Response:
-    """The question whether to restart: its card, with the buttons and the queues as they are now."""
+def _is_for_taking(nonce: str) -> bool:
+    """Whether the link takes an escalation; otherwise it approves or declines a restart."""
+    return nonce.split(".")[1:2] == [endings.ACKNOWLEDGE]
+
+
+def _ask(ports: Adapters, key: str, nonce: str, person: Person, form: Form, warning: Phrase = "") -> Response:
+    """What the link asks: its card, with the buttons and the queues as they are now."""
     document, _ = documents.load(ports, key)
-    incident = document.incident
-    if incident is None or find_runbook(document, APPROVE, nonce) is None:
+    question = _to_question(ports, document, nonce)
+    if question is None:
         return _say_over(ports, document, nonce)
-    question = _to_question(ports, document, incident)
-    return _show_question(ports, question, incident.queues, person, form.token)
-
-
-def _to_question(ports: Adapters, document: Document, incident: Incident) -> CardInput:
-    rules, now = ports.rules, ports.now()
-    link = f"{rules.public_url}/approve/#{incident.approval.nonce}"
-    runbook = rules.runbooks.get(incident.runbook)
-    reason, detail = incident.reason, incident.detail
-    return CardInput(CardKind.HELD, now, runbook, document.target, incident, reason, detail, approve_url=link)
-
-
-def _show_question(
-    ports: Adapters, question: CardInput, queues: tuple[QueueState, ...], person: Person, token: str, warning: Phrase = ""
-) -> Response:
-    lines, warnings = _read_now(ports, queues)
+    lines, warnings = _read_now(ports, question.queues)
     warnings = [warning] if warning else warnings
     shown = compose_with_answers(question, ports.rules)
-    return show_card(ports.rules, shown, lines=lines, warnings=warnings, person=person, token=token)
+    return show_card(ports.rules, shown, lines=lines, warnings=warnings, person=person, token=form.token)
+
+
+def _to_question(ports: Adapters, document: Document, nonce: str) -> CardInput | None:
+    """What the card with the question is made from; None if nobody waits for this answer."""
+    rules, now, incident, escalation = ports.rules, ports.now(), document.incident, document.escalation
+    book = find_runbook(document, ACKNOWLEDGE if _is_for_taking(nonce) else APPROVE, nonce)
+    if book is None:
+        return None
+    runbook, target, link = rules.runbooks.get(book), document.target, f"{rules.public_url}/approve/#{nonce}"
+    if escalation is None or not _is_for_taking(nonce):
+        asked = CardInput(CardKind.HELD, now, runbook, target, incident, approve_url=link)
+        return replace(asked, reason=asked.shown.reason, detail=asked.shown.detail)
+    reminder = CardInput(CardKind.ESCALATED_AGAIN, now, runbook, target, escalation=escalation, acknowledge_url=link)
+    outcome = document.find_outcome(escalation.incident)
+    if outcome is None:
+        return reminder
+    return replace(reminder, reason=outcome.reason, restarts=outcome.restarts, trigger=next(iter(outcome.triggers), None))
 
 
 def _read_now(ports: Adapters, states: tuple[QueueState, ...]) -> tuple[list[Phrase], list[Phrase]]:
@@ -158,19 +163,25 @@ def _read_now(ports: Adapters, states: tuple[QueueState, ...]) -> tuple[list[Phr
     return lines, warnings
 
 
-def _decide(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -> Response:
-    """Approve or decline, unless somebody was first."""
+def _answer(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -> Response:
+    """Record the pressed button, unless somebody was first."""
     rules = ports.rules
+    if form.act == ACKNOWLEDGE and not (person.verified or form.who):
+        return _ask(ports, key, nonce, person, form, NAMELESS)
     by = in_language(rules.language, pressed_by(person, form.who))
     given = Answer(form.act, key, nonce, by, form.why, address=person.address)
     result = answer(ports, given, Budget(ports, ports.monotonic() + BUDGET_S))
     if result.refusal in (Refusal.NOT_APPROVER, Refusal.NO_RUNBOOK):
         return _notice(ports, REFUSALS[result.refusal], 403)
-    incident = result.before.incident
-    if result.reply is None or incident is None:
+    question = _to_question(ports, result.before, nonce)
+    if result.refusal is not None or question is None:
         return _say_over(ports, result.after, nonce)
-    subject = facts.subject(_to_question(ports, result.before, incident))
-    if form.act == DECLINE:
+    subject = facts.subject(question)
+    if form.act == ACKNOWLEDGE:
+        told = Text("Unstick tells the chat, and reminds nobody any more. You can close this page.")
+        recorded = Text("Recorded as acknowledged by: {by}", by=by)
+        content = Content("", Text("You have taken {subject}", subject=subject), [told, recorded])
+    elif form.act == DECLINE or result.reply is None:
         told = Text("Unstick tells the chat, and doesn't ask again for this alert. The next one is handled as usual.")
         recorded = Text("Recorded as declined by: {by}", by=by)
         content = Content("", Text("{subject} is not restarted", subject=subject), [told, recorded])
@@ -215,7 +226,13 @@ def _list_link(execution: Execution | None) -> list[tuple[Phrase, str]]:
 
 def _say_over(ports: Adapters, document: Document, nonce: str) -> Response:
     """The page that says why the link no longer works: 409 while the incident goes on, 410 after it."""
-    incident, asked_for = document.incident, nonce.rsplit(".", 2)[0]
+    incident, escalation, asked_for = document.incident, document.escalation, nonce.rsplit(".", 2)[0]
+    if _is_for_taking(nonce):
+        sentence = Text("The escalation that it was for is over. Nothing was done now.")
+        if escalation is not None and escalation.nonce == nonce and escalation.taken_by:
+            at = clock(ports.rules, escalation.taken_at or escalation.at)
+            sentence = Text("{by} has taken it, at {at}. Nothing more was done now.", by=tidy(escalation.taken_by), at=at)
+        return _notice(ports, Content("", OVER, [sentence]), 410)
     if incident is not None and incident.id == asked_for:
         return _notice(ports, _say_going_on(incident), 409)
     outcome = document.find_outcome(asked_for)
@@ -236,52 +253,3 @@ def _say_going_on(incident: Incident) -> Content:
     by = Text("It was approved by {by}. Nothing more was done now.", by=tidy(incident.approval.approved_by) or BY_LINK)
     phase = Text("Current state of the incident: {phase}.", phase=PHASES[incident.phase].fill(attempt=incident.attempt))
     return Content("", Text("This link was already used"), [by, phase], links=_list_link(incident.execution))
-
-
-def _ask_to_take(ports: Adapters, key: str, nonce: str, person: Person, form: Form, warning: Phrase = "") -> Response:
-    """The question who takes an escalation: its card, with the button and the queues as they are now."""
-    document, _ = documents.load(ports, key)
-    escalation = document.escalation
-    if escalation is None or find_runbook(document, ACKNOWLEDGE, nonce) is None:
-        return _say_taken(ports, document, nonce)
-    return _show_question(ports, _to_reminder(ports, document, escalation), escalation.queues, person, form.token, warning)
-
-
-def _to_reminder(ports: Adapters, document: Document, escalation: Escalation) -> CardInput:
-    outcome, rules = document.find_outcome(escalation.incident), ports.rules
-    return CardInput(
-        CardKind.ESCALATED_AGAIN,
-        ports.now(),
-        rules.runbooks.get(escalation.runbook),
-        document.target,
-        reason=outcome.reason if outcome else None,
-        trigger=outcome.triggers[0] if outcome and outcome.triggers else None,
-        acknowledge_url=f"{rules.public_url}/approve/#{escalation.nonce}",
-        escalation=escalation,
-        restarts=outcome.restarts if outcome else 0,
-    )
-
-
-def _take(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -> Response:
-    """Record the acknowledgement, unless somebody was first."""
-    rules = ports.rules
-    if not (person.verified or form.who):
-        return _ask_to_take(ports, key, nonce, person, form, NAMELESS)
-    by = in_language(rules.language, pressed_by(person, form.who))
-    result = answer(ports, Answer(ACKNOWLEDGE, key, nonce, by), Budget(ports, ports.monotonic() + BUDGET_S))
-    after = result.after
-    if result.refusal is not None or after.escalation is None:
-        return _say_taken(ports, after, nonce)
-    title = Text("You have taken {subject}", subject=facts.subject(_to_reminder(ports, after, after.escalation)))
-    told = Text("Unstick tells the chat, and reminds nobody any more. You can close this page.")
-    content = Content("", title, [told, Text("Recorded as acknowledged by: {by}", by=by)])
-    return _notice(ports, content, headers=keep_name(rules.public_url, person, form.who))
-
-
-def _say_taken(ports: Adapters, document: Document, nonce: str) -> Response:
-    escalation = document.escalation
-    sentence = Text("The escalation that it was for is over. Nothing was done now.")
-    if escalation is not None and escalation.nonce == nonce and escalation.taken_by:
-        at = clock(ports.rules, escalation.taken_at or escalation.at)
-        sentence = Text("{by} has taken it, at {at}. Nothing more was done now.", by=tidy(escalation.taken_by), at=at)
-    return _notice(ports, Content("", OVER, [sentence]), 410)
