@@ -381,10 +381,8 @@ def test_every_guard_can_be_asked_by_itself(monkeypatch: pytest.MonkeyPatch):
     """`simulate` shows what each guard says, also where the history can't be read; a defect is no outage."""
     said = dict(evaluate_all(scene(seen(history=MISSING, mail=well()))))
     assert list(said) == list(GUARDS)
-    assert said["symptom"] is not None
     assert said["symptom"].reason is Reason.SYMPTOM_GONE
     assert said["likely_stuck"] is None
-    assert said["cooldown"] is not None
     assert said["cooldown"].reason is Reason.LEDGER_UNKNOWN
 
     def broken(context: GuardContext) -> Decision | None:

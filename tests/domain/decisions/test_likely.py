@@ -73,7 +73,6 @@ def test_in_auto_a_person_is_asked_calmly_with_what_speaks_against_it():
     """I13. No mention, no `escalate`; the card and the page say what speaks for a hang, what against, and what settles it."""
     result = asked()
     assert (phase(result), reason(result), start_of(result)) == (Phase.ASKED, Reason.LIKELY_STUCK, None)
-    assert result.reply is not None
     assert result.reply.action is Action.ASKED
     assert channels(result.document) == {"ops"}
     (message,) = result.document.to_tell
@@ -142,7 +141,6 @@ def test_questions_are_remembered_for_a_day():
 def test_a_question_is_settled_by_what_comes_to_be_proved_or_passes():
     """While it is open Unstick goes on looking: proved it restarts, moving again it ends."""
     result = asked()
-    assert result.document.incident is not None
     assert result.document.incident.due == NOW + 15.0
     still = looked(result, NOW + 15.0, kept(NOW + 15.0))
     assert (phase(still), still.document.incident.due) == (Phase.ASKED, NOW + 30.0)

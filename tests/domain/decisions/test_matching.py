@@ -121,7 +121,6 @@ def test_an_alert_becomes_a_target_and_a_queue():
     """Options are rendered, the key follows from URL, job and options alone; the host comes when the run is ordered."""
     case = case_of(LABELS)
     assert (case.runbook, case.reason, case.detail) == (RUNBOOK, None, "")
-    assert case.target is not None
     assert case.target.options == {"service": "mail-1", "env": "prod"}
     assert (case.target.url, case.target.job) == (URL, "job-1")
     assert case.queue == to_queue("/", "mail.送信")
@@ -135,7 +134,6 @@ def test_an_alert_becomes_a_target_and_a_queue():
 def test_what_makes_a_target():
     """Another queue, name of the runbook or order of options is the same target; another URL, job or value is another one."""
     same = case_of({**LABELS, "queue": "other"}, replace(RUNBOOK, name="else")).target
-    assert same is not None
     key = same.key
     assert case_of(LABELS).target.key == key
     keys = {
@@ -329,7 +327,6 @@ def test_a_fixed_option_is_used_as_it_is_unless_a_pattern_is_given():
     restart = Restart("j", {"target": "host-${labels.service}.${labels.vhost}"}, {"target": "host-[a-z0-9-]+\\.[a-z]+"})
     runbook = replace(RUNBOOK, match=(), restart=restart)
     case = case_of({**LABELS, "vhost": "main"}, runbook)
-    assert case.target is not None
     assert case.target.options == {"target": "host-mail-1.main"}
     assert case_of(LABELS, runbook).reason is Reason.INVALID_OPTION
     of_label = replace(runbook, restart=Restart("j", {"target": "${labels.long}"}, {"target": "x*"}))

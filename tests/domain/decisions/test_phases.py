@@ -1,33 +1,36 @@
-"""The phases of an incident, one step at a time: starting, running, verifying, the next attempt, and the ends."""
+"""The phases of an incident until its job runs, one step at a time; and a restart of the host alone whose consumer hangs."""
 
 from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason, Verdict
+from functions.domain.decisions.matching import find_only_host
+from functions.domain.health.looks import Judgement
+from functions.domain.model.codes import Action, Ending, Health, Mode, Phase, Proof, Reason
 from functions.domain.model.events import Start, StartResult, TimerFired
-from functions.domain.model.incidents import REFUSED_LATE, STUCK, UNCLEAR, AfterRestart, Document, PastAttempt, QueueState
-from functions.domain.model.observations import Channel, Holder, Observation, Pause, Unknown
-from functions.domain.model.runbooks import Limits, Rules, Verify
+from functions.domain.model.incidents import REFUSED_LATE, STUCK, UNCLEAR, Document, PastAttempt, QueueState
+from functions.domain.model.observations import Channel, Holder, QueueSnapshot, Unknown
+from functions.domain.model.runbooks import HolderOption, Limits, Restart, Rules, Symptom
 from functions.runtime.text import Text
 from tests.support.worlds.scenes import (
     MAIL,
     NEW,
     NOW,
-    POST,
     RUNNER_NOW,
+    TARGET,
     alerted,
     case,
-    change,
     channels,
     document,
-    escalation,
     execution,
     history_of,
     holding,
+    ill,
     incident,
     kinds,
+    last,
+    links_of,
     moved,
     phase,
     reason,
@@ -36,6 +39,8 @@ from tests.support.worlds.scenes import (
     seen,
     snapshot,
     starting,
+    starts,
+    through,
     trigger,
     verifying,
     wakes,
@@ -48,24 +53,6 @@ MISSING = Unknown("it is down", remedy="Start it.")
 OURS = execution(started=2, ended=None, tag="inc-1.1")
 ENDED = replace(OURS, status="succeeded", runner_ended_at=RUNNER_NOW + 10)
 WITHIN_S, GRACE_S = 600.0, 900.0
-
-
-def starts(result) -> list[Start]:
-    return [act for act in result.acts if isinstance(act, Start)]
-
-
-def last(result) -> tuple[Ending, Reason | None]:
-    return result.document.outcomes[-1].ending, result.document.outcomes[-1].reason
-
-
-def through(document: Document, looks: list[tuple[float, Observation]], with_rules: Rules | None = None):
-    """Wake the document at these times after NOW, each time with what is seen then; messages are posted in between."""
-    result = None
-    for after_s, what in looks:
-        result = woken(document, NOW + after_s, what, with_rules)
-        document = replace(result.document, to_tell=(), to_archive=())
-    assert result is not None
-    return result
 
 
 # --- what came of the POST -------------------------------------------------------------------------------------------
@@ -117,8 +104,11 @@ def test_a_restart_of_which_the_answer_was_lost_is_told_though_it_has_ended():
     assert (phase(result), kinds(result.document)) == (Phase.VERIFYING, ["started"])
     assert result.document.to_tell[0].card.headline.endswith("mail was restarted (attempt 1 of 2)")
     retry = replace(OURS, id="10", tag="")
-    result = woken(RUNNING, NOW + 15, seen(history=replace(history_of(OURS, now=NOW + 15), followed=retry)))
-    assert result.document.incident is not None
+    result = woken(
+        document(incident(Phase.RUNNING, attempt=1, restarts=1, execution=OURS)),
+        NOW + 15,
+        seen(history=replace(history_of(OURS, now=NOW + 15), followed=retry)),
+    )
     assert result.document.incident.execution == replace(retry, tag="inc-1.1", retry_of_restart=True)
 
 
@@ -130,7 +120,6 @@ def test_a_refused_restart_is_told_at_once_with_the_remedy():
         at=NOW + 1,
     )
     assert last(result) == (Ending.HELD, Reason.RESTART_REFUSED)
-    assert result.reply is not None
     assert (result.reply.action, result.reply.reason) == (Action.HELD, Reason.RESTART_REFUSED)
     text = " ".join(result.document.to_tell[0].card.text)
     assert "load the ACL policy" in text
@@ -190,7 +179,6 @@ def test_a_start_that_lost_its_storm_slot_is_decided_again_a_moment_later():
     assert (phase(early), starts(early)) == (Phase.STARTING, [])
     late = woken(result.document, NOW + 91)
     assert [act.tag for act in starts(late)] == ["inc-1.2"]
-    assert late.document.incident is not None
     assert (late.document.incident.attempt, late.document.incident.restarts) == (2, 0)
 
 
@@ -199,12 +187,10 @@ def test_a_409_adopts_only_an_execution_with_the_targets_own_options():
     busy = StartResult("inc-1.1", refusal="the job is already running", busy=True)
     theirs = execution(8, started=-3, ended=None, user="anna")
     adopted = moved(starting(), busy, seen(theirs), NOW + 1)
-    assert adopted.reply is not None
     assert (phase(adopted), adopted.reply.action, reason(adopted)) == (Phase.RUNNING, Action.ADOPTED, Reason.ALREADY_RUNNING)
     for history in (history_of(others=(theirs,)), history_of(), MISSING, history_of(replace(theirs, scheduled=True))):
         waiting = moved(starting(), busy, seen(history=history), NOW + 1)
         assert (phase(waiting), reason(waiting), waiting.document.due) == (Phase.WAITING, Reason.JOB_BUSY, NOW + 16)
-        assert waiting.document.incident is not None
         assert (waiting.document.incident.attempt, kinds(waiting.document)) == (0, ["held"])
         assert [act.tag for act in starts(woken(waiting.document, NOW + 16))] == ["inc-1.1"]
     busy = StartResult("inc-1.1", refusal="the job is already running", busy=True)
@@ -239,7 +225,6 @@ def test_a_start_that_was_not_sent_gives_its_number_back(attempt):
     """The next one has the same number, and its fence is a new one."""
     document = starting(attempt=attempt, restarts=attempt - 1)
     result = moved(document, StartResult(f"inc-1.{attempt}", unsent=Reason.LEDGER_UNKNOWN), at=NOW + 28)
-    assert result.document.incident is not None
     assert (result.document.incident.attempt, result.document.incident.run.runner_not_after) == (attempt - 1, None)
 
 
@@ -281,7 +266,6 @@ def test_a_refused_start_that_rundeck_tries_again_is_no_restart_either(attempts)
     history = replace(history_of(refused, ended, now=NOW + 60), followed=ended)
     after = woken(during.document, NOW + 60, seen(now=NOW + 60, history=history), book)
     assert [act.tag for act in starts(after)] == ["inc-1.2"]
-    assert after.document.incident is not None
     assert after.document.incident.restarts == 0
     assert {one.how for one in after.document.incident.tries} == {"refused_late"}
     second = replace(during.document, incident=replace(during.document.incident, attempt=2, restarts=2))
@@ -385,7 +369,6 @@ def test_what_was_held_for_one_reason_and_is_held_for_another_is_decided_anew():
     assert (almost.document.incident.reason, almost.document.incident.due) == (Reason.COOLDOWN, NOW + 1), "not at once"
     result = woken(document(incident()), NOW, seen(run), book)
     ends = NOW + 4 * 3600.0 - 300
-    assert result.document.incident is not None
     assert (phase(result), result.document.incident.due) == (Phase.WAITING, ends)
     later = woken(replace(result.document, to_tell=()), ends, seen(run, now=ends, mail=MISSING), book)
     assert (phase(later), later.document.outcomes) == (Phase.WAITING, ())
@@ -441,10 +424,6 @@ def test_a_runbook_that_only_observes_escalates_nothing():
 OTHER = execution(9, started=-720, ended=None, user="alice")
 
 
-def links_of(result) -> list[str]:
-    return [url for _, url in result.document.to_tell[0].card.links]
-
-
 @pytest.mark.parametrize(
     ("started", "code", "called", "said"),
     [
@@ -467,435 +446,116 @@ def test_what_blocks_the_job_is_told_with_its_age(started, code, called, said):
     assert len(starts(woken(replace(result.document, to_tell=()), NOW + 16, seen(now=NOW + 16)))) == 1
 
 
-# --- running ---------------------------------------------------------------------------------------------------------
+# --- the host alone whose consumer hangs -----------------------------------------------------------------------------
 
-RUNNING = document(incident(Phase.RUNNING, attempt=1, restarts=1, execution=OURS))
-
-
-def test_while_it_runs_it_is_looked_at_every_so_often():
-    """Nothing is judged before its end; `zombie_execution` when it was seen running for longer than `max_run`."""
-    result = woken(RUNNING, NOW + 60, seen(OURS, now=NOW + 60, mail=well(NOW + 60)))
-    assert (phase(result), result.document.due, result.document.to_tell) == (Phase.RUNNING, NOW + 75, ())
-    result = woken(RUNNING, NOW + 1803, seen(now=NOW + 1803, history=history_of(OURS, now=NOW + 1803)))
-    assert last(result) == (Ending.ESCALATED, Reason.ZOMBIE_EXECUTION)
-    assert str(result.document.to_archive[-1].incident.detail) == "execution 7 has been running for 30 min 1 s"
-    assert OURS.url in [url for _, url in result.document.to_tell[0].card.links]
-    assert phase(woken(RUNNING, NOW + 1802, seen(history=history_of(OURS, now=NOW + 1802)))) is Phase.RUNNING
+QUEUE = {"vhost": "/", "queue": "mail"}
+HOLDER = HolderOption("host", r"10\.0\.3\.[0-9]{1,3}")
+ONE, ANOTHER, FOREIGN = Holder("10.0.3.7", "worker-1"), Holder("10.0.3.8", "worker-2"), Holder("192.168.0.1", "worker-3")
 
 
-@pytest.mark.parametrize(("mail", "healthy"), [(well(NOW + 30), "; the queue looks healthy"), (snapshot(500), "")])
-def test_a_run_that_rundeck_lost_is_told_at_the_next_look(mail, healthy):
-    """Rundeck was killed in it and started anew: it stays `running` for ever, and nobody waits for `max_run` to hear it."""
-    lost = replace(OURS, abandoned=True)
-    result = woken(RUNNING, NOW + 30, seen(now=NOW + 30, history=history_of(lost, now=NOW + 30), mail=mail))
-    assert last(result) == (Ending.ESCALATED, Reason.ZOMBIE_EXECUTION)
-    said = str(result.document.to_archive[-1].incident.detail)
-    assert said == f"Rundeck was started anew during execution 7, so nothing runs it any more{healthy}"
-    assert OURS.url in [url for _, url in result.document.to_tell[0].card.links]
+def limited(holder: HolderOption | None = HOLDER) -> Rules:
+    """With the application's users, since a restart that is limited to a host needs them."""
+    return rules(runbook(restart=Restart("job-1", holder=holder), symptom=Symptom("rabbitmq", QUEUE, users=("app",))))
 
 
-@pytest.mark.parametrize(("mail", "healthy"), [(well(NOW + 30), "; the queue looks healthy"), (snapshot(500), "")])
-def test_a_run_that_left_no_end_is_handed_to_people(mail, healthy):
-    """The runner knows only that nothing runs it any more: it may have restarted the application, or stopped it."""
-    lost = replace(OURS, abandoned=True, status="lost", runner_ended_at=RUNNER_NOW + 20)
-    result = woken(RUNNING, NOW + 30, seen(now=NOW + 30, history=history_of(lost, now=NOW + 30), mail=mail))
-    assert (starts(result), last(result)) == ([], (Ending.ESCALATED, Reason.LEDGER_UNKNOWN))
-    said = str(result.document.to_archive[-1].incident.detail)
-    assert said == f"execution 7 is gone and left no end, so nobody knows how far it came{healthy}"
+def own(mail: QueueSnapshot) -> QueueSnapshot:
+    """Held by channels of the application's user."""
+    return replace(mail, channels=tuple(replace(one, user="app") for one in mail.channels or ()))
 
 
-@pytest.mark.parametrize(("started", "counted"), [(-30.0, 2), (-150.0, 2), (-151.0, 1)])
-def test_restarts_by_hand_that_were_made_for_the_same_alert_count(started, counted):
-    """Who was faster than Unstick has used up attempts; what began over a minute before the alert is about something else."""
-    earlier = execution(11, started=started, ended=started + 10, user="anna")
-    running = execution(12, started=-5, ended=None, user="anna")
-    result = woken(document(incident()), NOW, seen(running, earlier))
-    assert (phase(result), result.document.incident.restarts, result.document.incident.run.adopted) == (
-        Phase.RUNNING,
-        counted,
-        True,
-    )
-    newer = incident(triggers=(trigger(starts_at=NOW - 5000), trigger(fingerprint="fp-2")))
-    assert woken(document(newer), NOW, seen(running, earlier)).document.incident.restarts == counted
-    ours = woken(document(incident(attempt=1)), NOW, seen(replace(running, tag="inc-1.1"), earlier)).document.incident
-    assert (ours.restarts, ours.run.adopted) == (1, False), "our own lost start is one, whoever was faster"
-    other = replace(earlier, id="13")
-    assert woken(document(incident()), NOW, seen(running, other)).document.incident.restarts == counted, "whatever its number"
+def ordered(*holders: Holder, holder: HolderOption | None = HOLDER) -> tuple[Document, Start]:
+    """The order to start for one queue whose messages these hold; without any, messages wait that nobody takes."""
+    mail = own(holding(*holders)) if holders else snapshot()
+    result = moved(Document("key"), alerted(), seen(mail=mail), with_rules=limited(holder))
+    (start,) = (act for act in result.acts if isinstance(act, Start))
+    return result.document, start
 
 
-DOWN = Unknown("Rundeck: no answer")
-WAIT_S = 1800 + WITHIN_S + GRACE_S
-"""`max_run`, `within` and 15 minutes: until then an execution that can't be seen is waited for."""
-
-
-def run_unseen(history, *, after_s: float = 60.0, mail=None, document: Document = RUNNING):
-    """A running restart that was last seen at NOW, and what a later look makes of it."""
-    document = woken(document, NOW, seen(history=history_of(OURS))).document
-    shown = history if isinstance(history, Unknown) else replace(history, runner_now=RUNNER_NOW + after_s)
-    return woken(document, NOW + after_s, seen(now=NOW + after_s, history=shown, mail=mail or snapshot(500)))
-
-
-@pytest.mark.parametrize(("after_s", "told"), [(60, []), (WITHIN_S - 1, []), (WITHIN_S, ["held"]), (1900, ["held"])])
-@pytest.mark.parametrize("history", [DOWN, history_of(), MISSING], ids=["no answer", "vanished", "refused"])
-def test_a_restart_that_is_not_seen_is_told_after_within(history, after_s, told):
-    """A hiccup of Rundeck is nobody's business; after `within` without a sight of the execution it is, and it is no zombie. What
-    people can mend is told at once; the card does not say "not restarted"."""
-    told = ["held"] if history is MISSING else told
-    result = run_unseen(history, after_s=after_s)
-    assert (phase(result), kinds(result.document), starts(result)) == (Phase.RUNNING, told, [])
-    assert (result.document.due, result.document.incident.reason) == (NOW + after_s + 15, Reason.LEDGER_UNKNOWN)
-    for card in (message.card for message in result.document.to_tell):
-        assert (channels(result.document), card.urgency) == ({"ops", "duty"}, "act")
-        assert "not restarted" not in card.headline
-        assert OURS.url in links_of(result)
-        assert history is not MISSING or "Start it." in card.text
-
-
-def test_what_is_known_of_an_unseen_restart_is_said():
-    """Why, since when nobody has seen it (without any look: since the incident began), and whether the queue looks healthy."""
-    result = run_unseen(history_of(), after_s=120.0)
-    assert str(result.document.incident.detail) == (
-        "execution 7 is no longer in Rundeck: it was deleted, or its job; the restart was last seen running 2 min ago"
-    )
-    document = replace(RUNNING, incident=replace(RUNNING.incident, began_at=NOW - 240, looked_at=None))
-    never = woken(document, NOW + 60, seen(history=DOWN))
-    assert str(never.document.incident.detail).endswith("last seen running 5 min ago")
-    undated = replace(document, incident=replace(document.incident, execution=replace(OURS, runner_started_at=None)))
-    for after_s, ends in ((WAIT_S - 241, False), (WAIT_S - 240, True), (WAIT_S - 200, True)):
-        assert (woken(undated, NOW + after_s, seen(history=DOWN)).document.outcomes != ()) == ends
-    assert "the queue looks healthy" in str(run_unseen(MISSING, mail=well(NOW + 60)).document.incident.detail)
-    assert "the queue looks healthy" not in str(run_unseen(MISSING).document.incident.detail)
-
-
-def test_a_history_that_comes_back_is_believed():
-    """The restart's real end counts, after `max_run` too; a restart that is seen running again has a new silence to pass."""
-    unseen = run_unseen(MISSING, after_s=1900.0).document
-    result = woken(unseen, NOW + 2000, seen(now=NOW + 2000, history=history_of(ENDED, now=NOW + 2000), mail=well(NOW + 2000)))
-    assert (phase(result), result.document.incident.execution.status, starts(result)) == (Phase.VERIFYING, "succeeded", [])
-    result = woken(
-        result.document, NOW + 2016, seen(now=NOW + 2016, history=history_of(ENDED, now=NOW + 2016), mail=well(NOW + 2016))
-    )
-    assert last(result) == (Ending.RECOVERED, None)
-    unseen = run_unseen(DOWN, after_s=590.0).document
-    result = woken(unseen, NOW + 605, seen(now=NOW + 605, history=history_of(OURS, now=NOW + 605)))
-    assert (phase(result), result.document.incident.reason) == (Phase.RUNNING, None)
-    result = woken(result.document, NOW + 1200, seen(now=NOW + 1200, history=DOWN))
-    assert kinds(result.document) == []
-
-
-@pytest.mark.parametrize("order", [1, -1])
-def test_other_runs_of_the_target_say_nothing_of_the_one_that_is_followed(order):
-    """Whoever started them, before or after it."""
-    others = [execution(n, started=started, ended=started + 5, user="anna") for n, started in ((9, 8.0), (12, 4.0), (1, -7000.0))]
-    result = woken(RUNNING, NOW + 15, seen(*[*others, OURS][::order], now=NOW + 15))
-    assert (phase(result), result.document.incident.execution) == (Phase.RUNNING, OURS)
-    lagging = woken(RUNNING, NOW + 15, seen(*others[::order], now=NOW + 15))
-    assert lagging.document.incident.execution == OURS
+def stuck(*hosts: str, health: Health = Health.ILL) -> Judgement:
+    return Judgement(health, "why", Proof.FULL, tuple(Channel(f"{host} ({n})", host) for n, host in enumerate(hosts)))
 
 
 @pytest.mark.parametrize(
-    ("other", "named"),
+    ("judged", "host"),
     [
-        pytest.param({"started": -5, "ended": 2}, True, id="ended as ours began"),
-        pytest.param({"started": -5, "ended": 1.9}, False, id="ended before it"),
-        pytest.param({"started": 10, "ended": 12}, True, id="began as ours ended"),
-        pytest.param({"started": 10.1, "ended": 12}, False, id="began after it"),
-        pytest.param({"started": 3, "ended": None, "tag": "inc-0.1"}, True, id="of another incident"),
-        pytest.param({"started": 3, "ended": None, "tag": f"{incident().id}.1"}, False, id="ours, tried again"),
-        pytest.param({"started": 3, "ended": None, "scheduled": True}, False, id="waits to start"),
-        pytest.param({"runner_started_at": None}, False, id="of unknown age"),
+        ([stuck("10.0.3.7")], "10.0.3.7"),
+        ([stuck("10.0.3.7", "10.0.3.7")], "10.0.3.7"),
+        ([stuck("10.0.3.7"), stuck("10.0.3.7")], "10.0.3.7"),
+        ([stuck("10.0.3.7"), Judgement(Health.WELL, "")], "10.0.3.7"),
+        ([stuck("10.0.3.7"), stuck("10.0.3.8", health=Health.UNSURE)], "10.0.3.7"),
+        ([stuck("10.0.3.7", "10.0.3.8")], ""),
+        ([stuck("10.0.3.7"), stuck("10.0.3.8")], ""),
+        ([stuck("10.0.3.7"), Judgement(Health.ILL, "", Proof.GONE)], ""),
+        ([Judgement(Health.ILL, "", Proof.FULL)], ""),
+        ([stuck("")], ""),
+        ([stuck("10.0.3.1234")], ""),
+        ([stuck("10.0.3.7\n")], ""),
+        ([stuck("x" * 1025)], ""),
+        ([], ""),
     ],
 )
-@pytest.mark.parametrize(("number", "user"), [(3, "anna"), (9, "")])
-def test_another_restart_at_the_same_time_is_noted(other, named, number, user):
-    """It stays noted where the next look does not show it; what ran before or after ours does not matter."""
-    beside = execution(number, user=user, **other)
-    looked = woken(RUNNING, NOW + 15, seen(beside, ENDED, now=NOW + 15)).document
-    assert str(looked.incident.run.beside) == (f"execution {number} by {user or '?'}" if named else "")
-    later = woken(looked, NOW + 30, seen(ENDED, now=NOW + 30)).document
-    assert later.incident.run.beside == looked.incident.run.beside
-    undated = replace(RUNNING, incident=replace(RUNNING.incident, execution=replace(OURS, runner_started_at=None)))
-    assert woken(undated, NOW + 15, seen(beside, now=NOW + 15)).document.incident.run.beside == ""
-    by_hand = replace(RUNNING, incident=replace(RUNNING.incident, execution=replace(OURS, tag="")))
-    untagged = replace(OURS, tag=""), execution(number, started=3, ended=None)
-    assert woken(by_hand, NOW + 15, seen(*untagged, now=NOW + 15)).document.incident.run.beside, "both by hand"
-
-
-FAILED = replace(ENDED, status="failed")
-
-
-@pytest.mark.parametrize("while_it_runs", [False, True])
-def test_a_refused_retry_is_no_refused_start_where_the_history_lags(while_it_runs):
-    """What was tried again was seen to begin in time, so it needs no place in the history to count as the one attempt."""
-    book = rules(runbook(limits=Limits(attempts=1)))
-    first = replace(OURS, runner_not_after=RUNNER_NOW + 30)
-    retry = execution(8, started=40, ended=None, tag="inc-1.1", runner_not_after=RUNNER_NOW + 30)
-    document = replace(RUNNING, incident=replace(RUNNING.incident, execution=first))
-    if while_it_runs:
-        seen_running = seen(now=NOW + 45, history=replace(history_of(now=NOW + 45), followed=retry))
-        document = woken(document, NOW + 45, seen_running, book).document
-    refused = replace(retry, status="failed", runner_ended_at=RUNNER_NOW + 50)
-    result = woken(document, NOW + 60, seen(now=NOW + 60, history=replace(history_of(now=NOW + 60), followed=refused)), book)
-    assert last(result) == (Ending.ESCALATED, Reason.FAILING)
-    assert starts(result) == []
+def test_only_what_a_single_host_explains_is_limited_to_it(judged, host):
+    """A queue that nobody consumes, or a second host, needs the whole application."""
+    assert find_only_host(replace(HOLDER, allow=r"10\.0\.3\.[0-9]{1,3}|x+|"), judged) == host
+    assert find_only_host(None, judged) == ""
 
 
 @pytest.mark.parametrize(
-    ("other", "counts"),
+    ("holders", "holder", "options", "host"),
     [
-        pytest.param(FAILED, True, id="ran and failed"),
-        pytest.param(replace(FAILED, id="9"), True, id="whatever its number"),
-        pytest.param(None, False, id="not in the history"),
-        pytest.param(execution(6, started=-7000, ended=-6990, tag="inc-0.1", status="failed"), False, id="of another incident"),
-        pytest.param(execution(6, started=-7000, ended=-6990, tag="inc-2.1", status="failed"), False, id="of a later one"),
-        pytest.param(replace(FAILED, runner_not_after=RUNNER_NOW), False, id="refused as well"),
+        ([ONE], HOLDER, {"host": "10.0.3.7"}, "10.0.3.7"),
+        ([ONE], None, {}, ""),
+        ([ONE, ANOTHER], HOLDER, {}, ""),
+        ([FOREIGN], HOLDER, {}, ""),
+        (None, HOLDER, {}, ""),
     ],
 )
-def test_a_retry_that_was_found_first_is_a_restart_where_the_history_shows_the_run_before_it(other, counts):
-    """The history lagged, so the incident follows a retry that the job refused: only what ran before it was a restart."""
-    book = rules(runbook(limits=Limits(attempts=1)))
-    retry = execution(8, started=40, ended=None, tag="inc-1.1", runner_not_after=RUNNER_NOW + 30)
-    document = replace(RUNNING, incident=replace(RUNNING.incident, execution=retry))
-    refused = replace(retry, status="failed", runner_ended_at=RUNNER_NOW + 41)
-    history = history_of(replace(refused, tag=""), *((other,) if other else ()), now=NOW + 60)
-    result = woken(document, NOW + 60, seen(now=NOW + 60, history=history), book)
-    assert [one.reason for one in result.document.outcomes] == ([Reason.FAILING] if counts else [])
-    assert [act.tag for act in starts(result)] == ([] if counts else ["inc-1.2"])
-    shown = result.document.incident or result.document.to_archive[-1].incident
-    assert [one.how for one in shown.tries] == ([] if counts else ["refused_late"])
+def test_the_start_has_the_host_beside_the_target_s_options(holders, holder, options, host):
+    """The target stays what it was; only that its runs may have the option is noted with it."""
+    document, start = ordered(*holders or (), holder=holder)
+    assert start == Start("inc-1.1", RUNNER_NOW + 30.0, 30.0, options)
+    assert document.incident.run.holder_host == host
+    assert document.target == replace(TARGET, holder="host" if holder else "")
 
 
-def test_a_failed_execution_is_a_restart_and_the_next_attempt_is_decided():
-    """The queue is still ill: attempt 2, the first stays on record; people open what blocks the next one."""
-    result = woken(RUNNING, NOW + 15, seen(FAILED, now=NOW + 15))
-    assert [act.tag for act in starts(result)] == ["inc-1.2"]
-    assert result.document.incident is not None
-    assert [(one.tag, one.how) for one in result.document.incident.tries] == [("inc-1.1", "failed: failed")]
-    assert result.document.incident.restarts == 1
-    busy = history_of(replace(FAILED, runner_ended_at=RUNNER_NOW - 5000), others=(execution(9, ended=None),), now=NOW + 15)
-    for began, then in ((NOW - 584, Phase.VERIFYING), (NOW - 585, None)):
-        adopted = replace(RUNNING, incident=replace(RUNNING.incident, began_at=began))
-        assert phase(woken(adopted, NOW + 15, seen(history=busy))) is then, "one that ended before the alert has its time, too"
-    crashed = execution(9, started=-1801, ended=None)
-    late = NOW + WITHIN_S + 16
-    result = woken(RUNNING, late, seen(now=late, history=history_of(FAILED, others=(crashed,), now=late)))
-    assert last(result) == (Ending.ESCALATED, Reason.ZOMBIE_EXECUTION)
-    assert links_of(result)[0] == crashed.url
-    assert "1. execution 7, failed" in str(result.document.to_tell[0].card.facts)
+def test_the_card_and_the_archive_say_which_host_was_restarted():
+    """People read it when it starts, when it recovered, and for each attempt when it did not help."""
+    document, _ = ordered(ONE)
+    running = execution(9, started=1.0, ended=None, tag="inc-1.1")
+    started = moved(document, StartResult("inc-1.1", running), seen(mail=own(holding(ONE))), with_rules=limited())
+    (card,) = (message.card for message in started.document.to_tell if message.channel == "ops")
+    assert "restarting the application on 10.0.3.7 and nowhere else" in card.text[0]
+    assert dict(card.facts)["Restart"].endswith("only on 10.0.3.7")
+    ended = replace(running, status="succeeded", runner_ended_at=RUNNER_NOW + 5.0)
+    result = started
+    for after_s in (25.0, 45.0, 65.0):
+        what = seen(
+            now=NOW + after_s,
+            mail=snapshot(0, at=NOW + after_s, ids=NEW),
+            history=replace(history_of(ended, now=NOW + after_s), followed=ended),
+        )
+        result = woken(replace(result.document, to_tell=()), NOW + after_s, what, with_rules=limited())
+        if result.document.incident is None:
+            break
+    (record,) = result.document.to_archive
+    assert record.incident.run.holder_host == "10.0.3.7"
+    assert dict(result.document.to_tell[0].card.facts)["Restart"].endswith("only on 10.0.3.7")
 
 
-PASSING = [
-    pytest.param(
-        {"history": lambda at: history_of(FAILED, others=(execution(9, ended=None),), now=at)}, "job_busy", 0.0, id="busy"
-    ),
-    pytest.param({"mail": lambda at: MISSING}, "symptom_unknown", 0.0, id="unseen"),
-    pytest.param({"mail": lambda at: snapshot(50, acks=3, at=at)}, "symptom_gone", GRACE_S, id="it works"),
-]
-
-
-@pytest.mark.parametrize(("look", "code", "grace_s"), PASSING)
-def test_after_a_failed_restart_what_passes_by_itself_is_waited_for(look, code, grace_s):
-    """The verification goes on, nobody is told, and no attempt is recorded twice; after `within` people take over."""
-
-    def at(after_s: float) -> Observation:
-        shown = {name: reading_at(NOW + after_s) for name, reading_at in look.items()}
-        return seen(FAILED, now=NOW + after_s, **shown)
-
-    first = woken(RUNNING, NOW + 15, at(15.0))
-    assert (phase(first), first.document.to_tell, starts(first)) == (Phase.VERIFYING, (), [])
-    assert (first.document.incident.due, first.document.incident.tries) == (NOW + 30, ())
-    last_s = 10 + WITHIN_S + grace_s  # the restart ended at NOW + 10
-    waits = [(float(after_s), at(after_s)) for after_s in range(30, int(last_s), 15)]
-    assert phase(through(first.document, waits)) is Phase.VERIFYING
-    late = woken(RUNNING, NOW + last_s, at(last_s))
-    assert last(late) == (Ending.ESCALATED, Reason(code))
-    assert phase(woken(RUNNING, NOW + last_s - 1, at(last_s - 1))) is Phase.VERIFYING
-
-
-def test_the_end_of_a_restart_begins_the_verification_anew():
-    """What was seen before counts no more; the check that proves it may be one interval after the end of `within`."""
-    watched = QueueState(MAIL, "mail", NOW, after=AfterRestart(50, 7, NOW, NOW, Verdict.STUCK, NOW))
-    document = replace(RUNNING, incident=replace(RUNNING.incident, queues=(watched,)))
-    result = woken(document, NOW + 15, seen(ENDED, now=NOW + 15, mail=well(NOW + 15)))
-    assert (phase(result), result.document.due) == (Phase.VERIFYING, NOW + 30)
-    assert result.document.incident is not None
-    kept = result.document.incident.queues[0]
-    assert kept.after == AfterRestart()
-    result = at_looks(lambda at: well(at) if at >= NOW + 595 else ill_slowly(at), *range(20, 601, 15), 615)
-    assert (phase(result), result.document.due) == (Phase.VERIFYING, NOW + 610)
-    assert last(woken(result.document, NOW + 610, seen(now=NOW + 610, mail=well(NOW + 610))))[0] is Ending.RECOVERED
-
-
-# --- verifying -------------------------------------------------------------------------------------------------------
-
-
-def at_looks(mail, *ages_s: float, document: Document | None = None, with_rules: Rules | None = None, post=None):
-    """Looks at these ages of the restart (which ended 20 s before NOW); `mail` and `post` make what is seen at a time."""
-    looks = [
-        (age - 20, seen(now=NOW + age - 20, mail=mail(NOW + age - 20), post=post and post(NOW + age - 20))) for age in ages_s
-    ]
-    return through(document or verifying(), looks, with_rules)
-
-
-def ill(at: float):
-    return snapshot(50, at=at, ids=NEW)
-
-
-def unseen(at: float):
-    return Unknown("it is down")
-
-
-def falling(at: float):
-    return snapshot(int(50 - (at - NOW) / 20), at=at, ids=NEW, acks=1)
-
-
-def test_recovered_takes_two_looks_every_apart():
-    """I5: one look is not enough, nor are two that are closer, nor one queue of two. It ends the escalation before it."""
-    one = at_looks(well, 20)
-    assert (phase(one), one.document.due, one.document.to_tell) == (Phase.VERIFYING, NOW + 15, ())
-    close = replace(one.document, incident=replace(one.document.incident, due=NOW + 14), due=NOW + 14)
-    assert phase(woken(close, NOW + 14, seen(now=NOW + 14, mail=well(NOW + 14)))) is Phase.VERIFYING
-    two = at_looks(well, 20, 35)
-    assert (last(two), kinds(two.document), channels(two.document)) == ((Ending.RECOVERED, None), ["recovered"], {"ops"})
-    assert two.document.outcomes[-1].runner_ended_at == RUNNER_NOW - 20
-    two = (QueueState(MAIL, "mail", NOW), QueueState(POST, "mail", NOW))
-    document = verifying(queues=two)
-    assert phase(at_looks(well, 20, 35, 50, document=document, post=ill)) is Phase.VERIFYING
-    assert last(at_looks(well, 20, 35, document=document, post=well))[0] is Ending.RECOVERED
-    document = replace(verifying(overruled=True), escalation=escalation(NOW - 300))
-    result = at_looks(well, 20, 35, document=document)
-    assert last(result)[0] is Ending.RECOVERED
-    assert result.document.escalation is None
-
-
-def test_an_adopted_restart_is_told_once():
-    """Somebody's own restart recovers the queue: one message a channel, and nothing for the alert's repeat."""
-    by_hand = replace(OURS, tag="")
-    adopted = moved(Document(verifying().key), alerted(), seen(history=history_of(by_hand)))
-    assert (phase(adopted), kinds(adopted.document)) == (Phase.RUNNING, ["started"])
-    over = replace(ENDED, tag="")
-    looks = [(at, seen(over, now=NOW + at, mail=well(NOW + at))) for at in (15.0, 30.0, 45.0)]
-    result = through(replace(adopted.document, to_tell=()), looks)
-    assert last(result)[0] is Ending.RECOVERED
-    assert [message.id for message in result.document.to_tell] == ["inc-1-recovered@ops"]
-    again = moved(replace(result.document, to_tell=()), alerted(incident="inc-2"), seen(over, now=NOW + 60), at=NOW + 60)
-    assert (again.document.to_tell, reason(again)) == ((), Reason.DUPLICATE)
-
-
-def test_a_queue_without_movement_for_patience_gets_the_next_attempt():
-    """`stuck`: a second start, numbered; then people are called, with what Rundeck wrote last."""
-    result = at_looks(ill, 20, 60, 100)
-    assert starts(result) == []
-    result = at_looks(ill, 20, 60, 120)
-    assert [act.tag for act in starts(result)] == ["inc-1.2"]
-    assert result.document.incident is not None
-    assert [one.how for one in result.document.incident.tries] == ["stuck"]
-    book = runbook(limits=Limits(attempts=1), mention=("<users/all>",))
-    document = verifying(tail=("connection refused",))
-    result = at_looks(ill, 20, 120, document=document, with_rules=rules(book))
-    assert (last(result), channels(result.document), starts(result)) == ((Ending.ESCALATED, None), {"ops", "duty"}, [])
-    card = result.document.to_tell[0].card
-    assert (card.mention, card.evidence) == (("<users/all>",), ("connection refused",))
-    assert result.document.escalation.at == NOW + 100
-
-
-@pytest.mark.parametrize(("restarts", "host"), [(0, "10.0.3.8"), (1, "10.0.3.7")])
-def test_what_was_held_before_the_restart_stays_known(restarts, host):
-    """It is compared with what is held after it; before any restart, what the newest look shows counts."""
-    watched = replace(incident().queues[0], held_by=(Channel("10.0.3.7 (1)", "10.0.3.7"),))
-    before = document(incident(attempt=restarts, restarts=restarts, queues=(watched,)))
-    result = woken(before, NOW, seen(mail=holding(Holder("10.0.3.8", "worker-2")), pause=Pause("x")))
-    (queue,) = result.document.to_archive[-1].incident.queues
-    assert [channel.host for channel in queue.held_by] == [host]
-
-
-def test_after_a_restart_that_did_not_help_the_kill_switch_calls_people():
-    """It does not pass by itself, nor does a limit."""
-    waits, at = at_looks(ill, 20, 60).document, NOW + 100
-    result = woken(waits, at, seen(now=at, mail=ill(at), pause=Pause("x")))
-    assert (starts(result), last(result)) == ([], (Ending.ESCALATED, Reason.PAUSED))
-    many = [execution(number, started=-900.0 * number, ended=-900.0 * number + 9) for number in (1, 2, 3)]
-    result = woken(waits, at, seen(*many, now=at, mail=ill(at)))
-    assert (starts(result), last(result)) == ([], (Ending.ESCALATED, Reason.TOO_MANY_RESTARTS))
-
-
-def test_a_queue_that_joined_after_within_is_looked_at_as_often_as_any():
-    """It has its own time. Without an execution, the time is the incident's."""
-    early = woken(verifying(execution=None, began_at=NOW - 5), NOW, seen(mail=ill(NOW))).document
-    assert (early.due, early.incident.looked_at) == (NOW + 15, None)
-    document = verifying(ended=-700.0, queues=(QueueState(MAIL, "mail", NOW - 100),))
-    assert woken(document, NOW, seen(mail=ill(NOW))).document.due == NOW + 15
-
-
-def test_a_slow_drain_is_told_once_and_waited_for():
-    """`draining` after `patience`: no restart, one message for each restart; at the end of `within` it has recovered."""
-    result = at_looks(falling, 20, 60, 100, 140)
-    assert (phase(result), kinds(result.document)) == (Phase.VERIFYING, ["draining"])
-    assert kinds(at_looks(falling, 155, document=replace(result.document, to_tell=())).document) == []
-    result = at_looks(falling, 20, 60, 120)
-    assert result.document.incident.run.draining_told == "inc-1-draining-7"
-    again = replace(result.document, incident=change(result.document.incident, draining_told="inc-1-draining-6"), to_tell=())
-    assert kinds(at_looks(falling, 135, document=again).document) == ["draining"]
-    two = verifying(queues=(QueueState(MAIL, "mail", NOW), QueueState(POST, "mail", NOW)))
-    for post, told in ((unseen, []), (ill, []), (falling, ["draining"]), (well, ["draining"])):
-        assert kinds(at_looks(falling, 20, 60, 120, document=two, post=post).document) == told, "not while another hangs"
-    unknown = at_looks(falling, 20, 60, 120, document=verifying(execution=None, began_at=NOW - 20))
-    assert unknown.document.incident.run.draining_told == "inc-1-draining-1"
-    result = at_looks(falling, *range(20, 600, 15))
-    assert (phase(result), result.document.due) == (Phase.VERIFYING, NOW + 580), "at the end of `within`"
-    result = at_looks(falling, *range(20, 601, 15), 620)
-    assert last(result)[0] is Ending.RECOVERED
-
-
-@pytest.mark.parametrize(
-    ("changes", "waits"),
-    [
-        pytest.param({}, True, id="as it is"),
-        pytest.param({"resolved_at": NOW + 577}, False, id="resolved"),
-        pytest.param({"queue": POST.key}, False, id="of another queue"),
-        pytest.param({"starts_at": NOW + 540.0}, False, id="it moved after that"),
-    ],
-)
-def test_only_an_open_alert_of_the_queue_says_that_it_is_stuck_again(changes, waits):
-    """Whatever else began meanwhile, a queue that moves has recovered."""
-    newest = trigger(**{"fingerprint": "fp-2", "starts_at": NOW + 575.0, **changes})
-    document = verifying(triggers=(trigger(), newest))
-    result = at_looks(lambda at: falling(min(at, NOW + 560.0)), *range(20, 601, 15), 620, document=document)
-    assert (phase(result) is Phase.VERIFYING) == waits
-    assert result.document.due == NOW + 615 if waits else last(result)[0] is Ending.RECOVERED
-
-
-def ill_slowly(at: float):
-    """It moves now and then, so that patience is never over."""
-    return snapshot(50 - int((at - NOW) / 100), at=at, ids=NEW)
-
-
-@pytest.mark.parametrize(("moved_s", "recovers"), [(115, True), (120, False), (130, False)])
-def test_at_the_end_of_within_only_what_moved_lately_has_recovered(moved_s, recovers):
-    """Within `patience` by one clock, wherever the runner's stands; what moved before that is people's."""
-    watched = replace(verifying().incident.queues[0], joined_at=NOW - 700, consumers=1)
-    watched = replace(watched, after=AfterRestart(50, 1000, moved_at=RUNNER_NOW - moved_s, looked_at=RUNNER_NOW - 15))
-    document = verifying(ended=-600.0, queues=(watched,), triggers=(trigger(starts_at=NOW - 700),))
-    result = woken(document, NOW, seen(mail=snapshot(50, ids=NEW)))
-    assert last(result)[0] is (Ending.RECOVERED if recovers else Ending.ESCALATED)
-    said = "mail is processing again, 50 messages left" if recovers else "not recovered within 10 min"
-    assert said in str(result.document.to_tell[0].card)
-
-
-@pytest.mark.parametrize(
-    ("mail", "code"),
-    [(lambda at: Unknown("down"), Reason.SYMPTOM_UNKNOWN), (lambda at: replace(falling(at), consumers=0, consumer_ids=()), None)],
-    ids=["unseen", "nobody there"],
-)
-def test_at_the_end_of_within_what_is_not_proven_escalates(mail, code):
-    """I4, I5: an unreadable queue has not recovered, nor has one that empties itself without a consumer."""
-    result = at_looks(mail, *range(20, 601, 15), 620)
-    assert last(result) == (Ending.ESCALATED, code)
-    said = "the queue could not be read" if code else "not recovered within 10 min"
-    assert said in str(result.document.to_archive[-1].incident.detail)
-    patient = rules(runbook(verify=Verify(patience_s=900.0, within_s=330.0)))
-    result = at_looks(ill, *range(20, 331, 15), 340, with_rules=patient)
-    assert (last(result), str(result.document.to_archive[-1].incident.detail)) == (
-        (Ending.ESCALATED, None),
-        "not recovered within 5.5 min",
-    ), "there is no verdict yet"
+def test_the_second_attempt_goes_to_all_hosts_if_the_first_failed():
+    """An address that is no node's hostname matches no node: the same again would fail again, and the application stay stuck."""
+    document, start = ordered(ONE)
+    assert start.options == {"host": "10.0.3.7"}
+    running = execution(9, started=1.0, ended=None, tag="inc-1.1")
+    document = moved(document, StartResult("inc-1.1", running), seen(mail=own(holding(ONE))), with_rules=limited()).document
+    failed = replace(running, status="failed", runner_ended_at=RUNNER_NOW + 2.0)
+    starts: list[Start] = []
+    for after_s in range(20, 400, 20):
+        history = replace(history_of(failed, now=NOW + after_s), followed=failed)
+        what = seen(now=NOW + after_s, mail=own(holding(ONE, at=NOW + after_s)), history=history)
+        result = woken(replace(document, to_tell=()), NOW + after_s, what, with_rules=limited())
+        document, starts = result.document, [act for act in result.acts if isinstance(act, Start)]
+        if starts or document.incident is None:
+            break
+    assert [one.options for one in starts] == [{}]
+    assert document.incident.run.holder_host == ""

@@ -10,8 +10,8 @@ from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.application.documents import decode, encode
 from functions.domain.decisions.step import step
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
-from functions.domain.model.codes import Mode, Phase, Reason
-from functions.domain.model.events import AlertsReceived, Event, Step, TimerFired, Wake
+from functions.domain.model.codes import Ending, Mode, Phase, Reason
+from functions.domain.model.events import AlertsReceived, Event, Start, Step, TimerFired, Wake
 from functions.domain.model.incidents import AlertRef, Document, Escalation, Incident, QueueState
 from functions.domain.model.messages import Message
 from functions.domain.model.observations import (
@@ -147,7 +147,7 @@ def seen(
     queues: dict[str, QueueSnapshot | Unknown] = {MAIL.key: mail or snapshot(at=now)}
     if post is not None:
         queues[POST.key] = post
-    return Observation(history or history_of(*executions, now=now), queues, pause, storm or Storm())
+    return Observation(history or history_of(*executions, now=now), queues, pause, storm or Storm(), nonce="r4nd0m")
 
 
 def well(at: float = NOW, ids: tuple[str, ...] = NEW) -> QueueSnapshot:
@@ -234,3 +234,30 @@ def phase(result: Step) -> Phase | None:
 
 def reason(result: Step) -> Reason | None:
     return result.reply.reason if result.reply else None
+
+
+def starts(result: Step) -> list[Start]:
+    return [act for act in result.acts if isinstance(act, Start)]
+
+
+def last(result: Step) -> tuple[Ending, Reason | None]:
+    """How the incident ended."""
+    return result.document.outcomes[-1].ending, result.document.outcomes[-1].reason
+
+
+def links_of(result: Step) -> list[str]:
+    """The links of the first message."""
+    return [url for _, url in result.document.to_tell[0].card.links]
+
+
+def ill(at: float) -> QueueSnapshot:
+    """As stuck as before, with the consumers that came with the restart."""
+    return snapshot(50, at=at, ids=NEW)
+
+
+def through(document: Document, looks: list[tuple[float, Observation]], with_rules: Rules | None = None) -> Step:
+    """Wake the document at these times after NOW, each time with what is seen then; messages are posted in between."""
+    for after_s, what in looks:
+        result = woken(document, NOW + after_s, what, with_rules)
+        document = replace(result.document, to_tell=(), to_archive=())
+    return result
