@@ -14,7 +14,6 @@ ROOT = Path(__file__).parents[2]
 PARTIAL = {
     "functions/domain/cards/card.py: KINDS": {"REPORT", "CHECK"},  # which are rendered without `compose`
     "functions/domain/decisions/judging.py: PEOPLE_DECIDE": {"ILL", "LIKELY", "WELL", "UNSURE", "UNKNOWN"},
-    "functions/domain/health/proofs.py: STILL": {"HELD", "WORK_WAITS", "KEPT", "SWALLOWED", "OLDEST", "STATED"},
 }
 """The codes that a table needs no entry for, since it is asked first whether it has one."""
 

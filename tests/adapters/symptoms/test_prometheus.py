@@ -24,7 +24,7 @@ from testbed.patience import PATIENCE_S
 from tests.adapters.secret import Secret
 
 STUCK, RECOVERED, DEPTH = (f'{name}{{queue="${{labels.queue}}"}}' for name in ("hangs", "works", "jobs"))
-LABELS = {"queue": "mail"}
+LABELS, BAD_DATA = {"queue": "mail"}, {"error": "bad_data"}
 STEP_S = 5.0
 """Of a `for` and a `range` of a minute: a reading is about the last multiple of it."""
 
@@ -115,22 +115,18 @@ def test_an_answer_is_a_series_that_is_there(
     assert seen[0] in (least, most) or least <= seen[0] <= most
 
 
-@pytest.mark.parametrize("name", ["hangs", "works"])
-def test_several_series_are_no_answer(server: PrometheusDouble, name: str) -> None:
-    """They are refused with the remedy."""
-    server.series[name] = [Series(labels={"pod": "a"}), Series(labels={"pod": "b"})]
+BOTH = [Series(labels={"pod": "a"}), Series(labels={"pod": "b"})]
+IN_TURN = [Series(labels={"pod": "a"}, since_s=30), Series(labels={"pod": "b"}, until_s=30)]
+
+
+@pytest.mark.parametrize(("name", "series"), [("hangs", BOTH), ("works", BOTH), ("hangs", IN_TURN)])
+def test_several_series_are_no_answer(server: PrometheusDouble, name: str, series: list[Series]) -> None:
+    """They are refused with the remedy. It must be one and the same at every step: those that take turns prove nothing."""
+    server.series[name] = series
     seen = look(server)
     assert isinstance(seen, Denied)
     assert "gives 2 series" in str(seen.detail)
     assert "sum(...)" in str(seen.remedy)
-
-
-def test_series_that_take_turns_prove_nothing(server: PrometheusDouble) -> None:
-    """It must be one and the same at every step."""
-    server.series["hangs"] = [Series(labels={"pod": "a"}), Series(labels={"pod": "b"}, until_s=50)]
-    assert isinstance(look(server), Denied)
-    server.series["hangs"] = [Series(labels={"pod": "a"}, since_s=30), Series(labels={"pod": "b"}, until_s=30)]
-    assert isinstance(look(server), Denied)
 
 
 @pytest.mark.parametrize("depth", [[], [Series(value="NaN")], [Series(value="-1")], [Series(labels={"a": "1"}), Series()]])
@@ -163,27 +159,24 @@ def test_clocks_that_are_apart_are_no_answer(server: PrometheusDouble, ahead_s: 
 
 
 @pytest.mark.parametrize(
-    ("status", "error", "said"),
+    ("status", "body", "error", "said"),
     [
-        (302, Denied, "a redirect"), (400, Denied, "does not take `stuck`: bad_data"), (401, Denied, "the login failed"),
-        (403, Denied, "the login failed"), (404, Denied, "answered 404"), (422, Denied, "does not take `stuck`: bad_data"),
-        (429, Unavailable, "answered 429"), (500, Unavailable, "answered 500"), (503, Unavailable, "answered 503"),
+        (302, BAD_DATA, Denied, "a redirect"), (400, BAD_DATA, Denied, "does not take `stuck`: bad_data"),
+        (401, BAD_DATA, Denied, "the login failed"), (403, BAD_DATA, Denied, "the login failed"),
+        (404, BAD_DATA, Denied, "answered 404"), (422, BAD_DATA, Denied, "does not take `stuck`: bad_data"),
+        (429, BAD_DATA, Unavailable, "answered 429"), (500, BAD_DATA, Unavailable, "answered 500"),
+        (503, BAD_DATA, Unavailable, "answered 503"),
+        *((200, body, Unavailable, "") for body in
+            (b"<html>", [], {"data": {"result": 7}}, {"data": {"result": [{"values": [["a", 1]]}]}})),
     ],
 )  # fmt: skip
-def test_what_a_status_means(server: PrometheusDouble, status: int, error: type[Exception], said: str) -> None:
-    """A clear no comes with a remedy; the rest passes."""
-    server.refuses = {"hangs": (status, {"error": "bad_data"})}
+def test_what_an_answer_means(server: PrometheusDouble, status: int, body: Any, error: type[Exception], said: str) -> None:
+    """A clear no comes with a remedy; the rest passes, and so does a page of a proxy, or another system's answer."""
+    server.refuses = {"hangs": (status, body)}
     seen = look(server)
     assert isinstance(seen, error)
     assert said in str(seen)
     assert error is Unavailable or getattr(seen, "remedy", "")
-
-
-@pytest.mark.parametrize("body", [b"<html>", [], {"data": {"result": 7}}, {"data": {"result": [{"values": [["a", 1]]}]}}])
-def test_what_is_no_answer_of_prometheus_is_no_answer(server: PrometheusDouble, body: Any) -> None:
-    """A page of a proxy, or another system."""
-    server.refuses = {"hangs": (200, body)}
-    assert isinstance(look(server), Unavailable)
 
 
 @pytest.mark.parametrize(("warning", "taken"), [("PromQL info: metric might not be a counter", True), ("store is down", False)])

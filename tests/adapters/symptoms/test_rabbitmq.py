@@ -32,19 +32,9 @@ FIRST, SECOND, THIRD = (f"10.0.3.{number}:50001 -> 10.0.0.1:5672" for number in 
 
 
 NAMES = (
-    "mail.delivery",
-    "a/b",
-    "a%2Fb",
-    "100%",
-    "配送 キュー",
-    "é",
-    "a+b c",
-    "[x]{1,2}(y)|z^$*?\\",
-    "a&name=b#c",
-    "-_~",
-    "..a",
+    "mail.delivery", "a/b", "a%2Fb", "100%", "配送 キュー", "é", "a+b c", "[x]{1,2}(y)|z^$*?\\", "a&name=b#c", "-_~", "..a",
     "x" * 255,
-)
+)  # fmt: skip
 JSON = "application/json"
 
 
@@ -102,13 +92,6 @@ def test_what_a_page_shows_of_a_channel(rabbit: RabbitDouble) -> None:
     assert (first.host, first.user, first.window, first.shared) == ("10.0.3.1", "mail", 5, False)
     assert first.connected_at == pytest.approx(rabbit.began_at, abs=0.001)
     assert (first.name, second.name, second.connected_at) == ("mail-worker-2", "", None)
-
-
-def test_a_channel_that_consumes_two_queues_is_shared(rabbit: RabbitDouble) -> None:
-    """Its page names both, and its window is that of both consumers."""
-    rabbit.queue("post", consumers=(FIRST,), consumed=False)
-    first, second = look(rabbit).channels or ()
-    assert (first.shared, first.window, second.shared, second.window) == (True, 2, False, 1)
 
 
 def test_a_closed_channel_is_gone_and_no_error(rabbit: RabbitDouble) -> None:
