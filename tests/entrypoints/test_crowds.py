@@ -13,13 +13,11 @@ from socket import create_connection
 
 import pytest
 
-from testbed.doubles.rabbitmq import RabbitDouble
-from testbed.doubles.rundeck import Job, Rundeck
 from testbed.front import Front
-from testbed.unstick_process import MACHINE_TOKEN, Unstick, alert, configuration, job_id, notification, post, runbook, signed
+from testbed.unstick_process import MACHINE_TOKEN, Unstick, alert, notification, post, signed
+from tests.entrypoints.conftest import forged
 from tests.support.needs import need
 
-THREADS = 4
 STRANGERS = 12
 BYTES_A_STEP, STEP_S = 7_000, 0.1  # 70 kB/s
 TIMEOUT_S = 60.0
@@ -28,20 +26,11 @@ ASKED, MAY_BE_LATE = 5, 1
 """Of five alerts one may take longer: a busy machine may stop a process for seconds. Each must be let in."""
 
 
-@pytest.fixture(scope="module")
-def unstick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unstick]:
-    """A served function with four threads."""
-    with Rundeck(Job(id=job_id("mail"))) as rundeck, RabbitDouble() as rabbitmq:
-        file = configuration(rundeck.url, rabbitmq.url, [runbook("mail")])
-        with Unstick(tmp_path_factory.mktemp("crowds"), file, THREADS=str(THREADS)) as served:
-            yield served
-
-
 @pytest.fixture(scope="module", params=["caddy", "nginx"])
-def port(request: pytest.FixtureRequest, unstick: Unstick, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def port(request: pytest.FixtureRequest, door: Unstick, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """Where strangers and Grafana send to."""
     need(request.param)
-    with Front(request.param, Path(tmp_path_factory.mktemp(request.param)), unstick.port) as front:
+    with Front(request.param, Path(tmp_path_factory.mktemp(request.param)), door.port) as front:
         yield front.port
 
 
@@ -51,9 +40,8 @@ def head(first: str, *fields: str) -> bytes:
 
 def bodies_at_70_kb_a_second(port: int, over: threading.Event) -> None:
     """Announces 4 MB, and comes again as soon as it is hung up on."""
-    forged = [f"{name}: {'0' * 64 if name.endswith('Signature') else value}" for name, value in signed(b"").items()]
     with closing(create_connection(("127.0.0.1", port), timeout=TIMEOUT_S)) as line:
-        line.sendall(head("POST /", "Content-Length: 4000000", *forged))
+        line.sendall(head("POST /", "Content-Length: 4000000", *forged()))
         while not over.wait(STEP_S):
             line.sendall(b"x" * BYTES_A_STEP)
 
@@ -104,7 +92,7 @@ def crowded(send: Callable[[int, threading.Event], None], port: int, number: int
 @pytest.mark.parametrize(
     ("send", "number"), [(bodies_at_70_kb_a_second, STRANGERS), (get_without_its_body, STRANGERS), (silent, 50)]
 )
-def test_an_honest_alert_gets_through_a_crowd(unstick, port, send, number):
+def test_an_honest_alert_gets_through_a_crowd(door, port, send, number):
     """31 kB from Grafana are answered at once while strangers occupy what they can."""
     took = []
     body = notification(alert("nobody", "nobody.queue", note="x" * 30_000))
@@ -112,15 +100,15 @@ def test_an_honest_alert_gets_through_a_crowd(unstick, port, send, number):
         for _ in range(ASKED):
             began = time.monotonic()
             status, answer = post(f"http://127.0.0.1:{port}/", body, signed(body), timeout_s=TIMEOUT_S)
-            assert status == 200, (answer, unstick.log.read_text()[-2000:])
+            assert status == 200, (answer, door.log.read_text()[-2000:])
             took.append(time.monotonic() - began)
     assert sum(seconds > LET_IN_S for seconds in took) <= MAY_BE_LATE, took
 
 
-def test_nginx_with_its_defaults_opens_nothing_to_strangers(unstick, tmp_path):
+def test_nginx_with_its_defaults_opens_nothing_to_strangers(door, tmp_path):
     """It says `Host: 127.0.0.1` and nothing of whom it forwards: figures take this machine's token all the same."""
     need("nginx")
-    with Front("nginx", tmp_path, unstick.port, plain=True) as front:
+    with Front("nginx", tmp_path, door.port, plain=True) as front:
         for headers, status in (({}, 403), ({"Authorization": f"Bearer {MACHINE_TOKEN}"}, 200)):
             with closing(HTTPConnection("127.0.0.1", front.port, timeout=TIMEOUT_S)) as line:
                 line.request("GET", "/metrics", headers=headers)

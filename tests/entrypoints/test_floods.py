@@ -19,12 +19,10 @@ from typing import Any
 import pytest
 
 from functions.entrypoints.http import BODY_S
-from testbed.doubles.rabbitmq import RabbitDouble
-from testbed.doubles.rundeck import Job, Rundeck
 from testbed.patience import PATIENCE_S
-from testbed.unstick_process import Unstick, alert, configuration, job_id, notification, post, runbook, signed
+from testbed.unstick_process import Unstick, alert, notification, post, signed
+from tests.entrypoints.conftest import THREADS, forged
 
-THREADS = 4
 MAX_BODY = 8 * 1024 * 1024
 TIMEOUT_S = 90.0
 """Longer than any bound here."""
@@ -33,18 +31,6 @@ TRIES, LATE = 5, 503
 SECONDS_OF_WORK = 5.0
 GROWTH_MIB = 36
 """Twice the largest body in two of the threads: it is read in pieces and then put together."""
-
-
-@pytest.fixture(scope="module")
-def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unstick]:
-    """A served function with four threads. Nothing that these tests send may reach Rundeck or RabbitMQ."""
-    folder = Path(tmp_path_factory.mktemp("floods"))
-    with Rundeck(Job(id=job_id("mail"))) as rundeck, RabbitDouble() as rabbitmq:
-        file = configuration(rundeck.url, rabbitmq.url, [runbook("mail")])
-        with Unstick(folder, file, THREADS=str(THREADS)) as unstick:
-            yield unstick
-        assert rundeck.requests == []
-        assert rabbitmq.asked == []
 
 
 @pytest.fixture
@@ -118,11 +104,6 @@ def worked_s(door: Unstick) -> float:
 
 def head(*headers: str, target: str = "/") -> str:
     return "\r\n".join([f"POST {target} HTTP/1.1", "Host: x", "Connection: close", *headers, "", ""])
-
-
-def forged() -> list[str]:
-    """Headers of the right form, and fresh: only the body can tell that they are wrong."""
-    return [f"{name}: {'0' * 64 if name.endswith('Signature') else value}" for name, value in signed(b"").items()]
 
 
 # --- slow ----------------------------------------------------------------------------------------------------------------

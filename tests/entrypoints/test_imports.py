@@ -2,12 +2,11 @@
 
 import json
 import re
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +40,12 @@ COMPILED = re.compile(r"_cython_|cython_runtime|_sysconfigdata|.*__mypyc$")
 """Parts of packages, and what the standard library has made for this machine."""
 
 CHILD = """
-import json, os, sys
+import json, sys
 import flask.testing, click.testing, functions_framework, functions_framework._http.gunicorn
-asked = json.load(sys.stdin)
 before = set(sys.modules)
-app = functions_framework.create_app(asked["function"], sys.argv[1]).test_client()
-if asked["function"] != "webhook":
-    app.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {os.environ['UNSTICK_MACHINE_TOKEN']}"
+app = functions_framework.create_app("webhook", sys.argv[1]).test_client()
 seen = [{"modules": sorted(set(sys.modules) - before)}]
-for one in asked["requests"]:
+for one in json.load(sys.stdin):
     before = set(sys.modules)
     answer = app.open(one["path"], method=one["method"], data=one["body"].encode(), headers=one["headers"])
     seen.append({"modules": sorted(set(sys.modules) - before), "status": answer.status_code, "said": answer.text})
@@ -61,7 +57,7 @@ Lists = dict[str, list[str]]
 
 
 def imported(folder: Path) -> Lists:
-    """By path. What a forged request imports is what it needs first of all; the others follow in the same process.
+    """By path to the webhook. What a forged request imports is what it needs first of all; an alert follows in the same process.
 
     A process that stands still for longer than it has, as on a busy machine, does not get to its restart: then all comes again.
     """
@@ -87,21 +83,7 @@ def _on_one_machine(folder: Path, settings: dict[str, Any]) -> Lists:
     unstick = Unstick(folder, settings)
     (start, refused, restarted), printed = _asked(unstick, _forged(), _alert())
     assert "incident is running" in printed, printed
-    with closing(sqlite3.connect(unstick.database)) as file, file:
-        ((payload,),) = file.execute("SELECT payload FROM wake_ups LIMIT 1").fetchall()
-        for key, text, due in file.execute("SELECT key, body, due FROM documents WHERE due IS NOT NULL").fetchall():
-            document = json.loads(text)  # what is due, was due five minutes ago
-            document["due"] = document["incident"]["due"] = due - 300.0
-            changed = (json.dumps(document).encode(), due - 300.0, key)
-            file.execute("UPDATE documents SET body = ?, due = ? WHERE key = ?", changed)
-    wake_up = _request(json.dumps({"wake": payload}).encode())
-    (_, swept, woken), printed = _asked(unstick, _request(b"{}"), wake_up, function="verify")
-    assert '\\"swept\\": 1' in printed
-    (_, reported), _ = _asked(unstick, _request(), function="report")
-    return {
-        "start": start, "a forged request": refused, "an alert": restarted, "a wake-up": woken, "a sweep": swept,
-        "a report": reported,
-    }  # fmt: skip
+    return {"start": start, "a forged request": refused, "an alert": restarted}
 
 
 def _in_the_cloud(folder: Path, settings: dict[str, Any]) -> Lists:
@@ -143,13 +125,13 @@ def _forged() -> Request:
     return _alert(**{"X-Grafana-Alerting-Signature": "0" * 64})
 
 
-def _asked(unstick: Unstick, *requests: Request, function: str = "webhook") -> tuple[list[list[str]], str]:
+def _asked(unstick: Unstick, *requests: Request) -> tuple[list[list[str]], str]:
     """What a new process imports for its start and for each of these, which it answers or refuses; and what it printed."""
     ran = subprocess.run(
         [sys.executable, "-c", CHILD, str(ROOT / "main.py")],
         cwd=unstick.folder,
-        env=unstick.environment | {"FUNCTION_TARGET": function},
-        input=json.dumps({"function": function, "requests": requests}),
+        env=unstick.environment | {"FUNCTION_TARGET": "webhook"},
+        input=json.dumps(requests),
         capture_output=True,
         text=True,
         timeout=2 * PATIENCE_S,

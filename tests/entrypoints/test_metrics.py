@@ -22,13 +22,8 @@ from tests.support.needs import need
 from tests.support.worlds.one_machine import Place
 from tests.support.worlds.scenes import TARGET, change, incident, trigger
 
-pytestmark = pytest.mark.usefixtures("patient_code")
+pytestmark = pytest.mark.usefixtures("patient_code", "health_asked_anew")
 DAY_S = 86400.0
-
-
-@pytest.fixture(autouse=True)
-def _asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "KEPT_S", 1e-9)
 
 
 def scraped(place: Place) -> dict[str, float]:

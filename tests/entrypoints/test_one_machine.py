@@ -9,18 +9,12 @@ import pytest
 
 from functions import bootstrap
 from functions.config.current import current_config
-from functions.entrypoints import health
 from functions.entrypoints.http import warn_if_unguarded
 from functions.entrypoints.verify import sweep_overdue
 from testbed.doubles.rundeck import Job, Rundeck
 from testbed.unstick_process import MACHINE_TOKEN, ROOT, alert, notification, signed
 
-pytestmark = pytest.mark.usefixtures("patient_code")
-
-
-@pytest.fixture(autouse=True)
-def _asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "KEPT_S", 1e-9)
+pytestmark = pytest.mark.usefixtures("patient_code", "health_asked_anew")
 
 
 def test_the_least_configuration_serves_the_whole_way(place, monkeypatch):
