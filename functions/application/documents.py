@@ -5,7 +5,7 @@ moment. Each has its share of `storm.targets`, so all of them together never hol
 
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
@@ -20,13 +20,14 @@ from functions.domain.model.incidents import Archive, Document, first_restart_at
 from functions.domain.model.observations import Slot, Storm
 from functions.domain.model.runbooks import Rules
 from functions.runtime.errors import Conflict, Denied
-from functions.runtime.parallel import Calls, unwrap
+from functions.runtime.parallel import Calls, run_in_batches, unwrap
 from functions.runtime.structs import convert
 from functions.runtime.text import Text
 
 T = TypeVar("T")
 STORE_S = 5.0
 LIST_S = 60.0  # seconds to list all documents: Cloud Storage lists 1,000 with each request, one after the other
+AT_ONCE = 16  # calls to the store, where many documents or records are read
 FIRST_SHARD = "storm"
 MOST_SHARDS = 8
 TRIES = 50  # each conflict means that another process made progress, so this many indicate a defect. Usually the time ends first
@@ -70,6 +71,13 @@ def load(ports: Ports, key: str, timeout_s: float = STORE_S) -> tuple[Document, 
 def decode_document(key: str, stored: Stored | None) -> tuple[Document, str | None]:
     """What is stored for this key; a new document if that is nothing."""
     return (decode(Document, stored.body, key), stored.generation) if stored else (Document(key), None)
+
+
+def read_bodies(ports: Ports, paths: list[str], timeout_s: float) -> Iterator[tuple[str, bytes | None]]:
+    """Read these records in order, few at a time, each batch in this time. Raises Unavailable or Denied."""
+    calls = [partial(ports.store.read_archived, path, timeout_s=timeout_s) for path in paths]
+    results = run_in_batches(ports.run_parallel, calls, timeout_s=timeout_s, at_once=AT_ONCE)
+    return zip(paths, map(unwrap, results), strict=True)
 
 
 def write_day(at: float) -> str:

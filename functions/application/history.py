@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.application.deliver import post_to_all
-from functions.application.documents import decode, is_shard, write_day
+from functions.application.documents import AT_ONCE, decode, is_shard, read_bodies, write_day
 from functions.application.ports import Ports, Stored
 from functions.domain.cards import report as costs
 from functions.domain.cards.incident import Record, Row, to_row
@@ -24,7 +24,6 @@ from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import run_in_batches, unwrap
 
 LIST_S, LOAD_S = 30.0, 30.0
-AT_ONCE = 16
 DAYS_LONG = 3  # days within which nearly every incident ends; its record is then found by its path, without listing the archive
 SPANS_DAYS = (8, 64, 512, 4096)  # how far back to list the archive, one after the other, until there are enough records
 OPEN_READ = 200  # open documents that are read at most
@@ -247,10 +246,3 @@ def read_records(ports: Ports, since: float, most: int, keep: Callable[[Archive]
         if ports.monotonic() > ends:
             break
     return Records(tuple(kept), read, len(paths), tuple(broken))
-
-
-def read_bodies(ports: Ports, paths: list[str], timeout_s: float) -> Iterator[tuple[str, bytes | None]]:
-    """Read these records in order, few at a time, each batch in this time. Raises Unavailable or Denied."""
-    calls = [partial(ports.store.read_archived, path, timeout_s=timeout_s) for path in paths]
-    results = run_in_batches(ports.run_parallel, calls, timeout_s=timeout_s, at_once=AT_ONCE)
-    return zip(paths, map(unwrap, results), strict=True)

@@ -14,8 +14,7 @@ from flask import Request
 from msgspec import Struct
 
 from functions.adapters.schedulers.local import LocalScheduler
-from functions.application.documents import decode
-from functions.application.history import read_bodies
+from functions.application.documents import decode, read_bodies
 from functions.application.observe import read_pause
 from functions.application.ports import Listed
 from functions.bootstrap import Adapters, current_adapters
