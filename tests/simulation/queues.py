@@ -1,6 +1,6 @@
 """RabbitMQ's queues on a virtual clock: what their consumers truly do, and what the broker shows of it, and how late.
 
-docs/rabbitmq.md has the lags that were measured.
+tests/recordings/rabbitmq/README.md has the lags that were measured.
 """
 
 from __future__ import annotations

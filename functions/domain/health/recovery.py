@@ -1,6 +1,6 @@
 """Judges a queue after a restart, using only figures from after the restart's end.
 Live totals count immediately. The rest of RabbitMQ's figures are up to 9 s late: counters count from SETTLED_S on
-(docs/rabbitmq.md)."""
+(tests/recordings/rabbitmq/README.md)."""
 
 import math
 

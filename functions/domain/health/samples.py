@@ -1,6 +1,6 @@
 """Interprets samples of a figure over time, and what moves in a queue by them.
 RabbitMQ rounds a sample's time up to the next step, so the newest is up to one step ahead, and reports 0 for a sample between two
-of its collections (measured on 3.10, 4.0 and 4.3: docs/rabbitmq.md)."""
+of its collections (measured: tests/recordings/rabbitmq/README.md)."""
 
 from collections.abc import Callable
 from itertools import pairwise

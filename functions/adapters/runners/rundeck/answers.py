@@ -1,6 +1,6 @@
 """Exchanges with Rundeck: errors with their meaning for the user, and executions as types.
 
-Measured on Rundeck 6.2 (API 59); differences of 4.x and 5.x are from their sources. See infra/rundeck/README.md."""
+Measured on Rundeck 6.2 (API 59); differences of 4.x and 5.x are from their sources. See tests/recordings/rundeck/README.md."""
 
 from __future__ import annotations
 
