@@ -113,6 +113,6 @@ def consumers(count: int) -> Phrase:
 def worded(status: str) -> Phrase:
     """How an execution or attempt ended, in words for people."""
     first, _, rest = status.partition(": ")
-    if rest == first or rest.startswith(f"{first}: "):  # an attempt failed because its job did
+    if rest and (rest == first or rest.startswith(f"{first}: ")):  # an attempt failed because its job did
         return worded(rest)
     return in_brackets(STATUSES.get(first) or clean(first, 60, "…"), worded(rest) if rest else "")
