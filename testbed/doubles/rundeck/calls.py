@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
 
 from testbed.doubles.rundeck import admin, pages
-from testbed.doubles.rundeck.state import Refused, Run
+from testbed.doubles.rundeck.state import Refused, Run, Token
 
 if TYPE_CHECKING:
     from testbed.doubles.rundeck import Rundeck
@@ -255,22 +256,25 @@ class Call:
         return as_json(200, {name: pages.node(name, self.state.nodes[name], hosts.get(name, name)) for name in readable})
 
     def import_jobs(self, project: str) -> Reply:
-        return as_json(200, admin.import_jobs(self, project))
+        body, definitions, may_create = self.seen.body, self.double.definitions, "create" in self.may
+        taken = admin.import_jobs(body, project, self.state, definitions, url=self.double.url, may_create=may_create)
+        return as_json(200, taken)
 
     def create_token(self, user: str) -> Reply:
         if "runAs" not in self.may:
             said = "Unauthorized: generate API token"
             raise Refused(400, "api.error.invalid.request", f"Invalid API Request: {said}", said)
-        return as_json(201, admin.create_token(self, user))
+        return as_json(201, admin.create_token(self.seen.body, user, self.state, self.double.tokens))
 
     def tokens(self) -> Reply:
-        known = self.state.tokens.values() if "runAs" in self.may else ()
-        return as_json(200, [admin.shown_token(self, token) for token in known])
+        return self._shown(self.state.tokens.values() if "runAs" in self.may else ())
 
     def tokens_of(self, user: str) -> Reply:
         """Those that this user created, for whomever: not the user's own."""
-        created = [token for token in self.state.tokens.values() if token.creator == user]
-        return as_json(200, [admin.shown_token(self, token) for token in created])
+        return self._shown(token for token in self.state.tokens.values() if token.creator == user)
+
+    def _shown(self, tokens: Iterable[Token]) -> Reply:
+        return as_json(200, [admin.shown_token(token, self.state.now()) for token in tokens])
 
     def toggle(self, how: str) -> Reply:
         if "toggle_execution" not in self.may:
@@ -288,10 +292,13 @@ class Call:
         return as_json(200, {"key": key, "value": str(body.get("value"))})
 
     def token(self, number: str) -> Reply:
-        return as_json(200, admin.shown_token(self, admin.find_token(self, number)))
+        token = admin.find_token(self.state, number, is_admin="runAs" in self.may)
+        return as_json(200, admin.shown_token(token, self.state.now()))
 
     def revoke_token(self, number: str) -> Reply:
-        admin.revoke_token(self, number)
+        token = admin.find_token(self.state, number, is_admin="runAs" in self.may)
+        del self.state.tokens[token.id]
+        self.double.tokens.pop(token.secret, None)
         return Reply(204, b"", "text/plain")
 
     def system(self) -> Reply:
