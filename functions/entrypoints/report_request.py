@@ -14,11 +14,10 @@ from functions.domain.cards.content import Content, render, tidy, to_do
 from functions.domain.model.messages import Card, CardKind
 from functions.domain.model.runbooks import Rules
 from functions.entrypoints import checks
-from functions.entrypoints.http import Response, json_response, not_allowed
-from functions.runtime.errors import Denied, Unavailable
+from functions.entrypoints.http import Response, error_response, json_response, not_allowed, read_body
+from functions.runtime.errors import BadRequest, Denied, Unavailable
 from functions.runtime.text import COMMA, Text, join, named
 
-MAX_BODY = 4096
 STORE_S = 5.0
 FAILED_ONCE = b"problems were found once"
 CHECK_S = 60.0  # time-out of each system: a new instance may need a minute to connect to a private network
@@ -32,14 +31,17 @@ def respond(request: Request, ports: Adapters) -> Response:
     {"check": "deployment"} does that once for each deployed revision, and posts its success too."""
     if request.method != "POST":
         return not_allowed("POST")
-    what = _what(request.stream.read(MAX_BODY + 1))
+    try:
+        what = _what(read_body(request))
+    except BadRequest as error:
+        return error_response(error)
     try:
         if what == "report":
             reported = post_report(ports, ports.config.report_channels, ports.config.report_days)
             status = 503 if reported.failed and not reported.told else 200  # if nobody got it, the scheduler tries again
             return json_response(status, **reported.as_json())
         if what == "check":
-            return json_response(200, check=_check(ports))
+            return json_response(200, check=_publish(ports, _ask(ports)))
         if what == "deployment":
             return json_response(200, check=_check_deployment(ports))
     except (Unavailable, Denied) as error:
@@ -52,18 +54,13 @@ def _what(body: bytes) -> str:
     if not body.strip():
         return "report"
     try:
-        content: Any = json.loads(body) if len(body) <= MAX_BODY else None
+        content: Any = json.loads(body)
     except (ValueError, RecursionError):
         return ""
     if isinstance(content, dict) and "check" in content:
         asked = "deployment" if content["check"] == "deployment" else "check" if content["check"] is True else ""
         return asked if len(content) == 1 else ""
     return "report" if isinstance(content, dict) and content.get("what", "report") == "report" else ""
-
-
-def _check(ports: Adapters) -> dict[str, Any]:
-    """Run all checks, and log their lines. Failures go to the report's channels, else to `notify`."""
-    return _publish(ports, _ask(ports))
 
 
 def _check_deployment(ports: Adapters) -> dict[str, Any] | None:
@@ -87,20 +84,17 @@ def _ask(ports: Adapters) -> list[checks.Line]:
 
 
 def _publish(ports: Adapters, lines: list[checks.Line], *, deployed: bool = False) -> dict[str, Any]:
+    """Log the lines, and post failures to the report's channels, else to `notify`."""
     findings, failed, card = _as_json(lines), _failed(lines), None
     if failed:
         card = _compose_failure(failed, ports.rules, ports.now())
         ports.log("WARNING", "check from inside: problems found", findings=findings)
     else:
         ports.log("INFO", "check from inside: no problems", findings=findings)
-        card = _compose_success(ports.rules, ports.now()) if deployed else None
+        headline = Text("Unstick {version} was deployed, and its check found no problems", version=__version__)
+        card = render(ports.rules, CardKind.CHECK, Content("fine", headline, [CHECKED]), ports.now()) if deployed else None
     posted = post_to_all(ports, ports.config.report_channels, card, "the check was not posted to ") if card else {}
     return {"ok": not failed, "findings": findings, "posted": posted}
-
-
-def _compose_success(rules: Rules, at: float) -> Card:
-    headline = Text("Unstick {version} was deployed, and its check found no problems", version=__version__)
-    return render(rules, CardKind.CHECK, Content("fine", headline, [CHECKED]), at)
 
 
 def _compose_failure(failed: list[checks.Line], rules: Rules, at: float) -> Card:

@@ -150,8 +150,8 @@ ANSWERS: list[tuple[str, str, str, str, bytes, dict[str, str], int]] = [
     ("webhook", OPEN, OPEN, "POST", b"{}", GZIP, 415),
     *(("verify", "/", "/verify", "POST", body, {}, 200) for body in (b"", b"{}", b"[1]", b"no JSON", b'{"wake": 7}')),
     *(("verify", "/", "/verify", "POST", body, {}, 401) for body in (b'{"wake": "forged"}', b'{"wake": ""}')),
-    ("verify", "/", "/verify", "POST", b" " * (MAX_BODY + 1), {}, 413),
-    ("verify", "/", "/verify", "POST", b"{}", GZIP, 415),
+    *((name, "/", f"/{name}", "POST", b" " * (MAX_BODY + 1), {}, 413) for name in ("verify", "report")),
+    *((name, "/", f"/{name}", "POST", b"{}", GZIP, 415) for name in ("verify", "report")),
     *(("report", "/", "/report", "POST", body, {}, 400) for body in (b'{"what": "nothing"}', b"[", b"[" * 3000)),
     ("report", "/", "/report", "POST", b'{"what": "report"}', {}, 200),  # posted, with what could not be read
     *((name, "/", path, method, b"", {}, 405) for name, path in ENTRIES for method in ("GET", "DELETE", "PATCH", "OPTIONS")),
