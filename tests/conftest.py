@@ -171,9 +171,8 @@ def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # monkeyp
     yield
     if secret_store := sys.modules.get("functions.runtime.secrets"):
         secret_store._KEPT.clear()
-        for client in secret_store._CLIENTS.values():
-            client.transport.close()
-        secret_store._CLIENTS.clear()
+        if secret_store.secret_manager_client.cache_info().currsize:
+            secret_store.secret_manager_client().transport.close()
     web = sys.modules.get("functions.runtime.http_client")
     if web and web.adapter.cache_info().currsize:
         web.adapter().close()

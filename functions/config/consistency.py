@@ -21,7 +21,8 @@ def find_inconsistencies(top: Mapping[str, Any], wrong: set[Path], *, on_cloud_r
     """Find contradictions between the keys of the file. `wrong`: the places that are wrong by themselves."""
     yield from _check_top(top, wrong, on_cloud_run=on_cloud_run)
     lists: list[Path] = [("notify",), ("report", "channels")]
-    restarting, names = _restarting_jobs(top), dict[str, int]()
+    jobs = [_at(runbook, "restart", "job") for runbook in _list(top, "runbooks")]
+    restarting, names = {job.lower() for job in jobs if isinstance(job, str)}, dict[str, int]()
     for n, raw in enumerate(_list(top, "runbooks")):
         here: Path = ("runbooks", n)
         lists += [(*here, key) for key in ("notify", "escalate")]
@@ -109,12 +110,6 @@ def _check_channels(top: Mapping[str, Any], place: Path) -> Mistakes:
         if isinstance(name, str) and name not in known:
             remedy = f"Known: {', '.join(known) or 'none'}; add it to `channels:` or fix the name"
             yield (*place, n), "names no channel", remedy
-
-
-def _restarting_jobs(top: Mapping[str, Any]) -> set[str]:
-    """The ids of all jobs that a runbook restarts with, in lower case."""
-    jobs = [_at(runbook, "restart", "job") for runbook in _list(top, "runbooks")]
-    return {job.lower() for job in jobs if isinstance(job, str)}
 
 
 def _check_symptom(raw: Any, here: Path, wrong: set[Path]) -> Mistakes:

@@ -114,18 +114,16 @@ def _unquoted(text: str) -> str:
     return re.sub(_ESCAPE, lambda escape: _ESCAPED.get(escape[1], escape[0]), text)
 
 
-def _read_template(text: str) -> str:
-    if not text or CONTROL.search(text):
-        raise ValueError("is empty or holds control characters")
-    template_labels(_limited(text))
-    return text
+def _filled(places: Callable[[str], Any]) -> Callable[[str], str]:
+    """Read a text with places to fill in, which `places` finds; it raises ValueError for what is none."""
 
+    def read_template(text: str) -> str:
+        if not text or CONTROL.search(text):
+            raise ValueError("is empty or holds control characters")
+        places(_limited(text))
+        return text
 
-def _read_argument(text: str) -> str:
-    if not text or CONTROL.search(text):
-        raise ValueError("is empty or holds control characters")
-    template_options(_limited(text))
-    return text
+    return read_template
 
 
 def _read_pattern(text: str) -> str:
@@ -240,11 +238,11 @@ FORMATS: Mapping[str, Format] = {
     "header": Format("a header's name", _matching(_HEADER)),
     "approver": Format("an id of Slack's (U..., S..., C...) or an address such as anna@example.com", _matching(_APPROVER)),
     "time-zone": Format("a time zone such as Asia/Tokyo", _read_zone),
-    "template": Format("a text, with ${labels.NAME} for a label of the alert", _read_template),
-    "argument": Format("a text, with ${option.NAME} for an option of the runbook", _read_argument),
+    "template": Format("a text, with ${labels.NAME} for a label of the alert", _filled(template_labels)),
+    "argument": Format("a text, with ${option.NAME} for an option of the runbook", _filled(template_options)),
     "evidence-template": Format(
         f"a text, with ${{labels.NAME}} for a label of the alert; or {HOLDER_HOST} and nothing else",
-        lambda text: text if text == HOLDER_HOST else _read_template(text),
+        lambda text: text if text == HOLDER_HOST else _filled(template_labels)(text),
     ),
     "matcher": Format(
         "a matcher in Alertmanager's syntax, such as 'service=\"mail\"'", lambda text: to_builtins(parse_matcher(_limited(text)))

@@ -62,7 +62,7 @@ def parse_yaml(text: str) -> Tree:
         problem = _QUOTED.sub(lambda match: match[1] or "", str(getattr(error, "problem", None) or "it can't be read"))
         return _refuse(f"is not valid YAML: {problem}", "Fix it at or just above this line", line)
     if root is None:
-        return _refuse("is empty", "Begin with the example in docs/configuration.md")
+        return _refuse("is empty", BEGIN)
     tree = Tree({}, {(): 1})
     value = _Reader(tree).read(root, (), 0)
     return Tree(value, tree.lines, tree.mistakes)

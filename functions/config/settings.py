@@ -167,10 +167,10 @@ class Config(File, frozen=True, kw_only=True, dict=True):
         )
 
     def match_alerts(self, alerts: Iterable[Alert]) -> list[MatchedAlert]:
-        return matching.match_alerts(self.rules, self.runner_url, alerts, self._name_queue)
+        def name_queue(symptom: Symptom, labels: Mapping[str, str]) -> QueueRef:
+            return self.symptoms[symptom.kind].name_queue(symptom, labels)
 
-    def _name_queue(self, symptom: Symptom, labels: Mapping[str, str]) -> QueueRef:
-        return self.symptoms[symptom.kind].name_queue(symptom, labels)
+        return matching.match_alerts(self.rules, self.runner_url, alerts, name_queue)
 
     @property
     def runner_url(self) -> str:

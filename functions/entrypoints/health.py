@@ -7,11 +7,10 @@ none begins anew at a restart."""
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
 
 from flask import Request
-from msgspec import Struct
 
 from functions.adapters.schedulers.local import LocalScheduler
 from functions.application.documents import decode, read_bodies
@@ -34,6 +33,7 @@ AT_ONCE = 16
 ARCHIVE_S = 10.0
 DAY_S = 86400.0
 FIRST_DAY = "1970-01-01"
+INCIDENTS, HOLDS, RESTARTS = "incidents", "holds", "restarts"
 UNHURRIED = frozenset({Phase.ASKED, Phase.OBSERVING})  # an incident in these phases waits for people, or for a day
 
 Labels = tuple[tuple[str, str], ...]
@@ -67,14 +67,6 @@ def _find_wrong(_moment: float) -> list[str]:
 
 
 # --- figures
-
-
-class Counts(Struct, frozen=True):
-    """What the records of some days add up to."""
-
-    incidents: Mapping[tuple[str, str], int]  # by runbook and ending
-    restarts: Mapping[str, int]  # by runbook
-    holds: Mapping[str, int]  # by reason
 
 
 def metrics(adapters: Adapters, *, healthy: bool) -> str:
@@ -140,30 +132,28 @@ def _of_archive(adapters: Adapters) -> Iterator[str]:
     """Counters of what ended. A process counts the days before yesterday once; those of the last two may still grow. What never
     happened is shown as 0, since a counter that begins with 1 shows no increase."""
     recent = time.strftime("%Y-%m-%d", time.gmtime(adapters.now() - DAY_S))
-    old, new = count_before(recent), _count(adapters, recent, "")
-    incidents, restarts = Counter(old.incidents) + Counter(new.incidents), Counter(old.restarts) + Counter(new.restarts)
-    holds = Counter(old.holds) + Counter(new.holds)
-    names = sorted(set(adapters.rules.runbooks) | {name for name, _ in incidents})
+    counts = count_before(recent) + _count(adapters, recent, "")
+    names = sorted({*adapters.rules.runbooks, *(key[1] for key in counts if key[0] == INCIDENTS)})
     samples: list[Sample] = [
-        ((("runbook", name), ("outcome", ending.value)), incidents[name, ending]) for name in names for ending in Ending
+        ((("runbook", name), ("outcome", ending.value)), counts[INCIDENTS, name, ending]) for name in names for ending in Ending
     ]
     yield from _family("incidents_total", "counter", "Ended incidents.", samples)
-    samples = [((("reason", reason.value),), holds[reason]) for reason in Reason]
+    samples = [((("reason", reason.value),), counts[HOLDS, reason]) for reason in Reason]
     yield from _family("holds_total", "counter", "Ended incidents without a restart, by reason.", samples)
-    samples = [((("runbook", name),), restarts[name]) for name in names]
+    samples = [((("runbook", name),), counts[RESTARTS, name]) for name in names]
     yield from _family("restarts_total", "counter", "Restarts of ended incidents.", samples)
 
 
 @lru_cache(maxsize=1)
-def count_before(day: str) -> Counts:
+def count_before(day: str) -> Counter[tuple[str, ...]]:
     """What the records before this day add up to: they change no more."""
     return _count(current_adapters(), FIRST_DAY, day)
 
 
-def _count(adapters: Adapters, since: str, before: str) -> Counts:
-    """Count the records of the days from `since` on; `before`: the first day that is not counted, if any. One that can't be
-    decoded isn't counted."""
-    incidents, restarts, holds = Counter[tuple[str, str]](), Counter[str](), Counter[str]()
+def _count(adapters: Adapters, since: str, before: str) -> Counter[tuple[str, ...]]:
+    """Count the records of the days from `since` on: INCIDENTS by runbook and ending, HOLDS by reason, RESTARTS by runbook.
+    `before`: the first day that is not counted, if any. One that can't be decoded isn't counted."""
+    counts = Counter[tuple[str, ...]]()
     paths = adapters.store.list_archive(since=since, timeout_s=ARCHIVE_S)
     counted = [path for path in paths if not before or path < f"incidents/{before}"]
     for path, body in read_bodies(adapters, counted, ARCHIVE_S):
@@ -172,12 +162,11 @@ def _count(adapters: Adapters, since: str, before: str) -> Counts:
         except Denied:
             continue
         incident, outcome = record.incident, record.outcome
-        incidents[incident.runbook, outcome.ending] += 1
+        counts[INCIDENTS, incident.runbook, outcome.ending] += 1
+        counts[RESTARTS, incident.runbook] += outcome.restarts
         if outcome.ending == Ending.HELD and outcome.reason:
-            holds[outcome.reason] += 1
-        if outcome.restarts:
-            restarts[incident.runbook] += outcome.restarts
-    return Counts(incidents, restarts, holds)
+            counts[HOLDS, outcome.reason] += 1
+    return counts
 
 
 def _family(name: str, kind: str, text: str, samples: Iterable[Sample]) -> Iterator[str]:

@@ -60,7 +60,9 @@ class Service(Struct, frozen=True):
 
             def fetch(*arguments: Any, **options: Any) -> Any:
                 # google-auth sends several requests with a timeout each: what is left is for all of them
-                return request(*arguments, **options | {"timeout": _timeouts(self.system, ends - time.monotonic())})
+                if (left_s := ends - time.monotonic()) <= 0:
+                    raise Unavailable(self.system, Text("deadline exceeded before sending"), late=True)
+                return request(*arguments, **options | {"timeout": (min(http_client.CONNECT_TIMEOUT_S, left_s), left_s)})
 
             if renewed:
                 account.refresh(fetch)
@@ -91,25 +93,12 @@ def credentials(*, anonymous: bool) -> tuple[Any, Any]:
     return AnonymousCredentials() if anonymous else google.auth.default(scopes=[_SCOPE])[0], Request()
 
 
-def _timeouts(system: str, timeout_s: float) -> tuple[float, float]:
-    """(connect, read) for one request, in seconds."""
-    if timeout_s <= 0:
-        raise Unavailable(system, Text("deadline exceeded before sending"), late=True)
-    return min(http_client.CONNECT_TIMEOUT_S, timeout_s), timeout_s
-
-
-@lru_cache(maxsize=1)
-def _auth_errors() -> Any:
-    with IMPORTING:
-        from google.auth import exceptions
-    return exceptions
-
-
 @contextlib.contextmanager
 def translate_errors(system: str, remedies: Mapping[int, Phrase]) -> Iterator[None]:
     """Translate the exceptions of google-auth and of Secret Manager's client to Unavailable or Denied. `remedies`: what to do,
     by HTTP status. Keeps only Google's own sentence of the original text; the rest is URLs."""
-    auth = _auth_errors()
+    with IMPORTING:
+        from google.auth import exceptions as auth
     try:
         yield
     except auth.InvalidOperation:  # 401 with credentials that can't be renewed

@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -126,7 +127,7 @@ class _Kept:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.value: bytes | None = None
-        self.error: Denied | Unavailable | None = None
+        self.error: Denied | Unavailable = Unavailable(SYSTEM, Text("nothing was read"))
         self.until = float("-inf")
         self.invalidated = False
         self.trusted_until = float("-inf")
@@ -134,8 +135,6 @@ class _Kept:
 
 
 _KEPT: dict[str, _Kept] = {}
-_CLIENTS: dict[str, Any] = {}  # by endpoint. Created on first use: connections don't survive the fork of a server's workers
-_CLIENTS_LOCK = threading.Lock()
 
 
 def _kept(reference: str) -> _Kept:
@@ -170,11 +169,9 @@ def read(reference: str, *, now: float) -> bytes:
         return kept.value
 
 
-def _copy(error: Denied | Unavailable | None) -> Denied | Unavailable:
+def _copy(error: Denied | Unavailable) -> Denied | Unavailable:
     if isinstance(error, Denied):
         return Denied(error.system, error.detail, remedy=error.remedy, status=error.status)
-    if error is None:
-        return Unavailable(SYSTEM, Text("nothing was read"))
     return Unavailable(error.system, error.detail, late=error.late)
 
 
@@ -183,7 +180,7 @@ def _fetch(reference: str, kept: _Kept, now: float, *, is_doubted: bool) -> None
     if is_doubted:
         kept.trusted_until = now + INVALIDATE_EVERY_S
     try:
-        kept.value, kept.error, kept.until = _checked(reference, _from_outside(reference)), None, now + KEPT_S
+        kept.value, kept.until = _checked(reference, _from_outside(reference)), now + KEPT_S
     except Denied as error:
         kept.value, kept.error, kept.until = None, error, now + FIRST_FAILURE_KEPT_S
     except Unavailable as error:
@@ -282,19 +279,12 @@ def _from_secret_manager(reference: str, project: str, secret: str, version: str
         return bytes(answer.payload.data).removesuffix(b"\n")
 
 
+@lru_cache(maxsize=1)
 def secret_manager_client() -> Any:
-    """Google's client, created once."""
+    """Google's REST client, created on first use because servers fork their workers. A test's stand-in gets no credentials."""
     from functions.runtime.google_cloud import stand_in
 
     endpoint = stand_in(SYSTEM, ENDPOINT)
-    with _CLIENTS_LOCK:
-        if endpoint not in _CLIENTS:
-            _CLIENTS[endpoint] = _built(endpoint)
-        return _CLIENTS[endpoint]
-
-
-def _built(endpoint: str) -> Any:
-    """Google's REST client; without credentials if the endpoint is a test's."""
     with IMPORTING:
         from google.auth.credentials import AnonymousCredentials
         from google.cloud.secretmanager_v1 import SecretManagerServiceClient  # 94 ms and 27 MiB

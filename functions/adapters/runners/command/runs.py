@@ -30,7 +30,7 @@ from functions.domain.decisions.matching import OPTION, shown, template_options
 from functions.domain.texts.patterns import mask
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from functions.runtime.redaction import redact
-from functions.runtime.text import Phrase, Text, named
+from functions.runtime.text import Text, named
 
 if TYPE_CHECKING:
     from functions.adapters.runners.command import Job
@@ -51,7 +51,8 @@ def fill(job: Job, options: Mapping[str, str]) -> list[str]:
     """The program and its arguments. Raises Denied for a value that is missing, or that a program or shell could misread."""
     given = {**job.defaults, **{name: value for name, value in options.items() if value}}
     if template_options(job.run[0]):
-        raise _refused(Text("the program itself is an option"), Text("Write the program out; options are for its arguments."))
+        remedy = Text("Write the program out; options are for its arguments.")
+        raise Denied(SYSTEM, Text("the program itself is an option"), remedy=remedy)
     return [_fill_argument(template, given) for template in job.run]
 
 
@@ -59,34 +60,27 @@ def _fill_argument(template: str, given: Mapping[str, str]) -> str:
     for name in template_options(template):
         if name not in given:
             remedy = Text("Add {name} to the runbook's options, or to the command's `defaults`.", name=name)
-            raise _refused(Text("nothing fills in the option {name}", name=name), remedy)
+            raise Denied(SYSTEM, Text("nothing fills in the option {name}", name=name), remedy=remedy)
         if not _PLAIN.fullmatch(given[name]):
             what = Text("the option {name} has characters that a shell could read: {value}", name=name, value=shown(given[name]))
-            raise _refused(what, Text("Allow letters, digits and @%+=:,./_- only (`allow` in the runbook)."))
+            raise Denied(SYSTEM, what, remedy=Text("Allow letters, digits and @%+=:,./_- only (`allow` in the runbook)."))
     argument = OPTION.sub(lambda option: given[option[1]], template)
     if argument.startswith("-") and not template.startswith("-"):
         what = Text("the argument {template} begins like an option: {value}", template=template, value=shown(argument))
-        raise _refused(what, Text("Write fixed options of the program into command.jobs, not into the runbook's options."))
+        remedy = Text("Write fixed options of the program into command.jobs, not into the runbook's options.")
+        raise Denied(SYSTEM, what, remedy=remedy)
     return argument
 
 
-def _refused(detail: Phrase, remedy: Phrase) -> Denied:
-    return Denied(SYSTEM, detail, remedy=remedy)
-
-
 def launch(folder: Path, run: int, *, systemd: bool, timeout_s: float) -> None:
-    """Start the supervisor, in a session of its own or by systemd. Raises OSError, or what `start_unit` raises."""
-    if systemd:
-        start_unit(run, timeout_s, "--no-block")
+    """Start the supervisor, in a session of its own or by systemd. Raises OSError, Denied if systemd refuses, and Unavailable if
+    it doesn't answer."""
+    if not systemd:
+        command, nothing = [sys.executable, "-I", "-S", supervisor.__file__, str(folder), str(run)], subprocess.DEVNULL
+        process = subprocess.Popen(command, **_detach(stdout=nothing, stderr=nothing), start_new_session=True)
+        threading.Thread(target=process.wait, daemon=True, name="supervisor").start()  # so that it leaves no zombie
         return
-    command = [sys.executable, "-I", "-S", supervisor.__file__, str(folder), str(run)]
-    process = subprocess.Popen(command, **_detach(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL), start_new_session=True)
-    threading.Thread(target=process.wait, daemon=True, name="supervisor").start()  # so that it leaves no zombie
-
-
-def start_unit(run: int, timeout_s: float, *options: str) -> None:
-    """Have systemd start the unit of this run. Raises Denied if systemd refuses, Unavailable if it doesn't answer."""
-    command = ["systemctl", "start", "--no-ask-password", *options, UNIT.format(run=run)]
+    command = ["systemctl", "start", "--no-ask-password", "--no-block", UNIT.format(run=run)]
     try:
         done = subprocess.run(command, **_detach(capture_output=True), timeout=max(timeout_s, 0.1), check=False)
     except subprocess.TimeoutExpired:
