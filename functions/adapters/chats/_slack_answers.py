@@ -21,7 +21,7 @@ from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE
 from functions.domain.texts.sanitize import clean
 from functions.runtime.errors import BadRequest, Denied
 from functions.runtime.http_client import is_loopback
-from functions.runtime.secrets import SecretRef, any_matches
+from functions.runtime.secrets import any_matches
 from functions.runtime.structs import decoder
 
 SIGNATURE, TIMESTAMP = "X-Slack-Signature", "X-Slack-Request-Timestamp"
@@ -71,17 +71,25 @@ class SlackButtons(Struct, frozen=True):
     channels: tuple[Slack, ...]
 
     def read_press(self, headers: Mapping[str, str], read_body: Callable[[int], bytes], now: float) -> Press | None:
+        """Raises Unavailable or Denied if a signing secret could not be read and no other matches."""
         secrets = tuple(dict.fromkeys(slack.signing_secret for slack in self.channels if slack.signing_secret is not None))
-        stamp, _ = require_fresh(headers, now)
+        stamp, signature = _read_signature(headers, now)
         body = read_body(MAX_BODY)
-        require_signature(secrets, headers, body, now)
+
+        def sign(secret: bytes) -> bytes:
+            mac = hmac.new(secret, f"v0:{stamp}:".encode(), "sha256")
+            mac.update(body)
+            return b"v0=" + mac.hexdigest().encode()
+
+        if not any_matches(secrets, signature.encode(), sign):
+            raise BadRequest(401, "The signature does not match: is signing_secret that of the Slack app?")
         ids = frozenset(slack.channel for slack in self.channels)
-        return read_press(body, float(stamp), frozenset() if "" in ids else ids)
+        return _read_press(body, float(stamp), frozenset() if "" in ids else ids)
 
     def is_approver(self, user: str, approvers: tuple[str, ...], *, timeout_s: float) -> bool:
         """Raises Denied if approvers are groups, and no channel has a bot that can read them."""
-        ids = [one for one in approvers if "@" not in one]
-        groups = [one for one in ids if one[0] in "SCG"]
+        ids = [approver for approver in approvers if "@" not in approver]
+        groups = [approver for approver in ids if approver[0] in "SCG"]
         if user in ids or not groups:
             return user in ids
         ends = time.monotonic() + timeout_s
@@ -138,21 +146,7 @@ def find_buttons(chats: Iterable[Chat]) -> Buttons | None:
     return SlackButtons(channels) if any(slack.signing_secret for slack in channels) else None
 
 
-def require_signature(secrets: tuple[SecretRef, ...], headers: Mapping[str, str], body: bytes, now: float) -> None:
-    """Raises BadRequest 401 unless Slack signed this body recently with one of the secrets. Raises Unavailable or Denied if a
-    secret could not be read and none matches."""
-    stamp, signature = require_fresh(headers, now)
-
-    def signed(secret: bytes) -> bytes:
-        mac = hmac.new(secret, f"v0:{stamp}:".encode(), "sha256")
-        mac.update(body)
-        return b"v0=" + mac.hexdigest().encode()
-
-    if not any_matches(secrets, signature.encode(), signed):
-        raise BadRequest(401, "The signature does not match: is signing_secret that of the Slack app?")
-
-
-def require_fresh(headers: Mapping[str, str], now: float) -> tuple[str, str]:
+def _read_signature(headers: Mapping[str, str], now: float) -> tuple[str, str]:
     """The timestamp and signature of a request. Raises BadRequest 401 if they are missing, malformed or too old."""
     stamp, signature = headers.get(TIMESTAMP, ""), headers.get(SIGNATURE, "")
     if not re.fullmatch(r"[0-9]{1,12}", stamp, re.ASCII) or not re.fullmatch(r"v0=[0-9a-f]{64}", signature, re.ASCII):
@@ -162,7 +156,7 @@ def require_fresh(headers: Mapping[str, str], now: float) -> tuple[str, str]:
     return stamp, signature
 
 
-def read_press(body: bytes, at: float, channels: frozenset[str] = frozenset()) -> Press | None:
+def _read_press(body: bytes, at: float, channels: frozenset[str]) -> Press | None:
     """The press in a signed body; None if it isn't a button of ours. `at`: when Slack signed it, so that a replay is as old as
     the press. `channels`: the ids of those that Unstick posts to, if known. Raises BadRequest: 400 if it isn't an interaction,
     403 if it comes from another channel, or from a person of another workspace (the app may be installed in several, and
@@ -187,7 +181,7 @@ def _without_buttons(block: dict[str, Any], only: frozenset[str]) -> dict[str, A
     """The block without the buttons; None if nothing else is in it."""
     if block.get("type") != "actions":
         return block
-    elements = [one for one in block.get("elements") or () if only and one.get("action_id") not in only]
+    elements = [button for button in block.get("elements") or () if only and button.get("action_id") not in only]
     return {**block, "elements": elements} if elements else None
 
 
