@@ -1,4 +1,4 @@
-"""Writes the tables of infra/module/README.md from the module's own files: python -m tools.docs.terraform_page."""
+"""Writes the table of infra/module/README.md from the module's own files: python -m tools.docs.terraform_page."""
 
 from __future__ import annotations
 
@@ -30,16 +30,15 @@ def _cell(text: str) -> str:
 
 
 def tables() -> str:
-    """Inputs and outputs."""
+    """The inputs."""
     inputs = [
         f"| `{name}` | {_cell(of['description'].strip(chr(34)).replace(chr(92), ''))} | "
         + (f"`{_cell(of['default'])}` |" if "default" in of else "required |")
         for name, of in read_blocks("variable", "variables.tf")
     ]
-    outputs = [f"| `{name}` | {_cell(of['description'].strip(chr(34)))} |" for name, of in read_blocks("output", "outputs.tf")]
-    typed = "[variables.tf](variables.tf) has their types and checks."
+    typed = "[variables.tf](variables.tf) has their types and checks, [outputs.tf](outputs.tf) the outputs."
     lines = ["## Inputs", "", typed, "", "| name | what | default |", "| --- | --- | --- |", *inputs, ""]
-    return "\n".join([*lines, "## Outputs", "", "| name | what |", "| --- | --- |", *outputs])
+    return "\n".join(lines[:-1])
 
 
 def page() -> str:
