@@ -117,22 +117,11 @@ def dollars(units: dict[str, float], *, free: bool) -> float:
 
 
 def tables() -> str:
-    """The cost of each month, and the units that it uses, with their prices."""
-    months = [(month.title, usage(month)) for month in MONTHS]
-    lines = ["| in a month | with the free tier | without |", "| --- | ---: | ---: |"]
-    lines += [f"| {title} | ${dollars(units, free=True):,.2f} | ${dollars(units, free=False):,.2f} |" for title, units in months]
-    columns = ("unit", f"list price, {READ_ON}", "free a month", MONTHS[1].title)
-    lines += ["", f"| {' | '.join(columns)} |", f"| --- |{' ---: |' * (len(columns) - 1)}"]
-    for name, price in PRICES.items():
-        per = f" for {price.per:,.0f}" if price.per > 1 else ""
-        cells = (f"${price.dollars:g}{per}", _amount(price.free), _amount(months[1][1][name]))
-        lines.append(f"| [{price.unit}]({price.source}) | {' | '.join(cells)} |")
+    """The cost of each month."""
+    lines = [f"| in a month, list prices of {READ_ON} | with the free tier | without |", "| --- | ---: | ---: |"]
+    for title, units in [(month.title, usage(month)) for month in MONTHS]:
+        lines.append(f"| {title} | ${dollars(units, free=True):,.2f} | ${dollars(units, free=False):,.2f} |")
     return "\n".join(lines)
-
-
-def _amount(units: float) -> str:
-    """Two decimals if whole units would be too coarse."""
-    return f"{units:,.{0 if units >= 10 or units == round(units) else 2}f}"
 
 
 def page() -> str:
