@@ -195,11 +195,10 @@ def _find_growing(symptom: Symptom, snapshot: QueueSnapshot) -> list[Row]:
         "{count} message is held, and none was acknowledged for {seconds} s while more are delivered",
         "{count} messages are held, and none was acknowledged for {seconds} s while more are delivered",
     )
+    why = grows.fill(count=snapshot.unacked, seconds=_shown_s(lasted_s))
     holders = tuple(channel for channel in snapshot.channels or () if channel.held)
     against = Text("large batches, and consumers that acknowledge many at once, look like this")
-    return [
-        Row(Proof.PERHAPS, grows.fill(count=snapshot.unacked, seconds=_shown_s(lasted_s)), lasted_s, needs_s, holders, against)
-    ]
+    return [Row(Proof.PERHAPS, why, lasted_s, needs_s, holders, against)]
 
 
 def find_oldest(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust) -> Row | None:
@@ -247,8 +246,7 @@ def _find_waiting(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms
         return []
     waited_s = min(over_limit_s(symptom, snapshot), lasting_s(snapshot.history.unacked, lambda count: count == 0))
     waited_s = min(untouched_s(snapshot, waited_s), trust.steady_s)
-    if snapshot.deliveries is not None:
-        waited_s = min(waited_s, _undelivered_s(snapshot))
+    waited_s = min(waited_s, _undelivered_s(snapshot)) if snapshot.deliveries is not None else waited_s
     if snapshot.consumers:
         return _find_unserved(symptom, snapshot, waited_s)
     return _find_gone(symptom, snapshot, trust, terms, waited_s)
@@ -281,13 +279,14 @@ def _find_unserved(symptom: Symptom, snapshot: QueueSnapshot, waited_s: float) -
 
 
 def _find_gone(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: Terms, waited_s: float) -> list[Row]:
+    waiting = snapshot.ready or 0
     if was_consumed(snapshot, trust):
         gone = Text(
             "{count} message has waited for {seconds} s, and the consumer is gone",
             "{count} messages have waited for {seconds} s, and the consumer is gone",
         )
         lasted_s = min(waited_s, trust.gone_s)
-        row = Row(Proof.GONE, gone.fill(count=snapshot.ready or 0, seconds=_shown_s(lasted_s)), lasted_s, symptom.for_s)
+        row = Row(Proof.GONE, gone.fill(count=waiting, seconds=_shown_s(lasted_s)), lasted_s, symptom.for_s)
         scaled = Text(
             "the runbook allows no consumer at all (`min_consumers: 0`): scaled to zero, and nightly workers, look like this"
         )
@@ -299,10 +298,7 @@ def _find_gone(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: T
         "{count} messages have waited for {seconds} s, and there is no consumer",
     )
     young = Text("RabbitMQ began {age} ago, and nothing says that the queue had a consumer: dead-letter queues look like this")
-    why, against = (
-        nobody.fill(count=snapshot.ready or 0, seconds=_shown_s(waited_s)),
-        young.fill(age=duration(snapshot.nodes_up_s or 0.0)),
-    )
+    why, against = nobody.fill(count=waiting, seconds=_shown_s(waited_s)), young.fill(age=duration(snapshot.nodes_up_s or 0.0))
     return [Row(Proof.PERHAPS, why, waited_s, symptom.for_s + MORE_S, against=against, settle=HISTORY)]
 
 

@@ -262,7 +262,9 @@ def _escape(name: str) -> str:
 
 def page_path(queue: QueueRef, for_s: float) -> str:
     """The queue's page with samples of its figures over `for_s` and more."""
-    query = urlencode({**_lengths(for_s), **sample_query(for_s), "columns": COLUMNS}, safe=",")
+    rates = sample_query(for_s)
+    lengths = {name.replace("msg_rates", "lengths"): value for name, value in rates.items()}
+    query = urlencode({**lengths, **rates, "columns": COLUMNS}, safe=",")
     return f"/api/queues/{_segment(_vhost(queue))}/{_segment(queue.keys['queue'])}?{query}"
 
 
@@ -272,11 +274,6 @@ def sample_query(for_s: float) -> dict[str, int]:
     step, reach, wanted = (FINE_STEP_S, FINE_REACH_S, 3 * for_s) if fine else (COARSE_STEP_S, COARSE_REACH_S, for_s)
     age = min(reach, step * math.ceil(max(wanted + SLACK_S, CURVE_S) / step))
     return {"msg_rates_age": age, "msg_rates_incr": step}
-
-
-def _lengths(for_s: float) -> dict[str, int]:
-    """The query for samples of depths."""
-    return {name.replace("msg_rates", "lengths"): value for name, value in sample_query(for_s).items()}
 
 
 def _segment(name: str) -> str:

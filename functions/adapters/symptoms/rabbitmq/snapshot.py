@@ -36,6 +36,7 @@ SHOVEL = "none"  # the user of a shovel's consumer (measured on 4.3)
 NAME = 80  # maximum length of a host or name in a document
 KEPT = 5  # holders and alarms
 ALARM_STATUS = 503
+ENABLE = Text("Enable rabbitmq_management_agent on every node of the cluster.")
 
 
 # --- the first round trip: totals and the queue's page --------------------------------------------------------------------------
@@ -97,6 +98,7 @@ def _with_page(snapshot: QueueSnapshot, page: Page) -> QueueSnapshot:
         remedy = Text("Turn the statistics on; `check` names the switch that turns them off.")
         return replace(snapshot, blind=Unknown(Text("the broker's statistics are off"), remedy=remedy))
     consumers, traffic, head = page.present, page.traffic, page.head_message_timestamp
+    is_same_moment = page.messages_unacknowledged == snapshot.unacked
     delivered, taken = _sum(traffic.deliver, traffic.deliver_no_ack), _sum(traffic.get, traffic.get_no_ack)
     return replace(
         snapshot,
@@ -107,9 +109,7 @@ def _with_page(snapshot: QueueSnapshot, page: Page) -> QueueSnapshot:
         depth_samples=to_series(page.messages_ready_details, page.messages_unacknowledged_details),
         head_at=float(head) if isinstance(head, float | int) else None,
         head_bytes=page.message_bytes_ready if page.messages_ready == snapshot.ready == 1 else None,
-        held_bytes=page.message_bytes_unacknowledged
-        if page.messages_unacknowledged == snapshot.unacked and snapshot.unacked
-        else None,
+        held_bytes=page.message_bytes_unacknowledged if snapshot.unacked and is_same_moment else None,
         deliveries=_sum(delivered, taken),
         redeliveries=traffic.redeliver,
         published=traffic.publish,
@@ -141,16 +141,9 @@ def _find_returns(snapshot: QueueSnapshot, page: Page) -> Returns | None:
 
 def find_fresh(snapshot: QueueSnapshot) -> QueueSnapshot:
     """The snapshot without returns so far, if no channel that holds messages ever got a redelivered one."""
-    held_by = [channel for channel in snapshot.channels or () if channel.held]
-    if (
-        snapshot.returns is None
-        or not held_by
-        or snapshot.unseen
-        or snapshot.uncounted
-        or any(channel.returned != 0 for channel in held_by)
-    ):
-        return snapshot
-    return replace(snapshot, returns=replace(snapshot.returns, used=0))
+    returned = [channel.returned for channel in snapshot.channels or () if channel.held]
+    fresh = set(returned) == {0} and not snapshot.unseen and not snapshot.uncounted
+    return replace(snapshot, returns=replace(snapshot.returns, used=0)) if fresh and snapshot.returns else snapshot
 
 
 def _count_since_empty(snapshot: QueueSnapshot) -> int:
@@ -178,7 +171,7 @@ def _find_mismatch(page: Page, consumers: list[Consumer], snapshot: QueueSnapsho
             consumers=page.consumers,
             known=shown,
         )
-        return Unknown(why, late=True, remedy=Text("Enable rabbitmq_management_agent on every node of the cluster."))
+        return Unknown(why, late=True, remedy=ENABLE)
     if consumers and all(consumer.channel.user == SHOVEL for consumer in consumers):
         return Unknown(Text("only a shovel takes messages from it"), remedy=Text("See the shovel's state in RabbitMQ."))
     if not page.messages_ready_details.samples:
@@ -232,11 +225,8 @@ def find_hung(snapshot: QueueSnapshot, for_s: float) -> list[Channel]:
     """The channels that hold a message and have done nothing for `for_s`. The number of held messages is up to 5 s ahead of the
     counters, so a message counts once they show it. The one that holds most comes first. How long a consumer has held a message
     is read from its channel's counters: `idle_since` is renewed every 60 s (measured on 3.10, 4.0, 4.3)."""
-    hung = [
-        one
-        for one in snapshot.channels or ()
-        if one.held and one.counted > 0 and one.work and one.work[-1][1] and still_s(one.work) >= max(for_s, RECENT_S)
-    ]
+    held = [channel for channel in snapshot.channels or () if channel.held and channel.counted > 0]
+    hung = [channel for channel in held if channel.work and channel.work[-1][1] and still_s(channel.work) >= max(for_s, RECENT_S)]
     return sorted(hung, key=lambda channel: (-channel.held, channel.id))
 
 
@@ -280,11 +270,8 @@ def with_nodes(snapshot: QueueSnapshot, nodes: Answer | Exception, alarms: Answe
     up = [node for node in members if node.running]
     silent = [node.name for node in up if node.uptime is None]
     if silent and (snapshot.blind is None or snapshot.blind.late):
-        why = Text("these nodes send no statistics: {nodes}", nodes=", ".join(silent))
-        remedy = Text("Enable rabbitmq_management_agent on every node of the cluster.")
-        snapshot = replace(
-            snapshot, blind=Unknown(why, late=True, remedy=remedy)
-        )  # a node sends none until seconds after its start
+        why = Text("these nodes send no statistics: {nodes}", nodes=", ".join(silent))  # until seconds after a node's start
+        snapshot = replace(snapshot, blind=Unknown(why, late=True, remedy=ENABLE))
     return replace(
         snapshot,
         nodes=tuple(sorted(node.name for node in up)),
