@@ -17,13 +17,10 @@ SYMPTOM = Symptom("rabbitmq")
 NOW = 1_800_000_000.0
 
 STUCK = {
-    "one-of-three-hung": ("75 s", Proof.FULL),
-    "one-of-three-hung-quorum": ("75 s", Proof.FULL),
-    "prefetch-50": ("75 s", Proof.FULL),
+    **dict.fromkeys(("one-of-three-hung", "one-of-three-hung-quorum", "prefetch-50"), ("75 s", Proof.FULL)),
     "several-queues-held": ("one channel", Proof.FULL),
     "single-active": ("the active one", Proof.FULL),
-    "same-again": (("held, before", "70 s"), Proof.FULL),
-    "same-again-quorum": (("held, before", "70 s"), Proof.FULL),
+    **dict.fromkeys(("same-again", "same-again-quorum"), (("held, before", "70 s"), Proof.FULL)),
     "had-consumers": ("75 s", Proof.GONE),
 }
 """By case: how the note of the look begins in which it has lasted for all of `for`, and the row."""
@@ -51,6 +48,11 @@ def test_what_a_real_broker_shows_proves_what_was_stuck_and_nothing_else(path, c
 def flat(value: int, *, since_s: float = 120.0, before: int = 0) -> Samples:
     """A sample every 5 s of the last two minutes; the figure has this value since then."""
     return tuple((NOW - age, value if age <= since_s else before) for age in range(120, -1, -5))
+
+
+def sampled(*, missing: tuple[int, ...] = (), zero: tuple[int, ...] = ()) -> Samples:
+    """A flat counter without the samples of these ages, or with 0 in their place."""
+    return tuple((at, 0 if NOW - at in zero else value) for at, value in flat(201) if NOW - at not in missing)
 
 
 def rising(step: int = 10) -> Samples:
@@ -90,6 +92,19 @@ CHANNELS = [
     pytest.param(queue(channels=(channel(work=flat(201, since_s=60)),)), Trust(), Health.ILL, id="for exactly `for`"),
     pytest.param(queue(channels=(channel(work=flat(201, since_s=55, before=200)),)), Trust(), Health.UNSURE, id="not so long"),
     pytest.param(queue(channels=(channel(work=flat(201, since_s=10, before=200)),)), Trust(), Health.WELL, id="just begun"),
+    # the broker misses a collection at times, and shows 0 between two; what happened in two in a row is not known
+    *(
+        pytest.param(queue(channels=(channel(work=work),)), Trust(), health, id=what)
+        for what, work, health in (
+            ("a sample is missing, twice", sampled(missing=(20, 40)), Health.ILL),
+            ("two in a row are missing", sampled(missing=(20, 25)), Health.UNSURE),
+            ("a sample is 7.5 s late", tuple((at - 7.5 * (at < NOW - 20), value) for at, value in flat(201)), Health.ILL),
+            ("a sample is 7.6 s late", tuple((at - 7.6 * (at < NOW - 20), value) for at, value in flat(201)), Health.UNSURE),
+            ("a sample reads 0, twice", sampled(zero=(20, 40)), Health.ILL),
+            ("the first reads 0", sampled(zero=(120,)), Health.ILL),
+            ("two in a row read 0", sampled(zero=(20, 25)), Health.UNSURE),
+        )
+    ),
     pytest.param(queue(channels=(channel(held=0),)), Trust(), Health.WELL, id="it holds nothing"),
     pytest.param(queue(channels=(channel(work=()),)), Trust(), Health.WELL, id="it was never given anything"),
     pytest.param(queue(channels=(channel(work=flat(0)),)), Trust(), Health.WELL, id="its counters are not there yet"),
@@ -119,21 +134,6 @@ def test_a_channel_proves_what_it_holds_by_its_own_counters(seen, trust, expecte
     """Whatever the rest of the queue does, and whatever the depth may be."""
     assert judge(SYMPTOM, seen, trust).health is expected
     assert (judge(replace(SYMPTOM, max_messages=100), seen, trust).health is Health.ILL) is (expected is Health.ILL)
-
-
-def test_people_are_told_who_holds_what_and_who_works():
-    """The sentence that the card begins with."""
-    idle = [channel(name=f"w-{n}", id=f"w {n}", work=flat(9, since_s=10.0 + 50 * n, before=8)) for n in range(5)]
-    for seen, said in (
-        (queue(channels=(channel(), WORKING, replace(WORKING, id="c3 (1)"))),
-            "held by mail-worker-2 for 120 s: 1 message; 2 other consumers work"),
-        (queue(channels=(channel(),), consumers=1), "held by mail-worker-2 for 120 s: 1 message"),
-        (queue(channels=(channel(name=""), channel(name="", host="", id="c9 (1)")), consumers=2),
-            "held by 10.0.3.7, c9 (1) for 120 s: 2 messages"),
-        (still(ready=0, unacked=1, channels=(channel(),)), "held by mail-worker-2 for 120 s: 1 message"),
-        (queue(channels=tuple(idle), consumers=6), "held by w-3, w-4, w-2 for 120 s: 4 messages; 1 other consumer works"),
-    ):  # fmt: skip
-        assert str(judge(SYMPTOM, seen, Trust()).why) == said
 
 
 def unseen(since_s: int) -> QueueSnapshot:
@@ -208,24 +208,34 @@ def test_the_queue_as_a_whole_shows_what_lasted_all_of_for(seen, expected):
         assert judge(over, seen, Trust()).health is Health.WELL, "so many may wait"
 
 
+STANDS = "nothing was delivered or acknowledged for 120 s"
+NO_TAG = "its consumers' channels can't be seen: RabbitMQ's user lacks the tag `monitoring`"
+IDLE = [channel(name=f"w-{n}", id=f"w {n}", work=flat(9, since_s=10.0 + 50 * n, before=8)) for n in range(5)]
+
+
 @pytest.mark.parametrize(
     ("seen", "said", "against"),
     [
-        (still(ready=4, unacked=1), "1 message is held, and nothing was delivered or acknowledged for 120 s",
+        (queue(channels=(channel(), WORKING, replace(WORKING, id="c3 (1)"))),
+            "held by mail-worker-2 for 120 s: 1 message; 2 other consumers work", ""),
+        (queue(channels=(channel(),), consumers=1), "held by mail-worker-2 for 120 s: 1 message", ""),
+        (queue(channels=(channel(name=""), channel(name="", host="", id="c9 (1)")), consumers=2),
+            "held by 10.0.3.7, c9 (1) for 120 s: 2 messages", ""),
+        (still(ready=0, unacked=1, channels=(channel(),)), "held by mail-worker-2 for 120 s: 1 message", ""),
+        (queue(channels=tuple(IDLE), consumers=6), "held by w-3, w-4, w-2 for 120 s: 4 messages; 1 other consumer works", ""),
+        (still(ready=4, unacked=1), f"1 message is held, and {STANDS}",
             "no consumer's channel holds them: they were taken by basic.get, or by a consumer that was cancelled"),
-        (still(ready=0, unacked=2, channels=None), "2 messages are held, and nothing was delivered or acknowledged for 120 s",
-            "its consumers' channels can't be seen: RabbitMQ's user lacks the tag `monitoring`"),
-        (still(ready=0, unacked=2, unseen=MISSING), "2 messages are held, and nothing was delivered or acknowledged for 120 s",
+        (still(ready=0, unacked=2, channels=None), f"2 messages are held, and {STANDS}", NO_TAG),
+        (still(ready=0, unacked=2, unseen=MISSING), f"2 messages are held, and {STANDS}",
             "its consumers' channels can't be seen: a node sends none"),
         (still(ready=5, unacked=0, consumers=None), "depth 5, still for 0 s", ""),
         (still(ready=5, unacked=0), "5 messages wait, and the consumers were given nothing for 120 s", ""),
-        (still(ready=5, unacked=0, channels=None), "5 messages wait, and the consumers were given nothing for 120 s",
-            "its consumers' channels can't be seen: RabbitMQ's user lacks the tag `monitoring`"),
+        (still(ready=5, unacked=0, channels=None), "5 messages wait, and the consumers were given nothing for 120 s", NO_TAG),
         (still(ready=5, unacked=0, consumers=0), "5 messages have waited for 120 s, and the consumer is gone", ""),
     ],
 )  # fmt: skip
 def test_people_are_told_what_stands_still_and_why_it_is_no_proof(seen, said, against):
-    """How many messages are held or wait, and one line about what can't be known."""
+    """The card's first sentence: who holds what and who works, or what waits; and one line about what can't be known."""
     judged = judge(SYMPTOM, seen, Trust())
     assert (str(judged.why), str(judged.against)) == (said, against)
 
@@ -238,9 +248,7 @@ def test_people_are_told_what_stands_still_and_why_it_is_no_proof(seen, said, ag
         pytest.param({"acks": flat(6, since_s=55)}, Health.UNSURE, id="one was acknowledged 55 s ago"),
         pytest.param({"depth": flat(1, since_s=55)}, Health.UNSURE, id="it was empty 55 s ago"),
         pytest.param({"deliveries": rising(20)}, Health.GOING_ROUND, id="each second one"),
-        pytest.param(
-            {"redeliveries": twice(30, 5), "deliveries": twice(30, 5)}, Health.GOING_ROUND, id="once in each half of `for`"
-        ),
+        pytest.param({"redeliveries": twice(30, 5), "deliveries": twice(30, 5)}, Health.GOING_ROUND, id="one in each half"),
         pytest.param({"deliveries": rising(21)}, Health.UNSURE, id="fewer: it mostly delivers new ones"),
         pytest.param({"deliveries": ()}, Health.UNSURE, id="deliveries are not counted"),
         pytest.param({"redeliveries": ()}, Health.UNSURE, id="redeliveries are not counted"),
@@ -259,18 +267,9 @@ def test_messages_go_round_while_at_least_half_of_what_is_delivered_had_been_bef
     assert judge(replace(SYMPTOM, for_s=70.0), seen, Trust()).health is Health.GOING_ROUND, "halves of 70 s overlap, too"
 
 
-@pytest.mark.parametrize(
-    ("sampled_s", "again_s"),
-    [
-        pytest.param(0.0, 60.0 - 30.0 + 1.0, id="sampled just now"),
-        pytest.param(4.0, 60.0 - 30.0 - 4.0 + 1.0, id="4 s ago"),
-        pytest.param(5.0, 60.0 - 30.0 - 5.0 + 1.0, id="a sample is due"),
-        pytest.param(5.5, 60.0 - 30.0 + 1.0, id="clocks differ"),
-        pytest.param(-0.5, 60.0 - 30.0 + 1.0, id="the other clock is ahead"),
-    ],
-)
+@pytest.mark.parametrize(("sampled_s", "again_s"), [(0.0, 31.0), (4.0, 27.0), (5.0, 26.0), (5.5, 31.0), (-0.5, 31.0)])
 def test_the_next_check_comes_with_a_sample(sampled_s, again_s):
-    """A second after the sample with which `for` is over, counted from the newest sample."""
+    """A second after the sample with which `for` is over, counted from the newest; not if clocks differ."""
     seen = still(ready=5, unacked=0)
     counted = flat(7, since_s=30.0, before=6)
     seen = replace(seen, ack_samples=counted, history=replace(seen.history, deliveries=counted))
@@ -303,9 +302,7 @@ WAITS = QueueHistory(flat(4, since_s=60.0), flat(1), flat(7, since_s=60.0))
         pytest.param({"consumers": 0}, Trust(), Proof.PERHAPS, id="none consumes any more"),
         pytest.param({"ready": 0}, Trust(), Proof.PERHAPS, id="none waits now"),
         pytest.param({"history": replace(WAITS, ready=flat(4, since_s=55.0))}, Trust(), Proof.PERHAPS, id="not so long"),
-        pytest.param(
-            {"history": replace(WAITS, deliveries=flat(7, since_s=55.0))}, Trust(), Proof.PERHAPS, id="one was delivered"
-        ),
+        pytest.param({"history": replace(WAITS, deliveries=flat(7, since_s=55.0))}, Trust(), Proof.PERHAPS, id="one delivered"),
         pytest.param({"deliveries": None}, Trust(), Proof.PERHAPS, id="deliveries are not counted"),
         pytest.param({"blind": MISSING}, Trust(), Proof.PERHAPS, id="a delivery may be hidden"),
         pytest.param({}, Trust(steady_s=59.0), Proof.PERHAPS, id="the figures can't be relied on for so long"),
@@ -375,15 +372,12 @@ def test_a_consumer_without_a_limit_is_given_all_that_comes(changes, history, li
 
 COUNTLESS = [
     pytest.param(still(ready=5, unacked=1), Health.LIKELY, id="flat"),
-    *(
-        pytest.param(still(ready=6, unacked=2, history=QueueHistory(*both, publishes=flat(9))), Health.UNSURE, id=what)
-        for what, both in {
-            "grows": (flat(6, since_s=30, before=5), flat(2)),
-            "shrinks": (flat(6, since_s=30, before=7), flat(2)),
-            "one more is held": (flat(6), flat(2, since_s=30, before=1)),
-            "one less is held": (flat(6), flat(2, since_s=30, before=3)),
-        }.items()
-    ),
+    *(pytest.param(still(ready=6, unacked=2, history=QueueHistory(*both, publishes=flat(9))), Health.UNSURE, id=what)
+        for what, both in (
+            ("grows", (flat(6, since_s=30, before=5), flat(2))), ("shrinks", (flat(6, since_s=30, before=7), flat(2))),
+            ("one more is held", (flat(6), flat(2, since_s=30, before=1))),
+            ("one less is held", (flat(6), flat(2, since_s=30, before=3))),
+        )),
     pytest.param(still(ready=5, unacked=0), Health.UNSURE, id="nothing is held"),
     pytest.param(still(ready=0, unacked=1, published=None), Health.UNSURE, id="it may finish as the next one comes"),
     pytest.param(still(ready=5, unacked=1, published=None, history=QueueHistory(flat(5), flat(1))), Health.LIKELY,

@@ -9,13 +9,12 @@ from msgspec.structs import replace
 
 from functions.domain.health.looks import CURVE_POINTS, note_snapshot
 from functions.domain.health.recovery import Since, is_moving, judge_recovery, say_same_again, say_survivor
-from functions.domain.model.codes import Ending, Verdict
+from functions.domain.model.codes import Verdict
 from functions.domain.model.incidents import AfterRestart, Looks, QueueState
 from functions.domain.model.observations import Channel, Holder, QueueSnapshot, Reading, Returns, Statement, Unknown
 from functions.domain.model.runbooks import Recovered, Verify
 from tests.support.recorded import RABBITMQ, read_looks
-from tests.support.worlds.scenes import MAIL, NEW, NOW, OLD, bare, holding, runbook, snapshot, verifying, woken
-from tests.support.worlds.scenes import seen as observed
+from tests.support.worlds.scenes import MAIL, NEW, NOW, OLD, bare, holding, runbook, snapshot
 
 BOOK = runbook()
 WATCHED = QueueState(MAIL, "mail", NOW - 1000.0)
@@ -447,17 +446,6 @@ def test_a_connection_is_not_looked_for_in_figures_of_before_the_end(age_s, name
     book = replace(BOOK, symptom=replace(BOOK.symptom, for_s=6.0))
     after = judge_recovery(book, seen, watched, Since(age_s, NOW)).after
     assert (after.survivor, after.held_again) == (named, 0)
-
-
-def test_it_is_not_restarted_again_for_a_connection_that_the_restart_did_not_end():
-    """The incident goes to people, with the command."""
-    document = verifying(-125.0, queues=(replace(WATCHED, before=snapshot(3), held_by=(survivor(NOW),)),))
-    mail = replace(holding(Holder("10.0.3.7", "old", 1)), channels=(survivor(NOW),))
-    result = woken(document, NOW, observed(document.incident.execution, mail=mail))
-    assert result.document.incident is None
-    assert result.document.outcomes[-1].ending is Ending.ESCALATED
-    card = result.document.to_tell[0].card
-    assert "close_connection" in " ".join(card.text)
 
 
 def test_a_queue_without_consumers_that_is_polled_recovers_without_any():
