@@ -10,12 +10,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from functions.adapters.chats import apprise, google_chat, slack
 from functions.adapters.grafana import annotations
+from functions.adapters.runners.rundeck import Rundeck
 from functions.adapters.schedulers import cloud_tasks
 from functions.adapters.stores import cloud_storage
+from functions.adapters.symptoms.rabbitmq import RabbitMQ, to_queue
+from functions.application.ports import Query
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Ending, Phase
 from functions.domain.model.incidents import Archive, Incident, Outcome
@@ -26,6 +30,8 @@ from functions.runtime.errors import Conflict, Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 from testbed.doubles.anything import Anything
 
+RECORDINGS = Path(__file__).parents[2] / "recordings"
+SEED_BYTES = 20_000
 SECRET = "S3CR3T-of-fuzz-do-not-show"
 ENCODED = base64.b64encode(SECRET.encode()).decode()
 ENVIRONMENT = {
@@ -42,18 +48,22 @@ LONGEST_S = 60.0
 """Without a limit a call would wait for ever. Some make several requests, and a machine may be busy."""
 
 NOW = 1_795_561_678.0
+DATE = "Date: Wed, 25 Nov 2026 03:00:00 GMT"
 TOKEN = SecretRef("env://UNSTICK_FUZZ_TOKEN")
 THREAD = '{"channel": "C0123456789", "ts": "1.2", "at": 0}'
 CARD = Card("started", "watch", "mail-delivery is being restarted", incident="20261125-030000-8b6529b4", at=NOW)
-RECORD = Archive(
-    Target("t", "https://rundeck.example.com", "job", {}),
-    Incident("i", Phase.STARTING, NOW, "mail", (), ()),
-    Outcome("i", Ending.RECOVERED, None, NOW, ()),
-)
+MAIL = Target("t", "https://rundeck.example.com", "job", {"service": "mail"})
+RECORD = Archive(MAIL, Incident("i", Phase.STARTING, NOW, "mail", (), ()), Outcome("i", Ending.RECOVERED, None, NOW, ()))
 BUCKET = cloud_storage.CloudStorage("bucket-one")
 QUEUE = cloud_tasks.CloudTasks("projects/p/locations/l/queues/q", "https://verify.example.com", "verify@example.com")
 HOURS = count()
 """Secret Manager is asked anew each hour."""
+
+
+def recorded(system: str) -> list[Any]:
+    """The bodies that a real server answered with, without the longest."""
+    texts = [path.read_text() for path in sorted((RECORDINGS / system).glob("*.json"))]
+    return [json.loads(text)["body"] for text in texts if len(text) < SEED_BYTES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +88,14 @@ def _bot() -> slack.Slack:
     return slack.Slack(token=TOKEN, channel="C0123456789", base_url=server().url)
 
 
+def _rundeck() -> Rundeck:
+    return Rundeck(server().url, TOKEN)
+
+
+def _rabbitmq(in_s: float) -> Any:
+    return RabbitMQ(server().url, "user", TOKEN).look_all([Query(to_queue("/", "mail.delivery"), 60.0)], timeout_s=in_s)
+
+
 def _grafana() -> annotations.Settings:
     return annotations.Settings(server().url, TOKEN)
 
@@ -91,6 +109,19 @@ TASK = {
     "httpRequest": {"url": "https://v", "httpMethod": "POST", "body": "e30=", "headers": {"a": "b"}}, "dispatchDeadline": "600s",
 }  # fmt: skip
 STATE = {"name": "projects/p/locations/l/queues/q", "state": "RUNNING", "retryConfig": {"maxAttempts": -1, "maxBackoff": "1s"}}
+EXECUTION = {
+    "id": 1, "status": "succeeded", "date-started": {"unixtime": 1}, "date-ended": {"unixtime": 2}, "project": "p", "user": "u",
+    "job": {"options": {"service": "mail", "unstick_incident": "i.1", "unstick_not_after": "1795561738"}}, "permalink": "http://x",
+}  # fmt: skip
+RUNDECK = {"paging": {"total": 1}, "executions": [EXECUTION], "entries": [{"log": "a", "node": "b"}], **EXECUTION}
+"""Of every kind at once: a list, an execution, a log."""
+CONSUMER = {"consumer_tag": "a", "ack_required": True, "channel_details": {"name": "b", "connection_name": "b"}}
+QUEUE_PAGE = {
+    "consumer_details": [CONSUMER],
+    "message_stats": {"ack": 1, "ack_details": {"samples": [{"sample": 1, "timestamp": 1}]}},
+}
+COUNTS = {"name": "mail.delivery", "messages": 3, "messages_ready": 2, "messages_unacknowledged": 1}
+RABBITMQ = {"items": [COUNTS], "name": "u", "tags": ["monitoring"], **QUEUE_PAGE}
 POSTED = {"ok": True, "channel": "C0123456789", "ts": "1.2"}
 GONE, TOO_LONG = {"ok": False, "error": "message_not_found"}, {"ok": False, "error": "msg_too_long"}
 
@@ -111,6 +142,13 @@ CLIENTS = {
     "cloud tasks, check": Client(
         lambda in_s: QUEUE.check(timeout_s=in_s), ({"permissions": ["cloudtasks.tasks.create"]}, STATE), False
     ),
+    "rundeck, look": Client(
+        lambda in_s: _rundeck().look(MAIL, since_s=600.0, follow="1", tail=True, timeout_s=in_s), (RUNDECK, *recorded("rundeck"))
+    ),
+    "rundeck, run": Client(
+        lambda in_s: _rundeck().run(MAIL, tag="i.1", runner_not_after=NOW + 60, timeout_s=in_s), (RUNDECK, *recorded("rundeck"))
+    ),
+    "rabbitmq, look": Client(_rabbitmq, (RABBITMQ,)),
     "slack, webhook": Client(_by_url(slack), ("ok", "invalid_blocks")),
     "slack, first card": Client(_posts(_bot), (POSTED, TOO_LONG)),
     "slack, reply": Client(_posts(_bot, THREAD), (POSTED, GONE, TOO_LONG)),
@@ -166,4 +204,6 @@ def answer(status: int, body: bytes, *headers: str, reason: str = "OK") -> bytes
 def as_json(content: Any, *headers: str, status: int = 200) -> bytes:
     """A sound answer."""
     body = json.dumps(content).encode()
-    return answer(status, body, "Content-Type: application/json", f"Content-Length: {len(body)}", "Connection: close", *headers)
+    return answer(
+        status, body, "Content-Type: application/json", f"Content-Length: {len(body)}", DATE, "Connection: close", *headers
+    )

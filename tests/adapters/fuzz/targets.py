@@ -3,22 +3,15 @@
 The errors that a function promises are its answer; anything else, and a promise that does not hold, is found.
 """
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from functions.adapters.grafana.request import authenticate, parse
-from functions.adapters.runners.rundeck import Rundeck as Settings
-from functions.adapters.runners.rundeck import answers as rundeck_answers
-from functions.adapters.runners.rundeck import client as rundeck
-from functions.adapters.symptoms.rabbitmq import answers as rabbitmq_answers
-from functions.adapters.symptoms.rabbitmq import name_queue, to_queue
-from functions.adapters.symptoms.rabbitmq.snapshot import add_channels, read_snapshot
+from functions.adapters.symptoms.rabbitmq import name_queue
 from functions.config.formats import parse_matcher
 from functions.config.loader import parse_config
 from functions.config.settings import Auth, Basic, Bearer, Hmac
@@ -27,20 +20,13 @@ from functions.domain.model.alerts import Alert
 from functions.domain.model.codes import Mode, Reason
 from functions.domain.model.runbooks import Restart, Rules, Runbook, Symptom
 from functions.domain.texts import patterns
-from functions.runtime.errors import BadRequest, ConfigError, Denied, Unavailable
-from functions.runtime.http_client import Answer
+from functions.runtime.errors import BadRequest, ConfigError
 from functions.runtime.secrets import SecretRef
 from testbed.recorded_grafana import RECORDINGS as GRAFANA
-from tests.adapters.fuzz.clients import CLIENTS, as_json, heard
+from tests.adapters.fuzz.clients import CLIENTS, NOW, SEED_BYTES, as_json, heard
 
 ROOT = Path(__file__).parents[3]
-RECORDINGS = ROOT / "tests" / "recordings"
 SECRET = "UNSTICK_FUZZ_SECRET"
-SEED_BYTES = 20_000
-STATUSES = (200, 200, 200, 201, 301, 400, 401, 403, 404, 409, 500, 503)
-DATE = "Wed, 25 Nov 2026 03:00:00 GMT"
-NOW = 1_795_561_678.0
-QUEUE = to_queue("/", "mail.delivery")
 
 
 def notification(content: bytes) -> None:
@@ -107,33 +93,6 @@ def configuration(content: bytes) -> None:
         assert all(problem.startswith("unstick.yaml") for problem in outcome.problems)
 
 
-def rundeck_says(content: bytes) -> None:
-    """An answer of Rundeck's, or of whatever is in its place: executions, an error with a remedy, or nothing usable."""
-    answer = _answer("Rundeck", content)
-    settings = Settings("https://rundeck.example.com", SecretRef("env://RUNDECK_TOKEN"))
-    with suppress(Denied, Unavailable):
-        rundeck_answers.runner_now(answer)
-    error = rundeck_answers._to_error("POST", answer)
-    assert isinstance(error, Denied | Unavailable)
-    with suppress(Denied, Unavailable):
-        rows, _ = rundeck._read_page(answer.json(), 0)
-        for row in rows:
-            rundeck_answers.options_of(row)
-            rundeck_answers.execution_of(row, settings)
-
-
-def rabbitmq_says(content: bytes) -> None:
-    """Totals, a queue's page, its channels' pages, a line between each: a snapshot whose depth can be, or nothing usable."""
-    totals, page, channels = (_answer("rabbitmq", part) for part in (content + b"\n\n\n\n").split(b"\n\n")[:3])
-    with suppress(Denied, Unavailable):
-        rabbitmq_answers.good(totals)
-        seen = read_snapshot(QUEUE, totals.json(), rabbitmq_answers.json_or_none(page), at=NOW)
-        assert isinstance(seen.depth, int)
-        shown = rabbitmq_answers.shaped_or_none(page, rabbitmq_answers.Page)
-        pages = rabbitmq_answers.shaped_or_none(channels, list[rabbitmq_answers.ChannelPage])
-        add_channels(seen, QUEUE, shown.own_channels if shown else {}, pages or ())
-
-
 def clients_hear(content: bytes) -> None:
     """The first byte chooses who calls, the rest is what its server sends back."""
     names = list(CLIENTS)
@@ -148,15 +107,9 @@ def _outcome(call: Callable[[], Any], promised: type[Exception]) -> Any:
         return error
 
 
-def _answer(system: str, content: bytes) -> Answer:
-    """The first byte chooses the status, the rest is the body."""
-    status = STATUSES[content[0] % len(STATUSES)] if content else 200
-    return Answer(system, status, {"content-type": "application/json", "date": DATE}, content[1:], NOW)
-
-
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "notification": notification, "door": door, "matchers": matchers, "templates": templates, "configuration": configuration,
-    "rundeck": rundeck_says, "rabbitmq": rabbitmq_says, "clients": clients_hear,
+    "clients": clients_hear,
 }  # fmt: skip
 
 
@@ -176,16 +129,6 @@ def seeds(name: str) -> Iterator[bytes]:
         yield from (b"${labels.service}\nmail", b"a-${labels.a}-${labels.service}\nx", b"fixed\n../x", b"${labels.none}\n")
     elif name == "configuration":
         yield (ROOT / "unstick.yaml").read_bytes()
-    elif name == "rundeck":
-        bodies = [
-            json.dumps(json.loads(path.read_bytes())["body"]).encode() for path in sorted((RECORDINGS / "rundeck").glob("*.json"))
-        ]
-        yield from (b"\0" + body for body in bodies if len(body) < SEED_BYTES)
-        yield b'\5{"error": true, "errorCode": "api.error.item.unauthorized", "message": "no"}'
-    elif name == "clients":
-        yield from (bytes([place]) + as_json(client.adapters[0]) for place, client in enumerate(CLIENTS.values()))
     else:
-        total = b'\0{"items": [{"name": "mail.delivery", "messages": 3, "messages_ready": 2, "messages_unacknowledged": 1}]}'
-        consumers = b'[{"consumer_tag": "a", "channel_details": {"connection_name": "b"}}]'
-        page = b'\0{"consumer_details": ' + consumers + b', "message_stats": {"ack": 1}}'
-        yield total + b"\n\n" + page
+        for place, client in enumerate(CLIENTS.values()):
+            yield from (bytes([place]) + as_json(content) for content in client.adapters)
