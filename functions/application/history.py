@@ -214,7 +214,7 @@ class Records(Struct, Generic[Kept], frozen=True):
 def post_report(ports: Ports, channels: Iterable[str], days: int) -> Reported:
     """Compose and post. A channel that is down is logged and named. Raises if the archive can't be read."""
     cost, card = compose_report(ports, days)
-    return Reported(cost, card, post_to_all(ports, channels, card, "report not posted to "))
+    return Reported(cost, card, post_to_all(ports, channels, card))
 
 
 def compose_report(ports: Ports, days: int) -> tuple[Report, Card]:

@@ -14,7 +14,7 @@ from functions.application.ports import Budget, Ports
 from functions.application.reconcile import advance
 from functions.domain.model.alerts import UNMATCHED_KEY, Alert, MatchedAlert
 from functions.domain.model.codes import Action, Reason
-from functions.domain.model.events import AlertsReceived, Event, Origin, Reply, TimerFired
+from functions.domain.model.events import AlertsReceived, Origin, Reply, TimerFired
 from functions.runtime.errors import Denied, Unavailable, UnstickError
 from functions.runtime.parallel import unwrap
 from functions.runtime.text import Text
@@ -29,7 +29,6 @@ LISTED = 100
 LISTED_BYTES = 600_000  # bytes of alerts in one list: Cloud Tasks accepts 1 MB, and encoding adds less than a third
 SWEEP_AFTER_S = 60.0
 SWEEP_MOST = 200
-"""The document that records what people were told about the runner's token."""
 WAKE_BUDGET_S = 60.0
 NO_ORIGIN = Origin()
 Groups = dict[str, list[MatchedAlert]]  # by the key of their document
@@ -174,14 +173,9 @@ def sweep(ports: Ports, budget: Budget) -> int:
         if budget.left_s <= 0:
             break
         ports.log("WARNING", "wake-up missing; advanced by the sweep", document=key)
-        stepped += _sweep_one(ports, key, TimerFired(), budget)
+        try:
+            advance(ports, key, TimerFired(), Budget(ports, ports.monotonic() + budget.at_most(WAKE_BUDGET_S)))
+            stepped += 1
+        except (Unavailable, Denied) as error:
+            ports.log("ERROR", f"sweep failed for a document: {error}", document=key)
     return stepped
-
-
-def _sweep_one(ports: Ports, key: str, event: Event, budget: Budget) -> bool:
-    try:
-        advance(ports, key, event, replace(budget, ends=min(budget.ends, ports.monotonic() + WAKE_BUDGET_S)))
-    except (Unavailable, Denied) as error:
-        ports.log("ERROR", f"sweep failed for a document: {error}", document=key)
-        return False
-    return True

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from msgspec.structs import replace
@@ -35,39 +36,34 @@ def observe(ports: Ports, document: Document, event: Event, budget: Budget) -> S
     if reading is not None and reading.awaited:
         return replace(NOTHING_SEEN, evidence=reading), ()
     timeout_s = budget.at_most(LOOK_S) * LOOK_SHARE
-    calls, read = plan_queries(ports, what_to_observe(document, event, ports.rules), timeout_s)
-    seen, shards = read(ports.run_parallel(calls, timeout_s))
+    seen, shards = read_all(ports, what_to_observe(document, event, ports.rules), timeout_s)[1]
     return replace(seen, evidence=reading), shards
 
 
-def plan_queries(ports: Ports, wanted: Wanted, timeout_s: float) -> tuple[Calls, Callable[[list[Any]], Seen]]:
-    """The queries of one observation, and the function that turns their results into it."""
+def read_all(ports: Ports, wanted: Wanted, timeout_s: float, ahead: Calls = (), ahead_s: float = 0.0) -> tuple[list[Any], Seen]:
+    """Read everything at the same time. `ahead`: other calls that are made beside, in `ahead_s`; their results come first."""
     target = wanted.target
     since_s = max((_history_s(runbook) for runbook in ports.rules.runbooks.values()), default=86400.0)
     shard_calls, read_shards = plan_shards(ports, timeout_s)
     queue_calls, read_queues = plan_queues(ports, wanted.queues, timeout_s, wanted.channels)
     look = partial(ports.runner.look, since_s=since_s, follow=wanted.follow, timeout_s=timeout_s, tail=wanted.tail)
     runner_calls = [partial(look, target)] if target is not None else []
-    calls: Calls = [partial(read_pause, ports, timeout_s), *shard_calls, *runner_calls, *queue_calls]
-
-    def read(results: list[Any]) -> Seen:
-        pause, *stored = (name_late(outcome, STORE) for outcome in results[: 1 + len(shard_calls)])
-        rest = results[1 + len(shard_calls) :]
-        history = (
-            name_late(rest.pop(0), ports.rules.runner) if target is not None else Unknown(Text("the document has no target"))
-        )
-        start_page = ports.runner.start_page(target) if target is not None else ""
-        storm: Storm | Unknown
-        try:
-            shards = read_shards(stored)
-            storm = Storm(tuple(slot for shard in shards for slot in shard.slots))
-        except (Unavailable, Denied) as error:
-            storm, shards = or_unknown(error), ()
-        seen = {key: or_unknown(snapshot) for key, snapshot in read_queues(rest).items()}
-        history = _mask_tail(or_unknown(history), ports.rules.mask)
-        return Observation(history, seen, or_unknown(pause), storm, start_page, nonce=secrets.token_urlsafe(12)), shards
-
-    return calls, read
+    calls: Calls = [*ahead, partial(read_pause, ports, timeout_s), *shard_calls, *runner_calls, *queue_calls]
+    results = iter(ports.run_parallel(calls, max(timeout_s, ahead_s)))
+    first = list(islice(results, len(ahead)))
+    pause, *stored = (name_late(result, STORE) for result in islice(results, 1 + len(shard_calls)))
+    history, start_page = Unknown(Text("the document has no target")), ""
+    if target is not None:
+        history, start_page = or_unknown(name_late(next(results), ports.rules.runner)), ports.runner.start_page(target)
+    storm: Storm | Unknown
+    try:
+        shards = read_shards(stored)
+        storm = Storm(tuple(slot for shard in shards for slot in shard.slots))
+    except (Unavailable, Denied) as error:
+        storm, shards = or_unknown(error), ()
+    queues = {key: or_unknown(snapshot) for key, snapshot in read_queues(list(results)).items()}
+    history, nonce = _mask_tail(history, ports.rules.mask), secrets.token_urlsafe(12)
+    return first, (Observation(history, queues, or_unknown(pause), storm, start_page, nonce=nonce), shards)
 
 
 def read_evidence(ports: Ports, incident: Incident | None, budget: Budget) -> EvidenceReading | None:
@@ -78,14 +74,10 @@ def read_evidence(ports: Ports, incident: Incident | None, budget: Budget) -> Ev
     job, evidence = wanted
     if evidence.missing:  # its id is in the answer to its start
         return EvidenceReading(evidence.execution)
-    known = evidence.execution.id if evidence.execution else None
-    try:
+    execution, partly = evidence.execution.id if evidence.execution else None, ports.now() >= evidence.until
+    try:  # after `until` nobody waits for the rest
         run, output = ports.runner.read_evidence(
-            job.job,
-            tag=tag_of(incident),
-            execution=known,
-            partial=ports.now() >= evidence.until,  # nobody waits for the rest
-            timeout_s=budget.at_most(READ_EVIDENCE_S),
+            job.job, tag=tag_of(incident), execution=execution, partial=partly, timeout_s=budget.at_most(READ_EVIDENCE_S)
         )
         masked = output and tuple(replace(one, text=mask(redact(one.text), ports.rules.mask)) for one in output)
         reading = EvidenceReading(run, masked)

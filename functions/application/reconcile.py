@@ -10,9 +10,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.application import documents
-from functions.application.deliver import deliver_messages, hand_to_bundles
+from functions.application.deliver import bundle_key, collect_bundle, deliver_messages
 from functions.application.documents import STORE_S, TRIES, Shard, load
-from functions.application.observe import LOOK_S, LOOK_SHARE, NOTHING_SEEN, observe, or_unknown, plan_queries, read_pause
+from functions.application.observe import LOOK_S, LOOK_SHARE, NOTHING_SEEN, observe, or_unknown, read_all, read_pause
 from functions.application.ports import Budget, Mismatch, Ports
 from functions.domain.decisions.phases import FIRST_LOOK_S
 from functions.domain.decisions.queries import has_firing_target, is_enough, needs_observation, of_alerts
@@ -21,6 +21,7 @@ from functions.domain.model import events
 from functions.domain.model.codes import Phase, Reason
 from functions.domain.model.events import EvidenceStarted, MessagesDelivered, Reply, StartResult
 from functions.domain.model.incidents import Document
+from functions.domain.model.messages import Message
 from functions.domain.model.observations import Observation, Pause, Slot, Unknown
 from functions.runtime.errors import Conflict, Denied, DeniedCode, Unavailable
 from functions.runtime.parallel import unwrap
@@ -116,17 +117,15 @@ def _load_and_observe(ports: Ports, key: str, event: events.Event, budget: Budge
     looked_from, woken_at = ports.monotonic(), None
     if first and isinstance(event, events.AlertsReceived) and has_firing_target(event):
         wanted = of_alerts(event.cases)
-        calls, read = plan_queries(ports, wanted, budget.at_most(LOOK_S) * LOOK_SHARE)
         store_s, wake_at = budget.at_most(STORE_S), ports.now() + FIRST_LOOK_S
         ahead: list[Callable[[], Any]] = [partial(ports.store.load, key, timeout_s=store_s)]
         if event.hurries:
             # An extra wake-up is harmless, so don't wait for the decision: if a job is started, the wake-up looks for it.
             ahead.append(partial(ports.wake, wake_at, _to_wake_up(key, wake_at), timeout_s=store_s))
-        results = ports.run_parallel([*ahead, *calls], store_s)
+        results, (seen, shards) = read_all(ports, wanted, budget.at_most(LOOK_S) * LOOK_SHARE, ahead, store_s)
         document, generation = documents.decode_document(key, unwrap(results[0]))
         if event.hurries and not isinstance(or_unknown(results[1]), Unknown):  # else the step orders another one
             woken_at = wake_at
-        seen, shards = read(results[len(ahead) :])
         now = ports.now()
         if is_enough(wanted, document) or not needs_observation(document, event, now):
             return Loaded(document, generation, seen, now, shards, looked_from, woken_at)
@@ -311,7 +310,20 @@ def _deliver(ports: Ports, loaded: Loaded, budget: Budget, waited: frozenset[str
         return
     delivered = deliver_messages(ports, loaded.document, loaded.to_post, budget)
     bundled = [message for message in loaded.document.to_tell if message.bundle and message.id in waited]
-    if bundled:
-        delivered = replace(delivered, ids=delivered.ids | hand_to_bundles(ports, bundled, advance, budget))
+    delivered = replace(delivered, ids=delivered.ids | _hand_to_bundles(ports, bundled, budget))
     if delivered.ids or delivered.archived:
         _save_result(ports, loaded, delivered, budget, "posted messages not saved; they may be posted again")
+
+
+def _hand_to_bundles(ports: Ports, messages: list[Message], budget: Budget) -> frozenset[str]:
+    """Move messages to their bundles' documents, with all others of their kind that wait. Returns the ids of what was moved."""
+    moved: frozenset[str] = frozenset()
+    for reason in dict.fromkeys(message.bundle for message in messages):
+        own_ids = {message.id for message in messages if message.bundle == reason}
+        try:
+            if bundled := collect_bundle(ports, reason, own_ids, budget):
+                advance(ports, bundle_key(reason), bundled, budget)
+            moved |= own_ids
+        except (Unavailable, Denied) as error:
+            ports.log("WARNING", f"messages about {reason} wait for the next wake-up: {error}")
+    return moved

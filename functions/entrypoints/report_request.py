@@ -93,7 +93,7 @@ def _publish(ports: Adapters, lines: list[checks.Line], *, deployed: bool = Fals
         ports.log("INFO", "check from inside: no problems", findings=findings)
         headline = Text("Unstick {version} was deployed, and its check found no problems", version=__version__)
         card = render(ports.rules, CardKind.CHECK, Content("fine", headline, [CHECKED]), ports.now()) if deployed else None
-    posted = post_to_all(ports, ports.config.report_channels, card, "the check was not posted to ") if card else {}
+    posted = post_to_all(ports, ports.config.report_channels, card) if card else {}
     return {"ok": not failed, "findings": findings, "posted": posted}
 
 
