@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.domain.health.rows import Row, Terms, Trust, find_oldest, find_rows, is_young, over_limit_s, was_consumed
-from functions.domain.health.samples import RECENT_S, find_movement, is_going_round, rise_within, spacing_s
+from functions.domain.health.samples import RECENT_S, find_movement, has_risen, is_going_round, rise_within, spacing_s
 from functions.domain.model.alerts import ACKED_1D, CONSUMERS_1D, Alert
 from functions.domain.model.codes import Health, Proof
 from functions.domain.model.incidents import Looks, QueueState
@@ -111,7 +111,7 @@ def _note_looks(state: QueueState, snapshot: QueueSnapshot) -> Looks:
     looks = state.looks
     nodes = blake2s("\n".join(snapshot.nodes).encode(), digest_size=8).hexdigest() if snapshot.nodes else looks.nodes
     unsteady = (
-        _rose(snapshot.deliveries, looks.deliveries)
+        has_risen(snapshot.deliveries, looks.deliveries)
         or (looks.nodes and nodes != looks.nodes)
         or (snapshot.node_down and looks.steady_at is None)
     )
@@ -132,11 +132,7 @@ def _note_looks(state: QueueState, snapshot: QueueSnapshot) -> Looks:
 
 def _may_be_gone(looks: Looks, snapshot: QueueSnapshot) -> bool:
     """Whether messages returned since the last check and are held without a return left: a crash loop drops them."""
-    return _rose(looks.redeliveries, snapshot.redeliveries) and snapshot.returns is not None and snapshot.returns.left == 0
-
-
-def _rose(before: int | None, now: int | None) -> bool:
-    return before is not None and now is not None and now > before
+    return has_risen(looks.redeliveries, snapshot.redeliveries) and snapshot.returns is not None and snapshot.returns.left == 0
 
 
 def note_snapshot(state: QueueState, reading: Reading) -> QueueState:

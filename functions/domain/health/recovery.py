@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from functions.domain.health.looks import note_snapshot
 from functions.domain.health.rows import Terms, Trust, find_held
-from functions.domain.health.samples import RECENT_S, SETTLED_S, drop_gaps, rise_within, still_s
+from functions.domain.health.samples import RECENT_S, SETTLED_S, drop_gaps, has_risen, rise_within, still_s
 from functions.domain.model.codes import Verdict
 from functions.domain.model.incidents import AfterRestart, QueueState
 from functions.domain.model.observations import Channel, QueueSnapshot, Reading, Statement, Unknown
@@ -49,10 +49,7 @@ def judge_recovery(runbook: Runbook, snapshot: Reading, state: QueueState, since
     after = replace(after, well_at=well_at, looked_at=at, survivor=_find_survivor(state, snapshot, age_s, at))
     held_again, same_again = (0, False) if well else find_held_again(runbook, snapshot, replace(state, after=after), since, age_s)
     after = replace(after, held_again=held_again, same_again=same_again, connected=snapshot.consumers)
-    given = False
-    if age_s >= SETTLED_S:
-        before = state.before.deliveries if state.before is not None else None
-        given = before is not None and (snapshot.deliveries or 0) > before
+    given = state.before is not None and age_s >= SETTLED_S and has_risen(state.before.deliveries, snapshot.deliveries)
     after = replace(after, came=after.came or bool(consumers) or given)
     since_s = min(age_s, snapshot.at - state.joined_at)
     after = replace(after, verdict=_verdict(runbook, after, well=well, since_s=since_s, at=at))
@@ -81,9 +78,9 @@ def _note_movement(state: QueueState, snapshot: QueueSnapshot, age_s: float, at:
     after = state.after
     # A node that sends no statistics takes its counts out of the sum. They come back with it, and nobody has acknowledged them.
     acks = snapshot.acks if age_s >= SETTLED_S and snapshot.blind is None else None
-    fell = after.depth is not None and snapshot.depth < after.depth
-    acked = after.acks is not None and acks is not None and acks > after.acks
-    moved_at = after.moved_at if not (fell or acked) else after.looked_at if after.looked_at is not None else at
+    moved_at = after.moved_at
+    if has_risen(snapshot.depth, after.depth) or has_risen(after.acks, acks):
+        moved_at = at if after.looked_at is None else after.looked_at
     return replace(after, depth=snapshot.depth, acks=acks if acks is not None else after.acks, moved_at=moved_at)
 
 

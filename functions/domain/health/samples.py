@@ -71,6 +71,11 @@ def rise_within(counter: Samples, seconds: float) -> int:
     return rise_of(within(drop_gaps(counter), seconds))
 
 
+def has_risen(before: int | None, now: int | None) -> bool:
+    """Whether a figure is higher than it was; False where either isn't known."""
+    return before is not None and now is not None and now > before
+
+
 def rises_in_both_halves(counter: Samples) -> bool:
     """Whether the counter goes on rising: once, or in one burst, is not enough."""
     middle = len(counter) // 2

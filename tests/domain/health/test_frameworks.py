@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from functions.domain.health.looks import Judgement, judge
 from functions.domain.health.rows import Terms, Trust
-from functions.domain.model.codes import Health, Proof
+from functions.domain.model.codes import Health
 from functions.domain.model.observations import Channel, QueueHistory, QueueSnapshot, Samples
 from functions.domain.model.runbooks import Symptom
 
@@ -95,21 +95,6 @@ def test_what_waits_has_time_to_show_before_people_are_asked():
         assert judge(SYMPTOM, snapshot(kept, seconds), Trust()).health is health
     assert judge(never, snapshot(kept, 60), Trust()).health is Health.ILL
     assert judge(replace(never, for_s=60.5), snapshot(kept, 60), Trust()).health is Health.UNSURE
-
-
-def test_a_queue_without_a_consumer_is_gone_scaled_to_zero_or_never_consumed():
-    """By its counters, by what the document and the alert remember, and by what the runbook expects."""
-    gone = next(form for form in FORMS if form["form"] == "pika-closed")
-    assert judge(SYMPTOM, snapshot(gone), Trust(), Terms(min_consumers=0)).health is Health.LIKELY
-    never = snapshot(gone | {"deliveries": 0, "acks": 0})
-    assert judge(SYMPTOM, never, Trust()).health is Health.NEVER_CONSUMED
-    assert judge(SYMPTOM, never, Trust(consumed=True)).proof is Proof.GONE, "it is remembered"
-    assert judge(SYMPTOM, never, Trust(acked=True)).proof is Proof.GONE, "or that a message was acknowledged"
-    young = replace(never, nodes_up_s=3599.0)
-    judged = judge(SYMPTOM, young, Trust())
-    assert (judged.health, judged.proof) == (Health.LIKELY, Proof.PERHAPS)
-    assert judge(SYMPTOM, young, Trust(consumed=True)).health is Health.ILL
-    assert judge(SYMPTOM, young, Trust(unconsumed=True)).health is Health.NEVER_CONSUMED
 
 
 def test_another_user_s_channel_proves_nothing():
