@@ -6,7 +6,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator
-from itertools import product
+from itertools import cycle, islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +37,17 @@ STORIES = {
     "held-overrule": (Ending.HELD, Reason.TOO_MANY_RESTARTS),
 }
 BACKGROUNDS = "return [...document.querySelectorAll('body, figure')].map(e => getComputedStyle(e).backgroundColor)"
-LISTED = ("/incidents", "/incidents/burns", *(f"/incidents/{name}-{number}" for number, name in enumerate(STORIES)))
+STARTED_AT = time.time()
+
+
+def name_incident(name: str, ended_at: float) -> str:
+    """Its id, which begins with its day, as all do."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(ended_at))}-{name}"
+
+
+ENDED = [(name, STARTED_AT - (number + 2) * DAY_S) for number, name in enumerate(islice(cycle(STORIES), 8))]
+BURNS = name_incident("burns", STARTED_AT - 600)
+LISTED = ("/incidents", f"/incidents/{BURNS}", *(f"/incidents/{name_incident(name, at)}" for name, at in ENDED[:3]))
 
 
 @pytest.fixture
@@ -50,11 +60,10 @@ def mail(tmp_path: Path, language: str, free_port: Callable[[], int], monkeypatc
     url, more = f"http://127.0.0.1:{port}", "identity_header: X-Reader"
     with stuck_mail(tmp_path, language=language, public_url=url, more=more) as stuck, served(stuck.app(), port):
         stuck.alert()
-        for number in range(8):
-            name = list(STORIES)[number % 3]
-            archive(stuck, name, f"{name}-{number}", time.time() - (number + 2) * DAY_S)
-        archive(stuck, "escalated", "burns", time.time() - 600)
-        escalation = replace(HANDED_OVER, incident="burns", at=time.time() - 600)
+        for name, at in ENDED:
+            archive(stuck, name, name_incident(name, at), at)
+        archive(stuck, "escalated", BURNS, STARTED_AT - 600)
+        escalation = replace(HANDED_OVER, incident=BURNS, at=STARTED_AT - 600)
         document = Document("t-1", TARGET, escalation=escalation)
         stuck.ports.store.save("t-1", encode(document), generation=None, due=None, timeout_s=5)
         yield stuck
