@@ -55,8 +55,8 @@ def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float, *, c
     every.append(Question("Scheduler", partial(ports.scheduler.check, creates=creates, timeout_s=timeout_s)))
     every.append(Question("Store", partial(_check_switch, ports, timeout_s)))
     every.append(Question("Alerts", partial(_check_matches, ports, timeout_s)))
-    for name, one in ports.config.channels.items():
-        every.append(Question("Chats", partial(check_chat, f"{name} ({one.name})", one.adapter, timeout_s)))
+    for name, chat in ports.config.channels.items():
+        every.append(Question("Chats", partial(check_chat, f"{name} ({chat.name})", chat.adapter, timeout_s)))
     return every
 
 
@@ -101,12 +101,15 @@ def _check_configuration(ports: Adapters) -> Iterator[Finding]:
     """Settings that are valid, but may not be intended."""
     rules, count = ports.rules, len(ports.rules.runbooks)
     yield Finding("the file has no mistakes", True, f"{count} runbook{'s' * (count != 1)}")
-    for one in find_overlaps(rules.runbooks):
-        detail, remedy = f"an alert may match {one.earlier} too, which comes before it", "Add a matcher that keeps the two apart."
-        if one.always:
-            detail = f"{one.earlier}, which comes before it, takes every alert that it matches"
-            remedy = f"Move it before {one.earlier}, or remove it."
-        yield Finding(f"{one.later} gets its alerts", False if one.always else None, detail, remedy)
+    for overlap in find_overlaps(rules.runbooks):
+        detail, remedy = (
+            f"an alert may match {overlap.earlier} too, which comes before it",
+            "Add a matcher that keeps the two apart.",
+        )
+        if overlap.always:
+            detail = f"{overlap.earlier}, which comes before it, takes every alert that it matches"
+            remedy = f"Move it before {overlap.earlier}, or remove it."
+        yield Finding(f"{overlap.later} gets its alerts", False if overlap.always else None, detail, remedy)
     if not rules.default_channels:
         yield Finding("people hear of what happens", False, "no channel is named", "Add `notify:` to the runbooks or at the top.")
     for name, runbook in rules.runbooks.items():
@@ -172,9 +175,9 @@ def _check_runner(ports: Adapters, runbook: Runbook, alert: Mapping[str, str], t
     if runbook.restart.holder:
         adapter = ports.symptoms[runbook.symptom.kind]
         with suppress(NotRendered):  # the queue comes with the alert
-            (seen,) = adapter.look_all([Query(adapter.name_queue(runbook.symptom, alert), 0.0)], timeout_s=timeout_s / 2)
-            ids = (seen.consumer_ids or ()) if isinstance(seen, QueueSnapshot) else ()
-            consumers = frozenset(found[1] for one in ids if (found := CONSUMERS_HOST.match(one)))
+            (outcome,) = adapter.look_all([Query(adapter.name_queue(runbook.symptom, alert), 0.0)], timeout_s=timeout_s / 2)
+            ids = (outcome.consumer_ids or ()) if isinstance(outcome, QueueSnapshot) else ()
+            consumers = frozenset(host[1] for name in ids if (host := CONSUMERS_HOST.match(name)))
     left_s = ends - ports.monotonic()
     return ports.runner.check(runbook.restart, runbook.evidence, consumers, auto=runbook.mode is Mode.AUTO, timeout_s=left_s)
 
@@ -206,5 +209,8 @@ def _check_matches(ports: Adapters, timeout_s: float) -> list[Finding]:
     for name, at in last_matches(ports.rules.runbooks, documents).items():
         detail = "no alert has matched it yet" if at is None else f"last {duration(max(now - at, 0.0))} ago"
         findings.append(Finding(f"{name} gets alerts", True, detail))
-    unmatched = (one for document in documents for one in document.unmatched.recent(now))
-    return [*findings, *(Finding(f"{one.said} matches a runbook", None, "it matched none", one.detail) for one in unmatched)]
+    unmatched = (alert for document in documents for alert in document.unmatched.recent(now))
+    return [
+        *findings,
+        *(Finding(f"{alert.said} matches a runbook", None, "it matched none", alert.detail) for alert in unmatched),
+    ]

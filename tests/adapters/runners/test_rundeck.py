@@ -286,8 +286,8 @@ def test_what_an_abort_came_to(said: Said, done: str, left: str, ended: bool, st
     said.bodies["execution/5/abort"] = {"abort": {"status": done, "reason": "busy"}, "execution": {"status": "running"}}
     said.bodies["execution/5"] = {"id": 5, "status": left, **({"date-ended": {"unixtime": 1}} if ended else {})}
     if stopped:
-        seen = SETTINGS.abort("5", timeout_s=PATIENCE_S)
-        assert (seen.status, seen.ended) == (left, ended)
+        aborted = SETTINGS.abort("5", timeout_s=PATIENCE_S)
+        assert (aborted.status, aborted.ended) == (left, ended)
     else:
         with pytest.raises(Denied, match="could not abort: busy") as denied:
             SETTINGS.abort("5", timeout_s=PATIENCE_S)

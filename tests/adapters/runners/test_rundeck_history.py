@@ -114,14 +114,14 @@ def test_look_takes_the_targets_own_runs_manual_ones_included(double: Rundeck, s
     plant(JOB, {"service": "mailer"}, started=now - 50, ended=now - 40)
     plant(JOB, {"service": "mail", "note": ""}, started=now - 30)
     plant(JOB, {"service": "other"}, started=now + 3600, scheduled=True)
-    seen = look(settings, replace(MAIL, options={"service": "mail", "empty": ""}))
-    assert [(row.id, row.tag, row.user, row.ended, row.succeeded) for row in seen.executions] == [
+    history = look(settings, replace(MAIL, options={"service": "mail", "empty": ""}))
+    assert [(row.id, row.tag, row.user, row.ended, row.succeeded) for row in history.executions] == [
         ("5", "", "admin", False, False),
         ("2", "", "alice", True, False),
         ("1", "a.1", "admin", True, True),
     ]
-    assert seen.executions[2].runner_not_after is None
-    assert [(row.id, row.scheduled) for row in seen.others] == [("6", True), ("3", False)]
+    assert history.executions[2].runner_not_after is None
+    assert [(row.id, row.scheduled) for row in history.others] == [("6", True), ("3", False)]
 
 
 @pytest.mark.parametrize(
@@ -283,8 +283,8 @@ def test_a_clear_no_is_told_before_a_missing_answer(said: Said, lists: Lists) ->
 def test_the_clock_is_that_of_the_newest_answer(lists: Lists) -> None:
     """Ages are counted from it. Of several in the same second it is the first that came."""
     lists.clocks = {"running": (AT + 1, AT + 0.3), "scheduled": (AT + 2, AT + 0.5), "": (AT + 2, AT + 0.4)}
-    seen = look()
-    assert (seen.runner_now, seen.read_at) == (AT + 2, AT + 0.4)
+    history = look()
+    assert (history.runner_now, history.read_at) == (AT + 2, AT + 0.4)
 
 
 @pytest.mark.parametrize("first", ["running", "rows"])
@@ -304,11 +304,11 @@ def test_retries_are_followed_to_the_last(double: Rundeck, settings: Settings) -
     settings.run(MAIL, tag="inc.1", runner_not_after=time.time() + 60, timeout_s=PATIENCE_S)
     for _ in range(3):
         look(settings)
-    seen = look(settings, follow="1", tail=True)
-    assert seen.followed is not None
-    assert (seen.followed.id, seen.followed.succeeded, seen.followed.tag) == ("3", True, "inc.1")
-    assert seen.tail == ("restarting mail inc.1 " + str(int(seen.followed.runner_not_after or 0)),)
-    assert [run.status for run in seen.executions] == ["succeeded", "failed-with-retry", "failed-with-retry"]
+    history = look(settings, follow="1", tail=True)
+    assert history.followed is not None
+    assert (history.followed.id, history.followed.succeeded, history.followed.tag) == ("3", True, "inc.1")
+    assert history.tail == ("restarting mail inc.1 " + str(int(history.followed.runner_not_after or 0)),)
+    assert [run.status for run in history.executions] == ["succeeded", "failed-with-retry", "failed-with-retry"]
 
 
 @pytest.mark.parametrize(
@@ -327,13 +327,13 @@ def test_a_run_from_before_the_servers_start_is_abandoned(
 ) -> None:
     """Rundeck was killed in a run: who runs it is gone, and it stays `running`. Before that it just runs."""
     double.state.plant(JOB, {"service": "mail"}, started=double.state.now() - 5.0)
-    seen = look(settings, follow="1")
-    assert not (seen.followed and seen.followed.abandoned)
+    history = look(settings, follow="1")
+    assert not (history.followed and history.followed.abandoned)
     double.state.crash()
     change(double.state)
-    seen = look(settings, follow="1")
-    assert seen.followed is not None
-    assert (seen.followed.abandoned, seen.executions[0].abandoned) == (abandoned, abandoned)
+    history = look(settings, follow="1")
+    assert history.followed is not None
+    assert (history.followed.abandoned, history.executions[0].abandoned) == (abandoned, abandoned)
 
 
 @pytest.mark.parametrize("code", [DeniedCode.JOB, DeniedCode.ACL])

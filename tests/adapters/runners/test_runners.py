@@ -49,9 +49,9 @@ class Lab:
 
     def end_of(self, execution: Execution, target: Target | None = None) -> Execution:
         """The execution once it has ended."""
-        seen = wait_until(lambda: self.look(target, follow=execution.id).followed, lambda seen: seen is not None and seen.ended)
-        assert seen is not None
-        return seen
+        ended = wait_until(lambda: self.look(target, follow=execution.id).followed, lambda run: run is not None and run.ended)
+        assert ended is not None
+        return ended
 
     def start_evidence(self) -> Execution:
         return self.adapter.start_evidence(self.system.evidence, {"process": "mail"}, tag=EVIDENCE, timeout_s=PATIENCE_S)
@@ -59,7 +59,7 @@ class Lab:
     def read_evidence(self, execution: str | None) -> tuple[Execution | None, str]:
         job = self.system.evidence
         run, output = self.adapter.read_evidence(job, tag=EVIDENCE, execution=execution, partial=False, timeout_s=PATIENCE_S)
-        return run, "\n".join(one.text for one in output or ())
+        return run, "\n".join(node.text for node in output or ())
 
 
 @pytest.fixture(params=RUNNERS)
@@ -91,11 +91,11 @@ def test_a_start_is_found_by_its_tag(lab: Lab):
     """In the target's history and by its id; it goes on until the job ends."""
     started = lab.run()
     assert (started.tag, started.ended, started.late) == (TAG, False, False)
-    seen = lab.look(follow=started.id)
-    assert [(one.id, one.tag, one.ended) for one in seen.executions] == [(started.id, TAG, False)]
-    assert seen.followed is not None
-    assert seen.followed.id == started.id
-    assert abs(seen.runner_now - time.time()) < PATIENCE_S
+    history = lab.look(follow=started.id)
+    assert [(run.id, run.tag, run.ended) for run in history.executions] == [(started.id, TAG, False)]
+    assert history.followed is not None
+    assert history.followed.id == started.id
+    assert abs(history.runner_now - time.time()) < PATIENCE_S
     wait_until(lambda: lab.system.restarted == ["mail"])
 
 
@@ -132,7 +132,7 @@ def test_a_target_is_restarted_once_at_a_time(lab: Lab):
     lab.system.finish()
     lab.end_of(first)
     second = lab.end_of(lab.run(tag="inc-1.2"))
-    assert [one.id for one in lab.look().executions] == [second.id, first.id]
+    assert [run.id for run in lab.look().executions] == [second.id, first.id]
 
 
 @pytest.mark.parametrize("timeout_s", [0.0, 0.001, 0.005, 0.02])
@@ -141,7 +141,7 @@ def test_a_start_without_time_is_never_sent_twice(lab: Lab, timeout_s: float):
     with suppress(Unavailable):
         lab.run(timeout_s=timeout_s)
     lab.system.finish()
-    wait_until(lambda: all(one.ended for one in lab.look().executions))
+    wait_until(lambda: all(run.ended for run in lab.look().executions))
     assert len(lab.system.restarted) <= len(lab.look().executions) <= 1
 
 
@@ -180,7 +180,7 @@ def test_another_targets_run_is_not_this_ones(lab: Lab):
     lab.system.finish()
     lab.end_of(started, other)
     assert lab.look().executions == ()
-    assert [one.id for one in lab.look(other).executions] == [started.id]
+    assert [run.id for run in lab.look(other).executions] == [started.id]
 
 
 def test_a_run_on_one_host_is_its_targets(lab: Lab):
@@ -188,7 +188,7 @@ def test_a_run_on_one_host_is_its_targets(lab: Lab):
     target = replace(lab.target(), holder="host")
     lab.system.finish()
     ended = lab.end_of(lab.run(replace(target, options={**target.options, "host": "mail-1"})), target)
-    assert [one.id for one in lab.look(target).executions] == [ended.id]
+    assert [run.id for run in lab.look(target).executions] == [ended.id]
     assert lab.look(replace(target, key="key-of-web", options={"service": "web"})).executions == ()
 
 

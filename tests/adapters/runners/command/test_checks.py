@@ -1,4 +1,4 @@
-"""What `unstick check` finds about commands, and how options get into one."""
+"""What `unstick check` finds about commands, and how options get into a command."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def findings(tmp_path, monkeypatch):
 
     def findings_of(restart: Restart, **jobs: Job) -> dict[str, Finding]:
         command = Command(str(tmp_path / "unstick.db"), {"restart": FINE, **jobs})
-        return {one.what: one for one in command.check(restart, None, frozenset(), auto=True, timeout_s=LIMIT_S)}
+        return {line.what: line for line in command.check(restart, None, frozenset(), auto=True, timeout_s=LIMIT_S)}
 
     return findings_of
 
 
 def test_all_is_well(findings, tmp_path):
     findings = findings(Restart("restart", ON_LABELS))
-    assert {one.ok for one in findings.values()} == {True}
-    assert not any(one.remedy for one in findings.values())
+    assert {line.ok for line in findings.values()} == {True}
+    assert not any(line.remedy for line in findings.values())
     assert set(findings) == {checks.PROGRAM, checks.OPTIONS, TIMEOUT, checks.START}
     assert not list((tmp_path / "unstick.db-runs").iterdir())
 
@@ -69,14 +69,14 @@ def test_a_command_that_can_be_limited_to_a_host(findings):
 def test_a_command_that_collects_evidence_needs_its_own_options_only(tmp_path):
     command = Command(str(tmp_path / "unstick.db"), {"look": Job(("echo", "${option.host}", "${option.unstick_incident}"))})
     findings = command.check(Restart("gone"), EvidenceJob("look", {"host": "x"}), frozenset(), auto=True, timeout_s=LIMIT_S)
-    lines = {one.what: one.ok for one in findings if one.what.startswith("evidence: ")}
+    lines = {line.what: line.ok for line in findings if line.what.startswith("evidence: ")}
     assert lines == {f"evidence: {checks.PROGRAM}": True, f"evidence: {checks.OPTIONS}": True}
 
 
 def test_a_history_that_cannot_be_written_is_found(tmp_path):
     command = Command(str(tmp_path / "nowhere" / "unstick.db"), {"restart": FINE})
     lines = {
-        one.what: one for one in command.check(Restart("restart", ON_LABELS), None, frozenset(), auto=False, timeout_s=LIMIT_S)
+        line.what: line for line in command.check(Restart("restart", ON_LABELS), None, frozenset(), auto=False, timeout_s=LIMIT_S)
     }
     assert lines[checks.START].ok is False
     assert "Create" in str(lines[checks.START].remedy)
@@ -117,8 +117,8 @@ def test_options_are_filled_in(argument, options, filled):
         pytest.param(("rm", "${option.a}${option.b}"), {"a": "-r", "b": "f"}, "begins like an option", id="put together"),
         pytest.param(("ssh", "h", "${option.x}"), {"x": "mail;id"}, "characters that a shell", id="for the shell behind ssh"),
         *(
-            pytest.param(("ssh", "h", "a-${option.x}"), {"x": f"a{one}b"}, "characters that a shell", id=repr(one))
-            for one in (*" \t\n\r\0'\"`$&|<>(){}[]*?!#~^\\;", "é", "\u2028", "٣")
+            pytest.param(("ssh", "h", "a-${option.x}"), {"x": f"a{sign}b"}, "characters that a shell", id=repr(sign))
+            for sign in (*" \t\n\r\0'\"`$&|<>(){}[]*?!#~^\\;", "é", "\u2028", "٣")
         ),
         pytest.param(("echo", "${option.x}"), {"x": "${option.y}", "y": "z"}, "characters that a shell", id="never twice"),
         pytest.param(("echo", "${option.x}"), {}, "nothing fills in the option x", id="missing"),

@@ -54,7 +54,7 @@ def test_the_examples_are_taken_as_they_stand(tmp_path):
 def test_google_cloud_keeps_no_processes_and_the_configuration_says_what_to_do(tmp_path):
     with pytest.raises(ConfigError) as refused:
         configured(tmp_path, on_cloud_run=True)
-    (problem,) = [one for one in refused.value.problems if ": command " in one]
+    (problem,) = [problem for problem in refused.value.problems if ": command " in problem]
     assert "Cloud Run keeps none. Use another runner, or run Unstick on a machine of its own" in problem
 
 

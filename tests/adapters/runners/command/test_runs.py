@@ -131,7 +131,7 @@ def test_of_several_processes_that_start_at_once_one_does(tmp_path):
     ]  # fmt: skip
     wait_until(lambda: len(list(tmp_path.glob("ready-*"))) == len(starters), what=lambda: "the processes")
     (tmp_path / "now").touch()
-    started = [line for one in starters for line in one.communicate()[0].split()]
+    started = [line for process in starters for line in process.communicate()[0].split()]
     (tmp_path / "go").touch()
     place = Place(tmp_path, STAYS)
     runs = [place.look(target=place.target(f"service-{number}")).executions for number in range(TARGETS)]
@@ -143,8 +143,8 @@ def test_an_abort_ends_the_run_with_everything_that_it_started(tmp_path):
     place = Place(tmp_path, GRANDCHILD.format(trap=""))
     started = place.start()
     pid = int(place.until("pid"))
-    seen = place.command.abort(started.id, timeout_s=LIMIT_S)
-    assert (seen.status, seen.aborted_by, seen.ended) == ("aborted", "unstick", True)
+    aborted = place.command.abort(started.id, timeout_s=LIMIT_S)
+    assert (aborted.status, aborted.aborted_by, aborted.ended) == ("aborted", "unstick", True)
     place.until_gone(pid)
 
 
@@ -261,7 +261,7 @@ def test_runs_older_than_any_limit_looks_back_are_forgotten_with_their_files(tmp
     new = place.start()
     place.until_ended(new)
     assert {file.name.partition(".")[0] for file in place.runs.iterdir()} == {new.id}
-    assert [one.id for one in place.look(old).executions] == [new.id]
+    assert [run.id for run in place.look(old).executions] == [new.id]
 
 
 def test_a_file_without_the_table_of_runs_is_taken(tmp_path):
@@ -292,6 +292,6 @@ def test_a_run_outlives_the_process_that_started_it(tmp_path):
     place = Place(tmp_path, STAYS)
     target = place.target("service-0")
     assert is_running(int(place.until("pid")))
-    assert [one.ended for one in place.look(target=target).executions] == [False]
+    assert [run.ended for run in place.look(target=target).executions] == [False]
     (tmp_path / "go").touch()
     wait_until(lambda: place.look(target=target).executions[0].succeeded, what=lambda: "its end")

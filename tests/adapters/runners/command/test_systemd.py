@@ -117,7 +117,7 @@ def test_check_starts_a_command_that_does_nothing_by_systemd(place, script, unit
     systemd(place, script or (STARTS.format(command=f"true {unit}") if unit else ""))
     limit_s = 3.0 if unit else LIMIT_S
     findings = place.command.check(Restart("restart"), None, frozenset(), auto=True, timeout_s=limit_s)
-    findings = {one.what: one for one in findings}
+    findings = {line.what: line for line in findings}
     assert findings[checks.START].ok is (not said)
     assert said in str(findings[checks.START].remedy)
     assert "a command outlives a restart of Unstick" not in findings
