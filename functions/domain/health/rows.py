@@ -106,7 +106,7 @@ def _find_flat(snapshot: QueueSnapshot, trust: Trust) -> Flat:
     own = sum(channel.held for channel in channels if not channel.shared)
     for channel in channels:
         others_only = channel.shared and own >= (snapshot.unacked or 0)  # what it holds is another queue's
-        if channel.held and channel.counted > 0 and channel.work and channel.work[-1][1] and not others_only:
+        if channel.is_holding and not others_only:
             since_s = min(trust.unsure_s, never_empty_s) if channel.counted > channel.held else math.inf
             flat.append((min(still_s(channel.work), most_s, since_s), channel))
     return sorted(flat, key=lambda pair: -pair[0])

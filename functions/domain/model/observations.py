@@ -111,6 +111,11 @@ class Channel(Struct, frozen=True, omit_defaults=True):
         return min(self.held, self.counted)
 
     @property
+    def is_holding(self) -> bool:
+        """Whether it holds a message, by its counters too."""
+        return self.sure > 0 and bool(self.work and self.work[-1][1])
+
+    @property
     def is_full(self) -> bool:
         """Whether it holds as many messages as it may, by its counters too."""
         return bool(self.window) and self.sure >= (self.window or 0)

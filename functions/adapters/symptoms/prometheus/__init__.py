@@ -109,7 +109,7 @@ def _escape(value: str, sign: str, *, is_pattern: bool) -> str:
     """Escape the string's own quote only: Prometheus refuses a backslash before the other one (promql/parser/lex.go). In a
     pattern also for RE2, which accepts a backslash before any ASCII punctuation, and before nothing else."""
     if is_pattern:
-        value = "".join(f"\\{one}" if one.isascii() and not one.isalnum() else one for one in value)
+        value = "".join(f"\\{letter}" if letter.isascii() and not letter.isalnum() else letter for letter in value)
     escaped = {"\\": "\\\\", sign: f"\\{sign}", "\n": "\\n"}
     return "".join(escaped.get(character, character) for character in value)
 
@@ -168,7 +168,7 @@ def read(name: str, outcome: Any) -> dict[int, float]:
     if len(series) > 1:
         remedy = Text("Put `sum(...)` or `max(...)` around it.")
         raise Denied(SYSTEM, Text("`{name}` gives {count} series", name=name, count=len(series)), remedy=remedy)
-    moments = {round(at * 1000): _to_number(text) for one in series for at, text in one.values}
+    moments = {round(at * 1000): _to_number(text) for of_labels in series for at, text in of_labels.values}
     return {at_ms: value for at_ms, value in moments.items() if math.isfinite(value)}
 
 

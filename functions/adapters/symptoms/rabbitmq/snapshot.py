@@ -225,8 +225,8 @@ def find_hung(snapshot: QueueSnapshot, for_s: float) -> list[Channel]:
     """The channels that hold a message and have done nothing for `for_s`. The number of held messages is up to 5 s ahead of the
     counters, so a message counts once they show it. The one that holds most comes first. How long a consumer has held a message
     is read from its channel's counters: `idle_since` is renewed every 60 s (measured on 3.10, 4.0, 4.3)."""
-    held = [channel for channel in snapshot.channels or () if channel.held and channel.counted > 0]
-    hung = [channel for channel in held if channel.work and channel.work[-1][1] and still_s(channel.work) >= max(for_s, RECENT_S)]
+    flat_s = max(for_s, RECENT_S)
+    hung = [channel for channel in snapshot.channels or () if channel.is_holding and still_s(channel.work) >= flat_s]
     return sorted(hung, key=lambda channel: (-channel.held, channel.id))
 
 
