@@ -219,7 +219,7 @@ def _lists(schema: dict[str, Any]) -> Iterator[str]:
 
 def _rows(schema: dict[str, Any], parts: Container[str] = (), prefix: str = "") -> Iterator[tuple[str, str, str]]:
     for name, key in schema["properties"].items():
-        optional = "default" not in key and name not in schema["required"]  # otherwise its keys explain themselves
+        optional = "default" not in key and name not in schema["required"] and key.get("required")  # else its keys say it all
         if not _has_own_keys(key) or name in parts or optional:
             yield f"`{prefix}{name}`", _value(schema, name), key["description"]
         if _has_own_keys(key) and name not in parts:
@@ -265,7 +265,7 @@ def _written(key: dict[str, Any], name: str) -> str:
     if _has_own_keys(key.get("items", {})):
         return f"[list](#{name})" if name == "runbooks" else "list"
     if "items" in key:
-        return f"list of {_plural(key['items'])}"
+        return _plural(key["items"]) if key["items"].get("format") in WORDS else f"list of {_plural(key['items'])}"
     if isinstance(values := key.get("additionalProperties"), dict) and "format" not in key:
         return f"mapping of {_plural(values)}"
     return _words(key)

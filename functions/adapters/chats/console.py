@@ -30,7 +30,7 @@ class Console(Struct, frozen=True):
     """Prints messages. Needs no keys."""
 
     approval_links: bool = False
-    """Whether to print approval links to a log. Whoever reads the log can then approve."""
+    """Whether to print approval links to a log, whose readers can then approve."""
 
     def post(self, card: Card, *, thread: str | None, language: str, timeout_s: float) -> None:
         """Print the card. A terminal that is closed or can't show a character is not an error."""

@@ -29,7 +29,7 @@ REMEDIES = dict.fromkeys((401, 403, 404), "make a new webhook in the space (Apps
 
 
 class GoogleChat(Struct, frozen=True):
-    """`url`: the webhook's whole URL, with its key and token."""
+    """`url`: the webhook's whole URL."""
 
     url: SecretRef
 

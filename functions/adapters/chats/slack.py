@@ -77,7 +77,7 @@ class Slack(Struct, frozen=True):
     """Either `url` (incoming webhook) or `token` with `channel` (bot with the scope chat:write)."""
 
     url: SecretRef | None = None
-    """The incoming webhook. For Mattermost and Rocket.Chat use `apprise`."""
+    """The incoming webhook."""
     token: SecretRef | None = None
     """The bot's token."""
     channel: str = ""

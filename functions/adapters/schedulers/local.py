@@ -36,7 +36,7 @@ _TIME_LENGTH = 13  # of application.signing's mark of a list
 
 
 class LocalScheduler(Struct, frozen=True):
-    """`path`: the SQLite file, relative to the working folder. The local store may use the same file."""
+    """`path`: the SQLite file; may be the local store's."""
 
     path: str
 

@@ -26,7 +26,7 @@ _FORGET = f"DELETE FROM documents WHERE due IS NULL AND key GLOB '{SHORT_LIVED}*
 
 
 class LocalStore(Struct, frozen=True):
-    """`path`: the SQLite file, relative to the working folder. The local scheduler may use the same file."""
+    """`path`: the SQLite file."""
 
     path: str
 
