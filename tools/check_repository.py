@@ -19,7 +19,7 @@ import click
 
 from functions.domain.model.codes import Reason
 from tools import catalogues, weight
-from tools.docs import configuration_page, costs_page, gallery, terraform_page
+from tools.docs import configuration_page, costs_page, gallery
 from tools.docs.pages import PAGES, ROOT, anchors, blocks, links, named, prose, sections, text_of
 from unstick.main import command_line
 
@@ -109,7 +109,7 @@ def unlogged_lines() -> list[str]:
 
 def stale_pages() -> list[str]:
     """Generated pages that `make docs` would change."""
-    pages = (configuration_page, costs_page, terraform_page)
+    pages = (configuration_page, costs_page)
     found = [named(page.PAGE) for page in pages if page.PAGE.read_text(encoding="utf-8") != page.page()]
     schema = json.loads(configuration_page.SCHEMA.read_text(encoding="utf-8"))
     found += [named(configuration_page.SCHEMA)] * (schema != configuration_page.schema())

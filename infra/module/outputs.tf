@@ -23,12 +23,12 @@ output "grafana" {
 }
 
 output "secrets" {
-  description = "One command for each secret, to give it a new value, which it reads from the terminal."
+  description = "One command for each secret, to give it a new value. It reads the value from the terminal, so neither the state nor the shell's history has it. One text, because Terraform escapes quotes in a map."
   value       = join("", [for secret in local.secrets : "read -rs VALUE && printf %s \"$VALUE\" | gcloud secrets versions add ${secret} --project=${var.project} --data-file=-; unset VALUE\n"])
 }
 
 output "public_url" {
-  description = "The webhook's address, for Grafana and approval links."
+  description = "The webhook's address as the configuration has it: for Grafana and approval links. The function has a second one at run.app, which leads to the same."
   value       = local.public_url
 }
 

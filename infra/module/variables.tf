@@ -1,5 +1,5 @@
 variable "project" {
-  description = "The project's id. It must exist and have billing on."
+  description = "The Google Cloud project's id. It must exist and have billing on."
   type        = string
   nullable    = false
 
@@ -10,7 +10,7 @@ variable "project" {
 }
 
 variable "region" {
-  description = "Where everything runs, such as asia-northeast1."
+  description = "Where everything runs, such as asia-northeast1. Near Grafana, Rundeck and RabbitMQ is best."
   type        = string
   nullable    = false
 
@@ -33,7 +33,7 @@ variable "name" {
 }
 
 variable "config_file" {
-  description = "The configuration, which names bucket, queue and secrets."
+  description = "The configuration that the source archive holds as unstick.yaml. It alone names bucket, queue and secrets."
   type        = string
   nullable    = false
 
@@ -44,7 +44,7 @@ variable "config_file" {
 }
 
 variable "source_zip" {
-  description = "The archive that `infra/package.py` makes."
+  description = "The source archive that `infra/package.py` makes. A changed archive changes the plan."
   type        = string
   nullable    = false
 
@@ -55,7 +55,7 @@ variable "source_zip" {
 }
 
 variable "runtime" {
-  description = "Python of the functions: python311 to python314."
+  description = "Python of the functions: python311, python312, python313 or python314."
   type        = string
   default     = "python313"
   nullable    = false
@@ -67,7 +67,7 @@ variable "runtime" {
 }
 
 variable "functions" {
-  description = "Size of webhook, verify and report: memory, concurrency, min_instances, max_instances. max_instances bounds what a flood can cost; min_instances = 1 keeps the webhook warm."
+  description = "Size of each function. max_instances bounds what a flood can cost; min_instances = 1 keeps the webhook warm, which is worth its price with network."
   type = object({
     webhook = optional(object({
       memory        = optional(string, "1Gi")
@@ -113,7 +113,7 @@ variable "functions" {
 }
 
 variable "network" {
-  description = "Direct VPC egress to systems without a public address: network, subnetwork, tags, and egress (VPC_EGRESS_PRIVATE_RANGES_ONLY or VPC_EGRESS_ALL_TRAFFIC); null for none."
+  description = "Direct VPC egress to systems without a public address; null for none. network and subnetwork are both needed, for a shared VPC as full paths. egress is VPC_EGRESS_PRIVATE_RANGES_ONLY or VPC_EGRESS_ALL_TRAFFIC."
   type = object({
     network    = string
     subnetwork = string
@@ -129,14 +129,14 @@ variable "network" {
 }
 
 variable "public_webhook" {
-  description = "Let everybody reach the webhook, which authenticates requests itself. false where a policy forbids allUsers."
+  description = "Let everybody reach the webhook, which authenticates requests itself. false where a policy of the organisation forbids allUsers: see docs/google-cloud.md."
   type        = bool
   default     = true
   nullable    = false
 }
 
 variable "webhook_ingress" {
-  description = "From where the webhook can be reached: ALLOW_ALL, ALLOW_INTERNAL_ONLY or ALLOW_INTERNAL_AND_GCLB."
+  description = "From where the webhook can be reached: ALLOW_ALL, ALLOW_INTERNAL_ONLY (Grafana and browsers in the VPC) or ALLOW_INTERNAL_AND_GCLB (a load balancer of yours, whose host is public_url)."
   type        = string
   default     = "ALLOW_ALL"
   nullable    = false
@@ -148,7 +148,7 @@ variable "webhook_ingress" {
 }
 
 variable "paused" {
-  description = "Holds every restart from the next deployment on. `unstick pause` needs no deployment."
+  description = "The kill switch by environment: true holds every restart from the next deployment on. `unstick pause` needs no deployment."
   type        = bool
   default     = false
   nullable    = false
@@ -170,7 +170,7 @@ variable "schedule" {
 }
 
 variable "archive_days" {
-  description = "How long ended incidents and their evidence are kept."
+  description = "How long ended incidents and their evidence are kept. The report looks back over this archive."
   type        = number
   default     = 400
   nullable    = false
@@ -182,7 +182,7 @@ variable "archive_days" {
 }
 
 variable "alert_emails" {
-  description = "Who is notified when Unstick itself fails."
+  description = "Who is notified when Unstick itself fails. Choose an address that does not depend on what Unstick restarts."
   type        = set(string)
   default     = []
   nullable    = false
@@ -194,7 +194,7 @@ variable "alert_emails" {
 }
 
 variable "notification_channels" {
-  description = "Further notification channels: projects/PROJECT/notificationChannels/ID."
+  description = "Further notification channels of Cloud Monitoring, by full name: projects/PROJECT/notificationChannels/ID."
   type        = set(string)
   default     = []
   nullable    = false
@@ -206,7 +206,7 @@ variable "notification_channels" {
 }
 
 variable "daily_compute_limit" {
-  description = "Alert when the compute time of 24 hours costs more US dollars at list prices; null for no alert."
+  description = "US dollars: alert when the functions' compute time of the last 24 hours costs more at list prices (docs/costs.md); null for no alert."
   type        = number
   default     = null
 
@@ -217,7 +217,7 @@ variable "daily_compute_limit" {
 }
 
 variable "build_account" {
-  description = "Account that builds the functions: projects/PROJECT/serviceAccounts/EMAIL. null creates NAME-builder."
+  description = "An existing account that builds the functions: projects/PROJECT/serviceAccounts/EMAIL. null creates NAME-builder with the roles that a build needs."
   type        = string
   default     = null
 
@@ -240,7 +240,7 @@ variable "labels" {
 }
 
 variable "kms_key_name" {
-  description = "A key of Cloud KMS that encrypts buckets, sources and images: projects/P/locations/REGION/keyRings/R/cryptoKeys/K. null: Google's keys."
+  description = "A key of Cloud KMS in the same region that encrypts buckets, sources and images: projects/P/locations/REGION/keyRings/R/cryptoKeys/K. null takes Google's keys. Secrets get theirs from whoever makes them."
   type        = string
   default     = null
 
@@ -251,7 +251,7 @@ variable "kms_key_name" {
 }
 
 variable "rollback_days" {
-  description = "How long former archives stay for a rollback."
+  description = "How long former archives stay in the source's bucket, for a rollback."
   type        = number
   default     = 90
   nullable    = false

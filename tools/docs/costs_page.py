@@ -1,4 +1,4 @@
-r"""Writes the tables of docs/costs.md: the monthly costs on Google Cloud at list prices.
+r"""Writes the table of docs/costs.md: the monthly costs on Google Cloud at list prices.
 
 python -m tools.docs.costs_page
 """
@@ -8,10 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.docs.tables import with_tables
-
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "costs.md"
-BEGIN = "<!-- tables: python -m tools.docs.costs_page -->"
+BEGIN, END = "<!-- tables: python -m tools.docs.costs_page -->", "<!-- end of tables -->"
 READ_ON = "2026-11-26"
 DAYS = 30
 
@@ -116,7 +114,7 @@ def dollars(units: dict[str, float], *, free: bool) -> float:
     )
 
 
-def tables() -> str:
+def table() -> str:
     """The cost of each month."""
     lines = [f"| in a month, list prices of {READ_ON} | with the free tier | without |", "| --- | ---: | ---: |"]
     for title, units in [(month.title, usage(month)) for month in MONTHS]:
@@ -125,8 +123,9 @@ def tables() -> str:
 
 
 def page() -> str:
-    """The page with its tables replaced."""
-    return with_tables(PAGE, BEGIN, tables())
+    """The page with its table replaced."""
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    return f"{before}{BEGIN}\n\n{table()}\n\n{END}{rest.partition(END)[2]}"
 
 
 if __name__ == "__main__":
