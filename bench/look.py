@@ -136,9 +136,9 @@ def section(measured: dict[str, dict[tuple[int, int], Figures]]) -> str:
             each = [one[size, count] for one in measured.values() if (size, count) in one]
             if each:
                 who = f"{count}" if count else f"{TARGETS} targets of {EACH}"
-                seconds, memory = (" / ".join(f"{one[place]:.{digits}f}" for one in each) for place, digits in ((2, 2), (3, 0)))
+                seconds, memory = (", ".join(f"{one[place]:.{digits}f}" for one in each) for place, digits in ((2, 2), (3, 0)))
                 rows.append(f"| {size:,} | {who} | {each[-1][0]} | {each[-1][1]:,.0f} kB | {seconds} | {memory} |")
-    names = " / ".join("3.10" if one == HOST else one for one in measured)
+    names = ", ".join("3.10" if one == HOST else one for one in measured)
     return "\n".join(
         [
             LOOK, "",
