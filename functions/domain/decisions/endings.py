@@ -25,7 +25,7 @@ from functions.domain.model.incidents import (
 from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import Execution, Unknown
 from functions.domain.model.runbooks import Runbook
-from functions.runtime.text import Phrase, in_brackets, join
+from functions.runtime.text import in_brackets, join
 
 REMINDED_EVERY_S = 900.0
 OUTCOMES_KEPT = 20
@@ -46,7 +46,7 @@ def handle_hold(turn: Turn, decision: Decision) -> None:
         _note_question(turn, decision)
         end_as_held(turn, decision)
     elif turn.incident.restarts > 0:
-        escalate(turn, decision.reason, decision.detail, remedy=decision.remedy)
+        escalate(turn, decision)
     elif decision.reason is Reason.OBSERVE_ONLY:
         turn.enter(Phase.OBSERVING)
     elif _may_ask(turn, decision):
@@ -74,7 +74,7 @@ def _wait(turn: Turn, decision: Decision) -> None:
     if turn.at >= deadline:
         if turn.incident.is_suspicion and decision.reason is Reason.SYMPTOM_UNKNOWN and not decision.tell:
             return _end_as_passed(turn, decision)  # it kept moving, though rarely
-        return escalate(turn, decision.reason, decision.detail, remedy=decision.remedy, about=decision.execution)
+        return escalate(turn, decision)
     turn.change(phase=Phase.WAITING, due=min(again, deadline))
     if decision.tell:
         tell_wait(turn, decision)
@@ -94,15 +94,15 @@ def look_again(turn: Turn, unseen: Unknown) -> None:
     """Look for the start again later, since the history can't be read.
     People are notified after `within`, or immediately if the start had no clear answer; at the deadline the incident
     escalates."""
-    reason, deadline = Reason.LEDGER_UNKNOWN, deadline_of(turn.incident, turn.runbook)
+    decision, deadline = hold(Reason.LEDGER_UNKNOWN, unseen.why, remedy=unseen.remedy), deadline_of(turn.incident, turn.runbook)
     if turn.at >= deadline:
-        return escalate(turn, reason, unseen.why, remedy=unseen.remedy)
-    turn.change(reason=reason, detail=unseen.why, due=min(turn.at + turn.runbook.verify.every_s, deadline))
+        return escalate(turn, decision)
+    turn.change(reason=decision.reason, detail=unseen.why, due=min(turn.at + turn.runbook.verify.every_s, deadline))
     if turn.incident.run.unclear:
         tell_wait(turn, hold(Reason.START_UNCLEAR, join((turn.incident.run.unclear, unseen.why)), remedy=unseen.remedy))
     if turn.at >= deadline - GRACE_S:
-        post_hold(turn, hold_card(turn, hold(reason, unseen.why, remedy=unseen.remedy)), turn.mark)
-    turn.answer(Action.DEFERRED, reason)
+        post_hold(turn, hold_card(turn, decision), turn.mark)
+    turn.answer(Action.DEFERRED, decision.reason)
 
 
 def tell_wait(turn: Turn, decision: Decision, about: str = "") -> None:
@@ -188,17 +188,16 @@ def _with_execution(incident: Incident, execution: Execution | None) -> Incident
     return replace(incident, execution=execution, run=replace(incident.run, adopted=adopted))
 
 
-def escalate(turn: Turn, reason: Reason | None, detail: Phrase, *, remedy: Phrase = "", about: Execution | None = None) -> None:
-    """Hand the incident to people, with everything that is known. `about`: an execution to link that it doesn't follow.
+def escalate(turn: Turn, decision: Decision) -> None:
+    """Hand the incident to people, with everything that is known; the decision may name an execution that it doesn't follow.
     Without a restart, if the runbook only observes or is gone, there is nothing to hand over: the card is a hold."""
     runbook = turn.rules.runbooks.get(turn.incident.runbook)
     if turn.incident.restarts == 0 and (runbook is None or runbook.mode is Mode.OBSERVE):
-        return end_as_held(turn, hold(reason, detail, remedy=remedy, execution=about))
-    turn.change(reason=reason, detail=detail)
-    turn.answer(Action.HELD, reason)
-    shown, url = _with_execution(turn.incident, about), _acknowledge_url(turn)
-    card_input = turn.card(CardKind.ESCALATED, reason, detail, shown)
-    close(turn, Ending.ESCALATED, replace(card_input, remedy=remedy, acknowledge_url=url, about=about))
+        return end_as_held(turn, decision)
+    turn.change(reason=decision.reason, detail=decision.detail)
+    turn.answer(Action.HELD, decision.reason)
+    card_input = replace(hold_card(turn, decision), kind=CardKind.ESCALATED, about=decision.execution)
+    close(turn, Ending.ESCALATED, replace(card_input, acknowledge_url=_acknowledge_url(turn)))
 
 
 def _acknowledge_url(turn: Turn) -> str:

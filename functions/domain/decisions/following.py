@@ -44,7 +44,7 @@ def check_run(turn: Turn) -> None:
         return _watch_running(turn) if unseen is None else _wait_unseen(turn, unseen)
     if execution.aborted_by or execution.abandoned:
         code, why = _explain_failure(execution)
-        return endings.escalate(turn, code, join((why, _say_if_healthy(turn) if execution.abandoned else "")))
+        return endings.escalate(turn, hold(code, join((why, _say_if_healthy(turn) if execution.abandoned else ""))))
     if execution.refused and not _has_run_before(execution, turn):
         tries = (*turn.incident.tries, PastAttempt(execution.tag, execution, REFUSED_LATE, turn.incident.run.holder_host))
         turn.change(execution=None, tries=tries, restarts=turn.incident.restarts - 1)
@@ -55,7 +55,7 @@ def check_run(turn: Turn) -> None:
     # The job failed. The queue may have recovered anyway; otherwise the next attempt is decided.
     turn.change(phase=Phase.VERIFYING)
     if is_used_up(turn.incident, turn.runbook):
-        return endings.escalate(turn, *_explain_failure(execution))
+        return endings.escalate(turn, hold(*_explain_failure(execution)))
     _next_attempt(turn, failed(execution))
 
 
@@ -85,7 +85,7 @@ def _watch_running(turn: Turn) -> None:
     running_s = turn.at - _started_at(incident)
     if running_s > runbook.restart.max_run_s or (incident.execution is not None and incident.execution.abandoned):
         detail = describe_zombie(turn.rules.runner, incident.execution, running_s)
-        return endings.escalate(turn, Reason.ZOMBIE_EXECUTION, join((detail, _say_if_healthy(turn))))
+        return endings.escalate(turn, hold(Reason.ZOMBIE_EXECUTION, join((detail, _say_if_healthy(turn)))))
     reason = None if incident.reason is Reason.LEDGER_UNKNOWN else incident.reason
     turn.change(looked_at=turn.at, reason=reason, due=turn.at + runbook.verify.every_s)
 
@@ -97,11 +97,12 @@ def _wait_unseen(turn: Turn, unseen: Unknown) -> None:
     unseen_s = turn.at - (incident.looked_at or incident.began_at)
     last_seen = Text("the restart was last seen running {age} ago", age=duration(unseen_s))
     detail = join((unseen.why, last_seen, _say_if_healthy(turn)))
+    decision = hold(Reason.LEDGER_UNKNOWN, detail, remedy=unseen.remedy)
     if turn.at >= deadline:
-        return endings.escalate(turn, Reason.LEDGER_UNKNOWN, detail, remedy=unseen.remedy)
-    turn.change(reason=Reason.LEDGER_UNKNOWN, detail=detail, due=min(turn.at + verify.every_s, deadline))
+        return endings.escalate(turn, decision)
+    turn.change(reason=decision.reason, detail=detail, due=min(turn.at + verify.every_s, deadline))
     if unseen_s >= verify.within_s or unseen.remedy:
-        endings.tell_wait(turn, hold(Reason.LEDGER_UNKNOWN, detail, remedy=unseen.remedy), "-unseen")
+        endings.tell_wait(turn, decision, "-unseen")
 
 
 def _started_at(incident: Incident) -> float:
@@ -186,11 +187,11 @@ def check_recovery(turn: Turn) -> None:
 def _after_failure(turn: Turn, queues: tuple[QueueState, ...]) -> None:
     """The restart did not help: another one, or people. On the same message another would hang as well."""
     if survivor := find_survivor(queues):
-        return endings.escalate(turn, None, say_survivor(survivor))
+        return endings.escalate(turn, hold(detail=say_survivor(survivor)))
     if find_same_again(queues):
-        return endings.escalate(turn, None, say_same_again(queues))
+        return endings.escalate(turn, hold(detail=say_same_again(queues)))
     if is_used_up(turn.incident, turn.runbook):
-        return endings.escalate(turn, None, Text("it is still stuck"))
+        return endings.escalate(turn, hold(detail=Text("it is still stuck")))
     _next_attempt(turn, STUCK)
 
 
@@ -231,13 +232,14 @@ def _end_of_time(turn: Turn) -> None:
             return turn.change(due=turn.at + runbook.verify.every_s)
         return endings.close(turn, Ending.RECOVERED, replace(turn.card(CardKind.RECOVERED), moving=True))
     if all(state.after.verdict is not Verdict.UNKNOWN for state in unproven):
-        return endings.escalate(turn, None, Text("not recovered within {minutes} min", minutes=runbook.verify.within_s / 60))
+        late = Text("not recovered within {minutes} min", minutes=runbook.verify.within_s / 60)
+        return endings.escalate(turn, hold(detail=late))
     # Nothing shows whether the restart helped.
     readings = [(state.queue.name, turn.snapshot_of(state)) for state in unproven]
     unread = [(name, reading) for name, reading in readings if isinstance(reading, Unknown)]
     detail = join((Text("the queue could not be read"), *(named(name, reading.why) for name, reading in unread)))
     remedy = next((reading.remedy for _, reading in unread if reading.remedy), "")
-    endings.escalate(turn, Reason.SYMPTOM_UNKNOWN, detail, remedy=remedy)
+    endings.escalate(turn, hold(Reason.SYMPTOM_UNKNOWN, detail, remedy=remedy))
 
 
 def _stuck_since(incident: Incident, state: QueueState) -> bool:
@@ -271,7 +273,7 @@ def _keep_verifying(turn: Turn, decision: Decision, looked: tuple[QueueState, ..
     verify = turn.runbook.verify
     time_s = verify.within_s + (endings.GRACE_S if decision.reason is Reason.SYMPTOM_GONE else 0.0)
     if min(_age_s(turn), turn.at - turn.incident.began_at) >= time_s:
-        return endings.escalate(turn, decision.reason, decision.detail, remedy=decision.remedy, about=decision.execution)
+        return endings.escalate(turn, decision)
     queues = zip(turn.incident.queues, looked, strict=True)
     turn.change(due=turn.at + verify.every_s, queues=tuple(replace(state, looks=new.looks) for state, new in queues))
 

@@ -45,7 +45,7 @@ def run_entered(turn: Turn) -> None:
             PHASES[turn.incident.phase](turn)
         else:
             gone = Text("the runbook {runbook} is no longer in the configuration", runbook=turn.incident.runbook)
-            endings.escalate(turn, Reason.NO_RUNBOOK, gone)
+            endings.escalate(turn, hold(Reason.NO_RUNBOOK, gone))
 
 
 def _note_runner(turn: Turn) -> None:
@@ -84,9 +84,9 @@ def evaluate_guards(turn: Turn) -> None:
     if decision.kind is Kind.HOLD:
         return _hold(turn, decision)
     if sum(attempt.how == UNCLEAR for attempt in incident.tries) >= guards.MAX_UNCLEAR:
-        return endings.escalate(turn, Reason.START_UNCLEAR, incident.run.unclear or NO_ANSWER)
+        return endings.escalate(turn, hold(Reason.START_UNCLEAR, incident.run.unclear or NO_ANSWER))
     if incident.attempt >= guards.MAX_NUMBERED:
-        return endings.escalate(turn, incident.reason, Text("numbered attempts: {count}", count=guards.MAX_NUMBERED))
+        return endings.escalate(turn, hold(incident.reason, Text("numbered attempts: {count}", count=guards.MAX_NUMBERED)))
     _order_start(turn, guard_context.history, judged)
 
 
@@ -233,7 +233,7 @@ def _end_as_mismatch(turn: Turn, execution: Execution, event: StartResult) -> No
         text = Text("execution {id} runs with options that were not sent, and was not aborted: {why}")
     status, runner = worded(execution.status), turn.rules.runner
     detail = text.fill(id=execution.id, why=event.refusal, status=status, runner=runner)
-    endings.escalate(turn, Reason.RESTART_REFUSED, detail, remedy=event.remedy, about=execution)
+    endings.escalate(turn, hold(Reason.RESTART_REFUSED, detail, remedy=event.remedy, execution=execution))
 
 
 def _handle_unsent(turn: Turn, unsent: Reason, event: StartResult) -> None:
@@ -243,7 +243,7 @@ def _handle_unsent(turn: Turn, unsent: Reason, event: StartResult) -> None:
         again_in_s = turn.runbook.verify.every_s if event.unread else None
         return endings.handle_hold(turn, hold(unsent, event.refusal, again_in_s, tell=not event.unread))
     if turn.at >= endings.deadline_of(turn.incident, turn.runbook):
-        return endings.escalate(turn, unsent, event.refusal)
+        return endings.escalate(turn, hold(unsent, event.refusal))
     turn.change(phase=Phase.DEFERRED)
     defer(turn, SLOT_AGAIN_S if unsent is Reason.TOO_MANY_TARGETS else 0.0)
 
