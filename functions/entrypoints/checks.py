@@ -102,10 +102,8 @@ def _check_configuration(ports: Adapters) -> Iterator[Finding]:
     rules, count = ports.rules, len(ports.rules.runbooks)
     yield Finding("the file has no mistakes", True, f"{count} runbook{'s' * (count != 1)}")
     for overlap in find_overlaps(rules.runbooks):
-        detail, remedy = (
-            f"an alert may match {overlap.earlier} too, which comes before it",
-            "Add a matcher that keeps the two apart.",
-        )
+        detail = f"an alert may match {overlap.earlier} too, which comes before it"
+        remedy = "Add a matcher that keeps the two apart."
         if overlap.always:
             detail = f"{overlap.earlier}, which comes before it, takes every alert that it matches"
             remedy = f"Move it before {overlap.earlier}, or remove it."
@@ -209,8 +207,6 @@ def _check_matches(ports: Adapters, timeout_s: float) -> list[Finding]:
     for name, at in last_matches(ports.rules.runbooks, documents).items():
         detail = "no alert has matched it yet" if at is None else f"last {duration(max(now - at, 0.0))} ago"
         findings.append(Finding(f"{name} gets alerts", True, detail))
-    unmatched = (alert for document in documents for alert in document.unmatched.recent(now))
-    return [
-        *findings,
-        *(Finding(f"{alert.said} matches a runbook", None, "it matched none", alert.detail) for alert in unmatched),
-    ]
+    unmatched = [alert for document in documents for alert in document.unmatched.recent(now)]
+    findings += [Finding(f"{alert.said} matches a runbook", None, "it matched none", alert.detail) for alert in unmatched]
+    return findings
