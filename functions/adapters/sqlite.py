@@ -40,7 +40,7 @@ _CREATING = threading.Lock()
 
 
 @contextlib.contextmanager
-def opened(system: str, path: str, *, timeout_s: float) -> Iterator[sqlite3.Connection]:
+def open_file(system: str, path: str, *, timeout_s: float) -> Iterator[sqlite3.Connection]:
     """A connection in autocommit mode, with all tables created, closed at the end of the `with` block. Creates a missing file,
     readable by its owner only. Every statement waits at most `timeout_s` for other writers. Raises Unavailable if that is not
     enough or the disk is full, Denied if the file can't be used at all; also for errors inside the block."""
@@ -51,9 +51,9 @@ def opened(system: str, path: str, *, timeout_s: float) -> Iterator[sqlite3.Conn
         connection = _open(path, timeout_s)
         yield connection
     except OSError as error:
-        raise _unusable(system, path, error.strerror or str(error)) from None
+        raise _refuse(system, path, error.strerror or str(error)) from None
     except sqlite3.Error as error:
-        raise _explained(system, path, error) from None
+        raise _explain(system, path, error) from None
     finally:
         if connection is not None:
             connection.close()
@@ -93,11 +93,11 @@ def _is(error: sqlite3.Error, codes: set[int]) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in codes  # the low byte is the primary code
 
 
-def _explained(system: str, path: str, error: sqlite3.Error) -> Unavailable | Denied:
+def _explain(system: str, path: str, error: sqlite3.Error) -> Unavailable | Denied:
     if _is(error, _BUSY):
         return Unavailable(system, Text("{path} stayed locked by other processes", path=path), late=True)
     if _is(error, _FORBIDDEN):
-        return _unusable(system, path, str(error))
+        return _refuse(system, path, str(error))
     if _is(error, _BROKEN):
         damaged = Text("{path} is damaged or not an SQLite file ({error})", path=path, error=str(error))
         remedy = Text(
@@ -107,7 +107,7 @@ def _explained(system: str, path: str, error: sqlite3.Error) -> Unavailable | De
     return Unavailable(system, named(path, str(error)))
 
 
-def _unusable(system: str, path: str, why: str) -> Denied:
+def _refuse(system: str, path: str, why: str) -> Denied:
     folder = Path(path).absolute().parent
     if not folder.is_dir():
         absent = named(path, Text("there is no folder {folder}", folder=str(folder)))

@@ -5,7 +5,7 @@ from enum import Enum, auto
 from msgspec import Struct
 
 from functions.application.deliver import post_to_all
-from functions.application.documents import STORE_S, decode, encode, load
+from functions.application.documents import PAUSE_KEY, STORE_S, encode, load, load_pause
 from functions.application.ports import Budget, Buttons, Ports
 from functions.application.reconcile import advance
 from functions.domain.cards.card import compose
@@ -18,7 +18,6 @@ from functions.domain.texts.words import duration
 from functions.runtime.errors import Conflict, Denied, Unavailable
 from functions.runtime.text import Phrase, Text, in_brackets, join
 
-KEY = "pause"  # the document of the kill switch
 TRIES = 10
 LOOK_UP_S = 10.0  # seconds to read the members of the approvers' groups
 NO_RUNBOOK = Text("Nothing was done: the runbook was removed from the configuration, so nobody knows who may do this.")
@@ -98,8 +97,8 @@ def _is_repeated(document: Document, given: Answer) -> bool:
         return incident.id == given.incident and incident.approval.approved_by == given.by
     if given.action == ACKNOWLEDGE and escalation is not None:
         return escalation.nonce == given.nonce and escalation.taken_by == given.by
-    declined = (one for one in document.outcomes if given.action == DECLINE and one.incident == given.incident)
-    return any(one.by == given.by for one in declined)
+    answered = (given.incident, given.by)
+    return given.action == DECLINE and any((outcome.incident, outcome.by) == answered for outcome in document.outcomes)
 
 
 def _refuse(ports: Ports, given: Answer, approvers: tuple[str, ...] | None, buttons: Buttons | None) -> Refusal | None:
@@ -131,8 +130,8 @@ def _to_event(given: Answer, document: Document) -> Event:
 
 def _pause_once(ports: Ports, switch: Pause, budget: Budget) -> bool:
     """Pause, unless somebody turned the switch after this press: then it is a copy that comes late."""
-    stored = ports.store.load(KEY, timeout_s=budget.at_most(STORE_S))
-    if stored is not None and decode(Pause, stored.body, KEY).at > switch.at:
+    latest, _ = load_pause(ports, budget.at_most(STORE_S))
+    if latest is not None and latest.at > switch.at:
         return False
     turn_and_tell(ports, switch)
     return True
@@ -140,17 +139,14 @@ def _pause_once(ports: Ports, switch: Pause, budget: Budget) -> bool:
 
 def turn(ports: Ports, wanted: Pause) -> Pause | None:
     """Save the kill switch. Returns the former one (None: off). Raises Unavailable if it may not have been saved, or Denied."""
-    body = encode(wanted)
     for _ in range(TRIES):
-        stored = ports.store.load(KEY, timeout_s=STORE_S)
-        before = decode(Pause, stored.body, KEY) if stored else None
+        before, generation = load_pause(ports)
         try:
-            ports.store.save(KEY, body, generation=stored.generation if stored else None, due=None, timeout_s=STORE_S)
+            ports.store.save(PAUSE_KEY, encode(wanted), generation=generation, due=None, timeout_s=STORE_S)
         except Conflict:
             continue
         except Unavailable:
-            again = ports.store.load(KEY, timeout_s=STORE_S)
-            if again is None or again.body != body:
+            if load_pause(ports)[0] != wanted:
                 raise
         return before if before and before.holds_at(wanted.at) else None
     raise Unavailable("store", Text("another process kept changing the kill switch"))

@@ -17,7 +17,7 @@ from functions.application.ports import Ports, Stored
 from functions.domain.model.codes import VERSION, Ending, Phase
 from functions.domain.model.events import Step
 from functions.domain.model.incidents import Archive, Document, first_restart_at
-from functions.domain.model.observations import Slot, Storm
+from functions.domain.model.observations import Pause, Slot, Storm
 from functions.domain.model.runbooks import Rules
 from functions.runtime.errors import Conflict, Denied
 from functions.runtime.parallel import Calls, run_in_batches, unwrap
@@ -28,7 +28,7 @@ T = TypeVar("T")
 STORE_S = 5.0
 LIST_S = 60.0  # seconds to list all documents: Cloud Storage lists 1,000 with each request, one after the other
 AT_ONCE = 16  # calls to the store, where many documents or records are read
-FIRST_SHARD = "storm"
+PAUSE_KEY, FIRST_SHARD = "pause", "storm"
 MOST_SHARDS = 8
 TRIES = 50  # each conflict means that another process made progress, so this many indicate a defect. Usually the time ends first
 
@@ -78,6 +78,12 @@ def read_bodies(ports: Ports, paths: list[str], timeout_s: float) -> Iterator[tu
     calls = [partial(ports.store.read_archived, path, timeout_s=timeout_s) for path in paths]
     results = run_in_batches(ports.run_parallel, calls, timeout_s=timeout_s, at_once=AT_ONCE)
     return zip(paths, map(unwrap, results), strict=True)
+
+
+def load_pause(ports: Ports, timeout_s: float = STORE_S) -> tuple[Pause | None, str | None]:
+    """The document of the kill switch, as it was turned last, and its generation."""
+    stored = ports.store.load(PAUSE_KEY, timeout_s=timeout_s)
+    return (decode(Pause, stored.body, PAUSE_KEY), stored.generation) if stored else (None, None)
 
 
 def write_day(at: float) -> str:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.application.deliver import post_to_all
-from functions.application.documents import AT_ONCE, decode, is_shard, read_bodies, write_day
+from functions.application.documents import AT_ONCE, PAUSE_KEY, decode, is_shard, read_bodies, write_day
 from functions.application.ports import Ports, Stored
 from functions.domain.cards import report as costs
 from functions.domain.cards.incident import Record, Row, to_row
@@ -60,7 +60,7 @@ def document_keys(ports: Ports, *, only_open: bool = False, timeout_s: float = L
     """The keys of the documents of targets, alerts and bundles. `only_open`: of those that have something left to do."""
     listed = ports.store.list_documents(timeout_s=timeout_s)
     keys = [entry.key for entry in listed if not only_open or entry.due is not None]
-    return [key for key in keys if key != "pause" and not is_shard(key) and not key.startswith("check-")]
+    return [key for key in keys if key != PAUSE_KEY and not is_shard(key) and not key.startswith("check-")]
 
 
 def load_documents(

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from functions.application.documents import Shard, decode, plan_shards
+from functions.application.documents import Shard, load_pause, plan_shards
 from functions.application.ports import Budget, Ports, Query, QueueOutcome
 from functions.domain.decisions.evidence import is_awaited, tag_of
 from functions.domain.decisions.queries import Queues, Wanted, evidence_to_read, what_to_observe
@@ -130,8 +130,7 @@ def read_pause(ports: Ports, timeout_s: float) -> Pause | None:
     """Read the kill switch: the environment, otherwise the document `pause`. Never cached."""
     if ports.is_paused_by_environment():
         return Pause(Text("UNSTICK_PAUSED=1 is set"))
-    stored = ports.store.load("pause", timeout_s=timeout_s)
-    pause = decode(Pause, stored.body, "pause") if stored else None
+    pause, _ = load_pause(ports, timeout_s)
     return pause if pause and pause.holds_at(ports.now()) else None
 
 

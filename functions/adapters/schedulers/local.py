@@ -13,7 +13,7 @@ from pathlib import Path
 from msgspec import Struct, field
 
 from functions.adapters.checks import finding_of_error
-from functions.adapters.sqlite import opened
+from functions.adapters.sqlite import open_file
 from functions.application.ports import Finding, Scheduler
 from functions.runtime import logs
 from functions.runtime.errors import Denied, Unavailable, UnstickError
@@ -42,7 +42,7 @@ class LocalScheduler(Struct, frozen=True):
 
     def wake(self, at: float, payload: str, *, timeout_s: float) -> None:
         """Have `payload` delivered at `at`. Adds nothing if an equal one is due then or up to a second later."""
-        with opened(SYSTEM, self.path, timeout_s=timeout_s) as file:
+        with open_file(SYSTEM, self.path, timeout_s=timeout_s) as file:
             file.execute(
                 "INSERT INTO wake_ups (at, payload) SELECT :at, :payload WHERE NOT EXISTS (SELECT 1 FROM wake_ups"
                 " WHERE at BETWEEN :at AND :at + :merge AND payload = :payload AND owner IS NULL)",
@@ -52,7 +52,7 @@ class LocalScheduler(Struct, frozen=True):
     def check(self, *, creates: bool = True, timeout_s: float) -> list[Finding]:  # noqa: ARG002 - whoever has the file may
         what = f"scheduler {self.path}"
         try:
-            with opened(SYSTEM, self.path, timeout_s=timeout_s) as file:
+            with open_file(SYSTEM, self.path, timeout_s=timeout_s) as file:
                 file.execute("BEGIN IMMEDIATE")
                 file.execute("INSERT INTO wake_ups (at, payload) VALUES (0, '')")
                 file.execute("ROLLBACK")
@@ -62,7 +62,7 @@ class LocalScheduler(Struct, frozen=True):
 
     def is_running(self, *, timeout_s: float) -> bool:
         """Whether some process delivers wake-ups: the sweep was not long ago."""
-        with opened(SYSTEM, self.path, timeout_s=timeout_s) as file:
+        with open_file(SYSTEM, self.path, timeout_s=timeout_s) as file:
             row = file.execute("SELECT next_at FROM sweeps").fetchone()
         return row is not None and time.time() < row[0] + _SWEPT_LATE_S
 
@@ -89,7 +89,7 @@ class _Due(Struct, frozen=True):
 
 
 class _Runner(Struct):
-    """The state of one call of `run`. Its own thread claims, renews and retries settling; the delivery threads settle."""
+    """The state of one call of `run`. Its own thread claims and renews; the delivery threads write what came of it."""
 
     path: str
     deliver: Callable[[str], None]
@@ -97,23 +97,20 @@ class _Runner(Struct):
     stop: threading.Event
     owner: str = field(default_factory=lambda: secrets.token_hex(8))
     under_way: dict[int, _Due] = field(default_factory=dict)
-    unsettled: dict[int, tuple[_Due, bool]] = field(default_factory=dict)
-    """Finished deliveries whose result could not be written, and whether they succeeded. Their leases aren't renewed."""
     sweeping: threading.Lock = field(default_factory=threading.Lock)
     place_free: threading.Event = field(default_factory=threading.Event)
 
     def run_for_a_minute(self) -> None:
         """Claim and start what is due for a minute. The file stays open meanwhile, so that each query costs next to nothing."""
-        with opened(SYSTEM, self.path, timeout_s=_FILE_TIMEOUT_S) as file:
+        with open_file(SYSTEM, self.path, timeout_s=_FILE_TIMEOUT_S) as file:
             renew_at, until = 0.0, time.monotonic() + _OPEN_S
-            this = Path(self.path).stat().st_ino
+            opened = Path(self.path).stat().st_ino
             while time.monotonic() < until and not self.stop.is_set():
-                if Path(self.path).stat().st_ino != this:  # the file was replaced
+                if Path(self.path).stat().st_ino != opened:  # the file was replaced
                     return
                 if time.monotonic() >= renew_at:
                     self._renew(file)
                     renew_at = time.monotonic() + _RENEW_S
-                self._settle_again(file)
                 now = time.time()
                 if not self.sweeping.locked() and _may_sweep(file, now):
                     self._start(self._sweep)
@@ -121,7 +118,6 @@ class _Runner(Struct):
                 lists = _LISTS_AT_ONCE - sum(due.is_list for due in tuple(self.under_way.values()))
                 for due in _claim(file, self.owner, now, places, lists) if places > 0 else []:
                     self.under_way[due.id] = due
-                    self.unsettled.pop(due.id, None)
                     if not self._start(self._deliver, due):
                         self._finish(due, delivered=False)
                 self.place_free.wait(_POLL_S)
@@ -147,36 +143,21 @@ class _Runner(Struct):
             self._finish(due, delivered=delivered)
 
     def _finish(self, due: _Due, *, delivered: bool) -> None:
-        settled = False
+        """Write what came of it, and free the place. If that can't be written, its lease ends, and it is delivered again."""
         try:
-            settled = _succeeds("What came of a wake-up", lambda: self._settle(due, delivered=delivered))
+            _succeeds("What came of a wake-up", lambda: self._settle(due, delivered=delivered))
         finally:
-            if not settled:
-                self.unsettled[due.id] = (due, delivered)
             self.under_way.pop(due.id, None)
             self.place_free.set()
 
     def _settle(self, due: _Due, *, delivered: bool) -> None:
-        with opened(SYSTEM, self.path, timeout_s=_FILE_TIMEOUT_S) as file:
-            self._write_result(file, due, delivered=delivered)
-
-    def _settle_again(self, file: sqlite3.Connection) -> None:
-        for due, delivered in tuple(self.unsettled.values()):
-            self._write_result(file, due, delivered=delivered)
-            self.unsettled.pop(due.id, None)
-
-    def _write_result(self, file: sqlite3.Connection, due: _Due, *, delivered: bool) -> None:
         """Delete a delivered wake-up; release one that failed, so that it is delivered again. Matches payload and owner too:
         ids are reused, and a process that lost its lease must not remove another's wake-up."""
-        mine = (due.id, due.payload, self.owner)
-        if delivered:
-            file.execute("DELETE FROM wake_ups WHERE id = ? AND payload = ? AND owner = ?", mine)
-            return
-        file.execute(
-            "UPDATE wake_ups SET at = ?, failures = failures + 1, owner = NULL, leased_until = 0"
-            " WHERE id = ? AND payload = ? AND owner = ?",
-            (time.time() + _backoff_s(due.failures + 1), *mine),
-        )
+        later = "UPDATE wake_ups SET at = :at, failures = failures + 1, owner = NULL, leased_until = 0"
+        row = {"id": due.id, "payload": due.payload, "owner": self.owner, "at": time.time() + _backoff_s(due.failures + 1)}
+        with open_file(SYSTEM, self.path, timeout_s=_FILE_TIMEOUT_S) as file:
+            change = "DELETE FROM wake_ups" if delivered else later
+            file.execute(f"{change} WHERE id = :id AND payload = :payload AND owner = :owner", row)
 
     def _renew(self, file: sqlite3.Connection) -> None:
         until = time.time() + _LEASE_S

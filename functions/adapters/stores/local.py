@@ -8,7 +8,7 @@ import time
 from msgspec import Struct
 
 from functions.adapters.checks import check_store
-from functions.adapters.sqlite import opened
+from functions.adapters.sqlite import open_file
 from functions.application.ports import Finding, Listed, Store, Stored
 from functions.runtime.errors import Conflict
 
@@ -75,7 +75,7 @@ class LocalStore(Struct, frozen=True):
         return check_store(self, f"store {self.path}", delete, remedies, timeout_s)
 
     def _file(self, timeout_s: float) -> contextlib.AbstractContextManager[sqlite3.Connection]:
-        return opened(SYSTEM, self.path, timeout_s=timeout_s)
+        return open_file(SYSTEM, self.path, timeout_s=timeout_s)
 
 
 ADAPTER: type[Store] = LocalStore

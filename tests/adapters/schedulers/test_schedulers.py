@@ -28,7 +28,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from functions.adapters.schedulers import cloud_tasks, local
-from functions.adapters.sqlite import opened
+from functions.adapters.sqlite import open_file
 from functions.runtime.errors import Denied, Unavailable
 from testbed.doubles.cloud_tasks import CloudTasks
 from testbed.patience import MORE_TIME_S, PATIENCE_S, wait_until
@@ -184,7 +184,7 @@ def scheduler(request) -> Lab:
 
 
 def rows(settings: local.LocalScheduler) -> list[tuple[Any, ...]]:
-    with opened("test", settings.path, timeout_s=PATIENCE_S) as file:
+    with open_file("test", settings.path, timeout_s=PATIENCE_S) as file:
         return file.execute("SELECT payload, at, failures, owner, leased_until FROM wake_ups ORDER BY id").fetchall()
 
 
@@ -343,7 +343,7 @@ def test_lists_of_alerts_hold_up_no_incident(settings, target, run):
 def test_backoff(settings, run, failures, wait_s):
     """After a failure it waits a second, then twice as long each time, up to a minute, without end."""
     settings.wake(1.0, "a", timeout_s=PATIENCE_S)
-    with opened("test", settings.path, timeout_s=PATIENCE_S) as file:
+    with open_file("test", settings.path, timeout_s=PATIENCE_S) as file:
         file.execute("UPDATE wake_ups SET failures = ?", (failures,))
 
     class Once(Target):
@@ -388,7 +388,7 @@ def test_the_sweep_comes_each_minute_and_after_a_jump_of_the_clock(settings, run
     wait_until(lambda: one.sweeps)
     for next_at, due in ((time.time() + 55, False), (time.time() - 1, True), (time.time() + 5000, True)):
         before = len(one.sweeps)
-        with opened("test", settings.path, timeout_s=PATIENCE_S) as file:
+        with open_file("test", settings.path, timeout_s=PATIENCE_S) as file:
             file.execute("UPDATE sweeps SET next_at = ?", (next_at,))
         if due:
             wait_until(lambda before=before: len(one.sweeps) == before + 1)
@@ -458,7 +458,7 @@ def test_a_lease_that_ran_out_ends_without_a_new_start(settings, target, run):
     run()
     settings.wake(time.time() + 3600, "a", timeout_s=PATIENCE_S)
     for leased_until in (time.time() + 1.0, time.time() + 5000):
-        with opened("test", settings.path, timeout_s=PATIENCE_S) as file:
+        with open_file("test", settings.path, timeout_s=PATIENCE_S) as file:
             file.execute("UPDATE wake_ups SET at = 1, owner = 'another', leased_until = ?", (leased_until,))
         if leased_until < time.time() + 60:
             target.wait(1)
@@ -486,34 +486,6 @@ def test_leases_are_renewed_while_work_goes_on(settings, target, run, monkeypatc
     assert lone.payloads == [payload]
 
 
-@dataclass
-class Locking(Target):
-    """Somebody else holds the file locked when the first delivery ends, for longer than anybody waits."""
-
-    path: str = ""
-    locked: threading.Event = field(default_factory=threading.Event)
-
-    def deliver(self, payload: str) -> None:
-        if not self.came:
-            file = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=PATIENCE_S)
-            file.execute("BEGIN IMMEDIATE")
-            threading.Timer(1.0, file.close).start()
-        super().deliver(payload)
-
-
-@pytest.mark.parametrize("fails", [0, 1], ids=["delivered", "failed"])
-def test_a_delivery_that_could_not_be_settled_is_settled_later(settings, run, monkeypatch, fails):
-    """Nobody works on it any more, so it must not wait until its lease of a minute has run out."""
-    monkeypatch.setattr(local, "_FILE_TIMEOUT_S", 0.1)
-    target = Locking(path=settings.path, fail=fails)
-    settings.wake(1.0, "a", timeout_s=PATIENCE_S)
-    began = time.monotonic()
-    run(target)
-    wait_until(lambda: not rows(settings))
-    assert time.monotonic() - began < local._LEASE_S / 2
-    assert target.payloads == ["a"] * (1 + fails)
-
-
 def test_a_wake_up_without_a_thread_waits_for_one(settings, target, run, monkeypatch):
     """The machine gives no more threads for a moment: it is let go, and comes again."""
     monkeypatch.setattr(local, "_backoff_s", lambda _failures: 0.2)
@@ -539,7 +511,7 @@ def test_whoever_lost_its_lease_takes_no_other_wake_up_away(settings, target, ru
     settings.wake(1.0, "slow", timeout_s=PATIENCE_S)
     run()
     target.wait(1)
-    with opened("test", settings.path, timeout_s=PATIENCE_S) as file:
+    with open_file("test", settings.path, timeout_s=PATIENCE_S) as file:
         file.execute("UPDATE wake_ups SET at = ?, payload = 'new', owner = NULL, leased_until = 0", (time.time() + 3600,))
     target.over.set()
     wait_until(lambda: not any(thread.name == "unstick-wake-up" for thread in threading.enumerate()))

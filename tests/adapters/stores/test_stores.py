@@ -21,7 +21,7 @@ from google.cloud.storage import Client
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from functions.adapters.sqlite import opened
+from functions.adapters.sqlite import open_file
 from functions.adapters.stores import cloud_storage, local
 from functions.application.ports import Listed
 from functions.runtime.errors import Conflict, Denied, Unavailable
@@ -275,9 +275,9 @@ def test_another_process_never_takes_itself_for_the_last_one(tmp_path):
     another process would throw away the journal that this one still writes, and the file would be damaged.
     """
     path = str(tmp_path / "shared.db")
-    with opened("store", path, timeout_s=PATIENCE_S):
+    with open_file("store", path, timeout_s=PATIENCE_S):
         for _ in range(2):
-            with opened("store", path, timeout_s=PATIENCE_S) as file:
+            with open_file("store", path, timeout_s=PATIENCE_S) as file:
                 file.execute("INSERT OR REPLACE INTO sweeps (one, next_at) VALUES (1, 0)")
         subprocess.run([sys.executable, "-c", ANOTHER, path], check=True)
         assert Path(path + "-wal").exists()

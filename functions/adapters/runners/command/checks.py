@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from functions.adapters.checks import compare_hosts, finding_of_error, name_evidence
 from functions.adapters.runners.command import runs
-from functions.adapters.sqlite import opened
+from functions.adapters.sqlite import open_file
 from functions.application.ports import Finding
 from functions.domain.decisions.matching import template_options
 from functions.domain.model.runbooks import INCIDENT_OPTION, NOT_AFTER_OPTION, EvidenceJob, Restart
@@ -77,7 +77,7 @@ def _check_start(settings: Command, timeout_s: float) -> Finding:
     """Start `true` the way a command is started, under a number that no run ever has."""
     ends, folder, run = time.monotonic() + timeout_s, runs.folder_of(settings.path), 10**12 + secrets.randbelow(10**9)
     try:
-        with opened(runs.SYSTEM, settings.path, timeout_s=timeout_s) as file:
+        with open_file(runs.SYSTEM, settings.path, timeout_s=timeout_s) as file:
             file.execute("BEGIN IMMEDIATE")
         runs.create_order(folder, run, ["true"], None, timeout_s)
         runs.launch(folder, run, systemd=settings.systemd, timeout_s=timeout_s)

@@ -25,7 +25,7 @@ from msgspec.structs import replace
 
 from functions.adapters.runners.command import supervisor
 from functions.adapters.runners.command.supervisor import append, read_entries
-from functions.adapters.sqlite import opened
+from functions.adapters.sqlite import open_file
 from functions.domain.decisions.matching import OPTION, shown, template_options
 from functions.domain.texts.patterns import mask
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
@@ -193,7 +193,7 @@ def _to_run(row: tuple[Any, ...]) -> Run:
 def claim(path: str, target: str, job: str, *, tag: str, not_after: float | None, timeout_s: float) -> int:
     """Commit the row of a run that is about to start, and return its number. Raises Denied if another run of this target has not
     ended, or if this start was made before. An empty target is no target: any number of such runs go at a time."""
-    with opened(SYSTEM, path, timeout_s=timeout_s) as file:
+    with open_file(SYSTEM, path, timeout_s=timeout_s) as file:
         file.execute("BEGIN IMMEDIATE")
         if file.execute("SELECT 1 FROM runs WHERE tag = ?", (tag,)).fetchone():
             raise Denied(SYSTEM, Text("this start was made before"), code=DeniedCode.BUSY)
@@ -212,7 +212,7 @@ def claim(path: str, target: str, job: str, *, tag: str, not_after: float | None
 
 def find(path: str, where: str, values: Sequence[object], *, timeout_s: float) -> list[Run]:
     """The matching runs that began, newest first, brought up to date from their journals."""
-    with opened(SYSTEM, path, timeout_s=timeout_s) as file:
+    with open_file(SYSTEM, path, timeout_s=timeout_s) as file:
         rows = file.execute(f"SELECT {_COLUMNS} FROM runs WHERE {where} ORDER BY id DESC", tuple(values)).fetchall()  # noqa: S608
         runs = [run for row in rows if (run := _settle(file, path, _to_run(row)))]
     return [run for run in runs if run.state.began_at is not None]
@@ -220,7 +220,7 @@ def find(path: str, where: str, values: Sequence[object], *, timeout_s: float) -
 
 def withdraw(path: str, run: int, *, timeout_s: float) -> bool:
     """Declare the run void, if it has not begun. Returns whether it is void: nothing began, and nothing will."""
-    with opened(SYSTEM, path, timeout_s=timeout_s) as file:
+    with open_file(SYSTEM, path, timeout_s=timeout_s) as file:
         state = read_state(folder_of(path), run, may_void=True)
         if state.void:
             _delete(file, path, run)
