@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from msgspec.structs import replace
 
@@ -404,10 +402,9 @@ def test_a_consumer_that_came_and_is_gone_is_remembered(looks, came):
     assert not looked(*nothing, before=snapshot(50, ids=OLD, deliveries=0)).after.came, "no counter is no delivery"
 
 
-def survivor(at: float, *, flat_s: float = 120.0, connected_at: float | None = 5.0, **changes: Any) -> Channel:
+def survivor(at: float, *, flat_s: float = 100.0, connected_at: float | None = 5.0) -> Channel:
     """The channel that held a message before the restart, and has done nothing for so long."""
-    work = tuple((at - age, 7 if age <= flat_s else 6) for age in range(120, -1, -5))
-    return Channel("old (1)", "10.0.3.7", "old", 1, 1, work, window=1, connected_at=connected_at, **changes)
+    return replace(worker("old", since_s=flat_s, at=at), window=1, connected_at=connected_at)
 
 
 @pytest.mark.parametrize(
