@@ -177,6 +177,9 @@ LOOKS = [
     pytest.param(document(replace(RUNNING, phase=Phase.OBSERVING)), resolved(), True, id="resolved while it is observed"),
     pytest.param(document(RUNNING), TimerFired(), False, id="a wake-up too early"),
     pytest.param(document(replace(RUNNING, due=NOW)), TimerFired(), True, id="a wake-up"),
+    pytest.param(document(replace(RUNNING, due=NOW)), TimerFired(due=NOW - 5), False, id="one that another has replaced"),
+    pytest.param(document(replace(RUNNING, due=NOW - 9.9)), TimerFired(due=NOW - 15), False, id="while its own may come"),
+    pytest.param(document(replace(RUNNING, due=NOW - 10)), TimerFired(due=NOW - 15), True, id="instead of one that is lost"),
     pytest.param(document(), TimerFired(), False, id="a wake-up for nothing"),
     pytest.param(replace(ESCALATED, due=NOW), TimerFired(), False, id="a message that waits"),
     pytest.param(

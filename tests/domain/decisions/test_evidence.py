@@ -14,6 +14,7 @@ from functions.domain.decisions.evidence import (
     with_reading,
     without_evidence_runs,
 )
+from functions.domain.decisions.queries import evidence_to_read
 from functions.domain.model.codes import Mode, Phase
 from functions.domain.model.events import Collect, EvidenceStarted, Start, Step
 from functions.domain.model.incidents import Document, Evidence, Opinion
@@ -248,3 +249,19 @@ def test_an_opinion_is_the_last_line_of_a_run_that_was_limited_to_one_host(text,
     """One opinion, and the host that the run was limited to."""
     assert read_opinion((NodeOutput("worker-1", text),), host) == opinion
     assert read_opinion((OTHER, NodeOutput("worker-1", text)), host) is None
+
+
+def test_evidence_is_read_while_it_is_collected():
+    """Not before, not afterwards, and not for a runbook that lost its job."""
+    job, known = EvidenceJob("job-9"), Evidence({"host": "a"}, NOW)
+    with_job, without = rules(runbook(evidence=job)), rules()
+    collecting = incident(Phase.COLLECTING, evidence=known)
+    assert evidence_to_read(collecting, with_job) == (job, known)
+    for one, under in (
+        (None, with_job),
+        (incident(evidence=known), with_job),
+        (incident(Phase.ASKED, evidence=known), with_job),
+        (replace(collecting, evidence=None), with_job),
+        (collecting, without),
+    ):
+        assert evidence_to_read(one, under) is None

@@ -305,12 +305,6 @@ def test_what_a_restart_does_not_help_is_held_and_told_with_what_to_do(mail, rea
     assert (decision.reason, decision.again_in_s, decision.tell, bool(decision.remedy)) == (reason, None, True, True)
 
 
-def test_an_escalation_blocks_its_own_queues_alone():
-    """Another queue of the same target may be restarted for."""
-    assert decide(scene(before=document(escalation=escalation(queue=POST)))).kind is Kind.RESTART
-    assert decide(scene(before=document(escalation=escalation()))).reason is Reason.ESCALATED
-
-
 # --- order, and people -----------------------------------------------------------------------------------------------
 
 IN_ORDER = [
@@ -436,9 +430,7 @@ def test_a_freeze_window_holds_from_its_first_minute_to_before_its_last(window, 
     assert freeze_at((window,), moment) == (window if holds else None)
 
 
-@pytest.mark.parametrize(
-    ("zone", "hour"), [("UTC", 8), ("Asia/Tokyo", 17), ("America/New_York", 3), ("Asia/Kolkata", 13), ("Europe/Berlin", 9)]
-)
+@pytest.mark.parametrize(("zone", "hour"), [("Asia/Tokyo", 17), ("America/New_York", 3)])
 def test_a_freeze_window_is_in_the_configured_time_zone(zone, hour):
     """NOW is Friday 08:00 UTC: the same window holds in one zone and not in another."""
     hour_long = Freeze(frozenset({4}), hour * 60, hour * 60 + 60, "this hour")

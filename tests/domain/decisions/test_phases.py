@@ -220,14 +220,6 @@ def test_an_ended_restart_by_somebody_else_is_judged_by_its_own_end():
     assert [one.execution for one in result.document.incident.tries] == [ours]
 
 
-@pytest.mark.parametrize("attempt", [1, 2, 3])
-def test_a_start_that_was_not_sent_gives_its_number_back(attempt):
-    """The next one has the same number, and its fence is a new one."""
-    document = starting(attempt=attempt, restarts=attempt - 1)
-    result = moved(document, StartResult(f"inc-1.{attempt}", unsent=Reason.LEDGER_UNKNOWN), at=NOW + 28)
-    assert (result.document.incident.attempt, result.document.incident.run.runner_not_after) == (attempt - 1, None)
-
-
 @pytest.mark.parametrize("before", [Phase.DEFERRED, Phase.WAITING])
 @pytest.mark.parametrize("how", ["failed: failed", STUCK])
 def test_a_queue_that_is_healthy_before_the_next_attempt_has_recovered(before, how):

@@ -1,11 +1,14 @@
-"""What each event does to a document: alerts, wake-ups, answers of people, and what was told."""
+"""What each event does to a document: alerts, wake-ups, answers of people, and what was told; and what is observed before."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from functions.domain.decisions.endings import APPROVAL_S
+from functions.domain.decisions.queries import is_enough, of_alerts, what_to_observe
 from functions.domain.decisions.step import step
 from functions.domain.health.looks import before_restart
 from functions.domain.model.alerts import MatchedAlert
@@ -20,11 +23,12 @@ from functions.domain.model.events import (
     Resumed,
     Start,
     StartResult,
+    TimerFired,
     Unsigned,
     Waiting,
     Wake,
 )
-from functions.domain.model.incidents import Document, Outcome, PastAttempt, failed
+from functions.domain.model.incidents import QUEUES_KEPT, Document, Outcome, PastAttempt, failed
 from functions.domain.model.observations import Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Matcher, Restart
 from tests.support.worlds.scenes import (
@@ -151,14 +155,6 @@ def test_what_is_answered_and_told_of_each_reason(code, is_told, look, event, do
     assert result.document.incident is None or result.document.due is not None
 
 
-def test_every_reason_code_is_answered_somewhere():
-    """The closed list of reason codes: the rest come from modes, freezes and Rundeck's refusal, in tests of their own."""
-    answered = {row[0] for row in FROM_ALERT}
-    elsewhere = {"frozen", "observe_only", "likely_stuck", "awaiting_approval", "declined", "incident_full"}
-    elsewhere |= {"restart_refused", "start_unclear", "aborted"}
-    assert answered | elsewhere == {code.value for code in Reason}
-
-
 @pytest.mark.parametrize(
     ("with_rules", "action", "code", "channel"),
     [
@@ -234,13 +230,12 @@ def test_a_late_look_steps_no_open_incident():
         (0, "grafana#2", False),
     ],
 )
-@pytest.mark.parametrize("began", [NOW - 90, NOW - 150], ids=["in an even minute", "in an odd one"])
 @pytest.mark.parametrize("ending", [Ending.RECOVERED, Ending.ESCALATED])
-def test_a_duplicate_is_the_same_alert_within_a_minute_of_one_source(shift_s, source, duplicate, ending, began):
+def test_a_duplicate_is_the_same_alert_within_a_minute_of_one_source(shift_s, source, duplicate, ending):
     """I1: an outcome that carries the alert has it for good; it is not told, and answered with that incident's id."""
-    carrying = outcome(ending, triggers=(trigger(starts_at=began),))
+    carrying = outcome(ending)
     before = document(outcomes=(carrying, replace(carrying, incident="held", ending=Ending.HELD)))
-    result = moved(before, alerted(case(starts_at=began + shift_s, source=source)))
+    result = moved(before, alerted(case(starts_at=NOW - 90 + shift_s, source=source)))
     assert (result.reply.reason is Reason.DUPLICATE) == duplicate
     assert (result.reply.incident == "inc-0") == duplicate
     assert (result.document.to_tell == ()) or not duplicate
@@ -688,3 +683,43 @@ def test_the_history_is_bounded():
         before = replace(before, incident=replace(before.incident, due=0.0, waits_from=NOW + 15 * number))
     times = [entry.at for entry in before.incident.history]
     assert (len(times), times[0], times[-1]) == (40, NOW, NOW + 15 * 199)
+
+
+# --- what is observed before a step ----------------------------------------------------------------------------------
+
+AFTER = document(
+    escalation=escalation(queue=POST, due=NOW),
+    outcomes=(Outcome("inc-0", Ending.ESCALATED, None, NOW - 60, (trigger(),), queues=(MAIL, POST)),),
+)
+
+
+def test_all_queues_are_observed_that_the_step_may_judge():
+    """Those of the alerts, the open incident and the escalation; enough for a document without an incident."""
+    joined = what_to_observe(document(incident()), alerted(case(POST)), rules())
+    assert (set(joined.queues), joined.target) == ({MAIL.key, POST.key}, TARGET)
+    assert what_to_observe(AFTER, TimerFired(), rules()).queues == {POST.key: (POST, runbook())}
+    settled = replace(AFTER, outcomes=(replace(AFTER.outcomes[0], ending=Ending.RECOVERED),))
+    known = what_to_observe(settled, alerted(case(), case(POST, fingerprint="fp-2")), rules())
+    assert set(known.queues) == {POST.key}, "the alert of the other queue is settled"
+    few, many = of_alerts((case(),)), of_alerts(tuple(case(replace(MAIL, key=f"k{n}")) for n in range(QUEUES_KEPT + 5)))
+    assert len(many.queues) == QUEUES_KEPT
+    ended = replace(EMPTY, outcomes=AFTER.outcomes)
+    assert [is_enough(few, one) for one in (EMPTY, ended, document(incident()), AFTER)] == [True, True, False, False]
+    assert [is_enough(many, one) for one in (EMPTY, ended)] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("changes", "follow", "tail"),
+    [
+        ({}, None, False),
+        ({"execution": execution(7)}, "7", True),
+        ({"execution": execution(7), "tail": ("line",)}, "7", False),
+        ({"execution": execution(7), "phase": Phase.OBSERVING}, None, False),
+        ({"execution": execution(7), "phase": Phase.ASKED}, "7", True),
+    ],
+    ids=["none", "followed", "its log is known", "a person's, while it is only observed", "while a person is asked"],
+)
+def test_the_execution_is_followed_and_its_log_read_once(changes: dict[str, Any], follow: str | None, tail: bool):
+    """Of the current attempt."""
+    wanted = what_to_observe(document(incident(**changes)), TimerFired(), rules())
+    assert (wanted.follow, wanted.tail) == (follow, tail)
