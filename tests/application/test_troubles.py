@@ -1,0 +1,359 @@
+"""What goes wrong, late or by another's hand, tried with all of Unstick on one machine: each ends, and people are told why."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+import zlib
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from functions.adapters.schedulers.cloud_tasks import ENDPOINT
+from functions.application import signing
+from functions.domain.model.codes import VERSION
+from functions.entrypoints import startup
+from functions.runtime.errors import BadRequest
+from functions.runtime.secrets import SecretRef
+from testbed.doubles.cloud_storage import cloud_storage
+from testbed.doubles.cloud_tasks import CloudTasks
+from testbed.patience import wait_until
+from testbed.unstick_process import ENDED_WITHIN_S, job_id, runbook
+from tests.support.worlds.one_machine import Place, handed_over, payload_of
+
+pytestmark = pytest.mark.usefixtures("patient_code")
+
+HOUR_S, DAY_S = 3600.0, 86400.0
+
+
+def content_of(payload: str) -> dict[str, Any]:
+    """What a payload says."""
+    return signing.verify_payload((SecretRef("env://UNSTICK_SIGNING_KEY"),), payload)
+
+
+# --- hours late --------------------------------------------------------------------------------------------------------
+
+
+def test_alerts_that_waited_for_longer_than_a_day_are_for_people(place):
+    """Stuck all the while: too old for a restart that nobody asked for."""
+    assert place.delivered(handed_over("mail", 30 * 3600.0))[0] == 200
+    assert place.restarts() == 0
+    assert "the alert is too old" in place.cards()
+
+
+# --- of an older configuration -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("restarted", [True, False], ids=["after the restart", "before the restart"])
+def test_an_incident_whose_runbook_was_renamed_goes_to_people(place, restarted):
+    """It can't be gone on from, so it is escalated, on the channels of now."""
+    if not restarted:
+        place.rabbit.broken["totals"] = (503, "text/plain", b"")  # so that it waits
+    place.alerted()
+    place.configured(runbook("mail", name="renamed"))
+    place.later(600.0)
+    place.until_told(lambda: [place.delivered(payload) for payload in place.wake_ups()])
+    assert "the runbook mail is no longer in the configuration" in place.cards()
+    assert place.restarts() == restarted
+
+
+def test_a_message_for_a_channel_that_is_gone_is_read_on_another(place):
+    """The chat failed, and was then taken out of the configuration: the top-level `notify` gets what waited for it."""
+    broken = {"type": "slack", "url": "env://NOT_SET"}
+    place.configured(runbook("mail", notify=["night"]), channels={"night": broken, "console": {"type": "console"}})
+    place.alerted()
+    assert "restarting" not in place.cards()
+    place.configured(runbook("mail"))
+    place.later(600.0)
+    place.until_told(lambda: [place.delivered(payload) for payload in place.wake_ups()])
+    assert "Restarting mail" in place.cards()
+    assert "recovered" in place.cards()
+
+
+# --- of another release ------------------------------------------------------------------------------------------------
+
+
+def test_a_wake_up_of_a_newer_release_is_left_for_it_and_its_target_is_swept(place):
+    """It comes again until the newer release is back; the target does not wait for that."""
+    place.alerted()
+    key = place.documents()[0].key
+    place.later(5 * HOUR_S)
+    status, said = place.delivered(payload_of({"v": VERSION + 1, "target": key, "why": "new here"}))
+    assert (status, "made by a newer release" in said) == (400, True)
+    place.until_told(place.swept)
+    assert "recovered" in place.cards()
+
+
+# --- of another key ----------------------------------------------------------------------------------------------------
+
+
+def test_a_target_whose_wake_up_was_signed_by_a_key_that_is_gone_is_swept(place):
+    """401, whatever it says; the document is overdue, and the sweep ends it."""
+    place.alerted()
+    former = place.wake_ups()
+    place.configured(signing_keys=["env://ANOTHER_KEY"])
+    place.later(5 * HOUR_S)
+    assert {place.delivered(payload)[0] for payload in former} == {401}
+    assert not any(document.key == "unsigned" for document in place.documents()), "nobody need do anything about it"
+    place.until_told(place.swept)
+    assert "recovered" in place.cards()
+    for payload in former:
+        startup.deliver_here(payload)  # on one machine it ends there; raising would have it come again
+
+
+def test_alerts_whose_signing_key_is_gone_are_told_and_decided_once_it_is_back(place):
+    """Nothing is restarted on the word of a stranger; once an hour people hear that, and what to do."""
+    payload = handed_over("mail", 60.0)
+    place.configured(signing_keys=["env://ANOTHER_KEY"])
+    assert [place.delivered(payload)[0] for _ in range(3)] == [401] * 3
+    with pytest.raises(BadRequest):
+        startup.deliver_here(payload)  # it comes again
+    assert place.restarts() == 0
+    assert place.cards().count("no signing key matches") in (1, 2), "2: the hour turned"
+    assert "Alerts (not verified)  RabbitMQQueueStuck" in place.cards()
+    place.configured(signing_keys=["env://ANOTHER_KEY", "env://UNSTICK_SIGNING_KEY"])
+    assert place.delivered(payload)[0] == 200
+    assert place.restarts() == 1
+    place.until_told(lambda: [place.delivered(each) for each in place.wake_ups()])
+    assert "recovered" in place.cards()
+
+
+def test_a_stranger_among_those_who_may_call_verify_disturbs_people_once_an_hour_at_most(place):
+    """Only what it calls its alerts is told, as not verified; who may call `verify` is for the platform to say."""
+    answers = {place.delivered(f"{at}~{'A' * 1_000_000}.x")[0] for at in (0, 1, int(time.time()))}
+    assert answers == {200, 401}
+    assert place.restarts() == 0
+    assert place.cards().count("no signing key matches") in (1, 2), "2: the hour turned"
+
+
+@pytest.mark.parametrize(
+    "content", [b"[1]", b'{"deferred": 7}', b'{"deferred": [{"alerts": 7}]}', b"[" * 100_000, b"\xff", b" " * 50_000_000]
+)
+def test_a_payload_that_nobody_signed_may_hold_anything(place, content):
+    """Nothing of it is named, and no bomb is unpacked."""
+    packed = urlsafe_b64encode(zlib.compress(content)).decode().rstrip("=")
+    assert signing.read_unverified(f"7~.{packed}.sig") in ([], [{"alerts": 7}])
+    place.configured(signing_keys=["env://ANOTHER_KEY"])
+    assert place.delivered(f"{int(time.time())}~.{packed}.sig")[0] == 401
+    assert "no signing key matches" in place.cards()
+    assert "not verified" not in place.cards()
+
+
+def test_alerts_that_were_handed_over_go_to_the_targets_of_now(place):
+    """They were one target's; by the configuration of now they are two, and each gets its own restart."""
+    place.configured(runbook("mail"), runbook("post"))
+    entries = [content_of(handed_over(name, 60.0))["deferred"][0] for name in ("mail", "post")]
+    both = {**entries[0], "alerts": [entries[0]["alerts"][0], {**entries[1]["alerts"][0], "fingerprint": "f2"}]}
+    assert place.delivered(payload_of({"v": VERSION, "deferred": [both]}))[0] == 200
+    assert sorted(run.options["service"] for run in place.rundeck.state.carried_out) == ["mail", "post"]
+    assert len(place.documents()) == 2
+
+
+def wiped(place: Place) -> None:
+    """Somebody deletes all executions of Rundeck."""
+    with place.rundeck.state.lock:
+        place.rundeck.state.runs.clear()
+
+
+def all_delivered(place: Place) -> None:
+    for payload in place.wake_ups():
+        place.delivered(payload)
+
+
+# --- a wiped Rundeck history -------------------------------------------------------------------------------------------
+
+
+def test_a_history_wiped_after_the_outcome_restarts_nothing_for_the_same_alert(place):
+    """The document remembers what the alert came to."""
+    began_at = time.time() - 60.0
+    place.alerted(starts_at=began_at)
+    place.until_told(lambda: all_delivered(place))
+    posts = len(place.rundeck.posts())
+    wiped(place)
+    place.rabbit.queue("mail.delivery").set(ready=5, unacked=1)
+    place.alerted(starts_at=began_at - place.moved_s)
+    assert len(place.rundeck.posts()) == posts == 1
+
+
+def test_a_history_wiped_while_the_restart_is_verified_changes_nothing(place):
+    """Its end is known, and the queue is what is looked at."""
+    place.alerted()
+    place.later(5.0)
+    all_delivered(place)
+    wiped(place)
+    place.until_told(lambda: all_delivered(place))
+    assert len(place.rundeck.posts()) == 1
+    assert "recovered" in place.cards()
+
+
+# --- two deployments on one target -------------------------------------------------------------------------------------
+
+
+def deployed(place: Place, name: str) -> None:
+    """Turn to the deployment with this name: the same configuration, a store of its own."""
+    folder = place.folder / name
+    folder.mkdir(exist_ok=True)
+    local = {"local": {"path": str(folder / "unstick.db")}}
+    place.configured(store=local, scheduler=local)
+
+
+def test_a_second_deployment_goes_on_from_the_first_ones_restart(place):
+    """Grafana notifies both: the later one finds the run in Rundeck's history and verifies it."""
+    place.rundeck.state.jobs[job_id("mail")].duration_s = 1.5
+    place.alerted()
+    deployed(place, "second")
+    place.alerted()
+    assert len(place.rundeck.posts()) == 1
+    assert "is already being restarted" in place.cards()
+
+
+# --- from one machine to Google Cloud ----------------------------------------------------------------------------------
+
+
+def moved_to_google_cloud(place: Place, tasks: CloudTasks) -> Callable[[], None]:
+    """Turn to a deployment there, which has nothing of the machine's file; and what delivers its wake-ups."""
+    queue = {"queue": tasks.queue, "url": "http://127.0.0.1:9/", "service_account": "tasks@p.iam.gserviceaccount.com"}
+    place.configured(store={"cloud_storage": {"bucket": "bucket-one"}}, scheduler={"cloud_tasks": queue})
+
+    delivered: set[str] = set()
+
+    def deliver() -> None:
+        now = datetime.now(UTC).isoformat()
+        for task in [sent["task"] for _, sent in tasks.calls if sent["task"]["scheduleTime"] <= now]:
+            body = task["httpRequest"]["body"]
+            if body not in delivered:
+                delivered.add(body)
+                assert place.delivered(json.loads(base64.b64decode(body))["wake"])[0] == 200
+
+    return deliver
+
+
+@pytest.mark.long
+def test_an_incident_that_is_open_on_the_machine_ends_there_and_is_restarted_once(place, monkeypatch):
+    """Grafana is turned to Google Cloud while the restart runs: that deployment adopts it from Rundeck's history, the machine
+    goes on to its end, and both say that the queue recovered.
+    """
+    place.rundeck.state.jobs[job_id("mail")].duration_s = 1.5
+    place.alerted()
+    with cloud_storage("bucket-one") as url, CloudTasks() as tasks:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        monkeypatch.setenv(ENDPOINT, tasks.endpoint)
+        deliver = moved_to_google_cloud(place, tasks)
+        place.alerted()
+        assert "is already being restarted" in place.cards()
+        wait_until(lambda: deliver() or place.cards().count("mail recovered") == 1, within_s=ENDED_WITHIN_S)
+        place.configured()
+        place.until_told(lambda: all_delivered(place))
+    assert len(place.rundeck.posts()) == 1
+    assert place.cards().count("mail recovered") == 2
+
+
+# --- two at once
+
+
+@pytest.mark.parametrize("after_s", [-1.0, 0.0])
+def test_the_card_names_the_other_run(place: Place, after_s: float) -> None:
+    """It can't be prevented: Rundeck's limit of one run lets two through that come together."""
+    job = job_id("mail")
+
+    def commit() -> None:
+        place.rundeck.state.commit = lambda: None
+        started = place.now() + after_s
+        place.rundeck.state.plant(job, {"service": "mail"}, user="h.tanaka", started=started, ended=place.now() + 1.0)
+
+    place.rundeck.state.commit = commit
+    place.alerted()
+    place.until_told(place.swept)
+    assert "at the same time as execution 1 by h.tanaka" in " ".join(place.cards().split())
+
+
+def test_an_earlier_run_is_not_named(place: Place) -> None:
+    """It ended before ours began."""
+    now = place.now()
+    place.rundeck.state.plant(job_id("mail"), {"service": "mail"}, user="h.tanaka", started=now - 7200, ended=now - 7100)
+    place.alerted()
+    place.until_told(place.swept)
+    assert "recovered" in place.cards()
+    assert "at the same time" not in place.cards()
+
+
+# --- Rundeck starts nothing
+
+
+def test_passive_rundeck_is_tried_again_until_it_is_active(place: Place) -> None:
+    """The card says what to set and has no link: the web interface starts nothing either."""
+    place.rundeck.state.passive = True
+    place.alerted()
+    assert place.restarts() == 0
+    said = place.cards()
+    assert "is in passive mode and starts nothing" in said
+    assert "Set Rundeck's execution mode to active" in said
+    assert "token" not in said
+    assert "/job/show/" not in said
+    place.rundeck.state.passive = False
+    place.until_told(place.swept)
+    assert place.restarts() == 1
+    assert "recovered" in place.cards()
+
+
+def test_a_passive_rundeck_calls_people_in_the_end(place: Place) -> None:
+    """Nobody set it to active within the runbook's time: it escalates with the same cause."""
+    place.rundeck.state.passive = True
+    place.alerted()
+    for _ in range(6):
+        place.later(600.0)
+        place.swept()
+    said = place.cards()
+    assert "needs a person" in said
+    assert "is in passive mode and starts nothing" in said.rpartition("needs a person")[2]
+
+
+def test_a_project_that_was_deleted_is_named(place: Place) -> None:
+    """By its own code, and not as executions that somebody can enable."""
+    place.rundeck.state.deleted_projects.add("demo")
+    place.alerted()
+    place.later(70.0)
+    place.swept()
+    said = place.cards()
+    assert "the job's project is missing, disabled or being deleted" in said
+    assert "Enable executions" not in said
+
+
+def test_an_execution_that_was_deleted_is_said_to_be(place: Place) -> None:
+    """Not that the history can't be read: it can, and lacks the run."""
+    place.alerted()
+    place.rundeck.state.runs.clear()
+    place.later(800.0)
+    place.swept()
+    said = place.cards()
+    assert "is no longer in Rundeck: it was deleted, or its job" in said
+    assert "can't be read" not in said
+
+
+# --- clocks
+
+
+def test_an_incident_waits_until_a_clock_that_was_set_back_has_caught_up(place: Place) -> None:
+    """It goes on an hour later: no second restart, and people hear of the recovery."""
+    place.alerted(starts_at=place.now())
+    place.set_back(HOUR_S)
+    place.swept()
+    place.alerted(starts_at=place.now())
+    assert "recovered" not in place.cards()
+    place.later(HOUR_S)
+    place.until_told(place.swept)
+    assert place.restarts() == 1
+    assert "recovered" in place.cards()
+
+
+def test_a_recovery_has_no_age_that_a_step_forward_made(place: Place) -> None:
+    """A day ahead in one step: nobody reads that the queue took a day to recover, nor that it fired for a day."""
+    place.alerted()
+    place.later(DAY_S)
+    place.until_told(place.swept)
+    told = place.cards().split("recovered")[-1]
+    assert "1 d" not in told, told
