@@ -193,7 +193,7 @@ def escalate(turn: Turn, decision: Decision) -> None:
     Without a restart, if the runbook only observes or is gone, there is nothing to hand over: the card is a hold."""
     runbook = turn.rules.runbooks.get(turn.incident.runbook)
     if turn.incident.restarts == 0 and (runbook is None or runbook.mode is Mode.OBSERVE):
-        return end_as_held(turn, decision)
+        return end_as_held(turn, replace(decision, tell=True))
     turn.change(reason=decision.reason, detail=decision.detail)
     turn.answer(Action.HELD, decision.reason)
     card_input = replace(hold_card(turn, decision), kind=CardKind.ESCALATED, about=decision.execution)

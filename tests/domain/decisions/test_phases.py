@@ -402,13 +402,16 @@ def test_an_incident_whose_runbook_is_gone_ends(phase_now):
     assert channels(result.document) == {"everybody", "old-channel", "duty"}
 
 
-def test_a_runbook_that_only_observes_escalates_nothing():
-    """What can't be known to the end is held, and the next alert is decided anew."""
+@pytest.mark.parametrize(
+    "look", [lambda at: MISSING, lambda at: snapshot(at=at, samples_s=10.0)], ids=["unreadable", "never still"]
+)
+def test_a_runbook_that_only_observes_escalates_nothing(look):
+    """What can't be known to the end is held and told, and the next alert is decided anew."""
     observes = rules(runbook(mode=Mode.OBSERVE))
     before, at = document(incident()), NOW
     while before.incident is not None:
         at = before.due or 0.0
-        before = woken(before, at, seen(now=at, mail=MISSING), observes).document
+        before = woken(before, at, seen(now=at, mail=look(at)), observes).document
     assert (before.outcomes[-1].ending, before.escalation) == (Ending.HELD, None)
     assert channels(before) == {"ops"}
 
