@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from functions.application.documents import Shard, load_pause, plan_shards
 from functions.application.ports import Budget, Ports, Query, QueueOutcome
-from functions.domain.decisions.evidence import is_awaited, tag_of
-from functions.domain.decisions.queries import Queues, Wanted, evidence_to_read, what_to_observe
+from functions.domain.decisions.evidence import evidence_to_read, is_awaited, tag_of
+from functions.domain.decisions.step import Queues, Wanted, what_to_observe
 from functions.domain.model.events import Event
 from functions.domain.model.incidents import Document, Incident
 from functions.domain.model.observations import NOT_CHECKED, EvidenceReading, ExecutionHistory, Observation, Pause, Storm, Unknown

@@ -15,8 +15,7 @@ from functions.application.documents import STORE_S, TRIES, Shard, load
 from functions.application.observe import LOOK_S, LOOK_SHARE, NOTHING_SEEN, observe, or_unknown, read_all, read_pause
 from functions.application.ports import Budget, Mismatch, Ports
 from functions.domain.decisions.phases import FIRST_LOOK_S
-from functions.domain.decisions.queries import has_firing_target, is_enough, needs_observation, of_alerts
-from functions.domain.decisions.step import step
+from functions.domain.decisions.step import has_firing_target, is_enough, needs_observation, of_alerts, step
 from functions.domain.model import events
 from functions.domain.model.codes import Phase, Reason
 from functions.domain.model.events import EvidenceStarted, MessagesDelivered, Reply, StartResult

@@ -18,6 +18,7 @@ from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.events import Collect, Decision, EvidenceStarted, Keep, Kind
 from functions.domain.model.incidents import Evidence, Incident, Opinion
 from functions.domain.model.observations import EVIDENCE, EvidenceReading, NodeOutput, Observation, Unknown
+from functions.domain.model.runbooks import EvidenceJob, Rules
 from functions.domain.texts.words import choose_lines, worded
 from functions.runtime.text import Phrase, Text, named
 
@@ -29,6 +30,14 @@ LOOK_S = 3.0  # how often Unstick checks whether the run has ended
 def tag_of(incident: Incident) -> str:
     """The tag that identifies the run if the answer to its start is lost."""
     return f"{incident.id}.{EVIDENCE}"
+
+
+def evidence_to_read(incident: Incident | None, rules: Rules) -> tuple[EvidenceJob, Evidence] | None:
+    """The evidence job whose run the incident waits for, and what is known of it; None if it waits for none."""
+    if incident is None or incident.phase is not Phase.COLLECTING or incident.evidence is None:
+        return None
+    runbook = rules.runbooks.get(incident.runbook)
+    return (runbook.evidence, incident.evidence) if runbook and runbook.evidence else None
 
 
 def needs_evidence(turn: Turn, decision: Decision) -> bool:

@@ -10,7 +10,7 @@ from functions.domain.decisions.turn import Turn
 from functions.domain.model.alerts import NOTED_S, UNMATCHED_KEPT_S, MatchedAlert, note_unmatched
 from functions.domain.model.codes import ASKED, Action, Mode, Reason
 from functions.domain.model.events import AlertsReceived, Bundled, MessagesDelivered, Unsigned, Waiting
-from functions.domain.model.incidents import ALERTS_KEPT, QUEUES_KEPT, AlertRef, Document, Hold
+from functions.domain.model.incidents import ALERTS_KEPT, QUEUES_KEPT, SAME_START_S, AlertRef, Document, Hold
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, Card, CardKind, Message
 from functions.domain.model.runbooks import Rules, Runbook
 from functions.runtime.text import Text
@@ -220,6 +220,45 @@ def tell_left_out(turn: Turn, event: AlertsReceived, case: MatchedAlert, count: 
     ).fill(count=count, alerts=ALERTS_KEPT, queues=QUEUES_KEPT)
     card_input = CardInput(CardKind.HELD, turn.at, case.runbook, turn.document.target, None, Reason.INCIDENT_FULL, detail)
     post_hold(turn, replace(card_input, trigger=trigger), event.incident, bundled=turn.crowd)
+
+
+def note_resolved(turn: Turn, cases: tuple[MatchedAlert, ...]) -> None:
+    """Note the alerts that Grafana resolved, and report it once in the incident's channels."""
+    document = turn.document
+    if document.incident is not None:
+        return turn.change(triggers=_mark_resolved(document.incident.triggers, cases, turn.at))
+    if not document.outcomes:
+        return
+    last = document.outcomes[-1]
+    triggers = _mark_resolved(last.triggers, cases, turn.at)
+    if triggers == last.triggers:
+        return
+    turn.document = replace(document, outcomes=(*document.outcomes[:-1], replace(last, triggers=triggers)))
+    if not all(trigger.resolved_at for trigger in triggers):
+        return
+    if document.escalation is not None and document.escalation.incident == last.incident:
+        turn.document = replace(turn.document, escalation=replace(document.escalation, due=None))
+    card_input = CardInput(
+        CardKind.RESOLVED,
+        turn.at,
+        target=document.target,
+        trigger=triggers[0],
+        detail=last.incident,
+        may_be_gone=last.may_be_gone,
+        restarts=last.restarts,
+    )
+    post(turn, card_input, f"{last.incident}-resolved", last.channels)
+
+
+def _mark_resolved(triggers: tuple[AlertRef, ...], cases: tuple[MatchedAlert, ...], now: float) -> tuple[AlertRef, ...]:
+    resolved = {case.alert.key: case.alert for case in cases}
+
+    def marked(trigger: AlertRef) -> AlertRef:
+        alert = resolved.get(trigger.key)
+        ends_here = alert is not None and trigger.resolved_at is None and alert.starts_at >= trigger.starts_at - SAME_START_S
+        return replace(trigger, resolved_at=(alert.ends_at if alert else None) or now) if ends_here else trigger
+
+    return tuple(marked(trigger) for trigger in triggers)
 
 
 def on_delivered(turn: Turn, event: MessagesDelivered) -> None:

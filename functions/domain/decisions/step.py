@@ -5,27 +5,24 @@ The step is level-triggered: it depends on the current state, not on which call 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from msgspec import Struct, field
 from msgspec.structs import replace
 
-from functions.domain.cards.content import CardInput
 from functions.domain.decisions import endings, messages
 from functions.domain.decisions.evidence import on_evidence_started, without_evidence_runs
 from functions.domain.decisions.following import is_over, observe_alerts, stop_observing
 from functions.domain.decisions.guards import decide, escalated_queues, hold_escalated, is_about_other_queues
 from functions.domain.decisions.matching import render_evidence
 from functions.domain.decisions.phases import on_start_result, run_entered, run_phase
-from functions.domain.decisions.queries import is_decided_at_once, is_replaced
 from functions.domain.decisions.turn import Turn, has_unseen, is_all_resolved
 from functions.domain.health.looks import remember_history
 from functions.domain.model import events
-from functions.domain.model.alerts import MatchedAlert
+from functions.domain.model.alerts import MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Action, Phase, Reason
-from functions.domain.model.events import Kind
+from functions.domain.model.events import AlertsReceived, Approved, Event, Kind, TimerFired
 from functions.domain.model.incidents import (
     ALERTS_KEPT,
     QUEUES_KEPT,
-    SAME_START_S,
-    AlertRef,
     Document,
     Firings,
     HistoryEntry,
@@ -37,13 +34,97 @@ from functions.domain.model.incidents import (
 )
 from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import Observation
-from functions.domain.model.runbooks import Rules
+from functions.domain.model.runbooks import Rules, Runbook
 
 UNTOLD_S = 60.0  # an unposted message keeps a document due at most this far ahead
 BUNDLE_S = 20.0  # how long a message waits for others to be bundled with
 LATE_S = 3000.0  # messages mention a wake-up that comes this late
 REQUESTS_KEPT = 100
 HISTORY_KEPT = 40
+REPLACED_S = 10.0  # seconds after `due` from which any wake-up is accepted: its own may be lost or failing
+Queues = dict[str, tuple[QueueRef, Runbook | None]]  # queue key -> the queue, and the runbook that judges it
+
+
+class Wanted(Struct, frozen=True):
+    """The observation that one step needs, besides the kill switch and the storm."""
+
+    target: Target | None
+    queues: Queues
+    follow: str | None = None  # the execution to follow, by id
+    tail: bool = False  # whether to read its last log lines
+    channels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By the queue's key: the channels that were proved to hold messages, to be read before others."""
+
+
+def has_firing_target(event: AlertsReceived) -> bool:
+    """Whether these alerts may lead to a restart."""
+    return event.cases[0].target is not None and any(case.alert.firing for case in event.cases)
+
+
+def needs_observation(document: Document, event: Event, now: float) -> bool:
+    """Whether the step on this event depends on more than the document."""
+    incident = document.incident
+    match event:
+        case AlertsReceived():
+            if event.cases[0].target is None:
+                return False
+            if incident is None:
+                # An escalation ends only when its queues are healthy again.
+                return has_firing_target(event) or document.escalation is not None
+            return now >= incident.due or incident.phase in (Phase.ASKED, Phase.OBSERVING)
+        case TimerFired():
+            due = incident is not None and (now >= incident.due or is_decided_at_once(incident, event))
+            return not is_replaced(document, event, now) and (due or document.is_reminder_due(now))
+        case Approved():
+            return incident is not None
+    return False
+
+
+def is_decided_at_once(incident: Incident, event: TimerFired) -> bool:
+    """Whether the process that deferred the decision makes it itself, before the wake-up."""
+    return event.at_once and incident.phase is Phase.DEFERRED
+
+
+def is_replaced(document: Document, event: TimerFired, now: float) -> bool:
+    """Whether another wake-up exists for what is due now.
+    Processes that step a document at the same moment each create the next wake-up, and one of them saves: from then on the
+    others' would come at the same time, each with an observation of its own."""
+    is_due_late = document.due is not None and now >= document.due + REPLACED_S
+    return event.due not in (None, document.due) and not is_due_late
+
+
+def of_alerts(cases: tuple[MatchedAlert, ...]) -> Wanted:
+    """The observation for the alerts of one target, whatever its document says: as many queues as fit into an incident."""
+    queues: Queues = {}
+    for case in cases:
+        if case.queue is not None and len(queues) < QUEUES_KEPT:
+            queues.setdefault(case.queue.key, (case.queue, case.runbook))
+    return Wanted(cases[0].target, queues)
+
+
+def is_enough(wanted: Wanted, document: Document) -> bool:
+    """Whether the observation for the alerts alone is all that the step needs."""
+    if document.incident is not None or document.escalation is not None:
+        return False
+    # If there are many queues, the ones that were read may all belong to an outcome.
+    return len(wanted.queues) < QUEUES_KEPT or not document.outcomes
+
+
+def what_to_observe(document: Document, event: Event, rules: Rules) -> Wanted:
+    """Everything that the step on this event may need."""
+    wanted = Wanted(document.target, {})
+    if isinstance(event, AlertsReceived):
+        wanted = of_alerts(new_alerts(document, event.cases) or event.cases)
+    queues = dict(wanted.queues)
+    for part in (document.escalation, document.incident):
+        for state in part.queues if part is not None else ():
+            queues.setdefault(state.queue.key, (state.queue, rules.runbooks.get(state.runbook)))
+    incident = document.incident
+    if incident is None:
+        return Wanted(wanted.target, queues)
+    follow = incident.execution.id if incident.execution and incident.phase is not Phase.OBSERVING else None
+    channels = {state.queue.key: tuple(held.id for held in state.held_by) for state in incident.queues if state.held_by}
+    return Wanted(wanted.target, queues, follow, tail=follow is not None and incident.run.tail is None, channels=channels)
 
 
 def step(
@@ -138,7 +219,7 @@ def _on_alerts(turn: Turn, event: events.AlertsReceived) -> None:
         return messages.turn_away(turn, event, next((case for case in event.cases if case.alert.firing), first))
     turn.document = replace(turn.document, target=first.target)
     messages.note_matched(turn, event)
-    _note_resolved(turn, tuple(case for case in event.cases if not case.alert.firing))
+    messages.note_resolved(turn, tuple(case for case in event.cases if not case.alert.firing))
     firing = tuple(case for case in event.cases if case.alert.firing)
     if not firing:
         return _on_resolved(turn, event)
@@ -252,45 +333,6 @@ def _recheck_guard(turn: Turn, event: events.AlertsReceived) -> None:
             return turn.answer_alerts(event, event.cases[0], Action.HELD, decision.reason or Reason.DUPLICATE)
         turn.withdraw_question()
     run_phase(turn)
-
-
-def _note_resolved(turn: Turn, cases: tuple[MatchedAlert, ...]) -> None:
-    """Note the alerts that Grafana resolved, and report it once in the incident's channels."""
-    document = turn.document
-    if document.incident is not None:
-        return turn.change(triggers=_mark_resolved(document.incident.triggers, cases, turn.at))
-    if not document.outcomes:
-        return
-    last = document.outcomes[-1]
-    triggers = _mark_resolved(last.triggers, cases, turn.at)
-    if triggers == last.triggers:
-        return
-    turn.document = replace(document, outcomes=(*document.outcomes[:-1], replace(last, triggers=triggers)))
-    if not all(trigger.resolved_at for trigger in triggers):
-        return
-    if document.escalation is not None and document.escalation.incident == last.incident:
-        turn.document = replace(turn.document, escalation=replace(document.escalation, due=None))
-    card_input = CardInput(
-        CardKind.RESOLVED,
-        turn.at,
-        target=document.target,
-        trigger=triggers[0],
-        detail=last.incident,
-        may_be_gone=last.may_be_gone,
-        restarts=last.restarts,
-    )
-    messages.post(turn, card_input, f"{last.incident}-resolved", last.channels)
-
-
-def _mark_resolved(triggers: tuple[AlertRef, ...], cases: tuple[MatchedAlert, ...], now: float) -> tuple[AlertRef, ...]:
-    resolved = {case.alert.key: case.alert for case in cases}
-
-    def marked(trigger: AlertRef) -> AlertRef:
-        alert = resolved.get(trigger.key)
-        ends_here = alert is not None and trigger.resolved_at is None and alert.starts_at >= trigger.starts_at - SAME_START_S
-        return replace(trigger, resolved_at=(alert.ends_at if alert else None) or now) if ends_here else trigger
-
-    return tuple(marked(trigger) for trigger in triggers)
 
 
 def _on_answer(turn: Turn, event: events.Approved | events.Declined) -> None:

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from functions.domain.decisions.evidence import (
     REASON,
+    evidence_to_read,
     is_awaited,
     join_nodes,
     put_first,
@@ -14,7 +15,6 @@ from functions.domain.decisions.evidence import (
     with_reading,
     without_evidence_runs,
 )
-from functions.domain.decisions.queries import evidence_to_read
 from functions.domain.model.codes import Mode, Phase
 from functions.domain.model.events import Collect, EvidenceStarted, Start, Step
 from functions.domain.model.incidents import Document, Evidence, Opinion

@@ -8,8 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from functions.domain.decisions.endings import APPROVAL_S
-from functions.domain.decisions.queries import is_enough, of_alerts, what_to_observe
-from functions.domain.decisions.step import step
+from functions.domain.decisions.step import is_enough, of_alerts, step, what_to_observe
 from functions.domain.health.looks import before_restart
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
