@@ -32,7 +32,7 @@ def finding_of(what: str, ask: Callable[[], Finding | Phrase], remedy: Phrase = 
 
 def name_evidence(findings: Iterable[Finding], restart: Sequence[Finding]) -> list[Finding]:
     """The lines about the evidence job by its name, without what is right of the restart's job in the same words."""
-    return [replace(one, what=f"evidence: {one.what}") for one in findings if not (one.ok and one in restart)]
+    return [replace(line, what=f"evidence: {line.what}") for line in findings if not (line.ok and line in restart)]
 
 
 def compare_hosts(

@@ -153,10 +153,9 @@ def plan_shards(ports: Ports, timeout_s: float) -> tuple[Calls, Callable[[list[A
     empty = [Shard(f"{FIRST_SHARD}-{place}" if place else FIRST_SHARD, share + (place < more)) for place in range(number)]
 
     def read(results: list[Any]) -> tuple[Shard, ...]:
-        stored = zip(empty, map(unwrap, results), strict=True)
         return tuple(
-            replace(shard, slots=decode(Storm, found.body, shard.key).slots, generation=found.generation) if found else shard
-            for shard, found in stored
+            replace(shard, slots=decode(Storm, stored.body, shard.key).slots, generation=stored.generation) if stored else shard
+            for shard, stored in zip(empty, map(unwrap, results), strict=True)
         )
 
     return [partial(ports.store.load, shard.key, timeout_s=timeout_s) for shard in empty], read

@@ -109,8 +109,8 @@ def _limit_targets(ports: Ports, groups: Groups, beyond: tuple[Alert, ...]) -> G
         targets=MOST_TARGETS,
     )
     ports.log("ERROR", str(why))
-    one = replace(firing[0], fingerprint=CROWD_KEY)
-    return {CROWD_KEY: [MatchedAlert(one, reason=Reason.TOO_MANY_TARGETS, detail=why)], **kept}
+    notice = replace(firing[0], fingerprint=CROWD_KEY)
+    return {CROWD_KEY: [MatchedAlert(notice, reason=Reason.TOO_MANY_TARGETS, detail=why)], **kept}
 
 
 def _pack_lists(events: list[tuple[str, AlertsReceived]]) -> list[list[tuple[str, AlertsReceived]]]:
@@ -126,7 +126,7 @@ def _pack_lists(events: list[tuple[str, AlertsReceived]]) -> list[list[tuple[str
     return lists
 
 
-def _cases_that_fit(cases: tuple[MatchedAlert, ...]) -> tuple[MatchedAlert, ...]:
+def _fit_cases(cases: tuple[MatchedAlert, ...]) -> tuple[MatchedAlert, ...]:
     sizes = accumulate(len(msgspec.json.encode(case.alert)) for case in cases)
     return cases[: max(sum(size <= LISTED_BYTES for size in sizes), 1)]
 
@@ -152,7 +152,7 @@ def hand_over(ports: Ports, events: list[tuple[str, AlertsReceived]], budget: Bu
                 "left_out": event.left_out + len(event.cases) - len(cases),
                 "origin": msgspec.to_builtins(event.origin),
             }
-            for event, cases in ((event, _cases_that_fit(event.cases)) for _, event in events)
+            for event, cases in ((event, _fit_cases(event.cases)) for _, event in events)
         ]
     }
     ports.wake(now, content, timeout_s=budget.at_most(STORE_S))

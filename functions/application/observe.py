@@ -36,8 +36,8 @@ def observe(ports: Ports, document: Document, event: Event, budget: Budget) -> S
     if reading is not None and reading.awaited:
         return replace(NOTHING_SEEN, evidence=reading), ()
     timeout_s = budget.at_most(LOOK_S) * LOOK_SHARE
-    seen, shards = read_all(ports, what_to_observe(document, event, ports.rules), timeout_s)[1]
-    return replace(seen, evidence=reading), shards
+    _, (observation, shards) = read_all(ports, what_to_observe(document, event, ports.rules), timeout_s)
+    return replace(observation, evidence=reading), shards
 
 
 def read_all(ports: Ports, wanted: Wanted, timeout_s: float, ahead: Calls = (), ahead_s: float = 0.0) -> tuple[list[Any], Seen]:
@@ -79,7 +79,7 @@ def read_evidence(ports: Ports, incident: Incident | None, budget: Budget) -> Ev
         run, output = ports.runner.read_evidence(
             job.job, tag=tag_of(incident), execution=execution, partial=partly, timeout_s=budget.at_most(READ_EVIDENCE_S)
         )
-        masked = output and tuple(replace(one, text=mask(redact(one.text), ports.rules.mask)) for one in output)
+        masked = output and tuple(replace(part, text=mask(redact(part.text), ports.rules.mask)) for part in output)
         reading = EvidenceReading(run, masked)
     except (Denied, Unavailable) as error:
         reading = EvidenceReading(evidence.execution, problem=error.text)

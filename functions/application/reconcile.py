@@ -54,7 +54,7 @@ class Loaded(Struct, frozen=True):
 
     document: Document
     generation: str | None
-    seen: Observation
+    observation: Observation
     at: float  # the time of the step
     shards: tuple[Shard, ...] = ()  # the documents of the storm slots
     looked_from: float = 0.0  # monotonic time at which the observation began
@@ -77,7 +77,7 @@ def advance(ports: Ports, key: str, event: events.Event, budget: Budget) -> Repl
             break
         loaded = _load_and_observe(ports, key, event, budget, first=attempt == 0)
         wake_at = loaded.wake_at or wake_at
-        change = step(loaded.document, event, loaded.seen, loaded.at, ports.rules, wake_at)
+        change = step(loaded.document, event, loaded.observation, loaded.at, ports.rules, wake_at)
         if change.document == loaded.document and not change.acts:
             return change.reply
         try:
@@ -121,19 +121,19 @@ def _load_and_observe(ports: Ports, key: str, event: events.Event, budget: Budge
         if event.hurries:
             # An extra wake-up is harmless, so don't wait for the decision: if a job is started, the wake-up looks for it.
             ahead.append(partial(ports.wake, wake_at, _to_wake_up(key, wake_at), timeout_s=store_s))
-        results, (seen, shards) = read_all(ports, wanted, budget.at_most(LOOK_S) * LOOK_SHARE, ahead, store_s)
+        results, (observation, shards) = read_all(ports, wanted, budget.at_most(LOOK_S) * LOOK_SHARE, ahead, store_s)
         document, generation = documents.decode_document(key, unwrap(results[0]))
         if event.hurries and not isinstance(or_unknown(results[1]), Unknown):  # else the step orders another one
             woken_at = wake_at
         now = ports.now()
         if is_enough(wanted, document) or not needs_observation(document, event, now):
-            return Loaded(document, generation, seen, now, shards, looked_from, woken_at)
+            return Loaded(document, generation, observation, now, shards, looked_from, woken_at)
     document, generation = load(ports, key, budget.at_most(STORE_S))
     now, looked_from = ports.now(), ports.monotonic()
     if not needs_observation(document, event, now):
         return Loaded(document, generation, NOTHING_SEEN, now, wake_at=woken_at)
-    seen, shards = observe(ports, document, event, budget)
-    return Loaded(document, generation, seen, ports.now(), shards, looked_from, woken_at)
+    observation, shards = observe(ports, document, event, budget)
+    return Loaded(document, generation, observation, ports.now(), shards, looked_from, woken_at)
 
 
 def _write_ahead_and_save(ports: Ports, loaded: Loaded, change: events.Step, budget: Budget) -> Saved:
@@ -219,11 +219,11 @@ def _abort(ports: Ports, tag: str, mismatch: Mismatch, timeout_s: float) -> Star
     """Abort what runs with other options than were sent, before anything else: it may be another target's restart."""
     started = replace(mismatch.execution, tag=tag)
     try:
-        seen = replace(ports.runner.abort(started.id, timeout_s=timeout_s), tag=tag)
+        aborted = replace(ports.runner.abort(started.id, timeout_s=timeout_s), tag=tag)
     except (Unavailable, Denied) as error:
         ports.log("ERROR", f"execution {started.id} could not be aborted: {error}")
         return StartResult(tag, started, refusal=error.text, remedy=mismatch.remedy, mismatch=True)
-    return StartResult(tag, seen, remedy=mismatch.remedy, mismatch=True)
+    return StartResult(tag, aborted, remedy=mismatch.remedy, mismatch=True)
 
 
 def _start_evidence(ports: Ports, collect: events.Collect, looked_from: float, pause: Any, budget: Budget) -> EvidenceStarted:
@@ -264,12 +264,12 @@ def _save_result(
     ports: Ports, loaded: Loaded, result: events.Result, budget: Budget, failure: str
 ) -> tuple[Loaded, Reply | None]:
     """Step by the result of what was done, and save. If that fails, the wake-up finds out. `failure`: the line of the log."""
-    seen, told = NOTHING_SEEN if isinstance(result, MessagesDelivered) else loaded.seen, None
+    observation, told = NOTHING_SEEN if isinstance(result, MessagesDelivered) else loaded.observation, None
     try:
         for _ in range(TRIES):
             if isinstance(result, StartResult) and result.busy:
-                seen, _shards = observe(ports, loaded.document, result, budget)
-            change = step(loaded.document, result, seen, ports.now(), ports.rules)
+                observation, _shards = observe(ports, loaded.document, result, budget)
+            change = step(loaded.document, result, observation, ports.now(), ports.rules)
             incident = change.document.incident
             if change.document == loaded.document:
                 return loaded, change.reply

@@ -41,7 +41,7 @@ def sign(keys: tuple[SecretRef, ...], content: Mapping[str, Any]) -> str:
 def verify_payload(keys: tuple[SecretRef, ...], payload: str) -> dict[str, Any]:
     """The content of a payload signed with one of the keys. Raises BadRequest, and Unavailable if a key can't be read."""
     try:
-        content = _opened(keys, _WAKE_UP, _HANDED_OVER.sub("", payload, count=1))
+        content = _open(keys, _WAKE_UP, _HANDED_OVER.sub("", payload, count=1))
     except BadData:
         for key in keys:
             key.invalidate()  # another instance may have signed with a key that is newer than the cached ones
@@ -98,7 +98,7 @@ def _read_link(keys: tuple[SecretRef, ...], salt: str, token: str, now: float, o
     """What the token names, before its time."""
     named: list[str]
     try:
-        *named, expires_at = _opened(keys, salt, token)
+        *named, expires_at = _open(keys, salt, token)
     except BadData:
         raise BadRequest(403, "This link is not valid. Open it as it stands in the message.") from None
     if now >= expires_at:
@@ -106,7 +106,7 @@ def _read_link(keys: tuple[SecretRef, ...], salt: str, token: str, now: float, o
     return named
 
 
-def _opened(keys: tuple[SecretRef, ...], salt: str, text: str) -> Any:
+def _open(keys: tuple[SecretRef, ...], salt: str, text: str) -> Any:
     """The content. Raises BadData if none of the keys signed it. An unreadable older key only matters then."""
     failure: Exception = BadData("not signed with any of the keys")
     for key in keys if text.isascii() else ():

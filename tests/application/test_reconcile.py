@@ -135,7 +135,6 @@ def test_a_restart_is_written_down_before_it_is_made_and_told_after():
         {"run " + ports.executions[0].tag},
     ]
     assert ports.names.index("post ops") > ports.names.index(sent(ports)[0])
-    assert reply is not None
     assert (reply.action, reply.execution) == (Action.RESTARTED, ports.executions[0])
     assert ports.document(KEY).incident.phase is Phase.RUNNING
 
@@ -270,7 +269,6 @@ def test_nothing_is_sent_when_the_kill_switch_turns_on_between_decision_and_post
     }[how]
     reply = advance(ports)
     assert sent(ports) == []
-    assert reply is not None
     assert (reply.action, reply.reason) == (Action.HELD, Reason.PAUSED)
     if how == "unreadable":  # that passes
         woken_later(ports, 15.0)
@@ -291,7 +289,6 @@ def test_a_holder_that_stalls_past_its_fence_sends_nothing(stall_s, is_sent):
     ports.before = once(f"save {KEY}", stall)
     reply = advance(ports, seconds=700.0)
     assert bool(sent(ports)) == is_sent
-    assert reply is not None
     assert reply.action is (Action.RESTARTED if is_sent else Action.DEFERRED)
     if not is_sent:
         woken_later(ports, 1.0)
@@ -331,7 +328,6 @@ def test_what_the_runner_answers_is_answered(error, action, reason):
     """`deferred` where nobody knows; a clear no with its reason; what runs with other options is aborted."""
     ports = Memory(before=fails("run", error=error, times=1))
     reply = advance(ports)
-    assert reply is not None
     assert (reply.action, reply.reason, len(sent(ports))) == (action, reason, 1)
     assert ports.aborted == (["99"] if reason is Reason.RESTART_REFUSED and error is not SLOW and "99" in str(error) else [])
 
@@ -347,7 +343,6 @@ def test_a_409_is_looked_into_before_it_is_believed():
 
     ports.before = once("run inc-1.1", somebody)
     reply = advance(ports)
-    assert reply is not None
     assert (reply.action, reply.reason, reply.execution) == (Action.ADOPTED, Reason.ALREADY_RUNNING, ports.executions[0])
 
 
@@ -379,7 +374,6 @@ def test_an_alert_that_comes_right_before_its_incident_is_due_steps_nothing_unse
     clock = iter([NOW + 0.01, NOW + 0.01, *[NOW + 0.02] * 9])
     ports.now = lambda: next(clock)
     reply = advance(ports, alerted(case(fingerprint="fp-2")))
-    assert reply is not None
     assert (reply.reason, ports.document(KEY).incident.reason, ports.posts) == (Reason.DUPLICATE, None, [])
     assert ports.names.count("history") == 1
 
@@ -409,7 +403,6 @@ def test_without_a_wake_up_nothing_is_saved_or_sent():
     ports = Memory()
     ports.before = fails("save storm", times=1)
     reply = advance(ports)
-    assert reply is not None
     assert (reply.action, reply.reason, sent(ports)) == (Action.HELD, Reason.STORM_UNKNOWN, [])
     assert ports.document(KEY).due == pytest.approx(NOW + 15.0, abs=1.0)
     woken_later(ports, 15.1)
@@ -421,7 +414,6 @@ def test_storm_slots_that_can_not_be_read_once_are_read_again_and_nobody_is_told
     ports = Memory()
     ports.before = fails("load storm", times=1)
     reply = advance(ports)
-    assert reply is not None
     assert (reply.action, reply.reason, sent(ports)) == (Action.HELD, Reason.STORM_UNKNOWN, [])
     assert [name for name in ports.names if name.startswith("post")] == []
     woken_later(ports, 15.1)
@@ -577,7 +569,6 @@ def test_a_wake_up_hours_late_looks_first_and_says_that_it_is_late():
     assert any("late" in line for line in ports.posts[0][1].text)
     ports = Memory(by_environment=True)
     reply = advance(ports)
-    assert reply is not None
     assert (reply.reason, sent(ports)) == (Reason.PAUSED, [])
 
 
@@ -590,7 +581,6 @@ def test_deferred_alerts_are_matched_by_the_configuration_of_now():
     cases = matching.match_alerts(changed, "http://rundeck", [alert()], name_queue)
     ports = Memory(rules=changed)
     reply = reconcile.advance(ports, intake.document_key(cases[0]), AlertsReceived(tuple(cases), "inc-1"), ports.budget())
-    assert reply is not None
     assert (reply.action, reply.reason) == (Action.HELD, Reason.NO_RUNBOOK)
     assert {channel for channel, _ in ports.posts} == {"everybody"}
     ports = Memory()
@@ -606,7 +596,6 @@ def test_a_kill_switch_that_can_not_be_read_is_on(body):
     ports = Memory()
     ports.bodies["pause"] = (body, 1, None)
     reply = advance(ports)
-    assert reply is not None
     assert (reply.reason, sent(ports)) == (Reason.PAUSED, [])
 
 
@@ -628,7 +617,6 @@ def test_the_approval_link_is_signed_as_it_goes_out():
     """The document holds only the nonce, which nobody can foretell; no label that looks like a link is signed."""
     ports = Memory(rules=rules(runbook(mode=Mode.APPROVE), public_url="https://unstick.example.com"))
     reply = advance(ports)
-    assert reply is not None
     assert reply.action is Action.ASKED
     urls = [url for _, card in ports.posts for _, url in card.links]
     nonce = ports.document(KEY).incident.approval.nonce
