@@ -24,8 +24,8 @@ from functions.domain.model.events import Decision, Wake
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import ExecutionHistory, Unknown
 from functions.runtime.errors import Denied, Unavailable
+from tests.simulation.host import Host
 from tests.simulation.models import Faults
-from tests.simulation.world import Host
 
 NO_FAULTS = Faults()
 

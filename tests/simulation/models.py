@@ -1,4 +1,4 @@
-"""Models of the systems outside, on a virtual clock: Rundeck, the store, the scheduler and the chat; queues.py has RabbitMQ.
+"""Models of the systems outside, on a virtual clock: Rundeck, the store and the chat; broker.py has RabbitMQ.
 
 Each knows the whole truth and shows what the real one would show: late statistics, lagging histories, lost answers.
 """
@@ -9,10 +9,10 @@ import random
 from dataclasses import dataclass, field, replace
 
 from functions.application.ports import Listed, Stored
-from functions.domain.model.alerts import Target
+from functions.domain.model.incidents import Document
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, ExecutionHistory
-from functions.runtime.errors import Conflict, Denied, DeniedCode, Unavailable
+from functions.runtime.errors import Conflict, Denied, DeniedCode
 
 
 @dataclass(frozen=True)
@@ -45,31 +45,34 @@ class Faults:
 
 @dataclass
 class Run:
-    """One execution, with what only the model knows."""
+    """One execution, of a job that restarts or of the evidence job, with what only the model knows."""
 
     id: int
-    target: str
-    options: dict[str, str]
     tag: str
-    not_after: float | None
+    target: str
     started: float
     ends: float | None
     status: str
-    refused: bool
-    seen_from: float
     sent_at: float
+    seen_from: float
+    not_after: float | None = None
+    refused: bool = False
     by: str = "unstick"
     retried: Run | None = None
     """The run that Rundeck started when this one had failed, since the job says so."""
     is_retry: bool = False
+    host: str = ""
+    """The one that an evidence run was limited to."""
 
     def chain(self) -> list[Run]:
         """The run and its retries."""
         return [self, *(self.retried.chain() if self.retried else [])]
 
+    def has_ended(self, at: float) -> bool:
+        return self.ends is not None and self.ends <= at
+
     def state(self, now: float, ahead_s: float) -> Execution:
-        over = self.ends is not None and self.ends <= now
-        planned = self.started > now
+        planned, over = self.started > now, self.has_ended(now)
         return Execution(
             str(self.id),
             f"http://rundeck/execution/{self.id}",
@@ -83,36 +86,24 @@ class Run:
         )
 
 
-@dataclass
-class EvidenceRun:
-    """One execution of the evidence job."""
+@dataclass(frozen=True)
+class Sent:
+    """A start that left for Rundeck."""
 
-    id: int
+    at: float
     tag: str
-    started: float
-    ends: float | None
-    status: str
-    seen_from: float
-    sent_at: float
-    host: str = ""
-    """The one that it was limited to."""
-
-    def running(self, at: float) -> bool:
-        return self.started <= at and (self.ends is None or self.ends > at)
-
-    def state(self, now: float, ahead_s: float) -> Execution:
-        ended = self.ends is not None and self.ends <= now
-        ends_at = self.ends + ahead_s if ended and self.ends is not None else None
-        status = self.status if ended else "running"
-        return Execution(
-            str(self.id), f"http://rundeck/execution/{self.id}", status, self.started + ahead_s, ends_at, self.tag, user="unstick"
-        )
+    target: str
+    paused: bool
+    """Whether the kill switch was on then, and had been for a while."""
+    document: Document | None
+    """The target's as it was saved then."""
 
 
 @dataclass
 class Rundeck:
     ahead_s: float = 0.0
     runs: list[Run] = field(default_factory=list)
+    evidence: list[Run] = field(default_factory=list)
     honours_fence: bool = True
     one_at_a_time: bool = False
     """All targets share one job that allows one execution."""
@@ -123,28 +114,34 @@ class Rundeck:
     passive: bool = False
     retries: bool = False
     """The job says that a failed run is tried once more."""
-    fails: float = 0.1
     count: int = 100
-    evidence: list[EvidenceRun] = field(default_factory=list)
-    evidence_as_restarts: bool = False
-    """The evidence job is the job that restarts, with the same options: the configuration refuses that, and it does no harm."""
 
     def running(self, target: str, now: float) -> list[Run]:
         mine = [run for run in self.runs if run.target == target or self.one_at_a_time]
-        return [run for run in mine if (run.ends is None or run.ends > now) and run.started <= now]
+        return [run for run in mine if run.started <= now and not run.has_ended(now)]
 
-    def accept(
-        self, target: Target, tag: str, not_after: float, now: float, sent_at: float, rng: random.Random, lag_s: float
-    ) -> Run:
+    def refuse(self, target: str, now: float) -> None:
+        """Raise Denied where it does not start this target's job now."""
+        if self.passive:
+            raise Denied("rundeck", "is in passive mode and starts nothing", code=DeniedCode.PASSIVE, remedy="Set it to active.")
+        self.refuse_token()
+        if self.running(target, now):
+            raise Denied("rundeck", "busy", code=DeniedCode.BUSY, status=409)
+
+    def refuse_token(self) -> None:
+        if self.forbidden:
+            raise Denied("rundeck", "answered 403", code=DeniedCode.TOKEN, remedy="Make a new token.")
+
+    def accept(self, tag: str, target: str, not_after: float, times: tuple[float, float, float], rng: random.Random) -> Run:
+        """Start the job. `times`: now, when it was sent, and how much later the history shows it."""
+        now, sent_at, lag_s = times
         late = self.honours_fence and now + self.ahead_s > not_after
         self.count += 1
         kind = rng.random()
         length = 0.5 if late else rng.choice([2.0, 8.0, 30.0])
-        status = "failed" if late or kind < self.fails else "succeeded"
+        status = "failed" if late or kind < 0.1 else "succeeded"
         ends = None if kind > 0.97 and not late else now + length
-        run = Run(
-            self.count, target.key, dict(target.options), tag, not_after, now + 0.01, ends, status, late, now + lag_s, sent_at
-        )
+        run = Run(self.count, tag, target, now + 0.01, ends, status, sent_at, now + lag_s, not_after, late)
         self.runs.append(run)
         return run
 
@@ -159,38 +156,28 @@ class Rundeck:
         self.runs.append(again)
         return again
 
-    def collect(self, tag: str, now: float, sent_at: float, rng: random.Random, lag_s: float) -> EvidenceRun:
+    def collect(self, tag: str, host: str, times: tuple[float, float, float], rng: random.Random) -> Run:
         """A run of the evidence job: it may be quick, slow or hang, and it may fail."""
+        now, sent_at, lag_s = times
         self.count += 1
         length = rng.choice([0.5, 3.0, 8.0, 30.0, None])
-        ends = None if length is None else now + length
-        run = EvidenceRun(self.count, tag, now, ends, "failed" if rng.random() < 0.15 else "succeeded", now + lag_s, sent_at)
+        status = "failed" if rng.random() < 0.15 else "succeeded"
+        run = Run(self.count, tag, "", now, None if length is None else now + length, status, sent_at, now + lag_s, host=host)
         self.evidence.append(run)
         return run
 
-    def read_history(self, target: Target, now: float, since_s: float, follow: str | None) -> ExecutionHistory:
-        if self.forbidden:
-            raise Denied("rundeck", "answered 403", code=DeniedCode.TOKEN, remedy="Make a new token.")
+    def read_history(self, target: str, now: float, since_s: float, follow: str | None) -> ExecutionHistory:
+        self.refuse_token()
         if self.hidden:
             raise Denied("rundeck", "hides rows", remedy="Allow read.")
-        mine = [
-            run for run in self.runs if run.target == target.key and run.seen_from <= now and (run.ends or now) > now - since_s
-        ]
-        states = [run.state(now, self.ahead_s) for run in mine]
-        if self.evidence_as_restarts:
-            states += [run.state(now, self.ahead_s) for run in self.evidence if run.seen_from <= now]
-        executions = sorted(states, key=lambda e: -(e.runner_started_at or 0.0))
+        shown = [run for run in self.runs if run.seen_from <= now]
+        states = [run.state(now, self.ahead_s) for run in shown if run.target == target and (run.ends or now) > now - since_s]
+        executions = sorted(states, key=lambda execution: -(execution.runner_started_at or 0.0))
         followed = next((run.chain()[-1].state(now, self.ahead_s) for run in self.runs if str(run.id) == follow), None)
-        unfinished = [*self.running(target.key, now), *(run for run in self.runs if run.started > now and self.one_at_a_time)]
-        busy = [run for run in unfinished if run.target != target.key and run.seen_from <= now]
+        busy = [run for run in shown if run.target != target and not run.has_ended(now)] if self.one_at_a_time else []
         others = tuple(run.state(now, self.ahead_s) for run in busy)
-        return ExecutionHistory(
-            float(int(now + self.ahead_s)),
-            tuple(executions),
-            others,
-            followed,
-            ("done",) if followed and followed.ended else None,
-        )
+        tail = ("done",) if followed and followed.ended else None
+        return ExecutionHistory(float(int(now + self.ahead_s)), tuple(executions), others, followed, tail)
 
 
 @dataclass
@@ -203,9 +190,9 @@ class Store:
         stored = self.bodies.get(key)
         return Stored(stored[0], str(stored[1])) if stored else None
 
-    def save(self, key: str, body: bytes, generation: str | None, due: float | None, *, compare: bool = True) -> str:
+    def save(self, key: str, body: bytes, generation: str | None, due: float | None) -> str:
         stored = self.bodies.get(key)
-        if compare and (str(stored[1]) if stored else None) != generation:
+        if (str(stored[1]) if stored else None) != generation:
             raise Conflict(key)
         self.generation += 1
         self.bodies[key] = (body, self.generation, due)
@@ -220,10 +207,3 @@ class Chat:
     posts: list[tuple[float, str, Card]] = field(default_factory=list)
     tries: list[tuple[float, str, Card]] = field(default_factory=list)
     """Whatever reached it, taken or not."""
-
-    def post(self, now: float, channel: str, card: Card) -> None:
-        self.posts.append((now, channel, card))
-
-
-def lost(system: str) -> Unavailable:
-    return Unavailable(system, "the answer was lost")

@@ -11,7 +11,8 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-from tests.simulation.checker.check import Violation, check
+from tests.simulation.checker.check import check
+from tests.simulation.checker.past import Violation
 from tests.simulation.models import Faults
 from tests.simulation.scenario import Scenario, build, end_of
 

@@ -1,0 +1,196 @@
+"""I5 and I13: what is called healthy is, what is healthy is left alone, and what is only likely is a calm question."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from functions.domain.model.codes import Ending, Phase, Reason
+from functions.domain.model.incidents import Archive, Outcome
+from tests.simulation.broker import RANGE, Queue
+from tests.simulation.checker.past import DAY_S, LOOK_AND_FENCE_S, SKEW_S, Past, Violation, incident_of
+from tests.simulation.courses.held import TARGET, Held
+from tests.simulation.courses.troubles import OF_THE_BROKER, SILENT
+from tests.simulation.models import Run
+from tests.simulation.queues import COUNTED_S
+
+LEAVING_S = 10.0
+"""A consumer of before may take so long to leave; one that is there still is one that stays."""
+SLOW_S = 5.0
+"""A consumer may take so long for one message."""
+MOVED_S = 20.0
+LOOK_S = 10.0
+"""Its parts are asked at once, and answer when they do."""
+KNOWN_S = 2.0
+"""Rundeck's Date has whole seconds, and a queue's answer may come up to half a second from it, at both looks."""
+MAY_HANG = "may hang"
+CALLED = "boss"
+"""The channel of the held application's `escalate`."""
+
+
+def check_outcomes(past: Past) -> list[Violation]:
+    """All violations of these two."""
+    violations = [*_recovered(past), *_observed(past), *_overlooked(past), *_asked_again(past), *_never_calm(past)]
+    case = past.scenario.held
+    return violations + (_healthy_restarted(past, case) if case is not None else [])
+
+
+def _recovered(past: Past) -> list[Violation]:
+    """Recovered is said only of queues that were well in two looks after the restart's end, or moved until the time was up."""
+    violations = []
+    said: set[str] = set()
+    for at, key, document in past.saves:
+        for outcome in document.outcomes:
+            if outcome.ending is not Ending.RECOVERED or outcome.incident in said:
+                continue
+            said.add(outcome.incident)
+            run = _run_of(past, key, past.records.get(outcome.incident))
+            if run is None or run.ends is None or run.ends > at:
+                violations.append(Violation("I5", f"{outcome.incident} of {key} recovered without a restart that had ended"))
+                continue
+            violations += [
+                Violation("I5", f"{outcome.incident}: {name} was not well when it was called recovered")
+                for name in _queues_of(outcome)
+                if not _is_seen_well(past, name, run, at) and not _is_moving(past, name, run.ends, at)
+            ]
+    return violations
+
+
+def _run_of(past: Past, target: str, record: Archive | None) -> Run | None:
+    execution = record.incident.execution if record else None
+    ids = {execution.id} if execution is not None else set()
+    return next((run for run in past.runs.get(target, []) if ids & {str(retry.id) for retry in run.chain()}), None)
+
+
+def _queues_of(outcome: Outcome) -> set[str]:
+    return {trigger.queue for trigger in outcome.triggers}
+
+
+def _is_seen_well(past: Past, name: str, run: Run, until: float) -> bool:
+    """Whether two looks, `every` apart, found it well."""
+    world, ended = past.world, run.ends or 0.0
+    range_s = RANGE * world.faults.scrape_s
+    looks = [at for at in world.looks.get(name, []) if ended + range_s - KNOWN_S * bool(range_s) < at <= until]
+    well = [at for at in looks if _is_well(world.queues[name], run, at, world.faults.scrape_s)]
+    if not well:
+        return False
+    # Without Rundeck's clock, what lies between two looks is by the clocks of those who look. A look takes up to LOOK_S.
+    unread = any(well[0] - LOOK_S <= at <= well[-1] + LOOK_S for at in world.unread)
+    return well[-1] - well[0] >= (0.1 if unread else max(past.runbook.verify.every_s, range_s) - KNOWN_S)
+
+
+def _is_well(queue: Queue, run: Run, at: float, scrape_s: float) -> bool:
+    """Whether a consumer that came with the restart or stays is there, nothing waits or messages are finished, and none hangs."""
+    ended = run.ends or 0.0
+    old = () if at >= ended + LEAVING_S else queue.consumers(run.started)
+    moved_s = (RANGE + 1) * scrape_s or MOVED_S
+    empty = any(queue.depth(moment) == 0 for moment in (at, at - scrape_s))
+    moves = queue.acks(at) > queue.acks(max(ended, at - moved_s))
+    hangs = queue.hung(at, max(at - ended - LEAVING_S, SLOW_S)) and not scrape_s
+    return (empty or (moves and not hangs)) and any(one not in old for one in queue.consumers(at))
+
+
+def _is_moving(past: Past, name: str, ended: float, at: float) -> bool:
+    """At the end of `within`: it has consumers, and moved lately."""
+    queue, verify = past.world.queues[name], past.runbook.verify
+    unread = any(at - LOOK_AND_FENCE_S <= when <= at for when in past.world.unread)
+    late = at >= ended + verify.within_s - (SKEW_S if unread else KNOWN_S)
+    lately = max(ended, at - verify.patience_s - 2 * MOVED_S)
+    return late and bool(queue.consumers(at)) and queue.acks(at) > queue.acks(lately)
+
+
+def _observed(past: Past) -> list[Violation]:
+    """What was only observed and is recorded as healed was not stuck all the time; what is not was followed for a day."""
+    violations = []
+    for incident, record in past.records.items():
+        observed, ended_at = record.incident.observed, record.outcome.at
+        if observed.observed_at is None:
+            continue
+        followed_s = ended_at - observed.observed_at
+        if observed.healed_at is None and followed_s < DAY_S - SKEW_S:
+            violations.append(Violation("I5", f"{incident} was followed for {followed_s:.0f} s only"))
+        if observed.healed_at is None:
+            continue
+        moments = range(int(observed.healed_at - SKEW_S), int(ended_at + SKEW_S))
+        for queue in (past.world.queues[watched.queue.key] for watched in record.incident.queues):
+            stuck = all(queue.depth(at) > 0 and not queue.acked_within(at, 60.0) for at in moments)
+            if stuck and not any(worker.on_purpose for worker in queue.piece(ended_at).workers):
+                violations.append(Violation("I5", f"{incident} is recorded as healed, and a queue was stuck"))
+    return violations
+
+
+def _overlooked(past: Past) -> list[Violation]:
+    """Where channels are seen, no application is called healthy while one of its consumers has hung for all of `for`."""
+    world = past.world
+    unseen = world.faults.scrape_s or world.nodes_lost or any(kind == SILENT for kind, _, _ in world.troubles)
+    if not world.broker.monitoring or not past.is_steady or unseen or "one_clock" not in world.options:
+        return []
+    for_s = past.runbook.symptom.for_s + 2 * COUNTED_S
+    violations = []
+    for incident, record in past.records.items():
+        if record.outcome.reason is not Reason.SYMPTOM_GONE:
+            continue
+        for queue in (world.queues[watched.queue.key] for watched in record.incident.queues):
+            before, after = (
+                {worker.id for worker in queue.hung(at, for_s)} for at in (record.outcome.at - LOOK_S, record.outcome.at)
+            )
+            if before & after:
+                violations.append(Violation("seen", f"{incident} was called healthy, and {before & after} hung"))
+    return violations
+
+
+def _healthy_restarted(past: Past, case: Held) -> list[Violation]:
+    """What keeps messages, is a lock, or was scaled to zero, is never restarted without a person; nor is anything for a
+    connection that the restart before did not end, where channels are seen."""
+    world, violations = past.world, []
+    runs = past.runs.get(TARGET, [])
+    for run in runs:
+        record = past.records.get(incident_of(run.tag))
+        since = record.incident.began_at - SKEW_S if record else 0.0
+        if run.by == "unstick" and run.sent_at < case.hangs_from and not past.is_pressed(TARGET, run.sent_at, since):
+            violations.append(Violation("I13", f"{run.tag} restarted an application that is healthy: {case.kind}"))
+    faults = world.faults
+    disturbed = faults.broker_down or faults.broker_slow or faults.history_down or world.nodes_lost or not past.is_steady
+    if disturbed or not world.broker.monitoring or any(kind in OF_THE_BROKER for kind, _, _ in world.troubles):
+        return violations
+    return violations + [
+        Violation("I13", f"{later.tag} was sent though {case.survivor} holds its messages still")
+        for earlier, later in pairwise(runs)
+        if incident_of(earlier.tag) and incident_of(earlier.tag) == incident_of(later.tag) and earlier.status == "succeeded"
+        if any(worker.id == case.survivor for worker in case.queue.hung(later.sent_at, LOOK_AND_FENCE_S))
+    ]
+
+
+def _asked_again(past: Past) -> list[Violation]:
+    """One question for each queue and verdict in a day; a schedule is shorter, but where it only observes."""
+    asked: dict[str, set[tuple[str, str]]] = {}
+    nonces: set[str] = set()
+    violations = []
+    for _, key, document in past.saves:
+        incident = document.incident
+        if incident is None or incident.phase is not Phase.ASKED or incident.reason is not Reason.LIKELY_STUCK:
+            continue
+        if incident.approval.nonce in nonces:
+            continue
+        nonces.add(incident.approval.nonce)
+        about = {(one.queue.key, one.proof.value if one.proof else "") for one in incident.queues if one.is_likely}
+        if about <= asked.setdefault(key, set()):
+            violations.append(Violation("I13", f"{incident.id} asked once more about {sorted(about)}"))
+        asked[key] |= about
+    return violations
+
+
+def _never_calm(past: Past) -> list[Violation]:
+    """A question mentions nobody, calls nobody else, and escalates nothing."""
+    violations = []
+    for incident, record in past.records.items():
+        if record.outcome.reason is not Reason.LIKELY_STUCK or record.incident.restarts:
+            continue
+        if record.outcome.ending is Ending.ESCALATED:
+            violations.append(Violation("I13", f"{incident} asked, and was escalated"))
+        violations += [
+            Violation("I13", f"{incident} asked, and its {card.kind} called people")
+            for _, channel, card in past.world.chat.posts
+            if card.incident == incident and (card.kind == "not_approved" or MAY_HANG in card.headline)
+            if channel == CALLED or card.mention
+        ]
+    return violations
