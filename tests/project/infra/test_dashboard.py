@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,26 +26,29 @@ DASHBOARD = Path(__file__).resolve().parents[3] / "infra" / "grafana" / "dashboa
 STEP_S, MINUTES = 15, 30
 GONE = range(10, 13)
 """In these minutes there is no consumer, and nothing is acknowledged."""
-QUEUE = '{job="rabbitmq",vhost="/",queue="mail.delivery"}'
-CHANNEL = '{job="rabbitmq",vhost="/",queue="mail.delivery",channel="<0.1.0>"}'
+LABELS = 'job="rabbitmq",vhost="/",queue="mail.delivery"'
 
 
-def figures(begin: int) -> str:
-    """OpenMetrics: one queue that works, sticks while its consumer is away, and works again."""
+def metrics_of(begin: int, page: Callable[[int], str]) -> str:
+    """OpenMetrics of the half hour. `page`: what `/metrics` answers after so many seconds."""
     series: dict[str, list[str]] = {}
-    acked = 0
-    for at in range(begin, begin + MINUTES * 60, STEP_S):
-        is_gone = (at - begin) // 60 in GONE
-        acked += 0 if is_gone else 5
-        for name, labels, value in (
-            ("rabbitmq_detailed_queue_messages", QUEUE, 9 if is_gone else 2),
-            ("rabbitmq_detailed_queue_messages_ready", QUEUE, 8 if is_gone else 1),
-            ("rabbitmq_detailed_queue_messages_unacked", QUEUE, 1),
-            ("rabbitmq_detailed_queue_consumers", QUEUE, 0 if is_gone else 1),
-            ("rabbitmq_detailed_channel_messages_acked_total", CHANNEL, acked),
-        ):
-            series.setdefault(name, []).append(f"{name}{labels} {value} {at}")
+    for after_s in range(0, MINUTES * 60, STEP_S):
+        for line in (line for line in page(after_s).splitlines() if not line.startswith("#")):
+            series.setdefault(re.split("[ {]", line)[0], []).append(f"{line} {begin + after_s}")
+    # All series of a name stand together, and the samples of one series in order of time.
+    for lines in series.values():
+        lines.sort(key=lambda line: (line.rsplit(" ", 2)[0], int(line.rsplit(" ", 1)[1])))
     return "".join(f"# TYPE {name} unknown\n" + "\n".join(lines) + "\n" for name, lines in series.items()) + "# EOF\n"
+
+
+def a_queues_life(after_s: int) -> str:
+    """It works, sticks while its consumer is away, and works again."""
+    gone_s = min(max(0, after_s - GONE.start * 60), len(GONE) * 60)
+    is_gone = after_s // 60 in GONE
+    figures = {"messages": 9 if is_gone else 2, "messages_ready": 8 if is_gone else 1, "messages_unacked": 1}
+    lines = [f"rabbitmq_detailed_queue_{name}{{{LABELS}}} {value}" for name, value in figures.items()]
+    acked = f'rabbitmq_detailed_channel_messages_acked_total{{{LABELS},channel="<0.1.0>"}} {(after_s - gone_s) // 3}'
+    return "\n".join([*lines, f"rabbitmq_detailed_queue_consumers{{{LABELS}}} {int(not is_gone)}", acked])
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +58,7 @@ def begin() -> int:
 
 @pytest.fixture(scope="module")
 def prometheus(begin: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with filled(tmp_path_factory.mktemp("prometheus"), figures(begin)) as url:
+    with filled(tmp_path_factory.mktemp("prometheus"), metrics_of(begin, a_queues_life)) as url:
         yield url
 
 
@@ -134,24 +137,6 @@ def test_the_moment_at_which_it_moves_again_is_marked(prometheus: str, begin: in
     assert GONE.stop <= min(minutes) <= max(minutes) <= GONE.stop + 2
 
 
-def figures_of(begin: int, *pages: str) -> str:
-    """OpenMetrics: what `/metrics` answered, each answer for its share of the half hour."""
-    series: dict[str, list[str]] = {}
-    for at in range(begin, begin + MINUTES * 60, STEP_S):
-        page = pages[(at - begin) * len(pages) // (MINUTES * 60)]
-        for line in (line for line in page.splitlines() if not line.startswith("#")):
-            series.setdefault(re.split("[ {]", line)[0], []).append(f"{line} {at}")
-    # Samples of one series must be in order of time, and all series of a name together.
-    return (
-        "".join(f"# TYPE {name} unknown\n" + "\n".join(sorted_by_series(lines)) + "\n" for name, lines in series.items())
-        + "# EOF\n"
-    )
-
-
-def sorted_by_series(lines: list[str]) -> list[str]:
-    return sorted(lines, key=lambda line: (line.rsplit(" ", 2)[0], int(line.rsplit(" ", 1)[1])))
-
-
 def test_the_row_on_unstick_itself_shows_what_metrics_has(place: Place, begin: int, tmp_path: Path) -> None:
     """Every query on what the real endpoint answered, before and after some trouble; and the shipped alerts name nothing else."""
     webhook = place.entry("webhook")
@@ -159,16 +144,16 @@ def test_the_row_on_unstick_itself_shows_what_metrics_has(place: Place, begin: i
     some_history()
     some_trouble()
     archived("today", 1.0, Ending.RECOVERED, restarts=2)
-    figures_after = webhook.get("/metrics").text
+    troubled = webhook.get("/metrics").text
     targets = [target for target in targets_of_panels() if "unstick_" in target["expr"]]
     assert len(targets) >= 8
-    with filled(tmp_path, figures_of(begin, quiet, figures_after)) as url:
+    with filled(tmp_path, metrics_of(begin, lambda after_s: quiet if after_s < MINUTES * 30 else troubled)) as url:
         for target in targets:
             series = run(url, target["expr"], begin)
             assert series, target["expr"]
             assert any(value != 0 for _, values in series for _, value in values), target["expr"]
         assert {metric["reason"] for metric, _ in run(url, targets[2]["expr"], begin)} == {"paused"}
-    there = set(re.findall(r"^(unstick_\w+)", figures_after, re.MULTILINE))
+    there = set(re.findall(r"^(unstick_\w+)", troubled, re.MULTILINE))
     asked = re.findall(r"unstick_\w+", (DASHBOARD.parents[2] / "prometheus" / "unstick.rules.yml").read_text(encoding="utf-8"))
     assert asked
     assert {name for name in asked if not name.startswith("unstick_rules")} <= there

@@ -59,31 +59,33 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def test_one_machine_gets_what_the_units_name(machine: Machine) -> None:
-    """After the first block there are units, program, command and both files; the secrets are their owner's alone. The same block
-    again is an upgrade: configuration and secrets stay, a file of the program that the new release has no more is gone.
+    """After the first block there are units, program, command and both files; the secrets are their owner's alone, and this
+    machine's token is its own, long and random. The same block again is an upgrade: configuration and secrets stay, a file of the
+    program that the new release has no more is gone.
     """
     install = block("mkdir -p /opt/unstick")
     machine.run(install)
-    there = machine.folder
-    assert (there / "opt/unstick/main.py").exists()
-    assert (there / "opt/unstick/functions/entrypoints/webhook.py").exists()
-    assert (there / "opt/unstick/.venv/bin/pip").exists()
+    opt, etc = machine.folder / "opt/unstick", machine.folder / "etc"
+    assert (opt / ".venv/bin/pip").exists()
     for source in ("main.py", "functions/entrypoints/webhook.py"):
-        path = there / "opt/unstick" / source
+        path = opt / source
         compiled_at = max(one.stat().st_mtime_ns for one in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"))
         assert compiled_at >= path.stat().st_mtime_ns, f"each start and each command would compile {source}"
-    units = {path.name for path in (there / "etc/systemd/system").iterdir()}
-    assert units >= {"unstick.service", "unstick@.service", "unstick-report.timer"}
-    assert (there / "usr/local/bin/unstick").stat().st_mode & 0o777 == 0o755
-    assert (there / "etc/unstick/unstick.env").stat().st_mode & 0o777 == 0o600
-    assert (there / "etc/unstick/unstick.yaml").read_bytes() == (SYSTEMD / "unstick.yaml").read_bytes()
-    kept = [there / "etc/unstick" / name for name in ("unstick.env", "unstick.yaml")]
-    for path in kept:
-        path.write_text("mine", encoding="utf-8")
-    gone = there / "opt/unstick/functions/adapters/chats/gone.py"
+    assert {path.name for path in (etc / "systemd/system").iterdir()} >= {
+        "unstick.service", "unstick@.service", "unstick-report.timer",
+    }  # fmt: skip
+    assert (machine.folder / "usr/local/bin/unstick").stat().st_mode & 0o777 == 0o755
+    env, config = etc / "unstick/unstick.env", etc / "unstick/unstick.yaml"
+    assert env.stat().st_mode & 0o777 == 0o600
+    assert config.read_bytes() == (SYSTEMD / "unstick.yaml").read_bytes()
+    (token,) = re.findall(r"^UNSTICK_MACHINE_TOKEN=([0-9a-f]{64})$", env.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(set(token)) > 1
+    config.write_text("mine", encoding="utf-8")
+    gone = opt / "functions/adapters/chats/gone.py"
     gone.touch()
     machine.run(install)
-    assert [path.read_text(encoding="utf-8") for path in kept] == ["mine", "mine"]
+    assert config.read_text(encoding="utf-8") == "mine"
+    assert f"UNSTICK_MACHINE_TOKEN={token}\n" in env.read_text(encoding="utf-8")
     assert not gone.exists()
 
 
@@ -113,16 +115,6 @@ def test_the_command_runs_as_the_service_does(machine: Machine, sudo: str) -> No
     assert given[-1] == f"LOGNAME={sudo}" if sudo else given[-1] != "LOGNAME="
     (command,) = [line.removeprefix("ExecStart=").split() for line in settings if line.startswith("ExecStart=")]
     assert words[-len(command) - 2 :] == [*command[:-1], "pause", "--reason", "two  words"]
-
-
-def test_the_installation_makes_this_machines_token(machine: Machine) -> None:
-    """Of its own, long and random; an upgrade keeps it."""
-    install, env = block("mkdir -p /opt/unstick"), machine.folder / "etc/unstick/unstick.env"
-    machine.run(install)
-    (token,) = re.findall(r"^UNSTICK_MACHINE_TOKEN=([0-9a-f]{64})$", env.read_text(encoding="utf-8"), re.MULTILINE)
-    assert len(set(token)) > 1
-    machine.run(install)
-    assert f"UNSTICK_MACHINE_TOKEN={token}\n" in env.read_text(encoding="utf-8")
 
 
 def test_the_address_that_hears_of_failures_is_in_no_arguments(machine: Machine) -> None:

@@ -83,35 +83,37 @@ def test_apprise_is_installed_only_where_a_chat_needs_it(archive: Path, tmp_path
             assert (b"\napprise==" in file.read("requirements.txt")) is expected
 
 
-def test_an_archive_without_a_configuration_is_not_built(tmp_path: Path) -> None:
-    """The mistake is said in one line, and nothing is left that could be deployed."""
-    done = package("--config", str(tmp_path / "none.yaml"), "--to", str(tmp_path / "a.zip"))
-    assert done.returncode == 1
-    assert "none.yaml is missing" in done.stderr
-    assert not (tmp_path / "a.zip").exists()
-
-
-def test_a_faulty_configuration_is_not_built(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("mode: observe", "mode: watch", "mode is not one of"),
+        ("cloud_storage:\n    bucket: example-project-unstick-store", "local: {path: unstick.db}", "store is local"),
+        ("time_zone: Asia/Tokyo", "time_zone: posix/Asia/Tokyo", "time_zone is"),
+    ],
+)
+def test_a_faulty_configuration_is_not_built(tmp_path: Path, before: str, after: str, said: str) -> None:
     """All its mistakes are reported in seconds, not by a deployment that fails after minutes; a local store is one, too."""
-    config, to = tmp_path / "mine.yaml", tmp_path / "a.zip"
     written = (INFRA / "unstick.cloud.yaml").read_text(encoding="utf-8")
-    for wrong, says in (
-        (written.replace("mode: observe", "mode: watch"), "mode is not one of"),
-        (
-            written.replace("cloud_storage:\n    bucket: example-project-unstick-store", "local: {path: unstick.db}"),
-            "store is local",
-        ),
-        ("", "is empty"),
-        (written.replace("time_zone: Asia/Tokyo", "time_zone: posix/Asia/Tokyo"), "time_zone is"),
-    ):
-        config.write_text(wrong, encoding="utf-8")
-        done = package("--config", str(config), "--to", str(to))
-        assert done.returncode == 1
-        assert "nothing was built" in done.stderr
-        assert says in done.stderr
-        assert "\nmine.yaml:" in done.stderr
-        assert "Traceback" not in done.stderr
-        assert not to.exists()
-        assert not to.with_name("a.zip.yaml").exists()
-    config.write_bytes(written.encode("utf-16"))
-    assert "not UTF-8" in package("--config", str(config), "--to", str(to)).stderr
+    assert before in written
+    (tmp_path / "mine.yaml").write_text(written.replace(before, after), encoding="utf-8")
+    shown = refusal_of(tmp_path)
+    assert said in shown
+    assert "\nmine.yaml:" in shown
+
+
+def test_what_is_no_configuration_is_not_built(tmp_path: Path) -> None:
+    """The mistake is said in one line, and nothing is left that could be deployed."""
+    assert "mine.yaml is missing" in refusal_of(tmp_path)
+    (tmp_path / "mine.yaml").touch()
+    assert "is empty" in refusal_of(tmp_path)
+    (tmp_path / "mine.yaml").write_bytes((INFRA / "unstick.cloud.yaml").read_text(encoding="utf-8").encode("utf-16"))
+    assert "not UTF-8" in refusal_of(tmp_path)
+
+
+def refusal_of(folder: Path) -> str:
+    """What is said of mine.yaml of this folder, of which nothing is built."""
+    done = package("--config", str(folder / "mine.yaml"), "--to", str(folder / "a.zip"))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert not list(folder.glob("a.zip*"))
+    return done.stderr
