@@ -1,12 +1,11 @@
-"""Without Rundeck: a command restarts a real consumer that is stuck, whatever becomes of Unstick meanwhile.
+"""Without Rundeck: a command restarts an application that is stuck, whatever becomes of Unstick meanwhile.
 
-RabbitMQ, consumer, command and supervisor are real. systemd is a stand-in where a test has to die inside its answer."""
+Command and supervisor are real. RabbitMQ is a stand-in, and so is systemd where a test has to die inside its answer."""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,33 +14,18 @@ from typing import Any
 
 import pytest
 
-from testbed.broker import Broker
+from testbed.doubles.rabbitmq import RabbitDouble
 from testbed.patience import wait_until
 from testbed.unstick_process import ENDED_WITHIN_S, ROOT, Unstick, alert, configuration, runbook
-from testbed.workers.stuck_application import until_stuck
 from tests.adapters.runners.command.place import stand_in
 
-MESSAGES = 12
-USER, PASSWORD = "unstick-command", "only looks"
-CONSUMER = ROOT / "testbed" / "workers" / "stuck_consumer.py"
+SERVICE, QUEUE, MESSAGES = "mail", "mail.delivery", 12
 RESTART = """
-import signal, time
-from contextlib import suppress
-service, mode, stays_s = argv[0], argv[1], float(argv[2])
+import time
 with (here / "restarts").open("a") as restarts:
-    restarts.write(service + "\\n")
-pid = here / "pid"
-if pid.exists():
-    with suppress(ProcessLookupError):
-        os.kill(int(pid.read_text()), signal.SIGKILL)
+    restarts.write(argv[0] + "\\n")
 print("stopped it; password=of-the-application", flush=True)
-time.sleep(stays_s)
-with (here / "log").open("w") as log:
-    consume = [{python!r}, {consumer!r}, "--url", (here / "url").read_text(), "--queue", service + ".delivery", "--mode", mode]
-    started = subprocess.Popen(consume, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-pid.write_text(str(started.pid))
-while "consuming" not in (here / "log").read_text():
-    time.sleep(0.05)
+time.sleep(float(argv[1]))
 print("started it")
 """
 DIES = """
@@ -59,117 +43,98 @@ pytestmark = pytest.mark.timeout(600)
 
 
 class Machine:
-    """One machine with an application, its restart as a command, and Unstick."""
+    """One machine with an application, which is stuck, its restart as a command, and Unstick."""
 
-    def __init__(self, folder: Path, broker: Broker, service: str) -> None:
-        self.folder, self.broker, self.service, self.queue = folder, broker, service, f"{service}.delivery"
-        self.programs = folder / "bin"
-        self.restart = stand_in(self.programs, "restart-it", RESTART.format(python=sys.executable, consumer=str(CONSUMER)))
-        (self.programs / "url").write_text(broker.amqp_url("/"))
-        broker.work_off(self.queue)
-        broker.publish(self.queue, MESSAGES)
+    def __init__(self, folder: Path, rabbit: RabbitDouble) -> None:
+        self.folder, self.rabbit, self.programs = folder, rabbit, folder / "bin"
+        self.runs = folder / "unstick.db-runs"
+        self.command = stand_in(self.programs, "restart-it", RESTART)
+        rabbit.queue(QUEUE, ready=MESSAGES - 1, unacked=1, acks=9)
 
     def unstick(self, *, stays_s: float = 0.0, **keys: Any) -> Unstick:
         """Unstick, which has the application restarted; that takes so long."""
-        run = [str(self.restart), "${option.service}", "healthy", f"{stays_s}"]
-        book = runbook(self.service)
+        run = [str(self.command), "${option.service}", f"{stays_s}"]
+        book = runbook(SERVICE)
         book["restart"] |= {"job": "restart-it", "start_within": "8s"}
-        file = configuration("", self.broker.url, [book], user=USER)
+        file = configuration("", self.rabbit.url, [book])
         del file["rundeck"]
-        file["command"] = {
-            "path": str(self.folder / "unstick.db"),
-            "jobs": {"restart-it": {"run": run, "timeout": "60s"}},
-            **keys,
-        }
-        path = f"{self.programs}:{os.environ['PATH']}"
-        return Unstick(self.folder, file, rabbitmq_password=PASSWORD, PATH=path)
-
-    def stick(self) -> None:
-        """Start the application, which hangs."""
-        subprocess.run([self.restart, self.service, "stuck-unacked", "0"], check=True, stdout=subprocess.DEVNULL)
-        (self.programs / "restarts").unlink()
-        until_stuck(self.broker, self.queue)
+        jobs = {"restart-it": {"run": run, "timeout": "60s"}}
+        file["command"] = {"path": str(self.folder / "unstick.db"), "jobs": jobs, **keys}
+        return Unstick(self.folder, file, PATH=f"{self.programs}:{os.environ['PATH']}")
 
     def restarts(self) -> int:
         notes = self.programs / "restarts"
         return len(notes.read_text().splitlines()) if notes.exists() else 0
 
-    def kill(self) -> None:
-        with suppress(FileNotFoundError, ProcessLookupError):
-            os.kill(int((self.programs / "pid").read_text()), signal.SIGKILL)
+    def assert_recovers(self, unstick: Unstick) -> None:
+        """Once it is restarted a new process works all off, and it is restarted no second time."""
+        wait_until(self.restarts, within_s=ENDED_WITHIN_S, what=unstick.output)
+        self.rabbit.queue(QUEUE).set(ready=0, unacked=0, acks=9 + MESSAGES, consumers=("127.0.0.1:50002 -> 127.0.0.1:5672",))
+        ended = outcome(unstick)
+        assert (ended["ending"], ended["restarts"], self.restarts()) == ("recovered", 1, 1)
+
+
+def outcome(unstick: Unstick) -> dict[str, Any]:
+    return unstick.until(lambda: unstick.outcomes(SERVICE), within_s=ENDED_WITHIN_S, what="the outcome")[-1]
 
 
 @pytest.fixture
-def machine(rabbitmq_server: Broker, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Machine]:
-    rabbitmq_server.add_user(USER, PASSWORD, tags="monitoring", vhosts=["/"])
-    stuck = Machine(tmp_path, rabbitmq_server, f"command-{abs(hash(request.node.name)) % 10**6}")
-    stuck.stick()
-    yield stuck
-    stuck.kill()
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    with RabbitDouble() as rabbit:
+        yield Machine(tmp_path, rabbit)
 
 
-def outcome(unstick: Unstick, machine: Machine) -> dict[str, Any]:
-    return unstick.until(lambda: unstick.outcomes(machine.service), within_s=ENDED_WITHIN_S, what="the outcome")[-1]
-
-
-def test_a_stuck_consumer_is_restarted_by_a_command_and_seen_to_recover(machine):
+def test_a_stuck_application_is_restarted_by_a_command_and_seen_to_recover(machine: Machine) -> None:
     """From the alert to the card: one restart, and messages that link nowhere are fine without."""
     with machine.unstick() as unstick:
-        _, answer = unstick.notify(alert(machine.service, machine.queue))
+        _, answer = unstick.notify(alert(SERVICE, QUEUE))
         assert answer["incidents"][0]["execution"] == {"id": "1", "url": ""}
-        ended = outcome(unstick, machine)
-        assert (ended["ending"], ended["restarts"], machine.restarts()) == ("recovered", 1, 1)
-        (card,) = unstick.until(lambda: unstick.cards(f"{machine.service} recovered"), what="the card")
-        assert f"{machine.queue}: {MESSAGES} → 0 messages, 1 consumer" in card
+        machine.assert_recovers(unstick)
+        (card,) = unstick.until(lambda: unstick.cards(f"{SERVICE} recovered"), what="the card")
+        assert f"{QUEUE}: {MESSAGES} → 0 messages, 1 consumer" in card
         assert "execution 1" in card
         assert "Rundeck" not in unstick.output()
 
 
-def test_a_kill_during_the_run_ends_neither_the_run_nor_the_incident(machine):
+def test_a_kill_during_the_run_ends_neither_the_run_nor_the_incident(machine: Machine) -> None:
     """Unstick dies by SIGKILL while the command runs; started again, it finds the run, and its end."""
-    unstick = machine.unstick(stays_s=4.0)
-    with unstick:
-        unstick.notify(alert(machine.service, machine.queue))
+    with machine.unstick(stays_s=4.0) as unstick:
+        unstick.notify(alert(SERVICE, QUEUE))
         wait_until(machine.restarts, what=unstick.output)
         unstick.kill()
         unstick.start()
-        ended = outcome(unstick, machine)
-        assert (ended["ending"], ended["restarts"], machine.restarts()) == ("recovered", 1, 1)
+        machine.assert_recovers(unstick)
 
 
 @pytest.mark.parametrize(
     "starts", [True, pytest.param(False, marks=pytest.mark.long)], ids=["after the start", "before the start"]
 )
-def test_a_kill_between_start_and_save_is_found_out_by_the_next_look(machine, starts):
+def test_a_kill_between_start_and_save_is_found_out_by_the_next_look(machine: Machine, starts: bool) -> None:
     """The answer of systemd never reaches Unstick. What began is adopted; what did not is started anew once it no longer can."""
     supervisor = ROOT / "functions/adapters/runners/command/supervisor.py"
-    values = {"python": sys.executable, "supervisor": str(supervisor), "runs": str(machine.folder / "unstick.db-runs")}
-    systemctl = DIES.format(starts=f"{starts} or (here / 'died').exists()", **values)
-    stand_in(machine.programs, "systemctl", systemctl)
-    unstick = machine.unstick(systemd=True)
-    with unstick:
+    values = {"python": sys.executable, "supervisor": str(supervisor), "runs": str(machine.runs)}
+    stand_in(machine.programs, "systemctl", DIES.format(starts=f"{starts} or (here / 'died').exists()", **values))
+    with machine.unstick(systemd=True) as unstick:
         with suppress(OSError):
-            unstick.notify(alert(machine.service, machine.queue))
+            unstick.notify(alert(SERVICE, QUEUE))
         wait_until(lambda: unstick.started is None or unstick.started.poll() is not None, what=unstick.output)
         unstick.kill()  # what is left of it
         unstick.start()
-        ended = outcome(unstick, machine)
-        assert (ended["ending"], ended["restarts"], machine.restarts()) == ("recovered", 1, 1)
+        machine.assert_recovers(unstick)
         assert (machine.programs / "died").exists()
 
 
-def test_a_run_whose_supervisor_dies_is_handed_to_people(machine):
+def test_a_run_whose_supervisor_dies_is_handed_to_people(machine: Machine) -> None:
     """Nobody knows whether the application runs: no second restart by itself."""
     with machine.unstick(stays_s=3600.0) as unstick:
-        unstick.notify(alert(machine.service, machine.queue))
-        runs = machine.folder / "unstick.db-runs"
-        wait_until(lambda: any("stopped it" in file.read_text() for file in runs.glob("*.out")), what=unstick.output)
-        (journal,) = runs.glob("*.jsonl")
+        unstick.notify(alert(SERVICE, QUEUE))
+        wait_until(lambda: any("stopped it" in file.read_text() for file in machine.runs.glob("*.out")), what=unstick.output)
+        (journal,) = machine.runs.glob("*.jsonl")
         pid = int(journal.read_text().partition('"pid": ')[2].partition("}")[0])
         command = int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
         os.kill(pid, signal.SIGKILL)
         os.killpg(command, signal.SIGKILL)
-        ended = outcome(unstick, machine)
+        ended = outcome(unstick)
         assert (ended["ending"], ended["reason"], machine.restarts()) == ("escalated", "ledger_unknown", 1)
         (card,) = unstick.until(lambda: unstick.cards("ACT NOW"), what="the card")
         assert "execution 1 is gone and left no end" in " ".join(card.split())
