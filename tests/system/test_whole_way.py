@@ -1,7 +1,7 @@
 """The whole way with real parts: functions-framework, RabbitMQ, a consumer that really sticks, a job that really restarts it.
 
-Only Rundeck is a stand-in. All incidents of the first block run at the same time, each with a queue, a job and a runbook of
-its own, and each test waits for its own.
+Only Rundeck is a stand-in. All incidents run at the same time, each with a queue, a job and a runbook of its own, and each test
+waits for its own. By day there is the one that recovers; of the others the simulation and the stand-in for RabbitMQ tell by day.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import pytest
 
 from functions.adapters.symptoms.rabbitmq.client import WHOAMI_S
 from testbed.broker import Broker
-from testbed.doubles.rundeck import Job, Rundeck
+from testbed.doubles.rundeck import Rundeck
 from testbed.unstick_process import ENDED_WITHIN_S, HELPED, ROOT, SHORT, Unstick, alert, configuration, job_id, runbook
 from testbed.workers.stuck_application import Application, jobs, stuck
 
@@ -71,14 +71,12 @@ def is_restarted(answer: dict[str, Any]) -> bool:
     return (answer["action"], answer["reason"], bool(answer["execution"])) == ("restarted", None, True)
 
 
-RUNBOOKS = [
-    runbook("unacked"),
-    runbook("ready"),
-    runbook("slow", verify=HELPED | {"patience": SLOW_PATIENCE}),
-    runbook("again", verify=SHORT | {"patience": "8s"}),
-    runbook("survives", verify=SHORT | {"patience": "15s"}),  # more than figures are late
-    runbook("absent", verify=SHORT | {"patience": "8s"}, limits={"attempts": 1}),
-]
+CHANGES: dict[str, dict[str, Any]] = {
+    "slow": {"verify": HELPED | {"patience": SLOW_PATIENCE}},
+    "again": {"verify": SHORT | {"patience": "8s"}},
+    "survives": {"verify": SHORT | {"patience": "15s"}},  # more than figures are late
+    "absent": {"verify": SHORT | {"patience": "8s"}, "limits": {"attempts": 1}},
+}
 MODES = {
     "unacked": ["stuck-unacked", "healthy"],
     "ready": ["stuck-ready", "healthy"],
@@ -89,19 +87,27 @@ MODES = {
 }
 
 
+def of(*services: str) -> pytest.MarkDecorator:
+    """The services that a test is about; only of those that run there are incidents."""
+    rows = [name if name == "unacked" else pytest.param(name, marks=pytest.mark.long) for name in services]
+    return pytest.mark.parametrize("service", rows)
+
+
 @pytest.fixture(scope="module")
-def town(rabbitmq_server: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+def town(rabbitmq_server: Broker, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Town]:
     folder = Path(tmp_path_factory.mktemp("whole-way"))
+    services = dict.fromkeys(item.callspec.params["service"] for item in request.session.items if item.path == request.path)
     rabbitmq_server.add_user(USER, PASSWORD, tags="monitoring", vhosts=["/"])
     with ExitStack() as stack:
-        applications = stuck(rabbitmq_server, MODES, stack, messages=MESSAGES)
-        rabbitmq_server.publish(applications["slow"].queue, SLOW_MESSAGES - MESSAGES)
-        rundeck = stack.enter_context(Rundeck(*jobs({name: one for name, one in applications.items() if name != "survives"})))
-        survives = Job(id=job_id("survives"), name="ends-nothing", action=lambda _: applications["survives"].start())
-        rundeck.state.jobs[survives.id] = survives
-        console = {"console": {"type": "console", "approval_links": True}}
-        answers = {"public_url": PUBLIC_URL, "channels": console}
-        file = configuration(rundeck.url, rabbitmq_server.url, RUNBOOKS, user=USER, **answers)
+        applications = stuck(rabbitmq_server, {name: MODES[name] for name in services}, stack, messages=MESSAGES)
+        rundeck = stack.enter_context(Rundeck(*jobs(applications)))
+        if "slow" in services:
+            rabbitmq_server.publish(applications["slow"].queue, SLOW_MESSAGES - MESSAGES)
+        if survives := applications.get("survives"):
+            rundeck.state.jobs[job_id("survives")].action = lambda _: survives.start()  # it ends nothing
+        answers = {"public_url": PUBLIC_URL, "channels": {"console": {"type": "console", "approval_links": True}}}
+        books = [runbook(name, **CHANGES.get(name, {})) for name in services]
+        file = configuration(rundeck.url, rabbitmq_server.url, books, user=USER, **answers)
         unstick = stack.enter_context(Unstick(folder, file, rabbitmq_password=PASSWORD))
         yield Town(unstick, rundeck, applications)
 
@@ -114,8 +120,8 @@ def incidents(town: Town) -> Iterator[dict[str, Future[dict[str, Any]]]]:
         town.applications[service].until_stuck()
         return town.answer(service)
 
-    with ThreadPoolExecutor(len(MODES)) as pool:
-        yield {service: pool.submit(begin, service) for service in MODES}
+    with ThreadPoolExecutor(len(town.applications)) as pool:
+        yield {service: pool.submit(begin, service) for service in town.applications}
 
 
 @pytest.fixture
@@ -123,7 +129,7 @@ def began(incidents: dict[str, Future[dict[str, Any]]]) -> Callable[[str], dict[
     return lambda service: incidents[service].result(timeout=ENDED_WITHIN_S)
 
 
-@pytest.mark.parametrize("service", ["unacked", "ready"])
+@of("unacked", "ready")
 def test_a_stuck_queue_is_restarted_and_seen_to_recover(town, began, service, capsys):
     """One restart, and `recovered` is reported soon after the consumer is back. What is held is proved. What is left as ready
     is likely only, since its consumer holds another queue's message: a person says that it hangs."""
@@ -147,10 +153,11 @@ def test_a_stuck_queue_is_restarted_and_seen_to_recover(town, began, service, ca
     assert took_s >= ended_s
 
 
-def test_the_incident_is_told_in_order_with_who_held_the_message(town, began):
+@of("unacked")
+def test_the_incident_is_told_in_order_with_who_held_the_message(town, began, service):
     """`incident` after a real one: the alert, the decision, the restart and the outcome, and the connection that hung."""
-    answer = began("unacked")
-    town.outcome("unacked")
+    answer = began(service)
+    town.outcome(service)
     ran = subprocess.run(
         [sys.executable, "-m", "unstick", "incident", answer["id"], "--json"],
         cwd=town.unstick.folder,
@@ -173,42 +180,46 @@ def test_the_incident_is_told_in_order_with_who_held_the_message(town, began):
         assert -1 < before["at"] - holder["since"] < 600, "the broker tells its clock to the second"
 
 
-def test_a_queue_that_drains_slowly_is_left_to_drain(town, began):
+@of("slow")
+def test_a_queue_that_drains_slowly_is_left_to_drain(town, began, service):
     """One message a second is movement: no second restart, people hear that it moves, then that it has recovered."""
-    assert is_restarted(began("slow"))
+    assert is_restarted(began(service))
     town.card("slow is processing again")
-    assert town.outcome("slow")["ending"] == "recovered"
-    assert town.restarts("slow") == 1
+    assert town.outcome(service)["ending"] == "recovered"
+    assert town.restarts(service) == 1
     headlines = [card.splitlines()[0] for card in town.unstick.cards("service=slow")]
     assert len(headlines) == 3, headlines
     assert "recovered" in headlines[-1]
 
 
-def test_a_consumer_that_hangs_on_the_same_message_again_goes_to_people(town, began):
+@of("again")
+def test_a_consumer_that_hangs_on_the_same_message_again_goes_to_people(town, began, service):
     """Another restart would not help: people are told to get up, and the next alert restarts nothing."""
-    assert is_restarted(began("again"))
-    outcome = town.outcome("again")
-    assert (outcome["ending"], outcome["restarts"], town.restarts("again")) == ("escalated", 1, 1)
+    assert is_restarted(began(service))
+    outcome = town.outcome(service)
+    assert (outcome["ending"], outcome["restarts"], town.restarts(service)) == ("escalated", 1, 1)
     assert "it hangs on the same message again" in " ".join(town.card("🚨 ACT NOW: again").split())
-    held = town.answer("again", severity="warning")
+    held = town.answer(service, severity="warning")
     assert (held["action"], held["reason"]) == ("held", "escalated")
-    assert town.restarts("again") == 1
+    assert town.restarts(service) == 1
 
 
-def test_a_connection_that_the_restart_did_not_end_goes_to_people(town, began):
+@of("survives")
+def test_a_connection_that_the_restart_did_not_end_goes_to_people(town, began, service):
     """Its job started a process beside the one that hangs. Another restart would leave it too: people learn how to close it."""
-    assert is_restarted(began("survives"))
-    outcome = town.outcome("survives")
-    assert (outcome["ending"], outcome["restarts"], town.restarts("survives")) == ("escalated", 1, 1)
+    assert is_restarted(began(service))
+    outcome = town.outcome(service)
+    assert (outcome["ending"], outcome["restarts"], town.restarts(service)) == ("escalated", 1, 1)
     said = " ".join(town.card("🚨 ACT NOW: survives").split())
     assert re.search(r"the restart did not end the connection 127\.0\.0\.1:\d+ -> 127\.0\.0\.1:\d+: RabbitMQ still has it", said)
     assert "rabbitmqctl close_connection PID" in said
 
 
-def test_no_consumer_after_the_restart_is_no_recovery(town, began):
+@of("absent")
+def test_no_consumer_after_the_restart_is_no_recovery(town, began, service):
     """The job succeeded and the application is up, but nobody consumes: escalated, never called recovered."""
-    assert is_restarted(began("absent"))
-    outcome = town.outcome("absent")
+    assert is_restarted(began(service))
+    outcome = town.outcome(service)
     assert (outcome["ending"], outcome["restarts"]) == ("escalated", 1)
     assert not any("recovered" in card.splitlines()[0] for card in town.unstick.cards("service=absent"))
     assert "No consumer came back" in town.card("🚨 ACT NOW: absent")
