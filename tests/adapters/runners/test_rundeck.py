@@ -138,25 +138,42 @@ def test_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("within_s", [2.0, PATIENCE_S + 1000.0])
+def test_one_question_of_several_may_have_less_time_and_another_version(monkeypatch: pytest.MonkeyPatch, within_s: float) -> None:
+    """Never more time than all of them have together."""
+    wire, token = Wire(200, JSON, {}), Secret(b"t")
+    monkeypatch.setattr(http_client, "request", wire.request)
+    to = answers.connect(replace(SETTINGS, token=token), PATIENCE_S).within(within_s)
+    answers.ask(replace(to, api_version=46), "GET", "job/x", accept="application/yaml")
+    (sent,) = wire.sent
+    assert (sent["url"], sent["headers"]["Accept"]) == ("http://rundeck/api/46/job/x", "application/yaml")
+    assert 0 < sent["timeout_s"] <= min(within_s, PATIENCE_S)
+
+
 @pytest.mark.parametrize(
-    ("status", "body", "values", "sent"),
+    ("status", "error_code", "values", "sent", "invalidated"),
     [
-        pytest.param(403, {"errorCode": "unauthorized"}, [b"a", b"b"], ["a", "b"], id="refused"),
-        pytest.param(401, b"", [b"a", b"b"], ["a", "b"], id="a proxy's login"),
-        pytest.param(403, {"errorCode": "unauthorized"}, [b"a"], ["a"], id="the same again"),
-        pytest.param(403, {"errorCode": "unauthorized"}, [b"a", Denied("secrets", "gone")], ["a"], id="gone"),
-        pytest.param(403, {"errorCode": "api.error.item.unauthorized"}, [b"a", b"b"], ["a"], id="a missing right"),
-        pytest.param(400, {"errorCode": "unauthorized"}, [b"a", b"b"], ["a"], id="another no"),
+        pytest.param(403, "unauthorized", [b"a", b"b"], ["a", "b"], 1, id="refused"),
+        pytest.param(401, "", [b"a", b"b"], ["a", "b"], 1, id="a proxy's login"),
+        pytest.param(403, "unauthorized", [b"a"], ["a"], 1, id="the same again"),
+        pytest.param(403, "unauthorized", [b"a", Denied("secrets", "gone")], ["a"], 1, id="gone"),
+        pytest.param(403, "unauthorized", [b"a", Unavailable("secrets", "late")], ["a"], 1, id="late"),
+        pytest.param(403, "api.error.item.unauthorized", [b"a", b"b"], ["a"], 0, id="a missing right"),
+        pytest.param(403, "withheld", [b"a", b"b"], ["a"], 0, id="another refusal"),
+        pytest.param(400, "unauthorized", [b"a", b"b"], ["a"], 0, id="another no"),
+        pytest.param(404, "unauthorized", [b"a", b"b"], ["a"], 0, id="not there, it says"),
+        pytest.param(404, "", [b"a", b"b"], ["a"], 0, id="not there"),
     ],
 )
 def test_only_a_refused_token_is_read_again(
-    monkeypatch: pytest.MonkeyPatch, status: int, body: Any, values: list[Any], sent: list[str]
+    monkeypatch: pytest.MonkeyPatch, status: int, error_code: str, values: list[Any], sent: list[str], invalidated: int
 ) -> None:
     """And only another one is tried, once: the start of a job must not be sent twice for anything else."""
-    wire = Wire(status, JSON, body)
+    wire, token = Wire(status, JSON, {"errorCode": error_code} if error_code else b""), Secret(*values)
     with pytest.raises(Denied):
-        wire.ask(monkeypatch, Secret(*values), method="POST")
+        wire.ask(monkeypatch, token, method="POST")
     assert [request["headers"]["X-Rundeck-Auth-Token"] for request in wire.sent] == sent
+    assert token.invalidated == invalidated
 
 
 EXPECTED = {
@@ -214,11 +231,16 @@ DISABLED = {"errorCode": "api.error.job.disabled"}
     ("method", "status", "kind", "body", "expected", "error", "detail"),
     [
         ("GET", 200, "", {}, 200, None, ""),
+        ("GET", 201, JSON, {}, 201, None, ""),
         ("GET", 204, JSON, b"", 204, None, ""),
         ("POST", 201, JSON, {}, 200, Unavailable, "answered 201 without saying what it did"),
+        ("POST", 200, JSON, {}, 201, Unavailable, "answered 200 without saying what it did"),
+        ("GET", 202, JSON, {}, 200, Unavailable, "answered 202 without saying what it did"),
+        ("POST", 299, JSON, {}, 200, Unavailable, "answered 299 without saying what it did"),
         ("POST", 200, HTML, b"<html>", 200, Unavailable, "answered 200 without saying what it did"),
         ("DELETE", 200, HTML, b"<html>", 204, Unavailable, "answered 200 without saying what it did"),
         ("GET", 200, HTML, b"<html>", 200, Denied, NOT_RUNDECK),
+        ("GET", 300, JSON, {}, 200, Denied, NOT_RUNDECK),
         ("POST", 399, JSON, DISABLED, 200, Denied, NOT_RUNDECK),
         ("POST", 400, HTML, DISABLED, 200, Denied, NOT_RUNDECK),
         ("GET", 401, "", b"", 200, Denied, NOT_RUNDECK),
@@ -228,8 +250,11 @@ DISABLED = {"errorCode": "api.error.job.disabled"}
         ("POST", 407, "", b"", 200, Denied, "refused the request"),
         ("POST", 408, JSON, {}, 200, Unavailable, "answered 408"),
         ("POST", 425, JSON, {}, 200, Unavailable, "answered 425"),
+        ("POST", 426, JSON, {}, 200, Denied, "refused the request"),
         ("POST", 429, JSON, {}, 200, Unavailable, "answered 429"),
+        ("POST", 499, JSON, {}, 200, Denied, "refused the request"),
         ("POST", 500, HTML, b"<html>", 200, Unavailable, "answered 500"),
+        ("POST", 599, JSON, {}, 200, Unavailable, "answered 599"),
     ],
 )
 def test_what_an_answer_of_something_else_means(

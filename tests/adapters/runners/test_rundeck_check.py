@@ -1,6 +1,5 @@
 """What `check` makes of each answer that Rundeck may give, and of the files in infra/rundeck."""
 
-import copy
 import re
 import subprocess
 import time
@@ -36,18 +35,15 @@ STEP = "test $(date +%s) -le @option.unstick_not_after@ || exit 3"
 OPTIONS = tuple({"name": name} for name in ("service", "unstick_incident", "unstick_not_after"))
 
 
-JOB_AS_IT_SHOULD_BE = {
-    "sequence": {"commands": [{"script": STEP}], "strategy": "sequential"},
-    "options": list(OPTIONS),
-    "timeout": "10m",
-    "nodefilters": {"filter": "name: rd-1"},
-}
-
-
 @pytest.fixture
 def job(said: Said) -> dict[str, Any]:
     """The definition that Rundeck has of the job, of which all is well."""
-    job = copy.deepcopy(JOB_AS_IT_SHOULD_BE)
+    job: dict[str, Any] = {
+        "sequence": {"commands": [{"script": STEP}], "strategy": "sequential"},
+        "options": list(OPTIONS),
+        "timeout": "10m",
+        "nodefilters": {"filter": "name: rd-1"},
+    }
     said.bodies |= {
         "system/info": {"system": {"rundeck": {"version": "6.2.0", "apiversion": 59}}},
         "job/x/info": {"name": "mail", "group": "ops", "project": "de/mo", "enabled": True},
@@ -169,6 +165,7 @@ URL = Denied("Rundeck", "is not Rundeck", remedy="check the URL")
         ("system/info", ACL, checks.ANSWERS, False, "load the policy"),
         ("job/x/info", ACL, checks.JOB, False, "load the policy"),
         ("job/x/info", GONE, checks.JOB, False, "compare the UUID"),
+        ("job/x/info", URL, checks.JOB, False, "check the URL"),
         ("job/x/meta", ACL, checks.MAY_RUN, None, "load the policy"),
         ("job/x/meta", URL, checks.MAY_RUN, None, ""),
         ("job/x/meta", NO_ANSWER, checks.MAY_RUN, False, checks.UNREACHABLE),
@@ -211,10 +208,12 @@ def test_a_definition_that_is_none(said: Said, body: bytes) -> None:
         ("job/x/info", {"name": "m", "group": "a/b", "project": "p", "enabled": 1}, checks.JOB, False, "a/b/m in p"),
         ("job/x/meta", [{"name": "authz", "data": {"run": False}}], checks.MAY_RUN, False, "its role lacks `run` on the job"),
         ("job/x/meta", [{"name": "authz", "data": {"run": "yes"}}], checks.MAY_RUN, None, checks.ABORTS),
+        ("job/x/meta", [{"name": "authz", "data": []}], checks.MAY_RUN, None, checks.ABORTS),
         ("job/x/meta", [5, {"name": "authz", "data": {"run": True}}], checks.MAY_RUN, True, checks.ABORTS),
         ("job/x/meta", {"name": "authz"}, checks.MAY_RUN, None, checks.ABORTS),
         ("job/x/executions?max=1", {"paging": {"total": 1}, "executions": []}, checks.HISTORY, False, "1 executions"),
         ("job/x/executions?max=1", {"paging": {"total": 0}, "executions": []}, checks.HISTORY, True, "0 executions"),
+        ("job/x/executions?max=1", {"paging": {"total": 0}, "executions": [{}]}, checks.HISTORY, True, "0 executions"),
         (
             "project/de%2Fmo/resources?filter=name%3A%20rd-1", {},
             checks.NODES, False, "no node of `name: rd-1` that the token may use",
@@ -255,16 +254,17 @@ DEFINITIONS = [
     (options({"name": "service", "value": "x", "required": True}), OPTIONS_ARE, True, ""),
     (options({"name": "service", "secure": True}), OPTIONS_ARE, False, "service is secure, so the history does not show it"),
     (options({"name": "a", "secure": True}), OPTIONS_ARE, True, ""),
-    ({"timeout": "29m"}, TIMEOUT, True, "timeout: 29m"),
+    *(({"timeout": short}, TIMEOUT, True, f"timeout: {short}") for short in ("29m", 1799)),
     ({"timeout": "1d 2h3m 4s "}, TIMEOUT, None, "timeout: 1d 2h3m 4s"),
-    ({"timeout": 1800}, TIMEOUT, None, "timeout: 1800"),
-    ({"timeout": "0"}, TIMEOUT, None, "timeout: 0"),
-    ({"timeout": "${option.t1}"}, TIMEOUT, None, "timeout: ${option.t1}"),
+    *(({"timeout": other}, TIMEOUT, None, f"timeout: {other}") for other in (1800, "0", "${option.t1}")),
+    *(({"timeout": empty}, TIMEOUT, None, "timeout: none") for empty in ("", None)),
+    ({"timeout": "x" * 50}, TIMEOUT, None, f"timeout: {'x' * 40}..."),
     ({"retry": None}, RETRY, True, ""),
     ({"retry": {"retry": "0", "delay": "5m"}}, RETRY, True, ""),
     ({"retry": 2}, RETRY, None, "retry: 2"),
     ({"retry": {"retry": "${option.r}"}}, RETRY, None, "retry: ${option.r}"),
-    ({"multipleExecutions": True}, ONCE, False, "several times at once"),
+    ({"retry": "9" * 50}, RETRY, None, f"retry: {'9' * 40}..."),
+    *(({"multipleExecutions": word}, ONCE, False, "several times at once") for word in (True, "yes")),
     ({"multipleExecutions": None}, ONCE, True, ""),
     (first(), GUARD, True, ""),
     (first(STEP.replace("@option.unstick_not_after@", "$RD_OPTION_UNSTICK_NOT_AFTER")), GUARD, True, ""),
@@ -273,8 +273,7 @@ DEFINITIONS = [
     (first(STEP.replace("date +%s", "date")), GUARD, False, LATE),
     (first(STEP.replace("exit 3", "exit 0")), GUARD, False, LATE),
     (first(f"  # {STEP}"), GUARD, False, LATE),
-    ({"sequence": {"commands": ["x", {"script": STEP}]}}, GUARD, False, LATE),
-    ({"sequence": {"commands": []}}, GUARD, False, LATE),
+    *(({"sequence": {"commands": odd}}, GUARD, False, LATE) for odd in (["x", {"script": STEP}], {"script": STEP}, [])),
     ({"sequence": [{"script": STEP}]}, GUARD, False, LATE),
     (first(keepgoing=True), GUARD, False, "keepgoing is true"),
     ({"sequence": {"commands": [{"script": STEP, "errorhandler": {}}]}}, GUARD, False, "the first step has an error"),
@@ -372,6 +371,7 @@ def test_own_definition_can_be_limited_to_a_host(double: Rundeck, settings: Sett
     findings = check(Restart(Job().id, {"service": "mail"}, holder=HolderOption("host", "[0-9.]+")), settings)
     assert [(finding.what, finding.detail) for finding in findings.values() if finding.ok is False] == []
     assert findings[HOLDER].ok
+    assert {request.method for request in double.requests} == {"GET"}
     host = next(option for option in double.definitions[Job().id][0]["options"] if option["name"] == "host")
     texts = (".*", "10.0.3.7", "fd00::7", "mail-1.example", "--help", "a b")
     assert [text for text in texts if re.search(host["regex"], text)] == [".*", "10.0.3.7", "fd00::7", "mail-1.example"]

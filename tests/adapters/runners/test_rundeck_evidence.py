@@ -7,12 +7,28 @@ import pytest
 from functions.application.ports import EvidenceRun
 from functions.runtime.errors import Denied, Unavailable
 from testbed.doubles.rundeck import INCIDENT
-from testbed.patience import PATIENCE_S
-from tests.adapters.runners.systems import SETTINGS, Said, recorded
+from testbed.patience import PATIENCE_S, wait_until
+from tests.adapters.runners.systems import SETTINGS, STACK, RundeckServer, Said, recorded
 
 TAG = "inc-1.evidence"
 ENDED = {"id": 7, "status": "failed", "date-ended": {"unixtime": 1}}
 RUNNING, ALL = "executions?status=running&max=20", "executions?max=20"
+
+
+def test_a_start_whose_answer_is_lost_is_found_by_its_tag(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is unknown, and not sent again."""
+    with RundeckServer() as system:
+        monkeypatch.setenv("RUNNER_SECRET", system.secret)
+        system.fault("POST", "/run", "drop")
+        with pytest.raises(Unavailable):
+            system.adapter.start_evidence(system.evidence, {"process": "mail"}, tag=TAG, timeout_s=PATIENCE_S)
+
+        def read_by_tag() -> EvidenceRun:
+            return system.adapter.read_evidence(system.evidence, tag=TAG, execution=None, partial=False, timeout_s=PATIENCE_S)
+
+        _, texts = wait_until(read_by_tag, lambda read: read[1] is not None)
+        assert [node.text for node in texts or ()] == [STACK]
+        assert len(system.posts()) == 1
 
 
 def read(execution: str | None, *, partial: bool = False) -> EvidenceRun:

@@ -1,5 +1,6 @@
 """Rundeck's history: how an execution is read, how far back the lists go, a followed run and its log, and evidence."""
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ from tests.adapters.runners.systems import AT, SETTINGS, Said, answered, recorde
 
 JOB = Job().id
 MAIL = Target("t", "http://rundeck", JOB, {"service": "mail"})
+URL = "http://127.0.0.1:4440/"
 SINCE_S = 600.5
 WINDOW = AT - SINCE_S - 3600.0
 """What ended before needs no further page."""
@@ -38,7 +40,7 @@ def look(
 
 
 def read(body: Any) -> Execution:
-    return answers.execution_of(body, replace(SETTINGS, url="http://127.0.0.1:4440/"))
+    return answers.execution_of(body, replace(SETTINGS, url=URL))
 
 
 @pytest.mark.parametrize(
@@ -70,14 +72,17 @@ def test_recorded_executions(name: str, ended: bool, succeeded: bool, status: st
     ("row", "expected"),
     [
         ({"id": "5", "user": None, "permalink": 5, "date-started": {"unixtime": "1500"}}, {}),
-        ({"status": "s" * 61}, {"status": "s" * 60 + "..."}),
+        ({"status": "other", "customStatus": ""}, {"status": "other"}),
+        *(({"status": "s" * n}, {"status": "s" * 60 + more}) for n, more in ((60, ""), (61, "..."))),
         ({"user": "u" * 101}, {"user": "u" * 100 + "..."}),
-        ({"job": {"options": {"unstick_incident": "t" * 101}}}, {"tag": "t" * 100 + "..."}),
-        ({"job": {"options": {"unstick_not_after": "180"}}}, {"runner_not_after": 180.0}),
+        *(({"job": {"options": {INCIDENT: "t" * n}}}, {"tag": "t" * 100 + more}) for n, more in ((100, ""), (101, "..."))),
+        *(({"job": {"options": {NOT_AFTER: end}}}, {"runner_not_after": float(end)}) for end in ("180", "180000000000")),
         *(({"job": {"options": {"unstick_not_after": odd}}}, {}) for odd in ("1800000000000", "²", "-5")),
         ({"status": "queued"}, {"status": "queued", "scheduled": True}),
         ({"status": "queued", "date-ended": {"unixtime": 2500}}, {"status": "queued", "runner_ended_at": 2.5}),
-        ({"permalink": "http://127.0.0.1:4440/" + "p" * 500}, {"url": "http://127.0.0.1:4440/" + "p" * 478 + "..."}),
+        ({"date-started": {"unixtime": 1500.5}}, {"runner_started_at": 1.5005}),
+        *(({"date-started": odd}, {}) for odd in ({}, 1500)),
+        *(({"permalink": f"{URL}{'p' * n}"}, {"url": f"{URL}{'p' * 478}{more}"}) for n, more in ((478, ""), (479, "..."))),
         ({"permalink": "http://127.0.0.1:44401/p"}, {}),
         ({"project": None}, {"url": "http://127.0.0.1:4440/project//execution/show/5"}),
     ],
@@ -88,14 +93,14 @@ def test_how_an_odd_execution_is_read(row: dict[str, Any], expected: dict[str, A
     assert read({"id": 5, "status": "running", "project": "a/b"} | row) == Execution("5", **fields)
 
 
-@pytest.mark.parametrize("row", [*({"id": odd} for odd in (None, "²", "5a", -5, "")), {"status": None}])
+@pytest.mark.parametrize("row", [*({"id": odd} for odd in (None, "²", "5a", -5, "")), {"status": None}, {"status": 5}])
 def test_an_execution_without_a_number_or_status_is_unknown(row: dict[str, Any]) -> None:
     """Nobody could follow it."""
     with pytest.raises(Unavailable, match="without an id or a status"):
         read({"id": 5, "status": "running"} | row)
 
 
-@pytest.mark.parametrize("headers", [{}, {"date": "today"}])
+@pytest.mark.parametrize("headers", [{}, {"date": "today"}, {"date": ""}])
 def test_a_clock_that_can_not_be_read(headers: dict[str, str]) -> None:
     """Without it no age is known."""
     with pytest.raises(Unavailable, match="no usable Date header"):
@@ -219,10 +224,12 @@ TWICE = ["0", "running0", "running0", "scheduled0", "0"]
         pytest.param([row(1)] * 100, ONCE, id="a page"),
         pytest.param([row(1)] * 101, [*TWICE, "100"], id="a page and one more"),
         pytest.param([row(1, ended=WINDOW - 0.001)] * 250, TWICE, id="before the window"),
+        pytest.param([row(1, ended=WINDOW + 0.25)] * 150, [*TWICE, "100"], id="a moment inside"),
         pytest.param([row(1, ended=WINDOW)] * 250, [*TWICE, "100", "200"], id="at its beginning"),
         pytest.param([row(1)] * 100 + [row(2, ended=1.0)] * 150, [*TWICE, "100"], id="the second page is before it"),
         pytest.param([row(1, ended=1.0)] * 99 + [row(2)] + [row(3)] * 50, [*TWICE, "100"], id="one is inside"),
         pytest.param([row(1, ended=1.0)] * 99 + [row(2, ended=None)] * 2, [*TWICE, "100"], id="one is not over"),
+        pytest.param([row(1, ended=1.0)] * 99 + [row(2) | {"date-ended": {"unixtime": "1"}}] * 2, [*TWICE, "100"], id="no time"),
         pytest.param([row(1)] * 1000, [*TWICE, *(f"{number}" for number in range(100, 1000, 100))], id="ten pages"),
     ],
 )
@@ -250,7 +257,9 @@ def test_too_long_a_history_is_unknown(said: Said, lists: Lists) -> None:
     assert sum(path.startswith("execution/") for path in said.asked) == 20
 
 
-@pytest.mark.parametrize(("total", "hidden", "shown"), [(5, 1, "4 of 5"), (100, 1, "99 of 100"), (150, 50, "0 of 50")])
+@pytest.mark.parametrize(
+    ("total", "hidden", "shown"), [(5, 1, "4 of 5"), (100, 1, "99 of 100"), (150, 1, "49 of 50"), (150, 50, "0 of 50")]
+)
 def test_rows_that_are_hidden_are_counted(lists: Lists, total: int, hidden: int, shown: str) -> None:
     """Fewer rows than the list says there are: a missing right, and no short history."""
     lists.rows, lists.hidden = [row(1)] * total, hidden
@@ -263,7 +272,7 @@ def test_rows_that_are_hidden_are_counted(lists: Lists, total: int, hidden: int,
     "body",
     [
         {"paging": {"total": 0}, "executions": {}}, {"paging": {}, "executions": []}, {"paging": 0, "executions": []},
-        {"paging": {"total": "0"}, "executions": []}, {"paging": {"total": 1}, "executions": [5]}, [],
+        {"paging": {"total": "0"}, "executions": []}, {"paging": {"total": 1}, "executions": [5]}, {"paging": {"total": 0}}, [],
     ],
 )  # fmt: skip
 def test_what_is_no_list_is_unknown(said: Said, lists: Lists, body: Any) -> None:
@@ -274,9 +283,12 @@ def test_what_is_no_list_is_unknown(said: Said, lists: Lists, body: Any) -> None
 
 
 def test_a_clear_no_is_told_before_a_missing_answer(said: Said, lists: Lists) -> None:
-    """It comes with a remedy; the other may pass by itself."""
+    """It comes with a remedy; the other may pass by itself. Without one it is the first error, whatever its kind."""
     said.bodies |= {RUNNING: Unavailable("Rundeck", "answered 500"), ALL: Denied("Rundeck", "may not", code=DeniedCode.ACL)}
     with pytest.raises(Denied):
+        look()
+    said.bodies |= {RUNNING: OSError("odd"), ALL: Unavailable("Rundeck", "answered 500")}
+    with pytest.raises(OSError, match="odd"):
         look()
 
 
@@ -285,6 +297,9 @@ def test_the_clock_is_that_of_the_newest_answer(lists: Lists) -> None:
     lists.clocks = {"running": (AT + 1, AT + 0.3), "scheduled": (AT + 2, AT + 0.5), "": (AT + 2, AT + 0.4)}
     history = look()
     assert (history.runner_now, history.read_at) == (AT + 2, AT + 0.4)
+    lists.clocks = {"running": (AT + 2, AT + 0.3), "scheduled": (AT, AT), "": (AT + 1, AT + 0.4)}
+    history = look()
+    assert (history.runner_now, history.read_at) == (AT + 2, AT + 0.3)
 
 
 @pytest.mark.parametrize("first", ["running", "rows"])
@@ -326,17 +341,18 @@ def test_a_run_from_before_the_servers_start_is_abandoned(
     double: Rundeck, settings: Settings, change: Callable[[Any], None], abandoned: bool
 ) -> None:
     """Rundeck was killed in a run: who runs it is gone, and it stays `running`. Before that it just runs."""
-    double.state.plant(JOB, {"service": "mail"}, started=double.state.now() - 5.0)
-    history = look(settings, follow="1")
+    double.state.jobs[JOB].duration_s, double.state.jobs[JOB].timeout_s = math.inf, None
+    started = settings.run(MAIL, tag="inc.1", runner_not_after=time.time() + 60, timeout_s=PATIENCE_S)
+    history = look(settings, follow=started.id)
     assert not (history.followed and history.followed.abandoned)
     double.state.crash()
     change(double.state)
-    history = look(settings, follow="1")
+    history = look(settings, follow=started.id)
     assert history.followed is not None
     assert (history.followed.abandoned, history.executions[0].abandoned) == (abandoned, abandoned)
 
 
-@pytest.mark.parametrize("code", [DeniedCode.JOB, DeniedCode.ACL])
+@pytest.mark.parametrize("code", [DeniedCode.JOB, DeniedCode.ACL, DeniedCode.TOKEN])
 def test_an_execution_that_is_gone_is_none(said: Said, lists: Lists, code: DeniedCode) -> None:
     """Every other no is one of the whole look."""
     said.bodies["execution/1"] = Denied("Rundeck", "no", code=code)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -250,6 +251,11 @@ def test_evidence_is_collected_any_number_at_a_time_and_read_so_far(place):
         assert read("restart", tag=tag, execution=None, partial=False, timeout_s=LIMIT_S) == (run, None)
         assert read("restart", tag=tag, execution=run.id, partial=True, timeout_s=LIMIT_S)[1] is not None
     (place.folder / "go").touch()
+    for tag in ("incident-1.evidence", "incident-2.evidence"):
+        ended, output = wait_until(
+            partial(read, "restart", tag=tag, execution=None, partial=False, timeout_s=LIMIT_S), lambda run: run[1]
+        )
+        assert (ended and ended.succeeded, [node.text for node in output or ()]) == (True, ["done\n"])
     assert read("restart", tag="other.evidence", execution=None, partial=False, timeout_s=LIMIT_S) == (None, None)
 
 

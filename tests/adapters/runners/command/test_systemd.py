@@ -68,10 +68,12 @@ def test_the_command_runs_in_an_instance_of_the_shipped_unit_with_the_units_envi
     assert not any("RABBITMQ" in line for line in tail)
 
 
-def test_the_polkit_rule_allows_that_unit_and_no_other():
+def test_the_polkit_rule_allows_that_unit_and_no_other(place):
     """There is no polkit here: the rule's own pattern is tried on what is started, and on what is not."""
+    said = systemd(place)
+    place.until_ended(place.start())
     (pattern,) = re.findall(r"/(\^unstick-run.*\$)/\.test", RULES)
-    assert re.search(pattern, "unstick-run@1.service")
+    assert re.search(pattern, said.read_text().split()[-1])
     others = ("unstick-run@1.service.evil", "ssh.service", "a unstick-run@1.service")
     assert not any(re.search(pattern, other) for other in others)
 
