@@ -13,8 +13,7 @@ from functions.domain.model.events import Reply, TimerFired
 from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import EvidenceJob
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
-from tests.application.test_reconcile import fails
-from tests.support.worlds.memory import Memory
+from tests.support.worlds.memory import Memory, fails
 from tests.support.worlds.scenes import AHEAD_S, RUNNER_NOW, TARGET, alerted, case, rules, runbook
 
 KEY = TARGET.key

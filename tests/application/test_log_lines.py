@@ -15,8 +15,7 @@ from functions.domain.model.incidents import AfterRestart, Document, Outcome
 from functions.domain.model.observations import Execution, Pause
 from functions.domain.model.runbooks import Limits
 from functions.runtime.errors import Conflict, Denied, Unavailable
-from tests.application.test_reconcile import fails
-from tests.support.worlds.memory import Memory
+from tests.support.worlds.memory import DOWN, Memory, fails
 from tests.support.worlds.scenes import (
     NOW,
     RUNNER_NOW,
@@ -36,7 +35,6 @@ from tests.support.worlds.scenes import (
 
 KEY = TARGET.key
 NAMED = {"document": KEY, "target": "service=mail"}
-DOWN = Unavailable("store", "is down")
 Line = tuple[str, str, dict[str, Any]]
 
 

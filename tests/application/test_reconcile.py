@@ -27,7 +27,7 @@ from functions.domain.model.runbooks import Matcher, Restart
 from functions.entrypoints import webhook
 from functions.runtime.errors import Conflict, Denied, DeniedCode, Unavailable
 from functions.runtime.text import Text
-from tests.support.worlds.memory import Memory
+from tests.support.worlds.memory import Memory, fails, once
 from tests.support.worlds.one_machine import payload_of
 from tests.support.worlds.scenes import (
     MAIL,
@@ -49,32 +49,7 @@ from tests.support.worlds.scenes import (
 )
 
 KEY = TARGET.key
-DOWN = Unavailable("store", "is down")
 SLOW = Unavailable("rundeck", "did not answer in time", late=True)
-
-
-def fails(*names: str, error: Exception = DOWN, times: int = 10_000) -> Callable[[str], None]:
-    """What makes calls whose name begins with one of these fail, the first `times` of them."""
-    left = [times]
-
-    def before(name: str) -> None:
-        if name.startswith(names) and left[0] > 0:
-            left[0] -= 1
-            raise error
-
-    return before
-
-
-def once(name: str, act: Callable[[], None], *, at: int = 1) -> Callable[[str], None]:
-    """What does something as the `at`-th call whose name begins so begins."""
-    count = [0]
-
-    def before(called: str) -> None:
-        count[0] += called.startswith(name)
-        if called.startswith(name) and count[0] == at:
-            act()
-
-    return before
 
 
 SLOTS = {"load storm", "load storm-1", "load storm-2"}

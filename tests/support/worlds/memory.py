@@ -107,7 +107,7 @@ class Memory:
         self.clock += 0.01
         self.before(name)
 
-    # --- what flow.py asks for
+    # --- what the application asks for
 
     def now(self) -> float:
         return self.clock
@@ -230,3 +230,30 @@ class Memory:
 
     def log(self, severity: str, message: str, **fields: object) -> None:
         """Nobody reads it here."""
+
+
+DOWN = Unavailable("store", "is down")
+
+
+def fails(*names: str, error: Exception = DOWN, times: int = 10_000) -> Callable[[str], None]:
+    """What makes calls whose name begins with one of these fail, the first `times` of them."""
+    left = [times]
+
+    def before(name: str) -> None:
+        if name.startswith(names) and left[0] > 0:
+            left[0] -= 1
+            raise error
+
+    return before
+
+
+def once(name: str, act: Callable[[], None], *, at: int = 1) -> Callable[[str], None]:
+    """What does something as the `at`-th call whose name begins so begins."""
+    count = [0]
+
+    def before(called: str) -> None:
+        count[0] += called.startswith(name)
+        if called.startswith(name) and count[0] == at:
+            act()
+
+    return before
