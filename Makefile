@@ -30,7 +30,7 @@ all-tests: setup ## run the tests without lint
 test-fast: setup ## run the fast tests only, as pre-push does
 	$(RUN) -m pytest tests/domain tests/application tests/runtime tests/config $(ARGS)
 
-test-long: setup ## run the long tests, in half an hour: other versions of RabbitMQ, more schedules and examples, a simulated day
+test-long: setup ## run the long tests, in a quarter of an hour: other versions of RabbitMQ, more schedules and examples, a simulated day
 	-@[ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || tools/brokers "$${BROKERS_FOLDER:-build/brokers}"
 	$(RUN) -m pytest -m "(long or hypothesis) and not manual" --hypothesis-profile=long $(ARGS)
 

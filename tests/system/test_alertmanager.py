@@ -1,4 +1,6 @@
-"""Without Grafana: RabbitMQ's own metrics, Prometheus and Alertmanager with the files of infra/, Unstick, and back."""
+"""Without Grafana: RabbitMQ's own metrics, Prometheus and Alertmanager with the files of infra/, Unstick, and back.
+
+It is long: by day promtool and amtool test those files, and test_one_machine.py has an alert of Alertmanager's."""
 
 from __future__ import annotations
 

@@ -77,6 +77,7 @@ def test_a_held_message_is_unacknowledged_until_its_consumer_dies(rabbitmq_serve
     wait_until(lambda: look(rabbitmq_server, "held"), lambda seen: seen.consumer_ids == ())
 
 
+@pytest.mark.long  # what the page says of one broker does not change by day
 @pytest.mark.parametrize("kind", ["classic", "quorum"])
 def test_one_message_is_moved_by_hand_as_the_docs_say(rabbitmq_server, kind):
     """docs/rabbitmq.md: looking at all keeps their order, and `Reject requeue false` moves the first of them, whole."""
@@ -263,6 +264,7 @@ def _definitions(password: str) -> Any:
     return json.loads(text.replace("REPLACE_WITH_PASSWORD_HASH", hashed.stdout.strip()))
 
 
+@pytest.mark.long  # the recorded answers say the same by day
 def test_the_tag_monitoring_shows_who_hangs(rabbitmq_server):
     """Of two consumers of a real broker the one that holds a message and does nothing, by name, host and the beginning of its
     connection; with the tag `management` alone neither."""
@@ -291,6 +293,7 @@ def test_the_tag_monitoring_shows_who_hangs(rabbitmq_server):
         assert as_user("reader", "read").holders == ()
 
 
+@pytest.mark.long  # the recorded answers say the same by day
 def test_a_channel_shows_how_much_it_may_hold(rabbitmq_server):
     """3.10 has the limit of a whole channel (global QoS); 4.x enforces it and doesn't show it, so that nothing is known where
     consumers have no limit of their own. A new consumer's channel is there as soon as its consumer is."""

@@ -1,4 +1,6 @@
-"""infra/rundeck/evidence-celery.yaml, really run beside real Celery workers: what it shows, and where it has an opinion."""
+"""infra/rundeck/evidence-celery.yaml, really run beside real Celery workers: what it shows, and where it has an opinion.
+
+All are long, since they need the client libraries."""
 
 from __future__ import annotations
 

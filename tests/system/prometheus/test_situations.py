@@ -1,6 +1,7 @@
 """What queues do before a real Prometheus, and what is said of each: the situations of docs/symptoms.md, fifteen times as fast.
 
-Wrong may be only what the page says is wrong without its line; with its line it is right."""
+Wrong may be only what the page says is wrong without its line; with its line it is right. All are long: by day the tests of the
+adapter have the answers of a Prometheus."""
 
 from __future__ import annotations
 
