@@ -37,7 +37,7 @@ test-long: setup ## run the long tests, in a quarter of an hour: other versions 
 test-manual: setup ## run the tests that take hours: the town on each version of RabbitMQ
 	$(RUN) -m pytest -m manual -n 0 $(ARGS)
 
-mutate: setup ## mutation testing: change 200 places of the domain, one at a time, and list the changes that no test notices
+mutate: setup ## mutation testing: change 200 places of domain and application, one at a time, and list the changes that no test notices
 	$(RUN) -m tools.mutate $(ARGS)
 
 lint: setup ## check style, types and imports

@@ -1,4 +1,4 @@
-"""`make mutate`: mutation testing of a random sample of the domain by cosmic-ray, in a copy of the project for each core.
+"""`make mutate`: mutation testing of a sample of domain and application by cosmic-ray, in a copy of the project for each core.
 
 Prints each change that no test noticed. ARGS='--count 50 --seed 2 --only functions/domain/health' takes
 fewer, another sample, or one folder.
@@ -53,7 +53,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--only", default="functions/domain/", help="only files whose path begins so")
+    parser.add_argument("--only", default="functions/", help="only files whose path begins so")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="unstick-mutate-") as folder, ThreadPoolExecutor(asked.workers) as pool:
         first = Path(folder) / "0"
