@@ -125,7 +125,7 @@ def _is_ill(world: World, name: str) -> bool:
 def _mend(world: World, app: str, name: str) -> None:
     if _is_ill(world, name):
         world.note(f"people mend {name}")
-        mended = replace(Worker(f"{app}-mended-{world.now:.0f}"), rate=6.0)
+        mended = Worker(f"{app}-mended-{world.now:.0f}", rate=6.0)
         world.queues[to_queue("/", name).key].turn(world.now, (mended,))
 
 
