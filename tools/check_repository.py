@@ -203,12 +203,6 @@ def addresses() -> list[str]:
     ]
 
 
-def over_limits() -> list[str]:
-    """Rows of `make weight` over their limit. A limit is raised only by a commit that says why."""
-    rows = [(what, amount, limit) for what, amount, limit in weight.rows(ROOT) if limit is not None and amount > limit]
-    return [f"{what}: {amount:,}, at most {limit:,}" for what, amount, limit in rows]
-
-
 CHECKS = {
     "broken links": broken_links,
     "unknown targets": unknown_targets,
@@ -221,7 +215,7 @@ CHECKS = {
     "imports of an HTTP client outside functions/runtime/http_client.py": other_doors_to_http,
     "clients imported without the lock": imports_without_lock,
     "texts that have to be a Text": untranslated,
-    "heavier than tools/weight.py allows": over_limits,
+    "heavier than tools/weight.py allows": lambda: weight.problems(ROOT),
     "addresses of a package registry, or folders of this machine": addresses,
 }
 

@@ -1,5 +1,5 @@
 """Measure the project's size: `make weight`, or `make weight ARGS='--base REV'` for before and after.
-`make lint` fails over a limit.
+`make lint` fails over a limit, or where a row is over it already, over what it weighed then.
 
 How each row is counted:
 - Code lines are lines with code on them: no blank lines, comments, docstrings (a string that stands alone as a statement) or
@@ -11,7 +11,7 @@ How each row is counted:
 - Packages are the pinned ones in requirements.txt, the function's own.
 - Keys are the dotted names in unstick.schema.json that have a value and no further names below them; the same key of several
   chats counts once. NOT_COUNTED says what else is no key.
-- Words are those of docs/**/*.md, as `wc -w` counts them.
+- Words are those of all *.md, as `wc -w` counts them. Of README.md those outside its code blocks.
 - A function's lines go from `def` to its last one, docstring included. Functions of main.py, functions/ and unstick/ count,
   nested ones too.
 - Arguments are counted without self and cls; * and ** are one each.
@@ -23,6 +23,7 @@ import argparse
 import ast
 import io
 import json
+import re
 import subprocess
 import tarfile
 import tempfile
@@ -52,12 +53,21 @@ NOT_COUNTED = {"type", "days", "from", "to"}
 """A chat's `type` names its adapter, as `local` does a store. Days and times are one value: a freeze window."""
 
 MOST_LINES = 40
+MOST_FILE_LINES = 400
 MOST_ARGUMENTS = 6
 NO_CODE = {
     *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT),
     *(tokenize.ENCODING, tokenize.ENDMARKER),
 }
 Row = tuple[str, int, int | None]
+
+STANDS = {
+    "code lines reachable from webhook and verify": 9_151,
+    "code lines of functions/": 12_092,
+    "lines of functions/": 18_959,
+    "lines of tests/": 36_439,
+}
+"""Rows that are still over their limit, and what they may weigh until then. Amounts only go down."""
 
 
 def code_lines(path: Path) -> int:
@@ -170,27 +180,52 @@ def keys_of(schema: dict[str, Any], place: str = "") -> set[str]:
     return found.union(*(keys_of(part, place) for part in inside if isinstance(part, dict)))
 
 
+def count_words(root: Path, *folders: str) -> int:
+    """Words of all *.md below these folders, as `wc -w` counts them."""
+    pages = {path for folder in folders for path in (root / folder).rglob("*.md")}
+    return sum(len(path.read_text(encoding="utf-8").split()) for path in pages)
+
+
+def count_prose(page: Path) -> int:
+    """Words of a page outside its code blocks."""
+    return len(re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE).split())
+
+
 def rows(root: Path) -> list[Row]:
-    """(what, amount, limit) of a tree. `make lint` fails over a limit."""
+    """(what, amount, limit) of a tree. `make lint` fails over a limit; limits only go down."""
     deployed = set(reachable(root).values())
     pins = [line for line in (root / "requirements.txt").read_text().splitlines() if line[:1].isalnum()]
-    words = sum(len(path.read_text(encoding="utf-8").split()) for path in (root / "docs").rglob("*.md"))
-    infra = [path for path in python_files(root, "infra") if "rundeck" not in path.parts]
+    functions = python_files(root, "functions")
+    limits = {"unstick": 1_900, "tests": 30_000, "testbed": 5_079, "tools": 2_200, "demo": 1_100, "bench": 1_000, "infra": 420}
     return [
-        ("code lines reachable from webhook and verify", sum(map(code_lines, deployed)), 10_300),
-        ("code lines of functions/", sum(map(code_lines, python_files(root, "functions"))), None),
-        ("lines of functions/", count_lines(python_files(root, "functions")), 23_100),
-        ("lines of unstick/", count_lines(python_files(root, "unstick")), 2_600),
-        ("lines of tests/", count_lines(python_files(root, "tests")), 45_400),
-        ("lines of testbed/", count_lines(python_files(root, "testbed")), None),
-        ("lines of bench/", count_lines(python_files(root, "bench")), 1_000),
-        ("lines of infra's Python without infra/rundeck", count_lines(infra), 250),
+        ("code lines reachable from webhook and verify", sum(map(code_lines, deployed)), 7_800),
+        ("code lines of functions/", sum(map(code_lines, functions)), 10_800),
+        ("lines of functions/", count_lines(functions), 17_000),
+        ("files of functions/", len(functions), 125),
+        *((f"lines of {name}/", count_lines(python_files(root, name)), limit) for name, limit in limits.items()),
         ("packages in requirements.txt", len(pins), 43),
-        ("words of docs/", words, 30_000),
+        ("words of docs/, infra/ and examples/", count_words(root, "docs", "infra", "examples"), 26_000),
+        ("words of README.md outside its code", count_prose(root / "README.md"), 800),
         ("keys of unstick.yaml", len(keys_of(json.loads((root / "unstick.schema.json").read_text()))), 100),
         (f"functions over {MOST_LINES} lines", len(too_long(root)), 0),
         (f"functions with more than {MOST_ARGUMENTS} arguments", len(too_wide(root)), 0),
+        (
+            f"files of functions/ over {MOST_FILE_LINES} lines",
+            sum(count_lines([path]) > MOST_FILE_LINES for path in functions),
+            0,
+        ),
     ]
+
+
+def problems(root: Path) -> list[str]:
+    """Rows that are heavier than they may be, and what STANDS no longer needs."""
+    heavy = [
+        f"{what}: {amount:,}, at most {max(limit, STANDS.get(what, 0)):,}"
+        for what, amount, limit in rows(root)
+        if limit is not None and amount > max(limit, STANDS.get(what, 0))
+    ]
+    within = {what for what, amount, limit in rows(root) if limit is not None and amount <= limit}
+    return heavy + [f"{what}: within its limit, take it out of STANDS" for what in STANDS if what in within]
 
 
 def rows_of(revision: str) -> list[Row]:
