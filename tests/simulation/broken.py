@@ -20,7 +20,7 @@ from functions.domain.decisions.judging import GuardContext
 from functions.domain.decisions.turn import Turn
 from functions.domain.health import looks, recovery
 from functions.domain.model.codes import Reason
-from functions.domain.model.events import Decision, Wake
+from functions.domain.model.events import Decision
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import ExecutionHistory, Unknown
 from functions.runtime.errors import Denied, Unavailable
@@ -178,27 +178,6 @@ def _posts_all(right: Any) -> Any:
     return deliver
 
 
-def _without_wake_up(right: Any) -> Any:
-    """Checks are left to the sweep."""
-
-    def step_without(*arguments: Any) -> Any:
-        result = right(*arguments)
-        return replace(result, acts=tuple(act for act in result.acts if not isinstance(act, Wake)))
-
-    return step_without
-
-
-def _silent(_right: Any) -> Any:
-    """Nobody is told again."""
-
-    def remind(turn: Turn) -> None:
-        document = turn.document
-        if document.escalation is not None and document.is_reminder_due(turn.at):
-            turn.document = replace(document, escalation=replace(document.escalation, due=None))
-
-    return remind
-
-
 UNDISTURBED = frozenset({"auto", "sick", "untroubled", "one_clock"})
 ALONE = frozenset({"auto", "untroubled", "one_clock", "nobody answers"})
 
@@ -228,8 +207,6 @@ VARIANTS = (
         frozenset({"auto", "sick", "one_clock"})),
     Variant("a message that two processes post", "once", ((deliver, "deliver_messages", _posts_all),), NO_FAULTS,
         frozenset({"auto", "sick", "suspected", "two_queues", "one_clock", "slow_chat"})),
-    Variant("an escalation that is told once", "again", ((endings, "remind", _silent),)),
     Variant("checks without a pause", "every", ((endings, "look_again", _looks_on),), Faults(run_lost=0.9, history_down=0.9),
         UNDISTURBED),
-    Variant("checks that are left to the sweep", "sweep", ((step, "step", _without_wake_up),), NO_FAULTS, UNDISTURBED),
 )  # fmt: skip

@@ -82,8 +82,6 @@ class World:
     """(when, for which target) somebody pressed the button."""
     declines: list[tuple[float, str]] = field(default_factory=list)
     """(when, of which incident) somebody declined the restart."""
-    takings: list[tuple[float, str]] = field(default_factory=list)
-    """(when it was saved, of which incident) somebody took an escalation."""
     looks: dict[str, list[float]] = field(default_factory=dict)
     """By queue: each time that the broker showed it."""
     asked: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
@@ -262,14 +260,10 @@ class World:
         self._answer("decline", key, Declined(nonce, "somebody"))
 
     def take(self, key: str, incident: str) -> None:
-        def ended(ok: bool) -> None:
-            if ok:
-                self.takings.append((self.now, incident))
+        self._answer("acknowledgement", key, Acknowledged("somebody", incident))
 
-        self._answer("acknowledgement", key, Acknowledged("somebody", incident), ended)
-
-    def _answer(self, name: str, key: str, event: Event, ended: Callable[[bool], None] = lambda ok: None) -> None:
-        self.spawn(name, lambda host: reconcile.advance(host, key, event, host.budget(WEBHOOK_BUDGET_S)), ended)
+    def _answer(self, name: str, key: str, event: Event) -> None:
+        self.spawn(name, lambda host: reconcile.advance(host, key, event, host.budget(WEBHOOK_BUDGET_S)))
 
     def documents(self) -> list[Document]:
         bodies = self.store.bodies.items()

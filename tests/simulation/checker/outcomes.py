@@ -7,7 +7,7 @@ from itertools import pairwise
 from functions.domain.model.codes import Ending, Phase, Reason
 from functions.domain.model.incidents import Archive, Outcome
 from tests.simulation.broker import RANGE, Queue
-from tests.simulation.checker.past import DAY_S, LOOK_AND_FENCE_S, SKEW_S, Past, Violation, incident_of
+from tests.simulation.checker.past import LOOK_AND_FENCE_S, SKEW_S, Past, Violation, incident_of
 from tests.simulation.courses.held import TARGET, Held
 from tests.simulation.courses.troubles import OF_THE_BROKER, SILENT
 from tests.simulation.models import Run
@@ -29,7 +29,7 @@ CALLED = "boss"
 
 def check_outcomes(past: Past) -> list[Violation]:
     """All violations of these two."""
-    violations = [*_recovered(past), *_observed(past), *_overlooked(past), *_asked_again(past), *_never_calm(past)]
+    violations = [*_recovered(past), *_overlooked(past), *_asked_again(past), *_never_calm(past)]
     case = past.scenario.held
     return violations + (_healthy_restarted(past, case) if case is not None else [])
 
@@ -96,26 +96,6 @@ def _is_moving(past: Past, name: str, ended: float, at: float) -> bool:
     late = at >= ended + verify.within_s - (SKEW_S if unread else KNOWN_S)
     lately = max(ended, at - verify.patience_s - 2 * MOVED_S)
     return late and bool(queue.consumers(at)) and queue.acks(at) > queue.acks(lately)
-
-
-def _observed(past: Past) -> list[Violation]:
-    """What was only observed and is recorded as healed was not stuck all the time; what is not was followed for a day."""
-    violations = []
-    for incident, record in past.records.items():
-        observed, ended_at = record.incident.observed, record.outcome.at
-        if observed.observed_at is None:
-            continue
-        followed_s = ended_at - observed.observed_at
-        if observed.healed_at is None and followed_s < DAY_S - SKEW_S:
-            violations.append(Violation("I5", f"{incident} was followed for {followed_s:.0f} s only"))
-        if observed.healed_at is None:
-            continue
-        moments = range(int(observed.healed_at - SKEW_S), int(ended_at + SKEW_S))
-        for queue in (past.world.queues[watched.queue.key] for watched in record.incident.queues):
-            stuck = all(queue.depth(at) > 0 and not queue.acked_within(at, 60.0) for at in moments)
-            if stuck and not any(worker.on_purpose for worker in queue.piece(ended_at).workers):
-                violations.append(Violation("I5", f"{incident} is recorded as healed, and a queue was stuck"))
-    return violations
 
 
 def _overlooked(past: Past) -> list[Violation]:

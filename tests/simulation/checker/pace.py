@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.model.messages import Card
-from tests.simulation.checker.past import SKEW_S, Past, Violation
+from tests.simulation.checker.past import Past, Violation
 from tests.simulation.courses.held import TARGET
 from tests.simulation.models import Faults
 
@@ -17,8 +17,6 @@ TOLD_WITHIN_S = 600.0
 """A minute, clocks that differ by another, and a wake-up that came too early for its clock: then the sweep, a minute late."""
 TOLD_WITHIN_ONE_CLOCK_S = 75.0
 """A minute, and what the wake-up, its step and the chat take."""
-TOLD_AGAIN = 3
-"""How often people are reminded of what nobody takes."""
 WINDOW_S = 60.0
 FIRST_LOOK_S = 20.0
 """When the wake-up comes that a webhook creates beside its observation."""
@@ -33,8 +31,8 @@ MessageKey = tuple[str, str, str, float]
 
 
 def check_pace(past: Past) -> list[Violation]:
-    """All violations of these six."""
-    checks = (_restarted_late, _told_late, _told_twice, _reminded, _looked_at_too_often, _left_to_the_sweep)
+    """All violations of these four."""
+    checks = (_restarted_late, _told_late, _told_twice, _looked_at_too_often)
     return [violation for check in checks for violation in check(past)]
 
 
@@ -112,31 +110,6 @@ def _told_twice(past: Past) -> list[Violation]:
     return [Violation("once", f"posted {times} times: {headline}") for (_, headline), times in posts.items() if times > 1]
 
 
-def _reminded(past: Past) -> list[Violation]:
-    """People are told three times of what nobody took and Grafana did not resolve, and not after somebody took it."""
-    told: dict[str, set[float]] = defaultdict(set)
-    for _, _, card in past.world.chat.posts:
-        if card.kind == "escalated_again":
-            told[card.incident].add(card.at)  # a post that was repeated has the same time
-    violations = [
-        Violation("again", f"{incident} was told again {len(times)} times")
-        for incident, times in told.items()
-        if len(times) > TOLD_AGAIN
-    ]
-    violations += [
-        Violation("again", f"{incident} was told again after somebody took it")
-        for at, incident in past.world.takings
-        if any(time - SKEW_S > at for time in told[incident])
-    ]
-    resolved = {card.incident for _, _, card in past.world.chat.posts if card.kind == "resolved"}
-    open_ones = [one.escalation for one in past.world.documents() if one.incident is None]
-    return violations + [
-        Violation("again", f"nobody took {one.incident}, and it was told again {len(told[one.incident])} times only")
-        for one in open_ones
-        if one is not None and not one.taken_by and one.incident not in resolved and len(told[one.incident]) < TOLD_AGAIN
-    ]
-
-
 def _looked_at_too_often(past: Past) -> list[Violation]:
     """Wake-ups look at a target `every` apart, and a few times more where something changes.
 
@@ -158,17 +131,3 @@ def _looked_at_too_often(past: Past) -> list[Violation]:
                 violations.append(Violation("every", f"{target} was looked at {count} times within {WINDOW_S:.0f} s"))
                 break
     return violations
-
-
-def _left_to_the_sweep(past: Past) -> list[Violation]:
-    """Where every wake-up comes in time and no process is killed or frozen, the sweep finds nothing to do."""
-    faults = past.world.faults
-    needed = faults.crash or faults.stall or faults.store_down or faults.wake_lost or faults.wake_late or faults.wake_down
-    if needed or "one_clock" not in past.world.options:
-        return []
-    return [
-        Violation("sweep", f"nothing but the sweep came for {target} at {at:.0f}")
-        for target, asked in past.world.asked.items()
-        for at, by in asked
-        if by == "sweep"
-    ]
