@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from testbed.broker import PLUGINS, add_version, cluster, free_ports
+from testbed.broker import PLUGINS, add_version, broker, free_ports
 from testbed.libraries import reason_against
-from tests.system.town import nodes
 from tests.system.town.healthy import HEALTHY
 from tests.system.town.libraries import LIBRARIES
 from tests.system.town.play import Town, summary, town
@@ -30,8 +29,6 @@ def main() -> int:
     add_version(parser)
     parser.add_argument("--minutes", type=float, default=4.0)
     parser.add_argument("--for", dest="for_s", type=float, default=60.0, help="the symptom's `for`, in seconds")
-    parser.add_argument("--cluster", type=int, nargs="?", const=2, choices=[2, 3], help="so many nodes, and what happens to them")
-    parser.add_argument("--statistics-on-one", action="store_true", help="two nodes, one of them without statistics")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where Unstick's log stays")
     parser.add_argument("--only", nargs="*", default=[], metavar="NAME")
     given = parser.parse_args()
@@ -51,26 +48,16 @@ def main() -> int:
 @contextmanager
 def open_town(given: argparse.Namespace, folder: Path) -> Iterator[tuple[Town, Callable[[], None]]]:
     """The town that is asked for, and what to wait with until it has been open long enough."""
-    size, bare = (2, (1,)) if given.statistics_on_one else (given.cluster or 1, ())
-    everybody = (
-        nodes.STATISTICS_ON_ONE
-        if bare
-        else {1: HEALTHY + STUCK + PROTOCOLS + LIBRARIES, 2: nodes.PATTERNS, 3: nodes.OF_THREE}[size]
-    )
-    patterns = [one for one in everybody if one.name in given.only or not given.only]
-    mqtt_port = 0 if size > 1 else free_ports(1)[0]
-    lines = nodes.LINES if size > 1 else (listener(mqtt_port),)
-    plugins = (*PLUGINS, *(() if size > 1 else SPOKEN))
+    patterns = [one for one in HEALTHY + STUCK + PROTOCOLS + LIBRARIES if one.name in given.only or not given.only]
+    (mqtt_port,) = free_ports(1)
     with (
-        cluster(folder / "broker", size, version=given.version, plugins=plugins, lines=lines, bare=bare) as brokers,
-        town(brokers.nodes, patterns, folder / "unstick", for_s=given.for_s, mqtt_port=mqtt_port) as played,
+        broker(folder / "broker", version=given.version, plugins=(*PLUGINS, *SPOKEN), lines=(listener(mqtt_port),)) as node,
+        town([node], patterns, folder / "unstick", for_s=given.for_s, mqtt_port=mqtt_port) as played,
     ):
 
         def wait() -> None:
-            if given.cluster:
-                nodes.live_through(brokers, tell)
             ends = time.monotonic() + given.minutes * 60
-            while not given.cluster and time.monotonic() < ends:
+            while time.monotonic() < ends:
                 time.sleep(min(30.0, max(0.0, ends - time.monotonic())))
                 tell(f"{sum(not line.right for line in played.lines())} of {len(patterns)} not right so far")
 

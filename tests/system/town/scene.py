@@ -107,8 +107,6 @@ class Scene:
     """What went wrong with the play itself."""
     lost: list[str] = field(default_factory=list)
     """Messages that nobody was through with, and that are nowhere at the end."""
-    twice: int = 0
-    """How many messages somebody was through with more than once."""
 
     def __post_init__(self) -> None:
         self._after: list[tuple[Habit, int, tuple[str, ...]]] = []
@@ -152,9 +150,9 @@ class Scene:
 
     # --- the queue
 
-    def declare(self, queue: str, arguments: Mapping[str, Any], *, auto_delete: bool = False) -> None:
+    def declare(self, queue: str, arguments: Mapping[str, Any]) -> None:
         self._declared.add(queue)
-        self._ask(lambda channel: channel.queue_declare(queue, durable=True, auto_delete=auto_delete, arguments=dict(arguments)))
+        self._ask(lambda channel: channel.queue_declare(queue, durable=True, arguments=dict(arguments)))
 
     def delete(self) -> None:
         self._ask(lambda channel: channel.queue_delete(self.queue))
@@ -331,7 +329,6 @@ class Scene:
         sent = self.place.publishers[self.pattern.vhost].sent
         flowed = {f"{queue} {number}" for queue in self._declared for number in range(1, sent.get(queue, 0) + 1)}
         self.lost = sorted((self._sent | flowed) - set(done) - left)
-        self.twice = len(done) - len(set(done))
 
     def longest_pause_s(self, since: float, until: float) -> float:
         """The longest time in which nobody of this application acknowledged anything."""
