@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from functions.domain.model.codes import Ending, Phase, Reason
-from functions.domain.model.incidents import Archive, Outcome
+from functions.domain.model.incidents import Archive
 from tests.simulation.broker import RANGE, Queue
 from tests.simulation.checker.past import LOOK_AND_FENCE_S, SKEW_S, Past, Violation, incident_of
 from tests.simulation.courses.held import TARGET, Held
@@ -49,7 +49,7 @@ def _recovered(past: Past) -> list[Violation]:
                 continue
             violations += [
                 Violation("I5", f"{outcome.incident}: {name} was not well when it was called recovered")
-                for name in _queues_of(outcome)
+                for name in {trigger.queue for trigger in outcome.triggers}
                 if not _is_seen_well(past, name, run, at) and not _is_moving(past, name, run.ends, at)
             ]
     return violations
@@ -59,10 +59,6 @@ def _run_of(past: Past, target: str, record: Archive | None) -> Run | None:
     execution = record.incident.execution if record else None
     ids = {execution.id} if execution is not None else set()
     return next((run for run in past.runs.get(target, []) if ids & {str(retry.id) for retry in run.chain()}), None)
-
-
-def _queues_of(outcome: Outcome) -> set[str]:
-    return {trigger.queue for trigger in outcome.triggers}
 
 
 def _is_seen_well(past: Past, name: str, run: Run, until: float) -> bool:
