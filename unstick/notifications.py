@@ -58,10 +58,10 @@ def read_all(path: str) -> list[Recorded]:
     """Read a file, or all recordings in a folder. Raises Unusable like `read`."""
     if not Path(path).is_dir():
         return [read(path)]
-    paths = sorted(one for pattern in ("*.json", "*.json.gz") for one in Path(path).glob(pattern))
+    paths = sorted(file for pattern in ("*.json", "*.json.gz") for file in Path(path).glob(pattern))
     if not paths:
         raise Unusable(f"{path}: has no *.json or *.json.gz. Name the folder with the recordings.")
-    return [read(str(one)) for one in paths]
+    return [read(str(file)) for file in paths]
 
 
 def parsed(recorded: Recorded) -> tuple[Alert, ...]:

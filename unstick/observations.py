@@ -129,7 +129,7 @@ def _not_understood(place: str, error: msgspec.ValidationError) -> Unusable:
 def _absolute(content: Any, now: float) -> Any:
     """Convert times of 0 or less from seconds relative to now."""
     if isinstance(content, list):
-        return [_absolute(one, now) for one in content]
+        return [_absolute(item, now) for item in content]
     if not isinstance(content, dict):
         return content
     return {

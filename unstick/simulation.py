@@ -98,7 +98,7 @@ def _decide_target(
     if reply is None:
         raise TypeError("a step on alerts has a reply")
     guards = _ask_guards(settings, document, event, seen, now)
-    deciding = next((one for one in guards if one.says != PASSES and reply.reason is not Reason.DUPLICATE), None)
+    deciding = next((guard for guard in guards if guard.says != PASSES and reply.reason is not Reason.DUPLICATE), None)
     waiting_before = {message.id for message in document.to_tell}
     decision = SimulatedDecision(
         runbook=reply.runbook or None,
@@ -109,9 +109,9 @@ def _decide_target(
         reason=reply.reason,
         detail=deciding.detail if deciding else str(event.cases[0].detail),
         again_at=incident.due if incident and reply.action in (Action.HELD, Action.DEFERRED) else None,
-        told=tuple(dict.fromkeys(one.channel for one in result.document.to_tell if one.id not in waiting_before)),
+        told=tuple(dict.fromkeys(message.channel for message in result.document.to_tell if message.id not in waiting_before)),
         alerts=tuple(map(_show_alert, event.cases)),
-        guards=tuple(replace(one, decides=one is deciding) for one in guards),
+        guards=tuple(replace(guard, decides=guard is deciding) for guard in guards),
         seen=seen if target else None,
     )
     return decision, next((Slot(result.document.key, act.at) for act in result.acts if isinstance(act, Claim)), None)

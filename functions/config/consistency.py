@@ -58,9 +58,9 @@ def _convert_rest(raw: Any, here: Path, wrong: set[Path], schema: Schema, kind: 
 
     def keep(value: Any, place: Path) -> Any:
         if isinstance(value, dict):
-            return {key: keep(one, (*place, key)) for key, one in value.items() if (*place, key) not in wrong}
+            return {key: keep(part, (*place, key)) for key, part in value.items() if (*place, key) not in wrong}
         if isinstance(value, list):
-            return [keep(one, (*place, n)) for n, one in enumerate(value) if (*place, n) not in wrong]
+            return [keep(part, (*place, n)) for n, part in enumerate(value) if (*place, n) not in wrong]
         return value
 
     try:

@@ -157,7 +157,8 @@ def parse_config(text: str, *, name: str = "unstick.yaml", on_cloud_run: bool = 
         _report_mistakes(tree, on_cloud_run=on_cloud_run)
     if tree.mistakes:
         mistakes = sorted(tree.mistakes, key=lambda mistake: mistake.line)
-        raise ConfigError(tuple(f"{name}:{one.line}: {show_path(one.path)} {one.what}. {_end(one.remedy)}" for one in mistakes))
+        texts = (f"{name}:{each.line}: {show_path(each.path)} {each.what}. {_end(each.remedy)}" for each in mistakes)
+        raise ConfigError(tuple(texts))
     data = read(top, file_schema())
     ((runner, settings),) = _systems("runners", data).items()
     return to_config({**data, "runner": {"name": runner, "adapter": settings}, "symptoms": _systems("symptoms", data)})
@@ -166,7 +167,7 @@ def parse_config(text: str, *, name: str = "unstick.yaml", on_cloud_run: bool = 
 def _report_mistakes(tree: Tree, *, on_cloud_run: bool) -> None:
     """Report what the schema finds, and contradictions between keys in the places that the schema accepts."""
     known = {mistake.path for mistake in tree.mistakes}
-    by_schema = [one for one in find_mistakes(tree.value, file_schema()) if one[0] not in known]
+    by_schema = [mistake for mistake in find_mistakes(tree.value, file_schema()) if mistake[0] not in known]
     wrong = known | {place for place, _, _ in by_schema}
     for mistake in (*by_schema, *find_inconsistencies(tree.value, wrong, on_cloud_run=on_cloud_run)):
         tree.report(*mistake)

@@ -208,11 +208,11 @@ def _secrets_in(place: str, part: Any) -> Iterator[tuple[str, SecretRef]]:
     elif isinstance(part, Struct):
         parts = {f"{place}.{name}": getattr(part, name) for name in part.__struct_fields__}
     elif isinstance(part, Mapping):
-        parts = {f"{place}.{name}": one for name, one in part.items()}
+        parts = {f"{place}.{name}": value for name, value in part.items()}
     elif isinstance(part, tuple):
-        parts = {f"{place}[{n}]": one for n, one in enumerate(part)}
-    for inner, one in parts.items():
-        yield from _secrets_in(inner, one)
+        parts = {f"{place}[{n}]": value for n, value in enumerate(part)}
+    for inner, value in parts.items():
+        yield from _secrets_in(inner, value)
 
 
 def to_config(data: Any) -> Config:
@@ -229,7 +229,7 @@ def to_config(data: Any) -> Config:
         symptoms={name: convert(its, load_adapter("symptoms", name)) for name, its in data["symptoms"].items()},
         store=_to_adapter(file.store, load_adapter("stores", file.store.name)),
         scheduler=_to_adapter(scheduler, load_adapter("schedulers", scheduler.name)),
-        channels={name: _to_adapter(one, load_adapter("chats", one.name)) for name, one in file.channels.items()},
+        channels={name: _to_adapter(channel, load_adapter("chats", channel.name)) for name, channel in file.channels.items()},
     )
 
 

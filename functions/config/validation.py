@@ -119,12 +119,12 @@ def _written(part: Schema, structs: Schema) -> dict[str, Any]:
             kept = {key: part[key] for key in ("format", "minimum", "maximum", "default") if key in part}
             part = dict(FORMATS[form].schema) | kept
         case {"properties": properties}:
-            part["properties"] = {key: _written(one, structs) for key, one in properties.items()}
+            part["properties"] = {key: _written(inner, structs) for key, inner in properties.items()}
             part["additionalProperties"] = False
-        case {"items": one}:
-            part["items"] = _written(one, structs)
-        case {"additionalProperties": one}:
-            part["additionalProperties"] = _written(one, structs)
+        case {"items": inner}:
+            part["items"] = _written(inner, structs)
+        case {"additionalProperties": inner}:
+            part["additionalProperties"] = _written(inner, structs)
         case {"type": "string"}:
             part["format"] = "optional-text" if part.get("default") == "" else "text"
         case {"type": scalar}:
@@ -138,8 +138,8 @@ def expand_adapters(kind: str, named: Mapping[str, Schema] = MappingProxyType({}
     `named`: the adapters whose keys are included; the others are listed by name only, and not imported."""
     settings = {name: named.get(name, {}) for name in adapter_names(kind.rpartition("/")[2])}
     if kind != "chats":
-        one = {"properties": settings, "additionalProperties": False, "minProperties": 1, "maxProperties": 1}
-        return {"type": "object", **one}
+        by_name = {"properties": settings, "additionalProperties": False, "minProperties": 1, "maxProperties": 1}
+        return {"type": "object", **by_name}
     chats = [
         {
             "if": {"type": "object", "properties": {"type": {"const": name}}, "required": ["type"]},
@@ -170,13 +170,13 @@ def read(value: Any, schema: Schema) -> Any:
         return FORMATS[schema["format"]].read(value)
     if isinstance(value, dict):
         properties: Mapping[str, Schema] = schema.get("properties", {})
-        return {key: read(one, properties.get(key) or schema["additionalProperties"]) for key, one in value.items()}
-    return [read(one, schema["items"]) for one in value] if isinstance(value, list) else value
+        return {key: read(item, properties.get(key) or schema["additionalProperties"]) for key, item in value.items()}
+    return [read(item, schema["items"]) for item in value] if isinstance(value, list) else value
 
 
 def _read_adapter(kind: str, value: Mapping[str, Any]) -> Any:
     if kind == "chats":
-        name, settings = value["type"], {key: one for key, one in value.items() if key != "type"}
+        name, settings = value["type"], {key: setting for key, setting in value.items() if key != "type"}
     else:
         ((name, settings),) = value.items()
     settings = read(settings, adapter_schema(kind, name))

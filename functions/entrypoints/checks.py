@@ -79,9 +79,9 @@ def ask_all(every: Sequence[Question], timeout_s: float, advance: Callable[[], N
     results = run_parallel([partial(ask, question) for question in every], timeout_s=timeout_s + GRACE_S)
     runbooks: dict[tuple[str, Finding], list[str]] = {}
     for question, result in zip(every, results, strict=True):
-        for one in [_unanswered(question, result)] if isinstance(result, Exception) else result:
-            shown = redact(str(one.detail))
-            finding = one if shown == str(one.detail) else replace(one, detail=shown)
+        for answered in [_unanswered(question, result)] if isinstance(result, Exception) else result:
+            shown = redact(str(answered.detail))
+            finding = answered if shown == str(answered.detail) else replace(answered, detail=shown)
             runbooks.setdefault((question.system, finding), []).append(question.runbook)
     several = len({question.runbook for question in every if question.runbook}) > 1
     order = {question.system: place for place, question in reversed(list(enumerate(every)))}

@@ -81,13 +81,13 @@ def metrics(adapters: Adapters, *, healthy: bool) -> str:
 
 
 def _of_documents(adapters: Adapters, listed: list[Listed]) -> Iterator[str]:
-    now, due = adapters.now(), sorted((one.due, one.key) for one in listed if one.due is not None)
+    now, due = adapters.now(), sorted((document.due, document.key) for document in listed if document.due is not None)
     keys = [key for _, key in due[:READ]]
-    noted = [UNMATCHED_KEY] if any(one.key == UNMATCHED_KEY for one in listed) else []
-    documents = {one.key: one for one in _read(adapters, {*keys, *noted})}
-    incidents = [one.incident for one in documents.values() if one.incident is not None]
+    noted = [UNMATCHED_KEY] if any(document.key == UNMATCHED_KEY for document in listed) else []
+    documents = {document.key: document for document in _read(adapters, {*keys, *noted})}
+    incidents = [document.incident for document in documents.values() if document.incident is not None]
     phases = Counter(incident.phase for incident in incidents)
-    waiting = [message for one in documents.values() for message in one.to_tell]
+    waiting = [message for document in documents.values() for message in document.to_tell]
     early = documents[UNMATCHED_KEY].unmatched.recent(now) if UNMATCHED_KEY in documents else ()
     unchanged = "Since when the slowest open incident is unchanged, unless it waits for people, a time or a day of observation."
     gauges: list[tuple[str, str, float]] = [
@@ -95,9 +95,9 @@ def _of_documents(adapters: Adapters, listed: list[Listed]) -> Iterator[str]:
         ("documents_open", "Documents that wait for a wake-up.", len(due)),
         ("documents_overdue", "Documents whose wake-up is two minutes late.", sum(now - at > OVERDUE_S for at, _ in due)),
         ("wakeup_lateness_seconds", "How late the latest wake-up is.", _longest(now - at for at, _ in due)),
-        ("incident_unchanged_seconds", unchanged, _longest(_unchanged_s(one, now) for one in incidents)),
+        ("incident_unchanged_seconds", unchanged, _longest(_unchanged_s(incident, now) for incident in incidents)),
         ("messages_waiting", "Messages that no chat has accepted yet.", len(waiting)),
-        ("message_waiting_seconds", "Since when the oldest of them waits.", _longest(now - one.card.at for one in waiting)),
+        ("message_waiting_seconds", "Since when the oldest of them waits.", _longest(now - told.card.at for told in waiting)),
         ("unmatched_alerts", "Distinct suspicions of the last day that matched no runbook.", len(early)),
     ]
     if (expires_at := adapters.rules.token_expires_at) is not None:
@@ -173,7 +173,7 @@ def _family(name: str, kind: str, text: str, samples: Iterable[Sample]) -> Itera
     yield f"# HELP unstick_{name} {text}"
     yield f"# TYPE unstick_{name} {kind}"
     for labels, value in samples:
-        shown = ",".join(f'{label}="{_escape(one)}"' for label, one in labels)
+        shown = ",".join(f'{label}="{_escape(value)}"' for label, value in labels)
         yield f"unstick_{name}{f'{{{shown}}}' if shown else ''} {value + 0:.15g}"
 
 

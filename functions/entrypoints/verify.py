@@ -101,7 +101,8 @@ def _claimed_names(payload: str) -> Iterator[str]:
             alerts = convert(entry["alerts"], tuple[Alert, ...])
         except (ValidationError, KeyError, TypeError):
             continue
-        yield from (str(named(one.name[:NAME], one.annotations.get("summary", "")[:NAME])) for one in alerts[:CLAIMED_SHOWN])
+        for alert in alerts[:CLAIMED_SHOWN]:
+            yield str(named(alert.name[:NAME], alert.annotations.get("summary", "")[:NAME]))
 
 
 def _decide_deferred(entries: list[dict[str, Any]]) -> None:

@@ -201,9 +201,9 @@ def _explain(error: Exception) -> Phrase:
     explained: tuple[tuple[type[BaseException], Callable[[Any], Phrase]], ...] = (
         (
             ssl.SSLCertVerificationError,
-            lambda one: Text("the TLS certificate is not trusted ({reason})", reason=one.verify_message),
+            lambda cause: Text("the TLS certificate is not trusted ({reason})", reason=cause.verify_message),
         ),
-        (ssl.SSLError, lambda one: Text("TLS failed ({reason})", reason=str(one.reason or "unknown reason"))),
+        (ssl.SSLError, lambda cause: Text("TLS failed ({reason})", reason=str(cause.reason or "unknown reason"))),
         (UnicodeError, lambda _: Text("the URL or a secret has characters that HTTP can't carry")),
         (requests.exceptions.InvalidProxyURL, lambda _: Text("the proxy's URL is invalid")),
         (requests.exceptions.InvalidHeader, lambda _: Text("a secret has characters that HTTP can't carry")),
@@ -212,10 +212,10 @@ def _explain(error: Exception) -> Phrase:
         (http.client.RemoteDisconnected, lambda _: Text("closed the connection without an answer")),
         (ConnectionResetError, lambda _: Text("connection reset")),
         (ValueError, lambda _: Text("the URL is invalid")),
-        (BaseException, lambda one: Text("connection failed ({error})", error=type(one).__name__)),
+        (BaseException, lambda cause: Text("connection failed ({error})", error=type(cause).__name__)),
     )
-    problem = next(say(one) for kind, say in explained for one in reversed(causes) if isinstance(one, kind))
-    through_proxy = any(isinstance(one, urllib3.exceptions.ProxyError) for one in causes)
+    problem = next(say(cause) for kind, say in explained for cause in reversed(causes) if isinstance(cause, kind))
+    through_proxy = any(isinstance(cause, urllib3.exceptions.ProxyError) for cause in causes)
     return Text("through the proxy: {problem}", problem=problem) if through_proxy else problem
 
 
@@ -224,12 +224,12 @@ def _find_remedy(error: Exception) -> Phrase:
     import http.client
     import ssl
 
-    for one in _causes(error):
-        if isinstance(one, ssl.SSLCertVerificationError):
-            return CERTIFICATES.get(one.verify_code, TRUST_IT)
-        if isinstance(one, ssl.SSLError) and one.reason == "WRONG_VERSION_NUMBER":
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return CERTIFICATES.get(cause.verify_code, TRUST_IT)
+        if isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER":
             return Text("It speaks plain HTTP: set `url` to http://, or to the port with TLS.")
-        if isinstance(one, http.client.BadStatusLine) and str(one).startswith(TLS_ALERT):
+        if isinstance(cause, http.client.BadStatusLine) and str(cause).startswith(TLS_ALERT):
             return Text("It speaks TLS: set `url` to https://.")
     return ""
 
@@ -238,9 +238,9 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     """Yield the error and the errors that requests, urllib3 and the standard library wrapped in it, outermost first."""
     waiting, known = [error], {id(error)}
     while waiting:
-        one = waiting.pop(0)
-        yield one
-        for inner in (*one.args, getattr(one, "reason", None), one.__cause__, one.__context__):
+        cause = waiting.pop(0)
+        yield cause
+        for inner in (*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__):
             if isinstance(inner, BaseException) and id(inner) not in known:
                 known.add(id(inner))
                 waiting.append(inner)

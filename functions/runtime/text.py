@@ -95,7 +95,7 @@ def _render(text: Text, translate: Translate, depth: int, shared: Mapping[str, s
     count, several = text.values.get("count"), text.values.get("several")
     template = translate(text.template, text.plural, count if isinstance(count, int) else 0)
     if isinstance(several, tuple):
-        return template.join(_shown(one, translate, depth - 1, shared) for one in several) if depth > 0 else "…"
+        return template.join(_shown(part, translate, depth - 1, shared) for part in several) if depth > 0 else "…"
 
     def value(place: re.Match[str]) -> str:
         if place[1] in text.values:

@@ -87,7 +87,7 @@ def _between(config_path: str, recordings: list[Recorded], since: datetime | Non
         return recordings
     rules = load_config(config_path).rules
     first, end = (at.replace(tzinfo=rules.zone).timestamp() if at else None for at in (since, until))
-    times = [simulation.recorded_at(one.at, notifications.parsed(one)) for one in recordings]
+    times = [simulation.recorded_at(recording.at, notifications.parsed(recording)) for recording in recordings]
     between = [one for one, at in zip(recordings, times, strict=True) if (first or at) <= at and (end is None or at < end)]
     if not between:
         first_at, last_at = (output.local_time(at, rules) for at in (min(times), max(times)))
@@ -226,9 +226,12 @@ def _print_comparison(result: Comparison) -> None:
     output.print_table(("alerts that would be", "before", "after"), counts)
     if result.differences:
         click.echo()
-        rows = [(one.file, f"{one.alert} x{one.count}", one.before, one.after) for one in result.differences]
+        rows = [
+            (difference.file, f"{difference.alert} x{difference.count}", difference.before, difference.after)
+            for difference in result.differences
+        ]
         output.print_table(("recording", "alerts", "before", "after"), rows)
     for file, why in result.left_out.items():
         output.print_text(f"left out: {file}: {why}", err=True)
-    changed = sum(one.count for one in result.differences)
+    changed = sum(difference.count for difference in result.differences)
     output.print_text(f"{result.recordings - len(result.left_out)} recordings, {changed} alerts would be treated differently")

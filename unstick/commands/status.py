@@ -90,7 +90,9 @@ def _read(ports: Adapters, days: int, last: int) -> State:
     opened = sorted((document for document in documents.readable if document.open), key=lambda document: document.due or 0.0)
     escalated = tuple(document for document in documents.readable if _is_held_by_escalation(document, now))
     matches = last_matches(ports.rules.runbooks, documents.readable)
-    early = next((one.unmatched.recent(now, days * DAY_S) for one in documents.readable if one.key == UNMATCHED_KEY), ())
+    early = next(
+        (document.unmatched.recent(now, days * DAY_S) for document in documents.readable if document.key == UNMATCHED_KEY), ()
+    )
     unreadable = documents.unreadable, tuple(recent), archive_unreadable
     return State(now, pause, tuple(opened), escalated, *unreadable, matches, early)
 
@@ -130,9 +132,9 @@ def _print(state: State, rules: Rules) -> None:
     if state.escalated:
         click.echo()
         rows = [
-            (name_of(one), one.key, output.relative(one.escalation.at - state.at), _taken_by(one) or "nobody")
-            for one in state.escalated
-            if one.escalation
+            (name_of(document), document.key, output.relative(document.escalation.at - state.at), _taken_by(document) or "nobody")
+            for document in state.escalated
+            if document.escalation
         ]
         output.print_table(("escalated, held until healthy or resumed", "document", "when", "taken by"), rows)
         output.print_text("to take one: unstick ack NAME; when it is fixed: unstick resume --target NAME", "  → ")
@@ -155,11 +157,11 @@ def _print_matches(state: State) -> None:
     click.echo()
     rows = [(name, "never" if at is None else output.relative(at - state.at)) for name, at in state.matches.items()]
     output.print_table(("runbook", "last matched an alert"), rows)
-    for one in state.unmatched:
+    for alert in state.unmatched:
         output.print_text(
-            f"{one.said} matched no runbook, last {output.relative(one.at - state.at)}", output.mark("WRONG ", "warn")
+            f"{alert.said} matched no runbook, last {output.relative(alert.at - state.at)}", output.mark("WRONG ", "warn")
         )
-        output.print_text(one.detail, "  → ")
+        output.print_text(alert.detail, "  → ")
 
 
 def _print_open(state: State) -> None:
@@ -211,7 +213,7 @@ def _as_json(state: State) -> dict[str, Any]:
         "unreadable": [{"document": key, "detail": why.detail, "remedy": why.remedy} for key, why in state.unreadable],
         "archive_unreadable": state.archive_unreadable,
         "last_matched": state.matches,
-        "unmatched": [msgspec.to_builtins(one) | {"detail": str(one.detail)} for one in state.unmatched],
+        "unmatched": [msgspec.to_builtins(alert) | {"detail": str(alert.detail)} for alert in state.unmatched],
         "recent": [_ended_as_json(record) for record in state.recent],
     }
 

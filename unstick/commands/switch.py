@@ -220,12 +220,14 @@ def _find(ports: Adapters, wanted: str) -> Document:
     for key, denied in documents.unreadable:
         if key == wanted:
             raise denied
-    matching = [one for one in documents.readable if wanted in (one.key, name_of(one))]
-    matching = matching or [one for one in documents.readable if one.target and wanted in one.target.options.values()]
-    candidates = [one for one in matching if one.escalation is not None] or matching
+    matching = [document for document in documents.readable if wanted in (document.key, name_of(document))]
+    matching = matching or [
+        document for document in documents.readable if document.target and wanted in document.target.options.values()
+    ]
+    candidates = [document for document in matching if document.escalation is not None] or matching
     if len(candidates) == 1:
         return candidates[0]
     if not matching:
         raise output.Unusable(f"there is no target or document {wanted}. `status` names those that are escalated.")
-    names = ", ".join(f"{one.key} ({name_of(one)})" for one in candidates)
+    names = ", ".join(f"{document.key} ({name_of(document)})" for document in candidates)
     raise output.Unusable(f"{wanted} means more than one: {names}. Name one by its key.")

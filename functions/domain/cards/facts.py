@@ -267,7 +267,7 @@ def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
     reason, page = card_input.reason, PAGES.get(rules.language, PAGES["en"])
     bundled = islice(card_input.bundled_links.items(), BUNDLED_LINKS)
     wanted: list[tuple[Phrase, str]] = [
-        (_say_approve(card_input), card_input.approve_url),
+        (words.LINK_APPROVE if card_input.reason in ASKED else Text("Approve a restart anyway"), card_input.approve_url),
         (words.LINK_ACKNOWLEDGE, card_input.acknowledge_url),
         (words.LINK_BY_HAND, page_to_restart(card_input) if asks_to_restart(card_input) else ""),
         *((named(words.LINK_BY_HAND, tidy(name, 40)), url) for name, url in bundled),
@@ -290,10 +290,6 @@ def _links_to_queue(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phras
     if state is not None and card_input.kind in (CardKind.ESCALATED, CardKind.ESCALATED_AGAIN):
         yield words.LINK_QUEUE, state.queue.page
         yield words.LINK_MOVE, f"{rules.docs_url}/{MOVING}" if same and rules.docs_url else ""
-
-
-def _say_approve(card_input: CardInput) -> Phrase:
-    return words.LINK_APPROVE if card_input.reason in ASKED else Text("Approve a restart anyway")
 
 
 def asks_to_restart(card_input: CardInput) -> bool:

@@ -149,5 +149,5 @@ def put_first(output: tuple[NodeOutput, ...], host: str) -> tuple[NodeOutput, ..
 
 def join_nodes(output: Iterable[NodeOutput]) -> str:
     """The whole output. Of several nodes, each is under its name."""
-    written = [one for one in output if one.text]
-    return "\n".join(f"{one.node}:\n{one.text}" if len(written) > 1 else one.text for one in written)
+    written = [log for log in output if log.text]
+    return "\n".join(f"{log.node}:\n{log.text}" if len(written) > 1 else log.text for log in written)

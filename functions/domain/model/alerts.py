@@ -129,7 +129,7 @@ class Unmatched(Struct, frozen=True):
 
     def recent(self, now: float, within_s: float = TOLD_S) -> tuple[UnmatchedAlert, ...]:
         """The alerts that were noted within this time, newest first."""
-        return tuple(sorted((one for one in self.alerts.values() if now - one.at <= within_s), key=lambda one: -one.at))
+        return tuple(sorted((alert for alert in self.alerts.values() if now - alert.at <= within_s), key=lambda alert: -alert.at))
 
 
 def note_unmatched(known: Unmatched, alert: Alert, explain: Callable[[], Phrase], now: float) -> Unmatched:
@@ -137,7 +137,7 @@ def note_unmatched(known: Unmatched, alert: Alert, explain: Callable[[], Phrase]
     before = known.alerts.get(alert.key)
     if before is not None and now - before.at < NOTED_S:
         return known
-    kept = {name: one for name, one in known.alerts.items() if now - one.at < UNMATCHED_KEPT_S}
+    kept = {name: alert for name, alert in known.alerts.items() if now - alert.at < UNMATCHED_KEPT_S}
     if alert.key not in kept and len(kept) >= UNMATCHED_KEPT:
         return known
     name, queue = alert.name[:TEXT_KEPT], alert.labels.get("queue", "")[:TEXT_KEPT]

@@ -242,7 +242,7 @@ class Incident(Struct, frozen=True):
 def first_restart_at(incident: Incident) -> float | None:
     """When its first restart began, on our clock."""
     executions = [attempt.execution for attempt in incident.tries] + [incident.execution]
-    starts = [one.runner_started_at for one in executions if one is not None and one.runner_started_at is not None]
+    starts = [run.runner_started_at for run in executions if run is not None and run.runner_started_at is not None]
     return min(starts) - incident.runner_ahead_s if starts else None
 
 
@@ -326,7 +326,7 @@ class Document(Struct, frozen=True):
 
     def find_outcome(self, incident: str) -> Outcome | None:
         """The last outcome of this incident."""
-        return next((one for one in reversed(self.outcomes) if one.incident == incident), None)
+        return next((outcome for outcome in reversed(self.outcomes) if outcome.incident == incident), None)
 
     def is_reminder_due(self, now: float) -> bool:
         """Whether to remind people of an escalation that nobody has taken. While an incident is open, somebody works on it."""

@@ -161,8 +161,8 @@ def _check_expiry(settings: Rundeck, now: float) -> Finding:
 
 def _judge_permission(body: Any) -> Finding:
     """By the part `authz` of the answer to `meta`, a list of {name, data}; unknown if it isn't there."""
-    parts = [one for one in body if isinstance(one, dict)] if isinstance(body, list) else []
-    allowed = next((answers.part(one, "data").get("run") for one in parts if one.get("name") == "authz"), None)
+    parts = [piece for piece in body if isinstance(piece, dict)] if isinstance(body, list) else []
+    allowed = next((answers.part(piece, "data").get("run") for piece in parts if piece.get("name") == "authz"), None)
     if allowed is False:
         return Finding(MAY_RUN, False, "its role lacks `run` on the job", f"allow `run` on the job ({POLICY})")
     return Finding(MAY_RUN, True if allowed is True else None, ABORTS)

@@ -74,11 +74,11 @@ def look(
         lists += ask_all([calls[0], partial(calls[-1], pages=1)], to)
     rows = [row for listed in lists for row in listed.rows]
     ours, others = _split_by_target(rows, settings, target)
-    ours, others = (tuple(_mark_abandoned(one, server) for one in some) for some in (ours, others))
+    ours, others = (tuple(_mark_abandoned(row, server) for row in some) for some in (ours, others))
     followed = followed and _mark_abandoned(followed, server)
     newest = max(lists, key=lambda listed: (listed.runner_now, -listed.read_at))
     projects = (row.get("project") for row in rows)
-    project = next((one for one in projects if one and isinstance(one, str)), "")
+    project = next((name for name in projects if name and isinstance(name, str)), "")
     page = start_page(settings, target, project) if project else ""
     return ExecutionHistory(newest.runner_now, ours, others, followed, lines, newest.read_at, page)
 
