@@ -133,7 +133,7 @@ def _note_verdict(state: QueueState, judged: Judgement) -> QueueState:
     """Note in the queue the verdict that the restart, or the question, rests on."""
     if judged.proof is None:
         return state
-    held_by = tuple(replace(channel, work=()) for channel in judged.held_by)
+    held_by = tuple(replace(channel, work=(), redeliveries=()) for channel in judged.held_by)
     return replace(state, proof=judged.proof, held_by=held_by, doubt=Doubt(judged.against, judged.settle))
 
 

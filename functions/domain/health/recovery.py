@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from functions.domain.health.looks import note_snapshot
 from functions.domain.health.rows import Terms, Trust, find_held
-from functions.domain.health.samples import RECENT_S, SETTLED_S, drop_gaps, has_risen, rise_within, still_s
+from functions.domain.health.samples import RECENT_S, SETTLED_S, drop_gaps, has_risen, rise_within, spacing_s, still_s
 from functions.domain.model.codes import Verdict
 from functions.domain.model.incidents import AfterRestart, QueueState
 from functions.domain.model.observations import Channel, QueueSnapshot, Reading, Statement, Unknown
@@ -157,7 +157,7 @@ def find_held_again(runbook: Runbook, snapshot: QueueSnapshot, state: QueueState
         counts = age_s >= max(for_s, SETTLED_S)
         hanging = find_hanging(runbook.symptom, snapshot, confirmed=since.confirmed) if counts else []
         held = [channel for channel in hanging if channel.id != state.after.survivor]
-        return len(held), any(map(_holds_returned, held))
+        return len(held), any(map(_was_redelivered, held))
     if before is None or None in (before.redeliveries, snapshot.redeliveries, before.acks, snapshot.acks) or not snapshot.unacked:
         return 0, False
     rises = rise_within(snapshot.history.redeliveries, for_s - SETTLED_S)
@@ -224,10 +224,16 @@ def say_same_again(queues: tuple[QueueState, ...]) -> Phrase:
     return Text("it hangs on the same message again, so another restart would not help")
 
 
-def _holds_returned(channel: Channel) -> bool:
-    """Whether a message that it holds had been delivered before: it has acknowledged fewer than came back."""
-    deliveries_and_acks = drop_gaps(channel.work)[-1][1]
-    return (channel.returned or 0) > (deliveries_and_acks - channel.counted) // 2
+def _was_redelivered(channel: Channel) -> bool:
+    """Whether the newest messages that the channel received may be redeliveries. A new channel gets them first, so it holds none
+    once it has finished as many (a message moves `work` twice); one that worked before may have finished others before it.
+    """
+    again, work = drop_gaps(channel.redeliveries), drop_gaps(channel.work)
+    if not again or not work or not again[-1][1] or still_s(again) > still_s(work) + spacing_s(again):
+        return False
+    at = next((at for at, count in reversed(again) if count != again[-1][1]), -math.inf)
+    begun = next((count for when, count in reversed(work) if when <= at), work[0][1])
+    return begun > 0 or work[-1][1] < 2 * (channel.held + again[-1][1])
 
 
 def _count_consumers(snapshot: QueueSnapshot, before: QueueSnapshot | None, after: AfterRestart, age_s: float) -> int | None:

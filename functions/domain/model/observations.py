@@ -99,6 +99,7 @@ class Channel(Struct, frozen=True, omit_defaults=True):
     held: int = 0  # how many messages it has received and not acknowledged
     counted: int = 0  # deliveries less acknowledgements, by its counters. More than `held` if it rejects messages.
     work: Samples = ()  # its deliveries and acknowledgements together
+    redeliveries: Samples = ()
     returned: int | None = None  # how many redeliveries by now; None where that is not known
     shared: bool = False  # it also consumes other queues, so the queue of its messages is unknown
     user: str = ""  # the RabbitMQ user of its connection

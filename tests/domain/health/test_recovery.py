@@ -254,7 +254,8 @@ GRID = range(100, -1, -5)
 def worker(name: str, *, since_s: float = 100.0, held: int = 1, again: bool = False, at: float = NOW) -> Channel:
     """A channel that has not moved for so long; `again`: what it got last had been delivered before."""
     still = tuple((at - age, 8 if age <= since_s else 7) for age in GRID)
-    return Channel(f"{name} (1)", "10.0.3.7", name, held, held, still, returned=4 if again else 0)
+    returned = tuple((at - age, int(again and age <= since_s)) for age in GRID)
+    return Channel(f"{name} (1)", "10.0.3.7", name, held, held, still, returned)
 
 
 def flowing(*channels: Channel, at: float = NOW, acks: int = 100) -> QueueSnapshot:
@@ -341,15 +342,24 @@ def test_a_message_that_may_be_kept_hangs_again_once_a_person_has_said_that_it_h
     assert judge_recovery(BOOK, fills, watched, Since(100.0, NOW, confirmed=True)).after.held_again == 0, "it takes what comes"
 
 
+@pytest.mark.parametrize(("ago_s", "same"), [(55, True), (60, True), (65, True), (70, False), (None, False)])
+def test_what_came_back_is_held_if_it_was_given_with_what_is_held(ago_s, same):
+    """A minute ago; the counters are a sample apart at most."""
+    given = tuple((at, int(at >= NOW - ago_s)) for at, _ in worker("a").work) if ago_s else ()
+    stuck = replace(worker("a", since_s=60.0), redeliveries=given), worker("b", since_s=0.0)
+    assert after_restart((20, stuck), (65, stuck)).after.same_again is same
+
+
 @pytest.mark.parametrize(
-    ("delivered", "finished", "returned", "same"),
-    [(3, 0, 3, True), (3, 0, 1, True), (12, 9, 10, True), (13, 10, 10, False), (13, 10, None, False), (3, 2, 2, False)],
+    ("before", "finished", "same"), [(0, 0, True), (0, 14, True), (0, 15, False), (1, 39, True), (500, 39, True)]
 )
-def test_it_hangs_on_the_same_message_where_it_has_finished_fewer_than_came_back(delivered, finished, returned, same):
-    """What came back is given first. Whoever has finished as many hangs on another one."""
-    work = tuple((at, (delivered + finished) * (at >= NOW - 60.0)) for at, _ in worker("a").work)
-    held = delivered - finished
-    stuck = replace(worker("a"), held=held, counted=held, work=work, returned=returned)
+def test_messages_that_follow_the_returned_ones_in_a_burst_are_not_the_same(before, finished, same):
+    """Ten came back and are finished with 29 others between two samples; then the consumer hangs with ten that follow them. One
+    that worked before the restart may have finished the others before it got what came back.
+    """
+    changed = [(at, at >= NOW - 60.0) for at, _ in worker("a").work]
+    work = tuple((at, before * (at >= NOW - 90.0) + (10 + 2 * finished) * late) for at, late in changed)
+    stuck = replace(worker("a", held=10), work=work, redeliveries=tuple((at, 10 * late) for at, late in changed))
     assert after_restart((20, (stuck, worker("b"))), (65, (stuck, worker("b", since_s=0.0)))).after.same_again is same
 
 
@@ -461,7 +471,7 @@ def test_a_queue_without_consumers_that_is_polled_recovers_without_any():
 def test_a_connection_that_the_restart_did_not_end_is_known_however_late_the_first_check_comes(connected_at, survives):
     """The samples go back two minutes only. Where its beginning is not known, a first check so late can't tell."""
     old = replace(worker("old", since_s=1000.0), connected_at=1.0)
-    watched = replace(QueueState(MAIL, "mail", NOW - 1000.0), held_by=(replace(old, work=()),))
+    watched = replace(QueueState(MAIL, "mail", NOW - 1000.0), held_by=(replace(old, work=(), redeliveries=()),))
     seen = flowing(replace(old, connected_at=connected_at), worker("new", since_s=2.0))
     after = judge_recovery(runbook(), seen, watched, Since(280.0, NOW)).after
     assert bool(after.survivor) is survives
