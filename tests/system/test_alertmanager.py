@@ -51,7 +51,7 @@ def test_from_the_brokers_metrics_to_resolved(rabbitmq_server: Broker, needed: C
         assert f"{QUEUE}: 5 → 0 messages, 1 consumer" in unstick.cards("recovered")[0]
         assert "5 messages stand still in alerted.delivery" in " ".join(unstick.cards()[0].split()), "the rule's own words"
 
-        unstick.until(lambda: unstick.cards(f"The alert of {SERVICE} is resolved"), within_s=ENDED_WITHIN_S)
+        unstick.until(lambda: unstick.cards(f"The alert for {SERVICE} was resolved"), within_s=ENDED_WITHIN_S)
         assert len(rundeck.posts()) == 1
         unstick.until(lambda: not unstick.open_documents(), what="nothing is open")
         print(f"told after {told_s:.1f} s, resolved after {time.monotonic() - began:.1f} s")
