@@ -168,7 +168,6 @@ class Queue(Course):
             counted=taken[-1][0] - taken[-1][1],
             work=tuple(zip(stamps, work, strict=True)),
             redeliveries=tuple(zip(stamps, [counts[2] for counts in taken], strict=True)),
-            returned=taken[-1][2],
             user=worker.user,
             window=worker.window,
             connected_at=worker.came if worker.host else None,
