@@ -75,8 +75,6 @@ class Annotations(Struct, frozen=True):
     """Grafana's address."""
     token: SecretRef
     """Of a service account that can create annotations."""
-    ca: str = ""
-    """PEM file or folder of a private CA."""
 
 
 class Grafana(Struct, frozen=True):

@@ -22,7 +22,9 @@ Path = tuple[str | int, ...]  # keys and list indexes, from the top of the file
 Schema = Mapping[str, Any]
 REMOVED = {
     "budget": "Remove it: the webhook decides within 8 s, and leaves the rest to wake-ups",
+    "channels.*.ca": "Remove it, and let SSL_CERT_FILE name a file with these certificates beside the usual ones",
     "channels.*.type=teams": "Write `type: apprise`: its url takes the flow's whole URL as it is",
+    "grafana.annotations.ca": "Remove it, and let SSL_CERT_FILE name a file with these certificates beside the usual ones",
     "grafana.auth.hmac.tolerance": "Remove it, and keep both clocks right: a signed time may be off by 5 minutes",
     "grafana.max_body": "Remove it: a notification may have 8 MiB, which is 3,000 alerts (Max Alerts in the contact point)",
     "open_to_network": "Remove it, and send one of `machine_tokens` with each call of `verify`, `report` and `/metrics`",

@@ -24,7 +24,7 @@ grafana:
     hmac: {secrets: [env://A, env://B], header: X-Mine, timestamp_header: null}
     basic: {user: no, passwords: ['file:///run/p']}
     bearer: {tokens: [sm://p/t/3], scheme: ApiKey}
-  annotations: {url: https://grafana.example.com, token: env://G, ca: g.pem}
+  annotations: {url: https://grafana.example.com, token: env://G}
 rundeck:
   {url: https://rundeck.example.com/r, token: env://R, token_expires: '2026-12-26T11:15:56Z', ca: r.pem}
 rabbitmq: {url: http://127.0.0.1:15672, user: unstick, password: env://P, ca: q.pem}
@@ -37,7 +37,7 @@ public_url: https://unstick.example.com
 docs_url: https://git.example.com/unstick/docs
 channels:
   one: {type: slack, token: env://S, channel: '#ops', base_url: https://slack.example.com}
-  two: {type: slack, url: env://S, ca: s.pem, signing_secret: env://S}
+  two: {type: slack, url: env://S, signing_secret: env://S}
   three: {type: google_chat, url: env://C}
   four: {type: google_chat, url: env://D}
   five: {type: chatwork, token: env://C, room: 7, base_url: https://chatwork.example.com}

@@ -223,13 +223,13 @@ def webhook_url(system: str, secret: SecretRef) -> str:
 
 
 def post(
-    system: str, url: str, payload: Any, *, timeout_s: float, headers: Mapping[str, str] | None = None, ca: str = ""
+    system: str, url: str, payload: Any, *, timeout_s: float, headers: Mapping[str, str] | None = None
 ) -> http_client.Answer:
     """POST JSON, or bytes unchanged. After a 429, wait as long as the answer asks, and post again if there is time. Raises
     Unavailable without an answer, for 3xx and 5xx, and for a 429 whose wait is longer than the time left."""
     ends = time.monotonic() + timeout_s
     content: dict[str, Any] = {"body": payload} if isinstance(payload, bytes) else {"json": payload}
-    content |= {"headers": headers, "ca": ca}
+    content["headers"] = headers
     while True:
         answer = http_client.request(system, "POST", url, **content, timeout_s=ends - time.monotonic())
         if answer.status != 429:

@@ -116,7 +116,7 @@ class SlackButtons(Struct, frozen=True):
         slack = self.channels[0]
         if not is_slacks(press.response_url, slack.base_url):
             raise Denied("slack", "the response_url is not Slack's", remedy="the press counted all the same")
-        answer = _shared.post("slack", press.response_url, content, timeout_s=timeout_s, ca=slack.ca)
+        answer = _shared.post("slack", press.response_url, content, timeout_s=timeout_s)
         if answer.status != 200:
             raise Denied("slack", f"the message could not be updated: answered {answer.status}", status=answer.status)
 

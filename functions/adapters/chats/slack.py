@@ -85,8 +85,6 @@ class Slack(Struct, frozen=True):
     signing_secret: SecretRef | None = None
     """The Slack app's, for buttons: its interactivity must point to `/slack` at the webhook's URL."""
     base_url: Annotated[str, written("base-url")] = "https://slack.com/api"
-    ca: str = ""
-    """PEM file or folder of a private CA."""
 
     def post(self, card: Card, *, thread: str | None, language: str, timeout_s: float) -> str | None:
         card = card if self.signing_secret else replace(card, actions=())
@@ -118,9 +116,9 @@ class Slack(Struct, frozen=True):
 
     def _post_to_webhook(self, message: dict[str, Any], ends: float) -> None:
         secret, url = self._webhook()
-        answer = _shared.post("slack", url, message, timeout_s=ends - time.monotonic(), ca=self.ca)
+        answer = _shared.post("slack", url, message, timeout_s=ends - time.monotonic())
         if answer.status == 400:
-            answer = _shared.post("slack", url, {"text": message["text"]}, timeout_s=ends - time.monotonic(), ca=self.ca)
+            answer = _shared.post("slack", url, {"text": message["text"]}, timeout_s=ends - time.monotonic())
         _shared.require_accepted(answer, secret, WEBHOOK_REMEDIES)
 
     def _webhook(self) -> tuple[SecretRef, str]:
@@ -330,7 +328,7 @@ def _show_details(bot: Bot, first: _FirstCard, card: Card, language: str) -> _Fi
 def _call(bot: Bot, method: str, body: dict[str, Any]) -> dict[str, Any]:
     """Call one method of the Web API. If Slack finds the message too large, send only its headline."""
     url, headers = _address(bot, method)
-    answer = _shared.post("slack", url, body, timeout_s=bot.ends - time.monotonic(), headers=headers, ca=bot.slack.ca)
+    answer = _shared.post("slack", url, body, timeout_s=bot.ends - time.monotonic(), headers=headers)
     try:
         return _result(bot, method, answer)
     except _Refused as error:
@@ -343,7 +341,7 @@ def ask(bot: Bot, method: str, **query: str) -> dict[str, Any]:
     """Call a method that reads: these take forms, not JSON."""
     url, headers = _address(bot, f"{method}?{urlencode(query)}")
     left_s = bot.ends - time.monotonic()
-    return _result(bot, method, http_client.request("slack", "GET", url, timeout_s=left_s, headers=headers, ca=bot.slack.ca))
+    return _result(bot, method, http_client.request("slack", "GET", url, timeout_s=left_s, headers=headers))
 
 
 def _address(bot: Bot, path: str) -> tuple[str, dict[str, str]]:

@@ -55,7 +55,7 @@ def mark(settings: Settings, record: Archive, rules: Rules, *, timeout_s: float)
 def _post(settings: Settings, row: dict[str, Any], timeout_s: float) -> None:
     authorization = "Bearer " + settings.token.read().decode("ascii", "replace").strip()
     url, headers = f"{settings.url.rstrip('/')}/api/annotations", {"Authorization": authorization, "Accept": "application/json"}
-    answer = http_client.request(SYSTEM, "POST", url, timeout_s=timeout_s, headers=headers, json=row, ca=settings.ca)
+    answer = http_client.request(SYSTEM, "POST", url, timeout_s=timeout_s, headers=headers, json=row)
     if answer.status in (401, 403):
         settings.token.invalidate()
         raise Denied(SYSTEM, f"answered {answer.status}", remedy=REMEDY, status=answer.status)
