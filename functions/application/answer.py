@@ -5,7 +5,7 @@ from enum import Enum, auto
 from msgspec import Struct
 
 from functions.application.deliver import post_to_all
-from functions.application.documents import PAUSE_KEY, STORE_S, encode, load, load_pause
+from functions.application.documents import PAUSE_KEY, STORE_S, TRIES, encode, load, load_pause
 from functions.application.ports import Budget, Buttons, Ports
 from functions.application.reconcile import advance
 from functions.domain.cards.card import compose
@@ -18,7 +18,6 @@ from functions.domain.texts.words import duration
 from functions.runtime.errors import Conflict, Denied, Unavailable
 from functions.runtime.text import Phrase, Text, in_brackets, join
 
-TRIES = 10
 LOOK_UP_S = 10.0  # seconds to read the members of the approvers' groups
 NO_RUNBOOK = Text("Nothing was done: the runbook was removed from the configuration, so nobody knows who may do this.")
 
@@ -145,9 +144,6 @@ def turn(ports: Ports, wanted: Pause) -> Pause | None:
             ports.store.save(PAUSE_KEY, encode(wanted), generation=generation, due=None, timeout_s=STORE_S)
         except Conflict:
             continue
-        except Unavailable:
-            if load_pause(ports)[0] != wanted:
-                raise
         return before if before and before.holds_at(wanted.at) else None
     raise Unavailable("store", Text("another process kept changing the kill switch"))
 

@@ -70,7 +70,6 @@ class Loaded(Struct, frozen=True):
 
 def advance(ports: Ports, key: str, event: events.Event, budget: Budget) -> Reply | None:
     """Advance one document by one event. Returns the answer to Grafana; if it raises, a wake-up finds what was done."""
-    failed, answered = Unavailable("store", Text("another process kept changing the document"), late=True), True
     wake_at = None
     for attempt in range(TRIES):
         if attempt and budget.left_s <= 0:
@@ -84,12 +83,6 @@ def advance(ports: Ports, key: str, event: events.Event, budget: Budget) -> Repl
             saved = _write_ahead_and_save(ports, loaded, change, budget)
         except Conflict:
             continue
-        except Unavailable as unavailable:
-            # It may have been saved: the next observation shows that. Each try queries every system, so try once more only.
-            if not answered:
-                raise
-            failed, answered = unavailable, False
-            continue
         documents.log_step(ports, loaded.document, change)
         due = loaded.document.due  # the process that moves it posts the messages that waited for it
         overdue = _message_ids(loaded.document) if due is not None and loaded.at >= due else frozenset()
@@ -97,19 +90,8 @@ def advance(ports: Ports, key: str, event: events.Event, budget: Budget) -> Repl
         reply, loaded = _act(ports, loaded, change, budget, saved)
         if loaded.generation is not None:
             _deliver(ports, loaded, budget, overdue if isinstance(event, events.TimerFired) else frozenset())
-        if isinstance(saved.slot_error, Conflict) and budget.left_s > 0:
-            return _decide_again(ports, key, budget) or reply
         return reply
-    raise failed
-
-
-def _decide_again(ports: Ports, key: str, budget: Budget) -> Reply | None:
-    """Decide again after another target took the storm slot. If that fails, the wake-up does it."""
-    try:
-        return advance(ports, key, events.TimerFired(at_once=True), budget)
-    except (Unavailable, Denied) as error:
-        ports.log("WARNING", f"storm slot taken by another target; left to the wake-up: {error}", document=key)
-    return None
+    raise Unavailable("store", Text("another process kept changing the document"), late=True)
 
 
 def _load_and_observe(ports: Ports, key: str, event: events.Event, budget: Budget, *, first: bool) -> Loaded:

@@ -187,21 +187,3 @@ def test_a_bundle_that_could_not_be_made_is_a_line_and_waits():
     ports.clock, ports.before = ports.document(KEY).due, lambda name: None
     assert logged(ports, TimerFired()) == []
     assert {card.kind for _, card in ports.posts} == {"bundle"}
-
-
-@pytest.mark.parametrize("error", [DOWN, Denied("store", "no right")])
-def test_a_lost_slot_is_left_to_the_wake_up_where_it_can_not_be_decided_again(error):
-    """Grafana has its answer, and the incident waits."""
-    ports, loads = Memory(), [0]
-    lost = fails("save storm", error=Conflict("storm"))
-
-    def unread_then(name: str) -> None:
-        loads[0] += name == f"load {KEY}"
-        if name == f"load {KEY}" and loads[0] > 1:
-            raise error
-        lost(name)
-
-    ports.before = unread_then
-    lines = [message.partition(":")[0] for severity, message, _ in logged(ports) if severity == "WARNING"]
-    assert (lines, ports.executions) == (["storm slot taken by another target; left to the wake-up"], [])
-    assert ports.document(KEY).incident.phase is Phase.DEFERRED

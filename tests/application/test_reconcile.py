@@ -159,9 +159,6 @@ LOOKS = [
     pytest.param(
         replace(ESCALATED, due=NOW, escalation=replace(ESCALATED.escalation, due=NOW)), TimerFired(), True, id="a reminder"
     ),
-    pytest.param(document(replace(RUNNING, phase=Phase.DEFERRED)), TimerFired(at_once=True), True, id="deferred, at once"),
-    pytest.param(document(RUNNING), TimerFired(at_once=True), False, id="not deferred"),
-    pytest.param(document(replace(RUNNING, phase=Phase.ASKED)), TimerFired(at_once=True), False, id="asked, not deferred"),
     pytest.param(document(ASKING), Approved("n", "anna"), True, id="a yes"),
     pytest.param(document(), Approved("n", "anna"), False, id="a yes to nothing"),
     pytest.param(document(ASKING), Declined("n", "anna"), False, id="a no"),

@@ -23,7 +23,6 @@ from functions.domain.model.observations import Execution, ExecutionHistory, Unk
 from functions.domain.texts.words import worded
 from functions.runtime.text import Phrase, Text
 
-SLOT_AGAIN_S = 1.0  # after a lost storm slot; for a crash only, since the process decides again immediately
 FIRST_LOOK_S = 20.0  # when to look for a start whose answer was lost; `webhook` creates that wake-up before it decides
 NO_ANSWER = Text("the answer to the start is lost")
 NUMBER_ANEW_S = 60.0  # how long after `not_after` Unstick gives up an attempt that it can't find: the runner's history may lag
@@ -245,7 +244,7 @@ def _handle_unsent(turn: Turn, unsent: Reason, event: StartResult) -> None:
     if turn.at >= endings.deadline_of(turn.incident, turn.runbook):
         return endings.escalate(turn, hold(unsent, event.refusal))
     turn.change(phase=Phase.DEFERRED)
-    defer(turn, SLOT_AGAIN_S if unsent is Reason.TOO_MANY_TARGETS else 0.0)
+    defer(turn, 0.0)
 
 
 def _handle_busy(turn: Turn, detail: Phrase) -> None:

@@ -73,16 +73,11 @@ def needs_observation(document: Document, event: Event, now: float) -> bool:
                 return has_firing_target(event) or document.escalation is not None
             return now >= incident.due or incident.phase in (Phase.ASKED, Phase.OBSERVING)
         case TimerFired():
-            due = incident is not None and (now >= incident.due or is_decided_at_once(incident, event))
+            due = incident is not None and now >= incident.due
             return not is_replaced(document, event, now) and (due or document.is_reminder_due(now))
         case Approved():
             return incident is not None
     return False
-
-
-def is_decided_at_once(incident: Incident, event: TimerFired) -> bool:
-    """Whether the process that deferred the decision makes it itself, before the wake-up."""
-    return event.at_once and incident.phase is Phase.DEFERRED
 
 
 def is_replaced(document: Document, event: TimerFired, now: float) -> bool:
@@ -189,8 +184,6 @@ def _on_timer(turn: Turn, event: events.TimerFired) -> None:
     if is_replaced(document, event, turn.at):
         return
     incident = document.incident
-    if incident is not None and is_decided_at_once(incident, event):
-        return run_phase(turn)
     if document.due is not None and turn.at < document.due:
         return
     endings.remind(turn)

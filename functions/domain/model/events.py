@@ -32,7 +32,6 @@ class AlertsReceived(Struct, frozen=True):
 
 class TimerFired(Struct, frozen=True):
     due: float | None = None  # the `due` that it was created for. None: from the sweep.
-    at_once: bool = False  # from the process that just deferred the decision: it decides again without waiting for `due`
 
 
 class Approved(Struct, frozen=True):

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from functions.domain.decisions.matching import find_only_host
 from functions.domain.health.looks import Judgement
 from functions.domain.model.codes import Action, Ending, Health, Mode, Phase, Proof, Reason
-from functions.domain.model.events import Start, StartResult, TimerFired
+from functions.domain.model.events import Start, StartResult
 from functions.domain.model.incidents import REFUSED_LATE, STUCK, UNCLEAR, Document, PastAttempt, QueueState
 from functions.domain.model.observations import Channel, Holder, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import HolderOption, Limits, Restart, Rules, Symptom
@@ -168,11 +168,10 @@ def test_the_kill_switch_at_the_last_moment_holds():
 
 
 def test_a_start_that_lost_its_storm_slot_is_decided_again_a_moment_later():
-    """At once by the process that lost it; the history may lag, so a start is waited for until a minute after its fence."""
+    """By its wake-up, at once; the history may lag, so a start is waited for until a minute after its fence."""
     result = moved(starting(), StartResult("inc-1.1", unsent=Reason.TOO_MANY_TARGETS), at=NOW + 1)
-    assert (phase(result), result.document.due) == (Phase.DEFERRED, NOW + 2)
-    assert not starts(moved(result.document, TimerFired(), at=NOW + 1))
-    assert [act.tag for act in starts(moved(result.document, TimerFired(at_once=True), at=NOW + 1))] == ["inc-1.1"]
+    assert (phase(result), result.document.due) == (Phase.DEFERRED, NOW + 1)
+    assert [act.tag for act in starts(woken(result.document, NOW + 1))] == ["inc-1.1"]
     result = woken(starting(), NOW + 20)
     assert (phase(result), result.document.incident.due) == (Phase.STARTING, NOW + 91)
     early = woken(replace(result.document, due=NOW + 90, incident=replace(result.document.incident, due=NOW + 90)), NOW + 90)
