@@ -143,8 +143,7 @@ def _once_is_twice(right: Any) -> Any:
 
     def judge_recovery(runbook: Any, seen: Any, watched: Any, since: Any) -> Any:
         judged = right(runbook, seen, watched, since)
-        well_at = judged.after.well_at
-        return replace(judged, after=replace(judged.after, well_at=well_at and well_at - runbook.verify.every_s))
+        return replace(judged, after=replace(judged.after, proven=judged.after.well_at is not None))
 
     return judge_recovery
 

@@ -171,7 +171,7 @@ def check_recovery(turn: Turn) -> None:
     states = turn.incident.queues
     queues = tuple(judge_recovery(turn.runbook_of(state), turn.snapshot_of(state), state, since) for state in states)
     turn.change(queues=queues, looked_at=turn.at)
-    if not _unproven(turn.incident, runbook):
+    if all(state.after.proven for state in queues):
         return endings.close(turn, Ending.RECOVERED, turn.card(CardKind.RECOVERED))
     if any(queue.after.verdict is Verdict.STUCK for queue in queues):
         return _after_failure(turn, queues)
@@ -202,15 +202,6 @@ def _age_s(turn: Turn) -> float:
     return turn.at + incident.runner_ahead_s - ended_at if ended_at is not None else turn.at - incident.began_at
 
 
-def _unproven(incident: Incident, runbook: Runbook) -> list[QueueState]:
-    """The queues that were not yet healthy in two checks, `every` apart."""
-    return [
-        state
-        for state in incident.queues
-        if (after := state.after).well_at is None or (after.looked_at or after.well_at) - after.well_at < runbook.verify.every_s
-    ]
-
-
 def _announce_draining(turn: Turn, age_s: float) -> None:
     """Report once per restart that the queue drains slowly."""
     incident = turn.incident
@@ -224,7 +215,7 @@ def _announce_draining(turn: Turn, age_s: float) -> None:
 
 def _end_of_time(turn: Turn) -> None:
     incident, runbook = turn.incident, turn.runbook
-    unproven = _unproven(incident, runbook)
+    unproven = [state for state in incident.queues if not state.after.proven]
     runner_at = turn.at + incident.runner_ahead_s
     if all(state.after.well_at is not None or is_moving(runbook, state, runner_at) for state in unproven):
         if any(state.after.well_at is not None or _stuck_since(incident, state) for state in unproven):

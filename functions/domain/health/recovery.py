@@ -31,7 +31,7 @@ def judge_recovery(runbook: Runbook, snapshot: Reading, state: QueueState, since
     It counts at the time of the check, however long the process took to get here. Checks are timed by the runner's clock, since
     two checks may run on machines whose clocks differ."""
     if isinstance(snapshot, Unknown):
-        return replace(state, after=replace(state.after, verdict=Verdict.UNKNOWN, well_at=None))
+        return replace(state, after=replace(state.after, verdict=Verdict.UNKNOWN, well_at=None, proven=False))
     at, age_s = float(round(snapshot.at + since.ahead_s)), since.age_s - (since.now - snapshot.at)
     if age_s <= 0:
         return state
@@ -41,12 +41,13 @@ def judge_recovery(runbook: Runbook, snapshot: Reading, state: QueueState, since
     consumers = _count_consumers(snapshot, state.before, after, age_s)
     # A restart that may have cost messages is not judged before their returns are counted.
     may_lose = state.before is not None and state.before.returns is not None
-    well = is_well(runbook.recovered, snapshot.depth, consumers, polled=state.looks.polled)
-    well = well or _works_again(runbook, snapshot, state, after, consumers, age_s)
+    empty = is_well(runbook.recovered, snapshot.depth, consumers, polled=state.looks.polled)
+    well = empty or _works_again(runbook, snapshot, state, after, consumers, age_s)
     same_oldest = bool(snapshot.depth) and _has_same_oldest(runbook.symptom, state.before, snapshot.head_at)
     well = well and not same_oldest and (age_s >= SETTLED_S or not may_lose)
-    well_at = (after.well_at if after.well_at is not None else at) if well else None
-    after = replace(after, well_at=well_at, looked_at=at, survivor=_find_survivor(state, snapshot, age_s, at))
+    # What need not be empty may hang again, which shows after `for`.
+    after = _note_well(after, at, runbook.verify.every_s if empty else runbook.symptom.for_s + SETTLED_S, well=well)
+    after = replace(after, survivor=_find_survivor(state, snapshot, age_s, at))
     held_again, same_again = (0, False) if well else find_held_again(runbook, snapshot, replace(state, after=after), since, age_s)
     after = replace(after, held_again=held_again, same_again=same_again, connected=snapshot.consumers)
     given = state.before is not None and age_s >= SETTLED_S and has_risen(state.before.deliveries, snapshot.deliveries)
@@ -64,13 +65,19 @@ def _judge_statement(runbook: Runbook, said: Statement, state: QueueState, at: f
     well = looks_well(runbook.recovered, said) and age_s >= said.range_s
     if well and after.well_at is not None and at - after.well_at < said.range_s:
         return state
-    well_at = (after.well_at if after.well_at is not None else at) if well else None
+    after = _note_well(after, at, runbook.verify.every_s, well=well)
     patience_s = max(runbook.verify.patience_s, for_s + said.range_s)
     lasts = not said.recovered and (said.stuck_s or 0.0) >= for_s
     stuck = lasts and min(age_s, said.at - state.joined_at) >= patience_s
     verdict = Verdict.RECOVERED if well else Verdict.STUCK if stuck else None
     depth = said.figures.depth if said.figures else None
-    return replace(state, after=replace(after, verdict=verdict, well_at=well_at, looked_at=at, depth=depth))
+    return replace(state, after=replace(after, verdict=verdict, depth=depth))
+
+
+def _note_well(after: AfterRestart, at: float, needs_s: float, *, well: bool) -> AfterRestart:
+    """Record whether this check found it healthy, and whether it has been so for as long as it takes."""
+    well_at = (after.well_at if after.well_at is not None else at) if well else None
+    return replace(after, well_at=well_at, proven=well_at is not None and at - well_at >= needs_s, looked_at=at)
 
 
 def _note_movement(state: QueueState, snapshot: QueueSnapshot, age_s: float, at: float) -> AfterRestart:
@@ -132,16 +139,16 @@ def _works_again(
     runbook: Runbook, snapshot: QueueSnapshot, state: QueueState, after: AfterRestart, consumers: int | None, age_s: float
 ) -> bool:
     """Where one consumer of several hung, so that the queue need not be empty: it is gone or moves, and each consumer has done
-    something since the restart."""
+    something since the restart, and in the last `for`."""
     before = state.before.consumers if state.before is not None else None
     several = bool(state.held_by) and (before or 0) > len(state.held_by)
     if not several or snapshot.channels is None or snapshot.unseen is not None or age_s < SETTLED_S or after.moved_at is None:
         return False
     for channel in snapshot.channels:
         if channel.held and channel.work:
-            # Since the restart it has finished a message, and done something lately. A first delivery is no work.
+            # A first delivery is no work.
             finished = channel.work[-1][1] > channel.counted or channel.counted > channel.held
-            if not finished or still_s(channel.work) >= age_s - SETTLED_S:
+            if not finished or still_s(channel.work) >= min(age_s - SETTLED_S, runbook.symptom.for_s):
                 return False
     return (consumers or 0) >= runbook.recovered.min_consumers
 

@@ -81,6 +81,7 @@ class AfterRestart(Struct, frozen=True, omit_defaults=True):
     connected: int | None = None  # how many consumers it has, whether they connected before the restart or since
     came: bool = False  # whether a consumer connected since, even if it is gone again
     survivor: str = ""  # a channel that held messages before the restart and still does: the broker still has its connection
+    proven: bool = False  # whether it has been healthy for long enough
 
 
 class QueueState(Struct, frozen=True):

@@ -127,7 +127,7 @@ def test_conditions_count_once_all_that_they_look_back_on_is_after_the_restart(l
     """I5: one `range` after its end, and twice, one `range` apart."""
     after = looked(*looks).after
     assert after.verdict is verdict
-    assert (after.well_at is not None and (after.looked_at or 0.0) - after.well_at >= BOOK.verify.every_s) == proven
+    assert after.proven == proven
 
 
 @pytest.mark.parametrize(
@@ -294,6 +294,22 @@ def test_each_consumer_that_holds_a_message_has_finished_another_since_the_resta
     channels = replace(worker("a"), work=work, **changes), worker("b", since_s=0.0)
     after = after_restart((20, channels), (35, channels)).after
     assert (after.verdict, after.well_at) == ((Verdict.RECOVERED, NOW + 35.0) if works else (Verdict.DRAINING, None))
+
+
+@pytest.mark.parametrize(
+    ("still", "verdict", "proven"),
+    [
+        pytest.param({20: 5, 35: 20, 50: 35}, Verdict.RECOVERED, False, id="it may hang since 15 s after the restart"),
+        pytest.param({20: 5, 35: 20, 50: 35, 65: 50, 75: 60}, Verdict.STUCK, False, id="it hangs"),
+        pytest.param({20: 5, 35: 0, 50: 10, 65: 25, 104: 55}, Verdict.RECOVERED, False, id="not for all of `for` yet"),
+        pytest.param({20: 5, 35: 0, 50: 10, 65: 25, 105: 55}, Verdict.RECOVERED, True, id="it works, if slowly"),
+    ],
+)
+def test_a_queue_that_need_not_be_empty_has_recovered_once_each_consumer_has_worked_for_all_of_for(still, verdict, proven):
+    """I5: a consumer that finished some and hangs again looks the same until then. `for` is a minute, and figures are 10 s late."""
+    looks = ((age_s, (worker("a", since_s=still_s), worker("b", since_s=0.0))) for age_s, still_s in still.items())
+    after = after_restart(*looks).after
+    assert (after.verdict, after.proven) == (verdict, proven)
 
 
 @pytest.mark.parametrize(

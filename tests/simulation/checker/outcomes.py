@@ -66,7 +66,8 @@ def _is_seen_well(past: Past, name: str, run: Run, until: float) -> bool:
     world, ended = past.world, run.ends or 0.0
     range_s = RANGE * world.faults.scrape_s
     looks = [at for at in world.looks.get(name, []) if ended + range_s - KNOWN_S * bool(range_s) < at <= until]
-    well = [at for at in looks if _is_well(world.queues[name], run, at, world.faults.scrape_s)]
+    for_s = past.runbook.symptom.for_s
+    well = [at for at in looks if _is_well(world.queues[name], run, at, world.faults.scrape_s, for_s)]
     if not well:
         return False
     # Without Rundeck's clock, what lies between two looks is by the clocks of those who look. A look takes up to LOOK_S.
@@ -74,15 +75,19 @@ def _is_seen_well(past: Past, name: str, run: Run, until: float) -> bool:
     return well[-1] - well[0] >= (0.1 if unread else max(past.runbook.verify.every_s, range_s) - KNOWN_S)
 
 
-def _is_well(queue: Queue, run: Run, at: float, scrape_s: float) -> bool:
-    """Whether a consumer that came with the restart or stays is there, nothing waits or messages are finished, and none hangs."""
+def _is_well(queue: Queue, run: Run, at: float, scrape_s: float, for_s: float) -> bool:
+    """Whether a consumer that came with the restart or stays is there, nothing waits or messages are finished, and none hangs.
+    What Prometheus looks back on may be over: it shows consumers that were there in that time."""
     ended = run.ends or 0.0
     old = () if at >= ended + LEAVING_S else queue.consumers(run.started)
     moved_s = (RANGE + 1) * scrape_s or MOVED_S
     empty = any(queue.depth(moment) == 0 for moment in (at, at - scrape_s))
     moves = queue.acks(at) > queue.acks(max(ended, at - moved_s))
-    hangs = queue.hung(at, max(at - ended - LEAVING_S, SLOW_S)) and not scrape_s
-    return (empty or (moves and not hangs)) and any(one not in old for one in queue.consumers(at))
+    hung_s = min(max(at - ended - LEAVING_S, SLOW_S), for_s + 2 * COUNTED_S)
+    hangs = queue.hung(at, hung_s) and not scrape_s
+    moments = (at, max(ended + LEAVING_S, at - moved_s)) if scrape_s else (at,)
+    present = any(one not in old for moment in moments for one in queue.consumers(moment))
+    return (empty or (moves and not hangs)) and present
 
 
 def _is_moving(past: Past, name: str, ended: float, at: float) -> bool:

@@ -301,8 +301,7 @@ def test_recovered_takes_two_checks_one_range_apart(played: Played, name: str, r
         age_s = at - began - RESTARTED_S
         if age_s > 0:
             watched = judge_recovery(book, reading, watched, Since(age_s, at))
-            after = watched.after
-            proved = proved or (after.well_at is not None and (after.looked_at or 0.0) - after.well_at >= MINUTE_S)
+            proved = proved or watched.after.proven
     assert proved is recovers
     assert isinstance(looks[-1][1], Statement)
 
