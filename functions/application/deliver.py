@@ -7,7 +7,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from functions.application.documents import LIST_S, STORE_S, archive_path, decode_document, encode, load
-from functions.application.ports import Budget, Ports, UpdatingChat
+from functions.application.ports import Budget, Ports
 from functions.domain.cards.facts import page_of_incident
 from functions.domain.decisions.endings import APPROVAL_S
 from functions.domain.decisions.messages import call_people
@@ -60,18 +60,6 @@ def post(ports: Ports, channel: str, card: Card, thread: str | None, timeout_s: 
     return None
 
 
-def _update(ports: Ports, channel: str, card: Card, thread: str | None, timeout_s: float) -> str | None:
-    """Update the thread's first card, if the chat can change one. A failure is made good by the next update or message."""
-    rules, chat = ports.rules, ports.chats.get(channel)
-    if thread is None or not isinstance(chat, UpdatingChat):
-        return thread
-    try:
-        return chat.update(redact_card(card, rules.public_url), thread=thread, language=rules.language, timeout_s=timeout_s)
-    except (Unavailable, Denied) as error:
-        ports.log("WARNING", f"a card was not brought up to date in {channel}: {error}", incident=card.incident)
-        return thread
-
-
 def redact_card(card: Card, public_url: str) -> Card:
     """The card without the configured secrets, which a job, a label or an error may have brought. Our own links stay."""
     ours = (public_url,) if public_url else ()
@@ -97,8 +85,7 @@ def _post_in_order(ports: Ports, document: Document, messages: list[Message], ti
         card = _sign_links(ports, document, message.card)
         try:
             thread = done.threads.get(place) or document.threads.get(place)
-            send = _update if message.updates else post
-            handle = send(ports, message.channel, card, thread, left_s)
+            handle = post(ports, message.channel, card, thread, left_s)
         except (Unavailable, Denied) as error:
             about = {"incident": message.card.incident, "channel": message.channel}
             ports.log("ERROR", f"not posted to {message.channel}: {error}", **about)

@@ -9,7 +9,7 @@ the call may or may not have taken effect) or `Denied` (a clear refusal), and no
 secret or a URL with a secret. Importing an adapter costs nothing: the methods import the clients that they need."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol
 
 from msgspec import Struct
 from msgspec.structs import force_setattr
@@ -176,14 +176,6 @@ class Chat(Protocol):
 
     def check(self, *, timeout_s: float) -> list[Finding]:
         """Check the chat as far as possible without posting. What it raises is shown, too."""
-
-
-@runtime_checkable
-class UpdatingChat(Chat, Protocol):
-    """A chat that can change its messages. The others post a new one."""
-
-    def update(self, card: Card, *, thread: str, language: str, timeout_s: float) -> str | None:
-        """Show this card in place of the thread's first one, and return the thread's new handle. Posts nothing."""
 
 
 class Press(Struct, frozen=True):

@@ -138,7 +138,7 @@ def _decide_handed_over(adapters: Adapters, entry: dict[str, Any]) -> None:
     for number, (key, cases) in enumerate(groups.items()):
         incident = entry["incident"] if number == 0 else make_incident_id(key, adapters.now(), cases)
         left_out = int(entry.get("left_out", 0)) if number == 0 else 0
-        event = AlertsReceived(tuple(cases), incident, bool(entry.get("crowd")), entry.get("at"), left_out, origin)
+        event = AlertsReceived(tuple(cases), incident, bool(entry.get("crowd")), left_out, origin)
         advance(adapters, key, event, Budget(adapters, adapters.monotonic() + 30.0))
 
 

@@ -252,35 +252,6 @@ def test_an_incident_that_is_open_on_the_machine_ends_there_and_is_restarted_onc
     assert place.cards().count("mail recovered") == 2
 
 
-# --- two at once
-
-
-@pytest.mark.parametrize("after_s", [-1.0, 0.0])
-def test_the_card_names_the_other_run(place: Place, after_s: float) -> None:
-    """It can't be prevented: Rundeck's limit of one run lets two through that come together."""
-    job = job_id("mail")
-
-    def commit() -> None:
-        place.rundeck.state.commit = lambda: None
-        started = place.now() + after_s
-        place.rundeck.state.plant(job, {"service": "mail"}, user="h.tanaka", started=started, ended=place.now() + 1.0)
-
-    place.rundeck.state.commit = commit
-    place.alerted()
-    place.until_told(place.swept)
-    assert "at the same time as execution 1 by h.tanaka" in " ".join(place.cards().split())
-
-
-def test_an_earlier_run_is_not_named(place: Place) -> None:
-    """It ended before ours began."""
-    now = place.now()
-    place.rundeck.state.plant(job_id("mail"), {"service": "mail"}, user="h.tanaka", started=now - 7200, ended=now - 7100)
-    place.alerted()
-    place.until_told(place.swept)
-    assert "recovered" in place.cards()
-    assert "at the same time" not in place.cards()
-
-
 # --- Rundeck starts nothing
 
 
@@ -348,12 +319,3 @@ def test_an_incident_waits_until_a_clock_that_was_set_back_has_caught_up(place: 
     place.until_told(place.swept)
     assert place.restarts() == 1
     assert "recovered" in place.cards()
-
-
-def test_a_recovery_has_no_age_that_a_step_forward_made(place: Place) -> None:
-    """A day ahead in one step: nobody reads that the queue took a day to recover, nor that it fired for a day."""
-    place.alerted()
-    place.later(DAY_S)
-    place.until_told(place.swept)
-    told = place.cards().split("recovered")[-1]
-    assert "1 d" not in told, told

@@ -39,7 +39,7 @@ def test_each_stand_in_of_the_page_belongs_to_an_example():
 
 PORTS: dict[str, dict[type, str]] = {
     "A symptom": {ports.SymptomAdapter: "", ports.SymptomKeys: "Keys."},
-    "A chat": {ports.UpdatingChat: "", ports.Buttons: ""},
+    "A chat": {ports.Chat: "", ports.Buttons: ""},
     "A runner": {ports.Runner: ""},
     "A store or a scheduler": {ports.Store: "", ports.Scheduler: ""},
 }

@@ -203,7 +203,7 @@ class World:
         """What entrypoints/verify.py does with a payload."""
         for entry in content.get("deferred", ()):
             cases = self.match(msgspec.convert(entry["alerts"], tuple[Alert, ...]))
-            event = AlertsReceived(tuple(cases), entry["incident"], crowd=entry["crowd"], handed_over_at=entry["at"])
+            event = AlertsReceived(tuple(cases), entry["incident"], crowd=entry["crowd"])
             reconcile.advance(host, intake.document_key(cases[0]), event, host.budget(HANDED_OVER_BUDGET_S))
         if "target" in content:
             reconcile.advance(host, content["target"], TimerFired(content["due"]), host.budget(VERIFY_BUDGET_S))

@@ -105,15 +105,6 @@ class Slack(Struct, frozen=True):
             _call(bot, "chat.postMessage", reply)
         return (_show_details(bot, first, card, language) if newest and first.ts else first).handle
 
-    def update(self, card: Card, *, thread: str, language: str, timeout_s: float) -> str | None:
-        """Show the new state in the incident's first card and its details; post nothing."""
-        card, first = card if self.signing_secret else replace(card, actions=()), parse_handle(thread)
-        if self.token is None or first is None or card.at < first.at:
-            return thread
-        bot = Bot(self, self.token, time.monotonic() + timeout_s)
-        first = _update_first_card(bot, first, render_first(card, language), card.at)
-        return _show_details(bot, first, card, language).handle if first else thread
-
     def _post_to_webhook(self, message: dict[str, Any], ends: float) -> None:
         secret, url = self._webhook()
         answer = _shared.post("slack", url, message, timeout_s=ends - time.monotonic())

@@ -23,9 +23,6 @@ def compose(card_input: CardInput, rules: Rules) -> Card:
     """Compose the card. Pure; raises for no content."""
     said, parts = KINDS[card_input.kind]
     content = _set_urgency(said if isinstance(said, Content) else said(card_input), card_input)
-    if card_input.late_s:
-        late = Text("This message is {late} late. Check the current state first.", late=duration(card_input.late_s))
-        content = replace(content, text=(late, *content.text))
     content = replace(content, facts=facts.gathered(card_input, rules, *parts), links=facts.links(card_input, rules))
     card = render(rules, card_input.kind, content, card_input.at, _name_values(card_input, rules))
     title, lines = facts.shown_lines(card_input)
@@ -33,7 +30,7 @@ def compose(card_input: CardInput, rules: Rules) -> Card:
         card,
         evidence=tuple(clean(line, LINE, CUT) for line in lines[-LINES:]),
         evidence_title=rendered(rules, title) if lines else "",
-        curve=queues.pick_curve(card_input) if card_input.has_ages else (),
+        curve=queues.pick_curve(card_input),
         incident=facts.incident_id(card_input),
     )
 

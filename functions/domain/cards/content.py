@@ -38,13 +38,11 @@ class CardInput(Struct, frozen=True):
     bundled: tuple[str, ...] = ()  # the names of the targets or alerts in a bundled message
     bundled_links: Mapping[str, str] = field(default_factory=dict)  # name -> where people restart the target by hand
     is_calm: bool = False  # for a bundled message: none of its messages is urgent
-    late_s: float = 0.0
     may_be_gone: bool = False  # for a card without an incident: whether messages may be gone,
     restarts: int = 0  # and how many restarts there were
     moving: bool = False  # it counts as recovered at the end of `within` because it moves again, with messages left
     unmatched: tuple[UnmatchedAlert, ...] = ()  # for the daily card about suspicions without a runbook
     again: bool = False  # the hold ends by itself: Unstick decides again on its own
-    told_at: float | None = None  # when this hold was posted, if within the hour: the card brings that one up to date
     is_over: bool = False  # for a page: what it says to do was to be done when it ended
     next_at: float | None = None  # before this time the same hold is not posted again
 
@@ -59,11 +57,6 @@ class CardInput(Struct, frozen=True):
     def shown(self) -> Incident:
         """The incident, or an empty one."""
         return self.incident or NO_INCIDENT
-
-    @property
-    def has_ages(self) -> bool:
-        """Whether its times can be compared: no step came so late that the clock may have been set forward."""
-        return not (self.late_s or self.shown.late_s)
 
     @property
     def attempts(self) -> int:

@@ -19,7 +19,6 @@ from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
 
 BUNDLED_SHOWN = 10
 BUNDLED_LINKS = 5
-CLOCKS_DIFFER_S = 60.0  # an alert that began later than this after the card shows that our clock was set back
 
 UNHELPED = (Reason.LEDGER_UNKNOWN, Reason.ZOMBIE_EXECUTION, Reason.START_UNCLEAR)
 """Reasons for which waiting doesn't help, though Unstick checks again."""
@@ -66,11 +65,9 @@ def first_trigger(card_input: CardInput) -> AlertRef | None:
 
 
 def from_alert_s(card_input: CardInput) -> float | None:
-    """Seconds from the alert to the card; None if a clock's step may have made them."""
-    if card_input.incident is None or not card_input.has_ages:
-        return None
-    age_s = card_input.at - card_input.incident.first_alert_at
-    return max(0.0, age_s) if age_s > -CLOCKS_DIFFER_S else None
+    """Seconds from the alert to the card; None without an incident."""
+    incident = card_input.incident
+    return max(0.0, card_input.at - incident.first_alert_at) if incident is not None else None
 
 
 def took(card_input: CardInput) -> Iterator[Fact]:
@@ -89,7 +86,7 @@ def took(card_input: CardInput) -> Iterator[Fact]:
 def since(card_input: CardInput) -> Iterator[Fact]:
     """How long the alert has been firing."""
     alert_s = from_alert_s(card_input)
-    if alert_s is None and card_input.trigger is not None and card_input.has_ages:
+    if alert_s is None and card_input.trigger is not None:
         alert_s = max(0.0, card_input.at - card_input.trigger.starts_at)
     if alert_s is not None:
         yield Text("Firing for"), duration(alert_s)
@@ -130,8 +127,7 @@ def declined(card_input: CardInput) -> Iterator[Fact]:
 
 def _current_execution(run: Run, execution: Execution) -> Phrase:
     if not run.adopted:
-        beside = Text("at the same time as {other}", other=run.beside) if run.beside else ""
-        return join((_execution(execution), _only_host(run.holder_host), beside), COMMA)
+        return join((_execution(execution), _only_host(run.holder_host)), COMMA)
     user = tidy(execution.user, 60)
     by = Text("started by {user}", user=user) if user else Text("started by somebody else")
     return join((_execution(execution), by), COMMA)

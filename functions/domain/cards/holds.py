@@ -37,7 +37,6 @@ def say_held(card_input: CardInput) -> Content:
         anyway = Text("You can approve a restart anyway, once, until {until}.")
         text.append(Text("You can approve once, until {until}.") if reason in ASKED else anyway)
     if card_input.next_at is not None and reason is not Reason.LIKELY_STUCK and urgency != "fine":  # likely waits for a day
-        text += [Text("Still so at {at}.")] if card_input.told_at is not None else []
         text.append(Text("If nothing changes, the next message comes after {next}."))
     return Content(urgency, _held_headline(card_input, urgency), text, words=first_words(reason, urgency))
 

@@ -342,5 +342,5 @@ def _post_escalation(turn: Turn, kind: CardKind, escalation: Escalation, mark: s
     card_input = CardInput(kind, turn.at, runbook, turn.document.target, reason=reason, trigger=trigger, acknowledge_url=url)
     channels = outcome.channels if outcome else channels_for(turn.rules, runbook)
     restarts = outcome.restarts if outcome else 0
-    card_input = replace(card_input, late_s=turn.late_s, escalation=escalation, restarts=restarts)
+    card_input = replace(card_input, escalation=escalation, restarts=restarts)
     post(turn, card_input, f"{escalation.incident}-{mark}", channels)

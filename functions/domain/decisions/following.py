@@ -24,7 +24,7 @@ from functions.domain.model.codes import Action, Ending, Health, Mode, Phase, Re
 from functions.domain.model.events import Decision, Kind, hold
 from functions.domain.model.incidents import REFUSED_LATE, STUCK, AfterRestart, How, Incident, PastAttempt, QueueState, failed
 from functions.domain.model.messages import CardKind
-from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot, Statement, Unknown
+from functions.domain.model.observations import Execution, QueueSnapshot, Statement, Unknown
 from functions.domain.model.runbooks import Rules, Runbook
 from functions.domain.texts.words import duration, worded
 from functions.runtime.text import Phrase, Text, join, named
@@ -137,21 +137,7 @@ def _note_execution(turn: Turn) -> Execution | None:
     retried = before.retry_of_restart or (current.id != before.id and not before.late)
     current = replace(current, tag=current.tag or before.tag, retry_of_restart=retried)
     turn.change(execution=current)
-    turn.change_run(beside=_find_beside(history, current) or turn.incident.run.beside)
     return current
-
-
-def _find_beside(history: ExecutionHistory, ours: Execution) -> Phrase:
-    """Name another restart of the target that ran at the same time as ours; empty if there was none."""
-    began, ended = ours.runner_started_at, ours.runner_ended_at or history.runner_now
-    for other in count_as_restarts(history):
-        own = other.id == ours.id or bool(other.tag and other.tag == ours.tag)  # Rundeck's own retry has the same tag
-        started = other.runner_started_at
-        if own or other.is_evidence or began is None or started is None or started > ended:
-            continue
-        if (other.runner_ended_at or history.runner_now) >= began:
-            return Text("execution {id} by {user}", id=other.id, user=other.user or "?")
-    return ""
 
 
 def is_used_up(incident: Incident, runbook: Runbook) -> bool:

@@ -16,7 +16,6 @@ from functions.domain.model.runbooks import Rules, Runbook
 from functions.runtime.text import Text
 
 SAME_HOLD_S = 3600.0
-UPDATE_S = 600.0  # how often the card of a hold that is not posted again is brought up to date, at most
 TAKEN_WITHIN_S = 86400.0  # how long an escalation can be acknowledged: as long as it holds restarts
 TO_ASKED = (APPROVE, DECLINE, PAUSE)
 TO_OVERRULE = (DECLINE, APPROVE, PAUSE)  # the first is what the card advises
@@ -116,43 +115,20 @@ def was_told_recently(document: Document, triggers: tuple[AlertRef, ...], reason
 
 
 def post_hold(turn: Turn, card_input: CardInput, mark: str, *, bundled: bool = False, always: bool = False) -> bool:
-    """Post a hold, at most once an hour for the same alerts and reason; in between its card is brought up to date.
+    """Post a hold, at most once an hour for the same alerts and reason.
     `bundled`: with others for the same reason. Returns whether people get a card of its own."""
     triggers = (card_input.trigger,) if card_input.trigger else card_input.shown.triggers
     reason = card_input.reason or Reason.NO_RUNBOOK
     if not always and was_told_recently(turn.document, triggers, reason, turn.at):
-        _update_hold(turn, card_input, _to_keys(triggers, reason))
         return False
     recent = {key: last for key, last in turn.document.holds.items() if turn.at - last.at < SAME_HOLD_S}
-    holds = recent | dict.fromkeys(_to_keys(triggers, reason), Hold(reason, turn.at, card_input.shown.id))
+    holds = recent | dict.fromkeys(_to_keys(triggers, reason), Hold(reason, turn.at))
     newest = sorted(holds.items(), key=lambda entry: -entry[1].at)[:HOLDS_KEPT]
     turn.document = replace(turn.document, holds=dict(newest))
     if not (always or bundled):
         card_input = replace(card_input, next_at=turn.at + SAME_HOLD_S)
     post(turn, card_input, f"{mark}-{reason.value}", bundle=reason.value if bundled else "")
     return not bundled
-
-
-def _update_hold(turn: Turn, card_input: CardInput, keys: list[str]) -> None:
-    """Bring the card of a hold that was posted within the hour up to date, unless it shows something newer than that hold."""
-    document = turn.document
-    told = {key: document.holds[key] for key in keys if document.holds[key].incident}
-    first = max(told.values(), key=lambda hold: hold.at, default=None)
-    if first is None or card_input.incident is None or turn.at - max(first.at, first.updated_at) < UPDATE_S:
-        return
-    outcome = document.find_outcome(first.incident)
-    places = (place.rpartition("/") for place in document.threads)
-    channels = [channel for channel, _, incident in places if incident == first.incident]
-    if not channels or (outcome is not None and outcome.reason is not first.reason):
-        return
-    shown = replace(card_input.incident, id=first.incident)
-    shown_input = replace(card_input, incident=shown, told_at=first.at, next_at=first.at + SAME_HOLD_S)
-    composed, mark = compose_with_answers(shown_input, turn.rules), f"{first.incident}-{first.reason.value}-still"
-    present = {message.id for message in document.to_tell}
-    messages = (Message(f"{mark}@{channel}", channel, composed, updates=True) for channel in channels)
-    to_tell = (*document.to_tell, *(message for message in messages if message.id not in present))[-MESSAGES_KEPT:]
-    holds = {**document.holds, **{key: replace(hold, updated_at=turn.at) for key, hold in told.items()}}
-    turn.document = replace(document, to_tell=to_tell, holds=holds)
 
 
 def turn_away(turn: Turn, event: AlertsReceived, case: MatchedAlert) -> None:

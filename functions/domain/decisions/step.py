@@ -38,7 +38,6 @@ from functions.domain.model.runbooks import Rules, Runbook
 
 UNTOLD_S = 60.0  # an unposted message keeps a document due at most this far ahead
 BUNDLE_S = 20.0  # how long a message waits for others to be bundled with
-LATE_S = 3000.0  # messages mention a wake-up that comes this late
 REQUESTS_KEPT = 100
 HISTORY_KEPT = 40
 REPLACED_S = 10.0  # seconds after `due` from which any wake-up is accepted: its own may be lost or failing
@@ -127,16 +126,12 @@ def step(
 ) -> events.Step:
     """Take one step. Raises nothing for a stored document.
     `wake_at`: the time of an already existing wake-up; what is due then needs no other one."""
-    expected = event.handed_over_at if isinstance(event, events.AlertsReceived) else document.due
-    late_s = now - expected if expected is not None else 0.0
     turn = Turn(document, rules, without_evidence_runs(seen), now)
-    turn.wake_at, turn.late_s = wake_at, late_s if late_s > LATE_S else 0.0
+    turn.wake_at = wake_at
     if isinstance(event, events.AlertsReceived):
         turn.crowd, turn.was_saved = event.crowd, document.incident is not None
     HANDLERS[type(event)](turn, event)
     run_entered(turn)
-    if turn.late_s and document.incident is not None and turn.document.incident is not None and turn.document != document:
-        turn.change(late_s=document.incident.late_s + turn.late_s)
     result = events.Step(_note_history(document, turn.document, now), tuple(turn.acts), turn.reply)
     return _set_due(document, result, turn)
 

@@ -25,7 +25,6 @@ class Turn:
         self.rules = rules
         self.seen = seen
         self.at = at
-        self.late_s = 0.0
         self.crowd = False
         self.was_saved = True  # the incident was in the document before this step, so people expect an outcome
         self.wake_at: float | None = None  # of the wake-up that was created during the observation, before anything was decided
@@ -117,7 +116,7 @@ class Turn:
         """The card of the incident, by default the open one."""
         incident = incident or self.incident
         runbook, target = self.rules.runbooks.get(incident.runbook), self.document.target
-        return CardInput(kind, self.at, runbook, target, incident, reason, detail, late_s=self.late_s)
+        return CardInput(kind, self.at, runbook, target, incident, reason, detail)
 
     def answer(self, action: Action, reason: Reason | None, about: Incident | None = None) -> None:
         """Answer Grafana. `about`: the incident as the answer shows it, by default the open one."""

@@ -24,7 +24,6 @@ class AlertsReceived(Struct, frozen=True):
     cases: tuple[MatchedAlert, ...]  # of one target, or one alert without a target
     incident: str  # the id that a new incident gets
     crowd: bool = False  # one of many targets in the same notification: its message is bundled
-    handed_over_at: float | None = None  # when the webhook ran out of time and handed the alerts to the scheduler
     left_out: int = 0  # further alerts that didn't fit into one task of the scheduler
     origin: Origin = Origin()
     hurries: bool = False  # the only target of its notification, and no suspicion: worth a wake-up that may be unneeded

@@ -178,9 +178,6 @@ class Run(Struct, frozen=True):
     adopted: bool = False  # somebody else started the execution
     tail: tuple[str, ...] | None = None  # the last lines of its log
     holder_host: str = ""  # the only host that it restarts, since its consumer alone is proved to hang; empty: all
-    beside: Phrase = (
-        ""  # another run of the same restart at the same time: Rundeck starts both if a person is as quick as Unstick
-    )
     draining_told: str = ""  # the mark of the last message about slow draining
 
 
@@ -216,7 +213,6 @@ class Incident(Struct, frozen=True):
     observed: Observed = Observed()
     told: tuple[str, ...] = ()  # the channels that got a message about this incident
     start_page: str = ""  # where people start the job by hand
-    late_s: float = 0.0  # how late its steps came, if over 50 minutes: a clock's step, or Unstick was off. No age is then known.
     history: tuple[HistoryEntry, ...] = ()  # the decisions with their times, for people. No decision depends on it.
 
     @property
@@ -280,8 +276,6 @@ class Archive(Struct, frozen=True):
 class Hold(Struct, frozen=True):
     reason: Reason
     at: float  # when it was posted
-    incident: str = ""  # the incident whose card shows it; empty if it has no thread
-    updated_at: float = 0.0  # when that card was last brought up to date
 
 
 class Escalation(Struct, frozen=True):

@@ -8,7 +8,6 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import pytest
@@ -101,20 +100,6 @@ def test_slack_colours_only_the_button_that_the_card_advises(name: str, style: s
     message = slack.render(answerable(EXAMPLES[name], rules()), "en")
     (buttons,) = (block["elements"] for block in message["blocks"] if block["type"] == "actions")
     assert {button["action_id"]: button.get("style") for button in buttons} == {"approve": style, "decline": None, "pause": None}
-
-
-def test_slacks_first_card_is_changed_without_a_message(bot: Bot):
-    """Nobody is notified or mentioned. An older state changes nothing, and a card that somebody deleted stays so."""
-    thread = bot.post(replace(STARTED, at=NOW))
-    update = partial(bot.settings.update, language="en", timeout_s=PATIENCE_S)
-    newer = update(replace(ESCALATED, at=NOW + 60, mention=RUNBOOK.mention), thread=thread)
-    assert [call.path for call in bot.cards[1:]] == ["/chat.update"]
-    assert bot.pings(bot.cards[1].body) == []
-    assert "still stuck" in bot.messages[json.loads(thread)["ts"]]["text"]
-    assert update(replace(STARTED, at=NOW + 30), thread=newer) == newer
-    bot.messages.clear()
-    assert update(replace(STARTED, at=NOW + 90), thread=newer) == newer
-    assert len(bot.cards) == 2
 
 
 def test_slack_shows_the_end_of_a_long_log():

@@ -73,7 +73,7 @@ def test_each_card_begins_with_its_urgency_gives_one_advice_and_names_its_incide
     assert card.headline.startswith(words[LANGUAGES.index(language)])
     assert len(card.headline) <= 140
     told = [place for place, text in enumerate(card.text) if text.startswith(("What to do: ", "対応："))]
-    assert told in ([], [int(bool(EXAMPLES[name].late_s))])
+    assert told in ([], [0])
 
 
 DOCS = "https://git.example.com/docs"
@@ -98,9 +98,9 @@ STORIES = [
         "ACT NOW: mail-delivery is still stuck after 2 restarts: approve restart 3 of 3?", ""),
     ("held-overrule", {"next_at": NOW + 60}, "ACT NOW: mail-delivery was not restarted: it was restarted too often",
         "> What to do: Find the cause now; restart by hand only if you must. | You can approve a restart anyway, once"),
-    ("held-restart-refused", {"next_at": NOW + 60, "told_at": NOW - 9},
+    ("held-restart-refused", {"next_at": NOW + 60},
         "ACT NOW: mail-delivery was not restarted: Rundeck refused the restart",
-        "> What to do: Restart by hand now, then | Still so at 2026-11-24 03:12:05 JST. | after 2026-11-24 03:13:05 JST."),
+        "> What to do: Restart by hand now, then | after 2026-11-24 03:13:05 JST."),
     ("held-restart-refused", {"about": RUNNING, "restarts": 1},
         "ACT NOW: mail-delivery was not restarted: Rundeck refused the restart", "What to do: Open the execution and see"),
     ("held-restart-refused", {"about": RUNNING, "reason": Reason.LEDGER_UNKNOWN},
@@ -141,11 +141,8 @@ STORIES = [
         "> Healthy in two checks after the restart. | The bug behind it is still open: https://tracker.example.com/MAIL-123"),
     ("recovered", {"queues": (LOST, replace(LOST, may_be_gone=True))},
         "In working hours: mail-delivery recovered in 6 min 52 s", "> RabbitMQ may have dropped | Healthy in two checks"),
-    ("recovered", {"triggers": (replace(INCIDENT.triggers[0], starts_at=NOW + 59),)},
+    ("recovered", {"triggers": (replace(INCIDENT.triggers[0], starts_at=NOW + 60),)},
         "No action needed: mail-delivery recovered in 0 s", "Healthy in two checks after the restart."),
-    ("recovered", {"runbook": None, "triggers": (replace(INCIDENT.triggers[0], starts_at=NOW + 60),), "restarts": 0},
-        "No action needed: mail-delivery recovered", ""),
-    ("recovered", {"late_s": 3001.0}, "No action needed: mail-delivery recovered", "> This message is 50 min"),
     ("recovered-moving", {}, "No action needed: mail-delivery is processing again, 100 messages left", "> The queue is not"),
     ("escalated", {}, "ACT NOW: mail-delivery is still stuck after 2 restarts",
         "> What to do: If the log names a dependency, restart once it is back"),
@@ -246,11 +243,10 @@ def test_what_people_read_at_three_in_the_morning(name: str, changes: dict[str, 
         ("recovered", "Attempt", "1 of 2"),
         ("recovered", "Time", "2026-11-24 03:12:05 JST"),
         ("unsigned", "Alerts (not verified)", "RabbitMQQueueMaybeStuck: 356 messages stand still in mail.outgoing, DiskFull"),
-        ("escalated-late", "Firing for", None),
     ],
 )
-def test_facts_have_the_times_of_the_card(name: str, label: str, said: str | None):
-    """Up to the moment when it is written; none if the clock may have been set."""
+def test_facts_have_the_times_of_the_card(name: str, label: str, said: str):
+    """Up to the moment when it is written."""
     assert dict(compose(EXAMPLES[name], rules()).facts).get(label) == said
 
 
@@ -535,7 +531,7 @@ def test_no_text_takes_the_place_of_the_others():
     [
         CardInput("", NOW),
         CardInput("", float("nan"), incident=Incident("", Phase.WAITING, 0.0, "", (), ())),
-        CardInput("", 1e300, RUNBOOK, target=replace(TARGET, options={}), late_s=float("inf")),
+        CardInput("", 1e300, RUNBOOK, target=replace(TARGET, options={})),
         CardInput("", -1e18, trigger=AlertRef("", "", float("inf"), "", links={"panel": ""}), reason=Reason.PAUSED, moving=True),
         CardInput("", NOW, incident=change(INCIDENT, queues=(), triggers=(), execution=None, tail=())),
     ],

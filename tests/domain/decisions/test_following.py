@@ -181,34 +181,6 @@ def test_other_runs_of_the_target_say_nothing_of_the_one_that_is_followed(order)
     assert lagging.document.incident.execution == OURS
 
 
-@pytest.mark.parametrize(
-    ("other", "named"),
-    [
-        pytest.param({"started": -5, "ended": 2}, True, id="ended as ours began"),
-        pytest.param({"started": -5, "ended": 1.9}, False, id="ended before it"),
-        pytest.param({"started": 10, "ended": 12}, True, id="began as ours ended"),
-        pytest.param({"started": 10.1, "ended": 12}, False, id="began after it"),
-        pytest.param({"started": 3, "ended": None, "tag": "inc-0.1"}, True, id="of another incident"),
-        pytest.param({"started": 3, "ended": None, "tag": f"{incident().id}.1"}, False, id="ours, tried again"),
-        pytest.param({"started": 3, "ended": None, "scheduled": True}, False, id="waits to start"),
-        pytest.param({"runner_started_at": None}, False, id="of unknown age"),
-    ],
-)
-@pytest.mark.parametrize(("number", "user"), [(3, "anna"), (9, "")])
-def test_another_restart_at_the_same_time_is_noted(other, named, number, user):
-    """It stays noted where the next look does not show it; what ran before or after ours does not matter."""
-    beside = execution(number, user=user, **other)
-    looked = woken(RUNNING, NOW + 15, seen(beside, ENDED, now=NOW + 15)).document
-    assert str(looked.incident.run.beside) == (f"execution {number} by {user or '?'}" if named else "")
-    later = woken(looked, NOW + 30, seen(ENDED, now=NOW + 30)).document
-    assert later.incident.run.beside == looked.incident.run.beside
-    undated = replace(RUNNING, incident=replace(RUNNING.incident, execution=replace(OURS, runner_started_at=None)))
-    assert woken(undated, NOW + 15, seen(beside, now=NOW + 15)).document.incident.run.beside == ""
-    by_hand = replace(RUNNING, incident=replace(RUNNING.incident, execution=replace(OURS, tag="")))
-    untagged = replace(OURS, tag=""), execution(number, started=3, ended=None)
-    assert woken(by_hand, NOW + 15, seen(*untagged, now=NOW + 15)).document.incident.run.beside, "both by hand"
-
-
 FAILED = replace(ENDED, status="failed")
 
 

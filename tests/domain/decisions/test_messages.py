@@ -15,9 +15,9 @@ from functions.domain.decisions.matching import last_matches
 from functions.domain.decisions.messages import channels_for, post, post_hold, to_alert_ref, was_told_recently
 from functions.domain.decisions.turn import Turn
 from functions.domain.model.alerts import UNMATCHED_KEPT, UNMATCHED_KEY, MatchedAlert, Unmatched, UnmatchedAlert
-from functions.domain.model.codes import Ending, Mode, Reason
+from functions.domain.model.codes import Mode, Reason
 from functions.domain.model.events import MessagesDelivered
-from functions.domain.model.incidents import AlertRef, Document, Hold, Outcome
+from functions.domain.model.incidents import AlertRef, Document, Hold
 from functions.domain.model.messages import Card
 from functions.domain.model.runbooks import Matcher, Rules
 from tests.support.worlds import scenes
@@ -155,47 +155,10 @@ def test_a_hold_was_told_if_it_was_for_all_its_alerts(holds, recently):
     assert not was_told_recently(document, (), Reason.PAUSED, NOW), "of no alerts nothing was told"
     after = held(FIRST, SECOND, to=document)
     assert {message.id for message in after.to_tell} == (set() if recently else {"m-paused@team", "m-paused@pager"})
-    new = dict.fromkeys(KEYS, Hold(Reason.PAUSED, NOW, INCIDENT.id))
+    new = dict.fromkeys(KEYS, Hold(Reason.PAUSED, NOW))
     kept = {key: one for key, one in told.items() if NOW - one.at < 3600.0}
     assert after.holds == (told if recently else kept | new)
     assert held(FIRST, SECOND, to=document, always=True).to_tell
-
-
-SHOWN = Hold(Reason.PAUSED, NOW - 600.0, "inc-0")
-ENDED = Outcome("inc-0", Ending.HELD, Reason.PAUSED, NOW - 600.0, ())
-THREADS = {"ops/inc": "t", "ops/inc-9": "t", "team/inc-0": "t", "b/c/inc-0": "t"}
-
-
-@pytest.mark.parametrize(
-    ("changes", "updated"),
-    [
-        pytest.param({}, True, id="after ten minutes"),
-        pytest.param({"holds": {KEYS[0]: replace(SHOWN, at=NOW - 599.0)}}, False, id="before"),
-        pytest.param({"holds": {KEYS[0]: replace(SHOWN, at=NOW - 3000.0, updated_at=NOW - 599.0)}}, False, id="after its last"),
-        pytest.param({"holds": {KEYS[0]: replace(SHOWN, incident="")}}, False, id="a card that no incident shows"),
-        pytest.param({"outcomes": (ENDED, replace(ENDED, incident="inc-9", reason=Reason.FROZEN))}, True, id="held since"),
-        pytest.param({"outcomes": (replace(ENDED, incident="inc", reason=Reason.FROZEN), ENDED)}, True, id="another before"),
-        pytest.param({"outcomes": (replace(ENDED, reason=Reason.COOLDOWN),)}, False, id="its incident went on"),
-        pytest.param(
-            {"outcomes": (replace(ENDED, reason=Reason.SYMPTOM_GONE),)}, False, id="its incident went on to another end"
-        ),
-        pytest.param({"threads": {"team/inc-9": "t"}}, False, id="no thread of its own"),
-    ],
-)
-def test_the_card_of_a_hold_is_brought_up_to_date_where_it_shows_that_hold(changes, updated):
-    """Every ten minutes, in its own threads: how it is now, and until when nothing more comes."""
-    document = replace(Document("d", holds={KEYS[0]: SHOWN}, outcomes=(ENDED,), threads=THREADS), **changes)
-    after = held(FIRST, to=document)
-    ids = ["inc-0-paused-still@team", "inc-0-paused-still@b/c"] if updated else []
-    assert [(one.id, one.channel, one.updates) for one in after.to_tell] == [(name, name[19:], True) for name in ids]
-    assert after.holds == {KEYS[0]: replace(SHOWN, updated_at=NOW)} if updated else after.holds == document.holds
-    assert held(FIRST, to=replace(after, holds=document.holds)).to_tell == after.to_tell
-    for message in after.to_tell:
-        assert message.card.incident == "inc-0"
-        assert message.card.text[-2:] == (
-            f"Still so at {_time(0.0)}.",
-            f"If nothing changes, the next message comes after {_time(3000.0)}.",
-        )
 
 
 @pytest.mark.parametrize(("changes", "says"), [({}, True), ({"always": True}, False), ({"bundled": True}, False)])
@@ -208,17 +171,6 @@ def test_a_hold_that_is_not_repeated_for_an_hour_says_so(changes, says):
 
 def _time(after_s: float) -> str:
     return datetime.fromtimestamp(NOW + after_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def test_of_several_cards_of_a_hold_the_newest_is_brought_up_to_date():
-    """Each of its alerts was told in a card of its own; also one that was told for another reason since."""
-    both = {KEYS[0]: SHOWN, KEYS[1]: replace(SHOWN, at=NOW - 700.0, incident="inc-00")}
-    other = {**both, "grafana#1|fp-1|frozen": Hold(Reason.FROZEN, NOW, "inc-1")}
-    for holds in (both, dict(reversed(both.items())), other):
-        document = Document("d", holds=holds, threads={"team/inc-0": "t", "team/inc-00": "t", "team/inc-1": "t"})
-        after = held(SECOND, FIRST, to=document)
-        assert [one.id for one in after.to_tell] == ["inc-0-paused-still@team"]
-        assert [one.updated_at for one in after.holds.values() if one.reason is Reason.PAUSED] == [NOW, NOW]
 
 
 def test_the_last_sixty_holds_of_an_hour_are_kept():

@@ -653,16 +653,6 @@ def test_many_targets_are_told_in_one_message():
     assert "service=a" not in str(told[1].card.facts), "another holder has told it"
 
 
-@pytest.mark.parametrize(("late_s", "said"), [(3000.0, False), (3001.0, True)])
-def test_a_wake_up_that_comes_fifty_minutes_late_is_told(late_s, said):
-    """Whoever reads the message knows that it is old."""
-    before = document(incident(Phase.ASKED, expires_at=NOW))
-    card = woken(before, NOW + late_s).document.to_tell[0].card
-    assert card.text[0].startswith("This message is 50 min") is said
-    waits = woken(document(incident(late_s=5.0, waits_from=NOW + late_s)), NOW + late_s, seen(mail=MISSING)).document
-    assert waits.incident.late_s == 5.0 + (late_s if said else 0.0), "so no age that it tells is true"
-
-
 @pytest.mark.parametrize(("after_s", "again"), [(0.0, False), (3599.0, False), (3600.0, True)])
 def test_alerts_that_no_key_has_signed_are_told_once_an_hour(after_s, again):
     """NOW is a full hour."""

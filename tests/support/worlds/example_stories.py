@@ -292,7 +292,6 @@ EXAMPLES: dict[str, CardInput] = {
         _verifying("recovered", Course(640.0, (632.0,), drained_per_s=0.48)), moving=True, runbook=replace(RUNBOOK, root_cause="")
     ),
     "escalated": _escalated(),
-    "escalated-late": replace(_escalated(), late_s=4320.0),
     "escalated-again": CardInput(
         "escalated_again", NOW + 900, RUNBOOK, TARGET, trigger=TRIGGER, escalation=replace(HANDED_OVER, told=1), restarts=2
     ),
@@ -403,5 +402,4 @@ def hostile(card_input: CardInput) -> CardInput:
         bundled=(LONG,) * 300 if card_input.bundled else (),
         bundled_links={LONG: f"javascript:alert(1){LONG}"},
         escalation=card_input.escalation and replace(card_input.escalation, incident=LONG, taken_by=LONG),
-        late_s=1e9,
     )
