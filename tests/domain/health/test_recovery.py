@@ -306,7 +306,7 @@ def test_each_consumer_that_holds_a_message_has_finished_another_since_the_resta
     ],
 )
 def test_a_queue_that_need_not_be_empty_has_recovered_once_each_consumer_has_worked_for_all_of_for(still, verdict, proven):
-    """I5: a consumer that finished some and hangs again looks the same until then. `for` is a minute, and figures are 10 s late."""
+    """I5: one that finished some and hangs again looks the same until then. `for` is a minute; figures are 10 s late."""
     looks = ((age_s, (worker("a", since_s=still_s), worker("b", since_s=0.0))) for age_s, still_s in still.items())
     after = after_restart(*looks).after
     assert (after.verdict, after.proven) == (verdict, proven)
