@@ -21,13 +21,13 @@ def finding_of_error(what: str, error: Unavailable | Denied, remedy: Phrase = ""
     return Finding(what, ok=False, detail=error.detail, remedy=own)
 
 
-def finding_of(what: str, ask: Callable[[], Finding | Phrase], remedy: Phrase = "") -> Finding:
+def finding_of(what: str, ask: Callable[[], Finding | Phrase | None], remedy: Phrase = "") -> Finding:
     """The line of `check` for an answer: a finding, details of what is right, or an error; this remedy if nothing answers."""
     try:
         answer = ask()
     except (Denied, Unavailable) as error:
         return finding_of_error(what, error, remedy)
-    return answer if isinstance(answer, Finding) else Finding(what, True, answer)
+    return answer if isinstance(answer, Finding) else Finding(what, True, answer or "")
 
 
 def name_evidence(findings: Iterable[Finding], restart: Sequence[Finding]) -> list[Finding]:

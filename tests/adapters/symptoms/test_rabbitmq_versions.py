@@ -10,14 +10,15 @@ from urllib.parse import quote
 import pytest
 
 from functions.adapters.symptoms.rabbitmq import client, to_queue
-from functions.adapters.symptoms.rabbitmq.answers import Page, shaped_or_none
+from functions.adapters.symptoms.rabbitmq.answers import Page
 from functions.adapters.symptoms.rabbitmq.client import Look, add_details
 from functions.application.ports import Query
 from functions.domain.health.looks import Judgement, judge_health
 from functions.domain.model.codes import Health
 from functions.domain.model.incidents import QueueState
-from functions.domain.model.observations import QueueSnapshot, Unknown
+from functions.domain.model.observations import QueueSnapshot, Reading, Unknown
 from functions.domain.model.runbooks import Symptom
+from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
 from tests.support.recorded import RABBITMQ, read_looks
 
@@ -43,14 +44,15 @@ def judged(path: Path, for_s: float = 60.0) -> list[tuple[str, Judgement]]:
     for look in json.loads(path.read_text())["looks"]:
         queue, answers, at = to_queue(look["vhost"], look["queue"]), look["answers"], look["at"]
         given = {name: answer(recorded, at) for name, recorded in answers.items()}
-        totals, page, channels, nodes = (given.get(name) for name in ("totals", "page", "channels", "nodes"))
-        seen = client.to_snapshot(queue, totals, page)
-        if isinstance(seen, QueueSnapshot) and nodes is not None:
-            shown = shaped_or_none(page, Page) if page is not None else None
-            own = shown.own_channels if shown is not None else {}
-            seen = add_details({"q": Look(seen, Query(queue, 60.0), own)}, partial(_ask, nodes, channels))["q"]
+        page = client.read_page(given["page"])
+        try:
+            reading: Reading = client.to_snapshot(queue, given["totals"], page)
+        except (Denied, Unavailable) as error:
+            reading = Unknown(error.text)
+        if isinstance(reading, QueueSnapshot) and "nodes" in given:
+            look_at = Look(reading, Query(queue, 60.0), page.own_channels if isinstance(page, Page) else {})
+            reading = add_details({"q": look_at}, partial(_ask, given["nodes"], given.get("channels")))["q"]
         known = watched.get(queue.key) or QueueState(queue, "", at)
-        reading = seen if isinstance(seen, QueueSnapshot) else Unknown(seen.text)
         judgement, watched[queue.key] = judge_health(Symptom("rabbitmq", for_s=for_s), reading, known, at)
         verdicts.append((look["note"], judgement))
     return verdicts

@@ -25,7 +25,7 @@ def findings(settings: prometheus.Prometheus, symptom: Symptom, labels: Mapping[
     """One line for the server, one for the conditions, and one for the depth."""
     now = time.time()
     clock = settings.ask([prometheus.CLOCK], timeout_s=timeout_s)[prometheus.CLOCK]
-    lines = [finding_of("Prometheus answers", lambda: _greet(clock, now), UNREACHABLE)]
+    lines = [finding_of("Prometheus answers", lambda: prometheus.require_same_clock(clock, now), UNREACHABLE)]
     try:
         queue = prometheus.name_queue(symptom, labels)
     except NotRendered as refusal:
@@ -47,11 +47,6 @@ def findings(settings: prometheus.Prometheus, symptom: Symptom, labels: Mapping[
     if "depth" in paths:
         lines.append(finding_of(depth, lambda: _judge_depth(depth, read("depth").get(day.end_ms)), UNREACHABLE))
     return lines
-
-
-def _greet(clock: object, now: float) -> str:
-    prometheus.require_same_clock(clock, now)
-    return ""
 
 
 def _judge_day(what: str, day: prometheus.Grid, for_s: float, stuck: set[int], recovered: set[int]) -> Finding:

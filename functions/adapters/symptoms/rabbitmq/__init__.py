@@ -20,6 +20,7 @@ from functions.runtime.text import Text, named
 SYSTEM = "rabbitmq"
 MAX_BYTES = 255  # names of queues and vhosts are AMQP short strings
 DEFAULT_VHOST = "/"
+UNNAMEABLE = frozenset({"", ".", ".."})  # `.` and `..` mean other paths to every HTTP library, however they are encoded
 
 
 class Symptom(Struct, frozen=True, rename=key):
@@ -104,4 +105,6 @@ def fill(own_key: str, symptom: runbooks.Symptom, labels: Mapping[str, str]) -> 
         too_long = Text("{count} bytes, the limit is {limit}: {value}", count=size, limit=MAX_BYTES, value=shown(value))
         raise NotRendered(named(own_key, too_long))
     refuse_control_characters(value, own_key)
+    if value in UNNAMEABLE:
+        raise NotRendered(named(own_key, Text("no URL can name a vhost or queue '{name}'", name=value)))
     return value

@@ -4,8 +4,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct, field
 
-from functions.adapters.symptoms import _http
-from functions.adapters.symptoms._http import FORBIDDEN, require_ok
+from functions.adapters.symptoms._http import FORBIDDEN, require_ok, shaped
 from functions.adapters.symptoms.rabbitmq import SYSTEM
 from functions.domain.model.alerts import QueueRef
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
@@ -13,7 +12,7 @@ from functions.runtime.http_client import Answer
 from functions.runtime.text import Text
 
 NOT_FOUND = 404
-SEES_ALL = frozenset({"monitoring", "administrator"})
+SEES_ALL = frozenset({"monitoring", "administrator"})  # tags that show others' channels. The broker logs requests without one
 COME_AGAIN = frozenset({408, 429})
 GONE = frozenset({"suspected_down", "cancelled"})
 """`activity_status` of consumers that take no message; a waiting single active consumer may at any time."""
@@ -62,6 +61,11 @@ class Traffic(Struct, frozen=True):
     redeliver_details: Samples = Samples()
     publish: int | None = None
     publish_details: Samples = Samples()
+
+
+def traffic_of(stats: Traffic | list[Any]) -> Traffic:
+    """The counters; none in an empty list."""
+    return stats if isinstance(stats, Traffic) else Traffic()
 
 
 class ChannelDetails(Struct, frozen=True):
@@ -113,10 +117,6 @@ class Page(Struct, frozen=True):
     node: str = ""
 
     @property
-    def traffic(self) -> Traffic:
-        return self.message_stats if isinstance(self.message_stats, Traffic) else Traffic()
-
-    @property
     def present(self) -> list[Consumer]:
         """The consumers that may take a message. One whose node was lost stays listed forever, without its channel's name."""
         here = [consumer for consumer in self.consumer_details or () if consumer.activity_status not in GONE]
@@ -127,25 +127,17 @@ class Page(Struct, frozen=True):
         """The consumers that acknowledge messages, by the names of their channels."""
         return {consumer.channel.name: consumer for consumer in self.present if consumer.ack_required and consumer.channel.name}
 
-    def setting(self, name: str) -> Any:
-        """The setting's value in the queue's arguments or its policies; None if neither has it."""
-        arguments, policy = self._settings
-        return arguments.get(f"x-{name}", policy.get(name))
+    def settings(self, name: str) -> list[Any]:
+        """The setting's values in the queue's arguments and its policies; the broker sends an empty list for none of these."""
+        places = ((self.arguments, f"x-{name}"), (self.effective_policy_definition, name))
+        return [place[key] for place, key in places if isinstance(place, dict) and key in place]
 
     @property
     def limit_of_returns(self) -> int | str | None:
         """The delivery limit. Before 4.0 only arguments and policies show it, and the lower one applies."""
         if self.delivery_limit is not None or self.type != "quorum":
             return self.delivery_limit
-        arguments, policy = self._settings
-        told = [limit for limit in (arguments.get("x-delivery-limit"), policy.get("delivery-limit")) if isinstance(limit, int)]
-        return min(told, default=None)
-
-    @property
-    def _settings(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The queue's arguments and its effective policy; the broker sends an empty list for none."""
-        arguments, policy = self.arguments, self.effective_policy_definition
-        return arguments if isinstance(arguments, dict) else {}, policy if isinstance(policy, dict) else {}
+        return min((limit for limit in self.settings("delivery-limit") if isinstance(limit, int)), default=None)
 
 
 NESTED: dict[str, type[Struct]] = {"message_stats": Traffic, "consumer_details": Consumer, "channel_details": ChannelDetails}
@@ -184,10 +176,6 @@ class ChannelPage(Struct, frozen=True):
     """Absent before the first message; an empty list if it has none of the requested counters."""
 
     @property
-    def traffic(self) -> Traffic:
-        return self.message_stats if isinstance(self.message_stats, Traffic) else Traffic()
-
-    @property
     def window(self) -> int | None:
         """How many messages it may hold, by its consumers' limits and its own; 0: any number, None: not known."""
         limits = [consumer.prefetch_count for consumer in self.consumer_details if consumer.ack_required]
@@ -220,7 +208,7 @@ class Alarms(Struct, frozen=True):
 
 
 class User(Struct, frozen=True):
-    tags: str | list[str] = ""  # before 3.9 a comma-separated text
+    tags: list[str] = field(default_factory=list)
 
 
 def good(outcome: Answer | Exception) -> Answer:
@@ -251,34 +239,17 @@ def _no_permission(status: int) -> Denied:
     return Denied(SYSTEM, Text("the user may not see this vhost"), remedy=remedy, status=status)
 
 
-def json_or_none(outcome: Answer | Exception | None) -> Any:
-    """The JSON of a successful answer; None for any other."""
+def read(outcome: Answer | Exception, shape: type[T]) -> T:
+    """A successful answer as its type. Raises Denied or Unavailable for any other."""
+    return shaped(SYSTEM, good(outcome).json(), shape)
+
+
+def read_or_none(outcome: Answer | Exception | None, shape: type[T]) -> T | None:
+    """A successful answer as its type; None for any other, or without one."""
     try:
-        return None if outcome is None else good(outcome).json()
+        return None if outcome is None else read(outcome, shape)
     except (Denied, Unavailable):
         return None
-
-
-def shaped_or_none(outcome: Answer | Exception, shape: type[T]) -> T | None:
-    """A successful answer as its type; None for any other."""
-    try:
-        return shaped(good(outcome).json(), shape)
-    except (Denied, Unavailable):
-        return None
-
-
-def tags_of(whoami: Answer | Exception) -> frozenset[str]:
-    """The tags of the user. Raises Denied or Unavailable if they are unknown."""
-    tags = shaped(good(whoami).json(), User).tags
-    return frozenset(tags.split(",") if isinstance(tags, str) else tags)
-
-
-def sees_all(whoami: Answer | Exception) -> bool:
-    """Whether the user has a tag that shows others' channels and connections. The broker logs requests without it."""
-    try:
-        return not SEES_ALL.isdisjoint(tags_of(whoami))
-    except (Denied, Unavailable):
-        return False
 
 
 def login_failed(outcome: Answer | Exception) -> bool:
@@ -295,11 +266,6 @@ def _not_allowed(answer: Answer) -> Denied:
         return Denied(SYSTEM, Text("the user has no management tag"), remedy=remedy, status=answer.status)
     remedy = Text("Check user and password, and that the user may log in from here.")
     return Denied(SYSTEM, Text("the login failed"), code=DeniedCode.LOGIN, remedy=remedy, status=answer.status)
-
-
-def shaped(value: Any, shape: type[T]) -> T:
-    """The answer as its type; raises Unavailable if the form isn't a known management API's."""
-    return _http.shaped(SYSTEM, value, shape)
 
 
 def named(queue: QueueRef) -> Text:

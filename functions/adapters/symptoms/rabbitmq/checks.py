@@ -7,20 +7,8 @@ from msgspec import Struct
 
 from functions.adapters.checks import explain_refusal, finding_of
 from functions.adapters.symptoms.rabbitmq import RabbitMQ, client, fill, name_queue, to_queue
-from functions.adapters.symptoms.rabbitmq.answers import (
-    Node,
-    Page,
-    good,
-    json_or_none,
-    live,
-    named,
-    sees_all,
-    shaped,
-    shaped_or_none,
-    tags_of,
-)
+from functions.adapters.symptoms.rabbitmq.answers import SEES_ALL, Node, Page, User, live, named, read, read_or_none
 from functions.adapters.symptoms.rabbitmq.client import NODES, WHOAMI
-from functions.adapters.symptoms.rabbitmq.snapshot import read_snapshot
 from functions.application.ports import Finding
 from functions.domain.decisions.matching import NotRendered
 from functions.domain.model.alerts import QueueRef
@@ -98,22 +86,20 @@ def _vhost(probe: QueueRef, totals: Outcome) -> str:
 
 
 def _version(overview: Outcome) -> str:
-    return f"version {shaped(good(overview).json(), dict[str, Any]).get('rabbitmq_version', 'not told')}"
+    return f"version {read(overview, dict[str, Any]).get('rabbitmq_version', 'not told')}"
 
 
 def _figures(queue: QueueRef, totals: Outcome, page: Outcome) -> str:
-    snapshot = read_snapshot(queue, live(totals, queue).json(), json_or_none(page), at=0.0)
+    snapshot = client.to_snapshot(queue, totals, client.read_page(page))
     present = "not known" if snapshot.consumers is None else snapshot.consumers
     return f"{snapshot.ready} ready, {snapshot.unacked} unacknowledged, consumers: {present}"
 
 
 def _rights(whoami: Outcome) -> Finding:
     """Whether the user has exactly the tag that is needed. Permissions are shown to administrators only."""
-    try:
-        more = ", ".join(sorted(MORE_THAN_NEEDED & tags_of(whoami)))
-    except (Denied, Unavailable):
-        more = ""
-    if not more and sees_all(whoami):
+    tags = frozenset((read_or_none(whoami, User) or User()).tags)
+    more = ", ".join(sorted(MORE_THAN_NEEDED & tags))
+    if not more and SEES_ALL & tags:
         return Finding("RabbitMQ rights", True, "each consumer's work is seen")
     missing = "one consumer of several that hangs is not seen, and of what consumers hold nothing is proved: people are asked"
     return Finding("RabbitMQ rights", None, f"the user is {more}: more than it needs" if more else missing, TAG)
@@ -121,7 +107,7 @@ def _rights(whoami: Outcome) -> Finding:
 
 def _silent_nodes(nodes: Outcome) -> Iterator[Finding]:
     """The nodes without statistics, if others have them. Nothing if nodes can't be listed."""
-    up = [node for node in shaped_or_none(nodes, list[Node]) or () if node.running]
+    up = [node for node in read_or_none(nodes, list[Node]) or () if node.running]
     silent = [node.name for node in up if node.uptime is None]
     if 0 < len(silent) < len(up):
         remedy = "Enable rabbitmq_management_agent there: what is connected to them is not seen, so nothing can be proved."
@@ -131,7 +117,7 @@ def _silent_nodes(nodes: Outcome) -> Iterator[Finding]:
 def _judge_page(queue: QueueRef, outcome: Outcome, users: Sequence[str]) -> Iterator[Finding]:
     """Whether the queue's page has statistics, because of what a restart can lose messages, and who consumes the queue."""
     try:
-        page = shaped(good(outcome).json(), Page)
+        page = read(outcome, Page)
     except (Denied, Unavailable) as error:
         yield Finding("RabbitMQ statistics", None, f"the page of {named(queue)} can't be read: {error.detail}")
         return
@@ -142,7 +128,7 @@ def _judge_page(queue: QueueRef, outcome: Outcome, users: Sequence[str]) -> Iter
         kind = "auto-delete" if page.auto_delete else "exclusive"
         detail = f"the queue is {kind}: it goes with its consumer, and all messages with it"
         yield Finding(what, None, detail, "Declare it durable and neither auto-delete nor exclusive.")
-    if page.type == "quorum" and page.setting("dead-letter-exchange") is None and limit not in (None, "unlimited"):
+    if page.type == "quorum" and not page.settings("dead-letter-exchange") and limit not in (None, "unlimited"):
         detail = f"after {limit} returns RabbitMQ drops a message; every consumer that ends returns what it holds"
         yield Finding(what, None, detail, "Add a dead-letter exchange by a policy, with a queue behind it.")
     if isinstance(limit, int) and 0 <= limit <= MOST_ATTEMPTS:

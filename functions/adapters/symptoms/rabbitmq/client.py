@@ -9,27 +9,27 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from itertools import islice, zip_longest
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from functions.adapters.symptoms._http import ask_all
+from functions.adapters.symptoms._http import ask_all, shaped
 from functions.adapters.symptoms.rabbitmq import SYSTEM, RabbitMQ
 from functions.adapters.symptoms.rabbitmq.answers import (
     NOT_FOUND,
+    SEES_ALL,
     ChannelPage,
     Consumer,
     Page,
+    Totals,
+    User,
     columns_of,
-    good,
-    json_or_none,
     live,
     login_failed,
-    sees_all,
-    shaped,
-    shaped_or_none,
+    read,
 )
 from functions.adapters.symptoms.rabbitmq.snapshot import (
     add_channels,
@@ -72,7 +72,7 @@ MOST_CONNECTIONS = 32  # pages of connections in a look
 TURN = 0.1236
 """Where not all of a queue's channels are read, each second moves on by this part of them: multiples of the golden ratio, so that
 checks that come every 5, 10, 15 ... s read others each time."""
-UNNAMEABLE = frozenset({"", ".", ".."})  # `.` and `..` mean other paths to every HTTP library, however they are encoded
+T = TypeVar("T")
 
 
 class Look(Struct, frozen=True):
@@ -99,24 +99,28 @@ def look_all(settings: RabbitMQ, queries: Sequence[Query], *, timeout_s: float) 
     With the tag `monitoring` the consumers' channels are read in a second round trip, one by one and as many as the bounds allow,
     and in a third the connections of those that hang; each has at most half of the time that is left."""
     ends = time.monotonic() + timeout_s
-    asked = [query for query in queries if UNNAMEABLE.isdisjoint(query.queue.keys.values())]
-    if not asked:
-        return [to_snapshot(query.queue, None) for query in queries]
-    lists = list_queues([query.queue for query in asked])
-    pages = {query.queue.key: page_path(query.queue, query.for_s) for query in asked}
+    lists = list_queues([query.queue for query in queries])
+    pages = {query.queue.key: page_path(query.queue, query.for_s) for query in queries}
     paths = {**dict.fromkeys(lists, timeout_s), **dict.fromkeys(pages.values(), timeout_s * PAGE_SHARE)}
     outcomes = ask(settings, {**paths, WHOAMI: WHOAMI_S}, timeout_s=timeout_s)
     totals = {queue.key: outcomes[path] for path, listed in lists.items() for queue in listed}
+    user = _read(outcomes[WHOAMI], User, Text("the user's tags can't be read"))
     results: dict[str, QueueOutcome] = {}
     looks: dict[str, Look] = {}
     for query in queries:
-        key, page = query.queue.key, outcomes.get(pages.get(query.queue.key, ""))
-        snapshot = to_snapshot(query.queue, totals.get(key), page, outcomes[WHOAMI])
-        if isinstance(snapshot, QueueSnapshot) and page is not None and sees_all(outcomes[WHOAMI]):
-            shown = shaped_or_none(page, Page)
-            snapshot = replace(snapshot, channels=None if shown is None or shown.consumer_details is None else ())
+        key, page = query.queue.key, read_page(outcomes[pages[query.queue.key]])
+        try:
+            snapshot = to_snapshot(query.queue, totals[key], page)
+        except (Unavailable, Denied) as error:
+            results[key] = error
+            continue
+        if isinstance(user, Unknown):
+            snapshot = replace(snapshot, unseen=user)
+        elif not SEES_ALL.isdisjoint(user.tags):
+            own = page.own_channels if isinstance(page, Page) and page.consumer_details is not None else None
+            snapshot = replace(snapshot, channels=None if own is None else ())
             if _is_worth_asking(snapshot):
-                looks[key] = Look(snapshot, query, shown.own_channels if shown is not None else {})
+                looks[key] = Look(snapshot, query, own or {})
         results[key] = snapshot
 
     def ask_more(paths: Sequence[str]) -> dict[str, Answer | Exception]:
@@ -151,20 +155,13 @@ def add_details(looks: Mapping[str, Look], ask: Ask) -> dict[str, QueueSnapshot]
 def choose_channels(looks: Sequence[Look]) -> list[Look]:
     """The looks, each with the channels to read now: those that an incident proved before others, and in turns where there are
     more than one look may read."""
-    queues = [iter(_in_order(look)[:MOST_OF_QUEUE]) for look in looks]
-    chosen: list[list[str]] = [[] for _ in looks]
-    paths: set[str] = set()
-    waiting = list(range(len(looks)))
-    while waiting:
-        for place in tuple(waiting):
-            name = next(queues[place], None)
-            path = looks[place].path(name) if name is not None else ""
-            if name is None or (len(paths) >= MOST_OF_LOOK and path not in paths):
-                waiting.remove(place)
-                continue
-            chosen[place].append(name)
-            paths.add(path)
-    return [replace(look, channels=tuple(names)) for look, names in zip(looks, chosen, strict=True)]
+    wanted = [_in_order(look)[:MOST_OF_QUEUE] for look in looks]
+    in_turns = zip_longest(*([look.path(name) for name in names] for look, names in zip(looks, wanted, strict=True)))
+    paths = set(islice(dict.fromkeys(path for turn in in_turns for path in turn if path is not None), MOST_OF_LOOK))
+    return [
+        replace(look, channels=tuple(name for name in names if look.path(name) in paths))
+        for look, names in zip(looks, wanted, strict=True)
+    ]
 
 
 def _in_order(look: Look) -> list[str]:
@@ -182,7 +179,7 @@ def _read_channels(look: Look, answers: Mapping[str, Answer | Exception]) -> Que
         if isinstance(answer, Answer) and answer.status == NOT_FOUND:
             continue
         try:
-            pages.append(shaped(good(answer).json(), ChannelPage))
+            pages.append(read(answer, ChannelPage))
         except (Denied, Unavailable) as error:
             errors.append(error)
     return replace(add_channels(look.snapshot, look.query.queue, look.own, pages), unseen=_find_unseen(look, errors))
@@ -204,28 +201,23 @@ def _find_unseen(look: Look, errors: Sequence[Denied | Unavailable]) -> Unknown 
     return Unknown(why, late=True, remedy=remedy)
 
 
-def to_snapshot(queue: QueueRef, totals: Any, page: Any = None, whoami: Any = None) -> QueueOutcome:
-    """The queue according to the answers, with the reason why its page or the user's tags can't be read; a slow answer may be
-    temporary. An error takes an answer's place, and None stands for none: without totals no URL can name the queue."""
-    try:
-        if totals is None:
-            page_path(queue, 0.0)
-        answer = live(totals, queue)
-        snapshot = read_snapshot(queue, answer.json(), json_or_none(page), at=answer.at)
-    except (Unavailable, Denied) as error:
-        return error
-    blind = _why_unread(page, Text("the queue's page can't be read"))
-    return replace(snapshot, blind=blind or snapshot.blind, unseen=_why_unread(whoami, Text("the user's tags can't be read")))
+def to_snapshot(queue: QueueRef, totals: Answer | Exception, page: Page | Unknown) -> QueueSnapshot:
+    """The queue according to the answers. Raises Denied or Unavailable if its depth is unknown."""
+    answer = live(totals, queue)
+    return read_snapshot(queue, shaped(SYSTEM, answer.json(), Totals), page, at=answer.at)
 
 
-def _why_unread(outcome: Answer | Exception | None, what: Text) -> Unknown | None:
+def read_page(outcome: Answer | Exception) -> Page | Unknown:
+    """The queue's page, or why it can't be read."""
+    return _read(outcome, Page, Text("the queue's page can't be read"))
+
+
+def _read(outcome: Answer | Exception, shape: type[T], what: Text) -> T | Unknown:
     try:
-        if outcome is not None:
-            good(outcome).json()
+        return read(outcome, shape)
     except (Unavailable, Denied) as error:
         late = isinstance(error, Unavailable) and error.late
         return Unknown(named(what, error.detail), late=late, remedy=error.remedy)
-    return None
 
 
 def list_queues(queues: list[QueueRef]) -> dict[str, list[QueueRef]]:
@@ -247,7 +239,7 @@ def _list_path(queues: list[QueueRef]) -> str:
     query = {"disable_stats": "true", "enable_queue_totals": "true", "page": "1", "page_size": "100", "use_regex": "true"}
     names = "|".join(_escape(queue.keys["queue"]) for queue in queues)
     name = f"^{names}$" if len(queues) == 1 else f"^(?:{names})$"
-    return f"/api/queues/{_segment(_vhost(queues[0]))}?{urlencode(query | {'name': name}, quote_via=quote)}"
+    return f"/api/queues/{quote(_vhost(queues[0]), safe='')}?{urlencode(query | {'name': name}, quote_via=quote)}"
 
 
 def _vhost(queue: QueueRef) -> str:
@@ -263,7 +255,7 @@ def page_path(queue: QueueRef, for_s: float) -> str:
     rates = sample_query(for_s)
     lengths = {name.replace("msg_rates", "lengths"): value for name, value in rates.items()}
     query = urlencode({**lengths, **rates, "columns": COLUMNS}, safe=",")
-    return f"/api/queues/{_segment(_vhost(queue))}/{_segment(queue.keys['queue'])}?{query}"
+    return f"/api/queues/{quote(_vhost(queue), safe='')}/{quote(queue.keys['queue'], safe='')}?{query}"
 
 
 def sample_query(for_s: float) -> dict[str, int]:
@@ -272,12 +264,6 @@ def sample_query(for_s: float) -> dict[str, int]:
     step, reach, wanted = (FINE_STEP_S, FINE_REACH_S, 3 * for_s) if fine else (COARSE_STEP_S, COARSE_REACH_S, for_s)
     age = min(reach, step * math.ceil(max(wanted + SLACK_S, CURVE_S) / step))
     return {"msg_rates_age": age, "msg_rates_incr": step}
-
-
-def _segment(name: str) -> str:
-    if name in UNNAMEABLE:
-        raise Denied(SYSTEM, Text("no URL can name a vhost or queue '{name}'", name=name), remedy=Text("Rename it."))
-    return quote(name, safe="")
 
 
 def ask(settings: RabbitMQ, limits: Mapping[str, float], *, timeout_s: float, pages: bool = False) -> dict[str, Any]:

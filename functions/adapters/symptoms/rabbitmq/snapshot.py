@@ -1,11 +1,11 @@
 """Derives one queue's state from RabbitMQ's answers, and what they can't show (docs/rabbitmq.md has each case, by version)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 from urllib.parse import quote
 
 from msgspec.structs import replace
 
+from functions.adapters.symptoms._http import shaped
 from functions.adapters.symptoms.rabbitmq import SYSTEM
 from functions.adapters.symptoms.rabbitmq.answers import (
     Alarms,
@@ -17,10 +17,10 @@ from functions.adapters.symptoms.rabbitmq.answers import (
     Samples,
     Total,
     Totals,
-    good,
     named,
-    shaped,
-    shaped_or_none,
+    read,
+    read_or_none,
+    traffic_of,
 )
 from functions.domain.health.samples import RECENT_S, SETTLED_S, drop_gaps, rise_of, still_s
 from functions.domain.model import observations
@@ -42,9 +42,9 @@ ENABLE = Text("Enable rabbitmq_management_agent on every node of the cluster.")
 # --- the first round trip: totals and the queue's page --------------------------------------------------------------------------
 
 
-def read_snapshot(queue: QueueRef, totals: Any, page: Any, *, at: float) -> QueueSnapshot:
-    """The queue at our time `at`, by these answers as parsed JSON; None: not available. Raises Denied or Unavailable if its depth
-    is unknown. Deliveries that need no acknowledgement count as acknowledged, as in the broker."""
+def read_snapshot(queue: QueueRef, totals: Totals, page: Page | Unknown, *, at: float) -> QueueSnapshot:
+    """The queue at our time `at`. Raises Denied or Unavailable if its depth is unknown. Deliveries that need no acknowledgement
+    count as acknowledged, as in the broker."""
     total = _find_total(queue, totals, page)
     ready, unacked = total.messages_ready, total.messages_unacknowledged
     if total.messages is None or ready is None or unacked is None:
@@ -52,30 +52,24 @@ def read_snapshot(queue: QueueRef, totals: Any, page: Any, *, at: float) -> Queu
         raise Unavailable(SYSTEM, Text("no current totals of {queue} (state: {state})", queue=named(queue), state=state))
     returns = Returns(None) if total.type == "quorum" and unacked else None  # until its page shows the limit
     snapshot = QueueSnapshot(at, ready + unacked, ready, unacked, returns=returns)
-    if page is None:
-        return replace(snapshot, blind=Unknown(Text("the page of {queue} could not be read", queue=named(queue))))
-    try:
-        shown = shaped(page, Page)
-    except Unavailable as error:
-        return replace(snapshot, blind=Unknown(error.text))
-    if total.type == "quorum" and snapshot.depth == 0 and shown.messages != 0:
+    if isinstance(page, Unknown):
+        return replace(snapshot, blind=page)
+    if total.type == "quorum" and snapshot.depth == 0 and page.messages != 0:
         # For 5 s after a leader change the list of 4.0 says 0, and the page has no figures (measured).
         raise Unavailable(SYSTEM, Text("{queue} may have changed its leader just now", queue=named(queue)), late=True)
-    snapshot = _with_page(snapshot, shown)
-    return replace(snapshot, returns=_find_returns(snapshot, shown))
+    snapshot = _with_page(snapshot, page)
+    return replace(snapshot, returns=_find_returns(snapshot, page))
 
 
-def _find_total(queue: QueueRef, totals: Any, page: Any) -> Total:
-    matching = [item for item in shaped(totals, Totals).items if item.name == queue.keys["queue"]]
-    if not matching and isinstance(page, dict) and page.get("name") == queue.keys["queue"]:
-        node = str(page.get("node", "?"))
-        raise Unavailable(SYSTEM, Text("{queue} has no live totals: its node {node} is down", queue=named(queue), node=node))
-    if not matching:
+def _find_total(queue: QueueRef, totals: Totals, page: Page | Unknown) -> Total:
+    total = next((item for item in totals.items if item.name == queue.keys["queue"]), None)
+    if total is None and isinstance(page, Page) and page.name == queue.keys["queue"]:
+        raise Unavailable(SYSTEM, Text("{queue} has no live totals: its node {node} is down", queue=named(queue), node=page.node))
+    if total is None:
         remedy = Text(
             "Compare the alert's labels with RabbitMQ's queues; an auto-delete or exclusive queue disappears with its consumer."
         )
         raise Denied(SYSTEM, Text("there is no queue {queue}", queue=named(queue)), remedy=remedy)
-    total = matching[0]
     if total.type == "stream":
         remedy = Text("Streams keep what was read: monitor the lag of their consumers with another tool.")
         stream = Text("{queue} is a stream, and its depth says nothing", queue=named(queue))
@@ -97,7 +91,7 @@ def _with_page(snapshot: QueueSnapshot, page: Page) -> QueueSnapshot:
     if page.consumer_details is None:
         remedy = Text("Turn the statistics on; `check` names the switch that turns them off.")
         return replace(snapshot, blind=Unknown(Text("the broker's statistics are off"), remedy=remedy))
-    consumers, traffic, head = page.present, page.traffic, page.head_message_timestamp
+    consumers, traffic, head = page.present, traffic_of(page.message_stats), page.head_message_timestamp
     is_same_moment = page.messages_unacknowledged == snapshot.unacked
     delivered, taken = _sum(traffic.deliver, traffic.deliver_no_ack), _sum(traffic.get, traffic.get_no_ack)
     return replace(
@@ -136,7 +130,7 @@ def _find_returns(snapshot: QueueSnapshot, page: Page) -> Returns | None:
     if not isinstance(limit, int) or limit < 0 or not snapshot.unacked:
         return None
     used = limit if snapshot.uncounted else _count_since_empty(snapshot)
-    return Returns(limit, min(used, limit), page.setting("dead-letter-exchange") is not None)
+    return Returns(limit, min(used, limit), bool(page.settings("dead-letter-exchange")))
 
 
 def find_fresh(snapshot: QueueSnapshot) -> QueueSnapshot:
@@ -176,7 +170,8 @@ def _find_mismatch(page: Page, consumers: list[Consumer], snapshot: QueueSnapsho
         return Unknown(Text("only a shovel takes messages from it"), remedy=Text("See the shovel's state in RabbitMQ."))
     if not page.messages_ready_details.samples:
         return Unknown(Text("the broker has no samples of its depth"), late=True)
-    if snapshot.unacked and consumers and page.traffic.deliver is None and all(consumer.channel.name for consumer in consumers):
+    is_counted = all(consumer.channel.name for consumer in consumers)
+    if snapshot.unacked and consumers and is_counted and traffic_of(page.message_stats).deliver is None:
         return Unknown(Text("messages are held, but nobody counts its deliveries"), late=True)
     return None
 
@@ -206,7 +201,7 @@ def add_channels(
 
 
 def _to_channel(queue: QueueRef, consumer: Consumer, page: ChannelPage) -> Channel:
-    traffic = page.traffic
+    traffic = traffic_of(page.message_stats)
     others = (other for other in page.consumer_details if other.ack_required and other.queue.name != queue.keys["queue"])
     return Channel(
         page.name,
@@ -250,7 +245,7 @@ def with_names(snapshot: QueueSnapshot, hung: Sequence[Channel], answers: Mappin
 
 def _with_connection(channel: Channel, answer: Answer | Exception | None) -> Channel:
     """The channel with the name that its connection gives itself, or else its library's product name."""
-    connection = shaped_or_none(answer, Connection) if answer is not None else None
+    connection = read_or_none(answer, Connection)
     if connection is None:
         return channel
     properties = connection.client_properties if isinstance(connection.client_properties, dict) else {}
@@ -264,7 +259,7 @@ def with_nodes(snapshot: QueueSnapshot, nodes: Answer | Exception, alarms: Answe
     """The snapshot with the cluster's nodes, and what the broker is short of."""
     snapshot = replace(snapshot, alarm=_read_alarm(alarms))
     try:
-        members = shaped(good(nodes).json(), list[Node])
+        members = read(nodes, list[Node])
     except (Denied, Unavailable) as error:
         unread = Unknown(Text("the nodes of the cluster could not be read: {error}", error=error.text), late=True)
         return replace(snapshot, blind=snapshot.blind or unread)
@@ -286,7 +281,7 @@ def _read_alarm(answer: Answer | Exception) -> Phrase:
     if not isinstance(answer, Answer) or answer.status != ALARM_STATUS:
         return ""
     try:
-        alarms = shaped(answer.json(), Alarms).alarms
+        alarms = shaped(SYSTEM, answer.json(), Alarms).alarms
     except Unavailable:
         return ""
     return join([in_brackets(clean(alarm.resource, NAME, "…"), clean(alarm.node, NAME, "…")) for alarm in alarms[:KEPT]], COMMA)
