@@ -75,7 +75,7 @@ SAID = [
     ("agent-off", "one message held", Health.UNKNOWN, "the broker's statistics are off"),
     ("stats-off", "one message held", Health.UNKNOWN, "the broker's statistics are off"),
     ("collection-denied", "one message held", Health.UNKNOWN, "the broker's statistics are off"),
-    ("minority", "60 s after two of three", Health.UNKNOWN, "1 of 3 nodes are online"),
+    ("minority", "60 s after two of three", Health.UNKNOWN, "has lost its majority of nodes"),
     ("node-down", "12 s after the queue's node was", Health.UNKNOWN, "state: down"),
     ("refusals", "no permission in this vhost", Health.UNKNOWN, "the user may not see this vhost"),
     ("refusals", "no such vhost", Health.UNKNOWN, "there is no vhost 'nowhere'"),

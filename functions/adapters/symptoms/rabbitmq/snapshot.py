@@ -74,15 +74,8 @@ def _find_total(queue: QueueRef, totals: Totals, page: Page | Unknown) -> Total:
         remedy = Text("Streams keep what was read: monitor the lag of their consumers with another tool.")
         stream = Text("{queue} is a stream, and its depth says nothing", queue=named(queue))
         raise Denied(SYSTEM, stream, remedy=remedy)
-    if total.members and total.online is not None and 2 * len(total.online) <= len(total.members):
-        lost = Text(
-            "{queue} has lost its majority: {online} of {members} nodes are online, and its figures are frozen",
-            queue=named(queue),
-            online=len(total.online),
-            members=len(total.members),
-        )
-        raise Unavailable(SYSTEM, lost)
-    if total.state == "minority":
+    is_frozen = bool(total.members) and total.online is not None and 2 * len(total.online) <= len(total.members or ())
+    if total.state == "minority" or is_frozen:  # 4.3 says so, 4.0 does not
         raise Unavailable(SYSTEM, Text("{queue} has lost its majority of nodes", queue=named(queue)))
     return total
 
