@@ -167,9 +167,7 @@ def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # monkeyp
     """Forget what cached builders made: the next test has its own configuration, secrets and connections."""
     yield
     if secret_store := sys.modules.get("functions.runtime.secrets"):
-        secret_store._KEPT.clear()
-        if secret_store.secret_manager_client.cache_info().currsize:
-            secret_store.secret_manager_client().transport.close()
+        secret_store.KEPT.clear()
     web = sys.modules.get("functions.runtime.http_client")
     if web and web.adapter.cache_info().currsize:
         web.adapter().close()
@@ -181,7 +179,7 @@ def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # monkeyp
 def _builders(_modules: int) -> set[Any]:
     """The cached functions of functions/. `_modules`: how many are imported, so that not every test looks through all of them."""
     ours = [module for name, module in list(sys.modules.items()) if name.startswith("functions.")]
-    return {value for module in ours for value in vars(module).values() if isinstance(value, functools._lru_cache_wrapper)}
+    return {value for module in ours for value in vars(module).values() if isinstance(value, type(functools.cache(len)))}
 
 
 @pytest.fixture

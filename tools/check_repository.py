@@ -30,7 +30,6 @@ REGISTRY = re.compile(
     rb"index-url |--find-links "
 )
 HTTP_CLIENTS = {"requests", "urllib3", "httpx"}
-CLIENTS = {"requests", "urllib3", "google", "apprise"}
 SAYS = {"Denied": 1, "Unavailable": 1, "Unknown": 0, "hold": 1, "escalate": 2, "Decision": 2}
 """Constructors of card parts -> the position of the text among the arguments; as keyword see SAYS_BY_NAME."""
 SAYS_BY_NAME = {"detail", "remedy", "refusal", "why"}
@@ -153,26 +152,6 @@ def other_doors_to_http() -> list[str]:
     ]
 
 
-def imports_without_lock() -> list[str]:
-    """Imports of clients without the lock: two threads that import one for the first time could deadlock."""
-    return [
-        f"{path.relative_to(ROOT)}:{line}: put it under `with IMPORTING:`"
-        for path in sorted((ROOT / "functions").rglob("*.py"))
-        for line in _unlocked(ast.parse(text_of(path)))
-    ]
-
-
-def _unlocked(node: ast.AST) -> list[int]:
-    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-        return []
-    if isinstance(node, ast.With) and any(ast.unparse(item.context_expr) == "IMPORTING" for item in node.items):
-        return []
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
-        return [node.lineno] if any(name.partition(".")[0] in CLIENTS for name in names) else []
-    return [line for child in ast.iter_child_nodes(node) for line in _unlocked(child)]
-
-
 def untranslated() -> list[str]:
     """Plain English strings that would reach a card untranslated: the arguments of SAYS must be a Text or data."""
     root = ROOT / "functions"
@@ -213,7 +192,6 @@ CHECKS = {
     "unknown tests": unknown_tests,
     f"folders with more than {MOST_ENTRIES} entries": crowded_folders,
     "imports of an HTTP client outside functions/runtime/http_client.py": other_doors_to_http,
-    "clients imported without the lock": imports_without_lock,
     "texts that have to be a Text": untranslated,
     "heavier than tools/weight.py allows": lambda: weight.problems(ROOT),
     "addresses of a package registry, or folders of this machine": addresses,

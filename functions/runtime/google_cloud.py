@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -14,8 +13,7 @@ from msgspec import Struct
 
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable, UnstickError
-from functions.runtime.parallel import IMPORTING
-from functions.runtime.text import Phrase, Text
+from functions.runtime.text import Phrase, Text, named
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _LOGIN_FAILED, _TOO_MANY = 401, 429
@@ -47,15 +45,18 @@ class Service(Struct, frozen=True):
         return answer
 
     def accept(self, answer: http_client.Answer) -> http_client.Answer:
-        if not 200 <= answer.status < 300:
-            explanation = sentence(answer.body, answer.headers.get("content-type", ""))
-            raise refusal(self.system, answer.status, explanation, self.remedies)
-        return answer
+        """Return it. Raises Denied or Unavailable, with Google's own sentence, unless its status is 2xx."""
+        if 200 <= answer.status < 300:
+            return answer
+        detail = named(Text("answered {status}", status=str(answer.status)), _sentence(answer))
+        if answer.status in _PASSING or answer.status >= 500 or answer.status < 400:
+            raise Unavailable(self.system, detail)
+        raise Denied(self.system, detail, status=answer.status, remedy=self.remedies.get(answer.status, ""))
 
     def _send(self, method: str, path: str, ends: float, content: http_client.Content, *, renewed: bool) -> http_client.Answer:
         headers = dict(content.get("headers") or {})
-        url = (stand_in(self.system, self.endpoint) or self.address) + path
-        with translate_errors(self.system, self.remedies):
+        url = (self._stand_in() or self.address) + path
+        with _translate_errors(self.system, self.remedies):
             account, request = credentials(anonymous=bool(os.environ.get(self.endpoint)))
 
             def fetch(*arguments: Any, **options: Any) -> Any:
@@ -70,56 +71,46 @@ class Service(Struct, frozen=True):
         left_s = ends - time.monotonic()
         return http_client.request(self.system, method, url, timeout_s=left_s, **content | {"headers": headers})
 
-
-def stand_in(system: str, variable: str) -> str:
-    """The base URL of a test's server that replaces the service, from the environment and only on loopback; else empty."""
-    url = os.environ.get(variable, "")
-    parts = urlsplit(url)
-    if url and (parts.scheme != "http" or not http_client.is_loopback(parts.hostname)):
-        detail = Text("{endpoint} is not http on a loopback address", endpoint=variable)
-        remedy = Text("Unset {endpoint}; only tests need it.", endpoint=variable)
-        raise Denied(system, detail, remedy=remedy)
-    return url.rstrip("/")
+    def _stand_in(self) -> str:
+        """The base URL of a test's server in place of the service; empty if the environment names none."""
+        url = os.environ.get(self.endpoint, "")
+        parts = urlsplit(url)
+        if url and (parts.scheme != "http" or not http_client.is_loopback(parts.hostname)):
+            detail = Text("{endpoint} is not http on a loopback address", endpoint=self.endpoint)
+            raise Denied(self.system, detail, remedy=Text("Unset {endpoint}; only tests need it.", endpoint=self.endpoint))
+        return url.rstrip("/")
 
 
 @lru_cache(maxsize=2)
 def credentials(*, anonymous: bool) -> tuple[Any, Any]:
     """Google's credentials and their transport, created on first use because servers fork their workers."""
-    with IMPORTING:
-        import google.auth
-        from google.auth.credentials import AnonymousCredentials
-        from google.auth.transport.requests import Request
+    import google.auth
+    from google.auth.credentials import AnonymousCredentials
+    from google.auth.transport.requests import Request
 
     return AnonymousCredentials() if anonymous else google.auth.default(scopes=[_SCOPE])[0], Request()
 
 
 @contextlib.contextmanager
-def translate_errors(system: str, remedies: Mapping[int, Phrase]) -> Iterator[None]:
-    """Translate the exceptions of google-auth and of Secret Manager's client to Unavailable or Denied. `remedies`: what to do,
-    by HTTP status. Keeps only Google's own sentence of the original text; the rest is URLs."""
-    with IMPORTING:
-        from google.auth import exceptions as auth
+def _translate_errors(system: str, remedies: Mapping[int, Phrase]) -> Iterator[None]:
+    """Translate google-auth's exceptions to Unavailable or Denied, without their texts, which contain URLs."""
+    from google.auth import exceptions as auth
+
     try:
         yield
-    except auth.InvalidOperation:  # 401 with credentials that can't be renewed
-        raise Denied(system, Text("answered 401"), remedy=remedies.get(401, _LOGIN_REMEDY), status=401) from None
-    except (auth.DefaultCredentialsError, auth.RefreshError) as error:
-        if getattr(error, "retryable", False) or isinstance(error.__cause__, auth.TransportError):
-            raise Unavailable(system, Text("could not get an access token")) from None
-        raise Denied(system, Text("there are no usable credentials"), remedy=_LOGIN_REMEDY) from None
-    except auth.TransportError:
-        raise Unavailable(system, Text("could not reach the server that issues access tokens")) from None
-    except auth.GoogleAuthError as error:
-        unusable = Text("the credentials are not usable ({error})", error=type(error).__name__)
-        raise Denied(system, unusable, remedy=_LOGIN_REMEDY) from None
-    except OSError as error:  # the exceptions of requests are OSErrors
-        raise _not_asked(system, error) from None
     except UnstickError:
         raise
-    except Exception as error:  # noqa: BLE001 - these libraries raise all kinds of errors on a malformed answer
-        api = sys.modules.get("google.api_core.exceptions")  # only Secret Manager's client loads it, which takes 15 ms
-        if api and isinstance(error, api.GoogleAPICallError):
-            raise refusal(system, int(error.code or 0), _sentence(error), remedies) from None
+    except auth.InvalidOperation:  # 401 with credentials that can't be renewed
+        raise Denied(system, Text("answered 401"), remedy=remedies.get(401, _LOGIN_REMEDY), status=401) from None
+    except (PermissionError, IsADirectoryError):
+        raise Denied(system, Text("the credentials file can't be read"), remedy=_FILE_REMEDY) from None
+    except Exception as error:  # noqa: BLE001 - google-auth raises all kinds of errors on a malformed answer
+        is_away = isinstance(error, auth.TransportError) or isinstance(error.__cause__, auth.TransportError)
+        if is_away or getattr(error, "retryable", False):
+            raise Unavailable(system, Text("could not get an access token")) from None
+        if isinstance(error, auth.GoogleAuthError):
+            unusable = Text("there are no usable credentials ({error})", error=type(error).__name__)
+            raise Denied(system, unusable, remedy=_LOGIN_REMEDY) from None
         raise unreadable(system, error) from None
 
 
@@ -128,33 +119,11 @@ def unreadable(system: str, error: Exception) -> Unavailable:
     return Unavailable(system, Text("answered with something that can't be read ({error})", error=type(error).__name__))
 
 
-def _not_asked(system: str, error: OSError) -> Unavailable | Denied:
-    if isinstance(error, PermissionError | IsADirectoryError):
-        return Denied(system, Text("the credentials file can't be read"), remedy=_FILE_REMEDY)
-    late = "Timeout" in type(error).__name__ or isinstance(error, TimeoutError) or "timed out" in str(error)
-    why = Text("did not answer in time") if late else Text("connection failed ({error})", error=type(error).__name__)
-    return Unavailable(system, why, late=late)
-
-
-def refusal(system: str, status: int, explanation: str, remedies: Mapping[int, Phrase]) -> Unavailable | Denied:
-    """Convert an answer other than 200 to an error. `explanation`: Google's own sentence."""
-    detail = Text("answered {status}", status=str(status))
-    if explanation:
-        detail = Text("answered {status}: {said}", status=str(status), said=explanation)
-    if status in _PASSING or status >= 500 or status < 400:
-        return Unavailable(system, detail)
-    return Denied(system, detail, status=status, remedy=remedies.get(status, ""))
-
-
-def sentence(body: bytes, content_type: str) -> str:
-    """Extract Google's own sentence: `error.message` of a JSON answer, or the whole of a plain-text one (as for downloads)."""
+def _sentence(answer: http_client.Answer) -> str:
+    """Google's own: `error.message` of a JSON answer, or the whole of a plain-text one (as for downloads)."""
     try:
-        message = json.loads(body)["error"]["message"]
+        message = json.loads(answer.body)["error"]["message"]
     except (ValueError, LookupError, TypeError, RecursionError):
-        message = body.decode(errors="replace") if content_type.startswith("text/plain") else ""
+        is_text = answer.headers.get("content-type", "").startswith("text/plain")
+        message = answer.body.decode(errors="replace") if is_text else ""
     return " ".join(str(message).split())[:300]
-
-
-def _sentence(error: Any) -> str:
-    response = getattr(error, "response", None)  # some have none
-    return sentence(response.content, response.headers.get("content-type", "")) if response is not None else ""

@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from functions.runtime.errors import Unavailable
-from functions.runtime.parallel import IMPORTING
 from functions.runtime.text import Phrase, Text, named
 
 if TYPE_CHECKING:
@@ -78,9 +77,9 @@ def adapter() -> HTTPAdapter:
 
 @lru_cache(maxsize=1)
 def _libraries() -> Any:
-    with IMPORTING:
-        import requests  # 70 ms and 10 MiB, so not before the first request
-        import urllib3
+    import requests  # 70 ms and 10 MiB, so not before the first request
+    import urllib3
+
     return requests, urllib3
 
 

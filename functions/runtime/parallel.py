@@ -1,9 +1,10 @@
-"""Threads: calls to several systems at the same time, and a lock for the imports of their clients."""
+"""Calls to several systems at the same time, on threads."""
 
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
@@ -13,16 +14,7 @@ from functions.runtime.text import Text
 MOST_THREADS = 32
 """Limit for one set of calls, however many systems an alert names: each thread costs memory here and a connection there."""
 
-IMPORTING = threading.RLock()
-"""Hold it around every import of a client library inside a function. Two threads that import parts of one package can deadlock:
-`import requests.exceptions` locks that module and then `requests`, while `import requests` takes the two locks in the other
-order. Python resolves that with an error in one of the threads (importlib, `_ModuleLock`), as in one of 150 processes whose first
-alert called Cloud Storage and Secret Manager at the same time. It does not cover what a library itself imports later, such as
-google-auth's modules for the credentials that it finds."""
-
 TIME = "time"  # placeholder for the system that did not answer, until the caller names it (`name_late`)
-
-
 Calls = Sequence[Callable[[], Any]]
 
 
@@ -33,30 +25,23 @@ def run_parallel(calls: Calls, *, timeout_s: float, at_once: int = MOST_THREADS)
     if len(calls) == 1 and timeout_s > 0:
         return [_outcome(calls[0])]
     results: list[Any] = [Unavailable(TIME, Text("no answer in the time given"), late=True)] * len(calls)
-    done = [threading.Event() for _ in calls]
-    waiting = deque(range(len(calls)))
+    waiting = deque(enumerate(calls))
     ends = time.monotonic() + timeout_s
 
     def work() -> None:
-        while time.monotonic() < ends:
-            try:
-                place = waiting.popleft()
-            except IndexError:
-                return
-            results[place] = _outcome(calls[place])
-            done[place].set()
+        with suppress(IndexError):  # none is left
+            while time.monotonic() < ends:
+                place, call = waiting.popleft()
+                results[place] = _outcome(call)
 
-    started = 0
-    for number in range(min(len(calls), at_once)):
-        try:
-            threading.Thread(target=work, daemon=True, name=f"parallel-{number}").start()
-        except RuntimeError:  # no more threads for this process now; maybe later
-            break
-        started += 1
-    if not started and calls:
-        return [Unavailable(TIME, Text("no thread is left to ask with"), late=True)] * len(calls)
-    for event in done:
-        event.wait(max(0.0, ends - time.monotonic()))
+    threads = []
+    with suppress(RuntimeError):  # no more threads for this process now
+        for number in range(min(len(calls), at_once)):
+            thread = threading.Thread(target=work, daemon=True, name=f"parallel-{number}")
+            thread.start()
+            threads.append(thread)
+    for thread in threads:
+        thread.join(max(0.0, ends - time.monotonic()))
     return list(results)
 
 
@@ -95,8 +80,6 @@ class Late:
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(*given: Any, **named: Any) -> Any:
-            with IMPORTING:
-                module = self._load()
-            return getattr(module, name)(*given, **named)
+            return getattr(self._load(), name)(*given, **named)
 
         return call

@@ -6,7 +6,7 @@ sm://PROJECT/NAME[/VERSION]        Secret Manager; the version defaults to `late
 
 If the folder UNSTICK_SECRETS_DIR contains PROJECT/NAME/VERSION, that file is read: Cloud Run mounts secrets as files, and
 fetches them from Secret Manager on each read (cloud.google.com/run/docs/configuring/services/secrets). infra/ mounts the secrets
-that authenticate requests, because loading Google's client takes as long as the rest of a start.
+that authenticate requests, because loading google-auth takes as long as the rest of a start.
 
 One trailing newline of a file or a Secret Manager value is removed.
 """
@@ -17,16 +17,15 @@ import re
 import secrets
 import threading
 import time
+from base64 import b64decode
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from msgspec import Struct
 
 from functions.runtime.errors import ConfigError, Denied, Unavailable
-from functions.runtime.parallel import IMPORTING
 from functions.runtime.text import Text
 
 T = TypeVar("T")
@@ -45,6 +44,10 @@ FORMS = "env://NAME, file://PATH or sm://PROJECT/NAME[/VERSION]"
 _ENV = re.compile(r"env://([A-Za-z_][A-Za-z0-9_]*)")
 _FILE = re.compile(r"file://([^\x00]+)")
 _SM = re.compile(r"sm://([a-z0-9][a-z0-9.:-]{0,99})/([A-Za-z0-9_-]{1,255})(?:/([A-Za-z0-9_-]{1,63}))?")
+_FILE_REMEDY = Text(
+    "Create the file (on Cloud Run: mount the secret as a volume), fix its path in the configuration, "
+    "or let the function's user read it."
+)
 _REMEDIES = {
     400: Text(
         "Check project, name and version in sm://PROJECT/NAME[/VERSION] of the configuration; "
@@ -87,7 +90,7 @@ class SecretRef(Struct, frozen=True, omit_defaults=True):
 
     def invalidate(self) -> None:
         """Call this when a system rejects the secret: the next read fetches it again, at most once a minute."""
-        _kept(self.reference).invalidated = True
+        KEPT.setdefault(self.reference, _Kept()).invalidated = True
 
 
 def any_matches(references: Iterable[SecretRef], shown: bytes, expected: Callable[[bytes], bytes]) -> bool:
@@ -134,18 +137,15 @@ class _Kept:
         """Until then another call has no effect."""
 
 
-_KEPT: dict[str, _Kept] = {}
-
-
-def _kept(reference: str) -> _Kept:
-    return _KEPT.setdefault(reference, _Kept())
+KEPT: dict[str, _Kept] = {}
+"""By reference. `setdefault` is atomic: all threads get the same lock."""
 
 
 def known_values() -> frozenset[bytes]:
     """The values of all references, as far as they are here: nothing is fetched for this."""
     values = set()
     for reference in tuple(_KNOWN):
-        kept = _KEPT.get(reference)
+        kept = KEPT.get(reference)
         if kept is not None and kept.value:
             values.add(kept.value)
         elif not reference.startswith("sm://"):
@@ -158,21 +158,14 @@ def read(reference: str, *, now: float) -> bytes:
     """The secret's value. `now` is monotonic. Environment variables cost nothing to read and aren't cached."""
     if match := _ENV.fullmatch(reference):
         return _checked(reference, _from_env(match[1]))
-    kept = _kept(reference)
+    kept = KEPT.setdefault(reference, _Kept())
     with kept.lock:
         is_doubted = kept.invalidated and now >= kept.trusted_until
         if now >= kept.until or is_doubted:
             _fetch(reference, kept, now, is_doubted=is_doubted)
         if kept.value is None:
-            # A new exception each time: one that is raised twice carries both tracebacks.
-            raise _copy(kept.error)
+            raise kept.error.with_traceback(None)  # else it would carry the tracebacks of all who were told before
         return kept.value
-
-
-def _copy(error: Denied | Unavailable) -> Denied | Unavailable:
-    if isinstance(error, Denied):
-        return Denied(error.system, error.detail, remedy=error.remedy, status=error.status)
-    return Unavailable(error.system, error.detail, late=error.late)
 
 
 def _fetch(reference: str, kept: _Kept, now: float, *, is_doubted: bool) -> None:
@@ -223,16 +216,10 @@ def _from_outside(reference: str) -> bytes:
 def _from_file(reference: str, path: Path) -> bytes:
     try:
         return _content(path)
-    except FileNotFoundError:
-        remedy = Text("Create the file (on Cloud Run: mount the secret as a volume), or fix its path in the configuration.")
-        raise _denied(Text("{reference} does not exist", reference=reference), remedy) from None
-    except PermissionError:
-        forbidden = Text("{reference} can't be read: permission denied", reference=reference)
-        raise _denied(forbidden, Text("Let the function's user read it.")) from None
-    except IsADirectoryError:
-        raise _denied(Text("{reference} is a folder", reference=reference), Text("Name the file in it.")) from None
-    except (OSError, ValueError) as error:
-        why = Text("{reference} can't be read ({error})", reference=reference, error=type(error).__name__)
+    except OSError as error:
+        why = Text("{reference} can't be read ({error})", reference=reference, error=error.strerror or type(error).__name__)
+        if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError | PermissionError):
+            raise _denied(why, _FILE_REMEDY) from None
         raise Unavailable(SYSTEM, why) from None
 
 
@@ -269,29 +256,15 @@ def _content(path: Path) -> bytes:
         return file.read(MAX_BYTES + 2).removesuffix(b"\n")
 
 
-def _from_secret_manager(reference: str, project: str, secret: str, version: str) -> bytes:
-    from functions.runtime.google_cloud import translate_errors
+def _from_secret_manager(reference: str, project: str, name: str, version: str) -> bytes:
+    """No retry and no crc32c: the next read is the retry, and TLS protects the bytes in transit.
+    https://cloud.google.com/secret-manager/docs/reference/rest/v1/projects.secrets.versions/access."""
+    from functions.runtime.google_cloud import Service, unreadable
 
-    with translate_errors(f"Secret Manager ({reference})", _REMEDIES):
-        # No retry and no crc32c: the next read is the retry, and TLS protects the bytes in transit.
-        name = f"projects/{project}/secrets/{secret}/versions/{version}"
-        answer = secret_manager_client().access_secret_version(name=name, timeout=TIMEOUT_S, retry=None)
-        return bytes(answer.payload.data).removesuffix(b"\n")
-
-
-@lru_cache(maxsize=1)
-def secret_manager_client() -> Any:
-    """Google's REST client, created on first use because servers fork their workers. A test's stand-in gets no credentials."""
-    from functions.runtime.google_cloud import stand_in
-
-    endpoint = stand_in(SYSTEM, ENDPOINT)
-    with IMPORTING:
-        from google.auth.credentials import AnonymousCredentials
-        from google.cloud.secretmanager_v1 import SecretManagerServiceClient  # 94 ms and 27 MiB
-        from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceRestTransport
-
-    if not endpoint:
-        return SecretManagerServiceClient(transport="rest")
-    host = endpoint.removeprefix("http://")
-    transport = SecretManagerServiceRestTransport(host=host, credentials=AnonymousCredentials(), url_scheme="http")
-    return SecretManagerServiceClient(transport=transport)
+    service = Service(f"Secret Manager ({reference})", "https://secretmanager.googleapis.com", ENDPOINT, _REMEDIES)
+    path = f"/v1/projects/{project}/secrets/{name}/versions/{version}:access"
+    answer = service.ask("GET", path, timeout_s=TIMEOUT_S).object()
+    try:
+        return b64decode(answer["payload"]["data"], validate=True).removesuffix(b"\n")
+    except (LookupError, TypeError, ValueError) as error:
+        raise unreadable(service.system, error) from None

@@ -9,6 +9,7 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from google.auth.credentials import AnonymousCredentials
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
@@ -21,7 +22,7 @@ from testbed.patience import PATIENCE_S
 from testbed.unstick_process import configuration
 
 SECRET = b"correct-horse"
-PATH = "/v1/projects/p-1/secrets/token/versions/latest:access"
+PATH, PATH_7 = (f"/v1/projects/p-1/secrets/token/versions/{version}:access" for version in ("latest", "7"))
 REFERENCE = "sm://p-1/token"
 
 
@@ -32,13 +33,12 @@ class Manager:
         self.value = SECRET
         self.status = 200
         self.asked: list[str] = []
-        self.authorization: list[str | None] = []
-        server.expect_request("/v1/projects/p-1/secrets/token/versions/latest:access").respond_with_handler(self.answer)
-        server.expect_request("/v1/projects/p-1/secrets/token/versions/7:access").respond_with_handler(self.answer)
+        for path in (PATH, PATH_7):
+            server.expect_request(path).respond_with_handler(self.answer)
 
     def answer(self, request: Request) -> Response:
         self.asked.append(request.path)
-        self.authorization.append(request.headers.get("Authorization"))
+        assert "Authorization" not in request.headers, "a stand-in gets no credentials"
         if self.status != 200:
             said = {"error": {"code": self.status, "message": "as Google says", "status": "X"}}
             return Response(json.dumps(said), self.status, content_type="application/json")
@@ -79,7 +79,8 @@ def test_a_file_loses_exactly_one_newline(tmp_path, content, secret):
         ("env://NOT_SET_ANYWHERE", "NOT_SET_ANYWHERE"),
         ("env://EMPTY", "never used"),
         ("file://{tmp}/none", "Create the file"),
-        ("file://{tmp}", "Name the file in it"),
+        ("file://{tmp}", "fix its path"),
+        ("file://{tmp}/empty/none", "fix its path"),
         ("file://{tmp}/empty", "never used"),
         ("file://{tmp}/huge", "another file"),
     ],
@@ -113,17 +114,26 @@ def test_what_is_no_reference_is_refused_without_being_repeated(text):
     assert "env://NAME" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("reference", "path"), [("sm://p-1/token", PATH), ("sm://p-1/token/7", "/v1/projects/p-1/secrets/token/versions/7:access")]
-)
-def test_secret_manager_is_asked_by_googles_client(manager, reference, path):
-    """sm:// asks for the newest version, or for the one that is named, once in five minutes and without credentials of ours."""
-    assert secrets.read(reference, now=0.0) == SECRET
-    assert secrets.read(reference, now=299.0) == SECRET
+@pytest.mark.parametrize(("reference", "path"), [(REFERENCE, PATH), (f"{REFERENCE}/7", PATH_7)])
+def test_secret_manager_is_asked_once_in_five_minutes(manager, reference, path):
+    """sm:// asks for the newest version, or for the one that is named."""
+    assert secrets.read(reference, now=0.0) == secrets.read(reference, now=299.0) == SECRET
     assert manager.asked == [path]
-    assert manager.authorization == [None]
     assert secrets.read(reference, now=300.0) == SECRET
     assert len(manager.asked) == 2
+
+
+def test_it_asks_what_googles_own_client_asks(manager, httpserver):
+    """The stand-in speaks for Secret Manager as far as Google's own reading of its answer goes."""
+    from google.cloud.secretmanager_v1 import SecretManagerServiceClient
+    from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceRestTransport
+
+    host = f"127.0.0.1:{httpserver.port}"
+    transport = SecretManagerServiceRestTransport(host=host, url_scheme="http", credentials=AnonymousCredentials())
+    with SecretManagerServiceClient(transport=transport) as client:
+        answer = client.access_secret_version(name="projects/p-1/secrets/token/versions/latest")
+    assert answer.payload.data == SecretRef(REFERENCE).read() == SECRET
+    assert manager.asked == [PATH, PATH]
 
 
 def test_a_secret_that_is_said_to_be_wrong_is_read_again_once_a_minute(manager):
@@ -173,7 +183,7 @@ def test_an_outage_does_not_take_a_known_secret_away(manager):
         secrets.read(REFERENCE, now=310.0)
 
 
-@pytest.mark.parametrize(("reference", "version"), [(REFERENCE, "latest"), ("sm://p-1/token/7", "7")])
+@pytest.mark.parametrize(("reference", "version"), [(REFERENCE, "latest"), (f"{REFERENCE}/7", "7")])
 def test_what_is_mounted_is_read_there(manager, tmp_path, monkeypatch, reference, version):
     """Where Cloud Run mounted the secret, nobody waits for Google's client. What is not there, or can't be read, is asked for:
     Secret Manager's own answer has the remedy."""
@@ -207,7 +217,7 @@ def test_no_secret_shows(manager, caplog):
     caplog.set_level(logging.DEBUG)
     ref = SecretRef(REFERENCE)
     ref.read()
-    shown = repr(ref) + str(ref) + repr(secrets._KEPT) + caplog.text
+    shown = repr(ref) + repr(secrets.KEPT) + caplog.text
     assert SECRET.decode() not in shown
     assert base64.b64encode(SECRET).decode() not in shown
 
@@ -226,7 +236,7 @@ def test_a_start_warns_of_secrets_that_are_not_there(manager, monkeypatch, capsy
     assert [(line["severity"], line["message"]) for line in lines] == [
         ("WARNING", "a secret can't be read: rabbitmq.password: env://RABBITMQ_PASSWORD is empty"),
         ("WARNING", "a secret can't be read: signing_keys[0]: env://KEY is not set"),
-        ("WARNING", f"a secret can't be read: signing_keys[1]: file://{tmp_path}/none does not exist"),
+        ("WARNING", f"a secret can't be read: signing_keys[1]: file://{tmp_path}/none can't be read (No such file or directory)"),
     ]
     assert "Set the environment variable KEY" in lines[1]["remedy"]
     assert manager.asked == []

@@ -11,7 +11,6 @@ from functions.adapters.chats import _shared
 from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import Card
 from functions.runtime.errors import Denied, Unavailable
-from functions.runtime.parallel import IMPORTING
 from functions.runtime.secrets import SecretRef
 
 MAX_CHARACTERS = 20_000
@@ -57,8 +56,7 @@ class Apprise(Struct, frozen=True):
 
     def _load_service(self) -> Any:
         """The plugin for the URL. Apprise's log is disabled because it contains URLs, some with secrets."""
-        with IMPORTING:
-            import apprise  # 0.6 s and 28 MiB with its plugins: only if a channel of this type is configured
+        import apprise  # 0.6 s and 28 MiB with its plugins: only if a channel of this type is configured
 
         logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
         logging.getLogger("urllib3").setLevel(logging.INFO)  # at DEBUG it logs the path, which is a webhook's secret

@@ -12,7 +12,6 @@ from functions.application.ports import Finding, Query, QueueOutcome, SymptomAda
 from functions.domain.decisions.matching import NotRendered, fill_template, refuse_control_characters, shown
 from functions.domain.model import runbooks
 from functions.domain.model.alerts import QueueRef
-from functions.runtime.parallel import IMPORTING
 from functions.runtime.secrets import SecretRef
 from functions.runtime.structs import duration, key, written
 from functions.runtime.text import Text, named
@@ -72,8 +71,7 @@ class RabbitMQ(Struct, frozen=True):
         return replace(queue, page=f"{self.url.rstrip('/')}/#/queues/{place}")
 
     def look_all(self, queries: Sequence[Query], *, timeout_s: float) -> list[QueueOutcome]:
-        with IMPORTING:
-            from functions.adapters.symptoms.rabbitmq import client
+        from functions.adapters.symptoms.rabbitmq import client  # no start needs it
 
         return client.look_all(self, queries, timeout_s=timeout_s)
 
