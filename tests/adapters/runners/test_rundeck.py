@@ -1,8 +1,8 @@
 """Rundeck's adapter, one exchange at a time: what is sent, starting the job once, what each answer means, stopping."""
 
 import json
-import math
 import time
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -12,11 +12,10 @@ from functions.adapters.runners.rundeck import Rundeck as Settings
 from functions.adapters.runners.rundeck import answers
 from functions.application.ports import Mismatch
 from functions.domain.model.alerts import Target
-from functions.domain.model.observations import Execution
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
-from testbed.doubles.rundeck import INCIDENT, OWN, TOKEN, Job, Option, Rundeck
+from testbed.doubles.rundeck import Job, Rundeck
 from testbed.patience import MORE_TIME_S, PATIENCE_S, wait_until
 from tests.adapters.runners.systems import AT, RECORDINGS, SETTINGS, Said, recorded
 from tests.adapters.secret import Secret
@@ -25,10 +24,6 @@ JOB = Job().id
 MAIL = Target("t", "http://rundeck", JOB, {"service": "mail"})
 JSON, HTML = "application/json;charset=utf-8", "Text/HTML; charset=utf-8"
 RABBITMQ = "none, as RabbitMQ answers what it cannot negotiate"
-
-
-def run(settings: Settings, target: Target = MAIL, *, tag: str = "inc.1", timeout_s: float = PATIENCE_S) -> Execution:
-    return settings.run(target, tag=tag, runner_not_after=time.time() + 60, timeout_s=timeout_s)
 
 
 # --- starting
@@ -48,37 +43,17 @@ def test_answer_that_says_nothing_is_unknown_and_never_sent_again(
     for timeout_s in MORE_TIME_S if fault == "late" else (PATIENCE_S,):
         tag = f"within.{timeout_s:g}"
         with pytest.raises(Unavailable):
-            run(settings, tag=tag, timeout_s=timeout_s)
+            settings.run(MAIL, tag=tag, runner_not_after=time.time() + 60, timeout_s=timeout_s)
         posts = [sent for sent in double.posts() if tag.encode() in sent.body]
         if posts:
             break
     assert len(posts) == 1
 
-    def started() -> int:
-        with double.state.lock:
-            return sum(run.options[INCIDENT] == tag for run in double.state.runs.values())
+    def started() -> list[str]:
+        rows = settings.look(MAIL, since_s=600.0, follow=None, tail=False, timeout_s=PATIENCE_S).executions
+        return [row.tag for row in rows if row.tag == tag]
 
-    assert wait_until(started, lambda count: count == taken) == taken
-    rows = settings.look(MAIL, since_s=600.0, follow=None, tail=False, timeout_s=PATIENCE_S).executions
-    assert [row.tag for row in rows if row.tag == tag] == [tag] * taken
-
-
-ALL_HOSTS = Option("host", default=".*", regex=r"^([0-9.]+|[.][*])$")
-
-
-def test_a_start_may_be_limited_to_a_host(double: Rundeck, settings: Settings) -> None:
-    """Without one it runs on all, by the option's default, which is no mismatch; the nodes are those of the filter."""
-    double.state.nodes = {"mail-1": ("consumers",), "mail-2": ("consumers",)}
-    double.state.hostnames = {"mail-1": "10.0.3.7", "mail-2": "10.0.3.8"}
-    double.state.jobs[JOB].options = (Option("service"), ALL_HOSTS, *OWN)
-    double.state.jobs[JOB].nodes = "tags: consumers hostname: ${option.host}"
-    for options, host in (({}, ".*"), ({"host": "10.0.3.7"}, "10.0.3.7"), ({"host": "10.0.9.9"}, "")):
-        started = run(settings, replace(MAIL, holder="host", options={**MAIL.options, **options}))
-        taken = double.state.runs[int(started.id)]
-        assert json.loads(double.posts()[-1].body)["options"].get("host") == options.get("host")
-        assert taken.carried_out == bool(host)
-        assert not host or taken.options["host"] == host
-        double.state.finish(taken.id)
+    wait_until(started, lambda tags: tags == [tag] * taken)
 
 
 @pytest.mark.parametrize(
@@ -87,21 +62,20 @@ def test_a_start_may_be_limited_to_a_host(double: Rundeck, settings: Settings) -
         ({"service": "mail", "unstick_incident": "i.1", "unstick_not_after": "1800000060", "note": ""}, ""),
         ({"service": "mails", "unstick_incident": "i.1"}, "service, unstick_not_after"),
         ({"service": "mail", "unstick_incident": "i.1", "unstick_not_after": "1800000060", "b": "x", "a": "y"}, "a, b"),
+        ({"service": "mail", "unstick_incident": "i.1", "unstick_not_after": "1800000060", "host": ".*"}, ""),
         (None, "service, unstick_incident, unstick_not_after"),
     ],
 )
 def test_the_options_that_came_through(said: Said, echo: Any, named: str) -> None:
-    """What runs must run with exactly what was sent; what differs is named."""
+    """What runs must run with exactly what was sent; what differs is named. Without a holder its option has the default."""
     said.bodies["/run"] = {"id": 5, "status": "running", "project": "p", "job": None if echo is None else {"options": echo}}
-    target, arguments = replace(MAIL, options={"service": "mail", "note": ""}), {"runner_not_after": AT + 60.9}
-    if named:
-        with pytest.raises(Mismatch, match="execution 5 runs with options that were not sent") as denied:
-            SETTINGS.run(target, tag="i.1", timeout_s=PATIENCE_S, **arguments)
-        assert f"Some options have other values: {named}. Declare" in str(denied.value.remedy)
-        runs = denied.value.execution
-        assert (runs.id, runs.url, runs.ended) == ("5", "http://rundeck/project/p/execution/show/5", False)
-    else:
-        assert SETTINGS.run(target, tag="i.1", timeout_s=PATIENCE_S, **arguments).id == "5"
+    target = replace(MAIL, options={"service": "mail", "note": ""}, holder="host")
+    with pytest.raises(Mismatch) if named else nullcontext() as mismatch:
+        runs = SETTINGS.run(target, tag="i.1", runner_not_after=AT + 60.9, timeout_s=PATIENCE_S)
+    if mismatch:
+        assert f"Some options have other values: {named}. Declare" in str(mismatch.value.remedy)
+        runs = mismatch.value.execution
+    assert (runs.id, runs.url, runs.ended) == ("5", "http://rundeck/project/p/execution/show/5", False)
     assert said.sent == {"options": {"service": "mail", "unstick_incident": "i.1", "unstick_not_after": "1800000060"}}
 
 
@@ -157,12 +131,8 @@ def test_one_question_of_several_may_have_less_time_and_another_version(monkeypa
         pytest.param(401, "", [b"a", b"b"], ["a", "b"], 1, id="a proxy's login"),
         pytest.param(403, "unauthorized", [b"a"], ["a"], 1, id="the same again"),
         pytest.param(403, "unauthorized", [b"a", Denied("secrets", "gone")], ["a"], 1, id="gone"),
-        pytest.param(403, "unauthorized", [b"a", Unavailable("secrets", "late")], ["a"], 1, id="late"),
         pytest.param(403, "api.error.item.unauthorized", [b"a", b"b"], ["a"], 0, id="a missing right"),
-        pytest.param(403, "withheld", [b"a", b"b"], ["a"], 0, id="another refusal"),
         pytest.param(400, "unauthorized", [b"a", b"b"], ["a"], 0, id="another no"),
-        pytest.param(404, "unauthorized", [b"a", b"b"], ["a"], 0, id="not there, it says"),
-        pytest.param(404, "", [b"a", b"b"], ["a"], 0, id="not there"),
     ],
 )
 def test_only_a_refused_token_is_read_again(
@@ -176,50 +146,38 @@ def test_only_a_refused_token_is_read_again(
     assert token.invalidated == invalidated
 
 
-EXPECTED = {
-    "auth-403-no-token": "token", "auth-403-bad-token": "token", "auth-403-deleted-token": "token", "auth-403-bearer": "token",
-    "auth-302": "wrong_url", "acl-403": "acl", "job-info-403": "acl", "abort-403": "acl", "system-mode-403": "acl",
-    "api-400": "api_version", "api-404": "wrong_url", "api-405": "refused", "run-409": "busy", "run-404": "job",
-    "run-400-missing": "option", "run-400-value": "option", "run-400-regex": "option", "run-400-two": "option",
-    "run-400-list": "option", "run-400-json": "option", "run-400-job-execution-disabled": "disabled",
-    "run-400-project": "disabled", "run-400-passive": "passive", "run-refused-passive": "passive",
-    "run-400-runAtTime": "refused",
-    "job-definition-json-415": "api_version", "project-404-disabled": "project", "project-executions-404": "project",
-    "project-executions-400": "refused", "job-executions-404": "job", "execution-404": "job", "execution-deleted": "job",
-    "output-404": "job", "abort-404": "job", "state-404-no": "job", "state-404": "job", "executions-of-job-no-event": "acl",
-    "executions-of-job-token-revoked": "token", "import-not-yaml": "refused", "project-meta-41": "api_version",
-    "run-project-executions-disabled": "disabled", "token-duration-too-long": "duration",
-    "tokens-create-without-right": "may_create",
-    "token-info-by-itself": "job", "run-500": "",
-}  # fmt: skip
-
-
 MEANINGS = {
-    "token": "does not accept the token", "wrong_url": "what answers there is not the Rundeck API", "acl": "the token's role ",
-    "api_version": "does not support this API version", "refused": "refused the request", "busy": "the job is already running",
-    "job": "there is no such job or execution", "option": "the job does not accept these options",
-    "disabled": "executions are disabled", "passive": "is in passive mode", "project": "the job's project is missing",
-    "duration": "does not issue tokens that last so long", "may_create": "does not let this token create tokens for others",
-    "": "answered 500: unable to create execution",
-}  # fmt: skip
+    "does not accept the token": "auth-403 executions-of-job-token-revoked",
+    "what answers there is not the Rundeck API": "auth-302 api-404",
+    "the token's role ": "acl-403 job-info-403 abort-403 system-mode-403 executions-of-job-no-event",
+    "does not support this API version": "api-400 job-definition-json-415 project-meta-41",
+    "refused the request": "api-405 run-400-runAtTime project-executions-400 import-not-yaml",
+    "the job is already running": "run-409",
+    "there is no such job or execution": "run-404 job-executions-404 execution- output-404 abort-404 state-404 token-info",
+    "the job does not accept these options": "run-400-missing run-400-value run-400-regex run-400-two run-400-list run-400-json",
+    "executions are disabled": "run-400-job-execution-disabled run-400-project run-project-executions-disabled",
+    "is in passive mode": "run-400-passive run-refused-passive",
+    "the job's project is missing": "project-404-disabled project-executions-404",
+    "does not issue tokens that last so long": "token-duration-too-long",
+    "does not let this token create tokens for others": "tokens-create-without-right",
+    "answered 500: unable to create execution": "run-500",
+}
+"""What Unstick says -> the beginnings of the names of the recordings of which it says so."""
+ERRORS = [path.stem for path in sorted(RECORDINGS.glob("*.json")) if recorded(path.stem)["status"] >= 300]
+NOT_ASKED = ("webhook-", "system-mode-passive-503")
 
 
-def recorded_errors() -> list[str]:
-    names = [path.stem for path in sorted(RECORDINGS.glob("*.json")) if recorded(path.stem)["status"] >= 300]
-    return [name for name in names if not name.startswith(("webhook-", "system-mode-passive-503"))]
-
-
-@pytest.mark.parametrize("name", recorded_errors())
+@pytest.mark.parametrize("name", [name for name in ERRORS if not name.startswith(NOT_ASKED)])
 def test_recorded_errors_have_a_remedy(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Every recorded no of Rundeck means something to the user, in its own words where they help; none has the token."""
     exchange = recorded(name)
     with pytest.raises((Denied, Unavailable)) as raised:
         Wire(exchange["status"], exchange["headers"].get("content-type", ""), exchange["body"]).ask(monkeypatch, method="POST")
     error: Any = raised.value
-    meaning = EXPECTED[max((key for key in EXPECTED if name.startswith(key)), key=len)]
-    assert str(error.detail).startswith(MEANINGS[meaning])
-    assert isinstance(error, Unavailable) or error.remedy or meaning == "busy"
-    assert meaning != "option" or answers.quoted(exchange["body"]["message"]) in str(error)
+    (meaning,) = [meaning for meaning, names in MEANINGS.items() if name.startswith(tuple(names.split()))]
+    assert str(error.detail).startswith(meaning)
+    assert isinstance(error, Unavailable) or error.remedy or meaning == "the job is already running"
+    assert "these options" not in meaning or answers.quoted(exchange["body"]["message"]) in str(error)
     assert "Token:" not in str(error)
 
 
@@ -231,30 +189,18 @@ DISABLED = {"errorCode": "api.error.job.disabled"}
     ("method", "status", "kind", "body", "expected", "error", "detail"),
     [
         ("GET", 200, "", {}, 200, None, ""),
-        ("GET", 201, JSON, {}, 201, None, ""),
         ("GET", 204, JSON, b"", 204, None, ""),
         ("POST", 201, JSON, {}, 200, Unavailable, "answered 201 without saying what it did"),
-        ("POST", 200, JSON, {}, 201, Unavailable, "answered 200 without saying what it did"),
-        ("GET", 202, JSON, {}, 200, Unavailable, "answered 202 without saying what it did"),
-        ("POST", 299, JSON, {}, 200, Unavailable, "answered 299 without saying what it did"),
         ("POST", 200, HTML, b"<html>", 200, Unavailable, "answered 200 without saying what it did"),
-        ("DELETE", 200, HTML, b"<html>", 204, Unavailable, "answered 200 without saying what it did"),
         ("GET", 200, HTML, b"<html>", 200, Denied, NOT_RUNDECK),
         ("GET", 300, JSON, {}, 200, Denied, NOT_RUNDECK),
-        ("POST", 399, JSON, DISABLED, 200, Denied, NOT_RUNDECK),
         ("POST", 400, HTML, DISABLED, 200, Denied, NOT_RUNDECK),
         ("GET", 401, "", b"", 200, Denied, NOT_RUNDECK),
-        ("POST", 403, HTML, b"<html>", 200, Denied, NOT_RUNDECK),
         ("GET", 404, JSON, {}, 200, Denied, NOT_RUNDECK),
         ("GET", 406, RABBITMQ, b"", 200, Denied, "RabbitMQ answers there, not Rundeck"),
         ("POST", 407, "", b"", 200, Denied, "refused the request"),
-        ("POST", 408, JSON, {}, 200, Unavailable, "answered 408"),
-        ("POST", 425, JSON, {}, 200, Unavailable, "answered 425"),
-        ("POST", 426, JSON, {}, 200, Denied, "refused the request"),
         ("POST", 429, JSON, {}, 200, Unavailable, "answered 429"),
-        ("POST", 499, JSON, {}, 200, Denied, "refused the request"),
         ("POST", 500, HTML, b"<html>", 200, Unavailable, "answered 500"),
-        ("POST", 599, JSON, {}, 200, Unavailable, "answered 599"),
     ],
 )
 def test_what_an_answer_of_something_else_means(
@@ -284,36 +230,19 @@ def test_no_secret_in_an_error_is_passed_on(monkeypatch: pytest.MonkeyPatch, sta
 # --- abort
 
 
-def test_abort(double: Rundeck, settings: Settings) -> None:
-    """A running one is stopped; one that has ended is fine, whatever the token may; all else is a no."""
-    double.state.jobs[JOB].duration_s = math.inf
-    run(settings)
-    assert settings.abort("1", timeout_s=PATIENCE_S).aborted_by == "unstick"
-    assert settings.look(MAIL, since_s=600.0, follow=None, tail=False, timeout_s=PATIENCE_S).executions[0].status == "aborted"
-    run(settings)
-    double.tokens = {TOKEN: "viewer"}
-    for number, code in (("77", "job"), ("2", "acl")):
-        with pytest.raises(Denied) as denied:
-            settings.abort(number, timeout_s=PATIENCE_S)
-        assert denied.value.code == code
-    assert settings.abort("1", timeout_s=PATIENCE_S).ended
-
-
 @pytest.mark.parametrize(
-    ("done", "left", "ended", "stopped"),
+    ("done", "left", "ended", "refused"),
     [
-        ("failed", "running", False, False), ("failed", "succeeded", True, True), ("pending", "running", False, True),
-        ("aborted", "running", False, True), ("aborted", "aborted", True, True),
+        ("failed", "running", False, "could not abort: busy"), ("failed", "succeeded", True, ""),
+        ("pending", "running", False, ""), ("aborted", "aborted", True, ""), (Denied("Rundeck", "no"), "running", False, "no"),
+        (Denied("Rundeck", "no"), "succeeded", True, ""),
     ],
 )  # fmt: skip
-def test_what_an_abort_came_to(said: Said, done: str, left: str, ended: bool, stopped: bool) -> None:
+def test_what_an_abort_came_to(said: Said, done: Any, left: str, ended: bool, refused: str) -> None:
     """Only an abort that failed while the execution goes on is none; what is seen after it is what counts."""
-    said.bodies["execution/5/abort"] = {"abort": {"status": done, "reason": "busy"}, "execution": {"status": "running"}}
+    answer = {"abort": {"status": done, "reason": "busy"}, "execution": {"status": "running"}}
+    said.bodies["execution/5/abort"] = done if isinstance(done, Denied) else answer
     said.bodies["execution/5"] = {"id": 5, "status": left, **({"date-ended": {"unixtime": 1}} if ended else {})}
-    if stopped:
+    with pytest.raises(Denied, match=refused) if refused else nullcontext():
         aborted = SETTINGS.abort("5", timeout_s=PATIENCE_S)
         assert (aborted.status, aborted.ended) == (left, ended)
-    else:
-        with pytest.raises(Denied, match="could not abort: busy") as denied:
-            SETTINGS.abort("5", timeout_s=PATIENCE_S)
-        assert denied.value.status == 200

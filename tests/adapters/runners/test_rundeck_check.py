@@ -96,9 +96,7 @@ def test_a_job_as_it_should_be() -> None:
     ("declared", "node_filter", "ok", "detail"),
     [
         ({"value": ".*"}, "tags: a hostname: ${option.host}", True, "host"),
-        ({"value": ".*", "required": True}, "hostname: ${option.host}", True, "host"),
         ({"value": ".*"}, "tags: a", None, "the job's node filter does not use host"),
-        ({"value": ""}, "hostname: ${option.host}", False, "host has no default, which stands for all hosts"),
         (None, "hostname: ${option.host}", False, "host has no default, which stands for all hosts"),
     ],
 )
@@ -112,24 +110,20 @@ def test_the_option_that_limits_a_restart_to_a_host(
     assert (findings[HOLDER].ok, findings[HOLDER].detail) == (ok, detail)
     assert bool(findings[HOLDER].remedy) == (ok is not True)
     assert findings[OPTIONS_ARE].detail == ("" if declared else "host is not declared")
-    if declared and declared["value"] and "$" in node_filter:
+    if declared and "$" in node_filter:
         wanted = node_filter.replace("${option.host}", ".*").replace(" ", "%20").replace(":", "%3A").replace("*", "%2A")
         assert f"project/de%2Fmo/resources?filter={wanted}" in said.asked
-    assert HOLDER not in check()
-    assert check()[OPTIONS_ARE].ok == (declared is None or not declared["value"]), "a default that the runbook does not name"
+    assert check()[OPTIONS_ARE].ok is (declared is None), "a default that the runbook does not name"
 
 
-@pytest.mark.parametrize(
-    ("left_s", "lasts", "said_of_it"),
-    [(7 * 86400 + 1, True, "it expires in 7 d 0 h"), (7 * 86400, False, "it expires in 7 d 0 h"), (0, False, "it has expired")],
-)
+@pytest.mark.parametrize(("left_s", "said_of_it"), [(7 * 86400, "it expires in 7 d 0 h"), (0, "it has expired")])
 @pytest.mark.usefixtures("job")
-def test_a_token_that_ends_soon_fails(left_s: float, lasts: bool, said_of_it: str) -> None:
+def test_a_token_that_ends_soon_fails(left_s: float, said_of_it: str) -> None:
     """From a week before, with how to replace it: a check of every week is in time."""
     ends = datetime.fromtimestamp(AT + left_s, UTC).isoformat()
     line = check(settings=replace(SETTINGS, token_expires=ends))[LASTS]
-    assert (line.ok, line.detail) == (lasts, said_of_it)
-    assert ("infra/rundeck/rotate_token.py" in str(line.remedy)) is not lasts
+    assert (line.ok, line.detail) == (False, said_of_it)
+    assert "infra/rundeck/rotate_token.py" in str(line.remedy)
 
 
 @pytest.mark.usefixtures("job")
@@ -142,9 +136,7 @@ def test_a_token_whose_end_nobody_wrote_down(said: Said, monkeypatch: pytest.Mon
     assert (line.ok, "no usable Date header" in str(line.detail), "Date header" in str(line.remedy)) == (False, True, True)
 
 
-@pytest.mark.parametrize(
-    ("ahead_s", "ok", "said_of_it"), [(30, True, "+30 s"), (31, False, "+31 s"), (-30, True, "-30 s"), (-31, False, "-31 s")]
-)
+@pytest.mark.parametrize(("ahead_s", "ok", "said_of_it"), [(30, True, "+30 s"), (31, False, "+31 s"), (-31, False, "-31 s")])
 @pytest.mark.usefixtures("job")
 def test_clocks_may_be_half_a_minute_apart(said: Said, ahead_s: int, ok: bool, said_of_it: str) -> None:
     """Beyond that a start may be refused as late that is not, or be carried out though it is."""
@@ -163,16 +155,13 @@ URL = Denied("Rundeck", "is not Rundeck", remedy="check the URL")
     ("path", "error", "what", "ok", "remedy"),
     [
         ("system/info", ACL, checks.ANSWERS, False, "load the policy"),
-        ("job/x/info", ACL, checks.JOB, False, "load the policy"),
         ("job/x/info", GONE, checks.JOB, False, "compare the UUID"),
-        ("job/x/info", URL, checks.JOB, False, "check the URL"),
         ("job/x/meta", ACL, checks.MAY_RUN, None, "load the policy"),
         ("job/x/meta", URL, checks.MAY_RUN, None, ""),
         ("job/x/meta", NO_ANSWER, checks.MAY_RUN, False, checks.UNREACHABLE),
         ("job/x/executions?max=1", ACL, checks.HISTORY, False, "load the policy"),
         ("job/x", ACL, DEFINITION, False, "load the policy"),
         ("project/de%2Fmo/resources?filter=name%3A%20rd-1", ACL, checks.NODES, None, "load the policy"),
-        ("project/de%2Fmo/resources?filter=name%3A%20rd-1", URL, checks.NODES, None, ""),
     ],
 )
 @pytest.mark.usefixtures("job")
@@ -183,15 +172,12 @@ def test_a_question_that_is_refused(said: Said, path: str, error: Any, what: str
     findings = check()
     assert (findings[what].ok, findings[what].detail, findings[what].remedy) == (ok, error.detail, remedy)
     if what in (checks.ANSWERS, checks.JOB):
-        assert list(findings)[-1] == what, (
-            "nothing else is asked with a token that Rundeck does not take, or about a job that is hidden"
-        )
+        assert list(findings)[-1] == what, "nothing else is asked with a token that is refused, or about a job that is hidden"
     elif what != DEFINITION:
-        del findings[what], others[what]
-        assert findings == others
+        assert findings | {what: others[what]} == others
 
 
-@pytest.mark.parametrize("body", [b"a: [", b"\xff", b"- 5", b"[]", b"a: 5", b""])
+@pytest.mark.parametrize("body", [b"a: [", b"\xff", b"- 5", b"a: 5", b""])
 @pytest.mark.usefixtures("job")
 def test_a_definition_that_is_none(said: Said, body: bytes) -> None:
     """Whatever comes there, the other lines are told."""
@@ -204,16 +190,12 @@ def test_a_definition_that_is_none(said: Said, body: bytes) -> None:
     ("path", "body", "what", "ok", "detail"),
     [
         ("job/x/info", ["what is that"], checks.JOB, False, "sent something other than what was asked for"),
-        ("job/x/info", {"name": "mail", "project": "p"}, checks.JOB, False, "mail in p"),
         ("job/x/info", {"name": "m", "group": "a/b", "project": "p", "enabled": 1}, checks.JOB, False, "a/b/m in p"),
         ("job/x/meta", [{"name": "authz", "data": {"run": False}}], checks.MAY_RUN, False, "its role lacks `run` on the job"),
         ("job/x/meta", [{"name": "authz", "data": {"run": "yes"}}], checks.MAY_RUN, None, checks.ABORTS),
-        ("job/x/meta", [{"name": "authz", "data": []}], checks.MAY_RUN, None, checks.ABORTS),
-        ("job/x/meta", [5, {"name": "authz", "data": {"run": True}}], checks.MAY_RUN, True, checks.ABORTS),
         ("job/x/meta", {"name": "authz"}, checks.MAY_RUN, None, checks.ABORTS),
         ("job/x/executions?max=1", {"paging": {"total": 1}, "executions": []}, checks.HISTORY, False, "1 executions"),
         ("job/x/executions?max=1", {"paging": {"total": 0}, "executions": []}, checks.HISTORY, True, "0 executions"),
-        ("job/x/executions?max=1", {"paging": {"total": 0}, "executions": [{}]}, checks.HISTORY, True, "0 executions"),
         (
             "project/de%2Fmo/resources?filter=name%3A%20rd-1", {},
             checks.NODES, False, "no node of `name: rd-1` that the token may use",
@@ -250,23 +232,16 @@ DEFINITIONS = [
     ),
     (options({"name": "a", "value": "x"}), OPTIONS_ARE, False, "a has a default"),
     (options({"name": "a", "required": True}), OPTIONS_ARE, False, "a is required"),
-    (options({"name": "a", "value": "", "required": False}, "b"), OPTIONS_ARE, True, ""),
+    (options({"name": "a", "value": "", "required": False, "secure": True}, "b"), OPTIONS_ARE, True, ""),
     (options({"name": "service", "value": "x", "required": True}), OPTIONS_ARE, True, ""),
     (options({"name": "service", "secure": True}), OPTIONS_ARE, False, "service is secure, so the history does not show it"),
-    (options({"name": "a", "secure": True}), OPTIONS_ARE, True, ""),
-    *(({"timeout": short}, TIMEOUT, True, f"timeout: {short}") for short in ("29m", 1799)),
-    ({"timeout": "1d 2h3m 4s "}, TIMEOUT, None, "timeout: 1d 2h3m 4s"),
-    *(({"timeout": other}, TIMEOUT, None, f"timeout: {other}") for other in (1800, "0", "${option.t1}")),
-    *(({"timeout": empty}, TIMEOUT, None, "timeout: none") for empty in ("", None)),
-    ({"timeout": "x" * 50}, TIMEOUT, None, f"timeout: {'x' * 40}..."),
-    ({"retry": None}, RETRY, True, ""),
+    ({"timeout": 1799}, TIMEOUT, True, "timeout: 1799"),
+    *(({"timeout": other}, TIMEOUT, None, f"timeout: {other}") for other in ("1d 2h3m 4s", 1800, "0", "${option.t1}")),
+    ({"timeout": None}, TIMEOUT, None, "timeout: none"),
     ({"retry": {"retry": "0", "delay": "5m"}}, RETRY, True, ""),
     ({"retry": 2}, RETRY, None, "retry: 2"),
     ({"retry": {"retry": "${option.r}"}}, RETRY, None, "retry: ${option.r}"),
-    ({"retry": "9" * 50}, RETRY, None, f"retry: {'9' * 40}..."),
-    *(({"multipleExecutions": word}, ONCE, False, "several times at once") for word in (True, "yes")),
-    ({"multipleExecutions": None}, ONCE, True, ""),
-    (first(), GUARD, True, ""),
+    ({"multipleExecutions": True}, ONCE, False, "several times at once"),
     (first(STEP.replace("@option.unstick_not_after@", "$RD_OPTION_UNSTICK_NOT_AFTER")), GUARD, True, ""),
     (first(f"# late?\n{STEP}", keepgoing=False), GUARD, True, ""),
     (first(STEP.replace("unstick_not_after", "other")), GUARD, False, LATE),
@@ -274,7 +249,6 @@ DEFINITIONS = [
     (first(STEP.replace("exit 3", "exit 0")), GUARD, False, LATE),
     (first(f"  # {STEP}"), GUARD, False, LATE),
     *(({"sequence": {"commands": odd}}, GUARD, False, LATE) for odd in (["x", {"script": STEP}], {"script": STEP}, [])),
-    ({"sequence": [{"script": STEP}]}, GUARD, False, LATE),
     (first(keepgoing=True), GUARD, False, "keepgoing is true"),
     ({"sequence": {"commands": [{"script": STEP, "errorhandler": {}}]}}, GUARD, False, "the first step has an error"),
     (first(strategy="z" * 50), GUARD, False, f"the strategy {'z' * 40}... does not wait"),
