@@ -21,8 +21,8 @@ SCRIPT = str(ROOT / "infra" / "rundeck" / "rotate_token.py")
 OLD, ADMIN = "old-token", "admin-token"
 ENDS = "2026-12-01T10:00:00Z"
 GCLOUD = """#!/bin/sh
-echo "$*" >"$CALLS"
-cat >"$STORED"
+echo "$*" >calls
+cat >stored
 """
 
 
@@ -46,13 +46,9 @@ class Rotation:
         gcloud = self.folder / "gcloud"
         gcloud.write_text(GCLOUD)
         gcloud.chmod(0o755)
-        environment = {
-            "RUNDECK_ADMIN_TOKEN": ADMIN,
-            "UNSTICK_NEW_RUNDECK_TOKEN": "",
-            "PATH": f"{self.folder}{os.pathsep}{os.environ['PATH']}",
-        }
-        for name, value in (environment | {name: str(self.folder / name.lower()) for name in ("CALLS", "STORED")}).items():
-            self.monkeypatch.setenv(name, value)
+        self.monkeypatch.setenv("RUNDECK_ADMIN_TOKEN", ADMIN)
+        self.monkeypatch.setenv("UNSTICK_NEW_RUNDECK_TOKEN", "")
+        self.monkeypatch.setenv("PATH", f"{self.folder}{os.pathsep}{os.environ['PATH']}")
         self.monkeypatch.chdir(self.folder)
 
     def run(self, *arguments: str, reference: str = "") -> tuple[Any, str, str]:

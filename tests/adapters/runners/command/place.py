@@ -7,10 +7,9 @@ import os
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from functions.adapters.runners.command import Command, Job
 from functions.domain.decisions.matching import target_key
@@ -46,12 +45,9 @@ class Place:
 
     def until_ended(self, execution: Execution) -> tuple[Execution, tuple[str, ...]]:
         """The run once it is over, and its last lines."""
-
-        def look_for_end() -> tuple[Execution, tuple[str, ...]] | None:
-            history = self.look(execution)
-            return (history.followed, history.tail or ()) if history.followed and history.followed.ended else None
-
-        return wait_until(look_for_end, what=lambda: f"the end of {execution}")
+        history = wait_until(lambda: self.look(execution), lambda history: history.followed and history.followed.ended)
+        assert history.followed is not None
+        return history.followed, history.tail or ()
 
     def until(self, name: str) -> str:
         """What the command wrote into its note of this name, once it has."""
@@ -63,11 +59,8 @@ class Place:
 
     def supervisor(self, execution: Execution) -> int:
         """The process id of a run's supervisor."""
-        return next(entry["pid"] for entry in self.journal(execution) if "pid" in entry)
-
-    def journal(self, execution: Execution) -> list[dict[str, Any]]:
-        lines = (self.runs / f"{execution.id}.jsonl").read_text().splitlines()
-        return [json.loads(line) for line in lines]
+        _, began, *_ = (self.runs / f"{execution.id}.jsonl").read_text().splitlines()
+        return int(json.loads(began)["pid"])
 
     @property
     def runs(self) -> Path:
@@ -96,6 +89,6 @@ def stand_in(folder: Path, name: str, script: str) -> Path:
     return program
 
 
-def first_on_path(folder: Path, set_variable: Callable[[str, str], None], others: Mapping[str, str] = os.environ) -> None:
+def first_on_path(folder: Path, set_variable: Callable[[str, str], None]) -> None:
     """Have programs of this folder found before all others."""
-    set_variable("PATH", f"{folder}{os.pathsep}{others['PATH']}")
+    set_variable("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
