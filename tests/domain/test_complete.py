@@ -13,7 +13,6 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 PARTIAL = {
     "functions/domain/cards/card.py: KINDS": {"REPORT", "CHECK"},  # which are rendered without `compose`
-    "functions/domain/decisions/judging.py: PEOPLE_DECIDE": {"ILL", "LIKELY", "WELL", "UNSURE", "UNKNOWN"},
 }
 """The codes that a table needs no entry for, since it is asked first whether it has one."""
 

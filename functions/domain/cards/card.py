@@ -97,8 +97,7 @@ def _recovered(card_input: CardInput) -> Content:
     if card_input.moving:
         still = Text("The queue is not empty yet, but messages are being processed. Unstick stops watching now.")
         return Content("fine", _moving(card_input), [still, *holds.say_cause(card_input)])
-    alert_s = facts.from_alert_s(card_input)
-    took = Text("{subject} recovered in {took}", took=duration(alert_s)) if alert_s is not None else Text("{subject} recovered")
+    took = Text("{subject} recovered in {took}", took=duration(facts.fired_s(card_input) or 0.0))
     text = [Text("Healthy in two checks after the restart.")] if card_input.shown.restarts else []
     return Content("fine", took, [*text, *holds.say_cause(card_input)])
 
@@ -242,19 +241,19 @@ UNSIGNED = Content(
 
 ENDS = {CardKind.HELD, CardKind.RECOVERED, CardKind.ESCALATED, CardKind.RESOLVED, CardKind.NOT_APPROVED, CardKind.DECLINED}
 QUEUES, HOLDERS, HEAD, PROOFS = queues.list_queues, queues.holders, queues.head, queues.proofs
-RECOVERY = (QUEUES, facts.took, facts.attempt, facts.restart)
+RECOVERY = (QUEUES, facts.took, facts.attempt, facts.restarts)
 
 KINDS: Mapping[CardKind, tuple[Content | Callable[[CardInput], Content], tuple[facts.Part, ...]]] = {
-    CardKind.STARTED: (_started, (QUEUES, PROOFS, HOLDERS, HEAD, facts.since, facts.first_or_tried, facts.evidence)),
-    CardKind.HELD: (holds.say_held, (QUEUES, PROOFS, HOLDERS, facts.restart_or_tried, HEAD, facts.since, facts.evidence)),
+    CardKind.STARTED: (_started, (QUEUES, PROOFS, HOLDERS, HEAD, facts.since, facts.restarts, facts.evidence)),
+    CardKind.HELD: (holds.say_held, (QUEUES, PROOFS, HOLDERS, facts.restarts, HEAD, facts.since, facts.evidence)),
     CardKind.DRAINING: (_draining, RECOVERY),
     CardKind.RECOVERED: (_recovered, (*RECOVERY, facts.evidence)),
-    CardKind.ESCALATED: (_escalated, (QUEUES, PROOFS, facts.tried, HOLDERS, HEAD, facts.since, facts.evidence)),
-    CardKind.ESCALATED_AGAIN: (_escalated_again, (QUEUES, HOLDERS, facts.tried, facts.taken, facts.since)),
+    CardKind.ESCALATED: (_escalated, (QUEUES, PROOFS, facts.restarts, HOLDERS, HEAD, facts.since, facts.evidence)),
+    CardKind.ESCALATED_AGAIN: (_escalated_again, (QUEUES, HOLDERS, facts.restarts, facts.taken, facts.since)),
     CardKind.ACKNOWLEDGED: (TAKEN, (facts.taken, facts.since)),
     CardKind.RESOLVED: (_resolved, (QUEUES,)),
-    CardKind.NOT_APPROVED: (holds.say_not_approved, (QUEUES, PROOFS, HOLDERS, facts.since, facts.restart_or_tried)),
-    CardKind.DECLINED: (holds.say_declined, (facts.declined, QUEUES, facts.since, facts.tried)),
+    CardKind.NOT_APPROVED: (holds.say_not_approved, (QUEUES, PROOFS, HOLDERS, facts.since, facts.restarts)),
+    CardKind.DECLINED: (holds.say_declined, (facts.declined, QUEUES, facts.since, facts.restarts)),
     CardKind.TEST: (TESTED, ()),
     CardKind.BUNDLE: (_bundle, (facts.names,)),
     CardKind.PAUSED: (_paused, ()),

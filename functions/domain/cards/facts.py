@@ -7,7 +7,7 @@ from itertools import islice
 from functions.domain.cards.content import CardInput, Fact, clock, tidy
 from functions.domain.health.recovery import find_same_again, find_survivor
 from functions.domain.model.codes import ASKED, Reason, Verdict
-from functions.domain.model.incidents import AlertRef, Escalation, Run
+from functions.domain.model.incidents import AlertRef, Escalation, PastAttempt, Run
 from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import Rules
@@ -64,31 +64,26 @@ def first_trigger(card_input: CardInput) -> AlertRef | None:
     return card_input.trigger or next(iter(card_input.shown.triggers), None)
 
 
-def from_alert_s(card_input: CardInput) -> float | None:
-    """Seconds from the alert to the card; None without an incident."""
-    incident = card_input.incident
-    return max(0.0, card_input.at - incident.first_alert_at) if incident is not None else None
+def fired_s(card_input: CardInput) -> float | None:
+    """Seconds from the first alert to the card."""
+    incident, trigger = card_input.incident, card_input.trigger
+    began_at = incident.first_alert_at if incident else trigger.starts_at if trigger else None
+    return max(0.0, card_input.at - began_at) if began_at is not None else None
 
 
 def took(card_input: CardInput) -> Iterator[Fact]:
     """The time since the alert, and since the end of the restart (on our clock)."""
-    alert_s, execution = from_alert_s(card_input), card_input.shown.execution
-    if alert_s is None:
-        return
-    if execution is None or execution.runner_ended_at is None:
-        yield Text("Took"), Text("{alert} from the alert", alert=duration(alert_s))
-    else:
+    alert, execution = duration(fired_s(card_input) or 0.0), card_input.shown.execution
+    said = Text("{alert} from the alert", alert=alert)
+    if execution is not None and execution.runner_ended_at is not None:
         restart = duration(card_input.at - (execution.runner_ended_at - card_input.shown.runner_ahead_s))
-        both = Text("{alert} from the alert, {restart} from the end of the restart", alert=duration(alert_s), restart=restart)
-        yield Text("Took"), both
+        said = Text("{alert} from the alert, {restart} from the end of the restart", alert=alert, restart=restart)
+    yield Text("Took"), said
 
 
 def since(card_input: CardInput) -> Iterator[Fact]:
     """How long the alert has been firing."""
-    alert_s = from_alert_s(card_input)
-    if alert_s is None and card_input.trigger is not None:
-        alert_s = max(0.0, card_input.at - card_input.trigger.starts_at)
-    if alert_s is not None:
+    if (alert_s := fired_s(card_input)) is not None:
         yield Text("Firing for"), duration(alert_s)
 
 
@@ -97,15 +92,6 @@ def attempt(card_input: CardInput) -> Iterator[Fact]:
     if restarts := card_input.shown.restarts:
         attempts = max(card_input.attempts, restarts)
         yield Text("Attempt"), Text("{attempt} of {attempts}", attempt=restarts, attempts=attempts)
-
-
-def restart(card_input: CardInput) -> Iterator[Fact]:
-    """The execution that the incident follows, and who pressed the button."""
-    approval, execution = card_input.shown.approval, card_input.shown.execution
-    if execution is not None:
-        yield Text("Restart"), _current_execution(card_input.shown.run, execution)
-    if approval.approved_by:
-        yield Text("Approved by"), named(tidy(approval.approved_by), tidy(approval.approved_why, 200))
 
 
 def taken(card_input: CardInput) -> Iterator[Fact]:
@@ -167,29 +153,25 @@ def shown_lines(card_input: CardInput) -> tuple[Phrase, tuple[str, ...]]:
     return words.EVIDENCE, card_input.shown.evidence.lines if card_input.shown.evidence else ()
 
 
-def first_or_tried(card_input: CardInput) -> Iterator[Fact]:
-    """The first restart, otherwise all."""
-    return tried(card_input) if card_input.shown.tries else restart(card_input)
-
-
-def restart_or_tried(card_input: CardInput) -> Iterator[Fact]:
-    """All restarts if there were any, otherwise the execution that is in the way."""
-    return tried(card_input) if card_input.shown.restarts else restart(card_input)
-
-
-def tried(card_input: CardInput) -> Iterator[Fact]:
-    """Every attempt of this incident, or of the one that was escalated, one line each, including the last restart."""
-    incident, lines = card_input.shown, []
-    tries = card_input.escalation.tries if card_input.escalation and not card_input.incident else incident.tries
-    for past in tries[-6:]:
-        execution = tidy(past.tag, 60) if past.execution is None else _execution(past.execution)
-        how = worded(past.how) if past.execution is None or worded(past.how) != worded(past.execution.status) else ""
-        lines.append(named(join((execution, _only_host(past.holder_host)), COMMA), how))
-    last = incident.execution
-    if last is not None and all(past.execution is None or past.execution.id != last.id for past in incident.tries):
+def restarts(card_input: CardInput) -> Iterator[Fact]:
+    """Every attempt of this incident, or of the one that was escalated, one line each, the current one last; and who approved."""
+    incident, escalation, approval = card_input.shown, card_input.escalation, card_input.shown.approval
+    tries = escalation.tries if escalation and not card_input.incident else incident.tries
+    lines, last = [_tried(past) for past in tries[-6:]], incident.execution
+    if last is not None and all(past.execution is None or past.execution.id != last.id for past in tries):
         lines.append(_current_execution(incident.run, last))
-    for place, line in enumerate(lines, 1):
+    if not tries and last is not None:
+        yield Text("Restart"), lines[0]
+    for place, line in enumerate(lines if tries else (), 1):
         yield Text("Tried") if place == 1 else "", Text("{place}. {line}", place=place, line=line)
+    if approval.approved_by:
+        yield Text("Approved by"), named(tidy(approval.approved_by), tidy(approval.approved_why, 200))
+
+
+def _tried(past: PastAttempt) -> Phrase:
+    execution = tidy(past.tag, 60) if past.execution is None else _execution(past.execution)
+    how = worded(past.how) if past.execution is None or worded(past.how) != worded(past.execution.status) else ""
+    return named(join((execution, _only_host(past.holder_host)), COMMA), how)
 
 
 def _only_host(host: str) -> Phrase:

@@ -1,7 +1,6 @@
 """What a restart is decided by: the judgement of the incident's queues, and the guards that hold by it."""
 
 import math
-from collections.abc import Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -16,16 +15,7 @@ from functions.domain.model.runbooks import Rules, Runbook
 from functions.runtime.text import Phrase, Text, join, named
 
 QUESTION_S = 86400.0
-PEOPLE_DECIDE: Mapping[Health, tuple[Reason, Phrase]] = {
-    Health.GOING_ROUND: (
-        Reason.GOING_ROUND,
-        Text("A restart does not end a loop: look at why the application returns them, or crashes on them."),
-    ),
-    Health.NEVER_CONSUMED: (
-        Reason.NEVER_CONSUMED,
-        Text("If nobody is meant to consume it, as a dead-letter or delay queue, take it out of the alert's rule."),
-    ),
-}
+PEOPLE_DECIDE = {Health.GOING_ROUND: Reason.GOING_ROUND, Health.NEVER_CONSUMED: Reason.NEVER_CONSUMED}
 """States that are not healthy, but that a restart doesn't help."""
 
 Judged = list[tuple[Judgement, QueueState]]
@@ -101,9 +91,9 @@ def symptom(context: GuardContext) -> Decision | None:
         soonest = min(unsure, key=lambda pair: pair[0].again_in_s or math.inf)
         again_s = soonest[0].again_in_s or context.runbook_of(soonest[1]).verify.every_s
         return hold(Reason.SYMPTOM_UNKNOWN, _say([soonest]), again_in_s=again_s, tell=False)
-    for health, (reason, remedy) in PEOPLE_DECIDE.items():
+    for health, reason in PEOPLE_DECIDE.items():
         if concerned := _select(judged, health):
-            return hold(reason, _say(concerned), remedy=remedy)
+            return hold(reason, _say(concerned))
     return hold(Reason.SYMPTOM_GONE, _say(judged))
 
 

@@ -520,7 +520,7 @@ def test_no_text_takes_the_place_of_the_others():
     assert card.headline.endswith("… needs a person: the restart job keeps failing")
     assert facts["Queue"].endswith("…: 362 messages, 1 consumer")
     assert facts["Held by"].endswith("…), 1 message (41 kB), for at least 9 s")
-    assert "…, 32 s, started by x" in facts["Tried"]
+    assert "…, 32 s, started by x" in facts["Restart"]
     assert facts["Alert"].count("…") == 2
     assert card.evidence == ("x" * 239 + "…",) * 12
 
