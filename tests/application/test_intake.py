@@ -126,7 +126,7 @@ def test_87_seconds_of_a_suspicion_without_a_runbook_leave_a_trace():
     ((at, content),) = ports.wakes
     ports.clock = max(at, ports.clock)
     advance(ports, content["target"], TimerFired(content["due"]), ports.budget())
-    assert [(channel, card.kind) for channel, card in ports.posts] == [("everybody", "unmatched")]
+    assert [(channel, card.kind) for channel, card in ports.posts] == [("everybody", "bundle")]
 
 
 # --- lists -------------------------------------------------------------------------------------------------------------

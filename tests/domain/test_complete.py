@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-PARTIAL = {
-    "functions/domain/cards/card.py: KINDS": {"REPORT", "CHECK"},  # which are rendered without `compose`
-}
+PARTIAL = {"functions/domain/cards/card.py: KINDS": {"REPORT", "CHECK"}}  # which are rendered without `compose`
 """The codes that a table needs no entry for, since it is asked first whether it has one."""
 
 

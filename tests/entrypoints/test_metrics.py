@@ -106,7 +106,7 @@ def test_a_queue_without_the_label_that_the_runbook_asks_for(place: Place):
         place.delivered(payload)
     seen = place.cards()
     assert seen.count("a suspicion matches no runbook: RabbitMQQueueStuck invoice_jobs: ") == 1
-    assert seen.count("In working hours: RabbitMQQueueStuck invoice_jobs matched no runbook") == 1
+    assert seen.count("In working hours: No runbook matches 1 alert") == 1
     assert 'no service; closest is mail, which needs service="mail"' in seen.replace("\\", "")
 
 

@@ -28,7 +28,6 @@ WEEK_S = 7 * DAY_S
 BECAME = {
     Became.HEALED_BY_PERSON: "healed after a person restarted it",
     Became.HEALED_BY_ITSELF: "healed by itself",
-    Became.NOT_ILL: "was no longer ill a minute later",
     Became.STILL_ILL: "did not heal within a day",
     Became.UNKNOWN: "was not followed to its end",
 }

@@ -118,19 +118,13 @@ def _escalated(card_input: CardInput) -> Content:
 
 
 def _escalated_again(card_input: CardInput) -> Content:
-    count, escalation = card_input.restarts, card_input.escalation
     reason = card_input.reason if card_input.reason is not Reason.AWAITING_APPROVAL else None  # nobody can approve it any more
     headline, advice = Text("Nobody has taken {subject} yet"), _advice(card_input)
     if reason is not None:
         headline, advice = Text("Nobody has taken {subject} yet: {why}", why=REASONS[reason].short), REASONS[reason].todo
-    elif count:
-        headline = Text(
-            "{subject} is still stuck after {count} restart, and nobody has taken it",
-            "{subject} is still stuck after {count} restarts, and nobody has taken it",
-            count=count,
-        )
-        if card_input.acknowledge_url:
-            advice = Text("Acknowledge it, so that others know. Then check the queue and the application's log.")
+    elif card_input.restarts and card_input.acknowledge_url:
+        advice = Text("Acknowledge it, so that others know. Then check the queue and the application's log.")
+    escalation = card_input.escalation
     told, last = (escalation.told, escalation.due is None) if escalation else (1, False)
     reminder = Text("It was escalated, the queue is not healthy, and nobody has acknowledged it. Reminder {count} of 3.")
     text: list[Phrase] = [to_do(advice), reminder.fill(count=told) if told else holds.HANDS_OFF]  # none yet: on its page only
@@ -201,16 +195,6 @@ def _resumed(card_input: CardInput) -> Content:
     return Content("fine", headline, [Text("The next alert is handled as usual."), *holds.why(card_input, None)])
 
 
-def _unmatched(card_input: CardInput) -> Content:
-    count, first = len(card_input.unmatched), next((alert.said for alert in card_input.unmatched), "")
-    headline = Text("{count} suspicion matched no runbook", "{count} suspicions matched no runbook", count=count)
-    if count == 1:
-        headline = Text("{alert} matched no runbook", alert=tidy(first, 80))
-    did = Text("Unstick did nothing about these, and repeats this once a day while they come.")
-    todo = Text("Correct the runbook's `match` or the rule's labels, or leave the queue out of the rule.")
-    return Content("plan", headline, [to_do(todo), did])
-
-
 OLD = Text("This was the advice when it ended. Check first whether it still applies.")
 MAY_BE_GONE = Text(
     "RabbitMQ may have dropped or dead-lettered messages that came back too often (delivery limit): "
@@ -259,6 +243,5 @@ KINDS: Mapping[CardKind, tuple[Content | Callable[[CardInput], Content], tuple[f
     CardKind.PAUSED: (_paused, ()),
     CardKind.RESUMED: (_resumed, ()),
     CardKind.UNSIGNED: (UNSIGNED, (facts.unverified,)),
-    CardKind.UNMATCHED: (_unmatched, (facts.unmatched,)),
 }
 """Kind -> what the card says, and the facts that it shows before those of every card."""

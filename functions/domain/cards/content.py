@@ -6,7 +6,7 @@ from datetime import datetime
 
 from msgspec import Struct, field
 
-from functions.domain.model.alerts import Target, UnmatchedAlert
+from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Mode, Phase, Reason
 from functions.domain.model.incidents import AlertRef, Escalation, Incident, QueueState
 from functions.domain.model.messages import Card, CardKind
@@ -41,7 +41,6 @@ class CardInput(Struct, frozen=True):
     may_be_gone: bool = False  # for a card without an incident: whether messages may be gone,
     restarts: int = 0  # and how many restarts there were
     moving: bool = False  # it counts as recovered at the end of `within` because it moves again, with messages left
-    unmatched: tuple[UnmatchedAlert, ...] = ()  # for the daily card about suspicions without a runbook
     again: bool = False  # the hold ends by itself: Unstick decides again on its own
     is_over: bool = False  # for a page: what it says to do was to be done when it ended
     next_at: float | None = None  # before this time the same hold is not posted again

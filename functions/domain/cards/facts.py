@@ -230,13 +230,6 @@ def _listed(card_input: CardInput) -> Phrase:
     return join(listed, COMMA)
 
 
-def unmatched(card_input: CardInput) -> Iterator[Fact]:
-    """The suspicions without a runbook, and which labels the closest runbook asks for."""
-    yield from ((tidy(alert.said, 60), alert.detail) for alert in card_input.unmatched[:BUNDLED_SHOWN])
-    if (more := len(card_input.unmatched) - BUNDLED_SHOWN) > 0:
-        yield "", Text("and {count} more", count=more)
-
-
 def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
     """(label, URL), most urgent first. Anything but a plain web address is left out."""
     trigger = first_trigger(card_input)

@@ -1,10 +1,7 @@
 """One incident as pages and the command line show it: its card as it stands, its place in the list, all that happened, in order,
 and the curves of its queues, drawn as SVG."""
 
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -64,7 +61,7 @@ class Entry(Struct, frozen=True):
 
 
 def tell(incident: Incident, outcome: Outcome | None = None) -> tuple[Entry, ...]:
-    """The entries of an incident, oldest first. Depths read between two others are one entry; the incident's curve has all."""
+    """The entries of an incident, oldest first."""
     entries = [
         *(entry for trigger in incident.triggers for entry in _alert(trigger)),
         *(entry for state in incident.queues for entry in _before(state)),
@@ -77,9 +74,7 @@ def tell(incident: Incident, outcome: Outcome | None = None) -> tuple[Entry, ...
         why = REASONS[outcome.reason].short if outcome.reason else ""
         by = Text("by {name}", name=tidy(outcome.by)) if outcome.by else _by(incident)
         entries.append(Entry(outcome.at, "outcome", join((ENDINGS[outcome.ending], why, by))))
-    times = sorted(entry.at for entry in entries)
-    looks = [entry for state in incident.queues for entry in _looks(state, times)]
-    return tuple(sorted([*entries, *looks], key=lambda entry: (entry.at, entry.kind == "outcome")))
+    return tuple(sorted(entries, key=lambda entry: (entry.at, entry.kind == "outcome")))
 
 
 def _alert(trigger: AlertRef) -> Iterator[Entry]:
@@ -88,22 +83,6 @@ def _alert(trigger: AlertRef) -> Iterator[Entry]:
     yield Entry(trigger.starts_at, "alert", named(Text("{alert} fires", alert=name), tidy(trigger.summary, SUMMARY)), link)
     if trigger.resolved_at is not None:
         yield Entry(trigger.resolved_at, "alert", Text("{alert} is resolved", alert=name))
-
-
-def _looks(state: QueueState, times: Sequence[float]) -> Iterator[Entry]:
-    queue, before = tidy(state.queue.name, QUEUE_NAME), state.before
-    points = [point for point in state.curve if before is None or point[0] != before.at]
-    former: int | None = None
-    for _, group in groupby(points, key=lambda point: bisect_left(times, point[0])):
-        samples = tuple(group)
-        first, (at, last) = samples[0][1], samples[-1]
-        if first == last:
-            said = messages(last)
-        else:
-            said = Text("{before} → {count} message", "{before} → {count} messages", before=first, count=last)
-        if first != last or last != former:
-            yield Entry(at, "check", named(queue, said))
-        former = last
 
 
 def _before(state: QueueState) -> Iterator[Entry]:
@@ -170,7 +149,6 @@ def _verdict(state: QueueState, ahead_s: float) -> Iterator[Entry]:
     yield Entry(after.looked_at - ahead_s, "verdict", named(tidy(state.queue.name, QUEUE_NAME), said))
 
 
-DONE = Text("done")
 HELD_S = 3600.0  # a hold that goes on is told again, as a newer incident, an hour later
 ENDED_AS: Mapping[Ending, CardKind] = {
     Ending.RECOVERED: CardKind.RECOVERED,
@@ -182,7 +160,7 @@ ENDED_AS: Mapping[Ending, CardKind] = {
 class Row(Struct, frozen=True):
     card: Card
     began_at: float
-    runs: Phrase
+    restarts: int
     rank: int  # 0: open, 1: ended, and still to be dealt with, 2: over
 
 
@@ -192,7 +170,7 @@ def to_row(record: Record, rules: Rules, now: float) -> Row:
     shown = card.compose(card_input, rules)
     rank = 0 if record.outcome is None else 2 if card_input.is_over or shown.urgency == "fine" else 1
     bare = replace(shown, facts=(), text=(), evidence=(), curve=(), links=())
-    return Row(bare, record.incident.first_alert_at, count_runs(record.incident), rank)
+    return Row(bare, record.incident.first_alert_at, len(record.incident.executions), rank)
 
 
 def sort_rows(rows: Iterable[Row]) -> list[Row]:
@@ -233,14 +211,6 @@ def to_card_input(record: Record, rules: Rules, now: float) -> CardInput:
         escalation=escalation,
         is_over=escalation is None and (outcome.ending is Ending.ESCALATED or now - outcome.at > HELD_S),
     )
-
-
-def count_runs(incident: Incident) -> Phrase:
-    """Its restarts by how they ended, such as `2 done, 1 failed by hand`."""
-    counted = Counter((execution.status, not execution.tag) for execution in incident.executions)
-    each = Text("{count} {status}"), Text("{count} {status} by hand")
-    ended = {status: DONE if status == "succeeded" else worded(status) for status, _ in counted}
-    return join((each[by_hand].fill(count=n, status=ended[status]) for (status, by_hand), n in counted.items()), COMMA)
 
 
 SIZE = 560, 120

@@ -3,7 +3,6 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from statistics import median
 
 from msgspec import Struct, field
 
@@ -19,10 +18,7 @@ from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
 DAY_S = 86400.0
 SHOWN = 8  # runbooks. Each has two of the 24 facts that every chat shows.
 NAME = 60
-AT_ONCE_S = 60.0  # about the duration of a restart: a queue that is healthy by then needed none
 FOLLOWED_S = DAY_S  # an incident that is not healthy by then is not followed any longer
-ENOUGH = 5  # the minimum number of would-be restarts for advice
-RIGHT = 0.8  # the minimum share of needed would-be restarts for advising mode `approve`
 
 
 class Became(StrEnum):
@@ -30,7 +26,6 @@ class Became(StrEnum):
 
     HEALED_BY_PERSON = "healed_by_person"
     HEALED_BY_ITSELF = "healed_by_itself"  # or by something that the runner's history doesn't show
-    NOT_ILL = "not_ill"  # it was healthy again before a restart would have ended
     STILL_ILL = "still_ill"  # it was unhealthy for a day
     UNKNOWN = "unknown"  # it was not followed to its end because the runbook changed
 
@@ -46,7 +41,6 @@ class Case(Struct, frozen=True):
     restarts: frozenset[str]  # marks, since two incidents may know of the same restart by hand
     holders: frozenset[tuple[str, str]]  # (name, host) of those that held messages
     became: Became | None
-    restarted_after_s: float | None
 
 
 class Counts(Struct, frozen=True):
@@ -58,7 +52,6 @@ class Counts(Struct, frozen=True):
     held: int = 0  # in so many incidents
     with_holders: int = 0  # of those whose holders are known
     would_be: Mapping[Became, int] = field(default_factory=dict)  # the would-be restarts that were only observed
-    median_after_s: float | None = None  # from the would-be restart to the person's
 
 
 class RunbookReport(Struct, frozen=True):
@@ -94,9 +87,7 @@ def find_course(record: Archive) -> Became | None:
         return None
     if observed.healed_at is None:
         return Became.STILL_ILL if record.outcome.at - observed.observed_at >= FOLLOWED_S else Became.UNKNOWN
-    if measure_wait_s(record) is not None:
-        return Became.HEALED_BY_PERSON
-    return Became.NOT_ILL if observed.healed_at - observed.observed_at <= AT_ONCE_S else Became.HEALED_BY_ITSELF
+    return Became.HEALED_BY_ITSELF if measure_wait_s(record) is None else Became.HEALED_BY_PERSON
 
 
 def measure_wait_s(record: Archive) -> float | None:
@@ -123,7 +114,6 @@ def to_case(record: Archive) -> Case:
         frozenset(run.tag or run.id for run in ran),  # the runner's own retries share the tag
         frozenset(holder for queue in incident.queues for holder in _list_holders(queue)),
         find_course(record),
-        measure_wait_s(record),
     )
 
 
@@ -148,7 +138,6 @@ def count(cases: Iterable[Case], rules: Rules, at: float, days: int) -> Report:
 def _count(cases: list[Case]) -> Counts:
     holders = Counter(holder for case in cases for holder in sorted(case.holders))
     ((name, host), held), *_ = holders.most_common(1) or [(("", ""), 0)]
-    after_s = [case.restarted_after_s for case in cases if case.restarted_after_s is not None]
     return Counts(
         len(cases),
         len(frozenset().union(*(case.restarts for case in cases))),
@@ -158,7 +147,6 @@ def _count(cases: list[Case]) -> Counts:
         held,
         sum(bool(case.holders) for case in cases),
         Counter(case.became for case in cases if case.became is not None),
-        median(after_s) if after_s else None,
     )
 
 
@@ -243,40 +231,19 @@ def _say_counts(counts: Counts) -> Phrase:
 
 
 def _say_observed(book: RunbookReport, days: int) -> Phrase:
-    """What became of a runbook's would-be restarts, and whether to go on to `approve`. Empty without any."""
+    """What became of a runbook's would-be restarts. Empty without any."""
     would_be, total = book.now.would_be, sum(book.now.would_be.values())
     observes = Text(
         "{runbook} observes: {count} would-be restart in {span}", "{runbook} observes: {count} would-be restarts in {span}"
     )
     head = observes.fill(runbook=tidy(book.runbook, NAME), count=total, span=_say_days(days))
-    later = Text("median {took} later", took=duration(book.now.median_after_s or 0.0))
-    parts = (
-        in_brackets(BECAME[became].fill(count=count), later if became is Became.HEALED_BY_PERSON else "")
-        for became in BECAME
-        if (count := would_be.get(became, 0))
-    )
-    return Text("{counted}. {advice}", counted=named(head, join(parts, COMMA)), advice=_advise(would_be)) if total else ""
+    parts = (said.fill(count=count) for became, said in BECAME.items() if (count := would_be.get(became, 0)))
+    return named(head, join(parts, COMMA)) if total else ""
 
 
 BECAME: Mapping[Became, Text] = {
     Became.HEALED_BY_PERSON: Text("{count} healed only after a person restarted"),
     Became.STILL_ILL: Text("{count} did not heal within a day"),
     Became.HEALED_BY_ITSELF: Text("{count} healed by itself", "{count} healed by themselves"),
-    Became.NOT_ILL: Text("{count} was no longer ill", "{count} were no longer ill"),
     Became.UNKNOWN: Text("{count} was not followed", "{count} were not followed"),
 }
-
-
-def _advise(would_be: Mapping[Became, int]) -> Text:
-    """Whether to trust the runbook with more than observing."""
-    followed = sum(count for became, count in would_be.items() if became is not Became.UNKNOWN)
-    needed = would_be.get(Became.HEALED_BY_PERSON, 0) + would_be.get(Became.STILL_ILL, 0)
-    if followed < ENOUGH:
-        return Text("Stay in mode observe: fewer than {enough} say nothing yet.", enough=ENOUGH)
-    if needed >= RIGHT * followed:
-        return Text("Go on to mode approve: {needed} of {followed} needed a restart.", needed=needed, followed=followed)
-    return Text(
-        "Stay in mode observe, and raise `symptom.for` or slow the alert rule down: {needless} of {followed} needed no restart.",
-        needless=followed - needed,
-        followed=followed,
-    )

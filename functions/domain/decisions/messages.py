@@ -174,7 +174,9 @@ def tell_unmatched_suspicions(turn: Turn) -> None:
     new = tuple(noted for noted in unmatched.recent(turn.at, UNMATCHED_KEPT_S) if noted.at > unmatched.told_at)
     turn.document = replace(turn.document, unmatched=replace(unmatched, told_at=turn.at, due=None))
     if new:
-        post(turn, CardInput(CardKind.UNMATCHED, turn.at, unmatched=new), f"unmatched-{turn.at:.0f}")
+        names, reason = tuple(noted.said for noted in new), Reason.NO_RUNBOOK
+        card_input = CardInput(CardKind.BUNDLE, turn.at, reason=reason, detail=new[0].detail, bundled=names)
+        post(turn, card_input, f"unmatched-{turn.at:.0f}")
 
 
 def note_matched(turn: Turn, event: AlertsReceived) -> None:

@@ -26,7 +26,6 @@ class CardKind(StrEnum):
     PAUSED = "paused"
     RESUMED = "resumed"
     UNSIGNED = "unsigned"
-    UNMATCHED = "unmatched"
     REPORT = "report"
     CHECK = "check"
 

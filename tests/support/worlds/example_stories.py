@@ -12,7 +12,7 @@ from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.cards.content import CardInput
 from functions.domain.decisions.messages import compose_with_answers
 from functions.domain.health.rows import KEEPS
-from functions.domain.model.alerts import Target, UnmatchedAlert
+from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Mode, Phase, Proof, Reason, Verdict
 from functions.domain.model.incidents import (
     AfterRestart,
@@ -332,9 +332,11 @@ EXAMPLES: dict[str, CardInput] = {
         "unsigned", NOW, bundled=("RabbitMQQueueMaybeStuck: 356 messages stand still in mail.outgoing", "DiskFull")
     ),
     "unmatched": CardInput(
-        "unmatched",
+        "bundle",
         NOW,
-        unmatched=(UnmatchedAlert("RabbitMQQueueMaybeStuck", "invoice_jobs", UNMATCHED_DETAIL, NOW - 60.0, NOW - 60.0),),
+        reason=Reason.NO_RUNBOOK,
+        detail=UNMATCHED_DETAIL,
+        bundled=("RabbitMQQueueMaybeStuck invoice_jobs", "RabbitMQQueueMaybeStuck orders"),
     ),
 }
 
