@@ -2,6 +2,7 @@
 only lay it out here, too, and show other people's text literally. Then they post by HTTP: the webhook's URL, waiting after a 429,
 and refusals as errors."""
 
+import html
 import json
 import re
 import time
@@ -22,7 +23,6 @@ from functions.runtime.secrets import SecretRef
 from functions.runtime.text import in_language
 
 SIGNS = {"act": "🚨", "watch": "⏳", "plan": "📅", "fine": "✅"}  # beside the headline's words, never instead of them
-MIN_PARAGRAPH = 40  # characters. Less of a paragraph is useless
 _MARKUP = re.compile(
     r"[*~`]|\|\||://|^www\.|\\[^\w\s]"
     r"|(?<![^\W_])_|_(?![^\W_])"  # not inside a word, so that names such as mail_queue_a stay unchanged
@@ -104,6 +104,11 @@ def measure_json(message: dict[str, Any]) -> int:
     return len(json.dumps(message, ensure_ascii=False).encode())
 
 
+def escape_tags(text: str) -> str:
+    """Escape the three characters that cards know entities for; quotation marks need none."""
+    return html.escape(text, quote=False)
+
+
 def count_units(text: str) -> int:
     """The length in UTF-16 units. Some platforms count these; for the others the figure is never too small."""
     return len(text.encode("utf-16-le", errors="surrogatepass")) // 2
@@ -165,44 +170,30 @@ def write_mentions(card: Card, form: re.Pattern[str]) -> str:
 
 def lay_out_body(card: Card, language: str, limit: int, escape: Callable[[str], str]) -> str:
     """The card below its headline within `limit`: text, links, facts, end of the log. Links come where a phone shows them. The
-    log is cut first, then facts, then the links that the incident's page has too, then text, then links from the end."""
+    log is cut first, then facts, then text, then links: first those that the incident's page has too, then from the end."""
     mark = in_language(language, SHORTENED).strip()
     left = limit - count_units(mark) - 1
-    link_rows = [f"{escape(label)}: {escape_url(url)}" for label, url in card.links]
-    wanted = link_rows
-    if measure_rows(link_rows) + measure_rows([escape(paragraph) for paragraph in card.text]) > left:
-        wanted = link_rows[: count_links_to_page(card) or None]
-    links = take_rows(wanted, left * 3 // 4) or take_rows(link_rows[:1], left)  # leaves a quarter for the advice
-    text, complete = _fit_paragraphs(card.text, left - measure_rows(links), escape, language)
-    left = left - measure_rows(links) - measure_rows(text) if complete else 0
-    fact_rows = [escape(f"{label}: {value}" if label else value) for label, value in list_facts(card, language)]
-    shown = take_rows(fact_rows, left)
-    left = left - measure_rows(shown) if len(shown) == len(fact_rows) else 0
-    title = escape(f"{log_title(card.evidence_title, language)}:")
-    log = take_rows([f"│ {escape(line)}" for line in reversed(card.evidence)], left - count_units(title) - 2)[::-1]
-    complete = complete and len(links) + len(shown) + len(log) == len(link_rows) + len(fact_rows) + len(card.evidence)
-    blocks = (text, links, shown, [title, *log] if log else [], [] if complete else [mark])
+    links = [f"{escape(label)}: {escape_url(url)}" for label, url in card.links]
+    facts = [escape(f"{label}: {value}" if label else value) for label, value in list_facts(card, language)]
+    log = [f"│ {escape(line)}" for line in reversed(card.evidence)]
+    log = [escape(f"{log_title(card.evidence_title, language)}:"), *log] if log else []
+    whole = [links, [escape(paragraph) for paragraph in card.text], facts, log]
+    text = [fit_text(paragraph, max(left // 2, 0), escape, language) for paragraph in card.text]
+    if measure_rows(links) + measure_rows(text) > left:
+        links = links[: count_links_to_page(card) or None]
+    shown = [take_rows(links, left * 3 // 4) or take_rows(links[:1], left)]  # leaves a quarter for the advice
+    left -= measure_rows(shown[0])
+    for rows in (text, facts, log):
+        shown.append(take_rows(rows, left))
+        left = left - measure_rows(shown[-1]) if shown[-1] == rows else 0
+    links, text, facts, log = shown
+    end = [log[0], *reversed(log[1:])] if len(log) > 1 else []
+    blocks = (text, links, facts, end, [] if shown == whole else [mark])
     return "\n\n".join("\n".join(block) for block in blocks if block)[: max(0, limit)]
 
 
-def _fit_paragraphs(text: tuple[str, ...], limit: int, escape: Callable[[str], str], language: str) -> tuple[list[str], bool]:
-    """The paragraphs that fit, the last one shortened if needed, and whether they are complete."""
-    rows: list[str] = []
-    for paragraph in text:
-        left = limit - measure_rows(rows) - 2
-        row = escape(paragraph)
-        if count_units(row) <= left:
-            rows.append(row)
-            continue
-        if left >= MIN_PARAGRAPH:
-            rows.append(fit_text(paragraph, left, escape, language))
-        return rows, False
-    return rows, True
-
-
 MIN_WAIT_S = 0.5
-DEFAULT_WAIT_S = 1.0  # seconds to wait after a 429 without a wait time
-MAX_WAIT_S = 86400.0
+DEFAULT_WAIT_S = 1.0  # after a 429 that doesn't say how many seconds to wait
 NOT_TRIED = Finding("webhook", ok=None, detail="a webhook can't be tried without posting")
 
 
@@ -235,7 +226,7 @@ def post(
         if answer.status != 429:
             break
         wait_s = _wait_s(answer)
-        if wait_s >= ends - time.monotonic():
+        if not wait_s < ends - time.monotonic():  # true for NaN
             raise Unavailable(system, f"asks to wait {wait_s:g} s")
         time.sleep(wait_s)
     if answer.status >= 500 or 300 <= answer.status < 400:
@@ -244,14 +235,11 @@ def post(
 
 
 def _wait_s(answer: http_client.Answer) -> float:
-    """How long the platform asks to wait. Some send a Unix time instead, from a clock that may differ from ours."""
-    reset_at = answer.headers.get("x-ratelimit-reset", "0")
+    """How long the platform asks to wait."""
     try:
-        default_s = max(float(reset_at) - answer.at, DEFAULT_WAIT_S)
-        wait_s = max(float(answer.headers.get("retry-after", default_s)), MIN_WAIT_S)
+        return max(MIN_WAIT_S, float(answer.headers.get("retry-after", "")))
     except ValueError:
         return DEFAULT_WAIT_S
-    return wait_s if 0 <= wait_s <= MAX_WAIT_S else MAX_WAIT_S
 
 
 def require_accepted(

@@ -7,7 +7,6 @@ import hmac
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from html import escape
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -15,6 +14,7 @@ import msgspec
 from msgspec import Struct, field
 
 from functions.adapters.chats import _shared
+from functions.adapters.chats._shared import escape_tags
 from functions.adapters.chats.slack import Bot, Slack, ask, parse_handle
 from functions.application.ports import Buttons, Chat, Press
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE
@@ -105,11 +105,11 @@ class SlackButtons(Struct, frozen=True):
     def show_answer(self, press: Press, note: str, *, only: frozenset[str], timeout_s: float) -> None:
         blocks = [block for block in (_without_buttons(block, only) for block in press.blocks) if block is not None]
         said = {"type": "context", "elements": [{"type": "plain_text", "text": note[:1900], "emoji": False}]}
-        text = f"{press.text}\n{escape(note, quote=False)}".strip()
+        text = f"{press.text}\n{escape_tags(note)}".strip()
         self._respond(press, {"replace_original": True, "text": text, "blocks": [*blocks[:49], said]}, timeout_s)
 
     def show_refusal(self, press: Press, sentence: str, *, timeout_s: float) -> None:
-        content = {"response_type": "ephemeral", "replace_original": False, "text": escape(sentence, quote=False)}
+        content = {"response_type": "ephemeral", "replace_original": False, "text": escape_tags(sentence)}
         self._respond(press, content, timeout_s)
 
     def _respond(self, press: Press, content: dict[str, Any], timeout_s: float) -> None:

@@ -6,7 +6,6 @@ with `messageReplyOption`; a repeated `requestId` returns the first message and 
 import json
 import re
 import uuid
-from html import escape
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -55,7 +54,10 @@ def render(card: Card, language: str) -> dict[str, Any]:
 
 def _message(card: Card, language: str) -> dict[str, Any]:
     headline = _replace_brackets(_shared.show_headline(card))
-    paragraphs = (f"<b>{_escaped(card.headline)}</b>" if card.headline else "", _escaped("\n\n".join(card.text)))
+    paragraphs = (
+        f"<b>{_shared.escape_tags(card.headline)}</b>" if card.headline else "",
+        _shared.escape_tags("\n\n".join(card.text)),
+    )
     widgets: list[dict[str, Any]] = [{"textParagraph": {"text": text}} for text in paragraphs if text]
     sections: list[dict[str, Any]] = [{"widgets": widgets}] if widgets else []
     if card.links:
@@ -64,8 +66,8 @@ def _message(card: Card, language: str) -> dict[str, Any]:
     if shown := [_fact(label, text) for label, text in _shared.list_facts(card, language, between="\n")]:
         sections.append({"widgets": shown})
     if card.evidence:
-        log = {"textParagraph": {"text": _escaped("\n".join(card.evidence))}}
-        sections.append({"header": _escaped(log_title(card.evidence_title, language)), "widgets": [log]})
+        log = {"textParagraph": {"text": _shared.escape_tags("\n".join(card.evidence))}}
+        sections.append({"header": _shared.escape_tags(log_title(card.evidence_title, language)), "widgets": [log]})
     header = _header(card, language)
     message: dict[str, Any] = {"cardsV2": [{"cardId": "incident", "card": {"header": header, "sections": sections}}]}
     if mentions := _shared.find_mentions(card, MENTION):
@@ -87,13 +89,8 @@ def _header(card: Card, language: str) -> dict[str, str]:
 
 
 def _fact(label: str, text: str) -> dict[str, Any]:
-    top = {"topLabel": _escaped(label)} if label else {}
-    return {"decoratedText": {**top, "text": _escaped(text), "wrapText": True}}
-
-
-def _escaped(text: str) -> str:
-    """Escape the three characters that cards know entities for; quotation marks need none."""
-    return escape(text, quote=False)
+    top = {"topLabel": _shared.escape_tags(label)} if label else {}
+    return {"decoratedText": {**top, "text": _shared.escape_tags(text), "wrapText": True}}
 
 
 def _replace_brackets(text: str) -> str:

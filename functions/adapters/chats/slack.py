@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.adapters.chats import _shared
+from functions.adapters.chats._shared import escape_tags
 from functions.application.ports import Chat, Finding
 from functions.domain.cards import queues
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, Card
@@ -96,7 +97,7 @@ class Slack(Struct, frozen=True):
         first = parse_handle(thread)
         newest = first is None or card.at >= first.at
         if first is not None and newest:
-            first = _update_first_card(bot, first, message, card.at)
+            first = _update_first_card(bot, first, card, language)
         if first is None:
             answer = _call(bot, "chat.postMessage", {"channel": self.channel, **message})
             first = _FirstCard(str(answer.get("channel") or self.channel), str(answer.get("ts", "")), card.at)
@@ -150,7 +151,7 @@ def render_details(card: Card, language: str) -> dict[str, Any]:
 def _fit(card: Card, language: str, layout: Callable[[Card, str], list[dict[str, Any]]]) -> dict[str, Any]:
 
     def message(card: Card, language: str) -> dict[str, Any]:
-        text = " ".join((*_shared.find_mentions(card, MENTION), escape(_shared.show_headline(card))))
+        text = " ".join((*_shared.find_mentions(card, MENTION), escape_tags(_shared.show_headline(card))))
         return {"text": text, "blocks": layout(card, language), "unfurl_links": False, "unfurl_media": False}
 
     return _shared.fit(card, language, message, MAX_CHARACTERS, lambda message: len(json.dumps(message, ensure_ascii=False)))
@@ -176,7 +177,7 @@ def _first_blocks(card: Card, language: str) -> list[dict[str, Any]]:
 def _detail_blocks(card: Card, language: str) -> list[dict[str, Any]]:
     blocks = _fields(card.facts[FACTS_FIRST:], language)
     if bars := queues.to_bars(card.curve):
-        figures = escape(in_language(language, queues.say_curve(card.curve)))
+        figures = escape_tags(in_language(language, queues.say_curve(card.curve)))
         blocks.append(_section(f"*{in_language(language, queues.CURVE)}*  `{bars}`  {figures}"))
     if card.evidence:
         blocks.append(_section(f"*{log_title(card.evidence_title, language)}*\n```\n{_fit_log(card.evidence, language)}\n```"))
@@ -215,18 +216,13 @@ def _button(action: str, token: str, language: str, *, first: bool) -> dict[str,
     return button
 
 
-def escape(text: str) -> str:
-    """Escape the three characters that Slack interprets, so that nothing mentions or links."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
 def _plain_text(text: str, limit: int, language: str) -> dict[str, Any]:
-    return {"type": "plain_text", "text": _shared.fit_text(text, limit, escape, language), "emoji": False}
+    return {"type": "plain_text", "text": _shared.fit_text(text, limit, escape_tags, language), "emoji": False}
 
 
 def _fit_log(lines: tuple[str, ...], language: str) -> str:
     """As many of the log's last lines as fit: the end shows what went wrong."""
-    rows = [escape(line).replace("```", "'''") for line in reversed(lines)]
+    rows = [escape_tags(line).replace("```", "'''") for line in reversed(lines)]
     last_rows = _shared.take_rows(rows, MAX_LOG)
     mark = [in_language(language, SHORTENED).strip()] if len(last_rows) < len(rows) else []
     return "\n".join([*mark, *reversed(last_rows)])
@@ -239,9 +235,9 @@ def _section(text: str) -> dict[str, Any]:
 def _field(label: str, text: str, language: str) -> dict[str, Any]:
     """The label in bold. A value with formatting characters becomes code, so that it is shown unchanged."""
     is_code = FORMATTING.search(text) is not None
-    heading = f"*{escape(label)}*\n" if label else ""
+    heading = f"*{escape_tags(label)}*\n" if label else ""
     left = MAX_FIELD - len(heading) - 2
-    value = _shared.fit_text(text.replace("`", "'") if is_code else text, left, escape, language)
+    value = _shared.fit_text(text.replace("`", "'") if is_code else text, left, escape_tags, language)
     return {"type": "mrkdwn", "text": heading + (f"`{value}`" if is_code else value), "verbatim": True}
 
 
@@ -249,7 +245,7 @@ def _link_sections(links: tuple[tuple[str, str], ...]) -> list[dict[str, Any]]:
     """Links as text, since buttons need an app that answers clicks. A section holds as many as its limit allows."""
     rows = [""] if links else []
     for label, url in links:
-        link = f"<{escape(url).replace('|', '%7C')}|{escape(label)}>"
+        link = f"<{escape_tags(url).replace('|', '%7C')}|{escape_tags(label)}>"
         if rows[-1] and len(rows[-1]) + len(link) > MAX_SECTION - 10:
             rows.append("")
         rows[-1] += f"  ·  {link}" if rows[-1] else link
@@ -287,17 +283,16 @@ def parse_handle(thread: str | None) -> _FirstCard | None:
     return first
 
 
-def _update_first_card(bot: Bot, first: _FirstCard, message: dict[str, Any], at: float) -> _FirstCard | None:
+def _update_first_card(bot: Bot, first: _FirstCard, card: Card, language: str) -> _FirstCard | None:
     """Show the new state in the first card, before the reply: an update is idempotent. None if somebody deleted the card."""
-    blocks = [block for block in message["blocks"] if not MENTION.match(block.get("text", {}).get("text", ""))]
-    without_mention = {**message, "text": message["text"].rsplit("> ", 1)[-1], "blocks": blocks}
+    message = render_first(replace(card, mention=()), language)
     try:
-        _call(bot, "chat.update", {"channel": first.channel, "ts": first.ts, **without_mention})
+        _call(bot, "chat.update", {"channel": first.channel, "ts": first.ts, **message})
     except _Refused as error:
         if error.said in GONE:
             return None
         raise
-    return replace(first, at=at)
+    return replace(first, at=card.at)
 
 
 def _show_details(bot: Bot, first: _FirstCard, card: Card, language: str) -> _FirstCard:

@@ -11,7 +11,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
-from typing import Annotated, Protocol
+from typing import Annotated, Literal, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -157,28 +157,24 @@ def _raw(value: str) -> bytes:
         return value.encode(errors="replace")
 
 
-VERSIONS = (None, "1", "4")  # missing in some custom payloads
-STATUSES = ("firing", "resolved")
 TEST_KEY = re.compile(r".*-[0-9a-f]{16}-[0-9]{1,12}", re.DOTALL)
 """The group key of a Test button: `<receiver>-<fingerprint>-<Unix time>`; until Grafana 12.2 the receiver is `test`, later
 `webhook`. Keys of policies have braces, so a test of an unknown form has none and restarts nothing.
 """
-FINGERPRINT = re.compile(r"[\x21-\x7e]{1,64}")
 RFC_3339 = re.compile(
     r"([0-9]{4})(?:-[0-9]{2}){2}T(?:[01][0-9]|2[0-3])(?::[0-9]{2}){2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})"
 )
 REMEDY = 'If the contact point has a custom payload, remove it or make it {{ template "webhook.default.payload" . }}.'
-MISSING = re.compile(r"Object missing required field `(\w+)` - at `\$\.alerts\[(\d+)\]`")
-NEEDED = "Every alert needs `status`, `labels`, `startsAt` and `fingerprint`."
+SAID = 300  # characters of a mistake, which may repeat a value of any length
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 class _Alert(Struct, rename="camel", gc=False):
-    status: str
+    status: Literal["firing", "resolved"]
     labels: dict[str, str]
     starts_at: str
-    fingerprint: str
+    fingerprint: Annotated[str, msgspec.Meta(pattern=r"\A[\x21-\x7e]{1,64}\Z")]
     annotations: dict[str, str] = {}
     ends_at: str | None = None
     generator_url: str = msgspec.field(name="generatorURL", default="")
@@ -190,7 +186,7 @@ class _Alert(Struct, rename="camel", gc=False):
 
 class _Payload(Struct, rename="camel", gc=False):
     alerts: list[_Alert] | None = None
-    version: str | None = None
+    version: Literal["1", "4"] | None = None  # of Grafana and of Alertmanager; missing in some custom payloads
     receiver: str = ""
     group_key: str = ""
     external_url: str = msgspec.field(name="externalURL", default="")
@@ -208,8 +204,6 @@ def parse(body: bytes) -> tuple[Alert, ...]:
     payload = _decoded(body)
     if not payload.alerts:
         raise BadRequest(400, f"The body has no `alerts`, so it is not a notification. {REMEDY}")
-    if payload.version not in VERSIONS:
-        raise BadRequest(400, f'`$.version` is neither "1" (Grafana) nor "4" (Alertmanager). {REMEDY}')
     source = f"{payload.external_url}#{'' if payload.org_id is None else payload.org_id}"
     from_test = bool(payload.group_key) and ("{" not in payload.group_key or bool(TEST_KEY.fullmatch(payload.group_key)))
     return tuple(_alert(alert, source, place, from_test=from_test) for place, alert in enumerate(payload.alerts))
@@ -219,23 +213,13 @@ def _decoded(body: bytes) -> _Payload:
     try:
         return _decoder.decode(body)
     except msgspec.ValidationError as error:
-        if missing := MISSING.fullmatch(str(error)):
-            raise BadRequest(400, f"`$.alerts[{missing[2]}].{missing[1]}` is missing. {NEEDED} {REMEDY}") from None
-        raise BadRequest(400, f"The body is JSON, but not a notification: {error}. {REMEDY}") from None
-    except UnicodeDecodeError:
-        raise BadRequest(400, f"The body is not UTF-8. {REMEDY}") from None
-    except ValueError as error:
-        raise BadRequest(400, f"The body is not JSON: {error}. {REMEDY}") from None
-    except RecursionError:
-        raise BadRequest(400, f"The body is nested too deeply. {REMEDY}") from None
+        raise BadRequest(400, f"The body is JSON, but not a notification: {str(error)[:SAID]}. {REMEDY}") from None
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(400, f"The body is not JSON: {str(error)[:SAID]}. {REMEDY}") from None
 
 
 def _alert(alert: _Alert, source: str, place: int, *, from_test: bool) -> Alert:
     where = f"$.alerts[{place}]"
-    if alert.status not in STATUSES:
-        raise BadRequest(400, f'`{where}.status` is neither "firing" nor "resolved". {REMEDY}')
-    if not FINGERPRINT.fullmatch(alert.fingerprint):
-        raise BadRequest(400, f"`{where}.fingerprint` is not 1 to 64 visible ASCII characters. {REMEDY}")
     starts_at = _time(alert.starts_at, f"{where}.startsAt")
     if starts_at is None:
         raise BadRequest(400, f"`{where}.startsAt` has no year. {REMEDY}")

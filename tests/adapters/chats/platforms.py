@@ -87,10 +87,6 @@ class Platform(Serving):
             self.taken.append(call)
         return self.accepted(call)
 
-    def busy(self, wait_s: float) -> HttpAnswer:
-        """The answer with which it asks to wait."""
-        return HttpAnswer(429, "", {"Retry-After": f"{wait_s:g}"})
-
     def installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Points a client with a built-in address to this server."""
 

@@ -5,9 +5,7 @@ Limits and their sources: docs/decisions.md.
 """
 
 import json
-import math
 import re
-import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -138,10 +136,6 @@ class Chatwork(Service):
 
     def accepted(self, call: Call) -> HttpAnswer:
         return HttpAnswer(200, json.dumps({"message_id": str(len(self.taken))} if call.method == "POST" else {"room_id": ROOM}))
-
-    def busy(self, wait_s: float) -> HttpAnswer:
-        """It says until when, in whole seconds of Unix time."""
-        return HttpAnswer(429, "", {"X-RateLimit-Reset": str(math.ceil(time.time() + wait_s))})
 
 
 class Teams(Service):

@@ -14,6 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from functions.adapters.chats import apprise, console, google_chat, slack
+from functions.adapters.chats._shared import escape_tags
 from functions.application.ports import Chat, Finding
 from functions.domain.cards.card import compose
 from functions.domain.model.messages import Card
@@ -66,7 +67,7 @@ def test_slack_shows_a_phone_what_it_needs_at_once(bot: Bot):
     assert card["blocks"][-1]["elements"][0]["text"] == "Incident 7f3a9c21"
     shown = str(card) + str(details)
     assert all(f"*{label}*\\n" in shown for label, _ in ESCALATED.facts if label)
-    assert all(slack.escape(line) in shown for line in ESCALATED.evidence)
+    assert all(escape_tags(line) in shown for line in ESCALATED.evidence)
     assert bot.pings(details) == []
 
 
@@ -108,7 +109,7 @@ def test_slack_shows_the_end_of_a_long_log():
     message = slack.render(replace(compose(EXAMPLES["escalated"], rules()), evidence=lines), "en")
     (shown,) = [block["text"]["text"] for block in message["blocks"] if "line 14" in str(block)]
     kept = [line for line in shown.splitlines() if line.startswith("line")]
-    assert kept == [slack.escape(line) for line in lines[-len(kept) :]]
+    assert kept == [escape_tags(line) for line in lines[-len(kept) :]]
     assert "shortened" in shown
     assert 2500 < len(shown) <= 3000
 
