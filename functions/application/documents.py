@@ -108,10 +108,9 @@ def log_step(ports: Ports, before: Document, change: Step) -> None:
     fields: dict[str, object] = {"document": after.key, "target": after.target.name if after.target else ""}
     if reply is not None:
         fields |= {"incident": reply.incident, "action": reply.action} | ({"reason": reply.reason} if reply.reason else {})
-    for key, alert in after.unmatched.alerts.items():
-        if alert != before.unmatched.alerts.get(key):
-            line = f"a suspicion matches no runbook: {alert.said}: {alert.detail}"
-            ports.log("WARNING", line, document=after.key, unmatched=alert.name)
+    for name, at in after.turned_away.alerts.items():
+        if at != before.turned_away.alerts.get(name):
+            ports.log("WARNING", f"turned away ({after.turned_away.reason}): {name}", document=after.key, unmatched=name)
     if after.passed_at != before.passed_at:
         ports.log("INFO", "suspicion cleared; nobody was told", **fields, outcome="passed")
     elif ended is not None and [ended.incident] != [former.incident for former in before.outcomes[-1:]]:

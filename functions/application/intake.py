@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from functions.application.documents import LIST_S, STORE_S
 from functions.application.ports import Budget, Ports
 from functions.application.reconcile import advance
-from functions.domain.model.alerts import UNMATCHED_KEY, Alert, MatchedAlert
+from functions.domain.model.alerts import Alert, MatchedAlert
 from functions.domain.model.codes import Action, Reason
 from functions.domain.model.events import AlertsReceived, Origin, Reply, TimerFired
 from functions.runtime.errors import Denied, Unavailable, UnstickError
@@ -43,14 +43,8 @@ class IntakeResult(Struct, frozen=True):
 
 
 def document_key(case: MatchedAlert) -> str:
-    """The key of an alert's document: made from its target; if no runbook matches, from its alert rule, with one key for all
-    suspicions; otherwise from the alert."""
-    if case.target is not None:
-        return case.target.key
-    if case.reason is Reason.NO_RUNBOOK and case.alert.is_suspicion:
-        return UNMATCHED_KEY
-    own = f"rule {case.alert.name}" if case.reason is Reason.NO_RUNBOOK else case.alert.fingerprint
-    return "alert-" + hashlib.sha256(f"{case.alert.source}|{own}".encode("utf-8", "surrogatepass")).hexdigest()[:20]
+    """The key of an alert's document: made from its target; without one, from the reason for that."""
+    return case.target.key if case.target is not None else (case.reason or Reason.NO_RUNBOOK).replace("_", "-")
 
 
 def group_by_document(cases: list[MatchedAlert]) -> Groups:

@@ -15,6 +15,7 @@ from functions.application.observe import read_pause
 from functions.application.ports import Chat, Finding, Query
 from functions.bootstrap import Adapters
 from functions.domain.decisions.matching import NotRendered, find_overlaps, last_matches
+from functions.domain.model.alerts import NO_RUNBOOK_KEY, TurnedAway
 from functions.domain.model.codes import Mode
 from functions.domain.model.observations import QueueSnapshot
 from functions.domain.model.runbooks import Runbook
@@ -28,6 +29,7 @@ from functions.runtime.secrets import SecretRef
 SHORT_SECRET = 16  # bytes. A shorter secret can be guessed from a signed body
 GRACE_S = 1.0  # seconds beyond the time-out of each system that all together may take
 CONSUMERS_HOST = re.compile(r"\[?([^\s\]]+?)\]?:\d+ -> ")  # its connection's name begins with it
+DAY_S = 86400.0
 UNREACHABLE = "Make sure that it is up and can be reached from here, or give --timeout more seconds."
 
 
@@ -198,7 +200,7 @@ def _check_switch(ports: Adapters, timeout_s: float) -> list[Finding]:
 
 
 def _check_matches(ports: Adapters, timeout_s: float) -> list[Finding]:
-    """When each runbook last matched an alert, and which suspicions matched none."""
+    """When each runbook last matched an alert, and which suspicion was the newest that matched none."""
     try:
         documents = load_documents(ports, document_keys(ports, timeout_s=timeout_s), timeout_s=timeout_s).readable
     except (Denied, Unavailable) as error:
@@ -207,6 +209,7 @@ def _check_matches(ports: Adapters, timeout_s: float) -> list[Finding]:
     for name, at in last_matches(ports.rules.runbooks, documents).items():
         detail = "no alert has matched it yet" if at is None else f"last {duration(max(now - at, 0.0))} ago"
         findings.append(Finding(f"{name} gets alerts", True, detail))
-    unmatched = [alert for document in documents for alert in document.unmatched.recent(now)]
-    findings += [Finding(f"{alert.said} matches a runbook", None, "it matched none", alert.detail) for alert in unmatched]
+    away = next((document.turned_away for document in documents if document.key == NO_RUNBOOK_KEY), TurnedAway())
+    if count := len(away.since(now - DAY_S)):
+        findings.append(Finding("every alert matches a runbook", None, f"{count} of the last day matched none", away.detail))
     return findings

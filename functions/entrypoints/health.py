@@ -17,7 +17,7 @@ from functions.application.documents import decode, read_bodies
 from functions.application.observe import read_pause
 from functions.application.ports import Listed
 from functions.bootstrap import Adapters, current_adapters
-from functions.domain.model.alerts import UNMATCHED_KEY
+from functions.domain.model.alerts import NO_RUNBOOK_KEY
 from functions.domain.model.codes import Ending, Phase, Reason
 from functions.domain.model.incidents import Archive, Document, Incident
 from functions.entrypoints.http import Response, json_response, not_allowed, refuse_stranger
@@ -83,12 +83,12 @@ def metrics(adapters: Adapters, *, healthy: bool) -> str:
 def _of_documents(adapters: Adapters, listed: list[Listed]) -> Iterator[str]:
     now, due = adapters.now(), sorted((document.due, document.key) for document in listed if document.due is not None)
     keys = [key for _, key in due[:READ]]
-    noted = [UNMATCHED_KEY] if any(document.key == UNMATCHED_KEY for document in listed) else []
+    noted = [NO_RUNBOOK_KEY] if any(document.key == NO_RUNBOOK_KEY for document in listed) else []
     documents = {document.key: document for document in _read(adapters, {*keys, *noted})}
     incidents = [document.incident for document in documents.values() if document.incident is not None]
     phases = Counter(incident.phase for incident in incidents)
     waiting = [message for document in documents.values() for message in document.to_tell]
-    early = documents[UNMATCHED_KEY].unmatched.recent(now) if UNMATCHED_KEY in documents else ()
+    early = documents[NO_RUNBOOK_KEY].turned_away.since(now - DAY_S) if NO_RUNBOOK_KEY in documents else ()
     unchanged = "Since when the slowest open incident is unchanged, unless it waits for people, a time or a day of observation."
     gauges: list[tuple[str, str, float]] = [
         ("paused", "Whether the kill switch is on.", read_pause(adapters, CHECK_S) is not None),
@@ -98,7 +98,7 @@ def _of_documents(adapters: Adapters, listed: list[Listed]) -> Iterator[str]:
         ("incident_unchanged_seconds", unchanged, _longest(_unchanged_s(incident, now) for incident in incidents)),
         ("messages_waiting", "Messages that no chat has accepted yet.", len(waiting)),
         ("message_waiting_seconds", "Since when the oldest of them waits.", _longest(now - told.card.at for told in waiting)),
-        ("unmatched_alerts", "Distinct suspicions of the last day that matched no runbook.", len(early)),
+        ("unmatched_alerts", "Distinct alerts of the last day that matched no runbook and got no card of their own.", len(early)),
     ]
     if (expires_at := adapters.rules.token_expires_at) is not None:
         gauges.append(("token_expiry_timestamp_seconds", "When the runner's token expires.", expires_at))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from msgspec.structs import replace
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.application import intake
 from functions.application.documents import encode
-from functions.application.intake import LISTED_BYTES, document_key, group_by_document, hand_over, handle_notification, sweep
+from functions.application.intake import LISTED_BYTES, hand_over, handle_notification, sweep
 from functions.application.reconcile import advance
 from functions.domain.cards.content import CardInput
 from functions.domain.decisions.endings import close
@@ -27,6 +26,7 @@ from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Action, Ending, Phase, Reason
 from functions.domain.model.events import AlertsReceived, Origin, Reply, TimerFired
 from functions.domain.model.incidents import QUEUES_KEPT, AlertRef, Document, Outcome
+from functions.domain.model.messages import Card
 from functions.domain.model.observations import Pause
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import MOST_THREADS, run_parallel
@@ -75,22 +75,6 @@ def lists(ports: Memory) -> list[list[dict[str, Any]]]:
     return [content["deferred"] for _, content in ports.wakes if "deferred" in content]
 
 
-# --- names -------------------------------------------------------------------------------------------------------------
-
-
-def test_an_alert_without_a_target_has_a_document_of_its_own():
-    """By its source and fingerprint; one with a target is in the target's."""
-    keys = {document_key(MatchedAlert(alert(**changes), None)) for changes in ({}, {"fingerprint": "fp-2"}, {"source": "other"})}
-    assert len(keys) == 3
-    assert all(re.fullmatch("alert-[0-9a-f]{20}", key) for key in keys)
-    assert document_key(MatchedAlert(alert(starts_at=1.0), None)) in keys
-    grouped = group_by_document([case(), of_target(1), case(fingerprint="fp-2")])
-    assert {key: [one.alert.fingerprint for one in cases] for key, cases in grouped.items()} == {
-        TARGET.key: ["fp-1", "fp-2"],
-        "key-1": ["fp-1"],
-    }
-
-
 # --- at once or later --------------------------------------------------------------------------------------------------
 
 
@@ -109,24 +93,58 @@ def test_a_notification_has_a_thousand_targets_at_most():
 # --- what matches nothing -----------------------------------------------------------------------------------------------
 
 
-def test_87_seconds_of_a_suspicion_without_a_runbook_leave_a_trace():
-    """A line in the log and one message, whatever number of times it is delivered; the answer says `no_runbook`."""
-    ports, lines = Memory(mail=well), list[tuple[str, str]]()
-    ports.log = lambda severity, message, **_: lines.append((severity, message))
-    labels = {"alertname": "MaybeStuck", "queue": "invoice_jobs", "unstick": "suspicion"}
-    for _ in range(5):
-        (reply,) = handle_notification(
-            ports, [MatchedAlert(alert(labels=labels), reason=Reason.NO_RUNBOOK)], ports.budget()
-        ).replies
+def turned_away(name: str, queue: str = "", reason: Reason = Reason.NO_RUNBOOK, **labels: str) -> MatchedAlert:
+    labels = {"alertname": name, "queue": queue, **labels}
+    return MatchedAlert(alert(fingerprint=f"{name} {queue}", labels=labels), reason=reason)
+
+
+def told_later(ports: Memory, key: str) -> list[Card]:
+    """The cards that come with the document's wake-up."""
+    ports.clock = max(ports.document(key).due or 0.0, ports.clock)
+    ports.posts.clear()
+    advance(ports, key, TimerFired(), ports.budget())
+    return [card for _, card in ports.posts]
+
+
+def test_suspicions_without_a_runbook_all_leave_a_trace():
+    """The log names each once an hour, and one card a day the newest: with what a runbook lacks, and how many more there are."""
+    ports, lines = Memory(mail=well), list[str]()
+    ports.log = lambda severity, message, **_: lines.append(message)
+    crowd = [turned_away("MaybeStuck", f"jobs-{number}", unstick="suspicion") for number in range(60)]
+    logged = [f"turned away (no_runbook): MaybeStuck jobs-{number}" for number in range(60)]
+    for after_s, expected in ((0.0, logged), (20.0, []), (3580.0, logged)):
+        ports.clock, lines[:] = ports.clock + after_s, []
+        (reply,) = handle_notification(ports, crowd, ports.budget()).replies
         assert (reply.action, reply.reason) == (Action.HELD, Reason.NO_RUNBOOK)
-        ports.clock += 20.0
-    said = 'a suspicion matches no runbook: MaybeStuck invoice_jobs: the runbooks look at alertname="MaybeStuck"'
-    assert [(severity, message) for severity, message in lines if message == said] == [("WARNING", said)]
-    assert ports.names.count("save unmatched") == 1
-    ((at, content),) = ports.wakes
-    ports.clock = max(at, ports.clock)
-    advance(ports, content["target"], TimerFired(content["due"]), ports.budget())
-    assert [(channel, card.kind) for channel, card in ports.posts] == [("everybody", "bundle")]
+        assert [line for line in lines if line.startswith("turned away")] == expected
+    (card,) = told_later(ports, "no-runbook")
+    assert card.headline == "In working hours: No runbook matches 60 alerts"
+    assert dict(card.facts)["Affected"].startswith("MaybeStuck jobs-59, MaybeStuck jobs-58, ")
+    assert dict(card.facts)["Affected"].endswith(" and 50 more")
+    assert any(text.startswith("Details: MaybeStuck jobs-59: the runbooks look at") for text in card.text)
+    assert told_later(ports, "no-runbook") == []
+    handle_notification(ports, crowd[:1], ports.budget())
+    assert ports.document("no-runbook").due is None
+    ports.clock += 3600.0
+    handle_notification(ports, crowd[:1], ports.budget())
+    assert ports.document("no-runbook").due == pytest.approx(NOW + 60.0 + 86400.0, abs=3601.0)
+    assert [card.headline for card in told_later(ports, "no-runbook")] == ["In working hours: No runbook matches 1 alert"]
+
+
+@pytest.mark.parametrize("reason", [Reason.NO_RUNBOOK, Reason.INVALID_OPTION, Reason.TEST_ALERT])
+def test_invented_alerts_flood_no_chat(reason):
+    """Five cards an hour for each reason and one that counts the others, however many come; incidents' cards come on."""
+    ports = Memory(rules=rules(runbook(escalate=())))
+    for number in range(40):
+        handle_notification(ports, [turned_away(f"Invented{number}", reason=reason)], ports.budget())
+    assert len(ports.posts) == 5
+    assert advance(ports, TARGET.key, alerted(), ports.budget()).action is Action.RESTARTED
+    assert [channel for channel, _ in ports.posts[5:]] == ["ops"]
+    (card,) = told_later(ports, reason.replace("_", "-"))
+    assert "35" in card.headline
+    assert "Invented39" in dict(card.facts)["Affected"]
+    handle_notification(ports, [turned_away("Invented40", reason=reason)], ports.budget())
+    assert ports.document(reason.replace("_", "-")).due == pytest.approx(ports.clock + 3600.0, abs=2.0)
 
 
 # --- lists -------------------------------------------------------------------------------------------------------------

@@ -574,13 +574,14 @@ def test_a_document_that_can_not_be_read_keeps_no_bundle_back():
     ports = Memory()
     ports.put("foreign", Document("foreign", version=VERSION + 1), due=NOW)
     ports.bodies["foreign"] = (*ports.bodies["foreign"][:2], NOW)
+    ports.pause()
     for number in range(3):
-        unmatched = MatchedAlert(alert(fingerprint=f"fp-{number}"), None, None, None, Reason.NO_RUNBOOK)
-        reconcile.advance(ports, f"alert-{number}", AlertsReceived((unmatched,), f"inc-{number}", crowd=True), ports.budget())
+        target = replace(case(), target=replace(TARGET, key=f"key-{number}"))
+        reconcile.advance(ports, f"key-{number}", AlertsReceived((target,), f"inc-{number}", crowd=True), ports.budget())
     ports.clock += 21.0
     for number in range(3):
-        reconcile.advance(ports, f"alert-{number}", TimerFired(), ports.budget(60.0))
-    assert told_kinds(ports) == {"everybody": ["bundle"]}
+        reconcile.advance(ports, f"key-{number}", TimerFired(), ports.budget(60.0))
+    assert told_kinds(ports) == {"ops": ["bundle"], "duty": ["bundle"]}
 
 
 def test_the_approval_link_is_signed_as_it_goes_out():

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.application.answer import turn
 from functions.application.documents import decode, encode
-from functions.domain.model.alerts import UNMATCHED_KEY, Target, Unmatched, UnmatchedAlert
+from functions.domain.model.alerts import NO_RUNBOOK_KEY, Target, TurnedAway
 from functions.domain.model.codes import VERSION, Ending, Phase, Reason
 from functions.domain.model.incidents import Archive, Document, Escalation, Incident, Outcome, QueueState
 from functions.domain.model.observations import Execution, Pause
@@ -119,25 +119,26 @@ def test_recent_incidents_newest_first(here: Line) -> None:
 
 
 def test_when_each_runbook_last_matched_and_what_matched_none(here: Line) -> None:
-    """A renamed rule shows in the first, a suspicion that lacks a label in the second."""
+    """A renamed rule shows in the first, a suspicion that lacks a label in the second: the newest, and how many more."""
     here.configured(runbook("mail-delivery"), runbook("invoices"))
     now = time.time()
     here.saved(Document("t-1", matched={"mail-delivery": now - 7200.0}))
     here.saved(Document("t-2", matched={"mail-delivery": now - 90000.0}))
-    early = UnmatchedAlert("RabbitMQQueueMaybeStuck", "invoice_jobs", Text("the runbooks look at {labels}", labels="x"), now, now)
-    here.saved(Document(UNMATCHED_KEY, unmatched=Unmatched({"one": early, "old": replace(early, queue="old", at=now - 90000.0)})))
+    early = {"ancient": now - 8 * 86400.0, "old": now - 90000.0, "RabbitMQQueueMaybeStuck invoice_jobs": now}
+    detail = Text("the runbooks look at {labels}", labels="x")
+    here.saved(Document(NO_RUNBOOK_KEY, turned_away=TurnedAway(early, detail=detail)))
     shown = " ".join(here.run("status", code=0).stdout.split())
     assert "mail-delivery 2 h 0 min ago invoices never" in shown
-    assert "RabbitMQQueueMaybeStuck invoice_jobs matched no runbook" in shown
+    assert re.search("RabbitMQQueueMaybeStuck invoice_jobs matched no runbook, [0-9 a-z]* ago; nor did 1 more", shown)
     assert "the runbooks look at x" in shown
     as_json = here.json("status")
     assert as_json["last_matched"] == {"mail-delivery": now - 7200.0, "invoices": None}
-    assert [one["queue"] for one in as_json["unmatched"]] == ["invoice_jobs", "old"]
+    assert [one["alert"] for one in as_json["unmatched"]] == ["RabbitMQQueueMaybeStuck invoice_jobs", "old"]
     lines = [line for line in here.json("check", code=1)["findings"] if line["system"] == "Alerts"]
     assert {line["what"]: line["detail"] for line in lines} == {
         "mail-delivery gets alerts": "last 2 h 0 min ago",
         "invoices gets alerts": "no alert has matched it yet",
-        "RabbitMQQueueMaybeStuck invoice_jobs matches a runbook": "it matched none",
+        "every alert matches a runbook": "1 of the last day matched none",
     }
     assert lines[-1]["remedy"] == "the runbooks look at x"
 

@@ -12,7 +12,7 @@ from functions.bootstrap import Adapters
 from functions.domain.cards.report import Became, find_course, measure_wait_s
 from functions.domain.decisions.guards import ESCALATION_HOLDS_S
 from functions.domain.decisions.matching import last_matches
-from functions.domain.model.alerts import UNMATCHED_KEY, UnmatchedAlert
+from functions.domain.model.alerts import NO_RUNBOOK_KEY, TurnedAway
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.observations import Pause, Unknown
 from functions.domain.model.runbooks import Rules
@@ -42,7 +42,8 @@ class State(Struct, frozen=True):
     recent: tuple[Archive, ...]
     archive_unreadable: tuple[str, ...]
     matches: dict[str, float | None]
-    unmatched: tuple[UnmatchedAlert, ...]
+    unmatched: tuple[str, ...]  # the newest first
+    turned_away: TurnedAway
 
     def overdue(self, document: Document) -> bool:
         return document.due is not None and self.at - document.due > OVERDUE_S
@@ -89,11 +90,9 @@ def _read(ports: Adapters, days: int, last: int) -> State:
     opened = sorted((document for document in documents.readable if document.open), key=lambda document: document.due or 0.0)
     escalated = tuple(document for document in documents.readable if _is_held_by_escalation(document, now))
     matches = last_matches(ports.rules.runbooks, documents.readable)
-    early = next(
-        (document.unmatched.recent(now, days * DAY_S) for document in documents.readable if document.key == UNMATCHED_KEY), ()
-    )
+    away = next((document.turned_away for document in documents.readable if document.key == NO_RUNBOOK_KEY), TurnedAway())
     unreadable = documents.unreadable, tuple(recent), archive_unreadable
-    return State(now, pause, tuple(opened), escalated, *unreadable, matches, early)
+    return State(now, pause, tuple(opened), escalated, *unreadable, matches, away.since(since), away)
 
 
 def _is_held_by_escalation(document: Document, now: float) -> bool:
@@ -152,15 +151,15 @@ def _taken_by(document: Document) -> str:
 
 
 def _print_matches(state: State) -> None:
-    """When each runbook last matched, and the suspicions that none did."""
+    """When each runbook last matched, and the newest alert that none did."""
     click.echo()
     rows = [(name, "never" if at is None else output.relative(at - state.at)) for name, at in state.matches.items()]
     output.print_table(("runbook", "last matched an alert"), rows)
-    for alert in state.unmatched:
-        output.print_text(
-            f"{alert.said} matched no runbook, last {output.relative(alert.at - state.at)}", output.mark("WRONG ", "warn")
-        )
-        output.print_text(alert.detail, "  → ")
+    if state.unmatched:
+        newest, more = state.unmatched[0], len(state.unmatched) - 1
+        said = f"{newest} matched no runbook, {output.relative(state.turned_away.alerts[newest] - state.at)}"
+        output.print_text(f"{said}; nor did {more} more" if more else said, output.mark("WRONG ", "warn"))
+        output.print_text(state.turned_away.detail, "  → ")
 
 
 def _print_open(state: State) -> None:
@@ -212,7 +211,7 @@ def _as_json(state: State) -> dict[str, Any]:
         "unreadable": [{"document": key, "detail": why.detail, "remedy": why.remedy} for key, why in state.unreadable],
         "archive_unreadable": state.archive_unreadable,
         "last_matched": state.matches,
-        "unmatched": [msgspec.to_builtins(alert) | {"detail": str(alert.detail)} for alert in state.unmatched],
+        "unmatched": [{"alert": name, "at": state.turned_away.alerts[name]} for name in state.unmatched],
         "recent": [_ended_as_json(record) for record in state.recent],
     }
 

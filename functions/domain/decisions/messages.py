@@ -1,21 +1,22 @@
 """Who is told what: the messages that a step adds to its document, and what is told without an incident."""
 
-from functools import partial
-
 from msgspec.structs import replace
 
 from functions.domain.cards.content import CardInput
 from functions.domain.decisions.matching import explain_mismatch
 from functions.domain.decisions.turn import Turn
-from functions.domain.model.alerts import NOTED_S, UNMATCHED_KEPT_S, MatchedAlert, note_unmatched
+from functions.domain.model.alerts import NOTED_KEPT, NOTED_S, Alert, MatchedAlert, TurnedAway
 from functions.domain.model.codes import ASKED, Action, Mode, Reason
 from functions.domain.model.events import AlertsReceived, Bundled, MessagesDelivered, Unsigned, Waiting
 from functions.domain.model.incidents import ALERTS_KEPT, QUEUES_KEPT, SAME_START_S, AlertRef, Document, Hold
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, Card, CardKind, Message
 from functions.domain.model.runbooks import Rules, Runbook
-from functions.runtime.text import Text
+from functions.runtime.text import Phrase, Text, named
 
 SAME_HOLD_S = 3600.0
+OWN_CARDS = 5  # alerts of one reason without a target that get a card of their own within an hour
+GATHERED_S = 60.0  # how long the card about the others waits for more of the same cause
+SUSPICIONS_TOLD_S = 86400.0
 TAKEN_WITHIN_S = 86400.0  # how long an escalation can be acknowledged: as long as it holds restarts
 TO_ASKED = (APPROVE, DECLINE, PAUSE)
 TO_OVERRULE = (DECLINE, APPROVE, PAUSE)  # the first is what the card advises
@@ -131,52 +132,53 @@ def post_hold(turn: Turn, card_input: CardInput, mark: str, *, bundled: bool = F
     return not bundled
 
 
-def turn_away(turn: Turn, event: AlertsReceived, case: MatchedAlert) -> None:
-    """Report an alert without a target, and do nothing else."""
+def turn_away(turn: Turn, event: AlertsReceived) -> None:
+    """Report alerts without a target, and do nothing else."""
     note_matched(turn, event)
-    reason = case.reason or Reason.NO_RUNBOOK
-    if not case.alert.firing:
-        reason = Reason.NOT_FIRING
-    elif reason is Reason.NO_RUNBOOK:
-        _note_unmatched(turn, event)
-        _tell_unmatched(turn, event)
-    elif turn.document.incident is None:
-        kind = CardKind.TEST if reason is Reason.TEST_ALERT else CardKind.HELD
-        card_input = CardInput(kind, turn.at, case.runbook, reason=reason, detail=case.detail, trigger=to_alert_ref(case))
-        post_hold(turn, card_input, event.incident, bundled=turn.crowd, always=kind is CardKind.TEST)
-    turn.answer_alerts(event, case, Action.HELD, reason)
+    firing = [case for case in event.cases if case.alert.firing]
+    for case in firing:
+        _report_turned_away(turn, event, case)
+    first = (firing or event.cases)[0]
+    turn.answer_alerts(event, first, Action.HELD, first.reason or Reason.NO_RUNBOOK if firing else Reason.NOT_FIRING)
 
 
-def _tell_unmatched(turn: Turn, event: AlertsReceived) -> None:
-    """Report, once an hour for all alerts of a rule, what a runbook would have to match."""
-    case = next((case for case in event.cases if case.alert.firing and not case.alert.is_suspicion), None)
-    if case is None or turn.document.incident is not None:
+def _report_turned_away(turn: Turn, event: AlertsReceived, case: MatchedAlert) -> None:
+    """Post a card for the alert, or for its rule if no runbook matches. Of a suspicion, and after enough cards within the hour,
+    only note it."""
+    reason, trigger, detail = case.reason or Reason.NO_RUNBOOK, to_alert_ref(case), case.detail
+    if reason is Reason.NO_RUNBOOK:
+        trigger = replace(trigger, fingerprint=f"rule {case.alert.name}")
+        detail = explain_mismatch(turn.rules.runbooks, case.alert.labels)
+    told = sum(turn.at - hold.at < SAME_HOLD_S for hold in turn.document.holds.values())
+    is_known = was_told_recently(turn.document, (trigger,), reason, turn.at)
+    if (reason is Reason.NO_RUNBOOK and case.alert.is_suspicion) or (told >= OWN_CARDS and not is_known):
+        return _note_turned_away(turn, case.alert, reason, detail)
+    kind = CardKind.TEST if reason is Reason.TEST_ALERT else CardKind.HELD
+    card_input = CardInput(kind, turn.at, case.runbook, reason=reason, detail=detail, trigger=trigger)
+    post_hold(turn, card_input, f"{event.incident}-{trigger.key}", always=kind is CardKind.TEST)
+
+
+def _note_turned_away(turn: Turn, alert: Alert, reason: Reason, detail: Phrase) -> None:
+    """Note the alert once an hour. Suspicions repeat every few seconds, so people are told of all of them once a day."""
+    known = turn.document.turned_away
+    if turn.at - known.alerts.get(alert.said, 0.0) < NOTED_S:
         return
-    trigger = replace(to_alert_ref(case), fingerprint="")
-    detail = explain_mismatch(turn.rules.runbooks, case.alert.labels)
-    card_input = CardInput(CardKind.HELD, turn.at, reason=Reason.NO_RUNBOOK, detail=detail, trigger=trigger)
-    post_hold(turn, card_input, event.incident, bundled=turn.crowd)
+    others = {name: at for name, at in known.alerts.items() if name != alert.said}
+    alerts = dict([*others.items(), (alert.said, turn.at)][-NOTED_KEPT:])
+    due = max(turn.at + GATHERED_S, known.told_at + (SUSPICIONS_TOLD_S if alert.is_suspicion else SAME_HOLD_S))
+    noted = TurnedAway(alerts, reason, named(alert.said, detail), known.told_at, min(due, known.due or due))
+    turn.document = replace(turn.document, turned_away=noted)
 
 
-def _note_unmatched(turn: Turn, event: AlertsReceived) -> None:
-    """Note suspicions that match no runbook. They repeat every few seconds, so people are told of all of them once a day."""
-    unmatched = turn.document.unmatched
-    for alert in (case.alert for case in event.cases if case.alert.firing and case.alert.is_suspicion):
-        unmatched = note_unmatched(unmatched, alert, partial(explain_mismatch, turn.rules.runbooks, alert.labels), turn.at)
-    turn.document = replace(turn.document, unmatched=unmatched)
-
-
-def tell_unmatched_suspicions(turn: Turn) -> None:
-    """Report the suspicions that were noted since the last such message."""
-    unmatched = turn.document.unmatched
-    if unmatched.due is None or turn.at < unmatched.due:
+def tell_turned_away(turn: Turn) -> None:
+    """Report the alerts that were noted since the last such message: the newest, and how many there are."""
+    document, known = turn.document, turn.document.turned_away
+    if known.due is None or turn.at < known.due:
         return
-    new = tuple(noted for noted in unmatched.recent(turn.at, UNMATCHED_KEPT_S) if noted.at > unmatched.told_at)
-    turn.document = replace(turn.document, unmatched=replace(unmatched, told_at=turn.at, due=None))
-    if new:
-        names, reason = tuple(noted.said for noted in new), Reason.NO_RUNBOOK
-        card_input = CardInput(CardKind.BUNDLE, turn.at, reason=reason, detail=new[0].detail, bundled=names)
-        post(turn, card_input, f"unmatched-{turn.at:.0f}")
+    turn.document = replace(document, turned_away=replace(known, told_at=turn.at, due=None))
+    names = known.since(known.told_at)
+    card_input = CardInput(CardKind.BUNDLE, turn.at, reason=known.reason, bundled=names, detail=known.detail)
+    post(turn, card_input, f"{document.key}-{turn.at:.0f}")
 
 
 def note_matched(turn: Turn, event: AlertsReceived) -> None:

@@ -155,7 +155,7 @@ def _set_due(before: Document, result: events.Step, turn: Turn) -> events.Step:
     if after == before:
         return result
     # While an incident is open, nobody is reminded.
-    parts = (after.incident or after.escalation, after.unmatched)
+    parts = (after.incident or after.escalation, after.turned_away)
     dues = [part.due for part in parts if part is not None and part.due is not None]
     if after.to_tell or after.to_archive:
         dues.append(post_at(before, after, turn))
@@ -182,7 +182,7 @@ def _on_timer(turn: Turn, event: events.TimerFired) -> None:
     if document.due is not None and turn.at < document.due:
         return
     endings.remind(turn)
-    messages.tell_unmatched_suspicions(turn)
+    messages.tell_turned_away(turn)
     if incident is not None and turn.at >= incident.due:
         run_phase(turn)
     elif turn.document.to_tell or turn.document.to_archive or incident is None:
@@ -204,7 +204,7 @@ def _on_request(turn: Turn, event: events.AlertsReceived) -> None:
 def _on_alerts(turn: Turn, event: events.AlertsReceived) -> None:
     first = event.cases[0]
     if first.target is None:
-        return messages.turn_away(turn, event, next((case for case in event.cases if case.alert.firing), first))
+        return messages.turn_away(turn, event)
     turn.document = replace(turn.document, target=first.target)
     messages.note_matched(turn, event)
     messages.note_resolved(turn, tuple(case for case in event.cases if not case.alert.firing))

@@ -1,10 +1,9 @@
 """Alerts, and the targets and queues that they name. Times are Unix seconds in UTC."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from functions.domain.model.codes import Reason
 from functions.domain.model.runbooks import Runbook
@@ -37,6 +36,11 @@ class Alert(Struct, frozen=True):
     @property
     def name(self) -> str:
         return self.labels.get("alertname", "")
+
+    @property
+    def said(self) -> str:
+        """As people know it: by its name and its label `queue`, which all shipped rules set."""
+        return f"{self.name[:SAID]} {self.labels.get('queue', '')[:SAID]}".strip()
 
     @property
     def short_source(self) -> str:
@@ -100,47 +104,21 @@ class MatchedAlert(Struct, frozen=True):
     detail: Phrase = ""
 
 
-UNMATCHED_KEY = "unmatched"  # the key of the document with the suspicions that matched no runbook
+NO_RUNBOOK_KEY = "no-runbook"  # the key of the document of the alerts that no runbook matches
 NOTED_S = 3600.0  # a repeated alert is noted once an hour, which saves writes
-GATHERED_S = 60.0  # how long the first card waits for others of the same cause
-TOLD_S = 86400.0
-UNMATCHED_KEPT, UNMATCHED_KEPT_S = 50, 7 * 86400.0
-TEXT_KEPT = 120
+NOTED_KEPT = 1000  # of further ones the oldest are forgotten, and logged again if they come again
+SAID = 120
 
 
-class UnmatchedAlert(Struct, frozen=True):
-    name: str
-    queue: str  # its label `queue`, which all shipped rules set
-    detail: Phrase  # the labels that the runbooks look at, and what the closest one lacks
-    first_at: float
-    at: float  # when it was last noted
+class TurnedAway(Struct, frozen=True):
+    """The alerts without a target that got no card of their own, in the document of their reason."""
 
-    @property
-    def said(self) -> str:
-        return f"{self.name} {self.queue}".strip()
-
-
-class Unmatched(Struct, frozen=True):
-    """The suspicions that matched no runbook, in a document of their own, which stays small however many come and how often."""
-
-    alerts: Mapping[str, UnmatchedAlert] = field(default_factory=dict)  # by `Alert.key`
+    alerts: Mapping[str, float] = field(default_factory=dict)  # `Alert.said` -> when it was last noted; the newest is the last
+    reason: Reason | None = None
+    detail: Phrase = ""  # the newest, and why it has no target
     told_at: float = 0.0
     due: float | None = None  # when people are told of what was noted since the last message; None: nothing was
 
-    def recent(self, now: float, within_s: float = TOLD_S) -> tuple[UnmatchedAlert, ...]:
-        """The alerts that were noted within this time, newest first."""
-        return tuple(sorted((alert for alert in self.alerts.values() if now - alert.at <= within_s), key=lambda alert: -alert.at))
-
-
-def note_unmatched(known: Unmatched, alert: Alert, explain: Callable[[], Phrase], now: float) -> Unmatched:
-    """Note the alert, unless it was noted within the hour. A week of as many as are kept leaves no place for another."""
-    before = known.alerts.get(alert.key)
-    if before is not None and now - before.at < NOTED_S:
-        return known
-    kept = {name: alert for name, alert in known.alerts.items() if now - alert.at < UNMATCHED_KEPT_S}
-    if alert.key not in kept and len(kept) >= UNMATCHED_KEPT:
-        return known
-    name, queue = alert.name[:TEXT_KEPT], alert.labels.get("queue", "")[:TEXT_KEPT]
-    kept[alert.key] = UnmatchedAlert(name, queue, explain(), before.first_at if before else now, now)
-    due = known.due if known.due is not None else max(now + GATHERED_S, known.told_at + TOLD_S)
-    return replace(known, alerts=kept, due=due)
+    def since(self, at: float) -> tuple[str, ...]:
+        """Those that were noted after this time, the newest first."""
+        return tuple(name for name, noted_at in list(self.alerts.items())[::-1] if noted_at > at)

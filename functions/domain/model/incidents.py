@@ -8,7 +8,7 @@ from typing import Generic, NewType, TypeVar
 
 from msgspec import Struct, field
 
-from functions.domain.model.alerts import MatchedAlert, QueueRef, Target, Unmatched
+from functions.domain.model.alerts import MatchedAlert, QueueRef, Target, TurnedAway
 from functions.domain.model.codes import VERSION, Ending, Phase, Proof, Reason, Verdict
 from functions.domain.model.messages import Message
 from functions.domain.model.observations import Channel, Execution, Holder, QueueSnapshot
@@ -311,7 +311,7 @@ class Document(Struct, frozen=True):
     questions: Mapping[str, float] = field(default_factory=dict)  # `QUEUE|VERDICT` -> when people were asked whether it hangs
     passed_at: float | None = None  # when the last suspicion cleared, which is logged
     matched: Mapping[str, float] = field(default_factory=dict)  # runbook -> when it last matched an alert, to the hour
-    unmatched: Unmatched = Unmatched()  # in the document of that key only
+    turned_away: TurnedAway = TurnedAway()  # in the documents of alerts without a target only
     version: int = VERSION
 
     @property

@@ -196,7 +196,6 @@ STORIES = [
         "In working hours: 2 targets or alerts were not restarted: Unstick is paused", "The kill switch is on"),
     ("bundle", {"reason": None, "detail": "why", "bundled": ("a", "b")},
         "ACT NOW: 2 targets or alerts were not restarted: why", "Details: why"),
-    ("unmatched", {}, "In working hours: No runbook matches 2 alerts", "> What to do: Add a runbook | closest is mail-delivery"),
 ]  # fmt: skip
 
 

@@ -251,13 +251,7 @@ def test_holds_do_not_push_out_the_outcome_that_carries_an_alert():
 
 
 @pytest.mark.parametrize(
-    ("firing", "before", "code", "told"),
-    [
-        (True, EMPTY, Reason.NO_RUNBOOK, True),
-        (False, EMPTY, Reason.NOT_FIRING, False),
-        (True, document(incident()), Reason.NO_RUNBOOK, False),
-        (False, document(incident()), Reason.NOT_FIRING, False),
-    ],
+    ("firing", "before", "code", "told"), [(True, EMPTY, Reason.NO_RUNBOOK, True), (False, EMPTY, Reason.NOT_FIRING, False)]
 )
 def test_an_alert_without_a_target_is_told_where_nothing_is_open(firing, before, code, told):
     """It never begins an incident, and never moves one."""
@@ -348,13 +342,6 @@ def test_a_request_is_known_as_long_as_a_copy_would_be_accepted(cases, noted):
     assert reason(moved(document(requests={"new": NOW + 0.1}), event)) is Reason.DUPLICATE
     assert moved(EMPTY, alerted(*cases)).document.requests == {}
     assert reason(moved(document(requests={"new": NOW}), event)) is not Reason.DUPLICATE
-
-
-@pytest.mark.parametrize("crowd", [True, False])
-def test_alerts_without_a_target_in_a_crowd_go_out_together(crowd):
-    """Under their reason."""
-    result = moved(EMPTY, alerted(without_target(Reason.MONITORING_FAILURE), crowd=crowd))
-    assert {message.bundle for message in result.document.to_tell} == ({"monitoring_failure"} if crowd else {""})
 
 
 @pytest.mark.parametrize(("left_out", "said"), [(1, "1 alert was left out"), (2, "2 alerts were left out")])

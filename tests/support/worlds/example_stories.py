@@ -28,7 +28,7 @@ from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, Holder, QueueSnapshot
 from functions.domain.model.runbooks import Recovered, Restart, Rules, Runbook, Symptom
 from functions.domain.texts.words import duration
-from functions.runtime.text import COMMA, Phrase, Text, join, named
+from functions.runtime.text import Phrase, Text, join, named
 from tests.support.worlds.scenes import change
 
 NOW = 1_795_457_525.0  # 2026-11-24 03:12:05 in Tokyo
@@ -245,15 +245,6 @@ HANDED_OVER = Escalation(
     tries=tuple(PastAttempt(f"7f3a.{n + 1}", TRIED.execution(n), "stuck") for n in range(2)),
 )
 
-_LOOKED_AT = ('alertname="RabbitMQQueueMaybeStuck"', Text("no {label}", label="service"))
-_NEEDED = {"runbook": "mail-delivery", "matchers": 'service="mail-delivery"'}
-UNMATCHED_DETAIL = join(
-    (
-        Text("the runbooks look at {labels}", labels=join(_LOOKED_AT, COMMA)),
-        Text("closest is {runbook}, which needs {matchers}", **_NEEDED),
-    )
-)
-
 EXAMPLES: dict[str, CardInput] = {
     "started": CardInput("started", NOW, RUNBOOK, TARGET, INCIDENT),
     "started-evidence": CardInput("started", NOW, RUNBOOK, TARGET, replace(INCIDENT, evidence=EVIDENCE)),
@@ -330,13 +321,6 @@ EXAMPLES: dict[str, CardInput] = {
     "resumed": CardInput("resumed", NOW, target=TARGET, detail="fixed by a rollback to 4.12.1 (h.tanaka)"),
     "unsigned": CardInput(
         "unsigned", NOW, bundled=("RabbitMQQueueMaybeStuck: 356 messages stand still in mail.outgoing", "DiskFull")
-    ),
-    "unmatched": CardInput(
-        "bundle",
-        NOW,
-        reason=Reason.NO_RUNBOOK,
-        detail=UNMATCHED_DETAIL,
-        bundled=("RabbitMQQueueMaybeStuck invoice_jobs", "RabbitMQQueueMaybeStuck orders"),
     ),
 }
 
