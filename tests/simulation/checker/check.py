@@ -76,7 +76,7 @@ def _spaced(past: Past, earlier: Run, later: Run) -> list[Violation]:
     same_cause = incident_of(earlier.tag) == incident_of(later.tag) or began_before
     if earlier.status != "succeeded" or gap_s >= past.runbook.verify.patience_s - 1.0 or not same_cause:
         return []
-    moments = (later.sent_at - LOOK_AND_FENCE_S, later.sent_at)
+    moments = [later.sent_at - ago_s for ago_s in range(int(LOOK_AND_FENCE_S) + 1)]
     hangs = any(queue.hung(at, for_s) for queue in queues_of(past.world, later.target) for at in moments)
     if past.is_pressed(later.target, later.sent_at) or (hangs and gap_s >= for_s):
         return []
