@@ -84,7 +84,7 @@ NIGHT = (
     *("tests/entrypoints/test_openapi_generated.py", "tests/simulation/test_day.py"),
     *("tests/system/prometheus/test_prometheus_real.py", "tests/system/prometheus/test_history_real.py"),
     *("tests/system/prometheus/test_situations.py", "tests/system/test_alertmanager.py", "tests/system/test_restart_time.py"),
-    *("tests/system/libraries/test_evidence_celery.py", "tests/system/libraries/test_broker_restart.py"),
+    "tests/system/libraries/test_evidence_celery.py",
     *("tests/system/town/test_delivery_limit.py", "tests/system/town/test_town.py", "tests/project/infra/test_deployment.py"),
 )
 """All of their tests are long, marked or not. By day they are not even imported: each worker would spend seconds on that."""

@@ -9,7 +9,6 @@ from forms import Form, hang, parse, say
 FORMS = {
     "batch": Form("collects 500 messages, or as many as come in five minutes", {"prefetch": 500}),
     "blocked": Form("a call blocks its event loop", {"prefetch": 10}),
-    "gone": Form("its connection does not come back, and it lives on", {"prefetch": 10}),
 }
 BATCH, WITHIN_S = 500, 300.0
 
@@ -31,8 +30,7 @@ async def collect(messages: "asyncio.Queue[Any]") -> None:
 
 async def main() -> None:
     given = parse(FORMS)
-    connect = aio_pika.connect if given.form == "gone" else aio_pika.connect_robust
-    connection = await connect(given.url)
+    connection = await aio_pika.connect_robust(given.url)
     channel = await connection.channel()
     await channel.set_qos(prefetch_count=FORMS[given.form].settings["prefetch"])
     queue = await channel.get_queue(given.queue)

@@ -9,7 +9,6 @@ from kombu.mixins import ConsumerMixin
 FORMS = {
     "busy": Form("does one message after the other", {}),
     "hung": Form("hangs with the first of ten", {}),
-    "gone": Form("ends its work, and lives on, when its connection is closed", {}),
     "lock": Form("holds the only message for as long as it lives", {}),
 }
 
@@ -39,15 +38,7 @@ class Worker(ConsumerMixin):
 def main() -> None:
     given = parse(FORMS)
     with Connection(given.url, heartbeat=60) as connection:
-        worker = Worker(connection, given.queue, given.form, hangs=not given.healthy)
-        if given.form != "gone":
-            worker.run()
-            return
-        try:
-            for _ in worker.consume(limit=None):
-                pass
-        except connection.connection_errors:
-            hang()
+        Worker(connection, given.queue, given.form, hangs=not given.healthy).run()
 
 
 if __name__ == "__main__":

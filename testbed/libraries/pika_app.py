@@ -3,14 +3,12 @@
 from typing import Any
 
 import pika
-from forms import Form, hang, parse, say
+from forms import Form, parse, say
 
 FORMS = {
     "lock": Form("leader election: holds the only message for as long as it lives", {"prefetch": 1}),
     "quiet-hours": Form("keeps the messages that are for tomorrow", {"prefetch": 100}),
     "busy": Form("does one message after the other", {"prefetch": 10}),
-    "hung": Form("hangs with a message that says so when it comes for the first time, one at a time", {"prefetch": 1}),
-    "gone": Form("ends its work, and lives on, when the broker closes its connection", {"prefetch": 10}),
 }
 
 
@@ -26,20 +24,12 @@ def main() -> None:
         if given.form == "lock" or (given.form == "quiet-hours" and body.startswith(b"tomorrow")):
             say("keeps")
             return
-        if given.form == "hung" and not given.healthy and not method.redelivered and body.startswith(b"hang"):
-            hang()
         channel.basic_ack(method.delivery_tag)
         say(f"done {body.decode()}")
 
     channel.basic_consume(given.queue, take)
     say("consuming")
-    try:
-        channel.start_consuming()
-    except pika.exceptions.AMQPError:
-        if given.form != "gone":
-            raise
-        say("gone")
-        hang()
+    channel.start_consuming()
 
 
 if __name__ == "__main__":

@@ -5,11 +5,9 @@ from __future__ import annotations
 import gc
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-from testbed import broker as brokers
 from testbed.broker import Broker
 from testbed.broker.shared import shared
 from tests.support.needs import EACH_VERSION, need, need_broker
@@ -31,14 +29,6 @@ def rabbitmq_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
     run = tmp_path_factory.getbasetemp()
     run = run.parent if hasattr(request.config, "workerinput") else run
     with shared(run / f"broker-{request.param}", request.param) as node:
-        yield node
-
-
-@pytest.fixture(scope="session", params=EACH_VERSION)
-def rabbitmq_without_statistics(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    need_broker(request.param)
-    folder = Path(tmp_path_factory.mktemp("broker-without-statistics"))
-    with brokers.broker(folder, version=request.param, statistics=False) as node:
         yield node
 
 

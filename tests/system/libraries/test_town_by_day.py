@@ -6,13 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from testbed.broker import broker
 from tests.support.needs import need_broker, need_libraries
-from tests.system.town.healthy import HEALTHY
-from tests.system.town.libraries import LIBRARIES
-from tests.system.town.play import town
+from tests.system.town.play import ALL, single_node
 from tests.system.town.scene import Truth
-from tests.system.town.stuck import STUCK
 
 FOR_S = 10.0
 WITHIN_S = 150.0
@@ -28,9 +24,8 @@ def test_who_works_is_left_alone_and_who_hangs_is_restarted(chosen: tuple[str, .
     if chosen == WITH_LIBRARIES:
         need_libraries()
     need_broker("host")
-    patterns = [pattern for pattern in HEALTHY + STUCK + LIBRARIES if pattern.name in chosen]
-    running = broker(tmp_path / "broker")
-    with running as node, town([node], patterns, tmp_path / "unstick", for_s=FOR_S, stuck_after_s=5.0) as played:
+    patterns = [pattern for pattern in ALL if pattern.name in chosen]
+    with single_node(tmp_path, patterns, for_s=FOR_S, stuck_after_s=5.0) as played:
         hanging = [scene for scene in played.scenes if scene.pattern.truth is not Truth.HEALTHY]
         played.unstick.until(lambda: all(scene.restarted for scene in hanging), within_s=WITHIN_S, what="all restarts")
         restarted_at = {scene.name: scene.restarted[0][0] for scene in hanging}

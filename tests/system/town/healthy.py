@@ -3,69 +3,60 @@
 from __future__ import annotations
 
 import random
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from testbed.workers.crew import Habit
-from tests.system.town.scene import Pattern, Scene, Truth
+from tests.system.town.scene import Pattern, Play, Scene, Truth
 
 QUORUM = {"x-queue-type": "quorum"}
+SINGLE = {"x-single-active-consumer": True}
 
 
-def works(habit: Habit | None = None, workers: int = 1, *, flow: float = 0.0, backlog: int = 0) -> Callable[[Scene], None]:
-    """Let `workers` with this habit work; `backlog` messages wait from the start, and `flow` arrive each second."""
+def works(
+    *habits: Habit, flow: float = 0.0, backlog: int = 0, late_s: float = 0.0, beside: str = "", takes_beside: bool = False
+) -> Play:
+    """A worker for each habit, from `late_s` on; `backlog` messages wait from the start, and `flow` arrive each second. `beside`:
+    a second queue, from which the workers take if `takes_beside`.
+    """
 
     def play(scene: Scene) -> None:
-        if backlog:
-            scene.publish(backlog)
-        if habit:
-            scene.hire(habit, workers)
-        if flow:
-            scene.flow(flow)
+        other = f"{scene.name}.{beside}"
+        if beside:
+            scene.declare(other, {})
+        scene.publish(backlog)
+        scene.sleep(late_s)
+        for habit in habits:
+            scene.hire(habit, queues=(other,) if takes_beside else ())
+        scene.flow(flow)
 
     return play
 
 
-def reject(_method: Any) -> str:
-    return "reject"
+def in_bursts(habit: Habit, count: int, every_s: float) -> Play:
+    """So many messages at once, again and again."""
+
+    def play(scene: Scene) -> None:
+        scene.hire(habit)
+        while True:
+            scene.sleep(every_s)
+            scene.publish(count)
+
+    return play
 
 
-def bursts(scene: Scene) -> None:
-    scene.hire(Habit(prefetch=20, work_s=0.05))
-    while True:
-        scene.publish(200)
-        scene.sleep(30)
+def comes_and_goes(habit: Habit, workers: int = 1, *, there_s: float, away_s: float, flow: float) -> Play:
+    """These workers leave after `there_s`, for `away_s`, again and again."""
 
+    def play(scene: Scene) -> None:
+        scene.flow(flow)
+        while True:
+            hired = scene.hire(habit, workers)
+            scene.sleep(there_s)
+            scene.leave(hired)
+            scene.sleep(away_s)
 
-def lull(scene: Scene) -> None:
-    """As at night: nothing comes for long, and what comes then is worked on for a while."""
-    scene.hire(Habit(work_s=20.0))
-    while True:
-        scene.sleep(75)
-        scene.publish(2)
-
-
-def retries(scene: Scene) -> None:
-    """Each message fails at first and is put back."""
-    scene.hire(Habit(work_s=0.2, verdict=lambda method: "ack" if method.redelivered else "requeue"))
-    scene.flow(1)
-
-
-def dead_letters_come(scene: Scene) -> None:
-    """Its worker rejects some, which lie in a queue that nobody consumes."""
-    scene.declare(f"{scene.name}.dead", {})
-    scene.hire(Habit(work_s=0.1, verdict=lambda _method: "reject" if random.random() < 0.2 else "ack"))
-    scene.flow(2)
-
-
-def delay(scene: Scene) -> None:
-    """A queue that holds messages for 20 s and hands them on to one that is worked on."""
-    target = f"{scene.name}.target"
-    scene.declare(target, {})
-    scene.hire(Habit(work_s=0.1), queues=(target,))
-    scene.flow(1)
+    return play
 
 
 def priorities(scene: Scene) -> None:
@@ -77,23 +68,6 @@ def priorities(scene: Scene) -> None:
         scene.sleep(1.0)
 
 
-def preferred(scene: Scene) -> None:
-    """A spare consumer of low priority never gets anything."""
-    scene.hire(Habit(prefetch=10, work_s=0.1, arguments={"x-priority": 10}))
-    scene.hire(Habit(prefetch=10, work_s=0.1, arguments={"x-priority": 1}))
-    scene.flow(3)
-
-
-def deployments(scene: Scene) -> None:
-    """Away for 25 s, once a minute and a half."""
-    scene.flow(2)
-    while True:
-        workers = scene.hire(Habit(work_s=0.2), 2)
-        scene.sleep(65)
-        scene.leave(workers)
-        scene.sleep(25)
-
-
 def rolling(scene: Scene) -> None:
     """Three workers are replaced one after the other."""
     scene.flow(4)
@@ -102,25 +76,6 @@ def rolling(scene: Scene) -> None:
         scene.sleep(8)
         scene.leave(workers[:1])
         workers = workers[1:] + scene.hire(Habit(work_s=0.3))
-
-
-def crashes(scene: Scene) -> None:
-    """A worker that dies now and then and comes back at once."""
-    scene.flow(2)
-    while True:
-        workers = scene.hire(Habit(work_s=0.2))
-        scene.sleep(20)
-        scene.leave(workers)
-
-
-def on_schedule(scene: Scene) -> None:
-    """A job that runs every 40 s, takes all and leaves."""
-    scene.flow(0.5)
-    while True:
-        workers = scene.hire(Habit(prefetch=20))
-        scene.sleep(5)
-        scene.leave(workers)
-        scene.sleep(35)
 
 
 def deleted(scene: Scene) -> None:
@@ -135,106 +90,81 @@ def deleted(scene: Scene) -> None:
         scene.declare(scene.queue, scene.pattern.arguments)
 
 
-def several_queues(scene: Scene) -> None:
-    other = f"{scene.name}.other"
-    scene.declare(other, {})
-    scene.hire(Habit(prefetch=2, work_s=0.2), queues=(scene.queue, other))
-    scene.flow(1)
-    scene.flow(1, other)
-
-
-def one_of_forty_slow(scene: Scene) -> None:
-    """Long and short jobs side by side."""
-    scene.hire(Habit(work_s=lambda: 40.0 if random.random() < 0.05 else 0.5), 10)
-    scene.flow(4)
-
-
-def comes_late(scene: Scene) -> None:
-    """Messages lie there for 40 s before the first worker ever comes."""
-    scene.publish(30)
-    scene.sleep(40)
-    scene.hire(Habit(work_s=1.0))
-
-
 def restarted_by_people(scene: Scene) -> None:
     """It hangs for 40 s, then somebody restarts it."""
     scene.flow(1)
     while True:
-        workers = scene.hire(Habit(work_s=0.2))
-        scene.sleep(30)
-        scene.leave(workers)
-        workers = scene.hire(Habit(hangs=True))
-        scene.sleep(40)
-        scene.leave(workers)
+        for habit, seconds in ((Habit(work_s=0.2), 30), (Habit(hangs=True), 40)):
+            workers = scene.hire(habit)
+            scene.sleep(seconds)
+            scene.leave(workers)
 
 
-def warms_up(scene: Scene) -> None:
-    """After each start it works on nothing for 30 s, and then quickly."""
-    scene.flow(2)
-    while True:
-        began = time.monotonic()
-        workers = scene.hire(Habit(prefetch=10, work_s=lambda began=began: max(0.05, 30 - (time.monotonic() - began))))
-        scene.sleep(100)
-        scene.leave(workers)
+def reject(_method: Any) -> str:
+    return "reject"
 
 
-def _healthy(name: str, says: str, play: object, arguments: dict[str, object] | None = None) -> Pattern:
-    return Pattern(name, Truth.HEALTHY, says, play, arguments or {})  # type: ignore[arg-type]
+def fail_once(method: Any) -> str:
+    return "ack" if method.redelivered else "requeue"
 
 
-def _dead_lettered(name: str) -> dict[str, object]:
-    return {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": f"{name}.dead"}
+def reject_a_fifth(_method: Any) -> str:
+    return "reject" if random.random() < 0.2 else "ack"
 
 
-def _delayed(name: str) -> dict[str, object]:
-    return {"x-message-ttl": 20_000, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": f"{name}.target"}
+def long_or_short() -> float:
+    return 40.0 if random.random() < 0.05 else 0.5
+
+
+def _is(name: str, says: str, play: Play, /, **arguments: Any) -> Pattern:
+    known = {key.replace("_", "-"): value for key, value in arguments.items()}
+    return Pattern(name, Truth.HEALTHY, says, play, known)
 
 
 LOSSY = frozenset({"rejects", "rejects-behind", "expires", "deleted", "automatic", "stream"})
 """They throw messages away on purpose, or nobody can count what is left of them."""
 
+STEADY, SLOW = Habit(work_s=0.1), Habit(work_s=25.0)
 _EACH: tuple[Pattern, ...] = (
-    _healthy("steady", "five a second, two workers", works(Habit(work_s=0.1), 2, flow=5)),
-    _healthy("steady-quorum", "the same on a quorum queue", works(Habit(work_s=0.1), 2, flow=5), QUORUM),
-    _healthy("slow", "one in 25 s, a backlog of 100", works(Habit(work_s=25.0), backlog=100)),
-    _healthy("slow-quorum", "the same on a quorum queue", works(Habit(work_s=25.0), backlog=100), QUORUM),
-    _healthy("slower", "two workers, 45 s each", works(Habit(work_s=45.0), 2, backlog=100)),
-    _healthy("growing", "twice as many come as go", works(Habit(work_s=0.5), flow=4)),
-    _healthy("bursts", "200 at once every 30 s", bursts),
-    _healthy("lull", "nothing for 75 s, then two jobs of 20 s", lull),
-    _healthy("batches", "all acknowledged every 45 s", works(Habit(prefetch=0, batch_s=45.0), flow=2)),
-    _healthy("batches-full", "the same with a prefetch of 40, full after 13 s", works(Habit(prefetch=40, batch_s=45.0), flow=3)),
-    _healthy("prefetch-50", "two workers with 50 in hand each", works(Habit(prefetch=50, work_s=0.5), 2, flow=3, backlog=300)),
-    _healthy("prefetch-200", "two workers with 200 in hand each", works(Habit(prefetch=200, work_s=0.3), 2, flow=5, backlog=300)),
-    _healthy("prefetch-slow", "50 in hand, one in 20 s", works(Habit(prefetch=50, work_s=20.0), backlog=200)),
-    _healthy("automatic", "automatic acknowledgement", works(Habit(auto_ack=True), flow=3)),
-    _healthy("rejects", "rejects one in two seconds", works(Habit(work_s=0.3, verdict=reject), flow=0.5)),
-    _healthy("rejects-behind", "rejects one in five seconds, a backlog of 200",
-        works(Habit(work_s=5.0, verdict=reject), backlog=200)),
-    _healthy("retries", "each message fails once", retries),
-    _healthy("dead-letters", "nobody ever consumes its 3 messages", works(backlog=3)),
-    _healthy("some-rejected", "a fifth goes to a dead-letter queue", dead_letters_come, _dead_lettered("some-rejected")),
-    _healthy("delay", "holds messages for 20 s, without a consumer", delay, _delayed("delay")),
-    _healthy("expires", "messages expire after 30 s, without a consumer", works(flow=1), {"x-message-ttl": 30_000}),
-    _healthy("priority", "unimportant messages wait behind important ones", priorities, {"x-max-priority": 5}),
-    _healthy("preferred", "a spare consumer of low priority", preferred),
-    _healthy("single-active", "single active consumer", works(Habit(work_s=0.2), 3, flow=3), {"x-single-active-consumer": True}),
-    _healthy("single-slow", "single active consumer, 20 s each", works(Habit(work_s=20.0), 2, backlog=50),
-        {"x-single-active-consumer": True}),
-    _healthy("deployments", "away for 25 s, again and again", deployments),
-    _healthy("rolling", "one worker after the other is replaced", rolling),
-    _healthy("crashes", "dies every 20 s and comes back", crashes),
-    _healthy("on-schedule", "comes every 40 s for 5 s", on_schedule),
-    _healthy("deleted", "the queue is deleted and declared anew", deleted),
-    _healthy("exclusive", "an exclusive consumer", works(Habit(work_s=1.0, exclusive=True), flow=0.8)),
-    _healthy("getters", "asks with basic.get", works(Habit(gets=True, work_s=0.5), flow=1)),
-    _healthy("slow-getters", "asks with basic.get, 15 s each", works(Habit(gets=True, work_s=15.0), backlog=50)),
-    _healthy("several-queues", "one channel, two queues", several_queues),
-    _healthy("mixed-jobs", "ten workers, long and short jobs", one_of_forty_slow),
-    _healthy("comes-late", "the first consumer comes after 40 s", comes_late),
-    _healthy("by-people", "hangs for 40 s until people restart it", restarted_by_people),
-    _healthy("warms-up", "works on nothing for its first 30 s", warms_up),
-    _healthy("stream", "an idle stream", works(backlog=5), {"x-queue-type": "stream"}),
+    _is("steady", "five a second, two workers", works(STEADY, STEADY, flow=5)),
+    _is("slow", "one in 25 s, a backlog of 100", works(SLOW, backlog=100)),
+    _is("slow-quorum", "the same on a quorum queue", works(SLOW, backlog=100), **QUORUM),
+    _is("slower", "two workers, 45 s each", works(*2 * [Habit(work_s=45.0)], backlog=100)),
+    _is("growing", "twice as many come as go", works(Habit(work_s=0.5), flow=4)),
+    _is("bursts", "200 at once every 30 s", in_bursts(Habit(prefetch=20, work_s=0.05), 200, 30)),
+    _is("lull", "nothing for 75 s, then two jobs of 20 s", in_bursts(Habit(work_s=20.0), 2, 75)),
+    _is("batches", "all acknowledged every 45 s", works(Habit(prefetch=0, batch_s=45.0), flow=2)),
+    _is("batches-full", "the same with a prefetch of 40, full after 13 s", works(Habit(prefetch=40, batch_s=45.0), flow=3)),
+    _is("prefetch-50", "two workers with 50 in hand each", works(*2 * [Habit(prefetch=50, work_s=0.5)], flow=3, backlog=300)),
+    _is("prefetch-slow", "50 in hand, one in 20 s", works(Habit(prefetch=50, work_s=20.0), backlog=200)),
+    _is("automatic", "automatic acknowledgement", works(Habit(auto_ack=True), flow=3)),
+    _is("rejects", "rejects one in two seconds", works(Habit(work_s=0.3, verdict=reject), flow=0.5)),
+    _is("rejects-behind", "rejects one in five seconds, a backlog of 200", works(Habit(work_s=5.0, verdict=reject), backlog=200)),
+    _is("retries", "each message fails once", works(Habit(work_s=0.2, verdict=fail_once), flow=1)),
+    _is("dead-letters", "nobody ever consumes its 3 messages", works(backlog=3)),
+    _is("some-rejected", "a fifth goes to a dead-letter queue",
+        works(Habit(work_s=0.1, verdict=reject_a_fifth), flow=2, beside="dead"),
+        x_dead_letter_exchange="", x_dead_letter_routing_key="some-rejected.dead"),
+    _is("delay", "holds messages for 20 s, without a consumer", works(STEADY, flow=1, beside="target", takes_beside=True),
+        x_message_ttl=20_000, x_dead_letter_exchange="", x_dead_letter_routing_key="delay.target"),
+    _is("expires", "messages expire after 30 s, without a consumer", works(flow=1), x_message_ttl=30_000),
+    _is("priority", "unimportant messages wait behind important ones", priorities, x_max_priority=5),
+    _is("preferred", "a spare consumer of low priority",
+        works(*(Habit(prefetch=10, work_s=0.1, arguments={"x-priority": priority}) for priority in (10, 1)), flow=3)),
+    _is("single-active", "single active consumer", works(*3 * [Habit(work_s=0.2)], flow=3), **SINGLE),
+    _is("single-slow", "single active consumer, 20 s each", works(*2 * [Habit(work_s=20.0)], backlog=50), **SINGLE),
+    _is("deployments", "away for 25 s, again and again", comes_and_goes(Habit(work_s=0.2), 2, there_s=65, away_s=25, flow=2)),
+    _is("rolling", "one worker after the other is replaced", rolling),
+    _is("crashes", "dies every 20 s and comes back", comes_and_goes(Habit(work_s=0.2), there_s=20, away_s=0, flow=2)),
+    _is("on-schedule", "comes every 40 s for 5 s", comes_and_goes(Habit(prefetch=20), there_s=5, away_s=35, flow=0.5)),
+    _is("deleted", "the queue is deleted and declared anew", deleted),
+    _is("exclusive", "an exclusive consumer", works(Habit(work_s=1.0, exclusive=True), flow=0.8)),
+    _is("getters", "asks with basic.get", works(Habit(gets=True, work_s=0.5), flow=1)),
+    _is("slow-getters", "asks with basic.get, 15 s each", works(Habit(gets=True, work_s=15.0), backlog=50)),
+    _is("mixed-jobs", "ten workers, long and short jobs", works(*10 * [Habit(work_s=long_or_short)], flow=4)),
+    _is("comes-late", "the first consumer comes after 40 s", works(Habit(work_s=1.0), backlog=30, late_s=40)),
+    _is("by-people", "hangs for 40 s until people restart it", restarted_by_people),
+    _is("stream", "an idle stream", works(backlog=5), x_queue_type="stream"),
 )  # fmt: skip
 
 HEALTHY = tuple(

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from testbed.libraries import Application, message_of
-from tests.system.town.scene import Pattern, Scene, Truth
+from tests.system.town.scene import Pattern, Play, Scene, Truth
 
 HOUR_S = 3600.0
-Play = Callable[[Scene], None]
 
 
-def application(scene: Scene, library: str, form: str, *, healthy: bool = False, host: str = "") -> partial[Application]:
-    url = scene.url_as(host) if host else scene.url
-    return partial(Application, library, form, url, scene.queue, healthy=healthy)
+def application(scene: Scene, library: str, form: str, *, healthy: bool = False) -> partial[Application]:
+    return partial(Application, library, form, scene.url, scene.queue, healthy=healthy)
 
 
 def works(
@@ -30,8 +28,7 @@ def works(
         scene.publish(before, make=make)
         delayed = f"{scene.queue}.DQ" if library == "dramatiq" and later_s else ""
         scene.publish(messages, delayed, body, make=partial(make, later_s=later_s))
-        if flow:
-            scene.flow(flow, make=make)
+        scene.flow(flow, make=make)
 
     return play
 
@@ -44,25 +41,13 @@ def hangs(library: str, form: str, *, count: int = 1, before: int = 3, flow: flo
         make = partial(message_of, library, queue=scene.queue)
         running = scene.enter(application(scene, library, form))
         scene.publish(before, make=make)
-        if flow:
-            scene.flow(flow, make=make)
+        scene.flow(flow, make=make)
         scene.sleep(scene.place.stuck_after_s)
         scene.publish(count, body="hang", make=make)
         scene.until_held([running])
         scene.stuck(time.time() + fills_s)
 
     return play
-
-
-def one_of_three(scene: Scene) -> None:
-    """Three processes on three hosts, one of which hangs."""
-    hosts = [f"127.0.200.{number}" for number in (2, 3, 4)]
-    scene.others_after = {host: application(scene, "pika", "hung", healthy=True, host=host) for host in hosts}
-    running = [scene.enter(application(scene, "pika", "hung", host=host), host) for host in hosts]
-    scene.flow(5)
-    scene.sleep(scene.place.stuck_after_s)
-    scene.publish(1, body="hang")
-    scene.until_held(running)
 
 
 def _is(name: str, truth: Truth, says: str, play: Play, arguments: Mapping[str, Any] | None = None, **more: Any) -> Pattern:
@@ -108,7 +93,6 @@ HANGING: tuple[Pattern, ...] = (
     _is("aio-blocked", Truth.STUCK, "a call blocks the event loop", hangs("aio-pika", "blocked", flow=1, fills_s=9)),
     _is("faststream-all", Truth.STUCK, "all ten hang", hangs("faststream", "all", count=10, flow=1)),
     _dramatiq("drama-all", Truth.STUCK, "all four threads hang", hangs("dramatiq", "all", count=12)),
-    _is("pika-one-of-three", Truth.ONE, "one of three processes hangs", one_of_three),
 )  # fmt: skip
 
 LIBRARIES = WORKING + HANGING

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from testbed.broker import Cluster
 from testbed.workers.crew import Habit
-from tests.system.town.healthy import HEALTHY, works
+from tests.system.town.healthy import HEALTHY, QUORUM, works
 from tests.system.town.scene import Pattern, Truth
 from tests.system.town.stuck import STUCK
 
@@ -24,73 +25,61 @@ EVENTS: Mapping[int, tuple[Event, ...]] = {
 the second leads most quorum queues, and without two of them no such queue has a majority."""
 QUIET_S = 65.0
 
-PLAYS = {pattern.name: pattern.play for pattern in (*HEALTHY, *STUCK)}
-"""How the applications of a single node behave, by name."""
-
-BACKLOG = works(Habit(work_s=5.0), 2, backlog=200)
-
 
 def live_through(cluster: Cluster, tell: Callable[[str], None]) -> None:
     """All events, one after the other, and then a quiet minute."""
     began = time.monotonic()
-    each: Mapping[str, Callable[..., None]] = {
-        "stop": cluster.stop,
-        "kill": cluster.kill,
-        "part": cluster.part,
-        "heal": cluster.heal,
-    }
     for at_s, name, places in EVENTS[len(cluster.nodes)]:
         time.sleep(max(0.0, began + at_s - time.monotonic()))
-        others = [cluster.nodes[place] for place in places]
+        nodes = [cluster.nodes[place] for place in places]
         if name == "start":
-            cluster.start(*others)
-        for other in others if name != "start" else ():
-            each[name](other)
-        tell(f"{time.monotonic() - began:.0f} s: {name} of {', '.join(other.name for other in others)}")
+            cluster.start(*nodes)
+        for node in nodes if name != "start" else ():
+            getattr(cluster, name)(node)
+        tell(f"{time.monotonic() - began:.0f} s: {name} of {', '.join(node.name for node in nodes)}")
     time.sleep(QUIET_S)
 
 
-def _there(name: str, says: str, play: object, home: int, works_on: int | None, **arguments: object) -> Pattern:
-    known = {key.replace("_", "-"): value for key, value in arguments.items()}
-    return Pattern(name, Truth.HEALTHY, says, play, known, home, works_on)  # type: ignore[arg-type]
+ALONE = {pattern.name: pattern for pattern in (*HEALTHY, *STUCK)}
+"""The applications of a single node."""
+BACKLOG = Pattern("", Truth.HEALTHY, "a backlog, 5 s each", works(*2 * [Habit(work_s=5.0)], backlog=200))
 
 
-PATTERNS: tuple[Pattern, ...] = (
-    _there("both", "workers on both nodes", PLAYS["steady"], 0, None),
-    _there("away", "queue here, workers on the other node", PLAYS["steady"], 0, 1),
-    _there("away-backlog", "the same with a backlog, 5 s each", BACKLOG, 0, 1),
-    _there("away-slow", "the same, 25 s each", PLAYS["slow"], 0, 1),
-    _there("away-batches", "the same, all acknowledged every 45 s", PLAYS["batches"], 0, 1),
-    _there("away-prefetch", "the same, 50 in hand", PLAYS["prefetch-50"], 0, 1),
-    _there("away-automatic", "the same, automatic acknowledgement", PLAYS["automatic"], 0, 1),
-    _there("away-single", "the same, single active consumer", PLAYS["single-active"], 0, 1, x_single_active_consumer=True),
-    _there("away-getters", "the same, asks with basic.get", PLAYS["getters"], 0, 1),
-    _there("away-rolling", "the same, one after the other replaced", PLAYS["rolling"], 0, 1),
-    _there("here", "queue and workers on this node", BACKLOG, 0, 0),
-    _there("far", "queue and workers on the other node", BACKLOG, 1, 1),
-    _there("far-queue", "queue on the other node, workers here", BACKLOG, 1, 0),
-    _there("quorum", "a quorum queue, workers on both", BACKLOG, 0, None, x_queue_type="quorum"),
-    _there("quorum-far", "a quorum queue led by the other node", BACKLOG, 1, 0, x_queue_type="quorum"),
-    _there("dead-letters", "nobody ever consumes its 3 messages", PLAYS["dead-letters"], 0, None),
-    Pattern("held", Truth.STUCK, "hangs, on this node", PLAYS["held"], {}, 0, 0),
-    Pattern("held-quiet", Truth.STUCK, "hangs with the only one, on this node", PLAYS["held-only"], {}, 0, 0),
-)
+def _there(name: str, like: str, home: int = 0, works_on: int | None = None, *, quorum: bool = False) -> Pattern:
+    """An application like one of a single node, with its queue on one node and its workers on another; None: on all."""
+    pattern = ALONE.get(like, BACKLOG)
+    arguments = {**pattern.arguments, **(QUORUM if quorum else {})}
+    return replace(pattern, name=name, arguments=arguments, home=home, works_on=works_on, vhost="/")
 
-STATISTICS_ON_ONE: tuple[Pattern, ...] = tuple(one for one in PATTERNS if one.name.startswith(("away", "here", "both", "far")))
-"""Where the second node has no management plugin, nothing is known of what these do there."""
 
 OF_THREE: tuple[Pattern, ...] = (
-    _there("led-away", "a quorum queue led by the second node, workers here", BACKLOG, 1, 0, x_queue_type="quorum"),
-    _there("led-away-slow", "the same, 25 s each", PLAYS["slow"], 1, 0, x_queue_type="quorum"),
-    _there("led-away-steady", "the same, two a second", PLAYS["steady"], 1, 0, x_queue_type="quorum"),
-    _there("led-and-worked-away", "the same, workers on the second node", BACKLOG, 1, 1, x_queue_type="quorum"),
-    _there("led-here", "a quorum queue led by the first node, workers on all", BACKLOG, 0, None, x_queue_type="quorum"),
-    _there("led-by-third", "led by the third node, 50 in hand", PLAYS["prefetch-50"], 2, None, x_queue_type="quorum"),
-    _there("single-quorum", "single active consumer", PLAYS["single-active"], 1, 0, x_queue_type="quorum",
-        x_single_active_consumer=True),
-    _there("classic-away", "a classic queue on the second node, workers here", BACKLOG, 1, 0),
-    _there("classic-here", "a classic queue here, workers on all", PLAYS["steady"], 0, None),
-    _there("dead-letters-quorum", "nobody ever consumes its 3 messages", PLAYS["dead-letters"], 1, None, x_queue_type="quorum"),
-    Pattern("held-quorum", Truth.STUCK, "hangs, led by the second node", PLAYS["held"], {"x-queue-type": "quorum"}, 1, 0),
-    Pattern("held-here", Truth.STUCK, "hangs, on this node", PLAYS["held"], {}, 0, 0),
-)  # fmt: skip
+    _there("led-away", "backlog", 1, 0, quorum=True),
+    _there("led-away-slow", "slow", 1, 0, quorum=True),
+    _there("led-and-worked-away", "backlog", 1, 1, quorum=True),
+    _there("led-here", "backlog", quorum=True),
+    _there("led-by-third", "prefetch-50", 2, quorum=True),
+    _there("single-quorum", "single-active", 1, 0, quorum=True),
+    _there("classic-away", "backlog", 1, 0),
+    _there("dead-letters-quorum", "dead-letters", 1, quorum=True),
+    _there("held-quorum", "held", 1, 0, quorum=True),
+    _there("held-here", "held", 0, 0),
+)
+
+STATISTICS_ON_ONE: tuple[Pattern, ...] = (
+    _there("both", "steady"),
+    *(_there(f"away-{like}", like, 0, 1) for like in ("steady", "backlog", "slow", "batches", "prefetch-50")),
+    *(_there(f"away-{like}", like, 0, 1) for like in ("automatic", "single-active", "getters", "rolling")),
+    _there("here", "backlog", 0, 0),
+    _there("far", "backlog", 1, 1),
+    _there("far-queue", "backlog", 1, 0),
+)
+"""Where the second node has no management plugin, nothing is known of what these do there."""
+
+PATTERNS: tuple[Pattern, ...] = (
+    *STATISTICS_ON_ONE,
+    _there("quorum", "backlog", quorum=True),
+    _there("quorum-far", "backlog", 1, 0, quorum=True),
+    _there("dead-letters", "dead-letters"),
+    _there("held", "held", 0, 0),
+    _there("held-quiet", "held-only", 0, 0),
+)

@@ -8,18 +8,23 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from testbed.broker import ADMIN, Broker
+from testbed.broker import ADMIN, HOST, PLUGINS, Broker, broker, free_ports
 from testbed.doubles.rundeck import Job, Rundeck
 from testbed.unstick_process import Unstick, configuration, job_id, runbook
 from testbed.workers.crew import Publisher
 from testbed.workers.relay import Relay
 from tests.system.town.alerts import DirectAlerts
+from tests.system.town.healthy import HEALTHY
+from tests.system.town.libraries import LIBRARIES
+from tests.system.town.protocols import PROTOCOLS, SPOKEN, listener
 from tests.system.town.scene import Pattern, Place, Scene, Truth
+from tests.system.town.stuck import STUCK
 
+ALL = HEALTHY + STUCK + PROTOCOLS + LIBRARIES
 USER, PASSWORD = "unstick-of-the-town", "only looks"
 LIMIT_S = {Truth.STUCK: 15.0, Truth.ONE: 15.0, Truth.LIKELY: 45.0, Truth.TELL: 60.0}
 """On top of `for`, from when it got stuck: its last work is in a sample up to 10 s later, and the sample that ends `for` is shown
@@ -40,118 +45,16 @@ QUESTION = "/approve/#"
 VHOSTS = ("/", "prod")
 
 
-@dataclass(frozen=True)
-class Line:
-    """How one application was treated."""
-
-    pattern: Pattern
-    right: bool
-    verdict: str
-    seconds: float | None
-    """From when it got stuck to its restart."""
-    headline: str
-    """Of the last card about it."""
-    restarts: int = 0
-    asked: int = 0
-    unread: int = 0
-    lost: int = 0
-    """Messages, by their content."""
-
-    def __str__(self) -> str:
-        seconds = "" if self.seconds is None else f"{self.seconds:6.1f} s"
-        mark = "ok   " if self.right else "WRONG"
-        lost = f", {self.lost} messages lost" if self.lost else ""
-        return f"{mark} {self.pattern.name:24} {self.pattern.truth:15} {self.verdict + lost:44} {seconds:>9}  {self.headline}"
-
-
-@dataclass
-class Town:
-    """All of it, while it is played."""
-
-    scenes: list[Scene]
-    unstick: Unstick
-    alerts: DirectAlerts
-    for_s: float
-    opened_at: float
-    place: Place
-    threads: list[threading.Thread]
-
-    def lines(self) -> list[Line]:
-        """What can be said of each so far; once it is closed, of its messages too."""
-        cards = read_cards(self.unstick.cards())
-        return [self._line(one, cards.get(one.name, [])) for one in self.scenes]
-
-    def _line(self, scene: Scene, cards: Sequence[Card]) -> Line:
-        line = judge(scene, cards, self.for_s, self.opened_at)
-        lost, asked = len(scene.lost), sum(card.asks for card in cards)
-        kept = not lost or scene.pattern.loses
-        unread = sum(card.unread for card in cards)
-        restarts = len(scene.restarted)
-        return replace(line, right=line.right and kept, restarts=restarts, asked=asked, unread=unread, lost=lost)
-
-    def close(self) -> None:
-        """End all applications, and count their messages by content."""
-        self.alerts.__exit__()
-        for publisher in self.place.publishers.values():
-            publisher.rates.clear()
-        time.sleep(SETTLES_S)
-        _close(self.place, self.threads)
-        time.sleep(SETTLES_S)
-        for scene in self.scenes:
-            if scene.pattern.counted and len(self.place.nodes) == 1:
-                scene.count()
-
-
-def summary(lines: Sequence[Line]) -> list[str]:
-    """Who was restarted, and who was asked about, of the healthy and of the stuck ones, each by name."""
-    healthy = [line for line in lines if line.pattern.truth is Truth.HEALTHY]
-    stuck = [line for line in lines if line.pattern.truth in (Truth.STUCK, Truth.ONE, Truth.LIKELY)]
-    asked = {"healthy": healthy, "stuck": [line for line in stuck if not line.restarts]}
-    after = [f"{line.pattern.name} {line.seconds:.1f} s" for line in stuck if line.restarts and line.seconds is not None]
-    rows = {
-        "healthy, restarted": [f"{line.pattern.name} ({line.restarts} times)" for line in healthy if line.restarts],
-        "healthy, asked about": [_asked(line) for line in asked["healthy"] if line.asked],
-        "healthy, told that they can't be read": [line.pattern.name for line in healthy if line.unread],
-        "stuck, restarted": after,
-        "stuck, asked about": [_asked(line) for line in asked["stuck"] if line.asked],
-        "stuck, neither": [line.pattern.name for line in stuck if not line.restarts and not line.asked],
-        "messages lost": [f"{line.pattern.name} {line.lost}" for line in lines if line.lost],
-    }
-    return [f"{what}: {len(named)}{': ' if named else ''}{', '.join(named)}" for what, named in rows.items()]
-
-
-def _asked(line: Line) -> str:
-    return line.pattern.name if line.asked == 1 else f"{line.pattern.name} ({line.asked} questions)"
-
-
-@dataclass(frozen=True)
-class Card:
-    """What people were shown."""
-
-    at: float
-    headline: str
-    asks: bool = False
-
-    @property
-    def wakes(self) -> bool:
-        """Whether it tells of something wrong, and asks for nothing."""
-        return not self.asks and not self.unread and not any(quiet in self.headline for quiet in QUIET)
-
-    @property
-    def unread(self) -> bool:
-        return UNREAD in self.headline
-
-
-def read_cards(texts: Sequence[str]) -> dict[str, list[Card]]:
-    """By service, in their order."""
-    cards: dict[str, list[Card]] = {}
-    for text in texts:
-        service = re.search(r"^ +Target +service=(\S+)", text, re.MULTILINE)
-        at = re.search(r"^ +Time +(\S+ \S+) UTC", text, re.MULTILINE)
-        if service and at:
-            seconds = calendar.timegm(time.strptime(at[1], "%Y-%m-%d %H:%M:%S"))
-            cards.setdefault(service[1], []).append(Card(seconds + 1.0, text.partition("\n")[0].strip(), QUESTION in text))
-    return cards
+@contextmanager
+def single_node(
+    folder: Path, patterns: Sequence[Pattern], *, version: str = HOST, lines: Sequence[str] = (), **how: float
+) -> Iterator[Town]:
+    """These applications on a broker of their own, which speaks what they do."""
+    (port,) = free_ports(1)
+    spoken, listens = (SPOKEN, (listener(port),)) if any(one in PROTOCOLS for one in patterns) else ((), ())
+    running = broker(folder / "broker", version=version, plugins=(*PLUGINS, *spoken), lines=(*listens, *lines))
+    with running as node, town([node], patterns, folder / "unstick", mqtt_port=port, **how) as played:
+        yield played
 
 
 @contextmanager
@@ -180,10 +83,9 @@ def town(
             stuck_after_s=stuck_after_s,
         )
         scenes = [Scene(one, place) for one in patterns]
-        rundeck = stack.enter_context(Rundeck(*map(_job, scenes)))
-        file = configuration(rundeck.url, nodes[0].url, [_runbook(one.pattern, for_s) for one in scenes], user=USER)
-        file |= _guarded(patterns)
-        unstick = Unstick(folder, file, rabbitmq_password=PASSWORD).start()
+        jobs = [Job(id=job_id(one.name), name=f"restart-{one.name}", action=one.restart) for one in scenes]
+        rundeck = stack.enter_context(Rundeck(*jobs))
+        unstick = Unstick(folder, _configure(rundeck.url, nodes[0].url, patterns, for_s), rabbitmq_password=PASSWORD).start()
         stack.callback(unstick.stop)
         threads = [threading.Thread(target=one.run, daemon=True, name=one.name) for one in scenes]
         stack.callback(_close, place, threads)
@@ -194,14 +96,20 @@ def town(
         yield Town(scenes, unstick, alerts, for_s, time.time(), place, threads)
 
 
-def _guarded(patterns: Sequence[Pattern]) -> dict[str, Any]:
-    """The storm guard stops what goes beyond those that must be restarted, and a person can be asked."""
+def _configure(rundeck: str, rabbitmq: str, patterns: Sequence[Pattern], for_s: float) -> dict[str, Any]:
+    """A runbook for each. The storm guard stops what goes beyond those that must be restarted, and a person can be asked."""
     stuck = sum(pattern.truth in (Truth.STUCK, Truth.ONE, Truth.LIKELY) for pattern in patterns)
-    console = {"console": {"type": "console", "approval_links": True}}
-    return {
+    books = []
+    for pattern in patterns:
+        symptom = {"vhost": "${labels.vhost}", "queue": "${labels.queue}", "max_messages": 0, "for": f"{for_s:g}s"}
+        symptom |= {"users": [ADMIN[0]], **pattern.symptom}
+        book = runbook(pattern.name, symptom={"rabbitmq": symptom}, verify=VERIFY)
+        book["restart"]["holder"] = {"option": "host", "allow": r"127\.0\.[1-9][0-9]{0,2}\.[0-9]{1,3}"}
+        books.append(book)
+    return configuration(rundeck, rabbitmq, books, user=USER) | {
         "storm": {"targets": max(3, stuck + 1), "within": "10m"},
         "public_url": "https://unstick.example.com",
-        "channels": console,
+        "channels": {"console": {"type": "console", "approval_links": True}},
     }
 
 
@@ -211,36 +119,125 @@ def _close(place: Place, threads: list[threading.Thread]) -> None:
         thread.join(30)
 
 
-def _job(scene: Scene) -> Job:
-    return Job(id=job_id(scene.name), name=f"restart-{scene.name}", action=scene.restart)
+@dataclass
+class Town:
+    """All of it, while it is played."""
+
+    scenes: list[Scene]
+    unstick: Unstick
+    alerts: DirectAlerts
+    for_s: float
+    opened_at: float
+    place: Place
+    threads: list[threading.Thread]
+
+    def lines(self) -> list[Line]:
+        """What can be said of each so far; once it is closed, of its messages too."""
+        cards = read_cards(self.unstick.cards())
+        return [judge(one, cards.get(one.name, []), self.for_s, self.opened_at) for one in self.scenes]
+
+    def close(self) -> None:
+        """End all applications, and count their messages by content."""
+        self.alerts.__exit__()
+        for publisher in self.place.publishers.values():
+            publisher.rates.clear()
+        time.sleep(SETTLES_S)
+        _close(self.place, self.threads)
+        time.sleep(SETTLES_S)
+        for scene in self.scenes:
+            if scene.pattern.counted and len(self.place.nodes) == 1:
+                scene.count()
 
 
-def _runbook(pattern: Pattern, for_s: float) -> dict[str, Any]:
-    known = {"vhost": "${labels.vhost}", "queue": "${labels.queue}", "max_messages": 0, "for": f"{for_s:g}s", "users": [ADMIN[0]]}
-    book = runbook(pattern.name, symptom={"rabbitmq": known | pattern.symptom}, verify=VERIFY)
-    book["restart"]["holder"] = {"option": "host", "allow": r"127\.0\.[1-9][0-9]{0,2}\.[0-9]{1,3}"}
-    return book
+# --- how each was treated
+
+
+@dataclass(frozen=True)
+class Line:
+    """How one application was treated."""
+
+    pattern: Pattern
+    right: bool
+    verdict: str
+    seconds: float | None
+    """From when it got stuck to its restart."""
+    headline: str
+    """Of the last card about it."""
+    restarts: int
+    asked: int
+    unread: int
+    lost: int
+    """Messages, by their content."""
+
+    def __str__(self) -> str:
+        seconds = "" if self.seconds is None else f"{self.seconds:6.1f} s"
+        mark = "ok   " if self.right else "WRONG"
+        lost = f", {self.lost} messages lost" if self.lost else ""
+        return f"{mark} {self.pattern.name:24} {self.pattern.truth:15} {self.verdict + lost:44} {seconds:>9}  {self.headline}"
+
+
+def summary(lines: Sequence[Line]) -> list[str]:
+    """Who was restarted, and who was asked about, of the healthy and of the stuck ones, each by name."""
+    healthy = [line for line in lines if line.pattern.truth is Truth.HEALTHY]
+    stuck = [line for line in lines if line.pattern.truth in (Truth.STUCK, Truth.ONE, Truth.LIKELY)]
+    rows = {
+        "healthy, restarted": [f"{line.pattern.name} ({line.restarts} times)" for line in healthy if line.restarts],
+        "healthy, asked about": [f"{line.pattern.name} ({line.asked} times)" for line in healthy if line.asked],
+        "healthy, told that they can't be read": [line.pattern.name for line in healthy if line.unread],
+        "stuck, restarted": [f"{line.pattern.name} {line.seconds:.1f} s" for line in stuck if line.restarts and line.seconds],
+        "stuck, asked about": [line.pattern.name for line in stuck if line.asked and not line.restarts],
+        "stuck, neither": [line.pattern.name for line in stuck if not line.restarts and not line.asked],
+        "messages lost": [f"{line.pattern.name} {line.lost}" for line in lines if line.lost],
+    }
+    return [f"{what}: {len(named)}{': ' if named else ''}{', '.join(named)}" for what, named in rows.items()]
+
+
+@dataclass(frozen=True)
+class Card:
+    """What people were shown."""
+
+    at: float
+    headline: str
+    asks: bool
+
+    @property
+    def wakes(self) -> bool:
+        """Whether it tells of something wrong, and asks for nothing."""
+        return not self.asks and not self.unread and not any(quiet in self.headline for quiet in QUIET)
+
+    @property
+    def unread(self) -> bool:
+        return UNREAD in self.headline
+
+
+def read_cards(texts: Sequence[str]) -> dict[str, list[Card]]:
+    """By service, in their order."""
+    cards: dict[str, list[Card]] = {}
+    for text in texts:
+        service = re.search(r"^ +Target +service=(\S+)", text, re.MULTILINE)
+        at = re.search(r"^ +Time +(\S+ \S+) UTC", text, re.MULTILINE)
+        if service and at:
+            seconds = calendar.timegm(time.strptime(at[1], "%Y-%m-%d %H:%M:%S"))
+            cards.setdefault(service[1], []).append(Card(seconds + 1.0, text.partition("\n")[0].strip(), QUESTION in text))
+    return cards
 
 
 def judge(scene: Scene, cards: Sequence[Card], for_s: float, opened_at: float) -> Line:
-    """Whether it was treated rightly, by its truth."""
-    if scene.broken:
-        return Line(scene.pattern, False, f"the play broke: {scene.broken}", None, "")
+    """Whether it was treated rightly, by its truth, and none of its messages is lost."""
     began_at = None if scene.began_at is None else max(scene.began_at, opened_at)
+    seconds = None
+    if scene.broken:
+        right, verdict = False, f"the play broke: {scene.broken}"
+    elif scene.pattern.truth is Truth.HEALTHY:
+        right, verdict = _treat_healthy(scene, cards)
+    elif began_at is None:
+        right, verdict = False, "restarted before it got stuck" if scene.restarted else "has not got stuck yet"
+    else:
+        right, verdict, seconds = _treat_stuck(scene, cards, began_at, for_s)
+    asked, unread = sum(card.asks for card in cards), sum(card.unread for card in cards)
+    right = right and (not scene.lost or scene.pattern.loses)
     headline = cards[-1].headline if cards else ""
-    if scene.pattern.truth is Truth.HEALTHY:
-        return Line(scene.pattern, *_treat_healthy(scene, cards), None, headline)
-    if began_at is None:
-        early = "restarted before it got stuck" if scene.restarted else "has not got stuck yet"
-        return Line(scene.pattern, False, early, None, headline)
-    told = next((one for one in cards if one.at >= began_at and (one.asks or one.wakes)), None)
-    treat = _treat_told if scene.pattern.truth is Truth.TELL else _treat_stuck
-    right, verdict, seconds = treat(scene, told, began_at, for_s)
-    if scene.pattern.truth is Truth.ONE:
-        pause_s = scene.longest_pause_s(began_at, min(time.time(), began_at + for_s + 30))
-        right = right and pause_s <= PAUSE_S and all(host for _, host in scene.restarted)
-        verdict = f"{verdict}, pause {pause_s:.1f} s"
-    return Line(scene.pattern, right, verdict, seconds, headline)
+    return Line(scene.pattern, right, verdict, seconds, headline, len(scene.restarted), asked, unread, len(scene.lost))
 
 
 def _treat_healthy(scene: Scene, cards: Sequence[Card]) -> tuple[bool, str]:
@@ -253,26 +250,22 @@ def _treat_healthy(scene: Scene, cards: Sequence[Card]) -> tuple[bool, str]:
     return True, f"asked about {questions} times" if questions else "left alone"
 
 
-def _treat_stuck(scene: Scene, told: Card | None, began_at: float, for_s: float) -> tuple[bool, str, float | None]:
-    likely = scene.pattern.truth is Truth.LIKELY
-    if scene.restarted and not (likely and told and told.asks and told.at < scene.restarted[0][0]):
-        seconds = scene.restarted[0][0] - began_at
-        times = "restarted" if len(scene.restarted) == 1 else f"restarted {len(scene.restarted)} times"
-        early = scene.restarted[0][0] - (scene.began_at or began_at) < for_s - SAMPLE_S
-        times += ", too early" if early else ""
-        times += " only where it is held" if all(host for _, host in scene.restarted) else ""
-        in_time = seconds <= for_s + LIMIT_S[scene.pattern.truth] and not early
-        return in_time and len(scene.restarted) == 1, times, seconds
-    if told:
+def _treat_stuck(scene: Scene, cards: Sequence[Card], began_at: float, for_s: float) -> tuple[bool, str, float | None]:
+    """Whether it was restarted once, asked about, or told, as its truth says, and in time."""
+    truth = scene.pattern.truth
+    told = next((one for one in cards if one.at >= began_at and (one.asks or one.wakes)), None)
+    at, host = scene.restarted[0] if scene.restarted else (None, "")
+    if told and (at is None or (truth is Truth.LIKELY and told.asks and told.at < at)):
         seconds = told.at - began_at
-        in_time = seconds <= for_s + LIMIT_S[Truth.LIKELY]
-        return told.asks and likely and in_time, "asked about" if told.asks else "told, not restarted", seconds
-    return False, "neither restarted nor asked about", None
-
-
-def _treat_told(scene: Scene, told: Card | None, began_at: float, for_s: float) -> tuple[bool, str, float | None]:
-    if scene.restarted:
-        return False, f"restarted {len(scene.restarted)} times", scene.restarted[0][0] - began_at
-    if told:
-        return told.at - began_at <= for_s + LIMIT_S[Truth.TELL], "told", told.at - began_at
-    return False, "not told", None
+        wanted = truth is Truth.TELL or (truth is Truth.LIKELY and told.asks)
+        return wanted and seconds <= for_s + LIMIT_S[truth], "asked about" if told.asks else "told, not restarted", seconds
+    if at is None:
+        return False, "neither restarted nor asked about", None
+    seconds, early = at - began_at, at - (scene.began_at or began_at) < for_s - SAMPLE_S
+    right = truth is not Truth.TELL and len(scene.restarted) == 1 and not early and seconds <= for_s + LIMIT_S[truth]
+    verdict = f"restarted {len(scene.restarted)} times{', too early' if early else ''}{' only where it is held' if host else ''}"
+    if truth is Truth.ONE:
+        pause_s = scene.longest_pause_s(began_at, min(time.time(), began_at + for_s + 30))
+        right = right and bool(host) and pause_s <= PAUSE_S
+        verdict += f", pause {pause_s:.1f} s"
+    return right, verdict, seconds

@@ -7,10 +7,10 @@ from functools import partial
 from testbed.broker import ADMIN
 from testbed.workers.amqp10 import Amqp10Consumer
 from testbed.workers.mqtt import MqttSubscriber
-from tests.system.town.scene import Pattern, Scene, Truth
+from tests.system.town.scene import Pattern, Play, Scene, Truth
 
 
-def amqp10(rate: float, work_s: float) -> object:
+def amqp10(rate: float, work_s: float) -> Play:
     def play(scene: Scene) -> None:
         scene.enter(_amqp10(scene, work_s=work_s))
         scene.flow(rate)
@@ -25,7 +25,7 @@ def amqp10_held(scene: Scene) -> None:
     scene.until_held([scene.enter(_amqp10(scene, hangs=True))])
 
 
-def mqtt(rate: float, work_s: float) -> object:
+def mqtt(rate: float, work_s: float) -> Play:
     def play(scene: Scene) -> None:
         scene.enter(_mqtt(scene, work_s=work_s))
         scene.place.topics.rates[scene.name] = lambda _since: rate
@@ -51,8 +51,8 @@ def _mqtt(scene: Scene, *, hangs: bool = False, work_s: float = 0.0) -> partial[
     return partial(MqttSubscriber, scene.place.mqtt_port, *ADMIN, scene.name, scene.name, hangs=hangs, work_s=work_s)
 
 
-def _speaks(name: str, truth: Truth, says: str, play: object) -> Pattern:
-    return Pattern(name, truth, says, play, counted=False)  # type: ignore[arg-type]
+def _speaks(name: str, truth: Truth, says: str, play: Play) -> Pattern:
+    return Pattern(name, truth, says, play, counted=False)
 
 
 PROTOCOLS: tuple[Pattern, ...] = (

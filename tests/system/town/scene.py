@@ -23,6 +23,9 @@ Make = Callable[[str], tuple[bytes, pika.BasicProperties]]
 """Makes a message of its content, as the application's library does it."""
 Other = Callable[[], AbstractContextManager[Any]]
 """Makes a consumer that speaks something else than AMQP 0.9.1, or a process that uses another library."""
+Play = Callable[["Scene"], None]
+Hired = tuple[Habit, int, tuple[str, ...]]
+"""Habit, how many, of which queues."""
 
 
 class Truth(StrEnum):
@@ -47,7 +50,7 @@ class Pattern:
     name: str
     truth: Truth
     says: str
-    play: Callable[[Scene], None]
+    play: Play
     arguments: Mapping[str, Any] = field(default_factory=dict)
     home: int = 0
     """The node on which its queue is declared."""
@@ -109,17 +112,15 @@ class Scene:
     """Messages that nobody was through with, and that are nowhere at the end."""
 
     def __post_init__(self) -> None:
-        self._after: list[tuple[Habit, int, tuple[str, ...]]] = []
-        self._hired: list[tuple[Habit, int, tuple[str, ...]]] = []
-        self._others: list[tuple[Other, ExitStack, str]] = []
+        self._after: Hired | None = None
+        self._hired: Hired | None = None
+        self._others: list[tuple[Other, ExitStack]] = []
         self._declared: set[str] = set()
         self._sent: set[str] = set()
-        self._processes: list[Any] = []
+        self.processes: list[Any] = []
         """Processes of other libraries that were there, with what they were through with."""
         self.other_after: Other | None = None
         """What the job starts anew instead of workers."""
-        self.others_after: dict[str, Other] = {}
-        """The same by host, where one of several is restarted alone."""
         self._lock = threading.RLock()
 
     @property
@@ -168,7 +169,8 @@ class Scene:
                 written, described = make(content) if make else (content.encode(), stamped)
                 channel.basic_publish("", queue or self.queue, written, described)
 
-        self._ask(put)
+        if count:
+            self._ask(put)
 
     def flow(self, rate: float | Callable[[float], float], queue: str = "", make: Make | None = None) -> None:
         """From now on this many messages a second."""
@@ -203,7 +205,7 @@ class Scene:
         with self._lock:
             if self.place.over.is_set():
                 raise Over
-            self._hired.append((habit, count, queues))
+            self._hired = habit, count, queues
             workers = [self._worker(habit, number, queues, hosts[number] if hosts else "") for number in range(count)]
             for one in workers:
                 one.start_soon()
@@ -214,7 +216,8 @@ class Scene:
     def _worker(self, habit: Habit, number: int, queues: tuple[str, ...], host: str) -> Worker:
         urls = self._urls_from(number if self.pattern.works_on is None else self.pattern.works_on)
         if host:
-            urls = [self.url_as(host)]
+            port = urls[0].partition("@")[2].partition("/")[0]
+            urls = [urls[0].replace(port, f"127.0.0.1:{self.place.relay.port_as(host)}")]
         worker = Worker(urls, queues or self.queue, habit, name=f"{self.name}-{number}", back_s=16.0 if len(urls) > 1 else None)
         self.workers.append(worker)
         return worker
@@ -223,32 +226,26 @@ class Scene:
     def url(self) -> str:
         return self._urls_from(0)[0]
 
-    def url_as(self, host: str) -> str:
-        """The broker's URL for who is to be seen as this host."""
-        (url, *_) = self._urls_from(0)
-        port = url.partition("@")[2].partition("/")[0]
-        return url.replace(port, f"127.0.0.1:{self.place.relay.port_as(host)}")
-
-    def enter(self, other: Other, host: str = "") -> Any:
+    def enter(self, other: Other) -> Any:
         """A consumer of another protocol, or a process of another library."""
         with self._lock:
             if self.place.over.is_set():
                 raise Over
             living = ExitStack()
             process = living.enter_context(other())
-            self._others.append((other, living, host))
-            self._processes.append(process)
+            self._others.append((other, living))
+            self.processes.append(process)
             return process
 
-    def then(self, habit: Habit, count: int = 1, *, queues: tuple[str, ...] = ()) -> None:
+    def then(self, habit: Habit, count: int = 1) -> None:
         """What the job starts anew."""
-        self._after = [(habit, count, queues)]
+        self._after = habit, count, ()
 
     def leave(self, workers: Sequence[Worker] | None = None) -> None:
         """These workers, or all of them, are killed."""
         with self._lock:
-            if workers is None:
-                self._leave_others()
+            while workers is None and self._others:
+                self._others.pop()[1].close()
             leaving = list(self.workers if workers is None else workers)
             for one in leaving:
                 one.end()
@@ -257,20 +254,15 @@ class Scene:
             self.former += leaving
             self.workers = [one for one in self.workers if one not in leaving]
 
-    def _leave_others(self, host: str = "") -> None:
-        for one in [one for one in self._others if host in ("", one[2])]:
-            one[1].close()
-            self._others.remove(one)
-
     def stuck(self, at: float | None = None) -> None:
         """It got stuck just now."""
         self.began_at = at or time.time()
 
-    def until_held(self, workers: Sequence[Any]) -> None:
-        """Wait until one of these hangs: then it got stuck."""
-        while not any(one.held for one in workers):
+    def until_held(self, workers: Sequence[Any], count: int = 1) -> None:
+        """Wait until so many of these hang: then it got stuck."""
+        while sum(bool(one.held) for one in workers) < count:
             self.sleep(0.1)
-        self.stuck(max(one.held[0] for one in workers if one.held))
+        self.stuck(max((one.held[0] for one in workers if one.held), default=None))
 
     def restart(self, options: Mapping[str, str]) -> None:
         """The job: kills all workers, or those of `host`, and starts new ones."""
@@ -282,27 +274,21 @@ class Scene:
             if host:
                 self._restart_only(host)
                 return
-            other = self.other_after or next((one for one, *_ in self._others), None)
+            other = self.other_after or next((one for one, _ in self._others), None)
             self.leave()
-            if other:
-                with suppress(Over):
+            with suppress(Over):
+                if other:
                     self.enter(other)
-            for habit, count, queues in self._after or self._hired[-1:]:
-                with suppress(Over):
-                    self.hire(habit, count, queues=queues)
+                if after := self._after or self._hired:
+                    self.hire(after[0], after[1], queues=after[2])
 
     def _restart_only(self, host: str) -> None:
-        if self.others_after:
-            self._leave_others(host)
-            with suppress(Over):
-                self.enter(self.others_after[host], host)
-            return
-        ports = {str(self.place.relay.port_as(host))}
-        there = [one for one in self.workers if any(port in one.urls[0] for port in ports)]
+        port = str(self.place.relay.port_as(host))
+        there = [one for one in self.workers if port in one.urls[0]]
         self.leave(there)
-        for habit, _, queues in self._after:
+        if self._after:
             with suppress(Over):
-                self.hire(habit, len(there), queues=queues, hosts=[host] * len(there))
+                self.hire(self._after[0], len(there), hosts=[host] * len(there))
 
     # --- what was seen
 
@@ -310,7 +296,7 @@ class Scene:
     def finished(self) -> list[tuple[float, str]]:
         """When somebody of this application was through with which message."""
         workers = [pair for one in (*self.workers, *self.former) for pair in zip(one.acked, one.done, strict=False)]
-        return workers + [pair for one in self._processes for pair in getattr(one, "done", ())]
+        return workers + [pair for one in self.processes for pair in getattr(one, "done", ())]
 
     def count(self) -> None:
         """Take what is left out of the queues, and compare by content what was sent with what somebody was through with.

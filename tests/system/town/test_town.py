@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
-from testbed.broker import HOST, PLUGINS, VERSIONS, broker, cluster, free_ports
+from testbed.broker import HOST, VERSIONS, cluster
+from testbed.patience import wait_until
 from tests.support.needs import need_broker, need_libraries
 from tests.system.town import nodes
 from tests.system.town.healthy import HEALTHY
-from tests.system.town.libraries import LIBRARIES
-from tests.system.town.play import Town, summary, town
-from tests.system.town.protocols import PROTOCOLS, SPOKEN, listener
-from tests.system.town.scene import Truth
-from tests.system.town.stuck import STUCK
+from tests.system.town.play import ALL, Town, read_cards, single_node, summary, town
+from tests.system.town.scene import Pattern, Scene, Truth
+from tests.system.town.stuck import STUCK, WORKS, hangs
 
 OPEN_S = 200.0
 """Stuck after half a minute, restarted after `for`, and a minute and a half for what would be a second restart."""
+JUDGED_WITHIN_S = 240.0
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
-"""Long are two on 4.3 that few applications live in; all others are left to `make test-manual`. By day: test_town_by_day.py."""
+"""Long are those that few applications live in; all others are left to `make test-manual`. By day: test_town_by_day.py."""
 OTHERS = [pytest.param(one, marks=pytest.mark.manual) for one in (HOST, *VERSIONS) if one != "4.3"]
 
 
@@ -28,14 +29,6 @@ OTHERS = [pytest.param(one, marks=pytest.mark.manual) for one in (HOST, *VERSION
 def version(request):
     need_broker(request.param)
     return request.param
-
-
-def assert_treated_rightly(played: Town) -> None:
-    played.close()
-    lines, mistakes = played.lines(), list(played.alerts.mistakes)
-    print(*lines, *summary(lines), sep="\n")
-    assert [line.pattern.name for line in lines if not line.right] == []
-    assert mistakes == []
 
 
 def assert_no_healthy_one_is_restarted(played: Town, *, but_stuck_ones_are: bool = False) -> None:
@@ -49,24 +42,22 @@ def assert_no_healthy_one_is_restarted(played: Town, *, but_stuck_ones_are: bool
 
 @pytest.mark.manual
 def test_the_healthy_are_left_alone_and_the_stuck_are_restarted(version, tmp_path):
-    """Of more than ninety applications on one broker, each is treated as the truth about it asks for."""
+    """Of some ninety applications on one broker, each is treated as the truth about it asks for."""
     need_libraries()
-    (port,) = free_ports(1)
-    running = broker(tmp_path / "broker", version=version, plugins=(*PLUGINS, *SPOKEN), lines=(listener(port),))
-    patterns = HEALTHY + STUCK + PROTOCOLS + LIBRARIES
-    with running as node, town([node], patterns, tmp_path / "unstick", mqtt_port=port) as played:
+    with single_node(tmp_path, ALL, version=version) as played:
         time.sleep(OPEN_S)
-        assert_treated_rightly(played)
+        played.close()
+        lines = played.lines()
+    print(*lines, *summary(lines), sep="\n")
+    assert [line.pattern.name for line in lines if not line.right] == []
+    assert played.alerts.mistakes == []
 
 
 @pytest.mark.manual
 @pytest.mark.parametrize("line", ["management_agent.disable_metrics_collector = true", "collect_statistics_interval = 30000"])
 def test_without_statistics_or_with_late_ones_no_healthy_application_is_restarted(version, line, tmp_path):
     """Where nothing or nothing recent is known, the stuck ones are reported, and the healthy ones left alone."""
-    with (
-        broker(tmp_path / "broker", version=version, lines=(line,)) as node,
-        town([node], HEALTHY + STUCK, tmp_path / "unstick") as played,
-    ):
+    with single_node(tmp_path, HEALTHY + STUCK, version=version, lines=(line,)) as played:
         time.sleep(OPEN_S)
         assert_no_healthy_one_is_restarted(played)
 
@@ -87,3 +78,44 @@ def test_consumers_of_which_nothing_is_known_are_left_alone(version, tmp_path):
     with running as brokers, town(brokers.nodes, nodes.STATISTICS_ON_ONE, tmp_path / "unstick") as played:
         time.sleep(OPEN_S)
         assert_no_healthy_one_is_restarted(played, but_stuck_ones_are=True)
+
+
+def consumes(scene: Scene) -> None:
+    """It does not connect again where its connection is lost."""
+    scene.then(WORKS)
+    scene.hire(replace(WORKS, hangs=hangs))
+
+
+GONE = (
+    Pattern("remembered", Truth.STUCK, "", consumes, remembers={"unstick_consumers_1d": "1"}),
+    Pattern("incident", Truth.STUCK, "", consumes),
+    Pattern("forgotten", Truth.LIKELY, "", consumes),
+)
+
+
+@pytest.mark.parametrize("version", [HOST, *VERSIONS], indirect=True)
+def test_who_does_not_come_back_after_the_brokers_restart(version, tmp_path):
+    """The broker's counters are new. Who is remembered, by the alert or by an open incident, is restarted once and works. Of the
+    other one, nothing is known: a person is asked."""
+    running = cluster(tmp_path / "broker", 1, version=version)
+    with running as brokers, town(brokers.nodes, GONE, tmp_path / "unstick", for_s=20.0) as played:
+        (node,) = brokers.nodes
+        pages = [f"queues/%2F/{scene.queue}" for scene in played.scenes]
+        wait_until(lambda: all(scene.workers for scene in played.scenes))
+        wait_until(lambda: [node.api("GET", page).get("consumers") for page in pages] == [1] * len(pages))
+        *stuck, forgotten = played.scenes
+        stuck[1].publish(1, body="hang")
+        played.unstick.until(played.unstick.open_documents, what="the incident")
+        brokers.stop(node)
+        brokers.start(node)
+        for scene in played.scenes:
+            scene.publish(3)
+
+        def asked() -> bool:
+            return any(card.asks for card in read_cards(played.unstick.cards()).get(forgotten.name, []))
+
+        played.unstick.until(lambda: all(scene.restarted for scene in stuck) and asked(), within_s=JUDGED_WITHIN_S)
+        wait_until(lambda: all(len({body for _, body in scene.finished}) >= 3 for scene in stuck), within_s=JUDGED_WITHIN_S)
+        played.close()
+    assert [len(scene.restarted) for scene in played.scenes] == [1, 1, 0]
+    assert [scene.lost for scene in played.scenes] == [[]] * len(GONE)
