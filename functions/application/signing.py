@@ -5,10 +5,7 @@ contains deferred alerts or a press; everything else is read when it arrives. Pa
 hand-over, unsigned, so that people can be told of alerts whose key is gone."""
 
 import hashlib
-import json
 import re
-import zlib
-from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,8 +16,6 @@ from functions.runtime.errors import BadRequest, Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 
 _HANDED_OVER = re.compile(r"([0-9]{1,12})~")  # Unix seconds, in front of a payload of alerts. A signature contains no `~`
-MAX_UNVERIFIED = 200_000
-"""Bytes of an unverified payload that are read, before and after decompression: whoever wrote it may be a stranger."""
 CONTENTS = frozenset({"target", "deferred", "press"})
 """The kinds of content: a target to step, alerts to decide, or a button pressed in a chat."""
 
@@ -57,18 +52,6 @@ def handed_over_since(payload: str) -> float | None:
     """When the alerts were handed over, according to an unverified payload; None if it contains no alerts."""
     prefix = _HANDED_OVER.match(payload)
     return float(prefix[1]) if prefix else None
-
-
-def read_unverified(payload: str) -> list[Any]:
-    """The deferred alerts that a payload claims to contain, to tell people of them; empty if it can't be read."""
-    body = _HANDED_OVER.sub("", payload[:MAX_UNVERIFIED], count=1).rpartition(".")[0]
-    try:
-        raw = urlsafe_b64decode(body.removeprefix(".") + "==")
-        text = zlib.decompressobj().decompress(raw, MAX_UNVERIFIED) if body.startswith(".") else raw
-        deferred = json.loads(text)["deferred"]
-    except (ValueError, TypeError, KeyError, RecursionError, zlib.error):
-        return []
-    return deferred if isinstance(deferred, list) else []
 
 
 def sign_approval(keys: tuple[SecretRef, ...], key: str, nonce: str, expires_at: float) -> str:

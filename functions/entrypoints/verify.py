@@ -1,7 +1,6 @@
 """The entry point for the scheduler: one wake-up, or a sweep."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 from flask import Request
@@ -19,7 +18,6 @@ from functions.entrypoints.http import Response, error_response, json_response, 
 from functions.runtime import logs
 from functions.runtime.errors import BadRequest, Denied, Unavailable
 from functions.runtime.structs import convert
-from functions.runtime.text import named
 
 VERIFY_BUDGET_S = 120.0
 HANDED_OVER_S = 30.0
@@ -28,7 +26,6 @@ AGAIN_S = 60.0
 GIVEN_UP_S = 86400.0
 """Seconds that alerts are redelivered if they can't be decided or no key fits their signature, in case somebody fixes that."""
 UNSIGNED_KEY = "unsigned"  # the document that records these warnings
-CLAIMED_SHOWN, NAME = 20, 120
 
 
 def verify(request: Request) -> Response:
@@ -87,22 +84,11 @@ def _is_given_up(adapters: Adapters, payload: str, budget: Budget) -> bool:
     carried_since = signing.handed_over_since(payload)
     if carried_since is None:
         return False  # the payload names a target; the sweep steps it
-    advance(adapters, UNSIGNED_KEY, Unsigned(tuple(_claimed_names(payload))), budget)
+    advance(adapters, UNSIGNED_KEY, Unsigned(), budget)
     if adapters.now() - carried_since <= GIVEN_UP_S:
         return False
     logs.event("ERROR", "alerts were given up: none of signing_keys verified them for a day")
     return True
-
-
-def _claimed_names(payload: str) -> Iterator[str]:
-    """The names that alerts without a valid signature give themselves. Only a message uses them, no decision."""
-    for entry in signing.read_unverified(payload)[:CLAIMED_SHOWN]:
-        try:
-            alerts = convert(entry["alerts"], tuple[Alert, ...])
-        except (ValidationError, KeyError, TypeError):
-            continue
-        for alert in alerts[:CLAIMED_SHOWN]:
-            yield str(named(alert.name[:NAME], alert.annotations.get("summary", "")[:NAME]))
 
 
 def _decide_deferred(entries: list[dict[str, Any]]) -> None:

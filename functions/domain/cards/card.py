@@ -219,7 +219,7 @@ UNSIGNED = Content(
                 "last day are then processed."
             )
         ),
-        Text("They may be yours, signed with a key that was removed since, or forged, names included. So they restart nothing."),
+        Text("They may be yours, signed with a key that was removed since, or forged. So they restart nothing."),
     ),
 )
 
@@ -242,6 +242,6 @@ KINDS: Mapping[CardKind, tuple[Content | Callable[[CardInput], Content], tuple[f
     CardKind.BUNDLE: (_bundle, (facts.names,)),
     CardKind.PAUSED: (_paused, ()),
     CardKind.RESUMED: (_resumed, ()),
-    CardKind.UNSIGNED: (UNSIGNED, (facts.unverified,)),
+    CardKind.UNSIGNED: (UNSIGNED, ()),
 }
 """Kind -> what the card says, and the facts that it shows before those of every card."""

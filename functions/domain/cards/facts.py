@@ -214,20 +214,11 @@ def page_of_incident(incident: str, rules: Rules) -> str:
 
 def names(card_input: CardInput) -> Iterator[Fact]:
     """The targets or alerts of a bundled message."""
-    yield Text("Affected"), _listed(card_input)
-
-
-def unverified(card_input: CardInput) -> Iterator[Fact]:
-    """The names that the alerts without a valid signature give themselves."""
-    yield Text("Alerts (not verified)"), _listed(card_input)
-
-
-def _listed(card_input: CardInput) -> Phrase:
     distinct = list(dict.fromkeys(card_input.bundled))
     listed: list[Phrase] = [tidy(name, 80) for name in distinct[:BUNDLED_SHOWN]]
     if len(distinct) > BUNDLED_SHOWN:
         listed.append(Text("and {count} more", count=len(distinct) - BUNDLED_SHOWN))
-    return join(listed, COMMA)
+    yield Text("Affected"), join(listed, COMMA)
 
 
 def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:

@@ -270,9 +270,9 @@ def on_bundle(turn: Turn, event: Bundled) -> None:
         post(turn, card_input, f"{document.key}-{turn.at:.3f}", (channel,))
 
 
-def on_unsigned(turn: Turn, event: Unsigned) -> None:
+def on_unsigned(turn: Turn, _event: Unsigned) -> None:
     """Report, at most once an hour, that alerts wait whose key is gone."""
     mark = f"{turn.document.key}-{turn.at // 3600:.0f}"
     if mark not in turn.document.bundled:
         turn.document = replace(turn.document, bundled={mark: turn.at})
-        post(turn, CardInput(CardKind.UNSIGNED, turn.at, bundled=event.names), mark)
+        post(turn, CardInput(CardKind.UNSIGNED, turn.at), mark)

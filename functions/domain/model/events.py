@@ -100,9 +100,7 @@ class Bundled(Struct, frozen=True):
 
 
 class Unsigned(Struct, frozen=True):
-    """The scheduler delivered alerts without a valid signature. `names`: how the alerts call themselves."""
-
-    names: tuple[str, ...] = ()
+    """The scheduler delivered alerts without a valid signature."""
 
 
 Answer = Approved | Declined | Acknowledged | Resumed

@@ -319,9 +319,7 @@ EXAMPLES: dict[str, CardInput] = {
         ),
     ),
     "resumed": CardInput("resumed", NOW, target=TARGET, detail="fixed by a rollback to 4.12.1 (h.tanaka)"),
-    "unsigned": CardInput(
-        "unsigned", NOW, bundled=("RabbitMQQueueMaybeStuck: 356 messages stand still in mail.outgoing", "DiskFull")
-    ),
+    "unsigned": CardInput("unsigned", NOW),
 }
 
 
