@@ -24,7 +24,6 @@ from functions.domain.model.incidents import (
     ALERTS_KEPT,
     QUEUES_KEPT,
     Document,
-    Firings,
     HistoryEntry,
     Incident,
     QueueState,
@@ -242,9 +241,9 @@ def _answer_duplicate(turn: Turn, event: events.AlertsReceived, case: MatchedAle
     """Answer with the incident of the alert: the one that settled it, otherwise the open one or the last that held it."""
     document = turn.document
     turn.answer_alerts(event, case, Action.HELD, Reason.DUPLICATE)
-    outcome = alerts_of_outcomes(document).find(case)
-    if outcome is None and not (document.incident and by_alert([document.incident]).find(case)):
-        outcome = by_alert(reversed(document.outcomes)).find(case)
+    outcome = alerts_of_outcomes(document)(case)
+    if outcome is None and not (document.incident and by_alert([document.incident])(case)):
+        outcome = by_alert(reversed(document.outcomes))(case)
     if outcome and turn.reply:
         turn.reply = replace(turn.reply, incident=outcome.incident, execution=None)
 
@@ -259,17 +258,15 @@ def _with_alerts(incident: Incident, cases: tuple[MatchedAlert, ...], now: float
     """Add these alerts and their queues to the incident, and count those that don't fit.
     Existing alerts stay unchanged, including earlier firings."""
     triggers, queues = list(incident.triggers), {state.queue.key: state for state in incident.queues}
-    places = Firings((trigger, place) for place, trigger in enumerate(triggers))
     left_out = 0
     for case in cases:
-        place = places.find(case)
+        place = next((place for place, trigger in enumerate(triggers) if trigger.is_of(case.alert)), None)
         new_queue = case.queue if case.queue is not None and case.queue.key not in queues else None
         if (new_queue is not None and len(queues) == QUEUES_KEPT) or (place is None and len(triggers) == ALERTS_KEPT):
             left_out += 1
             continue
         if place is None:
-            places.add(trigger := messages.to_alert_ref(case, linked=len(triggers) < messages.LINKED_TRIGGERS), len(triggers))
-            triggers.append(trigger)
+            triggers.append(messages.to_alert_ref(case, linked=len(triggers) < messages.LINKED_TRIGGERS))
         else:
             triggers[place] = replace(triggers[place], resolved_at=None)
         if new_queue is not None and case.runbook is not None:

@@ -3,12 +3,12 @@ Times are Unix seconds in UTC on our clock unless a name or its docstring says `
 
 A new field needs a default, since stored documents lack it."""
 
-from collections.abc import Iterable, Mapping
-from typing import Generic, NewType, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import NewType, TypeVar
 
 from msgspec import Struct, field
 
-from functions.domain.model.alerts import MatchedAlert, QueueRef, Target, TurnedAway
+from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target, TurnedAway
 from functions.domain.model.codes import VERSION, Ending, Phase, Proof, Reason, Verdict
 from functions.domain.model.messages import Message
 from functions.domain.model.observations import Channel, Execution, Holder, QueueSnapshot
@@ -35,6 +35,10 @@ class AlertRef(Struct, frozen=True):
     def key(self) -> str:
         """As `Alert.key`."""
         return f"{self.source}|{self.fingerprint}"
+
+    def is_of(self, alert: Alert) -> bool:
+        """Whether it is this alert, in the same firing period."""
+        return self.key == alert.key and abs(self.starts_at - alert.starts_at) <= SAME_START_S
 
     @property
     def sender(self) -> str:
@@ -236,13 +240,6 @@ class Incident(Struct, frozen=True):
         return suspected and not (self.attempt or self.restarts or self.told)
 
 
-def first_restart_at(incident: Incident) -> float | None:
-    """When its first restart began, on our clock."""
-    executions = [attempt.execution for attempt in incident.tries] + [incident.execution]
-    starts = [run.runner_started_at for run in executions if run is not None and run.runner_started_at is not None]
-    return min(starts) - incident.runner_ahead_s if starts else None
-
-
 class Outcome(Struct, frozen=True):
     incident: str
     ending: Ending
@@ -329,37 +326,29 @@ class Document(Struct, frozen=True):
         return due is not None and now >= due
 
 
-T = TypeVar("T")
 C = TypeVar("C", Incident, Outcome)
 
 
-class Firings(Generic[T]):
-    """A mapping from firing periods of alerts to values. Any report of the same period finds the first value that was added."""
+def by_alert(carriers: Iterable[C]) -> Callable[[MatchedAlert], C | None]:
+    """What finds the first of these that contains an alert. Any report of the same firing period is the same alert."""
+    kept: dict[str, list[tuple[float, C]]] = {}
+    for carrier in carriers:
+        for trigger in carrier.triggers:
+            kept.setdefault(trigger.key, []).append((trigger.starts_at, carrier))
 
-    def __init__(self, values: Iterable[tuple[AlertRef, T]]) -> None:
-        self._kept: dict[str, list[tuple[float, T]]] = {}
-        for trigger, value in values:
-            self.add(trigger, value)
+    def find(case: MatchedAlert) -> C | None:
+        firings = kept.get(case.alert.key, ())
+        return next((carrier for starts_at, carrier in firings if abs(starts_at - case.alert.starts_at) <= SAME_START_S), None)
 
-    def add(self, trigger: AlertRef, value: T) -> None:
-        self._kept.setdefault(trigger.key, []).append((trigger.starts_at, value))
-
-    def find(self, case: MatchedAlert) -> T | None:
-        firings = self._kept.get(case.alert.key, ())
-        return next((value for starts_at, value in firings if abs(starts_at - case.alert.starts_at) <= SAME_START_S), None)
+    return find
 
 
-def by_alert(carriers: Iterable[C]) -> Firings[C]:
-    """Alert -> the first of these that contains it."""
-    return Firings((trigger, carrier) for carrier in carriers for trigger in carrier.triggers)
-
-
-def alerts_of_outcomes(document: Document) -> Firings[Outcome]:
-    """The settled alerts, each with its newest outcome."""
+def alerts_of_outcomes(document: Document) -> Callable[[MatchedAlert], Outcome | None]:
+    """What finds the newest outcome that settled an alert."""
     return by_alert(outcome for outcome in reversed(document.outcomes) if outcome.settles)
 
 
 def new_alerts(document: Document, cases: tuple[MatchedAlert, ...]) -> tuple[MatchedAlert, ...]:
     """The firing alerts that no outcome of the document contains."""
-    carried = alerts_of_outcomes(document)
-    return tuple(case for case in cases if case.alert.firing and carried.find(case) is None)
+    find_settled = alerts_of_outcomes(document)
+    return tuple(case for case in cases if case.alert.firing and find_settled(case) is None)
