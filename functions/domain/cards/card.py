@@ -49,7 +49,6 @@ def _set_urgency(content: Content, card_input: CardInput) -> Content:
 
 
 def _name_values(card_input: CardInput, rules: Rules) -> dict[str, str]:
-    """What the texts of the card may name."""
     approval, escalation = card_input.shown.approval, card_input.escalation
     attempt = max(1, card_input.shown.restarts)
     times = {"at": card_input.at, "until": approval.expires_at, "next": card_input.next_at}

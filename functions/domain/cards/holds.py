@@ -64,7 +64,6 @@ def _held_headline(card_input: CardInput, urgency: str) -> Text:
 
 
 def _is_likely(card_input: CardInput) -> bool:
-    """Whether what it rests on is likely only."""
     judged = [state for state in card_input.queues if state.proof is not None]
     return bool(judged) and all(state.is_likely for state in judged)
 
@@ -117,7 +116,6 @@ def why(card_input: CardInput, reason: Reason | None, *, todo: bool = True) -> l
 
 
 def _because(card_input: CardInput, reason: Reason) -> Text:
-    """Why nothing was restarted."""
     opinion = card_input.shown.evidence.opinion if card_input.shown.evidence else None
     if reason is Reason.SYMPTOM_GONE and opinion is not None and opinion.healthy:
         return Text("It looks stuck, but the evidence job asked the application itself, and it is healthy.")

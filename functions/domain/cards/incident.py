@@ -114,7 +114,6 @@ def _by(incident: Incident) -> Phrase:
 
 
 def _executions(incident: Incident) -> list[tuple[Execution, Phrase]]:
-    """Each restart once, with its result."""
     tried: list[tuple[Execution, Phrase]] = []
     for past in incident.tries:
         if past.execution is not None:

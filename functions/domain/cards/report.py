@@ -76,7 +76,6 @@ class Report(Struct, frozen=True):
 
     @property
     def is_whole(self) -> bool:
-        """Whether both periods were read to their end."""
         return self.read >= self.archived
 
 
@@ -200,7 +199,6 @@ def _say_restarts(counts: Counts) -> Text:
 
 
 def _say_unread(cost: Report) -> list[Phrase]:
-    """What is missing in the figures."""
     newest = Text("Only the newest {count} of {of} archived incidents were read, so the figures are too low.")
     broken = Text(
         "{count} archived incident can't be read and is not counted.",

@@ -336,7 +336,6 @@ def on_resume(turn: Turn, event: Resumed) -> None:
 
 
 def _post_escalation(turn: Turn, kind: CardKind, escalation: Escalation, mark: str, url: str = "") -> None:
-    """Post to the channels that got the escalation."""
     outcome, runbook = turn.document.find_outcome(escalation.incident), turn.rules.runbooks.get(escalation.runbook)
     reason, trigger = (outcome.reason, next(iter(outcome.triggers), None)) if outcome else (None, None)
     card_input = CardInput(kind, turn.at, runbook, turn.document.target, reason=reason, trigger=trigger, acknowledge_url=url)

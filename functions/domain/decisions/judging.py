@@ -47,7 +47,6 @@ class GuardContext(Struct, frozen=True):
         return self.seen.history
 
     def runbook_of(self, state: QueueState) -> Runbook:
-        """The runbook that judges the queue."""
         return self.rules.runbooks.get(state.runbook, self.runbook)
 
 

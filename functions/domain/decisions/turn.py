@@ -56,7 +56,6 @@ class Turn:
 
     @property
     def tag(self) -> str:
-        """The tag of the incident's current attempt."""
         return f"{self.incident.id}.{self.incident.attempt}"
 
     @property
@@ -77,14 +76,12 @@ class Turn:
         return tuple(note_snapshot(state, self.snapshot_of(state)) for state in queues)
 
     def runbook_of(self, state: QueueState) -> Runbook:
-        """The runbook that judges the queue."""
         return self.rules.runbooks.get(state.runbook, self.runbook)
 
     def guard_context(self, *, approved: bool = False) -> GuardContext:
         return GuardContext(self.rules, self.runbook, self.document, self.incident, self.seen, self.at, approved=approved)
 
     def open(self, incident: Incident) -> None:
-        """Make this the open incident, replacing one that is open."""
         self.document = replace(self.document, incident=incident)
 
     def change(self, **changes: Any) -> None:
@@ -92,11 +89,9 @@ class Turn:
         self.open(replace(self.incident, **changes))
 
     def change_approval(self, **changes: Any) -> None:
-        """Change these fields of what people were asked, and what they answered."""
         self.change(approval=replace(self.incident.approval, **changes))
 
     def change_run(self, **changes: Any) -> None:
-        """Change these fields of the current restart."""
         self.change(run=replace(self.incident.run, **changes))
 
     def enter(self, phase: Phase) -> None:

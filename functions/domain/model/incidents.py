@@ -113,7 +113,6 @@ class QueueState(Struct, frozen=True):
 
     @property
     def is_likely(self) -> bool:
-        """Whether its verdict is likely only."""
         return bool(self.doubt.against)
 
 
@@ -317,7 +316,6 @@ class Document(Struct, frozen=True):
         return self.incident is not None or waits or bool(self.to_tell) or bool(self.to_archive)
 
     def find_outcome(self, incident: str) -> Outcome | None:
-        """The last outcome of this incident."""
         return next((outcome for outcome in reversed(self.outcomes) if outcome.incident == incident), None)
 
     def is_reminder_due(self, now: float) -> bool:

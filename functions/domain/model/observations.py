@@ -77,7 +77,6 @@ class ExecutionHistory(Struct, frozen=True):
     start_page: str = ""  # where people start the job by hand, with the target's options filled in
 
     def running_s(self, execution: Execution) -> float:
-        """For how long the execution has been running."""
         return max(0.0, self.runner_now - (execution.runner_started_at or self.runner_now))
 
 
@@ -113,12 +112,10 @@ class Channel(Struct, frozen=True, omit_defaults=True):
 
     @property
     def is_holding(self) -> bool:
-        """Whether it holds a message, by its counters too."""
         return self.sure > 0 and bool(self.work and self.work[-1][1])
 
     @property
     def is_full(self) -> bool:
-        """Whether it holds as many messages as it may, by its counters too."""
         return bool(self.window) and self.sure >= (self.window or 0)
 
 

@@ -202,7 +202,6 @@ class Rules(Struct, frozen=True):
 
     @property
     def zone(self) -> ZoneInfo:
-        """`time_zone` as a ZoneInfo."""
         from zoneinfo import ZoneInfo  # takes 2 ms; needed only for freeze windows and messages
 
         return ZoneInfo(self.time_zone)
