@@ -56,25 +56,20 @@ class CloudTasks(Struct, frozen=True):
         """Creates no task. What the queue does is shown as far as this account may see it."""
         from functions.adapters.checks import finding_of_error  # no start and no alert needs it
 
-        what = f"scheduler {self.queue}"
+        what, findings = f"scheduler {self.queue}", []
         try:
-            asked = {"permissions": [_CREATE]}
-            granted = _ask("POST", f"{self.queue}:testIamPermissions", timeout_s, asked).get("permissions") if creates else None
-        except (Denied, Unavailable) as error:
-            return [finding_of_error(what, error, "Check whether cloudtasks.googleapis.com can be reached.")]
-        allowed = granted == [_CREATE]  # left out if there are none
-        right = Finding(what, allowed, "tasks may be put in" if allowed else f"{_CREATE} is missing", _REMEDIES[403])
-        try:
-            queue = self._judge_queue(what, _ask("GET", self.queue, timeout_s))
-        except Unavailable as error:
-            queue = Finding(what, None, error.detail)
+            if creates:
+                granted = _ask("POST", f"{self.queue}:testIamPermissions", timeout_s, {"permissions": [_CREATE]})
+                allowed = granted.get("permissions") == [_CREATE]  # left out if there are none
+                detail = "tasks may be put in" if allowed else f"{_CREATE} is missing"
+                findings.append(Finding(what, allowed, detail, _REMEDIES[403]))
+            findings.append(self._judge_queue(what, _ask("GET", self.queue, timeout_s)))
         except Denied as error:
-            queue = (
-                Finding(what, None, "its state can't be read by this account", _VIEWER)
-                if error.status == _FORBIDDEN
-                else (finding_of_error(what, error))
-            )
-        return [right, queue] if creates else [queue]
+            hidden = Finding(what, None, "its state can't be read by this account", _VIEWER)
+            findings.append(hidden if error.status == _FORBIDDEN and (findings or not creates) else finding_of_error(what, error))
+        except Unavailable as error:
+            findings.append(finding_of_error(what, error, "Check whether cloudtasks.googleapis.com can be reached."))
+        return findings
 
     def _judge_queue(self, what: str, state: dict[str, Any]) -> Finding:
         if state.get("state") != "RUNNING":

@@ -8,7 +8,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from msgspec import Struct, field
 
@@ -104,10 +103,7 @@ class _Runner(Struct):
         """Claim and start what is due for a minute. The file stays open meanwhile, so that each query costs next to nothing."""
         with open_file(SYSTEM, self.path, timeout_s=_FILE_TIMEOUT_S) as file:
             renew_at, until = 0.0, time.monotonic() + _OPEN_S
-            opened = Path(self.path).stat().st_ino
             while time.monotonic() < until and not self.stop.is_set():
-                if Path(self.path).stat().st_ino != opened:  # the file was replaced
-                    return
                 if time.monotonic() >= renew_at:
                     self._renew(file)
                     renew_at = time.monotonic() + _RENEW_S
@@ -136,19 +132,13 @@ class _Runner(Struct):
             _succeeds("The sweep", self.sweep)
 
     def _deliver(self, due: _Due) -> None:
-        delivered = False
-        try:
-            delivered = _succeeds("A wake-up", lambda: self.deliver(due.payload))
-        finally:
-            self._finish(due, delivered=delivered)
+        self._finish(due, delivered=_succeeds("A wake-up", lambda: self.deliver(due.payload)))
 
     def _finish(self, due: _Due, *, delivered: bool) -> None:
         """Write what came of it, and free the place. If that can't be written, its lease ends, and it is delivered again."""
-        try:
-            _succeeds("What came of a wake-up", lambda: self._settle(due, delivered=delivered))
-        finally:
-            self.under_way.pop(due.id, None)
-            self.place_free.set()
+        _succeeds("What came of a wake-up", lambda: self._settle(due, delivered=delivered))
+        self.under_way.pop(due.id, None)
+        self.place_free.set()
 
     def _settle(self, due: _Due, *, delivered: bool) -> None:
         """Delete a delivered wake-up; release one that failed, so that it is delivered again. Matches payload and owner too:
@@ -177,8 +167,8 @@ def _claim(file: sqlite3.Connection, owner: str, now: float, places: int, lists:
         " ORDER BY instr(substr(payload, 1, :time), '~'), min(at) LIMIT :places",
         {**times, "places": places, "time": _TIME_LENGTH},
     ).fetchall()
-    wakes = [_Due(*row[:3]) for row in rows]
-    wakes = [due for due in wakes if not due.is_list] + [due for due in wakes if due.is_list][: max(lists, 0)]
+    wakes = [_Due(*row[:3]) for row in rows]  # lists last
+    wakes = wakes[: sum(not due.is_list for due in wakes) + max(lists, 0)]
     update = f"UPDATE wake_ups SET owner = :owner, leased_until = :until WHERE id = :id AND NOT {leased}"  # noqa: S608 - as above
     lease = {**times, "owner": owner, "until": now + _LEASE_S}
     return [due for due in wakes if file.execute(update, {**lease, "id": due.id}).rowcount == 1]

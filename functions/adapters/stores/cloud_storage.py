@@ -61,9 +61,8 @@ class CloudStorage(Struct, frozen=True):
 
     def list_documents(self, *, timeout_s: float) -> list[Listed]:
         """All documents, by key. One request for each 1,000 of them, since `due` is in the objects' metadata."""
-        prefix = self._document("")[: -len(".json")]
-        listed = self._list(prefix, "", timeout_s)
-        return [Listed(name[len(prefix) :].removesuffix(".json"), due) for name, due in listed]
+        listed = self._list("documents/", "", timeout_s)
+        return [Listed(name.removeprefix("documents/").removesuffix(".json"), due) for name, due in listed]
 
     def archive(self, path: str, body: bytes, *, timeout_s: float) -> None:
         self._write(path, body, timeout_s, {})
@@ -91,21 +90,18 @@ class CloudStorage(Struct, frozen=True):
     def _bucket(self) -> str:
         return f"/storage/v1/b/{quote(self.bucket, safe='')}/o"
 
-    def _read(self, name: str, timeout_s: float) -> Answer:
-        path = f"/download{self._bucket()}/{quote(name, safe='')}?alt=media"
-        answer = _SERVICE.ask("GET", path, timeout_s=timeout_s, max_bytes=_MOST_BYTES)
-        hashes = answer.headers.get("x-goog-hash", "")
-        if "md5=" in hashes and f"md5={_md5(answer.body)}" not in hashes:
-            raise Unavailable(SYSTEM, Text("answered with other bytes than were stored"))
-        return answer
-
     def _read_if_there(self, name: str, timeout_s: float) -> Answer | None:
+        path = f"/download{self._bucket()}/{quote(name, safe='')}?alt=media"
         try:
-            return self._read(name, timeout_s)
+            answer = _SERVICE.ask("GET", path, timeout_s=timeout_s, max_bytes=_MOST_BYTES)
         except Denied as error:
             if error.status == _NOT_FOUND and not _no_bucket(error):
                 return None
             raise
+        hashes = answer.headers.get("x-goog-hash", "")
+        if "md5=" in hashes and f"md5={_md5(answer.body)}" not in hashes:
+            raise Unavailable(SYSTEM, Text("answered with other bytes than were stored"))
+        return answer
 
     def _write(
         self, name: str, body: bytes, timeout_s: float, metadata: dict[str, str], *, generation: int | None = None

@@ -613,7 +613,7 @@ def test_a_token_that_can_not_be_fetched_now_is_unavailable(monkeypatch, account
         ({}, [True, True], "the queue runs"),
         ({"permissions": ()}, [False, True], "roles/cloudtasks.enqueuer"),
         ({"queue_refuse": 403}, [True, None], "roles/cloudtasks.viewer"),
-        ({"queue_refuse": 503}, [True, None], "503"),
+        ({"queue_refuse": 503}, [True, False], "503"),
         ({"queue_body": {"state": "PAUSED"}}, [True, False], "queues resume"),
         ({"queue_body": {"state": "RUNNING", "retryConfig": {"maxAttempts": 5}}}, [True, False], "gives up after 5 attempts"),
         ({"refuse": 404}, [False], "There is no such queue"),

@@ -42,6 +42,9 @@ class Command(Struct, frozen=True):
 
     name: ClassVar[str] = "command runner"
     needs_machine: ClassVar[bool] = True
+    url: ClassVar[str] = "command://localhost"
+    """The same on every machine: it is part of each target's key, and a container gets a new host name with each start."""
+    token_expires_at: ClassVar[None] = None
 
     path: str
     """SQLite file with the history; may be the local store's. `PATH-runs` has the output."""
@@ -49,15 +52,6 @@ class Command(Struct, frozen=True):
     """Commands by the name that `restart.job` gives."""
     systemd: bool = False
     """Whether each command runs in a unit of its own (unstick-run@.service). Needed if systemd runs Unstick."""
-
-    @property
-    def url(self) -> str:
-        """The same on every machine: it is part of each target's key, and a container gets a new host name with each start."""
-        return "command://localhost"
-
-    @property
-    def token_expires_at(self) -> None:
-        """None: commands need no token."""
 
     def job_named(self, name: str) -> Job:
         """The command of this name. Raises Denied if there is none."""
@@ -67,13 +61,13 @@ class Command(Struct, frozen=True):
         raise Denied(SYSTEM, Text("there is no command {job}", job=name), code=DeniedCode.JOB, remedy=remedy)
 
     def look(self, target: Target, *, since_s: float, follow: str | None, tail: bool, timeout_s: float) -> ExecutionHistory:
-        where, followed, lines = "(target = ? AND (ended_at IS NULL OR ended_at > ?)) OR id = ?", None, None
+        where = "(target = ? AND (ended_at IS NULL OR ended_at > ?)) OR id = ?"
         rows = runs.find(self.path, where, (target.key, time.time() - since_s, follow), timeout_s=timeout_s)
         now = time.time()  # after the rows: none has ended later
-        for run in rows:
-            if str(run.id) == follow:
-                followed, lines = _to_execution(run), self._read_tail(run) if tail and run.state.ended_at else None
-        return ExecutionHistory(now, tuple(map(_to_execution, rows)), followed=followed, tail=lines, read_at=now)
+        executions = tuple(map(_to_execution, rows))
+        followed = next((run for run in executions if run.id == follow), None)
+        lines = self._read_tail(followed.id) if followed and followed.ended and tail else None
+        return ExecutionHistory(now, executions, followed=followed, tail=lines, read_at=now)
 
     def run(self, target: Target, *, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
         """Start the command once. Its supervisor refuses right before the command if it is too late by then."""
@@ -116,17 +110,13 @@ class Command(Struct, frozen=True):
         try:
             runs.create_order(folder, run, argv, not_after, job.timeout_s)
             runs.launch(folder, run, systemd=self.systemd, timeout_s=ends - time.monotonic())
-        except OSError as error:
-            remedy = Text("Run `unstick check`, which says what is missing.")
-            self._withdraw(run, Denied(SYSTEM, str(error), remedy=remedy))
-        except Denied as denied:
-            self._withdraw(run, denied)
+        except (OSError, Denied) as error:
+            if runs.withdraw(self.path, run, timeout_s=1.0):  # then it is certain that nothing runs
+                if isinstance(error, Denied):
+                    raise
+                remedy = Text("Run `unstick check`, which says what is missing.")
+                raise Denied(SYSTEM, str(error), remedy=remedy) from None
         return self._wait(run, lambda state: state.began_at is not None, ends)
-
-    def _withdraw(self, run: int, refusal: Denied) -> None:
-        """Raise the refusal if it is certain that nothing runs."""
-        if runs.withdraw(self.path, run, timeout_s=1.0):
-            raise refusal
 
     def _wait(self, run: int, is_enough: Callable[[State], bool], ends: float) -> Execution:
         """Wait until the run's state is enough, or the time is up. One that has not begun by then may still begin."""
@@ -137,9 +127,9 @@ class Command(Struct, frozen=True):
             return _to_execution(row)
         raise Unavailable(SYSTEM, Text("the command has not begun yet"), late=True)
 
-    def _read_tail(self, run: Run) -> tuple[str, ...]:
+    def _read_tail(self, run: str) -> tuple[str, ...]:
         """The last lines, masked."""
-        output = mask(redact(runs.read_output(runs.folder_of(self.path), run.id)))
+        output = mask(redact(runs.read_output(runs.folder_of(self.path), int(run))))
         lines = [line[:LINE] for line in output.split("\n") if line.strip()]
         return tuple(lines[-TAIL_LINES:])
 

@@ -57,11 +57,7 @@ class Rundeck(Struct, frozen=True):
     @property
     def token_expires_at(self) -> float | None:
         """`token_expires` in Unix seconds; None if unknown."""
-        try:
-            moment = datetime.fromisoformat(self.token_expires)
-        except ValueError:
-            return None
-        return moment.timestamp() if moment.tzinfo else None
+        return datetime.fromisoformat(self.token_expires).timestamp() if self.token_expires else None
 
 
 ADAPTER: type[Runner] = Rundeck

@@ -195,10 +195,8 @@ def _token_refused(answer: http_client.Answer) -> bool:
 def _error(answer: http_client.Answer) -> tuple[str, str]:
     """The fields errorCode and message; both may be missing, and `error` may be a text instead of true."""
     try:
-        body = answer.json()
+        body = answer.object()
     except Unavailable:
-        return "", ""
-    if not isinstance(body, dict):
         return "", ""
     code, message = str(body.get("errorCode") or ""), str(body.get("message") or body.get("error") or "")
     arguments = body.get("args")
@@ -270,29 +268,24 @@ def part(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return inner if isinstance(inner, dict) else {}
 
 
-def options_of(row: Mapping[str, Any]) -> dict[str, str] | None:
-    """The options that a run was started with; None for a run without a job. Empty values are left out."""
-    job = row.get("job")
-    if not isinstance(job, dict):
-        return None
-    given = job.get("options")
-    return {str(name): str(value) for name, value in given.items() if value not in ("", None)} if isinstance(given, dict) else {}
+def options_of(row: Mapping[str, Any]) -> dict[str, str]:
+    """The options that a run was started with, without empty values."""
+    given = part(part(row, "job"), "options")
+    return {str(name): str(value) for name, value in given.items() if value not in ("", None)}
 
 
 def execution_of(row: Mapping[str, Any], settings: Rundeck) -> Execution:
     """Convert Rundeck's execution object. Only `date-ended` shows whether it ended: the list of statuses is open."""
-    number = row.get("id")
-    status = row.get("status")
-    if not str(number).isascii() or not str(number).isdigit() or not isinstance(status, str):
+    number, status, custom = row.get("id"), row.get("status"), row.get("customStatus")
+    if not isinstance(number, int) or not isinstance(status, str):
         raise Unavailable(SYSTEM, Text("sent an execution without an id or a status"))
-    options = options_of(row) or {}
-    custom = row.get("customStatus")
+    options = options_of(row)
     return Execution(
         id=str(number),
-        url=_page(row, str(number), settings.url.rstrip("/")),
+        url=_page(row, settings.url.rstrip("/")),
         status=plain(f"{status}: {quoted(str(custom))}" if custom else status, 60),
-        runner_started_at=_seconds(row.get("date-started")),
-        runner_ended_at=_seconds(row.get("date-ended")),
+        runner_started_at=seconds(row.get("date-started")),
+        runner_ended_at=seconds(row.get("date-ended")),
         tag=plain(options.get(INCIDENT_OPTION, ""), 100),
         runner_not_after=_not_after(options.get(NOT_AFTER_OPTION, "")),
         user=plain(str(row.get("user") or ""), 100),
@@ -302,15 +295,15 @@ def execution_of(row: Mapping[str, Any], settings: Rundeck) -> Execution:
     )
 
 
-def _page(row: Mapping[str, Any], number: str, url: str) -> str:
+def _page(row: Mapping[str, Any], url: str) -> str:
     """The execution's page. Rundeck's own link uses its configured server URL, which may be wrong or not even a web page."""
     link = row.get("permalink")
     if isinstance(link, str) and link.startswith(f"{url}/"):
         return plain(link, 500)
-    return f"{url}/project/{quote(str(row.get('project') or ''), safe='')}/execution/show/{number}"
+    return f"{url}/project/{quote(str(row.get('project') or ''), safe='')}/execution/show/{row['id']}"
 
 
-def _seconds(moment: Any) -> float | None:
+def seconds(moment: Any) -> float | None:
     """{"unixtime": milliseconds} as seconds."""
     milliseconds = moment.get("unixtime") if isinstance(moment, dict) else None
     return milliseconds / 1000 if isinstance(milliseconds, int | float) else None

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -77,8 +77,7 @@ def look(
     ours, others = (tuple(_mark_abandoned(row, server) for row in some) for some in (ours, others))
     followed = followed and _mark_abandoned(followed, server)
     newest = max(lists, key=lambda listed: (listed.runner_now, -listed.read_at))
-    projects = (row.get("project") for row in rows)
-    project = next((name for name in projects if name and isinstance(name, str)), "")
+    project = next((str(row["project"]) for row in rows if row.get("project")), "")
     page = start_page(settings, target, project) if project else ""
     return ExecutionHistory(newest.runner_now, ours, others, followed, lines, newest.read_at, page)
 
@@ -110,8 +109,7 @@ def start_page(settings: Rundeck, target: Target, project: str = "") -> str:
     url, job = settings.url.rstrip("/"), quote(target.job, safe="")
     if not project:
         return f"{url}/job/show/{job}"
-    given = [(name, value) for name, value in sorted(target.options.items()) if value]
-    options = "&".join(f"opt.{quote(name, safe='')}={quote(value, safe='')}" for name, value in given)
+    options = urlencode({f"opt.{name}": value for name, value in sorted(target.options.items()) if value}, quote_via=quote)
     page = f"{url}/project/{quote(project, safe='')}/job/show/{job}"
     return f"{page}?{options}" if options else page
 
@@ -139,7 +137,8 @@ def _list(to: answers.Connection, job: str, status: str, *, since_s: float = 0.0
         whole = offset + len(page) >= total
         if whole or pages == 1:
             return _Listed(tuple(rows), now, answer.at, at_once=whole and number == 0)
-        if not status and all(_is_ended_before(row, now - since_s - LONG_RUN_S) for row in page):
+        ends = [answers.seconds(row.get("date-ended")) for row in page]
+        if not status and all(ended and ended < now - since_s - LONG_RUN_S for ended in ends):
             return _Listed(tuple(rows), now, answer.at, at_once=False)
     count = PAGE * MAX_PAGES
     why = Text("has over {count} executions of this job, too many to search; give each target a job of its own", count=count)
@@ -147,20 +146,13 @@ def _list(to: answers.Connection, job: str, status: str, *, since_s: float = 0.0
 
 
 def _read_page(body: Any, offset: int) -> tuple[list[Mapping[str, Any]], int]:
-    paging, rows = answers.mapping(body).get("paging"), answers.mapping(body).get("executions")
-    total = paging.get("total") if isinstance(paging, dict) else None
+    rows, total = answers.mapping(body).get("executions"), answers.part(body, "paging").get("total")
     if not isinstance(rows, list) or not isinstance(total, int):
         raise Unavailable(answers.SYSTEM, Text("sent something other than a list of executions"))
     if len(rows) < min(PAGE, total - offset):
         hidden = Text("hides executions: {shown} of {total} shown", shown=len(rows), total=total - offset)
-        status, remedy = answers.HTTP_OK, answers.EVENT_RIGHT
-        raise Denied(answers.SYSTEM, hidden, remedy=remedy, status=status)
+        raise Denied(answers.SYSTEM, hidden, remedy=answers.EVENT_RIGHT, status=answers.HTTP_OK)
     return [answers.mapping(row) for row in rows], total
-
-
-def _is_ended_before(row: Mapping[str, Any], runner_time: float) -> bool:
-    ended = row.get("date-ended")
-    return isinstance(ended, dict) and isinstance(ended.get("unixtime"), int) and ended["unixtime"] / 1000 < runner_time
 
 
 def _split_by_target(
@@ -172,9 +164,8 @@ def _split_by_target(
     ours: dict[str, Execution] = {}
     others: dict[str, Execution] = {}
     for row in sorted(rows, key=lambda row: "date-ended" in row):
-        options = answers.options_of(row)
         execution = answers.execution_of(row, settings)
-        same = options is not None and {name: value for name, value in options.items() if name not in own} == wanted
+        same = {name: value for name, value in answers.options_of(row).items() if name not in own} == wanted
         (ours if same else others)[execution.id] = execution
     return _newest_first(ours.values()), _newest_first(execution for execution in others.values() if not execution.ended)
 
@@ -194,24 +185,23 @@ def _follow(to: answers.Connection, execution: str, *, tail: bool) -> tuple[Exec
             if denied.code is DeniedCode.JOB:
                 return None, None
             raise
-        retried = row.get("retriedExecution")
-        if not isinstance(retried, dict) or "id" not in retried:
+        retried = answers.part(row, "retriedExecution").get("id")
+        if retried is None:
             last = answers.execution_of(row, to.settings)
             return last, _read_tail(to, last.id) if tail and last.ended else None
-        execution = str(retried["id"])
-    retried = Text("execution {id} was retried more than {count} times, or in a circle", id=chain[0], count=MAX_RETRIES)
-    raise Unavailable(answers.SYSTEM, retried)
+        execution = str(retried)
+    why = Text("execution {id} was retried more than {count} times, or in a circle", id=chain[0], count=MAX_RETRIES)
+    raise Unavailable(answers.SYSTEM, why)
 
 
 def _read_tail(to: answers.Connection, execution: str) -> tuple[str, ...] | None:
     """The last log lines, with secrets masked; None if they can't be read, which must not fail the whole reading."""
     try:
         answer = answers.ask(to.within(to.left_s / 2), "GET", f"execution/{execution}/output?lastlines={LINES_READ}")
-        entries = answer.object().get("entries")
+        rows = [answers.mapping(row) for row in answer.object().get("entries") or ()]
     except (Denied, Unavailable):
         return None
-    rows = entries if isinstance(entries, list) else []
-    output = mask(redact("\n".join(str(row.get("log") or "").replace("\n", " ") for row in rows if isinstance(row, dict))))
+    output = mask(redact("\n".join(str(row.get("log") or "").replace("\n", " ") for row in rows)))
     lines = [answers.without_noise(line) for line in output.split("\n")]
     return tuple(line for line, _ in groupby(filter(None, lines)))[-TAIL_LINES:]
 
@@ -223,7 +213,7 @@ def run(settings: Rundeck, target: Target, *, tag: str, runner_not_after: float,
     sent = answers.without_empty({**target.options, **own})
     row = answers.start(answers.connect(settings, timeout_s), target.job, sent)
     execution = answers.execution_of(row, settings)
-    echo = answers.options_of(row) or {}
+    echo = answers.options_of(row)
     if target.holder not in sent:
         echo.pop(target.holder, None)  # the default, with which the job restarts all hosts
     if echo != sent:
@@ -288,19 +278,11 @@ def _read_output(to: answers.Connection, execution: str) -> tuple[NodeOutput, ..
     entries = body.get("entries")
     if body.get("pending") or not isinstance(entries, list):
         return None
-    # what only Rundeck wrote is left out if nothing remains of it; a Java trace may be evidence if the job wrote it
-    written = [entry for entry in entries if isinstance(entry, dict) and (_is_of_job(entry) or _line(entry))]
     lines: dict[str, list[str]] = {}
-    for entry in written:
-        lines.setdefault(str(entry.get("node") or ""), []).append(_line(entry))
+    for entry in map(answers.mapping, entries):
+        # Rundeck's own messages have a level but no step. A Java trace may be evidence if the job wrote it.
+        is_of_job, line = "stepctx" in entry or "level" not in entry, str(entry.get("log") or "")
+        line = line if is_of_job else answers.without_noise(line)
+        if is_of_job or line:
+            lines.setdefault(str(entry.get("node") or ""), []).append(line)
     return tuple(NodeOutput(node, "\n".join(texts)) for node, texts in lines.items())
-
-
-def _line(entry: dict[str, Any]) -> str:
-    line = str(entry.get("log") or "")
-    return line if _is_of_job(entry) else answers.without_noise(line)
-
-
-def _is_of_job(entry: dict[str, Any]) -> bool:
-    """Whether a step wrote it. Rundeck's own messages about a run have a level but no step."""
-    return "stepctx" in entry or "level" not in entry
