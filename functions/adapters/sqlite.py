@@ -18,7 +18,7 @@ from functions.runtime.text import Text, named
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS documents (
-    key TEXT PRIMARY KEY, body BLOB NOT NULL, generation INTEGER NOT NULL, due REAL, saved_at REAL NOT NULL);
+    key TEXT PRIMARY KEY, body BLOB NOT NULL, generation INTEGER NOT NULL, due REAL);
 CREATE TABLE IF NOT EXISTS archive (path TEXT PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS wake_ups (
     id INTEGER PRIMARY KEY, at REAL NOT NULL, payload TEXT NOT NULL, failures INTEGER NOT NULL DEFAULT 0,

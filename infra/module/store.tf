@@ -40,18 +40,6 @@ resource "google_storage_bucket" "store" {
     }
   }
 
-  # Alerts without a target are forgotten a month after they were last heard of.
-  lifecycle_rule {
-    action {
-      type = "Delete"
-    }
-    condition {
-      age            = 30
-      matches_prefix = ["documents/alert-"]
-      with_state     = "LIVE"
-    }
-  }
-
   # Open incidents and the archive. A plan that deletes it is refused, and it is left standing where the module's call is removed.
   deletion_policy = "ABANDON"
 

@@ -3,7 +3,6 @@ system: SQLite's locks and shared memory don't work there (sqlite.org/wal.html).
 
 import contextlib
 import sqlite3
-import time
 
 from msgspec import Struct
 
@@ -13,16 +12,9 @@ from functions.application.ports import Finding, Listed, Store, Stored
 from functions.runtime.errors import Conflict
 
 SYSTEM = "store"
-SHORT_LIVED, SHORT_LIVED_S = "alert-", 30 * 86400.0
-"""Documents of alerts without a target are forgotten when they are this old and have nothing to send, as in the bucket
-(infra/module/store.tf)."""
 
-_CREATE = "INSERT INTO documents VALUES (:key, :body, 1, :due, :now) ON CONFLICT DO NOTHING"
-_UPDATE = (
-    "UPDATE documents SET body = :body, generation = generation + 1, due = :due, saved_at = :now"
-    " WHERE key = :key AND generation = :former"
-)
-_FORGET = f"DELETE FROM documents WHERE due IS NULL AND key GLOB '{SHORT_LIVED}*' AND saved_at < :old"  # noqa: S608 - a constant
+_CREATE = "INSERT INTO documents VALUES (:key, :body, 1, :due) ON CONFLICT DO NOTHING"
+_UPDATE = "UPDATE documents SET body = :body, generation = generation + 1, due = :due WHERE key = :key AND generation = :former"
 
 
 class LocalStore(Struct, frozen=True):
@@ -36,13 +28,11 @@ class LocalStore(Struct, frozen=True):
         return Stored(body=row[0], generation=str(row[1])) if row else None
 
     def save(self, key: str, body: bytes, *, generation: str | None, due: float | None, timeout_s: float) -> str:
-        former, now = int(generation or 0), time.time()
-        values = {"key": key, "body": body, "former": former, "due": due, "now": now, "old": now - SHORT_LIVED_S}
+        former = int(generation or 0)
+        values = {"key": key, "body": body, "former": former, "due": due}
         with self._file(timeout_s) as file:
             if file.execute(_CREATE if generation is None else _UPDATE, values).rowcount != 1:
                 raise Conflict(f"{key} was changed by somebody else")
-            if key.startswith(SHORT_LIVED):
-                file.execute(_FORGET, values)
         return str(former + 1)
 
     def list_documents(self, *, timeout_s: float) -> list[Listed]:

@@ -204,11 +204,6 @@ run "store" {
     condition     = one(google_storage_bucket.store.lifecycle_rule[1].condition).with_state == "ARCHIVED" && one(google_storage_bucket.store.lifecycle_rule[1].condition).days_since_noncurrent_time == 30
     error_message = "Old versions go after 30 days, live ones stay."
   }
-
-  assert {
-    condition     = one(google_storage_bucket.store.lifecycle_rule[2].condition).age == 30 && one(google_storage_bucket.store.lifecycle_rule[2].condition).matches_prefix == tolist(["documents/alert-"])
-    error_message = "Alerts without a target go after 30 days, and no document of a target."
-  }
 }
 
 run "schedule" {

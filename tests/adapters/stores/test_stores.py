@@ -419,26 +419,3 @@ def test_googles_client_reads_what_was_written_and_writes_what_is_read(cloud_lab
     assert (stored.body, stored.generation) == (b"theirs", str(blob.generation))
     with pytest.raises(Conflict):
         store.save("a b+%/ü", b"", generation=generation, due=None, timeout_s=PATIENCE_S)
-
-
-# --- what the local store forgets --------------------------------------------------------------------------------------
-
-
-def test_alerts_without_a_target_are_forgotten_after_a_month(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in the bucket. What has something left to send stays, and so do targets and what was heard of since."""
-    settings = local.LocalStore(str(tmp_path / "unstick.db"))
-
-    def save(key: str, days: float, *, due: float | None = None, generation: str | None = None) -> str:
-        monkeypatch.setattr(local.time, "time", lambda: 1_800_000_000 + days * 86400)
-        return settings.save(key, b"{}", generation=generation, due=due, timeout_s=PATIENCE_S)
-
-    save("alert-old", 0)
-    save("alert-open", 0, due=1.0)
-    save("a-target", 0)
-    again = save("alert-again", 0)
-    save("alert-again", 20, generation=again)
-    save("alert-new", 29)
-    assert len(settings.list_documents(timeout_s=PATIENCE_S)) == 5
-    save("alert-newest", 31)
-    kept = {listed.key for listed in settings.list_documents(timeout_s=PATIENCE_S)}
-    assert kept == {"a-target", "alert-again", "alert-new", "alert-newest", "alert-open"}
