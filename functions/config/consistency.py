@@ -1,86 +1,44 @@
-"""Finds mistakes of unstick.yaml that only several keys together show.
-
-Places that are wrong by themselves are skipped; everything else is checked."""
+"""Finds contradictions between the keys of unstick.yaml, where each value is right by itself."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
-from functions.config.settings import LOCAL, adapter_names, load_adapter
-from functions.config.validation import Path, Schema, adapter_schema, describe, file_schema, read
+from functions.config.settings import LOCAL, Auth, File, adapter_names, load_adapter
+from functions.config.validation import Path, adapter_schema, describe, file_schema, read
 from functions.domain.decisions.matching import HOLDER_HOST, template_labels
 from functions.domain.model.codes import Mode
 from functions.domain.model.runbooks import OWN_OPTIONS, EvidenceJob, Recovered, Restart, Runbook
 from functions.domain.texts.patterns import full_match, mask
 from functions.runtime.structs import convert
 
-T = TypeVar("T")
 Mistakes = Iterator[tuple[Path, str, str]]  # (place, what is wrong there, how to fix it)
 
 
-def find_inconsistencies(top: Mapping[str, Any], wrong: set[Path], *, on_cloud_run: bool) -> Mistakes:
-    """Find contradictions between the keys of the file. `wrong`: the places that are wrong by themselves."""
-    yield from _check_top(top, wrong, on_cloud_run=on_cloud_run)
-    lists: list[Path] = [("notify",), ("report", "channels")]
-    jobs = [_at(runbook, "restart", "job") for runbook in _list(top, "runbooks")]
-    restarting, names = {job.lower() for job in jobs if isinstance(job, str)}, dict[str, int]()
-    for n, raw in enumerate(_list(top, "runbooks")):
+def find_inconsistencies(top: Mapping[str, Any], file: File, *, on_cloud_run: bool) -> Mistakes:
+    """Find contradictions between the keys of the file. `top`: as written."""
+    yield from _check_systems(top, file, on_cloud_run=on_cloud_run)
+    yield from _check_places(file, on_cloud_run=on_cloud_run)
+    yield from _check_channels(file)
+    restarting, names = {runbook.restart.job.lower() for runbook in file.runbooks}, dict[str, int]()
+    for n, runbook in enumerate(file.runbooks):
         here: Path = ("runbooks", n)
-        lists += [(*here, key) for key in ("notify", "escalate")]
-        runbook = _convert_rest(raw, here, wrong, file_schema()["properties"]["runbooks"]["items"], Runbook)
-        if runbook is None:
-            continue
         if (first := names.setdefault(runbook.name, n)) != n:
             yield (*here, "name"), "is the name of another runbook too", f"Rename it; the first is runbooks[{first}]"
-        for place, what, remedy in (*_check_symptom(raw, here, wrong), *_check_runbook(runbook, top, restarting)):
-            if place[1:2] == ("options",) and (*here, place[0], "allow", *place[2:]) in wrong:
-                continue  # its pattern is there, only wrong by itself
+        written = top["runbooks"][n]["symptom"]
+        for place, what, remedy in (*_check_symptom(written), *_check_runbook(runbook, top, restarting)):
             yield (*here, *place), what, remedy
-    for place in lists:
-        yield from _check_channels(top, place)
 
 
-def _at(value: Any, *place: str | int) -> Any:
-    """The value at a place; None if there is none."""
-    for part in place:
-        in_list = isinstance(part, int) and isinstance(value, list)
-        value = value[part] if in_list else value.get(part) if isinstance(value, dict) else None
-    return value
-
-
-def _list(value: Any, *place: str | int) -> list[Any]:
-    """The list at a place; an empty one if there is none."""
-    there = _at(value, *place)
-    return there if isinstance(there, list) else []
-
-
-def _convert_rest(raw: Any, here: Path, wrong: set[Path], schema: Schema, kind: type[T]) -> T | None:
-    """Convert the value at a place without its wrong parts; None if too little is left."""
-
-    def keep(value: Any, place: Path) -> Any:
-        if isinstance(value, dict):
-            return {key: keep(part, (*place, key)) for key, part in value.items() if (*place, key) not in wrong}
-        if isinstance(value, list):
-            return [keep(part, (*place, n)) for n, part in enumerate(value) if (*place, n) not in wrong]
-        return value
-
-    try:
-        return None if here in wrong else convert(read(keep(raw, here), schema), kind)
-    except (ValueError, KeyError):  # from msgspec, if a freeze window or symptom lost a key
-        return None
-
-
-def _check_top(top: Mapping[str, Any], wrong: set[Path], *, on_cloud_run: bool) -> Mistakes:
+def _check_systems(top: Mapping[str, Any], file: File, *, on_cloud_run: bool) -> Mistakes:
     runners, symptoms = adapter_names("runners"), adapter_names("symptoms")
     if sum(name in top for name in runners) != 1:
         yield (), "names no runner or several", f"Add exactly one of {', '.join(runners)}"
     if not any(name in top for name in symptoms):
         yield (), "names no symptom", f"Add one of {', '.join(symptoms)}"
-    auth = _at(top, "grafana", "auth")
-    if isinstance(auth, dict) and not any(auth.values()) and not any(place[:2] == ("grafana", "auth") for place in wrong):
+    if file.grafana.auth == Auth():
         yield ("grafana", "auth"), "names no authentication method", "Add at least one of hmac, basic and bearer"
     for symptom in symptoms:
-        headers = _at(top, symptom, "headers")
-        for name, value in headers.items() if isinstance(headers, dict) else ():
+        for name, value in top.get(symptom, {}).get("headers", {}).items():
             if mask(line := f"{name}: {value}") != line:
                 what, remedy = "looks like a secret, and is written out", "Use `token` or `password`, or a proxy"
                 yield (symptom, "headers", name), what, remedy
@@ -88,43 +46,43 @@ def _check_top(top: Mapping[str, Any], wrong: set[Path], *, on_cloud_run: bool) 
         if name in top and load_adapter("runners", name).needs_machine:
             remedy = "Use another runner, or run Unstick on a machine of its own"
             yield (name,), "starts processes here, and Cloud Run keeps none", remedy
-    yield from _check_places(top, on_cloud_run=on_cloud_run)
 
 
-def _check_places(top: Mapping[str, Any], *, on_cloud_run: bool) -> Mistakes:
+def _check_places(file: File, *, on_cloud_run: bool) -> Mistakes:
     """What only a local store settles, and where none can be."""
     properties = file_schema()["properties"]
     for key in ("scheduler", "signing_keys"):
-        if key not in top and isinstance(top.get("store"), dict) and LOCAL not in top["store"]:
+        if not getattr(file, key) and file.store.name != LOCAL:
             yield (), f"lacks the key {key}", f"Add `{key}:`, {describe(properties[key])}; only a local store needs none"
-    for key in ("store", "scheduler"):
-        if on_cloud_run and _at(top, key, LOCAL) is not None:
+    for key, named in (("store", file.store), ("scheduler", file.scheduler)):
+        if on_cloud_run and named and named.name == LOCAL:
             remedy = "Use cloud_storage for the store, cloud_tasks for the scheduler"
             yield (key,), "is local, and Cloud Run keeps no files", remedy
 
 
-def _check_channels(top: Mapping[str, Any], place: Path) -> Mistakes:
-    channels = _at(top, "channels")
-    known = channels if isinstance(channels, dict) else {}
-    for n, name in enumerate(_list(top, *place)):
-        if isinstance(name, str) and name not in known:
-            remedy = f"Known: {', '.join(known) or 'none'}; add it to `channels:` or fix the name"
-            yield (*place, n), "names no channel", remedy
+def _check_channels(file: File) -> Mistakes:
+    lists: dict[Path, tuple[str, ...]] = {("notify",): file.notify}
+    if file.report:
+        lists["report", "channels"] = file.report.channels
+    for n, runbook in enumerate(file.runbooks):
+        lists |= {("runbooks", n, "notify"): runbook.notify, ("runbooks", n, "escalate"): runbook.escalate}
+    for place, names in lists.items():
+        for n, name in enumerate(names):
+            if name not in file.channels:
+                remedy = f"Known: {', '.join(file.channels)}; add it to `channels:` or fix the name"
+                yield (*place, n), "names no channel", remedy
 
 
-def _check_symptom(raw: Any, here: Path, wrong: set[Path]) -> Mistakes:
-    for kind, keys in _at(raw, "symptom").items():
-        place = ("symptom", kind)
-        kept = _convert_rest(
-            keys, (*here, *place), wrong, adapter_schema("runbook/symptoms", kind), load_adapter("symptoms", kind).Keys
-        )
-        for key, what, remedy in kept.find_mistakes() if kept else ():
-            yield (*place, key), what, remedy
+def _check_symptom(written: Mapping[str, Any]) -> Mistakes:
+    for kind, keys in written.items():
+        settings = convert(read(keys, adapter_schema("runbook/symptoms", kind)), load_adapter("symptoms", kind).Keys)
+        for key, what, remedy in settings.find_mistakes():
+            yield ("symptom", kind, key), what, remedy
 
 
 def _check_runbook(runbook: Runbook, top: Mapping[str, Any], restarting: set[str]) -> Mistakes:
     symptom, verify = runbook.symptom, runbook.verify
-    if runbook.mode is Mode.APPROVE and not _at(top, "public_url"):
+    if runbook.mode is Mode.APPROVE and not top.get("public_url"):
         yield ("mode",), "is approve, and approval links have no address", "Add `public_url:`"
     if symptom.kind not in top:
         yield ("symptom",), "can't be observed", f"Add `{symptom.kind}:` with its address at the top of the file"

@@ -5,6 +5,7 @@ that never repeats the value, which might be a secret; a mistyped duration is no
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -79,9 +80,9 @@ def _read_text(text: str) -> str:
 
 
 def _read_name(text: str) -> str:
-    if not text.strip() or len(text) > 80 or CONTROL.search(text) or "${" in text:
+    if len(text) > 80:
         raise ValueError
-    return text
+    return _read_text(text)
 
 
 def parse_matcher(text: str) -> Matcher:
@@ -175,13 +176,10 @@ def _read_zone(name: str) -> str:
 
 
 def _read_moment(text: str) -> str:
-    try:
-        known = not text or datetime.fromisoformat(text).tzinfo is not None
-    except ValueError:
-        known = False
-    if not known:
-        raise ValueError
-    return text
+    with suppress(ValueError):  # its message repeats the text
+        if not text or datetime.fromisoformat(text).tzinfo:
+            return text
+    raise ValueError
 
 
 def _read_minute(clock: str) -> int:

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import yaml
-from msgspec import Struct, field
 
 from functions.config.consistency import find_inconsistencies
-from functions.config.settings import Config, adapter_names, to_config
+from functions.config.settings import Config, File, adapter_names, to_config
 from functions.config.validation import Path, Unshown, file_schema, find_mistakes, read
 from functions.runtime.errors import ConfigError
+from functions.runtime.structs import convert
 
 BEGIN = "Begin with the example in docs/configuration.md"
 MAX_CHARACTERS = 1024 * 1024
@@ -28,72 +28,50 @@ _QUOTED = re.compile(rf"({_SIGN})|\s*(?!{_SIGN})(['\"]).*\2")
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "timestamp", "value", "merge")}
 
 
-class Mistake(Struct, frozen=True):
-    line: int
-    path: Path
-    what: str
-    remedy: str
+class _Written:
+    """The file as written: its values, their lines, and its mistakes. None stands for YAML's null."""
 
-
-class Tree(Struct, frozen=True):
-    """The content of the file. None stands for YAML's null."""
-
-    value: Any
-    lines: dict[Path, int]
-    mistakes: list[Mistake] = field(default_factory=list)
+    def __init__(self, text: str) -> None:
+        self.lines: dict[Path, int] = {(): 1}
+        self.mistakes: list[tuple[int, Path, str, str]] = []
+        self.left = MAX_NODES
+        self.top = self._parse(text)
 
     def report(self, path: Path, what: str, remedy: str, line: int = 0) -> None:
         known = next(path[:end] for end in range(len(path), -1, -1) if path[:end] in self.lines)
-        self.mistakes.append(Mistake(line or self.lines[known], path, what, remedy))
+        self.mistakes.append((line or self.lines[known], path, what, remedy))
 
+    def _parse(self, text: str) -> Any:
+        """The values, as far as they can be read."""
+        if len(text) > MAX_CHARACTERS:
+            return self.report((), f"has more than {MAX_CHARACTERS} characters", "Give each team a function of its own")
+        try:
+            root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        except (yaml.YAMLError, RecursionError) as error:
+            mark = getattr(error, "problem_mark", None)
+            line = mark.line + 1 if mark else 1
+            row = [*text.split("\n"), ""][line - 1]
+            if "\t" in row[: len(row) - len(row.lstrip())]:
+                return self.report((), "is not valid YAML: a tab indents this line", "Indent with spaces", line)
+            problem = _QUOTED.sub(lambda match: match[1] or "", str(getattr(error, "problem", None) or "it can't be read"))
+            return self.report((), f"is not valid YAML: {problem}", "Fix it at or just above this line", line)
+        return self.report((), "is empty", BEGIN) if root is None else self._read(root, (), 0)
 
-def parse_yaml(text: str) -> Tree:
-    """Parse the text of a file. The tree may lack the parts with mistakes."""
-    if len(text) > MAX_CHARACTERS:
-        return _refuse(f"has more than {MAX_CHARACTERS} characters", "Give each team a function of its own")
-    try:
-        root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
-        row = [*text.split("\n"), ""][line - 1]
-        if "\t" in row[: len(row) - len(row.lstrip())]:
-            return _refuse("is not valid YAML: a tab indents this line", "Indent with spaces", line)
-        problem = _QUOTED.sub(lambda match: match[1] or "", str(getattr(error, "problem", None) or "it can't be read"))
-        return _refuse(f"is not valid YAML: {problem}", "Fix it at or just above this line", line)
-    if root is None:
-        return _refuse("is empty", BEGIN)
-    tree = Tree({}, {(): 1})
-    value = _Reader(tree).read(root, (), 0)
-    return Tree(value, tree.lines, tree.mistakes)
-
-
-def _refuse(what: str, remedy: str, line: int = 1) -> Tree:
-    return Tree(None, {(): line}, [Mistake(line, (), what, remedy)])
-
-
-class _Reader:
-    """Turns YAML's nodes into values and counts them, since aliases multiply."""
-
-    def __init__(self, tree: Tree) -> None:
-        self.tree = tree
-        self.left = MAX_NODES
-
-    def read(self, node: Any, path: Path, depth: int) -> Any:
+    def _read(self, node: Any, path: Path, depth: int) -> Any:
         self.left -= 1
         if depth > MAX_DEPTH or self.left < 0:
             if self.left != -MAX_NODES:  # reported once
-                self.tree.report(path, "is nested too deeply, or repeats itself by aliases too often", "Write it out")
+                self.report(path, "is nested too deeply, or repeats itself by aliases too often", "Write it out")
             self.left = -MAX_NODES
             return None
         if isinstance(node, yaml.MappingNode) and node.tag == "tag:yaml.org,2002:map":
             return self._mapping(node, path, depth)
         if isinstance(node, yaml.SequenceNode) and node.tag == "tag:yaml.org,2002:seq":
-            self.tree.lines.update({(*path, n): item.start_mark.line + 1 for n, item in enumerate(node.value)})
-            return [self.read(item, (*path, n), depth + 1) for n, item in enumerate(node.value)]
+            self.lines.update({(*path, n): item.start_mark.line + 1 for n, item in enumerate(node.value)})
+            return [self._read(item, (*path, n), depth + 1) for n, item in enumerate(node.value)]
         if isinstance(node, yaml.ScalarNode) and node.tag in _PLAIN_TAGS:
             return None if node.tag.endswith(":null") else node.value
-        self.tree.report(path, "has a tag (`!...`)", "Remove the tag; values that begin with `!` go in quotes")
+        self.report(path, "has a tag (`!...`)", "Remove the tag; values that begin with `!` go in quotes")
         return None
 
     def _mapping(self, node: Any, path: Path, depth: int) -> dict[str, Any]:
@@ -104,13 +82,13 @@ class _Reader:
             here = (*path, name)
             if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
                 remedy = "Write the keys out; an alias may stand for a whole value only"
-                self.tree.report(here, "is not a plain key", remedy, line)
+                self.report(here, "is not a plain key", remedy, line)
             elif name in mapping:
-                first = self.tree.lines[here]
-                self.tree.report(here, f"stands here a second time, first in line {first}", "Keep one of them", line)
+                first = self.lines[here]
+                self.report(here, f"stands here a second time, first in line {first}", "Keep one of them", line)
             else:
-                self.tree.lines[here] = line
-                mapping[name] = self.read(value, here, depth + 1)
+                self.lines[here] = line
+                mapping[name] = self._read(value, here, depth + 1)
         return mapping
 
 
@@ -145,32 +123,31 @@ def _read(path: str | pathlib.Path) -> str:
 
 
 def parse_config(text: str, *, name: str = "unstick.yaml", on_cloud_run: bool = False) -> Config:
-    """Read the text of a file. `name` is its name in mistakes. Raises ConfigError with all of them."""
-    tree = parse_yaml(text)
-    top = tree.value
-    if not isinstance(top, dict):
-        if not tree.mistakes:
-            tree.report((), "is not a mapping", BEGIN)
-    elif not top.keys() & file_schema()["properties"].keys():  # probably another file: repeat nothing of it
-        tree.report((), "is not a configuration of Unstick", BEGIN)
-    else:
-        _report_mistakes(tree, on_cloud_run=on_cloud_run)
-    if tree.mistakes:
-        mistakes = sorted(tree.mistakes, key=lambda mistake: mistake.line)
-        texts = (f"{name}:{each.line}: {show_path(each.path)} {each.what}. {_end(each.remedy)}" for each in mistakes)
-        raise ConfigError(tuple(texts))
-    data = read(top, file_schema())
+    """Read the text of a file. `name` is its name in mistakes. Raises ConfigError with all of them: contradictions between keys
+    once each value is right by itself."""
+    written = _Written(text)
+    top, schema, unread = written.top, file_schema(), {path for _, path, _, _ in written.mistakes}
+    if isinstance(top, dict) and top.keys() & schema["properties"].keys():
+        for mistake in find_mistakes(top, schema):
+            if mistake[0] not in unread:
+                written.report(*mistake)
+    elif not written.mistakes:  # probably another file: repeat nothing of it
+        written.report((), "is not a configuration of Unstick", BEGIN)
+    _raise_mistakes(written, name)
+    data = read(top, schema)
+    for mistake in find_inconsistencies(top, convert(data, File), on_cloud_run=on_cloud_run):
+        written.report(*mistake)
+    _raise_mistakes(written, name)
     ((runner, settings),) = _systems("runners", data).items()
     return to_config({**data, "runner": {"name": runner, "adapter": settings}, "symptoms": _systems("symptoms", data)})
 
 
-def _report_mistakes(tree: Tree, *, on_cloud_run: bool) -> None:
-    """Report what the schema finds, and contradictions between keys in the places that the schema accepts."""
-    known = {mistake.path for mistake in tree.mistakes}
-    by_schema = [mistake for mistake in find_mistakes(tree.value, file_schema()) if mistake[0] not in known]
-    wrong = known | {place for place, _, _ in by_schema}
-    for mistake in (*by_schema, *find_inconsistencies(tree.value, wrong, on_cloud_run=on_cloud_run)):
-        tree.report(*mistake)
+def _raise_mistakes(written: _Written, name: str) -> None:
+    mistakes = sorted(written.mistakes, key=lambda mistake: mistake[0])
+    if mistakes:
+        raise ConfigError(
+            tuple(f"{name}:{line}: {show_path(path)} {what}. {_end(remedy)}" for line, path, what, remedy in mistakes)
+        )
 
 
 def _end(remedy: str) -> str:

@@ -10,7 +10,6 @@ import json as jsonlib
 import logging
 import os
 import time
-from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -69,18 +68,10 @@ def adapter() -> HTTPAdapter:
     """Returns the process's connection pool, created on first use because servers fork their workers. A bare adapter instead of
     a Session: a Session keeps cookies, reads a redirect's body without a limit even if it doesn't follow it, and replaces our
     Authorization header with a login from .netrc."""
-    requests, _ = _libraries()
-    logging.getLogger("urllib3").setLevel(logging.INFO)  # at DEBUG it logs paths and queries, which are secrets of webhooks
-    pool: HTTPAdapter = requests.adapters.HTTPAdapter(pool_maxsize=POOL_SIZE, max_retries=0)
-    return pool
-
-
-@lru_cache(maxsize=1)
-def _libraries() -> Any:
     import requests  # 70 ms and 10 MiB, so not before the first request
-    import urllib3
 
-    return requests, urllib3
+    logging.getLogger("urllib3").setLevel(logging.INFO)  # at DEBUG it logs paths and queries, which are secrets of webhooks
+    return requests.adapters.HTTPAdapter(pool_maxsize=POOL_SIZE, max_retries=0)
 
 
 class Content(TypedDict, total=False):
@@ -99,24 +90,23 @@ def request(system: str, method: str, url: str, *, timeout_s: float, **content: 
     """Send one request once. `timeout_s` bounds the whole exchange, the body included. Raises Unavailable (`late` when the time
     was used up) if there is no complete answer. A redirect is returned as it is."""
     ends = time.monotonic() + timeout_s
-    requests, urllib3 = _libraries()
+    import requests
+    import urllib3
+
     left_s = ends - time.monotonic()
     if left_s <= 0:
         raise Unavailable(system, Text("deadline exceeded before sending"), late=True)
     host = _host(url)
     trusted, proxies = _trusted(system, url, content.get("ca", "")), choose_proxies(url, host)
     try:
-        timeout = urllib3.Timeout(total=left_s, connect=min(CONNECT_TIMEOUT_S, left_s))
+        timeout: Any = urllib3.Timeout(total=left_s, connect=min(CONNECT_TIMEOUT_S, left_s))
         headers, body = _prepare(content)
-        prepared = requests.Request(method, url, headers=headers, data=body).prepare()
+        prepared = requests.Request(method, url, headers=headers, data=body, auth=content.get("auth")).prepare()
         with adapter().send(prepared, stream=True, timeout=timeout, verify=trusted, proxies=proxies) as answer:
             at = time.time()
             received = _receive(system, answer, content.get("max_bytes", MAX_ANSWER_BYTES), ends)
             lowered = {name.lower(): value for name, value in answer.headers.items()}
             return Answer(system, answer.status_code, lowered, received, at)
-    except _Unfinished:
-        unfinished = Text("{host} did not finish its answer within {seconds} s", host=host, seconds=f"{timeout_s:.1f}")
-        raise Unavailable(system, unfinished, late=True) from None
     except (requests.Timeout, urllib3.exceptions.ReadTimeoutError):
         silent = Text("{host} did not answer within {seconds} s", host=host, seconds=f"{timeout_s:.1f}")
         raise Unavailable(system, silent, late=True) from None
@@ -124,16 +114,10 @@ def request(system: str, method: str, url: str, *, timeout_s: float, **content: 
         raise Unavailable(system, named(host, _explain(error)), remedy=_find_remedy(error)) from None
 
 
-class _Unfinished(Exception):
-    """The deadline passed while the body arrived."""
-
-
 def _prepare(content: Content) -> tuple[dict[str, str], bytes | None]:
-    requests, _ = _libraries()
-    sent: dict[str, str] = {**requests.utils.default_headers(), **(content.get("headers") or {})}
-    auth, json = content.get("auth"), content.get("json")
-    if auth is not None:
-        sent["Authorization"] = "Basic " + b64encode(b":".join(auth)).decode()
+    import requests
+
+    sent, json = {**requests.utils.default_headers(), **(content.get("headers") or {})}, content.get("json")
     if json is None:
         return sent, content.get("body")
     sent.setdefault("Content-Type", "application/json")
@@ -141,17 +125,18 @@ def _prepare(content: Content) -> tuple[dict[str, str], bytes | None]:
 
 
 def _receive(system: str, answer: requests.Response, max_bytes: int, ends: float) -> bytes:
-    """Read the body. Raises Unavailable if it is too long, _Unfinished if it takes too long."""
-    chunks, size = [], 0
+    """Read the body. Raises Unavailable if it is too long, Timeout if it takes too long."""
+    import requests
+
+    body = b""
     while chunk := _next(answer, ends - time.monotonic()):
-        size += len(chunk)
-        if size > max_bytes:
+        body += chunk
+        if len(body) > max_bytes:
             host = _host(answer.url)
             raise Unavailable(system, Text("{host} answered with more than {limit} bytes", host=host, limit=max_bytes))
         if time.monotonic() > ends:
-            raise _Unfinished
-        chunks.append(chunk)
-    return b"".join(chunks)
+            raise requests.Timeout
+    return body
 
 
 def _host(url: str) -> str:
@@ -175,9 +160,9 @@ def choose_proxies(url: str, host: str) -> Mapping[str, str]:
     """The proxies that the environment names for this URL. Loopback addresses never use one."""
     if host in ("?", METADATA) or is_loopback(host):
         return {}
-    requests, _ = _libraries()
-    proxies: Mapping[str, str] = requests.utils.get_environ_proxies(url)
-    return proxies
+    import requests
+
+    return requests.utils.get_environ_proxies(url)
 
 
 def _next(answer: requests.Response, left_s: float) -> bytes:
@@ -195,7 +180,9 @@ def _explain(error: Exception) -> Phrase:
     import socket
     import ssl
 
-    requests, urllib3 = _libraries()
+    import requests
+    import urllib3
+
     causes = list(_causes(error))
     explained: tuple[tuple[type[BaseException], Callable[[Any], Phrase]], ...] = (
         (

@@ -7,6 +7,7 @@ Never raises. Prints only plain values; anything else is shown as its type, so t
 """
 
 import json
+import math
 import os
 import re
 import sys
@@ -22,10 +23,8 @@ from functions.runtime.text import Text
 
 LABELS = ("incident", "target", "runbook", "reason", "action", "outcome")
 """Fields that also become labels of the entry, for metrics and filters."""
-SEVERITIES = ("DEFAULT", "DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL", "ALERT", "EMERGENCY")
 MAX_FIELD_BYTES = 10_000  # of one text, as UTF-8; Cloud Logging refuses entries over 256 KiB
 MAX_ITEMS = 50  # of one list or mapping
-MAX_DEPTH = 4
 MAX_ROW = 2_000  # characters of one entry of a traceback
 REPORTED_ERROR = "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent"
 """The `@type` that Error Reporting expects (cloud.google.com/error-reporting/docs/formatting-error-messages)."""
@@ -34,7 +33,7 @@ REPORTED_ERROR = "type.googleapis.com/google.devtools.clouderrorreporting.v1beta
 _UNPRINTABLE = "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+"
 _UNPRINTABLE_BUT_NEWLINE = _UNPRINTABLE.replace("\x00-\x1f", "\x00-\x09\x0b-\x1f")
 _TRACE = re.compile(r"([0-9a-fA-F]{32})(?:/[0-9]{1,20})?(?:;o=[0-9])?", re.ASCII)
-_COLOURS = {"WARNING": "33", "ERROR": "31", "CRITICAL": "31", "ALERT": "31", "EMERGENCY": "31"}
+_COLOURS = {"WARNING": "33", "ERROR": "31"}
 # Each line is a single write. The lock keeps lines of several threads apart. Lines of several processes on one pipe are kept
 # apart by the kernel up to PIPE_BUF (4,096 bytes), and beyond that as long as the reader keeps up.
 _LOCK = threading.RLock()
@@ -53,7 +52,7 @@ def traced(header: str | None) -> Iterator[None]:
 
 
 def event(severity: str, message: str, *, error: object = None, **fields: object) -> None:
-    """Write one event. `severity`: one of `SEVERITIES`. `error`: logged with its traceback. None values are left out."""
+    """Write one event. `severity`: INFO, NOTICE, WARNING or ERROR. `error`: with its traceback. None values are left out."""
     entry = _entry(severity, message, error, fields)
     stream = sys.stdout
     with suppress(OSError, ValueError, AttributeError):  # stdout is closed, full or missing: logging must not fail a request
@@ -65,11 +64,7 @@ def event(severity: str, message: str, *, error: object = None, **fields: object
 
 def _entry(severity: str, message: str, error: object, fields: Mapping[str, object]) -> dict[str, object]:
     cleaned = {_text(name): _plain(value) for name, value in fields.items() if value is not None}
-    entry: dict[str, object] = {
-        "severity": severity if severity in SEVERITIES else "DEFAULT",
-        "message": _text(message),
-        "time": _rfc3339(time.time()),
-    }
+    entry: dict[str, object] = {"severity": severity, "message": _text(message), "time": _rfc3339(time.time())}
     labels = {name: str(cleaned[name]) for name in LABELS if name in cleaned}
     if labels:
         entry["logging.googleapis.com/labels"] = labels
@@ -79,7 +74,7 @@ def _entry(severity: str, message: str, error: object, fields: Mapping[str, obje
         entry["error"] = _plain(error)
     if isinstance(error, BaseException):
         entry["stack_trace"] = _traceback(error)
-        if SEVERITIES.index(str(entry["severity"])) >= SEVERITIES.index("ERROR"):
+        if severity == "ERROR":
             entry["@type"] = REPORTED_ERROR
     return entry | {name: value for name, value in cleaned.items() if name not in entry}
 
@@ -91,22 +86,20 @@ def _trace(header: str | None) -> str | None:
     return f"projects/{project}/traces/{match[1].lower()}" if project and match else None
 
 
-def _plain(value: object, depth: int = 0) -> object:
-    """Convert to values that JSON can hold: no control characters, bounded length and depth, no unknown types."""
+def _plain(value: object) -> object:
+    """Convert to values that JSON can hold: no control characters, bounded length, of other types only their name."""
     if isinstance(value, str | Text):
         return _text(str(value))
-    if value is None or isinstance(value, bool):
+    if value is None or isinstance(value, bool | int):
         return value
-    if isinstance(value, int):
-        return value if abs(value) < 2**63 else "a huge number"
     if isinstance(value, float):
-        return value if abs(value) < float("inf") else str(value)  # JSON has neither NaN nor infinity
+        return value if math.isfinite(value) else str(value)  # JSON has neither NaN nor infinity
     if isinstance(value, BaseException):
         return _text("".join(traceback.format_exception_only(value)).strip())
-    if depth < MAX_DEPTH and isinstance(value, dict):
-        return {_text(name): _plain(item, depth + 1) for name, item in list(value.items())[:MAX_ITEMS] if isinstance(name, str)}
-    if depth < MAX_DEPTH and isinstance(value, list | tuple):
-        return [_plain(item, depth + 1) for item in value[:MAX_ITEMS]]
+    if isinstance(value, dict):
+        return {_text(str(name)): _plain(item) for name, item in list(value.items())[:MAX_ITEMS]}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value[:MAX_ITEMS]]
     return f"<{type(value).__name__}>"
 
 

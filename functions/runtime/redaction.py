@@ -5,6 +5,7 @@ are masked, also where base64 encodes something around them, such as `user:passw
 in token_rules.json; functions/domain/texts/patterns.py masks by it."""
 
 import json
+import re
 from base64 import b64encode
 from functools import lru_cache
 from math import ceil
@@ -58,14 +59,8 @@ def _plain_forms(value: bytes) -> set[str]:
     if len(text) < SHORTEST:
         return set()
     encoded = {quote(text, safe=""), quote(text), quote_plus(text)}
-    lower = {"".join(part if n % 2 == 0 else f"%{part}" for n, part in enumerate(_split(form))) for form in encoded}
+    lower = {re.sub("%..", lambda escape: escape[0].lower(), form) for form in encoded}  # as some languages write escapes
     return {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], *encoded, *lower}
-
-
-def _split(encoded: str) -> list[str]:
-    """The text and its escapes in turn, the latter in lower case, as some languages write them."""
-    first, *rest = encoded.split("%")
-    return [first, *(piece for part in rest for piece in (part[:2].lower(), part[2:]))]
 
 
 def _base64_forms(value: bytes) -> set[str]:

@@ -41,9 +41,10 @@ MOUNTED = "UNSTICK_SECRETS_DIR"
 """A folder with mounted secrets as PROJECT/NAME/VERSION. Missing or unreadable ones are fetched from Secret Manager."""
 FORMS = "env://NAME, file://PATH or sm://PROJECT/NAME[/VERSION]"
 
-_ENV = re.compile(r"env://([A-Za-z_][A-Za-z0-9_]*)")
-_FILE = re.compile(r"file://([^\x00]+)")
-_SM = re.compile(r"sm://([a-z0-9][a-z0-9.:-]{0,99})/([A-Za-z0-9_-]{1,255})(?:/([A-Za-z0-9_-]{1,63}))?")
+_REFERENCE = re.compile(
+    r"env://[A-Za-z_][A-Za-z0-9_]*|file://[^\x00]+|"
+    r"sm://[a-z0-9][a-z0-9.:-]{0,99}/[A-Za-z0-9_-]{1,255}(?:/[A-Za-z0-9_-]{1,63})?"
+)
 _FILE_REMEDY = Text(
     "Create the file (on Cloud Run: mount the secret as a volume), fix its path in the configuration, "
     "or let the function's user read it."
@@ -67,7 +68,7 @@ _KNOWN: set[str] = set()
 
 def is_reference(text: str) -> bool:
     """Whether the text has one of the three forms."""
-    return any(form.fullmatch(text) for form in (_ENV, _FILE, _SM))
+    return _REFERENCE.fullmatch(text) is not None
 
 
 class SecretRef(Struct, frozen=True, omit_defaults=True):
@@ -156,8 +157,8 @@ def known_values() -> frozenset[bytes]:
 
 def read(reference: str, *, now: float) -> bytes:
     """The secret's value. `now` is monotonic. Environment variables cost nothing to read and aren't cached."""
-    if match := _ENV.fullmatch(reference):
-        return _checked(reference, _from_env(match[1]))
+    if reference.startswith("env://"):
+        return _checked(reference, _from_env(reference.removeprefix("env://")))
     kept = KEPT.setdefault(reference, _Kept())
     with kept.lock:
         is_doubted = kept.invalidated and now >= kept.trusted_until
@@ -204,13 +205,12 @@ def _from_env(name: str) -> bytes:
 
 
 def _from_outside(reference: str) -> bytes:
-    if match := _FILE.fullmatch(reference):
-        return _from_file(reference, Path(match[1]))
-    if match := _SM.fullmatch(reference):
-        project, name, version = match[1], match[2], match[3] or "latest"
-        mounted = _mounted(Path(project, name, version))
-        return _from_secret_manager(reference, project, name, version) if mounted is None else mounted
-    raise _denied(Text("a reference is not one of {forms}", forms=FORMS), Text("Fix it in the configuration."))
+    kind, _, place = reference.partition("://")
+    if kind == "file":
+        return _from_file(reference, Path(place))
+    project, name, version = [*place.split("/"), "latest"][:3]
+    mounted = _mounted(Path(project, name, version))
+    return _from_secret_manager(reference, project, name, version) if mounted is None else mounted
 
 
 def _from_file(reference: str, path: Path) -> bytes:

@@ -20,7 +20,6 @@ import msgspec
 
 LOCALES = Path(__file__).parent.parent / "locale"
 DOMAIN = "unstick"
-DEEPEST = 16  # limit for texts inside texts. Ours have at most four levels, so a deeper one is not ours
 _PLACE = re.compile(r"\{(\w+)\}")
 
 Translate = Callable[[str, str, int], str]  # (template, its plural or "", the count) -> the translated template
@@ -50,7 +49,7 @@ class Text(msgspec.Struct, frozen=True, omit_defaults=True, metaclass=_WithValue
         return hash((self.template, str(self)))
 
     def __str__(self) -> str:
-        return _render(self, _english, DEEPEST)
+        return _render(self, _english, {})
 
 
 Phrase = str | Text  # a text of ours, or one from elsewhere
@@ -83,7 +82,7 @@ def in_language(language: str, phrase: Phrase, **shared: str) -> str:
     if isinstance(phrase, str):
         return phrase
     translate = _translate_to(language)
-    return _render(phrase, lambda template, plural, count: translate(template, plural, count).replace("`", ""), DEEPEST, shared)
+    return _render(phrase, lambda template, plural, count: translate(template, plural, count).replace("`", ""), shared)
 
 
 def languages() -> tuple[str, ...]:
@@ -91,28 +90,28 @@ def languages() -> tuple[str, ...]:
     return ("en", *sorted(path.parent.parent.name for path in LOCALES.glob(f"*/LC_MESSAGES/{DOMAIN}.mo")))
 
 
-def _render(text: Text, translate: Translate, depth: int, shared: Mapping[str, str] | None = None) -> str:
+def _render(text: Text, translate: Translate, shared: Mapping[str, str]) -> str:
     count, several = text.values.get("count"), text.values.get("several")
     template = translate(text.template, text.plural, count if isinstance(count, int) else 0)
     if isinstance(several, tuple):
-        return template.join(_shown(part, translate, depth - 1, shared) for part in several) if depth > 0 else "…"
+        return template.join(_shown(part, translate, shared) for part in several)
 
     def value(place: re.Match[str]) -> str:
         if place[1] in text.values:
-            return _shown(text.values[place[1]], translate, depth, shared)
-        return (shared or {}).get(place[1], place[0])
+            return _shown(text.values[place[1]], translate, shared)
+        return shared.get(place[1], place[0])
 
     return _PLACE.sub(value, template)
 
 
-def _shown(value: Value, translate: Translate, depth: int, shared: Mapping[str, str] | None) -> str:
+def _shown(value: Value, translate: Translate, shared: Mapping[str, str]) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
         return f"{round(value, 3):,}".removesuffix(".0")
-    return _render(value, translate, depth - 1, shared) if isinstance(value, Text) and depth > 0 else "…"
+    return _render(value, translate, shared) if isinstance(value, Text) else "…"
 
 
 def _english(template: str, plural: str, count: int) -> str:

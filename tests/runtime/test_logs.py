@@ -68,10 +68,7 @@ def test_the_trace_comes_from_the_header_and_the_project(written, monkeypatch, h
     with logs.traced(header):
         logs.event("INFO", "inside")
     logs.event("INFO", "outside")
-
-    inside, ports = written()
-    assert inside.get("logging.googleapis.com/trace") == expected
-    assert "logging.googleapis.com/trace" not in ports
+    assert [entry.get("logging.googleapis.com/trace") for entry in written()] == [expected, None]
 
 
 def test_an_error_brings_its_traceback_for_error_reporting(written):
@@ -83,12 +80,11 @@ def test_an_error_brings_its_traceback_for_error_reporting(written):
         logs.event("WARNING", "will be tried again", error=error)
 
     failed, again = written()
-    assert failed["error"] == "ValueError: invalid literal for int() with base 10: 'no number'"
+    said = "ValueError: invalid literal for int() with base 10: 'no number'"
+    assert failed["error"] == said
     assert failed["stack_trace"].startswith("Traceback (most recent call last):\n")
-    assert failed["stack_trace"].endswith("ValueError: invalid literal for int() with base 10: 'no number'\n")
-    assert failed["@type"] == logs.REPORTED_ERROR
-    assert "stack_trace" in again
-    assert "@type" not in again
+    assert failed["stack_trace"].endswith(f"{said}\n")
+    assert (failed["@type"], again.get("@type")) == (logs.REPORTED_ERROR, None)
 
 
 def test_a_huge_error_keeps_its_end(written):
@@ -118,20 +114,17 @@ def test_a_huge_error_keeps_its_end(written):
 def test_control_characters_are_taken_out(written, given, expected):
     """A label from a stranger can't start a line of its own, steer a terminal or turn text around (I8)."""
     logs.event("INFO", given, value=given)
-
     (entry,) = written()
-    assert entry["message"] == expected
-    assert entry["value"] == expected
+    assert entry["message"] == entry["value"] == expected
 
 
-@pytest.mark.parametrize("letter", ["a", "注", "\n", "👩"])
-def test_a_long_text_is_shortened_to_10_kb(written, letter):
+def test_a_long_text_is_shortened_to_10_kb(written):
     """An entry stays far below the 256 KiB that Cloud Logging takes, and a cut never splits a character."""
-    logs.event("INFO", "long", value=letter * 100_000)
-
-    value = written()[0]["value"]
-    assert len(value.encode()) <= logs.MAX_FIELD_BYTES
-    assert "\ufffd" not in value
+    for letter in "a注\n👩":
+        logs.event("INFO", "long", value=letter * 100_000)
+    for entry in written():
+        assert len(entry["value"].encode()) <= logs.MAX_FIELD_BYTES
+        assert "\ufffd" not in entry["value"]
 
 
 class Secretive:
@@ -146,12 +139,8 @@ class Secretive:
     [
         (Secretive(), "<Secretive>"),
         (b"hunter2", "<bytes>"),
-        ([1, "a\nb", Secretive()], [1, "a b", "<Secretive>"]),
-        ({"a": {"b": {"c": {"d": {"e": 1}}}}}, {"a": {"b": {"c": {"d": "<dict>"}}}}),
-        ({1: "not text", "a": True}, {"a": True}),
+        ({"a": [1, "a\nb", Secretive(), True]}, {"a": [1, "a b", "<Secretive>", True]}),
         (float("nan"), "nan"),
-        (float("-inf"), "-inf"),
-        (10**400, "a huge number"),
         (list(range(1000)), list(range(50))),
         (ValueError("a\nb"), "ValueError: a b"),
     ],
@@ -159,7 +148,6 @@ class Secretive:
 def test_only_plain_values_are_printed(written, given, expected):
     """Of an unknown type only its name is printed, so that no secret's repr gets into a log (I8)."""
     logs.event("INFO", "value", value=given)
-
     assert written()[0]["value"] == expected
 
 
