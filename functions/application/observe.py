@@ -101,7 +101,8 @@ def plan_queues(
     `channels`: those to read first, by the queue's key."""
     groups: dict[str, list[Query]] = {}
     for key, (queue, runbook) in queues.items():
-        query = Query(queue, runbook.symptom.for_s if runbook else 60.0, (channels or {}).get(key, ()))
+        for_s, reach_s = (runbook.symptom.for_s, runbook.symptom.for_at_most_s) if runbook else (60.0, 0.0)
+        query = Query(queue, for_s, (channels or {}).get(key, ()), reach_s)
         groups.setdefault(queue.kind, []).append(query)
 
     def read(results: list[Any]) -> dict[str, Any]:

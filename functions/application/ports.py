@@ -95,8 +95,9 @@ class Query(Struct, frozen=True):
     """What to read of one queue."""
 
     queue: QueueRef
-    for_s: float  # samples over at least this many seconds
+    for_s: float  # for how long it has to stand still
     first: tuple[str, ...] = ()  # the ids of channels to read before others, where not all can be: an incident proved them
+    reach_s: float = 0.0  # samples over at least this many seconds, if that is longer
 
 
 class SymptomKeys(Protocol):

@@ -58,6 +58,9 @@ class Broker:
 class Queue(Course):
     """A course, and what is shown of it."""
 
+    samples = SAMPLES
+    """How many the broker keeps of each figure."""
+
     def __init__(self, at: float, workers: tuple[Worker, ...] = (), *, publish: float = 0.5, depth: float = 0.0) -> None:
         self.phase = at * 0.618 % COLLECTED_S
         # The past stays as it was, and is read again and again.
@@ -110,7 +113,7 @@ class Queue(Course):
     def _grid(self, at: float, ahead_s: float) -> tuple[list[float], list[float]]:
         """When the broker collected its samples, and the times that it shows for them: rounded up to the next step."""
         last = math.floor((at - 0.1 - self.phase) / COLLECTED_S)
-        grid = [self.phase + COLLECTED_S * place for place in range(last - SAMPLES + 1, last + 1)]
+        grid = [self.phase + COLLECTED_S * place for place in range(last - self.samples + 1, last + 1)]
         grid = [when for when in grid if when >= self.up_since]
         return grid, [when + ahead_s + COLLECTED_S - self.phase for when in grid]
 
@@ -156,7 +159,7 @@ class Queue(Course):
         """Its number of messages is of another moment than its counters, which are absent before its first delivery."""
         grid, stamps = times
         held = next((one.holds for one in self.piece(held_at).workers if one.id == worker.id), 0)
-        if not held or not (taken := self._course_of(worker.id, grid))[-1][0]:
+        if not (taken := self._course_of(worker.id, grid))[-1][0]:
             return Channel(worker.id, worker.host, held=held, user=worker.user, window=worker.window)
         work = [counts[0] + counts[1] for counts in taken]
         if _chance(grid[-1], worker.id) < MISSED and len(work) > 3:

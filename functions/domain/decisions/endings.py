@@ -1,10 +1,13 @@
 """Ends an incident, or lets it wait or ask for approval. An escalation stays until its queues are healthy, and people are
 reminded of it until somebody takes it."""
 
+from collections.abc import Iterable
+
 from msgspec.structs import replace
 
 from functions.domain.cards.content import CardInput
 from functions.domain.decisions.judging import QUESTION_S, question_key
+from functions.domain.decisions.learning import confirm
 from functions.domain.decisions.messages import channels_for, post, post_hold, was_told_recently
 from functions.domain.decisions.turn import Turn
 from functions.domain.health.recovery import looks_well
@@ -32,6 +35,7 @@ OUTCOMES_KEPT = 20
 RECORDS_KEPT = 20  # to archive
 GRACE_S = 900.0  # without a restart for `within` plus this time, an incident escalates
 APPROVAL_S = 1800.0
+SHARE = 0.1  # the next look at what waits comes after this share of the time so far
 ACKNOWLEDGE = "ack"  # in a nonce, instead of an approval's number of the attempt
 PASSED = frozenset({Reason.SYMPTOM_GONE, Reason.NOT_FIRING})  # the reasons with which a suspicion clears: the queue moves again
 TOLD_AGAIN = 3  # maximum number of reminders: a fourth wouldn't help if three didn't
@@ -43,7 +47,7 @@ def handle_hold(turn: Turn, decision: Decision) -> None:
     if decision.again_in_s is not None:
         _wait(turn, decision)
     elif decision.reason is Reason.LIKELY_STUCK:  # people were asked, or can't be
-        _note_question(turn, decision)
+        _note_question(turn, _list_likely(turn.incident))
         end_as_held(turn, decision)
     elif turn.incident.restarts > 0:
         escalate(turn, decision)
@@ -112,22 +116,26 @@ def tell_wait(turn: Turn, decision: Decision, about: str = "") -> None:
 
 def request_approval(turn: Turn, decision: Decision) -> None:
     """Ask a person, with a link that works once and expires."""
-    _note_question(turn, decision)
-    expires_at, looks = turn.at + APPROVAL_S, decision.reason is Reason.LIKELY_STUCK
+    if decision.reason is Reason.LIKELY_STUCK:
+        _note_question(turn, _list_likely(turn.incident))
+    expires_at = turn.at + APPROVAL_S
     nonce = f"{turn.tag}.{turn.seen.nonce}"
-    turn.change(phase=Phase.ASKED, due=turn.at + turn.runbook.verify.every_s if looks else expires_at)
-    turn.change_approval(nonce=nonce, expires_at=expires_at)
+    turn.change(phase=Phase.ASKED, due=turn.at + turn.runbook.verify.every_s)
+    turn.change_approval(nonce=nonce, expires_at=expires_at, well_at=None)
     approve_url = f"{turn.rules.public_url}/approve/#{nonce}"
     post_hold(turn, replace(hold_card(turn, decision), approve_url=approve_url), f"{turn.mark}-asked", always=True)
     turn.answer(Action.ASKED if decision.reason in ASKED else Action.HELD, decision.reason)
 
 
-def _note_question(turn: Turn, decision: Decision) -> None:
-    """Remember what people were asked, or told, about a verdict that is likely only."""
-    if decision.reason is Reason.LIKELY_STUCK:
-        recent = {key: at for key, at in turn.document.questions.items() if turn.at - at < QUESTION_S}
-        asked = {question_key(state, state.proof): turn.at for state in turn.incident.queues if state.is_likely}
-        turn.document = replace(turn.document, questions=asked | recent)
+def _note_question(turn: Turn, states: Iterable[QueueState]) -> None:
+    """Remember what people were asked, told, or said about these verdicts."""
+    recent = {key: at for key, at in turn.document.questions.items() if turn.at - at < QUESTION_S}
+    asked = {question_key(state, state.proof): turn.at for state in states}
+    turn.document = replace(turn.document, questions=asked | recent)
+
+
+def _list_likely(incident: Incident) -> list[QueueState]:
+    return [state for state in incident.queues if state.is_likely]
 
 
 def end_as_not_approved(turn: Turn) -> None:
@@ -141,8 +149,10 @@ def end_as_not_approved(turn: Turn) -> None:
 
 
 def end_as_declined(turn: Turn, declined: Declined) -> None:
-    """End the incident because a person declined the restart.
+    """End the incident because a person said that it works on purpose: what stands still is followed to its end, and counts.
     This isn't an escalation, so it blocks no other alert. Its own alerts are settled: see `Outcome.settles`."""
+    _note_question(turn, turn.incident.queues)
+    turn.document = confirm(turn.document, turn.incident)
     turn.change(reason=Reason.DECLINED, detail=declined.why)
     turn.change_approval(declined_by=declined.by, nonce="")
     turn.answer(Action.HELD, Reason.DECLINED)

@@ -20,6 +20,7 @@ from functions.domain.health.recovery import (
     say_survivor,
 )
 from functions.domain.health.samples import recent_s
+from functions.domain.health.stalls import LOOK_S
 from functions.domain.model.codes import Action, Ending, Health, Mode, Phase, Reason, Verdict
 from functions.domain.model.events import Decision, Kind, hold
 from functions.domain.model.incidents import REFUSED_LATE, STUCK, AfterRestart, How, Incident, PastAttempt, QueueState, failed
@@ -30,9 +31,6 @@ from functions.domain.texts.words import duration, worded
 from functions.runtime.text import Phrase, Text, join, named
 
 FOLLOWED_S = 86400.0  # seconds to follow an incident: what hasn't healed by itself in a day won't
-SHARE, AT_MOST_S = 0.1, 1800.0
-"""The next look comes after a tenth of the time so far, so a day takes about a hundred looks. At most half an hour: a look only
-sees the restarts that Rundeck's history still shows, which is half an hour for the shortest `limits`."""
 
 
 def check_run(turn: Turn) -> None:
@@ -275,7 +273,7 @@ def watch_observed(turn: Turn) -> None:
     proven = healed_at is not None and turn.at - healed_at >= max(every_s, _recent_s(turn))
     if turn.at >= observed_at + FOLLOWED_S or (proven and turn.history):
         return stop_observing(turn)
-    wait_s = every_s if healed_at is not None else max(every_s, min((turn.at - observed_at) * SHARE, AT_MOST_S))
+    wait_s = every_s if healed_at is not None else max(every_s, min((turn.at - observed_at) * endings.SHARE, LOOK_S))
     turn.change(due=min(turn.at + wait_s, observed_at + FOLLOWED_S))
 
 

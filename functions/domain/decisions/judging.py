@@ -6,7 +6,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.domain.health.looks import LATE_FOR_S, Judgement, judge_health
-from functions.domain.health.rows import terms_of
+from functions.domain.health.rows import Terms, terms_of
+from functions.domain.model.alerts import QueueRef
 from functions.domain.model.codes import Health, Mode, Proof, Reason
 from functions.domain.model.events import Decision, Kind, hold
 from functions.domain.model.incidents import Document, Incident, QueueState
@@ -55,9 +56,17 @@ def judge_queues(context: GuardContext) -> Judged:
     judged = []
     for state in context.incident.queues:
         runbook, reading = context.runbook_of(state), context.seen.reading_of(state.queue)
-        judgement, after = judge_health(runbook.symptom, reading, state, context.now, terms_of(runbook))
+        terms = terms_for(runbook, context.document, state.queue)
+        judgement, after = judge_health(runbook.symptom, reading, state, context.now, terms)
         judged.append((ask_opinion(context.incident, judgement), after))
     return judged
+
+
+def terms_for(runbook: Runbook, document: Document, queue: QueueRef) -> Terms:
+    """The runbook's terms for this queue, with what was learned of it and what people said."""
+    followed = (one for one in document.standstills if one.queue.key == queue.key and one.ended_at is None)
+    on_purpose = frozenset(one.kind for one in followed if one.confirmed)
+    return terms_of(runbook, document.stalls.get(queue.key), on_purpose)
 
 
 def ask_opinion(incident: Incident, judgement: Judgement) -> Judgement:

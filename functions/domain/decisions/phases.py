@@ -25,6 +25,8 @@ from functions.runtime.text import Phrase, Text
 
 FIRST_LOOK_S = 20.0  # when to look for a start whose answer was lost; `webhook` creates that wake-up before it decides
 NO_ANSWER = Text("the answer to the start is lost")
+ASKED_AT_MOST_S = 60.0  # between two looks while people are asked
+UNCLEAR_YET = frozenset({Reason.SYMPTOM_UNKNOWN, Reason.LEDGER_UNKNOWN, Reason.STORM_UNKNOWN, Reason.PAUSED})
 NUMBER_ANEW_S = 60.0  # how long after `not_after` Unstick gives up an attempt that it can't find: the runner's history may lag
 
 
@@ -171,16 +173,20 @@ def _follow(turn: Turn, execution: Execution, action: Action, *, reason: Reason 
 
 
 def _check_asked(turn: Turn) -> None:
-    expires_at = turn.incident.approval.expires_at
-    if expires_at is None or turn.at >= expires_at:
+    """While people think it over, look again and again: it may be proved by now, or be well, in two looks."""
+    approval, every_s = turn.incident.approval, turn.runbook.verify.every_s
+    if approval.expires_at is None or turn.at >= approval.expires_at:
         return endings.end_as_not_approved(turn)
-    if turn.incident.reason is not Reason.LIKELY_STUCK:
-        return turn.change(due=expires_at)
-    # It may be proved by now, or have passed.
     decision = decide(turn.guard_context())
-    if decision.reason in (Reason.LIKELY_STUCK, Reason.SYMPTOM_UNKNOWN, Reason.LEDGER_UNKNOWN, Reason.PAUSED):
-        return turn.change(due=min(turn.at + turn.runbook.verify.every_s, expires_at))
-    turn.withdraw_question()
+    well = decision.reason is Reason.SYMPTOM_GONE
+    well_at = (turn.at if approval.well_at is None else approval.well_at) if well else None
+    stays = well or decision.reason in (turn.incident.reason, *UNCLEAR_YET)
+    if not stays or (well_at is not None and turn.at - well_at >= every_s):
+        return turn.withdraw_question()
+    asked_s = turn.at - (approval.expires_at - endings.APPROVAL_S)
+    wait_s = every_s if well else max(every_s, min(asked_s * endings.SHARE, ASKED_AT_MOST_S))
+    turn.change(due=min(turn.at + wait_s, approval.expires_at))
+    turn.change_approval(well_at=well_at)
 
 
 def _check_start(turn: Turn) -> None:

@@ -12,6 +12,7 @@ from functions.domain.decisions import endings, messages
 from functions.domain.decisions.evidence import on_evidence_started, without_evidence_runs
 from functions.domain.decisions.following import is_over, observe_alerts, stop_observing
 from functions.domain.decisions.guards import decide, escalated_queues, hold_escalated, is_about_other_queues
+from functions.domain.decisions.learning import learn, queues_of_step
 from functions.domain.decisions.matching import render_evidence
 from functions.domain.decisions.phases import on_start_result, run_entered, run_phase
 from functions.domain.decisions.turn import Turn, has_unseen, is_all_resolved
@@ -35,6 +36,7 @@ from functions.domain.model.messages import CardKind
 from functions.domain.model.observations import Observation
 from functions.domain.model.runbooks import Rules, Runbook
 
+SOON_S = 15.0  # a standstill that is due while something else is read waits for so long
 UNTOLD_S = 60.0  # an unposted message keeps a document due at most this far ahead
 BUNDLE_S = 20.0  # how long a message waits for others to be bundled with
 REQUESTS_KEPT = 100
@@ -72,6 +74,7 @@ def needs_observation(document: Document, event: Event, now: float) -> bool:
             return now >= incident.due or incident.phase in (Phase.ASKED, Phase.OBSERVING)
         case TimerFired():
             due = incident is not None and now >= incident.due
+            due = due or any(now >= standstill.due for standstill in document.standstills)
             return not is_replaced(document, event, now) and (due or document.is_reminder_due(now))
         case Approved():
             return incident is not None
@@ -97,7 +100,7 @@ def of_alerts(cases: tuple[MatchedAlert, ...]) -> Wanted:
 
 def is_enough(wanted: Wanted, document: Document) -> bool:
     """Whether the observation for the alerts alone is all that the step needs."""
-    if document.incident is not None or document.escalation is not None:
+    if document.incident is not None or document.escalation is not None or document.standstills:
         return False
     # If there are many queues, the ones that were read may all belong to an outcome.
     return len(wanted.queues) < QUEUES_KEPT or not document.outcomes
@@ -109,14 +112,19 @@ def what_to_observe(document: Document, event: Event, rules: Rules) -> Wanted:
     if isinstance(event, AlertsReceived):
         wanted = of_alerts(new_alerts(document, event.cases) or event.cases)
     queues = dict(wanted.queues)
-    for part in (document.escalation, document.incident):
+    incident, channels = document.incident, {}
+    for part in (document.escalation, incident):
         for state in part.queues if part is not None else ():
             queues.setdefault(state.queue.key, (state.queue, rules.runbooks.get(state.runbook)))
-    incident = document.incident
+            channels[state.queue.key] = tuple(held.id for held in state.held_by)
+    for standstill in document.standstills:
+        key = standstill.queue.key
+        queues.setdefault(key, (standstill.queue, rules.runbooks.get(standstill.runbook)))
+        channels[key] = (*channels.get(key, ()), *([standstill.channel] if standstill.channel else []))
+    channels = {key: first for key, first in channels.items() if first}
     if incident is None:
-        return Wanted(wanted.target, queues)
+        return Wanted(wanted.target, queues, channels=channels)
     follow = incident.execution.id if incident.execution and incident.phase is not Phase.OBSERVING else None
-    channels = {state.queue.key: tuple(held.id for held in state.held_by) for state in incident.queues if state.held_by}
     return Wanted(wanted.target, queues, follow, tail=follow is not None and incident.run.tail is None, channels=channels)
 
 
@@ -131,6 +139,8 @@ def step(
         turn.crowd, turn.was_saved = event.crowd, document.incident is not None
     HANDLERS[type(event)](turn, event)
     run_entered(turn)
+    if not isinstance(event, Approved) and needs_observation(document, event, now):
+        learn(turn, queues_of_step(document, turn.document, event, now))
     result = events.Step(_note_history(document, turn.document, now), tuple(turn.acts), turn.reply)
     return _set_due(document, result, turn)
 
@@ -156,6 +166,7 @@ def _set_due(before: Document, result: events.Step, turn: Turn) -> events.Step:
     # While an incident is open, nobody is reminded.
     parts = (after.incident or after.escalation, after.turned_away)
     dues = [part.due for part in parts if part is not None and part.due is not None]
+    dues += [max(standstill.due, turn.at + SOON_S) for standstill in after.standstills]
     if after.to_tell or after.to_archive:
         dues.append(post_at(before, after, turn))
     due = min(dues, default=None)

@@ -60,7 +60,7 @@ def judge_health(
     else:
         looks = _note_looks(state, snapshot)
         state = replace(state, may_be_gone=state.may_be_gone or _may_be_gone(state.looks, snapshot))
-        judged = judge(symptom, snapshot, _to_trust(looks, snapshot, now), terms)
+        judged = judge(symptom, snapshot, to_trust(looks, snapshot, now), terms)
     unsure_at = now if looks.unsure_at is None else looks.unsure_at
     open_end = judged.health in (Health.UNSURE, Health.UNKNOWN, Health.LIKELY)
     looks = replace(looks, unsure_at=unsure_at if open_end else None, unread_at=None)
@@ -81,7 +81,8 @@ def _judge_statement(symptom: Symptom, said: Statement) -> Judgement:
     return Judgement(Health.ILL, why, Proof.STATED)
 
 
-def _to_trust(looks: Looks, snapshot: QueueSnapshot, now: float) -> Trust:
+def to_trust(looks: Looks, snapshot: QueueSnapshot, now: float) -> Trust:
+    """How far this reading can be relied on, by what the incident remembers."""
     steady_s = math.inf if looks.steady_at is None else snapshot.at - looks.steady_at
     return Trust(
         steady_s=min(steady_s, math.inf if snapshot.nodes_up_s is None else snapshot.nodes_up_s),

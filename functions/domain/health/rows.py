@@ -21,6 +21,7 @@ from functions.domain.health.samples import (
 from functions.domain.model.codes import Proof
 from functions.domain.model.observations import Channel, QueueSnapshot
 from functions.domain.model.runbooks import Runbook, Symptom
+from functions.domain.model.stalls import QueueStalls, StallKind
 from functions.domain.texts.words import duration
 from functions.runtime.text import COMMA, Phrase, Text, join
 
@@ -46,6 +47,7 @@ class Row(Struct, frozen=True):
     channels: tuple[Channel, ...] = ()  # those that hold the messages
     against: Phrase = ""  # what speaks against it, so that it is likely at most; empty: it is proved
     settle: str = ""  # the line of configuration that settles it
+    kind: StallKind = StallKind.HELD  # whose stalls say how long it takes
 
 
 class Trust(Struct, frozen=True):
@@ -60,26 +62,51 @@ class Trust(Struct, frozen=True):
     same_oldest_s: float = 0.0  # seconds for which its oldest message has certainly been the same
 
 
+NOTHING_LEARNED = QueueStalls(0.0)
+
+
 class Terms(Struct, frozen=True):
-    """What the runbook says beside the symptom."""
+    """What the runbook says beside the symptom, and what is known of the queue."""
 
     min_consumers: int = 1
     one_host: bool = False  # a restart may be limited to the host of whoever holds a message
+    learned: QueueStalls = NOTHING_LEARNED
+    on_purpose: frozenset[StallKind] = frozenset()  # a person said so of the standstill that goes on
+
+    def with_deadline(self, symptom: Symptom, kind: StallKind) -> Symptom:
+        """The symptom, whose `for` is the progress deadline of this kind."""
+        learned_s = min(self.learned.deadline_s(kind), symptom.for_at_most_s)
+        return replace(symptom, for_s=max(symptom.for_s, learned_s))
+
+    def doubt(self, symptom: Symptom, kind: StallKind) -> Phrase:
+        """What people said of this kind, or what was seen of it, against a proof."""
+        if kind in self.on_purpose:
+            return Text("a person said that it stands still on purpose")
+        if kind in self.learned.doubted:
+            return Text("a person said of the last restart for this that the application was healthy")
+        if self.learned.deadline_s(kind) > symptom.for_at_most_s > symptom.for_s:
+            longest_s = self.learned.of_kind(kind)[0].lasted_s
+            return Text("it has stood still for {age} before, and went on by itself", age=duration(longest_s))
+        return ""
 
 
-def terms_of(runbook: Runbook) -> Terms:
-    """The terms of a runbook."""
-    return Terms(runbook.recovered.min_consumers, one_host=runbook.restart.holder is not None)
+def terms_of(runbook: Runbook, learned: QueueStalls | None = None, on_purpose: frozenset[StallKind] = frozenset()) -> Terms:
+    """The terms of a runbook for a queue."""
+    one_host = runbook.restart.holder is not None
+    return Terms(runbook.recovered.min_consumers, one_host, learned or NOTHING_LEARNED, on_purpose)
 
 
 def find_rows(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: Terms) -> list[Row]:
     """The rows that the figures show, in the order of the table, however long they have lasted; each as strong as it can be.
-    One that lasts for the symptom's `for` proves that the queue is stuck."""
-    rows = find_held(symptom, snapshot, trust, terms)
+    One that lasts until the progress deadline of its kind proves that the queue is stuck."""
+    held = terms.with_deadline(symptom, StallKind.HELD)
+    rows = find_held(held, snapshot, trust, terms)
     if snapshot.blind is None:
-        rows += [*_find_growing(symptom, snapshot), *_find_waiting(symptom, snapshot, trust, terms)]
-    if oldest := find_oldest(symptom, snapshot, trust):
+        rows += [*_find_growing(symptom, held.for_s, snapshot), *_find_waiting(symptom, snapshot, trust, terms)]
+    if oldest := find_oldest(held, snapshot, trust):
         rows.append(oldest)
+    doubted = [(row, terms.doubt(symptom, row.kind)) for row in rows]
+    rows = [_doubt(row, against, "") if against else row for row, against in doubted]
     return sorted(rows, key=lambda row: row.proof is Proof.PERHAPS)
 
 
@@ -179,7 +206,7 @@ def _unchanged_s(snapshot: QueueSnapshot) -> float:
     return min(came_s, ready_s, unacked_s)
 
 
-def _find_growing(symptom: Symptom, snapshot: QueueSnapshot) -> list[Row]:
+def _find_growing(symptom: Symptom, deadline_s: float, snapshot: QueueSnapshot) -> list[Row]:
     """Without a limit a consumer is given all that comes, so neither its channel nor the queue ever stands still."""
     counts = drop_gaps(snapshot.history.unacked)
     begin = len(counts) - 1
@@ -187,7 +214,7 @@ def _find_growing(symptom: Symptom, snapshot: QueueSnapshot) -> list[Row]:
         begin -= 1
     if not snapshot.unacked or snapshot.uncounted or len(counts) < 2 or counts[begin][1] == counts[-1][1]:
         return []
-    needs_s = GROWS_TIMES * symptom.for_s
+    needs_s = max(GROWS_TIMES * symptom.for_s, deadline_s)
     lasted_s = min(counts[-1][0] - counts[begin][0], _unacked_s(snapshot))
     if not rises_in_both_halves(within(drop_gaps(snapshot.history.deliveries), min(lasted_s, needs_s))):
         return []
@@ -248,8 +275,8 @@ def _find_waiting(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms
     waited_s = min(untouched_s(snapshot, waited_s), trust.steady_s)
     waited_s = min(waited_s, _undelivered_s(snapshot)) if snapshot.deliveries is not None else waited_s
     if snapshot.consumers:
-        return _find_unserved(symptom, snapshot, waited_s)
-    return _find_gone(symptom, snapshot, trust, terms, waited_s)
+        return _find_unserved(terms.with_deadline(symptom, StallKind.UNSERVED), snapshot, waited_s)
+    return _find_gone(terms.with_deadline(symptom, StallKind.GONE), snapshot, trust, terms, waited_s)
 
 
 def over_limit_s(symptom: Symptom, snapshot: QueueSnapshot) -> float:
@@ -267,7 +294,8 @@ def _find_unserved(symptom: Symptom, snapshot: QueueSnapshot, waited_s: float) -
         "{count} message waits, and the consumers were given nothing for {seconds} s",
         "{count} messages wait, and the consumers were given nothing for {seconds} s",
     )
-    row = Row(Proof.UNSERVED, unserved.fill(count=snapshot.ready or 0, seconds=_shown_s(waited_s)), waited_s, symptom.for_s)
+    why = unserved.fill(count=snapshot.ready or 0, seconds=_shown_s(waited_s))
+    row = Row(Proof.UNSERVED, why, waited_s, symptom.for_s, kind=StallKind.UNSERVED)
     elsewhere: Phrase = ""
     if any(channel.held for channel in channels):
         elsewhere = Text("its consumers hold messages of other queues, and one prefetch may be for all of them (global QoS)")
@@ -286,7 +314,8 @@ def _find_gone(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: T
             "{count} messages have waited for {seconds} s, and the consumer is gone",
         )
         lasted_s = min(waited_s, trust.gone_s)
-        row = Row(Proof.GONE, gone.fill(count=waiting, seconds=_shown_s(lasted_s)), lasted_s, symptom.for_s)
+        why = gone.fill(count=waiting, seconds=_shown_s(lasted_s))
+        row = Row(Proof.GONE, why, lasted_s, symptom.for_s, kind=StallKind.GONE)
         scaled = Text(
             "the runbook allows no consumer at all (`min_consumers: 0`): scaled to zero, and nightly workers, look like this"
         )
@@ -299,7 +328,7 @@ def _find_gone(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: T
     )
     young = Text("RabbitMQ began {age} ago, and nothing says that the queue had a consumer: dead-letter queues look like this")
     why, against = nobody.fill(count=waiting, seconds=_shown_s(waited_s)), young.fill(age=duration(snapshot.nodes_up_s or 0.0))
-    return [Row(Proof.PERHAPS, why, waited_s, symptom.for_s + MORE_S, against=against, settle=HISTORY)]
+    return [Row(Proof.PERHAPS, why, waited_s, symptom.for_s + MORE_S, against=against, settle=HISTORY, kind=StallKind.GONE)]
 
 
 def was_consumed(snapshot: QueueSnapshot, trust: Trust) -> bool:

@@ -61,9 +61,14 @@ def within(samples: Samples, seconds: float) -> Samples:
     return tuple((at, value) for at, value in samples if samples[-1][0] - at <= seconds)
 
 
+def steps_of(counter: Samples) -> list[int]:
+    """By how much a counter rose from sample to sample. One that restarts counts from zero."""
+    return [max(0, later - earlier) for (_, earlier), (_, later) in pairwise(counter)]
+
+
 def rise_of(counter: Samples) -> int:
-    """How much a counter rose. One that restarts counts from zero."""
-    return sum(max(0, later - earlier) for (_, earlier), (_, later) in pairwise(counter))
+    """How much a counter rose."""
+    return sum(steps_of(counter))
 
 
 def rise_within(counter: Samples, seconds: float) -> int:
@@ -108,9 +113,8 @@ def untouched_s(snapshot: QueueSnapshot, lasted_s: float) -> float:
     fell_at = [at for (_, before), (at, after) in pairwise(depths) if after < before]
     untouched_s = min(lasted_s, depths[-1][0] - fell_at[-1]) if fell_at else lasted_s
     depths, published = within(depths, untouched_s), within(drop_gaps(snapshot.history.publishes), untouched_s)
-    steps = [after - before for (_, before), (_, after) in pairwise(published)]
     gone = rise_of(published) - (depths[-1][1] - depths[0][1])
-    return untouched_s if gone <= 2 * max(steps, default=0) else 0.0
+    return untouched_s if gone <= 2 * max(steps_of(published), default=0) else 0.0
 
 
 def is_going_round(snapshot: QueueSnapshot, for_s: float) -> bool:

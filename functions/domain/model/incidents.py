@@ -12,6 +12,7 @@ from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target,
 from functions.domain.model.codes import VERSION, Ending, Phase, Proof, Reason, Verdict
 from functions.domain.model.messages import Message
 from functions.domain.model.observations import Channel, Execution, Holder, QueueSnapshot
+from functions.domain.model.stalls import QueueStalls, Standstill
 from functions.runtime.text import Phrase
 
 QUEUES_KEPT = 20  # queues of an incident. Every step reads all of them.
@@ -173,6 +174,7 @@ class Approval(Struct, frozen=True):
     approved_why: str = ""
     declined_by: str = ""
     overruled: bool = False  # a person approved, and that has not led to a restart yet
+    well_at: float | None = None  # since when the queues have been well while people are asked
 
 
 class Run(Struct, frozen=True):
@@ -308,12 +310,14 @@ class Document(Struct, frozen=True):
     passed_at: float | None = None  # when the last suspicion cleared, which is logged
     matched: Mapping[str, float] = field(default_factory=dict)  # runbook -> when it last matched an alert, to the hour
     turned_away: TurnedAway = TurnedAway()  # in the documents of alerts without a target only
+    standstills: tuple[Standstill, ...] = ()  # followed to their end, whatever becomes of the incident
+    stalls: Mapping[str, QueueStalls] = field(default_factory=dict)  # by the queue's key: how long it stood still and went on
     version: int = VERSION
 
     @property
     def open(self) -> bool:
         waits = self.escalation is not None and self.escalation.due is not None
-        return self.incident is not None or waits or bool(self.to_tell) or bool(self.to_archive)
+        return self.incident is not None or waits or bool(self.to_tell or self.to_archive)
 
     def find_outcome(self, incident: str) -> Outcome | None:
         return next((outcome for outcome in reversed(self.outcomes) if outcome.incident == incident), None)

@@ -202,6 +202,7 @@ class Statement(Struct, frozen=True):
     range_s: float  # how far back a condition looks: after a restart it says something about the time since only then
     stuck_s: float | None = None  # for how long the condition for "stuck" has held without a gap; None: it doesn't hold
     recovered: bool = False  # whether the condition for "recovered" holds
+    free_s: float | None = None  # since the condition for "stuck" last held; None: it holds, or held at no moment that was asked
     figures: QueueSnapshot | None = None  # its depth, for people: nothing is judged by it
 
 

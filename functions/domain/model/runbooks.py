@@ -85,6 +85,8 @@ class Symptom(Struct, frozen=True):
     """No consumer keeps a message on purpose."""
     users: tuple[str, ...] = ()
     """The application's users of the system; empty: not known."""
+    for_at_most_s: float = 540.0
+    """The most that `for` becomes by what is learned of the queue."""
 
 
 class Recovered(Struct, frozen=True):

@@ -531,11 +531,11 @@ def test_two_checks_that_see_the_same_work_prove_nothing():
 
 
 def test_what_has_not_healed_in_a_day_is_archived_as_it_is():
-    """Looked at every half an hour at last; nobody is told."""
+    """Looked at every nine minutes at last; nobody is told."""
     document, day_s = observed(), 86400
     assert look(document, 120).document.due == NOW + 135
     assert look(document, 160).document.due == NOW + 176
-    assert look(document, 18001).document.due == NOW + 19801
+    assert look(document, 18001).document.due == NOW + 18541
     last = look(document, day_s - 1)
     assert (phase(last), last.document.due) == (Phase.OBSERVING, NOW + day_s)
     assert ended(look(last.document, day_s)).observed.healed_at is None

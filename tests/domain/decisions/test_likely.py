@@ -148,7 +148,9 @@ def test_a_question_is_settled_by_what_comes_to_be_proved_or_passes():
     assert phase(unread) is Phase.ASKED, "what can't be read for a moment changes nothing"
     proved = looked(still, NOW + 30.0, full(NOW + 30.0))
     assert start_of(proved) is not None
-    passed = looked(still, NOW + 30.0, well(NOW + 30.0))
+    once = looked(still, NOW + 30.0, well(NOW + 30.0))
+    assert (phase(once), kinds(once.document)) == (Phase.ASKED, kinds(still.document))
+    passed = looked(once, NOW + 45.0, well(NOW + 45.0))
     assert passed.document.incident is None
     assert passed.document.to_tell[-1].card.urgency == "fine"
     to_approve = asking(mode=Mode.APPROVE)

@@ -247,12 +247,13 @@ def to_statement(queue: QueueRef, grids: Mapping[str, Grid], outcomes: Mapping[s
     grid, end_ms = grids["stuck"], grids["stuck"].end_ms
     held = next((step for step in range(grid.count + 2) if end_ms - step * grid.step_ms not in moments["stuck"]), 0)
     stuck_s = (held - 1) * grid.step_ms / 1000 if held else None
+    free_s = (end_ms - max(moments["stuck"])) / 1000 if moments["stuck"] and not held else None
     figures = None
     with suppress(Denied, Unavailable):
         depths = read("depth", outcomes[grids["depth"].path(queue.keys["depth"])]) if "depth" in grids else {}
         samples = tuple((at_ms / 1000, math.ceil(value)) for at_ms, value in sorted(depths.items()) if value >= 0)
         figures = QueueSnapshot(samples[-1][0], samples[-1][1], depth_samples=samples) if samples else None
-    return Statement(end_ms / 1000, float(queue.keys["range"]), stuck_s, bool(moments["recovered"]), figures)
+    return Statement(end_ms / 1000, float(queue.keys["range"]), stuck_s, bool(moments["recovered"]), free_s, figures)
 
 
 class Prometheus(Struct, frozen=True):

@@ -84,7 +84,7 @@ class Look(Struct, frozen=True):
     channels: tuple[str, ...] = ()  # the names of those to read now
 
     def path(self, channel: str) -> str:
-        return f"/api/channels/{quote(channel, safe='')}?{urlencode(sample_query(self.query.for_s))}"
+        return f"/api/channels/{quote(channel, safe='')}?{urlencode(sample_query(self.query.for_s, self.query.reach_s))}"
 
 
 Ask = Callable[[Sequence[str]], Mapping[str, Answer | Exception]]
@@ -100,7 +100,7 @@ def look_all(settings: RabbitMQ, queries: Sequence[Query], *, timeout_s: float) 
     and in a third the connections of those that hang; each has at most half of the time that is left."""
     ends = time.monotonic() + timeout_s
     lists = list_queues([query.queue for query in queries])
-    pages = {query.queue.key: page_path(query.queue, query.for_s) for query in queries}
+    pages = {query.queue.key: page_path(query.queue, query.for_s, query.reach_s) for query in queries}
     paths = {**dict.fromkeys(lists, timeout_s), **dict.fromkeys(pages.values(), timeout_s * PAGE_SHARE)}
     outcomes = ask(settings, {**paths, WHOAMI: WHOAMI_S}, timeout_s=timeout_s)
     totals = {queue.key: outcomes[path] for path, listed in lists.items() for queue in listed}
@@ -119,7 +119,7 @@ def look_all(settings: RabbitMQ, queries: Sequence[Query], *, timeout_s: float) 
         elif not SEES_ALL.isdisjoint(user.tags):
             own = page.own_channels if isinstance(page, Page) and page.consumer_details is not None else None
             snapshot = replace(snapshot, channels=None if own is None else ())
-            if _is_worth_asking(snapshot):
+            if query.first or _is_worth_asking(snapshot):
                 looks[key] = Look(snapshot, query, own or {})
         results[key] = snapshot
 
@@ -250,18 +250,19 @@ def _escape(name: str) -> str:
     return re.sub(r"[\x00-\x7f]", lambda sign: sign[0] if sign[0].isalnum() else f"\\{sign[0]}", name)
 
 
-def page_path(queue: QueueRef, for_s: float) -> str:
-    """The queue's page with samples of its figures over `for_s` and more."""
-    rates = sample_query(for_s)
+def page_path(queue: QueueRef, for_s: float, reach_s: float = 0.0) -> str:
+    """The queue's page with samples of its figures, as far back as `sample_query` says."""
+    rates = sample_query(for_s, reach_s)
     lengths = {name.replace("msg_rates", "lengths"): value for name, value in rates.items()}
     query = urlencode({**lengths, **rates, "columns": COLUMNS}, safe=",")
     return f"/api/queues/{quote(_vhost(queue), safe='')}/{quote(queue.keys['queue'], safe='')}?{query}"
 
 
-def sample_query(for_s: float) -> dict[str, int]:
-    """The query for samples of counters: over three times `for_s`, if the broker keeps that many at the fine step."""
-    fine = for_s + SLACK_S <= FINE_REACH_S
-    step, reach, wanted = (FINE_STEP_S, FINE_REACH_S, 3 * for_s) if fine else (COARSE_STEP_S, COARSE_REACH_S, for_s)
+def sample_query(for_s: float, reach_s: float = 0.0) -> dict[str, int]:
+    """The query for samples of counters: over three times `for_s` and over `reach_s`, if the broker keeps that many at the fine
+    step."""
+    fine, wanted = for_s + SLACK_S <= FINE_REACH_S, max(3 * for_s, reach_s)
+    step, reach, wanted = (FINE_STEP_S, FINE_REACH_S, wanted) if fine else (COARSE_STEP_S, COARSE_REACH_S, for_s)
     age = min(reach, step * math.ceil(max(wanted + SLACK_S, CURVE_S) / step))
     return {"msg_rates_age": age, "msg_rates_incr": step}
 

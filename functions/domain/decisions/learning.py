@@ -1,0 +1,95 @@
+"""Follows what stands still to its end, in every mode and whatever becomes of the incident, and learns from it how long the
+application stalls. One look in nine minutes is enough: RabbitMQ's samples show what happened in between."""
+
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from functions.domain.decisions.guards import count_as_restarts
+from functions.domain.decisions.turn import Turn
+from functions.domain.health.looks import to_trust
+from functions.domain.health.rows import Trust
+from functions.domain.health.stalls import LOOK_S, add_stall, end_of, find_standstills, look_again
+from functions.domain.model.alerts import QueueRef
+from functions.domain.model.events import AlertsReceived, Event
+from functions.domain.model.incidents import Document, Incident, QueueState
+from functions.domain.model.observations import NOT_CHECKED, QueueSnapshot
+from functions.domain.model.stalls import QueueStalls, Standstill
+
+SETTLED_S = (
+    60.0  # a run of the job that begins so soon after the end may have caused it: the clocks differ, and so do the figures
+)
+FOLLOWED_S = 2 * 86400.0  # what stands still for longer teaches nothing more
+QUEUES_KEPT = 100  # labels may choose the queue
+
+
+def learn(turn: Turn, queues: Iterable[QueueState]) -> None:
+    """Look at all that stands still, with the queues of this step, and note what has ended."""
+    followed = []
+    for standstill in turn.document.standstills:
+        after = look_again(standstill, turn.seen.reading_of(standstill.queue))
+        if after is None or _is_spoiled(turn, after):
+            continue
+        if stall := end_of(after):
+            if turn.history is not None and turn.at >= stall.ended_at + SETTLED_S:
+                _note(turn, standstill.queue, add_stall(_learned(turn, standstill.queue), stall))
+            else:
+                followed.append(replace(after, due=max(stall.ended_at + SETTLED_S, turn.at + SETTLED_S / 2)))
+        elif turn.at - standstill.began_at < FOLLOWED_S:
+            followed.append(replace(after, due=turn.at + LOOK_S) if turn.at >= after.due else after)
+    turn.document = replace(turn.document, standstills=tuple(followed))
+    for state in queues:
+        _begin(turn, state)
+
+
+def _begin(turn: Turn, state: QueueState) -> None:
+    """Follow what stands still from now on."""
+    reading, runbook = turn.seen.reading_of(state.queue), turn.rules.runbooks.get(state.runbook)
+    if runbook is None or reading is NOT_CHECKED:
+        return
+    trust = to_trust(state.looks, reading, turn.at) if isinstance(reading, QueueSnapshot) else Trust()
+    followed = turn.document.standstills
+    kinds = {standstill.kind for standstill in followed if standstill.queue.key == state.queue.key}
+    new = [one for one in find_standstills(state.queue, runbook, reading, trust) if one.kind not in kinds]
+    new = [one for one in new if not _is_spoiled(turn, one)]
+    if new:
+        turn.document = replace(turn.document, standstills=(*followed, *new))
+        _note(turn, state.queue, _learned(turn, state.queue))
+
+
+def _is_spoiled(turn: Turn, standstill: Standstill) -> bool:
+    """Whether a run of the target's job, whoever started it, lay in it or within a minute of its end."""
+    until = turn.at if standstill.ended_at is None else standstill.ended_at + SETTLED_S
+    for run in count_as_restarts(turn.history) if turn.history else ():
+        ahead_s = turn.history.runner_now - turn.at if turn.history else 0.0
+        began, ended = run.runner_started_at, run.runner_ended_at
+        if began is not None and began - ahead_s < until and (ended is None or ended - ahead_s > standstill.began_at):
+            return True
+    return False
+
+
+def _learned(turn: Turn, queue: QueueRef) -> QueueStalls:
+    return turn.document.stalls.get(queue.key) or QueueStalls(turn.at)
+
+
+def _note(turn: Turn, queue: QueueRef, learned: QueueStalls) -> None:
+    stalls = {**turn.document.stalls, queue.key: learned}
+    if len(stalls) > QUEUES_KEPT:
+        del stalls[min(stalls, key=lambda key: (bool(stalls[key].stalls), stalls[key].since))]
+    turn.document = replace(turn.document, stalls=stalls)
+
+
+def confirm(document: Document, incident: Incident) -> Document:
+    """The document after a person said that the incident's queues stand still on purpose: their full length counts."""
+    keys = {state.queue.key for state in incident.queues}
+    said = tuple(replace(one, confirmed=True) if one.queue.key in keys else one for one in document.standstills)
+    return replace(document, standstills=said)
+
+
+def queues_of_step(before: Document, after: Document, event: Event, at: float) -> list[QueueState]:
+    """Each queue of this step's incident or alerts, as it is known now."""
+    cases = event.cases if isinstance(event, AlertsReceived) else ()
+    states = [QueueState(case.queue, case.runbook.name, at) for case in cases if case.queue and case.runbook]
+    for document in (before, after):
+        states += document.incident.queues if document.incident else ()
+    return list({state.queue.key: state for state in states}.values())

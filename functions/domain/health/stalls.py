@@ -1,0 +1,147 @@
+"""Learns how long a queue stands still while its application is healthy: the progress deadline rests on it (docs/rabbitmq.md).
+Only what ended by itself teaches: not what a restart, a new connection, a broker or a purge ended."""
+
+from hashlib import blake2s
+
+from msgspec.structs import replace
+
+from functions.domain.health.rows import Row, Trust, find_rows, terms_of
+from functions.domain.health.samples import drop_gaps, has_risen, steps_of
+from functions.domain.model.alerts import QueueRef
+from functions.domain.model.observations import Channel, QueueSnapshot, Reading, Samples, Statement
+from functions.domain.model.runbooks import Runbook
+from functions.domain.model.stalls import QueueStalls, Stall, StallKind, Standstill
+
+LOOK_S = 540.0  # RabbitMQ keeps samples of 5 s for 600 s, so what ended between two looks is known to 10 s
+KEPT, KEPT_S = 16, 90 * 86400.0
+LATELY = 6  # samples
+
+
+def add_stall(learned: QueueStalls, stall: Stall) -> QueueStalls:
+    """Add it. Stalls that overlap count once, as the longest: one cause holds several channels."""
+    same = [one for one in learned.stalls if one.kind is stall.kind and stall.ended_at - one.ended_at < KEPT_S]
+    others = tuple(one for one in learned.stalls if one.kind is not stall.kind)
+    overlaps = [one for one in same if one.began_at < stall.ended_at and stall.began_at < one.ended_at]
+    confirmed = stall.confirmed or any(one.confirmed for one in overlaps)
+    longest = replace(max([*overlaps, stall], key=lambda one: one.lasted_s), confirmed=confirmed)
+    kept = sorted([longest, *(one for one in same if one not in overlaps)], key=lambda one: -one.lasted_s)
+    doubted = tuple(kind for kind in learned.doubted if kind is not stall.kind)
+    return replace(learned, stalls=(*others, *kept[:KEPT]), doubted=doubted)
+
+
+# --- a standstill from its first look to its end ------------------------------------------------------------------------------
+
+
+def find_standstills(queue: QueueRef, runbook: Runbook, reading: Reading, trust: Trust) -> list[Standstill]:
+    """What has stood still for `for` or longer, one of each kind."""
+    symptom = runbook.symptom
+    if isinstance(reading, Statement):
+        if reading.stuck_s is None or reading.stuck_s < symptom.for_s:
+            return []
+        return [Standstill(queue, runbook.name, StallKind.HELD, reading.at - reading.stuck_s, reading.at + LOOK_S)]
+    if not isinstance(reading, QueueSnapshot):
+        return []
+    rows = find_rows(symptom, reading, trust, terms_of(runbook))
+    rows = [row for row in rows if row.lasted_s >= symptom.for_s and _is_own(row, runbook)]
+    first = {row.kind: row for row in reversed(rows)}
+    return [_begin(queue, runbook, row, reading) for row in first.values()]
+
+
+def _is_own(row: Row, runbook: Runbook) -> bool:
+    """Whether it is about the application's own consumers."""
+    users = runbook.symptom.users
+    return not users or not row.channels or row.channels[0].user in users
+
+
+def _begin(queue: QueueRef, runbook: Runbook, row: Row, snapshot: QueueSnapshot) -> Standstill:
+    began = Standstill(queue, runbook.name, row.kind, snapshot.at - row.lasted_s, snapshot.at + LOOK_S)
+    if row.channels:
+        channel = row.channels[0]
+        work = channel.work[-1][1] if channel.work else 0
+        return replace(began, channel=channel.id, connected_at=channel.connected_at, work=work, done=_count_done(channel))
+    acks = snapshot.acks or 0
+    left = snapshot.published - snapshot.depth - acks if snapshot.published is not None else None
+    who, again = _digest(snapshot), snapshot.redeliveries
+    return replace(began, work=acks, done=acks, consumers=who, redeliveries=again, left=left)
+
+
+def _count_done(channel: Channel) -> int:
+    """How many messages it has acknowledged or rejected."""
+    work = channel.work[-1][1] if channel.work else 0
+    return (work + channel.counted) // 2 - channel.held
+
+
+def _digest(snapshot: QueueSnapshot) -> str:
+    ids = sorted(snapshot.consumer_ids) if snapshot.consumer_ids is not None else [str(snapshot.consumers)]
+    return blake2s("\n".join(ids).encode(), digest_size=8).hexdigest()
+
+
+def look_again(standstill: Standstill, reading: Reading) -> Standstill | None:
+    """The standstill after this reading, with its end if it has ended; None if it ended in a way that teaches nothing."""
+    if standstill.ended_at is not None:
+        return None if _has_lost(standstill, reading) else standstill
+    if isinstance(reading, Statement):
+        return _look_at_statement(standstill, reading)
+    if not isinstance(reading, QueueSnapshot) or reading.blind is not None:
+        return standstill
+    if reading.nodes_up_s is not None and reading.nodes_up_s < reading.at - standstill.began_at:
+        return None
+    return _look_at_channel(standstill, reading) if standstill.channel else _look_at_queue(standstill, reading)
+
+
+def _look_at_statement(standstill: Standstill, said: Statement) -> Standstill | None:
+    """It ended once `recovered` held. If `stuck` began anew meanwhile, the end was not seen."""
+    if said.recovered and said.free_s is not None:
+        return replace(standstill, ended_at=said.at - said.free_s)
+    begun_anew = said.stuck_s is not None and said.stuck_s < min(said.at - standstill.began_at - said.range_s, LOOK_S)
+    return None if begun_anew else standstill
+
+
+def _look_at_channel(standstill: Standstill, snapshot: QueueSnapshot) -> Standstill | None:
+    """It ended once that channel itself finished a message: a hang ends by a new connection or another consumer's work."""
+    channel = next((channel for channel in snapshot.channels or () if channel.id == standstill.channel), None)
+    if channel is None:
+        return standstill if snapshot.channels is None or snapshot.unseen is not None else None
+    if None not in (channel.connected_at, standstill.connected_at) and channel.connected_at != standstill.connected_at:
+        return None
+    if _count_done(channel) <= standstill.done:
+        return standstill
+    return replace(standstill, ended_at=_find_end(standstill, channel.work, snapshot.at))
+
+
+def _look_at_queue(standstill: Standstill, snapshot: QueueSnapshot) -> Standstill | None:
+    """It ended once a message was acknowledged, and the consumers had stayed; or had come back, if they were gone."""
+    gone, acks = standstill.kind is StallKind.GONE, snapshot.acks or 0
+    changed = _digest(snapshot) != standstill.consumers or has_risen(standstill.redeliveries, snapshot.redeliveries)
+    if changed and not gone:
+        return None
+    if acks <= standstill.done:
+        return standstill
+    return replace(standstill, ended_at=_find_end(standstill, snapshot.ack_samples, snapshot.at))
+
+
+def _has_lost(standstill: Standstill, reading: Reading) -> bool:
+    """Whether messages left the queue unacknowledged since it began: purged, or expired. The figures are up to two samples
+    apart, so as much as moves in that time doesn't count."""
+    if not isinstance(reading, QueueSnapshot) or standstill.left is None or reading.published is None:
+        return False
+    steps = [*steps_of(reading.history.publishes[-LATELY:]), *steps_of(reading.ack_samples[-LATELY:])]
+    left = reading.published - reading.depth - (reading.acks or 0)
+    return left - standstill.left > 2 * max(steps, default=0)
+
+
+def _find_end(standstill: Standstill, counter: Samples, now: float) -> float:
+    """When the counter left its value; the last time that it was seen to stand where no sample shows that."""
+    samples = drop_gaps(counter)
+    moved = [at for at, value in samples if value > standstill.work]
+    if not moved:
+        return now
+    return now - (samples[-1][0] - moved[0]) if len(moved) < len(samples) else standstill.due - LOOK_S
+
+
+def end_of(standstill: Standstill) -> Stall | None:
+    """What a standstill that has ended teaches."""
+    if standstill.ended_at is None:
+        return None
+    lasted_s = standstill.ended_at - standstill.began_at
+    return Stall(standstill.kind, standstill.ended_at, lasted_s, standstill.confirmed)

@@ -1,0 +1,208 @@
+"""How long an application stalls is learned from what ends by itself, and from nothing else; and what is learned moves the
+deadline. Queues take their course as in the simulation, with ten minutes of samples."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+
+import pytest
+from msgspec.structs import replace
+
+from functions.domain.decisions.step import step
+from functions.domain.model.codes import Mode, Phase
+from functions.domain.model.events import Declined, MessagesDelivered, Start, TimerFired
+from functions.domain.model.incidents import Document
+from functions.domain.model.observations import Execution, Unknown
+from functions.domain.model.runbooks import Rules
+from functions.domain.model.stalls import QueueStalls, Stall, StallKind
+from tests.simulation.broker import Broker, Queue
+from tests.simulation.queues import Worker
+from tests.support.worlds.scenes import AHEAD_S, MAIL, NOW, alerted, case, history_of, rules, runbook, seen
+
+SUSPECTED_S = 40.0
+HELD, UNSERVED, GONE = StallKind.HELD, StallKind.UNSERVED, StallKind.GONE
+
+
+class Mail(Queue):
+    samples = 121
+
+
+@dataclass
+class Play:
+    """One queue and its document, from NOW on. A rule suspects the queue once nothing has moved for SUSPECTED_S."""
+
+    queue: Mail
+    rules: Rules = field(default_factory=lambda: rules(runbook(mode=Mode.OBSERVE)))
+    document: Document = field(default_factory=lambda: Document("mail-key"))
+    runs: list[Execution] = field(default_factory=list)
+    broker: Broker = field(default_factory=Broker)
+    at: float = NOW
+    started: list[float] = field(default_factory=list)
+    alerts: int = 0
+    reboots: float = math.inf
+    """When the broker is restarted. For twelve seconds nothing can be read."""
+
+    def until(self, seconds: float) -> Play:
+        """Go on until so long after NOW: the rule each quarter of a minute, wake-ups when they are due."""
+        while self.at < NOW + seconds and not self.started:
+            self.at += 15.0
+            woken_at = self.at - 15.0
+            while self.document.due is not None and self.document.due <= self.at and not self.started:
+                woken_at = max(self.document.due, woken_at + 1.0)
+                self.take(TimerFired(), woken_at)
+            if self.reboots <= self.at - NOW < self.reboots + 15.0:
+                self.queue.restart_broker(NOW + self.reboots)
+                self.queue.turn(NOW + self.reboots + 20.0, (worker("new"),))
+            still = self.queue.depth(self.at) > 0 and self.queue.stuck(self.at, SUSPECTED_S)
+            if still and self.document.incident is None:
+                self.alerts += 1
+                fired = case(book=next(iter(self.rules.runbooks.values())), fingerprint=f"fp-{self.alerts}", starts_at=self.at)
+                self.take(alerted(fired, incident=f"inc-{self.alerts}"), self.at)
+        return self
+
+    def take(self, event, at: float) -> None:
+        runs = tuple(run for run in self.runs if (run.runner_started_at or 0.0) <= at + AHEAD_S)
+        away = self.reboots <= at - NOW < self.reboots + 12.0
+        mail = Unknown("it starts") if away else self.queue.read(at, self.broker)
+        what = seen(now=at, mail=mail, history=history_of(*runs, now=at))
+        result = step(self.document, event, what, at, self.rules)
+        self.started += [at - NOW for act in result.acts if isinstance(act, Start)]
+        told = frozenset(message.id for message in result.document.to_tell)
+        kept = frozenset(record.incident.id for record in result.document.to_archive)
+        self.document = step(result.document, MessagesDelivered(told, archived=kept), what, at, self.rules).document
+
+    @property
+    def phase(self) -> Phase | None:
+        return self.document.incident.phase if self.document.incident else None
+
+    @property
+    def learned(self) -> list[tuple[StallKind, int]]:
+        """Kind and length of each stall, to ten seconds, the longest first."""
+        stalls = self.document.stalls.get(MAIL.key, QueueStalls(0.0)).stalls
+        return [(stall.kind, round(stall.lasted_s, -1)) for stall in sorted(stalls, key=lambda one: -one.lasted_s)]
+
+
+def worker(name: str = "a", *, holds: int = 0, window: int | None = 1) -> Worker:
+    return Worker(name, rate=0.0 if holds else 3.0, holds=holds, window=window, host="10.0.3.1", user="app")
+
+
+def working(*workers: Worker, publish: float = 1.0) -> Mail:
+    """Consumers that keep up, for long."""
+    return Mail(NOW - 5000.0, workers or (worker(),), publish=publish)
+
+
+def jobs(*lengths: float, window: int = 1, pause: float = 60.0) -> Mail:
+    """One consumer that works on one message for so long each time."""
+    queue, at = working(worker(window=window), publish=0.2), NOW + 100.0
+    for length in lengths:
+        queue.hold(at, 1)
+        queue.hold(at + length, 0)
+        at += length + pause
+    return queue
+
+
+def then(queue: Mail, at: float, *workers: Worker) -> Mail:
+    queue.turn(NOW + at, workers)
+    return queue
+
+
+def hung() -> Mail:
+    """From 100 s on its consumer hangs."""
+    queue = working()
+    queue.hold(NOW + 100.0, 1)
+    return queue
+
+
+def test_stalls_that_end_by_themselves_are_known_to_ten_seconds():
+    assert Play(jobs(150.0, 180.0, 90.0)).until(1200).learned == [(HELD, 180), (HELD, 150), (HELD, 90)]
+    assert Play(jobs(30.0, 30.0)).until(600).learned == [], "shorter than `for`"
+
+
+def test_a_stall_of_hours_is_followed_to_its_end():
+    assert Play(jobs(20000.0)).until(21000).learned == [(HELD, 20000)]
+
+
+def test_consumers_that_come_back_teach_only_that_they_were_gone():
+    deployed = then(then(working(), 100.0), 190.0, worker("b"))
+    assert Play(deployed).until(600).learned == [(GONE, 90)]
+
+
+def test_consumers_that_stay_and_take_nothing_for_a_while_teach_unserved():
+    idle = dataclasses.replace(worker(), rate=0.0)
+    paused = then(then(working(), 100.0, idle), 250.0, worker())
+    assert Play(paused).until(600).learned == [(UNSERVED, 150)]
+
+
+def replaced() -> Play:
+    """Somebody mends the hang by hand, out of Unstick's sight: another process takes the message."""
+    return Play(then(hung(), 300.0, worker("new")))
+
+
+def beside() -> Play:
+    """One of two hangs while the other works, until its process is replaced."""
+    queue = working(worker(), worker("busy"), publish=0.3)
+    queue.turn(NOW + 100.0, (worker(holds=1), worker("busy")))
+    queue.turn(NOW + 400.0, (worker("new"), worker("busy")))
+    return Play(queue)
+
+
+def restarted() -> Play:
+    """A person's run of the job lies in it, though the consumer seems to go on."""
+    play = Play(jobs(200.0))
+    began = NOW + AHEAD_S + 250.0
+    play.runs = [Execution("7", "http://rundeck/7", "succeeded", began, began + 20.0)]
+    return play
+
+
+def rebooted() -> Play:
+    return Play(hung(), reboots=300.0)
+
+
+def purged() -> Play:
+    """What waits is purged while the consumer, which takes nothing, stays; then it works again."""
+    idle = dataclasses.replace(worker(), rate=0.0)
+    queue = working()
+    queue.turn(NOW + 100.0, (idle,))
+    queue.turn(NOW + 300.0, (idle,))
+    queue.pieces[-1:] = [dataclasses.replace(queue.pieces[-1], depth=0.0)]
+    queue.turn(NOW + 320.0, (worker(),))
+    return Play(queue)
+
+
+@pytest.mark.parametrize("course", [replaced, beside, restarted, rebooted, purged])
+def test_what_did_not_end_by_itself_teaches_nothing(course):
+    assert course().until(1500).learned == []
+
+
+def test_a_job_is_restarted_by_default_and_not_once_two_were_seen():
+    auto = rules(runbook(mode=Mode.AUTO))
+    eager = Play(jobs(150.0), auto).until(400)
+    assert len(eager.started) == 1
+    learned = Play(jobs(150.0, 150.0, 150.0)).until(900).document
+    patient = Play(jobs(150.0, 160.0, 140.0), auto, replace(learned, incident=None)).until(900)
+    assert patient.started == []
+    stuck = Play(hung(), auto, replace(learned, incident=None)).until(900)
+    assert 325.0 <= stuck.started[0] <= 340.0, "one and a half times the second-longest, after 100 s"
+
+
+def test_sixteen_short_stalls_do_not_push_out_the_nightly_one():
+    nightly = Stall(GONE, NOW - 80000.0, 7200.0)
+    before = Document("mail-key", stalls={MAIL.key: QueueStalls(NOW - 90000.0, (nightly,))})
+    queue = working()
+    for number in range(20):
+        then(then(queue, 100.0 + 200.0 * number), 180.0 + 200.0 * number, worker(f"n{number}"))
+    play = Play(queue, document=before).until(4200)
+    assert play.learned == [(GONE, 7200), *[(GONE, 80)] * 15]
+
+
+def test_what_a_person_confirms_counts_at_once_and_waits_until_it_ends():
+    """It works on purpose: nobody is asked about it again while it lasts, and its full length counts."""
+    asks = rules(runbook(mode=Mode.APPROVE), public_url="https://unstick.example.com")
+    play = Play(jobs(400.0, 400.0), asks).until(200)
+    assert play.phase is Phase.ASKED
+    play.take(Declined(play.document.incident.approval.nonce, "ann"), play.at)
+    play.until(700)
+    assert [stall.confirmed for stall in play.document.stalls[MAIL.key].stalls] == [True]
+    assert play.until(1000).phase is not Phase.ASKED
