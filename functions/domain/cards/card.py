@@ -71,7 +71,7 @@ def _started(card_input: CardInput) -> Content:
         text = [Text("Nothing yet: Unstick is working on it, and calls people if it needs them.")]
     elif incident.run.adopted:
         headline = Text("{subject} is already being restarted; Unstick checks the result")
-        text = holds.why(card_input, Reason.ALREADY_RUNNING, todo=False)
+        text = holds.advise(card_input, None)
     elif incident.execution.ended:
         headline = Text("{subject} was restarted (attempt {attempt} of {attempts})")
         text = [Text("The job has ended. Unstick checks the queue and will report the result here.")]
@@ -104,7 +104,7 @@ def _recovered(card_input: CardInput) -> Content:
 def _escalated(card_input: CardInput) -> Content:
     reason, count = card_input.reason, card_input.shown.restarts
     if reason is not None:
-        headline, text = Text("{subject} needs a person: {why}", why=REASONS[reason].short), holds.why(card_input, reason)
+        headline, text = Text("{subject} needs a person: {why}", why=REASONS[reason].short), holds.advise(card_input, reason)
     else:
         stuck = Text("{subject} is still stuck after a restart", "{subject} is still stuck after {count} restarts", count=count)
         headline = stuck if count else Text("{subject} needs a person")
@@ -112,7 +112,7 @@ def _escalated(card_input: CardInput) -> Content:
             headline = Text("{subject} was handed over to people")
         text = [to_do(_advice(card_input))]
         if find_same_again(card_input.queues) or all(state.after.verdict is not Verdict.STUCK for state in card_input.queues):
-            text += holds.why(card_input, None)  # otherwise the headline says it
+            text += holds.advise(card_input, None)  # otherwise the headline says it
     return Content("act", headline, [*text, holds.HANDS_OFF, *holds.say_cause(card_input)])
 
 
@@ -179,19 +179,19 @@ def _bundle(card_input: CardInput) -> Content:
     elif reason is Reason.NO_RUNBOOK:
         headline = Text("No runbook matches {count} alert", "No runbook matches {count} alerts")
     said = headline.fill(count=count, why=short)
-    return Content(urgency, said, holds.why(card_input, reason), words=holds.first_words(reason, urgency))
+    return Content(urgency, said, holds.advise(card_input, reason), words=holds.first_words(reason, urgency))
 
 
 def _paused(card_input: CardInput) -> Content:
     todo = Text("Nothing now. If a queue gets stuck meanwhile, restart it by hand, or end the pause with `unstick resume`.")
-    text = [to_do(todo), Text("Alerts are still received and reported."), *holds.why(card_input, None)]
+    text = [to_do(todo), Text("Alerts are still received and reported."), *holds.advise(card_input, None)]
     return Content("watch", Text("Unstick restarts nothing"), text, words=Text("PAUSED"))
 
 
 def _resumed(card_input: CardInput) -> Content:
     is_one = bool(card_input.target or card_input.runbook or card_input.trigger)
     headline = Text("Unstick may restart {subject} again") if is_one else Text("Unstick is no longer paused")
-    return Content("fine", headline, [Text("The next alert is handled as usual."), *holds.why(card_input, None)])
+    return Content("fine", headline, [Text("The next alert is handled as usual."), *holds.advise(card_input, None)])
 
 
 OLD = Text("This was the advice when it ended. Check first whether it still applies.")

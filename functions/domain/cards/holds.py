@@ -22,10 +22,11 @@ def say_held(card_input: CardInput) -> Content:
     if card_input.approve_url and urgency != "fine" and reason is not Reason.LIKELY_STUCK:
         urgency = "act"
     by_itself = urgency == "watch" and card_input.again and reason is not None and REASONS[reason].urgency == "act"
-    text = why(card_input, reason, todo=urgency != "fine" and (not by_itself or bool(card_input.remedy)))
+    needs_advice = urgency != "fine" and (not by_itself or bool(card_input.remedy))
+    text = advise(card_input, reason if needs_advice else None)
     if reason is Reason.COOLDOWN and card_input.again:
         wait = Text("Nothing until {due}: then Unstick decides again. If it can't wait, restart it by hand.")
-        text = [to_do(wait), *why(card_input, reason, todo=False)]
+        text = [to_do(wait), *advise(card_input, None)]
     if by_itself:
         text.append(Text("Unstick tries again by itself, and calls a person if that does not help."))
     if reason is Reason.OBSERVE_ONLY and card_input.target:
@@ -101,25 +102,14 @@ HEADLINES: Mapping[Reason | None, Callable[[CardInput], Text]] = {
 """Holds whose headline is a sentence of its own."""
 
 
-def why(card_input: CardInput, reason: Reason | None, *, todo: bool = True) -> list[Phrase]:
-    """What to do, why in a sentence, the remedy of the system that refused, and the exact detail."""
-    text: list[Phrase] = []
-    if reason is not None:
-        if todo:
-            text.append(to_do(_todo(card_input, reason)))
-        text.append(_because(card_input, reason))
+def advise(card_input: CardInput, reason: Reason | None) -> list[Phrase]:
+    """What to do about a reason, the remedy of the system that refused, and the exact detail."""
+    text: list[Phrase] = [to_do(_todo(card_input, reason))] if reason is not None else []
     if card_input.remedy:
         text.append(card_input.remedy)
     if card_input.detail:
         text.append(details(card_input.detail))
     return text
-
-
-def _because(card_input: CardInput, reason: Reason) -> Text:
-    opinion = card_input.shown.evidence.opinion if card_input.shown.evidence else None
-    if reason is Reason.SYMPTOM_GONE and opinion is not None and opinion.healthy:
-        return Text("It looks stuck, but the evidence job asked the application itself, and it is healthy.")
-    return REASONS[reason].why
 
 
 def _todo(card_input: CardInput, reason: Reason) -> Text:
@@ -142,22 +132,19 @@ def say_not_approved(card_input: CardInput) -> Content:
         calm = Text("Nobody answered. Unstick restarts it once there is proof, and asks again after a day.")
         see = Text("See what speaks against it, and restart it by hand if it hangs.")
         headline = Text("{subject} was not restarted: nobody said whether it hangs")
-        return Content("plan", headline, [to_do(see), calm, *why(card_input, None)])
+        return Content("plan", headline, [to_do(see), calm, *advise(card_input, None)])
     headline, rest = Text("{subject} was not restarted: nobody approved it in time"), list[Phrase]()
     if card_input.shown.restarts:
         headline = Text("{subject} was not restarted again: nobody approved it in time")
         rest = [HANDS_OFF, *say_cause(card_input)]
-    # The reason's own sentence asks for an approval, for which it is too late.
-    reason = card_input.reason if card_input.reason is not Reason.AWAITING_APPROVAL else None
     by_hand = to_do(Text("Check the queue, and restart the application by hand if it is still stuck."))
-    return Content(
-        "act", headline, [by_hand, Text("The approval link has expired."), *why(card_input, reason, todo=False), *rest]
-    )
+    return Content("act", headline, [by_hand, Text("The approval link has expired."), *advise(card_input, None), *rest])
 
 
 def say_declined(card_input: CardInput) -> Content:
     """The person's reason is shown as a fact, in their own words."""
-    said = why(replace(card_input, detail=""), card_input.reason)
+    said = advise(replace(card_input, detail=""), card_input.reason)
+    said.append(Text("Unstick doesn't ask again for this alert; the next one is handled as usual."))
     return Content("watch", Text("{by} decided not to restart {subject}"), said, words=Text("Declined"))
 
 

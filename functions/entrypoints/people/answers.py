@@ -208,13 +208,14 @@ def _say_approved(subject: Phrase, reply: Reply, incident: Incident | None, by: 
         case Action.DEFERRED:
             title, text = Text("{runner} has not answered yet"), [unanswered]
         case _:
-            title, text = Text("{subject} was not restarted", subject=subject), _why_not(reply, incident)
+            why = REASONS[reply.reason].short if reply.reason else Text("it is already being handled")
+            title, text = Text("{subject} was not restarted: {why}", subject=subject, why=why), _why_not(reply, incident)
     return Content("", title, [*text, recorded], links=links)
 
 
 def _why_not(reply: Reply, incident: Incident | None) -> list[Text]:
     words = REASONS[reply.reason] if reply.reason else None
-    parts = [words.why, to_do(words.todo)] if words else []
+    parts = [to_do(words.todo)] if words else []
     parts += [details(incident.detail)] if incident and incident.detail else []
     return parts + ([Text("Unstick tries again by itself and reports in the chat.")] if incident else [])
 
