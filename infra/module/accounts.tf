@@ -117,7 +117,7 @@ resource "google_storage_bucket_iam_member" "store" {
   for_each = {
     webhook = "roles/storage.objectUser"
     verify  = "roles/storage.objectUser"
-    report  = "roles/storage.objectUser" # its check writes and deletes a document, and keeps which deployment was checked
+    report  = "roles/storage.objectUser" # its check writes and deletes a document
   }
 
   bucket = google_storage_bucket.store.name

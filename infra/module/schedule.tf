@@ -3,8 +3,6 @@ locals {
     sweep  = { entry = "verify", cron = "*/5 * * * *", body = {}, retries = 0, description = "Steps incidents whose wake-up was lost" }
     report = { entry = "report", cron = var.schedule.report, body = { what = "report" }, retries = 2, description = "What the bug costs" }
     check  = { entry = "report", cron = var.schedule.check, body = { check = true }, retries = 0, description = "Asks every system from inside" }
-    # report checks each deployment once, and answers at once where it did
-    after-deployment = { entry = "report", cron = "*/5 * * * *", body = { check = "deployment" }, retries = 0, description = "Checks a new deployment from inside" }
   }
 }
 

@@ -1,7 +1,6 @@
 """`report` with {"check": true}: every system is asked from where the function runs, and people hear of what failed."""
 
 import json
-import os
 from typing import Any
 
 import jsonschema
@@ -9,7 +8,6 @@ import pytest
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
-from functions import __version__
 from functions.entrypoints import report_request
 from tests.cli.conftest import Line
 from tests.cli.conftest import here as here  # noqa: PLC0414 - the systems around the command line
@@ -54,47 +52,7 @@ def test_what_failed_is_posted_with_its_remedy(
     assert any(one["ok"] is False and one["remedy"] for one in answer["check"]["findings"])
 
 
-def posted(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """The headlines of what the console got since the last call."""
-    return [line for line in capsys.readouterr().out.splitlines() if "deployed" in line or "The check failed" in line]
-
-
-def test_a_deployment_is_checked_once_and_its_result_posted(
-    here: Line, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The job comes every five minutes; whoever deployed hears of it once, and again after the next deployment."""
-    here.configured(notify=["console"])
-    for revision in ("unstick-report-00001-abc", "unstick-report-00002-def"):
-        monkeypatch.setenv("K_REVISION", revision)
-        status, answer = asked(here, {"check": "deployment"})
-        assert (status, answer["check"]["ok"], answer["check"]["posted"]) == (200, True, {"console": ""})
-        jsonschema.validate(answer["check"], described()["components"]["schemas"]["Checked"])
-        (headline,) = posted(capsys)
-        assert f"Unstick {__version__} was deployed, and its check found no problems" in headline
-        assert asked(here, {"check": "deployment"}) == (200, {"check": None})
-        assert posted(capsys) == []
-
-
-def test_a_grant_that_does_not_act_yet_is_no_problem_of_a_deployment(
-    here: Line, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The first deployment ended in false failures: a grant takes a minute. What still fails at the next call is posted."""
-    here.configured(notify=["console"])
-    token = os.environ["RUNDECK_TOKEN"]
-    for revision, lasts in (("first", False), ("second", True)):
-        monkeypatch.setenv("K_REVISION", revision)
-        monkeypatch.delenv("RUNDECK_TOKEN")
-        assert asked(here, {"check": "deployment"}) == (200, {"check": None})
-        assert posted(capsys) == []
-        if not lasts:
-            monkeypatch.setenv("RUNDECK_TOKEN", token)
-        assert asked(here, {"check": "deployment"})[1]["check"]["ok"] is not lasts
-        (headline,) = posted(capsys)
-        assert ("The check failed at Secrets, rundeck" in headline) is lasts
-        assert asked(here, {"check": "deployment"}) == (200, {"check": None})
-
-
-@pytest.mark.parametrize("body", [{"check": "deployments"}, {"check": False}, {"check": "deployment", "what": "report"}])
+@pytest.mark.parametrize("body", [{"check": "all"}, {"check": False}, {"check": True, "what": "report"}])
 def test_what_is_no_check_is_refused(here: Line, body: dict[str, Any]) -> None:
     """A job with a typing mistake must not post the report instead."""
     assert asked(here, body)[0] == 400

@@ -44,10 +44,9 @@ PRICES = {
 
 WEBHOOK_GIB, OTHER_GIB = 1.0, 0.5
 """Memory of the functions, as in infra/module."""
-FORGED_S, WEBHOOK_S, VERIFY_S, SWEEP_S, ASK_S, WEEKLY_S = 0.1, 2.0, 1.0, 0.3, 0.2, 120.0
-"""Seconds that Cloud Run bills, rounded up to 0.1: a forged request; an alert with its calls; a wake-up; a sweep; the question
-whether a deployment was checked; the report and check of one week together. Assumes that each has the instance to itself,
-which is the upper limit."""
+FORGED_S, WEBHOOK_S, VERIFY_S, SWEEP_S, WEEKLY_S = 0.1, 2.0, 1.0, 0.3, 120.0
+"""Seconds that Cloud Run bills, rounded up to 0.1: a forged request; an alert with its calls; a wake-up; a sweep; the report
+and check of one week together. Assumes that each has the instance to itself, which is the upper limit."""
 WAKE_UPS = 8
 """Wake-ups of one alert: six checks until the queue is healthy in two of them, the messages, and one spare."""
 SUSPICION_S, SUSPICION_WRITES = 1.0, 3
@@ -84,8 +83,8 @@ def usage(month: Month) -> dict[str, float]:
     sweeps = DAYS * 24 * 12
     wake_ups = month.alerts * WAKE_UPS + month.suspicions
     webhook_s = month.alerts * WEBHOOK_S + month.forged * FORGED_S + month.suspicions * 2 * SUSPICION_S
-    other_s = wake_ups * VERIFY_S + sweeps * (SWEEP_S + ASK_S) + DAYS / 7 * WEEKLY_S
-    requests = month.alerts + month.forged + month.suspicions * 2 + wake_ups + 2 * sweeps + DAYS / 7 * 3
+    other_s = wake_ups * VERIFY_S + sweeps * SWEEP_S + DAYS / 7 * WEEKLY_S
+    requests = month.alerts + month.forged + month.suspicions * 2 + wake_ups + sweeps + DAYS / 7 * 3
     written = month.alerts * 12 + month.suspicions * SUSPICION_WRITES
     lifetimes = min(month.alerts + month.suspicions + sweeps, DAYS * 86400 / INSTANCE_CACHE_S * 3)
     return {
@@ -93,11 +92,11 @@ def usage(month: Month) -> dict[str, float]:
         "memory": webhook_s * WEBHOOK_GIB + other_s * OTHER_GIB,
         "requests": requests,
         "tasks": wake_ups * 2,
-        "jobs": 4,
+        "jobs": 3,
         "secrets": SECRETS,
         "accesses": lifetimes * (SECRETS - 1),
         "writes": written + sweeps,
-        "reads": (month.alerts + month.suspicions * 2 + wake_ups) * 4 + sweeps,
+        "reads": (month.alerts + month.suspicions * 2 + wake_ups) * 4,
         "stored": 0.1 + month.alerts * 20e-6 * 13 + written * OVERWRITTEN_GB,
         "images": IMAGES_GB,
         "logs": requests * ENTRY_KIB * 2 / 1024**2,

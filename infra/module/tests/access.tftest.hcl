@@ -128,7 +128,7 @@ run "wake_ups" {
   }
 
   assert {
-    condition     = { for name, job in google_cloud_scheduler_job.job : name => job.http_target[0].uri } == { sweep = "https://unstick-verify-mocked-an.a.run.app", after-deployment = "https://unstick-report-mocked-an.a.run.app", report = "https://unstick-report-mocked-an.a.run.app", check = "https://unstick-report-mocked-an.a.run.app" }
+    condition     = { for name, job in google_cloud_scheduler_job.job : name => job.http_target[0].uri } == { sweep = "https://unstick-verify-mocked-an.a.run.app", report = "https://unstick-report-mocked-an.a.run.app", check = "https://unstick-report-mocked-an.a.run.app" }
     error_message = "The sweep calls verify; the others call report."
   }
 
