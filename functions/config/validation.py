@@ -198,7 +198,7 @@ def _explain(path: Path, error: ValidationError) -> Iterator[tuple[Path, str, st
             instance: Any = error.instance
             for name in instance.keys() - schema["properties"].keys():
                 removed = _removed((*path, name), instance[name])
-                yield (*path, _shown(name, schema["properties"])), *(removed or _unknown(name, schema["properties"]))
+                yield (*path, _shown(name)), *(removed or _unknown(name, schema["properties"]))
         case "enum" if path[-1] == "type":  # of a chat: names its adapter; other adapters are named by their key
             yield path, *_unknown(str(error.instance), schema["enum"])
         case "required":
@@ -225,10 +225,9 @@ def _removed(path: Path, value: Any) -> tuple[str, str] | None:
     return None
 
 
-def _shown(name: str, known: Collection[str]) -> str:
+def _shown(name: str) -> str:
     """An unknown key as it may be shown: somebody may have written a secret in its place, and mistakes end in logs."""
-    is_word = re.fullmatch("[a-z_]{1,24}", name) is not None
-    return name if is_word or get_close_matches(name, list(known), n=1, cutoff=0.6) else Unshown(name)
+    return name if re.fullmatch("[a-z_]{1,24}", name) else Unshown(name)
 
 
 def _unknown(name: str, known: Collection[str]) -> tuple[str, str]:

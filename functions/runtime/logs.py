@@ -33,7 +33,6 @@ REPORTED_ERROR = "type.googleapis.com/google.devtools.clouderrorreporting.v1beta
 _UNPRINTABLE = "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+"
 _UNPRINTABLE_BUT_NEWLINE = _UNPRINTABLE.replace("\x00-\x1f", "\x00-\x09\x0b-\x1f")
 _TRACE = re.compile(r"([0-9a-fA-F]{32})(?:/[0-9]{1,20})?(?:;o=[0-9])?", re.ASCII)
-_COLOURS = {"WARNING": "33", "ERROR": "31"}
 # Each line is a single write. The lock keeps lines of several threads apart. Lines of several processes on one pipe are kept
 # apart by the kernel up to PIPE_BUF (4,096 bytes), and beyond that as long as the reader keeps up.
 _LOCK = threading.RLock()
@@ -132,13 +131,9 @@ def _json(entry: Mapping[str, object], encoding: str | None) -> str:
 
 
 def _readable(entry: Mapping[str, object]) -> str:
-    severity = str(entry["severity"])
-    shown = f"{severity:<8}"
-    if severity in _COLOURS and "NO_COLOR" not in os.environ and sys.stdout.isatty():
-        shown = f"\x1b[{_COLOURS[severity]}m{shown}\x1b[0m"
     left_out = {"severity", "message", "time", "stack_trace", "@type"}
     fields = {name: value for name, value in entry.items() if name not in left_out and not name.startswith("logging.")}
-    line = " ".join([time.strftime("%H:%M:%S"), shown, str(entry["message"])])
+    line = f"{time.strftime('%H:%M:%S')} {entry['severity']:<8} {entry['message']}"
     worded = "".join(f" {name}={_worded(value)}" for name, value in fields.items())
     return line + worded + "".join(f"\n    {row}" for row in str(entry.get("stack_trace", "")).splitlines())
 

@@ -109,7 +109,6 @@ MISTAKES = [
     (["incident", "../../pause"], 1, "there is no incident"),
     (["pause", "--reason", "  "], 2, "reason"),
     (["pause", "--reason", "x", "--for", "tomorrow"], 2, "--for"),
-    (["ack", "mail-delivery"], 2, "mail-delivery"),
     (["check", "--label", "queue"], 2, "is not NAME=VALUE"),
     (["simulate", "none.json"], 2, "none.json: there is no such file"),
     (["simulate", ".", "--against", "unstick.yaml"], 2, "has no *.json"),

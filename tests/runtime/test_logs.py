@@ -217,7 +217,6 @@ def test_lines_of_parallel_threads_and_processes_stay_whole(processes, longest, 
 def test_on_a_terminal_it_is_readable_text(monkeypatch):
     """People see time, severity, message and fields, without what only machines want."""
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "shop")
-    monkeypatch.setenv("NO_COLOR", "1")
     terminal = io.StringIO()
     monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
     with redirect_stdout(terminal), logs.traced(TRACE_ID):

@@ -89,13 +89,6 @@ def test_one_machine_gets_what_the_units_name(machine: Machine) -> None:
     assert not gone.exists()
 
 
-def test_check_comes_before_the_service_is_enabled() -> None:
-    """A wrong set-up starts and answers 405 all the same, so the guide has it checked first."""
-    text = PAGE.read_text(encoding="utf-8")
-    assert text.index("\nunstick check\n") < text.index("systemctl enable --now")
-    assert text.index("unstick unstick check\n```") < text.index("run --detach --name unstick")
-
-
 @pytest.mark.parametrize("sudo", ["", "h.tanaka"])
 def test_the_command_runs_as_the_service_does(machine: Machine, sudo: str) -> None:
     """Account, folder, configuration and secrets are the unit's; arguments arrive as given, and a pause has a person's name."""
