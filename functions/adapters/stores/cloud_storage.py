@@ -6,11 +6,9 @@ written: one object takes one write a second (https://cloud.google.com/storage/q
 
 By the JSON API: https://cloud.google.com/storage/docs/json_api/v1/objects. Why without a client: docs/decisions.md."""
 
-import hashlib
 import json
 import secrets
 import time
-from base64 import b64encode
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -93,15 +91,11 @@ class CloudStorage(Struct, frozen=True):
     def _read_if_there(self, name: str, timeout_s: float) -> Answer | None:
         path = f"/download{self._bucket()}/{quote(name, safe='')}?alt=media"
         try:
-            answer = _SERVICE.ask("GET", path, timeout_s=timeout_s, max_bytes=_MOST_BYTES)
+            return _SERVICE.ask("GET", path, timeout_s=timeout_s, max_bytes=_MOST_BYTES)
         except Denied as error:
             if error.status == _NOT_FOUND and not _no_bucket(error):
                 return None
             raise
-        hashes = answer.headers.get("x-goog-hash", "")
-        if "md5=" in hashes and f"md5={_md5(answer.body)}" not in hashes:
-            raise Unavailable(SYSTEM, Text("answered with other bytes than were stored"))
-        return answer
 
     def _write(
         self, name: str, body: bytes, timeout_s: float, metadata: dict[str, str], *, generation: int | None = None
@@ -109,8 +103,8 @@ class CloudStorage(Struct, frozen=True):
         """Metadata and content in one request: https://cloud.google.com/storage/docs/uploading-objects-from-memory."""
         ends = time.monotonic() + timeout_s
         kind = "application/json" if name.endswith(".json") else "text/plain; charset=utf-8"
-        # without cacheControl, public objects would be cached for an hour; with md5Hash, damaged content is refused
-        about = {"name": name, "cacheControl": "no-store", "contentType": kind, "metadata": metadata, "md5Hash": _md5(body)}
+        # without cacheControl, public objects would be cached for an hour
+        about = {"name": name, "cacheControl": "no-store", "contentType": kind, "metadata": metadata}
         boundary = secrets.token_hex(16)
         parts = ("application/json; charset=utf-8", json.dumps(about).encode()), (kind, body)
         sent = b"".join(f"--{boundary}\r\ncontent-type: {kind}\r\n\r\n".encode() + part + b"\r\n" for kind, part in parts)
@@ -156,11 +150,6 @@ def _read_generation(value: Any) -> str:
         return str(int(value))
     except (TypeError, ValueError) as error:
         raise unreadable(SYSTEM, error) from None
-
-
-def _md5(body: bytes) -> str:
-    """The checksum that Cloud Storage expects. It detects damage, not tampering."""
-    return b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
 
 
 def _no_bucket(error: Denied) -> bool:

@@ -10,7 +10,6 @@ tests/adapters/runners/test_rundeck_double.py holds it against the recordings.
 """
 
 import os
-import select
 import shlex
 import subprocess
 import threading
@@ -104,45 +103,17 @@ class Rundeck:
 
 
 class CommandAction:
-    """An action that runs a command, with the options as RD_OPTION_NAME in its environment and ${option.NAME} filled in.
-
-    When Rundeck dies, the command lives on; who reads its output is gone, so whatever prints then dies by SIGPIPE.
-    """
+    """An action that runs a command, with the options as RD_OPTION_NAME in its environment and ${option.NAME} filled in."""
 
     def __init__(self, command: str) -> None:
         self.words = shlex.split(command)
-        self.started: list[tuple[subprocess.Popen[bytes], threading.Event]] = []  # and whether its output is read to its end
 
     def __call__(self, options: Mapping[str, str]) -> bool | str:
         filled = list(self.words)
         for name, value in options.items():
             filled = [word.replace(f"${{option.{name}}}", value) for word in filled]
         surroundings = os.environ | {f"RD_OPTION_{name.upper()}": value for name, value in options.items()}
-        process = subprocess.Popen(
-            filled, env=surroundings, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        done = subprocess.run(
+            filled, env=surroundings, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
         )
-        is_read = threading.Event()
-        self.started.append((process, is_read))
-        said = b""
-        with process:
-            output = process.stdout.fileno() if process.stdout is not None else -1
-            while chunk := self._read(output):
-                said += chunk
-            is_read.set()
-        return (said.decode(errors="replace") or True) if process.returncode == 0 else False
-
-    @staticmethod
-    def _read(output: int) -> bytes:
-        """What comes next, none at the end. A read that waits would keep the pipe open after a crash."""
-        while not select.select([output], [], [], 0.05)[0]:
-            continue
-        return os.read(output, 65536)
-
-    def crash(self) -> None:
-        """Rundeck dies: nobody reads any more."""
-        for process, is_read in self.started:
-            if process.poll() is None and process.stdout is not None:
-                reader = os.open(os.devnull, os.O_RDONLY)
-                os.dup2(reader, process.stdout.fileno())  # the pipe's only reader is closed, and whoever reads sees its end
-                os.close(reader)
-                is_read.wait()  # until then `select` still has the pipe
+        return done.returncode == 0 and (done.stdout.decode(errors="replace") or True)

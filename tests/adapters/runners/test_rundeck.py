@@ -23,7 +23,6 @@ from tests.adapters.secret import Secret
 JOB = Job().id
 MAIL = Target("t", "http://rundeck", JOB, {"service": "mail"})
 JSON, HTML = "application/json;charset=utf-8", "Text/HTML; charset=utf-8"
-RABBITMQ = "none, as RabbitMQ answers what it cannot negotiate"
 
 
 # --- starting
@@ -86,7 +85,7 @@ class Wire:
     """What comes back each time, and what was sent."""
 
     def __init__(self, status: int, kind: str, body: Any) -> None:
-        self.headers = {"server": "Cowboy"} if kind == RABBITMQ else {"content-type": kind} if kind else {}
+        self.headers = {"content-type": kind} if kind else {}
         self.status, self.body = status, body if isinstance(body, bytes) else json.dumps(body).encode()
         self.sent: list[dict[str, Any]] = []
 
@@ -197,7 +196,6 @@ DISABLED = {"errorCode": "api.error.job.disabled"}
         ("POST", 400, HTML, DISABLED, 200, Denied, NOT_RUNDECK),
         ("GET", 401, "", b"", 200, Denied, NOT_RUNDECK),
         ("GET", 404, JSON, {}, 200, Denied, NOT_RUNDECK),
-        ("GET", 406, RABBITMQ, b"", 200, Denied, "RabbitMQ answers there, not Rundeck"),
         ("POST", 407, "", b"", 200, Denied, "refused the request"),
         ("POST", 429, JSON, {}, 200, Unavailable, "answered 429"),
         ("POST", 500, HTML, b"<html>", 200, Unavailable, "answered 500"),

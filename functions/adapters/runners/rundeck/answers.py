@@ -82,14 +82,8 @@ _PROJECT = (
 _VERSION = (Text("does not support this API version"), Text("Upgrade Rundeck to 4.0 or newer."))
 _URL = (
     Text("what answers there is not the Rundeck API"),
-    Text("Check rundeck.url: scheme, port, context path, and any proxy in front."),
+    Text("Check rundeck.url: scheme, port (4440 by default), context path, and any proxy in front."),
 )
-_RABBITMQ = (
-    Text("RabbitMQ answers there, not Rundeck"),
-    Text("Set rundeck.url to Rundeck's own address; its port is 4440 by default."),
-)
-RABBITMQ = (b'"Object Not Found"', b'"not_authorized"', b'"not_authorised"')
-"""In RabbitMQ's answers to paths that it doesn't know, and to those that want a login."""
 _DURATION = (  # of infra/rundeck/rotate_token.py
     Text("does not issue tokens that last so long"),
     Text("Ask for 30d, or raise rundeck.api.tokens.duration.max in rundeck-config.properties."),
@@ -109,8 +103,7 @@ ERRORS = (
     Refusal(401, "", "", *_URL),  # Rundeck answers 403 to a bad token: this is another server, or a proxy that wants a login
     Refusal(403, "unauthorized", "", *_TOKEN),
     Refusal(403, "", "for Events in ", *_EVENTS),
-    Refusal(403, "api.error.item.unauthorized", "", *_ACL, quoted=True),
-    Refusal(403, "", "", *_ACL),
+    Refusal(403, "", "", *_ACL, quoted=True),
     Refusal(404, "api.error.project.", "", *_PROJECT),
     Refusal(404, "api.error.invalid.request", "", *_URL),
     Refusal(404, "api.error.", "", *_JOB),
@@ -210,21 +203,14 @@ def _to_error(method: str, answer: http_client.Answer) -> Denied | Unavailable:
         return Unavailable(SYSTEM, named(Text("answered {status}", status=str(answer.status)), quoted(_error(answer)[1])))
     if answer.status < 300 and not (_is_html(answer) and method == "GET"):
         return Unavailable(SYSTEM, Text("answered {status} without saying what it did", status=str(answer.status)))
-    is_rabbitmq = answer.headers.get("server") == "Cowboy" or any(mark in answer.body for mark in RABBITMQ)
-    if answer.status < 400 or _is_html(answer) or is_rabbitmq:
-        sentence, remedy = _RABBITMQ if is_rabbitmq else _URL
+    if answer.status < 400 or _is_html(answer):
+        sentence, remedy = _URL
         return Denied(SYSTEM, sentence, remedy=remedy, status=answer.status)
-    error_code, message = _error(answer)
-    refusal = find_refusal(answer.status, error_code, message)
+    code, message = _error(answer)
+    rows = (row for row in ERRORS if row.status in (0, answer.status))
+    refusal = next(row for row in rows if code.startswith(row.error_code) and row.message in message)
     detail = named(refusal.sentence, quoted(message)) if refusal.quoted else refusal.sentence
     return Denied(SYSTEM, detail, code=refusal.code, remedy=refusal.remedy, status=answer.status)
-
-
-def find_refusal(status: int, error_code: str, message: str) -> Refusal:
-    """The row of ERRORS for an error answer."""
-    return next(
-        row for row in ERRORS if row.status in (0, status) and error_code.startswith(row.error_code) and row.message in message
-    )
 
 
 def quoted(text: str) -> str:
@@ -262,6 +248,13 @@ def mapping(value: Any) -> Mapping[str, Any]:
     raise Unavailable(SYSTEM, Text("sent something other than what was asked for"))
 
 
+def mappings(value: Any) -> list[Mapping[str, Any]]:
+    """`value` as a list of objects. Raises Unavailable if it isn't one."""
+    if isinstance(value, list):
+        return [mapping(row) for row in value]
+    raise Unavailable(SYSTEM, Text("sent something other than what was asked for"))
+
+
 def part(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """The part of an object; empty if it has none."""
     inner = value.get(name)
@@ -277,7 +270,7 @@ def options_of(row: Mapping[str, Any]) -> dict[str, str]:
 def execution_of(row: Mapping[str, Any], settings: Rundeck) -> Execution:
     """Convert Rundeck's execution object. Only `date-ended` shows whether it ended: the list of statuses is open."""
     number, status, custom = row.get("id"), row.get("status"), row.get("customStatus")
-    if not isinstance(number, int) or not isinstance(status, str):
+    if not re.fullmatch(r"\d+", str(number), re.ASCII) or not isinstance(status, str):
         raise Unavailable(SYSTEM, Text("sent an execution without an id or a status"))
     options = options_of(row)
     return Execution(

@@ -146,13 +146,13 @@ def _list(to: answers.Connection, job: str, status: str, *, since_s: float = 0.0
 
 
 def _read_page(body: Any, offset: int) -> tuple[list[Mapping[str, Any]], int]:
-    rows, total = answers.mapping(body).get("executions"), answers.part(body, "paging").get("total")
-    if not isinstance(rows, list) or not isinstance(total, int):
+    rows, total = answers.mappings(answers.mapping(body).get("executions")), answers.part(body, "paging").get("total")
+    if not isinstance(total, int):
         raise Unavailable(answers.SYSTEM, Text("sent something other than a list of executions"))
     if len(rows) < min(PAGE, total - offset):
         hidden = Text("hides executions: {shown} of {total} shown", shown=len(rows), total=total - offset)
         raise Denied(answers.SYSTEM, hidden, remedy=answers.EVENT_RIGHT, status=answers.HTTP_OK)
-    return [answers.mapping(row) for row in rows], total
+    return rows, total
 
 
 def _split_by_target(
@@ -198,7 +198,7 @@ def _read_tail(to: answers.Connection, execution: str) -> tuple[str, ...] | None
     """The last log lines, with secrets masked; None if they can't be read, which must not fail the whole reading."""
     try:
         answer = answers.ask(to.within(to.left_s / 2), "GET", f"execution/{execution}/output?lastlines={LINES_READ}")
-        rows = [answers.mapping(row) for row in answer.object().get("entries") or ()]
+        rows = answers.mappings(answer.object().get("entries"))
     except (Denied, Unavailable):
         return None
     output = mask(redact("\n".join(str(row.get("log") or "").replace("\n", " ") for row in rows)))
@@ -264,9 +264,8 @@ def _find(to: answers.Connection, job: str, tag: str) -> Execution | None:
     path = f"job/{quote(job, safe='')}/executions"
     calls = [partial(answers.ask, to, "GET", f"{path}?{which}max={RECENT}") for which in ("status=running&", "")]
     for result in ask_all(calls, to):
-        rows: Any = result.object().get("executions")
-        for row in rows if isinstance(rows, list) else ():
-            run = answers.execution_of(answers.mapping(row), to.settings)
+        for row in answers.mappings(result.object().get("executions")):
+            run = answers.execution_of(row, to.settings)
             if run.tag == tag:
                 return run
     return None
@@ -275,11 +274,10 @@ def _find(to: answers.Connection, job: str, tag: str) -> Execution | None:
 def _read_output(to: answers.Connection, execution: str) -> tuple[NodeOutput, ...] | None:
     """The last lines of the job's output by node, unchanged; None while Rundeck doesn't have all of them yet."""
     body = answers.ask(to, "GET", f"execution/{execution}/output?lastlines={OUTPUT_LINES}").object()
-    entries = body.get("entries")
-    if body.get("pending") or not isinstance(entries, list):
+    if body.get("pending"):
         return None
     lines: dict[str, list[str]] = {}
-    for entry in map(answers.mapping, entries):
+    for entry in answers.mappings(body.get("entries")):
         # Rundeck's own messages have a level but no step. A Java trace may be evidence if the job wrote it.
         is_of_job, line = "stepctx" in entry or "level" not in entry, str(entry.get("log") or "")
         line = line if is_of_job else answers.without_noise(line)
