@@ -13,7 +13,7 @@ from functions.domain.model.events import Reply, TimerFired
 from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import EvidenceJob
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
-from tests.support.worlds.memory import Memory, fails
+from tests.support.worlds.memory import DOWN, Memory, fails
 from tests.support.worlds.scenes import AHEAD_S, RUNNER_NOW, TARGET, alerted, case, rules, runbook
 
 KEY = TARGET.key
@@ -96,24 +96,6 @@ def test_a_run_that_hangs_costs_no_more_than_within():
     assert card.evidence == ("MainThread in recv", "read_reply (smtp.py:41)")
 
 
-@pytest.mark.parametrize(
-    ("error", "why"),
-    [
-        (Denied("Rundeck", "the job is already running", code=DeniedCode.BUSY), "the job is already running"),
-        (Denied("Rundeck", "there is no such job", code=DeniedCode.JOB, remedy="Compare."), "there is no such job"),
-    ],
-)
-def test_a_refused_run_costs_nothing(error: Denied, why: str):
-    """409 and 4xx: the next wake-up, which is due at once, decides without evidence."""
-    ports = outside()
-    ports.before = fails("collect", error=error)
-    told(ports)
-    assert (ports.document(KEY).due or 0.0) <= ports.clock
-    wait(ports, 0.0)
-    assert started(ports)[-1] == "run inc-1.1"
-    assert ("Evidence", f"none: {why}") in ports.posts[0][1].facts
-
-
 def test_a_lost_answer_is_looked_for_by_its_tag():
     """The run was started all the same: its evidence counts; of one that failed its lines help to repair the job."""
     ports = outside()
@@ -133,17 +115,23 @@ def test_a_lost_answer_is_looked_for_by_its_tag():
     assert card.evidence == ("py-spy: Permission denied",)
 
 
-@pytest.mark.parametrize("where", ["start", "read", "archive"])
-def test_nothing_that_fails_holds_the_restart(where: str):
-    """Whatever can't be reached, at the latest after `within` the restart is made."""
+BUSY = Denied("Rundeck", "the job is already running", code=DeniedCode.BUSY)
+
+
+@pytest.mark.parametrize(
+    ("where", "error", "why"),
+    [("collect", DOWN, ""), ("collect", BUSY, f"none: {BUSY.detail}"), ("evidence", DOWN, ""), ("archive", DOWN, None)],
+)
+def test_nothing_that_fails_holds_the_restart(where: str, error: Exception, why: str | None):
+    """Whatever can't be reached, at the latest after `within` the restart is made, at once if the run was refused."""
     ports = outside()
-    names = {"start": "collect", "read": "evidence", "archive": "archive"}[where]
-    ports.before = fails(names)
+    ports.before = fails(where, error=error)
     told(ports)
     if where == "archive":
         ended(ports)
-    wait(ports, WITHIN_S)
+    wait(ports, 0.0 if error is BUSY else WITHIN_S)
     assert started(ports)[-1] == "run inc-1.1"
+    assert why is None or why in dict(ports.posts[0][1].facts)["Evidence"]
 
 
 def test_the_kill_switch_counts_before_and_after():
@@ -158,13 +146,3 @@ def test_the_kill_switch_counts_before_and_after():
     ports.pause()
     wait(ports, 3.0)
     assert started(ports) == [f"collect {TAG}"]
-
-
-def test_an_option_that_can_not_be_filled_costs_the_evidence_only():
-    """A label that does not match its pattern: the restart is made at once, and the card says why there is no evidence."""
-    ports = outside(evidence=replace(JOB, allow={"service": "post"}))
-    reply = told(ports)
-    assert reply is not None
-    assert reply.action is Action.RESTARTED
-    facts = dict(ports.posts[0][1].facts)
-    assert facts["Evidence"].startswith("none: option service (from label queue)")

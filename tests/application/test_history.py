@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from flask import Flask, request
 from msgspec.structs import replace
 
 from functions.adapters.chats import slack
-from functions.adapters.stores.local import LocalStore
 from functions.application import history, reconcile
 from functions.application.documents import archive_path, encode
 from functions.application.history import find, read_newest, read_open
@@ -23,9 +23,8 @@ from functions.domain.model.events import TimerFired
 from functions.domain.model.incidents import Archive, Document, Escalation, Incident, Outcome
 from functions.entrypoints import report_request
 from functions.runtime.errors import Denied, Unavailable
-from functions.runtime.parallel import run_parallel
 from functions.runtime.secrets import SecretRef
-from tests.support.worlds.example_stories import INCIDENT, TARGET, rules
+from tests.support.worlds.example_stories import INCIDENT, TARGET
 from tests.support.worlds.memory import Memory
 from tests.support.worlds.scenes import NOW
 from tests.support.worlds.stuck_mail import StuckMail, stuck_mail
@@ -35,75 +34,55 @@ DAY_S = 86400.0
 READ_S = 20.0
 
 
-class Counting:
-    """A local store that counts the records that were read, and may not give some in time."""
+@dataclass
+class World(Memory):
+    """An archive that is asked for its records by name, and may not give some in time. `read`: how many it was asked for."""
 
-    def __init__(self, path: Path) -> None:
-        self.store = LocalStore(str(path))
-        self.read = 0
-        self.late: set[str] = set()
+    read: int = 0
+    late: set[str] = field(default_factory=set)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.store, name)
+    def list_archive(self, *, since: str, timeout_s: float) -> list[str]:
+        return sorted(path for path in self.archived if path >= f"incidents/{since}")
 
     def read_archived(self, path: str, *, timeout_s: float) -> bytes | None:
+        self._call("read")
         self.read += 1
         if path in self.late:
             raise Unavailable("store", "no answer")
-        return self.store.read_archived(path, timeout_s=timeout_s)
+        return self.archived.get(path)
 
-
-class World:
-    """The ports that reading needs. `now`: on our clock."""
-
-    def __init__(self, folder: Path) -> None:
-        self.store = Counting(folder / "unstick.db")
-        self.rules = rules()
-
-    def now(self) -> float:
-        return NOW
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def run_parallel(self, calls: Any, timeout_s: float) -> list[Any]:
-        return run_parallel(calls, timeout_s=timeout_s)
-
-    def archived(self, name: str, days_ago: float = 0.0) -> str:
+    def ended(self, name: str, days_ago: float = 0.0) -> str:
         outcome = Outcome(name, Ending.RECOVERED, None, NOW - days_ago * DAY_S, ())
         record = Archive(TARGET, replace(INCIDENT, id=name), outcome)
-        self.store.archive(archive_path(record), encode(record), timeout_s=5)
+        self.archived[archive_path(record)] = encode(record)
         return archive_path(record)
-
-    def saved(self, document: Document) -> None:
-        self.store.save(document.key, encode(document), generation=None, due=document.due, timeout_s=5)
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[Any]:
-    return World(tmp_path)
+def world() -> Any:
+    return World()
 
 
 def test_an_archived_one_is_found_by_its_day_and_one_that_took_longer_by_its_name(world: Any):
     """Of a long archive only names are listed: one record is read, whichever it is."""
     day = time.strftime("%Y%m%d", time.gmtime(NOW - 20 * DAY_S))
     for n in range(50):
-        world.archived(f"{day}-000000-other{n}", days_ago=n % 20)
+        world.ended(f"{day}-000000-other{n}", days_ago=n % 20)
     for name, days_ago in ((f"{day}-120000-soon", 20.0), (f"{day}-120000-late", 3.0)):
-        world.archived(name, days_ago)
-        world.store.read = 0
+        world.ended(name, days_ago)
+        world.read = 0
         found = find(world, name, READ_S)
         assert found.record is not None
         assert (found.record.incident.id, found.record.outcome.incident) == (name, name)
-        assert world.store.read <= 5
+        assert world.read <= 5
 
 
 def test_an_open_one_and_one_that_waits_for_its_record_are_found(world: Any):
     """And nothing else is; what can't be read is counted."""
     waiting = Archive(TARGET, replace(INCIDENT, id="waits"), Outcome("waits", Ending.HELD, None, NOW, ()))
-    world.saved(Document("t-1", TARGET, replace(INCIDENT, id="open"), to_archive=(waiting,), due=NOW))
-    world.saved(Document("t-2", TARGET, replace(INCIDENT, id="closed")))
-    world.store.save("t-3", b'{"version": 99}', generation=None, due=NOW, timeout_s=5)
+    world.put("t-1", Document("t-1", TARGET, replace(INCIDENT, id="open"), to_archive=(waiting,), due=NOW))
+    world.put("t-2", Document("t-2", TARGET, replace(INCIDENT, id="closed")))
+    world.bodies["t-3"] = (b'{"version": 99}', 1, NOW)
     opened, unreadable = read_open(world, READ_S)
     assert ([one.incident.id for one in opened], unreadable) == (["open", "waits"], 1)
     assert find(world, "open", READ_S).record.outcome is None
@@ -115,10 +94,10 @@ def test_an_open_one_and_one_that_waits_for_its_record_are_found(world: Any):
 def test_of_a_long_archive_only_the_newest_records_are_read(world: Any):
     """Newest first, however old they are; without older ones it says so."""
     for n in range(60):
-        world.archived(f"i-{n:02}", days_ago=30.0 * n)
+        world.ended(f"i-{n:02}", days_ago=30.0 * n)
     newest = read_newest(world, 10, READ_S)
     assert ([row.card.incident for row in newest.rows], newest.is_all) == ([f"i-{n:02}" for n in range(10)], False)
-    assert world.store.read == 10
+    assert world.read == 10
     every = read_newest(world, 100, READ_S)
     assert (len(every.rows), every.is_all, every.unread) == (60, True, 0)
 
@@ -126,9 +105,9 @@ def test_of_a_long_archive_only_the_newest_records_are_read(world: Any):
 def test_what_is_broken_or_late_is_counted_and_the_others_are_shown(world: Any):
     """One bad record doesn't hide a page full of good ones."""
     for n in range(5):
-        world.archived(f"i-{n}", days_ago=n)
-    world.store.late = {world.archived("late")}
-    world.store.archive(world.archived("broken"), b"{", timeout_s=5)
+        world.ended(f"i-{n}", days_ago=n)
+    world.late = {world.ended("late")}
+    world.archived[world.ended("broken")] = b"{"
     newest = read_newest(world, 100, READ_S)
     assert ([row.card.incident for row in newest.rows], newest.unread) == ([f"i-{n}" for n in range(5)], 2)
 
@@ -142,14 +121,12 @@ def test_an_escalation_stands_until_its_document_says_otherwise_for_a_day(world:
     """A document that can't be read hides no incident that is archived."""
     name = time.strftime("%Y%m%d-%H%M%S-i", time.gmtime(NOW))
     record = Archive(TARGET, replace(INCIDENT, id=name), Outcome(name, Ending.ESCALATED, None, NOW - 60, ()))
-    world.store.archive(archive_path(record), encode(record), timeout_s=5)
+    world.archived[archive_path(record)] = encode(record)
     assert find(world, name, READ_S).record.escalation is None
-    world.store.save("t-1", b'{"version": 99}', generation=None, due=None, timeout_s=5)
+    world.bodies[TARGET.key] = (b'{"version": 99}', 1, None)
     assert find(world, name, READ_S).record.escalation is None
     assert [row.card.incident for row in read_newest(world, 10, READ_S).rows] == [name]
-    stored = world.store.load("t-1", timeout_s=5)
-    standing = Document("t-1", TARGET, escalation=Escalation(name, "mail-delivery", NOW - 60))
-    world.store.save("t-1", encode(standing), generation=stored.generation, due=None, timeout_s=5)
+    world.put(TARGET.key, Document(TARGET.key, TARGET, escalation=Escalation(name, "mail-delivery", NOW - 60)))
     assert find(world, name, READ_S).record.escalation is not None
     assert [row.card.urgency for row in read_newest(world, 10, READ_S).rows] == ["act"]
 
@@ -243,23 +220,9 @@ def test_a_store_that_is_down_is_an_error_to_the_scheduler(mail: StuckMail, tmp_
     assert client(mail).post("/").status_code == 503
 
 
-class Library(Memory):
-    """An archive that is asked for its records by name."""
-
-    read = 0
-
-    def list_archive(self, *, since: str, timeout_s: float) -> list[str]:
-        return sorted(path for path in self.archived if path >= f"incidents/{since}")
-
-    def read_archived(self, path: str, *, timeout_s: float) -> bytes | None:
-        self._call("read")
-        self.read += 1
-        return self.archived.get(path)
-
-
-def library(days: int, a_day: int) -> Library:
+def library(days: int, a_day: int) -> World:
     """So many records of each of the last days, each of an incident that was stuck for a minute."""
-    ports = Library()
+    ports = World()
     for day in range(days):
         at = NOW - day * DAY_S
         one = Incident("inc-1", Phase.VERIFYING, at - 60, "mail", (), ())

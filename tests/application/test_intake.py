@@ -19,7 +19,6 @@ from functions.application.reconcile import advance
 from functions.domain.cards.content import CardInput
 from functions.domain.decisions.endings import close
 from functions.domain.decisions.messages import post, to_alert_ref
-from functions.domain.decisions.step import REQUESTS_KEPT
 from functions.domain.decisions.turn import Turn
 from functions.domain.health.looks import before_restart
 from functions.domain.model.alerts import MatchedAlert
@@ -27,7 +26,6 @@ from functions.domain.model.codes import Action, Ending, Phase, Reason
 from functions.domain.model.events import AlertsReceived, Origin, Reply, TimerFired
 from functions.domain.model.incidents import QUEUES_KEPT, AlertRef, Document, Outcome
 from functions.domain.model.messages import Card
-from functions.domain.model.observations import Pause
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import MOST_THREADS, run_parallel
 from testbed.unstick_process import alert as sent_alert
@@ -388,16 +386,3 @@ def test_a_copy_speaks_of_the_held_incident_that_its_alert_came_to():
     for is_open in (None, running):
         before = document(is_open, outcomes=(held,), requests={"r1": NOW + 600})
         assert answer_to_copy(before) == ("inc-1", None)
-
-
-def test_what_can_be_let_in_no_longer_is_forgotten():
-    """The document holds a hundred requests at most, and none for longer than a copy of it would be let in."""
-    held = seen(pause=Pause("x"))
-    for until in (NOW - 1, NOW):
-        old = moved(EMPTY, replace(alerted(), origin=Origin("old", until)), held).document
-        assert "new" in (requests := moved(old, replace(alerted(), origin=Origin("new", NOW + 600)), held).document.requests)
-        assert "old" not in requests
-    document = EMPTY
-    for number in range(REQUESTS_KEPT + 20):
-        document = moved(document, replace(alerted(), origin=Origin(f"r{number}", NOW + 600)), held).document
-    assert list(document.requests) == [f"r{number}" for number in range(20, REQUESTS_KEPT + 20)]

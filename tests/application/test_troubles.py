@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from functions.adapters.schedulers.cloud_tasks import ENDPOINT
 from functions.application import signing
 from functions.domain.model.codes import VERSION
 from functions.entrypoints import startup
 from functions.runtime.errors import BadRequest
 from functions.runtime.secrets import SecretRef
-from testbed.doubles.cloud_storage import cloud_storage
-from testbed.doubles.cloud_tasks import CloudTasks
-from testbed.patience import wait_until
-from testbed.unstick_process import ENDED_WITHIN_S, job_id, runbook
+from testbed.unstick_process import job_id, runbook
 from tests.support.worlds.one_machine import Place, handed_over, payload_of
 
 pytestmark = pytest.mark.usefixtures("patient_code")
@@ -137,41 +129,12 @@ def test_alerts_that_were_handed_over_go_to_the_targets_of_now(place):
     assert len(place.documents()) == 2
 
 
-def wiped(place: Place) -> None:
-    """Somebody deletes all executions of Rundeck."""
-    with place.rundeck.state.lock:
-        place.rundeck.state.runs.clear()
-
-
 def all_delivered(place: Place) -> None:
     for payload in place.wake_ups():
         place.delivered(payload)
 
 
 # --- a wiped Rundeck history -------------------------------------------------------------------------------------------
-
-
-def test_a_history_wiped_after_the_outcome_restarts_nothing_for_the_same_alert(place):
-    """The document remembers what the alert came to."""
-    began_at = time.time() - 60.0
-    place.alerted(starts_at=began_at)
-    place.until_told(lambda: all_delivered(place))
-    posts = len(place.rundeck.posts())
-    wiped(place)
-    place.rabbit.queue("mail.delivery").set(ready=5, unacked=1)
-    place.alerted(starts_at=began_at - place.moved_s)
-    assert len(place.rundeck.posts()) == posts == 1
-
-
-def test_a_history_wiped_while_the_restart_is_verified_changes_nothing(place):
-    """Its end is known, and the queue is what is looked at."""
-    place.alerted()
-    place.later(5.0)
-    all_delivered(place)
-    wiped(place)
-    place.until_told(lambda: all_delivered(place))
-    assert len(place.rundeck.posts()) == 1
-    assert "recovered" in place.cards()
 
 
 # --- two deployments on one target -------------------------------------------------------------------------------------
@@ -198,44 +161,6 @@ def test_a_second_deployment_goes_on_from_the_first_ones_restart(place):
 # --- from one machine to Google Cloud ----------------------------------------------------------------------------------
 
 
-def moved_to_google_cloud(place: Place, tasks: CloudTasks) -> Callable[[], None]:
-    """Turn to a deployment there, which has nothing of the machine's file; and what delivers its wake-ups."""
-    queue = {"queue": tasks.queue, "url": "http://127.0.0.1:9/", "service_account": "tasks@p.iam.gserviceaccount.com"}
-    place.configured(store={"cloud_storage": {"bucket": "bucket-one"}}, scheduler={"cloud_tasks": queue})
-
-    delivered: set[str] = set()
-
-    def deliver() -> None:
-        now = datetime.now(UTC).isoformat()
-        for task in [sent["task"] for _, sent in tasks.calls if sent["task"]["scheduleTime"] <= now]:
-            body = task["httpRequest"]["body"]
-            if body not in delivered:
-                delivered.add(body)
-                assert place.delivered(json.loads(base64.b64decode(body))["wake"])[0] == 200
-
-    return deliver
-
-
-@pytest.mark.long
-def test_an_incident_that_is_open_on_the_machine_ends_there_and_is_restarted_once(place, monkeypatch):
-    """Grafana is turned to Google Cloud while the restart runs: that deployment adopts it from Rundeck's history, the machine
-    goes on to its end, and both say that the queue recovered.
-    """
-    place.rundeck.state.jobs[job_id("mail")].duration_s = 1.5
-    place.alerted()
-    with cloud_storage("bucket-one") as url, CloudTasks() as tasks:
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
-        monkeypatch.setenv(ENDPOINT, tasks.endpoint)
-        deliver = moved_to_google_cloud(place, tasks)
-        place.alerted()
-        assert "is already being restarted" in place.cards()
-        wait_until(lambda: deliver() or place.cards().count("mail recovered") == 1, within_s=ENDED_WITHIN_S)
-        place.configured()
-        place.until_told(lambda: all_delivered(place))
-    assert len(place.rundeck.posts()) == 1
-    assert place.cards().count("mail recovered") == 2
-
-
 # --- Rundeck starts nothing
 
 
@@ -253,18 +178,6 @@ def test_passive_rundeck_is_tried_again_until_it_is_active(place: Place) -> None
     place.until_told(place.swept)
     assert place.restarts() == 1
     assert "recovered" in place.cards()
-
-
-def test_a_passive_rundeck_calls_people_in_the_end(place: Place) -> None:
-    """Nobody set it to active within the runbook's time: it escalates with the same cause."""
-    place.rundeck.state.passive = True
-    place.alerted()
-    for _ in range(6):
-        place.later(600.0)
-        place.swept()
-    said = place.cards()
-    assert "needs a person" in said
-    assert "is in passive mode and starts nothing" in said.rpartition("needs a person")[2]
 
 
 def test_a_project_that_was_deleted_is_named(place: Place) -> None:

@@ -65,27 +65,11 @@ def test_a_token_that_can_not_be_read_lets_nobody_in(place, monkeypatch):
     assert place.entry("verify").post("/").status_code == 503
 
 
-def test_refused_callers_are_logged_once_a_second(place):
-    """A flood of them must not fill the log."""
-    verify = place.entry("verify", "")
-    place.capsys.readouterr()
-    began = time.monotonic()
-    for _ in range(200):
-        assert verify.post("/").status_code == 403
-    lines = place.capsys.readouterr().out.splitlines()
-    assert sum("refused with 403" in line for line in lines) <= time.monotonic() - began + 2
-
-
 def test_a_platform_lets_them_in(place, monkeypatch):
     """Cloud Run has checked the caller's permission."""
     current_config()  # which would refuse a local store there
     monkeypatch.setenv("K_SERVICE", "unstick-verify")
     assert place.entry("verify", "").post("/").status_code == 200
-
-
-def test_the_webhook_takes_everybody(place):
-    """It authenticates by itself."""
-    assert place.entry("webhook", "").post("/").status_code == 401
 
 
 @pytest.mark.parametrize(("entry", "tokens", "said"), [

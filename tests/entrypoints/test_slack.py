@@ -275,20 +275,6 @@ def test_a_message_that_is_over_pauses_nothing(started: Callable[..., Team]) -> 
     assert "no longer current" in team.slack.answers[-1]["text"]
 
 
-def test_of_a_runbook_that_is_gone_nobody_knows_who_may(started: Callable[..., Team]) -> None:
-    """Its approvers went with it, so the press does nothing, and the person is told why."""
-    team = started(approvers=["U0OTHER00"])
-    team.place.alerted()
-    document = team.document()
-    assert document.incident is not None
-    team.replace(replace(document, incident=replace(document.incident, runbook="gone")))
-    for number, action in enumerate(("approve", "decline", "pause"), 1):
-        team.press(action)
-        assert len(team.slack.answers) == number
-        assert "the runbook was removed" in team.slack.answers[-1]["text"]
-    assert (paused(), team.place.rundeck.posts()) == (None, [])
-
-
 def test_a_person_pauses_for_an_hour(team: Team) -> None:
     """The kill switch is on until then; the other buttons stay in the message, which says who paused."""
     team.press("pause")
