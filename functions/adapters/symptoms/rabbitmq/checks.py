@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from msgspec import Struct
-
 from functions.adapters.checks import explain_refusal, finding_of
 from functions.adapters.symptoms.rabbitmq import RabbitMQ, client, fill, name_queue, to_queue
 from functions.adapters.symptoms.rabbitmq.answers import SEES_ALL, Node, Page, User, live, named, read, read_or_none
@@ -16,6 +14,7 @@ from functions.domain.model.runbooks import Symptom
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
 
+OVERVIEW = "/api/overview"
 PROBE = "unstick-check-looks-for-no-queue"  # placeholder for a queue whose name comes with the alert
 MORE_THAN_NEEDED = frozenset({"administrator", "policymaker"})
 MOST_ATTEMPTS = 5  # the most that `limits.attempts` takes
@@ -34,27 +33,22 @@ TAG = "Give it the tag `monitoring` alone and the permissions ^$ ^$ ^$, as infra
 Outcome = Answer | Exception
 
 
-class Asked(Struct, frozen=True):
-    overview: Outcome
-    whoami: Outcome
-    nodes: Outcome
-    totals: Outcome | None = None  # none without a queue
-    page: Outcome | None = None
-
-
 def check(settings: RabbitMQ, symptom: Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
-    """Every right and setting that is needed; without the queue if the labels don't name it."""
+    """Every right and setting that is needed, and what could mislead; without the queue if the labels don't name it."""
     queue, unnamed = _probe(symptom, labels), []
     try:
         queue = name_queue(symptom, labels)
     except NotRendered as refusal:
         line = explain_refusal("the queue", symptom, labels, refusal)
         unnamed = [line] if queue is None or line.ok is False else []
-    paths = ["/api/overview", WHOAMI, NODES]
+    paths = [OVERVIEW, WHOAMI, NODES]
     paths += [*client.list_queues([queue]), client.page_path(queue, client.CURVE_S)] if queue else []
-    asked = Asked(*client.ask(settings, dict.fromkeys(paths, timeout_s), timeout_s=timeout_s).values())
-    keeps = [Finding("messages that consumers keep", True, KEEPS)] if not symptom.keeps_nothing else []
-    return [*keeps, *findings(settings.user, queue, asked, symptom.users), *unnamed]
+    overview, whoami, nodes, *of_queue = client.ask(settings, dict.fromkeys(paths, timeout_s), timeout_s=timeout_s).values()
+    lines = [Finding("messages that consumers keep", True, KEEPS)] if not symptom.keeps_nothing else []
+    lines.append(finding_of(f"RabbitMQ answers and knows {settings.user}", lambda: _version(overview), UNREACHABLE))
+    if lines[-1].ok:
+        lines += [_rights(whoami), *_silent_nodes(nodes), *(_judge_queue(queue, symptom.users, *of_queue) if queue else ())]
+    return [*lines, *unnamed]
 
 
 def _probe(symptom: Symptom, labels: Mapping[str, str]) -> QueueRef | None:
@@ -65,19 +59,12 @@ def _probe(symptom: Symptom, labels: Mapping[str, str]) -> QueueRef | None:
         return None
 
 
-def findings(user: str, queue: QueueRef | None, asked: Asked, users: Sequence[str] = ()) -> list[Finding]:
-    """One line for each thing that `look_all` needs, and for what could mislead it."""
-    login = finding_of(f"RabbitMQ answers and knows {user}", lambda: _version(asked.overview), UNREACHABLE)
-    if not login.ok:
-        return [login]
-    broker = [login, _rights(asked.whoami), *_silent_nodes(asked.nodes)]
-    if queue is None or asked.totals is None or asked.page is None:
-        return broker
-    totals, page = asked.totals, asked.page
+def _judge_queue(queue: QueueRef, users: Sequence[str], totals: Outcome, page: Outcome) -> Iterator[Finding]:
     if queue.keys["queue"] == PROBE:
-        return [*broker, finding_of(f"queues in vhost {queue.keys['vhost']}", lambda: _vhost(queue, totals), UNREACHABLE)]
-    readable = finding_of(f"RabbitMQ queue {named(queue)}", lambda: _figures(queue, totals, page), UNREACHABLE)
-    return [*broker, readable, *_judge_page(queue, page, users)]
+        yield finding_of(f"queues in vhost {queue.keys['vhost']}", lambda: _vhost(queue, totals), UNREACHABLE)
+        return
+    yield finding_of(f"RabbitMQ queue {named(queue)}", lambda: _figures(queue, totals, page), UNREACHABLE)
+    yield from _judge_page(queue, page, users)
 
 
 def _vhost(probe: QueueRef, totals: Outcome) -> str:
