@@ -1,7 +1,5 @@
 """What every test stands on: nothing kept from the test before, no settings of this machine, no address but loopback."""
 
-from __future__ import annotations
-
 import functools
 import gc
 import ipaddress

@@ -1,7 +1,5 @@
 """The command line beside a Rundeck and a RabbitMQ that are stand-ins, and the local store: `here`, with a stuck queue."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Iterator

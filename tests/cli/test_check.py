@@ -1,7 +1,5 @@
 """`check`: everything is asked, nothing is changed, and each mistake comes with its remedy."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What all commands have in common: help, exit codes, errors as sentences, colours, and the page that is made of the help."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

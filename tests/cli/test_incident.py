@@ -1,7 +1,5 @@
 """`incident`: everything about one, open or archived, from the first alert to its outcome, as text and JSON."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`send`, against Unstick in a process of its own."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """`simulate`: what would be, from notifications in files; nothing is done."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import shutil

@@ -1,7 +1,5 @@
 """`status`, `pause`, `resume` and `report`: the store as people see and change it."""
 
-from __future__ import annotations
-
 import getpass
 import json
 import re

@@ -1,7 +1,5 @@
 """Somebody with a fresh clone, who types what the pages say."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

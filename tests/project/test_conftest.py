@@ -1,7 +1,5 @@
 """What holds for every test, whoever writes it."""
 
-from __future__ import annotations
-
 import socket
 
 import pytest

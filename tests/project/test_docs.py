@@ -1,7 +1,5 @@
 """Blocks of the documentation that can be run are run; `make lint` checks links and names (tools/check_repository.py)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

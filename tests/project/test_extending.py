@@ -1,7 +1,5 @@
 """examples/adapters/README.md: its examples, and the stand-ins of the page, pass the conformance tests as they are."""
 
-from __future__ import annotations
-
 import ast
 import inspect
 import re

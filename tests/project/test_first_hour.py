@@ -1,7 +1,5 @@
 """docs/first-hour.md: its blocks are run in their order, as a newcomer types them, with other ports."""
 
-from __future__ import annotations
-
 import socket
 from contextlib import ExitStack
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A release: the same bytes each time, from the commit alone, and only when everything says the same version."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import tarfile

@@ -1,7 +1,5 @@
 """What is installed is pinned, the same everywhere, and `make audit` finds what must not be committed."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -1,7 +1,5 @@
 """A mistyped field of a stored struct fails mypy, wherever one is changed."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

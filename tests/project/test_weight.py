@@ -1,7 +1,5 @@
 """What `make weight` counts."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from tools import weight

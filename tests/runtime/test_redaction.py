@@ -1,7 +1,5 @@
 """The configured secrets are masked by their values, however they are written."""
 
-from __future__ import annotations
-
 import base64
 import json
 import re

@@ -1,7 +1,5 @@
 """What a test needs to run. On a CI machine it fails where that can't be had; elsewhere it is skipped, and says so."""
 
-from __future__ import annotations
-
 import os
 import sys
 from typing import NoReturn

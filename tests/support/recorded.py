@@ -1,7 +1,5 @@
 """Reads the recorded answers of real brokers."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

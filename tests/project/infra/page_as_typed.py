@@ -3,8 +3,6 @@
 Terraform is Terraform itself, with a provider that changes only its state; gcloud is a script that keeps files.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

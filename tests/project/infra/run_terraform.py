@@ -1,7 +1,5 @@
 """Runs Terraform itself, with an excerpt of the provider's schema in the provider's place."""
 
-from __future__ import annotations
-
 import atexit
 import functools
 import importlib.util

@@ -1,7 +1,5 @@
 """The dashboard's queries on a real Prometheus with half an hour of a queue's life, by Grafana's rules for what it shows."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """docs/deploy.md as somebody follows it: its blocks for one machine and for Docker are run, against stand-ins for the machine."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

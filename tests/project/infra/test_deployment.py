@@ -1,7 +1,5 @@
 """docs/google-cloud.md from the first deployment to the last, by Terraform itself: what happens to whose things."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import zipfile

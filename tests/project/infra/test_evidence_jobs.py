@@ -1,7 +1,5 @@
 """The evidence jobs of infra/rundeck, really run against processes that hang, with their options filled in as Rundeck does it."""
 
-from __future__ import annotations
-
 import fnmatch
 import json
 import os

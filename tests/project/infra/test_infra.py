@@ -3,8 +3,6 @@
 An excerpt of the provider's schema (terraform_schema beside this file) takes the provider's place, so this needs no cloud.
 """
 
-from __future__ import annotations
-
 import re
 import shutil
 import stat

@@ -4,8 +4,6 @@ Grafana's files are parsed and compared with each other, its alert rule's query 
 systemd. Docker's own plugin takes the compose file in nightly.yml.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import re

@@ -1,7 +1,5 @@
 """The archive of the functions."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """What the deployer is said to need is what the module and the page take."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """One card_input of each kind, as they come about, and hostile ones: for the tests of cards and chats and for the gallery."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -7,8 +7,6 @@ with stuck(folder, monkeypatch, capsys) as place:      # mail.delivery and post.
     assert "recovered" in place.cards()
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sqlite3

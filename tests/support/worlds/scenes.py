@@ -1,7 +1,5 @@
 """Small worlds for tests of the core: an alert, a runbook, what is seen. Everything has a default; a test names what matters."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from msgspec.structs import replace

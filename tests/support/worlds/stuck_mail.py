@@ -1,7 +1,5 @@
 """A stuck queue, a Rundeck that could restart it, and the real outside in front of both; for tests that need all of it."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Iterator, Mapping

@@ -5,8 +5,6 @@ created again, whatever state asks for it. Secrets are the names in the file UNS
 names a resource (TYPE:NAME) whose creation fails.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable

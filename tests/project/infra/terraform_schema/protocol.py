@@ -1,7 +1,5 @@
 """As much of Terraform's provider protocol 5 as is needed here: its messages, by protobuf, and the values that they carry."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from typing import Any

@@ -6,8 +6,6 @@ Terraform finds it by TF_REATTACH_PROVIDERS. It answers schema and validation, b
 mock_provider asks for nothing else. An apply against it changes the state alone (lifecycle.py).
 """
 
-from __future__ import annotations
-
 import base64
 import ipaddress
 import json
