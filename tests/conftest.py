@@ -198,9 +198,9 @@ def patient_code(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
     """Unstick on one machine, with a stuck queue and a scheduler that delivers when the test says so."""
-    from tests.support.worlds.one_machine import stuck
+    from tests.support.worlds.one_machine import Place, stuck
 
-    with stuck(tmp_path, monkeypatch, capsys) as stuck_place:
+    with stuck(tmp_path, monkeypatch, capsys, Place) as stuck_place:
         yield stuck_place
 
 

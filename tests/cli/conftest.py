@@ -3,39 +3,26 @@
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-import yaml
 from click.testing import CliRunner, Result
 
 from functions.application.documents import encode
 from functions.bootstrap import Adapters
 from functions.config.loader import load_config
 from functions.domain.model.incidents import Document
-from testbed.doubles.rabbitmq import RabbitDouble
-from testbed.doubles.rundeck import TOKEN, Job, Rundeck
-from testbed.unstick_process import HMAC_SECRET, MACHINE_TOKEN, SIGNING_KEY, configuration, job_id, notification, runbook
+from testbed.unstick_process import notification
+from tests.support.worlds.one_machine import Place, stuck
 from unstick.main import command_line
 
 RECORDINGS = Path(__file__).parents[1] / "recordings" / "grafana"
 FIRING = str(RECORDINGS / "01-hmac-firing.json")
-SECRETS = {
-    "GRAFANA_HMAC_SECRET": HMAC_SECRET,
-    "RUNDECK_TOKEN": TOKEN,
-    "RABBITMQ_PASSWORD": "secret",
-    "UNSTICK_SIGNING_KEY": SIGNING_KEY,
-    "UNSTICK_MACHINE_TOKEN": MACHINE_TOKEN,
-}
 
 
-@dataclass
-class Line:
-    folder: Path
-    rundeck: Rundeck
-    rabbit: RabbitDouble
+class Line(Place):
+    services: ClassVar[tuple[str, ...]] = ("mail-delivery",)
 
     @property
     def config(self) -> Path:
@@ -44,14 +31,6 @@ class Line:
     @property
     def ports(self) -> Adapters:
         return Adapters(load_config(self.config))
-
-    def configured(self, *runbooks: dict[str, Any], name: str = "unstick.yaml", **changes: Any) -> Path:
-        """Write a configuration with these runbooks; one for mail-delivery where none is given."""
-        path = str(self.folder / "unstick.db")
-        places = {"store": {"local": {"path": path}}, "scheduler": {"local": {"path": path}}}
-        settings = configuration(self.rundeck.url, self.rabbit.url, runbooks or [runbook("mail-delivery")], **(places | changes))
-        (self.folder / name).write_text(yaml.safe_dump(settings))
-        return self.folder / name
 
     def run(self, *arguments: str, code: int | None = None, **more: Any) -> Result:
         """Run one command. `code`: the exit code that it must have."""
@@ -84,12 +63,8 @@ def _in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Line]:
     """Everything up, and the queue of mail-delivery stuck."""
-    for name, value in SECRETS.items():
-        monkeypatch.setenv(name, value)
-    with RabbitDouble() as rabbit, Rundeck(Job(id=job_id("mail-delivery"))) as rundeck:
-        rabbit.queue("mail.delivery", ready=342, unacked=20, acks=9000, head_at=int(time.time()) - 1560)
-        ready = Line(tmp_path, rundeck, rabbit)
-        ready.configured()
-        yield ready
+    with stuck(tmp_path, monkeypatch, capsys, Line) as line:
+        line.rabbit.queue("mail.delivery", ready=342, unacked=20, acks=9000, head_at=int(time.time()) - 1560)
+        yield line

@@ -152,7 +152,7 @@ def buttons(body: dict[str, Any]) -> list[dict[str, Any]]:
 @pytest.fixture
 def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Team]]:
     """Deploys with a Slack channel; `mail` is stuck."""
-    with stuck(tmp_path, monkeypatch, capsys) as place, SlackWithAnswers() as slack:
+    with stuck(tmp_path, monkeypatch, capsys, Place) as place, SlackWithAnswers() as slack:
         monkeypatch.setenv("SLACK_TOKEN", slack.secret())
         monkeypatch.setenv("SLACK_SIGNING_SECRET", SIGNING_SECRET)
 

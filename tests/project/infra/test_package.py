@@ -1,6 +1,7 @@
 """The archive of the functions."""
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -81,37 +82,26 @@ def test_apprise_is_installed_only_where_a_chat_needs_it(archive: Path, tmp_path
             assert (b"\napprise==" in file.read("requirements.txt")) is expected
 
 
+EXAMPLE = (INFRA / "unstick.cloud.yaml").read_text(encoding="utf-8")
+LOCAL = re.sub(r"cloud_storage:\n    bucket: \S+", "local: {path: unstick.db}", EXAMPLE)
+
+
 @pytest.mark.parametrize(
-    ("before", "after", "said"),
+    ("content", "said"),
     [
-        ("mode: observe", "mode: watch", "mode is not one of"),
-        ("cloud_storage:\n    bucket: example-project-unstick-store", "local: {path: unstick.db}", "store is local"),
-        ("time_zone: Asia/Tokyo", "time_zone: posix/Asia/Tokyo", "time_zone is"),
+        (None, "mine.yaml is missing"),
+        (b"", "is empty"),
+        (EXAMPLE.encode("utf-16"), "not UTF-8"),
+        (EXAMPLE.replace("mode: observe", "mode: watch").encode(), "\nmine.yaml:39: runbooks[0].mode is not one of"),
+        (LOCAL.encode(), "store is local"),
+        (EXAMPLE.replace("Asia/Tokyo", "posix/Asia/Tokyo").encode(), "time_zone is"),
     ],
 )
-def test_a_faulty_configuration_is_not_built(tmp_path: Path, before: str, after: str, said: str) -> None:
-    """All its mistakes are reported in seconds, not by a deployment that fails after minutes; a local store is one, too."""
-    written = (INFRA / "unstick.cloud.yaml").read_text(encoding="utf-8")
-    assert before in written
-    (tmp_path / "mine.yaml").write_text(written.replace(before, after), encoding="utf-8")
-    shown = refusal_of(tmp_path)
-    assert said in shown
-    assert "\nmine.yaml:" in shown
-
-
-def test_what_is_no_configuration_is_not_built(tmp_path: Path) -> None:
-    """The mistake is said in one line, and nothing is left that could be deployed."""
-    assert "mine.yaml is missing" in refusal_of(tmp_path)
-    (tmp_path / "mine.yaml").touch()
-    assert "is empty" in refusal_of(tmp_path)
-    (tmp_path / "mine.yaml").write_bytes((INFRA / "unstick.cloud.yaml").read_text(encoding="utf-8").encode("utf-16"))
-    assert "not UTF-8" in refusal_of(tmp_path)
-
-
-def refusal_of(folder: Path) -> str:
-    """What is said of mine.yaml of this folder, of which nothing is built."""
-    done = package("--config", str(folder / "mine.yaml"), "--to", str(folder / "a.zip"))
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert not list(folder.glob("a.zip*"))
-    return done.stderr
+def test_a_faulty_configuration_is_not_built(tmp_path: Path, content: bytes | None, said: str) -> None:
+    """All its mistakes are reported in seconds, not by a deployment that fails after minutes; a store on one machine is one,
+    too. Nothing is left that could be deployed."""
+    if content is not None:
+        (tmp_path / "mine.yaml").write_bytes(content)
+    done = package("--config", str(tmp_path / "mine.yaml"), "--to", str(tmp_path / "a.zip"))
+    assert (done.returncode, said in done.stderr, "Traceback" in done.stderr) == (1, True, False), done.stderr
+    assert not list(tmp_path.glob("a.zip*"))

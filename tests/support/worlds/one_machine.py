@@ -1,6 +1,6 @@
 """Unstick on one machine, with a test for its scheduler: it has what was written for it, and delivers when it likes.
 
-with stuck(folder, monkeypatch, capsys) as place:      # mail.delivery and post.delivery are stuck; a restart empties them
+with stuck(folder, monkeypatch, capsys, Place) as place:      # mail.delivery and post.delivery are stuck; a restart empties them
     place.alerted()
     place.later(3600.0)                      # all that was written down lies an hour back
     place.until_told(place.swept)
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import functions_framework
 import pytest
@@ -57,6 +57,8 @@ SECRETS = {
 class Place:
     """One machine with Unstick on it, and what it meets."""
 
+    services: ClassVar[tuple[str, ...]] = ("mail", "post")
+    """What Rundeck can restart. A configuration has a runbook for the first where none is given."""
     folder: Path
     rundeck: Rundeck
     rabbit: RabbitDouble
@@ -69,14 +71,15 @@ class Place:
     def database(self) -> Path:
         return self.folder / "unstick.db"
 
-    def configured(self, *runbooks: dict[str, Any], **changes: Any) -> None:
-        """Deploy this configuration."""
+    def configured(self, *runbooks: dict[str, Any], name: str = "unstick.yaml", **changes: Any) -> Path:
+        """Deploy this configuration, or write it to another file."""
         local = {"local": {"path": str(self.database)}}
         changes = {"store": local, "scheduler": local} | changes
-        settings = configuration(self.rundeck.url, self.rabbit.url, runbooks or [runbook("mail")], **changes)
-        (self.folder / "unstick.yaml").write_text(yaml.safe_dump(settings))
+        settings = configuration(self.rundeck.url, self.rabbit.url, runbooks or [runbook(self.services[0])], **changes)
+        (self.folder / name).write_text(yaml.safe_dump(settings))
         current_config.cache_clear()
         bootstrap.current_adapters.cache_clear()
+        return self.folder / name
 
     def entry(self, target: str, token: str = MACHINE_TOKEN) -> FlaskClient:
         """The entry point, for a caller with this machine's token. `token`: another, or none if it is empty."""
@@ -170,9 +173,12 @@ def _earlier(node: Any, seconds: float) -> Any:
     return node - seconds if is_time else node
 
 
+P = TypeVar("P", bound=Place)
+
+
 @contextmanager
-def stuck(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Place]:
-    """The queues mail.delivery and post.delivery are stuck, and a restart empties them."""
+def stuck(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: type[P]) -> Iterator[P]:
+    """The queue SERVICE.delivery of each service is stuck, and a restart empties it."""
     for name, value in {**SECRETS, "UNSTICK_CONFIG": str(folder / "unstick.yaml")}.items():
         monkeypatch.setenv(name, value)
     with RabbitDouble() as rabbit:
@@ -181,10 +187,10 @@ def stuck(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
             consumers = (f"127.0.0.1:{50002 + len(rabbit.asked)} -> 127.0.0.1:5672",)
             rabbit.queue(f"{options['service']}.delivery").set(ready=0, unacked=0, acks=9, consumers=consumers)
 
-        with Rundeck(*(Job(id=job_id(name), name=name, action=restart) for name in ("mail", "post"))) as rundeck:
-            for name in ("mail", "post"):
+        with Rundeck(*(Job(id=job_id(name), name=name, action=restart) for name in kind.services)) as rundeck:
+            for name in kind.services:
                 rabbit.queue(f"{name}.delivery", ready=5, unacked=1, acks=9)
-            place = Place(folder, rundeck, rabbit, capsys)
+            place = kind(folder, rundeck, rabbit, capsys)
             place.configured()
             yield place
 
