@@ -15,7 +15,7 @@ from functions.domain.decisions.step import Queues, Wanted, what_to_observe
 from functions.domain.model.events import Event
 from functions.domain.model.incidents import Document, Incident
 from functions.domain.model.observations import NOT_CHECKED, EvidenceReading, ExecutionHistory, Observation, Pause, Storm, Unknown
-from functions.domain.model.runbooks import Runbook
+from functions.domain.model.runbooks import Runbook, Symptom
 from functions.domain.texts.patterns import mask
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import Calls, name_late, unwrap
@@ -24,6 +24,7 @@ from functions.runtime.text import Text
 
 LOOK_SHARE = 0.5  # the observation's share of the time left; the rest is for saving and acting
 LOOK_S = 20.0
+REACH_S = 600.0  # what stands still is looked at every nine minutes until it ends, and wake-ups come late
 READ_EVIDENCE_S = 3.0  # seconds for each check of the run. The last check may end this long after `within`
 STORE = "store"  # names the call in the note about a time-out
 Seen = tuple[Observation, tuple[Shard, ...]]
@@ -101,8 +102,9 @@ def plan_queues(
     `channels`: those to read first, by the queue's key."""
     groups: dict[str, list[Query]] = {}
     for key, (queue, runbook) in queues.items():
-        for_s, reach_s = (runbook.symptom.for_s, runbook.symptom.for_at_most_s) if runbook else (60.0, 0.0)
-        query = Query(queue, for_s, (channels or {}).get(key, ()), reach_s)
+        symptom = runbook.symptom if runbook else Symptom(queue.kind)
+        reach_s = max(symptom.for_at_most_s, REACH_S) if symptom.learns else 0.0
+        query = Query(queue, symptom.for_s, (channels or {}).get(key, ()), reach_s)
         groups.setdefault(queue.kind, []).append(query)
 
     def read(results: list[Any]) -> dict[str, Any]:

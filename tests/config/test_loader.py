@@ -74,6 +74,16 @@ def test_what_is_required_is_enough_and_all_else_has_its_default():
     assert zones == ["UTC", "Asia/Tokyo", "UTC"]
 
 
+@pytest.mark.parametrize(
+    ("keys", "at_most_s"), [("", 540.0), ("for_at_most: 2m", 120.0), ("for: 1h", 3600.0), ("for: 2m, for_at_most: 2m", 120.0)]
+)  # fmt: skip
+def test_a_longer_for_needs_no_for_at_most(keys, at_most_s):
+    """Nine minutes are learned at most, and nothing beyond a `for` that is longer."""
+    symptom = parse_config(changed("rabbitmq: {}", f"rabbitmq: {{{keys}}}")).rules.runbooks["mail"].symptom
+    assert max(symptom.for_s, symptom.for_at_most_s) == at_most_s
+    assert symptom.learns == (at_most_s > symptom.for_s)
+
+
 def test_a_local_store_settles_scheduler_and_signing_key(tmp_path):
     """Both lie beside it: one path is enough for one machine. A remote store settles neither."""
     path = tmp_path / "unstick.db"
@@ -217,6 +227,8 @@ RUNBOOK = [
     ("evidence: {job: J-1}", "evidence.job", "is a job that restarts something"),
     ("evidence: {job: e, options: {unstick_incident: x}}", "evidence.options.unstick_incident", "that Unstick sets"),
     ("symptom: {prometheus: {stuck: a, recovered: b}}", "symptom", "can't be observed"),
+    ("symptom: {rabbitmq: {for: 2m, for_at_most: 90s}}", "symptom.rabbitmq.for_at_most", "is shorter than `for`"),
+    ("symptom: {rabbitmq: {for_at_most: 10m}}", "symptom.rabbitmq.for_at_most", "from 1s to 9m"),
     ("recovered: {max_messages: 5000}", "recovered.max_messages", "is more than the symptom's max_messages"),
     ("verify: {first: 0s}", "verify.first", "is not a duration (30s, 5m, 2h) from 1s to 30d"),
     ("verify: {patience: 5m, within: 4m}", "verify.patience", "is longer than within"),

@@ -45,7 +45,7 @@ def learn(turn: Turn, queues: Iterable[QueueState]) -> None:
 def _begin(turn: Turn, state: QueueState) -> None:
     """Follow what stands still from now on."""
     reading, runbook = turn.seen.reading_of(state.queue), turn.rules.runbooks.get(state.runbook)
-    if runbook is None or reading is NOT_CHECKED:
+    if runbook is None or not runbook.symptom.learns or reading is NOT_CHECKED:
         return
     trust = to_trust(state.looks, reading, turn.at) if isinstance(reading, QueueSnapshot) else Trust()
     followed = turn.document.standstills

@@ -88,6 +88,10 @@ class Symptom(Struct, frozen=True):
     for_at_most_s: float = 540.0
     """The most that `for` becomes by what is learned of the queue."""
 
+    @property
+    def learns(self) -> bool:
+        return self.for_at_most_s > self.for_s
+
 
 class Recovered(Struct, frozen=True):
     """What is healthy again."""

@@ -41,10 +41,13 @@ def server() -> Iterator[PrometheusDouble]:
         yield double
 
 
-def look(server: PrometheusDouble, settings: Mapping[str, Any] | None = None, **keys: Any) -> QueueOutcome:
+def look(
+    server: PrometheusDouble, settings: Mapping[str, Any] | None = None, *, reach_s: float = 0.0, **keys: Any
+) -> QueueOutcome:
     read = symptom(**keys)
     adapter = prometheus.Prometheus(server.url, **(settings or {}))
-    (seen,) = adapter.look_all([Query(prometheus.name_queue(read, LABELS), read.for_s)], timeout_s=PATIENCE_S)
+    query = Query(prometheus.name_queue(read, LABELS), read.for_s, reach_s=reach_s)
+    (seen,) = adapter.look_all([query], timeout_s=PATIENCE_S)
     return seen
 
 
@@ -57,13 +60,13 @@ def says(server: PrometheusDouble, **keys: Any) -> tuple[float | None, bool]:
 # --- questions ------------------------------------------------------------------------------------------------------------
 
 
-@given(now=st.floats(1.7e9, 1.9e9), for_s=st.floats(1, 3600), range_s=st.floats(1, 3600))
-def test_no_two_moments_are_further_apart_than_half_a_range(now: float, for_s: float, range_s: float) -> None:
-    """All of `for` lies between the first and the last, and both conditions are about the last."""
+@given(now=st.floats(1.7e9, 1.9e9), for_s=st.floats(1, 3600), range_s=st.floats(1, 3600), reach_s=st.floats(0, 1800))
+def test_no_two_moments_are_further_apart_than_half_a_range(now: float, for_s: float, range_s: float, reach_s: float) -> None:
+    """All of `for`, and as much as is asked for, lies between the first and the last, and both conditions are about the last."""
     queue = prometheus.name_queue(symptom(range_s=range_s), LABELS)
-    stuck, recovered, _ = prometheus.plan_questions(Query(queue, for_s), now).values()
+    stuck, recovered, _ = prometheus.plan_questions(Query(queue, for_s, reach_s=reach_s), now).values()
     assert stuck.step_ms <= 500 * range_s
-    assert stuck.count * stuck.step_ms >= 1000 * for_s
+    assert stuck.count * stuck.step_ms >= 1000 * max(for_s, reach_s)
     assert 4 <= stuck.count < 10_000
     assert (recovered.end_ms, recovered.count) == (stuck.end_ms, 0)
     assert now - STEP_S - 0.001 < stuck.end_ms / 1000 <= now
@@ -113,6 +116,18 @@ def test_an_answer_is_a_series_that_is_there(
     assert seen[1] is recovers
     least, most = stuck_s
     assert seen[0] in (least, most) or least <= seen[0] <= most
+
+
+def test_it_sees_when_it_began_to_be_stuck_and_when_it_ended(server: PrometheusDouble) -> None:
+    """As far back as is asked for: a look in nine minutes sees all in between."""
+    server.series |= {"hangs": [Series(since_s=500)]}
+    seen = look(server, reach_s=600)
+    assert isinstance(seen, Statement)
+    assert seen.stuck_s in (495.0, 500.0)
+    server.series |= {"hangs": [Series(since_s=500, until_s=300)], "works": [Series()]}
+    seen = look(server, reach_s=600)
+    assert isinstance(seen, Statement)
+    assert (seen.stuck_s, seen.free_s) in [(None, 300.0), (None, 305.0)]
 
 
 BOTH = [Series(labels={"pod": "a"}), Series(labels={"pod": "b"})]

@@ -187,6 +187,12 @@ def test_a_job_is_restarted_by_default_and_not_once_two_were_seen():
     assert 325.0 <= stuck.started[0] <= 340.0, "one and a half times the second-longest, after 100 s"
 
 
+def test_equal_to_for_nothing_is_learned():
+    book = runbook(mode=Mode.OBSERVE)
+    same = rules(replace(book, symptom=replace(book.symptom, for_at_most_s=book.symptom.for_s)))
+    assert Play(jobs(150.0, 150.0), same).until(600).document.stalls == {}
+
+
 def test_sixteen_short_stalls_do_not_push_out_the_nightly_one():
     nightly = Stall(GONE, NOW - 80000.0, 7200.0)
     before = Document("mail-key", stalls={MAIL.key: QueueStalls(NOW - 90000.0, (nightly,))})

@@ -55,12 +55,15 @@ class Symptom(Struct, frozen=True, rename=key):
     """By label: the pattern for its value. Default: any 255 characters, escaped."""
     for_s: Annotated[float, duration(1, 3600)] = 60.0
     """`stuck` must have held for this long, without a gap."""
+    for_at_most_s: Annotated[float, duration(1, 1800)] = 540.0  # in 7,200 steps; Prometheus answers with at most 11,000
+    """The most that `for` becomes, as in `rabbitmq`."""
     range_s: Annotated[float, duration(1, 3600)] = 60.0
     """The longest range in the two; after a restart `recovered` counts later than this."""
 
     def to_symptom(self) -> runbooks.Symptom:
         own = {name: template for name in EXPRESSIONS if (template := getattr(self, name)) is not None}
-        return runbooks.Symptom(SYSTEM, own | {"range": f"{self.range_s:g}"}, for_s=self.for_s, allow=self.allow)
+        own |= {"range": f"{self.range_s:g}"}
+        return runbooks.Symptom(SYSTEM, own, for_s=self.for_s, allow=self.allow, for_at_most_s=self.for_at_most_s)
 
     def find_mistakes(self) -> Iterator[tuple[str, str, str]]:
         """(key, what is wrong with it, how to fix it) of each mistake that the types can't express."""
@@ -236,7 +239,7 @@ def _value(name: str, symptom: runbooks.Symptom, labels: Mapping[str, str], labe
 
 def plan_questions(query: Query, now: float) -> dict[str, Grid]:
     """At which moments to ask each expression of the queue."""
-    steps = to_grid(now, query.for_s, min(float(query.queue.keys["range"]) / 2, query.for_s / STEPS, STEP_S))
+    steps = to_grid(now, max(query.for_s, query.reach_s), min(float(query.queue.keys["range"]) / 2, query.for_s / STEPS, STEP_S))
     grids = {"stuck": steps, "recovered": Grid(steps.end_ms, steps.step_ms, 0), "depth": Grid(steps.end_ms, *CURVE)}
     return {name: grid for name, grid in grids.items() if name in query.queue.keys}
 
@@ -276,7 +279,7 @@ class Prometheus(Struct, frozen=True):
     """PEM file or folder of a private CA."""
 
     def look_all(self, queries: Sequence[Query], *, timeout_s: float) -> list[QueueOutcome]:
-        """What each queue's conditions say now, and of the last `for_s` seconds."""
+        """What each queue's conditions say now, and of the last `for_s` seconds, or `reach_s`."""
         sent_at = time.time()
         asked = [(query.queue, plan_questions(query, sent_at)) for query in queries]
         paths = [grid.path(queue.keys[name]) for queue, grids in asked for name, grid in grids.items()]

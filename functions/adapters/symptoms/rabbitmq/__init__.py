@@ -33,6 +33,9 @@ class Symptom(Struct, frozen=True, rename=key):
     """Messages that may wait. One that a consumer holds counts whatever the depth."""
     for_s: Annotated[float, duration(1, 3600)] = 60.0  # as far back as RabbitMQ keeps samples
     """How long a queue must stand still to be stuck: longer than the application ever keeps a message."""
+    for_at_most_s: Annotated[float, duration(1, 540)] = 540.0  # RabbitMQ keeps fine samples for 600 s, and shows them 15 s late
+    """The most that `for` becomes by what is learned of the queue; no more than `for` if that is longer. Equal to `for`: nothing
+    is learned."""
     oldest_s: Annotated[float, duration(60)] | None = None
     """A person is asked if the oldest message is older. Publishers must set timestamps, and the queue be a classic one."""
     keeps: Annotated[str, written("never")] = ""
@@ -43,7 +46,14 @@ class Symptom(Struct, frozen=True, rename=key):
     def to_symptom(self) -> runbooks.Symptom:
         keys = {"vhost": self.vhost, "queue": self.queue}
         return runbooks.Symptom(
-            SYSTEM, keys, self.max_messages, self.for_s, oldest_s=self.oldest_s, keeps_nothing=bool(self.keeps), users=self.users
+            SYSTEM,
+            keys,
+            self.max_messages,
+            self.for_s,
+            oldest_s=self.oldest_s,
+            keeps_nothing=bool(self.keeps),
+            users=self.users,
+            for_at_most_s=self.for_at_most_s,
         )
 
     def find_mistakes(self) -> Iterable[tuple[str, str, str]]:
