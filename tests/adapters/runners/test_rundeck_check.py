@@ -14,13 +14,13 @@ import yaml
 from msgspec.structs import replace
 
 from functions.adapters.runners.rundeck import Rundeck as Settings
-from functions.adapters.runners.rundeck import answers, checks
+from functions.adapters.runners.rundeck import checks
 from functions.application.ports import Finding
 from functions.domain.model.runbooks import EvidenceJob, HolderOption, Restart
 from functions.runtime.errors import Denied, DeniedCode, Unavailable
 from testbed.doubles.rundeck import INCIDENT, NOT_AFTER, Job, Rundeck
 from testbed.patience import PATIENCE_S
-from tests.adapters.runners.systems import AT, SETTINGS, Said
+from tests.adapters.runners.systems import AT, SETTINGS, Said, answered
 
 SHIPPED_JOB = Path(__file__).parents[3] / "infra" / "rundeck" / "job.yaml"
 OPTIONS_ARE = "the job declares the options that are sent"
@@ -31,6 +31,7 @@ TIMEOUT = "Rundeck ends a run that hangs"
 RETRY = "only Unstick tries a restart again"
 DEFINITION = "the job's definition can be read"
 LASTS = "the token lasts for a week"
+CLOCK = "Rundeck's clock is within 30 s of ours"
 STEP = "test $(date +%s) -le @option.unstick_not_after@ || exit 3"
 OPTIONS = tuple({"name": name} for name in ("service", "unstick_incident", "unstick_not_after"))
 
@@ -74,7 +75,7 @@ def test_a_job_as_it_should_be() -> None:
     """Each line has what people compare, and none has a remedy that nobody needs."""
     assert {(line.what, line.ok, str(line.detail), str(line.remedy)) for line in check().values()} == {
         (checks.ANSWERS, True, "Rundeck 6.2.0, API 41 of 59", ""),
-        ("Rundeck's clock is within 30 s of ours", True, "+0 s", ""),
+        (CLOCK, True, "+0 s", ""),
         (LASTS, True, "it expires in 44 d 16 h", ""),
         (checks.JOB, True, "ops/mail in de/mo", ""),
         (checks.MAY_RUN, True, checks.ABORTS, ""),
@@ -86,10 +87,6 @@ def test_a_job_as_it_should_be() -> None:
         (RETRY, True, "", ""),
         (checks.NODES, True, "name: rd-1: 2", ""),
     }
-    lines = check()
-    evidence = {what: (line.ok, line.detail, line.remedy) for what, line in check_evidence(EVIDENCE).items()}
-    of_both = (checks.JOB, checks.MAY_RUN, checks.HISTORY, OPTIONS_ARE, TIMEOUT, checks.NODES)
-    assert evidence == {what: (lines[what].ok, lines[what].detail, lines[what].remedy) for what in of_both}
 
 
 @pytest.mark.parametrize(
@@ -116,24 +113,20 @@ def test_the_option_that_limits_a_restart_to_a_host(
     assert check()[OPTIONS_ARE].ok is (declared is None), "a default that the runbook does not name"
 
 
-@pytest.mark.parametrize(("left_s", "said_of_it"), [(7 * 86400, "it expires in 7 d 0 h"), (0, "it has expired")])
+@pytest.mark.parametrize(
+    ("left_s", "ok", "said_of_it", "remedy"),
+    [
+        (7 * 86400, False, "it expires in 7 d 0 h", "infra/rundeck/rotate_token.py"),
+        (0, False, "it has expired", "infra/rundeck/rotate_token.py"),
+        (None, None, "a token can't read its own end", "rundeck.token_expires"),
+    ],
+)
 @pytest.mark.usefixtures("job")
-def test_a_token_that_ends_soon_fails(left_s: float, said_of_it: str) -> None:
+def test_a_token_that_ends_soon_fails(left_s: float | None, ok: bool | None, said_of_it: str, remedy: str) -> None:
     """From a week before, with how to replace it: a check of every week is in time."""
-    ends = datetime.fromtimestamp(AT + left_s, UTC).isoformat()
+    ends = "" if left_s is None else datetime.fromtimestamp(AT + left_s, UTC).isoformat()
     line = check(settings=replace(SETTINGS, token_expires=ends))[LASTS]
-    assert (line.ok, line.detail) == (False, said_of_it)
-    assert "infra/rundeck/rotate_token.py" in str(line.remedy)
-
-
-@pytest.mark.usefixtures("job")
-def test_a_token_whose_end_nobody_wrote_down(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It can't read its own end; without a Date header some proxy has taken the clock."""
-    line = check(settings=replace(SETTINGS, token_expires=""))[LASTS]
-    assert (line.ok, line.detail, "rundeck.token_expires" in str(line.remedy)) == (None, "a token can't read its own end", True)
-    monkeypatch.setattr(answers, "ask", lambda *a, **k: replace(said.ask(*a, **k), headers={}))
-    line = check()["Rundeck's clock is within 30 s of ours"]
-    assert (line.ok, "no usable Date header" in str(line.detail), "Date header" in str(line.remedy)) == (False, True, True)
+    assert (line.ok, line.detail, remedy in str(line.remedy)) == (ok, said_of_it, True)
 
 
 @pytest.mark.parametrize(("ahead_s", "ok", "said_of_it"), [(30, True, "+30 s"), (31, False, "+31 s"), (-31, False, "-31 s")])
@@ -141,74 +134,62 @@ def test_a_token_whose_end_nobody_wrote_down(said: Said, monkeypatch: pytest.Mon
 def test_clocks_may_be_half_a_minute_apart(said: Said, ahead_s: int, ok: bool, said_of_it: str) -> None:
     """Beyond that a start may be refused as late that is not, or be carried out though it is."""
     said.date = AT + ahead_s
-    line = check()["Rundeck's clock is within 30 s of ours"]
+    line = check()[CLOCK]
     assert (line.ok, line.detail, bool(line.remedy)) == (ok, said_of_it, not ok)
 
 
-ACL = Denied("Rundeck", "may not", code=DeniedCode.ACL, remedy="load the policy")
+@pytest.mark.usefixtures("job")
+def test_a_proxy_that_takes_the_clock_away_is_found(said: Said) -> None:
+    said.bodies["system/info"] = replace(answered({"system": {"rundeck": {}}}), headers={})
+    line = check()[CLOCK]
+    assert (line.ok, "no usable Date header" in str(line.detail), "Date header" in str(line.remedy)) == (False, True, True)
+
+
+MAY_NOT = Denied("Rundeck", "may not", code=DeniedCode.ACL, remedy="load the policy")
 GONE = Denied("Rundeck", "is not there", code=DeniedCode.JOB, remedy="compare the UUID")
-NO_ANSWER = Unavailable("Rundeck", "answered 500")
-URL = Denied("Rundeck", "is not Rundeck", remedy="check the URL")
+OTHER = "sent something other than what was asked for"
+RESOURCES = "project/de%2Fmo/resources?filter=name%3A%20rd-1"
 
 
 @pytest.mark.parametrize(
-    ("path", "error", "what", "ok", "remedy"),
+    ("path", "answer", "what", "ok", "detail", "remedy"),
     [
-        ("system/info", ACL, checks.ANSWERS, False, "load the policy"),
-        ("job/x/info", GONE, checks.JOB, False, "compare the UUID"),
-        ("job/x/meta", ACL, checks.MAY_RUN, None, "load the policy"),
-        ("job/x/meta", URL, checks.MAY_RUN, None, ""),
-        ("job/x/meta", NO_ANSWER, checks.MAY_RUN, False, checks.UNREACHABLE),
-        ("job/x/executions?max=1", ACL, checks.HISTORY, False, "load the policy"),
-        ("job/x", ACL, DEFINITION, False, "load the policy"),
-        ("project/de%2Fmo/resources?filter=name%3A%20rd-1", ACL, checks.NODES, None, "load the policy"),
+        ("system/info", MAY_NOT, checks.ANSWERS, False, "may not", "load the policy"),
+        ("job/x/info", GONE, checks.JOB, False, "is not there", "compare the UUID"),
+        ("job/x/info", ["what is that"], checks.JOB, False, OTHER, ""),
+        ("job/x/info", {"name": "m", "group": "a/b", "project": "de/mo"}, checks.JOB, False, "a/b/m in de/mo", "enable"),
+        ("job/x/meta", MAY_NOT, checks.MAY_RUN, None, "may not", "load the policy"),
+        ("job/x/meta", Denied("Rundeck", "no such version", remedy="upgrade"), checks.MAY_RUN, None, "no such version", ""),
+        ("job/x/meta", Unavailable("Rundeck", "answered 500"), checks.MAY_RUN, False, "answered 500", checks.UNREACHABLE),
+        ("job/x/meta", [{"name": "authz", "data": {"run": False}}], checks.MAY_RUN, False, "its role lacks `run` on the job", ""),
+        ("job/x/meta", [{"name": "authz", "data": {"run": "yes"}}], checks.MAY_RUN, None, checks.ABORTS, ""),
+        ("job/x/meta", {"name": "authz"}, checks.MAY_RUN, None, checks.ABORTS, ""),
+        ("job/x/executions?max=1", MAY_NOT, checks.HISTORY, False, "may not", "load the policy"),
+        ("job/x/executions?max=1", {"paging": {"total": 1}, "executions": []}, checks.HISTORY, False, "1 executions", ""),
+        ("job/x/executions?max=1", {"paging": {"total": 0}, "executions": []}, checks.HISTORY, True, "0 executions", ""),
+        ("job/x", MAY_NOT, DEFINITION, False, "may not", "load the policy"),
+        *(("job/x", odd, DEFINITION, False, OTHER, "") for odd in (b"a: [", b"\xff", b"- 5", b"a: 5", b"")),
+        (RESOURCES, MAY_NOT, checks.NODES, None, "may not", "load the policy"),
+        (RESOURCES, {}, checks.NODES, False, "no node of `name: rd-1` that the token may use", ""),
     ],
 )
 @pytest.mark.usefixtures("job")
-def test_a_question_that_is_refused(said: Said, path: str, error: Any, what: str, ok: bool | None, remedy: str) -> None:
-    """What `check` alone needs to know is unknown then; what a restart needs is wrong. Everything else is reported as it is."""
+def test_what_an_answer_means(said: Said, path: str, answer: Any, what: str, ok: bool | None, detail: str, remedy: str) -> None:
+    """A clear no is wrong, and comes with a remedy; what is not said, or what `check` alone needs to know, is unknown then.
+
+    All else is told as it is; but nothing is asked with a token that is refused, or about a job that is hidden.
+    """
     others = check()
-    said.bodies[path] = error
+    said.bodies[path] = answer
     findings = check()
-    assert (findings[what].ok, findings[what].detail, findings[what].remedy) == (ok, error.detail, remedy)
-    if what in (checks.ANSWERS, checks.JOB):
-        assert list(findings)[-1] == what, "nothing else is asked with a token that is refused, or about a job that is hidden"
+    line = findings[what]
+    assert (line.ok, str(line.detail)) == (ok, detail)
+    assert remedy in str(line.remedy)
+    assert bool(line.remedy) == (ok is False or remedy != "")
+    if what == checks.ANSWERS or (path == "job/x/info" and not isinstance(answer, dict)):
+        assert list(findings)[-1] == what
     elif what != DEFINITION:
         assert findings | {what: others[what]} == others
-
-
-@pytest.mark.parametrize("body", [b"a: [", b"\xff", b"- 5", b"a: 5", b""])
-@pytest.mark.usefixtures("job")
-def test_a_definition_that_is_none(said: Said, body: bytes) -> None:
-    """Whatever comes there, the other lines are told."""
-    said.bodies["job/x"] = body
-    line = check()[DEFINITION]
-    assert (line.ok, str(line.detail)) == (False, "sent something other than what was asked for")
-
-
-@pytest.mark.parametrize(
-    ("path", "body", "what", "ok", "detail"),
-    [
-        ("job/x/info", ["what is that"], checks.JOB, False, "sent something other than what was asked for"),
-        ("job/x/info", {"name": "m", "group": "a/b", "project": "p", "enabled": 1}, checks.JOB, False, "a/b/m in p"),
-        ("job/x/meta", [{"name": "authz", "data": {"run": False}}], checks.MAY_RUN, False, "its role lacks `run` on the job"),
-        ("job/x/meta", [{"name": "authz", "data": {"run": "yes"}}], checks.MAY_RUN, None, checks.ABORTS),
-        ("job/x/meta", {"name": "authz"}, checks.MAY_RUN, None, checks.ABORTS),
-        ("job/x/executions?max=1", {"paging": {"total": 1}, "executions": []}, checks.HISTORY, False, "1 executions"),
-        ("job/x/executions?max=1", {"paging": {"total": 0}, "executions": []}, checks.HISTORY, True, "0 executions"),
-        (
-            "project/de%2Fmo/resources?filter=name%3A%20rd-1", {},
-            checks.NODES, False, "no node of `name: rd-1` that the token may use",
-        ),
-    ],
-)  # fmt: skip
-@pytest.mark.usefixtures("job")
-def test_what_an_answer_means(said: Said, path: str, body: Any, what: str, ok: bool | None, detail: str) -> None:
-    """A clear no is wrong; what is not said is unknown. What is wrong comes with a remedy."""
-    said.bodies[path] = body
-    line = check()[what]
-    assert (line.ok, str(line.detail)) == (ok, detail)
-    assert line.remedy or line.ok is not False
 
 
 # --- the definition -------------------------------------------------------------------------------------------------------
@@ -301,7 +282,9 @@ def test_options_of_an_evidence_job(job: dict[str, Any]) -> None:
     assert findings[TIMEOUT].remedy == "set the job's timeout below a minute, and above evidence.within, 20 s"
     job |= {"options": [{"name": "service"}], "timeout": "999999999d"}
     findings = check_evidence(EVIDENCE)
-    assert (findings[OPTIONS_ARE].ok, findings[TIMEOUT].ok) == (True, True)
+    assert {what: line.ok for what, line in findings.items()} == dict.fromkeys(
+        (checks.JOB, checks.MAY_RUN, checks.HISTORY, OPTIONS_ARE, TIMEOUT, checks.NODES), True
+    )
 
 
 # --- infra/rundeck

@@ -25,7 +25,7 @@ from functions.domain.model.runbooks import Restart
 from functions.runtime.errors import ConfigError
 from testbed.broker import free_ports
 from testbed.patience import wait_until
-from tests.adapters.runners.command.place import LIMIT_S, Place, first_on_path, stand_in
+from tests.adapters.runners.command.place import Place, first_on_path, stand_in
 from tests.support.needs import need
 
 ROOT = Path(__file__).parents[4]
@@ -136,15 +136,3 @@ def test_a_unit_is_restarted_on_another_host_by_a_real_ssh(tmp_path):
         reached = Command(command.path, {"restart-there": type(there)(run, there.timeout_s)})
         assert run_to_its_end(reached, "restart-there", host="127.0.0.1") == ("succeeded", ("done",))
     assert json.loads((programs / "said").read_text()) == ["systemctl", "restart", "mail-delivery.service"]
-
-
-def test_a_host_that_cannot_be_reached_is_a_failed_run_that_says_why(tmp_path):
-    need("openssh-client")
-    (port,) = free_ports(1)
-    job = configured(tmp_path).runner.adapter.jobs["restart-there"]  # type: ignore[attr-defined]
-    run = ("ssh", "-F", "none", "-p", str(port), *job.run[3:])
-    status, tail = run_to_its_end(
-        Command(str(tmp_path / "unstick.db"), {"there": type(job)(run, LIMIT_S)}), "there", host="127.0.0.1"
-    )
-    assert status == "failed: exit 255"
-    assert "Connection refused" in " ".join(tail)
