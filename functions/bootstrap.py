@@ -26,7 +26,7 @@ def current_adapters() -> Adapters:
     return Adapters(current_config())
 
 
-class Adapters(Struct, frozen=True, dict=True):
+class Adapters(Struct, frozen=True, dict=True, eq=False):
     """The systems that unstick.yaml names, as the application's `Ports`."""
 
     config: Config

@@ -9,7 +9,7 @@ the call may or may not have taken effect) or `Denied` (a clear refusal), and no
 secret or a URL with a secret. Importing an adapter costs nothing: the methods import the clients that they need."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from msgspec import Struct
 from msgspec.structs import force_setattr
@@ -169,6 +169,17 @@ class Scheduler(Protocol):
         """Check whether wake-ups are delivered, and if this account `creates` them, whether it may."""
 
 
+@runtime_checkable
+class MonitoredScheduler(Scheduler, Protocol):
+    """A scheduler whose machine has no monitoring but ours: it answers /healthz and /metrics."""
+
+    def find_wrong(self, ports: "Ports") -> tuple[str, ...]:
+        """The parts of Unstick that are ill, in words for strangers."""
+
+    def show_figures(self, ports: "Ports", *, healthy: bool) -> str:
+        """The figures in Prometheus' text form."""
+
+
 class Chat(Protocol):
     """Posts to people (chats/)."""
 
@@ -218,6 +229,7 @@ class Ports(Protocol):
 
     @property
     def rules(self) -> Rules: ...
+    def __hash__(self) -> int: ...
     def now(self) -> float: ...
     def monotonic(self) -> float: ...
     def run_parallel(self, calls: Calls, timeout_s: float) -> list[Any]: ...

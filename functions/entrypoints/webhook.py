@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from flask import Request
 
     from functions.application.intake import IntakeResult
+    from functions.application.ports import MonitoredScheduler
     from functions.domain.model.alerts import Alert
 
 BUDGET_S = 8.0  # the rest is left to wake-ups: Grafana gives up after 30 s
@@ -38,10 +39,11 @@ def webhook(request: Request) -> Response:
         from functions.entrypoints.people.slack import respond as respond_to_slack
 
         return respond_to_slack(request)
-    if request.path in ("/healthz", "/metrics") and current_config().scheduler.name == "local":
-        from functions.entrypoints.health import respond as respond_to_monitor
+    if request.path in ("/healthz", "/metrics"):
+        from functions.application.ports import MonitoredScheduler
 
-        return respond_to_monitor(request)
+        if isinstance(scheduler := current_config().scheduler.adapter, MonitoredScheduler):
+            return _respond_to_monitor(request, scheduler)
     if request.method not in ("POST", "PUT"):  # after a 301 or 302 Grafana sends a GET, and counts any 2xx as delivered
         return not_allowed("POST, PUT")
     try:
@@ -61,6 +63,20 @@ def webhook(request: Request) -> Response:
         return json_response(503, error="Unstick can't read its own secrets; its log says why.")
     with logs.traced(request.headers.get("X-Cloud-Trace-Context")):
         return to_response(_handle_alerts(alerts, request_id))
+
+
+def _respond_to_monitor(request: Request, scheduler: MonitoredScheduler) -> Response:
+    """Anybody may ask whether Unstick works: 503 with what is wrong if it doesn't. Figures are for this machine's token."""
+    if request.method not in ("GET", "HEAD"):
+        return not_allowed("GET, HEAD")
+    from functions.bootstrap import current_adapters
+
+    wrong = scheduler.find_wrong(current_adapters())
+    if request.path == "/healthz":
+        return json_response(503 if wrong else 200, healthy=not wrong, wrong=wrong)
+    refusal = http.refuse_stranger(request)
+    figures = {"Content-Type": "text/plain; version=0.0.4"}
+    return refusal or (scheduler.show_figures(current_adapters(), healthy=not wrong), 200, figures)
 
 
 def _handle_alerts(alerts: tuple[Alert, ...], request_id: str) -> IntakeResult:

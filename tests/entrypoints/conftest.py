@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from functions.entrypoints import health
+from functions.adapters.schedulers import _local_health
 from testbed.doubles.rabbitmq import RabbitDouble
 from testbed.doubles.rundeck import Job, Rundeck
 from testbed.unstick_process import Unstick, configuration, job_id, runbook, signed
@@ -31,4 +31,4 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unstick]:
 
 @pytest.fixture
 def health_asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "KEPT_S", 1e-9)
+    monkeypatch.setattr(_local_health, "KEPT_S", 1e-9)

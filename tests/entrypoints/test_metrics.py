@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from functions.adapters.schedulers import _local_health
 from functions.application.documents import encode
 from functions.bootstrap import current_adapters
 from functions.domain.model.alerts import NO_RUNBOOK_KEY, TurnedAway
 from functions.domain.model.codes import Ending, Phase, Reason
 from functions.domain.model.incidents import Archive, Document, HistoryEntry, Outcome
 from functions.domain.model.messages import Card, Message
-from functions.entrypoints import health
 from testbed.unstick_process import alert, notification, signed
 from tests.support.needs import need
 from tests.support.worlds.one_machine import Place
@@ -117,7 +117,7 @@ def test_counters_are_counted_in_the_archive(place: Place):
     assert (figures['unstick_holds_total{reason="paused"}'], figures['unstick_holds_total{reason="frozen"}']) == (2, 0)
     assert figures['unstick_restarts_total{runbook="mail"}'] == 4
     archived("e", 1.0, Ending.RECOVERED, restarts=2)
-    health.count_before.cache_clear()
+    _local_health.count_before.cache_clear()
     assert scraped(place)['unstick_restarts_total{runbook="mail"}'] == 6
 
 

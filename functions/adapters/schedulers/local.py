@@ -13,7 +13,7 @@ from msgspec import Struct, field
 
 from functions.adapters.checks import finding_of_error
 from functions.adapters.sqlite import open_file
-from functions.application.ports import Finding, Scheduler
+from functions.application.ports import Finding, MonitoredScheduler, Ports
 from functions.runtime import logs
 from functions.runtime.errors import Denied, Unavailable, UnstickError
 
@@ -64,6 +64,16 @@ class LocalScheduler(Struct, frozen=True):
         with open_file(SYSTEM, self.path, timeout_s=timeout_s) as file:
             row = file.execute("SELECT next_at FROM sweeps").fetchone()
         return row is not None and time.time() < row[0] + _SWEPT_LATE_S
+
+    def find_wrong(self, ports: Ports) -> tuple[str, ...]:
+        from functions.adapters.schedulers import _local_health  # for monitors only
+
+        return _local_health.find_wrong(ports, self, time.monotonic() // _local_health.KEPT_S)
+
+    def show_figures(self, ports: Ports, *, healthy: bool) -> str:
+        from functions.adapters.schedulers import _local_health
+
+        return _local_health.metrics(ports, healthy=healthy)
 
     def run(self, deliver: Callable[[str], None], sweep: Callable[[], None], stop: threading.Event) -> None:
         """Deliver due wake-ups until `stop` is set, and sweep every minute. If `deliver` raises, the payload is delivered again
@@ -205,4 +215,4 @@ def _succeeds(what: str, work: Callable[[], None]) -> bool:
     return False
 
 
-ADAPTER: type[Scheduler] = LocalScheduler
+ADAPTER: type[MonitoredScheduler] = LocalScheduler

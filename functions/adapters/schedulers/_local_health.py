@@ -5,25 +5,25 @@ Strangers see which part is ill; the log has the details, such as the store's pa
 open comes from the documents, and every counter is counted in the archive, which only grows. So all processes show the same, and
 none begins anew at a restart."""
 
+from __future__ import annotations
+
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
+from typing import TYPE_CHECKING
 
-from flask import Request
-
-from functions.adapters.schedulers.local import LocalScheduler
 from functions.application.documents import decode, read_bodies
 from functions.application.observe import read_pause
-from functions.application.ports import Listed
-from functions.bootstrap import Adapters, current_adapters
+from functions.application.ports import Listed, Ports
 from functions.domain.model.alerts import NO_RUNBOOK_KEY
 from functions.domain.model.codes import Ending, Phase, Reason
 from functions.domain.model.incidents import Archive, Document, Incident
-from functions.entrypoints.http import Response, json_response, not_allowed, refuse_stranger
-from functions.runtime import logs
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import run_in_batches, unwrap
+
+if TYPE_CHECKING:
+    from functions.adapters.schedulers.local import LocalScheduler
 
 KEPT_S = 5.0  # strangers may ask as often as they like: an answer is kept this long
 CHECK_S = 2.0
@@ -40,58 +40,47 @@ Labels = tuple[tuple[str, str], ...]
 Sample = tuple[Labels, float]
 
 
-def respond(request: Request) -> Response:
-    """200 if the store can be written and wake-ups are delivered, otherwise 503 with what is wrong."""
-    if request.method not in ("GET", "HEAD"):
-        return not_allowed("GET, HEAD")
-    wrong = _find_wrong(time.monotonic() // KEPT_S)
-    if request.path == "/healthz":
-        return json_response(503 if wrong else 200, healthy=not wrong, wrong=wrong)
-    refusal = refuse_stranger(request)
-    return refusal or (metrics(current_adapters(), healthy=not wrong), 200, {"Content-Type": "text/plain; version=0.0.4"})
-
-
 @lru_cache(maxsize=1)
-def _find_wrong(_moment: float) -> list[str]:
-    adapters = current_adapters()
+def find_wrong(ports: Ports, scheduler: LocalScheduler, _moment: float) -> tuple[str, ...]:
+    """The parts that are ill, in words for strangers."""
     parts = {
-        "the store can't be written": adapters.store.check(timeout_s=CHECK_S),
-        "wake-ups can't be written": adapters.scheduler.check(timeout_s=CHECK_S),
+        "the store can't be written": ports.store.check(timeout_s=CHECK_S),
+        "wake-ups can't be written": scheduler.check(timeout_s=CHECK_S),
     }
     wrong = {part: str(finding.detail) for part, findings in parts.items() for finding in findings if finding.ok is not True}
     for part, detail in wrong.items():
-        logs.event("ERROR", f"unhealthy: {part}: {detail}")
-    if not wrong and isinstance(adapters.scheduler, LocalScheduler) and not adapters.scheduler.is_running(timeout_s=CHECK_S):
-        return ["no process delivers wake-ups"]
-    return list(wrong)
+        ports.log("ERROR", f"unhealthy: {part}: {detail}")
+    if not wrong and not scheduler.is_running(timeout_s=CHECK_S):
+        return ("no process delivers wake-ups",)
+    return tuple(wrong)
 
 
 # --- figures
 
 
-def metrics(adapters: Adapters, *, healthy: bool) -> str:
+def metrics(ports: Ports, *, healthy: bool) -> str:
     """All figures; if the store can't be read, only that Unstick isn't healthy."""
     try:
-        listed = adapters.store.list_documents(timeout_s=CHECK_S)
-        lines = [*_of_documents(adapters, listed), *_of_archive(adapters)]
+        listed = ports.store.list_documents(timeout_s=CHECK_S)
+        lines = [*_of_documents(ports, listed), *_of_archive(ports)]
     except (Unavailable, Denied):
         healthy, lines = False, []
     well = _family("healthy", "gauge", "Whether the store can be written and wake-ups are delivered.", [((), healthy)])
     return "\n".join([*well, *lines, ""])
 
 
-def _of_documents(adapters: Adapters, listed: list[Listed]) -> Iterator[str]:
-    now, due = adapters.now(), sorted((document.due, document.key) for document in listed if document.due is not None)
+def _of_documents(ports: Ports, listed: list[Listed]) -> Iterator[str]:
+    now, due = ports.now(), sorted((document.due, document.key) for document in listed if document.due is not None)
     keys = [key for _, key in due[:READ]]
     noted = [NO_RUNBOOK_KEY] if any(document.key == NO_RUNBOOK_KEY for document in listed) else []
-    documents = {document.key: document for document in _read(adapters, {*keys, *noted})}
+    documents = {document.key: document for document in _read(ports, {*keys, *noted})}
     incidents = [document.incident for document in documents.values() if document.incident is not None]
     phases = Counter(incident.phase for incident in incidents)
     waiting = [message for document in documents.values() for message in document.to_tell]
     early = documents[NO_RUNBOOK_KEY].turned_away.since(now - DAY_S) if NO_RUNBOOK_KEY in documents else ()
     unchanged = "Since when the slowest open incident is unchanged, unless it waits for people, a time or a day of observation."
     gauges: list[tuple[str, str, float]] = [
-        ("paused", "Whether the kill switch is on.", read_pause(adapters, CHECK_S) is not None),
+        ("paused", "Whether the kill switch is on.", read_pause(ports, CHECK_S) is not None),
         ("documents_open", "Documents that wait for a wake-up.", len(due)),
         ("documents_overdue", "Documents whose wake-up is two minutes late.", sum(now - at > OVERDUE_S for at, _ in due)),
         ("wakeup_lateness_seconds", "How late the latest wake-up is.", _longest(now - at for at, _ in due)),
@@ -100,7 +89,7 @@ def _of_documents(adapters: Adapters, listed: list[Listed]) -> Iterator[str]:
         ("message_waiting_seconds", "Since when the oldest of them waits.", _longest(now - told.card.at for told in waiting)),
         ("unmatched_alerts", "Distinct alerts of the last day that matched no runbook and got no card of their own.", len(early)),
     ]
-    if (expires_at := adapters.rules.token_expires_at) is not None:
+    if (expires_at := ports.rules.token_expires_at) is not None:
         gauges.append(("token_expiry_timestamp_seconds", "When the runner's token expires.", expires_at))
     for name, text, value in gauges:
         yield from _family(name, "gauge", text, [((), value)])
@@ -112,10 +101,10 @@ def _longest(seconds: Iterable[float]) -> float:
     return max([0.0, *seconds])
 
 
-def _read(adapters: Adapters, keys: Iterable[str]) -> Iterator[Document]:
+def _read(ports: Ports, keys: Iterable[str]) -> Iterator[Document]:
     """Load the documents, and leave out those that can't be read: one of a newer release must not hide all figures."""
-    calls = [partial(adapters.store.load, key, timeout_s=CHECK_S) for key in keys]
-    for stored in map(unwrap, run_in_batches(adapters.run_parallel, calls, timeout_s=CHECK_S, at_once=AT_ONCE)):
+    calls = [partial(ports.store.load, key, timeout_s=CHECK_S) for key in keys]
+    for stored in map(unwrap, run_in_batches(ports.run_parallel, calls, timeout_s=CHECK_S, at_once=AT_ONCE)):
         try:
             if stored is not None:
                 yield decode(Document, stored.body, "of /metrics")
@@ -128,12 +117,12 @@ def _unchanged_s(incident: Incident, now: float) -> float:
     return 0.0 if incident.phase in UNHURRIED else now - changed_at
 
 
-def _of_archive(adapters: Adapters) -> Iterator[str]:
+def _of_archive(ports: Ports) -> Iterator[str]:
     """Counters of what ended. A process counts the days before yesterday once; those of the last two may still grow. What never
     happened is shown as 0, since a counter that begins with 1 shows no increase."""
-    recent = time.strftime("%Y-%m-%d", time.gmtime(adapters.now() - DAY_S))
-    counts = count_before(recent) + _count(adapters, recent, "")
-    names = sorted({*adapters.rules.runbooks, *(key[1] for key in counts if key[0] == INCIDENTS)})
+    recent = time.strftime("%Y-%m-%d", time.gmtime(ports.now() - DAY_S))
+    counts = count_before(ports, recent) + _count(ports, recent, "")
+    names = sorted({*ports.rules.runbooks, *(key[1] for key in counts if key[0] == INCIDENTS)})
     samples: list[Sample] = [
         ((("runbook", name), ("outcome", ending.value)), counts[INCIDENTS, name, ending]) for name in names for ending in Ending
     ]
@@ -145,18 +134,18 @@ def _of_archive(adapters: Adapters) -> Iterator[str]:
 
 
 @lru_cache(maxsize=1)
-def count_before(day: str) -> Counter[tuple[str, ...]]:
+def count_before(ports: Ports, day: str) -> Counter[tuple[str, ...]]:
     """What the records before this day add up to: they change no more."""
-    return _count(current_adapters(), FIRST_DAY, day)
+    return _count(ports, FIRST_DAY, day)
 
 
-def _count(adapters: Adapters, since: str, before: str) -> Counter[tuple[str, ...]]:
+def _count(ports: Ports, since: str, before: str) -> Counter[tuple[str, ...]]:
     """Count the records of the days from `since` on: INCIDENTS by runbook and ending, HOLDS by reason, RESTARTS by runbook.
     `before`: the first day that is not counted, if any. One that can't be decoded isn't counted."""
     counts = Counter[tuple[str, ...]]()
-    paths = adapters.store.list_archive(since=since, timeout_s=ARCHIVE_S)
+    paths = ports.store.list_archive(since=since, timeout_s=ARCHIVE_S)
     counted = [path for path in paths if not before or path < f"incidents/{before}"]
-    for path, body in read_bodies(adapters, counted, ARCHIVE_S):
+    for path, body in read_bodies(ports, counted, ARCHIVE_S):
         try:
             record = decode(Archive, body or b"", path)
         except Denied:
