@@ -8,7 +8,6 @@ from msgspec.structs import replace
 from functions.domain.decisions.evidence import (
     REASON,
     evidence_to_read,
-    is_awaited,
     join_nodes,
     put_first,
     read_opinion,
@@ -131,22 +130,6 @@ def test_a_late_answer_changes_nothing(before):
     assert moved(before, EvidenceStarted(TAG, RUN)).document == before
 
 
-@pytest.mark.parametrize(
-    ("evidence", "output", "after_s", "awaited"),
-    [
-        (COLLECTED, None, 0.0, True),
-        (COLLECTED, None, 19.9, True),
-        (COLLECTED, None, 20.0, False),
-        (COLLECTED, "text", 1.0, False),
-        (COLLECTED, "", 1.0, False),
-        (replace(COLLECTED, missing="refused"), None, 1.0, False),
-    ],
-)
-def test_the_restart_waits_for_the_output_and_no_longer_than_within(evidence, output, after_s, awaited):
-    """What was refused is not waited for."""
-    assert is_awaited(evidence, EvidenceReading(RUN, written(output)), NOW + after_s) is awaited
-
-
 @pytest.mark.parametrize(("after_s", "due_s"), [(3.0, 6.0), (18.0, 20.0), (25.0, 25.0)])
 def test_while_it_is_awaited_it_is_looked_for(after_s, due_s):
     """And what was seen of its run stays known where the next look does not show it."""
@@ -251,17 +234,16 @@ def test_an_opinion_is_the_last_line_of_a_run_that_was_limited_to_one_host(text,
     assert read_opinion((OTHER, NodeOutput("worker-1", text)), host) is None
 
 
-def test_evidence_is_read_while_it_is_collected():
-    """Not before, not afterwards, and not for a runbook that lost its job."""
-    job, known = EvidenceJob("job-9"), Evidence({"host": "a"}, NOW)
-    with_job, without = rules(runbook(evidence=job)), rules()
-    collecting = incident(Phase.COLLECTING, evidence=known)
-    assert evidence_to_read(collecting, with_job) == (job, known)
-    for one, under in (
-        (None, with_job),
-        (incident(evidence=known), with_job),
-        (incident(Phase.ASKED, evidence=known), with_job),
-        (replace(collecting, evidence=None), with_job),
-        (collecting, without),
-    ):
-        assert evidence_to_read(one, under) is None
+@pytest.mark.parametrize(
+    ("changes", "with_rules"),
+    [
+        ({}, rules(runbook(evidence=EvidenceJob("job-9")))),
+        ({"phase": Phase.ASKED}, rules(runbook(evidence=EvidenceJob("job-9")))),
+        ({"evidence": None}, rules(runbook(evidence=EvidenceJob("job-9")))),
+        ({}, rules()),
+    ],
+    ids=["collecting", "later", "without", "its runbook lost the job"],
+)
+def test_evidence_is_read_while_it_is_collected(changes, with_rules):
+    read = evidence_to_read(incident(**{"phase": Phase.COLLECTING, "evidence": COLLECTED, **changes}), with_rules)
+    assert read == ((EvidenceJob("job-9"), COLLECTED) if not changes and with_rules != rules() else None)

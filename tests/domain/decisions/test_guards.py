@@ -12,7 +12,7 @@ from functions.domain.decisions.guards import GUARDS, decide, evaluate_all, free
 from functions.domain.decisions.judging import GuardContext
 from functions.domain.model.codes import ASKED, OVERRULED, PASSING, SETTLED, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Decision, Kind
-from functions.domain.model.incidents import UNCLEAR, Document, Looks, Outcome, PastAttempt, QueueState
+from functions.domain.model.incidents import UNCLEAR, Document, Outcome, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, ExecutionHistory, Observation, Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Freeze, Limits, Restart
 from functions.runtime.text import Text
@@ -360,15 +360,6 @@ def test_what_can_not_be_read_is_told_after_within_or_where_people_can_mend_it(p
     """Or between two restarts; until then it may pass."""
     decision = decide(scene(seen(**{part: unread}), before=document(incident(**changes))))
     assert (decision.kind, decision.again_in_s, decision.tell) == (Kind.HOLD, 15.0, told)
-
-
-@pytest.mark.parametrize(("unread_s", "told"), [(0.0, False), (29.9, False), (30.0, True), (31.0, True)])
-def test_a_suspicion_that_can_not_be_read_is_told_after_half_a_minute(unread_s, told):
-    """An alert is told at once."""
-    queues = (QueueState(MAIL, "mail", NOW, looks=Looks(unread_at=NOW - unread_s)),)
-    before = document(incident(triggers=(trigger(suspicion=True),), queues=queues))
-    assert decide(scene(seen(mail=Unknown("no answer")), before=before)).tell is told
-    assert decide(scene(seen(mail=Unknown("no answer")), before=document(incident(queues=queues)))).tell
 
 
 def test_every_guard_can_be_asked_by_itself(monkeypatch: pytest.MonkeyPatch):

@@ -236,13 +236,6 @@ def test_a_queue_that_is_healthy_before_the_next_attempt_has_recovered(before, h
 # --- starting --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("tag", ["inc-1.2", "inc-1.10", "inc-1.0", "inc-0.1", "inc-2.1", ""])
-def test_a_run_of_another_attempt_is_not_the_start_that_is_looked_for(tag):
-    """Only its own tag proves that it was started."""
-    other = execution(12, started=-7000, ended=-6990, tag=tag)
-    assert phase(woken(starting(), NOW + 20, seen(other, now=NOW + 20))) is Phase.STARTING
-
-
 @pytest.mark.parametrize("attempts", [1, 2])
 def test_a_refused_start_that_rundeck_tries_again_is_no_restart_either(attempts):
     """One that has not ended is no proof that anything ran; refused as well, it leaves all attempts to come."""
@@ -415,9 +408,6 @@ def test_a_runbook_that_only_observes_escalates_nothing(look):
     assert channels(before) == {"ops"}
 
 
-OTHER = execution(9, started=-720, ended=None, user="alice")
-
-
 @pytest.mark.parametrize(
     ("started", "code", "called", "said"),
     [
@@ -510,30 +500,6 @@ def test_the_start_has_the_host_beside_the_target_s_options(holders, holder, opt
     assert start == Start("inc-1.1", RUNNER_NOW + 30.0, 30.0, options)
     assert document.incident.run.holder_host == host
     assert document.target == replace(TARGET, holder="host" if holder else "")
-
-
-def test_the_card_and_the_archive_say_which_host_was_restarted():
-    """People read it when it starts, when it recovered, and for each attempt when it did not help."""
-    document, _ = ordered(ONE)
-    running = execution(9, started=1.0, ended=None, tag="inc-1.1")
-    started = moved(document, StartResult("inc-1.1", running), seen(mail=own(holding(ONE))), with_rules=limited())
-    (card,) = (message.card for message in started.document.to_tell if message.channel == "ops")
-    assert "restarting the application on 10.0.3.7 and nowhere else" in card.text[0]
-    assert dict(card.facts)["Restart"].endswith("only on 10.0.3.7")
-    ended = replace(running, status="succeeded", runner_ended_at=RUNNER_NOW + 5.0)
-    result = started
-    for after_s in (25.0, 45.0, 65.0):
-        what = seen(
-            now=NOW + after_s,
-            mail=snapshot(0, at=NOW + after_s, ids=NEW),
-            history=replace(history_of(ended, now=NOW + after_s), followed=ended),
-        )
-        result = woken(replace(result.document, to_tell=()), NOW + after_s, what, with_rules=limited())
-        if result.document.incident is None:
-            break
-    (record,) = result.document.to_archive
-    assert record.incident.run.holder_host == "10.0.3.7"
-    assert dict(result.document.to_tell[0].card.facts)["Restart"].endswith("only on 10.0.3.7")
 
 
 def test_the_second_attempt_goes_to_all_hosts_if_the_first_failed():

@@ -18,7 +18,6 @@ from functions.domain.model.events import (
     Claim,
     Declined,
     MessagesDelivered,
-    Origin,
     Resumed,
     Start,
     StartResult,
@@ -44,12 +43,10 @@ from tests.support.worlds.scenes import (
     document,
     escalation,
     execution,
-    going_round,
     history_of,
     incident,
     kinds,
     moved,
-    never_used,
     phase,
     reason,
     resolved,
@@ -110,7 +107,6 @@ def test_a_wake_up_that_exists_is_used(wake_s, due_s):
 
 
 RUNNING = execution(ended=None)
-FAILED = [execution(n, started=-7000 - n, ended=-6999 - n, status="failed") for n in (1, 2)]
 FROM_ALERT = [
     ("paused", True, {"pause": Pause("x")}, alerted(), EMPTY),
     ("not_firing", False, {}, resolved(), EMPTY),
@@ -118,26 +114,10 @@ FROM_ALERT = [
     ("test_alert", True, {}, alerted(without_target(Reason.TEST_ALERT)), EMPTY),
     ("monitoring_failure", True, {}, alerted(without_target(Reason.MONITORING_FAILURE)), EMPTY),
     ("invalid_option", True, {}, alerted(without_target(Reason.INVALID_OPTION)), EMPTY),
-    ("stale_alert", True, {}, alerted(case(starts_at=NOW - 90000)), EMPTY),
-    ("symptom_gone", True, {"mail": well()}, alerted(), EMPTY),
-    ("symptom_unknown", True, {"mail": MISSING}, alerted(), EMPTY),
     ("symptom_unknown", False, {"mail": snapshot(50, samples_s=30.0)}, alerted(case(labels={})), EMPTY),  # the first look
-    ("ledger_unknown", False, {"history": MISSING}, alerted(), EMPTY),
     ("already_running", True, {"history": history_of(RUNNING)}, alerted(), EMPTY),
-    ("job_busy", True, {"history": history_of(others=(RUNNING,))}, alerted(), EMPTY),
-    ("zombie_execution", True, {"history": history_of(execution(ended=None, started=-1900))}, alerted(), EMPTY),
     ("duplicate", False, {}, alerted(), document(outcomes=(outcome(),))),
-    ("escalated", True, {}, alerted(), document(escalation=escalation())),
-    ("cooldown", True, {"history": history_of(execution(started=-310, ended=-300))}, alerted(), EMPTY),
-    (
-        *("too_many_restarts", True),
-        *({"history": history_of(*(execution(n, started=-1000 - n, ended=-999 - n) for n in (1, 2, 3)))}, alerted(), EMPTY),
-    ),
-    ("failing", True, {"history": history_of(*FAILED)}, alerted(), EMPTY),
     ("too_many_targets", True, {"storm": Storm(tuple(Slot(f"t{n}", NOW) for n in range(3)))}, alerted(), EMPTY),
-    ("storm_unknown", False, {"storm": MISSING}, alerted(), EMPTY),
-    ("never_consumed", True, {"mail": never_used()}, alerted(), EMPTY),
-    ("going_round", True, {"mail": going_round()}, alerted(), EMPTY),
 ]
 
 
@@ -250,15 +230,6 @@ def test_holds_do_not_push_out_the_outcome_that_carries_an_alert():
     assert reason(moved(replace(result.document, to_tell=(), to_archive=(), due=None), alerted(case()))) is Reason.DUPLICATE
 
 
-@pytest.mark.parametrize(
-    ("firing", "before", "code", "told"), [(True, EMPTY, Reason.NO_RUNBOOK, True), (False, EMPTY, Reason.NOT_FIRING, False)]
-)
-def test_an_alert_without_a_target_is_told_where_nothing_is_open(firing, before, code, told):
-    """It never begins an incident, and never moves one."""
-    result = moved(before, alerted(MatchedAlert(alert(firing=firing), None)))
-    assert (reason(result), bool(result.document.to_tell), result.document.incident) == (code, told, before.incident)
-
-
 def test_a_suspicion_with_a_wrong_label_calls_nobody():
     """The runbook's own channels are told, and nobody is called."""
     labels = {"alertname": "Stuck", "unstick": "suspicion"}
@@ -293,29 +264,6 @@ def test_an_alert_that_no_runbook_matches_is_told_once_an_hour_for_its_rule():
     assert told(again, NOW + 3600, queue="web").to_tell
 
 
-@pytest.mark.parametrize(
-    ("before", "firing", "code"),
-    [
-        pytest.param(document(incident(due=NOW + 100.0)), True, Reason.DUPLICATE, id="it joins the incident"),
-        pytest.param(document(incident(due=NOW + 100.0)), False, Reason.NOT_FIRING, id="it is resolved"),
-        pytest.param(document(requests={"r": NOW + 1.0}), True, Reason.DUPLICATE, id="a copy of a request"),
-        pytest.param(
-            document(incident(Phase.ASKED, due=NOW + 9.0, reason=Reason.PAUSED)), True, Reason.PAUSED, id="it is still held"
-        ),
-    ],
-)
-def test_the_answer_names_the_runbook_of_the_first_alert(before, firing, code):
-    """Of several in one notification."""
-    books = runbook(), runbook(name="post")
-    first, second = (case(book=book, fingerprint=f"fp-{book.name}", firing=firing) for book in books)
-    for cases, name in (((first, second), "mail"), ((second, first), "post")):
-        opened = moved(EMPTY, alerted(*cases), with_rules=rules(*books)).document.incident
-        assert (opened.runbook if opened else name) == name
-        event = replace(alerted(*cases), origin=Origin("r", NOW + 1.0))
-        result = moved(before, event, seen(pause=Pause("x")), with_rules=rules(*books))
-        assert (result.reply.runbook, result.reply.reason) == (name, code)
-
-
 @pytest.mark.parametrize("at", sorted(set(Phase) - {Phase.OBSERVING}))
 def test_an_alert_that_joins_is_answered_as_held_or_as_still_to_be_decided(at):
     """Whatever the incident waits for."""
@@ -324,46 +272,14 @@ def test_an_alert_that_joins_is_answered_as_held_or_as_still_to_be_decided(at):
     assert (result.reply.reason, result.document.incident.due) == (Reason.DUPLICATE, NOW + 100.0)
 
 
-@pytest.mark.parametrize(
-    ("cases", "noted"),
-    [
-        pytest.param((case(),), True, id="a new alert"),
-        pytest.param((resolved().cases[0],), False, id="a resolved one"),
-        pytest.param((without_target(Reason.NO_RUNBOOK),), False, id="no runbook"),
-        pytest.param((without_target(Reason.INVALID_OPTION),), True, id="another reason"),
-    ],
-)
-def test_a_request_is_known_as_long_as_a_copy_would_be_accepted(cases, noted):
-    """The last hundred of those that decided something."""
-    known = {"over": NOW, **{f"r{number}": NOW + 1.0 + number for number in range(100)}}
-    event = replace(alerted(*cases), origin=Origin("new", NOW + 300.0))
-    left = {name: until for name, until in known.items() if name not in ("over", "r0")}
-    assert moved(document(requests=known), event).document.requests == ({**left, "new": NOW + 300.0} if noted else known)
-    assert reason(moved(document(requests={"new": NOW + 0.1}), event)) is Reason.DUPLICATE
-    assert moved(EMPTY, alerted(*cases)).document.requests == {}
-    assert reason(moved(document(requests={"new": NOW}), event)) is not Reason.DUPLICATE
-
-
-@pytest.mark.parametrize(("left_out", "said"), [(1, "1 alert was left out"), (2, "2 alerts were left out")])
-@pytest.mark.parametrize("crowd", [True, False])
-def test_alerts_that_were_left_out_are_told_once(left_out, said, crowd):
-    """With how many an incident takes, whoever left them out."""
-    first, other = case(), case(fingerprint="fp-2", source="grafana#2", book=runbook(notify=("elsewhere",)))
-    result = moved(EMPTY, replace(alerted(first, other, crowd=crowd), left_out=left_out))
-    assert "grafana#1||incident_full" in result.document.holds
-    full = [message for message in result.document.to_tell if "incident_full" in message.id]
-    assert {message.channel for message in full} == {"ops", "duty"}
-    assert said in str(full[0].card)
-    assert "50 alerts and 20 queues" in str(full[0].card)
-    assert {message.bundle for message in full} == {"incident_full" if crowd else ""}
-
-
 def test_those_that_webhook_and_incident_left_out_are_counted_together():
     """The incident takes 50 alerts, the first five with their links."""
     cases = (case(fingerprint=f"fp-{number}", panel_url="https://g/1") for number in range(51))
     result = moved(EMPTY, replace(alerted(*cases), left_out=1))
     assert [bool(one.links) for one in result.document.incident.triggers] == [True] * 5 + [False] * 45
-    assert any("2 alerts were left out" in str(message.card) for message in result.document.to_tell)
+    full = [message for message in result.document.to_tell if "incident_full" in message.id]
+    assert {message.channel for message in full} == {"ops", "duty"}
+    assert "2 alerts were left out; an incident takes 50 alerts and 20 queues" in str(full[0].card)
     queues = [replace(MAIL, key=f"queue-{number}") for number in range(21)]
     cases = [case(queue, fingerprint=f"fp-{queue.key}") for queue in queues]
     result = moved(EMPTY, alerted(*cases, case(queues[0], fingerprint="fp-more")))
@@ -463,17 +379,6 @@ DOCUMENTS = {
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_whatever_is_open_after_a_step_has_a_wake_up(name):
-    """I2: a wake-up at or after `due` is ordered whenever `due` moves, and `due` exists while anything is open."""
-    document = DOCUMENTS[name]
-    for what in (seen(), seen(history=MISSING), seen(mail=well()), seen(mail=MISSING), seen(pause=Pause("x"))):
-        result = woken(document, NOW, what)
-        assert result.document.open == (result.document.due is not None)
-        if result.document.due is not None and result.document.due != document.due:
-            assert result.document.due in wakes(result)
-
-
-@pytest.mark.parametrize("name", DOCUMENTS)
 @pytest.mark.parametrize(
     "event",
     [
@@ -544,7 +449,6 @@ def test_expiry_is_told_as_not_approved(event, late_s):
 
 
 ESCALATED = document(outcomes=(outcome(Ending.ESCALATED),), escalation=escalation(NOW - 600))
-ANOTHER = case(starts_at=NOW - 5, fingerprint="fp-2")
 
 
 @pytest.mark.parametrize("mail", [snapshot(), snapshot(0, ids=()), MISSING, bare(0)], ids=["ill", "nobody", "unseen", "bare"])
