@@ -147,23 +147,17 @@ def test_an_update_that_fails_leaves_the_reply_for_the_next_time(bot: Bot):
     assert [call.path for call in bot.cards] == ["/chat.postMessage", "/chat.update", "/chat.postMessage"]
 
 
-@pytest.mark.parametrize("error", ["invalid_blocks", "msg_blocks_too_long", "msg_too_long"])
-def test_the_headline_goes_out_where_slack_finds_the_card_too_much(bot: Bot, error: str):
+def test_the_headline_goes_out_where_slack_finds_the_card_too_much(bot: Bot):
     """Better the headline than nothing."""
-    bot.next_answers = [HttpAnswer(200, json.dumps({"ok": False, "error": error}))]
+    bot.next_answers = [HttpAnswer(200, '{"ok": false, "error": "invalid_blocks"}')]
     assert bot.post(ESCALATED)
     assert "blocks" not in bot.taken[0].body
     assert "ACT NOW" in bot.taken[0].body["text"]
 
 
 @pytest.mark.parametrize(
-    ("error", "kind"),
-    [
-        ("invalid_auth", Denied), ("token_revoked", Denied), ("channel_not_found", Denied), ("not_in_channel", Denied),
-        ("is_archived", Denied), ("missing_scope", Denied), ("internal_error", Unavailable), ("ratelimited", Unavailable),
-        ("service_unavailable", Unavailable),
-    ],
-)  # fmt: skip
+    ("error", "kind"), [("token_revoked", Denied), ("channel_not_found", Denied), ("ratelimited", Unavailable)]
+)
 def test_slacks_errors(bot: Bot, error: str, kind: type[Exception]):
     """A refusal comes with its remedy; an outage is retried later."""
     bot.next_answers = [HttpAnswer(200, json.dumps({"ok": False, "error": error}))]
@@ -208,18 +202,13 @@ def test_slack_shows_a_name_literally(name: str, shown: str):
     assert [field["text"] for field in message["blocks"][1]["fields"]] == [f"*Queue*\n{shown}", shown]
 
 
-@pytest.mark.parametrize("language", ["en", "ja"])
-def test_google_chat_shows_the_whole_headline(language: str):
+@pytest.mark.parametrize(("language", "title"), [("en", "🚨 ACT NOW"), ("ja", "🚨 至急対応")])
+def test_google_chat_shows_the_whole_headline(language: str, title: str):
     """The card's header has one line for each of title and subtitle, so the headline stands in bold below, where it wraps."""
-    for card_input in EXAMPLES.values():
-        composed = compose(card_input, rules(language))
-        card = google_chat.render(composed, language)["cardsV2"][0]["card"]
-        sign, _, words = card["header"]["title"].partition(" ")
-        assert (sign.isascii(), composed.headline.startswith(words)) == (False, True)
-        assert len(card["header"]["title"]) <= 20
-        assert card["sections"][0]["widgets"][0] == {"textParagraph": {"text": f"<b>{composed.headline}</b>"}}
-    header = google_chat.render(compose(EXAMPLES["escalated"], rules(language)), language)["cardsV2"][0]["card"]["header"]
-    assert header["subtitle"] == "service=mail-delivery"
+    composed = compose(EXAMPLES["escalated"], rules(language))
+    card = google_chat.render(composed, language)["cardsV2"][0]["card"]
+    assert card["header"] == {"title": title, "subtitle": "service=mail-delivery"}
+    assert card["sections"][0]["widgets"][0] == {"textParagraph": {"text": f"<b>{composed.headline}</b>"}}
 
 
 def test_google_chat_posts_the_same_card_once(monkeypatch: pytest.MonkeyPatch):
@@ -267,13 +256,12 @@ def test_colour_on_a_terminal_only(tty: bool, no_color: str, coloured: bool, mon
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
-@pytest.mark.parametrize("name", sorted(EXAMPLES))
-def test_a_card_stays_within_its_frame(name: str, language: str):
+def test_a_card_stays_within_its_frame(language: str):
     """80 columns, of which Japanese takes two a character. The headline and the rows of the job's log are whole."""
-    card = compose(EXAMPLES[name], replace(rules(), language=language))
-    _, *rows = console.render(card, language).splitlines()
-    wide = [row for row in rows if columns(row) > 80 and row.strip() not in card.evidence]
-    assert [row for row in wide if not re.fullmatch(r" +https://\S+", row)] == []
+    for card in (compose(story, rules(language)) for story in EXAMPLES.values()):
+        _, *rows = console.render(card, language).splitlines()
+        wide = [row for row in rows if columns(row) > 80 and row.strip() not in card.evidence]
+        assert [row for row in wide if not re.fullmatch(r" +https://\S+", row)] == []
 
 
 def test_no_row_of_a_strangers_parses_as_an_entry_of_the_log():
@@ -287,9 +275,7 @@ def test_no_row_of_a_strangers_parses_as_an_entry_of_the_log():
     assert not any(row.lstrip().startswith("{") for row in rows)
 
 
-@pytest.mark.parametrize(
-    "body", ["", "<html>log in</html>", "[]", "null", '{"ok": false, "error": ["xoxb-S3CR3T-do-not-show"]}', "{}"]
-)
+@pytest.mark.parametrize("body", ["", "<html>log in</html>", "[]", '{"ok": false, "error": ["xoxb-S3CR3T-do-not-show"]}', "{}"])
 def test_slack_answers_that_are_not_from_slack(bot: Bot, body: str):
     """A proxy's page or an odd error is not a success, and the error repeats nothing of it."""
     bot.next_answers = [HttpAnswer(200, body)]
@@ -317,13 +303,12 @@ def pager() -> Iterator[Pager]:
         yield platform
 
 
-def page(url: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def page(pager: Pager, url: str, monkeypatch: pytest.MonkeyPatch, *names: str) -> list[dict[str, Any]]:
+    """What was sent for these cards."""
     monkeypatch.setenv("CHAT_SECRET", url)
-    card = replace(compose(EXAMPLES[name], rules()), incident=INCIDENT)
-    apprise.Apprise(url=REFERENCE).post(card, thread=None, language="en", timeout_s=PATIENCE_S)
-
-
-def sent(pager: Pager) -> list[dict[str, Any]]:
+    for name in names:
+        card = replace(compose(EXAMPLES[name], rules()), incident=INCIDENT)
+        apprise.Apprise(url=REFERENCE).post(card, thread=None, language="en", timeout_s=PATIENCE_S)
     return [call.body for call in pager.taken]
 
 
@@ -333,14 +318,10 @@ def test_pagerduty_opens_one_incident_and_resolves_it(pager: Pager, monkeypatch:
 
     monkeypatch.setitem(pagerduty.PAGERDUTY_API_LOOKUP, "us", f"{pager.url}/v2/enqueue")
     url = f"pagerduty://{'k' * 32}@{'a' * 20}"
-    for name in ("escalated", "escalated-again", "acknowledged", "started", "recovered"):
-        page(url, name, monkeypatch)
-    assert [(one["event_action"], one["dedup_key"]) for one in sent(pager)] == [
-        ("trigger", INCIDENT),
-        ("trigger", INCIDENT),
-        ("resolve", INCIDENT),
-    ]
-    assert sent(pager)[0]["payload"]["severity"] == "critical"
+    sent = page(pager, url, monkeypatch, "escalated", "escalated-again", "acknowledged", "started", "recovered")
+    assert [one["event_action"] for one in sent] == ["trigger", "trigger", "resolve"]
+    assert {one["dedup_key"] for one in sent} == {INCIDENT}
+    assert sent[0]["payload"]["severity"] == "critical"
 
 
 def test_opsgenie_opens_an_alert_with_the_incident_as_its_alias(pager: Pager, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -348,29 +329,22 @@ def test_opsgenie_opens_an_alert_with_the_incident_as_its_alias(pager: Pager, mo
     from apprise.plugins import opsgenie
 
     monkeypatch.setitem(opsgenie.OPSGENIE_API_LOOKUP, "us", f"{pager.url}/v2/alerts")
-    for name in ("escalated", "started"):
-        page("opsgenie://12345678-1234-1234-1234-123456789012", name, monkeypatch)
-    (one,) = sent(pager)
+    (one,) = page(pager, "opsgenie://12345678-1234-1234-1234-123456789012", monkeypatch, "escalated", "started")
     assert one["alias"] == INCIDENT
     assert one["message"].startswith("🚨 ACT NOW")
 
 
 def test_json_carries_what_a_receiver_groups_and_resolves_by(pager: Pager, monkeypatch: pytest.MonkeyPatch) -> None:
     """For Grafana OnCall's webhook integration, and receivers of one's own."""
-    for name in ("escalated", "started", "recovered"):
-        page(pager.url.replace("http://", "json://"), name, monkeypatch)
-    assert [(one["incident"], one["urgency"], one["type"]) for one in sent(pager)] == [
-        (INCIDENT, "act", "failure"),
-        (INCIDENT, "watch", "warning"),
-        (INCIDENT, "fine", "success"),
-    ]
+    sent = page(pager, pager.url.replace("http://", "json://"), monkeypatch, "escalated", "started", "recovered")
+    assert {one["incident"] for one in sent} == {INCIDENT}
+    assert [(one["urgency"], one["type"]) for one in sent] == [("act", "failure"), ("watch", "warning"), ("fine", "success")]
 
 
-@pytest.mark.parametrize("url", ["https://mattermost.example.com/hooks/hunter2hunter2", "https://rocket.example.com/hooks/a/b"])
-def test_slack_is_not_mattermost(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    """Their webhooks take a Slack message and show one line of it: refused, with what to use."""
-    monkeypatch.setenv("CHAT_URL", url)
-    channel = slack.Slack(url=SecretRef("env://CHAT_URL"))
+def test_slack_is_not_mattermost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its webhooks, and Rocket.Chat's, take a Slack message and show one line of it: refused, with what to use."""
+    monkeypatch.setenv("CHAT_SECRET", "https://mattermost.example.com/hooks/hunter2hunter2")
+    channel = slack.Slack(url=REFERENCE)
     with pytest.raises(Denied, match="Mattermost") as denied:
         channel.check(timeout_s=1.0)
     assert "mmosts://" in str(denied.value.remedy)

@@ -28,12 +28,8 @@ OVERRULED = replace(OVERRULED, incident=replace(OVERRULED.incident, start_page="
 """With one link less, since Rocket.Chat takes 1,000 characters."""
 ASKED = compose(OVERRULED, rules())
 ESCALATED = compose(EXAMPLES["escalated"], rules())
-BEHIND_APPRISE = {
-    double.__name__: double for double in (services.Discord, services.Mattermost, services.RocketChat, services.Teams)
-}
-IN_MARKDOWN = pytest.mark.parametrize("double", [*BEHIND_APPRISE.values(), AnyService], ids=lambda double: double.__name__)
 EVERY = pytest.mark.parametrize(
-    "double", [*BEHIND_APPRISE.values(), AnyService, services.Chatwork], ids=lambda double: double.__name__
+    "double", [services.Discord, services.Mattermost, services.RocketChat, services.Teams, AnyService, services.Chatwork]
 )
 
 
@@ -101,7 +97,7 @@ def test_evidence_is_cut_first_then_facts_then_text(
     assert [url for _, url in stay if url not in services.linked(text)] == []
 
 
-@pytest.mark.parametrize("limit", [67, 140, 160, 300])
+@pytest.mark.parametrize("limit", [67, 140, 300])
 def test_a_tiny_service_gets_the_headline_and_what_fits(limit: int, post_and_read: Any, monkeypatch: pytest.MonkeyPatch):
     """Even 140 characters say what is wrong."""
     from apprise.plugins.custom_json import NotifyJSON
@@ -135,23 +131,19 @@ def test_a_link_still_leads_to_its_page(double: Any, url: str, post_and_read: An
     assert "[::1]" in url or services.linked(shown) == [shown]
 
 
-@IN_MARKDOWN
-@pytest.mark.parametrize(
-    "name", ["mail_queue_a", "mail.outgoing", "jobs:eu", "amq.gen-JzTY20BRgKO_HjmUJj0wLg", "03:06:41", "a|b", "C#"]
-)
-def test_ordinary_names_stay_as_they_are(double: Any, name: str, post_and_read: Any):
+def test_ordinary_names_stay_as_they_are():
     """People can copy and read them."""
-    text = post_and_read(double, replace(ASKED, facts=(("Queue", name),)))
-    assert f"Queue: {name}\n" in f"{text}\n"
+    names = ("mail_queue_a", "mail.outgoing", "jobs:eu", "amq.gen-JzTY20BRgKO_HjmUJj0wLg", "03:06:41", "a|b", "C#")
+    text = apprise.render(replace(ASKED, facts=tuple(("Queue", name) for name in names)), "en")
+    assert [name for name in names if f"Queue: {name}\n" not in text] == []
 
 
-@IN_MARKDOWN
-def test_a_foreign_address_can_be_read_but_not_pressed(double: Any, post_and_read: Any):
+def test_a_foreign_address_can_be_read_but_not_pressed():
     """Only the card's own links are links."""
-    card = replace(
-        ASKED, text=("see https://evil.example.com/x, www.evil.example.com.",), evidence=("GET http://evil.example.com",)
+    text = apprise.render(
+        replace(ASKED, text=("see https://evil.example.com/x, www.evil.example.com.",), evidence=("http://evil.example.com",)),
+        "en",
     )
-    text = post_and_read(double, card)
     assert [url for url in services.linked(text) if "evil" in url] == []
     assert "`https://evil.example.com/x`, `www.evil.example.com`." in text
 
@@ -179,7 +171,7 @@ def test_hostile_text_draws_nothing(double: Any, post_and_read: Any):
     text = post_and_read(double, card)
     if double is not services.Chatwork:
         assert services.drawn(text) == []
-    assert [url for url in services.linked(text) if "evil" in url] == [] or double is services.Chatwork
+        assert [url for url in services.linked(text) if "evil" in url] == []
     assert in_language("en", SHORTENED).strip() in text
 
 

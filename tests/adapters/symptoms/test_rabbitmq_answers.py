@@ -1,7 +1,6 @@
 """What RabbitMQ's answers come to: each field and status, and what is asked for."""
 
 import json
-from email.utils import formatdate
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -17,16 +16,9 @@ from functions.runtime.http_client import Answer
 from functions.runtime.structs import convert
 from tests.support.recorded import RABBITMQ, to_snapshot
 
-AT = 1_800_000_000.0
 AT_MS = 1_800_000_000_000
 WORKER = {"consumer_tag": "t", "channel_details": {"name": "c (1)", "connection_name": "c", "peer_host": "h"}}
 MAIL = to_queue("/", "mail")
-LATE = Unavailable("rabbitmq", "no answer in the time given")
-
-
-def answered(body: Any, status: int = 200, date: float | None = AT) -> Answer:
-    headers = {} if date is None else {"date": formatdate(date, usegmt=True)}
-    return Answer("rabbitmq", status, headers, body if isinstance(body, bytes) else json.dumps(body).encode(), AT)
 
 
 def total(**more: Any) -> dict[str, Any]:
@@ -58,10 +50,9 @@ def test_what_the_page_can_not_tell_is_said(page: Any, said: str) -> None:
     assert str(snapshot.blind.why).startswith(said)
 
 
-@pytest.mark.parametrize("more", [{"messages": 9}, {"type": "quorum"}, {"type": "x-of-a-plugin"}])
-def test_what_is_a_depth(more: dict[str, Any]) -> None:
+def test_what_is_a_depth() -> None:
     """Not what was dead-lettered at least once, or is delayed before a retry: neither ready nor held. 0 is a figure."""
-    assert seen(**more).depth == 5
+    assert seen(messages=9, type="x-of-a-plugin").depth == 5
     assert seen(messages=0, messages_ready=0, messages_unacknowledged=0).depth == 0
 
 
@@ -75,7 +66,6 @@ def test_what_is_a_depth(more: dict[str, Any]) -> None:
         ({"type": "quorum", "messages": 0, "messages_ready": 0, "messages_unacknowledged": 0},
             {"messages": 5, "consumer_details": []}, "may have changed its leader just now"),
         ({"messages": None, "state": "down"}, None, "no current totals of 'mail' in vhost '/' (state: down)"),
-        ({"messages_ready": None}, None, "no current totals of 'mail' in vhost '/' (state: unknown)"),
         ({"messages_unacknowledged": None}, None, "no current totals of 'mail' in vhost '/' (state: unknown)"),
     ],
 )  # fmt: skip
@@ -103,8 +93,7 @@ MAILERS = ("mail",)
         ([], None, 0, "", 0, ()),
         ([], 3, 3, "", 0, ()),
         ([B, A], None, 2, "ab", 2, MAILERS),
-        ([B, A], 0, 2, "ab", 2, MAILERS),
-        ([CANCELLED, consumer("b", activity_status="single_active")], None, 1, "b", 1, MAILERS),
+        ([CANCELLED, B], None, 1, "b", 1, MAILERS),
         ([DOWN], 1, 1, "", 0, ()),
         ([WAITING, consumer("b", activity_status="single_active")], None, 2, "ab", 1, MAILERS),
         ([consumer("a", activity_status="blocked")], None, 1, "a", 1, MAILERS),  # 4.3: its window is full
@@ -121,7 +110,7 @@ def test_consumers_are_those_that_may_be_given_a_message(
     assert (snapshot.active, snapshot.users) == (active, users)
 
 
-@pytest.mark.parametrize(("head", "head_at"), [(1700, 1700.0), (1700.5, 1700.5), ("", None), ("1700", None), (None, None)])
+@pytest.mark.parametrize(("head", "head_at"), [(1700.5, 1700.5), ("", None), (None, None)])
 def test_when_the_oldest_was_published(head: Any, head_at: float | None) -> None:
     """Where publishers say so."""
     assert seen({"consumer_details": [], "head_message_timestamp": head}).head_at == head_at
@@ -133,8 +122,6 @@ def test_when_the_oldest_was_published(head: Any, head_at: float | None) -> None
         ({"messages_ready": 1, "messages_unacknowledged": 2}, (1, 2), 100, 300),
         ({"messages_ready": 2, "messages_unacknowledged": 2}, (2, 2), None, 300),
         ({"messages_ready": 1, "messages_unacknowledged": 2}, (2, 3), None, None),
-        ({"messages_ready": 2, "messages_unacknowledged": 0}, (1, 0), None, None),
-        ({"messages_ready": 0, "messages_unacknowledged": 1}, (0, 2), None, None),
         ({"messages_ready": 1, "messages_unacknowledged": 1}, (None, None), None, None),
     ],
 )
@@ -147,17 +134,16 @@ def test_sizes_are_those_of_the_same_moment(totals: dict[str, int], page: tuple[
 
 
 WINDOWS = [
-    pytest.param([{"prefetch_count": 5}], 0, 5, id="one consumer"),
-    pytest.param([{"prefetch_count": 5}, {"prefetch_count": 2}], 0, 7, id="two consumers"),
-    pytest.param([{"prefetch_count": 5}, {"prefetch_count": 0}], 0, 0, id="one is unlimited"),
-    pytest.param([{"prefetch_count": 5}, {"prefetch_count": 0, "ack_required": False}], 0, 5, id="one needs no ack"),
-    pytest.param([{"prefetch_count": 0}], 7, 7, id="the channel's own limit"),
-    pytest.param([{"prefetch_count": 5}], 7, 5, id="the smaller one"),
-    pytest.param([{"prefetch_count": 9}], 7, 7, id="the smaller one, the channel's"),
-    pytest.param([{"prefetch_count": 5}], None, 5, id="4.x: the consumer's"),
-    pytest.param([{"prefetch_count": 0}], None, None, id="4.x: the channel's own limit is not shown"),
-    pytest.param([], None, None, id="no consumer yet"),
-    pytest.param([{}], 0, None, id="not told"),
+    ([{"prefetch_count": 5}, {"prefetch_count": 2}], 0, 7),
+    ([{"prefetch_count": 5}, {"prefetch_count": 0}], 0, 0),
+    ([{"prefetch_count": 5}, {"prefetch_count": 0, "ack_required": False}], 0, 5),
+    ([{"prefetch_count": 0}], 7, 7),
+    ([{"prefetch_count": 5}], 7, 5),
+    ([{"prefetch_count": 9}], 7, 7),
+    ([{"prefetch_count": 5}], None, 5),
+    ([{"prefetch_count": 0}], None, None),  # 4.x does not show the channel's own limit
+    ([], None, None),
+    ([{}], 0, None),
 ]
 
 
@@ -175,7 +161,6 @@ def test_how_many_messages_a_channel_may_hold(consumers: list[Any], own_limit: i
         ({"get": 5, "deliver": 0, "get_no_ack": 2}, [], True, 7),
         ({"get": 5, "deliver": 1}, [], False, 6),
         ({"get": 5, "deliver": 0}, [{"consumer_tag": "t", "channel_details": {"name": "c"}}], False, 5),
-        ({"get": 0, "deliver": 0}, [], False, 0),
         ([], [], False, None),
     ],
 )
@@ -210,8 +195,6 @@ def limited(
         ({}, Returns(20)),
         ({"delivery_limit": 3, "again": (2, 2, 2, 2)}, Returns(3, 2)),
         ({"delivery_limit": 3, "again": (9, 9, 9, 9)}, Returns(3, 3)),
-        ({"delivery_limit": 0}, Returns(0)),
-        ({"delivery_limit": None, "type": "quorum", "arguments": {"x-delivery-limit": 4}}, Returns(4)),
         ({"delivery_limit": None, "type": "classic", "arguments": {"x-delivery-limit": 4}}, None),
         ({"delivery_limit": None, "type": "quorum", "arguments": {"x-delivery-limit": 4},
             "effective_policy_definition": {"delivery-limit": 3}}, Returns(3)),
@@ -222,11 +205,9 @@ def limited(
         ({"consumer_details": [{"consumer_tag": "0"}]}, Returns(20, 20)),  # AMQP 1.0 on 4.x: nobody counts what it returned
         ({"arguments": {"x-dead-letter-exchange": ""}}, Returns(20, dead_letters=True)),
         ({"effective_policy_definition": {"dead-letter-exchange": "dlx"}}, Returns(20, dead_letters=True)),
-        ({"effective_policy_definition": []}, Returns(20)),
         # what returned before the queue was empty is gone with it; but depth and counter may be 10 s apart
         ({"depths": (2, 2, 0, 0, 2, 2), "again": (7, 7, 7, 7, 7, 6)}, Returns(20)),
         ({"depths": (2, 2, 0, 0, 2, 2), "again": (7, 7, 7, 7, 6, 6)}, Returns(20, 1)),
-        ({"depths": (2, 2, 0, 0, 2, 2), "again": (8, 7, 7, 7, 7, 6)}, Returns(20, 1)),
         ({"depths": (2, 2, 0, 2, 2, 2), "again": (7, 7, 7, 7, 7, 6)}, Returns(20, 7)),
     ],
 )  # fmt: skip
@@ -238,7 +219,6 @@ def test_returns_are_counted_too_high_rather_than_too_low(changes: dict[str, Any
 @pytest.mark.parametrize(
     ("channels", "used"),
     [
-        ((Channel("a", held=1, returned=0),), 0),
         ((Channel("a", held=1, returned=0), Channel("b", held=0, returned=4)), 0),
         ((Channel("a", held=1, returned=1),), 7),
         ((Channel("a", held=1, returned=None),), 7),
@@ -251,27 +231,20 @@ def test_what_was_never_delivered_before_has_not_returned(channels: tuple[Channe
     """Each channel that holds messages tells whether it was ever given one that had been."""
     snapshot = find_fresh(replace(limited(again=(7, 7, 7, 7)), channels=channels))
     assert snapshot.returns == Returns(20, used)
-    assert find_fresh(replace(snapshot, returns=None)).returns is None
 
 
 @pytest.mark.parametrize("version", ["4.0", "4.3"])
 @pytest.mark.parametrize(("queue", "limit"), [("default", 20), ("argument", 3), ("policy", 7), ("unlimited", None)])
 def test_the_limit_is_what_the_broker_shows(version: str, queue: str, limit: int | None) -> None:
     """Recorded: by default, by an argument, by a policy, and none."""
-    texts = json.dumps(json.loads((RABBITMQ / "answers" / version / "delivery-limit.json").read_text()))
-    (page,) = [one for one in _pages(json.loads(texts)) if one.get("name") == queue and "durable" not in one]
+    recorded = json.loads((RABBITMQ / "answers" / version / "delivery-limit.json").read_text())["looks"]
+    page = next(look["answers"]["page"]["body"] for look in recorded if look["queue"] == queue)
     total = {"name": queue, "type": "quorum", "messages": 1, "messages_ready": 0, "messages_unacknowledged": 1}
     returns = to_snapshot(to_queue("/", queue), {"items": [total]}, page, at=7.0).returns
     assert (returns.limit if returns else None) == limit
 
 
-def _pages(part: Any) -> list[dict[str, Any]]:
-    if isinstance(part, dict):
-        return [part] * ("delivery_limit" in part) + [one for value in part.values() for one in _pages(value)]
-    return [one for value in part for one in _pages(value)] if isinstance(part, list) else []
-
-
-PASSING = (408, 429, 500, 599)
+PASSING = (408, 429, 500)
 
 
 # --- statuses -------------------------------------------------------------------------------------------------------------
@@ -280,8 +253,8 @@ PASSING = (408, 429, 500, 599)
 @pytest.mark.parametrize(
     ("status", "body", "said"),
     [
-        *((status, b"{}", f"answered {status}") for status in (201, 299, 400, 402, 404, 409, 430, 499)),
-        *((status, b"{}", f"answered {status}, a redirect") for status in (300, 399)),
+        *((status, b"{}", f"answered {status}") for status in (201, 400, 404)),
+        (300, b"{}", "answered 300, a redirect"),
         *((status, b"{}", f"answered {status}") for status in PASSING),
         (401, b'{"reason": "Not Management user"}', "the user has no management tag"),
         (403, b"User not authorised to access virtual host\xff", "the user may not see this vhost"),
@@ -292,12 +265,13 @@ PASSING = (408, 429, 500, 599)
 def test_what_a_status_means(status: int, body: bytes, said: str) -> None:
     """A clear no comes with a remedy, in the broker's own words, which stand at the beginning; the rest passes. Only a failed
     login suggests another password."""
+    answer = Answer("rabbitmq", status, {}, body, 0.0)
     with pytest.raises(Unavailable if status in PASSING else Denied) as raised:
-        good(answered(body, status))
+        good(answer)
     error: Any = raised.value
     assert str(error.detail) == said
     assert status in PASSING or (error.status, bool(error.remedy)) == (status, True)
-    assert login_failed(answered(body, status)) is (said == "the login failed")
+    assert login_failed(answer) is (said == "the login failed")
 
 
 # --- what is asked for ----------------------------------------------------------------------------------------------------
@@ -325,8 +299,7 @@ def test_queues_of_a_vhost_are_asked_for_together() -> None:
 @pytest.mark.parametrize(
     ("sizes", "parts"),
     [
-        ([1250, 1250], [2]), ([1250, 1251], [1, 1]), ([2499, 1], [2]), ([2499, 2], [1, 1]), ([2500, 1, 2499, 1], [1, 2, 1]),
-        ([2600, 10], [1, 1]), ([100] * 26, [25, 1]),
+        ([2499, 1], [2]), ([2499, 2], [1, 1]), ([2600, 10], [1, 1]), ([100] * 26, [25, 1]),
     ],
 )  # fmt: skip
 def test_a_request_has_so_many_bytes_of_names(sizes: list[int], parts: list[int]) -> None:
@@ -338,8 +311,7 @@ def test_a_request_has_so_many_bytes_of_names(sizes: list[int], parts: list[int]
 @pytest.mark.parametrize(
     ("for_s", "step_s", "age_s"),
     [
-        (0.0, 5, 120), (35.0, 5, 120), (35.1, 5, 125), (60.0, 5, 195), (195.0, 5, 600), (584.9, 5, 600), (585.0, 5, 600),
-        (585.1, 60, 660), (645.0, 60, 660), (645.1, 60, 720), (3585.0, 60, 3600), (3600.0, 60, 3600),
+        (35.0, 5, 120), (35.1, 5, 125), (195.0, 5, 600), (585.0, 5, 600), (585.1, 60, 660), (645.1, 60, 720), (3600.0, 60, 3600),
     ],
 )  # fmt: skip
 def test_how_far_back_samples_are_asked_for(for_s: float, step_s: int, age_s: int) -> None:

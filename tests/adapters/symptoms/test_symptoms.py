@@ -80,40 +80,17 @@ def test_every_symptom_keeps_the_contract(name: str):
         assert struct.__struct_config__.frozen
 
 
-BOUNDS = [
-    ("rabbitmq", {}, "for", 1, 3600),
-    ("prometheus", {"stuck": "a", "recovered": "b"}, "for", 1, 3600),
-    ("prometheus", {"stuck": "a", "recovered": "b"}, "range", 1, 3600),
-]
-
-
-@pytest.mark.parametrize(("name", "keys", "key", "least", "most"), BOUNDS)
-def test_a_time_of_a_runbook_has_bounds(name: str, keys: dict[str, Any], key: str, least: float, most: float):
-    """As far as the system keeps samples, or an hour. Both ends are included."""
-    kind = load_adapter("symptoms", name).Keys
-    for value in (least, most):
-        assert getattr(convert(keys | {key: value}, kind), f"{key}_s") == value
-    for value in (least - 0.5, most + 0.5):
-        with pytest.raises(msgspec.ValidationError):
-            convert(keys | {key: value}, kind)
-
-
 def test_its_keys_become_a_symptom_of_its_name(lab: Lab):
     """The core finds the adapter by its name; the same labels give the same key, others another, in the store, too."""
     assert lab.symptom.kind == lab.name
-    assert any("${labels.queue}" in template for template in lab.symptom.keys.values())
-    assert all(isinstance(template, str) for template in lab.symptom.keys.values())
-    assert lab.symptom.for_s > 0
     queue = lab.queue()
-    assert queue == lab.queue()
-    assert queue.kind == lab.name
+    assert (queue, queue.kind) == (lab.queue(), lab.name)
     assert queue.key.startswith(f"{lab.name}:")
     assert "mail" in queue.key.split(":", 2)[2]
     assert "mail" in queue.name
     assert lab.queue("other").key != queue.key
-    watched = QueueState(lab.queue(), "mail", 0.0)
-    stored = encode(watched)
-    assert decode(QueueState, stored, "mail") == watched
+    watched = QueueState(queue, "mail", 0.0)
+    assert decode(QueueState, encode(watched), "mail") == watched
     assert len(encode(lab.queue("a" * 120))) < MAX_REF_BYTES
 
 
