@@ -188,12 +188,8 @@ class Config(File, frozen=True, kw_only=True, dict=True):
     @property
     def secrets(self) -> Iterator[tuple[str, SecretRef]]:
         """(place in the file, reference) of every secret."""
-        sections = {
-            self.runner.name: self.runner,
-            **self.symptoms,
-            **{name: getattr(self, name) for name in File.__struct_fields__},
-        }
-        for name, section in sections.items():
+        sections = [(self.runner.name, self.runner), *self.symptoms.items()]
+        for name, section in [*sections, *((name, getattr(self, name)) for name in File.__struct_fields__)]:
             yield from _secrets_in(name, section)
 
 

@@ -99,12 +99,10 @@ def describe(schema: Schema) -> str:
 
 def _describe_bounds(schema: Schema) -> str:
     show = show_duration if schema["format"] == "duration" else str
-    match schema:
-        case {"minimum": low, "maximum": high}:
-            return f" from {show(low)} to {show(high)}"
-        case {"minimum": low}:
-            return f" of {show(low)} or more"
-    return ""
+    if "minimum" not in schema:
+        return ""
+    low = show(schema["minimum"])
+    return f" from {low} to {show(schema['maximum'])}" if "maximum" in schema else f" of {low} or more"
 
 
 def _written(part: Schema, structs: Schema) -> dict[str, Any]:

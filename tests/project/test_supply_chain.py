@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools import check_repository
-
 ROOT = Path(__file__).parents[2]
 PINNED = re.compile(r"([a-z0-9._-]+)==(\S+)(?: ; [^\\]+)?(?: --hash=sha256:[0-9a-f]{64})+")
 
@@ -39,15 +37,3 @@ def test_the_audit_finds_a_secret(tmp_path):
         audit = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert audit.returncode == ends, audit.stdout + audit.stderr
         assert ("literal.yaml:1" in audit.stdout) is bool(ends)
-
-
-def test_an_address_of_a_registry_or_this_machine_is_found(monkeypatch, tmp_path):
-    """An index option, and a path of this checkout."""
-    monkeypatch.setattr(check_repository, "ROOT", tmp_path)
-    for name, text in (
-        ("option.txt", "--extra-" + "index-url https://example.com\n"),
-        ("path.txt", f"cd {tmp_path}/functions\n"),
-    ):
-        (tmp_path / name).write_text(text)
-    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
-    assert sorted(check_repository.addresses()) == ["option.txt", "path.txt"]

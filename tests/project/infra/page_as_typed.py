@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.project.infra.run_terraform import QUICK, attached, terraform
+from tests.project.infra.run_terraform import COMMAND, QUICK, attached
 from tools.docs.pages import ROOT, blocks
 
 PAGE = ROOT / "docs" / "google-cloud.md"
@@ -75,7 +75,7 @@ class Project:
         ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*", "tests")
         shutil.copytree(ROOT / "infra" / "module", self.folder / "infra" / "module", ignore=ignored)
         self.program(self.programs / "gcloud", GCLOUD)
-        command = " ".join(f"'{word}'" for word in terraform())
+        command = " ".join(f"'{word}'" for word in COMMAND)
         self.program(self.programs / "terraform", TERRAFORM.replace("@COMMAND@", command))
         self.program(self.folder / ".venv" / "bin" / "python", f'#!/bin/sh\nexec {sys.executable} -X utf8 "$@"\n')
         (self.cloud / "entry").write_text("old\n", encoding="utf-8")

