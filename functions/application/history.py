@@ -24,7 +24,6 @@ from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import run_in_batches, unwrap
 
 LIST_S, LOAD_S = 30.0, 30.0
-DAYS_LONG = 3  # days within which nearly every incident ends; its record is then found by its path, without listing the archive
 SPANS_DAYS = (8, 64, 512, 4096)  # how far back to list the archive, one after the other, until there are enough records
 OPEN_READ = 200  # open documents that are read at most
 ARCHIVE_S = 120.0
@@ -125,16 +124,12 @@ def _read_escalation(ports: Ports, record: Record, timeout_s: float) -> Record:
 def find(ports: Ports, incident_id: str, timeout_s: float) -> Found:
     """The archived or open incident of this id. Raises Unavailable or Denied if the store can't be read."""
     day_at = _day_of(incident_id)
-    days = [write_day(day_at + day * DAY_S) for day in range(DAYS_LONG + 1)] if day_at is not None else []
-    record = _read_first(ports, [f"incidents/{day}/{incident_id}.json" for day in days], timeout_s)
-    if record is not None:
-        return Found(record)
+    paths = ports.store.list_archive(since=write_day(day_at), timeout_s=timeout_s) if day_at is not None else []
+    for path in paths:
+        if path.endswith(f"/{incident_id}.json") and (body := ports.store.read_archived(path, timeout_s=timeout_s)) is not None:
+            return Found(_read_escalation(ports, to_record(decode(Archive, body, path)), timeout_s))
     opened, unreadable = read_open(ports, timeout_s)
-    record = next((waiting for waiting in opened if waiting.incident.id == incident_id), None)
-    if record is None and days:
-        paths = ports.store.list_archive(since=days[0], timeout_s=timeout_s)
-        record = _read_first(ports, [path for path in paths if path.endswith(f"/{incident_id}.json")], timeout_s)
-    return Found(record, unreadable)
+    return Found(next((record for record in opened if record.incident.id == incident_id), None), unreadable)
 
 
 def _day_of(incident_id: str) -> float | None:
@@ -143,15 +138,6 @@ def _day_of(incident_id: str) -> float | None:
         return timegm(time.strptime(incident_id[:16], "%Y%m%d-%H%M%S-")) // DAY_S * DAY_S
     except ValueError:
         return None
-
-
-def _read_first(ports: Ports, paths: list[str], timeout_s: float) -> Record | None:
-    calls = [partial(ports.store.read_archived, path, timeout_s=timeout_s) for path in paths]
-    bodies = ports.run_parallel(calls, timeout_s) if calls else []
-    for path, body in zip(paths, bodies, strict=True):
-        if unwrap(body) is not None:
-            return _read_escalation(ports, to_record(decode(Archive, body, path)), timeout_s)
-    return None
 
 
 def read_newest(ports: Ports, most: int, timeout_s: float) -> Newest:

@@ -178,15 +178,6 @@ def log_refusal(status: int, sentence: str) -> None:
 # --- who may call
 
 
-def warn_if_unguarded(entry_point: str) -> None:
-    """Log at the start whom `verify` or `report` answers, if no platform in front checks callers."""
-    if entry_point not in ("verify", "report") or os.environ.get(PLATFORM):
-        return
-    tokens = current_config().machine_tokens
-    who = "callers with one of machine_tokens" if tokens else "nobody: machine_tokens is not set"
-    logs.event("WARNING", f"{entry_point} is served without a platform in front that checks its callers: it answers {who}")
-
-
 def has_token(request: Request, tokens: tuple[SecretRef, ...]) -> bool:
     """Whether the request carries one of these tokens. Raises Unavailable or Denied if the tokens can't be read."""
     shown = request.headers.get("Authorization", "")

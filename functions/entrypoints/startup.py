@@ -25,7 +25,6 @@ def start() -> None:
         raise SystemExit(2) from None
     http.guard_server()
     warn_of_unreadable_secrets(settings)
-    http.warn_if_unguarded(os.environ.get("FUNCTION_TARGET", ""))
     # The garbage collector writes to the objects that it visits; frozen ones stay shared by all workers.
     os.register_at_fork(before=gc.freeze)
     if os.environ.get("FUNCTION_TARGET") == "webhook" and settings.scheduler.name == LOCAL:

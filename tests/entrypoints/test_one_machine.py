@@ -9,7 +9,6 @@ import pytest
 
 from functions import bootstrap
 from functions.config.current import current_config
-from functions.entrypoints.http import warn_if_unguarded
 from functions.entrypoints.verify import sweep_overdue
 from testbed.doubles.rundeck import Job, Rundeck
 from testbed.unstick_process import MACHINE_TOKEN, ROOT, alert, notification, signed
@@ -70,21 +69,6 @@ def test_a_platform_lets_them_in(place, monkeypatch):
     current_config()  # which would refuse a local store there
     monkeypatch.setenv("K_SERVICE", "unstick-verify")
     assert place.entry("verify", "").post("/").status_code == 200
-
-
-@pytest.mark.parametrize(("entry", "tokens", "said"), [
-    ("verify", ["env://UNSTICK_MACHINE_TOKEN"], "callers with one of machine_tokens"),
-    ("report", [], "nobody: machine_tokens is not set"),
-    ("webhook", [], ""),
-])  # fmt: skip
-def test_the_start_says_who_is_let_in(place, entry, tokens, said):
-    """A warning for the operator, since nothing in front checks who calls."""
-    place.configured(machine_tokens=tokens)
-    place.capsys.readouterr()
-    warn_if_unguarded(entry)
-    shown = place.capsys.readouterr()
-    assert said in shown.out + shown.err
-    assert bool(shown.out + shown.err) == bool(said)
 
 
 # --- health ---------------------------------------------------------------------------------------------------------------
