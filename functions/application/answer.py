@@ -10,9 +10,9 @@ from functions.application.ports import Budget, Buttons, Ports
 from functions.application.reconcile import advance
 from functions.domain.cards.card import compose
 from functions.domain.cards.content import CardInput, clock
-from functions.domain.model.events import Acknowledged, Approved, Declined, Event, Reply
+from functions.domain.model.events import Acknowledged, Approved, Declined, Event, Reply, WasHealthy
 from functions.domain.model.incidents import Document
-from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, CardKind
+from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, PAUSE, CardKind
 from functions.domain.model.observations import Pause
 from functions.domain.texts.words import duration
 from functions.runtime.errors import Conflict, Denied, Unavailable
@@ -72,7 +72,7 @@ def answer(ports: Ports, given: Answer, budget: Budget, buttons: Buttons | None 
     else:
         reply = advance(ports, given.key, _to_event(given, before), budget)
         after = load(ports, given.key, budget.at_most(STORE_S))[0]
-        counts = reply is not None or (given.action == ACKNOWLEDGE and _is_repeated(after, given))
+        counts = reply is not None or given.action == HEALTHY or (given.action == ACKNOWLEDGE and _is_repeated(after, given))
     if counts:
         done = f"{given.action}: {reply.action.value}" if reply else given.action
         ports.log("NOTICE", f"answer accepted: {done}", incident=given.incident, by=given.by, document=given.key)
@@ -82,6 +82,9 @@ def answer(ports: Ports, given: Answer, budget: Budget, buttons: Buttons | None 
 def find_runbook(document: Document, action: str, nonce: str) -> str | None:
     """The runbook of the incident that asks with this nonce; None if it no longer waits for this answer."""
     incident, escalation = document.incident, document.escalation
+    if action == HEALTHY:
+        doubted = document.find_doubtable(nonce)
+        return doubted.runbook if doubted else None
     if incident is not None and incident.approval.nonce == nonce and action in (APPROVE, DECLINE, PAUSE):
         return incident.runbook
     if escalation is None or escalation.nonce != nonce or action not in (ACKNOWLEDGE, PAUSE):
@@ -124,6 +127,8 @@ def _to_event(given: Answer, document: Document) -> Event:
         return Approved(given.nonce, given.by, given.why)
     if given.action == DECLINE:
         return Declined(given.nonce, given.by, given.why)
+    if given.action == HEALTHY:
+        return WasHealthy(given.nonce, given.by)
     return Acknowledged(given.by, document.escalation.incident if document.escalation else "")
 
 

@@ -246,14 +246,12 @@ def test_hosts_of_consumers_are_compared_with_those_that_a_command_may_get(here:
 
 
 def test_what_is_only_likely_to_hang_is_told_ahead(here: Line) -> None:
-    """Where nobody can be asked, who could choose the host, and what `keeps` would change."""
+    """Where nobody can be asked, and who could choose the host."""
     book = looks_at(vhost="${labels.vhost}", queue="${labels.queue}")[0]
     here.configured(book)
     lines = findings(here, *MAIL, code=0)
     (nobody,) = (line for name, line in lines.items() if name.endswith("mail-delivery: people can be asked"))
     assert (nobody["ok"], nobody["remedy"]) == (None, "Set `public_url`.")
-    (keeps,) = (line for name, line in lines.items() if name.endswith("messages that consumers keep"))
-    assert "`keeps: never` is not set" in keeps["detail"]
     book["restart"]["holder"] = {"option": "host", "allow": "10[.]0[.]3[.][0-9]+"}
     here.configured(book)
     lines = findings(here, *MAIL, code=1)

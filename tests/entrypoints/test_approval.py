@@ -11,9 +11,10 @@ from msgspec.structs import replace
 from werkzeug.test import TestResponse
 
 from functions.bootstrap import Adapters
-from functions.domain.model.codes import Action, Phase, Reason
+from functions.domain.model.codes import Action, Ending, Phase, Reason
 from functions.domain.model.events import Resumed
-from functions.domain.model.incidents import Evidence
+from functions.domain.model.incidents import Evidence, Outcome
+from functions.domain.model.stalls import StallKind
 from functions.domain.texts.reasons import REASONS
 from testbed.doubles.rundeck import Job
 from tests.support.worlds.stuck_mail import PUBLIC_URL, StuckMail, stuck_mail, token_of, words
@@ -54,7 +55,7 @@ def test_the_page_is_the_card_with_the_queue_as_it_is_now_and_changes_nothing(ma
         seen.index(text)
         for text in (
             "ACT NOW mail-delivery is stuck: approve a restart?", "What to do: Check the figures", "You can approve once, until",
-            "mail.outgoing now: Stuck, 421 messages, 21 unacknowledged", "held by", "Approve the restart", "Don't restart it",
+            "mail.outgoing now: Stuck, 421 messages, 21 unacknowledged", "held by", "Restart", "It works on purpose",
             "Opening this page has changed nothing.", "Panel", "Proved", "Held by", "service=mail-delivery", "awaiting_approval",
             mail.incident().id,
         )
@@ -118,7 +119,7 @@ def test_a_person_declines_with_a_reason_and_the_alert_is_not_asked_about_again(
     link = mail.path()
     page = mail.press(link, act="decline", who="h.tanaka", why="a deployment is under way")
     assert (page.status_code, "mail-delivery is not restarted" in words(page)) == (200, True)
-    assert "Recorded as declined by: h.tanaka (not verified)" in words(page)
+    assert "Recorded as said by: h.tanaka (not verified)" in words(page)
     document = mail.document()
     assert (document.incident, document.escalation) == (None, None)
     assert (document.outcomes[-1].reason, document.outcomes[-1].by) == (Reason.DECLINED, "h.tanaka (not verified)")
@@ -382,3 +383,18 @@ def test_the_link_on_the_card_is_the_one_that_takes_it(tmp_path: Path, capsys: p
         hand_over(mail, Adapters(replace(mail.ports.config, channels={"console": shown})))
         token = re.findall(r"Acknowledge:\s+\S+/approve/#(\S+)/", capsys.readouterr().out)[-1]
         assert "I'm on it" in words(mail.show(f"/approve/#{token}/"))
+
+
+def test_a_needless_restart_is_said_once_and_from_then_on_people_are_asked(mail: StuckMail) -> None:
+    """The link on a recovered card; what its queue is learned to be is in the document."""
+    queue = mail.incident().queues[0].queue
+    nonce, at = "inc-1.healthy.n0nce", mail.ports.now()
+    ended = Outcome("inc-1", Ending.RECOVERED, None, at, (), queues=(queue,), restarts=1, runbook="mail-delivery", nonce=nonce)
+    mail.change_document(incident=None, due=None, outcomes=(replace(ended, kinds={queue.key: StallKind.HELD}),))
+    link = f"/approve/#{mail.ports.sign_approval(mail.document().key, nonce, 9e9)}/"
+    assert "It was healthy" in words(mail.show(link))
+    assert {mail.press(link, act=act).status_code for act in ("approve", "decline", "acknowledge")} == {403}
+    for _ in range(2):
+        said = mail.press(link, act="healthy", who="h.tanaka")
+        assert (said.status_code, "Unstick asks instead of restarting it" in words(said)) == (200, True)
+    assert mail.document().stalls[queue.key].doubted == (StallKind.HELD,)

@@ -17,7 +17,7 @@ from functions.adapters.chats import _shared
 from functions.adapters.chats._shared import escape_tags
 from functions.adapters.chats.slack import Bot, Slack, ask, parse_handle
 from functions.application.ports import Buttons, Chat, Press
-from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE
+from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, PAUSE
 from functions.domain.texts.sanitize import clean
 from functions.runtime.errors import BadRequest, Denied
 from functions.runtime.http_client import is_loopback
@@ -27,7 +27,7 @@ from functions.runtime.structs import decoder
 SIGNATURE, TIMESTAMP = "X-Slack-Signature", "X-Slack-Request-Timestamp"
 FRESH_S = 300.0  # seconds that a request's timestamp may be off in either direction, as Slack advises
 MAX_BODY = 256 * 1024  # bytes. The request contains the whole message of up to 10,000 characters, percent-encoded
-ACTIONS = (APPROVE, DECLINE, ACKNOWLEDGE, PAUSE)
+ACTIONS = (APPROVE, DECLINE, ACKNOWLEDGE, PAUSE, HEALTHY)
 NAME = 80
 HOOKS = "hooks.slack.com"
 PAGES = 10  # most pages of a channel's members that are read, a thousand members each

@@ -18,8 +18,8 @@ from functions.adapters.chats import _shared
 from functions.adapters.chats._shared import escape_tags
 from functions.application.ports import Chat, Finding
 from functions.domain.cards import queues
-from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, Card
-from functions.domain.texts.words import INCIDENT, SHORTENED, log_title
+from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, PAUSE, Card
+from functions.domain.texts.words import INCIDENT, ON_PURPOSE, RESTART, SHORTENED, WAS_HEALTHY, log_title
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.logs import event
@@ -58,8 +58,9 @@ NOT_SLACK = (
 
 BACK, DETAILS, PRIMARY = Text("Back"), Text("Details"), "primary"
 BUTTONS: Mapping[str, tuple[Text, str, Text | None]] = {
-    APPROVE: (Text("Approve"), PRIMARY, Text("Restart it now?")),
-    DECLINE: (Text("Decline"), "", None),
+    APPROVE: (RESTART, PRIMARY, Text("Restart it now?")),
+    DECLINE: (ON_PURPOSE, "", None),
+    HEALTHY: (WAS_HEALTHY, "", Text("People are asked the next time, instead of a restart.")),
     ACKNOWLEDGE: (Text("Acknowledge"), PRIMARY, None),
     PAUSE: (Text("Pause restarts for 1 h"), "", Text("Nothing is restarted for an hour, whatever gets stuck.")),
 }

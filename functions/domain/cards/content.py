@@ -34,6 +34,7 @@ class CardInput(Struct, frozen=True):
     trigger: AlertRef | None = None
     approve_url: str = ""
     acknowledge_url: str = ""
+    healthy_url: str = ""
     escalation: Escalation | None = None
     bundled: tuple[str, ...] = ()  # the names of the targets or alerts in a bundled message
     bundled_links: Mapping[str, str] = field(default_factory=dict)  # name -> where people restart the target by hand

@@ -231,6 +231,7 @@ def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
     wanted: list[tuple[Phrase, str]] = [
         (words.LINK_APPROVE if card_input.reason in ASKED else Text("Approve a restart anyway"), card_input.approve_url),
         (words.LINK_ACKNOWLEDGE, card_input.acknowledge_url),
+        (words.WAS_HEALTHY, card_input.healthy_url),
         (words.LINK_BY_HAND, page_to_restart(card_input) if asks_to_restart(card_input) else ""),
         *((named(words.LINK_BY_HAND, tidy(name, 40)), url) for name, url in bundled),
         *_links_to_queue(card_input, rules),

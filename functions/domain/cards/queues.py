@@ -55,6 +55,7 @@ def proofs(card_input: CardInput) -> list[Fact]:
     for proof, likely in dict.fromkeys((queue.proof, queue.is_likely) for queue in judged):
         if proof is not None:
             facts.append((Text("Likely") if likely else Text("Proved"), PROOFS[proof]))
+    facts += [(Text("Seen before"), stalls) for stalls in dict.fromkeys(queue.stalls for queue in judged) if stalls]
     facts += [(Text("Against it"), against) for against in dict.fromkeys(queue.doubt.against for queue in judged) if against]
     return facts + [(Text("What settles it"), line) for line in dict.fromkeys(queue.doubt.settle for queue in judged) if line]
 

@@ -36,7 +36,8 @@ RECORDS_KEPT = 20  # to archive
 GRACE_S = 900.0  # without a restart for `within` plus this time, an incident escalates
 APPROVAL_S = 1800.0
 SHARE = 0.1  # the next look at what waits comes after this share of the time so far
-ACKNOWLEDGE = "ack"  # in a nonce, instead of an approval's number of the attempt
+ACKNOWLEDGED, HEALTHY = "ack", "healthy"
+"""In a nonce, instead of an approval's number of the attempt."""
 PASSED = frozenset({Reason.SYMPTOM_GONE, Reason.NOT_FIRING})  # the reasons with which a suspicion clears: the queue moves again
 TOLD_AGAIN = 3  # maximum number of reminders: a fourth wouldn't help if three didn't
 
@@ -143,7 +144,7 @@ def end_as_not_approved(turn: Turn) -> None:
     card_input = turn.card(CardKind.NOT_APPROVED, turn.incident.reason, turn.incident.detail)
     escalates = turn.incident.restarts > 0 and turn.incident.reason is not Reason.LIKELY_STUCK
     if escalates:
-        card_input = replace(card_input, acknowledge_url=_acknowledge_url(turn))
+        card_input = replace(card_input, acknowledge_url=_answer_url(turn, ACKNOWLEDGED))
     post(turn, card_input, f"{turn.incident.id}-not-approved")
     close(turn, Ending.ESCALATED if escalates else Ending.HELD, card_input, tell=False)
 
@@ -207,13 +208,13 @@ def escalate(turn: Turn, decision: Decision) -> None:
     turn.change(reason=decision.reason, detail=decision.detail)
     turn.answer(Action.HELD, decision.reason)
     card_input = replace(hold_card(turn, decision), kind=CardKind.ESCALATED, about=decision.execution)
-    close(turn, Ending.ESCALATED, replace(card_input, acknowledge_url=_acknowledge_url(turn)))
+    close(turn, Ending.ESCALATED, replace(card_input, acknowledge_url=_answer_url(turn, ACKNOWLEDGED)))
 
 
-def _acknowledge_url(turn: Turn) -> str:
-    """The link to acknowledge the escalation. Its nonce is random, as an approval's is, so nobody can guess it."""
+def _answer_url(turn: Turn, answer: str) -> str:
+    """The link for this answer. Its nonce is random, as an approval's is, so nobody can guess it."""
     url, nonce = turn.rules.public_url, turn.seen.nonce
-    return f"{url}/approve/#{turn.incident.id}.{ACKNOWLEDGE}.{nonce}" if url and nonce else ""
+    return f"{url}/approve/#{turn.incident.id}.{answer}.{nonce}" if url and nonce else ""
 
 
 def close(turn: Turn, ending: Ending, card_input: CardInput, *, tell: bool = True) -> None:
@@ -223,6 +224,8 @@ def close(turn: Turn, ending: Ending, card_input: CardInput, *, tell: bool = Tru
     if tell and ending is Ending.HELD:
         post_hold(turn, card_input, incident.id, bundled=card_input.reason is Reason.TOO_MANY_TARGETS)
     elif tell:
+        if ending is Ending.RECOVERED and incident.restarts and not incident.run.adopted:
+            card_input = replace(card_input, healthy_url=_answer_url(turn, HEALTHY))
         post(turn, card_input, f"{incident.id}-{ending.value}", channels)
     outcome = _to_outcome(incident, ending, card_input, tuple(dict.fromkeys((*channels, *turn.incident.told))))
     escalation = document.escalation
@@ -268,6 +271,9 @@ def _to_outcome(incident: Incident, ending: Ending, card_input: CardInput, chann
         queues=tuple(state.queue for state in incident.queues),
         by=incident.approval.declined_by,
         may_be_gone=any(state.may_be_gone for state in incident.queues),
+        runbook=incident.runbook,
+        nonce=card_input.healthy_url.rpartition("#")[2],
+        kinds={state.queue.key: state.kind for state in incident.queues if state.kind},
     )
 
 

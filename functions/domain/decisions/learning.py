@@ -11,7 +11,7 @@ from functions.domain.health.looks import to_trust
 from functions.domain.health.rows import Trust
 from functions.domain.health.stalls import LOOK_S, add_stall, end_of, find_standstills, look_again
 from functions.domain.model.alerts import QueueRef
-from functions.domain.model.events import AlertsReceived, Event
+from functions.domain.model.events import AlertsReceived, Event, WasHealthy
 from functions.domain.model.incidents import Document, Incident, QueueState
 from functions.domain.model.observations import NOT_CHECKED, QueueSnapshot
 from functions.domain.model.stalls import QueueStalls, Standstill
@@ -84,6 +84,15 @@ def confirm(document: Document, incident: Incident) -> Document:
     keys = {state.queue.key for state in incident.queues}
     said = tuple(replace(one, confirmed=True) if one.queue.key in keys else one for one in document.standstills)
     return replace(document, standstills=said)
+
+
+def on_healthy(turn: Turn, event: WasHealthy) -> None:
+    """A person says that the restart met a healthy application: people are asked until one such stall has ended by itself."""
+    outcome = turn.document.find_doubtable(event.nonce)
+    for queue in outcome.queues if outcome else ():
+        learned, kind = _learned(turn, queue), outcome.kinds.get(queue.key) if outcome else None
+        if kind is not None and kind not in learned.doubted:
+            _note(turn, queue, replace(learned, doubted=(*learned.doubted, kind)))
 
 
 def queues_of_step(before: Document, after: Document, event: Event, at: float) -> list[QueueState]:

@@ -15,6 +15,7 @@ from functions.domain.decisions.matching import find_only_host
 from functions.domain.decisions.messages import post
 from functions.domain.decisions.turn import Turn, has_unseen, is_all_resolved
 from functions.domain.health.looks import Judgement, before_restart
+from functions.domain.health.stalls import say_stalls
 from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.events import Claim, Decision, Kind, Start, StartResult, hold
 from functions.domain.model.incidents import UNCLEAR, Doubt, PastAttempt, QueueState
@@ -68,7 +69,7 @@ def evaluate_guards(turn: Turn) -> None:
     guard_context = turn.guard_context(approved=incident.approval.overruled)
     looked = judge_queues(guard_context)
     judged = tuple(judgement for judgement, _ in looked)
-    queues = tuple(_note_verdict(state, judgement) for judgement, state in looked)
+    queues = tuple(_note_verdict(turn, state, judgement) for judgement, state in looked)
     if incident.restarts:  # what was held before the restart is compared with what is held after it
         queues = tuple(replace(state, held_by=past.held_by) for state, past in zip(queues, incident.queues, strict=True))
     turn.change(queues=queues)
@@ -130,19 +131,22 @@ def _order_start(turn: Turn, history: ExecutionHistory, judged: tuple[Judgement,
     turn.answer(Action.RESTARTED, None)
 
 
-def _note_verdict(state: QueueState, judged: Judgement) -> QueueState:
+def _note_verdict(turn: Turn, state: QueueState, judged: Judgement) -> QueueState:
     """Note in the queue the verdict that the restart, or the question, rests on."""
     if judged.proof is None:
         return state
     held_by = tuple(replace(channel, work=(), redeliveries=()) for channel in judged.held_by)
-    return replace(state, proof=judged.proof, held_by=held_by, doubt=Doubt(judged.against, judged.settle))
+    doubt = Doubt(judged.against, judged.settle)
+    learned, symptom = turn.document.stalls.get(state.queue.key), turn.runbook_of(state).symptom
+    stalls = say_stalls(symptom, learned, [judged.kind]) if learned else ""
+    return replace(state, proof=judged.proof, kind=judged.kind, stalls=stalls, held_by=held_by, doubt=doubt)
 
 
 def _note_proof(turn: Turn, state: QueueState, judged: Judgement) -> QueueState:
     figures = figures_of(turn.snapshot_of(state))
     before = before_restart(figures) if figures is not None else state.before
     state = state if judged.proof else replace(state, proof=None, held_by=(), doubt=Doubt())
-    return replace(_note_verdict(state, judged), before=before)
+    return replace(_note_verdict(turn, state, judged), before=before)
 
 
 def _adopt(turn: Turn, execution: Execution, reason: Reason | None) -> None:

@@ -8,11 +8,10 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from functions.domain.decisions import endings, messages
+from functions.domain.decisions import endings, learning, messages
 from functions.domain.decisions.evidence import on_evidence_started, without_evidence_runs
 from functions.domain.decisions.following import is_over, observe_alerts, stop_observing
 from functions.domain.decisions.guards import decide, escalated_queues, hold_escalated, is_about_other_queues
-from functions.domain.decisions.learning import learn, queues_of_step
 from functions.domain.decisions.matching import render_evidence
 from functions.domain.decisions.phases import on_start_result, run_entered, run_phase
 from functions.domain.decisions.turn import Turn, has_unseen, is_all_resolved
@@ -140,7 +139,7 @@ def step(
     HANDLERS[type(event)](turn, event)
     run_entered(turn)
     if not isinstance(event, Approved) and needs_observation(document, event, now):
-        learn(turn, queues_of_step(document, turn.document, event, now))
+        learning.learn(turn, learning.queues_of_step(document, turn.document, event, now))
     result = events.Step(_note_history(document, turn.document, now), tuple(turn.acts), turn.reply)
     return _set_due(document, result, turn)
 
@@ -351,6 +350,7 @@ HANDLERS: Mapping[type[events.Event], Callable[[Turn, Any], None]] = {
     events.Declined: _on_answer,
     events.Acknowledged: endings.on_acknowledgement,
     events.Resumed: endings.on_resume,
+    events.WasHealthy: learning.on_healthy,
     events.StartResult: on_start_result,
     events.EvidenceStarted: on_evidence_started,
     events.MessagesDelivered: messages.on_delivered,

@@ -25,6 +25,7 @@ from functions.domain.model.observations import (
     figures_of,
 )
 from functions.domain.model.runbooks import Symptom
+from functions.domain.model.stalls import StallKind
 from functions.runtime.text import Phrase, Text
 
 CURVE_POINTS = 120
@@ -44,6 +45,7 @@ class Judgement(Struct, frozen=True):
     again_in_s: float | None = None  # when another check may prove it; None if only a change can
     against: Phrase = ""  # if it is likely: what speaks against it,
     settle: str = ""  # and the line of configuration that settles it
+    kind: StallKind = StallKind.HELD  # whose stalls say how long it takes
 
 
 def judge_health(
@@ -200,7 +202,7 @@ def judge(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms: Terms 
     if lasting:
         row = next((row for row in lasting if not row.against), lasting[0])
         health = Health.LIKELY if row.against else Health.ILL
-        return Judgement(health, row.why, row.proof, row.channels, against=row.against, settle=row.settle)
+        return Judgement(health, row.why, row.proof, row.channels, against=row.against, settle=row.settle, kind=row.kind)
     if snapshot.depth == 0 or (snapshot.depth <= symptom.max_messages and not rows):
         return Judgement(Health.WELL, Text("depth {depth}", depth=snapshot.depth))
     unseen = snapshot.blind if moving is None else snapshot.unseen

@@ -30,7 +30,7 @@ MORE_S = 20.0
 
 GROWS_TIMES = 3  # what only grows takes so many times as long
 YOUNG_S = 3600.0  # younger counters don't show that a queue never had a consumer
-KEEPS, MIN_CONSUMERS, HISTORY = "symptom: {rabbitmq: {keeps: never}}", "recovered: {min_consumers: 1}", "unstick_consumers_1d"
+MIN_CONSUMERS, HISTORY = "recovered: {min_consumers: 1}", "unstick_consumers_1d"
 """The lines of configuration, and the alert's annotation, that settle a doubt."""
 
 
@@ -162,7 +162,7 @@ def _find_by_channel(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust) ->
         perhaps = _by_channel(Proof.PERHAPS, symptom, snapshot, opens)
         if not symptom.keeps_nothing:
             against = _say_open_window(perhaps.channels[0])
-            perhaps = replace(perhaps, needs_s=symptom.for_s + MORE_S, against=against, settle=KEEPS)
+            perhaps = replace(perhaps, needs_s=symptom.for_s + MORE_S, against=against)
         rows.append(perhaps)
     return rows
 
@@ -244,7 +244,7 @@ def _weaken(row: Row, symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, t
     if not (proves or snapshot.acks or trust.acked or snapshot.uncounted):
         lock = Text("no message of this queue is known to have been acknowledged, ever: locks and leases look like this")
         needs_s = row.needs_s if row.proof is Proof.PERHAPS else row.needs_s + MORE_S
-        row = replace(row, proof=Proof.PERHAPS, needs_s=needs_s, against=lock, settle=KEEPS if row.channels else "")
+        row = replace(row, proof=Proof.PERHAPS, needs_s=needs_s, against=lock)
     row = _doubt_users(row, symptom, [channel.user for channel in row.channels] or snapshot.users)
     if terms.one_host and row.channels and not symptom.users:
         no_users = Text("without `users` whoever may consume the queue decides which host is restarted")

@@ -1,16 +1,19 @@
 """Learns how long a queue stands still while its application is healthy: the progress deadline rests on it (docs/rabbitmq.md).
 Only what ended by itself teaches: not what a restart, a new connection, a broker or a purge ended."""
 
+from collections.abc import Iterable, Mapping
 from hashlib import blake2s
 
 from msgspec.structs import replace
 
-from functions.domain.health.rows import Row, Trust, find_rows, terms_of
+from functions.domain.health.rows import Row, Terms, Trust, find_rows, terms_of
 from functions.domain.health.samples import drop_gaps, has_risen, steps_of
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import Channel, QueueSnapshot, Reading, Samples, Statement
-from functions.domain.model.runbooks import Runbook
+from functions.domain.model.runbooks import Runbook, Symptom
 from functions.domain.model.stalls import QueueStalls, Stall, StallKind, Standstill
+from functions.domain.texts.words import duration
+from functions.runtime.text import Phrase, Text, join
 
 LOOK_S = 540.0  # RabbitMQ keeps samples of 5 s for 600 s, so what ended between two looks is known to 10 s
 KEPT, KEPT_S = 16, 90 * 86400.0
@@ -137,6 +140,25 @@ def _find_end(standstill: Standstill, counter: Samples, now: float) -> float:
     if not moved:
         return now
     return now - (samples[-1][0] - moved[0]) if len(moved) < len(samples) else standstill.due - LOOK_S
+
+
+KINDS: Mapping[StallKind, Text] = {
+    StallKind.HELD: Text("held messages {count} time", "held messages {count} times"),
+    StallKind.UNSERVED: Text("gave its consumers nothing {count} time", "gave its consumers nothing {count} times"),
+    StallKind.GONE: Text("was without consumers {count} time", "was without consumers {count} times"),
+}
+
+
+def say_stalls(symptom: Symptom, learned: QueueStalls, kinds: Iterable[StallKind] = tuple(StallKind)) -> Phrase:
+    """How often and how long it stood still and went on, and when it is called stuck; empty if nothing was seen."""
+    said: list[Phrase] = []
+    for kind in kinds:
+        if stalls := learned.of_kind(kind):
+            deadline_s = Terms(learned=learned).with_deadline(symptom, kind).for_s
+            text = Text("it {stood}, for up to {longest}, and went on; it is called stuck after {deadline}")
+            stood, longest = KINDS[kind].fill(count=len(stalls)), duration(stalls[0].lasted_s)
+            said.append(text.fill(stood=stood, longest=longest, deadline=duration(deadline_s)))
+    return join(said)
 
 
 def end_of(standstill: Standstill) -> Stall | None:

@@ -50,6 +50,13 @@ class Acknowledged(Struct, frozen=True):
     incident: str = ""  # the escalated one; empty: the target's last
 
 
+class WasHealthy(Struct, frozen=True):
+    """A person says of a recovered incident that the restart met a healthy application."""
+
+    nonce: str
+    by: str
+
+
 class Resumed(Struct, frozen=True):
     by: str
     reason: str = ""
@@ -103,7 +110,7 @@ class Unsigned(Struct, frozen=True):
     """The scheduler delivered alerts without a valid signature."""
 
 
-Answer = Approved | Declined | Acknowledged | Resumed
+Answer = Approved | Declined | Acknowledged | WasHealthy | Resumed
 Result = StartResult | EvidenceStarted | MessagesDelivered
 Event = AlertsReceived | TimerFired | Answer | Result | Bundled | Unsigned
 

@@ -12,7 +12,7 @@ from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target,
 from functions.domain.model.codes import VERSION, Ending, Phase, Proof, Reason, Verdict
 from functions.domain.model.messages import Message
 from functions.domain.model.observations import Channel, Execution, Holder, QueueSnapshot
-from functions.domain.model.stalls import QueueStalls, Standstill
+from functions.domain.model.stalls import QueueStalls, StallKind, Standstill
 from functions.runtime.text import Phrase
 
 QUEUES_KEPT = 20  # queues of an incident. Every step reads all of them.
@@ -97,6 +97,8 @@ class QueueState(Struct, frozen=True):
     joined_at: float
     before: QueueSnapshot | None = None  # the last snapshot before the restart
     proof: Proof | None = None  # the verdict behind the restart or the question,
+    kind: StallKind | None = None  # what stood still,
+    stalls: Phrase = ""  # what was learned of that by then,
     held_by: tuple[Channel, ...] = ()  # and the channels that hold the messages
     doubt: Doubt = Doubt()
     looks: Looks = Looks()
@@ -253,6 +255,9 @@ class Outcome(Struct, frozen=True):
     queues: tuple[QueueRef, ...] = ()
     by: str = ""  # the person who ended it
     may_be_gone: bool = False  # RabbitMQ may have dropped or dead-lettered messages meanwhile
+    runbook: str = ""
+    nonce: str = ""  # of the link with which somebody says that it was healthy
+    kinds: Mapping[str, StallKind] = field(default_factory=dict)  # by the queue's key: what stood still before the restart
 
     @property
     def settles(self) -> bool:
@@ -318,6 +323,10 @@ class Document(Struct, frozen=True):
     def open(self) -> bool:
         waits = self.escalation is not None and self.escalation.due is not None
         return self.incident is not None or waits or bool(self.to_tell or self.to_archive)
+
+    def find_doubtable(self, nonce: str) -> Outcome | None:
+        """The outcome of which somebody may say with this nonce that it was healthy."""
+        return next((outcome for outcome in self.outcomes if nonce and outcome.nonce == nonce), None)
 
     def find_outcome(self, incident: str) -> Outcome | None:
         return next((outcome for outcome in reversed(self.outcomes) if outcome.incident == incident), None)

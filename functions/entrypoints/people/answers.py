@@ -16,13 +16,13 @@ from functions.domain.cards import facts
 from functions.domain.cards.content import CardInput, Content, clock, details, render, tidy, to_do
 from functions.domain.cards.queues import QUEUES_SHOWN, say_now
 from functions.domain.decisions import endings
+from functions.domain.decisions.judging import terms_for
 from functions.domain.decisions.messages import compose_with_answers
 from functions.domain.health.looks import Judgement, judge_health
-from functions.domain.health.rows import terms_of
 from functions.domain.model.codes import Action, Health, Phase
 from functions.domain.model.events import Reply
 from functions.domain.model.incidents import Document, Incident, QueueState
-from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, CardKind
+from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, CardKind
 from functions.domain.model.observations import Execution, Pause, Reading
 from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.sanitize import safe_url
@@ -89,7 +89,7 @@ def respond(request: Request, ports: Adapters) -> Response:
         form = read_form(request, ports.rules.public_url)
         key, nonce = signing.read_approval(ports.config.signing_keys, form.token, ports.now())
         person = identify(request, ports.config.identity_header)
-        if form.act and form.act not in ({ACKNOWLEDGE} if _is_for_taking(nonce) else {APPROVE, DECLINE}):
+        if form.act and form.act not in _list_answers(nonce):
             return _notice(ports, REFUSALS[403], 403)
         return (_answer if form.act else _ask)(ports, key, nonce, person, form)
     except BadRequest as refusal:
@@ -105,9 +105,10 @@ def _notice(ports: Adapters, content: Content, status: int = 200, headers: Mappi
     return show_card(ports.rules, render(ports.rules, CardKind.HELD, content, ports.now()), status, headers)
 
 
-def _is_for_taking(nonce: str) -> bool:
-    """Whether the link takes an escalation; otherwise it approves or declines a restart."""
-    return nonce.split(".")[1:2] == [endings.ACKNOWLEDGE]
+def _list_answers(nonce: str) -> tuple[str, ...]:
+    """The answers that the link is for: to an escalation, to a restart that was needless, or to a question."""
+    others = {endings.ACKNOWLEDGED: (ACKNOWLEDGE,), endings.HEALTHY: (HEALTHY,)}
+    return others.get(nonce.split(".")[1:2][0] if "." in nonce else "", (APPROVE, DECLINE))
 
 
 def _ask(ports: Adapters, key: str, nonce: str, person: Person, form: Form, warning: Phrase = "") -> Response:
@@ -116,7 +117,7 @@ def _ask(ports: Adapters, key: str, nonce: str, person: Person, form: Form, warn
     question = _to_question(ports, document, nonce)
     if question is None:
         return _say_over(ports, document, nonce)
-    lines, warnings = _read_now(ports, question.queues)
+    lines, warnings = _read_now(ports, document, question.queues)
     warnings = [warning] if warning else warnings
     shown = compose_with_answers(question, ports.rules)
     return show_card(ports.rules, shown, lines=lines, warnings=warnings, person=person, token=form.token)
@@ -125,11 +126,15 @@ def _ask(ports: Adapters, key: str, nonce: str, person: Person, form: Form, warn
 def _to_question(ports: Adapters, document: Document, nonce: str) -> CardInput | None:
     """What the card with the question is made from; None if nobody waits for this answer."""
     rules, now, incident, escalation = ports.rules, ports.now(), document.incident, document.escalation
-    book = find_runbook(document, ACKNOWLEDGE if _is_for_taking(nonce) else APPROVE, nonce)
+    action = _list_answers(nonce)[0]
+    book = find_runbook(document, action, nonce)
     if book is None:
         return None
     runbook, target, link = rules.runbooks.get(book), document.target, f"{rules.public_url}/approve/#{nonce}"
-    if escalation is None or not _is_for_taking(nonce):
+    if action == HEALTHY and (outcome := document.find_doubtable(nonce)):
+        trigger = next(iter(outcome.triggers), None)
+        return CardInput(CardKind.RECOVERED, outcome.at, runbook, target, trigger=trigger, healthy_url=link)
+    if escalation is None or action != ACKNOWLEDGE:
         asked = CardInput(CardKind.HELD, now, runbook, target, incident, approve_url=link)
         return replace(asked, reason=asked.shown.reason, detail=asked.shown.detail)
     reminder = CardInput(CardKind.ESCALATED_AGAIN, now, runbook, target, escalation=escalation, acknowledge_url=link)
@@ -139,7 +144,7 @@ def _to_question(ports: Adapters, document: Document, nonce: str) -> CardInput |
     return replace(reminder, reason=outcome.reason, restarts=outcome.restarts, trigger=next(iter(outcome.triggers), None))
 
 
-def _read_now(ports: Adapters, states: tuple[QueueState, ...]) -> tuple[list[Phrase], list[Phrase]]:
+def _read_now(ports: Adapters, document: Document, states: tuple[QueueState, ...]) -> tuple[list[Phrase], list[Phrase]]:
     """A line about each queue as it is now, and what would keep the button from restarting anything."""
     first, rules, now = states[:QUEUES_SHOWN], ports.rules, ports.now()
     queues = {state.queue.key: (state.queue, rules.runbooks.get(state.runbook)) for state in first}
@@ -150,7 +155,7 @@ def _read_now(ports: Adapters, states: tuple[QueueState, ...]) -> tuple[list[Phr
         reading: Reading = observe.or_unknown(snapshots[state.queue.key])
         judged, runbook = Judgement(Health.UNKNOWN, ""), rules.runbooks.get(state.runbook)
         if runbook:
-            judged = judge_health(runbook.symptom, reading, state, now, terms_of(runbook))[0]
+            judged = judge_health(runbook.symptom, reading, state, now, terms_for(runbook, document, state.queue))[0]
         health.append(judged.health)
         lines.append(say_now(state.queue.name, reading, judged.health, judged.why))
     warnings: list[Phrase] = []
@@ -181,9 +186,12 @@ def _answer(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -
         told = Text("Unstick tells the chat, and reminds nobody any more. You can close this page.")
         recorded = Text("Recorded as acknowledged by: {by}", by=by)
         content = Content("", Text("You have taken {subject}", subject=subject), [told, recorded])
+    elif form.act == HEALTHY:
+        told = Text("Until such a queue has moved again by itself once, Unstick asks instead of restarting it.")
+        content = Content("", Text("{subject} was healthy", subject=subject), [told, Text("Recorded as said by: {by}", by=by)])
     elif form.act == DECLINE or result.reply is None:
-        told = Text("Unstick tells the chat, and doesn't ask again for this alert. The next one is handled as usual.")
-        recorded = Text("Recorded as declined by: {by}", by=by)
+        told = Text("Unstick tells the chat, and follows it to its end: so long it may stand still from then on.")
+        recorded = Text("Recorded as said by: {by}", by=by)
         content = Content("", Text("{subject} is not restarted", subject=subject), [told, recorded])
     else:
         content = _say_approved(subject, result.reply, result.after.incident, by)
@@ -228,7 +236,7 @@ def _list_link(execution: Execution | None) -> list[tuple[Phrase, str]]:
 def _say_over(ports: Adapters, document: Document, nonce: str) -> Response:
     """The page that says why the link no longer works: 409 while the incident goes on, 410 after it."""
     incident, escalation, asked_for = document.incident, document.escalation, nonce.rsplit(".", 2)[0]
-    if _is_for_taking(nonce):
+    if _list_answers(nonce) == (ACKNOWLEDGE,):
         sentence = Text("The escalation that it was for is over. Nothing was done now.")
         if escalation is not None and escalation.nonce == nonce and escalation.taken_by:
             at = clock(ports.rules, escalation.taken_at or escalation.at)

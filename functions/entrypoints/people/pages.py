@@ -15,8 +15,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from msgspec import Struct
 
 from functions.domain.cards.content import SENTENCE, clock, split_headline, tidy
-from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, Card
+from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, Card
 from functions.domain.model.runbooks import Rules
+from functions.domain.texts import words
 from functions.domain.texts.sanitize import clean
 from functions.entrypoints.http import Response, read_body
 from functions.runtime.errors import BadRequest
@@ -32,9 +33,10 @@ BY_LINK = Text("whoever had the link")
 NAME_COOKIE = "unstick_name"  # remembers the name that a person typed, in the browser only
 NAME_KEPT_S = 365 * 86400
 BUTTONS: Mapping[str, Text] = {
-    APPROVE: Text("Approve the restart"),
-    DECLINE: Text("Don't restart it"),
+    APPROVE: words.RESTART,
+    DECLINE: words.ON_PURPOSE,
     ACKNOWLEDGE: Text("I'm on it"),
+    HEALTHY: words.WAS_HEALTHY,
 }
 """The answers of a card that a page has buttons for."""
 

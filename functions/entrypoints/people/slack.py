@@ -15,7 +15,7 @@ from functions.application import signing
 from functions.application.answer import NO_RUNBOOK, Answer, Refusal, Result, answer
 from functions.application.ports import Budget, Buttons, Press
 from functions.bootstrap import Adapters, current_adapters
-from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE
+from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, PAUSE
 from functions.domain.model.observations import Pause
 from functions.entrypoints import http
 from functions.entrypoints.http import Response, error_response, json_response, not_allowed
@@ -33,9 +33,10 @@ NO_LONGER = Text("Nothing was done: the message is no longer current. The newest
 OLD = Text("Nothing was done: the button took too long to reach Unstick. Press it again if it is still needed.")
 DONE: Mapping[str, Text] = {
     APPROVE: Text("Approved by {by} at {at}"),
-    DECLINE: Text("Declined by {by} at {at}"),
+    DECLINE: Text("On purpose, says {by} at {at}"),
     ACKNOWLEDGE: Text("Taken by {by} at {at}"),
     PAUSE: Text("Paused for 1 h by {by} at {at}"),
+    HEALTHY: Text("It was healthy, says {by} at {at}"),
 }
 REFUSALS: Mapping[Refusal | None, Text] = {
     Refusal.OVER: NO_LONGER,

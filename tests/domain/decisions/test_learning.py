@@ -193,6 +193,14 @@ def test_equal_to_for_nothing_is_learned():
     assert Play(jobs(150.0, 150.0), same).until(600).document.stalls == {}
 
 
+def test_after_a_needless_restart_people_are_asked_until_one_such_stall_was_seen():
+    doubted = Document("mail-key", stalls={MAIL.key: QueueStalls(NOW, (), (HELD,))})
+    auto = rules(runbook(mode=Mode.AUTO), public_url="https://unstick.example.com")
+    asks = Play(jobs(150.0, 150.0), auto, doubted).until(190)
+    assert (asks.started, asks.phase) == ([], Phase.ASKED)
+    assert asks.until(330).document.stalls[MAIL.key].doubted == ()
+
+
 def test_sixteen_short_stalls_do_not_push_out_the_nightly_one():
     nightly = Stall(GONE, NOW - 80000.0, 7200.0)
     before = Document("mail-key", stalls={MAIL.key: QueueStalls(NOW - 90000.0, (nightly,))})

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.cards.content import CardInput
 from functions.domain.decisions.messages import compose_with_answers
-from functions.domain.health.rows import KEEPS
+from functions.domain.health.stalls import say_stalls
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Mode, Phase, Proof, Reason, Verdict
 from functions.domain.model.incidents import (
@@ -25,6 +25,7 @@ from functions.domain.model.incidents import (
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, Holder, QueueSnapshot
 from functions.domain.model.runbooks import Recovered, Restart, Rules, Runbook, Symptom
+from functions.domain.model.stalls import QueueStalls, Stall, StallKind
 from functions.domain.texts.words import duration
 from functions.runtime.text import Phrase, Text, join, named
 from tests.support.worlds.scenes import change
@@ -222,8 +223,10 @@ def _cooldown() -> CardInput:
 def _likely(reason: Reason = Reason.LIKELY_STUCK, **changes: Any) -> CardInput:
     course = Course(one_of=3)
     room = Text("it holds {held} of {window}, and could take more", held=1, window=8)
-    doubt = Doubt(join((room, Text("Celery's countdowns, batches and delays look like this"))), KEEPS)
-    queue = replace(course.queue(), proof=Proof.PERHAPS, doubt=doubt)
+    doubt = Doubt(join((room, Text("Celery's countdowns, batches and delays look like this"))))
+    before = [Stall(StallKind.HELD, NOW - 3600.0 * n, length) for n, length in enumerate((702.0, 655.0), 2)]
+    stalls = say_stalls(RUNBOOK.symptom, QueueStalls(0.0, tuple(before)))
+    queue = replace(course.queue(), proof=Proof.PERHAPS, doubt=doubt, stalls=stalls)
     incident = course.incident(Phase.ASKED, reason=reason, queues=(queue,), expires_at=NOW + 1800)
     return replace(CardInput("held", NOW, RUNBOOK, TARGET, incident, reason, approve_url=APPROVE), **changes)
 

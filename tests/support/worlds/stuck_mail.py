@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask, Response, request
@@ -89,11 +90,14 @@ class StuckMail:
 
     def change(self, **changes: object) -> None:
         """Change the incident behind Unstick's back."""
-        document = self.document()
+        incident = change(self.incident(), **changes)
+        self.change_document(incident=incident, due=incident.due)
+
+    def change_document(self, **changes: Any) -> None:
+        """Change the document behind Unstick's back."""
+        changed = replace(document := self.document(), **changes)
         stored = self.ports.store.load(document.key, timeout_s=5)
         assert stored is not None
-        incident = change(self.incident(), **changes)
-        changed = replace(document, incident=incident, due=incident.due)
         self.ports.store.save(document.key, encode(changed), generation=stored.generation, due=changed.due, timeout_s=5)
 
     def incident(self) -> Incident:

@@ -18,10 +18,6 @@ OVERVIEW = "/api/overview"
 PROBE = "unstick-check-looks-for-no-queue"  # placeholder for a queue whose name comes with the alert
 MORE_THAN_NEEDED = frozenset({"administrator", "policymaker"})
 MOST_ATTEMPTS = 5  # the most that `limits.attempts` takes
-KEEPS = (
-    "`keeps: never` is not set: a person is asked about a consumer that holds a message and could take more; with it the "
-    "application is restarted after `for`"
-)
 UNREACHABLE = "See that the broker is up with its management plugin, and `url` right."
 SWITCHES = (  # that turn statistics off; what the management API shows then is the same (measured on 3.10, 4.0 and 4.3)
     "Without them nothing can be proved. In the nodes' configuration, one of these is not so: "
@@ -44,8 +40,7 @@ def check(settings: RabbitMQ, symptom: Symptom, labels: Mapping[str, str], *, ti
     paths = [OVERVIEW, WHOAMI, NODES]
     paths += [*client.list_queues([queue]), client.page_path(queue, client.CURVE_S)] if queue else []
     overview, whoami, nodes, *of_queue = client.ask(settings, dict.fromkeys(paths, timeout_s), timeout_s=timeout_s).values()
-    lines = [Finding("messages that consumers keep", True, KEEPS)] if not symptom.keeps_nothing else []
-    lines.append(finding_of(f"RabbitMQ answers and knows {settings.user}", lambda: _version(overview), UNREACHABLE))
+    lines = [finding_of(f"RabbitMQ answers and knows {settings.user}", lambda: _version(overview), UNREACHABLE)]
     if lines[-1].ok:
         lines += [_rights(whoami), *_silent_nodes(nodes), *(_judge_queue(queue, symptom.users, *of_queue) if queue else ())]
     return [*lines, *unnamed]
