@@ -46,10 +46,6 @@ class CloudTasks:
     queue: str = QUEUE
     refuse: int | None = None
     """Answer every call with this status."""
-    hang: threading.Event | None = None
-    """Answer only once it is set."""
-    lose_answers: bool = False
-    """Take the task, but close the connection instead of answering."""
     permissions: tuple[str, ...] = (TASK_CREATE,)
     queue_body: dict[str, Any] = field(default_factory=lambda: {"state": "RUNNING", "retryConfig": {"maxAttempts": -1}})
     queue_refuse: int | None = None
@@ -152,12 +148,7 @@ class _Handler(Handler):
         sent = json.loads(self.sent() or "{}")
         path = self.path.partition("?")[0]
         double.calls.append((path, sent))
-        if double.hang:
-            double.hang.wait(2 * PATIENCE_S)
         status, body = self._routed(path, sent)
-        if double.lose_answers:
-            self.close_connection = True
-            return
         self.reply(status, body)
 
     def _routed(self, path: str, sent: dict[str, Any]) -> tuple[int, dict[str, Any]]:

@@ -104,13 +104,13 @@ def test_a_token_for_the_environment_is_printed_and_the_old_one_stays(rotation: 
     ("arguments", "reference", "administrator", "code", "says"),
     [
         pytest.param(["--role", "guest"], "", ADMIN, 1, "the new token does not work", id="a role without rights"),
-        pytest.param(["--duration", "90d"], "", ADMIN, 1, "30d", id="longer than Rundeck allows"),
+        pytest.param(["--duration", "90d"], "", ADMIN, 1, "Duration exceeds maximum allowed", id="longer than Rundeck allows"),
         pytest.param([], "file:///nowhere/token", ADMIN, 1, "The old token still works", id="a file that is not there"),
         pytest.param([], "sm://shop/rundeck/3", ADMIN, 2, "names one version", id="one fixed version"),
         pytest.param(["--config", "none.yaml"], "", ADMIN, 2, "there is no such file", id="no configuration"),
         pytest.param([], "", "of-nobody", 1, "does not accept the token in RUNDECK_ADMIN_TOKEN", id="an unknown administrator"),
         pytest.param([], "", "", 2, "RUNDECK_ADMIN_TOKEN is not set", id="no administrator"),
-        pytest.param([], "", OLD, 1, "create tokens for others. Use the token of an administrator.", id="no administrator's"),
+        pytest.param([], "", OLD, 1, "Unauthorized: generate API token", id="no administrator's"),
         pytest.param(
             ["--revoke", "gone-id"], "", ADMIN, 1, "There is no token gone-id: it was revoked, or has expired.", id="revoked"
         ),

@@ -392,13 +392,6 @@ def test_check_finds_a_server_that_does_not_compare(server):
     assert "second writer" in str(finding.detail)
 
 
-def test_a_read_is_one_request(server):
-    """Body and generation come in one answer."""
-    server.expect_request(ANY).respond_with_data("a", headers={"X-Goog-Generation": "77"})
-    stored = SETTINGS.load("a", timeout_s=PATIENCE_S)
-    assert (stored.body, stored.generation, len(server.log)) == (b"a", "77", 1)
-
-
 def test_googles_client_reads_what_was_written_and_writes_what_is_read(cloud_lab):
     """The requests are our own, so Google's client is asked what they made; generations are compared across both."""
     store = cloud_lab.store

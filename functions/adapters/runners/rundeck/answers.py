@@ -84,14 +84,6 @@ _URL = (
     Text("what answers there is not the Rundeck API"),
     Text("Check rundeck.url: scheme, port (4440 by default), context path, and any proxy in front."),
 )
-_DURATION = (  # of infra/rundeck/rotate_token.py
-    Text("does not issue tokens that last so long"),
-    Text("Ask for 30d, or raise rundeck.api.tokens.duration.max in rundeck-config.properties."),
-)
-_MAY_CREATE = (  # likewise
-    Text("does not let this token create tokens for others"),
-    Text("Use the token of an administrator."),
-)
 _BUSY = (Text("the job is already running"), "", DeniedCode.BUSY)
 _OPTION = (
     Text("the job does not accept these options"),
@@ -113,12 +105,9 @@ ERRORS = (
     Refusal(400, "api.error.job.disabled", "", *_OFF),
     Refusal(400, "api.error.job.options-invalid", "", *_OPTION, quoted=True),
     Refusal(400, "api.error.execution.failed", "PASSIVE", *_PASSIVE),
-    Refusal(400, "api.error.execution.failed", "", *_REFUSED, quoted=True),
-    Refusal(400, "api.error.invalid.request", "Duration exceeds", *_DURATION),
-    Refusal(400, "api.error.invalid.request", "Unauthorized: generate", *_MAY_CREATE),
     Refusal(409, "", "", *_BUSY),
     Refusal(415, "", "", *_VERSION),
-    Refusal(0, "", "", *_REFUSED),
+    Refusal(0, "", "", *_REFUSED, quoted=True),
 )
 """What each error answer means; the first that matches. `error_code` is matched from its beginning."""
 
@@ -144,10 +133,8 @@ def connect(settings: Rundeck, timeout_s: float) -> Connection:
     return Connection(settings, time.monotonic() + timeout_s)
 
 
-def ask(
-    to: Connection, method: str, path: str, *, json: Any = None, accept: str = JSON, expected: int = HTTP_OK
-) -> http_client.Answer:
-    """One exchange; `path` follows /api/N/. Returns Rundeck's answer with the status `expected`. Raises Denied by ERRORS, and
+def ask(to: Connection, method: str, path: str, *, json: Any = None, accept: str = JSON) -> http_client.Answer:
+    """One exchange; `path` follows /api/N/. Returns Rundeck's answer with a status of success. Raises Denied by ERRORS, and
     Unavailable if the result is unclear. A rejected token is read again; if it was replaced in the meantime, the request is
     sent once more: after a rejected token nothing ran."""
     url = f"{to.settings.url.rstrip('/')}/api/{to.api_version}/{path}"
@@ -157,7 +144,7 @@ def ask(
         return http_client.request(SYSTEM, method, url, timeout_s=to.left_s, headers=headers, json=json, ca=to.settings.ca)
 
     answer = with_newest(to.settings.token, send, _token_refused)
-    if answer.status != expected or _is_html(answer):
+    if not HTTP_OK <= answer.status < 300 or _is_html(answer):
         raise _to_error(method, answer)
     return answer
 

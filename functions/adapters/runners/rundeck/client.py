@@ -176,9 +176,8 @@ def _newest_first(executions: Any) -> tuple[Execution, ...]:
 
 def _follow(to: answers.Connection, execution: str, *, tail: bool) -> tuple[Execution | None, tuple[str, ...] | None]:
     """The execution at the end of the chain of retries, and its last log lines if it has ended."""
-    chain: list[str] = []
-    while execution not in chain and len(chain) < MAX_RETRIES:
-        chain.append(execution)
+    first = execution
+    for _ in range(MAX_RETRIES):
         try:
             row = answers.read_execution(to, execution)
         except Denied as denied:
@@ -190,7 +189,7 @@ def _follow(to: answers.Connection, execution: str, *, tail: bool) -> tuple[Exec
             last = answers.execution_of(row, to.settings)
             return last, _read_tail(to, last.id) if tail and last.ended else None
         execution = str(retried)
-    why = Text("execution {id} was retried more than {count} times, or in a circle", id=chain[0], count=MAX_RETRIES)
+    why = Text("execution {id} was retried more than {count} times, or in a circle", id=first, count=MAX_RETRIES)
     raise Unavailable(answers.SYSTEM, why)
 
 
