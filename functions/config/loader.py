@@ -42,7 +42,6 @@ class _Written:
         self.mistakes.append((line or self.lines[known], path, what, remedy))
 
     def _parse(self, text: str) -> Any:
-        """The values, as far as they can be read."""
         if len(text) > MAX_CHARACTERS:
             return self.report((), f"has more than {MAX_CHARACTERS} characters", "Give each team a function of its own")
         try:

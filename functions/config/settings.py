@@ -40,8 +40,6 @@ class Hmac(Struct, frozen=True, rename=key):
 
 
 class Basic(Struct, frozen=True):
-    """User and password in the Authorization header."""
-
     user: str
     """The contact point's user."""
     passwords: Annotated[tuple[SecretRef, ...], Meta(min_length=1)]
@@ -49,8 +47,6 @@ class Basic(Struct, frozen=True):
 
 
 class Bearer(Struct, frozen=True):
-    """A token in the Authorization header, after a configurable scheme."""
-
     tokens: Annotated[tuple[SecretRef, ...], Meta(min_length=1)]
     """List two during a rotation."""
     scheme: str = "Bearer"
@@ -69,8 +65,6 @@ class Auth(Struct, frozen=True):
 
 
 class Annotations(Struct, frozen=True):
-    """The Grafana that shows restarts and outcomes as annotations."""
-
     url: Annotated[str, written("base-url")]
     """Grafana's address."""
     token: SecretRef
@@ -149,7 +143,6 @@ class Config(File, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def rules(self) -> Rules:
-        """The part that the domain needs."""
         return Rules(
             runbooks={runbook.name: runbook for runbook in self.runbooks},
             notify=self.notify,
@@ -182,7 +175,6 @@ class Config(File, frozen=True, kw_only=True, dict=True):
 
     @property
     def report_days(self) -> int:
-        """The number of days that the report covers."""
         return {"day": 1, "week": 7, "month": 30}[self.report.every if self.report else "week"]
 
     @property

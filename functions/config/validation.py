@@ -213,7 +213,6 @@ def _explain(path: Path, error: ValidationError) -> Iterator[tuple[Path, str, st
 
 
 def _removed(path: Path, value: Any) -> tuple[str, str] | None:
-    """The mistake for a key or a value that is gone, with what to do instead."""
     for pattern, remedy in REMOVED.items():
         keys, is_value, gone = pattern.partition("=")
         parts = keys.split(".")
@@ -229,7 +228,6 @@ def _shown(name: str) -> str:
 
 
 def _unknown(name: str, known: Collection[str]) -> tuple[str, str]:
-    """The mistake for an unknown key, with what was probably meant."""
     close = get_close_matches(name, list(known), n=1, cutoff=0.6)
     return "is not known", f"Did you mean {close[0]}?" if close else f"Known here: {', '.join(sorted(known)) or 'nothing'}"
 

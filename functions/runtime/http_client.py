@@ -125,7 +125,6 @@ def _prepare(content: Content) -> tuple[dict[str, str], bytes | None]:
 
 
 def _receive(system: str, answer: requests.Response, max_bytes: int, ends: float) -> bytes:
-    """Read the body. Raises Unavailable if it is too long, Timeout if it takes too long."""
     import requests
 
     body = b""
