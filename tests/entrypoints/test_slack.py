@@ -393,7 +393,7 @@ SLACK, HERE = "https://slack.com/api", "http://127.0.0.1:9"
         ("https://hooks.slack.com:444/x", SLACK, False), ("https://user@hooks.slack.com/x", SLACK, False),
         ("https://hooks.slack.com@evil.example.com/x", SLACK, False), ("https://[", SLACK, False), ("", SLACK, False),
         ("https://hooks.slack.com.evil.example.com/", SLACK, False), ("https://hooks.slack.com:x/", SLACK, False),
-        ("http://127.0.0.1:8080/x", SLACK, False), ("http://127.0.0.1:8080/x", HERE, True),
+        ("http://127.0.0.1:8080/x", SLACK, False), ("http://127.0.0.1:9/x", HERE, True),
         ("http://u@127.0.0.1:8080/x", HERE, False),
     ],
 )  # fmt: skip

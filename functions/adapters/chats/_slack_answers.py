@@ -29,7 +29,7 @@ FRESH_S = 300.0  # seconds that a request's timestamp may be off in either direc
 MAX_BODY = 256 * 1024  # bytes. The request contains the whole message of up to 10,000 characters, percent-encoded
 ACTIONS = (APPROVE, DECLINE, ACKNOWLEDGE, PAUSE, HEALTHY)
 NAME = 80
-HOOKS = "hooks.slack.com"
+HOOKS = "https://hooks.slack.com/"
 PAGES = 10  # most pages of a channel's members that are read, a thousand members each
 
 
@@ -186,12 +186,8 @@ def _without_buttons(block: dict[str, Any], only: frozenset[str]) -> dict[str, A
 
 
 def is_slacks(url: str, base_url: str) -> bool:
-    """Whether the address is Slack's own. If the API is a stand-in on this machine, loopback counts too."""
-    try:
-        parts, api = urlsplit(url), urlsplit(base_url)
-        port = parts.port
-    except ValueError:
-        return False
-    if parts.scheme == "https" and parts.netloc == HOOKS and port is None:
-        return url.isascii() and url.isprintable() and " " not in url
-    return parts.scheme == "http" and is_loopback(parts.hostname) and is_loopback(api.hostname) and "@" not in parts.netloc
+    """Whether the address is Slack's own. If the API is a stand-in on this machine, that one's counts too."""
+    places = [HOOKS]
+    if base_url.startswith("http:") and is_loopback(urlsplit(base_url).hostname):
+        places.append(f"http://{urlsplit(base_url).netloc}/")
+    return url.startswith(tuple(places)) and url.isascii() and url.isprintable() and " " not in url

@@ -19,7 +19,7 @@ MENTION = re.compile(r"@[\w.:-]{1,80}|<@[!&]?\d{1,20}>")
 """The forms of Mattermost, Discord and Rocket.Chat. These services show the forms of other chats as plain text."""
 IN_TEAMS = re.compile(r"<at>[^<>\s]{1,200}</at>")
 
-CALLS, CALMS = ("act",), ("fine",)  # the urgencies that open an alert at a pager, and those that close it
+TYPES = {"act": "failure", "fine": "success"}  # the urgencies that open an alert at a pager, and that close it
 REMEDY = "put a valid apprise URL (such as mmosts://HOST/TOKEN) into the secret"
 
 
@@ -32,7 +32,7 @@ class Apprise(Struct, frozen=True):
         """Post to the service. Raises Denied if apprise does not know the URL, Unavailable if the service refused the message."""
         ends = time.monotonic() + timeout_s
         service = self._load_service()
-        if _is_pager(service) and card.urgency not in (*CALLS, *CALMS):
+        if hasattr(service, "dedup") and card.urgency not in TYPES:  # PagerDuty, which calls people
             return
         notify_type = _tie_to_incident(service, card)
         is_teams = hasattr(service, "adaptive_card_version")
@@ -90,26 +90,18 @@ def _title_and_body(card: Card, language: str, limit: int, title_limit: int, for
     return title, mention + _shared.lay_out_body(card, language, left, _shared.escape_markup)
 
 
-def _is_pager(service: Any) -> bool:
-    """Whether the service pages people and keeps alerts open: PagerDuty, Opsgenie. It gets only urgent cards and their end."""
-    return hasattr(service, "dedup") or hasattr(service, "alias")
-
-
 def _tie_to_incident(service: Any, card: Card) -> str:
     """Give an incident's messages a common key if the service supports one. Returns apprise's type of the message. PagerDuty
-    groups by the key and resolves on `success`; Opsgenie groups by its alias. JSON, XML and forms contain incident and urgency,
-    for receivers such as Grafana OnCall. Other services get `info`, because they show types as pictures."""
-    extras = getattr(service, "payload_extras", None)
-    if not _is_pager(service) and extras is None:
-        return "info"
+    groups by the key and resolves on `success`. JSON, XML and forms contain incident and urgency, for receivers such as Grafana
+    OnCall. Other services get `info`, because they show types as pictures."""
     incident = re.sub(r"[^A-Za-z0-9-]", "", card.incident)[:80]  # the form of our ids; a card may come from elsewhere
     if hasattr(service, "dedup"):
         service.dedup, service.action = service.dedup or incident or None, "map"
-    if hasattr(service, "alias"):
-        service.alias = service.alias or incident or None
-    if extras is not None:
-        extras.update({"incident": incident, "urgency": card.urgency if card.urgency in _shared.SIGNS else ""})
-    return "failure" if card.urgency in CALLS else "success" if card.urgency in CALMS else "warning"
+    elif hasattr(service, "payload_extras"):
+        service.payload_extras |= {"incident": incident, "urgency": card.urgency if card.urgency in _shared.SIGNS else ""}
+    else:
+        return "info"
+    return TYPES.get(card.urgency, "warning")
 
 
 ADAPTER: type[Chat] = Apprise

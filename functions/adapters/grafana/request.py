@@ -41,7 +41,7 @@ def authenticate(auth: Auth, headers: Headers, body: bytes | None, now: float) -
     """Authenticate the request. `now`: our clock in Unix seconds. `body`: None before it is read, for what headers can tell.
     Returns an id of this request if it is signed with a timestamp, to tell a copy from the next notification; otherwise an
     empty string. Raises BadRequest 401 with what to fix, and Unavailable if no method matches but a secret could not be read."""
-    checks: list[Callable[[], _Refusal | None]] = []
+    checks: list[Callable[[], _Refusal | str]] = []
     if auth.hmac:
         checks.append(partial(_hmac, auth.hmac, headers, body, now))
     if auth.basic:
@@ -52,14 +52,13 @@ def authenticate(auth: Auth, headers: Headers, body: bytes | None, now: float) -
     unread: Unavailable | Denied | None = None
     for check in checks:
         try:
-            refusal = check()
+            outcome = check()
         except (Unavailable, Denied) as error:
             unread = error
             continue
-        if refusal is None:
-            is_unique = auth.hmac is not None and auth.hmac.timestamp_header and check is checks[0]
-            return header(headers, auth.hmac.header)[:REQUEST_ID] if is_unique and auth.hmac else ""
-        refusals.append(refusal)
+        if isinstance(outcome, str):
+            return outcome
+        refusals.append(outcome)
     if unread:
         raise Unavailable(unread.system, unread.detail) from None
     raise BadRequest(401, _said(refusals))
@@ -72,7 +71,7 @@ def _said(refusals: list[_Refusal]) -> str:
     return " ".join(sentences).encode(errors="replace")[:SHOWN_BYTES].decode(errors="ignore")
 
 
-def _hmac(way: Hmac, headers: Headers, body: bytes | None, now: float) -> _Refusal | None:
+def _hmac(way: Hmac, headers: Headers, body: bytes | None, now: float) -> _Refusal | str:
     signature, stamp = header(headers, way.header), ""
     if not signature:
         return _Refusal(
@@ -88,7 +87,7 @@ def _hmac(way: Hmac, headers: Headers, body: bytes | None, now: float) -> _Refus
         # a signature over TIMESTAMP:BODY would be valid here, with the timestamp as part of the body
         return _Refusal("The body begins with a timestamp: this contact point must sign without one.")
     if body is None:
-        return None
+        return ""
     signed_first = f"{stamp}:".encode() if way.timestamp_header else b""
 
     def signed(secret: bytes) -> bytes:
@@ -97,7 +96,7 @@ def _hmac(way: Hmac, headers: Headers, body: bytes | None, now: float) -> _Refus
         return mac.hexdigest().encode()
 
     if any_matches(way.secrets, signature.encode(), signed):
-        return None
+        return signature[:REQUEST_ID] if way.timestamp_header else ""
     name = way.timestamp_header
     there = f"is {name} its timestamp header" if name else "is its timestamp header empty"
     return _Refusal(
@@ -107,10 +106,8 @@ def _hmac(way: Hmac, headers: Headers, body: bytes | None, now: float) -> _Refus
 
 
 def _stale(stamp: str, name: str, now: float) -> str | None:
-    if not stamp:
-        return f"The header {name} is missing: set it as timestamp header in the contact point's HMAC settings (default: none)."
     if not re.fullmatch(r"[0-9]{1,12}", stamp):
-        return f"The header {name} must be Unix seconds in up to 12 digits."
+        return f"The header {name} must be Unix seconds: set it as timestamp header in the contact point's HMAC settings."
     early_s = int(stamp) - now
     if abs(early_s) <= TOLERANCE_S:  # also false for NaN
         return None
@@ -120,7 +117,7 @@ def _stale(stamp: str, name: str, now: float) -> str | None:
     )
 
 
-def _basic(way: Basic, headers: Headers) -> _Refusal | None:
+def _basic(way: Basic, headers: Headers) -> _Refusal | str:
     user = way.user.encode(errors="replace") + b":"
     missing = "set user and password in the contact point (without a password Grafana sends no header at all)."
     wrong = "User or password is wrong: are they the same on both sides?"
@@ -128,33 +125,26 @@ def _basic(way: Basic, headers: Headers) -> _Refusal | None:
     return _authorization("Basic", way.passwords, headers, lambda password: b64encode(user + password), missing, wrong)
 
 
-def _bearer(way: Bearer, headers: Headers) -> _Refusal | None:
+def _bearer(way: Bearer, headers: Headers) -> _Refusal | str:
     missing, wrong = "set scheme and credentials in the contact point.", "The token is wrong: is it the same on both sides?"
     return _authorization(way.scheme, way.tokens, headers, lambda token: token, missing, wrong)
 
 
 def _authorization(
     scheme: str, references: tuple[SecretRef, ...], headers: Headers, expected: Callable[[bytes], bytes], missing: str, wrong: str
-) -> _Refusal | None:
+) -> _Refusal | str:
     """Exactly one space separates scheme and credentials; further spaces belong to the credentials."""
     value, prefix = header(headers, "Authorization"), f"{scheme} "
     if value[: len(prefix)].lower() != prefix.lower():
         return _Refusal(f"The header Authorization with scheme {scheme} is missing: {missing}", tried=False)
-    return None if any_matches(references, _raw(value[len(prefix) :]), expected) else _Refusal(wrong)
+    sent = value[len(prefix) :].encode("latin-1", errors="replace")  # as WSGI decoded it
+    return "" if any_matches(references, sent, expected) else _Refusal(wrong)
 
 
 def header(headers: Headers, name: str) -> str:
     """The header's value, empty if missing."""
     wanted = name.lower()
     return next((value for given, value in headers.items() if given.lower() == wanted), "")
-
-
-def _raw(value: str) -> bytes:
-    """The bytes that were sent: WSGI decodes them as Latin-1."""
-    try:
-        return value.encode("latin-1")
-    except UnicodeEncodeError:
-        return value.encode(errors="replace")
 
 
 TEST_KEY = re.compile(r".*-[0-9a-f]{16}-[0-9]{1,12}", re.DOTALL)

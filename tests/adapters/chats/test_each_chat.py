@@ -324,16 +324,6 @@ def test_pagerduty_opens_one_incident_and_resolves_it(pager: Pager, monkeypatch:
     assert sent[0]["payload"]["severity"] == "critical"
 
 
-def test_opsgenie_opens_an_alert_with_the_incident_as_its_alias(pager: Pager, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a type, the plugin would only add notes to alerts that it knows, and say that all went well."""
-    from apprise.plugins import opsgenie
-
-    monkeypatch.setitem(opsgenie.OPSGENIE_API_LOOKUP, "us", f"{pager.url}/v2/alerts")
-    (one,) = page(pager, "opsgenie://12345678-1234-1234-1234-123456789012", monkeypatch, "escalated", "started")
-    assert one["alias"] == INCIDENT
-    assert one["message"].startswith("🚨 ACT NOW")
-
-
 def test_json_carries_what_a_receiver_groups_and_resolves_by(pager: Pager, monkeypatch: pytest.MonkeyPatch) -> None:
     """For Grafana OnCall's webhook integration, and receivers of one's own."""
     sent = page(pager, pager.url.replace("http://", "json://"), monkeypatch, "escalated", "started", "recovered")
