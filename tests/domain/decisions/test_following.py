@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason, Verdict
 from functions.domain.model.events import MessagesDelivered, Start, Step
 from functions.domain.model.incidents import AfterRestart, Document, Incident, QueueState
-from functions.domain.model.observations import Execution, Observation, Pause, Statement, Unknown
+from functions.domain.model.observations import Channel, Execution, Holder, Observation, Pause, Statement, Unknown
 from functions.domain.model.runbooks import Freeze, Limits, Rules, Verify
 from tests.support.worlds.scenes import (
     MAIL,
@@ -24,6 +24,7 @@ from tests.support.worlds.scenes import (
     escalation,
     execution,
     history_of,
+    holding,
     ill,
     incident,
     kinds,
@@ -342,6 +343,16 @@ def test_a_queue_without_movement_for_patience_gets_the_next_attempt():
     card = result.document.to_tell[0].card
     assert (card.mention, card.evidence) == (("<users/all>",), ("connection refused",))
     assert result.document.escalation.at == NOW + 100
+
+
+@pytest.mark.parametrize(("restarts", "host"), [(0, "10.0.3.8"), (1, "10.0.3.7")])
+def test_what_was_held_before_the_restart_stays_known(restarts, host):
+    """It is compared with what is held after it; before any restart, what the newest look shows counts."""
+    watched = replace(incident().queues[0], held_by=(Channel("10.0.3.7 (1)", "10.0.3.7"),))
+    before = document(incident(attempt=restarts, restarts=restarts, queues=(watched,)))
+    result = woken(before, NOW, seen(mail=holding(Holder("10.0.3.8", "worker-2")), pause=Pause("x")))
+    (queue,) = result.document.to_archive[-1].incident.queues
+    assert [channel.host for channel in queue.held_by] == [host]
 
 
 def test_after_a_restart_that_did_not_help_the_kill_switch_calls_people():

@@ -236,6 +236,13 @@ def test_a_queue_that_is_healthy_before_the_next_attempt_has_recovered(before, h
 # --- starting --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("tag", ["inc-1.2", "inc-1.10", "inc-1.0", "inc-0.1", "inc-2.1", ""])
+def test_a_run_of_another_attempt_is_not_the_start_that_is_looked_for(tag):
+    """Only its own tag proves that it was started."""
+    other = execution(12, started=-7000, ended=-6990, tag=tag)
+    assert phase(woken(starting(), NOW + 20, seen(other, now=NOW + 20))) is Phase.STARTING
+
+
 @pytest.mark.parametrize("attempts", [1, 2])
 def test_a_refused_start_that_rundeck_tries_again_is_no_restart_either(attempts):
     """One that has not ended is no proof that anything ran; refused as well, it leaves all attempts to come."""
