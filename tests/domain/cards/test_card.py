@@ -16,8 +16,7 @@ from functions.domain.cards.holds import HEADLINES
 from functions.domain.health.recovery import say_same_again
 from functions.domain.model.codes import ASKED, Mode, Phase, Reason, Verdict
 from functions.domain.model.incidents import AfterRestart, AlertRef, Incident, PastAttempt
-from functions.domain.model.messages import APPROVE as APPROVE_BUTTON
-from functions.domain.model.messages import DECLINE, PAUSE, Card
+from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, Holder
 from functions.domain.model.runbooks import Recovered, Rules
 from functions.domain.texts.reasons import REASONS
@@ -239,19 +238,6 @@ def test_what_people_read_at_three_in_the_morning(name: str, changes: dict[str, 
 def test_facts_have_the_times_of_the_card(name: str, label: str, said: str):
     """Up to the moment when it is written."""
     assert dict(compose(EXAMPLES[name], rules()).facts).get(label) == said
-
-
-@pytest.mark.parametrize(
-    ("name", "actions"),
-    [
-        ("held-awaiting-approval", (APPROVE_BUTTON, DECLINE, PAUSE)),
-        ("held-likely", (APPROVE_BUTTON, DECLINE, PAUSE)),
-        ("held-overrule", (DECLINE, APPROVE_BUTTON, PAUSE)),
-    ],
-)
-def test_the_first_button_is_what_the_text_advises(name: str, actions: tuple[str, ...]):
-    """Whoever is told to find the cause first isn't offered the approval first."""
-    assert answerable(EXAMPLES[name], rules()).actions == actions
 
 
 @pytest.mark.parametrize("name", ["held-cooldown", "held-observe-only", "not-approved", "escalated", "escalated-again"])

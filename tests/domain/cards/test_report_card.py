@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from xml.etree import ElementTree as ET  # only our own pictures are read
-
 import pytest
 from msgspec.structs import replace
 
-from functions.adapters.chats import console, google_chat, slack
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.cards.report import Became, Report, compose, count, find_course, to_case
 from functions.domain.model.alerts import Target
@@ -16,7 +13,6 @@ from functions.domain.model.incidents import AlertRef, Archive, Incident, Observ
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, Holder, QueueSnapshot
 from functions.domain.model.runbooks import Restart, Rules, Runbook, Symptom
-from tools.docs.card_picture import card_svg
 
 NOW = 1_795_561_678.0
 DAY_S = 86400.0
@@ -164,17 +160,6 @@ def test_what_was_not_read_is_said() -> None:
         "Only the newest 10,000 of 50,000 archived incidents were read, so the figures are too low.",
         "2 archived incidents can't be read and are not counted.",
     )
-
-
-@pytest.mark.parametrize("language", ["en", "ja"])
-def test_every_chat_can_show_it(language: str) -> None:
-    """Whole, whatever names it has."""
-    nasty = "<b>&\u202e" + "x" * 500
-    card = card_of(record(1, 1, runbook=nasty, holders=(nasty,)), observed(2, 900), spoken=rules(language))
-    assert all(len(text) < 1000 and "\u202e" not in text for text in (card.headline, *card.text, *dict(card.facts).values()))
-    for chat in (console, google_chat, slack):
-        assert "mail" in str(chat.render(card, language))
-    ET.fromstring(card_svg(card, language))  # noqa: S314
 
 
 # --- what became of what a runbook in mode observe would have restarted -------------------------------------------------------

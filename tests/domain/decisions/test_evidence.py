@@ -15,7 +15,7 @@ from functions.domain.decisions.evidence import (
     without_evidence_runs,
 )
 from functions.domain.model.codes import Mode, Phase
-from functions.domain.model.events import Collect, EvidenceStarted, Start, Step
+from functions.domain.model.events import Collect, EvidenceStarted, Start
 from functions.domain.model.incidents import Document, Evidence, Opinion
 from functions.domain.model.observations import EvidenceReading, Execution, NodeOutput, Pause
 from functions.domain.model.runbooks import EvidenceJob
@@ -57,10 +57,6 @@ def written(text: str | None) -> tuple[NodeOutput, ...] | None:
     return None if text is None else (NodeOutput("worker-1", text),)
 
 
-def looked(document: Document, at: float, reading: EvidenceReading | None) -> Step:
-    return woken(document, at, replace(seen(now=at), evidence=reading), rules(book()))
-
-
 @pytest.mark.parametrize(
     ("evidence", "changes", "orders"),
     [
@@ -100,22 +96,6 @@ def test_what_is_held_otherwise_collects_nothing(within_s, due_s, mode):
 
 
 @pytest.mark.parametrize(
-    ("event", "run", "missing", "due_s"),
-    [
-        (EvidenceStarted(TAG, RUN), RUN, "", 3.0),
-        (EvidenceStarted(TAG, refusal="it is busy"), None, "it is busy", 1.0),
-        (EvidenceStarted(TAG), None, "", 3.0),
-    ],
-    ids=["started", "refused", "no answer"],
-)
-def test_what_came_of_its_start_is_noted(event, run, missing, due_s):
-    """Without a run the incident goes on at once; without an answer the next look finds out."""
-    result = moved(collecting(due=NOW + 3), event, at=NOW + 1)
-    kept = result.document.incident
-    assert (kept.evidence.execution, kept.evidence.missing, kept.due) == (run, missing, NOW + due_s)
-
-
-@pytest.mark.parametrize(
     "before",
     [
         document(),
@@ -128,22 +108,6 @@ def test_what_came_of_its_start_is_noted(event, run, missing, due_s):
 def test_a_late_answer_changes_nothing(before):
     """The incident has gone on without it."""
     assert moved(before, EvidenceStarted(TAG, RUN)).document == before
-
-
-@pytest.mark.parametrize(("after_s", "due_s"), [(3.0, 6.0), (18.0, 20.0), (25.0, 25.0)])
-def test_while_it_is_awaited_it_is_looked_for(after_s, due_s):
-    """And what was seen of its run stays known where the next look does not show it."""
-    document = collecting()
-    result = looked(document, NOW + after_s, EvidenceReading(RUN, awaited=True))
-    assert (phase(result), result.document.incident.due, result.document.incident.evidence.execution) == (
-        Phase.COLLECTING,
-        NOW + due_s,
-        RUN,
-    )
-    again = looked(replace(result.document, due=NOW + after_s), NOW + due_s, EvidenceReading(None, awaited=True))
-    assert again.document.incident.evidence.execution == RUN
-    newer = looked(collecting(replace(COLLECTED, execution=RUN)), NOW + 3, EvidenceReading(ENDED, awaited=True))
-    assert newer.document.incident.evidence.execution == ENDED
 
 
 def noted(evidence: Evidence, reading: EvidenceReading, after_s: float = 20.0) -> Evidence:

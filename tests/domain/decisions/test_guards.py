@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.decisions.guards import GUARDS, decide, evaluate_all, freeze_at
+from functions.domain.decisions.guards import decide, freeze_at
 from functions.domain.decisions.judging import GuardContext
 from functions.domain.model.codes import ASKED, OVERRULED, PASSING, SETTLED, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Decision, Kind
@@ -360,23 +360,6 @@ def test_what_can_not_be_read_is_told_after_within_or_where_people_can_mend_it(p
     """Or between two restarts; until then it may pass."""
     decision = decide(scene(seen(**{part: unread}), before=document(incident(**changes))))
     assert (decision.kind, decision.again_in_s, decision.tell) == (Kind.HOLD, 15.0, told)
-
-
-def test_every_guard_can_be_asked_by_itself(monkeypatch: pytest.MonkeyPatch):
-    """`simulate` shows what each guard says, also where the history can't be read; a defect is no outage."""
-    said = dict(evaluate_all(scene(seen(history=MISSING, mail=well()))))
-    assert list(said) == list(GUARDS)
-    assert said["symptom"].reason is Reason.SYMPTOM_GONE
-    assert said["likely_stuck"] is None
-    assert said["cooldown"].reason is Reason.LEDGER_UNKNOWN
-
-    def broken(context: GuardContext) -> Decision | None:
-        raise TypeError("a defect")
-
-    monkeypatch.setitem(GUARDS, "cooldown", broken)
-    for history in (MISSING, history_of()):
-        with pytest.raises(TypeError, match="a defect"):
-            evaluate_all(scene(seen(history=history)))
 
 
 # --- freeze windows --------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from functions.domain.decisions.matching import find_only_host
 from functions.domain.health.looks import Judgement
 from functions.domain.model.codes import Action, Ending, Health, Mode, Phase, Proof, Reason
 from functions.domain.model.events import Start, StartResult
-from functions.domain.model.incidents import REFUSED_LATE, STUCK, UNCLEAR, Document, PastAttempt, QueueState
+from functions.domain.model.incidents import STUCK, Document, PastAttempt, QueueState
 from functions.domain.model.observations import Channel, Holder, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import HolderOption, Limits, Restart, Rules, Symptom
 from functions.runtime.text import Text
@@ -112,21 +112,6 @@ def test_a_restart_of_which_the_answer_was_lost_is_told_though_it_has_ended():
     assert result.document.incident.execution == replace(retry, tag="inc-1.1", retry_of_restart=True)
 
 
-def test_a_refused_restart_is_told_at_once_with_the_remedy():
-    """`restart_refused`: a 4xx other than 409 is nobody's attempt, and people hear what to mend."""
-    result = moved(
-        starting(),
-        StartResult("inc-1.1", refusal="the token's role lacks a permission", remedy="load the ACL policy"),
-        at=NOW + 1,
-    )
-    assert last(result) == (Ending.HELD, Reason.RESTART_REFUSED)
-    assert (result.reply.action, result.reply.reason) == (Action.HELD, Reason.RESTART_REFUSED)
-    text = " ".join(result.document.to_tell[0].card.text)
-    assert "load the ACL policy" in text
-    assert "lacks a permission" in text
-    assert result.document.to_archive[0].incident.attempt == 0
-
-
 @pytest.mark.parametrize(
     ("status", "ended", "by", "problem", "said"),
     [
@@ -192,7 +177,6 @@ def test_a_409_adopts_only_an_execution_with_the_targets_own_options():
         assert (phase(waiting), reason(waiting), waiting.document.due) == (Phase.WAITING, Reason.JOB_BUSY, NOW + 16)
         assert (waiting.document.incident.attempt, kinds(waiting.document)) == (0, ["held"])
         assert [act.tag for act in starts(woken(waiting.document, NOW + 16))] == ["inc-1.1"]
-    busy = StartResult("inc-1.1", refusal="the job is already running", busy=True)
     planned = execution(8, started=600, ended=None, scheduled=True)
     blocking = execution(9, started=-3, ended=None)
     result = moved(starting(), busy, seen(history=history_of(others=(planned, blocking))), NOW + 1)
@@ -310,16 +294,6 @@ def test_six_numbered_attempts_escalate_with_the_last_reason():
     over = (trigger(resolved_at=NOW),)
     assert [act.tag for act in starts(woken(document(incident(attempt=1, restarts=1, triggers=over)), NOW))] == ["inc-1.2"]
     assert last(woken(document(incident(attempt=1, triggers=over)), NOW)) == (Ending.HELD, Reason.NOT_FIRING)
-
-
-@pytest.mark.parametrize(("answer", "said"), [(SAID, "Rundeck: answered 500"), ("", "the answer to the start is lost")])
-def test_two_starts_without_a_clear_answer_are_peoples(answer, said):
-    """What keeps Rundeck from answering may last."""
-    tries = [PastAttempt(f"inc-1.{number}", None, how) for number, how in enumerate((UNCLEAR, STUCK, REFUSED_LATE, UNCLEAR))]
-    result = woken(document(incident(attempt=4, tries=tuple(tries), unclear=answer)), NOW)
-    assert (starts(result), last(result)) == ([], (Ending.ESCALATED, Reason.START_UNCLEAR))
-    assert str(result.document.to_archive[-1].incident.detail) == said
-    assert starts(woken(document(incident(attempt=3, tries=tuple(tries[:3]), unclear=answer)), NOW))
 
 
 @pytest.mark.parametrize("adopted", [False, True])

@@ -31,8 +31,7 @@ from hypothesis import strategies as st
 from functions.domain.texts.patterns import KEPT_BYTES, MARGIN, mask
 from functions.domain.texts.words import choose_lines
 
-HEX, LOWER, ALNUM, UPPER = "0123456789abcdef", string.ascii_lowercase + string.digits, string.ascii_letters + string.digits, string.ascii_uppercase + string.digits  # fmt: skip # noqa: E501
-X = "hunter2hunter2"
+HEX, LOWER, ALNUM = "0123456789abcdef", string.ascii_lowercase + string.digits, string.ascii_letters + string.digits
 
 
 def random_text(alphabet: str, count: int) -> str:
