@@ -81,24 +81,15 @@ def _started(card_input: CardInput) -> Content:
     return Content("watch", headline, text)
 
 
-def _draining(card_input: CardInput) -> Content:
-    helped = Text("The restart helped: messages are being processed. Unstick keeps watching until the queue has recovered.")
-    return Content("watch", _moving(card_input), [helped])
-
-
-def _moving(card_input: CardInput) -> Text:
-    left = sum(state.after.depth or 0 for state in card_input.queues)
-    text = Text("{subject} is processing again, {count} message left", "{subject} is processing again, {count} messages left")
-    return text.fill(count=left)
-
-
 def _recovered(card_input: CardInput) -> Content:
     if card_input.moving:
+        left = sum(state.after.depth or 0 for state in card_input.queues)
+        text = Text("{subject} is processing again, {count} message left", "{subject} is processing again, {count} messages left")
         still = Text("The queue is not empty yet, but messages are being processed. Unstick stops watching now.")
-        return Content("fine", _moving(card_input), [still, *holds.say_cause(card_input)])
+        return Content("fine", text.fill(count=left), [still, *holds.say_cause(card_input)])
     took = Text("{subject} recovered in {took}", took=duration(facts.fired_s(card_input) or 0.0))
-    text = [Text("Healthy in two checks after the restart.")] if card_input.shown.restarts else []
-    return Content("fine", took, [*text, *holds.say_cause(card_input)])
+    looks = [Text("Healthy in two checks after the restart.")] if card_input.shown.restarts else []
+    return Content("fine", took, [*looks, *holds.say_cause(card_input)])
 
 
 def _escalated(card_input: CardInput) -> Content:
@@ -224,13 +215,11 @@ UNSIGNED = Content(
 
 ENDS = {CardKind.HELD, CardKind.RECOVERED, CardKind.ESCALATED, CardKind.RESOLVED, CardKind.NOT_APPROVED, CardKind.DECLINED}
 QUEUES, HOLDERS, HEAD, PROOFS = queues.list_queues, queues.holders, queues.head, queues.proofs
-RECOVERY = (QUEUES, facts.took, facts.attempt, facts.restarts)
 
 KINDS: Mapping[CardKind, tuple[Content | Callable[[CardInput], Content], tuple[facts.Part, ...]]] = {
     CardKind.STARTED: (_started, (QUEUES, PROOFS, HOLDERS, HEAD, facts.since, facts.restarts, facts.evidence)),
     CardKind.HELD: (holds.say_held, (QUEUES, PROOFS, HOLDERS, facts.restarts, HEAD, facts.since, facts.evidence)),
-    CardKind.DRAINING: (_draining, RECOVERY),
-    CardKind.RECOVERED: (_recovered, (*RECOVERY, facts.evidence)),
+    CardKind.RECOVERED: (_recovered, (QUEUES, facts.took, facts.attempt, facts.restarts, facts.evidence)),
     CardKind.ESCALATED: (_escalated, (QUEUES, PROOFS, facts.restarts, HOLDERS, HEAD, facts.since, facts.evidence)),
     CardKind.ESCALATED_AGAIN: (_escalated_again, (QUEUES, HOLDERS, facts.restarts, facts.taken, facts.since)),
     CardKind.ACKNOWLEDGED: (TAKEN, (facts.taken, facts.since)),

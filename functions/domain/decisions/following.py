@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from functions.domain.decisions import endings
 from functions.domain.decisions.guards import SAME_CAUSE_S, count_as_restarts, decide, describe_zombie
 from functions.domain.decisions.judging import judge_queues
-from functions.domain.decisions.messages import post, post_hold
+from functions.domain.decisions.messages import post_hold
 from functions.domain.decisions.turn import Turn
 from functions.domain.health.recovery import (
     Since,
@@ -165,7 +165,6 @@ def check_recovery(turn: Turn) -> None:
         return _end_of_time(turn)
     left_s = max(verify.within_s - age_s, 0.0)
     turn.change(due=turn.at + (min(verify.every_s, left_s) or verify.every_s))
-    _announce_draining(turn, age_s)
 
 
 def _after_failure(turn: Turn, queues: tuple[QueueState, ...]) -> None:
@@ -184,17 +183,6 @@ def _age_s(turn: Turn) -> float:
     incident = turn.incident
     ended_at = incident.execution.runner_ended_at if incident.execution else None
     return turn.at + incident.runner_ahead_s - ended_at if ended_at is not None else turn.at - incident.began_at
-
-
-def _announce_draining(turn: Turn, age_s: float) -> None:
-    """Report once per restart that the queue drains slowly."""
-    incident = turn.incident
-    verdicts = {state.after.verdict for state in incident.queues}
-    mark = f"{incident.id}-draining-{incident.execution.id if incident.execution else incident.attempt}"
-    drains = Verdict.DRAINING in verdicts and verdicts <= {Verdict.DRAINING, Verdict.RECOVERED}
-    if drains and age_s >= turn.runbook.verify.patience_s and incident.run.draining_told != mark:
-        turn.change_run(draining_told=mark)
-        post(turn, turn.card(CardKind.DRAINING), mark)
 
 
 def _end_of_time(turn: Turn) -> None:

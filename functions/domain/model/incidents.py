@@ -185,7 +185,6 @@ class Run(Struct, frozen=True):
     adopted: bool = False  # somebody else started the execution
     tail: tuple[str, ...] | None = None  # the last lines of its log
     holder_host: str = ""  # the only host that it restarts, since its consumer alone is proved to hang; empty: all
-    draining_told: str = ""  # the mark of the last message about slow draining
 
 
 class Observed(Struct, frozen=True):

@@ -13,7 +13,6 @@ class CardKind(StrEnum):
 
     STARTED = "started"
     HELD = "held"
-    DRAINING = "draining"
     RECOVERED = "recovered"
     ESCALATED = "escalated"
     ESCALATED_AGAIN = "escalated_again"

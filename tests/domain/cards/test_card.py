@@ -135,7 +135,6 @@ STORIES = [
         "Set public_url, so that Unstick can ask."),
     ("held-no-runbook", {}, "In working hours: No runbook matches the alert MailStuck",
         "> What to do: Add a runbook, fix the alert's labels, or route the alert elsewhere."),
-    ("draining", {}, "No action yet: mail-delivery is processing again, 212 messages left", "The restart helped"),
     ("recovered", {}, "No action needed: mail-delivery recovered in 6 min 52 s",
         "> Healthy in two checks after the restart. | The bug behind it is still open: https://tracker.example.com/MAIL-123"),
     ("recovered", {"queues": (LOST, replace(LOST, may_be_gone=True))},
@@ -373,7 +372,7 @@ def test_of_several_queues_the_oldest_message_and_the_deepest_curve_are_shown():
         assert dict(card.facts)["Oldest message"] == "1 min old, 1.5 kB"
         assert card.curve == large.curve
         assert "No consumer came back" in card.text[0]
-        assert composed("draining", queues=queues).headline.endswith("1,845 messages left")
+        assert composed("recovered-moving", queues=queues).headline.endswith("1,845 messages left")
 
 
 def test_the_evidence_is_shown_before_the_first_restart_only():

@@ -373,20 +373,12 @@ def test_a_queue_that_joined_after_within_is_looked_at_as_often_as_any():
     assert woken(document, NOW, seen(mail=ill(NOW))).document.due == NOW + 15
 
 
-def test_a_slow_drain_is_told_once_and_waited_for():
-    """`draining` after `patience`: no restart, one message for each restart; at the end of `within` it has recovered."""
-    result = at_looks(falling, 20, 60, 100, 140)
-    assert (phase(result), kinds(result.document)) == (Phase.VERIFYING, ["draining"])
-    assert kinds(at_looks(falling, 155, document=replace(result.document, to_tell=())).document) == []
-    result = at_looks(falling, 20, 60, 120)
-    assert result.document.incident.run.draining_told == "inc-1-draining-7"
-    two = verifying(queues=(QueueState(MAIL, "mail", NOW), QueueState(POST, "mail", NOW)))
-    for post, told in ((unseen, []), (ill, []), (falling, ["draining"]), (well, ["draining"])):
-        assert kinds(at_looks(falling, 20, 60, 120, document=two, post=post).document) == told, "not while another hangs"
+def test_a_slow_drain_is_waited_for():
+    """No restart and no message while it moves; at the end of `within` it has recovered."""
     result = at_looks(falling, *range(20, 600, 15))
-    assert (phase(result), result.document.due) == (Phase.VERIFYING, NOW + 580), "at the end of `within`"
+    assert (phase(result), result.document.due, result.document.to_tell) == (Phase.VERIFYING, NOW + 580, ())
     result = at_looks(falling, *range(20, 601, 15), 620)
-    assert last(result)[0] is Ending.RECOVERED
+    assert (last(result)[0], kinds(result.document)) == (Ending.RECOVERED, ["recovered"])
 
 
 @pytest.mark.parametrize(

@@ -269,7 +269,6 @@ EXAMPLES: dict[str, CardInput] = {
     "held-observe-only": held(Reason.OBSERVE_ONLY),
     "held-symptom-gone": _symptom_gone(),
     "held-no-runbook": CardInput("held", NOW, reason=Reason.NO_RUNBOOK, trigger=OWN),
-    "draining": _verifying("draining", Course(170.0, (162.0,), drained_per_s=1.35)),
     "recovered": _verifying("recovered", RECOVERS),
     "recovered-one": replace(
         _verifying("recovered", ONE_RECOVERS),
