@@ -12,7 +12,6 @@ import pytest
 from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
-from functions.application import intake
 from functions.application.documents import encode
 from functions.application.intake import LISTED_BYTES, hand_over, handle_notification, sweep
 from functions.application.reconcile import advance
@@ -30,7 +29,7 @@ from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import MOST_THREADS, run_parallel
 from testbed.unstick_process import alert as sent_alert
 from testbed.unstick_process import notification, signed
-from tests.support.worlds.memory import Memory
+from tests.support.worlds.memory import Memory, fails
 from tests.support.worlds.scenes import (
     MAIL,
     NOW,
@@ -199,10 +198,8 @@ def test_of_one_target_as_many_alerts_are_handed_over_as_fit(sizes, kept):
 def overdue(ports: Memory, ages: Mapping[str, float | None]) -> None:
     """Documents whose incident was due so long ago."""
     for key, age_s in ages.items():
-        before = document(incident()) if age_s is None else document(incident(due=NOW - age_s))
-        ports.put(key, replace(before, key=key))
-        body, generation, _ = ports.bodies[key]
-        ports.bodies[key] = (body, generation, None if age_s is None else NOW - age_s)
+        due = None if age_s is None else NOW - age_s
+        ports.put(key, replace(document(incident(due=due or NOW)), key=key, due=due))
 
 
 def swept(ports: Memory) -> list[str]:
@@ -210,50 +207,29 @@ def swept(ports: Memory) -> list[str]:
     return list(dict.fromkeys(name.removeprefix("load ") for name in ports.names if name.startswith("load doc-")))
 
 
-def test_the_sweep_begins_with_what_is_overdue_longest():
-    """By more than a minute; what is not due is left alone."""
-    ports = Memory(mail=well)
-    overdue(ports, {"doc-a": 60.01, "doc-b": 600.0, "doc-c": 59.0, "doc-d": None, "doc-e": 60.0, "doc-f": 90.0})
-    assert sweep(ports, ports.budget(60.0)) == 3
-    assert swept(ports) == ["doc-b", "doc-f", "doc-a"]
-
-
-def test_the_sweep_ends_with_its_budget(monkeypatch):
-    """One document may take all of it; what it did not come to is not counted."""
-    ports = Memory()
-    overdue(ports, {"doc-a": 100.0, "doc-b": 200.0, "doc-c": 300.0})
-    stepped: list[str] = []
-
-    def slow(_: Memory, key: str, event: object, budget: object) -> None:
-        stepped.append(key)
-        ports.clock += 10.0
-
-    monkeypatch.setattr(intake, "advance", slow)
-    assert sweep(ports, ports.budget(15.0)) == 2
-    assert stepped == ["doc-c", "doc-b"]
-    stepped.clear()
-    assert sweep(ports, ports.budget(45.0)) == 3
-    assert stepped == ["doc-c", "doc-b", "doc-a"]
-
-
 @pytest.mark.parametrize("error", [Unavailable("store", "is down"), Denied("store", "no right")])
-def test_a_document_that_can_not_be_stepped_is_logged_and_not_counted(error, monkeypatch):
-    """The sweep goes on with the next."""
-    ports, lines = Memory(), []
+def test_the_sweep_begins_with_what_is_overdue_longest(error):
+    """By more than a minute; what is not due is left alone. One that can't be stepped is logged, and not counted."""
+    ports, lines = Memory(mail=well, before=fails("load doc-f", error=error)), []
     ports.log = lambda severity, message, **fields: lines.append((severity, message.partition(":")[0], fields["document"]))
-    overdue(ports, {"doc-a": 100.0, "doc-b": 200.0})
+    overdue(ports, {"doc-a": 60.01, "doc-b": 600.0, "doc-c": 59.0, "doc-d": None, "doc-e": 60.0, "doc-f": 90.0})
+    assert sweep(ports, ports.budget(60.0)) == 2
+    assert swept(ports) == ["doc-b", "doc-f", "doc-a"]
+    assert ("WARNING", "wake-up missing; advanced by the sweep", "doc-a") in lines
+    assert ("ERROR", "sweep failed for a document", "doc-f") in lines
 
-    def advance(_: Memory, key: str, event: object, budget: object) -> None:
-        if key == "doc-b":
-            raise error
 
-    monkeypatch.setattr(intake, "advance", advance)
-    assert sweep(ports, ports.budget(60.0)) == 1
-    assert lines == [
-        ("WARNING", "wake-up missing; advanced by the sweep", "doc-b"),
-        ("ERROR", "sweep failed for a document", "doc-b"),
-        ("WARNING", "wake-up missing; advanced by the sweep", "doc-a"),
-    ]
+@pytest.mark.parametrize(("budget_s", "stepped"), [(15.0, ["doc-c", "doc-b"]), (45.0, ["doc-c", "doc-b", "doc-a"])])
+def test_the_sweep_ends_with_its_budget(budget_s, stepped):
+    """One document may take all of it; what it did not come to is not counted."""
+    ports = Memory(mail=well)
+    overdue(ports, {"doc-a": 100.0, "doc-b": 200.0, "doc-c": 300.0})
+
+    def slow(name: str) -> None:
+        ports.clock += 10.0 if name.startswith("load doc-") else 0.0
+
+    ports.before = slow
+    assert (sweep(ports, ports.budget(budget_s)), swept(ports)) == (len(stepped), stepped)
 
 
 # --- what it may cost --------------------------------------------------------------------------------------------------

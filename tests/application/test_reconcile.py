@@ -21,7 +21,6 @@ from functions.domain.model.events import Acknowledged, AlertsReceived, Approved
 from functions.domain.model.incidents import Document, Outcome
 from functions.domain.model.messages import Card, Message
 from functions.domain.model.observations import Execution, Pause
-from functions.domain.model.runbooks import Restart
 from functions.entrypoints import webhook
 from functions.runtime.errors import Conflict, Denied, DeniedCode, Unavailable
 from tests.support.worlds.memory import Memory, fails, once
@@ -262,24 +261,6 @@ def test_a_holder_that_stalls_past_its_fence_sends_nothing(stall_s, is_sent):
     if not is_sent:
         woken_later(ports, 1.0)
         assert sent(ports) == ["run inc-1.1"]
-
-
-@pytest.mark.parametrize(
-    ("within_s", "seconds", "limit_s"),
-    [
-        pytest.param(30.0, 60.0, 10.0, id="ten seconds at most"),
-        pytest.param(30.0, 8.5, 7.5, id="a second is for saving what came of it"),
-        pytest.param(8.0, 60.0, 7.0, id="a second before the fence, which is exact to a second"),
-        pytest.param(8.0, 8.0, 7.0, id="both"),
-    ],
-)
-def test_a_start_has_the_time_that_fence_and_budget_leave(within_s, seconds, limit_s):
-    """An answer that came later could not be saved, or would be of a start that the job refuses."""
-    ports, limits = Memory(rules=rules(runbook(restart=Restart("job-1", start_within_s=within_s)))), []
-    run = ports.run
-    ports.run = lambda target, **named: (limits.append(named["timeout_s"]), run(target, **named))[1]
-    advance(ports, seconds=seconds)
-    assert limits == [pytest.approx(limit_s, abs=0.1)]
 
 
 @pytest.mark.parametrize(

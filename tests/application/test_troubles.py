@@ -25,30 +25,7 @@ def content_of(payload: str) -> dict[str, Any]:
     return signing.verify_payload((SecretRef("env://UNSTICK_SIGNING_KEY"),), payload)
 
 
-# --- hours late --------------------------------------------------------------------------------------------------------
-
-
-def test_alerts_that_waited_for_longer_than_a_day_are_for_people(place):
-    """Stuck all the while: too old for a restart that nobody asked for."""
-    assert place.delivered(handed_over("mail", 30 * 3600.0))[0] == 200
-    assert place.restarts() == 0
-    assert "the alert is too old" in place.cards()
-
-
 # --- of an older configuration -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("restarted", [True, False], ids=["after the restart", "before the restart"])
-def test_an_incident_whose_runbook_was_renamed_goes_to_people(place, restarted):
-    """It can't be gone on from, so it is escalated, on the channels of now."""
-    if not restarted:
-        place.rabbit.broken["totals"] = (503, "text/plain", b"")  # so that it waits
-    place.alerted()
-    place.configured(runbook("mail", name="renamed"))
-    place.later(600.0)
-    place.until_told(lambda: [place.delivered(payload) for payload in place.wake_ups()])
-    assert "the runbook mail is no longer in the configuration" in place.cards()
-    assert place.restarts() == restarted
 
 
 def test_a_message_for_a_channel_that_is_gone_is_read_on_another(place):
@@ -134,9 +111,6 @@ def all_delivered(place: Place) -> None:
         place.delivered(payload)
 
 
-# --- a wiped Rundeck history -------------------------------------------------------------------------------------------
-
-
 # --- two deployments on one target -------------------------------------------------------------------------------------
 
 
@@ -156,9 +130,6 @@ def test_a_second_deployment_goes_on_from_the_first_ones_restart(place):
     place.alerted()
     assert len(place.rundeck.posts()) == 1
     assert "is already being restarted" in place.cards()
-
-
-# --- from one machine to Google Cloud ----------------------------------------------------------------------------------
 
 
 # --- Rundeck starts nothing
@@ -189,17 +160,6 @@ def test_a_project_that_was_deleted_is_named(place: Place) -> None:
     said = place.cards()
     assert "the job's project is missing, disabled or being deleted" in said
     assert "Enable executions" not in said
-
-
-def test_an_execution_that_was_deleted_is_said_to_be(place: Place) -> None:
-    """Not that the history can't be read: it can, and lacks the run."""
-    place.alerted()
-    place.rundeck.state.runs.clear()
-    place.later(800.0)
-    place.swept()
-    said = place.cards()
-    assert "is no longer in Rundeck: it was deleted, or its job" in said
-    assert "can't be read" not in said
 
 
 # --- clocks

@@ -57,16 +57,6 @@ def test_a_slow_answer_decides_nothing_and_is_told_within_a_minute(
     assert f"mail.delivery: {why}" in said(place)
 
 
-@pytest.mark.long
-def test_where_no_channel_can_be_read_nothing_is_restarted(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is held without a channel that shows it proves nothing, whether the queue works or hangs; people are told why."""
-    watch_both(place, monkeypatch, "channel")
-    assert place.restarts() == 0
-    assert "mail may hang" in said(place)
-    assert "its consumers' channels can't be seen: 1 of its consumers' channels can't be read: " in said(place)
-    assert "post.delivery: 1 of its consumers' channels can't be read: " in said(place)
-
-
 @pytest.mark.parametrize("readable", [True, False])
 def test_an_alarm_of_the_broker_is_named(place: Place, *, readable: bool) -> None:
     """Publishers are blocked: whoever restarts the consumers should know. Also where the queue can't be judged."""

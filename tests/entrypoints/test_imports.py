@@ -181,6 +181,7 @@ def test_nobody_pays_for_what_his_configuration_does_not_name(seen):
     for path, names in seen.items():
         unwanted = ("unstick", "+ apprise", *(() if CLOUD in path else google))
         assert [name for name in names if name.startswith(unwanted)] == [], path
+    assert [name for name in seen[f"start{CLOUD}"] if name in ("+ google", "+ grpc", "+ requests")] == [], "a call's to pay"
 
 
 def test_the_collector_runs_again_after_the_start():
@@ -196,18 +197,6 @@ def test_a_start_and_an_alert_need_neither_approval_nor_report(seen):
     people = ("functions.entrypoints.people", f"{domain}.cards.report", f"{domain}.incidents", reading)
     for path in ("start", "an alert", f"start{CLOUD}"):
         assert [name for name in seen[path] if name.startswith(people)] == [], path
-
-
-@pytest.mark.parametrize("adapter", ["stores.cloud_storage", "schedulers.cloud_tasks", "chats.apprise"])
-def test_importing_an_adapter_imports_no_client(adapter):
-    """Its settings are read at the start, so importing it costs next to nothing; its client comes with the first call."""
-    code = (
-        f"import sys, functions.adapters.{adapter}; "
-        "print(sorted(m for m in sys.modules if m.split('.')[0] in ('requests', 'apprise', 'grpc')"
-        " or m.startswith(('google.auth', 'google.api_core', 'google.cloud.'))))"
-    )
-    shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
-    assert shown.stdout.strip() == "[]"
 
 
 def test_no_start_loads_what_calls_rundeck_or_rabbitmq(seen):

@@ -16,7 +16,6 @@ from functions.domain.model.alerts import NO_RUNBOOK_KEY, TurnedAway
 from functions.domain.model.codes import Ending, Phase, Reason
 from functions.domain.model.incidents import Archive, Document, HistoryEntry, Outcome
 from functions.domain.model.messages import Card, Message
-from testbed.unstick_process import alert, notification, signed
 from tests.support.needs import need
 from tests.support.worlds.one_machine import Place
 from tests.support.worlds.scenes import TARGET, change, incident, trigger
@@ -90,22 +89,6 @@ def test_what_is_open_late_or_unsaid(place: Place):
     assert figures["unstick_incident_unchanged_seconds"] == pytest.approx(900.0, abs=30.0)
     assert figures["unstick_message_waiting_seconds"] == pytest.approx(300.0, abs=30.0)
     assert (figures["unstick_messages_waiting"], figures["unstick_unmatched_alerts"]) == (1, 1)
-
-
-def test_a_queue_without_the_label_that_the_runbook_asks_for(place: Place):
-    """The shipped rules name no `service` for `invoice_jobs`. However often it comes: one figure, one line, one card."""
-    for _ in range(3):
-        body = notification(alert("", "invoice_jobs", unstick="suspicion"))
-        answer = place.entry("webhook").post("/", data=body, headers=signed(body))
-        assert [one["reason"] for one in answer.json["incidents"]] == ["no_runbook"]
-    assert scraped(place)["unstick_unmatched_alerts"] == 1
-    place.later(70.0)
-    for payload in place.wake_ups():
-        place.delivered(payload)
-    seen = place.cards()
-    assert seen.count("turned away (no_runbook): RabbitMQQueueStuck invoice_jobs") == 1
-    assert seen.count("In working hours: No runbook matches 1 alert") == 1
-    assert 'no service; closest is mail, which needs service="mail"' in " ".join(seen.replace("\\", "").split())
 
 
 def test_counters_are_counted_in_the_archive(place: Place):

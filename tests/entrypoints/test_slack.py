@@ -229,17 +229,6 @@ def test_a_press_that_the_scheduler_brings_twice_counts_once(started: Callable[.
     assert "no longer current" in team.slack.answers[-1]["text"], "the same person's press in another incident's message"
 
 
-def test_a_second_press_is_told_that_it_came_too_late(team: Team) -> None:
-    """Only to the person who pressed, and nothing is restarted again."""
-    payload = team.payload("approve") | {"user": {"id": "U0BBBBBBB", "username": "anna"}}
-    team.press("approve")
-    posts = len(team.place.rundeck.posts())
-    assert team.bring(payload) == 200
-    assert team.slack.answers[-1]["response_type"] == "ephemeral"
-    assert "Nothing was done" in team.slack.answers[-1]["text"]
-    assert len(team.place.rundeck.posts()) == posts
-
-
 def test_a_person_declines_in_the_message(team: Team) -> None:
     """The incident ends as declined, by name; the thread's first message shows it, and no shorter answer replaces that."""
     team.press("decline")
