@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from functions.domain.model.alerts import Alert
 
 BUDGET_S = 8.0  # the rest is left to wake-ups: Grafana gives up after 30 s
-SHOWN = 100  # results in one answer; of the others it has the number. Nobody reads them but people who try it by hand
 
 
 def webhook(request: Request) -> Response:
@@ -104,11 +103,9 @@ def to_response(result: IntakeResult) -> Response:
                 "reason": reply.reason.value if reply.reason else None,
                 "execution": {"id": reply.execution.id, "url": reply.execution.url} if reply.execution else None,
             }
-            for reply in result.replies[:SHOWN]
+            for reply in result.replies
         ]
     }
-    if len(result.replies) > SHOWN:
-        shown["more"] = len(result.replies) - SHOWN
     if not result.lost:
         return json_response(200, **shown)
     logs.event("ERROR", f"{result.lost} targets could not be saved: {result.why}")

@@ -255,7 +255,7 @@ def test_a_notification_of_sixty_thousand_alerts_costs_seconds(door):
     before = worked_s(door)
     status, said = post(door.url, body, signed(body), timeout_s=TIMEOUT_S)
     assert worked_s(door) - before < SECONDS_OF_WORK
-    assert (status, len(said["incidents"]), said["more"]) == (200, 100, 900)
+    assert (status, len(said["incidents"])) == (200, 1)
 
 
 # --- headers -----------------------------------------------------------------------------------------------------------------

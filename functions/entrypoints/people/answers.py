@@ -34,7 +34,6 @@ from functions.entrypoints.people.pages import (
     Form,
     Person,
     identify,
-    keep_name,
     pressed_by,
     read_form,
     show_card,
@@ -195,7 +194,7 @@ def _answer(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -
         content = Content("", Text("{subject} is not restarted", subject=subject), [told, recorded])
     else:
         content = _say_approved(subject, result.reply, result.after.incident, by)
-    return _notice(ports, content, headers=keep_name(rules.public_url, person, form.who))
+    return _notice(ports, content)
 
 
 def _say_approved(subject: Phrase, reply: Reply, incident: Incident | None, by: str) -> Content:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from flask import Request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -30,8 +30,6 @@ MAX_NAME, MAX_WHY = 80, 200
 MAX_BODY, FIELDS = 4096, 8
 FOREIGN = "foreign"
 BY_LINK = Text("whoever had the link")
-NAME_COOKIE = "unstick_name"  # remembers the name that a person typed, in the browser only
-NAME_KEPT_S = 365 * 86400
 BUTTONS: Mapping[str, Text] = {
     APPROVE: words.RESTART,
     DECLINE: words.ON_PURPOSE,
@@ -69,11 +67,14 @@ LABELS: Mapping[str, Text] = {
 
 
 class Person(Struct, frozen=True):
-    """The visitor of the page, if known. `verified`: signed in by a proxy; otherwise the browser remembered the name."""
+    """The visitor of the page, if a proxy signed them in."""
 
     name: str = ""
-    verified: bool = False
     address: str = ""  # what the proxy said, unchanged: names are shown, addresses compared
+
+    @property
+    def verified(self) -> bool:
+        return bool(self.name)
 
 
 class Form(Struct, frozen=True):
@@ -112,11 +113,9 @@ def _origin(url: str) -> tuple[str, str, int] | None:
 
 
 def identify(request: Request, header: str) -> Person:
-    """The caller, as named by the configured proxy, otherwise by the browser's cookie."""
+    """The caller, as named by the configured proxy."""
     signed_in = request.headers.get(header, "").removeprefix("accounts.google.com:") if header else ""
-    if name := clean(signed_in, MAX_IDENTITY, "…"):
-        return Person(name, verified=True, address=signed_in)
-    return Person(clean(unquote(request.cookies.get(NAME_COOKIE, "")), MAX_NAME, "…"))
+    return Person(clean(signed_in, MAX_IDENTITY, "…"), signed_in)
 
 
 def pressed_by(person: Person, typed: str) -> Phrase:
@@ -124,17 +123,6 @@ def pressed_by(person: Person, typed: str) -> Phrase:
     if person.verified:
         return person.name
     return Text("{who} (not verified)", who=typed) if typed else BY_LINK
-
-
-def keep_name(public_url: str, person: Person, typed: str) -> dict[str, str]:
-    """The header that lets the browser remember the name, for these pages only."""
-    if person.verified or not typed:
-        return {}
-    parts = urlsplit(public_url)
-    secure = "; Secure" if parts.scheme == "https" else ""
-    path = f"{parts.path.rstrip('/')}/approve/"
-    cookie = f"{NAME_COOKIE}={quote(typed, safe='')}; Max-Age={NAME_KEPT_S}; Path={path}; HttpOnly; SameSite=Strict{secure}"
-    return {"Set-Cookie": cookie}
 
 
 def show_card(rules: Rules, card: Card, status: int = 200, headers: Mapping[str, str] | None = None, **more: Any) -> Response:
