@@ -116,6 +116,7 @@ def test_the_option_that_limits_a_restart_to_a_host(
 @pytest.mark.parametrize(
     ("left_s", "ok", "said_of_it", "remedy"),
     [
+        (7 * 86400 + 1, True, "it expires in 7 d 0 h", ""),
         (7 * 86400, False, "it expires in 7 d 0 h", "infra/rundeck/rotate_token.py"),
         (0, False, "it has expired", "infra/rundeck/rotate_token.py"),
         (None, None, "a token can't read its own end", "rundeck.token_expires"),
