@@ -23,25 +23,15 @@ CHECKOUT = {"service": "checkout"}
 RESTART, FAILS, MULTI, DISABLED, RETRY, MAX2 = (f"{n * 8}-{n * 4}-4{n * 3}-8{n * 3}-{n * 12}" for n in "123456")
 
 UNSUPPORTED = {
-    "state-": "node and step states: the verdict comes from the execution itself",
-    "webhook-": "Rundeck's own webhooks: Unstick calls the API",
-    "user-roles": "not asked by Unstick",
-    "projects-list": "not asked by Unstick",
-    "project-history": "has no options, so it is no history",
-    "project-metrics": "totals only",
     "project-404-disabled": "derived, and the stored project state could not be set on the recorded server",
-    "project-executions-400-begin": "time filters of the project's list are not used",
-    "project-executions-400-olderFilter": "time filters of the project's list are not used",
-    "project-executions-recentFilter": "time filters of the project's list are not used",
-    "job-forecast": "not asked by Unstick",
-    "job-workflow": "not asked by Unstick",
-    "jobs-list-exact": "jobs are named by their UUID",
+    **dict.fromkeys(
+        ("project-executions-400-begin", "project-executions-400-olderFilter", "project-executions-recentFilter"),
+        "time filters of the project's list are not used",
+    ),
     "run-500-execution-error": "derived; the stand-in's 500 is the servlet's",
     "output-pending": "derived, from remote log storage",
     "output-not-started": "derived",
-    **dict.fromkeys(("health-", "monitoring-"), "not asked by Unstick"),
-    "execution-v5x-shape": "derived from 5.x; the stand-in is 6.x",
-    "run-409-conflict-v5x": "derived from 5.x; the stand-in is 6.x",
+    **dict.fromkeys(("execution-v5x-shape", "run-409-conflict-v5x"), "derived from 5.x; the stand-in is 6.x"),
 }
 """Recordings (by the beginning of their names) that are not replayed, and why."""
 

@@ -40,26 +40,21 @@ class Target:
     holds: Callable[[str], bool] = lambda _payload: False
     """Which deliveries end only when `over` is set."""
     over: threading.Event = field(default_factory=threading.Event)
-    changed: threading.Condition = field(default_factory=threading.Condition)
 
     def deliver(self, payload: str) -> None:
-        with self.changed:
-            self.came.append((time.time(), payload))
-            fails, self.fail = self.fail > 0, max(0, self.fail - 1)
-            self.changed.notify_all()
+        self.came.append((time.time(), payload))
         if self.holds(payload):
             self.over.wait(2 * PATIENCE_S)
-        if fails:
+        if self.fail > 0:
+            self.fail -= 1
             raise ValueError("not now")
 
     @property
     def payloads(self) -> list[str]:
         return [payload for _, payload in self.came]
 
-    def wait(self, count: int, within_s: float = PATIENCE_S) -> list[str]:
-        with self.changed:
-            assert self.changed.wait_for(lambda: len(self.came) >= count, within_s), f"only {self.payloads} came"
-        return self.payloads
+    def wait(self, count: int) -> list[str]:
+        return wait_until(lambda: self.payloads, lambda came: len(came) >= count)
 
 
 @dataclass
