@@ -11,7 +11,7 @@ from urllib.request import urlopen
 import pytest
 import yaml
 
-from testbed.broker import HOST, Broker, consumer
+from testbed.broker import HOST, consumer
 from testbed.patience import PATIENCE_S, wait_until
 
 FOLDER = Path(__file__).parents[3] / "infra" / "prometheus"
@@ -135,9 +135,12 @@ def test_a_real_broker_has_the_metrics_that_the_rules_name(rabbitmq_server):
     assert scrape["scrape_interval"] == "5s", "three of them fit the suspicion's windows"
     (kept,) = (one["regex"] for one in scrape["metric_relabel_configs"])
     assert all(re.fullmatch(kept, f"rabbitmq_detailed_{name}") for name in named)
+    query = "&".join(f"family={family}" for family in scrape["params"]["family"])
+    url = f"http://127.0.0.1:{rabbitmq_server.metrics_port}{scrape['metrics_path']}?{query}"
 
     def missing() -> set[str]:
-        text = _scraped(rabbitmq_server)
+        with urlopen(url, timeout=PATIENCE_S) as answer:
+            text = answer.read().decode()
         of_queue = re.findall(r'^rabbitmq_detailed_(\w+){[^}]*vhost="/",queue="scraped"[^}]*} \d', text, re.MULTILINE)
         of_channel = re.findall(r'^rabbitmq_detailed_(\w+){channel="<[^"]+>"} \d', text, re.MULTILINE)
         return named - set(of_queue) - ({"channel_messages_unacked"} & set(of_channel))
@@ -146,12 +149,3 @@ def test_a_real_broker_has_the_metrics_that_the_rules_name(rabbitmq_server):
     with consumer(rabbitmq_server, "scraped", "healthy"):
         wait_until(missing, lambda names: names == ABSENT[rabbitmq_server.version])
     assert len(named) == 11
-
-
-def _scraped(broker: Broker) -> str:
-    """What the example's scrape brings."""
-    scrape = yaml.safe_load((FOLDER / "prometheus.yml").read_text())["scrape_configs"][0]
-    query = "&".join(f"family={family}" for family in scrape["params"]["family"])
-    with urlopen(f"http://127.0.0.1:{broker.metrics_port}{scrape['metrics_path']}?{query}", timeout=PATIENCE_S) as answer:
-        text: str = answer.read().decode()
-    return text

@@ -16,31 +16,25 @@ from testbed.broker import Broker
 from testbed.unstick_process import Unstick, alert
 
 LIST = "queues/{}?disable_stats=true&enable_queue_totals=true"
-
-
-def service_of(queue: str) -> str:
-    """Whose queue it is: the part before the first dot, or of a queue of MQTT the subscriber's name; empty for any other."""
-    subscriber = re.fullmatch(r"mqtt-subscription-(.+)qos1", queue)
-    if subscriber:
-        return subscriber[1]
-    service, dot, _ = queue.partition(".")
-    return service if dot else ""
+SERVICE = re.compile(r"(?:mqtt-subscription-)?([^.]+?)(?:qos1|\..*)")
+"""Whose queue it is: the part before the first dot, or of a queue of MQTT the subscriber's name."""
+REPEAT_S = 20.0
 
 
 @dataclass
 class DirectAlerts:
-    """On a thread of its own. `repeat_s`: after which an alert of the same queue is sent again."""
+    """On a thread of its own."""
 
     brokers: list[Broker]
     unstick: Unstick
     remembered: Mapping[str, Mapping[str, str]]
     """Service -> annotations of its alerts. Of no other services there are any."""
     vhosts: tuple[str, ...]
-    repeat_s: float = 20.0
     mistakes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._since: dict[tuple[str, str], float] = {}
+        """Vhost and queue -> since when it is not empty."""
         self._sent: dict[tuple[str, str], float] = {}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="alerts")
@@ -56,29 +50,23 @@ class DirectAlerts:
     def _run(self) -> None:
         with ThreadPoolExecutor(8) as pool:
             while not self._over.wait(1.0):
-                for where in self._due():
-                    pool.submit(self._send, *where)
+                for queue, depth in self._depths().items():
+                    named, now = SERVICE.fullmatch(queue[1]), time.time()
+                    if not depth:
+                        self._since.pop(queue, None)
+                    elif named and named[1] in self.remembered and now - self._sent.get(queue, 0.0) >= REPEAT_S:
+                        self._sent[queue] = now
+                        pool.submit(self._send, named[1], *queue, self._since.setdefault(queue, now))
 
-    def _due(self) -> list[tuple[str, str]]:
-        depths: dict[tuple[str, str], int] = {}
+    def _depths(self) -> dict[tuple[str, str], int]:
         for broker in self.brokers:
             with suppress(OSError):
                 lists = {vhost: broker.api("GET", LIST.format(quote(vhost, safe=""))) for vhost in self.vhosts}
-                depths = {(vhost, one["name"]): one.get("messages", 0) for vhost, queues in lists.items() for one in queues}
-                break
-        now, due = time.time(), []
-        for queue, depth in depths.items():
-            if not depth:
-                self._since.pop(queue, None)
-            elif service_of(queue[1]) in self.remembered and now - self._sent.get(queue, 0.0) >= self.repeat_s:
-                self._since.setdefault(queue, now)
-                self._sent[queue] = now
-                due.append(queue)
-        return due
+                return {(vhost, one["name"]): one.get("messages", 0) for vhost, queues in lists.items() for one in queues}
+        return {}
 
-    def _send(self, vhost: str, queue: str) -> None:
-        service = service_of(queue)
-        firing = alert(service, queue, starts_at=self._since.get((vhost, queue)), vhost=vhost, unstick="suspicion")
+    def _send(self, service: str, vhost: str, queue: str, since: float) -> None:
+        firing = alert(service, queue, starts_at=since, vhost=vhost, unstick="suspicion")
         firing["annotations"] |= self.remembered[service]
         try:
             status, answer = self.unstick.notify(firing)
