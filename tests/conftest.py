@@ -62,7 +62,7 @@ APART = ("tests/system/test_command.py", "tests/simulation/", "tests/cli/test_se
 
 WAITS = (
     *("tests/system/town/", "tests/system/test_restart_time.py", "tests/system/libraries/"),
-    *("tests/system/test_whole_way.py", "tests/system/prometheus/", "tests/system/test_rabbitmq_real.py"),
+    *("tests/system/prometheus/", "tests/system/test_rabbitmq_real.py"),
     *("tests/system/test_", "tests/adapters/schedulers"),
     *("tests/cli/test_send.py", "tests/project/test_first_hour.py", "tests/project/test_stopped.py"),
 )
@@ -81,7 +81,7 @@ NIGHT = (
     *("tests/entrypoints/test_openapi_generated.py", "tests/simulation/test_day.py"),
     *("tests/system/prometheus/test_prometheus_real.py", "tests/system/prometheus/test_situations.py"),
     *("tests/system/test_restart_time.py", "tests/system/libraries/test_evidence_celery.py"),
-    *("tests/system/town/test_delivery_limit.py", "tests/system/town/test_town.py", "tests/project/infra/test_deployment.py"),
+    *("tests/system/town/test_town.py", "tests/project/infra/test_deployment.py"),
 )
 """All of their tests are long, marked or not. By day they are not even imported: each worker would spend seconds on that."""
 

@@ -84,14 +84,19 @@ EMPTY_IS_GONE = f"{DONE} > 0 or (({JOBS} or vector(0)) == 0 and on () {QUEUE_UP}
 ILL, WELL, UNKNOWN = Health.ILL, Health.WELL, Health.UNKNOWN
 
 
+QUEUE, NOTHING = queue_of(), during(0, 0, silent)
+IDLE, LONG, FAILS = works(9, 0), works(12), during(0, 8, works(0.2))
+DEAD_PUSHER = both(lambda t: f"done_total {int(min(t, 8) * 5)}\n", lambda t: f"push_time_seconds {time.time() - max(0, t - 8)}\n")
+
+
 @dataclass(frozen=True)
 class Situation:
-    queue: Page
     worker: Page | None
+    queue: Page = QUEUE
     other: Page | None = None
     """Another worker, with a target of its own."""
     never: tuple[Health, ...] = (ILL,)
-    once: tuple[Health, ...] = ()
+    once: tuple[Health, ...] = (WELL,)
     since_s: float = 0.0
     """From when on `never` counts."""
     stuck: str = STUCK
@@ -108,72 +113,63 @@ class Situation:
         return Query(prometheus.name_queue(symptom, {"queue": name}), self.for_s)
 
 
-HANG = Situation(queue_of(), works(0.2, 10), once=(WELL, ILL), never=())
-LONG, IDLE = works(12), works(9, 0)
-FAILS = during(0, 8, works(0.2))
-DEAD_PUSHER = both(lambda t: f"done_total {int(min(t, 8) * 5)}\n", lambda t: f"push_time_seconds {time.time() - max(0, t - 8)}\n")
+def unknown(queue: Page = QUEUE, worker: Page | None = IDLE, **more: Any) -> Situation:
+    return Situation(worker, queue, never=(ILL, WELL), once=(UNKNOWN,), **more)
+
+
+def ill(worker: Page, *once: Health, **more: Any) -> Situation:
+    """In the end it is called stuck: rightly, or as the page says."""
+    return Situation(worker, never=(), once=(*once, ILL), **more)
+
+
+def workers(there: Callable[[float], bool]) -> Page:
+    return both(QUEUE, lambda t: f"workers {int(there(t))}\n")
+
+
 SITUATIONS = {
-    "works": Situation(queue_of(), works(0.07), once=(WELL,)),
-    "four bursts a minute": Situation(queue_of(), works(1), once=(WELL,)),
+    "works": Situation(works(0.07)),
+    "four bursts a minute": Situation(works(1)),
     "idle for long, then a job every two seconds": Situation(
-        during(0, 12, queue_of(0), queue_of()), during(0, 12, works(9, 0), works(2 / 15, since_s=12)), once=(WELL,)
+        during(0, 12, works(9, 0), works(2 / 15, since_s=12)), during(0, 12, queue_of(0), QUEUE)
     ),
-    "hangs": HANG,
-    "jobs of 45 s": Situation(queue_of(), works(3), once=(WELL,)),
-    "jobs of 180 s": Situation(queue_of(), LONG, never=(), once=(ILL,)),
-    "jobs of 180 s, with a `for` that is longer": Situation(queue_of(), LONG, for_s=16.0),
-    "scraped once a minute": Situation(queue_of(), works(0.2), never=(ILL, WELL), once=(UNKNOWN,), scrape="4s"),
-    "hangs, and its queue can't be scraped": Situation(lambda _: None, works(9, 0), never=(ILL, WELL), once=(UNKNOWN,)),
-    "works, and neither can be scraped": Situation(lambda _: None, lambda _: None, never=(ILL, WELL), once=(UNKNOWN,)),
-    "works, and its worker can't be scraped": Situation(queue_of(), FAILS, never=(ILL, WELL), since_s=14, once=(UNKNOWN,)),
-    "its worker can be scraped for 20 s of 80": Situation(
-        queue_of(), lambda t: works(0.07)(t) if t % (80 / 15) < 20 / 15 else None
+    "hangs": ill(works(0.2, 10), WELL),
+    "jobs of 45 s": Situation(works(3)),
+    "jobs of 180 s": ill(LONG),
+    "jobs of 180 s, with a `for` that is longer": Situation(LONG, for_s=16.0, once=()),
+    "scraped once a minute": unknown(worker=works(0.2), scrape="4s"),
+    "hangs, and its queue can't be scraped": unknown(NOTHING),
+    "works, and neither can be scraped": unknown(NOTHING, NOTHING),
+    "works, and its worker can't be scraped": unknown(worker=FAILS, since_s=14),
+    "its worker can be scraped for 20 s of 80": Situation(lambda t: works(0.07)(t) if t % (80 / 15) < 20 / 15 else None, once=()),
+    "its worker is gone, and counted by something else": ill(FAILS, WELL, queue=workers(lambda t: t < 8), stuck=NO_WORKER),
+    "its worker can't be scraped, taken for gone": ill(FAILS, stuck=UP_IS_NO_COUNT),
+    "one worker can't be scraped, and the other is idle": ill(FAILS, WELL, other=IDLE),
+    "the same, with `up` of both": Situation(FAILS, other=IDLE, stuck=STUCK + SCRAPED, once=(WELL, UNKNOWN)),
+    "deployed while a server is away": Situation(works(0.2), workers(lambda t: not 13 < t < 17), stuck=NO_WORKER),
+    "hangs before a counter exists": unknown(worker=silent),
+    "a first job of 200 s, before a counter exists": Situation(during(0, 200 / 15, silent, works(0.2)), once=(UNKNOWN, WELL)),
+    "the counter falls, as another process ends, and hangs": ill(
+        during(0, 12, both(works(0.2, 5, label='{worker="a"}'), works(0.2, label='{worker="b"}')),
+            works(0.2, 5, label='{worker="a"}')), WELL
     ),
-    "its worker is gone, and counted by something else": Situation(
-        both(queue_of(), lambda t: f"workers {int(t < 8)}\n"), FAILS, stuck=NO_WORKER, never=(), once=(WELL, ILL)
+    "an empty queue has no series": unknown(silent),
+    "the same, with `or vector(0)` while its exporter is up": Situation(IDLE, silent, recovered=EMPTY_IS_GONE),
+    "the same, and its exporter is down": unknown(NOTHING, recovered=EMPTY_IS_GONE),
+    "a depth that is no number": unknown(lambda _: "jobs NaN\n"),
+    "a counter that is no number": unknown(worker=lambda _: "done_total NaN\n"),
+    "two series": unknown(lambda _: 'jobs{pod="a"} 3\njobs{pod="b"} 3\n', stuck=NOT_SUMMED),
+    "partitions that take turns": unknown(lambda t: f'jobs{{partition="{int(t) % 3}"}} 3\n', stuck=NOT_SUMMED),
+    "a server that does not scrape the workers": unknown(worker=None),
+    "hangs, and the labels of both differ": unknown(
+        stuck='jobs{queue="${labels.queue}"} > 0 and increase(done_total{queue="${labels.queue}"}[4s]) == 0'
     ),
-    "its worker can't be scraped, taken for gone": Situation(queue_of(), FAILS, stuck=UP_IS_NO_COUNT, never=(), once=(ILL,)),
-    "one worker can't be scraped, and the other is idle": Situation(queue_of(), FAILS, other=IDLE, never=(), once=(WELL, ILL)),
-    "the same, with `up` of both": Situation(queue_of(), FAILS, other=IDLE, stuck=STUCK + SCRAPED, once=(WELL, UNKNOWN)),
-    "deployed while a server is away": Situation(
-        both(queue_of(), lambda t: f"workers {int(not 13 < t < 17)}\n"), works(0.2), stuck=NO_WORKER, once=(WELL,)
-    ),
-    "hangs before a counter exists": Situation(queue_of(), silent, never=(ILL, WELL), once=(UNKNOWN,)),
-    "a first job of 200 s, before a counter exists": Situation(
-        queue_of(), during(0, 200 / 15, silent, works(0.2)), once=(UNKNOWN, WELL)
-    ),
-    "the counter falls, as another process ends, and hangs": Situation(
-        queue_of(), during(0, 12, both(works(0.2, 5, label='{worker="a"}'), works(0.2, label='{worker="b"}')),
-            works(0.2, 5, label='{worker="a"}')), never=(), once=(WELL, ILL)
-    ),
-    "an empty queue has no series": Situation(silent, works(9, 0), never=(ILL, WELL), once=(UNKNOWN,)),
-    "the same, with `or vector(0)` while its exporter is up": Situation(
-        silent, works(9, 0), recovered=EMPTY_IS_GONE, once=(WELL,)
-    ),
-    "the same, and its exporter is down": Situation(
-        lambda _: None, works(9, 0), recovered=EMPTY_IS_GONE, never=(ILL, WELL), once=(UNKNOWN,)
-    ),
-    "a depth that is no number": Situation(lambda _: "jobs NaN\n", works(9, 0), never=(ILL, WELL), once=(UNKNOWN,)),
-    "a counter that is no number": Situation(queue_of(), lambda _: "done_total NaN\n", never=(ILL, WELL), once=(UNKNOWN,)),
-    "two series": Situation(
-        lambda _: 'jobs{pod="a"} 3\njobs{pod="b"} 3\n', works(9, 0), never=(ILL, WELL), once=(UNKNOWN,), stuck=NOT_SUMMED
-    ),
-    "partitions that take turns": Situation(
-        lambda t: f'jobs{{partition="{int(t) % 3}"}} 3\n', works(9, 0), never=(ILL, WELL), once=(UNKNOWN,), stuck=NOT_SUMMED
-    ),
-    "a server that does not scrape the workers": Situation(queue_of(), None, never=(ILL, WELL), once=(UNKNOWN,)),
-    "hangs, and the labels of both differ": Situation(
-        queue_of(), works(9, 0), never=(ILL, WELL), once=(UNKNOWN,),
-        stuck='jobs{queue="${labels.queue}"} > 0 and increase(done_total{queue="${labels.queue}"}[4s]) == 0',
-    ),
-    "pushed, and the pusher dies": Situation(queue_of(), DEAD_PUSHER, never=(), once=(WELL, ILL)),
-    "the same, with the age of the push": Situation(queue_of(), DEAD_PUSHER, stuck=STUCK + PUSHED, once=(WELL, UNKNOWN)),
-    "restarted, and healthy": Situation(queue_of(), restarted(works(0.2, since_s=RESTARTED_S)), never=()),
-    "restarted, and hangs again after 25 s": Situation(
-        queue_of(), restarted(works(0.2, RESTARTED_S + 25 / 15, RESTARTED_S)), never=()
-    ),
-    "restarted, and hangs after one job": Situation(queue_of(), restarted(works(1, RESTARTED_S + 1, RESTARTED_S)), never=()),
+    "pushed, and the pusher dies": ill(DEAD_PUSHER, WELL),
+    "the same, with the age of the push": Situation(DEAD_PUSHER, stuck=STUCK + PUSHED, once=(WELL, UNKNOWN)),
+    "restarted, and healthy": ill(restarted(works(0.2, since_s=RESTARTED_S))),
+    "restarted, and hangs again after 25 s": ill(restarted(works(0.2, RESTARTED_S + 25 / 15, RESTARTED_S))),
+    "restarted, and hangs after one job": ill(restarted(works(1, RESTARTED_S + 1, RESTARTED_S))),
 }  # fmt: skip
+"""Those that are restarted hang before."""
 
 
 PAGES = {"queues": {"job": "queues"}, "workers": {"job": "workers"}, "others": {"job": "workers", "instance": "other"}}

@@ -6,7 +6,7 @@ import calendar
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +47,7 @@ VHOSTS = ("/", "prod")
 
 @contextmanager
 def single_node(
-    folder: Path, patterns: Sequence[Pattern], *, version: str = HOST, lines: Sequence[str] = (), **how: float
+    folder: Path, patterns: Sequence[Pattern], *, version: str = HOST, lines: Sequence[str] = (), **how: Any
 ) -> Iterator[Town]:
     """These applications on a broker of their own, which speaks what they do."""
     (port,) = free_ports(1)
@@ -66,6 +66,7 @@ def town(
     for_s: float = 60.0,
     mqtt_port: int = 0,
     stuck_after_s: float = 30.0,
+    verify: Mapping[str, str] = VERIFY,
 ) -> Iterator[Town]:
     """These applications on a broker, with Unstick and the alerts; all is open when it is yielded."""
     for vhost in VHOSTS[1:]:
@@ -85,7 +86,8 @@ def town(
         scenes = [Scene(one, place) for one in patterns]
         jobs = [Job(id=job_id(one.name), name=f"restart-{one.name}", action=one.restart) for one in scenes]
         rundeck = stack.enter_context(Rundeck(*jobs))
-        unstick = Unstick(folder, _configure(rundeck.url, nodes[0].url, patterns, for_s), rabbitmq_password=PASSWORD).start()
+        file = configuration(rundeck.url, nodes[0].url, [_runbook(one, for_s, verify) for one in patterns], user=USER)
+        unstick = Unstick(folder, file | _guarded(patterns), rabbitmq_password=PASSWORD).start()
         stack.callback(unstick.stop)
         threads = [threading.Thread(target=one.run, daemon=True, name=one.name) for one in scenes]
         stack.callback(_close, place, threads)
@@ -96,17 +98,18 @@ def town(
         yield Town(scenes, unstick, alerts, for_s, time.time(), place, threads)
 
 
-def _configure(rundeck: str, rabbitmq: str, patterns: Sequence[Pattern], for_s: float) -> dict[str, Any]:
-    """A runbook for each. The storm guard stops what goes beyond those that must be restarted, and a person can be asked."""
+def _runbook(pattern: Pattern, for_s: float, verify: Mapping[str, str]) -> dict[str, Any]:
+    symptom = {"vhost": "${labels.vhost}", "queue": "${labels.queue}", "max_messages": 0, "for": f"{for_s:g}s"}
+    symptom |= {"users": [ADMIN[0]], **pattern.symptom}
+    book = runbook(pattern.name, symptom={"rabbitmq": symptom}, verify=verify)
+    book["restart"]["holder"] = {"option": "host", "allow": r"127\.0\.[1-9][0-9]{0,2}\.[0-9]{1,3}"}
+    return book
+
+
+def _guarded(patterns: Sequence[Pattern]) -> dict[str, Any]:
+    """The storm guard stops what goes beyond those that must be restarted, and a person can be asked."""
     stuck = sum(pattern.truth in (Truth.STUCK, Truth.ONE, Truth.LIKELY) for pattern in patterns)
-    books = []
-    for pattern in patterns:
-        symptom = {"vhost": "${labels.vhost}", "queue": "${labels.queue}", "max_messages": 0, "for": f"{for_s:g}s"}
-        symptom |= {"users": [ADMIN[0]], **pattern.symptom}
-        book = runbook(pattern.name, symptom={"rabbitmq": symptom}, verify=VERIFY)
-        book["restart"]["holder"] = {"option": "host", "allow": r"127\.0\.[1-9][0-9]{0,2}\.[0-9]{1,3}"}
-        books.append(book)
-    return configuration(rundeck, rabbitmq, books, user=USER) | {
+    return {
         "storm": {"targets": max(3, stuck + 1), "within": "10m"},
         "public_url": "https://unstick.example.com",
         "channels": {"console": {"type": "console", "approval_links": True}},

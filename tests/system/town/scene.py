@@ -65,6 +65,8 @@ class Pattern:
     """Whether each message is worked on at least once, or still there at the end: none may be lost."""
     loses: bool = False
     """What it holds when it is restarted is lost, as it acknowledged that before: this is counted, and no fault."""
+    survives: bool = False
+    """Its job ends nothing: it starts a process beside the one that hangs."""
 
 
 @dataclass
@@ -172,12 +174,12 @@ class Scene:
         if count:
             self._ask(put)
 
-    def flow(self, rate: float | Callable[[float], float], queue: str = "", make: Make | None = None) -> None:
+    def flow(self, rate: float, make: Make | None = None) -> None:
         """From now on this many messages a second."""
         to = self.place.publishers[self.pattern.vhost]
         if make:
-            to.messages[queue or self.queue] = make
-        to.rates[queue or self.queue] = rate if callable(rate) else lambda _since: rate
+            to.messages[self.queue] = make
+        to.rates[self.queue] = lambda _since: rate
 
     def _ask(self, do: Callable[[Any], Any]) -> None:
         for url in self._urls_from(self.pattern.home) * 20:
@@ -275,7 +277,8 @@ class Scene:
                 self._restart_only(host)
                 return
             other = self.other_after or next((one for one, _ in self._others), None)
-            self.leave()
+            if not self.pattern.survives:
+                self.leave()
             with suppress(Over):
                 if other:
                     self.enter(other)

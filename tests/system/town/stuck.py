@@ -146,6 +146,7 @@ _EACH: tuple[Pattern, ...] = (
     Pattern("held-deployed", Truth.STUCK, "the new release hangs at its first message",
         replaced(WORKS, HANGS, flow=2, away_s=10)),
     Pattern("held-sticky", Truth.STUCK, "one message hangs every worker", held(flow=1, then=replace(WORKS, hangs=hangs))),
+    Pattern("held-survives", Truth.STUCK, "its restart ends no connection", held(flow=1), survives=True),
     Pattern("held-before", Truth.LIKELY, "hung before anybody looked", hangs_at_once(HANGS, WORKS)),
     Pattern("unattended", Truth.STUCK, "the workers died", replaced(WORKS, None, 2, flow=2)),
     Pattern("unattended-quorum", Truth.STUCK, "the same on a quorum queue", replaced(WORKS, None, 2, flow=2), QUORUM),

@@ -14,7 +14,7 @@ from tests.system.town import nodes
 from tests.system.town.healthy import HEALTHY
 from tests.system.town.play import ALL, Town, read_cards, single_node, summary, town
 from tests.system.town.scene import Pattern, Scene, Truth
-from tests.system.town.stuck import STUCK, WORKS, hangs
+from tests.system.town.stuck import HANGS, STUCK, WORKS, hangs, hangs_at_once
 
 OPEN_S = 200.0
 """Stuck after half a minute, restarted after `for`, and a minute and a half for what would be a second restart."""
@@ -119,3 +119,24 @@ def test_who_does_not_come_back_after_the_brokers_restart(version, tmp_path):
         played.close()
     assert [len(scene.restarted) for scene in played.scenes] == [1, 1, 0]
     assert [scene.lost for scene in played.scenes] == [[]] * len(GONE)
+
+
+AT_THE_LIMIT = {"x-queue-type": "quorum", "x-delivery-limit": 0}
+NEVER = {"keeps": "never"}
+LIMITED = Pattern("limited", Truth.LIKELY, "", hangs_at_once(replace(HANGS, prefetch=5), WORKS), AT_THE_LIMIT, symptom=NEVER, counted=False)
+
+
+@pytest.mark.parametrize("version", [HOST, *VERSIONS], indirect=True)
+def test_what_the_broker_dropped_is_told(version, tmp_path):
+    """Five messages are held, and the next return drops them: asked in `auto` too; after the approval the outcome says so."""
+    with single_node(tmp_path, [LIMITED], version=version, for_s=10.0) as played:
+        unstick, (scene,) = played.unstick, played.scenes
+        card = unstick.until(lambda: unstick.cards("delivery limit 0"), within_s=60.0, what="the question")[-1]
+        assert scene.restarted == []
+        assert "a restart may make RabbitMQ drop the messages that are held" in " ".join(card.split())
+        unstick.approve(card, "the test")
+        outcome = unstick.until(lambda: unstick.outcomes("limited"), within_s=JUDGED_WITHIN_S, what="the outcome")[-1]
+        told = " ".join(unstick.cards("service=limited")[-1].split())
+    assert "RabbitMQ may have dropped or dead-lettered messages that came back too often" in told
+    assert "No action needed" not in told
+    assert (outcome["restarts"], len(scene.restarted)) == (1, 1)
