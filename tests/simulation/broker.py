@@ -191,8 +191,15 @@ class Queue(Course):
         step_s = for_s / 4
         said = [self._conditions(at - step_s * back, scrape_s) for back in range(5)]
         held = next((back for back, (stuck, _) in enumerate(said) if not stuck), len(said))
-        figures = QueueSnapshot(at + ahead_s, self.depth(at))
-        return Statement(at + ahead_s, RANGE * scrape_s, (held - 1) * step_s if held else None, said[0][1], figures)
+        last = next((back for back, (stuck, _) in enumerate(said) if stuck), 0)
+        return Statement(
+            at + ahead_s,
+            RANGE * scrape_s,
+            stuck_s=(held - 1) * step_s if held else None,
+            recovered=said[0][1],
+            free_s=last * step_s if last else None,
+            figures=QueueSnapshot(at + ahead_s, self.depth(at)),
+        )
 
     def _conditions(self, at: float, scrape_s: float) -> tuple[bool, bool]:
         """Whether it is stuck, and whether it works, by the scrapes of `range`; neither while the last one is missing."""

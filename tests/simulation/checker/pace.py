@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 from functions.adapters.symptoms.rabbitmq import to_queue
@@ -37,9 +38,13 @@ def check_pace(past: Past) -> list[Violation]:
 
 
 def _restarted_late(past: Past) -> list[Violation]:
-    """Where nothing gets in the way, what is stuck is restarted soon after it stood still for all of `for`."""
+    """Where nothing but the chat gets in the way, what is stuck is restarted soon after it stood still for all of `for`."""
     world = past.world
-    free = world.faults == Faults() and world.options >= UNDISTURBED and world.broker.monitoring
+    free = (
+        replace(world.faults, chat_down=0.0, chat_lost=0.0) == Faults()
+        and world.options >= UNDISTURBED
+        and world.broker.monitoring
+    )
     many = len({answer.alert.labels["app"] for answer in world.answered}) > world.rules.storm_targets
     if not free or many or world.pauses or world.rundeck.one_at_a_time:
         return []

@@ -123,7 +123,9 @@ def test_who_does_not_come_back_after_the_brokers_restart(version, tmp_path):
 
 AT_THE_LIMIT = {"x-queue-type": "quorum", "x-delivery-limit": 0}
 NEVER = {"keeps": "never"}
-LIMITED = Pattern("limited", Truth.LIKELY, "", hangs_at_once(replace(HANGS, prefetch=5), WORKS), AT_THE_LIMIT, symptom=NEVER, counted=False)
+LIMITED = Pattern(
+    "limited", Truth.LIKELY, "", hangs_at_once(replace(HANGS, prefetch=5), WORKS), AT_THE_LIMIT, symptom=NEVER, counted=False
+)
 
 
 @pytest.mark.parametrize("version", [HOST, *VERSIONS], indirect=True)
