@@ -57,18 +57,12 @@ def test_each_restart_is_a_span_and_the_outcome_a_point(httpserver: HTTPServer, 
 
 
 def test_a_restart_by_hand_is_called_that() -> None:
-    """An adopted execution without a tag of ours; a start for later, or one that the job refused, is none."""
+    """An adopted execution without a tag of ours; a start for later is none."""
     by_hand = replace(RECORD, incident=replace(RECORD.incident, tries=(), execution=Execution("5", "", "succeeded", NOW - 60)))
     first, _ = annotations.rows(by_hand, rules())
     assert first["text"] == "restart by hand: service=mail-delivery (execution 5, succeeded)"
     assert first["time"] == first["timeEnd"]
     waiting = Execution("5", "", "scheduled", scheduled=True)
-    tries = (PastAttempt("7f3a.0", LATE, "refused_late"), PastAttempt("7f3a.1", waiting, "failed"))
-    rows = annotations.rows(replace(RECORD, incident=replace(RECORD.incident, tries=tries)), rules())
-    assert [row["text"] for row in rows] == [
-        "restart: service=mail-delivery (execution 1847, succeeded)",
-        "escalated (failing): service=mail-delivery",
-    ]
     none = annotations.rows(replace(RECORD, incident=replace(RECORD.incident, tries=(), execution=waiting)), rules())
     assert [row["text"] for row in none] == ["escalated (failing): service=mail-delivery"]
 

@@ -289,28 +289,9 @@ def test_hostile_header_is_refused(header, value):
 
 
 @pytest.mark.parametrize(
-    "credentials",
-    ["", "====", "Z3JhZmFuYQ==", "Z3JhZmFuYTpwYXNzOndvcmQ", "Z3JhZmFuYTpwYXNzOndvcmR=", "Z3Jh ZmFuYTpwYXNzOndvcmQ=",
-        "grafana:pass:word", "\xff\xfe", "A" * 1_000_000],
-)  # fmt: skip
-def test_odd_base64_is_refused(credentials):
-    """Only the one right way to write user and password passes: no missing padding, no spare bits, nothing around it."""
-    right = "Z3JhZmFuYTpwYXNzOndvcmQ="
-    authenticate(ALL_WAYS, {"Authorization": f"Basic {right}"}, b"", NOW)
-    refusal(ALL_WAYS, {"Authorization": f"Basic {credentials}"}, b"", NOW)
-    refusal(ALL_WAYS, {"Authorization": f"Basic{right}"}, b"", NOW)
-
-
-@pytest.mark.parametrize(
     "stamp", ["١٧٩٥٥٦١٦٧٨", "１７９５５６１６７８", "1_795_561_678", " 1795561678", "1795561678\n", "-1", "1e9", "1" * 5000]
 )
 def test_timestamp_in_other_writing_is_refused_even_if_signed(stamp):
     """What Python would read as a number, but Grafana would never write, is no timestamp."""
     with pytest.raises(BadRequest, match="must be Unix seconds"):
         authenticate(ALL_WAYS, signed("hmac secret two", b"{}", stamp), b"{}", NOW)
-
-
-@pytest.mark.parametrize("now", [-1e300, float("inf"), float("nan")])
-def test_a_clock_gone_mad_lets_nobody_in(now):
-    """Whatever the clock says, a timestamp that can't be shown to be fresh is refused."""
-    refusal(ALL_WAYS, {SIGNATURE: "f" * 64, TIMESTAMP: "1795561678"}, b"{}", now)

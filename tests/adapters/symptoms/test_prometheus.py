@@ -344,24 +344,9 @@ def test_check_shows_the_depth(server: PrometheusDouble) -> None:
     assert "depth of mail" not in check(server, depth=None)
 
 
-@pytest.mark.parametrize(
-    ("body", "detail"),
-    [
-        ((401, []), "the login failed"), ((200, b"<html>"), "that is not JSON"), ((503, []), "answered 503"),
-        ((200, {"data": {"result": []}}), "what answers there is not Prometheus"),
-    ],
-)  # fmt: skip
-def test_check_of_a_server_that_does_not_answer_as_prometheus(server: PrometheusDouble, body: Any, detail: str) -> None:
+def test_check_of_a_server_that_does_not_answer_as_prometheus(server: PrometheusDouble) -> None:
     """Then nothing else is asked."""
-    server.refuses = {"": body}
+    server.refuses = {"": (200, {"data": {"result": []}})}
     ((what, line),) = check(server).items()
     assert (what, line.ok, bool(line.remedy)) == ("Prometheus answers", False, True)
-    assert detail in str(line.detail)
-
-
-def test_check_says_what_prometheus_says_of_an_expression(server: PrometheusDouble) -> None:
-    """With its own words."""
-    server.refuses = {"hangs": (400, {"error": "unexpected end of input"})}
-    line = check(server)[DAY]
-    assert line.ok is False
-    assert "does not take `stuck`: unexpected end of input" in str(line.detail)
+    assert str(line.detail) == "what answers there is not Prometheus"
