@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask, Response, request
+from flask import Request, Response
 from msgspec.structs import replace
 from werkzeug.test import Client, TestResponse
 
@@ -137,26 +137,20 @@ class StuckMail:
     def pause(self, reason: str) -> None:
         self.ports.store.save("pause", encode(Pause(reason, "h.tanaka", time.time())), generation=None, due=None, timeout_s=5)
 
-    def app(self) -> Flask:
+    def app(self) -> Any:
         """The pages for people behind HTTP, as the webhook hands them on."""
-        app = Flask("unstick-test")
 
-        @app.route(
-            "/",
-            defaults={"path": ""},
-            methods=["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"],
-            provide_automatic_options=False,
-        )
-        @app.route("/<path:path>", methods=["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"], provide_automatic_options=False)
-        def answer(path: str) -> tuple[str, int, Mapping[str, str]] | Response:
-            if path.startswith("incidents"):
-                return incidents.respond(request, self.ports)
-            return answers.respond(request, self.ports) if path.startswith("approve") else Response("", 404)
+        @Request.application
+        def answer(asked: Request) -> Response:
+            pages = {"incidents": incidents.respond, "approve": answers.respond}
+            respond = pages.get(asked.path.strip("/").partition("/")[0], lambda *_: ("", 404, {}))
+            shown = respond(asked, self.ports)
+            return shown if isinstance(shown, Response) else Response(*shown)
 
-        return app
+        return answer
 
     def client(self) -> Client:
-        return self.app().test_client()
+        return Client(self.app())
 
 
 def words(page: TestResponse) -> str:
