@@ -310,7 +310,7 @@ def clear_escalation_if_healthy(turn: Turn, runbook: Runbook | None) -> None:
     if document.escalation is None or runbook is None:
         return
     queues = (*document.escalation.queues, *(document.incident.queues if document.incident else ()))
-    if queues and all(looks_well(runbook.recovered, turn.snapshot_of(state)) for state in queues):
+    if queues and all(looks_well(runbook, turn.snapshot_of(state)) for state in queues):
         turn.document = replace(document, escalation=None)
 
 

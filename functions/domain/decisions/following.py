@@ -110,7 +110,7 @@ def _started_at(incident: Incident) -> float:
 
 def _say_if_healthy(turn: Turn) -> Phrase:
     queues = turn.incident.queues
-    well = all(looks_well(turn.runbook_of(state).recovered, turn.snapshot_of(state)) for state in queues)
+    well = all(looks_well(turn.runbook_of(state), turn.snapshot_of(state)) for state in queues)
     return Text("the queue looks healthy") if queues and well else ""
 
 

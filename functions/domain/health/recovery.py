@@ -9,7 +9,17 @@ from msgspec.structs import replace
 
 from functions.domain.health.looks import note_snapshot
 from functions.domain.health.rows import Terms, Trust, find_held
-from functions.domain.health.samples import RECENT_S, SETTLED_S, drop_gaps, has_risen, rise_within, spacing_s, still_s
+from functions.domain.health.samples import (
+    RECENT_S,
+    SETTLED_S,
+    drop_gaps,
+    has_risen,
+    rise_within,
+    rises_in_both_halves,
+    spacing_s,
+    still_s,
+    within,
+)
 from functions.domain.model.codes import Verdict
 from functions.domain.model.incidents import AfterRestart, QueueState
 from functions.domain.model.observations import Channel, QueueSnapshot, Reading, Statement, Unknown
@@ -41,12 +51,11 @@ def judge_recovery(runbook: Runbook, snapshot: Reading, state: QueueState, since
     consumers = _count_consumers(snapshot, state.before, after, age_s)
     # A restart that may have cost messages is not judged before their returns are counted.
     may_lose = state.before is not None and state.before.returns is not None
-    empty = is_well(runbook.recovered, snapshot.depth, consumers, polled=state.looks.polled)
-    well = empty or _works_again(runbook, snapshot, state, after, consumers, age_s)
+    well = is_well(runbook.recovered, snapshot.depth, consumers, polled=state.looks.polled)
+    well = well or (age_s >= runbook.symptom.for_s + SETTLED_S and keeps_moving(runbook, snapshot))
     same_oldest = bool(snapshot.depth) and _has_same_oldest(runbook.symptom, state.before, snapshot.head_at)
     well = well and not same_oldest and (age_s >= SETTLED_S or not may_lose)
-    # What need not be empty may hang again, which shows after `for`.
-    after = _note_well(after, at, runbook.verify.every_s if empty else runbook.symptom.for_s + SETTLED_S, well=well)
+    after = _note_well(after, at, runbook.verify.every_s, well=well)
     after = replace(after, survivor=_find_survivor(state, snapshot, age_s, at))
     held_again, same_again = (0, False) if well else find_held_again(runbook, snapshot, replace(state, after=after), since, age_s)
     after = replace(after, held_again=held_again, same_again=same_again, connected=snapshot.consumers)
@@ -62,7 +71,7 @@ def _judge_statement(runbook: Runbook, said: Statement, state: QueueState, at: f
     """A condition counts once all that it looks back on is after the restart, and twice once none of it is the same."""
     after, for_s = state.after, runbook.symptom.for_s
     state = note_snapshot(state, said)
-    well = looks_well(runbook.recovered, said) and age_s >= said.range_s
+    well = looks_well(runbook, said) and age_s >= said.range_s
     if well and after.well_at is not None and at - after.well_at < said.range_s:
         return state
     after = _note_well(after, at, runbook.verify.every_s, well=well)
@@ -108,11 +117,24 @@ def is_well(recovered: Recovered, depth: int, consumers: int | None, *, polled: 
     return depth <= recovered.max_messages and are_enough(recovered, consumers, polled=polled)
 
 
-def looks_well(recovered: Recovered, snapshot: Reading | None) -> bool:
+def looks_well(runbook: Runbook, snapshot: Reading | None) -> bool:
     """Whether this reading, by itself, shows a working queue."""
     if isinstance(snapshot, Statement):
         return snapshot.recovered and snapshot.stuck_s is None
-    return isinstance(snapshot, QueueSnapshot) and is_well(recovered, snapshot.depth, snapshot.consumers, polled=snapshot.polled)
+    if not isinstance(snapshot, QueueSnapshot):
+        return False
+    empty = is_well(runbook.recovered, snapshot.depth, snapshot.consumers, polled=snapshot.polled)
+    return empty or keeps_moving(runbook, snapshot)
+
+
+def keeps_moving(runbook: Runbook, snapshot: QueueSnapshot) -> bool:
+    """Whether messages were acknowledged through all of `for`, and nobody holds any without work: a backlog may stay."""
+    for_s, present = runbook.symptom.for_s, are_enough(runbook.recovered, snapshot.consumers, polled=snapshot.polled)
+    if not present or snapshot.channels is None or snapshot.blind is not None or snapshot.unseen is not None:
+        return False
+    holding = (channel for channel in snapshot.channels if channel.is_holding)
+    moves = rises_in_both_halves(within(drop_gaps(snapshot.ack_samples), for_s)) if snapshot.ack_samples else False
+    return moves and all(still_s(channel.work) < for_s / 2 for channel in holding)
 
 
 def are_enough(recovered: Recovered, consumers: int | None, *, polled: bool) -> bool:
@@ -133,24 +155,6 @@ def _has_same_oldest(symptom: Symptom, before: QueueSnapshot | None, head_at: fl
     if symptom.oldest_s is None or before is None or before.head_at is None:
         return False
     return head_at == before.head_at and before.at - before.head_at > symptom.oldest_s
-
-
-def _works_again(
-    runbook: Runbook, snapshot: QueueSnapshot, state: QueueState, after: AfterRestart, consumers: int | None, age_s: float
-) -> bool:
-    """Where one consumer of several hung, so that the queue need not be empty: it is gone or moves, and each consumer has done
-    something since the restart, and in the last `for`."""
-    before = state.before.consumers if state.before is not None else None
-    several = bool(state.held_by) and (before or 0) > len(state.held_by)
-    if not several or snapshot.channels is None or snapshot.unseen is not None or age_s < SETTLED_S or after.moved_at is None:
-        return False
-    for channel in snapshot.channels:
-        if channel.held and channel.work:
-            # A first delivery is no work.
-            finished = channel.work[-1][1] > channel.counted or channel.counted > channel.held
-            if not finished or still_s(channel.work) >= min(age_s - SETTLED_S, runbook.symptom.for_s):
-                return False
-    return (consumers or 0) >= runbook.recovered.min_consumers
 
 
 def find_held_again(runbook: Runbook, snapshot: QueueSnapshot, state: QueueState, since: Since, age_s: float) -> tuple[int, bool]:

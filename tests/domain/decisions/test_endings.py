@@ -20,7 +20,7 @@ from functions.domain.model.events import (
 )
 from functions.domain.model.incidents import Document, Hold, PastAttempt, QueueState
 from functions.domain.model.messages import Message
-from functions.domain.model.observations import Observation, Pause, QueueSnapshot, Unknown
+from functions.domain.model.observations import Channel, Observation, Pause, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Freeze, Limits
 from tests.support.worlds.scenes import (
     MAIL,
@@ -327,6 +327,16 @@ def about_post(document: Document) -> Document:
     queue = QueueState(POST, "mail", NOW)
     asked = incident(Phase.ASKED, id="inc-2", restarts=1, attempt=1, nonce="n", expires_at=NOW, queues=(queue,))
     return replace(document, incident=asked, due=NOW)
+
+
+def test_an_escalation_ends_where_a_backlog_stays_and_moves():
+    """Otherwise it would never end, and the next real hang would not be restarted."""
+    at = NOW + AGAIN_S
+    counter = tuple((at - age, 1000 - age) for age in range(120, -1, -5))
+    moving = snapshot(50, at=at, acks=5, ack_samples=counter)
+    assert woken(escalated(), at, seen(now=at, mail=moving), PUBLIC).document.escalation is None
+    hung = replace(moving, channels=(Channel("c", held=1, counted=1, work=tuple((when, 7) for when, _ in counter)),), unacked=1)
+    assert woken(escalated(), at, seen(now=at, mail=hung), PUBLIC).document.escalation is not None
 
 
 def test_an_escalation_of_another_queue_keeps_the_first():
