@@ -26,7 +26,7 @@ from testbed.alerting import PACKAGES, alerting
 from testbed.broker import Broker, consumer
 from testbed.debian import ensure
 from testbed.doubles.rundeck import Job, Rundeck
-from testbed.unstick_process import Unstick, configuration, job_id, runbook
+from testbed.unstick_process import IN_AUTO, Unstick, configuration, job_id, runbook
 from testbed.workers.stuck_application import Application
 
 LIMITS_S = {30: 50.0, 60: 80.0}
@@ -200,7 +200,7 @@ def _unstick(folder: Path, broker: Broker, rundeck: Rundeck, waits: Mapping[str,
 
 
 def _runbook(name: str, for_s: int, **more: Any) -> dict[str, Any]:
-    symptom = {"rabbitmq": {"vhost": "${labels.vhost}", "queue": "${labels.queue}", "for": f"{for_s}s"} | more}
+    symptom = {"rabbitmq": IN_AUTO | {"for": f"{for_s}s"} | more}
     match = ['alertname=~"RabbitMQQueue(Maybe)?Stuck"', f'service="{_service(name)}"']
     return runbook(_service(name), match=match, symptom=symptom, verify=VERIFY, recovered=FEW if more else {})
 

@@ -18,8 +18,7 @@ from pathlib import Path
 import yaml
 
 from demo.mail_server import MailServer
-from demo.queues import MAIL_USER, PASSWORD, USER, WORKERS, Queues, Worker
-from testbed.broker import ADMIN
+from demo.queues import PASSWORD, USER, WORKERS, Queues, Worker
 from testbed.doubles.rundeck import INCIDENT, OWN, Job, Option, Rundeck
 from testbed.patience import PATIENCE_S
 from testbed.unstick_process import HELPED, ROOT, SHORT, Unstick, configuration, job_id, runbook
@@ -144,7 +143,7 @@ def start_rundeck(stack: ExitStack, application: Application) -> Rundeck:
 def start_unstick(stack: ExitStack, folder: Path, queues: Queues, rundeck: Rundeck, *, helps: bool) -> Unstick:
     """Unstick under functions-framework, with a runbook whose minutes are seconds."""
     mail = runbook(SERVICE, verify=HELPED if helps else SHORT, root_cause="https://tracker.example.com/MAIL-123")
-    mail["symptom"]["rabbitmq"] |= {"for": f"{FOR_S:g}s", "users": [ADMIN[0], MAIL_USER]}
+    mail["symptom"]["rabbitmq"]["for"] = f"{FOR_S:g}s"
     mail["restart"]["holder"] = {"option": "host", "allow": HOSTS}
     options = {"process": Path(PROGRAM).name, "host": "${holder.host}"}
     mail["evidence"] = {"job": EVIDENCE_JOB, "options": options, "allow": {"host": HOSTS}, "within": "1m"}

@@ -29,7 +29,7 @@ import yaml
 
 from functions.config.current import encode_prebuilt, prebuilt_path
 from functions.config.loader import load_config
-from testbed.broker import free_ports
+from testbed.broker import ADMIN, free_ports
 from testbed.patience import PATIENCE_S, wait_until
 from testbed.process import Server
 
@@ -54,6 +54,10 @@ ENDED_WITHIN_S = 150.0
 # --- configuration -----------------------------------------------------------------------------------------------------
 
 
+IN_AUTO = {"vhost": "/", "queue": "${labels.queue}", "users": [ADMIN[0], "mail"]}
+"""What `mode: auto` needs beside `for`: the users of real brokers' workers, and of the stand-in's."""
+
+
 def job_id(service: str) -> str:
     """A job of its own for each service, so that one restart keeps no other waiting."""
     digits = hashlib.sha256(service.encode()).hexdigest()
@@ -71,9 +75,7 @@ def runbook(service: str, **changes: Any) -> dict[str, Any]:
             "options": {"service": "${labels.service}"},
             "allow": {"service": "[a-z0-9][a-z0-9-]{0,39}"},
         },
-        "symptom": {
-            "rabbitmq": {"vhost": "${labels.vhost}", "queue": "${labels.queue}", "max_messages": 0, "for": "6s", "keeps": "never"}
-        },
+        "symptom": {"rabbitmq": IN_AUTO | {"for": "6s", "keeps": "never"}},
         "verify": HELPED,
         "notify": ["console"],
         "escalate": ["console"],

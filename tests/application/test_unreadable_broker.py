@@ -7,10 +7,10 @@ import time
 import pytest
 
 from functions.application import observe
-from testbed.unstick_process import runbook
+from testbed.unstick_process import IN_AUTO, runbook
 from tests.support.worlds.one_machine import Place
 
-MINUTE = {"rabbitmq": {"vhost": "${labels.vhost}", "queue": "${labels.queue}", "for": "60s"}}
+MINUTE = {"rabbitmq": IN_AUTO | {"for": "60s"}}
 
 
 @pytest.fixture

@@ -99,13 +99,13 @@ ANNOTATED = {"auth": HMAC, "annotations": {"url": "http://127.0.0.1:1", "token":
 
 
 def looks_at(**keys: str) -> list[dict[str, Any]]:
-    return [runbook("mail-delivery", symptom={"rabbitmq": keys})]
+    return [runbook("mail-delivery", mode="observe", symptom={"rabbitmq": keys})]
 
 
 CONFIGURED = [
     # runbooks, other keys, the command's labels, the line, whether it is right, and a part of what it says
-    ([], {}, ["queue"], "rabbitmq: the queue", None, "missing here: the label vhost"),
-    ([], {}, [], "rabbitmq: the queue", None, "--label vhost=... --label queue=..."),
+    (looks_at(), {}, ["queue"], "rabbitmq: the queue", None, "missing here: the label vhost"),
+    (looks_at(), {}, [], "rabbitmq: the queue", None, "--label vhost=... --label queue=..."),
     (looks_at(vhost="/", queue="not.there"), {}, [], "rabbitmq: RabbitMQ queue 'not.there' in vhost '/'", False, ""),
     (looks_at(vhost="/"), {}, [], "rabbitmq: queues in vhost /", True, ""),
     (looks_at(vhost="mial"), {}, [], "rabbitmq: queues in vhost mial", False, ""),
@@ -190,6 +190,7 @@ def test_the_table_has_marks_and_remedies(here: Line) -> None:
 def with_holder(here: Line, hostname: str) -> None:
     """Two nodes of consumers, of which one has this attribute, and a job that can be limited to one of them."""
     book = runbook("mail-delivery")
+    (book,) = looks_at()
     book["restart"]["holder"] = {"option": "host", "allow": r"10\.0\.3\.[0-9]{1,3}"}
     here.configured(book)
     (job,) = [one for one in here.rundeck.state.jobs.values() if one.id == book["restart"]["job"]]
@@ -247,11 +248,11 @@ def test_hosts_of_consumers_are_compared_with_those_that_a_command_may_get(here:
 
 def test_what_is_only_likely_to_hang_is_told_ahead(here: Line) -> None:
     """Where nobody can be asked, and who could choose the host."""
-    book = looks_at(vhost="${labels.vhost}", queue="${labels.queue}")[0]
-    here.configured(book)
+    here.configured(runbook("mail-delivery"))
     lines = findings(here, *MAIL, code=0)
     (nobody,) = (line for name, line in lines.items() if name.endswith("mail-delivery: people can be asked"))
     assert (nobody["ok"], nobody["remedy"]) == (None, "Set `public_url`.")
+    (book,) = looks_at()
     book["restart"]["holder"] = {"option": "host", "allow": "10[.]0[.]3[.][0-9]+"}
     here.configured(book)
     lines = findings(here, *MAIL, code=1)

@@ -118,7 +118,7 @@ MISTAKES = [
     (["send", FIRING, "http://127.0.0.1:1/"], 1, "connection refused"),
     (["send", FIRING, "http://127.0.0.1:1/", "--as", "bearer"], 1, "has no bearer"),
     (["send", "none.json", "http://127.0.0.1:1/"], 2, "no such file"),
-    (["send", "--example", "service=mail-delivery", "http://127.0.0.1:1/"], 2, "Add: vhost=... queue=..."),
+    (["send", "--example", "service=mail-delivery", "http://127.0.0.1:1/"], 2, "Add: queue=..."),
 ]
 
 

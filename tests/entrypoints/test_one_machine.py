@@ -24,6 +24,7 @@ def test_the_least_configuration_serves_the_whole_way(place, monkeypatch):
     written = (ROOT / "examples" / "one-queue.yaml").read_text(encoding="utf-8")
     with Rundeck(Job(id="11111111-1111-4111-8111-111111111111", action=lambda _: queue.set(**empty))) as rundeck:
         own = {"127.0.0.1:4440": rundeck.url[7:], "127.0.0.1:15672": place.rabbit.url[7:], "mode: observe": "mode: auto"}
+        own["{rabbitmq: {}}"] = "{rabbitmq: {vhost: /, users: [mail], for: 60s}}"
         for shipped, value in own.items():
             assert shipped in written
             written = written.replace(shipped, value)

@@ -143,7 +143,7 @@ def test_a_former_archive_is_deployed_with_its_configuration(deployed: Project) 
     """By the page's two lines: program and configuration of then, whatever lies in the repository now."""
     former = deployed.state()["outputs"]["deployment"]["value"]["archive"]
     shutil.copy(deployed.folder / "build" / "unstick.zip", deployed.cloud / "former.zip")
-    deployed.change("unstick.production.yaml", "mode: observe", "mode: auto")
+    deployed.change("unstick.production.yaml", "mode: observe", "mode: approve")
     assert deployed.deploy()[0] == 0
     assert deployed.state()["outputs"]["deployment"]["value"]["archive"] != former
     deployed.type(block("gcloud storage cp"))

@@ -46,7 +46,7 @@ runbooks:
     mode: {mode}
     approvers: {approvers}
     restart: {{job: {job}, options: {{service: '${{labels.service}}'}}, allow: {{service: '[a-z0-9][a-z0-9-]{{0,39}}'}}}}
-    symptom: {{rabbitmq: {{}}}}
+    symptom: {{rabbitmq: {{vhost: /, users: [mail], for: 60s}}}}
     root_cause: https://tracker.example.com/MAIL-123
 """
 SECRETS = {"T_GRAFANA": "g" * 32, "T_RUNDECK": TOKEN, "T_RABBIT": "secret", "T_KEY": "k" * 32, "T_MACHINE": "m" * 32}

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from testbed.broker import ADMIN, HOST, PLUGINS, Broker, broker, free_ports
+from testbed.broker import HOST, PLUGINS, Broker, broker, free_ports
 from testbed.doubles.rundeck import Job, Rundeck
-from testbed.unstick_process import Unstick, configuration, job_id, runbook
+from testbed.unstick_process import IN_AUTO, Unstick, configuration, job_id, runbook
 from testbed.workers.crew import Publisher
 from testbed.workers.relay import Relay
 from tests.system.town.alerts import DirectAlerts
@@ -99,8 +99,7 @@ def town(
 
 
 def _runbook(pattern: Pattern, for_s: float, verify: Mapping[str, str]) -> dict[str, Any]:
-    symptom = {"vhost": "${labels.vhost}", "queue": "${labels.queue}", "max_messages": 0, "for": f"{for_s:g}s"}
-    symptom |= {"users": [ADMIN[0]], **pattern.symptom}
+    symptom = IN_AUTO | {"vhost": pattern.vhost, "for": f"{for_s:g}s"} | pattern.symptom
     book = runbook(pattern.name, symptom={"rabbitmq": symptom}, verify=verify)
     book["restart"]["holder"] = {"option": "host", "allow": r"127\.0\.[1-9][0-9]{0,2}\.[0-9]{1,3}"}
     return book
