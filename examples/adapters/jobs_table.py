@@ -30,6 +30,8 @@ QUERY = """SELECT count(*), count(done_at), max(done_at), min(CASE WHEN done_at 
 class Symptom(Struct, frozen=True, rename=key):
     """The keys of `symptom: {jobs_table: ...}` in a runbook."""
 
+    NEEDED_BY_AUTO: ClassVar[Mapping[str, str]] = {}
+
     queue: Annotated[str, written("template")] = "${labels.queue}"
     """The value in the column `queue`."""
     for_s: Annotated[float, duration(1, 3600)] = 60.0

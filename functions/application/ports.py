@@ -103,6 +103,9 @@ class Query(Struct, frozen=True):
 class SymptomKeys(Protocol):
     """A symptom's keys in a runbook: a frozen Struct."""
 
+    NEEDED_BY_AUTO: ClassVar[Mapping[str, str]]
+    """The keys that `mode: auto` needs written out, without labels: what to write, and why."""
+
     def to_symptom(self) -> Symptom:
         """Convert to the domain's Symptom."""
 

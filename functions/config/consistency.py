@@ -7,7 +7,7 @@ from functions.config.settings import LOCAL, Auth, File, adapter_names, load_ada
 from functions.config.validation import Path, adapter_schema, describe, file_schema, read
 from functions.domain.decisions.matching import HOLDER_HOST, template_labels
 from functions.domain.model.codes import Mode
-from functions.domain.model.runbooks import OWN_OPTIONS, EvidenceJob, Recovered, Restart, Runbook, Symptom
+from functions.domain.model.runbooks import OWN_OPTIONS, EvidenceJob, Recovered, Restart, Runbook
 from functions.domain.texts.patterns import full_match, mask
 from functions.runtime.structs import convert
 
@@ -25,7 +25,7 @@ def find_inconsistencies(top: Mapping[str, Any], file: File, *, on_cloud_run: bo
         if (first := names.setdefault(runbook.name, n)) != n:
             yield (*here, "name"), "is the name of another runbook too", f"Rename it; the first is runbooks[{first}]"
         written = top["runbooks"][n]["symptom"]
-        for place, what, remedy in (*_check_symptom(written, runbook.symptom), *_check_runbook(runbook, top, restarting)):
+        for place, what, remedy in (*_check_symptom(written, runbook), *_check_runbook(runbook, top, restarting)):
             yield (*here, *place), what, remedy
 
 
@@ -73,13 +73,17 @@ def _check_channels(file: File) -> Mistakes:
                 yield (*place, n), "names no channel", remedy
 
 
-def _check_symptom(written: Mapping[str, Any], symptom: Symptom) -> Mistakes:
+def _check_symptom(written: Mapping[str, Any], runbook: Runbook) -> Mistakes:
     for kind, keys in written.items():
-        settings = convert(read(keys, adapter_schema("runbook/symptoms", kind)), load_adapter("symptoms", kind).Keys)
+        known = load_adapter("symptoms", kind).Keys
+        settings = convert(read(keys, adapter_schema("runbook/symptoms", kind)), known)
         for key, what, remedy in settings.find_mistakes():
             yield ("symptom", kind, key), what, remedy
-        if "for_at_most" in keys and symptom.for_at_most_s < symptom.for_s:
+        if "for_at_most" in keys and runbook.symptom.for_at_most_s < runbook.symptom.for_s:
             yield ("symptom", kind, "for_at_most"), "is shorter than `for`", "Lengthen it; as long as `for`, nothing is learned"
+        for key, remedy in known.NEEDED_BY_AUTO.items() if runbook.mode is Mode.AUTO else ():
+            if not keys.get(key) or template_labels(str(keys[key])):
+                yield ("symptom", kind, key), "must be written out for `mode: auto`", remedy
 
 
 def _check_runbook(runbook: Runbook, top: Mapping[str, Any], restarting: set[str]) -> Mistakes:

@@ -84,6 +84,13 @@ def test_a_longer_for_needs_no_for_at_most(keys, at_most_s):
     assert symptom.learns == (at_most_s > symptom.for_s)
 
 
+def test_auto_says_whose_consumers_where_and_how_long():
+    """The queue may come with the alert, and Prometheus' conditions say all of it themselves."""
+    assert parse_config(in_auto(queue="'${labels.queue}'")).rules.runbooks["mail"].symptom.users == ("mail",)
+    prometheus = in_runbook("symptom: {prometheus: {stuck: a, recovered: b}}") + "\n    mode: auto\nprometheus: {url: http://p}"
+    assert parse_config(prometheus).rules.runbooks["mail"].mode is Mode.AUTO
+
+
 def test_a_local_store_settles_scheduler_and_signing_key(tmp_path):
     """Both lie beside it: one path is enough for one machine. A remote store settles neither."""
     path = tmp_path / "unstick.db"
@@ -247,6 +254,15 @@ RUNBOOK = [
 ]  # fmt: skip
 
 
+AUTO = {"vhost": "/", "users": "[mail]", "for": "1m"}
+
+
+def in_auto(**changes: str | None) -> str:
+    """`mode: auto`, and the symptom with these keys beside or instead of what it needs."""
+    keys = ", ".join(f"{key}: {value}" for key, value in (AUTO | changes).items() if value is not None)
+    return in_runbook(f"symptom: {{rabbitmq: {{{keys}}}}}") + "\n    mode: auto"
+
+
 def in_runbook(line: str) -> str:
     """The line in the place of the runbook's own with its key, or below it."""
     replaced = re.sub(rf"    {line.partition(':')[0]}: .*\n", "", MINIMAL)
@@ -258,6 +274,9 @@ ROWS = [
     *((text := in_runbook(line), text.count("\n") + 1, f"runbooks[0].{place}", what) for line, place, what in RUNBOOK),
     (in_runbook("symptom: {prometheus: {stuck: a, recovered: b}}") + "\n    recovered: {min_consumers: 0}\nprometheus: {url: http://p}",
         13, "runbooks[0].recovered", "does nothing beside the symptom's own"),
+    *((in_auto(**{key: None}), 12, f"runbooks[0].symptom.rabbitmq.{key}", "for `mode: auto`. ") for key in AUTO),
+    (in_auto(users="[]"), 12, "runbooks[0].symptom.rabbitmq.users", "must be written out"),
+    (in_auto(vhost="'v-${labels.tenant}'"), 12, "runbooks[0].symptom.rabbitmq.vhost", "must be written out"),
 ]  # fmt: skip
 
 

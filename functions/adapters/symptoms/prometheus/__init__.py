@@ -45,6 +45,8 @@ HARMLESS = "PromQL info"  # prefix of warnings that don't mean missing data
 class Symptom(Struct, frozen=True, rename=key):
     """The keys of `symptom: {prometheus: ...}` in a runbook."""
 
+    NEEDED_BY_AUTO: ClassVar[Mapping[str, str]] = {}
+
     stuck: Annotated[str, written("template")]
     """PromQL of one series that is there while the queue is stuck. Put `${labels.NAME}` inside quotes."""
     recovered: Annotated[str, written("template")]

@@ -19,11 +19,18 @@ from functions.runtime.text import Text, named
 SYSTEM = "rabbitmq"
 MAX_BYTES = 255  # names of queues and vhosts are AMQP short strings
 DEFAULT_VHOST = "/"
+NEEDED_BY_AUTO = {
+    "vhost": "Name it, as in `vhost: /`: by a label, whoever has any vhost can declare the queue there and have yours restarted",
+    "users": "Name the application's own, as in `users: [mail]`: others would have it restarted by holding one message",
+    "for": "Write how long the application may stand still, as in `for: 60s`: while a job takes longer, it is restarted",
+}
 UNNAMEABLE = frozenset({"", ".", ".."})  # `.` and `..` mean other paths to every HTTP library, however they are encoded
 
 
 class Symptom(Struct, frozen=True, rename=key):
     """The keys of `symptom: {rabbitmq: ...}` in a runbook."""
+
+    NEEDED_BY_AUTO: ClassVar[Mapping[str, str]] = NEEDED_BY_AUTO
 
     vhost: Annotated[str, written("template")] = "${labels.vhost}"
     """The virtual host."""
@@ -41,7 +48,7 @@ class Symptom(Struct, frozen=True, rename=key):
     keeps: Annotated[str, written("never")] = ""
     """`never`: whoever holds a message for all of `for` is stuck. Default: a person is asked about one that could take more."""
     users: tuple[Annotated[str, written("name")], ...] = ()
-    """The application's RabbitMQ users: what others hold proves nothing. Needed with `restart.holder`."""
+    """The application's RabbitMQ users: what others hold proves nothing. `mode: auto` needs this, `vhost` and `for`."""
 
     def to_symptom(self) -> runbooks.Symptom:
         keys = {"vhost": self.vhost, "queue": self.queue}
