@@ -170,18 +170,12 @@ def slots_of(ports: Memory) -> list[str]:
     return sorted(slot.target for shard in shards_of(ports) for slot in shard.slots)
 
 
-@pytest.mark.parametrize("targets", [1, 3, 8, 20, 1000])
-def test_there_are_as_many_slots_as_targets(targets):
-    ports = Memory(rules=rules(storm_targets=targets))
-    assert sum(shard.capacity for shard in shards_of(ports)) == targets
-    assert len(ports.calls) <= 8, "each restart reads all of them"
-
-
-@pytest.mark.parametrize("targets", [1, 3, 20])
+@pytest.mark.parametrize("targets", [1, 3, 8, 20])
 def test_whoever_looked_before_others_claimed_takes_no_slot_too_many(targets):
     """All saw every slot free; the last ones are told that there are none any more."""
     ports = Memory(rules=rules(storm_targets=targets))
     seen, lost = shards_of(ports), 0
+    assert len(ports.calls) <= 8, "each restart reads all of them"
     for number in range(targets + 5):
         try:
             claim_slot(ports, Slot(f"t{number}", NOW), seen, 5.0)

@@ -131,45 +131,28 @@ def test_what_failed_beside_the_restart_is_a_line(name, error, severity, said):
 
 
 @pytest.mark.parametrize("error", [DOWN, Denied("store", "no right"), Conflict(KEY)])
-def test_a_result_that_could_not_be_saved_is_found_by_the_wake_up(error):
-    """Grafana and people hear of the restart all the same, and people once."""
-    ports = Memory()
-    saves = [0]
-
-    def second_and_later(name: str) -> None:
-        saves[0] += name == f"save {KEY}"
-        if name == f"save {KEY}" and saves[0] > 1:
-            raise error
-
-    ports.before = second_and_later
-    lines = logged(ports)
-    assert ports.document(KEY).incident.phase is Phase.STARTING
-    assert (len(ports.executions), [card.kind for _, card in ports.posts]) == (1, ["started"])
-    told = [message for severity, message, _ in lines if severity == "WARNING"]
-    assert [message.partition(":")[0] for message in told] == (
-        [] if isinstance(error, Conflict) else ["the result of the start was not saved"]
-    )
-
-
-@pytest.mark.parametrize("error", [DOWN, Denied("store", "no right"), Conflict(KEY)])
-def test_messages_that_were_posted_but_not_saved_are_a_line(error):
-    """They may be posted again. A conflict is none: what another process saved is kept, and the messages are done."""
-    ports = Memory()
-    ports.put("pause", Pause("x", "anna", NOW))
-    saves = [0]
+@pytest.mark.parametrize("is_paused", [False, True])
+def test_what_came_of_acting_and_could_not_be_saved_is_a_line(error, is_paused):
+    """People hear of the start, or of the hold, all the same. A conflict is none: what another process saved is kept."""
+    ports, saves = Memory(), [0]
+    if is_paused:
+        ports.pause()
 
     def second(name: str) -> None:
         saves[0] += name == f"save {KEY}"
-        if name == f"save {KEY}" and saves[0] == 2:
+        if name == f"save {KEY}" and saves[0] > 1 and (saves[0] == 2 or not is_paused):
             raise error
 
     ports.before = second
-    lines = logged(ports)
-    conflict = isinstance(error, Conflict)
-    assert {channel for channel, _ in ports.posts} == {"ops", "duty"}
-    assert (ports.document(KEY).to_tell == ()) == conflict
-    said = [message for severity, message, _ in lines if severity == "WARNING"]
-    assert [message.partition(";")[0] for message in said] == ([] if conflict else ["posted messages not saved"])
+    lines = [message for severity, message, _ in logged(ports) if severity == "WARNING"]
+    assert {card.kind for _, card in ports.posts} == ({"held"} if is_paused else {"started"})
+    assert len(ports.executions) == (not is_paused)
+    if is_paused:
+        assert (ports.document(KEY).to_tell == ()) is isinstance(error, Conflict)
+    else:
+        assert ports.document(KEY).incident.phase is Phase.STARTING
+    said = "posted messages not saved; they may be posted again" if is_paused else "the result of the start was not saved"
+    assert [line.partition(":")[0] for line in lines] == ([] if isinstance(error, Conflict) else [said])
 
 
 def test_a_bundle_that_could_not_be_made_is_a_line_and_waits():
