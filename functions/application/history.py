@@ -20,7 +20,7 @@ from functions.domain.decisions.guards import ESCALATION_HOLDS_S
 from functions.domain.model.codes import Ending
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.messages import Card
-from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.errors import Denied
 from functions.runtime.parallel import run_in_batches, unwrap
 
 LIST_S, LOAD_S = 30.0, 30.0
@@ -42,12 +42,13 @@ class Found(Struct, frozen=True):
     unreadable: int = 0  # open documents that can't be read: it may be in one of these
 
 
-class Newest(Struct, frozen=True):
-    """The rows of the archive's newest records."""
+class Records(Struct, Generic[Kept], frozen=True):
+    """What was kept of the archive's newest records; how many were read, of so many; and why some could not be decoded."""
 
-    rows: tuple[Row, ...]
-    unread: int = 0  # records that are broken, or could not be read in time
-    is_all: bool = True  # whether the archive has no older ones
+    kept: tuple[Kept, ...]
+    read: int
+    archived: int
+    broken: tuple[Denied, ...]
 
 
 def name_of(document: Document) -> str:
@@ -140,29 +141,16 @@ def _day_of(incident_id: str) -> float | None:
         return None
 
 
-def read_newest(ports: Ports, most: int, timeout_s: float) -> Newest:
-    """Read the newest records. However large the archive is, it lists names, reads at most `most` records, and holds few
-    of them at a time. Raises Unavailable or Denied if the archive can't be listed."""
-    ends = ports.monotonic() + timeout_s
-    paths: list[str] = []
-    for days in SPANS_DAYS:
-        since = write_day(max(0.0, ports.now() - days * DAY_S))
-        paths = ports.store.list_archive(since=since, timeout_s=ends - ports.monotonic())
-        if len(paths) >= most:
-            break
-    left_s = ends - ports.monotonic()
-    calls = [partial(_read_row, ports, path, left_s) for path in reversed(paths[-most:])]
-    results = ports.run_parallel(calls, left_s) if calls else []
-    read = [unwrap(result) for result in results if not isinstance(result, Unavailable | Denied)]
-    rows = tuple(row for row in read if row is not None)
-    return Newest(rows, len(results) - len(rows), len(paths) <= most)
+def read_newest(ports: Ports, most: int, timeout_s: float) -> Records[Row]:
+    """Read the newest records; of a large archive it lists the names of a few days only. Raises Unavailable or Denied if the
+    store can't be read."""
+    begins = [ports.now() - days * DAY_S for days in SPANS_DAYS]
+    enough = (at for at in begins if len(ports.store.list_archive(since=write_day(at), timeout_s=timeout_s)) >= most)
+    return read_records(ports, next(enough, begins[-1]), most, partial(_to_row, ports, timeout_s), timeout_s)
 
 
-def _read_row(ports: Ports, path: str, timeout_s: float) -> Row | None:
-    body = ports.store.read_archived(path, timeout_s=timeout_s)
-    if body is None:
-        return None
-    return to_row(_read_escalation(ports, to_record(decode(Archive, body, path)), timeout_s), ports.rules, ports.now())
+def _to_row(ports: Ports, timeout_s: float, archived: Archive) -> Row:
+    return to_row(_read_escalation(ports, to_record(archived), timeout_s), ports.rules, ports.now())
 
 
 # --- the report
@@ -186,15 +174,6 @@ class Reported(Struct, frozen=True):
     def as_json(self) -> dict[str, Any]:
         """What `report` answers and prints."""
         return {"report": msgspec.to_builtins(self.cost), "told": self.told, "failed": self.failed}
-
-
-class Records(Struct, Generic[Kept], frozen=True):
-    """What was kept of the archive's newest records; how many were read, of so many; and why some could not be decoded."""
-
-    kept: tuple[Kept, ...]
-    read: int
-    archived: int
-    broken: tuple[Denied, ...]
 
 
 def post_report(ports: Ports, channels: Iterable[str], days: int) -> Reported:

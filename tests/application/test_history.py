@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +36,9 @@ READ_S = 20.0
 
 @dataclass
 class World(Memory):
-    """An archive that is asked for its records by name, and may not give some in time. `read`: how many it was asked for."""
+    """An archive that is asked for its records by name. `read`: how many it was asked for."""
 
     read: int = 0
-    late: set[str] = field(default_factory=set)
 
     def list_archive(self, *, since: str, timeout_s: float) -> list[str]:
         return sorted(path for path in self.archived if path >= f"incidents/{since}")
@@ -47,8 +46,6 @@ class World(Memory):
     def read_archived(self, path: str, *, timeout_s: float) -> bytes | None:
         self._call("read")
         self.read += 1
-        if path in self.late:
-            raise Unavailable("store", "no answer")
         return self.archived.get(path)
 
     def ended(self, name: str, days_ago: float = 0.0) -> str:
@@ -96,24 +93,23 @@ def test_of_a_long_archive_only_the_newest_records_are_read(world: Any):
     for n in range(60):
         world.ended(f"i-{n:02}", days_ago=30.0 * n)
     newest = read_newest(world, 10, READ_S)
-    assert ([row.card.incident for row in newest.rows], newest.is_all) == ([f"i-{n:02}" for n in range(10)], False)
+    assert ([row.card.incident for row in newest.kept], newest.archived > newest.read) == ([f"i-{n:02}" for n in range(10)], True)
     assert world.read == 10
     every = read_newest(world, 100, READ_S)
-    assert (len(every.rows), every.is_all, every.unread) == (60, True, 0)
+    assert (len(every.kept), every.archived > every.read, every.broken) == (60, False, ())
 
 
-def test_what_is_broken_or_late_is_counted_and_the_others_are_shown(world: Any):
+def test_what_is_broken_is_counted_and_the_others_are_shown(world: Any):
     """One bad record doesn't hide a page full of good ones."""
     for n in range(5):
         world.ended(f"i-{n}", days_ago=n)
-    world.late = {world.ended("late")}
     world.archived[world.ended("broken")] = b"{"
     newest = read_newest(world, 100, READ_S)
-    assert ([row.card.incident for row in newest.rows], newest.unread) == ([f"i-{n}" for n in range(5)], 2)
+    assert ([row.card.incident for row in newest.kept], len(newest.broken)) == ([f"i-{n}" for n in range(5)], 1)
 
 
 def test_an_empty_archive_has_no_rows(world: Any):
-    assert read_newest(world, 10, READ_S).rows == ()
+    assert read_newest(world, 10, READ_S).kept == ()
     assert find(world, "20261123-181205-7f3a9c21", READ_S).record is None
 
 
@@ -125,10 +121,10 @@ def test_an_escalation_stands_until_its_document_says_otherwise_for_a_day(world:
     assert find(world, name, READ_S).record.escalation is None
     world.bodies[TARGET.key] = (b'{"version": 99}', 1, None)
     assert find(world, name, READ_S).record.escalation is None
-    assert [row.card.incident for row in read_newest(world, 10, READ_S).rows] == [name]
+    assert [row.card.incident for row in read_newest(world, 10, READ_S).kept] == [name]
     world.put(TARGET.key, Document(TARGET.key, TARGET, escalation=Escalation(name, "mail-delivery", NOW - 60)))
     assert find(world, name, READ_S).record.escalation is not None
-    assert [row.card.urgency for row in read_newest(world, 10, READ_S).rows] == ["act"]
+    assert [row.card.urgency for row in read_newest(world, 10, READ_S).kept] == ["act"]
 
 
 # --- the report

@@ -110,8 +110,8 @@ def _show_all(ports: Adapters, *, below: bool) -> Response:
     if unreadable:
         text = Text("{count} open document can't be read.", "{count} open documents can't be read.")
         notes.append(text.fill(count=unreadable))
-    if newest.unread:
+    if newest.broken:
         text = Text("{count} record could not be read.", "{count} records could not be read.")
-        notes.append(text.fill(count=newest.unread))
-    rows = sort_rows([*(to_row(record, rules, now) for record in opened), *newest.rows])
-    return show_list(rules, rows=rows, notes=notes, has_older=not newest.is_all, root="" if below else "incidents/")
+        notes.append(text.fill(count=len(newest.broken)))
+    rows = sort_rows([*(to_row(record, rules, now) for record in opened), *newest.kept])
+    return show_list(rules, rows=rows, notes=notes, has_older=newest.archived > newest.read, root="" if below else "incidents/")
