@@ -11,11 +11,11 @@ from collections.abc import Callable
 
 from msgspec import Struct, field
 
-from functions.adapters.checks import finding_of_error
+from functions.adapters.checks import finding_of
 from functions.adapters.sqlite import open_file
 from functions.application.ports import Finding, MonitoredScheduler, Ports
 from functions.runtime import logs
-from functions.runtime.errors import Denied, Unavailable, UnstickError
+from functions.runtime.errors import UnstickError
 
 SYSTEM = "scheduler"
 _POLL_S = 0.1  # the delay until another process's wake-up is noticed; 0.4 % of a core when idle
@@ -49,15 +49,15 @@ class LocalScheduler(Struct, frozen=True):
             )
 
     def check(self, *, creates: bool = True, timeout_s: float) -> list[Finding]:  # noqa: ARG002 - whoever has the file may
-        what = f"scheduler {self.path}"
-        try:
+        def write() -> str:
             with open_file(SYSTEM, self.path, timeout_s=timeout_s) as file:
                 file.execute("BEGIN IMMEDIATE")
                 file.execute("INSERT INTO wake_ups (at, payload) VALUES (0, '')")
                 file.execute("ROLLBACK")
-        except (Denied, Unavailable) as error:
-            return [finding_of_error(what, error, "Check what else uses the file, and whether the disk is full.")]
-        return [Finding(what, ok=True, detail="writable")]
+            return "writable"
+
+        remedy = "Check what else uses the file, and whether the disk is full."
+        return [finding_of(f"scheduler {self.path}", write, remedy)]
 
     def is_running(self, *, timeout_s: float) -> bool:
         """Whether some process delivers wake-ups: the sweep was not long ago."""

@@ -51,11 +51,11 @@ def check(
         server = answers.mapping(answers.mapping(answer.object().get("system")).get("rundeck"))
     except (Denied, Unavailable) as error:
         return [finding_of_error(ANSWERS, error, UNREACHABLE)]
-    version, newest = answers.plain(str(server.get("version"))), answers.plain(str(server.get("apiversion")))
+    about = answers.plain(f"Rundeck {server.get('version')}, API {answers.API_VERSION} of {server.get('apiversion')}")
     holder = restart.holder
     compare = partial(_compare_nodes, holder, consumers) if holder else None
     lines = [
-        Finding(ANSWERS, True, f"Rundeck {version}, API {answers.API_VERSION} of {newest}"),
+        Finding(ANSWERS, True, about),
         _check_clock(answer),
         _check_expiry(settings, answer.at),
         *_check_job(to, restart.job, restart.options, partial(_list_rules, restart, auto=auto), compare),
@@ -69,20 +69,17 @@ def _check_job(
     to: answers.Connection, job: str, options: Mapping[str, str], rules: Rules, compare: Callable[[Nodes], Finding] | None = None
 ) -> Iterator[Finding]:
     """What can be found out about a job and its nodes; of a job that can't be read only that, since nothing else can then."""
-    path = f"job/{quote(job, safe='')}"
+    path, what = f"job/{quote(job, safe='')}", JOB
     try:
         info = answers.mapping(_get(to, f"{path}/info"))
-    except (Denied, Unavailable) as error:
-        yield finding_of_error(JOB, error, UNREACHABLE)
-        return
-    name = answers.plain(f"{info.get('group') or ''}/{info.get('name')} in {info.get('project')}".lstrip("/"))
-    yield Finding(JOB, info.get("enabled") is True, name, "enable the job's execution")
-    yield _unless_refused(MAY_RUN, lambda: _judge_permission(_get(replace(to, api_version=META_VERSION), f"{path}/meta")))
-    yield finding_of(HISTORY, lambda: _judge_history(_get(to, f"{path}/executions?max=1")), UNREACHABLE)
-    try:
+        name = answers.plain(f"{info.get('group') or ''}/{info.get('name')} in {info.get('project')}".lstrip("/"))
+        yield Finding(JOB, info.get("enabled") is True, name, "enable the job's execution")
+        yield _unless_refused(MAY_RUN, lambda: _judge_permission(_get(replace(to, api_version=META_VERSION), f"{path}/meta")))
+        yield finding_of(HISTORY, lambda: _judge_history(_get(to, f"{path}/executions?max=1")), UNREACHABLE)
+        what = "the job's definition can be read"
         definition = _get_definition(to, path)
     except (Denied, Unavailable) as error:
-        yield finding_of_error("the job's definition can be read", error, UNREACHABLE)
+        yield finding_of_error(what, error, UNREACHABLE)
         return
     yield from rules(definition)
     node_filter = _fill_node_filter(definition, options)
