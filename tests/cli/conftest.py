@@ -44,10 +44,13 @@ class Line(Place):
         """The JSON that a command prints, and nothing else."""
         return json.loads(self.run(*arguments, "--json", code=code, **more).stdout)
 
-    def saved(self, document: Document) -> Document:
-        """Put a document into the store."""
-        self.ports.store.save(document.key, encode(document), generation=None, due=document.due, timeout_s=5)
-        return document
+    def write(self, key: str, body: bytes, due: float | None = None) -> None:
+        """Put this into the store, or in the place of what is there."""
+        stored = self.ports.store.load(key, timeout_s=5)
+        self.ports.store.save(key, body, generation=stored and stored.generation, due=due, timeout_s=5)
+
+    def saved(self, document: Document) -> None:
+        self.write(document.key, encode(document), document.due)
 
     def file(self, *alerts: dict[str, Any], name: str = "notification.json") -> str:
         """A file with a notification of these alerts."""

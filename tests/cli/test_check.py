@@ -164,7 +164,7 @@ def test_a_secret_that_a_server_echoes_is_not_shown(here: Line) -> None:
 
 def test_the_kill_switch_is_pointed_out(here: Line) -> None:
     """Somebody who wonders why nothing is restarted finds it here."""
-    here.ports.store.save("pause", encode(Pause("upgrade", "h.tanaka", 1.0)), generation=None, due=None, timeout_s=5)
+    here.write("pause", encode(Pause("upgrade", "h.tanaka", 1.0)))
     line = findings(here, code=0)["Store: kill switch"]
     assert (line["ok"], "upgrade (h.tanaka)" in line["detail"]) == (None, True)
 

@@ -126,7 +126,7 @@ MISTAKES = [
 def test_a_mistake_ends_with_a_sentence(here: Line, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, said: str):
     """Code 2 where the command itself is wrong; nothing is started, saved or told."""
     monkeypatch.chdir(here.folder)
-    here.ports.store.save("t", b"{}", generation=None, due=None, timeout_s=5)
+    here.write("t", b"{}")
     taken = here.rabbit.url.rpartition(":")[2]
     assert said in here.run(*(word.replace("PORT", taken) for word in arguments), code=code).stderr
     assert here.rundeck.posts() == []

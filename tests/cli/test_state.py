@@ -3,8 +3,8 @@
 import getpass
 import json
 import re
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -145,8 +145,8 @@ def test_what_can_not_be_read_is_named_not_fatal(here: Line) -> None:
     """After a rollback the others are shown, and the newer ones with what to do about them; so are broken records."""
     here.saved(opened())
     newer = json.loads(encode(opened())) | {"key": "t-2", "version": VERSION + 1, "incident": 7}
-    here.ports.store.save("t-2", json.dumps(newer).encode(), generation=None, due=None, timeout_s=5)
-    here.ports.store.save("t-3", b"{broken", generation=None, due=None, timeout_s=5)
+    here.write("t-2", json.dumps(newer).encode())
+    here.write("t-3", b"{broken")
     archived(here, NOW - 60, "whole")
     here.ports.store.archive(time.strftime("incidents/%Y-%m-%d/broken.json", time.gmtime(NOW)), b"{", timeout_s=5)
     status = here.json("status", code=1)
@@ -213,28 +213,15 @@ def test_a_chat_that_is_down_is_said_and_stops_nothing(here: Line, monkeypatch: 
 
 def test_pausing_at_once_loses_no_switch(here: Line) -> None:
     """Eight people press at once: all succeed, by compare-and-set with retries, and the switch is on."""
-    ports, failed = here.ports, []
-
-    def press(number: int) -> None:
-        try:
-            turn(ports, Pause(f"reason {number}", "me", NOW))
-        except Exception as error:  # noqa: BLE001 - shown below
-            failed.append(error)
-
-    threads = [threading.Thread(target=press, args=(number,)) for number in range(8)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
-    assert failed == []
+    ports = here.ports
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda number: turn(ports, Pause(f"reason {number}", "me", NOW)), range(8)))  # raises what one raised
     assert switch(here).on is True
 
 
 def test_a_switch_of_a_newer_release_is_left_alone(here: Line) -> None:
     """It holds every restart as it is; code 1 and what to do."""
-    here.ports.store.save(
-        "pause", json.dumps({"version": VERSION + 1, "on": True}).encode(), generation=None, due=None, timeout_s=5
-    )
+    here.write("pause", json.dumps({"version": VERSION + 1, "on": True}).encode())
     assert "newer release" in here.run("pause", "--reason", "x", code=1).stderr
     assert "newer release" in here.run("resume", code=1).stderr
 
@@ -283,13 +270,7 @@ def test_a_pause_for_a_time_ends_by_itself(here: Line) -> None:
     assert here.json("status", code=1)["paused"]["reason"] == "broker upgrade"
     ends = local_time(kept.until or 0.0, here.ports.rules)
     assert f"PAUSED until {ends} (in " in here.run("status", code=1).stdout
-    here.ports.store.save(
-        "pause",
-        encode(replace(kept, until=time.time() - 1)),
-        generation=here.ports.store.load("pause", timeout_s=5).generation,
-        due=None,
-        timeout_s=5,
-    )
+    here.write("pause", encode(replace(kept, until=time.time() - 1)))
     assert here.json("status", code=0)["paused"] is None
 
 
