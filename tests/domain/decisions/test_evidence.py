@@ -211,3 +211,11 @@ def test_an_opinion_is_the_last_line_of_a_run_that_was_limited_to_one_host(text,
 def test_evidence_is_read_while_it_is_collected(changes, with_rules):
     read = evidence_to_read(incident(**{"phase": Phase.COLLECTING, "evidence": COLLECTED, **changes}), with_rules)
     assert read == ((EvidenceJob("job-9"), COLLECTED) if not changes and with_rules != rules() else None)
+
+
+def test_a_run_that_was_seen_stays_known():
+    """Where the next look does not show it; a newer state of it counts."""
+    for known, shown in ((RUN, None), (RUN, ENDED), (None, RUN)):
+        reading = replace(seen(now=NOW + 3), evidence=EvidenceReading(shown, awaited=True))
+        result = woken(collecting(replace(COLLECTED, execution=known)), NOW + 3, reading, rules(book()))
+        assert result.document.incident.evidence.execution == (shown or known)

@@ -9,7 +9,7 @@ from functions.domain.decisions.matching import find_only_host
 from functions.domain.health.looks import Judgement
 from functions.domain.model.codes import Action, Ending, Health, Mode, Phase, Proof, Reason
 from functions.domain.model.events import Start, StartResult
-from functions.domain.model.incidents import STUCK, Document, PastAttempt, QueueState
+from functions.domain.model.incidents import REFUSED_LATE, STUCK, UNCLEAR, Document, PastAttempt, QueueState
 from functions.domain.model.observations import Channel, Holder, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import HolderOption, Limits, Restart, Rules, Symptom
 from functions.runtime.text import Text
@@ -294,6 +294,16 @@ def test_six_numbered_attempts_escalate_with_the_last_reason():
     over = (trigger(resolved_at=NOW),)
     assert [act.tag for act in starts(woken(document(incident(attempt=1, restarts=1, triggers=over)), NOW))] == ["inc-1.2"]
     assert last(woken(document(incident(attempt=1, triggers=over)), NOW)) == (Ending.HELD, Reason.NOT_FIRING)
+
+
+@pytest.mark.parametrize(("answer", "said"), [(SAID, "Rundeck: answered 500"), ("", "the answer to the start is lost")])
+def test_two_starts_without_a_clear_answer_are_peoples(answer, said):
+    """What keeps Rundeck from answering may last."""
+    tries = [PastAttempt(f"inc-1.{number}", None, how) for number, how in enumerate((UNCLEAR, STUCK, REFUSED_LATE, UNCLEAR))]
+    result = woken(document(incident(attempt=4, tries=tuple(tries), unclear=answer)), NOW)
+    assert (starts(result), last(result)) == ([], (Ending.ESCALATED, Reason.START_UNCLEAR))
+    assert str(result.document.to_archive[-1].incident.detail) == said
+    assert starts(woken(document(incident(attempt=3, tries=tuple(tries[:3]), unclear=answer)), NOW))
 
 
 @pytest.mark.parametrize("adopted", [False, True])
