@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
@@ -61,45 +63,31 @@ LIMITED = runbook(limits=Limits(restarts=((86400.0, 1),), cooldown_s=0.0))
 RESTARTED = execution(11, started=-7000, ended=-6990)
 
 
+def told(reason: Reason, ago_s: float) -> dict[str, Any]:
+    return {"before": replace(EMPTY, holds={f"grafana#1|fp-1|{reason.value}": Hold(reason, NOW - ago_s)})}
+
+
 @pytest.mark.parametrize(
     ("changes", "asks"),
     [
         pytest.param({}, True, id="a limit"),
         pytest.param({"with_rules": rules(LIMITED)}, False, id="no address for the link"),
         pytest.param({"with_rules": rules(replace(LIMITED, mode=Mode.OBSERVE), public_url="https://x")}, False, id="observe"),
-        pytest.param(
-            {"before": replace(EMPTY, holds={"grafana#1|fp-1|too_many_restarts": Hold(Reason.TOO_MANY_RESTARTS, NOW - 60)})},
-            False,
-            id="told",
-        ),
-        pytest.param(
-            {"before": replace(EMPTY, holds={"grafana#1|fp-1|frozen": Hold(Reason.FROZEN, NOW - 60)})}, True, id="told another"
-        ),
-        pytest.param(
-            {"before": replace(EMPTY, holds={"grafana#1|fp-1|too_many_restarts": Hold(Reason.TOO_MANY_RESTARTS, NOW - 3600)})},
-            True,
-            id="long ago",
-        ),
+        pytest.param(told(Reason.TOO_MANY_RESTARTS, 60.0), False, id="told"),
+        pytest.param(told(Reason.FROZEN, 60.0), True, id="told another"),
+        pytest.param(told(Reason.TOO_MANY_RESTARTS, 3600.0), True, id="long ago"),
     ],
 )
 def test_a_person_may_overrule_a_limit(changes, asks):
     """People are asked where they can answer, and once an hour."""
     with_rules = changes.get("with_rules", rules(LIMITED, public_url="https://unstick.example.com"))
     result = moved(changes.get("before", EMPTY), alerted(), seen(history=history_of(RESTARTED)), with_rules=with_rules)
-    assert (phase(result) is Phase.ASKED, result.reply.action, result.reply.reason) == (
-        asks,
-        Action.HELD,
-        Reason.TOO_MANY_RESTARTS,
-    )
-    again = woken(
-        document(incident(), holds={"grafana#1|fp-1|awaiting_approval": Hold(Reason.AWAITING_APPROVAL, NOW - 60)}),
-        NOW,
-        seen(),
-        APPROVE,
-    )
+    assert (result.reply.action, result.reply.reason) == (Action.HELD, Reason.TOO_MANY_RESTARTS)
+    assert (phase(result) is Phase.ASKED) is asks
+    before = replace(told(Reason.AWAITING_APPROVAL, 60.0)["before"], incident=incident())
+    again = woken(before, NOW, seen(), APPROVE)
     assert (phase(again), kinds(again.document)) == (Phase.ASKED, ["held"]), "each question is told"
-    assert again.document.due == NOW + 15, "it looks"
-    assert again.document.incident.due == NOW + 15, "it looks"
+    assert (again.document.due, again.document.incident.due) == (NOW + 15, NOW + 15), "it looks"
     if asks:
         assert result.document.incident.approval.expires_at == NOW + 1800
         assert any("/approve/#inc-1.0." in url for _, url in result.document.to_tell[0].card.links)

@@ -95,11 +95,8 @@ def test_restarts_by_hand_that_were_made_for_the_same_alert_count(started, count
     earlier = execution(11, started=started, ended=started + 10, user="anna")
     running = execution(12, started=-5, ended=None, user="anna")
     result = woken(document(incident()), NOW, seen(running, earlier))
-    assert (phase(result), result.document.incident.restarts, result.document.incident.run.adopted) == (
-        Phase.RUNNING,
-        counted,
-        True,
-    )
+    adopted = result.document.incident
+    assert (phase(result), adopted.restarts, adopted.run.adopted) == (Phase.RUNNING, counted, True)
     ours = woken(document(incident(attempt=1)), NOW, seen(replace(running, tag="inc-1.1"), earlier)).document.incident
     assert (ours.restarts, ours.run.adopted) == (1, False), "our own lost start is one, whoever was faster"
 
@@ -429,10 +426,8 @@ def test_at_the_end_of_within_what_is_not_proven_escalates(mail, code):
     assert said in str(result.document.to_archive[-1].incident.detail)
     patient = rules(runbook(verify=Verify(patience_s=900.0, within_s=330.0)))
     result = at_looks(ill, *range(20, 331, 15), 340, with_rules=patient)
-    assert (last(result), str(result.document.to_archive[-1].incident.detail)) == (
-        (Ending.ESCALATED, None),
-        "not recovered within 5.5 min",
-    ), "there is no verdict yet"
+    assert last(result) == (Ending.ESCALATED, None), "there is no verdict yet"
+    assert str(result.document.to_archive[-1].incident.detail) == "not recovered within 5.5 min"
 
 
 # --- observed --------------------------------------------------------------------------------------------------------
