@@ -134,22 +134,6 @@ def test_what_is_answered_and_told_of_each_reason(code, is_told, look, event, do
     assert result.document.incident is None or result.document.due is not None
 
 
-@pytest.mark.parametrize(
-    ("with_rules", "action", "code", "channel"),
-    [
-        (rules(runbook(mode=Mode.OBSERVE)), Action.HELD, Reason.OBSERVE_ONLY, {"ops"}),
-        (APPROVE, Action.ASKED, Reason.AWAITING_APPROVAL, {"ops", "duty"}),
-        (rules(runbook(notify=(), mode=Mode.OBSERVE)), Action.HELD, Reason.OBSERVE_ONLY, {"everybody"}),
-    ],
-)
-def test_modes_answer_and_tell(with_rules, action, code, channel):
-    """`observe` says what it would have done, on the runbook's or the top-level channels; `approve` asks, on `escalate` too."""
-    result = moved(EMPTY, alerted(), with_rules=with_rules)
-    assert (result.reply.action, result.reply.reason) == (action, code)
-    assert channels(result.document) == channel
-    assert kinds(result.document) == ["held"]
-
-
 def test_a_first_look_that_came_too_late_leaves_the_decision_to_the_wake_up():
     """Which has time to observe; what a wake-up can't see either is held."""
     result = moved(EMPTY, alerted(), seen(mail=LATE))
@@ -433,19 +417,6 @@ def test_a_no_to_a_second_restart_is_no_escalation_and_a_late_no_no_answer():
     result = declined(document(incident(Phase.ASKED, restarts=1, attempt=1, nonce="n", expires_at=NOW + 600)), NOW + 60)
     assert (result.outcomes[-1].ending, result.escalation) == (Ending.HELD, None)
     assert kinds(declined(asking(), NOW + APPROVAL_S)) == ["not_approved"]
-
-
-@pytest.mark.parametrize("late_s", [0.0, 1.0])
-@pytest.mark.parametrize("event", ["wake-up", "late press"])
-def test_expiry_is_told_as_not_approved(event, late_s):
-    """Nobody pressed in time: nothing is restarted, it ends held, and people are told once."""
-    document, at = asking(), NOW + APPROVAL_S + late_s
-    pressed = Approved(document.incident.approval.nonce, "anna")
-    result = (
-        woken(document, at, with_rules=APPROVE) if event == "wake-up" else moved(document, pressed, seen(now=at), at, APPROVE)
-    )
-    assert kinds(result.document) == ["not_approved"]
-    assert (result.document.incident, result.document.outcomes[-1].ending) == (None, Ending.HELD)
 
 
 ESCALATED = document(outcomes=(outcome(Ending.ESCALATED),), escalation=escalation(NOW - 600))
