@@ -52,8 +52,8 @@ def _begin(turn: Turn, state: QueueState) -> None:
     kinds = {standstill.kind for standstill in followed if standstill.queue.key == state.queue.key}
     new = [one for one in find_standstills(state.queue, runbook, reading, trust) if one.kind not in kinds]
     new = [one for one in new if not _is_spoiled(turn, one)]
-    if new:
-        turn.document = replace(turn.document, standstills=(*followed, *new))
+    turn.document = replace(turn.document, standstills=(*followed, *new))
+    if state.queue.key not in turn.document.stalls:
         _note(turn, state.queue, _learned(turn, state.queue))
 
 

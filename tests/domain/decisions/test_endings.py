@@ -24,6 +24,7 @@ from functions.domain.model.incidents import Document, Hold, PastAttempt, QueueS
 from functions.domain.model.messages import Message
 from functions.domain.model.observations import Channel, Observation, Pause, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Freeze, Limits
+from functions.domain.model.stalls import QueueStalls
 from tests.support.worlds.scenes import (
     MAIL,
     NOW,
@@ -187,7 +188,8 @@ def test_while_it_waits_more_of_the_same_cost_nothing(moving):
     after = woken(result.document, at, seen(now=at, mail=still(30, at)))
     assert (phase(after), wakes(after)) == (Phase.WAITING, [at + 30.0 + SAMPLE_LATE_S])
     result = moved(EMPTY, SUSPICION, seen(mail=moving))
-    assert result.document == replace(EMPTY, target=TARGET, passed_at=NOW, matched={"mail": NOW})
+    looked = {MAIL.key: QueueStalls(NOW)}
+    assert result.document == replace(EMPTY, target=TARGET, passed_at=NOW, matched={"mail": NOW}, stalls=looked)
     assert not result.acts
     assert (result.reply.action, result.reply.reason) == (Action.HELD, Reason.SYMPTOM_GONE)
 

@@ -187,6 +187,12 @@ def test_a_job_is_restarted_by_default_and_not_once_two_were_seen():
     assert 325.0 <= stuck.started[0] <= 340.0, "one and a half times the second-longest, after 100 s"
 
 
+def test_watched_since_the_first_look():
+    """Also where it never stood still for long: then a healthy application is known not to."""
+    document = Play(jobs(55.0)).until(600).document
+    assert document.stalls == {MAIL.key: QueueStalls(NOW + 150.0)}
+
+
 def test_equal_to_for_nothing_is_learned():
     book = runbook(mode=Mode.OBSERVE)
     same = rules(replace(book, symptom=replace(book.symptom, for_at_most_s=book.symptom.for_s)))
