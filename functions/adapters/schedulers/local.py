@@ -105,7 +105,7 @@ class _Runner(Struct):
     sweep: Callable[[], None]
     stop: threading.Event
     owner: str = field(default_factory=lambda: secrets.token_hex(8))
-    under_way: dict[int, _Due] = field(default_factory=dict)
+    under_way: dict[threading.Thread, _Due] = field(default_factory=dict)
     sweeping: threading.Lock = field(default_factory=threading.Lock)
     place_free: threading.Event = field(default_factory=threading.Event)
 
@@ -114,40 +114,28 @@ class _Runner(Struct):
         with open_file(SYSTEM, self.path, timeout_s=_FILE_TIMEOUT_S) as file:
             renew_at, until = 0.0, time.monotonic() + _OPEN_S
             while time.monotonic() < until and not self.stop.is_set():
+                self.under_way = {thread: due for thread, due in self.under_way.items() if thread.is_alive()}
                 if time.monotonic() >= renew_at:
                     self._renew(file)
                     renew_at = time.monotonic() + _RENEW_S
                 now = time.time()
                 if not self.sweeping.locked() and _may_sweep(file, now):
-                    self._start(self._sweep)
+                    _start(self._sweep)
                 places = _AT_ONCE - len(self.under_way)
-                lists = _LISTS_AT_ONCE - sum(due.is_list for due in tuple(self.under_way.values()))
+                lists = _LISTS_AT_ONCE - sum(due.is_list for due in self.under_way.values())
                 for due in _claim(file, self.owner, now, places, lists) if places > 0 else []:
-                    self.under_way[due.id] = due
-                    if not self._start(self._deliver, due):
-                        self._finish(due, delivered=False)
+                    self.under_way[_start(self._deliver, due)] = due
                 self.place_free.wait(_POLL_S)
                 self.place_free.clear()
-
-    def _start(self, work: Callable[..., None], *arguments: _Due) -> bool:
-        try:
-            threading.Thread(target=work, args=arguments, daemon=True, name="unstick-wake-up").start()
-        except RuntimeError as error:  # no more threads for this process now; maybe later
-            logs.event("ERROR", f"no thread for a due wake-up; it waits: {error}")
-            return False
-        return True
 
     def _sweep(self) -> None:
         with self.sweeping:
             _succeeds("The sweep", self.sweep)
 
     def _deliver(self, due: _Due) -> None:
-        self._finish(due, delivered=_succeeds("A wake-up", lambda: self.deliver(due.payload)))
-
-    def _finish(self, due: _Due, *, delivered: bool) -> None:
-        """Write what came of it, and free the place. If that can't be written, its lease ends, and it is delivered again."""
+        """If it can't be written what came of it, its lease ends, and it is delivered again."""
+        delivered = _succeeds("A wake-up", lambda: self.deliver(due.payload))
         _succeeds("What came of a wake-up", lambda: self._settle(due, delivered=delivered))
-        self.under_way.pop(due.id, None)
         self.place_free.set()
 
     def _settle(self, due: _Due, *, delivered: bool) -> None:
@@ -161,9 +149,16 @@ class _Runner(Struct):
 
     def _renew(self, file: sqlite3.Connection) -> None:
         until = time.time() + _LEASE_S
-        rows = [(until, row, self.owner) for row in tuple(self.under_way)]
+        rows = [(until, due.id, self.owner) for due in self.under_way.values()]
         if rows:
             file.executemany("UPDATE wake_ups SET leased_until = ? WHERE id = ? AND owner = ?", rows)
+
+
+def _start(work: Callable[..., None], *arguments: _Due) -> threading.Thread:
+    """Raises RuntimeError if the machine gives no more threads now. The lease of a wake-up then ends, and it is delivered."""
+    thread = threading.Thread(target=work, args=arguments, daemon=True, name="unstick-wake-up")
+    thread.start()
+    return thread
 
 
 def _claim(file: sqlite3.Connection, owner: str, now: float, places: int, lists: int) -> list[_Due]:
