@@ -77,7 +77,8 @@ def frozen(context: GuardContext) -> Decision | None:
     if not windows:  # the time zone is loaded for windows only
         return None
     window = freeze_at(windows, datetime.fromtimestamp(context.now, context.rules.zone))
-    return None if window is None else hold(Reason.FROZEN, window.text)
+    # Nothing is restarted anyway, so nobody is told of a queue that is well, or not yet known to be stuck.
+    return None if window is None else symptom(context) or hold(Reason.FROZEN, window.text)
 
 
 def freeze_at(windows: tuple[Freeze, ...], local: datetime) -> Freeze | None:

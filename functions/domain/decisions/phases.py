@@ -10,7 +10,7 @@ from functions.domain.decisions import endings, guards
 from functions.domain.decisions.evidence import check_evidence, needs_evidence, order_evidence
 from functions.domain.decisions.following import check_recovery, check_run, watch_observed
 from functions.domain.decisions.guards import decide
-from functions.domain.decisions.judging import judge_queues
+from functions.domain.decisions.judging import judge_queues, symptom
 from functions.domain.decisions.matching import find_only_host
 from functions.domain.decisions.messages import post
 from functions.domain.decisions.turn import Turn, has_unseen, is_all_resolved
@@ -179,17 +179,21 @@ def _follow(turn: Turn, execution: Execution, action: Action, *, reason: Reason 
 def _check_asked(turn: Turn) -> None:
     """While people think it over, look again and again: it may be proved by now, or be well, in two looks."""
     approval, every_s = turn.incident.approval, turn.runbook.verify.every_s
-    if approval.expires_at is None or turn.at >= approval.expires_at:
-        return endings.end_as_not_approved(turn)
-    decision = decide(turn.guard_context())
-    well = decision.reason is Reason.SYMPTOM_GONE
+    expires_at = approval.expires_at or turn.at
+    turn.change(queues=turn.note_figures(turn.incident.queues))
+    guard_context = turn.guard_context()
+    decision, seen = decide(guard_context), symptom(guard_context)  # most guards of the former ask for no figures
+    well = seen is not None and seen.reason is Reason.SYMPTOM_GONE
     well_at = (turn.at if approval.well_at is None else approval.well_at) if well else None
     stays = well or decision.reason in (turn.incident.reason, *UNCLEAR_YET)
-    if not stays or (well_at is not None and turn.at - well_at >= every_s):
+    over = turn.at >= expires_at
+    if over and not well:
+        return endings.end_as_not_approved(turn)
+    if over or not stays or (well_at is not None and turn.at - well_at >= every_s):
         return turn.withdraw_question()
-    asked_s = turn.at - (approval.expires_at - endings.APPROVAL_S)
+    asked_s = turn.at - (expires_at - endings.APPROVAL_S)
     wait_s = every_s if well else max(every_s, min(asked_s * endings.SHARE, ASKED_AT_MOST_S))
-    turn.change(due=min(turn.at + wait_s, approval.expires_at))
+    turn.change(due=min(turn.at + wait_s, expires_at))
     turn.change_approval(well_at=well_at)
 
 

@@ -41,6 +41,7 @@ from tests.support.worlds.scenes import (
     history_of,
     incident,
     kinds,
+    last,
     moved,
     phase,
     reason,
@@ -48,6 +49,7 @@ from tests.support.worlds.scenes import (
     runbook,
     seen,
     snapshot,
+    through,
     trigger,
     wakes,
     well,
@@ -299,6 +301,30 @@ def test_an_escalation_stays_open_until_somebody_takes_it():
     assert {message.card.headline for message in result.document.to_tell} == {"ACT NOW: Nobody has taken mail yet"}
     taken = moved(posted(result.document), Acknowledged("anna", before.escalation.incident), seen(), NOW + 960, mentioning)
     assert channels(taken.document) == {"ops", "duty"}
+
+
+def test_a_reminder_is_as_urgent_as_the_escalation_whose_alert_was_a_suspicion():
+    """The shipped rules send suspicions alone to Unstick."""
+    document = escalated()
+    suspected = tuple(replace(one, suspicion=True) for one in document.outcomes[-1].triggers)
+    document = replace(document, outcomes=(replace(document.outcomes[-1], triggers=suspected),))
+    again = woken(
+        document, NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=rules(runbook(mention=("<!here>",)), public_url=URL)
+    )
+    (card, _) = (message.card for message in again.document.to_tell)
+    assert (card.urgency, card.mention) == ("act", ("<!here>",))
+
+
+def test_in_a_freeze_window_only_what_is_stuck_is_told():
+    """An empty queue was told with ACT NOW. And a question ends once it is well in two looks, whatever was asked."""
+    frozen = rules(runbook(freeze=ALWAYS), public_url=URL)
+    healthy = moved(EMPTY, alerted(), seen(mail=well()), with_rules=frozen)
+    assert (reason(healthy), healthy.document.to_tell[0].card.urgency) == (Reason.SYMPTOM_GONE, "fine")
+    stuck = moved(EMPTY, alerted(), seen(), with_rules=frozen)
+    assert (phase(stuck), reason(stuck)) == (Phase.ASKED, Reason.FROZEN)
+    looks = [(15.0, seen(now=NOW + 15, mail=well(NOW + 15))), (30.0, seen(now=NOW + 30, mail=well(NOW + 30)))]
+    ended = through(stuck.document, looks, frozen)
+    assert (phase(ended), last(ended)) == (None, (Ending.HELD, Reason.SYMPTOM_GONE))
 
 
 def test_people_are_reminded_three_times():

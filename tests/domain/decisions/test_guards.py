@@ -307,8 +307,8 @@ def test_what_a_restart_does_not_help_is_held_and_told(mail, reason):
 IN_ORDER = [
     (Reason.PAUSED, {"pause": Pause("x")}, {}, {}),
     (Reason.ESCALATED, {}, {}, {"escalation": escalation()}),
-    (Reason.FROZEN, {}, {"freeze": (NOON,)}, {}),
     (Reason.SYMPTOM_GONE, {"mail": well()}, {}, {}),
+    (Reason.FROZEN, {}, {"freeze": (NOON,)}, {}),
     (Reason.COOLDOWN, {"run": execution(5, started=-310, ended=-300)}, {}, {}),
     (Reason.TOO_MANY_RESTARTS, {}, {"limits": Limits(restarts=((86400.0, 1),))}, {}),
     (Reason.TOO_MANY_TARGETS, {"storm": taken(3)}, {}, {}),
