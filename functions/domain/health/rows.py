@@ -272,8 +272,9 @@ def _find_waiting(symptom: Symptom, snapshot: QueueSnapshot, trust: Trust, terms
     if snapshot.depth <= symptom.max_messages or snapshot.unacked != 0 or snapshot.consumers is None:
         return []
     waited_s = min(over_limit_s(symptom, snapshot), lasting_s(snapshot.history.unacked, lambda count: count == 0))
-    waited_s = min(untouched_s(snapshot, waited_s), trust.steady_s)
+    # What was taken before the last delivery is none of what left without one.
     waited_s = min(waited_s, _undelivered_s(snapshot)) if snapshot.deliveries is not None else waited_s
+    waited_s = min(untouched_s(snapshot, waited_s), trust.steady_s)
     if snapshot.consumers:
         return _find_unserved(terms.with_deadline(symptom, StallKind.UNSERVED), snapshot, waited_s)
     return _find_gone(terms.with_deadline(symptom, StallKind.GONE), snapshot, trust, terms, waited_s)

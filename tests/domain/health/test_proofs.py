@@ -153,6 +153,16 @@ def at_least(depth: int) -> Samples:
 
 
 COMING = QueueHistory(rising(), flat(0), flat(7), flat(0), rising())
+
+
+def polled(step: int) -> QueueSnapshot:
+    """Taken by basic.get until a minute ago, never deeper than one; what comes, `step` with each sample, has waited since."""
+    depths = tuple((NOW - age, max(1, step * (60 - age) // 5)) for age in range(120, -1, -5))
+    taken = tuple((at, min(1000 - 12 * step, value)) for at, value in rising(step))
+    history = QueueHistory(depths, flat(0), taken, flat(0), rising(step))
+    return still(ready=12 * step, unacked=0, consumers=0, depth_samples=depths, history=history, ack_samples=taken)
+
+
 NEVER_GIVEN = still(ready=5, unacked=0, deliveries=None, consumers=1, channels=(channel(held=0, work=()),))
 UNSERVED = (Health.ILL, Proof.UNSERVED)
 PERHAPS = (Health.LIKELY, Proof.PERHAPS)
@@ -167,6 +177,7 @@ QUEUES = [
     pytest.param(still(ready=5, unacked=0, history=QueueHistory(flat(5), flat(0, since_s=55, before=1), flat(7))),
         Health.UNSURE, id="one was held until 55 s ago"),
     pytest.param(still(ready=5, unacked=0, consumers=0), (Health.ILL, Proof.GONE), id="gone"),
+    *(pytest.param(polled(step), (Health.ILL, Proof.GONE), id=f"polled until a minute ago, {step} each 5 s") for step in (1, 5)),
     pytest.param(still(ready=4, unacked=1), PERHAPS, id="held, by whom no channel shows"),
     pytest.param(still(ready=0, unacked=1, channels=None), PERHAPS, id="held, and no channel can be read"),
     pytest.param(still(ready=4, unacked=1, consumers=0), PERHAPS, id="taken by basic.get"),
