@@ -103,11 +103,13 @@ def _note_movement(state: QueueState, snapshot: QueueSnapshot, age_s: float, at:
 def _verdict(runbook: Runbook, after: AfterRestart, *, well: bool, since_s: float, at: float) -> Verdict | None:
     if well:
         return Verdict.RECOVERED
-    if after.held_again or (after.survivor and since_s >= runbook.verify.patience_s):
+    # Before SETTLED_S nothing shows whether the connections are those of before the restart.
+    patience_s = max(runbook.verify.patience_s, SETTLED_S)
+    if after.held_again or (after.survivor and since_s >= patience_s):
         return Verdict.STUCK
     # It moved between the check at `moved_at` and the next, one interval later.
     quiet_s = since_s if after.moved_at is None else min(since_s, at - after.moved_at - runbook.verify.every_s)
-    if quiet_s >= runbook.verify.patience_s:
+    if quiet_s >= patience_s:
         return Verdict.STUCK
     return Verdict.DRAINING if after.moved_at is not None else None
 

@@ -441,6 +441,18 @@ def test_a_connection_is_not_looked_for_in_figures_of_before_the_end(age_s, name
     assert (after.survivor, after.held_again) == (named, 0)
 
 
+@pytest.mark.parametrize(("age_s", "verdict", "named"), [(6.0, None, False), (9.9, None, False), (10.0, Verdict.STUCK, True)])
+def test_patience_is_not_over_before_the_same_connections_can_be_told(age_s, verdict, named):
+    """However short it is: sixty channels of one connection would be restarted once more, and hold their messages still."""
+    names = [f"10.0.3.7:5 -> 10.0.0.1:5672 ({number})" for number in range(60)]
+    book = replace(BOOK, verify=Verify(patience_s=5.0))
+    held_by = tuple(replace(survivor(NOW), id=name) for name in names)
+    watched = replace(WATCHED, before=snapshot(60, ids=tuple(names)), held_by=held_by)
+    seen = replace(holding(Holder("10.0.3.7", "old", 60)), channels=held_by)
+    after = judge_recovery(book, seen, watched, Since(age_s, NOW)).after
+    assert (after.verdict, bool(after.survivor)) == (verdict, named)
+
+
 def test_a_queue_without_consumers_that_is_polled_recovers_without_any():
     """Its application takes messages by basic.get: nobody is missing."""
     watched = replace(WATCHED, before=snapshot(3, ids=()), looks=Looks(polled=True))
