@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from functions.adapters.chats import apprise, chatwork
+from functions.adapters.chats._shared import escape_markup, lay_out_body
 from functions.domain.cards.card import compose
 from functions.domain.model.messages import Card
 from functions.domain.texts.words import SHORTENED
@@ -18,7 +19,7 @@ from functions.runtime.secrets import SecretRef
 from functions.runtime.text import in_language
 from testbed.patience import PATIENCE_S
 from tests.adapters.chats.platforms import AnyService
-from tests.support.worlds.example_stories import EXAMPLES, LONG, rules
+from tests.support.worlds.example_stories import EXAMPLES, rules
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # apprise on Python 3.11
 REFERENCE = SecretRef("env://CHAT_SECRET")
@@ -155,24 +156,14 @@ PARTS = [*"*_~`|[]()<>@#:!.,-+=\\ab1 ", "```", "**", "__", "~~", "||", "](", ":f
 @example("[Approve the restart](https://evil.example)")
 @example("[a] [b]: https://evil")
 def test_text_is_always_drawn_literally(text: str):
-    """Whatever characters meet, and wherever the headline is cut; no words become a link."""
+    """Whatever characters meet, and wherever it is cut; no words become a link."""
     card = Card("x", "act", text, ((f"Queue {text}", text),), (f"Details: {text}",), (text,))
     shown = apprise.render(card, "en")
-    assert services.drawn(shown) == []
-    assert services.linked(shown) == []
-    assert not {"[", "]"} & set(shown)
+    for drawn in (shown, lay_out_body(card, "en", 60, escape_markup)):
+        assert services.drawn(drawn) == []
+        assert services.linked(drawn) == []
+        assert not {"[", "]"} & set(drawn)
     assert services.units(shown.split("\n")[0]) <= 250
-
-
-@EVERY
-def test_hostile_text_draws_nothing(double: Any, post_and_read: Any):
-    """100 kB of everything at once leaves no mark open, wherever it is cut."""
-    card = Card("x", "act", LONG, ((LONG, LONG),) * 30, (LONG,) * 3, (LONG,) * 30, links=((LONG, APPROVE),))
-    text = post_and_read(double, card)
-    if double is not services.Chatwork:
-        assert services.drawn(text) == []
-        assert [url for url in services.linked(text) if "evil" in url] == []
-    assert in_language("en", SHORTENED).strip() in text
 
 
 @pytest.mark.parametrize("mention", ["@here", "@h.tanaka", "<@123456789>", "<@&123456789>"])

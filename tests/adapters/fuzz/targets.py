@@ -11,15 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from functions.adapters.grafana.request import authenticate, parse
-from functions.adapters.symptoms.rabbitmq import name_queue
 from functions.config.formats import parse_matcher
 from functions.config.loader import parse_config
 from functions.config.settings import Auth, Basic, Bearer, Hmac
 from functions.domain.decisions import matching
-from functions.domain.model.alerts import Alert
-from functions.domain.model.codes import Mode, Reason
-from functions.domain.model.runbooks import Restart, Rules, Runbook, Symptom
-from functions.domain.texts import patterns
 from functions.runtime.errors import BadRequest, ConfigError
 from functions.runtime.secrets import SecretRef
 from testbed.recorded_grafana import RECORDINGS as GRAFANA
@@ -65,25 +60,6 @@ def matchers(content: bytes) -> None:
     assert time.thread_time() - began < 2.0
 
 
-def templates(content: bytes) -> None:
-    """A template in the first line, a label's value in the rest: a target whose option is allowed, or a reason."""
-    line, _, value = content.decode(errors="surrogateescape").partition("\n")
-    try:
-        matching.template_labels(line)
-    except ValueError:
-        return
-    allow = "[a-z0-9][a-z0-9-]{0,39}"
-    restart = Restart("11111111-1111-4111-8111-111111111111", {"service": line}, {"service": allow})
-    runbook = Runbook("mail", (), restart, Symptom("rabbitmq", {"vhost": line, "queue": "${labels.service}"}), Mode.AUTO)
-    alert = Alert("8b6529b40b930461", "", firing=True, labels={"service": value, "a": "b"}, annotations={}, starts_at=NOW)
-    for case in matching.match_alerts(Rules({"mail": runbook}), "https://rundeck.example.com", [alert], name_queue):
-        if case.target is None:
-            assert case.reason is Reason.INVALID_OPTION
-        else:
-            assert patterns.pattern_mistake(allow) == ""
-            assert set(case.target.options["service"]) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
-
-
 def configuration(content: bytes) -> None:
     """A file: settings, or all its mistakes, each with a place."""
     text = _outcome(content.decode, UnicodeDecodeError)
@@ -108,7 +84,7 @@ def _outcome(call: Callable[[], Any], promised: type[Exception]) -> Any:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    "notification": notification, "door": door, "matchers": matchers, "templates": templates, "configuration": configuration,
+    "notification": notification, "door": door, "matchers": matchers, "configuration": configuration,
     "clients": clients_hear,
 }  # fmt: skip
 
@@ -125,8 +101,6 @@ def seeds(name: str) -> Iterator[bytes]:
         yield from small if name == "notification" else [head + body for body in small[:5]]
     elif name == "matchers":
         yield from (b'service="mail"\nmail', b'queue=~"mail-.*"\nmail-1', b'"a b"!~"(x+)+y"\nxxxx', rb'a="\n\"\\"' + b"\n")
-    elif name == "templates":
-        yield from (b"${labels.service}\nmail", b"a-${labels.a}-${labels.service}\nx", b"fixed\n../x", b"${labels.none}\n")
     elif name == "configuration":
         yield (ROOT / "unstick.yaml").read_bytes()
     else:
