@@ -179,11 +179,10 @@ def lay_out_body(card: Card, language: str, limit: int, escape: Callable[[str], 
     text = [fit_text(paragraph, max(left // 2, 0), escape, language) for paragraph in card.text]
     if measure_rows(links) + measure_rows(text) > left:
         links = links[: count_links_to_page(card) or None]
-    shown = [take_rows(links, left * 3 // 4) or take_rows(links[:1], left)]  # leaves a quarter for the advice
-    left -= measure_rows(shown[0])
-    for rows in (text, facts, log):
+    shown = []
+    for rows in (links, text, facts, log):
         shown.append(take_rows(rows, left))
-        left = left - measure_rows(shown[-1]) if shown[-1] == rows else 0
+        left -= measure_rows(shown[-1])
     links, text, facts, log = shown
     end = [log[0], *reversed(log[1:])] if len(log) > 1 else []
     blocks = (text, links, facts, end, [] if shown == whole else [mark])
@@ -224,7 +223,7 @@ def post(
         if answer.status != 429:
             break
         wait_s = _wait_s(answer)
-        if not wait_s < ends - time.monotonic():  # true for NaN
+        if wait_s >= ends - time.monotonic():
             raise Unavailable(system, f"asks to wait {wait_s:g} s")
         time.sleep(wait_s)
     if answer.status >= 500 or 300 <= answer.status < 400:

@@ -105,10 +105,20 @@ def test_a_tiny_service_gets_the_headline_and_what_fits(limit: int, post_and_rea
 
     monkeypatch.setattr(NotifyJSON, "body_maxlen", limit)
     monkeypatch.setattr(NotifyJSON, "title_maxlen", 0)
-    text = post_and_read(AnyService, ESCALATED).strip("\n").replace("\r\n", "\n")
+    link = f"https://e.example.com/{'a' * 150}"
+    text = post_and_read(AnyService, replace(ESCALATED, links=(("Approve", link),))).strip("\n").replace("\r\n", "\n")
     assert len(text) <= limit
+    assert (link in text) is (limit == 300)
     assert "ACT NOW: mail-delivery" in text
     assert "… (shortened)" in text
+
+
+def test_a_paragraph_that_is_too_long_is_shortened():
+    """So that something of it is read, and of what comes after it."""
+    card = Card("x", "act", "h", (("Queue", "mail"),), ("word " * 500, "Next."))
+    body = lay_out_body(card, "en", 400, escape_markup)
+    assert len(body) <= 400
+    assert all(part in body for part in ("word word", "Next.", "Queue: mail", "… (shortened)"))
 
 
 @EVERY
