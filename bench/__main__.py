@@ -1,7 +1,5 @@
 """`python -m bench [--only PART] [--rounds N]`: measure, and write docs/benchmarks.md."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 

@@ -1,7 +1,5 @@
 """A function that does nothing: what functions-framework itself costs."""
 
-from __future__ import annotations
-
 from flask import Request
 
 

@@ -4,8 +4,6 @@ Rounds are interleaved: in each, every program does the same work in turn, so th
 taken within a round.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 import shutil

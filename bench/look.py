@@ -1,7 +1,5 @@
 """What a check costs RabbitMQ: its requests, bytes and seconds, and the memory of the broker."""
 
-from __future__ import annotations
-
 import os
 import re
 import tempfile

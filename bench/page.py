@@ -1,7 +1,5 @@
 """docs/benchmarks.md, whose parts are measured and written separately, each under its heading."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Writes the first part of docs/benchmarks.md: what users can count on, then how the time to a restart was measured."""
 
-from __future__ import annotations
-
 import os
 import platform
 import time

@@ -5,8 +5,6 @@ and a stand-in for Rundeck that really restarts the consumer. Beside the applica
 look stuck for a while; none of them may be restarted.
 """
 
-from __future__ import annotations
-
 import heapq
 import json
 import secrets

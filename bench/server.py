@@ -1,7 +1,5 @@
 """Starts, calls and measures each program that is compared, by raw sockets and the kernel's clocks."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import json

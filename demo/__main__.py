@@ -5,8 +5,6 @@ python -m demo --still-broken   the restart does not help: it is escalated, exit
 python -m demo --stand-in       without RabbitMQ
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -1,7 +1,5 @@
 """The mail server that the workers hand their mails to: it leaves one of them without a reply, and remembers the others."""
 
-from __future__ import annotations
-
 import socket
 import threading
 import time

@@ -6,8 +6,6 @@ It takes a mail, hands it to the mail server, and acknowledges it. It writes `co
 mails come in on its input, a line each, and it writes `acknowledged` after each.
 """
 
-from __future__ import annotations
-
 import argparse
 import socket
 import sys

@@ -1,7 +1,5 @@
 """RabbitMQ, or a stand-in where none can be had, and the mails that come in: RATE a second."""
 
-from __future__ import annotations
-
 import subprocess
 import threading
 import time

@@ -1,7 +1,5 @@
 """What the demo shows: one line a step, with the time that it took. Colour and moving lines only on a terminal."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """What runs in the demo beside RabbitMQ: the mail service with the bug, Rundeck's stand-in, and Unstick itself."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

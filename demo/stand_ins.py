@@ -4,8 +4,6 @@ A queue is stuck. Rundeck's job lets it recover, and half a minute later it is s
 `--restart` the job runs a command instead, for an application and a queue of one's own.
 """
 
-from __future__ import annotations
-
 import argparse
 import shlex
 import signal

@@ -4,8 +4,6 @@ with alerting(folder, broker, unstick.url, basic_auth=(USER, PASSWORD)) as prome
     ...                                     # Unstick hears of stuck queues
 """
 
-from __future__ import annotations
-
 import re
 import socket
 from collections.abc import Iterator

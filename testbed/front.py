@@ -4,8 +4,6 @@ with Front("nginx", folder, unstick.port) as front:
     post(front.url, body, signed(body))
 """
 
-from __future__ import annotations
-
 import os
 import re
 import socket

@@ -6,8 +6,6 @@ ones are removed, and the .mo files, which Unstick reads at run time, are compil
 folder (mkdir -p functions/locale/de/LC_MESSAGES) and run this.
 """
 
-from __future__ import annotations
-
 import ast
 import io
 import re

@@ -3,8 +3,6 @@ r"""Part of `make lint`: checks that what pages name exists, and rules of the co
 Each check returns one line for each problem.
 """
 
-from __future__ import annotations
-
 import ast
 import json
 import re

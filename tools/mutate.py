@@ -4,8 +4,6 @@ Prints each change that no test noticed. ARGS='--count 50 --seed 2 --only functi
 fewer, another sample, or one folder.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import random

@@ -1,7 +1,5 @@
 """Hatch's hook that refuses `pip install .`: it would put a package named `functions` beside those of strangers."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface

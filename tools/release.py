@@ -4,8 +4,6 @@ build/release/unstick-VERSION.tar: the files of the tagged commit. unstick-VERSI
 SHA256SUMS: their checksums, for `sha256sum -c`.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import re

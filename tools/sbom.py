@@ -1,7 +1,5 @@
 """Writes a release's software bill of materials: `python -m tools.sbom FILE`. The same pins give the same bytes."""
 
-from __future__ import annotations
-
 import json
 import re
 import sys

@@ -2,8 +2,6 @@
 
 Without a file, Go's module proxy gives the pinned version, and Go checks its hash. See docs/decisions.md."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

@@ -2,8 +2,6 @@
 
 tests/system/prometheus asks the real one."""
 
-from __future__ import annotations
-
 import math
 import time
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Evidence comes once, before the restart, and never costs it more than `within` (I10)."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Documents survive the store, also those of the storm slots, which together are as many as are allowed."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Incidents are found for people whatever they are in, the archive's size costs nothing, and the report counts it."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass

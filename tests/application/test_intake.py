@@ -1,7 +1,5 @@
 """What a notification brings about: decided at once, later, in lists or not at all; what it may cost; and when it comes again."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Mapping

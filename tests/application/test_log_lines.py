@@ -1,7 +1,5 @@
 """One line of the log for whatever a document goes through, with the fields by which an operator finds it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """The order of outbound calls, and what is left where one of them fails: nothing twice, nothing lost."""
 
-from __future__ import annotations
-
 import random
 import string
 from collections.abc import Callable

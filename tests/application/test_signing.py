@@ -1,7 +1,5 @@
 """What Unstick signs for itself: payloads of wake-ups and tokens of approval links."""
 
-from __future__ import annotations
-
 import string
 
 import pytest

@@ -1,7 +1,5 @@
 """What goes wrong, late or by another's hand, tried with all of Unstick on one machine: each ends, and people are told why."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

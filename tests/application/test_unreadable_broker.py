@@ -1,7 +1,5 @@
 """A RabbitMQ that answers late, not in full or not at all: nothing is decided by chance, and people are told why."""
 
-from __future__ import annotations
-
 import time
 
 import pytest

@@ -1,8 +1,6 @@
 """Whatever is said or done for each code of a closed list has an entry for each: a new reason, phase or kind of card fails here,
 by the file that lacks it, and not as a KeyError while a card is composed."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterator, Mapping
 from enum import StrEnum

@@ -1,7 +1,5 @@
 """What the domain hands on stays what it was, and what a document lacks counts as nothing."""
 
-from __future__ import annotations
-
 import pkgutil
 from importlib import import_module
 

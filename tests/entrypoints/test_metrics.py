@@ -1,7 +1,5 @@
 """The figures of `/metrics`: what is open, and counters that are counted in the archive."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import time

@@ -1,7 +1,5 @@
 """`/incidents` and `/incidents/ID` over HTTP, against the real flow and a local store: who may read, and what they get."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Real programs for the system tests. Where one can't be had the tests are skipped loudly, and fail on a CI machine."""
 
-from __future__ import annotations
-
 import gc
 import warnings
 from collections.abc import Callable, Iterator

@@ -2,8 +2,6 @@
 
 Command and supervisor are real. RabbitMQ is a stand-in, and so is systemd where a test has to die inside its answer."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -1,7 +1,5 @@
 """`make demo` as it is run: what it shows, how it ends, and that nothing of it is left, however it ends."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

@@ -1,7 +1,5 @@
 """What docs/benchmarks.md promises of the time to a restart: with real servers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

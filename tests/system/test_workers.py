@@ -3,8 +3,6 @@
 RabbitMQ and Rundeck are stand-ins here, so that hundreds of targets can be had within seconds.
 """
 
-from __future__ import annotations
-
 import os
 import random
 import re

@@ -1,7 +1,5 @@
 """Takes the docs' picture of the approval page: `python -m tools.docs.approval_picture docs/approval.png [--language ja]`."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import tempfile

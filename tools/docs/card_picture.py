@@ -1,7 +1,5 @@
 """Draws a card as SVG for docs/cards, 400 px wide like a phone. Chats draw cards themselves."""
 
-from __future__ import annotations
-
 import re
 from html import escape
 from unicodedata import east_asian_width

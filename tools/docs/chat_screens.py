@@ -4,8 +4,6 @@ They have no renderer to run: chat_screens.js draws the blocks that Unstick send
 posted (tools/docs/gallery.py).
 """
 
-from __future__ import annotations
-
 import json
 import tempfile
 from importlib import import_module

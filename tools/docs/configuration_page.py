@@ -1,7 +1,5 @@
 """Writes docs/configuration.md and unstick.schema.json from the types that read the file."""
 
-from __future__ import annotations
-
 import ast
 import inspect
 import json

@@ -3,8 +3,6 @@ r"""Writes the table of docs/costs.md: the monthly costs on Google Cloud at list
 python -m tools.docs.costs_page
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -4,8 +4,6 @@ The picture is CSS only, and narrow enough to be read on a phone. It plays once,
 come are dim, so that it is never empty. Who doesn't want things to move sees its end as a still.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Writes the pictures and the page of docs/cards, and the posts that docs/screens shows: `python -m tools.docs.gallery`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from tests.support.worlds.example_stories import EXAMPLES, answerable, rules

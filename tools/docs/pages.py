@@ -1,7 +1,5 @@
 """Reads the documentation's pages: their blocks, prose, headings and links."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from functools import cache

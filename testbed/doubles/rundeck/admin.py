@@ -1,7 +1,5 @@
 """What people do in Rundeck before Unstick can work: import jobs, make and revoke tokens, switch a project off."""
 
-from __future__ import annotations
-
 import json
 import re
 import uuid

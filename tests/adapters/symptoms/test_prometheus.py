@@ -2,8 +2,6 @@
 
 tests/system/prometheus plays what queues do before a real one."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext

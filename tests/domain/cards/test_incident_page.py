@@ -1,7 +1,5 @@
 """What pages add to cards: the card of an incident as it stands, the list's order, the timeline, the curve."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

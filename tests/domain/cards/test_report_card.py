@@ -1,7 +1,5 @@
 """The report: what is counted in which period, and what its card says."""
 
-from __future__ import annotations
-
 import pytest
 from msgspec.structs import replace
 

@@ -1,7 +1,5 @@
 """What is likely and not proved: one calm question for each queue and verdict in a day, and what becomes of it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

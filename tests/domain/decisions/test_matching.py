@@ -1,7 +1,5 @@
 """Which runbook takes an alert, and what it asks to be restarted."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """Who gets which message; and suspicions that match no runbook, which are noted seldom and told once a day."""
 
-from __future__ import annotations
-
 import hashlib
 from datetime import UTC, datetime
 

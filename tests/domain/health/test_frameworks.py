@@ -4,8 +4,6 @@ tests/recordings/rabbitmq/frameworks.jsonl has them: Celery, kombu, dramatiq, pi
 and Ruby on RabbitMQ 3.10, 4.0 and 4.3, at the moment when all counters of a channel that held something had been flat for 60 s.
 `strength` is what the verdict table of docs/rabbitmq.md says of them."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Stuck or not, by a look and by what earlier looks of the incident remember; one look alone: test_proofs.py."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """What a restart may cost in messages: asked for where it may drop some, and said on the card that ends the incident."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

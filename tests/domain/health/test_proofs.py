@@ -1,7 +1,5 @@
 """What is proved by what real brokers answered: RabbitMQ 3.10, 4.0 and 4.3, with and without their consumers' channels."""
 
-from __future__ import annotations
-
 import pytest
 from msgspec.structs import replace
 

@@ -1,7 +1,5 @@
 """The verdict after a restart: on what a real broker answered, and at each bound."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

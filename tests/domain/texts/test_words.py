@@ -1,7 +1,5 @@
 """Words and addresses that cards, pages, chats and the command line share, and where their lines break."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

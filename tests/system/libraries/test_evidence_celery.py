@@ -2,8 +2,6 @@
 
 All are long, since they need the client libraries."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

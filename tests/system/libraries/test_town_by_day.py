@@ -2,8 +2,6 @@
 
 It is the whole way with real parts; only Rundeck is a stand-in."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

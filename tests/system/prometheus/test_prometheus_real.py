@@ -1,7 +1,5 @@
 """The Prometheus symptom on real servers: a Redis list, from the rule by Alertmanager to `recovered`, and RabbitMQ's exporter."""
 
-from __future__ import annotations
-
 import socket
 import subprocess
 import sys

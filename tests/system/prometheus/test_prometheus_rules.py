@@ -1,7 +1,5 @@
 """infra/prometheus: the rules do what their unit tests say, and a real broker has the metrics that they name."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -3,8 +3,6 @@
 Wrong may be only what the page says is wrong without its line; with its line it is right. All are long: by day the tests of the
 adapter have the answers of a Prometheus."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Callable, Iterator

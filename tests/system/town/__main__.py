@@ -3,8 +3,6 @@
 python -m tests.system.town [--version 3.10|4.0|4.3] [--minutes 4] [--only NAME...]
 """
 
-from __future__ import annotations
-
 import argparse
 import shutil
 import sys

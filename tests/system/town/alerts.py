@@ -1,7 +1,5 @@
 """Alerts as the worst rules would send them: for every queue as soon as it is not empty, again and again as long as it is not."""
 
-from __future__ import annotations
-
 import re
 import threading
 import time

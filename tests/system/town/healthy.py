@@ -1,7 +1,5 @@
 """Applications that work, however it looks: none of them may ever be restarted."""
 
-from __future__ import annotations
-
 import random
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Applications with real client libraries (docs/libraries.md): which hold messages on purpose, and which hang."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from functools import partial

@@ -1,7 +1,5 @@
 """What happens to a cluster of two or three nodes, and the applications that live through it."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Applications that speak AMQP 1.0 and MQTT: on 4.0 and later the broker counts nothing that they are sent or acknowledge."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from testbed.broker import ADMIN

@@ -1,7 +1,5 @@
 """One application of the town: its queue, its workers, what happens to it, and the job that restarts it."""
 
-from __future__ import annotations
-
 import json
 import threading
 import time

@@ -1,7 +1,5 @@
 """Applications that are stuck, each in its way."""
 
-from __future__ import annotations
-
 import threading
 import time
 from dataclasses import replace

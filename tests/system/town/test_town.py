@@ -1,7 +1,5 @@
 """The town on each version of RabbitMQ: who is healthy is left alone, who is stuck is restarted in time."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import replace
 

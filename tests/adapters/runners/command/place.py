@@ -1,7 +1,5 @@
 """Commands of a test in a folder of its own, and what they left there."""
 
-from __future__ import annotations
-
 import json
 import os
 import sqlite3

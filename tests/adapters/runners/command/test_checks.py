@@ -1,7 +1,5 @@
 """What `unstick check` finds about commands, and how options get into a command."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

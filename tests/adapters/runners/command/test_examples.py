@@ -2,8 +2,6 @@
 
 `systemctl`, `docker` and `kubectl` are stand-ins that record their arguments; `ssh` and the sshd that it logs in to are real."""
 
-from __future__ import annotations
-
 import getpass
 import json
 import os

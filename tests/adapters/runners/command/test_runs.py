@@ -1,7 +1,5 @@
 """A command from its start to its end, and whatever may cut that short."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """Commands in units of their own. There is no systemd here: a stand-in for `systemctl` does what the shipped unit file says."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 from pathlib import Path
