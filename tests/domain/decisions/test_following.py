@@ -310,6 +310,8 @@ def test_recovered_takes_two_looks_every_apart():
     result = at_looks(well, 20, 35, document=document)
     assert last(result)[0] is Ending.RECOVERED
     assert result.document.escalation is None
+    other = replace(document, escalation=escalation(NOW - 300, queue=POST))
+    assert at_looks(well, 20, 35, document=other).document.escalation == other.escalation, "which is about another queue"
 
 
 def test_an_adopted_restart_is_told_once():
@@ -340,6 +342,29 @@ def test_a_queue_without_movement_for_patience_gets_the_next_attempt():
     card = result.document.to_tell[0].card
     assert (card.mention, card.evidence) == (("<users/all>",), ("connection refused",))
     assert result.document.escalation.at == NOW + 100
+
+
+def hangs_again(at: float):
+    """The same message came back, and is held without a word."""
+    again = replace(snapshot(5, at=at, acks=4), redeliveries=9, unacked=1, ready=4, channels=None)
+    return replace(again, history=replace(again.history, redeliveries=tuple((at - ago, 9) for ago in range(120, -1, -5))))
+
+
+@pytest.mark.parametrize(
+    ("mail", "said"),
+    [
+        (hangs_again, "it hangs on the same message again, so another restart would not help"),
+        (lambda at: holding(Holder("10.0.3.7", "worker-1"), at=at), "the restart did not end the connection"),
+    ],
+    ids=["the same message", "the connection of before"],
+)
+def test_what_another_restart_would_not_help_goes_to_people(mail, said):
+    """With attempts left; it is known what the queue held before."""
+    channel = Channel("10.0.3.7 (1)", "10.0.3.7", "worker-1")
+    queue = replace(verifying().incident.queues[0], before=replace(snapshot(5, acks=4), redeliveries=3), held_by=(channel,))
+    result = at_looks(mail, 20, 60, 140, document=verifying(queues=(queue,)))
+    assert (starts(result), last(result)) == ([], (Ending.ESCALATED, None))
+    assert said in str(result.document.to_archive[-1].incident.detail)
 
 
 @pytest.mark.parametrize(("restarts", "host"), [(0, "10.0.3.8"), (1, "10.0.3.7")])
