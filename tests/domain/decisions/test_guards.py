@@ -197,7 +197,9 @@ def test_an_alert_of_the_same_cause_is_verified_and_a_new_one_cools_down(began, 
     """I1: what began before a minute after the newest restart's end goes on from that restart, a manual one too. The runner's
     clock may be ahead or behind."""
     manual = execution(user="anna", runner_started_at=NOW + ahead_s - 310, runner_ended_at=NOW + ahead_s - 300)
-    decision = decide(scene(seen(history=ExecutionHistory(NOW + ahead_s, (manual,))), before=since(began)))
+    context = scene(seen(history=ExecutionHistory(NOW + ahead_s, (manual,))), before=since(began))
+    assert decide(replace(context, approved=True)).kind is Kind.RESTART, "a person has seen that it did not help"
+    decision = decide(context)
     assert decision.kind is kind
     assert decision.reason is (Reason.COOLDOWN if kind is Kind.HOLD else None)
     assert (decision.execution is not None) == (kind is Kind.ADOPT)
