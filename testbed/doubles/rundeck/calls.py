@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
 
+import yaml
+
 from testbed.doubles.rundeck import admin, pages
-from testbed.doubles.rundeck.state import Refused, Run, Token
+from testbed.doubles.rundeck.state import Refused, Run
 
 if TYPE_CHECKING:
     from testbed.doubles.rundeck import Rundeck
@@ -81,7 +82,6 @@ class Call:
     def __init__(self, double: Rundeck, seen: Seen, version: int, may: set[str]) -> None:
         self.double, self.state, self.seen, self.version, self.may = double, double.state, seen, version, may
         self.query = {name: values[-1] for name, values in parse_qs(seen.query, keep_blank_values=True).items()}
-        self.every = parse_qs(seen.query)
 
     def route(self, rest: str) -> Reply:
         for method, pattern, answer in ROUTES:
@@ -133,45 +133,25 @@ class Call:
         job = self.job(number, "Read")
         if "events" not in self.may:
             raise denied("Read", "Events in Project", job.project)
-        return self._listed(
-            [run for run in self.state.runs.values() if run.job == number], self.query.get("status"), summary=True
-        )
+        return self._listed([run for run in self.state.runs.values() if run.job == number], self.query.get("status"))
 
     def project_list(self, project: str) -> Reply:
-        if project not in {job.project for job in self.state.jobs.values()}:
-            raise Refused(404, "api.error.project.missing", f"Project does not exist: {project}", project)
-        wanted = self.every.get("jobIdListFilter")
-        found = [run for run in self.state.runs.values() if run.project == project and (not wanted or run.job in wanted)]
-        if user := self.query.get("userFilter"):
-            found = [run for run in found if run.user == user]
-        if text := self.query.get("optionFilter"):
-            found = [
-                run for run in found if text.lower() in str(pages.execution(self.state, run, "", as_of=0)["argstring"]).lower()
-            ]
-        hidden = "view" not in self.may and "read" not in self.may
-        return self._listed(
-            found, self.query.get("statusFilter"), summary=self.query.get("executionSummary") == "true", hidden=hidden
-        )
+        return self._listed([run for run in self.state.runs.values() if run.project == project], self.query.get("statusFilter"))
 
-    def running_list(self, project: str) -> Reply:
-        if "events" not in self.may:
-            raise denied("read", "Events in project", project)
-        return self._listed([run for run in self.state.runs.values() if run.project == project], "running", summary=True)
-
-    def _listed(self, runs: list[Run], status: str | None, *, summary: bool, hidden: bool = False) -> Reply:
+    def _listed(self, runs: list[Run], status: str | None) -> Reply:
         """Ended ones by their end, newest first; unfinished ones last. Rows go missing after paging where they are hidden."""
         size, offset = self._number("max", 20), self._number("offset", 0)
         with self.state.lock:
             as_of = self.state.now() - self.state.lag_s
             rows = [
-                pages.execution(self.state, run, self.double.url, as_of=as_of, summary=summary)
+                pages.execution(self.state, run, self.double.url, as_of=as_of)
                 for run in runs
                 if run.started <= as_of or run.scheduled
             ]
         also = {"failed": ("timedout", "failed-with-retry")}.get(status or "", ())
         rows = [row for row in rows if not status or row["status"] in (status, *also) or row.get("customStatus") == status]
         rows.sort(key=lambda row: (row.get("date-ended", {"unixtime": 0})["unixtime"], row["id"]), reverse=True)
-        shown = [] if hidden or self.state.hides_rows else rows[offset:][: size or None]
+        shown = [] if self.state.hides_rows else rows[offset:][: size or None]
         return as_json(
             200, {"paging": {"count": len(shown), "total": len(rows), "offset": offset, "max": size}, "executions": shown}
         )
@@ -204,10 +184,7 @@ class Call:
         now = self.state.now()
         if run.ended is None and now - run.started < self.state.output_after_s:
             return as_json(200, pages.pending_output(run, now))
-        if self.query.get("format") == "text":
-            return Reply(200, "\n".join(line for _, _, line in run.log).encode(), "text/plain;charset=utf-8")
-        last, first = self._number("lastlines", 0), self._number("maxlines", 0)
-        return as_json(200, pages.output(run, last=last, first=first, now=self.state.now(), version=self.version))
+        return as_json(200, pages.output(run, last=self._number("lastlines", 0), now=self.state.now(), version=self.version))
 
     def abort(self, number: str) -> Reply:
         run = self.found(number, "kill")
@@ -223,10 +200,7 @@ class Call:
         if "read" not in self.may:
             raise bare(403, "api.error.item.unauthorized", f'Not authorized for action "read" for Job {number}')
         page = pages.info(self.state, job, self.double.url, version=self.version)
-        if "json" in self.seen.headers.get("accept", "*/*"):
-            return as_json(200, page)
-        version = ("X-Rundeck-API-Version", str(pages.NEWEST))
-        return Reply(200, pages.info_xml(page).encode(), "application/xml;charset=utf-8", (version,))
+        return as_json(200, page)
 
     def meta(self, number: str) -> Reply:
         self.needs(46)
@@ -234,17 +208,7 @@ class Call:
 
     def definition(self, number: str) -> Reply:
         body = self.double.definitions.get(number) or pages.definition(self.job(number, "Read"))
-        if "json" not in self.seen.headers.get("accept", ""):
-            import yaml
-
-            return Reply(200, yaml.safe_dump(body).encode(), "text/yaml;charset=UTF-8")
-        if self.version < 44:
-            raise Refused(415, "api.error.item.unsupported-format", "The format is not valid: json", "json")
-        return as_json(200, body)
-
-    def project_meta(self, project: str) -> Reply:
-        self.needs(46)
-        return as_json(200, pages.project_meta(self.state, project, may=self.may))
+        return Reply(200, yaml.safe_dump(body).encode(), "text/yaml;charset=UTF-8")
 
     def nodes(self, project: str) -> Reply:
         if "nodes" not in self.may:
@@ -267,33 +231,8 @@ class Call:
         return as_json(201, admin.create_token(self.seen.body, user, self.state, self.double.tokens))
 
     def tokens(self) -> Reply:
-        return self._shown(self.state.tokens.values() if "runAs" in self.may else ())
-
-    def tokens_of(self, user: str) -> Reply:
-        """Those that this user created, for whomever: not the user's own."""
-        return self._shown(token for token in self.state.tokens.values() if token.creator == user)
-
-    def _shown(self, tokens: Iterable[Token]) -> Reply:
+        tokens = self.state.tokens.values() if "runAs" in self.may else ()
         return as_json(200, [admin.shown_token(token, self.state.now()) for token in tokens])
-
-    def toggle(self, how: str) -> Reply:
-        if "toggle_execution" not in self.may:
-            raise bare(403, "api.error.item.unauthorized", f'Not authorized for action "{how}_executions" for System resource')
-        self.state.passive = how == "disable"
-        return as_json(200, {"executionMode": "passive" if self.state.passive else "active"})
-
-    def configure(self, project: str, key: str) -> Reply:
-        if "runAs" not in self.may:
-            raise denied("configure", "Project", project)
-        body = self._json()
-        if key == "project.disable.executions":
-            switched_off = str(body.get("value")).lower() == "true"
-            (self.state.disabled_projects.add if switched_off else self.state.disabled_projects.discard)(project)
-        return as_json(200, {"key": key, "value": str(body.get("value"))})
-
-    def token(self, number: str) -> Reply:
-        token = admin.find_token(self.state, number, is_admin="runAs" in self.may)
-        return as_json(200, admin.shown_token(token, self.state.now()))
 
     def revoke_token(self, number: str) -> Reply:
         token = admin.find_token(self.state, number, is_admin="runAs" in self.may)
@@ -304,13 +243,6 @@ class Call:
     def system(self) -> Reply:
         return as_json(200, pages.system(self.double.url, self.state, full="system" in self.may and self.state.shows_system))
 
-    def mode(self) -> Reply:
-        self.needs(32)
-        if "system" not in self.may:
-            raise bare(403, "api.error.item.unauthorized", 'Not authorized for action "read" for System resource')
-        busy = self.state.passive and (self.version < 36 or self.query.get("passiveAs503") == "true")
-        return as_json(503 if busy else 200, {"executionMode": "passive" if self.state.passive else "active"})
-
 
 ROUTES: tuple[tuple[str, str, Any], ...] = (
     ("POST", r"job/([^/]+)/run", Call.run_job),
@@ -319,23 +251,16 @@ ROUTES: tuple[tuple[str, str, Any], ...] = (
     ("GET", r"job/([^/]+)/info", Call.info),
     ("GET", r"job/([^/]+)/meta", Call.meta),
     ("GET", r"job/([^/]+)", Call.definition),
-    ("GET", r"project/([^/]+)/executions/running", Call.running_list),
     ("GET", r"project/([^/]+)/executions", Call.project_list),
-    ("GET", r"project/([^/]+)/meta", Call.project_meta),
     ("GET", r"project/([^/]+)/resources", Call.nodes),
     ("POST", r"project/([^/]+)/jobs/import", Call.import_jobs),
     ("POST", r"tokens/([^/]+)", Call.create_token),
     ("GET", r"tokens", Call.tokens),
-    ("GET", r"tokens/([^/]+)", Call.tokens_of),
-    ("PUT", r"project/([^/]+)/config/([^/]+)", Call.configure),
-    ("POST", r"system/executions/(disable|enable)", Call.toggle),
-    ("GET", r"token/([^/]+)", Call.token),
     ("DELETE", r"token/([^/]+)", Call.revoke_token),
     ("GET", r"execution/([^/]+)", Call.execution),
     ("GET", r"execution/([^/]+)/output", Call.output),
     ("GET POST", r"execution/([^/]+)/abort", Call.abort),
     ("GET", r"system/info", Call.system),
-    ("GET", r"system/executions/status", Call.mode),
 )
 
 

@@ -1,10 +1,8 @@
 """What the Rundeck stand-in answers: JSON of the recorded shapes, and YAML of a job's definition."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
-from xml.sax.saxutils import escape, quoteattr
 
 from testbed.doubles.rundeck.state import NOT_AFTER, Job, Run, State
 
@@ -24,7 +22,7 @@ def job_links(job: Job, base: str) -> dict[str, Any]:
     return {"href": f"{base}/api/{NEWEST}/job/{job.id}", "permalink": f"{base}/project/{job.project}/job/show/{job.id}"}
 
 
-def execution(state: State, run: Run, base: str, *, as_of: float, summary: bool = True) -> dict[str, Any]:
+def execution(state: State, run: Run, base: str, *, as_of: float) -> dict[str, Any]:
     """The execution object, as things were at `as_of`."""
     ended = run.ended if run.ended is not None and run.ended <= as_of else None
     status = run.status(as_of) if ended is not None or run.ended is None else "running"
@@ -36,7 +34,7 @@ def execution(state: State, run: Run, base: str, *, as_of: float, summary: bool 
         "executionType": "user-scheduled" if run.scheduled else "user",
         "user": run.user,
         "date-started": moment(run.started),
-        "description": f"Plugin[exec-command, nodeStep: true] [... {_steps(state, run)} steps]" if summary else None,
+        "description": f"Plugin[exec-command, nodeStep: true] [... {_steps(state, run)} steps]",
         "argstring": _argstring(run.options),
         "serverUUID": "a48a0190-132d-444f-842b-c917e170ead2",
         "jobDeleted": False,
@@ -123,35 +121,11 @@ def info(state: State, job: Job, base: str, *, version: int) -> dict[str, Any]:
     return body
 
 
-def info_xml(page: Mapping[str, Any]) -> str:
-    """The same for those who don't ask for JSON."""
-    inner = ("name", "group", "project", "description", "created", "createdBy", "lastModified", "lastModifiedBy")
-    given = " ".join(f"{name}={quoteattr(_worded(value))}" for name, value in page.items() if name not in inner)
-    parts = "".join(f"\n  <{name}>{escape(_worded(page[name]))}</{name}>" for name in inner if name in page)
-    return f"<job {given}>{parts}\n</job>"
-
-
-def _worded(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def node(name: str, tags: tuple[str, ...], hostname: str) -> dict[str, Any]:
     """A node of the project's resources. The server itself has a description."""
     executors = {"hostname": hostname, "osFamily": "unix", "node-executor": "local", "file-copier": "local"}
     described = {"description": "Rundeck server node"} if name == "localhost" else {}
     return {"nodename": name, **executors, **described, "tags": ", ".join(tags)}
-
-
-def project_meta(state: State, project: str, *, may: set[str]) -> list[dict[str, Any]]:
-    rights = ("configure", "admin", "app_admin", "export", "scm_export", "import", "scm_import")
-    project_rights = dict.fromkeys(rights, "runAs" in may)
-    types = {"job": dict.fromkeys(("delete", "create"), "create" in may), "event": {"read": "events" in may}}
-    return [
-        {"data": {"project": project_rights, "types": types}, "name": "authz"},
-        {"data": {"executionsEnabled": project not in state.disabled_projects, "scheduleEnabled": True}, "name": "config"},
-        {"data": {"active": not state.passive}, "name": "sysMode"},
-        {"data": {"readmeDisplay": ["none"], "readme": {}, "motdDisplay": ["none"]}, "name": "message"},
-    ]
 
 
 def meta(state: State, job: Job, *, may: set[str]) -> list[dict[str, Any]]:
@@ -211,17 +185,16 @@ def _option(option: Any) -> dict[str, Any]:
     return body
 
 
-def output(run: Run, *, last: int | None, first: int | None, now: float, version: int) -> dict[str, Any]:
+def output(run: Run, *, last: int, now: float, version: int) -> dict[str, Any]:
     """The log of an execution. Numbers that are texts here are texts in Rundeck too."""
     first_step = run.ended is not None and not run.carried_out
     steps = ["1" if first_step else str(place + 1) for place in range(len(run.log))]
     entries = [_entry(at, level, line, step, version) for step, (at, level, line) in zip(steps, run.log, strict=True)]
-    shown = entries[-last:] if last else entries[:first] if first else entries
     whole = sum(len(line) for _, _, line in run.log)
     return {
         "id": str(run.id),
         "offset": str(whole),
-        "completed": run.ended is not None and not (first and first < len(entries)),
+        "completed": run.ended is not None,
         "execCompleted": run.ended is not None,
         "hasFailedNodes": run.result != "succeeded" and run.ended is not None,
         "execState": run.status(now),
@@ -233,7 +206,7 @@ def output(run: Run, *, last: int | None, first: int | None, now: float, version
         "clusterExec": False,
         "serverNodeUUID": "a48a0190-132d-444f-842b-c917e170ead2",
         "compacted": False,
-        "entries": shown,
+        "entries": entries[-last:],
     }
 
 
