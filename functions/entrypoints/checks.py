@@ -1,7 +1,9 @@
 """The questions of `check`: which system answers each, and the lines of the answer; and those about the configuration itself."""
 
+import json
+import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from urllib.parse import urlsplit
@@ -11,14 +13,18 @@ from msgspec.structs import replace
 
 from functions.adapters.checks import finding_of, finding_of_error
 from functions.application.history import document_keys, load_documents
-from functions.application.observe import read_pause
+from functions.application.observe import plan_queues, read_pause
 from functions.application.ports import Chat, Finding, Query
 from functions.bootstrap import Adapters
 from functions.domain.decisions.matching import NotRendered, find_overlaps, last_matches
-from functions.domain.model.alerts import NO_RUNBOOK_KEY, TurnedAway
+from functions.domain.decisions.step import Queues
+from functions.domain.health.rows import Terms
+from functions.domain.model.alerts import NO_RUNBOOK_KEY, QueueRef, TurnedAway
 from functions.domain.model.codes import Mode
+from functions.domain.model.incidents import Document
 from functions.domain.model.observations import QueueSnapshot
-from functions.domain.model.runbooks import Runbook
+from functions.domain.model.runbooks import Runbook, Symptom
+from functions.domain.model.stalls import QueueStalls, StallKind
 from functions.domain.texts.words import duration
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import is_loopback
@@ -56,17 +62,21 @@ def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float, *, c
     every.append(Question("Store", partial(ports.store.check, timeout_s=timeout_s)))
     every.append(Question("Scheduler", partial(ports.scheduler.check, creates=creates, timeout_s=timeout_s)))
     every.append(Question("Store", partial(_check_switch, ports, timeout_s)))
-    every.append(Question("Alerts", partial(_check_matches, ports, timeout_s)))
+    every.append(Question("Alerts", partial(_check_alerts, ports, labels, timeout_s)))
     for name, chat in ports.config.channels.items():
         every.append(Question("Chats", partial(check_chat, f"{name} ({chat.name})", chat.adapter, timeout_s)))
     return every
 
 
 def _ask_about(ports: Adapters, runbook: Runbook, labels: Mapping[str, str], timeout_s: float) -> Iterator[Question]:
-    alert = {matcher.label: matcher.value for matcher in runbook.match if matcher.op == "="} | dict(labels)
+    alert = _alert_of(runbook, labels)
     name, symptom = runbook.name, runbook.symptom
     yield Question(ports.config.runner.name, partial(_check_runner, ports, runbook, alert, timeout_s), name)
     yield Question(symptom.kind, partial(ports.symptoms[symptom.kind].check, symptom, alert, timeout_s=timeout_s), name)
+
+
+def _alert_of(runbook: Runbook, labels: Mapping[str, str]) -> dict[str, str]:
+    return {matcher.label: matcher.value for matcher in runbook.match if matcher.op == "="} | dict(labels)
 
 
 def ask_all(every: Sequence[Question], timeout_s: float, advance: Callable[[], None]) -> list[Line]:
@@ -116,12 +126,6 @@ def _check_configuration(ports: Adapters) -> Iterator[Finding]:
         if runbook.mode is Mode.AUTO and not rules.can_ask:
             detail = "nobody can be asked about what is only likely to hang, so that is held"
             yield Finding(f"{name}: people can be asked", None, detail, "Set `public_url`.")
-        if runbook.restart.holder and not runbook.symptom.users:
-            detail = "whoever may consume the queue decides which host is restarted, so such a restart asks a person"
-            remedy = (
-                "Add the application's RabbitMQ users to the symptom: `users: [...]`. With --label queue=... this names them."
-            )
-            yield Finding(f"{name}: restart.holder", None, detail, remedy)
     yield from _check_secrecy(ports)
 
 
@@ -199,8 +203,8 @@ def _check_switch(ports: Adapters, timeout_s: float) -> list[Finding]:
     return [finding_of("kill switch", look, "Make sure that the store is up: while this can't be read, nothing is restarted.")]
 
 
-def _check_matches(ports: Adapters, timeout_s: float) -> list[Finding]:
-    """When each runbook last matched an alert, and which suspicion was the newest that matched none."""
+def _check_alerts(ports: Adapters, labels: Mapping[str, str], timeout_s: float) -> list[Finding]:
+    """When each runbook last matched an alert, what was learned of its queues, and the newest suspicion that matched none."""
     try:
         documents = load_documents(ports, document_keys(ports, timeout_s=timeout_s), timeout_s=timeout_s).readable
     except (Denied, Unavailable) as error:
@@ -209,7 +213,63 @@ def _check_matches(ports: Adapters, timeout_s: float) -> list[Finding]:
     for name, at in last_matches(ports.rules.runbooks, documents).items():
         detail = "no alert has matched it yet" if at is None else f"last {duration(max(now - at, 0.0))} ago"
         findings.append(Finding(f"{name} gets alerts", True, detail))
+    findings += _check_watching(ports, documents, labels, timeout_s)
     away = next((document.turned_away for document in documents if document.key == NO_RUNBOOK_KEY), TurnedAway())
     if count := len(away.since(now - DAY_S)):
         findings.append(Finding("every alert matches a runbook", None, f"{count} of the last day matched none", away.detail))
     return findings
+
+
+def _check_watching(
+    ports: Adapters, documents: Sequence[Document], labels: Mapping[str, str], timeout_s: float
+) -> Iterator[Finding]:
+    """How long the queues of each runbook were watched, and what `mode: auto` needs. If the labels name a queue, of that one."""
+    runbooks, queues = ports.rules.runbooks, dict[str, QueueRef]()
+    for name, runbook in runbooks.items():
+        with suppress(NotRendered):  # the queue comes with the alert
+            queues[name] = ports.symptoms[runbook.symptom.kind].name_queue(runbook.symptom, _alert_of(runbook, labels))
+    others: Queues = {
+        queue.key: (queue, runbooks[name]) for name, queue in queues.items() if runbooks[name].mode is not Mode.AUTO
+    }
+    calls, sort = plan_queues(ports, others, timeout_s / 2)
+    readings = sort(run_parallel(calls, timeout_s=timeout_s / 2))
+    for name, runbook in runbooks.items():
+        symptom, queue, is_auto = runbook.symptom, queues.get(name), runbook.mode is Mode.AUTO
+        stalls = {key: one for document in documents if name in document.matched for key, one in document.stalls.items()}
+        seen = {key.split(":", 2)[2]: one for key, one in stalls.items() if key.startswith(f"{symptom.kind}:")}
+        learned = stalls.get(queue.key) if queue else None
+        watched: Mapping[str, QueueStalls | None] = {queue.name: learned} if queue else seen or {"its queue": None}
+        for each, one in watched.items():
+            if symptom.learns and (one or is_auto):
+                yield _say_watched(f"{name}: {each} was watched", symptom, one, ports.now())
+        needed = ports.symptoms[symptom.kind].Keys.NEEDED_BY_AUTO
+        if needed and queue and not is_auto:
+            yield _say_needed(name, needed, symptom, queue, readings[queue.key], learned or QueueStalls(0.0))
+
+
+def _say_watched(what: str, symptom: Symptom, learned: QueueStalls | None, now: float) -> Finding:
+    if learned is None:
+        remedy = "Set `mode: observe` until it has stood still three times, or for some days."
+        return Finding(what, None, "never, so how long it stands still while all is well is not known", remedy)
+    said = [f"for {duration(now - learned.since)}"]
+    for kind in StallKind:
+        if stalls := learned.of_kind(kind):
+            count, ends_s = len(stalls), _deadline_s(symptom, learned, kind)
+            longest = f"{count} stall{'s' * (count > 1)} ({kind}) of up to {duration(stalls[0].lasted_s)}"
+            said.append(f"{longest}, so stuck after {duration(ends_s)}")
+    return Finding(what, True, "; ".join(said))
+
+
+def _deadline_s(symptom: Symptom, learned: QueueStalls, kind: StallKind) -> float:
+    return Terms(learned=learned).with_deadline(symptom, kind).for_s
+
+
+def _say_needed(
+    name: str, needed: Iterable[str], symptom: Symptom, queue: QueueRef, reading: object, learned: QueueStalls
+) -> Finding:
+    """By who consumes now, and by what was seen. Deployments count by themselves (`gone`), whatever `for` is."""
+    users = list(reading.users) if isinstance(reading, QueueSnapshot) else []
+    for_s = max(_deadline_s(symptom, learned, kind) for kind in (StallKind.HELD, StallKind.UNSERVED))
+    values = {**queue.keys, "users": users or ["..."], "for": f"{math.ceil(for_s / 10) * 10}s"}
+    line = ", ".join(f"{key}: {json.dumps(values[key], ensure_ascii=False)}" for key in needed)
+    return Finding(f"{name}: what mode auto needs", True, f"symptom: {{{symptom.kind}: {{{line}}}}}")

@@ -1,5 +1,6 @@
 """`check`: everything is asked, nothing is changed, and each mistake comes with its remedy."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,12 @@ import pytest
 import yaml
 
 from functions.adapters.checks import HOLDER_HOSTS
+from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.application.documents import encode
 from functions.application.ports import Finding
+from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Pause
+from functions.domain.model.stalls import QueueStalls, Stall, StallKind
 from functions.entrypoints import checks
 from functions.runtime.secrets import SecretRef
 from testbed.doubles.rundeck import Job
@@ -33,7 +37,7 @@ def findings(here: Line, *arguments: str, code: int) -> dict[str, dict[str, Any]
 def test_all_is_well(here: Line) -> None:
     """Where everything is right every line is, and the exit code is 0. No job is started, the store is as it was, and no secret
     is shown."""
-    here.configured(public_url="https://unstick.example.com")
+    here.configured(runbook("mail-delivery", mode="approve"), public_url="https://unstick.example.com")
     lines = findings(here, *MAIL, code=0)
     assert {line["ok"] for line in lines.values()} == {True}
     for part in (
@@ -246,16 +250,51 @@ def test_hosts_of_consumers_are_compared_with_those_that_a_command_may_get(here:
     assert line["remedy"] == "List each host there as RabbitMQ sees it, or leave `holder` out (docs/command.md)."
 
 
-def test_what_is_only_likely_to_hang_is_told_ahead(here: Line) -> None:
-    """Where nobody can be asked, and who could choose the host."""
-    here.configured(runbook("mail-delivery"))
-    lines = findings(here, *MAIL, code=0)
-    (nobody,) = (line for name, line in lines.items() if name.endswith("mail-delivery: people can be asked"))
+def test_where_nobody_can_be_asked_is_told_ahead(here: Line) -> None:
+    nobody = findings(here, *MAIL, code=0)["Configuration: mail-delivery: people can be asked"]
     assert (nobody["ok"], nobody["remedy"]) == (None, "Set `public_url`.")
-    (book,) = looks_at()
-    book["restart"]["holder"] = {"option": "host", "allow": "10[.]0[.]3[.][0-9]+"}
-    here.configured(book)
-    lines = findings(here, *MAIL, code=1)
-    (holder,) = (line for name, line in lines.items() if name.endswith("mail-delivery: restart.holder"))
-    assert "decides which host is restarted" in holder["detail"]
-    assert any("`users: [mail]` names them" in line["detail"] for line in lines.values())
+
+
+def watched(here: Line, queue: str, *stalls: Stall) -> None:
+    """The document of a target whose queue was watched for twelve days."""
+    stalls_of = {to_queue("/", queue).key: QueueStalls(time.time() - 12 * 86400.0, stalls)}
+    here.saved(Document(queue.replace(".", "-"), matched={"mail-delivery": time.time()}, stalls=stalls_of))
+
+
+SEEN = (
+    *(Stall(StallKind.HELD, time.time() - 100.0 * at, lasted_s) for at, lasted_s in enumerate((150.0, 152.0, 70.0))),
+    Stall(StallKind.GONE, time.time(), 90.0),
+)
+
+
+def test_auto_was_watched_before(here: Line) -> None:
+    """In `auto` too long a stall is restarted, and can't be seen any more."""
+    never = findings(here, *MAIL, code=0)["Alerts: mail-delivery: mail.delivery was watched"]
+    assert (never["ok"], never["detail"]) == (None, "never, so how long it stands still while all is well is not known")
+    assert "`mode: observe`" in never["remedy"]
+    watched(here, "mail.delivery", *SEEN)
+    watched(here, "mail.other")
+    for labels in (MAIL, ()):
+        lines = findings(here, *labels, code=0)
+        line = lines["Alerts: mail-delivery: mail.delivery was watched"]
+        assert line["ok"] is True
+        assert line["detail"].split("; ") == [
+            "for 12 d 0 h",
+            "3 stalls (held) of up to 2 min 32 s, so stuck after 3 min 45 s",
+            "1 stall (gone) of up to 1 min 30 s, so stuck after 6 s",
+        ]
+        assert ("Alerts: mail-delivery: mail.other was watched" in lines) is (not labels)
+
+
+def test_the_lines_that_auto_needs(here: Line) -> None:
+    """Whose consumers, where and how long: from who consumes now, and from the stalls seen. Nothing where they are there."""
+    here.configured(*looks_at(queue="mail.delivery", vhost="/"))
+    what = "Alerts: mail-delivery: what mode auto needs"
+    assert '{rabbitmq: {vhost: "/", users: ["mail"], for: "60s"}}' in findings(here, code=0)[what]["detail"]
+    watched(here, "mail.delivery", *SEEN)
+    here.rabbit.queue("mail.delivery").set(consumers=())
+    assert '{vhost: "/", users: ["..."], for: "230s"}' in findings(here, code=0)[what]["detail"]
+    here.configured(*looks_at())
+    assert what not in findings(here, code=0), "the queue comes with the alert"
+    here.configured()
+    assert what not in findings(here, code=0)

@@ -118,7 +118,7 @@ def test_recent_incidents_newest_first(here: Line) -> None:
 
 def test_when_each_runbook_last_matched_and_what_matched_none(here: Line) -> None:
     """A renamed rule shows in the first, a suspicion that lacks a label in the second: the newest, and how many more."""
-    here.configured(runbook("mail-delivery"), runbook("invoices"))
+    here.configured(runbook("mail-delivery", mode="observe"), runbook("invoices", mode="observe"))
     now = time.time()
     here.saved(Document("t-1", matched={"mail-delivery": now - 7200.0}))
     here.saved(Document("t-2", matched={"mail-delivery": now - 90000.0}))

@@ -120,6 +120,5 @@ def _judge_page(queue: QueueRef, outcome: Outcome, users: Sequence[str]) -> Iter
     everybody, others = ", ".join(consuming), ", ".join(user for user in consuming if users and user not in users)
     if consuming:
         detail = f"{others} consumes it too: what such a channel holds proves nothing" if others else everybody
-        detail += "" if users else f"; `users: [{everybody}]` names them"
         remedy = "If it belongs to the application, add it to `users` of the symptom."
         yield Finding(f"users of {named(queue)}", None if others else True, detail, remedy)
