@@ -337,26 +337,13 @@ def test_a_copy_of_a_held_notification_restarts_nothing_after_resume(place, monk
     assert repeat["action"] == "restarted"
 
 
-def answer_to_copy(document: Document) -> tuple[str, object]:
-    """The incident and the execution that a copy of the request r1 is answered with."""
-    reply = moved(document, replace(alerted(incident="inc-3"), origin=Origin("r1", NOW + 600))).reply
-    assert reply is not None
-    return reply.incident, reply.execution
-
-
-def test_a_copy_is_not_answered_with_the_execution_of_another_incident():
-    """Its alert came to inc-1, which is over; meanwhile inc-2 runs for another alert of the target."""
-    recovered = Outcome("inc-1", Ending.RECOVERED, None, NOW - 100, (to_alert_ref(case()),))
-    running = incident(Phase.RUNNING, id="inc-2", execution=execution(8, ended=None), due=NOW + 60)
-    before = document(running, outcomes=(recovered,), requests={"r1": NOW + 600})
-    assert answer_to_copy(before) == ("inc-1", None)
-
-
-def test_a_copy_speaks_of_the_held_incident_that_its_alert_came_to():
-    """Held settles no alert, yet the copy's came to this incident: not to one of its own, nor to the one that is open now."""
-    held = Outcome("inc-1", Ending.HELD, Reason.PAUSED, NOW - 100, (to_alert_ref(case()),))
+@pytest.mark.parametrize(("ending", "reason"), [(Ending.RECOVERED, None), (Ending.HELD, Reason.PAUSED)])
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_copy_speaks_of_the_incident_that_its_alert_came_to(ending, reason, goes_on):
+    """Not of one of its own, nor of the one that runs now for another alert of the target; nor does it name that one's run."""
+    ended = Outcome("inc-1", ending, reason, NOW - 100, (to_alert_ref(case()),))
     other = (trigger(fingerprint="fp-2"),)
     running = incident(Phase.RUNNING, id="inc-2", triggers=other, execution=execution(8, ended=None), due=NOW + 60)
-    for is_open in (None, running):
-        before = document(is_open, outcomes=(held,), requests={"r1": NOW + 600})
-        assert answer_to_copy(before) == ("inc-1", None)
+    before = document(running if goes_on else None, outcomes=(ended,), requests={"r1": NOW + 600})
+    reply = moved(before, replace(alerted(incident="inc-3"), origin=Origin("r1", NOW + 600))).reply
+    assert (reply.incident, reply.execution) == ("inc-1", None)
