@@ -10,17 +10,17 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from functions.application.documents import decode, read_bodies
+from functions.application.history import load_documents
 from functions.application.observe import read_pause
 from functions.application.ports import Listed, Ports
 from functions.domain.model.alerts import NO_RUNBOOK_KEY
 from functions.domain.model.codes import Ending, Phase, Reason
-from functions.domain.model.incidents import Archive, Document, Incident
+from functions.domain.model.incidents import Archive, Incident
 from functions.runtime.errors import Denied, Unavailable
-from functions.runtime.parallel import run_in_batches, unwrap
 
 if TYPE_CHECKING:
     from functions.adapters.schedulers.local import LocalScheduler
@@ -29,7 +29,6 @@ KEPT_S = 5.0  # strangers may ask as often as they like: an answer is kept this 
 CHECK_S = 2.0
 OVERDUE_S = 120.0
 READ = 200  # open documents that are read, the most overdue first. The count of open documents is always complete.
-AT_ONCE = 16
 ARCHIVE_S = 10.0
 DAY_S = 86400.0
 FIRST_DAY = "1970-01-01"
@@ -73,7 +72,8 @@ def _of_documents(ports: Ports, listed: list[Listed]) -> Iterator[str]:
     now, due = ports.now(), sorted((document.due, document.key) for document in listed if document.due is not None)
     keys = [key for _, key in due[:READ]]
     noted = [NO_RUNBOOK_KEY] if any(document.key == NO_RUNBOOK_KEY for document in listed) else []
-    documents = {document.key: document for document in _read(ports, {*keys, *noted})}
+    read = load_documents(ports, [*{*keys, *noted}], timeout_s=CHECK_S).readable  # one of a newer release hides no figures
+    documents = {document.key: document for document in read}
     incidents = [document.incident for document in documents.values() if document.incident is not None]
     phases = Counter(incident.phase for incident in incidents)
     waiting = [message for document in documents.values() for message in document.to_tell]
@@ -99,17 +99,6 @@ def _of_documents(ports: Ports, listed: list[Listed]) -> Iterator[str]:
 
 def _longest(seconds: Iterable[float]) -> float:
     return max([0.0, *seconds])
-
-
-def _read(ports: Ports, keys: Iterable[str]) -> Iterator[Document]:
-    """Load the documents, and leave out those that can't be read: one of a newer release must not hide all figures."""
-    calls = [partial(ports.store.load, key, timeout_s=CHECK_S) for key in keys]
-    for stored in map(unwrap, run_in_batches(ports.run_parallel, calls, timeout_s=CHECK_S, at_once=AT_ONCE)):
-        try:
-            if stored is not None:
-                yield decode(Document, stored.body, "of /metrics")
-        except Denied:
-            continue
 
 
 def _unchanged_s(incident: Incident, now: float) -> float:
