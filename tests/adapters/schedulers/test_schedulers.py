@@ -291,20 +291,15 @@ def test_lists_of_alerts_hold_up_no_incident(settings, target, run):
 
 
 @pytest.mark.parametrize(("failures", "wait_s"), [(0, 1), (2, 4), (6, 60), (5000, 60)])
-def test_backoff(settings, run, failures, wait_s):
+def test_backoff(settings, target, run, failures, wait_s):
     """After a failure it waits a second, then twice as long each time, up to a minute, without end."""
     settings.wake(1.0, "a", timeout_s=PATIENCE_S)
     with open_file("test", settings.path, timeout_s=PATIENCE_S) as file:
         file.execute("UPDATE wake_ups SET failures = ?", (failures,))
-
-    class Once(Target):
-        def deliver(self, payload: str) -> None:
-            self.over.wait(PATIENCE_S)
-            running.stop.set()  # it does not come again while the test looks, however slowly that does
-            super().deliver(payload)
-
-    target, began = Once(fail=1), time.time()
-    running = run(target)
+    target.fail, target.holds, began = 1, lambda _payload: True, time.time()
+    running = run()
+    target.wait(1)
+    running.stop.set()  # it does not come again while the test looks, however slowly that does
     target.over.set()
     wait_until(lambda: rows(settings)[0][2] == failures + 1)
     ((_, at, _, owner, _),) = rows(settings)
