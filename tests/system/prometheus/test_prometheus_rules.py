@@ -1,16 +1,20 @@
 """infra/prometheus: the rules do what their unit tests say, and a real broker has the metrics that they name."""
 
+import json
 import os
 import re
 import subprocess
 from pathlib import Path
+from urllib.parse import quote
 from urllib.request import urlopen
 
 import pytest
 import yaml
 
-from testbed.broker import HOST, consumer
+from testbed.alerting import prometheus, rules_for
+from testbed.broker import HOST, VERSIONS, cluster, consumer
 from testbed.patience import PATIENCE_S, wait_until
+from tests.support.needs import need_broker
 
 FOLDER = Path(__file__).parents[3] / "infra" / "prometheus"
 
@@ -84,10 +88,10 @@ ON_QUEUE = "on (job, vhost, queue)"
 OTHERS = [
     (f'unless {ON_QUEUE} rabbitmq_detailed_queue_info{{queue_type="rabbit_stream_queue"}}', "4.3, a stream is never empty"),
     ("and on (job) rabbitmq_detailed_queue_messages_delivered_ack_total", "nobody is there, so no channel has a series"),
-    (f"unless {ON_QUEUE} max_over_time(rabbitmq_detailed_queue_messages_delivered_ack_total[1h:1m])",
-        "4.x, the application is gone, its queue's counters are not"),
-    (f"unless {ON_QUEUE} max_over_time(rabbitmq_detailed_queue_consumers[1h:1m]) > 0",
-        "4.x, an application without counters (AMQP 1.0, MQTT) is gone for less than an hour"),
+    (f"unless {ON_QUEUE} max_over_time(unstick:served_queues[1d])", "4.x, the application is gone, its queue's counters are not"),
+    ("rabbitmq_detailed_queue_messages_delivered_ack_total or",
+        "4.x, the broker was restarted, and a poller by basic.get did not come back"),
+    (" or rabbitmq_detailed_queue_consumers > 0", "4.x, an application without counters (AMQP 1.0, MQTT) is gone"),
     ('{queue=~"mail[.]delivery"}', "queues that are not named, whatever they are"),
     ("for: 3m", "is being deployed, two minutes without a consumer, then a new channel that begins at 0"),
     ("for: 5m", "no figures at all"),
@@ -147,3 +151,37 @@ def test_a_real_broker_has_the_metrics_that_the_rules_name(rabbitmq_server):
     with consumer(rabbitmq_server, "scraped", "healthy"):
         wait_until(missing, lambda names: names == ABSENT[rabbitmq_server.version])
     assert len(named) == 11
+
+
+@pytest.mark.long  # by day promtool has the same figures
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_poller_that_the_brokers_restart_ended_is_suspected(needed, tmp_path, version):
+    """By the counters of before, however short it polled. Queues that nobody takes from are left out."""
+    need_broker(version)
+    needed("prometheus")
+    scrape = yaml.safe_load((FOLDER / "prometheus.yml").read_text())["scrape_configs"][0]
+    with cluster(tmp_path / "broker", 1, version=version) as running:
+        (node,) = running.nodes
+        scrape["static_configs"] = [{"targets": [f"127.0.0.1:{node.metrics_port}"]}]
+        (tmp_path / "prometheus").mkdir()
+        (tmp_path / "prometheus" / "rules.yml").write_text(rules_for("mail[.].+"))
+        with prometheus(tmp_path / "prometheus", {"scrape_configs": [scrape], "rule_files": ["rules.yml"]}) as url:
+            node.publish("mail.dead", 3)
+            node.publish("mail.later", 2, arguments={"x-message-ttl": 3_600_000})
+            node.publish("mail.polled")
+            with node.channel() as channel:
+                method, _, _ = channel.basic_get("mail.polled")
+                channel.basic_ack(method.delivery_tag)
+            wait_until(lambda: _queues(url, "unstick:served_queues") == {"mail.polled"})
+            running.stop(node)
+            running.start(node)
+            node.publish("mail.polled", 3)
+            node.work_off("mail.delivery")
+            wait_until(lambda: _queues(url, 'ALERTS{alertname="RabbitMQQueueMaybeStuck"}') == {"mail.polled"})
+
+
+def _queues(url: str, query: str) -> set[str]:
+    """Those that have a value."""
+    with urlopen(f"{url}/api/v1/query?query={quote(query)}", timeout=PATIENCE_S) as answer:
+        return {one["metric"]["queue"] for one in json.load(answer)["data"]["result"]}
