@@ -142,6 +142,15 @@ def test_invented_alerts_flood_no_chat(reason):
     assert ports.document(reason.replace("_", "-")).due == pytest.approx(ports.clock + 3600.0, abs=2.0)
 
 
+def test_the_same_test_again_and_again_floods_no_chat_either():
+    """Each press of the Test button is told, up to five in an hour."""
+    ports = Memory()
+    for _ in range(40):
+        handle_notification(ports, [turned_away("TestAlert", reason=Reason.TEST_ALERT)], ports.budget())
+    assert [card.kind for _, card in ports.posts] == ["test"] * 5
+    assert [card.kind for card in told_later(ports, "test-alert")] == ["bundle"]
+
+
 # --- lists -------------------------------------------------------------------------------------------------------------
 
 

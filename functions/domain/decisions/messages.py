@@ -150,13 +150,15 @@ def _report_turned_away(turn: Turn, event: AlertsReceived, case: MatchedAlert) -
     if reason is Reason.NO_RUNBOOK:
         trigger = replace(trigger, fingerprint=f"rule {case.alert.name}")
         detail = explain_mismatch(turn.rules.runbooks, case.alert.labels)
+    elif reason is Reason.TEST_ALERT:
+        trigger = replace(trigger, fingerprint=event.incident)  # each press of the button
     told = sum(turn.at - hold.at < SAME_HOLD_S for hold in turn.document.holds.values())
     is_known = was_told_recently(turn.document, (trigger,), reason, turn.at)
     if (reason is Reason.NO_RUNBOOK and case.alert.is_suspicion) or (told >= OWN_CARDS and not is_known):
         return _note_turned_away(turn, case.alert, reason, detail)
     kind = CardKind.TEST if reason is Reason.TEST_ALERT else CardKind.HELD
     card_input = CardInput(kind, turn.at, case.runbook, reason=reason, detail=detail, trigger=trigger)
-    post_hold(turn, card_input, f"{event.incident}-{trigger.key}", always=kind is CardKind.TEST)
+    post_hold(turn, card_input, f"{event.incident}-{trigger.key}")
 
 
 def _note_turned_away(turn: Turn, alert: Alert, reason: Reason, detail: Phrase) -> None:
