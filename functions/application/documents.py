@@ -18,7 +18,7 @@ from functions.domain.model.codes import VERSION, Ending, Phase
 from functions.domain.model.events import Step
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.observations import Pause, Slot, Storm
-from functions.domain.model.runbooks import Rules
+from functions.domain.model.runbooks import STORM_S
 from functions.runtime.errors import Conflict, Denied
 from functions.runtime.parallel import Calls, run_in_batches, unwrap
 from functions.runtime.structs import convert
@@ -164,13 +164,13 @@ def plan_shards(ports: Ports, timeout_s: float) -> tuple[Calls, Callable[[list[A
 def claim_slot(ports: Ports, slot: Slot, shards: tuple[Shard, ...], timeout_s: float) -> None:
     """Save this slot where one is free. Raises Conflict if there is none any more; Unavailable or Denied if that is unknown."""
     ends = ports.monotonic() + timeout_s
-    overruled = not _shards_for(shards, slot, ports.rules)  # the guard saw that too: people allow this restart
+    overruled = not _shards_for(shards, slot)  # the guard saw that too: people allow this restart
     for _ in range(TRIES):
-        places = _shards_for(shards, slot, ports.rules)
+        places = _shards_for(shards, slot)
         if not places and not overruled:
             break
         shard = places[0] if places else shards[0]
-        others = tuple(other for other in _current(shard, slot, ports.rules) if other.target != slot.target)
+        others = tuple(other for other in _current(shard, slot) if other.target != slot.target)
         body, left_s = encode(Storm((*others, slot))), ends - ports.monotonic()
         try:
             ports.store.save(shard.key, body, generation=shard.generation, due=None, timeout_s=left_s)
@@ -183,13 +183,13 @@ def claim_slot(ports: Ports, slot: Slot, shards: tuple[Shard, ...], timeout_s: f
     raise Conflict("other targets took the storm slots")
 
 
-def _current(shard: Shard, slot: Slot, rules: Rules) -> tuple[Slot, ...]:
-    return tuple(other for other in shard.slots if slot.at - other.at < rules.storm_within_s)
+def _current(shard: Shard, slot: Slot) -> tuple[Slot, ...]:
+    return tuple(other for other in shard.slots if slot.at - other.at < STORM_S)
 
 
-def _shards_for(shards: tuple[Shard, ...], slot: Slot, rules: Rules) -> list[Shard]:
+def _shards_for(shards: tuple[Shard, ...], slot: Slot) -> list[Shard]:
     """Where the slot may go, the best first: the place that its target has; else each target begins elsewhere."""
-    current = {shard.key: _current(shard, slot, rules) for shard in shards}
+    current = {shard.key: _current(shard, slot) for shard in shards}
     own = [shard for shard in shards if any(other.target == slot.target for other in current[shard.key])]
     if own:
         return own

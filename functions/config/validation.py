@@ -32,6 +32,7 @@ REMOVED = {
     "runbooks.*.escalation": "Remove it: people are reminded every 15 minutes, three times at most",
     "runbooks.*.manual_minutes": "Remove it: the report says how long queues were stuck",
     "runbooks.*.remedies": "Remove it: a person decides after a restart that did not help (docs/rabbitmq.md)",
+    "storm.within": "Remove it: targets that are restarted within 10 minutes count",
     "runbooks.*.symptom.prometheus.consumers": "Write it into `stuck`, such as sum(JOBS) > 0 and max(WORKERS) == 0",
     "runbooks.*.symptom.prometheus.delay": "Remove it, and make `range` longer by it",
     "runbooks.*.symptom.prometheus.done": "Write it into `stuck`, such as sum(JOBS) > 0 and sum(increase(DONE[1m])) == 0",

@@ -58,7 +58,7 @@ def test_what_is_required_is_enough_and_all_else_has_its_default():
     """The defaults are those of the design; durations are seconds, sizes are bytes."""
     read = parse_config(MINIMAL)
     assert read.report is None
-    assert (read.rules.storm_targets, read.rules.storm_within_s) == (3, 600.0)
+    assert read.rules.storm_targets == 3
     assert (read.rules.notify, read.rules.public_url, read.rules.language) == ((), "", "en")
     assert read.rules.runbooks["mail"] == Runbook(
         name="mail",
@@ -450,7 +450,7 @@ def test_the_schema_takes_what_is_read(text):
 @pytest.mark.parametrize(
     "mistake",
     [
-        "stor: 1", "language: de", "storm: {within: soon}", "storm: {targets: 0}", "notify: console", "signing_keys: [literal]",
+        "stor: 1", "language: de", "storm: {targets: 0}", "notify: console", "signing_keys: [literal]",
         "channels: {a: {type: nothing}}", "store: {local: {}}", "runbooks: [{name: a}]",
     ],
 )  # fmt: skip

@@ -48,7 +48,7 @@ notify: [seven, one]
 language: ja
 time_zone: Europe/Berlin
 identity_header: X-Forwarded-Email
-storm: {targets: 5, within: 90m}
+storm: {targets: 5}
 report: {every: month, channels: [two]}
 mask: ['internal-[0-9]+']
 runbooks:

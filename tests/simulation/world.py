@@ -300,4 +300,4 @@ class World:
         if not holding or run.id % 3 == 0:
             return ""
         stuck = any(not worker.on_purpose and not worker.works for worker in holding)
-        return f"unstick: {'stuck' if stuck else 'healthy'} so it says\n"
+        return f"unstick {run.tag} {'stuck' if stuck else 'healthy'} so it says\n"

@@ -2,8 +2,8 @@
 The restart waits for the end of the evidence run, but never longer than `within`. Whatever happens to the run, the incident goes
 on: at worst without evidence, and with the reason. After the wait the queues are read again.
 
-The second opinion is what the job says of the application on the host that holds a message (docs/evidence.md): its last line
-there may be `unstick: healthy REASON` or `unstick: stuck REASON`. Silence, or both, changes nothing."""
+The second opinion is what the job says of the application on each node (docs/evidence.md). Silence, or a contradiction, changes
+nothing."""
 
 import re
 from collections.abc import Iterable
@@ -23,7 +23,6 @@ from functions.domain.texts.words import choose_lines, worded
 from functions.runtime.text import Phrase, Text, named
 
 REASON = 200  # characters of an opinion's reason
-_OPINION = re.compile(r"unstick: (healthy|stuck)(?: (.*))?")
 LOOK_S = 3.0  # how often Unstick checks whether the run has ended
 
 
@@ -90,19 +89,21 @@ def check_evidence(turn: Turn) -> None:
     if reading.awaited:
         due = max(turn.at, min(turn.at + LOOK_S, evidence.until))
         return turn.change(evidence=replace(evidence, execution=reading.execution or evidence.execution), due=due)
-    turn.change(evidence=with_reading(evidence, reading, turn.at))
+    job, tag = turn.runbook.evidence, tag_of(turn.incident)
+    turn.change(evidence=with_reading(evidence, reading, turn.at, tag if job is not None and job.opinion else ""))
     if whole := join_nodes(reading.output or ()):
         turn.acts.append(Keep(turn.incident.id, whole))
     turn.enter(Phase.WAITING)
 
 
-def with_reading(evidence: Evidence, reading: EvidenceReading, now: float) -> Evidence:
-    """Add what was collected, or why nothing was."""
+def with_reading(evidence: Evidence, reading: EvidenceReading, now: float, tag: str = "") -> Evidence:
+    """Add what was collected, or why nothing was. `tag`: what an opinion has to name; empty: none counts."""
     output = put_first(reading.output or (), evidence.host)
     lines = choose_lines(join_nodes(output))
     evidence = replace(evidence, execution=reading.execution or evidence.execution, lines=lines)
     evidence = replace(evidence, missing=evidence.missing or _why_missing(evidence, reading, now))
-    return evidence if evidence.missing else replace(evidence, opinion=read_opinion(output, evidence.host))
+    counts = tag and not evidence.missing
+    return replace(evidence, opinions=read_opinions(output, tag, evidence.host)) if counts else evidence
 
 
 def _why_missing(evidence: Evidence, reading: EvidenceReading, now: float) -> Phrase:
@@ -133,13 +134,18 @@ def without_evidence_runs(seen: Observation) -> Observation:
     return replace(seen, history=replace(history, executions=executions, others=others))
 
 
-def read_opinion(output: tuple[NodeOutput, ...], host: str) -> Opinion | None:
-    """The opinion on this host. `host`: the one that the run was limited to; only it counts, so the run has one node."""
-    said = [line.strip() for node in output for line in node.text.splitlines() if line.strip()]
-    opinions = [match for line in said if (match := _OPINION.fullmatch(line))]
-    if not host or len(output) != 1 or len(opinions) != 1 or not _OPINION.fullmatch(said[-1]):
-        return None
-    return Opinion(host, opinions[0][1] == "healthy", (opinions[0][2] or "")[:REASON])
+def read_opinions(output: tuple[NodeOutput, ...], tag: str, host: str) -> tuple[Opinion, ...]:
+    """The opinion of each node: its only such line, and its last one. `host`: the one that the run was limited to. Whoever
+    publishes messages, or writes into another system, can put a line into the output, but doesn't know the tag."""
+    line = re.compile(rf"unstick {re.escape(tag)} (healthy|stuck)(?: (.*))?")
+    opinions = []
+    for node in output:
+        said = [text.strip() for text in node.text.split("\n") if text.strip()]
+        matches = [match for text in said if (match := line.fullmatch(text))]
+        if len(matches) == 1 and line.fullmatch(said[-1]):
+            where = host if host and len(output) == 1 else node.node
+            opinions.append(Opinion(where, matches[0][1] == "healthy", (matches[0][2] or "")[:REASON]))
+    return tuple(opinions)
 
 
 def put_first(output: tuple[NodeOutput, ...], host: str) -> tuple[NodeOutput, ...]:

@@ -70,14 +70,18 @@ def terms_for(runbook: Runbook, document: Document, queue: QueueRef) -> Terms:
 
 
 def ask_opinion(incident: Incident, judgement: Judgement) -> Judgement:
-    """The judgement after the opinion of the evidence job, if it has one on the host that holds the messages."""
-    opinion = incident.evidence.opinion if incident.evidence else None
-    if opinion is None or not judgement.held_by or any(channel.host != opinion.host for channel in judgement.held_by):
+    """The judgement after the evidence job's opinions on the nodes that hold messages. Contradictions change nothing."""
+    given, hosts = incident.evidence.opinions if incident.evidence else (), {channel.host for channel in judgement.held_by}
+    opinions = [opinion for opinion in given if opinion.host in hosts] or given  # nodes may have other names than connections
+    verdicts = {opinion.healthy for opinion in opinions}
+    if not hosts or len(verdicts) != 1:
         return judgement
-    says = Text("the evidence job says of {host}: {reason}", host=opinion.host, reason=opinion.reason)
-    if opinion.healthy:
-        return Judgement(Health.WELL, join((judgement.why, says)))
-    return replace(judgement, health=Health.ILL, why=join((judgement.why, says)), against="", settle="")
+    said = Text("the evidence job says of {host}: {reason}")
+    why = join((judgement.why, *(said.fill(host=opinion.host, reason=opinion.reason) for opinion in opinions)))
+    if verdicts == {True}:
+        return Judgement(Health.WELL, why)
+    proved = {opinion.host for opinion in opinions} in ({""}, hosts)  # a runner without nodes has one opinion
+    return replace(judgement, health=Health.ILL, why=why, against="", settle="") if proved else judgement
 
 
 def _select(judged: Judged, *healths: Health) -> Judged:

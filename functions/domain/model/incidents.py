@@ -150,9 +150,9 @@ class HistoryEntry(Struct, frozen=True):
 
 
 class Opinion(Struct, frozen=True):
-    """What an evidence job says of the application on one host."""
+    """What an evidence job says of the application on one node."""
 
-    host: str  # as the connections of that host show it
+    host: str  # as its connections show it, where the run was limited to it; otherwise the node's name
     healthy: bool
     reason: str
 
@@ -166,7 +166,7 @@ class Evidence(Struct, frozen=True):
     missing: Phrase = ""  # why there is no evidence
     without: Phrase = ""  # the option that was left out, and why
     host: str = ""  # the host that holds a message, if the run was limited to it
-    opinion: Opinion | None = None  # its opinion on that host
+    opinions: tuple[Opinion, ...] = ()  # one of each node at most
 
 
 class Approval(Struct, frozen=True):

@@ -55,6 +55,9 @@ class Restart(Struct, frozen=True, rename=key):
     """Restarts only the host that is proved to hold the messages."""
 
 
+STORM_S = 600.0  # how long ago other targets were restarted, at most, to count as restarts at once
+
+
 class EvidenceJob(Struct, frozen=True, rename=key):
     """A read-only job that collects evidence before the restart destroys it."""
 
@@ -66,6 +69,8 @@ class EvidenceJob(Struct, frozen=True, rename=key):
     """As in `restart`."""
     within_s: Annotated[float, duration(1, 300)] = 20.0
     """How long the restart waits, at most."""
+    opinion: bool = False
+    """Whether its last line may be an opinion: `unstick ATTEMPT healthy REASON`, or `stuck`."""
 
 
 class Symptom(Struct, frozen=True):
@@ -184,7 +189,6 @@ class Rules(Struct, frozen=True):
     notify: tuple[str, ...] = ()
     """Channels for alerts without a runbook, and for runbooks that name none."""
     storm_targets: int = 3
-    storm_within_s: float = 600.0
     public_url: str = ""
     docs_url: str = ""
     language: str = "en"

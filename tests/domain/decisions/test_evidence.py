@@ -10,7 +10,7 @@ from functions.domain.decisions.evidence import (
     evidence_to_read,
     join_nodes,
     put_first,
-    read_opinion,
+    read_opinions,
     with_reading,
     without_evidence_runs,
 )
@@ -164,24 +164,46 @@ def test_each_node_s_lines_are_under_its_name_and_the_one_that_hangs_comes_first
     assert join_nodes(()) == ""
 
 
+TAG = "inc-1.evidence"
+HEALTHY, STUCK = f"unstick {TAG} healthy", f"unstick {TAG} stuck"
+
+
 @pytest.mark.parametrize(
-    ("text", "host", "opinion"),
+    ("text", "opinion"),
     [
-        ("a\nunstick: healthy 3 countdowns", "10.0.3.7", Opinion("10.0.3.7", True, "3 countdowns")),
-        ("unstick: stuck send_mail\n\n", "10.0.3.7", Opinion("10.0.3.7", False, "send_mail")),
-        ("unstick: healthy", "10.0.3.7", Opinion("10.0.3.7", True, "")),
-        (f"unstick: stuck {'x' * 300}", "10.0.3.7", Opinion("10.0.3.7", False, "x" * REASON)),
-        ("unstick: healthy 3 countdowns", "", None),
-        ("unstick: healthy\nunstick: stuck", "10.0.3.7", None),
-        ("unstick: stuck\nmore", "10.0.3.7", None),
-        ("> unstick: stuck", "10.0.3.7", None),
-        ("", "10.0.3.7", None),
+        (f"a\n{HEALTHY} 3 countdowns", (True, "3 countdowns")),
+        (f"{STUCK} send_mail\r\n\n", (False, "send_mail")),
+        (HEALTHY, (True, "")),
+        (f"{STUCK} {'x' * 300}", (False, "x" * REASON)),
+        (f"{HEALTHY}\n{STUCK}", None),
+        (f"{HEALTHY}\n{HEALTHY}", None),
+        (f"{STUCK}\nmore", None),
+        (f"> {STUCK}", None),
+        (f"unstick {TAG} healthyish", None),
+        ("", None),
     ],
 )
-def test_an_opinion_is_the_last_line_of_a_run_that_was_limited_to_one_host(text, host, opinion):
-    """One opinion, and the host that the run was limited to."""
-    assert read_opinion((NodeOutput("worker-1", text),), host) == opinion
-    assert read_opinion((OTHER, NodeOutput("worker-1", text)), host) is None
+def test_an_opinion_is_the_last_line_of_a_node_and_names_the_attempt(text, opinion):
+    """Where the run was limited to one host it is that host's, else the node's; each node has its own."""
+    node, other = NodeOutput("worker-1", text), NodeOutput("worker-2", f"{STUCK} b")
+    expected = (Opinion("10.0.3.7", *opinion),) if opinion else ()
+    assert read_opinions((node,), TAG, "10.0.3.7") == expected
+    both = [replace(one, host="worker-1") for one in expected]
+    assert read_opinions((node, other), TAG, "10.0.3.7") == (*both, Opinion("worker-2", False, "b"))
+
+
+FORGED = [
+    "unstick: stuck x", "unstick stuck x", "unstick inc-2.evidence stuck x", "unstick INC-1.EVIDENCE stuck x", "unstick  stuck x",
+    '"task"\nunstick other.evidence stuck x', "x\runstick: healthy y", "x\u2028unstick: healthy y", "x\x0bunstick: healthy y",
+    "x\x85unstick: healthy y", "\x1b[2Kunstick: healthy y", ">> unstick: stuck", '{"unstick": "healthy"}', "unstick .* healthy x",
+    f"{'x' * 9000} unstick: stuck", "unstick: stuck",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", FORGED, ids=range(len(FORGED)))
+def test_who_does_not_know_the_attempt_forges_no_opinion(line):
+    """A publisher put a line break into Celery's task id, and the job printed it."""
+    assert read_opinions((NodeOutput("worker-1", f"state\n{line}"),), TAG, "10.0.3.7") == ()
 
 
 @pytest.mark.parametrize(

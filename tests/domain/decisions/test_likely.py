@@ -38,7 +38,7 @@ EMPTY = Document("mail-key")
 ONE = Holder("10.0.3.7", "worker-1", 1)
 ALL_DAY = Freeze(frozenset(range(7)), 0, 24 * 60 - 1, "all day")
 QUEUE = {"vhost": "/", "queue": "mail"}
-EVIDENCE = EvidenceJob("job-e", {"host": "${holder.host}"}, {"host": r"10\.0\.3\.[0-9]+"})
+EVIDENCE = EvidenceJob("job-e", {"host": "${holder.host}"}, {"host": r"10\.0\.3\.[0-9]+"}, opinion=True)
 
 
 def asking(*, url: str = "https://unstick.example.com", **changes: Any) -> Rules:
@@ -199,9 +199,9 @@ def test_after_the_broker_s_restart_the_alert_remembers_who_consumed(annotations
 # --- the second opinion -------------------------------------------------------------------------------------------------------
 
 
-def with_opinion(mail: QueueSnapshot, *output: NodeOutput, status: str = "succeeded") -> Step:
+def with_opinion(mail: QueueSnapshot, *output: NodeOutput, status: str = "succeeded", with_rules: Rules | None = None) -> Step:
     """The evidence job ran on the holder's host, and wrote this."""
-    with_rules = asking(evidence=EVIDENCE)
+    with_rules = with_rules or asking(evidence=EVIDENCE)
     event = alerted(case(book=with_rules.runbooks["mail"]))
     result = moved(EMPTY, event, seen(mail=mail), with_rules=with_rules)
     (collect,) = (act for act in result.acts if isinstance(act, Collect))
@@ -212,8 +212,8 @@ def with_opinion(mail: QueueSnapshot, *output: NodeOutput, status: str = "succee
     return woken(result.document, at, what, with_rules)
 
 
-HEALTHY = "state\nunstick: healthy 3 countdowns until 08:00"
-STUCK = "state\nunstick: stuck send_mail has run for 40 min"
+HEALTHY = "state\nunstick inc-1.evidence healthy 3 countdowns until 08:00"
+STUCK = "state\nunstick inc-1.evidence stuck send_mail has run for 40 min"
 
 
 def test_the_application_itself_holds_a_restart_or_confirms_it():
@@ -230,7 +230,7 @@ def test_the_application_itself_holds_a_restart_or_confirms_it():
     [
         pytest.param([NodeOutput("worker-1", "state")], "succeeded", id="silence"),
         pytest.param([NodeOutput("worker-1", HEALTHY)], "failed", id="a run that failed"),
-        pytest.param([NodeOutput("worker-1", "unstick: healthyish")], "succeeded", id="another word"),
+        pytest.param([NodeOutput("worker-1", "unstick inc-1.evidence healthyish")], "succeeded", id="another word"),
     ],
 )
 def test_whatever_else_the_evidence_says_changes_nothing(output, status):
@@ -239,10 +239,26 @@ def test_whatever_else_the_evidence_says_changes_nothing(output, status):
     assert phase(with_opinion(kept(), *output, status=status)) is Phase.ASKED
 
 
-def test_the_opinion_on_one_host_says_nothing_of_another():
-    """Only the node of the proved holder counts."""
+@pytest.mark.parametrize(
+    ("said", "holds"),
+    [
+        pytest.param(("healthy", "healthy"), True, id="both are healthy"),
+        pytest.param(("healthy", ""), True, id="one is, and the other says nothing"),
+        pytest.param(("healthy", "stuck"), False, id="they disagree"),
+        pytest.param(("", ""), False, id="silence"),
+    ],
+)
+def test_each_node_that_holds_messages_has_its_opinion(said, holds):
+    """Two workers on two hosts said that they were healthy, and were restarted."""
     two = holding(ONE, Holder("10.0.3.8", "worker-2", 1))
-    assert start_of(with_opinion(two, NodeOutput("worker-1", HEALTHY))) is not None
+    output = [NodeOutput(f"worker-{n}", f"unstick inc-1.evidence {word} x" if word else "-") for n, word in enumerate(said, 1)]
+    assert (start_of(with_opinion(two, *output)) is None) is holds
+
+
+def test_without_the_key_no_line_is_an_opinion():
+    plain = asking(evidence=replace(EVIDENCE, opinion=False))
+    result = with_opinion(full(), NodeOutput("worker-1", HEALTHY), with_rules=plain)
+    assert start_of(result) is not None
 
 
 def test_a_freeze_does_not_make_a_calm_question_loud():

@@ -121,7 +121,9 @@ def _add_runbook(world: World, kind: str) -> None:
     mail, rng = world.rules.runbooks["mail"], world.rng
     job = None
     if mail.evidence:
-        job = EvidenceJob("evidence", {"host": "${holder.host}"}, {"host": r"10\.0\.3\.[0-9]+"}, mail.evidence.within_s)
+        job = EvidenceJob(
+            "evidence", {"host": "${holder.host}"}, {"host": r"10\.0\.3\.[0-9]+"}, mail.evidence.within_s, opinion=True
+        )
     never = kind == "fills" and not world.options and rng.random() < 0.3
     users = ("app",) if kind == "another user" or rng.random() < 0.3 else ()
     symptom = change(mail.symptom, keeps_nothing=never, users=users)

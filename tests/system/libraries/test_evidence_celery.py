@@ -24,7 +24,8 @@ from testbed.patience import PATIENCE_S, wait_until
 from tests.support.needs import need_libraries
 
 FILE = Path(__file__).parents[3] / "infra" / "rundeck" / "evidence-celery.yaml"
-ENDED = re.compile(r"unstick: (healthy|stuck) (.+)")
+ATTEMPT = "20261201-081500-0a1b2c3d.evidence"
+ENDED = re.compile(rf"unstick {re.escape(ATTEMPT)} (healthy|stuck) (.+)")
 HOUR_S = 3600.0
 pytestmark = pytest.mark.timeout(600)  # the first time, the libraries are installed
 
@@ -37,7 +38,9 @@ def start(rabbitmq_server: Broker) -> Iterator[Start]:
     need_libraries()
     with ExitStack() as stack:
 
-        def make(*forms: str, messages: int = 1, body: str = "task", later_s: float = 0.0) -> tuple[str, list[Application]]:
+        def make(
+            *forms: str, messages: int = 1, body: str = "task", later_s: float = 0.0, task_id: str = ""
+        ) -> tuple[str, list[Application]]:
             queue = f"evidence-{os.getpid()}-{time.monotonic_ns()}"
             with rabbitmq_server.channel() as channel:
                 channel.queue_declare(queue, durable=True)
@@ -45,6 +48,7 @@ def start(rabbitmq_server: Broker) -> Iterator[Start]:
                 running = [stack.enter_context(Application("celery", form, rabbitmq_server.amqp_url(), queue)) for form in forms]
                 for number in range(messages):
                     content, properties = message_of("celery", f"{body} {number}", queue=queue, later_s=later_s)
+                    properties.headers["id"] = task_id or properties.headers["id"]
                     channel.basic_publish("", queue, content, properties)
             return queue, running
 
@@ -64,11 +68,12 @@ def run(rabbitmq_server: Broker, tmp_path: Path) -> Callable[..., subprocess.Com
     (job,) = yaml.safe_load(FILE.read_text())
 
     def once(queue: str, longest: int) -> subprocess.CompletedProcess[str]:
+        options = {"app": "mail_tasks", "queue": queue, "longest": str(longest), "unstick_incident": ATTEMPT}
         script = job["sequence"]["commands"][-1]["script"]
         adapted = "directory=/opt/app python=/opt/app/venv/bin/python user="
         assert adapted in script
         script = script.replace(adapted, f"directory={tmp_path} python={python()} user=")
-        for option, value in {"app": "mail_tasks", "queue": queue, "longest": str(longest)}.items():
+        for option, value in options.items():
             script = script.replace(f"@option.{option}@", value)
         assert "@option." not in script
         return subprocess.run(["sh"], input=script, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
@@ -111,8 +116,20 @@ def test_a_pool_full_of_tasks_that_run_too_long_is_stuck(start: Start, run, form
     assert (verdict, reason.partition(",")[0]) == ("stuck", "2 tasks")
     first, *tasks = choose_lines(done.stdout)
     assert "2 run, 0 are for later" in first
-    assert re.fullmatch(r"work\[[0-9a-f-]{36}\] runs for \d+ s", tasks[0].strip())
+    assert re.fullmatch(r'\["work", "[0-9a-f-]{36}"\] runs for \d+ s', tasks[0].strip())
     assert "hang" not in done.stdout, "arguments are other people's data"
+
+
+FORGED = "x\nunstick {attempt} stuck y\r\x0b\x0c\x1c\x85\u2028>> unstick {attempt} stuck y\x1b[2K\n"
+
+
+def test_a_publisher_forges_no_opinion_and_no_line(start: Start, run) -> None:
+    """By the id of a task, in which nobody checks anything: each kind of line break, and a terminal's escape."""
+    queue, _ = start("long-early", messages=2, task_id=FORGED.format(attempt=ATTEMPT))
+    done = wait_until(lambda: run(queue, 600), lambda done: "1 run" in done.stdout)
+    assert opinion_of(done) is not None
+    assert opinion_of(done)[0] == "healthy"
+    assert not re.search("[\r\x0b\x0c\x1b\x1c\x85\u2028]", done.stdout)
 
 
 def test_what_is_not_certain_leaves_no_opinion(start: Start, run) -> None:
@@ -128,7 +145,7 @@ def test_what_is_not_certain_leaves_no_opinion(start: Start, run) -> None:
     assert opinion_of(run(queue, 1)) is None
     queue, _ = start("rate-limit", messages=6)
     done = run(queue, 600)
-    assert (opinion_of(done), "which wait unseen: work [rate_limit=30/h]" in done.stdout) == (None, True)
+    assert (opinion_of(done), 'which wait unseen: ["work [rate_limit=30/h]"]' in done.stdout) == (None, True)
     queue, (_, stopped) = start("countdown", "countdown", messages=4, later_s=HOUR_S)
     assert opinion_of(run(queue, 1)) is not None
     os.killpg(stopped.process.pid, signal.SIGSTOP)
