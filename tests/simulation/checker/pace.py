@@ -40,11 +40,8 @@ def check_pace(past: Past) -> list[Violation]:
 def _restarted_late(past: Past) -> list[Violation]:
     """Where nothing but the chat gets in the way, what is stuck is restarted soon after it stood still for all of `for`."""
     world = past.world
-    free = (
-        replace(world.faults, chat_down=0.0, chat_lost=0.0) == Faults()
-        and world.options >= UNDISTURBED
-        and world.broker.monitoring
-    )
+    faults = replace(world.faults, chat_down=0.0, chat_lost=0.0)
+    free = faults == Faults() and world.options >= UNDISTURBED and world.broker.monitoring
     many = len({answer.alert.labels["app"] for answer in world.answered}) > world.rules.storm_targets
     if not free or many or world.pauses or world.rundeck.one_at_a_time:
         return []
