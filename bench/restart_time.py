@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ from testbed.broker import Broker, consumer
 from testbed.debian import ensure
 from testbed.doubles.rundeck import Job, Rundeck
 from testbed.unstick_process import IN_AUTO, Unstick, configuration, job_id, runbook
-from testbed.workers.stuck_application import Application
 
 LIMITS_S = {30: 50.0, 60: 80.0}
 """By `symptom.for`: how long after the message got stuck the restart may come at the latest."""
@@ -107,6 +106,32 @@ PATTERNS = (
 )
 
 
+@dataclass
+class Application:
+    """A mail service: a process that hangs with some messages, and is started anew by its job."""
+
+    broker: Broker
+    service: str
+    back_at: list[float] = field(default_factory=list)
+    """When each process was registered as a consumer."""
+    running: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def queue(self) -> str:
+        return _queue(self.service)
+
+    def start(self) -> None:
+        self.running.enter_context(consumer(self.broker, self.queue, "moody"))
+        self.back_at.append(time.time())
+
+    def stop(self) -> None:
+        self.running.close()
+
+    def restart(self, _options: Mapping[str, str]) -> None:
+        self.stop()
+        self.start()
+
+
 class Publisher:
     """Publishes for all queues on one connection, from a plan that is made ahead: (time, queue, body, how many, again after)."""
 
@@ -147,7 +172,7 @@ def measure(trials: int = TRIALS) -> Measured:
         broker = stack.enter_context(brokers.broker(folder / "broker"))
         broker.add_user("unstick", LOOKS, tags="monitoring", vhosts=["/"])
         waits = {f"stuck{for_s}n{number}": for_s for for_s in LIMITS_S for number in range(trials)}
-        applications = {name: Application(broker, name, ["moody"]) for name in waits}
+        applications = {name: Application(broker, name) for name in waits}
         rundeck = stack.enter_context(Rundeck(*_jobs(applications)))
         unstick = stack.enter_context(_unstick(folder, broker, rundeck, waits))
         for application in applications.values():

@@ -61,7 +61,7 @@ APART = ("tests/system/test_command.py", "tests/simulation/", "tests/cli/test_se
 """Tests of these take long each and share nothing, so that any worker may take one. Else a worker takes a whole file."""
 
 WAITS = (
-    *("tests/system/town/", "tests/system/test_restart_time.py", "tests/system/libraries/"),
+    *("tests/system/town/", "tests/system/libraries/"),
     *("tests/system/prometheus/", "tests/system/test_rabbitmq_real.py"),
     *("tests/system/test_", "tests/adapters/schedulers"),
     *("tests/cli/test_send.py", "tests/project/test_first_hour.py", "tests/project/test_stopped.py"),
@@ -80,7 +80,7 @@ BY_DAY = "not (long or manual)"
 NIGHT = (
     *("tests/entrypoints/test_openapi_generated.py", "tests/simulation/test_day.py"),
     *("tests/system/prometheus/test_prometheus_real.py", "tests/system/prometheus/test_situations.py"),
-    *("tests/system/test_restart_time.py", "tests/system/libraries/test_evidence_celery.py"),
+    "tests/system/libraries/test_evidence_celery.py",
     *("tests/system/town/test_town.py", "tests/project/infra/test_deployment.py"),
 )
 """All of their tests are long, marked or not. By day they are not even imported: each worker would spend seconds on that."""

@@ -114,15 +114,6 @@ class Broker:
                 stamped = pika.BasicProperties(timestamp=int(time.time()), delivery_mode=2)
                 channel.basic_publish("", queue, f"message {number}".encode(), stamped)
 
-    def work_off(self, queue: str, *, vhost: str = "/", arguments: dict[str, Any] | None = None) -> None:
-        """Put one message into a queue and acknowledge it, as an application does that has worked before it hangs."""
-        self.publish(queue, vhost=vhost, arguments=arguments)
-        with self.channel(vhost) as channel:
-            for method, _, _ in channel.consume(queue):
-                channel.basic_ack(method.delivery_tag)
-                break
-            channel.cancel()
-
 
 @contextmanager
 def consumer(

@@ -1,8 +1,9 @@
 """Workers of a queue as threads of the test's own process: forty applications on two cores, each with habits of its own.
 
-with Worker(amqp_url, "mail.delivery", Habit(hangs=True)) as worker:
-    ...
-    worker.kill()                # the connection is gone, as after kill -9
+worker = Worker([amqp_url], "mail.delivery", Habit(hangs=True), name="mail-1")
+worker.start_soon()
+worker.wait()
+worker.kill()                # the connection is gone, as after kill -9
 """
 
 import threading
@@ -52,18 +53,10 @@ class Worker:
     """
 
     def __init__(
-        self,
-        urls: str | Iterable[str],
-        queues: str | tuple[str, ...],
-        habit: Habit,
-        *,
-        name: str = "",
-        heartbeat_s: int = 60,
-        back_s: float | None = None,
+        self, urls: list[str], queues: str | tuple[str, ...], habit: Habit, *, name: str, back_s: float | None = None
     ) -> None:
-        self.urls = [urls] if isinstance(urls, str) else list(urls)
-        self.queues, self.habit, self.name = (queues,) if isinstance(queues, str) else queues, habit, name
-        self.heartbeat_s, self.back_s = heartbeat_s, back_s
+        self.urls, self.habit, self.name, self.back_s = urls, habit, name, back_s
+        self.queues = (queues,) if isinstance(queues, str) else queues
         self.acked: list[float] = []
         """When each message was through."""
         self.done: list[str] = []
@@ -75,24 +68,12 @@ class Worker:
         self._forget()
         self._thread = threading.Thread(target=self._run, daemon=True, name=f"worker of {self.queues[0]}")
 
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.kill()
-
-    def start(self) -> Self:
-        """Begin to consume. It is registered with the broker when this returns."""
-        self._thread.start()
-        self.wait()
-        return self
-
-    def start_soon(self) -> Self:
+    def start_soon(self) -> None:
         """Begin to consume, some time from now."""
         self._thread.start()
-        return self
 
     def wait(self) -> None:
+        """Until it is registered with the broker."""
         if not self.began.wait(START_S):
             raise RuntimeError(f"no worker of {self.queues} within {START_S:g} s")
 
@@ -130,8 +111,8 @@ class Worker:
         connection = None
         try:
             parameters = pika.URLParameters(url)
-            parameters.heartbeat = self.heartbeat_s
-            parameters.client_properties = {"connection_name": self.name} if self.name else None
+            parameters.heartbeat = 60
+            parameters.client_properties = {"connection_name": self.name}
             connection = self.connection = pika.BlockingConnection(parameters)
             self.channel = connection.channel()
             cancelled = threading.Event()

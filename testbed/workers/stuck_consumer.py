@@ -18,9 +18,6 @@ MODES = {
     "moody": "is healthy, but holds a message that begins with `hang` when it comes for the first time; a restart mends it",
     "slow": "acknowledges --per-second messages a second",
     "stuck-unacked": "takes one message and holds it: the others stay ready behind it",
-    "stuck-ready": "is registered as a consumer, but its channel's limit is used up elsewhere: all messages stay ready",
-    "absent": "is connected with an open channel and consumes nothing",
-    "no-ack": "takes messages in automatic acknowledgement mode",
 }
 
 
@@ -31,34 +28,20 @@ class Consumer:
         self.queue, self.mode, self.pause_s = queue, mode, 1.0 / per_second
 
     def run(self) -> None:
-        if self.mode == "stuck-ready":
-            self._use_up_the_limit()
-        elif self.mode != "no-ack":
-            self.channel.basic_qos(prefetch_count=1)
-        if self.mode != "absent":
-            self.channel.basic_consume(self.queue, self._take, auto_ack=self.mode == "no-ack")
+        self.channel.basic_qos(prefetch_count=1)
+        self.channel.basic_consume(self.queue, self._take)
         print("consuming", flush=True)
         while True:
             self.connection.process_data_events(time_limit=1)
 
     def _take(self, channel: Any, method: Any, _properties: Any, body: bytes) -> None:
         hangs = self.mode == "moody" and body.startswith(b"hang") and not method.redelivered
-        if hangs or self.mode in {"stuck-unacked", "no-ack"}:
+        if hangs or self.mode == "stuck-unacked":
             return
         if self.mode == "slow":
             self.connection.call_later(self.pause_s, lambda: channel.basic_ack(method.delivery_tag))
         else:
             channel.basic_ack(method.delivery_tag)
-
-    def _use_up_the_limit(self) -> None:
-        """A limit of one message for the whole channel, and that one is held from a queue of its own."""
-        self.channel.basic_qos(prefetch_count=1, global_qos=True)
-        own = self.channel.queue_declare("", exclusive=True).method.queue
-        self.channel.basic_publish("", own, b"held")
-        held: list[bytes] = []
-        self.channel.basic_consume(own, lambda _channel, _method, _properties, body: held.append(body))
-        while not held:
-            self.connection.process_data_events(time_limit=1)
 
 
 def main() -> None:

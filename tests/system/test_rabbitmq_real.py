@@ -8,7 +8,6 @@ import subprocess
 import sys
 import urllib.error
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -25,23 +24,13 @@ from functions.runtime.errors import Denied
 from testbed.broker import ADMIN, Broker, consumer
 from testbed.looks import look_once
 from testbed.patience import PATIENCE_S, wait_until
+from testbed.recorded_grafana import known
 
 INFRA = Path(__file__).parents[2] / "infra"
 
 
-@dataclass(frozen=True)
-class Password:
-    text: str
-
-    def read(self) -> bytes:
-        return self.text.encode()
-
-    def invalidate(self) -> None:
-        """Nothing else is known."""
-
-
 def settings(broker: Broker, user: str = ADMIN[0], password: str = ADMIN[1]) -> RabbitMQ:
-    return RabbitMQ(broker.url, user, Password(password))
+    return RabbitMQ(broker.url, user, known(password))
 
 
 def look(broker: Broker, name: str, *, vhost: str = "/") -> QueueSnapshot:
