@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from urllib.request import urlopen
 
 from testbed import broker as brokers
 from testbed.alerting import PACKAGES, alerting
-from testbed.broker import Broker, consumer
+from testbed.broker import Application, Broker, consumer
 from testbed.debian import ensure
 from testbed.doubles.rundeck import Job, Rundeck
 from testbed.unstick_process import IN_AUTO, Unstick, configuration, job_id, runbook
@@ -106,32 +106,6 @@ PATTERNS = (
 )
 
 
-@dataclass
-class Application:
-    """A mail service: a process that hangs with some messages, and is started anew by its job."""
-
-    broker: Broker
-    service: str
-    back_at: list[float] = field(default_factory=list)
-    """When each process was registered as a consumer."""
-    running: ExitStack = field(default_factory=ExitStack)
-
-    @property
-    def queue(self) -> str:
-        return _queue(self.service)
-
-    def start(self) -> None:
-        self.running.enter_context(consumer(self.broker, self.queue, "moody"))
-        self.back_at.append(time.time())
-
-    def stop(self) -> None:
-        self.running.close()
-
-    def restart(self, _options: Mapping[str, str]) -> None:
-        self.stop()
-        self.start()
-
-
 class Publisher:
     """Publishes for all queues on one connection, from a plan that is made ahead: (time, queue, body, how many, again after)."""
 
@@ -172,7 +146,7 @@ def measure(trials: int = TRIALS) -> Measured:
         broker = stack.enter_context(brokers.broker(folder / "broker"))
         broker.add_user("unstick", LOOKS, tags="monitoring", vhosts=["/"])
         waits = {f"stuck{for_s}n{number}": for_s for for_s in LIMITS_S for number in range(trials)}
-        applications = {name: Application(broker, name) for name in waits}
+        applications = {name: Application(broker, _queue(name)) for name in waits}
         rundeck = stack.enter_context(Rundeck(*_jobs(applications)))
         unstick = stack.enter_context(_unstick(folder, broker, rundeck, waits))
         for application in applications.values():
@@ -243,8 +217,8 @@ def _start_healthy(broker: Broker, publisher: Publisher, stack: ExitStack) -> Ex
 
 
 def _trial(application: Application, for_s: int, publisher: Publisher, unstick: Unstick, rundeck: Rundeck) -> Trial:
-    service, queue = _service(application.service), application.queue
-    stuck_at = publisher.hung_at[queue]
+    service = application.queue.replace(".", "-")  # as the rule does
+    stuck_at = publisher.hung_at[application.queue]
     (restarted_at,) = [seen.at for seen in rundeck.posts() if job_id(service) in seen.path]
     events = [(_unix(one["time"]), one) for one in unstick.events() if one.get("target") == f"service={service}"]
     return Trial(

@@ -6,12 +6,12 @@ with cluster(folder, 3, version="4.0") as made: made.kill(made.nodes[0])
 """
 
 from testbed.broker.cluster import PLUGINS, Cluster, broker, cluster
-from testbed.broker.node import ADMIN, Broker, consumer
+from testbed.broker.node import ADMIN, Application, Broker, consumer
 from testbed.broker.ports import free_ports
 from testbed.broker.versions import HOST, VERSIONS, add_version, available, program, reason_against
 
 __all__ = [
     "ADMIN", "HOST",
-    "PLUGINS", "VERSIONS", "Broker", "Cluster", "add_version", "available", "broker", "cluster", "consumer",
+    "PLUGINS", "VERSIONS", "Application", "Broker", "Cluster", "add_version", "available", "broker", "cluster", "consumer",
     "free_ports", "program", "reason_against",
 ]  # fmt: skip

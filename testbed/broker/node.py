@@ -7,9 +7,9 @@ import subprocess
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
@@ -131,3 +131,25 @@ def consumer(
             yield started
         finally:
             started.kill()
+
+
+@dataclass
+class Application:
+    """A consumer that hangs with some messages, and that its job starts anew."""
+
+    broker: Broker
+    queue: str
+    back_at: list[float] = field(default_factory=list)
+    """When each of its processes was registered."""
+    running: ExitStack = field(default_factory=ExitStack)
+
+    def start(self) -> None:
+        self.running.enter_context(consumer(self.broker, self.queue, "moody"))
+        self.back_at.append(time.time())
+
+    def stop(self) -> None:
+        self.running.close()
+
+    def restart(self, _options: Mapping[str, str]) -> None:
+        self.stop()
+        self.start()

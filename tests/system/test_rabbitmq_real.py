@@ -24,13 +24,13 @@ from functions.runtime.errors import Denied
 from testbed.broker import ADMIN, Broker, consumer
 from testbed.looks import look_once
 from testbed.patience import PATIENCE_S, wait_until
-from testbed.recorded_grafana import known
+from tests.adapters.secret import Secret
 
 INFRA = Path(__file__).parents[2] / "infra"
 
 
 def settings(broker: Broker, user: str = ADMIN[0], password: str = ADMIN[1]) -> RabbitMQ:
-    return RabbitMQ(broker.url, user, known(password))
+    return RabbitMQ(broker.url, user, Secret(password.encode()))
 
 
 def look(broker: Broker, name: str, *, vhost: str = "/") -> QueueSnapshot:
@@ -145,11 +145,8 @@ def test_the_least_privileged_user_sees_all_and_touches_nothing(rabbitmq_server)
         consuming = "users of 'watched' in vhost '/'"  # the page shows a consumer's user some seconds after the consumer
         findings = wait_until(lambda: check(user, "watched"), lambda findings: consuming in findings)
     assert {what: finding.ok for what, finding in findings.items()} == dict.fromkeys(
-        (
-            "RabbitMQ answers and knows unstick", "RabbitMQ rights", "RabbitMQ queue 'watched' in vhost '/'",
-            "RabbitMQ statistics", consuming,
-        ),
-        True,
+        ("RabbitMQ answers and knows unstick", "RabbitMQ rights", "RabbitMQ queue 'watched' in vhost '/'",
+            "RabbitMQ statistics", consuming), True,
     )  # fmt: skip
     touching = (("DELETE", "queues/%2F/watched/contents"), ("DELETE", "queues/%2F/watched"), ("PUT", "queues/%2F/another"))
     for method, path in touching:
