@@ -15,8 +15,6 @@ from tests.simulation.queues import COUNTED_S
 
 LEAVING_S = 10.0
 """A consumer of before may take so long to leave; one that is there still is one that stays."""
-SLOW_S = 5.0
-"""A consumer may take so long for one message."""
 MOVED_S = 20.0
 LOOK_S = 10.0
 """Its parts are asked at once, and answer when they do."""
@@ -80,11 +78,10 @@ def _is_well(queue: Queue, run: Run, at: float, scrape_s: float, for_s: float) -
     What Prometheus looks back on may be over: it shows consumers that were there in that time."""
     ended = run.ends or 0.0
     old = () if at >= ended + LEAVING_S else queue.consumers(run.started)
-    moved_s = (RANGE + 1) * scrape_s or MOVED_S
+    moved_s = (RANGE + 1) * scrape_s or for_s / 2 + 2 * COUNTED_S
     empty = any(queue.depth(moment) == 0 for moment in (at, at - scrape_s))
-    moves = queue.acks(at) > queue.acks(max(ended, at - moved_s))
-    hung_s = min(max(at - ended - LEAVING_S, SLOW_S), for_s + 2 * COUNTED_S)
-    hangs = queue.hung(at, hung_s) and not scrape_s
+    moves = queue.acks(at) > queue.acks(max(ended, at - moved_s)) and (scrape_s or at >= ended + for_s)
+    hangs = queue.hung(at, moved_s) and not scrape_s
     moments = (at, max(ended + LEAVING_S, at - moved_s)) if scrape_s else (at,)
     present = any(one not in old for moment in moments for one in queue.consumers(moment))
     return (empty or (moves and not hangs)) and present
