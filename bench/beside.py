@@ -67,7 +67,7 @@ class Stage:
         restart = {"job": JOB, "options": {"service": "${labels.service}"}, "allow": {"service": "[a-z0-9][a-z0-9-]{0,39}"}}
         later = {"first": "30m", "every": "30m", "patience": "31m", "within": "59m"}
         book = runbook("bench", match=['alertname="RabbitMQQueueStuck"'], restart=restart, verify=later)
-        return configuration(self.rundeck.url, self.rabbitmq.url, [book], storm={"targets": 1000, "within": "1s"})
+        return configuration(self.rundeck.url, self.rabbitmq.url, [book], storm={"targets": 1000})
 
 
 def measure(rounds: int) -> Samples:

@@ -97,7 +97,7 @@ def configuration(
         "scheduler": {"local": {"path": "unstick.db"}},
         "signing_keys": ["env://UNSTICK_SIGNING_KEY"],
         "machine_tokens": ["env://UNSTICK_MACHINE_TOKEN"],
-        "storm": {"targets": 20, "within": "10m"},
+        "storm": {"targets": 20},
         "channels": {"console": {"type": "console"}},
         "notify": ["console"],
         "time_zone": "UTC",

@@ -90,7 +90,7 @@ def test_the_stores_document_counts(here: Line) -> None:
 def test_storm_slots_are_counted_within_one_notification(here: Line) -> None:
     """Three targets at once, two slots: the third is held, as it would be."""
     names = ["a", "b", "c"]
-    here.configured(*(runbook(name) for name in names), storm={"targets": 2, "within": "10m"})
+    here.configured(*(runbook(name) for name in names), storm={"targets": 2})
     path = here.file(*(alert(name, f"{name}.queue") for name in names))
     (notification,) = here.json("simulate", path, "--seen", seen(here, SICK), code=1)
     assert [one["reason"] for one in notification["incidents"]] == [None, None, "too_many_targets"]

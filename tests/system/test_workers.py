@@ -136,7 +136,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
         rundeck = stack.enter_context(Rundeck(job))
         many = runbook("many", verify=FAST, match=['alertname="RabbitMQQueueStuck"', 'service=~"mail-[0-9]+"'])
         many["restart"] = many["restart"] | {"job": JOB, "start_within": given.get("start_within", "60s")}
-        storm = {"targets": given.get("storm", 20), "within": "10m"}
+        storm = {"targets": given.get("storm", 20)}
         file = configuration(rundeck.url, rabbit.url, [many], storm=storm)
         unstick = Unstick(tmp_path_factory.mktemp("fleet"), file, WORKERS="2")
         started = Fleet(unstick, rundeck, rabbit)

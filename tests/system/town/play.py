@@ -109,7 +109,7 @@ def _guarded(patterns: Sequence[Pattern]) -> dict[str, Any]:
     """The storm guard stops what goes beyond those that must be restarted, and a person can be asked."""
     stuck = sum(pattern.truth in (Truth.STUCK, Truth.ONE, Truth.LIKELY) for pattern in patterns)
     return {
-        "storm": {"targets": max(3, stuck + 1), "within": "10m"},
+        "storm": {"targets": max(3, stuck + 1)},
         "public_url": "https://unstick.example.com",
         "channels": {"console": {"type": "console", "approval_links": True}},
     }
