@@ -6,6 +6,7 @@ import json
 import shlex
 import subprocess
 import sys
+import time
 import urllib.error
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +19,9 @@ from pika.exceptions import ChannelClosedByBroker
 
 from functions.adapters.symptoms.rabbitmq import RabbitMQ, checks, client, to_queue
 from functions.application.ports import Finding
+from functions.domain.health.looks import Judgement, judge_health
+from functions.domain.model.codes import Health, Proof
+from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import QueueSnapshot
 from functions.domain.model.runbooks import Symptom
 from functions.runtime.errors import Denied
@@ -105,6 +109,25 @@ def test_every_name_is_found_in_every_vhost(rabbitmq_server, vhost):
     assert all(look(rabbitmq_server, name, vhost=vhost).consumer_ids == () for name in names), "the page was found too"
     for name in names:  # RabbitMQ 3.10 escapes no label: the one with a backslash spoils every scrape of other tests
         rabbitmq_server.api("DELETE", f"queues/{quote(vhost, safe='')}/{quote(name, safe='')}")
+
+
+@pytest.mark.long  # by day test_proofs.py has such figures
+def test_a_hang_without_a_prefetch_is_asked_about(rabbitmq_server):
+    """The default of pika, kombu and aio-pika: it is given all that comes, so nothing ever stands still. 4.x shows no window."""
+    queue, symptom = to_queue("/", "unlimited"), Symptom("rabbitmq", for_s=10.0)
+    rabbitmq_server.work_off("unlimited")
+    with rabbitmq_server.channel() as channel:
+        channel.basic_consume("unlimited", lambda *_: None)
+
+        def judge_again() -> Judgement:
+            rabbitmq_server.publish("unlimited")
+            channel.connection.process_data_events(time_limit=0.5)
+            seen = look_once(client.look_all, settings(rabbitmq_server), queue, for_s=symptom.for_s)
+            return judge_health(symptom, seen, QueueState(queue, "", 0.0), time.time())[0]
+
+        judged = wait_until(judge_again, lambda one: one.proof is not None, within_s=3 * PATIENCE_S)
+    assert (judged.health, judged.proof) == (Health.LIKELY, Proof.PERHAPS)
+    assert str(judged.why).endswith("while more are delivered")
 
 
 def test_a_stream_is_refused(rabbitmq_server):
