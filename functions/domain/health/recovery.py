@@ -47,11 +47,14 @@ def judge_recovery(runbook: Runbook, snapshot: Reading, state: QueueState, since
         return state
     if isinstance(snapshot, Statement):
         return _judge_statement(runbook, snapshot, state, at, age_s)
+    # If the broker was restarted, its counters show only now that messages are taken by basic.get.
+    polled = state.looks.polled or (snapshot.polled and not state.looks.consumed)
+    state = replace(state, looks=replace(state.looks, polled=polled))
     after = _note_movement(state, snapshot, age_s, at)
     consumers = _count_consumers(snapshot, state.before, after, age_s)
     # A restart that may have cost messages is not judged before their returns are counted.
     may_lose = state.before is not None and state.before.returns is not None
-    well = is_well(runbook.recovered, snapshot.depth, consumers, polled=state.looks.polled)
+    well = is_well(runbook.recovered, snapshot.depth, consumers, polled=polled)
     well = well or (age_s >= runbook.symptom.for_s + SETTLED_S and keeps_moving(runbook, snapshot))
     same_oldest = bool(snapshot.depth) and _has_same_oldest(runbook.symptom, state.before, snapshot.head_at)
     well = well and not same_oldest and (age_s >= SETTLED_S or not may_lose)

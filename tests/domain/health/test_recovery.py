@@ -451,16 +451,23 @@ def test_patience_is_not_over_before_the_same_connections_can_be_told(age_s, ver
     assert (after.verdict, bool(after.survivor)) == (verdict, named)
 
 
-def test_a_queue_without_consumers_that_is_polled_recovers_without_any():
+@pytest.mark.parametrize(
+    ("looks", "polled", "recovers"),
+    [
+        pytest.param(Looks(polled=True), True, True, id="before and after"),
+        pytest.param(Looks(polled=True), False, True, id="nothing came since"),
+        pytest.param(Looks(acked=True), True, True, id="the broker was restarted, and counts anew"),
+        pytest.param(Looks(consumed=True), True, False, id="its consumer is missing, and a person looks into it"),
+        pytest.param(Looks(), False, False, id="its consumer is missing"),
+    ],
+)
+def test_a_queue_without_consumers_that_is_polled_recovers_without_any(looks, polled, recovers):
     """Its application takes messages by basic.get: nobody is missing."""
-    watched = replace(WATCHED, before=snapshot(3, ids=()), looks=Looks(polled=True))
+    watched = replace(WATCHED, before=snapshot(3, ids=()), looks=looks)
     for age_s in (20.0, 40.0):
         at = NOW + age_s
-        watched = judge_recovery(BOOK, snapshot(0, at=at, ids=(), polled=True), watched, Since(age_s, at))
-    assert (watched.after.verdict, watched.after.well_at) == (Verdict.RECOVERED, NOW + 20.0)
-    consumed = replace(watched, looks=Looks(), after=AfterRestart())
-    consumed = judge_recovery(BOOK, snapshot(0, at=NOW + 60.0, ids=()), consumed, Since(60.0, NOW + 60.0))
-    assert consumed.after.verdict is not Verdict.RECOVERED
+        watched = judge_recovery(BOOK, snapshot(0, at=at, ids=(), polled=polled), watched, Since(age_s, at))
+    assert (watched.after.verdict is Verdict.RECOVERED, watched.after.well_at == NOW + 20.0) == (recovers, recovers)
 
 
 @pytest.mark.parametrize(("connected_at", "survives"), [(1.0, True), (2.0, False), (None, False)])
