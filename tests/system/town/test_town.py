@@ -84,23 +84,30 @@ def consumes(scene: Scene) -> None:
     scene.hire(replace(WORKS, hangs=hangs))
 
 
+def polls(scene: Scene) -> None:
+    """The same by basic.get, after which it has no consumer again."""
+    scene.then(replace(WORKS, gets=True))
+    scene.hire(replace(WORKS, gets=True))
+
+
 GONE = (
     Pattern("remembered", Truth.STUCK, "", consumes, remembers={"unstick_consumers_1d": "1"}),
     Pattern("incident", Truth.STUCK, "", consumes),
+    Pattern("polled", Truth.STUCK, "", polls, remembers={"unstick_acked_1d": "1"}),
     Pattern("forgotten", Truth.LIKELY, "", consumes),
 )
 
 
 @pytest.mark.parametrize("version", [HOST, *VERSIONS], indirect=True)
 def test_who_does_not_come_back_after_the_brokers_restart(version, tmp_path):
-    """The broker's counters are new. Who is remembered, by the alert or by an open incident, is restarted once and works. Of the
-    other one, nothing is known: a person is asked."""
+    """The broker's counters are new. Who is remembered, by the alert or by an open incident, is restarted once and recovers. Of
+    the other one, nothing is known: a person is asked."""
     running = cluster(tmp_path / "broker", 1, version=version)
     with running as brokers, town(brokers.nodes, GONE, tmp_path / "unstick", for_s=20.0) as played:
         (node,) = brokers.nodes
         pages = [f"queues/%2F/{scene.queue}" for scene in played.scenes]
         wait_until(lambda: all(scene.workers for scene in played.scenes))
-        wait_until(lambda: [node.api("GET", page).get("consumers") for page in pages] == [1] * len(pages))
+        wait_until(lambda: [node.api("GET", page).get("consumers") for page in pages] == [1, 1, 0, 1])
         *stuck, forgotten = played.scenes
         stuck[1].publish(1, body="hang")
         played.unstick.until(played.unstick.open_documents, what="the incident")
@@ -114,8 +121,11 @@ def test_who_does_not_come_back_after_the_brokers_restart(version, tmp_path):
 
         played.unstick.until(lambda: all(scene.restarted for scene in stuck) and asked(), within_s=JUDGED_WITHIN_S)
         wait_until(lambda: all(len({body for _, body in scene.finished}) >= 3 for scene in stuck), within_s=JUDGED_WITHIN_S)
+        for scene in stuck:
+            (outcome,) = played.unstick.until(lambda name=scene.name: played.unstick.outcomes(name), within_s=JUDGED_WITHIN_S)
+            assert outcome["ending"] == "recovered", scene.name
         played.close()
-    assert [len(scene.restarted) for scene in played.scenes] == [1, 1, 0]
+    assert [len(scene.restarted) for scene in played.scenes] == [1, 1, 1, 0]
     assert [scene.lost for scene in played.scenes] == [[]] * len(GONE)
 
 
