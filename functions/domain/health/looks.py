@@ -58,7 +58,7 @@ def judge_health(
         looks = replace(looks, unsure_at=None, unread_at=unread_at, oldest_from=None)
         return Judgement(Health.UNKNOWN, snapshot.why), replace(state, looks=looks)
     if isinstance(snapshot, Statement):
-        judged = _judge_statement(symptom, snapshot)
+        judged = _judge_statement(symptom, snapshot, terms)
     else:
         looks = _note_looks(state, snapshot)
         state = replace(state, may_be_gone=state.may_be_gone or _may_be_gone(state.looks, snapshot))
@@ -69,7 +69,7 @@ def judge_health(
     return judged, replace(note_snapshot(state, snapshot), looks=looks)
 
 
-def _judge_statement(symptom: Symptom, said: Statement) -> Judgement:
+def _judge_statement(symptom: Symptom, said: Statement, terms: Terms) -> Judgement:
     """One condition alone is an answer. Both, or neither, mean that a figure is missing, or that a condition is wrong."""
     if said.recovered and said.stuck_s is not None:
         return Judgement(Health.UNKNOWN, Text("`stuck` and `recovered` hold both"))
@@ -78,8 +78,11 @@ def _judge_statement(symptom: Symptom, said: Statement) -> Judgement:
     if said.stuck_s is None:
         return Judgement(Health.UNKNOWN, Text("neither `stuck` nor `recovered` holds: a figure may be missing"))
     why = Text("`stuck` has held for {seconds} s", seconds=round(said.stuck_s))
-    if said.stuck_s < symptom.for_s:
-        return Judgement(Health.UNSURE, why, again_in_s=max(symptom.for_s - said.stuck_s, SOONEST_S))
+    deadline_s = terms.with_deadline(symptom, StallKind.HELD).for_s
+    if said.stuck_s < deadline_s:
+        return Judgement(Health.UNSURE, why, again_in_s=max(deadline_s - said.stuck_s, SOONEST_S))
+    if against := terms.doubt(symptom, StallKind.HELD):
+        return Judgement(Health.LIKELY, why, Proof.STATED, against=against)
     return Judgement(Health.ILL, why, Proof.STATED)
 
 

@@ -6,11 +6,13 @@ import pytest
 from msgspec.structs import replace
 
 from functions.domain.health.looks import judge_health, note_snapshot, remember_history
+from functions.domain.health.rows import Terms
 from functions.domain.model.alerts import ACKED_1D, CONSUMERS_1D
 from functions.domain.model.codes import Health, Proof
 from functions.domain.model.incidents import Looks, QueueState
 from functions.domain.model.observations import Holder, QueueSnapshot, Statement, Unknown
 from functions.domain.model.runbooks import Symptom
+from functions.domain.model.stalls import QueueStalls, Stall, StallKind
 from tests.support.recorded import RABBITMQ, read_looks
 from tests.support.worlds.scenes import MAIL, NOW, alert, bare, holding, snapshot
 
@@ -95,6 +97,17 @@ def test_one_condition_alone_is_an_answer(figures, says, health, why, again_s):
     assert (judged.proof is Proof.STATED) == (health is Health.ILL)
     assert (watched.looks.unsure_at == NOW) == (health in (Health.UNSURE, Health.UNKNOWN))
     assert watched.curve == (((NOW - 5.0, 7),) if figures else ())
+
+
+def test_a_condition_takes_as_long_as_was_learned():
+    """As with RabbitMQ: one and a half times the second-longest stall; beyond `for_at_most` a person is asked."""
+    stalls = tuple(Stall(StallKind.HELD, NOW - 9000.0 * n, 200.0) for n in (1, 2))
+    terms = Terms(learned=QueueStalls(0.0, stalls))
+    for stuck_s, health in ((299.0, Health.UNSURE), (300.0, Health.ILL)):
+        assert judge_health(SYMPTOM, Statement(NOW, 60.0, stuck_s), WATCHED, NOW, terms)[0].health is health
+    short = replace(SYMPTOM, for_at_most_s=250.0)
+    judged, _ = judge_health(short, Statement(NOW, 60.0, 250.0), WATCHED, NOW, terms)
+    assert (judged.health, "3 min 20 s" in str(judged.against)) == (Health.LIKELY, True)
 
 
 @pytest.mark.parametrize(
