@@ -48,14 +48,17 @@ class Service(Struct, frozen=True):
         """Return it. Raises Denied or Unavailable, with Google's own sentence, unless its status is 2xx."""
         if 200 <= answer.status < 300:
             return answer
-        detail = named(Text("answered {status}", status=str(answer.status)), _sentence(answer))
-        if answer.status in _PASSING or answer.status >= 500 or answer.status < 400:
-            raise Unavailable(self.system, detail)
-        raise Denied(self.system, detail, status=answer.status, remedy=self.remedies.get(answer.status, ""))
+        raise self.refusal(answer.status, answer.headers, answer.body)
+
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> Denied | Unavailable:
+        detail = named(Text("answered {status}", status=str(status)), _sentence(headers, body))
+        if status in _PASSING or status >= 500 or status < 400:
+            return Unavailable(self.system, detail)
+        return Denied(self.system, detail, status=status, remedy=self.remedies.get(status, ""))
 
     def _send(self, method: str, path: str, ends: float, content: http_client.Content, *, renewed: bool) -> http_client.Answer:
         headers = dict(content.get("headers") or {})
-        url = (self._stand_in() or self.address) + path
+        url = (self.stand_in() or self.address) + path
         with _translate_errors(self.system, self.remedies):
             account, request = credentials(anonymous=bool(os.environ.get(self.endpoint)))
 
@@ -71,7 +74,7 @@ class Service(Struct, frozen=True):
         left_s = ends - time.monotonic()
         return http_client.request(self.system, method, url, timeout_s=left_s, **content | {"headers": headers})
 
-    def _stand_in(self) -> str:
+    def stand_in(self) -> str:
         """The base URL of a test's server in place of the service; empty if the environment names none."""
         url = os.environ.get(self.endpoint, "")
         parts = urlsplit(url)
@@ -79,6 +82,30 @@ class Service(Struct, frozen=True):
             detail = Text("{endpoint} is not http on a loopback address", endpoint=self.endpoint)
             raise Denied(self.system, detail, remedy=Text("Unset {endpoint}; only tests need it.", endpoint=self.endpoint))
         return url.rstrip("/")
+
+
+def read_secret(service: Service, name: str, *, timeout_s: float) -> bytes:
+    """Ask Secret Manager, by Google's client, for the version `projects/P/secrets/S/versions/V`. Raises Denied or Unavailable. No
+    retry and no crc32c: the next read is the retry, and TLS protects the bytes in transit."""
+    with _translate_errors(service.system, service.remedies):
+        stand_in = service.stand_in()
+        # This imports all of requests, before the client asks for requests.exceptions alone: two threads that begin with either
+        # can wait for each other, which Python ends with an error in one of them.
+        account, _ = credentials(anonymous=bool(stand_in))
+        from google.api_core.exceptions import GoogleAPICallError
+        from google.cloud.secretmanager_v1 import SecretManagerServiceClient  # 94 ms and 27 MiB
+        from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceRestTransport
+
+        scheme, _, host = (stand_in or service.address).partition("://")
+        transport = SecretManagerServiceRestTransport(host=host, url_scheme=scheme, credentials=account)
+        try:
+            with SecretManagerServiceClient(transport=transport) as client:
+                return bytes(client.access_secret_version(name=name, timeout=timeout_s, retry=None).payload.data)
+        except OSError as error:  # as are the exceptions of requests
+            raise http_client.failure(service.system, host, timeout_s, error) from None
+        except GoogleAPICallError as error:
+            answer = error.response
+            raise service.refusal(answer.status_code, answer.headers, answer.content) from None
 
 
 @lru_cache(maxsize=2)
@@ -119,11 +146,11 @@ def unreadable(system: str, error: Exception) -> Unavailable:
     return Unavailable(system, Text("answered with something that can't be read ({error})", error=type(error).__name__))
 
 
-def _sentence(answer: http_client.Answer) -> str:
+def _sentence(headers: Mapping[str, str], body: bytes) -> str:
     """Google's own: `error.message` of a JSON answer, or the whole of a plain-text one (as for downloads)."""
     try:
-        message = json.loads(answer.body)["error"]["message"]
+        message = json.loads(body)["error"]["message"]
     except (ValueError, LookupError, TypeError, RecursionError):
-        is_text = answer.headers.get("content-type", "").startswith("text/plain")
-        message = answer.body.decode(errors="replace") if is_text else ""
+        is_text = headers.get("content-type", "").startswith("text/plain")
+        message = body.decode(errors="replace") if is_text else ""
     return " ".join(str(message).split())[:300]

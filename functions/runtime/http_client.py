@@ -107,11 +107,19 @@ def request(system: str, method: str, url: str, *, timeout_s: float, **content: 
             received = _receive(system, answer, content.get("max_bytes", MAX_ANSWER_BYTES), ends)
             lowered = {name.lower(): value for name, value in answer.headers.items()}
             return Answer(system, answer.status_code, lowered, received, at)
-    except (requests.Timeout, urllib3.exceptions.ReadTimeoutError):
-        silent = Text("{host} did not answer within {seconds} s", host=host, seconds=f"{timeout_s:.1f}")
-        raise Unavailable(system, silent, late=True) from None
     except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
-        raise Unavailable(system, named(host, _explain(error)), remedy=_find_remedy(error)) from None
+        raise failure(system, host, timeout_s, error) from None
+
+
+def failure(system: str, host: str, timeout_s: float, error: Exception) -> Unavailable:
+    """The error to raise for one of requests or urllib3."""
+    import requests
+    import urllib3
+
+    if isinstance(error, requests.Timeout | urllib3.exceptions.ReadTimeoutError):
+        silent = Text("{host} did not answer within {seconds} s", host=host, seconds=f"{timeout_s:.1f}")
+        return Unavailable(system, silent, late=True)
+    return Unavailable(system, named(host, _explain(error)), remedy=_find_remedy(error))
 
 
 def _prepare(content: Content) -> tuple[dict[str, str], bytes | None]:

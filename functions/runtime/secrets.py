@@ -6,7 +6,7 @@ sm://PROJECT/NAME[/VERSION]        Secret Manager; the version defaults to `late
 
 If the folder UNSTICK_SECRETS_DIR contains PROJECT/NAME/VERSION, that file is read: Cloud Run mounts secrets as files, and
 fetches them from Secret Manager on each read (cloud.google.com/run/docs/configuring/services/secrets). infra/ mounts the secrets
-that authenticate requests, because loading google-auth takes as long as the rest of a start.
+that authenticate requests, because loading Google's client takes as long as the rest of a start.
 
 One trailing newline of a file or a Secret Manager value is removed.
 """
@@ -17,7 +17,6 @@ import re
 import secrets
 import threading
 import time
-from base64 import b64decode
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -256,15 +255,9 @@ def _content(path: Path) -> bytes:
         return file.read(MAX_BYTES + 2).removesuffix(b"\n")
 
 
-def _from_secret_manager(reference: str, project: str, name: str, version: str) -> bytes:
-    """No retry and no crc32c: the next read is the retry, and TLS protects the bytes in transit.
-    https://cloud.google.com/secret-manager/docs/reference/rest/v1/projects.secrets.versions/access."""
-    from functions.runtime.google_cloud import Service, unreadable
+def _from_secret_manager(reference: str, project: str, secret: str, version: str) -> bytes:
+    from functions.runtime.google_cloud import Service, read_secret
 
     service = Service(f"Secret Manager ({reference})", "https://secretmanager.googleapis.com", ENDPOINT, _REMEDIES)
-    path = f"/v1/projects/{project}/secrets/{name}/versions/{version}:access"
-    answer = service.ask("GET", path, timeout_s=TIMEOUT_S).object()
-    try:
-        return b64decode(answer["payload"]["data"], validate=True).removesuffix(b"\n")
-    except (LookupError, TypeError, ValueError) as error:
-        raise unreadable(service.system, error) from None
+    name = f"projects/{project}/secrets/{secret}/versions/{version}"
+    return read_secret(service, name, timeout_s=TIMEOUT_S).removesuffix(b"\n")

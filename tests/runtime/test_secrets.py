@@ -3,13 +3,15 @@
 import base64
 import json
 import logging
+import os
 import stat
+import subprocess
+import sys
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from google.auth.credentials import AnonymousCredentials
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
@@ -19,7 +21,7 @@ from functions.runtime import secrets
 from functions.runtime.errors import ConfigError, Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 from testbed.patience import PATIENCE_S
-from testbed.unstick_process import configuration
+from testbed.unstick_process import ROOT, configuration
 
 SECRET = b"correct-horse"
 PATH, PATH_7 = (f"/v1/projects/p-1/secrets/token/versions/{version}:access" for version in ("latest", "7"))
@@ -123,17 +125,26 @@ def test_secret_manager_is_asked_once_in_five_minutes(manager, reference, path):
     assert len(manager.asked) == 2
 
 
-def test_it_asks_what_googles_own_client_asks(manager, httpserver):
-    """The stand-in speaks for Secret Manager as far as Google's own reading of its answer goes."""
-    from google.cloud.secretmanager_v1 import SecretManagerServiceClient
-    from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceRestTransport
-
-    host = f"127.0.0.1:{httpserver.port}"
-    transport = SecretManagerServiceRestTransport(host=host, url_scheme="http", credentials=AnonymousCredentials())
-    with SecretManagerServiceClient(transport=transport) as client:
-        answer = client.access_secret_version(name="projects/p-1/secrets/token/versions/latest")
-    assert answer.payload.data == SecretRef(REFERENCE).read() == SECRET
-    assert manager.asked == [PATH, PATH]
+def test_googles_client_begins_with_all_of_requests():
+    """The first alert asks all systems on threads. One that imports a part of requests first, such as requests.exceptions, can
+    lock out one that imports requests, and be locked out by it: Python then raises in one of them."""
+    script = """
+import builtins, sys
+from contextlib import suppress
+from functions.runtime import errors, secrets
+first, load = [], __import__
+def note(name, *given, **named):
+    if name.startswith("requests") and "requests" not in sys.modules:
+        first.append(name)
+    return load(name, *given, **named)
+builtins.__import__ = note
+with suppress(errors.Unavailable):
+    secrets.read('sm://p-1/token', now=0.0)
+print(*first)
+"""
+    environment = os.environ | {secrets.ENDPOINT: "http://127.0.0.1:9"}
+    ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (ran.stdout, ran.stderr) == ("requests\n", "")
 
 
 def test_a_secret_that_is_said_to_be_wrong_is_read_again_once_a_minute(manager):
