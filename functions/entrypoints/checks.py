@@ -19,6 +19,7 @@ from functions.bootstrap import Adapters
 from functions.domain.decisions.matching import NotRendered, find_overlaps, last_matches
 from functions.domain.decisions.step import Queues
 from functions.domain.health.rows import Terms
+from functions.domain.health.stalls import say_stalls
 from functions.domain.model.alerts import NO_RUNBOOK_KEY, QueueRef, TurnedAway
 from functions.domain.model.codes import Mode
 from functions.domain.model.incidents import Document
@@ -31,6 +32,7 @@ from functions.runtime.http_client import is_loopback
 from functions.runtime.parallel import run_parallel, unwrap
 from functions.runtime.redaction import redact
 from functions.runtime.secrets import SecretRef
+from functions.runtime.text import join
 
 SHORT_SECRET = 16  # bytes. A shorter secret can be guessed from a signed body
 GRACE_S = 1.0  # seconds beyond the time-out of each system that all together may take
@@ -251,13 +253,7 @@ def _say_watched(what: str, symptom: Symptom, learned: QueueStalls | None, now: 
     if learned is None:
         remedy = "Set `mode: observe` until it has stood still three times, or for some days."
         return Finding(what, None, "never, so how long it stands still while all is well is not known", remedy)
-    said = [f"for {duration(now - learned.since)}"]
-    for kind in StallKind:
-        if stalls := learned.of_kind(kind):
-            count, ends_s = len(stalls), _deadline_s(symptom, learned, kind)
-            longest = f"{count} stall{'s' * (count > 1)} ({kind}) of up to {duration(stalls[0].lasted_s)}"
-            said.append(f"{longest}, so stuck after {duration(ends_s)}")
-    return Finding(what, True, "; ".join(said))
+    return Finding(what, True, join((f"for {duration(now - learned.since)}", say_stalls(symptom, learned))))
 
 
 def _deadline_s(symptom: Symptom, learned: QueueStalls, kind: StallKind) -> float:

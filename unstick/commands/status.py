@@ -1,5 +1,6 @@
 """status: shows what is going on, what happened lately, and whether anything is paused."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ from functions.bootstrap import Adapters
 from functions.domain.cards.report import Became, find_course, measure_wait_s
 from functions.domain.decisions.guards import ESCALATION_HOLDS_S
 from functions.domain.decisions.matching import last_matches
+from functions.domain.health.stalls import say_stalls
 from functions.domain.model.alerts import NO_RUNBOOK_KEY, TurnedAway
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.observations import Pause, Unknown
@@ -42,6 +44,7 @@ class State(Struct, frozen=True):
     recent: tuple[Archive, ...]
     archive_unreadable: tuple[str, ...]
     matches: dict[str, float | None]
+    stalls: tuple[str, ...]
     unmatched: tuple[str, ...]  # the newest first
     turned_away: TurnedAway
 
@@ -50,8 +53,8 @@ class State(Struct, frozen=True):
 
     @property
     def wrong(self) -> bool:
-        unreadable = self.unreadable or self.archive_unreadable
-        return bool(self.pause or self.escalated or unreadable or any(map(self.overdue, self.open)))
+        wrong = self.pause or self.escalated or self.unreadable or self.archive_unreadable
+        return bool(wrong or any(map(self.overdue, self.open)))
 
 
 @click.command()
@@ -84,20 +87,23 @@ def _read(ports: Adapters, days: int, last: int) -> State:
             documents = load_documents(ports, keys, advance)
         records = read_records(ports, since, max(last, READ), lambda record: record, ARCHIVE_S)
     archive_unreadable = tuple(f"{denied.detail}. {denied.remedy}" for denied in records.broken)
-    recent = sorted((record for record in records.kept if record.outcome.at >= since), key=lambda record: -record.outcome.at)[
-        :last
-    ]
+    ended = (record for record in records.kept if record.outcome.at >= since)
+    recent = sorted(ended, key=lambda record: -record.outcome.at)[:last]
     opened = sorted((document for document in documents.readable if document.open), key=lambda document: document.due or 0.0)
-    escalated = tuple(document for document in documents.readable if _is_held_by_escalation(document, now))
+    called = [document for document in documents.readable if document.incident is None]
+    escalated = tuple(one for one in called if one.escalation and now - one.escalation.at < ESCALATION_HOLDS_S)
     matches = last_matches(ports.rules.runbooks, documents.readable)
     away = next((document.turned_away for document in documents.readable if document.key == NO_RUNBOOK_KEY), TurnedAway())
     unreadable = documents.unreadable, tuple(recent), archive_unreadable
-    return State(now, pause, tuple(opened), escalated, *unreadable, matches, away.since(since), away)
+    stalls = _list_stalls(ports.rules, documents.readable)
+    return State(now, pause, tuple(opened), escalated, *unreadable, matches, stalls, away.since(since), away)
 
 
-def _is_held_by_escalation(document: Document, now: float) -> bool:
-    escalation = document.escalation
-    return escalation is not None and document.incident is None and now - escalation.at < ESCALATION_HOLDS_S
+def _list_stalls(rules: Rules, documents: Sequence[Document]) -> tuple[str, ...]:
+    """How long each queue stood still and went on, and when it is called stuck."""
+    books = [(document, rules.runbooks.get(name)) for document in documents for name in document.matched]
+    said = [(key, say_stalls(book.symptom, one)) for document, book in books if book for key, one in document.stalls.items()]
+    return tuple(dict.fromkeys(f"{key.split(':', 2)[2]}: {stalls}" for key, stalls in said if stalls))
 
 
 def _phase(document: Document) -> str:
@@ -130,9 +136,9 @@ def _print(state: State, rules: Rules) -> None:
     if state.escalated:
         click.echo()
         rows = [
-            (name_of(document), document.key, output.relative(document.escalation.at - state.at), _taken_by(document) or "nobody")
+            (name_of(document), document.key, output.relative(called.at - state.at), called.taken_by or "nobody")
             for document in state.escalated
-            if document.escalation
+            if (called := document.escalation)
         ]
         output.print_table(("escalated, held until healthy or resumed", "document", "when", "taken by"), rows)
         output.print_text("to take one: unstick ack NAME; when it is fixed: unstick resume --target NAME", "  → ")
@@ -146,15 +152,13 @@ def _print(state: State, rules: Rules) -> None:
     _print_recent(state, rules)
 
 
-def _taken_by(document: Document) -> str:
-    return document.escalation.taken_by if document.escalation else ""
-
-
 def _print_matches(state: State) -> None:
     """When each runbook last matched, and the newest alert that none did."""
     click.echo()
     rows = [(name, "never" if at is None else output.relative(at - state.at)) for name, at in state.matches.items()]
     output.print_table(("runbook", "last matched an alert"), rows)
+    for line in state.stalls:
+        output.print_text(line, "  ")
     if state.unmatched:
         newest, more = state.unmatched[0], len(state.unmatched) - 1
         said = f"{newest} matched no runbook, {output.relative(state.turned_away.alerts[newest] - state.at)}"
@@ -176,8 +180,7 @@ def _print_open(state: State) -> None:
             parts += [f"restarts: {incident.restarts}", f"runbook {incident.runbook}", f"incident {incident.id}"]
         else:
             parts.append(f"document {document.key}")
-        if document.to_tell:
-            parts.append(f"messages to send: {len(document.to_tell)}")
+        parts += [f"messages to send: {len(document.to_tell)}"] if document.to_tell else []
         output.print_text(name_of(document), "  ")
         output.print_text(", ".join(parts), "    ")
     if any(map(state.overdue, state.open)):
@@ -211,6 +214,7 @@ def _as_json(state: State) -> dict[str, Any]:
         "unreadable": [{"document": key, "detail": why.detail, "remedy": why.remedy} for key, why in state.unreadable],
         "archive_unreadable": state.archive_unreadable,
         "last_matched": state.matches,
+        "stalls": state.stalls,
         "unmatched": [{"alert": name, "at": state.turned_away.alerts[name]} for name in state.unmatched],
         "recent": [_ended_as_json(record) for record in state.recent],
     }
@@ -240,7 +244,7 @@ def _escalated_as_json(document: Document) -> dict[str, Any]:
         "document": document.key,
         "target": name_of(document),
         "at": escalation.at if escalation else None,
-        "taken_by": _taken_by(document) or None,
+        "taken_by": (escalation.taken_by or None) if escalation else None,
         "taken_at": escalation.taken_at if escalation else None,
         "told_again": escalation.told if escalation else 0,
     }
