@@ -2,7 +2,10 @@
 
 import threading
 import time
+from contextlib import closing
 from dataclasses import replace
+
+import pika
 
 from testbed.workers.crew import Habit
 from tests.system.town.healthy import QUORUM, SINGLE
@@ -80,6 +83,28 @@ def hangs_at_once(habit: Habit, works: Habit, *, late: bool = False) -> Play:
     return play
 
 
+def in_each_channel(count: int) -> Play:
+    """One connection of so many channels; after its workers have left, each channel takes a message and does nothing."""
+
+    def play(scene: Scene) -> None:
+        scene.then(WORKS)
+        workers = scene.hire(WORKS)
+        scene.publish(3)
+        scene.sleep(scene.place.stuck_after_s)
+        scene.leave(workers)
+        with closing(pika.BlockingConnection(pika.URLParameters(scene.url))) as connection:
+            for _ in range(count):
+                channel = connection.channel()
+                channel.basic_qos(prefetch_count=1)
+                channel.basic_consume(scene.queue, lambda *_: None)
+            scene.publish(count + 10)
+            scene.stuck()
+            while not scene.place.over.is_set():
+                connection.process_data_events(time_limit=1)
+
+    return play
+
+
 class Once:
     """Hangs the first worker that gets such a message, and no other that gets it after that."""
 
@@ -145,6 +170,7 @@ _EACH: tuple[Pattern, ...] = (
         replaced(WORKS, HANGS, flow=2, away_s=10)),
     Pattern("held-sticky", Truth.STUCK, "one message hangs every worker", held(flow=1, then=replace(WORKS, hangs=hangs))),
     Pattern("held-survives", Truth.STUCK, "its restart ends no connection", held(flow=1), survives=True),
+    Pattern("held-in-channels", Truth.STUCK, "in each of sixty channels, and its restart ends none", in_each_channel(60)),
     Pattern("held-before", Truth.LIKELY, "hung before anybody looked", hangs_at_once(HANGS, WORKS)),
     Pattern("unattended", Truth.STUCK, "the workers died", replaced(WORKS, None, 2, flow=2)),
     Pattern("unattended-quorum", Truth.STUCK, "the same on a quorum queue", replaced(WORKS, None, 2, flow=2), QUORUM),
