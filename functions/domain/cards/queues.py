@@ -100,12 +100,16 @@ def holders(card_input: CardInput) -> list[Fact]:
         held_bytes = queue.held_bytes if len(queue.holders) == 1 and queue.holding in (None, 1) else None
         name = tidy(queue.queue.name) if len(queues) > 1 else ""
         lines += [named(name, held(holder, card_input.at, held_bytes)) for holder in queue.holders]
-    if len(lines) > HOLDERS_SHOWN:
-        lines = [*lines[:HOLDERS_SHOWN], Text("and {count} more", count=len(lines) - HOLDERS_SHOWN)]
+    lines = _shorten(lines)
     others = sum(max((queue.holding or 0) - len(queue.holders), 0) for queue in queues)
     if lines and others:
         lines.append(Text("{count} other consumer works", "{count} other consumers work", count=others))
     return [(Text("Held by"), join(lines))]
+
+
+def _shorten(lines: list[Phrase]) -> list[Phrase]:
+    more = Text("and {count} more", count=len(lines) - HOLDERS_SHOWN)
+    return [*lines[:HOLDERS_SHOWN], more] if len(lines) > HOLDERS_SHOWN else lines
 
 
 def held(holder: Holder, at: float, held_bytes: int | None = None) -> Phrase:
@@ -177,7 +181,7 @@ def describe(reading: QueueSnapshot) -> Phrase:
     figures = join(
         (messages(reading.depth), unacked, consumers(reading.consumers) if reading.consumers is not None else "", oldest), COMMA
     )
-    return join((figures, *(Text("held by {holder}", holder=held(holder, reading.at)) for holder in reading.holders)))
+    return join((figures, *_shorten([Text("held by {holder}", holder=held(holder, reading.at)) for holder in reading.holders])))
 
 
 def say_now(name: str, reading: Reading, health: Health, why: Phrase) -> Phrase:

@@ -213,6 +213,16 @@ def test_who_hangs_is_named_and_others_are_counted(rabbit: RabbitDouble) -> None
     assert len(asked(rabbit, "connections")) == 1
 
 
+def test_all_who_hang_are_holders(rabbit: RabbitDouble) -> None:
+    """A card that shows the first of them must not say that the others work."""
+    peers = tuple(f"10.0.3.{number}" for number in range(1, 10))
+    rabbit.queues.clear()
+    mail = rabbit.queue("mail", unacked=9, consumers=peers)
+    mail.channels = {peer: Queue(unacked=1, acks=7) for peer in peers}
+    seen = look(rabbit)
+    assert (seen.holding, len(seen.holders)) == (9, 9)
+
+
 def test_without_the_tag_no_channel_is_asked_for(rabbit: RabbitDouble) -> None:
     """The page shows the host of a single consumer; whether it hangs is not known."""
     rabbit.users["unstick"] = User("secret", tags=("management",))

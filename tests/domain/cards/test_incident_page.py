@@ -12,7 +12,7 @@ from functions.domain.cards.queues import say_now
 from functions.domain.model.codes import Ending, Health, Phase, Reason, Verdict
 from functions.domain.model.incidents import STUCK, AfterRestart, Escalation, Evidence, HistoryEntry, Outcome, PastAttempt
 from functions.domain.model.messages import Card
-from functions.domain.model.observations import Execution, QueueSnapshot, Reading, Statement, Unknown
+from functions.domain.model.observations import Execution, Holder, QueueSnapshot, Reading, Statement, Unknown
 from tests.support.worlds.example_stories import EXAMPLES, NASTY, NOW, TARGET, hostile, rules
 from tests.support.worlds.scenes import change
 
@@ -187,6 +187,10 @@ def test_chats_show_the_curve_as_bars_and_in_words(depths: tuple[int, ...], bars
         (QueueSnapshot(NOW, 5, consumers=1), "mail now: Stuck, 5 messages, 1 consumer"),
         (Statement(NOW, 60.0, 60.0, figures=QueueSnapshot(NOW, 5)), "mail now: Stuck, 5 messages"),
         (Statement(NOW, 60.0, 60.0), "mail now: Stuck, `stuck` has held for 60 s"),
+        (
+            QueueSnapshot(NOW, 5, holders=(Holder("10.0.3.7", "w", 1),) * 5),
+            "mail now: Stuck, 5 messages; " + "held by w (10.0.3.7), 1 message; " * 3 + "and 2 more",
+        ),
     ],
 )
 def test_what_is_said_of_a_queue_as_it_is_now(seen: Reading, said: str) -> None:

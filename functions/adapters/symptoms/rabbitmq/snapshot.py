@@ -34,7 +34,7 @@ from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join
 WAITING = "waiting"  # `activity_status` of one that takes messages only once the single active consumer ends
 SHOVEL = "none"  # the user of a shovel's consumer (measured on 4.3)
 NAME = 80  # maximum length of a host or name in a document
-KEPT = 5  # holders and alarms
+KEPT = 5  # alarms
 ALARM_STATUS = 503
 ENABLE = Text("Enable rabbitmq_management_agent on every node of the cluster.")
 
@@ -231,7 +231,7 @@ def with_names(snapshot: QueueSnapshot, hung: Sequence[Channel], answers: Mappin
     by_id = {channel.id: _with_connection(channel, answers.get(connection_path(channel))) for channel in hung}
     holders = tuple(
         Holder(channel.host, channel.name, None if channel.shared else channel.held, snapshot.at - still_s(channel.work))
-        for channel in tuple(by_id.values())[:KEPT]
+        for channel in by_id.values()
     )
     return replace(snapshot, channels=tuple(by_id.get(channel.id, channel) for channel in snapshot.channels), holders=holders)
 
