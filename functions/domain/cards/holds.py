@@ -53,7 +53,7 @@ def _held_headline(card_input: CardInput, urgency: str) -> Text:
         return HEADLINES[reason](card_input)
     if reason is Reason.COOLDOWN and card_input.again:
         return Text("{subject} is stuck again soon after a restart; Unstick waits until {due}")
-    if urgency == "fine" or reason is Reason.MONITORING_FAILURE or (reason is Reason.LEDGER_UNKNOWN and restarts):
+    if urgency == "fine" or reason is Reason.MONITORING_FAILURE or (reason in facts.UNHELPED and restarts):
         said = Text("{subject}: {why}")
     elif urgency == "watch":
         said = Text("{subject} has not been restarted yet: {why}")

@@ -5,7 +5,7 @@ An observed incident starts nothing and posts only the hold itself. Its result i
 from msgspec.structs import replace
 
 from functions.domain.decisions import endings
-from functions.domain.decisions.guards import SAME_CAUSE_S, count_as_restarts, decide, describe_zombie
+from functions.domain.decisions.guards import GOES_ON, SAME_CAUSE_S, count_as_restarts, decide, describe_zombie, unstopped
 from functions.domain.decisions.judging import judge_queues
 from functions.domain.decisions.messages import post_hold
 from functions.domain.decisions.turn import Turn
@@ -63,8 +63,10 @@ def _explain_failure(execution: Execution) -> tuple[Reason, Phrase]:
         gone = Text("execution {id} is gone and left no end, so nobody knows how far it came", id=execution.id)
         return Reason.LEDGER_UNKNOWN, gone
     if execution.aborted_by:
-        return Reason.ABORTED, Text("{user} aborted execution {id}", user=execution.aborted_by, id=execution.id)
-    return Reason.FAILING, Text("the job ended as {status}", status=worded(execution.status))
+        aborted = Text("{user} aborted execution {id}", user=execution.aborted_by, id=execution.id)
+        return Reason.ABORTED, join((aborted, GOES_ON))
+    ended = Text("the job ended as {status}", status=worded(execution.status))
+    return (Reason.ZOMBIE_EXECUTION, join((ended, GOES_ON))) if execution.may_go_on else (Reason.FAILING, ended)
 
 
 def _why_unseen(turn: Turn) -> Unknown | None:
@@ -169,6 +171,8 @@ def check_recovery(turn: Turn) -> None:
 
 def _after_failure(turn: Turn, queues: tuple[QueueState, ...]) -> None:
     """The restart did not help: another one, or people. On the same message another would hang as well."""
+    if unstopped(turn.guard_context()):  # it may still restart the application
+        return _next_attempt(turn, STUCK)
     if survivor := find_survivor(queues):
         return endings.escalate(turn, hold(detail=say_survivor(survivor)))
     if find_same_again(queues):
@@ -234,9 +238,11 @@ def _next_attempt(turn: Turn, how: How) -> None:
 def _keep_verifying(turn: Turn, decision: Decision, looked: tuple[QueueState, ...]) -> None:
     """Wait for a hold that ends by itself, with a limit. Keeps the first of two checks that found the queues stuck."""
     verify = turn.runbook.verify
-    time_s = verify.within_s + (endings.GRACE_S if decision.reason is Reason.SYMPTOM_GONE else 0.0)
-    if min(_age_s(turn), turn.at - turn.incident.began_at) >= time_s:
+    waits_on = decision.reason in (Reason.SYMPTOM_GONE, Reason.ZOMBIE_EXECUTION)
+    if min(_age_s(turn), turn.at - turn.incident.began_at) >= verify.within_s + (endings.GRACE_S if waits_on else 0.0):
         return endings.escalate(turn, decision)
+    if decision.reason is Reason.ZOMBIE_EXECUTION:
+        endings.tell_wait(turn, decision)
     queues = zip(turn.incident.queues, looked, strict=True)
     turn.change(due=turn.at + verify.every_s, queues=tuple(replace(state, looks=new.looks) for state, new in queues))
 

@@ -14,7 +14,7 @@ from functions.domain.model.incidents import REFUSED_LATE, UNCLEAR, Document, In
 from functions.domain.model.observations import Execution, ExecutionHistory, Unknown
 from functions.domain.model.runbooks import STORM_S, Freeze
 from functions.domain.texts.reasons import REASONS
-from functions.domain.texts.words import duration
+from functions.domain.texts.words import duration, worded
 from functions.runtime.text import Text, join, named
 
 SAME_CAUSE_S = 60.0  # an alert that began up to this long after a restart ended has the same cause as that restart
@@ -129,6 +129,25 @@ def running(context: GuardContext) -> Decision | None:
     return Decision(Kind.ADOPT, Reason.ALREADY_RUNNING, detail, execution=execution)
 
 
+GOES_ON = Text("over SSH its command may still be at work")
+
+
+def unstopped(context: GuardContext) -> Decision | None:
+    """Wait until `max_run` is over since the start of a run that the runner ended, and whose command may go on."""
+    history, max_run_s = context.history, context.runbook.restart.max_run_s
+    runs = (one for one in history.executions if one.may_go_on and history.running_s(one) <= max_run_s)
+    execution = next(runs, None)
+    if execution is None:
+        return None
+    well = symptom(context)
+    if well is not None and well.reason is Reason.SYMPTOM_GONE:
+        return well
+    ended = Text("execution {id} ended as {status}", id=execution.id, status=worded(execution.status))
+    waits = Text("nothing is started until {age} after its start", age=duration(max_run_s))
+    detail = join((ended, GOES_ON, waits))
+    return hold(Reason.ZOMBIE_EXECUTION, detail, again_in_s=context.runbook.verify.every_s, execution=execution)
+
+
 def describe_zombie(runner: str, execution: Execution | None, running_s: float) -> Text:
     """What is known of a run that does not end."""
     if execution is not None and execution.abandoned:
@@ -239,6 +258,7 @@ GUARDS: Mapping[str, Guard] = {
     "own_execution": own_execution,
     "running": running,
     "just_restarted": just_restarted,
+    "unstopped": unstopped,
     "job_busy": job_busy,
     "symptom": symptom,
     "cooldown": cooldown,

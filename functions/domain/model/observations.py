@@ -47,6 +47,12 @@ class Execution(Struct, frozen=True):
         return self.ended and not self.succeeded and not self.refused
 
     @property
+    def may_go_on(self) -> bool:
+        """Whether its command may: over SSH neither an abort nor a time-out stops it (measured on Rundeck 6.1)."""
+        began, ended = self.runner_started_at or 0.0, self.runner_ended_at or 0.0
+        return self.status in ("aborted", "timedout") and began < ended
+
+    @property
     def refused(self) -> bool:
         """Whether the job's own guard refused it because it came too late. Then it was no restart."""
         return self.late and self.ended and not self.succeeded

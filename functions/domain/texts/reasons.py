@@ -65,8 +65,8 @@ REASONS: Mapping[Reason, Explained] = {
     Reason.ALREADY_RUNNING: watch(Text("a restart is already running"), Text("Wait for the result.")),
     Reason.JOB_BUSY: watch(Text("the job is busy"), Text("Nothing, unless that execution hangs: Unstick tries again.")),
     Reason.ZOMBIE_EXECUTION: act(
-        Text("a restart has been running for too long"),
-        Text("Open the execution, abort it, and check that the application came up."),
+        Text("a restart may still be running"),
+        Text("Open the execution, abort it if it hangs, and check that the application came up."),
     ),
     Reason.RESTART_REFUSED: act_by_hand(
         Text("{runner} refused the restart"), Text("Restart by hand now, then fix what {runner} reports.")

@@ -58,6 +58,7 @@ STATUSES: Mapping[str, Text] = {
     "succeeded": Text("succeeded"),
     "failed": Text("failed"),
     "aborted": Text("aborted"),
+    "timedout": Text("timed out"),
     STUCK: Text("still stuck"),
     UNCLEAR: Text("no clear answer to the start"),
     REFUSED_LATE: Text("refused by the job because it came too late"),

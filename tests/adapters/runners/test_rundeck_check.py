@@ -51,7 +51,7 @@ def job(said: Said) -> dict[str, Any]:
         "job/x/meta": [{"name": "other", "data": {"run": False}}, {"name": "authz", "data": {"run": True}}],
         "job/x/executions?max=1": {"paging": {"total": 7}, "executions": [{}]},
         "job/x": lambda _: yaml.safe_dump([job]).encode(),
-        "": {"rd-1": {}, "rd-2": {}},  # the nodes of any filter
+        "": {"rd-1": {"node-executor": "local"}, "rd-2": {"always-set-pty": "true"}},  # the nodes of any filter
     }
     return job
 
@@ -172,8 +172,10 @@ RESOURCES = "project/de%2Fmo/resources?filter=name%3A%20rd-1"
         *(("job/x", odd, DEFINITION, False, OTHER, "") for odd in (b"a: [", b"\xff", b"- 5", b"a: 5", b"")),
         (RESOURCES, MAY_NOT, checks.NODES, None, "may not", "load the policy"),
         (RESOURCES, {}, checks.NODES, False, "no node of `name: rd-1` that the token may use", ""),
+        (RESOURCES, {"rd-1": {}, "rd-2": {"node-executor": "sshj-ssh", "always-set-pty": "false"}}, checks.NODES, None,
+            "name: rd-1: 2; an abort or a time-out stops no command on rd-1, rd-2", "`always-set-pty: 'true'`"),
     ],
-)
+)  # fmt: skip
 @pytest.mark.usefixtures("job")
 def test_what_an_answer_means(said: Said, path: str, answer: Any, what: str, ok: bool | None, detail: str, remedy: str) -> None:
     """A clear no is wrong, and comes with a remedy; what is not said, or what `check` alone needs to know, is unknown then.

@@ -49,6 +49,8 @@ def read(body: Any) -> Execution:
         ("execution-succeeded", True, True, "succeeded"),
         ("execution-failed-with-retry", True, False, "failed-with-retry"),
         ("execution-scheduled", False, False, "scheduled"),
+        ("execution-timedout", True, False, "timedout"),
+        ("execution-aborted", True, False, "aborted"),
         ("execution-other-incomplete", True, False, "other: incomplete"),
         ("execution-other-custom-status", True, False, "other: needs-human"),
         ("execution-v5x-shape", True, True, "succeeded"),
@@ -60,6 +62,7 @@ def test_recorded_executions(name: str, ended: bool, succeeded: bool, status: st
     body = recorded(name)["body"]
     execution = read(body)
     assert (execution.ended, execution.succeeded, execution.status) == (ended, succeeded, status)
+    assert execution.may_go_on == (status in ("timedout", "aborted"))
     assert execution.url == body["permalink"]
     assert execution.runner_started_at == body["date-started"]["unixtime"] / 1000
 

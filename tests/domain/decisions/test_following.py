@@ -9,7 +9,8 @@ from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason, Ve
 from functions.domain.model.events import MessagesDelivered, Start, Step
 from functions.domain.model.incidents import AfterRestart, Document, Incident, QueueState
 from functions.domain.model.observations import Channel, Execution, Holder, Observation, Pause, Statement, Unknown
-from functions.domain.model.runbooks import Freeze, Limits, Rules, Verify
+from functions.domain.model.runbooks import Freeze, Limits, Restart, Rules, Verify
+from functions.domain.texts.words import LINK_BY_HAND
 from tests.support.worlds.scenes import (
     MAIL,
     NEW,
@@ -226,11 +227,33 @@ def test_a_failed_execution_is_a_restart_and_the_next_attempt_is_decided():
         adopted = replace(RUNNING, incident=replace(RUNNING.incident, began_at=began))
         assert phase(woken(adopted, NOW + 15, seen(history=busy))) is then, "one that ended before the alert has its time, too"
     crashed = execution(9, started=-1801, ended=None)
-    late = NOW + WITHIN_S + 16
+    late = NOW + WITHIN_S + GRACE_S + 16
     result = woken(RUNNING, late, seen(now=late, history=history_of(FAILED, others=(crashed,), now=late)))
     assert last(result) == (Ending.ESCALATED, Reason.ZOMBIE_EXECUTION)
     assert links_of(result)[0] == crashed.url
     assert "execution 7, failed" in str(result.document.to_tell[0].card.facts)
+
+
+def test_a_run_that_rundeck_ended_may_still_be_at_work():
+    """Over SSH its command goes on after a time-out (measured). People are told at once, and nothing is started until `max_run`
+    since its start, unless the queue is well before; nothing is concluded from consumers that are still the old ones."""
+    timed_out = replace(FAILED, status="timedout")
+    first = woken(RUNNING, NOW + 15, seen(timed_out, now=NOW + 15))
+    assert (phase(first), kinds(first.document), channels(first.document)) == (Phase.VERIFYING, ["held"], {"ops", "duty"})
+    card = first.document.to_tell[0].card
+    assert card.headline == "ACT NOW: mail: a restart may still be running"
+    assert "over SSH its command may still be at work" in " ".join(card.text)
+    assert LINK_BY_HAND not in [label for label, _ in card.links]
+    waits = [(float(after_s), seen(timed_out, now=NOW + after_s, mail=ill(NOW + after_s))) for after_s in range(30, 1440, 15)]
+    book = rules(runbook(restart=Restart("job-1", max_run_s=1440.0)))
+    waited = through(first.document, waits, book)
+    assert (phase(waited), kinds(waited.document)) == (Phase.VERIFYING, [])
+    again = woken(waited.document, NOW + 1455, seen(timed_out, now=NOW + 1455, mail=ill(NOW + 1455)), book)
+    assert [act.tag for act in starts(again)] == ["inc-1.2"]
+    healed = [(after_s, seen(timed_out, now=NOW + after_s, mail=well(NOW + after_s))) for after_s in (30.0, 45.0, 60.0)]
+    assert last(through(first.document, healed))[0] is Ending.RECOVERED
+    used_up = replace(RUNNING, incident=replace(RUNNING.incident, restarts=2))
+    assert last(woken(used_up, NOW + 15, seen(timed_out, now=NOW + 15))) == (Ending.ESCALATED, Reason.ZOMBIE_EXECUTION)
 
 
 PASSING = [

@@ -66,6 +66,10 @@ def failed(number: int, ended: float) -> Execution:
     return execution(number, started=ended - 5, ended=ended, status="failed")
 
 
+def ended_by_rundeck(status: str, started: float = -1800.0) -> Execution:
+    return execution(9, started=started, ended=started + 8, status=status)
+
+
 def many(count: int, spacing_s: float, first: float = -3000.0) -> tuple[Execution, ...]:
     return tuple(
         execution(n, started=first + n * spacing_s, ended=first + n * spacing_s + 5) for n in reversed(range(1, count + 1))
@@ -99,6 +103,9 @@ HOLDS = [
     pytest.param(scene(replace(seen(), queues={})), Reason.SYMPTOM_UNKNOWN, "not checked", id="symptom_unknown-unseen"),
     pytest.param(scene(seen(history=MISSING)), Reason.LEDGER_UNKNOWN, "it is down", id="ledger_unknown"),
     pytest.param(scene(seen(execution(ended=None, started=-1801))), Reason.ZOMBIE_EXECUTION, "30 min", id="zombie_execution"),
+    pytest.param(scene(seen(ended_by_rundeck("timedout"))), Reason.ZOMBIE_EXECUTION, "may still be at work", id="timed out"),
+    pytest.param(scene(seen(ended_by_rundeck("aborted"))), Reason.ZOMBIE_EXECUTION, "may still be at work", id="aborted"),
+    pytest.param(scene(seen(ended_by_rundeck("aborted"), mail=well())), Reason.SYMPTOM_GONE, "depth 0", id="aborted, well"),
     pytest.param(scene(seen(history=history_of(others=(execution(ended=None),)))), Reason.JOB_BUSY, "execution 7",
         id="job_busy-running"),
     pytest.param(scene(seen(history=history_of(others=(execution(ended=None, started=600, scheduled=True),)))), Reason.JOB_BUSY,
@@ -129,7 +136,7 @@ def test_each_guard_holds_with_its_reason_code(held, reason, detail):
     decision = decide(held)
     assert (decision.kind, decision.reason) == (Kind.HOLD, reason)
     assert detail in str(decision.detail)
-    assert (decision.again_in_s is not None) == (reason in PASSING or "can't be read" in detail), (
+    assert (decision.again_in_s is not None) == (reason in PASSING or detail in ("can't be read", "may still be at work")), (
         "what passes without a person is waited for"
     )
 
@@ -151,6 +158,8 @@ PASSES = [
     pytest.param(
         scene(seen(execution(ended=-4000, started=-4030, runner_not_after=RUNNER_NOW - 4031, status="failed"))), id="late"
     ),
+    pytest.param(scene(seen(ended_by_rundeck("timedout", -1801))), id="timed out, and began over `max_run` ago"),
+    pytest.param(scene(seen(execution(9, started=3600, ended=-7000, status="aborted"))), id="aborted before it began"),
     pytest.param(scene(before=between(), book=runbook(limits=Limits(stale_s=10))), id="not stale between attempts"),
     pytest.param(scene(seen(execution(started=-40, ended=-30)), before=between()), id="no cooldown between attempts"),
     pytest.param(scene(seen(storm=taken(9)), before=between()), id="no storm between attempts"),

@@ -171,10 +171,19 @@ def _judge_history(body: Any) -> Finding:
 
 
 def _judge_nodes(node_filter: str, nodes: Nodes) -> Finding:
-    shown = answers.plain(node_filter)
+    shown, by_ssh = answers.plain(node_filter), [name for name, node in nodes.items() if _leaves_commands(node)]
+    if by_ssh:
+        detail = f"{shown}: {len(nodes)}; an abort or a time-out stops no command on {answers.plain(', '.join(sorted(by_ssh)))}"
+        return Finding(NODES, None, detail, "give these nodes the attribute `always-set-pty: 'true'` (infra/rundeck/README.md)")
     remedy = f"compare the job's node filter, the nodes' tags and the rule `node` of the policy ({POLICY})"
     detail = f"{shown}: {len(nodes)}" if nodes else f"no node of `{shown}` that the token may use"
     return Finding(NODES, bool(nodes), detail, remedy)
+
+
+def _leaves_commands(node: Any) -> bool:
+    """Whether commands on this node outlive an abort: over SSH without a terminal (measured on 6.1). SSH is the default."""
+    is_ssh = isinstance(node, dict) and str(node.get("node-executor", "ssh")).endswith("ssh")
+    return is_ssh and str(node.get("always-set-pty")).lower() != "true"
 
 
 def _compare_nodes(holder: HolderOption, consumers: frozenset[str], nodes: Nodes) -> Finding:
