@@ -194,7 +194,7 @@ class Unstick:
         self.url = f"http://127.0.0.1:{self.port}/"
         self.log, self.database = folder / "unstick.log", folder / "unstick.db"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "unstick.yaml").write_text(yaml.safe_dump(configuration, allow_unicode=True, sort_keys=False))
+        self.configure(configuration)
         self.environment = (
             {name: value for name, value in os.environ.items() if not name.startswith(("UNSTICK_", "FUNCTION_", "GOOGLE_"))}
             | {
@@ -213,6 +213,10 @@ class Unstick:
         self.started: Server | None = None
 
     # --- its life
+
+    def configure(self, configuration: dict[str, Any]) -> None:
+        """As it is from its next start on."""
+        (self.folder / "unstick.yaml").write_text(yaml.safe_dump(configuration, allow_unicode=True, sort_keys=False))
 
     def start(self, *, wait: bool = True) -> Self:
         command = [

@@ -7,17 +7,18 @@ import aio_pika
 from forms import Form, hang, parse, say
 
 FORMS = {
-    "batch": Form("collects 500 messages, or as many as come in five minutes", {"prefetch": 500}),
-    "blocked": Form("a call blocks its event loop", {"prefetch": 10}),
+    "batch": Form("collects 500 messages, or as many as come in five minutes", {"prefetch": 500, "within_s": 300.0}),
+    "flush": Form("collects as many as come in two minutes, at most 40", {"prefetch": 40, "within_s": 120.0}),
+    "blocked": Form("a call blocks its event loop", {"prefetch": 10, "within_s": 0.0}),
 }
-BATCH, WITHIN_S = 500, 300.0
+BATCH = 500
 
 
-async def collect(messages: "asyncio.Queue[Any]") -> None:
+async def collect(messages: "asyncio.Queue[Any]", within_s: float) -> None:
     """Acknowledge them together."""
     while True:
         batch = [await messages.get()]
-        ends = asyncio.get_running_loop().time() + WITHIN_S
+        ends = asyncio.get_running_loop().time() + within_s
         while len(batch) < BATCH and (left := ends - asyncio.get_running_loop().time()) > 0:
             try:
                 batch.append(await asyncio.wait_for(messages.get(), left))
@@ -37,7 +38,7 @@ async def main() -> None:
     messages: asyncio.Queue[Any] = asyncio.Queue()
 
     async def take(message: Any) -> None:
-        if given.form == "batch":
+        if given.form in ("batch", "flush"):
             messages.put_nowait(message)
             return
         if not given.healthy and message.body.startswith(b"hang"):
@@ -47,7 +48,7 @@ async def main() -> None:
 
     await queue.consume(take)
     say("consuming")
-    await collect(messages)
+    await collect(messages, FORMS[given.form].settings["within_s"])
 
 
 if __name__ == "__main__":

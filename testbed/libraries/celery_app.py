@@ -13,8 +13,8 @@ import celery
 from celery.signals import worker_ready
 from forms import Form, hang, parse, say
 
-SECONDS = 50.0
-"""Of a long job: shorter than a `for` of a minute."""
+SECONDS = 150.0
+"""Of a long job."""
 LONG = {"-c": "1"}
 ONE = {"-c": "1", "worker_prefetch_multiplier": 1}
 LATE = {"task_acks_late": True}
@@ -23,8 +23,8 @@ FORMS = {
     "countdown": Form("its task is for in an hour", {}),
     "retry": Form("its task fails, and is for in two minutes then", {}),
     "rate-limit": Form("its tasks may start 30 times an hour", {}),
-    "long-early": Form("jobs of 50 s, acknowledged before", LONG),
-    "long-late": Form("jobs of 50 s, acknowledged after, one at a time", ONE | LATE),
+    "long-early": Form("jobs of 150 s, acknowledged before", LONG),
+    "long-late": Form("jobs of 150 s, acknowledged after, one at a time", ONE | LATE),
     "all-early": Form("all of its processes hang, acknowledged before", {}),
     "all-late": Form("all of its processes hang, acknowledged after", LATE),
     "one-late": Form("its only process hangs, one at a time, acknowledged after", ONE | LATE),

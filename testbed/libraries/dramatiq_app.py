@@ -12,6 +12,7 @@ FORMS = {
     "delay": Form("its message is for in half an hour", {}),
     "backoff": Form("its message fails, and comes again after two minutes", {}),
     "all": Form("all four threads hang", {}),
+    "long": Form("jobs of 95 s", {}),
 }
 
 
@@ -28,6 +29,7 @@ def main() -> None:
             raise RuntimeError("as it should")
         if not given.healthy and name.startswith("hang"):
             hang()
+        time.sleep(95.0 if given.form == "long" else 0.0)
         say(f"done {name}")
 
     broker.declare_queue(given.queue, ensure=True)

@@ -1,5 +1,6 @@
 """An application that consumes by pika, in one of its forms. How to run it: celery_app.py."""
 
+import time
 from typing import Any
 
 import pika
@@ -9,6 +10,8 @@ FORMS = {
     "lock": Form("leader election: holds the only message for as long as it lives", {"prefetch": 1}),
     "quiet-hours": Form("keeps the messages that are for tomorrow", {"prefetch": 100}),
     "busy": Form("does one message after the other", {"prefetch": 10}),
+    "database-lock": Form("after a minute of work it waits for a lock, for 100 s", {"prefetch": 10}),
+    "poller": Form("asks every two minutes, by basic.get", {"prefetch": 0}),
 }
 
 
@@ -20,15 +23,26 @@ def main() -> None:
     channel = connection.channel()
     channel.basic_qos(prefetch_count=FORMS[given.form].settings["prefetch"])
 
+    worked_from = time.monotonic()
+
     def take(_channel: Any, method: Any, _properties: Any, body: bytes) -> None:
         if given.form == "lock" or (given.form == "quiet-hours" and body.startswith(b"tomorrow")):
             say("keeps")
             return
+        nonlocal worked_from
+        if given.form == "database-lock" and time.monotonic() - worked_from > 60:
+            connection.sleep(100.0)
+            worked_from = time.monotonic()
         channel.basic_ack(method.delivery_tag)
         say(f"done {body.decode()}")
 
-    channel.basic_consume(given.queue, take)
+    if given.form != "poller":
+        channel.basic_consume(given.queue, take)
     say("consuming")
+    while given.form == "poller":
+        while (found := channel.basic_get(given.queue))[0]:
+            take(channel, found[0], None, found[2])
+        connection.sleep(120.0)
     channel.start_consuming()
 
 

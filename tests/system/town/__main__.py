@@ -1,6 +1,6 @@
 """Plays the town, and prints how each application was treated.
 
-python -m tests.system.town [--version 3.10|4.0|4.3] [--minutes 4] [--only NAME...]
+python -m tests.system.town [--version 3.10|4.0|4.3] [--observe 10] [--minutes 20] [--only NAME...]
 """
 
 import argparse
@@ -19,7 +19,8 @@ def main() -> int:
     """0 where all were treated rightly."""
     parser = argparse.ArgumentParser(prog="python -m tests.system.town", description="Some ninety applications on a real broker.")
     add_version(parser)
-    parser.add_argument("--minutes", type=float, default=4.0)
+    parser.add_argument("--observe", type=float, default=10.0, metavar="MINUTES", help="without acting, before")
+    parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--for", dest="for_s", type=float, default=60.0, help="the symptom's `for`, in seconds")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where Unstick's log stays")
     parser.add_argument("--only", nargs="*", default=[], metavar="NAME")
@@ -29,7 +30,7 @@ def main() -> int:
     patterns = [one for one in ALL if one.name in given.only or not given.only]
     with (
         tempfile.TemporaryDirectory() as folder,
-        single_node(Path(folder), patterns, version=given.version, for_s=given.for_s) as played,
+        single_node(Path(folder), patterns, version=given.version, for_s=given.for_s, observed_s=given.observe * 60) as played,
     ):
         ends = time.monotonic() + given.minutes * 60
         while (left_s := ends - time.monotonic()) > 0:

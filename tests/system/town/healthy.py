@@ -110,10 +110,6 @@ def reject_a_fifth(_method: Any) -> str:
     return "reject" if random.random() < 0.2 else "ack"
 
 
-def long_or_short() -> float:
-    return 40.0 if random.random() < 0.05 else 0.5
-
-
 def _is(name: str, says: str, play: Play, /, **arguments: Any) -> Pattern:
     known = {key.replace("_", "-"): value for key, value in arguments.items()}
     return Pattern(name, Truth.HEALTHY, says, play, known)
@@ -126,15 +122,10 @@ STEADY, SLOW = Habit(work_s=0.1), Habit(work_s=25.0)
 _EACH: tuple[Pattern, ...] = (
     _is("steady", "five a second, two workers", works(STEADY, STEADY, flow=5)),
     _is("slow", "one in 25 s, a backlog of 100", works(SLOW, backlog=100)),
-    _is("slow-quorum", "the same on a quorum queue", works(SLOW, backlog=100), **QUORUM),
-    _is("slower", "two workers, 45 s each", works(*2 * [Habit(work_s=45.0)], backlog=100)),
     _is("growing", "twice as many come as go", works(Habit(work_s=0.5), flow=4)),
     _is("bursts", "200 at once every 30 s", in_bursts(Habit(prefetch=20, work_s=0.05), 200, 30)),
-    _is("lull", "nothing for 75 s, then two jobs of 20 s", in_bursts(Habit(work_s=20.0), 2, 75)),
     _is("batches", "all acknowledged every 45 s", works(Habit(prefetch=0, batch_s=45.0), flow=2)),
-    _is("batches-full", "the same with a prefetch of 40, full after 13 s", works(Habit(prefetch=40, batch_s=45.0), flow=3)),
     _is("prefetch-50", "two workers with 50 in hand each", works(*2 * [Habit(prefetch=50, work_s=0.5)], flow=3, backlog=300)),
-    _is("prefetch-slow", "50 in hand, one in 20 s", works(Habit(prefetch=50, work_s=20.0), backlog=200)),
     _is("automatic", "automatic acknowledgement", works(Habit(auto_ack=True), flow=3)),
     _is("rejects", "rejects one in two seconds", works(Habit(work_s=0.3, verdict=reject), flow=0.5)),
     _is("rejects-behind", "rejects one in five seconds, a backlog of 200", works(Habit(work_s=5.0, verdict=reject), backlog=200)),
@@ -150,8 +141,6 @@ _EACH: tuple[Pattern, ...] = (
     _is("preferred", "a spare consumer of low priority",
         works(*(Habit(prefetch=10, work_s=0.1, arguments={"x-priority": priority}) for priority in (10, 1)), flow=3)),
     _is("single-active", "single active consumer", works(*3 * [Habit(work_s=0.2)], flow=3), **SINGLE),
-    _is("single-slow", "single active consumer, 20 s each", works(*2 * [Habit(work_s=20.0)], backlog=50), **SINGLE),
-    _is("deployments", "away for 25 s, again and again", comes_and_goes(Habit(work_s=0.2), 2, there_s=65, away_s=25, flow=2)),
     _is("rolling", "one worker after the other is replaced", rolling),
     _is("crashes", "dies every 20 s and comes back", comes_and_goes(Habit(work_s=0.2), there_s=20, away_s=0, flow=2)),
     _is("on-schedule", "comes every 40 s for 5 s", comes_and_goes(Habit(prefetch=20), there_s=5, away_s=35, flow=0.5)),
@@ -159,7 +148,6 @@ _EACH: tuple[Pattern, ...] = (
     _is("exclusive", "an exclusive consumer", works(Habit(work_s=1.0, exclusive=True), flow=0.8)),
     _is("getters", "asks with basic.get", works(Habit(gets=True, work_s=0.5), flow=1)),
     _is("slow-getters", "asks with basic.get, 15 s each", works(Habit(gets=True, work_s=15.0), backlog=50)),
-    _is("mixed-jobs", "ten workers, long and short jobs", works(*10 * [Habit(work_s=long_or_short)], flow=4)),
     _is("comes-late", "the first consumer comes after 40 s", works(Habit(work_s=1.0), backlog=30, late_s=40)),
     _is("by-people", "hangs for 40 s until people restart it", restarted_by_people),
     _is("stream", "an idle stream", works(backlog=5), x_queue_type="stream"),

@@ -9,9 +9,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from functions.domain.model.stalls import QueueStalls, Stall, StallKind
 from testbed.broker import HOST, PLUGINS, Broker, broker, free_ports
 from testbed.doubles.rundeck import Job, Rundeck
 from testbed.unstick_process import IN_AUTO, Unstick, configuration, job_id, runbook
@@ -65,10 +69,12 @@ def town(
     *,
     for_s: float = 60.0,
     mqtt_port: int = 0,
+    observed_s: float = 0.0,
     stuck_after_s: float = 30.0,
     verify: Mapping[str, str] = VERIFY,
 ) -> Iterator[Town]:
-    """These applications on a broker, with Unstick and the alerts; all is open when it is yielded."""
+    """These applications on a broker, with Unstick and the alerts; all is open when it is yielded. Before, Unstick has observed
+    those that work for `observed_s`: then another process acts, with another configuration and the same store."""
     for vhost in VHOSTS[1:]:
         nodes[0].add_vhost(vhost)
     nodes[0].add_user(USER, PASSWORD, tags="monitoring", vhosts=VHOSTS)
@@ -81,20 +87,31 @@ def town(
             stack.enter_context(Relay(nodes[0].amqp_port)),
             nodes[0].api("GET", "overview")["rabbitmq_version"],
             mqtt_port,
+            observed_s=observed_s,
             stuck_after_s=stuck_after_s,
         )
         scenes = [Scene(one, place) for one in patterns]
         jobs = [Job(id=job_id(one.name), name=f"restart-{one.name}", action=one.restart) for one in scenes]
         rundeck = stack.enter_context(Rundeck(*jobs))
-        file = configuration(rundeck.url, nodes[0].url, [_runbook(one, for_s, verify) for one in patterns], user=USER)
-        unstick = Unstick(folder, file | _guarded(patterns), rabbitmq_password=PASSWORD).start()
+        file = configuration(rundeck.url, nodes[0].url, (), user=USER, **_guarded(patterns))
+        books = [_runbook(one, for_s, verify) for one in patterns]
+        observing = [book | {"mode": "observe"} for book in books] if observed_s else books
+        unstick = Unstick(folder, file | {"runbooks": observing}, rabbitmq_password=PASSWORD).start()
         stack.callback(unstick.stop)
         threads = [threading.Thread(target=one.run, daemon=True, name=one.name) for one in scenes]
         stack.callback(_close, place, threads)
         for thread in threads:
             thread.start()
         remembered = {pattern.name: pattern.remembers for pattern in patterns}
-        alerts = stack.enter_context(DirectAlerts(list(nodes), unstick, remembered, VHOSTS))
+        alerts = partial(DirectAlerts, list(nodes), unstick, remembered, VHOSTS)
+        if observed_s:
+            with alerts():
+                time.sleep(observed_s)
+            unstick.stop()
+            unstick.configure(file | {"runbooks": books})
+            unstick.start()
+        place.acts.set()
+        alerts = stack.enter_context(alerts())
         yield Town(scenes, unstick, alerts, for_s, time.time(), place, threads)
 
 
@@ -135,8 +152,15 @@ class Town:
 
     def lines(self) -> list[Line]:
         """What can be said of each so far; once it is closed, of its messages too."""
-        cards = read_cards(self.unstick.cards())
-        return [judge(one, cards.get(one.name, []), self.for_s, self.opened_at) for one in self.scenes]
+        cards, learned = read_cards(self.unstick.cards()), self.learned()
+        return [
+            judge(one, cards.get(one.name, []), learned.get(one.queue, ()), self.for_s, self.opened_at) for one in self.scenes
+        ]
+
+    def learned(self) -> dict[str, tuple[Stall, ...]]:
+        """The stalls that Unstick keeps, by the queue's name."""
+        kept = [pair for one in self.unstick.documents().values() for pair in one.get("stalls", {}).items()]
+        return {key.rpartition(":")[2]: msgspec.convert(stalls, QueueStalls).stalls for key, stalls in kept}
 
     def close(self) -> None:
         """End all applications, and count their messages by content."""
@@ -170,12 +194,17 @@ class Line:
     unread: int
     lost: int
     """Messages, by their content."""
+    stalls: tuple[Stall, ...]
 
     def __str__(self) -> str:
         seconds = "" if self.seconds is None else f"{self.seconds:6.1f} s"
         mark = "ok   " if self.right else "WRONG"
         lost = f", {self.lost} messages lost" if self.lost else ""
-        return f"{mark} {self.pattern.name:24} {self.pattern.truth:15} {self.verdict + lost:44} {seconds:>9}  {self.headline}"
+        stalls = sorted(self.stalls, key=lambda one: one.ended_at)
+        seen = "".join(f" {one.kind} {one.lasted_s:.0f}" for one in stalls)
+        return (
+            f"{mark} {self.pattern.name:24} {self.pattern.truth:15} {self.verdict + lost:44} {seconds:>9}  {self.headline}{seen}"
+        )
 
 
 def summary(lines: Sequence[Line]) -> list[str]:
@@ -224,9 +253,13 @@ def read_cards(texts: Sequence[str]) -> dict[str, list[Card]]:
     return cards
 
 
-def judge(scene: Scene, cards: Sequence[Card], for_s: float, opened_at: float) -> Line:
-    """Whether it was treated rightly, by its truth, and none of its messages is lost."""
+def judge(scene: Scene, cards: Sequence[Card], stalls: tuple[Stall, ...], for_s: float, opened_at: float) -> Line:
+    """Whether it was treated rightly, by its truth, and none of its messages is lost. What was told of it while Unstick observed
+    doesn't count."""
     began_at = None if scene.began_at is None else max(scene.began_at, opened_at)
+    cards = [card for card in cards if card.at >= opened_at]
+    before = QueueStalls(0.0, tuple(one for one in stalls if one.ended_at < (began_at or 0.0)))
+    for_s = max(for_s, *(before.deadline_s(kind) for kind in StallKind))
     seconds = None
     if scene.broken:
         right, verdict = False, f"the play broke: {scene.broken}"
@@ -239,7 +272,7 @@ def judge(scene: Scene, cards: Sequence[Card], for_s: float, opened_at: float) -
     asked, unread = sum(card.asks for card in cards), sum(card.unread for card in cards)
     right = right and (not scene.lost or scene.pattern.loses)
     headline = cards[-1].headline if cards else ""
-    return Line(scene.pattern, right, verdict, seconds, headline, len(scene.restarted), asked, unread, len(scene.lost))
+    return Line(scene.pattern, right, verdict, seconds, headline, len(scene.restarted), asked, unread, len(scene.lost), stalls)
 
 
 def _treat_healthy(scene: Scene, cards: Sequence[Card]) -> tuple[bool, str]:

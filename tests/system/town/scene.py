@@ -63,6 +63,8 @@ class Pattern:
     """Whether each message is worked on at least once, or still there at the end: none may be lost."""
     loses: bool = False
     """What it holds when it is restarted is lost, as it acknowledged that before: this is counted, and no fault."""
+    learned: bool = False
+    """It is there from the beginning, and Unstick sees it stall before it gets stuck."""
     survives: bool = False
     """Its job ends nothing: it starts a process beside the one that hangs."""
 
@@ -82,6 +84,9 @@ class Place:
     mqtt_port: int
     """0: there is none."""
     over: threading.Event = field(default_factory=threading.Event)
+    acts: threading.Event = field(default_factory=threading.Event)
+    """Set once Unstick no longer only observes: who gets stuck without having been seen comes then."""
+    observed_s: float = 0.0
     stuck_after_s: float = 30.0
     """When those that get stuck do: until then they are healthy, as what gets stuck has been."""
 
@@ -135,6 +140,8 @@ class Scene:
         """Play it until the town closes."""
         try:
             self.declare(self.queue, self.pattern.arguments)
+            while not (self.pattern.learned or self.pattern.truth is Truth.HEALTHY or self.place.acts.is_set()):
+                self.sleep(0.2)
             self.pattern.play(self)
             self.place.over.wait()
         except Over:
