@@ -151,7 +151,8 @@ def delivery_limit(context: GuardContext) -> Decision | None:
     limits = []
     for queue in (state.queue for state in context.incident.queues):
         reading = context.seen.reading_of(queue)
-        if isinstance(reading, QueueSnapshot) and reading.returns is not None and reading.returns.may_drop:
+        held = isinstance(reading, QueueSnapshot) and reading.unacked
+        if held and isinstance(reading, QueueSnapshot) and reading.returns is not None and reading.returns.may_drop:
             limit = reading.returns.limit if reading.returns.limit is not None else Text("unknown")
             limits.append(named(queue.name, Text("delivery limit {limit}", limit=limit)))
     if not limits:

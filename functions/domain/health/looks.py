@@ -129,6 +129,7 @@ def _note_looks(state: QueueState, snapshot: QueueSnapshot) -> Looks:
         left_at=None if snapshot.consumers != 0 else snapshot.at if state.consumers else looks.left_at,
         deliveries=snapshot.deliveries,
         redeliveries=snapshot.redeliveries,
+        left=snapshot.returns.left if snapshot.returns else looks.left and max(looks.left - _returned(looks, snapshot), 0),
         consumed=looks.consumed or bool(snapshot.consumers),
         acked=looks.acked or bool(snapshot.acks),
         polled=looks.polled or snapshot.polled,
@@ -137,8 +138,17 @@ def _note_looks(state: QueueState, snapshot: QueueSnapshot) -> Looks:
 
 
 def _may_be_gone(looks: Looks, snapshot: QueueSnapshot) -> bool:
-    """Whether messages returned since the last check and are held without a return left: a crash loop drops them."""
-    return has_risen(looks.redeliveries, snapshot.redeliveries) and snapshot.returns is not None and snapshot.returns.left == 0
+    """Whether a message may have returned more often since the last check than it may: a crash loop drops it, held or not."""
+    return (
+        has_risen(looks.redeliveries, snapshot.redeliveries)
+        and looks.left is not None
+        and _returned(looks, snapshot) >= looks.left
+    )
+
+
+def _returned(looks: Looks, snapshot: QueueSnapshot) -> int:
+    """How many messages returned since the last check, at most."""
+    return max((snapshot.redeliveries or 0) - (looks.redeliveries or 0), 0)
 
 
 def note_snapshot(state: QueueState, reading: Reading) -> QueueState:

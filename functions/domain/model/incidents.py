@@ -62,6 +62,7 @@ class Looks(Struct, frozen=True, omit_defaults=True):
     polled: bool = False  # whether its messages are taken by basic.get, without any consumer
     left_at: float | None = None  # since when it has been without the consumers that an earlier check saw
     redeliveries: int | None = None
+    left: int | None = None  # how many more returns its messages survived then, where there is a limit
     oldest_from: float | None = None  # since when its oldest message has been the same
 
 

@@ -201,7 +201,7 @@ def limited(
         ({"delivery_limit": "unlimited"}, None),
         ({"delivery_limit": -1}, None),
         ({"delivery_limit": None}, None),
-        ({"unacked": 0}, None),
+        ({"unacked": 0}, Returns(20)),
         ({"consumer_details": [{"consumer_tag": "0"}]}, Returns(20, 20)),  # AMQP 1.0 on 4.x: nobody counts what it returned
         ({"arguments": {"x-dead-letter-exchange": ""}}, Returns(20, dead_letters=True)),
         ({"effective_policy_definition": {"dead-letter-exchange": "dlx"}}, Returns(20, dead_letters=True)),

@@ -133,6 +133,15 @@ def test_a_crash_loop_that_may_drop_messages_is_remembered() -> None:
         looping = replace(holding(HELD, returns=USED_UP), redeliveries=number)
         _, watched = judge_health(symptom, looping, watched, NOW)
         assert watched.may_be_gone is gone
+    (watched,) = incident().queues
+    for seen_now, gone in (
+        (replace(snapshot(1, returns=Returns(20, 5)), redeliveries=5), False),
+        (replace(snapshot(1, returns=Returns(20, 12)), redeliveries=12), False),
+        (replace(snapshot(0), redeliveries=19), False),
+        (replace(snapshot(0), redeliveries=20), True),
+    ):
+        _, watched = judge_health(symptom, seen_now, watched, NOW)
+        assert watched.may_be_gone is gone, "it waits between two crashes, and is gone by the next look"
     result = woken(document(change(incident(), queues=(watched,))), NOW, seen(mail=snapshot(0)))
     card = told(result.document)
     assert (card.kind, card.urgency, MAY_BE_GONE in card.text) == ("held", "plan", True)

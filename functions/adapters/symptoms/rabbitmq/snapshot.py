@@ -50,7 +50,7 @@ def read_snapshot(queue: QueueRef, totals: Totals, page: Page | Unknown, *, at: 
     if total.messages is None or ready is None or unacked is None:
         state = total.state or Text("unknown")
         raise Unavailable(SYSTEM, Text("no current totals of {queue} (state: {state})", queue=named(queue), state=state))
-    returns = Returns(None) if total.type == "quorum" and unacked else None  # until its page shows the limit
+    returns = Returns(None) if total.type == "quorum" and ready + unacked else None  # until its page shows the limit
     snapshot = QueueSnapshot(at, ready + unacked, ready, unacked, returns=returns)
     if isinstance(page, Unknown):
         return replace(snapshot, blind=page)
@@ -120,7 +120,7 @@ def _with_page(snapshot: QueueSnapshot, page: Page) -> QueueSnapshot:
 def _find_returns(snapshot: QueueSnapshot, page: Page) -> Returns | None:
     """How often held messages may return. How often they have is unknown, so all redeliveries since the queue was empty count."""
     limit = page.limit_of_returns
-    if not isinstance(limit, int) or limit < 0 or not snapshot.unacked:
+    if not isinstance(limit, int) or limit < 0 or not snapshot.depth:
         return None
     used = limit if snapshot.uncounted else _count_since_empty(snapshot)
     return Returns(limit, min(used, limit), bool(page.settings("dead-letter-exchange")))
