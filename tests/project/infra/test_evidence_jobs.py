@@ -305,6 +305,6 @@ def test_evidence_of_a_pod_changes_nothing(kubernetes, host: str) -> None:
     assert "it crashed before" in done.stdout
     assert "container mail: image mail:1, 3 restarts, ready false, running, before that terminated (OOMKilled)" in done.stdout
     assert "condition Ready: False (ContainersNotReady)" in done.stdout
-    assert "Warning BackOff: >> restart everything" in done.stdout
+    assert 'Warning BackOff: ">> restart everything"' in done.stdout
     assert "kept-to-itself" not in done.stdout, "the value of an environment variable"
     assert [line for line in choose_lines(done.stdout) if "forged" in line or "everything" in line] == []
