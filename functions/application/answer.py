@@ -12,7 +12,7 @@ from functions.domain.cards.card import compose
 from functions.domain.cards.content import CardInput, clock
 from functions.domain.model.events import Acknowledged, Approved, Declined, Event, Reply, WasHealthy
 from functions.domain.model.incidents import Document
-from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, PAUSE, CardKind
+from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, CardKind
 from functions.domain.model.observations import Pause
 from functions.domain.texts.words import duration
 from functions.runtime.errors import Conflict, Denied, Unavailable
@@ -42,7 +42,6 @@ class Answer(Struct, frozen=True):
     why: str = ""
     address: str = ""
     user: str = ""
-    switch: Pause | None = None  # what PAUSE turns on
     is_operator: bool = False  # at the command line, with access to the store and the keys
 
     @property
@@ -67,12 +66,9 @@ def answer(ports: Ports, given: Answer, budget: Budget, buttons: Buttons | None 
     approvers = ports.rules.runbooks[runbook].approvers if runbook in ports.rules.runbooks else None
     if refusal := _refuse(ports, given, approvers, buttons):
         return Result(before, before, refusal=refusal, approvers=approvers or ())
-    if given.switch is not None:
-        counts, reply, after = _pause_once(ports, given.switch, budget), None, before
-    else:
-        reply = advance(ports, given.key, _to_event(given, before), budget)
-        after = load(ports, given.key, budget.at_most(STORE_S))[0]
-        counts = reply is not None or given.action == HEALTHY or (given.action == ACKNOWLEDGE and _is_repeated(after, given))
+    reply = advance(ports, given.key, _to_event(given, before), budget)
+    after = load(ports, given.key, budget.at_most(STORE_S))[0]
+    counts = reply is not None or given.action == HEALTHY or (given.action == ACKNOWLEDGE and _is_repeated(after, given))
     if counts:
         done = f"{given.action}: {reply.action.value}" if reply else given.action
         ports.log("NOTICE", f"answer accepted: {done}", incident=given.incident, by=given.by, document=given.key)
@@ -85,11 +81,11 @@ def find_runbook(document: Document, action: str, nonce: str) -> str | None:
     if action == HEALTHY:
         doubted = document.find_doubtable(nonce)
         return doubted.runbook if doubted else None
-    if incident is not None and incident.approval.nonce == nonce and action in (APPROVE, DECLINE, PAUSE):
+    if incident is not None and incident.approval.nonce == nonce and action in (APPROVE, DECLINE):
         return incident.runbook
-    if escalation is None or escalation.nonce != nonce or action not in (ACKNOWLEDGE, PAUSE):
-        return None
-    return None if action == ACKNOWLEDGE and escalation.taken_by else escalation.runbook
+    if escalation is not None and escalation.nonce == nonce and action == ACKNOWLEDGE and not escalation.taken_by:
+        return escalation.runbook
+    return None
 
 
 def _is_repeated(document: Document, given: Answer) -> bool:
@@ -130,15 +126,6 @@ def _to_event(given: Answer, document: Document) -> Event:
     if given.action == HEALTHY:
         return WasHealthy(given.nonce, given.by)
     return Acknowledged(given.by, document.escalation.incident if document.escalation else "")
-
-
-def _pause_once(ports: Ports, switch: Pause, budget: Budget) -> bool:
-    """Pause, unless somebody turned the switch after this press: then it is a copy that comes late."""
-    latest, _ = load_pause(ports, budget.at_most(STORE_S))
-    if latest is not None and latest.at > switch.at:
-        return False
-    turn_and_tell(ports, switch)
-    return True
 
 
 def turn(ports: Ports, wanted: Pause) -> Pause | None:

@@ -220,8 +220,8 @@ class Buttons(Protocol):
     def starts_thread(self, press: Press, thread: str) -> bool:
         """Whether the message is the first of the thread with this handle."""
 
-    def show_answer(self, press: Press, note: str, *, only: frozenset[str], timeout_s: float) -> None:
-        """Add the note to the message, and remove the buttons that it answers. `only`: these; empty: all."""
+    def show_answer(self, press: Press, note: str, *, timeout_s: float) -> None:
+        """Add the note to the message, in place of its buttons."""
 
     def show_refusal(self, press: Press, sentence: str, *, timeout_s: float) -> None:
         """Tell only the person who pressed."""

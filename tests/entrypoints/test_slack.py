@@ -21,12 +21,10 @@ from slack_sdk.signature import Clock, SignatureVerifier
 
 from functions.adapters.chats import _slack_answers as answers
 from functions.adapters.chats.slack import Slack
-from functions.application.answer import turn
-from functions.application.documents import decode, encode
+from functions.application.documents import encode
 from functions.bootstrap import current_adapters
 from functions.domain.model.codes import Ending, Phase, Reason
 from functions.domain.model.incidents import Document
-from functions.domain.model.observations import Pause
 from functions.runtime.errors import BadRequest
 from functions.runtime.secrets import SecretRef
 from testbed.unstick_process import runbook
@@ -176,12 +174,6 @@ def team(started: Callable[..., Team]) -> Team:
     return team
 
 
-def paused() -> Pause | None:
-    """The kill switch."""
-    stored = current_adapters().store.load("pause", timeout_s=5)
-    return decode(Pause, stored.body, "pause") if stored else None
-
-
 def escalated(team: Team) -> None:
     """The restart did not help, and nobody approved a second one."""
     team.place.alerted()
@@ -198,7 +190,7 @@ def escalated(team: Team) -> None:
 
 def test_a_person_approves_in_the_message(team: Team) -> None:
     """It restarts once, by name; the first message of the thread shows what happens now, without buttons."""
-    assert [one["action_id"] for one in buttons(team.message())] == ["approve", "decline", "pause"]
+    assert [one["action_id"] for one in buttons(team.message())] == ["approve", "decline"]
     assert team.press("approve") == 200
     incident = team.document().incident
     assert incident is not None
@@ -238,45 +230,25 @@ def test_a_person_declines_in_the_message(team: Team) -> None:
     assert f"Declined by {BY} at" not in first
 
 
-def test_a_person_pauses_and_takes_an_escalation_in_the_message(started: Callable[..., Team]) -> None:
+def test_a_person_takes_an_escalation_in_the_message(started: Callable[..., Team]) -> None:
     """Nobody is reminded any more, whoever takes it."""
     team = started(approvers=["U0123ABCD"])
     escalated(team)
     message = team.message()
-    assert [one["action_id"] for one in buttons(message)] == ["acknowledge", "pause"]
-    acknowledge = team.payload("acknowledge", "U0OTHER00", message)
-    team.press("pause")
-    assert paused() is not None
-    team.bring(acknowledge)
+    assert [one["action_id"] for one in buttons(message)] == ["acknowledge"]
+    team.press("acknowledge", "U0OTHER00", message)
     escalation = team.document().escalation
     assert escalation is not None
     assert (escalation.taken_by, escalation.due) == ("h.tanaka (Slack U0OTHER00)", None)
 
 
-def test_a_message_that_is_over_pauses_nothing(started: Callable[..., Team]) -> None:
-    """Nobody knows any more whose approvers count."""
-    team = started(approvers=["U0OTHER00"])
-    team.place.alerted()
-    pause = team.payload("pause", "U0OTHER00")
+def test_a_message_that_is_over_restarts_nothing(team: Team) -> None:
+    """The person who was slower is told so."""
+    approve = team.payload("approve")
     team.press("decline", "U0OTHER00")
-    assert team.bring(pause) == 200
-    assert paused() is None
-    assert "no longer current" in team.slack.answers[-1]["text"]
-
-
-def test_a_person_pauses_for_an_hour(team: Team) -> None:
-    """The kill switch is on until then; the other buttons stay in the message, which says who paused."""
-    team.press("pause")
-    switch = paused()
-    assert switch is not None
-    assert switch.by == BY
-    assert switch.until == pytest.approx(time.time() + 3600, abs=60)
-    shown = team.slack.answers[-1]
-    assert shown["replace_original"] is True
-    assert [one["action_id"] for one in buttons(shown)] == ["approve", "decline"]
-    assert re.search(r"Paused for 1 h by h\.tanaka \(Slack U0123ABCD\) at \d\d:\d\d", json.dumps(shown["blocks"]))
-    team.press("approve")
+    assert team.bring(approve) == 200
     assert team.place.rundeck.posts() == []
+    assert "no longer current" in team.slack.answers[-1]["text"]
 
 
 def test_a_message_that_starts_no_thread_says_who_approved(team: Team) -> None:
@@ -328,28 +300,12 @@ def test_only_people_of_the_workspace_press_in_the_channel(team: Team) -> None:
     assert len(team.place.rundeck.posts()) == 1
 
 
-def test_a_pause_that_is_sent_again_after_the_resume_pauses_nothing(team: Team) -> None:
-    """Whoever recorded the request sends it once more within the five minutes of its signature."""
-    body = urlencode({"payload": json.dumps(team.payload("pause"))}).encode()
-    at, before = time.time() - 60, set(team.place.wake_ups())
-    assert team.place.entry("webhook").post("/slack", data=body, headers=signed(body, at=at)).status_code == 200
-    (wake_up,) = set(team.place.wake_ups()) - before
-    assert team.place.delivered(wake_up)[0] == 200
-    resumed = turn(current_adapters(), Pause(by="anna", at=time.time(), on=False))
-    assert resumed is not None
-    assert resumed.until == pytest.approx(at + 3600, abs=1), "however late it comes, it is as old as its signature"
-    assert team.place.delivered(wake_up)[0] == 200
-    switch = paused()
-    assert switch is not None
-    assert not switch.on
-
-
 # --- what is no press --------------------------------------------------------------------------------------------------
 
 
 def test_a_press_that_came_hours_late_does_nothing(team: Team) -> None:
     """The scheduler was down: people have gone on."""
-    body, then = urlencode({"payload": json.dumps(team.payload("pause"))}).encode(), time.time() - 3600
+    body, then = urlencode({"payload": json.dumps(team.payload("approve"))}).encode(), time.time() - 3600
     channels = current_adapters().buttons
     assert channels is not None
     press = channels.read_press(signed(body, then), lambda most: body, then)
@@ -357,7 +313,7 @@ def test_a_press_that_came_hours_late_does_nothing(team: Team) -> None:
     current_adapters().wake(time.time(), {"press": to_builtins(press)}, timeout_s=5)
     (wake_up,) = set(team.place.wake_ups()) - before
     assert team.place.delivered(wake_up)[0] == 200
-    assert paused() is None
+    assert team.place.rundeck.posts() == []
     assert "took too long" in team.slack.answers[-1]["text"]
 
 

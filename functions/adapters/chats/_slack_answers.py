@@ -17,7 +17,7 @@ from functions.adapters.chats import _shared
 from functions.adapters.chats._shared import escape_tags
 from functions.adapters.chats.slack import Bot, Slack, ask, parse_handle
 from functions.application.ports import Buttons, Chat, Press
-from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, PAUSE
+from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY
 from functions.domain.texts.sanitize import clean
 from functions.runtime.errors import BadRequest, Denied
 from functions.runtime.http_client import is_loopback
@@ -27,7 +27,7 @@ from functions.runtime.structs import decoder
 SIGNATURE, TIMESTAMP = "X-Slack-Signature", "X-Slack-Request-Timestamp"
 FRESH_S = 300.0  # seconds that a request's timestamp may be off in either direction, as Slack advises
 MAX_BODY = 256 * 1024  # bytes. The request contains the whole message of up to 10,000 characters, percent-encoded
-ACTIONS = (APPROVE, DECLINE, ACKNOWLEDGE, PAUSE, HEALTHY)
+ACTIONS = (APPROVE, DECLINE, ACKNOWLEDGE, HEALTHY)
 NAME = 80
 HOOKS = "https://hooks.slack.com/"
 PAGES = 10  # most pages of a channel's members that are read, a thousand members each
@@ -102,8 +102,8 @@ class SlackButtons(Struct, frozen=True):
         first = parse_handle(thread)
         return first is not None and first.ts == press.message_ts
 
-    def show_answer(self, press: Press, note: str, *, only: frozenset[str], timeout_s: float) -> None:
-        blocks = [block for block in (_without_buttons(block, only) for block in press.blocks) if block is not None]
+    def show_answer(self, press: Press, note: str, *, timeout_s: float) -> None:
+        blocks = [block for block in press.blocks if block.get("type") != "actions"]
         said = {"type": "context", "elements": [{"type": "plain_text", "text": note[:1900], "emoji": False}]}
         text = f"{press.text}\n{escape_tags(note)}".strip()
         self._respond(press, {"replace_original": True, "text": text, "blocks": [*blocks[:49], said]}, timeout_s)
@@ -175,14 +175,6 @@ def _read_press(body: bytes, at: float, channels: frozenset[str]) -> Press | Non
     user, message, token = payload.user, payload.message, action.value[:1000]
     name, url = clean(user.username or user.name, NAME, "…"), payload.response_url
     return Press(at, action.action_id, token, user.id, name, message.ts, url, message.text, message.blocks)
-
-
-def _without_buttons(block: dict[str, Any], only: frozenset[str]) -> dict[str, Any] | None:
-    """The block without the buttons; None if nothing else is in it."""
-    if block.get("type") != "actions":
-        return block
-    elements = [button for button in block.get("elements") or () if only and button.get("action_id") not in only]
-    return {**block, "elements": elements} if elements else None
 
 
 def is_slacks(url: str, base_url: str) -> bool:

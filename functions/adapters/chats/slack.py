@@ -18,7 +18,7 @@ from functions.adapters.chats import _shared
 from functions.adapters.chats._shared import escape_tags
 from functions.application.ports import Chat, Finding
 from functions.domain.cards import queues
-from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, PAUSE, Card
+from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, Card
 from functions.domain.texts.words import INCIDENT, ON_PURPOSE, RESTART, SHORTENED, WAS_HEALTHY, log_title
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable
@@ -62,7 +62,6 @@ BUTTONS: Mapping[str, tuple[Text, str, Text | None]] = {
     DECLINE: (ON_PURPOSE, "", None),
     HEALTHY: (WAS_HEALTHY, "", Text("People are asked the next time, instead of a restart.")),
     ACKNOWLEDGE: (Text("Acknowledge"), PRIMARY, None),
-    PAUSE: (Text("Pause restarts for 1 h"), "", Text("Nothing is restarted for an hour, whatever gets stuck.")),
 }
 """By action: label, style, and the confirmation."""
 
@@ -209,7 +208,7 @@ def _button(action: str, token: str, language: str, *, first: bool) -> dict[str,
 
     label, style, question = BUTTONS[action]
     button: dict[str, Any] = {"type": "button", "action_id": action, "text": plain(label), "value": token}
-    if style and (first or style != PRIMARY):
+    if style and first:
         button["style"] = style
     if question:
         words = {"title": label, "text": question, "confirm": label, "deny": BACK}

@@ -9,7 +9,7 @@ from functions.domain.model.alerts import NOTED_KEPT, NOTED_S, Alert, MatchedAle
 from functions.domain.model.codes import ASKED, Action, Mode, Reason
 from functions.domain.model.events import AlertsReceived, Bundled, MessagesDelivered, Unsigned, Waiting
 from functions.domain.model.incidents import ALERTS_KEPT, QUEUES_KEPT, SAME_START_S, AlertRef, Document, Hold
-from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, PAUSE, Card, CardKind, Message
+from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, Card, CardKind, Message
 from functions.domain.model.runbooks import Rules, Runbook
 from functions.runtime.text import Phrase, Text, named
 
@@ -18,9 +18,8 @@ OWN_CARDS = 5  # alerts of one reason without a target that get a card of their 
 GATHERED_S = 60.0  # how long the card about the others waits for more of the same cause
 SUSPICIONS_TOLD_S = 86400.0
 TAKEN_WITHIN_S = 86400.0  # how long an escalation can be acknowledged, and a restart be called needless
-TO_ASKED = (APPROVE, DECLINE, PAUSE)
-TO_OVERRULE = (DECLINE, APPROVE, PAUSE)  # the first is what the card advises
-TO_ESCALATED = (ACKNOWLEDGE, PAUSE)
+TO_ASKED = (APPROVE, DECLINE)
+TO_OVERRULE = (DECLINE, APPROVE)  # the first is what the card advises
 
 MESSAGES_KEPT = 100  # a chat that is down for a day leaves no more to post; the oldest go first
 HOLDS_KEPT = 60
@@ -82,7 +81,7 @@ def compose_with_answers(card_input: CardInput, rules: Rules) -> Card:
     expires_at = card_input.shown.approval.expires_at  # an escalation can be taken for a day
     nonce_until = expires_at if card_input.approve_url and expires_at is not None else card_input.at + TAKEN_WITHIN_S
     asked = TO_ASKED if card_input.reason in ASKED else TO_OVERRULE
-    actions = asked if card_input.approve_url else TO_ESCALATED if card_input.acknowledge_url else (HEALTHY,)
+    actions = asked if card_input.approve_url else (ACKNOWLEDGE,) if card_input.acknowledge_url else (HEALTHY,)
     return replace(composed, nonce=link.rpartition("#")[2], nonce_until=nonce_until, actions=actions)
 
 

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-APPROVE, DECLINE, ACKNOWLEDGE, PAUSE, HEALTHY = "approve", "decline", "acknowledge", "pause", "healthy"
+APPROVE, DECLINE, ACKNOWLEDGE, HEALTHY = "approve", "decline", "acknowledge", "healthy"
 """The possible answers to a card, as buttons in chats that have them."""
 
 

@@ -15,8 +15,7 @@ from functions.application import signing
 from functions.application.answer import NO_RUNBOOK, Answer, Refusal, Result, answer
 from functions.application.ports import Budget, Buttons, Press
 from functions.bootstrap import Adapters, current_adapters
-from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY, PAUSE
-from functions.domain.model.observations import Pause
+from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, HEALTHY
 from functions.entrypoints import http
 from functions.entrypoints.http import Response, error_response, json_response, not_allowed
 from functions.runtime import logs
@@ -28,14 +27,12 @@ WAKE_S = 2.0  # seconds for the scheduler to accept a press: Slack waits three
 REFUSED = http.Refusals()
 ANSWER_S = 5.0
 TOO_LATE_S = 600.0  # seconds after which a press is ignored: people have moved on
-PAUSE_S = 3600.0
 NO_LONGER = Text("Nothing was done: the message is no longer current. The newest message of the incident shows the state.")
 OLD = Text("Nothing was done: the button took too long to reach Unstick. Press it again if it is still needed.")
 DONE: Mapping[str, Text] = {
     APPROVE: Text("Approved by {by} at {at}"),
     DECLINE: Text("On purpose, says {by} at {at}"),
     ACKNOWLEDGE: Text("Taken by {by} at {at}"),
-    PAUSE: Text("Paused for 1 h by {by} at {at}"),
     HEALTHY: Text("It was healthy, says {by} at {at}"),
 }
 REFUSALS: Mapping[Refusal | None, Text] = {
@@ -91,8 +88,7 @@ def handle(ports: Adapters, content: Mapping[str, Any], budget: Budget) -> None:
         elif not _shows_newer_state(buttons, press, result):
             at = datetime.fromtimestamp(ports.now(), ports.rules.zone).strftime("%H:%M")
             note = in_language(language, DONE[press.action].fill(by=by, at=at))
-            only = frozenset({PAUSE} & {press.action})
-            buttons.show_answer(press, note, only=only, timeout_s=ANSWER_S)
+            buttons.show_answer(press, note, timeout_s=ANSWER_S)
     except (Unavailable, Denied) as error:
         ports.log("WARNING", f"Slack message not updated: {error}")
 
@@ -105,8 +101,7 @@ def _answer(ports: Adapters, buttons: Buttons, press: Press, by: str, budget: Bu
         key, nonce = signing.read_approval(ports.config.signing_keys, press.token, ports.now())
     except BadRequest:
         return NO_LONGER
-    switch = Pause(Text("pressed in Slack"), by, press.at, until=press.at + PAUSE_S) if press.action == PAUSE else None
-    result = answer(ports, Answer(press.action, key, nonce, by, user=press.user, switch=switch), budget, buttons)
+    result = answer(ports, Answer(press.action, key, nonce, by, user=press.user), budget, buttons)
     refusal = REFUSALS.get(result.refusal)
     return refusal.fill(who=join(result.approvers, COMMA)) if refusal else result
 

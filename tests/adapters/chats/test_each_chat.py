@@ -50,7 +50,7 @@ def bot(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bot]:
 
 
 ANSWERABLE = replace(
-    ESCALATED, mention=RUNBOOK.mention, actions=("acknowledge", "pause"), token="t0k3n",
+    ESCALATED, mention=RUNBOOK.mention, actions=("acknowledge",), token="t0k3n",
     links=(("Acknowledge", "https://unstick.example.com/approve/#t0k3n/"), *ESCALATED.links),
 )  # fmt: skip
 
@@ -100,7 +100,7 @@ def test_slack_colours_only_the_button_that_the_card_advises(name: str, style: s
     """Where the text says to find the cause first, approving stays possible and plain."""
     message = slack.render(answerable(EXAMPLES[name], rules()), "en")
     (buttons,) = (block["elements"] for block in message["blocks"] if block["type"] == "actions")
-    assert {button["action_id"]: button.get("style") for button in buttons} == {"approve": style, "decline": None, "pause": None}
+    assert {button["action_id"]: button.get("style") for button in buttons} == {"approve": style, "decline": None}
 
 
 def test_slack_shows_the_end_of_a_long_log():

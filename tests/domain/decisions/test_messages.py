@@ -202,10 +202,10 @@ def test_a_message_is_added_once_and_the_incident_knows_who_got_it():
     ("links", "nonce", "actions", "until"),
     [
         ({}, "", (), 0.0),
-        ({"approve_url": "https://x/approve/#n"}, "n", ("decline", "approve", "pause"), NOW + 77),
-        ({"acknowledge_url": "https://x/approve/#a"}, "a", ("acknowledge", "pause"), NOW + 86400),
+        ({"approve_url": "https://x/approve/#n"}, "n", ("decline", "approve"), NOW + 77),
+        ({"acknowledge_url": "https://x/approve/#a"}, "a", ("acknowledge",), NOW + 86400),
         ({"approve_url": "https://x/approve/#n", "acknowledge_url": "https://x/approve/#a"}, "n",
-            ("decline", "approve", "pause"), NOW + 77),
+            ("decline", "approve"), NOW + 77),
     ],
 )  # fmt: skip
 def test_a_card_with_a_link_says_what_people_may_answer_and_until_when(links, nonce, actions, until):
