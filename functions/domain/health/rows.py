@@ -28,7 +28,8 @@ from functions.runtime.text import COMMA, Phrase, Text, join
 MORE_S = 20.0
 """`perhaps` takes so much longer: by then messages that wait, or a full window, would show, which prove more."""
 
-GROWS_TIMES = 3  # what only grows takes so many times as long
+GROWS_TIMES = 3  # what only grows takes so many times as long,
+GROWS_S = 540.0  # but no longer than the broker keeps samples of 5 s, which is 600 s
 YOUNG_S = 3600.0  # younger counters don't show that a queue never had a consumer
 MIN_CONSUMERS, HISTORY = "recovered: {min_consumers: 1}", "unstick_consumers_1d"
 """The lines of configuration, and the alert's annotation, that settle a doubt."""
@@ -214,7 +215,7 @@ def _find_growing(symptom: Symptom, deadline_s: float, snapshot: QueueSnapshot) 
         begin -= 1
     if not snapshot.unacked or snapshot.uncounted or len(counts) < 2 or counts[begin][1] == counts[-1][1]:
         return []
-    needs_s = max(GROWS_TIMES * symptom.for_s, deadline_s)
+    needs_s = max(min(GROWS_TIMES * symptom.for_s, GROWS_S), deadline_s)
     lasted_s = min(counts[-1][0] - counts[begin][0], _unacked_s(snapshot))
     if not rises_in_both_halves(within(drop_gaps(snapshot.history.deliveries), min(lasted_s, needs_s))):
         return []

@@ -377,6 +377,18 @@ def test_a_consumer_without_a_limit_is_given_all_that_comes(changes, history, li
     assert judge(replace(symptom, for_s=41.0), seen, Trust()).proof is None
 
 
+@pytest.mark.parametrize(("for_s", "needs_s"), [(170.0, 510.0), (180.0, 540.0), (300.0, 540.0), (580.0, 580.0)])
+def test_what_only_grows_is_asked_about_before_the_samples_end(for_s, needs_s):
+    """The broker keeps 600 s of them: with a long `for`, three times as long would never be seen."""
+    for grown_s in (needs_s, needs_s - 5.0):
+        grid = [NOW - age for age in range(int(grown_s), -1, -5)]
+        grows, still_ = tuple((at, int(at - NOW + 1000)) for at in grid), tuple((at, 6) for at in grid)
+        seen = still(ready=0, unacked=1000, ack_samples=still_, depth_samples=grows, channels=None)
+        seen = replace(seen, history=QueueHistory(flat(0), grows, grows, flat(0), grows))
+        judged = judge(replace(SYMPTOM, for_s=for_s), seen, Trust())
+        assert (judged.health is Health.LIKELY) is (grown_s == needs_s)
+
+
 COUNTLESS = [
     pytest.param(still(ready=5, unacked=1), Health.LIKELY, id="flat"),
     *(pytest.param(still(ready=6, unacked=2, history=QueueHistory(*both, publishes=flat(9))), Health.UNSURE, id=what)
